@@ -1,0 +1,40 @@
+// Package pavise is the vocabulary of the shield between an organisation's AI
+// models and everything that touches them, and the tour of the house.
+//
+// One sentence holds the whole: a caller, known by proof, asks to do a verb on
+// a named thing; the guard decides and writes it down; rooms do the work;
+// everything else reads what was written.
+//
+// # The vocabulary
+//
+// Every thing has a [Name], tenant/kind/id. Every caller is a [Principal],
+// known by proof. Every check a request passes leaves a [Verdict]; what a
+// person should look at is a [Finding]; what went wrong is an [Error] of one of
+// eight kinds. This package owns those words and nothing else: it does no I/O,
+// keeps no state and imports nothing of ours, so that every room may import it.
+//
+// # The tour, from the ground up
+//
+// Rooms live under internal, on the floors that docs/house.md draws; a package
+// imports only from lower floors, and house_test.go fails the build otherwise.
+//
+//   - learn fits and runs small models, and reads and writes them as ONNX.
+//   - seal turns keys into envelopes; one suite, no choices.
+//   - firewall holds the checks that a request and its answer pass, and the
+//     strict codec of the protocols they arrive in. It is pure: no clock, no
+//     disk, no network.
+//   - store is the SQL underneath what changes at run time.
+//   - infer runs a model: natively, or on an upstream server.
+//   - identity turns a token into a Principal. It gives nothing out.
+//   - ledger is the evidence log: append, prove, follow, verify offline.
+//   - guard is the door. Enter asks whether a principal may do a verb on a
+//     name, and records the question with its answer; Exit records how it ended.
+//   - gateway is the data plane: protocol in, firewall, model, firewall out.
+//   - issuer gives out short-lived tokens.
+//   - api is the table of verbs: one entry yields the HTTP endpoint, the client
+//     call, the command and the Cedar action.
+//   - console shows it in a browser, and can do nothing the API cannot.
+//   - cmd/pavise wires everything; nobody imports it.
+//
+// docs/walks.md follows one request through all of them.
+package pavise

@@ -1,0 +1,3 @@
+module github.com/pavise/pavise
+
+go 1.26

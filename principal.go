@@ -1,0 +1,31 @@
+package pavise
+
+import (
+	"slices"
+	"time"
+)
+
+// The kinds of principal. A policy may tell them apart.
+const (
+	Human    = "human"    // a person
+	Workload = "workload" // a program acting for itself
+	Node     = "node"     // a machine
+)
+
+// A Principal is a caller whose proof was checked. Only package identity makes
+// one from outside input; a Principal that nobody proved must not exist.
+type Principal struct {
+	Tenant  string    `json:"tenant"`           // the tenant that vouches for the caller
+	Kind    string    `json:"kind"`             // Human, Workload or Node
+	ID      string    `json:"id"`               // unique within tenant and kind
+	Issuer  string    `json:"issuer,omitempty"` // who gave the proof out
+	Roles   []string  `json:"roles,omitempty"`  // what the issuer says the caller is
+	Proof   string    `json:"proof,omitempty"`  // how the caller was known: "bearer" …
+	Expires time.Time `json:"expires,omitzero"` // when the proof ends
+}
+
+// Name returns the caller's own name, tenant/kind/id.
+func (p Principal) Name() Name { return Name{Tenant: p.Tenant, Kind: p.Kind, ID: p.ID} }
+
+// HasRole reports whether the caller's proof carries the role.
+func (p Principal) HasRole(role string) bool { return slices.Contains(p.Roles, role) }
