@@ -1,0 +1,31 @@
+package ledger
+
+import (
+	"context"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+)
+
+// BenchmarkAppend measures durable appends of a 1 KB record from 256 producers.
+func BenchmarkAppend(b *testing.B) {
+	l, err := Open(Options{Dir: b.TempDir(), Origin: testOrigin, Key: testKey})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer l.Close()
+	b.SetBytes(1024)
+	b.SetParallelism(256 / runtime.GOMAXPROCS(0))
+	var n atomic.Int64
+	b.RunParallel(func(pb *testing.PB) {
+		r := testRecord(int(n.Add(1)))
+		r.Detail = []byte(`"` + strings.Repeat("x", 880) + `"`)
+		for pb.Next() {
+			if _, err := l.Append(context.Background(), r, Durable); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "records/s")
+}

@@ -1,0 +1,112 @@
+package ledger
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/pavise/pavise"
+)
+
+// Durability says what must have happened before Append returns.
+type Durability int
+
+// The two durabilities.
+const (
+	// Written means that write(2) has returned: the record survives the death
+	// of the process, and power loss may take the last 50 ms.
+	Written Durability = iota
+	// Durable means that fdatasync has returned and a signed tree head covers
+	// the record: it survives power loss.
+	Durable
+)
+
+// The phases of a Record.
+const (
+	Act         = "act"         // question, answer and ending in one record
+	Enter       = "enter"       // a control verb was allowed and is about to act
+	Exit        = "exit"        // how the act entered at Record.Enter ended
+	Interrupted = "interrupted" // an Enter found without its Exit at restart
+	Note        = "note"        // something the house itself says
+)
+
+// A Record is the body of one entry. docs/formats/record.md is its
+// specification.
+type Record struct {
+	Kind     string            `json:"kind"`   // the verb, or room.what for a Note
+	Phase    string            `json:"phase"`  // Act, Enter, Exit, Interrupted or Note
+	Tenant   string            `json:"tenant"` // whose record it is
+	At       time.Time         `json:"at"`     // when, by the writer's clock, UTC
+	Who      *pavise.Principal `json:"who,omitempty"`
+	On       pavise.Name       `json:"on,omitzero"`
+	Outcome  pavise.Outcome    `json:"outcome,omitempty"`
+	Policy   *Policy           `json:"policy,omitempty"`
+	Verdicts []pavise.Verdict  `json:"verdicts,omitempty"`
+	Error    *Failure          `json:"error,omitempty"`   // how it ended, if not well
+	Enter    *uint64           `json:"enter,omitempty"`   // the Enter that an Exit or Interrupted closes
+	Settled  uint64            `json:"settled,omitempty"` // every Enter below this index has been closed
+	Took     time.Duration     `json:"took_ns,omitempty"`
+	Safe     bool              `json:"safe,omitempty"`   // may use the reserve of a full disk
+	Detail   json.RawMessage   `json:"detail,omitempty"` // the room's own facts about the act
+	Sealed   []byte            `json:"sealed,omitempty"` // an envelope of package seal: salts and kept payloads
+}
+
+// A Policy says under which policies a decision was made, and which decided.
+type Policy struct {
+	Digest   string   `json:"digest"` // hex SHA-256 of the guardrails and tenant policies in force
+	Reasons  []string `json:"reasons,omitempty"`
+	Errors   []string `json:"errors,omitempty"`
+	Observed bool     `json:"observed,omitempty"` // denied, but in observe mode
+}
+
+// A Failure says how an act ended that did not end well.
+type Failure struct {
+	Kind string `json:"kind"` // a pavise.Kind label
+	Msg  string `json:"msg"`
+}
+
+// An entry is version ‖ JSON ‖ tag. The tag is a MAC that only the log's writer
+// can make, over the entry's index and everything before the tag, so that
+// recovery adopts no torn and no planted entry behind the signed tree head. To
+// everybody else it is 16 opaque bytes: their proof is the Merkle tree.
+const (
+	entryVersion = 1
+	tagSize      = 16
+	maxEntry     = 1<<16 - 1 // the bundle format's uint16 length
+)
+
+// encode returns the entry without its tag, with room for it.
+func (r *Record) encode() ([]byte, error) {
+	body, err := json.Marshal(r)
+	if err != nil {
+		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("record %s cannot be encoded", r.Kind), Err: err}
+	}
+	if 1+len(body)+tagSize > maxEntry {
+		return nil, &pavise.Error{
+			Kind: pavise.Invalid,
+			Msg:  fmt.Sprintf("record %s is %d bytes long, more than %d", r.Kind, len(body), maxEntry-tagSize-1),
+			Hint: "keep the payload elsewhere and its digest in the record",
+		}
+	}
+	return append([]byte{entryVersion}, body...), nil
+}
+
+// Decode reads the record an entry holds. It checks the version and the JSON;
+// whether the entry belongs to the log is for the tree to say.
+func Decode(entry []byte) (Record, error) {
+	var r Record
+	if len(entry) < 1+tagSize {
+		return r, &pavise.Error{Kind: pavise.Unverified, Msg: fmt.Sprintf("entry of %d bytes is too short", len(entry))}
+	}
+	if entry[0] != entryVersion {
+		return r, &pavise.Error{
+			Kind: pavise.Unverified,
+			Msg:  fmt.Sprintf("entry has version %d; this build reads version %d", entry[0], entryVersion),
+			Hint: "use a newer pavise",
+		}
+	}
+	if err := json.Unmarshal(entry[1:len(entry)-tagSize], &r); err != nil {
+		return r, &pavise.Error{Kind: pavise.Unverified, Msg: "entry body is not a record", Err: err}
+	}
+	return r, nil
+}

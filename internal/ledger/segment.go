@@ -1,0 +1,179 @@
+package ledger
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+
+	"github.com/pavise/pavise"
+)
+
+// segmentSize is where a segment ends: at the first bundle boundary beyond it.
+const segmentSize = 64 << 20
+
+// The reserve: how much room the active segment keeps allocated beyond its end.
+// Records of safe-direction verbs may use it to the last byte; others leave
+// reserveKept. It is renewed when less than reserveLow is left.
+const (
+	reserveStep = 8 << 20
+	reserveLow  = 4 << 20
+	reserveKept = 1 << 20
+)
+
+// A segment is one file of the entry stream. The writer goroutine alone grows
+// the last one.
+type segment struct {
+	name  string
+	file  diskFile
+	first uint64 // index of its first entry, a multiple of 256
+	size  int64
+	room  int64 // allocated up to here; owned by the writer
+}
+
+func segmentName(first uint64) string { return fmt.Sprintf("entries-%015d.seg", first) }
+
+// parseSegmentName returns the first index in a segment's name.
+func parseSegmentName(name string) (first uint64, ok bool) {
+	digits, ok := strings.CutPrefix(name, "entries-")
+	digits, ok2 := strings.CutSuffix(digits, ".seg")
+	if !ok || !ok2 {
+		return 0, false
+	}
+	if _, err := fmt.Sscanf(digits, "%d", &first); err != nil || segmentName(first) != name {
+		return 0, false
+	}
+	return first, first%tileWidth == 0
+}
+
+// A stream is all segments: where each entry's bytes are.
+//
+// The writer goroutine alone grows it; anybody may read.
+type stream struct {
+	disk disk
+
+	mu       sync.RWMutex // guards what follows
+	segments []*segment
+	bundles  []int64 // where bundle N begins in its segment, one per 256 entries
+	count    uint64  // entries
+}
+
+// active returns the segment that grows.
+func (s *stream) active() *segment { return s.segments[len(s.segments)-1] }
+
+// roll starts a new segment. What the old one holds must be synced already.
+func (s *stream) roll() error {
+	name := segmentName(s.count)
+	f, err := s.disk.Open(name, true)
+	if err != nil {
+		return err
+	}
+	if err := s.disk.Sync(); err != nil {
+		f.Close()
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.segments = append(s.segments, &segment{name: name, file: f, first: s.count})
+	return nil
+}
+
+// write appends framed entries, n of them, beginning at the given offsets in
+// buf, to the active segment. On error the segment is as it was before.
+func (s *stream) write(buf []byte, starts []int) error {
+	seg := s.active()
+	if _, err := seg.file.WriteAt(buf, seg.size); err != nil {
+		return errors.Join(err, seg.file.Truncate(seg.size))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, start := range starts {
+		if s.count%tileWidth == 0 {
+			s.bundles = append(s.bundles, seg.size+int64(start))
+		}
+		s.count++
+	}
+	seg.size += int64(len(buf))
+	return nil
+}
+
+// entry returns the bytes of entry index.
+func (s *stream) entry(index uint64) ([]byte, error) {
+	s.mu.RLock()
+	count := s.count
+	if index >= count {
+		s.mu.RUnlock()
+		return nil, &pavise.Error{
+			Kind: pavise.NotFound,
+			Msg:  fmt.Sprintf("the log has no record %d; it holds %d", index, count),
+		}
+	}
+	seg := s.segmentOf(index)
+	start, end := s.bundles[index/tileWidth], seg.size
+	if next := index/tileWidth + 1; next < uint64(len(s.bundles)) && s.segmentOf(next*tileWidth) == seg {
+		end = s.bundles[next]
+	}
+	s.mu.RUnlock()
+
+	// An entry is found by walking its bundle, which is at most 16 MiB and
+	// usually a few hundred KiB.
+	r := newFrames(io.NewSectionReader(seg.file, start, end-start))
+	for i := index / tileWidth * tileWidth; ; i++ {
+		entry, err := r.next()
+		if err != nil {
+			return nil, fmt.Errorf("read record %d in %s: %w", index, seg.name, err)
+		}
+		if i == index {
+			return entry, nil
+		}
+	}
+}
+
+// segmentOf returns the segment that holds entry index. The caller holds mu.
+func (s *stream) segmentOf(index uint64) *segment {
+	for i := len(s.segments) - 1; ; i-- {
+		if s.segments[i].first <= index {
+			return s.segments[i]
+		}
+	}
+}
+
+func (s *stream) close() {
+	for _, seg := range s.segments {
+		seg.file.Close()
+	}
+}
+
+// frames reads entries off a stream of uint16 length ‖ bytes.
+type frames struct {
+	r      *bufio.Reader
+	buf    []byte
+	offset int64 // bytes consumed as whole frames
+}
+
+func newFrames(r io.Reader) *frames { return &frames{r: bufio.NewReaderSize(r, 1<<18)} }
+
+// next returns the next entry, valid until the following call. At the end it
+// returns io.EOF; a frame cut short is io.ErrUnexpectedEOF.
+func (f *frames) next() ([]byte, error) {
+	var head [2]byte
+	if _, err := io.ReadFull(f.r, head[:]); err != nil {
+		return nil, err
+	}
+	n := int(binary.BigEndian.Uint16(head[:]))
+	if cap(f.buf) < n {
+		f.buf = make([]byte, maxEntry)
+	}
+	f.buf = f.buf[:n]
+	if _, err := io.ReadFull(f.r, f.buf); err != nil {
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		return nil, err
+	}
+	f.offset += int64(2 + n)
+	return f.buf, nil
+}
