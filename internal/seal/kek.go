@@ -1,0 +1,130 @@
+package seal
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/pavise/pavise"
+)
+
+// A Purpose says what a private key on disk is for. It is bound to the file,
+// so that a key made for one purpose never loads for another. The constants
+// are the whole list.
+type Purpose string
+
+// The purposes.
+const (
+	PurposeLog   Purpose = "log"   // Ed25519 seed that signs the evidence log's tree heads
+	PurposeToken Purpose = "token" // Ed25519 seed that signs the local issuer's tokens
+)
+
+// maxKeyFile bounds the size of a wrapped key file, in bytes.
+const maxKeyFile = 4096
+
+// A KEK is the key under which an installation keeps its other keys: the root
+// of the tree in the package comment. It is immutable and safe for concurrent
+// use.
+type KEK struct {
+	root  *Key
+	files *Key // wraps key files
+	path  string
+}
+
+// OpenFileKEK reads the KEK from the file at path, and makes one of 32 random
+// bytes, mode 0600, when there is none. It refuses a file that others can read
+// or write, that is not exactly 32 bytes, or that is not a regular file.
+//
+// A lost KEK file cannot be made again: whatever was sealed under it is gone.
+func OpenFileKEK(path string) (*KEK, error) {
+	secret, err := readPrivate(path, KeySize)
+	if errors.Is(err, fs.ErrNotExist) {
+		secret = make([]byte, KeySize)
+		rand.Read(secret)
+		if err = createPrivate(path, secret); errors.Is(err, fs.ErrExist) {
+			secret, err = readPrivate(path, KeySize) // another process was first: its key is the key
+		}
+	}
+	if err != nil {
+		return nil, explain("key file", path, err)
+	}
+	if len(secret) != KeySize {
+		return nil, &pavise.Error{
+			Kind: pavise.Invalid,
+			Msg:  fmt.Sprintf("key file %s is %d bytes long, not %d", path, len(secret), KeySize),
+			Hint: "restore it from a backup; remove it only if nothing was ever sealed under it",
+		}
+	}
+	root, err := NewKey(secret)
+	if err != nil {
+		return nil, err
+	}
+	return &KEK{root: root, files: root.Derive(LabelKeyFile), path: path}, nil
+}
+
+// Protection returns "software": a file is read by whoever can read the disk
+// as this user, and no hardware stands in between.
+func (k *KEK) Protection() string { return "software" }
+
+// ID returns the public id of the KEK.
+func (k *KEK) ID() KeyID { return k.root.ID() }
+
+// Tenant returns the key under which the tenant's records keep their sealed
+// parts.
+func (k *KEK) Tenant(tenant string) *Key { return k.root.Derive(LabelRecord, tenant) }
+
+// LoadOrCreate returns the private key kept at path for the given purpose. When
+// there is no such file it asks generate for the key and keeps it there, mode
+// 0600, in an envelope under the KEK with the purpose as its context; the file
+// is on disk before LoadOrCreate returns. Several processes that create at once
+// all return the same key.
+func (k *KEK) LoadOrCreate(path string, purpose Purpose, generate func() ([]byte, error)) ([]byte, error) {
+	secret, err := k.load(path, purpose)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return secret, err
+	}
+	if secret, err = generate(); err != nil {
+		return nil, fmt.Errorf("make the %s key: %w", purpose, err)
+	}
+	err = createPrivate(path, k.files.Seal(purpose.aad(), secret))
+	if errors.Is(err, fs.ErrExist) {
+		return k.load(path, purpose)
+	}
+	if err != nil {
+		return nil, explain(string(purpose)+" key file", path, err)
+	}
+	return secret, nil
+}
+
+func (k *KEK) load(path string, purpose Purpose) ([]byte, error) {
+	envelope, err := readPrivate(path, maxKeyFile)
+	if err != nil {
+		return nil, explain(string(purpose)+" key file", path, err)
+	}
+	secret, err := k.files.Open(purpose.aad(), envelope)
+	if err != nil {
+		return nil, &pavise.Error{
+			Kind: pavise.Unverified,
+			Msg:  fmt.Sprintf("%s key file %s does not open under the key in %s", purpose, path, k.path),
+			Hint: unwrapHint(err),
+			Err:  err,
+		}
+	}
+	return secret, nil
+}
+
+func unwrapHint(err error) string {
+	switch {
+	case errors.Is(err, ErrWrongKey):
+		return "the two files are of different installations: restore both from the same backup"
+	case errors.Is(err, ErrForged):
+		return "the file was altered, or holds a key for another purpose: restore it from a backup"
+	case errors.Is(err, ErrVersion):
+		return "use a newer pavise, or restore the file from a backup if it was never written by one"
+	}
+	return "the file is damaged: restore it from a backup"
+}
+
+// aad is the context of a key file's envelope.
+func (p Purpose) aad() []byte { return []byte("pavise key file\n" + string(p)) }
