@@ -1,0 +1,64 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+)
+
+// A Tx is a running transaction. It is valid only inside the function it was
+// given to, and for one goroutine.
+type Tx struct {
+	ctx context.Context // of the Update or View that the transaction lives in
+	tx  *sql.Tx
+}
+
+// Update runs fn in a transaction that may write, and commits it when fn
+// returns nil. When fn returns an error or panics, or ctx ends, nothing of it
+// remains. Nothing is retried. Writers run one at a time, so fn must be short
+// and must not call Update, which would wait for itself.
+//
+// The error is fn's own, or says what became of the database: Conflict for a
+// row that exists already, Unavailable for a full disk or a file that cannot be
+// written, Internal for a damaged one.
+func (db *DB) Update(ctx context.Context, fn func(*Tx) error) error {
+	return db.run(ctx, db.write, &sql.TxOptions{}, fn)
+}
+
+// View runs fn in a transaction that reads: all of fn sees one committed state,
+// while writers go on. A write inside fn is an error.
+func (db *DB) View(ctx context.Context, fn func(*Tx) error) error {
+	return db.run(ctx, db.read, &sql.TxOptions{ReadOnly: true}, fn)
+}
+
+func (db *DB) run(ctx context.Context, pool *sql.DB, opts *sql.TxOptions, fn func(*Tx) error) error {
+	if err := db.enter(); err != nil {
+		return err
+	}
+	defer db.running.Done()
+	tx, err := pool.BeginTx(ctx, opts)
+	if err != nil {
+		return db.explain(err)
+	}
+	defer tx.Rollback() // after a commit it does nothing; after an error or a panic it undoes
+	if err := fn(&Tx{ctx: ctx, tx: tx}); err != nil {
+		return db.explain(err)
+	}
+	return db.explain(tx.Commit())
+}
+
+// Exec runs a statement that returns no rows.
+func (t *Tx) Exec(query string, args ...any) (sql.Result, error) {
+	return t.tx.ExecContext(t.ctx, query, args...)
+}
+
+// Query runs a statement that returns rows. The caller closes them and looks at
+// their Err.
+func (t *Tx) Query(query string, args ...any) (*sql.Rows, error) {
+	return t.tx.QueryContext(t.ctx, query, args...)
+}
+
+// QueryRow runs a statement that returns at most one row. Its Scan returns
+// sql.ErrNoRows when there is none.
+func (t *Tx) QueryRow(query string, args ...any) *sql.Row {
+	return t.tx.QueryRowContext(t.ctx, query, args...)
+}
