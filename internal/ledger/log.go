@@ -35,6 +35,7 @@ type Options struct {
 	Dir    string             // the directory; created if it is not there
 	Origin string             // the log's name, as in its checkpoints: no spaces, no plus
 	Key    ed25519.PrivateKey // signs checkpoints and nothing else
+	Tenant string             // whose the log's own notes are
 	Now    func() time.Time   // for the log's own notes; nil means time.Now
 
 	segmentSize int64 // for tests; 0 means segmentSize
@@ -46,6 +47,7 @@ type Log struct {
 	lock   *os.File // nil on a test disk
 	signer *signer
 	mac    hash.Hash // makes entry tags; owned by the writer
+	tenant string
 	now    func() time.Time
 	rollAt int64 // length at which a segment is long enough
 	stream *stream

@@ -60,6 +60,7 @@ func openOn(d disk, opts Options) (*Log, error) {
 		disk:      d,
 		signer:    &signer{name: opts.Origin, key: opts.Key},
 		mac:       newTagger(opts.Key),
+		tenant:    opts.Tenant,
 		now:       opts.Now,
 		rollAt:    cmp.Or(opts.segmentSize, segmentSize),
 		pending:   newBatch(),
@@ -318,7 +319,7 @@ func (l *Log) noteCut(cut tornTail) error {
 	if err != nil {
 		return err
 	}
-	r := &Record{Kind: "ledger.recovered", Phase: Note, Tenant: "system", At: l.now().UTC(), Safe: true, Detail: detail}
+	r := &Record{Kind: "ledger.recovered", Phase: Note, Tenant: l.tenant, At: l.now().UTC(), Safe: true, Detail: detail}
 	if last, ok := l.Last(); ok {
 		r.Settled = last.Settled
 		if r.At.Before(last.At) {

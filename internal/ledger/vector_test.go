@@ -1,0 +1,44 @@
+package ledger
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+// TestVectors makes the log that docs/formats/record.md publishes and compares.
+// With PAVISE_VECTORS=write it publishes it anew, for a new version of the format.
+func TestVectors(t *testing.T) {
+	l := openTest(t, t.TempDir())
+	var got strings.Builder
+	for i := range 3 {
+		if _, err := l.Append(context.Background(), testRecord(i), Durable); err != nil {
+			t.Fatal(err)
+		}
+		entry, err := l.Entry(uint64(i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		leaf := tlog.RecordHash(entry)
+		fmt.Fprintf(&got, "entry %x\nleaf %x\n", entry, leaf[:])
+	}
+	head := l.Head()
+	fmt.Fprintf(&got, "root %x\nkey %s\nfingerprint %s\n\n%s", head.Root[:], l.Status().Key, l.Status().Fingerprint, head.Note)
+	const path = "testdata/record.txt"
+	if os.Getenv("PAVISE_VECTORS") == "write" {
+		if err := os.WriteFile(path, []byte(got.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.String() != string(want) {
+		t.Errorf("the format changed:\n%s\nwant\n%s", got.String(), want)
+	}
+}
