@@ -1,0 +1,77 @@
+package firewall
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"testing"
+)
+
+// body returns a request for one FP32 row of n features written with the given
+// number of digits.
+func body(n, digits int) []byte {
+	rng := rand.New(rand.NewPCG(1, 2))
+	b := fmt.Appendf(nil, `{"inputs":[{"name":"x","shape":[1,%d],"datatype":"FP32","data":[`, n)
+	for i := range n {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendFloat(b, rng.Float64(), 'f', digits, 64)
+	}
+	return append(b, "]}]}"...)
+}
+
+func BenchmarkParseRequest(b *testing.B) {
+	for _, digits := range []int{6, 17} {
+		text := body(1024, digits)
+		b.Run(fmt.Sprintf("1024xFP32/%d-digits", digits), func(b *testing.B) {
+			b.SetBytes(int64(len(text)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := ParseRequest(text, DefaultLimits()); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkEncodingJSON is the yardstick: the standard library into the narrowest
+// struct that fits, with none of the strictness.
+func BenchmarkEncodingJSON(b *testing.B) {
+	for _, digits := range []int{6, 17} {
+		text := body(1024, digits)
+		b.Run(fmt.Sprintf("1024xFP32/%d-digits", digits), func(b *testing.B) {
+			b.SetBytes(int64(len(text)))
+			b.ReportAllocs()
+			for b.Loop() {
+				var v struct {
+					Inputs []struct {
+						Name     string
+						Shape    []int64
+						Datatype string
+						Data     []float32
+					}
+				}
+				if err := json.Unmarshal(text, &v); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkAppendJSON(b *testing.B) {
+	r, err := ParseRequest(body(1024, 6), DefaultLimits())
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	var buf []byte
+	for b.Loop() {
+		if buf, err = r.AppendJSON(buf[:0]); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

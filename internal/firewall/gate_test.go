@@ -1,0 +1,124 @@
+package firewall
+
+import (
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/pavise/pavise"
+)
+
+func loginSignature() Signature {
+	return Signature{
+		Inputs: []Port{
+			{Name: "x", Datatype: FP32, Shape: []int64{-1, 2}, Columns: []Column{{"rate", new(0.0), new(1.0)}, {"bytes", nil, nil}}},
+			{Name: "port", Datatype: Int64, Shape: []int64{-1, 1}, Columns: []Column{{"port", new(1.0), new(65535.0)}}},
+			{Name: "n", Datatype: Uint64, Shape: []int64{-1, 1}, Columns: []Column{{"n", nil, new(10.0)}}},
+		},
+		Outputs: []Port{
+			{Name: "scores", Datatype: FP32, Shape: []int64{-1, 3}},
+			{Name: "label", Datatype: Int64, Shape: []int64{-1}},
+		},
+	}
+}
+
+func loginRequest() *Request {
+	return &Request{Inputs: []Tensor{
+		{"x", FP32, []int64{2, 2}, Data{Floats: []float64{0, -5, 1, 1e9}}},
+		{"port", Int64, []int64{2, 1}, Data{Ints: []int64{1, 65535}}},
+		{"n", Uint64, []int64{2, 1}, Data{Uints: []uint64{0, 10}}},
+	}, Outputs: []string{"scores"}}
+}
+
+func TestGateCheck(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change func(*Request)
+		reason string // "" for allow
+	}{
+		"as it should be": {func(*Request) {}, ""},
+		"any order":       {func(r *Request) { r.Inputs[0], r.Inputs[2] = r.Inputs[2], r.Inputs[0] }, ""},
+		"no input":        {func(r *Request) { r.Inputs = nil }, `input "x" is missing`},
+		"missing":         {func(r *Request) { r.Inputs = r.Inputs[1:] }, `input "x" is missing`},
+		"unexpected":      {func(r *Request) { r.Inputs[1].Name = "Port" }, `unexpected input "Port"; the model has "x", "port", "n"`},
+		"twice":           {func(r *Request) { r.Inputs[2] = r.Inputs[1] }, `input "port" is given twice`},
+		"datatype":        {func(r *Request) { r.Inputs[0].Datatype = FP64 }, `input "x" is FP64; the model has FP32`},
+		"rank":            {func(r *Request) { r.Inputs[0].Shape = []int64{4} }, `has 1 dimensions; the model has 2`},
+		"dimension":       {func(r *Request) { r.Inputs[0].Shape = []int64{1, 4} }, `has the shape [1 4]; the model has [-1 2]`},
+		"rows differ":     {func(r *Request) { r.Inputs[1].Shape = []int64{1, 1} }, `input "x" has 2 rows and input "port" has 1`},
+		"output":          {func(r *Request) { r.Outputs = []string{"logits"} }, `unknown output "logits"; the model has "scores", "label"`},
+		"below":           {func(r *Request) { r.Inputs[0].Data.Floats[2] = -0.01 }, `input "x" row 1 column 0 (rate): -0.01 is outside 0 to 1`},
+		"above":           {func(r *Request) { r.Inputs[0].Data.Floats[0] = 1.5 }, `row 0 column 0 (rate): 1.5 is outside`},
+		"NaN":             {func(r *Request) { r.Inputs[0].Data.Floats[0] = math.NaN() }, `NaN is outside 0 to 1`},
+		"NaN, no bounds":  {func(r *Request) { r.Inputs[0].Data.Floats[1] = math.NaN() }, `NaN is outside -Inf to +Inf`},
+		"integer":         {func(r *Request) { r.Inputs[1].Data.Ints[1] = 65536 }, `row 1 column 0 (port): 65536 is outside`},
+		"least integer":   {func(r *Request) { r.Inputs[1].Data.Ints[0] = math.MinInt64 }, `-9223372036854775808 is outside`},
+		"unsigned":        {func(r *Request) { r.Inputs[2].Data.Uints[0] = math.MaxUint64 }, `18446744073709551615 is outside -Inf to 10`},
+	} {
+		r := loginRequest()
+		tt.change(r)
+		checkVerdict(t, name, Gate{loginSignature(), 2}.Check(r), tt.reason)
+	}
+	text := Signature{Inputs: []Port{{Name: "s", Datatype: Bytes, Shape: []int64{-1, 1}, Columns: []Column{{Name: "text"}}}}}
+	asks := &Request{Inputs: []Tensor{{"s", Bytes, []int64{1, 1}, Data{Bytes: [][]byte{[]byte("a")}}}}}
+	checkVerdict(t, "text has no bounds", Gate{text, 1}.Check(asks), "")
+	asks.Inputs[0].Shape = nil
+	checkVerdict(t, "no shape", Gate{text, 1}.Check(asks), "has 0 dimensions")
+	checkVerdict(t, "zero gate", Gate{}.Check(&Request{}), "no inputs")
+	checkVerdict(t, "rows", Gate{loginSignature(), 1}.Check(loginRequest()), "2 rows in one request; the limit is 1")
+}
+
+func TestGateCheckAnswer(t *testing.T) {
+	scores := Tensor{"scores", FP32, []int64{2, 3}, Data{Floats: make([]float64, 6)}}
+	label := Tensor{"label", Int64, []int64{2}, Data{Ints: make([]int64, 2)}}
+	for name, tt := range map[string]struct {
+		wanted  []string
+		outputs []Tensor
+		reason  string
+	}{
+		"all":             {nil, []Tensor{label, scores}, ""},
+		"as asked":        {[]string{"label"}, []Tensor{label}, ""},
+		"not asked":       {[]string{"label"}, []Tensor{label, scores}, `unexpected output "scores"; the model has "label"`},
+		"missing":         {nil, []Tensor{label}, `output "scores" is missing`},
+		"scores as text":  {nil, []Tensor{{"scores", Bytes, []int64{2, 3}, Data{}}, label}, `output "scores" is BYTES; the model has FP32`},
+		"too many rows":   {[]string{"scores"}, []Tensor{{"scores", FP32, []int64{3, 3}, Data{}}}, `output "scores" has 3 rows for a request of 2`},
+		"wrong dimension": {[]string{"scores"}, []Tensor{{"scores", FP32, []int64{2, 4}, Data{}}}, `has the shape [2 4]`},
+	} {
+		r := loginRequest()
+		r.Outputs = tt.wanted
+		checkVerdict(t, name, Gate{loginSignature(), 9}.CheckAnswer(r, &Response{Outputs: tt.outputs}), tt.reason)
+	}
+}
+
+func checkVerdict(t *testing.T, name string, v pavise.Verdict, reason string) {
+	t.Helper()
+	if v.Check != "gate" || (v.Outcome == pavise.Deny) != (reason != "") || !strings.Contains(v.Reason, reason) {
+		t.Errorf("%s: got %+v, want %q", name, v, reason)
+	}
+}
+
+func TestSignatureValidate(t *testing.T) {
+	if err := loginSignature().Validate(); err != nil {
+		t.Fatal(err)
+	}
+	for want, change := range map[string]func(*Signature){
+		"no input":              func(s *Signature) { s.Inputs = nil },
+		"no output":             func(s *Signature) { s.Outputs = nil },
+		"listed twice":          func(s *Signature) { s.Inputs[1].Name = "x" },
+		"no name":               func(s *Signature) { s.Inputs[1].Name = "" },
+		"unknown datatype":      func(s *Signature) { s.Outputs[0].Datatype = "BF16" },
+		"no shape":              func(s *Signature) { s.Outputs[0].Shape = nil },
+		"neither -1":            func(s *Signature) { s.Outputs[0].Shape = []int64{-2} },
+		"2 columns and the":     func(s *Signature) { s.Inputs[0].Shape = []int64{-1, 3} },
+		"1 columns and the":     func(s *Signature) { s.Inputs[1].Shape = []int64{1} },
+		"no finite number":      func(s *Signature) { s.Inputs[0].Columns[0].Max = new(math.Inf(1)) },
+		"bounded to nothing":    func(s *Signature) { s.Inputs[0].Columns[0].Max = new(-1.0) },
+		"2^53":                  func(s *Signature) { s.Inputs[1].Columns[0].Max = new(0x1p53) },
+		"does not hold numbers": func(s *Signature) { s.Inputs[0].Datatype = Bytes },
+	} {
+		s := loginSignature()
+		change(&s)
+		if err := s.Validate(); pavise.KindOf(err) != pavise.Invalid || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v", want, err)
+		}
+	}
+}
