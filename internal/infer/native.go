@@ -1,0 +1,102 @@
+package infer
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/firewall"
+	"github.com/pavise/pavise/internal/learn"
+)
+
+// A Native is an ONNX model that runs in this process. It is safe for
+// concurrent use.
+type Native struct {
+	name   string
+	digest string
+	graph  *learn.Graph
+}
+
+// NewNative reads an ONNX model of float32 tables. The error is of kind Invalid
+// and names what the runtime does not know.
+func NewNative(name string, onnx []byte) (*Native, error) {
+	graph, err := learn.ParseONNX(onnx)
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(onnx)
+	return &Native{name: name, digest: "sha256:" + hex.EncodeToString(sum[:]), graph: graph}, nil
+}
+
+// Digest returns "sha256:" and the hex digest of the ONNX bytes.
+func (n *Native) Digest() string { return n.digest }
+
+// Signature returns what the model takes and gives.
+func (n *Native) Signature() firewall.Signature {
+	return firewall.Signature{Inputs: ports(n.graph.Inputs()), Outputs: ports(n.graph.Outputs())}
+}
+
+func ports(from []learn.Port) []firewall.Port {
+	out := make([]firewall.Port, len(from))
+	for i, p := range from {
+		out[i] = firewall.Port{Name: p.Name, Datatype: firewall.FP32, Shape: []int64{-1, int64(p.Cols)}}
+	}
+	return out
+}
+
+// Infer carries the request's rows through the model. The request has passed a
+// gate of the model's signature. It runs to its end: a native model is small,
+// and half an answer is of no use.
+func (n *Native) Infer(_ context.Context, r *firewall.Request) (*firewall.Response, error) {
+	inputs := make(map[string]learn.Matrix, len(r.Inputs))
+	for _, t := range r.Inputs {
+		m, err := matrix(t)
+		if err != nil {
+			return nil, err
+		}
+		inputs[t.Name] = m
+	}
+	outputs, err := n.graph.Run(inputs)
+	if err != nil {
+		return nil, err
+	}
+	answer := &firewall.Response{Model: n.name, ID: r.ID}
+	for _, p := range n.graph.Outputs() {
+		if wanted(r.Outputs, p.Name) {
+			answer.Outputs = append(answer.Outputs, tensor(p.Name, outputs[p.Name]))
+		}
+	}
+	return answer, nil
+}
+
+// matrix narrows a checked FP32 tensor to what the graph computes on.
+func matrix(t firewall.Tensor) (learn.Matrix, error) {
+	if t.Datatype != firewall.FP32 || len(t.Shape) != 2 {
+		return learn.Matrix{}, &pavise.Error{
+			Kind: pavise.Invalid,
+			Msg:  fmt.Sprintf("input %q is %s with %d dimensions; a native model takes FP32 with 2", t.Name, t.Datatype, len(t.Shape)),
+		}
+	}
+	m := learn.NewMatrix(int(t.Shape[0]), int(t.Shape[1]))
+	for i, v := range t.Data.Floats {
+		m.Data[i] = float32(v)
+	}
+	return m, nil
+}
+
+func tensor(name string, m learn.Matrix) firewall.Tensor {
+	t := firewall.Tensor{Name: name, Datatype: firewall.FP32, Shape: []int64{int64(m.Rows), int64(m.Cols)}}
+	t.Data.Floats = make([]float64, len(m.Data))
+	for i, v := range m.Data {
+		t.Data.Floats[i] = float64(v)
+	}
+	return t
+}
+
+// wanted reports whether an output was asked for; asking for none means all.
+func wanted(asked []string, name string) bool {
+	return len(asked) == 0 || slices.Contains(asked, name)
+}
