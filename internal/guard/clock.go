@@ -1,0 +1,86 @@
+package guard
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/ledger"
+)
+
+// tolerance is how far the clock may step back unnoticed: what a time daemon
+// corrects by slewing.
+const tolerance = 2 * time.Second
+
+// noteClock is the kind of the note that AcceptClock leaves.
+const noteClock = "guard.clock"
+
+// A clock remembers the newest wall time seen, so that a clock set back cannot
+// reorder the evidence. It compares wall times only: a monotonic reading would
+// hide exactly the step it looks for.
+type clock struct {
+	now    func() time.Time
+	newest atomic.Int64 // Unix nanoseconds
+}
+
+// read returns the time now, the time that a record made now carries, and how
+// far the clock is behind the newest time seen. While it is behind, records
+// carry that newest time.
+func (c *clock) read() (now, at time.Time, behind time.Duration) {
+	// The newest is loaded before the clock is read: a goroutine that had to
+	// wait in between must not take the others' later readings for a step back.
+	newest := c.newest.Load()
+	now = c.now()
+	ns := now.UnixNano()
+	if ns < newest {
+		return now, time.Unix(0, newest).UTC(), time.Duration(newest - ns)
+	}
+	for newest < ns && !c.newest.CompareAndSwap(newest, ns) {
+		newest = c.newest.Load()
+	}
+	return now, time.Unix(0, ns).UTC(), 0
+}
+
+// stamp returns the time that a record made now carries.
+func (c *clock) stamp() time.Time {
+	_, at, _ := c.read()
+	return at
+}
+
+// steppedBack is the refusal of every verb that is not in the safe direction.
+func steppedBack(behind time.Duration) error {
+	return &pavise.Error{
+		Kind: pavise.Unavailable,
+		Msg:  fmt.Sprintf("clock stepped back by %v", behind.Round(time.Millisecond)),
+		Hint: "correct the clock, or accept the time it shows now with the verb " + verbClock,
+	}
+}
+
+// AcceptClock makes the time the clock shows now the newest one, after it was
+// set back for good reason: it records the step as a note guard.clock in who's
+// name. The caller has entered clock.accept, which is in the safe direction and
+// so passes while the clock is behind.
+func (g *Guard) AcceptClock(ctx context.Context, who pavise.Principal) error {
+	now, was, behind := g.clock.read()
+	now = now.Round(0).UTC()
+	detail, err := json.Marshal(struct {
+		Was    time.Time     `json:"was"`
+		Now    time.Time     `json:"now"`
+		Behind time.Duration `json:"behind_ns"`
+	}{was, now, behind})
+	if err != nil {
+		return fmt.Errorf("encode clock note: %w", err)
+	}
+	_, err = g.append(ctx, &ledger.Record{
+		Kind: noteClock, Phase: ledger.Note, Tenant: g.tenant, At: now,
+		Who: &who, Safe: true, Detail: detail,
+	}, ledger.Durable)
+	if err != nil {
+		return err
+	}
+	g.clock.newest.CompareAndSwap(was.UnixNano(), now.UnixNano())
+	return nil
+}

@@ -1,0 +1,138 @@
+package guard
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/ledger"
+)
+
+// maxRoles and maxRole bound what a principal may carry: a proof with more is
+// refused, so that no cache key and no record grows with the caller's wish.
+const (
+	maxRoles = 32
+	maxRole  = 128
+)
+
+// A fault is why a question is refused.
+type fault struct {
+	kind    pavise.Kind
+	check   string // checkPolicy or checkGuard
+	msg     string
+	hint    string
+	reasons []string
+	asked   *ledger.Policy // nil when no policy was asked
+	durable bool
+}
+
+// question checks that who, verb and on make a question at all.
+func (g *Guard) question(who pavise.Principal, verb string, on pavise.Name, at time.Time) (question, *fault) {
+	q := question{at: at}
+	var ok bool
+	if q.action, ok = g.schema.actions[verb]; !ok {
+		return q, &fault{kind: pavise.Internal, msg: fmt.Sprintf("no such verb: %.80q", verb)}
+	}
+	var err error
+	if q.who, err = g.person(who); err != nil {
+		return q, &fault{kind: pavise.Denied, msg: "the caller has no proper name: " + err.Error(), hint: "ask with a proof that names a tenant, a kind and an id"}
+	}
+	if q.on, err = g.thing(on); err != nil {
+		return q, &fault{kind: pavise.Denied, msg: err.Error(), hint: "name the thing as tenant/kind/id"}
+	}
+	if !slices.Contains(q.action.On, on.Kind) {
+		return q, &fault{
+			kind: pavise.Denied,
+			msg:  fmt.Sprintf("%s does not apply to a %s", verb, on.Kind),
+			hint: "it applies to: " + strings.Join(q.action.On, ", "),
+		}
+	}
+	return q, nil
+}
+
+// denied is the refusal that a decision leads to.
+func denied(e *Entry, q *question, d decision) fault {
+	return fault{
+		kind: pavise.Denied, check: checkPolicy,
+		msg:     fmt.Sprintf("%s may not do %s on %s: %s", e.who.Name(), q.action.Verb, e.on, d.why()),
+		hint:    fmt.Sprintf("pavise policy explain %s %s shows what would allow it", q.action.Verb, e.on),
+		reasons: d.reasons, asked: &e.policy, durable: q.action.Class == Control,
+	}
+}
+
+// refuse records a refusal and returns it as the error of Enter. A refusal that
+// cannot be recorded is still one. It outlives the caller's context: whoever
+// hangs up is recorded all the same. It never uses the emergency reserve, or
+// refused callers could use that up.
+func (g *Guard) refuse(ctx context.Context, e *Entry, verb string, f fault) error {
+	if f.check == "" {
+		f.check = checkGuard
+	}
+	r := &ledger.Record{
+		Kind: clip(verb, maxText), Phase: ledger.Act, Tenant: e.on.Tenant, At: e.at,
+		Who: &e.who, On: e.on, Outcome: pavise.Deny, Policy: f.asked,
+		Verdicts: append(e.verdicts, pavise.Verdict{Check: f.check, Outcome: pavise.Deny, Reason: clip(f.msg, maxText)}),
+		Error:    &ledger.Failure{Kind: f.kind.String(), Msg: clip(f.msg, maxText)},
+	}
+	g.disarm(r)
+	how := ledger.Written
+	if f.durable {
+		how = ledger.Durable
+	}
+	receipt, err := g.append(context.WithoutCancel(ctx), r, how)
+	if err != nil {
+		if _, ok := errors.AsType[*tooLarge](err); !ok {
+			return err
+		}
+	}
+	return &pavise.Error{Kind: f.kind, Msg: f.msg, Hint: f.hint, Err: &Denial{Record: receipt.Index, Policies: f.reasons}}
+}
+
+// disarm moves names and principals that are not proper ones into the detail,
+// clipped and quoted: a record must be decodable, and small, whatever was asked.
+func (g *Guard) disarm(r *ledger.Record) {
+	asked := struct {
+		Who string `json:"who,omitempty"`
+		On  string `json:"on,omitempty"`
+	}{}
+	if who := *r.Who; checkPrincipal(who) != nil {
+		asked.Who = fmt.Sprintf("%.80q/%.80q/%.80q with %d roles", who.Tenant, who.Kind, who.ID, len(who.Roles))
+		r.Who = nil
+	}
+	if r.On.Validate() != nil {
+		asked.On = fmt.Sprintf("%.80q/%.80q/%.80q", r.On.Tenant, r.On.Kind, r.On.ID)
+		r.On, r.Tenant = pavise.Name{}, g.tenant
+	}
+	if asked.Who == "" && asked.On == "" {
+		return
+	}
+	// Two strings always encode.
+	r.Detail, _ = json.Marshal(asked)
+}
+
+// checkPrincipal says what keeps a principal from being one.
+func checkPrincipal(who pavise.Principal) error {
+	if _, ok := principalTypes[who.Kind]; !ok {
+		return fmt.Errorf("kind %.40q is not human, workload or node", who.Kind)
+	}
+	if err := who.Name().Validate(); err != nil {
+		return err
+	}
+	if len(who.Roles) > maxRoles {
+		return fmt.Errorf("%d roles, more than %d", len(who.Roles), maxRoles)
+	}
+	for _, role := range who.Roles {
+		if role == "" || len(role) > maxRole {
+			return fmt.Errorf("role %.40q is not of 1 to %d bytes", role, maxRole)
+		}
+	}
+	if len(who.Issuer) > maxText || len(who.Proof) > maxText {
+		return fmt.Errorf("issuer or proof is longer than %d bytes", maxText)
+	}
+	return nil
+}

@@ -1,0 +1,259 @@
+package guard
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/ledger"
+)
+
+// The checks whose verdicts the guard itself writes.
+const (
+	checkPolicy     = "policy"     // Cedar's word; only a Deny is written
+	checkGuard      = "guard"      // refused before any policy was asked
+	checkQuarantine = "quarantine" // a fact the decision saw that the record's other fields do not hold
+)
+
+// maxText bounds the free text that a record takes over from errors, in bytes.
+const maxText = 512
+
+// An Entry is a question that was answered with yes. The caller defers Exit
+// directly, as in
+//
+//	e, err := g.Enter(ctx, who, "model.infer", on)
+//	if err != nil {
+//		return err
+//	}
+//	defer e.Exit(&err)
+//
+// Its methods may be called from several goroutines until Exit returns.
+type Entry struct {
+	guard  *Guard
+	ctx    context.Context // values only: a caller that went away is still recorded
+	action *action
+	who    pavise.Principal
+	on     pavise.Name
+	began  time.Time // with its monotonic reading
+	at     time.Time // what the records carry
+	policy ledger.Policy
+	bound  uint64 // Control: the log's size just before the Enter record
+
+	mu       sync.Mutex // guards what follows
+	verdicts []pavise.Verdict
+	detail   any
+	sealed   []byte
+	durable  bool
+	record   uint64
+	written  bool // record is the index of a record that is in the log
+	closed   bool
+}
+
+// Verdict adds a check's word to the record. After Exit it does nothing.
+func (e *Entry) Verdict(v pavise.Verdict) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.verdicts = append(e.verdicts, v)
+}
+
+// Detail sets the room's own facts about the act. They are marshalled as JSON
+// at Exit, so v must not change after it; the last call wins.
+func (e *Entry) Detail(v any) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.detail = v
+}
+
+// Seal sets the record's sealed payload, an envelope of package seal.
+func (e *Entry) Seal(envelope []byte) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.sealed = envelope
+}
+
+// Durable makes Exit wait until the record survives power loss, as that of a
+// Control verb always does.
+func (e *Entry) Durable() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.durable = true
+}
+
+// Observed reports whether the tenant's policies denied the act and observe
+// mode let it pass.
+func (e *Entry) Observed() bool { return e.policy.Observed }
+
+// Record returns the index of the record: that of the Enter for a Control
+// verb, at once; that of the one record of a Pooled verb, after Exit. It is
+// false while there is none, or when it could not be written.
+func (e *Entry) Record() (index uint64, written bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.record, e.written
+}
+
+// Exit records how the act ended: well if *err is nil, else with that error.
+// If the ending cannot be recorded and *err was nil, *err becomes the reason:
+// what was not written down must not be answered. Exit must be deferred
+// directly, not from inside another deferred function, because that is how it
+// sees a panic: it records one and lets it go on. A second Exit does nothing.
+func (e *Entry) Exit(err *error) {
+	if p := recover(); p != nil {
+		e.end(fmt.Errorf("panic: %v", p))
+		panic(p)
+	}
+	var cause error
+	if err != nil {
+		cause = *err
+	}
+	if unwritten := e.end(cause); unwritten != nil && cause == nil && err != nil {
+		*err = unwritten
+	}
+}
+
+// begin makes the question of a Control verb durable.
+func (e *Entry) begin() error {
+	g := e.guard
+	e.bound = g.open.begin(g.log)
+	receipt, err := g.append(e.ctx, &ledger.Record{
+		Kind: e.action.Verb, Phase: ledger.Enter, Tenant: e.on.Tenant, At: e.at,
+		Who: &e.who, On: e.on, Outcome: pavise.Allow, Policy: &e.policy,
+		Verdicts: e.verdicts, Safe: e.action.Safe,
+	}, ledger.Durable)
+	if err != nil {
+		g.open.lost(e.bound)
+		return err
+	}
+	e.record, e.written = receipt.Index, true
+	return nil
+}
+
+// end writes the last record and releases what the act held.
+func (e *Entry) end(cause error) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return nil
+	}
+	e.closed = true
+	g := e.guard
+	r, how, bad := e.ending(cause)
+	receipt, err := g.append(context.WithoutCancel(e.ctx), r, how)
+	if _, ok := errors.AsType[*tooLarge](err); ok {
+		bad, err = errors.Join(bad, err), nil
+	}
+	switch {
+	case e.action.Class == Pooled:
+		g.busy.Add(-1)
+		e.record, e.written = receipt.Index, err == nil
+	case err != nil:
+		g.open.lost(e.bound)
+	default:
+		g.open.done(e.bound)
+	}
+	if err == nil && bad != nil {
+		err = &pavise.Error{
+			Kind: pavise.Internal,
+			Msg:  fmt.Sprintf("the record of %s at index %d lacks its payload", r.Kind, receipt.Index),
+			Hint: "keep the payload elsewhere and its digest in the record",
+			Err:  bad,
+		}
+	}
+	return err
+}
+
+// ending builds the last record of the act. The error says what the record
+// should hold and cannot.
+func (e *Entry) ending(cause error) (*ledger.Record, ledger.Durability, error) {
+	r := &ledger.Record{
+		Kind: e.action.Verb, Phase: ledger.Act, Tenant: e.on.Tenant, At: e.at,
+		Who: &e.who, On: e.on, Outcome: outcome(e.verdicts), Policy: &e.policy,
+		Verdicts: e.verdicts, Error: failure(cause), Sealed: e.sealed, Safe: e.action.Safe,
+		Took: max(e.guard.clock.now().Sub(e.began), 0),
+	}
+	how := ledger.Written
+	if e.durable {
+		how = ledger.Durable
+	}
+	if e.action.Class == Control {
+		how = ledger.Durable
+		r.Phase, r.At, r.Enter = ledger.Exit, e.guard.clock.stamp(), new(e.record)
+	}
+	if e.detail == nil {
+		return r, how, nil
+	}
+	detail, err := json.Marshal(e.detail)
+	if err != nil {
+		if r.Error == nil {
+			r.Error = &ledger.Failure{Kind: pavise.Internal.String(), Msg: "the detail of this record cannot be encoded"}
+		}
+		return r, how, fmt.Errorf("encode detail of %s: %w", r.Kind, err)
+	}
+	r.Detail = detail
+	return r, how, nil
+}
+
+// outcome is the worst of the verdicts that were enforced.
+func outcome(verdicts []pavise.Verdict) pavise.Outcome {
+	worst := pavise.Allow
+	for _, v := range verdicts {
+		if v.Stops() {
+			return pavise.Deny
+		}
+		if v.Outcome == pavise.Alter && !v.Observed {
+			worst = pavise.Alter
+		}
+	}
+	return worst
+}
+
+// failure is what a record keeps of an error: for one of ours the words meant
+// for people, never the cause behind them.
+func failure(err error) *ledger.Failure {
+	if err == nil {
+		return nil
+	}
+	msg := err.Error()
+	if e, ok := errors.AsType[*pavise.Error](err); ok {
+		msg = e.Msg
+	}
+	return &ledger.Failure{Kind: pavise.KindOf(err).String(), Msg: clip(msg, maxText)}
+}
+
+// A tooLarge error says that a record was written without its payload.
+type tooLarge struct{ err error }
+
+func (e *tooLarge) Error() string { return "record without its payload: " + e.err.Error() }
+
+// stripped takes the room's payload out of a record that is too large, and
+// reports whether there was one. Otherwise whoever can inflate a payload could
+// act without leaving a record.
+func stripped(r *ledger.Record) bool {
+	if r.Detail == nil && r.Sealed == nil && len(r.Verdicts) == 0 {
+		return false
+	}
+	r.Detail, r.Sealed = nil, nil
+	r.Verdicts = slices.Clone(r.Verdicts[:min(len(r.Verdicts), 64)])
+	for i := range r.Verdicts {
+		r.Verdicts[i].Check = clip(r.Verdicts[i].Check, 64)
+		r.Verdicts[i].Reason = clip(r.Verdicts[i].Reason, 64)
+	}
+	if r.Error == nil {
+		r.Error = &ledger.Failure{Kind: pavise.Internal.String(), Msg: "the payload of this record was too large"}
+	}
+	return true
+}
+
+// clip returns at most n bytes of s, cut between characters.
+func clip(s string, n int) string {
+	if len(s) > n {
+		s = s[:n]
+	}
+	return strings.ToValidUTF8(s, "")
+}
