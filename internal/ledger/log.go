@@ -1,7 +1,6 @@
 package ledger
 
 import (
-	"cmp"
 	"context"
 	"crypto/ed25519"
 	"crypto/hmac"
@@ -79,12 +78,13 @@ type batch struct {
 	durable bool // somebody waits for the sync
 	at      time.Time
 
-	first   uint64        // index of entries[0]; set before written closes
-	hashes  []tlog.Hash   // leaf hashes; set before written closes
-	size    uint64        // tree size that covers the batch; set before synced closes
-	err     error         // set before whichever channel closes with it
-	written chan struct{} // closed when write(2) returned, or failed
-	synced  chan struct{} // closed when the batch is under a signed head, or failed
+	first     uint64        // index of entries[0]; set before written closes
+	hashes    []tlog.Hash   // leaf hashes; set before written closes
+	size      uint64        // tree size that covers the batch; set before synced closes
+	unwritten error         // why write(2) failed; set before written closes
+	unsynced  error         // why the batch is not durable; set before synced closes
+	written   chan struct{} // closed when write(2) returned, or failed
+	synced    chan struct{} // closed when the batch is under a signed head, or failed
 }
 
 func newBatch() *batch {
@@ -115,14 +115,15 @@ func (l *Log) Append(ctx context.Context, r *Record, how Durability) (Receipt, e
 		return Receipt{}, err
 	}
 	<-b.written
-	if b.err == nil && how == Durable {
-		<-b.synced
-	}
-	if b.err != nil {
-		return Receipt{}, b.err
+	if b.unwritten != nil {
+		return Receipt{}, b.unwritten
 	}
 	receipt := Receipt{Index: b.first + uint64(at)}
 	if how == Durable {
+		<-b.synced
+		if b.unsynced != nil {
+			return Receipt{}, b.unsynced
+		}
 		receipt.Size = b.size
 	}
 	return receipt, nil
@@ -345,7 +346,7 @@ func (l *Log) syncBatches(batches []*batch) {
 		wake(l.toPublish)
 	}
 	for _, b := range batches {
-		b.size, b.err = head.Size, cmp.Or(b.err, err)
+		b.size, b.unsynced = head.Size, err
 		close(b.synced)
 	}
 }
@@ -457,9 +458,8 @@ func (l *Log) stoppedErr() error {
 }
 
 func (l *Log) failBatch(b *batch, err error) {
-	b.err = err
+	b.unwritten = err
 	close(b.written)
-	close(b.synced)
 }
 
 // announce wakes everybody who waits for the log to grow.

@@ -1,0 +1,165 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/firewall"
+	"github.com/pavise/pavise/internal/guard"
+	"github.com/pavise/pavise/internal/identity"
+	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/seal"
+	"github.com/pavise/pavise/internal/store"
+)
+
+const (
+	// maxAccounts bounds the meter: callers times models in use at one time.
+	maxAccounts = 1 << 17
+	// snapshotEvery is how often what callers have taken is kept in the store.
+	// It bounds the replay at start, not what survives: the records do.
+	snapshotEvery = 5 * time.Second
+)
+
+// Config is what a gateway is made of. All fields are required but Now.
+type Config struct {
+	Guard    *guard.Guard
+	Verifier *identity.Verifier
+	Store    *store.DB
+	Log      *ledger.Log
+	KEK      *seal.KEK        // seals what records keep of a request
+	Now      func() time.Time // the clock; time.Now if nil
+}
+
+// A Gateway answers requests for models. It is safe for concurrent use.
+type Gateway struct {
+	Routes *Routes
+
+	guard    *guard.Guard
+	verifier *identity.Verifier
+	db       *store.DB
+	log      *ledger.Log
+	meter    *firewall.Meter
+	now      func() time.Time
+	limits   firewall.Limits
+
+	kek  *seal.KEK
+	keys sync.Map // tenant → *seal.Key, derived once
+}
+
+// New opens a gateway: it loads the routes and what callers have taken so far.
+func New(ctx context.Context, cfg Config) (*Gateway, error) {
+	g := &Gateway{
+		guard: cfg.Guard, verifier: cfg.Verifier, db: cfg.Store, log: cfg.Log, kek: cfg.KEK,
+		meter: firewall.NewMeter(maxAccounts), now: cfg.Now, limits: firewall.DefaultLimits(),
+	}
+	if g.now == nil {
+		g.now = time.Now
+	}
+	var err error
+	if g.Routes, err = openRoutes(ctx, g.guard, g.db, g.meter); err != nil {
+		return nil, fmt.Errorf("open the routes: %w", err)
+	}
+	if err := g.restoreMeter(ctx); err != nil {
+		return nil, fmt.Errorf("restore what callers have taken: %w", err)
+	}
+	return g, nil
+}
+
+// Run keeps snapshots of the meter until ctx is done, and a last one then. Its
+// caller owns the goroutine.
+//
+// Unguarded: it acts for nobody; it keeps the house's own state.
+func (g *Gateway) Run(ctx context.Context) error {
+	tick := time.NewTicker(snapshotEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			// A snapshot that cannot be kept now costs a longer replay only.
+			_ = g.snapshotMeter(ctx)
+		case <-ctx.Done():
+			return g.snapshotMeter(context.WithoutCancel(ctx))
+		}
+	}
+}
+
+// snapshotMeter keeps what callers have taken, with the number of records it
+// surely includes: the log's size before the meter was read.
+func (g *Gateway) snapshotMeter(ctx context.Context) error {
+	size := g.log.Size()
+	spends, err := json.Marshal(g.meter.State(g.now()))
+	if err != nil {
+		return fmt.Errorf("encode what callers have taken: %w", err)
+	}
+	return g.db.Update(ctx, func(tx *store.Tx) error {
+		_, err := tx.Exec(`INSERT INTO gateway_spends VALUES (0, ?, ?)
+			ON CONFLICT (id) DO UPDATE SET records = excluded.records, spends = excluded.spends`, size, string(spends))
+		return err
+	})
+}
+
+// restoreMeter loads the last snapshot and charges again what the records
+// behind it say was charged, so that a killed gateway forgives nobody.
+func (g *Gateway) restoreMeter(ctx context.Context) error {
+	size, spends, err := g.lastSnapshot(ctx)
+	if err != nil {
+		return err
+	}
+	if err := g.meter.Restore(spends); err != nil {
+		return err
+	}
+	for _, r := range g.log.Records(size, math.MaxUint64) {
+		if r.Kind != "model.infer" || r.Who == nil {
+			continue
+		}
+		var t Trail
+		if err := json.Unmarshal(r.Detail, &t); err == nil && t.Charged > 0 {
+			g.meter.Charge(r.At, r.Who.Name(), r.On, t.Charged)
+		}
+	}
+	return nil
+}
+
+func (g *Gateway) lastSnapshot(ctx context.Context) (size uint64, spends []firewall.Spend, err error) {
+	err = g.db.View(ctx, func(tx *store.Tx) error {
+		rows, err := tx.Query(`SELECT records, spends FROM gateway_spends`)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var text string
+			if err := rows.Scan(&size, &text); err != nil {
+				return err
+			}
+			if err := json.Unmarshal([]byte(text), &spends); err != nil {
+				return fmt.Errorf("read the snapshot of the meter: %w", err)
+			}
+		}
+		return rows.Err()
+	})
+	return size, spends, err
+}
+
+// key returns the key under which a tenant's records keep their sealed parts.
+func (g *Gateway) key(tenant string) *seal.Key {
+	if k, ok := g.keys.Load(tenant); ok {
+		return k.(*seal.Key)
+	}
+	k, _ := g.keys.LoadOrStore(tenant, g.kek.Tenant(tenant))
+	return k.(*seal.Key)
+}
+
+// message returns what a caller may be told about an error.
+func message(err error) (msg, hint string) {
+	if e, ok := errors.AsType[*pavise.Error](err); ok {
+		return e.Msg, e.Hint
+	}
+	return "internal error", "the operator finds the cause in the log"
+}

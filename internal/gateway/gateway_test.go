@@ -1,0 +1,539 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/firewall"
+	"github.com/pavise/pavise/internal/firewall/firewalltest"
+	"github.com/pavise/pavise/internal/guard"
+	"github.com/pavise/pavise/internal/identity"
+	"github.com/pavise/pavise/internal/issuer"
+	"github.com/pavise/pavise/internal/learn"
+	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/seal"
+	"github.com/pavise/pavise/internal/store"
+)
+
+const tenant = "local"
+
+var (
+	operator = pavise.Principal{Tenant: tenant, Kind: pavise.Human, ID: "op", Roles: []string{"operator"}, Issuer: issuer.LocalURL("test")}
+	theModel = pavise.Name{Tenant: tenant, Kind: "model", ID: "m"}
+)
+
+// A world is a whole data plane on a temporary directory.
+type world struct {
+	*Gateway
+	dir    string
+	log    *ledger.Log
+	db     *store.DB
+	guard  *guard.Guard
+	issuer *issuer.Local
+	server *httptest.Server
+	token  string // a caller's
+}
+
+// newWorld opens a world, or the same one again if dir was used before.
+func newWorld(t *testing.T, dir string) *world {
+	t.Helper()
+	w := &world{dir: dir}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	kek, err := seal.OpenFileKEK(filepath.Join(dir, "kek"))
+	must(err)
+	key := ed25519.NewKeyFromSeed([]byte("gateway test log key, 32 bytes.."))
+	w.log, err = ledger.Open(ledger.Options{Dir: filepath.Join(dir, "ledger"), Origin: "test/gateway", Key: key, Tenant: tenant})
+	must(err)
+	w.db, err = store.Open(t.Context(), filepath.Join(dir, "db"))
+	must(err)
+	w.guard, err = guard.New(guard.Config{Actions: actions(), Log: w.log, DemoIssuer: issuer.LocalURL("test")})
+	must(err)
+	policies, err := guard.OpenPolicies(t.Context(), w.guard, w.db)
+	must(err)
+	if w.log.Size() == 0 {
+		must(policies.Seed(t.Context(), tenant, guard.Defaults()))
+	}
+	w.issuer, err = issuer.New(issuer.Config{Guard: w.guard, Seed: bytes.Repeat([]byte{7}, 32), Install: "test", Tenant: tenant, Now: time.Now})
+	must(err)
+	verifier, err := identity.NewVerifier(time.Now, w.issuer.Record())
+	must(err)
+	w.Gateway, err = New(t.Context(), Config{Guard: w.guard, Verifier: verifier, Store: w.db, Log: w.log, KEK: kek})
+	must(err)
+	token, err := w.issuer.Bootstrap(issuer.MintRequest{Subject: "app", Roles: []string{issuer.RoleCaller}})
+	must(err)
+	w.token = token.Value
+	w.server = httptest.NewServer(w.Handler())
+	t.Cleanup(w.close)
+	return w
+}
+
+func (w *world) close() {
+	w.server.Close()
+	w.log.Close()
+	w.db.Close()
+}
+
+func actions() []guard.Action {
+	var list []guard.Action
+	for verb, on := range map[string]string{
+		"route.put": "route", "route.delete": "route", "issuer.mint": "issuer",
+	} {
+		list = append(list, guard.Action{Verb: verb, On: []string{on}})
+	}
+	for verb, on := range map[string]string{
+		"route.list": "route", "model.infer": "model", "model.describe": "model", "ledger.read": "ledger",
+	} {
+		list = append(list, guard.Action{Verb: verb, On: []string{on}, Class: guard.Pooled})
+	}
+	return list
+}
+
+// softmaxModel takes two numbers and gives three scores.
+func softmaxModel() []byte {
+	w := learn.NewWriter("softmax")
+	weights := w.Floats("w", []int{2, 3}, []float32{1, 0, -1, 0, 2, 0})
+	w.Node("Softmax", "scores", []string{w.Node("MatMul", "z", []string{w.Input("x", 2), weights})})
+	w.Output("scores", 3)
+	return w.Bytes()
+}
+
+func (w *world) put(t *testing.T, edit func(*RouteSpec)) {
+	t.Helper()
+	spec := RouteSpec{Name: theModel.String(), ONNX: softmaxModel()}
+	if edit != nil {
+		edit(&spec)
+	}
+	if _, err := w.Routes.Put(t.Context(), operator, spec); err != nil {
+		t.Fatal(err)
+	}
+}
+
+const good = `{"inputs":[{"name":"x","shape":[1,2],"datatype":"FP32","data":[0.5,0.25]}]}`
+
+// post asks the model over HTTP.
+func (w *world) post(t *testing.T, body string, edit func(*http.Request)) (*http.Response, string) {
+	t.Helper()
+	req, err := http.NewRequest("POST", w.server.URL+"/v2/models/m/infer", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Authorization", "Bearer "+w.token)
+	if edit != nil {
+		edit(req)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp, string(text)
+}
+
+// record is what the response's header names.
+func (w *world) record(t *testing.T, resp *http.Response) ledger.Record {
+	t.Helper()
+	index, err := strconv.ParseUint(resp.Header.Get(RecordHeader), 10, 64)
+	if err != nil {
+		t.Fatalf("the response names no record: %v", resp.Header)
+	}
+	r, err := w.log.Read(index)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestAnswerHasItsRecord(t *testing.T) {
+	w := newWorld(t, t.TempDir())
+	w.put(t, nil)
+	resp, body := w.post(t, good, nil)
+	if want := `{"model_name":"m","outputs":[{"name":"scores","shape":[1,3],"datatype":"FP32","data":[0.4223,0.4223,0.1554]}]}`; resp.StatusCode != 200 || body != want {
+		t.Fatalf("status %d, body %s", resp.StatusCode, body)
+	}
+	r := w.record(t, resp)
+	var trail Trail
+	if err := json.Unmarshal(r.Detail, &trail); err != nil {
+		t.Fatal(err)
+	}
+	if r.Kind != "model.infer" || r.On != theModel || r.Who.ID != "app" || r.Outcome != pavise.Allow || r.Policy.Digest == "" ||
+		trail.Rows != 1 || trail.Charged != 1 || trail.Shape != "rounded to 4 digits" || len(trail.Answer) != 1 {
+		t.Errorf("record %+v, trail %+v", r, trail)
+	}
+	plain, err := w.key(tenant).Open([]byte(trail.ID), r.Sealed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var k kept
+	if err := json.Unmarshal(plain, &k); err != nil {
+		t.Fatal(err)
+	}
+	x := exchange{kept: k}
+	if got := x.commit([]byte(body)); got != trail.Output {
+		t.Errorf("the commitment to the answer does not open: %s, want %s", got, trail.Output)
+	}
+	if bytes.Contains(r.Detail, []byte("0.42")) || bytes.Contains(r.Detail, []byte("0.25")) {
+		t.Errorf("the record tells what was said: %s", r.Detail)
+	}
+}
+
+// TestHostileRequests sends every body of the firewall's table through the real
+// server: a protocol-correct error each, a record each, and the same model
+// answering afterwards.
+func TestHostileRequests(t *testing.T) {
+	w := newWorld(t, t.TempDir())
+	w.put(t, func(s *RouteSpec) { s.Rate, s.ModelRate = "1000000/1m", "" })
+	cases, err := firewalltest.Hostile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(cases) < 80 {
+		t.Fatalf("only %d hostile requests", len(cases))
+	}
+	for _, c := range cases {
+		resp, body := w.post(t, string(c.Body), nil)
+		var said struct{ Error string }
+		if err := json.Unmarshal([]byte(body), &said); err != nil || said.Error == "" {
+			t.Errorf("%s: body %.200q is not the protocol's error", c.Name, body)
+		}
+		if resp.StatusCode != 400 {
+			t.Errorf("%s: status %d, %s", c.Name, resp.StatusCode, said.Error)
+		}
+		if r := w.record(t, resp); r.Outcome != pavise.Deny || r.Error == nil {
+			t.Errorf("%s: record %+v", c.Name, r)
+		}
+	}
+	if resp, body := w.post(t, good, nil); resp.StatusCode != 200 {
+		t.Errorf("afterwards: %d %s", resp.StatusCode, body)
+	}
+}
+
+// TestHostileEnvelopes are requests wrong around the body.
+func TestHostileEnvelopes(t *testing.T) {
+	w := newWorld(t, t.TempDir())
+	w.put(t, nil)
+	header := func(name, value string) func(*http.Request) {
+		return func(r *http.Request) { r.Header.Set(name, value) }
+	}
+	path := func(p string) func(*http.Request) {
+		return func(r *http.Request) { r.URL.Path = p }
+	}
+	tests := []struct {
+		name string
+		edit func(*http.Request)
+		want int
+	}{
+		{"form", header("Content-Type", "application/x-www-form-urlencoded"), 400},
+		{"no type", header("Content-Type", ""), 400},
+		{"octets", header("Content-Type", "application/octet-stream"), 400},
+		{"gzip", header("Content-Encoding", "gzip"), 400},
+		{"binary extension", header("Inference-Header-Content-Length", "0"), 400},
+		{"no token", func(r *http.Request) { r.Header.Del("Authorization") }, 401},
+		{"basic", header("Authorization", "Basic YTpi"), 401},
+		{"alg none", header("Authorization", "Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4In0."), 401},
+		{"two tokens", func(r *http.Request) { r.Header.Add("Authorization", "Bearer x") }, 401},
+		{"another model", path("/v2/models/other/infer"), 404},
+		{"another tenant's model", path("/v2/models/..%2F..%2Fother/infer"), 403},
+		{"repository", path("/v2/repository/index"), 404},
+		{"shared memory", path("/v2/systemsharedmemory/region/x/register"), 404},
+		{"trace", path("/v2/trace/setting"), 404},
+		{"generate", path("/v2/models/m/generate"), 404},
+		{"get", func(r *http.Request) { r.Method = "GET" }, 404},
+		{"delete", func(r *http.Request) { r.Method = "DELETE" }, 404},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			resp, body := w.post(t, good, tt.edit)
+			if resp.StatusCode != tt.want {
+				t.Errorf("status %d, want %d: %s", resp.StatusCode, tt.want, body)
+			}
+			if !json.Valid([]byte(body)) {
+				t.Errorf("body %q is not JSON", body)
+			}
+			if strings.Contains(body, "eyJ") {
+				t.Errorf("the answer shows the token: %s", body)
+			}
+		})
+	}
+}
+
+// TestEndlessBody sends a body that never ends; it must be cut off at the limit.
+func TestEndlessBody(t *testing.T) {
+	w := newWorld(t, t.TempDir())
+	w.put(t, nil)
+	read := &endless{}
+	who := pavise.Principal{Tenant: tenant, Kind: pavise.Workload, ID: "app", Issuer: issuer.LocalURL("test"), Roles: []string{"caller"}}
+	_, err := w.Infer(t.Context(), who, theModel, read)
+	if pavise.KindOf(err) != pavise.Invalid {
+		t.Errorf("endless body: %v", err)
+	}
+	if limit := firewall.DefaultLimits().MaxBody; read.n > limit+1<<20 {
+		t.Errorf("%d bytes were read of a body limited to %d", read.n, limit)
+	}
+}
+
+// endless is a JSON text of spaces.
+type endless struct{ n int }
+
+func (e *endless) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = ' '
+	}
+	e.n += len(p)
+	return len(p), nil
+}
+
+func TestBudgetHolds(t *testing.T) {
+	dir := t.TempDir()
+	w := newWorld(t, dir)
+	w.put(t, func(s *RouteSpec) { s.Rate, s.Budget = "100000/1m", "5/24h" })
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	counts := map[int]int{}
+	for range 20 {
+		wg.Go(func() {
+			resp, _ := w.post(t, good, nil)
+			mu.Lock()
+			defer mu.Unlock()
+			counts[resp.StatusCode]++
+			if resp.StatusCode == 429 && resp.Header.Get("Retry-After") == "" {
+				t.Error("429 without Retry-After")
+			}
+		})
+	}
+	wg.Wait()
+	if counts[200] != 5 || counts[429] != 15 {
+		t.Errorf("answers %v, want 5 of 200 and 15 of 429", counts)
+	}
+	// A killed gateway forgives nobody: no snapshot was taken, the records count.
+	w.close()
+	again := newWorld(t, dir)
+	if resp, body := again.post(t, good, nil); resp.StatusCode != 429 {
+		t.Errorf("after a restart: %d %s", resp.StatusCode, body)
+	}
+}
+
+func TestSnapshotAndReplayCountOnce(t *testing.T) {
+	dir := t.TempDir()
+	w := newWorld(t, dir)
+	w.put(t, func(s *RouteSpec) { s.Rate, s.Budget = "100000/1m", "10/24h" })
+	for i := range 6 {
+		w.post(t, good, nil)
+		if i == 2 {
+			if err := w.snapshotMeter(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	w.close()
+	again := newWorld(t, dir)
+	ok := 0
+	for range 10 {
+		if resp, _ := again.post(t, good, nil); resp.StatusCode == 200 {
+			ok++
+		}
+	}
+	if ok != 4 {
+		t.Errorf("%d answers after the restart, want the 4 that are left", ok)
+	}
+}
+
+func TestBatchIsChargedByTheRow(t *testing.T) {
+	w := newWorld(t, t.TempDir())
+	w.put(t, func(s *RouteSpec) { s.Rate, s.Budget = "100000/1m", "3/24h" })
+	four := `{"inputs":[{"name":"x","shape":[4,2],"datatype":"FP32","data":[1,2,3,4,5,6,7,8]}]}`
+	if resp, _ := w.post(t, four, nil); resp.StatusCode != 429 {
+		t.Errorf("four rows on a budget of three: %d", resp.StatusCode)
+	}
+	if resp, _ := w.post(t, good, nil); resp.StatusCode != 200 {
+		t.Errorf("a refused batch was charged: %d", resp.StatusCode)
+	}
+}
+
+func TestObserveLetsPassAndSaysSo(t *testing.T) {
+	w := newWorld(t, t.TempDir())
+	w.put(t, func(s *RouteSpec) { s.Observe, s.Budget, s.Rate = true, "1/24h", "100000/1m" })
+	stranger, err := w.issuer.Bootstrap(issuer.MintRequest{Subject: "norole"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, body := w.post(t, good, func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+stranger.Value) })
+	if resp.StatusCode != 200 {
+		t.Fatalf("observed: %d %s", resp.StatusCode, body)
+	}
+	if r := w.record(t, resp); r.Policy == nil || !r.Policy.Observed {
+		t.Errorf("record %+v does not say that it would have been denied", r)
+	}
+	w.post(t, good, nil)
+	resp, _ = w.post(t, good, nil)
+	found := false
+	for _, v := range w.record(t, resp).Verdicts {
+		found = found || v.Check == "budget" && v.Observed && v.Outcome == pavise.Deny
+	}
+	if resp.StatusCode != 200 || !found {
+		t.Errorf("over budget while observing: %d, record %+v", resp.StatusCode, w.record(t, resp))
+	}
+}
+
+func TestShapes(t *testing.T) {
+	w := newWorld(t, t.TempDir())
+	for _, tt := range []struct {
+		shape     string
+		alterable bool
+		purpose   string
+		want      pavise.Kind
+		ok        bool
+	}{
+		{"label", false, "", pavise.Denied, false},
+		{"topk:1", true, "security", pavise.Denied, false},
+		{"round:2", false, "security", 0, true},
+		{"label", true, "marketing", 0, true},
+		{"sideways", false, "", pavise.Invalid, false},
+		{"round:99", false, "", pavise.Invalid, false},
+	} {
+		_, err := w.Routes.Put(t.Context(), operator, RouteSpec{Name: theModel.String(), ONNX: softmaxModel(), Shape: tt.shape, Alterable: tt.alterable, Purpose: tt.purpose})
+		if (err == nil) != tt.ok || err != nil && pavise.KindOf(err) != tt.want {
+			t.Errorf("%s alterable %v purpose %q: %v", tt.shape, tt.alterable, tt.purpose, err)
+		}
+	}
+	resp, body := w.post(t, good, nil) // the last good one: label
+	if resp.StatusCode != 200 || !strings.Contains(body, `"data":[1,0,0]`) && !strings.Contains(body, `"data":[0,1,0]`) {
+		t.Fatalf("label: %d %s", resp.StatusCode, body)
+	}
+	r := w.record(t, resp)
+	var trail Trail
+	json.Unmarshal(r.Detail, &trail)
+	plain, err := w.key(tenant).Open([]byte(trail.ID), r.Sealed)
+	if r.Outcome != pavise.Alter || !trail.Altered || err != nil || !bytes.Contains(plain, []byte("truth")) {
+		t.Errorf("altered answer: outcome %s, trail %+v, kept %s, %v", r.Outcome, trail, plain, err)
+	}
+}
+
+// TestUpstreamThatLies stands for a broken or hostile model server.
+func TestUpstreamThatLies(t *testing.T) {
+	var answer func(w http.ResponseWriter)
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == "GET" {
+			fmt.Fprint(w, `{"name":"m","platform":"x","inputs":[{"name":"x","datatype":"FP32","shape":[-1,2]}],"outputs":[{"name":"s","datatype":"FP32","shape":[-1,2]}]}`)
+			return
+		}
+		answer(w)
+	}))
+	defer upstream.Close()
+	w := newWorld(t, t.TempDir())
+	w.put(t, func(s *RouteSpec) { s.ONNX, s.Upstream = nil, upstream.URL })
+	say := func(text string) func(http.ResponseWriter) {
+		return func(w http.ResponseWriter) { io.WriteString(w, text) }
+	}
+	tests := map[string]func(http.ResponseWriter){
+		"undeclared output": say(`{"model_name":"m","outputs":[{"name":"s","datatype":"FP32","shape":[1,2],"data":[1,2]},{"name":"secret","datatype":"FP32","shape":[1],"data":[1]}]}`),
+		"scores as text":    say(`{"model_name":"m","outputs":[{"name":"s","datatype":"BYTES","shape":[1,2],"data":["0.1:0","0.9:1"]}]}`),
+		"other rows":        say(`{"model_name":"m","outputs":[{"name":"s","datatype":"FP32","shape":[2,2],"data":[1,2,3,4]}]}`),
+		"html":              say(`<html>it works</html>`),
+		"panic":             func(http.ResponseWriter) { panic(http.ErrAbortHandler) },
+	}
+	for name, lie := range tests {
+		answer = lie
+		resp, body := w.post(t, good, nil)
+		if resp.StatusCode != 503 || strings.Contains(body, "secret") || strings.Contains(body, "html") {
+			t.Errorf("%s: %d %s", name, resp.StatusCode, body)
+		}
+		if r := w.record(t, resp); r.Error == nil {
+			t.Errorf("%s: the record says all went well", name)
+		}
+	}
+	answer = say(`{"model_name":"evil-name","id":null,"outputs":[{"name":"s","datatype":"FP32","shape":[1,2],"data":[0.123456,0.9]}]}`)
+	if resp, body := w.post(t, good, nil); resp.StatusCode != 200 || strings.Contains(body, "evil") || !strings.Contains(body, "0.1235") {
+		t.Errorf("good answer: %d %s", resp.StatusCode, body)
+	}
+}
+
+func TestRoutesSurviveRestart(t *testing.T) {
+	dir := t.TempDir()
+	w := newWorld(t, dir)
+	w.put(t, func(s *RouteSpec) { s.Shape = "round:1" })
+	w.close()
+	again := newWorld(t, dir)
+	if resp, body := again.post(t, good, nil); resp.StatusCode != 200 || !strings.Contains(body, "0.4,0.4") {
+		t.Errorf("%d %s", resp.StatusCode, body)
+	}
+	if err := again.Routes.Delete(t.Context(), operator, theModel); err != nil {
+		t.Fatal(err)
+	}
+	if resp, _ := again.post(t, good, nil); resp.StatusCode != 404 {
+		t.Errorf("deleted route answers %d", resp.StatusCode)
+	}
+	if err := again.Routes.Delete(t.Context(), operator, theModel); pavise.KindOf(err) != pavise.NotFound {
+		t.Errorf("deleted twice: %v", err)
+	}
+}
+
+func TestCallerCannotChangeRoutes(t *testing.T) {
+	w := newWorld(t, t.TempDir())
+	caller := pavise.Principal{Tenant: tenant, Kind: pavise.Workload, ID: "app", Roles: []string{"caller"}, Issuer: issuer.LocalURL("test")}
+	_, err := w.Routes.Put(t.Context(), caller, RouteSpec{Name: theModel.String(), ONNX: softmaxModel()})
+	if pavise.KindOf(err) != pavise.Denied {
+		t.Errorf("a caller put a route: %v", err)
+	}
+	if _, ok := errors.AsType[*guard.Denial](err); !ok {
+		t.Errorf("the denial names no record: %v", err)
+	}
+}
+
+func TestStoredModelIsChecked(t *testing.T) {
+	dir := t.TempDir()
+	w := newWorld(t, dir)
+	w.put(t, nil)
+	err := w.db.Update(t.Context(), func(tx *store.Tx) error {
+		other := learn.NewWriter("other")
+		other.Node("Relu", "scores", []string{other.Input("x", 2)})
+		other.Output("scores", 2)
+		_, err := tx.Exec(`UPDATE gateway_models SET onnx = ?`, other.Bytes())
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = openRoutes(context.Background(), w.guard, w.db, firewall.NewMeter(10))
+	if pavise.KindOf(err) != pavise.Unverified {
+		t.Errorf("a model swapped in the store: %v", err)
+	}
+}
+
+func TestParseRate(t *testing.T) {
+	for text, want := range map[string]string{
+		"600/1m": "600 rows per 1m0s, 600 at once", "600/1m burst 100": "600 rows per 1m0s, 100 at once",
+	} {
+		if got, err := parseRate(text); err != nil || got.String() != want {
+			t.Errorf("%q is %s, %v", text, got, err)
+		}
+	}
+	for _, bad := range []string{"", "600", "600/", "/1m", "x/1m", "0/1m", "-1/1m", "1/0s", "600/1m burst", "600/1m burst x", "600/1m burst 0"} {
+		if got, err := parseRate(bad); err == nil {
+			t.Errorf("%q is %s", bad, got)
+		}
+	}
+}

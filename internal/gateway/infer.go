@@ -1,0 +1,254 @@
+package gateway
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/firewall"
+	"github.com/pavise/pavise/internal/guard"
+)
+
+// maxKept is how many bytes of a true answer a record keeps, sealed, when the
+// caller's was altered. A longer one is kept as its commitment only.
+const maxKept = 16 << 10
+
+// A Trail is what an inference's record says beyond who, what and the verdicts:
+// enough to show afterwards that this request got this answer, and nothing of
+// what either said.
+type Trail struct {
+	ID      string   `json:"id"`                // 16 random bytes, hex; binds the sealed part to this record
+	Model   string   `json:"model"`             // what answered: a digest, or an upstream's address
+	Rows    int      `json:"rows,omitempty"`    // rows asked
+	Charged int      `json:"charged,omitempty"` // rows charged to the caller
+	Input   string   `json:"input,omitempty"`   // hex SHA-256 of salt ‖ the request as it went to the model
+	Output  string   `json:"output,omitempty"`  // hex SHA-256 of salt ‖ the answer as it went to the caller
+	Truth   string   `json:"truth,omitempty"`   // the same of the model's own answer, when altered
+	Shape   string   `json:"shape,omitempty"`   // how the answer was shaped
+	Altered bool     `json:"altered,omitempty"` // the answer is not the model's own
+	Answer  []Output `json:"answer,omitempty"`  // the form of the answer
+}
+
+// An Output is the form of one tensor of an answer.
+type Output struct {
+	Name     string            `json:"name"`
+	Datatype firewall.Datatype `json:"datatype"`
+	Shape    []int64           `json:"shape"`
+}
+
+// A kept is the sealed part of an inference's record.
+type kept struct {
+	Salt  []byte          `json:"salt"`            // of the trail's commitments
+	Truth json.RawMessage `json:"truth,omitempty"` // the model's own answer, when altered and not too long
+}
+
+// An Answer is what a caller gets.
+type Answer struct {
+	Body  []byte // the protocol's JSON
+	entry *guard.Entry
+}
+
+// Record returns the index of the record that proves the answer, which was
+// written before Infer returned it.
+func (a *Answer) Record() uint64 {
+	index, _ := a.entry.Record()
+	return index
+}
+
+// A Refusal is an error that knows the record of its request and when to retry.
+type Refusal struct {
+	Retry time.Duration // 0: waiting will not help
+	entry *guard.Entry
+	err   error
+}
+
+// Error returns the cause's text.
+func (r *Refusal) Error() string { return r.err.Error() }
+
+// Unwrap returns the cause.
+func (r *Refusal) Unwrap() error { return r.err }
+
+// Infer asks a model on a caller's behalf: the verb model.infer on
+// tenant/model/id. The body is read only once the caller may ask. After the
+// guard let the caller in, every error is a *Refusal.
+func (g *Gateway) Infer(ctx context.Context, who pavise.Principal, model pavise.Name, body io.Reader) (answer *Answer, err error) {
+	entry, err := g.guard.Enter(ctx, who, "model.infer", model)
+	if err != nil {
+		return nil, err
+	}
+	defer entry.Exit(&err)
+	x := &exchange{gateway: g, entry: entry, who: who, model: model}
+	entry.Detail(&x.trail)
+	out, err := x.run(ctx, body)
+	if err != nil {
+		return nil, &Refusal{Retry: x.retry, entry: entry, err: err}
+	}
+	return &Answer{Body: out, entry: entry}, nil
+}
+
+// An exchange is one request on its way through. One goroutine owns it.
+type exchange struct {
+	gateway *Gateway
+	entry   *guard.Entry
+	who     pavise.Principal
+	model   pavise.Name
+	route   *live
+	trail   Trail
+	kept    kept
+	retry   time.Duration
+}
+
+// run carries the request from the caller's bytes to the answer's.
+func (x *exchange) run(ctx context.Context, body io.Reader) ([]byte, error) {
+	if err := x.begin(); err != nil {
+		return nil, err
+	}
+	request, err := x.inbound(body)
+	if err != nil {
+		return nil, err
+	}
+	response, err := x.route.model.Infer(ctx, request)
+	if err != nil {
+		return nil, err
+	}
+	return x.outbound(request, response)
+}
+
+// begin finds the route and draws what the record needs.
+func (x *exchange) begin() (err error) {
+	if x.route, err = x.gateway.Routes.find(x.model); err != nil {
+		return err
+	}
+	if x.route.Durable {
+		x.entry.Durable()
+	}
+	var random [48]byte
+	rand.Read(random[:])
+	x.trail.ID, x.kept.Salt = hex.EncodeToString(random[:16]), random[16:]
+	x.trail.Model = x.route.ONNX
+	if x.trail.Model == "" {
+		x.trail.Model = x.route.Upstream
+	}
+	return nil
+}
+
+// inbound reads the request and puts it through the checks before the model.
+func (x *exchange) inbound(body io.Reader) (*firewall.Request, error) {
+	request, err := x.parse(body)
+	if err != nil {
+		x.entry.Verdict(pavise.Verdict{Check: "codec", Outcome: pavise.Deny, Reason: err.Error()})
+		return nil, err
+	}
+	x.trail.Rows = request.Rows()
+	if err := x.check(x.route.gate.Check(request), pavise.Invalid); err != nil {
+		return nil, err
+	}
+	verdict, retry := x.gateway.meter.Charge(x.gateway.now(), x.who.Name(), x.model, x.trail.Rows)
+	if verdict.Outcome != pavise.Deny {
+		x.trail.Charged = x.trail.Rows
+	}
+	if err := x.check(verdict, pavise.Throttled); err != nil {
+		x.retry = retry
+		return nil, err
+	}
+	encoded, err := request.AppendJSON(nil)
+	if err != nil {
+		return nil, err
+	}
+	x.trail.Input = x.commit(encoded)
+	return request, nil
+}
+
+// parse reads at most a body's worth of bytes and no more.
+func (x *exchange) parse(body io.Reader) (*firewall.Request, error) {
+	text, err := io.ReadAll(io.LimitReader(body, int64(x.gateway.limits.MaxBody)+1))
+	if err != nil {
+		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "the request's body broke off", Hint: "send the whole body within 30 seconds", Err: err}
+	}
+	return firewall.ParseRequest(text, x.gateway.limits)
+}
+
+// check notes a verdict and turns a denial into an error, unless the route only
+// observes.
+func (x *exchange) check(v pavise.Verdict, kind pavise.Kind) error {
+	v.Observed = v.Outcome == pavise.Deny && x.route.Observe
+	x.entry.Verdict(v)
+	if !v.Stops() {
+		return nil
+	}
+	return &pavise.Error{Kind: kind, Msg: v.Reason}
+}
+
+// outbound puts the model's answer through the checks behind the model, shapes
+// it and commits to it.
+func (x *exchange) outbound(request *firewall.Request, truth *firewall.Response) ([]byte, error) {
+	truth.Model, truth.Version, truth.ID = x.model.ID, "", request.ID
+	if err := x.check(x.route.gate.CheckAnswer(request, truth), pavise.Unavailable); err != nil {
+		// What the model said is for the record, not for the caller.
+		return nil, &pavise.Error{Kind: pavise.Unavailable, Msg: "the model answered other than its signature promises", Hint: "the operator finds what is wrong in the record", Err: err}
+	}
+	shaped, verdict := x.route.Shape.Apply(truth)
+	x.entry.Verdict(verdict)
+	if verdict.Outcome == pavise.Deny {
+		return nil, &pavise.Error{Kind: pavise.Unavailable, Msg: verdict.Reason}
+	}
+	body, err := shaped.AppendJSON(nil)
+	if err != nil {
+		return nil, err
+	}
+	x.trail.Shape, x.trail.Output = x.route.Shape.String(), x.commit(body)
+	for _, t := range shaped.Outputs {
+		x.trail.Answer = append(x.trail.Answer, Output{t.Name, t.Datatype, t.Shape})
+	}
+	return body, x.keep(truth, verdict.Outcome == pavise.Alter)
+}
+
+// keep seals the salt, and the true answer when the caller got another.
+func (x *exchange) keep(truth *firewall.Response, altered bool) error {
+	if altered {
+		own, err := truth.AppendJSON(nil)
+		if err != nil {
+			return err
+		}
+		x.trail.Altered, x.trail.Truth = true, x.commit(own)
+		if len(own) <= maxKept {
+			x.kept.Truth = own
+		}
+	}
+	plain, err := json.Marshal(x.kept)
+	if err != nil {
+		return fmt.Errorf("encode what the record keeps: %w", err)
+	}
+	x.entry.Seal(x.gateway.key(x.model.Tenant).Seal([]byte(x.trail.ID), plain))
+	return nil
+}
+
+// commit returns the hex SHA-256 of salt ‖ b: whoever is shown the salt and b
+// can check it, and whoever is not learns nothing.
+func (x *exchange) commit(b []byte) string {
+	h := sha256.New()
+	h.Write(x.kept.Salt)
+	h.Write(b)
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// Describe returns what a model takes and gives: the verb model.describe on
+// tenant/model/id.
+func (g *Gateway) Describe(ctx context.Context, who pavise.Principal, model pavise.Name) (s firewall.Signature, err error) {
+	entry, err := g.guard.Enter(ctx, who, "model.describe", model)
+	if err != nil {
+		return s, err
+	}
+	defer entry.Exit(&err)
+	l, err := g.Routes.find(model)
+	if err != nil {
+		return s, err
+	}
+	return l.Signature, nil
+}

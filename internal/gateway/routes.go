@@ -1,0 +1,272 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/firewall"
+	"github.com/pavise/pavise/internal/guard"
+	"github.com/pavise/pavise/internal/infer"
+	"github.com/pavise/pavise/internal/store"
+)
+
+// steps are the room's migrations. They are only ever appended to.
+var steps = []string{
+	`CREATE TABLE gateway_routes (name TEXT PRIMARY KEY, route TEXT NOT NULL) STRICT;
+	 CREATE TABLE gateway_models (digest TEXT PRIMARY KEY, onnx BLOB NOT NULL) STRICT;
+	 CREATE TABLE gateway_spends (id INTEGER PRIMARY KEY CHECK (id = 0), records INTEGER NOT NULL, spends TEXT NOT NULL) STRICT;`,
+}
+
+// Routes are what stands behind the models' names. Readers never wait: a change
+// puts a new table in the place of the old one.
+type Routes struct {
+	guard *guard.Guard
+	db    *store.DB
+	meter *firewall.Meter
+
+	changing sync.Mutex                            // held over a whole change, store and table
+	live     atomic.Pointer[map[pavise.Name]*live] // replaced whole, under changing
+}
+
+// A live route is one that requests take.
+type live struct {
+	Route
+	gate  firewall.Gate
+	model model
+}
+
+// A model answers a checked request. Infer may be called from many goroutines;
+// its error is of kind Unavailable when the model cannot answer now.
+type model interface {
+	Infer(context.Context, *firewall.Request) (*firewall.Response, error)
+}
+
+// openRoutes loads the routes from the store.
+func openRoutes(ctx context.Context, g *guard.Guard, db *store.DB, meter *firewall.Meter) (*Routes, error) {
+	if err := db.Migrate(ctx, "gateway", steps); err != nil {
+		return nil, err
+	}
+	r := &Routes{guard: g, db: db, meter: meter}
+	table := map[pavise.Name]*live{}
+	r.live.Store(&table)
+	return r, db.View(ctx, func(tx *store.Tx) error {
+		rows, err := tx.Query(`SELECT route FROM gateway_routes`)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		var routes []Route
+		for rows.Next() {
+			var text string
+			var route Route
+			if err := rows.Scan(&text); err != nil {
+				return err
+			}
+			if err := json.Unmarshal([]byte(text), &route); err != nil {
+				return fmt.Errorf("read a stored route: %w", err)
+			}
+			routes = append(routes, route)
+		}
+		if err := rows.Err(); err != nil {
+			return err
+		}
+		for _, route := range routes {
+			l, err := r.start(tx, route)
+			if err == nil {
+				err = r.install(l)
+			}
+			if err != nil {
+				return fmt.Errorf("start route %s: %w", route.Model, err)
+			}
+		}
+		return nil
+	})
+}
+
+// start makes a stored route ready to take requests.
+func (r *Routes) start(tx *store.Tx, route Route) (*live, error) {
+	l := &live{Route: route, gate: firewall.Gate{Signature: route.Signature, MaxRows: route.MaxRows}}
+	if route.ONNX == "" {
+		upstream, err := infer.NewUpstream(route.Upstream, route.Remote, firewall.DefaultLimits())
+		l.model = upstream
+		return l, err
+	}
+	var onnx []byte
+	if err := tx.QueryRow(`SELECT onnx FROM gateway_models WHERE digest = ?`, route.ONNX).Scan(&onnx); err != nil {
+		return nil, fmt.Errorf("read model %s: %w", route.ONNX, err)
+	}
+	native, err := infer.NewNative(route.Model.ID, onnx)
+	if err != nil {
+		return nil, err
+	}
+	if native.Digest() != route.ONNX {
+		return nil, &pavise.Error{
+			Kind: pavise.Unverified,
+			Msg:  fmt.Sprintf("the stored model of %s has digest %s, and its route names %s", route.Model, native.Digest(), route.ONNX),
+			Hint: "the store was changed: put the route again with the model you trust",
+		}
+	}
+	l.model = native
+	return l, nil
+}
+
+// install lets requests take the route.
+func (r *Routes) install(l *live) error {
+	if err := r.meter.SetTerms(l.Model, l.Terms); err != nil {
+		return err
+	}
+	table := maps.Clone(*r.live.Load())
+	table[l.Model] = l
+	r.live.Store(&table)
+	r.guard.Observe(l.Model, l.Observe)
+	return nil
+}
+
+// find returns the route to a model.
+func (r *Routes) find(name pavise.Name) (*live, error) {
+	if l, ok := (*r.live.Load())[name]; ok {
+		return l, nil
+	}
+	return nil, &pavise.Error{
+		Kind: pavise.NotFound,
+		Msg:  fmt.Sprintf("no route leads to %s", name),
+		Hint: "pavise route list shows those that exist",
+	}
+}
+
+// Has reports whether a route leads to the model, for whoever wires the house.
+func (r *Routes) Has(name pavise.Name) bool {
+	_, err := r.find(name)
+	return err == nil
+}
+
+// Put makes a route or replaces it, while requests run. It is the verb route.put
+// on tenant/route/id. Requests under way end on the route they began on.
+func (r *Routes) Put(ctx context.Context, who pavise.Principal, spec RouteSpec) (route Route, err error) {
+	entry, err := r.guard.Enter(ctx, who, "route.put", routeName(spec.Name))
+	if err != nil {
+		return Route{}, err
+	}
+	defer entry.Exit(&err)
+	if route, err = spec.route(); err != nil {
+		return Route{}, err
+	}
+	if route.Signature, route.ONNX, err = describe(ctx, route, spec); err != nil {
+		return Route{}, err
+	}
+	entry.Detail(route)
+	if err := route.Shape.ValidateFor(route.Signature); err != nil {
+		return Route{}, err
+	}
+	return route, r.save(ctx, route, spec.ONNX)
+}
+
+// routeName is the name of the route that leads to a model, as tenant/route/id.
+// A model's name that is none is left to the guard to refuse.
+func routeName(model string) pavise.Name {
+	name, _ := pavise.ParseName(model)
+	name.Kind = "route"
+	return name
+}
+
+// describe finds out what the model takes and gives.
+func describe(ctx context.Context, route Route, spec RouteSpec) (s firewall.Signature, digest string, err error) {
+	if route.Upstream == "" {
+		native, err := infer.NewNative(route.Model.ID, spec.ONNX)
+		if err != nil {
+			return s, "", err
+		}
+		s, digest = native.Signature(), native.Digest()
+	} else if spec.Signature == nil {
+		upstream, err := infer.NewUpstream(route.Upstream, route.Remote, firewall.DefaultLimits())
+		if err != nil {
+			return s, "", err
+		}
+		defer upstream.Close()
+		if s, err = upstream.Signature(ctx); err != nil {
+			return s, "", err
+		}
+	}
+	if spec.Signature != nil {
+		s = *spec.Signature
+	}
+	return s, digest, s.Validate()
+}
+
+// save stores the route, starts it, and lets requests take it, all or nothing.
+func (r *Routes) save(ctx context.Context, route Route, onnx []byte) error {
+	text, err := json.Marshal(route)
+	if err != nil {
+		return fmt.Errorf("encode route %s: %w", route.Model, err)
+	}
+	r.changing.Lock()
+	defer r.changing.Unlock()
+	var l *live
+	err = r.db.Update(ctx, func(tx *store.Tx) error {
+		if route.ONNX != "" {
+			if _, err := tx.Exec(`INSERT INTO gateway_models VALUES (?, ?) ON CONFLICT DO NOTHING`, route.ONNX, onnx); err != nil {
+				return err
+			}
+		}
+		if l, err = r.start(tx, route); err != nil {
+			return err
+		}
+		_, err := tx.Exec(`INSERT INTO gateway_routes VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET route = excluded.route`, route.Model.String(), string(text))
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return r.install(l)
+}
+
+// Delete takes a route away. It is the verb route.delete on tenant/route/id.
+func (r *Routes) Delete(ctx context.Context, who pavise.Principal, model pavise.Name) (err error) {
+	entry, err := r.guard.Enter(ctx, who, "route.delete", routeName(model.String()))
+	if err != nil {
+		return err
+	}
+	defer entry.Exit(&err)
+	r.changing.Lock()
+	defer r.changing.Unlock()
+	if _, err := r.find(model); err != nil {
+		return err
+	}
+	err = r.db.Update(ctx, func(tx *store.Tx) error {
+		_, err := tx.Exec(`DELETE FROM gateway_routes WHERE name = ?`, model.String())
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	table := maps.Clone(*r.live.Load())
+	delete(table, model)
+	r.live.Store(&table)
+	r.guard.Observe(model, false)
+	r.meter.DropTerms(model)
+	return nil
+}
+
+// List returns a tenant's routes by name. It is the verb route.list on
+// tenant/route/all.
+func (r *Routes) List(ctx context.Context, who pavise.Principal, tenant string) (routes []Route, err error) {
+	entry, err := r.guard.Enter(ctx, who, "route.list", pavise.Name{Tenant: tenant, Kind: "route", ID: "all"})
+	if err != nil {
+		return nil, err
+	}
+	defer entry.Exit(&err)
+	for _, l := range *r.live.Load() {
+		if l.Model.Tenant == tenant {
+			routes = append(routes, l.Route)
+		}
+	}
+	slices.SortFunc(routes, func(a, b Route) int { return strings.Compare(a.Model.ID, b.Model.ID) })
+	return routes, nil
+}
