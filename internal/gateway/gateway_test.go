@@ -95,7 +95,7 @@ func (w *world) close() {
 func actions() []guard.Action {
 	var list []guard.Action
 	for verb, on := range map[string]string{
-		"route.put": "route", "route.delete": "route", "issuer.mint": "issuer",
+		"route.put": "route", "route.delete": "route", "issuer.mint": "issuer", "console.link": "console",
 	} {
 		list = append(list, guard.Action{Verb: verb, On: []string{on}})
 	}

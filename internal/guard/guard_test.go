@@ -86,6 +86,7 @@ func testActions() []Action {
 		{Verb: "route.rollback", On: []string{"route"}, Safe: true},
 		{Verb: "route.list", On: []string{"route"}, Class: Pooled},
 		{Verb: "issuer.mint", On: []string{"token"}},
+		{Verb: "console.link", On: []string{"console"}},
 	}
 }
 

@@ -21,15 +21,25 @@ type disk interface {
 	Sync() error
 }
 
-// A diskFile is one open file. WriteAt beyond the end grows it; nothing is
-// certain to be there after a crash until Sync returned.
+// A diskFile is one open file.
 type diskFile interface {
-	io.ReaderAt
-	io.WriterAt
+	content
+	extent
 	io.Closer
+}
+
+// The content of a file. Nothing written is certain to be there after a crash
+// until Sync returned.
+type content interface {
+	io.ReaderAt
+	io.WriterAt // beyond the end, it grows the file
+	Sync() error
+}
+
+// The extent of a file, in bytes.
+type extent interface {
 	Size() (int64, error)
 	Truncate(size int64) error
-	Sync() error
 	// Reserve makes sure that the file can grow to size without the disk
 	// running full. It does not change the file's size.
 	Reserve(size int64) error

@@ -1,0 +1,136 @@
+package api
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"iter"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/pavise/pavise"
+)
+
+// A Client calls the verbs of a server.
+type Client struct {
+	Base  string       // for example "http://127.0.0.1:8470"
+	Token string       // bearer token
+	HTTP  *http.Client // nil means http.DefaultClient
+}
+
+const (
+	callTimeout = 30 * time.Second
+	maxAnswer   = 64 << 20 // bytes
+)
+
+// Call does a verb: req is its request, and resp, unless nil, receives its
+// answer. A refusal is an *pavise.Error with the server's words.
+func (c *Client) Call(ctx context.Context, verb string, req, resp any) error {
+	body, err := json.Marshal(req)
+	if err != nil {
+		return fmt.Errorf("encode %s: %w", verb, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	answer, err := c.do(ctx, http.MethodPost, verb, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
+	if err != nil {
+		return c.away(err)
+	}
+	if resp == nil {
+		return nil
+	}
+	if err := json.Unmarshal(text, resp); err != nil {
+		return &pavise.Error{Kind: pavise.Internal, Msg: "the server's answer to " + verb + " is not what this client knows", Hint: "use the same version on both sides", Err: err}
+	}
+	return nil
+}
+
+// Follow yields records from index after on, as they come, until the context
+// ends or the stream breaks; then it yields the error.
+func (c *Client) Follow(ctx context.Context, after uint64) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		answer, err := c.do(ctx, http.MethodGet, "ledger.follow?after="+strconv.FormatUint(after, 10), nil)
+		if err != nil {
+			yield(Event{}, err)
+			return
+		}
+		defer answer.Body.Close()
+		lines := bufio.NewReader(answer.Body)
+		for {
+			line, err := lines.ReadBytes('\n')
+			if err != nil {
+				yield(Event{}, c.away(err))
+				return
+			}
+			if len(bytes.TrimSpace(line)) == 0 {
+				continue
+			}
+			var e Event
+			if err := json.Unmarshal(line, &e); err != nil || !yield(e, nil) {
+				return
+			}
+		}
+	}
+}
+
+// do sends one request and returns a good answer.
+func (c *Client) do(ctx context.Context, method, path string, body io.Reader) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(c.Base, "/")+"/v1/"+path, body)
+	if err != nil {
+		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%q is not the address of a server", c.Base), Err: err}
+	}
+	req.Header.Set("Authorization", "Bearer "+c.Token)
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	client := c.HTTP
+	if client == nil {
+		client = http.DefaultClient
+	}
+	answer, err := client.Do(req)
+	if err != nil {
+		return nil, c.away(err)
+	}
+	if answer.StatusCode/100 == 2 {
+		return answer, nil
+	}
+	defer answer.Body.Close()
+	return nil, refusal(answer)
+}
+
+// refusal reads why the server said no.
+func refusal(answer *http.Response) error {
+	var p struct {
+		Problem
+		Errors []struct {
+			Message  string `json:"message"`
+			Location string `json:"location"`
+		} `json:"errors"`
+	}
+	text, err := io.ReadAll(io.LimitReader(answer.Body, 1<<20))
+	if err != nil || json.Unmarshal(text, &p) != nil || p.Detail == "" {
+		return &pavise.Error{Kind: pavise.Unavailable, Msg: fmt.Sprintf("the server answered with status %d", answer.StatusCode), Hint: "is it a Pavise server?"}
+	}
+	for _, e := range p.Errors {
+		p.Detail += fmt.Sprintf("; %s: %s", e.Location, e.Message)
+	}
+	kind := pavise.ParseKind(p.Title)
+	if answer.StatusCode == http.StatusUnprocessableEntity || answer.StatusCode == http.StatusBadRequest {
+		kind = pavise.Invalid
+	}
+	return &pavise.Error{Kind: kind, Msg: p.Detail, Hint: p.Hint}
+}
+
+func (c *Client) away(err error) error {
+	return &pavise.Error{Kind: pavise.Unavailable, Msg: "no answer from " + c.Base, Hint: "is pavise running there? pavise up starts one on this machine", Err: err}
+}

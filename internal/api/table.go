@@ -1,0 +1,95 @@
+package api
+
+import (
+	"context"
+	"reflect"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/gateway"
+	"github.com/pavise/pavise/internal/guard"
+	"github.com/pavise/pavise/internal/issuer"
+	"github.com/pavise/pavise/internal/ledger"
+)
+
+// Rooms are what the verbs act on.
+type Rooms struct {
+	Guard    *guard.Guard
+	Log      *ledger.Log
+	Policies *guard.Policies
+	Routes   *gateway.Routes
+	Issuer   *issuer.Local
+	Link     func() string // a fresh link to the console: whoever opens it is the operator
+}
+
+// A Verb is one row of the table.
+type Verb struct {
+	Name    string      // room.verb
+	On      []string    // the kinds of thing it applies to
+	Class   guard.Class // when its record must be safe
+	Safe    bool        // safe direction or recovery
+	Help    string      // one line
+	About   string      // more, for --help and the reference
+	Example string      // a command line that a test runs
+
+	request  reflect.Type
+	register func(huma.API, *Server, Verb)
+}
+
+// NewRequest returns a pointer to a zero request of the verb, whose fields and
+// tags are its command's arguments and flags. It is nil for a verb of the data
+// plane, which has another door.
+func (v Verb) NewRequest() any {
+	if v.request == nil {
+		return nil
+	}
+	return reflect.New(v.request).Interface()
+}
+
+// Actions are the table's verbs as the guard wants them.
+func Actions() []guard.Action {
+	var actions []guard.Action
+	for _, v := range Verbs() {
+		actions = append(actions, guard.Action{Verb: v.Name, On: v.On, Class: v.Class, Safe: v.Safe})
+	}
+	return actions
+}
+
+// verb completes a row with the function that does it.
+func verb[Req, Resp any](v Verb, do func(context.Context, *Rooms, pavise.Principal, Req) (Resp, error)) Verb {
+	v.request = reflect.TypeFor[Req]()
+	v.register = func(api huma.API, s *Server, v Verb) {
+		huma.Register(api, operation(v), func(ctx context.Context, in *input[Req]) (*output[Resp], error) {
+			resp, err := do(ctx, s.rooms, in.who, in.Body)
+			if err != nil {
+				return nil, problem(err)
+			}
+			return &output[Resp]{Body: resp}, nil
+		})
+	}
+	return v
+}
+
+// guarded enters through the guard for rooms that lie below it.
+func guarded[Req, Resp any](v Verb, on func(pavise.Principal, Req) pavise.Name, do func(*Rooms, pavise.Principal, Req) (Resp, error)) Verb {
+	return verb(v, func(ctx context.Context, rooms *Rooms, who pavise.Principal, req Req) (resp Resp, err error) {
+		entry, err := rooms.Guard.Enter(ctx, who, v.Name, on(who, req))
+		if err != nil {
+			return resp, err
+		}
+		defer entry.Exit(&err)
+		return do(rooms, who, req)
+	})
+}
+
+// input is what huma reads of a call: the body, and who calls.
+type input[Req any] struct {
+	Body Req
+	caller
+}
+
+// output is what huma writes.
+type output[Resp any] struct {
+	Body Resp
+}
