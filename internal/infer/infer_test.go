@@ -63,7 +63,7 @@ func TestUpstreamLies(t *testing.T) {
 	}{
 		"good":          {say(200, good), ""},
 		"status":        {say(500, good), "status 500"},
-		"redirect":      {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://127.0.0.1:1/", 307) }, "status 307"},
+		"redirect":      {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusTemporaryRedirect) }, "status 307"},
 		"not json":      {say(200, "<html>"), ""},
 		"endless":       {say(200, strings.Repeat(" ", 10_000)+good), "more than 4096"},
 		"wrong id":      {say(200, strings.Replace(good, "r1", "r2", 1)), "another request"},

@@ -1,7 +1,6 @@
 package ledger
 
 import (
-	"bytes"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/base64"
@@ -107,11 +106,4 @@ func parseCheckpoint(text string) (Checkpoint, error) {
 		return Checkpoint{}, bad
 	}
 	return Checkpoint{Origin: lines[0], Size: uint64(size), Root: root}, nil
-}
-
-// textOf returns the unsigned part of a signed note, for looking before there
-// is a key to trust.
-func textOf(signed []byte) string {
-	text, _, _ := bytes.Cut(signed, []byte("\n\n"))
-	return string(text) + "\n"
 }

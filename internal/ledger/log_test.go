@@ -69,6 +69,16 @@ func TestAppendReadProve(t *testing.T) {
 			t.Fatalf("prove %d: %v", i, err)
 		}
 	}
+	next := uint64(250)
+	for i, r := range l.Records(250, 600) {
+		if alone, err := l.Read(i); i != next || err != nil || alone.On != r.On {
+			t.Fatalf("record %d of a range is %s; %d alone is %s, %v", i, r.On, next, alone.On, err)
+		}
+		next++
+	}
+	if next != 600 {
+		t.Errorf("the range ended at %d, not 600", next)
+	}
 	if _, err := l.Read(n); pavise.KindOf(err) != pavise.NotFound {
 		t.Errorf("read beyond the end: %v", err)
 	}

@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"fmt"
+	"io"
 	"iter"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -42,18 +43,23 @@ func (l *Log) Entry(index uint64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	return entry, l.check(index, entry)
+}
+
+// check holds an entry against the tree, where the tree covers it.
+func (l *Log) check(index uint64, entry []byte) error {
 	want, covered, err := l.tree.leaf(index)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if covered && tlog.RecordHash(entry) != want {
-		return nil, &pavise.Error{
+		return &pavise.Error{
 			Kind: pavise.Unverified,
 			Msg:  fmt.Sprintf("record %d is not what was appended: its bytes do not match the Merkle tree", index),
 			Hint: "run pavise ledger verify, and compare with a backup",
 		}
 	}
-	return entry, nil
+	return nil
 }
 
 // Last returns the newest record, and false if there is none.
@@ -67,14 +73,32 @@ func (l *Log) Last() (Record, bool) {
 }
 
 // Records yields the records from index from up to but without to, or up to
-// the end of the log. It stops early at a record that cannot be read.
+// the end of the log, each checked as Read does. It stops early at a record
+// that cannot be read.
 func (l *Log) Records(from, to uint64) iter.Seq2[uint64, Record] {
 	return func(yield func(uint64, Record) bool) {
-		for i := from; i < min(to, l.Size()); i++ {
-			r, err := l.Read(i)
-			if err != nil || !yield(i, r) {
+		for from < min(to, l.Size()) {
+			r, index, err := l.stream.bundle(from)
+			if err != nil {
 				return
 			}
+			for ; index < min(to, l.Size()); index++ {
+				entry, err := r.next()
+				if err == io.EOF {
+					break // the next bundle
+				}
+				if err != nil {
+					return
+				}
+				if index < from {
+					continue
+				}
+				record, err := Decode(entry)
+				if err != nil || l.check(index, entry) != nil || !yield(index, record) {
+					return
+				}
+			}
+			from = index
 		}
 	}
 }

@@ -100,31 +100,36 @@ func (s *stream) write(buf []byte, starts []int) error {
 	return nil
 }
 
-// entry returns the bytes of entry index.
-func (s *stream) entry(index uint64) ([]byte, error) {
+// bundle returns a reader of the entry bundle that holds entry index, and the
+// index of the first entry in it.
+func (s *stream) bundle(index uint64) (r *frames, first uint64, err error) {
 	s.mu.RLock()
-	count := s.count
-	if index >= count {
-		s.mu.RUnlock()
-		return nil, &pavise.Error{
+	defer s.mu.RUnlock()
+	if index >= s.count {
+		return nil, 0, &pavise.Error{
 			Kind: pavise.NotFound,
-			Msg:  fmt.Sprintf("the log has no record %d; it holds %d", index, count),
+			Msg:  fmt.Sprintf("the log has no record %d; it holds %d", index, s.count),
 		}
 	}
+	n := index / tileWidth
 	seg := s.segmentOf(index)
-	start, end := s.bundles[index/tileWidth], seg.size
-	if next := index/tileWidth + 1; next < uint64(len(s.bundles)) && s.segmentOf(next*tileWidth) == seg {
-		end = s.bundles[next]
+	start, end := s.bundles[n], seg.size
+	if n+1 < uint64(len(s.bundles)) && s.segmentOf((n+1)*tileWidth) == seg {
+		end = s.bundles[n+1]
 	}
-	s.mu.RUnlock()
+	return newFrames(io.NewSectionReader(seg.file, start, end-start)), n * tileWidth, nil
+}
 
-	// An entry is found by walking its bundle, which is at most 16 MiB and
-	// usually a few hundred KiB.
-	r := newFrames(io.NewSectionReader(seg.file, start, end-start))
-	for i := index / tileWidth * tileWidth; ; i++ {
+// entry returns the bytes of entry index, found by walking its bundle.
+func (s *stream) entry(index uint64) ([]byte, error) {
+	r, i, err := s.bundle(index)
+	if err != nil {
+		return nil, err
+	}
+	for ; ; i++ {
 		entry, err := r.next()
 		if err != nil {
-			return nil, fmt.Errorf("read record %d in %s: %w", index, seg.name, err)
+			return nil, fmt.Errorf("read record %d: %w", index, err)
 		}
 		if i == index {
 			return entry, nil
@@ -154,7 +159,7 @@ type frames struct {
 	offset int64 // bytes consumed as whole frames
 }
 
-func newFrames(r io.Reader) *frames { return &frames{r: bufio.NewReaderSize(r, 1<<18)} }
+func newFrames(r io.Reader) *frames { return &frames{r: bufio.NewReaderSize(r, 1<<16)} }
 
 // next returns the next entry, valid until the following call. At the end it
 // returns io.EOF; a frame cut short is io.ErrUnexpectedEOF.
