@@ -50,7 +50,7 @@ func (c *Client) Call(ctx context.Context, verb string, req, resp any) error {
 		return nil
 	}
 	if err := json.Unmarshal(text, resp); err != nil {
-		return &pavise.Error{Kind: pavise.Internal, Msg: "the server's answer to " + verb + " is not what this client knows", Hint: "use the same version on both sides", Err: err}
+		return stranger(verb, err)
 	}
 	return nil
 }
@@ -76,7 +76,11 @@ func (c *Client) Follow(ctx context.Context, after uint64) iter.Seq2[Event, erro
 				continue
 			}
 			var e Event
-			if err := json.Unmarshal(line, &e); err != nil || !yield(e, nil) {
+			if err := json.Unmarshal(line, &e); err != nil {
+				yield(Event{}, stranger("ledger.follow", err))
+				return
+			}
+			if !yield(e, nil) {
 				return
 			}
 		}
@@ -110,25 +114,17 @@ func (c *Client) do(ctx context.Context, method, path string, body io.Reader) (*
 
 // refusal reads why the server said no.
 func refusal(answer *http.Response) error {
-	var p struct {
-		Problem
-		Errors []struct {
-			Message  string `json:"message"`
-			Location string `json:"location"`
-		} `json:"errors"`
-	}
+	var p Problem
 	text, err := io.ReadAll(io.LimitReader(answer.Body, 1<<20))
-	if err != nil || json.Unmarshal(text, &p) != nil || p.Detail == "" {
+	if err != nil || json.Unmarshal(text, &p) != nil || p.Title != pavise.ParseKind(p.Title).String() {
 		return &pavise.Error{Kind: pavise.Unavailable, Msg: fmt.Sprintf("the server answered with status %d", answer.StatusCode), Hint: "is it a Pavise server?"}
 	}
-	for _, e := range p.Errors {
-		p.Detail += fmt.Sprintf("; %s: %s", e.Location, e.Message)
-	}
-	kind := pavise.ParseKind(p.Title)
-	if answer.StatusCode == http.StatusUnprocessableEntity || answer.StatusCode == http.StatusBadRequest {
-		kind = pavise.Invalid
-	}
-	return &pavise.Error{Kind: kind, Msg: p.Detail, Hint: p.Hint}
+	return &pavise.Error{Kind: pavise.ParseKind(p.Title), Msg: p.Detail, Hint: p.Hint}
+}
+
+// stranger is the error of an answer that cannot be read.
+func stranger(verb string, err error) error {
+	return &pavise.Error{Kind: pavise.Internal, Msg: "the server's answer to " + verb + " is not what this client knows", Hint: "use the same version on both sides", Err: err}
 }
 
 func (c *Client) away(err error) error {

@@ -31,8 +31,9 @@ type Verb struct {
 	Safe    bool        // safe direction or recovery
 	Help    string      // one line
 	About   string      // more, for --help and the reference
-	Example string      // a command line that a test runs
+	Example string      // a command line that a test runs; "" if the verb is no command
 
+	maxBody  int64 // bytes of a request; 0 means maxBody
 	request  reflect.Type
 	register func(huma.API, *Server, Verb)
 }
@@ -60,7 +61,7 @@ func Actions() []guard.Action {
 func verb[Req, Resp any](v Verb, do func(context.Context, *Rooms, pavise.Principal, Req) (Resp, error)) Verb {
 	v.request = reflect.TypeFor[Req]()
 	v.register = func(api huma.API, s *Server, v Verb) {
-		huma.Register(api, operation(v), func(ctx context.Context, in *input[Req]) (*output[Resp], error) {
+		huma.Register(api, operation(api, v), func(ctx context.Context, in *input[Req]) (*output[Resp], error) {
 			resp, err := do(ctx, s.rooms, in.who, in.Body)
 			if err != nil {
 				return nil, problem(err)

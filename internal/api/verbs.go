@@ -48,7 +48,12 @@ func ledgerVerbs() []Verb {
 			About:   "The proof is an RFC 6962 inclusion proof under the newest signed checkpoint, checked before it is shown. A record of the last moments may not be covered yet.",
 			Example: "pavise ledger read 0",
 		}, func(who pavise.Principal, _ ReadRequest) pavise.Name { return theLog(who.Tenant) }, ledgerRead),
-		{Name: "ledger.follow", On: onLog, Class: guard.Pooled, Help: "Follow the evidence log live"},
+		{
+			Name: "ledger.follow", On: onLog, Class: guard.Pooled,
+			Help:     "Follow the evidence log live",
+			About:    "GET, with ?after= for the first record wanted: one record a line (NDJSON), as they come, and an empty line now and then. The stream leaves one record, at its end.",
+			register: registerFollow,
+		},
 	}
 }
 
@@ -81,13 +86,18 @@ func ledgerList(rooms *Rooms, who pavise.Principal, req ListRequest) (ListAnswer
 	}
 	answer := ListAnswer{Events: []Event{}, Size: size}
 	if req.After != nil {
-		for index, r := range rooms.Log.Records(*req.After, size) {
+		next := *req.After
+		for index, r := range rooms.Log.Records(next, size) {
+			next = index + 1
 			if match(r) {
 				answer.Events = append(answer.Events, Event{index, r})
 			}
 			if len(answer.Events) == limit {
-				break
+				return answer, nil
 			}
+		}
+		if next < size {
+			return answer, unreadable(rooms.Log, next)
 		}
 		return answer, nil
 	}
@@ -102,6 +112,14 @@ func ledgerList(rooms *Rooms, who pavise.Principal, req ListRequest) (ListAnswer
 	}
 	slices.Reverse(answer.Events)
 	return answer, nil
+}
+
+// unreadable says why the log's walk stopped at a record.
+func unreadable(log *ledger.Log, index uint64) error {
+	if _, err := log.Read(index); err != nil {
+		return err
+	}
+	return &pavise.Error{Kind: pavise.Unavailable, Msg: fmt.Sprintf("record %d could not be read", index), Hint: "try again; pavise ledger verify says whether it was changed"}
 }
 
 // ReadRequest names a record.
@@ -204,7 +222,7 @@ type PolicyList struct {
 // PolicyPut asks for a policy to be put in force.
 type PolicyPut struct {
 	ID   string `json:"id" arg:"" help:"the policy's id" doc:"the policy's id"`
-	Text string `json:"text" arg:"" type:"filecontent" placeholder:"FILE" help:"file with one Cedar policy" doc:"one Cedar policy"`
+	Text string `json:"text" arg:"" type:"textfile" placeholder:"FILE" help:"file with one Cedar policy" doc:"one Cedar policy"`
 }
 
 // PolicyDelete names a policy.
@@ -255,7 +273,7 @@ func routeVerbs() []Verb {
 			return RouteList{routes}, err
 		}),
 		verb(Verb{
-			Name: "route.put", On: onRoute,
+			Name: "route.put", On: onRoute, maxBody: maxModel,
 			Help:    "Put a model behind the firewall, or change its terms",
 			About:   "The model runs in the gateway (--onnx) or on a server that speaks the Open Inference Protocol v2 (--upstream). Requests under way end on the terms they began on.",
 			Example: "pavise route put local/model/fraud --onnx testdata/fraud.onnx --rate 600/1m --shape round:3",
@@ -272,6 +290,10 @@ func routeVerbs() []Verb {
 		}),
 	}
 }
+
+// maxModel is the body of route.put: an ONNX model of 32 MiB, which is all that
+// package learn reads, in base64, and the rest.
+const maxModel = 48 << 20
 
 // RouteList holds routes.
 type RouteList struct {
@@ -311,8 +333,16 @@ func otherVerbs() []Verb {
 		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, _ Empty) (Empty, error) {
 			return Empty{}, AcceptClock(ctx, rooms.Guard, who)
 		}),
-		{Name: "model.infer", On: []string{"model"}, Class: guard.Pooled, Help: "Ask a model"},
-		{Name: "model.describe", On: []string{"model"}, Class: guard.Pooled, Help: "Show what a model takes and gives"},
+		{
+			Name: "model.infer", On: []string{"model"}, Class: guard.Pooled,
+			Help:  "Ask a model",
+			About: "At the gateway's door: POST /v2/models/{model}/infer, in the Open Inference Protocol.",
+		},
+		{
+			Name: "model.describe", On: []string{"model"}, Class: guard.Pooled,
+			Help:  "Show what a model takes and gives",
+			About: "At the gateway's door: GET /v2/models/{model}, in the Open Inference Protocol.",
+		},
 	}
 }
 
@@ -334,8 +364,8 @@ func AcceptClock(ctx context.Context, g *guard.Guard, who pavise.Principal) (err
 
 // MintRequest asks for a token.
 type MintRequest struct {
-	Subject string   `json:"subject" required:"" help:"who the token is for" doc:"who the token is for"`
-	Role    []string `json:"role" required:"" help:"a role it carries; may be repeated: caller, analyst or operator" doc:"the roles it carries: caller, analyst or operator"`
+	Subject string   `json:"subject" required:"true" help:"who the token is for" doc:"who the token is for"`
+	Role    []string `json:"role" required:"true" minItems:"1" help:"a role it carries; may be repeated: caller, analyst or operator" doc:"the roles it carries: caller, analyst or operator"`
 	Kind    string   `json:"kind,omitempty" enum:"human,workload" default:"workload" help:"human or workload" doc:"human or workload"`
 	Minutes int      `json:"minutes,omitempty" default:"15" help:"how long it lives, at most 60" doc:"how long it lives" minimum:"1" maximum:"60"`
 }

@@ -1,0 +1,270 @@
+package api
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/ledger"
+)
+
+// plant writes another tenant's record into the log.
+func (w *world) plant(t *testing.T) uint64 {
+	t.Helper()
+	receipt, err := w.Log.Append(t.Context(), &ledger.Record{Kind: "secret.plan", Phase: ledger.Note, Tenant: "rival", At: time.Now().UTC()}, ledger.Durable)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return receipt.Index
+}
+
+// TestTenantsSeeTheirOwn looks for another tenant's record through every verb
+// that shows records.
+func TestTenantsSeeTheirOwn(t *testing.T) {
+	w := newWorld(t)
+	operator := w.client(t, "operator")
+	index := w.plant(t)
+	for _, request := range []ListRequest{{}, {After: new(uint64)}, {After: &index}, {Kind: "secret.plan"}, {Kind: "secret.plan", After: new(uint64)}} {
+		var answer ListAnswer
+		if err := operator.Call(t.Context(), "ledger.list", request, &answer); err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range answer.Events {
+			if e.Record.Tenant != "local" {
+				t.Errorf("%+v shows record %d of %s", request, e.Index, e.Record.Tenant)
+			}
+		}
+	}
+	var answer ReadAnswer
+	if err := operator.Call(t.Context(), "ledger.read", ReadRequest{index}, &answer); pavise.KindOf(err) != pavise.NotFound || answer.Record.Kind != "" {
+		t.Errorf("ledger.read: %v, %+v", err, answer)
+	}
+	if err := operator.Call(t.Context(), "policy.explain", ExplainRequest{Record: &index}, nil); pavise.KindOf(err) != pavise.NotFound {
+		t.Errorf("policy.explain: %v", err)
+	}
+	if err := operator.Call(t.Context(), "policy.explain", ExplainRequest{Verb: "route.list", On: pavise.Name{Tenant: "rival", Kind: "route", ID: "all"}}, nil); pavise.KindOf(err) != pavise.Invalid {
+		t.Errorf("policy.explain of another tenant's thing: %v", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	for e, err := range operator.Follow(ctx, 0) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Record.Tenant != "local" {
+			t.Errorf("ledger.follow shows record %d of %s", e.Index, e.Record.Tenant)
+		}
+		if e.Index > index {
+			break
+		}
+	}
+}
+
+// TestProofNeedsNothingElse checks a record's proof from the answer alone, with
+// the log's key, as an auditor who never saw the server would.
+func TestProofNeedsNothingElse(t *testing.T) {
+	w := newWorld(t)
+	operator := w.client(t, "operator")
+	w.plant(t)
+	var read struct {
+		Index uint64
+		Proof struct {
+			Leaf, Root, Checkpoint string
+			Path                   []string
+			Size                   int64
+		}
+	}
+	if err := operator.Call(t.Context(), "ledger.read", ReadRequest{2}, &read); err != nil {
+		t.Fatal(err)
+	}
+	verifier, err := note.NewVerifier(w.Log.Status().Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed, err := note.Open([]byte(read.Proof.Checkpoint), note.VerifierList(verifier))
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := strings.Split(signed.Text, "\n")[2]
+	if root != read.Proof.Root {
+		t.Errorf("the proof's root is %s, the checkpoint's %s", read.Proof.Root, root)
+	}
+	hash := func(s string) (h tlog.Hash) {
+		b, err := base64.StdEncoding.DecodeString(s)
+		if err != nil || copy(h[:], b) != len(h) {
+			t.Fatalf("%q is no hash: %v", s, err)
+		}
+		return h
+	}
+	var path tlog.RecordProof
+	for _, s := range read.Proof.Path {
+		path = append(path, hash(s))
+	}
+	if err := tlog.CheckRecord(path, read.Proof.Size, hash(root), int64(read.Index), hash(read.Proof.Leaf)); err != nil {
+		t.Error(err)
+	}
+	if err := tlog.CheckRecord(path, read.Proof.Size, hash(root), int64(read.Index)+1, hash(read.Proof.Leaf)); err == nil {
+		t.Error("the proof proves another index, too")
+	}
+}
+
+// TestFollow sees what is there, then what comes, resumes, and ends with the
+// server; and leaves one record.
+func TestFollow(t *testing.T) {
+	w := newWorld(t)
+	operator := w.client(t, "operator")
+	next, stopped := uint64(0), false
+	for e, err := range operator.Follow(t.Context(), 0) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Index != next {
+			t.Fatalf("record %d, want %d", e.Index, next)
+		}
+		next++
+		if e.Index == 1 {
+			if err := operator.Call(t.Context(), "route.list", Empty{}, nil); err != nil { // while the feed runs
+				t.Fatal(err)
+			}
+		}
+		if e.Record.Kind == "route.list" {
+			break
+		}
+	}
+	resumed := next
+	for e, err := range operator.Follow(t.Context(), resumed) {
+		switch {
+		case stopped:
+			if pavise.KindOf(err) != pavise.Unavailable {
+				t.Errorf("after the server stopped: %+v, %v", e, err)
+			}
+		case err != nil:
+			t.Fatal(err)
+		case e.Index != next:
+			t.Fatalf("resumed at record %d, want %d", e.Index, next)
+		default: // the record of the first stream
+			if e.Record.Kind != "ledger.follow" || e.Record.Phase != ledger.Act || e.Record.Error != nil {
+				t.Errorf("record %+v", e.Record)
+			}
+			stopped = true
+			w.stop()
+		}
+	}
+	if !stopped {
+		t.Error("the second stream ended by itself")
+	}
+	w.server.Close() // waits for the handlers
+	if got := phases(w, 0, "ledger.follow"); got != "act act" {
+		t.Errorf("two streams left %q", got)
+	}
+	caller := w.client(t, "caller")
+	req := httptest.NewRequest("GET", "/v1/ledger.follow", nil)
+	req.Header.Set("Authorization", "Bearer "+caller.Token)
+	rec := httptest.NewRecorder()
+	w.server.Config.Handler.ServeHTTP(rec, req)
+	if rec.Code != http.StatusForbidden {
+		t.Errorf("as caller: %d %s", rec.Code, rec.Body)
+	}
+}
+
+// TestChangedRecord is met by every reader: none skips it, none turns in circles.
+func TestChangedRecord(t *testing.T) {
+	w := newWorld(t)
+	operator := w.client(t, "operator")
+	index := w.Log.Size()
+	if err := operator.Call(t.Context(), "policy.put", PolicyPut{ID: "p", Text: permit}, nil); err != nil {
+		t.Fatal(err)
+	}
+	names, err := filepath.Glob(filepath.Join(w.dir, "ledger", "*.seg"))
+	if err != nil || len(names) != 1 {
+		t.Fatal(names, err)
+	}
+	f, err := os.OpenFile(names[0], os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	text, err := os.ReadFile(names[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := strings.Index(string(text), `"kind":"policy.put"`)
+	if _, err := f.WriteAt([]byte(`"kind":"policy.pus"`), int64(at)); err != nil {
+		t.Fatal(err)
+	}
+	for _, request := range []ListRequest{{}, {After: new(uint64)}} {
+		if err := operator.Call(t.Context(), "ledger.list", request, nil); pavise.KindOf(err) != pavise.Unverified {
+			t.Errorf("ledger.list %+v: %v", request, err)
+		}
+	}
+	if err := operator.Call(t.Context(), "ledger.read", ReadRequest{index}, nil); pavise.KindOf(err) != pavise.Unverified {
+		t.Errorf("ledger.read: %v", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	seen := uint64(0)
+	for _, err := range operator.Follow(ctx, 0) {
+		if err == nil {
+			seen++
+		}
+	}
+	if seen != index || ctx.Err() != nil {
+		t.Errorf("the feed showed %d records before the changed one, want %d; %v", seen, index, ctx.Err())
+	}
+}
+
+// TestStrangeServers are told from ours.
+func TestStrangeServers(t *testing.T) {
+	tests := map[string]struct {
+		answer http.HandlerFunc
+		want   string
+	}{
+		"page":          {func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "<html>hello</html>") }, "not what this client knows"},
+		"not found":     {http.NotFound, "is it a Pavise server?"},
+		"other problem": {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, `{"detail":"Not Found"}`, 404) }, "is it a Pavise server?"},
+		"teapot":        {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(418) }, "status 418"},
+		"hangs up":      {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "is pavise running there?"},
+	}
+	for name, test := range tests {
+		server := httptest.NewServer(test.answer)
+		c := &Client{Base: server.URL, Token: "t"}
+		check := func(err error) {
+			t.Helper()
+			var e *pavise.Error
+			if err == nil {
+				t.Errorf("%s: no error", name)
+			} else if e, _ = err.(*pavise.Error); e == nil || !strings.Contains(e.Msg+e.Hint, test.want) {
+				t.Errorf("%s: %#v", name, err)
+			}
+		}
+		check(c.Call(t.Context(), "ledger.status", Empty{}, &json.RawMessage{}))
+		for _, err := range c.Follow(t.Context(), 0) {
+			if name == "page" && err != nil && pavise.KindOf(err) == pavise.Internal {
+				break
+			}
+			if name == "page" {
+				continue // broken off before a line's end
+			}
+			check(err)
+		}
+		server.Close()
+	}
+	if err := (&Client{Base: "http://127.0.0.1:1"}).Call(t.Context(), "ledger.status", Empty{}, nil); pavise.KindOf(err) != pavise.Unavailable {
+		t.Errorf("nobody there: %v", err)
+	}
+	if err := (&Client{Base: "::nonsense"}).Call(t.Context(), "ledger.status", Empty{}, nil); pavise.KindOf(err) != pavise.Invalid {
+		t.Errorf("no address: %v", err)
+	}
+}

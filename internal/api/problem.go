@@ -1,0 +1,140 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/guard"
+)
+
+// A Problem is how the API says no (RFC 9457).
+type Problem struct {
+	Status int     `json:"status"`
+	Title  string  `json:"title"`            // the kind of failure: denied, invalid …
+	Detail string  `json:"detail"`           // what is wrong, and where
+	Hint   string  `json:"hint,omitempty"`   // what to do next
+	Record *uint64 `json:"record,omitempty"` // the record that says why
+}
+
+// Error returns the detail.
+func (p *Problem) Error() string { return p.Detail }
+
+// GetStatus returns the HTTP status, for huma.
+func (p *Problem) GetStatus() int { return p.Status }
+
+// ContentType returns the media type of a problem, for huma.
+func (p *Problem) ContentType(string) string { return "application/problem+json" }
+
+// problem is what a caller may know of an error.
+func problem(err error) *Problem {
+	kind := pavise.KindOf(err)
+	p := &Problem{Status: kind.HTTPStatus(), Title: kind.String(), Detail: "internal error", Hint: "the operator finds the cause in the log"}
+	if e, ok := errors.AsType[*pavise.Error](err); ok {
+		p.Detail, p.Hint = e.Msg, e.Hint
+	}
+	if d, ok := errors.AsType[*guard.Denial](err); ok {
+		p.Record = &d.Record
+	}
+	return p
+}
+
+func writeProblem(w http.ResponseWriter, p *Problem) {
+	body, _ := json.Marshal(p) // cannot fail: strings and numbers
+	w.Header().Set("Content-Type", p.ContentType(""))
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(p.Status)
+	w.Write(body)
+}
+
+// inOurWords makes a Problem of what huma finds wrong with a request. It names
+// the fields and repeats none of their values: one may be a secret. It is a
+// huma.Transformer.
+func inOurWords(ctx huma.Context, _ string, v any) (any, error) {
+	e, ok := v.(*huma.ErrorModel)
+	if !ok {
+		return v, nil
+	}
+	p := &Problem{
+		Status: e.Status, Title: pavise.Invalid.String(), Detail: e.Detail,
+		Hint: "GET /v1/openapi.json says what " + ctx.Operation().OperationID + " takes",
+	}
+	if e.Status >= http.StatusInternalServerError {
+		p = problem(e)
+	}
+	for _, fault := range e.Errors {
+		p.Detail += "; " + fault.Location + ": " + fault.Message
+	}
+	return p, nil
+}
+
+// unknown answers what is no verb, or is asked for with another method.
+func unknown(w http.ResponseWriter, r *http.Request) {
+	name := strings.TrimPrefix(r.URL.Path, "/v1/")
+	p := &Problem{
+		Status: http.StatusNotFound, Title: pavise.NotFound.String(),
+		Detail: fmt.Sprintf("no verb %.80q", name), Hint: "GET /v1/openapi.json lists the verbs",
+	}
+	for _, v := range Verbs() {
+		if v.Name != name || v.register == nil {
+			continue
+		}
+		method := http.MethodPost
+		if v.request == nil {
+			method = http.MethodGet
+		}
+		w.Header().Set("Allow", method)
+		p.Status, p.Title = http.StatusMethodNotAllowed, pavise.Invalid.String()
+		p.Detail, p.Hint = fmt.Sprintf("%s is not asked for with %.20s", name, r.Method), method+" /v1/"+name
+	}
+	writeProblem(w, p)
+}
+
+// strictJSON reads bodies that every parser reads alike.
+var strictJSON = huma.Format{Marshal: huma.DefaultJSONFormat.Marshal, Unmarshal: readJSON}
+
+// readJSON is json.Unmarshal that refuses an object with the same key twice,
+// in whatever case: which of the two counts is for every parser to say, and the
+// one that checks a request need not be the one that acts on it.
+func readJSON(b []byte, v any) error {
+	if err := json.Unmarshal(b, v); err != nil { // bounds the nesting, too
+		return err
+	}
+	return uniqueKeys(json.NewDecoder(bytes.NewReader(b)))
+}
+
+// uniqueKeys reads one value.
+func uniqueKeys(d *json.Decoder) error {
+	token, err := d.Token()
+	open, nested := token.(json.Delim)
+	if err != nil || !nested {
+		return err
+	}
+	seen := map[string]bool{}
+	for d.More() {
+		if open == '{' {
+			token, err := d.Token()
+			if err != nil {
+				return err
+			}
+			key, _ := token.(string)
+			folded := strings.ToLower(strings.ToUpper(key)) // as encoding/json matches fields
+			if seen[folded] {
+				return fmt.Errorf("key %.80q appears twice", key)
+			}
+			seen[folded] = true
+		}
+		if err := uniqueKeys(d); err != nil {
+			return err
+		}
+	}
+	_, err = d.Token() // the closing bracket
+	return err
+}

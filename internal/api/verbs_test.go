@@ -1,0 +1,231 @@
+package api
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/gateway"
+	"github.com/pavise/pavise/internal/guard"
+	"github.com/pavise/pavise/internal/issuer"
+	"github.com/pavise/pavise/internal/ledger"
+)
+
+// requests holds, for every verb that is a command, a request that an operator
+// may make. They are made in the order of the table.
+func requests() map[string]any {
+	fraud := pavise.Name{Tenant: "local", Kind: "model", ID: "fraud"}
+	return map[string]any{
+		"ledger.status":  Empty{},
+		"ledger.list":    ListRequest{Limit: 3},
+		"ledger.read":    ReadRequest{Index: 0},
+		"policy.list":    Empty{},
+		"policy.put":     PolicyPut{ID: "p", Text: permit},
+		"policy.delete":  PolicyDelete{ID: "p"},
+		"policy.explain": ExplainRequest{Verb: "model.infer", On: fraud, Role: []string{"caller"}},
+		"route.list":     Empty{},
+		"route.put":      gateway.RouteSpec{Name: fraud.String(), ONNX: onnx(2, 3)},
+		"route.delete":   RouteDelete{Name: fraud},
+		"issuer.mint":    MintRequest{Subject: "ci", Role: []string{"caller"}},
+		"console.link":   Empty{},
+		"clock.accept":   Empty{},
+	}
+}
+
+// TestEveryVerb does every verb as who may, is refused as who may not, and finds
+// a record of both.
+func TestEveryVerb(t *testing.T) {
+	w := newWorld(t)
+	operator, caller := w.client(t, "operator"), w.client(t, "caller")
+	requests := requests()
+	for _, v := range Verbs() {
+		if v.NewRequest() == nil {
+			continue
+		}
+		request, ok := requests[v.Name]
+		if !ok {
+			t.Errorf("no request for %s", v.Name)
+			continue
+		}
+		before := w.Log.Size()
+		var answer json.RawMessage
+		if err := operator.Call(t.Context(), v.Name, request, &answer); err != nil {
+			t.Errorf("%s as operator: %v", v.Name, err)
+		} else if len(answer) < 2 || answer[0] != '{' {
+			t.Errorf("%s answers %s", v.Name, answer)
+		}
+		if got, want := phases(w, before, v.Name), map[guard.Class]string{guard.Control: "enter exit", guard.Pooled: "act"}[v.Class]; got != want {
+			t.Errorf("%s as operator left %q, want %q", v.Name, got, want)
+		}
+		body, err := json.Marshal(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, p := post(t, caller, v.Name, string(body))
+		if resp.StatusCode != 403 || p.Title != "denied" || p.Record == nil || !strings.Contains(p.Hint, "policy explain "+v.Name) {
+			t.Errorf("%s as caller: %+v", v.Name, p)
+			continue
+		}
+		r, err := w.Log.Read(*p.Record)
+		if err != nil || r.Kind != v.Name || r.Outcome != pavise.Deny || r.Who.Roles[0] != "caller" {
+			t.Errorf("%s as caller: record %d is %+v, %v", v.Name, *p.Record, r, err)
+		}
+		if v.Class == guard.Control && !strings.Contains(p.Detail, "policy guardrail/") {
+			t.Errorf("%s as caller: %q does not name the policy", v.Name, p.Detail)
+		}
+	}
+}
+
+// phases are those of the records of a verb behind an index.
+func phases(w *world, from uint64, verb string) string {
+	var found []string
+	for _, r := range w.Log.Records(from, w.Log.Size()) {
+		if r.Kind == verb {
+			found = append(found, r.Phase)
+		}
+	}
+	return strings.Join(found, " ")
+}
+
+// TestTableIsWhole holds each row to what a newcomer needs of it.
+func TestTableIsWhole(t *testing.T) {
+	seen := map[string]bool{}
+	for _, v := range Verbs() {
+		room, _, ok := strings.Cut(v.Name, ".")
+		if !ok || seen[v.Name] || len(v.On) == 0 {
+			t.Errorf("%q is no verb, or is there twice, or applies to nothing", v.Name)
+		}
+		seen[v.Name] = true
+		if v.Help == "" || v.About == "" || strings.HasSuffix(v.Help, ".") || !strings.HasSuffix(v.About, ".") {
+			t.Errorf("%s: Help %q, About %q", v.Name, v.Help, v.About)
+		}
+		command := v.NewRequest() != nil
+		if command != strings.HasPrefix(v.Example, "pavise "+room+" "+strings.TrimPrefix(v.Name, room+".")) {
+			t.Errorf("%s: Example %q", v.Name, v.Example)
+		}
+	}
+	for _, a := range guard.Verbs() {
+		if !slices.ContainsFunc(Actions(), func(b guard.Action) bool { return a.Verb == b.Verb && a.Class == b.Class }) {
+			t.Errorf("the guard enters %s, which the table does not have so", a.Verb)
+		}
+	}
+}
+
+// TestExplainRecord explains a record under the policies that decided,
+// and after a change says that it cannot.
+func TestExplainRecord(t *testing.T) {
+	w := newWorld(t)
+	operator := w.client(t, "operator")
+	_, denied := post(t, w.client(t, "caller"), "route.list", "{}")
+	explain := func() (x guard.Explanation) {
+		t.Helper()
+		if err := operator.Call(t.Context(), "policy.explain", ExplainRequest{Record: denied.Record}, &x); err != nil {
+			t.Fatal(err)
+		}
+		return x
+	}
+	was := explain()
+	if was.Status != guard.Recomputed || was.Decision != pavise.Deny || was.Digest != was.Recorded || !slices.Contains(was.Roles, "operator") {
+		t.Errorf("the same policies: %+v", was)
+	}
+	if err := operator.Call(t.Context(), "policy.put", PolicyPut{ID: "p", Text: permit}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if is := explain(); is.Status != guard.Unverified || is.Recorded != was.Digest || is.Digest == was.Digest || !strings.Contains(is.Why, is.Recorded[:12]) || !strings.Contains(is.Why, is.Digest[:12]) {
+		t.Errorf("other policies: %+v", is)
+	}
+}
+
+// TestPolicyThatIsNone is refused with the place of the mistake, and changes
+// nothing.
+func TestPolicyThatIsNone(t *testing.T) {
+	w := newWorld(t)
+	operator := w.client(t, "operator")
+	before := w.Guard.Digest("local")
+	for text, want := range map[string]string{
+		"permit (\n  principal,\n  action == Action::\"ledger.burn\",\n  resource\n);": "line 3, column 13",
+		"permit (principal, action, resource)":                                         "line 1, column",
+		"permit (principal, action, resource) when { resource.colour == \"red\" };":    "colour",
+		"": "line 1, column 1: 0 statements",
+	} {
+		err := operator.Call(t.Context(), "policy.put", PolicyPut{ID: "p", Text: text}, nil)
+		if pavise.KindOf(err) != pavise.Invalid || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", text, err, want)
+		}
+	}
+	err := operator.Call(t.Context(), "policy.delete", PolicyDelete{ID: "operator-runs"}, nil)
+	if pavise.KindOf(err) != pavise.Conflict {
+		t.Errorf("deleting the last policy that permits changes: %v", err)
+	}
+	if w.Guard.Digest("local") != before {
+		t.Error("a refused change changed the policies")
+	}
+}
+
+// TestTokenIsShownOnce mints a token and looks for it, and for the one it was
+// minted with, in everything else that the API says and the log holds.
+func TestTokenIsShownOnce(t *testing.T) {
+	w := newWorld(t)
+	operator := w.client(t, "operator")
+	var minted issuer.Token
+	if err := operator.Call(t.Context(), "issuer.mint", MintRequest{Subject: "ci", Role: []string{"analyst"}}, &minted); err != nil {
+		t.Fatal(err)
+	}
+	analyst := &Client{Base: operator.Base, Token: minted.Value}
+	if err := analyst.Call(t.Context(), "ledger.status", Empty{}, nil); err != nil {
+		t.Errorf("the minted token: %v", err)
+	}
+	post(t, analyst, "issuer.mint", `{"subject":"x","role":["operator"],"kind":"human"}`)
+	post(t, &Client{Base: operator.Base, Token: minted.Value + "x"}, "ledger.status", `{}`)
+	var said []string
+	for _, v := range Verbs() {
+		if request := requests()[v.Name]; request != nil && v.Name != "issuer.mint" {
+			var answer json.RawMessage
+			operator.Call(t.Context(), v.Name, request, &answer)
+			said = append(said, string(answer))
+		}
+	}
+	var all ListAnswer
+	if err := operator.Call(t.Context(), "ledger.list", ListRequest{Limit: 1000}, &all); err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(all)
+	if err != nil || !strings.Contains(string(text), minted.ID) {
+		t.Fatalf("the log does not hold the id of the token: %v", err)
+	}
+	for _, token := range []string{minted.Value, operator.Token} {
+		signature := token[strings.LastIndexByte(token, '.')+1:]
+		for _, s := range append(said, string(text)) {
+			if strings.Contains(s, signature) || strings.Contains(s, token[:60]) {
+				t.Errorf("a token is told: %.300s", s)
+			}
+		}
+	}
+}
+
+// TestMintRefuses asks for tokens that the local issuer does not give.
+func TestMintRefuses(t *testing.T) {
+	w := newWorld(t)
+	operator := w.client(t, "operator")
+	for body, field := range map[string]string{
+		`{"role":["caller"]}`:                              "subject",
+		`{"subject":"ci"}`:                                 "role",
+		`{"subject":"ci","role":[]}`:                       "role",
+		`{"subject":"ci","role":["root"]}`:                 "root",
+		`{"subject":"ci","role":["caller"],"minutes":61}`:  "minutes",
+		`{"subject":"ci","role":["caller"],"minutes":0}`:   "minutes",
+		`{"subject":"ci","role":["caller"],"kind":"node"}`: "kind",
+		`{"subject":"../ci","role":["caller"]}`:            "../ci",
+	} {
+		if resp, p := post(t, operator, "issuer.mint", body); p.Title != "invalid" || !strings.Contains(p.Detail, field) {
+			t.Errorf("%s: %d %+v", body, resp.StatusCode, p)
+		}
+	}
+	for _, r := range w.Log.Records(0, w.Log.Size()) {
+		if r.Kind == "issuer.mint" && r.Phase == ledger.Exit && r.Error == nil {
+			t.Errorf("a token was given out: %+v", r)
+		}
+	}
+}

@@ -1,0 +1,132 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/gateway"
+	"github.com/pavise/pavise/internal/guard"
+	"github.com/pavise/pavise/internal/identity"
+	"github.com/pavise/pavise/internal/issuer"
+	"github.com/pavise/pavise/internal/learn"
+	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/seal"
+	"github.com/pavise/pavise/internal/store"
+)
+
+// A world is a whole control plane on a temporary directory.
+type world struct {
+	*Rooms
+	dir    string
+	server *httptest.Server
+	stop   context.CancelFunc // what SIGINT does
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{dir: t.TempDir()}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	kek, err := seal.OpenFileKEK(filepath.Join(w.dir, "kek"))
+	must(err)
+	key := ed25519.NewKeyFromSeed([]byte("api test, a log key of 32 bytes."))
+	log, err := ledger.Open(ledger.Options{Dir: filepath.Join(w.dir, "ledger"), Origin: "test/api", Key: key, Tenant: "local"})
+	must(err)
+	db, err := store.Open(t.Context(), filepath.Join(w.dir, "db"))
+	must(err)
+	door, err := guard.New(guard.Config{Actions: Actions(), Log: log, DemoIssuer: issuer.LocalURL("test")})
+	must(err)
+	policies, err := guard.OpenPolicies(t.Context(), door, db)
+	must(err)
+	must(policies.Seed(t.Context(), "local", guard.Defaults()))
+	local, err := issuer.New(issuer.Config{Guard: door, Seed: bytes.Repeat([]byte{7}, 32), Install: "test", Tenant: "local", Now: time.Now})
+	must(err)
+	verifier, err := identity.NewVerifier(time.Now, local.Record())
+	must(err)
+	plane, err := gateway.New(t.Context(), gateway.Config{Guard: door, Verifier: verifier, Store: db, Log: log, KEK: kek})
+	must(err)
+	w.Rooms = &Rooms{Guard: door, Log: log, Policies: policies, Routes: plane.Routes, Issuer: local, Link: func() string { return "http://console/login" }}
+	ctx, stop := context.WithCancel(t.Context())
+	w.stop = stop
+	w.server = httptest.NewServer(NewServer(ctx, w.Rooms, verifier).Handler())
+	t.Cleanup(func() {
+		stop()
+		w.server.Close()
+		log.Close()
+		db.Close()
+	})
+	return w
+}
+
+// client speaks as a person with the roles.
+func (w *world) client(t *testing.T, roles ...string) *Client {
+	t.Helper()
+	token, err := w.Issuer.Bootstrap(issuer.MintRequest{Subject: "somebody", Kind: pavise.Human, Roles: roles})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &Client{Base: w.server.URL, Token: token.Value}
+}
+
+// post sends a body as it is.
+func post(t *testing.T, c *Client, verb, body string) (*http.Response, Problem) {
+	t.Helper()
+	req, err := http.NewRequest("POST", c.Base+"/v1/"+verb, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	if c.Token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.Token)
+	}
+	return send(t, req)
+}
+
+// send returns the response and, if it is one, its problem. A refusal that is
+// no problem fails the test.
+func send(t *testing.T, req *http.Request) (*http.Response, Problem) {
+	t.Helper()
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var p Problem
+	if resp.StatusCode < 400 {
+		return resp, p
+	}
+	if err := json.Unmarshal(text, &p); err != nil || p.Status != resp.StatusCode || p.Detail == "" ||
+		resp.Header.Get("Content-Type") != "application/problem+json" || p.Title != pavise.ParseKind(p.Title).String() {
+		t.Errorf("%s %s: %s %q is no problem: %v", req.Method, req.URL.Path, resp.Status, text, err)
+	}
+	return resp, p
+}
+
+// onnx is a model; its file has four bytes for each pair of columns.
+func onnx(in, out int) []byte {
+	w := learn.NewWriter("product")
+	weights := w.Floats("w", []int{in, out}, make([]float32, in*out))
+	w.Node("MatMul", "y", []string{w.Input("x", in), weights})
+	w.Output("y", out)
+	return w.Bytes()
+}
+
+const permit = `permit (principal in Role::"analyst", action == Action::"route.list", resource);`

@@ -1,0 +1,148 @@
+package console
+
+import (
+	"context"
+	"embed"
+	"html/template"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/guard"
+)
+
+// Config says what a console shows and to whom. Hint, Verify and HTTP may be
+// left out.
+type Config struct {
+	API  string   // base URL of the API server, for example "http://127.0.0.1:8470"
+	Host []string // the Host headers it answers to, with their ports
+
+	// Token mints the API token of one session. What lives longer than an hour
+	// is used for an hour.
+	Token func(context.Context) (token string, expires time.Time, err error)
+
+	Hint   string           // what a newcomer may paste into a terminal to see a first decision
+	Verify string           // the command that verifies this log offline
+	Now    func() time.Time // the clock
+	HTTP   *http.Client     // reaches the API; without a timeout of its own, or the live feed ends with it
+}
+
+// A Console serves the pages. It is safe for concurrent use.
+type Console struct {
+	cfg     Config
+	hosts   []string // lower case
+	pages   map[string]*template.Template
+	control map[string]bool // verbs whose question is durable before the act
+
+	mu       sync.Mutex // guards what follows
+	codes    []code
+	sessions map[sessionKey]*session
+}
+
+//go:embed page asset
+var files embed.FS
+
+// New returns a console. The error is of kind Invalid.
+func New(cfg Config) (*Console, error) {
+	base, err := url.Parse(cfg.API)
+	switch {
+	case err != nil || base.Host == "":
+		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "the console has no address of an API server", Hint: "for example http://127.0.0.1:8470", Err: err}
+	case len(cfg.Host) == 0:
+		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "the console answers to no host name", Hint: "for example 127.0.0.1:8471"}
+	case cfg.Token == nil || cfg.Now == nil:
+		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "the console needs a clock and somebody who mints its tokens"}
+	}
+	c := &Console{cfg: cfg, control: map[string]bool{}, sessions: map[sessionKey]*session{}}
+	for _, host := range cfg.Host {
+		c.hosts = append(c.hosts, strings.ToLower(host))
+	}
+	for _, v := range api.Verbs() {
+		c.control[v.Name] = v.Class == guard.Control
+	}
+	c.pages, err = parsePages()
+	return c, err
+}
+
+// Handler serves the console below /.
+func (c *Console) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /asset/{name}", c.asset)
+	mux.HandleFunc("GET /login", c.login)
+	mux.HandleFunc("POST /logout", c.logout)
+	mux.Handle("GET /{$}", c.signedIn(c.live))
+	mux.Handle("GET /events", c.signedIn(c.events))
+	mux.Handle("GET /trail/{index}", c.signedIn(c.trail))
+	mux.Handle("GET /log", c.signedIn(c.log))
+	mux.Handle("GET /routes", c.signedIn(c.routes))
+	mux.Handle("GET /policies", c.signedIn(c.policies))
+	mux.HandleFunc("/", c.nowhere)
+	return c.protect(mux)
+}
+
+// asset serves an embedded file. Whoever is not signed in sees pages too.
+func (c *Console) asset(w http.ResponseWriter, r *http.Request) {
+	body, err := files.ReadFile("asset/" + r.PathValue("name"))
+	if err != nil {
+		c.nowhere(w, r)
+		return
+	}
+	types := map[string]string{"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
+	_, ext, _ := strings.Cut(r.PathValue("name"), ".")
+	w.Header().Set("Content-Type", types[ext])
+	w.Write(body)
+}
+
+// policy is the content security policy of every answer.
+const policy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+
+// protect sets every answer's headers and turns away what a browser was tricked
+// into sending.
+func (c *Console) protect(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", policy)
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Cache-Control", "no-store")
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		switch {
+		case !slices.Contains(c.hosts, strings.ToLower(r.Host)):
+			c.fail(w, nil, http.StatusMisdirectedRequest, "This is not the console's address",
+				"The request came for a host name that this console does not answer to.", "open it at "+c.cfg.Host[0])
+		case r.Method != http.MethodGet && r.Method != http.MethodPost:
+			h.Set("Allow", "GET, POST")
+			c.fail(w, nil, http.StatusMethodNotAllowed, "Method not allowed", "The console takes GET and POST.", "")
+		case foreign(r):
+			c.fail(w, nil, http.StatusForbidden, "That came from another site",
+				"Another site made your browser send this request, so nothing was done.", "open the console in its own tab and try there")
+		default:
+			next.ServeHTTP(w, r)
+		}
+	})
+}
+
+// foreign reports whether another origin made the browser send the request. A
+// GET changes nothing, so another site may lead to one as a top-level page; a
+// POST has to come from our own. Another port of the same host is another
+// origin, although a browser calls it the same site.
+//
+// A form on a page without referrer is sent with the Origin null, so null counts
+// as our own where the browser says so by fetch metadata, which no page can set.
+func foreign(r *http.Request) bool {
+	site := r.Header.Get("Sec-Fetch-Site")
+	if r.Method == http.MethodPost {
+		text := r.Header.Get("Origin")
+		origin, err := url.Parse(text)
+		ours := err == nil && strings.EqualFold(origin.Host, r.Host)
+		return !ours && (site != "same-origin" || text != "null") || site != "" && site != "same-origin"
+	}
+	page := r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document"
+	return site != "" && site != "none" && site != "same-origin" && !page
+}

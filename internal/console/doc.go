@@ -1,0 +1,27 @@
+// Package console shows the house in a browser: the decisions as they fall, one
+// request's whole trail with its proof, the state of the log, the routes and the
+// policies. Its pages are templates over [api.Client], so it can do nothing that
+// the API cannot, and every page a person opens is itself a recorded read.
+//
+// # Who gets in
+//
+// Somebody who can read the terminal. [Console.Link] makes a one-time code,
+// which GET /login exchanges for a session; the session holds a bearer token of
+// the API, minted for it, and dies with that token within the hour. The browser
+// holds a random id in a SameSite=Strict cookie and never the token.
+//
+// Other programs on the machine are the adversary to think of. A page of another
+// site reaches a loopback port, so each request's Host is on a list (DNS
+// rebinding), fetch metadata and Origin are checked, and nothing may be framed.
+// Cookies know no ports: another server on the same host name is sent the
+// console's cookie when its owner visits it, and is trusted with that.
+//
+// # What it shows
+//
+// Records hold strings that attackers chose. They reach a page through
+// html/template, and the live feed through JSON and textContent; a strict
+// content security policy without inline script or style stands behind both.
+// Characters without a glyph are shown as U+FFFD.
+//
+// The package owns the codes and the sessions, in memory only.
+package console

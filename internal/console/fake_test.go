@@ -1,0 +1,328 @@
+package console
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/gateway"
+	"github.com/pavise/pavise/internal/guard"
+	"github.com/pavise/pavise/internal/ledger"
+)
+
+// A fakeAPI answers as the API server does, over records held in memory under a
+// true Merkle tree.
+type fakeAPI struct {
+	mu       sync.Mutex // guards what follows
+	events   []api.Event
+	hashes   []tlog.Hash
+	grew     chan struct{} // closed and replaced when a record is added
+	signed   uint64        // records under the checkpoint; later ones have no proof
+	problems map[string]api.Problem
+	calls    map[string]int
+	followed []uint64 // where each stream began
+
+	status   ledger.Status
+	routes   []gateway.Route
+	policies api.PolicyList
+	explain  guard.Explanation
+}
+
+const fakeToken = "token-of-the-session"
+
+func newFakeAPI() *fakeAPI {
+	return &fakeAPI{grew: make(chan struct{}), problems: map[string]api.Problem{}, calls: map[string]int{}}
+}
+
+// add appends records and signs them.
+func (f *fakeAPI) add(records ...ledger.Record) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, r := range records {
+		index := uint64(len(f.events))
+		f.events = append(f.events, api.Event{Index: index, Record: r})
+		body, err := json.Marshal(r)
+		if err != nil {
+			panic(err)
+		}
+		hashes, err := tlog.StoredHashes(int64(index), body, tlog.HashReaderFunc(f.read))
+		if err != nil {
+			panic(err)
+		}
+		f.hashes = append(f.hashes, hashes...)
+	}
+	f.signed = uint64(len(f.events))
+	close(f.grew)
+	f.grew = make(chan struct{})
+}
+
+func (f *fakeAPI) read(indexes []int64) ([]tlog.Hash, error) {
+	var all []tlog.Hash
+	for _, i := range indexes {
+		all = append(all, f.hashes[i])
+	}
+	return all, nil
+}
+
+// prove returns the proof of a record. The caller holds mu.
+func (f *fakeAPI) prove(index uint64) *api.Proof {
+	size := int64(f.signed)
+	if index >= f.signed {
+		return nil
+	}
+	path, err := tlog.ProveRecord(size, int64(index), tlog.HashReaderFunc(f.read))
+	if err != nil {
+		panic(err)
+	}
+	root, err := tlog.TreeHash(size, tlog.HashReaderFunc(f.read))
+	if err != nil {
+		panic(err)
+	}
+	leaf := f.hashes[tlog.StoredHashIndex(0, int64(index))]
+	p := &api.Proof{
+		Leaf: base64.StdEncoding.EncodeToString(leaf[:]), Path: []string{}, Size: f.signed, Root: root.String(),
+		Checkpoint: fmt.Sprintf("pavise.local/log\n%d\n%s\n\n— pavise.local/log Az3grlgtzPICa5OS8npVmf1Myq/5IZniMp+ZJurmRDeOoRDe4URYN7u5/Zhcyv2q1gGzGku9nTo+zyWE+xeMcTOAYQ8=\n", size, root),
+	}
+	for _, h := range path {
+		p.Path = append(p.Path, base64.StdEncoding.EncodeToString(h[:]))
+	}
+	return p
+}
+
+// ServeHTTP answers the verbs the console uses and refuses all others.
+func (f *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	verb := strings.TrimPrefix(r.URL.Path, "/v1/")
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.calls[verb]++
+	if r.Header.Get("Authorization") != "Bearer "+fakeToken {
+		f.say(w, api.Problem{Status: 401, Title: "unverified", Detail: "the token is not one of ours"})
+		return
+	}
+	if p, ok := f.problems[verb]; ok {
+		f.say(w, p)
+		return
+	}
+	switch verb {
+	case "ledger.follow":
+		f.follow(w, r)
+	case "ledger.list":
+		f.list(w, r)
+	case "ledger.read":
+		var req api.ReadRequest
+		json.NewDecoder(r.Body).Decode(&req)
+		if req.Index >= uint64(len(f.events)) {
+			f.say(w, api.Problem{Status: 404, Title: "notfound", Detail: fmt.Sprintf("your tenant has no record %d", req.Index), Hint: "pavise ledger list shows those it has"})
+			return
+		}
+		json.NewEncoder(w).Encode(api.ReadAnswer{Event: f.events[req.Index], Proof: f.prove(req.Index)})
+	case "ledger.status":
+		json.NewEncoder(w).Encode(f.status)
+	case "route.list":
+		json.NewEncoder(w).Encode(api.RouteList{Routes: f.routes})
+	case "policy.list":
+		json.NewEncoder(w).Encode(f.policies)
+	case "policy.explain":
+		json.NewEncoder(w).Encode(f.explain)
+	default:
+		f.say(w, api.Problem{Status: 404, Title: "notfound", Detail: "no such verb"})
+	}
+}
+
+func (f *fakeAPI) say(w http.ResponseWriter, p api.Problem) {
+	w.WriteHeader(p.Status)
+	json.NewEncoder(w).Encode(p)
+}
+
+func (f *fakeAPI) list(w http.ResponseWriter, r *http.Request) {
+	var req api.ListRequest
+	json.NewDecoder(r.Body).Decode(&req)
+	answer := api.ListAnswer{Events: []api.Event{}, Size: uint64(len(f.events))}
+	from := max(0, len(f.events)-req.Limit)
+	if req.After != nil {
+		from = int(min(*req.After, answer.Size))
+	}
+	for _, e := range f.events[from:] {
+		if (req.Kind == "" || e.Record.Kind == req.Kind) && len(answer.Events) < req.Limit {
+			answer.Events = append(answer.Events, e)
+		}
+	}
+	json.NewEncoder(w).Encode(answer)
+}
+
+// follow streams without mu held while it waits.
+func (f *fakeAPI) follow(w http.ResponseWriter, r *http.Request) {
+	next, _ := strconv.ParseUint(r.URL.Query().Get("after"), 10, 64)
+	f.followed = append(f.followed, next)
+	out := json.NewEncoder(w)
+	for {
+		for ; next < uint64(len(f.events)); next++ {
+			out.Encode(f.events[next])
+		}
+		grew := f.grew
+		f.mu.Unlock()
+		http.NewResponseController(w).Flush()
+		select {
+		case <-grew:
+		case <-r.Context().Done():
+		}
+		f.mu.Lock()
+		if r.Context().Err() != nil {
+			return
+		}
+	}
+}
+
+// A clock is set by the test.
+type clock struct {
+	mu sync.Mutex // guards at
+	at time.Time
+}
+
+func (c *clock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.at
+}
+
+func (c *clock) add(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.at = c.at.Add(d)
+}
+
+// A stand is a console over a fake API, as a browser meets it.
+type stand struct {
+	*testing.T
+	api     *fakeAPI
+	backend *httptest.Server
+	console *Console
+	server  *httptest.Server
+	clock   *clock
+	cookie  *http.Cookie
+}
+
+var began = time.Date(2026, 3, 4, 9, 30, 0, 0, time.UTC)
+
+// newStand starts both servers. Nobody is signed in.
+func newStand(t *testing.T) *stand {
+	t.Helper()
+	s := &stand{T: t, api: newFakeAPI(), clock: &clock{at: began}}
+	s.backend = httptest.NewServer(s.api)
+	t.Cleanup(s.backend.Close)
+	s.server = httptest.NewUnstartedServer(nil)
+	host := s.server.Listener.Addr().String()
+	console, err := New(Config{
+		API: s.backend.URL, Host: []string{host}, Now: s.clock.now, Hint: "curl it", Verify: "pavise ledger verify /var/lib/pavise/log --key 8f3a",
+		Token: func(context.Context) (string, time.Time, error) {
+			return fakeToken, s.clock.now().Add(30 * time.Minute), nil
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.console, s.server.Config.Handler = console, console.Handler()
+	s.server.Start()
+	t.Cleanup(func() { // streams end before the server waits for them
+		s.clock.add(48 * time.Hour)
+		console.mu.Lock()
+		console.forgetEnded()
+		console.mu.Unlock()
+		s.server.Close()
+	})
+	return s
+}
+
+// signIn takes a link, and keeps its cookie for what follows.
+func (s *stand) signIn() *stand {
+	s.Helper()
+	resp, _ := s.get(s.console.Link())
+	if resp.StatusCode != http.StatusOK || len(resp.Cookies()) != 1 {
+		s.Fatalf("login: status %d, cookies %v", resp.StatusCode, resp.Cookies())
+	}
+	s.cookie = resp.Cookies()[0]
+	return s
+}
+
+func (s *stand) get(path string, headers ...string) (*http.Response, string) {
+	s.Helper()
+	return s.do(http.MethodGet, path, headers...)
+}
+
+// do sends a request with the session's cookie and headers given as name, value
+// pairs; the name Host sets the host. Redirects are not followed.
+func (s *stand) do(method, path string, headers ...string) (*http.Response, string) {
+	s.Helper()
+	req := s.request(method, path, headers...)
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		s.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		s.Fatal(err)
+	}
+	return resp, string(body)
+}
+
+func (s *stand) request(method, path string, headers ...string) *http.Request {
+	s.Helper()
+	req, err := http.NewRequestWithContext(s.Context(), method, s.server.URL+path, nil)
+	if err != nil {
+		s.Fatal(err)
+	}
+	if s.cookie != nil {
+		req.AddCookie(s.cookie)
+	}
+	for i := 0; i < len(headers); i += 2 {
+		if headers[i] == "Host" {
+			req.Host = headers[i+1]
+			continue
+		}
+		req.Header.Set(headers[i], headers[i+1])
+	}
+	return req
+}
+
+// infer returns the record of a model's answer.
+func infer(at time.Time, who string, rows int, change func(*ledger.Record)) ledger.Record {
+	detail, err := json.Marshal(gateway.Trail{
+		ID: "9f86d081884c7d659a2feaa0c55ad015", Model: "sha256:6b51d431df5d7f141cbececcf79edf3dd861c3b4069f0b11661a3eefacbba918",
+		Rows: rows, Charged: rows, Shape: "rounded to 4 digits",
+		Input:  "d7a8fbb307d7809469ca9abcb0082e4f8d5651e46d3cdb762d02d0bf37c9e592",
+		Output: "ef537f25c895bfa782526529a9b63d97aa631564d5d789c2b765448c8635fb6c",
+		Answer: []gateway.Output{{Name: "probabilities", Datatype: "FP32", Shape: []int64{int64(rows), 2}}},
+	})
+	if err != nil {
+		panic(err)
+	}
+	r := ledger.Record{
+		Kind: "model.infer", Phase: ledger.Act, Tenant: "local", At: at,
+		Who: &pavise.Principal{Tenant: "local", Kind: pavise.Workload, ID: who, Issuer: "urn:pavise:local:k3v9", Roles: []string{"caller"}, Proof: "bearer", Expires: at.Add(12 * time.Minute)},
+		On:  pavise.Name{Tenant: "local", Kind: "model", ID: "threat-detector"}, Outcome: pavise.Allow,
+		Policy: &ledger.Policy{Digest: "4e07408562bedb8b60ce05c1decfe3ad16b72230967de01f640b7e4729b49fce", Reasons: []string{"caller-uses-models"}},
+		Verdicts: []pavise.Verdict{
+			{Check: "gate", Outcome: pavise.Allow}, {Check: "budget", Outcome: pavise.Allow},
+			{Check: "gate", Outcome: pavise.Allow}, {Check: "shape", Outcome: pavise.Allow, Reason: "rounded to 4 digits"},
+		},
+		Took: 1840 * time.Microsecond, Detail: detail,
+	}
+	if change != nil {
+		change(&r)
+	}
+	return r
+}

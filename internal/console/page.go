@@ -1,0 +1,192 @@
+package console
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"html/template"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/pavise/pavise"
+)
+
+// newLink is what leads on when there is no session.
+const newLink = "run  pavise console link  in a terminal: it prints a new one"
+
+// A page is what every template gets.
+type page struct {
+	Title   string
+	Here    string // the navigation entry to mark: its path
+	Refresh string // content of a refresh, or ""
+	Ends    time.Time
+	Body    any
+}
+
+// A problem is the body of an error page.
+type problem struct {
+	Status int
+	Text   string
+	Hint   string
+}
+
+// parsePages reads the embedded templates: each page with the layout and the
+// parts it shares with others.
+func parsePages() (map[string]*template.Template, error) {
+	shared, err := template.New("layout").Funcs(template.FuncMap{
+		"bytes": byteCount, "cedar": highlight, "count": thousands, "plain": plain, "utc": utc,
+	}).ParseFS(files, "page/layout.html", "page/parts.html")
+	if err != nil {
+		return nil, err
+	}
+	pages := map[string]*template.Template{}
+	for _, name := range []string{"live", "trail", "log", "routes", "policies", "problem", "welcome"} {
+		t, err := shared.Clone()
+		if err == nil {
+			t, err = t.ParseFS(files, "page/"+name+".html")
+		}
+		if err != nil {
+			return nil, err
+		}
+		pages[name] = t
+	}
+	return pages, nil
+}
+
+// show renders a page whole before the first byte leaves, so that a template
+// that fails does not leave half a page behind.
+func (c *Console) show(w http.ResponseWriter, s *session, status int, name string, p page) {
+	if s != nil {
+		p.Ends = s.expires
+	}
+	var body bytes.Buffer
+	if err := c.pages[name].ExecuteTemplate(&body, "layout.html", p); err != nil {
+		http.Error(w, "this page cannot be shown", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Content-Length", strconv.Itoa(body.Len()))
+	w.WriteHeader(status)
+	w.Write(body.Bytes())
+}
+
+// fail shows an error page.
+func (c *Console) fail(w http.ResponseWriter, s *session, status int, title, text, hint string) {
+	c.show(w, s, status, "problem", page{Title: title, Body: problem{status, text, hint}})
+}
+
+// titles are the headings of error pages, by the kind of error.
+var titles = map[pavise.Kind]string{
+	pavise.Invalid:     "That cannot be asked",
+	pavise.Denied:      "Not allowed",
+	pavise.NotFound:    "Not found",
+	pavise.Conflict:    "It has changed meanwhile",
+	pavise.Throttled:   "Too fast",
+	pavise.Unverified:  "The session has ended",
+	pavise.Unavailable: "Pavise does not answer",
+}
+
+// refuse shows the page of an error from the API. A token that the API no
+// longer takes ends its session.
+func (c *Console) refuse(w http.ResponseWriter, s *session, err error) {
+	e, ok := errors.AsType[*pavise.Error](err)
+	if !ok {
+		e = &pavise.Error{Kind: pavise.Internal, Msg: "the console could not read the answer of the API", Hint: "use the same version on both sides"}
+	}
+	title, known := titles[e.Kind]
+	if !known {
+		title = "Something broke"
+	}
+	hint := e.Hint
+	if e.Kind == pavise.Unverified && s != nil {
+		c.forget(s)
+		s, hint = nil, newLink
+	}
+	c.fail(w, s, e.Kind.HTTPStatus(), title, sentence(e.Msg), hint)
+}
+
+// nowhere answers for paths that are none.
+func (c *Console) nowhere(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet {
+		w.Header().Set("Allow", "GET")
+		c.fail(w, c.find(r), http.StatusMethodNotAllowed, "Method not allowed", "There is nothing to send here.", "")
+		return
+	}
+	c.fail(w, c.find(r), http.StatusNotFound, "Not found", "There is no such page.", "the live view is at /")
+}
+
+// sentence makes an error's message one. A message that begins with a name is
+// left as it is, for names have no capitals of their own.
+func sentence(msg string) string {
+	first, _, _ := strings.Cut(msg, " ")
+	if first == "" || strings.ContainsAny(first, "/.:") {
+		return msg
+	}
+	letter, rest := utf8.DecodeRuneInString(msg)
+	return string(unicode.ToUpper(letter)) + msg[rest:] + "."
+}
+
+// plain returns s with every character that has no glyph as U+FFFD: records
+// hold what attackers chose, and a direction mark could turn a line around.
+func plain(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsGraphic(r) || r == '\n' || r == '\t' {
+			return r
+		}
+		return unicode.ReplacementChar
+	}, s)
+}
+
+// clip returns at most n characters of s, with an ellipsis for the rest.
+func clip(s string, n int) string {
+	if runes := []rune(s); len(runes) > n {
+		return string(runes[:n-1]) + "…"
+	}
+	return s
+}
+
+// utc formats an instant in full.
+func utc(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05.000 UTC") }
+
+// thousands groups a count's digits.
+func thousands(n uint64) string {
+	s := strconv.FormatUint(n, 10)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "\u202f" + s[i:]
+	}
+	return s
+}
+
+// byteCount says a size in the unit that fits.
+func byteCount(n int64) string {
+	if n < 1<<10 {
+		return fmt.Sprintf("%d B", n)
+	}
+	units := []string{"KiB", "MiB", "GiB", "TiB"}
+	size, unit := float64(n)/(1<<10), 0
+	for size >= 1<<10 && unit < len(units)-1 {
+		size, unit = size/(1<<10), unit+1
+	}
+	return fmt.Sprintf("%.1f %s", size, units[unit])
+}
+
+// lasted says a duration in three digits.
+func lasted(d time.Duration) string {
+	switch {
+	case d <= 0:
+		return ""
+	case d < time.Millisecond:
+		return fmt.Sprintf("%d µs", d.Microseconds())
+	case d < 10*time.Millisecond:
+		return fmt.Sprintf("%.1f ms", float64(d)/1e6)
+	case d < time.Second:
+		return fmt.Sprintf("%d ms", d.Milliseconds())
+	case d < time.Minute:
+		return fmt.Sprintf("%.1f s", d.Seconds())
+	}
+	return d.Round(time.Second).String()
+}

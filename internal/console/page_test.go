@@ -1,0 +1,497 @@
+package console
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"html"
+	"net/http"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/firewall"
+	"github.com/pavise/pavise/internal/gateway"
+	"github.com/pavise/pavise/internal/guard"
+	"github.com/pavise/pavise/internal/ledger"
+)
+
+// payload is what an attacker may get into a record. It ends with a mark
+// by which the test knows that it was shown at all.
+const payload = `"'><script>alert(1)</script><img src=x onerror=alert(1)>{{.}}</title></template>&lt;b&gt;` + "\u202e\u0000\x1b[2J" + `XMARK`
+
+// raw matches a payload that broke out.
+var raw = regexp.MustCompile(`<script>|<img src=x|</template>&lt;|\x{202e}|\x00|\x1b`)
+
+// hostile is a record with a payload in every field that is text.
+func hostile(phase string) ledger.Record {
+	r := infer(began, "ci", 2, nil)
+	detail, err := json.Marshal(gateway.Trail{
+		ID: payload, Model: payload, Rows: 2, Input: payload, Output: payload, Truth: payload, Shape: payload, Altered: true,
+		Answer: []gateway.Output{{Name: payload, Datatype: payload, Shape: []int64{-1}}},
+	})
+	if err != nil {
+		panic(err)
+	}
+	r.Phase, r.Detail = phase, detail
+	r.Who = &pavise.Principal{Tenant: payload, Kind: payload, ID: payload, Issuer: payload, Roles: []string{payload}, Proof: payload}
+	r.Policy = &ledger.Policy{Digest: payload, Reasons: []string{payload}, Errors: []string{payload}}
+	r.Verdicts = []pavise.Verdict{
+		{Check: payload, Outcome: payload, Reason: payload}, {Check: "gate", Outcome: pavise.Allow, Reason: payload},
+		{Check: "gate", Outcome: pavise.Deny, Reason: payload, Observed: true}, {Check: "shape", Outcome: pavise.Alter, Reason: payload},
+	}
+	return r
+}
+
+// hostiles are hostile records in every state that is shown its own way.
+func hostiles() []ledger.Record {
+	note, err := json.Marshal(knock{payload, payload, 7})
+	if err != nil {
+		panic(err)
+	}
+	finding, err := json.Marshal(struct {
+		Finding pavise.Finding `json:"finding"`
+	}{pavise.Finding{Summary: payload}})
+	if err != nil {
+		panic(err)
+	}
+	enter := uint64(0)
+	denied, failed, verb, exit := hostile(ledger.Act), hostile(ledger.Act), hostile(ledger.Act), hostile(ledger.Exit)
+	denied.Outcome, denied.Verdicts = pavise.Deny, []pavise.Verdict{{Check: "policy", Outcome: pavise.Deny, Reason: payload}}
+	failed.Error = &ledger.Failure{Kind: payload, Msg: payload}
+	verb.Kind = payload
+	exit.Kind, exit.Enter = "route.put", &enter
+	return []ledger.Record{
+		hostile(ledger.Enter), hostile(ledger.Act), denied, failed, verb, exit, hostile(ledger.Interrupted),
+		{Kind: noteStranger, Phase: ledger.Note, Tenant: "local", At: began, Detail: note},
+		{Kind: noteRefused, Phase: ledger.Note, Tenant: "local", At: began, Detail: note},
+		{Kind: "ledger.recovered", Phase: ledger.Note, Tenant: "local", At: began, Detail: finding},
+		{Kind: payload, Phase: payload, Tenant: payload, At: began, Outcome: payload, Detail: note},
+	}
+}
+
+func TestHostileText(t *testing.T) {
+	s := newStand(t).signIn()
+	s.api.add(hostiles()...)
+	s.api.explain = guard.Explanation{
+		Status: payload, Why: payload, Digest: payload, Recorded: payload, Errors: []string{payload}, Roles: []string{payload},
+		Decided: []guard.Rule{{ID: payload, Layer: payload, Effect: payload, Text: payload}}, Permits: []guard.Rule{{ID: payload, Text: payload}},
+	}
+	s.api.status = ledger.Status{Origin: payload, Key: payload, Fingerprint: payload, Problem: payload}
+	s.api.policies = api.PolicyList{Digest: payload, Policies: []guard.TenantPolicy{{ID: payload, Text: "@doc(\"" + payload + "\")\npermit (" + payload}}}
+	s.api.routes = []gateway.Route{{
+		Model: pavise.Name{Tenant: "local", Kind: "model", ID: "m"}, Upstream: payload, Remote: payload, Purpose: payload, Shape: firewall.Shape{Kind: payload},
+		Signature: firewall.Signature{Inputs: []firewall.Port{{Name: payload, Datatype: payload}}, Outputs: []firewall.Port{{Name: payload, Datatype: payload}}},
+	}}
+	paths := []string{"/?show=all", "/log", "/routes", "/policies"}
+	for i := range hostiles() {
+		paths = append(paths, fmt.Sprintf("/trail/%d", i))
+	}
+	for _, path := range paths {
+		resp, body := s.get(path)
+		if resp.StatusCode != http.StatusOK || !strings.Contains(body, "XMARK") {
+			t.Errorf("%s: status %d; the record is not shown", path, resp.StatusCode)
+		}
+		if found := raw.FindString(body); found != "" {
+			t.Errorf("%s: %q came through raw", path, found)
+		}
+	}
+	s.api.problems["route.list"] = api.Problem{Status: 403, Title: "denied", Detail: payload, Hint: payload}
+	if _, body := s.get("/routes"); raw.MatchString(body) || !strings.Contains(body, "XMARK") {
+		t.Errorf("an error page let a payload through:\n%s", body)
+	}
+}
+
+// text is what a page says, without its tags.
+func text(body string) string {
+	body = regexp.MustCompile(`<[^>]*>`).ReplaceAllString(body, " ")
+	return html.UnescapeString(strings.Join(strings.Fields(body), " "))
+}
+
+func TestLiveViews(t *testing.T) {
+	s := newStand(t).signIn()
+	refusals, _ := json.Marshal(knock{"203.0.113.7", "no such key", 12})
+	enter := uint64(3)
+	read := infer(began, "ana", 0, func(r *ledger.Record) { r.Kind = "ledger.read" })
+	denied := infer(began, "thief", 9, func(r *ledger.Record) {
+		r.Outcome = pavise.Deny
+		r.Verdicts = []pavise.Verdict{{Check: "budget", Outcome: pavise.Deny, Reason: "300 rows are spent"}}
+	})
+	deniedRead := infer(began, "mole", 0, func(r *ledger.Record) {
+		r.Kind, r.Outcome = "ledger.list", pavise.Deny
+		r.Verdicts = []pavise.Verdict{{Check: "policy", Outcome: pavise.Deny, Reason: "local/workload/mole may not do ledger.list on local/model/threat-detector: no policy permits it"}}
+	})
+	observed := infer(began, "canary", 4, func(r *ledger.Record) {
+		r.Verdicts[1] = pavise.Verdict{Check: "budget", Outcome: pavise.Deny, Observed: true, Reason: "over budget"}
+	})
+	s.api.add(
+		infer(began, "ci", 3, nil), read, denied,
+		ledger.Record{Kind: "route.put", Phase: ledger.Enter, Tenant: "local", At: began, Outcome: pavise.Allow, Who: &pavise.Principal{ID: "beginner", Kind: "human"}},
+		ledger.Record{Kind: "route.put", Phase: ledger.Exit, Tenant: "local", At: began, Outcome: pavise.Allow, Enter: &enter, Who: &pavise.Principal{ID: "finisher", Kind: "human"}},
+		ledger.Record{Kind: noteStranger, Phase: ledger.Note, Tenant: "local", At: began, Detail: refusals},
+		deniedRead, observed,
+	)
+	for view, want := range map[string]string{
+		"":          "canary mole 203.0.113.7 finisher thief ci",
+		"decisions": "canary mole 203.0.113.7 finisher thief ci",
+		"denied":    "canary mole 203.0.113.7 thief",
+		"control":   "finisher beginner",
+		"reads":     "mole ana",
+		"all":       "canary mole 203.0.113.7 finisher beginner thief ana ci",
+		"nonsense":  "canary mole 203.0.113.7 finisher thief ci",
+	} {
+		_, body := s.get("/?show=" + view)
+		var who []string
+		for _, m := range regexp.MustCompile(`<td class="who"><bdi>([^<]+)</bdi>`).FindAllStringSubmatch(body, -1) {
+			who = append(who, m[1])
+		}
+		if got := strings.Join(who, " "); got != want {
+			t.Errorf("view %q shows %q, want %q", view, got, want)
+		}
+	}
+	_, body := s.get("/")
+	said := text(body)
+	for _, want := range []string{
+		"no such key (12 times in a second)", "mole workload ledger.list model/threat-detector no policy permits it",
+		"300 rows are spent", "would be denied: over budget", "3 rows, rounded to 4 digits", "1.8 ms", "09:30:00.000",
+	} {
+		if !strings.Contains(said, want) {
+			t.Errorf("the live page does not say %q:\n%s", want, said)
+		}
+	}
+	for id, want := range map[string]string{"n-allow": "2", "n-deny": "3", "n-observed": "1"} {
+		if !strings.Contains(body, fmt.Sprintf(`id="%s">%s<`, id, want)) {
+			t.Errorf("counter %s is not %s", id, want)
+		}
+	}
+	if !strings.Contains(body, `data-follow="/events?show=decisions&amp;after=8"`) {
+		t.Error("the feed does not begin behind the list")
+	}
+}
+
+func TestLiveEmpty(t *testing.T) {
+	s := newStand(t).signIn()
+	const hint = "<code>curl it</code>"
+	if _, body := s.get("/"); !strings.Contains(body, hint) {
+		t.Error("a newcomer is not told what to paste")
+	}
+	s.api.add(
+		ledger.Record{Kind: "policy.seeded", Phase: ledger.Note, Tenant: "local", At: began},
+		infer(began, "reader", 0, func(r *ledger.Record) { r.Kind = "ledger.list" }),
+	)
+	if _, body := s.get("/"); !strings.Contains(body, hint) || !strings.Contains(body, "put in force with the new installation") {
+		t.Error("what the house does by itself hides what to paste")
+	}
+	s.api.add(infer(began, "ci", 1, nil))
+	if _, body := s.get("/"); strings.Contains(body, hint) {
+		t.Error("who has asked is told how")
+	}
+}
+
+// TestLiveGoesBack looks for a decision behind a page of reads, and through
+// pages of decisions to the first.
+func TestLiveGoesBack(t *testing.T) {
+	s := newStand(t).signIn()
+	for i := range 250 {
+		s.api.add(infer(began, fmt.Sprintf("caller-%d", i), 1, nil))
+	}
+	for range window + 20 {
+		s.api.add(infer(began, "reader", 0, func(r *ledger.Record) { r.Kind = "ledger.list" }))
+	}
+	older := regexp.MustCompile(`href="(/\?show=decisions&amp;before=\d+)">Older`)
+	shown := map[string]int{}
+	path, pages := "/", 0
+	for ; path != "" && pages < 10; pages++ {
+		_, body := s.get(path)
+		for _, m := range regexp.MustCompile(`<bdi>(caller-\d+)</bdi>`).FindAllStringSubmatch(body, -1) {
+			shown[m[1]]++
+		}
+		path = ""
+		if m := older.FindStringSubmatch(body); m != nil {
+			path = html.UnescapeString(m[1])
+		}
+	}
+	if len(shown) != 250 || pages != 3 {
+		t.Errorf("%d callers on %d pages, want 250 on 3", len(shown), pages)
+	}
+	for who, n := range shown {
+		if n != 1 {
+			t.Errorf("%s is shown %d times", who, n)
+		}
+	}
+}
+
+func TestSparkline(t *testing.T) {
+	now := began.Add(time.Hour)
+	at := func(ago time.Duration, state string) row { return row{At: now.Add(-ago), State: state} }
+	fresh := newSparkline([]row{at(time.Second, stateDeny), at(50*time.Second, stateAllow)}, false, now)
+	if fresh.Span != time.Minute || fresh.Total != 2 || len(fresh.Bars) != buckets {
+		t.Errorf("span %v, %d rows, %d bars", fresh.Span, fresh.Total, len(fresh.Bars))
+	}
+	if last := fresh.Bars[58]; last.DenyHeight == 0 || last.Height != last.DenyHeight || last.Y+last.Height != barHeight {
+		t.Errorf("the denied row is drawn as %+v", last)
+	}
+	rows := []row{at(-time.Minute, stateAllow), at(0, stateAllow), at(7*time.Minute, stateAllow)}
+	if all := newSparkline(rows, false, now); all.Span != 15*time.Minute || all.Total != 2 {
+		t.Errorf("all there is: span %v, %d rows", all.Span, all.Total)
+	}
+	if some := newSparkline(rows, true, now); some.Span != 5*time.Minute || some.Total != 1 {
+		t.Errorf("a part of it: span %v, %d rows", some.Span, some.Total)
+	}
+	if none := newSparkline(nil, false, now); none.Total != 0 {
+		t.Errorf("nothing is %d rows", none.Total)
+	}
+}
+
+func TestTrail(t *testing.T) {
+	s := newStand(t).signIn()
+	for i := range 6 {
+		s.api.add(infer(began, "ci", i+1, nil))
+	}
+	s.api.explain = guard.Explanation{Status: guard.Recomputed, Why: "permitted by policy caller-uses-models", Decided: []guard.Rule{{ID: "caller-uses-models", Layer: "tenant", Effect: "permit", Text: "permit (principal, action, resource);"}}}
+	_, body := s.get("/trail/4")
+	said := text(body)
+	for _, want := range []string{
+		"Known by proof local/workload/ci, by bearer of urn:pavise:local:k3v9", "Policy permitted by caller-uses-models", "Request gate",
+		"Model 5 rows answered by sha256:6b51d431", "Answer gate", "Answer shape rounded to 4 digits", "Done after 1.8 ms", "Written down record 4",
+		"Signed under a checkpoint over 6 records", "recomputed", "probabilities FP32 5 × 2", "the path holds", "pavise ledger verify /var/lib/pavise/log --key 8f3a",
+		"permit ( principal , action , resource );", `"kind": "model.infer"`,
+	} {
+		if !strings.Contains(said, want) {
+			t.Errorf("the trail does not say %q:\n%s", want, said)
+		}
+	}
+	order := []string{"Known by proof", "Request gate", "Rate and budget", "Model", "Answer gate", "Answer shape", "Done", "Written down", "Signed"}
+	at := 0
+	for _, station := range order {
+		next := strings.Index(said[at:], station)
+		if next < 0 {
+			t.Fatalf("%s is not where it belongs", station)
+		}
+		at += next
+	}
+}
+
+func TestTrailJoinsControl(t *testing.T) {
+	s := newStand(t).signIn()
+	enter := uint64(0)
+	s.api.add(
+		ledger.Record{Kind: "route.put", Phase: ledger.Enter, Tenant: "local", At: began, Outcome: pavise.Allow},
+		infer(began, "ci", 1, nil),
+		ledger.Record{Kind: "route.put", Phase: ledger.Exit, Tenant: "local", At: began, Outcome: pavise.Allow, Enter: &enter, Detail: json.RawMessage(`{"rows":3}`)},
+	)
+	if _, body := s.get("/trail/0"); !strings.Contains(body, `<a href="/trail/2">record 2</a>: how the act ended`) {
+		t.Error("the question does not lead to the ending")
+	}
+	if _, body := s.get("/trail/2"); !strings.Contains(body, `<a href="/trail/0">record 0</a>: the question`) || !strings.Contains(text(body), `"rows": 3`) {
+		t.Error("the ending does not lead to the question, or hides its detail")
+	}
+}
+
+func TestTrailWithoutProof(t *testing.T) {
+	s := newStand(t).signIn()
+	s.api.add(infer(began, "ci", 1, nil))
+	s.api.signed = 0
+	path := "/trail/0"
+	for try := 1; try <= maxRefresh; try++ {
+		_, body := s.get(path)
+		next := fmt.Sprintf("/trail/0?try=%d", try)
+		if !strings.Contains(text(body), "within 100 ms") || !strings.Contains(html.UnescapeString(body), `content="1; url=`+next+`"`) {
+			t.Fatalf("%s does not look again at %s", path, next)
+		}
+		path = next
+	}
+	if _, body := s.get(path); strings.Contains(body, "http-equiv") || !strings.Contains(body, "Look again") {
+		t.Error("the page looks again for ever")
+	}
+}
+
+func TestTrailWithoutExplanation(t *testing.T) {
+	s := newStand(t).signIn()
+	s.api.add(infer(began, "ci", 1, nil))
+	s.api.problems["policy.explain"] = api.Problem{Status: 403, Title: "denied", Detail: "no policy permits it"}
+	if resp, body := s.get("/trail/0"); resp.StatusCode != http.StatusOK || !strings.Contains(text(body), "Policy no policy permits it") {
+		t.Errorf("status %d; the record cannot be seen without its explanation", resp.StatusCode)
+	}
+}
+
+// TestClimb compares with the tlog package over every leaf of every small tree,
+// and then bends each proof.
+func TestClimb(t *testing.T) {
+	var hashes []tlog.Hash
+	read := tlog.HashReaderFunc(func(at []int64) (out []tlog.Hash, err error) {
+		for _, i := range at {
+			out = append(out, hashes[i])
+		}
+		return out, nil
+	})
+	for size := int64(1); size <= 40; size++ {
+		added, err := tlog.StoredHashes(size-1, fmt.Appendf(nil, "record %d", size), read)
+		if err != nil {
+			t.Fatal(err)
+		}
+		hashes = append(hashes, added...)
+		root, err := tlog.TreeHash(size, read)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for index := range size {
+			path, err := tlog.ProveRecord(size, index, read)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := api.Proof{Leaf: encode(hashes[tlog.StoredHashIndex(0, index)]), Size: uint64(size), Root: encode(root)}
+			for _, h := range path {
+				p.Path = append(p.Path, encode(h))
+			}
+			if pic := newPicture(uint64(index), p); !pic.Holds || len(pic.Levels) != len(path) {
+				t.Fatalf("record %d of %d does not hold", index, size)
+			}
+			if _, ok := climb(uint64(index), uint64(size), hash{}, make([]hash, len(path)+1)); ok {
+				t.Fatalf("record %d of %d may have %d hashes", index, size, len(path)+1)
+			}
+			if _, ok := climb(uint64(index), uint64(size), hash{}, make([]hash, max(0, len(path)-1))); ok != (len(path) == 0) {
+				t.Fatalf("record %d of %d may have %d hashes", index, size, len(path)-1)
+			}
+			for name, bent := range bend(uint64(index), p) {
+				if newPicture(bent.index, bent.proof).Holds {
+					t.Fatalf("record %d of %d holds with %s", index, size, name)
+				}
+			}
+		}
+	}
+}
+
+type bentProof struct {
+	index uint64
+	proof api.Proof
+}
+
+func bend(index uint64, p api.Proof) map[string]bentProof {
+	other := sha256.Sum256([]byte("other"))
+	change := func(index uint64, edit func(*api.Proof)) bentProof {
+		q := p
+		q.Path = append([]string{}, p.Path...)
+		edit(&q)
+		return bentProof{index, q}
+	}
+	all := map[string]bentProof{
+		"another leaf":     change(index, func(q *api.Proof) { q.Leaf = encode(other) }),
+		"another root":     change(index, func(q *api.Proof) { q.Root = encode(other) }),
+		"a hash too many":  change(index, func(q *api.Proof) { q.Path = append(q.Path, encode(other)) }),
+		"no leaf":          change(index, func(q *api.Proof) { q.Leaf = "" }),
+		"a root of text":   change(index, func(q *api.Proof) { q.Root = "<root>" }),
+		"an index outside": change(p.Size, func(*api.Proof) {}),
+		"an empty tree":    change(index, func(q *api.Proof) { q.Size = 0 }),
+	}
+	if len(p.Path) > 0 {
+		all["a hash too few"] = change(index, func(q *api.Proof) { q.Path = q.Path[1:] })
+		all["another hash"] = change(index, func(q *api.Proof) { q.Path[0] = encode(other) })
+		all["its neighbour's index"] = change(index^1, func(*api.Proof) {})
+	}
+	return all
+}
+
+func encode(h tlog.Hash) string { return base64.StdEncoding.EncodeToString(h[:]) }
+
+func TestLogPage(t *testing.T) {
+	s := newStand(t).signIn()
+	s.api.status = ledger.Status{Origin: "pavise.local/x", Key: "pavise.local/x+1+A", Fingerprint: "8f3a", Size: 1234567, Signed: 1234560, Segments: 3, Bytes: 5 << 20}
+	_, body := s.get("/log")
+	for _, want := range []string{"1\u202f234\u202f567", "7 of the newest records", "5.0 MiB", "<code>8f3a</code>", "pavise.local/x+1+A"} {
+		if !strings.Contains(html.UnescapeString(body), want) {
+			t.Errorf("the page does not say %q", want)
+		}
+	}
+	if strings.Contains(body, "role=\"alert\"") {
+		t.Error("a healthy log is shown as sick")
+	}
+	s.api.status.Problem, s.api.status.Full = "fdatasync: input/output error", true
+	if _, body := s.get("/log"); strings.Count(body, "role=\"alert\"") != 2 || !strings.Contains(body, "input/output error") {
+		t.Error("a sick log is not shown as one")
+	}
+}
+
+func TestRoutesPage(t *testing.T) {
+	s := newStand(t).signIn()
+	if _, body := s.get("/routes"); !strings.Contains(body, "pavise route put") {
+		t.Error("no word on how to put a route")
+	}
+	s.api.routes = []gateway.Route{{
+		Model: pavise.Name{Tenant: "local", Kind: "model", ID: "fraud"}, Upstream: "http://10.0.0.9:8000", Remote: "fraud_v7", MaxRows: 64, Observe: true, Durable: true, Purpose: "security",
+		Terms:     firewall.Terms{Rate: firewall.Rate{Count: 1200, Per: time.Minute, Burst: 300}, Budget: firewall.PerWindow(100000, 24*time.Hour)},
+		Shape:     firewall.Shape{Kind: firewall.Round, Digits: 4},
+		Signature: firewall.Signature{Inputs: []firewall.Port{{Name: "x", Datatype: "FP64", Shape: []int64{-1, 30}}}},
+	}}
+	_, body := s.get("/routes")
+	said := text(body)
+	for _, want := range []string{"observe only", "durable", "decides on security", "http://10.0.0.9:8000 as fraud_v7", "x FP64 n × 30", "1\u202f200 rows / 1m, 300 at once", "100\u202f000 rows / 24h", "rounded to 4 digits", "up to 64 rows"} {
+		if !strings.Contains(strings.ReplaceAll(said, "\u202f", " "), strings.ReplaceAll(want, "\u202f", " ")) {
+			t.Errorf("the page does not say %q:\n%s", want, said)
+		}
+	}
+}
+
+func TestHighlight(t *testing.T) {
+	const cedar = "// when\n@id(\"a \\\" permit\")\npermit (principal, action == Action::\"in\", resource) when { true };"
+	var joined strings.Builder
+	classes := map[string]string{}
+	for _, piece := range highlight(cedar) {
+		joined.WriteString(piece.Text)
+		classes[piece.Text] += piece.Class
+	}
+	if joined.String() != cedar {
+		t.Errorf("the text came out as %q", joined.String())
+	}
+	for piece, class := range map[string]string{"// when": "c", "@id": "a", `"a \" permit"`: "s", `"in"`: "s", "permit": "k", "when": "k"} {
+		if classes[piece] != class {
+			t.Errorf("%s has class %q, want %q", piece, classes[piece], class)
+		}
+	}
+}
+
+func TestSentence(t *testing.T) {
+	for in, want := range map[string]string{
+		"": "", "no such thing": "No such thing.", "éclair": "Éclair.", "local/human/op may not": "local/human/op may not",
+	} {
+		if got := sentence(in); got != want {
+			t.Errorf("sentence(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+func FuzzRow(f *testing.F) {
+	for _, r := range hostiles() {
+		b, err := json.Marshal(r)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	f.Add([]byte(`{"phase":"note","kind":"identity.refused","detail":[1]}`))
+	f.Add([]byte(`{"enter":0,"phase":"exit"}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var e api.Event
+		if json.Unmarshal(b, &e.Record) != nil {
+			return
+		}
+		w := newRow(e)
+		if words[w.State] == "" {
+			t.Errorf("state %q", w.State)
+		}
+		for _, field := range []string{w.Who, w.Sort, w.Verb, w.Thing, w.Reason} {
+			if len([]rune(field)) > 2*maxName || strings.ContainsAny(field, "\n\r\t\u202e\x00") {
+				t.Errorf("field %q", field)
+			}
+		}
+		one := trail{ReadAnswer: api.ReadAnswer{Event: e}, Row: w}
+		one.read()
+		timeline(one)
+	})
+}

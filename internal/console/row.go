@@ -1,0 +1,241 @@
+package console
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/gateway"
+	"github.com/pavise/pavise/internal/ledger"
+)
+
+// The states a record is shown in. Each has an icon, a colour and a word, so
+// that none depends on the colour. They are also names of CSS classes.
+const (
+	stateAllow       = "allow"
+	stateAlter       = "alter"
+	stateDeny        = "deny"
+	stateObserved    = "observed" // would have been denied
+	stateFailed      = "failed"   // allowed, and ended badly
+	stateBegun       = "begun"    // an Enter
+	stateInterrupted = "interrupted"
+	stateNote        = "note"
+)
+
+var words = map[string]string{
+	stateAllow: "Allowed", stateAlter: "Altered", stateDeny: "Denied", stateObserved: "Observed",
+	stateFailed: "Failed", stateBegun: "Begun", stateInterrupted: "Interrupted", stateNote: "Note",
+}
+
+// The kinds of the guard's notes that count refusals: of callers nobody could
+// name, and of those it had no slot or no clock for.
+const (
+	noteStranger = "identity.refused"
+	noteRefused  = "guard.refused"
+)
+
+// knocked reports whether the record counts refusals.
+func knocked(r ledger.Record) bool {
+	return r.Phase == ledger.Note && (r.Kind == noteStranger || r.Kind == noteRefused)
+}
+
+// The longest texts of a row, in characters. The trail shows them whole.
+const (
+	maxReason = 120
+	maxName   = 64
+)
+
+// A row is one record in a list, as the page and the live feed show it.
+type row struct {
+	Index  uint64    `json:"index"`
+	At     time.Time `json:"at"`
+	Clock  string    `json:"clock"` // time of day, UTC
+	State  string    `json:"state"`
+	Word   string    `json:"word"` // the state, for people
+	Who    string    `json:"who"`
+	Sort   string    `json:"sort"` // of caller: human, workload, node, stranger
+	Verb   string    `json:"verb"`
+	Thing  string    `json:"thing"`
+	Reason string    `json:"reason"`
+	Took   string    `json:"took"`
+}
+
+// newRow says a record in one line.
+func newRow(e api.Event) row {
+	r := e.Record
+	state := stateOf(r)
+	w := row{
+		Index: e.Index, At: r.At.UTC(), Clock: r.At.UTC().Format("15:04:05.000"),
+		State: state, Word: words[state], Verb: show(r.Kind, maxName), Thing: thing(r),
+		Reason: show(reason(r, state), maxReason), Took: lasted(r.Took),
+	}
+	switch {
+	case r.Who != nil:
+		w.Who, w.Sort = show(r.Who.ID, maxName), show(r.Who.Kind, maxName)
+	case knocked(r):
+		w.Who = show(knockOf(r).Source, maxName)
+		if r.Kind == noteStranger {
+			w.Sort = "stranger"
+		}
+	default:
+		w.Who = "pavise"
+	}
+	return w
+}
+
+// show makes text fit for one line.
+func show(s string, n int) string {
+	return clip(strings.Join(strings.Fields(plain(s)), " "), n)
+}
+
+// thing is what a record is about, without the tenant when that is the record's.
+func thing(r ledger.Record) string {
+	name := r.On.String()
+	if r.On.Tenant == r.Tenant {
+		name = strings.TrimPrefix(name, r.Tenant+"/")
+	}
+	return show(name, 2*maxName)
+}
+
+// stateOf classifies a record.
+func stateOf(r ledger.Record) string {
+	switch {
+	case knocked(r) || r.Outcome == pavise.Deny:
+		return stateDeny
+	case r.Phase == ledger.Note:
+		return stateNote
+	case r.Phase == ledger.Interrupted:
+		return stateInterrupted
+	case r.Error != nil:
+		return stateFailed
+	case wouldDeny(r) != nil || r.Policy != nil && r.Policy.Observed:
+		return stateObserved
+	case r.Phase == ledger.Enter:
+		return stateBegun
+	case r.Outcome == pavise.Alter:
+		return stateAlter
+	}
+	return stateAllow
+}
+
+// wouldDeny returns the first denial that observe mode let pass, or nil.
+func wouldDeny(r ledger.Record) *pavise.Verdict {
+	for i, v := range r.Verdicts {
+		if v.Outcome == pavise.Deny && v.Observed {
+			return &r.Verdicts[i]
+		}
+	}
+	return nil
+}
+
+// reason says in one phrase why a record is in its state.
+func reason(r ledger.Record, state string) string {
+	switch state {
+	case stateDeny:
+		return whyDenied(r)
+	case stateObserved:
+		if v := wouldDeny(r); v != nil {
+			return "would be denied: " + v.Reason
+		}
+		return "would be denied by policy"
+	case stateFailed:
+		return r.Error.Kind + ": " + r.Error.Msg
+	case stateInterrupted:
+		return "how it ended is not known: the process stopped"
+	case stateNote:
+		return noteText(r)
+	}
+	if t, ok := inference(r); ok && t.Rows > 0 {
+		return rowsText(t.Rows) + shapeText(t)
+	}
+	if r.Policy != nil && len(r.Policy.Reasons) > 0 {
+		return "permitted by " + strings.Join(r.Policy.Reasons, ", ")
+	}
+	return ""
+}
+
+// whyDenied is the reason of the verdict that stopped the request. The guard's
+// own words begin with who asked for what, which the row says already.
+func whyDenied(r ledger.Record) string {
+	if knocked(r) {
+		k := knockOf(r)
+		if k.Count > 1 {
+			return fmt.Sprintf("%s (%d times in a second)", k.Reason, k.Count)
+		}
+		return k.Reason
+	}
+	for _, v := range r.Verdicts {
+		if !v.Stops() {
+			continue
+		}
+		said := v.Reason
+		if r.Who != nil {
+			said = strings.TrimPrefix(said, fmt.Sprintf("%s may not do %s on %s: ", r.Who.Name(), r.Kind, r.On))
+		}
+		return said
+	}
+	if r.Error != nil {
+		return r.Error.Msg
+	}
+	return ""
+}
+
+// A knock is the detail of a note that counts refusals.
+type knock struct {
+	Source string `json:"source"`
+	Reason string `json:"reason"`
+	Count  uint64 `json:"count"`
+}
+
+// knockOf reads a note's detail. One that cannot be read is shown empty here,
+// and raw on its own page.
+func knockOf(r ledger.Record) knock {
+	var k knock
+	if json.Unmarshal(r.Detail, &k) != nil {
+		return knock{}
+	}
+	return k
+}
+
+// notes say what the house's own notes mean, by kind.
+var notes = map[string]string{
+	"guard.clock":      "the clock was set back, and its new time was accepted",
+	"issuer.bootstrap": "the token that the operator began with",
+	"policy.seeded":    "put in force with the new installation",
+}
+
+// noteText is the finding's sentence where a note holds one. Of a kind unknown
+// here the trail shows the detail.
+func noteText(r ledger.Record) string {
+	var d struct {
+		Finding pavise.Finding `json:"finding"`
+	}
+	if json.Unmarshal(r.Detail, &d) == nil && d.Finding.Summary != "" {
+		return d.Finding.Summary
+	}
+	return notes[r.Kind]
+}
+
+// inference returns what the record of a model's answer says about it.
+func inference(r ledger.Record) (gateway.Trail, bool) {
+	var t gateway.Trail
+	ok := r.Kind == "model.infer" && len(r.Detail) > 0 && json.Unmarshal(r.Detail, &t) == nil && t.ID != ""
+	return t, ok
+}
+
+func rowsText(n int) string {
+	if n == 1 {
+		return "1 row"
+	}
+	return fmt.Sprintf("%d rows", n)
+}
+
+func shapeText(t gateway.Trail) string {
+	if t.Shape == "" {
+		return ""
+	}
+	return ", " + t.Shape
+}

@@ -1,0 +1,183 @@
+package console
+
+import (
+	"fmt"
+	"net/http"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/firewall"
+	"github.com/pavise/pavise/internal/gateway"
+	"github.com/pavise/pavise/internal/guard"
+	"github.com/pavise/pavise/internal/ledger"
+)
+
+// A logState is the body of the log's page.
+type logState struct {
+	ledger.Status
+	Verify string
+}
+
+// Behind is how many records no signed head covers yet.
+func (l logState) Behind() uint64 { return l.Size - min(l.Size, l.Signed) }
+
+// log shows the state of the evidence log.
+func (c *Console) log(w http.ResponseWriter, r *http.Request, s *session) {
+	state := logState{Verify: c.cfg.Verify}
+	if err := s.client.Call(r.Context(), "ledger.status", api.Empty{}, &state.Status); err != nil {
+		c.refuse(w, s, err)
+		return
+	}
+	c.show(w, s, http.StatusOK, "log", page{Title: "Evidence log", Here: "/log", Body: state})
+}
+
+// A routeCard is one route as it is shown.
+type routeCard struct {
+	gateway.Route
+	Backend string // where it runs
+	Place   string // the digest or the address
+	Terms   []term
+	Inputs  []port
+	Outputs []port
+}
+
+// A term is one limit in words.
+type term struct{ Name, Text string }
+
+// A port is one input or output of a model, in words.
+type port struct {
+	Name, Type string
+	Columns    int
+}
+
+// routes shows what stands behind the models' names.
+func (c *Console) routes(w http.ResponseWriter, r *http.Request, s *session) {
+	var list api.RouteList
+	if err := s.client.Call(r.Context(), "route.list", api.Empty{}, &list); err != nil {
+		c.refuse(w, s, err)
+		return
+	}
+	var cards []routeCard
+	for _, route := range list.Routes {
+		cards = append(cards, newRouteCard(route))
+	}
+	c.show(w, s, http.StatusOK, "routes", page{Title: "Routes", Here: "/routes", Body: cards})
+}
+
+func newRouteCard(r gateway.Route) routeCard {
+	card := routeCard{Route: r, Backend: "ONNX, in the gateway", Place: r.ONNX, Inputs: ports(r.Signature.Inputs), Outputs: ports(r.Signature.Outputs)}
+	if r.Upstream != "" {
+		card.Backend, card.Place = "upstream server", r.Upstream+" as "+r.Remote
+	}
+	for _, t := range []struct {
+		name string
+		rate firewall.Rate
+	}{{"rate of a caller", r.Terms.Rate}, {"budget of a caller", r.Terms.Budget}, {"rate of the model", r.Terms.ModelRate}, {"budget of the model", r.Terms.ModelBudget}} {
+		if t.rate != (firewall.Rate{}) {
+			card.Terms = append(card.Terms, term{t.name, rateText(t.rate)})
+		}
+	}
+	return card
+}
+
+// rateText says a limit as people do.
+func rateText(r firewall.Rate) string {
+	text := thousands(uint64(max(r.Count, 0))) + " rows / " + span(r.Per)
+	if r.Burst != r.Count {
+		text += ", " + thousands(uint64(max(r.Burst, 0))) + " at once"
+	}
+	return text
+}
+
+// span writes a duration without its zero parts: 24h, 1m, 1m30s.
+func span(d time.Duration) string {
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
+}
+
+func ports(list []firewall.Port) []port {
+	var all []port
+	for _, p := range list {
+		all = append(all, port{p.Name, fmt.Sprintf("%s %s", p.Datatype, dims(p.Shape)), len(p.Columns)})
+	}
+	return all
+}
+
+// policies shows the tenant's policies.
+func (c *Console) policies(w http.ResponseWriter, r *http.Request, s *session) {
+	var list api.PolicyList
+	if err := s.client.Call(r.Context(), "policy.list", api.Empty{}, &list); err != nil {
+		c.refuse(w, s, err)
+		return
+	}
+	c.show(w, s, http.StatusOK, "policies", page{Title: "Policies", Here: "/policies", Body: policyCards(list)})
+}
+
+// A policyPage is the body of the policies' page.
+type policyPage struct {
+	Digest string
+	Cards  []policyCard
+}
+
+// A policyCard is one policy as it is shown.
+type policyCard struct {
+	guard.TenantPolicy
+	Effect string // permit, forbid, or "" when the text does not say
+	About  string // its @doc
+}
+
+var (
+	effectOf = regexp.MustCompile(`(?m)^\s*(permit|forbid)\b`)
+	aboutOf  = regexp.MustCompile(`@doc\("((?:[^"\\]|\\.)*)"\)`)
+)
+
+func policyCards(list api.PolicyList) policyPage {
+	p := policyPage{Digest: list.Digest}
+	for _, one := range list.Policies {
+		card := policyCard{TenantPolicy: one}
+		if m := effectOf.FindStringSubmatch(one.Text); m != nil {
+			card.Effect = m[1]
+		}
+		if m := aboutOf.FindStringSubmatch(one.Text); m != nil {
+			card.About = m[1]
+		}
+		p.Cards = append(p.Cards, card)
+	}
+	return p
+}
+
+// A token is a piece of Cedar text and the CSS class it is shown in.
+type token struct{ Class, Text string }
+
+var (
+	cedarToken   = regexp.MustCompile(`(//[^\n]*)|("(?:[^"\\]|\\.)*")|(@\w+)|\b(permit|forbid|when|unless|principal|action|resource|context|in|is|has|like|if|then|else|true|false)\b`)
+	cedarClasses = []string{"c", "s", "a", "k"} // comment, string, annotation, keyword: cedarToken's groups
+)
+
+// highlight cuts Cedar text into pieces. It colours and does not judge: what it
+// cannot read stays plain.
+func highlight(text string) []token {
+	text = plain(text)
+	var pieces []token
+	at := 0
+	for _, m := range cedarToken.FindAllStringSubmatchIndex(text, -1) {
+		if m[0] > at {
+			pieces = append(pieces, token{"", text[at:m[0]]})
+		}
+		for group, class := range cedarClasses {
+			if m[2+2*group] >= 0 {
+				pieces = append(pieces, token{class, text[m[0]:m[1]]})
+			}
+		}
+		at = m[1]
+	}
+	return append(pieces, token{"", text[at:]})
+}

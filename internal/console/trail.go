@@ -1,0 +1,316 @@
+package console
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/gateway"
+	"github.com/pavise/pavise/internal/guard"
+	"github.com/pavise/pavise/internal/ledger"
+)
+
+// maxRefresh is how often a page waits for its proof by itself.
+const maxRefresh = 3
+
+// A trail is the body of one record's page.
+type trail struct {
+	api.ReadAnswer
+	Row       row
+	Steps     []step
+	Infer     *gateway.Trail // of a model's answer
+	Detail    string         // of any other act, as JSON
+	Explain   *guard.Explanation
+	Unexplain string // why Explain is nil
+	Other     *other
+	Picture   *picture // of the proof; nil while there is none
+	Verify    string
+	Raw       string
+}
+
+// A step is one station of the timeline.
+type step struct {
+	State string // its icon and colour
+	Title string
+	Text  string
+}
+
+// An other is the record that holds the rest of a control act.
+type other struct {
+	Index uint64
+	Text  string
+}
+
+// trail shows one record whole, with its proof.
+func (c *Console) trail(w http.ResponseWriter, r *http.Request, s *session) {
+	index, err := strconv.ParseUint(r.PathValue("index"), 10, 64)
+	if err != nil {
+		c.fail(w, s, http.StatusNotFound, "Not found", "A record is known by its index, a number.", "the live view at / lists the newest")
+		return
+	}
+	t := trail{Verify: c.cfg.Verify}
+	if err := s.client.Call(r.Context(), "ledger.read", api.ReadRequest{Index: index}, &t.ReadAnswer); err != nil {
+		c.refuse(w, s, err)
+		return
+	}
+	t.Row = newRow(t.Event)
+	t.explain(r.Context(), s.client)
+	t.join(r.Context(), s.client)
+	t.read()
+	if t.Proof != nil {
+		t.Picture = newPicture(index, *t.Proof)
+	}
+	t.Steps = timeline(t)
+	p := page{Title: fmt.Sprintf("Record %d", index), Body: t}
+	if tries, _ := strconv.Atoi(r.URL.Query().Get("try")); t.Proof == nil && tries < maxRefresh {
+		p.Refresh = fmt.Sprintf("1; url=/trail/%d?try=%d", index, tries+1)
+	}
+	c.show(w, s, http.StatusOK, "trail", p)
+}
+
+// explain asks why the decision came out as it did, of a record that holds one.
+// Not knowing keeps nobody from seeing the record.
+func (t *trail) explain(ctx context.Context, client *api.Client) {
+	if t.Record.Phase != ledger.Act && t.Record.Phase != ledger.Enter {
+		return
+	}
+	var x guard.Explanation
+	if err := client.Call(ctx, "policy.explain", api.ExplainRequest{Record: &t.Index}, &x); err != nil {
+		t.Unexplain = err.Error()
+		return
+	}
+	t.Explain = &x
+}
+
+// join finds the other half of a control act.
+func (t *trail) join(ctx context.Context, client *api.Client) {
+	r := t.Record
+	if r.Enter != nil {
+		t.Other = &other{*r.Enter, "the question, as it was written down before the act"}
+		return
+	}
+	if r.Phase != ledger.Enter {
+		return
+	}
+	after := t.Index + 1
+	var later api.ListAnswer
+	if client.Call(ctx, "ledger.list", api.ListRequest{After: &after, Kind: r.Kind, Limit: window}, &later) != nil {
+		return
+	}
+	for _, e := range later.Events {
+		if e.Record.Enter != nil && *e.Record.Enter == t.Index {
+			t.Other = &other{e.Index, "how the act ended"}
+			return
+		}
+	}
+}
+
+// read takes the record's own JSON apart for people.
+func (t *trail) read() {
+	if infer, ok := inference(t.Record); ok {
+		t.Infer = &infer
+	} else if len(t.Record.Detail) > 0 {
+		t.Detail = indent(t.Record.Detail)
+	}
+	var raw bytes.Buffer
+	out := json.NewEncoder(&raw)
+	out.SetEscapeHTML(false) // the template escapes
+	if out.Encode(t.Event) == nil {
+		t.Raw = indent(raw.Bytes())
+	}
+}
+
+func indent(b []byte) string {
+	var text bytes.Buffer
+	if json.Indent(&text, bytes.TrimSpace(b), "", "  ") != nil {
+		return string(b)
+	}
+	return text.String()
+}
+
+// Before returns the index below the record's.
+func (t trail) Before() uint64 { return t.Index - 1 }
+
+// After returns the index above the record's.
+func (t trail) After() uint64 { return t.Index + 1 }
+
+// Columns returns the tensors of the answer as people write them.
+func (t trail) Columns() []string {
+	var all []string
+	for _, o := range t.Infer.Answer {
+		all = append(all, fmt.Sprintf("%s %s %s", o.Name, o.Datatype, dims(o.Shape)))
+	}
+	return all
+}
+
+// dims writes a shape as "8 × 2"; any size is "n".
+func dims(shape []int64) string {
+	var sizes []string
+	for _, n := range shape {
+		if n < 0 {
+			sizes = append(sizes, "n")
+			continue
+		}
+		sizes = append(sizes, strconv.FormatInt(n, 10))
+	}
+	return strings.Join(sizes, " × ")
+}
+
+// stations name the checks on the timeline, as they are met.
+var stations = map[string]string{
+	"policy": "Policy", "guard": "Guard", "quarantine": "Quarantine", "codec": "Strict codec", "gate": "Request gate",
+	"rate": "Rate", "budget": "Rate and budget", "shape": "Answer shape",
+}
+
+// passed is what a check that has nothing to say did.
+var passed = map[string]string{
+	"gate": "form and bounds are those of the model", "budget": "within the caller's and the model's terms",
+	"shape": "nothing to change", "codec": "read without doubt",
+}
+
+// timeline tells a record's story in order.
+func timeline(t trail) []step {
+	r := t.Record
+	if r.Phase == ledger.Note {
+		title := t.Row.Verb
+		if knocked(r) {
+			title = "Turned away"
+		}
+		return append([]step{{t.Row.State, title, noteSaid(r)}}, written(t)...)
+	}
+	var steps []step
+	if r.Who != nil {
+		steps = append(steps, step{stateAllow, "Known by proof", known(*r.Who)})
+	}
+	steps = append(steps, asked(r)...)
+	gates := 0
+	for _, v := range r.Verdicts {
+		if v.Check == "gate" {
+			gates++
+		}
+		if v.Check == "gate" && gates == 2 {
+			steps = append(steps, answered(t))
+		}
+		steps = append(steps, checked(v, gates))
+	}
+	return append(append(steps, ended(t, gates)...), written(t)...)
+}
+
+// noteSaid is a note's text, and of counted refusals also whose.
+func noteSaid(r ledger.Record) string {
+	if !knocked(r) {
+		return noteText(r)
+	}
+	k := knockOf(r)
+	text := fmt.Sprintf("%s: %s, %d within this second. ", k.Source, k.Reason, k.Count)
+	if r.Kind == noteStranger {
+		return text + "Nobody could say who it was, so no policy was asked."
+	}
+	return text + "No policy was asked."
+}
+
+func known(who pavise.Principal) string {
+	text := who.Name().String()
+	if who.Proof != "" {
+		text += ", by " + who.Proof
+	}
+	if who.Issuer != "" {
+		text += " of " + who.Issuer
+	}
+	return text
+}
+
+// asked is the policy's word when it was yes; its no is among the verdicts.
+func asked(r ledger.Record) []step {
+	denied := slices.ContainsFunc(r.Verdicts, func(v pavise.Verdict) bool { return v.Check == "policy" || v.Check == "guard" })
+	if r.Policy == nil || denied || r.Phase == ledger.Exit || r.Phase == ledger.Interrupted {
+		return nil
+	}
+	return []step{{stateAllow, "Policy", "permitted by " + strings.Join(r.Policy.Reasons, ", ")}}
+}
+
+// checked is one verdict's station.
+func checked(v pavise.Verdict, gates int) step {
+	s := step{State: string(v.Outcome), Title: stations[v.Check], Text: v.Reason}
+	switch {
+	case s.Title == "":
+		s.Title = v.Check
+	case v.Check == "gate" && gates > 1:
+		s.Title = "Answer gate"
+	}
+	if words[s.State] == "" {
+		s.State = stateNote
+	}
+	if s.State == stateDeny && v.Observed {
+		s.State, s.Text = stateObserved, "would be denied, and was let pass: "+v.Reason
+	}
+	if s.Text == "" {
+		s.Text = passed[v.Check]
+	}
+	return s
+}
+
+// answered is the model's own station.
+func answered(t trail) step {
+	s := step{State: stateAllow, Title: "Model"}
+	if t.Infer != nil {
+		s.Text = rowsText(t.Infer.Rows) + " answered by " + clip(t.Infer.Model, maxName/2)
+	}
+	return s
+}
+
+// ended is how the act came out.
+func ended(t trail, gates int) []step {
+	r := t.Record
+	switch {
+	case r.Phase == ledger.Interrupted:
+		return []step{{stateInterrupted, "Interrupted", "the process stopped before this act ended; whether it took effect is for its own room to say"}}
+	case r.Phase == ledger.Enter:
+		return []step{{stateBegun, "Begun", "this question was on disk before the act began"}}
+	case t.Row.State == stateDeny:
+		return []step{{stateDeny, "Refused", refused(r)}}
+	case r.Error != nil && gates == 1:
+		return []step{{stateFailed, "Model", r.Error.Msg}}
+	case r.Error != nil:
+		return []step{{stateFailed, "Failed", r.Error.Kind + ": " + r.Error.Msg}}
+	case t.Infer != nil && t.Infer.Altered:
+		return []step{{stateAlter, "Answered", strings.TrimSuffix("altered; the model's own answer is kept, sealed "+after(r), " ")}}
+	case r.Took > 0:
+		return []step{{stateAllow, "Done", after(r)}}
+	}
+	return []step{{stateAllow, "Done", ""}}
+}
+
+// refused is what the caller was told instead of an answer.
+func refused(r ledger.Record) string {
+	if r.Error == nil {
+		return "the caller got no answer"
+	}
+	return strings.TrimSuffix("the caller was told that it is "+r.Error.Kind+", "+after(r), ", ")
+}
+
+func after(r ledger.Record) string {
+	if r.Took <= 0 {
+		return ""
+	}
+	return "after " + lasted(r.Took)
+}
+
+// written is what happened to the record itself.
+func written(t trail) []step {
+	steps := []step{{stateAllow, "Written down", fmt.Sprintf("record %d of the evidence log", t.Index)}}
+	if t.Proof == nil {
+		return append(steps, step{stateBegun, "Not yet signed", "the next checkpoint will cover it"})
+	}
+	if !t.Picture.Holds {
+		return append(steps, step{stateDeny, "Proof does not hold", "the path does not lead to the root that the log gave"})
+	}
+	return append(steps, step{stateAllow, "Signed", fmt.Sprintf("under a checkpoint over %s records", thousands(t.Proof.Size))})
+}
