@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -239,6 +240,29 @@ func TestDependencies(t *testing.T) {
 					t.Errorf("%s: docs/dependencies.md does not know %s", f.path, imp)
 				}
 			}
+		}
+	}
+}
+
+// TestThreatsHaveTests fails when docs/threats.md names a test that is not there.
+func TestThreatsHaveTests(t *testing.T) {
+	text, err := os.ReadFile("docs/threats.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	have := map[string]bool{}
+	for _, files := range readHouse(t).pkgs {
+		for _, f := range files {
+			for _, d := range f.ast.Decls {
+				if fn, ok := d.(*ast.FuncDecl); ok && f.test {
+					have[strings.TrimSuffix(f.ast.Name.Name, "_test")+"."+fn.Name.Name] = true
+				}
+			}
+		}
+	}
+	for _, word := range regexp.MustCompile("`\\w+\\.(Test|Fuzz)\\w+`").FindAllString(string(text), -1) {
+		if name := strings.Replace(strings.Trim(word, "`"), "_test.", ".", 1); !have[name] {
+			t.Errorf("docs/threats.md names %s, which does not exist", name)
 		}
 	}
 }

@@ -1,0 +1,226 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/api"
+)
+
+// A cli is one call of the program. Its fields are the flags that every command
+// takes.
+type cli struct {
+	Data   dataDir `help:"The data directory." default:"pavise-data" env:"PAVISE_DATA_DIR" placeholder:"DIR"`
+	Server string  `help:"The server to speak to (default: the one that runs on the data directory)." env:"PAVISE_SERVER" placeholder:"URL"`
+	Token  string  `help:"The bearer token to speak with." env:"PAVISE_TOKEN" placeholder:"TOKEN"`
+	JSON   bool    `help:"Print answers as JSON."`
+
+	Up         upCommand         `cmd:"" help:"Run everything on this machine, with a sample model behind the firewall."`
+	Example    exampleCommand    `cmd:"" help:"Print a request to the sample model."`
+	Completion completionCommand `cmd:"" help:"Print a completion script for a shell."`
+	Version    versionCommand    `cmd:"" help:"Print the version."`
+
+	stdout, stderr io.Writer
+	nouns          map[string]any // noun → pointer to the struct of its commands
+}
+
+// A command is one that is not a verb of the table.
+type command interface {
+	run(context.Context, *cli) error
+}
+
+// nounHelp says what each group of verbs is about.
+var nounHelp = map[string]string{
+	"ledger":  "The evidence log: what was decided, and the proof.",
+	"policy":  "Who may do what (Cedar).",
+	"route":   "Which models stand behind the firewall, and on what terms.",
+	"issuer":  "Tokens of the local issuer.",
+	"console": "The web console of the running server.",
+	"clock":   "The clock that records are stamped with.",
+}
+
+// fileCommands are commands that work on files, beside the verbs of their noun.
+var fileCommands = map[string][]reflect.StructField{
+	"ledger": {{
+		Name: "Verify", Type: reflect.TypeFor[verifyCommand](),
+		Tag: `cmd:"" help:"Prove offline that no record was changed, removed or reordered."`,
+	}},
+}
+
+// parser makes the command line: the commands above, and for each noun of the
+// table of verbs a group of commands whose arguments and flags are the fields of
+// the verb's request.
+func (c *cli) parser(exit func(int)) (*kong.Kong, error) {
+	c.nouns = map[string]any{}
+	fields := map[string][]reflect.StructField{}
+	for _, v := range api.Verbs() {
+		request := v.NewRequest()
+		if request == nil {
+			continue
+		}
+		noun, name, _ := strings.Cut(v.Name, ".")
+		fields[noun] = append(fields[noun], reflect.StructField{
+			Name: strings.ToUpper(name[:1]) + name[1:],
+			Type: reflect.TypeOf(request).Elem(),
+			Tag:  reflect.StructTag(fmt.Sprintf(`cmd:"" help:%q`, v.Help+".")),
+		})
+	}
+	opts := options(c, exit)
+	for _, noun := range slices.Sorted(maps.Keys(fields)) {
+		group := reflect.StructOf(append(fields[noun], fileCommands[noun]...))
+		c.nouns[noun] = reflect.New(group).Interface()
+		opts = append(opts, kong.DynamicCommand(noun, nounHelp[noun], "", c.nouns[noun]))
+	}
+	k, err := kong.New(c, opts...)
+	if err != nil {
+		return nil, err
+	}
+	describe(k.Model.Node)
+	return k, nil
+}
+
+// describe puts what the table says of each verb behind its command's help.
+func describe(root *kong.Node) {
+	for _, noun := range root.Children {
+		for _, node := range noun.Children {
+			for _, v := range api.Verbs() {
+				if v.Name == noun.Name+"."+node.Name {
+					node.Detail = v.About + "\n\nFor example:\n\n  " + v.Example
+				}
+			}
+		}
+	}
+}
+
+// do runs the command that was chosen.
+func (c *cli) do(ctx context.Context, kctx *kong.Context) error {
+	chosen := kctx.Selected().Target.Addr().Interface()
+	if cmd, ok := chosen.(command); ok {
+		return cmd.run(ctx, c)
+	}
+	words := strings.Fields(kctx.Command())
+	return c.call(ctx, words[0]+"."+words[1], chosen)
+}
+
+// call does a verb on the server and prints its answer.
+func (c *cli) call(ctx context.Context, verb string, request any) error {
+	client, err := c.client()
+	if err != nil {
+		return err
+	}
+	var answer json.RawMessage
+	if err := client.Call(ctx, verb, request, &answer); err != nil {
+		return err
+	}
+	if print, ok := printers[verb]; ok && !c.JSON {
+		return print(c.stdout, answer)
+	}
+	return c.printJSON(answer)
+}
+
+// client speaks to the server of the flags, or to the one that runs on the data
+// directory.
+func (c *cli) client() (*api.Client, error) {
+	if c.Server != "" && c.Token != "" {
+		return &api.Client{Base: c.Server, Token: c.Token}, nil
+	}
+	a, err := c.Data.readAccess()
+	if c.Server != "" && (err != nil || strings.TrimSuffix(c.Server, "/") != a.Server) {
+		// The operator's own token is for the server that gave it, and no other.
+		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "there is no token for " + c.Server, Hint: "give one with --token or $PAVISE_TOKEN"}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &api.Client{Base: a.Server, Token: cmp.Or(c.Token, a.Token)}, nil
+}
+
+func (c *cli) printJSON(v any) error {
+	out := json.NewEncoder(c.stdout)
+	out.SetIndent("", "  ")
+	out.SetEscapeHTML(false)
+	return out.Encode(v)
+}
+
+// usage turns an error of the command line into one for people.
+func usage(err error) error {
+	if _, ok := errors.AsType[*pavise.Error](err); ok {
+		return err
+	}
+	hint := "pavise --help lists the commands"
+	if parse, ok := errors.AsType[*kong.ParseError](err); ok && parse.Context.Selected() != nil {
+		hint = parse.Context.Selected().FullPath() + " --help says what it takes"
+	}
+	return &pavise.Error{Kind: pavise.Invalid, Msg: err.Error(), Hint: hint}
+}
+
+// fail prints an error in the program's voice, what is wrong and what to do
+// next, and returns the exit code. No capitals, no final periods.
+func (c *cli) fail(err error) int {
+	kind, msg, hint := pavise.KindOf(err), err.Error(), ""
+	if e, ok := errors.AsType[*pavise.Error](err); ok {
+		msg, hint = e.Msg, e.Hint
+	}
+	if c.JSON {
+		json.NewEncoder(c.stderr).Encode(map[string]string{"error": kind.String(), "message": msg, "hint": hint})
+		return kind.ExitCode()
+	}
+	fmt.Fprintln(c.stderr, "pavise: error:", msg)
+	for line := range strings.Lines(hint) {
+		fmt.Fprintln(c.stderr, "pavise: hint:", strings.TrimSuffix(line, "\n"))
+	}
+	return kind.ExitCode()
+}
+
+// upCommand is pavise up.
+type upCommand struct {
+	Listen      string `help:"Address on this machine to listen on." default:"127.0.0.1:8470" placeholder:"HOST:PORT"`
+	AcceptClock bool   `help:"Go on although the clock was set back; the step is recorded."`
+}
+
+func (u *upCommand) run(ctx context.Context, c *cli) (err error) {
+	house, err := newUp(ctx, upConfig{Data: c.Data, Listen: u.Listen, AcceptClock: u.AcceptClock, Now: time.Now})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, house.Close()) }()
+	welcome, err := house.greet(ctx)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		if err := c.printJSON(welcome); err != nil {
+			return err
+		}
+		return house.Run(ctx)
+	}
+	welcome.print(c.stdout)
+	if err := house.Run(ctx); err != nil {
+		return err
+	}
+	fmt.Fprintln(c.stdout, "\nstopped; everything answered is on disk, and the next pavise up goes on with the same log")
+	return nil
+}
+
+// versionCommand is pavise version.
+type versionCommand struct{}
+
+func (*versionCommand) run(_ context.Context, c *cli) error {
+	if c.JSON {
+		return c.printJSON(map[string]string{"version": version()})
+	}
+	fmt.Fprintln(c.stdout, "pavise", version())
+	return nil
+}

@@ -1,0 +1,274 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/gateway"
+	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/seal"
+)
+
+// A storm remembers what was acknowledged while pavise was killed again and
+// again. What was not acknowledged may have happened, or not.
+type storm struct {
+	mu       sync.Mutex     // guards what follows
+	answers  []answer       // inferences answered with 200
+	policies map[string]int // policy → the newest version whose put was answered
+	puts     int
+	faults   []string // answers that no kill explains
+}
+
+const (
+	stormModel   = "storm"
+	stormCallers = 4
+	stormIDs     = 40 // policies put in turn; a tenant has at most 256
+)
+
+// TestKillStorm kills a working pavise with SIGKILL at random moments, as often
+// as PAVISE_KILLS says, on one data directory. Nothing acknowledged may be
+// missing afterwards: each answer has its record, which opens to that very
+// answer; each change that was answered is in force and has its question and its
+// ending; whatever was interrupted is closed; and the log verifies.
+func TestKillStorm(t *testing.T) {
+	kills := 3
+	if s := os.Getenv("PAVISE_KILLS"); s != "" {
+		var err error
+		if kills, err = strconv.Atoi(s); err != nil {
+			t.Fatalf("PAVISE_KILLS: %v", err)
+		}
+	}
+	dir := dataDir(t.TempDir() + "/data")
+	s := &storm{policies: map[string]int{}}
+	random := rand.New(rand.NewPCG(8, 70))
+	early(t, dir, random) // the very first start, too
+	for i := range kills {
+		if i%4 == 3 {
+			early(t, dir, random)
+		}
+		p := start(t, string(dir))
+		if i == 0 {
+			s.begin(t, p)
+		}
+		s.rage(t, p, 50*time.Millisecond+time.Duration(random.IntN(300))*time.Millisecond)
+	}
+	p := start(t, string(dir))
+	s.checkPolicies(t, p.operator(t))
+	p.interrupt(t)
+	if len(s.faults) > 0 {
+		t.Errorf("%d answers that no kill explains: %.500q", len(s.faults), s.faults)
+	}
+	report := verify(t, dir)
+	if len(report.Open) > 0 || report.Records != report.Signed {
+		t.Errorf("report %+v", report)
+	}
+	s.checkLog(t, dir)
+	t.Logf("%d kills: %d answers, %d changes, %d records", kills, len(s.answers), s.puts, report.Records)
+}
+
+// early kills a pavise that is starting.
+func early(t *testing.T, dir dataDir, random *rand.Rand) {
+	t.Helper()
+	p, out, err := launch(string(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(time.Duration(random.IntN(60)) * time.Millisecond)
+	p.cmd.Process.Kill()
+	io.Copy(io.Discard, out)
+	p.cmd.Wait()
+}
+
+// begin puts a model behind the firewall that can be asked without end.
+func (s *storm) begin(t *testing.T, p *process) {
+	t.Helper()
+	model, err := os.ReadFile("testdata/fraud.onnx")
+	if err != nil {
+		t.Fatal(err)
+	}
+	plenty := "100000000/24h"
+	err = p.operator(t).Call(t.Context(), "route.put", gateway.RouteSpec{
+		Name: "local/model/" + stormModel, ONNX: model, Rate: "10000000/1m", Budget: plenty, ModelBudget: plenty,
+	}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// rage has callers ask and an operator change things, until the kill.
+func (s *storm) rage(t *testing.T, p *process, life time.Duration) {
+	t.Helper()
+	operator := p.operator(t)
+	var callers sync.WaitGroup
+	for n := range stormCallers {
+		callers.Go(func() {
+			for i := 0; s.infer(p, n, i); i++ {
+			}
+		})
+	}
+	callers.Go(func() {
+		for s.change(t.Context(), operator) {
+		}
+	})
+	time.Sleep(life)
+	p.kill()
+	callers.Wait()
+}
+
+// infer asks once and reports whether to go on.
+func (s *storm) infer(p *process, caller, i int) bool {
+	body := fmt.Sprintf(`{"inputs":[{"name":"payment","shape":[1,3],"datatype":"FP32","data":[%d,%d,1]}]}`, caller, i%1000)
+	a, err := ask(p.Server, p.Token, stormModel, body)
+	if err != nil {
+		return false // killed
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if a.status != 200 {
+		s.faults = append(s.faults, fmt.Sprint(a))
+		return false
+	}
+	s.answers = append(s.answers, a)
+	return true
+}
+
+// change puts one policy and reports whether to go on.
+func (s *storm) change(ctx context.Context, operator *api.Client) bool {
+	s.mu.Lock()
+	s.puts++
+	version := s.puts
+	s.mu.Unlock()
+	id := fmt.Sprintf("storm-%d", version%stormIDs)
+	text := fmt.Sprintf("@doc(\"%d\")\nforbid (principal in Role::\"nobody\", action, resource);", version)
+	if err := operator.Call(ctx, "policy.put", api.PolicyPut{ID: id, Text: text}, nil); err != nil {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.policies[id] = version
+	return true
+}
+
+// checkPolicies finds every change that was answered, or a newer one that was
+// not, in force.
+func (s *storm) checkPolicies(t *testing.T, operator *api.Client) {
+	t.Helper()
+	var list api.PolicyList
+	if err := operator.Call(t.Context(), "policy.list", api.Empty{}, &list); err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]int{}
+	for _, p := range list.Policies {
+		var version int
+		if _, err := fmt.Sscanf(p.Text, "@doc(\"%d\")", &version); err == nil {
+			found[p.ID] = version
+		}
+	}
+	for id, version := range s.policies {
+		if found[id] < version {
+			t.Errorf("policy %s: version %d was answered, version %d is in force", id, version, found[id])
+		}
+	}
+	if len(s.policies) == 0 {
+		t.Error("no change was answered: the storm is none")
+	}
+}
+
+// checkLog finds the record of everything that was answered.
+func (s *storm) checkLog(t *testing.T, dir dataDir) {
+	t.Helper()
+	k, err := dir.open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	log, err := ledger.Open(ledger.Options{Dir: dir.ledger(), Origin: "pavise.local/" + k.install, Key: k.log, Tenant: tenant})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	model := pavise.Name{Tenant: tenant, Kind: "model", ID: stormModel}
+	key := k.kek.Tenant(tenant)
+	for _, a := range s.answers {
+		r, err := log.Read(a.record)
+		if err != nil || r.Kind != "model.infer" || r.On != model || r.Outcome != pavise.Allow || r.Error != nil {
+			t.Fatalf("record %d of an answer is %+v, %v", a.record, r, err)
+		}
+		if err := opensTo(key, r, a.body); err != nil {
+			t.Fatalf("record %d: %v", a.record, err)
+		}
+	}
+	if len(s.answers) == 0 {
+		t.Error("nothing was answered: the storm is none")
+	}
+	s.checkChanges(t, log)
+}
+
+// opensTo checks that a record's commitment is to the answer.
+func opensTo(key *seal.Key, r ledger.Record, body string) error {
+	var trail gateway.Trail
+	if err := json.Unmarshal(r.Detail, &trail); err != nil {
+		return err
+	}
+	plain, err := key.Open([]byte(trail.ID), r.Sealed)
+	if err != nil {
+		return err
+	}
+	var kept struct{ Salt []byte }
+	if err := json.Unmarshal(plain, &kept); err != nil {
+		return err
+	}
+	if sum := sha256.Sum256(append(kept.Salt, body...)); hex.EncodeToString(sum[:]) != trail.Output {
+		return fmt.Errorf("it commits to another answer than %s", body)
+	}
+	return nil
+}
+
+// checkChanges finds question and ending of every change that was answered, and
+// an ending of every question at all.
+func (s *storm) checkChanges(t *testing.T, log *ledger.Log) {
+	t.Helper()
+	open, ended := map[uint64]bool{}, map[int]bool{}
+	interrupted := 0
+	for i, r := range log.Records(0, log.Size()) {
+		switch r.Phase {
+		case ledger.Enter:
+			open[i] = true
+		case ledger.Exit, ledger.Interrupted:
+			if !open[*r.Enter] {
+				t.Errorf("record %d ends record %d, which is no open question", i, *r.Enter)
+			}
+			delete(open, *r.Enter)
+		}
+		if r.Phase == ledger.Interrupted {
+			interrupted++
+		}
+		var detail struct{ Text string }
+		if r.Kind == "policy.put" && r.Phase == ledger.Exit && r.Error == nil && json.Unmarshal(r.Detail, &detail) == nil {
+			text, _, _ := strings.Cut(strings.TrimPrefix(detail.Text, `@doc("`), `"`)
+			version, _ := strconv.Atoi(text)
+			ended[version] = true
+		}
+	}
+	if len(open) > 0 {
+		t.Errorf("questions without an ending: %v", open)
+	}
+	for id, version := range s.policies {
+		if !ended[version] {
+			t.Errorf("policy %s, version %d, was answered and has no ending", id, version)
+		}
+	}
+	t.Logf("%d acts were interrupted", interrupted)
+}

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"reflect"
+	"slices"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// run is the program with its edges handed in, so that tests run it whole. It
+// returns the exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	c := &cli{stdout: stdout, stderr: stderr}
+	exit := -1
+	parser, err := c.parser(func(code int) { exit = code })
+	if err != nil {
+		fmt.Fprintln(stderr, "pavise: error:", err) // a wrong struct tag: our own bug
+		return 1
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	kctx, err := parser.Parse(args)
+	if exit >= 0 {
+		return exit // --help was printed
+	}
+	if err != nil {
+		c.JSON = c.JSON || slices.Contains(args, "--json") // the parser may not have come to it
+		return c.fail(usage(err))
+	}
+	if err := c.do(ctx, kctx); err != nil {
+		return c.fail(err)
+	}
+	return 0
+}
+
+// The words of --help's first screen.
+const about = `The shield between an organisation's AI models and everything that touches them.
+
+Start with "pavise up": it needs no file and no other program.`
+
+func options(c *cli, exit func(int)) []kong.Option {
+	return []kong.Option{
+		kong.Name("pavise"),
+		kong.Description(about),
+		kong.Writers(c.stdout, c.stderr),
+		kong.Exit(exit),
+		kong.NamedMapper("textfile", kong.MapperFunc(readText)),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: 100}),
+	}
+}
+
+// readText fills a string field with the content of the file that is named.
+func readText(ctx *kong.DecodeContext, field reflect.Value) error {
+	var path string
+	if err := ctx.Scan.PopValueInto("file", &path); err != nil {
+		return err
+	}
+	text, err := os.ReadFile(path)
+	field.SetString(string(text))
+	return err
+}

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A typed is one command of the README and what it is said to print.
+type typed struct {
+	command string
+	output  string
+}
+
+// consoles reads the blocks that are marked as console: a line with "$ " is a
+// command, the lines behind it are its output, in which "..." stands for
+// anything.
+func consoles(readme string) (list []typed) {
+	inside := false
+	for line := range strings.Lines(readme) {
+		command, isCommand := strings.CutPrefix(line, "$ ")
+		switch {
+		case strings.HasPrefix(line, "```"):
+			inside = strings.TrimSpace(line) == "```console"
+		case inside && isCommand:
+			list = append(list, typed{command: strings.TrimSpace(command)})
+		case inside && len(list) > 0:
+			list[len(list)-1].output += line
+		}
+	}
+	return list
+}
+
+// TestREADME does what the README says, in its order, and holds what comes to
+// what it says comes. Commands that are not of this program are left out.
+func TestREADME(t *testing.T) {
+	text, err := os.ReadFile("../../README.md")
+	if os.IsNotExist(err) {
+		t.Skip("there is no README yet")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &reader{dir: t.TempDir()}
+	done := 0
+	for _, c := range consoles(string(text)) {
+		args, ours := strings.CutPrefix(c.command, "go run ./cmd/pavise")
+		if !ours {
+			args, ours = strings.CutPrefix(c.command, "pavise ")
+		}
+		if !ours {
+			continue
+		}
+		done++
+		got := r.do(t, strings.Fields(args))
+		want := "(?s)^" + strings.ReplaceAll(regexp.QuoteMeta(strings.ReplaceAll(c.output, "go run ./cmd/pavise", "pavise")), `\.\.\.`, ".*?") + "$"
+		if !regexp.MustCompile(want).MatchString(got) {
+			t.Errorf("$ %s\n%s\nis not what the README says:\n%s", c.command, got, c.output)
+		}
+	}
+	if done == 0 {
+		t.Error("the README has no command of pavise")
+	}
+}
+
+// A reader does what the README says, in a directory of their own.
+type reader struct {
+	dir         string
+	address     string // where up listens, in place of 127.0.0.1:8470
+	fingerprint string
+}
+
+// do runs a command and returns what it printed, as it would be on the README's
+// own machine.
+func (r *reader) do(t *testing.T, args []string) string {
+	t.Helper()
+	for i, arg := range args {
+		if arg == "FINGERPRINT" {
+			args[i] = r.fingerprint
+		}
+	}
+	if len(args) > 0 && args[0] == "up" {
+		return r.up(t, args)
+	}
+	cmd := exec.Command("pavise", args...)
+	cmd.Dir = r.dir
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Errorf("pavise %s: %v", strings.Join(args, " "), err)
+	}
+	return string(out)
+}
+
+// up starts pavise up on another port, and lets it run until the test ends.
+func (r *reader) up(t *testing.T, args []string) string {
+	t.Helper()
+	name := filepath.Join(r.dir, "up.out")
+	out, err := os.Create(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	cmd := exec.Command("pavise", append(args, "--listen", "127.0.0.1:0")...)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = r.dir, out, out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	greeting := regexp.MustCompile(`(?s)http://(127\.0\.0\.1:\d+),.*--key ([0-9a-f]{64}).*Ctrl-C stops`)
+	for range 300 {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m := greeting.FindStringSubmatch(string(text)); m != nil {
+			r.address, r.fingerprint = m[1], m[2]
+			return strings.ReplaceAll(string(text), r.address, "127.0.0.1:8470")
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Fatal("pavise up does not greet")
+	return ""
+}

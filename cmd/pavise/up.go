@@ -1,0 +1,413 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/user"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/pavise/pavise"
+	threatdetector "github.com/pavise/pavise/examples/threat-detector"
+	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/console"
+	"github.com/pavise/pavise/internal/firewall"
+	"github.com/pavise/pavise/internal/gateway"
+	"github.com/pavise/pavise/internal/guard"
+	"github.com/pavise/pavise/internal/identity"
+	"github.com/pavise/pavise/internal/issuer"
+	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/store"
+)
+
+const (
+	// tenant is the only one that up knows.
+	tenant = "local"
+	// sample is the model that up shows.
+	sample = "threat-detector"
+	// renewEvery is how often the operator's own token is made anew; it lives
+	// an hour.
+	renewEvery = 30 * time.Minute
+	// lookEvery is how often up looks whether that is due.
+	lookEvery = 2 * time.Second
+	// beginning is how many records the log has when a new installation is
+	// surely complete.
+	beginning = 256
+	// tolerance is how far the clock may be behind, as the guard sees it.
+	tolerance = 2 * time.Second
+	// drainWithin is how long requests under way may take once up is stopped.
+	drainWithin = 10 * time.Second
+)
+
+// upConfig says what the role is to be.
+type upConfig struct {
+	Data        dataDir
+	Listen      string // host:port; the host must be this machine's own
+	AcceptClock bool   // take the clock as it is, although it was set back
+	Now         func() time.Time
+}
+
+// An up is the role that runs everything in one process, on one machine, for
+// one person: a laptop's Pavise.
+type up struct {
+	cfg      upConfig
+	install  string
+	operator pavise.Principal
+	fresh    bool   // no earlier process has put the sample model in its place
+	access   access // the last one granted; owned by greet, then by renewAccess
+
+	log      *ledger.Log
+	db       *store.DB
+	guard    *guard.Guard
+	policies *guard.Policies
+	issuer   *issuer.Local
+	gateway  *gateway.Gateway
+	console  *console.Console
+	listener net.Listener
+	server   *http.Server
+}
+
+// newUp opens everything, from the ground up. What it opened is closed again
+// when something fails.
+func newUp(ctx context.Context, cfg upConfig) (u *up, err error) {
+	u = &up{cfg: cfg}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, u.Close())
+		}
+	}()
+	keys, err := cfg.Data.open()
+	if err != nil {
+		return u, err
+	}
+	u.install = keys.install
+	if u.listener, err = listenLoopback(cfg.Listen); err != nil {
+		return u, err
+	}
+	if err := u.openLog(keys); err != nil {
+		return u, err
+	}
+	if u.db, err = store.Open(ctx, cfg.Data.path("pavise.db")); err != nil {
+		return u, err
+	}
+	if err := u.openGuard(ctx, keys); err != nil {
+		return u, err
+	}
+	verifier, err := identity.NewVerifier(cfg.Now, u.issuer.Record())
+	if err != nil {
+		return u, err
+	}
+	u.gateway, err = gateway.New(ctx, gateway.Config{
+		Guard: u.guard, Verifier: verifier, Store: u.db, Log: u.log, KEK: keys.kek, Now: cfg.Now,
+	})
+	if err != nil {
+		return u, err
+	}
+	if err := u.seed(ctx); err != nil {
+		return u, err
+	}
+	return u, u.openServer(ctx, verifier)
+}
+
+// listenLoopback listens on this machine only: up gives its tokens to whoever
+// starts it, which is no way to serve a network.
+func listenLoopback(addr string) (net.Listener, error) {
+	host, _, err := net.SplitHostPort(addr)
+	ip := net.ParseIP(host)
+	if err != nil || host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return nil, &pavise.Error{
+			Kind: pavise.Invalid, Msg: fmt.Sprintf("up does not listen on %q: it is for this machine alone", addr),
+			Hint: "use a loopback address, for example --listen 127.0.0.1:8470",
+		}
+	}
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, &pavise.Error{
+			Kind: pavise.Unavailable, Msg: fmt.Sprintf("up cannot listen on %s: %v", addr, err),
+			Hint: "is another pavise running there? choose another port with --listen 127.0.0.1:0", Err: err,
+		}
+	}
+	return l, nil
+}
+
+func (u *up) openLog(k keys) (err error) {
+	u.log, err = ledger.Open(ledger.Options{
+		Dir: u.cfg.Data.ledger(), Origin: "pavise.local/" + k.install, Key: k.log, Tenant: tenant, Now: u.cfg.Now,
+	})
+	if err != nil {
+		return err
+	}
+	u.fresh = !u.complete()
+	return u.checkClock()
+}
+
+// complete reports whether the installation was finished by an earlier process,
+// which may have been killed on the way: the sample model was put behind the
+// firewall, or so much has happened since that its absence is somebody's wish.
+func (u *up) complete() bool {
+	name := pavise.Name{Tenant: tenant, Kind: "route", ID: sample}
+	for _, r := range u.log.Records(0, beginning) {
+		if r.Kind == "route.put" && r.On == name && r.Phase == ledger.Exit && r.Error == nil {
+			return true
+		}
+	}
+	return u.log.Size() >= beginning
+}
+
+// checkClock refuses to start behind the log, where the guard would admit
+// nothing, unless the operator says that the clock is right.
+func (u *up) checkClock() error {
+	last, ok := u.log.Last()
+	behind := last.At.Sub(u.cfg.Now())
+	if !ok || u.cfg.AcceptClock || behind <= tolerance {
+		return nil
+	}
+	return &pavise.Error{
+		Kind: pavise.Unavailable, Msg: fmt.Sprintf("the clock is %v behind the last record of the log", behind.Round(time.Second)),
+		Hint: "correct the clock, or, if it is right now, start with pavise up --accept-clock: the step is recorded",
+	}
+}
+
+// openGuard opens the door and the issuer, closes what the last process left
+// open, and gives a new installation its first policies.
+func (u *up) openGuard(ctx context.Context, k keys) (err error) {
+	u.guard, err = guard.New(guard.Config{
+		Actions: api.Actions(), Log: u.log, Now: u.cfg.Now, Tenant: tenant, DemoIssuer: issuer.LocalURL(k.install),
+	})
+	if err != nil {
+		return err
+	}
+	if u.policies, err = guard.OpenPolicies(ctx, u.guard, u.db); err != nil {
+		return err
+	}
+	if u.fresh { // an earlier process may have come as far as this
+		if err := u.policies.Seed(ctx, tenant, guard.Defaults()); err != nil && pavise.KindOf(err) != pavise.Conflict {
+			return err
+		}
+	}
+	if _, err := u.guard.Recover(ctx); err != nil {
+		return err
+	}
+	u.operator = pavise.Principal{
+		Tenant: tenant, Kind: pavise.Human, ID: userName(), Issuer: issuer.LocalURL(k.install),
+		Roles: []string{issuer.RoleOperator}, Proof: "started the process",
+	}
+	u.issuer, err = issuer.New(issuer.Config{Guard: u.guard, Seed: k.token, Install: k.install, Tenant: tenant, Now: u.cfg.Now})
+	return err
+}
+
+// userName is the person who started the process, as a name may spell it.
+func userName() string {
+	me, err := user.Current()
+	if err != nil || (pavise.Name{Tenant: tenant, Kind: pavise.Human, ID: me.Username}).Validate() != nil {
+		return "operator"
+	}
+	return me.Username
+}
+
+// seed puts the sample model behind the firewall of a new installation, through
+// the same door as anybody.
+func (u *up) seed(ctx context.Context) error {
+	if u.cfg.AcceptClock {
+		if err := api.AcceptClock(ctx, u.guard, u.operator); err != nil {
+			return err
+		}
+	}
+	name := pavise.Name{Tenant: tenant, Kind: "model", ID: sample}
+	if !u.fresh || u.gateway.Routes.Has(name) {
+		return nil
+	}
+	_, err := u.gateway.Routes.Put(ctx, u.operator, gateway.RouteSpec{
+		Name: name.String(), ONNX: threatdetector.Model(), Signature: sampleSignature(), Purpose: "security",
+	})
+	return err
+}
+
+// sampleSignature is the sample model's, with the bounds of its card, so that
+// the gate knows what a connection can look like.
+func sampleSignature() *firewall.Signature {
+	card := threatdetector.Card()
+	in := firewall.Port{Name: card.Input, Datatype: firewall.FP32, Shape: []int64{-1, int64(len(card.Features))}}
+	for _, f := range card.Features {
+		in.Columns = append(in.Columns, firewall.Column{Name: f.Name, Min: &f.Min, Max: &f.Max})
+	}
+	out := firewall.Port{Name: card.Output, Datatype: firewall.FP32, Shape: []int64{-1, int64(len(card.Classes))}}
+	for _, class := range card.Classes {
+		out.Columns = append(out.Columns, firewall.Column{Name: class})
+	}
+	return &firewall.Signature{Inputs: []firewall.Port{in}, Outputs: []firewall.Port{out}}
+}
+
+// openServer puts the three doors on one port: the data plane, the control
+// plane and the console.
+func (u *up) openServer(ctx context.Context, verifier *identity.Verifier) (err error) {
+	rooms := &api.Rooms{
+		Guard: u.guard, Log: u.log, Policies: u.policies, Routes: u.gateway.Routes, Issuer: u.issuer, Link: u.consoleLink,
+	}
+	u.console, err = console.New(console.Config{
+		API: u.url(), Host: u.hosts(), Token: u.consoleToken, Verify: u.verifyCommand(), Now: u.cfg.Now,
+		Hint: program() + " example --class dos, piped into the curl that up printed",
+	})
+	if err != nil {
+		return err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/v2", u.gateway.Handler())
+	mux.Handle("/v2/", u.gateway.Handler())
+	mux.Handle("/v1/", api.NewServer(ctx, rooms, verifier).Handler())
+	mux.Handle("/", u.console.Handler())
+	u.server = &http.Server{
+		Handler:           mux,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		WriteTimeout:      time.Minute,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    16 << 10,
+	}
+	return nil
+}
+
+func (u *up) url() string { return "http://" + u.listener.Addr().String() }
+
+// hosts are the Host headers that mean this listener.
+func (u *up) hosts() []string {
+	_, port, _ := net.SplitHostPort(u.listener.Addr().String())
+	return []string{u.listener.Addr().String(), "localhost:" + port, "127.0.0.1:" + port}
+}
+
+// consoleLink is a link that opens the console, once.
+func (u *up) consoleLink() string { return u.url() + u.console.Link() }
+
+// consoleToken mints the token of one console session, through the same door as
+// everybody's.
+func (u *up) consoleToken(ctx context.Context) (string, time.Time, error) {
+	token, err := u.issuer.Mint(ctx, u.operator, issuer.MintRequest{
+		Subject: u.operator.ID, Kind: pavise.Human, Roles: u.operator.Roles, TTL: issuer.MaxTTL,
+	})
+	return token.Value, token.Expires, err
+}
+
+// verifyCommand is what an auditor types.
+func (u *up) verifyCommand() string {
+	return fmt.Sprintf("%s ledger verify %s --key %s", program(), quote(u.cfg.Data.ledger()), u.log.Status().Fingerprint)
+}
+
+// quote makes a path one word of a shell.
+func quote(path string) string {
+	plain := func(r rune) bool {
+		return r == '/' || r == '.' || r == '_' || r == '-' || '0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z'
+	}
+	if strings.IndexFunc(path, func(r rune) bool { return !plain(r) }) < 0 {
+		return path
+	}
+	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
+}
+
+// program is how this program was called, fit to be pasted.
+func program() string {
+	if strings.Contains(os.Args[0], "go-build") {
+		return "go run ./cmd/pavise"
+	}
+	return "pavise"
+}
+
+// Run serves until ctx is done, then stops accepting and lets requests under way
+// end. Close comes after it.
+func (u *up) Run(ctx context.Context) error {
+	rooms, stopRooms := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopRooms()
+	var house errgroup.Group
+	house.Go(func() error { return u.guard.Run(rooms) })
+	house.Go(func() error { return u.gateway.Run(rooms) })
+	house.Go(func() error { u.renewAccess(rooms); return nil })
+
+	served := make(chan error, 1)
+	go func() { served <- u.server.Serve(u.listener) }()
+	var err error
+	select {
+	case err = <-served:
+	case <-ctx.Done():
+		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainWithin)
+		defer cancel()
+		if err = u.server.Shutdown(drain); errors.Is(err, context.DeadlineExceeded) {
+			err = u.server.Close()
+		}
+	}
+	stopRooms()
+	return errors.Join(err, house.Wait())
+}
+
+// renewAccess keeps a good operator token in access.json while up runs, also
+// when the clock is set back to before the token was made: without one nobody
+// could accept the clock.
+func (u *up) renewAccess(ctx context.Context) {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			// Wall times: a monotonic reading would hide a clock set back.
+			made, now := u.access.Expires.Add(-issuer.MaxTTL), u.cfg.Now().Round(0)
+			if now.Before(made.Add(-tolerance)) || now.After(made.Add(renewEvery)) {
+				_ = u.grantAccess(ctx) // what cannot be done now is tried again
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// grantAccess gives the person who started the process an operator's token, and
+// records that it did.
+func (u *up) grantAccess(ctx context.Context) error {
+	token, err := u.issuer.Bootstrap(issuer.MintRequest{Subject: u.operator.ID, Kind: pavise.Human, Roles: u.operator.Roles, TTL: issuer.MaxTTL})
+	if err != nil {
+		return err
+	}
+	detail, err := json.Marshal(map[string]any{"token": token.ID, "expires": token.Expires, "roles": u.operator.Roles})
+	if err != nil {
+		return fmt.Errorf("encode issuer.bootstrap: %w", err)
+	}
+	at := u.cfg.Now().Round(0).UTC()
+	if last, ok := u.log.Last(); ok && at.Before(last.At) {
+		at = last.At // no record claims an earlier time than one before it
+	}
+	_, err = u.log.Append(ctx, &ledger.Record{
+		Kind: "issuer.bootstrap", Phase: ledger.Note, Tenant: tenant, At: at, Who: &u.operator, Detail: detail,
+	}, ledger.Durable)
+	if err != nil {
+		return err
+	}
+	a := access{Server: u.url(), Token: token.Value, Expires: token.Expires}
+	if err := u.cfg.Data.writeAccess(a); err != nil {
+		return err
+	}
+	u.access = a
+	return nil
+}
+
+// Close flushes the log and closes the store, in that order. It may be called
+// on an up that was never finished.
+func (u *up) Close() error {
+	var errs []error
+	if u.access.Token != "" {
+		os.Remove(u.cfg.Data.path("access.json")) // what stays says that nobody answers, no more
+	}
+	if u.listener != nil {
+		u.listener.Close()
+	}
+	if u.log != nil {
+		errs = append(errs, u.log.Close())
+	}
+	if u.db != nil {
+		errs = append(errs, u.db.Close())
+	}
+	return errors.Join(errs...)
+}

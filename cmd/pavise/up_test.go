@@ -1,0 +1,332 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/gateway"
+	"github.com/pavise/pavise/internal/guard"
+	"github.com/pavise/pavise/internal/issuer"
+	"github.com/pavise/pavise/internal/learn"
+	"github.com/pavise/pavise/internal/ledger"
+)
+
+// A running is an up in this process.
+type running struct {
+	*up
+	greeting
+	stop func() // as Ctrl-C, and returns when it has stopped
+}
+
+// run opens an up and runs it.
+func runUp(t *testing.T, cfg upConfig) *running {
+	t.Helper()
+	u := openUp(t, cfg)
+	g, err := u.greet(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- u.Run(ctx) }()
+	var stopped bool
+	r := &running{up: u, greeting: g, stop: func() {
+		if stopped {
+			return
+		}
+		stopped = true
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if err := u.Close(); err != nil {
+			t.Error(err)
+		}
+	}}
+	t.Cleanup(r.stop)
+	return r
+}
+
+// openUp opens an up and lets the test close it.
+func openUp(t *testing.T, cfg upConfig) *up {
+	t.Helper()
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	cfg.Listen = "127.0.0.1:0"
+	u, err := newUp(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { u.Close() })
+	return u
+}
+
+func (r *running) ask(t *testing.T) answer {
+	t.Helper()
+	a, err := ask(r.Server, r.Token, sample, string(sampleRow(0)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// verify proves the log of a data directory, whose up has stopped.
+func verify(t *testing.T, dir dataDir) ledger.Report {
+	t.Helper()
+	report, err := ledger.Verify(dir.ledger(), ledger.VerifyOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return report
+}
+
+// pavised runs a command in this process.
+func pavised(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code = run(t.Context(), args, &out, &errs)
+	return code, out.String(), errs.String()
+}
+
+// TestExamples types the example of every verb, in the order of the table.
+func TestExamples(t *testing.T) {
+	dir := dataDir(t.TempDir())
+	r := runUp(t, upConfig{Data: dir})
+	t.Setenv("PAVISE_DATA_DIR", string(dir))
+	for _, v := range api.Verbs() {
+		if v.NewRequest() == nil {
+			continue
+		}
+		words := strings.Fields(v.Example)
+		code, stdout, stderr := pavised(t, words[1:]...)
+		if code != 0 || stdout == "" || stderr != "" {
+			t.Errorf("%s: exit code %d\n%s%s", v.Example, code, stdout, stderr)
+		}
+		found := false
+		for _, record := range r.log.Records(0, r.log.Size()) {
+			found = found || record.Kind == v.Name && record.Phase != ledger.Enter && record.Error == nil && record.Who.Kind == pavise.Human
+		}
+		if !found {
+			t.Errorf("%s left no record of %s", v.Example, v.Name)
+		}
+	}
+}
+
+// TestFraudModel holds the model of the examples to the code that made it.
+func TestFraudModel(t *testing.T) {
+	w := learn.NewWriter("fraud")
+	weights := w.Floats("w", []int{3, 2}, []float32{1, -1, 0.5, -0.5, -2, 2})
+	w.Node("Softmax", "scores", []string{w.Node("MatMul", "z", []string{w.Input("payment", 3), weights})})
+	w.Output("scores", 2)
+	have, err := os.ReadFile("testdata/fraud.onnx")
+	if err != nil || !bytes.Equal(have, w.Bytes()) {
+		t.Errorf("testdata/fraud.onnx is not the model that this test makes: %v", err)
+	}
+}
+
+// TestKilledWhileNew begins installations that were killed on the way, and finds
+// them whole after the next start.
+func TestKilledWhileNew(t *testing.T) {
+	stages := map[string]func(*testing.T, dataDir){
+		"after the keys": func(t *testing.T, dir dataDir) {
+			if _, err := dir.open(); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"after the first notes of policies, before their commit": func(t *testing.T, dir dataDir) {
+			u := &up{cfg: upConfig{Data: dir, Now: time.Now}}
+			k, err := dir.open()
+			if err == nil {
+				err = u.openLog(k)
+			}
+			if err == nil {
+				_, err = u.log.Append(t.Context(), &ledger.Record{Kind: "policy.seeded", Phase: ledger.Note, Tenant: tenant, At: time.Now().UTC()}, ledger.Durable)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			u.Close()
+		},
+		"before the sample model": func(t *testing.T, dir dataDir) {
+			openUp(t, upConfig{Data: dir}).Close()
+			forgetRoute(t, dir)
+		},
+	}
+	for name, stage := range stages {
+		t.Run(name, func(t *testing.T) {
+			dir := dataDir(t.TempDir())
+			stage(t, dir)
+			r := runUp(t, upConfig{Data: dir})
+			if a := r.ask(t); a.status != 200 {
+				t.Errorf("%+v", a)
+			}
+			r.stop()
+			verify(t, dir)
+		})
+	}
+}
+
+// forgetRoute makes the log end before the sample model's route, as if the
+// process had been killed there.
+func forgetRoute(t *testing.T, dir dataDir) {
+	t.Helper()
+	if err := os.RemoveAll(dir.ledger()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(dir.path("pavise.db")); err != nil {
+		t.Fatal(err)
+	}
+	u := &up{cfg: upConfig{Data: dir, Now: time.Now}}
+	k, err := dir.open()
+	if err == nil {
+		err = u.openLog(k)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer u.Close()
+	door, err := guard.New(guard.Config{Actions: api.Actions(), Log: u.log, Tenant: tenant})
+	if err != nil {
+		t.Fatal(err)
+	}
+	who := pavise.Principal{Tenant: tenant, Kind: pavise.Human, ID: "op", Roles: []string{"operator"}}
+	if err := door.Load(tenant, guard.Defaults()); err != nil {
+		t.Fatal(err)
+	}
+	// Entered, and never ended.
+	if _, err := door.Enter(t.Context(), who, "route.put", pavise.Name{Tenant: tenant, Kind: "route", ID: sample}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestDeletedModelStaysAway deletes the sample model; a restart does not bring
+// it back.
+func TestDeletedModelStaysAway(t *testing.T) {
+	dir := dataDir(t.TempDir())
+	u := openUp(t, upConfig{Data: dir})
+	name := pavise.Name{Tenant: tenant, Kind: "model", ID: sample}
+	if err := u.gateway.Routes.Delete(t.Context(), u.operator, name); err != nil {
+		t.Fatal(err)
+	}
+	u.Close()
+	if u := openUp(t, upConfig{Data: dir}); u.gateway.Routes.Has(name) {
+		t.Error("the deleted route is back")
+	}
+}
+
+// TestClockSetBackBeforeStart begins an installation an hour ahead.
+func TestClockSetBackBeforeStart(t *testing.T) {
+	dir := dataDir(t.TempDir())
+	r := runUp(t, upConfig{Data: dir, Now: func() time.Time { return time.Now().Add(time.Hour) }})
+	r.stop()
+	size := verify(t, dir).Records
+
+	_, err := newUp(t.Context(), upConfig{Data: dir, Listen: "127.0.0.1:0", Now: time.Now})
+	if pavise.KindOf(err) != pavise.Unavailable || !strings.Contains(err.Error(), "the clock is") {
+		t.Fatalf("without --accept-clock: %v", err)
+	}
+	if got := verify(t, dir).Records; got != size {
+		t.Errorf("a refused start left %d records", got-size)
+	}
+
+	r = runUp(t, upConfig{Data: dir, Now: time.Now, AcceptClock: true})
+	if a := r.ask(t); a.status != 200 {
+		t.Errorf("with --accept-clock: %+v", a)
+	}
+	noted := false
+	for _, record := range r.log.Records(size, r.log.Size()) {
+		noted = noted || record.Kind == "guard.clock"
+	}
+	if !noted {
+		t.Error("the step is not recorded")
+	}
+	r.stop()
+	r = runUp(t, upConfig{Data: dir}) // and it stays accepted
+	if a := r.ask(t); a.status != 200 {
+		t.Errorf("afterwards: %+v", a)
+	}
+	r.stop()
+	verify(t, dir)
+}
+
+// TestClockSetBackWhileRunning sets it back a little, and by so much that no
+// token is valid any more.
+func TestClockSetBackWhileRunning(t *testing.T) {
+	var offset atomic.Int64
+	dir := dataDir(t.TempDir())
+	r := runUp(t, upConfig{Data: dir, Now: func() time.Time { return time.Now().Add(time.Duration(offset.Load())) }})
+	if a := r.ask(t); a.status != 200 {
+		t.Fatalf("%+v", a)
+	}
+	offset.Store(int64(-10 * time.Second))
+	if a := r.ask(t); a.status != 503 || !strings.Contains(a.body, "clock stepped back by") || !strings.Contains(a.body, "clock.accept") {
+		t.Errorf("set back by 10 s: %+v", a)
+	}
+	offset.Store(0)
+	if a := r.ask(t); a.status != 200 {
+		t.Errorf("caught up: %+v", a)
+	}
+
+	offset.Store(int64(-10 * time.Minute))
+	t.Setenv("PAVISE_DATA_DIR", string(dir))
+	var code int
+	var stderr string
+	for range 100 {
+		if code, _, stderr = pavised(t, "clock", "accept"); code == 0 {
+			break
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	if code != 0 {
+		t.Fatalf("the operator cannot accept the clock: %s", stderr)
+	}
+	fresh, err := r.issuer.Mint(t.Context(), r.operator, issuer.MintRequest{Subject: "fresh", Roles: []string{issuer.RoleCaller}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, err := ask(r.Server, fresh.Value, sample, string(sampleRow(0))); err != nil || a.status != 200 {
+		t.Errorf("accepted: %+v, %v", a, err)
+	}
+	var last time.Time
+	for i, record := range r.log.Records(0, r.log.Size()) {
+		if record.Kind == "guard.clock" {
+			last = time.Time{} // from here on the new time counts
+		}
+		if record.At.Before(last.Add(-time.Second)) {
+			t.Errorf("record %d, %s, claims %v, after %v", i, record.Kind, record.At, last)
+		}
+		last = record.At
+	}
+	r.stop()
+	verify(t, dir)
+}
+
+// TestTerminalIsSafe shows an operator what an attacker wrote.
+func TestTerminalIsSafe(t *testing.T) {
+	dir := dataDir(t.TempDir())
+	r := runUp(t, upConfig{Data: dir})
+	t.Setenv("PAVISE_DATA_DIR", string(dir))
+	evil := `\u001b]0;owned\u0007\u009b2J\u202e`
+	body := `{"inputs":[{"name":"` + evil + `","shape":[1,1],"datatype":"FP32","data":[1]}],"id":"` + evil + `"}`
+	if a, err := ask(r.Server, r.Token, sample, body); err != nil || a.status != 400 {
+		t.Fatal(a, err)
+	}
+	if _, err := ask(r.Server, r.Token, "x%1b%5d0;owned", body); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.gateway.Routes.Put(t.Context(), r.operator, gateway.RouteSpec{Name: "local/model/\x1b[2J"}); err == nil {
+		t.Fatal("a route with such a name")
+	}
+	code, stdout, _ := pavised(t, "ledger", "list")
+	if i := strings.IndexAny(stdout, "\x1b\x07\u009b\u202e"); code != 0 || i >= 0 {
+		t.Errorf("exit code %d, and at %d: %q", code, i, stdout)
+	}
+}

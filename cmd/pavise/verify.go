@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/ledger"
+)
+
+// verifyCommand is pavise ledger verify: it reads files, needs no server, and
+// records nothing.
+type verifyCommand struct {
+	Dir        string `arg:"" help:"The ledger directory."`
+	Key        string `help:"The log's key as you know it: its fingerprint or the key itself." placeholder:"FINGERPRINT"`
+	Checkpoint string `help:"A checkpoint that you keep from earlier." type:"existingfile" placeholder:"FILE"`
+}
+
+// verified is what the command prints as JSON.
+type verified struct {
+	ledger.Report
+	Recorded bool `json:"recorded"` // this command leaves no record
+}
+
+func (v *verifyCommand) run(_ context.Context, c *cli) error {
+	opts := ledger.VerifyOptions{Key: v.Key}
+	if v.Checkpoint != "" {
+		kept, err := os.ReadFile(v.Checkpoint)
+		if err != nil {
+			return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("read the checkpoint: %v", err), Err: err}
+		}
+		opts.Checkpoint = kept
+	}
+	start := time.Now()
+	if !c.JSON {
+		opts.Progress = func(n uint64) { fmt.Fprintf(c.stderr, "\r%d records …", n) }
+	}
+	report, err := ledger.Verify(v.Dir, opts)
+	if !c.JSON && report.Records >= 65536 {
+		fmt.Fprint(c.stderr, "\r\033[K")
+	}
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return c.printJSON(verified{Report: report})
+	}
+	v.print(c, report, time.Since(start))
+	return nil
+}
+
+func (v *verifyCommand) print(c *cli, r ledger.Report, took time.Duration) {
+	fmt.Fprintf(c.stdout, "%s\n\n", r.Conclusion)
+	row := func(name, format string, args ...any) {
+		fmt.Fprintf(c.stdout, "  %-12s%s\n", name, fmt.Sprintf(format, args...))
+	}
+	row("log", "%s", r.Origin)
+	row("records", "%d, all under the signed checkpoint", r.Signed)
+	if tail := r.Records - r.Signed; tail > 0 {
+		row("", "and %d behind it that no checkpoint covers yet: they prove nothing", tail)
+	}
+	if !r.First.IsZero() {
+		row("from", "%s", r.First.Format(time.RFC3339))
+		row("to", "%s", r.Last.Format(time.RFC3339))
+	}
+	row("root", "%s", r.Root)
+	row("fingerprint", "%s", ledger.Fingerprint(r.Key))
+	if len(r.Open) > 0 {
+		row("unended", "%d acts were entered and have no ending: the log was not closed", len(r.Open))
+	}
+	row("took", "%s; recorded: false", took.Round(time.Millisecond))
+	if advice := v.advice(r); advice != "" {
+		fmt.Fprintf(c.stdout, "\n%s\n", advice)
+	}
+}
+
+// advice says what would prove more.
+func (v *verifyCommand) advice(r ledger.Report) string {
+	switch {
+	case !r.Known && r.Since == 0:
+		return "The directory vouches for itself: whoever can write it could have made all of it. Give --key with the\n" +
+			"fingerprint that you noted when the log began, or --checkpoint with one that you keep."
+	case r.Since == 0:
+		return "That nothing newer was removed is for somebody to say who keeps a checkpoint: copy the file\n" +
+			"\"checkpoint\" elsewhere from time to time, and give it as --checkpoint."
+	}
+	return ""
+}
