@@ -1,0 +1,39 @@
+# The commands of a contributor. `make` alone lists them. What CI also runs is
+# written once, in .ci/run.
+
+.DEFAULT_GOAL := help
+.PHONY: help test race vet staticcheck fuzz-smoke kill-storm demo-model bench-ledger bench-start ci
+
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+test: ## all tests
+	go test ./...
+
+race: ## the short tests under the race detector
+	.ci/run race
+
+vet: ## go vet, in both modules
+	go vet ./...
+	cd bench && go vet ./...
+
+staticcheck: ## staticcheck, at the version that CI uses
+	.ci/run staticcheck
+
+fuzz-smoke: ## every fuzz target for a few seconds (FUZZTIME=5s)
+	.ci/run fuzz
+
+kill-storm: ## kill -9 a working pavise a hundred times; nothing acknowledged may be lost
+	PAVISE_KILLS=100 .ci/run killstorm
+
+demo-model: ## train the sample model again; the same bytes come out
+	go run ./examples/threat-detector/train --out examples/threat-detector --seed 1
+
+bench-ledger: ## the evidence log beside tessera and PostgreSQL (ARGS=--write keeps the result)
+	cd bench && go run ./ledger $(ARGS)
+
+bench-start: ## binary size, build time, time until ready, memory (ARGS=--write keeps the result)
+	cd bench && go run ./start $(ARGS)
+
+ci: ## everything that must hold before a change is kept
+	.ci/run

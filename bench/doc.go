@@ -1,0 +1,10 @@
+// Package bench is the module of measurements: what Pavise costs, beside what
+// its peers cost, each by one command of the Makefile.
+//
+//   - ledger appends the same records to the evidence log, to tessera and to
+//     PostgreSQL, and lets tessera's own tools check our log.
+//   - start builds the binary and waits for it to be ready.
+//   - result holds what they share: conditions, tables and RESULTS.md.
+//
+// It is a module of its own so that peers are no dependencies of the product.
+package bench
