@@ -9,6 +9,7 @@ import (
 	"errors"
 	"hash"
 	"os"
+	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -66,6 +67,7 @@ type Log struct {
 
 	toWrite   chan struct{} // capacity 1: the writer has work
 	toSync    chan *batch   // written batches, in order
+	idle      chan struct{} // capacity 1: the syncer has nothing more to do
 	toPublish chan struct{} // capacity 1: there is a newer head
 	closing   chan struct{} // closed by Close
 	done      sync.WaitGroup
@@ -76,19 +78,21 @@ type batch struct {
 	entries [][]byte
 	bytes   int
 	durable bool // somebody waits for the sync
+	urgent  bool // somebody waits for the write alone
 	at      time.Time
 
 	first     uint64        // index of entries[0]; set before written closes
-	hashes    []tlog.Hash   // leaf hashes; set before written closes
+	hashes    []tlog.Hash   // leaf hashes; set before hashed closes
 	size      uint64        // tree size that covers the batch; set before synced closes
 	unwritten error         // why write(2) failed; set before written closes
 	unsynced  error         // why the batch is not durable; set before synced closes
 	written   chan struct{} // closed when write(2) returned, or failed
+	hashed    chan struct{} // closed when hashes are there
 	synced    chan struct{} // closed when the batch is under a signed head, or failed
 }
 
 func newBatch() *batch {
-	return &batch{written: make(chan struct{}), synced: make(chan struct{})}
+	return &batch{written: make(chan struct{}), hashed: make(chan struct{}), synced: make(chan struct{})}
 }
 
 // A Receipt says where a record stands.
@@ -143,7 +147,10 @@ func (l *Log) enqueue(entry []byte, how Durability, safe bool) (*batch, int, err
 	b.entries = append(b.entries, entry)
 	b.bytes += len(entry)
 	b.durable = b.durable || how == Durable
-	wake(l.toWrite)
+	b.urgent = b.urgent || how == Written
+	if b.urgent || len(b.entries) == 1 {
+		wake(l.toWrite)
+	}
 	return b, len(b.entries) - 1, nil
 }
 
@@ -171,6 +178,7 @@ func (l *Log) write() {
 	defer l.done.Done()
 	defer close(l.toSync)
 	for range l.toWrite {
+		l.gatherDurable()
 		b, closed := l.take()
 		l.renewReserve()
 		if len(b.entries) > 0 {
@@ -180,6 +188,42 @@ func (l *Log) write() {
 			return
 		}
 	}
+}
+
+// gatherDurable lets entries that wait for a sync anyway gather until the syncer
+// is idle, so that one write serves one sync. Profiled with 256 producers, a
+// writer that went ahead wrote some thirty small batches during each sync, and
+// all of them took turns with it.
+func (l *Log) gatherDurable() {
+	for l.mayGather() {
+		select {
+		case <-l.idle:
+			l.settle()
+			return
+		case <-l.toWrite: // something urgent, or Close
+		}
+	}
+}
+
+// settle gives the processor to those whom the last sync has released, as long
+// as they keep coming back with more. It is no timer: alone, a producer waits
+// for three empty turns of the scheduler.
+func (l *Log) settle() {
+	for before, quiet := 0, 0; quiet < 3 && before < maxPending/4; quiet++ {
+		runtime.Gosched()
+		l.mu.Lock()
+		now := l.pending.bytes
+		l.mu.Unlock()
+		if now != before {
+			before, quiet = now, 0
+		}
+	}
+}
+
+func (l *Log) mayGather() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.closed && !l.pending.urgent && len(l.pending.entries) > 0
 }
 
 // take swaps the gathering batch for an empty one.
@@ -227,20 +271,32 @@ func (l *Log) writeBatch(b *batch) {
 	}
 	l.toSync <- b
 	close(b.written)
+	b.hash(buf, starts) // while the syncer waits for the disk
 	l.announce()
 }
 
-// frame tags, hashes and frames the entries of a batch.
+// hash computes the leaf hashes of a framed batch.
+func (b *batch) hash(buf []byte, starts []int) {
+	b.hashes = make([]tlog.Hash, len(starts))
+	for i, start := range starts {
+		end := len(buf)
+		if i+1 < len(starts) {
+			end = starts[i+1]
+		}
+		b.hashes[i] = tlog.RecordHash(buf[start+2 : end])
+	}
+	close(b.hashed)
+}
+
+// frame tags and frames the entries of a batch.
 func (l *Log) frame(b *batch) (buf []byte, starts []int) {
 	buf = make([]byte, 0, b.bytes+len(b.entries)*(2+tagSize))
 	starts = make([]int, len(b.entries))
-	b.hashes = make([]tlog.Hash, len(b.entries))
 	for i, entry := range b.entries {
 		starts[i] = len(buf)
 		buf = binary.BigEndian.AppendUint16(buf, uint16(len(entry)+tagSize))
 		buf = append(buf, entry...)
 		buf = appendTag(buf, l.mac, b.first+uint64(i), entry)
-		b.hashes[i] = tlog.RecordHash(buf[starts[i]+2:])
 	}
 	return buf, starts
 }
@@ -285,9 +341,11 @@ func (l *Log) maybeRoll() {
 func (l *Log) sync() {
 	defer l.done.Done()
 	defer close(l.toPublish)
+	wake(l.idle)
 	for b := range l.toSync {
 		batches, open := l.gather([]*batch{b})
 		l.syncBatches(batches)
+		wake(l.idle)
 		if !open {
 			return
 		}
@@ -366,6 +424,7 @@ func (l *Log) growTree(batches []*batch) {
 	l.tree.mu.Lock()
 	defer l.tree.mu.Unlock()
 	for _, b := range batches {
+		<-b.hashed
 		for _, h := range b.hashes {
 			l.tree.add(h)
 		}
@@ -458,6 +517,7 @@ func (l *Log) stoppedErr() error {
 }
 
 func (l *Log) failBatch(b *batch, err error) {
+	wake(l.idle) // the syncer will never see it
 	b.unwritten = err
 	close(b.written)
 }

@@ -67,6 +67,7 @@ func openOn(d disk, opts Options) (*Log, error) {
 		grew:      make(chan struct{}),
 		toWrite:   make(chan struct{}, 1),
 		toSync:    make(chan *batch, 64),
+		idle:      make(chan struct{}, 1),
 		toPublish: make(chan struct{}, 1),
 		closing:   make(chan struct{}),
 	}

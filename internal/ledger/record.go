@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -46,9 +47,11 @@ type Record struct {
 	Enter    *uint64           `json:"enter,omitempty"`   // the Enter that an Exit or Interrupted closes
 	Settled  uint64            `json:"settled,omitempty"` // every Enter below this index has been closed
 	Took     time.Duration     `json:"took_ns,omitempty"`
-	Safe     bool              `json:"safe,omitempty"`   // may use the reserve of a full disk
-	Detail   json.RawMessage   `json:"detail,omitempty"` // the room's own facts about the act
-	Sealed   []byte            `json:"sealed,omitempty"` // an envelope of package seal: salts and kept payloads
+	Safe     bool              `json:"safe,omitempty"` // may use the reserve of a full disk
+	// Detail is the room's own facts about the act, as json.Marshal wrote them:
+	// they are kept byte for byte.
+	Detail json.RawMessage `json:"detail,omitempty"`
+	Sealed []byte          `json:"sealed,omitempty"` // an envelope of package seal: salts and kept payloads
 }
 
 // A Policy says under which policies a decision was made, and which decided.
@@ -75,20 +78,19 @@ const (
 	maxEntry     = 1<<16 - 1 // the bundle format's uint16 length
 )
 
-// encode returns the entry without its tag, with room for it.
+// encode returns the entry without its tag.
 func (r *Record) encode() ([]byte, error) {
-	body, err := json.Marshal(r)
-	if err != nil {
-		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("record %s cannot be encoded", r.Kind), Err: err}
-	}
-	if 1+len(body)+tagSize > maxEntry {
+	const fields = 1024 // about what a record holds beside its payloads
+	entry := make([]byte, 1, fields+len(r.Detail)+base64.StdEncoding.EncodedLen(len(r.Sealed)))
+	entry[0] = entryVersion
+	if entry = r.append(entry); len(entry)+tagSize > maxEntry {
 		return nil, &pavise.Error{
 			Kind: pavise.Invalid,
-			Msg:  fmt.Sprintf("record %s is %d bytes long, more than %d", r.Kind, len(body), maxEntry-tagSize-1),
+			Msg:  fmt.Sprintf("record %s is %d bytes long, more than %d", r.Kind, len(entry)-1, maxEntry-tagSize-1),
 			Hint: "keep the payload elsewhere and its digest in the record",
 		}
 	}
-	return append([]byte{entryVersion}, body...), nil
+	return entry, nil
 }
 
 // Decode reads the record an entry holds. It checks the version and the JSON;
