@@ -325,6 +325,12 @@ func TestTerminalIsSafe(t *testing.T) {
 	if _, err := r.gateway.Routes.Put(t.Context(), r.operator, gateway.RouteSpec{Name: "local/model/\x1b[2J"}); err == nil {
 		t.Fatal("a route with such a name")
 	}
+	_, err := r.log.Append(t.Context(), &ledger.Record{
+		Kind: "test.upstream", Phase: ledger.Act, Tenant: tenant, At: time.Now().UTC(), Error: &ledger.Failure{Kind: "unavailable", Msg: "\x1b]0;owned\a\u202e"},
+	}, ledger.Written)
+	if err != nil {
+		t.Fatal(err)
+	}
 	code, stdout, _ := pavised(t, "ledger", "list")
 	if i := strings.IndexAny(stdout, "\x1b\x07\u009b\u202e"); code != 0 || i >= 0 {
 		t.Errorf("exit code %d, and at %d: %q", code, i, stdout)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/ledger"
 )
 
@@ -176,6 +178,42 @@ func TestFollow(t *testing.T) {
 	w.server.Config.Handler.ServeHTTP(rec, req)
 	if rec.Code != http.StatusForbidden {
 		t.Errorf("as caller: %d %s", rec.Code, rec.Body)
+	}
+}
+
+// TestFollowEnds ends a feed that always has something new to say: with the
+// server, and with the token.
+func TestFollowEnds(t *testing.T) {
+	w := newWorld(t)
+	busy, cancel := context.WithCancel(t.Context())
+	var load sync.WaitGroup
+	for range 8 {
+		load.Go(func() {
+			for busy.Err() == nil {
+				w.Log.Append(busy, &ledger.Record{Kind: "test.load", Phase: ledger.Note, Tenant: "local", At: time.Now().UTC()}, ledger.Written)
+			}
+		})
+	}
+	defer load.Wait()
+	defer cancel()
+	brief, err := w.Issuer.Bootstrap(issuer.MintRequest{Subject: "brief", Roles: []string{"analyst"}, TTL: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, giveUp := context.WithTimeout(t.Context(), 10*time.Second)
+	defer giveUp()
+	for _, err := range (&Client{Base: w.server.URL, Token: brief.Value}).Follow(ctx, 0) {
+		if err != nil && ctx.Err() != nil {
+			t.Error("the feed outlives the token by seconds")
+		}
+	}
+	for e, err := range w.client(t, "operator").Follow(ctx, 0) {
+		if e.Index == 10 {
+			w.stop()
+		}
+		if err != nil && ctx.Err() != nil {
+			t.Error("the feed outlives the server by seconds")
+		}
 	}
 }
 

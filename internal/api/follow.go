@@ -66,7 +66,7 @@ func (s *Server) follow(ctx context.Context, w http.ResponseWriter, who pavise.P
 	w.Header().Set("Content-Type", ndjson)
 	w.Header().Set("Cache-Control", "no-store")
 	lines := json.NewEncoder(w)
-	for {
+	for ctx.Err() == nil {
 		size := s.rooms.Log.Size()
 		for index, r := range s.rooms.Log.Records(next, size) {
 			next = index + 1
@@ -88,6 +88,7 @@ func (s *Server) follow(ctx context.Context, w http.ResponseWriter, who pavise.P
 			return nil
 		}
 	}
+	return nil
 }
 
 // pause waits for the log to grow, and writes an empty line when it does not.
