@@ -1,9 +1,11 @@
 package ledger
 
 import (
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // A disk is the directory a log lives in. The log's promises rest on exactly
@@ -45,7 +47,8 @@ type extent interface {
 	Reserve(size int64) error
 }
 
-// dirDisk is a directory of the operating system.
+// dirDisk is a directory of the operating system. It opens regular files only,
+// and none through a link: whoever verifies a directory may have it from anyone.
 type dirDisk struct {
 	dir   string
 	flags int // os.O_RDWR, or os.O_RDONLY for who only verifies
@@ -56,8 +59,16 @@ func (d dirDisk) Open(name string, create bool) (diskFile, error) {
 	if create {
 		flags |= os.O_CREATE
 	}
-	f, err := os.OpenFile(filepath.Join(d.dir, name), flags, 0o600)
+	f, err := os.OpenFile(filepath.Join(d.dir, name), flags|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o600)
 	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("open %s: not a regular file", name)
+	}
+	if err != nil {
+		f.Close()
 		return nil, err
 	}
 	return osFile{f}, nil

@@ -26,9 +26,14 @@ func reserve(f *os.File, size int64) error {
 	if size <= info.Size() {
 		return nil
 	}
-	err = unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, info.Size(), size-info.Size())
-	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EINTR) {
-		return nil
+	for {
+		err = unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, info.Size(), size-info.Size())
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.EOPNOTSUPP):
+			return nil
+		default:
+			return err
+		}
 	}
-	return err
 }

@@ -2,18 +2,19 @@
 //
 // # What it owns
 //
-// One directory per log, and nothing else writes there:
+// One directory per log, locked while the log is open, and nothing else writes
+// there:
 //
-//	lock                    held by the one process that has the log open
 //	origin                  the log's name and public key, written once
 //	checkpoint              the newest published signed tree head (C2SP tlog-checkpoint)
 //	entries-<first>.seg     entry bundles, back to back (C2SP tlog-tiles)
 //	hash.<level>            tile hashes of one level, back to back
+//	cut                     what a start cut off and has not recorded yet
 //
 // The .seg files are the log. Each is a stream of entries, uint16 length then
 // bytes, so that any 256 of them in a row are a C2SP entry bundle; a segment
-// begins at a multiple of 256. The hash files are derived from it and rebuilt
-// when they are missing or wrong. docs/formats/record.md says what
+// begins at a multiple of 256. The hash files are derived from it: opening a log
+// hashes every record, holds the root against the checkpoint, and repairs them. docs/formats/record.md says what
 // an entry holds.
 //
 // # How a record becomes safe
@@ -33,7 +34,7 @@
 //
 // # When the disk is full
 //
-// The active segment keeps a megabyte allocated beyond its end. Ordinary
+// The active segment keeps some megabytes allocated beyond its end. Ordinary
 // records are refused once the disk cannot grow that reserve; records of
 // safe-direction and recovery verbs may still use it, so that a full disk never
 // blocks the way back.

@@ -37,7 +37,7 @@ type faultInode struct {
 // A faultWrite is one un-synced write, or a truncation when data is nil.
 type faultWrite struct {
 	off  int64
-	data []byte
+	data []byte // never nil for a write, not even of nothing
 }
 
 func newFaultDisk() *faultDisk {
@@ -202,7 +202,7 @@ func (f *faultFile) WriteAt(p []byte, off int64) (int, error) {
 
 func (f *faultInode) write(off int64, p []byte) {
 	f.now = splice(f.now, off, p)
-	f.pending = append(f.pending, faultWrite{off, slices.Clone(p)})
+	f.pending = append(f.pending, faultWrite{off, append([]byte{}, p...)})
 }
 
 func (f *faultFile) Truncate(size int64) error {
@@ -219,12 +219,18 @@ func (f *faultFile) Truncate(size int64) error {
 func (f *faultFile) Sync() error {
 	f.disk.mu.Lock()
 	defer f.disk.mu.Unlock()
-	if err := f.disk.failure("sync", f.name); err != nil {
-		return err
+	err := f.disk.failure("sync", f.name)
+	if err == nil {
+		for _, w := range f.inode.pending {
+			if w.data == nil {
+				f.inode.synced = resize(f.inode.synced, w.off)
+			} else {
+				f.inode.synced = splice(f.inode.synced, w.off, w.data)
+			}
+		}
 	}
-	f.inode.synced = slices.Clone(f.inode.now)
-	f.inode.pending = nil
-	return nil
+	f.inode.pending = nil // after an error too: the kernel takes the pages for clean
+	return err
 }
 
 func (f *faultFile) Size() (int64, error) {
@@ -431,6 +437,123 @@ func TestFsyncErrorStops(t *testing.T) {
 	l.Close()
 }
 
+// TestFailedSyncIsNotForgotten restarts a process after a failed sync. What it
+// finds in the page cache was never on the disk, although a sync now succeeds;
+// after power loss the log must hold what it signed.
+func TestFailedSyncIsNotForgotten(t *testing.T) {
+	d := newFaultDisk()
+	l, err := openFault(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	appendN(t, l, 3, Durable)
+	d.fail = func(op, name string) error {
+		if _, seg := parseSegmentName(name); op == "sync" && seg {
+			return syscall.EIO
+		}
+		return nil
+	}
+	l.Append(context.Background(), testRecord(3), Durable)
+	l.Close()
+	d.fail = nil
+	if l, err = openFault(d); err != nil {
+		t.Fatal(err)
+	}
+	signed := l.Head().Size
+	l.Close()
+	if l, err = openFault(d.crash(rand.New(rand.NewPCG(1, 1)))); err != nil {
+		t.Fatalf("after power loss: %v", err)
+	}
+	defer l.Close()
+	if l.Size() < signed {
+		t.Errorf("signed %d records, and %d are there", signed, l.Size())
+	}
+}
+
+// TestRollThatFails leaves the log able to open: a directory sync fails once,
+// as when the process has no file descriptor left.
+func TestRollThatFails(t *testing.T) {
+	d := newFaultDisk()
+	l, err := openFault(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	failures := 1
+	d.mu.Lock()
+	d.fail = func(op, _ string) error {
+		if op == "syncdir" && failures > 0 && len(d.files) > 0 && d.files[segmentName(256)] != nil {
+			failures--
+			return syscall.EMFILE
+		}
+		return nil
+	}
+	d.mu.Unlock()
+	appendN(t, l, 600, Durable)
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if failures != 0 {
+		t.Fatal("no roll failed")
+	}
+	if l, err = openFault(d); err != nil {
+		t.Fatalf("reopen: %v", err)
+	}
+	l.Close()
+	if _, err := verifyOn(d, VerifyOptions{}); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestCutIsRecordedLater has the process die between cutting a torn tail and
+// recording it.
+func TestCutIsRecordedLater(t *testing.T) {
+	d := newFaultDisk()
+	l, err := openFault(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	appendN(t, l, 3, Durable)
+	l.Close()
+	f, _ := d.Open(segmentName(0), false)
+	size, _ := f.Size()
+	f.WriteAt([]byte("planted"), size)
+	d.fail = func(op, name string) error {
+		if op == "rename" && name == "checkpoint.new" {
+			return syscall.EIO // after the cut, before the note
+		}
+		return nil
+	}
+	if _, err := openFault(d); err == nil {
+		t.Fatal("opened on a broken disk")
+	}
+	d.fail = nil
+	if l, err = openFault(d); err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if r, ok := l.Last(); !ok || r.Kind != "ledger.recovered" {
+		t.Errorf("the last record is %s, not of the cut", r.Kind)
+	}
+}
+
+// TestUnpublishedIsBounded refuses ordinary records once the checkpoint file is
+// too far behind, and admits safe ones.
+func TestUnpublishedIsBounded(t *testing.T) {
+	l, err := openFault(newFaultDisk())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	l.mu.Lock()
+	l.head.Size, l.published.err = maxUnpublished+1, syscall.EIO
+	refused, safe := l.refusal(false), l.refusal(true)
+	l.head.Size, l.published.err = 0, nil
+	l.mu.Unlock()
+	if pavise.KindOf(refused) != pavise.Unavailable || safe != nil {
+		t.Errorf("ordinary: %v, safe: %v", refused, safe)
+	}
+}
+
 // TestDiskFull refuses ordinary records, still admits safe ones, and goes on by
 // itself when there is room again.
 func TestDiskFull(t *testing.T) {
@@ -450,7 +573,7 @@ func TestDiskFull(t *testing.T) {
 		return nil
 	}
 	d.mu.Unlock()
-	l.stream.active().room = l.stream.active().size + reserveKept // nearly used up
+	l.stream.active().room = l.stream.active().size + reserveFull - 1 // nearly used up
 	ordinary := func() error {
 		_, err := l.Append(context.Background(), testRecord(0), Durable)
 		return err
@@ -496,6 +619,9 @@ func TestWriteErrorIsUndone(t *testing.T) {
 	appendN(t, l, 2, Durable)
 	if got := l.Size(); got != 4 {
 		t.Errorf("size %d, want 4", got)
+	}
+	if seg := l.stream.active(); seg.room > seg.size+reserveStep {
+		t.Errorf("the log believes in %d bytes of room behind %d", seg.room, seg.size)
 	}
 	if err := l.Close(); err != nil {
 		t.Fatal(err)

@@ -2,7 +2,6 @@ package ledger
 
 import (
 	"os"
-	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
@@ -10,9 +9,10 @@ import (
 )
 
 // lockDir takes the directory for this process until the returned file closes,
-// which the kernel does even after kill -9.
+// which the kernel does even after kill -9. It is the directory itself that is
+// locked: a lock file could be removed and made again under a running log.
 func lockDir(dir string) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := os.Open(dir)
 	if err != nil {
 		return nil, diskError("lock "+dir, err)
 	}
@@ -26,4 +26,14 @@ func lockDir(dir string) (*os.File, error) {
 		}
 	}
 	return f, nil
+}
+
+// Locked reports whether a process has the log in dir open.
+func Locked(dir string) bool {
+	f, err := os.Open(dir)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil
 }

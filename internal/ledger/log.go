@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash"
 	"os"
 	"runtime"
@@ -25,6 +26,9 @@ const (
 	maxPending = 2 << 20
 	// syncWithin bounds how long a Written entry waits for its fdatasync.
 	syncWithin = 50 * time.Millisecond
+	// maxUnpublished is how far the checkpoint file may fall behind, in records,
+	// before ordinary ones are refused: what lies between only memory vouches for.
+	maxUnpublished = 1 << 16
 	// publishEvery is the least time between two checkpoint files. Readers of
 	// the directory see records this much later; appenders wait for none of it.
 	publishEvery = 100 * time.Millisecond
@@ -47,11 +51,17 @@ type Log struct {
 	lock   *os.File // nil on a test disk
 	signer *signer
 	mac    hash.Hash // makes entry tags; owned by the writer
-	tenant string
-	now    func() time.Time
-	rollAt int64 // length at which a segment is long enough
-	stream *stream
-	tree   *tree
+	last   []byte    // tag of the newest entry; owned by the writer
+	// signedRoot is the root of the records under the checkpoint that Open
+	// found; used while opening.
+	signedRoot tlog.Hash
+	tenant     string
+	now        func() time.Time
+	rollAt     int64 // length at which a segment is long enough
+	stream     *stream
+	tree       *tree
+
+	syncing sync.Mutex // held over a sync of a segment and the stop that its failure brings
 
 	mu        sync.Mutex // guards what follows
 	pending   *batch     // entries waiting for the writer
@@ -161,6 +171,13 @@ func (l *Log) refusal(safe bool) error {
 		return l.stopped
 	case l.closed:
 		return &pavise.Error{Kind: pavise.Unavailable, Msg: "the evidence log is closed"}
+	case !safe && l.published.err != nil && l.head.Size-l.published.size > maxUnpublished:
+		return &pavise.Error{
+			Kind: pavise.Unavailable,
+			Msg:  fmt.Sprintf("the evidence log cannot publish its checkpoint, for %d records by now: %v", l.head.Size-l.published.size, l.published.err),
+			Hint: "look at the disk of the evidence log: it goes on by itself",
+			Err:  l.published.err,
+		}
 	case l.full && !safe:
 		wake(l.toWrite) // the writer looks again whether there is room
 		return &pavise.Error{
@@ -243,7 +260,7 @@ func (l *Log) renewReserve() {
 		if err := seg.file.Reserve(seg.size + reserveStep); err == nil {
 			seg.room = seg.size + reserveStep
 		} else {
-			full = seg.room-seg.size < reserveKept+maxPending
+			full = seg.room-seg.size < reserveFull
 		}
 	}
 	l.mu.Lock()
@@ -260,8 +277,10 @@ func (l *Log) writeBatch(b *batch) {
 	}
 	l.maybeRoll()
 	b.first, b.at = l.stream.count, time.Now()
+	before := l.last
 	buf, starts := l.frame(b)
 	if err := l.stream.write(buf, starts); err != nil {
+		l.last = before
 		err = diskError("write the evidence log", err)
 		if !outOfSpace(err) {
 			l.stop(err)
@@ -296,17 +315,20 @@ func (l *Log) frame(b *batch) (buf []byte, starts []int) {
 		starts[i] = len(buf)
 		buf = binary.BigEndian.AppendUint16(buf, uint16(len(entry)+tagSize))
 		buf = append(buf, entry...)
-		buf = appendTag(buf, l.mac, b.first+uint64(i), entry)
+		buf = appendTag(buf, l.mac, b.first+uint64(i), l.last, entry)
+		l.last = buf[len(buf)-tagSize:]
 	}
 	return buf, starts
 }
 
-// appendTag appends the writer's MAC over index and entry.
-func appendTag(dst []byte, mac hash.Hash, index uint64, entry []byte) []byte {
-	var at [8]byte
-	binary.BigEndian.PutUint64(at[:], index)
+// appendTag appends the writer's MAC over the index, the tag of the entry before
+// (zeros for the first) and the entry.
+func appendTag(dst []byte, mac hash.Hash, index uint64, before, entry []byte) []byte {
+	var head [8 + tagSize]byte
+	binary.BigEndian.PutUint64(head[:], index)
+	copy(head[8:], before)
 	mac.Reset()
-	mac.Write(at[:])
+	mac.Write(head[:])
 	mac.Write(entry)
 	var sum [sha256.Size]byte
 	return append(dst, mac.Sum(sum[:0])[:tagSize]...)
@@ -323,18 +345,13 @@ func newTagger(key ed25519.PrivateKey) hash.Hash {
 // long enough. On a full disk the old one simply grows on.
 func (l *Log) maybeRoll() {
 	seg := l.stream.active()
-	if seg.size < l.rollAt || l.stream.count%tileWidth != 0 {
-		return
-	}
-	if err := seg.file.Sync(); err != nil {
-		l.stop(diskError("sync "+seg.name, err))
+	if seg.size < l.rollAt || l.stream.count%tileWidth != 0 || l.syncSegment(seg) != nil {
 		return
 	}
 	if err := l.stream.roll(); err != nil {
 		return
 	}
-	seg.file.Truncate(seg.size) // gives the unused reserve back
-	l.renewReserve()
+	seg.file.Truncate(seg.size) // gives the unused reserve back, now that the new one is there
 }
 
 // sync is the syncer goroutine: it makes written batches durable and signs.
@@ -386,10 +403,10 @@ func (l *Log) gather(batches []*batch) (all []*batch, open bool) {
 
 // syncBatches makes batches durable, grows the tree and signs its head.
 func (l *Log) syncBatches(batches []*batch) {
-	err := l.stoppedErr()
-	if err == nil {
-		err = l.syncSegment()
-	}
+	l.stream.mu.RLock()
+	seg := l.stream.active()
+	l.stream.mu.RUnlock()
+	err := l.syncSegment(seg)
 	var head Checkpoint
 	if err == nil {
 		l.growTree(batches)
@@ -409,13 +426,18 @@ func (l *Log) syncBatches(batches []*batch) {
 	}
 }
 
-// syncSegment makes everything written so far durable. A failure is final.
-func (l *Log) syncSegment() error {
-	l.stream.mu.RLock()
-	seg := l.stream.active()
-	l.stream.mu.RUnlock()
+// syncSegment makes everything written to a segment so far durable. A failure is
+// final, and for everybody: the kernel reports it once, so that of two who sync
+// at the same time one would be told that all is well.
+func (l *Log) syncSegment(seg *segment) error {
+	l.syncing.Lock()
+	defer l.syncing.Unlock()
+	if err := l.stoppedErr(); err != nil {
+		return err
+	}
 	if err := seg.file.Sync(); err != nil {
-		return diskError("sync "+seg.name, err)
+		l.stop(diskError("sync "+seg.name, err))
+		return l.stoppedErr()
 	}
 	return nil
 }
@@ -477,8 +499,10 @@ func (l *Log) Close() error {
 	wake(l.toWrite)
 	l.done.Wait()
 	l.announce()
-	seg := l.stream.active()
-	err := errors.Join(l.stoppedErr(), l.published.err, seg.file.Truncate(seg.size))
+	err := errors.Join(l.stoppedErr(), l.published.err)
+	if seg := l.stream.active(); !l.full { // on a full disk the reserve is kept for the next process
+		err = errors.Join(err, seg.file.Truncate(seg.size))
+	}
 	l.release()
 	return err
 }

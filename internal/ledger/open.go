@@ -15,7 +15,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	"golang.org/x/mod/sumdb/tlog"
 
@@ -50,8 +49,8 @@ func Open(opts Options) (*Log, error) {
 // openOn is Open on any disk.
 func openOn(d disk, opts Options) (*Log, error) {
 	if len(opts.Key) != ed25519.PrivateKeySize || opts.Origin == "" ||
-		strings.ContainsFunc(opts.Origin, func(r rune) bool { return r == '+' || unicode.IsSpace(r) }) {
-		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("a log needs an Ed25519 key and an origin without spaces or plus, not %q", opts.Origin)}
+		strings.ContainsFunc(opts.Origin, func(r rune) bool { return r == '+' || r <= ' ' || r > '~' }) {
+		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("a log needs an Ed25519 key and an origin of printable ASCII without spaces or plus, not %q", opts.Origin)}
 	}
 	if opts.Now == nil {
 		opts.Now = time.Now
@@ -71,8 +70,7 @@ func openOn(d disk, opts Options) (*Log, error) {
 		toPublish: make(chan struct{}, 1),
 		closing:   make(chan struct{}),
 	}
-	cut, err := l.recover()
-	if err != nil {
+	if err := l.recover(); err != nil {
 		l.release()
 		return nil, err
 	}
@@ -80,54 +78,70 @@ func openOn(d disk, opts Options) (*Log, error) {
 	go l.write()
 	go l.sync()
 	go l.publish()
-	if cut.Bytes > 0 {
-		if err := l.noteCut(cut); err != nil {
-			return nil, errors.Join(err, l.Close())
-		}
+	if err := l.noteCut(); err != nil {
+		return nil, errors.Join(err, l.Close())
 	}
 	return l, nil
 }
 
-// A tornTail is what recovery cut off: bytes behind the last whole entry that
-// this log's writer made.
-type tornTail struct {
-	Bytes  int64  `json:"bytes"`
-	SHA256 string `json:"sha256"`
-	After  uint64 `json:"after"` // records before it
-}
-
-// recover brings disk and memory to the last acknowledged state.
-func (l *Log) recover() (cut tornTail, err error) {
+// recover brings disk and memory to the last acknowledged state. Nothing on the
+// disk is changed before the records have been held against the checkpoint.
+func (l *Log) recover() error {
 	if err := l.checkOrigin(); err != nil {
-		return cut, err
+		return err
 	}
-	signed, err := l.lastCheckpoint()
+	signed, fresh, err := l.lastCheckpoint()
 	if err != nil {
-		return cut, err
+		return err
 	}
 	if l.stream, err = openStream(l.disk); err != nil {
-		return cut, err
+		return err
 	}
-	if cut, err = l.recoverTree(signed); err != nil {
-		return cut, err
-	}
-	if len(l.stream.segments) == 0 {
-		if err := l.stream.roll(); err != nil {
-			return cut, diskError("begin the evidence log", err)
+	if fresh && len(l.stream.segments) > 0 {
+		return &pavise.Error{
+			Kind: pavise.Unverified,
+			Msg:  "the evidence log has records and no checkpoint: a log publishes one before its first record, so it was removed",
+			Hint: "restore the evidence log from a backup",
 		}
 	}
-	if err := l.syncSegment(); err != nil {
-		return cut, err
+	if err := l.recoverRecords(signed); err != nil {
+		return err
 	}
 	if l.head, err = l.signer.sign(l.tree.size, l.tree.root()); err != nil {
-		return cut, err
+		return err
 	}
 	l.renewReserve()
 	l.publishHead()
-	if err := l.published.err; err != nil && !outOfSpace(err) {
-		return cut, diskError("publish the checkpoint", err)
+	if err := l.published.err; err != nil && (fresh || !outOfSpace(err)) {
+		return diskError("publish the checkpoint", err)
 	}
-	return cut, nil
+	return nil
+}
+
+// recoverRecords walks the records, holds them against the checkpoint, and makes
+// durable those behind it that this log's writer made.
+func (l *Log) recoverRecords(signed Checkpoint) error {
+	l.tree = &tree{disk: l.disk}
+	behind, err := l.scanAll(signed)
+	if err != nil {
+		return err
+	}
+	if err := l.checkSigned(signed); err != nil {
+		return err
+	}
+	if len(l.stream.segments) == 0 {
+		if err := l.stream.roll(); err != nil {
+			return diskError("begin the evidence log", err)
+		}
+	}
+	seg := l.stream.active()
+	if err := l.cutTail(seg, behind.end); err != nil {
+		return err
+	}
+	if err := rewrite(seg, behind.from); err != nil {
+		return diskError("write "+seg.name+" again", err)
+	}
+	return l.syncSegment(seg)
 }
 
 // checkOrigin makes sure that the directory belongs to this log's key, and
@@ -154,20 +168,21 @@ func (l *Log) checkOrigin() error {
 	return nil
 }
 
-// lastCheckpoint returns the checkpoint file, or a zero Checkpoint if the log
-// has none yet.
-func (l *Log) lastCheckpoint() (Checkpoint, error) {
+// lastCheckpoint returns the checkpoint file; fresh is true if the log has none.
+func (l *Log) lastCheckpoint() (cp Checkpoint, fresh bool, err error) {
 	b, err := readFile(l.disk, "checkpoint", maxCheckpoint)
 	if errors.Is(err, os.ErrNotExist) {
-		return Checkpoint{}, nil
+		return Checkpoint{}, true, nil
 	}
 	if err != nil {
-		return Checkpoint{}, diskError("read checkpoint", err)
+		return Checkpoint{}, false, diskError("read checkpoint", err)
 	}
-	return openCheckpoint(b, l.signer.verifierKey())
+	cp, err = openCheckpoint(b, l.signer.verifierKey())
+	return cp, false, err
 }
 
-// openStream opens the segments. Their entries are not counted yet.
+// openStream opens the segments, but for empty ones, which a roll that failed may
+// leave. Their entries are not counted yet.
 func openStream(d disk) (*stream, error) {
 	names, err := d.List()
 	if err != nil {
@@ -190,72 +205,78 @@ func openStream(d disk) (*stream, error) {
 			s.close()
 			return nil, diskError("size of "+name, err)
 		}
+		if size == 0 {
+			f.Close()
+			continue
+		}
 		s.segments = append(s.segments, &segment{name: name, file: f, first: first, size: size})
 	}
 	return s, nil
 }
 
-// recoverTree walks the entries. Those that the checkpoint signs must be there
-// and hash to its root; those behind it are taken while their tags are right.
-func (l *Log) recoverTree(signed Checkpoint) (cut tornTail, err error) {
-	if t, err := openTree(l.disk, signed.Size); err == nil && (signed.Size == 0 || t.root() == signed.Root) {
-		l.tree = t
-	} else {
-		l.tree = &tree{disk: l.disk} // rebuilt from the entries below
-	}
-	trusted := l.tree.size
+// A span is the bytes of the last segment behind the checkpoint: from where the
+// first such entry begins to where the last whole one ends.
+type span struct{ from, end int64 }
+
+// scanAll counts all entries and grows the tree from them. Entries that the
+// checkpoint signs must be whole; behind it, the first that this log's writer
+// did not make at that place ends the log.
+func (l *Log) scanAll(signed Checkpoint) (behind span, err error) {
 	for i, seg := range l.stream.segments {
 		if seg.first != l.stream.count {
-			return cut, l.missing(seg.first)
+			return behind, l.missing(seg.first)
 		}
-		last := i == len(l.stream.segments)-1
-		n, err := l.scan(seg, trusted, signed.Size)
-		if err != nil {
-			return cut, err
+		if behind, err = l.scan(seg, signed.Size); err != nil {
+			return behind, err
 		}
-		if n == seg.size {
-			continue
-		}
-		if !last {
-			return cut, &pavise.Error{Kind: pavise.Unverified, Msg: fmt.Sprintf("%s is damaged at byte %d and is not the last segment", seg.name, n), Hint: "restore the evidence log from a backup"}
-		}
-		if cut, err = l.cutTail(seg, n); err != nil {
-			return cut, err
+		if behind.end < seg.size && i < len(l.stream.segments)-1 {
+			return behind, &pavise.Error{
+				Kind: pavise.Unverified,
+				Msg:  fmt.Sprintf("%s is damaged at byte %d and is not the last segment", seg.name, behind.end),
+				Hint: "restore the evidence log from a backup",
+			}
 		}
 	}
-	if l.stream.count < signed.Size {
-		return cut, l.missing(signed.Size)
-	}
-	if trusted == signed.Size {
-		return cut, nil
-	}
-	return cut, l.checkRebuilt(signed)
+	l.tree.adopt()
+	return behind, nil
 }
 
-// scan counts a segment's whole entries, grows the tree by those it does not
-// hold, and returns where the last whole entry ends.
-func (l *Log) scan(seg *segment, trusted, signed uint64) (end int64, err error) {
+// scan walks one segment.
+func (l *Log) scan(seg *segment, signed uint64) (behind span, err error) {
 	r := newFrames(io.NewSectionReader(seg.file, 0, seg.size))
 	for {
-		start := r.offset
+		at := r.offset
+		if l.stream.count <= signed {
+			behind.from = at
+		}
+		behind.end = at
 		entry, err := r.next()
 		if err == io.EOF || err == io.ErrUnexpectedEOF {
-			return start, nil
+			return behind, nil
 		}
 		if err != nil {
-			return 0, diskError("read "+seg.name, err)
+			return behind, diskError("read "+seg.name, err)
 		}
-		index := l.stream.count
-		if index >= signed && !l.ownTag(index, entry) {
-			return start, nil
+		if l.stream.count >= signed && !l.ownTag(l.stream.count, entry) {
+			return behind, nil
 		}
-		if index >= trusted {
-			l.tree.add(tlog.RecordHash(entry))
-		}
-		if index%tileWidth == 0 {
-			l.stream.bundles = append(l.stream.bundles, start)
-		}
-		l.stream.count++
+		l.count(entry, at, signed)
+	}
+}
+
+// count takes an entry at an offset of its segment into memory's picture.
+func (l *Log) count(entry []byte, at int64, signed uint64) {
+	if l.stream.count%tileWidth == 0 {
+		l.stream.bundles = append(l.stream.bundles, at)
+	}
+	l.stream.count++
+	l.last = append(l.last[:0], entry[max(0, len(entry)-tagSize):]...)
+	l.tree.add(tlog.RecordHash(entry))
+	if l.tree.size == signed {
+		l.signedRoot = l.tree.root()
+	}
+	if l.tree.size%(16*tileWidth) == 0 {
+		l.tree.adopt()
 	}
 }
 
@@ -265,36 +286,72 @@ func (l *Log) ownTag(index uint64, entry []byte) bool {
 		return false
 	}
 	body, tag := entry[:len(entry)-tagSize], entry[len(entry)-tagSize:]
-	return hmac.Equal(tag, appendTag(nil, l.mac, index, body))
+	return hmac.Equal(tag, appendTag(nil, l.mac, index, l.last, body))
 }
 
-// cutTail truncates the last segment behind its last whole entry.
-func (l *Log) cutTail(seg *segment, end int64) (tornTail, error) {
+// checkSigned holds the records against the checkpoint.
+func (l *Log) checkSigned(signed Checkpoint) error {
+	if l.stream.count < signed.Size {
+		return l.missing(signed.Size)
+	}
+	if l.signedRoot == signed.Root || signed.Size == 0 {
+		return nil
+	}
+	return &pavise.Error{
+		Kind: pavise.Unverified,
+		Msg:  fmt.Sprintf("the first %d records are not those that the log's checkpoint signs: the log was changed", signed.Size),
+		Hint: "run pavise ledger verify to see where, and restore the log from a backup",
+	}
+}
+
+// A tornTail is what recovery cut off: bytes behind the last whole entry that
+// this log's writer made.
+type tornTail struct {
+	Bytes  int64  `json:"bytes"`
+	SHA256 string `json:"sha256"`
+	After  uint64 `json:"after"` // records before it
+}
+
+// cutTail truncates the last segment behind its last whole entry. What was cut is
+// kept in the file "cut" until a record says so.
+func (l *Log) cutTail(seg *segment, end int64) error {
+	if end == seg.size {
+		return nil
+	}
 	cut := tornTail{Bytes: seg.size - end, After: l.stream.count}
 	sum := sha256.New()
 	if _, err := io.Copy(sum, io.NewSectionReader(seg.file, end, cut.Bytes)); err != nil {
-		return cut, diskError("read the torn end of "+seg.name, err)
+		return diskError("read the torn end of "+seg.name, err)
 	}
 	cut.SHA256 = fmt.Sprintf("%x", sum.Sum(nil))
-	if err := seg.file.Truncate(end); err != nil {
-		return cut, diskError("cut the torn end of "+seg.name, err)
-	}
-	seg.size = end
-	return cut, nil
-}
-
-// checkRebuilt compares a rebuilt tree with the checkpoint.
-func (l *Log) checkRebuilt(signed Checkpoint) error {
-	root, err := l.tree.rootAt(signed.Size)
+	note, err := json.Marshal(cut)
 	if err != nil {
 		return err
 	}
-	if root != signed.Root {
-		return &pavise.Error{
-			Kind: pavise.Unverified,
-			Msg:  fmt.Sprintf("the first %d records are not those that the log's checkpoint signs: the log was changed", signed.Size),
-			Hint: "run pavise ledger verify to see where, and restore the log from a backup",
+	if err := replaceFile(l.disk, "cut", note); err != nil {
+		return diskError("note the torn end of "+seg.name, err)
+	}
+	if err := seg.file.Truncate(end); err != nil {
+		return diskError("cut the torn end of "+seg.name, err)
+	}
+	seg.size = end
+	return nil
+}
+
+// rewrite writes the end of a segment onto itself. After a sync that failed in an
+// earlier process the kernel takes these pages for clean, and a sync alone would
+// promise what the disk never saw.
+func rewrite(seg *segment, from int64) error {
+	buf := make([]byte, 1<<20)
+	for from < seg.size {
+		n := min(int64(len(buf)), seg.size-from)
+		if _, err := seg.file.ReadAt(buf[:n], from); err != nil {
+			return err
 		}
+		if _, err := seg.file.WriteAt(buf[:n], from); err != nil {
+			return err
+		}
+		from += n
 	}
 	return nil
 }
@@ -307,26 +364,41 @@ func (l *Log) missing(upTo uint64) error {
 	}
 }
 
-// noteCut records what recovery cut off.
-func (l *Log) noteCut(cut tornTail) error {
+// noteCut records what recovery cut off, in this process or in one that came no
+// further.
+func (l *Log) noteCut() error {
+	text, err := readFile(l.disk, "cut", maxCheckpoint)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return diskError("read cut", err)
+	}
+	var cut tornTail
+	if err := json.Unmarshal(text, &cut); err != nil {
+		return &pavise.Error{Kind: pavise.Unverified, Msg: "the file cut of the evidence log is not what recovery wrote", Hint: "look at it, then remove it", Err: err}
+	}
+	at := l.now().UTC()
+	last, _ := l.Last()
+	if at.Before(last.At) {
+		at = last.At
+	}
 	detail, err := json.Marshal(struct {
 		tornTail
 		Finding pavise.Finding `json:"finding"`
 	}{cut, pavise.Finding{
-		Kind: "ledger.recovered", Severity: pavise.Warning,
-		Summary: fmt.Sprintf("%d bytes behind record %d were torn or foreign and have been cut off", cut.Bytes, int64(cut.After)-1),
-		At:      l.now().UTC(),
+		Kind: "ledger.recovered", Severity: pavise.Warning, At: at,
+		Summary: fmt.Sprintf("%d bytes behind the first %d records were torn or foreign and have been cut off", cut.Bytes, cut.After),
 	}})
 	if err != nil {
 		return err
 	}
-	r := &Record{Kind: "ledger.recovered", Phase: Note, Tenant: l.tenant, At: l.now().UTC(), Safe: true, Detail: detail}
-	if last, ok := l.Last(); ok {
-		r.Settled = last.Settled
-		if r.At.Before(last.At) {
-			r.At = last.At
-		}
+	note := &Record{Kind: "ledger.recovered", Phase: Note, Tenant: l.tenant, At: at, Settled: last.Settled, Safe: true, Detail: detail}
+	if _, err := l.Append(context.Background(), note, Durable); err != nil {
+		return err
 	}
-	_, err = l.Append(context.Background(), r, Durable)
-	return err
+	if err := l.disk.Rename("cut", "cut.noted"); err != nil {
+		return diskError("put the file cut away", err)
+	}
+	return l.disk.Sync()
 }

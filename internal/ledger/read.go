@@ -3,7 +3,6 @@ package ledger
 import (
 	"context"
 	"fmt"
-	"io"
 	"iter"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -78,27 +77,24 @@ func (l *Log) Last() (Record, bool) {
 func (l *Log) Records(from, to uint64) iter.Seq2[uint64, Record] {
 	return func(yield func(uint64, Record) bool) {
 		for from < min(to, l.Size()) {
-			r, index, err := l.stream.bundle(from)
+			r, index, end, err := l.stream.bundle(from)
+			for ; err == nil && index < min(to, end); index++ {
+				var entry []byte
+				var record Record
+				if entry, err = r.next(); err != nil || index < from {
+					continue
+				}
+				if err = l.check(index, entry); err == nil {
+					record, err = Decode(entry)
+				}
+				if err != nil || !yield(index, record) {
+					return
+				}
+			}
 			if err != nil {
 				return
 			}
-			for ; index < min(to, l.Size()); index++ {
-				entry, err := r.next()
-				if err == io.EOF {
-					break // the next bundle
-				}
-				if err != nil {
-					return
-				}
-				if index < from {
-					continue
-				}
-				record, err := Decode(entry)
-				if err != nil || l.check(index, entry) != nil || !yield(index, record) {
-					return
-				}
-			}
-			from = index
+			from = end
 		}
 	}
 }

@@ -80,6 +80,9 @@ const (
 
 // encode returns the entry without its tag.
 func (r *Record) encode() ([]byte, error) {
+	if err := r.check(); err != nil {
+		return nil, err
+	}
 	const fields = 1024 // about what a record holds beside its payloads
 	entry := make([]byte, 1, fields+len(r.Detail)+base64.StdEncoding.EncodedLen(len(r.Sealed)))
 	entry[0] = entryVersion
@@ -91,6 +94,19 @@ func (r *Record) encode() ([]byte, error) {
 		}
 	}
 	return entry, nil
+}
+
+// check refuses what would be written and could not be read back.
+func (r *Record) check() error {
+	if r.On != (pavise.Name{}) {
+		if err := r.On.Validate(); err != nil {
+			return err
+		}
+	}
+	if r.At.Year() > 9999 || r.Who != nil && r.Who.Expires.Year() > 9999 {
+		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("record %s has a time beyond the year 9999", r.Kind)}
+	}
+	return nil
 }
 
 // Decode reads the record an entry holds. It checks the version and the JSON;

@@ -16,12 +16,14 @@ import (
 const segmentSize = 64 << 20
 
 // The reserve: how much room the active segment keeps allocated beyond its end.
-// Records of safe-direction verbs may use it to the last byte; others leave
-// reserveKept. It is renewed when less than reserveLow is left.
+// It is renewed when less than reserveLow is left. When it cannot be, and less
+// than reserveFull is left, ordinary records are refused: at that moment one
+// batch may be on its way and another gathering, framing included, and behind
+// them a mebibyte stays for the records of safe-direction verbs.
 const (
-	reserveStep = 8 << 20
-	reserveLow  = 4 << 20
-	reserveKept = 1 << 20
+	reserveStep = 16 << 20
+	reserveLow  = 8 << 20
+	reserveFull = 1<<20 + 3*maxPending
 )
 
 // A segment is one file of the entry stream. The writer goroutine alone grows
@@ -64,20 +66,29 @@ type stream struct {
 // active returns the segment that grows.
 func (s *stream) active() *segment { return s.segments[len(s.segments)-1] }
 
-// roll starts a new segment. What the old one holds must be synced already.
+// roll starts a new segment, with its reserve. What the old one holds must be
+// synced already. A roll that fails leaves at most an empty file, which nobody
+// minds.
 func (s *stream) roll() error {
 	name := segmentName(s.count)
 	f, err := s.disk.Open(name, true)
 	if err != nil {
 		return err
 	}
-	if err := s.disk.Sync(); err != nil {
+	room := int64(reserveStep)
+	if err = f.Reserve(room); err != nil && len(s.segments) == 0 {
+		room, err = 0, nil // the first segment is needed even on a full disk
+	}
+	if err == nil {
+		err = s.disk.Sync()
+	}
+	if err != nil {
 		f.Close()
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.segments = append(s.segments, &segment{name: name, file: f, first: s.count})
+	s.segments = append(s.segments, &segment{name: name, file: f, first: s.count, room: room})
 	return nil
 }
 
@@ -86,6 +97,7 @@ func (s *stream) roll() error {
 func (s *stream) write(buf []byte, starts []int) error {
 	seg := s.active()
 	if _, err := seg.file.WriteAt(buf, seg.size); err != nil {
+		seg.room = seg.size // truncating gives the reserve back
 		return errors.Join(err, seg.file.Truncate(seg.size))
 	}
 	s.mu.Lock()
@@ -101,28 +113,28 @@ func (s *stream) write(buf []byte, starts []int) error {
 }
 
 // bundle returns a reader of the entry bundle that holds entry index, and the
-// index of the first entry in it.
-func (s *stream) bundle(index uint64) (r *frames, first uint64, err error) {
+// indexes of the first entry in it and of the first behind it.
+func (s *stream) bundle(index uint64) (r *frames, first, end uint64, err error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if index >= s.count {
-		return nil, 0, &pavise.Error{
+		return nil, 0, 0, &pavise.Error{
 			Kind: pavise.NotFound,
 			Msg:  fmt.Sprintf("the log has no record %d; it holds %d", index, s.count),
 		}
 	}
 	n := index / tileWidth
 	seg := s.segmentOf(index)
-	start, end := s.bundles[n], seg.size
+	from, to := s.bundles[n], seg.size
 	if n+1 < uint64(len(s.bundles)) && s.segmentOf((n+1)*tileWidth) == seg {
-		end = s.bundles[n+1]
+		to = s.bundles[n+1]
 	}
-	return newFrames(io.NewSectionReader(seg.file, start, end-start)), n * tileWidth, nil
+	return newFrames(io.NewSectionReader(seg.file, from, to-from)), n * tileWidth, min(s.count, (n+1)*tileWidth), nil
 }
 
 // entry returns the bytes of entry index, found by walking its bundle.
 func (s *stream) entry(index uint64) ([]byte, error) {
-	r, i, err := s.bundle(index)
+	r, i, _, err := s.bundle(index)
 	if err != nil {
 		return nil, err
 	}

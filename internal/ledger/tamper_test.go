@@ -6,7 +6,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+
+	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/pavise/pavise"
 )
@@ -206,6 +209,27 @@ func TestOpenRefuses(t *testing.T) {
 			edit(t, filepath.Join(dir, segmentName(0)), func(b []byte) []byte { b[30] ^= 1; return b })
 			os.Remove(filepath.Join(dir, "hash.0"))
 		},
+		"a record changed": func(t *testing.T, dir string) {
+			edit(t, filepath.Join(dir, segmentName(0)), changeRecord(123))
+		},
+		"a record and its leaf changed": func(t *testing.T, dir string) {
+			seg := filepath.Join(dir, segmentName(0))
+			edit(t, seg, changeRecord(123))
+			b, _ := os.ReadFile(seg)
+			start, end := frameAt(b, 123)
+			leaf := tlog.RecordHash(b[start+2 : end])
+			edit(t, filepath.Join(dir, "hash.0"), func(h []byte) []byte { copy(h[123*32:], leaf[:]); return h })
+		},
+		"checkpoint removed and the end cut": func(t *testing.T, dir string) {
+			os.Remove(filepath.Join(dir, "checkpoint"))
+			edit(t, filepath.Join(dir, segmentName(0)), func(b []byte) []byte { s, _ := frameAt(b, 50); return b[:s] })
+		},
+		"a fifo for a segment": func(t *testing.T, dir string) {
+			if err := syscall.Mkfifo(filepath.Join(dir, segmentName(512)), 0o600); err != nil {
+				t.Skip("no fifos here")
+			}
+			os.Remove(filepath.Join(dir, segmentName(0)))
+		},
 		"foreign checkpoint": func(t *testing.T, dir string) {
 			cp, err := (&signer{name: testOrigin, key: otherKey}).sign(3, [32]byte{1})
 			if err != nil {
@@ -218,8 +242,12 @@ func TestOpenRefuses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir, _, _ := writtenLog(t, 300)
 			harm(t, dir)
-			if _, err := Open(Options{Dir: dir, Origin: testOrigin, Key: testKey}); pavise.KindOf(err) != pavise.Unverified {
+			_, err := Open(Options{Dir: dir, Origin: testOrigin, Key: testKey})
+			if kind := pavise.KindOf(err); kind != pavise.Unverified && kind != pavise.Unavailable {
 				t.Errorf("open: %v", err)
+			}
+			if _, err := Verify(dir, VerifyOptions{}); err == nil {
+				t.Error("verify says that all is well")
 			}
 		})
 	}
@@ -239,6 +267,104 @@ func TestHashFilesAreRebuilt(t *testing.T) {
 	l.Close()
 	if _, err := Verify(dir, VerifyOptions{Key: key}); err != nil {
 		t.Error(err)
+	}
+}
+
+// changeRecord returns an edit of one digit of a record.
+func changeRecord(i int) func([]byte) []byte {
+	return func(b []byte) []byte {
+		start, end := frameAt(b, i)
+		b[start+strings.Index(string(b[start:end]), `"rows":1`)+len(`"rows":`)] = '9'
+		return b
+	}
+}
+
+// TestDamagedHashFileIsRepaired loses a piece of a derived file.
+func TestDamagedHashFileIsRepaired(t *testing.T) {
+	dir, key, _ := writtenLog(t, 600)
+	edit(t, filepath.Join(dir, "hash.0"), func(b []byte) []byte { clear(b[:4096]); return b })
+	l := openTest(t, dir)
+	n := 0
+	for range l.Records(0, 600) {
+		n++
+	}
+	if n != 600 {
+		t.Errorf("%d records can be read, not 600", n)
+	}
+	l.Close()
+	if _, err := Verify(dir, VerifyOptions{Key: key}); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestOldCheckpointOverForgedRecords puts a genuine, older checkpoint under
+// records that nobody signed. With the key known, that is not "verified".
+func TestOldCheckpointOverForgedRecords(t *testing.T) {
+	dir := t.TempDir()
+	l := openTest(t, dir)
+	key, old := l.signer.verifierKey(), l.Head().Note // of no records
+	appendN(t, l, 5, Durable)
+	l.Close()
+	if err := os.WriteFile(filepath.Join(dir, "checkpoint"), old, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	report, err := Verify(dir, VerifyOptions{Key: key})
+	if err != nil || report.Conclusion != Consistent || !report.First.IsZero() {
+		t.Errorf("%+v, %v", report, err)
+	}
+}
+
+// TestAbandonedTail brings records of a tail that was lost back behind those
+// that were written in their stead.
+func TestAbandonedTail(t *testing.T) {
+	dir := t.TempDir()
+	seg := filepath.Join(dir, segmentName(0))
+	l := openTest(t, dir)
+	appendN(t, l, 2, Durable)
+	early := t.TempDir()
+	l.Close()
+	if err := os.CopyFS(early, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	l = openTest(t, dir)
+	appendN(t, l, 3, Durable)
+	l.Close()
+	old, err := os.ReadFile(seg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err = Open(Options{Dir: early, Origin: testOrigin, Key: testKey})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Append(context.Background(), testRecord(99), Durable); err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	start, _ := frameAt(old, 3)
+	edit(t, filepath.Join(early, segmentName(0)), func(b []byte) []byte { return append(b, old[start:]...) })
+	l, err = Open(Options{Dir: early, Origin: testOrigin, Key: testKey})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if r, err := l.Read(3); err != nil || r.Kind != "ledger.recovered" {
+		t.Errorf("record 3 is %s, %v: the abandoned tail was adopted", r.Kind, err)
+	}
+}
+
+// TestCutUnderARunningLog shortens the file while the log is open: reading a
+// range ends.
+func TestCutUnderARunningLog(t *testing.T) {
+	dir, _, _ := writtenLog(t, 600)
+	l := openTest(t, dir)
+	edit(t, filepath.Join(dir, segmentName(0)), func(b []byte) []byte { s, _ := frameAt(b, 280); return b[:s] })
+	n := 0
+	for range l.Records(270, 300) {
+		n++
+	}
+	if n != 10 {
+		t.Errorf("%d records, want the 10 that are left", n)
 	}
 }
 

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"math/bits"
@@ -39,6 +40,7 @@ type level struct {
 	file  diskFile // nil until the first flush
 	count uint64   // hashes in the file
 	tail  []tlog.Hash
+	stale bool // while opening: the file is missing or wrong from count on
 }
 
 // add appends a leaf. The caller holds mu.
@@ -83,31 +85,51 @@ func (t *tree) root() tlog.Hash {
 }
 
 // flush writes what the files do not hold yet. An error leaves it for next time.
+// One goroutine flushes at a time; it writes without holding mu, so that a slow
+// disk holds nobody else up.
 func (t *tree) flush() error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for i, l := range t.levels {
-		if len(l.tail) == 0 {
-			continue
+	t.mu.RLock()
+	levels := slices.Clone(t.levels)
+	t.mu.RUnlock()
+	for i, l := range levels {
+		if err := t.flushLevel(i, l); err != nil {
+			return err
 		}
-		if l.file == nil {
-			f, err := t.disk.Open(levelName(i), true)
-			if err != nil {
-				return fmt.Errorf("create %s: %w", levelName(i), err)
-			}
-			l.file = f
-		}
-		buf := make([]byte, 0, len(l.tail)*tlog.HashSize)
-		for _, h := range l.tail {
-			buf = append(buf, h[:]...)
-		}
-		if _, err := l.file.WriteAt(buf, int64(l.count)*tlog.HashSize); err != nil {
-			return fmt.Errorf("write %s: %w", levelName(i), err)
-		}
-		l.count += uint64(len(l.tail))
-		l.tail = l.tail[:0]
 	}
 	return nil
+}
+
+func (t *tree) flushLevel(i int, l *level) error {
+	t.mu.RLock()
+	file, at, tail := l.file, l.count, l.tail
+	t.mu.RUnlock()
+	if len(tail) == 0 {
+		return nil
+	}
+	if file == nil {
+		var err error
+		if file, err = t.disk.Open(levelName(i), true); err != nil {
+			return fmt.Errorf("create %s: %w", levelName(i), err)
+		}
+	}
+	err := writeHashes(file, at, tail)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if l.file = file; err != nil {
+		return fmt.Errorf("write %s: %w", levelName(i), err)
+	}
+	l.count += uint64(len(tail))
+	l.tail = slices.Clone(l.tail[len(tail):])
+	return nil
+}
+
+func writeHashes(f diskFile, at uint64, hashes []tlog.Hash) error {
+	buf := make([]byte, 0, len(hashes)*tlog.HashSize)
+	for _, h := range hashes {
+		buf = append(buf, h[:]...)
+	}
+	_, err := f.WriteAt(buf, int64(at)*tlog.HashSize)
+	return err
 }
 
 // sync makes the hash files durable.
@@ -134,37 +156,39 @@ func (t *tree) close() {
 	}
 }
 
-// openTree reads back a tree of the given size from its files. It fails when
-// they hold too little; whether what they hold is right is for the caller to
-// say, by comparing root with a signed checkpoint.
-func openTree(d disk, size uint64) (*tree, error) {
-	t := &tree{disk: d}
-	for l := 0; size>>(tileHeight*l) > 0; l++ {
-		f, err := d.Open(levelName(l), false)
-		if err != nil {
-			t.close()
-			return nil, err
+// adopt takes over from the files, while a log is opened, the hashes that they
+// hold already and rightly. From the first that is missing or wrong on, a level
+// is kept in memory, for flush to write.
+func (t *tree) adopt() {
+	for i, l := range t.levels {
+		if l.file == nil && !l.stale {
+			f, err := t.disk.Open(levelName(i), false)
+			l.file, l.stale = f, err != nil
+			if err != nil {
+				l.file = nil
+			}
 		}
-		t.levels = append(t.levels, &level{file: f, count: size >> (tileHeight * l)})
-		have, err := f.Size()
-		if err != nil || uint64(have)/tlog.HashSize < t.levels[l].count {
-			t.close()
-			return nil, fmt.Errorf("%s holds %d bytes, too few for %d records", levelName(l), have, size)
+		if !l.stale && l.holds() {
+			l.count += uint64(len(l.tail))
+			l.tail = l.tail[:0]
+		} else {
+			l.stale = true
 		}
 	}
-	t.size = size
-	for k := range 64 {
-		if size>>k&1 == 0 {
-			continue
-		}
-		h, err := t.node(k, size>>k-1)
-		if err != nil {
-			t.close()
-			return nil, err
-		}
-		t.frontier[k] = h
+}
+
+// holds reports whether the file has the tail where it belongs.
+func (l *level) holds() bool {
+	have := make([]byte, len(l.tail)*tlog.HashSize)
+	if n, _ := l.file.ReadAt(have, int64(l.count)*tlog.HashSize); n < len(have) {
+		return false
 	}
-	return t, nil
+	for i, h := range l.tail {
+		if !bytes.Equal(have[i*tlog.HashSize:][:tlog.HashSize], h[:]) {
+			return false
+		}
+	}
+	return true
 }
 
 // node returns the root of the complete subtree of 2^k leaves numbered n, which

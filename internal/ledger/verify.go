@@ -36,15 +36,21 @@ type Report struct {
 	Key        string    `json:"key"`            // verifier key found in the directory
 	Known      bool      `json:"known"`          // the key was known to the verifier
 	Since      uint64    `json:"since"`          // size of the checkpoint known from earlier, if any
-	First      time.Time `json:"first,omitzero"` // time of the first and the last record
+	First      time.Time `json:"first,omitzero"` // time of the first and the last signed record
 	Last       time.Time `json:"last,omitzero"`
-	Open       []uint64  `json:"open,omitempty"` // control acts entered and not ended
+	Open       []uint64  `json:"open,omitempty"` // signed control acts entered and not ended
 	Conclusion string    `json:"conclusion"`
 }
 
 // The conclusions of a Report. Anything worse is an error.
 const (
-	Verified   = "verified: no record was changed, removed or reordered"
+	// Verified: the key or an earlier checkpoint was known, and the signed
+	// records are all there is.
+	Verified = "verified: no record was changed, removed or reordered"
+	// Partly: the same of the signed records, and others lie behind them, as
+	// while the log is being written, which prove nothing.
+	Partly = "verified up to the checkpoint: no signed record was changed, removed or reordered"
+	// Consistent: the directory agrees with itself, and that is all.
 	Consistent = "consistent; authorship and completeness unverified"
 )
 
@@ -106,6 +112,9 @@ func (v *verification) readCheckpoint() error {
 		return noLog(err)
 	}
 	v.report.Key = string(bytes.TrimSpace(origin))
+	if strings.ContainsFunc(v.report.Key, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return &pavise.Error{Kind: pavise.Unverified, Msg: fmt.Sprintf("the log's key %.200q has characters that no log's name has", v.report.Key), Hint: "somebody made this directory to deceive"}
+	}
 	if v.report.Known, err = knownKey(v.opts.Key, v.report.Key); err != nil {
 		return err
 	}
@@ -151,11 +160,14 @@ func (v *verification) readEntries() error {
 		return err
 	}
 	defer s.close()
-	for i, seg := range s.segments {
+	for _, seg := range s.segments {
+		if seg.first != v.tree.size && v.tree.size >= v.signed.Size {
+			break // behind the head nothing need fit
+		}
 		if seg.first != v.tree.size {
 			return v.fault(v.tree.size, "%s begins at record %d: records are missing before it", seg.name, seg.first)
 		}
-		if err := v.readSegment(seg, i == len(s.segments)-1); err != nil {
+		if err := v.readSegment(seg); err != nil {
 			return err
 		}
 	}
@@ -163,7 +175,7 @@ func (v *verification) readEntries() error {
 	return nil
 }
 
-func (v *verification) readSegment(seg *segment, last bool) error {
+func (v *verification) readSegment(seg *segment) error {
 	r := newFrames(io.NewSectionReader(seg.file, 0, seg.size))
 	for {
 		at := r.offset
@@ -172,13 +184,16 @@ func (v *verification) readSegment(seg *segment, last bool) error {
 			return nil
 		}
 		behindHead := v.tree.size >= v.signed.Size
-		if err == io.ErrUnexpectedEOF && last && behindHead {
+		if err == io.ErrUnexpectedEOF && behindHead {
 			return nil // a write cut short; nothing signed is missing
 		}
 		if err != nil {
 			return v.fault(v.tree.size, "%s ends in the middle of an entry, at byte %d", seg.name, at)
 		}
-		if err := v.take(entry); err != nil && !behindHead {
+		if err := v.take(entry); err != nil {
+			if behindHead {
+				return nil // whatever it is, it proves nothing and hides nothing
+			}
 			return v.fault(v.tree.size, "%s, byte %d: %w", seg.name, at, err)
 		}
 	}
@@ -193,7 +208,9 @@ func (v *verification) take(entry []byte) error {
 	index := v.tree.size
 	v.tree.add(tlog.RecordHash(entry))
 	v.compareHashes()
-	v.note(index, r)
+	if index < v.signed.Size {
+		v.note(index, r)
+	}
 	if v.tree.size == v.signed.Size {
 		v.root = v.tree.root()
 	}
@@ -263,12 +280,31 @@ func (v *verification) compareHead() error {
 	if v.signed.Size == 0 || v.root == v.signed.Root {
 		return v.compareFiles()
 	}
-	t, err := openTree(v.disk, v.signed.Size)
-	if err != nil || t.root() != v.signed.Root || v.differs == nil {
+	if v.differs == nil || v.leafFileRoot() != v.signed.Root {
 		return v.fault(0, "the records are not those that the checkpoint signs, and neither are the hash files, so which record differs cannot be said")
 	}
-	t.close()
 	return v.fault(v.differs.record, "record %d was changed", v.differs.record)
+}
+
+// leafFileRoot is the root of the tree over the leaf hashes in their file.
+func (v *verification) leafFileRoot() tlog.Hash {
+	f, err := v.disk.Open(levelName(0), false)
+	if err != nil {
+		return tlog.Hash{}
+	}
+	defer f.Close()
+	t, r := &tree{}, bufio.NewReader(io.NewSectionReader(f, 0, math.MaxInt64))
+	var leaf tlog.Hash
+	for t.size < v.signed.Size {
+		if _, err := io.ReadFull(r, leaf[:]); err != nil {
+			return tlog.Hash{}
+		}
+		t.add(leaf)
+		for _, l := range t.levels {
+			l.tail = l.tail[:0]
+		}
+	}
+	return t.root()
 }
 
 // compareFiles reports hash files that disagree with records that are right.
@@ -300,9 +336,14 @@ func (v *verification) compareKnown() error {
 // elsewhere, whoever can write the directory could have made all of it.
 func (v *verification) conclude() {
 	v.report.Open = slices.Sorted(maps.Keys(v.open))
-	v.report.Conclusion = Consistent
-	if v.report.Known || v.known.Size > 0 {
+	known := v.report.Known || v.known.Size > 0
+	switch {
+	case known && v.report.Records == v.report.Signed:
 		v.report.Conclusion = Verified
+	case known && v.report.Signed > 0:
+		v.report.Conclusion = Partly
+	default:
+		v.report.Conclusion = Consistent
 	}
 }
 
