@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"reflect"
 	"slices"
@@ -32,7 +31,7 @@ type cli struct {
 	Completion completionCommand `cmd:"" help:"Print a completion script for a shell."`
 	Version    versionCommand    `cmd:"" help:"Print the version."`
 
-	stdout, stderr io.Writer
+	stdout, stderr terminal
 	nouns          map[string]any // noun → pointer to the struct of its commands
 }
 
@@ -147,12 +146,7 @@ func (c *cli) client() (*api.Client, error) {
 	return &api.Client{Base: a.Server, Token: cmp.Or(c.Token, a.Token)}, nil
 }
 
-func (c *cli) printJSON(v any) error {
-	out := json.NewEncoder(c.stdout)
-	out.SetIndent("", "  ")
-	out.SetEscapeHTML(false)
-	return out.Encode(v)
-}
+func (c *cli) printJSON(v any) error { return writeJSON(c.stdout, v, "  ") }
 
 // usage turns an error of the command line into one for people.
 func usage(err error) error {
@@ -174,10 +168,12 @@ func (c *cli) fail(err error) int {
 		msg, hint = e.Msg, e.Hint
 	}
 	if c.JSON {
-		json.NewEncoder(c.stderr).Encode(map[string]string{"error": kind.String(), "message": msg, "hint": hint})
+		writeJSON(c.stderr, map[string]string{"error": kind.String(), "message": msg, "hint": hint}, "")
 		return kind.ExitCode()
 	}
-	fmt.Fprintln(c.stderr, "pavise: error:", msg)
+	for line := range strings.Lines(msg) { // what others wrote may have line ends
+		fmt.Fprintln(c.stderr, "pavise: error:", strings.TrimSuffix(line, "\n"))
+	}
 	for line := range strings.Lines(hint) {
 		fmt.Fprintln(c.stderr, "pavise: hint:", strings.TrimSuffix(line, "\n"))
 	}

@@ -8,11 +8,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/seal"
 )
 
@@ -44,6 +47,9 @@ func (d dataDir) open() (keys, error) {
 	if err := os.MkdirAll(string(d), 0o700); err != nil {
 		return keys{}, &pavise.Error{Kind: pavise.Unavailable, Msg: fmt.Sprintf("the data directory %s cannot be made: %v", d, err), Hint: "name another with --data", Err: err}
 	}
+	if err := d.check(); err != nil {
+		return keys{}, err
+	}
 	kek, err := seal.OpenFileKEK(d.path("kek"))
 	if err != nil {
 		return keys{}, err
@@ -61,6 +67,31 @@ func (d dataDir) open() (keys, error) {
 	return keys{kek: kek, log: log, token: tokenSeed, install: hex.EncodeToString(sum[:6])}, nil
 }
 
+// check refuses a directory where somebody else may put files in the place of
+// ours.
+func (d dataDir) check() error {
+	info, err := os.Stat(string(d))
+	if err != nil {
+		return fmt.Errorf("look at the data directory: %w", err)
+	}
+	owner, known := info.Sys().(*syscall.Stat_t)
+	switch {
+	case !info.IsDir():
+		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s is no directory", d), Hint: "name another with --data"}
+	case known && int(owner.Uid) != os.Geteuid():
+		return &pavise.Error{
+			Kind: pavise.Denied, Msg: fmt.Sprintf("the data directory %s belongs to another user", d),
+			Hint: "name another with --data, or go on as the user whose it is",
+		}
+	case info.Mode().Perm()&0o022 != 0:
+		return &pavise.Error{
+			Kind: pavise.Denied, Msg: fmt.Sprintf("other users may write in the data directory %s", d),
+			Hint: fmt.Sprintf("make it yours alone: chmod go-w %s", quote(string(d))),
+		}
+	}
+	return nil
+}
+
 func newSeed() ([]byte, error) {
 	seed := make([]byte, ed25519.SeedSize)
 	rand.Read(seed)
@@ -76,34 +107,74 @@ type access struct {
 	Expires time.Time `json:"expires"`
 }
 
-// writeAccess replaces access.json whole.
+// maxAccess is more than an access.json takes.
+const maxAccess = 64 << 10
+
+// writeAccess replaces access.json whole. The process that has the log open is
+// the only one that does.
 func (d dataDir) writeAccess(a access) error {
 	text, err := json.Marshal(a)
 	if err != nil {
 		return fmt.Errorf("encode access.json: %w", err)
 	}
 	tmp := d.path("access.json.new")
-	if err := os.WriteFile(tmp, text, 0o600); err != nil {
+	if err := os.Remove(tmp); err != nil && !errors.Is(err, os.ErrNotExist) { // a killed process's, or no file at all
+		return fmt.Errorf("write access.json: %w", err)
+	}
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return fmt.Errorf("write access.json: %w", err)
+	}
+	_, err = f.Write(text)
+	if err := errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("write access.json: %w", err)
 	}
 	return os.Rename(tmp, d.path("access.json"))
 }
 
-// readAccess finds the running server of a data directory.
-func (d dataDir) readAccess() (access, error) {
-	var a access
-	text, err := os.ReadFile(d.path("access.json"))
+// readAccess finds the running server of a data directory. What a killed server
+// left is not used: its port may be another program's by now, which would get
+// the operator's token.
+func (d dataDir) readAccess() (a access, err error) {
+	away := &pavise.Error{
+		Kind: pavise.Unavailable, Msg: fmt.Sprintf("no server runs on %s", d),
+		Hint: "start one with pavise up, or name one with --server and --token",
+	}
+	if err := d.check(); errors.Is(err, os.ErrNotExist) {
+		return a, away
+	} else if err != nil {
+		return a, err
+	}
+	if !ledger.Locked(d.ledger()) {
+		return a, away
+	}
+	text, err := readPlain(d.path("access.json"), maxAccess)
 	if errors.Is(err, os.ErrNotExist) {
-		return a, &pavise.Error{
-			Kind: pavise.Unavailable, Msg: fmt.Sprintf("no server runs on %s", d),
-			Hint: "start one with pavise up, or name one with --server and --token", Err: err,
-		}
+		return a, away
+	}
+	if err == nil {
+		err = json.Unmarshal(text, &a)
 	}
 	if err != nil {
-		return a, fmt.Errorf("read access.json: %w", err)
-	}
-	if err := json.Unmarshal(text, &a); err != nil {
 		return a, &pavise.Error{Kind: pavise.Invalid, Msg: d.path("access.json") + " is not what pavise up wrote", Hint: "restart pavise up", Err: err}
 	}
 	return a, nil
+}
+
+// readPlain reads the first bytes of a plain file, and nothing else: no link, and
+// no pipe, which would let it wait forever.
+func readPlain(path string, limit int64) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is no plain file", path)
+	}
+	return io.ReadAll(io.LimitReader(f, limit))
 }

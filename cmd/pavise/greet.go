@@ -29,15 +29,9 @@ type greeting struct {
 	Verify  string    `json:"verify"` // the command that verifies the log
 }
 
-// greet opens the operator's access and gives out the first token.
+// greet opens the operator's access and says what to do first.
 func (u *up) greet(ctx context.Context) (greeting, error) {
 	if err := u.grantAccess(ctx); err != nil {
-		return greeting{}, err
-	}
-	caller, err := u.issuer.Mint(ctx, u.operator, issuer.MintRequest{
-		Subject: "demo", Kind: pavise.Workload, Roles: []string{issuer.RoleCaller}, TTL: issuer.MaxTTL,
-	})
-	if err != nil {
 		return greeting{}, err
 	}
 	began := "a new log begins"
@@ -46,8 +40,8 @@ func (u *up) greet(ctx context.Context) (greeting, error) {
 	}
 	return greeting{
 		Server: u.url(), Began: began, Ledger: u.cfg.Data.ledger(), Console: u.consoleLink(),
-		Model: pavise.Name{Tenant: tenant, Kind: "model", ID: sample}.String(), Token: caller.Value, Expires: caller.Expires,
-		Ask: u.curl(caller.Value, sampleRow(0)), Refused: u.curl(caller.Value, sampleRow(-1)), Verify: u.verifyCommand(),
+		Model: pavise.Name{Tenant: tenant, Kind: "model", ID: sample}.String(), Token: u.caller.Value, Expires: u.caller.Expires,
+		Ask: u.curl(sampleRow(0)), Refused: u.curl(sampleRow(-1)), Verify: u.verifyCommand(),
 	}, nil
 }
 
@@ -75,10 +69,19 @@ The token is good until %s. "%s issuer mint --subject me --role caller" gives an
 		g.Ask, g.Refused, g.Verify, g.Expires.Local().Format("15:04"), program())
 }
 
-// curl is a command that asks the sample model about one row.
-func (u *up) curl(token string, body []byte) string {
+// mintCaller gives out the first token, which up prints and the console shows.
+func (u *up) mintCaller(ctx context.Context) (err error) {
+	u.caller, err = u.issuer.Mint(ctx, u.operator, issuer.MintRequest{
+		Subject: "demo", Kind: pavise.Workload, Roles: []string{issuer.RoleCaller}, TTL: issuer.MaxTTL,
+	})
+	return err
+}
+
+// curl is a command that asks the sample model about one row, as the first
+// caller.
+func (u *up) curl(body []byte) string {
 	return fmt.Sprintf("curl -s %s/v2/models/%s/infer -H 'Content-Type: application/json' \\\n  -H 'Authorization: Bearer %s' \\\n  -w '\\n' -d '%s'\n",
-		u.url(), sample, token, body)
+		u.url(), sample, u.caller.Value, body)
 }
 
 // sampleRow is a request about one normal connection, its duration shifted by

@@ -23,11 +23,11 @@ func main() {
 // run is the program with its edges handed in, so that tests run it whole. It
 // returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	c := &cli{stdout: stdout, stderr: stderr}
+	c := &cli{stdout: terminal{stdout}, stderr: terminal{stderr}}
 	exit := -1
 	parser, err := c.parser(func(code int) { exit = code })
 	if err != nil {
-		fmt.Fprintln(stderr, "pavise: error:", err) // a wrong struct tag: our own bug
+		fmt.Fprintln(c.stderr, "pavise: error:", err) // a wrong struct tag: our own bug
 		return 1
 	}
 	if len(args) == 0 {

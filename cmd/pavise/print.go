@@ -6,7 +6,6 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
-	"unicode"
 
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/gateway"
@@ -40,16 +39,22 @@ func printer[T any](print func(io.Writer, T)) func(io.Writer, json.RawMessage) e
 
 func printRecords(w io.Writer, a api.ListAnswer) {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(tw, "RECORD\tTIME\tWHO\tWHAT\tON\tOUTCOME\tREASON")
+	row(tw, "RECORD", "TIME", "WHO", "WHAT", "ON", "OUTCOME", "REASON")
 	for _, e := range a.Events {
 		who := ""
 		if e.Record.Who != nil {
 			who = e.Record.Who.Kind + "/" + e.Record.Who.ID
 		}
-		fmt.Fprintf(tw, "%d\t%s\t%s\t%s\t%s\t%s\t%s\n", e.Index, e.Record.At.Local().Format("15:04:05.000"),
+		row(tw, e.Index, e.Record.At.Local().Format("15:04:05.000"),
 			who, e.Record.Kind, e.Record.On, outcome(e.Record), reason(e.Record))
 	}
 	tw.Flush()
+	if a.Reached != nil {
+		fmt.Fprintf(w, "looked back to record %d; --after shows earlier ones\n", *a.Reached)
+	}
+	if a.Next != nil {
+		fmt.Fprintf(w, "--after %d goes on\n", *a.Next)
+	}
 }
 
 // outcome is how a record ended, in a word.
@@ -82,24 +87,30 @@ func reason(r ledger.Record) string {
 	return ""
 }
 
-// clip makes a text, which a caller may have chosen, fit for one line of a
-// terminal: no control characters, and not long.
-func clip(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return unicode.ReplacementChar
+// row writes one row of a table. A cell that holds an end of line or a tab,
+// which the terminal would let through, would make rows and cells of its own.
+func row(w io.Writer, cells ...any) {
+	for i, cell := range cells {
+		if i > 0 {
+			fmt.Fprint(w, "\t")
 		}
-		return r
-	}, s)
+		fmt.Fprint(w, strings.Map(shown, fmt.Sprint(cell)))
+	}
+	fmt.Fprintln(w)
+}
+
+// clip shortens a text, which a caller may have chosen, to what a line has room
+// for.
+func clip(s string) string {
 	if r := []rune(s); len(r) > 72 {
 		return string(r[:71]) + "…"
 	}
 	return s
 }
 
-func printStatus(w io.Writer, s ledger.Status) {
+func printStatus(w io.Writer, s api.LogStatus) {
 	fmt.Fprintf(w, "log          %s\nrecords      %d written, %d signed, %d published\nsegments     %d, %d bytes\nkey          %s\nfingerprint  %s\n",
-		s.Origin, s.Size, s.Signed, s.Published, s.Segments, s.Bytes, s.Key, s.Fingerprint)
+		s.Origin, s.Records, s.Signed, s.Published, s.Segments, s.Bytes, s.Key, s.Fingerprint)
 	if s.Problem != "" {
 		fmt.Fprintf(w, "problem      %s\n", s.Problem)
 	}
@@ -127,9 +138,9 @@ func printExplanation(w io.Writer, x guard.Explanation) {
 
 func printRoutes(w io.Writer, l api.RouteList) {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(tw, "MODEL\tBEHIND IT\tANSWERS\tEACH CALLER\tBUDGET\tMODE")
+	row(tw, "MODEL", "BEHIND IT", "ANSWERS", "EACH CALLER", "BUDGET", "MODE")
 	for _, r := range l.Routes {
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\n", r.Model, behind(r), r.Shape, r.Terms.Rate, r.Terms.Budget, mode(r))
+		row(tw, r.Model, behind(r), r.Shape, r.Terms.Rate, r.Terms.Budget, mode(r))
 	}
 	tw.Flush()
 }

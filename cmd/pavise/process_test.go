@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -24,6 +25,7 @@ import (
 // TestMain lets this binary be the program, too: as a command of the scripts,
 // and as the process that tests kill.
 func TestMain(m *testing.M) {
+	syscall.Umask(0o022) // up refuses a directory that others may write in
 	testscript.Main(m, map[string]func(){"pavise": main})
 }
 

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -60,8 +59,9 @@ type up struct {
 	cfg      upConfig
 	install  string
 	operator pavise.Principal
-	fresh    bool   // no earlier process has put the sample model in its place
-	access   access // the last one granted; owned by greet, then by renewAccess
+	fresh    bool         // no earlier process has put the sample model in its place
+	access   access       // the last one granted; owned by greet, then by renewAccess
+	caller   issuer.Token // the first one given out
 
 	log      *ledger.Log
 	db       *store.DB
@@ -113,6 +113,9 @@ func newUp(ctx context.Context, cfg upConfig) (u *up, err error) {
 	if err := u.seed(ctx); err != nil {
 		return u, err
 	}
+	if err := u.mintCaller(ctx); err != nil {
+		return u, err
+	}
 	return u, u.openServer(ctx, verifier)
 }
 
@@ -144,6 +147,7 @@ func (u *up) openLog(k keys) (err error) {
 	if err != nil {
 		return err
 	}
+	os.Remove(u.cfg.Data.path("access.json")) // a killed process's: from now on a server runs here, and it is another
 	u.fresh = !u.complete()
 	return u.checkClock()
 }
@@ -253,7 +257,7 @@ func (u *up) openServer(ctx context.Context, verifier *identity.Verifier) (err e
 	}
 	u.console, err = console.New(console.Config{
 		API: u.url(), Host: u.hosts(), Token: u.consoleToken, Verify: u.verifyCommand(), Now: u.cfg.Now,
-		Hint: program() + " example --class dos, piped into the curl that up printed",
+		Hint: u.curl(sampleRow(0)),
 	})
 	if err != nil {
 		return err
@@ -371,18 +375,8 @@ func (u *up) grantAccess(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	detail, err := json.Marshal(map[string]any{"token": token.ID, "expires": token.Expires, "roles": u.operator.Roles})
-	if err != nil {
-		return fmt.Errorf("encode issuer.bootstrap: %w", err)
-	}
-	at := u.cfg.Now().Round(0).UTC()
-	if last, ok := u.log.Last(); ok && at.Before(last.At) {
-		at = last.At // no record claims an earlier time than one before it
-	}
-	_, err = u.log.Append(ctx, &ledger.Record{
-		Kind: "issuer.bootstrap", Phase: ledger.Note, Tenant: tenant, At: at, Who: &u.operator, Detail: detail,
-	}, ledger.Durable)
-	if err != nil {
+	detail := map[string]any{"token": token.ID, "expires": token.Expires, "roles": u.operator.Roles}
+	if err := u.guard.Note(ctx, "issuer.bootstrap", &u.operator, pavise.Name{}, detail); err != nil {
 		return err
 	}
 	a := access{Server: u.url(), Token: token.Value, Expires: token.Expires}

@@ -3,6 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
+	"html"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -334,5 +338,57 @@ func TestTerminalIsSafe(t *testing.T) {
 	code, stdout, _ := pavised(t, "ledger", "list")
 	if i := strings.IndexAny(stdout, "\x1b\x07\u009b\u202e"); code != 0 || i >= 0 {
 		t.Errorf("exit code %d, and at %d: %q", code, i, stdout)
+	}
+}
+
+// TestConsoleShowsTheCurl signs in on a new installation; what the console
+// offers to copy is what up printed, and asks the model.
+func TestConsoleShowsTheCurl(t *testing.T) {
+	r := runUp(t, upConfig{Data: dataDir(t.TempDir())})
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	browser := &http.Client{Jar: jar}
+	page := ""
+	for _, url := range []string{r.Console, r.Server + "/"} {
+		resp, err := browser.Get(url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || resp.StatusCode != 200 {
+			t.Fatalf("%s: %s, %v", url, resp.Status, err)
+		}
+		page = string(text)
+	}
+	_, page, _ = strings.Cut(page, `<div class="paste"><pre><code>`)
+	shown, _, _ := strings.Cut(page, "</code></pre><button")
+	if shown = html.UnescapeString(shown); shown != r.Ask {
+		t.Errorf("%q is not %q", shown, r.Ask)
+	}
+	if a, err := paste(shown); err != nil || a.status != 200 {
+		t.Errorf("%+v, %v", a, err)
+	}
+}
+
+// TestLogReplaced starts on a log that is not the one that was there.
+func TestLogReplaced(t *testing.T) {
+	dir := dataDir(t.TempDir())
+	r := runUp(t, upConfig{Data: dir})
+	for range 20 {
+		r.ask(t)
+	}
+	r.stop()
+	if err := os.RemoveAll(dir.ledger()); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		code, stdout, stderr := pavised(t, "up", "--data", string(dir), "--listen", "127.0.0.1:0")
+		if code != 7 || stdout != "" || !strings.Contains(stderr, "pavise: error: the evidence log holds ") ||
+			!strings.Contains(stderr, "it was cut, replaced or rolled back\npavise: hint: restore the evidence log from a backup\n") {
+			t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+		}
 	}
 }

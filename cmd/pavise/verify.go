@@ -35,11 +35,11 @@ func (v *verifyCommand) run(_ context.Context, c *cli) error {
 	}
 	start := time.Now()
 	if !c.JSON {
-		opts.Progress = func(n uint64) { fmt.Fprintf(c.stderr, "\r%d records …", n) }
+		opts.Progress = func(n uint64) { fmt.Fprintf(c.stderr.w, "\r%d records …", n) }
 	}
-	report, err := ledger.Verify(v.Dir, opts)
+	report, err := verifySettled(v.Dir, opts)
 	if !c.JSON && report.Records >= 65536 {
-		fmt.Fprint(c.stderr, "\r\033[K")
+		fmt.Fprint(c.stderr.w, "\r\033[K")
 	}
 	if err != nil {
 		return err
@@ -49,6 +49,19 @@ func (v *verifyCommand) run(_ context.Context, c *cli) error {
 	}
 	v.print(c, report, time.Since(start))
 	return nil
+}
+
+// verifySettled verifies a log, and when a running pavise has written records
+// behind its checkpoint, looks again: the checkpoint follows within a fraction of
+// a second, unless records keep coming.
+func verifySettled(dir string, opts ledger.VerifyOptions) (ledger.Report, error) {
+	for try := 0; ; try++ {
+		report, err := ledger.Verify(dir, opts)
+		if try == 3 || report.Records == report.Signed || !ledger.Locked(dir) {
+			return report, err
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
 }
 
 func (v *verifyCommand) print(c *cli, r ledger.Report, took time.Duration) {

@@ -20,7 +20,7 @@ import (
 type Client struct {
 	Base  string       // for example "http://127.0.0.1:8470"
 	Token string       // bearer token
-	HTTP  *http.Client // nil means http.DefaultClient
+	HTTP  *http.Client // nil means a zero one; redirects are refused in any case
 }
 
 const (
@@ -97,10 +97,12 @@ func (c *Client) do(ctx context.Context, method, path string, body io.Reader) (*
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	client := c.HTTP
-	if client == nil {
-		client = http.DefaultClient
+	var client http.Client
+	if c.HTTP != nil {
+		client = *c.HTTP
 	}
+	// Whoever answers with a redirect could have the token sent elsewhere.
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	answer, err := client.Do(req)
 	if err != nil {
 		return nil, c.away(err)
@@ -114,6 +116,9 @@ func (c *Client) do(ctx context.Context, method, path string, body io.Reader) (*
 
 // refusal reads why the server said no.
 func refusal(answer *http.Response) error {
+	if answer.StatusCode/100 == 3 {
+		return &pavise.Error{Kind: pavise.Unavailable, Msg: "the server answered with a redirect, and the token does not go elsewhere", Hint: "name the server itself, as a Pavise server never redirects"}
+	}
 	var p Problem
 	text, err := io.ReadAll(io.LimitReader(answer.Body, 1<<20))
 	if err != nil || json.Unmarshal(text, &p) != nil || p.Title != pavise.ParseKind(p.Title).String() {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -33,6 +34,16 @@ func (p *Problem) GetStatus() int { return p.Status }
 // ContentType returns the media type of a problem, for huma.
 func (p *Problem) ContentType(string) string { return "application/problem+json" }
 
+// GetHeaders returns the headers that go with a problem: when to come back, for
+// one that passes. It is a huma.HeadersError.
+func (p *Problem) GetHeaders() http.Header {
+	h := http.Header{}
+	if p.Status == http.StatusTooManyRequests || p.Status == http.StatusServiceUnavailable {
+		h.Set("Retry-After", "1") // as long as refusals are counted together
+	}
+	return h
+}
+
 // problem is what a caller may know of an error.
 func problem(err error) *Problem {
 	kind := pavise.KindOf(err)
@@ -48,6 +59,7 @@ func problem(err error) *Problem {
 
 func writeProblem(w http.ResponseWriter, p *Problem) {
 	body, _ := json.Marshal(p) // cannot fail: strings and numbers
+	maps.Copy(w.Header(), p.GetHeaders())
 	w.Header().Set("Content-Type", p.ContentType(""))
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(p.Status)

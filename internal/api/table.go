@@ -61,7 +61,11 @@ func Actions() []guard.Action {
 func verb[Req, Resp any](v Verb, do func(context.Context, *Rooms, pavise.Principal, Req) (Resp, error)) Verb {
 	v.request = reflect.TypeFor[Req]()
 	v.register = func(api huma.API, s *Server, v Verb) {
-		huma.Register(api, operation(api, v), func(ctx context.Context, in *input[Req]) (*output[Resp], error) {
+		op := operation(api, v)
+		if v.maxBody > maxBody {
+			op.Middlewares = huma.Middlewares{s.long(v)}
+		}
+		huma.Register(api, op, func(ctx context.Context, in *input[Req]) (*output[Resp], error) {
 			resp, err := do(ctx, s.rooms, in.who, in.Body)
 			if err != nil {
 				return nil, problem(err)
@@ -73,14 +77,14 @@ func verb[Req, Resp any](v Verb, do func(context.Context, *Rooms, pavise.Princip
 }
 
 // guarded enters through the guard for rooms that lie below it.
-func guarded[Req, Resp any](v Verb, on func(pavise.Principal, Req) pavise.Name, do func(*Rooms, pavise.Principal, Req) (Resp, error)) Verb {
+func guarded[Req, Resp any](v Verb, on func(pavise.Principal, Req) pavise.Name, do func(context.Context, *Rooms, pavise.Principal, Req) (Resp, error)) Verb {
 	return verb(v, func(ctx context.Context, rooms *Rooms, who pavise.Principal, req Req) (resp Resp, err error) {
 		entry, err := rooms.Guard.Enter(ctx, who, v.Name, on(who, req))
 		if err != nil {
 			return resp, err
 		}
 		defer entry.Exit(&err)
-		return do(rooms, who, req)
+		return do(ctx, rooms, who, req)
 	})
 }
 

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"encoding/base64"
 	"fmt"
 	"slices"
 	"time"
@@ -11,7 +10,6 @@ import (
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/issuer"
-	"github.com/pavise/pavise/internal/ledger"
 )
 
 // Verbs returns the table.
@@ -21,156 +19,6 @@ func Verbs() []Verb {
 
 // Empty is an answer or a request with nothing to say.
 type Empty struct{}
-
-// theLog is the name of a tenant's view of the evidence log.
-func theLog(tenant string) pavise.Name {
-	return pavise.Name{Tenant: tenant, Kind: "ledger", ID: "log"}
-}
-
-func ledgerVerbs() []Verb {
-	onLog := []string{"ledger"}
-	return []Verb{
-		guarded(Verb{
-			Name: "ledger.status", On: onLog, Class: guard.Pooled,
-			Help:    "Show the state of the evidence log",
-			About:   "Size, signed head, key and fingerprint, and what is wrong with the disk, if anything.",
-			Example: "pavise ledger status",
-		}, func(who pavise.Principal, _ Empty) pavise.Name { return theLog(who.Tenant) }, ledgerStatus),
-		guarded(Verb{
-			Name: "ledger.list", On: onLog, Class: guard.Pooled,
-			Help:    "List records, newest last",
-			About:   "Without --after it lists the newest. Only records of your own tenant are shown.",
-			Example: "pavise ledger list --limit 5",
-		}, func(who pavise.Principal, _ ListRequest) pavise.Name { return theLog(who.Tenant) }, ledgerList),
-		guarded(Verb{
-			Name: "ledger.read", On: onLog, Class: guard.Pooled,
-			Help:    "Show one record whole, with its proof",
-			About:   "The proof is an RFC 6962 inclusion proof under the newest signed checkpoint, checked before it is shown. A record of the last moments may not be covered yet.",
-			Example: "pavise ledger read 0",
-		}, func(who pavise.Principal, _ ReadRequest) pavise.Name { return theLog(who.Tenant) }, ledgerRead),
-		{
-			Name: "ledger.follow", On: onLog, Class: guard.Pooled,
-			Help:     "Follow the evidence log live",
-			About:    "GET, with ?after= for the first record wanted: one record a line (NDJSON), as they come, and an empty line now and then. The stream leaves one record, at its end.",
-			register: registerFollow,
-		},
-	}
-}
-
-// ListRequest asks for records.
-type ListRequest struct {
-	After *uint64 `json:"after,omitempty" help:"begin with the record at this index" doc:"begin with the record at this index; absent: the newest"`
-	Limit int     `json:"limit,omitempty" help:"how many (default 50, at most 1000)" doc:"how many; 50 when absent" minimum:"0" maximum:"1000"`
-	Kind  string  `json:"kind,omitempty" help:"only records of this kind, for example model.infer" doc:"only records of this kind"`
-}
-
-// An Event is one record with its place in the log.
-type Event struct {
-	Index  uint64        `json:"index"`
-	Record ledger.Record `json:"record"`
-}
-
-// ListAnswer holds records, oldest first.
-type ListAnswer struct {
-	Events []Event `json:"events"`
-	Size   uint64  `json:"size"` // of the log
-}
-
-func ledgerList(rooms *Rooms, who pavise.Principal, req ListRequest) (ListAnswer, error) {
-	limit, size := req.Limit, rooms.Log.Size()
-	if limit == 0 {
-		limit = 50
-	}
-	match := func(r ledger.Record) bool {
-		return r.Tenant == who.Tenant && (req.Kind == "" || r.Kind == req.Kind)
-	}
-	answer := ListAnswer{Events: []Event{}, Size: size}
-	if req.After != nil {
-		next := *req.After
-		for index, r := range rooms.Log.Records(next, size) {
-			next = index + 1
-			if match(r) {
-				answer.Events = append(answer.Events, Event{index, r})
-			}
-			if len(answer.Events) == limit {
-				return answer, nil
-			}
-		}
-		if next < size {
-			return answer, unreadable(rooms.Log, next)
-		}
-		return answer, nil
-	}
-	for index := size; index > 0 && len(answer.Events) < limit; index-- {
-		r, err := rooms.Log.Read(index - 1)
-		if err != nil {
-			return answer, err
-		}
-		if match(r) {
-			answer.Events = append(answer.Events, Event{index - 1, r})
-		}
-	}
-	slices.Reverse(answer.Events)
-	return answer, nil
-}
-
-// unreadable says why the log's walk stopped at a record.
-func unreadable(log *ledger.Log, index uint64) error {
-	if _, err := log.Read(index); err != nil {
-		return err
-	}
-	return &pavise.Error{Kind: pavise.Unavailable, Msg: fmt.Sprintf("record %d could not be read", index), Hint: "try again; pavise ledger verify says whether it was changed"}
-}
-
-// ReadRequest names a record.
-type ReadRequest struct {
-	Index uint64 `json:"index" arg:"" help:"the record's index" doc:"the record's index"`
-}
-
-// ReadAnswer is a record with its proof.
-type ReadAnswer struct {
-	Event
-	Proof *Proof `json:"proof,omitempty"` // absent while no signed checkpoint covers the record
-}
-
-// A Proof shows that a record is in the log under a signed checkpoint.
-type Proof struct {
-	Leaf       string   `json:"leaf"`       // base64 SHA-256 of the entry (RFC 6962 leaf hash)
-	Path       []string `json:"path"`       // base64 hashes, leaf to root
-	Size       uint64   `json:"size"`       // of the tree
-	Root       string   `json:"root"`       // base64
-	Checkpoint string   `json:"checkpoint"` // the signed note
-}
-
-func ledgerRead(rooms *Rooms, who pavise.Principal, req ReadRequest) (ReadAnswer, error) {
-	r, err := rooms.Log.Read(req.Index)
-	if err != nil {
-		return ReadAnswer{}, err
-	}
-	if r.Tenant != who.Tenant {
-		return ReadAnswer{}, &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("your tenant has no record %d", req.Index), Hint: "pavise ledger list shows those it has"}
-	}
-	answer := ReadAnswer{Event: Event{req.Index, r}}
-	proof, err := rooms.Log.Prove(req.Index)
-	if pavise.KindOf(err) == pavise.Unavailable {
-		return answer, nil
-	}
-	if err != nil {
-		return answer, err
-	}
-	answer.Proof = &Proof{
-		Leaf: base64.StdEncoding.EncodeToString(proof.Leaf[:]), Path: []string{},
-		Size: proof.Checkpoint.Size, Root: proof.Checkpoint.Root.String(), Checkpoint: string(proof.Checkpoint.Note),
-	}
-	for _, h := range proof.Path {
-		answer.Proof.Path = append(answer.Proof.Path, base64.StdEncoding.EncodeToString(h[:]))
-	}
-	return answer, nil
-}
-
-func ledgerStatus(rooms *Rooms, _ pavise.Principal, _ Empty) (ledger.Status, error) {
-	return rooms.Log.Status(), nil
-}
 
 func policyVerbs() []Verb {
 	onPolicy := []string{"policy"}
@@ -245,9 +93,9 @@ type ExplainRequest struct {
 	ID     string      `json:"id,omitempty" default:"somebody" help:"id of the caller" doc:"id of the caller"`
 }
 
-func policyExplain(rooms *Rooms, who pavise.Principal, req ExplainRequest) (guard.Explanation, error) {
+func policyExplain(ctx context.Context, rooms *Rooms, who pavise.Principal, req ExplainRequest) (guard.Explanation, error) {
 	if req.Record != nil {
-		found, err := ledgerRead(rooms, who, ReadRequest{*req.Record})
+		found, err := ledgerRead(ctx, rooms, who, ReadRequest{*req.Record})
 		if err != nil {
 			return guard.Explanation{}, err
 		}
@@ -318,13 +166,11 @@ func otherVerbs() []Verb {
 		guarded(Verb{
 			Name: "console.link", On: []string{"console"},
 			Help:    "Print a fresh link to the console",
-			About:   "Good once, for ten minutes. Whoever opens it acts as the operator for an hour.",
+			About:   "For people only. Good once, for ten minutes. Whoever opens it acts as the operator for an hour.",
 			Example: "pavise console link",
 		}, func(who pavise.Principal, _ Empty) pavise.Name {
 			return pavise.Name{Tenant: who.Tenant, Kind: "console", ID: "web"}
-		}, func(rooms *Rooms, _ pavise.Principal, _ Empty) (ConsoleLink, error) {
-			return ConsoleLink{rooms.Link()}, nil
-		}),
+		}, consoleLink),
 		verb(Verb{
 			Name: "clock.accept", On: []string{"clock"}, Safe: true,
 			Help:    "Go on although the clock was set back",
@@ -349,6 +195,18 @@ func otherVerbs() []Verb {
 // ConsoleLink opens the console, once.
 type ConsoleLink struct {
 	Link string `json:"link"`
+}
+
+// consoleLink gives a link to people only: the session that it opens acts as a
+// person, which a program's records must never claim.
+func consoleLink(_ context.Context, rooms *Rooms, who pavise.Principal, _ Empty) (ConsoleLink, error) {
+	if who.Kind != pavise.Human {
+		return ConsoleLink{}, &pavise.Error{
+			Kind: pavise.Denied, Msg: fmt.Sprintf("%s/%s is no person, and the console's sessions act as one", who.Kind, who.ID),
+			Hint: "ask with a person's token; a program has the API, which can do all that the console can",
+		}
+	}
+	return ConsoleLink{rooms.Link()}, nil
 }
 
 // AcceptClock does clock.accept, for the server and for whoever starts the house

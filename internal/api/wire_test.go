@@ -1,10 +1,12 @@
 package api
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -74,6 +76,67 @@ func TestLargeModel(t *testing.T) {
 	}
 }
 
+// TestLongBodyOfNobody sends a model as somebody who may not put one. No more of
+// it is read than of another verb's body.
+func TestLongBodyOfNobody(t *testing.T) {
+	w := newWorld(t)
+	analyst := w.client(t, "analyst")
+	model, err := json.Marshal(gateway.RouteSpec{Name: "local/model/large", ONNX: onnx(1024, 1024)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, length := range map[string]int64{"of a known length": int64(len(model)), "chunked": -1} {
+		body := &counted{r: bytes.NewReader(model)}
+		req := httptest.NewRequest("POST", "/v1/route.put", body)
+		req.ContentLength = length
+		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Authorization", "Bearer "+analyst.Token)
+		got := httptest.NewRecorder()
+		w.server.Config.Handler.ServeHTTP(got, req)
+		if got.Code != http.StatusRequestEntityTooLarge || !strings.Contains(got.Body.String(), "policy explain route.put") {
+			t.Errorf("%s: %d %s", name, got.Code, got.Body)
+		}
+		if body.n > maxBody+1<<16 {
+			t.Errorf("%s: %d bytes were read", name, body.n)
+		}
+	}
+	resp, p := post(t, analyst, "route.put", `{"name":"local/model/small","upstream":"http://127.0.0.1:1"}`)
+	if resp.StatusCode != 403 || p.Record == nil {
+		t.Errorf("a short one: %d %+v", resp.StatusCode, p)
+	}
+	if err := w.client(t, "operator").Call(t.Context(), "policy.put", PolicyPut{ID: "p", Text: strings.ReplaceAll(permit, "route.list", "route.put")}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := analyst.Call(t.Context(), "route.put", json.RawMessage(model), nil); err != nil {
+		t.Errorf("once a policy permits it: %v", err)
+	}
+}
+
+// counted counts what is read.
+type counted struct {
+	r io.Reader
+	n int
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.n += n
+	return n, err
+}
+
+// TestComeBack says when to, where the refusal passes.
+func TestComeBack(t *testing.T) {
+	w := newWorld(t)
+	operator := w.client(t, "operator")
+	w.Log.Close()
+	if resp, p := post(t, operator, "ledger.status", "{}"); resp.StatusCode != 503 || resp.Header.Get("Retry-After") != "1" {
+		t.Errorf("a closed log: %d %+v %v", resp.StatusCode, p, resp.Header)
+	}
+	if resp, _ := post(t, operator, "no.such", "{}"); resp.Header.Get("Retry-After") != "" {
+		t.Errorf("no verb, and come back: %v", resp.Header)
+	}
+}
+
 func TestWhatIsNoVerb(t *testing.T) {
 	w := newWorld(t)
 	operator := w.client(t, "operator")
@@ -119,13 +182,12 @@ func TestStrangers(t *testing.T) {
 			t.Errorf("%s: %d %+v, %q", name, resp.StatusCode, p, resp.Header.Get("WWW-Authenticate"))
 		}
 	}
-	last := 0
+	var last *http.Response
 	for range 30 {
-		resp, _ := post(t, &Client{Base: w.server.URL}, "ledger.status", "{}")
-		last = resp.StatusCode
+		last, _ = post(t, &Client{Base: w.server.URL}, "ledger.status", "{}")
 	}
-	if last != 429 {
-		t.Errorf("after many: %d", last)
+	if last.StatusCode != 429 || last.Header.Get("Retry-After") != "1" {
+		t.Errorf("after many: %d %v", last.StatusCode, last.Header)
 	}
 	if w.Log.Size() != size {
 		t.Errorf("strangers left %d records before the second was over", w.Log.Size()-size)

@@ -34,8 +34,9 @@ type fakeAPI struct {
 	problems map[string]api.Problem
 	calls    map[string]int
 	followed []uint64 // where each stream began
+	reached  uint64   // below it a list without after does not look
 
-	status   ledger.Status
+	status   api.LogStatus
 	routes   []gateway.Route
 	policies api.PolicyList
 	explain  guard.Explanation
@@ -152,8 +153,11 @@ func (f *fakeAPI) list(w http.ResponseWriter, r *http.Request) {
 	json.NewDecoder(r.Body).Decode(&req)
 	answer := api.ListAnswer{Events: []api.Event{}, Size: uint64(len(f.events))}
 	from := max(0, len(f.events)-req.Limit)
+	if f.reached > 0 {
+		from, answer.Reached = int(f.reached), &f.reached
+	}
 	if req.After != nil {
-		from = int(min(*req.After, answer.Size))
+		from, answer.Reached = int(min(*req.After, answer.Size)), nil
 	}
 	for _, e := range f.events[from:] {
 		if (req.Kind == "" || e.Record.Kind == req.Kind) && len(answer.Events) < req.Limit {

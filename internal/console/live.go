@@ -133,8 +133,11 @@ func windowBelow(ctx context.Context, client *api.Client, below uint64) (answer 
 		req.After = &from
 	}
 	err = client.Call(ctx, "ledger.list", req, &answer)
-	if below == 0 && len(answer.Events) == window {
+	switch {
+	case below == 0 && len(answer.Events) == window:
 		from = answer.Events[0].Index
+	case answer.Reached != nil:
+		from = *answer.Reached
 	}
 	return answer, from, err
 }

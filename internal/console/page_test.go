@@ -83,7 +83,7 @@ func TestHostileText(t *testing.T) {
 		Status: payload, Why: payload, Digest: payload, Recorded: payload, Errors: []string{payload}, Roles: []string{payload},
 		Decided: []guard.Rule{{ID: payload, Layer: payload, Effect: payload, Text: payload}}, Permits: []guard.Rule{{ID: payload, Text: payload}},
 	}
-	s.api.status = ledger.Status{Origin: payload, Key: payload, Fingerprint: payload, Problem: payload}
+	s.api.status = api.LogStatus{Origin: payload, Key: payload, Fingerprint: payload, Problem: payload}
 	s.api.policies = api.PolicyList{Digest: payload, Policies: []guard.TenantPolicy{{ID: payload, Text: "@doc(\"" + payload + "\")\npermit (" + payload}}}
 	s.api.routes = []gateway.Route{{
 		Model: pavise.Name{Tenant: "local", Kind: "model", ID: "m"}, Upstream: payload, Remote: payload, Purpose: payload, Shape: firewall.Shape{Kind: payload},
@@ -224,6 +224,19 @@ func TestLiveGoesBack(t *testing.T) {
 		if n != 1 {
 			t.Errorf("%s is shown %d times", who, n)
 		}
+	}
+}
+
+// TestLiveGoesOnBehindABound looks on where the API stopped looking.
+func TestLiveGoesOnBehindABound(t *testing.T) {
+	s := newStand(t).signIn()
+	s.api.add(infer(began, "the-first", 1, nil))
+	for range 2 * window {
+		s.api.add(infer(began, "reader", 0, func(r *ledger.Record) { r.Kind = "ledger.list" }))
+	}
+	s.api.reached = 2*window - 10
+	if _, body := s.get("/"); !strings.Contains(body, "the-first") {
+		t.Error("what lies behind the bound is not shown, nor the way to it")
 	}
 }
 
@@ -402,7 +415,7 @@ func encode(h tlog.Hash) string { return base64.StdEncoding.EncodeToString(h[:])
 
 func TestLogPage(t *testing.T) {
 	s := newStand(t).signIn()
-	s.api.status = ledger.Status{Origin: "pavise.local/x", Key: "pavise.local/x+1+A", Fingerprint: "8f3a", Size: 1234567, Signed: 1234560, Segments: 3, Bytes: 5 << 20}
+	s.api.status = api.LogStatus{Origin: "pavise.local/x", Key: "pavise.local/x+1+A", Fingerprint: "8f3a", Records: 1234567, Signed: 1234560, Segments: 3, Bytes: 5 << 20}
 	_, body := s.get("/log")
 	for _, want := range []string{"1\u202f234\u202f567", "7 of the newest records", "5.0 MiB", "<code>8f3a</code>", "pavise.local/x+1+A"} {
 		if !strings.Contains(html.UnescapeString(body), want) {

@@ -11,22 +11,21 @@ import (
 	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
-	"github.com/pavise/pavise/internal/ledger"
 )
 
 // A logState is the body of the log's page.
 type logState struct {
-	ledger.Status
+	api.LogStatus
 	Verify string
 }
 
 // Behind is how many records no signed head covers yet.
-func (l logState) Behind() uint64 { return l.Size - min(l.Size, l.Signed) }
+func (l logState) Behind() uint64 { return l.Records - min(l.Records, l.Signed) }
 
 // log shows the state of the evidence log.
 func (c *Console) log(w http.ResponseWriter, r *http.Request, s *session) {
 	state := logState{Verify: c.cfg.Verify}
-	if err := s.client.Call(r.Context(), "ledger.status", api.Empty{}, &state.Status); err != nil {
+	if err := s.client.Call(r.Context(), "ledger.status", api.Empty{}, &state.LogStatus); err != nil {
 		c.refuse(w, s, err)
 		return
 	}

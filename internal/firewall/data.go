@@ -23,6 +23,8 @@ func (s *scanner) data(t *Tensor, end int) (f *fault) {
 	return f
 }
 
+var comma = []byte{','}
+
 // elements reads nested or flat data. Which of the two it is shows in the first
 // byte after the first bracket; from there on there is no choice, so a mixture
 // is a fault. Flat data is nested data of one dimension.
@@ -41,9 +43,9 @@ func elements[T any](s *scanner, shape []int64, end int, read func() (T, *fault)
 	if !nested {
 		shape = []int64{total}
 	}
-	// An element and its comma take two bytes, so memory follows what was sent,
-	// not what was declared.
-	list := make([]T, 0, min(int(total), (end-start)/2))
+	// Commas stand between elements, so memory follows what was sent, not what
+	// was declared.
+	list := make([]T, 0, min(int(total), 1+bytes.Count(s.text[start:end], comma)))
 	return level(s, list, shape, read)
 }
 

@@ -144,6 +144,39 @@ func (g Gate) CheckAnswer(r *Request, answer *Response) pavise.Verdict {
 	return gateVerdict(why)
 }
 
+// Limits narrows most to what a request that passes can need, so that no more
+// is read of one that cannot: the rows and elements of its inputs, as many
+// tensors as the model has, and a text of 64 bytes for each number, which leaves
+// room for indentation.
+func (g Gate) Limits(most Limits) Limits {
+	lim := most
+	lim.MaxRows = min(lim.MaxRows, g.MaxRows)
+	lim.MaxTensors = min(lim.MaxTensors, max(len(g.Signature.Inputs), len(g.Signature.Outputs)))
+	total, texts := 0, false
+	for _, p := range g.Signature.Inputs {
+		total += p.elements(lim.MaxRows, most.MaxElements)
+		texts = texts || p.Datatype == Bytes
+	}
+	lim.MaxElements = min(lim.MaxElements, total)
+	if !texts {
+		lim.MaxBody = min(lim.MaxBody, 64<<10+64*lim.MaxElements)
+	}
+	return lim
+}
+
+// elements is how many elements the port takes with so many rows, at most: most,
+// when it does not say.
+func (p Port) elements(rows, most int) int {
+	total := int64(rows)
+	for _, dim := range p.Shape[1:] {
+		if dim == -1 || total > int64(most)/dim {
+			return most
+		}
+		total *= dim
+	}
+	return int(total)
+}
+
 func gateVerdict(why string) pavise.Verdict {
 	if why == "" {
 		return pavise.Verdict{Check: "gate", Outcome: pavise.Allow}
@@ -163,7 +196,7 @@ func match(what string, ports []Port, list []Tensor) string {
 		t := &list[i]
 		at := slices.IndexFunc(ports, func(p Port) bool { return p.Name == t.Name })
 		if at < 0 {
-			return fmt.Sprintf("unexpected %s %q; the model has %s", what, t.Name, portNames(ports))
+			return fmt.Sprintf("unexpected %s %.40q; the model has %s", what, t.Name, portNames(ports))
 		}
 		if why := ports[at].differs(t); why != "" {
 			return fmt.Sprintf("%s %q %s", what, t.Name, why)
@@ -218,7 +251,7 @@ func (g Gate) rows(r *Request) string {
 func (g Gate) wanted(r *Request) string {
 	for _, name := range r.Outputs {
 		if !slices.ContainsFunc(g.Signature.Outputs, func(p Port) bool { return p.Name == name }) {
-			return fmt.Sprintf("unknown output %q; the model has %s", name, portNames(g.Signature.Outputs))
+			return fmt.Sprintf("unknown output %.40q; the model has %s", name, portNames(g.Signature.Outputs))
 		}
 	}
 	return ""

@@ -122,3 +122,79 @@ func TestSignatureValidate(t *testing.T) {
 		}
 	}
 }
+
+// A route's limits are what its requests can need, and never more than the
+// general ones.
+func TestGateLimits(t *testing.T) {
+	most := DefaultLimits()
+	port := func(d Datatype, shape ...int64) Port { return Port{Name: "x", Datatype: d, Shape: shape} }
+	for name, tt := range map[string]struct {
+		rows    int
+		outputs int
+		inputs  []Port
+		tensors int
+		total   int
+		body    int
+	}{
+		"table":       {256, 1, []Port{port(FP32, -1, 41)}, 1, 256 * 41, 64<<10 + 64*256*41},
+		"two inputs":  {10, 1, []Port{port(FP32, -1, 2), port(Int64, -1)}, 2, 30, 64<<10 + 64*30},
+		"more out":    {10, 3, []Port{port(FP32, -1)}, 3, 10, 64<<10 + 640},
+		"fixed rows":  {10, 1, []Port{port(FP32, 1, 3)}, 1, 30, 64<<10 + 64*30},
+		"free":        {10, 1, []Port{port(FP32, -1, 3, -1)}, 1, most.MaxElements, most.MaxBody},
+		"one is free": {10, 1, []Port{port(FP32, -1, 3), port(FP32, -1, -1)}, 2, most.MaxElements, most.MaxBody},
+		"overflow":    {1 << 16, 1, []Port{port(FP32, -1, 1<<40, 1<<40)}, 1, most.MaxElements, most.MaxBody},
+		"texts":       {10, 1, []Port{port(Bytes, -1)}, 1, 10, most.MaxBody},
+		"closed":      {0, 1, []Port{port(FP32, -1, 41)}, 1, 0, 64 << 10},
+	} {
+		lim := Gate{Signature{tt.inputs, make([]Port, tt.outputs)}, tt.rows}.Limits(most)
+		want := most
+		want.MaxRows, want.MaxTensors, want.MaxElements, want.MaxBody = tt.rows, tt.tensors, tt.total, tt.body
+		if lim != want {
+			t.Errorf("%s: %+v, want %+v", name, lim, want)
+		}
+	}
+}
+
+// What a gate lets pass, its limits let be read, however it is written.
+func TestGateLimitsLetPass(t *testing.T) {
+	gate := Gate{Signature{[]Port{{Name: "x", Datatype: FP64, Shape: []int64{-1, 41}}}, []Port{{Name: "y", Datatype: FP64, Shape: []int64{-1}}}}, 64}
+	row := "\n        [" + strings.Repeat("\n          -1.2345678901234567e-300,", 40) + "\n          0\n        ]"
+	body := `{"inputs":[{"name":"x","shape":[64,41],"datatype":"FP64","data":[` + strings.Repeat(row+",", 63) + row + `]}]}`
+	r, err := ParseRequest([]byte(body), gate.Limits(DefaultLimits()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkVerdict(t, "full", gate.Check(r), "")
+}
+
+// A verdict goes into the record, so it tells little of what a caller wrote.
+func TestReasonsQuoteLittle(t *testing.T) {
+	long := strings.Repeat("n", 128)
+	bodies := []string{
+		`{"` + long + `":1}`, `{"parameters":{"` + long + `":1}}`, `{"inputs":[{"datatype":"` + long + `"}]}`, `{"inputs":[{"datatype":"` + strings.Repeat("f", 128) + `"}]}`,
+		`{"outputs":[{"name":"` + long + `"},{"name":"` + long + `"}]}`,
+		`{"inputs":[{"name":"` + long + `","shape":[1],"datatype":"FP32","data":[1]},{"name":"` + long + `","shape":[1],"datatype":"FP32","data":[1]}]}`,
+		`{"inputs":[{"name":"x","shape":[1],"datatype":"INT8","data":[` + strings.Repeat("1", 128) + `]}]}`,
+		`{"inputs":[{"name":"x","shape":[1],"datatype":"FP32","data":[` + strings.Repeat("1", 128) + `]}]}`,
+	}
+	said := []string{}
+	for _, body := range bodies {
+		_, err := ParseRequest([]byte(body), DefaultLimits())
+		if err == nil {
+			t.Fatalf("%s passes", body)
+		}
+		said = append(said, err.Error())
+	}
+	r := loginRequest()
+	r.Outputs = []string{long}
+	said = append(said, Gate{loginSignature(), 9}.Check(r).Reason)
+	r.Inputs[0].Name = long
+	said = append(said, Gate{loginSignature(), 9}.Check(r).Reason)
+	for _, reason := range said {
+		for _, c := range []string{"n", "1", "f"} {
+			if strings.Contains(reason, strings.Repeat(c, 41)) {
+				t.Errorf("it quotes more than 40 characters: %s", reason)
+			}
+		}
+	}
+}

@@ -138,6 +138,41 @@ func (m *Meter) Charge(now time.Time, who, model pavise.Name, rows int) (pavise.
 	return pavise.Verdict{Check: "budget", Outcome: pavise.Allow}, 0
 }
 
+// Take fills the buckets of the caller and the model with rows that were charged
+// before, as a log remembers them: it asks nothing and never refuses. A bucket
+// that the rows overfill is full, and no fuller; one that was fuller already
+// stays so. So what is taken again, in any order and at a later time than it was
+// charged, gives nothing back. It may open more accounts than the meter keeps,
+// and is then all the slower to open new ones.
+//
+// The terms are those that hold now: a model without any has no buckets. A time
+// outside the years 2000 to 2200, at which nothing was ever charged, counts as the
+// latest instant the meter was given.
+func (m *Meter) Take(now time.Time, who, model pavise.Name, rows int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	terms, ok := m.terms[model]
+	if !ok || rows < 1 || who == (pavise.Name{}) {
+		return
+	}
+	if y := now.Year(); y >= 2000 && y <= 2200 {
+		m.latest = max(m.latest, instantOf(now))
+	}
+	mine, all := account{who, model}, account{pavise.Name{}, model}
+	own := buckets{
+		rate:   terms.Rate.fill(m.accounts[mine].rate, m.latest, rows),
+		budget: terms.Budget.fill(m.accounts[mine].budget, m.latest, rows),
+	}
+	shared := buckets{
+		rate:   terms.ModelRate.fill(m.accounts[all].rate, m.latest, rows),
+		budget: terms.ModelBudget.fill(m.accounts[all].budget, m.latest, rows),
+	}
+	if !m.open(mine, own, all, shared) {
+		m.put(mine, own)
+		m.put(all, shared)
+	}
+}
+
 // A charge is one request on its way through the limits that hold for it.
 type charge struct {
 	now     instant

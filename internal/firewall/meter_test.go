@@ -1,11 +1,13 @@
 package firewall
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -302,6 +304,93 @@ func TestMeterTerms(t *testing.T) {
 				t.Errorf("%+v: %v", terms, err)
 			}
 		}
+	}
+}
+
+// TestMeterTake replays charges, late and in disorder, into a meter that was
+// never asked; it must never hold less than the one that was.
+func TestMeterTake(t *testing.T) {
+	terms := Terms{
+		Rate: Rate{5, time.Second, 8}, Budget: PerWindow(60, time.Minute),
+		ModelRate: Rate{9, time.Second, 12}, ModelBudget: PerWindow(200, time.Minute),
+	}
+	rng := rand.New(rand.NewPCG(11, 12))
+	asked, told := newMeter(t, 100, terms), newMeter(t, 100, terms)
+	type charged struct {
+		end  time.Duration // when its record was written, some time after the charge
+		who  pavise.Name
+		rows int
+	}
+	var log []charged
+	at := time.Duration(0)
+	for range 2000 {
+		at += time.Duration(rng.Int64N(int64(time.Second)))
+		c := charged{at + time.Duration(rng.Int64N(int64(3*time.Second))), []pavise.Name{ann, bob}[rng.IntN(2)], 1 + rng.IntN(8)}
+		if v, _ := asked.Charge(start.Add(at), c.who, fraud, c.rows); v.Outcome == pavise.Allow {
+			log = append(log, c)
+		}
+	}
+	slices.SortStableFunc(log, func(a, b charged) int { return cmp.Compare(a.end, b.end) })
+	for _, c := range log {
+		told.Take(start.Add(c.end), c.who, fraud, c.rows)
+	}
+	replayed := map[pavise.Name]Spend{}
+	for _, s := range told.State(start) {
+		replayed[s.Who] = s
+	}
+	for _, s := range asked.State(start) {
+		if got := replayed[s.Who]; got.Rate.Before(s.Rate) || got.Budget.Before(s.Budget) {
+			t.Errorf("replay gave something back: %+v, want %+v or fuller", got, s)
+		}
+	}
+}
+
+// TestMeterTakeFills takes what no admission would let pass.
+func TestMeterTakeFills(t *testing.T) {
+	rate := Rate{1, time.Second, 3}
+	far := time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
+	for name, tt := range map[string]struct {
+		take func(*Meter)
+		want time.Duration // how long ann's bucket needs to drain
+	}{
+		"some":                  {func(m *Meter) { m.Take(start, ann, fraud, 2) }, 2 * time.Second},
+		"more than ever fit":    {func(m *Meter) { m.Take(start, ann, fraud, math.MaxInt) }, 3 * time.Second},
+		"more than is left":     {func(m *Meter) { m.Take(start, ann, fraud, 2); m.Take(start, ann, fraud, 2) }, 3 * time.Second},
+		"earlier than the last": {func(m *Meter) { m.Take(start, ann, fraud, 1); m.Take(start.Add(-time.Hour), ann, fraud, 1) }, 2 * time.Second},
+		"at a time that is none": {func(m *Meter) {
+			m.Take(start, ann, fraud, 1)
+			m.Take(far, ann, fraud, 1)
+			m.Take(time.Time{}, ann, fraud, 1)
+		}, 3 * time.Second},
+		"no rows":               {func(m *Meter) { m.Take(start, ann, fraud, 0); m.Take(start, ann, fraud, -1) }, 0},
+		"nobody":                {func(m *Meter) { m.Take(start, pavise.Name{}, fraud, 1) }, 0},
+		"a model without terms": {func(m *Meter) { m.Take(start, ann, ann, 1) }, 0},
+		"beyond a fuller bucket": {func(m *Meter) {
+			m.Restore([]Spend{{Who: ann, Model: fraud, Rate: start.Add(time.Hour)}})
+			m.Take(start, ann, fraud, 1)
+		}, time.Hour},
+	} {
+		m := newMeter(t, 10, Terms{Rate: rate})
+		tt.take(m)
+		var got time.Duration
+		for _, s := range m.State(start) {
+			if s.Who == ann {
+				got = s.Rate.Sub(start)
+			}
+		}
+		if got != tt.want {
+			t.Errorf("%s: drains in %v, want %v", name, got, tt.want)
+		}
+	}
+	small := newMeter(t, 2, Terms{Rate: rate})
+	for i := range 10 {
+		small.Take(start, pavise.Name{Tenant: "acme", Kind: "human", ID: fmt.Sprint("u", i)}, fraud, 3)
+	}
+	if v, _ := small.Charge(start, pavise.Name{Tenant: "acme", Kind: "human", ID: "u9"}, fraud, 1); v.Check != "rate" || v.Outcome != pavise.Deny {
+		t.Errorf("what a full meter took is forgotten: %+v", v)
+	}
+	if v, _ := small.Charge(start, ann, fraud, 1); v.Outcome != pavise.Deny {
+		t.Error("an overfull meter opens new accounts")
 	}
 }
 

@@ -3,6 +3,7 @@ package firewall
 import (
 	"fmt"
 	"math"
+	"math/big"
 	"strconv"
 )
 
@@ -223,17 +224,96 @@ func (n *number) float(bits int) float64 {
 			return roundHalf(v)
 		}
 	}
-	// The text is a number by a stricter grammar than ParseFloat's, so its only
-	// error is ErrRange, and the value is then the infinity we want.
-	if bits == 32 {
-		v, _ := strconv.ParseFloat(string(n.text), 32)
-		return v
+	return n.exact(bits)
+}
+
+// exact is float for what the fast path leaves: long, huge and tiny numbers.
+// Tiny ones take strconv some ten microseconds each, which a body of a million
+// could make ten seconds, so they are told apart first.
+func (n *number) exact(bits int) float64 {
+	var room [maxNumberLen]byte
+	digits, top := n.magnitude(room[:0])
+	if len(digits) == 0 || top <= vanishing(bits) {
+		if n.neg {
+			return math.Copysign(0, -1)
+		}
+		return 0
 	}
-	v, _ := strconv.ParseFloat(string(n.text), 64)
-	if bits == 16 {
+	v, ok := 0.0, false
+	if top <= -307 {
+		v, ok = subnormal(digits, top-len(digits))
+	}
+	if !ok {
+		// The text is a number by a stricter grammar than ParseFloat's, so its
+		// only error is ErrRange, and the value is then the infinity we want.
+		v, _ = strconv.ParseFloat(string(n.text), 64)
+	} else if n.neg {
+		v = -v
+	}
+	switch bits {
+	case 16:
 		return roundHalf(v)
+	case 32:
+		if single := float64(float32(v)); !math.IsInf(single, 0) && !middle(v, single) {
+			return single
+		}
+		v, _ = strconv.ParseFloat(string(n.text), 32)
 	}
 	return v
+}
+
+// magnitude appends to buf the digits of the number from the first that is not
+// 0. The value is 0.digits × 10^top.
+func (n *number) magnitude(buf []byte) (digits []byte, top int) {
+	for _, c := range n.text {
+		if c|0x20 == 'e' {
+			break
+		}
+		if isDigit(c) && (c != '0' || len(buf) > 0) {
+			buf = append(buf, c)
+		}
+	}
+	return buf, len(buf) + n.exp
+}
+
+// vanishing returns a power of ten below which every value is nearer to 0 than
+// to the smallest float of the size: 2^-25 is 2.9e-8, 2^-150 is 7.0e-46 and
+// 2^-1075 is 2.4e-324.
+func vanishing(bits int) int {
+	switch bits {
+	case 16:
+		return -8
+	case 32:
+		return -46
+	}
+	return -324
+}
+
+// subnormal returns the double nearest to digits × 10^exp when that is below
+// 2^-1021: there the doubles are the multiples of 2^-1074 and their bits count
+// them, so one integer division is the whole of it. There are no ties: the
+// middle of two such doubles has more than 700 digits, and no number so many.
+func subnormal(digits []byte, exp int) (v float64, ok bool) {
+	count, _ := new(big.Int).SetString(string(digits), 10)
+	count.Lsh(count, uint(1074+exp)) // 2^1074 / 10^-exp = 2^(1074+exp) / 5^-exp
+	unit := new(big.Int).Exp(big.NewInt(5), big.NewInt(int64(-exp)), nil)
+	count, rest := count.QuoRem(count, unit, new(big.Int))
+	if count.BitLen() > 53 {
+		return 0, false
+	}
+	bits := count.Uint64()
+	if rest.Lsh(rest, 1).Cmp(unit) > 0 {
+		bits++
+	}
+	return math.Float64frombits(bits), true
+}
+
+// middle reports whether v, whose nearest float32 is single, is just between two
+// float32s. Only then may the decimal that was rounded to v be nearer to the
+// other one: doubles are ordered as the decimals they come from.
+func middle(v, single float64) bool {
+	other := float64(math.Nextafter32(float32(single), float32(math.Copysign(math.Inf(1), v-single))))
+	return v != single && math.Abs(v-single) == math.Abs(other-v)
 }
 
 // pow10 holds the powers of ten that are exact doubles.

@@ -24,7 +24,7 @@ type Limits struct {
 
 // DefaultLimits fit tabular models and small images: 4 MiB of text, 32 tensors,
 // 1 Mi elements, 64 Ki rows, 8 dimensions, names of 128 bytes and BYTES elements
-// of 64 KiB. Parsing allocates at most about eight bytes for each byte of text.
+// of 64 KiB.
 func DefaultLimits() Limits {
 	return Limits{
 		MaxBody:     4 << 20,
@@ -35,6 +35,17 @@ func DefaultLimits() Limits {
 		MaxNameLen:  128,
 		MaxBytesLen: 64 << 10,
 	}
+}
+
+// Weight returns how many bytes a body and what is read from it take together,
+// at most: eight for each element, or the header of a slice where they may be
+// BYTES, which an escape could spell, too.
+func (l Limits) Weight(body []byte) int {
+	size := 8
+	if bytes.Contains(body, []byte(Bytes)) || bytes.IndexByte(body, '\\') >= 0 {
+		size = 24
+	}
+	return len(body) + size*min(l.MaxElements, 1+bytes.Count(body, comma))
 }
 
 // ParseRequest reads the body of POST v2/models/{model}/infer of the Open
@@ -175,7 +186,7 @@ func (s *scanner) wanted() ([]string, *fault) {
 			}
 			name, f := s.name()
 			if f == nil && slices.Contains(names, name) {
-				f = s.fault("ask for each output once", "output %q is asked for twice", name)
+				f = s.fault("ask for each output once", "output %.40q is asked for twice", name)
 			}
 			names = append(names, name)
 			return f
@@ -190,7 +201,7 @@ func (s *scanner) tensors(what string, parameters func() *fault) ([]Tensor, *fau
 	f := s.array(what, s.lim.MaxTensors, func(int) *fault {
 		t, f := s.tensor(parameters)
 		if f == nil && slices.ContainsFunc(list, func(u Tensor) bool { return u.Name == t.Name }) {
-			f = s.fault("give each tensor its own name", "two tensors are named %q", t.Name)
+			f = s.fault("give each tensor its own name", "two tensors are named %.40q", t.Name)
 		}
 		list = append(list, t)
 		return f
@@ -245,9 +256,9 @@ func (s *scanner) datatype() (Datatype, *fault) {
 	case d == "BF16":
 		return "", s.fault("send FP32", "BF16 has no JSON form in the protocol")
 	case Datatype(strings.ToUpper(text)).Valid():
-		return "", s.fault("write it in capitals", "unknown datatype %q", text)
+		return "", s.fault("write it in capitals", "unknown datatype %.40q", text)
 	}
-	return "", s.fault("known are BOOL, UINT8 to UINT64, INT8 to INT64, FP16, FP32, FP64 and BYTES", "unknown datatype %q", text)
+	return "", s.fault("known are BOOL, UINT8 to UINT64, INT8 to INT64, FP16, FP32, FP64 and BYTES", "unknown datatype %.40q", text)
 }
 
 // shape reads the dimensions of a tensor and takes its elements off the budget

@@ -103,3 +103,15 @@ func (r Rate) take(full, now instant, rows int) (next instant, early time.Durati
 	}
 	return now + instant(level+need), 0
 }
+
+// fill returns the instant after rows more, whether they fit or not. What does
+// not fit makes the bucket full and no fuller, and never less full than it was.
+func (r Rate) fill(full, now instant, rows int) instant {
+	if r == (Rate{}) {
+		return full
+	}
+	if next, early := r.take(full, now, rows); early == 0 {
+		return next
+	}
+	return max(full, now+instant(time.Duration(r.Burst)*r.price()))
+}

@@ -2,10 +2,8 @@ package gateway
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"sync"
 	"time"
 
@@ -47,6 +45,7 @@ type Gateway struct {
 	meter    *firewall.Meter
 	now      func() time.Time
 	limits   firewall.Limits
+	bodies   bodies // of the requests under way
 
 	kek  *seal.KEK
 	keys sync.Map // tenant → *seal.Key, derived once
@@ -87,64 +86,6 @@ func (g *Gateway) Run(ctx context.Context) error {
 			return g.snapshotMeter(context.WithoutCancel(ctx))
 		}
 	}
-}
-
-// snapshotMeter keeps what callers have taken, with the number of records it
-// surely includes: the log's size before the meter was read.
-func (g *Gateway) snapshotMeter(ctx context.Context) error {
-	size := g.log.Size()
-	spends, err := json.Marshal(g.meter.State(g.now()))
-	if err != nil {
-		return fmt.Errorf("encode what callers have taken: %w", err)
-	}
-	return g.db.Update(ctx, func(tx *store.Tx) error {
-		_, err := tx.Exec(`INSERT INTO gateway_spends VALUES (0, ?, ?)
-			ON CONFLICT (id) DO UPDATE SET records = excluded.records, spends = excluded.spends`, size, string(spends))
-		return err
-	})
-}
-
-// restoreMeter loads the last snapshot and charges again what the records
-// behind it say was charged, so that a killed gateway forgives nobody.
-func (g *Gateway) restoreMeter(ctx context.Context) error {
-	size, spends, err := g.lastSnapshot(ctx)
-	if err != nil {
-		return err
-	}
-	if err := g.meter.Restore(spends); err != nil {
-		return err
-	}
-	for _, r := range g.log.Records(size, math.MaxUint64) {
-		if r.Kind != "model.infer" || r.Who == nil {
-			continue
-		}
-		var t Trail
-		if err := json.Unmarshal(r.Detail, &t); err == nil && t.Charged > 0 {
-			g.meter.Charge(r.At, r.Who.Name(), r.On, t.Charged)
-		}
-	}
-	return nil
-}
-
-func (g *Gateway) lastSnapshot(ctx context.Context) (size uint64, spends []firewall.Spend, err error) {
-	err = g.db.View(ctx, func(tx *store.Tx) error {
-		rows, err := tx.Query(`SELECT records, spends FROM gateway_spends`)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var text string
-			if err := rows.Scan(&size, &text); err != nil {
-				return err
-			}
-			if err := json.Unmarshal([]byte(text), &spends); err != nil {
-				return fmt.Errorf("read the snapshot of the meter: %w", err)
-			}
-		}
-		return rows.Err()
-	})
-	return size, spends, err
 }
 
 // key returns the key under which a tenant's records keep their sealed parts.

@@ -51,7 +51,19 @@ type world struct {
 // newWorld opens a world, or the same one again if dir was used before.
 func newWorld(t *testing.T, dir string) *world {
 	t.Helper()
+	w, err := openWorld(t, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// openWorld is newWorld for tests that the gateway may refuse to open in. All
+// else is open then.
+func openWorld(t *testing.T, dir string) (*world, error) {
+	t.Helper()
 	w := &world{dir: dir}
+	t.Cleanup(w.close)
 	must := func(err error) {
 		t.Helper()
 		if err != nil {
@@ -70,26 +82,35 @@ func newWorld(t *testing.T, dir string) *world {
 	policies, err := guard.OpenPolicies(t.Context(), w.guard, w.db)
 	must(err)
 	if w.log.Size() == 0 {
-		must(policies.Seed(t.Context(), tenant, guard.Defaults()))
+		if err := policies.Seed(t.Context(), tenant, guard.Defaults()); pavise.KindOf(err) != pavise.Conflict {
+			must(err)
+		}
 	}
 	w.issuer, err = issuer.New(issuer.Config{Guard: w.guard, Seed: bytes.Repeat([]byte{7}, 32), Install: "test", Tenant: tenant, Now: time.Now})
 	must(err)
 	verifier, err := identity.NewVerifier(time.Now, w.issuer.Record())
 	must(err)
 	w.Gateway, err = New(t.Context(), Config{Guard: w.guard, Verifier: verifier, Store: w.db, Log: w.log, KEK: kek})
-	must(err)
+	if err != nil {
+		return w, err
+	}
 	token, err := w.issuer.Bootstrap(issuer.MintRequest{Subject: "app", Roles: []string{issuer.RoleCaller}})
 	must(err)
 	w.token = token.Value
 	w.server = httptest.NewServer(w.Handler())
-	t.Cleanup(w.close)
-	return w
+	return w, nil
 }
 
 func (w *world) close() {
-	w.server.Close()
-	w.log.Close()
-	w.db.Close()
+	if w.server != nil {
+		w.server.Close()
+	}
+	if w.log != nil {
+		w.log.Close()
+	}
+	if w.db != nil {
+		w.db.Close()
+	}
 }
 
 func actions() []guard.Action {
@@ -333,31 +354,6 @@ func TestBudgetHolds(t *testing.T) {
 	again := newWorld(t, dir)
 	if resp, body := again.post(t, good, nil); resp.StatusCode != 429 {
 		t.Errorf("after a restart: %d %s", resp.StatusCode, body)
-	}
-}
-
-func TestSnapshotAndReplayCountOnce(t *testing.T) {
-	dir := t.TempDir()
-	w := newWorld(t, dir)
-	w.put(t, func(s *RouteSpec) { s.Rate, s.Budget = "100000/1m", "10/24h" })
-	for i := range 6 {
-		w.post(t, good, nil)
-		if i == 2 {
-			if err := w.snapshotMeter(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	w.close()
-	again := newWorld(t, dir)
-	ok := 0
-	for range 10 {
-		if resp, _ := again.post(t, good, nil); resp.StatusCode == 200 {
-			ok++
-		}
-	}
-	if ok != 4 {
-		t.Errorf("%d answers after the restart, want the 4 that are left", ok)
 	}
 }
 

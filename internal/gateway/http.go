@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"mime"
 	"net"
@@ -64,13 +65,40 @@ func (g *Gateway) infer(w http.ResponseWriter, r *http.Request) {
 		refuse(w, err)
 		return
 	}
-	answer, err := g.Infer(r.Context(), who, modelName(who, r), r.Body)
+	answer, err := g.Infer(r.Context(), who, modelName(who, r), newTimedBody(w, r.Body))
 	if err != nil {
 		refuse(w, err)
 		return
 	}
 	setRecord(w, answer.entry)
 	reply(w, http.StatusOK, answer.Body)
+}
+
+// bodyTime is how long a body may take to arrive. It is shorter than what the
+// server grants a whole request, because a body takes memory meanwhile.
+const bodyTime = 10 * time.Second
+
+// A timedBody is a request's body that arrives within bodyTime or breaks off.
+type timedBody struct {
+	body io.Reader
+	conn *http.ResponseController
+}
+
+// newTimedBody starts the time. A connection that has no deadlines has none.
+func newTimedBody(w http.ResponseWriter, body io.Reader) timedBody {
+	b := timedBody{body, http.NewResponseController(w)}
+	b.conn.SetReadDeadline(time.Now().Add(bodyTime))
+	return b
+}
+
+// Read reads from the body. The deadline goes at its end: what is read from then
+// on only says whether the caller is still there, and a model may take longer.
+func (b timedBody) Read(p []byte) (int, error) {
+	n, err := b.body.Read(p)
+	if err == io.EOF {
+		b.conn.SetReadDeadline(time.Time{})
+	}
+	return n, err
 }
 
 // modelName is the model a request asks for; a caller names models of its own

@@ -99,6 +99,7 @@ type exchange struct {
 	who     pavise.Principal
 	model   pavise.Name
 	route   *live
+	hold    *hold
 	trail   Trail
 	kept    kept
 	retry   time.Duration
@@ -109,6 +110,8 @@ func (x *exchange) run(ctx context.Context, body io.Reader) ([]byte, error) {
 	if err := x.begin(); err != nil {
 		return nil, err
 	}
+	x.hold = x.gateway.bodies.begin(x.who.Name())
+	defer x.hold.free()
 	request, err := x.inbound(body)
 	if err != nil {
 		return nil, err
@@ -142,7 +145,11 @@ func (x *exchange) begin() (err error) {
 func (x *exchange) inbound(body io.Reader) (*firewall.Request, error) {
 	request, err := x.parse(body)
 	if err != nil {
-		x.entry.Verdict(pavise.Verdict{Check: "codec", Outcome: pavise.Deny, Reason: err.Error()})
+		check := "codec"
+		if pavise.KindOf(err) != pavise.Invalid {
+			check = "memory"
+		}
+		x.entry.Verdict(pavise.Verdict{Check: check, Outcome: pavise.Deny, Reason: err.Error()})
 		return nil, err
 	}
 	x.trail.Rows = request.Rows()
@@ -165,13 +172,22 @@ func (x *exchange) inbound(body io.Reader) (*firewall.Request, error) {
 	return request, nil
 }
 
-// parse reads at most a body's worth of bytes and no more.
+// parse reads at most what a request that passes can need, and no more than
+// there is room for. What is read, and what is made of it, takes that room until
+// the exchange is over.
 func (x *exchange) parse(body io.Reader) (*firewall.Request, error) {
-	text, err := io.ReadAll(io.LimitReader(body, int64(x.gateway.limits.MaxBody)+1))
-	if err != nil {
-		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "the request's body broke off", Hint: "send the whole body within 30 seconds", Err: err}
+	lim := x.gateway.limits
+	if !x.route.Observe { // the gate is to be seen refusing what it then lets pass
+		lim = x.route.gate.Limits(lim)
 	}
-	return firewall.ParseRequest(text, x.gateway.limits)
+	text, err := x.hold.read(body, lim.MaxBody)
+	if err != nil {
+		return nil, err
+	}
+	if err := x.hold.set(lim.Weight(text) + cap(text) - len(text)); err != nil {
+		return nil, err
+	}
+	return firewall.ParseRequest(text, lim)
 }
 
 // check notes a verdict and turns a denial into an error, unless the route only

@@ -22,6 +22,7 @@ var steps = []string{
 	`CREATE TABLE gateway_routes (name TEXT PRIMARY KEY, route TEXT NOT NULL) STRICT;
 	 CREATE TABLE gateway_models (digest TEXT PRIMARY KEY, onnx BLOB NOT NULL) STRICT;
 	 CREATE TABLE gateway_spends (id INTEGER PRIMARY KEY CHECK (id = 0), records INTEGER NOT NULL, spends TEXT NOT NULL) STRICT;`,
+	`ALTER TABLE gateway_spends ADD COLUMN signed INTEGER NOT NULL DEFAULT 0;`,
 }
 
 // Routes are what stands behind the models' names. Readers never wait: a change

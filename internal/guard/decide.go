@@ -191,13 +191,16 @@ func (s *ruleset) decide(q *question) decision {
 	return s.conclude(rules, q, slices.ContainsFunc(rules, func(r *rule) bool { return r.timed }))
 }
 
+// maxError bounds what a record keeps of a policy's error, in bytes.
+const maxError = 128
+
 // conclude evaluates the rules with Cedar. Cedar skips a policy that cannot be
 // evaluated; here a forbid that cannot be evaluated forbids.
 func (s *ruleset) conclude(rules scan, q *question, timed bool) decision {
 	answer, diagnostic := cedar.Authorize(rules, q, q.request(timed))
 	d := decision{allow: answer == cedar.Allow, loaded: s.loaded, digest: s.digest}
 	for _, e := range diagnostic.Errors[:min(len(diagnostic.Errors), 16)] {
-		d.errors = append(d.errors, clip(fmt.Sprintf("%s: %s", e.PolicyID, e.Message), maxKnock))
+		d.errors = append(d.errors, clip(fmt.Sprintf("%s: %s", e.PolicyID, e.Message), maxError))
 	}
 	broken := rules.brokenForbids(diagnostic.Errors)
 	if d.allow && len(broken) > 0 {

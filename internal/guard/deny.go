@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -25,6 +26,7 @@ type fault struct {
 	kind    pavise.Kind
 	check   string // checkPolicy or checkGuard
 	msg     string
+	why     string // the deciding reason in a few words, for the note that counts refusals
 	hint    string
 	reasons []string
 	asked   *ledger.Policy // nil when no policy was asked
@@ -36,19 +38,25 @@ func (g *Guard) question(who pavise.Principal, verb string, on pavise.Name, at t
 	q := question{at: at}
 	var ok bool
 	if q.action, ok = g.schema.actions[verb]; !ok {
-		return q, &fault{kind: pavise.Internal, msg: fmt.Sprintf("no such verb: %.80q", verb)}
+		return q, &fault{kind: pavise.Internal, msg: fmt.Sprintf("no such verb: %.80q", verb), why: "no such verb"}
 	}
 	var err error
 	if q.who, err = g.person(who); err != nil {
-		return q, &fault{kind: pavise.Denied, msg: "the caller has no proper name: " + err.Error(), hint: "ask with a proof that names a tenant, a kind and an id"}
+		return q, &fault{
+			kind: pavise.Denied,
+			msg:  "the caller has no proper name: " + err.Error(),
+			why:  "the caller has no proper name",
+			hint: "ask with a proof that names a tenant, a kind and an id",
+		}
 	}
 	if q.on, err = g.thing(on); err != nil {
-		return q, &fault{kind: pavise.Denied, msg: err.Error(), hint: "name the thing as tenant/kind/id"}
+		return q, &fault{kind: pavise.Denied, msg: err.Error(), why: "the thing has no proper name", hint: "name the thing as tenant/kind/id"}
 	}
 	if !slices.Contains(q.action.On, on.Kind) {
 		return q, &fault{
 			kind: pavise.Denied,
 			msg:  fmt.Sprintf("%s does not apply to a %s", verb, on.Kind),
+			why:  "the verb does not apply to it",
 			hint: "it applies to: " + strings.Join(q.action.On, ", "),
 		}
 	}
@@ -57,9 +65,10 @@ func (g *Guard) question(who pavise.Principal, verb string, on pavise.Name, at t
 
 // denied is the refusal that a decision leads to.
 func denied(e *Entry, q *question, d decision) fault {
+	why := d.why()
 	return fault{
-		kind: pavise.Denied, check: checkPolicy,
-		msg:     fmt.Sprintf("%s may not do %s on %s: %s", e.who.Name(), q.action.Verb, e.on, d.why()),
+		kind: pavise.Denied, check: checkPolicy, why: why,
+		msg:     fmt.Sprintf("%s may not do %s on %s: %s", e.who.Name(), q.action.Verb, e.on, why),
 		hint:    fmt.Sprintf("pavise policy explain %s %s shows what would allow it", q.action.Verb, e.on),
 		reasons: d.reasons, asked: &e.policy, durable: q.action.Class == Control,
 	}
@@ -68,8 +77,17 @@ func denied(e *Entry, q *question, d decision) fault {
 // refuse records a refusal and returns it as the error of Enter. A refusal that
 // cannot be recorded is still one. It outlives the caller's context: whoever
 // hangs up is recorded all the same. It never uses the emergency reserve, or
-// refused callers could use that up.
+// refused callers could use that up. Of who is refused too often within a second
+// the further refusals are only counted, or refused callers could fill the disk:
+// it is the caller that counts, whosever the thing and the record are.
 func (g *Guard) refuse(ctx context.Context, e *Entry, verb string, f fault) error {
+	refusal := &pavise.Error{Kind: f.kind, Msg: f.msg, Hint: f.hint}
+	who := properName(e.who)
+	if g.denials.add(who, g.clock.now) > patience {
+		on := cmp.Or(clip(e.on.String(), maxText), "a thing without a name")
+		g.refusals.add(noteRefused, cmp.Or(who.String(), "callers without a proper name"), fmt.Sprintf("%.40s on %.160s: %s", verb, on, f.why))
+		return refusal
+	}
 	if f.check == "" {
 		f.check = checkGuard
 	}
@@ -90,7 +108,16 @@ func (g *Guard) refuse(ctx context.Context, e *Entry, verb string, f fault) erro
 			return err
 		}
 	}
-	return &pavise.Error{Kind: f.kind, Msg: f.msg, Hint: f.hint, Err: &Denial{Record: receipt.Index, Policies: f.reasons}}
+	refusal.Err = &Denial{Record: receipt.Index, Policies: f.reasons}
+	return refusal
+}
+
+// properName is the principal's name, or the zero name if it is not a proper one.
+func properName(who pavise.Principal) pavise.Name {
+	if who.Name().Validate() != nil {
+		return pavise.Name{}
+	}
+	return who.Name()
 }
 
 // disarm moves names and principals that are not proper ones into the detail,

@@ -117,11 +117,23 @@ func (e *Entry) Exit(err *error) {
 	}
 }
 
-// begin makes the question of a Control verb durable.
+// begin makes the question of a Control verb durable. A caller who is gone is
+// refused before anything could be recorded, and one who goes later no longer
+// matters: an append that fails leaves it open until the next start whether the
+// question is in the log, and no caller may bring that about.
 func (e *Entry) begin() error {
 	g := e.guard
+	if err := e.ctx.Err(); err != nil {
+		g.refusals.add(noteRefused, e.who.Name().String(), "the caller gave up")
+		return &pavise.Error{
+			Kind: pavise.Unavailable,
+			Msg:  "the caller gave up before " + e.action.Verb + " began",
+			Hint: "ask again, and wait for the answer",
+			Err:  err,
+		}
+	}
 	e.bound = g.open.begin(g.log)
-	receipt, err := g.append(e.ctx, &ledger.Record{
+	receipt, err := g.append(context.WithoutCancel(e.ctx), &ledger.Record{
 		Kind: e.action.Verb, Phase: ledger.Enter, Tenant: e.on.Tenant, At: e.at,
 		Who: &e.who, On: e.on, Outcome: pavise.Allow, Policy: &e.policy,
 		Verdicts: e.verdicts, Safe: e.action.Safe,
@@ -150,7 +162,7 @@ func (e *Entry) end(cause error) error {
 	}
 	switch {
 	case e.action.Class == Pooled:
-		g.busy.Add(-1)
+		g.slots.give(e.who.Name())
 		e.record, e.written = receipt.Index, err == nil
 	case err != nil:
 		g.open.lost(e.bound)

@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -58,7 +59,7 @@ type Config struct {
 	Tenant      string                 // whose the guard's own notes are; "local" if empty
 	DemoIssuer  string                 // the issuer whose principals are demo principals; "" if none is
 	Quarantined func(pavise.Name) bool // whether a thing is in quarantine, from memory; nil: none is
-	Pool        int                    // how many Pooled acts may be under way; 1024 if 0
+	Pool        int                    // how many Pooled acts may be under way; 1024 if 0. One principal may have an eighth of them
 }
 
 // A Guard decides and records. Its methods may be called at the same time.
@@ -68,12 +69,12 @@ type Guard struct {
 	demoIssuer  string
 	quarantined func(pavise.Name) bool
 	schema      *schema
-	pool        int64
 
-	busy     atomic.Int64 // Pooled acts under way
+	slots    slots
 	clock    clock
 	open     openSet
 	refusals refusals
+	denials  meter
 	people   cache[string, *person]
 	things   cache[thingKey, *thing]
 
@@ -90,7 +91,8 @@ type ruling struct {
 	observe map[pavise.Name]struct{} // things in observe mode
 }
 
-// A Denial is why Enter refused: the cause inside the error it returns.
+// A Denial is why Enter refused: the cause inside the error it returns, unless
+// the refusal was only counted.
 type Denial struct {
 	Record   uint64   // index of the refusal's record
 	Policies []string // ids of the policies that decided; none for a default deny
@@ -116,8 +118,9 @@ func New(cfg Config) (*Guard, error) {
 	}
 	g := &Guard{
 		log: cfg.Log, tenant: cfg.Tenant, demoIssuer: cfg.DemoIssuer,
-		quarantined: cfg.Quarantined, schema: sch, pool: int64(cfg.Pool),
+		quarantined: cfg.Quarantined, schema: sch,
 	}
+	g.slots.pool = cfg.Pool
 	g.clock.now = cfg.Now
 	if g.clock.now == nil {
 		g.clock.now = time.Now
@@ -125,17 +128,20 @@ func New(cfg Config) (*Guard, error) {
 	if g.tenant == "" {
 		g.tenant = "local"
 	}
-	if g.pool <= 0 {
-		g.pool = 1024
+	if g.slots.pool <= 0 {
+		g.slots.pool = 1024
 	}
+	g.slots.each = max(g.slots.pool/share, 1)
 	g.rules.Store(&ruling{bare: bare, tenants: map[string]*ruleset{}, observe: map[pavise.Name]struct{}{}})
 	return g, g.resume()
 }
 
 // Enter asks whether who may do verb on the named thing, and records the
 // question with its answer. If Enter returns an error the caller must not act:
-// it was denied (kind Denied, with a *Denial as its cause), or it cannot be
-// done or written down now (kind Unavailable), which is the same.
+// it was denied (kind Denied), the principal has too much under way (kind
+// Throttled), or it cannot be done or written down now (kind Unavailable), which
+// is the same. A denial has a *Denial as its cause, except one that was only
+// counted because the principal had been denied too often within the second.
 func (g *Guard) Enter(ctx context.Context, who pavise.Principal, verb string, on pavise.Name) (*Entry, error) {
 	began, at, behind := g.clock.read()
 	e := &Entry{guard: g, ctx: ctx, who: who, on: on, began: began, at: at}
@@ -145,7 +151,7 @@ func (g *Guard) Enter(ctx context.Context, who pavise.Principal, verb string, on
 	}
 	e.action = q.action
 	if behind > tolerance && !q.action.Safe {
-		g.refusals.add("guard.refused", who.Name().String(), "clock stepped back")
+		g.refusals.add(noteRefused, who.Name().String(), "clock stepped back")
 		return nil, steppedBack(behind)
 	}
 	if q.action.Class == Pooled {
@@ -155,7 +161,7 @@ func (g *Guard) Enter(ctx context.Context, who pavise.Principal, verb string, on
 	}
 	if err := g.admit(e, &q); err != nil {
 		if q.action.Class == Pooled {
-			g.busy.Add(-1)
+			g.slots.give(who.Name())
 		}
 		return nil, err
 	}
@@ -185,16 +191,14 @@ func (g *Guard) admit(e *Entry, q *question) error {
 
 // take reserves a slot for a Pooled act.
 func (g *Guard) take(who pavise.Principal) error {
-	if g.busy.Add(1) <= g.pool {
-		return nil
+	err := g.slots.take(who.Name())
+	switch pavise.KindOf(err) {
+	case pavise.Throttled:
+		g.refusals.add(noteRefused, who.Name().String(), "its share of the slots taken")
+	case pavise.Unavailable:
+		g.refusals.add(noteRefused, who.Name().String(), "all slots taken")
 	}
-	g.busy.Add(-1)
-	g.refusals.add("guard.refused", who.Name().String(), "all slots taken")
-	return &pavise.Error{
-		Kind: pavise.Unavailable,
-		Msg:  fmt.Sprintf("all %d slots for requests under way are taken", g.pool),
-		Hint: "try again in a moment",
-	}
+	return err
 }
 
 // Observe turns observe mode on or off for a thing: a Pooled verb on it that
@@ -224,14 +228,21 @@ func (g *Guard) append(ctx context.Context, r *ledger.Record, how ledger.Durabil
 			return receipt, &tooLarge{err}
 		}
 	}
+	return receipt, unwritten(r.Kind, err)
+}
+
+// unwritten says why there is no record of the kind, in the log's own words for
+// people if it has any: that its disk is full, for example.
+func unwritten(kind string, err error) error {
 	failure := &pavise.Error{
 		Kind: pavise.Unavailable,
-		Msg:  "the record of " + r.Kind + " cannot be written, and what is not written down may not count as done",
+		Msg:  kind + " cannot be recorded, and what is not recorded may not count as done",
 		Hint: "look at the evidence log and its disk",
 		Err:  err,
 	}
-	if cause, ok := errors.AsType[*pavise.Error](err); ok && cause.Hint != "" {
-		failure.Hint = cause.Hint
+	if cause, ok := errors.AsType[*pavise.Error](err); ok {
+		failure.Msg = fmt.Sprintf("%s cannot be recorded: %s", kind, cause.Msg)
+		failure.Hint = cmp.Or(cause.Hint, failure.Hint)
 	}
-	return receipt, failure
+	return failure
 }

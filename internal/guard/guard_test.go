@@ -383,8 +383,10 @@ func TestObserve(t *testing.T) {
 func TestPoolIsBounded(t *testing.T) {
 	g, log := newGuard(t, func(c *Config) { c.Pool = 2 })
 	var entries []*Entry
-	for range 2 {
-		e, err := g.Enter(t.Context(), caller, "model.infer", model)
+	for _, id := range []string{"app1", "app2"} {
+		who := caller
+		who.ID = id
+		e, err := g.Enter(t.Context(), who, "model.infer", model)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -402,7 +404,9 @@ func TestPoolIsBounded(t *testing.T) {
 	if _, err := g.Enter(t.Context(), analyst, "model.infer", model); pavise.KindOf(err) != pavise.Denied {
 		t.Fatalf("error %v, want denied", err)
 	}
-	if _, err := g.Enter(t.Context(), caller, "model.infer", model); err != nil {
+	next := caller
+	next.ID = "next"
+	if _, err := g.Enter(t.Context(), next, "model.infer", model); err != nil {
 		t.Errorf("freed slot is not free: %v", err)
 	}
 	if _, err := g.Enter(t.Context(), caller, "model.infer", model); pavise.KindOf(err) != pavise.Unavailable {

@@ -2,7 +2,6 @@ package guard
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -12,7 +11,6 @@ import (
 	"github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/x/exp/ast"
 	"github.com/pavise/pavise"
-	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/store"
 )
 
@@ -91,15 +89,7 @@ func (p *Policies) Seed(ctx context.Context, tenant string, texts map[string]str
 func (p *Policies) noteSeed(ctx context.Context, tenant string, texts map[string]string, change policyChange) error {
 	for _, id := range slices.Sorted(maps.Keys(texts)) {
 		change.Text = texts[id]
-		detail, err := json.Marshal(change)
-		if err != nil {
-			return fmt.Errorf("encode policy.seeded: %w", err)
-		}
-		_, err = p.guard.append(ctx, &ledger.Record{
-			Kind: "policy.seeded", Phase: ledger.Note, Tenant: tenant, At: p.guard.clock.stamp(),
-			On: pavise.Name{Tenant: tenant, Kind: kindPolicy, ID: id}, Detail: detail,
-		}, ledger.Durable)
-		if err != nil {
+		if err := p.guard.Note(ctx, "policy.seeded", nil, pavise.Name{Tenant: tenant, Kind: kindPolicy, ID: id}, change); err != nil {
 			return err
 		}
 	}

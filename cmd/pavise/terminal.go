@@ -1,0 +1,69 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// A terminal is what the program prints to. Much of what it prints somebody else
+// wrote, a caller, a server or the maker of a ledger directory, so it lets
+// through nothing that a terminal obeys: whatever has no glyph, but for ends of
+// lines and tabs, becomes U+FFFD. Each Write is whole characters.
+type terminal struct{ w io.Writer }
+
+// Write prints the text as it may be shown.
+func (t terminal) Write(text []byte) (int, error) {
+	clean := bytes.Map(func(r rune) rune {
+		if r == '\n' || r == '\t' {
+			return r
+		}
+		return shown(r)
+	}, text)
+	if _, err := t.w.Write(clean); err != nil {
+		return 0, err
+	}
+	return len(text), nil
+}
+
+// shown is what stands for a character within a line.
+func shown(r rune) rune {
+	if glyph(r) {
+		return r
+	}
+	return unicode.ReplacementChar
+}
+
+// glyph reports whether a character is something to see, or a space. Marks of
+// direction are not: they turn a line around.
+func glyph(r rune) bool { return unicode.IsGraphic(r) }
+
+// writeJSON writes a value for programs, with every character that has no glyph
+// as an escape, so that nothing is lost and a terminal has nothing to obey.
+func writeJSON(w io.Writer, v any, indent string) error {
+	var text bytes.Buffer
+	out := json.NewEncoder(&text)
+	out.SetIndent("", indent)
+	out.SetEscapeHTML(false)
+	if err := out.Encode(v); err != nil {
+		return err
+	}
+	var safe []byte
+	for _, r := range text.String() {
+		switch {
+		case glyph(r) || r == '\n':
+			safe = utf8.AppendRune(safe, r)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			safe = fmt.Appendf(safe, `\u%04x\u%04x`, high, low)
+		default:
+			safe = fmt.Appendf(safe, `\u%04x`, r)
+		}
+	}
+	_, err := w.Write(safe)
+	return err
+}

@@ -1,0 +1,55 @@
+package api
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/issuer"
+)
+
+// TestClientFollowsNobody redirects a client to another server, which must not
+// see its token, nor hear from it at all.
+func TestClientFollowsNobody(t *testing.T) {
+	thief := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		t.Errorf("%s %s with %q", r.Method, r.URL, r.Header.Get("Authorization"))
+	}))
+	defer thief.Close()
+	for _, status := range []int{301, 302, 303, 307, 308} {
+		server := httptest.NewServer(http.RedirectHandler(thief.URL, status))
+		for _, client := range []*http.Client{nil, {}} {
+			c := &Client{Base: server.URL, Token: "secret", HTTP: client}
+			err := c.Call(t.Context(), "ledger.status", Empty{}, nil)
+			if pavise.KindOf(err) != pavise.Unavailable || !strings.Contains(err.Error(), "redirect") {
+				t.Errorf("status %d: %v", status, err)
+			}
+			for _, err := range c.Follow(t.Context(), 0) {
+				if err == nil || !strings.Contains(err.Error(), "redirect") {
+					t.Errorf("a feed with status %d: %v", status, err)
+				}
+			}
+		}
+		server.Close()
+	}
+}
+
+// TestProgramGetsNoConsoleLink asks for one with a program's token, operator
+// though it is.
+func TestProgramGetsNoConsoleLink(t *testing.T) {
+	w := newWorld(t)
+	token, err := w.Issuer.Bootstrap(issuer.MintRequest{Subject: "ci", Kind: pavise.Workload, Roles: []string{issuer.RoleOperator}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := w.Log.Size()
+	var link ConsoleLink
+	err = (&Client{Base: w.server.URL, Token: token.Value}).Call(t.Context(), "console.link", Empty{}, &link)
+	if pavise.KindOf(err) != pavise.Denied || !strings.Contains(err.Error(), "workload/ci is no person") || link.Link != "" {
+		t.Errorf("link %q, %v", link.Link, err)
+	}
+	if got := phases(w, before, "console.link"); got != "enter exit" {
+		t.Errorf("it left %q", got)
+	}
+}

@@ -1,0 +1,112 @@
+package gateway
+
+import (
+	"io"
+	"sync"
+
+	"github.com/pavise/pavise"
+)
+
+// What bodies under way may take, with what is read from them.
+const (
+	maxHeld     = 128 << 20 // of all callers
+	maxHeldEach = 16 << 20  // of one caller with more than one request under way
+	firstChunk  = 2 << 10   // read before a body has shown that it is longer
+)
+
+// bodies counts the memory of requests under way. Callers hold it as long as
+// they like to take with sending a body, so it is bounded where it is taken: by
+// the byte, as bytes arrive, and not by what a caller announces. The zero value
+// is ready.
+type bodies struct {
+	mu   sync.Mutex // guards all and each
+	all  int
+	each map[pavise.Name]*held
+}
+
+// held is what one caller's requests take.
+type held struct{ requests, bytes int }
+
+// A hold is one request's share of bodies. One goroutine owns it.
+type hold struct {
+	of    *bodies
+	who   pavise.Name
+	bytes int
+}
+
+// begin returns a hold of nothing yet. It must be let go.
+func (b *bodies) begin(who pavise.Name) *hold {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.each == nil {
+		b.each = map[pavise.Name]*held{}
+	}
+	if b.each[who] == nil {
+		b.each[who] = &held{}
+	}
+	b.each[who].requests++
+	return &hold{of: b, who: who}
+}
+
+// set makes the hold one of n bytes. A larger one may be refused: with kind
+// Throttled, when the caller's requests together take too much, and with kind
+// Unavailable, when everybody's do. A caller's only request is never too large
+// for its caller.
+func (h *hold) set(n int) error {
+	h.of.mu.Lock()
+	defer h.of.mu.Unlock()
+	mine, more := h.of.each[h.who], n-h.bytes
+	switch {
+	case more > 0 && mine.requests > 1 && mine.bytes+more > maxHeldEach:
+		return &pavise.Error{Kind: pavise.Throttled, Msg: "your requests under way are too large together", Hint: "send fewer at once, or smaller ones"}
+	case more > 0 && h.of.all+more > maxHeld:
+		return &pavise.Error{Kind: pavise.Unavailable, Msg: "the requests under way are too large together", Hint: "try again"}
+	}
+	h.bytes, mine.bytes, h.of.all = n, mine.bytes+more, h.of.all+more
+	return nil
+}
+
+// free gives everything back.
+func (h *hold) free() {
+	h.of.mu.Lock()
+	defer h.of.mu.Unlock()
+	mine := h.of.each[h.who]
+	h.of.all -= h.bytes
+	mine.bytes -= h.bytes
+	if mine.requests--; mine.requests == 0 {
+		delete(h.of.each, h.who)
+	}
+	h.bytes = 0
+}
+
+// read reads a body up to one byte more than limit, which tells that it is too
+// long. It takes memory as the body fills it.
+func (h *hold) read(body io.Reader, limit int) ([]byte, error) {
+	var text []byte
+	for {
+		if len(text) > limit {
+			return text, nil
+		}
+		if len(text) == cap(text) {
+			size := max(firstChunk, 2*cap(text))
+			if 2*size > limit {
+				size = limit + 1
+			}
+			if err := h.set(cap(text) + size); err != nil { // both, while one is copied
+				return nil, err
+			}
+			text = append(make([]byte, 0, size), text...)
+			if err := h.set(size); err != nil {
+				return nil, err
+			}
+		}
+		n, err := body.Read(text[len(text):cap(text)])
+		text = text[:len(text)+n]
+		if err == io.EOF {
+			return text, nil
+		}
+		if err != nil {
+			return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "the request's body broke off", Hint: "send the whole body within " + bodyTime.String(), Err: err}
+		}
+	}
+}

@@ -1,0 +1,168 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/firewall"
+	"github.com/pavise/pavise/internal/issuer"
+)
+
+// TestBodiesAreBounded fills the room of all callers, some bytes at a time.
+func TestBodiesAreBounded(t *testing.T) {
+	var b bodies
+	caller := func(i int) pavise.Name {
+		return pavise.Name{Tenant: tenant, Kind: pavise.Workload, ID: fmt.Sprint(i)}
+	}
+	var all []*hold
+	take := func(i, n int) error {
+		h := b.begin(caller(i))
+		all = append(all, h)
+		return h.set(n)
+	}
+	for i := range maxHeld / maxHeldEach {
+		if err := take(i, maxHeldEach-1); err != nil {
+			t.Fatal(err)
+		}
+		if err := take(i, 1); err != nil {
+			t.Fatal(err)
+		}
+		if err := take(i, 1); pavise.KindOf(err) != pavise.Throttled {
+			t.Errorf("caller %d over its share: %v", i, err)
+		}
+	}
+	if err := take(1000, 1); pavise.KindOf(err) != pavise.Unavailable {
+		t.Errorf("over everybody's share: %v", err)
+	}
+	if err := all[0].set(maxHeldEach / 2); err != nil { // less than it has
+		t.Error(err)
+	}
+	if err := take(1000, 1); err != nil {
+		t.Errorf("after room was made: %v", err)
+	}
+	for _, h := range all {
+		h.free()
+	}
+	if b.all != 0 || len(b.each) != 0 {
+		t.Errorf("%d bytes of %d callers are left", b.all, len(b.each))
+	}
+	if err := take(0, maxHeldEach+1); err != nil {
+		t.Errorf("a caller's only request: %v", err)
+	}
+}
+
+// A stalled body holds a whole body but its last byte, and then says nothing
+// until it is released.
+type stalled struct {
+	left    int
+	arrived chan<- struct{}
+	release <-chan struct{}
+}
+
+func (s *stalled) Read(p []byte) (int, error) {
+	if s.left == 0 {
+		s.arrived <- struct{}{}
+		<-s.release
+		return 0, io.ErrUnexpectedEOF
+	}
+	n := min(len(p), s.left)
+	copy(p, strings.Repeat(" ", n))
+	s.left -= n
+	return n, nil
+}
+
+// TestHeldBodies lets one caller hold bodies, as many as it likes.
+func TestHeldBodies(t *testing.T) {
+	w := newWorld(t, t.TempDir())
+	free := &firewall.Signature{
+		Inputs:  []firewall.Port{{Name: "x", Datatype: firewall.FP32, Shape: []int64{-1, -1}}},
+		Outputs: []firewall.Port{{Name: "y", Datatype: firewall.FP32, Shape: []int64{-1, -1}}},
+	}
+	w.put(t, func(s *RouteSpec) { s.ONNX, s.Upstream, s.Signature = nil, "http://127.0.0.1:1", free })
+	who := pavise.Principal{Tenant: tenant, Kind: pavise.Workload, ID: "app", Issuer: issuer.LocalURL("test"), Roles: []string{"caller"}}
+	const bodies = 8
+	arrived, release, ended := make(chan struct{}), make(chan struct{}), make(chan error)
+	for range bodies {
+		go func() {
+			_, err := w.Infer(context.WithoutCancel(t.Context()), who, theModel, &stalled{w.limits.MaxBody - 1, arrived, release})
+			ended <- err
+		}()
+	}
+	held := 0
+	for range bodies {
+		select {
+		case <-arrived:
+			held++
+		case err := <-ended:
+			if r, ok := errors.AsType[*Refusal](err); !ok || pavise.KindOf(err) != pavise.Throttled || retryAfter(r) == "0" {
+				t.Errorf("a body too many: %v", err)
+			}
+		}
+	}
+	if most := maxHeldEach / w.limits.MaxBody; held == 0 || held > most {
+		t.Errorf("%d bodies are held, want at most %d", held, most)
+	}
+	close(release)
+	for range held {
+		<-ended
+	}
+	if w.bodies.all != 0 {
+		t.Errorf("%d bytes are left behind", w.bodies.all)
+	}
+}
+
+// TestRouteLimitsTheBody sends a body far larger than the route's rows need: it
+// must not be read to the general limit.
+func TestRouteLimitsTheBody(t *testing.T) {
+	w := newWorld(t, t.TempDir())
+	w.put(t, func(s *RouteSpec) { s.MaxRows = 10 })
+	who := pavise.Principal{Tenant: tenant, Kind: pavise.Workload, ID: "app", Issuer: issuer.LocalURL("test"), Roles: []string{"caller"}}
+	read := &endless{}
+	if _, err := w.Infer(t.Context(), who, theModel, read); pavise.KindOf(err) != pavise.Invalid || read.n > 128<<10 {
+		t.Errorf("%d bytes were read of a body of ten rows: %v", read.n, err)
+	}
+	_, body := w.post(t, `{"inputs":[{"name":"x","shape":[1,1000000],"datatype":"FP64","data":[5e-324]}]}`, nil)
+	if !strings.Contains(body, "more elements than the limit of 20 in all") {
+		t.Errorf("a million elements for a model of two: %s", body)
+	}
+	w.put(t, func(s *RouteSpec) { s.MaxRows, s.Observe = 1, true })
+	two := `{"inputs":[{"name":"x","shape":[2,2],"datatype":"FP32","data":[1,2,3,4]}]}`
+	if resp, body := w.post(t, two, nil); resp.StatusCode != 200 {
+		t.Errorf("an observed route refuses rows: %d %s", resp.StatusCode, body)
+	}
+}
+
+// deadlines notes those that a handler sets.
+type deadlines struct {
+	*httptest.ResponseRecorder
+	read []time.Time
+}
+
+func (d *deadlines) SetReadDeadline(at time.Time) error {
+	d.read = append(d.read, at)
+	return nil
+}
+
+// TestBodyHasADeadline finds it set before the body is read, and gone after its
+// end.
+func TestBodyHasADeadline(t *testing.T) {
+	w := newWorld(t, t.TempDir())
+	w.put(t, nil)
+	for body, want := range map[string]int{good: 2, strings.Repeat(" ", 1<<20): 1} {
+		r := httptest.NewRequest("POST", "/v2/models/m/infer", strings.NewReader(body))
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("Authorization", "Bearer "+w.token)
+		d := &deadlines{ResponseRecorder: httptest.NewRecorder()}
+		w.Handler().ServeHTTP(d, r)
+		if len(d.read) != want || time.Until(d.read[0]) > bodyTime || want == 2 && !d.read[1].IsZero() {
+			t.Errorf("a body of %d bytes has the deadlines %v", len(body), d.read)
+		}
+	}
+}

@@ -1,0 +1,37 @@
+package guard
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/ledger"
+)
+
+// Note records, durably, what the house itself did where nobody asked for a
+// verb: the token that a process begins with, a tenant's first policies. The
+// note is in who's name unless who is nil, and belongs to the tenant of on, or,
+// when on is the zero name, to the guard's own. Detail is marshalled as JSON; nil
+// leaves none. The error is of kind Unavailable when the note cannot be written,
+// and then what it tells of may not count as done.
+func (g *Guard) Note(ctx context.Context, kind string, who *pavise.Principal, on pavise.Name, detail any) error {
+	return g.note(ctx, ledger.Durable, kind, who, on, detail)
+}
+
+// note records a note, as durably as how says.
+func (g *Guard) note(ctx context.Context, how ledger.Durability, kind string, who *pavise.Principal, on pavise.Name, detail any) error {
+	r := &ledger.Record{Kind: kind, Phase: ledger.Note, Tenant: on.Tenant, At: g.clock.stamp(), Who: who, On: on}
+	if on == (pavise.Name{}) {
+		r.Tenant = g.tenant
+	}
+	if detail != nil {
+		body, err := json.Marshal(detail)
+		if err != nil {
+			return fmt.Errorf("encode %s: %w", kind, err)
+		}
+		r.Detail = body
+	}
+	_, err := g.append(ctx, r, how)
+	return err
+}
