@@ -61,9 +61,11 @@ func TestUpstreamLies(t *testing.T) {
 		serve http.HandlerFunc
 		want  string // in the error; empty: none
 	}{
-		"good":          {say(200, good), ""},
-		"status":        {say(500, good), "status 500"},
-		"redirect":      {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusTemporaryRedirect) }, "status 307"},
+		"good":   {say(200, good), ""},
+		"status": {say(500, good), "status 500"},
+		"redirect": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusTemporaryRedirect)
+		}, "status 307"},
 		"not json":      {say(200, "<html>"), ""},
 		"endless":       {say(200, strings.Repeat(" ", 10_000)+good), "more than 4096"},
 		"wrong id":      {say(200, strings.Replace(good, "r1", "r2", 1)), "another request"},

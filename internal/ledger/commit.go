@@ -132,15 +132,15 @@ func (b *batch) hash(buf []byte, starts []int) {
 
 // frame tags and frames the entries of a batch.
 func (l *Log) frame(b *batch) (buf []byte, starts []int) {
-	buf = make([]byte, 0, b.bytes+len(b.entries)*(2+tagSize))
-	starts = make([]int, len(b.entries))
+	buf, starts = l.buf[:0], l.starts[:0]
 	for i, entry := range b.entries {
-		starts[i] = len(buf)
+		starts = append(starts, len(buf))
 		buf = binary.BigEndian.AppendUint16(buf, uint16(len(entry)+tagSize))
 		buf = append(buf, entry...)
-		buf = appendTag(buf, l.mac, b.first+uint64(i), l.last, entry)
-		l.last = buf[len(buf)-tagSize:]
+		buf = appendTag(buf, l.mac, b.first+uint64(i), l.last[:], entry)
+		copy(l.last[:], buf[len(buf)-tagSize:])
 	}
+	l.buf, l.starts = buf, starts // for the next batch
 	return buf, starts
 }
 

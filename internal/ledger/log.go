@@ -46,8 +46,10 @@ type Log struct {
 	disk   disk
 	lock   *os.File // nil on a test disk
 	signer *signer
-	mac    hash.Hash // makes entry tags; owned by the writer
-	last   []byte    // tag of the newest entry; owned by the writer
+	mac    hash.Hash     // makes entry tags; owned by the writer
+	last   [tagSize]byte // tag of the newest entry; owned by the writer
+	buf    []byte        // a framed batch; owned by the writer
+	starts []int         // where its entries begin; owned by the writer
 	// signedRoot is the root of the records under the checkpoint that Open
 	// found; used while opening.
 	signedRoot tlog.Hash

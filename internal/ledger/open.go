@@ -270,7 +270,7 @@ func (l *Log) count(entry []byte, at int64, signed uint64) {
 		l.stream.bundles = append(l.stream.bundles, at)
 	}
 	l.stream.count++
-	l.last = append(l.last[:0], entry[max(0, len(entry)-tagSize):]...)
+	copy(l.last[:], entry[max(0, len(entry)-tagSize):])
 	l.tree.add(tlog.RecordHash(entry))
 	if l.tree.size == signed {
 		l.signedRoot = l.tree.root()
@@ -286,7 +286,7 @@ func (l *Log) ownTag(index uint64, entry []byte) bool {
 		return false
 	}
 	body, tag := entry[:len(entry)-tagSize], entry[len(entry)-tagSize:]
-	return hmac.Equal(tag, appendTag(nil, l.mac, index, l.last, body))
+	return hmac.Equal(tag, appendTag(nil, l.mac, index, l.last[:], body))
 }
 
 // checkSigned holds the records against the checkpoint.
