@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -430,13 +431,13 @@ func TestShapes(t *testing.T) {
 
 // TestUpstreamThatLies stands for a broken or hostile model server.
 func TestUpstreamThatLies(t *testing.T) {
-	var answer func(w http.ResponseWriter)
+	var answer atomic.Pointer[func(http.ResponseWriter)]
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == "GET" {
 			fmt.Fprint(w, `{"name":"m","platform":"x","inputs":[{"name":"x","datatype":"FP32","shape":[-1,2]}],"outputs":[{"name":"s","datatype":"FP32","shape":[-1,2]}]}`)
 			return
 		}
-		answer(w)
+		(*answer.Load())(w)
 	}))
 	defer upstream.Close()
 	w := newWorld(t, t.TempDir())
@@ -452,7 +453,7 @@ func TestUpstreamThatLies(t *testing.T) {
 		"panic":             func(http.ResponseWriter) { panic(http.ErrAbortHandler) },
 	}
 	for name, lie := range tests {
-		answer = lie
+		answer.Store(&lie)
 		resp, body := w.post(t, good, nil)
 		if resp.StatusCode != 503 || strings.Contains(body, "secret") || strings.Contains(body, "html") {
 			t.Errorf("%s: %d %s", name, resp.StatusCode, body)
@@ -461,7 +462,8 @@ func TestUpstreamThatLies(t *testing.T) {
 			t.Errorf("%s: the record says all went well", name)
 		}
 	}
-	answer = say(`{"model_name":"evil-name","id":null,"outputs":[{"name":"s","datatype":"FP32","shape":[1,2],"data":[0.123456,0.9]}]}`)
+	truth := say(`{"model_name":"evil-name","id":null,"outputs":[{"name":"s","datatype":"FP32","shape":[1,2],"data":[0.123456,0.9]}]}`)
+	answer.Store(&truth)
 	if resp, body := w.post(t, good, nil); resp.StatusCode != 200 || strings.Contains(body, "evil") || !strings.Contains(body, "0.1235") {
 		t.Errorf("good answer: %d %s", resp.StatusCode, body)
 	}

@@ -80,11 +80,13 @@ func (l *Log) renewReserve() {
 	seg := l.stream.active()
 	full := false
 	if seg.room-seg.size < reserveLow {
-		if err := seg.file.Reserve(seg.size + reserveStep); err == nil {
-			seg.room = seg.size + reserveStep
-		} else {
-			full = seg.room-seg.size < reserveFull
+		for _, step := range []int64{reserveStep, reserveLow} { // on a small disk the least will do
+			if seg.file.Reserve(seg.size+step) == nil {
+				seg.room = seg.size + step
+				break
+			}
 		}
+		full = seg.room-seg.size < reserveFull
 	}
 	l.mu.Lock()
 	l.full = full

@@ -252,13 +252,6 @@ func (t *tree) prove(index, size uint64) (tlog.RecordProof, error) {
 	return tlog.ProveRecord(int64(size), int64(index), tlog.HashReaderFunc(t.stored))
 }
 
-// rootAt returns the root the tree had at an earlier size.
-func (t *tree) rootAt(size uint64) (tlog.Hash, error) {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	return tlog.TreeHash(int64(size), tlog.HashReaderFunc(t.stored))
-}
-
 // stored answers for package tlog's own numbering of the hashes.
 func (t *tree) stored(indexes []int64) ([]tlog.Hash, error) {
 	hs := make([]tlog.Hash, len(indexes))
