@@ -21,7 +21,7 @@ import (
 // A cli is one call of the program. Its fields are the flags that every command
 // takes.
 type cli struct {
-	Data   dataDir `help:"The data directory." default:"pavise-data" env:"PAVISE_DATA_DIR" placeholder:"DIR"`
+	Data   dataDir `help:"The data directory." default:"${data}" env:"${datavariable}" placeholder:"DIR"`
 	Server string  `help:"The server to speak to (default: the one that runs on the data directory)." env:"PAVISE_SERVER" placeholder:"URL"`
 	Token  string  `help:"The bearer token to speak with." env:"PAVISE_TOKEN" placeholder:"TOKEN"`
 	JSON   bool    `help:"Print answers as JSON."`
@@ -124,7 +124,7 @@ func (c *cli) call(ctx context.Context, verb string, request any) error {
 		return err
 	}
 	if print, ok := printers[verb]; ok && !c.JSON {
-		return print(c.stdout, answer)
+		return print(c.stdout, request, answer)
 	}
 	return c.printJSON(answer)
 }
@@ -182,7 +182,7 @@ func (c *cli) fail(err error) int {
 
 // upCommand is pavise up.
 type upCommand struct {
-	Listen      string `help:"Address on this machine to listen on." default:"127.0.0.1:8470" placeholder:"HOST:PORT"`
+	Listen      string `help:"Address on this machine to listen on." default:"${listen}" placeholder:"HOST:PORT"`
 	AcceptClock bool   `help:"Go on although the clock was set back; the step is recorded."`
 }
 
@@ -206,7 +206,7 @@ func (u *upCommand) run(ctx context.Context, c *cli) (err error) {
 	if err := house.Run(ctx); err != nil {
 		return err
 	}
-	fmt.Fprintln(c.stdout, "\nstopped; everything answered is on disk, and the next pavise up goes on with the same log")
+	fmt.Fprintf(c.stdout, "\nstopped; everything answered is on disk, and the next %s goes on with the same log\n", c.Data.command("up"))
 	return nil
 }
 

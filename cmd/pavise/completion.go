@@ -19,9 +19,11 @@ type completionCommand struct {
 
 // Help says how the script is used. It is kong's hook for a command's help.
 func (*completionCommand) Help() string {
-	return `In bash:  source <(pavise completion bash)
-In zsh:   source <(pavise completion zsh)
-In fish:  pavise completion fish | source`
+	return `Load it in the shell, or in the file that the shell reads when it starts:
+
+  bash   source <(pavise completion bash)
+  zsh    source <(pavise completion zsh)
+  fish   pavise completion fish | source`
 }
 
 func (cmd *completionCommand) run(_ context.Context, c *cli) error {

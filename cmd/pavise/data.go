@@ -29,6 +29,12 @@ import (
 //	access.json    how commands on this machine reach the running server
 type dataDir string
 
+// defaultData is where it is when nobody says otherwise.
+const defaultData = "pavise-data"
+
+// dataVariable is the environment variable that may say otherwise.
+const dataVariable = "PAVISE_DATA_DIR"
+
 func (d dataDir) path(name string) string { return filepath.Join(string(d), name) }
 
 // ledger is the evidence log's own directory, which verify is given.
@@ -48,6 +54,9 @@ func (d dataDir) open() (keys, error) {
 		return keys{}, &pavise.Error{Kind: pavise.Unavailable, Msg: fmt.Sprintf("the data directory %s cannot be made: %v", d, err), Hint: "name another with --data", Err: err}
 	}
 	if err := d.check(); err != nil {
+		return keys{}, err
+	}
+	if err := d.whole(); err != nil {
 		return keys{}, err
 	}
 	kek, err := seal.OpenFileKEK(d.path("kek"))
@@ -90,6 +99,37 @@ func (d dataDir) check() error {
 		}
 	}
 	return nil
+}
+
+// whole refuses a directory without a key that something in it was made with. A
+// new key in its place would open nothing, and hide that the old one is lost.
+func (d dataDir) whole() error {
+	// What needs a key is looked for before the key, and keys are made first: so
+	// another process may be making all of them now.
+	log := d.holds("ledger/origin")
+	sealed := d.holds("log.key") || d.holds("token.key")
+	lacks := func(key, what string) error {
+		return &pavise.Error{
+			Kind: pavise.Unverified, Msg: fmt.Sprintf("%s is missing and %s holds %s", key, d, what),
+			Hint: fmt.Sprintf("restore %s from a backup", quote(d.path(key))),
+		}
+	}
+	switch {
+	case sealed && !d.holds("kek"):
+		return lacks("kek", "keys sealed under it")
+	case log && !d.holds("kek"):
+		return lacks("kek", "a log whose records are sealed under it")
+	case log && !d.holds("log.key"):
+		return lacks("log.key", "a log signed with it")
+	}
+	return nil
+}
+
+// holds reports whether something has that name, were it something that cannot
+// be looked at.
+func (d dataDir) holds(name string) bool {
+	_, err := os.Lstat(d.path(name))
+	return !errors.Is(err, os.ErrNotExist)
 }
 
 func newSeed() ([]byte, error) {
@@ -138,7 +178,7 @@ func (d dataDir) writeAccess(a access) error {
 func (d dataDir) readAccess() (a access, err error) {
 	away := &pavise.Error{
 		Kind: pavise.Unavailable, Msg: fmt.Sprintf("no server runs on %s", d),
-		Hint: "start one with pavise up, or name one with --server and --token",
+		Hint: "start one with " + d.command("up") + ", or name one with --server and --token",
 	}
 	if err := d.check(); errors.Is(err, os.ErrNotExist) {
 		return a, away
@@ -156,7 +196,7 @@ func (d dataDir) readAccess() (a access, err error) {
 		err = json.Unmarshal(text, &a)
 	}
 	if err != nil {
-		return a, &pavise.Error{Kind: pavise.Invalid, Msg: d.path("access.json") + " is not what pavise up wrote", Hint: "restart pavise up", Err: err}
+		return a, &pavise.Error{Kind: pavise.Invalid, Msg: d.path("access.json") + " is not what pavise up wrote", Hint: "restart " + d.command("up"), Err: err}
 	}
 	return a, nil
 }

@@ -3,10 +3,12 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -34,7 +36,7 @@ func TestKilledServersAccess(t *testing.T) {
 		t.Fatal(err)
 	}
 	code, _, stderr := pavised(t, "--data", string(dir), "ledger", "status")
-	if code != 8 || !strings.Contains(stderr, "no server runs on") || !strings.Contains(stderr, "hint: start one with pavise up") {
+	if code != 8 || !strings.Contains(stderr, "no server runs on") || !strings.Contains(stderr, "hint: start one with "+dir.command("up")+", or") {
 		t.Errorf("exit code %d\n%s", code, stderr)
 	}
 	openUp(t, upConfig{Data: dir}) // has not granted access yet
@@ -139,6 +141,51 @@ func TestDataDirOfOthers(t *testing.T) {
 	refused(dataDir(theirs), "belongs to another user")
 }
 
+// TestMissingKeys takes keys away that others, or the log, were made with. A
+// start is refused, and makes nothing in their place.
+func TestMissingKeys(t *testing.T) {
+	for name, c := range map[string]struct {
+		removed []string
+		msg     string
+	}{
+		"kek":               {[]string{"kek"}, "kek is missing and %s holds keys sealed under it"},
+		"kek, log's left":   {[]string{"kek", "token.key", "ledger"}, "kek is missing and %s holds keys sealed under it"},
+		"kek, token's left": {[]string{"kek", "log.key", "ledger"}, "kek is missing and %s holds keys sealed under it"},
+		"all keys":          {[]string{"kek", "log.key", "token.key"}, "kek is missing and %s holds a log whose records are sealed under it"},
+		"log.key":           {[]string{"log.key"}, "log.key is missing and %s holds a log signed with it"},
+	} {
+		dir := dataDir(t.TempDir())
+		openUp(t, upConfig{Data: dir}).Close()
+		for _, file := range c.removed {
+			if err := os.RemoveAll(dir.path(file)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		before := tree(t, dir)
+		code, stdout, stderr := pavised(t, "up", "--data", string(dir), "--listen", "127.0.0.1:0")
+		want := "pavise: error: " + fmt.Sprintf(c.msg, dir) + "\npavise: hint: restore " + dir.path(c.removed[0]) + " from a backup\n"
+		if code != 7 || stdout != "" || stderr != want {
+			t.Errorf("%s: exit code %d\n%s%s, want %s", name, code, stdout, stderr, want)
+		}
+		if after := tree(t, dir); !slices.Equal(before, after) {
+			t.Errorf("%s: there was %q, and now is %q", name, before, after)
+		}
+	}
+}
+
+// tree names every file of a directory.
+func tree(t *testing.T, dir dataDir) (names []string) {
+	t.Helper()
+	err := filepath.WalkDir(string(dir), func(path string, _ os.DirEntry, err error) error {
+		names = append(names, path)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
+}
+
 // TestCellsStayCells shows a name that would make a row of its own.
 func TestCellsStayCells(t *testing.T) {
 	const answer = `{"events":[{"index":1,"record":{"kind":"model.infer\n2\t00:00:00\thuman/op","who":{"kind":"workload","id":"a\nb\tc\fd\u000be"},"verdicts":[{"check":"x\n","outcome":"deny","reason":"y\tz"}]}}]}`
@@ -147,7 +194,7 @@ func TestCellsStayCells(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	printRecords(&out, a)
+	printRecords(&out, &api.ListRequest{}, a)
 	if lines := strings.Count(out.String(), "\n"); lines != 2 || strings.ContainsAny(out.String(), "\t\f\v") {
 		t.Errorf("%d lines: %q", lines, out.String())
 	}

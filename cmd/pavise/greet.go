@@ -27,6 +27,8 @@ type greeting struct {
 	Ask     string    `json:"ask"`    // a curl that is answered
 	Refused string    `json:"refuse"` // and one that is refused
 	Verify  string    `json:"verify"` // the command that verifies the log
+
+	data dataDir // whose commands print names
 }
 
 // greet opens the operator's access and says what to do first.
@@ -41,7 +43,7 @@ func (u *up) greet(ctx context.Context) (greeting, error) {
 	return greeting{
 		Server: u.url(), Began: began, Ledger: u.cfg.Data.ledger(), Console: u.consoleLink(),
 		Model: pavise.Name{Tenant: tenant, Kind: "model", ID: sample}.String(), Token: u.caller.Value, Expires: u.caller.Expires,
-		Ask: u.curl(sampleRow(0)), Refused: u.curl(sampleRow(-1)), Verify: u.verifyCommand(),
+		Ask: u.curl(sampleRow(0)), Refused: u.curl(sampleRow(-1)), Verify: u.verifyCommand(), data: u.cfg.Data,
 	}, nil
 }
 
@@ -50,7 +52,7 @@ func (g greeting) print(w io.Writer) {
 	fmt.Fprintf(w, `pavise is up on %s, and %s in %s
 
   console  %s
-           good once, for ten minutes; "%s console link" prints another
+           good once, for ten minutes; "%s" prints another
   model    %s: five classes, %.1f %% of KDDTest+ right (examples/threat-detector/CARD.md)
 
 Ask the model about a normal connection:
@@ -63,10 +65,10 @@ Prove offline what was decided, now or when pavise is stopped:
 
   %s
 
-The token is good until %s. "%s issuer mint --subject me --role caller" gives another. Ctrl-C stops.
+The token is good until %s. "%s" gives another. Ctrl-C stops.
 `,
-		g.Server, g.Began, g.Ledger, g.Console, program(), g.Model, 100*card.Metrics.Accuracy,
-		g.Ask, g.Refused, g.Verify, g.Expires.Local().Format("15:04"), program())
+		g.Server, g.Began, g.Ledger, g.Console, g.data.command("console link"), g.Model, 100*card.Metrics.Accuracy,
+		g.Ask, g.Refused, g.Verify, g.Expires.Local().Format("15:04"), g.data.command("issuer mint --subject me --role caller"))
 }
 
 // mintCaller gives out the first token, which up prints and the console shows.

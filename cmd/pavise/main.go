@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"reflect"
 	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -32,6 +33,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	if len(args) == 0 {
 		args = []string{"--help"}
+	}
+	if args[0] == "help" {
+		args = append(args[1:len(args):len(args)], "--help")
 	}
 	kctx, err := parser.Parse(args)
 	if exit >= 0 {
@@ -59,8 +63,23 @@ func options(c *cli, exit func(int)) []kong.Option {
 		kong.Writers(c.stdout, c.stderr),
 		kong.Exit(exit),
 		kong.NamedMapper("textfile", kong.MapperFunc(readText)),
+		kong.Vars{"data": defaultData, "datavariable": dataVariable, "listen": defaultListen},
+		kong.ValueFormatter(helpText),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: 100}),
 	}
+}
+
+// helpText is what help says of a flag or argument: with its default, unless its
+// own words have that, and the environment variable it may come from.
+func helpText(value *kong.Value) string {
+	told := *value
+	if said, sentence := strings.CutSuffix(told.Help, "."); value.HasDefault && !strings.Contains(said, "default") {
+		told.Help = fmt.Sprintf("%s (default %s)", said, value.Default)
+		if sentence {
+			told.Help += "."
+		}
+	}
+	return kong.DefaultHelpValueFormatter(&told)
 }
 
 // readText fills a string field with the content of the file that is named.

@@ -4,10 +4,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
+	"time"
 
+	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/issuer"
@@ -16,18 +20,38 @@ import (
 
 // printers show a verb's answer to people; --json, and every verb without a
 // printer, shows the answer itself.
-var printers = map[string]func(io.Writer, json.RawMessage) error{
-	"ledger.list":    printer(printRecords),
-	"ledger.status":  printer(printStatus),
-	"policy.list":    printer(printPolicies),
-	"policy.explain": printer(printExplanation),
-	"route.list":     printer(printRoutes),
-	"issuer.mint":    printer(printToken),
-	"console.link":   printer(func(w io.Writer, l api.ConsoleLink) { fmt.Fprintln(w, l.Link) }),
+var printers = map[string]printer{
+	"ledger.list":    asked(printRecords),
+	"ledger.status":  answered(printStatus),
+	"policy.list":    answered(printPolicies),
+	"policy.put":     answered(printInForce),
+	"policy.delete":  answered(printInForce),
+	"policy.schema":  answered(func(w io.Writer, s api.PolicySchema) { fmt.Fprintln(w, strings.TrimSpace(s.Schema)) }),
+	"policy.explain": answered(printExplanation),
+	"route.list":     answered(printRoutes),
+	"route.put":      answered(printRoute),
+	"route.delete":   asked(printDeleted),
+	"issuer.mint":    answered(printToken),
+	"console.link":   answered(func(w io.Writer, l api.ConsoleLink) { fmt.Fprintln(w, l.Link) }),
+	"clock.accept": answered(func(w io.Writer, _ api.Empty) {
+		fmt.Fprintln(w, "the clock is accepted as it is now; if it was behind the log, the step is recorded")
+	}),
 }
 
-func printer[T any](print func(io.Writer, T)) func(io.Writer, json.RawMessage) error {
-	return func(w io.Writer, answer json.RawMessage) error {
+// A printer prints the answer to a request, which is a pointer to the request of
+// its verb.
+type printer func(w io.Writer, request any, answer json.RawMessage) error
+
+// asked makes a printer that needs the request, too.
+func asked[R, T any](print func(io.Writer, *R, T)) printer {
+	return func(w io.Writer, request any, answer json.RawMessage) error {
+		return answered(func(w io.Writer, v T) { print(w, request.(*R), v) })(w, request, answer)
+	}
+}
+
+// answered makes a printer of what needs the answer alone.
+func answered[T any](print func(io.Writer, T)) printer {
+	return func(w io.Writer, _ any, answer json.RawMessage) error {
 		var v T
 		if err := json.Unmarshal(answer, &v); err != nil {
 			return fmt.Errorf("read the server's answer: %w", err)
@@ -37,18 +61,15 @@ func printer[T any](print func(io.Writer, T)) func(io.Writer, json.RawMessage) e
 	}
 }
 
-func printRecords(w io.Writer, a api.ListAnswer) {
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	row(tw, "RECORD", "TIME", "WHO", "WHAT", "ON", "OUTCOME", "REASON")
-	for _, e := range a.Events {
-		who := ""
-		if e.Record.Who != nil {
-			who = e.Record.Who.Kind + "/" + e.Record.Who.ID
+func printRecords(w io.Writer, req *api.ListRequest, a api.ListAnswer) {
+	if len(a.Events) == 0 {
+		fmt.Fprintln(w, "no records")
+		if req.Kind != "" && !known(req.Kind) {
+			fmt.Fprintf(w, "%q is neither a verb nor a kind of note\n", req.Kind)
 		}
-		row(tw, e.Index, e.Record.At.Local().Format("15:04:05.000"),
-			who, e.Record.Kind, e.Record.On, outcome(e.Record), reason(e.Record))
+	} else {
+		printEvents(w, a.Events)
 	}
-	tw.Flush()
 	if a.Reached != nil {
 		fmt.Fprintf(w, "looked back to record %d; --after shows earlier ones\n", *a.Reached)
 	}
@@ -57,28 +78,94 @@ func printRecords(w io.Writer, a api.ListAnswer) {
 	}
 }
 
-// outcome is how a record ended, in a word.
+func printEvents(w io.Writer, events []api.Event) {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	row(tw, "RECORD", "TIME", "WHO", "WHAT", "ON", "OUTCOME", "REASON")
+	for _, e := range events {
+		row(tw, e.Index, e.Record.At.Local().Format("15:04:05.000"),
+			who(e.Record), e.Record.Kind, e.Record.On, outcome(e.Record), reason(e.Record))
+	}
+	tw.Flush()
+}
+
+// The kinds of the guard's notes that count refusals: of callers nobody could
+// name, and of those it had no slot or no clock for.
+const (
+	noteStranger = "identity.refused"
+	noteRefused  = "guard.refused"
+)
+
+// notes are all kinds of note that the house writes.
+var notes = []string{noteStranger, noteRefused, "guard.clock", "issuer.bootstrap", "policy.seeded", "ledger.recovered"}
+
+// known reports whether records of this kind may exist.
+func known(kind string) bool {
+	return slices.Contains(notes, kind) || slices.ContainsFunc(api.Verbs(), func(v api.Verb) bool { return v.Name == kind })
+}
+
+// A knock is the detail of a note that counts refusals.
+type knock struct {
+	Source string `json:"source"`
+	Reason string `json:"reason"`
+	Count  uint64 `json:"count"`
+}
+
+// knockOf returns what a note that counts refusals says. A detail that cannot be
+// read is shown empty; ledger read shows it raw.
+func knockOf(r ledger.Record) (k knock, ok bool) {
+	if r.Phase != ledger.Note || r.Kind != noteStranger && r.Kind != noteRefused {
+		return k, false
+	}
+	if json.Unmarshal(r.Detail, &k) != nil {
+		k = knock{}
+	}
+	return k, true
+}
+
+// who is who acted, or where somebody came from whom nobody could name.
+func who(r ledger.Record) string {
+	if r.Who != nil {
+		return r.Who.Kind + "/" + r.Who.ID
+	}
+	k, _ := knockOf(r)
+	return clip(k.Source)
+}
+
+// outcome is how a record ended, in a word. The console says the same.
 func outcome(r ledger.Record) string {
+	_, knocked := knockOf(r)
 	switch {
-	case r.Phase == ledger.Enter:
-		return "begun"
-	case r.Phase == ledger.Interrupted:
-		return "interrupted"
+	case knocked || r.Outcome == pavise.Deny:
+		return "deny"
 	case r.Phase == ledger.Note:
 		return "note"
-	case r.Policy != nil && r.Policy.Observed:
+	case r.Phase == ledger.Interrupted:
+		return "interrupted"
+	case r.Policy != nil && r.Policy.Observed || slices.ContainsFunc(r.Verdicts, observed):
 		return "would deny"
-	case r.Error != nil && r.Outcome == "allow":
+	case r.Error != nil:
 		return "failed"
+	case r.Phase == ledger.Enter:
+		return "begun"
 	}
 	return string(r.Outcome)
 }
 
-// reason is why, in a line: the check that stopped it, or how it failed.
+// observed reports whether observe mode let a denial pass.
+func observed(v pavise.Verdict) bool { return v.Outcome == pavise.Deny && v.Observed }
+
+// reason is why, in a line: the check that stopped it or would have, or how it
+// failed.
 func reason(r ledger.Record) string {
-	for _, v := range r.Verdicts {
-		if v.Outcome == "deny" {
-			return clip(v.Check + ": " + v.Reason)
+	if k, knocked := knockOf(r); knocked {
+		if k.Count > 1 {
+			return clip(fmt.Sprintf("%s (%d times in a second)", k.Reason, k.Count))
+		}
+		return clip(k.Reason)
+	}
+	for _, tells := range []func(pavise.Verdict) bool{pavise.Verdict.Stops, observed} {
+		if i := slices.IndexFunc(r.Verdicts, tells); i >= 0 {
+			return clip(r.Verdicts[i].Check + ": " + r.Verdicts[i].Reason)
 		}
 	}
 	if r.Error != nil {
@@ -123,8 +210,16 @@ func printPolicies(w io.Writer, l api.PolicyList) {
 	fmt.Fprintf(w, "# digest of all in force, guardrails included: %s\n", l.Digest)
 }
 
+func printInForce(w io.Writer, p api.PolicyDigest) {
+	fmt.Fprintf(w, "policies in force: digest %s\n", p.Digest)
+}
+
 func printExplanation(w io.Writer, x guard.Explanation) {
-	fmt.Fprintf(w, "%s (%s): %s\n", x.Decision, x.Status, x.Why)
+	if x.Decision == "" {
+		fmt.Fprintf(w, "%s: %s\n", x.Status, x.Why)
+	} else {
+		fmt.Fprintf(w, "%s (%s): %s\n", x.Decision, x.Status, x.Why)
+	}
 	for _, rule := range x.Decided {
 		fmt.Fprintf(w, "\n# decided by the %s policy %s\n%s\n", rule.Layer, rule.ID, strings.TrimSpace(rule.Text))
 	}
@@ -138,11 +233,60 @@ func printExplanation(w io.Writer, x guard.Explanation) {
 
 func printRoutes(w io.Writer, l api.RouteList) {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	row(tw, "MODEL", "BEHIND IT", "ANSWERS", "EACH CALLER", "BUDGET", "MODE")
+	row(tw, "MODEL", "BEHIND IT", "ANSWERS", "EACH CALLER", "BUDGET", "MODEL BUDGET", "MODE")
 	for _, r := range l.Routes {
-		row(tw, r.Model, behind(r), r.Shape, r.Terms.Rate, r.Terms.Budget, mode(r))
+		row(tw, r.Model, behind(r), r.Shape, limit(r.Terms.Rate), limit(r.Terms.Budget), limit(r.Terms.ModelBudget), mode(r))
 	}
 	tw.Flush()
+}
+
+func printRoute(w io.Writer, r gateway.Route) {
+	fmt.Fprintf(w, "%s: %s, answers %s, %s, budget %s, %s", r.Model, behind(r), r.Shape, limit(r.Terms.Rate), limit(r.Terms.Budget), bounds(r))
+	if m := mode(r); m != enforced {
+		fmt.Fprintf(w, ", %s", m)
+	}
+	fmt.Fprintln(w)
+}
+
+func printDeleted(w io.Writer, req *api.RouteDelete, _ api.Empty) {
+	fmt.Fprintf(w, "%s: no route leads to it any more\n", req.Name)
+}
+
+// bounds says whether the gate knows which values an input may have.
+func bounds(r gateway.Route) string {
+	n := 0
+	for _, port := range r.Signature.Inputs {
+		n += len(port.Columns)
+	}
+	if n == 0 {
+		return "no bounds on values"
+	}
+	return fmt.Sprintf("bounds on %d columns", n)
+}
+
+// limit is a rate as route put takes it: 1200/1m burst 300. A burst of the whole
+// count goes without saying.
+func limit(r firewall.Rate) string {
+	if r.Count == 0 {
+		return "none"
+	}
+	text := fmt.Sprintf("%d/%s", r.Count, span(r.Per))
+	if r.Burst != r.Count {
+		text += fmt.Sprintf(" burst %d", r.Burst)
+	}
+	return text
+}
+
+// span is a duration without the units that are zero: 1h, not 1h0m0s.
+func span(d time.Duration) string {
+	text := d.String()
+	if short, ok := strings.CutSuffix(text, "m0s"); ok {
+		text = short + "m"
+	}
+	if short, ok := strings.CutSuffix(text, "h0m"); ok {
+		text = short + "h"
+	}
+	return text
 }
 
 func behind(r gateway.Route) string {
@@ -152,8 +296,11 @@ func behind(r gateway.Route) string {
 	return r.Upstream
 }
 
+// enforced is the mode of a route that nobody made otherwise.
+const enforced = "enforce"
+
 func mode(r gateway.Route) string {
-	words := []string{"enforce"}
+	words := []string{enforced}
 	if r.Observe {
 		words[0] = "observe"
 	}

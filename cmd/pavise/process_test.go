@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -215,7 +216,9 @@ func TestScripts(t *testing.T) {
 		Dir: "testdata/script", Cmds: scriptCommands,
 		Setup: func(env *testscript.Env) error {
 			env.Values[upKey{}] = new(*exec.Cmd)
-			return nil
+			fraud, err := filepath.Abs("testdata/fraud.onnx")
+			env.Setenv("FRAUD", fraud)
+			return err
 		},
 		Condition: func(name string) (bool, error) {
 			if name == "root" {

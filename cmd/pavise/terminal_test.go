@@ -90,7 +90,7 @@ func TestJSONLosesNothing(t *testing.T) {
 // TestListSaysWhereItStopped prints what the server says of a list cut short.
 func TestListSaysWhereItStopped(t *testing.T) {
 	var out bytes.Buffer
-	printRecords(&out, api.ListAnswer{Reached: new(uint64(4711)), Size: 70000})
+	printRecords(&out, &api.ListRequest{}, api.ListAnswer{Reached: new(uint64(4711)), Size: 70000})
 	if !strings.HasSuffix(out.String(), "\nlooked back to record 4711; --after shows earlier ones\n") {
 		t.Errorf("%q", out.String())
 	}

@@ -29,6 +29,8 @@ import (
 const (
 	// tenant is the only one that up knows.
 	tenant = "local"
+	// defaultListen is where up listens when nobody says otherwise.
+	defaultListen = "127.0.0.1:8470"
 	// sample is the model that up shows.
 	sample = "threat-detector"
 	// renewEvery is how often the operator's own token is made anew; it lives
@@ -175,7 +177,7 @@ func (u *up) checkClock() error {
 	}
 	return &pavise.Error{
 		Kind: pavise.Unavailable, Msg: fmt.Sprintf("the clock is %v behind the last record of the log", behind.Round(time.Second)),
-		Hint: "correct the clock, or, if it is right now, start with pavise up --accept-clock: the step is recorded",
+		Hint: "correct the clock, or, if it is right now, start with " + u.cfg.Data.command("up --accept-clock") + ": the step is recorded",
 	}
 }
 
@@ -314,12 +316,21 @@ func quote(path string) string {
 	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
 }
 
+// command is a command of this program about the data directory, as it can be
+// pasted where this process was started.
+func (d dataDir) command(words string) string {
+	if d != defaultData || os.Getenv(dataVariable) != "" {
+		words += " --data " + quote(string(d))
+	}
+	return program() + " " + words
+}
+
 // program is how this program was called, fit to be pasted.
 func program() string {
 	if strings.Contains(os.Args[0], "go-build") {
 		return "go run ./cmd/pavise"
 	}
-	return "pavise"
+	return quote(os.Args[0])
 }
 
 // Run serves until ctx is done, then stops accepting and lets requests under way

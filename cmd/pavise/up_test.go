@@ -102,6 +102,7 @@ func pavised(t *testing.T, args ...string) (code int, stdout, stderr string) {
 
 // TestExamples types the example of every verb, in the order of the table.
 func TestExamples(t *testing.T) {
+	t.Chdir("../..") // where the README's reader is
 	dir := dataDir(t.TempDir())
 	r := runUp(t, upConfig{Data: dir})
 	t.Setenv("PAVISE_DATA_DIR", string(dir))

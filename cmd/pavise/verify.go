@@ -57,7 +57,7 @@ func (v *verifyCommand) run(_ context.Context, c *cli) error {
 func verifySettled(dir string, opts ledger.VerifyOptions) (ledger.Report, error) {
 	for try := 0; ; try++ {
 		report, err := ledger.Verify(dir, opts)
-		if try == 3 || report.Records == report.Signed || !ledger.Locked(dir) {
+		if try == 3 || report.Records == report.Signed && report.Trailing == 0 || !ledger.Locked(dir) {
 			return report, err
 		}
 		time.Sleep(200 * time.Millisecond)
@@ -70,9 +70,12 @@ func (v *verifyCommand) print(c *cli, r ledger.Report, took time.Duration) {
 		fmt.Fprintf(c.stdout, "  %-12s%s\n", name, fmt.Sprintf(format, args...))
 	}
 	row("log", "%s", r.Origin)
-	row("records", "%d, all under the signed checkpoint", r.Signed)
-	if tail := r.Records - r.Signed; tail > 0 {
-		row("", "and %d behind it that no checkpoint covers yet: they prove nothing", tail)
+	row("records", "%d under the signed checkpoint", r.Signed)
+	if newer := r.Records - r.Signed; newer > 0 {
+		row("", "%d newer, not signed yet: they prove nothing", newer)
+	}
+	if r.Trailing > 0 {
+		row("", "%d bytes behind the last record that are no record", r.Trailing)
 	}
 	if !r.First.IsZero() {
 		row("from", "%s", r.First.Format(time.RFC3339))
@@ -83,7 +86,8 @@ func (v *verifyCommand) print(c *cli, r ledger.Report, took time.Duration) {
 	if len(r.Open) > 0 {
 		row("unended", "%d acts were entered and have no ending: the log was not closed", len(r.Open))
 	}
-	row("took", "%s; recorded: false", took.Round(time.Millisecond))
+	row("took", "%s", took.Round(time.Millisecond))
+	row("recorded", "false (this command leaves no record)")
 	if advice := v.advice(r); advice != "" {
 		fmt.Fprintf(c.stdout, "\n%s\n", advice)
 	}

@@ -33,7 +33,7 @@ const (
 func (c *Client) Call(ctx context.Context, verb string, req, resp any) error {
 	body, err := json.Marshal(req)
 	if err != nil {
-		return fmt.Errorf("encode %s: %w", verb, err)
+		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the request for %s cannot be written as JSON: %v", verb, err), Hint: "is one of its files not what it should be?", Err: err}
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()

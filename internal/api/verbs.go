@@ -36,7 +36,7 @@ func policyVerbs() []Verb {
 			Name: "policy.put", On: onPolicy,
 			Help:    "Add or replace a policy (Cedar)",
 			About:   "The text is checked against the schema of verbs before it takes effect, and holds for the next request.",
-			Example: "pavise policy put night-shift testdata/night-shift.cedar",
+			Example: "pavise policy put night-shift cmd/pavise/testdata/night-shift.cedar",
 		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, req PolicyPut) (PolicyDigest, error) {
 			err := rooms.Policies.Put(ctx, who, who.Tenant, req.ID, req.Text)
 			return PolicyDigest{rooms.Guard.Digest(who.Tenant)}, err
@@ -49,6 +49,16 @@ func policyVerbs() []Verb {
 		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, req PolicyDelete) (PolicyDigest, error) {
 			err := rooms.Policies.Delete(ctx, who, who.Tenant, req.ID)
 			return PolicyDigest{rooms.Guard.Digest(who.Tenant)}, err
+		}),
+		guarded(Verb{
+			Name: "policy.schema", On: onPolicy, Class: guard.Pooled,
+			Help:    "Print what a policy may name: types, attributes and actions",
+			About:   "The Cedar schema that every policy is checked against. It follows from the table of verbs.",
+			Example: "pavise policy schema",
+		}, func(who pavise.Principal, _ Empty) pavise.Name {
+			return pavise.Name{Tenant: who.Tenant, Kind: "policy", ID: "all"}
+		}, func(_ context.Context, rooms *Rooms, _ pavise.Principal, _ Empty) (PolicySchema, error) {
+			return PolicySchema{rooms.Guard.Schema()}, nil
 		}),
 		guarded(Verb{
 			Name: "policy.explain", On: onPolicy, Class: guard.Pooled,
@@ -65,6 +75,11 @@ func policyVerbs() []Verb {
 type PolicyList struct {
 	Policies []guard.TenantPolicy `json:"policies"`
 	Digest   string               `json:"digest"`
+}
+
+// PolicySchema is the Cedar schema.
+type PolicySchema struct {
+	Schema string `json:"schema"`
 }
 
 // PolicyPut asks for a policy to be put in force.
@@ -123,9 +138,12 @@ func routeVerbs() []Verb {
 		verb(Verb{
 			Name: "route.put", On: onRoute, maxBody: maxModel,
 			Help:    "Put a model behind the firewall, or change its terms",
-			About:   "The model runs in the gateway (--onnx) or on a server that speaks the Open Inference Protocol v2 (--upstream). Requests under way end on the terms they began on.",
-			Example: "pavise route put local/model/fraud --onnx testdata/fraud.onnx --rate 600/1m --shape round:3",
+			About:   "The model runs in the gateway (--onnx) or on a server that speaks the Open Inference Protocol v2 (--upstream). On a route that exists, what is left out stays as it is; --no-observe and the like take back what was set. Requests under way end on the terms they began on.",
+			Example: "pavise route put local/model/fraud --onnx cmd/pavise/testdata/fraud.onnx --rate 600/1m --shape round:3",
 		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, req gateway.RouteSpec) (gateway.Route, error) {
+			if _, err := req.Model(); err != nil {
+				return gateway.Route{}, err // no name to ask the guard about
+			}
 			return rooms.Routes.Put(ctx, who, req)
 		}),
 		verb(Verb{

@@ -24,6 +24,7 @@ func requests() map[string]any {
 		"policy.list":    Empty{},
 		"policy.put":     PolicyPut{ID: "p", Text: permit},
 		"policy.delete":  PolicyDelete{ID: "p"},
+		"policy.schema":  Empty{},
 		"policy.explain": ExplainRequest{Verb: "model.infer", On: fraud, Role: []string{"caller"}},
 		"route.list":     Empty{},
 		"route.put":      gateway.RouteSpec{Name: fraud.String(), ONNX: onnx(2, 3)},
@@ -109,6 +110,45 @@ func TestTableIsWhole(t *testing.T) {
 	for _, a := range guard.Verbs() {
 		if !slices.ContainsFunc(Actions(), func(b guard.Action) bool { return a.Verb == b.Verb && a.Class == b.Class }) {
 			t.Errorf("the guard enters %s, which the table does not have so", a.Verb)
+		}
+	}
+}
+
+// TestRouteNameIsReadFirst refuses what is no name as what it is: no policy has
+// anything to say about it.
+func TestRouteNameIsReadFirst(t *testing.T) {
+	w := newWorld(t)
+	operator := w.client(t, "operator")
+	for name, want := range map[string]string{
+		"fraud": "has 1 parts, not 3", "local/fraud": "has 2 parts, not 3", "": "has 1 parts", "local/model/": "is empty", "local/route/fraud": "leads to a model",
+	} {
+		err := operator.Call(t.Context(), "route.put", gateway.RouteSpec{Name: name, ONNX: onnx(2, 3)}, nil)
+		if pavise.KindOf(err) != pavise.Invalid || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", name, err, want)
+		}
+	}
+}
+
+// TestRouteWords sends words as a program writes them, and as a command does.
+func TestRouteWords(t *testing.T) {
+	w := newWorld(t)
+	operator := w.client(t, "operator")
+	fraud := gateway.RouteSpec{Name: "local/model/fraud", ONNX: onnx(1, 3), Observe: new(true)}
+	if err := operator.Call(t.Context(), "route.put", fraud, nil); err != nil {
+		t.Fatal(err)
+	}
+	var route gateway.Route
+	err := operator.Call(t.Context(), "route.put", json.RawMessage(`{"name":"local/model/fraud","bounds":{"input":"x","features":[{"name":"age","min":0,"more":1}]}}`), &route)
+	if err != nil || !route.Observe || route.ONNX == "" || len(route.Signature.Inputs[0].Columns) != 1 || *route.Signature.Inputs[0].Columns[0].Min != 0 {
+		t.Errorf("%v, route %+v", err, route)
+	}
+	for name, spec := range map[string]gateway.RouteSpec{
+		"bounds that are no JSON": {Name: fraud.Name, Bounds: json.RawMessage("age,0,99")},
+		"an empty file of bounds": {Name: fraud.Name, Bounds: json.RawMessage{}},
+		"an empty model":          {Name: fraud.Name, ONNX: []byte{}},
+	} {
+		if err := operator.Call(t.Context(), "route.put", spec, nil); pavise.KindOf(err) != pavise.Invalid {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

@@ -59,7 +59,7 @@ func (s Shape) Validate(alterable bool, purpose string) error {
 		return &pavise.Error{
 			Kind: pavise.Denied,
 			Msg:  fmt.Sprintf("the shape %s changes answers, and the route is not declared alterable", s.Kind),
-			Hint: "use full or round; or have the route's owner declare it alterable and tell its callers so",
+			Hint: "use full or round; or, if you own the route, declare it so with --alterable, and tell its callers",
 		}
 	case !slices.Contains([]string{"", Full, Round, TopK, Label}, s.Kind):
 		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("unknown shape %q", s.Kind), Hint: "known are full, round, topk and label"}
@@ -68,7 +68,7 @@ func (s Shape) Validate(alterable bool, purpose string) error {
 }
 
 // ValidateFor reports, as an error of kind Invalid, which output of the model the
-// shape cannot be applied to, or which of Scores the model does not have: a name
+// shape cannot be applied to or would not change, or which of Scores the model does not have: a name
 // spelled wrong would otherwise leave the scores as they are.
 func (s Shape) ValidateFor(sig Signature) error {
 	for _, name := range s.Scores {
@@ -85,8 +85,26 @@ func (s Shape) ValidateFor(sig Signature) error {
 				Hint: "list only outputs that are floats of rows × classes as scores",
 			}
 		}
+		if why := s.pointless(&t); why != "" {
+			return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("output %q %s", p.Name, why), Hint: "use full or round:DIGITS, or a topk:K below the number of classes"}
+		}
 	}
 	return nil
+}
+
+// pointless says why the shape could never answer with, or never hide anything
+// of, an output whose number of classes is fixed; or "".
+func (s Shape) pointless(t *Tensor) string {
+	if !s.covers(t) || !t.holdsScores() || t.Shape[1] < 1 {
+		return ""
+	}
+	switch classes := t.Shape[1]; {
+	case s.Kind == Label && classes == 1:
+		return "has one class, whose label would always be 1"
+	case s.Kind == TopK && int64(s.K) >= classes:
+		return fmt.Sprintf("has %d classes, of which the top %d are all", classes, s.K)
+	}
+	return ""
 }
 
 // Apply returns the answer in this shape, and leaves r as it is; what did not

@@ -1,6 +1,7 @@
 package firewall
 
 import (
+	"errors"
 	"math"
 	"math/rand/v2"
 	"reflect"
@@ -138,6 +139,38 @@ func TestShapeValidateFor(t *testing.T) {
 	}
 	if err := (Shape{}).ValidateFor(sig); err != nil {
 		t.Error(err)
+	}
+}
+
+// A shape that every answer would fail, or that hides nothing, is refused before
+// anybody asks.
+func TestShapeNeedsClasses(t *testing.T) {
+	for _, tt := range []struct {
+		classes int64
+		shape   Shape
+		why     string // "" is good
+	}{
+		{1, Shape{Kind: Label}, "one class"},
+		{2, Shape{Kind: Label}, ""},
+		{-1, Shape{Kind: Label}, ""},
+		{1, Shape{Kind: TopK, K: 1}, "the top 1 are all"},
+		{3, Shape{Kind: TopK, K: 2}, ""},
+		{3, Shape{Kind: TopK, K: 3}, "3 classes"},
+		{3, Shape{Kind: TopK, K: 4}, "3 classes"},
+		{-1, Shape{Kind: TopK, K: 4}, ""},
+		{1, Shape{Kind: Round, Digits: 1}, ""},
+		{1, Shape{Kind: Full}, ""},
+		{1, Shape{Kind: Label, Scores: []string{"q"}}, ""},
+	} {
+		sig := Signature{Outputs: []Port{{Name: "p", Datatype: FP32, Shape: []int64{-1, tt.classes}}, {Name: "q", Datatype: FP32, Shape: []int64{-1, 9}}}}
+		err := tt.shape.ValidateFor(sig)
+		if (err == nil) != (tt.why == "") || err != nil && !strings.Contains(err.Error(), tt.why) {
+			t.Errorf("%d classes, %+v: %v", tt.classes, tt.shape, err)
+		}
+	}
+	err := Shape{Kind: Label}.Validate(false, "")
+	if e, ok := errors.AsType[*pavise.Error](err); !ok || !strings.Contains(e.Hint, "--alterable") {
+		t.Errorf("%+v does not say how", err)
 	}
 }
 

@@ -132,7 +132,7 @@ func TestRouteLimitsTheBody(t *testing.T) {
 	if !strings.Contains(body, "more elements than the limit of 20 in all") {
 		t.Errorf("a million elements for a model of two: %s", body)
 	}
-	w.put(t, func(s *RouteSpec) { s.MaxRows, s.Observe = 1, true })
+	w.put(t, func(s *RouteSpec) { s.MaxRows, s.Observe = 1, new(true) })
 	two := `{"inputs":[{"name":"x","shape":[2,2],"datatype":"FP32","data":[1,2,3,4]}]}`
 	if resp, body := w.post(t, two, nil); resp.StatusCode != 200 {
 		t.Errorf("an observed route refuses rows: %d %s", resp.StatusCode, body)

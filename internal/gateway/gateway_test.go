@@ -372,7 +372,7 @@ func TestBatchIsChargedByTheRow(t *testing.T) {
 
 func TestObserveLetsPassAndSaysSo(t *testing.T) {
 	w := newWorld(t, t.TempDir())
-	w.put(t, func(s *RouteSpec) { s.Observe, s.Budget, s.Rate = true, "1/24h", "100000/1m" })
+	w.put(t, func(s *RouteSpec) { s.Observe, s.Budget, s.Rate = new(true), "1/24h", "100000/1m" })
 	stranger, err := w.issuer.Bootstrap(issuer.MintRequest{Subject: "norole"})
 	if err != nil {
 		t.Fatal(err)
@@ -411,7 +411,7 @@ func TestShapes(t *testing.T) {
 		{"sideways", false, "", pavise.Invalid, false},
 		{"round:99", false, "", pavise.Invalid, false},
 	} {
-		_, err := w.Routes.Put(t.Context(), operator, RouteSpec{Name: theModel.String(), ONNX: softmaxModel(), Shape: tt.shape, Alterable: tt.alterable, Purpose: tt.purpose})
+		_, err := w.Routes.Put(t.Context(), operator, RouteSpec{Name: theModel.String(), ONNX: softmaxModel(), Shape: tt.shape, Alterable: &tt.alterable, Purpose: tt.purpose})
 		if (err == nil) != tt.ok || err != nil && pavise.KindOf(err) != tt.want {
 			t.Errorf("%s alterable %v purpose %q: %v", tt.shape, tt.alterable, tt.purpose, err)
 		}

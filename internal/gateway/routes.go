@@ -148,18 +148,36 @@ func (r *Routes) Has(name pavise.Name) bool {
 	return err == nil
 }
 
-// Put makes a route or replaces it, while requests run. It is the verb route.put
-// on tenant/route/id. Requests under way end on the route they began on.
+// Put makes a route or changes what the words say of it, while requests run. It
+// is the verb route.put on tenant/route/id. Requests under way end on the route
+// they began on.
 func (r *Routes) Put(ctx context.Context, who pavise.Principal, spec RouteSpec) (route Route, err error) {
 	entry, err := r.guard.Enter(ctx, who, "route.put", routeName(spec.Name))
 	if err != nil {
 		return Route{}, err
 	}
 	defer entry.Exit(&err)
-	if route, err = spec.route(); err != nil {
+	asked, err := spec.route(r.current(spec.Name))
+	if err != nil {
 		return Route{}, err
 	}
-	if route.Signature, route.ONNX, err = describe(ctx, route, spec); err != nil {
+	found, err := describe(ctx, asked, spec) // without the lock: a server may be slow
+	if err != nil {
+		return Route{}, err
+	}
+	r.changing.Lock()
+	defer r.changing.Unlock()
+	was := r.current(spec.Name)
+	if route, err = spec.route(was); err != nil {
+		return Route{}, err
+	}
+	if found != nil && (route.Upstream != asked.Upstream || route.Remote != asked.Remote) {
+		return Route{}, &pavise.Error{
+			Kind: pavise.Conflict, Msg: fmt.Sprintf("somebody else changed where %s runs at the same time", route.Model),
+			Hint: "look at it with pavise route list, and put it again",
+		}
+	}
+	if err := found.complete(&route, was, spec); err != nil {
 		return Route{}, err
 	}
 	entry.Detail(route)
@@ -167,6 +185,15 @@ func (r *Routes) Put(ctx context.Context, who pavise.Principal, spec RouteSpec) 
 		return Route{}, err
 	}
 	return route, r.save(ctx, route, spec.ONNX)
+}
+
+// current returns the route to a model as it is now, or nil.
+func (r *Routes) current(model string) *Route {
+	name, err := pavise.ParseName(model)
+	if l, ok := (*r.live.Load())[name]; ok && err == nil {
+		return &l.Route
+	}
+	return nil
 }
 
 // routeName is the name of the route that leads to a model, as tenant/route/id.
@@ -177,41 +204,78 @@ func routeName(model string) pavise.Name {
 	return name
 }
 
-// describe finds out what the model takes and gives.
-func describe(ctx context.Context, route Route, spec RouteSpec) (s firewall.Signature, digest string, err error) {
-	if route.Upstream == "" {
+// A finding is what a model that was named anew takes and gives.
+type finding struct {
+	signature firewall.Signature
+	digest    string // of an ONNX model
+}
+
+// describe finds out what the model takes and gives. It is nil when the words
+// name no model, and the route's stays.
+func describe(ctx context.Context, route Route, spec RouteSpec) (*finding, error) {
+	var f finding
+	switch {
+	case spec.ONNX != nil:
 		native, err := infer.NewNative(route.Model.ID, spec.ONNX)
 		if err != nil {
-			return s, "", err
+			return nil, err
 		}
-		s, digest = native.Signature(), native.Digest()
-	} else if spec.Signature == nil {
+		f.signature, f.digest = native.Signature(), native.Digest()
+	case spec.Upstream != "" || spec.Remote != "":
 		upstream, err := infer.NewUpstream(route.Upstream, route.Remote, firewall.DefaultLimits())
 		if err != nil {
-			return s, "", err
+			return nil, err
 		}
 		defer upstream.Close()
-		if s, err = upstream.Signature(ctx); err != nil {
-			return s, "", err
+		if spec.Signature != nil {
+			break
+		}
+		if f.signature, err = upstream.Signature(ctx); err != nil {
+			return nil, err
+		}
+	default:
+		return nil, nil
+	}
+	return &f, nil
+}
+
+// complete fills in what the model takes and gives: as the words say, else as was
+// found, else as it was. Columns and their bounds stay where the ports do.
+func (f *finding) complete(route, was *Route, spec RouteSpec) error {
+	if f != nil {
+		route.ONNX, route.Signature = f.digest, f.signature
+		if was != nil {
+			keepColumns(route.Signature.Inputs, was.Signature.Inputs)
+			keepColumns(route.Signature.Outputs, was.Signature.Outputs)
 		}
 	}
 	if spec.Signature != nil {
-		s = *spec.Signature
+		route.Signature = *spec.Signature
 	}
-	return s, digest, s.Validate()
+	if err := route.Signature.Validate(); err != nil {
+		return err
+	}
+	if spec.Bounds == nil {
+		return nil
+	}
+	route.Signature.Inputs = slices.Clone(route.Signature.Inputs) // may be those of was
+	if err := bound(route.Signature.Inputs, spec.Bounds); err != nil {
+		return err
+	}
+	return route.Signature.Validate()
 }
 
 // save stores the route, starts it, and lets requests take it, all or nothing.
+// The bytes of an ONNX model that is stored already may be nil. Callers hold
+// changing.
 func (r *Routes) save(ctx context.Context, route Route, onnx []byte) error {
 	text, err := json.Marshal(route)
 	if err != nil {
 		return fmt.Errorf("encode route %s: %w", route.Model, err)
 	}
-	r.changing.Lock()
-	defer r.changing.Unlock()
 	var l *live
 	err = r.db.Update(ctx, func(tx *store.Tx) error {
-		if route.ONNX != "" {
+		if onnx != nil {
 			if _, err := tx.Exec(`INSERT INTO gateway_models VALUES (?, ?) ON CONFLICT DO NOTHING`, route.ONNX, onnx); err != nil {
 				return err
 			}

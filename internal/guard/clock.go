@@ -61,10 +61,13 @@ func steppedBack(behind time.Duration) error {
 
 // AcceptClock makes the time the clock shows now the newest one, after it was
 // set back for good reason: it records the step as a note guard.clock in who's
-// name. The caller has entered clock.accept, which is in the safe direction and
+// name. A clock that is not behind needs no accepting, and no note. The caller has entered clock.accept, which is in the safe direction and
 // so passes while the clock is behind.
 func (g *Guard) AcceptClock(ctx context.Context, who pavise.Principal) error {
 	now, was, behind := g.clock.read()
+	if behind <= 0 {
+		return nil
+	}
 	now = now.Round(0).UTC()
 	detail, err := json.Marshal(struct {
 		Was    time.Time     `json:"was"`

@@ -101,3 +101,10 @@ func TestClockSeesThroughMonotonicReadings(t *testing.T) {
 		t.Errorf("error %v, want unavailable", err)
 	}
 }
+
+func TestSoundClockNeedsNoAccepting(t *testing.T) {
+	g, log := newGuard(t, nil)
+	if err := g.AcceptClock(t.Context(), operator); err != nil || log.Size() != 0 {
+		t.Errorf("%d records, %v", log.Size(), err)
+	}
+}

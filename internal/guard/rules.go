@@ -209,8 +209,21 @@ func parse(name pavise.Name, text string) (*rule, error) {
 		p := list[0].Position()
 		return nil, refuse(p.Line, p.Column, fmt.Sprintf("@id(%.80q) is not the policy's id", string(id)))
 	}
+	if at := fullName.FindStringIndex(text); at != nil {
+		line := strings.Count(text[:at[0]], "\n") + 1
+		column := len([]rune(text[strings.LastIndexByte(text[:at[0]], '\n')+1:at[0]])) + 1
+		return nil, &pavise.Error{
+			Kind: pavise.Invalid,
+			Msg:  fmt.Sprintf("policy %s, line %d, column %d: %.120s holds for nothing", name, line, column, text[at[0]:at[1]]),
+			Hint: "in a policy, an entity's id is the last part of its name alone, as in Model::\"threat-detector\"; the tenant is that of the policy",
+		}
+	}
 	return newRule(name.ID, text, list[0]), nil
 }
+
+// fullName finds an entity named by a full name, tenant/kind/id. No entity's id
+// has a slash, so a rule about one would be accepted and never hold.
+var fullName = regexp.MustCompile(`\b[A-Z][A-Za-z]*::"[^"\\]*/[^"\\]*"`)
 
 // inputPosition is how cedar-go writes where in the text an error is.
 var inputPosition = regexp.MustCompile(`<input>:(\d+):(\d+):? ?`)
@@ -251,7 +264,7 @@ func (s *schema) validate(r *rule) error {
 	return &pavise.Error{
 		Kind: pavise.Invalid,
 		Msg:  fmt.Sprintf("policy %s, line %d, column %d: %s", r.id, line, column, clip(why, maxText)),
-		Hint: "name only the actions, types and attributes that the policy schema declares, and compare like with like",
+		Hint: "name only the actions, types and attributes that the schema declares, and compare like with like; pavise policy schema prints it",
 	}
 }
 

@@ -240,3 +240,21 @@ func TestIndexEqualsScan(t *testing.T) {
 		t.Errorf("index keeps %d rules for model.infer, want 11", n)
 	}
 }
+
+// TestFullNamesAreRefused refuses a policy that names an entity as records do:
+// it would parse, fit the schema, and hold for nobody.
+func TestFullNamesAreRefused(t *testing.T) {
+	g, _ := newGuard(t, nil)
+	for _, scope := range []string{
+		`principal == Workload::"local/workload/c1", action, resource`,
+		`principal, action, resource == Model::"local/model/threat-detector"`,
+	} {
+		err := g.Load("local", map[string]string{"p": "forbid (\n  " + scope + ");"})
+		if pavise.KindOf(err) != pavise.Invalid || !strings.Contains(err.Error(), "line 2") {
+			t.Errorf("%s: %v", scope, err)
+		}
+	}
+	if err := g.Load("local", map[string]string{"p": `forbid (principal == Workload::"c1", action, resource);`}); err != nil {
+		t.Errorf("the short name: %v", err)
+	}
+}

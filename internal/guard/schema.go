@@ -18,6 +18,7 @@ const (
 	verbDelete  = "policy.delete"
 	verbList    = "policy.list"
 	verbExplain = "policy.explain"
+	verbSchema  = "policy.schema"
 	verbClock   = "clock.accept"
 	verbInfer   = "model.infer"
 )
@@ -31,6 +32,7 @@ func Verbs() []Action {
 		{Verb: verbDelete, On: []string{kindPolicy}},
 		{Verb: verbList, On: []string{kindPolicy}, Class: Pooled},
 		{Verb: verbExplain, On: []string{kindPolicy}, Class: Pooled},
+		{Verb: verbSchema, On: []string{kindPolicy}, Class: Pooled},
 		{Verb: verbClock, On: []string{"clock"}, Safe: true},
 		{Verb: verbInfer, On: []string{"model"}, Class: Pooled},
 	}

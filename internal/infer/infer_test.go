@@ -2,6 +2,7 @@ package infer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -47,7 +48,7 @@ func TestNative(t *testing.T) {
 }
 
 func TestNativeRefusesGarbage(t *testing.T) {
-	if _, err := NewNative("x", []byte("not a model")); pavise.KindOf(err) != pavise.Invalid {
+	if _, err := NewNative("x", []byte("not a model")); pavise.KindOf(err) != pavise.Invalid || !strings.Contains(err.Error(), "not an ONNX model that the gateway can run: ") {
 		t.Errorf("garbage: %v", err)
 	}
 }
@@ -61,8 +62,10 @@ func TestUpstreamLies(t *testing.T) {
 		serve http.HandlerFunc
 		want  string // in the error; empty: none
 	}{
-		"good":   {say(200, good), ""},
-		"status": {say(500, good), "status 500"},
+		"good":    {say(200, good), ""},
+		"status":  {say(500, good), "status 500"},
+		"unknown": {say(404, good), "does not know the model m"},
+		"refuses": {say(422, good), "refused the request with status 422"},
 		"redirect": {func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusTemporaryRedirect)
 		}, "status 307"},
@@ -156,5 +159,19 @@ func TestUpstreamAddress(t *testing.T) {
 		if _, err := NewUpstream(bad, "m", firewall.DefaultLimits()); pavise.KindOf(err) != pavise.Invalid {
 			t.Errorf("address %q: %v", bad, err)
 		}
+	}
+}
+
+// TestUpstreamDoesNotKnow hints at the name the model may have on the server.
+func TestUpstreamDoesNotKnow(t *testing.T) {
+	server := httptest.NewServer(http.NotFoundHandler())
+	defer server.Close()
+	u, err := NewUpstream(server.URL, "m", firewall.DefaultLimits())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = u.Signature(t.Context())
+	if e, ok := errors.AsType[*pavise.Error](err); !ok || !strings.Contains(e.Hint, "--remote NAME") {
+		t.Errorf("%+v", err)
 	}
 }

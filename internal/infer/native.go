@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -25,10 +26,20 @@ type Native struct {
 func NewNative(name string, onnx []byte) (*Native, error) {
 	graph, err := learn.ParseONNX(onnx)
 	if err != nil {
-		return nil, err
+		return nil, refused(err)
 	}
 	sum := sha256.Sum256(onnx)
 	return &Native{name: name, digest: "sha256:" + hex.EncodeToString(sum[:]), graph: graph}, nil
+}
+
+// refused says first what it is about: whoever gave the wrong file does not know
+// the words of the format.
+func refused(err error) error {
+	e, ok := errors.AsType[*pavise.Error](err)
+	if !ok || e.Kind != pavise.Invalid {
+		return err
+	}
+	return &pavise.Error{Kind: e.Kind, Msg: "this is not an ONNX model that the gateway can run: " + e.Msg, Hint: e.Hint, Err: e.Err}
 }
 
 // Digest returns "sha256:" and the hex digest of the ONNX bytes.

@@ -131,6 +131,13 @@ func (u *Upstream) do(ctx context.Context, method string, target *url.URL, body 
 		return nil, u.fault("broke off its answer", err)
 	case len(answer) > u.limits.MaxBody:
 		return nil, u.fault(fmt.Sprintf("answered with more than %d bytes", u.limits.MaxBody), nil)
+	case resp.StatusCode == http.StatusNotFound:
+		return nil, &pavise.Error{
+			Kind: pavise.Unavailable, Msg: fmt.Sprintf("the model server does not know the model %s (status 404)", u.model),
+			Hint: "if it has another name there, put the route with --remote NAME",
+		}
+	case resp.StatusCode/100 == 4:
+		return nil, u.fault(fmt.Sprintf("refused the request with status %d", resp.StatusCode), nil)
 	case resp.StatusCode != http.StatusOK:
 		return nil, u.fault(fmt.Sprintf("answered with status %d", resp.StatusCode), nil)
 	}

@@ -91,7 +91,8 @@ func TestTampering(t *testing.T) {
 			return []byte(strings.Replace(string(b), "\n300\n", "\n299\n", 1))
 		}, "not signed"},
 		{"the origin", "origin", func(b []byte) []byte { return []byte("evil.test/log+12345678+AAAA\n") }, "not by the one you know"},
-		{"the checkpoint removed", "checkpoint", nil, "no evidence log"},
+		{"the checkpoint removed", "checkpoint", nil, "no checkpoint"},
+		{"the origin removed", "origin", nil, "no evidence log"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -310,6 +311,16 @@ func TestOldCheckpointOverForgedRecords(t *testing.T) {
 	}
 	report, err := Verify(dir, VerifyOptions{Key: key})
 	if err != nil || report.Conclusion != Consistent || !report.First.IsZero() {
+		t.Errorf("%+v, %v", report, err)
+	}
+}
+
+// TestJunkBehindTheLog is told of, and does not pass for a log that is whole.
+func TestJunkBehindTheLog(t *testing.T) {
+	dir, key, _ := writtenLog(t, 5)
+	edit(t, filepath.Join(dir, segmentName(0)), func(b []byte) []byte { return append(b, "hello world"...) })
+	report, err := Verify(dir, VerifyOptions{Key: key})
+	if err != nil || report.Conclusion != Partly || report.Trailing != 11 || report.Records != 5 {
 		t.Errorf("%+v, %v", report, err)
 	}
 }

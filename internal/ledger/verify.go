@@ -30,13 +30,14 @@ type VerifyOptions struct {
 // A Report is what verifying a log showed.
 type Report struct {
 	Origin     string    `json:"origin"`
-	Records    uint64    `json:"records"`        // records read
-	Signed     uint64    `json:"signed"`         // records under the checkpoint
-	Root       string    `json:"root"`           // base64 root of the signed records
-	Key        string    `json:"key"`            // verifier key found in the directory
-	Known      bool      `json:"known"`          // the key was known to the verifier
-	Since      uint64    `json:"since"`          // size of the checkpoint known from earlier, if any
-	First      time.Time `json:"first,omitzero"` // time of the first and the last signed record
+	Records    uint64    `json:"records"`            // records read
+	Signed     uint64    `json:"signed"`             // records under the checkpoint
+	Trailing   int64     `json:"trailing,omitempty"` // bytes behind the last record that are none
+	Root       string    `json:"root"`               // base64 root of the signed records
+	Key        string    `json:"key"`                // verifier key found in the directory
+	Known      bool      `json:"known"`              // the key was known to the verifier
+	Since      uint64    `json:"since"`              // size of the checkpoint known from earlier, if any
+	First      time.Time `json:"first,omitzero"`     // time of the first and the last signed record
 	Last       time.Time `json:"last,omitzero"`
 	Open       []uint64  `json:"open,omitempty"` // signed control acts entered and not ended
 	Conclusion string    `json:"conclusion"`
@@ -119,6 +120,14 @@ func (v *verification) readCheckpoint() error {
 		return err
 	}
 	signed, err := readFile(v.disk, "checkpoint", maxCheckpoint)
+	if errors.Is(err, os.ErrNotExist) {
+		return &pavise.Error{
+			Kind: pavise.Unverified,
+			Msg:  "the log has no checkpoint: somebody removed it, or the copy is not whole",
+			Hint: "copy the whole directory; a log that lost its checkpoint proves nothing",
+			Err:  err,
+		}
+	}
 	if err != nil {
 		return noLog(err)
 	}
@@ -185,14 +194,16 @@ func (v *verification) readSegment(seg *segment) error {
 		}
 		behindHead := v.tree.size >= v.signed.Size
 		if err == io.ErrUnexpectedEOF && behindHead {
-			return nil // a write cut short; nothing signed is missing
+			v.report.Trailing += seg.size - at // a write cut short; nothing signed is missing
+			return nil
 		}
 		if err != nil {
 			return v.fault(v.tree.size, "%s ends in the middle of an entry, at byte %d", seg.name, at)
 		}
 		if err := v.take(entry); err != nil {
 			if behindHead {
-				return nil // whatever it is, it proves nothing and hides nothing
+				v.report.Trailing += seg.size - at // whatever it is, it proves nothing and hides nothing
+				return nil
 			}
 			return v.fault(v.tree.size, "%s, byte %d: %w", seg.name, at, err)
 		}
@@ -338,7 +349,7 @@ func (v *verification) conclude() {
 	v.report.Open = slices.Sorted(maps.Keys(v.open))
 	known := v.report.Known || v.known.Size > 0
 	switch {
-	case known && v.report.Records == v.report.Signed:
+	case known && v.report.Records == v.report.Signed && v.report.Trailing == 0:
 		v.report.Conclusion = Verified
 	case known && v.report.Signed > 0:
 		v.report.Conclusion = Partly
@@ -359,7 +370,7 @@ func (v *verification) fault(index uint64, format string, args ...any) error {
 
 func noLog(err error) error {
 	if errors.Is(err, os.ErrNotExist) {
-		return &pavise.Error{Kind: pavise.NotFound, Msg: "this directory holds no evidence log: it has no origin or no checkpoint", Hint: "name the ledger directory itself, for example pavise-data/ledger", Err: err}
+		return &pavise.Error{Kind: pavise.NotFound, Msg: "this directory holds no evidence log: it has no file \"origin\"", Hint: "name the ledger directory itself, for example pavise-data/ledger", Err: err}
 	}
 	return diskError("read the evidence log", err)
 }

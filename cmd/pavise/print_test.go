@@ -1,0 +1,108 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/firewall"
+	"github.com/pavise/pavise/internal/guard"
+	"github.com/pavise/pavise/internal/ledger"
+)
+
+// TestOutcomes says in a word and a line how records ended.
+func TestOutcomes(t *testing.T) {
+	passed := pavise.Verdict{Check: "gate", Outcome: pavise.Deny, Reason: "too large", Observed: true}
+	stopped := pavise.Verdict{Check: "budget", Outcome: pavise.Deny, Reason: "spent"}
+	failure := &ledger.Failure{Kind: "unavailable", Msg: "away"}
+	for name, c := range map[string]struct {
+		record               ledger.Record
+		who, outcome, reason string
+	}{
+		"allowed":              {ledger.Record{Phase: ledger.Act, Outcome: pavise.Allow}, "", "allow", ""},
+		"failed":               {ledger.Record{Phase: ledger.Act, Outcome: pavise.Allow, Error: failure}, "", "failed", "away"},
+		"begun":                {ledger.Record{Phase: ledger.Enter}, "", "begun", ""},
+		"observed check":       {ledger.Record{Phase: ledger.Act, Outcome: pavise.Allow, Verdicts: []pavise.Verdict{passed}}, "", "would deny", "gate: too large"},
+		"observed and failed":  {ledger.Record{Phase: ledger.Act, Outcome: pavise.Allow, Error: failure, Verdicts: []pavise.Verdict{passed}}, "", "would deny", "gate: too large"},
+		"observed policy":      {ledger.Record{Phase: ledger.Enter, Outcome: pavise.Allow, Policy: &ledger.Policy{Observed: true}}, "", "would deny", ""},
+		"observed and stopped": {ledger.Record{Phase: ledger.Act, Outcome: pavise.Deny, Verdicts: []pavise.Verdict{passed, stopped}}, "", "deny", "budget: spent"},
+		"stranger": {
+			ledger.Record{Kind: "identity.refused", Phase: ledger.Note, Detail: json.RawMessage(`{"source":"192.0.2.1","reason":"expired","count":3}`)},
+			"192.0.2.1", "deny", "expired (3 times in a second)",
+		},
+		"stranger unread": {ledger.Record{Kind: "identity.refused", Phase: ledger.Note, Detail: json.RawMessage(`{"source":1,"reason":"x"}`)}, "", "deny", ""},
+		"not a note":      {ledger.Record{Kind: "identity.refused", Phase: ledger.Act, Outcome: pavise.Allow}, "", "allow", ""},
+		"other note":      {ledger.Record{Kind: "guard.clock", Phase: ledger.Note}, "", "note", ""},
+	} {
+		if got := [3]string{who(c.record), outcome(c.record), reason(c.record)}; got != [3]string{c.who, c.outcome, c.reason} {
+			t.Errorf("%s: %q, want %q, %q, %q", name, got, c.who, c.outcome, c.reason)
+		}
+	}
+}
+
+// TestNoRecords lists kinds that have none, and kinds that nobody writes.
+func TestNoRecords(t *testing.T) {
+	for kind, want := range map[string]string{
+		"":                 "no records\n",
+		"model.infer":      "no records\n",
+		"identity.refused": "no records\n",
+		"foo":              "no records\n\"foo\" is neither a verb nor a kind of note\n",
+	} {
+		var out bytes.Buffer
+		printRecords(&out, &api.ListRequest{Kind: kind}, api.ListAnswer{Size: 7})
+		if out.String() != want {
+			t.Errorf("%s: %q, want %q", kind, out.String(), want)
+		}
+	}
+}
+
+// TestExplainWithoutPolicy explains a record about which no policy was asked.
+func TestExplainWithoutPolicy(t *testing.T) {
+	var out bytes.Buffer
+	printExplanation(&out, guard.Explanation{Status: guard.Unverified, Why: "no policy was asked"})
+	if !strings.HasSuffix(out.String(), ": no policy was asked\n") || strings.ContainsAny(out.String()[:1], " (:") {
+		t.Errorf("%q", out.String())
+	}
+}
+
+func TestLimits(t *testing.T) {
+	for want, rate := range map[string]firewall.Rate{
+		"none":               {},
+		"1200/1m burst 300":  {Count: 1200, Per: time.Minute, Burst: 300},
+		"100000/24h":         firewall.PerWindow(100000, 24*time.Hour),
+		"5/10m":              firewall.PerWindow(5, 10*time.Minute),
+		"5/20s":              firewall.PerWindow(5, 20*time.Second),
+		"5/1h30m":            firewall.PerWindow(5, 90*time.Minute),
+		"5/1m30s":            firewall.PerWindow(5, 90*time.Second),
+		"5/10h0m5s":          firewall.PerWindow(5, 10*time.Hour+5*time.Second),
+		"5/500ms burst 9":    {Count: 5, Per: time.Second / 2, Burst: 9},
+		"5/1h10m burst 10":   {Count: 5, Per: 70 * time.Minute, Burst: 10},
+		"1/8760h burst 1000": {Count: 1, Per: 365 * 24 * time.Hour, Burst: 1000},
+	} {
+		if got := limit(rate); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+}
+
+// TestCommandsArePasted names the data directory when it is not the usual one.
+func TestCommandsArePasted(t *testing.T) {
+	t.Setenv(dataVariable, "")
+	for dir, want := range map[dataDir]string{
+		defaultData: " console link",
+		"my data":   " console link --data 'my data'",
+		"/srv/p":    " console link --data /srv/p",
+	} {
+		if got := dir.command("console link"); got != program()+want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+	t.Setenv(dataVariable, "elsewhere")
+	if got := dataDir(defaultData).command("up"); got != program()+" up --data "+defaultData {
+		t.Errorf("beside the environment: %s", got)
+	}
+}

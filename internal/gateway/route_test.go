@@ -1,0 +1,227 @@
+package gateway
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/learn"
+)
+
+// bounds are those of softmaxModel's input.
+const bounds = `{"name":"a card","input":"x","output":"scores","features":[{"name":"a","min":0,"max":1,"codes":["no","yes"]},{"name":"b","min":-1}]}`
+
+// change puts words on a route that may exist.
+func (w *world) change(t *testing.T, spec RouteSpec) Route {
+	t.Helper()
+	spec.Name = theModel.String()
+	route, err := w.Routes.Put(t.Context(), operator, spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return route
+}
+
+// TestPutChangesOnlyWhatIsSaid changes one thing after another and finds the
+// others as they were, after a restart, too.
+func TestPutChangesOnlyWhatIsSaid(t *testing.T) {
+	dir := t.TempDir()
+	w := newWorld(t, dir)
+	want := w.change(t, RouteSpec{
+		ONNX: softmaxModel(), Bounds: json.RawMessage(bounds), MaxRows: 7, Rate: "70/1m burst 7", Budget: "700/24h", ModelRate: "7000/1m",
+		ModelBudget: "70000/24h", Shape: "label", Purpose: "marketing", Alterable: new(true), Observe: new(true), Durable: new(true),
+	})
+	if got := w.change(t, RouteSpec{}); !reflect.DeepEqual(got, want) {
+		t.Errorf("no words changed %+v into %+v", want, got)
+	}
+	for name, tt := range map[string]struct {
+		spec RouteSpec
+		edit func(*Route)
+	}{
+		"rows":       {RouteSpec{MaxRows: 8}, func(r *Route) { r.MaxRows = 8 }},
+		"rate":       {RouteSpec{Rate: "80/1m"}, func(r *Route) { r.Terms.Rate, _ = parseRate("80/1m") }},
+		"model rate": {RouteSpec{ModelRate: "none"}, func(r *Route) { r.Terms.ModelRate.Count, r.Terms.ModelRate.Per, r.Terms.ModelRate.Burst = 0, 0, 0 }},
+		"shape":      {RouteSpec{Shape: "full"}, func(r *Route) { r.Shape.Kind = "full" }},
+		"purpose":    {RouteSpec{Purpose: "games"}, func(r *Route) { r.Purpose = "games" }},
+		"observe":    {RouteSpec{Observe: new(false)}, func(r *Route) { r.Observe = false }},
+		"durable":    {RouteSpec{Durable: new(false)}, func(r *Route) { r.Durable = false }},
+	} {
+		tt.edit(&want)
+		if got := w.change(t, tt.spec); !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %+v, want %+v", name, got, want)
+		}
+	}
+	w.close()
+	again := newWorld(t, dir)
+	if list, err := again.Routes.List(t.Context(), operator, tenant); err != nil || len(list) != 1 || !reflect.DeepEqual(list[0], want) {
+		t.Errorf("after a restart: %+v, %v, want %+v", list, err, want)
+	}
+	if resp, body := again.post(t, good, nil); resp.StatusCode != 200 {
+		t.Errorf("the model does not answer any more: %d %s", resp.StatusCode, body)
+	}
+}
+
+// TestPutsDoNotLoseEachOther has two people change two things at the same time.
+func TestPutsDoNotLoseEachOther(t *testing.T) {
+	w := newWorld(t, t.TempDir())
+	w.put(t, nil)
+	var people sync.WaitGroup
+	for _, words := range []func(int) RouteSpec{
+		func(i int) RouteSpec { return RouteSpec{MaxRows: i} },
+		func(i int) RouteSpec { return RouteSpec{Purpose: fmt.Sprint(i)} },
+		func(i int) RouteSpec { return RouteSpec{Rate: fmt.Sprintf("%d/1m", i)} },
+	} {
+		people.Go(func() {
+			for i := range 20 {
+				spec := words(i + 1)
+				spec.Name = theModel.String()
+				if _, err := w.Routes.Put(t.Context(), operator, spec); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	people.Wait()
+	if got := w.change(t, RouteSpec{}); got.MaxRows != 20 || got.Purpose != "20" || got.Terms.Rate.Count != 20 {
+		t.Errorf("a change was lost: %+v", got)
+	}
+}
+
+func TestPutRefuses(t *testing.T) {
+	w := newWorld(t, t.TempDir())
+	if _, err := w.Routes.Put(t.Context(), operator, RouteSpec{Name: theModel.String(), MaxRows: 3}); pavise.KindOf(err) != pavise.Invalid || !strings.Contains(err.Error(), "no route leads to") {
+		t.Errorf("a new route without a model: %v", err)
+	}
+	w.put(t, func(s *RouteSpec) { s.Alterable = new(true) })
+	before := w.change(t, RouteSpec{})
+	for want, spec := range map[string]RouteSpec{
+		"not both":                  {ONNX: softmaxModel(), Upstream: "http://127.0.0.1:1"},
+		"name on a server":          {Remote: "other"},
+		"not an ONNX model":         {ONNX: []byte{}},
+		"not an ONNX model that":    {ONNX: []byte("PK\x03\x04 a zip")},
+		"between 1 and":             {MaxRows: -1},
+		"rate \"none\"":             {Rate: "none"},
+		"top 3 are all":             {Shape: "topk:3"},
+		"bounds: unexpected end":    {Bounds: json.RawMessage{}},
+		"bounds: invalid character": {Bounds: json.RawMessage("name,min,max\n")},
+		"no input or no features":   {Bounds: json.RawMessage(`{"input":"x"}`)},
+		`no input "y"`:              {Bounds: json.RawMessage(strings.Replace(bounds, `"x"`, `"y"`, 1))},
+		"3 features for input":      {Bounds: json.RawMessage(strings.Replace(bounds, `[{`, `[{"name":"c"},{`, 1))},
+		"feature 1 has no name":     {Bounds: json.RawMessage(strings.Replace(bounds, `"name":"b",`, ``, 1))},
+		"from 2 to 1":               {Bounds: json.RawMessage(strings.Replace(bounds, `"min":0`, `"min":2`, 1))},
+	} {
+		spec.Name = theModel.String()
+		if _, err := w.Routes.Put(t.Context(), operator, spec); pavise.KindOf(err) != pavise.Invalid || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want %q in it", err, want)
+		}
+	}
+	if got := w.change(t, RouteSpec{}); !reflect.DeepEqual(got, before) {
+		t.Errorf("a refused change changed %+v into %+v", before, got)
+	}
+}
+
+// otherModel takes so many numbers as input and says them back.
+func otherModel(input string, columns int) []byte {
+	w := learn.NewWriter("other")
+	w.Node("Relu", "scores", []string{w.Input(input, columns)})
+	w.Output("scores", columns)
+	return w.Bytes()
+}
+
+// TestBoundsStayOrEndAloud replaces models behind bounds: they hold on as long as
+// the inputs are the same, and the answer and the record say when they end.
+func TestBoundsStayOrEndAloud(t *testing.T) {
+	w := newWorld(t, t.TempDir())
+	const outside = `{"inputs":[{"name":"x","shape":[1,2],"datatype":"FP32","data":[-1,0]}]}`
+	w.put(t, func(s *RouteSpec) { s.Bounds = json.RawMessage(bounds) })
+	for name, spec := range map[string]RouteSpec{
+		"terms": {Rate: "100/1m"}, "the same inputs": {ONNX: otherModel("x", 2)}, "the first model": {ONNX: softmaxModel()},
+	} {
+		route := w.change(t, spec)
+		if resp, body := w.post(t, outside, nil); resp.StatusCode != 400 || !strings.Contains(body, "outside 0 to 1") || len(route.Signature.Inputs[0].Columns) != 2 {
+			t.Errorf("%s: %d %s, %+v", name, resp.StatusCode, body, route.Signature)
+		}
+	}
+	size := w.log.Size()
+	if route := w.change(t, RouteSpec{ONNX: otherModel("x", 3)}); len(route.Signature.Inputs[0].Columns) != 0 {
+		t.Errorf("two bounds on three columns: %+v", route.Signature)
+	}
+	records := slices.Collect(func(yield func(string) bool) {
+		for _, r := range w.log.Records(size, w.log.Size()) {
+			if r.Kind == "route.put" && len(r.Detail) > 0 && !yield(string(r.Detail)) {
+				return
+			}
+		}
+	})
+	if len(records) != 1 || strings.Contains(records[0], "columns") {
+		t.Errorf("records %q", records)
+	}
+	w.change(t, RouteSpec{ONNX: softmaxModel()})
+	if resp, body := w.post(t, outside, nil); resp.StatusCode != 200 {
+		t.Errorf("bounds came back from the dead: %d %s", resp.StatusCode, body)
+	}
+}
+
+// TestBoundsOfTheCard puts the sample model again, as a user does, with its card.
+func TestBoundsOfTheCard(t *testing.T) {
+	w := newWorld(t, t.TempDir())
+	read := func(name string) []byte {
+		text, err := os.ReadFile("../../examples/threat-detector/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	route := w.change(t, RouteSpec{ONNX: read("model.onnx"), Bounds: read("card.json")})
+	columns := route.Signature.Inputs[0].Columns
+	row := make([]float64, len(columns))
+	for i, c := range columns {
+		row[i] = *c.Min
+	}
+	ask := func() (*http.Response, string) {
+		data, err := json.Marshal(row)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return w.post(t, fmt.Sprintf(`{"inputs":[{"name":"flow","shape":[1,%d],"datatype":"FP32","data":%s}]}`, len(row), data), nil)
+	}
+	if resp, body := ask(); resp.StatusCode != 200 {
+		t.Errorf("a row within bounds: %d %s", resp.StatusCode, body)
+	}
+	row[0] = -1
+	if resp, body := ask(); resp.StatusCode != 400 || !strings.Contains(body, "(duration): -1 is outside 0 to 86400") {
+		t.Errorf("a duration of -1: %d %s", resp.StatusCode, body)
+	}
+}
+
+// TestUpstreamIsAskedWhenNamed changes terms while the server is away, and names
+// another model on the server, which is asked what it takes.
+func TestUpstreamIsAskedWhenNamed(t *testing.T) {
+	var asked []string
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = append(asked, r.URL.Path)
+		io.WriteString(w, `{"inputs":[{"name":"x","datatype":"FP32","shape":[-1,2]}],"outputs":[{"name":"s","datatype":"FP32","shape":[-1,2]}]}`)
+	}))
+	w := newWorld(t, t.TempDir())
+	w.change(t, RouteSpec{Upstream: upstream.URL, Bounds: json.RawMessage(bounds)})
+	route := w.change(t, RouteSpec{Remote: "n"})
+	if got := strings.Join(asked, " "); got != "/v2/models/m /v2/models/n" || route.Upstream != upstream.URL || len(route.Signature.Inputs[0].Columns) != 2 {
+		t.Errorf("asked %s, route %+v", got, route)
+	}
+	upstream.Close()
+	if route := w.change(t, RouteSpec{Rate: "1/1m"}); route.Remote != "n" || route.Terms.Budget.Count != 100000 {
+		t.Errorf("route %+v", route)
+	}
+	if route := w.change(t, RouteSpec{ONNX: softmaxModel()}); route.Upstream != "" || route.Remote != "" || route.ONNX == "" {
+		t.Errorf("route %+v", route)
+	}
+}
