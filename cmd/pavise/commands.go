@@ -182,12 +182,17 @@ func (c *cli) fail(err error) int {
 
 // upCommand is pavise up.
 type upCommand struct {
-	Listen      string `help:"Address on this machine to listen on." default:"${listen}" placeholder:"HOST:PORT"`
-	AcceptClock bool   `help:"Go on although the clock was set back; the step is recorded."`
+	Listen      string   `help:"Address on this machine to listen on." default:"${listen}" placeholder:"HOST:PORT"`
+	AcceptClock bool     `help:"Go on although the clock was set back; the step is recorded."`
+	Issuer      []string `help:"Trust the tokens of this issuer too, by its pinned record and keys; may be repeated." type:"existingfile" placeholder:"FILE"`
 }
 
 func (u *upCommand) run(ctx context.Context, c *cli) (err error) {
-	house, err := newUp(ctx, upConfig{Data: c.Data, Listen: u.Listen, AcceptClock: u.AcceptClock, Now: time.Now})
+	issuers, err := readIssuers(u.Issuer)
+	if err != nil {
+		return err
+	}
+	house, err := newUp(ctx, upConfig{Data: c.Data, Listen: u.Listen, Issuers: issuers, AcceptClock: u.AcceptClock, Now: time.Now})
 	if err != nil {
 		return err
 	}

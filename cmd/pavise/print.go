@@ -196,8 +196,8 @@ func clip(s string) string {
 }
 
 func printStatus(w io.Writer, s api.LogStatus) {
-	fmt.Fprintf(w, "log          %s\nrecords      %d written, %d signed, %d published\nsegments     %d, %d bytes\nkey          %s\nfingerprint  %s\n",
-		s.Origin, s.Records, s.Signed, s.Published, s.Segments, s.Bytes, s.Key, s.Fingerprint)
+	fmt.Fprintf(w, "log          %s\nrecords      %d written, %d signed, %d published\nsegments     %d, %d bytes\nkey          %s, kept in %s\nfingerprint  %s\n",
+		s.Origin, s.Records, s.Signed, s.Published, s.Segments, s.Bytes, s.Key, s.Protection, s.Fingerprint)
 	if s.Problem != "" {
 		fmt.Fprintf(w, "problem      %s\n", s.Problem)
 	}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"os/user"
+	"slices"
 	"strings"
 	"time"
 
@@ -50,20 +51,22 @@ const (
 // upConfig says what the role is to be.
 type upConfig struct {
 	Data        dataDir
-	Listen      string // host:port; the host must be this machine's own
-	AcceptClock bool   // take the clock as it is, although it was set back
+	Listen      string            // host:port; the host must be this machine's own
+	Issuers     []identity.Issuer // trusted beside the local one
+	AcceptClock bool              // take the clock as it is, although it was set back
 	Now         func() time.Time
 }
 
 // An up is the role that runs everything in one process, on one machine, for
 // one person: a laptop's Pavise.
 type up struct {
-	cfg      upConfig
-	install  string
-	operator pavise.Principal
-	fresh    bool         // no earlier process has put the sample model in its place
-	access   access       // the last one granted; owned by greet, then by renewAccess
-	caller   issuer.Token // the first one given out
+	cfg        upConfig
+	install    string
+	protection string // what keeps the keys
+	operator   pavise.Principal
+	fresh      bool         // no earlier process has put the sample model in its place
+	access     access       // the last one granted; owned by greet, then by renewAccess
+	caller     issuer.Token // the first one given out
 
 	log      *ledger.Log
 	db       *store.DB
@@ -89,7 +92,7 @@ func newUp(ctx context.Context, cfg upConfig) (u *up, err error) {
 	if err != nil {
 		return u, err
 	}
-	u.install = keys.install
+	u.install, u.protection = keys.install, keys.kek.Protection()
 	if u.listener, err = listenLoopback(cfg.Listen); err != nil {
 		return u, err
 	}
@@ -102,7 +105,7 @@ func newUp(ctx context.Context, cfg upConfig) (u *up, err error) {
 	if err := u.openGuard(ctx, keys); err != nil {
 		return u, err
 	}
-	verifier, err := identity.NewVerifier(cfg.Now, u.issuer.Record())
+	verifier, err := identity.NewVerifier(cfg.Now, append(slices.Clone(cfg.Issuers), u.issuer.Record())...)
 	if err != nil {
 		return u, err
 	}
@@ -256,6 +259,7 @@ func sampleSignature() *firewall.Signature {
 func (u *up) openServer(ctx context.Context, verifier *identity.Verifier) (err error) {
 	rooms := &api.Rooms{
 		Guard: u.guard, Log: u.log, Policies: u.policies, Routes: u.gateway.Routes, Issuer: u.issuer, Link: u.consoleLink,
+		Protection: u.protection,
 	}
 	u.console, err = console.New(console.Config{
 		API: u.url(), Host: u.hosts(), Token: u.consoleToken, Verify: u.verifyCommand(), Now: u.cfg.Now,

@@ -214,6 +214,7 @@ type LogStatus struct {
 	Records     uint64 `json:"records"`           // written
 	Signed      uint64 `json:"signed"`            // of those, under the newest signed tree head
 	Published   uint64 `json:"published"`         // of those, under the checkpoint file
+	Protection  string `json:"protection"`        // what keeps the log's key: "software" for a file
 	Segments    int    `json:"segments"`          // files
 	Bytes       int64  `json:"bytes"`             // in all segments
 	Full        bool   `json:"full"`              // the disk is full: safe verbs only
@@ -223,7 +224,7 @@ type LogStatus struct {
 func ledgerStatus(_ context.Context, rooms *Rooms, _ pavise.Principal, _ Empty) (LogStatus, error) {
 	s := rooms.Log.Status()
 	return LogStatus{
-		Origin: s.Origin, Key: s.Key, Fingerprint: s.Fingerprint, Records: s.Size, Signed: s.Signed, Published: s.Published,
+		Protection: rooms.Protection, Origin: s.Origin, Key: s.Key, Fingerprint: s.Fingerprint, Records: s.Size, Signed: s.Signed, Published: s.Published,
 		Segments: s.Segments, Bytes: s.Bytes, Full: s.Full, Problem: s.Problem,
 	}, nil
 }

@@ -131,12 +131,12 @@ func TestStatusKeys(t *testing.T) {
 	if err := w.client(t, "analyst").Call(t.Context(), "ledger.status", Empty{}, &answer); err != nil {
 		t.Fatal(err)
 	}
-	for _, key := range []string{"origin", "key", "fingerprint", "records", "signed", "published", "segments", "bytes", "full"} {
+	for _, key := range []string{"origin", "key", "fingerprint", "records", "signed", "published", "protection", "segments", "bytes", "full"} {
 		if _, ok := answer[key]; !ok {
 			t.Errorf("no %s in %v", key, answer)
 		}
 	}
-	if answer["origin"] != "test/api" || answer["records"].(float64) < 3 || len(answer) != 9 {
+	if answer["origin"] != "test/api" || answer["records"].(float64) < 3 || len(answer) != 10 || answer["protection"] != "software" {
 		t.Errorf("%v", answer)
 	}
 }

@@ -15,12 +15,13 @@ import (
 
 // Rooms are what the verbs act on.
 type Rooms struct {
-	Guard    *guard.Guard
-	Log      *ledger.Log
-	Policies *guard.Policies
-	Routes   *gateway.Routes
-	Issuer   *issuer.Local
-	Link     func() string // a fresh link to the console: whoever opens it is the operator
+	Guard      *guard.Guard
+	Log        *ledger.Log
+	Policies   *guard.Policies
+	Routes     *gateway.Routes
+	Issuer     *issuer.Local
+	Protection string        // what keeps the installation's keys: "software" for files
+	Link       func() string // a fresh link to the console: whoever opens it is the operator
 }
 
 // A Verb is one row of the table.

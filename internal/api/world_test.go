@@ -59,7 +59,7 @@ func newWorld(t *testing.T) *world {
 	must(err)
 	plane, err := gateway.New(t.Context(), gateway.Config{Guard: door, Verifier: verifier, Store: db, Log: log, KEK: kek})
 	must(err)
-	w.Rooms = &Rooms{Guard: door, Log: log, Policies: policies, Routes: plane.Routes, Issuer: local, Link: func() string { return "http://console/login" }}
+	w.Rooms = &Rooms{Guard: door, Log: log, Policies: policies, Routes: plane.Routes, Issuer: local, Protection: kek.Protection(), Link: func() string { return "http://console/login" }}
 	ctx, stop := context.WithCancel(t.Context())
 	w.stop = stop
 	w.server = httptest.NewServer(NewServer(ctx, w.Rooms, verifier).Handler())

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pavise/pavise"
+)
+
+// foreign is an issuer that is not Pavise's own, made of the standard library.
+type foreign struct{ key *ecdsa.PrivateKey }
+
+func b64(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
+
+// file writes the record that pins the issuer.
+func (f foreign) file(t *testing.T) string {
+	t.Helper()
+	point, err := f.key.PublicKey.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := fmt.Sprintf(`{"url":"https://issuer.example","audience":"pavise","algorithms":["ES256"],"roles":["caller"],"max_ttl":"1h",
+		"jwks":{"keys":[{"kty":"EC","crv":"P-256","kid":"1","x":"%s","y":"%s"}]}}`, b64(point[1:33]), b64(point[33:]))
+	path := filepath.Join(t.TempDir(), "issuer.json")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// token signs claims over those of a good token.
+func (f foreign) token(t *testing.T, edit func(map[string]any)) string {
+	t.Helper()
+	now := time.Now().Unix()
+	claims := map[string]any{"iss": "https://issuer.example", "aud": "pavise", "sub": "app", "iat": now, "exp": now + 600, "pavise_roles": []string{"caller"}}
+	if edit != nil {
+		edit(claims)
+	}
+	body, err := json.Marshal(claims)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed := b64([]byte(`{"alg":"ES256","kid":"1","typ":"JWT"}`)) + "." + b64(body)
+	digest := sha256.Sum256([]byte(signed))
+	r, s, err := ecdsa.Sign(rand.Reader, f.key, digest[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signed + "." + b64(append(r.FillBytes(make([]byte, 32)), s.FillBytes(make([]byte, 32))...))
+}
+
+// TestPinnedIssuer has callers of an organisation's own issuer ask the model.
+func TestPinnedIssuer(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := foreign{key}
+	issuers, err := readIssuers([]string{f.file(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	u := runUp(t, upConfig{Data: dataDir(t.TempDir()), Listen: "127.0.0.1:0", Issuers: issuers, Now: time.Now})
+	ask := func(token string) int {
+		req, err := http.NewRequest("POST", u.url()+"/v2/models/"+sample+"/infer", strings.NewReader(string(sampleRow(0))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+token)
+		req.Header.Set("Content-Type", "application/json")
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		return resp.StatusCode
+	}
+	for name, tt := range map[string]struct {
+		edit func(map[string]any)
+		want int
+	}{
+		"good":           {nil, 200},
+		"role not its":   {func(c map[string]any) { c["pavise_roles"] = []string{"operator"} }, 401},
+		"other audience": {func(c map[string]any) { c["aud"] = "somebody" }, 401},
+		"too long":       {func(c map[string]any) { c["exp"] = time.Now().Unix() + 7200 }, 401},
+		"local issuer":   {func(c map[string]any) { c["iss"] = "urn:pavise:local:" + u.install }, 401},
+	} {
+		if got := ask(f.token(t, tt.edit)); got != tt.want {
+			t.Errorf("%s: status %d, want %d", name, got, tt.want)
+		}
+	}
+}
+
+func TestIssuerFileRefused(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"empty":       ``,
+		"unknown":     `{"url":"https://x","jwks_uri":"https://x/keys"}`,
+		"no ttl":      `{"url":"https://x","audience":"a","algorithms":["ES256"],"roles":[],"jwks":{"keys":[]}}`,
+		"no keys":     `{"url":"https://x","audience":"a","algorithms":["ES256"],"roles":[],"max_ttl":"1h","jwks":{"keys":[]}}`,
+		"private key": `{"url":"https://x","audience":"a","algorithms":["EdDSA"],"roles":[],"max_ttl":"1h","jwks":{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"1","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"}]}}`,
+	} {
+		path := filepath.Join(dir, "issuer.json")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := readIssuers([]string{path}); pavise.KindOf(err) != pavise.Invalid || !strings.Contains(err.Error(), path) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
