@@ -598,6 +598,29 @@ func TestDiskFull(t *testing.T) {
 	}
 }
 
+// TestReadOnlyDisk refuses to open on a disk that takes no writes, says why and
+// what to do, and opens when it takes them again.
+func TestReadOnlyDisk(t *testing.T) {
+	d := newFaultDisk()
+	d.fail = func(op, _ string) error {
+		if op == "write" || op == "truncate" {
+			return syscall.EROFS
+		}
+		return nil
+	}
+	_, err := openFault(d)
+	if e, ok := errors.AsType[*pavise.Error](err); !ok || e.Kind != pavise.Unavailable || e.Hint == "" {
+		t.Fatalf("open on a read-only disk: %v", err)
+	}
+	d.fail = nil
+	l, err := openFault(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	appendN(t, l, 1, Durable)
+	l.Close()
+}
+
 // TestWriteErrorIsUndone makes a write run out of space half-way: the append
 // fails, the log goes on, and nothing of the failed entry is left.
 func TestWriteErrorIsUndone(t *testing.T) {

@@ -187,7 +187,7 @@ func TestClosedLogRefuses(t *testing.T) {
 
 func TestReadOnlyDirectory(t *testing.T) {
 	if os.Getuid() == 0 {
-		t.Skip("root ignores file modes; the fault disk covers EROFS")
+		t.Skip("root ignores file modes; TestReadOnlyDisk covers EROFS")
 	}
 	dir := t.TempDir()
 	if err := os.Chmod(dir, 0o500); err != nil {
