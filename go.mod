@@ -3,6 +3,7 @@ module github.com/pavise/pavise
 go 1.26.0
 
 require (
+	filippo.io/mldsa v1.0.0
 	github.com/alecthomas/kong v1.17.0
 	github.com/cedar-policy/cedar-go v1.9.0
 	github.com/danielgtaylor/huma/v2 v2.37.2

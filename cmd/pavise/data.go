@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
-	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/disk"
 	"github.com/pavise/pavise/internal/seal"
 )
 
@@ -23,6 +23,7 @@ import (
 //
 //	kek            the key under which the others are kept
 //	log.key        signs the evidence log's checkpoints
+//	log-mldsa.key  signs published ones besides, against quantum computers
 //	token.key      signs the local issuer's tokens
 //	ledger/        the evidence log
 //	pavise.db      what changes at run time: policies, routes
@@ -44,6 +45,7 @@ func (d dataDir) ledger() string { return d.path("ledger") }
 type keys struct {
 	kek     *seal.KEK
 	log     ed25519.PrivateKey
+	mldsa   []byte // seed of the log's ML-DSA-44 key
 	token   []byte // Ed25519 seed
 	install string // names the installation: the first digits of the log key's hash
 }
@@ -67,13 +69,17 @@ func (d dataDir) open() (keys, error) {
 	if err != nil {
 		return keys{}, err
 	}
+	mldsaSeed, err := kek.LoadOrCreate(d.path("log-mldsa.key"), seal.PurposeLogMLDSA, newSeed)
+	if err != nil {
+		return keys{}, err
+	}
 	tokenSeed, err := kek.LoadOrCreate(d.path("token.key"), seal.PurposeToken, newSeed)
 	if err != nil {
 		return keys{}, err
 	}
 	log := ed25519.NewKeyFromSeed(logSeed)
 	sum := sha256.Sum256(log.Public().(ed25519.PublicKey))
-	return keys{kek: kek, log: log, token: tokenSeed, install: hex.EncodeToString(sum[:6])}, nil
+	return keys{kek: kek, log: log, mldsa: mldsaSeed, token: tokenSeed, install: hex.EncodeToString(sum[:6])}, nil
 }
 
 // check refuses a directory where somebody else may put files in the place of
@@ -185,7 +191,7 @@ func (d dataDir) readAccess() (a access, err error) {
 	} else if err != nil {
 		return a, err
 	}
-	if !ledger.Locked(d.ledger()) {
+	if !disk.Locked(d.ledger()) {
 		return a, away
 	}
 	text, err := readPlain(d.path("access.json"), maxAccess)

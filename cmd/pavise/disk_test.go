@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
-	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/audit"
 )
 
 // TestDiskFullReal fills a real file system, one that PAVISE_TMPFS names and
@@ -75,7 +75,7 @@ func TestDiskFullReal(t *testing.T) {
 	}
 	s.checkPolicies(t, p.operator(t))
 	p.interrupt(t)
-	if report := verify(t, dir); report.Conclusion != ledger.Consistent || len(report.Open) > 0 {
+	if report := verify(t, dir); report.Conclusion != audit.Consistent || len(report.Open) > 0 {
 		t.Errorf("report %+v", report)
 	}
 	s.checkLog(t, dir)

@@ -19,6 +19,7 @@ import (
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/seal"
 )
 
@@ -194,7 +195,7 @@ func (s *storm) checkLog(t *testing.T, dir dataDir) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	log, err := ledger.Open(ledger.Options{Dir: dir.ledger(), Origin: "pavise.local/" + k.install, Key: k.log, Tenant: tenant})
+	log, err := ledger.Open(ledger.Options{Dir: dir.ledger(), Origin: "pavise.local/" + k.install, Key: k.log, MLDSA: k.mldsa, Tenant: tenant})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -217,7 +218,7 @@ func (s *storm) checkLog(t *testing.T, dir dataDir) {
 }
 
 // opensTo checks that a record's commitment is to the answer.
-func opensTo(key *seal.Key, r ledger.Record, body string) error {
+func opensTo(key *seal.Key, r record.Record, body string) error {
 	var trail gateway.Trail
 	if err := json.Unmarshal(r.Detail, &trail); err != nil {
 		return err
@@ -244,19 +245,19 @@ func (s *storm) checkChanges(t *testing.T, log *ledger.Log) {
 	interrupted := 0
 	for i, r := range log.Records(0, log.Size()) {
 		switch r.Phase {
-		case ledger.Enter:
+		case record.Enter:
 			open[i] = true
-		case ledger.Exit, ledger.Interrupted:
+		case record.Exit, record.Interrupted:
 			if !open[*r.Enter] {
 				t.Errorf("record %d ends record %d, which is no open question", i, *r.Enter)
 			}
 			delete(open, *r.Enter)
 		}
-		if r.Phase == ledger.Interrupted {
+		if r.Phase == record.Interrupted {
 			interrupted++
 		}
 		var detail struct{ Text string }
-		if r.Kind == "policy.put" && r.Phase == ledger.Exit && r.Error == nil && json.Unmarshal(r.Detail, &detail) == nil {
+		if r.Kind == "policy.put" && r.Phase == record.Exit && r.Error == nil && json.Unmarshal(r.Detail, &detail) == nil {
 			text, _, _ := strings.Cut(strings.TrimPrefix(detail.Text, `@doc("`), `"`)
 			version, _ := strconv.Atoi(text)
 			ended[version] = true

@@ -15,7 +15,7 @@ import (
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/issuer"
-	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/record"
 )
 
 // printers show a verb's answer to people; --json, and every verb without a
@@ -112,8 +112,8 @@ type knock struct {
 
 // knockOf returns what a note that counts refusals says. A detail that cannot be
 // read is shown empty; ledger read shows it raw.
-func knockOf(r ledger.Record) (k knock, ok bool) {
-	if r.Phase != ledger.Note || r.Kind != noteStranger && r.Kind != noteRefused {
+func knockOf(r record.Record) (k knock, ok bool) {
+	if r.Phase != record.Note || r.Kind != noteStranger && r.Kind != noteRefused {
 		return k, false
 	}
 	if json.Unmarshal(r.Detail, &k) != nil {
@@ -123,7 +123,7 @@ func knockOf(r ledger.Record) (k knock, ok bool) {
 }
 
 // who is who acted, or where somebody came from whom nobody could name.
-func who(r ledger.Record) string {
+func who(r record.Record) string {
 	if r.Who != nil {
 		return r.Who.Kind + "/" + r.Who.ID
 	}
@@ -132,20 +132,20 @@ func who(r ledger.Record) string {
 }
 
 // outcome is how a record ended, in a word. The console says the same.
-func outcome(r ledger.Record) string {
+func outcome(r record.Record) string {
 	_, knocked := knockOf(r)
 	switch {
 	case knocked || r.Outcome == pavise.Deny:
 		return "deny"
-	case r.Phase == ledger.Note:
+	case r.Phase == record.Note:
 		return "note"
-	case r.Phase == ledger.Interrupted:
+	case r.Phase == record.Interrupted:
 		return "interrupted"
 	case r.Policy != nil && r.Policy.Observed || slices.ContainsFunc(r.Verdicts, observed):
 		return "would deny"
 	case r.Error != nil:
 		return "failed"
-	case r.Phase == ledger.Enter:
+	case r.Phase == record.Enter:
 		return "begun"
 	}
 	return string(r.Outcome)
@@ -156,7 +156,7 @@ func observed(v pavise.Verdict) bool { return v.Outcome == pavise.Deny && v.Obse
 
 // reason is why, in a line: the check that stopped it or would have, or how it
 // failed.
-func reason(r ledger.Record) string {
+func reason(r record.Record) string {
 	if k, knocked := knockOf(r); knocked {
 		if k.Count > 1 {
 			return clip(fmt.Sprintf("%s (%d times in a second)", k.Reason, k.Count))

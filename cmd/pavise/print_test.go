@@ -11,32 +11,32 @@ import (
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/guard"
-	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/record"
 )
 
 // TestOutcomes says in a word and a line how records ended.
 func TestOutcomes(t *testing.T) {
 	passed := pavise.Verdict{Check: "gate", Outcome: pavise.Deny, Reason: "too large", Observed: true}
 	stopped := pavise.Verdict{Check: "budget", Outcome: pavise.Deny, Reason: "spent"}
-	failure := &ledger.Failure{Kind: "unavailable", Msg: "away"}
+	failure := &record.Failure{Kind: "unavailable", Msg: "away"}
 	for name, c := range map[string]struct {
-		record               ledger.Record
+		record               record.Record
 		who, outcome, reason string
 	}{
-		"allowed":              {ledger.Record{Phase: ledger.Act, Outcome: pavise.Allow}, "", "allow", ""},
-		"failed":               {ledger.Record{Phase: ledger.Act, Outcome: pavise.Allow, Error: failure}, "", "failed", "away"},
-		"begun":                {ledger.Record{Phase: ledger.Enter}, "", "begun", ""},
-		"observed check":       {ledger.Record{Phase: ledger.Act, Outcome: pavise.Allow, Verdicts: []pavise.Verdict{passed}}, "", "would deny", "gate: too large"},
-		"observed and failed":  {ledger.Record{Phase: ledger.Act, Outcome: pavise.Allow, Error: failure, Verdicts: []pavise.Verdict{passed}}, "", "would deny", "gate: too large"},
-		"observed policy":      {ledger.Record{Phase: ledger.Enter, Outcome: pavise.Allow, Policy: &ledger.Policy{Observed: true}}, "", "would deny", ""},
-		"observed and stopped": {ledger.Record{Phase: ledger.Act, Outcome: pavise.Deny, Verdicts: []pavise.Verdict{passed, stopped}}, "", "deny", "budget: spent"},
+		"allowed":              {record.Record{Phase: record.Act, Outcome: pavise.Allow}, "", "allow", ""},
+		"failed":               {record.Record{Phase: record.Act, Outcome: pavise.Allow, Error: failure}, "", "failed", "away"},
+		"begun":                {record.Record{Phase: record.Enter}, "", "begun", ""},
+		"observed check":       {record.Record{Phase: record.Act, Outcome: pavise.Allow, Verdicts: []pavise.Verdict{passed}}, "", "would deny", "gate: too large"},
+		"observed and failed":  {record.Record{Phase: record.Act, Outcome: pavise.Allow, Error: failure, Verdicts: []pavise.Verdict{passed}}, "", "would deny", "gate: too large"},
+		"observed policy":      {record.Record{Phase: record.Enter, Outcome: pavise.Allow, Policy: &record.Policy{Observed: true}}, "", "would deny", ""},
+		"observed and stopped": {record.Record{Phase: record.Act, Outcome: pavise.Deny, Verdicts: []pavise.Verdict{passed, stopped}}, "", "deny", "budget: spent"},
 		"stranger": {
-			ledger.Record{Kind: "identity.refused", Phase: ledger.Note, Detail: json.RawMessage(`{"source":"192.0.2.1","reason":"expired","count":3}`)},
+			record.Record{Kind: "identity.refused", Phase: record.Note, Detail: json.RawMessage(`{"source":"192.0.2.1","reason":"expired","count":3}`)},
 			"192.0.2.1", "deny", "expired (3 times in a second)",
 		},
-		"stranger unread": {ledger.Record{Kind: "identity.refused", Phase: ledger.Note, Detail: json.RawMessage(`{"source":1,"reason":"x"}`)}, "", "deny", ""},
-		"not a note":      {ledger.Record{Kind: "identity.refused", Phase: ledger.Act, Outcome: pavise.Allow}, "", "allow", ""},
-		"other note":      {ledger.Record{Kind: "guard.clock", Phase: ledger.Note}, "", "note", ""},
+		"stranger unread": {record.Record{Kind: "identity.refused", Phase: record.Note, Detail: json.RawMessage(`{"source":1,"reason":"x"}`)}, "", "deny", ""},
+		"not a note":      {record.Record{Kind: "identity.refused", Phase: record.Act, Outcome: pavise.Allow}, "", "allow", ""},
+		"other note":      {record.Record{Kind: "guard.clock", Phase: record.Note}, "", "note", ""},
 	} {
 		if got := [3]string{who(c.record), outcome(c.record), reason(c.record)}; got != [3]string{c.who, c.outcome, c.reason} {
 			t.Errorf("%s: %q, want %q, %q, %q", name, got, c.who, c.outcome, c.reason)

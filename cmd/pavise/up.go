@@ -24,6 +24,7 @@ import (
 	"github.com/pavise/pavise/internal/identity"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/store"
 )
 
@@ -147,7 +148,7 @@ func listenLoopback(addr string) (net.Listener, error) {
 
 func (u *up) openLog(k keys) (err error) {
 	u.log, err = ledger.Open(ledger.Options{
-		Dir: u.cfg.Data.ledger(), Origin: "pavise.local/" + k.install, Key: k.log, Tenant: tenant, Now: u.cfg.Now,
+		Dir: u.cfg.Data.ledger(), Origin: "pavise.local/" + k.install, Key: k.log, MLDSA: k.mldsa, Tenant: tenant, Now: u.cfg.Now,
 	})
 	if err != nil {
 		return err
@@ -163,7 +164,7 @@ func (u *up) openLog(k keys) (err error) {
 func (u *up) complete() bool {
 	name := pavise.Name{Tenant: tenant, Kind: "route", ID: sample}
 	for _, r := range u.log.Records(0, beginning) {
-		if r.Kind == "route.put" && r.On == name && r.Phase == ledger.Exit && r.Error == nil {
+		if r.Kind == "route.put" && r.On == name && r.Phase == record.Exit && r.Error == nil {
 			return true
 		}
 	}
@@ -306,7 +307,7 @@ func (u *up) consoleToken(ctx context.Context) (string, time.Time, error) {
 
 // verifyCommand is what an auditor types.
 func (u *up) verifyCommand() string {
-	return fmt.Sprintf("%s ledger verify %s --key %s", program(), quote(u.cfg.Data.ledger()), u.log.Status().Fingerprint)
+	return fmt.Sprintf("%s ledger verify %s --key %s", program(), quote(u.cfg.Data.ledger()), u.log.Keys()[0].Fingerprint())
 }
 
 // quote makes a path one word of a shell.

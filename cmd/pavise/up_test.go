@@ -15,11 +15,13 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/audit"
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/learn"
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/record"
 )
 
 // A running is an up in this process.
@@ -83,9 +85,9 @@ func (r *running) ask(t *testing.T) answer {
 }
 
 // verify proves the log of a data directory, whose up has stopped.
-func verify(t *testing.T, dir dataDir) ledger.Report {
+func verify(t *testing.T, dir dataDir) audit.Report {
 	t.Helper()
-	report, err := ledger.Verify(dir.ledger(), ledger.VerifyOptions{})
+	report, err := audit.Verify(dir.ledger(), audit.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,8 +118,8 @@ func TestExamples(t *testing.T) {
 			t.Errorf("%s: exit code %d\n%s%s", v.Example, code, stdout, stderr)
 		}
 		found := false
-		for _, record := range r.log.Records(0, r.log.Size()) {
-			found = found || record.Kind == v.Name && record.Phase != ledger.Enter && record.Error == nil && record.Who.Kind == pavise.Human
+		for _, done := range r.log.Records(0, r.log.Size()) {
+			found = found || done.Kind == v.Name && done.Phase != record.Enter && done.Error == nil && done.Who.Kind == pavise.Human
 		}
 		if !found {
 			t.Errorf("%s left no record of %s", v.Example, v.Name)
@@ -153,7 +155,7 @@ func TestKilledWhileNew(t *testing.T) {
 				err = u.openLog(k)
 			}
 			if err == nil {
-				_, err = u.log.Append(t.Context(), &ledger.Record{Kind: "policy.seeded", Phase: ledger.Note, Tenant: tenant, At: time.Now().UTC()}, ledger.Durable)
+				_, err = u.log.Append(t.Context(), &record.Record{Kind: "policy.seeded", Phase: record.Note, Tenant: tenant, At: time.Now().UTC()}, ledger.Durable)
 			}
 			if err != nil {
 				t.Fatal(err)
@@ -330,8 +332,8 @@ func TestTerminalIsSafe(t *testing.T) {
 	if _, err := r.gateway.Routes.Put(t.Context(), r.operator, gateway.RouteSpec{Name: "local/model/\x1b[2J"}); err == nil {
 		t.Fatal("a route with such a name")
 	}
-	_, err := r.log.Append(t.Context(), &ledger.Record{
-		Kind: "test.upstream", Phase: ledger.Act, Tenant: tenant, At: time.Now().UTC(), Error: &ledger.Failure{Kind: "unavailable", Msg: "\x1b]0;owned\a\u202e"},
+	_, err := r.log.Append(t.Context(), &record.Record{
+		Kind: "test.upstream", Phase: record.Act, Tenant: tenant, At: time.Now().UTC(), Error: &record.Failure{Kind: "unavailable", Msg: "\x1b]0;owned\a\u202e"},
 	}, ledger.Written)
 	if err != nil {
 		t.Fatal(err)

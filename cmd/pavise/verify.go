@@ -7,7 +7,8 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
-	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/audit"
+	"github.com/pavise/pavise/internal/disk"
 )
 
 // verifyCommand is pavise ledger verify: it reads files, needs no server, and
@@ -20,12 +21,12 @@ type verifyCommand struct {
 
 // verified is what the command prints as JSON.
 type verified struct {
-	ledger.Report
+	audit.Report
 	Recorded bool `json:"recorded"` // this command leaves no record
 }
 
 func (v *verifyCommand) run(_ context.Context, c *cli) error {
-	opts := ledger.VerifyOptions{Key: v.Key}
+	opts := audit.Options{Key: v.Key}
 	if v.Checkpoint != "" {
 		kept, err := os.ReadFile(v.Checkpoint)
 		if err != nil {
@@ -54,17 +55,17 @@ func (v *verifyCommand) run(_ context.Context, c *cli) error {
 // verifySettled verifies a log, and when a running pavise has written records
 // behind its checkpoint, looks again: the checkpoint follows within a fraction of
 // a second, unless records keep coming.
-func verifySettled(dir string, opts ledger.VerifyOptions) (ledger.Report, error) {
+func verifySettled(dir string, opts audit.Options) (audit.Report, error) {
 	for try := 0; ; try++ {
-		report, err := ledger.Verify(dir, opts)
-		if try == 3 || report.Records == report.Signed && report.Trailing == 0 || !ledger.Locked(dir) {
+		report, err := audit.Verify(dir, opts)
+		if try == 3 || report.Records == report.Signed && report.Trailing == 0 || !disk.Locked(dir) {
 			return report, err
 		}
 		time.Sleep(200 * time.Millisecond)
 	}
 }
 
-func (v *verifyCommand) print(c *cli, r ledger.Report, took time.Duration) {
+func (v *verifyCommand) print(c *cli, r audit.Report, took time.Duration) {
 	fmt.Fprintf(c.stdout, "%s\n\n", r.Conclusion)
 	row := func(name, format string, args ...any) {
 		fmt.Fprintf(c.stdout, "  %-12s%s\n", name, fmt.Sprintf(format, args...))
@@ -77,12 +78,12 @@ func (v *verifyCommand) print(c *cli, r ledger.Report, took time.Duration) {
 	if r.Trailing > 0 {
 		row("", "%d bytes behind the last record that are no record", r.Trailing)
 	}
-	if !r.First.IsZero() {
-		row("from", "%s", r.First.Format(time.RFC3339))
-		row("to", "%s", r.Last.Format(time.RFC3339))
+	if !r.From.IsZero() {
+		row("from", "%s", r.From.Format(time.RFC3339))
+		row("to", "%s", r.To.Format(time.RFC3339))
 	}
 	row("root", "%s", r.Root)
-	row("fingerprint", "%s", ledger.Fingerprint(r.Key))
+	row("fingerprint", "%s", r.Keys[0].Fingerprint)
 	if len(r.Open) > 0 {
 		row("unended", "%d acts were entered and have no ending: the log was not closed", len(r.Open))
 	}
@@ -94,7 +95,7 @@ func (v *verifyCommand) print(c *cli, r ledger.Report, took time.Duration) {
 }
 
 // advice says what would prove more.
-func (v *verifyCommand) advice(r ledger.Report) string {
+func (v *verifyCommand) advice(r audit.Report) string {
 	switch {
 	case !r.Known && r.Since == 0:
 		return "The directory vouches for itself: whoever can write it could have made all of it. Give --key with the\n" +

@@ -20,12 +20,13 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/record"
 )
 
 // plant writes another tenant's record into the log.
 func (w *world) plant(t *testing.T) uint64 {
 	t.Helper()
-	receipt, err := w.Log.Append(t.Context(), &ledger.Record{Kind: "secret.plan", Phase: ledger.Note, Tenant: "rival", At: time.Now().UTC()}, ledger.Durable)
+	receipt, err := w.Log.Append(t.Context(), &record.Record{Kind: "secret.plan", Phase: record.Note, Tenant: "rival", At: time.Now().UTC()}, ledger.Durable)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +92,7 @@ func TestProofNeedsNothingElse(t *testing.T) {
 	if err := operator.Call(t.Context(), "ledger.read", ReadRequest{2}, &read); err != nil {
 		t.Fatal(err)
 	}
-	verifier, err := note.NewVerifier(w.Log.Status().Key)
+	verifier, err := note.NewVerifier(w.Log.Keys()[0].String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,7 +158,7 @@ func TestFollow(t *testing.T) {
 		case e.Index != next:
 			t.Fatalf("resumed at record %d, want %d", e.Index, next)
 		default: // the record of the first stream
-			if e.Record.Kind != "ledger.follow" || e.Record.Phase != ledger.Act || e.Record.Error != nil {
+			if e.Record.Kind != "ledger.follow" || e.Record.Phase != record.Act || e.Record.Error != nil {
 				t.Errorf("record %+v", e.Record)
 			}
 			stopped = true
@@ -190,7 +191,7 @@ func TestFollowEnds(t *testing.T) {
 	for range 8 {
 		load.Go(func() {
 			for busy.Err() == nil {
-				w.Log.Append(busy, &ledger.Record{Kind: "test.load", Phase: ledger.Note, Tenant: "local", At: time.Now().UTC()}, ledger.Written)
+				w.Log.Append(busy, &record.Record{Kind: "test.load", Phase: record.Note, Tenant: "local", At: time.Now().UTC()}, ledger.Written)
 			}
 		})
 	}

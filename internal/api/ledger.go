@@ -8,6 +8,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/record"
 )
 
 // theLog is the name of a tenant's view of the evidence log.
@@ -55,7 +56,7 @@ type ListRequest struct {
 // An Event is one record with its place in the log.
 type Event struct {
 	Index  uint64        `json:"index"`
-	Record ledger.Record `json:"record"`
+	Record record.Record `json:"record"`
 }
 
 // ListAnswer holds records, oldest first. One call looks at 65,536 records at
@@ -75,7 +76,7 @@ const (
 )
 
 func ledgerList(ctx context.Context, rooms *Rooms, who pavise.Principal, req ListRequest) (ListAnswer, error) {
-	l := listing{log: rooms.Log, limit: req.Limit, size: rooms.Log.Size(), matches: func(r ledger.Record) bool {
+	l := listing{log: rooms.Log, limit: req.Limit, size: rooms.Log.Size(), matches: func(r record.Record) bool {
 		return r.Tenant == who.Tenant && (req.Kind == "" || r.Kind == req.Kind)
 	}}
 	if l.limit == 0 {
@@ -92,7 +93,7 @@ type listing struct {
 	log     *ledger.Log
 	limit   int
 	size    uint64 // of the log when the listing began
-	matches func(ledger.Record) bool
+	matches func(record.Record) bool
 }
 
 // back returns the newest records that match.
@@ -224,7 +225,7 @@ type LogStatus struct {
 func ledgerStatus(_ context.Context, rooms *Rooms, _ pavise.Principal, _ Empty) (LogStatus, error) {
 	s := rooms.Log.Status()
 	return LogStatus{
-		Protection: rooms.Protection, Origin: s.Origin, Key: s.Key, Fingerprint: s.Fingerprint, Records: s.Size, Signed: s.Signed, Published: s.Published,
+		Protection: rooms.Protection, Origin: s.Origin, Key: s.Keys[0].String(), Fingerprint: s.Keys[0].Fingerprint(), Records: s.Size, Signed: s.Signed, Published: s.Published,
 		Segments: s.Segments, Bytes: s.Bytes, Full: s.Full, Problem: s.Problem,
 	}, nil
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/record"
 )
 
 // fill writes n records of a kind.
@@ -18,7 +19,7 @@ func (w *world) fill(t *testing.T, kind string, n int) {
 	for i := range writers {
 		wg.Go(func() {
 			for range n/writers + min(1, max(0, n%writers-i)) {
-				if _, err := w.Log.Append(t.Context(), &ledger.Record{Kind: kind, Phase: ledger.Note, Tenant: "local", At: time.Now().UTC()}, ledger.Written); err != nil {
+				if _, err := w.Log.Append(t.Context(), &record.Record{Kind: kind, Phase: record.Note, Tenant: "local", At: time.Now().UTC()}, ledger.Written); err != nil {
 					t.Error(err)
 					return
 				}
@@ -69,7 +70,7 @@ func TestListPages(t *testing.T) {
 	mixed.Wait()
 	size := w.Log.Size()
 	for _, kind := range []string{"test.a", "test.b", ""} {
-		l := listing{log: w.Log, size: size, matches: func(r ledger.Record) bool { return kind == "" || r.Kind == kind }}
+		l := listing{log: w.Log, size: size, matches: func(r record.Record) bool { return kind == "" || r.Kind == kind }}
 		var want []uint64
 		for i, r := range w.Log.Records(0, size) {
 			if l.matches(r) {
@@ -112,7 +113,7 @@ func TestListStops(t *testing.T) {
 	w.fill(t, "test.noise", 3)
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
-	l := listing{log: w.Log, limit: 5, size: w.Log.Size(), matches: func(ledger.Record) bool { return true }}
+	l := listing{log: w.Log, limit: 5, size: w.Log.Size(), matches: func(record.Record) bool { return true }}
 	if a, err := l.back(gone); err != nil || len(a.Events) != 0 || a.Reached == nil || *a.Reached != l.size {
 		t.Errorf("backwards: %+v, %v", a, err)
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/issuer"
-	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/record"
 )
 
 // requests holds, for every verb that is a command, a request that an operator
@@ -264,7 +264,7 @@ func TestMintRefuses(t *testing.T) {
 		}
 	}
 	for _, r := range w.Log.Records(0, w.Log.Size()) {
-		if r.Kind == "issuer.mint" && r.Phase == ledger.Exit && r.Error == nil {
+		if r.Kind == "issuer.mint" && r.Phase == record.Exit && r.Error == nil {
 			t.Errorf("a token was given out: %+v", r)
 		}
 	}

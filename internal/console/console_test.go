@@ -12,7 +12,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
-	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/record"
 )
 
 func TestNewRefuses(t *testing.T) {
@@ -314,7 +314,7 @@ func TestDenied(t *testing.T) {
 func TestReadsOnly(t *testing.T) {
 	s := newStand(t).signIn()
 	enter := uint64(0)
-	s.api.add(infer(began, "ci", 3, nil), ledger.Record{Kind: "route.put", Phase: ledger.Enter, Tenant: "local", At: began}, ledger.Record{Kind: "route.put", Phase: ledger.Exit, Tenant: "local", At: began, Enter: &enter})
+	s.api.add(infer(began, "ci", 3, nil), record.Record{Kind: "route.put", Phase: record.Enter, Tenant: "local", At: began}, record.Record{Kind: "route.put", Phase: record.Exit, Tenant: "local", At: began, Enter: &enter})
 	for path := range everyPath {
 		s.get(path)
 	}

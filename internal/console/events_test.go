@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"github.com/pavise/pavise/internal/api"
-	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/record"
 )
 
 // A message is one server-sent event as a browser takes it apart.
@@ -78,7 +78,7 @@ func TestEvents(t *testing.T) {
 	if m, r := l.row(); m.id != "1" || r.Who != "new" || r.Index != 1 {
 		t.Errorf("first message %+v", m)
 	}
-	s.api.add(infer(began, "reader", 0, func(r *ledger.Record) { r.Kind = "ledger.list" }), infer(began, "live", 3, nil))
+	s.api.add(infer(began, "reader", 0, func(r *record.Record) { r.Kind = "ledger.list" }), infer(began, "live", 3, nil))
 	if m, r := l.row(); m.id != "3" || r.Who != "live" || r.Reason != "3 rows, rounded to 4 digits" {
 		t.Errorf("live message %+v", m)
 	}

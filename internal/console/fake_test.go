@@ -20,7 +20,7 @@ import (
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
-	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/record"
 )
 
 // A fakeAPI answers as the API server does, over records held in memory under a
@@ -49,7 +49,7 @@ func newFakeAPI() *fakeAPI {
 }
 
 // add appends records and signs them.
-func (f *fakeAPI) add(records ...ledger.Record) {
+func (f *fakeAPI) add(records ...record.Record) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, r := range records {
@@ -303,7 +303,7 @@ func (s *stand) request(method, path string, headers ...string) *http.Request {
 }
 
 // infer returns the record of a model's answer.
-func infer(at time.Time, who string, rows int, change func(*ledger.Record)) ledger.Record {
+func infer(at time.Time, who string, rows int, change func(*record.Record)) record.Record {
 	detail, err := json.Marshal(gateway.Trail{
 		ID: "9f86d081884c7d659a2feaa0c55ad015", Model: "sha256:6b51d431df5d7f141cbececcf79edf3dd861c3b4069f0b11661a3eefacbba918",
 		Rows: rows, Charged: rows, Shape: "rounded to 4 digits",
@@ -314,11 +314,11 @@ func infer(at time.Time, who string, rows int, change func(*ledger.Record)) ledg
 	if err != nil {
 		panic(err)
 	}
-	r := ledger.Record{
-		Kind: "model.infer", Phase: ledger.Act, Tenant: "local", At: at,
+	r := record.Record{
+		Kind: "model.infer", Phase: record.Act, Tenant: "local", At: at,
 		Who: &pavise.Principal{Tenant: "local", Kind: pavise.Workload, ID: who, Issuer: "urn:pavise:local:k3v9", Roles: []string{"caller"}, Proof: "bearer", Expires: at.Add(12 * time.Minute)},
 		On:  pavise.Name{Tenant: "local", Kind: "model", ID: "threat-detector"}, Outcome: pavise.Allow,
-		Policy: &ledger.Policy{Digest: "4e07408562bedb8b60ce05c1decfe3ad16b72230967de01f640b7e4729b49fce", Reasons: []string{"caller-uses-models"}},
+		Policy: &record.Policy{Digest: "4e07408562bedb8b60ce05c1decfe3ad16b72230967de01f640b7e4729b49fce", Reasons: []string{"caller-uses-models"}},
 		Verdicts: []pavise.Verdict{
 			{Check: "gate", Outcome: pavise.Allow}, {Check: "budget", Outcome: pavise.Allow},
 			{Check: "gate", Outcome: pavise.Allow}, {Check: "shape", Outcome: pavise.Allow, Reason: "rounded to 4 digits"},

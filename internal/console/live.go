@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/pavise/pavise/internal/api"
-	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/record"
 )
 
 // Bounds of one list: how many records one call asks for, how many calls look
@@ -36,7 +36,7 @@ func filterOf(r *http.Request) string {
 }
 
 // matches reports whether a record belongs to a view.
-func (c *Console) matches(filter string, r ledger.Record) bool {
+func (c *Console) matches(filter string, r record.Record) bool {
 	state := stateOf(r)
 	control, verb := c.control[r.Kind]
 	read := verb && !control && r.Kind != "model.infer"

@@ -19,7 +19,7 @@ import (
 	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
-	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/record"
 )
 
 // payload is what an attacker may get into a record. It ends with a mark
@@ -30,7 +30,7 @@ const payload = `"'><script>alert(1)</script><img src=x onerror=alert(1)>{{.}}</
 var raw = regexp.MustCompile(`<script>|<img src=x|</template>&lt;|\x{202e}|\x00|\x1b`)
 
 // hostile is a record with a payload in every field that is text.
-func hostile(phase string) ledger.Record {
+func hostile(phase string) record.Record {
 	r := infer(began, "ci", 2, nil)
 	detail, err := json.Marshal(gateway.Trail{
 		ID: payload, Model: payload, Rows: 2, Input: payload, Output: payload, Truth: payload, Shape: payload, Altered: true,
@@ -41,7 +41,7 @@ func hostile(phase string) ledger.Record {
 	}
 	r.Phase, r.Detail = phase, detail
 	r.Who = &pavise.Principal{Tenant: payload, Kind: payload, ID: payload, Issuer: payload, Roles: []string{payload}, Proof: payload}
-	r.Policy = &ledger.Policy{Digest: payload, Reasons: []string{payload}, Errors: []string{payload}}
+	r.Policy = &record.Policy{Digest: payload, Reasons: []string{payload}, Errors: []string{payload}}
 	r.Verdicts = []pavise.Verdict{
 		{Check: payload, Outcome: payload, Reason: payload}, {Check: "gate", Outcome: pavise.Allow, Reason: payload},
 		{Check: "gate", Outcome: pavise.Deny, Reason: payload, Observed: true}, {Check: "shape", Outcome: pavise.Alter, Reason: payload},
@@ -50,7 +50,7 @@ func hostile(phase string) ledger.Record {
 }
 
 // hostiles are hostile records in every state that is shown its own way.
-func hostiles() []ledger.Record {
+func hostiles() []record.Record {
 	note, err := json.Marshal(knock{payload, payload, 7})
 	if err != nil {
 		panic(err)
@@ -62,16 +62,16 @@ func hostiles() []ledger.Record {
 		panic(err)
 	}
 	enter := uint64(0)
-	denied, failed, verb, exit := hostile(ledger.Act), hostile(ledger.Act), hostile(ledger.Act), hostile(ledger.Exit)
+	denied, failed, verb, exit := hostile(record.Act), hostile(record.Act), hostile(record.Act), hostile(record.Exit)
 	denied.Outcome, denied.Verdicts = pavise.Deny, []pavise.Verdict{{Check: "policy", Outcome: pavise.Deny, Reason: payload}}
-	failed.Error = &ledger.Failure{Kind: payload, Msg: payload}
+	failed.Error = &record.Failure{Kind: payload, Msg: payload}
 	verb.Kind = payload
 	exit.Kind, exit.Enter = "route.put", &enter
-	return []ledger.Record{
-		hostile(ledger.Enter), hostile(ledger.Act), denied, failed, verb, exit, hostile(ledger.Interrupted),
-		{Kind: noteStranger, Phase: ledger.Note, Tenant: "local", At: began, Detail: note},
-		{Kind: noteRefused, Phase: ledger.Note, Tenant: "local", At: began, Detail: note},
-		{Kind: "ledger.recovered", Phase: ledger.Note, Tenant: "local", At: began, Detail: finding},
+	return []record.Record{
+		hostile(record.Enter), hostile(record.Act), denied, failed, verb, exit, hostile(record.Interrupted),
+		{Kind: noteStranger, Phase: record.Note, Tenant: "local", At: began, Detail: note},
+		{Kind: noteRefused, Phase: record.Note, Tenant: "local", At: began, Detail: note},
+		{Kind: "ledger.recovered", Phase: record.Note, Tenant: "local", At: began, Detail: finding},
 		{Kind: payload, Phase: payload, Tenant: payload, At: began, Outcome: payload, Detail: note},
 	}
 }
@@ -118,23 +118,23 @@ func TestLiveViews(t *testing.T) {
 	s := newStand(t).signIn()
 	refusals, _ := json.Marshal(knock{"203.0.113.7", "no such key", 12})
 	enter := uint64(3)
-	read := infer(began, "ana", 0, func(r *ledger.Record) { r.Kind = "ledger.read" })
-	denied := infer(began, "thief", 9, func(r *ledger.Record) {
+	read := infer(began, "ana", 0, func(r *record.Record) { r.Kind = "ledger.read" })
+	denied := infer(began, "thief", 9, func(r *record.Record) {
 		r.Outcome = pavise.Deny
 		r.Verdicts = []pavise.Verdict{{Check: "budget", Outcome: pavise.Deny, Reason: "300 rows are spent"}}
 	})
-	deniedRead := infer(began, "mole", 0, func(r *ledger.Record) {
+	deniedRead := infer(began, "mole", 0, func(r *record.Record) {
 		r.Kind, r.Outcome = "ledger.list", pavise.Deny
 		r.Verdicts = []pavise.Verdict{{Check: "policy", Outcome: pavise.Deny, Reason: "local/workload/mole may not do ledger.list on local/model/threat-detector: no policy permits it"}}
 	})
-	observed := infer(began, "canary", 4, func(r *ledger.Record) {
+	observed := infer(began, "canary", 4, func(r *record.Record) {
 		r.Verdicts[1] = pavise.Verdict{Check: "budget", Outcome: pavise.Deny, Observed: true, Reason: "over budget"}
 	})
 	s.api.add(
 		infer(began, "ci", 3, nil), read, denied,
-		ledger.Record{Kind: "route.put", Phase: ledger.Enter, Tenant: "local", At: began, Outcome: pavise.Allow, Who: &pavise.Principal{ID: "beginner", Kind: "human"}},
-		ledger.Record{Kind: "route.put", Phase: ledger.Exit, Tenant: "local", At: began, Outcome: pavise.Allow, Enter: &enter, Who: &pavise.Principal{ID: "finisher", Kind: "human"}},
-		ledger.Record{Kind: noteStranger, Phase: ledger.Note, Tenant: "local", At: began, Detail: refusals},
+		record.Record{Kind: "route.put", Phase: record.Enter, Tenant: "local", At: began, Outcome: pavise.Allow, Who: &pavise.Principal{ID: "beginner", Kind: "human"}},
+		record.Record{Kind: "route.put", Phase: record.Exit, Tenant: "local", At: began, Outcome: pavise.Allow, Enter: &enter, Who: &pavise.Principal{ID: "finisher", Kind: "human"}},
+		record.Record{Kind: noteStranger, Phase: record.Note, Tenant: "local", At: began, Detail: refusals},
 		deniedRead, observed,
 	)
 	for view, want := range map[string]string{
@@ -182,8 +182,8 @@ func TestLiveEmpty(t *testing.T) {
 		t.Error("a newcomer is not told what to paste")
 	}
 	s.api.add(
-		ledger.Record{Kind: "policy.seeded", Phase: ledger.Note, Tenant: "local", At: began},
-		infer(began, "reader", 0, func(r *ledger.Record) { r.Kind = "ledger.list" }),
+		record.Record{Kind: "policy.seeded", Phase: record.Note, Tenant: "local", At: began},
+		infer(began, "reader", 0, func(r *record.Record) { r.Kind = "ledger.list" }),
 	)
 	if _, body := s.get("/"); !strings.Contains(body, hint) || !strings.Contains(body, "put in force with the new installation") {
 		t.Error("what the house does by itself hides what to paste")
@@ -202,7 +202,7 @@ func TestLiveGoesBack(t *testing.T) {
 		s.api.add(infer(began, fmt.Sprintf("caller-%d", i), 1, nil))
 	}
 	for range window + 20 {
-		s.api.add(infer(began, "reader", 0, func(r *ledger.Record) { r.Kind = "ledger.list" }))
+		s.api.add(infer(began, "reader", 0, func(r *record.Record) { r.Kind = "ledger.list" }))
 	}
 	older := regexp.MustCompile(`href="(/\?show=decisions&amp;before=\d+)">Older`)
 	shown := map[string]int{}
@@ -232,7 +232,7 @@ func TestLiveGoesOnBehindABound(t *testing.T) {
 	s := newStand(t).signIn()
 	s.api.add(infer(began, "the-first", 1, nil))
 	for range 2 * window {
-		s.api.add(infer(began, "reader", 0, func(r *ledger.Record) { r.Kind = "ledger.list" }))
+		s.api.add(infer(began, "reader", 0, func(r *record.Record) { r.Kind = "ledger.list" }))
 	}
 	s.api.reached = 2*window - 10
 	if _, body := s.get("/"); !strings.Contains(body, "the-first") {
@@ -295,9 +295,9 @@ func TestTrailJoinsControl(t *testing.T) {
 	s := newStand(t).signIn()
 	enter := uint64(0)
 	s.api.add(
-		ledger.Record{Kind: "route.put", Phase: ledger.Enter, Tenant: "local", At: began, Outcome: pavise.Allow},
+		record.Record{Kind: "route.put", Phase: record.Enter, Tenant: "local", At: began, Outcome: pavise.Allow},
 		infer(began, "ci", 1, nil),
-		ledger.Record{Kind: "route.put", Phase: ledger.Exit, Tenant: "local", At: began, Outcome: pavise.Allow, Enter: &enter, Detail: json.RawMessage(`{"rows":3}`)},
+		record.Record{Kind: "route.put", Phase: record.Exit, Tenant: "local", At: began, Outcome: pavise.Allow, Enter: &enter, Detail: json.RawMessage(`{"rows":3}`)},
 	)
 	if _, body := s.get("/trail/0"); !strings.Contains(body, `<a href="/trail/2">record 2</a>: how the act ended`) {
 		t.Error("the question does not lead to the ending")

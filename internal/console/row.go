@@ -9,7 +9,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/gateway"
-	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/record"
 )
 
 // The states a record is shown in. Each has an icon, a colour and a word, so
@@ -38,8 +38,8 @@ const (
 )
 
 // knocked reports whether the record counts refusals.
-func knocked(r ledger.Record) bool {
-	return r.Phase == ledger.Note && (r.Kind == noteStranger || r.Kind == noteRefused)
+func knocked(r record.Record) bool {
+	return r.Phase == record.Note && (r.Kind == noteStranger || r.Kind == noteRefused)
 }
 
 // The longest texts of a row, in characters. The trail shows them whole.
@@ -92,7 +92,7 @@ func show(s string, n int) string {
 }
 
 // thing is what a record is about, without the tenant when that is the record's.
-func thing(r ledger.Record) string {
+func thing(r record.Record) string {
 	name := r.On.String()
 	if r.On.Tenant == r.Tenant {
 		name = strings.TrimPrefix(name, r.Tenant+"/")
@@ -101,19 +101,19 @@ func thing(r ledger.Record) string {
 }
 
 // stateOf classifies a record.
-func stateOf(r ledger.Record) string {
+func stateOf(r record.Record) string {
 	switch {
 	case knocked(r) || r.Outcome == pavise.Deny:
 		return stateDeny
-	case r.Phase == ledger.Note:
+	case r.Phase == record.Note:
 		return stateNote
-	case r.Phase == ledger.Interrupted:
+	case r.Phase == record.Interrupted:
 		return stateInterrupted
 	case r.Error != nil:
 		return stateFailed
 	case wouldDeny(r) != nil || r.Policy != nil && r.Policy.Observed:
 		return stateObserved
-	case r.Phase == ledger.Enter:
+	case r.Phase == record.Enter:
 		return stateBegun
 	case r.Outcome == pavise.Alter:
 		return stateAlter
@@ -122,7 +122,7 @@ func stateOf(r ledger.Record) string {
 }
 
 // wouldDeny returns the first denial that observe mode let pass, or nil.
-func wouldDeny(r ledger.Record) *pavise.Verdict {
+func wouldDeny(r record.Record) *pavise.Verdict {
 	for i, v := range r.Verdicts {
 		if v.Outcome == pavise.Deny && v.Observed {
 			return &r.Verdicts[i]
@@ -132,7 +132,7 @@ func wouldDeny(r ledger.Record) *pavise.Verdict {
 }
 
 // reason says in one phrase why a record is in its state.
-func reason(r ledger.Record, state string) string {
+func reason(r record.Record, state string) string {
 	switch state {
 	case stateDeny:
 		return whyDenied(r)
@@ -159,7 +159,7 @@ func reason(r ledger.Record, state string) string {
 
 // whyDenied is the reason of the verdict that stopped the request. The guard's
 // own words begin with who asked for what, which the row says already.
-func whyDenied(r ledger.Record) string {
+func whyDenied(r record.Record) string {
 	if knocked(r) {
 		k := knockOf(r)
 		if k.Count > 1 {
@@ -192,7 +192,7 @@ type knock struct {
 
 // knockOf reads a note's detail. One that cannot be read is shown empty here,
 // and raw on its own page.
-func knockOf(r ledger.Record) knock {
+func knockOf(r record.Record) knock {
 	var k knock
 	if json.Unmarshal(r.Detail, &k) != nil {
 		return knock{}
@@ -209,7 +209,7 @@ var notes = map[string]string{
 
 // noteText is the finding's sentence where a note holds one. Of a kind unknown
 // here the trail shows the detail.
-func noteText(r ledger.Record) string {
+func noteText(r record.Record) string {
 	var d struct {
 		Finding pavise.Finding `json:"finding"`
 	}
@@ -220,7 +220,7 @@ func noteText(r ledger.Record) string {
 }
 
 // inference returns what the record of a model's answer says about it.
-func inference(r ledger.Record) (gateway.Trail, bool) {
+func inference(r record.Record) (gateway.Trail, bool) {
 	var t gateway.Trail
 	ok := r.Kind == "model.infer" && len(r.Detail) > 0 && json.Unmarshal(r.Detail, &t) == nil && t.ID != ""
 	return t, ok

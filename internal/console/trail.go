@@ -14,7 +14,7 @@ import (
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
-	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/record"
 )
 
 // maxRefresh is how often a page waits for its proof by itself.
@@ -78,7 +78,7 @@ func (c *Console) trail(w http.ResponseWriter, r *http.Request, s *session) {
 // explain asks why the decision came out as it did, of a record that holds one.
 // Not knowing keeps nobody from seeing the record.
 func (t *trail) explain(ctx context.Context, client *api.Client) {
-	if t.Record.Phase != ledger.Act && t.Record.Phase != ledger.Enter {
+	if t.Record.Phase != record.Act && t.Record.Phase != record.Enter {
 		return
 	}
 	var x guard.Explanation
@@ -96,7 +96,7 @@ func (t *trail) join(ctx context.Context, client *api.Client) {
 		t.Other = &other{*r.Enter, "the question, as it was written down before the act"}
 		return
 	}
-	if r.Phase != ledger.Enter {
+	if r.Phase != record.Enter {
 		return
 	}
 	after := t.Index + 1
@@ -178,7 +178,7 @@ var passed = map[string]string{
 // timeline tells a record's story in order.
 func timeline(t trail) []step {
 	r := t.Record
-	if r.Phase == ledger.Note {
+	if r.Phase == record.Note {
 		title := t.Row.Verb
 		if knocked(r) {
 			title = "Turned away"
@@ -204,7 +204,7 @@ func timeline(t trail) []step {
 }
 
 // noteSaid is a note's text, and of counted refusals also whose.
-func noteSaid(r ledger.Record) string {
+func noteSaid(r record.Record) string {
 	if !knocked(r) {
 		return noteText(r)
 	}
@@ -228,9 +228,9 @@ func known(who pavise.Principal) string {
 }
 
 // asked is the policy's word when it was yes; its no is among the verdicts.
-func asked(r ledger.Record) []step {
+func asked(r record.Record) []step {
 	denied := slices.ContainsFunc(r.Verdicts, func(v pavise.Verdict) bool { return v.Check == "policy" || v.Check == "guard" })
-	if r.Policy == nil || denied || r.Phase == ledger.Exit || r.Phase == ledger.Interrupted {
+	if r.Policy == nil || denied || r.Phase == record.Exit || r.Phase == record.Interrupted {
 		return nil
 	}
 	return []step{{stateAllow, "Policy", "permitted by " + strings.Join(r.Policy.Reasons, ", ")}}
@@ -270,9 +270,9 @@ func answered(t trail) step {
 func ended(t trail, gates int) []step {
 	r := t.Record
 	switch {
-	case r.Phase == ledger.Interrupted:
+	case r.Phase == record.Interrupted:
 		return []step{{stateInterrupted, "Interrupted", "the process stopped before this act ended; whether it took effect is for its own room to say"}}
-	case r.Phase == ledger.Enter:
+	case r.Phase == record.Enter:
 		return []step{{stateBegun, "Begun", "this question was on disk before the act began"}}
 	case t.Row.State == stateDeny:
 		return []step{{stateDeny, "Refused", refused(r)}}
@@ -289,14 +289,14 @@ func ended(t trail, gates int) []step {
 }
 
 // refused is what the caller was told instead of an answer.
-func refused(r ledger.Record) string {
+func refused(r record.Record) string {
 	if r.Error == nil {
 		return "the caller got no answer"
 	}
 	return strings.TrimSuffix("the caller was told that it is "+r.Error.Kind+", "+after(r), ", ")
 }
 
-func after(r ledger.Record) string {
+func after(r record.Record) string {
 	if r.Took <= 0 {
 		return ""
 	}

@@ -26,6 +26,7 @@ import (
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/learn"
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/seal"
 	"github.com/pavise/pavise/internal/store"
 )
@@ -176,7 +177,7 @@ func (w *world) post(t *testing.T, body string, edit func(*http.Request)) (*http
 }
 
 // record is what the response's header names.
-func (w *world) record(t *testing.T, resp *http.Response) ledger.Record {
+func (w *world) record(t *testing.T, resp *http.Response) record.Record {
 	t.Helper()
 	index, err := strconv.ParseUint(resp.Header.Get(RecordHeader), 10, 64)
 	if err != nil {

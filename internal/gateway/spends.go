@@ -7,7 +7,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/firewall"
-	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/store"
 )
 
@@ -84,7 +84,7 @@ func (g *Gateway) replay(from, to uint64) error {
 }
 
 // charged returns the rows that a record says were charged to its caller.
-func charged(r ledger.Record) (int, error) {
+func charged(r record.Record) (int, error) {
 	if r.Kind != "model.infer" || r.Who == nil || len(r.Detail) == 0 {
 		return 0, nil
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/store"
 )
 
@@ -125,8 +126,8 @@ func TestReplayIsLate(t *testing.T) {
 	dir := t.TempDir()
 	w := newWorld(t, dir)
 	w.put(t, func(s *RouteSpec) { s.Rate, s.Budget = "100000/1m", "1/1m" })
-	_, err := w.log.Append(t.Context(), &ledger.Record{
-		Kind: "model.infer", Phase: ledger.Act, Tenant: tenant, At: time.Now().Add(-2 * time.Minute).UTC(), Took: 2 * time.Minute,
+	_, err := w.log.Append(t.Context(), &record.Record{
+		Kind: "model.infer", Phase: record.Act, Tenant: tenant, At: time.Now().Add(-2 * time.Minute).UTC(), Took: 2 * time.Minute,
 		Who: &pavise.Principal{Tenant: tenant, Kind: pavise.Workload, ID: "app"}, On: theModel, Outcome: pavise.Allow, Detail: []byte(`{"charged":1}`),
 	}, ledger.Durable)
 	if err != nil {
@@ -186,8 +187,8 @@ func TestReplayOfDamage(t *testing.T) {
 	change(`"kind":"model.infer"`, `"kind":"model.infor"`)
 	refuses("a record that was changed")
 	change(`"kind":"model.infor"`, `"kind":"model.infer"`)
-	_, err := w.log.Append(t.Context(), &ledger.Record{
-		Kind: "model.infer", Phase: ledger.Act, Tenant: tenant, At: time.Now().UTC(),
+	_, err := w.log.Append(t.Context(), &record.Record{
+		Kind: "model.infer", Phase: record.Act, Tenant: tenant, At: time.Now().UTC(),
 		Who: &pavise.Principal{Tenant: tenant, Kind: pavise.Workload, ID: "app"}, On: theModel, Detail: []byte(`{"charged":"all"}`),
 	}, ledger.Durable)
 	if err != nil {

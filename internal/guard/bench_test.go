@@ -7,17 +7,18 @@ import (
 	"testing"
 
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/record"
 )
 
 // nullLog costs nothing, so that the guard alone is measured.
 type nullLog struct{}
 
-func (nullLog) Append(context.Context, *ledger.Record, ledger.Durability) (ledger.Receipt, error) {
+func (nullLog) Append(context.Context, *record.Record, ledger.Durability) (ledger.Receipt, error) {
 	return ledger.Receipt{}, nil
 }
 func (nullLog) Size() uint64 { return 0 }
-func (nullLog) Records(from, to uint64) iter.Seq2[uint64, ledger.Record] {
-	return func(func(uint64, ledger.Record) bool) {}
+func (nullLog) Records(from, to uint64) iter.Seq2[uint64, record.Record] {
+	return func(func(uint64, record.Record) bool) {}
 }
 
 // BenchmarkPooled measures Enter and Exit of an inference, with the default

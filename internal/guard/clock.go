@@ -9,6 +9,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/record"
 )
 
 // tolerance is how far the clock may step back unnoticed: what a time daemon
@@ -77,8 +78,8 @@ func (g *Guard) AcceptClock(ctx context.Context, who pavise.Principal) error {
 	if err != nil {
 		return fmt.Errorf("encode clock note: %w", err)
 	}
-	_, err = g.append(ctx, &ledger.Record{
-		Kind: noteClock, Phase: ledger.Note, Tenant: g.tenant, At: now,
+	_, err = g.append(ctx, &record.Record{
+		Kind: noteClock, Phase: record.Note, Tenant: g.tenant, At: now,
 		Who: &who, Safe: true, Detail: detail,
 	}, ledger.Durable)
 	if err != nil {

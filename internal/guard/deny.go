@@ -12,6 +12,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/record"
 )
 
 // maxRoles and maxRole bound what a principal may carry: a proof with more is
@@ -29,7 +30,7 @@ type fault struct {
 	why     string // the deciding reason in a few words, for the note that counts refusals
 	hint    string
 	reasons []string
-	asked   *ledger.Policy // nil when no policy was asked
+	asked   *record.Policy // nil when no policy was asked
 	durable bool
 }
 
@@ -91,11 +92,11 @@ func (g *Guard) refuse(ctx context.Context, e *Entry, verb string, f fault) erro
 	if f.check == "" {
 		f.check = checkGuard
 	}
-	r := &ledger.Record{
-		Kind: clip(verb, maxText), Phase: ledger.Act, Tenant: e.on.Tenant, At: e.at,
+	r := &record.Record{
+		Kind: clip(verb, maxText), Phase: record.Act, Tenant: e.on.Tenant, At: e.at,
 		Who: &e.who, On: e.on, Outcome: pavise.Deny, Policy: f.asked,
 		Verdicts: append(e.verdicts, pavise.Verdict{Check: f.check, Outcome: pavise.Deny, Reason: clip(f.msg, maxText)}),
-		Error:    &ledger.Failure{Kind: f.kind.String(), Msg: clip(f.msg, maxText)},
+		Error:    &record.Failure{Kind: f.kind.String(), Msg: clip(f.msg, maxText)},
 	}
 	g.disarm(r)
 	how := ledger.Written
@@ -122,7 +123,7 @@ func properName(who pavise.Principal) pavise.Name {
 
 // disarm moves names and principals that are not proper ones into the detail,
 // clipped and quoted: a record must be decodable, and small, whatever was asked.
-func (g *Guard) disarm(r *ledger.Record) {
+func (g *Guard) disarm(r *record.Record) {
 	asked := struct {
 		Who string `json:"who,omitempty"`
 		On  string `json:"on,omitempty"`

@@ -12,6 +12,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/record"
 )
 
 // The checks whose verdicts the guard itself writes.
@@ -42,7 +43,7 @@ type Entry struct {
 	on     pavise.Name
 	began  time.Time // with its monotonic reading
 	at     time.Time // what the records carry
-	policy ledger.Policy
+	policy record.Policy
 	bound  uint64 // Control: the log's size just before the Enter record
 
 	mu       sync.Mutex // guards what follows
@@ -133,8 +134,8 @@ func (e *Entry) begin() error {
 		}
 	}
 	e.bound = g.open.begin(g.log)
-	receipt, err := g.append(context.WithoutCancel(e.ctx), &ledger.Record{
-		Kind: e.action.Verb, Phase: ledger.Enter, Tenant: e.on.Tenant, At: e.at,
+	receipt, err := g.append(context.WithoutCancel(e.ctx), &record.Record{
+		Kind: e.action.Verb, Phase: record.Enter, Tenant: e.on.Tenant, At: e.at,
 		Who: &e.who, On: e.on, Outcome: pavise.Allow, Policy: &e.policy,
 		Verdicts: e.verdicts, Safe: e.action.Safe,
 	}, ledger.Durable)
@@ -182,9 +183,9 @@ func (e *Entry) end(cause error) error {
 
 // ending builds the last record of the act. The error says what the record
 // should hold and cannot.
-func (e *Entry) ending(cause error) (*ledger.Record, ledger.Durability, error) {
-	r := &ledger.Record{
-		Kind: e.action.Verb, Phase: ledger.Act, Tenant: e.on.Tenant, At: e.at,
+func (e *Entry) ending(cause error) (*record.Record, ledger.Durability, error) {
+	r := &record.Record{
+		Kind: e.action.Verb, Phase: record.Act, Tenant: e.on.Tenant, At: e.at,
 		Who: &e.who, On: e.on, Outcome: outcome(e.verdicts), Policy: &e.policy,
 		Verdicts: e.verdicts, Error: failure(cause), Sealed: e.sealed, Safe: e.action.Safe,
 		Took: max(e.guard.clock.now().Sub(e.began), 0),
@@ -195,7 +196,7 @@ func (e *Entry) ending(cause error) (*ledger.Record, ledger.Durability, error) {
 	}
 	if e.action.Class == Control {
 		how = ledger.Durable
-		r.Phase, r.At, r.Enter = ledger.Exit, e.guard.clock.stamp(), new(e.record)
+		r.Phase, r.At, r.Enter = record.Exit, e.guard.clock.stamp(), new(e.record)
 	}
 	if e.detail == nil {
 		return r, how, nil
@@ -203,7 +204,7 @@ func (e *Entry) ending(cause error) (*ledger.Record, ledger.Durability, error) {
 	detail, err := json.Marshal(e.detail)
 	if err != nil {
 		if r.Error == nil {
-			r.Error = &ledger.Failure{Kind: pavise.Internal.String(), Msg: "the detail of this record cannot be encoded"}
+			r.Error = &record.Failure{Kind: pavise.Internal.String(), Msg: "the detail of this record cannot be encoded"}
 		}
 		return r, how, fmt.Errorf("encode detail of %s: %w", r.Kind, err)
 	}
@@ -227,7 +228,7 @@ func outcome(verdicts []pavise.Verdict) pavise.Outcome {
 
 // failure is what a record keeps of an error: for one of ours the words meant
 // for people, never the cause behind them.
-func failure(err error) *ledger.Failure {
+func failure(err error) *record.Failure {
 	if err == nil {
 		return nil
 	}
@@ -235,7 +236,7 @@ func failure(err error) *ledger.Failure {
 	if e, ok := errors.AsType[*pavise.Error](err); ok {
 		msg = e.Msg
 	}
-	return &ledger.Failure{Kind: pavise.KindOf(err).String(), Msg: clip(msg, maxText)}
+	return &record.Failure{Kind: pavise.KindOf(err).String(), Msg: clip(msg, maxText)}
 }
 
 // A tooLarge error says that a record was written without its payload.
@@ -246,7 +247,7 @@ func (e *tooLarge) Error() string { return "record without its payload: " + e.er
 // stripped takes the room's payload out of a record that is too large, and
 // reports whether there was one. Otherwise whoever can inflate a payload could
 // act without leaving a record.
-func stripped(r *ledger.Record) bool {
+func stripped(r *record.Record) bool {
 	if r.Detail == nil && r.Sealed == nil && len(r.Verdicts) == 0 {
 		return false
 	}
@@ -257,7 +258,7 @@ func stripped(r *ledger.Record) bool {
 		r.Verdicts[i].Reason = clip(r.Verdicts[i].Reason, 64)
 	}
 	if r.Error == nil {
-		r.Error = &ledger.Failure{Kind: pavise.Internal.String(), Msg: "the payload of this record was too large"}
+		r.Error = &record.Failure{Kind: pavise.Internal.String(), Msg: "the payload of this record was too large"}
 	}
 	return true
 }

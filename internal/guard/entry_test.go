@@ -9,6 +9,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/record"
 )
 
 func TestControlRecordsQuestionAndEnding(t *testing.T) {
@@ -17,17 +18,17 @@ func TestControlRecordsQuestionAndEnding(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(log.records) != 1 || log.hows[0] != ledger.Durable || log.records[0].Phase != ledger.Enter || at(t, e) != 0 {
+	if len(log.records) != 1 || log.hows[0] != ledger.Durable || log.records[0].Phase != record.Enter || at(t, e) != 0 {
 		t.Fatalf("Enter left %+v", log.records)
 	}
 	e.Detail(map[string]int{"weight": 3})
 	err = &pavise.Error{Kind: pavise.Conflict, Msg: "route changed", Err: errors.New("secret cause")}
 	e.Exit(&err)
 	r := log.last(t)
-	if len(log.records) != 2 || log.hows[1] != ledger.Durable || r.Phase != ledger.Exit || r.Enter == nil || *r.Enter != 0 {
+	if len(log.records) != 2 || log.hows[1] != ledger.Durable || r.Phase != record.Exit || r.Enter == nil || *r.Enter != 0 {
 		t.Fatalf("Exit left %+v", r)
 	}
-	if r.Error == nil || *r.Error != (ledger.Failure{Kind: "conflict", Msg: "route changed"}) || string(r.Detail) != `{"weight":3}` {
+	if r.Error == nil || *r.Error != (record.Failure{Kind: "conflict", Msg: "route changed"}) || string(r.Detail) != `{"weight":3}` {
 		t.Errorf("Exit left %+v", r)
 	}
 	e.Exit(&err)
@@ -47,7 +48,7 @@ func TestPooledRecordsOnce(t *testing.T) {
 	e.Seal([]byte{1, 2, 3})
 	e.Exit(&err)
 	r := log.last(t)
-	if log.hows[0] != ledger.Written || r.Phase != ledger.Act || r.Outcome != pavise.Alter || len(r.Verdicts) != 2 || len(r.Sealed) != 3 {
+	if log.hows[0] != ledger.Written || r.Phase != record.Act || r.Outcome != pavise.Alter || len(r.Verdicts) != 2 || len(r.Sealed) != 3 {
 		t.Errorf("recorded as %+v", r)
 	}
 	if e, err = g.Enter(t.Context(), caller, "model.infer", model); err != nil {
@@ -105,7 +106,7 @@ func TestExitThatCannotBeRecorded(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		log.fail = func(*ledger.Record) error {
+		log.fail = func(*record.Record) error {
 			return &pavise.Error{Kind: pavise.Unavailable, Msg: "disk full", Hint: "free some"}
 		}
 		e.Exit(&err)
@@ -201,7 +202,7 @@ func TestManyAtOnce(t *testing.T) {
 }
 
 // unsound finds a record whose Settled passes an Enter still open before it.
-func unsound(records []ledger.Record) string {
+func unsound(records []record.Record) string {
 	open := map[uint64]bool{}
 	for i, r := range records {
 		for enter := range open {
@@ -210,7 +211,7 @@ func unsound(records []ledger.Record) string {
 			}
 		}
 		switch {
-		case r.Phase == ledger.Enter:
+		case r.Phase == record.Enter:
 			open[uint64(i)] = true
 		case r.Enter != nil:
 			delete(open, *r.Enter)

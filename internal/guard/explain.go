@@ -5,7 +5,7 @@ import (
 	"slices"
 
 	"github.com/pavise/pavise"
-	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/record"
 )
 
 // What an Explanation is worth.
@@ -111,14 +111,14 @@ func (r *rule) show() Rule {
 // says whether the same decision comes out for the same reasons. It can do so
 // only under the policies that the record names: under others the answer is
 // Unverified, with both digests. An Exit holds no question; its Enter does.
-func (g *Guard) ExplainRecord(r ledger.Record) Explanation {
+func (g *Guard) ExplainRecord(r record.Record) Explanation {
 	set := g.rules.Load().set(r.On.Tenant)
 	x := Explanation{Status: Unverified, Digest: set.digest}
 	if r.Policy != nil {
 		x.Recorded = r.Policy.Digest
 	}
 	switch {
-	case r.Phase == ledger.Exit && r.Enter != nil:
+	case r.Phase == record.Exit && r.Enter != nil:
 		x.Why = fmt.Sprintf("this record says how an act ended; record %d holds the question", *r.Enter)
 		return x
 	case r.Policy == nil || r.Who == nil:
@@ -144,7 +144,7 @@ func (g *Guard) ExplainRecord(r ledger.Record) Explanation {
 
 // asked rebuilds the question that a record answers, with the facts that the
 // decision saw then: the time and the quarantine it noted.
-func (g *Guard) asked(r ledger.Record) (*question, error) {
+func (g *Guard) asked(r record.Record) (*question, error) {
 	q := &question{at: r.At}
 	var ok bool
 	if q.action, ok = g.schema.actions[r.Kind]; !ok {
@@ -164,14 +164,14 @@ func (g *Guard) asked(r ledger.Record) (*question, error) {
 
 // deniedByPolicy reports whether the record says that the policies denied,
 // observed or not.
-func deniedByPolicy(r ledger.Record) bool {
+func deniedByPolicy(r record.Record) bool {
 	return slices.ContainsFunc(r.Verdicts, func(v pavise.Verdict) bool {
 		return v.Check == checkPolicy && v.Outcome == pavise.Deny
 	})
 }
 
 // refusedBecause quotes what the guard said when it refused unasked.
-func refusedBecause(r ledger.Record) string {
+func refusedBecause(r record.Record) string {
 	for _, v := range r.Verdicts {
 		if v.Check == checkGuard {
 			return ": " + v.Reason

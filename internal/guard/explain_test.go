@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
-	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/record"
 )
 
 func TestExplain(t *testing.T) {
@@ -80,10 +80,10 @@ when { context.now < datetime("2026-01-02T04:00:00Z") };`
 	}
 	for i, r := range log.records {
 		x := g.ExplainRecord(r)
-		if want := Recomputed; r.Phase != ledger.Exit && x.Status != want {
+		if want := Recomputed; r.Phase != record.Exit && x.Status != want {
 			t.Errorf("record %d, %s: %+v", i, r.Kind, x)
 		}
-		if r.Phase == ledger.Exit && (x.Status != Unverified || !strings.Contains(x.Why, "record 3 holds")) {
+		if r.Phase == record.Exit && (x.Status != Unverified || !strings.Contains(x.Why, "record 3 holds")) {
 			t.Errorf("exit: %+v", x)
 		}
 	}
@@ -98,7 +98,7 @@ when { context.now < datetime("2026-01-02T04:00:00Z") };`
 		t.Errorf("forged principal: %+v", x)
 	}
 	forged = log.records[0]
-	forged.Policy = &ledger.Policy{Digest: forged.Policy.Digest, Reasons: []string{"analyst-reads"}}
+	forged.Policy = &record.Policy{Digest: forged.Policy.Digest, Reasons: []string{"analyst-reads"}}
 	if x := g.ExplainRecord(forged); x.Status != Differs {
 		t.Errorf("forged reason: %+v", x)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/record"
 )
 
 // A Class says when a verb's record must be safe.
@@ -46,9 +47,9 @@ type Action struct {
 // returned earlier has a smaller index. Records yields the records [from, to)
 // in order and stops early at one that it cannot read.
 type Recorder interface {
-	Append(ctx context.Context, r *ledger.Record, how ledger.Durability) (ledger.Receipt, error)
+	Append(ctx context.Context, r *record.Record, how ledger.Durability) (ledger.Receipt, error)
 	Size() uint64
-	Records(from, to uint64) iter.Seq2[uint64, ledger.Record]
+	Records(from, to uint64) iter.Seq2[uint64, record.Record]
 }
 
 // Config is what a guard is made of. Actions and Log are required.
@@ -172,7 +173,7 @@ func (g *Guard) Enter(ctx context.Context, who pavise.Principal, verb string, on
 func (g *Guard) admit(e *Entry, q *question) error {
 	rules := g.rules.Load()
 	d := rules.decide(q)
-	e.policy = ledger.Policy{Digest: d.digest, Reasons: d.reasons, Errors: d.errors}
+	e.policy = record.Policy{Digest: d.digest, Reasons: d.reasons, Errors: d.errors}
 	if q.on.quarantined {
 		e.verdicts = append(e.verdicts, pavise.Verdict{Check: checkQuarantine, Outcome: pavise.Allow, Reason: "the thing is in quarantine"})
 	}
@@ -217,7 +218,7 @@ func (g *Guard) Observe(on pavise.Name, observe bool) {
 
 // append writes a record, saying in it which Enters are settled. A record that
 // is too large for the log goes without its payload, and the caller learns it.
-func (g *Guard) append(ctx context.Context, r *ledger.Record, how ledger.Durability) (ledger.Receipt, error) {
+func (g *Guard) append(ctx context.Context, r *record.Record, how ledger.Durability) (ledger.Receipt, error) {
 	r.Settled = g.open.settled(g.log)
 	receipt, err := g.log.Append(ctx, r, how)
 	if err == nil {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/record"
 )
 
 // fakeLog is a Recorder in memory. Records pass through the log's encoding and
@@ -20,12 +21,12 @@ import (
 // there.
 type fakeLog struct {
 	mu      sync.Mutex
-	records []ledger.Record
+	records []record.Record
 	hows    []ledger.Durability
-	fail    func(*ledger.Record) error // called before each append
+	fail    func(*record.Record) error // called before each append
 }
 
-func (l *fakeLog) Append(ctx context.Context, r *ledger.Record, how ledger.Durability) (ledger.Receipt, error) {
+func (l *fakeLog) Append(ctx context.Context, r *record.Record, how ledger.Durability) (ledger.Receipt, error) {
 	if err := ctx.Err(); err != nil {
 		return ledger.Receipt{}, err
 	}
@@ -40,7 +41,7 @@ func (l *fakeLog) Append(ctx context.Context, r *ledger.Record, how ledger.Durab
 			return ledger.Receipt{}, err
 		}
 	}
-	stored, err := ledger.Decode(slices.Concat([]byte{1}, body, make([]byte, 16)))
+	stored, err := record.Decode(slices.Concat([]byte{1}, body, make([]byte, 16)))
 	if err != nil {
 		return ledger.Receipt{}, err
 	}
@@ -55,11 +56,11 @@ func (l *fakeLog) Size() uint64 {
 	return uint64(len(l.records))
 }
 
-func (l *fakeLog) Records(from, to uint64) iter.Seq2[uint64, ledger.Record] {
+func (l *fakeLog) Records(from, to uint64) iter.Seq2[uint64, record.Record] {
 	l.mu.Lock()
 	records := l.records
 	l.mu.Unlock()
-	return func(yield func(uint64, ledger.Record) bool) {
+	return func(yield func(uint64, record.Record) bool) {
 		for i := from; i < min(to, uint64(len(records))); i++ {
 			if !yield(i, records[i]) {
 				return
@@ -68,7 +69,7 @@ func (l *fakeLog) Records(from, to uint64) iter.Seq2[uint64, ledger.Record] {
 	}
 }
 
-func (l *fakeLog) last(t *testing.T) ledger.Record {
+func (l *fakeLog) last(t *testing.T) record.Record {
 	t.Helper()
 	if len(l.records) == 0 {
 		t.Fatal("nothing was recorded")
@@ -194,7 +195,7 @@ func checkDenied(t *testing.T, log *fakeLog, err error, by string) {
 		t.Errorf("%q by %q, want %q", e.Msg, denial.Policies, by)
 	}
 	r := log.last(t)
-	if uint64(len(log.records)-1) != denial.Record || r.Phase != ledger.Act || r.Outcome != pavise.Deny ||
+	if uint64(len(log.records)-1) != denial.Record || r.Phase != record.Act || r.Outcome != pavise.Deny ||
 		(log.hows[denial.Record] == ledger.Durable) != strings.HasSuffix(r.Kind, ".put") ||
 		r.Policy == nil || len(r.Policy.Digest) != 64 || !slices.Equal(r.Policy.Reasons, denial.Policies) {
 		t.Errorf("denial %+v recorded as %+v", denial, r)
@@ -290,7 +291,7 @@ func TestNoPolicyLoadedIsClosed(t *testing.T) {
 
 func TestRefusalThatCannotBeRecordedIsStillOne(t *testing.T) {
 	g, log := newGuard(t, nil)
-	log.fail = func(*ledger.Record) error { return errors.New("disk full") }
+	log.fail = func(*record.Record) error { return errors.New("disk full") }
 	e, err := g.Enter(t.Context(), analyst, "model.infer", model)
 	if e != nil || pavise.KindOf(err) != pavise.Unavailable {
 		t.Errorf("entry %v, error %v, want none and unavailable", e, err)

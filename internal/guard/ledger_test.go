@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/record"
 )
 
 // TestOverTheRealLog runs an act to its end, lets the process end during
@@ -47,7 +48,7 @@ func TestOverTheRealLog(t *testing.T) {
 	if n, err := g.Recover(t.Context()); n != 1 || err != nil {
 		t.Fatalf("closed %d, error %v, want 1", n, err)
 	}
-	if r, ok := log.Last(); !ok || r.Phase != ledger.Interrupted || r.Enter == nil || *r.Enter != at(t, e) {
+	if r, ok := log.Last(); !ok || r.Phase != record.Interrupted || r.Enter == nil || *r.Enter != at(t, e) {
 		t.Errorf("recorded as %+v", r)
 	}
 	question, err := log.Read(at(t, e))

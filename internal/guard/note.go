@@ -7,6 +7,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/record"
 )
 
 // Note records, durably, what the house itself did where nobody asked for a
@@ -21,7 +22,7 @@ func (g *Guard) Note(ctx context.Context, kind string, who *pavise.Principal, on
 
 // note records a note, as durably as how says.
 func (g *Guard) note(ctx context.Context, how ledger.Durability, kind string, who *pavise.Principal, on pavise.Name, detail any) error {
-	r := &ledger.Record{Kind: kind, Phase: ledger.Note, Tenant: on.Tenant, At: g.clock.stamp(), Who: who, On: on}
+	r := &record.Record{Kind: kind, Phase: record.Note, Tenant: on.Tenant, At: g.clock.stamp(), Who: who, On: on}
 	if on == (pavise.Name{}) {
 		r.Tenant = g.tenant
 	}

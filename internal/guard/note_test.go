@@ -10,6 +10,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/record"
 )
 
 // TestNote: a note is durable, in the name and tenant it says, and never goes
@@ -21,7 +22,7 @@ func TestNote(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := log.last(t)
-	if r.Kind != "issuer.bootstrap" || r.Phase != ledger.Note || log.hows[0] != ledger.Durable || r.Tenant != "local" ||
+	if r.Kind != "issuer.bootstrap" || r.Phase != record.Note || log.hows[0] != ledger.Durable || r.Tenant != "local" ||
 		r.Who == nil || r.Who.ID != operator.ID || string(r.Detail) != `{"token":"t1"}` {
 		t.Errorf("recorded as %+v", r)
 	}
@@ -36,7 +37,7 @@ func TestNote(t *testing.T) {
 	if err := g.Note(t.Context(), "policy.seeded", nil, acme, func() {}); err == nil {
 		t.Error("a detail that is no JSON was recorded")
 	}
-	log.fail = func(*ledger.Record) error { return errors.New("disk full") }
+	log.fail = func(*record.Record) error { return errors.New("disk full") }
 	if err := g.Note(t.Context(), "policy.seeded", nil, acme, nil); pavise.KindOf(err) != pavise.Unavailable {
 		t.Errorf("error %v, want unavailable", err)
 	}
@@ -105,7 +106,7 @@ type hangUpLog struct {
 	hangUp context.CancelFunc
 }
 
-func (l *hangUpLog) Append(ctx context.Context, r *ledger.Record, how ledger.Durability) (ledger.Receipt, error) {
+func (l *hangUpLog) Append(ctx context.Context, r *record.Record, how ledger.Durability) (ledger.Receipt, error) {
 	l.hangUp()
 	return l.fakeLog.Append(ctx, r, how)
 }
@@ -119,7 +120,7 @@ func TestFullDiskIsNamed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	log.fail = func(*ledger.Record) error { return fmt.Errorf("append: %w", full) }
+	log.fail = func(*record.Record) error { return fmt.Errorf("append: %w", full) }
 	e.Exit(&err)
 	_, control := g.Enter(t.Context(), operator, "route.put", route)
 	_, denied := g.Enter(t.Context(), analyst, "route.put", route)

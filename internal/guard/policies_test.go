@@ -10,6 +10,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/store"
 )
 
@@ -57,7 +58,7 @@ func TestPutTakesEffect(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := log.last(t)
-	if r.Phase != ledger.Exit || r.Error != nil || !strings.Contains(string(r.Detail), before) || !strings.Contains(string(r.Detail), g.Digest("local")) {
+	if r.Phase != record.Exit || r.Error != nil || !strings.Contains(string(r.Detail), before) || !strings.Contains(string(r.Detail), g.Digest("local")) {
 		t.Errorf("recorded as %+v", r)
 	}
 	if _, err := g.Enter(t.Context(), analyst, "model.infer", model); err != nil {
@@ -205,7 +206,7 @@ func TestPoliciesOutliveTheProcess(t *testing.T) {
 func TestChangeThatCannotBeRecorded(t *testing.T) {
 	p, g, log := newPolicies(t)
 	before := g.Digest("local")
-	log.fail = func(*ledger.Record) error { return errors.New("disk full") }
+	log.fail = func(*record.Record) error { return errors.New("disk full") }
 	err := p.Put(t.Context(), operator, "local", "x", `permit (principal, action, resource);`)
 	if pavise.KindOf(err) != pavise.Unavailable || g.Digest("local") != before {
 		t.Errorf("error %v", err)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/record"
 )
 
 func TestRunRecordsRefusalsEachSecond(t *testing.T) {
@@ -34,7 +35,7 @@ func TestRunRecordsRefusalsEachSecond(t *testing.T) {
 			t.Fatalf("%d notes, want 3", log.Size())
 		}
 		r := log.records[1]
-		if r.Kind != "identity.refused" || r.Phase != ledger.Note || r.Tenant != "local" || log.hows[1] != ledger.Written ||
+		if r.Kind != "identity.refused" || r.Phase != record.Note || r.Tenant != "local" || log.hows[1] != ledger.Written ||
 			string(r.Detail) != `{"source":"192.0.2.1","reason":"no token","count":500}` {
 			t.Errorf("recorded as %+v", r)
 		}
@@ -91,7 +92,7 @@ func TestRefusalsOutliveAFullDisk(t *testing.T) {
 		g.Refuse(fmt.Sprint("192.0.2.", i), "no token")
 	}
 	budget := 4
-	log.fail = func(*ledger.Record) error {
+	log.fail = func(*record.Record) error {
 		if budget--; budget < 0 {
 			return errors.New("disk full")
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/record"
 )
 
 // An openSet knows from which index on the log may hold an Enter that nothing
@@ -94,7 +95,7 @@ func (g *Guard) resume() error {
 		}
 		next++
 		settled = max(settled, min(r.Settled, i))
-		if r.Phase == ledger.Act { // written when the act ended, but carrying when it began
+		if r.Phase == record.Act { // written when the act ended, but carrying when it began
 			r.At = r.At.Add(r.Took)
 		}
 		if r.Kind == noteClock {
@@ -151,8 +152,8 @@ func (g *Guard) Recover(ctx context.Context) (int, error) {
 }
 
 // unclosed returns the Enters of [from, limit) that no record up to now closes.
-func (g *Guard) unclosed(from, limit uint64) (map[uint64]ledger.Record, error) {
-	left := map[uint64]ledger.Record{}
+func (g *Guard) unclosed(from, limit uint64) (map[uint64]record.Record, error) {
+	left := map[uint64]record.Record{}
 	next, size := from, g.log.Size()
 	for i, r := range g.log.Records(from, size) {
 		if i != next {
@@ -160,9 +161,9 @@ func (g *Guard) unclosed(from, limit uint64) (map[uint64]ledger.Record, error) {
 		}
 		next++
 		switch {
-		case r.Phase == ledger.Enter && i < limit:
+		case r.Phase == record.Enter && i < limit:
 			left[i] = r
-		case (r.Phase == ledger.Exit || r.Phase == ledger.Interrupted) && r.Enter != nil:
+		case (r.Phase == record.Exit || r.Phase == record.Interrupted) && r.Enter != nil:
 			delete(left, *r.Enter)
 		}
 	}
@@ -173,11 +174,11 @@ func (g *Guard) unclosed(from, limit uint64) (map[uint64]ledger.Record, error) {
 }
 
 // interrupted is the record that closes an Enter whose process died.
-func interrupted(enter ledger.Record, index uint64, g *Guard) *ledger.Record {
-	return &ledger.Record{
-		Kind: enter.Kind, Phase: ledger.Interrupted, Tenant: enter.Tenant, At: g.clock.stamp(),
+func interrupted(enter record.Record, index uint64, g *Guard) *record.Record {
+	return &record.Record{
+		Kind: enter.Kind, Phase: record.Interrupted, Tenant: enter.Tenant, At: g.clock.stamp(),
 		Who: enter.Who, On: enter.On, Enter: new(index), Safe: true,
-		Error: &ledger.Failure{
+		Error: &record.Failure{
 			Kind: pavise.Internal.String(),
 			Msg:  "the process stopped before the act ended; how far it got is not recorded",
 		},

@@ -11,15 +11,16 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/record"
 )
 
 // leftOpen returns, from the whole log, the Enters that nothing closes, and
 // fails on one that is closed twice.
-func leftOpen(t *testing.T, records []ledger.Record) []uint64 {
+func leftOpen(t *testing.T, records []record.Record) []uint64 {
 	t.Helper()
 	open := map[uint64]bool{}
 	for i, r := range records {
-		if r.Phase == ledger.Enter {
+		if r.Phase == record.Enter {
 			open[uint64(i)] = true
 		} else if r.Enter != nil {
 			if !open[*r.Enter] {
@@ -37,7 +38,7 @@ func leftOpen(t *testing.T, records []ledger.Record) []uint64 {
 }
 
 // restart opens a guard over the first n records of a log.
-func restart(t *testing.T, records []ledger.Record) (*Guard, *fakeLog) {
+func restart(t *testing.T, records []record.Record) (*Guard, *fakeLog) {
 	t.Helper()
 	log := &fakeLog{records: slices.Clone(records), hows: make([]ledger.Durability, len(records))}
 	g, err := New(Config{Actions: testActions(), Log: log, Now: func() time.Time { return epoch }})
@@ -86,7 +87,7 @@ func TestRecoverAfterEveryCrash(t *testing.T) {
 
 // recoverAndCrash recovers the log in as many lives as it takes when each dies
 // after one record more of recovery.
-func recoverAndCrash(t *testing.T, records []ledger.Record) {
+func recoverAndCrash(t *testing.T, records []record.Record) {
 	t.Helper()
 	want := len(leftOpen(t, records))
 	g, log := restart(t, records)
@@ -105,7 +106,7 @@ func recoverAndCrash(t *testing.T, records []ledger.Record) {
 	for lives := range want {
 		g, log := restart(t, records)
 		budget := lives
-		log.fail = func(*ledger.Record) error {
+		log.fail = func(*record.Record) error {
 			if budget--; budget < 0 {
 				return errors.New("the process died")
 			}
@@ -142,7 +143,7 @@ func TestEnterBeforeRecover(t *testing.T) {
 	if n, err := g.Recover(t.Context()); n != 1 || err != nil {
 		t.Fatalf("closed %d, error %v, want 1", n, err)
 	}
-	if r := log.last(t); r.Phase != ledger.Interrupted || *r.Enter != 0 || !r.Safe || r.Kind != "route.put" || r.Who == nil {
+	if r := log.last(t); r.Phase != record.Interrupted || *r.Enter != 0 || !r.Safe || r.Kind != "route.put" || r.Who == nil {
 		t.Errorf("recorded as %+v", r)
 	}
 	e.Exit(&err)
@@ -160,11 +161,11 @@ func TestWhatGotLostIsFoundAtRestart(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			log.fail = func(*ledger.Record) error { return errors.New("disk full") }
+			log.fail = func(*record.Record) error { return errors.New("disk full") }
 			e.Exit(&err)
 		},
 		"enter": func(g *Guard, log *fakeLog) {
-			log.fail = func(r *ledger.Record) error {
+			log.fail = func(r *record.Record) error {
 				log.records = append(log.records, *r)
 				log.hows = append(log.hows, ledger.Written)
 				return errors.New("no answer from the disk")
@@ -194,12 +195,12 @@ func TestWhatGotLostIsFoundAtRestart(t *testing.T) {
 // blindLog cannot read back its records.
 type blindLog struct{ fakeLog }
 
-func (l *blindLog) Records(from, to uint64) iter.Seq2[uint64, ledger.Record] {
-	return func(func(uint64, ledger.Record) bool) {}
+func (l *blindLog) Records(from, to uint64) iter.Seq2[uint64, record.Record] {
+	return func(func(uint64, record.Record) bool) {}
 }
 
 func TestUnreadableLogIsNotStarted(t *testing.T) {
-	log := &blindLog{fakeLog{records: make([]ledger.Record, 3)}}
+	log := &blindLog{fakeLog{records: make([]record.Record, 3)}}
 	if _, err := New(Config{Actions: testActions(), Log: log}); pavise.KindOf(err) != pavise.Unavailable || !strings.Contains(err.Error(), "record 0 ") {
 		t.Errorf("error %v, want unavailable", err)
 	}

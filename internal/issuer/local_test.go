@@ -18,6 +18,7 @@ import (
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/identity"
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/record"
 )
 
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -25,11 +26,11 @@ var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 // A memory is a log in memory, which can be made to fail.
 type memory struct {
 	mu      sync.Mutex
-	records []ledger.Record
+	records []record.Record
 	full    string // the phase that cannot be written
 }
 
-func (m *memory) Append(_ context.Context, r *ledger.Record, _ ledger.Durability) (ledger.Receipt, error) {
+func (m *memory) Append(_ context.Context, r *record.Record, _ ledger.Durability) (ledger.Receipt, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if r.Phase == m.full {
@@ -45,8 +46,8 @@ func (m *memory) Size() uint64 {
 	return uint64(len(m.records))
 }
 
-func (m *memory) Records(from, to uint64) iter.Seq2[uint64, ledger.Record] {
-	return func(yield func(uint64, ledger.Record) bool) {
+func (m *memory) Records(from, to uint64) iter.Seq2[uint64, record.Record] {
+	return func(yield func(uint64, record.Record) bool) {
 		for i := from; i < to && yield(i, m.records[i]); i++ {
 		}
 	}
@@ -114,7 +115,7 @@ func TestMint(t *testing.T) {
 // the token but the token.
 func checkRecords(t *testing.T, log *memory, tok Token) {
 	t.Helper()
-	if len(log.records) != 2 || log.records[0].Phase != ledger.Enter || log.records[1].Phase != ledger.Exit {
+	if len(log.records) != 2 || log.records[0].Phase != record.Enter || log.records[1].Phase != record.Exit {
 		t.Fatalf("records: %+v", log.records)
 	}
 	var d detail
@@ -203,7 +204,7 @@ func TestMintRefuses(t *testing.T) {
 
 // TestNoRecordNoToken makes the log fail before and after the act.
 func TestNoRecordNoToken(t *testing.T) {
-	for _, phase := range []string{ledger.Enter, ledger.Exit} {
+	for _, phase := range []string{record.Enter, record.Exit} {
 		l, log := newLocal(t)
 		log.full = phase
 		tok, err := l.Mint(t.Context(), operator(pavise.Human), MintRequest{Subject: "carl"})

@@ -10,6 +10,10 @@ import (
 	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/pavise/pavise/internal/disk"
+	"github.com/pavise/pavise/internal/proof"
+	"github.com/pavise/pavise/internal/record"
 )
 
 // write is the writer goroutine: it turns what has gathered into bytes in the
@@ -79,14 +83,14 @@ func (l *Log) take() (b *batch, closed bool) {
 func (l *Log) renewReserve() {
 	seg := l.stream.active()
 	full := false
-	if seg.room-seg.size < reserveLow {
+	if seg.room-seg.Size < reserveLow {
 		for _, step := range []int64{reserveStep, reserveLow} { // on a small disk the least will do
-			if seg.file.Reserve(seg.size+step) == nil {
-				seg.room = seg.size + step
+			if seg.file.Reserve(seg.Size+step) == nil {
+				seg.room = seg.Size + step
 				break
 			}
 		}
-		full = seg.room-seg.size < reserveFull
+		full = seg.room-seg.Size < reserveFull
 	}
 	l.mu.Lock()
 	l.full = full
@@ -104,10 +108,10 @@ func (l *Log) writeBatch(b *batch) {
 	b.first, b.at = l.stream.count, time.Now()
 	before := l.last
 	buf, starts := l.frame(b)
-	if err := l.stream.write(buf, starts); err != nil {
+	if err := l.stream.write(buf, starts, b.marks); err != nil {
 		l.last = before
-		err = diskError("write the evidence log", err)
-		if !outOfSpace(err) {
+		err = disk.Fault("write the evidence log", err)
+		if !disk.Full(err) {
 			l.stop(err)
 		}
 		l.failBatch(b, err)
@@ -119,7 +123,8 @@ func (l *Log) writeBatch(b *batch) {
 	l.announce()
 }
 
-// hash computes the leaf hashes of a framed batch.
+// hash computes the leaf hashes of a framed batch. It overwrites the frames'
+// lengths, which are in the segment by now.
 func (b *batch) hash(buf []byte, starts []int) {
 	b.hashes = make([]tlog.Hash, len(starts))
 	for i, start := range starts {
@@ -127,7 +132,7 @@ func (b *batch) hash(buf []byte, starts []int) {
 		if i+1 < len(starts) {
 			end = starts[i+1]
 		}
-		b.hashes[i] = tlog.RecordHash(buf[start+2 : end])
+		b.hashes[i] = proof.LeafOf(buf[start+1 : end])
 	}
 	close(b.hashed)
 }
@@ -137,10 +142,10 @@ func (l *Log) frame(b *batch) (buf []byte, starts []int) {
 	buf, starts = l.buf[:0], l.starts[:0]
 	for i, entry := range b.entries {
 		starts = append(starts, len(buf))
-		buf = binary.BigEndian.AppendUint16(buf, uint16(len(entry)+tagSize))
+		buf = binary.BigEndian.AppendUint16(buf, uint16(len(entry)+record.TagSize))
 		buf = append(buf, entry...)
 		buf = appendTag(buf, l.mac, b.first+uint64(i), l.last[:], entry)
-		copy(l.last[:], buf[len(buf)-tagSize:])
+		copy(l.last[:], buf[len(buf)-record.TagSize:])
 	}
 	l.buf, l.starts = buf, starts // for the next batch
 	return buf, starts
@@ -149,14 +154,14 @@ func (l *Log) frame(b *batch) (buf []byte, starts []int) {
 // appendTag appends the writer's MAC over the index, the tag of the entry before
 // (zeros for the first) and the entry.
 func appendTag(dst []byte, mac hash.Hash, index uint64, before, entry []byte) []byte {
-	var head [8 + tagSize]byte
+	var head [8 + record.TagSize]byte
 	binary.BigEndian.PutUint64(head[:], index)
 	copy(head[8:], before)
 	mac.Reset()
 	mac.Write(head[:])
 	mac.Write(entry)
 	var sum [sha256.Size]byte
-	return append(dst, mac.Sum(sum[:0])[:tagSize]...)
+	return append(dst, mac.Sum(sum[:0])[:record.TagSize]...)
 }
 
 // newTagger returns the MAC that makes entry tags, keyed from the log's key.
@@ -170,13 +175,17 @@ func newTagger(key ed25519.PrivateKey) hash.Hash {
 // long enough. On a full disk the old one simply grows on.
 func (l *Log) maybeRoll() {
 	seg := l.stream.active()
-	if seg.size < l.rollAt || l.stream.count%tileWidth != 0 || l.syncSegment(seg) != nil {
+	if seg.Size < l.rollAt || l.stream.count%tileWidth != 0 || l.syncSegment(seg) != nil {
 		return
 	}
 	if err := l.stream.roll(); err != nil {
 		return
 	}
-	seg.file.Truncate(seg.size) // gives the unused reserve back, now that the new one is there
+	seg.file.Truncate(seg.Size) // gives the unused reserve back, now that the new one is there
+	l.syncing.Lock()
+	defer l.syncing.Unlock()
+	seg.file.Close()
+	seg.file = nil
 }
 
 // sync is the syncer goroutine: it makes written batches durable and signs.
@@ -232,10 +241,10 @@ func (l *Log) syncBatches(batches []*batch) {
 	seg := l.stream.active()
 	l.stream.mu.RUnlock()
 	err := l.syncSegment(seg)
-	var head Checkpoint
+	var head proof.Checkpoint
 	if err == nil {
 		l.growTree(batches)
-		head, err = l.signer.sign(l.tree.size, l.tree.root())
+		head, err = proof.Sign(l.Origin(), l.tree.size(), l.tree.root(), l.now(), l.signer)
 	}
 	if err != nil {
 		l.stop(err)
@@ -260,8 +269,11 @@ func (l *Log) syncSegment(seg *segment) error {
 	if err := l.stoppedErr(); err != nil {
 		return err
 	}
+	if seg.file == nil {
+		return nil // synced when the next one began
+	}
 	if err := seg.file.Sync(); err != nil {
-		l.stop(diskError("sync "+seg.name, err))
+		l.stop(disk.Fault("sync "+seg.Name(), err))
 		return l.stoppedErr()
 	}
 	return nil
@@ -292,20 +304,51 @@ func (l *Log) publish() {
 	l.publishHead()
 }
 
-// publishHead writes the hash files, then the checkpoint that covers them.
+// publishHead writes the hash files, then the checkpoint that covers them, under
+// the signatures of all the log's keys.
 func (l *Log) publishHead() {
 	head := l.Head()
 	err := l.tree.flush()
 	if err == nil {
 		err = l.tree.sync()
 	}
-	if err == nil {
-		err = replaceFile(l.disk, "checkpoint", head.Note)
+	if err == nil && l.also != nil {
+		head, err = proof.Sign(head.Origin, head.Size, head.Root, l.now(), append([]*proof.Signer{l.signer}, l.also...)...)
 	}
+	if err == nil {
+		err = disk.Replace(l.disk, "checkpoint", head.Note)
+	}
+	l.keepIndexes()
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	if l.published.err = err; err == nil {
-		l.published.size = head.Size
+		l.published.Checkpoint = head
+	}
+	l.mu.Unlock()
+	l.announce()
+	if err == nil {
+		l.witnesses.wake()
+	}
+}
+
+// keepIndexes writes the index of each segment that grows no more to a file, and
+// lets it go. What cannot be written stays in memory until the next time.
+func (l *Log) keepIndexes() {
+	segments := l.stream.snapshot()
+	for _, seg := range segments[:max(len(segments)-1, 0)] {
+		if seg.index.Kept() {
+			continue
+		}
+		name := disk.IndexName(seg.First)
+		if disk.Replace(l.disk, name, seg.index.Encode(seg.Segment)) != nil {
+			return
+		}
+		kept, err := disk.OpenIndex(l.disk, seg.Segment, seg.end())
+		if err != nil {
+			return
+		}
+		l.stream.mu.Lock()
+		seg.index = kept
+		l.stream.mu.Unlock()
 	}
 }
 

@@ -1,21 +1,6 @@
-// Package ledger is the evidence log: append, prove, follow, and verify offline.
-//
-// # What it owns
-//
-// One directory per log, locked while the log is open, and nothing else writes
-// there:
-//
-//	origin                  the log's name and public key, written once
-//	checkpoint              the newest published signed tree head (C2SP tlog-checkpoint)
-//	entries-<first>.seg     entry bundles, back to back (C2SP tlog-tiles)
-//	hash.<level>            tile hashes of one level, back to back
-//	cut                     what a start cut off and has not recorded yet
-//
-// The .seg files are the log. Each is a stream of entries, uint16 length then
-// bytes, so that any 256 of them in a row are a C2SP entry bundle; a segment
-// begins at a multiple of 256. The hash files are derived from it: opening a log
-// hashes every record, holds the root against the checkpoint, and repairs them. docs/formats/record.md says what
-// an entry holds.
+// Package ledger is the evidence log: append, prove, search and prune. It owns one
+// directory per log, laid out as package disk says, which is locked while the log
+// is open; nothing else writes there.
 //
 // # How a record becomes safe
 //
@@ -31,6 +16,14 @@
 // signs what it could lose. An error from fdatasync stops the log for good:
 // after one, the kernel may have dropped the very pages it failed to write, and
 // a second, successful fdatasync would prove nothing.
+//
+// # How a log opens
+//
+// It reads the segment in which its checkpoint ends, and what follows. The tree
+// before comes from the hash files, and is the signed one if it leads, with the
+// records that were read, to the checkpoint's root; if it does not, the whole log
+// is read. Earlier records are held against the tree by whoever reads them, and
+// all of them by package audit: opening ten million takes well under a second.
 //
 // # When the disk is full
 //

@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/audit"
+	"github.com/pavise/pavise/internal/disk"
 )
 
 // A faultDisk is a directory in memory that keeps apart what was synced and
@@ -51,7 +53,7 @@ func (d *faultDisk) failure(op, name string) error {
 	return d.fail(op, name)
 }
 
-func (d *faultDisk) Open(name string, create bool) (diskFile, error) {
+func (d *faultDisk) Open(name string, create bool) (disk.File, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err := d.failure("open", name); err != nil {
@@ -76,6 +78,19 @@ func (d *faultDisk) Rename(from, to string) error {
 	}
 	d.files[to] = d.files[from]
 	delete(d.files, from)
+	return nil
+}
+
+func (d *faultDisk) Remove(name string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.failure("remove", name); err != nil {
+		return err
+	}
+	if _, ok := d.files[name]; !ok {
+		return &os.PathError{Op: "remove", Path: name, Err: os.ErrNotExist}
+	}
+	delete(d.files, name)
 	return nil
 }
 
@@ -296,11 +311,11 @@ func powerLoss(seed uint64, records int) error {
 	if err := l.Close(); err != nil {
 		return fmt.Errorf("last close: %w", err)
 	}
-	report, err := verifyOn(d, VerifyOptions{Key: l.signer.verifierKey()})
+	report, err := audit.VerifyOn(d, audit.Options{Key: l.signer.Key().String()})
 	if err != nil {
 		return fmt.Errorf("verify: %w", err)
 	}
-	if report.Conclusion != Verified || report.Signed != report.Records {
+	if report.Conclusion != audit.Verified || report.Signed != report.Records {
 		return fmt.Errorf("verify: %+v", report)
 	}
 	return nil
@@ -412,7 +427,7 @@ func TestFsyncErrorStops(t *testing.T) {
 	failed := false
 	d.mu.Lock()
 	d.fail = func(op, name string) error {
-		if _, seg := parseSegmentName(name); op == "sync" && seg && !failed {
+		if _, seg := disk.ParseSegmentName(name); op == "sync" && seg && !failed {
 			failed = true
 			return syscall.EIO
 		}
@@ -448,7 +463,7 @@ func TestFailedSyncIsNotForgotten(t *testing.T) {
 	}
 	appendN(t, l, 3, Durable)
 	d.fail = func(op, name string) error {
-		if _, seg := parseSegmentName(name); op == "sync" && seg {
+		if _, seg := disk.ParseSegmentName(name); op == "sync" && seg {
 			return syscall.EIO
 		}
 		return nil
@@ -481,7 +496,7 @@ func TestRollThatFails(t *testing.T) {
 	failures := 1
 	d.mu.Lock()
 	d.fail = func(op, _ string) error {
-		if op == "syncdir" && failures > 0 && len(d.files) > 0 && d.files[segmentName(256)] != nil {
+		if op == "syncdir" && failures > 0 && len(d.files) > 0 && d.files[disk.SegmentName(256)] != nil {
 			failures--
 			return syscall.EMFILE
 		}
@@ -499,7 +514,7 @@ func TestRollThatFails(t *testing.T) {
 		t.Fatalf("reopen: %v", err)
 	}
 	l.Close()
-	if _, err := verifyOn(d, VerifyOptions{}); err != nil {
+	if _, err := audit.VerifyOn(d, audit.Options{}); err != nil {
 		t.Error(err)
 	}
 }
@@ -514,7 +529,7 @@ func TestCutIsRecordedLater(t *testing.T) {
 	}
 	appendN(t, l, 3, Durable)
 	l.Close()
-	f, _ := d.Open(segmentName(0), false)
+	f, _ := d.Open(disk.SegmentName(0), false)
 	size, _ := f.Size()
 	f.WriteAt([]byte("planted"), size)
 	d.fail = func(op, name string) error {
@@ -573,7 +588,7 @@ func TestDiskFull(t *testing.T) {
 		return nil
 	}
 	d.mu.Unlock()
-	l.stream.active().room = l.stream.active().size + reserveFull - 1 // nearly used up
+	l.stream.active().room = l.stream.active().Size + reserveFull - 1 // nearly used up
 	ordinary := func() error {
 		_, err := l.Append(context.Background(), testRecord(0), Durable)
 		return err
@@ -643,13 +658,13 @@ func TestWriteErrorIsUndone(t *testing.T) {
 	if got := l.Size(); got != 4 {
 		t.Errorf("size %d, want 4", got)
 	}
-	if seg := l.stream.active(); seg.room > seg.size+reserveStep {
-		t.Errorf("the log believes in %d bytes of room behind %d", seg.room, seg.size)
+	if seg := l.stream.active(); seg.room > seg.Size+reserveStep {
+		t.Errorf("the log believes in %d bytes of room behind %d", seg.room, seg.Size)
 	}
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := verifyOn(d, VerifyOptions{}); err != nil {
+	if _, err := audit.VerifyOn(d, audit.Options{}); err != nil {
 		t.Error(err)
 	}
 }

@@ -8,12 +8,14 @@ import (
 	"hash"
 	"os"
 	"sync"
-	"syscall"
 	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/disk"
+	"github.com/pavise/pavise/internal/proof"
+	"github.com/pavise/pavise/internal/record"
 )
 
 const (
@@ -35,21 +37,28 @@ type Options struct {
 	Dir    string             // the directory; created if it is not there
 	Origin string             // the log's name, as in its checkpoints: no spaces, no plus
 	Key    ed25519.PrivateKey // signs checkpoints and nothing else
+	MLDSA  []byte             // seed of an ML-DSA-44 key that signs published checkpoints besides; nil: none
 	Tenant string             // whose the log's own notes are
-	Now    func() time.Time   // for the log's own notes; nil means time.Now
+	Now    func() time.Time   // for notes and signatures; nil means time.Now
+
+	// Policy says which witnesses must have seen a checkpoint before it counts as
+	// witnessed, and Witnesses leads to them; nil: nobody is asked.
+	Policy    *proof.Policy
+	Witnesses func(proof.Witness) Witness
 
 	segmentSize int64 // for tests; 0 means segmentSize
 }
 
 // A Log is an open evidence log. Its methods may be called from any goroutine.
 type Log struct {
-	disk   disk
-	lock   *os.File // nil on a test disk
-	signer *signer
-	mac    hash.Hash     // makes entry tags; owned by the writer
-	last   [tagSize]byte // tag of the newest entry; owned by the writer
-	buf    []byte        // a framed batch; owned by the writer
-	starts []int         // where its entries begin; owned by the writer
+	disk   disk.Directory
+	lock   *os.File             // nil on a test disk
+	signer *proof.Signer        // signs every tree head
+	also   []*proof.Signer      // sign published ones besides
+	mac    hash.Hash            // makes entry tags; owned by the writer
+	last   [record.TagSize]byte // tag of the newest entry; owned by the writer
+	buf    []byte               // a framed batch; owned by the writer
+	starts []int                // where its entries begin; owned by the writer
 	// signedRoot is the root of the records under the checkpoint that Open
 	// found; used while opening.
 	signedRoot tlog.Hash
@@ -64,14 +73,16 @@ type Log struct {
 	mu        sync.Mutex // guards what follows
 	pending   *batch     // entries waiting for the writer
 	grew      chan struct{}
-	head      Checkpoint // newest signed tree head
-	full      bool       // the disk cannot grow the reserve: safe records only
+	head      proof.Checkpoint // newest signed tree head
+	full      bool             // the disk cannot grow the reserve: safe records only
 	closed    bool
 	stopped   error    // why the log takes no more, if it stopped
 	published struct { // how the checkpoint file fares
-		size uint64
-		err  error // of the last attempt
+		proof.Checkpoint
+		err error // of the last attempt
 	}
+
+	witnesses *witnesses // nil when nobody is asked
 
 	toWrite   chan struct{} // capacity 1: the writer has work
 	toSync    chan *batch   // written batches, in order
@@ -84,6 +95,7 @@ type Log struct {
 // A batch is the entries that one write and one sync carry.
 type batch struct {
 	entries [][]byte
+	marks   []disk.Marking // of each entry, for the index
 	bytes   int
 	durable bool // somebody waits for the sync
 	urgent  bool // somebody waits for the write alone
@@ -114,15 +126,15 @@ type Receipt struct {
 // when the log is full, stopped or closed; the record is then not in the log.
 // The context is looked at before the record is queued, never after: an append
 // that may have happened is waited for.
-func (l *Log) Append(ctx context.Context, r *Record, how Durability) (Receipt, error) {
-	entry, err := r.encode()
+func (l *Log) Append(ctx context.Context, r *record.Record, how Durability) (Receipt, error) {
+	entry, err := r.Encode()
 	if err != nil {
 		return Receipt{}, err
 	}
 	if err := ctx.Err(); err != nil {
 		return Receipt{}, &pavise.Error{Kind: pavise.Unavailable, Msg: "the caller gave up before the record was written", Err: err}
 	}
-	b, at, err := l.enqueue(entry, how, r.Safe)
+	b, at, err := l.enqueue(entry, disk.MarkingOf(r), how, r.Safe)
 	if err != nil {
 		return Receipt{}, err
 	}
@@ -142,7 +154,7 @@ func (l *Log) Append(ctx context.Context, r *Record, how Durability) (Receipt, e
 }
 
 // enqueue puts an entry into the gathering batch and says at which place.
-func (l *Log) enqueue(entry []byte, how Durability, safe bool) (*batch, int, error) {
+func (l *Log) enqueue(entry []byte, marks disk.Marking, how Durability, safe bool) (*batch, int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := l.refusal(safe); err != nil {
@@ -152,7 +164,7 @@ func (l *Log) enqueue(entry []byte, how Durability, safe bool) (*batch, int, err
 	if b.bytes+len(entry) > maxPending {
 		return nil, 0, &pavise.Error{Kind: pavise.Unavailable, Msg: "the evidence log cannot keep up with the load", Hint: "retry after a second"}
 	}
-	b.entries = append(b.entries, entry)
+	b.entries, b.marks = append(b.entries, entry), append(b.marks, marks)
 	b.bytes += len(entry)
 	b.durable = b.durable || how == Durable
 	b.urgent = b.urgent || how == Written
@@ -169,10 +181,10 @@ func (l *Log) refusal(safe bool) error {
 		return l.stopped
 	case l.closed:
 		return &pavise.Error{Kind: pavise.Unavailable, Msg: "the evidence log is closed"}
-	case !safe && l.published.err != nil && l.head.Size-l.published.size > maxUnpublished:
+	case !safe && l.published.err != nil && l.head.Size-l.published.Size > maxUnpublished:
 		return &pavise.Error{
 			Kind: pavise.Unavailable,
-			Msg:  fmt.Sprintf("the evidence log cannot publish its checkpoint, for %d records by now: %v", l.head.Size-l.published.size, l.published.err),
+			Msg:  fmt.Sprintf("the evidence log cannot publish its checkpoint, for %d records by now: %v", l.head.Size-l.published.Size, l.published.err),
 			Hint: "look at the disk of the evidence log: it goes on by itself",
 			Err:  l.published.err,
 		}
@@ -204,7 +216,7 @@ func (l *Log) Close() error {
 	l.announce()
 	err := errors.Join(l.stoppedErr(), l.published.err)
 	if seg := l.stream.active(); !l.full { // on a full disk the reserve is kept for the next process
-		err = errors.Join(err, seg.file.Truncate(seg.size))
+		err = errors.Join(err, seg.file.Truncate(seg.Size))
 	}
 	l.release()
 	return err
@@ -256,20 +268,4 @@ func wake(c chan<- struct{}) {
 	case c <- struct{}{}:
 	default:
 	}
-}
-
-// diskError dresses an error of the disk for people.
-func diskError(doing string, err error) error {
-	e := &pavise.Error{Kind: pavise.Unavailable, Msg: doing + ": " + err.Error(), Err: err}
-	switch {
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		e.Hint = "the disk is full: free space and try again"
-	case errors.Is(err, os.ErrPermission), errors.Is(err, syscall.EROFS):
-		e.Hint = "pavise needs to write there: check the owner and mode of the directory, and that it is not mounted read-only"
-	}
-	return e
-}
-
-func outOfSpace(err error) bool {
-	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }

@@ -12,6 +12,9 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/audit"
+	"github.com/pavise/pavise/internal/proof"
+	"github.com/pavise/pavise/internal/record"
 )
 
 // testKey is a log key that tests share; it guards nothing.
@@ -32,9 +35,9 @@ func openTest(t *testing.T, dir string) *Log {
 	return l
 }
 
-func testRecord(i int) *Record {
-	return &Record{
-		Kind: "model.infer", Phase: Act, Tenant: "acme", At: time.Unix(1_800_000_000+int64(i), 0).UTC(),
+func testRecord(i int) *record.Record {
+	return &record.Record{
+		Kind: "model.infer", Phase: record.Act, Tenant: "acme", At: time.Unix(1_800_000_000+int64(i), 0).UTC(),
 		On:     pavise.Name{Tenant: "acme", Kind: "model", ID: fmt.Sprintf("m%d", i)},
 		Detail: []byte(`{"rows":1}`),
 	}
@@ -85,15 +88,15 @@ func TestAppendReadProve(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	key := l.signer.verifierKey()
-	for _, known := range []string{"", key, Fingerprint(key)} {
-		report, err := Verify(dir, VerifyOptions{Key: known})
+	key := l.signer.Key().String()
+	for _, known := range []string{"", key, proof.Fingerprint(key)} {
+		report, err := audit.Verify(dir, audit.Options{Key: known})
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := Consistent
+		want := audit.Consistent
 		if known != "" {
-			want = Verified
+			want = audit.Verified
 		}
 		if report.Records != n || report.Signed != n || report.Conclusion != want {
 			t.Errorf("known %q: report %+v", known, report)

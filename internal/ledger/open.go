@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"crypto/ed25519"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/json"
@@ -12,32 +11,34 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/disk"
+	"github.com/pavise/pavise/internal/proof"
+	"github.com/pavise/pavise/internal/record"
 )
-
-// maxCheckpoint bounds the checkpoint file, in bytes.
-const maxCheckpoint = 64 << 10
 
 // Open opens the log in a directory, or begins one, and brings it to the state
 // the last process acknowledged: a torn tail is cut off and said so in a record,
 // derived files are rebuilt. It refuses, with kind Unverified, a log that is
 // shorter than or different from what its own checkpoint signs, and with kind
 // Conflict one that another process has open or that belongs to another key.
+//
+// It reads the last segment and of the others what their indexes say: the tree's
+// own hashes lead from there to the checkpoint's root. Whether the records before
+// are still those is for [Log.Check] to say, and for every Read.
 func Open(opts Options) (*Log, error) {
 	if err := os.MkdirAll(opts.Dir, 0o700); err != nil {
-		return nil, diskError("make the directory of the evidence log", err)
+		return nil, disk.Fault("make the directory of the evidence log", err)
 	}
-	lock, err := lockDir(opts.Dir)
+	lock, err := disk.Lock(opts.Dir)
 	if err != nil {
 		return nil, err
 	}
-	l, err := openOn(dirDisk{opts.Dir, os.O_RDWR}, opts)
+	l, err := openOn(disk.Dir{Path: opts.Dir}, opts)
 	if err != nil {
 		lock.Close()
 		return nil, err
@@ -47,28 +48,10 @@ func Open(opts Options) (*Log, error) {
 }
 
 // openOn is Open on any disk.
-func openOn(d disk, opts Options) (*Log, error) {
-	if len(opts.Key) != ed25519.PrivateKeySize || opts.Origin == "" ||
-		strings.ContainsFunc(opts.Origin, func(r rune) bool { return r == '+' || r <= ' ' || r > '~' }) {
-		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("a log needs an Ed25519 key and an origin of printable ASCII without spaces or plus, not %q", opts.Origin)}
-	}
-	if opts.Now == nil {
-		opts.Now = time.Now
-	}
-	l := &Log{
-		disk:      d,
-		signer:    &signer{name: opts.Origin, key: opts.Key},
-		mac:       newTagger(opts.Key),
-		tenant:    opts.Tenant,
-		now:       opts.Now,
-		rollAt:    cmp.Or(opts.segmentSize, segmentSize),
-		pending:   newBatch(),
-		grew:      make(chan struct{}),
-		toWrite:   make(chan struct{}, 1),
-		toSync:    make(chan *batch, 64),
-		idle:      make(chan struct{}, 1),
-		toPublish: make(chan struct{}, 1),
-		closing:   make(chan struct{}),
+func openOn(d disk.Directory, opts Options) (*Log, error) {
+	l, err := newLog(d, opts)
+	if err != nil {
+		return nil, err
 	}
 	if err := l.recover(); err != nil {
 		l.release()
@@ -81,7 +64,43 @@ func openOn(d disk, opts Options) (*Log, error) {
 	if err := l.noteCut(); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
+	l.witnesses.start(l)
 	return l, nil
+}
+
+// newLog makes a log of its options, with nothing read yet.
+func newLog(d disk.Directory, opts Options) (*Log, error) {
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	signer, err := proof.NewLogSigner(opts.Origin, opts.Key)
+	if err != nil {
+		return nil, err
+	}
+	l := &Log{
+		disk:      d,
+		signer:    signer,
+		mac:       newTagger(opts.Key),
+		tenant:    opts.Tenant,
+		now:       opts.Now,
+		rollAt:    cmp.Or(opts.segmentSize, segmentSize),
+		pending:   newBatch(),
+		grew:      make(chan struct{}),
+		toWrite:   make(chan struct{}, 1),
+		toSync:    make(chan *batch, 64),
+		idle:      make(chan struct{}, 1),
+		toPublish: make(chan struct{}, 1),
+		closing:   make(chan struct{}),
+	}
+	if opts.MLDSA != nil {
+		also, err := proof.NewMLDSACosigner(opts.Origin, opts.MLDSA)
+		if err != nil {
+			return nil, err
+		}
+		l.also = append(l.also, also)
+	}
+	l.witnesses, err = newWitnesses(signer.Key(), opts)
+	return l, err
 }
 
 // recover brings disk and memory to the last acknowledged state. Nothing on the
@@ -107,109 +126,111 @@ func (l *Log) recover() error {
 	if err := l.recoverRecords(signed); err != nil {
 		return err
 	}
-	if l.head, err = l.signer.sign(l.tree.size, l.tree.root()); err != nil {
+	if l.head, err = proof.Sign(l.Origin(), l.tree.size(), l.tree.root(), l.now(), l.signer); err != nil {
+		return err
+	}
+	if err := l.checkWitnessed(); err != nil {
+		return err
+	}
+	pruned, err := l.checkPruned()
+	if err != nil {
 		return err
 	}
 	l.renewReserve()
 	l.publishHead()
-	if err := l.published.err; err != nil && (fresh || !outOfSpace(err)) {
-		return diskError("publish the checkpoint", err)
+	if err := l.published.err; err != nil {
+		if fresh || !disk.Full(err) {
+			return disk.Fault("publish the checkpoint", err)
+		}
+		return nil
 	}
-	return nil
+	return l.removeBelow(pruned)
 }
 
 // recoverRecords walks the records, holds them against the checkpoint, and makes
 // durable those behind it that this log's writer made.
-func (l *Log) recoverRecords(signed Checkpoint) error {
-	l.tree = &tree{disk: l.disk}
-	behind, err := l.scanAll(signed)
-	if err != nil {
-		return err
+func (l *Log) recoverRecords(signed proof.Checkpoint) error {
+	behind, err := l.scanTail(signed)
+	if pavise.KindOf(err) == pavise.Unverified {
+		// Derived files may be at fault. From the beginning they are not needed.
+		l.tree.close()
+		behind, err = l.scanFrom(0, signed)
 	}
-	if err := l.checkSigned(signed); err != nil {
+	if err != nil {
 		return err
 	}
 	if len(l.stream.segments) == 0 {
 		if err := l.stream.roll(); err != nil {
-			return diskError("begin the evidence log", err)
+			return disk.Fault("begin the evidence log", err)
 		}
 	}
 	seg := l.stream.active()
+	if seg.file == nil {
+		if seg.file, err = l.disk.Open(seg.Name(), false); err != nil {
+			return disk.Fault("open "+seg.Name(), err)
+		}
+	}
 	if err := l.cutTail(seg, behind.end); err != nil {
 		return err
 	}
+	if err := l.disk.Remove(disk.IndexName(seg.First)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return disk.Fault("remove the index of a segment that grows again", err)
+	}
 	if err := rewrite(seg, behind.from); err != nil {
-		return diskError("write "+seg.name+" again", err)
+		return disk.Fault("write "+seg.Name()+" again", err)
 	}
 	return l.syncSegment(seg)
 }
 
-// checkOrigin makes sure that the directory belongs to this log's key, and
-// claims a new one.
+// checkOrigin makes sure that the directory belongs to this log's keys, and
+// claims a new one. A key that came to the log later is added.
 func (l *Log) checkOrigin() error {
-	want := []byte(l.signer.verifierKey() + "\n")
-	have, err := readFile(l.disk, "origin", maxCheckpoint)
-	if errors.Is(err, os.ErrNotExist) {
-		if err := replaceFile(l.disk, "origin", want); err != nil {
-			return diskError("claim the directory of the evidence log", err)
+	var want []byte
+	for _, k := range l.Keys() {
+		want = append(append(want, k.String()...), '\n')
+	}
+	have, err := disk.Read(l.disk, "origin", proof.MaxNote)
+	if errors.Is(err, os.ErrNotExist) || err == nil && len(have) < len(want) && bytes.HasPrefix(want, have) && bytes.HasSuffix(have, []byte("\n")) {
+		if err := disk.Replace(l.disk, "origin", want); err != nil {
+			return disk.Fault("claim the directory of the evidence log", err)
 		}
 		return nil
 	}
 	if err != nil {
-		return diskError("read origin", err)
+		return disk.Fault("read origin", err)
 	}
 	if !bytes.Equal(have, want) {
 		return &pavise.Error{
 			Kind: pavise.Conflict,
-			Msg:  fmt.Sprintf("the evidence log belongs to the key %.100q, not to %q", bytes.TrimSpace(have), bytes.TrimSpace(want)),
-			Hint: "restore the log's own key, or begin a new log in another directory",
+			Msg:  fmt.Sprintf("the evidence log belongs to the key %.100q, not to %.100q", bytes.TrimSpace(have), bytes.TrimSpace(want)),
+			Hint: "restore the log's own keys, or begin a new log in another directory",
 		}
 	}
 	return nil
 }
 
 // lastCheckpoint returns the checkpoint file; fresh is true if the log has none.
-func (l *Log) lastCheckpoint() (cp Checkpoint, fresh bool, err error) {
-	b, err := readFile(l.disk, "checkpoint", maxCheckpoint)
+func (l *Log) lastCheckpoint() (cp proof.Checkpoint, fresh bool, err error) {
+	b, err := disk.Read(l.disk, "checkpoint", proof.MaxNote)
 	if errors.Is(err, os.ErrNotExist) {
-		return Checkpoint{}, true, nil
+		return proof.Checkpoint{}, true, nil
 	}
 	if err != nil {
-		return Checkpoint{}, false, diskError("read checkpoint", err)
+		return proof.Checkpoint{}, false, disk.Fault("read checkpoint", err)
 	}
-	cp, err = openCheckpoint(b, l.signer.verifierKey())
+	cp, err = proof.OpenSigned(b, l.signer.Key())
 	return cp, false, err
 }
 
-// openStream opens the segments, but for empty ones, which a roll that failed may
-// leave. Their entries are not counted yet.
-func openStream(d disk) (*stream, error) {
-	names, err := d.List()
+// openStream finds the segments. What is in them is not known yet.
+func openStream(d disk.Directory) (*stream, error) {
+	found, err := disk.Segments(d)
 	if err != nil {
-		return nil, diskError("list the evidence log", err)
+		return nil, err
 	}
 	s := &stream{disk: d}
-	slices.Sort(names)
-	for _, name := range names {
-		first, ok := parseSegmentName(name)
-		if !ok {
-			continue
-		}
-		f, err := d.Open(name, false)
-		if err != nil {
-			s.close()
-			return nil, diskError("open "+name, err)
-		}
-		size, err := f.Size()
-		if err != nil {
-			s.close()
-			return nil, diskError("size of "+name, err)
-		}
-		if size == 0 {
-			f.Close()
-			continue
-		}
-		s.segments = append(s.segments, &segment{name: name, file: f, first: first, size: size})
+	for _, seg := range found {
+		s.segments = append(s.segments, &segment{Segment: seg, index: disk.NewIndex()})
 	}
 	return s, nil
 }
@@ -218,79 +239,170 @@ func openStream(d disk) (*stream, error) {
 // first such entry begins to where the last whole one ends.
 type span struct{ from, end int64 }
 
-// scanAll counts all entries and grows the tree from them. Entries that the
-// checkpoint signs must be whole; behind it, the first that this log's writer
-// did not make at that place ends the log.
-func (l *Log) scanAll(signed Checkpoint) (behind span, err error) {
-	for i, seg := range l.stream.segments {
-		if seg.first != l.stream.count {
-			return behind, l.missing(seg.first)
+// scanTail reads the segments from the one on in which the checkpoint ends. The
+// tree before them comes from the hash files, and is right if it leads to the
+// checkpoint's root.
+func (l *Log) scanTail(signed proof.Checkpoint) (behind span, err error) {
+	i := max(len(l.stream.segments)-1, 0)
+	for i > 0 && l.stream.segments[i].First > signed.Size {
+		i--
+	}
+	return l.scanFrom(i, signed)
+}
+
+// scanFrom counts the entries from the i-th segment on and grows the tree from
+// them. Entries that the checkpoint signs must be whole; behind it, the first that
+// this log's writer did not make at that place ends the log.
+func (l *Log) scanFrom(i int, signed proof.Checkpoint) (behind span, err error) {
+	l.tree, l.signedRoot = &tree{disk: l.disk}, tlog.Hash{}
+	if l.stream.count, err = l.before(i, signed); err != nil {
+		return behind, err
+	}
+	for ; i < len(l.stream.segments); i++ {
+		seg := l.stream.segments[i]
+		if seg.First != l.stream.count {
+			return behind, l.missing(seg.First)
 		}
 		if behind, err = l.scan(seg, signed.Size); err != nil {
 			return behind, err
 		}
-		if behind.end < seg.size && i < len(l.stream.segments)-1 {
+		if behind.end < seg.Size && i < len(l.stream.segments)-1 {
 			return behind, &pavise.Error{
 				Kind: pavise.Unverified,
-				Msg:  fmt.Sprintf("%s is damaged at byte %d and is not the last segment", seg.name, behind.end),
+				Msg:  fmt.Sprintf("%s is damaged at byte %d and is not the last segment", seg.Name(), behind.end),
 				Hint: "restore the evidence log from a backup",
 			}
 		}
 	}
 	l.tree.adopt()
-	return behind, nil
+	return behind, l.checkSigned(signed)
+}
+
+// before makes the tree of all records before the i-th segment from the hash
+// files, and returns how many there are. The segments before need their indexes,
+// which are made anew where they are wanting.
+func (l *Log) before(i int, signed proof.Checkpoint) (count uint64, err error) {
+	if len(l.stream.segments) == 0 {
+		return 0, nil
+	}
+	for n, seg := range l.stream.segments[:i] {
+		end := l.stream.segments[n+1].First
+		if seg.index, err = disk.OpenIndex(l.disk, seg.Segment, end); err == nil {
+			continue
+		}
+		if seg.index, err = indexSegment(l.disk, seg); err != nil {
+			return 0, err
+		}
+		if seg.end() != end {
+			l.stream.count = seg.end()
+			return 0, l.missing(end)
+		}
+	}
+	count = l.stream.segments[i].First
+	if count == 0 {
+		return 0, nil
+	}
+	if err := l.tree.begin(count); err != nil {
+		return 0, &pavise.Error{
+			Kind: pavise.Unverified, Msg: "the hash files of the evidence log do not reach back far enough: " + err.Error(),
+			Hint: "restore the evidence log from a backup", Err: err,
+		}
+	}
+	if count == signed.Size {
+		l.signedRoot = l.tree.root()
+	}
+	if i == 0 {
+		return count, nil // of a pruned log the checkpoint always covers the first record that is left
+	}
+	l.stream.count = count // for Entry
+	entry, err := l.Entry(count - 1)
+	if err != nil {
+		return 0, err
+	}
+	copy(l.last[:], entry[max(0, len(entry)-record.TagSize):]) // to which the next is chained
+	return count, nil
 }
 
 // scan walks one segment.
 func (l *Log) scan(seg *segment, signed uint64) (behind span, err error) {
-	r := newFrames(io.NewSectionReader(seg.file, 0, seg.size))
+	f, err := l.disk.Open(seg.Name(), false)
+	if err != nil {
+		return behind, disk.Fault("open "+seg.Name(), err)
+	}
+	defer f.Close()
+	seg.index = disk.NewIndex()
+	r := disk.NewFrames(io.NewSectionReader(f, 0, seg.Size))
 	for {
-		at := r.offset
+		at := r.Offset
 		if l.stream.count <= signed {
 			behind.from = at
 		}
 		behind.end = at
-		entry, err := r.next()
+		entry, err := r.Next()
 		if err == io.EOF || err == io.ErrUnexpectedEOF {
 			return behind, nil
 		}
 		if err != nil {
-			return behind, diskError("read "+seg.name, err)
+			return behind, disk.Fault("read "+seg.Name(), err)
 		}
 		if l.stream.count >= signed && !l.ownTag(l.stream.count, entry) {
 			return behind, nil
 		}
-		l.count(entry, at, signed)
+		l.count(seg, entry, at, signed)
 	}
 }
 
 // count takes an entry at an offset of its segment into memory's picture.
-func (l *Log) count(entry []byte, at int64, signed uint64) {
-	if l.stream.count%tileWidth == 0 {
-		l.stream.bundles = append(l.stream.bundles, at)
-	}
+func (l *Log) count(seg *segment, entry []byte, at int64, signed uint64) {
+	g, _ := record.Glance(entry) // what cannot be read bears no marks
+	m := disk.MarkingOfGlimpse(&g)
+	seg.index.Add(at, &m)
 	l.stream.count++
-	copy(l.last[:], entry[max(0, len(entry)-tagSize):])
+	copy(l.last[:], entry[max(0, len(entry)-record.TagSize):])
 	l.tree.add(tlog.RecordHash(entry))
-	if l.tree.size == signed {
+	if l.tree.size() == signed {
 		l.signedRoot = l.tree.root()
 	}
-	if l.tree.size%(16*tileWidth) == 0 {
+	if l.tree.size()%(16*tileWidth) == 0 {
 		l.tree.adopt()
+	}
+}
+
+// indexSegment makes the index of a whole segment anew.
+func indexSegment(d disk.Directory, seg *segment) (*disk.Index, error) {
+	f, err := d.Open(seg.Name(), false)
+	if err != nil {
+		return nil, disk.Fault("open "+seg.Name(), err)
+	}
+	defer f.Close()
+	x := disk.NewIndex()
+	r := disk.NewFrames(io.NewSectionReader(f, 0, seg.Size))
+	for {
+		at := r.Offset
+		entry, err := r.Next()
+		if err == io.EOF || err == io.ErrUnexpectedEOF {
+			return x, nil
+		}
+		if err != nil {
+			return nil, disk.Fault("read "+seg.Name(), err)
+		}
+		g, _ := record.Glance(entry)
+		m := disk.MarkingOfGlimpse(&g)
+		x.Add(at, &m)
 	}
 }
 
 // ownTag reports whether this log's writer made the entry for this index.
 func (l *Log) ownTag(index uint64, entry []byte) bool {
-	if len(entry) < 1+tagSize {
+	if len(entry) < 1+record.TagSize {
 		return false
 	}
-	body, tag := entry[:len(entry)-tagSize], entry[len(entry)-tagSize:]
+	body, tag := entry[:len(entry)-record.TagSize], entry[len(entry)-record.TagSize:]
 	return hmac.Equal(tag, appendTag(nil, l.mac, index, l.last[:], body))
 }
 
 // checkSigned holds the records against the checkpoint.
-func (l *Log) checkSigned(signed Checkpoint) error {
+func (l *Log) checkSigned(signed proof.Checkpoint) error {
 	if l.stream.count < signed.Size {
 		return l.missing(signed.Size)
 	}
@@ -315,26 +427,26 @@ type tornTail struct {
 // cutTail truncates the last segment behind its last whole entry. What was cut is
 // kept in the file "cut" until a record says so.
 func (l *Log) cutTail(seg *segment, end int64) error {
-	if end == seg.size {
+	if end == seg.Size {
 		return nil
 	}
-	cut := tornTail{Bytes: seg.size - end, After: l.stream.count}
+	cut := tornTail{Bytes: seg.Size - end, After: l.stream.count}
 	sum := sha256.New()
 	if _, err := io.Copy(sum, io.NewSectionReader(seg.file, end, cut.Bytes)); err != nil {
-		return diskError("read the torn end of "+seg.name, err)
+		return disk.Fault("read the torn end of "+seg.Name(), err)
 	}
 	cut.SHA256 = fmt.Sprintf("%x", sum.Sum(nil))
 	note, err := json.Marshal(cut)
 	if err != nil {
 		return err
 	}
-	if err := replaceFile(l.disk, "cut", note); err != nil {
-		return diskError("note the torn end of "+seg.name, err)
+	if err := disk.Replace(l.disk, "cut", note); err != nil {
+		return disk.Fault("note the torn end of "+seg.Name(), err)
 	}
 	if err := seg.file.Truncate(end); err != nil {
-		return diskError("cut the torn end of "+seg.name, err)
+		return disk.Fault("cut the torn end of "+seg.Name(), err)
 	}
-	seg.size = end
+	seg.Size = end
 	return nil
 }
 
@@ -343,8 +455,8 @@ func (l *Log) cutTail(seg *segment, end int64) error {
 // promise what the disk never saw.
 func rewrite(seg *segment, from int64) error {
 	buf := make([]byte, 1<<20)
-	for from < seg.size {
-		n := min(int64(len(buf)), seg.size-from)
+	for from < seg.Size {
+		n := min(int64(len(buf)), seg.Size-from)
 		if _, err := seg.file.ReadAt(buf[:n], from); err != nil {
 			return err
 		}
@@ -367,12 +479,12 @@ func (l *Log) missing(upTo uint64) error {
 // noteCut records what recovery cut off, in this process or in one that came no
 // further.
 func (l *Log) noteCut() error {
-	text, err := readFile(l.disk, "cut", maxCheckpoint)
+	text, err := disk.Read(l.disk, "cut", proof.MaxNote)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
-		return diskError("read cut", err)
+		return disk.Fault("read cut", err)
 	}
 	var cut tornTail
 	if err := json.Unmarshal(text, &cut); err != nil {
@@ -393,12 +505,12 @@ func (l *Log) noteCut() error {
 	if err != nil {
 		return err
 	}
-	note := &Record{Kind: "ledger.recovered", Phase: Note, Tenant: l.tenant, At: at, Settled: last.Settled, Safe: true, Detail: detail}
+	note := &record.Record{Kind: "ledger.recovered", Phase: record.Note, Tenant: l.tenant, At: at, Settled: last.Settled, Safe: true, Detail: detail}
 	if _, err := l.Append(context.Background(), note, Durable); err != nil {
 		return err
 	}
 	if err := l.disk.Rename("cut", "cut.noted"); err != nil {
-		return diskError("put the file cut away", err)
+		return disk.Fault("put the file cut away", err)
 	}
 	return l.disk.Sync()
 }

@@ -4,10 +4,14 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/disk"
+	"github.com/pavise/pavise/internal/proof"
+	"github.com/pavise/pavise/internal/record"
 )
 
 // Size returns the number of records written.
@@ -19,7 +23,7 @@ func (l *Log) Size() uint64 {
 
 // Head returns the newest signed tree head. It may cover fewer records than
 // Size counts, by those not yet synced.
-func (l *Log) Head() Checkpoint {
+func (l *Log) Head() proof.Checkpoint {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.head
@@ -28,21 +32,42 @@ func (l *Log) Head() Checkpoint {
 // Read returns one record, checked against the tree where the tree covers it.
 // It fails with NotFound beyond Size and with Unverified when the bytes on disk
 // are not those that were appended.
-func (l *Log) Read(index uint64) (Record, error) {
+func (l *Log) Read(index uint64) (record.Record, error) {
 	entry, err := l.Entry(index)
 	if err != nil {
-		return Record{}, err
+		return record.Record{}, err
 	}
-	return Decode(entry)
+	return record.Decode(entry)
 }
 
 // Entry returns the bytes of one entry, checked as Read does.
 func (l *Log) Entry(index uint64) ([]byte, error) {
-	entry, err := l.stream.entry(index)
+	b, err := l.stream.bundle(index)
 	if err != nil {
 		return nil, err
 	}
-	return entry, l.check(index, entry)
+	text, err := l.stream.bytes(b)
+	if err != nil {
+		return nil, err
+	}
+	for i := b.first; ; i++ {
+		entry, rest, ok := disk.NextFrame(text)
+		if !ok {
+			return nil, damaged(index)
+		}
+		if text = rest; i == index {
+			return entry, l.check(index, entry)
+		}
+	}
+}
+
+// damaged is the error of a record whose bytes are not those of an entry.
+func damaged(index uint64) error {
+	return &pavise.Error{
+		Kind: pavise.Unverified,
+		Msg:  fmt.Sprintf("record %d is not what was appended: its bytes do not match the Merkle tree", index),
+		Hint: "run pavise ledger verify, and compare with a backup",
+	}
 }
 
 // check holds an entry against the tree, where the tree covers it.
@@ -52,20 +77,16 @@ func (l *Log) check(index uint64, entry []byte) error {
 		return err
 	}
 	if covered && tlog.RecordHash(entry) != want {
-		return &pavise.Error{
-			Kind: pavise.Unverified,
-			Msg:  fmt.Sprintf("record %d is not what was appended: its bytes do not match the Merkle tree", index),
-			Hint: "run pavise ledger verify, and compare with a backup",
-		}
+		return damaged(index)
 	}
 	return nil
 }
 
 // Last returns the newest record, and false if there is none.
-func (l *Log) Last() (Record, bool) {
+func (l *Log) Last() (record.Record, bool) {
 	size := l.Size()
 	if size == 0 {
-		return Record{}, false
+		return record.Record{}, false
 	}
 	r, err := l.Read(size - 1)
 	return r, err == nil
@@ -74,29 +95,41 @@ func (l *Log) Last() (Record, bool) {
 // Records yields the records from index from up to but without to, or up to
 // the end of the log, each checked as Read does. It stops early at a record
 // that cannot be read.
-func (l *Log) Records(from, to uint64) iter.Seq2[uint64, Record] {
-	return func(yield func(uint64, Record) bool) {
+func (l *Log) Records(from, to uint64) iter.Seq2[uint64, record.Record] {
+	return func(yield func(uint64, record.Record) bool) {
 		for from < min(to, l.Size()) {
-			r, index, end, err := l.stream.bundle(from)
-			for ; err == nil && index < min(to, end); index++ {
-				var entry []byte
-				var record Record
-				if entry, err = r.next(); err != nil || index < from {
-					continue
-				}
-				if err = l.check(index, entry); err == nil {
-					record, err = Decode(entry)
-				}
-				if err != nil || !yield(index, record) {
-					return
-				}
-			}
+			b, err := l.stream.bundle(from)
 			if err != nil {
 				return
 			}
-			from = end
+			text, err := l.stream.bytes(b)
+			if err != nil {
+				return
+			}
+			for i := b.first; i < min(to, b.end); i++ {
+				entry, rest, ok := disk.NextFrame(text)
+				if text = rest; !ok {
+					return
+				}
+				if i < from {
+					continue
+				}
+				r, err := l.decode(i, entry)
+				if err != nil || !yield(i, r) {
+					return
+				}
+			}
+			from = b.end
 		}
 	}
+}
+
+// decode reads the record of an entry, once it is what was appended.
+func (l *Log) decode(index uint64, entry []byte) (record.Record, error) {
+	if err := l.check(index, entry); err != nil {
+		return record.Record{}, err
+	}
+	return record.Decode(entry)
 }
 
 // Wait returns once the log holds more than size records, or with the context's
@@ -125,7 +158,7 @@ type Proof struct {
 	Index      uint64
 	Leaf       tlog.Hash        // hash of the entry
 	Path       tlog.RecordProof // RFC 6962 audit path
-	Checkpoint Checkpoint
+	Checkpoint proof.Checkpoint
 }
 
 // Prove returns the inclusion proof of one record under the newest signed head,
@@ -153,33 +186,57 @@ func (l *Log) Prove(index uint64) (Proof, error) {
 	return Proof{Index: index, Leaf: leaf, Path: path, Checkpoint: head}, nil
 }
 
+// Origin returns the log's name.
+func (l *Log) Origin() string { return l.signer.Key().Name() }
+
+// Keys returns the public keys that sign the log's checkpoints. The first is the
+// log's identity.
+func (l *Log) Keys() []*proof.Key {
+	keys := []*proof.Key{l.signer.Key()}
+	for _, s := range l.also {
+		keys = append(keys, s.Key())
+	}
+	return keys
+}
+
+// First returns the index of the first record that is here: those before it were
+// pruned.
+func (l *Log) First() uint64 {
+	l.stream.mu.RLock()
+	defer l.stream.mu.RUnlock()
+	return l.stream.first()
+}
+
 // A Status is what an operator wants to see of a log.
 type Status struct {
 	Origin      string
-	Key         string // verifier key
-	Fingerprint string // hex SHA-256 of Key
-	Size        uint64 // records written
-	Signed      uint64 // records under the newest signed head
-	Published   uint64 // records under the checkpoint file
+	Keys        []*proof.Key // that sign checkpoints; the first is the log's identity
+	First       uint64       // the first record that is here; those before it were pruned
+	Size        uint64       // records written
+	Signed      uint64       // records under the newest signed head
+	Published   uint64       // records under the checkpoint file
 	Segments    int
 	Bytes       int64 // length of all segments
 	Full        bool  // the disk is full: safe records only
+	Witnesses   []WitnessStatus
+	Witnessed   uint64    // records under the newest checkpoint that a quorum of witnesses has seen
+	WitnessedAt time.Time // when that quorum had come together
 	Problem     string
 }
 
 // Status returns the log's state now.
 func (l *Log) Status() Status {
-	s := Status{Origin: l.signer.name, Key: l.signer.verifierKey()}
-	s.Fingerprint = Fingerprint(s.Key)
+	s := Status{Origin: l.Origin(), Keys: l.Keys()}
 	l.stream.mu.RLock()
-	s.Size, s.Segments = l.stream.count, len(l.stream.segments)
+	s.First, s.Size, s.Segments = l.stream.first(), l.stream.count, len(l.stream.segments)
 	for _, seg := range l.stream.segments {
-		s.Bytes += seg.size
+		s.Bytes += seg.Size
 	}
 	l.stream.mu.RUnlock()
+	s.Witnesses, s.Witnessed, s.WitnessedAt = l.witnesses.status()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s.Signed, s.Published, s.Full = l.head.Size, l.published.size, l.full
+	s.Signed, s.Published, s.Full = l.head.Size, l.published.Size, l.full
 	switch {
 	case l.stopped != nil:
 		s.Problem = l.stopped.Error()

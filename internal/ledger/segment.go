@@ -1,15 +1,15 @@
 package ledger
 
 import (
-	"bufio"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
-	"strings"
+	"slices"
+	"sort"
 	"sync"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/disk"
 )
 
 // segmentSize is where a segment ends: at the first bundle boundary beyond it.
@@ -26,51 +26,48 @@ const (
 	reserveFull = 1<<20 + 3*maxPending
 )
 
-// A segment is one file of the entry stream. The writer goroutine alone grows
-// the last one.
+// A segment is one file of the entry stream. The writer goroutine alone grows the
+// last one, the active segment.
 type segment struct {
-	name  string
-	file  diskFile
-	first uint64 // index of its first entry, a multiple of 256
-	size  int64
-	room  int64 // allocated up to here; owned by the writer
+	disk.Segment           // its Size is guarded by the stream's mu, in the active segment
+	file         disk.File // of the active segment, for its writer; whoever reads opens one of their own
+	room         int64     // allocated up to here; owned by the writer
+	// index is guarded by the stream's mu. In all but the active segment it changes
+	// only when a file takes the place of memory.
+	index *disk.Index
 }
 
-func segmentName(first uint64) string { return fmt.Sprintf("entries-%015d.seg", first) }
-
-// parseSegmentName returns the first index in a segment's name.
-func parseSegmentName(name string) (first uint64, ok bool) {
-	digits, ok := strings.CutPrefix(name, "entries-")
-	digits, ok2 := strings.CutSuffix(digits, ".seg")
-	if !ok || !ok2 {
-		return 0, false
-	}
-	if _, err := fmt.Sscanf(digits, "%d", &first); err != nil || segmentName(first) != name {
-		return 0, false
-	}
-	return first, first%tileWidth == 0
-}
+// end returns the index behind its last entry.
+func (s *segment) end() uint64 { return s.First + s.index.Count() }
 
 // A stream is all segments: where each entry's bytes are.
 //
 // The writer goroutine alone grows it; anybody may read.
 type stream struct {
-	disk disk
+	disk disk.Directory
 
 	mu       sync.RWMutex // guards what follows
 	segments []*segment
-	bundles  []int64 // where bundle N begins in its segment, one per 256 entries
-	count    uint64  // entries
+	count    uint64 // entries
 }
 
-// active returns the segment that grows.
+// active returns the segment that grows. The caller holds mu or is the writer.
 func (s *stream) active() *segment { return s.segments[len(s.segments)-1] }
+
+// first returns the index of the first entry that is here: those before it were
+// pruned. The caller holds mu.
+func (s *stream) first() uint64 {
+	if len(s.segments) == 0 {
+		return 0
+	}
+	return s.segments[0].First
+}
 
 // roll starts a new segment, with its reserve. What the old one holds must be
 // synced already. A roll that fails leaves at most an empty file, which nobody
 // minds.
 func (s *stream) roll() error {
-	name := segmentName(s.count)
+	name := disk.SegmentName(s.count)
 	f, err := s.disk.Open(name, true)
 	if err != nil {
 		return err
@@ -88,109 +85,94 @@ func (s *stream) roll() error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.segments = append(s.segments, &segment{name: name, file: f, first: s.count, room: room})
+	s.segments = append(s.segments, &segment{Segment: disk.Segment{First: s.count}, file: f, room: room, index: disk.NewIndex()})
 	return nil
 }
 
-// write appends framed entries, n of them, beginning at the given offsets in
-// buf, to the active segment. On error the segment is as it was before.
-func (s *stream) write(buf []byte, starts []int) error {
+// write appends framed entries, which begin at the given offsets in buf, to the
+// active segment. On error the segment is as it was before.
+func (s *stream) write(buf []byte, starts []int, markings []disk.Marking) error {
 	seg := s.active()
-	if _, err := seg.file.WriteAt(buf, seg.size); err != nil {
-		seg.room = seg.size // truncating gives the reserve back
-		return errors.Join(err, seg.file.Truncate(seg.size))
+	if _, err := seg.file.WriteAt(buf, seg.Size); err != nil {
+		seg.room = seg.Size // truncating gives the reserve back
+		return errors.Join(err, seg.file.Truncate(seg.Size))
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, start := range starts {
-		if s.count%tileWidth == 0 {
-			s.bundles = append(s.bundles, seg.size+int64(start))
-		}
-		s.count++
+	for i, start := range starts {
+		seg.index.Add(seg.Size+int64(start), &markings[i])
 	}
-	seg.size += int64(len(buf))
+	s.count += uint64(len(starts))
+	seg.Size += int64(len(buf))
 	return nil
 }
 
-// bundle returns a reader of the entry bundle that holds entry index, and the
-// indexes of the first entry in it and of the first behind it.
-func (s *stream) bundle(index uint64) (r *frames, first, end uint64, err error) {
+// A bundle is up to 256 entries in a row, as they lie in a segment.
+type bundle struct {
+	name  string // of the segment's file
+	first uint64 // index of its first entry
+	end   uint64 // index behind its last entry
+	from  int64  // where it lies in the segment
+	to    int64
+}
+
+// bundle finds the entry bundle that holds entry index.
+func (s *stream) bundle(index uint64) (bundle, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if index >= s.count {
-		return nil, 0, 0, &pavise.Error{
+		return bundle{}, &pavise.Error{
 			Kind: pavise.NotFound,
 			Msg:  fmt.Sprintf("the log has no record %d; it holds %d", index, s.count),
 		}
 	}
-	n := index / tileWidth
-	seg := s.segmentOf(index)
-	from, to := s.bundles[n], seg.size
-	if n+1 < uint64(len(s.bundles)) && s.segmentOf((n+1)*tileWidth) == seg {
-		to = s.bundles[n+1]
+	if first := s.first(); index < first {
+		return bundle{}, &pavise.Error{
+			Kind: pavise.NotFound,
+			Msg:  fmt.Sprintf("record %d was pruned: this machine keeps the records from %d on", index, first),
+			Hint: "it lies in the archive: pavise archive list says where",
+		}
 	}
-	return newFrames(io.NewSectionReader(seg.file, from, to-from)), n * tileWidth, min(s.count, (n+1)*tileWidth), nil
+	seg := s.segmentOf(index)
+	n := int(index-seg.First) / tileWidth
+	b := bundle{name: seg.Name(), first: seg.First + uint64(n)*tileWidth}
+	b.end = min(seg.end(), b.first+tileWidth)
+	b.from, b.to = seg.index.Bundle(n, seg.Size)
+	return b, nil
 }
 
-// entry returns the bytes of entry index, found by walking its bundle.
-func (s *stream) entry(index uint64) ([]byte, error) {
-	r, i, _, err := s.bundle(index)
+// bytes reads a bundle.
+func (s *stream) bytes(b bundle) ([]byte, error) {
+	f, err := s.disk.Open(b.name, false)
 	if err != nil {
-		return nil, err
+		return nil, disk.Fault("open "+b.name, err)
 	}
-	for ; ; i++ {
-		entry, err := r.next()
-		if err != nil {
-			return nil, fmt.Errorf("read record %d: %w", index, err)
-		}
-		if i == index {
-			return entry, nil
-		}
+	defer f.Close()
+	text := make([]byte, b.to-b.from)
+	n, err := f.ReadAt(text, b.from)
+	if err != nil && err != io.EOF { // a file cut short holds some records still
+		return nil, disk.Fault("read "+b.name, err)
 	}
+	return text[:n], nil
 }
 
 // segmentOf returns the segment that holds entry index. The caller holds mu.
 func (s *stream) segmentOf(index uint64) *segment {
-	for i := len(s.segments) - 1; ; i-- {
-		if s.segments[i].first <= index {
-			return s.segments[i]
-		}
-	}
+	i := sort.Search(len(s.segments), func(i int) bool { return s.segments[i].First > index })
+	return s.segments[i-1]
+}
+
+// snapshot returns the segments as they are now.
+func (s *stream) snapshot() []*segment {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return slices.Clone(s.segments)
 }
 
 func (s *stream) close() {
 	for _, seg := range s.segments {
-		seg.file.Close()
-	}
-}
-
-// frames reads entries off a stream of uint16 length ‖ bytes.
-type frames struct {
-	r      *bufio.Reader
-	buf    []byte
-	offset int64 // bytes consumed as whole frames
-}
-
-func newFrames(r io.Reader) *frames { return &frames{r: bufio.NewReaderSize(r, 1<<16)} }
-
-// next returns the next entry, valid until the following call. At the end it
-// returns io.EOF; a frame cut short is io.ErrUnexpectedEOF.
-func (f *frames) next() ([]byte, error) {
-	var head [2]byte
-	if _, err := io.ReadFull(f.r, head[:]); err != nil {
-		return nil, err
-	}
-	n := int(binary.BigEndian.Uint16(head[:]))
-	if cap(f.buf) < n {
-		f.buf = make([]byte, maxEntry)
-	}
-	f.buf = f.buf[:n]
-	if _, err := io.ReadFull(f.r, f.buf); err != nil {
-		if err == io.EOF {
-			err = io.ErrUnexpectedEOF
+		if seg.file != nil {
+			seg.file.Close()
 		}
-		return nil, err
 	}
-	f.offset += int64(2 + n)
-	return f.buf, nil
 }

@@ -4,18 +4,19 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"math/bits"
 	"slices"
 	"sync"
 
 	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/pavise/pavise/internal/disk"
+	"github.com/pavise/pavise/internal/proof"
 )
 
-// The tile geometry of C2SP tlog-tiles: a tile holds 2^8 hashes, and level L of
-// tiles holds the roots of complete subtrees of 2^(8L) leaves.
+// The tile geometry of C2SP tlog-tiles.
 const (
-	tileHeight = 8
-	tileWidth  = 1 << tileHeight
+	tileHeight = proof.TileHeight
+	tileWidth  = proof.TileWidth
 )
 
 // A tree is the RFC 6962 Merkle tree over the entries, kept as tile hashes in
@@ -23,39 +24,36 @@ const (
 //
 // The syncer goroutine alone grows it; anybody may read.
 type tree struct {
-	disk disk
+	disk disk.Directory
 
-	mu sync.RWMutex // guards what follows
-	// frontier[k] is the root of the complete subtree of 2^k leaves that ends
-	// the tree, where bit k of size is set (a compact range).
-	frontier [64]tlog.Hash
-	size     uint64
-	levels   []*level
+	mu     sync.RWMutex // guards what follows
+	rng    proof.Range
+	levels []*level
 }
+
+func (t *tree) size() uint64 { return t.rng.Size() }
 
 // A level is the hashes of one level of tiles: a file, and behind it those not
 // yet written to it. The files are derived from the entries, so an error while
 // writing one delays it and loses nothing.
 type level struct {
-	file  diskFile // nil until the first flush
-	count uint64   // hashes in the file
+	file  disk.File // nil until the first flush
+	count uint64    // hashes in the file
 	tail  []tlog.Hash
 	stale bool // while opening: the file is missing or wrong from count on
 }
 
 // add appends a leaf. The caller holds mu.
 func (t *tree) add(leaf tlog.Hash) {
-	h := leaf
-	t.keep(0, h)
-	k := 0
-	for ; t.size>>k&1 == 1; k++ {
-		h = tlog.NodeHash(t.frontier[k], h)
-		if (k+1)%tileHeight == 0 {
-			t.keep((k+1)/tileHeight, h)
-		}
+	t.keep(0, leaf)
+	t.rng.Add(0, leaf, t.completed)
+}
+
+// completed keeps the roots of complete subtrees that tiles hold.
+func (t *tree) completed(k int, root tlog.Hash) {
+	if k%tileHeight == 0 {
+		t.keep(k/tileHeight, root)
 	}
-	t.frontier[k] = h
-	t.size++
 }
 
 // keep appends a hash to level l. The caller holds mu.
@@ -66,22 +64,25 @@ func (t *tree) keep(l int, h tlog.Hash) {
 	t.levels[l].tail = append(t.levels[l].tail, h)
 }
 
-func levelName(l int) string { return fmt.Sprintf("hash.%d", l) }
-
 // root returns the tree head. The caller holds mu or is the only writer.
-func (t *tree) root() tlog.Hash {
-	if t.size == 0 {
-		h, _ := tlog.TreeHash(0, nil) // the hash of the empty tree; needs no reader
-		return h
-	}
-	k := bits.TrailingZeros64(t.size)
-	h := t.frontier[k]
-	for k++; k < 64; k++ {
-		if t.size>>k&1 == 1 {
-			h = tlog.NodeHash(t.frontier[k], h)
+func (t *tree) root() tlog.Hash { return t.rng.Root() }
+
+// begin makes the tree that of the first size leaves, as the hash files have it:
+// a start in the middle, before anything was added. Whether the files are right
+// is for a root to say.
+func (t *tree) begin(size uint64) error {
+	for l := 0; size>>(l*tileHeight) > 0; l++ {
+		f, err := t.disk.Open(disk.LevelName(l), false)
+		if err != nil {
+			return fmt.Errorf("open %s: %w", disk.LevelName(l), err)
+		}
+		count := size >> (l * tileHeight)
+		t.levels = append(t.levels, &level{file: f, count: count})
+		if long, err := f.Size(); err != nil || uint64(long) < count*tlog.HashSize {
+			return fmt.Errorf("%s ends too early", disk.LevelName(l))
 		}
 	}
-	return h
+	return t.rng.Set(size, t.node)
 }
 
 // flush writes what the files do not hold yet. An error leaves it for next time.
@@ -108,22 +109,22 @@ func (t *tree) flushLevel(i int, l *level) error {
 	}
 	if file == nil {
 		var err error
-		if file, err = t.disk.Open(levelName(i), true); err != nil {
-			return fmt.Errorf("create %s: %w", levelName(i), err)
+		if file, err = t.disk.Open(disk.LevelName(i), true); err != nil {
+			return fmt.Errorf("create %s: %w", disk.LevelName(i), err)
 		}
 	}
 	err := writeHashes(file, at, tail)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if l.file = file; err != nil {
-		return fmt.Errorf("write %s: %w", levelName(i), err)
+		return fmt.Errorf("write %s: %w", disk.LevelName(i), err)
 	}
 	l.count += uint64(len(tail))
 	l.tail = slices.Clone(l.tail[len(tail):])
 	return nil
 }
 
-func writeHashes(f diskFile, at uint64, hashes []tlog.Hash) error {
+func writeHashes(f disk.File, at uint64, hashes []tlog.Hash) error {
 	buf := make([]byte, 0, len(hashes)*tlog.HashSize)
 	for _, h := range hashes {
 		buf = append(buf, h[:]...)
@@ -142,7 +143,7 @@ func (t *tree) sync() error {
 			continue
 		}
 		if err := l.file.Sync(); err != nil {
-			return fmt.Errorf("sync %s: %w", levelName(i), err)
+			return fmt.Errorf("sync %s: %w", disk.LevelName(i), err)
 		}
 	}
 	return nil
@@ -162,7 +163,7 @@ func (t *tree) close() {
 func (t *tree) adopt() {
 	for i, l := range t.levels {
 		if l.file == nil && !l.stale {
-			f, err := t.disk.Open(levelName(i), false)
+			f, err := t.disk.Open(disk.LevelName(i), false)
 			l.file, l.stale = f, err != nil
 			if err != nil {
 				l.file = nil
@@ -196,19 +197,13 @@ func (l *level) holds() bool {
 func (t *tree) node(k int, n uint64) (tlog.Hash, error) {
 	l, width := k/tileHeight, uint64(1)<<(k%tileHeight)
 	if l >= len(t.levels) {
-		return tlog.Hash{}, fmt.Errorf("tree of %d records has no level %d", t.size, l)
+		return tlog.Hash{}, fmt.Errorf("tree of %d records has no level %d", t.size(), l)
 	}
 	hs, err := t.levels[l].read(n*width, width)
 	if err != nil {
-		return tlog.Hash{}, fmt.Errorf("read %s: %w", levelName(l), err)
+		return tlog.Hash{}, fmt.Errorf("read %s: %w", disk.LevelName(l), err)
 	}
-	for len(hs) > 1 {
-		for i := range len(hs) / 2 {
-			hs[i] = tlog.NodeHash(hs[2*i], hs[2*i+1])
-		}
-		hs = hs[:len(hs)/2]
-	}
-	return hs[0], nil
+	return proof.Fold(hs), nil
 }
 
 // read returns hashes [from, from+n) of a level.
@@ -238,7 +233,7 @@ func (l *level) read(from, n uint64) ([]tlog.Hash, error) {
 func (t *tree) leaf(index uint64) (tlog.Hash, bool, error) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	if index >= t.size {
+	if index >= t.size() {
 		return tlog.Hash{}, false, nil
 	}
 	h, err := t.node(0, index)
@@ -250,6 +245,44 @@ func (t *tree) prove(index, size uint64) (tlog.RecordProof, error) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	return tlog.ProveRecord(int64(size), int64(index), tlog.HashReaderFunc(t.stored))
+}
+
+// proveTree returns the consistency proof from the tree of the first old leaves to
+// that of the first size.
+func (t *tree) proveTree(old, size uint64) (tlog.TreeProof, error) {
+	if old == 0 || old == size {
+		return nil, nil
+	}
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return tlog.ProveTree(int64(size), int64(old), tlog.HashReaderFunc(t.stored))
+}
+
+// rootAt returns the root of the tree of the first size leaves.
+func (t *tree) rootAt(size uint64) (tlog.Hash, error) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	var r proof.Range
+	err := r.Set(size, t.node)
+	return r.Root(), err
+}
+
+// tile returns the hashes of a tile, back to back.
+func (t *tree) tile(tile proof.Tile) ([]byte, error) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if tile.Level >= len(t.levels) {
+		return nil, io.ErrUnexpectedEOF
+	}
+	hashes, err := t.levels[tile.Level].read(tile.First(), uint64(tile.Width))
+	if err != nil {
+		return nil, err
+	}
+	b := make([]byte, 0, len(hashes)*tlog.HashSize)
+	for _, h := range hashes {
+		b = append(b, h[:]...)
+	}
+	return b, nil
 }
 
 // stored answers for package tlog's own numbering of the hashes.

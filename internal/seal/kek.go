@@ -18,6 +18,8 @@ type Purpose string
 const (
 	PurposeLog   Purpose = "log"   // Ed25519 seed that signs the evidence log's tree heads
 	PurposeToken Purpose = "token" // Ed25519 seed that signs the local issuer's tokens
+
+	PurposeLogMLDSA Purpose = "log-mldsa" // ML-DSA-44 seed that signs the log's published tree heads besides
 )
 
 // maxKeyFile bounds the size of a wrapped key file, in bytes.

@@ -1,25 +1,13 @@
-package ledger
+package record
 
 import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/pavise/pavise"
-)
-
-// Durability says what must have happened before Append returns.
-type Durability int
-
-// The two durabilities.
-const (
-	// Written means that write(2) has returned: the record survives the death
-	// of the process, and power loss may take the last 50 ms.
-	Written Durability = iota
-	// Durable means that fdatasync has returned and a signed tree head covers
-	// the record: it survives power loss.
-	Durable
 )
 
 // The phases of a Record.
@@ -40,6 +28,7 @@ type Record struct {
 	At       time.Time         `json:"at"`     // when, by the writer's clock, UTC
 	Who      *pavise.Principal `json:"who,omitempty"`
 	On       pavise.Name       `json:"on,omitzero"`
+	Subject  string            `json:"subject,omitempty"` // whose data the record keeps: a pseudonym of package subject
 	Outcome  pavise.Outcome    `json:"outcome,omitempty"`
 	Policy   *Policy           `json:"policy,omitempty"`
 	Verdicts []pavise.Verdict  `json:"verdicts,omitempty"`
@@ -74,22 +63,26 @@ type Failure struct {
 // everybody else it is 16 opaque bytes: their proof is the Merkle tree.
 const (
 	entryVersion = 1
-	tagSize      = 16
-	maxEntry     = 1<<16 - 1 // the bundle format's uint16 length
+	// TagSize is the length of the tag, in bytes.
+	TagSize = 16
+	// MaxEntry is the length of the longest entry, tag included: the bundle
+	// format's uint16.
+	MaxEntry = 1<<16 - 1
 )
 
-// encode returns the entry without its tag.
-func (r *Record) encode() ([]byte, error) {
+// Encode returns the entry without its tag. The error is of kind Invalid when the
+// record cannot be an entry.
+func (r *Record) Encode() ([]byte, error) {
 	if err := r.check(); err != nil {
 		return nil, err
 	}
 	const fields = 640 // about what a record holds beside its payloads
 	entry := make([]byte, 1, fields+len(r.Detail)+base64.StdEncoding.EncodedLen(len(r.Sealed)))
 	entry[0] = entryVersion
-	if entry = r.append(entry); len(entry)+tagSize > maxEntry {
+	if entry = r.append(entry); len(entry)+TagSize > MaxEntry {
 		return nil, &pavise.Error{
 			Kind: pavise.Invalid,
-			Msg:  fmt.Sprintf("record %s is %d bytes long, more than %d", r.Kind, len(entry)-1, maxEntry-tagSize-1),
+			Msg:  fmt.Sprintf("record %s is %d bytes long, more than %d", r.Kind, len(entry)-1, MaxEntry-TagSize-1),
 			Hint: "keep the payload elsewhere and its digest in the record",
 		}
 	}
@@ -113,18 +106,33 @@ func (r *Record) check() error {
 // whether the entry belongs to the log is for the tree to say.
 func Decode(entry []byte) (Record, error) {
 	var r Record
-	if len(entry) < 1+tagSize {
-		return r, &pavise.Error{Kind: pavise.Unverified, Msg: fmt.Sprintf("entry of %d bytes is too short", len(entry))}
+	body, err := Body(entry)
+	if err != nil {
+		return r, err
+	}
+	if err := json.Unmarshal(body, &r); err != nil {
+		return r, &pavise.Error{Kind: pavise.Unverified, Msg: "entry body is not a record", Err: err}
+	}
+	return r, nil
+}
+
+// Body returns the JSON of an entry, tag and version left off.
+func Body(entry []byte) ([]byte, error) {
+	if len(entry) < 1+TagSize {
+		return nil, &pavise.Error{Kind: pavise.Unverified, Msg: fmt.Sprintf("entry of %d bytes is too short", len(entry))}
 	}
 	if entry[0] != entryVersion {
-		return r, &pavise.Error{
+		return nil, &pavise.Error{
 			Kind: pavise.Unverified,
 			Msg:  fmt.Sprintf("entry has version %d; this build reads version %d", entry[0], entryVersion),
 			Hint: "use a newer pavise",
 		}
 	}
-	if err := json.Unmarshal(entry[1:len(entry)-tagSize], &r); err != nil {
-		return r, &pavise.Error{Kind: pavise.Unverified, Msg: "entry body is not a record", Err: err}
-	}
-	return r, nil
+	return entry[1 : len(entry)-TagSize], nil
+}
+
+// Room returns the part of a kind before its first dot: which room's it is.
+func Room(kind string) string {
+	room, _, _ := strings.Cut(kind, ".")
+	return room
 }

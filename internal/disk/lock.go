@@ -1,4 +1,4 @@
-package ledger
+package disk
 
 import (
 	"os"
@@ -8,13 +8,13 @@ import (
 	"github.com/pavise/pavise"
 )
 
-// lockDir takes the directory for this process until the returned file closes,
+// Lock takes the directory for this process until the returned file closes,
 // which the kernel does even after kill -9. It is the directory itself that is
 // locked: a lock file could be removed and made again under a running log.
-func lockDir(dir string) (*os.File, error) {
+func Lock(dir string) (*os.File, error) {
 	f, err := os.Open(dir)
 	if err != nil {
-		return nil, diskError("lock "+dir, err)
+		return nil, Fault("lock "+dir, err)
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		f.Close()

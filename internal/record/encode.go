@@ -1,4 +1,4 @@
-package ledger
+package record
 
 import (
 	"encoding/base64"
@@ -22,6 +22,9 @@ func (r *Record) append(b []byte) []byte {
 	}
 	if r.On != (pavise.Name{}) {
 		b = appendString(append(b, `,"on":`...), r.On.String())
+	}
+	if r.Subject != "" {
+		b = appendString(append(b, `,"subject":`...), r.Subject)
 	}
 	if r.Outcome != "" {
 		b = appendString(append(b, `,"outcome":`...), string(r.Outcome))
