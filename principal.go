@@ -22,6 +22,9 @@ type Principal struct {
 	Roles   []string  `json:"roles,omitempty"`  // what the issuer says the caller is
 	Proof   string    `json:"proof,omitempty"`  // how the caller was known: "bearer" …
 	Expires time.Time `json:"expires,omitzero"` // when the proof ends
+	// Change is the approved change as which the caller acts, if it is one. No proof
+	// carries it: package change alone sets it, while it runs the change.
+	Change Name `json:"change,omitzero"`
 }
 
 // Name returns the caller's own name, tenant/kind/id.

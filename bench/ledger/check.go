@@ -11,6 +11,7 @@ import (
 	"github.com/transparency-dev/tessera/fsck"
 	"golang.org/x/mod/sumdb/note"
 
+	"github.com/pavise/pavise/internal/audit"
 	"github.com/pavise/pavise/internal/ledger"
 )
 
@@ -28,7 +29,7 @@ func (b *benchmark) check(ctx context.Context) (string, error) {
 		}
 		records += n
 	}
-	return fmt.Sprintf("The %d logs written hold %d records. Each log was found whole by `ledger.Verify` and by tessera's `fsck`; "+
+	return fmt.Sprintf("The %d logs written hold %d records. Each log was found whole by `audit.Verify` and by tessera's `fsck`; "+
 		"of each, %d inclusion proofs made by the log and %d made by tessera's `ProofBuilder` from its files were accepted by `transparency-dev/merkle`.",
 		len(b.logs), records, proofs, proofs), nil
 }
@@ -39,11 +40,11 @@ func checkLog(ctx context.Context, dir string) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	verified, err := ledger.Verify(dir, ledger.VerifyOptions{Key: key})
+	verified, err := audit.Verify(dir, audit.Options{Key: key})
 	if err != nil {
 		return 0, err
 	}
-	if verified.Conclusion != ledger.Verified || verified.Signed != verified.Records {
+	if verified.Conclusion != audit.Verified || verified.Signed != verified.Records {
 		return 0, fmt.Errorf("%s, with %d of %d records signed", verified.Conclusion, verified.Signed, verified.Records)
 	}
 	return verified.Records, checkTiles(ctx, dir, key)
@@ -75,7 +76,7 @@ func checkOwnProofs(dir string) (key string, err error) {
 			return "", fmt.Errorf("the log's proof of record %d: %w", p.Index, err)
 		}
 	}
-	return log.Status().Key, nil
+	return log.Keys()[0].String(), nil
 }
 
 // checkTiles lets tessera read the directory: fsck recomputes the whole tree

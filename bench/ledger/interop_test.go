@@ -129,7 +129,7 @@ func fill(t *testing.T, dir string, records int) (key string) {
 	if err := group.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	key = log.Status().Key
+	key = log.Keys()[0].String()
 	if err := log.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
-	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/record"
 )
 
 // entrySize is the length of every entry, in bytes, in every engine.
@@ -21,7 +21,7 @@ const frame = 1 + 16
 // A load is what each producer appends, again and again: a record, and an entry
 // of the same length for engines that take bytes.
 type load struct {
-	records []*ledger.Record
+	records []*record.Record
 	entries [][]byte
 }
 
@@ -41,9 +41,9 @@ func newLoad(producers int) *load {
 
 // newRecord returns the record of an inference, padded to the size of an entry
 // with what does not compress.
-func newRecord(producer int) *ledger.Record {
-	r := &ledger.Record{
-		Kind: "model.infer", Phase: ledger.Act, Tenant: "bench", At: time.Unix(1700000000, 0).UTC(),
+func newRecord(producer int) *record.Record {
+	r := &record.Record{
+		Kind: "model.infer", Phase: record.Act, Tenant: "bench", At: time.Unix(1700000000, 0).UTC(),
 		Who:     &pavise.Principal{Tenant: "bench", Kind: pavise.Workload, ID: fmt.Sprintf("caller-%03d", producer)},
 		On:      pavise.Name{Tenant: "bench", Kind: "model", ID: "threat-detector"},
 		Outcome: pavise.Allow, Took: 150 * time.Microsecond, Detail: json.RawMessage(`""`),

@@ -6,7 +6,7 @@
 // the time measured, and answers when a signed tree head covers it; tessera is
 // measured twice, with its answer at "sequenced" (durable, no proof yet) and at
 // "published" (a checkpoint covers it); PostgreSQL has no tree. At the end our
-// logs are checked by ledger.Verify, and by tessera's and transparency-dev's own
+// logs are checked by audit.Verify, and by tessera's and transparency-dev's own
 // code (tiles.go, check.go).
 //
 // Run it from the bench directory:

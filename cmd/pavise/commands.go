@@ -16,6 +16,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/proof"
 )
 
 // A cli is one call of the program. Its fields are the flags that every command
@@ -32,6 +33,7 @@ type cli struct {
 	Version    versionCommand    `cmd:"" help:"Print the version."`
 
 	stdout, stderr terminal
+	counts         bool           // progress was written to stderr
 	nouns          map[string]any // noun → pointer to the struct of its commands
 }
 
@@ -48,14 +50,24 @@ var nounHelp = map[string]string{
 	"issuer":  "Tokens of the local issuer.",
 	"console": "The web console of the running server.",
 	"clock":   "The clock that records are stamped with.",
+	"change":  "Acts with consequences for others: proposed, approved by others, run once.",
+	"witness": "Other logs that this one vouches for.",
+	"subject": "The people whose data the log keeps, and forgetting them.",
+	"archive": "Where whole segments of the log go, and how long they stay.",
 }
 
 // fileCommands are commands that work on files, beside the verbs of their noun.
 var fileCommands = map[string][]reflect.StructField{
-	"ledger": {{
-		Name: "Verify", Type: reflect.TypeFor[verifyCommand](),
-		Tag: `cmd:"" help:"Prove offline that no record was changed, removed or reordered."`,
-	}},
+	"ledger": {
+		{Name: "Verify", Type: reflect.TypeFor[verifyCommand](), Tag: `cmd:"" help:"Prove a log, or one record in a proof file, offline."`},
+		{Name: "Follow", Type: reflect.TypeFor[followCommand](), Tag: `cmd:"" help:"Print records as they come, one a line."`},
+		{Name: "Doctor", Type: reflect.TypeFor[doctorCommand](), Tag: `cmd:"" help:"Look for anything that is wrong with a log, and mend what is derived."`},
+		{Name: "Backup", Type: reflect.TypeFor[backupCommand](), Tag: `cmd:"" help:"Copy a log, also while it is written, and prove the copy."`},
+		{Name: "Restore", Type: reflect.TypeFor[restoreCommand](), Tag: `cmd:"" help:"Bring a log back from a backup or the archive, and prove it."`},
+	},
+	"witness": {
+		{Name: "Serve", Type: reflect.TypeFor[witnessCommand](), Tag: `cmd:"" help:"Run a witness alone: it cosigns other logs' checkpoints, and does nothing else."`},
+	},
 }
 
 // parser makes the command line: the commands above, and for each noun of the
@@ -184,6 +196,9 @@ func (c *cli) fail(err error) int {
 type upCommand struct {
 	Listen      string   `help:"Address on this machine to listen on." default:"${listen}" placeholder:"HOST:PORT"`
 	AcceptClock bool     `help:"Go on although the clock was set back; the step is recorded."`
+	Witnesses   string   `help:"Have the witnesses of this policy (C2SP tlog-policy) cosign the log." type:"existingfile" placeholder:"FILE"`
+	Archive     string   `help:"Keep whole segments of the log there too: a directory or s3://BUCKET/PREFIX." placeholder:"PLACE"`
+	PublicTiles bool     `help:"Show the log's hashes to everybody: they tell nothing of the records."`
 	Issuer      []string `help:"Trust the tokens of this issuer too, by its pinned record and keys; may be repeated." type:"existingfile" placeholder:"FILE"`
 }
 
@@ -192,7 +207,14 @@ func (u *upCommand) run(ctx context.Context, c *cli) (err error) {
 	if err != nil {
 		return err
 	}
-	house, err := newUp(ctx, upConfig{Data: c.Data, Listen: u.Listen, Issuers: issuers, AcceptClock: u.AcceptClock, Now: time.Now})
+	policy, err := readPolicy(u.Witnesses)
+	if err != nil {
+		return err
+	}
+	house, err := newUp(ctx, upConfig{
+		Data: c.Data, Listen: u.Listen, Issuers: issuers, AcceptClock: u.AcceptClock, Witnesses: policy,
+		Archive: u.Archive, PublicTiles: u.PublicTiles, Now: time.Now,
+	})
 	if err != nil {
 		return err
 	}
@@ -213,6 +235,18 @@ func (u *upCommand) run(ctx context.Context, c *cli) (err error) {
 	}
 	fmt.Fprintf(c.stdout, "\nstopped; everything answered is on disk, and the next %s goes on with the same log\n", c.Data.command("up"))
 	return nil
+}
+
+// readPolicy reads a witness policy; of no file it is nil.
+func readPolicy(path string) (*proof.Policy, error) {
+	if path == "" {
+		return nil, nil
+	}
+	text, err := readGiven("witness policy", path)
+	if err != nil {
+		return nil, err
+	}
+	return proof.ParsePolicy(text)
 }
 
 // versionCommand is pavise version.

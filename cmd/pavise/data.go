@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/sha256"
@@ -24,6 +25,7 @@ import (
 //	kek            the key under which the others are kept
 //	log.key        signs the evidence log's checkpoints
 //	log-mldsa.key  signs published ones besides, against quantum computers
+//	witness*.key   cosign the checkpoints of other logs
 //	token.key      signs the local issuer's tokens
 //	ledger/        the evidence log
 //	pavise.db      what changes at run time: policies, routes
@@ -43,11 +45,22 @@ func (d dataDir) ledger() string { return d.path("ledger") }
 
 // keys are the secrets of an installation.
 type keys struct {
-	kek     *seal.KEK
-	log     ed25519.PrivateKey
-	mldsa   []byte // seed of the log's ML-DSA-44 key
-	token   []byte // Ed25519 seed
-	install string // names the installation: the first digits of the log key's hash
+	kek          *seal.KEK
+	log          ed25519.PrivateKey
+	mldsa        []byte // seed of the log's ML-DSA-44 key
+	token        []byte // Ed25519 seed
+	witness      []byte // Ed25519 seed
+	witnessMLDSA []byte // ML-DSA-44 seed
+	install      string // names the installation: the first digits of the log key's hash
+}
+
+// keyFiles are the files of the keys that are wrapped under the KEK.
+var keyFiles = map[seal.Purpose]string{
+	seal.PurposeLog:          "log.key",
+	seal.PurposeLogMLDSA:     "log-mldsa.key",
+	seal.PurposeToken:        "token.key",
+	seal.PurposeWitness:      "witness.key",
+	seal.PurposeWitnessMLDSA: "witness-mldsa.key",
 }
 
 // open makes the directory and its keys, or loads them.
@@ -65,21 +78,18 @@ func (d dataDir) open() (keys, error) {
 	if err != nil {
 		return keys{}, err
 	}
-	logSeed, err := kek.LoadOrCreate(d.path("log.key"), seal.PurposeLog, newSeed)
-	if err != nil {
-		return keys{}, err
+	seeds := map[seal.Purpose][]byte{}
+	for purpose, name := range keyFiles {
+		if seeds[purpose], err = kek.LoadOrCreate(d.path(name), purpose, newSeed); err != nil {
+			return keys{}, err
+		}
 	}
-	mldsaSeed, err := kek.LoadOrCreate(d.path("log-mldsa.key"), seal.PurposeLogMLDSA, newSeed)
-	if err != nil {
-		return keys{}, err
-	}
-	tokenSeed, err := kek.LoadOrCreate(d.path("token.key"), seal.PurposeToken, newSeed)
-	if err != nil {
-		return keys{}, err
-	}
-	log := ed25519.NewKeyFromSeed(logSeed)
+	log := ed25519.NewKeyFromSeed(seeds[seal.PurposeLog])
 	sum := sha256.Sum256(log.Public().(ed25519.PublicKey))
-	return keys{kek: kek, log: log, mldsa: mldsaSeed, token: tokenSeed, install: hex.EncodeToString(sum[:6])}, nil
+	return keys{
+		kek: kek, log: log, mldsa: seeds[seal.PurposeLogMLDSA], token: seeds[seal.PurposeToken], install: hex.EncodeToString(sum[:6]),
+		witness: seeds[seal.PurposeWitness], witnessMLDSA: seeds[seal.PurposeWitnessMLDSA],
+	}, nil
 }
 
 // check refuses a directory where somebody else may put files in the place of
@@ -127,8 +137,17 @@ func (d dataDir) whole() error {
 		return lacks("kek", "a log whose records are sealed under it")
 	case log && !d.holds("log.key"):
 		return lacks("log.key", "a log signed with it")
+	case log && !d.holds("log-mldsa.key") && d.signedTwice():
+		return lacks("log-mldsa.key", "a log signed with it")
 	}
 	return nil
+}
+
+// signedTwice reports whether the log has a second key. Logs of earlier versions
+// have none, and are given one.
+func (d dataDir) signedTwice() bool {
+	origin, err := readPlain(d.path("ledger/origin"), maxAccess)
+	return err == nil && bytes.Count(origin, []byte("\n")) > 1
 }
 
 // holds reports whether something has that name, were it something that cannot

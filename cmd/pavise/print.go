@@ -11,28 +11,58 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/archive"
 	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/record"
+	"github.com/pavise/pavise/internal/witness"
 )
 
 // printers show a verb's answer to people; --json, and every verb without a
 // printer, shows the answer itself.
 var printers = map[string]printer{
-	"ledger.list":    asked(printRecords),
-	"ledger.status":  answered(printStatus),
-	"policy.list":    answered(printPolicies),
-	"policy.put":     answered(printInForce),
-	"policy.delete":  answered(printInForce),
-	"policy.schema":  answered(func(w io.Writer, s api.PolicySchema) { fmt.Fprintln(w, strings.TrimSpace(s.Schema)) }),
-	"policy.explain": answered(printExplanation),
-	"route.list":     answered(printRoutes),
-	"route.put":      answered(printRoute),
-	"route.delete":   asked(printDeleted),
-	"issuer.mint":    answered(printToken),
-	"console.link":   answered(func(w io.Writer, l api.ConsoleLink) { fmt.Fprintln(w, l.Link) }),
+	"ledger.list":      asked(printRecords),
+	"ledger.status":    answered(printStatus),
+	"ledger.prove":     written(func(w io.Writer, req *api.ProveRequest, p api.ProofFile) error { return writeProof(w, req.Out, p) }),
+	"ledger.followers": answered(printFollowers),
+	"witness.list":     answered(printWitnessed),
+	"witness.prove":    written(func(w io.Writer, req *api.FleetRequest, p api.ProofFile) error { return writeProof(w, req.Out, p) }),
+	"witness.trust":    done("the witness cosigns that log's checkpoints from now on"),
+	"witness.forget":   done("the witness cosigns nothing of that log any more"),
+	"archive.list":     answered(printArchive),
+	"archive.keep":     answered(func(w io.Writer, l api.SegmentList) { fmt.Fprintf(w, "%d segments archived\n", len(l.Segments)) }),
+	"archive.prune":    answered(printPruned),
+	"archive.retain":   answered(printChange),
+	"subject.list": answered(func(w io.Writer, c api.SubjectCount) {
+		fmt.Fprintf(w, "%d subjects with a key, %d forgotten\n", c.Keys, c.Shredded)
+	}),
+	"subject.find":       answered(func(w io.Writer, f api.SubjectFound) { fmt.Fprintf(w, "%s, in %d records\n", f.ID, f.Records) }),
+	"subject.shred":      answered(printChange),
+	"change.list":        answered(printChanges),
+	"change.show":        answered(printWholeChange),
+	"change.propose":     answered(printChange),
+	"change.approve":     answered(printChange),
+	"change.deny":        answered(printChange),
+	"change.withdraw":    answered(printChange),
+	"change.rule":        answered(printChange),
+	"change.rules":       answered(printRules),
+	"ledger.acknowledge": done("acknowledged"),
+	"ledger.unfollow":    done("the follower is forgotten"),
+	"policy.list":        answered(printPolicies),
+	"policy.put":         answered(printChange),
+	"policy.delete":      answered(printChange),
+	"policy.schema":      answered(func(w io.Writer, s api.PolicySchema) { fmt.Fprintln(w, strings.TrimSpace(s.Schema)) }),
+	"policy.explain":     answered(printExplanation),
+	"route.list":         answered(printRoutes),
+	"route.put":          answered(printRoute),
+	"route.delete":       asked(printDeleted),
+	"route.release":      answered(printChange),
+	"route.rollback":     answered(printChange),
+	"route.quarantine":   answered(printChange),
+	"issuer.mint":        answered(printToken),
+	"console.link":       answered(func(w io.Writer, l api.ConsoleLink) { fmt.Fprintln(w, l.Link) }),
 	"clock.accept": answered(func(w io.Writer, _ api.Empty) {
 		fmt.Fprintln(w, "the clock is accepted as it is now; if it was behind the log, the step is recorded")
 	}),
@@ -44,8 +74,20 @@ type printer func(w io.Writer, request any, answer json.RawMessage) error
 
 // asked makes a printer that needs the request, too.
 func asked[R, T any](print func(io.Writer, *R, T)) printer {
+	return written(func(w io.Writer, request *R, v T) error {
+		print(w, request, v)
+		return nil
+	})
+}
+
+// written makes a printer that may fail, for it writes a file.
+func written[R, T any](write func(io.Writer, *R, T) error) printer {
 	return func(w io.Writer, request any, answer json.RawMessage) error {
-		return answered(func(w io.Writer, v T) { print(w, request.(*R), v) })(w, request, answer)
+		var v T
+		if err := json.Unmarshal(answer, &v); err != nil {
+			return fmt.Errorf("read the server's answer: %w", err)
+		}
+		return write(w, request.(*R), v)
 	}
 }
 
@@ -61,20 +103,32 @@ func answered[T any](print func(io.Writer, T)) printer {
 	}
 }
 
+// done makes a printer of a verb that answers nothing.
+func done(words string) printer {
+	return func(w io.Writer, _ any, _ json.RawMessage) error {
+		_, err := fmt.Fprintln(w, words)
+		return err
+	}
+}
+
 func printRecords(w io.Writer, req *api.ListRequest, a api.ListAnswer) {
 	if len(a.Events) == 0 {
 		fmt.Fprintln(w, "no records")
-		if req.Kind != "" && !known(req.Kind) {
-			fmt.Fprintf(w, "%q is neither a verb nor a kind of note\n", req.Kind)
+		for _, kind := range req.Kind {
+			if !known(kind) {
+				fmt.Fprintf(w, "%q is neither a verb, nor a room, nor a kind of note\n", kind)
+			}
 		}
 	} else {
 		printEvents(w, a.Events)
 	}
-	if a.Reached != nil {
-		fmt.Fprintf(w, "looked back to record %d; --after shows earlier ones\n", *a.Reached)
-	}
-	if a.Next != nil {
-		fmt.Fprintf(w, "--after %d goes on\n", *a.Next)
+	switch {
+	case a.More && req.After != nil:
+		fmt.Fprintf(w, "--after %d goes on\n", a.Events[len(a.Events)-1].Index+1)
+	case a.More:
+		fmt.Fprintf(w, "--before %d shows earlier ones\n", a.Events[0].Index)
+	case a.First > 0 && req.After == nil:
+		fmt.Fprintf(w, "records before %d were pruned; pavise archive list says where they are\n", a.First)
 	}
 }
 
@@ -96,11 +150,15 @@ const (
 )
 
 // notes are all kinds of note that the house writes.
-var notes = []string{noteStranger, noteRefused, "guard.clock", "issuer.bootstrap", "policy.seeded", "ledger.recovered"}
+var notes = []string{
+	noteStranger, noteRefused, "guard.clock", "issuer.bootstrap", "policy.seeded", "ledger.recovered", "ledger.damaged", record.KindPruned,
+	archive.KindKept, witness.KindCosigned, "witness.forked", "change.void", "change.unproven", "change.expired", "change.overdue",
+}
 
 // known reports whether records of this kind may exist.
 func known(kind string) bool {
-	return slices.Contains(notes, kind) || slices.ContainsFunc(api.Verbs(), func(v api.Verb) bool { return v.Name == kind })
+	is := func(name string) bool { return name == kind || record.Room(name) == kind }
+	return slices.ContainsFunc(notes, is) || slices.ContainsFunc(api.Verbs(), func(v api.Verb) bool { return is(v.Name) })
 }
 
 // A knock is the detail of a note that counts refusals.
@@ -195,23 +253,11 @@ func clip(s string) string {
 	return s
 }
 
-func printStatus(w io.Writer, s api.LogStatus) {
-	fmt.Fprintf(w, "log          %s\nrecords      %d written, %d signed, %d published\nsegments     %d, %d bytes\nkey          %s, kept in %s\nfingerprint  %s\n",
-		s.Origin, s.Records, s.Signed, s.Published, s.Segments, s.Bytes, s.Key, s.Protection, s.Fingerprint)
-	if s.Problem != "" {
-		fmt.Fprintf(w, "problem      %s\n", s.Problem)
-	}
-}
-
 func printPolicies(w io.Writer, l api.PolicyList) {
 	for _, p := range l.Policies {
 		fmt.Fprintf(w, "# %s\n%s\n\n", p.ID, strings.TrimSpace(p.Text))
 	}
 	fmt.Fprintf(w, "# digest of all in force, guardrails included: %s\n", l.Digest)
-}
-
-func printInForce(w io.Writer, p api.PolicyDigest) {
-	fmt.Fprintf(w, "policies in force: digest %s\n", p.Digest)
 }
 
 func printExplanation(w io.Writer, x guard.Explanation) {

@@ -17,15 +17,21 @@ import (
 	"github.com/pavise/pavise"
 	threatdetector "github.com/pavise/pavise/examples/threat-detector"
 	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/archive"
+	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/console"
+	"github.com/pavise/pavise/internal/feed"
 	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/identity"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/store"
+	"github.com/pavise/pavise/internal/subject"
+	"github.com/pavise/pavise/internal/witness"
 )
 
 const (
@@ -55,6 +61,9 @@ type upConfig struct {
 	Listen      string            // host:port; the host must be this machine's own
 	Issuers     []identity.Issuer // trusted beside the local one
 	AcceptClock bool              // take the clock as it is, although it was set back
+	Witnesses   *proof.Policy     // who is asked to cosign the log's checkpoints; nil: nobody
+	Archive     string            // where whole segments go; empty: nowhere
+	PublicTiles bool              // the log's hashes are shown to everybody
 	Now         func() time.Time
 }
 
@@ -74,7 +83,14 @@ type up struct {
 	guard    *guard.Guard
 	policies *guard.Policies
 	issuer   *issuer.Local
+	subjects *subject.Keys
 	gateway  *gateway.Gateway
+	feeds    *feed.Feeds
+	archive  *archive.Archive
+	witness  *witness.Server
+	quorum   *witness.Quorum // nil: nobody is asked to cosign
+	changes  *change.Changes
+	rooms    *api.Rooms
 	console  *console.Console
 	listener net.Listener
 	server   *http.Server
@@ -110,19 +126,19 @@ func newUp(ctx context.Context, cfg upConfig) (u *up, err error) {
 	if err != nil {
 		return u, err
 	}
-	u.gateway, err = gateway.New(ctx, gateway.Config{
-		Guard: u.guard, Verifier: verifier, Store: u.db, Log: u.log, KEK: keys.kek, Now: cfg.Now,
-	})
-	if err != nil {
-		return u, err
+	for _, open := range []func() error{
+		func() error { return u.openEvidence(ctx, keys) },
+		func() error { return u.openGateway(ctx, verifier) },
+		func() error { return u.openChanges(ctx, keys) },
+		func() error { return u.seed(ctx) },
+		func() error { return u.mintCaller(ctx) },
+		func() error { return u.openServer(ctx, verifier) },
+	} {
+		if err := open(); err != nil {
+			return u, err
+		}
 	}
-	if err := u.seed(ctx); err != nil {
-		return u, err
-	}
-	if err := u.mintCaller(ctx); err != nil {
-		return u, err
-	}
-	return u, u.openServer(ctx, verifier)
+	return u, nil
 }
 
 // listenLoopback listens on this machine only: up gives its tokens to whoever
@@ -190,6 +206,10 @@ func (u *up) checkClock() error {
 func (u *up) openGuard(ctx context.Context, k keys) (err error) {
 	u.guard, err = guard.New(guard.Config{
 		Actions: api.Actions(), Log: u.log, Now: u.cfg.Now, Tenant: tenant, DemoIssuer: issuer.LocalURL(k.install),
+		Quarantined: func(name pavise.Name) bool { return u.gateway != nil && u.gateway.Routes.Quarantined(name) },
+		Approved: func(name pavise.Name, verb string, on pavise.Name) bool {
+			return u.changes != nil && u.changes.UnderWay(name, verb, on)
+		},
 	})
 	if err != nil {
 		return err
@@ -258,10 +278,6 @@ func sampleSignature() *firewall.Signature {
 // openServer puts the three doors on one port: the data plane, the control
 // plane and the console.
 func (u *up) openServer(ctx context.Context, verifier *identity.Verifier) (err error) {
-	rooms := &api.Rooms{
-		Guard: u.guard, Log: u.log, Policies: u.policies, Routes: u.gateway.Routes, Issuer: u.issuer, Link: u.consoleLink,
-		Protection: u.protection,
-	}
 	u.console, err = console.New(console.Config{
 		API: u.url(), Host: u.hosts(), Token: u.consoleToken, Verify: u.verifyCommand(), Now: u.cfg.Now,
 		Hint: u.curl(sampleRow(0)),
@@ -272,7 +288,10 @@ func (u *up) openServer(ctx context.Context, verifier *identity.Verifier) (err e
 	mux := http.NewServeMux()
 	mux.Handle("/v2", u.gateway.Handler())
 	mux.Handle("/v2/", u.gateway.Handler())
-	mux.Handle("/v1/", api.NewServer(ctx, rooms, verifier).Handler())
+	control := api.NewServer(ctx, u.rooms, verifier)
+	mux.Handle("/v1/", control.Handler())
+	mux.Handle(api.TilesPrefix, control.Tiles(u.cfg.PublicTiles))
+	mux.Handle(witnessPrefix+"/", http.StripPrefix(witnessPrefix, u.witness.Handler()))
 	mux.Handle("/", u.console.Handler())
 	u.server = &http.Server{
 		Handler:           mux,
@@ -346,20 +365,15 @@ func (u *up) Run(ctx context.Context) error {
 	var house errgroup.Group
 	house.Go(func() error { return u.guard.Run(rooms) })
 	house.Go(func() error { return u.gateway.Run(rooms) })
+	house.Go(func() error { return u.archive.Run(rooms) })
+	house.Go(func() error { return u.changes.Run(rooms) })
+	house.Go(func() error { u.patrol(rooms); return nil })
 	house.Go(func() error { u.renewAccess(rooms); return nil })
-
-	served := make(chan error, 1)
-	go func() { served <- u.server.Serve(u.listener) }()
-	var err error
-	select {
-	case err = <-served:
-	case <-ctx.Done():
-		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainWithin)
-		defer cancel()
-		if err = u.server.Shutdown(drain); errors.Is(err, context.DeadlineExceeded) {
-			err = u.server.Close()
-		}
+	if u.quorum != nil {
+		house.Go(func() error { return u.quorum.Run(rooms) })
 	}
+
+	err := serveUntil(ctx, u.server, u.listener)
 	stopRooms()
 	return errors.Join(err, house.Wait())
 }

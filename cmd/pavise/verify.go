@@ -4,19 +4,78 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/audit"
 	"github.com/pavise/pavise/internal/disk"
+	"github.com/pavise/pavise/internal/proof"
+	"github.com/pavise/pavise/internal/witness"
 )
+
+// A trust is what a verifier knows from elsewhere.
+type trust struct {
+	Key        string `help:"The log's key as you know it: its fingerprint or the key itself." placeholder:"FINGERPRINT"`
+	Checkpoint string `help:"A checkpoint that you keep from earlier." type:"existingfile" placeholder:"FILE"`
+	Policy     string `help:"Logs and witnesses to believe (C2SP tlog-policy): a quorum must have cosigned." type:"existingfile" placeholder:"FILE"`
+	Fleet      string `help:"A proof that another log, which --key names, has cosigned this one's checkpoint (pavise witness prove)." type:"existingfile" placeholder:"FILE"`
+}
+
+// options reads what the verifier knows.
+func (t trust) options() (opts audit.Options, err error) {
+	opts.Key = t.Key
+	if t.Checkpoint != "" {
+		if opts.Checkpoint, err = readGiven("checkpoint", t.Checkpoint); err != nil {
+			return opts, err
+		}
+	}
+	if t.Policy != "" {
+		text, err := readGiven("policy", t.Policy)
+		if err != nil {
+			return opts, err
+		}
+		if opts.Policy, err = proof.ParsePolicy(text); err != nil {
+			return opts, err
+		}
+	}
+	if t.Fleet == "" {
+		return opts, nil
+	}
+	return t.fleet(opts)
+}
+
+// fleet lets another log vouch for this one: what it has cosigned is a checkpoint
+// known from elsewhere.
+func (t trust) fleet(opts audit.Options) (audit.Options, error) {
+	text, err := readGiven("proof of the fleet's log", t.Fleet)
+	if err != nil {
+		return opts, err
+	}
+	report, err := audit.VerifyProof(text, opts)
+	if err != nil {
+		return opts, err
+	}
+	if !report.Known {
+		return opts, &pavise.Error{Kind: pavise.Invalid, Msg: "nothing is known of the log that vouches in " + t.Fleet, Hint: "give its fingerprint with --key, or a policy that lists it"}
+	}
+	cp, err := witness.Cosigned(&report.Record)
+	return audit.Options{Checkpoint: cp.Note}, err
+}
+
+func readGiven(what, path string) ([]byte, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("read the %s: %v", what, err), Err: err}
+	}
+	return text, nil
+}
 
 // verifyCommand is pavise ledger verify: it reads files, needs no server, and
 // records nothing.
 type verifyCommand struct {
-	Dir        string `arg:"" help:"The ledger directory."`
-	Key        string `help:"The log's key as you know it: its fingerprint or the key itself." placeholder:"FINGERPRINT"`
-	Checkpoint string `help:"A checkpoint that you keep from earlier." type:"existingfile" placeholder:"FILE"`
+	Path string `arg:"" name:"log" help:"The ledger directory, or a proof file."`
+	trust
 }
 
 // verified is what the command prints as JSON.
@@ -25,23 +84,23 @@ type verified struct {
 	Recorded bool `json:"recorded"` // this command leaves no record
 }
 
+// proved is what it prints of a proof file.
+type proved struct {
+	audit.ProofReport
+	Recorded bool `json:"recorded"`
+}
+
 func (v *verifyCommand) run(_ context.Context, c *cli) error {
-	opts := audit.Options{Key: v.Key}
-	if v.Checkpoint != "" {
-		kept, err := os.ReadFile(v.Checkpoint)
-		if err != nil {
-			return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("read the checkpoint: %v", err), Err: err}
-		}
-		opts.Checkpoint = kept
+	opts, err := v.options()
+	if err != nil {
+		return err
+	}
+	if info, err := os.Stat(v.Path); err == nil && info.Mode().IsRegular() {
+		return v.proof(c, opts)
 	}
 	start := time.Now()
-	if !c.JSON {
-		opts.Progress = func(n uint64) { fmt.Fprintf(c.stderr.w, "\r%d records …", n) }
-	}
-	report, err := verifySettled(v.Dir, opts)
-	if !c.JSON && report.Records >= 65536 {
-		fmt.Fprint(c.stderr.w, "\r\033[K")
-	}
+	report, err := verifySettled(v.Path, c.counting(opts))
+	c.counted()
 	if err != nil {
 		return err
 	}
@@ -50,6 +109,21 @@ func (v *verifyCommand) run(_ context.Context, c *cli) error {
 	}
 	v.print(c, report, time.Since(start))
 	return nil
+}
+
+// counting lets a verification count on the terminal.
+func (c *cli) counting(opts audit.Options) audit.Options {
+	if !c.JSON {
+		opts.Progress = func(n uint64) { fmt.Fprintf(c.stderr.w, "\r%d records …", n); c.counts = true }
+	}
+	return opts
+}
+
+// counted clears what counting wrote.
+func (c *cli) counted() {
+	if c.counts {
+		fmt.Fprint(c.stderr.w, "\r\033[K")
+	}
 }
 
 // verifySettled verifies a log, and when a running pavise has written records
@@ -67,11 +141,12 @@ func verifySettled(dir string, opts audit.Options) (audit.Report, error) {
 
 func (v *verifyCommand) print(c *cli, r audit.Report, took time.Duration) {
 	fmt.Fprintf(c.stdout, "%s\n\n", r.Conclusion)
-	row := func(name, format string, args ...any) {
-		fmt.Fprintf(c.stdout, "  %-12s%s\n", name, fmt.Sprintf(format, args...))
-	}
+	row := c.fact
 	row("log", "%s", r.Origin)
 	row("records", "%d under the signed checkpoint", r.Signed)
+	if r.First > 0 {
+		row("", "those before %d were pruned, as a record says; their hashes are proved", r.First)
+	}
 	if newer := r.Records - r.Signed; newer > 0 {
 		row("", "%d newer, not signed yet: they prove nothing", newer)
 	}
@@ -83,7 +158,8 @@ func (v *verifyCommand) print(c *cli, r audit.Report, took time.Duration) {
 		row("to", "%s", r.To.Format(time.RFC3339))
 	}
 	row("root", "%s", r.Root)
-	row("fingerprint", "%s", r.Keys[0].Fingerprint)
+	c.printKeys(r.Keys)
+	c.printWitnesses(r.Witnessed)
 	if len(r.Open) > 0 {
 		row("unended", "%d acts were entered and have no ending: the log was not closed", len(r.Open))
 	}
@@ -94,15 +170,71 @@ func (v *verifyCommand) print(c *cli, r audit.Report, took time.Duration) {
 	}
 }
 
+// fact prints one line of a report.
+func (c *cli) fact(name, format string, args ...any) {
+	fmt.Fprintf(c.stdout, "  %-12s%s\n", name, fmt.Sprintf(format, args...))
+}
+
+func (c *cli) printKeys(keys []audit.KeyReport) {
+	for i, k := range keys {
+		name := "fingerprint"
+		if i > 0 {
+			name = "also"
+		}
+		c.fact(name, "%s (%s)", k.Fingerprint, k.Algorithm)
+	}
+}
+
+func (c *cli) printWitnesses(w *audit.Witnessed) {
+	if w != nil {
+		c.fact("witnessed", "%d records, by %s, by %s", w.Records, w.At.Format(time.RFC3339), strings.Join(w.By, " and "))
+	}
+}
+
 // advice says what would prove more.
 func (v *verifyCommand) advice(r audit.Report) string {
 	switch {
 	case !r.Known && r.Since == 0:
 		return "The directory vouches for itself: whoever can write it could have made all of it. Give --key with the\n" +
 			"fingerprint that you noted when the log began, or --checkpoint with one that you keep."
-	case r.Since == 0:
+	case r.Since == 0 && r.Witnessed == nil:
 		return "That nothing newer was removed is for somebody to say who keeps a checkpoint: copy the file\n" +
-			"\"checkpoint\" elsewhere from time to time, and give it as --checkpoint."
+			"\"checkpoint\" elsewhere from time to time, and give it as --checkpoint; or have witnesses, and give --policy."
 	}
 	return ""
+}
+
+// proof verifies a proof file.
+func (v *verifyCommand) proof(c *cli, opts audit.Options) error {
+	text, err := readGiven("proof file", v.Path)
+	if err != nil {
+		return err
+	}
+	report, err := audit.VerifyProof(text, opts)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return c.printJSON(proved{ProofReport: report})
+	}
+	fmt.Fprintf(c.stdout, "%s\n\n", report.Conclusion)
+	c.fact("log", "%s", report.Origin)
+	c.fact("record", "%d of %d under the checkpoint", report.Index, report.Size)
+	r := report.Record
+	c.fact("at", "%s, by the log's own clock", r.At.Format(time.RFC3339))
+	if r.Who != nil {
+		c.fact("who", "%s", r.Who.Name())
+	}
+	c.fact("what", "%s on %s: %s", r.Kind, r.On, outcome(r))
+	if why := reason(r); why != "" {
+		c.fact("because", "%s", why)
+	}
+	c.printKeys(report.Keys)
+	c.printWitnesses(report.Witnessed)
+	c.fact("recorded", "false (this command leaves no record)")
+	fmt.Fprintf(c.stdout, "\n%s shows the record whole.\n", "--json")
+	if !report.Known {
+		fmt.Fprint(c.stdout, "Whoever made this file could have made the log. Give --key with the fingerprint of the log's key\nas you know it from elsewhere, or --policy with logs and witnesses that you believe.\n")
+	}
+	return nil
 }

@@ -9,7 +9,6 @@ import (
 	"io"
 	"iter"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
@@ -55,11 +54,11 @@ func (c *Client) Call(ctx context.Context, verb string, req, resp any) error {
 	return nil
 }
 
-// Follow yields records from index after on, as they come, until the context
-// ends or the stream breaks; then it yields the error.
-func (c *Client) Follow(ctx context.Context, after uint64) iter.Seq2[Event, error] {
+// Follow yields the records that are wanted, as they come, until the context ends or
+// the stream breaks; then it yields the error.
+func (c *Client) Follow(ctx context.Context, what Following) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
-		answer, err := c.do(ctx, http.MethodGet, "ledger.follow?after="+strconv.FormatUint(after, 10), nil)
+		answer, err := c.do(ctx, http.MethodGet, "ledger.follow?"+what.query(), nil)
 		if err != nil {
 			yield(Event{}, err)
 			return

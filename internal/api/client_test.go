@@ -25,7 +25,7 @@ func TestClientFollowsNobody(t *testing.T) {
 			if pavise.KindOf(err) != pavise.Unavailable || !strings.Contains(err.Error(), "redirect") {
 				t.Errorf("status %d: %v", status, err)
 			}
-			for _, err := range c.Follow(t.Context(), 0) {
+			for _, err := range c.Follow(t.Context(), Following{}) {
 				if err == nil || !strings.Contains(err.Error(), "redirect") {
 					t.Errorf("a feed with status %d: %v", status, err)
 				}

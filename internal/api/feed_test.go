@@ -39,7 +39,7 @@ func TestTenantsSeeTheirOwn(t *testing.T) {
 	w := newWorld(t)
 	operator := w.client(t, "operator")
 	index := w.plant(t)
-	for _, request := range []ListRequest{{}, {After: new(uint64)}, {After: &index}, {Kind: "secret.plan"}, {Kind: "secret.plan", After: new(uint64)}} {
+	for _, request := range []ListRequest{{}, {After: new(uint64)}, {After: &index}, {Conditions: Conditions{Kind: []string{"secret.plan"}}}, {After: new(uint64), Conditions: Conditions{Kind: []string{"secret"}}}, {Conditions: Conditions{Since: "24h"}}} {
 		var answer ListAnswer
 		if err := operator.Call(t.Context(), "ledger.list", request, &answer); err != nil {
 			t.Fatal(err)
@@ -62,7 +62,7 @@ func TestTenantsSeeTheirOwn(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
-	for e, err := range operator.Follow(ctx, 0) {
+	for e, err := range operator.Follow(ctx, Following{}) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -129,7 +129,7 @@ func TestFollow(t *testing.T) {
 	w := newWorld(t)
 	operator := w.client(t, "operator")
 	next, stopped := uint64(0), false
-	for e, err := range operator.Follow(t.Context(), 0) {
+	for e, err := range operator.Follow(t.Context(), Following{}) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -147,7 +147,7 @@ func TestFollow(t *testing.T) {
 		}
 	}
 	resumed := next
-	for e, err := range operator.Follow(t.Context(), resumed) {
+	for e, err := range operator.Follow(t.Context(), Following{After: resumed}) {
 		switch {
 		case stopped:
 			if pavise.KindOf(err) != pavise.Unavailable {
@@ -203,12 +203,12 @@ func TestFollowEnds(t *testing.T) {
 	}
 	ctx, giveUp := context.WithTimeout(t.Context(), 10*time.Second)
 	defer giveUp()
-	for _, err := range (&Client{Base: w.server.URL, Token: brief.Value}).Follow(ctx, 0) {
+	for _, err := range (&Client{Base: w.server.URL, Token: brief.Value}).Follow(ctx, Following{}) {
 		if err != nil && ctx.Err() != nil {
 			t.Error("the feed outlives the token by seconds")
 		}
 	}
-	for e, err := range w.client(t, "operator").Follow(ctx, 0) {
+	for e, err := range w.client(t, "operator").Follow(ctx, Following{}) {
 		if e.Index == 10 {
 			w.stop()
 		}
@@ -222,8 +222,9 @@ func TestFollowEnds(t *testing.T) {
 func TestChangedRecord(t *testing.T) {
 	w := newWorld(t)
 	operator := w.client(t, "operator")
+	w.fill(t, "test.noise", 300)
 	index := w.Log.Size()
-	if err := operator.Call(t.Context(), "policy.put", PolicyPut{ID: "p", Text: permit}, nil); err != nil {
+	if err := operator.Call(t.Context(), "issuer.mint", MintRequest{Subject: "ci", Role: []string{"caller"}}, nil); err != nil {
 		t.Fatal(err)
 	}
 	names, err := filepath.Glob(filepath.Join(w.dir, "ledger", "*.seg"))
@@ -239,11 +240,11 @@ func TestChangedRecord(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	at := strings.Index(string(text), `"kind":"policy.put"`)
-	if _, err := f.WriteAt([]byte(`"kind":"policy.pus"`), int64(at)); err != nil {
+	at := strings.Index(string(text), `"kind":"issuer.mint"`)
+	if _, err := f.WriteAt([]byte(`"kind":"issuer.mins"`), int64(at)); err != nil {
 		t.Fatal(err)
 	}
-	for _, request := range []ListRequest{{}, {After: new(uint64)}} {
+	for _, request := range []ListRequest{{}, {After: new(uint64), Limit: 1000}} {
 		if err := operator.Call(t.Context(), "ledger.list", request, nil); pavise.KindOf(err) != pavise.Unverified {
 			t.Errorf("ledger.list %+v: %v", request, err)
 		}
@@ -254,7 +255,7 @@ func TestChangedRecord(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
 	seen := uint64(0)
-	for _, err := range operator.Follow(ctx, 0) {
+	for _, err := range operator.Follow(ctx, Following{}) {
 		if err == nil {
 			seen++
 		}
@@ -289,7 +290,7 @@ func TestStrangeServers(t *testing.T) {
 			}
 		}
 		check(c.Call(t.Context(), "ledger.status", Empty{}, &json.RawMessage{}))
-		for _, err := range c.Follow(t.Context(), 0) {
+		for _, err := range c.Follow(t.Context(), Following{}) {
 			if name == "page" && err != nil && pavise.KindOf(err) == pavise.Internal {
 				break
 			}

@@ -3,28 +3,71 @@ package api
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"reflect"
+	"strconv"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
-	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/ledger"
 )
 
 // followInput is what ledger.follow is asked for.
 type followInput struct {
-	After uint64 `query:"after" doc:"begin with the record at this index"`
+	Following
 	caller
+}
+
+// Following says what a feed is to tell.
+type Following struct {
+	After uint64 `query:"after" doc:"begin with the record at this index"`
+	Name  string `query:"name" doc:"go on where the follower of this name was acknowledged; a new one begins at after"`
+	FollowConditions
+}
+
+// FollowConditions are those of a feed: all that are given must hold.
+type FollowConditions struct {
+	Kind    []string `query:"kind,explode" help:"Only records of this kind, model.infer, or of this room, model; may be repeated." doc:"only records of these kinds (model.infer) or rooms (model)"`
+	Who     string   `query:"who" placeholder:"NAME" help:"Only what this principal did, as tenant/kind/id." doc:"only what this principal did, as tenant/kind/id"`
+	On      string   `query:"on" placeholder:"NAME" help:"Only what was done to this thing, as tenant/kind/id." doc:"only what was done to this thing, as tenant/kind/id"`
+	Subject string   `query:"subject" placeholder:"PSEUDONYM" help:"Only records that keep data of this subject." doc:"only records that keep data of this subject, by its pseudonym"`
+	Ending  string   `query:"ending" enum:"deny,alter,failed," default:"" help:"Only what ended so: deny, alter or failed." doc:"only what ended so: deny, alter or failed"`
+}
+
+// query writes what is wanted into an address.
+func (f Following) query() string {
+	q := url.Values{}
+	for key, value := range map[string]string{"name": f.Name, "who": f.Who, "on": f.On, "subject": f.Subject, "ending": f.Ending} {
+		if value != "" {
+			q.Set(key, value)
+		}
+	}
+	if f.After > 0 {
+		q.Set("after", strconv.FormatUint(f.After, 10))
+	}
+	for _, kind := range f.Kind {
+		q.Add("kind", kind)
+	}
+	return q.Encode()
+}
+
+// filter is what the follower wants.
+func (in *followInput) filter() ledger.Filter {
+	return ledger.Filter{Tenant: in.who.Tenant, Kinds: in.Kind, Who: in.Who, On: in.On, Subject: in.Subject, Ending: in.Ending}
 }
 
 const (
 	ndjson = "application/x-ndjson" // one Event a line
 	// beat is how often a silent stream says that it is alive.
 	beat = 15 * time.Second
+	// feedBurst is how many lines are written before they are sent on, if they come
+	// within feedPause of each other.
+	feedBurst = 256
+	feedPause = time.Millisecond
 )
 
 // registerFollow serves the live feed: newline-delimited JSON, one Event a line,
@@ -40,64 +83,109 @@ func registerFollow(api huma.API, s *Server, v Verb) {
 		if err != nil {
 			return nil, problem(err)
 		}
+		from, err := s.begin(ctx, in)
+		if err != nil {
+			entry.Exit(&err)
+			return nil, problem(err)
+		}
 		return &huma.StreamResponse{Body: func(hctx huma.Context) {
 			var err error
 			defer entry.Exit(&err)
 			_, w := humago.Unwrap(hctx)
-			err = s.follow(hctx.Context(), w, in.who, in.After)
+			err = s.follow(hctx.Context(), w, in, from)
 		}}, nil
 	})
 }
 
-// follow writes the records of the caller's tenant as they come, until the
-// caller goes away or is known no more, or the log closes. Its error is a record
-// that cannot be read.
-func (s *Server) follow(ctx context.Context, w http.ResponseWriter, who pavise.Principal, next uint64) error {
+// begin says at which record a stream begins.
+func (s *Server) begin(ctx context.Context, in *followInput) (uint64, error) {
+	if in.Name == "" {
+		return in.After, nil
+	}
+	cursor, err := s.rooms.Feeds.Begin(ctx, in.who.Tenant, in.Name, in.filter(), in.After)
+	return cursor.Next, err
+}
+
+// follow writes the records that the caller wants as they come, until the caller
+// goes away or is known no more, or the log closes. Its error is a record that
+// cannot be read.
+func (s *Server) follow(ctx context.Context, w http.ResponseWriter, in *followInput, from uint64) (err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if !who.Expires.IsZero() {
-		ctx, cancel = context.WithDeadline(ctx, who.Expires)
+	if !in.who.Expires.IsZero() {
+		ctx, cancel = context.WithDeadline(ctx, in.who.Expires)
 		defer cancel()
 	}
 	stop := context.AfterFunc(s.stopping, cancel)
 	defer stop()
-	out := http.NewResponseController(w)
-	out.SetReadDeadline(time.Time{}) // the request is read; a feed outlives the server's timeout
-	w.Header().Set("Content-Type", ndjson)
-	w.Header().Set("Cache-Control", "no-store")
-	lines := json.NewEncoder(w)
-	for ctx.Err() == nil {
-		size := s.rooms.Log.Size()
-		for index, r := range s.rooms.Log.Records(next, size) {
-			next = index + 1
-			if r.Tenant != who.Tenant {
-				continue
+	out := newFeedWriter(w)
+	events := make(chan Event)
+	go func() {
+		defer close(events)
+		for found, failure := range s.rooms.Feeds.Live(ctx, in.filter(), from) {
+			if failure != nil {
+				err = failure // read once events is closed
+				return
 			}
-			if err := lines.Encode(Event{Index: index, Record: r}); err != nil {
-				return nil // the caller went away
+			select {
+			case events <- Event{found.Index, found.Record}:
+			case <-ctx.Done():
+				return
 			}
 		}
-		if next < size {
-			return unreadable(s.rooms.Log, next)
-		}
-		out.SetWriteDeadline(time.Now().Add(2 * beat))
-		if err := out.Flush(); err != nil {
-			return nil
-		}
-		if err := s.pause(ctx, w, next); err != nil {
-			return nil
-		}
+	}()
+	for out.serve(events) {
 	}
-	return nil
-}
-
-// pause waits for the log to grow, and writes an empty line when it does not.
-func (s *Server) pause(ctx context.Context, w http.ResponseWriter, next uint64) error {
-	wait, cancel := context.WithTimeout(ctx, beat)
-	defer cancel()
-	err := s.rooms.Log.Wait(wait, next)
-	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-		_, err = fmt.Fprintln(w)
+	cancel()
+	for range events { // until the reader has seen that nobody listens
 	}
 	return err
+}
+
+// A feedWriter writes a feed's lines.
+type feedWriter struct {
+	out   *http.ResponseController
+	lines *json.Encoder
+	w     http.ResponseWriter
+}
+
+func newFeedWriter(w http.ResponseWriter) *feedWriter {
+	f := &feedWriter{out: http.NewResponseController(w), lines: json.NewEncoder(w), w: w}
+	f.out.SetReadDeadline(time.Time{}) // the request is read; a feed outlives the server's timeout
+	w.Header().Set("Content-Type", ndjson)
+	w.Header().Set("Cache-Control", "no-store")
+	f.flush() // who follows learns at once that they may
+	return f
+}
+
+// serve writes what comes next: a record and those that are there already, or an
+// empty line when nothing comes for a while. It is false when the feed ends.
+func (f *feedWriter) serve(events <-chan Event) bool {
+	select {
+	case e, ok := <-events:
+		if !ok || f.lines.Encode(e) != nil {
+			return false
+		}
+		for range feedBurst {
+			select {
+			case e, ok := <-events:
+				if !ok || f.lines.Encode(e) != nil {
+					return false
+				}
+				continue
+			case <-time.After(feedPause):
+			}
+			break
+		}
+	case <-time.After(beat):
+		if _, err := fmt.Fprintln(f.w); err != nil {
+			return false
+		}
+	}
+	return f.flush()
+}
+
+func (f *feedWriter) flush() bool {
+	f.out.SetWriteDeadline(time.Now().Add(2 * beat))
+	return f.out.Flush() == nil
 }

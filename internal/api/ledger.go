@@ -1,14 +1,19 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/record"
+	"github.com/pavise/pavise/internal/witness"
 )
 
 // theLog is the name of a tenant's view of the evidence log.
@@ -22,35 +27,88 @@ func ledgerVerbs() []Verb {
 		guarded(Verb{
 			Name: "ledger.status", On: onLog, Class: guard.Pooled,
 			Help:    "Show the state of the evidence log",
-			About:   "Size, signed head, key and fingerprint, and what is wrong with the disk, if anything.",
+			About:   "Size, signed head, keys and fingerprints, how the witnesses fare, and what is wrong with the disk, if anything.",
 			Example: "pavise ledger status",
-		}, func(who pavise.Principal, _ Empty) pavise.Name { return theLog(who.Tenant) }, ledgerStatus),
+		}, onTheLog[Empty], ledgerStatus),
 		guarded(Verb{
 			Name: "ledger.list", On: onLog, Class: guard.Pooled,
-			Help:    "List records, newest last",
-			About:   "Without --after it lists the newest. Only records of your own tenant are shown. One call looks at 65,536 records at most, and says where it stopped.",
-			Example: "pavise ledger list --limit 5",
-		}, func(who pavise.Principal, _ ListRequest) pavise.Name { return theLog(who.Tenant) }, ledgerList),
+			Help:    "List or search records, newest last",
+			About:   "Without --after it lists the newest. Only records of your own tenant are shown. Conditions add up; --kind may be repeated, and takes a whole room, such as model. The search reads an index, and every record that it names.",
+			Example: "pavise ledger list --limit 5 --kind route",
+		}, onTheLog[ListRequest], ledgerList),
 		guarded(Verb{
 			Name: "ledger.read", On: onLog, Class: guard.Pooled,
 			Help:    "Show one record whole, with its proof",
 			About:   "The proof is an RFC 6962 inclusion proof under the newest signed checkpoint, checked before it is shown. A record of the last moments may not be covered yet.",
 			Example: "pavise ledger read 0",
-		}, func(who pavise.Principal, _ ReadRequest) pavise.Name { return theLog(who.Tenant) }, ledgerRead),
+		}, onTheLog[ReadRequest], ledgerRead),
+		guarded(Verb{
+			Name: "ledger.prove", On: onLog, Class: guard.Pooled,
+			Help:    "Write a file that proves one record to a stranger, offline",
+			About:   "A C2SP tlog-proof: the record, its inclusion proof and the signed checkpoint, with the cosignatures of witnesses if a quorum has seen it. pavise ledger verify takes it on any machine; docs/formats/proof.md says how to check it without pavise. --witnessed waits until a quorum has.",
+			Example: "pavise ledger prove 0 --out pavise-data/0.tlog-proof",
+		}, onTheLog[ProveRequest], ledgerProve),
+		guarded(Verb{
+			Name: "ledger.unseal", On: onLog, Class: guard.Pooled,
+			Help:    "Show what a record keeps sealed",
+			About:   "The salt that opens the record's commitments, and the model's own answer where the caller got another. Nobody can, once the key of whose data it is was shredded.",
+			Example: "pavise ledger unseal RECORD",
+		}, onTheLog[ReadRequest], ledgerUnseal),
 		{
 			Name: "ledger.follow", On: onLog, Class: guard.Pooled,
 			Help:     "Follow the evidence log live",
-			About:    "GET, with ?after= for the first record wanted: one record a line (NDJSON), as they come, and an empty line now and then. The stream leaves one record, at its end.",
+			About:    "GET, with the conditions of ledger.list and ?after= for the first record wanted: one record a line (NDJSON), as they become durable, and an empty line now and then. With ?name= it goes on where the follower of that name was acknowledged. The stream leaves one record, at its end.",
 			register: registerFollow,
 		},
 	}
 }
 
+// onTheLog is the thing that a verb on a tenant's view of the log is on.
+func onTheLog[Req any](who pavise.Principal, _ Req) pavise.Name { return theLog(who.Tenant) }
+
+// Conditions are those of a search: all that are given must hold.
+type Conditions struct {
+	Kind    []string `json:"kind,omitempty" help:"only records of this kind, model.infer, or of this room, model; may be repeated" doc:"only records of these kinds (model.infer) or rooms (model)"`
+	Who     string   `json:"who,omitempty" placeholder:"NAME" help:"only what this principal did, as tenant/kind/id" doc:"only what this principal did, as tenant/kind/id"`
+	On      string   `json:"on,omitempty" placeholder:"NAME" help:"only what was done to this thing, as tenant/kind/id" doc:"only what was done to this thing, as tenant/kind/id"`
+	Subject string   `json:"subject,omitempty" placeholder:"PSEUDONYM" help:"only records that keep data of this subject" doc:"only records that keep data of this subject, by its pseudonym"`
+	Ending  string   `json:"ending,omitempty" enum:"deny,alter,failed," default:"" help:"only what ended so: deny, alter or failed" doc:"only what ended so: deny, alter or failed"`
+	Since   string   `json:"since,omitempty" placeholder:"TIME" help:"only records from this time on: 2026-11-26, 2026-11-26T10:00:00Z, or 24h for the last day" doc:"only records from this time on: a date, an RFC 3339 time, or a duration back from now"`
+	Until   string   `json:"until,omitempty" placeholder:"TIME" help:"only records up to this time" doc:"only records up to this time"`
+}
+
+// filter reads the conditions, for one tenant.
+func (c Conditions) filter(tenant string, now time.Time) (f ledger.Filter, err error) {
+	f = ledger.Filter{Tenant: tenant, Kinds: c.Kind, Who: c.Who, On: c.On, Subject: c.Subject, Ending: c.Ending}
+	if f.Since, err = moment("since", c.Since, now); err != nil {
+		return f, err
+	}
+	f.Until, err = moment("until", c.Until, now)
+	return f, err
+}
+
+// moment reads a date, a time, or a duration back from now.
+func moment(field, text string, now time.Time) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	for _, layout := range []string{time.RFC3339, time.DateOnly, "2006-01-02 15:04", "2006-01-02T15:04:05"} {
+		if at, err := time.Parse(layout, text); err == nil {
+			return at, nil
+		}
+	}
+	if back, err := time.ParseDuration(text); err == nil && back > 0 {
+		return now.Add(-back), nil
+	}
+	return time.Time{}, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s is %.40q, no time", field, text), Hint: "write 2026-11-26, 2026-11-26T10:00:00Z, or 24h for the last day"}
+}
+
 // ListRequest asks for records.
 type ListRequest struct {
-	After *uint64 `json:"after,omitempty" help:"begin with the record at this index" doc:"begin with the record at this index; absent: the newest"`
-	Limit int     `json:"limit,omitempty" help:"how many (default 50, at most 1000)" doc:"how many; 50 when absent" minimum:"0" maximum:"1000"`
-	Kind  string  `json:"kind,omitempty" help:"only records of this kind, for example model.infer" doc:"only records of this kind"`
+	After  *uint64 `json:"after,omitempty" help:"begin with the record at this index" doc:"begin with the record at this index; absent: the newest"`
+	Limit  int     `json:"limit,omitempty" help:"how many (default 50, at most 1000)" doc:"how many; 50 when absent" minimum:"0" maximum:"1000"`
+	Before *uint64 `json:"before,omitempty" help:"end before the record at this index" doc:"end before the record at this index"`
+	Conditions
 }
 
 // An Event is one record with its place in the log.
@@ -59,106 +117,42 @@ type Event struct {
 	Record record.Record `json:"record"`
 }
 
-// ListAnswer holds records, oldest first. One call looks at 65,536 records at
-// most, so that a rare kind does not read a whole history.
+// ListAnswer holds records, oldest first.
 type ListAnswer struct {
-	Events  []Event `json:"events"`
-	Size    uint64  `json:"size"`              // of the log
-	Reached *uint64 `json:"reached,omitempty"` // without after: the list was cut short here, and no record below this index was looked at
-	Next    *uint64 `json:"next,omitempty"`    // with after: where to go on; absent at the log's end
+	Events []Event `json:"events"`
+	Size   uint64  `json:"size"`            // of the log
+	First  uint64  `json:"first,omitempty"` // the first record on this machine: those before it were pruned
+	More   bool    `json:"more,omitempty"`  // there are others, in the direction in which it was listed
 }
-
-// One call of ledger.list reads stride records at a time, which a bundle of the
-// log holds some of, and at most maxLooked in all.
-const (
-	stride    = 1 << 10
-	maxLooked = 1 << 16
-)
 
 func ledgerList(ctx context.Context, rooms *Rooms, who pavise.Principal, req ListRequest) (ListAnswer, error) {
-	l := listing{log: rooms.Log, limit: req.Limit, size: rooms.Log.Size(), matches: func(r record.Record) bool {
-		return r.Tenant == who.Tenant && (req.Kind == "" || r.Kind == req.Kind)
-	}}
-	if l.limit == 0 {
-		l.limit = 50
+	answer := ListAnswer{Events: []Event{}, Size: rooms.Log.Size(), First: rooms.Log.First()}
+	filter, err := req.filter(who.Tenant, time.Now())
+	if err != nil {
+		return answer, err
 	}
+	limit := cmp.Or(req.Limit, 50)
+	from, to := answer.First, answer.Size
+	if req.Before != nil {
+		to = min(to, *req.Before)
+	}
+	found := rooms.Log.SelectBack(ctx, filter, from, to)
 	if req.After != nil {
-		return l.forward(ctx, *req.After)
+		found = rooms.Log.Select(ctx, filter, *req.After, to)
 	}
-	return l.back(ctx)
-}
-
-// A listing looks for a caller's records.
-type listing struct {
-	log     *ledger.Log
-	limit   int
-	size    uint64 // of the log when the listing began
-	matches func(record.Record) bool
-}
-
-// back returns the newest records that match.
-func (l listing) back(ctx context.Context) (ListAnswer, error) {
-	answer := ListAnswer{Events: []Event{}, Size: l.size}
-	low, floor := l.size, l.size-min(l.size, maxLooked)
-	for low > floor && len(answer.Events) < l.limit && ctx.Err() == nil {
-		from := max(floor, low-min(low, stride))
-		found, _, err := l.between(from, low, stride)
+	for r, err := range found {
 		if err != nil {
 			return answer, err
 		}
-		answer.Events, low = append(found, answer.Events...), from
+		if answer.More = len(answer.Events) == limit; answer.More {
+			break
+		}
+		answer.Events = append(answer.Events, Event{r.Index, r.Record})
 	}
-	if more := len(answer.Events) - l.limit; more >= 0 {
-		answer.Events = answer.Events[more:]
-	} else if low > 0 {
-		answer.Reached = &low
+	if req.After == nil {
+		slices.Reverse(answer.Events)
 	}
 	return answer, nil
-}
-
-// forward returns the oldest records that match, from an index on.
-func (l listing) forward(ctx context.Context, next uint64) (ListAnswer, error) {
-	answer := ListAnswer{Events: []Event{}, Size: l.size}
-	next = min(next, l.size)
-	end := next + min(l.size-next, maxLooked)
-	for next < end && len(answer.Events) < l.limit && ctx.Err() == nil {
-		found, upTo, err := l.between(next, next+min(end-next, stride), l.limit-len(answer.Events))
-		if err != nil {
-			return answer, err
-		}
-		answer.Events, next = append(answer.Events, found...), upTo
-	}
-	if next < l.size {
-		answer.Next = &next
-	}
-	return answer, nil
-}
-
-// between returns the first of the records in [from, to) that match, up to so
-// many, and the index up to which it looked for them.
-func (l listing) between(from, to uint64, most int) (found []Event, next uint64, err error) {
-	next = from
-	for index, r := range l.log.Records(from, to) {
-		next = index + 1
-		if l.matches(r) {
-			found = append(found, Event{index, r})
-		}
-		if len(found) == most {
-			return found, next, nil
-		}
-	}
-	if next < to {
-		return nil, next, unreadable(l.log, next)
-	}
-	return found, next, nil
-}
-
-// unreadable says why the log's walk stopped at a record.
-func unreadable(log *ledger.Log, index uint64) error {
-	if _, err := log.Read(index); err != nil {
-		return err
-	}
-	return &pavise.Error{Kind: pavise.Unavailable, Msg: fmt.Sprintf("record %d could not be read", index), Hint: "try again; pavise ledger verify says whether it was changed"}
 }
 
 // ReadRequest names a record.
@@ -182,12 +176,9 @@ type Proof struct {
 }
 
 func ledgerRead(_ context.Context, rooms *Rooms, who pavise.Principal, req ReadRequest) (ReadAnswer, error) {
-	r, err := rooms.Log.Read(req.Index)
+	r, err := ownRecord(rooms, who, req.Index)
 	if err != nil {
 		return ReadAnswer{}, err
-	}
-	if r.Tenant != who.Tenant {
-		return ReadAnswer{}, &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("your tenant has no record %d", req.Index), Hint: "pavise ledger list shows those it has"}
 	}
 	answer := ReadAnswer{Event: Event{req.Index, r}}
 	proof, err := rooms.Log.Prove(req.Index)
@@ -207,25 +198,133 @@ func ledgerRead(_ context.Context, rooms *Rooms, who pavise.Principal, req ReadR
 	return answer, nil
 }
 
+// ProveRequest asks for a proof file.
+type ProveRequest struct {
+	Index     uint64 `json:"index" arg:"" name:"record" help:"the record's index" doc:"the record's index"`
+	Witnessed bool   `json:"witnessed,omitempty" help:"wait until a quorum of witnesses has seen the record" doc:"wait until a quorum of witnesses has seen the record"`
+	Out       string `json:"-" placeholder:"FILE" help:"write it there (default: to the terminal)"`
+}
+
+// A ProofFile proves one record.
+type ProofFile struct {
+	Index     uint64 `json:"index"`
+	Witnessed bool   `json:"witnessed"` // a quorum of witnesses has cosigned its checkpoint
+	File      string `json:"file"`      // C2SP tlog-proof
+}
+
+// proveWithin is how long ledger.prove waits for a checkpoint, or for witnesses.
+const proveWithin = 20 * time.Second
+
+func ledgerProve(ctx context.Context, rooms *Rooms, who pavise.Principal, req ProveRequest) (ProofFile, error) {
+	if _, err := ownRecord(rooms, who, req.Index); err != nil {
+		return ProofFile{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, proveWithin)
+	defer cancel()
+	if req.Witnessed && rooms.Quorum == nil {
+		return ProofFile{}, &pavise.Error{Kind: pavise.Conflict, Msg: "this log asks no witnesses", Hint: "start pavise with --witnesses FILE"}
+	}
+	if req.Witnessed {
+		if err := rooms.Quorum.Await(ctx, req.Index); err != nil {
+			return ProofFile{}, err
+		}
+	}
+	if err := rooms.Log.AwaitPublished(ctx, req.Index); err != nil {
+		return ProofFile{}, err
+	}
+	text, err := rooms.Log.ProofFile(req.Index)
+	return ProofFile{Index: req.Index, Witnessed: rooms.Log.Witnessed().Size > req.Index, File: string(text)}, err
+}
+
+// ownRecord returns a record of the caller's tenant.
+func ownRecord(rooms *Rooms, who pavise.Principal, index uint64) (record.Record, error) {
+	r, err := rooms.Log.Read(index)
+	if err != nil {
+		return r, err
+	}
+	if r.Tenant != who.Tenant {
+		return record.Record{}, &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("your tenant has no record %d", index), Hint: "pavise ledger list shows those it has"}
+	}
+	return r, nil
+}
+
+// Unsealed is what a record keeps sealed.
+type Unsealed struct {
+	Index   uint64          `json:"index"`
+	Subject string          `json:"subject,omitempty"` // under whose key it was
+	Kept    json.RawMessage `json:"kept"`
+}
+
+func ledgerUnseal(ctx context.Context, rooms *Rooms, who pavise.Principal, req ReadRequest) (Unsealed, error) {
+	r, err := ownRecord(rooms, who, req.Index)
+	if err != nil {
+		return Unsealed{}, err
+	}
+	if len(r.Sealed) == 0 {
+		return Unsealed{}, &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("record %d keeps nothing sealed", req.Index), Hint: "records of answered requests do"}
+	}
+	var bound struct {
+		ID string `json:"id"`
+	}
+	if err := json.Unmarshal(r.Detail, &bound); err != nil {
+		return Unsealed{}, fmt.Errorf("read the detail of record %d: %w", req.Index, err)
+	}
+	key := rooms.KEK.Tenant(r.Tenant)
+	if r.Subject != "" {
+		if key, err = rooms.Subjects.Key(ctx, r.Tenant, r.Subject); err != nil {
+			return Unsealed{}, err
+		}
+	}
+	plain, err := key.Open([]byte(bound.ID), r.Sealed)
+	return Unsealed{Index: req.Index, Subject: r.Subject, Kept: plain}, err
+}
+
 // A LogStatus is the state of the evidence log.
 type LogStatus struct {
-	Origin      string `json:"origin"`            // the log's name
-	Key         string `json:"key"`               // its verifier key (C2SP signed-note)
-	Fingerprint string `json:"fingerprint"`       // hex SHA-256 of the key
-	Records     uint64 `json:"records"`           // written
-	Signed      uint64 `json:"signed"`            // of those, under the newest signed tree head
-	Published   uint64 `json:"published"`         // of those, under the checkpoint file
-	Protection  string `json:"protection"`        // what keeps the log's key: "software" for a file
-	Segments    int    `json:"segments"`          // files
-	Bytes       int64  `json:"bytes"`             // in all segments
-	Full        bool   `json:"full"`              // the disk is full: safe verbs only
-	Problem     string `json:"problem,omitempty"` // what is wrong, for people
+	Origin      string     `json:"origin"`              // the log's name
+	Key         string     `json:"key"`                 // its verifier key (C2SP signed-note), the log's identity
+	Fingerprint string     `json:"fingerprint"`         // hex SHA-256 of that key
+	Keys        []LogKey   `json:"keys"`                // all that sign its checkpoints
+	First       uint64     `json:"first"`               // the first record on this machine: those before it were pruned
+	Records     uint64     `json:"records"`             // written
+	Signed      uint64     `json:"signed"`              // of those, under the newest signed tree head
+	Published   uint64     `json:"published"`           // of those, under the checkpoint file
+	Witnessed   *Witnessed `json:"witnessed,omitempty"` // what witnesses have seen; absent: none is asked
+	Protection  string     `json:"protection"`          // what keeps the log's keys: "software" for files
+	Segments    int        `json:"segments"`            // files
+	Bytes       int64      `json:"bytes"`               // in all segments
+	Full        bool       `json:"full"`                // the disk is full: safe verbs only
+	Problem     string     `json:"problem,omitempty"`   // what is wrong, for people
+	Archive     string     `json:"archive,omitempty"`   // what is wrong with archiving, for people
+}
+
+// A LogKey is a key that signs the log's checkpoints.
+type LogKey struct {
+	Key         string `json:"key"`
+	Algorithm   string `json:"algorithm"`
+	Fingerprint string `json:"fingerprint"`
+}
+
+// Witnessed says what witnesses have seen of a log.
+type Witnessed struct {
+	Records   uint64           `json:"records"`     // under the newest checkpoint that a quorum has cosigned
+	At        time.Time        `json:"at,omitzero"` // by then they had
+	Witnesses []witness.Status `json:"witnesses"`
 }
 
 func ledgerStatus(_ context.Context, rooms *Rooms, _ pavise.Principal, _ Empty) (LogStatus, error) {
 	s := rooms.Log.Status()
-	return LogStatus{
-		Protection: rooms.Protection, Origin: s.Origin, Key: s.Keys[0].String(), Fingerprint: s.Keys[0].Fingerprint(), Records: s.Size, Signed: s.Signed, Published: s.Published,
-		Segments: s.Segments, Bytes: s.Bytes, Full: s.Full, Problem: s.Problem,
-	}, nil
+	status := LogStatus{
+		Protection: rooms.Protection, Origin: s.Origin, Key: s.Keys[0].String(), Fingerprint: s.Keys[0].Fingerprint(), First: s.First,
+		Records: s.Size, Signed: s.Signed, Published: s.Published, Segments: s.Segments, Bytes: s.Bytes, Full: s.Full, Problem: s.Problem,
+	}
+	status.Keys = logKeys(s.Keys)
+	if rooms.Quorum != nil {
+		status.Witnessed = &Witnessed{}
+		status.Witnessed.Witnesses, status.Witnessed.Records, status.Witnessed.At = rooms.Quorum.Status()
+	}
+	if err := rooms.Archive.Problem(); err != nil {
+		status.Archive = err.Error()
+	}
+	return status, nil
 }

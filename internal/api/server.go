@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"reflect"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -39,6 +40,7 @@ func (s *Server) Handler() http.Handler {
 	cfg := huma.DefaultConfig("Pavise", "1")
 	cfg.OpenAPIPath, cfg.DocsPath, cfg.SchemasPath = "/v1/openapi", "", "/v1/schemas"
 	cfg.CreateHooks = nil // no $schema fields in answers
+	cfg.Components.Schemas = huma.NewMapRegistry("#/components/schemas/", schemaName)
 	cfg.Formats = map[string]huma.Format{"application/json": strictJSON, "json": strictJSON}
 	cfg.Transformers = []huma.Transformer{inOurWords}
 	cfg.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"bearer": {Type: "http", Scheme: "bearer", BearerFormat: "JWT"}}
@@ -51,6 +53,20 @@ func (s *Server) Handler() http.Handler {
 	}
 	mux.HandleFunc("/v1/", unknown)
 	return mux
+}
+
+// schemaName names a type in the description by its room, too, unless it is one of
+// the control plane's own: two rooms may have a Rule.
+func schemaName(t reflect.Type, hint string) string {
+	name := huma.DefaultSchemaNamer(t, hint)
+	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
+		t = t.Elem()
+	}
+	_, room, ours := strings.Cut(t.PkgPath(), "/internal/")
+	if !ours || room == "api" {
+		return name
+	}
+	return strings.ToUpper(room[:1]) + room[1:] + name
 }
 
 const (

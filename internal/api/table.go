@@ -7,10 +7,16 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/archive"
+	"github.com/pavise/pavise/internal/change"
+	"github.com/pavise/pavise/internal/feed"
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/seal"
+	"github.com/pavise/pavise/internal/subject"
+	"github.com/pavise/pavise/internal/witness"
 )
 
 // Rooms are what the verbs act on.
@@ -20,19 +26,28 @@ type Rooms struct {
 	Policies   *guard.Policies
 	Routes     *gateway.Routes
 	Issuer     *issuer.Local
-	Protection string        // what keeps the installation's keys: "software" for files
-	Link       func() string // a fresh link to the console: whoever opens it is the operator
+	Changes    *change.Changes
+	Feeds      *feed.Feeds
+	Subjects   *subject.Keys
+	KEK        *seal.KEK // opens what records kept before subjects had keys of their own
+	Archive    *archive.Archive
+	Witness    *witness.Server // cosigns other logs
+	Quorum     *witness.Quorum // has ours cosigned; nil: nobody is asked
+	Protection string          // what keeps the installation's keys: "software" for files
+	Link       func() string   // a fresh link to the console: whoever opens it is the operator
 }
 
 // A Verb is one row of the table.
 type Verb struct {
-	Name    string      // room.verb
-	On      []string    // the kinds of thing it applies to
-	Class   guard.Class // when its record must be safe
-	Safe    bool        // safe direction or recovery
-	Help    string      // one line
-	About   string      // more, for --help and the reference
-	Example string      // a command line that a test runs; "" if the verb is no command
+	Name  string      // room.verb
+	On    []string    // the kinds of thing it applies to
+	Class guard.Class // when its record must be safe
+	Safe  bool        // safe direction or recovery
+	// Consequential: the verb proposes a change, and is run once others have approved.
+	Consequential bool
+	Help          string // one line
+	About         string // more, for --help and the reference
+	Example       string // a command line that a test runs; "" if the verb is no command
 
 	maxBody  int64 // bytes of a request; 0 means maxBody
 	request  reflect.Type
@@ -53,7 +68,7 @@ func (v Verb) NewRequest() any {
 func Actions() []guard.Action {
 	var actions []guard.Action
 	for _, v := range Verbs() {
-		actions = append(actions, guard.Action{Verb: v.Name, On: v.On, Class: v.Class, Safe: v.Safe})
+		actions = append(actions, guard.Action{Verb: v.Name, On: v.On, Class: v.Class, Safe: v.Safe, Consequential: v.Consequential})
 	}
 	return actions
 }
@@ -86,6 +101,25 @@ func guarded[Req, Resp any](v Verb, on func(pavise.Principal, Req) pavise.Name, 
 		}
 		defer entry.Exit(&err)
 		return do(ctx, rooms, who, req)
+	})
+}
+
+// proposing completes the row of a verb that is done as a change: calling it
+// proposes one.
+//
+// on names the thing, and request is what the verb's runner reads.
+func proposing[Req any](v Verb, on func(context.Context, *Rooms, pavise.Principal, Req) (pavise.Name, error), request func(Req) (any, error)) Verb {
+	v.Consequential = true
+	return verb(v, func(ctx context.Context, rooms *Rooms, who pavise.Principal, req Req) (ChangeView, error) {
+		name, err := on(ctx, rooms, who, req)
+		if err != nil {
+			return ChangeView{}, err
+		}
+		body, err := request(req)
+		if err != nil {
+			return ChangeView{}, err
+		}
+		return propose(ctx, rooms, who, v.Name, name, body, reasonOf(req))
 	})
 }
 

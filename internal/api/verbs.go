@@ -14,7 +14,7 @@ import (
 
 // Verbs returns the table.
 func Verbs() []Verb {
-	return slices.Concat(ledgerVerbs(), policyVerbs(), routeVerbs(), otherVerbs())
+	return slices.Concat(ledgerVerbs(), feedVerbs(), tileVerbs(), witnessVerbs(), archiveVerbs(), subjectVerbs(), changeVerbs(), policyVerbs(), routeVerbs(), otherVerbs())
 }
 
 // Empty is an answer or a request with nothing to say.
@@ -32,24 +32,24 @@ func policyVerbs() []Verb {
 			policies, err := rooms.Policies.List(ctx, who, who.Tenant)
 			return PolicyList{Policies: policies, Digest: rooms.Guard.Digest(who.Tenant)}, err
 		}),
-		verb(Verb{
+		proposing(Verb{
 			Name: "policy.put", On: onPolicy,
-			Help:    "Add or replace a policy (Cedar)",
-			About:   "The text is checked against the schema of verbs before it takes effect, and holds for the next request.",
+			Help:    "Propose to add or replace a policy (Cedar)",
+			About:   "The text is checked against the schema of verbs now, and comes into force once somebody else has approved it: it holds for the next request then.",
 			Example: "pavise policy put night-shift cmd/pavise/testdata/night-shift.cedar",
-		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, req PolicyPut) (PolicyDigest, error) {
-			err := rooms.Policies.Put(ctx, who, who.Tenant, req.ID, req.Text)
-			return PolicyDigest{rooms.Guard.Digest(who.Tenant)}, err
+		}, func(_ context.Context, _ *Rooms, who pavise.Principal, req PolicyPut) (pavise.Name, error) {
+			return pavise.Name{Tenant: who.Tenant, Kind: "policy", ID: req.ID}, nil
+		}, func(req PolicyPut) (any, error) {
+			return policyText{req.Text}, nil
 		}),
-		verb(Verb{
+		proposing(Verb{
 			Name: "policy.delete", On: onPolicy,
-			Help:    "Delete a policy",
-			About:   "Refused when afterwards nobody could change policies.",
+			Help:    "Propose to delete a policy",
+			About:   "Refused when afterwards nobody could change policies. Somebody else approves it.",
 			Example: "pavise policy delete night-shift",
-		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, req PolicyDelete) (PolicyDigest, error) {
-			err := rooms.Policies.Delete(ctx, who, who.Tenant, req.ID)
-			return PolicyDigest{rooms.Guard.Digest(who.Tenant)}, err
-		}),
+		}, func(_ context.Context, _ *Rooms, who pavise.Principal, req PolicyDelete) (pavise.Name, error) {
+			return pavise.Name{Tenant: who.Tenant, Kind: "policy", ID: req.ID}, nil
+		}, func(PolicyDelete) (any, error) { return Empty{}, nil }),
 		guarded(Verb{
 			Name: "policy.schema", On: onPolicy, Class: guard.Pooled,
 			Help:    "Print what a policy may name: types, attributes and actions",
@@ -86,16 +86,14 @@ type PolicySchema struct {
 type PolicyPut struct {
 	ID   string `json:"id" arg:"" help:"the policy's id" doc:"the policy's id"`
 	Text string `json:"text" arg:"" type:"textfile" placeholder:"FILE" help:"file with one Cedar policy" doc:"one Cedar policy"`
+
+	Reason string `json:"reason,omitempty" help:"why" doc:"why"`
 }
 
 // PolicyDelete names a policy.
 type PolicyDelete struct {
-	ID string `json:"id" arg:"" help:"the policy's id" doc:"the policy's id"`
-}
-
-// PolicyDigest is the digest of what is in force after a change.
-type PolicyDigest struct {
-	Digest string `json:"digest"`
+	ID     string `json:"id" arg:"" help:"the policy's id" doc:"the policy's id"`
+	Reason string `json:"reason,omitempty" help:"why" doc:"why"`
 }
 
 // ExplainRequest asks about a decision: a recorded one, or one that might be.
@@ -138,7 +136,7 @@ func routeVerbs() []Verb {
 		verb(Verb{
 			Name: "route.put", On: onRoute, maxBody: maxModel,
 			Help:    "Put a model behind the firewall, or change its terms",
-			About:   "The model runs in the gateway (--onnx) or on a server that speaks the Open Inference Protocol v2 (--upstream). On a route that exists, what is left out stays as it is; --no-observe and the like take back what was set. Requests under way end on the terms they began on.",
+			About:   "The model runs in the gateway (--onnx) or on a server that speaks the Open Inference Protocol v2 (--upstream). On a route that exists, what is left out stays as it is; --no-observe and the like take back what was set. Requests under way end on the terms they began on. Another model for a name that has one is a release: pavise route release.",
 			Example: "pavise route put local/model/fraud --onnx cmd/pavise/testdata/fraud.onnx --rate 600/1m --shape round:3",
 		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, req gateway.RouteSpec) (gateway.Route, error) {
 			if _, err := req.Model(); err != nil {
@@ -146,6 +144,32 @@ func routeVerbs() []Verb {
 			}
 			return rooms.Routes.Put(ctx, who, req)
 		}),
+		proposing(Verb{
+			Name: "route.release", On: onRoute, maxBody: maxModel,
+			Help:    "Propose another model for a name that has one",
+			About:   "The route's terms stay, and so do bounds on values while the inputs are the same. It answers once somebody else has approved it. A release ends a quarantine.",
+			Example: "pavise route release local/model/fraud --onnx cmd/pavise/testdata/fraud2.onnx",
+		}, func(_ context.Context, _ *Rooms, _ pavise.Principal, req ReleaseRequest) (pavise.Name, error) {
+			return routeOf(req.Name)
+		}, func(req ReleaseRequest) (any, error) {
+			return req.ReleaseSpec, nil
+		}),
+		proposing(Verb{
+			Name: "route.rollback", On: onRoute, Safe: true,
+			Help:    "Go back to the model that answered before, at once",
+			About:   "It is done first, and approved afterwards: the safe direction never waits. The route's terms stay.",
+			Example: "pavise route rollback local/model/fraud",
+		}, func(_ context.Context, _ *Rooms, _ pavise.Principal, req RouteRequest) (pavise.Name, error) {
+			return routeOf(req.Name)
+		}, func(RouteRequest) (any, error) { return Empty{}, nil }),
+		proposing(Verb{
+			Name: "route.quarantine", On: onRoute, Safe: true,
+			Help:    "Let nobody ask a model any more, at once",
+			About:   "It is done first, and approved afterwards. A release ends it.",
+			Example: "pavise route quarantine local/model/fraud",
+		}, func(_ context.Context, _ *Rooms, _ pavise.Principal, req RouteRequest) (pavise.Name, error) {
+			return routeOf(req.Name)
+		}, func(RouteRequest) (any, error) { return Empty{}, nil }),
 		verb(Verb{
 			Name: "route.delete", On: onRoute,
 			Help:    "Take a model away from behind the firewall",
@@ -164,6 +188,25 @@ const maxModel = 48 << 20
 // RouteList holds routes.
 type RouteList struct {
 	Routes []gateway.Route `json:"routes"`
+}
+
+// routeOf returns the name of the route to a model.
+func routeOf(model string) (pavise.Name, error) {
+	name, err := gateway.RouteSpec{Name: model}.Model()
+	name.Kind = "route"
+	return name, err
+}
+
+// ReleaseRequest proposes a release.
+type ReleaseRequest struct {
+	gateway.ReleaseSpec
+	Reason string `json:"reason,omitempty" help:"why" doc:"why"`
+}
+
+// RouteRequest names a route's model.
+type RouteRequest struct {
+	Name   string `json:"name" arg:"" help:"the model's name, as tenant/model/id" doc:"the model's name, as tenant/model/id"`
+	Reason string `json:"reason,omitempty" help:"why" doc:"why"`
 }
 
 // RouteDelete names a route's model.

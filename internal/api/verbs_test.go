@@ -1,55 +1,150 @@
 package api
 
 import (
+	"crypto/ed25519"
 	"encoding/json"
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/issuer"
+	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/record"
+	"github.com/pavise/pavise/internal/witness"
 )
 
 // requests holds, for every verb that is a command, a request that an operator
-// may make. They are made in the order of the table.
-func requests() map[string]any {
+// may make. They are made in the order of the table; where a request needs what an
+// earlier one came to, it is made when its turn comes.
+func (w *world) requests(t *testing.T) map[string]func() any {
 	fraud := pavise.Name{Tenant: "local", Kind: "model", ID: "fraud"}
-	return map[string]any{
-		"ledger.status":  Empty{},
-		"ledger.list":    ListRequest{Limit: 3},
-		"ledger.read":    ReadRequest{Index: 0},
-		"policy.list":    Empty{},
-		"policy.put":     PolicyPut{ID: "p", Text: permit},
-		"policy.delete":  PolicyDelete{ID: "p"},
-		"policy.schema":  Empty{},
-		"policy.explain": ExplainRequest{Verb: "model.infer", On: fraud, Role: []string{"caller"}},
-		"route.list":     Empty{},
-		"route.put":      gateway.RouteSpec{Name: fraud.String(), ONNX: onnx(2, 3)},
-		"route.delete":   RouteDelete{Name: fraud},
-		"issuer.mint":    MintRequest{Subject: "ci", Role: []string{"caller"}},
-		"console.link":   Empty{},
-		"clock.accept":   Empty{},
+	const origin = "example.com/log"
+	signer, err := proof.NewLogSigner(origin, ed25519.NewKeyFromSeed([]byte("api test, another log's, 32 byte")))
+	if err != nil {
+		t.Fatal(err)
 	}
+	always := func(req any) func() any { return func() any { return req } }
+	return map[string]func() any{
+		"ledger.status":      always(Empty{}),
+		"ledger.list":        always(ListRequest{Limit: 3}),
+		"ledger.read":        always(ReadRequest{Index: 0}),
+		"ledger.prove":       always(ProveRequest{Index: 0}),
+		"ledger.unseal":      func() any { return ReadRequest{Index: w.keep(t, "jane")} },
+		"ledger.followers":   always(Empty{}),
+		"ledger.acknowledge": func() any { w.follower(t, "siem"); return AcknowledgeRequest{Name: "siem", Next: 1} },
+		"ledger.unfollow":    always(UnfollowRequest{Name: "siem"}),
+		"witness.list":       always(Empty{}),
+		"witness.trust":      always(TrustRequest{Key: signer.Key().String()}),
+		"witness.forget":     always(OriginRequest{Origin: origin}),
+		"witness.prove":      func() any { w.cosigned(t, signer); return FleetRequest{Origin: origin} },
+		"archive.list":       always(Empty{}),
+		"archive.keep":       always(Empty{}),
+		"archive.prune":      always(Empty{}),
+		"archive.retain":     always(RetainRequest{Class: "inference", Kind: []string{"model"}, Online: "720h"}),
+		"subject.list":       always(Empty{}),
+		"subject.find":       always(FindRequest{Subject: "jane"}),
+		"subject.shred":      always(ShredRequest{Subject: "jane"}),
+		"change.list":        always(ChangeListRequest{Waiting: true}),
+		"change.show":        func() any { return ChangeRequest{ID: w.open(t, "somebody").Name.ID} },
+		"change.propose":     always(ProposeRequest{Verb: "policy.put", On: pavise.Name{Tenant: "local", Kind: "policy", ID: "q"}, Request: `{"text":"permit (principal, action == Action::\"route.list\", resource);"}`}),
+		"change.approve":     func() any { ch := w.open(t, "another"); return VoteRequest{ID: ch.Name.ID, Digest: ch.Digest} },
+		"change.deny": func() any {
+			ch := w.open(t, "another")
+			return VoteRequest{ID: ch.Name.ID, Digest: ch.Digest, Reason: "no"}
+		},
+		"change.withdraw": func() any { return ChangeRequest{ID: w.open(t, "somebody").Name.ID} },
+		"change.rules":    always(Empty{}),
+		"change.rule":     always(RuleRequest{Verb: "policy.put", Need: 2, Days: 1}),
+		"policy.list":     always(Empty{}),
+		"policy.put":      always(PolicyPut{ID: "p", Text: permit}),
+		"policy.delete":   func() any { w.done(t, "policy.put", PolicyPut{ID: "p", Text: permit}); return PolicyDelete{ID: "p"} },
+		"policy.schema":   always(Empty{}),
+		"policy.explain":  always(ExplainRequest{Verb: "model.infer", On: fraud, Role: []string{"caller"}}),
+		"route.list":      always(Empty{}),
+		"route.put":       always(gateway.RouteSpec{Name: fraud.String(), ONNX: onnx(2, 3)}),
+		"route.release":   always(ReleaseRequest{ReleaseSpec: gateway.ReleaseSpec{Name: fraud.String(), ONNX: onnx(2, 2)}}),
+		"route.rollback": func() any {
+			w.done(t, "route.release", ReleaseRequest{ReleaseSpec: gateway.ReleaseSpec{Name: fraud.String(), ONNX: onnx(2, 2)}})
+			return RouteRequest{Name: fraud.String()}
+		},
+		"route.quarantine": always(RouteRequest{Name: fraud.String()}),
+		"route.delete":     always(RouteDelete{Name: fraud}),
+		"issuer.mint":      always(MintRequest{Subject: "ci", Role: []string{"caller"}}),
+		"console.link":     always(Empty{}),
+		"clock.accept":     always(Empty{}),
+	}
+}
+
+// keep leaves a record that keeps data of a subject.
+func (w *world) keep(t *testing.T, subject string) uint64 {
+	t.Helper()
+	s, err := w.Subjects.Of(t.Context(), "local", subject)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &record.Record{
+		Kind: "model.infer", Phase: record.Note, Tenant: "local", At: time.Now().UTC(), Subject: s.ID,
+		Detail: json.RawMessage(`{"id":"1"}`), Sealed: s.Key.Seal([]byte("1"), []byte(`{"kept":true}`)),
+	}
+	receipt, err := w.Log.Append(t.Context(), r, ledger.Durable)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return receipt.Index
+}
+
+// follower begins to follow the log under a name.
+func (w *world) follower(t *testing.T, name string) {
+	t.Helper()
+	if _, err := w.Feeds.Begin(t.Context(), "local", name, ledger.Filter{Tenant: "local"}, 0); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// cosigned leaves the record of a checkpoint of another log.
+func (w *world) cosigned(t *testing.T, log *proof.Signer) {
+	t.Helper()
+	cp, err := proof.Sign(log.Key().Name(), 7, tlog.Hash{7}, time.Now(), log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Guard.Note(t.Context(), witness.KindCosigned, nil, witness.Name("local", cp.Origin), witness.NewCosigning(cp)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// open proposes a policy, as somebody.
+func (w *world) open(t *testing.T, who string) (ch ChangeView) {
+	t.Helper()
+	if err := w.person(t, who, "operator").Call(t.Context(), "policy.put", PolicyPut{ID: "open", Text: permit}, &ch); err != nil {
+		t.Fatal(err)
+	}
+	return ch
 }
 
 // TestEveryVerb does every verb as who may, is refused as who may not, and finds
 // a record of both.
 func TestEveryVerb(t *testing.T) {
 	w := newWorld(t)
-	operator, caller := w.client(t, "operator"), w.client(t, "caller")
-	requests := requests()
+	operator := w.client(t, "operator")
+	requests := w.requests(t)
 	for _, v := range Verbs() {
 		if v.NewRequest() == nil {
 			continue
 		}
-		request, ok := requests[v.Name]
+		prepare, ok := requests[v.Name]
 		if !ok {
 			t.Errorf("no request for %s", v.Name)
 			continue
 		}
+		request := prepare()
 		before := w.Log.Size()
 		var answer json.RawMessage
 		if err := operator.Call(t.Context(), v.Name, request, &answer); err != nil {
@@ -57,20 +152,28 @@ func TestEveryVerb(t *testing.T) {
 		} else if len(answer) < 2 || answer[0] != '{' {
 			t.Errorf("%s answers %s", v.Name, answer)
 		}
-		if got, want := phases(w, before, v.Name), map[guard.Class]string{guard.Control: "enter exit", guard.Pooled: "act"}[v.Class]; got != want {
+		asked := v.Name
+		if v.Consequential {
+			asked = "change.propose"
+		}
+		if got, want := phases(w, before, asked), map[guard.Class]string{guard.Control: "enter exit", guard.Pooled: "act"}[v.Class]; got != want {
 			t.Errorf("%s as operator left %q, want %q", v.Name, got, want)
+		}
+		if got, want := phases(w, before, v.Name), "enter exit"; v.Consequential && v.Safe != (got == want) {
+			t.Errorf("%s as operator was run: %q; in the safe direction: %t", v.Name, got, v.Safe)
 		}
 		body, err := json.Marshal(request)
 		if err != nil {
 			t.Fatal(err)
 		}
+		caller := w.person(t, "caller-of-"+v.Name, "caller") // whose first refusals have a record each
 		resp, p := post(t, caller, v.Name, string(body))
-		if resp.StatusCode != 403 || p.Title != "denied" || p.Record == nil || !strings.Contains(p.Hint, "policy explain "+v.Name) {
-			t.Errorf("%s as caller: %+v", v.Name, p)
+		if resp.StatusCode != 403 || p.Title != "denied" || p.Record == nil || !strings.Contains(p.Hint, "policy explain "+asked) {
+			t.Errorf("%s as caller: %d %+v", v.Name, resp.StatusCode, p)
 			continue
 		}
 		r, err := w.Log.Read(*p.Record)
-		if err != nil || r.Kind != v.Name || r.Outcome != pavise.Deny || r.Who.Roles[0] != "caller" {
+		if err != nil || r.Kind != asked || r.Outcome != pavise.Deny || r.Who.Roles[0] != "caller" {
 			t.Errorf("%s as caller: record %d is %+v, %v", v.Name, *p.Record, r, err)
 		}
 		if v.Class == guard.Control && !strings.Contains(p.Detail, "policy guardrail/") {
@@ -170,9 +273,7 @@ func TestExplainRecord(t *testing.T) {
 	if was.Status != guard.Recomputed || was.Decision != pavise.Deny || was.Digest != was.Recorded || !slices.Contains(was.Roles, "operator") {
 		t.Errorf("the same policies: %+v", was)
 	}
-	if err := operator.Call(t.Context(), "policy.put", PolicyPut{ID: "p", Text: permit}, nil); err != nil {
-		t.Fatal(err)
-	}
+	w.done(t, "policy.put", PolicyPut{ID: "p", Text: permit})
 	if is := explain(); is.Status != guard.Unverified || is.Recorded != was.Digest || is.Digest == was.Digest || !strings.Contains(is.Why, is.Recorded[:12]) || !strings.Contains(is.Why, is.Digest[:12]) {
 		t.Errorf("other policies: %+v", is)
 	}
@@ -188,7 +289,8 @@ func TestPolicyThatIsNone(t *testing.T) {
 		"permit (\n  principal,\n  action == Action::\"ledger.burn\",\n  resource\n);": "line 3, column 13",
 		"permit (principal, action, resource)":                                         "line 1, column",
 		"permit (principal, action, resource) when { resource.colour == \"red\" };":    "colour",
-		"": "line 1, column 1: 0 statements",
+		"":                               "a policy has a text",
+		"// nothing but a remark, today": "0 statements",
 	} {
 		err := operator.Call(t.Context(), "policy.put", PolicyPut{ID: "p", Text: text}, nil)
 		if pavise.KindOf(err) != pavise.Invalid || !strings.Contains(err.Error(), want) {
@@ -220,10 +322,11 @@ func TestTokenIsShownOnce(t *testing.T) {
 	post(t, analyst, "issuer.mint", `{"subject":"x","role":["operator"],"kind":"human"}`)
 	post(t, &Client{Base: operator.Base, Token: minted.Value + "x"}, "ledger.status", `{}`)
 	var said []string
+	requests := w.requests(t)
 	for _, v := range Verbs() {
-		if request := requests()[v.Name]; request != nil && v.Name != "issuer.mint" {
+		if prepare := requests[v.Name]; prepare != nil && v.Name != "issuer.mint" {
 			var answer json.RawMessage
-			operator.Call(t.Context(), v.Name, request, &answer)
+			operator.Call(t.Context(), v.Name, prepare(), &answer)
 			said = append(said, string(answer))
 		}
 	}

@@ -14,14 +14,21 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/archive"
+	"github.com/pavise/pavise/internal/change"
+	"github.com/pavise/pavise/internal/feed"
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/identity"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/learn"
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/seal"
 	"github.com/pavise/pavise/internal/store"
+	"github.com/pavise/pavise/internal/store/blob"
+	"github.com/pavise/pavise/internal/subject"
+	"github.com/pavise/pavise/internal/witness"
 )
 
 // A world is a whole control plane on a temporary directory.
@@ -48,18 +55,48 @@ func newWorld(t *testing.T) *world {
 	must(err)
 	db, err := store.Open(t.Context(), filepath.Join(w.dir, "db"))
 	must(err)
-	door, err := guard.New(guard.Config{Actions: Actions(), Log: log, DemoIssuer: issuer.LocalURL("test")})
+	w.Rooms = &Rooms{Log: log, KEK: kek, Protection: kek.Protection(), Link: func() string { return "http://console/login" }}
+	w.Guard, err = guard.New(guard.Config{
+		Actions: Actions(), Log: log, DemoIssuer: issuer.LocalURL("test"),
+		Quarantined: func(name pavise.Name) bool { return w.Routes != nil && w.Routes.Quarantined(name) },
+		Approved:    func(name pavise.Name, verb string, on pavise.Name) bool { return w.Changes.UnderWay(name, verb, on) },
+	})
 	must(err)
-	policies, err := guard.OpenPolicies(t.Context(), door, db)
+	w.Policies, err = guard.OpenPolicies(t.Context(), w.Guard, db)
 	must(err)
-	must(policies.Seed(t.Context(), "local", guard.Defaults()))
-	local, err := issuer.New(issuer.Config{Guard: door, Seed: bytes.Repeat([]byte{7}, 32), Install: "test", Tenant: "local", Now: time.Now})
+	must(w.Policies.Seed(t.Context(), "local", guard.Defaults()))
+	w.Issuer, err = issuer.New(issuer.Config{Guard: w.Guard, Seed: bytes.Repeat([]byte{7}, 32), Install: "test", Tenant: "local", Now: time.Now})
 	must(err)
-	verifier, err := identity.NewVerifier(time.Now, local.Record())
+	verifier, err := identity.NewVerifier(time.Now, w.Issuer.Record())
 	must(err)
-	plane, err := gateway.New(t.Context(), gateway.Config{Guard: door, Verifier: verifier, Store: db, Log: log, KEK: kek})
+	w.Subjects, err = subject.Open(t.Context(), db, kek, time.Now)
 	must(err)
-	w.Rooms = &Rooms{Guard: door, Log: log, Policies: policies, Routes: plane.Routes, Issuer: local, Protection: kek.Protection(), Link: func() string { return "http://console/login" }}
+	w.Feeds, err = feed.Open(t.Context(), log, db, time.Now)
+	must(err)
+	bucket, err := blob.Open(t.Context(), filepath.Join(w.dir, "archive"))
+	must(err)
+	w.Archive, err = archive.Open(t.Context(), archive.Config{
+		Log: log, Store: db, Bucket: bucket, Now: time.Now, Oldest: w.Feeds.Oldest,
+		Note: func(ctx context.Context, kind string, detail any) error {
+			return w.Guard.Note(ctx, kind, nil, pavise.Name{}, detail)
+		},
+	})
+	must(err)
+	cosigner, err := proof.NewCosigner("test/api/witness", ed25519.NewKeyFromSeed([]byte("api test, a witness key, 32 byte")))
+	must(err)
+	w.Witness, err = witness.Open(t.Context(), witness.Config{
+		Signers: []*proof.Signer{cosigner}, Store: db, Now: time.Now,
+		Record: func(ctx context.Context, cp proof.Checkpoint) error {
+			return w.Guard.Note(ctx, witness.KindCosigned, nil, witness.Name("local", cp.Origin), witness.NewCosigning(cp))
+		},
+		Forked: func(context.Context, string, []byte, []byte) error { return nil },
+	})
+	must(err)
+	plane, err := gateway.New(t.Context(), gateway.Config{Guard: w.Guard, Verifier: verifier, Store: db, Log: log, Subjects: w.Subjects})
+	must(err)
+	w.Routes = plane.Routes
+	w.Changes, err = change.New(t.Context(), change.Config{Guard: w.Guard, Store: db, Log: log, Runners: Runners(w.Rooms)})
+	must(err)
 	ctx, stop := context.WithCancel(t.Context())
 	w.stop = stop
 	w.server = httptest.NewServer(NewServer(ctx, w.Rooms, verifier).Handler())
@@ -75,11 +112,30 @@ func newWorld(t *testing.T) *world {
 // client speaks as a person with the roles.
 func (w *world) client(t *testing.T, roles ...string) *Client {
 	t.Helper()
-	token, err := w.Issuer.Bootstrap(issuer.MintRequest{Subject: "somebody", Kind: pavise.Human, Roles: roles})
+	return w.person(t, "somebody", roles...)
+}
+
+// person speaks as a certain person with the roles.
+func (w *world) person(t *testing.T, id string, roles ...string) *Client {
+	t.Helper()
+	token, err := w.Issuer.Bootstrap(issuer.MintRequest{Subject: id, Kind: pavise.Human, Roles: roles})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return &Client{Base: w.server.URL, Token: token.Value}
+}
+
+// done proposes a verb as somebody, and approves it as somebody else.
+func (w *world) done(t *testing.T, verb string, request any) ChangeView {
+	t.Helper()
+	var ch ChangeView
+	if err := w.client(t, "operator").Call(t.Context(), verb, request, &ch); err != nil {
+		t.Fatalf("propose %s: %v", verb, err)
+	}
+	if err := w.person(t, "another", "operator").Call(t.Context(), "change.approve", VoteRequest{ID: ch.Name.ID, Digest: ch.Digest[:8]}, &ch); err != nil {
+		t.Fatalf("approve %s: %v", verb, err)
+	}
+	return ch
 }
 
 // post sends a body as it is.

@@ -25,6 +25,9 @@ type Options struct {
 	Checkpoint []byte        // a signed checkpoint kept from earlier; empty: none
 	Policy     *proof.Policy // logs and witnesses to believe; nil: none
 	Progress   func(uint64)  // called now and then with the records read so far; may be nil
+
+	Rate int64           // bytes a second at most, on one core; 0: as fast as can be
+	Stop <-chan struct{} // closed to give up; nil: never
 }
 
 // A Report is what verifying a log showed.
@@ -173,7 +176,7 @@ func (v *verification) readKeys(text string) error {
 			}
 		}
 		v.keys = append(v.keys, key)
-		v.report.Keys = append(v.report.Keys, KeyReport{key.String(), key.Algorithm().String(), key.Fingerprint()})
+		v.report.Keys = append(v.report.Keys, keyReport(key))
 	}
 	v.report.Key = v.keys[0].String()
 	var err error
@@ -324,6 +327,9 @@ func (v *verification) leafFileRoot() tlog.Hash {
 	return t.Root()
 }
 
+// errDerived is the cause when only derived files are wrong.
+var errDerived = errors.New("a derived file is wrong")
+
 // compareFiles reports hash files that disagree with records that are right.
 func (v *verification) compareFiles() error {
 	if v.differs == nil {
@@ -333,6 +339,7 @@ func (v *verification) compareFiles() error {
 		Kind: pavise.Unverified,
 		Msg:  fmt.Sprintf("all records are those that the checkpoint signs, but the derived file %s is wrong at record %d", v.differs.file, v.differs.record),
 		Hint: "pavise ledger doctor --repair makes it anew from the records",
+		Err:  errDerived,
 	}
 }
 

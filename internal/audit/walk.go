@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"runtime"
+	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
 
@@ -107,7 +108,11 @@ func (v *verification) readSegment(seg disk.Segment) error {
 	ordered := make(chan *stretch, 4*runtime.GOMAXPROCS(0))
 	stop := make(chan struct{})
 	go v.cutStretches(f, seg, work, ordered, stop)
-	for range runtime.GOMAXPROCS(0) {
+	workers := runtime.GOMAXPROCS(0)
+	if v.opts.Rate > 0 {
+		workers = 1
+	}
+	for range workers {
 		go func() {
 			for s := range work {
 				s.hash(v.files)
@@ -138,21 +143,46 @@ func (v *verification) cutStretches(f disk.File, seg disk.Segment, work, ordered
 	defer close(ordered)
 	defer close(work)
 	r := bufio.NewReaderSize(io.NewSectionReader(f, 0, seg.Size), 1<<20)
+	done := 0 // bytes of the stretch before
 	for next := (&stretch{first: seg.First}); ; {
 		s := next
 		s.done = make(chan struct{})
-		s.err = s.read(r)
+		if s.err = v.pace(done); s.err == nil {
+			s.err = s.read(r)
+		}
 		s.signed = s.first+uint64(len(s.starts)) <= v.signed.Size
 		select {
 		case ordered <- s:
 		case <-stop:
 			return
 		}
+		done = len(s.bytes)
 		work <- s
 		if s.err != nil || s.torn || len(s.starts) < proof.TileWidth {
 			return
 		}
 		next = &stretch{first: s.first + proof.TileWidth, at: s.at + int64(len(s.bytes))}
+	}
+}
+
+// errStopped ends a verification that was told to.
+var errStopped = errors.New("stopped")
+
+// pace waits as long as so many bytes take at the verifier's rate, and fails once
+// it is told to stop.
+func (v *verification) pace(bytes int) error {
+	wait := time.Duration(0)
+	if v.opts.Rate > 0 {
+		wait = time.Duration(int64(bytes) * int64(time.Second) / v.opts.Rate)
+	}
+	if wait == 0 && v.opts.Stop == nil {
+		return nil
+	}
+	select {
+	case <-v.opts.Stop:
+		return errStopped
+	case <-time.After(wait):
+		return nil
 	}
 }
 
@@ -369,3 +399,6 @@ func (v *verification) reached(size uint64) {
 		v.roots[size] = v.tree.Root()
 	}
 }
+
+// reader reads the first size bytes of a file.
+func reader(f io.ReaderAt, size int64) io.Reader { return io.NewSectionReader(f, 0, size) }

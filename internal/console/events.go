@@ -91,7 +91,7 @@ func follow(ctx context.Context, client *api.Client, next uint64) <-chan arrival
 	arrivals := make(chan arrival, 64)
 	go func() {
 		defer close(arrivals)
-		for event, err := range client.Follow(ctx, next) {
+		for event, err := range client.Follow(ctx, api.Following{After: next}) {
 			select {
 			case arrivals <- arrival{event, err}:
 			case <-ctx.Done():

@@ -124,20 +124,16 @@ func (c *Console) fill(ctx context.Context, s *session, list *listing) error {
 	return nil
 }
 
-// windowBelow asks for the window of records below an index, or for the newest when
-// that is 0, and returns the index where the window begins.
+// windowBelow asks for the newest records below an index, or of all when that is 0,
+// and returns the index below which the rest lies; 0: there is no more.
 func windowBelow(ctx context.Context, client *api.Client, below uint64) (answer api.ListAnswer, from uint64, err error) {
 	req := api.ListRequest{Limit: window}
 	if below > 0 {
-		from = below - min(below, window)
-		req.After = &from
+		req.Before = &below
 	}
 	err = client.Call(ctx, "ledger.list", req, &answer)
-	switch {
-	case below == 0 && len(answer.Events) == window:
+	if err == nil && answer.More && len(answer.Events) > 0 {
 		from = answer.Events[0].Index
-	case answer.Reached != nil:
-		from = *answer.Reached
 	}
 	return answer, from, err
 }

@@ -101,7 +101,7 @@ func (t *trail) join(ctx context.Context, client *api.Client) {
 	}
 	after := t.Index + 1
 	var later api.ListAnswer
-	if client.Call(ctx, "ledger.list", api.ListRequest{After: &after, Kind: r.Kind, Limit: window}, &later) != nil {
+	if client.Call(ctx, "ledger.list", api.ListRequest{After: &after, Limit: window, Conditions: api.Conditions{Kind: []string{r.Kind}, On: r.On.String()}}, &later) != nil {
 		return
 	}
 	for _, e := range later.Events {

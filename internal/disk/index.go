@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"io"
 	"maps"
 	"slices"
 	"sort"
@@ -139,6 +140,35 @@ func (x *Index) Add(offset int64, m *Marking) {
 		x.marks[h] = append(x.marks[h], place)
 	}
 	x.count++
+}
+
+// AddEntry is Add for an entry. One that cannot be read bears no marks.
+func (x *Index) AddEntry(offset int64, entry []byte) {
+	g, _ := record.Glance(entry)
+	m := MarkingOfGlimpse(&g)
+	x.Add(offset, &m)
+}
+
+// MakeIndex makes the index of a whole segment anew.
+func MakeIndex(d Directory, seg Segment) (*Index, error) {
+	f, err := d.Open(seg.Name(), false)
+	if err != nil {
+		return nil, Fault("open "+seg.Name(), err)
+	}
+	defer f.Close()
+	x := NewIndex()
+	r := NewFrames(io.NewSectionReader(f, 0, seg.Size))
+	for {
+		at := r.Offset
+		entry, err := r.Next()
+		if err == io.EOF || err == io.ErrUnexpectedEOF {
+			return x, nil
+		}
+		if err != nil {
+			return nil, Fault("read "+seg.Name(), err)
+		}
+		x.AddEntry(at, entry)
+	}
 }
 
 // Count returns the number of records.

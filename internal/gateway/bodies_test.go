@@ -91,7 +91,7 @@ func TestHeldBodies(t *testing.T) {
 	arrived, release, ended := make(chan struct{}), make(chan struct{}), make(chan error)
 	for range bodies {
 		go func() {
-			_, err := w.Infer(context.WithoutCancel(t.Context()), who, theModel, &stalled{w.limits.MaxBody - 1, arrived, release})
+			_, err := w.Infer(context.WithoutCancel(t.Context()), who, theModel, "", &stalled{w.limits.MaxBody - 1, arrived, release})
 			ended <- err
 		}()
 	}
@@ -125,7 +125,7 @@ func TestRouteLimitsTheBody(t *testing.T) {
 	w.put(t, func(s *RouteSpec) { s.MaxRows = 10 })
 	who := pavise.Principal{Tenant: tenant, Kind: pavise.Workload, ID: "app", Issuer: issuer.LocalURL("test"), Roles: []string{"caller"}}
 	read := &endless{}
-	if _, err := w.Infer(t.Context(), who, theModel, read); pavise.KindOf(err) != pavise.Invalid || read.n > 128<<10 {
+	if _, err := w.Infer(t.Context(), who, theModel, "", read); pavise.KindOf(err) != pavise.Invalid || read.n > 128<<10 {
 		t.Errorf("%d bytes were read of a body of ten rows: %v", read.n, err)
 	}
 	_, body := w.post(t, `{"inputs":[{"name":"x","shape":[1,1000000],"datatype":"FP64","data":[5e-324]}]}`, nil)

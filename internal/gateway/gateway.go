@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/pavise/pavise"
@@ -12,8 +11,8 @@ import (
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/identity"
 	"github.com/pavise/pavise/internal/ledger"
-	"github.com/pavise/pavise/internal/seal"
 	"github.com/pavise/pavise/internal/store"
+	"github.com/pavise/pavise/internal/subject"
 )
 
 const (
@@ -30,7 +29,7 @@ type Config struct {
 	Verifier *identity.Verifier
 	Store    *store.DB
 	Log      *ledger.Log
-	KEK      *seal.KEK        // seals what records keep of a request
+	Subjects *subject.Keys    // seal what records keep of a request
 	Now      func() time.Time // the clock; time.Now if nil
 }
 
@@ -47,14 +46,13 @@ type Gateway struct {
 	limits   firewall.Limits
 	bodies   bodies // of the requests under way
 
-	kek  *seal.KEK
-	keys sync.Map // tenant → *seal.Key, derived once
+	subjects *subject.Keys
 }
 
 // New opens a gateway: it loads the routes and what callers have taken so far.
 func New(ctx context.Context, cfg Config) (*Gateway, error) {
 	g := &Gateway{
-		guard: cfg.Guard, verifier: cfg.Verifier, db: cfg.Store, log: cfg.Log, kek: cfg.KEK,
+		guard: cfg.Guard, verifier: cfg.Verifier, db: cfg.Store, log: cfg.Log, subjects: cfg.Subjects,
 		meter: firewall.NewMeter(maxAccounts), now: cfg.Now, limits: firewall.DefaultLimits(),
 	}
 	if g.now == nil {
@@ -86,15 +84,6 @@ func (g *Gateway) Run(ctx context.Context) error {
 			return g.snapshotMeter(context.WithoutCancel(ctx))
 		}
 	}
-}
-
-// key returns the key under which a tenant's records keep their sealed parts.
-func (g *Gateway) key(tenant string) *seal.Key {
-	if k, ok := g.keys.Load(tenant); ok {
-		return k.(*seal.Key)
-	}
-	k, _ := g.keys.LoadOrStore(tenant, g.kek.Tenant(tenant))
-	return k.(*seal.Key)
 }
 
 // message returns what a caller may be told about an error.

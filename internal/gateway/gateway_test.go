@@ -29,6 +29,7 @@ import (
 	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/seal"
 	"github.com/pavise/pavise/internal/store"
+	"github.com/pavise/pavise/internal/subject"
 )
 
 const tenant = "local"
@@ -36,7 +37,20 @@ const tenant = "local"
 var (
 	operator = pavise.Principal{Tenant: tenant, Kind: pavise.Human, ID: "op", Roles: []string{"operator"}, Issuer: issuer.LocalURL("test")}
 	theModel = pavise.Name{Tenant: tenant, Kind: "model", ID: "m"}
+
+	// approved is the one change that the world's guard takes for approved.
+	approved = pavise.Name{Tenant: tenant, Kind: "change", ID: "c-1"}
 )
+
+// changing is the operator as whom an approved change acts.
+func changing() pavise.Principal {
+	who := operator
+	who.Change = approved
+	return who
+}
+
+// unmarked is a mark for changes that no test looks for.
+func unmarked(*store.Tx) error { return nil }
 
 // A world is a whole data plane on a temporary directory.
 type world struct {
@@ -79,7 +93,11 @@ func openWorld(t *testing.T, dir string) (*world, error) {
 	must(err)
 	w.db, err = store.Open(t.Context(), filepath.Join(dir, "db"))
 	must(err)
-	w.guard, err = guard.New(guard.Config{Actions: actions(), Log: w.log, DemoIssuer: issuer.LocalURL("test")})
+	w.guard, err = guard.New(guard.Config{
+		Actions: actions(), Log: w.log, DemoIssuer: issuer.LocalURL("test"),
+		Approved:    func(change pavise.Name, _ string, _ pavise.Name) bool { return change == approved },
+		Quarantined: func(name pavise.Name) bool { return w.Gateway != nil && w.Routes.Quarantined(name) },
+	})
 	must(err)
 	policies, err := guard.OpenPolicies(t.Context(), w.guard, w.db)
 	must(err)
@@ -92,7 +110,9 @@ func openWorld(t *testing.T, dir string) (*world, error) {
 	must(err)
 	verifier, err := identity.NewVerifier(time.Now, w.issuer.Record())
 	must(err)
-	w.Gateway, err = New(t.Context(), Config{Guard: w.guard, Verifier: verifier, Store: w.db, Log: w.log, KEK: kek})
+	subjects, err := subject.Open(t.Context(), w.db, kek, time.Now)
+	must(err)
+	w.Gateway, err = New(t.Context(), Config{Guard: w.guard, Verifier: verifier, Store: w.db, Log: w.log, Subjects: subjects})
 	if err != nil {
 		return w, err
 	}
@@ -101,6 +121,16 @@ func openWorld(t *testing.T, dir string) (*world, error) {
 	w.token = token.Value
 	w.server = httptest.NewServer(w.Handler())
 	return w, nil
+}
+
+// open opens the sealed part of a record.
+func (w *world) open(t *testing.T, r record.Record, id string) ([]byte, error) {
+	t.Helper()
+	key, err := w.subjects.Key(t.Context(), tenant, r.Subject)
+	if err != nil {
+		return nil, err
+	}
+	return key.Open([]byte(id), r.Sealed)
 }
 
 func (w *world) close() {
@@ -121,6 +151,9 @@ func actions() []guard.Action {
 		"route.put": "route", "route.delete": "route", "issuer.mint": "issuer", "console.link": "console",
 	} {
 		list = append(list, guard.Action{Verb: verb, On: []string{on}})
+	}
+	for _, verb := range []string{"route.release", "route.rollback", "route.quarantine"} {
+		list = append(list, guard.Action{Verb: verb, On: []string{"route"}, Safe: verb != "route.release", Consequential: true})
 	}
 	for verb, on := range map[string]string{
 		"route.list": "route", "model.infer": "model", "model.describe": "model", "ledger.read": "ledger",
@@ -206,7 +239,7 @@ func TestAnswerHasItsRecord(t *testing.T) {
 		trail.Rows != 1 || trail.Charged != 1 || trail.Shape != "rounded to 4 digits" || len(trail.Answer) != 1 {
 		t.Errorf("record %+v, trail %+v", r, trail)
 	}
-	plain, err := w.key(tenant).Open([]byte(trail.ID), r.Sealed)
+	plain, err := w.open(t, r, trail.ID)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -309,7 +342,7 @@ func TestEndlessBody(t *testing.T) {
 	w.put(t, nil)
 	read := &endless{}
 	who := pavise.Principal{Tenant: tenant, Kind: pavise.Workload, ID: "app", Issuer: issuer.LocalURL("test"), Roles: []string{"caller"}}
-	_, err := w.Infer(t.Context(), who, theModel, read)
+	_, err := w.Infer(t.Context(), who, theModel, "", read)
 	if pavise.KindOf(err) != pavise.Invalid {
 		t.Errorf("endless body: %v", err)
 	}
@@ -424,7 +457,7 @@ func TestShapes(t *testing.T) {
 	r := w.record(t, resp)
 	var trail Trail
 	json.Unmarshal(r.Detail, &trail)
-	plain, err := w.key(tenant).Open([]byte(trail.ID), r.Sealed)
+	plain, err := w.open(t, r, trail.ID)
 	if r.Outcome != pavise.Alter || !trail.Altered || err != nil || !bytes.Contains(plain, []byte("truth")) {
 		t.Errorf("altered answer: outcome %s, trail %+v, kept %s, %v", r.Outcome, trail, plain, err)
 	}

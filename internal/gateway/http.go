@@ -21,6 +21,25 @@ import (
 // RecordHeader names the record that proves a decision: its index in the log.
 const RecordHeader = "Pavise-Record"
 
+// SubjectHeader names whose data a request holds: what its record keeps is under
+// that person's key, and can be forgotten with it.
+const SubjectHeader = "Pavise-Subject"
+
+// maxSubject bounds that name, in bytes.
+const maxSubject = 256
+
+// aboutWhom returns whose data the request holds, or "".
+func aboutWhom(r *http.Request) (string, error) {
+	values := r.Header.Values(SubjectHeader)
+	if len(values) == 0 {
+		return "", nil
+	}
+	if len(values) > 1 || values[0] == "" || len(values[0]) > maxSubject {
+		return "", &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s is given once, with 1 to %d bytes", SubjectHeader, maxSubject), Hint: "leave it out if the data is the caller's own"}
+	}
+	return values[0], nil
+}
+
 // Handler serves the Open Inference Protocol v2 below /v2. Whatever is not one
 // of its routes is refused.
 func (g *Gateway) Handler() http.Handler {
@@ -65,7 +84,12 @@ func (g *Gateway) infer(w http.ResponseWriter, r *http.Request) {
 		refuse(w, err)
 		return
 	}
-	answer, err := g.Infer(r.Context(), who, modelName(who, r), newTimedBody(w, r.Body))
+	about, err := aboutWhom(r)
+	if err != nil {
+		refuse(w, err)
+		return
+	}
+	answer, err := g.Infer(r.Context(), who, modelName(who, r), about, newTimedBody(w, r.Body))
 	if err != nil {
 		refuse(w, err)
 		return

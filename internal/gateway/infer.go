@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -77,13 +78,16 @@ func (r *Refusal) Unwrap() error { return r.err }
 // Infer asks a model on a caller's behalf: the verb model.infer on
 // tenant/model/id. The body is read only once the caller may ask. After the
 // guard let the caller in, every error is a *Refusal.
-func (g *Gateway) Infer(ctx context.Context, who pavise.Principal, model pavise.Name, body io.Reader) (answer *Answer, err error) {
+//
+// subject names whose data the request holds, for the caller to say: the record
+// keeps what it keeps under that person's key. Empty: the caller's own.
+func (g *Gateway) Infer(ctx context.Context, who pavise.Principal, model pavise.Name, subject string, body io.Reader) (answer *Answer, err error) {
 	entry, err := g.guard.Enter(ctx, who, "model.infer", model)
 	if err != nil {
 		return nil, err
 	}
 	defer entry.Exit(&err)
-	x := &exchange{gateway: g, entry: entry, who: who, model: model}
+	x := &exchange{gateway: g, entry: entry, who: who, model: model, about: subject}
 	entry.Detail(&x.trail)
 	out, err := x.run(ctx, body)
 	if err != nil {
@@ -98,6 +102,7 @@ type exchange struct {
 	entry   *guard.Entry
 	who     pavise.Principal
 	model   pavise.Name
+	about   string // whose data the request holds, says the caller
 	route   *live
 	hold    *hold
 	trail   Trail
@@ -120,7 +125,7 @@ func (x *exchange) run(ctx context.Context, body io.Reader) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return x.outbound(request, response)
+	return x.outbound(ctx, request, response)
 }
 
 // begin finds the route and draws what the record needs.
@@ -203,7 +208,7 @@ func (x *exchange) check(v pavise.Verdict, kind pavise.Kind) error {
 
 // outbound puts the model's answer through the checks behind the model, shapes
 // it and commits to it.
-func (x *exchange) outbound(request *firewall.Request, truth *firewall.Response) ([]byte, error) {
+func (x *exchange) outbound(ctx context.Context, request *firewall.Request, truth *firewall.Response) ([]byte, error) {
 	truth.Model, truth.Version, truth.ID = x.model.ID, "", request.ID
 	if err := x.check(x.route.gate.CheckAnswer(request, truth), pavise.Unavailable); err != nil {
 		// What the model said is for the record, not for the caller.
@@ -222,11 +227,12 @@ func (x *exchange) outbound(request *firewall.Request, truth *firewall.Response)
 	for _, t := range shaped.Outputs {
 		x.trail.Answer = append(x.trail.Answer, Output{t.Name, t.Datatype, t.Shape})
 	}
-	return body, x.keep(truth, verdict.Outcome == pavise.Alter)
+	return body, x.keep(ctx, truth, verdict.Outcome == pavise.Alter)
 }
 
-// keep seals the salt, and the true answer when the caller got another.
-func (x *exchange) keep(truth *firewall.Response, altered bool) error {
+// keep seals the salt, and the true answer when the caller got another, under the
+// key of whose data it is. Only who has paid and been answered can make it a new one.
+func (x *exchange) keep(ctx context.Context, truth *firewall.Response, altered bool) error {
 	if altered {
 		own, err := truth.AppendJSON(nil)
 		if err != nil {
@@ -241,7 +247,12 @@ func (x *exchange) keep(truth *firewall.Response, altered bool) error {
 	if err != nil {
 		return fmt.Errorf("encode what the record keeps: %w", err)
 	}
-	x.entry.Seal(x.gateway.key(x.model.Tenant).Seal([]byte(x.trail.ID), plain))
+	about, err := x.gateway.subjects.Of(context.WithoutCancel(ctx), x.model.Tenant, cmp.Or(x.about, x.who.Name().String()))
+	if err != nil {
+		return err
+	}
+	x.entry.Subject(about.ID)
+	x.entry.Seal(about.Key.Seal([]byte(x.trail.ID), plain))
 	return nil
 }
 

@@ -24,6 +24,13 @@ const bounds = `{"name":"a card","input":"x","output":"scores","features":[{"nam
 func (w *world) change(t *testing.T, spec RouteSpec) Route {
 	t.Helper()
 	spec.Name = theModel.String()
+	names := spec.ONNX != nil || spec.Upstream != "" || spec.Remote != ""
+	if now := w.Routes.current(spec.Name); now != nil && names {
+		if err := w.Routes.Release(t.Context(), changing(), ReleaseSpec{Name: spec.Name, ONNX: spec.ONNX, Upstream: spec.Upstream, Remote: spec.Remote}, unmarked); err != nil {
+			t.Fatal(err)
+		}
+		return *w.Routes.current(spec.Name)
+	}
 	route, err := w.Routes.Put(t.Context(), operator, spec)
 	if err != nil {
 		t.Fatal(err)
@@ -157,7 +164,7 @@ func TestBoundsStayOrEndAloud(t *testing.T) {
 	}
 	records := slices.Collect(func(yield func(string) bool) {
 		for _, r := range w.log.Records(size, w.log.Size()) {
-			if r.Kind == "route.put" && len(r.Detail) > 0 && !yield(string(r.Detail)) {
+			if r.Kind == "route.release" && len(r.Detail) > 0 && !yield(string(r.Detail)) {
 				return
 			}
 		}

@@ -23,6 +23,15 @@ var steps = []string{
 	 CREATE TABLE gateway_models (digest TEXT PRIMARY KEY, onnx BLOB NOT NULL) STRICT;
 	 CREATE TABLE gateway_spends (id INTEGER PRIMARY KEY CHECK (id = 0), records INTEGER NOT NULL, spends TEXT NOT NULL) STRICT;`,
 	`ALTER TABLE gateway_spends ADD COLUMN signed INTEGER NOT NULL DEFAULT 0;`,
+	`CREATE TABLE gateway_releases (
+		name  TEXT NOT NULL,
+		seq   INTEGER NOT NULL, -- in the order in which they answered
+		route TEXT NOT NULL,    -- as it was then
+		gone  INTEGER NOT NULL DEFAULT 0, -- it was rolled back
+		PRIMARY KEY (name, seq)
+	 ) STRICT;
+	 INSERT INTO gateway_releases (name, seq, route) SELECT name, 1, route FROM gateway_routes;
+	 CREATE TABLE gateway_quarantine (name TEXT PRIMARY KEY) STRICT;`,
 }
 
 // Routes are what stands behind the models' names. Readers never wait: a change
@@ -34,6 +43,7 @@ type Routes struct {
 
 	changing sync.Mutex                            // held over a whole change, store and table
 	live     atomic.Pointer[map[pavise.Name]*live] // replaced whole, under changing
+	barred   atomic.Pointer[map[pavise.Name]bool]  // models in quarantine; replaced whole, under changing
 }
 
 // A live route is one that requests take.
@@ -58,6 +68,9 @@ func openRoutes(ctx context.Context, g *guard.Guard, db *store.DB, meter *firewa
 	table := map[pavise.Name]*live{}
 	r.live.Store(&table)
 	return r, db.View(ctx, func(tx *store.Tx) error {
+		if err := r.readQuarantine(tx); err != nil {
+			return err
+		}
 		rows, err := tx.Query(`SELECT route FROM gateway_routes`)
 		if err != nil {
 			return err
@@ -150,28 +163,46 @@ func (r *Routes) Has(name pavise.Name) bool {
 
 // Put makes a route or changes what the words say of it, while requests run. It
 // is the verb route.put on tenant/route/id. Requests under way end on the route
-// they began on.
+// they began on. Another model for a name that has one already is a release, which
+// others must approve: Put refuses it with kind Conflict.
 func (r *Routes) Put(ctx context.Context, who pavise.Principal, spec RouteSpec) (route Route, err error) {
 	entry, err := r.guard.Enter(ctx, who, "route.put", routeName(spec.Name))
 	if err != nil {
 		return Route{}, err
 	}
 	defer entry.Exit(&err)
-	asked, err := spec.route(r.current(spec.Name))
-	if err != nil {
-		return Route{}, err
-	}
-	found, err := describe(ctx, asked, spec) // without the lock: a server may be slow
+	found, err := r.describe(ctx, spec) // without the lock: a server may be slow
 	if err != nil {
 		return Route{}, err
 	}
 	r.changing.Lock()
 	defer r.changing.Unlock()
-	was := r.current(spec.Name)
-	if route, err = spec.route(was); err != nil {
+	if route, err = r.compose(spec, found); err != nil {
 		return Route{}, err
 	}
-	if found != nil && (route.Upstream != asked.Upstream || route.Remote != asked.Remote) {
+	entry.Detail(route)
+	last, err := r.lastRelease(ctx, route.Model)
+	if err != nil {
+		return Route{}, err
+	}
+	if last != nil && !last.sameModel(route) {
+		return Route{}, &pavise.Error{
+			Kind: pavise.Conflict, Msg: fmt.Sprintf("%s is answered by %s, and another model for it is a release, which others approve", route.Model, last.behind()),
+			Hint: "propose it: pavise route release " + route.Model.String() + " with the same model",
+		}
+	}
+	return route, r.save(ctx, route, spec.ONNX, nil)
+}
+
+// compose makes the route that the words ask for, of the one that is there and what
+// was found out about the model. Callers hold changing.
+func (r *Routes) compose(spec RouteSpec, found *finding) (Route, error) {
+	was := r.current(spec.Name)
+	route, err := spec.route(was)
+	if err != nil {
+		return Route{}, err
+	}
+	if found != nil && (route.Upstream != found.upstream || route.Remote != found.remote) {
 		return Route{}, &pavise.Error{
 			Kind: pavise.Conflict, Msg: fmt.Sprintf("somebody else changed where %s runs at the same time", route.Model),
 			Hint: "look at it with pavise route list, and put it again",
@@ -180,11 +211,7 @@ func (r *Routes) Put(ctx context.Context, who pavise.Principal, spec RouteSpec) 
 	if err := found.complete(&route, was, spec); err != nil {
 		return Route{}, err
 	}
-	entry.Detail(route)
-	if err := route.Shape.ValidateFor(route.Signature); err != nil {
-		return Route{}, err
-	}
-	return route, r.save(ctx, route, spec.ONNX)
+	return route, route.Shape.ValidateFor(route.Signature)
 }
 
 // current returns the route to a model as it is now, or nil.
@@ -206,14 +233,19 @@ func routeName(model string) pavise.Name {
 
 // A finding is what a model that was named anew takes and gives.
 type finding struct {
-	signature firewall.Signature
-	digest    string // of an ONNX model
+	signature        firewall.Signature
+	digest           string // of an ONNX model
+	upstream, remote string // or where it runs
 }
 
 // describe finds out what the model takes and gives. It is nil when the words
 // name no model, and the route's stays.
-func describe(ctx context.Context, route Route, spec RouteSpec) (*finding, error) {
-	var f finding
+func (r *Routes) describe(ctx context.Context, spec RouteSpec) (*finding, error) {
+	route, err := spec.route(r.current(spec.Name))
+	if err != nil {
+		return nil, err
+	}
+	f := finding{upstream: route.Upstream, remote: route.Remote}
 	switch {
 	case spec.ONNX != nil:
 		native, err := infer.NewNative(route.Model.ID, spec.ONNX)
@@ -265,10 +297,10 @@ func (f *finding) complete(route, was *Route, spec RouteSpec) error {
 	return route.Signature.Validate()
 }
 
-// save stores the route, starts it, and lets requests take it, all or nothing.
-// The bytes of an ONNX model that is stored already may be nil. Callers hold
-// changing.
-func (r *Routes) save(ctx context.Context, route Route, onnx []byte) error {
+// save stores the route, starts it, and lets requests take it, all or nothing; more,
+// unless nil, is part of the same transaction. The bytes of an ONNX model that is
+// stored already may be nil. Callers hold changing.
+func (r *Routes) save(ctx context.Context, route Route, onnx []byte, more func(*store.Tx) error) error {
 	text, err := json.Marshal(route)
 	if err != nil {
 		return fmt.Errorf("encode route %s: %w", route.Model, err)
@@ -283,8 +315,15 @@ func (r *Routes) save(ctx context.Context, route Route, onnx []byte) error {
 		if l, err = r.start(tx, route); err != nil {
 			return err
 		}
-		_, err := tx.Exec(`INSERT INTO gateway_routes VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET route = excluded.route`, route.Model.String(), string(text))
-		return err
+		if _, err := tx.Exec(`INSERT INTO gateway_routes VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET route = excluded.route`, route.Model.String(), string(text)); err != nil {
+			return err
+		}
+		if more != nil {
+			if err := more(tx); err != nil {
+				return err
+			}
+		}
+		return keepRelease(tx, route, string(text))
 	})
 	if err != nil {
 		return err

@@ -21,6 +21,8 @@ type question struct {
 	action *action
 	on     *thing
 	at     time.Time
+	// approved: the act is a change that was approved and is under way.
+	approved bool
 }
 
 // Get returns the entity with the id; it makes a question a cedar.EntityGetter.
@@ -41,7 +43,7 @@ func (q *question) Get(uid cedar.EntityUID) (cedar.Entity, bool) {
 func (q *question) request(timed bool) cedar.Request {
 	r := cedar.Request{Principal: q.who.entity.UID, Action: q.action.entity.UID, Resource: q.on.entity.UID}
 	if timed {
-		r.Context = cedar.NewRecord(cedar.RecordMap{"now": cedar.NewDatetime(q.at)})
+		r.Context = cedar.NewRecord(cedar.RecordMap{"now": cedar.NewDatetime(q.at), "approved": cedar.Boolean(q.approved)})
 	}
 	return r
 }

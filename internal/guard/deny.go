@@ -61,6 +61,7 @@ func (g *Guard) question(who pavise.Principal, verb string, on pavise.Name, at t
 			hint: "it applies to: " + strings.Join(q.action.On, ", "),
 		}
 	}
+	q.approved = q.action.Consequential && g.approved != nil && who.Change != (pavise.Name{}) && g.approved(who.Change, verb, on)
 	return q, nil
 }
 
@@ -70,10 +71,22 @@ func denied(e *Entry, q *question, d decision) fault {
 	return fault{
 		kind: pavise.Denied, check: checkPolicy, why: why,
 		msg:     fmt.Sprintf("%s may not do %s on %s: %s", e.who.Name(), q.action.Verb, e.on, why),
-		hint:    fmt.Sprintf("pavise policy explain %s %s shows what would allow it", q.action.Verb, e.on),
+		hint:    denialHint(e, q, d),
 		reasons: d.reasons, asked: &e.policy, durable: q.action.Class == Control,
 	}
 }
+
+// denialHint is what to do about a denial: what lacks nothing but others' approval
+// can be proposed.
+func denialHint(e *Entry, q *question, d decision) string {
+	if slices.Equal(d.reasons, []string{throughChange}) {
+		return fmt.Sprintf("propose it, and let somebody else approve it: pavise change propose %s %s", q.action.Verb, e.on)
+	}
+	return fmt.Sprintf("pavise policy explain %s %s shows what would allow it", q.action.Verb, e.on)
+}
+
+// throughChange is the guardrail that asks for approval.
+const throughChange = guardrailPrefix + "through-change"
 
 // refuse records a refusal and returns it as the error of Enter. A refusal that
 // cannot be recorded is still one. It outlives the caller's context: whoever

@@ -20,6 +20,7 @@ const (
 	checkPolicy     = "policy"     // Cedar's word; only a Deny is written
 	checkGuard      = "guard"      // refused before any policy was asked
 	checkQuarantine = "quarantine" // a fact the decision saw that the record's other fields do not hold
+	checkChange     = "change"     // another: the act is an approved change
 )
 
 // maxText bounds the free text that a record takes over from errors, in bytes.
@@ -49,6 +50,7 @@ type Entry struct {
 	mu       sync.Mutex // guards what follows
 	verdicts []pavise.Verdict
 	detail   any
+	subject  string
 	sealed   []byte
 	durable  bool
 	record   uint64
@@ -69,6 +71,14 @@ func (e *Entry) Detail(v any) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.detail = v
+}
+
+// Subject says whose data the record keeps, by the pseudonym under whose key its
+// sealed payload is.
+func (e *Entry) Subject(pseudonym string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.subject = pseudonym
 }
 
 // Seal sets the record's sealed payload, an envelope of package seal.
@@ -187,7 +197,7 @@ func (e *Entry) ending(cause error) (*record.Record, ledger.Durability, error) {
 	r := &record.Record{
 		Kind: e.action.Verb, Phase: record.Act, Tenant: e.on.Tenant, At: e.at,
 		Who: &e.who, On: e.on, Outcome: outcome(e.verdicts), Policy: &e.policy,
-		Verdicts: e.verdicts, Error: failure(cause), Sealed: e.sealed, Safe: e.action.Safe,
+		Verdicts: e.verdicts, Error: failure(cause), Subject: e.subject, Sealed: e.sealed, Safe: e.action.Safe,
 		Took: max(e.guard.clock.now().Sub(e.began), 0),
 	}
 	how := ledger.Written

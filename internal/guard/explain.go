@@ -54,6 +54,21 @@ func (g *Guard) Explain(who pavise.Principal, verb string, on pavise.Name) Expla
 	return x
 }
 
+// May reports whether somebody may do a verb on a thing once it is approved as a
+// change: whether they are one of those who may propose and approve it. Nothing is
+// recorded.
+func (g *Guard) May(who pavise.Principal, verb string, on pavise.Name) bool {
+	q, fault := g.question(who, verb, on, g.clock.stamp())
+	q.approved = true
+	return fault == nil && g.rules.Load().decide(&q).allow
+}
+
+// Consequential reports whether a verb is done only as an approved change.
+func (g *Guard) Consequential(verb string) bool {
+	a, known := g.schema.actions[verb]
+	return known && a.Consequential
+}
+
 // explain decides the question and says how that came.
 func (g *Guard) explain(set *ruleset, who pavise.Principal, q *question) (Explanation, decision) {
 	d := set.decide(q)
@@ -158,6 +173,7 @@ func (g *Guard) asked(r record.Record) (*question, error) {
 		return nil, err
 	}
 	quarantined := slices.ContainsFunc(r.Verdicts, func(v pavise.Verdict) bool { return v.Check == checkQuarantine })
+	q.approved = slices.ContainsFunc(r.Verdicts, func(v pavise.Verdict) bool { return v.Check == checkChange })
 	q.on = g.newThing(thingKey{name: r.On, quarantined: quarantined})
 	return q, nil
 }

@@ -40,6 +40,9 @@ type Action struct {
 	On    []string // the kinds of thing it applies to, for example "model"
 	Class Class
 	Safe  bool // safe direction or recovery: may use the ledger's emergency reserve
+	// Consequential: done only as a change that others have approved, see
+	// Config.Approved.
+	Consequential bool
 }
 
 // A Recorder is what the guard needs of the evidence log. An index that Append
@@ -60,7 +63,10 @@ type Config struct {
 	Tenant      string                 // whose the guard's own notes are; "local" if empty
 	DemoIssuer  string                 // the issuer whose principals are demo principals; "" if none is
 	Quarantined func(pavise.Name) bool // whether a thing is in quarantine, from memory; nil: none is
-	Pool        int                    // how many Pooled acts may be under way; 1024 if 0. One principal may have an eighth of them
+	// Approved reports whether a change has been approved and is under way, as that
+	// verb on that thing, from memory; nil: none ever is.
+	Approved func(change pavise.Name, verb string, on pavise.Name) bool
+	Pool     int // how many Pooled acts may be under way; 1024 if 0. One principal may have an eighth of them
 }
 
 // A Guard decides and records. Its methods may be called at the same time.
@@ -69,6 +75,7 @@ type Guard struct {
 	tenant      string
 	demoIssuer  string
 	quarantined func(pavise.Name) bool
+	approved    func(change pavise.Name, verb string, on pavise.Name) bool
 	schema      *schema
 
 	slots    slots
@@ -119,7 +126,7 @@ func New(cfg Config) (*Guard, error) {
 	}
 	g := &Guard{
 		log: cfg.Log, tenant: cfg.Tenant, demoIssuer: cfg.DemoIssuer,
-		quarantined: cfg.Quarantined, schema: sch,
+		quarantined: cfg.Quarantined, approved: cfg.Approved, schema: sch,
 	}
 	g.slots.pool = cfg.Pool
 	g.clock.now = cfg.Now
@@ -176,6 +183,9 @@ func (g *Guard) admit(e *Entry, q *question) error {
 	e.policy = record.Policy{Digest: d.digest, Reasons: d.reasons, Errors: d.errors}
 	if q.on.quarantined {
 		e.verdicts = append(e.verdicts, pavise.Verdict{Check: checkQuarantine, Outcome: pavise.Allow, Reason: "the thing is in quarantine"})
+	}
+	if q.approved {
+		e.verdicts = append(e.verdicts, pavise.Verdict{Check: checkChange, Outcome: pavise.Allow, Reason: "approved as " + e.who.Change.String()})
 	}
 	if !d.allow {
 		if !rules.observes(q, d) {

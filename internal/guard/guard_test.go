@@ -106,7 +106,7 @@ var epoch = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 func newGuard(t testing.TB, edit func(*Config)) (*Guard, *fakeLog) {
 	t.Helper()
 	log := &fakeLog{}
-	cfg := Config{Actions: testActions(), Log: log, Now: func() time.Time { return epoch }, DemoIssuer: "pavise-local"}
+	cfg := Config{Actions: testActions(), Log: log, Now: func() time.Time { return epoch }, DemoIssuer: "pavise-local", Approved: approvedOnly}
 	if edit != nil {
 		edit(&cfg)
 	}
@@ -144,9 +144,13 @@ func TestWhoMayDoWhat(t *testing.T) {
 		{"analyst puts a route", analyst, "route.put", route, "default"},
 		{"operator puts a route", operator, "route.put", route, ""},
 		{"operator mints", operator, "issuer.mint", name("token"), ""},
-		{"operator puts a policy", operator, "policy.put", name("policy"), ""},
+		{"operator puts a policy", operator, "policy.put", name("policy"), "guardrail/through-change"},
+		{"operator puts a policy as a change", changing(operator), "policy.put", name("policy"), ""},
+		{"operator acts as a change that nobody approved", with(operator, func(p *pavise.Principal) { p.Change = name("change") }), "policy.put", name("policy"), "guardrail/through-change"},
+		{"operator approves", operator, "change.approve", name("change"), ""},
+		{"program approves", with(operator, func(p *pavise.Principal) { p.Kind = pavise.Workload }), "change.approve", name("change"), "guardrail/decided-by-people"},
 		{"operator infers", operator, "model.infer", model, "default"},
-		{"program as operator puts a policy", with(operator, func(p *pavise.Principal) { p.Kind = pavise.Workload }), "policy.put", name("policy"), "guardrail/policy-by-human-operator"},
+		{"program as operator puts a policy", with(changing(operator), func(p *pavise.Principal) { p.Kind = pavise.Workload }), "policy.put", name("policy"), "guardrail/policy-by-human-operator"},
 		{"caller and operator in one", with(operator, func(p *pavise.Principal) { p.Roles = append(p.Roles, "caller") }), "route.put", route, "guardrail/role-separation"},
 		{"other tenant's caller", with(caller, func(p *pavise.Principal) { p.Tenant = "acme" }), "model.infer", model, "guardrail/tenant-isolation"},
 		{"same id and roles, other tenant", with(operator, func(p *pavise.Principal) { p.Tenant = "acme" }), "route.put", route, "guardrail/tenant-isolation"},
@@ -184,7 +188,11 @@ func checkDenied(t *testing.T, log *fakeLog, err error, by string) {
 		t.Fatalf("error %v is not a denial", err)
 	}
 	e, _ := errors.AsType[*pavise.Error](err)
-	if !strings.Contains(e.Hint, "pavise policy explain") {
+	want := "pavise policy explain"
+	if slices.Equal(denial.Policies, []string{throughChange}) {
+		want = "pavise change propose"
+	}
+	if !strings.Contains(e.Hint, want) {
 		t.Errorf("hint %q names no command", e.Hint)
 	}
 	if by == "default" {
@@ -196,7 +204,7 @@ func checkDenied(t *testing.T, log *fakeLog, err error, by string) {
 	}
 	r := log.last(t)
 	if uint64(len(log.records)-1) != denial.Record || r.Phase != record.Act || r.Outcome != pavise.Deny ||
-		(log.hows[denial.Record] == ledger.Durable) != strings.HasSuffix(r.Kind, ".put") ||
+		(log.hows[denial.Record] == ledger.Durable) != (strings.HasSuffix(r.Kind, ".put") || strings.HasPrefix(r.Kind, "change.")) ||
 		r.Policy == nil || len(r.Policy.Digest) != 64 || !slices.Equal(r.Policy.Reasons, denial.Policies) {
 		t.Errorf("denial %+v recorded as %+v", denial, r)
 	}

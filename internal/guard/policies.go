@@ -82,7 +82,7 @@ func (p *Policies) Seed(ctx context.Context, tenant string, texts map[string]str
 			now[id] = texts[id]
 		}
 		return nil
-	}, func(change policyChange) error { return p.noteSeed(ctx, tenant, texts, change) })
+	}, func(_ *store.Tx, change policyChange) error { return p.noteSeed(ctx, tenant, texts, change) })
 }
 
 // noteSeed records the first policies of a tenant.
@@ -109,43 +109,93 @@ type policyChange struct {
 // parse or does not fit the schema is refused with kind Invalid, and one that
 // would lock everybody out of policy.put with kind Conflict; nothing changes
 // then.
-func (p *Policies) Put(ctx context.Context, who pavise.Principal, tenant, id, text string) (err error) {
+//
+// mark, unless nil, is part of the same transaction.
+func (p *Policies) Put(ctx context.Context, who pavise.Principal, tenant, id, text string, mark func(*store.Tx) error) (err error) {
 	e, err := p.guard.Enter(ctx, who, verbPut, pavise.Name{Tenant: tenant, Kind: kindPolicy, ID: id})
 	if err != nil {
 		return err
 	}
 	defer e.Exit(&err)
-	return p.change(ctx, tenant, func(now map[string]string) error {
-		now[id] = text
-		return nil
-	}, func(change policyChange) error {
+	return p.change(ctx, tenant, put(id, text), func(tx *store.Tx, change policyChange) error {
 		change.Text = text
 		e.Detail(change)
-		return nil
+		return marked(tx, mark)
 	})
 }
 
-// Delete removes a policy of a tenant, under the verb policy.delete. The error
-// is of kind NotFound if there is none, and Conflict if nobody could change
-// policies without it.
-func (p *Policies) Delete(ctx context.Context, who pavise.Principal, tenant, id string) (err error) {
-	name := pavise.Name{Tenant: tenant, Kind: kindPolicy, ID: id}
-	e, err := p.guard.Enter(ctx, who, verbDelete, name)
-	if err != nil {
-		return err
+// put is the edit that adds or replaces a policy.
+func put(id, text string) func(map[string]string) error {
+	return func(now map[string]string) error {
+		now[id] = text
+		return nil
 	}
-	defer e.Exit(&err)
-	return p.change(ctx, tenant, func(now map[string]string) error {
-		if _, ok := now[id]; !ok {
+}
+
+// remove is the edit that takes a policy away.
+func remove(name pavise.Name) func(map[string]string) error {
+	return func(now map[string]string) error {
+		if _, ok := now[name.ID]; !ok {
 			return &pavise.Error{
 				Kind: pavise.NotFound,
 				Msg:  fmt.Sprintf("no policy %s", name),
 				Hint: "pavise policy list shows those there are",
 			}
 		}
-		delete(now, id)
+		delete(now, name.ID)
 		return nil
-	}, func(change policyChange) error { e.Detail(change); return nil })
+	}
+}
+
+func marked(tx *store.Tx, mark func(*store.Tx) error) error {
+	if mark == nil {
+		return nil
+	}
+	return mark(tx)
+}
+
+// A Preview says what a change of policies would come to.
+type Preview struct {
+	Before string `json:"before"`         // digest of what is in force
+	After  string `json:"after"`          // and of what would be
+	Was    string `json:"was,omitempty"`  // the policy's text as it is; empty: there is none
+	Text   string `json:"text,omitempty"` // as it would be; empty: none
+}
+
+// Preview says what putting a policy would come to, or with an empty text deleting
+// it. It fails as Put and Delete would, and changes nothing.
+func (p *Policies) Preview(ctx context.Context, name pavise.Name, text string) (preview Preview, err error) {
+	edit := remove(name)
+	if text != "" {
+		edit = put(name.ID, text)
+	}
+	err = p.db.View(ctx, func(tx *store.Tx) error {
+		before, after, set, err := p.edited(tx, name.Tenant, edit)
+		if err != nil {
+			return err
+		}
+		preview = Preview{Before: digest(before), After: set.digest, Was: before[name.ID], Text: after[name.ID]}
+		return nil
+	})
+	return preview, err
+}
+
+// Delete removes a policy of a tenant, under the verb policy.delete. The error
+// is of kind NotFound if there is none, and Conflict if nobody could change
+// policies without it.
+//
+// mark, unless nil, is part of the same transaction.
+func (p *Policies) Delete(ctx context.Context, who pavise.Principal, tenant, id string, mark func(*store.Tx) error) (err error) {
+	name := pavise.Name{Tenant: tenant, Kind: kindPolicy, ID: id}
+	e, err := p.guard.Enter(ctx, who, verbDelete, name)
+	if err != nil {
+		return err
+	}
+	defer e.Exit(&err)
+	return p.change(ctx, tenant, remove(name), func(tx *store.Tx, change policyChange) error {
+		e.Detail(change)
+		return marked(tx, mark)
+	})
 }
 
 // List returns a tenant's policies by id, under the verb policy.list on the
@@ -166,37 +216,48 @@ func (p *Policies) List(ctx context.Context, who pavise.Principal, tenant string
 // change edits a tenant's policies: read, edit, compile, check for a lock-out,
 // note, commit, put in force. Any error before the commit leaves everything as
 // it was.
-func (p *Policies) change(ctx context.Context, tenant string, edit func(map[string]string) error, note func(policyChange) error) error {
+func (p *Policies) change(ctx context.Context, tenant string, edit func(map[string]string) error, note func(*store.Tx, policyChange) error) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var set *ruleset
 	err := p.db.Update(ctx, func(tx *store.Tx) error {
-		texts := map[string]string{}
-		err := eachPolicy(tx, `SELECT tenant, id, text FROM guard_policies WHERE tenant = ?`, []any{tenant},
-			func(_ string, found TenantPolicy) { texts[found.ID] = found.Text })
+		before, after, compiled, err := p.edited(tx, tenant, edit)
 		if err != nil {
 			return err
 		}
-		before := maps.Clone(texts)
-		if err := edit(texts); err != nil {
+		set = compiled
+		if err := note(tx, policyChange{Before: digest(before), After: set.digest}); err != nil {
 			return err
 		}
-		if set, err = p.guard.schema.compile(tenant, texts); err != nil {
-			return err
-		}
-		if !p.guard.canPutPolicies(set, tenant) {
-			return lockedOut(tenant)
-		}
-		if err := note(policyChange{Before: digest(before), After: set.digest}); err != nil {
-			return err
-		}
-		return write(tx, tenant, before, texts)
+		return write(tx, tenant, before, after)
 	})
 	if err != nil {
 		return err
 	}
 	p.guard.install(tenant, set)
 	return nil
+}
+
+// edited returns a tenant's policies as they are and as an edit would have them,
+// compiled.
+func (p *Policies) edited(tx *store.Tx, tenant string, edit func(map[string]string) error) (before, after map[string]string, set *ruleset, err error) {
+	before = map[string]string{}
+	err = eachPolicy(tx, `SELECT tenant, id, text FROM guard_policies WHERE tenant = ?`, []any{tenant},
+		func(_ string, found TenantPolicy) { before[found.ID] = found.Text })
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	after = maps.Clone(before)
+	if err := edit(after); err != nil {
+		return nil, nil, nil, err
+	}
+	if set, err = p.guard.schema.compile(tenant, after); err != nil {
+		return nil, nil, nil, err
+	}
+	if !p.guard.canChangePolicies(set, tenant) {
+		return nil, nil, nil, lockedOut(tenant)
+	}
+	return before, after, set, nil
 }
 
 // write brings the table from before to after.
@@ -244,17 +305,24 @@ func lockedOut(tenant string) error {
 	return &pavise.Error{
 		Kind: pavise.Conflict,
 		Msg:  fmt.Sprintf("after this change nobody could change the policies of tenant %s any more", tenant),
-		Hint: "keep a policy that permits policy.put to the role operator, or put its replacement first",
+		Hint: "keep policies that permit policy.put, change.propose and change.approve to the role operator, or put their replacement first",
 	}
 }
 
-// canPutPolicies tries the people whom the permits of policy.put speak of, each
-// as a person with the role operator and a name that no policy knows, or with
-// the name it knows. A permit with conditions on anything else may fail to
-// convince it; refusing then is the safe side.
-func (g *Guard) canPutPolicies(set *ruleset, tenant string) bool {
-	on := g.newThing(thingKey{name: pavise.Name{Tenant: tenant, Kind: kindPolicy, ID: "any"}})
-	for _, r := range set.byVerb[verbPut] {
+// canChangePolicies reports whether somebody could propose a change of policies,
+// somebody approve it, and somebody be who it is done for.
+func (g *Guard) canChangePolicies(set *ruleset, tenant string) bool {
+	return g.canSomebody(set, tenant, verbPut, kindPolicy) &&
+		g.canSomebody(set, tenant, verbPropose, kindChange) && g.canSomebody(set, tenant, verbApprove, kindChange)
+}
+
+// canSomebody tries the people whom the permits of a verb speak of, each as a
+// person with the role operator and a name that no policy knows, or with the name
+// it knows. A permit with conditions on anything else may fail to convince it;
+// refusing then is the safe side.
+func (g *Guard) canSomebody(set *ruleset, tenant, verb, kind string) bool {
+	on := g.newThing(thingKey{name: pavise.Name{Tenant: tenant, Kind: kind, ID: "any"}})
+	for _, r := range set.byVerb[verb] {
 		if r.forbids() {
 			continue
 		}
@@ -265,7 +333,7 @@ func (g *Guard) canPutPolicies(set *ruleset, tenant string) bool {
 		if scope, ok := r.ast().Principal.(ast.ScopeTypeEq); ok && scope.Entity.Type == cedar.EntityType("Human") {
 			who.ID = string(scope.Entity.ID)
 		}
-		q := &question{who: g.newPerson(who), action: g.schema.actions[verbPut], on: on, at: g.clock.stamp()}
+		q := &question{who: g.newPerson(who), action: g.schema.actions[verb], on: on, at: g.clock.stamp(), approved: true}
 		if set.decide(q).allow {
 			return true
 		}

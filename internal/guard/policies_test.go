@@ -24,11 +24,25 @@ func openStore(t *testing.T, path string) *store.DB {
 	return db
 }
 
+// amender is the operator as whom an approved change acts.
+var amender = changing(operator)
+
+// changing is somebody as whom an approved change acts.
+func changing(who pavise.Principal) pavise.Principal {
+	who.Change = approvedChange
+	return who
+}
+
+// approvedChange is the change that approvedOnly knows.
+var approvedChange = pavise.Name{Tenant: "local", Kind: "change", ID: "c-1"}
+
+func approvedOnly(change pavise.Name, _ string, _ pavise.Name) bool { return change == approvedChange }
+
 // newPolicies returns the seeded policies of tenant local.
 func newPolicies(t *testing.T) (*Policies, *Guard, *fakeLog) {
 	t.Helper()
 	log := &fakeLog{}
-	g, err := New(Config{Actions: testActions(), Log: log, DemoIssuer: "pavise-local"})
+	g, err := New(Config{Actions: testActions(), Log: log, DemoIssuer: "pavise-local", Approved: approvedOnly})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +68,7 @@ func TestPutTakesEffect(t *testing.T) {
 	}
 	before := g.Digest("local")
 	const text = `permit (principal in Role::"analyst", action == Action::"model.infer", resource);`
-	if err := p.Put(t.Context(), operator, "local", "ana-too", text); err != nil {
+	if err := p.Put(t.Context(), amender, "local", "ana-too", text, nil); err != nil {
 		t.Fatal(err)
 	}
 	r := log.last(t)
@@ -64,10 +78,10 @@ func TestPutTakesEffect(t *testing.T) {
 	if _, err := g.Enter(t.Context(), analyst, "model.infer", model); err != nil {
 		t.Errorf("after: %v", err)
 	}
-	if err := p.Delete(t.Context(), operator, "local", "ana-too"); err != nil || g.Digest("local") != before {
+	if err := p.Delete(t.Context(), amender, "local", "ana-too", nil); err != nil || g.Digest("local") != before {
 		t.Errorf("deleting: %v, digest %s, want %s", err, g.Digest("local"), before)
 	}
-	if err := p.Delete(t.Context(), operator, "local", "ana-too"); pavise.KindOf(err) != pavise.NotFound || err == nil {
+	if err := p.Delete(t.Context(), amender, "local", "ana-too", nil); pavise.KindOf(err) != pavise.NotFound || err == nil {
 		t.Errorf("deleting twice: %v", err)
 	}
 }
@@ -78,22 +92,24 @@ func TestChangesThatAreRefused(t *testing.T) {
 		act  func(p *Policies) error
 		kind pavise.Kind
 	}{
-		"analyst puts": {func(p *Policies) error { return p.Put(t.Context(), analyst, "local", "x", all) }, pavise.Denied},
+		"analyst puts": {func(p *Policies) error { return p.Put(t.Context(), changing(analyst), "local", "x", all, nil) }, pavise.Denied},
 		"program puts": {func(p *Policies) error {
-			program := operator
+			program := amender
 			program.Kind = pavise.Workload
-			return p.Put(t.Context(), program, "local", "x", all)
+			return p.Put(t.Context(), program, "local", "x", all, nil)
 		}, pavise.Denied},
-		"other tenant's":     {func(p *Policies) error { return p.Put(t.Context(), operator, "acme", "x", all) }, pavise.Denied},
-		"bad id":             {func(p *Policies) error { return p.Put(t.Context(), operator, "local", `x", y`, all) }, pavise.Denied},
-		"no Cedar":           {func(p *Policies) error { return p.Put(t.Context(), operator, "local", "x", "let me in") }, pavise.Invalid},
-		"huge":               {func(p *Policies) error { return p.Put(t.Context(), operator, "local", "x", strings.Repeat(" ", 1<<20)) }, pavise.Invalid},
-		"lock out by delete": {func(p *Policies) error { return p.Delete(t.Context(), operator, "local", "operator-runs") }, pavise.Conflict},
+		"other tenant's": {func(p *Policies) error { return p.Put(t.Context(), amender, "acme", "x", all, nil) }, pavise.Denied},
+		"bad id":         {func(p *Policies) error { return p.Put(t.Context(), amender, "local", `x", y`, all, nil) }, pavise.Denied},
+		"no Cedar":       {func(p *Policies) error { return p.Put(t.Context(), amender, "local", "x", "let me in", nil) }, pavise.Invalid},
+		"huge": {func(p *Policies) error {
+			return p.Put(t.Context(), amender, "local", "x", strings.Repeat(" ", 1<<20), nil)
+		}, pavise.Invalid},
+		"lock out by delete": {func(p *Policies) error { return p.Delete(t.Context(), amender, "local", "operator-runs", nil) }, pavise.Conflict},
 		"lock out by forbid": {func(p *Policies) error {
-			return p.Put(t.Context(), operator, "local", "x", `forbid (principal, action == Action::"policy.put", resource);`)
+			return p.Put(t.Context(), amender, "local", "x", `forbid (principal, action == Action::"policy.put", resource);`, nil)
 		}, pavise.Conflict},
 		"lock out by narrowing": {func(p *Policies) error {
-			return p.Put(t.Context(), operator, "local", "operator-runs", `permit (principal is Workload in Role::"operator", action, resource);`)
+			return p.Put(t.Context(), amender, "local", "operator-runs", `permit (principal is Workload in Role::"operator", action, resource);`, nil)
 		}, pavise.Conflict},
 		"seed twice": {func(p *Policies) error { return p.Seed(t.Context(), "local", Defaults()) }, pavise.Conflict},
 		"seed a lock-out": {func(p *Policies) error {
@@ -121,7 +137,7 @@ func TestChangesThatAreRefused(t *testing.T) {
 // listed returns the stored policies as an operator sees them.
 func listed(t *testing.T, p *Policies) []TenantPolicy {
 	t.Helper()
-	policies, err := p.List(t.Context(), operator, "local")
+	policies, err := p.List(t.Context(), amender, "local")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,7 +150,7 @@ func TestChangesAtOnce(t *testing.T) {
 	var group sync.WaitGroup
 	for i := range 16 {
 		group.Go(func() {
-			if err := p.Put(t.Context(), operator, "local", fmt.Sprint("p", i), `permit (principal in Role::"analyst", action == Action::"model.infer", resource);`); err != nil {
+			if err := p.Put(t.Context(), amender, "local", fmt.Sprint("p", i), `permit (principal in Role::"analyst", action == Action::"model.infer", resource);`, nil); err != nil {
 				t.Error(err)
 			}
 		})
@@ -152,13 +168,13 @@ func TestChangesAtOnce(t *testing.T) {
 // TestOneOperatorMayRemain: a policy for a named person keeps the way open.
 func TestOneOperatorMayRemain(t *testing.T) {
 	p, _, _ := newPolicies(t)
-	if err := p.Put(t.Context(), operator, "local", "olga", `permit (principal == Human::"olga", action in Action::"policy", resource);`); err != nil {
+	if err := p.Put(t.Context(), amender, "local", "olga", `permit (principal == Human::"olga", action in [Action::"policy", Action::"change"], resource);`, nil); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Delete(t.Context(), operator, "local", "operator-runs"); err != nil {
+	if err := p.Delete(t.Context(), amender, "local", "operator-runs", nil); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Delete(t.Context(), operator, "local", "olga"); pavise.KindOf(err) != pavise.Conflict || err == nil {
+	if err := p.Delete(t.Context(), amender, "local", "olga", nil); pavise.KindOf(err) != pavise.Conflict || err == nil {
 		t.Errorf("removing the last way: %v", err)
 	}
 }
@@ -166,7 +182,7 @@ func TestOneOperatorMayRemain(t *testing.T) {
 func TestPoliciesOutliveTheProcess(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "db")
 	open := func(actions []Action) (*Policies, *Guard, error) {
-		g, err := New(Config{Actions: actions, Log: &fakeLog{}})
+		g, err := New(Config{Actions: actions, Log: &fakeLog{}, Approved: approvedOnly})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -182,7 +198,7 @@ func TestPoliciesOutliveTheProcess(t *testing.T) {
 	if err := p.Seed(t.Context(), "local", Defaults()); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Put(t.Context(), operator, "local", "x", `forbid (principal, action == Action::"model.describe", resource);`); err != nil {
+	if err := p.Put(t.Context(), amender, "local", "x", `forbid (principal, action == Action::"model.describe", resource);`, nil); err != nil {
 		t.Fatal(err)
 	}
 	want := g.Digest("local")
@@ -207,7 +223,7 @@ func TestChangeThatCannotBeRecorded(t *testing.T) {
 	p, g, log := newPolicies(t)
 	before := g.Digest("local")
 	log.fail = func(*record.Record) error { return errors.New("disk full") }
-	err := p.Put(t.Context(), operator, "local", "x", `permit (principal, action, resource);`)
+	err := p.Put(t.Context(), amender, "local", "x", `permit (principal, action, resource);`, nil)
 	if pavise.KindOf(err) != pavise.Unavailable || g.Digest("local") != before {
 		t.Errorf("error %v", err)
 	}

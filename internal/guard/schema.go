@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/cedar-policy/cedar-go"
@@ -15,6 +16,9 @@ import (
 // The verbs that the guard itself serves or that its guardrails speak of.
 const (
 	verbPut     = "policy.put"
+	verbPropose = "change.propose"
+	verbApprove = "change.approve"
+	verbDeny    = "change.deny"
 	verbDelete  = "policy.delete"
 	verbList    = "policy.list"
 	verbExplain = "policy.explain"
@@ -23,13 +27,22 @@ const (
 	verbInfer   = "model.infer"
 )
 
-// Verbs returns the actions that every guard knows because its guardrails name
-// them or its own methods enter them. An Action of Config with the same verb
-// takes precedence.
+// Verbs returns the actions that every guard knows because its guardrails or its
+// default policies name them or its own methods enter them. An Action of Config with
+// the same verb takes precedence.
 func Verbs() []Action {
 	return []Action{
-		{Verb: verbPut, On: []string{kindPolicy}},
-		{Verb: verbDelete, On: []string{kindPolicy}},
+		{Verb: verbPut, On: []string{kindPolicy}, Consequential: true},
+		{Verb: verbDelete, On: []string{kindPolicy}, Consequential: true},
+		{Verb: verbPropose, On: []string{kindChange}},
+		{Verb: verbApprove, On: []string{kindChange}},
+		{Verb: verbDeny, On: []string{kindChange}},
+		{Verb: "change.list", On: []string{kindChange}, Class: Pooled},
+		{Verb: "change.show", On: []string{kindChange}, Class: Pooled},
+		{Verb: "change.rules", On: []string{kindChange}, Class: Pooled},
+		{Verb: "witness.list", On: []string{"log"}, Class: Pooled},
+		{Verb: "archive.list", On: []string{"archive"}, Class: Pooled},
+		{Verb: "subject.shred", On: []string{"subject"}, Consequential: true},
 		{Verb: verbList, On: []string{kindPolicy}, Class: Pooled},
 		{Verb: verbExplain, On: []string{kindPolicy}, Class: Pooled},
 		{Verb: verbSchema, On: []string{kindPolicy}, Class: Pooled},
@@ -38,8 +51,14 @@ func Verbs() []Action {
 	}
 }
 
-// kindPolicy is the kind of thing that a tenant policy is.
-const kindPolicy = "policy"
+// The kinds of thing that the guardrails speak of by name.
+const (
+	kindPolicy = "policy"
+	kindChange = "change"
+)
+
+// consequential is the group of actions that are done only as an approved change.
+const consequential = "consequential"
 
 // principalTypes maps the kinds of principal to their entity types.
 var principalTypes = map[string]cedar.EntityType{
@@ -67,7 +86,8 @@ type schema struct {
 // An action is an Action as Cedar sees it.
 type action struct {
 	Action
-	entity cedar.Entity // with its groups, room and class, as parents
+	groups []string     // room, class, and consequential if it is
+	entity cedar.Entity // with its groups as parents
 }
 
 // newSchema generates the schema of the actions and those of Verbs.
@@ -105,7 +125,7 @@ func newSchema(actions []Action) (*schema, error) {
 // add takes one action in, with the entity types of what it applies to.
 func (s *schema) add(a Action) error {
 	room, what, _ := strings.Cut(a.Verb, ".")
-	if !isWord(room) || !isWord(what) || room == Control.String() || room == Pooled.String() {
+	if !isWord(room) || !isWord(what) || slices.Contains([]string{Control.String(), Pooled.String(), consequential}, room) {
 		return fmt.Errorf("verb %q is not room.what in lower-case letters and digits", a.Verb)
 	}
 	if len(a.On) == 0 {
@@ -124,10 +144,16 @@ func (s *schema) add(a Action) error {
 		s.types[kind] = typ
 	}
 	a.On = slices.Clone(a.On)
-	s.actions[a.Verb] = &action{Action: a, entity: cedar.Entity{
-		UID:     cedar.NewEntityUID(actionType, cedar.String(a.Verb)),
-		Parents: cedar.NewEntityUIDSet(group(room), group(a.Class.String())),
-	}}
+	act := &action{Action: a, groups: []string{room, a.Class.String()}}
+	if a.Consequential {
+		act.groups = append(act.groups, consequential)
+	}
+	parents := make([]cedar.EntityUID, len(act.groups))
+	for i, name := range act.groups {
+		parents[i] = group(name)
+	}
+	act.entity = cedar.Entity{UID: cedar.NewEntityUID(actionType, cedar.String(a.Verb)), Parents: cedar.NewEntityUIDSet(parents...)}
+	s.actions[a.Verb] = act
 	return nil
 }
 
@@ -179,8 +205,8 @@ func (s *schema) generate() string {
 	slices.Sort(things)
 	fmt.Fprintf(&b, "// What is acted on.\nentity %s {\n  tenant: String,\n  quarantined: Bool,\n};\n\n", strings.Join(things, ", "))
 	verbs := slices.Sorted(maps.Keys(s.actions))
-	b.WriteString("// Groups: the two classes, and each room.\n")
-	groups := []string{Control.String(), Pooled.String()}
+	b.WriteString("// Groups: the two classes, what is done only as an approved change, and each room.\n")
+	groups := []string{Control.String(), Pooled.String(), consequential}
 	for _, verb := range verbs {
 		groups = append(groups, room(verb))
 	}
@@ -194,8 +220,12 @@ func (s *schema) generate() string {
 			on = append(on, string(s.types[kind]))
 		}
 		slices.Sort(on)
-		fmt.Fprintf(&b, "\naction %q in [%q, %q] appliesTo {\n  principal: [Human, Workload, Node],\n  resource: [%s],\n  context: { now: datetime },\n};\n",
-			verb, room(verb), a.Class, strings.Join(slices.Compact(on), ", "))
+		quoted := make([]string, len(a.groups))
+		for i, name := range a.groups {
+			quoted[i] = strconv.Quote(name)
+		}
+		fmt.Fprintf(&b, "\naction %q in [%s] appliesTo {\n  principal: [Human, Workload, Node],\n  resource: [%s],\n  context: { now: datetime, approved: Bool },\n};\n",
+			verb, strings.Join(quoted, ", "), strings.Join(slices.Compact(on), ", "))
 	}
 	return b.String()
 }

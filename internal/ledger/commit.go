@@ -104,11 +104,10 @@ func (l *Log) writeBatch(b *batch) {
 		l.failBatch(b, err)
 		return
 	}
-	l.maybeRoll()
 	b.first, b.at = l.stream.count, time.Now()
 	before := l.last
 	buf, starts := l.frame(b)
-	if err := l.stream.write(buf, starts, b.marks); err != nil {
+	if err := l.writeFrames(buf, starts, b.marks); err != nil {
 		l.last = before
 		err = disk.Fault("write the evidence log", err)
 		if !disk.Full(err) {
@@ -171,14 +170,42 @@ func newTagger(key ed25519.PrivateKey) hash.Hash {
 	return hmac.New(sha256.New, derive.Sum(nil))
 }
 
-// maybeRoll starts a new segment at a bundle boundary once the active one is
-// long enough. On a full disk the old one simply grows on.
-func (l *Log) maybeRoll() {
-	seg := l.stream.active()
-	if seg.Size < l.rollAt || l.stream.count%tileWidth != 0 || l.syncSegment(seg) != nil {
-		return
+// writeFrames writes a framed batch. A segment that is long enough ends at the
+// bundle boundary within the batch, and the rest begins the next one.
+func (l *Log) writeFrames(buf []byte, starts []int, marks []disk.Marking) error {
+	n := int(-l.stream.count % tileWidth) // entries to the boundary
+	if l.stream.active().Size < l.rollAt || n > len(starts) {
+		return l.stream.write(buf, starts, marks)
 	}
-	if err := l.stream.roll(); err != nil {
+	end := len(buf)
+	if n < len(starts) {
+		end = starts[n]
+	}
+	if err := l.stream.write(buf[:end], starts[:n], marks[:n]); err != nil {
+		return err
+	}
+	l.roll()
+	if n == len(starts) {
+		return nil
+	}
+	for i := range starts[n:] {
+		starts[n+i] -= end
+	}
+	err := l.stream.write(buf[end:], starts[n:], marks[n:])
+	for i := range starts[n:] {
+		starts[n+i] += end
+	}
+	if err != nil { // the first part is in the log, and cannot be taken back
+		l.stop(disk.Fault("write the evidence log", err))
+	}
+	return err
+}
+
+// roll starts a new segment. On a full disk, or when it cannot be made, the old
+// one simply grows on.
+func (l *Log) roll() {
+	seg := l.stream.active()
+	if l.syncSegment(seg) != nil || l.stream.roll() != nil {
 		return
 	}
 	seg.file.Truncate(seg.Size) // gives the unused reserve back, now that the new one is there
@@ -252,6 +279,7 @@ func (l *Log) syncBatches(batches []*batch) {
 		l.mu.Lock()
 		l.head = head
 		l.mu.Unlock()
+		l.announce()
 		wake(l.toPublish)
 	}
 	for _, b := range batches {
@@ -325,9 +353,6 @@ func (l *Log) publishHead() {
 	}
 	l.mu.Unlock()
 	l.announce()
-	if err == nil {
-		l.witnesses.wake()
-	}
 }
 
 // keepIndexes writes the index of each segment that grows no more to a file, and

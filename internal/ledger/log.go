@@ -40,13 +40,11 @@ type Options struct {
 	MLDSA  []byte             // seed of an ML-DSA-44 key that signs published checkpoints besides; nil: none
 	Tenant string             // whose the log's own notes are
 	Now    func() time.Time   // for notes and signatures; nil means time.Now
-
-	// Policy says which witnesses must have seen a checkpoint before it counts as
-	// witnessed, and Witnesses leads to them; nil: nobody is asked.
-	Policy    *proof.Policy
-	Witnesses func(proof.Witness) Witness
-
-	segmentSize int64 // for tests; 0 means segmentSize
+	// SegmentSize is how many bytes make a segment: it ends at the first bundle
+	// boundary beyond. 0 means 64 MiB.
+	SegmentSize int64
+	// Disk is opened instead of Dir, by whoever knows that nobody else has it open.
+	Disk disk.Directory
 }
 
 // A Log is an open evidence log. Its methods may be called from any goroutine.
@@ -81,8 +79,7 @@ type Log struct {
 		proof.Checkpoint
 		err error // of the last attempt
 	}
-
-	witnesses *witnesses // nil when nobody is asked
+	witnessed proof.Checkpoint // the newest that a quorum of witnesses has cosigned
 
 	toWrite   chan struct{} // capacity 1: the writer has work
 	toSync    chan *batch   // written batches, in order

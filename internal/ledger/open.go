@@ -31,6 +31,9 @@ import (
 // own hashes lead from there to the checkpoint's root. Whether the records before
 // are still those is for [Log.Check] to say, and for every Read.
 func Open(opts Options) (*Log, error) {
+	if opts.Disk != nil {
+		return openOn(opts.Disk, opts)
+	}
 	if err := os.MkdirAll(opts.Dir, 0o700); err != nil {
 		return nil, disk.Fault("make the directory of the evidence log", err)
 	}
@@ -47,7 +50,7 @@ func Open(opts Options) (*Log, error) {
 	return l, nil
 }
 
-// openOn is Open on any disk.
+// openOn is Open on a disk that nobody else has open.
 func openOn(d disk.Directory, opts Options) (*Log, error) {
 	l, err := newLog(d, opts)
 	if err != nil {
@@ -64,7 +67,6 @@ func openOn(d disk.Directory, opts Options) (*Log, error) {
 	if err := l.noteCut(); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
-	l.witnesses.start(l)
 	return l, nil
 }
 
@@ -83,7 +85,7 @@ func newLog(d disk.Directory, opts Options) (*Log, error) {
 		mac:       newTagger(opts.Key),
 		tenant:    opts.Tenant,
 		now:       opts.Now,
-		rollAt:    cmp.Or(opts.segmentSize, segmentSize),
+		rollAt:    cmp.Or(opts.SegmentSize, segmentSize),
 		pending:   newBatch(),
 		grew:      make(chan struct{}),
 		toWrite:   make(chan struct{}, 1),
@@ -99,8 +101,7 @@ func newLog(d disk.Directory, opts Options) (*Log, error) {
 		}
 		l.also = append(l.also, also)
 	}
-	l.witnesses, err = newWitnesses(signer.Key(), opts)
-	return l, err
+	return l, nil
 }
 
 // recover brings disk and memory to the last acknowledged state. Nothing on the
@@ -290,7 +291,7 @@ func (l *Log) before(i int, signed proof.Checkpoint) (count uint64, err error) {
 		if seg.index, err = disk.OpenIndex(l.disk, seg.Segment, end); err == nil {
 			continue
 		}
-		if seg.index, err = indexSegment(l.disk, seg); err != nil {
+		if seg.index, err = disk.MakeIndex(l.disk, seg.Segment); err != nil {
 			return 0, err
 		}
 		if seg.end() != end {
@@ -354,9 +355,7 @@ func (l *Log) scan(seg *segment, signed uint64) (behind span, err error) {
 
 // count takes an entry at an offset of its segment into memory's picture.
 func (l *Log) count(seg *segment, entry []byte, at int64, signed uint64) {
-	g, _ := record.Glance(entry) // what cannot be read bears no marks
-	m := disk.MarkingOfGlimpse(&g)
-	seg.index.Add(at, &m)
+	seg.index.AddEntry(at, entry)
 	l.stream.count++
 	copy(l.last[:], entry[max(0, len(entry)-record.TagSize):])
 	l.tree.add(tlog.RecordHash(entry))
@@ -365,30 +364,6 @@ func (l *Log) count(seg *segment, entry []byte, at int64, signed uint64) {
 	}
 	if l.tree.size()%(16*tileWidth) == 0 {
 		l.tree.adopt()
-	}
-}
-
-// indexSegment makes the index of a whole segment anew.
-func indexSegment(d disk.Directory, seg *segment) (*disk.Index, error) {
-	f, err := d.Open(seg.Name(), false)
-	if err != nil {
-		return nil, disk.Fault("open "+seg.Name(), err)
-	}
-	defer f.Close()
-	x := disk.NewIndex()
-	r := disk.NewFrames(io.NewSectionReader(f, 0, seg.Size))
-	for {
-		at := r.Offset
-		entry, err := r.Next()
-		if err == io.EOF || err == io.ErrUnexpectedEOF {
-			return x, nil
-		}
-		if err != nil {
-			return nil, disk.Fault("read "+seg.Name(), err)
-		}
-		g, _ := record.Glance(entry)
-		m := disk.MarkingOfGlimpse(&g)
-		x.Add(at, &m)
 	}
 }
 

@@ -61,30 +61,10 @@ func (l *Log) Prune(ctx context.Context, p record.Pruning, who *pavise.Principal
 	if err != nil {
 		return err
 	}
-	if err := l.awaitPublished(ctx, receipt.Index); err != nil {
+	if err := l.AwaitPublished(ctx, receipt.Index); err != nil {
 		return err
 	}
 	return l.removeBelow(p.Below)
-}
-
-// awaitPublished waits until the checkpoint file covers a record.
-func (l *Log) awaitPublished(ctx context.Context, index uint64) error {
-	for {
-		l.mu.Lock()
-		grew, size, err := l.grew, l.published.Size, l.published.err
-		l.mu.Unlock()
-		switch {
-		case size > index:
-			return nil
-		case err != nil:
-			return disk.Fault("publish the checkpoint", err)
-		}
-		select {
-		case <-grew:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
 }
 
 // removeBelow takes away the segments whose records all lie below an index.

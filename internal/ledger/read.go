@@ -2,7 +2,9 @@ package ledger
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"time"
 
@@ -153,6 +155,27 @@ func (l *Log) Wait(ctx context.Context, size uint64) error {
 	}
 }
 
+// AwaitSigned returns once a signed tree head covers more than size records, or
+// with the context's error, or when the log closes.
+func (l *Log) AwaitSigned(ctx context.Context, size uint64) error {
+	for {
+		l.mu.Lock()
+		grew, signed, closed := l.grew, l.head.Size, l.closed
+		l.mu.Unlock()
+		switch {
+		case signed > size:
+			return nil
+		case closed:
+			return &pavise.Error{Kind: pavise.Unavailable, Msg: "the evidence log is closed"}
+		}
+		select {
+		case <-grew:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
 // A Proof shows that a record is in the log that a checkpoint signs.
 type Proof struct {
 	Index      uint64
@@ -166,11 +189,7 @@ type Proof struct {
 func (l *Log) Prove(index uint64) (Proof, error) {
 	head := l.Head()
 	if index >= head.Size {
-		return Proof{}, &pavise.Error{
-			Kind: pavise.Unavailable,
-			Msg:  fmt.Sprintf("record %d is not covered by a signed checkpoint yet; the newest covers %d", index, head.Size),
-			Hint: "ask again in a second",
-		}
+		return Proof{}, uncovered(index, head.Size)
 	}
 	path, err := l.tree.prove(index, head.Size)
 	if err != nil {
@@ -184,6 +203,155 @@ func (l *Log) Prove(index uint64) (Proof, error) {
 		return Proof{}, &pavise.Error{Kind: pavise.Unverified, Msg: fmt.Sprintf("record %d does not prove under the log's own head", index), Err: err}
 	}
 	return Proof{Index: index, Leaf: leaf, Path: path, Checkpoint: head}, nil
+}
+
+// ProofFile returns a file that proves one record to who knows the log's key, and
+// has no server: the entry, its inclusion proof, and a checkpoint with all the
+// signatures that there are, those of a quorum of witnesses if they have seen the
+// record. A record too new to be covered is Unavailable.
+func (l *Log) ProofFile(index uint64) ([]byte, error) {
+	entry, err := l.Entry(index)
+	if err != nil {
+		return nil, err
+	}
+	cp := l.Witnessed()
+	if cp.Size <= index {
+		cp = l.Published()
+	}
+	if cp.Size <= index {
+		return nil, uncovered(index, cp.Size)
+	}
+	path, err := l.tree.prove(index, cp.Size)
+	if err != nil {
+		return nil, fmt.Errorf("prove record %d: %w", index, err)
+	}
+	held := proof.Record{Entry: entry}
+	for _, k := range l.Keys() {
+		held.Keys = append(held.Keys, k.String())
+	}
+	f := proof.File{Extra: held.Marshal(), Index: index, Path: path, Checkpoint: cp.Note}
+	return f.Marshal(), f.Prove(proof.Leaf(entry), cp)
+}
+
+// uncovered is the error of a record that no checkpoint of this size covers.
+func uncovered(index, size uint64) error {
+	return &pavise.Error{
+		Kind: pavise.Unavailable,
+		Msg:  fmt.Sprintf("record %d is not covered by a signed checkpoint yet; the newest covers %d", index, size),
+		Hint: "ask again in a second",
+	}
+}
+
+// Tile returns a tile of hashes (C2SP tlog-tiles), back to back. The error is of
+// kind NotFound when the tree does not hold it yet.
+func (l *Log) Tile(t proof.Tile) ([]byte, error) {
+	b, err := l.tree.tile(t)
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return nil, &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("the log has no %s yet", t)}
+	}
+	return b, err
+}
+
+// Bundle returns an entry bundle (C2SP tlog-tiles): each entry behind its length.
+// Every entry is checked as Read does, and seen by look before, which may refuse
+// the bundle. The error is of kind NotFound when the log does not hold all of it.
+func (l *Log) Bundle(t proof.Tile, look func(record.Glimpse) error) ([]byte, error) {
+	first := t.N * tileWidth
+	b, err := l.stream.bundle(first)
+	if err != nil {
+		return nil, err
+	}
+	text, err := l.stream.bytes(b)
+	if err != nil {
+		return nil, err
+	}
+	rest := text
+	for i := range uint64(t.Width) {
+		entry, behind, ok := disk.NextFrame(rest)
+		if !ok || first+i >= l.Head().Size {
+			return nil, &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("the log has no %s yet", t)}
+		}
+		if err := l.check(first+i, entry); err != nil {
+			return nil, err
+		}
+		g, err := record.Glance(entry)
+		if err == nil {
+			err = look(g)
+		}
+		if err != nil {
+			return nil, err
+		}
+		rest = behind
+	}
+	return text[:len(text)-len(rest)], nil
+}
+
+// Consistency returns the proof that the tree of the first size records continues
+// that of the first old (RFC 6962, section 2.1.2).
+func (l *Log) Consistency(old, size uint64) (tlog.TreeProof, error) {
+	if old > size || size > l.Head().Size {
+		return nil, uncovered(size, l.Head().Size)
+	}
+	return l.tree.proveTree(old, size)
+}
+
+// RootAt returns the root of the tree of the first size records.
+func (l *Log) RootAt(size uint64) (tlog.Hash, error) {
+	if head := l.Head().Size; size > head {
+		return tlog.Hash{}, uncovered(size, head)
+	}
+	return l.tree.rootAt(size)
+}
+
+// CheckpointAt returns a checkpoint of the first size records, signed now, which
+// does not claim to be the newest: for who keeps a part of the log elsewhere.
+func (l *Log) CheckpointAt(size uint64) (proof.Checkpoint, error) {
+	root, err := l.RootAt(size)
+	if err != nil {
+		return proof.Checkpoint{}, err
+	}
+	return proof.Sign(l.Origin(), size, root, time.Time{}, append([]*proof.Signer{l.signer}, l.also...)...)
+}
+
+// A Sealed is a segment that grows no more and that the published checkpoint
+// covers.
+type Sealed struct {
+	disk.Segment
+	Count uint64 // records
+}
+
+// Sealed returns those segments, oldest first.
+func (l *Log) Sealed() []Sealed {
+	published := l.Published().Size
+	l.stream.mu.RLock()
+	defer l.stream.mu.RUnlock()
+	var sealed []Sealed
+	for _, seg := range l.stream.segments[:max(len(l.stream.segments)-1, 0)] {
+		if seg.end() <= published {
+			sealed = append(sealed, Sealed{seg.Segment, seg.index.Count()})
+		}
+	}
+	return sealed
+}
+
+// OpenSegment opens the bytes of a segment that grows no more.
+func (l *Log) OpenSegment(s disk.Segment) (io.ReadCloser, error) {
+	f, err := l.disk.Open(s.Name(), false)
+	if err != nil {
+		return nil, disk.Fault("open "+s.Name(), err)
+	}
+	return struct {
+		io.Reader
+		io.Closer
+	}{io.NewSectionReader(f, 0, s.Size), f}, nil
+}
+
+// Published returns the newest checkpoint that is in the directory, with the
+// signatures of all the log's keys.
+func (l *Log) Published() proof.Checkpoint {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.published.Checkpoint
 }
 
 // Origin returns the log's name.
@@ -209,19 +377,17 @@ func (l *Log) First() uint64 {
 
 // A Status is what an operator wants to see of a log.
 type Status struct {
-	Origin      string
-	Keys        []*proof.Key // that sign checkpoints; the first is the log's identity
-	First       uint64       // the first record that is here; those before it were pruned
-	Size        uint64       // records written
-	Signed      uint64       // records under the newest signed head
-	Published   uint64       // records under the checkpoint file
-	Segments    int
-	Bytes       int64 // length of all segments
-	Full        bool  // the disk is full: safe records only
-	Witnesses   []WitnessStatus
-	Witnessed   uint64    // records under the newest checkpoint that a quorum of witnesses has seen
-	WitnessedAt time.Time // when that quorum had come together
-	Problem     string
+	Origin    string
+	Keys      []*proof.Key // that sign checkpoints; the first is the log's identity
+	First     uint64       // the first record that is here; those before it were pruned
+	Size      uint64       // records written
+	Signed    uint64       // records under the newest signed head
+	Published uint64       // records under the checkpoint file
+	Segments  int
+	Bytes     int64  // length of all segments
+	Full      bool   // the disk is full: safe records only
+	Witnessed uint64 // records under the newest checkpoint that a quorum of witnesses has cosigned
+	Problem   string
 }
 
 // Status returns the log's state now.
@@ -233,10 +399,9 @@ func (l *Log) Status() Status {
 		s.Bytes += seg.Size
 	}
 	l.stream.mu.RUnlock()
-	s.Witnesses, s.Witnessed, s.WitnessedAt = l.witnesses.status()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s.Signed, s.Published, s.Full = l.head.Size, l.published.Size, l.full
+	s.Signed, s.Published, s.Witnessed, s.Full = l.head.Size, l.published.Size, l.witnessed.Size, l.full
 	switch {
 	case l.stopped != nil:
 		s.Problem = l.stopped.Error()

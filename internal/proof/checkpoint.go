@@ -32,7 +32,8 @@ func (c Checkpoint) text() string {
 }
 
 // Sign returns the checkpoint of a tree with a signature of each signer, as of
-// now.
+// now. The zero time is for a tree that is not the largest of its log any more: a
+// cosignature then says so, and an Ed25519 cosigner has no way to.
 func Sign(origin string, size uint64, root tlog.Hash, now time.Time, signers ...*Signer) (Checkpoint, error) {
 	cp := Checkpoint{Origin: origin, Size: size, Root: root}
 	timed := make([]note.Signer, len(signers))

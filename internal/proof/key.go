@@ -247,14 +247,19 @@ func NewMLDSACosigner(name string, seed []byte) (*Signer, error) {
 // Key returns the signer's public half.
 func (s *Signer) Key() *Key { return s.key }
 
-// at makes a note.Signer that signs as of a time.
-func (s *Signer) at(now time.Time) note.Signer { return timedSigner{s, uint64(max(now.Unix(), 1))} }
+// at makes a note.Signer that signs as of a time. The zero time says that the
+// tree need not be the largest of its log.
+func (s *Signer) at(now time.Time) note.Signer {
+	if now.IsZero() {
+		return timedSigner{s, 0}
+	}
+	return timedSigner{s, uint64(max(now.Unix(), 1))}
+}
 
-// A timedSigner is a Signer at one moment. A cosignature's time is never zero,
-// which would say that there is none.
+// A timedSigner is a Signer at one moment.
 type timedSigner struct {
 	signer *Signer
-	at     uint64
+	at     uint64 // Unix seconds; 0: at no time in particular
 }
 
 // Name is the key's.

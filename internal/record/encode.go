@@ -82,6 +82,9 @@ func appendPrincipal(b []byte, p *pavise.Principal) []byte {
 	if !p.Expires.IsZero() {
 		b = appendTime(append(b, `,"expires":`...), p.Expires)
 	}
+	if p.Change != (pavise.Name{}) {
+		b = appendString(append(b, `,"change":`...), p.Change.String())
+	}
 	return append(b, '}')
 }
 

@@ -31,6 +31,12 @@ func TestAppendIsMarshal(t *testing.T) {
 			if maybe() {
 				r.Who.Expires = stamp()
 			}
+			if maybe() {
+				r.Who.Change = pavise.Name{Tenant: text(), Kind: text(), ID: text()}
+			}
+		}
+		if maybe() {
+			r.Subject = text()
 		}
 		if maybe() {
 			r.On = pavise.Name{Tenant: text(), Kind: text(), ID: text()}

@@ -15,7 +15,9 @@
 // context, so that no two uses ever share a key:
 //
 //	KEK ── LabelKeyFile ────────── wraps the private keys kept beside it
-//	   └── LabelRecord, tenant ─── seals what the tenant's records keep
+//	   ├── LabelRecord, tenant ─── seals what the tenant's records keep of nobody in particular
+//	   ├── LabelSubject, tenant ── wraps the random key of each data subject (package subject)
+//	   └── LabelHandle, tenant ─── finds that key by the subject's name
 //
 // A file is only as safe as the machine it lies on; [KEK.Protection] says so.
 package seal

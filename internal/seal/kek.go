@@ -19,6 +19,9 @@ const (
 	PurposeLog   Purpose = "log"   // Ed25519 seed that signs the evidence log's tree heads
 	PurposeToken Purpose = "token" // Ed25519 seed that signs the local issuer's tokens
 
+	PurposeWitness      Purpose = "witness"       // Ed25519 seed that cosigns other logs' tree heads
+	PurposeWitnessMLDSA Purpose = "witness-mldsa" // ML-DSA-44 seed that does
+
 	PurposeLogMLDSA Purpose = "log-mldsa" // ML-DSA-44 seed that signs the log's published tree heads besides
 )
 
@@ -75,6 +78,11 @@ func (k *KEK) ID() KeyID { return k.root.ID() }
 // Tenant returns the key under which the tenant's records keep their sealed
 // parts.
 func (k *KEK) Tenant(tenant string) *Key { return k.root.Derive(LabelRecord, tenant) }
+
+// Subjects returns the keys that wrap, and find, those of a tenant's data subjects.
+func (k *KEK) Subjects(tenant string) (wrap, handle *Key) {
+	return k.root.Derive(LabelSubject, tenant), k.root.Derive(LabelHandle, tenant)
+}
 
 // LoadOrCreate returns the private key kept at path for the given purpose. When
 // there is no such file it asks generate for the key and keeps it there, mode

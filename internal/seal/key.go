@@ -2,6 +2,7 @@ package seal
 
 import (
 	"crypto/hkdf"
+	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -15,6 +16,8 @@ type Label string
 const (
 	LabelRecord  Label = "pavise/v1/record"   // seals what a tenant's records keep; context: the tenant
 	LabelKeyFile Label = "pavise/v1/key-file" // wraps private keys on disk; no context
+	LabelSubject Label = "pavise/v1/subject"  // wraps the keys of a tenant's data subjects; context: the tenant
+	LabelHandle  Label = "pavise/v1/handle"   // finds them by name; context: the tenant
 
 	labelKeyID Label = "pavise/v1/key-id" // the public id of a key; no context
 )
@@ -61,6 +64,14 @@ func (k *Key) Derive(label Label, context ...string) *Key {
 		panic("seal: " + err.Error()) // derive returns KeySize bytes
 	}
 	return child
+}
+
+// MAC returns HMAC-SHA-256 of a text under the key: a name that only its holder can
+// tell from another.
+func (k *Key) MAC(text string) []byte {
+	h := hmac.New(sha256.New, k.secret[:])
+	h.Write([]byte(text))
+	return h.Sum(nil)
 }
 
 // String returns "key" and the id, so that a key in a log line tells nothing.

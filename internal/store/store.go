@@ -84,7 +84,7 @@ func (db *DB) open(ctx context.Context) (err error) {
 	if db.write, err = pool(db.path, url.Values{
 		"_txlock":       {"immediate"},
 		"_journal_mode": {"WAL"},
-		"_pragma":       {"synchronous(FULL)"},
+		"_pragma":       {"synchronous(FULL)", "secure_delete(1)"}, // what is deleted is overwritten
 	}); err != nil {
 		return err
 	}

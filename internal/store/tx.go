@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"database/sql"
+
+	"github.com/pavise/pavise"
 )
 
 // A Tx is a running transaction. It is valid only inside the function it was
@@ -22,6 +24,30 @@ type Tx struct {
 // written, Internal for a damaged one.
 func (db *DB) Update(ctx context.Context, fn func(*Tx) error) error {
 	return db.run(ctx, db.write, &sql.TxOptions{}, fn)
+}
+
+// Erase is Update for what must not be found again: once it returns, what fn
+// deleted is neither in the database nor in its write-ahead log. Older copies of
+// the file, and what the disk itself keeps of overwritten blocks, are beyond it.
+func (db *DB) Erase(ctx context.Context, fn func(*Tx) error) error {
+	if err := db.Update(ctx, fn); err != nil {
+		return err
+	}
+	if err := db.enter(); err != nil {
+		return err
+	}
+	defer db.running.Done()
+	var busy, frames, moved int
+	if err := db.write.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &frames, &moved); err != nil {
+		return db.explain(err)
+	}
+	if busy != 0 {
+		return &pavise.Error{
+			Kind: pavise.Unavailable, Msg: "what was deleted is still in the write-ahead log of the state database: somebody reads an older state",
+			Hint: "do it again in a moment",
+		}
+	}
+	return nil
 }
 
 // View runs fn in a transaction that reads: all of fn sees one committed state,

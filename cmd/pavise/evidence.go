@@ -1,0 +1,170 @@
+package main
+
+import (
+	"context"
+	"crypto/ed25519"
+	"fmt"
+	"time"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/archive"
+	"github.com/pavise/pavise/internal/audit"
+	"github.com/pavise/pavise/internal/change"
+	"github.com/pavise/pavise/internal/disk"
+	"github.com/pavise/pavise/internal/feed"
+	"github.com/pavise/pavise/internal/gateway"
+	"github.com/pavise/pavise/internal/identity"
+	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/proof"
+	"github.com/pavise/pavise/internal/record"
+	"github.com/pavise/pavise/internal/store"
+	"github.com/pavise/pavise/internal/store/blob"
+	"github.com/pavise/pavise/internal/subject"
+	"github.com/pavise/pavise/internal/witness"
+)
+
+const (
+	// witnessPrefix is where the witness is asked, below the server's address.
+	witnessPrefix = "/witness"
+	// patrolEvery is how often every record is held against the tree, and
+	// patrolRate, in bytes a second, how fast: slow enough to be noticed by nobody.
+	patrolEvery = 24 * time.Hour
+	patrolAfter = time.Minute
+	patrolRate  = 32 << 20
+)
+
+// openEvidence opens what stands around the log: those who follow it, the keys of
+// those whose data it keeps, the archive, and the witnesses, on both sides.
+func (u *up) openEvidence(ctx context.Context, k keys) (err error) {
+	if u.feeds, err = feed.Open(ctx, u.log, u.db, u.cfg.Now); err != nil {
+		return err
+	}
+	if u.subjects, err = subject.Open(ctx, u.db, k.kek, u.cfg.Now); err != nil {
+		return err
+	}
+	if err := u.shredAgain(ctx); err != nil {
+		return err
+	}
+	if err := u.openArchive(ctx); err != nil {
+		return err
+	}
+	if err := u.openWitness(ctx, k); err != nil {
+		return err
+	}
+	if u.cfg.Witnesses != nil {
+		u.quorum, err = witness.NewQuorum(u.log, u.cfg.Witnesses, u.cfg.Now, nil)
+	}
+	return err
+}
+
+// shredAgain shreds keys that the log says were shredded: a database that was put
+// back from an older copy has them again, and a cursor that does not know it.
+func (u *up) shredAgain(ctx context.Context) error {
+	receipts := ledger.Filter{Kinds: []string{"subject.shred"}, Phase: record.Exit}
+	return u.feeds.CatchUp(ctx, tenant, "pavise.shred-again", receipts, func(_ context.Context, tx *store.Tx, r ledger.Found) error {
+		of, id, ok := api.Shredded(&r.Record)
+		if !ok {
+			return nil
+		}
+		return u.subjects.Reapply(tx, of, id)
+	})
+}
+
+func (u *up) openArchive(ctx context.Context) (err error) {
+	var bucket blob.Bucket
+	if u.cfg.Archive != "" {
+		if bucket, err = blob.Open(ctx, u.cfg.Archive); err != nil {
+			return err
+		}
+	}
+	u.archive, err = archive.Open(ctx, archive.Config{
+		Log: u.log, Store: u.db, Bucket: bucket, Now: u.cfg.Now, Oldest: u.feeds.Oldest,
+		Note: func(ctx context.Context, kind string, detail any) error {
+			return u.guard.Note(ctx, kind, nil, pavise.Name{}, detail)
+		},
+	})
+	return err
+}
+
+// openWitness opens the witness that this installation is to others: what it
+// cosigns is a record, so that this log is the log of those logs.
+func (u *up) openWitness(ctx context.Context, k keys) error {
+	signers, err := cosigners("pavise.local/"+k.install+"/witness", k)
+	if err != nil {
+		return err
+	}
+	u.witness, err = witness.Open(ctx, witness.Config{
+		Signers: signers, Store: u.db, Now: u.cfg.Now,
+		Record: func(ctx context.Context, cp proof.Checkpoint) error {
+			return u.guard.Note(ctx, witness.KindCosigned, nil, witness.Name(tenant, cp.Origin), witness.NewCosigning(cp))
+		},
+		Forked: func(ctx context.Context, origin string, a, b []byte) error {
+			return u.finding(ctx, "witness.forked", witness.Name(tenant, origin), fmt.Sprintf("the log %s has signed two histories", origin),
+				map[string]any{"checkpoints": []string{string(a), string(b)}})
+		},
+	})
+	return err
+}
+
+// cosigners are the keys of a witness.
+func cosigners(name string, k keys) ([]*proof.Signer, error) {
+	quantum, err := proof.NewMLDSACosigner(name, k.witnessMLDSA)
+	if err != nil {
+		return nil, err
+	}
+	classic, err := proof.NewCosigner(name, ed25519.NewKeyFromSeed(k.witness))
+	return []*proof.Signer{quantum, classic}, err
+}
+
+// openGateway opens the data plane.
+func (u *up) openGateway(ctx context.Context, verifier *identity.Verifier) (err error) {
+	u.gateway, err = gateway.New(ctx, gateway.Config{
+		Guard: u.guard, Verifier: verifier, Store: u.db, Log: u.log, Subjects: u.subjects, Now: u.cfg.Now,
+	})
+	return err
+}
+
+// openChanges opens the road for consequential acts, and goes on with those that
+// were cut off.
+func (u *up) openChanges(ctx context.Context, k keys) (err error) {
+	u.rooms = &api.Rooms{
+		Guard: u.guard, Log: u.log, Policies: u.policies, Routes: u.gateway.Routes, Issuer: u.issuer, Link: u.consoleLink, Protection: u.protection,
+		Feeds: u.feeds, Subjects: u.subjects, KEK: k.kek, Archive: u.archive, Witness: u.witness, Quorum: u.quorum,
+	}
+	u.changes, err = change.New(ctx, change.Config{Guard: u.guard, Store: u.db, Log: u.log, Runners: api.Runners(u.rooms), Now: u.cfg.Now})
+	if err != nil {
+		return err
+	}
+	u.rooms.Changes = u.changes
+	return u.changes.Resume(ctx)
+}
+
+// patrol holds every record against the tree, a minute after the start and once a
+// day: what rots on the disk is found before somebody needs it.
+func (u *up) patrol(ctx context.Context) {
+	next := time.After(patrolAfter)
+	for {
+		select {
+		case <-next:
+		case <-ctx.Done():
+			return
+		}
+		_, err := audit.VerifyOn(disk.Dir{Path: u.cfg.Data.ledger(), ReadOnly: true}, audit.Options{
+			Key: u.log.Keys()[0].String(), Rate: patrolRate, Stop: ctx.Done(),
+		})
+		if err != nil && ctx.Err() == nil {
+			_ = u.finding(ctx, "ledger.damaged", pavise.Name{Tenant: tenant, Kind: "ledger", ID: "log"}, err.Error(), nil)
+		}
+		next = time.After(patrolEvery)
+	}
+}
+
+// finding leaves a critical finding in the log.
+func (u *up) finding(ctx context.Context, kind string, on pavise.Name, summary string, more map[string]any) error {
+	detail := map[string]any{"finding": pavise.Finding{Kind: kind, Severity: pavise.Critical, On: on, Summary: summary, At: u.cfg.Now().UTC()}}
+	for key, value := range more {
+		detail[key] = value
+	}
+	return u.guard.Note(ctx, kind, nil, on, detail)
+}

@@ -1,0 +1,249 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/change"
+	"github.com/pavise/pavise/internal/proof"
+)
+
+func printStatus(w io.Writer, s api.LogStatus) {
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(w, "%-12s %s\n", name, fmt.Sprintf(format, args...))
+	}
+	line("log", "%s", s.Origin)
+	line("records", "%d written, %d signed, %d published", s.Records, s.Signed, s.Published)
+	if s.First > 0 {
+		line("", "those before %d were pruned here", s.First)
+	}
+	line("segments", "%d, %d bytes", s.Segments, s.Bytes)
+	for i, k := range s.Keys {
+		name := "key"
+		if i > 0 {
+			name = "also"
+		}
+		line(name, "%s, kept in %s", k.Algorithm, s.Protection)
+		line("", "%s", k.Key)
+		line("fingerprint", "%s", k.Fingerprint)
+	}
+	if s.Witnessed == nil {
+		line("witnesses", "none are asked: that nothing was rolled back rests on who keeps a checkpoint")
+	} else {
+		printQuorum(line, *s.Witnessed)
+	}
+	if s.Archive != "" {
+		line("archive", "%s", s.Archive)
+	}
+	if s.Problem != "" {
+		line("problem", "%s", s.Problem)
+	}
+}
+
+func printQuorum(line func(string, string, ...any), q api.Witnessed) {
+	if q.Records == 0 {
+		line("witnessed", "nothing yet")
+	} else {
+		line("witnessed", "%d records, by %s", q.Records, q.At.Format(time.RFC3339))
+	}
+	for _, s := range q.Witnesses {
+		switch {
+		case s.Problem != "":
+			line("", "%s: %s", s.Name, s.Problem)
+		case !s.Counts:
+			line("", "%s: does not count, for it is this installation's own", s.Name)
+		default:
+			line("", "%s: %d records at %s%s", s.Name, s.Size, s.At.Format(time.RFC3339), skew(s.Skew))
+		}
+	}
+}
+
+// skew says how far a witness's clock is from ours, if it is far.
+func skew(d time.Duration) string {
+	if d.Abs() < 5*time.Second {
+		return ""
+	}
+	return fmt.Sprintf("; its clock is %v from this one", d)
+}
+
+// writeProof writes a proof file, and says what to do with it.
+func writeProof(w io.Writer, out string, p api.ProofFile) error {
+	if out == "" {
+		_, err := io.WriteString(w, p.File)
+		return err
+	}
+	if err := os.WriteFile(out, []byte(p.File), 0o644); err != nil {
+		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("write the proof: %v", err), Hint: "name another file with --out", Err: err}
+	}
+	seen := "signed by the log; no quorum of witnesses has seen it"
+	if p.Witnessed {
+		seen = "signed by the log, and cosigned by a quorum of witnesses"
+	}
+	_, err := fmt.Fprintf(w, "%s proves record %d: %s\nanybody checks it with: %s ledger verify %s --key FINGERPRINT\n", out, p.Index, seen, program(), quote(out))
+	return err
+}
+
+func printFollowers(w io.Writer, l api.FollowerList) {
+	if len(l.Followers) == 0 {
+		fmt.Fprintln(w, "nobody follows under a name; pavise ledger follow --name NAME does")
+		return
+	}
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	row(tw, "FOLLOWER", "NEXT", "BEHIND", "LAG", "MOVED", "WANTS")
+	for _, f := range l.Followers {
+		wants := slices.DeleteFunc(append(slices.Clone(f.Filter.Kinds), f.Filter.Who, f.Filter.On, f.Filter.Subject, f.Filter.Ending), func(s string) bool { return s == "" })
+		if len(wants) == 0 {
+			wants = []string{"everything"}
+		}
+		row(tw, f.Name, f.Next, f.Behind, f.Lag.Round(time.Millisecond), f.Moved.Local().Format(time.DateTime), strings.Join(wants, " "))
+	}
+	tw.Flush()
+}
+
+func printWitnessed(w io.Writer, l api.WitnessList) {
+	if len(l.Logs) == 0 {
+		fmt.Fprintln(w, "this installation is a witness of no log yet: pavise witness trust KEY")
+	} else {
+		tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+		row(tw, "LOG", "RECORDS", "COSIGNED", "STATE")
+		for _, log := range l.Logs {
+			state, at := "good", "never"
+			if log.Forked {
+				state = "TWO HISTORIES"
+			}
+			if !log.At.IsZero() {
+				at = log.At.Local().Format(time.DateTime)
+			}
+			row(tw, log.Origin, log.Size, at, state)
+		}
+		tw.Flush()
+	}
+	fmt.Fprint(w, "\nFor the policy of a log that is to be watched, with this server's address:\n\n")
+	for _, k := range l.Keys {
+		name := "classic"
+		if key, err := proof.ParseKey(k.Key); err == nil && key.Algorithm() == proof.CosignatureMLDSA {
+			name = "quantum"
+		}
+		fmt.Fprintf(w, "witness %s %s URL%s\n", name, k.Key, witnessPrefix)
+	}
+}
+
+func printArchive(w io.Writer, l api.ArchiveList) {
+	if l.Place == "" {
+		fmt.Fprintln(w, "there is no archive; start with one: pavise up --archive DIRECTORY, or s3://BUCKET/PREFIX")
+	} else {
+		lock := "nothing there keeps objects from being deleted"
+		if l.Lock != "none" {
+			lock = "object lock in " + l.Lock + " mode"
+		}
+		fmt.Fprintf(w, "archive  %s (%s)\n", l.Place, lock)
+	}
+	if l.Problem != "" {
+		fmt.Fprintf(w, "problem  %s\n", l.Problem)
+	}
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, c := range l.Classes {
+		row(tw, "class", c.Name, strings.Join(c.Kinds, " "), "here "+forever(c.Online), "there "+forever(c.Keep))
+	}
+	if len(l.Classes) == 0 {
+		row(tw, "class", "default", "everything", "here for ever", "there without a lock")
+	}
+	for _, s := range l.Segments {
+		here := "here too"
+		if !s.Here {
+			here = "pruned here"
+		}
+		row(tw, "segment", fmt.Sprintf("%d to %d", s.First, s.First+s.Count-1), fmt.Sprintf("%d bytes", s.Bytes), s.At.Local().Format(time.DateTime), here)
+	}
+	tw.Flush()
+}
+
+func forever(d time.Duration) string {
+	if d == 0 {
+		return "for ever"
+	}
+	return span(d)
+}
+
+func printPruned(w io.Writer, p api.Pruned) {
+	if len(p.Segments) == 0 {
+		fmt.Fprintln(w, "nothing was pruned: nothing archived is past the time that its classes want it here, or a follower has not done with it")
+		return
+	}
+	fmt.Fprintf(w, "%d segments were taken away here: records before %d are in the archive alone\n", len(p.Segments), p.Below)
+}
+
+// printChange says where a change stands, and what leads on.
+func printChange(w io.Writer, c api.ChangeView) {
+	fmt.Fprintf(w, "%s is %s: %s\n", c.Name.ID, c.State, c.Plan.Summary)
+	if c.Outcome != "" {
+		fmt.Fprintf(w, "  %s\n", c.Outcome)
+	}
+	if c.State.Waits() {
+		fmt.Fprintf(w, "  %d of %d approvals, until %s; who proposed it is none of them\n", c.Have, c.Need, c.Until.Local().Format("Mon 2 Jan 15:04"))
+		fmt.Fprintf(w, "  another person approves it with: %s change approve %s %.8s\n", program(), c.Name.ID, c.Digest)
+	}
+}
+
+func printWholeChange(w io.Writer, c api.ChangeView) {
+	printChange(w, c)
+	fmt.Fprintf(w, "\n  proposed  %s by %s\n", c.Proposed.Local().Format(time.DateTime), c.Proposer.Name())
+	if c.Reason != "" {
+		fmt.Fprintf(w, "  because   %s\n", c.Reason)
+	}
+	fmt.Fprintf(w, "  act       %s on %s\n  digest    %s\n  record    %d\n", c.Verb, c.On, c.Digest, c.Record)
+	for what, digest := range c.Plan.Digests {
+		fmt.Fprintf(w, "  %s  %s\n", what, digest)
+	}
+	for _, v := range c.Votes {
+		word := "no"
+		if v.Yes {
+			word = "yes"
+		}
+		fmt.Fprintf(w, "  vote      %s: %s, %s %s\n", v.By, word, v.At.Local().Format(time.DateTime), v.Reason)
+	}
+	if c.Plan.Detail != nil {
+		fmt.Fprint(w, "\nWhat it would do:\n\n")
+		_ = writeJSON(w, c.Plan.Detail, "  ") // plain data from a JSON answer
+	}
+}
+
+func printChanges(w io.Writer, l api.ChangeList) {
+	if len(l.Changes) == 0 {
+		fmt.Fprintln(w, "no changes")
+		return
+	}
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	row(tw, "CHANGE", "STATE", "VOTES", "WHAT", "BY", "UNTIL", "DIGEST")
+	for _, c := range l.Changes {
+		until := ""
+		if c.State == change.Open || c.State == change.Ran {
+			until = c.Until.Local().Format("2 Jan 15:04")
+		}
+		row(tw, c.Name.ID, c.State, fmt.Sprintf("%d/%d", c.Have, c.Need), clip(c.Plan.Summary), c.Proposer.ID, until, c.Digest[:min(8, len(c.Digest))])
+	}
+	tw.Flush()
+}
+
+func printRules(w io.Writer, l api.RuleList) {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	row(tw, "VERB", "TAKES", "OF", "WITHIN", "")
+	for _, r := range l.Rules {
+		of, safe := "all who may do it", ""
+		if len(r.Of) > 0 {
+			of = strings.Join(r.Of, " ")
+		}
+		if r.Safe {
+			safe = "runs first, approved afterwards"
+		}
+		row(tw, r.Verb, fmt.Sprintf("%d approvals", r.Need), of, fmt.Sprintf("%d days", r.Days), safe)
+	}
+	tw.Flush()
+}

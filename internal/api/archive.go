@@ -1,0 +1,143 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/archive"
+	"github.com/pavise/pavise/internal/change"
+	"github.com/pavise/pavise/internal/guard"
+	"github.com/pavise/pavise/internal/record"
+)
+
+func archiveVerbs() []Verb {
+	onArchive := []string{"archive"}
+	return []Verb{
+		guarded(Verb{
+			Name: "archive.list", On: onArchive, Class: guard.Pooled,
+			Help:    "Show what of the log was archived, where, and how long records are kept",
+			About:   "Segments go to the archive by themselves once they grow no more (pavise up --archive). Without a class that says otherwise, records are kept for ever.",
+			Example: "pavise archive list",
+		}, onTheArchive[Empty], archiveList),
+		guarded(Verb{
+			Name: "archive.keep", On: onArchive,
+			Help:    "Archive now what can be",
+			About:   "Every segment that grows no more. It happens by itself each minute; this says at once what is wrong, if something is.",
+			Example: "pavise archive keep",
+		}, onTheArchive[Empty], func(ctx context.Context, rooms *Rooms, _ pavise.Principal, _ Empty) (SegmentList, error) {
+			kept, err := rooms.Archive.Keep(ctx)
+			return SegmentList{append([]archive.Segment{}, kept...)}, err
+		}),
+		guarded(Verb{
+			Name: "archive.prune", On: onArchive, Safe: true,
+			Help:    "Take away here what is archived and no longer wanted on this machine",
+			About:   "By the classes of retention, and no further than the slowest follower. Every byte is read back from the archive first. The hashes stay, so every proof still holds.",
+			Example: "pavise archive prune",
+		}, onTheArchive[Empty], func(ctx context.Context, rooms *Rooms, who pavise.Principal, _ Empty) (Pruned, error) {
+			p, err := rooms.Archive.Prune(ctx, &who)
+			return Pruned{p}, err
+		}),
+		proposing(Verb{
+			Name: "archive.retain", On: onArchive,
+			Help:    "Propose how long records of some kinds are kept",
+			About:   "--online is how long on this machine, --keep how long in the archive, where that can enforce it. A time that is left out means for ever, or no lock. The class default has the kinds that no other claims. Somebody else approves it.",
+			Example: "pavise archive retain inference --kind model --online 720h --keep 17520h",
+		}, func(_ context.Context, _ *Rooms, who pavise.Principal, req RetainRequest) (pavise.Name, error) {
+			return pavise.Name{Tenant: who.Tenant, Kind: "archive", ID: req.Class}, nil
+		}, func(req RetainRequest) (any, error) {
+			c := archive.Class{Name: req.Class, Kinds: req.Kind}
+			for _, t := range []struct {
+				field, text string
+				to          *time.Duration
+			}{{"online", req.Online, &c.Online}, {"keep", req.Keep, &c.Keep}} {
+				d, err := time.ParseDuration(t.text)
+				if t.text != "" && err != nil {
+					return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s is %.40q, no time", t.field, t.text), Hint: "write it in hours: 720h is thirty days"}
+				}
+				*t.to = d
+			}
+			return c, nil
+		}),
+	}
+}
+
+// onTheArchive is the thing that a verb on a tenant's view of the archive is on.
+func onTheArchive[Req any](who pavise.Principal, _ Req) pavise.Name {
+	return pavise.Name{Tenant: who.Tenant, Kind: "archive", ID: "segments"}
+}
+
+// SegmentList holds segments.
+type SegmentList struct {
+	Segments []archive.Segment `json:"segments"`
+}
+
+// ArchiveList is what was archived, and how long records are kept.
+type ArchiveList struct {
+	Place    string            `json:"place"` // where; empty: nowhere
+	Lock     string            `json:"lock"`  // what enforces how long: compliance, governance or none
+	Classes  []archive.Class   `json:"classes"`
+	Segments []archive.Segment `json:"segments"`
+	Problem  string            `json:"problem,omitempty"`
+}
+
+// Pruned is what was taken away.
+type Pruned struct{ record.Pruning }
+
+func archiveList(ctx context.Context, rooms *Rooms, _ pavise.Principal, _ Empty) (ArchiveList, error) {
+	list := ArchiveList{Lock: "none"}
+	if rooms.Archive.Bucket != nil {
+		place := rooms.Archive.Bucket.Place()
+		list.Place, list.Lock = place.URL, place.Lock
+	}
+	if err := rooms.Archive.Problem(); err != nil {
+		list.Problem = err.Error()
+	}
+	classes, err := rooms.Archive.Classes(ctx)
+	if err != nil {
+		return list, err
+	}
+	segments, err := rooms.Archive.Segments(ctx)
+	list.Classes, list.Segments = append([]archive.Class{}, classes...), append([]archive.Segment{}, segments...)
+	return list, err
+}
+
+// RetainRequest proposes a class of retention.
+type RetainRequest struct {
+	Class  string   `json:"class" arg:"" help:"the class's name" doc:"the class's name"`
+	Kind   []string `json:"kind,omitempty" help:"a kind of record, model.infer, or a room, model; may be repeated" doc:"kinds of record (model.infer) or rooms (model)"`
+	Online string   `json:"online,omitempty" placeholder:"TIME" help:"how long on this machine (default: for ever)" doc:"how long on this machine; absent: for ever"`
+	Keep   string   `json:"keep,omitempty" placeholder:"TIME" help:"how long in the archive, under its lock (default: no lock)" doc:"how long in the archive, under its lock; absent: no lock"`
+	Reason string   `json:"reason,omitempty" help:"why" doc:"why"`
+}
+
+// retention says in words what a class means.
+func retention(c archive.Class) string {
+	here, there := "for ever here", "without a lock in the archive"
+	if c.Online > 0 {
+		here = c.Online.String() + " here"
+	}
+	if c.Keep > 0 {
+		there = c.Keep.String() + " in the archive"
+	}
+	return fmt.Sprintf("records of class %s (%v) %s and %s", c.Name, c.Kinds, here, there)
+}
+
+// retain runs archive.retain.
+func retain(ctx context.Context, rooms *Rooms, act change.Act) (err error) {
+	entry, err := rooms.Guard.Enter(ctx, act.Who, "archive.retain", act.On)
+	if err != nil {
+		return err
+	}
+	defer entry.Exit(&err)
+	c, err := parse[archive.Class](act.Request)
+	if err != nil {
+		return err
+	}
+	if c.Name != act.On.ID {
+		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the class is %s, and was proposed for %s", c.Name, act.On.ID)}
+	}
+	entry.Detail(c)
+	return rooms.Archive.Retain(ctx, c, act.Mark)
+}

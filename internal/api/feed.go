@@ -1,0 +1,56 @@
+package api
+
+import (
+	"context"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/feed"
+	"github.com/pavise/pavise/internal/guard"
+)
+
+func feedVerbs() []Verb {
+	onLog := []string{"ledger"}
+	return []Verb{
+		guarded(Verb{
+			Name: "ledger.followers", On: onLog, Class: guard.Pooled,
+			Help:    "Show who follows the log under a name, and what each has before it",
+			About:   "A follower that was named goes on where it was acknowledged. What it has not acknowledged is not pruned.",
+			Example: "pavise ledger followers",
+		}, onTheLog[Empty], func(ctx context.Context, rooms *Rooms, who pavise.Principal, _ Empty) (FollowerList, error) {
+			backlogs, err := rooms.Feeds.Backlogs(ctx, who.Tenant)
+			return FollowerList{backlogs}, err
+		}),
+		guarded(Verb{
+			Name: "ledger.acknowledge", On: onLog, Class: guard.Pooled,
+			Help:    "Say that a follower has done with all records before an index",
+			About:   "The follower goes on there when it comes back. It never goes back.",
+			Example: "pavise ledger acknowledge siem 1",
+		}, onTheLog[AcknowledgeRequest], func(ctx context.Context, rooms *Rooms, who pavise.Principal, req AcknowledgeRequest) (Empty, error) {
+			return Empty{}, rooms.Feeds.Acknowledge(ctx, who.Tenant, req.Name, req.Next)
+		}),
+		guarded(Verb{
+			Name: "ledger.unfollow", On: onLog,
+			Help:    "Forget a follower, and where it was",
+			About:   "A follower of the same name begins anew.",
+			Example: "pavise ledger unfollow siem",
+		}, onTheLog[UnfollowRequest], func(ctx context.Context, rooms *Rooms, who pavise.Principal, req UnfollowRequest) (Empty, error) {
+			return Empty{}, rooms.Feeds.Drop(ctx, who.Tenant, req.Name)
+		}),
+	}
+}
+
+// FollowerList holds followers.
+type FollowerList struct {
+	Followers []feed.Backlog `json:"followers"`
+}
+
+// AcknowledgeRequest moves a follower on.
+type AcknowledgeRequest struct {
+	Name string `json:"name" arg:"" help:"the follower's name" doc:"the follower's name"`
+	Next uint64 `json:"next" arg:"" help:"the first record that it has not done with" doc:"the first record that it has not done with"`
+}
+
+// UnfollowRequest names a follower.
+type UnfollowRequest struct {
+	Name string `json:"name" arg:"" help:"the follower's name" doc:"the follower's name"`
+}

@@ -1,0 +1,106 @@
+package api
+
+import (
+	"context"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/change"
+	"github.com/pavise/pavise/internal/guard"
+	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/record"
+	"github.com/pavise/pavise/internal/subject"
+)
+
+func subjectVerbs() []Verb {
+	onSubject := []string{"subject"}
+	return []Verb{
+		guarded(Verb{
+			Name: "subject.list", On: onSubject, Class: guard.Pooled,
+			Help:    "Show how many people's data the log keeps, and how many were forgotten",
+			About:   "A subject is whoever a request names in its header Pavise-Subject, or its caller. The log knows it by a pseudonym.",
+			Example: "pavise subject list",
+		}, func(who pavise.Principal, _ Empty) pavise.Name {
+			return pavise.Name{Tenant: who.Tenant, Kind: "subject", ID: "all"}
+		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, _ Empty) (SubjectCount, error) {
+			keys, shredded, err := rooms.Subjects.Count(ctx, who.Tenant)
+			return SubjectCount{keys, shredded}, err
+		}),
+		guarded(Verb{
+			Name: "subject.find", On: onSubject,
+			Help:    "Say under which pseudonym the log knows somebody",
+			About:   "pavise ledger list --subject shows what it keeps of them. The question itself is recorded, without the name.",
+			Example: "pavise subject find local/workload/demo",
+		}, func(who pavise.Principal, _ FindRequest) pavise.Name {
+			return pavise.Name{Tenant: who.Tenant, Kind: "subject", ID: "any"}
+		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, req FindRequest) (SubjectFound, error) {
+			id, err := rooms.Subjects.Find(ctx, who.Tenant, req.Subject)
+			if err != nil {
+				return SubjectFound{}, err
+			}
+			records, err := rooms.Log.Count(ledger.Filter{Tenant: who.Tenant, Subject: id}, rooms.Log.First(), rooms.Log.Size())
+			return SubjectFound{id, records}, err
+		}),
+		proposing(Verb{
+			Name: "subject.shred", On: onSubject,
+			Help:    "Propose to forget somebody: shred the key of what the log keeps of them",
+			About:   "Name them as requests did, or by their pseudonym. Records and proofs stay as they are; what they keep sealed can never be opened again. The receipt is a record, and pavise ledger prove writes it to a file. Somebody else approves it.",
+			Example: "pavise subject shred local/workload/demo",
+		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, req ShredRequest) (pavise.Name, error) {
+			id, err := rooms.Subjects.Find(ctx, who.Tenant, req.Subject)
+			return pavise.Name{Tenant: who.Tenant, Kind: "subject", ID: id}, err
+		}, func(ShredRequest) (any, error) { return Empty{}, nil }),
+	}
+}
+
+// SubjectCount says how many subjects there are.
+type SubjectCount struct {
+	Keys     int `json:"keys"`     // subjects with a key
+	Shredded int `json:"shredded"` // subjects that were forgotten
+}
+
+// FindRequest names a subject.
+type FindRequest struct {
+	Subject string `json:"subject" arg:"" help:"the subject's name, as in Pavise-Subject, or the caller's tenant/kind/id" doc:"the subject's name, as in the header Pavise-Subject, or the caller's tenant/kind/id"`
+}
+
+// SubjectFound says what the log knows of a subject.
+type SubjectFound struct {
+	ID      string `json:"id"`      // its pseudonym
+	Records uint64 `json:"records"` // that keep data of it
+}
+
+// ShredRequest names a subject to be forgotten.
+type ShredRequest struct {
+	Subject string `json:"subject" arg:"" help:"the subject's name, as in Pavise-Subject, or its pseudonym" doc:"the subject's name, as in the header Pavise-Subject, or its pseudonym"`
+	Reason  string `json:"reason,omitempty" help:"why; do not name the person" doc:"why; do not name the person"`
+}
+
+// A ShredReceipt is the detail of the record that says what was shredded.
+type ShredReceipt struct {
+	subject.Receipt
+	Records uint64 `json:"records"` // that keep data of the subject, by the index
+}
+
+// shred runs subject.shred.
+func shred(ctx context.Context, rooms *Rooms, act change.Act) (err error) {
+	entry, err := rooms.Guard.Enter(ctx, act.Who, "subject.shred", act.On)
+	if err != nil {
+		return err
+	}
+	defer entry.Exit(&err)
+	records, err := rooms.Log.Count(ledger.Filter{Tenant: act.On.Tenant, Subject: act.On.ID}, rooms.Log.First(), rooms.Log.Size())
+	if err != nil {
+		return err
+	}
+	receipt, err := rooms.Subjects.Shred(ctx, act.On.Tenant, act.On.ID, act.Mark)
+	entry.Detail(ShredReceipt{receipt, records})
+	return err
+}
+
+// Shredded reports which subject a record says was shredded, if it is a receipt.
+func Shredded(r *record.Record) (tenant, id string, ok bool) {
+	if r.Kind != "subject.shred" || r.Phase != record.Exit || r.Error != nil {
+		return "", "", false
+	}
+	return r.On.Tenant, r.On.ID, true
+}

@@ -1,0 +1,212 @@
+package change
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/record"
+	"github.com/pavise/pavise/internal/store"
+)
+
+// minDigest is how many digits of a digest a vote must repeat: people vote on what
+// they looked at.
+const minDigest = 8
+
+// A decided is the detail of a vote's record: what was decided on.
+type decided struct {
+	Digest string `json:"digest"`
+	Yes    bool   `json:"yes"`
+	Reason string `json:"reason,omitempty"`
+}
+
+// Approve says yes to a change: the verb change.approve on it. digest is that of the
+// change, or its first digits, eight at least. The change is run when this was the
+// last approval it took. The error is of kind Conflict when the change waits for no
+// votes, when the digest is another's, or when somebody has voted already, and of
+// kind Denied when their vote cannot count.
+//
+// Unguarded: vote enters for it, so that the approval's record is closed before the
+// act runs.
+func (c *Changes) Approve(ctx context.Context, who pavise.Principal, name pavise.Name, digest, reason string) (*Change, error) {
+	if err := c.vote(ctx, who, "change.approve", name, decided{Digest: digest, Yes: true, Reason: reason}); err != nil {
+		return nil, err
+	}
+	return c.settle(ctx, name)
+}
+
+// Deny says no to a change: the verb change.deny on it. One denial ends it.
+//
+// Unguarded: vote enters for it.
+func (c *Changes) Deny(ctx context.Context, who pavise.Principal, name pavise.Name, digest, reason string) (*Change, error) {
+	if err := c.vote(ctx, who, "change.deny", name, decided{Digest: digest, Reason: reason}); err != nil {
+		return nil, err
+	}
+	return c.get(ctx, name)
+}
+
+// vote writes a vote down: in the log first, then in the table.
+func (c *Changes) vote(ctx context.Context, who pavise.Principal, verb string, name pavise.Name, d decided) (err error) {
+	entry, err := c.guard.Enter(ctx, who, verb, name)
+	if err != nil {
+		return err
+	}
+	defer entry.Exit(&err)
+	c.deciding.Lock()
+	defer c.deciding.Unlock()
+	ch, err := c.get(ctx, name)
+	if err != nil {
+		return err
+	}
+	if err := c.mayVote(ch, who, d); err != nil {
+		return err
+	}
+	if why, err := c.stale(ctx, ch); err != nil {
+		return err
+	} else if why != "" && ch.State == Open {
+		return c.void(ctx, ch, why)
+	}
+	d.Digest = ch.Digest // in full
+	entry.Detail(d)
+	v := Vote{By: who.Name(), Yes: d.Yes, Reason: d.Reason, At: c.now().UTC()}
+	v.Record, _ = entry.Record()
+	return c.db.Update(ctx, func(tx *store.Tx) error {
+		if err := insertVote(tx, name, v); err != nil {
+			if pavise.KindOf(err) == pavise.Conflict {
+				return &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("%s has voted on %s already", who.Name(), name.ID), Hint: "another person's vote is wanted"}
+			}
+			return err
+		}
+		if d.Yes {
+			return nil
+		}
+		return c.deny(tx, ch, who, d)
+	})
+}
+
+// mayVote refuses votes that cannot count.
+func (c *Changes) mayVote(ch *Change, who pavise.Principal, d decided) error {
+	refuse := func(kind pavise.Kind, hint, format string, args ...any) error {
+		return &pavise.Error{Kind: kind, Msg: fmt.Sprintf(format, args...), Hint: hint}
+	}
+	show := "look at it: pavise change show " + ch.Name.ID
+	switch {
+	case !ch.State.Waits():
+		return refuse(pavise.Conflict, show, "change %s is %s and waits for no votes", ch.Name.ID, ch.State)
+	case !c.now().Before(ch.Until):
+		return refuse(pavise.Conflict, "propose it anew", "votes on change %s counted until %s", ch.Name.ID, ch.Until.Format("2006-01-02 15:04 UTC"))
+	case len(d.Digest) < minDigest || !strings.HasPrefix(ch.Digest, strings.ToLower(d.Digest)):
+		return refuse(pavise.Conflict, show+", and give the digest that it shows", "the digest is not that of change %s: what was looked at is not what it is", ch.Name.ID)
+	case len(d.Reason) > maxReason:
+		return refuse(pavise.Invalid, "", "the reason is %d bytes long, more than %d", len(d.Reason), maxReason)
+	case !d.Yes && d.Reason == "":
+		return refuse(pavise.Invalid, "say why: --reason TEXT", "a denial needs a reason")
+	case d.Yes && who.Name() == ch.Proposer.Name():
+		return refuse(pavise.Denied, "let somebody else look at it", "%s proposed change %s, and nobody approves their own", who.Name(), ch.Name.ID)
+	case d.Yes && !ch.Rule.counts(who):
+		return refuse(pavise.Denied, "these do: "+strings.Join(ch.Rule.Of, ", "), "%s is not one of those whose approval counts for %s", who.Name(), ch.Verb)
+	case !c.guard.May(who, ch.Verb, ch.On):
+		return refuse(pavise.Denied, fmt.Sprintf("pavise policy explain %s %s shows who could", ch.Verb, ch.On), "%s could not do %s on %s, and so cannot decide on it", who.Name(), ch.Verb, ch.On)
+	}
+	return nil
+}
+
+// deny ends a change that somebody said no to.
+func (c *Changes) deny(tx *store.Tx, ch *Change, who pavise.Principal, d decided) error {
+	from := ch.State
+	if from == Ran {
+		ch.end(Contested, c.now(), "denied by %s after it was run: %s", who.Name(), d.Reason)
+	} else {
+		ch.end(Denied, c.now(), "denied by %s: %s", who.Name(), d.Reason)
+	}
+	return update(tx, ch, from)
+}
+
+// void ends a change whose approvals are dead, and says so.
+func (c *Changes) void(ctx context.Context, ch *Change, why string) error {
+	from := ch.State
+	ch.end(Void, c.now(), "void: %s", why)
+	if err := c.db.Update(ctx, func(tx *store.Tx) error { return update(tx, ch, from) }); err != nil {
+		return err
+	}
+	if err := c.note(ctx, "change.void", ch, pavise.Info); err != nil {
+		return err
+	}
+	return &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("change %s is void: %s", ch.Name.ID, why), Hint: "propose it anew; approvals of it are dead"}
+}
+
+// Withdraw takes a proposal back: the verb change.withdraw on it, for who proposed
+// it alone.
+func (c *Changes) Withdraw(ctx context.Context, who pavise.Principal, name pavise.Name) (ch *Change, err error) {
+	entry, err := c.guard.Enter(ctx, who, "change.withdraw", name)
+	if err != nil {
+		return nil, err
+	}
+	defer entry.Exit(&err)
+	c.deciding.Lock()
+	defer c.deciding.Unlock()
+	if ch, err = c.get(ctx, name); err != nil {
+		return nil, err
+	}
+	if who.Name() != ch.Proposer.Name() {
+		return nil, &pavise.Error{Kind: pavise.Denied, Msg: fmt.Sprintf("change %s is %s's to withdraw", name.ID, ch.Proposer.Name()), Hint: "deny it instead, with a reason"}
+	}
+	if ch.State != Open {
+		return nil, &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("change %s is %s, and only an open one can be withdrawn", name.ID, ch.State)}
+	}
+	ch.end(Withdrawn, c.now(), "withdrawn by who proposed it")
+	return ch, c.db.Update(ctx, func(tx *store.Tx) error { return update(tx, ch, Open) })
+}
+
+// wasProposed reports whether the log holds the proposal of exactly this change.
+func (c *Changes) wasProposed(ctx context.Context, ch *Change) (bool, error) {
+	filter := ledger.Filter{Tenant: ch.Name.Tenant, Kinds: []string{"change.propose"}, On: ch.Name.String(), Phase: record.Exit}
+	for found, err := range c.log.Select(ctx, filter, ch.Record, c.log.Size()) {
+		if err != nil {
+			return false, fmt.Errorf("read the proposal of change %s: %w", ch.Name, err)
+		}
+		var p proposed
+		if found.Error == nil && json.Unmarshal(found.Detail, &p) == nil && p.Digest == ch.Digest {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// proven returns the people whose approval of exactly this change the log proves, and
+// who may still do the act. It counts nobody twice, nor the proposer.
+func (c *Changes) proven(ctx context.Context, ch *Change) (map[pavise.Name]bool, error) {
+	people := map[pavise.Name]bool{}
+	filter := ledger.Filter{Tenant: ch.Name.Tenant, Kinds: []string{"change.approve"}, On: ch.Name.String(), Phase: record.Exit}
+	for found, err := range c.log.Select(ctx, filter, ch.Record, c.log.Size()) {
+		if err != nil {
+			return nil, fmt.Errorf("read the approvals of change %s: %w", ch.Name, err)
+		}
+		var d decided
+		if found.Error != nil || found.Who == nil || json.Unmarshal(found.Detail, &d) != nil {
+			continue
+		}
+		who := *found.Who
+		if d.Yes && d.Digest == ch.Digest && who.Kind == pavise.Human && who.Name() != ch.Proposer.Name() &&
+			ch.Rule.counts(who) && c.guard.May(who, ch.Verb, ch.On) {
+			people[who.Name()] = true
+		}
+	}
+	return people, nil
+}
+
+// note leaves a note about a change in the log.
+func (c *Changes) note(ctx context.Context, kind string, ch *Change, severity string) error {
+	return c.guard.Note(ctx, kind, nil, ch.Name, struct {
+		Verb    string         `json:"verb"`
+		On      pavise.Name    `json:"on"`
+		Digest  string         `json:"digest"`
+		Finding pavise.Finding `json:"finding"`
+	}{ch.Verb, ch.On, ch.Digest, pavise.Finding{
+		Kind: kind, Severity: severity, On: ch.On, Who: ch.Proposer.Name(), At: c.now().UTC(),
+		Summary: fmt.Sprintf("change %s (%s): %s", ch.Name.ID, ch.Plan.Summary, ch.Outcome),
+	}})
+}

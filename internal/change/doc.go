@@ -1,0 +1,34 @@
+// Package change is the only road to acts with consequences for others: somebody
+// proposes one, others decide, and it is run once.
+//
+// It owns the table of changes, of the votes on them and of the rules that say how
+// many approvals a verb takes. It does none of the acts: a [Runner] for each verb is
+// handed over at construction. The guardrail through-change sees to it that there is
+// no other road: the guard lets such a verb in only for a principal that carries the
+// name of a change which this package says is under way ([Changes.UnderWay]).
+//
+// # What an approval is
+//
+// A record of the evidence log, durable before it counts, in which a person says yes
+// to a digest. The digest covers the request and everything that the runner says the
+// outcome depends on, such as the policies in force. When one of them changes, the
+// digest does, and every approval is dead: people approve a content, not a number.
+// The table of votes is for people to look at; what counts at the moment of running
+// is what the log proves.
+//
+// Nobody approves what they proposed, nobody counts twice, and who approves must be
+// one of those who may do the act themselves. All that is checked where the vote is
+// written, in the transaction, and again when the change is run.
+//
+// # Exactly once
+//
+// The runner's effect and a mark that the change was run are one transaction of the
+// store. Whatever crashes in between, the next start finds the mark, and the change
+// is done; or finds none, and nothing was done, and runs it.
+//
+// # The safe direction
+//
+// Acts that only make things safer, such as going back to the model before, run
+// first. They are approved afterwards, within a deadline; one that is denied, or
+// that nobody looks at in time, becomes a finding.
+package change

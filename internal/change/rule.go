@@ -1,0 +1,191 @@
+package change
+
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/store"
+)
+
+// verbRule is the verb by which rules change: itself done as a change.
+const verbRule = "change.rule"
+
+// A Rule says what it takes to run a verb.
+type Rule struct {
+	Need int      `json:"need"`         // how many people must approve; who proposes is none of them
+	Of   []string `json:"of,omitempty"` // ids of the people who count; none: all who may do the verb
+	// Days is how long votes count after the proposal.
+	Days int `json:"days"`
+}
+
+// standard is the rule of a verb that has none of its own: one other person, within
+// three days.
+var standard = Rule{Need: 1, Days: 3}
+
+// Bounds of a rule.
+const (
+	maxNeed = 16
+	maxDays = 90
+)
+
+// validate refuses a rule that means nothing. The rule of rules always takes
+// somebody else, or one person could have their way with two steps.
+func (r Rule) validate(verb string) error {
+	bad := func(why string) error {
+		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the rule for %s: %s", verb, why), Hint: "for example: pavise change rule policy.put --need 2 --days 3"}
+	}
+	switch {
+	case r.Need < 0 || r.Need > maxNeed:
+		return bad(fmt.Sprintf("it takes 0 to %d approvals, not %d", maxNeed, r.Need))
+	case r.Need == 0 && verb == verbRule:
+		return bad("somebody else must approve a change of rules")
+	case r.Days < 1 || r.Days > maxDays:
+		return bad(fmt.Sprintf("votes count for 1 to %d days, not %d", maxDays, r.Days))
+	case len(r.Of) > 0 && len(r.Of) < r.Need:
+		return bad(fmt.Sprintf("%d approvals are to come from %d people", r.Need, len(r.Of)))
+	}
+	for i, id := range r.Of {
+		if (pavise.Name{Tenant: "t", Kind: pavise.Human, ID: id}).Validate() != nil || slices.Contains(r.Of[:i], id) {
+			return bad(fmt.Sprintf("%.60q is no person's id, or stands there twice", id))
+		}
+	}
+	return nil
+}
+
+// counts reports whether somebody is among those whose approval the rule asks for.
+func (r Rule) counts(who pavise.Principal) bool {
+	return len(r.Of) == 0 || slices.Contains(r.Of, who.ID)
+}
+
+// until is when votes on something proposed now cease to count.
+func (r Rule) until(now time.Time) time.Time { return now.Add(time.Duration(r.Days) * 24 * time.Hour) }
+
+// A VerbRule is a rule with its verb.
+type VerbRule struct {
+	Verb string `json:"verb"`
+	Safe bool   `json:"safe,omitempty"` // it runs first, and is approved afterwards
+	Rule
+}
+
+// rule returns the rule of a verb in a tenant.
+func rule(tx *store.Tx, tenant, verb string) (Rule, error) {
+	r := standard
+	var text string
+	err := tx.QueryRow(`SELECT rule FROM change_rules WHERE tenant = ? AND verb = ?`, tenant, verb).Scan(&text)
+	if errors.Is(err, sql.ErrNoRows) {
+		return r, nil
+	}
+	if err != nil {
+		return r, err
+	}
+	if err := json.Unmarshal([]byte(text), &r); err != nil {
+		return r, fmt.Errorf("read the rule for %s: %w", verb, err)
+	}
+	return r, nil
+}
+
+// Rules returns the rules of a tenant, by verb: the verb change.rules.
+func (c *Changes) Rules(ctx context.Context, who pavise.Principal, tenant string) (rules []VerbRule, err error) {
+	entry, err := c.guard.Enter(ctx, who, "change.rules", pavise.Name{Tenant: tenant, Kind: "change", ID: "rules"})
+	if err != nil {
+		return nil, err
+	}
+	defer entry.Exit(&err)
+	err = c.db.View(ctx, func(tx *store.Tx) error {
+		for _, verb := range c.Verbs() {
+			r, err := rule(tx, tenant, verb)
+			if err != nil {
+				return err
+			}
+			rules = append(rules, VerbRule{Verb: verb, Safe: c.runners[verb].Safe, Rule: r})
+		}
+		return nil
+	})
+	return rules, err
+}
+
+// parseRule reads the request of change.rule.
+func (c *Changes) parseRule(on pavise.Name, request json.RawMessage) (VerbRule, error) {
+	var r VerbRule
+	if err := json.Unmarshal(request, &r); err != nil {
+		return r, &pavise.Error{Kind: pavise.Invalid, Msg: "this is no rule", Err: err}
+	}
+	if _, err := c.runner(r.Verb); err != nil {
+		return r, err
+	}
+	if on.ID != r.Verb {
+		return r, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the rule is for %s, and was proposed for %s", r.Verb, on.ID)}
+	}
+	return r, r.Rule.validate(r.Verb)
+}
+
+// planRule says what a new rule would come to.
+func (c *Changes) planRule(ctx context.Context, on pavise.Name, request json.RawMessage) (Plan, error) {
+	r, err := c.parseRule(on, request)
+	if err != nil {
+		return Plan{}, err
+	}
+	var was Rule
+	err = c.db.View(ctx, func(tx *store.Tx) error {
+		was, err = rule(tx, on.Tenant, r.Verb)
+		return err
+	})
+	if err != nil {
+		return Plan{}, err
+	}
+	before, err := json.Marshal(was)
+	if err != nil {
+		return Plan{}, fmt.Errorf("encode a rule: %w", err)
+	}
+	sum := sha256.Sum256(before)
+	return Plan{
+		Summary: fmt.Sprintf("let %s take %s, where it takes %s now", r.Verb, r.Rule.words(), was.words()),
+		Digests: map[string]string{"rule before": hex.EncodeToString(sum[:])},
+		Detail:  map[string]Rule{"before": was, "after": r.Rule},
+	}, nil
+}
+
+// words say what a rule asks for.
+func (r Rule) words() string {
+	who := "other people"
+	if r.Need == 1 {
+		who = "other person"
+	}
+	if len(r.Of) > 0 {
+		who = fmt.Sprintf("of %d named people", len(r.Of))
+	}
+	return fmt.Sprintf("%d %s within %d days", r.Need, who, r.Days)
+}
+
+// runRule puts a rule in force: the verb change.rule.
+func (c *Changes) runRule(ctx context.Context, act Act) (err error) {
+	entry, err := c.guard.Enter(ctx, act.Who, verbRule, act.On)
+	if err != nil {
+		return err
+	}
+	defer entry.Exit(&err)
+	r, err := c.parseRule(act.On, act.Request)
+	if err != nil {
+		return err
+	}
+	entry.Detail(r)
+	text, err := json.Marshal(r.Rule)
+	if err != nil {
+		return fmt.Errorf("encode a rule: %w", err)
+	}
+	return c.db.Update(ctx, func(tx *store.Tx) error {
+		if err := act.Mark(tx); err != nil {
+			return err
+		}
+		_, err := tx.Exec(`INSERT INTO change_rules (tenant, verb, rule) VALUES (?, ?, ?) ON CONFLICT (tenant, verb) DO UPDATE SET rule = excluded.rule`, act.On.Tenant, r.Verb, string(text))
+		return err
+	})
+}

@@ -1,0 +1,296 @@
+package gateway
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/store"
+)
+
+// A ReleaseSpec is what route.release is asked for: another model behind a name that
+// has one. The route's terms stay.
+type ReleaseSpec struct {
+	Name     string `json:"name" arg:"" help:"the model's name, as tenant/model/id" doc:"the model's name, as tenant/model/id"`
+	ONNX     []byte `json:"onnx,omitzero" type:"filecontent" xor:"backend" placeholder:"FILE" help:"run this ONNX model in the gateway" doc:"an ONNX model to run in the gateway"`
+	Upstream string `json:"upstream,omitempty" xor:"backend" placeholder:"URL" help:"ask the model server at this address (Open Inference Protocol v2)" doc:"address of a model server (Open Inference Protocol v2)"`
+	Remote   string `json:"remote,omitempty" placeholder:"NAME" help:"the model's name on the server, if it is another" doc:"the model's name on the server, if it is another"`
+}
+
+func (s ReleaseSpec) spec() RouteSpec {
+	return RouteSpec{Name: s.Name, ONNX: s.ONNX, Upstream: s.Upstream, Remote: s.Remote}
+}
+
+// behind says what answers, in a few words.
+func (r Route) behind() string {
+	if r.ONNX != "" {
+		return "model " + r.ONNX[:min(len(r.ONNX), 19)]
+	}
+	return r.Remote + " at " + r.Upstream
+}
+
+// sameModel reports whether the same model answers on both routes.
+func (r Route) sameModel(other Route) bool {
+	return r.ONNX == other.ONNX && r.Upstream == other.Upstream && r.Remote == other.Remote
+}
+
+// keepRelease keeps a route in the history of its name, if another model answers on
+// it than on the one before. What was rolled back does not count as before.
+func keepRelease(tx *store.Tx, route Route, text string) error {
+	last, seq, err := release(tx, route.Model, 1<<62)
+	if err != nil || last != nil && last.sameModel(route) {
+		return err
+	}
+	var newest int64
+	if err := tx.QueryRow(`SELECT coalesce(max(seq), 0) FROM gateway_releases WHERE name = ?`, route.Model.String()).Scan(&newest); err != nil {
+		return err
+	}
+	_, err = tx.Exec(`INSERT INTO gateway_releases (name, seq, route) VALUES (?, ?, ?)`, route.Model.String(), max(newest, seq)+1, text)
+	return err
+}
+
+// release returns the newest route of a name before a place in its history that was
+// not rolled back, and its place; nil if there is none.
+func release(tx *store.Tx, model pavise.Name, before int64) (*Route, int64, error) {
+	var text string
+	var seq int64
+	err := tx.QueryRow(`SELECT route, seq FROM gateway_releases WHERE name = ? AND seq < ? AND gone = 0 ORDER BY seq DESC LIMIT 1`, model.String(), before).Scan(&text, &seq)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, 0, nil
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	r := &Route{}
+	if err := json.Unmarshal([]byte(text), r); err != nil {
+		return nil, 0, fmt.Errorf("read a release of %s: %w", model, err)
+	}
+	return r, seq, nil
+}
+
+// lastRelease returns the newest route of a name, were it deleted since, or nil.
+func (r *Routes) lastRelease(ctx context.Context, model pavise.Name) (last *Route, err error) {
+	err = r.db.View(ctx, func(tx *store.Tx) error {
+		last, _, err = release(tx, model, 1<<62)
+		return err
+	})
+	return last, err
+}
+
+// A ReleasePlan is what a release or a rollback would come to.
+type ReleasePlan struct {
+	Was    Route  `json:"was"` // the route as it is
+	Will   Route  `json:"will"`
+	Before string `json:"before"` // hex SHA-256 of the route as it is
+	Model  string `json:"model"`  // what would answer: a digest, or a name at an address
+}
+
+func newReleasePlan(was, will Route) (ReleasePlan, error) {
+	text, err := json.Marshal(was)
+	if err != nil {
+		return ReleasePlan{}, fmt.Errorf("encode route %s: %w", was.Model, err)
+	}
+	sum := sha256.Sum256(text)
+	return ReleasePlan{Was: was, Will: will, Before: hex.EncodeToString(sum[:]), Model: cmp.Or(will.ONNX, will.Remote+" at "+will.Upstream)}, nil
+}
+
+// PlanRelease says what a release would come to. It changes nothing.
+//
+// Unguarded: it is the plan of a change, whose proposer has entered.
+func (r *Routes) PlanRelease(ctx context.Context, s ReleaseSpec) (ReleasePlan, error) {
+	found, err := r.describe(ctx, s.spec())
+	if err != nil {
+		return ReleasePlan{}, err
+	}
+	r.changing.Lock()
+	defer r.changing.Unlock()
+	was, err := r.released(s)
+	if err != nil {
+		return ReleasePlan{}, err
+	}
+	will, err := r.compose(s.spec(), found)
+	if err != nil {
+		return ReleasePlan{}, err
+	}
+	return newReleasePlan(*was, will)
+}
+
+// released returns the route that a release is for.
+func (r *Routes) released(s ReleaseSpec) (*Route, error) {
+	was := r.current(s.Name)
+	if was == nil {
+		return nil, &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("no route leads to %.120s", s.Name), Hint: "a first model is put, not released: pavise route put"}
+	}
+	if s.ONNX == nil && s.Upstream == "" && s.Remote == "" {
+		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "a release names the model that is to answer", Hint: "give --onnx FILE or --upstream URL"}
+	}
+	return was, nil
+}
+
+// Release lets another model answer behind a name: the verb route.release on
+// tenant/route/id, done as a change. It ends a quarantine. mark is part of the same
+// transaction.
+func (r *Routes) Release(ctx context.Context, who pavise.Principal, s ReleaseSpec, mark func(*store.Tx) error) (err error) {
+	entry, err := r.guard.Enter(ctx, who, "route.release", routeName(s.Name))
+	if err != nil {
+		return err
+	}
+	defer entry.Exit(&err)
+	found, err := r.describe(ctx, s.spec())
+	if err != nil {
+		return err
+	}
+	r.changing.Lock()
+	defer r.changing.Unlock()
+	if _, err := r.released(s); err != nil {
+		return err
+	}
+	route, err := r.compose(s.spec(), found)
+	if err != nil {
+		return err
+	}
+	entry.Detail(route)
+	err = r.save(ctx, route, s.ONNX, func(tx *store.Tx) error {
+		if _, err := tx.Exec(`DELETE FROM gateway_quarantine WHERE name = ?`, route.Model.String()); err != nil {
+			return err
+		}
+		return mark(tx)
+	})
+	if err == nil {
+		r.bar(route.Model, false)
+	}
+	return err
+}
+
+// back returns the route that a rollback would bring back, and the places of both in
+// the history.
+func (r *Routes) back(tx *store.Tx, model pavise.Name) (was, will *Route, at int64, err error) {
+	if was = r.current(model.String()); was == nil {
+		return nil, nil, 0, &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("no route leads to %s", model), Hint: "pavise route list shows those that exist"}
+	}
+	_, at, err = release(tx, model, 1<<62)
+	if err != nil {
+		return nil, nil, 0, err
+	}
+	before, _, err := release(tx, model, at)
+	if err != nil {
+		return nil, nil, 0, err
+	}
+	if before == nil {
+		return nil, nil, 0, &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("no other model answered for %s before this one", model), Hint: "pavise route quarantine stops it from answering"}
+	}
+	// The terms of today, the model of then.
+	back := *was
+	back.ONNX, back.Upstream, back.Remote, back.Signature = before.ONNX, before.Upstream, before.Remote, before.Signature
+	return was, &back, at, nil
+}
+
+// PlanRollback says what going back would come to. It changes nothing.
+//
+// Unguarded: it is the plan of a change, whose proposer has entered.
+func (r *Routes) PlanRollback(ctx context.Context, model pavise.Name) (plan ReleasePlan, err error) {
+	err = r.db.View(ctx, func(tx *store.Tx) error {
+		was, will, _, err := r.back(tx, model)
+		if err != nil {
+			return err
+		}
+		plan, err = newReleasePlan(*was, *will)
+		return err
+	})
+	return plan, err
+}
+
+// Rollback lets the model answer that did before the present one: the verb
+// route.rollback on tenant/route/id, in the safe direction. mark is part of the same
+// transaction.
+func (r *Routes) Rollback(ctx context.Context, who pavise.Principal, model pavise.Name, mark func(*store.Tx) error) (err error) {
+	entry, err := r.guard.Enter(ctx, who, "route.rollback", routeName(model.String()))
+	if err != nil {
+		return err
+	}
+	defer entry.Exit(&err)
+	r.changing.Lock()
+	defer r.changing.Unlock()
+	var will *Route
+	var at int64
+	err = r.db.View(ctx, func(tx *store.Tx) error {
+		_, will, at, err = r.back(tx, model)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	entry.Detail(will)
+	return r.save(ctx, *will, nil, func(tx *store.Tx) error {
+		if _, err := tx.Exec(`UPDATE gateway_releases SET gone = 1 WHERE name = ? AND seq = ?`, model.String(), at); err != nil {
+			return err
+		}
+		return mark(tx)
+	})
+}
+
+// Quarantine lets nobody ask a model any more: the verb route.quarantine on
+// tenant/route/id, in the safe direction. A release ends it. mark is part of the
+// same transaction.
+func (r *Routes) Quarantine(ctx context.Context, who pavise.Principal, model pavise.Name, mark func(*store.Tx) error) (err error) {
+	entry, err := r.guard.Enter(ctx, who, "route.quarantine", routeName(model.String()))
+	if err != nil {
+		return err
+	}
+	defer entry.Exit(&err)
+	r.changing.Lock()
+	defer r.changing.Unlock()
+	err = r.db.Update(ctx, func(tx *store.Tx) error {
+		if _, err := tx.Exec(`INSERT INTO gateway_quarantine (name) VALUES (?) ON CONFLICT DO NOTHING`, model.String()); err != nil {
+			return err
+		}
+		return mark(tx)
+	})
+	if err == nil {
+		r.bar(model, true)
+	}
+	return err
+}
+
+// Quarantined reports whether a thing is a model in quarantine. It is the guard's
+// Quarantined.
+func (r *Routes) Quarantined(name pavise.Name) bool { return (*r.barred.Load())[name] }
+
+// bar puts a model into quarantine in memory, or takes it out. Callers hold changing.
+func (r *Routes) bar(model pavise.Name, quarantined bool) {
+	barred := maps.Clone(*r.barred.Load())
+	if delete(barred, model); quarantined {
+		barred[model] = true
+	}
+	r.barred.Store(&barred)
+}
+
+// readQuarantine reads which models are in quarantine.
+func (r *Routes) readQuarantine(tx *store.Tx) error {
+	rows, err := tx.Query(`SELECT name FROM gateway_quarantine`)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	barred := map[pavise.Name]bool{}
+	for rows.Next() {
+		var text string
+		if err := rows.Scan(&text); err != nil {
+			return err
+		}
+		name, err := pavise.ParseName(text)
+		if err != nil {
+			return fmt.Errorf("read the quarantine: %w", err)
+		}
+		barred[name] = true
+	}
+	r.barred.Store(&barred)
+	return rows.Err()
+}

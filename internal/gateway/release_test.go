@@ -1,0 +1,108 @@
+package gateway
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/store"
+)
+
+// TestReleaseIsTheOnlyWay tries to bring another model behind a name without one.
+func TestReleaseIsTheOnlyWay(t *testing.T) {
+	w := newWorld(t, t.TempDir())
+	w.put(t, nil)
+	first := w.Routes.current(theModel.String()).ONNX
+	spec := RouteSpec{Name: theModel.String(), ONNX: otherModel("x", 2)}
+	if _, err := w.Routes.Put(t.Context(), operator, spec); pavise.KindOf(err) != pavise.Conflict {
+		t.Errorf("put another model: %v", err)
+	}
+	if err := w.Routes.Delete(t.Context(), operator, theModel); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Routes.Put(t.Context(), operator, spec); pavise.KindOf(err) != pavise.Conflict {
+		t.Errorf("delete, and put another model: %v", err)
+	}
+	w.put(t, nil) // the same one may come back
+	if err := w.Routes.Release(t.Context(), operator, ReleaseSpec{Name: spec.Name, ONNX: spec.ONNX}, unmarked); pavise.KindOf(err) != pavise.Denied {
+		t.Errorf("release without a change: %v", err)
+	}
+	if got := w.Routes.current(theModel.String()).ONNX; got != first {
+		t.Errorf("%s answers, not %s", got, first)
+	}
+}
+
+// TestRollback goes back one release at a time, keeps today's terms, and does not
+// come back to what it left.
+func TestRollback(t *testing.T) {
+	dir := t.TempDir()
+	w := newWorld(t, dir)
+	var models []string
+	for i, onnx := range [][]byte{softmaxModel(), otherModel("x", 2), otherModel("y", 2)} {
+		models = append(models, w.change(t, RouteSpec{ONNX: onnx}).ONNX)
+		if i == 0 {
+			w.change(t, RouteSpec{Rate: "7/1m"})
+		}
+	}
+	w.close()
+	w = newWorld(t, dir)
+	for _, want := range []string{models[1], models[0]} {
+		plan, err := w.Routes.PlanRollback(t.Context(), theModel)
+		if err != nil || plan.Model != want {
+			t.Fatalf("plan %+v, %v; want %s", plan, err, want)
+		}
+		if err := w.Routes.Rollback(t.Context(), changing(), theModel, unmarked); err != nil {
+			t.Fatal(err)
+		}
+		if now := w.Routes.current(theModel.String()); now.ONNX != want || now.Terms.Rate.Count != 7 {
+			t.Fatalf("%+v answers, want %s", now, want)
+		}
+	}
+	if err := w.Routes.Rollback(t.Context(), changing(), theModel, unmarked); pavise.KindOf(err) != pavise.NotFound {
+		t.Errorf("back before the first: %v", err)
+	}
+}
+
+// TestQuarantine stops a model at once, outlives the process, and ends with a
+// release.
+func TestQuarantine(t *testing.T) {
+	dir := t.TempDir()
+	w := newWorld(t, dir)
+	w.put(t, nil)
+	if err := w.Routes.Quarantine(t.Context(), changing(), theModel, unmarked); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if resp, body := w.post(t, good, nil); resp.StatusCode != 403 || !strings.Contains(body, "quarantine") {
+			t.Fatalf("in quarantine: %d %s", resp.StatusCode, body)
+		}
+		w.close()
+		w = newWorld(t, dir)
+	}
+	w.change(t, RouteSpec{ONNX: softmaxModel()})
+	if resp, body := w.post(t, good, nil); resp.StatusCode != 200 {
+		t.Errorf("after a release: %d %s", resp.StatusCode, body)
+	}
+}
+
+// TestMarkIsPartOfIt fails the mark: nothing of the act remains.
+func TestMarkIsPartOfIt(t *testing.T) {
+	w := newWorld(t, t.TempDir())
+	w.put(t, nil)
+	first := w.Routes.current(theModel.String()).ONNX
+	fails := func(*store.Tx) error { return errors.New("no mark") }
+	for what, act := range map[string]func() error{
+		"release": func() error {
+			return w.Routes.Release(t.Context(), changing(), ReleaseSpec{Name: theModel.String(), ONNX: otherModel("x", 2)}, fails)
+		},
+		"quarantine": func() error { return w.Routes.Quarantine(t.Context(), changing(), theModel, fails) },
+	} {
+		if err := act(); err == nil {
+			t.Errorf("%s without its mark", what)
+		}
+		if w.Routes.current(theModel.String()).ONNX != first || w.Routes.Quarantined(theModel) {
+			t.Errorf("%s left something", what)
+		}
+	}
+}

@@ -1,0 +1,144 @@
+package blob
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"iter"
+	"net/url"
+	"strings"
+
+	"github.com/minio/minio-go/v7"
+	"github.com/minio/minio-go/v7/pkg/credentials"
+
+	"github.com/pavise/pavise"
+)
+
+// A bucket is one of an S3-compatible store.
+type bucket struct {
+	client *minio.Client
+	name   string
+	prefix string // "" or with a slash at its end
+	place  Place
+	lock   minio.RetentionMode // "" for none
+}
+
+// locks are the retention modes by what an address calls them.
+var locks = map[string]minio.RetentionMode{"": "", "compliance": minio.Compliance, "governance": minio.Governance}
+
+func openS3(ctx context.Context, u *url.URL) (Bucket, error) {
+	invalid := func(why string, err error) error {
+		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%.200s: %s", u.Redacted(), why), Hint: "s3://BUCKET[/PREFIX][?endpoint=HOST:PORT&region=REGION&insecure=true&lock=compliance|governance]", Err: err}
+	}
+	q := u.Query()
+	for key := range q {
+		switch key {
+		case "endpoint", "region", "insecure", "lock":
+		default:
+			return nil, invalid(fmt.Sprintf("%.40q is no option of a bucket", key), nil)
+		}
+	}
+	lock, known := locks[q.Get("lock")]
+	if !known || u.Host == "" || u.User != nil {
+		return nil, invalid("it names no bucket, has credentials in it, or a lock that there is not", nil)
+	}
+	client, err := minio.New(cmp.Or(q.Get("endpoint"), "s3.amazonaws.com"), &minio.Options{
+		Creds: credentials.NewChainCredentials([]credentials.Provider{
+			&credentials.EnvAWS{}, &credentials.EnvMinio{}, &credentials.FileAWSCredentials{}, &credentials.IAM{},
+		}),
+		Secure: q.Get("insecure") != "true", Region: q.Get("region"),
+	})
+	if err != nil {
+		return nil, invalid("it leads to no store", err)
+	}
+	b := bucket{client: client, name: u.Host, lock: lock, prefix: strings.Trim(u.Path, "/")}
+	if b.prefix != "" {
+		b.prefix += "/"
+	}
+	b.place = Place{URL: "s3://" + b.name + "/" + b.prefix, Lock: cmp.Or(strings.ToLower(string(lock)), "none")}
+	return b, b.reach(ctx)
+}
+
+// reach makes sure that the bucket is there, and enforces what we are told it does.
+func (b bucket) reach(ctx context.Context) error {
+	there, err := b.client.BucketExists(ctx, b.name)
+	if err != nil {
+		return b.explain("look for the bucket", "", err)
+	}
+	if !there {
+		return &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("there is no bucket %s", b.name), Hint: "make it first; for lock=… with object lock, which can only be turned on then"}
+	}
+	if b.lock == "" {
+		return nil
+	}
+	enabled, _, _, _, err := b.client.GetObjectLockConfig(ctx, b.name)
+	if err != nil || enabled != "Enabled" {
+		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("bucket %s has no object lock, and lock=%s asks for it", b.name, b.place.Lock), Hint: "make the bucket with object lock, or leave lock out: then nothing keeps objects from being deleted", Err: err}
+	}
+	return nil
+}
+
+// Place is Bucket's.
+func (b bucket) Place() Place { return b.place }
+
+// Put is Bucket's.
+func (b bucket) Put(ctx context.Context, o Object, content io.Reader) error {
+	if err := checkName(o.Name); err != nil {
+		return err
+	}
+	opts := minio.PutObjectOptions{ContentType: "application/octet-stream", SendContentMd5: true}
+	if b.lock != "" && !o.Until.IsZero() {
+		opts.Mode, opts.RetainUntilDate = b.lock, o.Until.UTC()
+	}
+	info, err := b.client.PutObject(ctx, b.name, b.prefix+o.Name, content, o.Size, opts)
+	if err != nil {
+		return b.explain("write", o.Name, err)
+	}
+	if info.Size != o.Size {
+		return &pavise.Error{Kind: pavise.Unavailable, Msg: fmt.Sprintf("%s kept %d bytes of %s, and %d were sent", b.place.URL, info.Size, o.Name, o.Size), Hint: "try again"}
+	}
+	return nil
+}
+
+// Get is Bucket's.
+func (b bucket) Get(ctx context.Context, name string) (io.ReadCloser, error) {
+	if err := checkName(name); err != nil {
+		return nil, err
+	}
+	o, err := b.client.GetObject(ctx, b.name, b.prefix+name, minio.GetObjectOptions{})
+	if err == nil {
+		_, err = o.Stat() // an error of the store's comes with the first read only
+	}
+	if err != nil {
+		return nil, b.explain("read", name, err)
+	}
+	return o, nil
+}
+
+// List is Bucket's.
+func (b bucket) List(ctx context.Context, prefix string) iter.Seq2[Object, error] {
+	return func(yield func(Object, error) bool) {
+		for info := range b.client.ListObjectsIter(ctx, b.name, minio.ListObjectsOptions{Prefix: b.prefix + prefix, Recursive: true}) {
+			if info.Err != nil {
+				yield(Object{}, b.explain("list", prefix, info.Err))
+				return
+			}
+			if !yield(Object{Name: strings.TrimPrefix(info.Key, b.prefix), Size: info.Size}, nil) {
+				return
+			}
+		}
+	}
+}
+
+// explain dresses an error of the store for people.
+func (b bucket) explain(doing, name string, err error) error {
+	code := minio.ToErrorResponse(err).Code
+	switch code {
+	case minio.NoSuchKey:
+		return noObject(name, b.place, err)
+	case minio.AccessDenied, minio.InvalidAccessKeyID, minio.SignatureDoesNotMatch:
+		return &pavise.Error{Kind: pavise.Denied, Msg: fmt.Sprintf("%s refuses to %s %s", b.place.URL, doing, name), Hint: "check the credentials in the environment, and what they may do", Err: err}
+	}
+	return &pavise.Error{Kind: pavise.Unavailable, Msg: fmt.Sprintf("%s cannot %s %s: %s", b.place.URL, doing, name, cmp.Or(code, "no answer")), Hint: "it is tried again by itself", Err: err}
+}
