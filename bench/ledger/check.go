@@ -22,10 +22,10 @@ const proofs = 200
 // says what they found.
 func (b *benchmark) check(ctx context.Context) (string, error) {
 	var records uint64
-	for _, dir := range b.logs {
-		n, err := checkLog(ctx, dir)
+	for _, log := range b.logs {
+		n, err := checkLog(ctx, log)
 		if err != nil {
-			return "", fmt.Errorf("check %s: %w", dir, err)
+			return "", fmt.Errorf("check %s: %w", log.Dir, err)
 		}
 		records += n
 	}
@@ -34,26 +34,26 @@ func (b *benchmark) check(ctx context.Context) (string, error) {
 		len(b.logs), records, proofs, proofs), nil
 }
 
-// checkLog checks the log in one directory and returns how many records it holds.
-func checkLog(ctx context.Context, dir string) (uint64, error) {
-	key, err := checkOwnProofs(dir)
+// checkLog checks a log and returns how many records it holds.
+func checkLog(ctx context.Context, log ledger.Options) (uint64, error) {
+	key, err := checkOwnProofs(log)
 	if err != nil {
 		return 0, err
 	}
-	verified, err := audit.Verify(dir, audit.Options{Key: key})
+	verified, err := audit.Verify(log.Dir, audit.Options{Key: key})
 	if err != nil {
 		return 0, err
 	}
 	if verified.Conclusion != audit.Verified || verified.Signed != verified.Records {
 		return 0, fmt.Errorf("%s, with %d of %d records signed", verified.Conclusion, verified.Signed, verified.Records)
 	}
-	return verified.Records, checkTiles(ctx, dir, key)
+	return verified.Records, checkTiles(ctx, log.Dir, key)
 }
 
 // checkOwnProofs lets transparency-dev/merkle check proofs that the log makes,
 // and returns the log's verifier key.
-func checkOwnProofs(dir string) (key string, err error) {
-	log, err := ledger.Open(ledger.Options{Dir: dir, Origin: origin, Key: logKey})
+func checkOwnProofs(options ledger.Options) (key string, err error) {
+	log, err := ledger.Open(options)
 	if err != nil {
 		return "", err
 	}

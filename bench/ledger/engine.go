@@ -30,7 +30,7 @@ var logKey = ed25519.NewKeyFromSeed([]byte("a seed of the bench, no secret!!"))
 type engine struct {
 	name      string
 	producers int
-	keeps     bool // its directory is an evidence log, checked at the end
+	log       func(dir string) ledger.Options // its directory is this evidence log, checked at the end; nil: it is none
 	open      func(ctx context.Context, dir string, l *load) (session, error)
 }
 
@@ -44,7 +44,9 @@ type session interface {
 
 // The names by which results are compared.
 const (
-	pavise256    = "pavise"
+	paviseAll    = "pavise"
+	paviseProof  = "pavise-proof"
+	paviseLog    = "pavise-log"
 	pavise1      = "pavise-1"
 	tesseraAdd   = "tessera"
 	tesseraAwait = "tessera-await"
@@ -58,10 +60,12 @@ func engines(ctx context.Context, work string) (all []engine, skipped []string, 
 		return nil, nil, err
 	}
 	all = []engine{
-		{pavise256, maxProducers, true, openPavise},
-		{tesseraAdd, maxProducers, false, openTessera},
-		{tesseraAwait, maxProducers, false, openTesseraAwait},
-		{pavise1, 1, true, openPavise},
+		{paviseAll, maxProducers, signedTwice, openEverything},
+		{paviseProof, maxProducers, signedTwice, openProofs},
+		{paviseLog, maxProducers, options, openPavise},
+		{tesseraAdd, maxProducers, nil, openTessera},
+		{tesseraAwait, maxProducers, nil, openTesseraAwait},
+		{pavise1, 1, options, openPavise},
 	}
 	cluster, err := newCluster(ctx, work)
 	if missing, ok := errors.AsType[*missingError](err); ok {
@@ -70,7 +74,7 @@ func engines(ctx context.Context, work string) (all []engine, skipped []string, 
 	if err != nil {
 		return nil, nil, err
 	}
-	return append(all, engine{postgresql, connections, false, cluster.open}), nil, nil
+	return append(all, engine{postgresql, connections, nil, cluster.open}), nil, nil
 }
 
 // quietKlog keeps tessera's log lines out of the output.
@@ -87,8 +91,13 @@ type paviseSession struct {
 	load *load
 }
 
+// options are those of the log alone.
+func options(dir string) ledger.Options {
+	return ledger.Options{Dir: dir, Origin: origin, Key: logKey, Tenant: "bench"}
+}
+
 func openPavise(_ context.Context, dir string, l *load) (session, error) {
-	log, err := ledger.Open(ledger.Options{Dir: dir, Origin: origin, Key: logKey, Tenant: "bench"})
+	log, err := ledger.Open(options(dir))
 	if err != nil {
 		return nil, err
 	}

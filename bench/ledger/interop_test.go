@@ -29,7 +29,7 @@ func TestInterop(t *testing.T) {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			dir := t.TempDir()
 			fill(t, dir, size)
-			n, err := checkLog(t.Context(), dir)
+			n, err := checkLog(t.Context(), options(dir))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -109,7 +109,7 @@ func flip(t *testing.T, file string) {
 // fill appends records to the log in dir, closes it, and returns its key.
 func fill(t *testing.T, dir string, records int) (key string) {
 	t.Helper()
-	log, err := ledger.Open(ledger.Options{Dir: dir, Origin: origin, Key: logKey})
+	log, err := ledger.Open(options(dir))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,6 +27,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pavise/pavise/bench/result"
+	"github.com/pavise/pavise/internal/ledger"
 )
 
 func main() {
@@ -92,7 +93,7 @@ type benchmark struct {
 	dir     string
 
 	samples map[string][]sample // by engine name, one per round
-	logs    []string            // directories of the evidence logs written
+	logs    []ledger.Options    // the evidence logs written
 }
 
 // run measures. Each engine starts on an empty directory and is closed before
@@ -124,8 +125,8 @@ func (b *benchmark) measure(ctx context.Context, e engine, dir string) (sample, 
 	if closeErr := session.Close(); err == nil {
 		err = closeErr
 	}
-	if e.keeps {
-		b.logs = append(b.logs, dir)
+	if e.log != nil {
+		b.logs = append(b.logs, e.log(dir))
 		return s, err
 	}
 	os.RemoveAll(dir)

@@ -15,6 +15,7 @@ func report(b *benchmark, skipped, checked, conditions string) string {
 	fmt.Fprintf(&s, "Made by `cd bench && go run ./ledger --rounds %d --seconds %g --write`.\n\n", b.rounds, b.window.Seconds())
 	fmt.Fprintf(&s, "%s\n", roundsTable(b))
 	fmt.Fprintf(&s, "%s\n", ratiosTable(b))
+	fmt.Fprintf(&s, "%s\n", proofLine(b))
 	fmt.Fprintf(&s, "%s\n", meaning())
 	if skipped != "" {
 		fmt.Fprintf(&s, "%s\n\n", skipped)
@@ -42,9 +43,9 @@ func roundsTable(b *benchmark) string {
 // ratiosTable compares pavise with each peer, round by round.
 func ratiosTable(b *benchmark) string {
 	t := result.NewTable("pavise against", "entries/s, by round", "median", "p50, by round", "p99, by round")
-	ours := b.samples[pavise256]
+	ours := b.samples[paviseAll]
 	for _, e := range b.engines {
-		if e.name == pavise256 || e.name == pavise1 {
+		if strings.HasPrefix(e.name, paviseAll) {
 			continue
 		}
 		var rates []float64
@@ -61,9 +62,24 @@ func ratiosTable(b *benchmark) string {
 	return t.String()
 }
 
+// proofLine compares how long it takes until an entry can be verified: with us until
+// its proof file is in hand, with tessera until a checkpoint covers it, from which a
+// proof is yet to be made.
+func proofLine(b *benchmark) string {
+	var each []string
+	var ratios []float64
+	for i, s := range b.samples[paviseProof] {
+		ratio := float64(b.samples[tesseraAwait][i].p50) / float64(s.p50)
+		ratios = append(ratios, ratio)
+		each = append(each, fmt.Sprintf("1/%.1f", ratio))
+	}
+	return fmt.Sprintf("Append to verifiable proof, p50 of pavise-proof against tessera-await's, which makes no proof yet: %s; median **1/%.1f**.\n",
+		strings.Join(each, ", "), result.Median(ratios))
+}
+
 // meaning says what each engine had done when it answered.
 func meaning() string {
-	return fmt.Sprintf(`What an answer means: **pavise**, durable and under a signed tree head;
+	return around() + "\n\n" + fmt.Sprintf(`What an answer means: **pavise**, durable and under a signed tree head;
 **tessera**, sequenced, which is durable, batches of %d or %v; **tessera-await**,
 also integrated and under a published checkpoint, every %v, the least its POSIX
 driver takes; **postgresql**, committed with synchronous_commit=on, one INSERT a

@@ -33,6 +33,11 @@ func TestDiskFullReal(t *testing.T) {
 	if !s.infer(p, 0, 0) {
 		t.Fatal(s.faults)
 	}
+	operator := p.operator(t)
+	bob, err := another(t.Context(), operator)
+	if err != nil {
+		t.Fatal(err)
+	}
 	filler := fill(t, data)
 	defer os.Remove(filler)
 
@@ -49,13 +54,13 @@ func TestDiskFullReal(t *testing.T) {
 		t.Fatalf("on a full disk, after %d answers: %s", len(s.answers), full)
 	}
 	t.Logf("after %d more answers: %s", len(s.answers)-1, full)
-	if s.change(t.Context(), p.operator(t)) {
+	if s.change(t.Context(), operator, bob) {
 		t.Error("a policy was changed on a full disk")
 	}
-	if err := p.operator(t).Call(t.Context(), "clock.accept", struct{}{}, nil); err != nil {
+	if err := operator.Call(t.Context(), "clock.accept", struct{}{}, nil); err != nil {
 		t.Errorf("a verb in the safe direction, which has a reserve: %v", err)
 	}
-	err = p.operator(t).Call(t.Context(), "route.list", struct{}{}, nil)
+	err = operator.Call(t.Context(), "route.list", struct{}{}, nil)
 	if pavise.KindOf(err) != pavise.Unavailable {
 		t.Errorf("route.list on a full disk: %v", err)
 	}
@@ -70,10 +75,10 @@ func TestDiskFullReal(t *testing.T) {
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
-	if !s.change(t.Context(), p.operator(t)) {
+	if !s.change(t.Context(), operator, bob) {
 		t.Error("no policy can be changed afterwards")
 	}
-	s.checkPolicies(t, p.operator(t))
+	s.checkPolicies(t, operator)
 	p.interrupt(t)
 	if report := verify(t, dir); report.Conclusion != audit.Consistent || len(report.Open) > 0 {
 		t.Errorf("report %+v", report)

@@ -27,6 +27,9 @@ import (
 const (
 	// witnessPrefix is where the witness is asked, below the server's address.
 	witnessPrefix = "/witness"
+	// confrontWithin is how long the witnesses have to answer before the first
+	// record is taken without their word.
+	confrontWithin = 5 * time.Second
 	// patrolEvery is how often every record is held against the tree, and
 	// patrolRate, in bytes a second, how fast: slow enough to be noticed by nobody.
 	patrolEvery = 24 * time.Hour
@@ -49,13 +52,21 @@ func (u *up) openEvidence(ctx context.Context, k keys) (err error) {
 	if err := u.openArchive(ctx); err != nil {
 		return err
 	}
-	if err := u.openWitness(ctx, k); err != nil {
+	return u.openWitness(ctx, k)
+}
+
+// confront asks the witnesses, before anything is written, whether this log is the one
+// that they know.
+func (u *up) confront(ctx context.Context) (err error) {
+	if u.cfg.Witnesses == nil {
+		return nil
+	}
+	if u.quorum, err = witness.NewQuorum(u.log, u.cfg.Witnesses, u.cfg.Now, nil); err != nil {
 		return err
 	}
-	if u.cfg.Witnesses != nil {
-		u.quorum, err = witness.NewQuorum(u.log, u.cfg.Witnesses, u.cfg.Now, nil)
-	}
-	return err
+	ctx, cancel := context.WithTimeout(ctx, confrontWithin)
+	defer cancel()
+	return u.quorum.Confront(ctx)
 }
 
 // shredAgain shreds keys that the log says were shredded: a database that was put
@@ -130,7 +141,7 @@ func (u *up) openGateway(ctx context.Context, verifier *identity.Verifier) (err 
 func (u *up) openChanges(ctx context.Context, k keys) (err error) {
 	u.rooms = &api.Rooms{
 		Guard: u.guard, Log: u.log, Policies: u.policies, Routes: u.gateway.Routes, Issuer: u.issuer, Link: u.consoleLink, Protection: u.protection,
-		Feeds: u.feeds, Subjects: u.subjects, KEK: k.kek, Archive: u.archive, Witness: u.witness, Quorum: u.quorum,
+		Feeds: u.feeds, Subjects: u.subjects, KEK: k.kek, Archive: u.archive, Witness: u.witness, WitnessURL: u.url() + witnessPrefix, Quorum: u.quorum,
 	}
 	u.changes, err = change.New(ctx, change.Config{Guard: u.guard, Store: u.db, Log: u.log, Runners: api.Runners(u.rooms), Now: u.cfg.Now})
 	if err != nil {

@@ -136,12 +136,18 @@ func (r *restoreCommand) run(ctx context.Context, c *cli) error {
 	return c.kept("restored to "+r.Dir, report, err)
 }
 
+// longCopy is how many bytes are worth being counted aloud.
+const longCopy = 16 << 20
+
 // progress counts bytes on the terminal.
 func (c *cli) progress() archive.Progress {
 	if c.JSON {
 		return nil
 	}
 	return func(done, of int64) {
+		if of < longCopy {
+			return
+		}
 		fmt.Fprintf(c.stderr.w, "\r%d of %d MiB …", done>>20, of>>20)
 		c.counts = true
 	}

@@ -17,10 +17,14 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/gateway"
+	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/seal"
+	"github.com/pavise/pavise/internal/store"
+	"github.com/pavise/pavise/internal/subject"
 )
 
 // A storm remembers what was acknowledged while pavise was killed again and
@@ -43,7 +47,8 @@ const (
 // as PAVISE_KILLS says, on one data directory. Nothing acknowledged may be
 // missing afterwards: each answer has its record, which opens to that very
 // answer; each change that was answered is in force and has its question and its
-// ending; whatever was interrupted is closed; and the log verifies.
+// ending; no change was run twice, or unapproved, and none is stuck; whatever was
+// interrupted is closed; and the log verifies.
 func TestKillStorm(t *testing.T) {
 	kills := 3
 	if s := os.Getenv("PAVISE_KILLS"); s != "" {
@@ -68,6 +73,7 @@ func TestKillStorm(t *testing.T) {
 	}
 	p := start(t, string(dir))
 	s.checkPolicies(t, p.operator(t))
+	checkSettled(t, p.operator(t))
 	p.interrupt(t)
 	if len(s.faults) > 0 {
 		t.Errorf("%d answers that no kill explains: %.500q", len(s.faults), s.faults)
@@ -113,6 +119,10 @@ func (s *storm) begin(t *testing.T, p *process) {
 func (s *storm) rage(t *testing.T, p *process, life time.Duration) {
 	t.Helper()
 	operator := p.operator(t)
+	another, err := another(t.Context(), operator)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var callers sync.WaitGroup
 	for n := range stormCallers {
 		callers.Go(func() {
@@ -121,7 +131,7 @@ func (s *storm) rage(t *testing.T, p *process, life time.Duration) {
 		})
 	}
 	callers.Go(func() {
-		for s.change(t.Context(), operator) {
+		for s.change(t.Context(), operator, another) {
 		}
 	})
 	time.Sleep(life)
@@ -146,21 +156,49 @@ func (s *storm) infer(p *process, caller, i int) bool {
 	return true
 }
 
-// change puts one policy and reports whether to go on.
-func (s *storm) change(ctx context.Context, operator *api.Client) bool {
+// another is a second operator, whose approval counts.
+func another(ctx context.Context, operator *api.Client) (*api.Client, error) {
+	var token issuer.Token
+	err := operator.Call(ctx, "issuer.mint", api.MintRequest{Subject: "another", Kind: pavise.Human, Role: []string{issuer.RoleOperator}}, &token)
+	return &api.Client{Base: operator.Base, Token: token.Value}, err
+}
+
+// change proposes one policy, approves it, and reports whether to go on.
+func (s *storm) change(ctx context.Context, operator, another *api.Client) bool {
 	s.mu.Lock()
 	s.puts++
 	version := s.puts
 	s.mu.Unlock()
 	id := fmt.Sprintf("storm-%d", version%stormIDs)
 	text := fmt.Sprintf("@doc(\"%d\")\nforbid (principal in Role::\"nobody\", action, resource);", version)
-	if err := operator.Call(ctx, "policy.put", api.PolicyPut{ID: id, Text: text}, nil); err != nil {
+	var ch api.ChangeView
+	if operator.Call(ctx, "policy.put", api.PolicyPut{ID: id, Text: text}, &ch) != nil {
+		return false
+	}
+	if another.Call(ctx, "change.approve", api.VoteRequest{ID: ch.Name.ID, Digest: ch.Digest}, &ch) != nil {
 		return false
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if ch.State != change.Done {
+		s.faults = append(s.faults, fmt.Sprintf("change %s is %s: %s", ch.Name.ID, ch.State, ch.Outcome))
+	}
 	s.policies[id] = version
 	return true
+}
+
+// checkSettled finds no change that is stuck on its way.
+func checkSettled(t *testing.T, operator *api.Client) {
+	t.Helper()
+	var list api.ChangeList
+	if err := operator.Call(t.Context(), "change.list", api.ChangeListRequest{}, &list); err != nil {
+		t.Fatal(err)
+	}
+	for _, ch := range list.Changes {
+		if ch.State == change.Approved || ch.State == change.Running {
+			t.Errorf("change %s is %s, and nothing runs", ch.Name.ID, ch.State)
+		}
+	}
 }
 
 // checkPolicies finds every change that was answered, or a newer one that was
@@ -200,14 +238,26 @@ func (s *storm) checkLog(t *testing.T, dir dataDir) {
 		t.Fatal(err)
 	}
 	defer log.Close()
+	db, err := store.Open(t.Context(), dir.path("pavise.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	subjects, err := subject.Open(t.Context(), db, k.kek, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
 	model := pavise.Name{Tenant: tenant, Kind: "model", ID: stormModel}
-	key := k.kek.Tenant(tenant)
 	for _, a := range s.answers {
 		r, err := log.Read(a.record)
 		if err != nil || r.Kind != "model.infer" || r.On != model || r.Outcome != pavise.Allow || r.Error != nil {
 			t.Fatalf("record %d of an answer is %+v, %v", a.record, r, err)
 		}
-		if err := opensTo(key, r, a.body); err != nil {
+		key, err := subjects.Key(t.Context(), tenant, r.Subject)
+		if err == nil {
+			err = opensTo(key, r, a.body)
+		}
+		if err != nil {
 			t.Fatalf("record %d: %v", a.record, err)
 		}
 	}
@@ -241,7 +291,7 @@ func opensTo(key *seal.Key, r record.Record, body string) error {
 // an ending of every question at all.
 func (s *storm) checkChanges(t *testing.T, log *ledger.Log) {
 	t.Helper()
-	open, ended := map[uint64]bool{}, map[int]bool{}
+	open, ended, approved, ran := map[uint64]bool{}, map[int]bool{}, map[pavise.Name]bool{}, map[pavise.Name]int{}
 	interrupted := 0
 	for i, r := range log.Records(0, log.Size()) {
 		switch r.Phase {
@@ -255,6 +305,16 @@ func (s *storm) checkChanges(t *testing.T, log *ledger.Log) {
 		}
 		if r.Phase == record.Interrupted {
 			interrupted++
+		}
+		switch {
+		case r.Kind == "change.approve" && r.Phase == record.Exit && r.Error == nil:
+			approved[r.On] = true
+		case r.Kind == "policy.put" && r.Phase == record.Enter && !approved[r.Who.Change]:
+			t.Errorf("record %d: the act of change %s, which nobody had approved", i, r.Who.Change)
+		case r.Kind == "policy.put" && r.Phase == record.Exit && r.Error == nil:
+			if ran[r.Who.Change]++; ran[r.Who.Change] > 1 {
+				t.Errorf("record %d: change %s was run again", i, r.Who.Change)
+			}
 		}
 		var detail struct{ Text string }
 		if r.Kind == "policy.put" && r.Phase == record.Exit && r.Error == nil && json.Unmarshal(r.Detail, &detail) == nil {

@@ -125,14 +125,29 @@ func printWitnessed(w io.Writer, l api.WitnessList) {
 		}
 		tw.Flush()
 	}
-	fmt.Fprint(w, "\nFor the policy of a log that is to be watched, with this server's address:\n\n")
-	for _, k := range l.Keys {
+	fmt.Fprint(w, "\nFor the policy of a log that is to be watched from here:\n\n")
+	keys := make([]string, len(l.Keys))
+	for i, k := range l.Keys {
+		keys[i] = k.Key
+	}
+	printPolicy(w, keys, l.URL)
+}
+
+// printPolicy prints the lines of a tlog-policy that ask for a witness's word, by the
+// key that lasts longest where there are two.
+func printPolicy(w io.Writer, keys []string, url string) {
+	quorum := ""
+	for _, text := range keys {
 		name := "classic"
-		if key, err := proof.ParseKey(k.Key); err == nil && key.Algorithm() == proof.CosignatureMLDSA {
+		if key, err := proof.ParseKey(text); err == nil && key.Algorithm() == proof.CosignatureMLDSA {
 			name = "quantum"
 		}
-		fmt.Fprintf(w, "witness %s %s URL%s\n", name, k.Key, witnessPrefix)
+		if quorum != "quantum" {
+			quorum = name
+		}
+		fmt.Fprintf(w, "witness %s %s %s\n", name, text, url)
 	}
+	fmt.Fprintf(w, "quorum %s\n", quorum)
 }
 
 func printArchive(w io.Writer, l api.ArchiveList) {
@@ -187,7 +202,7 @@ func printChange(w io.Writer, c api.ChangeView) {
 		fmt.Fprintf(w, "  %s\n", c.Outcome)
 	}
 	if c.State.Waits() {
-		fmt.Fprintf(w, "  %d of %d approvals, until %s; who proposed it is none of them\n", c.Have, c.Need, c.Until.Local().Format("Mon 2 Jan 15:04"))
+		fmt.Fprintf(w, "  %d of %d approvals, until %s; the proposer does not count\n", c.Have, c.Need, c.Until.Local().Format("Mon 2 Jan 15:04"))
 		fmt.Fprintf(w, "  another person approves it with: %s change approve %s %.8s\n", program(), c.Name.ID, c.Digest)
 	}
 }

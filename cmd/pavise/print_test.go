@@ -47,13 +47,13 @@ func TestOutcomes(t *testing.T) {
 // TestNoRecords lists kinds that have none, and kinds that nobody writes.
 func TestNoRecords(t *testing.T) {
 	for kind, want := range map[string]string{
-		"":                 "no records\n",
+		"model":            "no records\n",
 		"model.infer":      "no records\n",
 		"identity.refused": "no records\n",
-		"foo":              "no records\n\"foo\" is neither a verb nor a kind of note\n",
+		"foo":              "no records\n\"foo\" is neither a verb, nor a room, nor a kind of note\n",
 	} {
 		var out bytes.Buffer
-		printRecords(&out, &api.ListRequest{Kind: kind}, api.ListAnswer{Size: 7})
+		printRecords(&out, &api.ListRequest{Conditions: api.Conditions{Kind: []string{kind}}}, api.ListAnswer{Size: 7})
 		if out.String() != want {
 			t.Errorf("%s: %q, want %q", kind, out.String(), want)
 		}

@@ -142,28 +142,23 @@ var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
 	// up DIR [FLAG...] runs pavise up until it greets; its words are in up.out,
 	// and $ADDRESS and $KEY are what it prints.
 	"up": func(ts *testscript.TestScript, _ bool, args []string) {
-		out, err := os.Create(ts.MkAbs("up.out"))
-		ts.Check(err)
-		defer out.Close()
-		cmd := exec.Command("pavise", append([]string{"up", "--listen", "127.0.0.1:0", "--data"}, args...)...)
-		cmd.Stdout, cmd.Stderr, cmd.Dir = out, out, ts.MkAbs(".")
-		ts.Check(cmd.Start())
-		*ts.Value(upKey{}).(**exec.Cmd) = cmd
-		ts.Defer(func() { cmd.Process.Kill(); cmd.Wait() })
-		greeting := regexp.MustCompile(`(?s)^pavise is up on http://(\S+),.*--key ([0-9a-f]{64}).*Ctrl-C stops`)
-		for range 300 {
-			if m := greeting.FindStringSubmatch(ts.ReadFile("up.out")); m != nil {
-				ts.Setenv("ADDRESS", m[1])
-				ts.Setenv("KEY", m[2])
-				return
-			}
-			time.Sleep(50 * time.Millisecond)
-		}
-		ts.Fatalf("pavise up does not greet: %s", ts.ReadFile("up.out"))
+		m := greeted(ts, args[0], "up.out", `(?s)^pavise is up on http://(\S+),.*--key ([0-9a-f]{64}).*Ctrl-C stops`,
+			append([]string{"up", "--listen", "127.0.0.1:0", "--data"}, args...))
+		ts.Setenv("ADDRESS", m[1])
+		ts.Setenv("KEY", m[2])
 	},
-	// interrupt is Ctrl-C.
-	"interrupt": func(ts *testscript.TestScript, _ bool, _ []string) {
-		cmd := *ts.Value(upKey{}).(**exec.Cmd)
+	// witness DIR [FLAG...] runs pavise witness serve until it greets; its words
+	// are in witness.out.
+	"witness": func(ts *testscript.TestScript, _ bool, args []string) {
+		greeted(ts, args[0], "witness.out", `(?s)^the witness .*Ctrl-C stops`,
+			append([]string{"witness", "serve", "--listen", "127.0.0.1:0", "--data"}, args...))
+	},
+	// interrupt DIR is Ctrl-C, for what was started there; without DIR, for what
+	// was started last.
+	"interrupt": func(ts *testscript.TestScript, _ bool, args []string) {
+		started := ts.Value(startedKey{}).(*commands)
+		dir := append(args, started.last)[0]
+		cmd := started.by[dir]
 		ts.Check(cmd.Process.Signal(os.Interrupt))
 		ts.Check(cmd.Wait())
 	},
@@ -192,6 +187,49 @@ var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
 			ts.Fatalf("%s is no JSON: %q", args[0], text)
 		}
 	},
+	// keep NAME FIELD keeps a field of the JSON that the last command printed as
+	// $NAME; of the field name, which is tenant/change/id, the id.
+	"keep": func(ts *testscript.TestScript, _ bool, args []string) {
+		var answer map[string]any
+		ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &answer))
+		text := fmt.Sprint(answer[args[1]])
+		if answer[args[1]] == nil {
+			ts.Fatalf("there is no %s", args[1])
+		}
+		if args[1] == "name" {
+			text = text[strings.LastIndexByte(text, '/')+1:]
+		}
+		ts.Setenv(args[0], text)
+	},
+	// soon PATTERN COMMAND... fails unless the command, tried again and again,
+	// prints what matches within twenty seconds.
+	"soon": func(ts *testscript.TestScript, _ bool, args []string) {
+		want := regexp.MustCompile("(?m)" + args[0])
+		for range 200 {
+			_ = ts.Exec(args[1], args[2:]...) // what it prints tells
+			if want.MatchString(ts.ReadFile("stdout")) {
+				return
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		ts.Fatalf("it does not come to that: %s", ts.ReadFile("stdout"))
+	},
+	// policy FILE NEW keeps the lines of FILE that belong into a witness policy.
+	"policy": func(ts *testscript.TestScript, _ bool, args []string) {
+		lines := regexp.MustCompile(`(?m)^(witness|quorum) .*\n`).FindAllString(ts.ReadFile(args[0]), -1)
+		ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(strings.Join(lines, "")), 0o600))
+	},
+	// copy DIR NEW copies a directory, for its owner alone.
+	"copy": func(ts *testscript.TestScript, _ bool, args []string) {
+		to := ts.MkAbs(args[1])
+		ts.Check(os.CopyFS(to, os.DirFS(ts.MkAbs(args[0]))))
+		ts.Check(filepath.WalkDir(to, func(path string, d os.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
+			}
+			return os.Chmod(path, 0o600)
+		}))
+	},
 	// change FILE OLD NEW changes the first OLD in a file in its place.
 	"change": func(ts *testscript.TestScript, _ bool, args []string) {
 		text := ts.ReadFile(args[0])
@@ -208,16 +246,45 @@ var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
 	},
 }
 
-// upKey is where a script keeps its running pavise up.
-type upKey struct{}
+// commands are what a script has running.
+type commands struct {
+	by   map[string]*exec.Cmd // data directory → command
+	last string               // the data directory of the newest
+}
+
+// startedKey is where a script keeps its commands.
+type startedKey struct{}
+
+// greeted starts one, and waits until its output, which goes into a file, matches.
+func greeted(ts *testscript.TestScript, dir, output, greeting string, args []string) []string {
+	out, err := os.Create(ts.MkAbs(output))
+	ts.Check(err)
+	defer out.Close()
+	cmd := exec.Command("pavise", args...)
+	cmd.Stdout, cmd.Stderr, cmd.Dir = out, out, ts.MkAbs(".")
+	ts.Check(cmd.Start())
+	started := ts.Value(startedKey{}).(*commands)
+	started.by[dir], started.last = cmd, dir
+	ts.Defer(func() { cmd.Process.Kill(); cmd.Wait() })
+	want := regexp.MustCompile(greeting)
+	for range 300 {
+		if m := want.FindStringSubmatch(ts.ReadFile(output)); m != nil {
+			return m
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	ts.Fatalf("pavise %s does not greet: %s", strings.Join(args, " "), ts.ReadFile(output))
+	return nil
+}
 
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script", Cmds: scriptCommands,
 		Setup: func(env *testscript.Env) error {
-			env.Values[upKey{}] = new(*exec.Cmd)
-			fraud, err := filepath.Abs("testdata/fraud.onnx")
-			env.Setenv("FRAUD", fraud)
+			env.Values[startedKey{}] = &commands{by: map[string]*exec.Cmd{}}
+			dir, err := filepath.Abs("testdata")
+			env.Setenv("FRAUD", filepath.Join(dir, "fraud.onnx"))
+			env.Setenv("FRAUD2", filepath.Join(dir, "fraud2.onnx"))
 			return err
 		},
 		Condition: func(name string) (bool, error) {

@@ -87,11 +87,14 @@ func TestJSONLosesNothing(t *testing.T) {
 	}
 }
 
-// TestListSaysWhereItStopped prints what the server says of a list cut short.
-func TestListSaysWhereItStopped(t *testing.T) {
-	var out bytes.Buffer
-	printRecords(&out, &api.ListRequest{}, api.ListAnswer{Reached: new(uint64(4711)), Size: 70000})
-	if !strings.HasSuffix(out.String(), "\nlooked back to record 4711; --after shows earlier ones\n") {
-		t.Errorf("%q", out.String())
+// TestListSaysThatThereIsMore prints what the server says of a list that was longer.
+func TestListSaysThatThereIsMore(t *testing.T) {
+	events := []api.Event{{Index: 4711}, {Index: 4712}}
+	for want, request := range map[string]api.ListRequest{"--before 4711 shows earlier ones\n": {}, "--after 4713 goes on\n": {After: new(uint64(4711))}} {
+		var out bytes.Buffer
+		printRecords(&out, &request, api.ListAnswer{Events: events, Size: 70000, More: true})
+		if !strings.HasSuffix(out.String(), "\n"+want) {
+			t.Errorf("%q, want %q", out.String(), want)
+		}
 	}
 }

@@ -116,6 +116,9 @@ func newUp(ctx context.Context, cfg upConfig) (u *up, err error) {
 	if err := u.openLog(keys); err != nil {
 		return u, err
 	}
+	if err := u.confront(ctx); err != nil {
+		return u, err
+	}
 	if u.db, err = store.Open(ctx, cfg.Data.path("pavise.db")); err != nil {
 		return u, err
 	}

@@ -3,11 +3,13 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"html"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
 	"os"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -16,12 +18,14 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/audit"
+	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/learn"
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/record"
+	"github.com/pavise/pavise/internal/witness"
 )
 
 // A running is an up in this process.
@@ -102,40 +106,120 @@ func pavised(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	return code, out.String(), errs.String()
 }
 
-// TestExamples types the example of every verb, in the order of the table.
+// TestExamples types the example of every verb, in the order of the table. What is
+// proposed, two other people approve.
 func TestExamples(t *testing.T) {
 	t.Chdir("../..") // where the README's reader is
 	dir := dataDir(t.TempDir())
-	r := runUp(t, upConfig{Data: dir})
+	r := runUp(t, upConfig{Data: dir, Archive: t.TempDir()})
 	t.Setenv("PAVISE_DATA_DIR", string(dir))
+	told := r.examples(t)
 	for _, v := range api.Verbs() {
 		if v.NewRequest() == nil {
 			continue
 		}
-		words := strings.Fields(v.Example)
-		code, stdout, stderr := pavised(t, words[1:]...)
-		if code != 0 || stdout == "" || stderr != "" {
-			t.Errorf("%s: exit code %d\n%s%s", v.Example, code, stdout, stderr)
+		if prepare := told.before[v.Name]; prepare != nil {
+			prepare()
 		}
+		example := strings.ReplaceAll(told.words.Replace(v.Example), "'", "") // as a shell reads it
+		code, stdout, stderr := pavised(t, strings.Fields(example)[1:]...)
+		if code != 0 || stdout == "" || stderr != "" {
+			t.Errorf("%s: exit code %d\n%s%s", example, code, stdout, stderr)
+		}
+		r.approve(t, v.Name)
 		found := false
 		for _, done := range r.log.Records(0, r.log.Size()) {
 			found = found || done.Kind == v.Name && done.Phase != record.Enter && done.Error == nil && done.Who.Kind == pavise.Human
 		}
 		if !found {
-			t.Errorf("%s left no record of %s", v.Example, v.Name)
+			t.Errorf("%s left no record of %s", example, v.Name)
 		}
 	}
 }
 
-// TestFraudModel holds the model of the examples to the code that made it.
-func TestFraudModel(t *testing.T) {
-	w := learn.NewWriter("fraud")
-	weights := w.Floats("w", []int{3, 2}, []float32{1, -1, 0.5, -0.5, -2, 2})
-	w.Node("Softmax", "scores", []string{w.Node("MatMul", "z", []string{w.Input("payment", 3), weights})})
-	w.Output("scores", 2)
-	have, err := os.ReadFile("testdata/fraud.onnx")
-	if err != nil || !bytes.Equal(have, w.Bytes()) {
-		t.Errorf("testdata/fraud.onnx is not the model that this test makes: %v", err)
+// examples is what the examples take for granted.
+type examples struct {
+	before map[string]func() // verb → what happened before
+	words  *strings.Replacer // for words in capitals
+}
+
+func (r *running) examples(t *testing.T) *examples {
+	x := &examples{before: map[string]func(){}}
+	tell := func(words ...string) func() { return func() { x.words = strings.NewReplacer(words...) } }
+	tell()()
+	x.before["ledger.unseal"] = func() { tell("RECORD", strconv.FormatUint(r.ask(t).record, 10))() }
+	x.before["ledger.acknowledge"] = func() {
+		if _, err := r.feeds.Begin(t.Context(), tenant, "siem", ledger.Filter{Tenant: tenant}, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	x.before["witness.prove"] = func() {
+		tell("ORIGIN", r.log.Origin())()
+		if err := r.guard.Note(t.Context(), witness.KindCosigned, nil, witness.Name(tenant, r.log.Origin()), witness.NewCosigning(r.log.Published())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mine := func() { ch := r.propose(t, r.operator); tell("CHANGE", ch.Name.ID)() }
+	anothers := func() {
+		ch := r.propose(t, r.person("bob"))
+		tell("CHANGE", ch.Name.ID, "DIGEST", ch.Digest[:8], "TEXT", "no")()
+	}
+	x.before["change.show"], x.before["change.withdraw"] = mine, mine
+	x.before["change.approve"], x.before["change.deny"] = anothers, anothers
+	return x
+}
+
+// person is another operator.
+func (r *running) person(id string) pavise.Principal {
+	who := r.operator
+	who.ID = id
+	return who
+}
+
+// propose proposes a policy.
+func (r *running) propose(t *testing.T, who pavise.Principal) *change.Change {
+	t.Helper()
+	ch, err := r.changes.Propose(t.Context(), who, change.Proposal{
+		Verb: "policy.put", On: pavise.Name{Tenant: tenant, Kind: "policy", ID: "more"},
+		Request: json.RawMessage(`{"text":"permit (principal in Role::\"analyst\", action == Action::\"issuer.mint\", resource);"}`),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ch
+}
+
+// approve approves what waits of a verb, as two people.
+func (r *running) approve(t *testing.T, verb string) {
+	t.Helper()
+	for _, id := range []string{"bob", "carol"} {
+		waiting, err := r.changes.List(t.Context(), r.operator, tenant, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, ch := range waiting {
+			if ch.Verb != verb || ch.Proposer.ID == id {
+				continue
+			}
+			_, err := r.changes.Approve(t.Context(), r.person(id), ch.Name, ch.Digest, "")
+			if err != nil && pavise.KindOf(err) != pavise.Conflict { // that is: another came first
+				t.Errorf("%s approves %s: %v", id, verb, err)
+			}
+		}
+	}
+}
+
+// TestFraudModels holds the models of the examples to the code that made them.
+func TestFraudModels(t *testing.T) {
+	for name, weights := range map[string][]float32{"fraud": {1, -1, 0.5, -0.5, -2, 2}, "fraud2": {1, -1, 0.75, -0.75, -2, 2}} {
+		w := learn.NewWriter("fraud")
+		z := w.Node("MatMul", "z", []string{w.Input("payment", 3), w.Floats("w", []int{3, 2}, weights)})
+		w.Node("Softmax", "scores", []string{z})
+		w.Output("scores", 2)
+		have, err := os.ReadFile("testdata/" + name + ".onnx")
+		if err != nil || !bytes.Equal(have, w.Bytes()) {
+			t.Errorf("testdata/%s.onnx is not the model that this test makes: %v", name, err)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -187,7 +188,8 @@ func (c *cli) printKeys(keys []audit.KeyReport) {
 
 func (c *cli) printWitnesses(w *audit.Witnessed) {
 	if w != nil {
-		c.fact("witnessed", "%d records, by %s, by %s", w.Records, w.At.Format(time.RFC3339), strings.Join(w.By, " and "))
+		by := slices.Compact(slices.Sorted(slices.Values(w.By))) // a witness may sign with two keys
+		c.fact("witnessed", "%d records, by %s, by %s", w.Records, w.At.Format(time.RFC3339), strings.Join(by, " and "))
 	}
 }
 
@@ -219,7 +221,7 @@ func (v *verifyCommand) proof(c *cli, opts audit.Options) error {
 	}
 	fmt.Fprintf(c.stdout, "%s\n\n", report.Conclusion)
 	c.fact("log", "%s", report.Origin)
-	c.fact("record", "%d of %d under the checkpoint", report.Index, report.Size)
+	c.fact("record", "%d, under a checkpoint of %d records", report.Index, report.Size)
 	r := report.Record
 	c.fact("at", "%s, by the log's own clock", r.At.Format(time.RFC3339))
 	if r.Who != nil {

@@ -92,10 +92,8 @@ func (w *witnessCommand) greet(ctx context.Context, c *cli, server *witness.Serv
 		return c.printJSON(map[string]any{"url": url, "keys": keyTexts(server), "logs": logs})
 	}
 	fmt.Fprintf(c.stdout, "the witness %s answers on %s and watches %d logs\n\nFor their policies:\n\n", w.Name, url, len(logs))
-	for i, key := range keyTexts(server) {
-		fmt.Fprintf(c.stdout, "witness %s %s %s\n", []string{"quantum", "classic"}[i%2], key, url)
-	}
-	fmt.Fprint(c.stdout, "quorum quantum\n\nCtrl-C stops.\n")
+	printPolicy(c.stdout, keyTexts(server), url)
+	fmt.Fprint(c.stdout, "\nCtrl-C stops.\n")
 	return nil
 }
 

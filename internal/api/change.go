@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/archive"
@@ -43,7 +44,7 @@ func changeVerbs() []Verb {
 			Name: "change.propose", On: onChange,
 			Help:    "Propose any verb that is done as a change, with its request as JSON",
 			About:   "The verbs themselves propose, too: pavise policy put is a proposal of policy.put. This one is for programs, and for requests that were kept in a file.",
-			Example: "pavise change propose policy.delete local/policy/night-shift '{}'",
+			Example: `pavise change propose change.rule local/change/policy.put '{"verb":"policy.put","need":2,"days":3}'`,
 		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, req ProposeRequest) (ChangeView, error) {
 			if !json.Valid([]byte(req.Request)) {
 				return ChangeView{}, &pavise.Error{Kind: pavise.Invalid, Msg: "the request is no JSON", Hint: "an empty one is {}"}
@@ -91,7 +92,11 @@ func changeVerbs() []Verb {
 		}, func(_ context.Context, _ *Rooms, who pavise.Principal, req RuleRequest) (pavise.Name, error) {
 			return named(who, req.Verb), nil
 		}, func(req RuleRequest) (any, error) {
-			return change.VerbRule{Verb: req.Verb, Rule: change.Rule{Need: req.Need, Of: req.Of, Days: req.Days}}, nil
+			rule := change.Rule{Need: 1, Of: req.Of, Days: req.Days}
+			if req.Need != nil {
+				rule.Need = *req.Need
+			}
+			return change.VerbRule{Verb: req.Verb, Rule: rule}, nil
 		}),
 	}
 }
@@ -124,7 +129,7 @@ type ProposeRequest struct {
 // RuleRequest proposes a rule.
 type RuleRequest struct {
 	Verb   string   `json:"verb" arg:"" help:"the verb, for example policy.put" doc:"the verb, for example policy.put"`
-	Need   int      `json:"need" default:"1" help:"how many other people must approve" doc:"how many other people must approve" minimum:"0" maximum:"16"`
+	Need   *int     `json:"need,omitempty" help:"how many other people must approve (default 1)" doc:"how many other people must approve; absent: 1" minimum:"0" maximum:"16"`
 	Of     []string `json:"of,omitempty" help:"whose approval counts; may be repeated (default: all who may do the verb)" doc:"whose approval counts; absent: all who may do the verb"`
 	Days   int      `json:"days,omitempty" default:"3" help:"how long votes count" doc:"how many days votes count" minimum:"1" maximum:"90"`
 	Reason string   `json:"reason,omitempty" help:"why" doc:"why"`
@@ -266,6 +271,14 @@ func modelOf(route pavise.Name) pavise.Name {
 	return pavise.Name{Tenant: route.Tenant, Kind: "model", ID: route.ID}
 }
 
+// shortModel is a model's digest as people compare it, or an address whole.
+func shortModel(model string) string {
+	if digest, ok := strings.CutPrefix(model, "sha256:"); ok && len(digest) > 12 {
+		return "sha256:" + digest[:12]
+	}
+	return model
+}
+
 // releaseRunner runs route.release.
 func releaseRunner(rooms *Rooms) change.Runner {
 	spec := func(on pavise.Name, request json.RawMessage) (gateway.ReleaseSpec, error) {
@@ -283,7 +296,7 @@ func releaseRunner(rooms *Rooms) change.Runner {
 			}
 			plan, err := rooms.Routes.PlanRelease(ctx, s)
 			return change.Plan{
-				Summary: fmt.Sprintf("let %s be answered by %s", s.Name, plan.Model),
+				Summary: fmt.Sprintf("let %s be answered by %s", s.Name, shortModel(plan.Model)),
 				Digests: map[string]string{"route before": plan.Before, "model": plan.Model}, Detail: plan,
 			}, err
 		},
@@ -311,7 +324,7 @@ func safeRouteRunner(plan func(context.Context, pavise.Name) (change.Plan, error
 func (rooms *Rooms) planRollback(ctx context.Context, model pavise.Name) (change.Plan, error) {
 	plan, err := rooms.Routes.PlanRollback(ctx, model)
 	return change.Plan{
-		Summary: fmt.Sprintf("let %s be answered by %s again", model, plan.Model),
+		Summary: fmt.Sprintf("let %s be answered by %s again", model, shortModel(plan.Model)),
 		Digests: map[string]string{"route before": plan.Before, "model": plan.Model}, Detail: plan,
 	}, err
 }

@@ -46,7 +46,7 @@ func ledgerVerbs() []Verb {
 			Name: "ledger.prove", On: onLog, Class: guard.Pooled,
 			Help:    "Write a file that proves one record to a stranger, offline",
 			About:   "A C2SP tlog-proof: the record, its inclusion proof and the signed checkpoint, with the cosignatures of witnesses if a quorum has seen it. pavise ledger verify takes it on any machine; docs/formats/proof.md says how to check it without pavise. --witnessed waits until a quorum has.",
-			Example: "pavise ledger prove 0 --out pavise-data/0.tlog-proof",
+			Example: "pavise ledger prove 0",
 		}, onTheLog[ProveRequest], ledgerProve),
 		guarded(Verb{
 			Name: "ledger.unseal", On: onLog, Class: guard.Pooled,

@@ -32,6 +32,7 @@ type Rooms struct {
 	KEK        *seal.KEK // opens what records kept before subjects had keys of their own
 	Archive    *archive.Archive
 	Witness    *witness.Server // cosigns other logs
+	WitnessURL string          // where it is asked to
 	Quorum     *witness.Quorum // has ours cosigned; nil: nobody is asked
 	Protection string          // what keeps the installation's keys: "software" for files
 	Link       func() string   // a fresh link to the console: whoever opens it is the operator

@@ -61,7 +61,7 @@ func (w *world) requests(t *testing.T) map[string]func() any {
 		},
 		"change.withdraw": func() any { return ChangeRequest{ID: w.open(t, "somebody").Name.ID} },
 		"change.rules":    always(Empty{}),
-		"change.rule":     always(RuleRequest{Verb: "policy.put", Need: 2, Days: 1}),
+		"change.rule":     always(RuleRequest{Verb: "policy.put", Need: new(2), Days: 1}),
 		"policy.list":     always(Empty{}),
 		"policy.put":      always(PolicyPut{ID: "p", Text: permit}),
 		"policy.delete":   func() any { w.done(t, "policy.put", PolicyPut{ID: "p", Text: permit}); return PolicyDelete{ID: "p"} },

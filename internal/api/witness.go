@@ -76,12 +76,13 @@ type FleetRequest struct {
 
 // WitnessList is what this installation witnesses.
 type WitnessList struct {
+	URL  string        `json:"url"`  // where it is asked, C2SP tlog-witness
 	Keys []LogKey      `json:"keys"` // it cosigns with these
 	Logs []witness.Log `json:"logs"`
 }
 
 func witnessList(ctx context.Context, rooms *Rooms, _ pavise.Principal, _ Empty) (WitnessList, error) {
-	list := WitnessList{Keys: logKeys(rooms.Witness.Keys()), Logs: []witness.Log{}}
+	list := WitnessList{URL: rooms.WitnessURL, Keys: logKeys(rooms.Witness.Keys()), Logs: []witness.Log{}}
 	logs, err := rooms.Witness.Logs(ctx)
 	list.Logs = append(list.Logs, logs...)
 	return list, err

@@ -100,7 +100,7 @@ func (l *Log) renewReserve() {
 // writeBatch writes a batch, hands it to the syncer and wakes who waits for the
 // write. After an error that could not be undone, the log stops.
 func (l *Log) writeBatch(b *batch) {
-	if err := l.stoppedErr(); err != nil {
+	if err := l.Stopped(); err != nil {
 		l.failBatch(b, err)
 		return
 	}
@@ -294,7 +294,7 @@ func (l *Log) syncBatches(batches []*batch) {
 func (l *Log) syncSegment(seg *segment) error {
 	l.syncing.Lock()
 	defer l.syncing.Unlock()
-	if err := l.stoppedErr(); err != nil {
+	if err := l.Stopped(); err != nil {
 		return err
 	}
 	if seg.file == nil {
@@ -302,7 +302,7 @@ func (l *Log) syncSegment(seg *segment) error {
 	}
 	if err := seg.file.Sync(); err != nil {
 		l.stop(disk.Fault("sync "+seg.Name(), err))
-		return l.stoppedErr()
+		return l.Stopped()
 	}
 	return nil
 }

@@ -211,7 +211,7 @@ func (l *Log) Close() error {
 	wake(l.toWrite)
 	l.done.Wait()
 	l.announce()
-	err := errors.Join(l.stoppedErr(), l.published.err)
+	err := errors.Join(l.Stopped(), l.published.err)
 	if seg := l.stream.active(); !l.full { // on a full disk the reserve is kept for the next process
 		err = errors.Join(err, seg.file.Truncate(seg.Size))
 	}
@@ -236,17 +236,23 @@ func (l *Log) release() {
 func (l *Log) stop(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.stopped == nil {
-		l.stopped = &pavise.Error{
-			Kind: pavise.Unavailable,
-			Msg:  "the evidence log has stopped: " + err.Error(),
-			Hint: "look at the disk, then restart pavise; nothing acknowledged is lost",
-			Err:  err,
-		}
+	if l.stopped != nil {
+		return
 	}
+	stopped := &pavise.Error{
+		Kind: pavise.Unavailable,
+		Msg:  "the evidence log has stopped: " + err.Error(),
+		Hint: "look at the disk, then restart pavise; nothing acknowledged is lost",
+		Err:  err,
+	}
+	if why, ok := errors.AsType[*pavise.Error](err); ok && why.Hint != "" {
+		stopped.Hint = why.Hint
+	}
+	l.stopped = stopped
 }
 
-func (l *Log) stoppedErr() error {
+// Stopped returns why the log takes nothing any more, or nil.
+func (l *Log) Stopped() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.stopped

@@ -183,7 +183,7 @@ func TestClosedLogRefuses(t *testing.T) {
 	if _, err := l.Append(context.Background(), testRecord(0), Written); pavise.KindOf(err) != pavise.Unavailable {
 		t.Errorf("append to a closed log: %v", err)
 	}
-	if err := l.Wait(context.Background(), 5); pavise.KindOf(err) != pavise.Unavailable {
+	if err := l.AwaitSigned(context.Background(), 5); pavise.KindOf(err) != pavise.Unavailable {
 		t.Errorf("wait on a closed log: %v", err)
 	}
 }
@@ -202,10 +202,10 @@ func TestReadOnlyDirectory(t *testing.T) {
 	}
 }
 
-func TestWaitSeesGrowth(t *testing.T) {
+func TestAwaitSeesGrowth(t *testing.T) {
 	l := openTest(t, t.TempDir())
 	done := make(chan error, 1)
-	go func() { done <- l.Wait(context.Background(), 0) }()
+	go func() { done <- l.AwaitSigned(context.Background(), 0) }()
 	appendN(t, l, 1, Written)
 	if err := <-done; err != nil {
 		t.Error(err)

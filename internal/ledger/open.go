@@ -60,6 +60,7 @@ func openOn(d disk.Directory, opts Options) (*Log, error) {
 		l.release()
 		return nil, err
 	}
+	l.tree.folded.forget()
 	l.done.Add(3)
 	go l.write()
 	go l.sync()

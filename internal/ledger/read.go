@@ -48,19 +48,11 @@ func (l *Log) Entry(index uint64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	text, err := l.stream.bytes(b)
+	entry, err := l.stream.entry(b, index)
 	if err != nil {
 		return nil, err
 	}
-	for i := b.first; ; i++ {
-		entry, rest, ok := disk.NextFrame(text)
-		if !ok {
-			return nil, damaged(index)
-		}
-		if text = rest; i == index {
-			return entry, l.check(index, entry)
-		}
-	}
+	return entry, l.check(index, entry)
 }
 
 // damaged is the error of a record whose bytes are not those of an entry.
@@ -134,27 +126,6 @@ func (l *Log) decode(index uint64, entry []byte) (record.Record, error) {
 	return record.Decode(entry)
 }
 
-// Wait returns once the log holds more than size records, or with the context's
-// error, or when the log closes.
-func (l *Log) Wait(ctx context.Context, size uint64) error {
-	for {
-		l.mu.Lock()
-		grew, closed := l.grew, l.closed
-		l.mu.Unlock()
-		if l.Size() > size {
-			return nil
-		}
-		if closed {
-			return &pavise.Error{Kind: pavise.Unavailable, Msg: "the evidence log is closed"}
-		}
-		select {
-		case <-grew:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
 // AwaitSigned returns once a signed tree head covers more than size records, or
 // with the context's error, or when the log closes.
 func (l *Log) AwaitSigned(ctx context.Context, size uint64) error {
@@ -214,10 +185,7 @@ func (l *Log) ProofFile(index uint64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	cp := l.Witnessed()
-	if cp.Size <= index {
-		cp = l.Published()
-	}
+	cp, keys := l.covering(index)
 	if cp.Size <= index {
 		return nil, uncovered(index, cp.Size)
 	}
@@ -226,11 +194,23 @@ func (l *Log) ProofFile(index uint64) ([]byte, error) {
 		return nil, fmt.Errorf("prove record %d: %w", index, err)
 	}
 	held := proof.Record{Entry: entry}
-	for _, k := range l.Keys() {
+	for _, k := range keys {
 		held.Keys = append(held.Keys, k.String())
 	}
 	f := proof.File{Extra: held.Marshal(), Index: index, Path: path, Checkpoint: cp.Note}
 	return f.Marshal(), f.Prove(proof.Leaf(entry), cp)
+}
+
+// covering returns the best checkpoint that covers a record, or the newest of all,
+// and the keys that sign it: the one that witnesses have seen, the published one, or
+// the head, which only the first key signs.
+func (l *Log) covering(index uint64) (proof.Checkpoint, []*proof.Key) {
+	for _, cp := range []proof.Checkpoint{l.Witnessed(), l.Published()} {
+		if cp.Size > index {
+			return cp, l.Keys()
+		}
+	}
+	return l.Head(), l.Keys()[:1]
 }
 
 // uncovered is the error of a record that no checkpoint of this size covers.

@@ -29,6 +29,51 @@ type tree struct {
 	mu     sync.RWMutex // guards what follows
 	rng    proof.Range
 	levels []*level
+
+	folded folded // has a lock of its own
+}
+
+// folded remembers roots of complete subtrees that lie between two levels of tiles.
+// Those of one tile are a third of what a proof costs, and the proofs of records that
+// are near each other share most of them.
+type folded struct {
+	mu    sync.Mutex // guards roots
+	roots map[subtree]tlog.Hash
+}
+
+// A subtree is that of the 2^k leaves numbered n.
+type subtree struct {
+	k int
+	n uint64
+}
+
+// maxFolded bounds what is remembered: some 4 MB.
+const maxFolded = 1 << 16
+
+func (f *folded) get(s subtree) (tlog.Hash, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	h, ok := f.roots[s]
+	return h, ok
+}
+
+func (f *folded) put(s subtree, h tlog.Hash) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.roots == nil {
+		f.roots = map[subtree]tlog.Hash{}
+	}
+	if len(f.roots) >= maxFolded {
+		clear(f.roots)
+	}
+	f.roots[s] = h
+}
+
+// forget drops all: while a log is opened, the files may still be put right.
+func (f *folded) forget() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	clear(f.roots)
 }
 
 func (t *tree) size() uint64 { return t.rng.Size() }
@@ -199,11 +244,18 @@ func (t *tree) node(k int, n uint64) (tlog.Hash, error) {
 	if l >= len(t.levels) {
 		return tlog.Hash{}, fmt.Errorf("tree of %d records has no level %d", t.size(), l)
 	}
+	if root, ok := t.folded.get(subtree{k, n}); ok {
+		return root, nil
+	}
 	hs, err := t.levels[l].read(n*width, width)
 	if err != nil {
 		return tlog.Hash{}, fmt.Errorf("read %s: %w", disk.LevelName(l), err)
 	}
-	return proof.Fold(hs), nil
+	root := proof.Fold(hs)
+	if width > 1 {
+		t.folded.put(subtree{k, n}, root)
+	}
+	return root, nil
 }
 
 // read returns hashes [from, from+n) of a level.
