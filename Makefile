@@ -29,8 +29,11 @@ kill-storm: ## kill -9 a working pavise a hundred times; nothing acknowledged ma
 demo-model: ## train the sample model again; the same bytes come out
 	go run ./examples/threat-detector/train --out examples/threat-detector --seed 1
 
-bench-ledger: ## the evidence log beside tessera and PostgreSQL (ARGS=--write keeps the result)
+bench-ledger: ## the evidence log: beside its peers, as it grows, and its followers (ARGS=--write keeps the results)
 	cd bench && go run ./ledger $(ARGS)
+	cd bench && go run ./follow $(ARGS)
+	cd bench && go run ./growth $(ARGS)
+	cd bench && go run ./growth --entry 384 $(ARGS)
 
 bench-start: ## binary size, build time, time until ready, memory (ARGS=--write keeps the result)
 	cd bench && go run ./start $(ARGS)

@@ -3,6 +3,9 @@
 //
 //   - ledger appends the same records to the evidence log, to tessera and to
 //     PostgreSQL, and lets tessera's own tools check our log.
+//   - growth fills one log up to ten million records, and measures what it costs at
+//     each power of ten.
+//   - follow measures how far followers are behind at a steady rate.
 //   - start builds the binary and waits for it to be ready.
 //   - result holds what they share: conditions, tables and RESULTS.md.
 //

@@ -16,7 +16,6 @@ import (
 	"github.com/pavise/pavise/internal/audit"
 	"github.com/pavise/pavise/internal/disk"
 	"github.com/pavise/pavise/internal/proof"
-	"github.com/pavise/pavise/internal/record"
 )
 
 // writtenLog returns the directory of a closed log of n records.
@@ -399,20 +398,4 @@ func TestReadNoticesChange(t *testing.T) {
 	if _, err := l.Read(4); pavise.KindOf(err) != pavise.Unverified {
 		t.Errorf("read a changed record: %v", err)
 	}
-}
-
-func FuzzVerifyEntry(f *testing.F) {
-	entry, _ := testRecord(1).Encode()
-	f.Add(append(entry, make([]byte, record.TagSize)...))
-	f.Add([]byte{})
-	f.Add([]byte{1, '{', '}'})
-	f.Fuzz(func(t *testing.T, b []byte) {
-		r, err := record.Decode(b)
-		if err != nil {
-			return
-		}
-		if _, err := r.Encode(); err != nil && len(b) < 60_000 {
-			t.Errorf("decoded but not encodable: %v", err)
-		}
-	})
 }

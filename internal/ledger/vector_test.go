@@ -28,9 +28,22 @@ func TestVectors(t *testing.T) {
 	}
 	head := l.Head()
 	fmt.Fprintf(&got, "root %x\nkey %s\nfingerprint %s\n\n%s", head.Root[:], l.Keys()[0], l.Keys()[0].Fingerprint(), head.Note)
-	const path = "testdata/record.txt"
+	golden(t, "testdata/record.txt", got.String())
+	if err := l.AwaitPublished(t.Context(), 2); err != nil {
+		t.Fatal(err)
+	}
+	file, err := l.ProofFile(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "testdata/record.tlog-proof", string(file))
+}
+
+// golden holds what was made to a published vector.
+func golden(t *testing.T, path, got string) {
+	t.Helper()
 	if os.Getenv("PAVISE_VECTORS") == "write" {
-		if err := os.WriteFile(path, []byte(got.String()), 0o644); err != nil {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -38,7 +51,7 @@ func TestVectors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.String() != string(want) {
-		t.Errorf("the format changed:\n%s\nwant\n%s", got.String(), want)
+	if got != string(want) {
+		t.Errorf("the format changed:\n%s\nwant\n%s", got, want)
 	}
 }
