@@ -10,15 +10,11 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"crypto/ed25519"
 	"encoding/json"
 	"flag"
 	"fmt"
-	"net/http/httptest"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -27,12 +23,9 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/bench/installation"
 	"github.com/pavise/pavise/bench/result"
 	"github.com/pavise/pavise/internal/api"
-	"github.com/pavise/pavise/internal/feed"
-	"github.com/pavise/pavise/internal/guard"
-	"github.com/pavise/pavise/internal/identity"
-	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/store"
@@ -57,11 +50,11 @@ func run(ctx context.Context) error {
 	}
 	defer os.RemoveAll(work)
 	conditions := result.Observe(work)
-	h, err := open(ctx, work)
+	h, err := installation.Open(ctx, work)
 	if err != nil {
 		return err
 	}
-	defer h.close()
+	defer h.Close()
 	m := &measurement{rate: *rate, from: time.Now().Add(2 * time.Second)}
 	m.until = m.from.Add(time.Duration(*seconds * float64(time.Second)))
 	if err := m.run(ctx, h); err != nil {
@@ -73,64 +66,6 @@ func run(ctx context.Context) error {
 		return result.Write(result.File, "follow", text)
 	}
 	return nil
-}
-
-// A house is as much of an installation as following takes.
-type house struct {
-	log    *ledger.Log
-	db     *store.DB
-	feeds  *feed.Feeds
-	server *httptest.Server
-	client *api.Client
-}
-
-const tenant = "bench"
-
-func open(ctx context.Context, dir string) (h *house, err error) {
-	h = &house{}
-	seed := bytes.Repeat([]byte{3}, ed25519.SeedSize)
-	h.log, err = ledger.Open(ledger.Options{
-		Dir: filepath.Join(dir, "ledger"), Origin: "bench.pavise.example/follow", Key: ed25519.NewKeyFromSeed(seed), MLDSA: seed, Tenant: tenant,
-	})
-	if err != nil {
-		return nil, err
-	}
-	if h.db, err = store.Open(ctx, filepath.Join(dir, "db")); err != nil {
-		return nil, err
-	}
-	if h.feeds, err = feed.Open(ctx, h.log, h.db, time.Now); err != nil {
-		return nil, err
-	}
-	door, err := guard.New(guard.Config{Actions: api.Actions(), Log: h.log, Tenant: tenant, DemoIssuer: issuer.LocalURL("bench")})
-	if err != nil {
-		return nil, err
-	}
-	if err := door.Load(tenant, guard.Defaults()); err != nil {
-		return nil, err
-	}
-	local, err := issuer.New(issuer.Config{Guard: door, Seed: seed, Install: "bench", Tenant: tenant, Now: time.Now})
-	if err != nil {
-		return nil, err
-	}
-	verifier, err := identity.NewVerifier(time.Now, local.Record())
-	if err != nil {
-		return nil, err
-	}
-	token, err := local.Bootstrap(issuer.MintRequest{Subject: "siem", Roles: []string{issuer.RoleAnalyst}})
-	if err != nil {
-		return nil, err
-	}
-	rooms := &api.Rooms{Guard: door, Log: h.log, Feeds: h.feeds, Issuer: local}
-	h.server = httptest.NewServer(api.NewServer(ctx, rooms, verifier).Handler())
-	h.client = &api.Client{Base: h.server.URL, Token: token.Value}
-	return h, nil
-}
-
-func (h *house) close() {
-	h.server.CloseClientConnections()
-	h.server.Close()
-	h.log.Close()
-	h.db.Close()
 }
 
 // A measurement is one run.
@@ -147,7 +82,7 @@ type measurement struct {
 // producers share the rate evenly.
 const producers = 64
 
-func (m *measurement) run(ctx context.Context, h *house) error {
+func (m *measurement) run(ctx context.Context, h *installation.Installation) error {
 	m.lags = map[string][]time.Duration{}
 	following, stop := context.WithCancel(ctx)
 	defer stop()
@@ -158,36 +93,36 @@ func (m *measurement) run(ctx context.Context, h *house) error {
 	group, ctx := errgroup.WithContext(ctx)
 	begin := time.Now()
 	for p := range producers {
-		group.Go(func() error { return m.produce(ctx, h.log, begin, p) })
+		group.Go(func() error { return m.produce(ctx, h.Log, begin, p) })
 	}
 	err := group.Wait()
 	time.Sleep(time.Second) // the last ones are still under way
 	stop()
-	h.server.CloseClientConnections()
+	h.Server.CloseClientConnections()
 	followers.Wait()
 	return err
 }
 
 // followersOf are the three, by name. Each calls seen for every record.
-func followersOf(h *house) map[string]func(context.Context, func(record.Record)) {
-	filter := ledger.Filter{Tenant: tenant, Kinds: []string{"model"}}
+func followersOf(h *installation.Installation) map[string]func(context.Context, func(record.Record)) {
+	filter := ledger.Filter{Tenant: installation.Tenant, Kinds: []string{"model"}}
 	return map[string]func(context.Context, func(record.Record)){
 		"in process": func(ctx context.Context, seen func(record.Record)) {
-			for r, err := range h.feeds.Live(ctx, filter, 0) {
+			for r, err := range h.Feeds.Live(ctx, filter, 0) {
 				if err == nil {
 					seen(r.Record)
 				}
 			}
 		},
 		"with a durable cursor": func(ctx context.Context, seen func(record.Record)) {
-			h.feeds.Follow(ctx, tenant, "effects", filter, func(_ context.Context, _ *store.Tx, r ledger.Found) error {
+			h.Feeds.Follow(ctx, installation.Tenant, "effects", filter, func(_ context.Context, _ *store.Tx, r ledger.Found) error {
 				seen(r.Record)
 				return nil
 			})
 		},
 		"over HTTP": func(ctx context.Context, seen func(record.Record)) {
 			what := api.Following{FollowConditions: api.FollowConditions{Kind: []string{"model"}}}
-			for e, err := range h.client.Follow(ctx, what) {
+			for e, err := range h.Client.Follow(ctx, what) {
 				if err == nil {
 					seen(e.Record)
 				}
@@ -227,9 +162,9 @@ var detail = json.RawMessage(`"` + strings.Repeat("0123456789abcdef", 48) + `"`)
 // newRecord is that of an inference, of about a kilobyte.
 func newRecord(p int, at time.Time) *record.Record {
 	return &record.Record{
-		Kind: "model.infer", Phase: record.Act, Tenant: tenant, At: at.UTC(),
-		Who:     &pavise.Principal{Tenant: tenant, Kind: pavise.Workload, ID: fmt.Sprintf("caller-%03d", p)},
-		On:      pavise.Name{Tenant: tenant, Kind: "model", ID: "threat-detector"},
+		Kind: "model.infer", Phase: record.Act, Tenant: installation.Tenant, At: at.UTC(),
+		Who:     &pavise.Principal{Tenant: installation.Tenant, Kind: pavise.Workload, ID: fmt.Sprintf("caller-%03d", p)},
+		On:      pavise.Name{Tenant: installation.Tenant, Kind: "model", ID: "threat-detector"},
 		Outcome: pavise.Allow, Took: 150 * time.Microsecond, Detail: detail,
 	}
 }
