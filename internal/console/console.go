@@ -75,12 +75,18 @@ func (c *Console) Handler() http.Handler {
 	mux.HandleFunc("GET /asset/{name}", c.asset)
 	mux.HandleFunc("GET /login", c.login)
 	mux.HandleFunc("POST /logout", c.logout)
-	mux.Handle("GET /{$}", c.signedIn(c.live))
+	for path, show := range map[string]func(http.ResponseWriter, *http.Request, *session){
+		"/{$}": c.live, "/search": c.search, "/trail/{index}": c.trail, "/changes/{id}": c.change,
+		"/evidence": c.log, "/routes": c.routes, "/policies": c.policies,
+	} {
+		mux.Handle("GET "+path, c.signedIn(c.counting(show)))
+	}
 	mux.Handle("GET /events", c.signedIn(c.events))
-	mux.Handle("GET /trail/{index}", c.signedIn(c.trail))
-	mux.Handle("GET /log", c.signedIn(c.log))
-	mux.Handle("GET /routes", c.signedIn(c.routes))
-	mux.Handle("GET /policies", c.signedIn(c.policies))
+	mux.Handle("GET /changes", c.signedIn(c.changes))
+	for _, verb := range []string{"approve", "deny", "withdraw"} {
+		mux.Handle("POST /changes/{id}/"+verb, c.signedIn(c.vote("change."+verb)))
+		mux.Handle("GET /changes/{id}/"+verb, c.signedIn(c.back))
+	}
 	mux.HandleFunc("/", c.nowhere)
 	return c.protect(mux)
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/record"
 )
 
@@ -155,7 +156,8 @@ func TestTokenRevoked(t *testing.T) {
 
 // everyPath is one path of each handler, with the status a session gets.
 var everyPath = map[string]int{
-	"/": 200, "/?show=denied": 200, "/trail/0": 200, "/trail/77": 404, "/trail/x": 404, "/log": 200, "/routes": 200, "/policies": 200,
+	"/": 200, "/?show=denied": 200, "/search": 200, "/search?kind=model": 200, "/search?kind=&since=1h": 303, "/search?before=x": 400, "/changes": 200, "/changes/c-open": 200,
+	"/changes/c-none": 404, "/changes/-": 404, "/changes/c-open/deny": 303, "/changes/c-open/else": 404, "/trail/0": 200, "/trail/77": 404, "/trail/x": 404, "/evidence": 200, "/routes": 200, "/policies": 200,
 	"/asset/console.css": 200, "/asset/console.js": 200, "/asset/mark.svg": 200, "/asset/nothing.css": 404,
 	"/nowhere": 404, "/login": 401, "/logout": 404,
 }
@@ -163,6 +165,7 @@ var everyPath = map[string]int{
 func TestHeadersEverywhere(t *testing.T) {
 	s := newStand(t).signIn()
 	s.api.add(infer(began, "ci", 3, nil))
+	s.api.changes = []api.ChangeView{proposal("c-open", nil)}
 	for path, status := range everyPath {
 		resp, body := s.get(path)
 		if resp.StatusCode != status {
@@ -179,9 +182,10 @@ func refusals(s *stand) []*http.Response {
 	host, _ := s.get("/", "Host", "evil.example")
 	method, _ := s.do(http.MethodDelete, "/")
 	origin, _ := s.do(http.MethodPost, "/logout", "Origin", "http://evil.example")
+	vote, _ := s.do(http.MethodPost, "/changes/c-open/approve", "Origin", "http://evil.example")
 	s.cookie = nil
 	anonymous, _ := s.get("/")
-	return []*http.Response{host, method, origin, anonymous}
+	return []*http.Response{host, method, origin, vote, anonymous}
 }
 
 var inline = regexp.MustCompile(`(?i)<script>|<style|\sstyle=|\son[a-z]+=|javascript:`)
@@ -258,6 +262,9 @@ func TestForeignRequests(t *testing.T) {
 		{"POST", "/logout", []string{"Origin", own, "Sec-Fetch-Site", "same-site"}, 403},
 		{"POST", "/", []string{"Origin", own}, 405},
 		{"POST", "/login", []string{"Origin", own}, 405},
+		{"POST", "/changes", []string{"Origin", own}, 405},
+		{"POST", "/changes/c-open", []string{"Origin", own}, 405},
+		{"POST", "/changes/c-open/approve/now", []string{"Origin", own}, 405},
 		{"HEAD", "/", nil, 405},
 		{"PUT", "/", []string{"Origin", own}, 405},
 		{"OPTIONS", "/", []string{"Origin", "http://evil.example"}, 405},
@@ -273,7 +280,7 @@ func TestForeignRequests(t *testing.T) {
 func TestAnonymousSeesNothing(t *testing.T) {
 	s := newStand(t)
 	s.api.add(infer(began, "ci", 3, nil))
-	for _, path := range []string{"/", "/events", "/trail/0", "/log", "/routes", "/policies"} {
+	for _, path := range []string{"/", "/search", "/search?kind=model", "/events", "/trail/0", "/changes", "/changes/c-open", "/changes/c-open/approve", "/evidence", "/routes", "/policies"} {
 		for _, value := range []string{"", "guess", strings.Repeat("A", 43)} {
 			resp, body := s.get(path, "Cookie", cookieName+"="+value)
 			if resp.StatusCode != http.StatusUnauthorized || strings.Contains(body, "Sign out") {
@@ -290,7 +297,7 @@ func TestAPIAway(t *testing.T) {
 	s := newStand(t).signIn()
 	s.backend.CloseClientConnections()
 	s.backend.Close()
-	for _, path := range []string{"/", "/trail/0", "/log", "/routes", "/policies"} {
+	for _, path := range []string{"/", "/search?kind=model", "/trail/0", "/changes", "/changes/c-open", "/evidence", "/routes", "/policies"} {
 		resp, body := s.get(path)
 		if resp.StatusCode != http.StatusServiceUnavailable || !strings.Contains(body, "Pavise does not answer") || !strings.Contains(body, "pavise up") {
 			t.Errorf("%s: status %d:\n%s", path, resp.StatusCode, body)
@@ -310,10 +317,11 @@ func TestDenied(t *testing.T) {
 	}
 }
 
-// The console asks for verbs that read, and for no others.
-func TestReadsOnly(t *testing.T) {
+// Opening a page asks for verbs that read, and for no others.
+func TestPagesOnlyRead(t *testing.T) {
 	s := newStand(t).signIn()
 	enter := uint64(0)
+	s.api.changes = []api.ChangeView{proposal("c-open", nil)}
 	s.api.add(infer(began, "ci", 3, nil), record.Record{Kind: "route.put", Phase: record.Enter, Tenant: "local", At: began}, record.Record{Kind: "route.put", Phase: record.Exit, Tenant: "local", At: began, Enter: &enter})
 	for path := range everyPath {
 		s.get(path)
@@ -323,8 +331,37 @@ func TestReadsOnly(t *testing.T) {
 	for verb := range s.api.calls {
 		switch verb {
 		case "ledger.list", "ledger.read", "ledger.status", "route.list", "policy.list", "policy.explain":
+		case "change.list", "change.show", "ledger.followers", "archive.list", "witness.list", "subject.list":
 		default:
 			t.Errorf("the console asked for %s", verb)
+		}
+	}
+	for _, v := range api.Verbs() {
+		if s.api.calls[v.Name] > 0 && v.Class != guard.Pooled {
+			t.Errorf("%s is no reading verb", v.Name)
+		}
+	}
+}
+
+// The console shares a port with other doors. Whatever its navigation leads to is
+// behind none of them.
+func TestNavigationStandsBesideOtherDoors(t *testing.T) {
+	s := newStand(t).signIn()
+	_, body := s.get("/")
+	links := regexp.MustCompile(`(?s)<nav aria-label="Main">.*?</nav>`).FindString(body)
+	mux := http.NewServeMux()
+	for _, door := range []string{"/v1/", "/v2", "/v2/", "/witness/", api.TilesPrefix} {
+		mux.HandleFunc(door, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) })
+	}
+	mux.Handle("/", s.console.Handler())
+	s.server.Config.Handler = mux
+	pages := regexp.MustCompile(`href="([^"]+)"`).FindAllStringSubmatch(links, -1)
+	if len(pages) != 6 {
+		t.Errorf("%d pages in the navigation", len(pages))
+	}
+	for _, m := range pages {
+		if resp, _ := s.get(m[1]); resp.StatusCode != http.StatusOK {
+			t.Errorf("%s is behind another door: status %d", m[1], resp.StatusCode)
 		}
 	}
 }

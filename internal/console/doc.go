@@ -1,7 +1,13 @@
 // Package console shows the house in a browser: the decisions as they fall, one
-// request's whole trail with its proof, the state of the log, the routes and the
-// policies. Its pages are templates over [api.Client], so it can do nothing that
-// the API cannot, and every page a person opens is itself a recorded read.
+// request's whole trail with its proof, a search over all of them, the state of the
+// log and of what looks after it, the routes, the policies, and the changes that wait
+// for somebody's approval. Its pages are templates over [api.Client], so it can do
+// nothing that the API cannot, and every page a person opens is itself a recorded
+// read.
+//
+// All it can change is what becomes of a change: a person approves it, denies it or
+// takes it back, by a plain form that repeats the digest they looked at. Whether that
+// counts is for the API to say, and its words are shown.
 //
 // # Who gets in
 //
@@ -12,7 +18,8 @@
 //
 // Other programs on the machine are the adversary to think of. A page of another
 // site reaches a loopback port, so each request's Host is on a list (DNS
-// rebinding), fetch metadata and Origin are checked, and nothing may be framed.
+// rebinding), fetch metadata and Origin are checked, and nothing may be framed. What
+// a form sends counts only from our own origin, and only in its body.
 // Cookies know no ports: another server on the same host name is sent the
 // console's cookie when its owner visits it, and is trusted with that.
 //

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -8,6 +9,8 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,8 +21,11 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/change"
+	feeds "github.com/pavise/pavise/internal/feed"
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
+	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/record"
 )
 
@@ -34,7 +40,17 @@ type fakeAPI struct {
 	problems map[string]api.Problem
 	calls    map[string]int
 	followed []uint64 // where each stream began
-	reached  uint64   // below it a list without after does not look
+	listed   []api.ListRequest
+	most     int    // records that a list answers with; 0: as many as it is asked for
+	first    uint64 // the first record on this machine
+
+	token     string // that is taken
+	changes   []api.ChangeView
+	votes     []cast
+	followers []feeds.Backlog
+	archive   api.ArchiveList
+	witness   api.WitnessList
+	subjects  api.SubjectCount
 
 	status   api.LogStatus
 	routes   []gateway.Route
@@ -42,10 +58,16 @@ type fakeAPI struct {
 	explain  guard.Explanation
 }
 
+// A cast is a vote that arrived, or a withdrawal.
+type cast struct {
+	verb string
+	api.VoteRequest
+}
+
 const fakeToken = "token-of-the-session"
 
 func newFakeAPI() *fakeAPI {
-	return &fakeAPI{grew: make(chan struct{}), problems: map[string]api.Problem{}, calls: map[string]int{}}
+	return &fakeAPI{token: fakeToken, grew: make(chan struct{}), problems: map[string]api.Problem{}, calls: map[string]int{}}
 }
 
 // add appends records and signs them.
@@ -109,7 +131,7 @@ func (f *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.calls[verb]++
-	if r.Header.Get("Authorization") != "Bearer "+fakeToken {
+	if r.Header.Get("Authorization") != "Bearer "+f.token {
 		f.say(w, api.Problem{Status: 401, Title: "unverified", Detail: "the token is not one of ours"})
 		return
 	}
@@ -139,8 +161,53 @@ func (f *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "policy.explain":
 		json.NewEncoder(w).Encode(f.explain)
 	default:
+		f.more(w, r, verb)
+	}
+}
+
+// more answers the verbs about changes and about what looks after the log.
+func (f *fakeAPI) more(w http.ResponseWriter, r *http.Request, verb string) {
+	switch verb {
+	case "ledger.followers":
+		json.NewEncoder(w).Encode(api.FollowerList{Followers: f.followers})
+	case "archive.list":
+		json.NewEncoder(w).Encode(f.archive)
+	case "witness.list":
+		json.NewEncoder(w).Encode(f.witness)
+	case "subject.list":
+		json.NewEncoder(w).Encode(f.subjects)
+	case "change.list":
+		var req api.ChangeListRequest
+		json.NewDecoder(r.Body).Decode(&req)
+		list := api.ChangeList{Changes: []api.ChangeView{}}
+		for _, v := range f.changes {
+			if !req.Waiting || v.State.Waits() {
+				list.Changes = append(list.Changes, v)
+			}
+		}
+		json.NewEncoder(w).Encode(list)
+	case "change.show", "change.approve", "change.deny", "change.withdraw":
+		var req api.VoteRequest
+		json.NewDecoder(r.Body).Decode(&req)
+		i := slices.IndexFunc(f.changes, func(v api.ChangeView) bool { return v.Name.ID == req.ID })
+		if i < 0 {
+			f.say(w, api.Problem{Status: 404, Title: "notfound", Detail: "there is no change " + req.ID, Hint: "pavise change list shows those there are"})
+			return
+		}
+		if verb != "change.show" {
+			f.vote(verb, req, &f.changes[i])
+		}
+		json.NewEncoder(w).Encode(f.changes[i])
+	default:
 		f.say(w, api.Problem{Status: 404, Title: "notfound", Detail: "no such verb"})
 	}
+}
+
+// vote does what was decided.
+func (f *fakeAPI) vote(verb string, req api.VoteRequest, v *api.ChangeView) {
+	f.votes = append(f.votes, cast{verb, req})
+	v.State = map[string]change.State{"change.approve": change.Done, "change.deny": change.Denied, "change.withdraw": change.Withdrawn}[verb]
+	v.Outcome, v.Ended = "it ended by "+verb, began
 }
 
 func (f *fakeAPI) say(w http.ResponseWriter, p api.Problem) {
@@ -148,21 +215,45 @@ func (f *fakeAPI) say(w http.ResponseWriter, p api.Problem) {
 	json.NewEncoder(w).Encode(p)
 }
 
+// list answers as the API does: the newest, or with After the oldest.
 func (f *fakeAPI) list(w http.ResponseWriter, r *http.Request) {
 	var req api.ListRequest
 	json.NewDecoder(r.Body).Decode(&req)
-	answer := api.ListAnswer{Events: []api.Event{}, Size: uint64(len(f.events))}
-	from := max(0, len(f.events)-req.Limit)
-	if f.reached > 0 {
-		from, answer.Reached = int(f.reached), &f.reached
+	f.listed = append(f.listed, req)
+	filter := ledger.Filter{Kinds: req.Kind, Who: req.Who, On: req.On, Subject: req.Subject, Ending: req.Ending}
+	for text, at := range map[string]*time.Time{req.Since: &filter.Since, req.Until: &filter.Until} {
+		var err error
+		if *at, err = time.Parse(time.RFC3339, text); text != "" && err != nil {
+			f.say(w, api.Problem{Status: 400, Title: "invalid", Detail: fmt.Sprintf("since is %.40q, no time", text), Hint: "write 2026-11-26"})
+			return
+		}
+	}
+	answer := api.ListAnswer{Events: []api.Event{}, Size: uint64(len(f.events)), First: f.first}
+	from, to, limit := f.first, answer.Size, cmp.Or(req.Limit, 50)
+	if f.most > 0 {
+		limit = min(limit, f.most)
+	}
+	if req.Before != nil {
+		to = min(to, *req.Before)
 	}
 	if req.After != nil {
-		from, answer.Reached = int(min(*req.After, answer.Size)), nil
+		from = max(from, *req.After)
 	}
-	for _, e := range f.events[from:] {
-		if (req.Kind == "" || e.Record.Kind == req.Kind) && len(answer.Events) < req.Limit {
-			answer.Events = append(answer.Events, e)
+	for i := from; i < to; i++ {
+		e := f.events[i]
+		if req.After == nil {
+			e = f.events[to-1-(i-from)]
 		}
+		if !filter.Matches(&e.Record) {
+			continue
+		}
+		if answer.More = len(answer.Events) == limit; answer.More {
+			break
+		}
+		answer.Events = append(answer.Events, e)
+	}
+	if req.After == nil {
+		slices.Reverse(answer.Events)
 	}
 	json.NewEncoder(w).Encode(answer)
 }
@@ -232,7 +323,7 @@ func newStand(t *testing.T) *stand {
 	console, err := New(Config{
 		API: s.backend.URL, Host: []string{host}, Now: s.clock.now, Hint: "curl it", Verify: "pavise ledger verify /var/lib/pavise/log --key 8f3a",
 		Token: func(context.Context) (string, time.Time, error) {
-			return fakeToken, s.clock.now().Add(30 * time.Minute), nil
+			return s.api.token, s.clock.now().Add(30 * time.Minute), nil
 		},
 	})
 	if err != nil {
@@ -283,6 +374,16 @@ func (s *stand) do(method, path string, headers ...string) (*http.Response, stri
 	return resp, string(body)
 }
 
+// post sends a form, as a browser does from a page of the console unless the headers
+// say otherwise.
+func (s *stand) post(path string, form url.Values, headers ...string) (*http.Response, string) {
+	s.Helper()
+	all := append([]string{"Content-Type", "application/x-www-form-urlencoded", "Origin", s.server.URL, "body", form.Encode()}, headers...)
+	return s.do(http.MethodPost, path, all...)
+}
+
+// request makes a request. The name body, which is no header, sets the body, and an
+// empty value takes a header away.
 func (s *stand) request(method, path string, headers ...string) *http.Request {
 	s.Helper()
 	req, err := http.NewRequestWithContext(s.Context(), method, s.server.URL+path, nil)
@@ -293,11 +394,16 @@ func (s *stand) request(method, path string, headers ...string) *http.Request {
 		req.AddCookie(s.cookie)
 	}
 	for i := 0; i < len(headers); i += 2 {
-		if headers[i] == "Host" {
-			req.Host = headers[i+1]
-			continue
+		switch name, value := headers[i], headers[i+1]; {
+		case name == "Host":
+			req.Host = value
+		case name == "body":
+			req.Body, req.ContentLength = io.NopCloser(strings.NewReader(value)), int64(len(value))
+		case value == "":
+			req.Header.Del(name)
+		default:
+			req.Header.Set(name, value)
 		}
-		req.Header.Set(headers[i], headers[i+1])
 	}
 	return req
 }

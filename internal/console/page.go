@@ -24,6 +24,7 @@ type page struct {
 	Here    string // the navigation entry to mark: its path
 	Refresh string // content of a refresh, or ""
 	Ends    time.Time
+	Waiting string // how many changes wait for votes, or ""
 	Body    any
 }
 
@@ -38,13 +39,13 @@ type problem struct {
 // parts it shares with others.
 func parsePages() (map[string]*template.Template, error) {
 	shared, err := template.New("layout").Funcs(template.FuncMap{
-		"bytes": byteCount, "cedar": highlight, "count": thousands, "plain": plain, "utc": utc,
+		"brief": brief, "bytes": byteCount, "cedar": highlight, "count": thousands, "long": func(s string) bool { return brief(s) != s }, "minute": minute, "plain": plain, "second": second, "utc": utc,
 	}).ParseFS(files, "page/layout.html", "page/parts.html")
 	if err != nil {
 		return nil, err
 	}
 	pages := map[string]*template.Template{}
-	for _, name := range []string{"live", "trail", "log", "routes", "policies", "problem", "welcome"} {
+	for _, name := range []string{"live", "search", "trail", "changes", "change", "log", "routes", "policies", "problem", "welcome"} {
 		t, err := shared.Clone()
 		if err == nil {
 			t, err = t.ParseFS(files, "page/"+name+".html")
@@ -61,7 +62,7 @@ func parsePages() (map[string]*template.Template, error) {
 // that fails does not leave half a page behind.
 func (c *Console) show(w http.ResponseWriter, s *session, status int, name string, p page) {
 	if s != nil {
-		p.Ends = s.expires
+		p.Ends, p.Waiting = s.expires, c.waiting(s)
 	}
 	var body bytes.Buffer
 	if err := c.pages[name].ExecuteTemplate(&body, "layout.html", p); err != nil {
@@ -90,9 +91,14 @@ var titles = map[pavise.Kind]string{
 	pavise.Unavailable: "Pavise does not answer",
 }
 
-// refuse shows the page of an error from the API. A token that the API no
-// longer takes ends its session.
-func (c *Console) refuse(w http.ResponseWriter, s *session, err error) {
+// A refusal is an error of the API in its own words, for people.
+type refusal struct {
+	Title string
+	Text  string
+	Hint  string
+}
+
+func newRefusal(err error) *refusal {
 	e, ok := errors.AsType[*pavise.Error](err)
 	if !ok {
 		e = &pavise.Error{Kind: pavise.Internal, Msg: "the console could not read the answer of the API", Hint: "use the same version on both sides"}
@@ -101,12 +107,18 @@ func (c *Console) refuse(w http.ResponseWriter, s *session, err error) {
 	if !known {
 		title = "Something broke"
 	}
-	hint := e.Hint
-	if e.Kind == pavise.Unverified && s != nil {
+	return &refusal{title, sentence(e.Msg), e.Hint}
+}
+
+// refuse shows the page of an error from the API. A token that the API no
+// longer takes ends its session.
+func (c *Console) refuse(w http.ResponseWriter, s *session, err error) {
+	said, kind := newRefusal(err), pavise.KindOf(err)
+	if kind == pavise.Unverified && s != nil {
 		c.forget(s)
-		s, hint = nil, newLink
+		s, said.Hint = nil, newLink
 	}
-	c.fail(w, s, e.Kind.HTTPStatus(), title, sentence(e.Msg), hint)
+	c.fail(w, s, kind.HTTPStatus(), said.Title, said.Text, said.Hint)
 }
 
 // nowhere answers for paths that are none.
@@ -149,8 +161,23 @@ func clip(s string, n int) string {
 	return s
 }
 
+// maxLine is the longest text that is shown on one line: keys that withstand a quantum
+// computer are longer by far.
+const maxLine = 120
+
+// brief is a text if it fits on a line, and otherwise how it begins.
+func brief(s string) string {
+	if len(s) <= maxLine {
+		return s
+	}
+	return clip(s, maxLine/2)
+}
+
 // utc formats an instant in full.
 func utc(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05.000 UTC") }
+
+// second is an instant to the second.
+func second(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
 
 // thousands groups a count's digits.
 func thousands(n uint64) string {

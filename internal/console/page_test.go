@@ -39,7 +39,7 @@ func hostile(phase string) record.Record {
 	if err != nil {
 		panic(err)
 	}
-	r.Phase, r.Detail = phase, detail
+	r.Phase, r.Detail, r.Subject = phase, detail, payload
 	r.Who = &pavise.Principal{Tenant: payload, Kind: payload, ID: payload, Issuer: payload, Roles: []string{payload}, Proof: payload}
 	r.Policy = &record.Policy{Digest: payload, Reasons: []string{payload}, Errors: []string{payload}}
 	r.Verdicts = []pavise.Verdict{
@@ -89,7 +89,7 @@ func TestHostileText(t *testing.T) {
 		Model: pavise.Name{Tenant: "local", Kind: "model", ID: "m"}, Upstream: payload, Remote: payload, Purpose: payload, Shape: firewall.Shape{Kind: payload},
 		Signature: firewall.Signature{Inputs: []firewall.Port{{Name: payload, Datatype: payload}}, Outputs: []firewall.Port{{Name: payload, Datatype: payload}}},
 	}}
-	paths := []string{"/?show=all", "/log", "/routes", "/policies"}
+	paths := []string{"/?show=all", "/evidence", "/routes", "/policies"}
 	for i := range hostiles() {
 		paths = append(paths, fmt.Sprintf("/trail/%d", i))
 	}
@@ -227,16 +227,41 @@ func TestLiveGoesBack(t *testing.T) {
 	}
 }
 
-// TestLiveGoesOnBehindABound looks on where the API stopped looking.
+// TestLiveGoesOnBehindABound looks on where one answer of the API ended, although it
+// held fewer records than were asked for.
 func TestLiveGoesOnBehindABound(t *testing.T) {
 	s := newStand(t).signIn()
 	s.api.add(infer(began, "the-first", 1, nil))
-	for range 2 * window {
-		s.api.add(infer(began, "reader", 0, func(r *record.Record) { r.Kind = "ledger.list" }))
+	for range maxCalls - 1 {
+		for range 10 {
+			s.api.add(infer(began, "reader", 0, func(r *record.Record) { r.Kind = "ledger.list" }))
+		}
 	}
-	s.api.reached = 2*window - 10
-	if _, body := s.get("/"); !strings.Contains(body, "the-first") {
+	s.api.most = 10
+	if _, body := s.get("/"); !strings.Contains(body, "the-first") || strings.Contains(body, ">Older<") {
 		t.Error("what lies behind the bound is not shown, nor the way to it")
+	}
+	s.api.most = 5
+	_, body := s.get("/")
+	m := regexp.MustCompile(`href="(/\?show=decisions&amp;before=\d+)">Older`).FindStringSubmatch(body)
+	if m == nil {
+		t.Fatal("no way leads to what lies behind the bounds of all calls")
+	}
+	if _, body := s.get(html.UnescapeString(m[1])); !strings.Contains(body, "the-first") {
+		t.Error("the way does not lead on")
+	}
+}
+
+// TestLiveOfAPrunedLog shows what is left on this machine, and offers no way to what
+// is not.
+func TestLiveOfAPrunedLog(t *testing.T) {
+	s := newStand(t).signIn()
+	for i := range 6 {
+		s.api.add(infer(began, fmt.Sprintf("caller-%d", i), 1, nil))
+	}
+	s.api.first = 4
+	if _, body := s.get("/"); !strings.Contains(body, "caller-4") || strings.Contains(body, "caller-3") || strings.Contains(body, ">Older<") {
+		t.Error("a pruned log is not shown from its first record on")
 	}
 }
 
@@ -304,6 +329,38 @@ func TestTrailJoinsControl(t *testing.T) {
 	}
 	if _, body := s.get("/trail/2"); !strings.Contains(body, `<a href="/trail/0">record 0</a>: the question`) || !strings.Contains(text(body), `"rows": 3`) {
 		t.Error("the ending does not lead to the question, or hides its detail")
+	}
+}
+
+// A record leads on: to the change that was being run, to the change that it is about,
+// to what else is kept of the same person, and to its proof as a file.
+func TestTrailLeadsOn(t *testing.T) {
+	s := newStand(t).signIn()
+	s.api.add(
+		infer(began, "bob", 1, func(r *record.Record) {
+			r.Subject, r.Who.Change = "s-78ecf5de", pavise.Name{Tenant: "local", Kind: "change", ID: "c-k3v9xyz"}
+		}),
+		infer(began, "ana", 1, func(r *record.Record) {
+			r.Kind, r.On = "change.approve", pavise.Name{Tenant: "local", Kind: "change", ID: "c-qqqqqqq"}
+		}),
+		infer(began, "ana", 1, func(r *record.Record) {
+			r.Kind, r.On = "change.rule", pavise.Name{Tenant: "local", Kind: "change", ID: "policy.put"}
+		}),
+	)
+	_, body := s.get("/trail/0")
+	for _, want := range []string{
+		`Acting as</dt><dd>change <a href="/changes/c-k3v9xyz">c-k3v9xyz</a>`, `<code>s-78ecf5de</code> <a class="more" href="/search?subject=s-78ecf5de">`,
+		`href="/search?who=local%2fworkload%2fbob"`, "<code>pavise ledger prove 0</code>",
+	} {
+		if !strings.Contains(body, want) {
+			t.Errorf("the trail has no %s", want)
+		}
+	}
+	if _, body := s.get("/trail/1"); !strings.Contains(body, `<a href="/changes/c-qqqqqqq">change c-qqqqqqq</a>`) || strings.Contains(body, "Acting as") || strings.Contains(body, "Whose data") {
+		t.Error("a vote's record does not lead to its change, or says what it is not")
+	}
+	if _, body := s.get("/trail/2"); strings.Contains(body, "/changes/policy.put") {
+		t.Error("a rule is taken for a change")
 	}
 }
 
@@ -412,24 +469,6 @@ func bend(index uint64, p api.Proof) map[string]bentProof {
 }
 
 func encode(h tlog.Hash) string { return base64.StdEncoding.EncodeToString(h[:]) }
-
-func TestLogPage(t *testing.T) {
-	s := newStand(t).signIn()
-	s.api.status = api.LogStatus{Origin: "pavise.local/x", Key: "pavise.local/x+1+A", Fingerprint: "8f3a", Records: 1234567, Signed: 1234560, Segments: 3, Bytes: 5 << 20}
-	_, body := s.get("/log")
-	for _, want := range []string{"1\u202f234\u202f567", "7 of the newest records", "5.0 MiB", "<code>8f3a</code>", "pavise.local/x+1+A"} {
-		if !strings.Contains(html.UnescapeString(body), want) {
-			t.Errorf("the page does not say %q", want)
-		}
-	}
-	if strings.Contains(body, "role=\"alert\"") {
-		t.Error("a healthy log is shown as sick")
-	}
-	s.api.status.Problem, s.api.status.Full = "fdatasync: input/output error", true
-	if _, body := s.get("/log"); strings.Count(body, "role=\"alert\"") != 2 || !strings.Contains(body, "input/output error") {
-		t.Error("a sick log is not shown as one")
-	}
-}
 
 func TestRoutesPage(t *testing.T) {
 	s := newStand(t).signIn()

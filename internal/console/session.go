@@ -5,12 +5,14 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
 )
 
@@ -37,7 +39,10 @@ type session struct {
 	client  *api.Client // with the session's own token
 	expires time.Time
 	gone    chan struct{} // closed when the console forgets the session
-	streams int           // live feeds open; guarded by Console.mu
+	holder  pavise.Name   // whom the token is for, without the tenant; zero: not known
+	streams int           // live feeds open; guarded by Console.mu, as is what follows
+	waiting int           // changes that waited for votes
+	asked   time.Time     // when they were counted
 }
 
 type sessionKey [sha256.Size]byte
@@ -109,9 +114,32 @@ func (c *Console) login(w http.ResponseWriter, r *http.Request) {
 		client:  &api.Client{Base: c.cfg.API, Token: token, HTTP: c.cfg.HTTP},
 		expires: expires,
 		gone:    make(chan struct{}),
+		holder:  holder(token),
 	})
 	http.SetCookie(w, cookie(id, int(expires.Sub(now)/time.Second)))
 	c.show(w, nil, http.StatusOK, "welcome", page{Title: "Signed in", Refresh: "0; url=/"})
+}
+
+// holder reads whom a token says it is for. That proves nothing, and nothing is
+// allowed by it: it is for offering people what they may do.
+func holder(token string) pavise.Name {
+	_, rest, _ := strings.Cut(token, ".")
+	payload, _, _ := strings.Cut(rest, ".")
+	var claims struct {
+		Subject string `json:"sub"`
+		Kind    string `json:"pavise_kind"`
+	}
+	text, err := base64.RawURLEncoding.DecodeString(payload)
+	if err != nil || json.Unmarshal(text, &claims) != nil || claims.Subject == "" {
+		return pavise.Name{}
+	}
+	return pavise.Name{Kind: claims.Kind, ID: claims.Subject}
+}
+
+// is reports whether the session is somebody's. All that it is shown is of its own
+// tenant.
+func (s *session) is(who pavise.Name) bool {
+	return s.holder.ID != "" && s.holder.ID == who.ID && s.holder.Kind == who.Kind
 }
 
 // cookie is the session's cookie; an age below 0 deletes it. It is not marked

@@ -13,25 +13,6 @@ import (
 	"github.com/pavise/pavise/internal/guard"
 )
 
-// A logState is the body of the log's page.
-type logState struct {
-	api.LogStatus
-	Verify string
-}
-
-// Behind is how many records no signed head covers yet.
-func (l logState) Behind() uint64 { return l.Records - min(l.Records, l.Signed) }
-
-// log shows the state of the evidence log.
-func (c *Console) log(w http.ResponseWriter, r *http.Request, s *session) {
-	state := logState{Verify: c.cfg.Verify}
-	if err := s.client.Call(r.Context(), "ledger.status", api.Empty{}, &state.LogStatus); err != nil {
-		c.refuse(w, s, err)
-		return
-	}
-	c.show(w, s, http.StatusOK, "log", page{Title: "Evidence log", Here: "/log", Body: state})
-}
-
 // A routeCard is one route as it is shown.
 type routeCard struct {
 	gateway.Route

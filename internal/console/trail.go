@@ -135,6 +135,17 @@ func indent(b []byte) string {
 	return text.String()
 }
 
+// Prove is the command that writes the record's proof to a file.
+func (t trail) Prove() string { return fmt.Sprintf("pavise ledger prove %d", t.Index) }
+
+// OnChange is the id of the change that the record is about, or "".
+func (t trail) OnChange() string {
+	if on := t.Record.On; on.Kind == "change" && strings.HasPrefix(on.ID, "c-") {
+		return on.ID
+	}
+	return ""
+}
+
 // Before returns the index below the record's.
 func (t trail) Before() uint64 { return t.Index - 1 }
 
@@ -166,7 +177,7 @@ func dims(shape []int64) string {
 // stations name the checks on the timeline, as they are met.
 var stations = map[string]string{
 	"policy": "Policy", "guard": "Guard", "quarantine": "Quarantine", "codec": "Strict codec", "gate": "Request gate",
-	"rate": "Rate", "budget": "Rate and budget", "shape": "Answer shape",
+	"change": "Change", "rate": "Rate", "budget": "Rate and budget", "shape": "Answer shape",
 }
 
 // passed is what a check that has nothing to say did.
