@@ -20,15 +20,27 @@
 //
 //   - learn fits and runs small models, and reads and writes them as ONNX.
 //   - seal turns keys into envelopes; one suite, no choices.
+//   - proof is what proves a record to somebody elsewhere: checkpoints,
+//     cosignatures, witness policies, proof files. It is pure.
+//   - record is what one entry of the evidence log says.
+//   - disk is how such a log lies on a disk: segments, frames, indexes.
 //   - firewall holds the checks that a request and its answer pass, and the
 //     strict codec of the protocols they arrive in. It is pure: no clock, no
 //     disk, no network.
 //   - store is the SQL underneath what changes at run time.
 //   - infer runs a model: natively, or on an upstream server.
 //   - identity turns a token into a Principal. It gives nothing out.
-//   - ledger is the evidence log: append, prove, follow, verify offline.
+//   - ledger is the evidence log: append, prove, search, prune.
+//   - audit proves a log's directory, or one proof file, offline. It believes
+//     nothing that the log's writer believes.
 //   - guard is the door. Enter asks whether a principal may do a verb on a
 //     name, and records the question with its answer; Exit records how it ended.
+//   - feed is who follows the log, and how far each has got; witness cosigns
+//     other logs and has ours cosigned; subject keeps the keys of the people that
+//     records are about, and shreds them; archive is where old segments go, and
+//     how they come back.
+//   - change is the road for acts with consequences: proposed, approved by
+//     others, run once.
 //   - gateway is the data plane: protocol in, firewall, model, firewall out.
 //   - issuer gives out short-lived tokens.
 //   - api is the table of verbs: one entry yields the HTTP endpoint, the client
@@ -36,5 +48,5 @@
 //   - console shows it in a browser, and can do nothing the API cannot.
 //   - cmd/pavise wires everything; nobody imports it.
 //
-// docs/walks.md follows one request through all of them.
+// docs/walks.md follows a request, a change and a witness through them.
 package pavise

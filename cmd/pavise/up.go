@@ -225,6 +225,9 @@ func (u *up) openGuard(ctx context.Context, k keys) (err error) {
 			return err
 		}
 	}
+	if err := u.policies.Renew(ctx, tenant); err != nil && pavise.KindOf(err) != pavise.Conflict {
+		return err
+	}
 	if _, err := u.guard.Recover(ctx); err != nil {
 		return err
 	}

@@ -3,6 +3,8 @@ package api
 import (
 	"context"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/pavise/pavise"
@@ -43,7 +45,7 @@ func archiveVerbs() []Verb {
 			Name: "archive.retain", On: onArchive,
 			Help:    "Propose how long records of some kinds are kept",
 			About:   "--online is how long on this machine, --keep how long in the archive, where that can enforce it. A time that is left out means for ever, or no lock. The class default has the kinds that no other claims. Somebody else approves it.",
-			Example: "pavise archive retain inference --kind model --online 720h --keep 17520h",
+			Example: "pavise archive retain inference --kind model --online 30d --keep 730d",
 		}, func(_ context.Context, _ *Rooms, who pavise.Principal, req RetainRequest) (pavise.Name, error) {
 			return pavise.Name{Tenant: who.Tenant, Kind: "archive", ID: req.Class}, nil
 		}, func(req RetainRequest) (any, error) {
@@ -52,9 +54,12 @@ func archiveVerbs() []Verb {
 				field, text string
 				to          *time.Duration
 			}{{"online", req.Online, &c.Online}, {"keep", req.Keep, &c.Keep}} {
-				d, err := time.ParseDuration(t.text)
-				if t.text != "" && err != nil {
-					return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s is %.40q, no time", t.field, t.text), Hint: "write it in hours: 720h is thirty days"}
+				if t.text == "" {
+					continue
+				}
+				d, err := parseSpan(t.text)
+				if err != nil {
+					return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s is %.40q, no time", t.field, t.text), Hint: "write 30d, or 12h"}
 				}
 				*t.to = d
 			}
@@ -114,14 +119,38 @@ type RetainRequest struct {
 
 // retention says in words what a class means.
 func retention(c archive.Class) string {
-	here, there := "for ever here", "without a lock in the archive"
+	what, here, there := "all other records", "for ever here", "in the archive without a lock"
+	if len(c.Kinds) > 0 {
+		what = "records of " + strings.Join(c.Kinds, ", ")
+	}
 	if c.Online > 0 {
-		here = c.Online.String() + " here"
+		here = days(c.Online) + " here"
 	}
 	if c.Keep > 0 {
-		there = c.Keep.String() + " in the archive"
+		there = days(c.Keep) + " in the archive"
 	}
-	return fmt.Sprintf("records of class %s (%v) %s and %s", c.Name, c.Kinds, here, there)
+	return fmt.Sprintf("%s (class %s) %s, and %s", what, c.Name, here, there)
+}
+
+// parseSpan reads a time as people write it: 30d, or as Go does.
+func parseSpan(text string) (time.Duration, error) {
+	if count, ok := strings.CutSuffix(text, "d"); ok {
+		n, err := strconv.ParseUint(count, 10, 16)
+		return time.Duration(n) * 24 * time.Hour, err
+	}
+	return time.ParseDuration(text)
+}
+
+// days writes a time as days where it is a whole number of them.
+func days(d time.Duration) string {
+	const day = 24 * time.Hour
+	if d%day != 0 {
+		return d.String()
+	}
+	if d == day {
+		return "1 day"
+	}
+	return fmt.Sprintf("%d days", d/day)
 }
 
 // retain runs archive.retain.

@@ -28,7 +28,9 @@ func changeVerbs() []Verb {
 			all, err := rooms.Changes.List(ctx, who, who.Tenant, req.Waiting)
 			list := ChangeList{Changes: []ChangeView{}}
 			for _, ch := range all {
-				list.Changes = append(list.Changes, view(ch))
+				v := view(ch)
+				v.Plan.Detail = nil // change.show has it
+				list.Changes = append(list.Changes, v)
 			}
 			return list, err
 		}),

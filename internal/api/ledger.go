@@ -73,7 +73,7 @@ type Conditions struct {
 	On      string   `json:"on,omitempty" placeholder:"NAME" help:"only what was done to this thing, as tenant/kind/id" doc:"only what was done to this thing, as tenant/kind/id"`
 	Subject string   `json:"subject,omitempty" placeholder:"PSEUDONYM" help:"only records that keep data of this subject" doc:"only records that keep data of this subject, by its pseudonym"`
 	Ending  string   `json:"ending,omitempty" enum:"deny,alter,failed," default:"" help:"only what ended so: deny, alter or failed" doc:"only what ended so: deny, alter or failed"`
-	Since   string   `json:"since,omitempty" placeholder:"TIME" help:"only records from this time on: 2026-11-26, 2026-11-26T10:00:00Z, or 24h for the last day" doc:"only records from this time on: a date, an RFC 3339 time, or a duration back from now"`
+	Since   string   `json:"since,omitempty" placeholder:"TIME" help:"only records from this time on: 2026-11-26, 2026-11-26T10:00:00Z, or 7d for the last week" doc:"only records from this time on: a date, an RFC 3339 time, or a duration back from now"`
 	Until   string   `json:"until,omitempty" placeholder:"TIME" help:"only records up to this time" doc:"only records up to this time"`
 }
 
@@ -97,10 +97,10 @@ func moment(field, text string, now time.Time) (time.Time, error) {
 			return at, nil
 		}
 	}
-	if back, err := time.ParseDuration(text); err == nil && back > 0 {
+	if back, err := parseSpan(text); err == nil && back > 0 {
 		return now.Add(-back), nil
 	}
-	return time.Time{}, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s is %.40q, no time", field, text), Hint: "write 2026-11-26, 2026-11-26T10:00:00Z, or 24h for the last day"}
+	return time.Time{}, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s is %.40q, no time", field, text), Hint: "write 2026-11-26, 2026-11-26T10:00:00Z, or 7d for the last week"}
 }
 
 // ListRequest asks for records.

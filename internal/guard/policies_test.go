@@ -3,6 +3,7 @@ package guard
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -233,5 +234,55 @@ func TestChangeThatCannotBeRecorded(t *testing.T) {
 	log.fail = nil
 	if n := len(listed(t, p)); n != len(Defaults()) {
 		t.Errorf("%d policies stored, want %d", n, len(Defaults()))
+	}
+}
+
+// TestRenew opens an installation of an earlier build, and one whose operator had
+// touched a policy: the first gets the new defaults, with a note of each; what was
+// touched stays, and so does all else.
+func TestRenew(t *testing.T) {
+	for name, touched := range map[string]bool{"untouched": false, "touched": true} {
+		t.Run(name, func(t *testing.T) {
+			p, g, log := newPolicies(t)
+			old := Defaults()
+			for _, r := range mustSplit(former) {
+				old[r.id] = r.text
+			}
+			if touched {
+				old["operator-runs"] += "\n// ours"
+			}
+			if err := p.db.Update(t.Context(), func(tx *store.Tx) error { return write(tx, "local", Defaults(), old) }); err != nil {
+				t.Fatal(err)
+			}
+			before, want, kind := len(log.records), Defaults(), pavise.Internal
+			if touched {
+				want, kind = old, pavise.Conflict
+			}
+			for range 2 { // and the second time there is nothing to do
+				if err := p.Renew(t.Context(), "local"); touched != (err != nil) || err != nil && pavise.KindOf(err) != kind {
+					t.Fatal(err)
+				}
+			}
+			if err := g.Load("local", want); err != nil {
+				t.Fatal(err)
+			}
+			have := map[string]string{}
+			all, err := p.List(t.Context(), operator, "local")
+			for _, policy := range all {
+				have[policy.ID] = policy.Text
+			}
+			if err != nil || !maps.Equal(have, want) {
+				t.Errorf("the policies are %v, %v", have, err)
+			}
+			notes := 0
+			for _, r := range log.records[before:] {
+				if r.Kind == "policy.renewed" {
+					notes++
+				}
+			}
+			if !touched && notes != len(mustSplit(former)) {
+				t.Errorf("%d notes, want %d", notes, len(mustSplit(former)))
+			}
+		})
 	}
 }
