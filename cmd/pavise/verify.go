@@ -57,7 +57,7 @@ func (t trust) fleet(opts audit.Options) (audit.Options, error) {
 	if err != nil {
 		return opts, err
 	}
-	if !report.Known {
+	if !report.Known && report.Since == 0 {
 		return opts, &pavise.Error{Kind: pavise.Invalid, Msg: "nothing is known of the log that vouches in " + t.Fleet, Hint: "give its fingerprint with --key, or a policy that lists it"}
 	}
 	cp, err := witness.Cosigned(&report.Record)
@@ -235,7 +235,7 @@ func (v *verifyCommand) proof(c *cli, opts audit.Options) error {
 	c.printWitnesses(report.Witnessed)
 	c.fact("recorded", "false (this command leaves no record)")
 	fmt.Fprintf(c.stdout, "\n%s shows the record whole.\n", "--json")
-	if !report.Known {
+	if !report.Known && report.Since == 0 {
 		fmt.Fprint(c.stdout, "Whoever made this file could have made the log. Give --key with the fingerprint of the log's key\nas you know it from elsewhere, or --policy with logs and witnesses that you believe.\n")
 	}
 	return nil

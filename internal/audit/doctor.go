@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"time"
@@ -101,7 +102,12 @@ func (d *Diagnosis) readRecords(dir disk.Directory) error {
 		if i == len(segments)-1 {
 			break
 		}
-		if why := staleIndex(dir, seg, segments[i+1].First); why != "" {
+		switch why, err := staleIndex(dir, seg, segments[i+1].First); {
+		case err != nil:
+			return err
+		case why == missing:
+			d.note(pavise.Info, "start pavise: it makes it", "the index of %s %s", seg.Name(), why)
+		case why != "":
 			d.note(pavise.Warning, "run this again with --repair", "the index of %s %s", seg.Name(), why)
 			d.Findings[len(d.Findings)-1].Repairable = true
 		}
@@ -133,8 +139,11 @@ func (s *scan) read(dir disk.Directory, seg disk.Segment) error {
 	frames := disk.NewFrames(reader(f, seg.Size))
 	for index := seg.First; ; index++ {
 		entry, err := frames.Next()
+		if err == io.EOF || err == io.ErrUnexpectedEOF {
+			return nil // whether it should be the end is Verify's
+		}
 		if err != nil {
-			return nil // the end; whether it should be is Verify's
+			return disk.Fault("read "+seg.Name(), err)
 		}
 		r, err := record.Decode(entry)
 		if err != nil {
@@ -164,22 +173,28 @@ func (s *scan) time(index uint64, r *record.Record) {
 	}
 }
 
-// staleIndex says what is wrong with the index of a segment, or "".
-func staleIndex(dir disk.Directory, seg disk.Segment, end uint64) string {
+// missing is what is wrong with an index that is not there, which harms nobody: the
+// log's next start makes it.
+const missing = "is missing"
+
+// staleIndex says what is wrong with the index of a segment, or "". The error says
+// that it could not look.
+func staleIndex(dir disk.Directory, seg disk.Segment, end uint64) (why string, err error) {
 	have, err := disk.Read(dir, disk.IndexName(seg.First), 1<<30)
 	if errors.Is(err, os.ErrNotExist) {
-		return "is missing"
+		return missing, nil
 	}
-	made, makeErr := disk.MakeIndex(dir, seg)
-	switch {
-	case err != nil:
-		return "cannot be read: " + err.Error()
-	case makeErr != nil:
-		return "cannot be compared: " + makeErr.Error()
-	case seg.First+made.Count() != end || !bytes.Equal(have, made.Encode(seg)):
-		return "does not say what its records do: searches may miss some"
+	if err != nil {
+		return "cannot be read: " + err.Error(), nil
 	}
-	return ""
+	made, err := disk.MakeIndex(dir, seg)
+	if err != nil {
+		return "", err
+	}
+	if seg.First+made.Count() != end || !bytes.Equal(have, made.Encode(seg)) {
+		return "does not say what its records do: searches may miss some", nil
+	}
+	return "", nil
 }
 
 // lookAround says what else lies in the directory.
@@ -218,10 +233,8 @@ func Repair(d disk.Directory, opts Options) error {
 	if err != nil && !errors.Is(err, errDerived) {
 		return err
 	}
-	if report.First == 0 { // of pruned records the hash files are all there is
-		if err := writeHashes(d, report.Signed); err != nil {
-			return err
-		}
+	if err := writeHashes(d, report.First, report.Signed); err != nil {
+		return err
 	}
 	segments, err := disk.Segments(d)
 	if err != nil {
@@ -235,9 +248,16 @@ func Repair(d disk.Directory, opts Options) error {
 	return d.Sync()
 }
 
-// writeHashes writes the hash files of the first size records.
-func writeHashes(d disk.Directory, size uint64) error {
+// writeHashes writes the hash files of the first size records. Of those before first,
+// which were pruned, the leaf hashes are all there is: the checkpoint's root has
+// proved them.
+func writeHashes(d disk.Directory, first, size uint64) error {
 	w := &hashWriter{dir: d}
+	if first > 0 {
+		if err := w.readLeaves(first); err != nil {
+			return err
+		}
+	}
 	segments, err := disk.Segments(d)
 	if err != nil {
 		return err
@@ -250,6 +270,9 @@ func writeHashes(d disk.Directory, size uint64) error {
 			return err
 		}
 	}
+	if w.tree.Size() < size {
+		return &pavise.Error{Kind: pavise.Unavailable, Msg: fmt.Sprintf("the records changed while they were read: %d of %d are there", w.tree.Size(), size), Hint: "is a pavise running there?"}
+	}
 	return w.flush(true)
 }
 
@@ -261,6 +284,26 @@ type hashWriter struct {
 	at     []int64  // where they belong
 }
 
+// readLeaves takes in the leaf hashes of records that were pruned, which stay as they
+// are.
+func (w *hashWriter) readLeaves(first uint64) error {
+	name := disk.LevelName(0)
+	f, err := w.dir.Open(name, false)
+	if err != nil {
+		return disk.Fault("open "+name, err)
+	}
+	defer f.Close()
+	err = disk.Hashes(f, first, func(leaf tlog.Hash) {
+		w.add(leaf)
+		w.levels[0] = w.levels[0][:0]
+	})
+	if err != nil {
+		return disk.Fault("read "+name, err)
+	}
+	w.at[0] = int64(first) * tlog.HashSize
+	return nil
+}
+
 func (w *hashWriter) read(seg disk.Segment, size uint64) error {
 	f, err := w.dir.Open(seg.Name(), false)
 	if err != nil {
@@ -270,16 +313,13 @@ func (w *hashWriter) read(seg disk.Segment, size uint64) error {
 	frames := disk.NewFrames(reader(f, seg.Size))
 	for w.tree.Size() < size {
 		entry, err := frames.Next()
-		if err != nil {
+		if err == io.EOF || err == io.ErrUnexpectedEOF {
 			return nil
 		}
-		leaf := proof.Leaf(entry)
-		w.keep(0, leaf)
-		w.tree.Add(0, leaf, func(k int, root tlog.Hash) {
-			if k%proof.TileHeight == 0 {
-				w.keep(k/proof.TileHeight, root)
-			}
-		})
+		if err != nil {
+			return disk.Fault("read "+seg.Name(), err)
+		}
+		w.add(proof.Leaf(entry))
 		if w.tree.Size()%(1<<16) == 0 {
 			if err := w.flush(false); err != nil {
 				return err
@@ -287,6 +327,16 @@ func (w *hashWriter) read(seg disk.Segment, size uint64) error {
 		}
 	}
 	return nil
+}
+
+// add adds a leaf.
+func (w *hashWriter) add(leaf tlog.Hash) {
+	w.keep(0, leaf)
+	w.tree.Add(0, leaf, func(k int, root tlog.Hash) {
+		if k%proof.TileHeight == 0 {
+			w.keep(k/proof.TileHeight, root)
+		}
+	})
 }
 
 func (w *hashWriter) keep(level int, h tlog.Hash) {

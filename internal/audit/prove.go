@@ -17,6 +17,7 @@ type ProofReport struct {
 	Root       string        `json:"root"`
 	Keys       []KeyReport   `json:"keys"`  // of the log, that signed the checkpoint
 	Known      bool          `json:"known"` // one of them was known to the verifier
+	Since      uint64        `json:"since"` // size of the checkpoint known from earlier, if any: that of the file
 	Witnessed  *Witnessed    `json:"witnessed,omitempty"`
 	Record     record.Record `json:"record"`
 	Conclusion string        `json:"conclusion"`
@@ -24,7 +25,7 @@ type ProofReport struct {
 
 // The conclusions of a ProofReport. Anything worse is an error.
 const (
-	// Proved: the log's key was known.
+	// Proved: the log's key was known, or the checkpoint.
 	Proved = "verified: this record is in the log"
 	// ProvedWitnessed: and a quorum of witnesses has seen it there.
 	ProvedWitnessed = "verified: this record is in the log, and independent witnesses have seen it there"
@@ -33,8 +34,9 @@ const (
 )
 
 // VerifyProof checks a proof file offline: that the record it holds is in the log
-// whose key is known. The error is of kind Invalid when it is no such file, and
-// of kind Unverified when a proof fails.
+// whose key is known, or under the very checkpoint that is known from earlier. The
+// error is of kind Invalid when it is no such file, and of kind Unverified when a
+// proof fails.
 func VerifyProof(text []byte, opts Options) (ProofReport, error) {
 	var report ProofReport
 	f, err := proof.ParseFile(text)
@@ -68,15 +70,46 @@ func VerifyProof(text []byte, opts Options) (ProofReport, error) {
 		}
 	}
 	if len(opts.Checkpoint) > 0 {
-		return report, &pavise.Error{Kind: pavise.Invalid, Msg: "a checkpoint kept from earlier says nothing of one record", Hint: "give --key or --policy"}
+		if err := compareKept(opts.Checkpoint, cp); err != nil {
+			return report, err
+		}
+		report.Since = cp.Size
 	}
 	report.conclude()
 	return report, nil
 }
 
+// compareKept holds the checkpoint of a proof file against one that the verifier
+// keeps and trusts, signed or not. Nothing but the same tree will do: that one tree
+// continues another is for the log to prove, and a file alone cannot.
+func compareKept(text []byte, cp proof.Checkpoint) error {
+	kept, err := proof.Parse(text)
+	if err != nil {
+		kept, err = proof.Parse(append(slices.Clone(text), '\n')) // it has no signatures
+	}
+	if err != nil {
+		return fmt.Errorf("the checkpoint kept from earlier: %w", err)
+	}
+	e := &pavise.Error{Kind: pavise.Unverified}
+	switch {
+	case kept.Origin != cp.Origin:
+		e.Msg = fmt.Sprintf("the checkpoint that you keep is of the log %.100q, and the proof file is from %.100q", kept.Origin, cp.Origin)
+		e.Hint = "look for the checkpoint that you keep of that log"
+	case kept.Size != cp.Size:
+		e.Msg = fmt.Sprintf("the checkpoint that you keep covers %d records and that of the proof file %d: offline, without a consistency proof, nobody can say whether one continues the other", kept.Size, cp.Size)
+		e.Hint = "give --key or --policy instead, or verify a copy of the log's directory with --checkpoint: that compares them"
+	case kept.Root != cp.Root:
+		e.Msg = fmt.Sprintf("split view: the checkpoint that you keep and that of the proof file both cover %d records and have different roots", cp.Size)
+		e.Hint = "somebody shows different histories of one log to different people: keep both, they prove it"
+	default:
+		return nil
+	}
+	return e
+}
+
 func (r *ProofReport) conclude() {
 	switch {
-	case !r.Known:
+	case !r.Known && r.Since == 0:
 		r.Conclusion = ProvedUnknown
 	case r.Witnessed != nil:
 		r.Conclusion = ProvedWitnessed

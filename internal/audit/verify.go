@@ -87,7 +87,7 @@ func Verify(dir string, opts Options) (Report, error) {
 func VerifyOn(d disk.Directory, opts Options) (Report, error) {
 	v := &verification{disk: d, opts: opts, open: map[uint64]bool{}}
 	defer v.close()
-	for _, step := range []func() error{v.readCheckpoint, v.readWitnessed, v.readEntries, v.compareHead, v.compareKnown} {
+	for _, step := range []func() error{v.readOrigin, v.readWitnessed, v.readCheckpoint, v.readEntries, v.compareHead, v.compareKnown, v.compareFiles} {
 		if err := step(); err != nil {
 			return v.report, err
 		}
@@ -123,16 +123,20 @@ func (v *verification) close() {
 	}
 }
 
-// readCheckpoint opens the directory's checkpoint with the directory's keys, and
-// compares those with what the verifier knows.
-func (v *verification) readCheckpoint() error {
+// readOrigin reads the directory's keys, and compares them with what the verifier
+// knows.
+func (v *verification) readOrigin() error {
 	origin, err := disk.Read(v.disk, "origin", proof.MaxNote)
 	if err != nil {
 		return noLog(err)
 	}
-	if err := v.readKeys(string(origin)); err != nil {
-		return err
-	}
+	return v.readKeys(string(origin))
+}
+
+// readCheckpoint opens the directory's checkpoint with the directory's keys. That
+// which witnesses have seen is read before it: of a log that is being written, the
+// one that is read later may be newer.
+func (v *verification) readCheckpoint() error {
 	signed, err := disk.Read(v.disk, "checkpoint", proof.MaxNote)
 	if errors.Is(err, os.ErrNotExist) {
 		return &pavise.Error{
@@ -157,7 +161,7 @@ func (v *verification) readCheckpoint() error {
 	}
 	v.report.Origin, v.report.Signed, v.report.Since = v.signed.Origin, v.signed.Size, v.known.Size
 	v.report.Root = v.signed.Root.String()
-	v.roots = map[uint64]tlog.Hash{v.signed.Size: {}, v.known.Size: {}}
+	v.roots = map[uint64]tlog.Hash{v.signed.Size: {}, v.known.Size: {}, v.seen.Size: {}}
 	return nil
 }
 
@@ -237,7 +241,6 @@ func (v *verification) readWitnessed() error {
 		return err
 	}
 	v.seen, v.report.Witnessed = cp, found
-	v.roots[cp.Size] = tlog.Hash{}
 	return nil
 }
 
@@ -251,6 +254,7 @@ func witnessed(note []byte, policy *proof.Policy, log []*proof.Key) (proof.Check
 	if !slices.ContainsFunc(sigs, func(s proof.Signature) bool { return s.Key == log[0] }) || cp.Origin != log[0].Name() {
 		return cp, nil, &pavise.Error{Kind: pavise.Unverified, Msg: fmt.Sprintf("the cosigned checkpoint is not signed by log %s", log[0].Name())}
 	}
+	sigs = slices.DeleteFunc(sigs, func(s proof.Signature) bool { return !vouches(policy, log, s) })
 	at, ok := policy.Satisfied(log[0], sigs)
 	if !ok {
 		return cp, nil, &pavise.Error{
@@ -260,11 +264,17 @@ func witnessed(note []byte, policy *proof.Policy, log []*proof.Key) (proof.Check
 	}
 	found := &Witnessed{Records: cp.Size, At: at}
 	for _, s := range sigs {
-		if !s.At.IsZero() && proof.Independent(log[0], s.Key) {
-			found.By = append(found.By, s.Key.Name())
-		}
+		found.By = append(found.By, s.Key.Name())
 	}
 	return cp, found, nil
+}
+
+// vouches reports whether a signature is that of a witness of the policy, at a time,
+// and of none that shares a key with the log: any of its keys.
+func vouches(policy *proof.Policy, log []*proof.Key, s proof.Signature) bool {
+	return !s.At.IsZero() &&
+		slices.ContainsFunc(policy.Witnesses, func(w proof.Witness) bool { return w.Key.String() == s.Key.String() }) &&
+		!slices.ContainsFunc(log, func(k *proof.Key) bool { return !proof.Independent(k, s.Key) })
 }
 
 // note follows what a signed record says of others: which control acts have
@@ -311,7 +321,7 @@ func (v *verification) compareHead() error {
 	if v.report.First > v.pruned {
 		return v.fault(v.pruned, "records %d to %d are missing, and no record says that they were pruned", v.pruned, v.report.First-1)
 	}
-	return v.compareFiles()
+	return nil
 }
 
 // leafFileRoot is the root of the tree over the leaf hashes in their file.

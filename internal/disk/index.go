@@ -69,7 +69,11 @@ type Marking struct {
 	n     int
 }
 
+// add adds a mark, once: the places of a mark ascend.
 func (m *Marking) add(mark uint64) {
+	if slices.Contains(m.marks[:m.n], mark) {
+		return
+	}
 	m.marks[m.n] = mark
 	m.n++
 }
@@ -80,7 +84,7 @@ func MarkingOf(r *record.Record) (m Marking) {
 	m.add(Mark(MarkTenant, r.Tenant))
 	m.add(Mark(MarkKind, r.Kind))
 	m.add(Mark(MarkRoom, record.Room(r.Kind)))
-	if r.Who != nil {
+	if r.Who != nil && r.Who.Name() != (pavise.Name{}) {
 		m.add(Mark(MarkWho, r.Who.Tenant, r.Who.Kind, r.Who.ID))
 	}
 	if r.On != (pavise.Name{}) {
@@ -338,7 +342,11 @@ func parseIndex(b []byte, seg Segment, end uint64) (*Index, error) {
 	x := &Index{count: count, bundles: make([]bundleMark, bundles)}
 	for i := range x.bundles {
 		at := b[indexHeader+i*bundleSize:]
-		x.bundles[i] = bundleMark{int64(binary.BigEndian.Uint64(at)), int64(binary.BigEndian.Uint64(at[8:])), int64(binary.BigEndian.Uint64(at[16:]))}
+		mark := bundleMark{int64(binary.BigEndian.Uint64(at)), int64(binary.BigEndian.Uint64(at[8:])), int64(binary.BigEndian.Uint64(at[16:]))}
+		if i == 0 && mark.offset != 0 || i > 0 && mark.offset <= x.bundles[i-1].offset || mark.offset >= seg.Size {
+			return nil, errDamaged // no bundle begins there
+		}
+		x.bundles[i] = mark
 	}
 	at := int64(indexHeader) + int64(bundles)*bundleSize
 	x.file = &indexFile{count: count, hashes: int(marks), at: at, lists: at + int64(marks)*markSize, end: int64(len(body))}

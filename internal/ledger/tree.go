@@ -260,7 +260,7 @@ func (t *tree) node(k int, n uint64) (tlog.Hash, error) {
 
 // read returns hashes [from, from+n) of a level.
 func (l *level) read(from, n uint64) ([]tlog.Hash, error) {
-	if from+n > l.count+uint64(len(l.tail)) {
+	if total := l.count + uint64(len(l.tail)); from > total || n > total-from {
 		return nil, io.ErrUnexpectedEOF
 	}
 	hs := make([]tlog.Hash, n)

@@ -3,6 +3,7 @@ package proof
 import (
 	"encoding/base64"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -57,7 +58,7 @@ func Cosign(signed []byte, now time.Time, signers ...*Signer) ([]byte, error) {
 	}
 	var lines []byte
 	for _, s := range signers {
-		sig, err := s.at(now).Sign(text)
+		sig, err := timedSigner{s, unixSeconds(now)}.Sign(text)
 		if err != nil {
 			return nil, fmt.Errorf("cosign as %s: %w", s.key.name, err)
 		}
@@ -83,7 +84,7 @@ func split(signed []byte) (text, signatures []byte, ok bool) {
 // A Signature is one that was checked.
 type Signature struct {
 	Key *Key
-	At  time.Time // when it was made, says the signer; zero for a log's plain signature
+	At  time.Time // when it was made, says the signer; zero for a log's plain signature and for one that claims no time
 }
 
 // Open reads a signed checkpoint and checks the signatures of the keys that are
@@ -94,9 +95,11 @@ func Open(signed []byte, known ...*Key) (Checkpoint, []Signature, error) {
 	if len(signed) > MaxNote {
 		return Checkpoint{}, nil, malformed(fmt.Sprintf("it is %d bytes long, more than %d", len(signed), MaxNote))
 	}
-	verifiers := make([]note.Verifier, len(known))
+	var verifiers []note.Verifier
 	for i, k := range known {
-		verifiers[i] = k
+		if !slices.ContainsFunc(known[:i], func(before *Key) bool { return before.String() == k.String() }) {
+			verifiers = append(verifiers, k) // package note takes a key that it is given twice for none
+		}
 	}
 	n, err := note.Open(signed, note.VerifierList(verifiers...))
 	if err != nil {
@@ -107,27 +110,29 @@ func Open(signed []byte, known ...*Key) (Checkpoint, []Signature, error) {
 		return Checkpoint{}, nil, err
 	}
 	cp.Note = signed
-	return cp, checked(n.Sigs, known), nil
+	sigs, err := checked(n.Sigs, known)
+	if err != nil {
+		return Checkpoint{}, nil, err
+	}
+	return cp, sigs, nil
 }
 
 // checked gives the signatures of a note, which were verified, their keys.
-func checked(sigs []note.Signature, known []*Key) []Signature {
+func checked(sigs []note.Signature, known []*Key) ([]Signature, error) {
 	var all []Signature
 	for _, sig := range sigs {
-		for _, k := range known {
-			if k.name != sig.Name || k.id != sig.Hash {
-				continue
-			}
-			s := Signature{Key: k}
-			raw, err := base64.StdEncoding.DecodeString(sig.Base64)
-			if at, ok := timestamp(raw[min(4, len(raw)):]); err == nil && ok && k.algorithm != Ed25519 {
-				s.At = time.Unix(int64(at), 0).UTC()
-			}
-			all = append(all, s)
-			break
+		raw, err := decode64(sig.Base64)
+		if err != nil {
+			return nil, malformed("a signature of " + sig.Name + " has a base64 of its own making")
 		}
+		i := slices.IndexFunc(known, func(k *Key) bool { return k.name == sig.Name && k.id == sig.Hash })
+		s := Signature{Key: known[i]}
+		if at, ok := timestamp(raw[4:]); ok && at > 0 && s.Key.algorithm != Ed25519 {
+			s.At = time.Unix(int64(at), 0).UTC()
+		}
+		all = append(all, s)
 	}
-	return all
+	return all, nil
 }
 
 // OpenSigned is Open for one key that must have signed, and whose name must be
@@ -206,9 +211,19 @@ func decimal(s string) (uint64, error) {
 
 // parseHash reads a hash in the one base64 spelling that it has.
 func parseHash(s string) (h tlog.Hash, err error) {
-	b, err := base64.StdEncoding.Strict().DecodeString(s)
+	b, err := decode64(s)
 	if err != nil || len(b) != tlog.HashSize {
 		return h, fmt.Errorf("%.60q is no base64 of %d bytes", s, tlog.HashSize)
 	}
 	return tlog.Hash(b), nil
+}
+
+// decode64 reads base64 in its one spelling. Package base64 passes over line ends,
+// even where it is strict.
+func decode64(s string) ([]byte, error) {
+	b, err := base64.StdEncoding.Strict().DecodeString(s)
+	if err == nil && base64.StdEncoding.EncodedLen(len(b)) != len(s) {
+		err = base64.CorruptInputError(0)
+	}
+	return b, err
 }

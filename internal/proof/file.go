@@ -64,7 +64,7 @@ func ParseFile(text []byte) (File, error) {
 	lines = lines[1:]
 	if encoded, is := strings.CutPrefix(lines[0], "extra "); is {
 		var err error
-		if f.Extra, err = base64.StdEncoding.Strict().DecodeString(encoded); err != nil {
+		if f.Extra, err = decode64(encoded); err != nil {
 			return bad("its extra line is no base64")
 		}
 		lines = lines[1:]

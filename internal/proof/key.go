@@ -88,7 +88,7 @@ func ParseKey(text string) (*Key, error) {
 	if !ok || !ok2 {
 		return nil, invalidKey(fmt.Sprintf("%.100q is not of the form name+id+base64", text), nil)
 	}
-	b, err := base64.StdEncoding.Strict().DecodeString(encoded)
+	b, err := decode64(encoded)
 	if err != nil || len(b) < 1 {
 		return nil, invalidKey(fmt.Sprintf("verifier key %.80q holds no base64", name), err)
 	}
@@ -165,13 +165,17 @@ func (k *Key) Verify(text, sig []byte) bool {
 	return err == nil && mldsa.Verify(k.mldsa, message, sig, nil) == nil
 }
 
+// maxTimestamp is the last second that a date of four digits can name: who claims a
+// later one is in the future, which a verifier may reject.
+const maxTimestamp = 253402300799
+
 // timestamp returns the seconds since 1970 at the head of a cosignature.
 func timestamp(sig []byte) (at uint64, ok bool) {
 	if len(sig) < timestampSize {
 		return 0, false
 	}
 	at = binary.BigEndian.Uint64(sig)
-	return at, at < 1<<63
+	return at, at <= maxTimestamp
 }
 
 // cosignedText is what an Ed25519 cosigner signs.
@@ -253,8 +257,11 @@ func (s *Signer) at(now time.Time) note.Signer {
 	if now.IsZero() {
 		return timedSigner{s, 0}
 	}
-	return timedSigner{s, uint64(max(now.Unix(), 1))}
+	return timedSigner{s, unixSeconds(now)}
 }
+
+// unixSeconds is a time as a cosignature says it, which is never zero.
+func unixSeconds(now time.Time) uint64 { return uint64(max(now.Unix(), 1)) }
 
 // A timedSigner is a Signer at one moment.
 type timedSigner struct {

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -185,11 +184,11 @@ func (p *policyParser) group(words []string) error {
 	case "any":
 		n.need = 1
 	default:
-		need, err := strconv.Atoi(words[1])
-		if err != nil || need < 1 || need > len(n.members) {
+		need, err := decimal(words[1])
+		if err != nil || need < 1 || need > uint64(len(n.members)) {
 			return fmt.Errorf("threshold %.40q is neither all, any nor a number from 1 to %d", words[1], len(n.members))
 		}
-		n.need = need
+		n.need = int(need)
 	}
 	return p.add(n)
 }

@@ -24,6 +24,10 @@ type Tile struct {
 // maxLevel is the highest level of tiles that a log of 2⁶³ records has.
 const maxLevel = 63 / TileHeight
 
+// maxNumber is the highest number of a tile: a log of 2⁶³ records has no more at
+// any level.
+const maxNumber = 1<<(63-TileHeight) - 1
+
 // First returns the index of the tile's first hash within its level.
 func (t Tile) First() uint64 { return t.N * TileWidth }
 
@@ -70,12 +74,12 @@ func ParseTile(path string) (Tile, error) {
 	}
 	for group := range strings.SplitSeq(number, "/") {
 		n, err := strconv.ParseUint(strings.TrimPrefix(group, "x"), 10, 10)
-		if err != nil || t.N > 1<<53 {
+		if err != nil || t.N > maxNumber/1000 {
 			return Tile{}, bad
 		}
 		t.N = t.N*1000 + n
 	}
-	if t.String() != path {
+	if t.N > maxNumber || t.String() != path {
 		return Tile{}, bad
 	}
 	return t, nil

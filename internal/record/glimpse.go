@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"github.com/pavise/pavise"
 )
@@ -20,72 +21,116 @@ type Glimpse struct {
 	Failed                                bool    // it did not end well
 }
 
-// Glance takes a glimpse of an entry. Of what a log's writer wrote it gives the
-// same fields as Decode, to which a test holds it.
-func Glance(entry []byte) (g Glimpse, err error) {
+// Glance takes a glimpse of an entry: the fields that Decode would give. An entry
+// that is not spelled as our writer spells it is decoded for it. Of what it does not
+// look at, it does not notice that it is no record.
+func Glance(entry []byte) (Glimpse, error) {
 	body, err := Body(entry)
-	if err == nil {
-		err = fields(body, g.take)
-	}
 	if err != nil {
-		return g, &pavise.Error{Kind: pavise.Unverified, Msg: "entry body is not a record", Err: err}
+		return Glimpse{}, err
 	}
-	return g, nil
+	var w walk
+	if fields(body, w.take) == nil {
+		return w.Glimpse, nil
+	}
+	r, err := Decode(entry)
+	if err != nil {
+		return Glimpse{}, err
+	}
+	return glimpseOf(&r), nil
+}
+
+// glimpseOf returns the glimpse of a record that was decoded.
+func glimpseOf(r *Record) Glimpse {
+	g := Glimpse{
+		Kind: r.Kind, Phase: r.Phase, Tenant: r.Tenant, Subject: r.Subject, Outcome: string(r.Outcome),
+		On: r.On.String(), At: r.At, Enter: r.Enter, Failed: r.Error != nil,
+	}
+	if r.Who != nil {
+		g.Who = r.Who.Name().String()
+	}
+	return g
+}
+
+// A walk takes a glimpse field by field.
+type walk struct {
+	Glimpse
+	key  int // the last key's place in recordKeys, from 1
+	name pavise.Name
+	of   int // the last key's place in principalKeys
+}
+
+// The keys of a record and of a principal, in the order in which the writer writes
+// them.
+var (
+	recordKeys    = []string{"kind", "phase", "tenant", "at", "who", "on", "subject", "outcome", "policy", "verdicts", "error", "enter", "settled", "took_ns", "safe", "detail", "sealed"}
+	principalKeys = []string{"tenant", "kind", "id", "issuer", "roles", "proof", "expires", "change"}
+)
+
+// advance moves a place in keys behind one that comes later, and fails on any other
+// key: one that is unknown, spelled otherwise, or there twice.
+func advance(place *int, keys []string, key []byte) error {
+	for i := *place; i < len(keys); i++ {
+		if keys[i] == string(key) {
+			*place = i + 1
+			return nil
+		}
+	}
+	return errSyntax
 }
 
 // take notes one field.
-func (g *Glimpse) take(key, value []byte) (err error) {
+func (w *walk) take(key, value []byte) (err error) {
+	if err := advance(&w.key, recordKeys, key); err != nil {
+		return err
+	}
 	switch string(key) {
 	case "kind":
-		g.Kind, err = text(value)
+		w.Kind, err = text(value)
 	case "phase":
-		g.Phase, err = text(value)
+		w.Phase, err = text(value)
 	case "tenant":
-		g.Tenant, err = text(value)
+		w.Tenant, err = text(value)
 	case "subject":
-		g.Subject, err = text(value)
+		w.Subject, err = text(value)
 	case "outcome":
-		g.Outcome, err = text(value)
+		w.Outcome, err = text(value)
 	case "on":
-		g.On, err = text(value)
+		w.On, err = text(value)
 	case "who":
-		return g.takePrincipal(value)
+		err = fields(value, w.takePrincipal)
+		w.Who = w.name.String()
 	case "at":
-		return g.At.UnmarshalJSON(value)
+		err = w.At.UnmarshalJSON(value)
 	case "enter":
-		n, err := strconv.ParseUint(string(value), 10, 64)
-		g.Enter = &n
-		return err
+		var n uint64
+		n, err = strconv.ParseUint(string(value), 10, 64)
+		w.Enter = &n
 	case "error":
-		g.Failed = string(value) != "null"
+		w.Failed = string(value) != "null"
 	}
 	return err
 }
 
-// takePrincipal notes who acted.
-func (g *Glimpse) takePrincipal(value []byte) error {
-	var name pavise.Name
-	if value[0] != '{' {
-		return nil // null
-	}
-	err := fields(value, func(key, value []byte) (err error) {
-		switch string(key) {
-		case "tenant":
-			name.Tenant, err = text(value)
-		case "kind":
-			name.Kind, err = text(value)
-		case "id":
-			name.ID, err = text(value)
-		}
+// takePrincipal notes one field of who acted.
+func (w *walk) takePrincipal(key, value []byte) (err error) {
+	if err := advance(&w.of, principalKeys, key); err != nil {
 		return err
-	})
-	g.Who = name.String()
+	}
+	switch string(key) {
+	case "tenant":
+		w.name.Tenant, err = text(value)
+	case "kind":
+		w.name.Kind, err = text(value)
+	case "id":
+		w.name.ID, err = text(value)
+	}
 	return err
 }
 
 // text reads a JSON string.
 func text(value []byte) (s string, err error) {
-	if n := len(value); n >= 2 && value[0] == '"' && bytes.IndexByte(value, '\\') < 0 {
+	if n := len(value); n >= 2 && value[0] == '"' && bytes.IndexByte(value, '\\') < 0 && utf8.Valid(value) {
 		return string(value[1 : n-1]), nil
 	}
 	return s, json.Unmarshal(value, &s)
@@ -94,14 +139,14 @@ func text(value []byte) (s string, err error) {
 // errSyntax is what fields says of text that is no JSON object.
 var errSyntax = &json.SyntaxError{}
 
-// fields calls take for each key of a JSON object and its value, in order. Keys
-// with escapes are none of ours, whatever they spell.
+// fields calls take for each key of a JSON object and its value, in order. It leaves
+// it to Decode to be strict about all that it passes over.
 func fields(object []byte, take func(key, value []byte) error) error {
 	i := space(object, 0)
 	if i >= len(object) || object[i] != '{' {
 		return errSyntax
 	}
-	if i = space(object, i+1); i < len(object) && object[i] == '}' {
+	if i = space(object, i+1); i < len(object) && object[i] == '}' && space(object, i+1) == len(object) {
 		return nil
 	}
 	for {
@@ -125,7 +170,7 @@ func fields(object []byte, take func(key, value []byte) error) error {
 		}
 		i = space(object, i+1)
 	}
-	if i >= len(object) || object[i] != '}' {
+	if i >= len(object) || object[i] != '}' || space(object, i+1) < len(object) {
 		return errSyntax
 	}
 	return nil
@@ -140,7 +185,7 @@ func space(b []byte, i int) int {
 }
 
 // skip returns the index behind the JSON value at i, or -1. It minds strings and
-// brackets, and leaves it to Decode to be strict about the rest.
+// brackets, and no more.
 func skip(b []byte, i int) int {
 	depth := 0
 	for i < len(b) {

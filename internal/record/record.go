@@ -96,10 +96,21 @@ func (r *Record) check() error {
 			return err
 		}
 	}
-	if r.At.Year() > 9999 || r.Who != nil && r.Who.Expires.Year() > 9999 {
-		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("record %s has a time beyond the year 9999", r.Kind)}
+	if r.Who != nil && r.Who.Change != (pavise.Name{}) {
+		if err := r.Who.Change.Validate(); err != nil {
+			return err
+		}
+	}
+	if !datable(r.At) || r.Who != nil && !datable(r.Who.Expires) {
+		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("record %s has a time that no year from 0 to 9999 holds", r.Kind)}
 	}
 	return nil
+}
+
+// datable reports whether RFC 3339 can say a time.
+func datable(t time.Time) bool {
+	year := t.UTC().Year()
+	return 0 <= year && year <= 9999
 }
 
 // Decode reads the record an entry holds. It checks the version and the JSON;

@@ -20,12 +20,13 @@ import (
 
 // A Disk is a directory in memory that keeps apart what was synced and what was
 // not. Crash decides, from a seed, which un-synced writes reached the platter: each
-// may be kept, dropped or torn, in any order, and so may each un-synced creation and
-// rename. It is safe for concurrent use.
+// may be kept, dropped or torn, in any order; and each un-synced creation, rename and
+// removal may have happened or not. It is safe for concurrent use.
 type Disk struct {
 	mu      sync.Mutex        // guards all
 	files   map[string]*inode // names as the process sees them
 	durable map[string]*inode // names after the last directory sync
+	removed map[string]bool   // names taken away since then
 	fail    func(op, name string) error
 	free    int64 // bytes that may still be written; negative: no limit
 }
@@ -39,12 +40,12 @@ type inode struct {
 // A write is one un-synced write, or a truncation when data is nil.
 type write struct {
 	off  int64
-	data []byte // never nil for a write, not even of nothing
+	data []byte
 }
 
 // New returns an empty disk on which all goes well.
 func New() *Disk {
-	return &Disk{files: map[string]*inode{}, durable: map[string]*inode{}, free: -1}
+	return &Disk{files: map[string]*inode{}, durable: map[string]*inode{}, removed: map[string]bool{}, free: -1}
 }
 
 // Fail has every operation ask fail first, and fail with its error. The operations
@@ -114,8 +115,12 @@ func (d *Disk) Rename(from, to string) error {
 	if err := d.failure("rename", from); err != nil {
 		return err
 	}
-	d.files[to] = d.files[from]
+	f, ok := d.files[from]
+	if !ok {
+		return &os.LinkError{Op: "rename", Old: from, New: to, Err: os.ErrNotExist}
+	}
 	delete(d.files, from)
+	d.files[to] = f
 	return nil
 }
 
@@ -130,6 +135,7 @@ func (d *Disk) Remove(name string) error {
 		return &os.PathError{Op: "remove", Path: name, Err: os.ErrNotExist}
 	}
 	delete(d.files, name)
+	d.removed[name] = true
 	return nil
 }
 
@@ -148,6 +154,7 @@ func (d *Disk) Sync() error {
 		return err
 	}
 	d.durable = maps.Clone(d.files)
+	clear(d.removed)
 	return nil
 }
 
@@ -156,24 +163,22 @@ func (d *Disk) Crash(rng *rand.Rand) *Disk {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	next := New()
-	names := slices.Sorted(maps.Keys(d.files))
-	for name := range d.durable {
-		if _, ok := d.files[name]; !ok {
-			names = append(names, name)
-		}
-	}
-	for _, name := range names {
+	names := maps.Clone(d.durable)
+	maps.Copy(names, d.files)
+	for _, name := range slices.Sorted(maps.Keys(names)) {
 		f, was := d.durable[name]
-		if now, ok := d.files[name]; ok && (!was || rng.IntN(2) == 0) {
+		now, is := d.files[name]
+		switch {
+		case is && (!was || rng.IntN(2) == 0):
 			if !was && rng.IntN(2) == 0 {
 				continue // the creation was not durable and is lost
 			}
 			f = now
+		case !is && d.removed[name] && rng.IntN(2) == 0:
+			continue // the removal was not durable and happened all the same
 		}
-		if f != nil {
-			content := f.afterCrash(rng)
-			next.files[name] = &inode{now: content, synced: slices.Clone(content)}
-		}
+		content := f.afterCrash(rng)
+		next.files[name] = &inode{now: content, synced: slices.Clone(content)}
 	}
 	next.durable = maps.Clone(next.files)
 	return next
@@ -257,6 +262,9 @@ func (f *file) WriteAt(p []byte, off int64) (int, error) {
 }
 
 func (f *inode) write(off int64, p []byte) {
+	if len(p) == 0 {
+		return // it does not even grow the file
+	}
 	f.now = splice(f.now, off, p)
 	f.pending = append(f.pending, write{off, append([]byte{}, p...)})
 }
@@ -363,5 +371,6 @@ func (d *Disk) frozen() *Disk {
 	for name, f := range d.durable {
 		c.durable[name] = clone(f)
 	}
+	c.removed = maps.Clone(d.removed)
 	return c
 }
