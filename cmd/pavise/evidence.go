@@ -17,7 +17,6 @@ import (
 	"github.com/pavise/pavise/internal/identity"
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/proof"
-	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/store"
 	"github.com/pavise/pavise/internal/store/blob"
 	"github.com/pavise/pavise/internal/subject"
@@ -72,14 +71,18 @@ func (u *up) confront(ctx context.Context) (err error) {
 // shredAgain shreds keys that the log says were shredded: a database that was put
 // back from an older copy has them again, and a cursor that does not know it.
 func (u *up) shredAgain(ctx context.Context) error {
-	receipts := ledger.Filter{Kinds: []string{"subject.shred"}, Phase: record.Exit}
-	return u.feeds.CatchUp(ctx, tenant, "pavise.shred-again", receipts, func(_ context.Context, tx *store.Tx, r ledger.Found) error {
+	receipts := ledger.Filter{Kinds: []string{"subject.shred"}}
+	err := u.feeds.CatchUp(ctx, tenant, "pavise.shred-again", receipts, func(_ context.Context, tx *store.Tx, r ledger.Found) error {
 		of, id, ok := api.Shredded(&r.Record)
 		if !ok {
 			return nil
 		}
 		return u.subjects.Reapply(tx, of, id)
 	})
+	if err != nil {
+		return err
+	}
+	return u.subjects.Settle(ctx)
 }
 
 func (u *up) openArchive(ctx context.Context) (err error) {

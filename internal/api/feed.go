@@ -2,6 +2,8 @@ package api
 
 import (
 	"context"
+	"fmt"
+	"strings"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/feed"
@@ -26,6 +28,9 @@ func feedVerbs() []Verb {
 			About:   "The follower goes on there when it comes back. It never goes back.",
 			Example: "pavise ledger acknowledge siem 1",
 		}, onTheLog[AcknowledgeRequest], func(ctx context.Context, rooms *Rooms, who pavise.Principal, req AcknowledgeRequest) (Empty, error) {
+			if err := anothers(req.Name); err != nil {
+				return Empty{}, err
+			}
 			return Empty{}, rooms.Feeds.Acknowledge(ctx, who.Tenant, req.Name, req.Next)
 		}),
 		guarded(Verb{
@@ -34,9 +39,24 @@ func feedVerbs() []Verb {
 			About:   "A follower of the same name begins anew.",
 			Example: "pavise ledger unfollow siem",
 		}, onTheLog[UnfollowRequest], func(ctx context.Context, rooms *Rooms, who pavise.Principal, req UnfollowRequest) (Empty, error) {
+			if err := anothers(req.Name); err != nil {
+				return Empty{}, err
+			}
 			return Empty{}, rooms.Feeds.Drop(ctx, who.Tenant, req.Name)
 		}),
 	}
+}
+
+// ours begins the names of the house's own followers: one shreds again what an older
+// database brings back.
+const ours = "pavise."
+
+// anothers refuses to have somebody move the house's own followers.
+func anothers(name string) error {
+	if !strings.HasPrefix(name, ours) {
+		return nil
+	}
+	return &pavise.Error{Kind: pavise.Denied, Msg: fmt.Sprintf("the follower %.60s is the house's own", name), Hint: "follow under another name"}
 }
 
 // FollowerList holds followers.

@@ -265,6 +265,30 @@ func TestChangedRecord(t *testing.T) {
 	}
 }
 
+// TestHouseFollowersAreItsOwn lets nobody move or forget the follower that shreds again
+// what an older database brings back, nor follow in its place.
+func TestHouseFollowersAreItsOwn(t *testing.T) {
+	w := newWorld(t)
+	w.follower(t, "pavise.shred-again")
+	operator := w.client(t, "operator")
+	for verb, request := range map[string]any{
+		"ledger.acknowledge": AcknowledgeRequest{Name: "pavise.shred-again", Next: 1}, "ledger.unfollow": UnfollowRequest{Name: "pavise.shred-again"},
+	} {
+		if err := operator.Call(t.Context(), verb, request, nil); pavise.KindOf(err) != pavise.Denied {
+			t.Errorf("%s: %v", verb, err)
+		}
+	}
+	for _, err := range operator.Follow(t.Context(), Following{Name: "pavise.shred-again"}) {
+		if pavise.KindOf(err) != pavise.Denied {
+			t.Errorf("ledger.follow: %v", err)
+		}
+	}
+	backlogs, err := w.Feeds.Backlogs(t.Context(), "local")
+	if err != nil || len(backlogs) != 1 || backlogs[0].Next != 0 {
+		t.Errorf("%+v, %v", backlogs, err)
+	}
+}
+
 // TestStrangeServers are told from ours.
 func TestStrangeServers(t *testing.T) {
 	tests := map[string]struct {

@@ -102,6 +102,9 @@ func (s *Server) begin(ctx context.Context, in *followInput) (uint64, error) {
 	if in.Name == "" {
 		return in.After, nil
 	}
+	if err := anothers(in.Name); err != nil {
+		return 0, err
+	}
 	cursor, err := s.rooms.Feeds.Begin(ctx, in.who.Tenant, in.Name, in.filter(), in.After)
 	return cursor.Next, err
 }

@@ -97,9 +97,12 @@ func shred(ctx context.Context, rooms *Rooms, act change.Act) (err error) {
 	return err
 }
 
-// Shredded reports which subject a record says was shredded, if it is a receipt.
+// Shredded reports which subject a record says was shredded, if it does. So does the
+// record of one that was cut off by the death of the process: what was approved is
+// carried to its end.
 func Shredded(r *record.Record) (tenant, id string, ok bool) {
-	if r.Kind != "subject.shred" || r.Phase != record.Exit || r.Error != nil {
+	ended := r.Phase == record.Exit && r.Error == nil || r.Phase == record.Interrupted
+	if r.Kind != "subject.shred" || !ended {
 		return "", "", false
 	}
 	return r.On.Tenant, r.On.ID, true

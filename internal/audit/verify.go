@@ -255,7 +255,7 @@ func witnessed(note []byte, policy *proof.Policy, log []*proof.Key) (proof.Check
 		return cp, nil, &pavise.Error{Kind: pavise.Unverified, Msg: fmt.Sprintf("the cosigned checkpoint is not signed by log %s", log[0].Name())}
 	}
 	sigs = slices.DeleteFunc(sigs, func(s proof.Signature) bool { return !vouches(policy, log, s) })
-	at, ok := policy.Satisfied(log[0], sigs)
+	at, ok := policy.Satisfied(log, sigs)
 	if !ok {
 		return cp, nil, &pavise.Error{
 			Kind: pavise.Unverified, Msg: fmt.Sprintf("the cosignatures on the checkpoint of %d records are no quorum of independent witnesses by your policy", cp.Size),
@@ -274,7 +274,7 @@ func witnessed(note []byte, policy *proof.Policy, log []*proof.Key) (proof.Check
 func vouches(policy *proof.Policy, log []*proof.Key, s proof.Signature) bool {
 	return !s.At.IsZero() &&
 		slices.ContainsFunc(policy.Witnesses, func(w proof.Witness) bool { return w.Key.String() == s.Key.String() }) &&
-		!slices.ContainsFunc(log, func(k *proof.Key) bool { return !proof.Independent(k, s.Key) })
+		proof.Independent(log, s.Key)
 }
 
 // note follows what a signed record says of others: which control acts have

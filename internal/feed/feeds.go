@@ -74,8 +74,9 @@ type Each func(ctx context.Context, tx *store.Tx, r ledger.Found) error
 // Follow calls each for every record that the filter wants, in order, from where
 // the follower of this name stopped; a new one begins at the first record. It returns
 // when ctx is done or the log closes, or with the error of each, of a record that
-// cannot be read, or, with kind Unverified, when the log is shorter than what the
-// follower has seen. Who follows under a name is alone in it.
+// cannot be read, with kind NotFound when the follower was dropped, or, with kind
+// Unverified, when the log is shorter than what it has seen. Who follows under a name
+// is alone in it.
 func (f *Feeds) Follow(ctx context.Context, tenant, name string, filter ledger.Filter, each Each) error {
 	c, err := f.Begin(ctx, tenant, name, filter, f.log.First())
 	for kept := c.Next; err == nil; {
@@ -83,6 +84,9 @@ func (f *Feeds) Follow(ctx context.Context, tenant, name string, filter ledger.F
 			return nil
 		}
 		kept, err = f.advance(ctx, &c, kept, each)
+	}
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return nil
 	}
 	return err
 }
@@ -165,8 +169,8 @@ func (f *Feeds) Live(ctx context.Context, filter ledger.Filter, from uint64) ite
 
 // Begin returns the cursor of a name, and makes one that begins at a record when
 // there is none. The error is of kind Conflict when the name wants other records
-// already, or the tenant has too many, and Unverified when the log is shorter than
-// the follower has seen.
+// already, or the tenant has too many, Invalid when a new one would begin beyond the
+// signed records, and Unverified when the log is shorter than the follower has seen.
 func (f *Feeds) Begin(ctx context.Context, tenant, name string, filter ledger.Filter, from uint64) (c Cursor, err error) {
 	if (pavise.Name{Tenant: tenant, Kind: "follower", ID: name}).Validate() != nil {
 		return c, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%.80q is no name of a follower", name), Hint: "use letters, digits and . _ @ : + -, at most 128 of them"}
@@ -206,6 +210,9 @@ func (f *Feeds) covers(c Cursor) error {
 }
 
 func (f *Feeds) insert(tx *store.Tx, tenant, name, filter string, next uint64) error {
+	if size := f.log.Head().Size; next > size {
+		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the log has %d signed records, and the follower %s would begin at %d", size, name, next), Hint: "begin at the number of signed records, or before"}
+	}
 	var n int
 	if err := tx.QueryRow(`SELECT count(*) FROM feed_cursors WHERE tenant = ?`, tenant).Scan(&n); err != nil {
 		return err
@@ -217,10 +224,21 @@ func (f *Feeds) insert(tx *store.Tx, tenant, name, filter string, next uint64) e
 	return err
 }
 
-// move sets a cursor, never backwards.
+// move sets a cursor, never backwards. The error is of kind NotFound if there is none.
 func (f *Feeds) move(tx *store.Tx, tenant, name string, next uint64) error {
-	_, err := tx.Exec(`UPDATE feed_cursors SET next = max(next, ?), moved = ? WHERE tenant = ? AND name = ?`, next, f.now().UnixMilli(), tenant, name)
-	return err
+	result, err := tx.Exec(`UPDATE feed_cursors SET next = max(next, ?), moved = ? WHERE tenant = ? AND name = ?`, next, f.now().UnixMilli(), tenant, name)
+	if err != nil {
+		return err
+	}
+	if n, err := result.RowsAffected(); err != nil || n > 0 {
+		return err
+	}
+	return none(tenant, name)
+}
+
+// none is the error of a follower that there is not.
+func none(tenant, name string) error {
+	return &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("tenant %s has no follower %.80s", tenant, name), Hint: "pavise ledger followers shows those it has"}
 }
 
 const columns = `tenant, name, filter, next, moved`
@@ -229,7 +247,7 @@ const columns = `tenant, name, filter, next, moved`
 func find(tx *store.Tx, tenant, name string) (Cursor, error) {
 	c, err := scan(tx.QueryRow(`SELECT `+columns+` FROM feed_cursors WHERE tenant = ? AND name = ?`, tenant, name))
 	if errors.Is(err, sql.ErrNoRows) {
-		return Cursor{}, &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("tenant %s has no follower %.80s", tenant, name), Hint: "pavise ledger followers shows those it has"}
+		return Cursor{}, none(tenant, name)
 	}
 	return c, err
 }
@@ -255,12 +273,7 @@ func (f *Feeds) Acknowledge(ctx context.Context, tenant, name string, next uint6
 	if size := f.log.Head().Size; next > size {
 		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the log has %d signed records, and %d are said to be done with", size, next), Hint: "acknowledge one more than the index of the last record read"}
 	}
-	return f.db.Update(ctx, func(tx *store.Tx) error {
-		if _, err := find(tx, tenant, name); err != nil {
-			return err
-		}
-		return f.move(tx, tenant, name, next)
-	})
+	return f.db.Update(ctx, func(tx *store.Tx) error { return f.move(tx, tenant, name, next) })
 }
 
 // Drop forgets a follower. The error is of kind NotFound when there is none.

@@ -337,9 +337,6 @@ func (l *Log) publish() {
 func (l *Log) publishHead() {
 	head := l.Head()
 	err := l.tree.flush()
-	if err == nil {
-		err = l.tree.sync()
-	}
 	if err == nil && l.also != nil {
 		head, err = proof.Sign(head.Origin, head.Size, head.Root, l.now(), append([]*proof.Signer{l.signer}, l.also...)...)
 	}

@@ -249,6 +249,8 @@ func (l *Log) stop(err error) {
 		stopped.Hint = why.Hint
 	}
 	l.stopped = stopped
+	close(l.grew) // whoever waits for more waits in vain
+	l.grew = make(chan struct{})
 }
 
 // Stopped returns why the log takes nothing any more, or nil.

@@ -5,10 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+
+	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/disk"
+	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/record"
 )
 
@@ -33,9 +37,9 @@ func (l *Log) checkPruned() (below uint64, err error) {
 	return below, nil
 }
 
-// Prune takes away the segments whose records all lie below an index, once a
-// durable, published record says so. The hashes stay, so that every proof of a
-// record that is kept, or was kept elsewhere, still holds. What must be true for
+// Prune takes away the segments whose records all lie below an index, once their
+// hashes are surely on disk and a durable, published record says so. The hashes stay,
+// so that every proof of a record that is kept, or was kept elsewhere, still holds. What must be true for
 // it (kept elsewhere, no longer needed here) is for the caller to know. The error
 // is of kind Invalid when the index is no segment's first or nothing signed would
 // be left.
@@ -48,6 +52,17 @@ func (l *Log) Prune(ctx context.Context, p record.Pruning, who *pavise.Principal
 	}
 	if !fits || p.Below >= l.Head().Size {
 		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the log cannot be pruned below record %d: no whole segments end there", p.Below), Hint: "prune what archive list shows as archived"}
+	}
+	if err := l.AwaitPublished(ctx, p.Below-1); err != nil {
+		return err // their hashes are not on disk yet
+	}
+	for _, seg := range segments {
+		if seg.First >= p.Below {
+			break
+		}
+		if err := l.settleHashes(seg); err != nil {
+			return err
+		}
 	}
 	detail, err := json.Marshal(p)
 	if err != nil {
@@ -65,6 +80,27 @@ func (l *Log) Prune(ctx context.Context, p record.Pruning, who *pavise.Principal
 		return err
 	}
 	return l.removeBelow(p.Below)
+}
+
+// settleHashes makes the hashes of a segment's records durable once more.
+func (l *Log) settleHashes(seg *segment) error {
+	f, err := l.disk.Open(seg.Name(), false)
+	if err != nil {
+		return disk.Fault("open "+seg.Name(), err)
+	}
+	defer f.Close()
+	var leaves []tlog.Hash
+	frames := disk.NewFrames(io.NewSectionReader(f, 0, seg.Size))
+	for {
+		entry, err := frames.Next()
+		if err == io.EOF {
+			return l.tree.settle(seg.First, leaves)
+		}
+		if err != nil {
+			return disk.Fault("read "+seg.Name(), err)
+		}
+		leaves = append(leaves, proof.Leaf(entry))
+	}
 }
 
 // removeBelow takes away the segments whose records all lie below an index.

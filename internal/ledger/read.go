@@ -127,15 +127,17 @@ func (l *Log) decode(index uint64, entry []byte) (record.Record, error) {
 }
 
 // AwaitSigned returns once a signed tree head covers more than size records, or
-// with the context's error, or when the log closes.
+// with the context's error, or when the log stops or closes.
 func (l *Log) AwaitSigned(ctx context.Context, size uint64) error {
 	for {
 		l.mu.Lock()
-		grew, signed, closed := l.grew, l.head.Size, l.closed
+		grew, signed, closed, stopped := l.grew, l.head.Size, l.closed, l.stopped
 		l.mu.Unlock()
 		switch {
 		case signed > size:
 			return nil
+		case stopped != nil:
+			return stopped
 		case closed:
 			return &pavise.Error{Kind: pavise.Unavailable, Msg: "the evidence log is closed"}
 		}

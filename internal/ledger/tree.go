@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/mod/sumdb/tlog"
 
+	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/disk"
 	"github.com/pavise/pavise/internal/proof"
 )
@@ -82,10 +83,10 @@ func (t *tree) size() uint64 { return t.rng.Size() }
 // yet written to it. The files are derived from the entries, so an error while
 // writing one delays it and loses nothing.
 type level struct {
-	file  disk.File // nil until the first flush
-	count uint64    // hashes in the file
-	tail  []tlog.Hash
-	stale bool // while opening: the file is missing or wrong from count on
+	file  disk.File   // nil until the first flush
+	count uint64      // hashes in the file
+	tail  []tlog.Hash // behind them: those not yet in the file, or not yet synced
+	stale bool        // while opening: the file is missing or wrong from count on
 }
 
 // add appends a leaf. The caller holds mu.
@@ -130,9 +131,11 @@ func (t *tree) begin(size uint64) error {
 	return t.rng.Set(size, t.node)
 }
 
-// flush writes what the files do not hold yet. An error leaves it for next time.
-// One goroutine flushes at a time; it writes without holding mu, so that a slow
-// disk holds nobody else up.
+// flush makes the files hold, durably, what they do not hold yet. An error leaves all
+// of it for next time: after a sync that failed, what was written counts as never
+// written, for the kernel takes it for clean and would not write it again. One goroutine
+// flushes at a time; it writes without holding mu, so that a slow disk holds nobody
+// else up.
 func (t *tree) flush() error {
 	t.mu.RLock()
 	levels := slices.Clone(t.levels)
@@ -159,6 +162,9 @@ func (t *tree) flushLevel(i int, l *level) error {
 		}
 	}
 	err := writeHashes(file, at, tail)
+	if err == nil {
+		err = file.Sync()
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if l.file = file; err != nil {
@@ -178,18 +184,33 @@ func writeHashes(f disk.File, at uint64, hashes []tlog.Hash) error {
 	return err
 }
 
-// sync makes the hash files durable.
-func (t *tree) sync() error {
+// settle makes the hashes of the records from an index on, which are given as the
+// records themselves have them, durable once more, before the records are taken away:
+// nothing could make them again. All other levels can be made from them. A file that
+// holds others is Unverified.
+func (t *tree) settle(from uint64, leaves []tlog.Hash) error {
+	name := disk.LevelName(0)
 	t.mu.RLock()
-	levels := slices.Clone(t.levels)
+	l := t.levels[0]
+	file, count := l.file, l.count
+	have, err := l.read(from, uint64(len(leaves)))
 	t.mu.RUnlock()
-	for i, l := range levels {
-		if l.file == nil {
-			continue
+	switch {
+	case err != nil:
+		return disk.Fault("read "+name, err)
+	case from+uint64(len(leaves)) > count:
+		return &pavise.Error{Kind: pavise.Unavailable, Msg: name + " does not hold the hashes of what is to be pruned yet", Hint: "try again in a second"}
+	case !slices.Equal(have, leaves):
+		return &pavise.Error{
+			Kind: pavise.Unverified, Msg: fmt.Sprintf("%s does not hold the hashes of records %d to %d", name, from, from+uint64(len(leaves))-1),
+			Hint: "run pavise ledger doctor; nothing was pruned",
 		}
-		if err := l.file.Sync(); err != nil {
-			return fmt.Errorf("sync %s: %w", disk.LevelName(i), err)
-		}
+	}
+	if err := writeHashes(file, from, leaves); err != nil {
+		return disk.Fault("write "+name, err)
+	}
+	if err := file.Sync(); err != nil {
+		return disk.Fault("sync "+name, err)
 	}
 	return nil
 }

@@ -68,15 +68,17 @@ func (l *Log) checkWitnessed() error {
 
 // AwaitPublished returns once the checkpoint in the directory covers more than
 // size records. It fails with the context's error, with the disk's while nothing
-// can be published, and with kind Unavailable when the log closes.
+// can be published, and with kind Unavailable when the log stops or closes.
 func (l *Log) AwaitPublished(ctx context.Context, size uint64) error {
 	for {
 		l.mu.Lock()
-		grew, published, closed := l.grew, l.published, l.closed
+		grew, published, closed, stopped := l.grew, l.published, l.closed, l.stopped
 		l.mu.Unlock()
 		switch {
 		case published.Size > size:
 			return nil
+		case stopped != nil:
+			return stopped
 		case published.err != nil:
 			return disk.Fault("publish the checkpoint", published.err)
 		case closed:

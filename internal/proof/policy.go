@@ -227,7 +227,7 @@ func (p *Policy) Asks() bool { return p.quorum != none }
 // come together: by then a quorum had seen the tree, say the earliest of its
 // signatures that suffice. Witnesses in the log's own trust domain do not count.
 // A policy that asks for none is satisfied at the zero time.
-func (p *Policy) Satisfied(log *Key, cosigners []Signature) (at time.Time, ok bool) {
+func (p *Policy) Satisfied(log []*Key, cosigners []Signature) (at time.Time, ok bool) {
 	if !p.Asks() {
 		return time.Time{}, true
 	}
@@ -267,7 +267,7 @@ func (p *Policy) holds(at int, seen map[*Key]bool) bool {
 
 // Reachable says why no quorum of independent witnesses can ever come together
 // for a log, or nil. The error is of kind Invalid.
-func (p *Policy) Reachable(log *Key) error {
+func (p *Policy) Reachable(log []*Key) error {
 	if !p.Asks() {
 		return nil
 	}
@@ -285,16 +285,18 @@ func (p *Policy) Reachable(log *Key) error {
 	}
 	return &pavise.Error{
 		Kind: pavise.Invalid,
-		Msg:  fmt.Sprintf("the witness policy cannot be met for log %s: %s would be a witness in its own cause and does not count", log.name, strings.Join(own, ", ")),
+		Msg:  fmt.Sprintf("the witness policy cannot be met for log %s: %s would be a witness in its own cause and does not count", log[0].name, strings.Join(own, ", ")),
 		Hint: "name witnesses that run elsewhere, under keys of their own, until they make the quorum without it",
 	}
 }
 
-// Independent reports whether a witness may vouch for a log: it has another key,
-// and its name does not lie under the log's own, which is how a Pavise names the
-// witness that runs in the log's process.
-func Independent(log, witness *Key) bool {
-	return !log.Same(witness) && witness.name != log.name && !strings.HasPrefix(witness.name, log.name+"/")
+// Independent reports whether a witness may vouch for the log with these keys: its own
+// is none of them, and its name does not lie under the log's, which is how a Pavise
+// names the witness that runs in the log's process.
+func Independent(log []*Key, witness *Key) bool {
+	return !slices.ContainsFunc(log, func(k *Key) bool {
+		return k.Same(witness) || witness.name == k.name || strings.HasPrefix(witness.name, k.name+"/")
+	})
 }
 
 // Keys returns the keys of all logs and witnesses, for [Open].

@@ -130,10 +130,10 @@ func TestPolicyIsReadAsItsSpecificationSays(t *testing.T) {
 		t.Errorf("keys %v", keys)
 	}
 	sigs := []Signature{{p.Witnesses[0].Key, testTime}, {p.Witnesses[1].Key, testTime}}
-	if _, ok := p.Satisfied(p.Logs[0].Key, sigs); !ok {
+	if _, ok := p.Satisfied([]*Key{p.Logs[0].Key}, sigs); !ok {
 		t.Error("both members of the group are not its quorum")
 	}
-	if _, ok := p.Satisfied(p.Logs[0].Key, sigs[:1]); ok {
+	if _, ok := p.Satisfied([]*Key{p.Logs[0].Key}, sigs[:1]); ok {
 		t.Error("one of two is a quorum")
 	}
 }
@@ -144,8 +144,8 @@ func TestPolicyOfNone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	at, ok := p.Satisfied(p.Logs[0].Key, nil)
-	if p.Asks() || !ok || !at.IsZero() || p.Reachable(p.Logs[0].Key) != nil {
+	at, ok := p.Satisfied([]*Key{p.Logs[0].Key}, nil)
+	if p.Asks() || !ok || !at.IsZero() || p.Reachable([]*Key{p.Logs[0].Key}) != nil {
 		t.Errorf("asks %v, satisfied %v at %v", p.Asks(), ok, at)
 	}
 }
@@ -181,7 +181,7 @@ func TestPolicyOfManyIsTaken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, ok := p.Satisfied(testLog(t, "log.example", 1).Key(), []Signature{{p.Witnesses[0].Key, testTime}}); !ok {
+	if _, ok := p.Satisfied([]*Key{testLog(t, "log.example", 1).Key()}, []Signature{{p.Witnesses[0].Key, testTime}}); !ok {
 		t.Error("a thousand groups, each in the next, do not hold")
 	}
 }
@@ -218,17 +218,17 @@ func TestWitnessInItsOwnCause(t *testing.T) {
 		{testCosigner(t, "w.example/example.com/log/", 2), true},
 		{testMLDSA(t, "elsewhere.example/w", 1), true},
 	} {
-		if got := Independent(log, tt.witness.Key()); got != tt.counts {
+		if got := Independent([]*Key{log}, tt.witness.Key()); got != tt.counts {
 			t.Errorf("%s vouches for %s: %v", tt.witness.Key(), log.Name(), got)
 		}
 		p, err := ParsePolicy([]byte("witness a " + tt.witness.Key().String() + "\nquorum a\n"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, ok := p.Satisfied(log, []Signature{{tt.witness.Key(), testTime}}); ok != tt.counts {
+		if _, ok := p.Satisfied([]*Key{log}, []Signature{{tt.witness.Key(), testTime}}); ok != tt.counts {
 			t.Errorf("a quorum of %s for %s: %v", tt.witness.Key().Name(), log.Name(), ok)
 		}
-		err = p.Reachable(log)
+		err = p.Reachable([]*Key{log})
 		if (err == nil) != tt.counts {
 			t.Errorf("a policy of %s for %s: %v", tt.witness.Key().Name(), log.Name(), err)
 		}
@@ -248,17 +248,17 @@ func TestQuorumWithoutOneself(t *testing.T) {
 			t.Fatal(err)
 		}
 		log := p.Logs[0].Key
-		if err := p.Reachable(log); (err == nil) != reachable {
+		if err := p.Reachable([]*Key{log}); (err == nil) != reachable {
 			t.Errorf("%s: reachable %v", threshold, err)
 		}
 		all := []Signature{{own, testTime}, {p.Witnesses[1].Key, testTime}, {p.Witnesses[2].Key, testTime}}
-		if _, ok := p.Satisfied(log, all); ok != reachable {
+		if _, ok := p.Satisfied([]*Key{log}, all); ok != reachable {
 			t.Errorf("%s, by all: %v", threshold, ok)
 		}
-		if _, ok := p.Satisfied(log, all[:2]); ok != (threshold == "any") {
+		if _, ok := p.Satisfied([]*Key{log}, all[:2]); ok != (threshold == "any") {
 			t.Errorf("%s, by one and the log's own: %v", threshold, ok)
 		}
-		if _, ok := p.Satisfied(log, all[:1]); ok {
+		if _, ok := p.Satisfied([]*Key{log}, all[:1]); ok {
 			t.Errorf("%s, by the log's own alone", threshold)
 		}
 	}
@@ -287,7 +287,7 @@ func TestQuorumTakesWhatItShould(t *testing.T) {
 		"one, and the log":        {[]Signature{{a, testTime}, {p.Logs[0].Key, testTime}}, false},
 		"nobody":                  {nil, false},
 	} {
-		if at, ok := p.Satisfied(p.Logs[0].Key, tt.sigs); ok != tt.want || ok && !at.Equal(testTime) || !ok && !at.IsZero() {
+		if at, ok := p.Satisfied([]*Key{p.Logs[0].Key}, tt.sigs); ok != tt.want || ok && !at.Equal(testTime) || !ok && !at.IsZero() {
 			t.Errorf("%s: %v at %v", name, ok, at)
 		}
 	}
@@ -311,7 +311,7 @@ func TestCosignatureWithoutATimeIsNoWitness(t *testing.T) {
 			if err != nil || len(sigs) != 2 {
 				t.Fatalf("%+v, %v", sigs, err)
 			}
-			if _, ok := p.Satisfied(log.Key(), sigs); ok != want {
+			if _, ok := p.Satisfied([]*Key{log.Key()}, sigs); ok != want {
 				t.Errorf("%s at %v: %v", w.Key().Algorithm(), at, ok)
 			}
 		}
@@ -350,7 +350,7 @@ func TestQuorumAgainstAModel(t *testing.T) {
 		if err != nil {
 			t.Fatalf("seed %d: %v\n%s", seed, err, text)
 		}
-		if err := p.Reachable(log); err != nil {
+		if err := p.Reachable([]*Key{log}); err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
 		}
 		var sigs []Signature
@@ -374,11 +374,11 @@ func TestQuorumAgainstAModel(t *testing.T) {
 				break
 			}
 		}
-		if at, ok := p.Satisfied(log, sigs); ok != wantOK || !at.Equal(want) {
+		if at, ok := p.Satisfied([]*Key{log}, sigs); ok != wantOK || !at.Equal(want) {
 			t.Fatalf("seed %d: %v at %v, want %v at %v\n%s", seed, ok, at, wantOK, want, text)
 		}
 		for i := range sigs {
-			if _, ok := p.Satisfied(log, sigs[:i]); ok && !wantOK {
+			if _, ok := p.Satisfied([]*Key{log}, sigs[:i]); ok && !wantOK {
 				t.Fatalf("seed %d: %d cosignatures are a quorum and %d are none", seed, i, len(sigs))
 			}
 		}
@@ -446,10 +446,10 @@ func FuzzParsePolicy(f *testing.F) {
 		for _, w := range p.Witnesses {
 			all = append(all, Signature{w.Key, testTime})
 		}
-		if _, ok := p.Satisfied(stranger, all); !ok && p.Reachable(stranger) == nil {
+		if _, ok := p.Satisfied([]*Key{stranger}, all); !ok && p.Reachable([]*Key{stranger}) == nil {
 			t.Error("all witnesses together are no quorum of a policy that can be met")
 		}
-		if _, ok := p.Satisfied(stranger, nil); ok == p.Asks() {
+		if _, ok := p.Satisfied([]*Key{stranger}, nil); ok == p.Asks() {
 			t.Errorf("nobody is a quorum: %v, and it asks for one: %v", ok, p.Asks())
 		}
 	})

@@ -252,7 +252,7 @@ quorum X-and-Y
 				y++
 			}
 		}
-		if _, ok := p.Satisfied(p.Logs[0].Key, sigs); ok != (x >= 2 && y >= 1) {
+		if _, ok := p.Satisfied([]*Key{p.Logs[0].Key}, sigs); ok != (x >= 2 && y >= 1) {
 			t.Errorf("%d of the X and %d of the Y: %v", x, y, ok)
 		}
 	}

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 
 	"github.com/pavise/pavise"
 )
@@ -26,9 +27,13 @@ func (db *DB) Update(ctx context.Context, fn func(*Tx) error) error {
 	return db.run(ctx, db.write, &sql.TxOptions{}, fn)
 }
 
-// Erase is Update for what must not be found again: once it returns, what fn
+// Erase is Update for what must not be found again: once it returns nil, what fn
 // deleted is neither in the database nor in its write-ahead log. Older copies of
 // the file, and what the disk itself keeps of overwritten blocks, are beyond it.
+//
+// Somebody who reads an older state is waited for, for some seconds. After that the
+// error is of kind Unavailable: what fn did is committed, and the next Erase, of
+// nothing if need be, finishes it.
 func (db *DB) Erase(ctx context.Context, fn func(*Tx) error) error {
 	if err := db.Update(ctx, fn); err != nil {
 		return err
@@ -66,10 +71,13 @@ func (db *DB) run(ctx context.Context, pool *sql.DB, opts *sql.TxOptions, fn fun
 		return db.explain(err)
 	}
 	defer tx.Rollback() // after a commit it does nothing; after an error or a panic it undoes
-	if err := fn(&Tx{ctx: ctx, tx: tx}); err != nil {
-		return db.explain(err)
+	if err = fn(&Tx{ctx: ctx, tx: tx}); err == nil {
+		err = tx.Commit()
 	}
-	return db.explain(tx.Commit())
+	if errors.Is(err, sql.ErrTxDone) && ctx.Err() != nil {
+		err = ctx.Err() // which undid the transaction, and the error is the next statement's
+	}
+	return db.explain(err)
 }
 
 // Exec runs a statement that returns no rows.

@@ -9,5 +9,5 @@
 // under the installation's KEK: shredding is only as good as the erasure of the one
 // copy in the table and of the backups of it. What a restored backup brings back is
 // shredded again, because the receipts of shredding are records of the log
-// ([Keys.Reapply]).
+// ([Keys.Reapply], then [Keys.Settle]).
 package subject

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -35,6 +36,8 @@ var steps = []string{
 }
 
 const (
+	// prefix begins every pseudonym, before 32 hex digits.
+	prefix = "s-"
 	// maxName bounds a subject's name, in bytes.
 	maxName = 256
 	// maxCached bounds the keys kept in memory.
@@ -72,11 +75,15 @@ func Open(ctx context.Context, db *store.DB, kek *seal.KEK, now func() time.Time
 
 // Of returns the subject with a name, and makes its key and pseudonym when it is
 // new; they are on disk before Of returns. The error is of kind Invalid for a name
-// that is empty or longer than 256 bytes.
+// that is empty, longer than 256 bytes or spelled like a pseudonym, and Unverified
+// when the tenant's keys are wrapped under another KEK.
 func (k *Keys) Of(ctx context.Context, tenant, subject string) (Subject, error) {
 	n := name{tenant, subject}
 	if subject == "" || len(subject) > maxName {
 		return Subject{}, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the name of a data subject is 1 to %d bytes long, not %d", maxName, len(subject)), Hint: "use the identifier that the person has with you, or a hash of it"}
+	}
+	if isPseudonym(subject) {
+		return Subject{}, &pavise.Error{Kind: pavise.Invalid, Msg: "the name of a data subject is spelled like a pseudonym, and would pass for another's", Hint: "use the identifier that the person has with you, or a hash of it"}
 	}
 	k.mu.Lock()
 	s, ok := k.known[n]
@@ -118,7 +125,7 @@ func (k *Keys) create(ctx context.Context, n name) (s Subject, err error) {
 	wrap, handle := k.kek.Subjects(n.tenant)
 	var random [16 + seal.KeySize]byte
 	rand.Read(random[:])
-	id := "s-" + hex.EncodeToString(random[:16])
+	id := prefix + hex.EncodeToString(random[:16])
 	err = k.db.Update(ctx, func(tx *store.Tx) error {
 		_, err := tx.Exec(`INSERT INTO subject_keys (tenant, handle, id, envelope, made) VALUES (?, ?, ?, ?, ?) ON CONFLICT (tenant, handle) DO NOTHING`,
 			n.tenant, handle.MAC(n.subject), id, wrap.Seal([]byte(id), random[16:]), k.now().Unix())
@@ -131,12 +138,46 @@ func (k *Keys) create(ctx context.Context, n name) (s Subject, err error) {
 	return s, err
 }
 
+// isPseudonym reports whether text is spelled like a pseudonym.
+func isPseudonym(text string) bool {
+	digits, ok := strings.CutPrefix(text, prefix)
+	random, err := hex.DecodeString(digits)
+	return ok && err == nil && len(random) == 16
+}
+
+// sameWrap refuses a KEK that is not the one of the keys which a tenant has. Under
+// another, nobody's handle is found, and everybody would seem to be new.
+func sameWrap(tx *store.Tx, wrap *seal.Key, tenant string) error {
+	var envelope []byte
+	err := tx.QueryRow(`SELECT envelope FROM subject_keys WHERE tenant = ? LIMIT 1`, tenant).Scan(&envelope)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	id, err := seal.EnvelopeKey(envelope)
+	if err != nil {
+		return fmt.Errorf("read a key of tenant %s: %w", tenant, err)
+	}
+	if id != wrap.ID() {
+		return &pavise.Error{
+			Kind: pavise.Unverified, Msg: fmt.Sprintf("the keys of tenant %s's data subjects are wrapped under another key than this installation's", tenant),
+			Hint: "the state database and the key file are of different installations: restore both from the same backup",
+		}
+	}
+	return nil
+}
+
 // read returns the subject of a tenant that meets a condition.
 func read(tx *store.Tx, wrap *seal.Key, tenant, condition string, arg any) (Subject, error) {
 	var s Subject
 	var envelope []byte
 	err := tx.QueryRow(`SELECT id, envelope FROM subject_keys WHERE tenant = ? AND `+condition, tenant, arg).Scan(&s.ID, &envelope)
 	if errors.Is(err, sql.ErrNoRows) {
+		if err := sameWrap(tx, wrap, tenant); err != nil {
+			return s, err
+		}
 		return s, &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("tenant %s has no key of that data subject", tenant), Hint: "records name a subject by its pseudonym; pavise subject list shows how many there are"}
 	}
 	if err != nil {
@@ -181,8 +222,12 @@ type Receipt struct {
 	Method  string    `json:"method"`  // what was done, and what was not
 }
 
-// method is what a receipt says of how.
-const method = "the only wrapped copy of the key was deleted from the state database and overwritten there, and its write-ahead log emptied; unverified: copies of the database made before, and what the disk itself keeps of overwritten blocks"
+// What a receipt says of how.
+const (
+	method = "the only wrapped copy of the key was deleted from the state database and overwritten there, and its write-ahead log emptied; unverified: copies of the database made before, and what the disk itself keeps of overwritten blocks"
+	// methodBusy is for when somebody reads an older state and cannot be waited for.
+	methodBusy = "the only wrapped copy of the key was deleted from the state database; it is overwritten there once the write-ahead log can be emptied, which somebody's reading kept from happening: at the latest when pavise is started again; unverified: copies of the database made before, and what the disk itself keeps of overwritten blocks"
+)
 
 // Find returns the pseudonym of the subject with a name, or with that pseudonym.
 // The error is of kind NotFound if there is none.
@@ -199,11 +244,12 @@ func (k *Keys) Find(ctx context.Context, tenant, subject string) (id string, err
 // opens no more, and nothing leads from its pseudonym to its name. A subject whose
 // name comes up again is another, with another pseudonym. The error is of kind
 // NotFound if there is no such key. mark, unless nil, is part of the same
-// transaction.
+// transaction. There is a receipt once the key is gone, and it says if something of
+// it still has to be overwritten.
 func (k *Keys) Shred(ctx context.Context, tenant, id string, mark func(*store.Tx) error) (Receipt, error) {
 	receipt := Receipt{Subject: id, Method: method}
 	wrap, _ := k.kek.Subjects(tenant)
-	err := k.db.Erase(ctx, func(tx *store.Tx) error {
+	err := k.db.Update(ctx, func(tx *store.Tx) error {
 		s, err := read(tx, wrap, tenant, `id = ?`, id)
 		if err != nil {
 			return err
@@ -220,16 +266,29 @@ func (k *Keys) Shred(ctx context.Context, tenant, id string, mark func(*store.Tx
 		}
 		return k.erase(tx, tenant, id)
 	})
-	k.forget()
-	return receipt, err
+	if err != nil {
+		return receipt, err
+	}
+	if k.Settle(context.WithoutCancel(ctx)) != nil {
+		receipt.Method = methodBusy
+	}
+	return receipt, nil
 }
 
 // Reapply shreds a key again, within a transaction, that a receipt in the log says was
-// shredded: it may have come back with an older copy of the database.
+// shredded: it may have come back with an older copy of the database. Once the
+// transaction is committed, the caller calls [Keys.Settle].
 func (k *Keys) Reapply(tx *store.Tx, tenant, id string) error {
-	err := k.erase(tx, tenant, id)
+	defer k.forget()
+	return k.erase(tx, tenant, id)
+}
+
+// Settle makes sure that nothing is left of the keys that were shredded, in the
+// database, its write-ahead log or memory. The error is of kind Unavailable while
+// somebody reads an older state.
+func (k *Keys) Settle(ctx context.Context) error {
 	k.forget()
-	return err
+	return k.db.Erase(ctx, func(*store.Tx) error { return nil })
 }
 
 // erase deletes the row of a key, and remembers that it did.

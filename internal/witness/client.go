@@ -89,7 +89,7 @@ func originHash(origin string) string {
 func (c *Client) do(ctx context.Context, method, path string, body io.Reader) (status int, kind string, text []byte, err error) {
 	req, err := http.NewRequestWithContext(ctx, method, c.url+path, body)
 	if err != nil {
-		return 0, "", nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%.100q is no address of a witness", c.url), Err: err}
+		return 0, "", nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%.100q is no address of a witness", c.url), Hint: "it is a submission prefix: https://HOST/PATH", Err: err}
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {

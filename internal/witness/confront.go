@@ -8,10 +8,10 @@ import (
 
 // Confront asks all witnesses, before the log takes its first record, for the newest
 // checkpoint that each has of it. If one holds what this log has signed and does not
-// hold any more, the log stops, and the error, of kind Unverified, says so: a directory that was put back
-// to an older state must not begin a second history. Witnesses that do not answer
-// before ctx is done are passed over; whoever can keep all of them silent delays the
-// discovery to their first word.
+// hold any more, the log stops, and the error, of kind Unverified, says so: a directory
+// that was put back to an older state must not begin a second history. Witnesses that
+// do not answer before ctx is done are passed over; whoever can keep all of them silent
+// delays the discovery to their first word.
 func (q *Quorum) Confront(ctx context.Context) error {
 	var asked sync.WaitGroup
 	for _, p := range q.peers {

@@ -18,10 +18,13 @@ import (
 const (
 	// askWithin bounds one round of asking.
 	askWithin = 10 * time.Second
+	// lateBy is how long the others have once a quorum has answered: a round does not
+	// hang on a witness that it does not need.
+	lateBy = 3 * time.Second
 	// askEvery is the least time between two rounds, unless somebody waits.
 	askEvery = 5 * time.Second
-	// beatEvery is how often the witnesses are asked about a log that does not
-	// grow: their newest word says that it was not rolled back since.
+	// beatEvery is how often the witnesses are asked about a log that a quorum of
+	// them has seen all of: their newest word says that it was not rolled back since.
 	beatEvery = 10 * time.Minute
 	// lookEvery is how often somebody who waits has the witnesses asked again.
 	lookEvery = 100 * time.Millisecond
@@ -71,7 +74,7 @@ type Quorum struct {
 	mu       sync.Mutex    // guards what follows, and the statuses of peers
 	size     uint64        // records under the newest checkpoint that a quorum has cosigned
 	at       time.Time     // when that quorum had come together
-	progress chan struct{} // closed when that changes
+	progress chan struct{} // closed when size grows
 }
 
 // A peer is a witness behind one address, with one key or several.
@@ -89,7 +92,7 @@ func NewQuorum(log *ledger.Log, policy *proof.Policy, now func() time.Time, clie
 	if !policy.Asks() {
 		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "the witness policy asks for no cosignature: its quorum is none", Hint: "end it with: quorum NAME"}
 	}
-	if err := policy.Reachable(log.Keys()[0]); err != nil {
+	if err := policy.Reachable(log.Keys()); err != nil {
 		return nil, err
 	}
 	if client == nil {
@@ -120,7 +123,7 @@ func (q *Quorum) add(w proof.Witness, client func(proof.Witness) Witness) {
 	p.keys = append(p.keys, w.Key)
 	p.statuses = append(p.statuses, Status{
 		Name: w.Name, Key: w.Key.String(), Algorithm: w.Key.Algorithm().String(), URL: w.URL,
-		Counts: proof.Independent(q.log.Keys()[0], w.Key),
+		Counts: proof.Independent(q.log.Keys(), w.Key),
 	})
 }
 
@@ -134,32 +137,33 @@ func (q *Quorum) resume() {
 	if err != nil {
 		return // another policy's: there is nothing to take up
 	}
-	if at, ok := q.policy.Satisfied(q.log.Keys()[0], sigs); ok {
+	if at, ok := q.policy.Satisfied(q.log.Keys(), sigs); ok {
 		q.size, q.at = kept.Size, at
 	}
 }
 
 // Run asks until ctx is done. Its caller owns the goroutine.
 func (q *Quorum) Run(ctx context.Context) error {
-	for asked := uint64(0); ; {
+	for {
 		last := time.Now()
-		asked = q.round(ctx)
-		if !q.due(ctx, asked, last) {
+		q.round(ctx)
+		if !q.due(ctx, last) {
 			return nil
 		}
 	}
 }
 
 // due waits until there is something to ask: at once when somebody waits for it,
-// else when the log has grown and some time has passed, or after a long time. It
-// is false when ctx is done.
-func (q *Quorum) due(ctx context.Context, asked uint64, last time.Time) bool {
+// else when the log holds what no quorum has seen and some time has passed, or after
+// a long time. It is false when ctx is done.
+func (q *Quorum) due(ctx context.Context, last time.Time) bool {
+	_, seen, _ := q.Status()
 	beat, cancel := context.WithDeadline(ctx, last.Add(beatEvery))
 	defer cancel()
 	grown := make(chan struct{})
 	go func() {
 		defer close(grown)
-		if q.log.AwaitPublished(beat, asked) != nil {
+		if q.log.AwaitPublished(beat, seen) != nil {
 			<-beat.Done() // it cannot publish, or is closed
 		}
 	}()
@@ -184,12 +188,13 @@ type answer struct {
 	err   error
 }
 
-// round shows the published checkpoint to every witness at once, and returns its
-// size. It counts as witnessed as soon as those who have answered are a quorum.
-func (q *Quorum) round(ctx context.Context) uint64 {
+// round shows the published checkpoint to every witness at once. It counts as
+// witnessed as soon as those who have answered are a quorum; the others then have a
+// moment more.
+func (q *Quorum) round(ctx context.Context) {
 	target := q.log.Published()
 	if target.Size == 0 {
-		return 0
+		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, askWithin)
 	defer cancel()
@@ -198,6 +203,7 @@ func (q *Quorum) round(ctx context.Context) uint64 {
 		go func() { answers <- q.ask(ctx, p, target) }()
 	}
 	var sigs []proof.Signature
+	witnessed := target
 	for range q.peers {
 		a := <-answers
 		q.note(a, target)
@@ -205,12 +211,12 @@ func (q *Quorum) round(ctx context.Context) uint64 {
 			continue
 		}
 		sigs = append(sigs, a.sigs...)
-		target.Note = append(slices.Clip(target.Note), a.lines...)
-		if at, ok := q.policy.Satisfied(q.log.Keys()[0], sigs); ok {
-			q.accept(target, at)
+		witnessed.Note = append(slices.Clip(witnessed.Note), a.lines...)
+		if at, ok := q.policy.Satisfied(q.log.Keys(), sigs); ok {
+			q.accept(witnessed, at)
+			time.AfterFunc(lateBy, cancel)
 		}
 	}
-	return target.Size
 }
 
 // note keeps how a peer fared.
@@ -239,9 +245,11 @@ func (q *Quorum) accept(cp proof.Checkpoint, at time.Time) {
 	_ = q.log.KeepWitnessed(cp)
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if cp.Size > q.size {
+		close(q.progress)
+		q.progress = make(chan struct{})
+	}
 	q.size, q.at = cp.Size, at
-	close(q.progress)
-	q.progress = make(chan struct{})
 }
 
 // ask shows a checkpoint to one peer. When the peer has last seen another tree
@@ -253,7 +261,13 @@ func (q *Quorum) ask(ctx context.Context, p *peer, target proof.Checkpoint) answ
 		if path, a.err = q.log.Consistency(p.size, target.Size); a.err != nil {
 			return a
 		}
-		a.lines, a.err = p.Cosign(ctx, p.size, path, target.Note)
+		var lines []byte
+		lines, a.err = p.Cosign(ctx, p.size, path, target.Note)
+		if a.err == nil {
+			p.size = target.Size
+			a.sigs, a.lines, a.err = q.check(p, target, lines)
+			return a
+		}
 		seen, stale := errors.AsType[*Seen](a.err)
 		if stale && seen.Size <= target.Size {
 			p.size = seen.Size
@@ -264,20 +278,32 @@ func (q *Quorum) ask(ctx context.Context, p *peer, target proof.Checkpoint) answ
 		}
 		break
 	}
-	if a.err == nil {
-		p.size = target.Size
-		a.sigs, a.err = q.check(p, target, a.lines)
-	}
 	return a
 }
 
-// check returns the signatures that a peer made of a checkpoint.
-func (q *Quorum) check(p *peer, target proof.Checkpoint, lines []byte) ([]proof.Signature, error) {
-	_, sigs, err := proof.Open(append(slices.Clip(target.Note), lines...), p.keys...)
+// check returns the signatures that a peer made of a checkpoint, and the lines that
+// hold them. Whatever else it wrote is left out: a line in another's name would spoil
+// the checkpoint for everybody who knows that name.
+func (q *Quorum) check(p *peer, target proof.Checkpoint, answered []byte) (sigs []proof.Signature, lines []byte, err error) {
+	signed := append(slices.Clip(target.Note), answered...)
+	_, all, err := proof.Open(signed, p.keys...)
 	if err != nil {
-		return nil, &pavise.Error{Kind: pavise.Unverified, Msg: "it signed with none of its keys in the policy", Hint: "compare the key in the policy with what the witness prints", Err: err}
+		return nil, nil, &pavise.Error{Kind: pavise.Unverified, Msg: "it signed with none of its keys in the policy", Hint: "compare the key in the policy with what the witness prints", Err: err}
 	}
-	return sigs, nil
+	n, err := opened(signed, p.keys)
+	if err != nil {
+		return nil, nil, err
+	}
+	for i, sig := range all {
+		if !sig.At.IsZero() {
+			sigs = append(sigs, sig)
+			lines = append(lines, "— "+n.Sigs[i].Name+" "+n.Sigs[i].Base64+"\n"...)
+		}
+	}
+	if len(sigs) == 0 {
+		return nil, nil, &pavise.Error{Kind: pavise.Unverified, Msg: "it cosigned as of no time", Hint: "a witness says when it has seen a tree: is the address that of one?"}
+	}
+	return sigs, lines, nil
 }
 
 // confront asks a peer that does not take our tree for the one it has seen. If
@@ -329,9 +355,11 @@ func (q *Quorum) Await(ctx context.Context, index uint64) error {
 		if size > index {
 			return nil
 		}
-		select {
-		case q.hurry <- struct{}{}:
-		default:
+		if q.log.Published().Size > index { // else there is nothing to show yet
+			select {
+			case q.hurry <- struct{}{}:
+			default:
+			}
 		}
 		select {
 		case <-progress:

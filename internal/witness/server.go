@@ -3,6 +3,7 @@ package witness
 import (
 	"context"
 	"database/sql"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/pavise/pavise"
@@ -33,15 +35,18 @@ var steps = []string{
 // Config is what a witness is made of. All but Record and Forked is required.
 type Config struct {
 	Signers []*proof.Signer // its cosigner keys, all under its name
-	Store   *store.DB
-	Now     func() time.Time
+	// Store holds its state. An older copy put back has forgotten what was cosigned
+	// since, and the witness may cosign another history from there on.
+	Store *store.DB
+	Now   func() time.Time
 
 	// Record records, durably, a checkpoint that is about to be cosigned, so that
 	// this installation's log is the log of logs. It is called for each once, but
 	// that a crash may have it called again. nil: nothing is recorded.
 	Record func(ctx context.Context, cp proof.Checkpoint) error
 	// Forked is told of two checkpoints with valid signatures of one log that cannot
-	// both be true. It is called once for each log. nil: nobody is.
+	// both be true. It is called until it has returned nil once for a log, but that a
+	// crash may have it called again. nil: nobody is.
 	Forked func(ctx context.Context, origin string, a, b []byte) error
 }
 
@@ -87,7 +92,7 @@ type Log struct {
 // with.
 func (s *Server) Trust(ctx context.Context, key *proof.Key) error {
 	for _, own := range s.Keys() {
-		if !proof.Independent(key, own) {
+		if !proof.Independent([]*proof.Key{key}, own) {
 			return &pavise.Error{
 				Kind: pavise.Invalid, Msg: fmt.Sprintf("%s would be a witness in its own cause: %s is this installation's own log", own.Name(), key.Name()),
 				Hint: "have the log watched by another installation",
@@ -190,58 +195,55 @@ func scan(row interface{ Scan(...any) error }) (l Log, err error) {
 // watched, Denied for a signature that is none of its, Invalid for an old size
 // beyond the checkpoint, Unverified when the tree does not continue the last, and
 // has a *Seen in its chain when another size was last cosigned.
-func (s *Server) Cosign(ctx context.Context, old uint64, path tlog.TreeProof, note []byte) (lines []byte, err error) {
-	if err := s.admit(ctx, note); err != nil {
+func (s *Server) Cosign(ctx context.Context, old uint64, path tlog.TreeProof, signed []byte) (lines []byte, err error) {
+	if signed, err = s.admit(ctx, signed); err != nil {
 		return nil, err
 	}
-	var l Log
-	var cp proof.Checkpoint
-	fork := false
+	var refused error // although something is kept
 	err = s.cfg.Store.Update(ctx, func(tx *store.Tx) error {
-		if l, cp, err = s.open(tx, note); err != nil {
+		l, cp, err := s.open(tx, signed)
+		if err != nil {
 			return err
 		}
-		if fork = l.contradicts(cp); fork {
-			return l.keepFork(tx, cp)
+		if refused = l.judge(old, path, cp); l.contradicts(cp) {
+			return s.keepFork(ctx, tx, &l, cp)
 		}
-		if err := l.judge(old, path, cp); err != nil {
-			return err
+		if refused != nil {
+			return refused
 		}
-		if lines, err = proof.Cosign(note, s.cfg.Now(), s.cfg.Signers...); err != nil {
+		if lines, err = proof.Cosign(cp.Note, s.cfg.Now(), s.cfg.Signers...); err != nil {
 			return err
 		}
 		return s.advance(ctx, tx, &l, cp, lines)
 	})
+	if err == nil {
+		err = refused
+	}
 	if err != nil {
 		return nil, err
-	}
-	if fork && s.cfg.Forked != nil {
-		if err := s.cfg.Forked(ctx, l.Origin, l.note, cp.Note); err != nil {
-			return nil, err
-		}
-	}
-	if fork {
-		return nil, forked(l.Origin)
 	}
 	return lines, nil
 }
 
 // admit turns strangers away before they make anybody wait: a checkpoint that a
-// trusted key has signed is what it takes to write.
-func (s *Server) admit(ctx context.Context, note []byte) error {
-	return s.cfg.Store.View(ctx, func(tx *store.Tx) error {
-		_, _, err := s.open(tx, note)
+// trusted key has signed is what it takes to write. It returns the checkpoint with
+// the signatures of such keys alone: whatever anybody has added to a note that they
+// found is not kept.
+func (s *Server) admit(ctx context.Context, signed []byte) (clean []byte, err error) {
+	err = s.cfg.Store.View(ctx, func(tx *store.Tx) error {
+		_, cp, err := s.open(tx, signed)
+		clean = cp.Note
 		return err
 	})
+	return clean, err
 }
 
 // open finds the log of a checkpoint, which one of the log's keys must have signed.
-func (s *Server) open(tx *store.Tx, note []byte) (l Log, cp proof.Checkpoint, err error) {
-	claimed, err := proof.Parse(note)
-	if err != nil {
+func (s *Server) open(tx *store.Tx, signed []byte) (l Log, cp proof.Checkpoint, err error) {
+	if cp, err = proof.Parse(signed); err != nil {
 		return l, cp, &pavise.Error{Kind: pavise.Invalid, Msg: err.Error(), Err: err}
 	}
-	if l, err = find(tx, claimed.Origin); err != nil {
+	if l, err = find(tx, cp.Origin); err != nil {
 		return l, cp, err
 	}
 	var keys []*proof.Key
@@ -252,34 +254,72 @@ func (s *Server) open(tx *store.Tx, note []byte) (l Log, cp proof.Checkpoint, er
 		}
 		keys = append(keys, key)
 	}
-	if cp, _, err = proof.Open(note, keys...); err != nil {
+	if cp.Note, err = only(signed, keys); err != nil {
 		return l, cp, &pavise.Error{Kind: pavise.Denied, Msg: "the checkpoint is not signed by a key that this witness trusts for its log", Hint: "pavise witness list shows the keys", Err: err}
 	}
 	return l, cp, nil
 }
 
+// only returns a note with the signatures of these keys, which are checked, and no
+// others.
+func only(signed []byte, keys []*proof.Key) ([]byte, error) {
+	n, err := opened(signed, keys)
+	if err != nil {
+		return nil, err
+	}
+	return note.Sign(&note.Note{Text: n.Text, Sigs: n.Sigs})
+}
+
+// opened opens a note that one of these keys must have signed. It spells their
+// signatures as they spell them themselves: base64 has other ways, which anybody can
+// write and some readers refuse.
+func opened(signed []byte, keys []*proof.Key) (*note.Note, error) {
+	verifiers := make([]note.Verifier, len(keys))
+	for i, key := range keys {
+		verifiers[i] = key
+	}
+	n, err := note.Open(signed, note.VerifierList(verifiers...))
+	if err != nil {
+		return nil, err
+	}
+	for i, sig := range n.Sigs {
+		raw, err := base64.StdEncoding.DecodeString(sig.Base64)
+		if err != nil {
+			return nil, err
+		}
+		n.Sigs[i].Base64 = base64.StdEncoding.EncodeToString(raw)
+	}
+	return n, nil
+}
+
 // Latest is Witness's: the newest checkpoint of a log that was cosigned, with the
 // cosignatures. The error is of kind NotFound if there is none.
-func (s *Server) Latest(ctx context.Context, origin string) (note []byte, err error) {
+func (s *Server) Latest(ctx context.Context, origin string) (signed []byte, err error) {
 	err = s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		l, err := find(tx, origin)
 		if err == nil && len(l.note) == 0 {
 			err = &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("nothing of the log %.100q was cosigned yet", origin)}
 		}
-		note = l.note
+		signed = l.note
 		return err
 	})
-	return note, err
+	return signed, err
 }
 
 // contradicts reports whether a checkpoint and the one last cosigned, both under
-// the log's signature, cannot both be true.
+// the log's signature, cannot both be true, which nobody has noticed yet.
 func (l *Log) contradicts(cp proof.Checkpoint) bool {
 	return !l.Forked && cp.Size == l.Size && cp.Size > 0 && cp.Root.String() != l.Root
 }
 
-// keepFork keeps both checkpoints, which prove that the log has two histories.
-func (l *Log) keepFork(tx *store.Tx, cp proof.Checkpoint) error {
+// keepFork keeps both checkpoints, which prove that the log has two histories, and
+// tells who wants to know.
+func (s *Server) keepFork(ctx context.Context, tx *store.Tx, l *Log, cp proof.Checkpoint) error {
+	if s.cfg.Forked != nil {
+		if err := s.cfg.Forked(ctx, l.Origin, l.note, cp.Note); err != nil {
+			return err
+		}
+	}
 	proven, err := json.Marshal([]string{string(l.note), string(cp.Note)})
 	if err != nil {
 		return fmt.Errorf("encode the proof of a fork: %w", err)
@@ -288,15 +328,16 @@ func (l *Log) keepFork(tx *store.Tx, cp proof.Checkpoint) error {
 	return err
 }
 
-// judge decides whether a checkpoint may be cosigned.
+// judge decides whether a checkpoint may be cosigned. The old size comes first: a
+// caller with an old one is told the new one, whatever else is wrong.
 func (l *Log) judge(old uint64, path tlog.TreeProof, cp proof.Checkpoint) error {
 	switch {
-	case l.Forked:
-		return forked(l.Origin)
 	case old > cp.Size:
 		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the old size %d is beyond the checkpoint's %d", old, cp.Size)}
 	case old != l.Size:
 		return &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("the proof begins at %d records, and %d were last cosigned", old, l.Size), Err: &Seen{l.Size}}
+	case l.Forked || l.contradicts(cp):
+		return forked(l.Origin)
 	}
 	last := proof.Checkpoint{} // of nothing seen yet: the empty tree
 	if len(l.note) > 0 {
@@ -317,13 +358,16 @@ func forked(origin string) error {
 
 // advance keeps the checkpoint as the newest, before its cosignature leaves.
 func (s *Server) advance(ctx context.Context, tx *store.Tx, l *Log, cp proof.Checkpoint, lines []byte) error {
+	shown := append(slices.Clip(cp.Note), lines...)
+	if len(shown) > proof.MaxNote {
+		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the checkpoint would be %d bytes long with its cosignatures, more than %d", len(shown), proof.MaxNote)}
+	}
 	if s.cfg.Record != nil && (cp.Size != l.Size || len(l.note) == 0) {
 		if err := s.cfg.Record(ctx, cp); err != nil {
 			return err
 		}
 	}
-	note := append(slices.Clip(cp.Note), lines...)
-	_, err := tx.Exec(`UPDATE witness_logs SET size = ?, note = ?, at = ? WHERE origin = ?`, cp.Size, note, s.cfg.Now().Unix(), l.Origin)
+	_, err := tx.Exec(`UPDATE witness_logs SET size = ?, note = ?, at = ? WHERE origin = ?`, cp.Size, shown, s.cfg.Now().Unix(), l.Origin)
 	return err
 }
 
