@@ -6,13 +6,17 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/disk"
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/store"
 	"github.com/pavise/pavise/internal/store/blob"
@@ -166,48 +170,94 @@ func (a *Archive) Keep(ctx context.Context) ([]Segment, error) {
 		}
 		kept = append(kept, s)
 	}
+	for _, s := range had {
+		if err := a.keepLonger(ctx, s, cs); err != nil {
+			return kept, err
+		}
+	}
 	return kept, nil
 }
 
 // keep archives one segment: its bytes, the checkpoint at its end, the manifest,
 // and then the record and the table's row that say so.
 func (a *Archive) keep(ctx context.Context, sealed ledger.Sealed, cs classes) (Segment, error) {
-	r, err := a.Log.OpenSegment(sealed.Segment)
+	m, root, err := describe(a.Log, sealed)
 	if err != nil {
 		return Segment{}, err
 	}
-	m, err := describe(a.Log, sealed, r, cs)
-	r.Close()
-	if err != nil {
-		return Segment{}, err
-	}
-	if err := a.put(ctx, sealed, m); err != nil {
+	m.Until = m.keepUntil(cs)
+	if err := a.put(ctx, sealed, m, root); err != nil {
 		return Segment{}, err
 	}
 	s := Segment{Manifest: m, Place: a.Bucket.Place().URL, At: a.Now().UTC(), Here: true}
+	return s, a.noteKept(ctx, s)
+}
+
+// noteKept records that the archive keeps a segment, and until when, and remembers it.
+func (a *Archive) noteKept(ctx context.Context, s Segment) error {
 	detail := struct {
 		Manifest
 		Place string `json:"place"`
 		Lock  string `json:"lock"`
-	}{m, s.Place, a.Bucket.Place().Lock}
+	}{s.Manifest, s.Place, a.Bucket.Place().Lock}
 	if err := a.Note(ctx, KindKept, detail); err != nil {
-		return s, err
+		return err
 	}
-	text, err := json.Marshal(m)
+	text, err := json.Marshal(s.Manifest)
 	if err != nil {
-		return s, fmt.Errorf("encode a manifest: %w", err)
+		return fmt.Errorf("encode a manifest: %w", err)
 	}
-	return s, a.db.Update(ctx, func(tx *store.Tx) error {
-		_, err := tx.Exec(`INSERT INTO archive_segments (first, manifest, place, at) VALUES (?, ?, ?, ?)`, m.First, string(text), s.Place, s.At.Unix())
+	return a.db.Update(ctx, func(tx *store.Tx) error {
+		_, err := tx.Exec(`INSERT INTO archive_segments (first, manifest, place, at) VALUES (?, ?, ?, ?) ON CONFLICT (first) DO UPDATE SET manifest = excluded.manifest`,
+			s.First, string(text), s.Place, s.At.Unix())
 		return err
 	})
 }
 
-// put writes the three objects, the manifest last. One that an earlier process
-// finished is left as it is.
-func (a *Archive) put(ctx context.Context, sealed ledger.Sealed, m Manifest) error {
-	if there, err := readManifest(ctx, a.Bucket, m.object()); err == nil && there.SHA256 == m.SHA256 && there.Bytes == m.Bytes {
-		return a.readBack(ctx, there)
+// keepLonger has the archive hold a segment longer, if a class asks for that since it
+// was archived.
+func (a *Archive) keepLonger(ctx context.Context, s Segment, cs classes) error {
+	until := s.keepUntil(cs)
+	place := a.Bucket.Place()
+	if !until.After(s.Until) || !until.After(a.Now()) || place.Lock == "none" || place.URL != s.Place {
+		return nil
+	}
+	if err := a.hold(ctx, s.Manifest, until); err != nil {
+		return err
+	}
+	s.Until = until
+	return a.noteKept(ctx, s)
+}
+
+// hold has the archive hold the objects of a segment until then, if it can.
+func (a *Archive) hold(ctx context.Context, m Manifest, until time.Time) error {
+	h, ok := a.Bucket.(blob.Holder)
+	if !ok || until.IsZero() {
+		return nil
+	}
+	for _, name := range []string{m.segment(), m.checkpoint(), m.object()} {
+		if err := h.Hold(ctx, name, until); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// put writes the three objects, the manifest last. What an earlier process finished is
+// left as it is, and what another log's process did is never written over.
+func (a *Archive) put(ctx context.Context, sealed ledger.Sealed, m Manifest, root [32]byte) error {
+	there, err := readManifest(ctx, a.Bucket, m.object())
+	if err == nil && !there.same(m) {
+		err = &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("the archive holds another segment as %s, of log %s: another log was archived there", m.segment(), there.Origin), Hint: "give each log its own place: pavise up --archive s3://BUCKET/PREFIX"}
+	}
+	if err == nil {
+		err = a.readBack(ctx, m, root)
+	}
+	if err == nil {
+		return a.hold(ctx, m, m.Until)
+	}
+	if pavise.KindOf(err) != pavise.NotFound {
+		return err
 	}
 	r, err := a.Log.OpenSegment(sealed.Segment)
 	if err != nil {
@@ -221,6 +271,9 @@ func (a *Archive) put(ctx context.Context, sealed ledger.Sealed, m Manifest) err
 	if err != nil {
 		return err
 	}
+	if cp.Root != root {
+		return &pavise.Error{Kind: pavise.Unverified, Msg: fmt.Sprintf("the hash files of the log do not lead to the root of its first %d records", cp.Size), Hint: "run pavise ledger doctor"}
+	}
 	if err := a.Bucket.Put(ctx, blob.Object{Name: m.checkpoint(), Size: int64(len(cp.Note)), Until: m.Until}, bytes.NewReader(cp.Note)); err != nil {
 		return err
 	}
@@ -231,8 +284,25 @@ func (a *Archive) put(ctx context.Context, sealed ledger.Sealed, m Manifest) err
 	return a.Bucket.Put(ctx, blob.Object{Name: m.object(), Size: int64(len(text)), Until: m.Until}, bytes.NewReader(text))
 }
 
-// readBack makes sure that the archive holds the bytes of a segment, all of them.
-func (a *Archive) readBack(ctx context.Context, m Manifest) error {
+// readBack makes sure that the archive holds a segment, all of it, and what it takes to
+// restore it: the manifest, and a checkpoint with the root that the log's tree has at
+// its end.
+func (a *Archive) readBack(ctx context.Context, m Manifest, root [32]byte) error {
+	there, err := readManifest(ctx, a.Bucket, m.object())
+	if err != nil {
+		return err
+	}
+	if !there.same(m) {
+		return changed(m.object())
+	}
+	note, err := read(ctx, a.Bucket, m.checkpoint(), proof.MaxNote)
+	if err != nil {
+		return err
+	}
+	cp, err := proof.OpenSigned(note, a.Log.Keys()[0])
+	if err != nil || cp.Size != m.First+m.Count || cp.Root != root {
+		return changed(m.checkpoint())
+	}
 	r, err := a.Bucket.Get(ctx, m.segment())
 	if err != nil {
 		return err
@@ -241,12 +311,17 @@ func (a *Archive) readBack(ctx context.Context, m Manifest) error {
 	sum := sha256.New()
 	n, err := io.Copy(sum, io.LimitReader(r, m.Bytes+1))
 	if err != nil {
-		return &pavise.Error{Kind: pavise.Unavailable, Msg: "read " + m.segment() + " back from the archive: " + err.Error(), Hint: "try again", Err: err}
+		return unread(m.segment(), err)
 	}
 	if n != m.Bytes || hex.EncodeToString(sum.Sum(nil)) != m.SHA256 {
-		return &pavise.Error{Kind: pavise.Unverified, Msg: fmt.Sprintf("%s in the archive is not the segment that its manifest describes", m.segment()), Hint: "somebody changed it, or it was cut short: remove both objects there, and it is archived again"}
+		return changed(m.segment())
 	}
 	return nil
+}
+
+// changed is the error of an object that is not what was archived.
+func changed(name string) error {
+	return &pavise.Error{Kind: pavise.Unverified, Msg: fmt.Sprintf("%s in the archive is not what was archived", name), Hint: "somebody changed it, or it was cut short: remove the segment's objects there, and it is archived again"}
 }
 
 // Prune takes away, here, the oldest segments whose records nobody wants here any
@@ -281,10 +356,10 @@ func (a *Archive) Prune(ctx context.Context, who *pavise.Principal) (p record.Pr
 		if s.First != next || !ends || a.Now().Before(until) || followed && oldest < end {
 			break
 		}
-		if err := a.readBack(ctx, s.Manifest); err != nil {
-			return p, err
+		if err := a.sure(ctx, s); err != nil {
+			return record.Pruning{}, err
 		}
-		p.Segments = append(p.Segments, record.PrunedSegment{First: s.First, Count: s.Count, SHA256: s.SHA256, Kept: s.Place})
+		p.Segments = append(p.Segments, record.PrunedSegment{First: s.First, Count: s.Count, SHA256: s.SHA256, Kept: a.Bucket.Place().URL})
 		p.Below, next = end, end
 	}
 	if len(p.Segments) == 0 {
@@ -292,4 +367,31 @@ func (a *Archive) Prune(ctx context.Context, who *pavise.Principal) (p record.Pr
 	}
 	p.Why = "their classes of retention no longer want them on this machine"
 	return p, a.Log.Prune(ctx, p, who)
+}
+
+// sure makes sure that a segment can be let go here: that what lies here is what was
+// appended, and the archive holds just that. A segment that the archive does not hold
+// is no longer taken for archived, so that it is archived again.
+func (a *Archive) sure(ctx context.Context, s Segment) error {
+	sealed := a.Log.Sealed()
+	i := slices.IndexFunc(sealed, func(here ledger.Sealed) bool { return here.First == s.First })
+	if i < 0 {
+		return &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("%s is not on this machine, or grows still", disk.SegmentName(s.First)), Hint: "run pavise ledger verify"}
+	}
+	m, root, err := describe(a.Log, sealed[i])
+	if err != nil {
+		return err
+	}
+	if !m.same(s.Manifest) {
+		err = &pavise.Error{Kind: pavise.Unverified, Msg: fmt.Sprintf("%s is not the segment that the database says was archived", sealed[i].Name()), Hint: "somebody may have changed the database; the segment is archived again"}
+	} else {
+		err = a.readBack(ctx, m, root)
+	}
+	if kind := pavise.KindOf(err); kind != pavise.NotFound && kind != pavise.Unverified {
+		return err
+	}
+	return errors.Join(err, a.db.Update(ctx, func(tx *store.Tx) error {
+		_, err := tx.Exec(`DELETE FROM archive_segments WHERE first = ?`, s.First)
+		return err
+	}))
 }

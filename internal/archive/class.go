@@ -57,18 +57,22 @@ func (c Class) validate() error {
 // classes are all classes, the default one among them.
 type classes []Class
 
-// of returns the class of a kind of record.
+// of returns the class of a kind of record: the one that claims the kind, or else the
+// one that claims its room.
 func (cs classes) of(kind string) Class {
-	fallback := Class{Name: Default}
+	for _, claim := range []string{kind, record.Room(kind)} {
+		for _, c := range cs {
+			if slices.Contains(c.Kinds, claim) {
+				return c
+			}
+		}
+	}
 	for _, c := range cs {
 		if c.Name == Default {
-			fallback = c
-		}
-		if slices.Contains(c.Kinds, kind) || slices.Contains(c.Kinds, record.Room(kind)) {
 			return c
 		}
 	}
-	return fallback
+	return Class{Name: Default}
 }
 
 // Classes returns the classes, by name.

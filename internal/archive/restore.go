@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -52,26 +53,43 @@ func Restore(ctx context.Context, b blob.Bucket, origin, dir string, opts audit.
 	if err != nil {
 		return audit.Report{}, err
 	}
+	cp, err := proof.Parse(note)
+	if err != nil {
+		return audit.Report{}, err
+	}
+	if cp.Origin != last.Origin || cp.Size != last.First+last.Count {
+		return audit.Report{}, &pavise.Error{
+			Kind: pavise.Unverified, Msg: fmt.Sprintf("%s in the archive is a checkpoint of %d records of the log %.100q", last.checkpoint(), cp.Size, cp.Origin),
+			Hint: "somebody put it there: look for an older version of the object",
+		}
+	}
 	return finish(d, []byte(strings.Join(last.Keys, "\n")+"\n"), note, opts)
 }
 
 // finish completes a directory that holds segments, and proves it. The checkpoint
 // comes last: without one a directory is no log.
-func finish(d disk.Directory, origin, note []byte, opts audit.Options) (audit.Report, error) {
+func finish(d disk.Directory, origin, note []byte, opts audit.Options) (report audit.Report, err error) {
 	if err := disk.Replace(d, "origin", origin); err != nil {
 		return audit.Report{}, disk.Fault("write origin", err)
 	}
-	if err := disk.Replace(d, "checkpoint", note); err != nil {
-		return audit.Report{}, disk.Fault("write checkpoint", err)
+	if err = disk.Replace(d, "checkpoint", note); err != nil {
+		err = disk.Fault("write checkpoint", err)
 	}
-	err := audit.Repair(d, opts) // makes the hash files
 	if err == nil {
-		var report audit.Report
-		if report, err = audit.VerifyOn(d, opts); err == nil {
-			return report, nil
+		if err = audit.Repair(d, opts); err != nil && pavise.KindOf(err) == pavise.Internal {
+			err = disk.Fault("make the hash files", err)
 		}
 	}
-	return audit.Report{}, errors.Join(err, d.Remove("checkpoint"))
+	if err == nil {
+		report, err = audit.VerifyOn(d, opts)
+	}
+	if err == nil {
+		return report, nil
+	}
+	if removed := d.Remove("checkpoint"); removed != nil && !errors.Is(removed, os.ErrNotExist) {
+		err = errors.Join(err, disk.Fault("take the checkpoint away again", removed))
+	}
+	return audit.Report{}, err
 }
 
 // manifestsOf returns the manifests of a log in the archive, in order and without
@@ -95,14 +113,14 @@ func manifestsOf(ctx context.Context, b blob.Bucket, origin string) ([]Manifest,
 		}
 		manifests = append(manifests, m)
 	}
-	slices.SortFunc(manifests, func(x, y Manifest) int { return int(int64(x.First) - int64(y.First)) })
+	slices.SortFunc(manifests, func(x, y Manifest) int { return cmp.Compare(x.First, y.First) })
 	if len(manifests) == 0 {
 		return nil, &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("%s holds no segment of a log", b.Place().URL), Hint: "is it the right address, and the right origin?"}
 	}
-	next := uint64(0)
+	next, want := uint64(0), cmp.Or(origin, manifests[0].Origin)
 	for _, m := range manifests {
-		if m.Origin != manifests[0].Origin {
-			return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the archive holds several logs: %s and %s", manifests[0].Origin, m.Origin), Hint: "say which one with --origin"}
+		if m.Origin != want {
+			return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the archive holds several logs: %s and %s", want, m.Origin), Hint: "say which one with --origin"}
 		}
 		if m.First != next {
 			return nil, &pavise.Error{Kind: pavise.Unverified, Msg: fmt.Sprintf("the archive lacks records %d to %d", next, m.First-1), Hint: "somebody removed them: look for older versions of the objects"}
@@ -126,7 +144,7 @@ func fetch(ctx context.Context, b blob.Bucket, d disk.Directory, m Manifest) err
 	}
 	defer f.Close()
 	sum := sha256.New()
-	n, err := io.Copy(io.NewOffsetWriter(f, 0), io.TeeReader(io.LimitReader(r, m.Bytes+1), sum))
+	n, err := io.Copy(io.NewOffsetWriter(f, 0), io.TeeReader(io.LimitReader(awaited{ctx, r}, m.Bytes+1), sum))
 	if err == nil {
 		err = f.Sync()
 	}
@@ -167,6 +185,11 @@ func Backup(ctx context.Context, from, to string, opts audit.Options, progress P
 	if err != nil {
 		return audit.Report{}, disk.Fault("read origin", err)
 	}
+	// Before the checkpoint, which then covers at least as much.
+	witnessed, err := disk.Read(src, "witnessed", proof.MaxNote)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return audit.Report{}, disk.Fault("read witnessed", err)
+	}
 	note, err := disk.Read(src, "checkpoint", proof.MaxNote)
 	if err != nil {
 		return audit.Report{}, disk.Fault("read checkpoint", err)
@@ -182,14 +205,15 @@ func Backup(ctx context.Context, from, to string, opts audit.Options, progress P
 	if err := copySegments(ctx, src, d, cp.Size, progress); err != nil {
 		return audit.Report{}, err
 	}
-	if err := copyHashes(src, d, cp.Size); err != nil {
+	if err := copyHashes(ctx, src, d, cp.Size); err != nil {
 		return audit.Report{}, err
 	}
-	report, err := finish(d, origin, note, opts)
-	if err != nil {
-		return report, err
+	if witnessed != nil {
+		if err := disk.Replace(d, "witnessed", witnessed); err != nil {
+			return audit.Report{}, disk.Fault("write witnessed", err)
+		}
 	}
-	return report, copyWitnessed(src, d, cp.Size)
+	return finish(d, origin, note, opts)
 }
 
 // copySegments copies the first size records.
@@ -239,7 +263,7 @@ func lengthOf(d disk.Directory, seg disk.Segment, count uint64) (int64, error) {
 
 // copyHashes copies the hash files as far as the first size records go. Of pruned
 // records they are all there is; what of the rest is wrong or missing is made anew.
-func copyHashes(src, dst disk.Directory, size uint64) error {
+func copyHashes(ctx context.Context, src, dst disk.Directory, size uint64) error {
 	for level := 0; size>>(proof.TileHeight*level) > 0; level++ {
 		name := disk.LevelName(level)
 		have, err := disk.Size(src, name)
@@ -250,26 +274,11 @@ func copyHashes(src, dst disk.Directory, size uint64) error {
 			return disk.Fault("look at "+name, err)
 		}
 		want := int64(size>>(proof.TileHeight*level)) * 32
-		if err := copyFile(context.Background(), src, dst, name, min(have, want)); err != nil {
+		if err := copyFile(ctx, src, dst, name, min(have, want)); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// copyWitnessed copies what witnesses cosigned, unless it goes further.
-func copyWitnessed(src, dst disk.Directory, size uint64) error {
-	note, err := disk.Read(src, "witnessed", proof.MaxNote)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return disk.Fault("read witnessed", err)
-	}
-	if cp, err := proof.Parse(note); err != nil || cp.Size > size {
-		return nil
-	}
-	return disk.Replace(dst, "witnessed", note)
 }
 
 // copyFile copies the first size bytes of a file, durably.
@@ -284,24 +293,24 @@ func copyFile(ctx context.Context, src, dst disk.Directory, name string, size in
 		return disk.Fault("make "+name, err)
 	}
 	defer to.Close()
-	r, w := io.NewSectionReader(from, 0, size), io.NewOffsetWriter(to, 0)
-	for {
-		n, err := io.CopyN(w, r, 16<<20)
-		if err == io.EOF {
-			break
-		}
-		if err == nil {
-			err = ctx.Err()
-		}
-		if err != nil {
-			return disk.Fault("copy "+name, err)
-		}
-		if n == 0 {
-			break
-		}
+	if _, err := io.Copy(io.NewOffsetWriter(to, 0), awaited{ctx, io.NewSectionReader(from, 0, size)}); err != nil {
+		return disk.Fault("copy "+name, err)
 	}
 	if err := to.Sync(); err != nil {
 		return disk.Fault("copy "+name, err)
 	}
 	return nil
+}
+
+// An awaited reader ends with its context.
+type awaited struct {
+	ctx context.Context
+	io.Reader
+}
+
+func (r awaited) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.Reader.Read(p)
 }

@@ -133,9 +133,10 @@ func (c *Change) digest() (string, error) {
 }
 
 // A Log is what this room reads of the evidence log: whether the votes that count
-// are there.
+// are there. First is the index of the first record that was not pruned.
 type Log interface {
 	Select(ctx context.Context, f ledger.Filter, from, to uint64) iter.Seq2[ledger.Found, error]
+	First() uint64
 	Size() uint64
 }
 

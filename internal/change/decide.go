@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/pavise/pavise"
@@ -64,6 +65,9 @@ func (c *Changes) vote(ctx context.Context, who pavise.Principal, verb string, n
 	if err := c.mayVote(ch, who, d); err != nil {
 		return err
 	}
+	if err := c.mayVoteAgain(ctx, ch, who); err != nil {
+		return err
+	}
 	if why, err := c.stale(ctx, ch); err != nil {
 		return err
 	} else if why != "" && ch.State == Open {
@@ -73,18 +77,31 @@ func (c *Changes) vote(ctx context.Context, who pavise.Principal, verb string, n
 	entry.Detail(d)
 	v := Vote{By: who.Name(), Yes: d.Yes, Reason: d.Reason, At: c.now().UTC()}
 	v.Record, _ = entry.Record()
-	return c.db.Update(ctx, func(tx *store.Tx) error {
-		if err := insertVote(tx, name, v); err != nil {
-			if pavise.KindOf(err) == pavise.Conflict {
-				return &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("%s has voted on %s already", who.Name(), name.ID), Hint: "another person's vote is wanted"}
-			}
+	from := ch.State
+	if !d.Yes {
+		if err := c.deny(ctx, ch, who, d); err != nil {
 			return err
 		}
-		if d.Yes {
-			return nil
+	}
+	return c.db.Update(ctx, func(tx *store.Tx) error {
+		if err := putVote(tx, name, v); err != nil || d.Yes {
+			return err
 		}
-		return c.deny(tx, ch, who, d)
+		return update(tx, ch, from)
 	})
+}
+
+// mayVoteAgain refuses a second vote of one person, unless the log does not hold the
+// first: then the process stopped before it was recorded, and it never counted.
+func (c *Changes) mayVoteAgain(ctx context.Context, ch *Change, who pavise.Principal) error {
+	if !slices.ContainsFunc(ch.Votes, func(v Vote) bool { return v.By == who.Name() }) {
+		return nil
+	}
+	told, err := c.told(ctx, ch)
+	if err == nil && told.people[who.Name()] {
+		err = &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("%s has voted on %s already", who.Name(), ch.Name.ID), Hint: "another person's vote is wanted"}
+	}
+	return err
 }
 
 // mayVote refuses votes that cannot count.
@@ -114,25 +131,21 @@ func (c *Changes) mayVote(ch *Change, who pavise.Principal, d decided) error {
 	return nil
 }
 
-// deny ends a change that somebody said no to.
-func (c *Changes) deny(tx *store.Tx, ch *Change, who pavise.Principal, d decided) error {
-	from := ch.State
-	if from == Ran {
-		ch.end(Contested, c.now(), "denied by %s after it was run: %s", who.Name(), d.Reason)
-	} else {
+// deny ends a change that somebody says no to. One that was run already is a finding.
+func (c *Changes) deny(ctx context.Context, ch *Change, who pavise.Principal, d decided) error {
+	if ch.State != Ran {
 		ch.end(Denied, c.now(), "denied by %s: %s", who.Name(), d.Reason)
+		return nil
 	}
-	return update(tx, ch, from)
+	ch.end(Contested, c.now(), "denied by %s after it was run: %s", who.Name(), d.Reason)
+	return c.note(ctx, "change.contested", ch, pavise.Warning)
 }
 
 // void ends a change whose approvals are dead, and says so.
 func (c *Changes) void(ctx context.Context, ch *Change, why string) error {
 	from := ch.State
 	ch.end(Void, c.now(), "void: %s", why)
-	if err := c.db.Update(ctx, func(tx *store.Tx) error { return update(tx, ch, from) }); err != nil {
-		return err
-	}
-	if err := c.note(ctx, "change.void", ch, pavise.Info); err != nil {
+	if err := c.close(ctx, ch, from, "change.void", pavise.Info); err != nil {
 		return err
 	}
 	return &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("change %s is void: %s", ch.Name.ID, why), Hint: "propose it anew; approvals of it are dead"}
@@ -158,44 +171,84 @@ func (c *Changes) Withdraw(ctx context.Context, who pavise.Principal, name pavis
 		return nil, &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("change %s is %s, and only an open one can be withdrawn", name.ID, ch.State)}
 	}
 	ch.end(Withdrawn, c.now(), "withdrawn by who proposed it")
-	return ch, c.db.Update(ctx, func(tx *store.Tx) error { return update(tx, ch, Open) })
+	return ch, c.save(ctx, ch, Open)
 }
 
-// wasProposed reports whether the log holds the proposal of exactly this change.
-func (c *Changes) wasProposed(ctx context.Context, ch *Change) (bool, error) {
-	filter := ledger.Filter{Tenant: ch.Name.Tenant, Kinds: []string{"change.propose"}, On: ch.Name.String(), Phase: record.Exit}
+// A story is what the log tells of a change.
+type story struct {
+	proposed bool                 // it holds the proposal of exactly this change
+	cutOff   bool                 // it says that the process stopped while something was proposed under its name
+	ended    bool                 // somebody denied it, or took it back
+	people   map[pavise.Name]bool // whose approval of exactly this change it proves, and who may still do the act
+}
+
+// told reads what the log tells of a change. It counts nobody twice, nor the proposer.
+func (c *Changes) told(ctx context.Context, ch *Change) (story, error) {
+	told := story{people: map[pavise.Name]bool{}}
+	digest, err := ch.digest()
+	if err != nil {
+		return told, err
+	}
+	filter := ledger.Filter{Tenant: ch.Name.Tenant, Kinds: []string{"change"}, On: ch.Name.String()}
 	for found, err := range c.log.Select(ctx, filter, ch.Record, c.log.Size()) {
 		if err != nil {
-			return false, fmt.Errorf("read the proposal of change %s: %w", ch.Name, err)
+			return told, fmt.Errorf("read what the log tells of change %s: %w", ch.Name, err)
 		}
-		var p proposed
-		if found.Error == nil && json.Unmarshal(found.Detail, &p) == nil && p.Digest == ch.Digest {
+		switch {
+		case found.Kind == "change.propose" && found.Phase == record.Interrupted:
+			told.cutOff = true
+		case found.Phase != record.Exit || found.Error != nil || found.Who == nil:
+		case found.Kind == "change.propose":
+			told.proposed = told.proposed || digest == ch.Digest && ch.isOf(&found.Record)
+		case found.Kind == "change.approve":
+			if c.counts(ch, &found.Record) {
+				told.people[found.Who.Name()] = true
+			}
+		case found.Kind == "change.deny", found.Kind == "change.withdraw":
+			told.ended = true
+		}
+	}
+	return told, nil
+}
+
+// isOf reports whether a record is that of exactly this proposal.
+func (ch *Change) isOf(r *record.Record) bool {
+	var p proposed
+	return json.Unmarshal(r.Detail, &p) == nil && p.Digest == ch.Digest && p.Until == ch.proposed().Until &&
+		r.Who.Name() == ch.Proposer.Name() && r.Who.Issuer == ch.Proposer.Issuer && slices.Equal(r.Who.Roles, ch.Proposer.Roles)
+}
+
+// counts reports whether a record is an approval of exactly this change by somebody
+// whose word counts.
+func (c *Changes) counts(ch *Change, r *record.Record) bool {
+	var d decided
+	return json.Unmarshal(r.Detail, &d) == nil && d.Yes && d.Digest == ch.Digest && r.Who.Kind == pavise.Human &&
+		r.Who.Name() != ch.Proposer.Name() && ch.Rule.counts(*r.Who) && c.guard.May(*r.Who, ch.Verb, ch.On)
+}
+
+// hasRun reports whether the log holds a good ending of the act as which the change
+// is run.
+func (c *Changes) hasRun(ctx context.Context, ch *Change) (bool, error) {
+	filter := ledger.Filter{Tenant: ch.On.Tenant, Kinds: []string{ch.Verb}, On: ch.On.String(), Phase: record.Exit}
+	for found, err := range c.log.Select(ctx, filter, ch.Record, c.log.Size()) {
+		if err != nil {
+			return false, fmt.Errorf("read how change %s was run: %w", ch.Name, err)
+		}
+		if found.Error == nil && found.Who != nil && found.Who.Change == ch.Name {
 			return true, nil
 		}
 	}
 	return false, nil
 }
 
-// proven returns the people whose approval of exactly this change the log proves, and
-// who may still do the act. It counts nobody twice, nor the proposer.
-func (c *Changes) proven(ctx context.Context, ch *Change) (map[pavise.Name]bool, error) {
-	people := map[pavise.Name]bool{}
-	filter := ledger.Filter{Tenant: ch.Name.Tenant, Kinds: []string{"change.approve"}, On: ch.Name.String(), Phase: record.Exit}
-	for found, err := range c.log.Select(ctx, filter, ch.Record, c.log.Size()) {
-		if err != nil {
-			return nil, fmt.Errorf("read the approvals of change %s: %w", ch.Name, err)
-		}
-		var d decided
-		if found.Error != nil || found.Who == nil || json.Unmarshal(found.Detail, &d) != nil {
-			continue
-		}
-		who := *found.Who
-		if d.Yes && d.Digest == ch.Digest && who.Kind == pavise.Human && who.Name() != ch.Proposer.Name() &&
-			ch.Rule.counts(who) && c.guard.May(who, ch.Verb, ch.On) {
-			people[who.Name()] = true
-		}
+// close notes that a change came to an end, and then writes it: the note may come
+// twice, and is never lost.
+func (c *Changes) close(ctx context.Context, ch *Change, from State, kind, severity string) error {
+	if err := c.note(ctx, kind, ch, severity); err != nil {
+		ch.State = from
+		return err
 	}
-	return people, nil
+	return c.save(ctx, ch, from)
 }
 
 // note leaves a note about a change in the log.

@@ -24,7 +24,9 @@
 //
 // The runner's effect and a mark that the change was run are one transaction of the
 // store. Whatever crashes in between, the next start finds the mark, and the change
-// is done; or finds none, and nothing was done, and runs it.
+// is done; or finds none, and nothing was done, and runs it. A change that the log says
+// was run, denied or taken back is not run, whatever the database says: that is a
+// critical finding, and so is every other change that the log does not bear out.
 //
 // # The safe direction
 //

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 
@@ -52,6 +53,11 @@ type proposed struct {
 // the act runs.
 func (c *Changes) Propose(ctx context.Context, who pavise.Principal, p Proposal) (*Change, error) {
 	ch, err := c.propose(ctx, who, p)
+	if err != nil && ch != nil { // it is in the table, and its record is not whole: it can never be proven
+		from := ch.State
+		ch.end(Void, c.now(), "its proposal could not be recorded")
+		err = errors.Join(err, c.save(context.WithoutCancel(ctx), ch, from))
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +122,7 @@ func (c *Changes) complete(tx *store.Tx, ch *Change, runner Runner) (err error) 
 	if err := tx.QueryRow(`SELECT count(*) FROM change_changes WHERE tenant = ? AND state IN ('open', 'ran')`, ch.Name.Tenant).Scan(&waiting); err != nil {
 		return err
 	}
-	if waiting >= maxWaiting {
+	if waiting >= maxWaiting && !runner.Safe { // nobody's heap of proposals bars the safe direction
 		return &pavise.Error{Kind: pavise.Throttled, Msg: fmt.Sprintf("%d changes wait for votes already", waiting), Hint: "decide on some of them: pavise change list --waiting"}
 	}
 	if ch.Rule, err = rule(tx, ch.Name.Tenant, ch.Verb); err != nil {

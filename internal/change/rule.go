@@ -34,6 +34,7 @@ var standard = Rule{Need: 1, Days: 3}
 const (
 	maxNeed = 16
 	maxDays = 90
+	maxOf   = 64 // so that a proposal's record, which holds the rule, is never too long
 )
 
 // validate refuses a rule that means nothing. The rule of rules always takes
@@ -49,6 +50,8 @@ func (r Rule) validate(verb string) error {
 		return bad("somebody else must approve a change of rules")
 	case r.Days < 1 || r.Days > maxDays:
 		return bad(fmt.Sprintf("votes count for 1 to %d days, not %d", maxDays, r.Days))
+	case len(r.Of) > maxOf:
+		return bad(fmt.Sprintf("it names %d people, more than %d", len(r.Of), maxOf))
 	case len(r.Of) > 0 && len(r.Of) < r.Need:
 		return bad(fmt.Sprintf("%d approvals are to come from %d people", r.Need, len(r.Of)))
 	}
@@ -88,6 +91,9 @@ func rule(tx *store.Tx, tenant, verb string) (Rule, error) {
 	}
 	if err := json.Unmarshal([]byte(text), &r); err != nil {
 		return r, fmt.Errorf("read the rule for %s: %w", verb, err)
+	}
+	if verb == verbRule {
+		r.Need = max(r.Need, 1) // whoever wrote what stands there
 	}
 	return r, nil
 }

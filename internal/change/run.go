@@ -23,25 +23,32 @@ func (c *Changes) settle(ctx context.Context, name pavise.Name) (*Change, error)
 	if err != nil {
 		return nil, err
 	}
-	switch ch.State {
+	return ch, c.advance(ctx, ch)
+}
+
+// advance brings a change as far as it gets without another vote. The caller holds
+// deciding.
+func (c *Changes) advance(ctx context.Context, ch *Change) error {
+	from := ch.State
+	switch from {
 	case Open, Ran:
-		people, err := c.proven(ctx, ch)
-		if err != nil || len(people) < ch.Rule.Need {
-			return ch, err
+		told, err := c.told(ctx, ch)
+		if err != nil || len(told.people) < ch.Rule.Need || from == Ran && !told.proposed {
+			return err
 		}
-		if ch.State == Ran {
+		if from == Ran {
 			ch.end(Done, c.now(), "approved afterwards")
-			return ch, c.db.Update(ctx, func(tx *store.Tx) error { return update(tx, ch, Ran) })
+			return c.save(ctx, ch, from)
 		}
 		ch.State = Approved
-		if err := c.db.Update(ctx, func(tx *store.Tx) error { return update(tx, ch, Open) }); err != nil {
-			return ch, err
+		if err := c.save(ctx, ch, from); err != nil {
+			return err
 		}
 	case Approved:
 	default:
-		return ch, nil
+		return nil
 	}
-	return ch, c.run(ctx, ch)
+	return c.run(ctx, ch)
 }
 
 // run does an approved change, and notes how it ended. The caller holds deciding.
@@ -59,49 +66,54 @@ func (c *Changes) run(ctx context.Context, ch *Change) error {
 		return c.void(ctx, ch, why)
 	}
 	ch.State = Running
-	if err := c.db.Update(ctx, func(tx *store.Tx) error { return update(tx, ch, Approved) }); err != nil {
+	if err := c.save(ctx, ch, Approved); err != nil {
 		return err
 	}
 	return c.conclude(ctx, ch, runner, c.do(ctx, ch, runner))
 }
 
-// checkApproved makes sure, from the log, that exactly this change was proposed, and
-// that it has the approvals which it takes before it is run. A table that says
-// otherwise was changed behind our back.
+// checkApproved makes sure, from the log, that exactly this change was proposed, that
+// it has the approvals which it takes before it is run, and that nobody ended it. A
+// table that says otherwise was changed behind our back.
 func (c *Changes) checkApproved(ctx context.Context, ch *Change, runner Runner) error {
-	digest, err := ch.digest()
+	told, err := c.told(ctx, ch)
 	if err != nil {
 		return err
 	}
-	was, err := c.wasProposed(ctx, ch)
+	was, err := c.hasRun(ctx, ch)
 	if err != nil {
 		return err
 	}
-	people, err := c.proven(ctx, ch)
-	if err != nil {
-		return err
+	switch {
+	case told.cutOff && !told.proposed:
+		return c.void(ctx, ch, "the process stopped before its proposal was recorded")
+	case ch.Record < c.log.First():
+		return c.void(ctx, ch, "the records that would prove it were pruned from this machine")
+	case !told.proposed:
+		return c.unproven(ctx, ch, "the evidence log does not hold the proposal of exactly this change")
+	case told.ended:
+		return c.unproven(ctx, ch, "the evidence log holds a word that ended it")
+	case was:
+		return c.unproven(ctx, ch, "the evidence log says that it was run, and the database does not")
+	case !runner.Safe && len(told.people) < ch.Rule.Need:
+		return c.unproven(ctx, ch, fmt.Sprintf("the evidence log does not hold the %d approvals it takes: it holds %d", ch.Rule.Need, len(told.people)))
 	}
-	first := runner.Safe || len(people) >= ch.Rule.Need
-	if was && digest == ch.Digest && first {
-		return nil
-	}
+	return nil
+}
+
+// unproven ends a change that the log does not bear out, and raises the alarm.
+func (c *Changes) unproven(ctx context.Context, ch *Change, why string) error {
 	from := ch.State
-	if was && digest == ch.Digest {
-		ch.end(Void, c.now(), "the evidence log does not hold the %d approvals it takes: it holds %d", ch.Rule.Need, len(people))
-	} else {
-		ch.end(Void, c.now(), "the evidence log does not hold the proposal of exactly this change")
-	}
-	if err := c.db.Update(ctx, func(tx *store.Tx) error { return update(tx, ch, from) }); err != nil {
-		return err
-	}
-	if err := c.note(ctx, "change.unproven", ch, pavise.Critical); err != nil {
+	ch.end(Void, c.now(), "%s", why)
+	if err := c.close(ctx, ch, from, "change.unproven", pavise.Critical); err != nil {
 		return err
 	}
 	return &pavise.Error{Kind: pavise.Unverified, Msg: fmt.Sprintf("change %s: %s", ch.Name.ID, ch.Outcome), Hint: "somebody may have changed the database; propose it anew, and look at who could have"}
 }
 
-// do lets the runner act as the change.
-func (c *Changes) do(ctx context.Context, ch *Change, runner Runner) error {
+// do lets the runner act as the change. A panic of the runner's, which the guard has
+// recorded, is an act that went wrong: it must not come back at every start.
+func (c *Changes) do(ctx context.Context, ch *Change, runner Runner) (err error) {
 	c.mu.Lock()
 	c.underWay[ch.Name] = undertaking{ch.Verb, ch.On}
 	c.mu.Unlock()
@@ -109,6 +121,11 @@ func (c *Changes) do(ctx context.Context, ch *Change, runner Runner) error {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		delete(c.underWay, ch.Name)
+	}()
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("run %s: panic: %v", ch.Verb, p)
+		}
 	}()
 	who := ch.Proposer
 	who.Change, who.Proof = ch.Name, "approved change"
@@ -137,7 +154,7 @@ func (c *Changes) conclude(ctx context.Context, ch *Change, runner Runner, failu
 		}
 		ch.end(Failed, c.now(), "%s", why)
 	}
-	return errors.Join(failure, c.db.Update(ctx, func(tx *store.Tx) error { return update(tx, ch, Running) }))
+	return errors.Join(failure, c.save(ctx, ch, Running))
 }
 
 // ran reports whether the effect of a change is there.
@@ -152,23 +169,33 @@ func (c *Changes) ran(ctx context.Context, ch *Change, runner Runner) (ran bool,
 	return ran, err
 }
 
-// Resume goes on with what an earlier process left: changes that were running are
-// done if their effect is there, and run if it is not; approved ones are run.
+// Resume goes on with what was cut off, by the end of a process or by a disk that
+// took nothing: changes that were running are done if their effect is there, and run
+// if it is not; approved ones are run, and so are those whose last vote was recorded
+// and no more than that. What cannot be done now is done by Run.
 //
 // Unguarded: it decides nothing. The acts enter through the guard as ever.
 func (c *Changes) Resume(ctx context.Context) error {
-	left, err := c.listed(ctx, `state IN ('approved', 'running') ORDER BY proposed`)
+	c.deciding.Lock()
+	defer c.deciding.Unlock()
+	left, err := c.listed(ctx, `state IN ('approved', 'running') OR state IN ('open', 'ran') AND until > ? ORDER BY proposed`, c.now().UnixMicro())
 	if err != nil {
 		return err
 	}
-	c.deciding.Lock()
-	defer c.deciding.Unlock()
-	for _, ch := range left {
-		if err := c.resume(ctx, ch); err != nil && pavise.KindOf(err) == pavise.Internal {
-			return fmt.Errorf("go on with change %s: %w", ch.Name, err)
+	var faults []error
+	for _, found := range left {
+		if have, need := found.Approvals(); found.State.Waits() && have < need {
+			continue // a vote is in the table before it is in the log
+		}
+		ch, err := c.get(ctx, found.Name)
+		if err == nil {
+			err = c.resume(ctx, ch)
+		}
+		if err != nil && pavise.KindOf(err) == pavise.Internal && (ch == nil || ch.State == Approved || ch.State == Running) {
+			faults = append(faults, fmt.Errorf("go on with change %s: %w", found.Name, err))
 		}
 	}
-	return nil
+	return errors.Join(faults...)
 }
 
 // resume goes on with one change.
@@ -186,22 +213,22 @@ func (c *Changes) resume(ctx context.Context, ch *Change) error {
 			return c.conclude(ctx, ch, runner, nil)
 		}
 		ch.State = Approved
-		if err := c.db.Update(ctx, func(tx *store.Tx) error { return update(tx, ch, Running) }); err != nil {
+		if err := c.save(ctx, ch, Running); err != nil {
 			return err
 		}
 	}
-	return c.run(ctx, ch)
+	return c.advance(ctx, ch)
 }
 
-// Run ends changes whose time is up, until ctx is done. Its caller owns the
-// goroutine.
+// Run goes on with changes that could not be brought to an end before, and ends those
+// whose time is up, until ctx is done. Its caller owns the goroutine.
 //
 // Unguarded: nobody asked for it; what it ends is a note.
 func (c *Changes) Run(ctx context.Context) error {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
 	for {
-		_ = c.sweep(ctx) // what cannot be done now is done the next time
+		_, _ = c.Resume(ctx), c.sweep(ctx) // what cannot be done now is done the next time
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -213,12 +240,12 @@ func (c *Changes) Run(ctx context.Context) error {
 // sweep ends changes whose time is up: open ones expire, and those that were run
 // first and that nobody looked at become findings.
 func (c *Changes) sweep(ctx context.Context) error {
+	c.deciding.Lock()
+	defer c.deciding.Unlock()
 	late, err := c.listed(ctx, `state IN ('open', 'ran') AND until <= ? ORDER BY until`, c.now().UnixMicro())
 	if err != nil {
 		return err
 	}
-	c.deciding.Lock()
-	defer c.deciding.Unlock()
 	for _, ch := range late {
 		from, kind, severity := ch.State, "change.expired", pavise.Info
 		have, need := ch.Approvals()
@@ -228,14 +255,7 @@ func (c *Changes) sweep(ctx context.Context) error {
 		} else {
 			ch.end(Expired, c.now(), "%d of %d approvals came in time", have, need)
 		}
-		err := c.db.Update(ctx, func(tx *store.Tx) error { return update(tx, ch, from) })
-		if pavise.KindOf(err) == pavise.Conflict {
-			continue // somebody was quicker
-		}
-		if err != nil {
-			return err
-		}
-		if err := c.note(ctx, kind, ch, severity); err != nil {
+		if err := c.close(ctx, ch, from, kind, severity); err != nil {
 			return err
 		}
 	}

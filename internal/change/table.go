@@ -67,6 +67,15 @@ func update(tx *store.Tx, ch *Change, from State) error {
 	return nil
 }
 
+// save writes how far a change has come; when that fails, it is where it came from.
+func (c *Changes) save(ctx context.Context, ch *Change, from State) error {
+	err := c.db.Update(ctx, func(tx *store.Tx) error { return update(tx, ch, from) })
+	if err != nil {
+		ch.State = from
+	}
+	return err
+}
+
 // mark says that a change was run. A second mark is a Conflict, which undoes the
 // transaction that would have run it again.
 func mark(name pavise.Name) func(*store.Tx) error {
@@ -83,12 +92,12 @@ func wasMarked(tx *store.Tx, name pavise.Name) (bool, error) {
 	return n > 0, err
 }
 
-// find returns one change with its votes. The error is of kind NotFound if there is
-// none.
-func find(tx *store.Tx, name pavise.Name) (*Change, error) {
+// find returns one change with its votes, and with its request, which may be long,
+// only if it is to be whole. The error is of kind NotFound if there is none.
+func find(tx *store.Tx, name pavise.Name, whole bool) (*Change, error) {
 	var text string
 	ch := &Change{}
-	err := tx.QueryRow(`SELECT change, request FROM change_changes WHERE tenant = ? AND id = ?`, name.Tenant, name.ID).Scan(&text, &ch.request)
+	err := tx.QueryRow(`SELECT change, CASE WHEN ? THEN request ELSE x'' END FROM change_changes WHERE tenant = ? AND id = ?`, whole, name.Tenant, name.ID).Scan(&text, &ch.request)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("there is no change %.80s", name.ID), Hint: "pavise change list shows those there are"}
 	}
@@ -125,13 +134,14 @@ func votes(tx *store.Tx, name pavise.Name) ([]Vote, error) {
 	return all, rows.Err()
 }
 
-// insertVote writes a vote. A second one of the same person is a Conflict.
-func insertVote(tx *store.Tx, name pavise.Name, v Vote) error {
+// putVote writes a vote, in the place of an earlier one of the same person.
+func putVote(tx *store.Tx, name pavise.Name, v Vote) error {
 	text, err := json.Marshal(v)
 	if err != nil {
 		return fmt.Errorf("encode a vote on %s: %w", name, err)
 	}
-	_, err = tx.Exec(`INSERT INTO change_votes (tenant, id, voter, vote) VALUES (?, ?, ?, ?)`, name.Tenant, name.ID, v.By.String(), string(text))
+	_, err = tx.Exec(`INSERT INTO change_votes (tenant, id, voter, vote) VALUES (?, ?, ?, ?) ON CONFLICT (tenant, id, voter) DO UPDATE SET vote = excluded.vote`,
+		name.Tenant, name.ID, v.By.String(), string(text))
 	return err
 }
 
@@ -165,13 +175,13 @@ func (c *Changes) Show(ctx context.Context, who pavise.Principal, name pavise.Na
 
 func (c *Changes) get(ctx context.Context, name pavise.Name) (ch *Change, err error) {
 	err = c.db.View(ctx, func(tx *store.Tx) error {
-		ch, err = find(tx, name)
+		ch, err = find(tx, name, true)
 		return err
 	})
 	return ch, err
 }
 
-// listed returns the changes that meet a condition.
+// listed returns the changes that meet a condition, without their requests.
 func (c *Changes) listed(ctx context.Context, condition string, args ...any) ([]*Change, error) {
 	all := []*Change{}
 	err := c.db.View(ctx, func(tx *store.Tx) error {
@@ -192,7 +202,7 @@ func (c *Changes) listed(ctx context.Context, condition string, args ...any) ([]
 			return err
 		}
 		for _, name := range names {
-			ch, err := find(tx, name)
+			ch, err := find(tx, name, false)
 			if err != nil {
 				return err
 			}

@@ -51,6 +51,13 @@ func (db *DB) explain(err error) error {
 	return err
 }
 
+// isFull reports whether an error may be that of a full disk: a sync that finds no room
+// is an error of the disk's to SQLite.
+func isFull(err error) bool {
+	e, ok := errors.AsType[*sqlite.Error](err)
+	return ok && (e.Code()&0xff == sqlite3.SQLITE_FULL || e.Code()&0xff == sqlite3.SQLITE_IOERR)
+}
+
 func isDuplicate(code int) bool {
 	return code == sqlite3.SQLITE_CONSTRAINT_UNIQUE || code == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY
 }

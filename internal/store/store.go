@@ -108,6 +108,7 @@ func (db *DB) open(ctx context.Context) (err error) {
 	}
 	db.read.SetMaxOpenConns(readers)
 	db.read.SetMaxIdleConns(readers)
+	db.keepReserve()
 	return db.read.PingContext(ctx)
 }
 

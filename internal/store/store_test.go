@@ -305,6 +305,40 @@ func TestDiskFull(t *testing.T) {
 	insert(t, db, "small ones still fit")
 }
 
+// TestReserve spends what is kept for acts in the safe direction, and for no others, and
+// has it again after the next start.
+func TestReserve(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state.db")
+	db := openNotes(t, path)
+	if _, err := db.write.Exec("PRAGMA max_page_count = 8"); err != nil {
+		t.Fatal(err)
+	}
+	tries := 0
+	long := func(tx *Tx) error {
+		tries++
+		_, err := tx.Exec("INSERT INTO notes_line (text) VALUES (?)", strings.Repeat("x", 1<<20))
+		return err
+	}
+	reserved := func() bool { info, err := os.Stat(path + "-reserve"); return err == nil && info.Size() == reserveSize }
+	wantError(t, db.Update(t.Context(), long), pavise.Unavailable, "disk is full")
+	if tries != 1 || !reserved() {
+		t.Errorf("an ordinary act spent the reserve, or was tried %d times", tries)
+	}
+	wantError(t, db.UpdateSafe(t.Context(), long), pavise.Unavailable, "disk is full")
+	if tries != 3 || reserved() {
+		t.Errorf("an act in the safe direction did not spend the reserve, or was tried %d times", tries-1)
+	}
+	wantError(t, db.UpdateSafe(t.Context(), long), pavise.Unavailable, "disk is full")
+	if tries != 4 {
+		t.Errorf("without a reserve it was tried %d times", tries-3)
+	}
+	close(t, db)
+	close(t, openNotes(t, path))
+	if !reserved() {
+		t.Error("the next start kept no room")
+	}
+}
+
 func TestClosed(t *testing.T) {
 	db := openNotes(t, filepath.Join(t.TempDir(), "state.db"))
 	close(t, db)

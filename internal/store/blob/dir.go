@@ -2,30 +2,36 @@ package blob
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"iter"
 	"os"
+	"path"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/pavise/pavise"
 )
 
-// A dir is a directory of the file system.
+// A dir is a directory of the file system. Nothing in it leads out of it: a link that
+// does is not followed.
 type dir struct{ path string }
 
-func openDir(path string) (Bucket, error) {
-	abs, err := filepath.Abs(path)
+// reach makes the directory.
+func (d dir) reach(context.Context) error {
+	err := os.MkdirAll(d.path, 0o700)
 	if err == nil {
-		err = os.MkdirAll(abs, 0o700)
+		err = syncDir(os.Open, filepath.Dir(d.path))
 	}
 	if err != nil {
-		return nil, away("make", path, err)
+		return away("make", d.path, err)
 	}
-	return dir{abs}, nil
+	return nil
 }
 
 func away(doing, what string, err error) error {
@@ -41,28 +47,10 @@ func (d dir) Put(ctx context.Context, o Object, content io.Reader) error {
 	if err := checkName(o.Name); err != nil {
 		return err
 	}
-	path := filepath.Join(d.path, filepath.FromSlash(o.Name))
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return away("make the directory of", o.Name, err)
-	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".part-*")
-	if err != nil {
-		return away("write", o.Name, err)
-	}
-	defer os.Remove(f.Name()) // no longer there once it has its name
-	defer f.Close()
-	n, err := io.Copy(f, reader{ctx, content})
-	if err == nil && n != o.Size {
-		err = fmt.Errorf("%d bytes came, and %d were announced", n, o.Size)
-	}
+	root, err := os.OpenRoot(d.path)
 	if err == nil {
-		err = f.Sync()
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err == nil {
-		err = syncDir(filepath.Dir(path))
+		defer root.Close()
+		err = write(root, o.Name, &exact{ctx, content, o.Size})
 	}
 	if err != nil {
 		return away("write", o.Name, err)
@@ -70,21 +58,37 @@ func (d dir) Put(ctx context.Context, o Object, content io.Reader) error {
 	return nil
 }
 
-// A reader ends with its context.
-type reader struct {
-	ctx context.Context
-	io.Reader
-}
-
-func (r reader) Read(p []byte) (int, error) {
-	if err := r.ctx.Err(); err != nil {
-		return 0, err
+func write(root *os.Root, name string, content io.Reader) error {
+	parent := path.Dir(name)
+	if err := root.MkdirAll(parent, 0o700); err != nil {
+		return err
 	}
-	return r.Reader.Read(p)
+	part := path.Join(parent, partial+rand.Text())
+	f, err := root.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	defer root.Remove(part) // no longer there once it has its name
+	defer f.Close()
+	if _, err := io.Copy(f, content); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	if err := root.Rename(part, name); err != nil {
+		return err
+	}
+	for ; parent != "."; parent = path.Dir(parent) { // each may be new
+		if err := syncDir(root.Open, parent); err != nil {
+			return err
+		}
+	}
+	return syncDir(root.Open, ".")
 }
 
-func syncDir(path string) error {
-	f, err := os.Open(path)
+func syncDir(open func(string) (*os.File, error), name string) error {
+	f, err := open(name)
 	if err != nil {
 		return err
 	}
@@ -97,8 +101,8 @@ func (d dir) Get(_ context.Context, name string) (io.ReadCloser, error) {
 	if err := checkName(name); err != nil {
 		return nil, err
 	}
-	f, err := os.Open(filepath.Join(d.path, filepath.FromSlash(name)))
-	if errors.Is(err, fs.ErrNotExist) {
+	f, err := d.open(name)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		return nil, noObject(name, d.Place(), err)
 	}
 	if err != nil {
@@ -107,29 +111,57 @@ func (d dir) Get(_ context.Context, name string) (io.ReadCloser, error) {
 	return f, nil
 }
 
+// open opens a regular file: a pipe would make us wait for whoever put it there.
+func (d dir) open(name string) (*os.File, error) {
+	root, err := os.OpenRoot(d.path)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is no file: %w", name, fs.ErrNotExist)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
 // List is Bucket's.
 func (d dir) List(ctx context.Context, prefix string) iter.Seq2[Object, error] {
 	return func(yield func(Object, error) bool) {
-		err := filepath.WalkDir(d.path, func(path string, e fs.DirEntry, err error) error {
+		var found []Object
+		err := fs.WalkDir(os.DirFS(d.path), ".", func(name string, e fs.DirEntry, err error) error {
 			if err != nil || ctx.Err() != nil {
 				return errors.Join(err, ctx.Err())
 			}
-			rel, err := filepath.Rel(d.path, path)
-			name := filepath.ToSlash(rel)
-			if err != nil || e.IsDir() || strings.HasPrefix(e.Name(), ".") || !strings.HasPrefix(name, prefix) {
-				return err
+			if !e.Type().IsRegular() || !strings.HasPrefix(name, prefix) || checkName(name) != nil {
+				return nil
 			}
 			info, err := e.Info()
-			if err != nil {
-				return err
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil // gone since
 			}
-			if !yield(Object{Name: name, Size: info.Size()}, nil) {
-				return filepath.SkipAll
+			if err == nil {
+				found = append(found, Object{Name: name, Size: info.Size()})
 			}
-			return nil
+			return err
 		})
 		if err != nil {
 			yield(Object{}, away("list", d.path, err))
+			return
+		}
+		slices.SortFunc(found, func(a, b Object) int { return strings.Compare(a.Name, b.Name) })
+		for _, o := range found {
+			if !yield(o, nil) {
+				return
+			}
 		}
 	}
 }

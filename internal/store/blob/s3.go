@@ -7,10 +7,14 @@ import (
 	"io"
 	"iter"
 	"net/url"
+	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
+	"github.com/minio/minio-go/v7/pkg/s3utils"
 
 	"github.com/pavise/pavise"
 )
@@ -27,37 +31,44 @@ type bucket struct {
 // locks are the retention modes by what an address calls them.
 var locks = map[string]minio.RetentionMode{"": "", "compliance": minio.Compliance, "governance": minio.Governance}
 
-func openS3(ctx context.Context, u *url.URL) (Bucket, error) {
-	invalid := func(why string, err error) error {
-		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%.200s: %s", u.Redacted(), why), Hint: "s3://BUCKET[/PREFIX][?endpoint=HOST:PORT&region=REGION&insecure=true&lock=compliance|governance]", Err: err}
+// parseS3 reads the address of a bucket.
+func parseS3(u *url.URL) (place, error) {
+	q, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return nil, invalid("its options cannot be read")
 	}
-	q := u.Query()
-	for key := range q {
-		switch key {
-		case "endpoint", "region", "insecure", "lock":
-		default:
-			return nil, invalid(fmt.Sprintf("%.40q is no option of a bucket", key), nil)
+	for key, values := range q {
+		if !slices.Contains([]string{"endpoint", "region", "insecure", "lock"}, key) || len(values) != 1 {
+			return nil, invalid(fmt.Sprintf("%.40q is no option of a bucket, or stands there twice", key))
 		}
 	}
 	lock, known := locks[q.Get("lock")]
-	if !known || u.Host == "" || u.User != nil {
-		return nil, invalid("it names no bucket, has credentials in it, or a lock that there is not", nil)
+	insecure, err := strconv.ParseBool(cmp.Or(q.Get("insecure"), "false"))
+	b := bucket{name: u.Host, lock: lock, prefix: strings.Trim(u.Path, "/")}
+	switch {
+	case !known:
+		return nil, invalid("there is no such lock")
+	case err != nil:
+		return nil, invalid("insecure is true or false")
+	case s3utils.CheckValidBucketNameStrict(b.name) != nil:
+		return nil, invalid("it names no bucket")
+	case b.prefix != "" && checkName(b.prefix) != nil:
+		return nil, invalid("its prefix is none")
 	}
-	client, err := minio.New(cmp.Or(q.Get("endpoint"), "s3.amazonaws.com"), &minio.Options{
-		Creds: credentials.NewChainCredentials([]credentials.Provider{
-			&credentials.EnvAWS{}, &credentials.EnvMinio{}, &credentials.FileAWSCredentials{}, &credentials.IAM{},
-		}),
-		Secure: q.Get("insecure") != "true", Region: q.Get("region"),
-	})
-	if err != nil {
-		return nil, invalid("it leads to no store", err)
-	}
-	b := bucket{client: client, name: u.Host, lock: lock, prefix: strings.Trim(u.Path, "/")}
 	if b.prefix != "" {
 		b.prefix += "/"
 	}
 	b.place = Place{URL: "s3://" + b.name + "/" + b.prefix, Lock: cmp.Or(strings.ToLower(string(lock)), "none")}
-	return b, b.reach(ctx)
+	b.client, err = minio.New(cmp.Or(q.Get("endpoint"), "s3.amazonaws.com"), &minio.Options{
+		Creds: credentials.NewChainCredentials([]credentials.Provider{
+			&credentials.EnvAWS{}, &credentials.EnvMinio{}, &credentials.FileAWSCredentials{}, &credentials.IAM{},
+		}),
+		Secure: !insecure, Region: q.Get("region"),
+	})
+	if err != nil {
+		return nil, invalid("its endpoint leads to no store")
+	}
+	return b, nil
 }
 
 // reach makes sure that the bucket is there, and enforces what we are told it does.
@@ -88,15 +99,34 @@ func (b bucket) Put(ctx context.Context, o Object, content io.Reader) error {
 		return err
 	}
 	opts := minio.PutObjectOptions{ContentType: "application/octet-stream", SendContentMd5: true}
-	if b.lock != "" && !o.Until.IsZero() {
-		opts.Mode, opts.RetainUntilDate = b.lock, o.Until.UTC()
+	if b.lock != "" && time.Until(o.Until) > 0 { // a store refuses a lock until yesterday
+		opts.Mode, opts.RetainUntilDate = b.lock, whole(o.Until)
 	}
-	info, err := b.client.PutObject(ctx, b.name, b.prefix+o.Name, content, o.Size, opts)
+	info, err := b.client.PutObject(ctx, b.name, b.prefix+o.Name, &exact{ctx, content, o.Size}, o.Size, opts)
 	if err != nil {
 		return b.explain("write", o.Name, err)
 	}
 	if info.Size != o.Size {
 		return &pavise.Error{Kind: pavise.Unavailable, Msg: fmt.Sprintf("%s kept %d bytes of %s, and %d were sent", b.place.URL, info.Size, o.Name, o.Size), Hint: "try again"}
+	}
+	return nil
+}
+
+// whole returns the first whole second that is not before a time: stores know no
+// others, and would keep an object too short.
+func whole(t time.Time) time.Time { return t.Add(time.Second - 1).UTC().Truncate(time.Second) }
+
+// Hold is Holder's.
+func (b bucket) Hold(ctx context.Context, name string, until time.Time) error {
+	if err := checkName(name); err != nil {
+		return err
+	}
+	if b.lock == "" || time.Until(until) <= 0 {
+		return nil
+	}
+	err := b.client.PutObjectRetention(ctx, b.name, b.prefix+name, minio.PutObjectRetentionOptions{Mode: &b.lock, RetainUntilDate: new(whole(until))})
+	if err != nil {
+		return b.explain("hold", name, err)
 	}
 	return nil
 }
@@ -113,7 +143,22 @@ func (b bucket) Get(ctx context.Context, name string) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, b.explain("read", name, err)
 	}
-	return o, nil
+	return content{o, b, name}, nil
+}
+
+// A content is what is read of an object. Its errors are those of the bucket.
+type content struct {
+	*minio.Object
+	bucket bucket
+	name   string
+}
+
+func (c content) Read(p []byte) (int, error) {
+	n, err := c.Object.Read(p)
+	if err != nil && err != io.EOF {
+		err = c.bucket.explain("read", c.name, err)
+	}
+	return n, err
 }
 
 // List is Bucket's.
@@ -124,7 +169,8 @@ func (b bucket) List(ctx context.Context, prefix string) iter.Seq2[Object, error
 				yield(Object{}, b.explain("list", prefix, info.Err))
 				return
 			}
-			if !yield(Object{Name: strings.TrimPrefix(info.Key, b.prefix), Size: info.Size}, nil) {
+			name := strings.TrimPrefix(info.Key, b.prefix)
+			if checkName(name) == nil && !yield(Object{Name: name, Size: info.Size}, nil) {
 				return
 			}
 		}
