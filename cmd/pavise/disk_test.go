@@ -10,7 +10,9 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/audit"
+	"github.com/pavise/pavise/internal/change"
 )
 
 // TestDiskFullReal fills a real file system, one that PAVISE_TMPFS names and
@@ -60,6 +62,11 @@ func TestDiskFullReal(t *testing.T) {
 	if err := operator.Call(t.Context(), "clock.accept", struct{}{}, nil); err != nil {
 		t.Errorf("a verb in the safe direction, which has a reserve: %v", err)
 	}
+	var ch api.ChangeView
+	err = operator.Call(t.Context(), "route.quarantine", api.RouteRequest{Name: "local/model/" + sample}, &ch)
+	if err != nil || ch.State != change.Ran {
+		t.Errorf("a quarantine, for which the database has a reserve, too: %s, %v", ch.State, err)
+	}
 	err = operator.Call(t.Context(), "route.list", struct{}{}, nil)
 	if pavise.KindOf(err) != pavise.Unavailable {
 		t.Errorf("route.list on a full disk: %v", err)
@@ -77,6 +84,9 @@ func TestDiskFullReal(t *testing.T) {
 	}
 	if !s.change(t.Context(), operator, bob) {
 		t.Error("no policy can be changed afterwards")
+	}
+	if a, err := ask(p.Server, p.Token, sample, string(sampleRow(0))); err != nil || a.status != 403 {
+		t.Errorf("a model in quarantine answers %+v, %v", a, err)
 	}
 	s.checkPolicies(t, operator)
 	p.interrupt(t)

@@ -151,8 +151,8 @@ const (
 
 // notes are all kinds of note that the house writes.
 var notes = []string{
-	noteStranger, noteRefused, "guard.clock", "issuer.bootstrap", "policy.seeded", "ledger.recovered", "ledger.damaged", record.KindPruned,
-	archive.KindKept, witness.KindCosigned, "witness.forked", "change.void", "change.unproven", "change.expired", "change.overdue",
+	noteStranger, noteRefused, "guard.clock", "issuer.bootstrap", "policy.seeded", "policy.renewed", "ledger.recovered", "ledger.damaged", record.KindPruned,
+	archive.KindKept, witness.KindCosigned, "witness.forked", "change.void", "change.unproven", "change.expired", "change.overdue", "change.contested",
 }
 
 // known reports whether records of this kind may exist.

@@ -53,6 +53,11 @@ func changeVerbs() []Verb {
 			}
 			return viewed(rooms.Changes.Propose(ctx, who, change.Proposal{Verb: req.Verb, On: req.On, Request: json.RawMessage(req.Request), Reason: req.Reason}))
 		}),
+		{
+			Name: "change.emergency", On: onChange, Safe: true,
+			Help:  "Propose an act in the safe direction, which is run before anybody approved it",
+			About: "Not asked for by itself: route.rollback and route.quarantine do. Neither a full disk nor a clock that was set back bars it.",
+		},
 		verb(Verb{
 			Name: "change.approve", On: onChange,
 			Help:    "Approve a change that somebody else proposed",

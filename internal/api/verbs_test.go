@@ -154,7 +154,7 @@ func TestEveryVerb(t *testing.T) {
 		}
 		asked := v.Name
 		if v.Consequential {
-			asked = "change.propose"
+			asked = map[bool]string{true: "change.emergency", false: "change.propose"}[v.Safe]
 		}
 		if got, want := phases(w, before, asked), map[guard.Class]string{guard.Control: "enter exit", guard.Pooled: "act"}[v.Class]; got != want {
 			t.Errorf("%s as operator left %q, want %q", v.Name, got, want)

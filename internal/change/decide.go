@@ -195,10 +195,10 @@ func (c *Changes) told(ctx context.Context, ch *Change) (story, error) {
 			return told, fmt.Errorf("read what the log tells of change %s: %w", ch.Name, err)
 		}
 		switch {
-		case found.Kind == "change.propose" && found.Phase == record.Interrupted:
+		case (found.Kind == verbPropose || found.Kind == verbEmergency) && found.Phase == record.Interrupted:
 			told.cutOff = true
 		case found.Phase != record.Exit || found.Error != nil || found.Who == nil:
-		case found.Kind == "change.propose":
+		case found.Kind == verbPropose, found.Kind == verbEmergency:
 			told.proposed = told.proposed || digest == ch.Digest && ch.isOf(&found.Record)
 		case found.Kind == "change.approve":
 			if c.counts(ch, &found.Record) {

@@ -21,6 +21,12 @@ const (
 	maxKept    = 8 << 10  // bytes of a request that the proposal's record holds
 )
 
+// The verbs by which changes are proposed.
+const (
+	verbPropose   = "change.propose"
+	verbEmergency = "change.emergency" // run first, approved afterwards
+)
+
 // A Proposal is what somebody wants done.
 type Proposal struct {
 	Verb    string
@@ -43,10 +49,11 @@ type proposed struct {
 	SHA256  string            `json:"request_sha256"`
 }
 
-// Propose proposes an act: the verb change.propose on a new tenant/change/id. Whoever
-// proposes must be one of those who may do the act. One that takes no approval is
-// run at once, and so is one in the safe direction; how that ended is in the change
-// that is returned. The error is of kind Denied when the proposer may not do the act,
+// Propose proposes an act: the verb change.propose on a new tenant/change/id, or, for
+// an act in the safe direction, change.emergency, which no full disk and no clock that
+// was set back bars. Whoever proposes must be one of those who may do the act. One that
+// takes no approval is run at once, and so is one in the safe direction; how that ended
+// is in the change that is returned. The error is of kind Denied when the proposer may not do the act,
 // and otherwise that of the runner's plan.
 //
 // Unguarded: propose enters for it, so that the proposal's record is closed before
@@ -70,7 +77,11 @@ func (c *Changes) Propose(ctx context.Context, who pavise.Principal, p Proposal)
 // propose writes a proposal down.
 func (c *Changes) propose(ctx context.Context, who pavise.Principal, p Proposal) (ch *Change, err error) {
 	name := newName(who.Tenant)
-	entry, err := c.guard.Enter(ctx, who, "change.propose", name)
+	verb := verbPropose
+	if c.runners[p.Verb].Safe {
+		verb = verbEmergency
+	}
+	entry, err := c.guard.Enter(ctx, who, verb, name)
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +98,7 @@ func (c *Changes) propose(ctx context.Context, who pavise.Principal, p Proposal)
 		return nil, err
 	}
 	ch.Record, _ = entry.Record()
-	err = c.db.Update(ctx, func(tx *store.Tx) error {
+	err = c.updateFor(p.Verb)(ctx, func(tx *store.Tx) error {
 		if err := c.complete(tx, ch, runner); err != nil {
 			return err
 		}

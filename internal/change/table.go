@@ -69,11 +69,20 @@ func update(tx *store.Tx, ch *Change, from State) error {
 
 // save writes how far a change has come; when that fails, it is where it came from.
 func (c *Changes) save(ctx context.Context, ch *Change, from State) error {
-	err := c.db.Update(ctx, func(tx *store.Tx) error { return update(tx, ch, from) })
+	err := c.updateFor(ch.Verb)(ctx, func(tx *store.Tx) error { return update(tx, ch, from) })
 	if err != nil {
 		ch.State = from
 	}
 	return err
+}
+
+// updateFor is how changes of a verb write: those in the safe direction also where the
+// disk is full.
+func (c *Changes) updateFor(verb string) func(context.Context, func(*store.Tx) error) error {
+	if c.runners[verb].Safe {
+		return c.db.UpdateSafe
+	}
+	return c.db.Update
 }
 
 // mark says that a change was run. A second mark is a Conflict, which undoes the

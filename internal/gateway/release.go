@@ -157,7 +157,7 @@ func (r *Routes) Release(ctx context.Context, who pavise.Principal, s ReleaseSpe
 		return err
 	}
 	entry.Detail(route)
-	err = r.save(ctx, route, s.ONNX, func(tx *store.Tx) error {
+	err = r.save(ctx, r.db.Update, route, s.ONNX, func(tx *store.Tx) error {
 		if _, err := tx.Exec(`DELETE FROM gateway_quarantine WHERE name = ?`, route.Model.String()); err != nil {
 			return err
 		}
@@ -228,7 +228,7 @@ func (r *Routes) Rollback(ctx context.Context, who pavise.Principal, model pavis
 		return err
 	}
 	entry.Detail(will)
-	return r.save(ctx, *will, nil, func(tx *store.Tx) error {
+	return r.save(ctx, r.db.UpdateSafe, *will, nil, func(tx *store.Tx) error {
 		if _, err := tx.Exec(`UPDATE gateway_releases SET gone = 1 WHERE name = ? AND seq = ?`, model.String(), at); err != nil {
 			return err
 		}
@@ -247,7 +247,7 @@ func (r *Routes) Quarantine(ctx context.Context, who pavise.Principal, model pav
 	defer entry.Exit(&err)
 	r.changing.Lock()
 	defer r.changing.Unlock()
-	err = r.db.Update(ctx, func(tx *store.Tx) error {
+	err = r.db.UpdateSafe(ctx, func(tx *store.Tx) error {
 		if _, err := tx.Exec(`INSERT INTO gateway_quarantine (name) VALUES (?) ON CONFLICT DO NOTHING`, model.String()); err != nil {
 			return err
 		}

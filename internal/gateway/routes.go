@@ -191,7 +191,7 @@ func (r *Routes) Put(ctx context.Context, who pavise.Principal, spec RouteSpec) 
 			Hint: "propose it: pavise route release " + route.Model.String() + " with the same model",
 		}
 	}
-	return route, r.save(ctx, route, spec.ONNX, nil)
+	return route, r.save(ctx, r.db.Update, route, spec.ONNX, nil)
 }
 
 // compose makes the route that the words ask for, of the one that is there and what
@@ -297,16 +297,17 @@ func (f *finding) complete(route, was *Route, spec RouteSpec) error {
 	return route.Signature.Validate()
 }
 
-// save stores the route, starts it, and lets requests take it, all or nothing; more,
-// unless nil, is part of the same transaction. The bytes of an ONNX model that is
-// stored already may be nil. Callers hold changing.
-func (r *Routes) save(ctx context.Context, route Route, onnx []byte, more func(*store.Tx) error) error {
+// save stores the route, starts it, and lets requests take it, all or nothing: update
+// is the store's Update or UpdateSafe, and more, unless nil, is part of the same
+// transaction. The bytes of an ONNX model that is stored already may be nil. Callers
+// hold changing.
+func (r *Routes) save(ctx context.Context, update func(context.Context, func(*store.Tx) error) error, route Route, onnx []byte, more func(*store.Tx) error) error {
 	text, err := json.Marshal(route)
 	if err != nil {
 		return fmt.Errorf("encode route %s: %w", route.Model, err)
 	}
 	var l *live
-	err = r.db.Update(ctx, func(tx *store.Tx) error {
+	err = update(ctx, func(tx *store.Tx) error {
 		if onnx != nil {
 			if _, err := tx.Exec(`INSERT INTO gateway_models VALUES (?, ?) ON CONFLICT DO NOTHING`, route.ONNX, onnx); err != nil {
 				return err

@@ -35,6 +35,7 @@ func Verbs() []Action {
 		{Verb: verbPut, On: []string{kindPolicy}, Consequential: true},
 		{Verb: verbDelete, On: []string{kindPolicy}, Consequential: true},
 		{Verb: verbPropose, On: []string{kindChange}},
+		{Verb: "change.emergency", On: []string{kindChange}, Safe: true},
 		{Verb: verbApprove, On: []string{kindChange}},
 		{Verb: verbDeny, On: []string{kindChange}},
 		{Verb: "change.list", On: []string{kindChange}, Class: Pooled},

@@ -277,12 +277,23 @@ func (l *Log) Consistency(old, size uint64) (tlog.TreeProof, error) {
 	return l.tree.proveTree(old, size)
 }
 
-// RootAt returns the root of the tree of the first size records.
+// RootAt returns the root of the tree of the first size records. It is held against
+// the head: the hash files alone are not believed. The error is of kind Unverified when
+// they lead elsewhere.
 func (l *Log) RootAt(size uint64) (tlog.Hash, error) {
-	if head := l.Head().Size; size > head {
-		return tlog.Hash{}, uncovered(size, head)
+	head := l.Head()
+	if size > head.Size {
+		return tlog.Hash{}, uncovered(size, head.Size)
 	}
-	return l.tree.rootAt(size)
+	root, err := l.tree.rootAt(size)
+	if err != nil || size == 0 {
+		return root, err
+	}
+	path, err := l.tree.proveTree(size, head.Size)
+	if err != nil {
+		return root, fmt.Errorf("hold the tree of %d records against the head: %w", size, err)
+	}
+	return root, proof.Consistent(proof.Checkpoint{Size: size, Root: root}, head, path)
 }
 
 // CheckpointAt returns a checkpoint of the first size records, signed now, which

@@ -184,3 +184,35 @@ func TestTilesAndBundles(t *testing.T) {
 		t.Errorf("a refused bundle: %d bytes, %v", len(b), err)
 	}
 }
+
+// TestRootOfChangedHashes changes a hash on the disk of a running log: what it would
+// sign of an earlier size is refused, as is a proof that leads through it.
+func TestRootOfChangedHashes(t *testing.T) {
+	d := disktest.New()
+	l := longLog(t, d, 700)
+	defer l.Close()
+	if err := l.AwaitPublished(t.Context(), 699); err != nil {
+		t.Fatal(err)
+	}
+	want, err := l.RootAt(300)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cp, err := l.CheckpointAt(300); err != nil || cp.Root != want {
+		t.Errorf("%+v, %v", cp, err)
+	}
+	f, err := d.Open("hash.0", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt([]byte("changed"), 290*32); err != nil {
+		t.Fatal(err)
+	}
+	l.tree.folded.forget()
+	if _, err := l.CheckpointAt(300); pavise.KindOf(err) != pavise.Unverified {
+		t.Errorf("a checkpoint over a changed hash: %v", err)
+	}
+	if _, err := l.Prove(289); pavise.KindOf(err) != pavise.Unverified {
+		t.Errorf("a proof through a changed hash: %v", err)
+	}
+}
