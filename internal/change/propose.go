@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
+	"strings"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/store"
@@ -177,10 +179,22 @@ func (c *Changes) stale(ctx context.Context, ch *Change) (why string, err error)
 	if maps.Equal(now.Digests, ch.Plan.Digests) {
 		return "", nil
 	}
-	for what, digest := range now.Digests {
-		if ch.Plan.Digests[what] != digest {
-			return what + " changed since it was proposed", nil
+	return strings.Join(differing(ch.Plan.Digests, now.Digests), " and ") + " changed since it was proposed", nil
+}
+
+// differing returns the sorted names of the digests that are not the same in both.
+func differing(then, now map[string]string) []string {
+	var names []string
+	for what, digest := range now {
+		if then[what] != digest {
+			names = append(names, what)
 		}
 	}
-	return "what it depends on changed since it was proposed", nil
+	for what := range then {
+		if _, ok := now[what]; !ok {
+			names = append(names, what)
+		}
+	}
+	slices.Sort(names)
+	return names
 }

@@ -301,7 +301,7 @@ func (l *Log) syncSegment(seg *segment) error {
 		return nil // synced when the next one began
 	}
 	if err := seg.file.Sync(); err != nil {
-		l.stop(disk.Fault("sync "+seg.Name(), err))
+		l.stop(disk.Fault("sync "+disk.SegmentName(seg.First), err)) // seg.Name would read its size, too
 		return l.Stopped()
 	}
 	return nil
