@@ -46,6 +46,7 @@ type session interface {
 const (
 	paviseAll    = "pavise"
 	paviseProof  = "pavise-proof"
+	paviseFollow = "pavise-followed"
 	paviseLog    = "pavise-log"
 	pavise1      = "pavise-1"
 	tesseraAdd   = "tessera"
@@ -62,6 +63,7 @@ func engines(ctx context.Context, work string) (all []engine, skipped []string, 
 	all = []engine{
 		{paviseAll, maxProducers, signedTwice, openEverything},
 		{paviseProof, maxProducers, signedTwice, openProofs},
+		{paviseFollow, maxProducers, signedTwice, openFollowed},
 		{paviseLog, maxProducers, options, openPavise},
 		{tesseraAdd, maxProducers, nil, openTessera},
 		{tesseraAwait, maxProducers, nil, openTesseraAwait},

@@ -30,7 +30,8 @@ var quantum = bytes.Repeat([]byte{44}, 32)
 // here.
 type everything struct {
 	paviseSession
-	proofs  bool // an entry is done when a file that proves it is in hand
+	proofs  bool   // an entry is done when a file that proves it is in hand
+	follows string // the room whose records are followed
 	witness *httptest.Server
 	quorum  *witness.Quorum
 	stores  []*store.DB
@@ -41,12 +42,19 @@ type everything struct {
 	last     atomic.Pointer[[]byte] // the newest proof file
 }
 
+// rare is a room of which there is one record, which is appended at the end.
+const rare = "change"
+
 func openEverything(ctx context.Context, dir string, l *load) (session, error) {
-	return newEverything(ctx, dir, l, false)
+	return newEverything(ctx, dir, &everything{paviseSession: paviseSession{load: l}, follows: rare})
+}
+
+func openFollowed(ctx context.Context, dir string, l *load) (session, error) {
+	return newEverything(ctx, dir, &everything{paviseSession: paviseSession{load: l}, follows: "model"})
 }
 
 func openProofs(ctx context.Context, dir string, l *load) (session, error) {
-	return newEverything(ctx, dir, l, true)
+	return newEverything(ctx, dir, &everything{paviseSession: paviseSession{load: l}, follows: rare, proofs: true})
 }
 
 // signedTwice are the options of a log that signs with two keys.
@@ -56,13 +64,11 @@ func signedTwice(dir string) ledger.Options {
 	return o
 }
 
-func newEverything(ctx context.Context, dir string, l *load, proofs bool) (*everything, error) {
-	log, err := ledger.Open(signedTwice(dir))
-	if err != nil {
+func newEverything(ctx context.Context, dir string, e *everything) (_ *everything, err error) {
+	if e.Log, err = ledger.Open(signedTwice(dir)); err != nil {
 		return nil, err
 	}
-	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
-	e := &everything{paviseSession: paviseSession{log, l}, proofs: proofs, stop: stop}
+	ctx, e.stop = context.WithCancel(context.WithoutCancel(ctx))
 	for _, start := range []func(context.Context, string) error{e.watch, e.follow} {
 		if err := start(ctx, dir); err != nil {
 			return nil, errors.Join(err, e.Close())
@@ -110,7 +116,7 @@ func (e *everything) follow(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	filter := ledger.Filter{Tenant: "bench", Kinds: []string{"model"}}
+	filter := ledger.Filter{Tenant: "bench", Kinds: []string{e.follows}}
 	e.running.Go(func() {
 		feeds.Follow(ctx, "bench", "siem", filter, func(context.Context, *store.Tx, ledger.Found) error {
 			e.followed.Add(1)
@@ -154,9 +160,7 @@ func (e *everything) Close() error {
 		defer cancel()
 		errs = append(errs, e.quorum.Await(wait, e.Size()-1))
 	}
-	if e.followed.Load() == 0 {
-		errs = append(errs, errors.New("the follower has seen nothing"))
-	}
+	errs = append(errs, e.awaitFollower())
 	e.stop()
 	e.running.Wait()
 	if e.witness != nil {
@@ -169,11 +173,28 @@ func (e *everything) Close() error {
 	return errors.Join(errs...)
 }
 
+// awaitFollower makes sure that the follower works.
+func (e *everything) awaitFollower() error {
+	last := *e.load.records[0]
+	last.Kind = rare + ".list"
+	if _, err := e.Log.Append(context.Background(), &last, ledger.Durable); err != nil {
+		return err
+	}
+	for range 100 {
+		if e.followed.Load() > 0 {
+			return nil
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return errors.New("the follower has seen nothing")
+}
+
 // around says what ran beside the log.
 func around() string {
 	return strings.TrimSpace(`
 **pavise** is the log with everything on: the search index, an ML-DSA-44 signature
-beside Ed25519, a witness asked over HTTP, and a follower with a durable cursor, all
-in the same process. **pavise-log** is the log alone. **pavise-proof** is pavise, and
+beside Ed25519, a witness asked over HTTP, and a follower with a durable cursor who
+waits for a rare kind, all in the same process. In **pavise-followed** the follower
+takes every record, as fast as they come. **pavise-log** is the log alone. **pavise-proof** is pavise, and
 an entry is done when its proof file is in hand, which its log's key alone verifies.`)
 }

@@ -218,9 +218,12 @@ func skip(b []byte, i int) int {
 	return -1
 }
 
-// skipString returns the index behind the string at i, or -1.
+// skipString returns the index behind the string at i, or -1. Most are short; where one
+// is not, it is a payload without escapes, and IndexByte passes over many bytes at once.
 func skipString(b []byte, i int) int {
-	for i++; i < len(b); i++ {
+	const short = 32
+	i++
+	for end := min(i+short, len(b)); i < end; i++ {
 		switch b[i] {
 		case '\\':
 			i++
@@ -228,12 +231,27 @@ func skipString(b []byte, i int) int {
 			return i + 1
 		}
 	}
+	for i < len(b) {
+		n := bytes.IndexByte(b[i:], '"')
+		if n < 0 {
+			return -1
+		}
+		escape := bytes.IndexByte(b[i:i+n], '\\')
+		if escape < 0 {
+			return i + n + 1
+		}
+		i += escape + 2
+	}
 	return -1
 }
 
 // skipWord returns the index behind the number or word at i.
 func skipWord(b []byte, i int) int {
-	for i < len(b) && bytes.IndexByte([]byte(",}] \t\n\r:"), b[i]) < 0 {
+	for i < len(b) {
+		switch b[i] {
+		case ',', '}', ']', ' ', '\t', '\n', '\r', ':':
+			return i
+		}
 		i++
 	}
 	return i

@@ -121,6 +121,10 @@ func Decode(entry []byte) (Record, error) {
 	if err != nil {
 		return r, err
 	}
+	if r.read(body) == nil {
+		return r, nil
+	}
+	r = Record{}
 	if err := json.Unmarshal(body, &r); err != nil {
 		return r, &pavise.Error{Kind: pavise.Unverified, Msg: "entry body is not a record", Err: err}
 	}

@@ -256,6 +256,9 @@ func FuzzDecode(f *testing.F) {
 	f.Add(tagged(1, `{"Kind":"a","kind":"\u0062","at":"2027-01-15T08:00:00+23:59","who":null,"detail":{"a":1}}`))
 	f.Add(tagged(1, `{"who":{"change":"a/b/c","expires":"0000-01-01T00:00:00+01:00"}}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
+		if body, err := Body(b); err == nil {
+			sameAsJSON(t, body)
+		}
 		r, err := Decode(b)
 		if err != nil {
 			if pavise.KindOf(err) != pavise.Unverified {
