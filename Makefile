@@ -2,7 +2,7 @@
 # written once, in .ci/run.
 
 .DEFAULT_GOAL := help
-.PHONY: help test race vet staticcheck fuzz-smoke kill-storm demo-model bench-ledger bench-start ci
+.PHONY: help test race vet staticcheck fuzz-smoke kill-storm crash-storm demo-model bench-ledger bench-start ci
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ fuzz-smoke: ## every fuzz target for a few seconds (FUZZTIME=5s)
 
 kill-storm: ## kill -9 a working pavise a hundred times; nothing acknowledged may be lost
 	PAVISE_KILLS=100 .ci/run killstorm
+
+crash-storm: ## power losses at a thousand random places while acts run; none may run twice
+	PAVISE_CRASHES=1000 .ci/run crashstorm
 
 demo-model: ## train the sample model again; the same bytes come out
 	go run ./examples/threat-detector/train --out examples/threat-detector --seed 1
