@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -44,11 +45,7 @@ func (l *Log) Read(index uint64) (record.Record, error) {
 
 // Entry returns the bytes of one entry, checked as Read does.
 func (l *Log) Entry(index uint64) ([]byte, error) {
-	b, err := l.stream.bundle(index)
-	if err != nil {
-		return nil, err
-	}
-	entry, err := l.stream.entry(b, index)
+	entry, err := l.stream.entry(index)
 	if err != nil {
 		return nil, err
 	}
@@ -183,7 +180,7 @@ func (l *Log) Prove(index uint64) (Proof, error) {
 // signatures that there are, those of a quorum of witnesses if they have seen the
 // record. A record too new to be covered is Unavailable.
 func (l *Log) ProofFile(index uint64) ([]byte, error) {
-	entry, err := l.Entry(index)
+	entry, err := l.stream.entry(index)
 	if err != nil {
 		return nil, err
 	}
@@ -200,7 +197,10 @@ func (l *Log) ProofFile(index uint64) ([]byte, error) {
 		held.Keys = append(held.Keys, k.String())
 	}
 	f := proof.File{Extra: held.Marshal(), Index: index, Path: path, Checkpoint: cp.Note}
-	return f.Marshal(), f.Prove(proof.Leaf(entry), cp)
+	if err := f.Prove(proof.Leaf(entry), cp); err != nil {
+		return nil, cmp.Or(l.check(index, entry), err)
+	}
+	return f.Marshal(), nil
 }
 
 // covering returns the best checkpoint that covers a record, or the newest of all,

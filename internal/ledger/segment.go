@@ -51,7 +51,20 @@ type stream struct {
 	mu       sync.RWMutex // guards what follows
 	segments []*segment
 	count    uint64 // entries
+	recent   recent
 }
+
+// recent remembers where the last entries that this process wrote begin in their
+// segments. Entry i is at i modulo maxRecent.
+type recent struct {
+	places [maxRecent]int64
+	from   uint64 // index of the first entry that this process wrote
+}
+
+// maxRecent bounds what is remembered: 64 KiB. It is the new records that are proved
+// most, and to find one within its bundle the 127 before it were read, on average:
+// profiled, half of what a proof cost.
+const maxRecent = 8 << 10
 
 // active returns the segment that grows. The caller holds mu or is the writer.
 func (s *stream) active() *segment { return s.segments[len(s.segments)-1] }
@@ -103,6 +116,7 @@ func (s *stream) write(buf []byte, starts []int, markings []disk.Marking) error 
 	defer s.mu.Unlock()
 	for i, start := range starts {
 		seg.index.Add(seg.Size+int64(start), &markings[i])
+		s.recent.places[(s.count+uint64(i))%maxRecent] = seg.Size + int64(start)
 	}
 	s.count += uint64(len(starts))
 	seg.Size += int64(len(buf))
@@ -143,6 +157,24 @@ func (s *stream) bundle(index uint64) (bundle, error) {
 	return b, nil
 }
 
+// place finds as little of a bundle as is known to hold entry index.
+func (s *stream) place(index uint64) (bundle, error) {
+	b, err := s.bundle(index)
+	if err != nil {
+		return b, err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if index < s.recent.from || s.count-index > maxRecent {
+		return b, nil
+	}
+	b.first, b.from = index, s.recent.places[index%maxRecent]
+	if index+1 < b.end {
+		b.to = s.recent.places[(index+1)%maxRecent]
+	}
+	return b, nil
+}
+
 // bytes reads a bundle.
 func (s *stream) bytes(b bundle) ([]byte, error) {
 	f, err := s.disk.Open(b.name, false)
@@ -162,8 +194,13 @@ func (s *stream) bytes(b bundle) ([]byte, error) {
 // costs five times as much.
 var windows = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 32<<10) }}
 
-// entry reads one entry of a bundle, past those before it.
-func (s *stream) entry(b bundle, index uint64) ([]byte, error) {
+// entry reads one entry, which nobody has checked yet, past those before it in what
+// place found.
+func (s *stream) entry(index uint64) ([]byte, error) {
+	b, err := s.place(index)
+	if err != nil {
+		return nil, err
+	}
 	f, err := s.disk.Open(b.name, false)
 	if err != nil {
 		return nil, disk.Fault("open "+b.name, err)

@@ -265,17 +265,20 @@ func (t *tree) node(k int, n uint64) (tlog.Hash, error) {
 	if l >= len(t.levels) {
 		return tlog.Hash{}, fmt.Errorf("tree of %d records has no level %d", t.size(), l)
 	}
-	if root, ok := t.folded.get(subtree{k, n}); ok {
-		return root, nil
+	if width > 1 {
+		if root, ok := t.folded.get(subtree{k, n}); ok {
+			return root, nil
+		}
 	}
 	hs, err := t.levels[l].read(n*width, width)
 	if err != nil {
 		return tlog.Hash{}, fmt.Errorf("read %s: %w", disk.LevelName(l), err)
 	}
-	root := proof.Fold(hs)
-	if width > 1 {
-		t.folded.put(subtree{k, n}, root)
+	if width == 1 {
+		return hs[0], nil
 	}
+	root := proof.Fold(hs)
+	t.folded.put(subtree{k, n}, root)
 	return root, nil
 }
 

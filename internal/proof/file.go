@@ -32,16 +32,15 @@ type File struct {
 
 // Marshal writes the file.
 func (f File) Marshal() []byte {
-	var b bytes.Buffer
-	b.WriteString(header + "\n")
+	const perHash, lines = 45, 64 // bytes
+	b := make([]byte, 0, base64.StdEncoding.EncodedLen(len(f.Extra))+perHash*len(f.Path)+len(f.Checkpoint)+lines)
+	b = append(b, header+"\n"...)
 	if f.Extra != nil {
-		b.WriteString("extra " + base64.StdEncoding.EncodeToString(f.Extra) + "\n")
+		b = append(base64.StdEncoding.AppendEncode(append(b, "extra "...), f.Extra), '\n')
 	}
-	b.WriteString("index " + strconv.FormatUint(f.Index, 10) + "\n")
-	AppendHashes(&b, f.Path)
-	b.WriteString("\n")
-	b.Write(f.Checkpoint)
-	return b.Bytes()
+	b = append(strconv.AppendUint(append(b, "index "...), f.Index, 10), '\n')
+	b = append(AppendHashes(b, f.Path), '\n')
+	return append(b, f.Checkpoint...)
 }
 
 // IsFile reports whether text begins as a proof file does.
@@ -98,11 +97,12 @@ func (f File) Prove(leaf tlog.Hash, cp Checkpoint) error {
 	return nil
 }
 
-// AppendHashes writes hashes in base64, one a line.
-func AppendHashes(b *bytes.Buffer, hashes []tlog.Hash) {
+// AppendHashes appends hashes in base64, one a line.
+func AppendHashes(b []byte, hashes []tlog.Hash) []byte {
 	for _, h := range hashes {
-		b.WriteString(base64.StdEncoding.EncodeToString(h[:]) + "\n")
+		b = append(base64.StdEncoding.AppendEncode(b, h[:]), '\n')
 	}
+	return b
 }
 
 // ParseHashes reads at most 63 lines of one base64 hash each.

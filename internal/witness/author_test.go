@@ -1,7 +1,6 @@
 package witness
 
 import (
-	"bytes"
 	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
@@ -113,12 +112,8 @@ func signed(t testing.TB, origin string, size uint64, root tlog.Hash, signers ..
 
 // body is a request of add-checkpoint.
 func body(old int64, path tlog.TreeProof, checkpoint []byte) []byte {
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "old %d\n", old)
-	proof.AppendHashes(&b, path)
-	b.WriteString("\n")
-	b.Write(checkpoint)
-	return b.Bytes()
+	b := append(proof.AppendHashes(fmt.Appendf(nil, "old %d\n", old), path), '\n')
+	return append(b, checkpoint...)
 }
 
 // A bench is a witness on a store of its own.

@@ -37,12 +37,9 @@ const sizeType = "text/x.tlog.size"
 
 // Cosign is Witness's.
 func (c *Client) Cosign(ctx context.Context, old uint64, path tlog.TreeProof, checkpoint []byte) ([]byte, error) {
-	var body bytes.Buffer
-	fmt.Fprintf(&body, "old %d\n", old)
-	proof.AppendHashes(&body, path)
-	body.WriteString("\n")
-	body.Write(checkpoint)
-	status, kind, text, err := c.do(ctx, http.MethodPost, "/add-checkpoint", &body)
+	body := append(proof.AppendHashes(fmt.Appendf(nil, "old %d\n", old), path), '\n')
+	body = append(body, checkpoint...)
+	status, kind, text, err := c.do(ctx, http.MethodPost, "/add-checkpoint", bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
