@@ -61,7 +61,6 @@ func openOn(d disk.Directory, opts Options) (*Log, error) {
 		return nil, err
 	}
 	l.tree.folded.forget()
-	l.stream.recent.from = l.stream.count
 	l.done.Add(3)
 	go l.write()
 	go l.sync()

@@ -27,6 +27,28 @@ func longLog(t *testing.T, d *disktest.Disk, n int) *Log {
 	return l
 }
 
+// TestStartReadsTheLastSegment changes a record of the first: a start that read it would
+// refuse, one as fast as it should be does not. Whoever reads the record is told.
+func TestStartReadsTheLastSegment(t *testing.T) {
+	d := disktest.New()
+	longLog(t, d, 1200).Close()
+	first, _ := d.Bytes(disk.SegmentName(0))
+	d.Put(disk.SegmentName(0), changeRecord(5)(first))
+	l, err := openFault(d)
+	if err != nil {
+		t.Fatal("the start reads more than it must: ", err)
+	}
+	defer l.Close()
+	if _, err := l.Read(5); pavise.KindOf(err) != pavise.Unverified {
+		t.Errorf("read a changed record: %v", err)
+	}
+	for _, i := range []uint64{0, 4, 6, 1023, 1024, 1199} {
+		if _, err := l.Read(i); err != nil {
+			t.Errorf("record %d: %v", i, err)
+		}
+	}
+}
+
 // TestPruneKeepsEveryProof prunes most of a log: what is left is as it was, and proved;
 // what is gone says so; and the next start, and an auditor, find a log that is whole.
 func TestPruneKeepsEveryProof(t *testing.T) {

@@ -58,7 +58,7 @@ type stream struct {
 // segments. Entry i is at i modulo maxRecent.
 type recent struct {
 	places [maxRecent]int64
-	from   uint64 // index of the first entry that this process wrote
+	known  uint64 // how many of the last entries those are
 }
 
 // maxRecent bounds what is remembered: 64 KiB. It is the new records that are proved
@@ -118,6 +118,7 @@ func (s *stream) write(buf []byte, starts []int, markings []disk.Marking) error 
 		seg.index.Add(seg.Size+int64(start), &markings[i])
 		s.recent.places[(s.count+uint64(i))%maxRecent] = seg.Size + int64(start)
 	}
+	s.recent.known = min(s.recent.known+uint64(len(starts)), maxRecent)
 	s.count += uint64(len(starts))
 	seg.Size += int64(len(buf))
 	return nil
@@ -165,7 +166,7 @@ func (s *stream) place(index uint64) (bundle, error) {
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if index < s.recent.from || s.count-index > maxRecent {
+	if s.count-index > s.recent.known {
 		return b, nil
 	}
 	b.first, b.from = index, s.recent.places[index%maxRecent]
