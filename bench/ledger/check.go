@@ -18,20 +18,11 @@ import (
 // proofs is how many records of each log are proved.
 const proofs = 200
 
-// check lets everybody who can read our logs read those that were written, and
-// says what they found.
-func (b *benchmark) check(ctx context.Context) (string, error) {
-	var records uint64
-	for _, log := range b.logs {
-		n, err := checkLog(ctx, log)
-		if err != nil {
-			return "", fmt.Errorf("check %s: %w", log.Dir, err)
-		}
-		records += n
-	}
-	return fmt.Sprintf("The %d logs written hold %d records. Each log was found whole by `audit.Verify` and by tessera's `fsck`; "+
+// checked says what everybody found who can read our logs.
+func (b *benchmark) checked() string {
+	return fmt.Sprintf("The %d logs written held %d records. Each log was found whole by `audit.Verify` and by tessera's `fsck`; "+
 		"of each, %d inclusion proofs made by the log and %d made by tessera's `ProofBuilder` from its files were accepted by `transparency-dev/merkle`.",
-		len(b.logs), records, proofs, proofs), nil
+		b.logs, b.records, proofs, proofs)
 }
 
 // checkLog checks a log and returns how many records it holds.

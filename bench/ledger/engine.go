@@ -30,7 +30,7 @@ var logKey = ed25519.NewKeyFromSeed([]byte("a seed of the bench, no secret!!"))
 type engine struct {
 	name      string
 	producers int
-	log       func(dir string) ledger.Options // its directory is this evidence log, checked at the end; nil: it is none
+	log       func(dir string) ledger.Options // its directory is this evidence log, checked afterwards; nil: it is none
 	open      func(ctx context.Context, dir string, l *load) (session, error)
 }
 

@@ -9,7 +9,7 @@ import (
 )
 
 // report puts a run into words.
-func report(b *benchmark, skipped, checked, conditions string) string {
+func report(b *benchmark, skipped, conditions string) string {
 	var s strings.Builder
 	fmt.Fprintf(&s, "## Evidence log: durable appends of %d-byte entries\n\n", entrySize)
 	fmt.Fprintf(&s, "Made by `cd bench && go run ./ledger --rounds %d --seconds %g --write`.\n\n", b.rounds, b.window.Seconds())
@@ -20,7 +20,7 @@ func report(b *benchmark, skipped, checked, conditions string) string {
 	if skipped != "" {
 		fmt.Fprintf(&s, "%s\n\n", skipped)
 	}
-	fmt.Fprintf(&s, "%s\n\nConditions:\n\n%s", checked, conditions)
+	fmt.Fprintf(&s, "%s\n\nConditions:\n\n%s", b.checked(), conditions)
 	return s.String()
 }
 
