@@ -74,11 +74,17 @@ func run(ctx context.Context) error {
 	}
 	text := g.report(*list) + "\nConditions:\n\n" + conditions.String()
 	fmt.Print(text)
-	if *write {
-		return result.Write(result.File, fmt.Sprintf("growth-%d", *entry), text)
+	if !*write {
+		return nil
 	}
-	return nil
+	if err := os.WriteFile(picture(*entry), []byte(curve(g.stages, *entry)), 0o644); err != nil {
+		return err
+	}
+	return result.Write(result.File, fmt.Sprintf("growth-%d", *entry), text)
 }
+
+// picture is the name of the file with the curve, beside the results.
+func picture(entry int) string { return fmt.Sprintf("growth-%d.svg", entry) }
 
 // A growth is one log, and what it cost at each size.
 type growth struct {
@@ -249,6 +255,8 @@ func (g *growth) report(sizes string) string {
 			fmt.Sprintf("%.0f", s.open.Seconds()*1e3), fmt.Sprintf("%.0f", s.verified),
 			fmt.Sprintf("%.1f", s.find.Seconds()*1e3), fmt.Sprintf("%.0f", s.prove.Seconds()*1e6))
 	}
-	fmt.Fprintf(&b, "%s\n%d producers, durable, with search index and both signatures. The newest segment's index is in memory and not counted.\n", t, producers)
+	fmt.Fprintf(&b, "%s\n![What things cost as the log grows, beside what they cost in the smallest](%s)\n\n", t, picture(g.entry))
+	fmt.Fprintf(&b, "%d producers, durable, with search index and both signatures. The newest segment's index is in memory and not counted. "+
+		"Opening reads the last segment, which holds up to 64 MiB: it takes as long as that one is full, whatever lies before.\n", producers)
 	return b.String()
 }
