@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -214,8 +215,9 @@ func printWholeChange(w io.Writer, c api.ChangeView) {
 		fmt.Fprintf(w, "  because   %s\n", c.Reason)
 	}
 	fmt.Fprintf(w, "  act       %s on %s\n  digest    %s\n  record    %d\n", c.Verb, c.On, c.Digest, c.Record)
-	for what, digest := range c.Plan.Digests {
-		fmt.Fprintf(w, "  %s  %s\n", what, digest)
+	fmt.Fprintln(w, "  approvals die when one of these changes:")
+	for _, what := range slices.Sorted(maps.Keys(c.Plan.Digests)) {
+		fmt.Fprintf(w, "    %s  %s\n", what, c.Plan.Digests[what])
 	}
 	for _, v := range c.Votes {
 		word := "no"
@@ -247,6 +249,13 @@ func printChanges(w io.Writer, l api.ChangeList) {
 	tw.Flush()
 }
 
+func approvals(n int) string {
+	if n == 1 {
+		return "1 approval"
+	}
+	return fmt.Sprintf("%d approvals", n)
+}
+
 func printRules(w io.Writer, l api.RuleList) {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	row(tw, "VERB", "TAKES", "OF", "WITHIN", "")
@@ -258,7 +267,7 @@ func printRules(w io.Writer, l api.RuleList) {
 		if r.Safe {
 			safe = "runs first, approved afterwards"
 		}
-		row(tw, r.Verb, fmt.Sprintf("%d approvals", r.Need), of, fmt.Sprintf("%d days", r.Days), safe)
+		row(tw, r.Verb, approvals(r.Need), of, fmt.Sprintf("%d days", r.Days), safe)
 	}
 	tw.Flush()
 }

@@ -245,7 +245,10 @@ func Repair(d disk.Directory, opts Options) error {
 			return disk.Fault("remove "+disk.IndexName(seg.First), err)
 		}
 	}
-	return d.Sync()
+	if err := d.Sync(); err != nil {
+		return disk.Fault("sync the directory", err)
+	}
+	return nil
 }
 
 // writeHashes writes the hash files of the first size records. Of those before first,

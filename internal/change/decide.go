@@ -144,7 +144,7 @@ func (c *Changes) deny(ctx context.Context, ch *Change, who pavise.Principal, d 
 // void ends a change whose approvals are dead, and says so.
 func (c *Changes) void(ctx context.Context, ch *Change, why string) error {
 	from := ch.State
-	ch.end(Void, c.now(), "void: %s", why)
+	ch.end(Void, c.now(), "%s", why)
 	if err := c.close(ctx, ch, from, "change.void", pavise.Info); err != nil {
 		return err
 	}

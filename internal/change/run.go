@@ -143,7 +143,7 @@ func (c *Changes) conclude(ctx context.Context, ch *Change, runner Runner, failu
 	case ran && runner.Safe && ch.Rule.Need > 0:
 		ch.State, ch.Outcome = Ran, "run first; to be approved afterwards"
 	case ran:
-		ch.end(Done, c.now(), "run")
+		ch.end(Done, c.now(), "run as approved")
 	default:
 		why := "it came to nothing"
 		if failure != nil {

@@ -276,7 +276,7 @@ func story(v api.ChangeView) []changeStep {
 	case v.State.Waits():
 		steps = append(steps, changeStep{step: step{stateOpen, "Waits for " + approvals(v.Need-v.Have), "votes count until " + minute(v.Until)}})
 	case v.State != change.Denied && shown.state != "": // who denied it has said so
-		steps = append(steps, changeStep{step{shown.state, shown.word, strings.TrimPrefix(v.Outcome, "void: ")}, v.Ended, nil})
+		steps = append(steps, changeStep{step{shown.state, shown.word, v.Outcome}, v.Ended, nil})
 	}
 	return steps
 }
