@@ -215,10 +215,6 @@ func printWholeChange(w io.Writer, c api.ChangeView) {
 		fmt.Fprintf(w, "  because   %s\n", c.Reason)
 	}
 	fmt.Fprintf(w, "  act       %s on %s\n  digest    %s\n  record    %d\n", c.Verb, c.On, c.Digest, c.Record)
-	fmt.Fprintln(w, "  approvals die when one of these changes:")
-	for _, what := range slices.Sorted(maps.Keys(c.Plan.Digests)) {
-		fmt.Fprintf(w, "    %s  %s\n", what, c.Plan.Digests[what])
-	}
 	for _, v := range c.Votes {
 		word := "no"
 		if v.Yes {
@@ -226,8 +222,14 @@ func printWholeChange(w io.Writer, c api.ChangeView) {
 		}
 		fmt.Fprintf(w, "  vote      %s: %s, %s %s\n", v.By, word, v.At.Local().Format(time.DateTime), v.Reason)
 	}
+	fmt.Fprintln(w, "\nIt depends on these; when one of them changes, its approvals are dead:")
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, what := range slices.Sorted(maps.Keys(c.Plan.Digests)) {
+		row(tw, "  "+what, c.Plan.Digests[what])
+	}
+	tw.Flush()
 	if c.Plan.Detail != nil {
-		fmt.Fprint(w, "\nWhat it would do:\n\n")
+		fmt.Fprint(w, "\nWhat it does:\n\n")
 		_ = writeJSON(w, c.Plan.Detail, "  ") // plain data from a JSON answer
 	}
 }
