@@ -158,9 +158,11 @@ type Changes struct {
 	now     func() time.Time
 
 	deciding sync.Mutex // held while a vote is weighed or a change is run
+	rescuing sync.Mutex // the same, of changes in the safe direction
 
-	mu       sync.Mutex // guards underWay
-	underWay map[pavise.Name]undertaking
+	mu        sync.Mutex // guards what follows
+	underWay  map[pavise.Name]undertaking
+	proposing map[pavise.Name]bool // in the table, and not yet in the log
 }
 
 // An undertaking is what a change that is under way may do.
@@ -177,7 +179,7 @@ func New(ctx context.Context, cfg Config) (*Changes, error) {
 	}
 	c := &Changes{
 		guard: cfg.Guard, db: cfg.Store, log: cfg.Log, runners: maps.Clone(cfg.Runners), now: cfg.Now,
-		underWay: map[pavise.Name]undertaking{},
+		underWay: map[pavise.Name]undertaking{}, proposing: map[pavise.Name]bool{},
 	}
 	if c.now == nil {
 		c.now = time.Now
@@ -198,6 +200,29 @@ func (c *Changes) UnderWay(change pavise.Name, verb string, on pavise.Name) bool
 	defer c.mu.Unlock()
 	may, ok := c.underWay[change]
 	return ok && may == undertaking{verb, on}
+}
+
+// claim reads a change, and keeps all others from deciding on it, or on another one that
+// may depend on it, until it is released. The safe direction waits for itself alone: the
+// plan of a release asks a model server, which may hang.
+func (c *Changes) claim(ctx context.Context, name pavise.Name) (ch *Change, release func(), err error) {
+	err = c.db.View(ctx, func(tx *store.Tx) error {
+		ch, err = find(tx, name, false)
+		return err
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	m := &c.deciding
+	if c.runners[ch.Verb].Safe {
+		m = &c.rescuing
+	}
+	m.Lock()
+	if ch, err = c.get(ctx, name); err != nil {
+		m.Unlock()
+		return nil, nil, err
+	}
+	return ch, m.Unlock, nil
 }
 
 // Verbs returns the verbs that are done as changes, in order.

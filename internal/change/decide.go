@@ -56,22 +56,23 @@ func (c *Changes) vote(ctx context.Context, who pavise.Principal, verb string, n
 		return err
 	}
 	defer entry.Exit(&err)
-	c.deciding.Lock()
-	defer c.deciding.Unlock()
-	ch, err := c.get(ctx, name)
+	ch, release, err := c.claim(ctx, name)
 	if err != nil {
 		return err
 	}
+	defer release()
 	if err := c.mayVote(ch, who, d); err != nil {
 		return err
 	}
 	if err := c.mayVoteAgain(ctx, ch, who); err != nil {
 		return err
 	}
-	if why, err := c.stale(ctx, ch); err != nil {
-		return err
-	} else if why != "" && ch.State == Open {
-		return c.void(ctx, ch, why)
+	if ch.State == Open { // one that was run no longer depends on anything
+		if why, err := c.stale(ctx, ch); err != nil {
+			return err
+		} else if why != "" {
+			return c.void(ctx, ch, why)
+		}
 	}
 	d.Digest = ch.Digest // in full
 	entry.Detail(d)
@@ -159,11 +160,11 @@ func (c *Changes) Withdraw(ctx context.Context, who pavise.Principal, name pavis
 		return nil, err
 	}
 	defer entry.Exit(&err)
-	c.deciding.Lock()
-	defer c.deciding.Unlock()
-	if ch, err = c.get(ctx, name); err != nil {
+	ch, release, err := c.claim(ctx, name)
+	if err != nil {
 		return nil, err
 	}
+	defer release()
 	if who.Name() != ch.Proposer.Name() {
 		return nil, &pavise.Error{Kind: pavise.Denied, Msg: fmt.Sprintf("change %s is %s's to withdraw", name.ID, ch.Proposer.Name()), Hint: "deny it instead, with a reason"}
 	}

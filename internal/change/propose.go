@@ -61,12 +61,7 @@ type proposed struct {
 // Unguarded: propose enters for it, so that the proposal's record is closed before
 // the act runs.
 func (c *Changes) Propose(ctx context.Context, who pavise.Principal, p Proposal) (*Change, error) {
-	ch, err := c.propose(ctx, who, p)
-	if err != nil && ch != nil { // it is in the table, and its record is not whole: it can never be proven
-		from := ch.State
-		ch.end(Void, c.now(), "its proposal could not be recorded")
-		err = errors.Join(err, c.save(context.WithoutCancel(ctx), ch, from))
-	}
+	ch, err := c.introduce(ctx, who, newName(who.Tenant), p)
 	if err != nil {
 		return nil, err
 	}
@@ -76,9 +71,29 @@ func (c *Changes) Propose(ctx context.Context, who pavise.Principal, p Proposal)
 	return ch, nil
 }
 
-// propose writes a proposal down.
-func (c *Changes) propose(ctx context.Context, who pavise.Principal, p Proposal) (ch *Change, err error) {
-	name := newName(who.Tenant)
+// introduce writes a proposal down, in the table first and then in the log. In between
+// nobody goes on with it: the log does not bear it out yet, which would look like a
+// forgery.
+func (c *Changes) introduce(ctx context.Context, who pavise.Principal, name pavise.Name, p Proposal) (*Change, error) {
+	c.mu.Lock()
+	c.proposing[name] = true
+	c.mu.Unlock()
+	defer func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.proposing, name)
+	}()
+	ch, err := c.propose(ctx, who, name, p)
+	if err != nil && ch != nil { // it is in the table, and its record is not whole: it can never be proven
+		from := ch.State
+		ch.end(Void, c.now(), "its proposal could not be recorded")
+		err = errors.Join(err, c.save(context.WithoutCancel(ctx), ch, from))
+	}
+	return ch, err
+}
+
+// propose enters, and writes a proposal into the table.
+func (c *Changes) propose(ctx context.Context, who pavise.Principal, name pavise.Name, p Proposal) (ch *Change, err error) {
 	verb := verbPropose
 	if c.runners[p.Verb].Safe {
 		verb = verbEmergency

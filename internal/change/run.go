@@ -17,18 +17,23 @@ const sweepEvery = time.Minute
 // not stop it: an act that was approved is not done by half.
 func (c *Changes) settle(ctx context.Context, name pavise.Name) (*Change, error) {
 	ctx = context.WithoutCancel(ctx)
-	c.deciding.Lock()
-	defer c.deciding.Unlock()
-	ch, err := c.get(ctx, name)
+	ch, release, err := c.claim(ctx, name)
 	if err != nil {
 		return nil, err
 	}
+	defer release()
 	return ch, c.advance(ctx, ch)
 }
 
-// advance brings a change as far as it gets without another vote. The caller holds
-// deciding.
+// advance brings a change as far as it gets without another vote. The caller has
+// claimed it.
 func (c *Changes) advance(ctx context.Context, ch *Change) error {
+	c.mu.Lock()
+	early := c.proposing[ch.Name]
+	c.mu.Unlock()
+	if early {
+		return nil
+	}
 	from := ch.State
 	switch from {
 	case Open, Ran:
@@ -51,7 +56,7 @@ func (c *Changes) advance(ctx context.Context, ch *Change) error {
 	return c.run(ctx, ch)
 }
 
-// run does an approved change, and notes how it ended. The caller holds deciding.
+// run does an approved change, and notes how it ended. The caller has claimed it.
 func (c *Changes) run(ctx context.Context, ch *Change) error {
 	runner, err := c.runner(ch.Verb)
 	if err != nil {
@@ -97,8 +102,21 @@ func (c *Changes) checkApproved(ctx context.Context, ch *Change, runner Runner) 
 		return c.unproven(ctx, ch, "the evidence log says that it was run, and the database does not")
 	case !runner.Safe && len(told.people) < ch.Rule.Need:
 		return c.unproven(ctx, ch, fmt.Sprintf("the evidence log does not hold the %d approvals it takes: it holds %d", ch.Rule.Need, len(told.people)))
+	case !c.now().Before(ch.Until):
+		return c.expire(ctx, ch)
 	}
 	return nil
+}
+
+// expire ends a change that was approved in time and could not be run in time: what
+// people agreed to was meant for those days.
+func (c *Changes) expire(ctx context.Context, ch *Change) error {
+	from := ch.State
+	ch.end(Expired, c.now(), "approved, and not run until %s", ch.Until.Format("2006-01-02 15:04 UTC"))
+	if err := c.close(ctx, ch, from, "change.expired", pavise.Warning); err != nil {
+		return err
+	}
+	return &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("change %s expired: it was %s", ch.Name.ID, ch.Outcome), Hint: "propose it anew"}
 }
 
 // unproven ends a change that the log does not bear out, and raises the alarm.
@@ -176,8 +194,6 @@ func (c *Changes) ran(ctx context.Context, ch *Change, runner Runner) (ran bool,
 //
 // Unguarded: it decides nothing. The acts enter through the guard as ever.
 func (c *Changes) Resume(ctx context.Context) error {
-	c.deciding.Lock()
-	defer c.deciding.Unlock()
 	left, err := c.listed(ctx, `state IN ('approved', 'running') OR state IN ('open', 'ran') AND until > ? ORDER BY proposed`, c.now().UnixMicro())
 	if err != nil {
 		return err
@@ -187,19 +203,29 @@ func (c *Changes) Resume(ctx context.Context) error {
 		if have, need := found.Approvals(); found.State.Waits() && have < need {
 			continue // a vote is in the table before it is in the log
 		}
-		ch, err := c.get(ctx, found.Name)
-		if err == nil {
-			err = c.resume(ctx, ch)
-		}
-		if err != nil && pavise.KindOf(err) == pavise.Internal && (ch == nil || ch.State == Approved || ch.State == Running) {
+		if err := c.resume(ctx, found.Name); err != nil {
 			faults = append(faults, fmt.Errorf("go on with change %s: %w", found.Name, err))
 		}
 	}
 	return errors.Join(faults...)
 }
 
-// resume goes on with one change.
-func (c *Changes) resume(ctx context.Context, ch *Change) error {
+// resume goes on with one change. An error that is a change's own, and no fault of the
+// house's, is none.
+func (c *Changes) resume(ctx context.Context, name pavise.Name) error {
+	ch, release, err := c.claim(ctx, name)
+	if err == nil {
+		defer release()
+		err = c.goOn(ctx, ch)
+	}
+	if err != nil && pavise.KindOf(err) == pavise.Internal && (ch == nil || ch.State == Approved || ch.State == Running) {
+		return err
+	}
+	return nil
+}
+
+// goOn takes a change up where it was cut off. The caller has claimed it.
+func (c *Changes) goOn(ctx context.Context, ch *Change) error {
 	runner, err := c.runner(ch.Verb)
 	if err != nil {
 		return err
@@ -240,24 +266,30 @@ func (c *Changes) Run(ctx context.Context) error {
 // sweep ends changes whose time is up: open ones expire, and those that were run
 // first and that nobody looked at become findings.
 func (c *Changes) sweep(ctx context.Context) error {
-	c.deciding.Lock()
-	defer c.deciding.Unlock()
 	late, err := c.listed(ctx, `state IN ('open', 'ran') AND until <= ? ORDER BY until`, c.now().UnixMicro())
+	for _, ch := range late {
+		err = errors.Join(err, c.endLate(ctx, ch.Name))
+	}
+	return err
+}
+
+// endLate ends one whose time is up.
+func (c *Changes) endLate(ctx context.Context, name pavise.Name) error {
+	ch, release, err := c.claim(ctx, name)
 	if err != nil {
 		return err
 	}
-	for _, ch := range late {
-		from, kind, severity := ch.State, "change.expired", pavise.Info
-		have, need := ch.Approvals()
-		if from == Ran {
-			kind, severity = "change.overdue", pavise.Warning
-			ch.end(Contested, c.now(), "run first, and %d of %d approvals came in time", have, need)
-		} else {
-			ch.end(Expired, c.now(), "%d of %d approvals came in time", have, need)
-		}
-		if err := c.close(ctx, ch, from, kind, severity); err != nil {
-			return err
-		}
+	defer release()
+	from, kind, severity := ch.State, "change.expired", pavise.Info
+	have, need := ch.Approvals()
+	switch {
+	case from == Ran:
+		kind, severity = "change.overdue", pavise.Warning
+		ch.end(Contested, c.now(), "run first, and %d of %d approvals came in time", have, need)
+	case from == Open:
+		ch.end(Expired, c.now(), "%d of %d approvals came in time", have, need)
+	default:
+		return nil // decided meanwhile
 	}
-	return nil
+	return c.close(ctx, ch, from, kind, severity)
 }

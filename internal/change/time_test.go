@@ -57,6 +57,107 @@ func TestVotesThatCameInTimeRunNothingTooLate(t *testing.T) {
 	w.expect(t, ch, Expired, 0)
 }
 
+// TestWhatCouldNotBeRunInTimeIsNotRun has all the approvals that it takes, and a world
+// in which it cannot be run until long after the time that people agreed to.
+func TestWhatCouldNotBeRunInTimeIsNotRun(t *testing.T) {
+	for _, verb := range []string{"lamp.set", "bell.ring"} {
+		t.Run(verb, func(t *testing.T) {
+			w := newWorld(t)
+			ch := w.propose(t, alice, verb)
+			w.planned(verb, func(int) error { return &pavise.Error{Kind: pavise.Unavailable, Msg: "the lamp does not answer"} })
+			if err := w.vote(t.Context(), bob, "change.approve", ch.Name, decided{Digest: ch.Digest, Yes: true}); pavise.KindOf(err) != pavise.Unavailable {
+				t.Fatal(err)
+			}
+			w.planned(verb, func(n int) error {
+				if n == 1 { // the vote's; the run's fails
+					return nil
+				}
+				return &pavise.Error{Kind: pavise.Unavailable, Msg: "the lamp does not answer"}
+			})
+			_, err := w.Approve(t.Context(), bob, ch.Name, ch.Digest, "")
+			wantKind(t, err, pavise.Unavailable)
+			w.expect(t, ch, Approved, 0)
+			w.end()
+			w.house.pass(60 * 24 * time.Hour)
+			w = w.house.begin(t)
+			w.expect(t, ch, Expired, 0)
+			w.found(t, "change.expired", 1)
+		})
+	}
+}
+
+// planned lets a verb's plan fail as fail says of the n-th time that it is asked.
+func (w *world) planned(verb string, fail func(n int) error) {
+	r := w.Changes.runners[verb]
+	n := 0
+	r.Plan = func(ctx context.Context, on pavise.Name, request json.RawMessage) (Plan, error) {
+		n++
+		if err := fail(n); err != nil {
+			return Plan{}, err
+		}
+		return w.plan(ctx, on, request)
+	}
+	w.Changes.runners[verb] = r
+}
+
+// TestWhatIsBeingProposedIsLeftAlone lets the sweep, and somebody's vote, come between
+// the moment in which a proposal is in the table and that in which the log has it.
+func TestWhatIsBeingProposedIsLeftAlone(t *testing.T) {
+	for verb, want := range map[string]State{"lamp.set": Open, "lamp.off": Ran} {
+		t.Run(verb, func(t *testing.T) {
+			w := newWorld(t)
+			w.house.hear = func(r *record.Record) {
+				if r.Phase != record.Exit || r.Kind != verbPropose && r.Kind != verbEmergency {
+					return
+				}
+				if err := w.Resume(t.Context()); err != nil {
+					t.Error(err)
+				}
+				if _, err := w.settle(t.Context(), r.On); err != nil {
+					t.Error(err)
+				}
+			}
+			ch := w.propose(t, alice, verb)
+			w.house.hear = nil
+			w.expect(t, ch, want, map[State]int{Open: 0, Ran: 1}[want])
+			if n := len(w.records(t, "change.unproven", record.Note)); n != 0 {
+				t.Errorf("%d alarms", n)
+			}
+		})
+	}
+}
+
+// TestTheSafeDirectionWaitsForNoPlan has an emergency while a vote on an ordinary change
+// waits for a plan that hangs.
+func TestTheSafeDirectionWaitsForNoPlan(t *testing.T) {
+	w := newWorld(t)
+	ch := w.propose(t, alice, "lamp.set")
+	asked, answer := make(chan struct{}), make(chan struct{})
+	w.planned("lamp.set", func(n int) error {
+		if n == 1 {
+			close(asked)
+			<-answer
+		}
+		return nil
+	})
+	voted := make(chan error)
+	go func() {
+		_, err := w.Approve(context.WithoutCancel(t.Context()), bob, ch.Name, ch.Digest, "")
+		voted <- err
+	}()
+	<-asked
+	emergency := w.propose(t, carol, "lamp.off")
+	w.expect(t, emergency, Ran, 1)
+	if err := w.sweep(t.Context()); err != nil {
+		t.Error(err)
+	}
+	close(answer)
+	if err := <-voted; err != nil {
+		t.Error(err)
+	}
+	w.expect(t, ch, Done, 1)
+}
+
 // TestTheSafeDirectionRunsFirst runs an act before anybody approved it, once, and takes
 // approval afterwards, of somebody else.
 func TestTheSafeDirectionRunsFirst(t *testing.T) {
