@@ -284,7 +284,7 @@ func (h *house) weather(seed uint64, k *memory) (lives int, err error) {
 	h.disk = disk
 	for lives = 1; lives <= 3; lives++ {
 		// Sooner or later: a start alone takes some forty operations.
-		if h, err = h.storm(below(lives), 1+rng.IntN(150), rng, k, everything(rng)); err != nil {
+		if h, err = h.storm(below(lives), 1+rng.IntN(150), rand.New(rand.NewPCG(rng.Uint64(), 2)), k, everything(rng)); err != nil {
 			return lives, fmt.Errorf("life %d: %w", lives, err)
 		}
 	}
