@@ -17,6 +17,7 @@ import (
 	"github.com/pavise/pavise/internal/identity"
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/proof"
+	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/store"
 	"github.com/pavise/pavise/internal/store/blob"
 	"github.com/pavise/pavise/internal/subject"
@@ -45,9 +46,6 @@ func (u *up) openEvidence(ctx context.Context, k keys) (err error) {
 	if u.subjects, err = subject.Open(ctx, u.db, k.kek, u.cfg.Now); err != nil {
 		return err
 	}
-	if err := u.shredAgain(ctx); err != nil {
-		return err
-	}
 	if err := u.openArchive(ctx); err != nil {
 		return err
 	}
@@ -68,21 +66,65 @@ func (u *up) confront(ctx context.Context) (err error) {
 	return u.quorum.Confront(ctx)
 }
 
+// shredFollower is the follower that carries out again what the log says was shredded.
+const shredFollower = "pavise.shred-again"
+
+// shreddings are the records that it follows.
+var shreddings = ledger.Filter{Kinds: []string{"subject.shred"}}
+
 // shredAgain shreds keys that the log says were shredded: a database that was put
-// back from an older copy has them again, and a cursor that does not know it.
+// back from an older copy has them again, and a cursor that does not know it. It comes
+// after the changes that were cut off have been gone on with, which shreds what they
+// had begun to, with a receipt.
 func (u *up) shredAgain(ctx context.Context) error {
-	receipts := ledger.Filter{Kinds: []string{"subject.shred"}}
-	err := u.feeds.CatchUp(ctx, tenant, "pavise.shred-again", receipts, func(_ context.Context, tx *store.Tx, r ledger.Found) error {
-		of, id, ok := api.Shredded(&r.Record)
-		if !ok {
-			return nil
-		}
-		return u.subjects.Reapply(tx, of, id)
-	})
-	if err != nil {
+	if err := u.missedReceipts(ctx); err != nil {
+		return err
+	}
+	if err := u.feeds.CatchUp(ctx, tenant, shredFollower, shreddings, u.reapply); err != nil {
 		return err
 	}
 	return u.subjects.Settle(ctx)
+}
+
+// followShreddings keeps that follower near the end of the log, until ctx is done: what
+// it has not seen is not pruned.
+func (u *up) followShreddings(ctx context.Context) {
+	for ctx.Err() == nil {
+		_ = u.feeds.Follow(ctx, tenant, shredFollower, shreddings, u.reapply) // what cannot be read is tried again
+		select {
+		case <-time.After(time.Minute):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// reapply shreds what a record says was shredded. Where that act was cut off, the note
+// is the receipt.
+func (u *up) reapply(ctx context.Context, tx *store.Tx, r ledger.Found) error {
+	of, id, ok := api.Shredded(&r.Record)
+	if !ok {
+		return nil
+	}
+	if err := u.subjects.Reapply(tx, of, id); err != nil || r.Phase != record.Interrupted {
+		return err
+	}
+	return u.guard.Note(ctx, "subject.shredded", nil, r.On, map[string]any{"subject": id, "cut_off": r.Index, "method": "the process died in the act; the key's row is deleted, whether it had been or not"})
+}
+
+// missedReceipts leaves a finding when records were pruned that the follower has not
+// seen: the database is older than the pruning, and may have keys that were shredded.
+func (u *up) missedReceipts(ctx context.Context) error {
+	followers, err := u.feeds.Backlogs(ctx, tenant)
+	if err != nil {
+		return err
+	}
+	for _, f := range followers {
+		if first := u.log.First(); f.Name == shredFollower && f.Next < first {
+			return u.finding(ctx, "subject.receipts-pruned", pavise.Name{Tenant: tenant, Kind: "subject", ID: "all"}, fmt.Sprintf(
+				"the state database is older than the pruning of records %d to %d: keys that these say were shredded may be back; restore them from the archive and look for subject.shred", f.Next, first-1), nil)
+		}
+	}
+	return nil
 }
 
 func (u *up) openArchive(ctx context.Context) (err error) {
@@ -151,7 +193,10 @@ func (u *up) openChanges(ctx context.Context, k keys) (err error) {
 		return err
 	}
 	u.rooms.Changes = u.changes
-	return u.changes.Resume(ctx)
+	if err := u.changes.Resume(ctx); err != nil {
+		return err
+	}
+	return u.shredAgain(ctx)
 }
 
 // patrol holds every record against the tree, a minute after the start and once a

@@ -153,6 +153,7 @@ const (
 var notes = []string{
 	noteStranger, noteRefused, "guard.clock", "issuer.bootstrap", "policy.seeded", "policy.renewed", "ledger.recovered", "ledger.damaged", record.KindPruned,
 	archive.KindKept, witness.KindCosigned, "witness.forked", "change.void", "change.unproven", "change.expired", "change.overdue", "change.contested",
+	"subject.shredded", "subject.receipts-pruned",
 }
 
 // known reports whether records of this kind may exist.

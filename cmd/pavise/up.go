@@ -373,6 +373,7 @@ func (u *up) Run(ctx context.Context) error {
 	house.Go(func() error { return u.gateway.Run(rooms) })
 	house.Go(func() error { return u.archive.Run(rooms) })
 	house.Go(func() error { return u.changes.Run(rooms) })
+	house.Go(func() error { u.followShreddings(rooms); return nil })
 	house.Go(func() error { u.patrol(rooms); return nil })
 	house.Go(func() error { u.renewAccess(rooms); return nil })
 	if u.quorum != nil {
