@@ -190,7 +190,7 @@ func forever(d time.Duration) string {
 
 func printPruned(w io.Writer, p api.Pruned) {
 	if len(p.Segments) == 0 {
-		fmt.Fprintln(w, "nothing was pruned: nothing archived is past the time that its classes want it here, or a follower has not done with it")
+		fmt.Fprintf(w, "nothing was pruned: %s\n", p.Why)
 		return
 	}
 	fmt.Fprintf(w, "%d segments were taken away here: records before %d are in the archive alone\n", len(p.Segments), p.Below)

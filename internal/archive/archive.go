@@ -2,6 +2,7 @@ package archive
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -326,8 +327,8 @@ func changed(name string) error {
 
 // Prune takes away, here, the oldest segments whose records nobody wants here any
 // more: their classes say so, every follower has done with them, and the archive
-// holds every byte, which is read back. It returns what it took, nothing if there
-// was nothing to take.
+// holds every byte, which is read back. It returns what it took, or no segments and
+// why not.
 func (a *Archive) Prune(ctx context.Context, who *pavise.Principal) (p record.Pruning, err error) {
 	if a.Bucket == nil {
 		return p, noBucket()
@@ -353,7 +354,7 @@ func (a *Archive) Prune(ctx context.Context, who *pavise.Principal) (p record.Pr
 		if s.First < next {
 			continue
 		}
-		if s.First != next || !ends || a.Now().Before(until) || followed && oldest < end {
+		if p.Why = held(s, next, until, ends, a.Now(), oldest, followed); p.Why != "" {
 			break
 		}
 		if err := a.sure(ctx, s); err != nil {
@@ -363,10 +364,28 @@ func (a *Archive) Prune(ctx context.Context, who *pavise.Principal) (p record.Pr
 		p.Below, next = end, end
 	}
 	if len(p.Segments) == 0 {
+		p.Why = cmp.Or(p.Why, "no segment that is still here was archived")
 		return p, nil
 	}
 	p.Why = "their classes of retention no longer want them on this machine"
 	return p, a.Log.Prune(ctx, p, who)
+}
+
+// held says why a segment is not pruned yet, or "". next is the first record that is
+// still here, and oldest the first that some follower has not done with.
+func held(s Segment, next uint64, until time.Time, ends bool, now time.Time, oldest uint64, followed bool) string {
+	last := s.First + s.Count - 1
+	switch {
+	case s.First != next:
+		return fmt.Sprintf("records %d to %d were not archived", next, s.First-1)
+	case !ends:
+		return fmt.Sprintf("the classes of records %d to %d want them here for ever", s.First, last)
+	case now.Before(until):
+		return fmt.Sprintf("the classes of records %d to %d want them here until %s", s.First, last, until.UTC().Format("2006-01-02 15:04 UTC"))
+	case followed && oldest <= last:
+		return fmt.Sprintf("a follower has not done with record %d: pavise ledger followers shows which", oldest)
+	}
+	return ""
 }
 
 // sure makes sure that a segment can be let go here: that what lies here is what was

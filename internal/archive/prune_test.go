@@ -68,10 +68,34 @@ func TestPruneTakesOnlyWhatNobodyWants(t *testing.T) {
 				t.Errorf("%+v, %v; the log begins at %d, want %d", p, err, k.Log.First(), test.first)
 			}
 			again, err := k.Prune(t.Context(), &auditor)
-			if err != nil || len(again.Segments) != 0 {
+			if err != nil || len(again.Segments) != 0 || again.Why == "" {
 				t.Errorf("again: %+v, %v", again, err)
 			}
 		})
+	}
+}
+
+// TestWhatIsHeldIsSaid gives each reason for which a segment stays.
+func TestWhatIsHeldIsSaid(t *testing.T) {
+	s := Segment{Manifest: Manifest{First: 256, Count: 256}}
+	for _, test := range []struct {
+		next     uint64
+		until    time.Time
+		ends     bool
+		oldest   uint64
+		followed bool
+		want     string
+	}{
+		{0, epoch, true, 0, false, "records 0 to 255 were not archived"},
+		{256, epoch, false, 0, false, "records 256 to 511 want them here for ever"},
+		{256, epoch.Add(time.Hour), true, 0, false, "until " + epoch.Add(time.Hour).UTC().Format("2006-01-02 15:04 UTC")},
+		{256, epoch, true, 511, true, "a follower has not done with record 511"},
+		{256, epoch, true, 512, true, ""},
+		{256, epoch, true, 0, false, ""},
+	} {
+		if got := held(s, test.next, test.until, test.ends, epoch, test.oldest, test.followed); got != test.want && (test.want == "" || !strings.Contains(got, test.want)) {
+			t.Errorf("%q, want %q", got, test.want)
+		}
 	}
 }
 
