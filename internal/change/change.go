@@ -48,6 +48,7 @@ type Act struct {
 	Who     pavise.Principal // the proposer, acting as the change
 	On      pavise.Name
 	Request json.RawMessage
+	Digests map[string]string     // what was approved depends on: those of the plan
 	Mark    func(*store.Tx) error // to be called in the transaction of the effect
 }
 

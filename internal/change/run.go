@@ -147,7 +147,7 @@ func (c *Changes) do(ctx context.Context, ch *Change, runner Runner) (err error)
 	}()
 	who := ch.Proposer
 	who.Change, who.Proof = ch.Name, "approved change"
-	return runner.Run(ctx, Act{Who: who, On: ch.On, Request: ch.request, Mark: mark(ch.Name)})
+	return runner.Run(ctx, Act{Who: who, On: ch.On, Request: ch.request, Digests: ch.Plan.Digests, Mark: mark(ch.Name)})
 }
 
 // conclude notes how a change ended. An error of the runner's after its effect, such
