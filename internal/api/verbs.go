@@ -227,7 +227,7 @@ func otherVerbs() []Verb {
 		guarded(Verb{
 			Name: "console.link", On: []string{"console"},
 			Help:    "Print a fresh link to the console",
-			About:   "For people only. Good once, for ten minutes. Whoever opens it acts as the operator for an hour.",
+			About:   "For people only. Good once, for ten minutes. Whoever opens it acts as you, for an hour at most and no longer than the token that asks.",
 			Example: "pavise console link",
 		}, func(who pavise.Principal, _ Empty) pavise.Name {
 			return pavise.Name{Tenant: who.Tenant, Kind: "console", ID: "web"}
@@ -259,15 +259,18 @@ type ConsoleLink struct {
 }
 
 // consoleLink gives a link to people only: the session that it opens acts as a
-// person, which a program's records must never claim.
-func consoleLink(_ context.Context, rooms *Rooms, who pavise.Principal, _ Empty) (ConsoleLink, error) {
+// person, which a program's records must never claim. It acts as who asked and as
+// nobody else, for it calls with their own token: one made for it could carry
+// another name, other roles or a longer life.
+func consoleLink(ctx context.Context, rooms *Rooms, who pavise.Principal, _ Empty) (ConsoleLink, error) {
 	if who.Kind != pavise.Human {
 		return ConsoleLink{}, &pavise.Error{
 			Kind: pavise.Denied, Msg: fmt.Sprintf("%s/%s is no person, and the console's sessions act as one", who.Kind, who.ID),
 			Hint: "ask with a person's token; a program has the API, which can do all that the console can",
 		}
 	}
-	return ConsoleLink{rooms.Link()}, nil
+	token, _ := ctx.Value(tokenKey{}).(string)
+	return ConsoleLink{rooms.Link(token, who.Expires)}, nil
 }
 
 // AcceptClock does clock.accept, for the server and for whoever starts the house
