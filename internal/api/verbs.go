@@ -127,7 +127,7 @@ func routeVerbs() []Verb {
 		verb(Verb{
 			Name: "route.list", On: onRoute, Class: guard.Pooled,
 			Help:    "List the routes to your tenant's models",
-			About:   "A route says what stands behind a model's name, and on what terms callers may ask it.",
+			About:   "A route says what stands behind a model's name, and on what terms callers may ask it. It also says which models are in quarantine.",
 			Example: "pavise route list",
 		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, _ Empty) (RouteList, error) {
 			routes, err := rooms.Routes.List(ctx, who, who.Tenant)
@@ -147,7 +147,7 @@ func routeVerbs() []Verb {
 		proposing(Verb{
 			Name: "route.release", On: onRoute, maxBody: maxModel,
 			Help:    "Propose another model for a name that has one",
-			About:   "The route's terms stay, and so do bounds on values while the inputs are the same. It answers once somebody else has approved it. A release ends a quarantine.",
+			About:   "The route's terms stay, and so do bounds on values while the inputs are the same. It answers once somebody else has approved it. A release ends a quarantine; the model that answers already can be released for that, and for nothing else. After route delete it is the way to another model under the name, on the terms of the last route.",
 			Example: "pavise route release local/model/fraud --onnx cmd/pavise/testdata/fraud2.onnx",
 		}, func(_ context.Context, _ *Rooms, _ pavise.Principal, req ReleaseRequest) (pavise.Name, error) {
 			return routeOf(req.Name)
@@ -173,7 +173,7 @@ func routeVerbs() []Verb {
 		verb(Verb{
 			Name: "route.delete", On: onRoute,
 			Help:    "Take a model away from behind the firewall",
-			About:   "Callers get notfound from then on. What they have taken stays in the log.",
+			About:   "Callers get notfound from then on. What they have taken stays in the log. Under the same name the same model may be put again; another one is a release, and a quarantine lasts until one.",
 			Example: "pavise route delete local/model/fraud",
 		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, req RouteDelete) (Empty, error) {
 			return Empty{}, rooms.Routes.Delete(ctx, who, req.Name)
@@ -187,7 +187,7 @@ const maxModel = 48 << 20
 
 // RouteList holds routes.
 type RouteList struct {
-	Routes []gateway.Route `json:"routes"`
+	Routes []gateway.Standing `json:"routes"`
 }
 
 // routeOf returns the name of the route to a model.

@@ -53,7 +53,7 @@ type fakeAPI struct {
 	subjects  api.SubjectCount
 
 	status   api.LogStatus
-	routes   []gateway.Route
+	routes   []gateway.Standing
 	policies api.PolicyList
 	explain  guard.Explanation
 }
