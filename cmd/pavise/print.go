@@ -68,6 +68,14 @@ var printers = map[string]printer{
 	}),
 }
 
+// asides say on stderr what people should know of an answer beside what a program
+// takes from stdout.
+var asides = map[string]printer{
+	"issuer.mint": answered(func(w io.Writer, t issuer.Token) {
+		fmt.Fprintf(w, "the token is good until %s\n", t.Expires.Local().Format("15:04:05"))
+	}),
+}
+
 // A printer prints the answer to a request, which is a pointer to the request of
 // its verb.
 type printer func(w io.Writer, request any, answer json.RawMessage) error
