@@ -285,7 +285,7 @@ func sampleSignature() *firewall.Signature {
 // plane and the console.
 func (u *up) openServer(ctx context.Context, verifier *identity.Verifier) (err error) {
 	u.console, err = console.New(console.Config{
-		API: u.url(), Host: u.hosts(), Verify: u.verifyCommand(), Now: u.cfg.Now,
+		API: u.url(), Host: u.hosts(), Verify: u.verifyCommand(), Command: u.cfg.Data.command, Now: u.cfg.Now,
 		Hint: u.curl(sampleRow(0)),
 	})
 	if err != nil {

@@ -347,10 +347,18 @@ func TestTrailLeadsOn(t *testing.T) {
 			r.Kind, r.On = "change.rule", pavise.Name{Tenant: "local", Kind: "change", ID: "policy.put"}
 		}),
 	)
+	if _, body := s.get("/trail/0"); !strings.Contains(body, "once that is shredded, nobody can open it again") {
+		t.Error("the trail does not say what the subject's key is for")
+	}
+	of := pavise.Name{Tenant: "local", Kind: "subject", ID: "s-78ecf5de"}
+	for _, phase := range []string{record.Enter, record.Exit} {
+		s.api.add(record.Record{Kind: "subject.shred", Phase: phase, Tenant: "local", At: began, On: of, Outcome: pavise.Allow})
+	}
 	_, body := s.get("/trail/0")
 	for _, want := range []string{
 		`Acting as</dt><dd>change <a href="/changes/c-k3v9xyz">c-k3v9xyz</a>`, `<code>s-78ecf5de</code> <a class="more" href="/search?subject=s-78ecf5de">`,
 		`href="/search?who=local%2fworkload%2fbob"`, "<code>pavise ledger prove 0</code>",
+		`2026-03-04 09:30 UTC</time>: nobody can open what the record keeps sealed. <a href="/trail/4">Record 4</a> is the receipt.`,
 	} {
 		if !strings.Contains(body, want) {
 			t.Errorf("the trail has no %s", want)
