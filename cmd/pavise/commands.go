@@ -136,7 +136,13 @@ func (c *cli) call(ctx context.Context, verb string, request any) error {
 		return err
 	}
 	if print, ok := printers[verb]; ok && !c.JSON {
-		return print(c.stdout, request, answer)
+		if err := print(c.stdout, request, answer); err != nil {
+			return err
+		}
+		if aside, ok := asides[verb]; ok {
+			return aside(c.stderr, request, answer)
+		}
+		return nil
 	}
 	return c.printJSON(answer)
 }

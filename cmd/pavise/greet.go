@@ -41,7 +41,7 @@ func (u *up) greet(ctx context.Context) (greeting, error) {
 		began = fmt.Sprintf("the log goes on at record %d", u.log.Size())
 	}
 	return greeting{
-		Server: u.url(), Began: began, Ledger: u.cfg.Data.ledger(), Console: u.consoleLink(),
+		Server: u.url(), Began: began, Ledger: u.cfg.Data.ledger(), Console: u.operatorLink(),
 		Model: pavise.Name{Tenant: tenant, Kind: "model", ID: sample}.String(), Token: u.caller.Value, Expires: u.caller.Expires,
 		Ask: u.curl(sampleRow(0)), Refused: u.curl(sampleRow(-1)), Verify: u.verifyCommand(), data: u.cfg.Data,
 	}, nil

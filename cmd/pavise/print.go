@@ -68,6 +68,14 @@ var printers = map[string]printer{
 	}),
 }
 
+// asides say on stderr what people should know of an answer beside what a program
+// takes from stdout.
+var asides = map[string]printer{
+	"issuer.mint": answered(func(w io.Writer, t issuer.Token) {
+		fmt.Fprintf(w, "the token is good until %s\n", t.Expires.Local().Format("15:04:05"))
+	}),
+}
+
 // A printer prints the answer to a request, which is a pointer to the request of
 // its verb.
 type printer func(w io.Writer, request any, answer json.RawMessage) error
@@ -282,9 +290,18 @@ func printRoutes(w io.Writer, l api.RouteList) {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	row(tw, "MODEL", "BEHIND IT", "ANSWERS", "EACH CALLER", "BUDGET", "MODEL BUDGET", "MODE")
 	for _, r := range l.Routes {
-		row(tw, r.Model, behind(r), r.Shape, limit(r.Terms.Rate), limit(r.Terms.Budget), limit(r.Terms.ModelBudget), mode(r))
+		row(tw, r.Model, behind(r.Route), r.Shape, limit(r.Terms.Rate), limit(r.Terms.Budget), limit(r.Terms.ModelBudget), standing(r))
 	}
 	tw.Flush()
+}
+
+// standing is the mode of a route in a list. That nobody may ask comes first: the rest
+// is of no account until that ends.
+func standing(r gateway.Standing) string {
+	if r.Quarantined {
+		return "in quarantine, " + mode(r.Route)
+	}
+	return mode(r.Route)
 }
 
 func printRoute(w io.Writer, r gateway.Route) {

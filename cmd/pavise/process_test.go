@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"html"
 	"io"
 	"net/http"
 	"os"
@@ -137,15 +138,38 @@ func paste(curl string) (answer, error) {
 	return ask(m[1], m[3], m[2], m[4])
 }
 
+// browse opens a page with a cookie, or sends a form there if there are fields.
+func browse(page, cookie string, fields []string) (text, set string, err error) {
+	req, err := http.NewRequest("GET", page, nil)
+	if len(fields) > 0 {
+		req, err = http.NewRequest("POST", page, strings.NewReader(strings.Join(fields, "&")))
+	}
+	if err != nil {
+		return "", "", err
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.Header.Set("Origin", req.URL.Scheme+"://"+req.URL.Host)
+	req.Header.Set("Cookie", cookie)
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		return "", "", err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	set, _, _ = strings.Cut(resp.Header.Get("Set-Cookie"), ";")
+	return fmt.Sprintf("%d\n%s", resp.StatusCode, html.UnescapeString(string(body))), set, err
+}
+
 // The commands of the scripts, beside those that testscript has.
 var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
 	// up DIR [FLAG...] runs pavise up until it greets; its words are in up.out,
-	// and $ADDRESS and $KEY are what it prints.
+	// and $ADDRESS, $KEY and $CONSOLE are what it prints.
 	"up": func(ts *testscript.TestScript, _ bool, args []string) {
-		m := greeted(ts, args[0], "up.out", `(?s)^pavise is up on http://(\S+),.*--key ([0-9a-f]{64}).*Ctrl-C stops`,
+		m := greeted(ts, args[0], "up.out", `(?s)^pavise is up on http://(\S+),.*console +(\S+)\n.*--key ([0-9a-f]{64}).*Ctrl-C stops`,
 			append([]string{"up", "--listen", "127.0.0.1:0", "--data"}, args...))
 		ts.Setenv("ADDRESS", m[1])
-		ts.Setenv("KEY", m[2])
+		ts.Setenv("CONSOLE", m[2])
+		ts.Setenv("KEY", m[3])
 	},
 	// witness DIR [FLAG...] runs pavise witness serve until it greets; its words
 	// are in witness.out.
@@ -180,6 +204,20 @@ var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
 		a, err := paste("curl " + curls[n-1])
 		ts.Check(err)
 		fmt.Fprintf(ts.Stdout(), "%d %s\n", a.status, a.body)
+	},
+	// browse NAME PAGE [FIELD=VALUE...] opens a page in the browser of that name, whose
+	// cookie is $NAME, or sends a form there, and prints the status and the page.
+	"browse": func(ts *testscript.TestScript, _ bool, args []string) {
+		url := args[1]
+		if strings.HasPrefix(url, "/") {
+			url = "http://" + ts.Getenv("ADDRESS") + url
+		}
+		text, cookie, err := browse(url, ts.Getenv(args[0]), args[2:])
+		ts.Check(err)
+		if cookie != "" {
+			ts.Setenv(args[0], cookie)
+		}
+		fmt.Fprintln(ts.Stdout(), text)
 	},
 	// json fails unless what the last command printed is JSON.
 	"json": func(ts *testscript.TestScript, _ bool, args []string) {

@@ -285,7 +285,7 @@ func sampleSignature() *firewall.Signature {
 // plane and the console.
 func (u *up) openServer(ctx context.Context, verifier *identity.Verifier) (err error) {
 	u.console, err = console.New(console.Config{
-		API: u.url(), Host: u.hosts(), Token: u.consoleToken, Verify: u.verifyCommand(), Now: u.cfg.Now,
+		API: u.url(), Host: u.hosts(), Verify: u.verifyCommand(), Command: u.cfg.Data.command, Now: u.cfg.Now,
 		Hint: u.curl(sampleRow(0)),
 	})
 	if err != nil {
@@ -318,11 +318,18 @@ func (u *up) hosts() []string {
 	return []string{u.listener.Addr().String(), "localhost:" + port, "127.0.0.1:" + port}
 }
 
-// consoleLink is a link that opens the console, once.
-func (u *up) consoleLink() string { return u.url() + u.console.Link() }
+// operatorLink is a link that opens the console, once, for the person who started
+// the process.
+func (u *up) operatorLink() string { return u.url() + u.console.Link(u.consoleToken) }
 
-// consoleToken mints the token of one console session, through the same door as
-// everybody's.
+// consoleLink is a link that opens the console, once, for the person whose token it
+// is.
+func (u *up) consoleLink(token string, expires time.Time) string {
+	return u.url() + u.console.Link(func(context.Context) (string, time.Time, error) { return token, expires, nil })
+}
+
+// consoleToken mints the operator's token of one console session, through the same
+// door as everybody's.
 func (u *up) consoleToken(ctx context.Context) (string, time.Time, error) {
 	token, err := u.issuer.Mint(ctx, u.operator, issuer.MintRequest{
 		Subject: u.operator.ID, Kind: pavise.Human, Roles: u.operator.Roles, TTL: issuer.MaxTTL,

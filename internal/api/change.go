@@ -337,8 +337,11 @@ func (rooms *Rooms) planRollback(ctx context.Context, model pavise.Name) (change
 }
 
 func (rooms *Rooms) planQuarantine(_ context.Context, model pavise.Name) (change.Plan, error) {
-	if !rooms.Routes.Has(model) {
+	switch {
+	case !rooms.Routes.Has(model):
 		return change.Plan{}, &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("no route leads to %s", model), Hint: "pavise route list shows those that exist"}
+	case rooms.Routes.Quarantined(model):
+		return change.Plan{}, &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("%s is in quarantine already", model), Hint: "pavise route release ends a quarantine"}
 	}
 	return change.Plan{Summary: fmt.Sprintf("let nobody ask %s until another release", model)}, nil
 }

@@ -93,6 +93,9 @@ func operation(api huma.API, v Verb) huma.Operation {
 // request and this file.
 type callerKey struct{}
 
+// tokenKey is where admit leaves the caller's own token, for console.link alone.
+type tokenKey struct{}
+
 // admit lets only proven callers through to the verbs.
 func (s *Server) admit(api huma.API) func(huma.Context, func(huma.Context)) {
 	return func(ctx huma.Context, next func(huma.Context)) {
@@ -105,7 +108,8 @@ func (s *Server) admit(api huma.API) func(huma.Context, func(huma.Context)) {
 			writeProblem(w, problem(err))
 			return
 		}
-		next(huma.WithValue(ctx, callerKey{}, who))
+		token, _ := identity.FromHeader(r.Header.Values("Authorization")) // the one that was just verified
+		next(huma.WithValue(huma.WithValue(ctx, callerKey{}, who), tokenKey{}, token))
 	}
 }
 

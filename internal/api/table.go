@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"reflect"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -35,7 +36,9 @@ type Rooms struct {
 	WitnessURL string          // where it is asked to
 	Quorum     *witness.Quorum // has ours cosigned; nil: nobody is asked
 	Protection string          // what keeps the installation's keys: "software" for files
-	Link       func() string   // a fresh link to the console: whoever opens it is the operator
+	// Link makes a fresh link to the console. The session that it opens calls with
+	// the token, until expires at most.
+	Link func(token string, expires time.Time) string
 }
 
 // A Verb is one row of the table.

@@ -127,7 +127,7 @@ func routeVerbs() []Verb {
 		verb(Verb{
 			Name: "route.list", On: onRoute, Class: guard.Pooled,
 			Help:    "List the routes to your tenant's models",
-			About:   "A route says what stands behind a model's name, and on what terms callers may ask it.",
+			About:   "A route says what stands behind a model's name, and on what terms callers may ask it. It also says which models are in quarantine.",
 			Example: "pavise route list",
 		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, _ Empty) (RouteList, error) {
 			routes, err := rooms.Routes.List(ctx, who, who.Tenant)
@@ -147,7 +147,7 @@ func routeVerbs() []Verb {
 		proposing(Verb{
 			Name: "route.release", On: onRoute, maxBody: maxModel,
 			Help:    "Propose another model for a name that has one",
-			About:   "The route's terms stay, and so do bounds on values while the inputs are the same. It answers once somebody else has approved it. A release ends a quarantine.",
+			About:   "The route's terms stay, and so do bounds on values while the inputs are the same. It answers once somebody else has approved it. A release ends a quarantine; the model that answers already can be released for that, and for nothing else. After route delete it is the way to another model under the name, on the terms of the last route.",
 			Example: "pavise route release local/model/fraud --onnx cmd/pavise/testdata/fraud2.onnx",
 		}, func(_ context.Context, _ *Rooms, _ pavise.Principal, req ReleaseRequest) (pavise.Name, error) {
 			return routeOf(req.Name)
@@ -173,7 +173,7 @@ func routeVerbs() []Verb {
 		verb(Verb{
 			Name: "route.delete", On: onRoute,
 			Help:    "Take a model away from behind the firewall",
-			About:   "Callers get notfound from then on. What they have taken stays in the log.",
+			About:   "Callers get notfound from then on. What they have taken stays in the log. Under the same name the same model may be put again; another one is a release, and a quarantine lasts until one.",
 			Example: "pavise route delete local/model/fraud",
 		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, req RouteDelete) (Empty, error) {
 			return Empty{}, rooms.Routes.Delete(ctx, who, req.Name)
@@ -187,7 +187,7 @@ const maxModel = 48 << 20
 
 // RouteList holds routes.
 type RouteList struct {
-	Routes []gateway.Route `json:"routes"`
+	Routes []gateway.Standing `json:"routes"`
 }
 
 // routeOf returns the name of the route to a model.
@@ -227,7 +227,7 @@ func otherVerbs() []Verb {
 		guarded(Verb{
 			Name: "console.link", On: []string{"console"},
 			Help:    "Print a fresh link to the console",
-			About:   "For people only. Good once, for ten minutes. Whoever opens it acts as the operator for an hour.",
+			About:   "For people only. Good once, for ten minutes. Whoever opens it acts as you, for an hour at most and no longer than the token that asks.",
 			Example: "pavise console link",
 		}, func(who pavise.Principal, _ Empty) pavise.Name {
 			return pavise.Name{Tenant: who.Tenant, Kind: "console", ID: "web"}
@@ -259,15 +259,18 @@ type ConsoleLink struct {
 }
 
 // consoleLink gives a link to people only: the session that it opens acts as a
-// person, which a program's records must never claim.
-func consoleLink(_ context.Context, rooms *Rooms, who pavise.Principal, _ Empty) (ConsoleLink, error) {
+// person, which a program's records must never claim. It acts as who asked and as
+// nobody else, for it calls with their own token: one made for it could carry
+// another name, other roles or a longer life.
+func consoleLink(ctx context.Context, rooms *Rooms, who pavise.Principal, _ Empty) (ConsoleLink, error) {
 	if who.Kind != pavise.Human {
 		return ConsoleLink{}, &pavise.Error{
 			Kind: pavise.Denied, Msg: fmt.Sprintf("%s/%s is no person, and the console's sessions act as one", who.Kind, who.ID),
 			Hint: "ask with a person's token; a program has the API, which can do all that the console can",
 		}
 	}
-	return ConsoleLink{rooms.Link()}, nil
+	token, _ := ctx.Value(tokenKey{}).(string)
+	return ConsoleLink{rooms.Link(token, who.Expires)}, nil
 }
 
 // AcceptClock does clock.accept, for the server and for whoever starts the house

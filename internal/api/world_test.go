@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -37,6 +38,7 @@ type world struct {
 	dir    string
 	server *httptest.Server
 	stop   context.CancelFunc // what SIGINT does
+	linked []string           // the tokens that links to the console were made for, and when those end
 }
 
 func newWorld(t *testing.T) *world {
@@ -55,7 +57,10 @@ func newWorld(t *testing.T) *world {
 	must(err)
 	db, err := store.Open(t.Context(), filepath.Join(w.dir, "db"))
 	must(err)
-	w.Rooms = &Rooms{Log: log, KEK: kek, Protection: kek.Protection(), Link: func() string { return "http://console/login" }}
+	w.Rooms = &Rooms{Log: log, KEK: kek, Protection: kek.Protection(), Link: func(token string, expires time.Time) string {
+		w.linked = append(w.linked, fmt.Sprint(token, " until ", expires.Unix()))
+		return "http://console/login"
+	}}
 	w.Guard, err = guard.New(guard.Config{
 		Actions: Actions(), Log: log, DemoIssuer: issuer.LocalURL("test"),
 		Quarantined: func(name pavise.Name) bool { return w.Routes != nil && w.Routes.Quarantined(name) },

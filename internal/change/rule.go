@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/pavise/pavise"
@@ -147,6 +148,9 @@ func (c *Changes) planRule(ctx context.Context, on pavise.Name, request json.Raw
 	if err != nil {
 		return Plan{}, err
 	}
+	if was.same(r.Rule) {
+		return Plan{}, &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("%s takes %s already", r.Verb, was.words()), Hint: "pavise change rules shows what each verb takes"}
+	}
 	before, err := json.Marshal(was)
 	if err != nil {
 		return Plan{}, fmt.Errorf("encode a rule: %w", err)
@@ -159,14 +163,25 @@ func (c *Changes) planRule(ctx context.Context, on pavise.Name, request json.Raw
 	}, nil
 }
 
+// same reports whether two rules ask for the same, in whatever order they name people.
+func (r Rule) same(other Rule) bool {
+	return r.Need == other.Need && r.Days == other.Days && slices.Equal(slices.Sorted(slices.Values(r.Of)), slices.Sorted(slices.Values(other.Of)))
+}
+
+// maxNamed is how many of the people that a rule names its words say; the plan has all.
+const maxNamed = 4
+
 // words say what a rule asks for.
 func (r Rule) words() string {
 	who := "other people"
 	if r.Need == 1 {
 		who = "other person"
 	}
-	if len(r.Of) > 0 {
-		who = fmt.Sprintf("of %d named people", len(r.Of))
+	if named := r.Of[:min(len(r.Of), maxNamed)]; len(named) > 0 {
+		who = "of " + strings.Join(named, ", ")
+		if more := len(r.Of) - len(named); more > 0 {
+			who += fmt.Sprintf(" and %d more", more)
+		}
 	}
 	return fmt.Sprintf("%d %s within %d days", r.Need, who, r.Days)
 }

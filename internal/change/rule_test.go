@@ -173,3 +173,33 @@ func FuzzRule(f *testing.F) {
 		}
 	})
 }
+
+// TestARuleThatIsInForce proposes it again, with its people in another order, and is
+// told that it would change nothing.
+func TestARuleThatIsInForce(t *testing.T) {
+	w := newWorld(t)
+	on := pavise.Name{Tenant: "acme", Kind: "change", ID: "lamp.set"}
+	again := func(request string) error {
+		_, err := w.Propose(t.Context(), alice, Proposal{Verb: verbRule, On: on, Request: json.RawMessage(request)})
+		return err
+	}
+	wantKind(t, again(`{"verb":"lamp.set","need":1,"days":3}`), pavise.Conflict)
+	w.rule(t, "lamp.set", Rule{Need: 2, Of: []string{"bob", "carol"}, Days: 3})
+	wantKind(t, again(`{"verb":"lamp.set","need":2,"of":["carol","bob"],"days":3}`), pavise.Conflict)
+	if err := again(`{"verb":"lamp.set","need":1,"days":3}`); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestARuleNamesItsPeople says in words who counts, and of many only some.
+func TestARuleNamesItsPeople(t *testing.T) {
+	for want, rule := range map[string]Rule{
+		"1 other person within 3 days":                         {Need: 1, Days: 3},
+		"2 of bob, carol within 3 days":                        {Need: 2, Days: 3, Of: []string{"bob", "carol"}},
+		"1 of bob, carol, dave, erin and 2 more within 9 days": {Need: 1, Days: 9, Of: []string{"bob", "carol", "dave", "erin", "frank", "grace"}},
+	} {
+		if got := rule.words(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}

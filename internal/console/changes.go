@@ -146,6 +146,7 @@ type changePage struct {
 	Offer   offer
 	Refusal *refusal // what came of the vote that was just sent, if nothing did
 	Typed   string   // the reason that was sent with it
+	Command string   // how the same is approved in a terminal
 }
 
 // A changeStep is one station of a change's story.
@@ -189,6 +190,7 @@ func (c *Console) showChange(w http.ResponseWriter, r *http.Request, s *session,
 		return
 	}
 	p := changePage{changeItem: newChangeItem(v, c.cfg.Now()), Steps: story(v), Preview: newPreview(v), Offer: s.offers(v), Refusal: refused, Typed: typed}
+	p.Command = c.cfg.Command(fmt.Sprintf("change approve %s %s", id, v.Digest))
 	for _, what := range slices.Sorted(maps.Keys(v.Plan.Digests)) {
 		p.Depends = append(p.Depends, dependence{what, v.Plan.Digests[what]})
 	}

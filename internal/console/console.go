@@ -1,7 +1,6 @@
 package console
 
 import (
-	"context"
 	"embed"
 	"html/template"
 	"net/http"
@@ -16,20 +15,21 @@ import (
 	"github.com/pavise/pavise/internal/guard"
 )
 
-// Config says what a console shows and to whom. Hint, Verify and HTTP may be
-// left out.
+// Config says what a console shows and to whom. Hint, Verify, Command and HTTP may
+// be left out.
 type Config struct {
 	API  string   // base URL of the API server, for example "http://127.0.0.1:8470"
 	Host []string // the Host headers it answers to, with their ports
 
-	// Token mints the API token of one session. What lives longer than an hour
-	// is used for an hour.
-	Token func(context.Context) (token string, expires time.Time, err error)
-
 	Hint   string           // what a newcomer may paste into a terminal to see a first decision
 	Verify string           // the command that verifies this log offline
 	Now    func() time.Time // the clock
-	HTTP   *http.Client     // reaches the API; without a timeout of its own, or the live feed ends with it
+
+	// Command makes of words, such as "ledger prove 8", the command that people paste
+	// where Pavise was started.
+	Command func(words string) string
+
+	HTTP *http.Client // reaches the API; without a timeout of its own, or the live feed ends with it
 }
 
 // A Console serves the pages. It is safe for concurrent use.
@@ -55,8 +55,11 @@ func New(cfg Config) (*Console, error) {
 		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "the console has no address of an API server", Hint: "for example http://127.0.0.1:8470", Err: err}
 	case len(cfg.Host) == 0:
 		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "the console answers to no host name", Hint: "for example 127.0.0.1:8471"}
-	case cfg.Token == nil || cfg.Now == nil:
-		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "the console needs a clock and somebody who mints its tokens"}
+	case cfg.Now == nil:
+		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "the console needs a clock"}
+	}
+	if cfg.Command == nil {
+		cfg.Command = func(words string) string { return "pavise " + words }
 	}
 	c := &Console{cfg: cfg, control: map[string]bool{}, sessions: map[sessionKey]*session{}}
 	for _, host := range cfg.Host {

@@ -17,13 +17,11 @@ import (
 )
 
 func TestNewRefuses(t *testing.T) {
-	token := func(context.Context) (string, time.Time, error) { return "", time.Time{}, nil }
 	for name, cfg := range map[string]Config{
-		"no API":   {Host: []string{"127.0.0.1:1"}, Token: token, Now: time.Now},
-		"bad API":  {API: "127.0.0.1:8470", Host: []string{"127.0.0.1:1"}, Token: token, Now: time.Now},
-		"no host":  {API: "http://127.0.0.1:1", Token: token, Now: time.Now},
-		"no token": {API: "http://127.0.0.1:1", Host: []string{"127.0.0.1:1"}, Now: time.Now},
-		"no clock": {API: "http://127.0.0.1:1", Host: []string{"127.0.0.1:1"}, Token: token},
+		"no API":   {Host: []string{"127.0.0.1:1"}, Now: time.Now},
+		"bad API":  {API: "127.0.0.1:8470", Host: []string{"127.0.0.1:1"}, Now: time.Now},
+		"no host":  {API: "http://127.0.0.1:1", Now: time.Now},
+		"no clock": {API: "http://127.0.0.1:1", Host: []string{"127.0.0.1:1"}},
 	} {
 		if _, err := New(cfg); pavise.KindOf(err) != pavise.Invalid {
 			t.Errorf("%s: %v, want an error of kind invalid", name, err)
@@ -33,7 +31,7 @@ func TestNewRefuses(t *testing.T) {
 
 func TestLogin(t *testing.T) {
 	s := newStand(t)
-	link := s.console.Link()
+	link := s.link()
 	resp, body := s.get(link)
 	if resp.StatusCode != http.StatusOK || !strings.Contains(body, `<meta http-equiv="refresh" content="0; url=/">`) {
 		t.Fatalf("status %d; the page does not lead on:\n%s", resp.StatusCode, body)
@@ -59,7 +57,7 @@ func TestLogin(t *testing.T) {
 
 func TestLoginRefuses(t *testing.T) {
 	s := newStand(t)
-	link := s.console.Link()
+	link := s.link()
 	short := link[:len(link)-1]
 	for _, path := range []string{"/login", "/login?code=", short, link + "A", "/login?code=" + strings.Repeat("A", 43)} {
 		if resp, body := s.get(path); resp.StatusCode != http.StatusUnauthorized || !strings.Contains(body, "pavise console") || len(resp.Cookies()) != 0 {
@@ -73,9 +71,9 @@ func TestLoginRefuses(t *testing.T) {
 	if resp, _ := s.get(link); resp.StatusCode != http.StatusUnauthorized {
 		t.Errorf("after ten minutes: status %d", resp.StatusCode)
 	}
-	fresh := s.console.Link()
+	fresh := s.link()
 	for range maxCodes {
-		s.console.Link()
+		s.link()
 	}
 	if resp, _ := s.get(fresh); resp.StatusCode != http.StatusUnauthorized {
 		t.Errorf("an old link among too many: status %d", resp.StatusCode)
@@ -84,14 +82,14 @@ func TestLoginRefuses(t *testing.T) {
 
 func TestLoginWithoutToken(t *testing.T) {
 	s := newStand(t)
-	s.console.cfg.Token = func(context.Context) (string, time.Time, error) {
+	s.token = func(context.Context) (string, time.Time, error) {
 		return "", time.Time{}, errors.New("secret cause")
 	}
-	if resp, body := s.get(s.console.Link()); resp.StatusCode != http.StatusInternalServerError || strings.Contains(body, "secret cause") {
+	if resp, body := s.get(s.link()); resp.StatusCode != http.StatusInternalServerError || strings.Contains(body, "secret cause") {
 		t.Errorf("status %d:\n%s", resp.StatusCode, body)
 	}
-	s.console.cfg.Token = func(context.Context) (string, time.Time, error) { return fakeToken, s.clock.now(), nil }
-	if resp, _ := s.get(s.console.Link()); resp.StatusCode != http.StatusUnauthorized || len(resp.Cookies()) != 0 {
+	s.token = func(context.Context) (string, time.Time, error) { return fakeToken, s.clock.now(), nil }
+	if resp, _ := s.get(s.link()); resp.StatusCode != http.StatusUnauthorized || len(resp.Cookies()) != 0 {
 		t.Errorf("with a token that has ended: status %d", resp.StatusCode)
 	}
 }
@@ -107,13 +105,36 @@ func TestSessionEnds(t *testing.T) {
 		t.Errorf("with the token: status %d", resp.StatusCode)
 	}
 
-	s.console.cfg.Token = func(context.Context) (string, time.Time, error) {
+	s.token = func(context.Context) (string, time.Time, error) {
 		return fakeToken, s.clock.now().Add(24 * time.Hour), nil
 	}
 	s.signIn()
 	s.clock.add(sessionLife)
 	if resp, _ := s.get("/"); resp.StatusCode != http.StatusUnauthorized {
 		t.Errorf("after an hour with a day's token: status %d", resp.StatusCode)
+	}
+}
+
+// TestSessionIsOfItsLink opens links of two people: each session calls with the
+// token of its own link, and says whose it is.
+func TestSessionIsOfItsLink(t *testing.T) {
+	s := newStand(t)
+	links := map[string]string{}
+	for _, id := range []string{"bob", "cleo"} {
+		links[id] = s.console.Link(func(context.Context) (string, time.Time, error) {
+			return tokenOf(`{"sub":"` + id + `","pavise_kind":"human"}`), s.clock.now().Add(time.Minute), nil
+		})
+	}
+	for id, link := range links {
+		s.api.token = tokenOf(`{"sub":"` + id + `","pavise_kind":"human"}`) // and no other is taken
+		resp, _ := s.get(link)
+		if resp.StatusCode != http.StatusOK || resp.Cookies()[0].MaxAge != 60 {
+			t.Fatalf("%s: status %d, cookies %v", id, resp.StatusCode, resp.Cookies())
+		}
+		s.cookie = resp.Cookies()[0]
+		if resp, body := s.get("/routes"); resp.StatusCode != http.StatusOK || !strings.Contains(body, `<b class="holder" title="`+id+`">`) {
+			t.Errorf("%s: status %d, or it is not their session", id, resp.StatusCode)
+		}
 	}
 }
 
@@ -228,7 +249,7 @@ func TestHost(t *testing.T) {
 			t.Errorf("Host %s is shown", host)
 		}
 	}
-	link := s.console.Link()
+	link := s.link()
 	s.get(link, "Host", "evil.example")
 	if resp, _ := s.get(link); resp.StatusCode != http.StatusOK {
 		t.Errorf("a foreign host used the link up: status %d", resp.StatusCode)
@@ -370,7 +391,7 @@ func TestLinkIsFresh(t *testing.T) {
 	s := newStand(t)
 	seen := map[string]bool{}
 	for range 8 {
-		u, err := url.Parse(s.console.Link())
+		u, err := url.Parse(s.link())
 		if err != nil || u.Path != "/login" || len(u.Query().Get("code")) != 43 {
 			t.Fatalf("link %v: %v", u, err)
 		}

@@ -13,8 +13,10 @@
 //
 // Somebody who can read the terminal. [Console.Link] makes a one-time code,
 // which GET /login exchanges for a session; the session holds a bearer token of
-// the API, minted for it, and dies with that token within the hour. The browser
-// holds a random id in a SameSite=Strict cookie and never the token.
+// the API, and dies with that token within the hour. It is the token of the person
+// who asked for the link, so that nobody is more in the console than they are
+// elsewhere. The browser holds a random id in a SameSite=Strict cookie and never the
+// token.
 //
 // Other programs on the machine are the adversary to think of. A page of another
 // site reaches a loopback port, so each request's Host is on a list (DNS

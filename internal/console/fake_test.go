@@ -53,7 +53,7 @@ type fakeAPI struct {
 	subjects  api.SubjectCount
 
 	status   api.LogStatus
-	routes   []gateway.Route
+	routes   []gateway.Standing
 	policies api.PolicyList
 	explain  guard.Explanation
 }
@@ -305,6 +305,7 @@ type stand struct {
 	api     *fakeAPI
 	backend *httptest.Server
 	console *Console
+	token   Token // of the sessions that links open
 	server  *httptest.Server
 	clock   *clock
 	cookie  *http.Cookie
@@ -322,12 +323,12 @@ func newStand(t *testing.T) *stand {
 	host := s.server.Listener.Addr().String()
 	console, err := New(Config{
 		API: s.backend.URL, Host: []string{host}, Now: s.clock.now, Hint: "curl it", Verify: "pavise ledger verify /var/lib/pavise/log --key 8f3a",
-		Token: func(context.Context) (string, time.Time, error) {
-			return s.api.token, s.clock.now().Add(30 * time.Minute), nil
-		},
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+	s.token = func(context.Context) (string, time.Time, error) {
+		return s.api.token, s.clock.now().Add(30 * time.Minute), nil
 	}
 	s.console, s.server.Config.Handler = console, console.Handler()
 	s.server.Start()
@@ -341,10 +342,13 @@ func newStand(t *testing.T) *stand {
 	return s
 }
 
+// link returns a fresh link.
+func (s *stand) link() string { return s.console.Link(s.token) }
+
 // signIn takes a link, and keeps its cookie for what follows.
 func (s *stand) signIn() *stand {
 	s.Helper()
-	resp, _ := s.get(s.console.Link())
+	resp, _ := s.get(s.link())
 	if resp.StatusCode != http.StatusOK || len(resp.Cookies()) != 1 {
 		s.Fatalf("login: status %d, cookies %v", resp.StatusCode, resp.Cookies())
 	}

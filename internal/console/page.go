@@ -24,6 +24,7 @@ type page struct {
 	Here    string // the navigation entry to mark: its path
 	Refresh string // content of a refresh, or ""
 	Ends    time.Time
+	Holder  string // whose session it is, or ""
 	Waiting string // how many changes wait for votes, or ""
 	Body    any
 }
@@ -62,7 +63,7 @@ func parsePages() (map[string]*template.Template, error) {
 // that fails does not leave half a page behind.
 func (c *Console) show(w http.ResponseWriter, s *session, status int, name string, p page) {
 	if s != nil {
-		p.Ends, p.Waiting = s.expires, c.waiting(s)
+		p.Ends, p.Holder, p.Waiting = s.expires, s.holder.ID, c.waiting(s)
 	}
 	var body bytes.Buffer
 	if err := c.pages[name].ExecuteTemplate(&body, "layout.html", p); err != nil {

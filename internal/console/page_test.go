@@ -85,10 +85,10 @@ func TestHostileText(t *testing.T) {
 	}
 	s.api.status = api.LogStatus{Origin: payload, Key: payload, Fingerprint: payload, Problem: payload}
 	s.api.policies = api.PolicyList{Digest: payload, Policies: []guard.TenantPolicy{{ID: payload, Text: "@doc(\"" + payload + "\")\npermit (" + payload}}}
-	s.api.routes = []gateway.Route{{
+	s.api.routes = []gateway.Standing{{Route: gateway.Route{
 		Model: pavise.Name{Tenant: "local", Kind: "model", ID: "m"}, Upstream: payload, Remote: payload, Purpose: payload, Shape: firewall.Shape{Kind: payload},
 		Signature: firewall.Signature{Inputs: []firewall.Port{{Name: payload, Datatype: payload}}, Outputs: []firewall.Port{{Name: payload, Datatype: payload}}},
-	}}
+	}}}
 	paths := []string{"/?show=all", "/evidence", "/routes", "/policies"}
 	for i := range hostiles() {
 		paths = append(paths, fmt.Sprintf("/trail/%d", i))
@@ -347,10 +347,18 @@ func TestTrailLeadsOn(t *testing.T) {
 			r.Kind, r.On = "change.rule", pavise.Name{Tenant: "local", Kind: "change", ID: "policy.put"}
 		}),
 	)
+	if _, body := s.get("/trail/0"); !strings.Contains(body, "once that is shredded, nobody can open it again") {
+		t.Error("the trail does not say what the subject's key is for")
+	}
+	of := pavise.Name{Tenant: "local", Kind: "subject", ID: "s-78ecf5de"}
+	for _, phase := range []string{record.Enter, record.Exit} {
+		s.api.add(record.Record{Kind: "subject.shred", Phase: phase, Tenant: "local", At: began, On: of, Outcome: pavise.Allow})
+	}
 	_, body := s.get("/trail/0")
 	for _, want := range []string{
 		`Acting as</dt><dd>change <a href="/changes/c-k3v9xyz">c-k3v9xyz</a>`, `<code>s-78ecf5de</code> <a class="more" href="/search?subject=s-78ecf5de">`,
 		`href="/search?who=local%2fworkload%2fbob"`, "<code>pavise ledger prove 0</code>",
+		`2026-03-04 09:30 UTC</time>: nobody can open what the record keeps sealed. <a href="/trail/4">Record 4</a> is the receipt.`,
 	} {
 		if !strings.Contains(body, want) {
 			t.Errorf("the trail has no %s", want)
@@ -475,15 +483,15 @@ func TestRoutesPage(t *testing.T) {
 	if _, body := s.get("/routes"); !strings.Contains(body, "pavise route put") {
 		t.Error("no word on how to put a route")
 	}
-	s.api.routes = []gateway.Route{{
+	s.api.routes = []gateway.Standing{{Route: gateway.Route{
 		Model: pavise.Name{Tenant: "local", Kind: "model", ID: "fraud"}, Upstream: "http://10.0.0.9:8000", Remote: "fraud_v7", MaxRows: 64, Observe: true, Durable: true, Purpose: "security",
 		Terms:     firewall.Terms{Rate: firewall.Rate{Count: 1200, Per: time.Minute, Burst: 300}, Budget: firewall.PerWindow(100000, 24*time.Hour)},
 		Shape:     firewall.Shape{Kind: firewall.Round, Digits: 4},
 		Signature: firewall.Signature{Inputs: []firewall.Port{{Name: "x", Datatype: "FP64", Shape: []int64{-1, 30}}}},
-	}}
+	}, Quarantined: true}}
 	_, body := s.get("/routes")
 	said := text(body)
-	for _, want := range []string{"observe only", "durable", "decides on security", "http://10.0.0.9:8000 as fraud_v7", "x FP64 n × 30", "1\u202f200 rows / 1m, 300 at once", "100\u202f000 rows / 24h", "rounded to 4 digits", "up to 64 rows"} {
+	for _, want := range []string{"in quarantine", "pavise route release", "pavise route quarantine", "observe only", "durable", "decides on security", "http://10.0.0.9:8000 as fraud_v7", "x FP64 n × 30", "1\u202f200 rows / 1m, 300 at once", "100\u202f000 rows / 24h", "rounded to 4 digits", "up to 64 rows"} {
 		if !strings.Contains(strings.ReplaceAll(said, "\u202f", " "), strings.ReplaceAll(want, "\u202f", " ")) {
 			t.Errorf("the page does not say %q:\n%s", want, said)
 		}

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -31,7 +32,12 @@ const cookieName = "pavise_session"
 type code struct {
 	value   string
 	expires time.Time
+	token   Token
 }
+
+// A Token gives the API token of one session, when its link is opened. What lives
+// longer than an hour is used for an hour.
+type Token func(context.Context) (token string, expires time.Time, err error)
 
 // A session is a signed-in browser. The maps know it by the SHA-256 of its id,
 // so that a look-up's timing tells nothing about ids.
@@ -55,9 +61,10 @@ func random() string {
 }
 
 // Link returns a path with a fresh code that signs one browser in, once, within
-// ten minutes. The newest 16 links work.
-func (c *Console) Link() string {
-	fresh := code{random(), c.cfg.Now().Add(codeLife)}
+// ten minutes. The session is whose the token is, and ends with it. The newest 16
+// links work.
+func (c *Console) Link(token Token) string {
+	fresh := code{random(), c.cfg.Now().Add(codeLife), token}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.codes = append(c.codes, fresh)
@@ -65,8 +72,9 @@ func (c *Console) Link() string {
 	return "/login?code=" + url.QueryEscape(fresh.value)
 }
 
-// redeem reports whether the value is a code that still opens, and uses it up.
-func (c *Console) redeem(value string) bool {
+// redeem returns the token behind a code that still opens, and uses the code up. It
+// is nil for all others.
+func (c *Console) redeem(value string) Token {
 	now := c.cfg.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -78,10 +86,11 @@ func (c *Console) redeem(value string) bool {
 		}
 	}
 	if found < 0 {
-		return false
+		return nil
 	}
+	token := c.codes[found].token
 	c.codes = slices.Delete(c.codes, found, found+1)
-	return true
+	return token
 }
 
 // login exchanges a code for a session. It answers with a page and not with a
@@ -92,11 +101,12 @@ func (c *Console) login(w http.ResponseWriter, r *http.Request) {
 		c.fail(w, nil, http.StatusServiceUnavailable, "Not ahead of time", "A link that works once is not to be fetched in advance.", "open it")
 		return
 	}
-	if !c.redeem(r.URL.Query().Get("code")) {
+	tokenOf := c.redeem(r.URL.Query().Get("code"))
+	if tokenOf == nil {
 		c.fail(w, nil, http.StatusUnauthorized, "This link does not work", "A link works once, and for ten minutes. This one was used, is too old, or was never made.", newLink)
 		return
 	}
-	token, expires, err := c.cfg.Token(r.Context())
+	token, expires, err := tokenOf(r.Context())
 	if err != nil {
 		c.refuse(w, nil, err)
 		return
@@ -106,7 +116,7 @@ func (c *Console) login(w http.ResponseWriter, r *http.Request) {
 		expires = most
 	}
 	if !now.Before(expires) {
-		c.fail(w, nil, http.StatusUnauthorized, "The session is over before it began", "The token made for it has ended already.", "check the machine's clock, then "+newLink)
+		c.fail(w, nil, http.StatusUnauthorized, "The session is over before it began", "The token that it was to call with has ended already.", "check the machine's clock, then "+newLink)
 		return
 	}
 	id := random()

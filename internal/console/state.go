@@ -15,7 +15,7 @@ import (
 
 // A routeCard is one route as it is shown.
 type routeCard struct {
-	gateway.Route
+	gateway.Standing
 	Backend string // where it runs
 	Place   string // the digest or the address
 	Terms   []term
@@ -46,8 +46,8 @@ func (c *Console) routes(w http.ResponseWriter, r *http.Request, s *session) {
 	c.show(w, s, http.StatusOK, "routes", page{Title: "Routes", Here: "/routes", Body: cards})
 }
 
-func newRouteCard(r gateway.Route) routeCard {
-	card := routeCard{Route: r, Backend: "ONNX, in the gateway", Place: r.ONNX, Inputs: ports(r.Signature.Inputs), Outputs: ports(r.Signature.Outputs)}
+func newRouteCard(r gateway.Standing) routeCard {
+	card := routeCard{Standing: r, Backend: "ONNX, in the gateway", Place: r.ONNX, Inputs: ports(r.Signature.Inputs), Outputs: ports(r.Signature.Outputs)}
 	if r.Upstream != "" {
 		card.Backend, card.Place = "upstream server", r.Upstream+" as "+r.Remote
 	}

@@ -30,7 +30,9 @@ type trail struct {
 	Explain   *guard.Explanation
 	Unexplain string // why Explain is nil
 	Other     *other
-	Picture   *picture // of the proof; nil while there is none
+	Picture   *picture   // of the proof; nil while there is none
+	Shredded  *api.Event // the receipt for the key of whose data it keeps, if that was shredded
+	Prove     string     // the command that writes the record's proof to a file
 	Verify    string
 	Raw       string
 }
@@ -55,7 +57,7 @@ func (c *Console) trail(w http.ResponseWriter, r *http.Request, s *session) {
 		c.fail(w, s, http.StatusNotFound, "Not found", "A record is known by its index, a number.", "the live view at / lists the newest")
 		return
 	}
-	t := trail{Verify: c.cfg.Verify}
+	t := trail{Verify: c.cfg.Verify, Prove: c.cfg.Command(fmt.Sprintf("ledger prove %d", index))}
 	if err := s.client.Call(r.Context(), "ledger.read", api.ReadRequest{Index: index}, &t.ReadAnswer); err != nil {
 		c.refuse(w, s, err)
 		return
@@ -63,6 +65,7 @@ func (c *Console) trail(w http.ResponseWriter, r *http.Request, s *session) {
 	t.Row = newRow(t.Event)
 	t.explain(r.Context(), s.client)
 	t.join(r.Context(), s.client)
+	t.forgotten(r.Context(), s.client)
 	t.read()
 	if t.Proof != nil {
 		t.Picture = newPicture(index, *t.Proof)
@@ -112,6 +115,28 @@ func (t *trail) join(ctx context.Context, client *api.Client) {
 	}
 }
 
+// receipts is how many records about a subject's shredding are looked through: one
+// shredding leaves two, and a few may have failed.
+const receipts = 16
+
+// forgotten finds out whether the key of whose data the record keeps was shredded.
+func (t *trail) forgotten(ctx context.Context, client *api.Client) {
+	if t.Record.Subject == "" {
+		return
+	}
+	on := pavise.Name{Tenant: t.Record.Tenant, Kind: "subject", ID: t.Record.Subject}
+	var list api.ListAnswer
+	if client.Call(ctx, "ledger.list", api.ListRequest{Limit: receipts, Conditions: api.Conditions{Kind: []string{"subject.shred"}, On: on.String()}}, &list) != nil {
+		return
+	}
+	for i, e := range list.Events {
+		if _, _, ok := api.Shredded(&e.Record); ok {
+			t.Shredded = &list.Events[i]
+			return
+		}
+	}
+}
+
 // read takes the record's own JSON apart for people.
 func (t *trail) read() {
 	if infer, ok := inference(t.Record); ok {
@@ -134,9 +159,6 @@ func indent(b []byte) string {
 	}
 	return text.String()
 }
-
-// Prove is the command that writes the record's proof to a file.
-func (t trail) Prove() string { return fmt.Sprintf("pavise ledger prove %d", t.Index) }
 
 // OnChange is the id of the change that the record is about, or "".
 func (t trail) OnChange() string {

@@ -133,6 +133,9 @@ func (x *exchange) begin() (err error) {
 	if x.route, err = x.gateway.Routes.find(x.model); err != nil {
 		return err
 	}
+	if x.gateway.Routes.barredNow(x.model) { // it was put, or barred, since the guard let them in
+		return &pavise.Error{Kind: pavise.Denied, Msg: fmt.Sprintf("%s is in quarantine", x.model), Hint: "pavise change list says who put it there, and why"}
+	}
 	if x.route.Durable {
 		x.entry.Durable()
 	}

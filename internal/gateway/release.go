@@ -56,6 +56,21 @@ func keepRelease(tx *store.Tx, route Route, text string) error {
 	return err
 }
 
+// keepLast keeps a route that ends as the newest in the history of its name, with the
+// terms that it has by now: a release after it goes on with those.
+func keepLast(tx *store.Tx, route Route) error {
+	last, seq, err := release(tx, route.Model, 1<<62)
+	if err != nil || last == nil {
+		return err
+	}
+	text, err := json.Marshal(route)
+	if err != nil {
+		return fmt.Errorf("encode route %s: %w", route.Model, err)
+	}
+	_, err = tx.Exec(`UPDATE gateway_releases SET route = ? WHERE name = ? AND seq = ?`, string(text), route.Model.String(), seq)
+	return err
+}
+
 // release returns the newest route of a name before a place in its history that was
 // not rolled back, and its place; nil if there is none.
 func release(tx *store.Tx, model pavise.Name, before int64) (*Route, int64, error) {
@@ -84,54 +99,105 @@ func (r *Routes) lastRelease(ctx context.Context, model pavise.Name) (last *Rout
 	return last, err
 }
 
-// A ReleasePlan is what a release or a rollback would come to.
-type ReleasePlan struct {
-	Was    Route  `json:"was"` // the route as it is
-	Will   Route  `json:"will"`
-	Before string `json:"before"` // hex SHA-256 of the route as it is
-	Model  string `json:"model"`  // what would answer: a digest, or a name at an address
+// A Standing is a route and how it stands with it.
+type Standing struct {
+	Route
+	Quarantined bool `json:"quarantined,omitempty"` // nobody may ask the model
+	Deleted     bool `json:"deleted,omitempty"`     // it is the last route that there was: none leads to the model now
 }
 
-func newReleasePlan(was, will Route) (ReleasePlan, error) {
-	text, err := json.Marshal(was)
+// digest is the hex SHA-256 of all that it says.
+func (s Standing) digest() (string, error) {
+	text, err := json.Marshal(s)
 	if err != nil {
-		return ReleasePlan{}, fmt.Errorf("encode route %s: %w", was.Model, err)
+		return "", fmt.Errorf("encode route %s: %w", s.Model, err)
 	}
 	sum := sha256.Sum256(text)
-	return ReleasePlan{Was: was, Will: will, Before: hex.EncodeToString(sum[:]), Model: cmp.Or(will.ONNX, will.Remote+" at "+will.Upstream)}, nil
+	return hex.EncodeToString(sum[:]), nil
+}
+
+// A ReleasePlan is what a release or a rollback would come to.
+type ReleasePlan struct {
+	Was    Standing `json:"was"` // the route as it is
+	Will   Standing `json:"will"`
+	Before string   `json:"before"` // hex SHA-256 of the route as it is
+	Model  string   `json:"model"`  // what would answer: a digest, or a name at an address
+}
+
+// newReleasePlan refuses with kind Conflict what would come to nothing.
+func newReleasePlan(was, will Standing) (ReleasePlan, error) {
+	plan := ReleasePlan{Was: was, Will: will, Model: cmp.Or(will.ONNX, will.Remote+" at "+will.Upstream)}
+	after, err := will.digest()
+	if err != nil {
+		return ReleasePlan{}, err
+	}
+	if plan.Before, err = was.digest(); err != nil {
+		return ReleasePlan{}, err
+	}
+	if plan.Before == after {
+		return ReleasePlan{}, &pavise.Error{
+			Kind: pavise.Conflict, Msg: fmt.Sprintf("%s is answered by %s already", was.Model, was.behind()),
+			Hint: "name another model; its terms change by pavise route put",
+		}
+	}
+	return plan, nil
 }
 
 // PlanRelease says what a release would come to. It changes nothing.
 //
 // Unguarded: it is the plan of a change, whose proposer has entered.
 func (r *Routes) PlanRelease(ctx context.Context, s ReleaseSpec) (ReleasePlan, error) {
-	found, err := r.describe(ctx, s.spec())
+	was, will, unlock, err := r.releasing(ctx, s)
 	if err != nil {
 		return ReleasePlan{}, err
 	}
-	r.changing.Lock()
-	defer r.changing.Unlock()
-	was, err := r.released(s)
-	if err != nil {
-		return ReleasePlan{}, err
-	}
-	will, err := r.compose(s.spec(), found)
-	if err != nil {
-		return ReleasePlan{}, err
-	}
-	return newReleasePlan(*was, will)
+	defer unlock()
+	return newReleasePlan(*was, Standing{Route: will})
 }
 
-// released returns the route that a release is for.
-func (r *Routes) released(s ReleaseSpec) (*Route, error) {
-	was := r.current(s.Name)
-	if was == nil {
-		return nil, &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("no route leads to %.120s", s.Name), Hint: "a first model is put, not released: pavise route put"}
+// releasing returns the route that a release is for, and what it makes of it. It holds
+// changing until unlock.
+func (r *Routes) releasing(ctx context.Context, s ReleaseSpec) (was *Standing, will Route, unlock func(), err error) {
+	if was, err = r.released(ctx, s); err != nil {
+		return nil, Route{}, nil, err
+	}
+	found, err := r.describe(ctx, s.spec(), &was.Route) // without the lock: a server may be slow
+	if err != nil {
+		return nil, Route{}, nil, err
+	}
+	r.changing.Lock()
+	if was, err = r.released(ctx, s); err == nil {
+		will, err = r.compose(s.spec(), found, &was.Route)
+	}
+	if err != nil {
+		r.changing.Unlock()
+		return nil, Route{}, nil, err
+	}
+	return was, will, r.changing.Unlock, nil
+}
+
+// released returns the route that a release is for. For a name without one it is the
+// last that there was: who trusted the name should not find another model behind it
+// that nobody approved, and the terms it had are the ones to go on with.
+func (r *Routes) released(ctx context.Context, s ReleaseSpec) (*Standing, error) {
+	model, err := s.spec().Model()
+	if err != nil {
+		return nil, err
 	}
 	if s.ONNX == nil && s.Upstream == "" && s.Remote == "" {
 		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "a release names the model that is to answer", Hint: "give --onnx FILE or --upstream URL"}
 	}
-	return was, nil
+	was := r.current(s.Name)
+	deleted := was == nil
+	if deleted {
+		if was, err = r.lastRelease(ctx, model); err != nil {
+			return nil, err
+		}
+	}
+	if was == nil {
+		return nil, &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("no route leads to %s, and none ever did", model), Hint: "a first model is put, not released: pavise route put"}
+	}
+	return &Standing{Route: *was, Quarantined: r.barredNow(model), Deleted: deleted}, nil
 }
 
 // Release lets another model answer behind a name: the verb route.release on
@@ -143,19 +209,11 @@ func (r *Routes) Release(ctx context.Context, who pavise.Principal, s ReleaseSpe
 		return err
 	}
 	defer entry.Exit(&err)
-	found, err := r.describe(ctx, s.spec())
+	_, route, unlock, err := r.releasing(ctx, s)
 	if err != nil {
 		return err
 	}
-	r.changing.Lock()
-	defer r.changing.Unlock()
-	if _, err := r.released(s); err != nil {
-		return err
-	}
-	route, err := r.compose(s.spec(), found)
-	if err != nil {
-		return err
-	}
+	defer unlock()
 	entry.Detail(route)
 	err = r.save(ctx, r.db.Update, route, s.ONNX, func(tx *store.Tx) error {
 		if _, err := tx.Exec(`DELETE FROM gateway_quarantine WHERE name = ?`, route.Model.String()); err != nil {
@@ -184,12 +242,28 @@ func (r *Routes) back(tx *store.Tx, model pavise.Name) (was, will *Route, at int
 		return nil, nil, 0, err
 	}
 	if before == nil {
-		return nil, nil, 0, &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("no other model answered for %s before this one", model), Hint: "pavise route quarantine stops it from answering"}
+		return nil, nil, 0, r.nothingBefore(tx, model)
 	}
 	// The terms of today, the model of then.
 	back := *was
 	back.ONNX, back.Upstream, back.Remote, back.Signature = before.ONNX, before.Upstream, before.Remote, before.Signature
 	return was, &back, at, nil
+}
+
+// nothingBefore is the error of a rollback without a model to go back to. People who
+// have just gone back remember another model, so it says why that is none.
+func (r *Routes) nothingBefore(tx *store.Tx, model pavise.Name) error {
+	var gone int
+	if err := tx.QueryRow(`SELECT count(*) FROM gateway_releases WHERE name = ? AND gone = 1`, model.String()).Scan(&gone); err != nil {
+		return err
+	}
+	if gone > 0 {
+		return &pavise.Error{
+			Kind: pavise.NotFound, Msg: fmt.Sprintf("no model is left for %s to go back to: what was rolled back does not come back", model),
+			Hint: "pavise route release can bring any model, one that was rolled back, too; pavise route quarantine stops this one from answering",
+		}
+	}
+	return &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("no other model answered for %s before this one", model), Hint: "pavise route quarantine stops it from answering"}
 }
 
 // PlanRollback says what going back would come to. It changes nothing.
@@ -201,7 +275,8 @@ func (r *Routes) PlanRollback(ctx context.Context, model pavise.Name) (plan Rele
 		if err != nil {
 			return err
 		}
-		plan, err = newReleasePlan(*was, *will)
+		barred := r.barredNow(model)
+		plan, err = newReleasePlan(Standing{Route: *was, Quarantined: barred}, Standing{Route: *will, Quarantined: barred})
 		return err
 	})
 	return plan, err
@@ -260,8 +335,12 @@ func (r *Routes) Quarantine(ctx context.Context, who pavise.Principal, model pav
 }
 
 // Quarantined reports whether a thing is a model in quarantine. It is the guard's
-// Quarantined.
-func (r *Routes) Quarantined(name pavise.Name) bool { return (*r.barred.Load())[name] }
+// Quarantined. Where no route leads there is nothing to ask, and callers are told so;
+// the name stays barred all the same, for what may be put there.
+func (r *Routes) Quarantined(name pavise.Name) bool { return r.barredNow(name) && r.Has(name) }
+
+// barredNow reports whether a name is in quarantine, with a route or without.
+func (r *Routes) barredNow(name pavise.Name) bool { return (*r.barred.Load())[name] }
 
 // bar puts a model into quarantine in memory, or takes it out. Callers hold changing.
 func (r *Routes) bar(model pavise.Name, quarantined bool) {

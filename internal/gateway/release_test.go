@@ -33,6 +33,73 @@ func TestReleaseIsTheOnlyWay(t *testing.T) {
 	}
 }
 
+// release plans a release, and does it as planned.
+func (w *world) release(t *testing.T, onnx []byte) ReleasePlan {
+	t.Helper()
+	spec := ReleaseSpec{Name: theModel.String(), ONNX: onnx}
+	plan, err := w.Routes.PlanRelease(t.Context(), spec)
+	if err == nil {
+		err = w.Routes.Release(t.Context(), changing(), spec, unmarked)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return plan
+}
+
+// TestReleaseAfterDelete brings another model under a name whose route was deleted: on
+// the terms that it had at the end, and by a plan that is of no route that is there.
+func TestReleaseAfterDelete(t *testing.T) {
+	w := newWorld(t, t.TempDir())
+	if _, err := w.Routes.PlanRelease(t.Context(), ReleaseSpec{Name: theModel.String(), ONNX: softmaxModel()}); pavise.KindOf(err) != pavise.NotFound {
+		t.Errorf("release under a name that nobody knows: %v", err)
+	}
+	w.put(t, nil)
+	w.change(t, RouteSpec{Rate: "7/1m", Purpose: "health"})
+	there, err := w.Routes.PlanRelease(t.Context(), ReleaseSpec{Name: theModel.String(), ONNX: otherModel("x", 2)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Routes.Delete(t.Context(), operator, theModel); err != nil {
+		t.Fatal(err)
+	}
+	plan := w.release(t, otherModel("x", 2))
+	if !plan.Was.Deleted || plan.Will.Deleted || plan.Before == there.Before {
+		t.Errorf("the plan does not say that no route was there: %+v", plan)
+	}
+	now := w.Routes.current(theModel.String())
+	if now == nil || now.ONNX != plan.Model || now.Terms.Rate.Count != 7 || now.Purpose != "health" {
+		t.Errorf("%+v answers", now)
+	}
+	if err := w.Routes.Rollback(t.Context(), changing(), theModel, unmarked); err != nil {
+		t.Errorf("back to the model of before: %v", err)
+	}
+}
+
+// TestReleaseOfNothing releases the model that answers already, which comes to nothing
+// unless it ends a quarantine.
+func TestReleaseOfNothing(t *testing.T) {
+	w := newWorld(t, t.TempDir())
+	w.put(t, nil)
+	same := ReleaseSpec{Name: theModel.String(), ONNX: softmaxModel()}
+	if _, err := w.Routes.PlanRelease(t.Context(), same); pavise.KindOf(err) != pavise.Conflict || !strings.Contains(err.Error(), "already") {
+		t.Errorf("%v", err)
+	}
+	other, err := w.Routes.PlanRelease(t.Context(), ReleaseSpec{Name: theModel.String(), ONNX: otherModel("x", 2)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Routes.Quarantine(t.Context(), changing(), theModel, unmarked); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := w.Routes.PlanRelease(t.Context(), ReleaseSpec{Name: theModel.String(), ONNX: otherModel("x", 2)}); err != nil || again.Before == other.Before {
+		t.Errorf("a release approved before the quarantine would end it: %v", err)
+	}
+	if plan := w.release(t, softmaxModel()); !plan.Was.Quarantined || plan.Will.Quarantined {
+		t.Errorf("the plan does not say that it ends a quarantine: %+v", plan)
+	}
+}
+
 // TestRollback goes back one release at a time, keeps today's terms, and does not
 // come back to what it left.
 func TestRollback(t *testing.T) {
@@ -61,6 +128,8 @@ func TestRollback(t *testing.T) {
 	}
 	if err := w.Routes.Rollback(t.Context(), changing(), theModel, unmarked); pavise.KindOf(err) != pavise.NotFound {
 		t.Errorf("back before the first: %v", err)
+	} else if !strings.Contains(err.Error(), "what was rolled back does not come back") {
+		t.Errorf("it does not say where the others are: %v", err)
 	}
 }
 
@@ -81,6 +150,39 @@ func TestQuarantine(t *testing.T) {
 		w = newWorld(t, dir)
 	}
 	w.change(t, RouteSpec{ONNX: softmaxModel()})
+	if resp, body := w.post(t, good, nil); resp.StatusCode != 200 {
+		t.Errorf("after a release: %d %s", resp.StatusCode, body)
+	}
+}
+
+// TestQuarantineOutlivesItsRoute deletes a route in quarantine: callers are told that
+// there is no such model, and putting it again opens nothing.
+func TestQuarantineOutlivesItsRoute(t *testing.T) {
+	dir := t.TempDir()
+	w := newWorld(t, dir)
+	w.put(t, nil)
+	if err := w.Routes.Quarantine(t.Context(), changing(), theModel, unmarked); err != nil {
+		t.Fatal(err)
+	}
+	if list, err := w.Routes.List(t.Context(), operator, tenant); err != nil || !list[0].Quarantined {
+		t.Errorf("the list does not show it: %+v, %v", list, err)
+	}
+	if err := w.Routes.Delete(t.Context(), operator, theModel); err != nil {
+		t.Fatal(err)
+	}
+	if resp, body := w.post(t, good, nil); resp.StatusCode != 404 {
+		t.Errorf("deleted: %d %s", resp.StatusCode, body)
+	}
+	w.close()
+	w = newWorld(t, dir)
+	w.put(t, nil)
+	if resp, body := w.post(t, good, nil); resp.StatusCode != 403 || !strings.Contains(body, "quarantine") {
+		t.Errorf("put again: %d %s", resp.StatusCode, body)
+	}
+	if err := w.Routes.Delete(t.Context(), operator, theModel); err != nil {
+		t.Fatal(err)
+	}
+	w.release(t, softmaxModel())
 	if resp, body := w.post(t, good, nil); resp.StatusCode != 200 {
 		t.Errorf("after a release: %d %s", resp.StatusCode, body)
 	}

@@ -69,7 +69,7 @@ func TestPutChangesOnlyWhatIsSaid(t *testing.T) {
 	}
 	w.close()
 	again := newWorld(t, dir)
-	if list, err := again.Routes.List(t.Context(), operator, tenant); err != nil || len(list) != 1 || !reflect.DeepEqual(list[0], want) {
+	if list, err := again.Routes.List(t.Context(), operator, tenant); err != nil || len(list) != 1 || !reflect.DeepEqual(list[0], Standing{Route: want}) {
 		t.Errorf("after a restart: %+v, %v, want %+v", list, err, want)
 	}
 	if resp, body := again.post(t, good, nil); resp.StatusCode != 200 {

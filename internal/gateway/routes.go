@@ -171,13 +171,13 @@ func (r *Routes) Put(ctx context.Context, who pavise.Principal, spec RouteSpec) 
 		return Route{}, err
 	}
 	defer entry.Exit(&err)
-	found, err := r.describe(ctx, spec) // without the lock: a server may be slow
+	found, err := r.describe(ctx, spec, r.current(spec.Name)) // without the lock: a server may be slow
 	if err != nil {
 		return Route{}, err
 	}
 	r.changing.Lock()
 	defer r.changing.Unlock()
-	if route, err = r.compose(spec, found); err != nil {
+	if route, err = r.compose(spec, found, r.current(spec.Name)); err != nil {
 		return Route{}, err
 	}
 	entry.Detail(route)
@@ -186,18 +186,21 @@ func (r *Routes) Put(ctx context.Context, who pavise.Principal, spec RouteSpec) 
 		return Route{}, err
 	}
 	if last != nil && !last.sameModel(route) {
+		is := "is"
+		if r.current(spec.Name) == nil {
+			is = "was"
+		}
 		return Route{}, &pavise.Error{
-			Kind: pavise.Conflict, Msg: fmt.Sprintf("%s is answered by %s, and another model for it is a release, which others approve", route.Model, last.behind()),
+			Kind: pavise.Conflict, Msg: fmt.Sprintf("%s %s answered by %s, and another model for it is a release, which others approve", route.Model, is, last.behind()),
 			Hint: "propose it: pavise route release " + route.Model.String() + " with the same model",
 		}
 	}
 	return route, r.save(ctx, r.db.Update, route, spec.ONNX, nil)
 }
 
-// compose makes the route that the words ask for, of the one that is there and what
-// was found out about the model. Callers hold changing.
-func (r *Routes) compose(spec RouteSpec, found *finding) (Route, error) {
-	was := r.current(spec.Name)
+// compose makes the route that the words ask for, of the one that was there, if any,
+// and what was found out about the model. Callers hold changing.
+func (r *Routes) compose(spec RouteSpec, found *finding, was *Route) (Route, error) {
 	route, err := spec.route(was)
 	if err != nil {
 		return Route{}, err
@@ -240,8 +243,8 @@ type finding struct {
 
 // describe finds out what the model takes and gives. It is nil when the words
 // name no model, and the route's stays.
-func (r *Routes) describe(ctx context.Context, spec RouteSpec) (*finding, error) {
-	route, err := spec.route(r.current(spec.Name))
+func (r *Routes) describe(ctx context.Context, spec RouteSpec, was *Route) (*finding, error) {
+	route, err := spec.route(was)
 	if err != nil {
 		return nil, err
 	}
@@ -332,7 +335,9 @@ func (r *Routes) save(ctx context.Context, update func(context.Context, func(*st
 	return r.install(l)
 }
 
-// Delete takes a route away. It is the verb route.delete on tenant/route/id.
+// Delete takes a route away. It is the verb route.delete on tenant/route/id. What is
+// known of the name stays: its history, with the route as it was at the end, and a
+// quarantine.
 func (r *Routes) Delete(ctx context.Context, who pavise.Principal, model pavise.Name) (err error) {
 	entry, err := r.guard.Enter(ctx, who, "route.delete", routeName(model.String()))
 	if err != nil {
@@ -341,10 +346,14 @@ func (r *Routes) Delete(ctx context.Context, who pavise.Principal, model pavise.
 	defer entry.Exit(&err)
 	r.changing.Lock()
 	defer r.changing.Unlock()
-	if _, err := r.find(model); err != nil {
+	l, err := r.find(model)
+	if err != nil {
 		return err
 	}
 	err = r.db.Update(ctx, func(tx *store.Tx) error {
+		if err := keepLast(tx, l.Route); err != nil {
+			return err
+		}
 		_, err := tx.Exec(`DELETE FROM gateway_routes WHERE name = ?`, model.String())
 		return err
 	})
@@ -359,9 +368,9 @@ func (r *Routes) Delete(ctx context.Context, who pavise.Principal, model pavise.
 	return nil
 }
 
-// List returns a tenant's routes by name. It is the verb route.list on
-// tenant/route/all.
-func (r *Routes) List(ctx context.Context, who pavise.Principal, tenant string) (routes []Route, err error) {
+// List returns a tenant's routes by name, and how it stands with each. It is the verb
+// route.list on tenant/route/all.
+func (r *Routes) List(ctx context.Context, who pavise.Principal, tenant string) (routes []Standing, err error) {
 	entry, err := r.guard.Enter(ctx, who, "route.list", pavise.Name{Tenant: tenant, Kind: "route", ID: "all"})
 	if err != nil {
 		return nil, err
@@ -369,9 +378,9 @@ func (r *Routes) List(ctx context.Context, who pavise.Principal, tenant string) 
 	defer entry.Exit(&err)
 	for _, l := range *r.live.Load() {
 		if l.Model.Tenant == tenant {
-			routes = append(routes, l.Route)
+			routes = append(routes, Standing{Route: l.Route, Quarantined: r.barredNow(l.Model)})
 		}
 	}
-	slices.SortFunc(routes, func(a, b Route) int { return strings.Compare(a.Model.ID, b.Model.ID) })
+	slices.SortFunc(routes, func(a, b Standing) int { return strings.Compare(a.Model.ID, b.Model.ID) })
 	return routes, nil
 }
