@@ -286,6 +286,9 @@ func shortModel(model string) string {
 	return model
 }
 
+// routeBefore names the digest of the route that a change replaces.
+const routeBefore = "route before"
+
 // releaseRunner runs route.release.
 func releaseRunner(rooms *Rooms) change.Runner {
 	spec := func(on pavise.Name, request json.RawMessage) (gateway.ReleaseSpec, error) {
@@ -304,7 +307,7 @@ func releaseRunner(rooms *Rooms) change.Runner {
 			plan, err := rooms.Routes.PlanRelease(ctx, s)
 			return change.Plan{
 				Summary: fmt.Sprintf("let %s be answered by %s", s.Name, shortModel(plan.Model)),
-				Digests: map[string]string{"route before": plan.Before, "model": plan.Model}, Detail: plan,
+				Digests: map[string]string{routeBefore: plan.Before, "model": plan.Model}, Detail: plan,
 			}, err
 		},
 		Run: func(ctx context.Context, act change.Act) error {
@@ -312,7 +315,7 @@ func releaseRunner(rooms *Rooms) change.Runner {
 			if err != nil {
 				return err
 			}
-			return rooms.Routes.Release(ctx, act.Who, s, act.Mark)
+			return rooms.Routes.Release(ctx, act.Who, s, act.Digests[routeBefore], act.Mark)
 		},
 	}
 }
@@ -332,7 +335,7 @@ func (rooms *Rooms) planRollback(ctx context.Context, model pavise.Name) (change
 	plan, err := rooms.Routes.PlanRollback(ctx, model)
 	return change.Plan{
 		Summary: fmt.Sprintf("let %s be answered by %s again", model, shortModel(plan.Model)),
-		Digests: map[string]string{"route before": plan.Before, "model": plan.Model}, Detail: plan,
+		Digests: map[string]string{routeBefore: plan.Before, "model": plan.Model}, Detail: plan,
 	}, err
 }
 

@@ -201,19 +201,27 @@ func (r *Routes) released(ctx context.Context, s ReleaseSpec) (*Standing, error)
 }
 
 // Release lets another model answer behind a name: the verb route.release on
-// tenant/route/id, done as a change. It ends a quarantine. mark is part of the same
+// tenant/route/id, done as a change. It ends a quarantine. before is the digest of the
+// route that was approved to be replaced, as [Routes.PlanRelease] gave it: when it is
+// another by now, nothing is done, and the error is of kind Conflict. So nobody's
+// quarantine is ended by a release that was on its way. mark is part of the same
 // transaction.
-func (r *Routes) Release(ctx context.Context, who pavise.Principal, s ReleaseSpec, mark func(*store.Tx) error) (err error) {
+func (r *Routes) Release(ctx context.Context, who pavise.Principal, s ReleaseSpec, before string, mark func(*store.Tx) error) (err error) {
 	entry, err := r.guard.Enter(ctx, who, "route.release", routeName(s.Name))
 	if err != nil {
 		return err
 	}
 	defer entry.Exit(&err)
-	_, route, unlock, err := r.releasing(ctx, s)
+	was, route, unlock, err := r.releasing(ctx, s)
 	if err != nil {
 		return err
 	}
 	defer unlock()
+	if now, err := was.digest(); err != nil || now != before {
+		return cmp.Or(err, error(&pavise.Error{
+			Kind: pavise.Conflict, Msg: fmt.Sprintf("the route of %s is no longer the one that was to be replaced", was.Model), Hint: "propose the release anew",
+		}))
+	}
 	entry.Detail(route)
 	err = r.save(ctx, r.db.Update, route, s.ONNX, func(tx *store.Tx) error {
 		if _, err := tx.Exec(`DELETE FROM gateway_quarantine WHERE name = ?`, route.Model.String()); err != nil {

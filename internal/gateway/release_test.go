@@ -25,7 +25,7 @@ func TestReleaseIsTheOnlyWay(t *testing.T) {
 		t.Errorf("delete, and put another model: %v", err)
 	}
 	w.put(t, nil) // the same one may come back
-	if err := w.Routes.Release(t.Context(), operator, ReleaseSpec{Name: spec.Name, ONNX: spec.ONNX}, unmarked); pavise.KindOf(err) != pavise.Denied {
+	if err := w.Routes.Release(t.Context(), operator, ReleaseSpec{Name: spec.Name, ONNX: spec.ONNX}, "", unmarked); pavise.KindOf(err) != pavise.Denied {
 		t.Errorf("release without a change: %v", err)
 	}
 	if got := w.Routes.current(theModel.String()).ONNX; got != first {
@@ -39,12 +39,55 @@ func (w *world) release(t *testing.T, onnx []byte) ReleasePlan {
 	spec := ReleaseSpec{Name: theModel.String(), ONNX: onnx}
 	plan, err := w.Routes.PlanRelease(t.Context(), spec)
 	if err == nil {
-		err = w.Routes.Release(t.Context(), changing(), spec, unmarked)
+		err = w.Routes.Release(t.Context(), changing(), spec, plan.Before, unmarked)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
 	return plan
+}
+
+// before returns the digest of the route that a release replaces.
+func (w *world) before(t *testing.T, s ReleaseSpec) string {
+	t.Helper()
+	was, err := w.Routes.released(t.Context(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest, err := was.digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return digest
+}
+
+// TestReleaseOfWhatIsAnotherByNow quarantines a model, and changes its terms, between
+// the last look at a release and its act: the release does nothing.
+func TestReleaseOfWhatIsAnotherByNow(t *testing.T) {
+	for what, meanwhile := range map[string]func(w *world) error{
+		"quarantine": func(w *world) error { return w.Routes.Quarantine(t.Context(), changing(), theModel, unmarked) },
+		"terms": func(w *world) error {
+			_, err := w.Routes.Put(t.Context(), operator, RouteSpec{Name: theModel.String(), Rate: "7/1m"})
+			return err
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			w := newWorld(t, t.TempDir())
+			w.put(t, nil)
+			first := w.Routes.current(theModel.String()).ONNX
+			spec := ReleaseSpec{Name: theModel.String(), ONNX: otherModel("x", 2)}
+			before := w.before(t, spec)
+			if err := meanwhile(w); err != nil {
+				t.Fatal(err)
+			}
+			if err := w.Routes.Release(t.Context(), changing(), spec, before, unmarked); pavise.KindOf(err) != pavise.Conflict {
+				t.Errorf("release: %v", err)
+			}
+			if w.Routes.current(theModel.String()).ONNX != first || w.Routes.Quarantined(theModel) != (what == "quarantine") {
+				t.Error("the release left something")
+			}
+		})
+	}
 }
 
 // TestReleaseAfterDelete brings another model under a name whose route was deleted: on
@@ -196,7 +239,8 @@ func TestMarkIsPartOfIt(t *testing.T) {
 	fails := func(*store.Tx) error { return errors.New("no mark") }
 	for what, act := range map[string]func() error{
 		"release": func() error {
-			return w.Routes.Release(t.Context(), changing(), ReleaseSpec{Name: theModel.String(), ONNX: otherModel("x", 2)}, fails)
+			spec := ReleaseSpec{Name: theModel.String(), ONNX: otherModel("x", 2)}
+			return w.Routes.Release(t.Context(), changing(), spec, w.before(t, spec), fails)
 		},
 		"quarantine": func() error { return w.Routes.Quarantine(t.Context(), changing(), theModel, fails) },
 	} {

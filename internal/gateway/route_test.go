@@ -26,7 +26,8 @@ func (w *world) change(t *testing.T, spec RouteSpec) Route {
 	spec.Name = theModel.String()
 	names := spec.ONNX != nil || spec.Upstream != "" || spec.Remote != ""
 	if now := w.Routes.current(spec.Name); now != nil && names {
-		if err := w.Routes.Release(t.Context(), changing(), ReleaseSpec{Name: spec.Name, ONNX: spec.ONNX, Upstream: spec.Upstream, Remote: spec.Remote}, unmarked); err != nil {
+		release := ReleaseSpec{Name: spec.Name, ONNX: spec.ONNX, Upstream: spec.Upstream, Remote: spec.Remote}
+		if err := w.Routes.Release(t.Context(), changing(), release, w.before(t, release), unmarked); err != nil {
 			t.Fatal(err)
 		}
 		return *w.Routes.current(spec.Name)
