@@ -172,24 +172,29 @@ func usage(err error) error {
 	return &pavise.Error{Kind: pavise.Invalid, Msg: err.Error(), Hint: hint}
 }
 
-// fail prints an error in the program's voice, what is wrong and what to do
-// next, and returns the exit code. No capitals, no final periods.
+// fail prints the error that ends the program, and returns the exit code.
 func (c *cli) fail(err error) int {
+	c.say("error", err)
+	return pavise.KindOf(err).ExitCode()
+}
+
+// say prints an error in the program's voice: a word for how bad it is, what is wrong
+// and what to do next. No capitals, no final periods.
+func (c *cli) say(word string, err error) {
 	kind, msg, hint := pavise.KindOf(err), err.Error(), ""
 	if e, ok := errors.AsType[*pavise.Error](err); ok {
 		msg, hint = e.Msg, e.Hint
 	}
 	if c.JSON {
-		writeJSON(c.stderr, map[string]string{"error": kind.String(), "message": msg, "hint": hint}, "")
-		return kind.ExitCode()
+		writeJSON(c.stderr, map[string]string{word: kind.String(), "message": msg, "hint": hint}, "")
+		return
 	}
 	for line := range strings.Lines(msg) { // what others wrote may have line ends
-		fmt.Fprintln(c.stderr, "pavise: error:", strings.TrimSuffix(line, "\n"))
+		fmt.Fprintf(c.stderr, "pavise: %s: %s\n", word, strings.TrimSuffix(line, "\n"))
 	}
 	for line := range strings.Lines(hint) {
 		fmt.Fprintln(c.stderr, "pavise: hint:", strings.TrimSuffix(line, "\n"))
 	}
-	return kind.ExitCode()
 }
 
 // upCommand is pavise up.
@@ -213,7 +218,7 @@ func (u *upCommand) run(ctx context.Context, c *cli) (err error) {
 	}
 	house, err := newUp(ctx, upConfig{
 		Data: c.Data, Listen: u.Listen, Issuers: issuers, AcceptClock: u.AcceptClock, Witnesses: policy,
-		Archive: u.Archive, PublicTiles: u.PublicTiles, Now: time.Now,
+		Archive: u.Archive, PublicTiles: u.PublicTiles, Now: time.Now, Say: c.say,
 	})
 	if err != nil {
 		return err

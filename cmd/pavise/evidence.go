@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/pavise/pavise"
@@ -65,7 +66,29 @@ func (u *up) confront(ctx context.Context) (err error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, confrontWithin)
 	defer cancel()
-	return u.quorum.Confront(ctx)
+	if err := u.quorum.Confront(ctx); err != nil {
+		return err
+	}
+	u.sayMissing()
+	return nil
+}
+
+// sayMissing names the witnesses that did not answer at the start: they are asked
+// again, and until then nobody else has seen what is written.
+func (u *up) sayMissing() {
+	var names []string
+	all, _, _ := u.quorum.Status()
+	for _, s := range all {
+		if s.Problem != "" {
+			names = append(names, fmt.Sprintf("%s (%s)", s.Name, s.Problem))
+		}
+	}
+	if len(names) > 0 {
+		u.cfg.Say("warning", &pavise.Error{
+			Kind: pavise.Unavailable, Msg: "no word from " + strings.Join(names, ", "),
+			Hint: "they are asked again; pavise ledger status says how each witness fares",
+		})
+	}
 }
 
 // shredAgain shreds keys that the log says were shredded: a database that was put
