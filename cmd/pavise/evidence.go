@@ -102,10 +102,23 @@ func (u *up) shredAgain(ctx context.Context) error {
 		}
 		return u.subjects.Reapply(tx, of, id)
 	})
+	if pavise.KindOf(err) == pavise.Unverified {
+		err = u.olderLog(err)
+	}
 	if err != nil {
 		return err
 	}
 	return u.subjects.Settle(ctx)
+}
+
+// olderLog says what to do about a log that is behind the house's own follower, which
+// nobody can drop.
+func (u *up) olderLog(err error) error {
+	return &pavise.Error{
+		Kind: pavise.Unverified, Err: err,
+		Msg:  fmt.Sprintf("the evidence log %s is older than the state database %s, or not its log: it holds %d records", u.cfg.Data.ledger(), u.cfg.Data.path("pavise.db"), u.log.Size()),
+		Hint: "restore a newer backup of the log, with pavise ledger restore, or begin a new installation in another directory with --data",
+	}
 }
 
 func (u *up) openArchive(ctx context.Context) (err error) {

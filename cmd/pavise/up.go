@@ -114,6 +114,9 @@ func newUp(ctx context.Context, cfg upConfig) (u *up, err error) {
 	if err != nil {
 		return u, err
 	}
+	if err := cfg.Data.withLog(); err != nil {
+		return u, err
+	}
 	u.install, u.protection = keys.install, keys.kek.Protection()
 	if u.listener, err = listenLoopback(cfg.Listen); err != nil {
 		return u, err
@@ -229,6 +232,9 @@ func (u *up) openGuard(ctx context.Context, k keys) (err error) {
 		if err := u.policies.Seed(ctx, tenant, guard.Defaults()); err != nil && pavise.KindOf(err) != pavise.Conflict {
 			return err
 		}
+	}
+	if !u.guard.Loaded(tenant) {
+		return u.cfg.Data.stateLost(u.log.Size())
 	}
 	if err := u.policies.Renew(ctx, tenant); err != nil && pavise.KindOf(err) != pavise.Conflict {
 		return err
