@@ -73,7 +73,7 @@ func options(c *cli, exit func(int)) []kong.Option {
 // own words have that, and the environment variable it may come from.
 func helpText(value *kong.Value) string {
 	told := *value
-	if said, sentence := strings.CutSuffix(told.Help, "."); value.HasDefault && !strings.Contains(said, "default") {
+	if said, sentence := strings.CutSuffix(told.Help, "."); value.HasDefault && value.Default != "" && !strings.Contains(said, "default") {
 		told.Help = fmt.Sprintf("%s (default %s)", said, value.Default)
 		if sentence {
 			told.Help += "."
