@@ -24,7 +24,7 @@ func main() {
 // run is the program with its edges handed in, so that tests run it whole. It
 // returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	c := &cli{stdout: terminal{stdout}, stderr: terminal{stderr}}
+	c := &cli{stdout: newTerminal(stdout), stderr: newTerminal(stderr)}
 	exit := -1
 	parser, err := c.parser(func(code int) { exit = code })
 	if err != nil {
