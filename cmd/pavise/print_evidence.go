@@ -12,6 +12,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/archive"
 	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/proof"
 )
@@ -164,33 +165,55 @@ func printArchive(w io.Writer, l api.ArchiveList) {
 	if l.Problem != "" {
 		fmt.Fprintf(w, "problem  %s\n", l.Problem)
 	}
+	printClasses(w, l.Classes)
+	if len(l.Segments) == 0 {
+		return
+	}
+	fmt.Fprintln(w)
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, c := range l.Classes {
-		row(tw, "class", c.Name, strings.Join(c.Kinds, " "), "here "+forever(c.Online), "there "+forever(c.Keep))
-	}
-	if len(l.Classes) == 0 {
-		row(tw, "class", "default", "everything", "here for ever", "there without a lock")
-	}
+	row(tw, "SEGMENT", "BYTES", "ARCHIVED", "")
 	for _, s := range l.Segments {
 		here := "here too"
 		if !s.Here {
 			here = "pruned here"
 		}
-		row(tw, "segment", fmt.Sprintf("%d to %d", s.First, s.First+s.Count-1), fmt.Sprintf("%d bytes", s.Bytes), s.At.Local().Format(time.DateTime), here)
+		row(tw, fmt.Sprintf("%d to %d", s.First, s.First+s.Count-1), s.Bytes, s.At.Local().Format(time.DateTime), here)
 	}
 	tw.Flush()
 }
 
-func forever(d time.Duration) string {
-	if d == 0 {
-		return "for ever"
+// printClasses says how long records are kept. Those that no class claims are in the
+// default one, whether anybody has made that or not.
+func printClasses(w io.Writer, classes []archive.Class) {
+	if !slices.ContainsFunc(classes, func(c archive.Class) bool { return c.Name == archive.Default }) {
+		classes = append(slices.Clone(classes), archive.Class{Name: archive.Default})
 	}
-	return span(d)
+	fmt.Fprintln(w)
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	row(tw, "CLASS", "RECORDS OF", "KEPT HERE", "IN THE ARCHIVE")
+	for _, c := range classes {
+		what, here, there := strings.Join(c.Kinds, " "), "for ever", "without a lock"
+		if c.Name == archive.Default {
+			what = "everything else"
+		}
+		if c.Online > 0 {
+			here = api.Days(c.Online)
+		}
+		if c.Keep > 0 {
+			there = api.Days(c.Keep)
+		}
+		row(tw, c.Name, what, here, there)
+	}
+	tw.Flush()
 }
 
 func printPruned(w io.Writer, p api.Pruned) {
 	if len(p.Segments) == 0 {
 		fmt.Fprintln(w, "nothing was pruned: nothing archived is past the time that its classes want it here, or a follower has not done with it")
+		return
+	}
+	if len(p.Segments) == 1 {
+		fmt.Fprintf(w, "1 segment was taken away here: records before %d are in the archive alone\n", p.Below)
 		return
 	}
 	fmt.Fprintf(w, "%d segments were taken away here: records before %d are in the archive alone\n", len(p.Segments), p.Below)

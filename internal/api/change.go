@@ -362,6 +362,9 @@ func retainRunner(rooms *Rooms) change.Runner {
 			if err != nil {
 				return change.Plan{}, err
 			}
+			if err := claimable(c); err != nil {
+				return change.Plan{}, err
+			}
 			was, err := rooms.Archive.Plan(ctx, c)
 			return change.Plan{
 				Summary: "keep " + retention(c), Digests: map[string]string{"class before": was.Digest},
