@@ -9,6 +9,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -107,7 +108,7 @@ func describe(root *kong.Node) {
 	for _, noun := range root.Children {
 		for _, node := range noun.Children {
 			for _, v := range api.Verbs() {
-				if v.Name == noun.Name+"."+node.Name {
+				if v.Name == noun.Name+"."+node.Name && v.NewRequest() != nil { // other commands have words of their own
 					node.Detail = v.About + "\n\nFor example:\n\n  " + v.Example
 				}
 			}
@@ -131,6 +132,9 @@ func (c *cli) call(ctx context.Context, verb string, request any) error {
 	if err != nil {
 		return err
 	}
+	if err := withinBounds(verb, reflect.ValueOf(request).Elem()); err != nil {
+		return err
+	}
 	var answer json.RawMessage
 	if err := client.Call(ctx, verb, request, &answer); err != nil {
 		return err
@@ -139,6 +143,40 @@ func (c *cli) call(ctx context.Context, verb string, request any) error {
 		return print(c.stdout, request, answer)
 	}
 	return c.printJSON(answer)
+}
+
+// withinBounds refuses a number that the server would refuse, by the name that it has on
+// the command line.
+func withinBounds(verb string, request reflect.Value) error {
+	for _, field := range reflect.VisibleFields(request.Type()) {
+		value := request.FieldByIndex(field.Index)
+		for value.Kind() == reflect.Pointer && !value.IsNil() {
+			value = value.Elem()
+		}
+		if !value.CanInt() {
+			continue
+		}
+		_, omitted := strings.CutSuffix(field.Tag.Get("json"), ",omitempty")
+		if omitted && request.FieldByIndex(field.Index).IsZero() {
+			continue
+		}
+		least, bounded := field.Tag.Lookup("minimum")
+		if n, _ := strconv.ParseInt(least, 10, 64); bounded && value.Int() < n {
+			return outOfBounds(verb, field, "at least "+least)
+		}
+		most, bounded := field.Tag.Lookup("maximum")
+		if n, _ := strconv.ParseInt(most, 10, 64); bounded && value.Int() > n {
+			return outOfBounds(verb, field, "at most "+most)
+		}
+	}
+	return nil
+}
+
+func outOfBounds(verb string, field reflect.StructField, bound string) error {
+	return &pavise.Error{
+		Kind: pavise.Invalid, Msg: fmt.Sprintf("--%s: %s", strings.ToLower(field.Name), bound),
+		Hint: fmt.Sprintf("pavise %s --help says what it takes", strings.Replace(verb, ".", " ", 1)),
+	}
 }
 
 // client speaks to the server of the flags, or to the one that runs on the data

@@ -12,6 +12,8 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/pavise/pavise"
 )
 
 func main() {
@@ -89,6 +91,9 @@ func readText(ctx *kong.DecodeContext, field reflect.Value) error {
 		return err
 	}
 	text, err := os.ReadFile(path)
+	if err != nil {
+		return &pavise.Error{Kind: pavise.Invalid, Msg: err.Error(), Hint: "name a file that is there and that you may read", Err: err}
+	}
 	field.SetString(string(text))
-	return err
+	return nil
 }

@@ -221,12 +221,16 @@ func printPruned(w io.Writer, p api.Pruned) {
 
 // printChange says where a change stands, and what leads on.
 func printChange(w io.Writer, c api.ChangeView) {
-	fmt.Fprintf(w, "%s is %s: %s\n", c.Name.ID, c.State, c.Plan.Summary)
+	stands := "is " + string(c.State)
+	if c.State == change.Ran {
+		stands = "was run first, and waits for approval"
+	}
+	fmt.Fprintf(w, "%s %s: %s\n", c.Name.ID, stands, c.Plan.Summary)
 	if c.Outcome != "" {
 		fmt.Fprintf(w, "  %s\n", c.Outcome)
 	}
 	if c.State.Waits() {
-		fmt.Fprintf(w, "  %d of %d approvals, until %s; the proposer does not count\n", c.Have, c.Need, c.Until.Local().Format("Mon 2 Jan 15:04"))
+		fmt.Fprintf(w, "  %d of %s, until %s; the proposer does not count\n", c.Have, count(c.Need, "approval"), c.Until.Local().Format("Mon 2 Jan 15:04"))
 		fmt.Fprintf(w, "  another person approves it with: %s change approve %s %.8s\n", program(), c.Name.ID, c.Digest)
 	}
 }
@@ -274,13 +278,6 @@ func printChanges(w io.Writer, l api.ChangeList) {
 	tw.Flush()
 }
 
-func approvals(n int) string {
-	if n == 1 {
-		return "1 approval"
-	}
-	return fmt.Sprintf("%d approvals", n)
-}
-
 func printRules(w io.Writer, l api.RuleList) {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	row(tw, "VERB", "TAKES", "OF", "WITHIN", "")
@@ -292,7 +289,7 @@ func printRules(w io.Writer, l api.RuleList) {
 		if r.Safe {
 			safe = "runs first, approved afterwards"
 		}
-		row(tw, r.Verb, approvals(r.Need), of, fmt.Sprintf("%d days", r.Days), safe)
+		row(tw, r.Verb, count(r.Need, "approval"), of, count(r.Days, "day"), safe)
 	}
 	tw.Flush()
 }

@@ -50,7 +50,8 @@ func archiveVerbs() []Verb {
 			About:   "--online is how long on this machine, --keep how long in the archive, where that can enforce it. A time that is left out, or 0, means for ever, or no lock. The class default has the kinds that no other claims. Somebody else approves it.",
 			Example: "pavise archive retain inference --kind model --online 30d --keep 730d",
 		}, func(_ context.Context, _ *Rooms, who pavise.Principal, req RetainRequest) (pavise.Name, error) {
-			return pavise.Name{Tenant: who.Tenant, Kind: "archive", ID: req.Class}, nil
+			name := pavise.Name{Tenant: who.Tenant, Kind: "archive", ID: req.Class}
+			return name, name.Validate()
 		}, func(req RetainRequest) (any, error) {
 			c := archive.Class{Name: req.Class, Kinds: req.Kind}
 			for _, t := range []struct {

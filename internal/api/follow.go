@@ -13,6 +13,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
+	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/ledger"
 )
 
@@ -35,7 +36,7 @@ type FollowConditions struct {
 	Who     string   `query:"who" placeholder:"NAME" help:"Only what this principal did, as tenant/kind/id or kind/id." doc:"only what this principal did, as tenant/kind/id"`
 	On      string   `query:"on" placeholder:"NAME" help:"Only what was done to this thing, as tenant/kind/id or kind/id." doc:"only what was done to this thing, as tenant/kind/id"`
 	Subject string   `query:"subject" placeholder:"PSEUDONYM" help:"Only records that keep data of this subject, by its pseudonym." doc:"only records that keep data of this subject, by its pseudonym"`
-	Ending  string   `query:"ending" enum:"deny,alter,failed," default:"" help:"Only what ended so: deny, alter, or failed, which denied ones are too." doc:"only what ended so: deny, alter, or failed, which denied ones are too"`
+	Ending  string   `query:"ending" enum:"deny,alter,failed," placeholder:"ENDING" default:"" help:"Only what ended so: deny, alter, or failed, which denied ones are too." doc:"only what ended so: deny, alter, or failed, which denied ones are too"`
 }
 
 // query writes what is wanted into an address.
@@ -108,6 +109,12 @@ func (s *Server) begin(ctx context.Context, in *followInput) (ledger.Filter, uin
 		return filter, 0, err
 	}
 	cursor, err := s.rooms.Feeds.Begin(ctx, in.who.Tenant, in.Name, filter, in.After)
+	if err == nil && in.After > 0 && cursor.Next != in.After {
+		err = &pavise.Error{
+			Kind: pavise.Conflict, Msg: fmt.Sprintf("the follower %s goes on at %d, and after, %d, is for a new one", in.Name, cursor.Next, in.After),
+			Hint: fmt.Sprintf("leave after out, or say that it has done with those before: pavise ledger acknowledge %s %d", in.Name, in.After),
+		}
+	}
 	return filter, cursor.Next, err
 }
 

@@ -74,7 +74,7 @@ type Conditions struct {
 	Who     string   `json:"who,omitempty" placeholder:"NAME" help:"only what this principal did, as tenant/kind/id or kind/id" doc:"only what this principal did, as tenant/kind/id"`
 	On      string   `json:"on,omitempty" placeholder:"NAME" help:"only what was done to this thing, as tenant/kind/id or kind/id" doc:"only what was done to this thing, as tenant/kind/id"`
 	Subject string   `json:"subject,omitempty" placeholder:"PSEUDONYM" help:"only records that keep data of this subject, by its pseudonym" doc:"only records that keep data of this subject, by its pseudonym"`
-	Ending  string   `json:"ending,omitempty" enum:"deny,alter,failed," default:"" help:"only what ended so: deny, alter, or failed, which denied ones are too" doc:"only what ended so: deny, alter, or failed, which denied ones are too"`
+	Ending  string   `json:"ending,omitempty" enum:"deny,alter,failed," placeholder:"ENDING" default:"" help:"only what ended so: deny, alter, or failed, which denied ones are too" doc:"only what ended so: deny, alter, or failed, which denied ones are too"`
 	Since   string   `json:"since,omitempty" placeholder:"TIME" help:"only records from this time on: 2026-11-26, 2026-11-26T10:00:00Z, or 7d for the last week" doc:"only records from this time on: a date, an RFC 3339 time, or a duration back from now"`
 	Until   string   `json:"until,omitempty" placeholder:"TIME" help:"only records up to this time" doc:"only records up to this time"`
 }
