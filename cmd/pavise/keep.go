@@ -161,7 +161,7 @@ func (c *cli) kept(what string, report audit.Report, err error) error {
 	if c.JSON {
 		return c.printJSON(verified{Report: report})
 	}
-	fmt.Fprintf(c.stdout, "%s: %d records, %s\n", what, report.Signed, report.Conclusion)
+	fmt.Fprintf(c.stdout, "%s: %s, %s\n", what, count(report.Signed, "record"), report.Conclusion)
 	return nil
 }
 

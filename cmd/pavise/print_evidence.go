@@ -53,7 +53,7 @@ func printQuorum(line func(string, string, ...any), q api.Witnessed) {
 	if q.Records == 0 {
 		line("witnessed", "nothing yet")
 	} else {
-		line("witnessed", "%d records, by %s", q.Records, q.At.Format(time.RFC3339))
+		line("witnessed", "%s, by %s", count(q.Records, "record"), q.At.Format(time.RFC3339))
 	}
 	for _, s := range q.Witnesses {
 		switch {
@@ -62,7 +62,7 @@ func printQuorum(line func(string, string, ...any), q api.Witnessed) {
 		case !s.Counts:
 			line("", "%s: does not count, for it is this installation's own", s.Name)
 		default:
-			line("", "%s: %d records at %s%s", s.Name, s.Size, s.At.Format(time.RFC3339), skew(s.Skew))
+			line("", "%s: %s at %s%s", s.Name, count(s.Size, "record"), s.At.Format(time.RFC3339), skew(s.Skew))
 		}
 	}
 }
