@@ -9,6 +9,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -107,7 +108,7 @@ func describe(root *kong.Node) {
 	for _, noun := range root.Children {
 		for _, node := range noun.Children {
 			for _, v := range api.Verbs() {
-				if v.Name == noun.Name+"."+node.Name {
+				if v.Name == noun.Name+"."+node.Name && v.NewRequest() != nil { // other commands have words of their own
 					node.Detail = v.About + "\n\nFor example:\n\n  " + v.Example
 				}
 			}
@@ -131,6 +132,9 @@ func (c *cli) call(ctx context.Context, verb string, request any) error {
 	if err != nil {
 		return err
 	}
+	if err := withinBounds(verb, reflect.ValueOf(request).Elem()); err != nil {
+		return err
+	}
 	var answer json.RawMessage
 	if err := client.Call(ctx, verb, request, &answer); err != nil {
 		return err
@@ -145,6 +149,40 @@ func (c *cli) call(ctx context.Context, verb string, request any) error {
 		return nil
 	}
 	return c.printJSON(answer)
+}
+
+// withinBounds refuses a number that the server would refuse, by the name that it has on
+// the command line.
+func withinBounds(verb string, request reflect.Value) error {
+	for _, field := range reflect.VisibleFields(request.Type()) {
+		value := request.FieldByIndex(field.Index)
+		for value.Kind() == reflect.Pointer && !value.IsNil() {
+			value = value.Elem()
+		}
+		if !value.CanInt() {
+			continue
+		}
+		_, omitted := strings.CutSuffix(field.Tag.Get("json"), ",omitempty")
+		if omitted && request.FieldByIndex(field.Index).IsZero() {
+			continue
+		}
+		least, bounded := field.Tag.Lookup("minimum")
+		if n, _ := strconv.ParseInt(least, 10, 64); bounded && value.Int() < n {
+			return outOfBounds(verb, field, "at least "+least)
+		}
+		most, bounded := field.Tag.Lookup("maximum")
+		if n, _ := strconv.ParseInt(most, 10, 64); bounded && value.Int() > n {
+			return outOfBounds(verb, field, "at most "+most)
+		}
+	}
+	return nil
+}
+
+func outOfBounds(verb string, field reflect.StructField, bound string) error {
+	return &pavise.Error{
+		Kind: pavise.Invalid, Msg: fmt.Sprintf("--%s: %s", strings.ToLower(field.Name), bound),
+		Hint: fmt.Sprintf("pavise %s --help says what it takes", strings.Replace(verb, ".", " ", 1)),
+	}
 }
 
 // client speaks to the server of the flags, or to the one that runs on the data
@@ -178,24 +216,29 @@ func usage(err error) error {
 	return &pavise.Error{Kind: pavise.Invalid, Msg: err.Error(), Hint: hint}
 }
 
-// fail prints an error in the program's voice, what is wrong and what to do
-// next, and returns the exit code. No capitals, no final periods.
+// fail prints the error that ends the program, and returns the exit code.
 func (c *cli) fail(err error) int {
+	c.say("error", err)
+	return pavise.KindOf(err).ExitCode()
+}
+
+// say prints an error in the program's voice: a word for how bad it is, what is wrong
+// and what to do next. No capitals, no final periods.
+func (c *cli) say(word string, err error) {
 	kind, msg, hint := pavise.KindOf(err), err.Error(), ""
 	if e, ok := errors.AsType[*pavise.Error](err); ok {
 		msg, hint = e.Msg, e.Hint
 	}
 	if c.JSON {
-		writeJSON(c.stderr, map[string]string{"error": kind.String(), "message": msg, "hint": hint}, "")
-		return kind.ExitCode()
+		writeJSON(c.stderr, map[string]string{word: kind.String(), "message": msg, "hint": hint}, "")
+		return
 	}
 	for line := range strings.Lines(msg) { // what others wrote may have line ends
-		fmt.Fprintln(c.stderr, "pavise: error:", strings.TrimSuffix(line, "\n"))
+		fmt.Fprintf(c.stderr, "pavise: %s: %s\n", word, strings.TrimSuffix(line, "\n"))
 	}
 	for line := range strings.Lines(hint) {
 		fmt.Fprintln(c.stderr, "pavise: hint:", strings.TrimSuffix(line, "\n"))
 	}
-	return kind.ExitCode()
 }
 
 // upCommand is pavise up.
@@ -219,7 +262,7 @@ func (u *upCommand) run(ctx context.Context, c *cli) (err error) {
 	}
 	house, err := newUp(ctx, upConfig{
 		Data: c.Data, Listen: u.Listen, Issuers: issuers, AcceptClock: u.AcceptClock, Witnesses: policy,
-		Archive: u.Archive, PublicTiles: u.PublicTiles, Now: time.Now,
+		Archive: u.Archive, PublicTiles: u.PublicTiles, Now: time.Now, Say: c.say,
 	})
 	if err != nil {
 		return err

@@ -143,6 +143,27 @@ func (d dataDir) whole() error {
 	return nil
 }
 
+// withLog refuses a directory that has state and no log: a new log in the place of the
+// old one would look like a beginning.
+func (d dataDir) withLog() error {
+	if !d.holds("pavise.db") || d.holds("ledger/origin") { // the log is made before the database
+		return nil
+	}
+	return &pavise.Error{
+		Kind: pavise.Unverified, Msg: fmt.Sprintf("the evidence log %s is missing, and %s has seen one", d.ledger(), d.path("pavise.db")),
+		Hint: fmt.Sprintf("restore it: pavise ledger restore FROM %s; without a backup, begin a new installation in another directory with --data", quote(d.ledger())),
+	}
+}
+
+// stateLost is the error of a log whose state database was lost: without policies nobody
+// may do anything, and what callers have taken would be forgotten.
+func (d dataDir) stateLost(records uint64) error {
+	return &pavise.Error{
+		Kind: pavise.Unverified, Msg: fmt.Sprintf("the state database %s is new or empty, and the evidence log holds %d records", d.path("pavise.db"), records),
+		Hint: "restore the database from a backup; without one, begin a new installation in another directory with --data: the log that is here can still be proved",
+	}
+}
+
 // signedTwice reports whether the log has a second key. Logs of earlier versions
 // have none, and are given one.
 func (d dataDir) signedTwice() bool {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/pavise/pavise"
@@ -46,6 +47,9 @@ func (u *up) openEvidence(ctx context.Context, k keys) (err error) {
 	if u.subjects, err = subject.Open(ctx, u.db, k.kek, u.cfg.Now); err != nil {
 		return err
 	}
+	if err := u.heldAgainstDatabase(ctx); err != nil {
+		return err
+	}
 	if err := u.openArchive(ctx); err != nil {
 		return err
 	}
@@ -63,7 +67,29 @@ func (u *up) confront(ctx context.Context) (err error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, confrontWithin)
 	defer cancel()
-	return u.quorum.Confront(ctx)
+	if err := u.quorum.Confront(ctx); err != nil {
+		return err
+	}
+	u.sayMissing()
+	return nil
+}
+
+// sayMissing names the witnesses that did not answer at the start: they are asked
+// again, and until then nobody else has seen what is written.
+func (u *up) sayMissing() {
+	var names []string
+	all, _, _ := u.quorum.Status()
+	for _, s := range all {
+		if s.Problem != "" {
+			names = append(names, fmt.Sprintf("%s (%s)", s.Name, s.Problem))
+		}
+	}
+	if len(names) > 0 {
+		u.cfg.Say("warning", &pavise.Error{
+			Kind: pavise.Unavailable, Msg: "no word from " + strings.Join(names, ", "),
+			Hint: "they are asked again; pavise ledger status says how each witness fares",
+		})
+	}
 }
 
 // shredFollower is the follower that carries out again what the log says was shredded.
@@ -77,9 +103,6 @@ var shreddings = ledger.Filter{Kinds: []string{"subject.shred"}}
 // after the changes that were cut off have been gone on with, which shreds what they
 // had begun to, with a receipt.
 func (u *up) shredAgain(ctx context.Context) error {
-	if err := u.missedReceipts(ctx); err != nil {
-		return err
-	}
 	if err := u.feeds.CatchUp(ctx, tenant, shredFollower, shreddings, u.reapply); err != nil {
 		return err
 	}
@@ -111,20 +134,31 @@ func (u *up) reapply(ctx context.Context, tx *store.Tx, r ledger.Found) error {
 	return u.guard.Note(ctx, "subject.shredded", nil, r.On, map[string]any{"subject": id, "cut_off": r.Index, "method": "the process died in the act; the key's row is deleted, whether it had been or not"})
 }
 
-// missedReceipts leaves a finding when records were pruned that the follower has not
-// seen: the database is older than the pruning, and may have keys that were shredded.
-func (u *up) missedReceipts(ctx context.Context) error {
-	followers, err := u.feeds.Backlogs(ctx, tenant)
-	if err != nil {
+// heldAgainstDatabase holds the log against the state database, before anything is
+// written: one that is behind the house's follower is refused. Where records were pruned
+// that the follower has not seen, the database is older than the pruning, and may have
+// keys that were shredded, which is a finding.
+func (u *up) heldAgainstDatabase(ctx context.Context) error {
+	first := u.log.First()
+	c, err := u.feeds.Begin(ctx, tenant, shredFollower, shreddings, first)
+	if pavise.KindOf(err) == pavise.Unverified {
+		return u.olderLog(err)
+	}
+	if err != nil || c.Next >= first {
 		return err
 	}
-	for _, f := range followers {
-		if first := u.log.First(); f.Name == shredFollower && f.Next < first {
-			return u.finding(ctx, "subject.receipts-pruned", pavise.Name{Tenant: tenant, Kind: "subject", ID: "all"}, fmt.Sprintf(
-				"the state database is older than the pruning of records %d to %d: keys that these say were shredded may be back; restore them from the archive and look for subject.shred", f.Next, first-1), nil)
-		}
+	return u.finding(ctx, "subject.receipts-pruned", pavise.Name{Tenant: tenant, Kind: "subject", ID: "all"}, fmt.Sprintf(
+		"the state database is older than the pruning of records %d to %d: keys that these say were shredded may be back; restore them from the archive and look for subject.shred", c.Next, first-1), nil)
+}
+
+// olderLog says what to do about a log that is behind the house's own follower, which
+// nobody can drop.
+func (u *up) olderLog(err error) error {
+	return &pavise.Error{
+		Kind: pavise.Unverified, Err: err,
+		Msg:  fmt.Sprintf("the evidence log %s is older than the state database %s, or not its log: it holds %d records", u.cfg.Data.ledger(), u.cfg.Data.path("pavise.db"), u.log.Size()),
+		Hint: "restore a newer backup of the log, with pavise ledger restore, or begin a new installation in another directory with --data",
 	}
-	return nil
 }
 
 func (u *up) openArchive(ctx context.Context) (err error) {

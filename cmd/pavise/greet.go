@@ -28,6 +28,9 @@ type greeting struct {
 	Refused string    `json:"refuse"` // and one that is refused
 	Verify  string    `json:"verify"` // the command that verifies the log
 
+	Witnesses []string `json:"witnesses,omitempty"` // names of those who are asked to cosign the log
+	Archive   string   `json:"archive,omitempty"`   // where whole segments go
+
 	data dataDir // whose commands print names
 }
 
@@ -40,11 +43,31 @@ func (u *up) greet(ctx context.Context) (greeting, error) {
 	if !u.fresh {
 		began = fmt.Sprintf("the log goes on at record %d", u.log.Size())
 	}
-	return greeting{
+	g := greeting{
 		Server: u.url(), Began: began, Ledger: u.cfg.Data.ledger(), Console: u.operatorLink(),
 		Model: pavise.Name{Tenant: tenant, Kind: "model", ID: sample}.String(), Token: u.caller.Value, Expires: u.caller.Expires,
 		Ask: u.curl(sampleRow(0)), Refused: u.curl(sampleRow(-1)), Verify: u.verifyCommand(), data: u.cfg.Data,
-	}, nil
+	}
+	if u.cfg.Witnesses != nil {
+		for _, w := range u.cfg.Witnesses.Witnesses {
+			g.Witnesses = append(g.Witnesses, w.Name)
+		}
+	}
+	if u.archive.Bucket != nil {
+		g.Archive = u.archive.Bucket.Place().URL
+	}
+	return g, nil
+}
+
+// around says what else keeps or vouches for the log, if anything does.
+func (g greeting) around() (lines string) {
+	if len(g.Witnesses) > 0 {
+		lines += fmt.Sprintf("  witness  %s: asked to cosign the log\n", strings.Join(g.Witnesses, ", "))
+	}
+	if g.Archive != "" {
+		lines += fmt.Sprintf("  archive  %s: gets whole segments of the log\n", g.Archive)
+	}
+	return lines
 }
 
 func (g greeting) print(w io.Writer) {
@@ -54,7 +77,7 @@ func (g greeting) print(w io.Writer) {
   console  %s
            good once, for ten minutes; "%s" prints another
   model    %s: five classes, %.1f %% of KDDTest+ right (examples/threat-detector/CARD.md)
-
+%s
 Ask the model about a normal connection:
 
 %s
@@ -68,7 +91,7 @@ Prove offline what was decided, now or when pavise is stopped:
 The token is good until %s. "%s" gives another. Ctrl-C stops.
 `,
 		g.Server, g.Began, g.Ledger, g.Console, g.data.command("console link"), g.Model, 100*card.Metrics.Accuracy,
-		g.Ask, g.Refused, g.Verify, g.Expires.Local().Format("15:04"), g.data.command("issuer mint --subject me --role caller"))
+		g.around(), g.Ask, g.Refused, g.Verify, g.Expires.Local().Format("15:04"), g.data.command("issuer mint --subject me --role caller"))
 }
 
 // mintCaller gives out the first token, which up prints and the console shows.

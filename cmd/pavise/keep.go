@@ -161,7 +161,7 @@ func (c *cli) kept(what string, report audit.Report, err error) error {
 	if c.JSON {
 		return c.printJSON(verified{Report: report})
 	}
-	fmt.Fprintf(c.stdout, "%s: %d records, %s\n", what, report.Signed, report.Conclusion)
+	fmt.Fprintf(c.stdout, "%s: %s, %s\n", what, count(report.Signed, "record"), report.Conclusion)
 	return nil
 }
 
@@ -175,7 +175,10 @@ type followCommand struct {
 // Help says what a name does. It is kong's hook for a command's help.
 func (*followCommand) Help() string {
 	return `One record a line, as JSON, as they become durable; Ctrl-C ends it. A follower with a name goes on
-where it stopped, also after a crash: each record comes at least once.`
+where it stopped, also after a crash: each record comes at least once. A new one begins at --after, or
+at the first record. For example, what models were asked, for whoever collects it:
+
+  pavise ledger follow --kind model --name siem`
 }
 
 // acknowledgeEvery is how often a follower with a name says how far it has come.

@@ -12,6 +12,8 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/pavise/pavise"
 )
 
 func main() {
@@ -24,7 +26,7 @@ func main() {
 // run is the program with its edges handed in, so that tests run it whole. It
 // returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	c := &cli{stdout: terminal{stdout}, stderr: terminal{stderr}}
+	c := &cli{stdout: newTerminal(stdout), stderr: newTerminal(stderr)}
 	exit := -1
 	parser, err := c.parser(func(code int) { exit = code })
 	if err != nil {
@@ -73,7 +75,7 @@ func options(c *cli, exit func(int)) []kong.Option {
 // own words have that, and the environment variable it may come from.
 func helpText(value *kong.Value) string {
 	told := *value
-	if said, sentence := strings.CutSuffix(told.Help, "."); value.HasDefault && !strings.Contains(said, "default") {
+	if said, sentence := strings.CutSuffix(told.Help, "."); value.HasDefault && value.Default != "" && !strings.Contains(said, "default") {
 		told.Help = fmt.Sprintf("%s (default %s)", said, value.Default)
 		if sentence {
 			told.Help += "."
@@ -89,6 +91,9 @@ func readText(ctx *kong.DecodeContext, field reflect.Value) error {
 		return err
 	}
 	text, err := os.ReadFile(path)
+	if err != nil {
+		return &pavise.Error{Kind: pavise.Invalid, Msg: err.Error(), Hint: "name a file that is there and that you may read", Err: err}
+	}
 	field.SetString(string(text))
-	return err
+	return nil
 }

@@ -11,13 +11,11 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
-	"github.com/pavise/pavise/internal/archive"
 	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/record"
-	"github.com/pavise/pavise/internal/witness"
 )
 
 // printers show a verb's answer to people; --json, and every verb without a
@@ -32,13 +30,13 @@ var printers = map[string]printer{
 	"witness.trust":    done("the witness cosigns that log's checkpoints from now on"),
 	"witness.forget":   done("the witness cosigns nothing of that log any more"),
 	"archive.list":     answered(printArchive),
-	"archive.keep":     answered(func(w io.Writer, l api.SegmentList) { fmt.Fprintf(w, "%d segments archived\n", len(l.Segments)) }),
+	"archive.keep":     answered(func(w io.Writer, l api.SegmentList) { fmt.Fprintln(w, count(len(l.Segments), "segment"), "archived") }),
 	"archive.prune":    answered(printPruned),
 	"archive.retain":   answered(printChange),
 	"subject.list": answered(func(w io.Writer, c api.SubjectCount) {
-		fmt.Fprintf(w, "%d subjects with a key, %d forgotten\n", c.Keys, c.Shredded)
+		fmt.Fprintf(w, "%s with a key, %d forgotten\n", count(c.Keys, "subject"), c.Shredded)
 	}),
-	"subject.find":       answered(func(w io.Writer, f api.SubjectFound) { fmt.Fprintf(w, "%s, in %d records\n", f.ID, f.Records) }),
+	"subject.find":       answered(func(w io.Writer, f api.SubjectFound) { fmt.Fprintf(w, "%s, in %s\n", f.ID, count(f.Records, "record")) }),
 	"subject.shred":      answered(printChange),
 	"change.list":        answered(printChanges),
 	"change.show":        answered(printWholeChange),
@@ -123,7 +121,7 @@ func printRecords(w io.Writer, req *api.ListRequest, a api.ListAnswer) {
 	if len(a.Events) == 0 {
 		fmt.Fprintln(w, "no records")
 		for _, kind := range req.Kind {
-			if !known(kind) {
+			if !api.Known(kind) {
 				fmt.Fprintf(w, "%q is neither a verb, nor a room, nor a kind of note\n", kind)
 			}
 		}
@@ -156,19 +154,6 @@ const (
 	noteStranger = "identity.refused"
 	noteRefused  = "guard.refused"
 )
-
-// notes are all kinds of note that the house writes.
-var notes = []string{
-	noteStranger, noteRefused, "guard.clock", "issuer.bootstrap", "policy.seeded", "policy.renewed", "ledger.recovered", "ledger.damaged", record.KindPruned,
-	archive.KindKept, witness.KindCosigned, "witness.forked", "change.void", "change.unproven", "change.expired", "change.overdue", "change.contested",
-	"subject.shredded", "subject.receipts-pruned",
-}
-
-// known reports whether records of this kind may exist.
-func known(kind string) bool {
-	is := func(name string) bool { return name == kind || record.Room(name) == kind }
-	return slices.ContainsFunc(notes, is) || slices.ContainsFunc(api.Verbs(), func(v api.Verb) bool { return is(v.Name) })
-}
 
 // A knock is the detail of a note that counts refusals.
 type knock struct {
@@ -239,6 +224,14 @@ func reason(r record.Record) string {
 		return clip(r.Error.Msg)
 	}
 	return ""
+}
+
+// count says how many there are of something whose plural takes an s.
+func count[N int | uint64](n N, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // row writes one row of a table. A cell that holds an end of line or a tab,
@@ -325,7 +318,7 @@ func bounds(r gateway.Route) string {
 	if n == 0 {
 		return "no bounds on values"
 	}
-	return fmt.Sprintf("bounds on %d columns", n)
+	return "bounds on " + count(n, "column")
 }
 
 // limit is a rate as route put takes it: 1200/1m burst 300. A burst of the whole

@@ -12,6 +12,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/archive"
 	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/proof"
 )
@@ -52,7 +53,7 @@ func printQuorum(line func(string, string, ...any), q api.Witnessed) {
 	if q.Records == 0 {
 		line("witnessed", "nothing yet")
 	} else {
-		line("witnessed", "%d records, by %s", q.Records, q.At.Format(time.RFC3339))
+		line("witnessed", "%s, by %s", count(q.Records, "record"), q.At.Format(time.RFC3339))
 	}
 	for _, s := range q.Witnesses {
 		switch {
@@ -61,7 +62,7 @@ func printQuorum(line func(string, string, ...any), q api.Witnessed) {
 		case !s.Counts:
 			line("", "%s: does not count, for it is this installation's own", s.Name)
 		default:
-			line("", "%s: %d records at %s%s", s.Name, s.Size, s.At.Format(time.RFC3339), skew(s.Skew))
+			line("", "%s: %s at %s%s", s.Name, count(s.Size, "record"), s.At.Format(time.RFC3339), skew(s.Skew))
 		}
 	}
 }
@@ -164,28 +165,46 @@ func printArchive(w io.Writer, l api.ArchiveList) {
 	if l.Problem != "" {
 		fmt.Fprintf(w, "problem  %s\n", l.Problem)
 	}
+	printClasses(w, l.Classes)
+	if len(l.Segments) == 0 {
+		return
+	}
+	fmt.Fprintln(w)
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, c := range l.Classes {
-		row(tw, "class", c.Name, strings.Join(c.Kinds, " "), "here "+forever(c.Online), "there "+forever(c.Keep))
-	}
-	if len(l.Classes) == 0 {
-		row(tw, "class", "default", "everything", "here for ever", "there without a lock")
-	}
+	row(tw, "SEGMENT", "BYTES", "ARCHIVED", "")
 	for _, s := range l.Segments {
 		here := "here too"
 		if !s.Here {
 			here = "pruned here"
 		}
-		row(tw, "segment", fmt.Sprintf("%d to %d", s.First, s.First+s.Count-1), fmt.Sprintf("%d bytes", s.Bytes), s.At.Local().Format(time.DateTime), here)
+		row(tw, fmt.Sprintf("%d to %d", s.First, s.First+s.Count-1), s.Bytes, s.At.Local().Format(time.DateTime), here)
 	}
 	tw.Flush()
 }
 
-func forever(d time.Duration) string {
-	if d == 0 {
-		return "for ever"
+// printClasses says how long records are kept. Those that no class claims are in the
+// default one, whether anybody has made that or not.
+func printClasses(w io.Writer, classes []archive.Class) {
+	if !slices.ContainsFunc(classes, func(c archive.Class) bool { return c.Name == archive.Default }) {
+		classes = append(slices.Clone(classes), archive.Class{Name: archive.Default})
 	}
-	return span(d)
+	fmt.Fprintln(w)
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	row(tw, "CLASS", "RECORDS OF", "KEPT HERE", "IN THE ARCHIVE")
+	for _, c := range classes {
+		what, here, there := strings.Join(c.Kinds, " "), "for ever", "without a lock"
+		if c.Name == archive.Default {
+			what = "everything else"
+		}
+		if c.Online > 0 {
+			here = api.Days(c.Online)
+		}
+		if c.Keep > 0 {
+			there = api.Days(c.Keep)
+		}
+		row(tw, c.Name, what, here, there)
+	}
+	tw.Flush()
 }
 
 func printPruned(w io.Writer, p api.Pruned) {
@@ -193,17 +212,25 @@ func printPruned(w io.Writer, p api.Pruned) {
 		fmt.Fprintf(w, "nothing was pruned: %s\n", p.Why)
 		return
 	}
+	if len(p.Segments) == 1 {
+		fmt.Fprintf(w, "1 segment was taken away here: records before %d are in the archive alone\n", p.Below)
+		return
+	}
 	fmt.Fprintf(w, "%d segments were taken away here: records before %d are in the archive alone\n", len(p.Segments), p.Below)
 }
 
 // printChange says where a change stands, and what leads on.
 func printChange(w io.Writer, c api.ChangeView) {
-	fmt.Fprintf(w, "%s is %s: %s\n", c.Name.ID, c.State, c.Plan.Summary)
+	stands := "is " + string(c.State)
+	if c.State == change.Ran {
+		stands = "was run first, and waits for approval"
+	}
+	fmt.Fprintf(w, "%s %s: %s\n", c.Name.ID, stands, c.Plan.Summary)
 	if c.Outcome != "" {
 		fmt.Fprintf(w, "  %s\n", c.Outcome)
 	}
 	if c.State.Waits() {
-		fmt.Fprintf(w, "  %d of %d approvals, until %s; the proposer does not count\n", c.Have, c.Need, c.Until.Local().Format("Mon 2 Jan 15:04"))
+		fmt.Fprintf(w, "  %d of %s, until %s; the proposer does not count\n", c.Have, count(c.Need, "approval"), c.Until.Local().Format("Mon 2 Jan 15:04"))
 		fmt.Fprintf(w, "  another person approves it with: %s change approve %s %.8s\n", program(), c.Name.ID, c.Digest)
 	}
 }
@@ -251,13 +278,6 @@ func printChanges(w io.Writer, l api.ChangeList) {
 	tw.Flush()
 }
 
-func approvals(n int) string {
-	if n == 1 {
-		return "1 approval"
-	}
-	return fmt.Sprintf("%d approvals", n)
-}
-
 func printRules(w io.Writer, l api.RuleList) {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	row(tw, "VERB", "TAKES", "OF", "WITHIN", "")
@@ -269,7 +289,7 @@ func printRules(w io.Writer, l api.RuleList) {
 		if r.Safe {
 			safe = "runs first, approved afterwards"
 		}
-		row(tw, r.Verb, approvals(r.Need), of, fmt.Sprintf("%d days", r.Days), safe)
+		row(tw, r.Verb, count(r.Need, "approval"), of, count(r.Days, "day"), safe)
 	}
 	tw.Flush()
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/archive"
 	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/record"
@@ -40,6 +41,24 @@ func TestOutcomes(t *testing.T) {
 	} {
 		if got := [3]string{who(c.record), outcome(c.record), reason(c.record)}; got != [3]string{c.who, c.outcome, c.reason} {
 			t.Errorf("%s: %q, want %q, %q, %q", name, got, c.who, c.outcome, c.reason)
+		}
+	}
+}
+
+// TestPrintArchive shows classes in one form, and what belongs to none.
+func TestPrintArchive(t *testing.T) {
+	const day = 24 * time.Hour
+	for want, classes := range map[string][]archive.Class{
+		"CLASS    RECORDS OF       KEPT HERE  IN THE ARCHIVE\ndefault  everything else  for ever   without a lock\n": nil,
+		"CLASS    RECORDS OF       KEPT HERE  IN THE ARCHIVE\nx        model route      12h        730 days\ndefault  everything else  for ever   without a lock\n": {
+			{Name: "x", Kinds: []string{"model", "route"}, Online: 12 * time.Hour, Keep: 730 * day},
+		},
+		"CLASS    RECORDS OF       KEPT HERE  IN THE ARCHIVE\ndefault  everything else  1 day      without a lock\n": {{Name: "default", Online: day}},
+	} {
+		var out bytes.Buffer
+		printArchive(&out, api.ArchiveList{Place: "file:///a", Lock: "none", Classes: classes})
+		if _, got, _ := strings.Cut(out.String(), "\n\n"); got != want {
+			t.Errorf("%q, want %q", got, want)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -82,6 +83,12 @@ func changedProofs(file []byte) map[string][]byte {
 		"a hash less":       bytes.Replace(file, bytes.SplitAfter(file, []byte("\n"))[3], nil, 1),
 		"a hash more":       line(`(?m)^index .*\n`, func(s string) string { return s + strings.Repeat("A", 43) + "=\n" }),
 		"not a proof":       []byte("hello\n\nworld"),
+		"nothing":           nil,
+		"no text":           []byte("\xff\xfe\n\n\x00"),
+		"no number":         line(`(?m)^index .*$`, func(string) string { return "index one" }),
+		"no base64":         line(`(?m)^extra .*$`, func(s string) string { return s + "*" }),
+		"no keys":           line(`(?m)^extra .*$`, func(string) string { return "extra AAAA" }),
+		"no checkpoint":     file[:bytes.Index(file, []byte("\n\n"))],
 		"the first line":    line(`@v1`, func(string) string { return "@v2" }),
 		"half of the entry": line(`(?m)^extra .*$`, func(s string) string { return s[:len(s)/2/4*4] }),
 	}
@@ -117,8 +124,14 @@ func (v *verifier) check(t *testing.T, file []byte, fingerprint string) (r recor
 		t.Fatal(err)
 	}
 	out, err := exec.Command(v.python, v.script, path, fingerprint).Output()
-	if err != nil {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		if said := string(exit.Stderr); !strings.HasPrefix(said, "NOT PROVED: ") || strings.Count(said, "\n") != 1 || len(out) > 0 {
+			t.Errorf("it says %q and prints %q", said, out)
+		}
 		return r, false
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 	if err := json.Unmarshal(out, &r); err != nil {
 		t.Errorf("it prints %q: %v", out, err)

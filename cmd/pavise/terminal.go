@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -14,7 +15,23 @@ import (
 // wrote, a caller, a server or the maker of a ledger directory, so it lets
 // through nothing that a terminal obeys: whatever has no glyph, but for ends of
 // lines and tabs, becomes U+FFFD. Each Write is whole characters.
-type terminal struct{ w io.Writer }
+type terminal struct {
+	text io.Writer // gets what may be shown
+	w    io.Writer // gets our own lines of progress, which write over each other; nowhere, unless somebody watches
+}
+
+// newTerminal prints to a terminal, or to a pipe or file, where progress is no news.
+func newTerminal(w io.Writer) terminal {
+	f, ok := w.(*os.File)
+	if ok {
+		info, err := f.Stat()
+		ok = err == nil && info.Mode()&os.ModeCharDevice != 0
+	}
+	if !ok {
+		return terminal{text: w, w: io.Discard}
+	}
+	return terminal{text: w, w: w}
+}
 
 // Write prints the text as it may be shown.
 func (t terminal) Write(text []byte) (int, error) {
@@ -24,7 +41,7 @@ func (t terminal) Write(text []byte) (int, error) {
 		}
 		return shown(r)
 	}, text)
-	if _, err := t.w.Write(clean); err != nil {
+	if _, err := t.text.Write(clean); err != nil {
 		return 0, err
 	}
 	return len(text), nil

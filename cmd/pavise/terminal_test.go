@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -14,7 +15,27 @@ import (
 	"unicode"
 
 	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/audit"
 )
+
+// TestProgressNeedsATerminal counts on a pipe and into a file: nothing of it gets there.
+func TestProgressNeedsATerminal(t *testing.T) {
+	file, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	var pipe bytes.Buffer
+	for _, w := range []io.Writer{&pipe, file} {
+		c := &cli{stderr: newTerminal(w)}
+		c.progress()(longCopy, longCopy)
+		c.counting(audit.Options{}).Progress(1)
+		c.counted()
+	}
+	if written, err := os.ReadFile(file.Name()); err != nil || len(written) > 0 || pipe.Len() > 0 {
+		t.Errorf("written %q and %q, %v", written, pipe.String(), err)
+	}
+}
 
 // TestStrangeTerminal lets every command show what the maker of a ledger
 // directory wrote, and what a server says that is none of ours.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/http"
 	"os"
@@ -58,12 +59,13 @@ const (
 // upConfig says what the role is to be.
 type upConfig struct {
 	Data        dataDir
-	Listen      string            // host:port; the host must be this machine's own
-	Issuers     []identity.Issuer // trusted beside the local one
-	AcceptClock bool              // take the clock as it is, although it was set back
-	Witnesses   *proof.Policy     // who is asked to cosign the log's checkpoints; nil: nobody
-	Archive     string            // where whole segments go; empty: nowhere
-	PublicTiles bool              // the log's hashes are shown to everybody
+	Listen      string                       // host:port; the host must be this machine's own
+	Issuers     []identity.Issuer            // trusted beside the local one
+	AcceptClock bool                         // take the clock as it is, although it was set back
+	Witnesses   *proof.Policy                // who is asked to cosign the log's checkpoints; nil: nobody
+	Archive     string                       // where whole segments go; empty: nowhere
+	PublicTiles bool                         // the log's hashes are shown to everybody
+	Say         func(word string, err error) // tells whoever started it what goes wrong meanwhile, and how bad it is; nil: nobody
 	Now         func() time.Time
 }
 
@@ -99,6 +101,9 @@ type up struct {
 // newUp opens everything, from the ground up. What it opened is closed again
 // when something fails.
 func newUp(ctx context.Context, cfg upConfig) (u *up, err error) {
+	if cfg.Say == nil {
+		cfg.Say = func(string, error) {}
+	}
 	u = &up{cfg: cfg}
 	defer func() {
 		if err != nil {
@@ -107,6 +112,9 @@ func newUp(ctx context.Context, cfg upConfig) (u *up, err error) {
 	}()
 	keys, err := cfg.Data.open()
 	if err != nil {
+		return u, err
+	}
+	if err := cfg.Data.withLog(); err != nil {
 		return u, err
 	}
 	u.install, u.protection = keys.install, keys.kek.Protection()
@@ -224,6 +232,9 @@ func (u *up) openGuard(ctx context.Context, k keys) (err error) {
 		if err := u.policies.Seed(ctx, tenant, guard.Defaults()); err != nil && pavise.KindOf(err) != pavise.Conflict {
 			return err
 		}
+	}
+	if !u.guard.Loaded(tenant) {
+		return u.cfg.Data.stateLost(u.log.Size())
 	}
 	if err := u.policies.Renew(ctx, tenant); err != nil && pavise.KindOf(err) != pavise.Conflict {
 		return err
@@ -383,6 +394,7 @@ func (u *up) Run(ctx context.Context) error {
 	house.Go(func() error { u.followShreddings(rooms); return nil })
 	house.Go(func() error { u.patrol(rooms); return nil })
 	house.Go(func() error { u.renewAccess(rooms); return nil })
+	house.Go(func() error { u.watchLog(rooms); return nil })
 	if u.quorum != nil {
 		house.Go(func() error { return u.quorum.Run(rooms) })
 	}
@@ -390,6 +402,15 @@ func (u *up) Run(ctx context.Context) error {
 	err := serveUntil(ctx, u.server, u.listener)
 	stopRooms()
 	return errors.Join(err, house.Wait())
+}
+
+// watchLog says why the log stopped, as soon as it does: from then on nothing is
+// answered, and whoever sits before it would learn that from the callers.
+func (u *up) watchLog(ctx context.Context) {
+	_ = u.log.AwaitSigned(ctx, math.MaxUint64) // no log gets there: it stops, or ctx is done
+	if err := u.log.Stopped(); err != nil {
+		u.cfg.Say("error", err)
+	}
 }
 
 // renewAccess keeps a good operator token in access.json while up runs, also

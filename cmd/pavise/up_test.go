@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"html"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -25,6 +27,7 @@ import (
 	"github.com/pavise/pavise/internal/learn"
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/record"
+	"github.com/pavise/pavise/internal/store"
 	"github.com/pavise/pavise/internal/witness"
 )
 
@@ -460,22 +463,74 @@ func TestConsoleShowsTheCurl(t *testing.T) {
 	}
 }
 
-// TestLogReplaced starts on a log that is not the one that was there.
+// TestLogReplaced starts on a log that is not the one that was there: an older one, and
+// none at all.
 func TestLogReplaced(t *testing.T) {
 	dir := dataDir(t.TempDir())
+	runUp(t, upConfig{Data: dir}).stop()
+	kept := filepath.Join(t.TempDir(), "older")
+	if err := os.CopyFS(kept, os.DirFS(dir.ledger())); err != nil {
+		t.Fatal(err)
+	}
 	r := runUp(t, upConfig{Data: dir})
 	for range 20 {
 		r.ask(t)
 	}
 	r.stop()
+	refused := func(msg, hint string) {
+		t.Helper()
+		for range 2 {
+			code, stdout, stderr := pavised(t, "up", "--data", string(dir), "--listen", "127.0.0.1:0")
+			if code != 7 || stdout != "" || !strings.Contains(stderr, "pavise: error: "+msg) || !strings.Contains(stderr, "\npavise: hint: "+hint) {
+				t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+			}
+		}
+	}
+	if err := errors.Join(os.RemoveAll(dir.ledger()), os.CopyFS(dir.ledger(), os.DirFS(kept))); err != nil {
+		t.Fatal(err)
+	}
+	refused("the evidence log holds ", "the log is older than the state database: restore a newer backup of it")
 	if err := os.RemoveAll(dir.ledger()); err != nil {
 		t.Fatal(err)
 	}
+	refused("the evidence log "+dir.ledger()+" is missing, and ", "restore it: pavise ledger restore FROM "+dir.ledger())
+	if dir.holds("ledger") {
+		t.Error("a new log was begun")
+	}
+}
+
+// TestFollowerAheadOfLog starts on a log that the house's own follower has seen more
+// of. Nobody can drop that one, and nobody is told to.
+func TestFollowerAheadOfLog(t *testing.T) {
+	dir := dataDir(t.TempDir())
+	u := openUp(t, upConfig{Data: dir})
+	err := u.db.Update(t.Context(), func(tx *store.Tx) error {
+		_, err := tx.Exec(`UPDATE feed_cursors SET next = 5000`)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.Close()
+	code, _, stderr := pavised(t, "up", "--data", string(dir), "--listen", "127.0.0.1:0")
+	if code != 7 || !strings.Contains(stderr, "is older than the state database "+dir.path("pavise.db")) || !strings.Contains(stderr, "hint: restore a newer backup of the log") || strings.Contains(stderr, "unfollow") {
+		t.Errorf("exit code %d\n%s", code, stderr)
+	}
+}
+
+// TestStateLost starts without the state database of a log that has one.
+func TestStateLost(t *testing.T) {
+	dir := dataDir(t.TempDir())
+	runUp(t, upConfig{Data: dir}).stop()
+	for _, suffix := range []string{"", "-wal", "-shm"} {
+		if err := os.Remove(dir.path("pavise.db" + suffix)); err != nil && suffix == "" {
+			t.Fatal(err)
+		}
+	}
 	for range 2 {
-		code, stdout, stderr := pavised(t, "up", "--data", string(dir), "--listen", "127.0.0.1:0")
-		if code != 7 || stdout != "" || !strings.Contains(stderr, "pavise: error: the evidence log holds ") ||
-			!strings.Contains(stderr, "it was cut, replaced or rolled back\npavise: hint: restore the evidence log from a backup\n") {
-			t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+		code, _, stderr := pavised(t, "up", "--data", string(dir), "--listen", "127.0.0.1:0")
+		if code != 7 || !strings.Contains(stderr, "the state database "+dir.path("pavise.db")+" is new or empty") || !strings.Contains(stderr, "hint: restore the database from a backup") {
+			t.Errorf("exit code %d\n%s", code, stderr)
 		}
 	}
 }

@@ -91,7 +91,7 @@ func (w *witnessCommand) greet(ctx context.Context, c *cli, server *witness.Serv
 	if c.JSON {
 		return c.printJSON(map[string]any{"url": url, "keys": keyTexts(server), "logs": logs})
 	}
-	fmt.Fprintf(c.stdout, "the witness %s answers on %s and watches %d logs\n\nFor their policies:\n\n", w.Name, url, len(logs))
+	fmt.Fprintf(c.stdout, "the witness %s answers on %s and watches %s\n\nFor their policies:\n\n", w.Name, url, count(len(logs), "log"))
 	printPolicy(c.stdout, keyTexts(server), url)
 	fmt.Fprint(c.stdout, "\nCtrl-C stops.\n")
 	return nil

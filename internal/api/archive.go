@@ -30,6 +30,9 @@ func archiveVerbs() []Verb {
 			Example: "pavise archive keep",
 		}, onTheArchive[Empty], func(ctx context.Context, rooms *Rooms, _ pavise.Principal, _ Empty) (SegmentList, error) {
 			kept, err := rooms.Archive.Keep(ctx)
+			if err == nil {
+				err = rooms.Archive.Check(ctx)
+			}
 			return SegmentList{append([]archive.Segment{}, kept...)}, err
 		}),
 		guarded(Verb{
@@ -44,10 +47,11 @@ func archiveVerbs() []Verb {
 		proposing(Verb{
 			Name: "archive.retain", On: onArchive,
 			Help:    "Propose how long records of some kinds are kept",
-			About:   "--online is how long on this machine, --keep how long in the archive, where that can enforce it. A time that is left out means for ever, or no lock. The class default has the kinds that no other claims. Somebody else approves it.",
+			About:   "--online is how long on this machine, --keep how long in the archive, where that can enforce it. A time that is left out, or 0, means for ever, or no lock. The class default has the kinds that no other claims. Somebody else approves it.",
 			Example: "pavise archive retain inference --kind model --online 30d --keep 730d",
 		}, func(_ context.Context, _ *Rooms, who pavise.Principal, req RetainRequest) (pavise.Name, error) {
-			return pavise.Name{Tenant: who.Tenant, Kind: "archive", ID: req.Class}, nil
+			name := pavise.Name{Tenant: who.Tenant, Kind: "archive", ID: req.Class}
+			return name, name.Validate()
 		}, func(req RetainRequest) (any, error) {
 			c := archive.Class{Name: req.Class, Kinds: req.Kind}
 			for _, t := range []struct {
@@ -103,6 +107,9 @@ func archiveList(ctx context.Context, rooms *Rooms, _ pavise.Principal, _ Empty)
 	if err != nil {
 		return list, err
 	}
+	for i, c := range classes {
+		classes[i].Kinds = append([]string{}, c.Kinds...) // the default class has none, which is not null
+	}
 	segments, err := rooms.Archive.Segments(ctx)
 	list.Classes, list.Segments = append([]archive.Class{}, classes...), append([]archive.Segment{}, segments...)
 	return list, err
@@ -112,9 +119,20 @@ func archiveList(ctx context.Context, rooms *Rooms, _ pavise.Principal, _ Empty)
 type RetainRequest struct {
 	Class  string   `json:"class" arg:"" help:"the class's name" doc:"the class's name"`
 	Kind   []string `json:"kind,omitempty" help:"a kind of record, model.infer, or a room, model; may be repeated" doc:"kinds of record (model.infer) or rooms (model)"`
-	Online string   `json:"online,omitempty" placeholder:"TIME" help:"how long on this machine (default: for ever)" doc:"how long on this machine; absent: for ever"`
-	Keep   string   `json:"keep,omitempty" placeholder:"TIME" help:"how long in the archive, under its lock (default: no lock)" doc:"how long in the archive, under its lock; absent: no lock"`
+	Online string   `json:"online,omitempty" placeholder:"TIME" help:"how long on this machine (default, and 0: for ever)" doc:"how long on this machine; absent or 0: for ever"`
+	Keep   string   `json:"keep,omitempty" placeholder:"TIME" help:"how long in the archive, under its lock (default, and 0: no lock)" doc:"how long in the archive, under its lock; absent or 0: no lock"`
 	Reason string   `json:"reason,omitempty" help:"why" doc:"why"`
+}
+
+// claimable refuses a class that claims what no record is: a kind that is misspelled
+// would leave the records that were meant to the default class.
+func claimable(c archive.Class) error {
+	for _, kind := range c.Kinds {
+		if !Known(kind) {
+			return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the class %.60s claims %.60q, which is neither a verb, nor a room, nor a kind of note", c.Name, kind), Hint: "name a kind of record, model.infer, or a room, model; pavise ledger list shows kinds"}
+		}
+	}
+	return nil
 }
 
 // retention says in words what a class means.
@@ -124,10 +142,10 @@ func retention(c archive.Class) string {
 		what = "records of " + strings.Join(c.Kinds, ", ")
 	}
 	if c.Online > 0 {
-		here = days(c.Online) + " here"
+		here = Days(c.Online) + " here"
 	}
 	if c.Keep > 0 {
-		there = days(c.Keep) + " in the archive"
+		there = Days(c.Keep) + " in the archive"
 	}
 	return fmt.Sprintf("%s (class %s) %s, and %s", what, c.Name, here, there)
 }
@@ -141,11 +159,17 @@ func parseSpan(text string) (time.Duration, error) {
 	return time.ParseDuration(text)
 }
 
-// days writes a time as days where it is a whole number of them.
-func days(d time.Duration) string {
+// Days writes a time as days where it is a whole number of them.
+func Days(d time.Duration) string {
 	const day = 24 * time.Hour
 	if d%day != 0 {
-		return d.String()
+		text := d.String()
+		for _, zero := range []string{"0s", "0m"} { // 12h, not 12h0m0s
+			if short := strings.TrimSuffix(text, zero); strings.HasSuffix(short, "m") || strings.HasSuffix(short, "h") {
+				text = short
+			}
+		}
+		return text
 	}
 	if d == day {
 		return "1 day"

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -218,10 +219,17 @@ func Runners(rooms *Rooms) map[string]change.Runner {
 	}
 }
 
-// parse reads the request of a runner.
+// parse reads the request of a runner. A key that it does not know is refused: what it
+// was to say would be lost in silence.
 func parse[T any](request json.RawMessage) (v T, err error) {
-	if err := readJSON(request, &v); err != nil {
-		return v, &pavise.Error{Kind: pavise.Invalid, Msg: "the request of the change cannot be read: " + err.Error(), Err: err}
+	err = readJSON(request, &v)
+	if err == nil {
+		strict := json.NewDecoder(bytes.NewReader(request))
+		strict.DisallowUnknownFields()
+		err = strict.Decode(new(T))
+	}
+	if err != nil {
+		return v, &pavise.Error{Kind: pavise.Invalid, Msg: "the request of the change cannot be read: " + strings.TrimPrefix(err.Error(), "json: "), Hint: "GET /v1/openapi.json says what the verb takes", Err: err}
 	}
 	return v, nil
 }
@@ -230,11 +238,12 @@ func parse[T any](request json.RawMessage) (v T, err error) {
 func policyRunner(rooms *Rooms, put bool) change.Runner {
 	text := func(request json.RawMessage) (string, error) {
 		if !put {
-			return "", nil
+			_, err := parse[Empty](request)
+			return "", err
 		}
 		p, err := parse[policyText](request)
 		if err == nil && p.Text == "" {
-			err = &pavise.Error{Kind: pavise.Invalid, Msg: "a policy has a text"}
+			err = &pavise.Error{Kind: pavise.Invalid, Msg: "a policy has a text", Hint: `the request is {"text":"permit (…);"}`}
 		}
 		return p.Text, err
 	}
@@ -324,7 +333,10 @@ func releaseRunner(rooms *Rooms) change.Runner {
 func safeRouteRunner(plan func(context.Context, pavise.Name) (change.Plan, error), run func(context.Context, change.Act, pavise.Name) error) change.Runner {
 	return change.Runner{
 		Safe: true,
-		Plan: func(ctx context.Context, on pavise.Name, _ json.RawMessage) (change.Plan, error) {
+		Plan: func(ctx context.Context, on pavise.Name, request json.RawMessage) (change.Plan, error) {
+			if _, err := parse[Empty](request); err != nil {
+				return change.Plan{}, err
+			}
 			return plan(ctx, modelOf(on))
 		},
 		Run: func(ctx context.Context, act change.Act) error { return run(ctx, act, modelOf(act.On)) },
@@ -352,7 +364,10 @@ func (rooms *Rooms) planQuarantine(_ context.Context, model pavise.Name) (change
 // shredRunner runs subject.shred.
 func shredRunner(rooms *Rooms) change.Runner {
 	return change.Runner{
-		Plan: func(ctx context.Context, on pavise.Name, _ json.RawMessage) (change.Plan, error) {
+		Plan: func(ctx context.Context, on pavise.Name, request json.RawMessage) (change.Plan, error) {
+			if _, err := parse[Empty](request); err != nil {
+				return change.Plan{}, err
+			}
 			_, err := rooms.Subjects.Key(ctx, on.Tenant, on.ID)
 			return change.Plan{Summary: fmt.Sprintf("shred the key of data subject %s: what the log keeps under it can never be opened again", on.ID)}, err
 		},
@@ -366,6 +381,9 @@ func retainRunner(rooms *Rooms) change.Runner {
 		Plan: func(ctx context.Context, on pavise.Name, request json.RawMessage) (change.Plan, error) {
 			c, err := parse[archive.Class](request)
 			if err != nil {
+				return change.Plan{}, err
+			}
+			if err := claimable(c); err != nil {
 				return change.Plan{}, err
 			}
 			was, err := rooms.Archive.Plan(ctx, c)

@@ -25,7 +25,7 @@ func feedVerbs() []Verb {
 		guarded(Verb{
 			Name: "ledger.acknowledge", On: onLog, Class: guard.Pooled,
 			Help:    "Say that a follower has done with all records before an index",
-			About:   "The follower goes on there when it comes back. It never goes back.",
+			About:   "The follower goes on there when it comes back. It never goes back: that is refused.",
 			Example: "pavise ledger acknowledge siem 1",
 		}, onTheLog[AcknowledgeRequest], func(ctx context.Context, rooms *Rooms, who pavise.Principal, req AcknowledgeRequest) (Empty, error) {
 			if err := anothers(req.Name); err != nil {
@@ -56,7 +56,7 @@ func anothers(name string) error {
 	if !strings.HasPrefix(name, ours) {
 		return nil
 	}
-	return &pavise.Error{Kind: pavise.Denied, Msg: fmt.Sprintf("the follower %.60s is the house's own", name), Hint: "follow under another name"}
+	return &pavise.Error{Kind: pavise.Denied, Msg: fmt.Sprintf("the follower %.60s is the house's own", name), Hint: "leave it as it is: it shreds again what an older database would bring back; a follower of yours takes another name"}
 }
 
 // FollowerList holds followers.

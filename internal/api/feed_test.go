@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -262,6 +263,23 @@ func TestChangedRecord(t *testing.T) {
 	}
 	if seen != index || ctx.Err() != nil {
 		t.Errorf("the feed showed %d records before the changed one, want %d; %v", seen, index, ctx.Err())
+	}
+}
+
+// TestAfterIsForNewFollowers gives a follower that there is another beginning: that is
+// refused, and where it is stays.
+func TestAfterIsForNewFollowers(t *testing.T) {
+	w := newWorld(t)
+	w.follower(t, "x")
+	operator := w.client(t, "operator")
+	for _, err := range operator.Follow(t.Context(), Following{Name: "x", After: 2}) {
+		if e, ok := errors.AsType[*pavise.Error](err); !ok || e.Kind != pavise.Conflict || !strings.Contains(e.Msg, "goes on at 0, and after, 2, is for a new one") || !strings.Contains(e.Hint, "pavise ledger acknowledge x 2") {
+			t.Errorf("error %v", err)
+		}
+		break
+	}
+	if backlogs, err := w.Feeds.Backlogs(t.Context(), "local"); err != nil || backlogs[0].Next != 0 {
+		t.Errorf("%+v, %v", backlogs, err)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
+	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/ledger"
 )
 
@@ -32,10 +33,10 @@ type Following struct {
 // FollowConditions are those of a feed: all that are given must hold.
 type FollowConditions struct {
 	Kind    []string `query:"kind,explode" help:"Only records of this kind, model.infer, or of this room, model; may be repeated." doc:"only records of these kinds (model.infer) or rooms (model)"`
-	Who     string   `query:"who" placeholder:"NAME" help:"Only what this principal did, as tenant/kind/id." doc:"only what this principal did, as tenant/kind/id"`
-	On      string   `query:"on" placeholder:"NAME" help:"Only what was done to this thing, as tenant/kind/id." doc:"only what was done to this thing, as tenant/kind/id"`
-	Subject string   `query:"subject" placeholder:"PSEUDONYM" help:"Only records that keep data of this subject." doc:"only records that keep data of this subject, by its pseudonym"`
-	Ending  string   `query:"ending" enum:"deny,alter,failed," default:"" help:"Only what ended so: deny, alter or failed." doc:"only what ended so: deny, alter or failed"`
+	Who     string   `query:"who" placeholder:"NAME" help:"Only what this principal did, as tenant/kind/id or kind/id." doc:"only what this principal did, as tenant/kind/id"`
+	On      string   `query:"on" placeholder:"NAME" help:"Only what was done to this thing, as tenant/kind/id or kind/id." doc:"only what was done to this thing, as tenant/kind/id"`
+	Subject string   `query:"subject" placeholder:"PSEUDONYM" help:"Only records that keep data of this subject, by its pseudonym." doc:"only records that keep data of this subject, by its pseudonym"`
+	Ending  string   `query:"ending" enum:"deny,alter,failed," placeholder:"ENDING" default:"" help:"Only what ended so: deny, alter, or failed, which denied ones are too." doc:"only what ended so: deny, alter, or failed, which denied ones are too"`
 }
 
 // query writes what is wanted into an address.
@@ -56,8 +57,9 @@ func (f Following) query() string {
 }
 
 // filter is what the follower wants.
-func (in *followInput) filter() ledger.Filter {
-	return ledger.Filter{Tenant: in.who.Tenant, Kinds: in.Kind, Who: in.Who, On: in.On, Subject: in.Subject, Ending: in.Ending}
+func (in *followInput) filter() (ledger.Filter, error) {
+	c := Conditions{Kind: in.Kind, Who: in.Who, On: in.On, Subject: in.Subject, Ending: in.Ending}
+	return c.filter(in.who.Tenant, time.Time{}) // no condition is a time
 }
 
 const (
@@ -83,7 +85,7 @@ func registerFollow(api huma.API, s *Server, v Verb) {
 		if err != nil {
 			return nil, problem(err)
 		}
-		from, err := s.begin(ctx, in)
+		filter, from, err := s.begin(ctx, in)
 		if err != nil {
 			entry.Exit(&err)
 			return nil, problem(err)
@@ -92,27 +94,34 @@ func registerFollow(api huma.API, s *Server, v Verb) {
 			var err error
 			defer entry.Exit(&err)
 			_, w := humago.Unwrap(hctx)
-			err = s.follow(hctx.Context(), w, in, from)
+			err = s.follow(hctx.Context(), w, in, filter, from)
 		}}, nil
 	})
 }
 
-// begin says at which record a stream begins.
-func (s *Server) begin(ctx context.Context, in *followInput) (uint64, error) {
-	if in.Name == "" {
-		return in.After, nil
+// begin says which records a stream has, and at which it begins.
+func (s *Server) begin(ctx context.Context, in *followInput) (ledger.Filter, uint64, error) {
+	filter, err := in.filter()
+	if err != nil || in.Name == "" {
+		return filter, in.After, err
 	}
 	if err := anothers(in.Name); err != nil {
-		return 0, err
+		return filter, 0, err
 	}
-	cursor, err := s.rooms.Feeds.Begin(ctx, in.who.Tenant, in.Name, in.filter(), in.After)
-	return cursor.Next, err
+	cursor, err := s.rooms.Feeds.Begin(ctx, in.who.Tenant, in.Name, filter, in.After)
+	if err == nil && in.After > 0 && cursor.Next != in.After {
+		err = &pavise.Error{
+			Kind: pavise.Conflict, Msg: fmt.Sprintf("the follower %s goes on at %d, and after, %d, is for a new one", in.Name, cursor.Next, in.After),
+			Hint: fmt.Sprintf("leave after out, or say that it has done with those before: pavise ledger acknowledge %s %d", in.Name, in.After),
+		}
+	}
+	return filter, cursor.Next, err
 }
 
 // follow writes the records that the caller wants as they come, until the caller
 // goes away or is known no more, or the log closes. Its error is a record that
 // cannot be read.
-func (s *Server) follow(ctx context.Context, w http.ResponseWriter, in *followInput, from uint64) (err error) {
+func (s *Server) follow(ctx context.Context, w http.ResponseWriter, in *followInput, filter ledger.Filter, from uint64) (err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if !in.who.Expires.IsZero() {
@@ -125,7 +134,7 @@ func (s *Server) follow(ctx context.Context, w http.ResponseWriter, in *followIn
 	events := make(chan Event)
 	go func() {
 		defer close(events)
-		for found, failure := range s.rooms.Feeds.Live(ctx, in.filter(), from) {
+		for found, failure := range s.rooms.Feeds.Live(ctx, filter, from) {
 			if failure != nil {
 				err = failure // read once events is closed
 				return

@@ -7,12 +7,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/record"
+	"github.com/pavise/pavise/internal/subject"
 	"github.com/pavise/pavise/internal/witness"
 )
 
@@ -69,22 +71,49 @@ func onTheLog[Req any](who pavise.Principal, _ Req) pavise.Name { return theLog(
 // Conditions are those of a search: all that are given must hold.
 type Conditions struct {
 	Kind    []string `json:"kind,omitempty" help:"only records of this kind, model.infer, or of this room, model; may be repeated" doc:"only records of these kinds (model.infer) or rooms (model)"`
-	Who     string   `json:"who,omitempty" placeholder:"NAME" help:"only what this principal did, as tenant/kind/id" doc:"only what this principal did, as tenant/kind/id"`
-	On      string   `json:"on,omitempty" placeholder:"NAME" help:"only what was done to this thing, as tenant/kind/id" doc:"only what was done to this thing, as tenant/kind/id"`
-	Subject string   `json:"subject,omitempty" placeholder:"PSEUDONYM" help:"only records that keep data of this subject" doc:"only records that keep data of this subject, by its pseudonym"`
-	Ending  string   `json:"ending,omitempty" enum:"deny,alter,failed," default:"" help:"only what ended so: deny, alter or failed" doc:"only what ended so: deny, alter or failed"`
+	Who     string   `json:"who,omitempty" placeholder:"NAME" help:"only what this principal did, as tenant/kind/id or kind/id" doc:"only what this principal did, as tenant/kind/id"`
+	On      string   `json:"on,omitempty" placeholder:"NAME" help:"only what was done to this thing, as tenant/kind/id or kind/id" doc:"only what was done to this thing, as tenant/kind/id"`
+	Subject string   `json:"subject,omitempty" placeholder:"PSEUDONYM" help:"only records that keep data of this subject, by its pseudonym" doc:"only records that keep data of this subject, by its pseudonym"`
+	Ending  string   `json:"ending,omitempty" enum:"deny,alter,failed," placeholder:"ENDING" default:"" help:"only what ended so: deny, alter, or failed, which denied ones are too" doc:"only what ended so: deny, alter, or failed, which denied ones are too"`
 	Since   string   `json:"since,omitempty" placeholder:"TIME" help:"only records from this time on: 2026-11-26, 2026-11-26T10:00:00Z, or 7d for the last week" doc:"only records from this time on: a date, an RFC 3339 time, or a duration back from now"`
 	Until   string   `json:"until,omitempty" placeholder:"TIME" help:"only records up to this time" doc:"only records up to this time"`
 }
 
 // filter reads the conditions, for one tenant.
 func (c Conditions) filter(tenant string, now time.Time) (f ledger.Filter, err error) {
-	f = ledger.Filter{Tenant: tenant, Kinds: c.Kind, Who: c.Who, On: c.On, Subject: c.Subject, Ending: c.Ending}
+	f = ledger.Filter{Tenant: tenant, Kinds: c.Kind, Subject: c.Subject, Ending: c.Ending}
+	if f.Who, err = whole("who", c.Who, tenant); err != nil {
+		return f, err
+	}
+	if f.On, err = whole("on", c.On, tenant); err != nil {
+		return f, err
+	}
+	if c.Subject != "" && !subject.IsPseudonym(c.Subject) {
+		return f, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("subject is %.80q, no pseudonym: s- and 32 hex digits", c.Subject), Hint: "pavise subject find NAME tells under which pseudonym the log knows somebody"}
+	}
 	if f.Since, err = moment("since", c.Since, now); err != nil {
 		return f, err
 	}
-	f.Until, err = moment("until", c.Until, now)
+	if f.Until, err = moment("until", c.Until, now); err == nil && !f.Until.IsZero() && f.Since.After(f.Until) {
+		err = &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("since, %s, is after until, %s", f.Since.Format(time.RFC3339), f.Until.Format(time.RFC3339)), Hint: "no record is from this time on and up to that one: exchange the two"}
+	}
 	return f, err
+}
+
+// whole reads the name in a condition. One of two parts is of the caller's own tenant,
+// as lists print it.
+func whole(field, text, tenant string) (string, error) {
+	if text == "" {
+		return "", nil
+	}
+	full := text
+	if strings.Count(text, "/") == 1 {
+		full = tenant + "/" + text
+	}
+	if _, err := pavise.ParseName(full); err != nil {
+		return "", &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s is %.80q, no name", field, text), Hint: "write tenant/kind/id, or kind/id, for example human/root or model/threat-detector", Err: err}
+	}
+	return full, nil
 }
 
 // moment reads a date, a time, or a duration back from now.
@@ -130,6 +159,9 @@ func ledgerList(ctx context.Context, rooms *Rooms, who pavise.Principal, req Lis
 	filter, err := req.filter(who.Tenant, time.Now())
 	if err != nil {
 		return answer, err
+	}
+	if req.After != nil && req.Before != nil && *req.After >= *req.Before {
+		return answer, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("after, %d, is not below before, %d", *req.After, *req.Before), Hint: "after is the first record wanted, and before the one behind the last"}
 	}
 	limit := cmp.Or(req.Limit, 50)
 	from, to := answer.First, answer.Size

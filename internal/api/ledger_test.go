@@ -101,8 +101,12 @@ func TestListRefuses(t *testing.T) {
 	analyst := w.client(t, "analyst")
 	for body, want := range map[string]string{
 		`{"since":"yesterday"}`: "no time", `{"until":"-3h"}`: "no time", `{"ending":"fail"}`: "ending", `{"limit":1001}`: "limit", `{"knd":["a"]}`: "knd",
+		`{"who":"garbage"}`: `who is "garbage", no name`, `{"who":"a/b/c/d"}`: "no name", `{"who":"/human/root"}`: "no name", `{"on":"model/ x"}`: "no name",
+		`{"subject":"local/workload/demo"}`: "no pseudonym", `{"subject":"s-1"}`: "no pseudonym",
+		`{"since":"2026-02-02","until":"2026-02-01"}`: "is after until", `{"since":"1h","until":"2h"}`: "is after until",
+		`{"after":5,"before":5}`: "after, 5, is not below before, 5", `{"after":5,"before":0}`: "not below before",
 	} {
-		if resp, p := post(t, analyst, "ledger.list", body); p.Title != "invalid" || !strings.Contains(p.Detail, want) {
+		if resp, p := post(t, analyst, "ledger.list", body); p.Hint == "" || p.Title != "invalid" || !strings.Contains(p.Detail, want) {
 			t.Errorf("%s: %d %+v", body, resp.StatusCode, p)
 		}
 	}
@@ -110,6 +114,23 @@ func TestListRefuses(t *testing.T) {
 	var a ListAnswer
 	if err := analyst.Call(t.Context(), "ledger.list", ListRequest{After: &far}, &a); err != nil || len(a.Events) != 0 || a.More {
 		t.Errorf("from far behind the end: %+v, %v", a, err)
+	}
+}
+
+// TestListCompletesNames lists by a name as lists print it: its tenant is the caller's.
+func TestListCompletesNames(t *testing.T) {
+	w := newWorld(t)
+	var whole, short ListAnswer
+	for name, to := range map[string]*ListAnswer{"local/route/all": &whole, "route/all": &short} {
+		if err := w.client(t, "operator").Call(t.Context(), "route.list", Empty{}, nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.client(t, "analyst").Call(t.Context(), "ledger.list", ListRequest{Limit: 1, Conditions: Conditions{On: name, Since: "1h", Until: "2100-01-01"}}, to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(whole.Events) != 1 || len(short.Events) != 1 {
+		t.Errorf("%d and %d records", len(whole.Events), len(short.Events))
 	}
 }
 

@@ -38,7 +38,8 @@ func policyVerbs() []Verb {
 			About:   "The text is checked against the schema of verbs now, and comes into force once somebody else has approved it: it holds for the next request then.",
 			Example: "pavise policy put night-shift cmd/pavise/testdata/night-shift.cedar",
 		}, func(_ context.Context, _ *Rooms, who pavise.Principal, req PolicyPut) (pavise.Name, error) {
-			return pavise.Name{Tenant: who.Tenant, Kind: "policy", ID: req.ID}, nil
+			name := pavise.Name{Tenant: who.Tenant, Kind: "policy", ID: req.ID}
+			return name, name.Validate()
 		}, func(req PolicyPut) (any, error) {
 			return policyText{req.Text}, nil
 		}),
@@ -48,7 +49,8 @@ func policyVerbs() []Verb {
 			About:   "Refused when afterwards nobody could change policies. Somebody else approves it.",
 			Example: "pavise policy delete night-shift",
 		}, func(_ context.Context, _ *Rooms, who pavise.Principal, req PolicyDelete) (pavise.Name, error) {
-			return pavise.Name{Tenant: who.Tenant, Kind: "policy", ID: req.ID}, nil
+			name := pavise.Name{Tenant: who.Tenant, Kind: "policy", ID: req.ID}
+			return name, name.Validate()
 		}, func(PolicyDelete) (any, error) { return Empty{}, nil }),
 		guarded(Verb{
 			Name: "policy.schema", On: onPolicy, Class: guard.Pooled,

@@ -179,6 +179,36 @@ func (a *Archive) Keep(ctx context.Context) ([]Segment, error) {
 	return kept, nil
 }
 
+// Check fails when the archive is not to be reached, or does not hold the newest segment
+// that it was given: Keep, with nothing new to archive, would not notice.
+func (a *Archive) Check(ctx context.Context) error {
+	if a.Bucket == nil {
+		return noBucket()
+	}
+	had, err := a.Segments(ctx)
+	if err != nil {
+		return err
+	}
+	place := a.Bucket.Place().URL
+	last := Segment{Manifest: Manifest{Origin: a.Log.Origin()}} // there need not be such a segment
+	for _, s := range had {
+		if s.Place == place {
+			last = s
+		}
+	}
+	_, err = readManifest(ctx, a.Bucket, last.object())
+	if pavise.KindOf(err) == pavise.NotFound && last.Place != "" {
+		return &pavise.Error{
+			Kind: pavise.Unavailable, Msg: fmt.Sprintf("the archive %s does not hold %s, which was archived there", place, last.segment()),
+			Hint: "is it mounted? bring the archive back from a copy; what is pruned here is nowhere else", Err: err,
+		}
+	}
+	if pavise.KindOf(err) == pavise.NotFound {
+		return nil
+	}
+	return err
+}
+
 // keep archives one segment: its bytes, the checkpoint at its end, the manifest,
 // and then the record and the table's row that say so.
 func (a *Archive) keep(ctx context.Context, sealed ledger.Sealed, cs classes) (Segment, error) {

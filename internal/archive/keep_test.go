@@ -19,6 +19,7 @@ import (
 	"github.com/pavise/pavise/internal/disk"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/store"
+	"github.com/pavise/pavise/internal/store/blob"
 )
 
 // TestKeepArchivesWhatGrowsNoMore copies each segment but the last, byte for byte, with
@@ -402,6 +403,37 @@ func TestRunArchivesByItself(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// TestAnArchiveThatIsGone loses the archive although nothing is new, a check
+// says so, and so it does of one that lost what it was given.
+func TestAnArchiveThatIsGone(t *testing.T) {
+	place := filepath.Join(t.TempDir(), "archive")
+	bucket, err := blob.Open(t.Context(), place)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := newKeeper(t, setting{bucket: bucket})
+	k.fill(t, 600)
+	if kept, err := k.Keep(t.Context()); len(kept) == 0 || err != nil {
+		t.Fatalf("%d, %v", len(kept), err)
+	}
+	if err := k.Check(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := os.RemoveAll(place); err != nil {
+		t.Fatal(err)
+	}
+	if err := k.Check(t.Context()); pavise.KindOf(err) != pavise.Unavailable {
+		t.Errorf("gone: %v", err)
+	}
+	if err := os.Mkdir(place, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	err = k.Check(t.Context())
+	if e, ok := errors.AsType[*pavise.Error](err); !ok || e.Kind != pavise.Unavailable || !strings.Contains(e.Msg, "which was archived there") || e.Hint == "" {
+		t.Errorf("empty: %v", err)
+	}
 }
 
 // TestTwoWhoKeepAtOnce archive each segment once.

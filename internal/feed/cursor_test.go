@@ -37,7 +37,7 @@ func TestBegin(t *testing.T) {
 		t.Errorf("again: %+v, %v", again, err)
 	}
 	_, err = f.Begin(t.Context(), "acme", "x", ledger.Filter{}, 4)
-	wantError(t, err, pavise.Conflict, "wants other records")
+	wantError(t, err, pavise.Conflict, "wants other records: those of kind model or route.put, since 2026-05-04T0")
 	if other, err := f.Begin(t.Context(), "other", "x", ledger.Filter{}, 0); err != nil || other.Next != 0 {
 		t.Errorf("another tenant's: %+v, %v", other, err)
 	}
@@ -122,7 +122,10 @@ func TestAcknowledge(t *testing.T) {
 		}
 	}
 	for _, next := range []uint64{5, 3, 0, 5} {
-		if err := f.Acknowledge(t.Context(), "acme", "x", next); err != nil {
+		err := f.Acknowledge(t.Context(), "acme", "x", next)
+		if next < 5 {
+			wantError(t, err, pavise.Conflict, "is at 5 already, and does not go back")
+		} else if err != nil {
 			t.Fatal(err)
 		}
 		if got := cursorOf(t, f, "x").Next; got != 5 {

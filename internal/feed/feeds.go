@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"strings"
 	"time"
 
 	"github.com/pavise/pavise"
@@ -193,9 +194,31 @@ func (f *Feeds) Begin(ctx context.Context, tenant, name string, filter ledger.Fi
 		return c, err
 	}
 	if have, err := json.Marshal(c.Filter); err != nil || string(have) != string(wanted) {
-		return c, &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("the follower %s wants other records: %s", name, have), Hint: "follow under another name, or drop this one: pavise ledger unfollow " + name}
+		return c, &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("the follower %s wants other records: %s", name, words(c.Filter)), Hint: "follow under another name, or drop this one: pavise ledger unfollow " + name}
 	}
 	return c, f.covers(c)
+}
+
+// words says what a filter wants.
+func words(f ledger.Filter) string {
+	var all []string
+	for _, part := range []struct{ word, text string }{
+		{"of kind ", strings.Join(f.Kinds, " or ")}, {"by ", f.Who}, {"on ", f.On}, {"about ", f.Subject}, {"that ended in ", f.Ending}, {"in phase ", f.Phase},
+	} {
+		if part.text != "" {
+			all = append(all, part.word+part.text)
+		}
+	}
+	if !f.Since.IsZero() {
+		all = append(all, "since "+f.Since.Format(time.RFC3339))
+	}
+	if !f.Until.IsZero() {
+		all = append(all, "until "+f.Until.Format(time.RFC3339))
+	}
+	if len(all) == 0 {
+		return "all there are"
+	}
+	return "those " + strings.Join(all, ", ")
 }
 
 // covers refuses a cursor that is ahead of the log.
@@ -268,12 +291,22 @@ func scan(row interface{ Scan(...any) error }) (c Cursor, err error) {
 
 // Acknowledge says that a follower has done with all records below an index. It
 // never moves a cursor back. The error is of kind NotFound when there is no such
-// follower, and Invalid when the log does not hold so many records.
+// follower, Conflict when it is further already, and Invalid when the log does not hold
+// so many records.
 func (f *Feeds) Acknowledge(ctx context.Context, tenant, name string, next uint64) error {
 	if size := f.log.Head().Size; next > size {
 		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the log has %d signed records, and %d are said to be done with", size, next), Hint: "acknowledge one more than the index of the last record read"}
 	}
-	return f.db.Update(ctx, func(tx *store.Tx) error { return f.move(tx, tenant, name, next) })
+	return f.db.Update(ctx, func(tx *store.Tx) error {
+		c, err := find(tx, tenant, name)
+		if err != nil {
+			return err
+		}
+		if c.Next > next {
+			return &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("the follower %s is at %d already, and does not go back to %d", name, c.Next, next), Hint: "to read older records again, follow without a name: pavise ledger follow --after INDEX"}
+		}
+		return f.move(tx, tenant, name, next)
+	})
 }
 
 // Drop forgets a follower. The error is of kind NotFound when there is none.

@@ -47,7 +47,7 @@ func (g *Gateway) restoreMeter(ctx context.Context) error {
 		return &pavise.Error{
 			Kind: pavise.Unverified,
 			Msg:  fmt.Sprintf("the evidence log holds %d records and held %d when what callers have taken was last kept: it was cut, replaced or rolled back", size, last.signed),
-			Hint: "restore the evidence log from a backup",
+			Hint: "the log is older than the state database: restore a newer backup of it, with pavise ledger restore, or begin a new installation in another directory with --data",
 		}
 	}
 	if err := g.meter.Restore(last.spends); err != nil {

@@ -321,6 +321,9 @@ func (g *Guard) change(edit func(*ruling)) {
 	g.rules.Store(next)
 }
 
+// Loaded reports whether the tenant has policies in force. Without any, it is closed.
+func (g *Guard) Loaded(tenant string) bool { return g.rules.Load().set(tenant).loaded }
+
 // Digest returns the hex SHA-256 of what decides for the tenant: the guardrails
 // and its policies in force.
 func (g *Guard) Digest(tenant string) string { return g.rules.Load().set(tenant).digest }

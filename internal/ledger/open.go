@@ -447,9 +447,17 @@ func rewrite(seg *segment, from int64) error {
 func (l *Log) missing(upTo uint64) error {
 	return &pavise.Error{
 		Kind: pavise.Unverified,
-		Msg:  fmt.Sprintf("records %d to %d are missing: the log was cut or rolled back", l.stream.count, upTo-1),
+		Msg:  gap(l.stream.count, upTo-1) + " missing: the log was cut or rolled back",
 		Hint: "restore the evidence log from a backup; a log shorter than its checkpoint is not continued",
 	}
+}
+
+// gap begins a sentence about records, both ends among them.
+func gap(first, last uint64) string {
+	if first == last {
+		return fmt.Sprintf("record %d is", first)
+	}
+	return fmt.Sprintf("records %d to %d are", first, last)
 }
 
 // noteCut records what recovery cut off, in this process or in one that came no

@@ -30,7 +30,7 @@ func (l *Log) checkPruned() (below uint64, err error) {
 	if first > below {
 		return 0, &pavise.Error{
 			Kind: pavise.Unverified,
-			Msg:  fmt.Sprintf("records %d to %d are missing, and no record says that they were pruned", below, first-1),
+			Msg:  gap(below, first-1) + " missing, and no record says that they were pruned",
 			Hint: "restore the evidence log from a backup",
 		}
 	}

@@ -82,7 +82,7 @@ func (k *Keys) Of(ctx context.Context, tenant, subject string) (Subject, error) 
 	if subject == "" || len(subject) > maxName {
 		return Subject{}, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the name of a data subject is 1 to %d bytes long, not %d", maxName, len(subject)), Hint: "use the identifier that the person has with you, or a hash of it"}
 	}
-	if isPseudonym(subject) {
+	if IsPseudonym(subject) {
 		return Subject{}, &pavise.Error{Kind: pavise.Invalid, Msg: "the name of a data subject is spelled like a pseudonym, and would pass for another's", Hint: "use the identifier that the person has with you, or a hash of it"}
 	}
 	k.mu.Lock()
@@ -138,8 +138,8 @@ func (k *Keys) create(ctx context.Context, n name) (s Subject, err error) {
 	return s, err
 }
 
-// isPseudonym reports whether text is spelled like a pseudonym.
-func isPseudonym(text string) bool {
+// IsPseudonym reports whether text is spelled like a pseudonym.
+func IsPseudonym(text string) bool {
 	digits, ok := strings.CutPrefix(text, prefix)
 	random, err := hex.DecodeString(digits)
 	return ok && err == nil && len(random) == 16

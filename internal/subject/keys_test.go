@@ -80,7 +80,7 @@ func wantError(t testing.TB, err error, kind pavise.Kind, msg string) {
 func TestOf(t *testing.T) {
 	k, path := newKeys(t)
 	s := of(t, k, "acme", "maria.muster@example.com")
-	if !isPseudonym(s.ID) || len(s.ID) != 34 {
+	if !IsPseudonym(s.ID) || len(s.ID) != 34 {
 		t.Errorf("the pseudonym is %q", s.ID)
 	}
 	envelope := s.Key.Seal([]byte("1"), []byte("what is kept"))
@@ -614,7 +614,7 @@ func FuzzNames(f *testing.F) {
 				}
 				continue
 			}
-			if id, err := k.Find(t.Context(), "acme", name); err != nil || id != s.ID || !isPseudonym(id) || id == name {
+			if id, err := k.Find(t.Context(), "acme", name); err != nil || id != s.ID || !IsPseudonym(id) || id == name {
 				t.Errorf("%q is found as %q, error %v", name, id, err)
 			}
 			if before, ok := ids[s.ID]; ok && before != name {

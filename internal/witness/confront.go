@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"sync"
+
+	"github.com/pavise/pavise"
 )
 
 // Confront asks all witnesses, before the log takes its first record, for the newest
@@ -15,8 +17,21 @@ import (
 func (q *Quorum) Confront(ctx context.Context) error {
 	var asked sync.WaitGroup
 	for _, p := range q.peers {
-		asked.Go(func() { _ = q.confront(ctx, p, nil) }) // what counts has stopped the log
+		asked.Go(func() { q.missed(p, q.confront(ctx, p, nil)) })
 	}
 	asked.Wait()
-	return errors.Unwrap(q.log.Stopped())
+	return errors.Unwrap(q.log.Stopped()) // what counts has stopped the log
+}
+
+// missed keeps why a peer told nothing, until it is asked to cosign. One that knows no
+// checkpoint of this log yet has answered.
+func (q *Quorum) missed(p *peer, err error) {
+	if pavise.KindOf(err) != pavise.Unavailable {
+		return
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for i := range p.statuses {
+		p.statuses[i].Problem = err.Error()
+	}
 }

@@ -102,7 +102,8 @@ func (d dir) Get(_ context.Context, name string) (io.ReadCloser, error) {
 		return nil, err
 	}
 	f, err := d.open(name)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+	_, gone := os.Lstat(d.path)
+	if gone == nil && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)) {
 		return nil, noObject(name, d.Place(), err)
 	}
 	if err != nil {

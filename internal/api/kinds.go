@@ -1,0 +1,23 @@
+package api
+
+import (
+	"slices"
+
+	"github.com/pavise/pavise/internal/archive"
+	"github.com/pavise/pavise/internal/record"
+	"github.com/pavise/pavise/internal/witness"
+)
+
+// notes are all kinds of note that the house writes.
+var notes = []string{
+	"identity.refused", "guard.refused", "guard.clock", "issuer.bootstrap", "policy.seeded", "policy.renewed", "ledger.recovered", "ledger.damaged", record.KindPruned,
+	archive.KindKept, witness.KindCosigned, "witness.forked", "change.void", "change.unproven", "change.expired", "change.overdue", "change.contested",
+	"subject.shredded", "subject.receipts-pruned",
+}
+
+// Known reports whether there may be records of this kind: it is a verb, a kind of note,
+// or a room of either.
+func Known(kind string) bool {
+	is := func(name string) bool { return name == kind || record.Room(name) == kind }
+	return slices.ContainsFunc(notes, is) || slices.ContainsFunc(Verbs(), func(v Verb) bool { return is(v.Name) })
+}
