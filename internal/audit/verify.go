@@ -270,11 +270,12 @@ func witnessed(note []byte, policy *proof.Policy, log []*proof.Key) (proof.Check
 }
 
 // vouches reports whether a signature is that of a witness of the policy, at a time,
-// and of none that shares a key with the log: any of its keys.
+// and of none that shares a key with the log: any that it shows, and any that the policy
+// lists.
 func vouches(policy *proof.Policy, log []*proof.Key, s proof.Signature) bool {
 	return !s.At.IsZero() &&
 		slices.ContainsFunc(policy.Witnesses, func(w proof.Witness) bool { return w.Key.String() == s.Key.String() }) &&
-		proof.Independent(log, s.Key)
+		policy.Counts(log, s.Key)
 }
 
 // note follows what a signed record says of others: which control acts have

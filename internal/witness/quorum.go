@@ -123,7 +123,7 @@ func (q *Quorum) add(w proof.Witness, client func(proof.Witness) Witness) {
 	p.keys = append(p.keys, w.Key)
 	p.statuses = append(p.statuses, Status{
 		Name: w.Name, Key: w.Key.String(), Algorithm: w.Key.Algorithm().String(), URL: w.URL,
-		Counts: proof.Independent(q.log.Keys(), w.Key),
+		Counts: q.policy.Counts(q.log.Keys(), w.Key),
 	})
 }
 
