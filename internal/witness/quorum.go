@@ -232,7 +232,7 @@ func (q *Quorum) note(a answer, target proof.Checkpoint) {
 			s.Problem = a.err.Error()
 		case at < 0:
 			s.Problem = "it did not sign with this key"
-		default:
+		case s.Size != target.Size || !s.At.Equal(a.sigs[at].At): // else it is the signature we had: its time is past
 			s.Size, s.At = target.Size, a.sigs[at].At
 			s.Skew = s.At.Sub(q.now()).Truncate(time.Second)
 		}
