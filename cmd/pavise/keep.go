@@ -127,7 +127,7 @@ func (r *restoreCommand) run(ctx context.Context, c *cli) error {
 		c.counted()
 		return c.kept("restored to "+r.Dir, report, err)
 	}
-	bucket, err := blob.Open(ctx, r.From)
+	bucket, err := blob.Find(ctx, r.From)
 	if err != nil {
 		return err
 	}
@@ -161,8 +161,16 @@ func (c *cli) kept(what string, report audit.Report, err error) error {
 	if c.JSON {
 		return c.printJSON(verified{Report: report})
 	}
-	fmt.Fprintf(c.stdout, "%s: %s, %s\n", what, count(report.Signed, "record"), report.Conclusion)
+	fmt.Fprintf(c.stdout, "%s: %s, %s\n", what, holding(report), report.Conclusion)
 	return nil
+}
+
+// holding says how many records a log holds: of one that was pruned not all it ever had.
+func holding(r audit.Report) string {
+	if r.First > 0 {
+		return fmt.Sprintf("%s from %d on (those before it were pruned)", count(r.Signed-r.First, "record"), r.First)
+	}
+	return count(r.Signed, "record")
 }
 
 // followCommand is pavise ledger follow.

@@ -10,6 +10,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/archive"
+	"github.com/pavise/pavise/internal/audit"
 	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/record"
@@ -123,5 +124,23 @@ func TestCommandsArePasted(t *testing.T) {
 	t.Setenv(dataVariable, "elsewhere")
 	if got := dataDir(defaultData).command("up"); got != program()+" up --data "+defaultData {
 		t.Errorf("beside the environment: %s", got)
+	}
+}
+
+// TestACopyOfAPrunedLog says how many records the copy holds, and not how many there
+// ever were.
+func TestACopyOfAPrunedLog(t *testing.T) {
+	for _, tt := range []struct {
+		report audit.Report
+		want   string
+	}{
+		{audit.Report{Signed: 600, Conclusion: audit.Verified}, "backed up to x: 600 records, verified: "},
+		{audit.Report{First: 512, Signed: 600, Conclusion: audit.Verified}, "backed up to x: 88 records from 512 on (those before it were pruned), verified: "},
+	} {
+		var out strings.Builder
+		c := &cli{stdout: newTerminal(&out)}
+		if err := c.kept("backed up to x", tt.report, nil); err != nil || !strings.HasPrefix(out.String(), tt.want) {
+			t.Errorf("%q, want %q, %v", out.String(), tt.want, err)
+		}
 	}
 }

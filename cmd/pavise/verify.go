@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -58,11 +59,23 @@ func (t trust) fleet(opts audit.Options) (audit.Options, error) {
 		return opts, err
 	}
 	if !report.Known && report.Since == 0 {
-		return opts, &pavise.Error{Kind: pavise.Invalid, Msg: "nothing is known of the log that vouches in " + t.Fleet, Hint: "give its fingerprint with --key, or a policy that lists it"}
+		e := &pavise.Error{Kind: pavise.Invalid, Msg: "nothing is known of the log that vouches in " + t.Fleet, Hint: "give its fingerprint with --key, or a policy that lists it"}
+		if namesNoLog(opts.Policy) {
+			e.Msg, e.Hint = e.Msg+": the policy names no log", "add the line \"log KEY\" with that log's key to the policy, or give its fingerprint with --key"
+		}
+		return opts, e
 	}
 	cp, err := witness.Cosigned(&report.Record)
-	return audit.Options{Checkpoint: cp.Note}, err
+	return audit.Options{Checkpoint: cp.Note, VouchedBy: report.Origin}, err
 }
+
+// namesNoLog reports whether there is a policy, and it lists no log: then nobody's
+// log is known by it, whoever has witnessed it.
+func namesNoLog(p *proof.Policy) bool { return p != nil && len(p.Logs) == 0 }
+
+// noLogInPolicy is the advice then.
+const noLogInPolicy = "The policy names no log, so whose log this is was not verified. Add a line \"log KEY\" to it, with the\n" +
+	"log's key as you know it from elsewhere, or give --key with its fingerprint."
 
 func readGiven(what, path string) ([]byte, error) {
 	text, err := os.ReadFile(path)
@@ -96,7 +109,11 @@ func (v *verifyCommand) run(_ context.Context, c *cli) error {
 	if err != nil {
 		return err
 	}
-	if info, err := os.Stat(v.Path); err == nil && info.Mode().IsRegular() {
+	info, err := os.Stat(v.Path)
+	if errors.Is(err, os.ErrNotExist) {
+		return &pavise.Error{Kind: pavise.NotFound, Msg: "there is no file or directory " + v.Path, Hint: "name a ledger directory, for example pavise-data/ledger, or a proof file", Err: err}
+	}
+	if err == nil && info.Mode().IsRegular() {
 		return v.proof(c, opts)
 	}
 	start := time.Now()
@@ -108,7 +125,7 @@ func (v *verifyCommand) run(_ context.Context, c *cli) error {
 	if c.JSON {
 		return c.printJSON(verified{Report: report})
 	}
-	v.print(c, report, time.Since(start))
+	v.print(c, opts, report, time.Since(start))
 	return nil
 }
 
@@ -140,7 +157,7 @@ func verifySettled(dir string, opts audit.Options) (audit.Report, error) {
 	}
 }
 
-func (v *verifyCommand) print(c *cli, r audit.Report, took time.Duration) {
+func (v *verifyCommand) print(c *cli, opts audit.Options, r audit.Report, took time.Duration) {
 	fmt.Fprintf(c.stdout, "%s\n\n", r.Conclusion)
 	row := c.fact
 	row("log", "%s", r.Origin)
@@ -161,12 +178,13 @@ func (v *verifyCommand) print(c *cli, r audit.Report, took time.Duration) {
 	row("root", "%s", r.Root)
 	c.printKeys(r.Keys)
 	c.printWitnesses(r.Witnessed)
+	c.printVoucher(r.VouchedBy, r.Since)
 	if len(r.Open) > 0 {
 		row("unended", "%d acts were entered and have no ending: the log was not closed", len(r.Open))
 	}
 	row("took", "%s", took.Round(time.Millisecond))
 	row("recorded", "false (this command leaves no record)")
-	if advice := v.advice(r); advice != "" {
+	if advice := advice(opts, r); advice != "" {
 		fmt.Fprintf(c.stdout, "\n%s\n", advice)
 	}
 }
@@ -193,9 +211,18 @@ func (c *cli) printWitnesses(w *audit.Witnessed) {
 	}
 }
 
+// printVoucher names the log that has cosigned a checkpoint of this one.
+func (c *cli) printVoucher(log string, size uint64) {
+	if log != "" {
+		c.fact("vouched", "%d records, by the log %s", size, log)
+	}
+}
+
 // advice says what would prove more.
-func (v *verifyCommand) advice(r audit.Report) string {
+func advice(opts audit.Options, r audit.Report) string {
 	switch {
+	case !r.Known && r.Since == 0 && namesNoLog(opts.Policy):
+		return noLogInPolicy
 	case !r.Known && r.Since == 0:
 		return "The directory vouches for itself: whoever can write it could have made all of it. Give --key with the\n" +
 			"fingerprint that you noted when the log began, or --checkpoint with one that you keep."
@@ -233,9 +260,14 @@ func (v *verifyCommand) proof(c *cli, opts audit.Options) error {
 	}
 	c.printKeys(report.Keys)
 	c.printWitnesses(report.Witnessed)
+	c.printVoucher(report.VouchedBy, report.Since)
 	c.fact("recorded", "false (this command leaves no record)")
 	fmt.Fprintf(c.stdout, "\n%s shows the record whole.\n", "--json")
-	if !report.Known && report.Since == 0 {
+	switch {
+	case report.Known || report.Since > 0:
+	case namesNoLog(opts.Policy):
+		fmt.Fprintln(c.stdout, noLogInPolicy)
+	default:
 		fmt.Fprint(c.stdout, "Whoever made this file could have made the log. Give --key with the fingerprint of the log's key\nas you know it from elsewhere, or --policy with logs and witnesses that you believe.\n")
 	}
 	return nil

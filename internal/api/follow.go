@@ -32,7 +32,7 @@ type Following struct {
 
 // FollowConditions are those of a feed: all that are given must hold.
 type FollowConditions struct {
-	Kind    []string `query:"kind,explode" help:"Only records of this kind, model.infer, or of this room, model; may be repeated." doc:"only records of these kinds (model.infer) or rooms (model)"`
+	Kind    []string `query:"kind,explode" maxItems:"32" help:"Only records of this kind, model.infer, or of this room, model; may be repeated." doc:"only records of these kinds (model.infer) or rooms (model)"`
 	Who     string   `query:"who" placeholder:"NAME" help:"Only what this principal did, as tenant/kind/id or kind/id." doc:"only what this principal did, as tenant/kind/id"`
 	On      string   `query:"on" placeholder:"NAME" help:"Only what was done to this thing, as tenant/kind/id or kind/id." doc:"only what was done to this thing, as tenant/kind/id"`
 	Subject string   `query:"subject" placeholder:"PSEUDONYM" help:"Only records that keep data of this subject, by its pseudonym." doc:"only records that keep data of this subject, by its pseudonym"`

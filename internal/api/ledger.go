@@ -70,7 +70,7 @@ func onTheLog[Req any](who pavise.Principal, _ Req) pavise.Name { return theLog(
 
 // Conditions are those of a search: all that are given must hold.
 type Conditions struct {
-	Kind    []string `json:"kind,omitempty" help:"only records of this kind, model.infer, or of this room, model; may be repeated" doc:"only records of these kinds (model.infer) or rooms (model)"`
+	Kind    []string `json:"kind,omitempty" maxItems:"32" help:"only records of this kind, model.infer, or of this room, model; may be repeated" doc:"only records of these kinds (model.infer) or rooms (model)"`
 	Who     string   `json:"who,omitempty" placeholder:"NAME" help:"only what this principal did, as tenant/kind/id or kind/id" doc:"only what this principal did, as tenant/kind/id"`
 	On      string   `json:"on,omitempty" placeholder:"NAME" help:"only what was done to this thing, as tenant/kind/id or kind/id" doc:"only what was done to this thing, as tenant/kind/id"`
 	Subject string   `json:"subject,omitempty" placeholder:"PSEUDONYM" help:"only records that keep data of this subject, by its pseudonym" doc:"only records that keep data of this subject, by its pseudonym"`

@@ -1,12 +1,16 @@
 package api
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/record"
 )
@@ -131,6 +135,43 @@ func TestListCompletesNames(t *testing.T) {
 	}
 	if len(whole.Events) != 1 || len(short.Events) != 1 {
 		t.Errorf("%d and %d records", len(whole.Events), len(short.Events))
+	}
+}
+
+// TestKindsAreBounded refuses more kinds than anybody means, in a search, in a feed and
+// of a follower that would keep them.
+func TestKindsAreBounded(t *testing.T) {
+	w := newWorld(t)
+	analyst := w.client(t, "analyst")
+	many := func(n int) (kinds []string) {
+		for i := range n {
+			kinds = append(kinds, fmt.Sprint("test.k", i))
+		}
+		return kinds
+	}
+	refused := func(what string, err error) {
+		t.Helper()
+		e, ok := errors.AsType[*pavise.Error](err)
+		if !ok || e.Kind != pavise.Invalid || e.Hint == "" || !strings.Contains(e.Msg, "kind") || !strings.Contains(e.Msg, "32") {
+			t.Errorf("%s: %#v", what, err)
+		}
+	}
+	var a ListAnswer
+	refused("ledger.list", analyst.Call(t.Context(), "ledger.list", ListRequest{Conditions: Conditions{Kind: many(33)}}, &a))
+	if err := analyst.Call(t.Context(), "ledger.list", ListRequest{Conditions: Conditions{Kind: many(32)}}, &a); err != nil {
+		t.Errorf("32 kinds: %v", err)
+	}
+	ctx, giveUp := context.WithTimeout(t.Context(), 10*time.Second)
+	defer giveUp()
+	for _, name := range []string{"", "siem"} {
+		var last error
+		for _, err := range analyst.Follow(ctx, Following{Name: name, FollowConditions: FollowConditions{Kind: many(33)}}) {
+			last = err
+		}
+		refused("ledger.follow "+name, last)
+	}
+	if backlogs, err := w.Feeds.Backlogs(t.Context(), "local"); err != nil || len(backlogs) != 0 {
+		t.Errorf("%+v, %v", backlogs, err)
 	}
 }
 

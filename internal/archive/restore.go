@@ -25,8 +25,8 @@ type Progress func(done, of int64)
 // Restore makes a log's directory from the archive: every segment that is there,
 // and the checkpoint at the end of the last. The directory must be empty or not
 // there. What comes is proved as [audit.Verify] does, with what the options know;
-// on an error the directory is left for inspection, without a checkpoint. An
-// archive of several logs needs the origin of the one that is meant.
+// on an error what was written is taken away again. An archive of several logs needs
+// the origin of the one that is meant.
 func Restore(ctx context.Context, b blob.Bucket, origin, dir string, opts audit.Options, progress Progress) (audit.Report, error) {
 	manifests, err := manifestsOf(ctx, b, origin)
 	if err != nil {
@@ -36,6 +36,12 @@ func Restore(ctx context.Context, b blob.Bucket, origin, dir string, opts audit.
 	if err != nil {
 		return audit.Report{}, err
 	}
+	report, err := restoreInto(ctx, b, d, manifests, opts, progress)
+	return report, d.settle(err)
+}
+
+// restoreInto brings the segments of the manifests, and makes a log of them.
+func restoreInto(ctx context.Context, b blob.Bucket, d disk.Directory, manifests []Manifest, opts audit.Options, progress Progress) (audit.Report, error) {
 	var total, done int64
 	for _, m := range manifests {
 		total += m.Bytes
@@ -157,23 +163,9 @@ func fetch(ctx context.Context, b blob.Bucket, d disk.Directory, m Manifest) err
 	return nil
 }
 
-// emptyDirectory makes a directory for a log, or takes an empty one.
-func emptyDirectory(dir string) (disk.Directory, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, disk.Fault("make "+dir, err)
-	}
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, disk.Fault("look into "+dir, err)
-	}
-	if len(entries) > 0 {
-		return nil, &pavise.Error{Kind: pavise.Conflict, Msg: dir + " is not empty, and nothing is written over", Hint: "name a new directory"}
-	}
-	return disk.Dir{Path: dir}, nil
-}
-
 // Backup copies a log's directory, also one that is being written, up to its
-// checkpoint, into a directory that is empty or not there, and proves the copy. The
+// checkpoint, into a directory that is empty or not there, and proves the copy; on an error what
+// was written is taken away again. The
 // keys are not in a log's directory, and so not in the copy. Restoring a backup is
 // the same, the other way.
 func Backup(ctx context.Context, from, to string, opts audit.Options, progress Progress) (audit.Report, error) {
@@ -202,18 +194,30 @@ func Backup(ctx context.Context, from, to string, opts audit.Options, progress P
 	if err != nil {
 		return audit.Report{}, err
 	}
-	if err := copySegments(ctx, src, d, cp.Size, progress); err != nil {
+	report, err := copyInto(ctx, src, d, head{origin, note, witnessed, cp.Size}, opts, progress)
+	return report, d.settle(err)
+}
+
+// A head is what stands above a log's records.
+type head struct {
+	origin, note, witnessed []byte
+	size                    uint64 // records under the note
+}
+
+// copyInto copies the records under a head, and makes a log of them.
+func copyInto(ctx context.Context, src, dst disk.Directory, h head, opts audit.Options, progress Progress) (audit.Report, error) {
+	if err := copySegments(ctx, src, dst, h.size, progress); err != nil {
 		return audit.Report{}, err
 	}
-	if err := copyHashes(ctx, src, d, cp.Size); err != nil {
+	if err := copyHashes(ctx, src, dst, h.size); err != nil {
 		return audit.Report{}, err
 	}
-	if witnessed != nil {
-		if err := disk.Replace(d, "witnessed", witnessed); err != nil {
+	if h.witnessed != nil {
+		if err := disk.Replace(dst, "witnessed", h.witnessed); err != nil {
 			return audit.Report{}, disk.Fault("write witnessed", err)
 		}
 	}
-	return finish(d, origin, note, opts)
+	return finish(dst, h.origin, h.note, opts)
 }
 
 // copySegments copies the first size records.

@@ -129,6 +129,61 @@ func TestRestoreWritesNothingOver(t *testing.T) {
 	wantKind(t, err, pavise.NotFound)
 }
 
+// gone fails unless nothing is left of a directory that a copy made, and of what it made
+// on the way there.
+func gone(t *testing.T, what, dir string) {
+	t.Helper()
+	if _, err := os.Lstat(dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%s: something is left: %v", what, err)
+	}
+}
+
+// TestACopyThatFailsLeavesNothing restores what does not verify, into a directory that is
+// not there and into an empty one, and then what does, into the same. What somebody else
+// put there meanwhile stays.
+func TestACopyThatFailsLeavesNothing(t *testing.T) {
+	k := archived(t, setting{})
+	top := inMemory(t)
+	wrong := audit.Options{Key: strings.Repeat("0", 64)}
+	for what, copied := range map[string]func(dir string, opts audit.Options, progress Progress) error{
+		"restore": func(dir string, opts audit.Options, progress Progress) error {
+			_, err := Restore(t.Context(), k.bucket, "", dir, opts, progress)
+			return err
+		},
+		"backup": func(dir string, opts audit.Options, progress Progress) error {
+			_, err := Backup(t.Context(), k.dir, dir, opts, progress)
+			return err
+		},
+	} {
+		dir := filepath.Join(top, what, "a", "ledger")
+		wantKind(t, copied(dir, wrong, nil), pavise.Unverified)
+		gone(t, what, filepath.Join(top, what))
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		wantKind(t, copied(dir, wrong, nil), pavise.Unverified)
+		if entries, err := os.ReadDir(dir); err != nil || len(entries) != 0 {
+			t.Errorf("%s: %v, %v", what, entries, err)
+		}
+		theirs := filepath.Join(dir, "notes")
+		err := copied(dir, wrong, func(int64, int64) {
+			if err := os.WriteFile(theirs, []byte("mine"), 0o600); err != nil {
+				t.Error(err)
+			}
+		})
+		wantKind(t, err, pavise.Unverified)
+		if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 || entries[0].Name() != "notes" {
+			t.Errorf("%s: %v, %v", what, entries, err)
+		}
+		if err := os.Remove(theirs); err != nil {
+			t.Fatal(err)
+		}
+		if err := copied(dir, k.known(), nil); err != nil {
+			t.Errorf("%s, once more: %v", what, err)
+		}
+	}
+}
+
 // TestAnOlderPointIsSaidToBeOne restores an archive that ends before a checkpoint that
 // somebody kept: it says so, and leaves no log. Whoever restores without that checkpoint
 // gets one that verifies, and finds out once they have it.
@@ -143,9 +198,7 @@ func TestAnOlderPointIsSaidToBeOne(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "rolled back") {
 		t.Errorf("it says %v", err)
 	}
-	if _, err := os.Stat(filepath.Join(dir, "checkpoint")); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("it is a log all the same: %v", err)
-	}
+	gone(t, "the older point", dir)
 	dir = filepath.Join(inMemory(t), "restored")
 	if report, err := Restore(t.Context(), k.bucket, "", dir, k.known(), nil); err != nil || report.Signed != 512 {
 		t.Fatalf("%+v, %v", report, err)
@@ -215,9 +268,7 @@ func TestArchivesThatDeceive(t *testing.T) {
 				if err == nil || pavise.KindOf(err) != test.kind {
 					t.Errorf("asked for %q: %s, %v, %+v", asked, pavise.KindOf(err), err, report)
 				}
-				if _, err := os.Stat(filepath.Join(dir, "checkpoint")); !errors.Is(err, os.ErrNotExist) {
-					t.Errorf("asked for %q: it is a log all the same: %v", asked, err)
-				}
+				gone(t, fmt.Sprintf("asked for %q", asked), dir)
 			}
 		})
 	}
@@ -355,7 +406,7 @@ func TestNoFlippedBitMakesAnotherLog(t *testing.T) {
 }
 
 // TestARestoreThatBreaksOff has the bucket fail at each call, and the caller go away:
-// there is no log then, and another directory gets a whole one.
+// nothing is there then, and another try gets a whole log.
 func TestARestoreThatBreaksOff(t *testing.T) {
 	k := archived(t, setting{})
 	for n := 1; ; n++ {
@@ -378,9 +429,7 @@ func TestARestoreThatBreaksOff(t *testing.T) {
 			break
 		}
 		wantKind(t, err, pavise.Unavailable)
-		if _, err := os.Stat(filepath.Join(dir, "checkpoint")); !errors.Is(err, os.ErrNotExist) {
-			t.Errorf("call %d: it is a log all the same: %v", n, err)
-		}
+		gone(t, fmt.Sprintf("call %d", n), dir)
 	}
 	for what, lie := range lies {
 		h := k.bucket.copy()

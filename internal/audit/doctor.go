@@ -65,10 +65,25 @@ func Examine(d disk.Directory, opts Options) (Diagnosis, error) {
 	default:
 		found.note(pavise.Critical, hint(err), "%s", message(err))
 	}
-	if err := found.readRecords(d); err != nil {
+	proved := uint64(0)
+	if err == nil || errors.Is(err, errDerived) {
+		found.behind(report)
+		proved = report.Signed
+	}
+	if err := found.readRecords(d, proved); err != nil {
 		return found, err
 	}
 	return found, found.lookAround(d)
+}
+
+// behind says what lies behind the signed end, where nothing is proved.
+func (d *Diagnosis) behind(r Report) {
+	if newer := r.Records - r.Signed; newer > 0 {
+		d.note(pavise.Info, "start pavise: it signs them", "%d records lie behind the signed end: they prove nothing", newer)
+	}
+	if r.Trailing > 0 {
+		d.note(pavise.Info, "start pavise: it cuts them off and records it", "%d bytes behind the last record are no record", r.Trailing)
+	}
 }
 
 func message(err error) string {
@@ -88,13 +103,22 @@ func hint(err error) string {
 // maxNamed is how many records of one fault are named.
 const maxNamed = 5
 
-// readRecords decodes every record, and compares every index with its segment.
-func (d *Diagnosis) readRecords(dir disk.Directory) error {
+// readRecords decodes every record, of which the first so many are proved, and compares
+// every index with its segment.
+func (d *Diagnosis) readRecords(dir disk.Directory, proved uint64) error {
 	segments, err := disk.Segments(dir)
 	if err != nil {
 		return err
 	}
-	s := scan{}
+	s := scan{proved: proved}
+	f, err := dir.Open(disk.LevelName(0), false)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return disk.Fault("open "+disk.LevelName(0), err)
+	}
+	if err == nil {
+		defer f.Close()
+		s.leaves = f
+	}
 	for i, seg := range segments {
 		if err := s.read(dir, seg); err != nil {
 			return err
@@ -123,6 +147,8 @@ func (d *Diagnosis) readRecords(dir disk.Directory) error {
 
 // A scan reads the records of a log one by one.
 type scan struct {
+	proved     uint64    // records below this index are what was appended
+	leaves     disk.File // the hashes of what was appended; nil: they cannot be read
 	unreadable int
 	named      []string // the first of those
 	newest     time.Time
@@ -147,6 +173,9 @@ func (s *scan) read(dir disk.Directory, seg disk.Segment) error {
 		}
 		r, err := record.Decode(entry)
 		if err != nil {
+			if !s.appended(index, entry) {
+				continue // it was changed since, which is Verify's to say
+			}
 			if s.unreadable++; len(s.named) < maxNamed {
 				s.named = append(s.named, fmt.Sprint(index))
 			}
@@ -154,6 +183,17 @@ func (s *scan) read(dir disk.Directory, seg disk.Segment) error {
 		}
 		s.time(index, &r)
 	}
+}
+
+// appended reports whether an entry is what was appended: the log is proved so far, or
+// its hash of then says so.
+func (s *scan) appended(index uint64, entry []byte) bool {
+	var have tlog.Hash
+	if index < s.proved || s.leaves == nil {
+		return index < s.proved
+	}
+	_, err := s.leaves.ReadAt(have[:], int64(index)*tlog.HashSize)
+	return err == nil && have == proof.Leaf(entry)
 }
 
 // time follows the clock. An act carries when it began, so it may lie before what

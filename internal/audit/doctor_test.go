@@ -230,6 +230,33 @@ func TestWhatCannotBeRepairedIsNotTouched(t *testing.T) {
 	}
 }
 
+// TestDoctorOnAChangedRecord: a record that cannot be read since somebody changed it is
+// a changed one, and no newer pavise has written it.
+func TestDoctorOnAChangedRecord(t *testing.T) {
+	for _, from := range []string{`"rows":1`, `"kind":"`} {
+		all := someLog(t, 600)
+		name := disk.SegmentName(256)
+		all[name] = strings.Replace(all[name], from, strings.Repeat("!", len(from)), 1)
+		found := examine(t, onDisk(all), known(t))
+		if !has(found, pavise.Critical, "the log does not verify at record") || has(found, pavise.Critical, "cannot be read") {
+			t.Errorf("%s: %+v", from, found.Findings)
+		}
+	}
+}
+
+// TestDoctorLooksBehindTheEnd: what lies behind the signed end proves nothing and harms
+// nobody, and is named as the verifier names it.
+func TestDoctorLooksBehindTheEnd(t *testing.T) {
+	all := someLog(t, 5)
+	name := disk.SegmentName(0)
+	entry := entryOf(t, testRecord(5))
+	all[name] += string(append([]byte{byte(len(entry) >> 8), byte(len(entry))}, entry...)) + "\x00\xffjunk"
+	found := examine(t, onDisk(all), known(t))
+	if !found.Healthy() || !has(found, pavise.Info, "1 records lie behind the signed end") || !has(found, pavise.Info, "6 bytes behind the last record are no record") {
+		t.Errorf("%+v", found.Findings)
+	}
+}
+
 // TestDoctorReadsEveryRecord: those that cannot be read are counted and some named, and
 // so are steps back of the clock that nothing explains.
 func TestDoctorReadsEveryRecord(t *testing.T) {

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -15,9 +16,10 @@ type ProofReport struct {
 	Index      uint64        `json:"index"` // of the record in the log
 	Size       uint64        `json:"size"`  // records under the checkpoint
 	Root       string        `json:"root"`
-	Keys       []KeyReport   `json:"keys"`  // of the log, that signed the checkpoint
-	Known      bool          `json:"known"` // one of them was known to the verifier
-	Since      uint64        `json:"since"` // size of the checkpoint known from earlier, if any: that of the file
+	Keys       []KeyReport   `json:"keys"`                 // of the log, that signed the checkpoint
+	Known      bool          `json:"known"`                // one of them was known to the verifier
+	Since      uint64        `json:"since"`                // size of the checkpoint known from earlier, if any: that of the file
+	VouchedBy  string        `json:"vouched_by,omitempty"` // the other log whose word that checkpoint is
 	Witnessed  *Witnessed    `json:"witnessed,omitempty"`
 	Record     record.Record `json:"record"`
 	Conclusion string        `json:"conclusion"`
@@ -36,7 +38,7 @@ const (
 // VerifyProof checks a proof file offline: that the record it holds is in the log
 // whose key is known, or under the very checkpoint that is known from earlier. The
 // error is of kind Invalid when it is no such file, and of kind Unverified when a
-// proof fails.
+// proof fails or the file is damaged.
 func VerifyProof(text []byte, opts Options) (ProofReport, error) {
 	var report ProofReport
 	f, err := proof.ParseFile(text)
@@ -70,10 +72,10 @@ func VerifyProof(text []byte, opts Options) (ProofReport, error) {
 		}
 	}
 	if len(opts.Checkpoint) > 0 {
-		if err := compareKept(opts.Checkpoint, cp); err != nil {
+		if err := compareKept(opts, cp); err != nil {
 			return report, err
 		}
-		report.Since = cp.Size
+		report.Since, report.VouchedBy = cp.Size, opts.VouchedBy
 	}
 	report.conclude()
 	return report, nil
@@ -82,10 +84,10 @@ func VerifyProof(text []byte, opts Options) (ProofReport, error) {
 // compareKept holds the checkpoint of a proof file against one that the verifier
 // keeps and trusts, signed or not. Nothing but the same tree will do: that one tree
 // continues another is for the log to prove, and a file alone cannot.
-func compareKept(text []byte, cp proof.Checkpoint) error {
-	kept, err := proof.Parse(text)
+func compareKept(opts Options, cp proof.Checkpoint) error {
+	kept, err := proof.Parse(opts.Checkpoint)
 	if err != nil {
-		kept, err = proof.Parse(append(slices.Clone(text), '\n')) // it has no signatures
+		kept, err = proof.Parse(append(slices.Clone(opts.Checkpoint), '\n')) // it has no signatures
 	}
 	if err != nil {
 		return fmt.Errorf("the checkpoint kept from earlier: %w", err)
@@ -93,18 +95,26 @@ func compareKept(text []byte, cp proof.Checkpoint) error {
 	e := &pavise.Error{Kind: pavise.Unverified}
 	switch {
 	case kept.Origin != cp.Origin:
-		e.Msg = fmt.Sprintf("the checkpoint that you keep is of the log %.100q, and the proof file is from %.100q", kept.Origin, cp.Origin)
+		e.Msg = fmt.Sprintf("the checkpoint that %s is of the log %.100q, and the proof file is from %.100q", opts.keeper(), kept.Origin, cp.Origin)
 		e.Hint = "look for the checkpoint that you keep of that log"
 	case kept.Size != cp.Size:
-		e.Msg = fmt.Sprintf("the checkpoint that you keep covers %d records and that of the proof file %d: offline, without a consistency proof, nobody can say whether one continues the other", kept.Size, cp.Size)
+		e.Msg = fmt.Sprintf("the checkpoint that %s covers %d records and that of the proof file %d: offline, without a consistency proof, nobody can say whether one continues the other", opts.keeper(), kept.Size, cp.Size)
 		e.Hint = "give --key or --policy instead, or verify a copy of the log's directory with --checkpoint: that compares them"
+		if opts.VouchedBy != "" {
+			e.Hint = proveSize(opts, cp) + ", if it has cosigned that one"
+		}
 	case kept.Root != cp.Root:
-		e.Msg = fmt.Sprintf("split view: the checkpoint that you keep and that of the proof file both cover %d records and have different roots", cp.Size)
+		e.Msg = fmt.Sprintf("split view: the checkpoint that %s and that of the proof file both cover %d records and have different roots", opts.keeper(), cp.Size)
 		e.Hint = "somebody shows different histories of one log to different people: keep both, they prove it"
 	default:
 		return nil
 	}
 	return e
+}
+
+// proveSize says how the log that vouches writes a proof about the very checkpoint.
+func proveSize(opts Options, cp proof.Checkpoint) string {
+	return fmt.Sprintf("have the log %s vouch for this one: pavise witness prove %s --size %d", opts.VouchedBy, cp.Origin, cp.Size)
 }
 
 func (r *ProofReport) conclude() {
@@ -123,13 +133,13 @@ func (r *ProofReport) conclude() {
 func signersOf(note []byte, texts []string) ([]*proof.Key, proof.Checkpoint, error) {
 	claimed, err := proof.Parse(note)
 	if err != nil {
-		return nil, claimed, err
+		return nil, claimed, damagedFile("it holds no whole checkpoint", err)
 	}
 	var keys []*proof.Key
 	for _, text := range texts[:min(len(texts), 8)] {
 		key, err := proof.ParseKey(text)
 		if err != nil {
-			return nil, claimed, err
+			return nil, claimed, damagedFile("its list of the log's keys cannot be read", err)
 		}
 		if key.Name() == claimed.Origin && key.Algorithm() != proof.CosignatureEd25519 {
 			keys = append(keys, key)
@@ -139,6 +149,9 @@ func signersOf(note []byte, texts []string) ([]*proof.Key, proof.Checkpoint, err
 		return nil, claimed, &pavise.Error{Kind: pavise.Unverified, Msg: fmt.Sprintf("the proof file holds no key of the log %.100q that its checkpoint names", claimed.Origin), Hint: "the file was put together from others: ask for a new one"}
 	}
 	cp, sigs, err := proof.Open(note, keys...)
+	if errors.Is(err, proof.ErrNoNote) {
+		return nil, cp, damagedFile("the signatures of its checkpoint are cut off, or something stands behind them", err)
+	}
 	if err != nil {
 		return nil, cp, err
 	}
@@ -148,6 +161,11 @@ func signersOf(note []byte, texts []string) ([]*proof.Key, proof.Checkpoint, err
 		}
 	}
 	return keys, cp, nil
+}
+
+// damagedFile is the error of a proof file that was one when it was written.
+func damagedFile(why string, err error) error {
+	return &pavise.Error{Kind: pavise.Unverified, Msg: "the proof file is damaged: " + why, Hint: "compare it with where it came from, or ask for a new one", Err: err}
 }
 
 func keyReport(k *proof.Key) KeyReport {

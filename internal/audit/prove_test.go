@@ -3,6 +3,7 @@ package audit
 import (
 	"bytes"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -188,23 +189,32 @@ func TestProofFileThatWasPutTogether(t *testing.T) {
 		kind   pavise.Kind
 		why    string
 	}{
-		"another record":            {func(_ *proof.File, r *proof.Record) { r.Entry = next.Entry }, pavise.Unverified, "does not hold"},
-		"another place":             {func(f *proof.File, _ *proof.Record) { f.Index = 124 }, pavise.Unverified, "does not hold"},
-		"another record's path":     {func(f *proof.File, _ *proof.Record) { f.Path = nextFile.Path }, pavise.Unverified, "does not hold"},
-		"no path":                   {func(f *proof.File, _ *proof.Record) { f.Path = nil }, pavise.Unverified, "does not hold"},
-		"a place beyond the tree":   {func(f *proof.File, _ *proof.Record) { f.Index = 300 }, pavise.Unverified, "does not hold"},
-		"their checkpoint":          {func(f *proof.File, _ *proof.Record) { f.Checkpoint = theirFile.Checkpoint }, pavise.Unverified, "is not signed by"},
-		"their checkpoint and keys": {func(f *proof.File, r *proof.Record) { f.Checkpoint, r.Keys = theirFile.Checkpoint, their.Keys }, pavise.Unverified, "not by the one you know"},
-		"both keys":                 {func(_ *proof.File, r *proof.Record) { r.Keys = append(r.Keys, their.Keys...) }, pavise.Unverified, "is not signed with the log's Ed25519 key"},
-		"another log's checkpoint":  {func(f *proof.File, _ *proof.Record) { f.Checkpoint = otherLog.Checkpoint }, pavise.Unverified, "holds no key of the log"},
-		"a key that did not sign":   {func(_ *proof.File, r *proof.Record) { r.Keys = append(r.Keys, pq.Key().String()) }, pavise.Unverified, "is not signed with the log's ML-DSA-44 cosignature key"},
-		"no key of the log's":       {func(_ *proof.File, r *proof.Record) { r.Keys = []string{cosigner.Key().String()} }, pavise.Unverified, "holds no key of the log"},
-		"a key that is none":        {func(_ *proof.File, r *proof.Record) { r.Keys = append(r.Keys, "key") }, pavise.Invalid, "is not of the form"},
-		"no extra data":             {func(f *proof.File, _ *proof.Record) { f.Extra = nil }, pavise.Invalid, "does not hold the record"},
-		"no checkpoint":             {func(f *proof.File, _ *proof.Record) { f.Checkpoint = nil }, pavise.Unverified, "checkpoint is malformed"},
-		"an entry of no version":    {func(_ *proof.File, r *proof.Record) { r.Entry[0] = 9 }, pavise.Unverified, "does not hold"},
+		"another record":                    {func(_ *proof.File, r *proof.Record) { r.Entry = next.Entry }, pavise.Unverified, "does not hold"},
+		"another place":                     {func(f *proof.File, _ *proof.Record) { f.Index = 124 }, pavise.Unverified, "does not hold"},
+		"another record's path":             {func(f *proof.File, _ *proof.Record) { f.Path = nextFile.Path }, pavise.Unverified, "does not hold"},
+		"no path":                           {func(f *proof.File, _ *proof.Record) { f.Path = nil }, pavise.Unverified, "does not hold"},
+		"a place beyond the tree":           {func(f *proof.File, _ *proof.Record) { f.Index = 300 }, pavise.Unverified, "does not hold"},
+		"their checkpoint":                  {func(f *proof.File, _ *proof.Record) { f.Checkpoint = theirFile.Checkpoint }, pavise.Unverified, "is not signed by"},
+		"their checkpoint and keys":         {func(f *proof.File, r *proof.Record) { f.Checkpoint, r.Keys = theirFile.Checkpoint, their.Keys }, pavise.Unverified, "not by the one you know"},
+		"both keys":                         {func(_ *proof.File, r *proof.Record) { r.Keys = append(r.Keys, their.Keys...) }, pavise.Unverified, "is not signed with the log's Ed25519 key"},
+		"another log's checkpoint":          {func(f *proof.File, _ *proof.Record) { f.Checkpoint = otherLog.Checkpoint }, pavise.Unverified, "holds no key of the log"},
+		"a key that did not sign":           {func(_ *proof.File, r *proof.Record) { r.Keys = append(r.Keys, pq.Key().String()) }, pavise.Unverified, "is not signed with the log's ML-DSA-44 cosignature key"},
+		"no key of the log's":               {func(_ *proof.File, r *proof.Record) { r.Keys = []string{cosigner.Key().String()} }, pavise.Unverified, "holds no key of the log"},
+		"a key that is none":                {func(_ *proof.File, r *proof.Record) { r.Keys = append(r.Keys, "key") }, pavise.Unverified, "is damaged: its list of the log's keys"},
+		"no extra data":                     {func(f *proof.File, _ *proof.Record) { f.Extra = nil }, pavise.Invalid, "does not hold the record"},
+		"no checkpoint":                     {func(f *proof.File, _ *proof.Record) { f.Checkpoint = nil }, pavise.Unverified, "is damaged: it holds no whole checkpoint"},
+		"a checkpoint cut in its signature": {func(f *proof.File, _ *proof.Record) { f.Checkpoint = f.Checkpoint[:len(f.Checkpoint)-9] }, pavise.Unverified, "is damaged: the signatures"},
+		"a checkpoint without signatures": {func(f *proof.File, _ *proof.Record) {
+			f.Checkpoint = f.Checkpoint[:strings.Index(string(f.Checkpoint), "— ")]
+		}, pavise.Unverified, "is damaged: the signatures"},
+		"junk behind the end":    {func(f *proof.File, _ *proof.Record) { f.Checkpoint = append(f.Checkpoint, "junk\n"...) }, pavise.Unverified, "is damaged: the signatures"},
+		"an entry of no version": {func(_ *proof.File, r *proof.Record) { r.Entry[0] = 9 }, pavise.Unverified, "does not hold"},
 	} {
 		proofRefused(t, what, rewrite(t, file, tt.change), known(t), tt.kind, tt.why)
+	}
+	proofRefused(t, "with returns", bytes.ReplaceAll(file, []byte("\n"), []byte("\r\n")), known(t), pavise.Unverified, "its line ends were changed in transit")
+	for _, n := range []int{30, 200, len(file) - 400, len(file) - 100, len(file) - 1} {
+		proofRefused(t, fmt.Sprintf("%d of %d bytes", n, len(file)), file[:n], known(t), pavise.Unverified, "the proof file is damaged")
 	}
 	proofRefused(t, "no proof file", []byte("nonsense"), known(t), pavise.Invalid, "no proof file")
 	proofRefused(t, "a file of another log", elsewhere, known(t), pavise.Unverified, "not by the one you know")
@@ -292,6 +302,37 @@ func TestProofFileUnderAKeptCheckpoint(t *testing.T) {
 		proofRefused(t, what+", and the key", file, Options{Key: logKey(t, testKey).String(), Checkpoint: []byte(tt.kept)}, pavise.Unverified, tt.why)
 	}
 	proofRefused(t, "the right one, another key", file, Options{Key: logKey(t, otherKey).String(), Checkpoint: cp.Note}, pavise.Unverified, "not by the one you know")
+}
+
+// TestAnotherLogVouches: the checkpoint that another log has cosigned makes the proof or
+// the directory known, and is named as that log's word. One of another size leads to the
+// command that writes the right one.
+func TestAnotherLogVouches(t *testing.T) {
+	file, cp := proofFile(t, 123, nil)
+	opts := Options{Checkpoint: cp.Note, VouchedBy: "fleet.example/log"}
+	if report, err := VerifyProof(file, opts); err != nil || report.VouchedBy != "fleet.example/log" || report.Since != 300 {
+		t.Errorf("a proof file: %+v, %v", report, err)
+	}
+	all := someLog(t, 300)
+	opts.Checkpoint = []byte(all["checkpoint"])
+	if report := verified(t, onDisk(all), opts); report.VouchedBy != "fleet.example/log" || report.Conclusion != Verified {
+		t.Errorf("a directory: %+v", report)
+	}
+	if report := verified(t, onDisk(all), known(t)); report.VouchedBy != "" {
+		t.Errorf("nobody vouches, and the report names %s", report.VouchedBy)
+	}
+	leads := func(what string, err error, size int) {
+		t.Helper()
+		e, ok := errors.AsType[*pavise.Error](err)
+		if want := fmt.Sprintf("pavise witness prove %s --size %d", testOrigin, size); !ok || e.Kind != pavise.Unverified || !strings.Contains(e.Msg, "fleet.example/log") || !strings.Contains(e.Hint, want) {
+			t.Errorf("%s: %#v", what, err)
+		}
+	}
+	opts.Checkpoint = []byte(someLog(t, 200)["checkpoint"])
+	_, err := VerifyProof(file, opts)
+	leads("a proof file of more records", err, 300)
+	_, err = VerifyOn(onDisk(someLog(t, 150)), opts)
+	leads("a directory of fewer records", err, 150)
 }
 
 // FuzzVerifyProof: hostile files are refused, or prove the one record that the log

@@ -186,7 +186,8 @@ func spoil(note, name string) string {
 }
 
 // TestNoKeyOfTheLogIsAWitness: a policy whose witness has a key of the log, its second
-// one too and under another name, is not met by it.
+// one too and under another name, is not met by it. Nor is it when whoever made the
+// directory or the file says no more that the key is the log's, and the policy does.
 func TestNoKeyOfTheLogIsAWitness(t *testing.T) {
 	d := disktest.New()
 	opts := options(d)
@@ -209,16 +210,40 @@ func TestNoKeyOfTheLogIsAWitness(t *testing.T) {
 		if err := l.KeepWitnessed(cosigned(t, l.Published(), epoch, w)); err != nil {
 			t.Fatal(err)
 		}
-		policy := parsePolicy(t, "log "+logKey(t, testKey).String()+"\nwitness w "+w.Key().String()+"\nquorum w\n")
-		refused(t, what, d, Options{Policy: policy}, "no quorum of independent witnesses")
 		file, err := l.ProofFile(3)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if report, err := VerifyProof(file, Options{Policy: policy}); pavise.KindOf(err) != pavise.Unverified || report.Conclusion != "" {
-			t.Errorf("%s, a proof file: %+v, %v", what, report, err)
+		policy := parsePolicy(t, "witness w "+w.Key().String()+"\nquorum w\n")
+		policy.Logs = []proof.Log{{Key: l.Keys()[0]}}
+		refused(t, what, d, Options{Policy: policy}, "no quorum of independent witnesses")
+		proofRefused(t, what, file, Options{Policy: policy}, pavise.Unverified, "no quorum of independent witnesses")
+		policy.Logs = append(policy.Logs, proof.Log{Key: l.Keys()[1]})
+		hidden := onDisk(files(t, d))
+		hidden.Put("origin", []byte(l.Keys()[0].String()+"\n"))
+		refused(t, what+", no more in the directory", hidden, Options{Policy: policy}, "no quorum of independent witnesses")
+		proofRefused(t, what+", no more in the file", withoutKey(t, file), Options{Policy: policy}, pavise.Unverified, "no quorum of independent witnesses")
+		text := "log " + l.Keys()[0].String() + "\nlog " + l.Keys()[1].String() + "\nwitness w " + w.Key().String() + "\nquorum w\n"
+		if _, err := proof.ParsePolicy([]byte(text)); w != below && pavise.KindOf(err) != pavise.Invalid {
+			t.Errorf("%s: the policy is taken: %v", what, err)
 		}
 	}
+}
+
+// withoutKey returns a proof file that holds the first of its keys only.
+func withoutKey(t *testing.T, file []byte) []byte {
+	t.Helper()
+	f, err := proof.ParseFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	held, err := proof.ParseRecord(f.Extra)
+	if err != nil {
+		t.Fatal(err)
+	}
+	held.Keys = held.Keys[:1]
+	f.Extra = held.Marshal()
+	return f.Marshal()
 }
 
 // pruned returns the files of a log of 1,000 records whose first 512 were pruned, and

@@ -23,11 +23,20 @@ import (
 type Options struct {
 	Key        string        // a key of the log, or its fingerprint; empty: not known
 	Checkpoint []byte        // a signed checkpoint kept from earlier; empty: none
+	VouchedBy  string        // the other log that has cosigned that checkpoint; empty: the verifier keeps it
 	Policy     *proof.Policy // logs and witnesses to believe; nil: none
 	Progress   func(uint64)  // called now and then with the records read so far; may be nil
 
 	Rate int64           // bytes a second at most, on one core; 0: as fast as can be
 	Stop <-chan struct{} // closed to give up; nil: never
+}
+
+// keeper says whose word the known checkpoint is.
+func (o *Options) keeper() string {
+	if o.VouchedBy == "" {
+		return "you keep"
+	}
+	return "the log " + o.VouchedBy + " has cosigned"
 }
 
 // A Report is what verifying a log showed.
@@ -42,6 +51,7 @@ type Report struct {
 	Keys       []KeyReport `json:"keys"`                   // all of them; each signed the checkpoint
 	Known      bool        `json:"known"`                  // the key was known to the verifier
 	Since      uint64      `json:"since"`                  // size of the checkpoint known from earlier, if any
+	VouchedBy  string      `json:"vouched_by,omitempty"`   // the other log whose word that checkpoint is
 	Witnessed  *Witnessed  `json:"witnessed,omitempty"`    // what a quorum of witnesses has seen, by the policy given
 	From       time.Time   `json:"first,omitzero"`         // time of the first and the last signed record
 	To         time.Time   `json:"last,omitzero"`
@@ -161,6 +171,9 @@ func (v *verification) readCheckpoint() error {
 	}
 	v.report.Origin, v.report.Signed, v.report.Since = v.signed.Origin, v.signed.Size, v.known.Size
 	v.report.Root = v.signed.Root.String()
+	if v.known.Size > 0 {
+		v.report.VouchedBy = v.opts.VouchedBy
+	}
 	v.roots = map[uint64]tlog.Hash{v.signed.Size: {}, v.known.Size: {}, v.seen.Size: {}}
 	return nil
 }
@@ -270,11 +283,12 @@ func witnessed(note []byte, policy *proof.Policy, log []*proof.Key) (proof.Check
 }
 
 // vouches reports whether a signature is that of a witness of the policy, at a time,
-// and of none that shares a key with the log: any of its keys.
+// and of none that shares a key with the log: any that it shows, and any that the policy
+// lists.
 func vouches(policy *proof.Policy, log []*proof.Key, s proof.Signature) bool {
 	return !s.At.IsZero() &&
 		slices.ContainsFunc(policy.Witnesses, func(w proof.Witness) bool { return w.Key.String() == s.Key.String() }) &&
-		proof.Independent(log, s.Key)
+		policy.Counts(log, s.Key)
 }
 
 // note follows what a signed record says of others: which control acts have
@@ -358,16 +372,25 @@ func (v *verification) compareKnown() error {
 	for _, kept := range []struct {
 		who string
 		proof.Checkpoint
-	}{{"you keep", v.known}, {"witnesses have seen", v.seen}} {
+	}{{v.opts.keeper(), v.known}, {"witnesses have seen", v.seen}} {
 		switch {
 		case kept.Size == 0:
 		case kept.Size > v.signed.Size:
-			return v.fault(v.signed.Size, "%s a checkpoint of %d records and the log now signs %d: it was rolled back", kept.who, kept.Size, v.signed.Size)
+			return v.rolledBack(kept.who, kept.Size)
 		case v.roots[kept.Size] != kept.Root:
 			return v.fault(0, "the first %d records are not those of the checkpoint %s: history was rewritten", kept.Size, kept.who)
 		}
 	}
 	return nil
+}
+
+// rolledBack is the error of a log that is shorter than somebody has seen it.
+func (v *verification) rolledBack(who string, size uint64) error {
+	err := v.fault(v.signed.Size, "%s a checkpoint of %d records and the log now signs %d: it was rolled back", who, size, v.signed.Size)
+	if e, ok := errors.AsType[*pavise.Error](err); ok && v.opts.VouchedBy != "" {
+		e.Hint = "if this is an older copy, " + proveSize(v.opts, v.signed) + ", if it has cosigned that one"
+	}
+	return err
 }
 
 // conclude says in words what was proved. Without a key or checkpoint known from

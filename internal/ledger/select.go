@@ -94,6 +94,7 @@ type Found struct {
 }
 
 func (l *Log) search(ctx context.Context, f Filter, from, to uint64, back bool) iter.Seq2[Found, error] {
+	f.Kinds = distinct(f.Kinds)
 	return func(yield func(Found, error) bool) {
 		segments := l.stream.snapshot()
 		if back {
@@ -125,28 +126,31 @@ func (l *Log) search(ctx context.Context, f Filter, from, to uint64, back bool) 
 	}
 }
 
+// distinct returns each kind once: a caller may repeat one as often as a request is
+// long, and each costs all of its places.
+func distinct(kinds []string) []string {
+	return slices.Compact(slices.Sorted(slices.Values(kinds)))
+}
+
 // candidates returns the places in a segment of the records of [from, to) that
 // may be wanted: that bear the marks and lie near the times.
 func (l *Log) candidates(seg *segment, f *Filter, from, to uint64) ([]uint32, error) {
 	l.stream.mu.RLock()
 	x, end := seg.index, min(to, seg.end())
-	if x.Kept() {
-		l.stream.mu.RUnlock() // it changes no more, and a disk is slow
-	} else {
-		defer l.stream.mu.RUnlock()
-	}
 	if from >= end || to <= seg.First {
+		l.stream.mu.RUnlock()
 		return nil, nil
 	}
 	low, high := uint32(max(from, seg.First)-seg.First), uint32(end-seg.First)
 	ranges := x.Spans(f.Since, f.Until, low, high)
+	l.stream.mu.RUnlock()
 	sets := f.marks()
 	if len(sets) == 0 {
 		return spread(ranges), nil
 	}
 	var places []uint32
 	for i, marks := range sets {
-		set, err := union(x, marks, low, high)
+		set, err := l.union(x, marks, low, high)
 		if err != nil {
 			return nil, err
 		}
@@ -162,11 +166,12 @@ func (l *Log) candidates(seg *segment, f *Filter, from, to uint64) ([]uint32, er
 	return within(places, ranges), nil
 }
 
-// union returns the records in [low, high) that bear any of the marks.
-func union(x *disk.Index, marks []uint64, low, high uint32) ([]uint32, error) {
+// union returns the records in [low, high) that bear any of the marks. It sorts
+// without the lock: appends wait for no search.
+func (l *Log) union(x *disk.Index, marks []uint64, low, high uint32) ([]uint32, error) {
 	var all []uint32
 	for _, m := range marks {
-		places, err := x.Places(m, low, high)
+		places, err := l.places(x, m, low, high)
 		if err != nil {
 			return nil, err
 		}
@@ -177,6 +182,16 @@ func union(x *disk.Index, marks []uint64, low, high uint32) ([]uint32, error) {
 		all = slices.Compact(all)
 	}
 	return all, nil
+}
+
+// places returns the records in [low, high) that bear a mark. Those of an index that
+// still grows are copied under the lock, which is held for this one mark.
+func (l *Log) places(x *disk.Index, mark uint64, low, high uint32) ([]uint32, error) {
+	if !x.Kept() { // a kept one changes no more, and a disk is slow
+		l.stream.mu.RLock()
+		defer l.stream.mu.RUnlock()
+	}
+	return x.Places(mark, low, high)
 }
 
 // intersect keeps of a what is in b; both ascend. It overwrites a.
@@ -263,6 +278,7 @@ func (r *reader) load(index uint64) error {
 // and two marks with one hash count as one.
 func (l *Log) Count(f Filter, from, to uint64) (uint64, error) {
 	var n uint64
+	f.Kinds = distinct(f.Kinds)
 	for _, seg := range l.stream.snapshot() {
 		places, err := l.candidates(seg, &f, from, to)
 		if err != nil {

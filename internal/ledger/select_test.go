@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -155,6 +156,38 @@ func places(t *testing.T, found func(func(Found, error) bool)) (indexes []uint64
 		indexes = append(indexes, r.Index)
 	}
 	return indexes
+}
+
+// TestRepeatedKindsCostOnce asks for one kind as often as a long request can. It finds
+// the same, and takes no more memory than a few copies of the places.
+func TestRepeatedKindsCostOnce(t *testing.T) {
+	const n = 1500
+	l, err := Open(Options{Disk: disktest.New(), Origin: testOrigin, Key: testKey})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for i := range n {
+		if _, err := l.Append(t.Context(), testRecord(i), Written); err != nil {
+			t.Fatal(err)
+		}
+	}
+	kinds := []string{testRecord(0).Kind, record.Room(testRecord(0).Kind)}
+	want := places(t, l.Select(t.Context(), Filter{Kinds: kinds}, 0, n))
+	many := Filter{Kinds: slices.Repeat(kinds, 30_000)}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	count, err := l.Count(many, 0, n)
+	runtime.ReadMemStats(&after)
+	if took := after.TotalAlloc - before.TotalAlloc; err != nil || count != uint64(len(want)) || took > 8<<20 {
+		t.Errorf("%d records counted, want %d, with %d bytes; %v", count, len(want), took, err)
+	}
+	if got := places(t, l.Select(t.Context(), many, 0, n)); len(want) == 0 || !slices.Equal(got, want) {
+		t.Errorf("%d records, want %d", len(got), len(want))
+	}
+	if many.Kinds[0] != kinds[0] || many.Kinds[1] != kinds[1] {
+		t.Error("the caller's filter was sorted")
+	}
 }
 
 // TestIndexIsMadeAnew opens logs whose index files are damaged, cut, swapped or gone,

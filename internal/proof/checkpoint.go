@@ -2,6 +2,7 @@ package proof
 
 import (
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -148,12 +149,21 @@ func OpenSigned(signed []byte, key *Key) (Checkpoint, error) {
 	return cp, nil
 }
 
+// ErrNoNote is the cause when a text is not spelled as a signed note is, whoever may
+// have signed it.
+var ErrNoNote = errors.New("this is no signed note")
+
 func notSigned(signed []byte, known []*Key, err error) error {
 	names := make([]string, len(known))
 	for i, k := range known {
 		names[i] = k.name + "+" + k.idText()
 	}
 	msg := "checkpoint is not signed by " + strings.Join(names, ", ")
+	_, unknown := errors.AsType[*note.UnverifiedNoteError](err)
+	_, invalid := errors.AsType[*note.InvalidSignatureError](err)
+	if !unknown && !invalid {
+		err = fmt.Errorf("%w: %w", ErrNoNote, err)
+	}
 	if _, _, ok := split(signed); !ok {
 		msg = "this is no signed checkpoint"
 	}

@@ -46,18 +46,34 @@ func (f File) Marshal() []byte {
 // IsFile reports whether text begins as a proof file does.
 func IsFile(text []byte) bool { return bytes.HasPrefix(text, []byte(header+"\n")) }
 
-// ParseFile reads a proof file. Nothing in it is checked yet.
-func ParseFile(text []byte) (File, error) {
-	bad := func(why string) (File, error) {
-		return File{}, &pavise.Error{Kind: pavise.Invalid, Msg: "this is no proof file: " + why, Hint: "pavise ledger prove RECORD writes one; its first line is " + header}
+// noFile is the error of a text that ParseFile cannot read: one that begins as a proof
+// file does is one that was damaged.
+func noFile(text []byte, why string) error {
+	behind, begins := bytes.CutPrefix(text, []byte(header))
+	if !begins || len(behind) > 0 && behind[0] != '\n' && behind[0] != '\r' {
+		return &pavise.Error{Kind: pavise.Invalid, Msg: "this is no proof file: " + why, Hint: "pavise ledger prove RECORD writes one; its first line is " + header}
 	}
+	e := &pavise.Error{Kind: pavise.Unverified, Msg: "the proof file is damaged: " + why, Hint: "compare it with where it came from, or ask for a new one"}
+	if bytes.Contains(text, []byte("\r\n")) {
+		e.Msg, e.Hint = "the proof file is damaged: its line ends were changed in transit, to those of another system", "have it sent as a binary file, or packed"
+	}
+	return e
+}
+
+// ParseFile reads a proof file. Nothing in it is checked yet. The error is of kind
+// Invalid when it is none, and Unverified when it was one and is damaged.
+func ParseFile(text []byte) (File, error) {
+	bad := func(why string) (File, error) { return File{}, noFile(text, why) }
 	if len(text) > maxFile {
 		return bad(fmt.Sprintf("it is %d bytes long, more than %d", len(text), maxFile))
 	}
 	head, note, ok := strings.Cut(string(text), "\n\n")
 	lines := strings.Split(head, "\n")
-	if !ok || lines[0] != header || len(lines) < 2 {
+	if lines[0] != header {
 		return bad("it does not begin as one")
+	}
+	if !ok || len(lines) < 2 {
+		return bad("its end is missing")
 	}
 	f := File{Checkpoint: []byte(note)}
 	lines = lines[1:]

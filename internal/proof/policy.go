@@ -1,6 +1,7 @@
 package proof
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 	"slices"
@@ -51,31 +52,36 @@ type node struct {
 }
 
 // ParsePolicy reads a policy file. The error is of kind Invalid and names the
-// line.
+// line. A witness that has the key of one of the policy's logs is one: it would
+// count for a log that does not show that key.
 func ParsePolicy(text []byte) (*Policy, error) {
 	if len(text) > maxPolicy {
-		return nil, policyFault(0, fmt.Sprintf("it is %d bytes long, more than %d", len(text), maxPolicy))
+		return nil, policyFault(0, fmt.Errorf("it is %d bytes long, more than %d", len(text), maxPolicy))
 	}
 	p := policyParser{names: map[string]int{}, policy: &Policy{quorum: none}}
 	number := 0
 	for line := range strings.Lines(string(text)) {
 		number++
 		if err := p.line(strings.TrimSuffix(line, "\n")); err != nil {
-			return nil, policyFault(number, err.Error())
+			return nil, policyFault(number, err)
 		}
 	}
 	if !p.decided {
-		return nil, policyFault(number, "it has no quorum line")
+		return nil, policyFault(number, errors.New("it has no quorum line"))
 	}
 	return p.policy, nil
 }
 
-func policyFault(line int, why string) error {
-	return &pavise.Error{
-		Kind: pavise.Invalid, Msg: fmt.Sprintf("witness policy, line %d: %s", line, why),
-		Hint: "its lines are: log KEY [URL], witness NAME KEY [URL], group NAME all|any|K MEMBER…, quorum NAME|none",
+func policyFault(line int, why error) error {
+	hint := "its lines are: log KEY [URL], witness NAME KEY [URL], group NAME all|any|K MEMBER…, quorum NAME|none"
+	if errors.Is(why, errOwnCause) {
+		hint = "name a witness that runs elsewhere, under a key of its own"
 	}
+	return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("witness policy, line %d: %v", line, why), Hint: hint}
 }
+
+// errOwnCause is the cause when one key is listed as a log's and as a witness's.
+var errOwnCause = errors.New("who has it would be a witness in its own cause")
 
 // A policyParser reads a policy line by line.
 type policyParser struct {
@@ -122,6 +128,9 @@ func (p *policyParser) log(words []string) error {
 	if slices.ContainsFunc(p.policy.Logs, func(l Log) bool { return l.Key.Same(key) }) {
 		return fmt.Errorf("the key of log %s is listed twice", key.name)
 	}
+	if at := slices.IndexFunc(p.policy.Witnesses, func(w Witness) bool { return w.Key.Same(key) }); at >= 0 {
+		return fmt.Errorf("witness %.40s has this key of log %s: %w", p.policy.Witnesses[at].Name, key.name, errOwnCause)
+	}
 	p.policy.Logs = append(p.policy.Logs, Log{Key: key, URL: address})
 	return nil
 }
@@ -139,6 +148,9 @@ func (p *policyParser) witness(words []string) error {
 	}
 	if slices.ContainsFunc(p.policy.Witnesses, func(w Witness) bool { return w.Key.Same(key) }) {
 		return fmt.Errorf("the key of witness %.40s is listed twice", words[0])
+	}
+	if at := slices.IndexFunc(p.policy.Logs, func(l Log) bool { return l.Key.Same(key) }); at >= 0 {
+		return fmt.Errorf("witness %.40s has a key of log %s: %w", words[0], p.policy.Logs[at].Key.name, errOwnCause)
 	}
 	p.policy.Witnesses = append(p.policy.Witnesses, Witness{Name: words[0], Key: key, URL: address})
 	return p.add(node{name: words[0], witness: key})
@@ -235,7 +247,7 @@ func (p *Policy) Satisfied(log []*Key, cosigners []Signature) (at time.Time, ok 
 	slices.SortStableFunc(byTime, func(a, b Signature) int { return a.At.Compare(b.At) })
 	seen := map[*Key]bool{}
 	for _, sig := range byTime {
-		if sig.At.IsZero() || !Independent(log, sig.Key) {
+		if sig.At.IsZero() || !p.Counts(log, sig.Key) {
 			continue
 		}
 		for _, w := range p.Witnesses {
@@ -274,7 +286,7 @@ func (p *Policy) Reachable(log []*Key) error {
 	seen := map[*Key]bool{}
 	var own []string
 	for _, w := range p.Witnesses {
-		if Independent(log, w.Key) {
+		if p.Counts(log, w.Key) {
 			seen[w.Key] = true
 		} else {
 			own = append(own, w.Name)
@@ -288,6 +300,13 @@ func (p *Policy) Reachable(log []*Key) error {
 		Msg:  fmt.Sprintf("the witness policy cannot be met for log %s: %s would be a witness in its own cause and does not count", log[0].name, strings.Join(own, ", ")),
 		Hint: "name witnesses that run elsewhere, under keys of their own, until they make the quorum without it",
 	}
+}
+
+// Counts reports whether a witness is independent of the log with these keys, and has
+// none that the policy lists as a log's: a log that hides one of its keys does not
+// make a witness of it.
+func (p *Policy) Counts(log []*Key, witness *Key) bool {
+	return Independent(log, witness) && !slices.ContainsFunc(p.Logs, func(l Log) bool { return l.Key.Same(witness) })
 }
 
 // Independent reports whether a witness may vouch for the log with these keys: its own

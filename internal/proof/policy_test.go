@@ -1,6 +1,7 @@
 package proof
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -98,6 +99,14 @@ func TestPolicyThatIsNone(t *testing.T) {
 	same := testCosigner(t, "another.example", 1).Key().String()
 	if _, err := policyOf(t, "witness a W1\nwitness b "+same+"\nquorum a\n"); pavise.KindOf(err) != pavise.Invalid {
 		t.Errorf("one key under two names: %v", err)
+	}
+	// Nor is a log its own witness, whichever of them is listed first.
+	own := testCosigner(t, "another.example", 100).Key().String()
+	for _, text := range []string{"log L1\nwitness a " + own + "\nquorum a\n", "witness a " + own + "\nlog L1\nquorum a\n"} {
+		_, err := policyOf(t, text)
+		if e, ok := errors.AsType[*pavise.Error](err); !ok || e.Kind != pavise.Invalid || !strings.Contains(e.Msg, "line 2") || !strings.Contains(e.Msg, "its own cause") || !strings.Contains(e.Hint, "elsewhere") {
+			t.Errorf("a log's key as a witness's: %#v", err)
+		}
 	}
 	again := testLog(t, "another.example", 100).Key().String()
 	if _, err := policyOf(t, "log L1\nlog "+again+"\nquorum none\n"); pavise.KindOf(err) != pavise.Invalid {

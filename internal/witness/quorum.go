@@ -123,7 +123,7 @@ func (q *Quorum) add(w proof.Witness, client func(proof.Witness) Witness) {
 	p.keys = append(p.keys, w.Key)
 	p.statuses = append(p.statuses, Status{
 		Name: w.Name, Key: w.Key.String(), Algorithm: w.Key.Algorithm().String(), URL: w.URL,
-		Counts: proof.Independent(q.log.Keys(), w.Key),
+		Counts: q.policy.Counts(q.log.Keys(), w.Key),
 	})
 }
 
@@ -232,7 +232,7 @@ func (q *Quorum) note(a answer, target proof.Checkpoint) {
 			s.Problem = a.err.Error()
 		case at < 0:
 			s.Problem = "it did not sign with this key"
-		default:
+		case s.Size != target.Size || !s.At.Equal(a.sigs[at].At): // else it is the signature we had: its time is past
 			s.Size, s.At = target.Size, a.sigs[at].At
 			s.Skew = s.At.Sub(q.now()).Truncate(time.Second)
 		}

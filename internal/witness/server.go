@@ -194,10 +194,12 @@ func scan(row interface{ Scan(...any) error }) (l Log, err error) {
 // protocol but its wire. The error is of kind NotFound for a log that is not
 // watched, Denied for a signature that is none of its, Invalid for an old size
 // beyond the checkpoint, Unverified when the tree does not continue the last, and
-// has a *Seen in its chain when another size was last cosigned.
+// has a *Seen in its chain when another size was last cosigned. A tree that was
+// cosigned a moment ago and is shown again has the same cosignatures.
 func (s *Server) Cosign(ctx context.Context, old uint64, path tlog.TreeProof, signed []byte) (lines []byte, err error) {
-	if signed, err = s.admit(ctx, signed); err != nil {
-		return nil, err
+	signed, lines, err = s.admit(ctx, old, path, signed)
+	if err != nil || lines != nil {
+		return lines, err
 	}
 	var refused error // although something is kept
 	err = s.cfg.Store.Update(ctx, func(tx *store.Tx) error {
@@ -228,14 +230,37 @@ func (s *Server) Cosign(ctx context.Context, old uint64, path tlog.TreeProof, si
 // admit turns strangers away before they make anybody wait: a checkpoint that a
 // trusted key has signed is what it takes to write. It returns the checkpoint with
 // the signatures of such keys alone: whatever anybody has added to a note that they
-// found is not kept.
-func (s *Server) admit(ctx context.Context, signed []byte) (clean []byte, err error) {
+// found is not kept. With it come the cosignatures, if it has them already.
+func (s *Server) admit(ctx context.Context, old uint64, path tlog.TreeProof, signed []byte) (clean, lines []byte, err error) {
 	err = s.cfg.Store.View(ctx, func(tx *store.Tx) error {
-		_, cp, err := s.open(tx, signed)
-		clean = cp.Note
+		l, cp, err := s.open(tx, signed)
+		if clean = cp.Note; err == nil && l.judge(old, path, cp) == nil {
+			lines = s.again(&l, cp)
+		}
 		return err
 	})
-	return clean, err
+	return clean, lines, err
+}
+
+// againWithin is for how long a tree has the cosignatures that it got: a checkpoint is
+// public, and whoever shows it over and over costs neither a write nor a signature.
+const againWithin = 10 * time.Second
+
+// again returns the cosignatures that a checkpoint got a moment ago, or nil if it is to
+// be cosigned anew.
+func (s *Server) again(l *Log, cp proof.Checkpoint) (lines []byte) {
+	age := s.cfg.Now().Sub(l.At)
+	if cp.Size != l.Size || len(l.note) == 0 || age < 0 || age >= againWithin {
+		return nil
+	}
+	n, err := opened(l.note, s.Keys())
+	if err != nil || len(n.Sigs) != len(s.cfg.Signers) || !strings.HasPrefix(string(cp.Note), n.Text+"\n") {
+		return nil // other keys cosigned it, or the log has said more of the same tree
+	}
+	for _, sig := range n.Sigs {
+		lines = append(lines, "— "+sig.Name+" "+sig.Base64+"\n"...)
+	}
+	return lines
 }
 
 // open finds the log of a checkpoint, which one of the log's keys must have signed.

@@ -12,12 +12,14 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/record"
+	"github.com/pavise/pavise/internal/store"
 )
 
 // TestCosignaturesVerify has a checkpoint cosigned, and opens it as a stranger does:
@@ -208,6 +210,69 @@ func TestRecordedOnce(t *testing.T) {
 	if want := []uint64{0, 5, 8}; !slices.Equal(sizes, want) {
 		t.Errorf("recorded %v, want %v", sizes, want)
 	}
+}
+
+// TestShownAgain shows one checkpoint over and over, as anybody can who has found it: for
+// ten seconds the answer is the one that was given, and nothing is written or recorded.
+// Then the tree is cosigned anew. What says more of the same tree is, too.
+func TestShownAgain(t *testing.T) {
+	now, records := testTime.Add(300*time.Millisecond), 0
+	w := open(t, "witness.example/w", func(c *Config) {
+		c.Now = func() time.Time { return now }
+		c.Record = func(context.Context, proof.Checkpoint) error { records++; return nil }
+	})
+	a := newAuthor(t, "example.com/log").grow(t, 9, "true")
+	w.trust(t, a)
+	first := w.must(t, a, 0, 7)
+	had := w.rows(t)
+	for _, later := range []time.Duration{0, time.Second, 9500 * time.Millisecond} {
+		now = testTime.Add(later + 100*time.Millisecond)
+		for range 20 {
+			if again := w.must(t, a, 7, 7); !bytes.Equal(again, first) {
+				t.Fatalf("after %s the answer is\n%s, want\n%s", later, again, first)
+			}
+		}
+	}
+	if wrote := w.rows(t) - had; wrote != 0 || records != 1 {
+		t.Errorf("showing it again wrote %d times, and %d records", wrote, records)
+	}
+	stuffed := stuff(a.checkpoint(t, 7), proof.MaxNote)
+	if again, err := w.Cosign(t.Context(), 7, nil, stuffed); err != nil || !bytes.Equal(again, first) {
+		t.Errorf("with lines of strangers: %s, %v", again, err)
+	}
+	if _, err := w.Cosign(t.Context(), 7, a.prove(t, 7, 9), a.checkpoint(t, 7)); pavise.KindOf(err) != pavise.Unverified {
+		t.Errorf("with a proof where none can be: %v", err)
+	}
+	for _, later := range []time.Duration{10 * time.Second, -time.Second} {
+		now = testTime.Add(later)
+		lines := w.must(t, a, 7, 7)
+		if _, sigs, err := proof.Open(append(a.checkpoint(t, 7), lines...), w.Keys()...); err != nil || len(sigs) != 2 || !sigs[0].At.Equal(now) {
+			t.Errorf("after %s: %+v, %v", later, sigs, err)
+		}
+	}
+	text, _, _ := strings.Cut(string(a.checkpoint(t, 7)), "\n\n")
+	more := []byte(text + "\nmore\n\n")
+	more = append(more, mustCosign(t, append(slices.Clone(more), "— x\n"...), a.signer)...)
+	lines, err := w.Cosign(t.Context(), 7, nil, more)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, sigs, err := proof.Open(append(more, lines...), w.Keys()...); err != nil || len(sigs) != 2 {
+		t.Errorf("with an extension line: %+v, %v", sigs, err)
+	}
+	if records != 1 {
+		t.Errorf("%d records of one tree", records)
+	}
+}
+
+// rows is how many rows were ever changed in the witness's database.
+func (b *bench) rows(t testing.TB) (n int) {
+	t.Helper()
+	err := b.db.Update(context.Background(), func(tx *store.Tx) error { return tx.QueryRow(`SELECT total_changes()`).Scan(&n) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 // TestForkIsKeptAndTold has a log sign two roots for one size: whoever is to know is

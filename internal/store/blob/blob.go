@@ -56,6 +56,23 @@ type Place struct {
 	Lock string // what enforces Until: compliance, governance or none
 }
 
+// Find is Open for who wants to read what is there: it makes no directory. The error
+// is of kind NotFound if there is none.
+func Find(ctx context.Context, address string) (Bucket, error) {
+	b, err := parse(address)
+	if err != nil {
+		return nil, err
+	}
+	look := b.reach
+	if d, ok := b.(dir); ok {
+		look = d.there
+	}
+	if err := look(ctx); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
 // Open returns the bucket at an address: a directory, which it makes, or
 //
 //	s3://BUCKET[/PREFIX][?endpoint=HOST:PORT&region=REGION&insecure=true&lock=compliance|governance]

@@ -17,6 +17,38 @@ import (
 	"github.com/pavise/pavise"
 )
 
+// TestFindMakesNothing looks for directories that are none: the error names each, and
+// there still is none.
+func TestFindMakesNothing(t *testing.T) {
+	top := t.TempDir()
+	if err := os.WriteFile(top+"/file", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{top + "/absent", top + "/a/b/c", top + "/file", top + "/file/x"} {
+		b, err := Find(t.Context(), path)
+		wantKind(t, err, pavise.NotFound)
+		if b != nil || err == nil || !strings.Contains(err.Error(), path) {
+			t.Errorf("%v, %v", b, err)
+		}
+	}
+	if entries, err := os.ReadDir(top); err != nil || len(entries) != 1 {
+		t.Errorf("%v, %v", entries, err)
+	}
+	if _, err := Find(t.Context(), "ftp://x"); pavise.KindOf(err) != pavise.Invalid {
+		t.Errorf("no address: %v", err)
+	}
+	put(t, open(t, top), "x", []byte("x"))
+	if b, err := Find(t.Context(), top); err != nil || len(list(t, b, "")) == 0 {
+		t.Errorf("%v, %v", b, err)
+	}
+	_, address := newStore(t, false)
+	if _, err := Find(t.Context(), address("")); err != nil {
+		t.Error(err)
+	}
+	_, err := Find(t.Context(), strings.Replace(address(""), "evidence", "nobodys", 1))
+	wantKind(t, err, pavise.NotFound)
+}
+
 // TestBuckets holds every kind of bucket to one contract: a directory, a store in
 // memory, and the one at PAVISE_TEST_S3, if somebody names one.
 func TestBuckets(t *testing.T) {

@@ -34,6 +34,21 @@ func (d dir) reach(context.Context) error {
 	return nil
 }
 
+// there makes sure that the directory is there.
+func (d dir) there(context.Context) error {
+	info, err := os.Stat(d.path)
+	if err == nil && !info.IsDir() {
+		err = syscall.ENOTDIR
+	}
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+		return &pavise.Error{Kind: pavise.NotFound, Msg: "there is no directory " + d.path, Hint: "name one that holds what was kept, or s3://BUCKET/PREFIX", Err: err}
+	}
+	if err != nil {
+		return away("look at", d.path, err)
+	}
+	return nil
+}
+
 func away(doing, what string, err error) error {
 	return &pavise.Error{Kind: pavise.Unavailable, Msg: fmt.Sprintf("%s %s: %v", doing, what, err), Hint: "check the owner, the mode and the disk of the directory", Err: err}
 }
