@@ -96,7 +96,7 @@ func (u *up) sayMissing() {
 const shredFollower = "pavise.shred-again"
 
 // shreddings are the records that it follows.
-var shreddings = ledger.Filter{Kinds: []string{"subject.shred"}}
+var shreddings = ledger.Filter{Kinds: []string{"subject.shred", api.KindShredded}}
 
 // shredAgain shreds keys that the log says were shredded: a database that was put
 // back from an older copy has them again, and a cursor that does not know it. It comes
@@ -121,23 +121,40 @@ func (u *up) followShreddings(ctx context.Context) {
 	}
 }
 
-// reapply shreds what a record says was shredded. Where that act was cut off, the note
-// is the receipt.
+// reapply shreds what a record says was shredded.
 func (u *up) reapply(ctx context.Context, tx *store.Tx, r ledger.Found) error {
-	of, id, ok := api.Shredded(&r.Record)
-	if !ok {
-		return nil
+	if of, id, ok := api.Shredded(&r.Record); ok {
+		return u.subjects.Reapply(tx, of, id)
 	}
-	if err := u.subjects.Reapply(tx, of, id); err != nil || r.Phase != record.Interrupted {
+	if r.Phase == record.Interrupted && r.Who != nil {
+		return u.receipt(ctx, tx, r)
+	}
+	return nil
+}
+
+// receipt leaves the receipt of a shredding behind whose commit the process died, unless
+// there is one. One that was cut off before was gone on with as the change that it is,
+// or came to nothing with it, and destroys no key.
+func (u *up) receipt(ctx context.Context, tx *store.Tx, r ledger.Found) error {
+	if ran, err := u.changes.WasRun(tx, r.Who.Change); err != nil || !ran {
 		return err
 	}
-	return u.guard.Note(ctx, "subject.shredded", nil, r.On, map[string]any{"subject": id, "cut_off": r.Index, "method": "the process died in the act; the key's row is deleted, whether it had been or not"})
+	for later, err := range u.log.Select(ctx, ledger.Filter{Kinds: shreddings.Kinds, On: r.On.String()}, r.Index, u.log.Size()) {
+		if err != nil {
+			return err
+		}
+		if _, _, ok := api.Shredded(&later.Record); ok {
+			return nil
+		}
+	}
+	return u.guard.Note(ctx, api.KindShredded, nil, r.On, map[string]any{
+		"subject": r.On.ID, "cut_off": r.Index, "method": "the key's row was deleted, and the process died before it could say more",
+	})
 }
 
 // heldAgainstDatabase holds the log against the state database, before anything is
-// written: one that is behind the house's follower is refused. Where records were pruned
-// that the follower has not seen, the database is older than the pruning, and may have
-// keys that were shredded, which is a finding.
+// written: one that is behind the house's follower is refused, and so is a database
+// from before records were pruned, which may have keys that these say were shredded.
 func (u *up) heldAgainstDatabase(ctx context.Context) error {
 	first := u.log.First()
 	c, err := u.feeds.Begin(ctx, tenant, shredFollower, shreddings, first)
@@ -147,8 +164,11 @@ func (u *up) heldAgainstDatabase(ctx context.Context) error {
 	if err != nil || c.Next >= first {
 		return err
 	}
-	return u.finding(ctx, "subject.receipts-pruned", pavise.Name{Tenant: tenant, Kind: "subject", ID: "all"}, fmt.Sprintf(
-		"the state database is older than the pruning of records %d to %d: keys that these say were shredded may be back; restore them from the archive and look for subject.shred", c.Next, first-1), nil)
+	return &pavise.Error{
+		Kind: pavise.Unverified,
+		Msg:  fmt.Sprintf("the state database %s is older than the pruning of records %d to %d, and may have what these say is gone", u.cfg.Data.path("pavise.db"), c.Next, first-1),
+		Hint: "restore a newer copy of the database; or bring the whole log back from the archive, with pavise ledger restore, which then has those records",
+	}
 }
 
 // olderLog says what to do about a log that is behind the house's own follower, which

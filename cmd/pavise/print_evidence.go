@@ -249,7 +249,9 @@ func printWholeChange(w io.Writer, c api.ChangeView) {
 		}
 		fmt.Fprintf(w, "  vote      %s: %s, %s %s\n", v.By, word, v.At.Local().Format(time.DateTime), v.Reason)
 	}
-	fmt.Fprintln(w, "\nIt depends on these; when one of them changes, its approvals are dead:")
+	if len(c.Plan.Digests) > 0 {
+		fmt.Fprintln(w, "\nIt depends on these; when one of them changes, its approvals are dead:")
+	}
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, what := range slices.Sorted(maps.Keys(c.Plan.Digests)) {
 		row(tw, "  "+what, c.Plan.Digests[what])

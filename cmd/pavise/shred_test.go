@@ -13,31 +13,83 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/archive"
 	"github.com/pavise/pavise/internal/change"
+	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/record"
 )
 
 // TestShredderDies copies the data directory, as the death of the process would leave
-// it, at the moment between the record that a key is being shredded and the commit that
-// shreds it. The next start shreds it, as the change that was approved, with a receipt.
+// it, while a key is shredded. Before the commit, the next start carries the change out,
+// if people's word still counts, and else leaves the key; behind it, it says that the
+// key is gone. There is one receipt, and none without a shredding.
 func TestShredderDies(t *testing.T) {
+	const before, behind = "subject.(*Keys).erase", "guard.(*Entry).Exit"
+	for what, test := range map[string]struct {
+		at       string // where it dies
+		after    time.Duration
+		state    change.State
+		shredded bool
+	}{
+		"before the commit":               {before, 0, change.Done, true},
+		"before the commit, and for long": {before, 30 * 24 * time.Hour, change.Expired, false},
+		"behind the commit":               {behind, 0, change.Done, true},
+		"behind the commit, and for long": {behind, 30 * 24 * time.Hour, change.Done, true},
+	} {
+		t.Run(what, func(t *testing.T) {
+			image, ch := dieShredding(t, test.at)
+			u := openUp(t, upConfig{Data: dataDir(image), Now: func() time.Time { return time.Now().Add(test.after) }})
+			_, err := u.subjects.Key(t.Context(), tenant, ch.On.ID)
+			if gone := pavise.KindOf(err) == pavise.NotFound; gone != test.shredded {
+				t.Errorf("the key after the start: %v", err)
+			}
+			if ch, err = u.changes.Show(t.Context(), u.operator, ch.Name); err != nil || ch.State != test.state {
+				t.Errorf("the change: %s, %s, %v", ch.State, ch.Outcome, err)
+			}
+			want := map[bool]int{true: 1}[test.shredded]
+			if n := receipts(u, ch.On); n != want {
+				t.Errorf("%d receipts, want %d", n, want)
+			}
+			u.Close()
+			if u = openUp(t, upConfig{Data: dataDir(image), Now: u.cfg.Now}); receipts(u, ch.On) != want {
+				t.Error("another receipt at the start after that")
+			}
+		})
+	}
+}
+
+// dieShredding has a key shredded by two people, and returns a copy of the data
+// directory from the moment in which a function was at work, and the change.
+func dieShredding(t *testing.T, function string) (image string, ch *change.Change) {
+	t.Helper()
 	data, image := filepath.Join(t.TempDir(), "data"), filepath.Join(t.TempDir(), "image")
 	var armed atomic.Bool
-	now := func() time.Time {
-		if calledFrom("subject.(*Keys).erase") && armed.CompareAndSwap(true, false) {
+	die := func() {
+		if armed.CompareAndSwap(true, false) {
 			if err := os.CopyFS(image, os.DirFS(data)); err != nil {
 				t.Error(err)
 			}
 		}
-		return time.Now()
 	}
-	u := openUp(t, upConfig{Data: dataDir(data), Now: now})
+	var committing atomic.Bool
+	u := openUp(t, upConfig{Data: dataDir(data), Now: func() time.Time {
+		switch {
+		case calledFrom("subject.(*Keys).erase"):
+			if committing.Store(true); function == "subject.(*Keys).erase" {
+				die()
+			}
+		case committing.Load() && calledFrom("guard.(*Entry).Exit"): // of the act: its record is not written yet
+			die()
+		}
+		return time.Now()
+	}})
 	s, err := u.subjects.Of(t.Context(), tenant, "alice@example.com")
 	if err != nil {
 		t.Fatal(err)
 	}
 	on := pavise.Name{Tenant: tenant, Kind: "subject", ID: s.ID}
-	ch, err := u.changes.Propose(t.Context(), u.operator, change.Proposal{Verb: "subject.shred", On: on, Request: json.RawMessage(`{}`)})
+	ch, err = u.changes.Propose(t.Context(), u.operator, change.Proposal{Verb: "subject.shred", On: on, Request: json.RawMessage(`{}`)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,23 +100,17 @@ func TestShredderDies(t *testing.T) {
 		t.Fatalf("approve: %v; the copy was made: %v", err, !armed.Load())
 	}
 	keepToOneself(t, image)
+	return image, ch
+}
 
-	u = openUp(t, upConfig{Data: dataDir(image)})
-	if _, err := u.subjects.Key(t.Context(), tenant, s.ID); pavise.KindOf(err) != pavise.NotFound {
-		t.Errorf("the key after the start: %v", err)
-	}
-	if ch, err = u.changes.Show(t.Context(), u.operator, ch.Name); err != nil || ch.State != change.Done {
-		t.Errorf("the change: %+v, %v", ch, err)
-	}
-	receipts := 0
+// receipts counts the records that say that a subject's key was shredded.
+func receipts(u *up, on pavise.Name) (n int) {
 	for _, r := range u.log.Records(0, u.log.Size()) {
-		if r.Kind == "subject.shred" && r.Phase == record.Exit && r.Error == nil && strings.Contains(string(r.Detail), s.ID) {
-			receipts++
+		if _, _, ok := api.Shredded(&r); ok && r.On == on {
+			n++
 		}
 	}
-	if receipts != 1 {
-		t.Errorf("%d receipts", receipts)
-	}
+	return n
 }
 
 // keepToOneself gives a copy the modes of the original, without which no start takes it.
@@ -94,5 +140,69 @@ func calledFrom(function string) bool {
 		if !more {
 			return false
 		}
+	}
+}
+
+// TestDatabaseFromBeforeThePruning puts an older state database beside a log whose
+// first records were pruned since: nothing starts, and it says which of the two is old.
+func TestDatabaseFromBeforeThePruning(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it fills a segment")
+	}
+	data := filepath.Join(t.TempDir(), "data")
+	var later atomic.Int64
+	cfg := upConfig{Data: dataDir(data), Archive: t.TempDir(), Now: func() time.Time { return time.Now().Add(time.Duration(later.Load())) }}
+	openUp(t, cfg).Close()
+	old, err := os.ReadFile(filepath.Join(data, "pavise.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	u := openUp(t, cfg)
+	retain := pavise.Name{Tenant: tenant, Kind: "archive", ID: archive.Default}
+	ch, err := u.changes.Propose(t.Context(), u.operator, change.Proposal{Verb: "archive.retain", On: retain, Request: json.RawMessage(`{"name":"default","online_ns":1000000000}`)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	bob := u.operator
+	bob.ID = "bob"
+	if _, err := u.changes.Approve(t.Context(), bob, ch.Name, ch.Digest, ""); err != nil {
+		t.Fatal(err)
+	}
+	fillSegment(t, u)
+	later.Store(int64(time.Minute))
+	if err := u.shredAgain(t.Context()); err != nil { // passes over what was filled in
+		t.Fatal(err)
+	}
+	if _, err := u.archive.Keep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if p, err := u.archive.Prune(t.Context(), nil); err != nil || len(p.Segments) == 0 {
+		t.Fatalf("prune: %+v, %v", p, err)
+	}
+	u.Close()
+	if err := os.WriteFile(filepath.Join(data, "pavise.db"), old, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		cfg.Listen = "127.0.0.1:0"
+		_, err := newUp(t.Context(), cfg)
+		if pavise.KindOf(err) != pavise.Unverified || !strings.Contains(err.Error(), "is older than the pruning of records 0 to") {
+			t.Errorf("start: %v", err)
+		}
+	}
+}
+
+// fillSegment appends records until a segment of the log is full, and one is begun.
+func fillSegment(t *testing.T, u *up) {
+	t.Helper()
+	detail := json.RawMessage(`"` + strings.Repeat("x", 16_000) + `"`)
+	for range 64<<20/len(detail) + 512 { // a segment ends where 256 records do
+		r := &record.Record{Kind: "test.fill", Phase: record.Note, Tenant: tenant, At: u.cfg.Now().UTC(), Outcome: pavise.Allow, Detail: detail}
+		if _, err := u.log.Append(t.Context(), r, ledger.Written); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := u.log.AwaitPublished(t.Context(), u.log.Size()-1); err != nil {
+		t.Fatal(err)
 	}
 }

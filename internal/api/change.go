@@ -209,7 +209,7 @@ func Runners(rooms *Rooms) map[string]change.Runner {
 		"policy.delete": policyRunner(rooms, false),
 		"route.release": releaseRunner(rooms),
 		"route.rollback": safeRouteRunner(rooms.planRollback, func(ctx context.Context, act change.Act, model pavise.Name) error {
-			return rooms.Routes.Rollback(ctx, act.Who, model, act.Mark)
+			return rooms.Routes.Rollback(ctx, act.Who, model, act.Digests[routeBefore], act.Mark)
 		}),
 		"route.quarantine": safeRouteRunner(rooms.planQuarantine, func(ctx context.Context, act change.Act, model pavise.Name) error {
 			return rooms.Routes.Quarantine(ctx, act.Who, model, act.Mark)

@@ -109,7 +109,7 @@ func (s *Server) begin(ctx context.Context, in *followInput) (ledger.Filter, uin
 		return filter, 0, err
 	}
 	cursor, err := s.rooms.Feeds.Begin(ctx, in.who.Tenant, in.Name, filter, in.After)
-	if err == nil && in.After > 0 && cursor.Next != in.After {
+	if err == nil && in.After > cursor.Next { // it would pass over what the follower has not done with
 		err = &pavise.Error{
 			Kind: pavise.Conflict, Msg: fmt.Sprintf("the follower %s goes on at %d, and after, %d, is for a new one", in.Name, cursor.Next, in.After),
 			Hint: fmt.Sprintf("leave after out, or say that it has done with those before: pavise ledger acknowledge %s %d", in.Name, in.After),

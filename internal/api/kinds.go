@@ -12,7 +12,7 @@ import (
 var notes = []string{
 	"identity.refused", "guard.refused", "guard.clock", "issuer.bootstrap", "policy.seeded", "policy.renewed", "ledger.recovered", "ledger.damaged", record.KindPruned,
 	archive.KindKept, witness.KindCosigned, "witness.forked", "change.void", "change.unproven", "change.expired", "change.overdue", "change.contested",
-	"subject.shredded", "subject.receipts-pruned",
+	KindShredded,
 }
 
 // Known reports whether there may be records of this kind: it is a verb, a kind of note,

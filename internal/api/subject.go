@@ -97,12 +97,15 @@ func shred(ctx context.Context, rooms *Rooms, act change.Act) (err error) {
 	return err
 }
 
-// Shredded reports which subject a record says was shredded, if it does. So does the
-// record of one that was cut off by the death of the process: what was approved is
-// carried to its end.
+// KindShredded is the kind of the note that is the receipt of a shredding whose process
+// died before it could record it.
+const KindShredded = "subject.shredded"
+
+// Shredded reports which subject a record says was shredded, if it does: the record of
+// the act, or the note in its place.
 func Shredded(r *record.Record) (tenant, id string, ok bool) {
-	ended := r.Phase == record.Exit && r.Error == nil || r.Phase == record.Interrupted
-	if r.Kind != "subject.shred" || !ended {
+	act := r.Kind == "subject.shred" && r.Phase == record.Exit && r.Error == nil
+	if !act && (r.Kind != KindShredded || r.Phase != record.Note) {
 		return "", "", false
 	}
 	return r.On.Tenant, r.On.ID, true

@@ -94,6 +94,11 @@ func mark(name pavise.Name) func(*store.Tx) error {
 	}
 }
 
+// WasRun reports whether a change was run, as a transaction of its store sees it.
+//
+// Unguarded: the house asks, for what follows the log in the same transaction.
+func (c *Changes) WasRun(tx *store.Tx, name pavise.Name) (bool, error) { return wasMarked(tx, name) }
+
 // wasMarked reports whether it was run.
 func wasMarked(tx *store.Tx, name pavise.Name) (bool, error) {
 	var n int

@@ -116,6 +116,17 @@ func (s Standing) digest() (string, error) {
 	return hex.EncodeToString(sum[:]), nil
 }
 
+// still refuses with kind Conflict a route that is no longer the one with a digest.
+func (s Standing) still(before string) error {
+	if now, err := s.digest(); err != nil || now == before {
+		return err
+	}
+	return &pavise.Error{
+		Kind: pavise.Conflict, Msg: fmt.Sprintf("the route of %s is no longer the one that was to be replaced", s.Model),
+		Hint: "look at it, and propose anew what it still takes: pavise route list",
+	}
+}
+
 // A ReleasePlan is what a release or a rollback would come to.
 type ReleasePlan struct {
 	Was    Standing `json:"was"` // the route as it is
@@ -217,10 +228,8 @@ func (r *Routes) Release(ctx context.Context, who pavise.Principal, s ReleaseSpe
 		return err
 	}
 	defer unlock()
-	if now, err := was.digest(); err != nil || now != before {
-		return cmp.Or(err, error(&pavise.Error{
-			Kind: pavise.Conflict, Msg: fmt.Sprintf("the route of %s is no longer the one that was to be replaced", was.Model), Hint: "propose the release anew",
-		}))
+	if err := was.still(before); err != nil {
+		return err
 	}
 	entry.Detail(route)
 	err = r.save(ctx, r.db.Update, route, s.ONNX, func(tx *store.Tx) error {
@@ -291,9 +300,11 @@ func (r *Routes) PlanRollback(ctx context.Context, model pavise.Name) (plan Rele
 }
 
 // Rollback lets the model answer that did before the present one: the verb
-// route.rollback on tenant/route/id, in the safe direction. mark is part of the same
-// transaction.
-func (r *Routes) Rollback(ctx context.Context, who pavise.Principal, model pavise.Name, mark func(*store.Tx) error) (err error) {
+// route.rollback on tenant/route/id, in the safe direction. before is the digest of the
+// route that is to be left, as [Routes.PlanRollback] gave it: when it is another by now,
+// nothing is done, and the error is of kind Conflict. So no release that came in between
+// is undone in the place of the bad one. mark is part of the same transaction.
+func (r *Routes) Rollback(ctx context.Context, who pavise.Principal, model pavise.Name, before string, mark func(*store.Tx) error) (err error) {
 	entry, err := r.guard.Enter(ctx, who, "route.rollback", routeName(model.String()))
 	if err != nil {
 		return err
@@ -301,13 +312,16 @@ func (r *Routes) Rollback(ctx context.Context, who pavise.Principal, model pavis
 	defer entry.Exit(&err)
 	r.changing.Lock()
 	defer r.changing.Unlock()
-	var will *Route
+	var was, will *Route
 	var at int64
 	err = r.db.View(ctx, func(tx *store.Tx) error {
-		_, will, at, err = r.back(tx, model)
+		was, will, at, err = r.back(tx, model)
 		return err
 	})
 	if err != nil {
+		return err
+	}
+	if err := (Standing{Route: *was, Quarantined: r.barredNow(model)}).still(before); err != nil {
 		return err
 	}
 	entry.Detail(will)

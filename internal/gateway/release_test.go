@@ -61,6 +61,34 @@ func (w *world) before(t *testing.T, s ReleaseSpec) string {
 	return digest
 }
 
+// leaving returns the digest of the route that a rollback leaves, "" if there is no way
+// back.
+func (w *world) leaving(t *testing.T) string {
+	t.Helper()
+	plan, err := w.Routes.PlanRollback(t.Context(), theModel)
+	if err != nil && pavise.KindOf(err) != pavise.NotFound {
+		t.Fatal(err)
+	}
+	return plan.Before
+}
+
+// TestRollbackOfWhatIsAnotherByNow releases a good model between the last look at a
+// rollback and its act: the rollback leaves it, and does not bring the bad one back.
+func TestRollbackOfWhatIsAnotherByNow(t *testing.T) {
+	w := newWorld(t, t.TempDir())
+	w.put(t, nil)
+	good := w.Routes.current(theModel.String()).ONNX
+	w.release(t, otherModel("x", 2))
+	leaving := w.leaving(t)
+	w.release(t, softmaxModel())
+	if err := w.Routes.Rollback(t.Context(), changing(), theModel, leaving, unmarked); pavise.KindOf(err) != pavise.Conflict {
+		t.Errorf("rollback: %v", err)
+	}
+	if got := w.Routes.current(theModel.String()).ONNX; got != good {
+		t.Errorf("%s answers, not %s", got, good)
+	}
+}
+
 // TestReleaseOfWhatIsAnotherByNow quarantines a model, and changes its terms, between
 // the last look at a release and its act: the release does nothing.
 func TestReleaseOfWhatIsAnotherByNow(t *testing.T) {
@@ -114,7 +142,7 @@ func TestReleaseAfterDelete(t *testing.T) {
 	if now == nil || now.ONNX != plan.Model || now.Terms.Rate.Count != 7 || now.Purpose != "health" {
 		t.Errorf("%+v answers", now)
 	}
-	if err := w.Routes.Rollback(t.Context(), changing(), theModel, unmarked); err != nil {
+	if err := w.Routes.Rollback(t.Context(), changing(), theModel, w.leaving(t), unmarked); err != nil {
 		t.Errorf("back to the model of before: %v", err)
 	}
 }
@@ -162,14 +190,14 @@ func TestRollback(t *testing.T) {
 		if err != nil || plan.Model != want {
 			t.Fatalf("plan %+v, %v; want %s", plan, err, want)
 		}
-		if err := w.Routes.Rollback(t.Context(), changing(), theModel, unmarked); err != nil {
+		if err := w.Routes.Rollback(t.Context(), changing(), theModel, w.leaving(t), unmarked); err != nil {
 			t.Fatal(err)
 		}
 		if now := w.Routes.current(theModel.String()); now.ONNX != want || now.Terms.Rate.Count != 7 {
 			t.Fatalf("%+v answers, want %s", now, want)
 		}
 	}
-	if err := w.Routes.Rollback(t.Context(), changing(), theModel, unmarked); pavise.KindOf(err) != pavise.NotFound {
+	if err := w.Routes.Rollback(t.Context(), changing(), theModel, w.leaving(t), unmarked); pavise.KindOf(err) != pavise.NotFound {
 		t.Errorf("back before the first: %v", err)
 	} else if !strings.Contains(err.Error(), "what was rolled back does not come back") {
 		t.Errorf("it does not say where the others are: %v", err)
