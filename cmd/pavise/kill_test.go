@@ -135,8 +135,19 @@ func (s *storm) rage(t *testing.T, p *process, life time.Duration) {
 		}
 	})
 	time.Sleep(life)
+	for deadline := time.Now().Add(30 * time.Second); !s.blows() && time.Now().Before(deadline); {
+		time.Sleep(10 * time.Millisecond) // on a busy machine a life may be too short for any answer
+	}
 	p.kill()
 	callers.Wait()
+}
+
+// blows reports whether something and some change were answered: before, there is
+// nothing to lose.
+func (s *storm) blows() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.answers) > 0 && len(s.policies) > 0
 }
 
 // infer asks once and reports whether to go on.
