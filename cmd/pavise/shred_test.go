@@ -146,9 +146,6 @@ func calledFrom(function string) bool {
 // TestDatabaseFromBeforeThePruning puts an older state database beside a log whose
 // first records were pruned since: nothing starts, and it says which of the two is old.
 func TestDatabaseFromBeforeThePruning(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it fills a segment")
-	}
 	data := filepath.Join(t.TempDir(), "data")
 	var later atomic.Int64
 	cfg := upConfig{Data: dataDir(data), Archive: t.TempDir(), Now: func() time.Time { return time.Now().Add(time.Duration(later.Load())) }}
@@ -188,6 +185,23 @@ func TestDatabaseFromBeforeThePruning(t *testing.T) {
 		_, err := newUp(t.Context(), cfg)
 		if pavise.KindOf(err) != pavise.Unverified || !strings.Contains(err.Error(), "is older than the pruning of records 0 to") {
 			t.Errorf("start: %v", err)
+		}
+	}
+}
+
+// TestTheHouseKeepsNothingFromBeingPruned lets ordinary records go by while up runs: the
+// house's own follower moves on with them.
+func TestTheHouseKeepsNothingFromBeingPruned(t *testing.T) {
+	u := runUp(t, upConfig{Data: dataDir(t.TempDir())})
+	fillSegment(t, u.up)
+	size := u.log.Size()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		oldest, followed, err := u.feeds.Oldest(t.Context())
+		if err == nil && followed && oldest >= size-4096 { // a follower of rare records writes its place that rarely
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("it is at record %d of %d: %v", oldest, size, err)
 		}
 	}
 }

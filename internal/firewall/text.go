@@ -88,7 +88,7 @@ func (s *scanner) escape() (rune, *fault) {
 	return r, nil
 }
 
-// hex4 reads the number of a \uXXXX that stands at from.
+// hex4 reads the number of an escape, \u and four hex digits, that stands at from.
 func (s *scanner) hex4(from int) (rune, bool) {
 	if from+6 > len(s.text) || s.text[from] != '\\' || s.text[from+1] != 'u' {
 		return 0, false

@@ -217,16 +217,24 @@ func run(t testing.TB, q *Quorum) (stop func()) {
 	}
 }
 
+// alone returns a log of so many records, the only witness that it asks, and its quorum.
+func alone(t *testing.T, records uint64) (*ledger.Log, *memory, *Quorum) {
+	t.Helper()
+	l := openLog(t, disktest.New())
+	if records > 0 {
+		add(t, l, records, "true")
+	}
+	one := newMemory(t, "witness.example/1")
+	return l, one, newQuorum(t, l, policy(t, "1", one.member()), among(one))
+}
+
 // TestAfterAnOutage has all witnesses away for an hour, and the log not grow: it is
 // witnessed soon after they are back, although nobody waits for it.
 func TestAfterAnOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := openLog(t, disktest.New())
+		l, one, q := alone(t, 4)
 		defer l.Close()
-		add(t, l, 4, "true")
-		one := newMemory(t, "witness.example/1")
 		one.set(down)
-		q := newQuorum(t, l, policy(t, "1", one.member()), among(one))
 		defer run(t, q)()
 		time.Sleep(time.Hour)
 		if got := one.asks(); got < 10 || got > 721 {
@@ -250,10 +258,8 @@ func TestAfterAnOutage(t *testing.T) {
 // does not every ten minutes.
 func TestRhythm(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := openLog(t, disktest.New())
+		l, one, q := alone(t, 0)
 		defer l.Close()
-		one := newMemory(t, "witness.example/1")
-		q := newQuorum(t, l, policy(t, "1", one.member()), among(one))
 		defer run(t, q)()
 		time.Sleep(time.Hour)
 		if got := one.asks(); got != 0 {
@@ -277,16 +283,30 @@ func TestRhythm(t *testing.T) {
 	})
 }
 
+// TestTheSignatureThatWeHadIsNotBehind asks again and gets the same signature, as a
+// witness gives it for some seconds: its clock is no further behind than before.
+func TestTheSignatureThatWeHadIsNotBehind(t *testing.T) {
+	_, one, q := alone(t, 4)
+	one.now = func() time.Time { return testTime }
+	for _, later := range []time.Duration{0, 9 * time.Second} {
+		q.now = func() time.Time { return testTime.Add(later) }
+		q.round(t.Context())
+		if statuses, _, _ := q.Status(); statuses[0].Skew != 0 || statuses[0].Problem != "" || one.asks() == 0 {
+			t.Errorf("%s later: %+v", later, statuses[0])
+		}
+	}
+	if one.asks() != 2 {
+		t.Errorf("it was asked %d times", one.asks())
+	}
+}
+
 // TestAwait returns when a quorum has seen the record, however many wait, and gives up
 // with the caller when there is none.
 func TestAwait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := openLog(t, disktest.New())
+		l, one, q := alone(t, 4)
 		defer l.Close()
-		add(t, l, 4, "true")
-		one := newMemory(t, "witness.example/1")
 		one.set(down)
-		q := newQuorum(t, l, policy(t, "1", one.member()), among(one))
 		defer run(t, q)()
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
@@ -320,11 +340,8 @@ func TestAwait(t *testing.T) {
 // asked about what they have seen, until it comes.
 func TestAwaitWhatIsNotThere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := openLog(t, disktest.New())
+		l, one, q := alone(t, 4)
 		defer l.Close()
-		add(t, l, 4, "true")
-		one := newMemory(t, "witness.example/1")
-		q := newQuorum(t, l, policy(t, "1", one.member()), among(one))
 		defer run(t, q)()
 		ended := make(chan error)
 		go func() { ended <- q.Await(t.Context(), 4) }()
