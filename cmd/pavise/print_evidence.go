@@ -33,7 +33,7 @@ func printStatus(w io.Writer, s api.LogStatus) {
 			name = "also"
 		}
 		line(name, "%s, kept in %s", k.Algorithm, s.Protection)
-		line("", "%s", k.Key)
+		line("", "%s", keyText(k.Key))
 		line("fingerprint", "%s", k.Fingerprint)
 	}
 	if s.Witnessed == nil {
@@ -47,6 +47,15 @@ func printStatus(w io.Writer, s api.LogStatus) {
 	if s.Problem != "" {
 		line("problem", "%s", s.Problem)
 	}
+}
+
+// keyText is a key for people to look at: one of ML-DSA-44 would fill the screen.
+func keyText(key string) string {
+	const enough = 120
+	if len(key) <= enough {
+		return key
+	}
+	return key[:enough] + "… (--json prints all of it)"
 }
 
 func printQuorum(line func(string, string, ...any), q api.Witnessed) {

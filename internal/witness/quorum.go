@@ -320,15 +320,15 @@ func (q *Quorum) confront(ctx context.Context, p *peer, claim error) error {
 	}
 	name, why := p.statuses[0].Name, ""
 	if head := q.log.Head(); seen.Size > head.Size {
-		why = fmt.Sprintf("it was rolled back: witness %s holds its signed checkpoint of %d records, and %d are here", name, seen.Size, head.Size)
+		why = fmt.Sprintf("this log was rolled back: witness %s holds its signed checkpoint of %d records, and %d are here", name, seen.Size, head.Size)
 	} else if root, err := q.log.RootAt(seen.Size); err != nil {
 		return errors.Join(claim, err)
 	} else if root != seen.Root {
-		why = fmt.Sprintf("it has two histories: witness %s holds its signed checkpoint of %d records with another root", name, seen.Size)
+		why = fmt.Sprintf("this log has two histories: witness %s holds its signed checkpoint of %d records with another root", name, seen.Size)
 	} else {
 		return claim
 	}
-	halt := &pavise.Error{Kind: pavise.Unverified, Msg: why, Hint: "restore the newest backup; if there is none, begin a new log, and keep both checkpoints"}
+	halt := &pavise.Error{Kind: pavise.Unverified, Msg: why, Hint: "restore the newest backup; if there is none, begin a new installation with another --data, and keep both checkpoints"}
 	q.log.Halt(halt)
 	return halt
 }

@@ -457,10 +457,10 @@ func TestRolledBackLog(t *testing.T) {
 		upTo uint64 // records of the log that was put back, when the witness is asked
 		want string
 	}{
-		{"and shown at once", 5, "it was rolled back: witness w0 holds its signed checkpoint of 300 records, and 5 are here"},
-		{"and grown again, not as far", 299, "it was rolled back"},
-		{"and grown again, as far", 300, "it has two histories: witness w0 holds its signed checkpoint of 300 records with another root"},
-		{"and grown further", 301, "it has two histories"},
+		{"and shown at once", 5, "this log was rolled back: witness w0 holds its signed checkpoint of 300 records, and 5 are here"},
+		{"and grown again, not as far", 299, "this log was rolled back"},
+		{"and grown again, as far", 300, "this log has two histories: witness w0 holds its signed checkpoint of 300 records with another root"},
+		{"and grown further", 301, "this log has two histories"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			m, w := honest(t, "witness.example/1")
@@ -533,7 +533,7 @@ func TestRolledBackDirectory(t *testing.T) {
 	l = start()
 	q := newQuorum(t, l, policy(t, "1", m), nil)
 	q.round(t.Context())
-	wantHalted(t, l, q, "it was rolled back")
+	wantHalted(t, l, q, "this log was rolled back")
 }
 
 // TestConfront asks all witnesses before a log that was put back to an older state takes
@@ -563,7 +563,7 @@ func TestConfront(t *testing.T) {
 	}
 	q = newQuorum(t, l, policy(t, "1", dead, knowsNothing, knowsLess, one), nil)
 	err := q.Confront(t.Context())
-	if e, ok := errors.AsType[*pavise.Error](err); !ok || e.Kind != pavise.Unverified || !strings.Contains(e.Msg, "it was rolled back: witness w3 holds") || e.Hint == "" {
+	if e, ok := errors.AsType[*pavise.Error](err); !ok || e.Kind != pavise.Unverified || !strings.Contains(e.Msg, "this log was rolled back: witness w3 holds") || e.Hint == "" {
 		t.Errorf("before one who has: %v", err)
 	}
 	r, _ := l.Last()
@@ -599,7 +599,7 @@ func TestSplitLog(t *testing.T) {
 	add(t, l, 20, "true")
 	q := newQuorum(t, l, policy(t, "1", two, one), nil)
 	q.round(t.Context())
-	wantHalted(t, l, q, "it has two histories: witness w0 holds its signed checkpoint of 7 records with another root")
+	wantHalted(t, l, q, "this log has two histories: witness w0 holds its signed checkpoint of 7 records with another root")
 	if got := problems(q); got[1] != "" {
 		t.Errorf("the other witness's problem is %q", got[1])
 	}
