@@ -20,8 +20,8 @@ var conditions = []struct {
 	key, word, example, about string
 }{
 	{"kind", "Kind or room", "model.infer", "a verb, or a room such as model; several with spaces"},
-	{"who", "Who", "local/workload/demo", "in full: tenant/kind/id"},
-	{"on", "Thing", "local/model/threat-detector", "in full: tenant/kind/id"},
+	{"who", "Who", "local/workload/demo", "tenant/kind/id, or kind/id"},
+	{"on", "Thing", "local/model/threat-detector", "tenant/kind/id, or kind/id"},
 	{"subject", "Data subject", "s-…", "a pseudonym: pavise subject find tells it"},
 	{"ending", "Ending", "", ""},
 	{"since", "Since", "24h", "a date, a time, or how far back"},

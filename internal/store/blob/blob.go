@@ -63,11 +63,7 @@ func Find(ctx context.Context, address string) (Bucket, error) {
 	if err != nil {
 		return nil, err
 	}
-	look := b.reach
-	if d, ok := b.(dir); ok {
-		look = d.there
-	}
-	if err := look(ctx); err != nil {
+	if err := b.there(ctx); err != nil {
 		return nil, err
 	}
 	return b, nil
@@ -94,6 +90,8 @@ type place interface {
 	Bucket
 	// reach makes sure that the bucket is there, and enforces what we are told it does.
 	reach(ctx context.Context) error
+	// there makes sure that it is there to be read, and makes nothing.
+	there(ctx context.Context) error
 }
 
 // parse reads an address, and looks at nothing else. An address that it refuses may

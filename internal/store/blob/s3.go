@@ -71,6 +71,9 @@ func parseS3(u *url.URL) (place, error) {
 	return b, nil
 }
 
+// there is reach: nobody makes a bucket.
+func (b bucket) there(ctx context.Context) error { return b.reach(ctx) }
+
 // reach makes sure that the bucket is there, and enforces what we are told it does.
 func (b bucket) reach(ctx context.Context) error {
 	there, err := b.client.BucketExists(ctx, b.name)
