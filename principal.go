@@ -25,6 +25,22 @@ type Principal struct {
 	// Change is the approved change as which the caller acts, if it is one. No proof
 	// carries it: package change alone sets it, while it runs the change.
 	Change Name `json:"change,omitzero"`
+	// Environment is where the caller runs, as the record of its issuer says: "prod",
+	// "dev" … Empty: nobody said.
+	Environment string `json:"environment,omitempty"`
+	// By is who had this identity made, where somebody did: an operator who minted a
+	// token, a person who sent an agent. Empty: the issuer knows the caller itself.
+	By Name `json:"by,omitzero"`
+}
+
+// Root returns who answers for the caller: who had the identity made, or else the
+// caller. What needs two people needs two roots, or one person with two tokens would
+// do.
+func (p Principal) Root() Name {
+	if p.By != (Name{}) {
+		return p.By
+	}
+	return p.Name()
 }
 
 // Name returns the caller's own name, tenant/kind/id.

@@ -111,6 +111,10 @@ func readPrincipal(object []byte, p *pavise.Principal) error {
 			err = readTime(value, &p.Expires)
 		case "change":
 			err = readName(value, &p.Change)
+		case "environment":
+			p.Environment, err = plain(value)
+		case "by":
+			err = readName(value, &p.By)
 		}
 		return err
 	})

@@ -85,6 +85,12 @@ func appendPrincipal(b []byte, p *pavise.Principal) []byte {
 	if p.Change != (pavise.Name{}) {
 		b = appendString(append(b, `,"change":`...), p.Change.String())
 	}
+	if p.Environment != "" {
+		b = appendString(append(b, `,"environment":`...), p.Environment)
+	}
+	if p.By != (pavise.Name{}) {
+		b = appendString(append(b, `,"by":`...), p.By.String())
+	}
 	return append(b, '}')
 }
 

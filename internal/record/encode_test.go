@@ -34,6 +34,9 @@ func TestAppendIsMarshal(t *testing.T) {
 			if maybe() {
 				r.Who.Change = pavise.Name{Tenant: text(), Kind: text(), ID: text()}
 			}
+			if maybe() {
+				r.Who.Environment, r.Who.By = text(), pavise.Name{Tenant: text(), Kind: text(), ID: text()}
+			}
 		}
 		if maybe() {
 			r.Subject = text()

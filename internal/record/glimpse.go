@@ -64,7 +64,7 @@ type walk struct {
 // them.
 var (
 	recordKeys    = []string{"kind", "phase", "tenant", "at", "who", "on", "subject", "outcome", "policy", "verdicts", "error", "enter", "settled", "took_ns", "safe", "detail", "sealed"}
-	principalKeys = []string{"tenant", "kind", "id", "issuer", "roles", "proof", "expires", "change"}
+	principalKeys = []string{"tenant", "kind", "id", "issuer", "roles", "proof", "expires", "change", "environment", "by"}
 )
 
 // advance moves a place in keys behind one that comes later, and fails on any other

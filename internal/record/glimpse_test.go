@@ -67,6 +67,9 @@ func randomRecord(rng *rand.Rand) *Record {
 		if maybe() {
 			r.Who.Roles, r.Who.Expires, r.Who.Change = []string{text()}, stamp(), name()
 		}
+		if maybe() {
+			r.Who.Environment, r.Who.By = text(), name()
+		}
 	}
 	if maybe() {
 		r.On, r.Subject = name(), text()

@@ -96,9 +96,11 @@ func (r *Record) check() error {
 			return err
 		}
 	}
-	if r.Who != nil && r.Who.Change != (pavise.Name{}) {
-		if err := r.Who.Change.Validate(); err != nil {
-			return err
+	if r.Who != nil {
+		for _, name := range [...]pavise.Name{r.Who.Change, r.Who.By} {
+			if err := name.Validate(); err != nil && name != (pavise.Name{}) {
+				return err
+			}
 		}
 	}
 	if !datable(r.At) || r.Who != nil && !datable(r.Who.Expires) {

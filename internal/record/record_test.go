@@ -26,6 +26,7 @@ func full() *Record {
 		Who: &pavise.Principal{
 			Tenant: "acme", Kind: pavise.Human, ID: "kim", Issuer: "https://issuer.example", Roles: []string{"owner", "auditor"}, Proof: "bearer",
 			Expires: time.Unix(1_800_003_600, 0).UTC(), Change: pavise.Name{Tenant: "acme", Kind: "change", ID: "7"},
+			Environment: "prod", By: pavise.Name{Tenant: "acme", Kind: "human", ID: "lee"},
 		},
 		On: pavise.Name{Tenant: "acme", Kind: "model", ID: "fraud"}, Subject: "5e1f", Outcome: pavise.Deny,
 		Policy:   &Policy{Digest: "ab12", Reasons: []string{"p1"}, Errors: []string{"e1"}, Observed: true},
@@ -39,7 +40,7 @@ func full() *Record {
 // fullText is how the entry of that record is spelled. It may change only with a new
 // version of the format: an entry that was proved is proved in these bytes.
 const fullText = `{"kind":"model.put","phase":"exit","tenant":"acme","at":"2027-01-15T08:00:00.123456789Z",` +
-	`"who":{"tenant":"acme","kind":"human","id":"kim","issuer":"https://issuer.example","roles":["owner","auditor"],"proof":"bearer","expires":"2027-01-15T09:00:00Z","change":"acme/change/7"},` +
+	`"who":{"tenant":"acme","kind":"human","id":"kim","issuer":"https://issuer.example","roles":["owner","auditor"],"proof":"bearer","expires":"2027-01-15T09:00:00Z","change":"acme/change/7","environment":"prod","by":"acme/human/lee"},` +
 	`"on":"acme/model/fraud","subject":"5e1f","outcome":"deny","policy":{"digest":"ab12","reasons":["p1"],"errors":["e1"],"observed":true},` +
 	`"verdicts":[{"check":"gate","outcome":"alter","reason":"rounded","observed":true}],"error":{"kind":"denied","msg":"no \u003c\"model\"\u003e für dich"},` +
 	`"enter":41,"settled":40,"took_ns":1500000000,"safe":true,"detail":{"rows": 1},"sealed":"AQID/w=="}`
@@ -124,6 +125,7 @@ func TestEncodeRefusesWhatCannotBeReadBack(t *testing.T) {
 		"a thing with a slash":        {On: pavise.Name{Tenant: "acme", Kind: "model", ID: "a/b"}},
 		"a change with a slash":       {Who: &pavise.Principal{Change: pavise.Name{Tenant: "acme", Kind: "change", ID: "a/b"}}},
 		"a change without a tenant":   {Who: &pavise.Principal{Change: pavise.Name{Kind: "change", ID: "b"}}},
+		"a sender with a slash":       {Who: &pavise.Principal{By: pavise.Name{Tenant: "acme", Kind: "human", ID: "a/b"}}},
 		"the year 10000":              {At: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)},
 		"the year 10000, seen before": {At: time.Date(9999, 12, 31, 23, 30, 0, 0, time.FixedZone("", -3600))},
 		"the year before 0":           {At: time.Date(-1, 12, 31, 0, 0, 0, 0, time.UTC)},
