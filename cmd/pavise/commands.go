@@ -31,6 +31,7 @@ type cli struct {
 
 	Up         upCommand         `cmd:"" help:"Run everything on this machine, with a sample model behind the firewall."`
 	Example    exampleCommand    `cmd:"" help:"Print a request to the sample model."`
+	Config     configCommand     `cmd:"" help:"Check a pavise.yaml, or print one to begin with."`
 	Completion completionCommand `cmd:"" help:"Print a completion script for a shell."`
 	Version    versionCommand    `cmd:"" help:"Print the version."`
 

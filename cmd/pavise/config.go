@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/config"
@@ -28,16 +29,10 @@ func (k *configCheck) run(_ context.Context, c *cli) error {
 	if err != nil {
 		return err
 	}
-	var roles []string
-	for name, has := range map[string]bool{"serve": file.Serve != nil, "gateway": file.Gateway != nil, "agent": file.Agent != nil} {
-		if has {
-			roles = append(roles, name)
-		}
-	}
 	if c.JSON {
-		return c.printJSON(map[string]any{"file": k.File, "roles": sorted(roles)})
+		return c.printJSON(map[string]any{"file": k.File, "roles": file.Roles()})
 	}
-	fmt.Fprintf(c.stdout, "%s is good, for %s\n", k.File, listed(sorted(roles)))
+	fmt.Fprintf(c.stdout, "%s is good, for pavise %s\n", k.File, strings.Join(file.Roles(), " and pavise "))
 	return nil
 }
 

@@ -18,6 +18,19 @@ type File struct {
 	Agent   *Agent   `yaml:"agent"`
 }
 
+// Roles are the roles that the file is for.
+func (file *File) Roles() (roles []string) {
+	for _, part := range []struct {
+		name string
+		has  bool
+	}{{"serve", file.Serve != nil}, {"gateway", file.Gateway != nil}, {"agent", file.Agent != nil}} {
+		if part.has {
+			roles = append(roles, part.name)
+		}
+	}
+	return roles
+}
+
 // A Serve says what the control plane is to be: pavise serve.
 //
 // The tags are the documentation: doc is what the example says of a field, and

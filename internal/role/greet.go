@@ -41,7 +41,7 @@ func (u *Up) Greet(ctx context.Context) (Greeting, error) {
 		began = fmt.Sprintf("the log goes on at record %d", u.log.Size())
 	}
 	g := Greeting{
-		Server: u.url(), Began: began, Ledger: u.cfg.Data.Ledger(), Console: u.operatorLink(),
+		Server: u.url(), Began: began, Ledger: u.data.Ledger(), Console: u.operatorLink(),
 		Model: pavise.Name{Tenant: Tenant, Kind: "model", ID: Sample}.String(), Token: u.caller.Value, Expires: u.caller.Expires,
 		Ask: u.curl(SampleRow(0)), Refused: u.curl(SampleRow(-1)), Verify: u.verifyCommand(), Data: u.cfg.Data,
 	}

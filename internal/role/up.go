@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"net"
 	"net/http"
 	"os"
@@ -17,21 +16,14 @@ import (
 	"github.com/pavise/pavise"
 	threatdetector "github.com/pavise/pavise/examples/threat-detector"
 	"github.com/pavise/pavise/internal/api"
-	"github.com/pavise/pavise/internal/archive"
-	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/console"
-	"github.com/pavise/pavise/internal/feed"
 	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/identity"
 	"github.com/pavise/pavise/internal/issuer"
-	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/record"
-	"github.com/pavise/pavise/internal/store"
-	"github.com/pavise/pavise/internal/subject"
-	"github.com/pavise/pavise/internal/witness"
 )
 
 const (
@@ -71,27 +63,15 @@ type UpConfig struct {
 // An Up is the role that runs everything in one process, on one machine, for
 // one person: a laptop's Pavise.
 type Up struct {
-	cfg        UpConfig
-	install    string
-	protection string // what keeps the keys
-	operator   pavise.Principal
-	fresh      bool         // no earlier process has put the sample model in its place
-	access     Access       // the last one granted; owned by greet, then by renewAccess
-	caller     issuer.Token // the first one given out
+	control
+	cfg      UpConfig
+	install  string
+	operator pavise.Principal
+	access   Access       // the last one granted; owned by Greet, then by renewAccess
+	caller   issuer.Token // the first one given out
 
-	log      *ledger.Log
-	db       *store.DB
-	guard    *guard.Guard
-	policies *guard.Policies
 	issuer   *issuer.Local
-	subjects *subject.Keys
-	gateway  *gateway.Gateway
-	feeds    *feed.Feeds
-	archive  *archive.Archive
-	witness  *witness.Server
-	quorum   *witness.Quorum // nil: nobody is asked to cosign
-	changes  *change.Changes
-	rooms    *api.Rooms
+	verifier *identity.Verifier
 	console  *console.Console
 	listener net.Listener
 	server   *http.Server
@@ -100,10 +80,7 @@ type Up struct {
 // NewUp opens everything, from the ground up. What it opened is closed again
 // when something fails.
 func NewUp(ctx context.Context, cfg UpConfig) (u *Up, err error) {
-	if cfg.Say == nil {
-		cfg.Say = func(string, error) {}
-	}
-	u = &Up{cfg: cfg}
+	u = newUp(cfg)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, u.Close())
@@ -113,42 +90,71 @@ func NewUp(ctx context.Context, cfg UpConfig) (u *Up, err error) {
 	if err != nil {
 		return u, err
 	}
-	if err := cfg.Data.withLog(); err != nil {
-		return u, err
-	}
-	u.install, u.protection = keys.Install, keys.KEK.Protection()
-	if u.listener, err = listenLoopback(cfg.Listen); err != nil {
-		return u, err
-	}
-	if err := u.openLog(keys); err != nil {
-		return u, err
-	}
-	if err := u.confront(ctx); err != nil {
-		return u, err
-	}
-	if u.db, err = store.Open(ctx, cfg.Data.Path("pavise.db")); err != nil {
-		return u, err
-	}
-	if err := u.openGuard(ctx, keys); err != nil {
-		return u, err
-	}
-	verifier, err := identity.NewVerifier(cfg.Now, append(slices.Clone(cfg.Issuers), u.issuer.Record())...)
-	if err != nil {
-		return u, err
-	}
 	for _, open := range []func() error{
+		func() error { return u.listen() },
+		func() error { return u.openLog(keys) },
+		func() error { return u.face(ctx) },
+		func() error { return u.openStore(ctx) },
+		func() error { return u.openGuard(ctx, issuer.LocalURL(keys.Install), guard.Defaults()) },
+		func() error { return u.openIssuer(keys) },
 		func() error { return u.openEvidence(ctx, keys) },
-		func() error { return u.openGateway(ctx, verifier) },
-		func() error { return u.openChanges(ctx, keys) },
+		func() error { return u.openWitness(ctx, keys) },
+		func() error { return u.openGateway(ctx, u.verifier) },
+		func() error {
+			return u.openChanges(ctx, keys, api.Rooms{Issuer: u.issuer, Link: u.consoleLink, WitnessURL: u.url() + witnessPrefix})
+		},
 		func() error { return u.seed(ctx) },
 		func() error { return u.mintCaller(ctx) },
-		func() error { return u.openServer(ctx, verifier) },
+		func() error { return u.openServer(ctx) },
 	} {
 		if err := open(); err != nil {
 			return u, err
 		}
 	}
 	return u, nil
+}
+
+// listen opens the port before anything else: who started a second one learns that at once.
+func (u *Up) listen() (err error) {
+	u.listener, err = listenLoopback(u.cfg.Listen)
+	return err
+}
+
+// newUp returns an up of which nothing is open yet.
+func newUp(cfg UpConfig) *Up {
+	if cfg.Say == nil {
+		cfg.Say = func(string, error) {}
+	}
+	return &Up{cfg: cfg, control: control{house: house{
+		data: cfg.Data, tenant: Tenant, acceptClock: cfg.AcceptClock, witnesses: cfg.Witnesses, archiveAt: cfg.Archive,
+		command: func(words string) string { return cfg.Data.Command("up " + words) }, say: cfg.Say, now: cfg.Now,
+	}}}
+}
+
+// openLog opens the log, and tells whether the installation is new.
+func (u *Up) openLog(k Keys) error {
+	u.install, u.origin = k.Install, "pavise.local/"+k.Install
+	if err := u.house.openLog(k); err != nil {
+		return err
+	}
+	os.Remove(u.data.Path("access.json")) // a killed process's: from now on a server runs here, and it is another
+	u.fresh = !u.complete()
+	return nil
+}
+
+// openIssuer opens the issuer of tokens for this machine, and names who may do
+// everything here: the person who started the process.
+func (u *Up) openIssuer(k Keys) (err error) {
+	u.operator = pavise.Principal{
+		Tenant: Tenant, Kind: pavise.Human, ID: userName(), Issuer: issuer.LocalURL(k.Install),
+		Roles: []string{issuer.RoleOperator}, Proof: "started the process",
+	}
+	u.issuer, err = issuer.New(issuer.Config{Guard: u.guard, Seed: k.Token, Install: k.Install, Tenant: Tenant, Now: u.now})
+	if err != nil {
+		return err
+	}
+	u.verifier, err = identity.NewVerifier(u.now, append(slices.Clone(u.cfg.Issuers), u.issuer.Record())...)
+	return err
 }
 
 // listenLoopback listens on this machine only: up gives its tokens to whoever
@@ -172,18 +178,6 @@ func listenLoopback(addr string) (net.Listener, error) {
 	return l, nil
 }
 
-func (u *Up) openLog(k Keys) (err error) {
-	u.log, err = ledger.Open(ledger.Options{
-		Dir: u.cfg.Data.Ledger(), Origin: "pavise.local/" + k.Install, Key: k.Log, MLDSA: k.MLDSA, Tenant: Tenant, Now: u.cfg.Now,
-	})
-	if err != nil {
-		return err
-	}
-	os.Remove(u.cfg.Data.Path("access.json")) // a killed process's: from now on a server runs here, and it is another
-	u.fresh = !u.complete()
-	return u.checkClock()
-}
-
 // complete reports whether the installation was finished by an earlier process,
 // which may have been killed on the way: the sample model was put behind the
 // firewall, or so much has happened since that its absence is somebody's wish.
@@ -195,58 +189,6 @@ func (u *Up) complete() bool {
 		}
 	}
 	return u.log.Size() >= beginning
-}
-
-// checkClock refuses to start behind the log, where the guard would admit
-// nothing, unless the operator says that the clock is right.
-func (u *Up) checkClock() error {
-	last, ok := u.log.Last()
-	behind := last.At.Sub(u.cfg.Now())
-	if !ok || u.cfg.AcceptClock || behind <= tolerance {
-		return nil
-	}
-	return &pavise.Error{
-		Kind: pavise.Unavailable, Msg: fmt.Sprintf("the clock is %v behind the last record of the log", behind.Round(time.Second)),
-		Hint: "correct the clock, or, if it is right now, start with " + u.cfg.Data.Command("up --accept-clock") + ": the step is recorded",
-	}
-}
-
-// openGuard opens the door and the issuer, closes what the last process left
-// open, and gives a new installation its first policies.
-func (u *Up) openGuard(ctx context.Context, k Keys) (err error) {
-	u.guard, err = guard.New(guard.Config{
-		Actions: api.Actions(), Log: u.log, Now: u.cfg.Now, Tenant: Tenant, DemoIssuer: issuer.LocalURL(k.Install),
-		Quarantined: func(name pavise.Name) bool { return u.gateway != nil && u.gateway.Routes.Quarantined(name) },
-		Approved: func(name pavise.Name, verb string, on pavise.Name) bool {
-			return u.changes != nil && u.changes.UnderWay(name, verb, on)
-		},
-	})
-	if err != nil {
-		return err
-	}
-	if u.policies, err = guard.OpenPolicies(ctx, u.guard, u.db); err != nil {
-		return err
-	}
-	if u.fresh { // an earlier process may have come as far as this
-		if err := u.policies.Seed(ctx, Tenant, guard.Defaults()); err != nil && pavise.KindOf(err) != pavise.Conflict {
-			return err
-		}
-	}
-	if !u.guard.Loaded(Tenant) {
-		return u.cfg.Data.stateLost(u.log.Size())
-	}
-	if err := u.policies.Renew(ctx, Tenant); err != nil && pavise.KindOf(err) != pavise.Conflict {
-		return err
-	}
-	if _, err := u.guard.Recover(ctx); err != nil {
-		return err
-	}
-	u.operator = pavise.Principal{
-		Tenant: Tenant, Kind: pavise.Human, ID: userName(), Issuer: issuer.LocalURL(k.Install),
-		Roles: []string{issuer.RoleOperator}, Proof: "started the process",
-	}
-	u.issuer, err = issuer.New(issuer.Config{Guard: u.guard, Seed: k.Token, Install: k.Install, Tenant: Tenant, Now: u.cfg.Now})
-	return err
 }
 
 // userName is the person who started the process, as a name may spell it.
@@ -293,9 +235,9 @@ func sampleSignature() *firewall.Signature {
 
 // openServer puts the three doors on one port: the data plane, the control
 // plane and the console.
-func (u *Up) openServer(ctx context.Context, verifier *identity.Verifier) (err error) {
+func (u *Up) openServer(ctx context.Context) (err error) {
 	u.console, err = console.New(console.Config{
-		API: u.url(), Host: u.hosts(), Verify: u.verifyCommand(), Command: u.cfg.Data.Command, Now: u.cfg.Now,
+		API: u.url(), Host: u.hosts(), Verify: u.verifyCommand(), Command: u.data.Command, Now: u.now,
 		Hint: u.curl(SampleRow(0)),
 	})
 	if err != nil {
@@ -304,7 +246,7 @@ func (u *Up) openServer(ctx context.Context, verifier *identity.Verifier) (err e
 	mux := http.NewServeMux()
 	mux.Handle("/v2", u.gateway.Handler())
 	mux.Handle("/v2/", u.gateway.Handler())
-	control := api.NewServer(ctx, u.rooms, verifier)
+	control := api.NewServer(ctx, u.rooms, u.verifier)
 	mux.Handle("/v1/", control.Handler())
 	mux.Handle(api.TilesPrefix, control.Tiles(u.cfg.PublicTiles))
 	mux.Handle(witnessPrefix+"/", http.StripPrefix(witnessPrefix, u.witness.Handler()))
@@ -319,9 +261,6 @@ func (u *Up) openServer(ctx context.Context, verifier *identity.Verifier) (err e
 	}
 	return nil
 }
-
-// Rooms are the rooms that it runs, for whoever works with them in its process.
-func (u *Up) Rooms() *api.Rooms { return u.rooms }
 
 // Operator is the person who started the process.
 func (u *Up) Operator() pavise.Principal { return u.operator }
@@ -355,7 +294,7 @@ func (u *Up) consoleToken(ctx context.Context) (string, time.Time, error) {
 
 // verifyCommand is what an auditor types.
 func (u *Up) verifyCommand() string {
-	return fmt.Sprintf("%s ledger verify %s --key %s", Program(), Quote(u.cfg.Data.Ledger()), u.log.Keys()[0].Fingerprint())
+	return fmt.Sprintf("%s ledger verify %s --key %s", Program(), Quote(u.data.Ledger()), u.log.Keys()[0].Fingerprint())
 }
 
 // Run serves until ctx is done, then stops accepting and lets requests under way
@@ -364,30 +303,13 @@ func (u *Up) Run(ctx context.Context) error {
 	rooms, stopRooms := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopRooms()
 	var house errgroup.Group
-	house.Go(func() error { return u.guard.Run(rooms) })
-	house.Go(func() error { return u.gateway.Run(rooms) })
-	house.Go(func() error { return u.archive.Run(rooms) })
+	u.run(rooms, &house)
 	house.Go(func() error { return u.changes.Run(rooms) })
-	house.Go(func() error { u.followShreddings(rooms); return nil })
-	house.Go(func() error { u.patrol(rooms); return nil })
 	house.Go(func() error { u.renewAccess(rooms); return nil })
-	house.Go(func() error { u.watchLog(rooms); return nil })
-	if u.quorum != nil {
-		house.Go(func() error { return u.quorum.Run(rooms) })
-	}
 
 	err := serveUntil(ctx, u.server, u.listener)
 	stopRooms()
 	return errors.Join(err, house.Wait())
-}
-
-// watchLog says why the log stopped, as soon as it does: from then on nothing is
-// answered, and whoever sits before it would learn that from the callers.
-func (u *Up) watchLog(ctx context.Context) {
-	_ = u.log.AwaitSigned(ctx, math.MaxUint64) // no log gets there: it stops, or ctx is done
-	if err := u.log.Stopped(); err != nil {
-		u.cfg.Say("error", err)
-	}
 }
 
 // renewAccess keeps a good operator token in access.json while up runs, also
@@ -400,7 +322,7 @@ func (u *Up) renewAccess(ctx context.Context) {
 		select {
 		case <-tick.C:
 			// Wall times: a monotonic reading would hide a clock set back.
-			made, now := u.access.Expires.Add(-issuer.MaxTTL), u.cfg.Now().Round(0)
+			made, now := u.access.Expires.Add(-issuer.MaxTTL), u.now().Round(0)
 			if now.Before(made.Add(-tolerance)) || now.After(made.Add(renewEvery)) {
 				_ = u.grantAccess(ctx) // what cannot be done now is tried again
 			}
@@ -422,7 +344,7 @@ func (u *Up) grantAccess(ctx context.Context) error {
 		return err
 	}
 	a := Access{Server: u.url(), Token: token.Value, Expires: token.Expires}
-	if err := u.cfg.Data.writeAccess(a); err != nil {
+	if err := u.data.writeAccess(a); err != nil {
 		return err
 	}
 	u.access = a
@@ -432,18 +354,11 @@ func (u *Up) grantAccess(ctx context.Context) error {
 // Close flushes the log and closes the store, in that order. It may be called
 // on an Up that was never finished.
 func (u *Up) Close() error {
-	var errs []error
 	if u.access.Token != "" {
-		os.Remove(u.cfg.Data.Path("access.json")) // what stays says that nobody answers, no more
+		os.Remove(u.data.Path("access.json")) // what stays says that nobody answers, no more
 	}
 	if u.listener != nil {
 		u.listener.Close()
 	}
-	if u.log != nil {
-		errs = append(errs, u.log.Close())
-	}
-	if u.db != nil {
-		errs = append(errs, u.db.Close())
-	}
-	return errors.Join(errs...)
+	return u.close()
 }
