@@ -272,6 +272,12 @@ func consoleLink(ctx context.Context, rooms *Rooms, who pavise.Principal, _ Empt
 		}
 	}
 	token, _ := ctx.Value(tokenKey{}).(string)
+	if who.Proof != "bearer" || token == "" {
+		return ConsoleLink{}, &pavise.Error{
+			Kind: pavise.Denied, Msg: "the console's sessions call with the token of whoever asks, and yours is bound to a key that only you have",
+			Hint: "ask with a plain bearer token",
+		}
+	}
 	return ConsoleLink{rooms.Link(token, who.Expires)}, nil
 }
 

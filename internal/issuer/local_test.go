@@ -91,7 +91,7 @@ func verify(t *testing.T, l *Local, now time.Time, token string) (pavise.Princip
 	if !v.Demo() {
 		t.Error("the record does not say Demo")
 	}
-	return v.Verify(token)
+	return v.Verify(t.Context(), identity.Credentials{Authorization: []string{"Bearer " + token}})
 }
 
 func TestMint(t *testing.T) {
