@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"reflect"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -23,15 +24,20 @@ import (
 // A Server serves the table of verbs below /v1.
 type Server struct {
 	rooms    *Rooms
-	verifier *identity.Verifier
+	verifier atomic.Pointer[identity.Verifier]
 	stopping context.Context // done when live feeds should end
 }
 
 // NewServer returns a server over the rooms for callers whom the verifier
 // knows. Its live feeds end when ctx is done, so that a server can drain.
 func NewServer(ctx context.Context, rooms *Rooms, verifier *identity.Verifier) *Server {
-	return &Server{rooms: rooms, verifier: verifier, stopping: ctx}
+	s := &Server{rooms: rooms, stopping: ctx}
+	s.verifier.Store(verifier)
+	return s
 }
+
+// Believe has the callers of the next requests known by another verifier.
+func (s *Server) Believe(v *identity.Verifier) { s.verifier.Store(v) }
 
 // Handler serves POST /v1/{verb}, GET /v1/ledger.follow and the OpenAPI 3.1
 // description at /v1/openapi.json.
@@ -100,7 +106,7 @@ type tokenKey struct{}
 func (s *Server) admit(api huma.API) func(huma.Context, func(huma.Context)) {
 	return func(ctx huma.Context, next func(huma.Context)) {
 		r, w := humago.Unwrap(ctx)
-		who, err := s.rooms.Guard.Admit(ctx.Context(), s.verifier, identity.FromRequest(r), source(r.RemoteAddr))
+		who, err := s.rooms.Guard.Admit(ctx.Context(), s.verifier.Load(), identity.FromRequest(r), source(r.RemoteAddr))
 		if err != nil {
 			if pavise.KindOf(err) == pavise.Unverified {
 				w.Header().Set("WWW-Authenticate", identity.Challenge(err))
