@@ -265,3 +265,29 @@ func readPlain(path string, limit int64) ([]byte, error) {
 	}
 	return io.ReadAll(io.LimitReader(f, limit))
 }
+
+// replace puts a file in the place of another, or of none: whole and on disk, or not
+// at all.
+func (d Data) replace(name string, text []byte) error {
+	fault := func(err error) error { return fmt.Errorf("write %s: %w", d.Path(name), err) }
+	tmp := d.Path(name + ".new")
+	if err := os.Remove(tmp); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fault(err)
+	}
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return fault(err)
+	}
+	_, err = f.Write(text)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return fault(err)
+	}
+	if err := os.Rename(tmp, d.Path(name)); err != nil {
+		return fault(err)
+	}
+	dir, err := os.Open(string(d))
+	if err != nil {
+		return fault(err)
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}

@@ -43,8 +43,6 @@ const (
 	beginning = 256
 	// tolerance is how far the clock may be behind, as the guard sees it.
 	tolerance = 2 * time.Second
-	// drainWithin is how long requests under way may take once up is stopped.
-	drainWithin = 10 * time.Second
 )
 
 // UpConfig says what the role is to be.
