@@ -28,6 +28,7 @@ import (
 	"github.com/pavise/pavise/internal/identity"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/policy"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/store"
@@ -217,7 +218,9 @@ func (u *up) checkClock() error {
 func (u *up) openGuard(ctx context.Context, k keys) (err error) {
 	u.guard, err = guard.New(guard.Config{
 		Actions: api.Actions(), Log: u.log, Now: u.cfg.Now, Tenant: tenant, DemoIssuer: issuer.LocalURL(k.install),
-		Quarantined: func(name pavise.Name) bool { return u.gateway != nil && u.gateway.Routes.Quarantined(name) },
+		Facts: func(name pavise.Name) policy.Facts {
+			return policy.Facts{Quarantined: u.gateway != nil && u.gateway.Routes.Quarantined(name)}
+		},
 		Approved: func(name pavise.Name, verb string, on pavise.Name) bool {
 			return u.changes != nil && u.changes.UnderWay(name, verb, on)
 		},
