@@ -29,7 +29,7 @@ type control struct {
 func (c *control) openGuard(ctx context.Context, demo string, first map[string]string) (err error) {
 	c.guard, err = guard.New(guard.Config{
 		Actions: api.Actions(), Log: c.log, Now: c.now, Tenant: c.tenant, DemoIssuer: demo,
-		Quarantined: func(name pavise.Name) bool { return c.gateway != nil && c.gateway.Routes.Quarantined(name) },
+		Facts: c.facts,
 		Approved: func(name pavise.Name, verb string, on pavise.Name) bool {
 			return c.changes != nil && c.changes.UnderWay(name, verb, on)
 		},

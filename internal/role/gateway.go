@@ -178,7 +178,7 @@ func (g *Gateway) openBundles(k Keys) error {
 func (g *Gateway) openGuard(ctx context.Context) (err error) {
 	g.guard, err = guard.New(guard.Config{
 		Actions: g.cfg.Actions, Log: g.log, Now: g.now, Tenant: g.tenant,
-		Quarantined: func(name pavise.Name) bool { return g.gateway != nil && g.gateway.Routes.Quarantined(name) },
+		Facts: g.facts,
 	})
 	if err != nil {
 		return err

@@ -111,6 +111,11 @@ func (h *house) openGateway(ctx context.Context, verifier *identity.Verifier) (e
 	return err
 }
 
+// facts are what the rooms know of a thing and a policy may ask.
+func (h *house) facts(name pavise.Name) policy.Facts {
+	return policy.Facts{Quarantined: h.gateway != nil && h.gateway.Routes.Quarantined(name)}
+}
+
 // run keeps what every house has going, until ctx is done.
 func (h *house) run(ctx context.Context, all *errgroup.Group) {
 	all.Go(func() error { return h.guard.Run(ctx) })
