@@ -29,7 +29,7 @@ type fleet struct {
 }
 
 // newFleet starts both. In between lies what spoil makes of the publisher's handler.
-func newFleet(t *testing.T, spoil func(http.Handler) http.Handler, refuse func(*Bundle) error) *fleet {
+func newFleet(t *testing.T, spoil func(*Publisher, http.Handler) http.Handler, refuse func(*Bundle) error) *fleet {
 	t.Helper()
 	w := newWorld(t)
 	f := &fleet{world: w, used: make(chan *Bundle, 64), told: make(chan error, 64)}
@@ -47,7 +47,7 @@ func newFleet(t *testing.T, spoil func(http.Handler) http.Handler, refuse func(*
 	publish(t, f.Publisher)
 	handler := f.Handler()
 	if spoil != nil {
-		handler = spoil(handler)
+		handler = spoil(f.Publisher, handler)
 	}
 	server := httptest.NewServer(handler)
 	client, err := NewClient(ClientConfig{
@@ -88,6 +88,19 @@ func (f *fleet) next(t *testing.T) *Bundle {
 	}
 }
 
+// settled waits until a bundle is in use, which Use itself comes before.
+func (f *fleet) settled(t *testing.T, serial uint64) State {
+	t.Helper()
+	for range 2000 {
+		if s := f.client.State(); s.Serial == serial && s.Trouble == "" {
+			return s
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatalf("bundle %d is not in use: %+v", serial, f.client.State())
+	return State{}
+}
+
 // trouble waits until the client tells of a certain trouble.
 func (f *fleet) trouble(t *testing.T, kind pavise.Kind, why error) {
 	t.Helper()
@@ -119,7 +132,7 @@ func TestFollow(t *testing.T) {
 		}
 		t.Logf("a change is in use after %v", time.Since(began).Round(100*time.Microsecond))
 	}
-	if s := f.client.State(); s.Serial != 6 || s.Held != 6 || s.Trouble != "" || !s.Confirmed.Equal(noon) || s.Stale(noon.Add(time.Hour)) != time.Hour {
+	if s := f.settled(t, 6); s.Held != 6 || !s.Confirmed.Equal(noon) || s.Stale(noon.Add(time.Hour)) != time.Hour {
 		t.Errorf("state %+v", s)
 	}
 }
@@ -128,7 +141,7 @@ func TestFollow(t *testing.T) {
 // however slowly that comes; meanwhile others go by.
 func TestBlobsComeAfterwards(t *testing.T) {
 	gate := make(chan struct{})
-	f := newFleet(t, func(next http.Handler) http.Handler {
+	f := newFleet(t, func(_ *Publisher, next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if strings.Contains(r.URL.Path, "/blob/") {
 				<-gate
@@ -219,11 +232,11 @@ func TestHostileServers(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			var f *fleet
-			f = newFleet(t, func(next http.Handler) http.Handler {
+
+			f := newFleet(t, func(p *Publisher, _ http.Handler) http.Handler {
 				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					w.Header().Set("Content-Type", MediaType(1))
-					tt.do(w, r, f.edition().frames[1])
+					tt.do(w, r, p.edition().frames[1])
 				})
 			}, nil)
 			f.trouble(t, tt.kind, tt.why)
@@ -237,7 +250,7 @@ func TestHostileServers(t *testing.T) {
 // TestRollbackIsReported has a control plane go back, with and without its key.
 func TestRollbackIsReported(t *testing.T) {
 	var old atomic.Pointer[[]byte]
-	f := newFleet(t, func(next http.Handler) http.Handler {
+	f := newFleet(t, func(_ *Publisher, next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if b := old.Load(); b != nil {
 				w.Header().Set("Content-Type", MediaType(1))
@@ -305,9 +318,7 @@ func TestUseThatRefuses(t *testing.T) {
 	if b := f.next(t); b.Serial != 3 {
 		t.Errorf("bundle %d", b.Serial)
 	}
-	if s := f.client.State(); s.Serial != 3 || s.Trouble != "" {
-		t.Errorf("state %+v", s)
-	}
+	f.settled(t, 3)
 }
 
 // TestHandler asks the handler what no client of ours would.
