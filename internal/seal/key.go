@@ -19,6 +19,8 @@ const (
 	LabelSubject Label = "pavise/v1/subject"  // wraps the keys of a tenant's data subjects; context: the tenant
 	LabelHandle  Label = "pavise/v1/handle"   // finds them by name; context: the tenant
 
+	LabelBundles Label = "pavise/v1/bundles" // seals what a reader of bundles has seen; no context
+
 	labelKeyID Label = "pavise/v1/key-id" // the public id of a key; no context
 )
 
