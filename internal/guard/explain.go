@@ -27,7 +27,7 @@ func (g *Guard) Explain(who pavise.Principal, verb string, on pavise.Name) Expla
 	if fault != nil {
 		return Explanation{Status: Current, Decision: pavise.Deny, Why: fault.msg, Digest: set.Digest()}
 	}
-	x, d := set.Explain(&q.Question, who, rolesOf(q.grants), g.entities.Subject)
+	x, d := set.Explain(&q.Question, who, rolesOf(q.grants), g.words.Load().entities.Subject)
 	x.Status, x.Observe = Current, !d.Allow && rules.observes(&q.Question, d)
 	return x
 }
@@ -43,7 +43,7 @@ func (g *Guard) May(who pavise.Principal, verb string, on pavise.Name) bool {
 
 // Consequential reports whether a verb is done only as an approved change.
 func (g *Guard) Consequential(verb string) bool {
-	a, known := g.schema.Act(verb)
+	a, known := g.words.Load().schema.Act(verb)
 	return known && a.Consequential
 }
 
@@ -73,7 +73,7 @@ func (g *Guard) ExplainRecord(r record.Record) Explanation {
 		x.Why = err.Error()
 		return x
 	}
-	x, d := set.Explain(q, *r.Who, granted, g.entities.Subject)
+	x, d := set.Explain(q, *r.Who, granted, g.words.Load().entities.Subject)
 	x.Status, x.Recorded = Recomputed, r.Policy.Digest
 	if was := !deniedByPolicy(r); was != d.Allow || !slices.Equal(r.Policy.Reasons, d.Reasons) {
 		x.Status = Differs
@@ -87,7 +87,7 @@ func (g *Guard) ExplainRecord(r record.Record) Explanation {
 func (g *Guard) asked(r record.Record) (q *policy.Question, granted []string, err error) {
 	q = &policy.Question{At: r.At}
 	var ok bool
-	if q.Act, ok = g.schema.Act(r.Kind); !ok {
+	if q.Act, ok = g.words.Load().schema.Act(r.Kind); !ok {
 		return nil, nil, fmt.Errorf("no such verb: %.80q", r.Kind)
 	}
 	if err := r.On.Validate(); err != nil {
@@ -100,7 +100,7 @@ func (g *Guard) asked(r record.Record) (q *policy.Question, granted []string, er
 	if err != nil {
 		return nil, nil, err
 	}
-	q.Who, q.On, q.Approved = g.entities.Subject(*r.Who, granted), g.entities.Thing(r.On, facts), approved
+	q.Who, q.On, q.Approved = g.words.Load().entities.Subject(*r.Who, granted), g.words.Load().entities.Thing(r.On, facts), approved
 	return q, granted, nil
 }
 

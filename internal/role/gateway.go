@@ -300,6 +300,7 @@ func (g *Gateway) govern(ctx context.Context, serial uint64, o orders) error {
 	if err := g.guard.Govern(all, o.policies); err != nil {
 		return err
 	}
+	g.guard.HoldGrants(o.grants)
 	g.policies = o.policies
 	return nil
 }

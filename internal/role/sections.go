@@ -28,6 +28,7 @@ const (
 	sectionTerms       = "terms"       // of the fleet: whose it is, and how long a gateway goes on alone
 	sectionActions     = "actions"     // the verbs that policies may speak of
 	sectionPolicies    = "policies"    // by tenant and id
+	sectionGrants      = "grants"      // roles given for a time
 	sectionRoutes      = "routes"      // and how it stands with each; models are blobs
 	sectionIssuers     = "issuers"     // whose tokens are believed
 	sectionHolders     = "holders"     // who holds certificates of the built-in CA
@@ -36,7 +37,7 @@ const (
 
 // understood are the sections that this build understands, and says that readers must:
 // one that passed over what it does not know would let through what is forbidden there.
-var understood = []string{sectionActions, sectionHolders, sectionIssuers, sectionPolicies, sectionRevocations, sectionRoutes, sectionTerms}
+var understood = []string{sectionActions, sectionGrants, sectionHolders, sectionIssuers, sectionPolicies, sectionRevocations, sectionRoutes, sectionTerms}
 
 // fleetTerms hold for a whole fleet.
 type fleetTerms struct {
@@ -57,6 +58,7 @@ type orders struct {
 	terms       fleetTerms
 	actions     []guard.Action
 	policies    map[string]map[string]string // tenant → id → text
+	grants      []guard.Grant
 	routes      []gateway.Standing
 	issuers     []identity.Issuer
 	domain      identity.TrustDomain
@@ -87,6 +89,7 @@ func (s *Serve) sections() map[string]bundle.Section {
 			texts, err := s.policies.Texts(ctx, s.tenant)
 			return map[string]map[string]string{s.tenant: texts}, err
 		}),
+		sectionGrants:      said(func(context.Context) (any, error) { return s.guard.Granted(), nil }),
 		sectionRoutes:      s.routeSection,
 		sectionIssuers:     said(func(context.Context) (any, error) { return s.issuerTexts, nil }),
 		sectionHolders:     said(func(context.Context) (any, error) { return s.anchor() }),
@@ -149,7 +152,7 @@ func readOrders(b *bundle.Bundle) (o orders, err error) {
 	var texts []json.RawMessage
 	var trust anchor
 	for name, into := range map[string]any{
-		sectionTerms: &o.terms, sectionActions: &o.actions, sectionPolicies: &o.policies, sectionRoutes: &o.routes,
+		sectionTerms: &o.terms, sectionActions: &o.actions, sectionPolicies: &o.policies, sectionGrants: &o.grants, sectionRoutes: &o.routes,
 		sectionIssuers: &texts, sectionHolders: &trust, sectionRevocations: &o.revocations,
 	} {
 		if err := section(b, name, into); err != nil {

@@ -24,6 +24,7 @@ const (
 
 	PurposeBundle Purpose = "bundle" // Ed25519 seed that signs what a control plane tells its gateways
 	PurposeCA     Purpose = "ca"     // ECDSA P-256 key (PKCS #8) that signs certificates
+	PurposeNode   Purpose = "node"   // ECDSA P-256 key (PKCS #8) of a member's own certificate
 
 	PurposeLogMLDSA Purpose = "log-mldsa" // ML-DSA-44 seed that signs the log's published tree heads besides
 )
