@@ -24,12 +24,17 @@ import (
 // A cli is one call of the program. Its fields are the flags that every command
 // takes.
 type cli struct {
-	Data   role.Data `help:"The data directory." default:"${data}" env:"${datavariable}" placeholder:"DIR"`
-	Server string    `help:"The server to speak to (default: the one that runs on the data directory)." env:"PAVISE_SERVER" placeholder:"URL"`
-	Token  string    `help:"The bearer token to speak with." env:"PAVISE_TOKEN" placeholder:"TOKEN"`
-	JSON   bool      `help:"Print answers as JSON."`
+	Data     role.Data `help:"The data directory." default:"${data}" env:"${datavariable}" placeholder:"DIR"`
+	Server   string    `help:"The server to speak to (default: the one that runs on the data directory)." env:"PAVISE_SERVER" placeholder:"URL"`
+	Identity string    `help:"Speak as the person who joined there, with pavise join (default: ${identity})." env:"${identityvariable}" placeholder:"DIR"`
+	Token    string    `help:"The bearer token to speak with." env:"PAVISE_TOKEN" placeholder:"TOKEN"`
+	JSON     bool      `help:"Print answers as JSON."`
 
 	Up         upCommand         `cmd:"" help:"Run everything on this machine, with a sample model behind the firewall."`
+	Serve      serveCommand      `cmd:"" help:"Run a fleet's control plane: policies, changes, the console and the CA."`
+	Gateway    gatewayCommand    `cmd:"" help:"Run a machine of the data plane: it answers callers of models."`
+	Agent      agentCommand      `cmd:"" help:"Make this machine a member of a fleet, and a witness of its logs."`
+	Join       joinCommand       `cmd:"" help:"Become somebody at a control plane, by an invitation."`
 	Example    exampleCommand    `cmd:"" help:"Print a request to the sample model."`
 	Config     configCommand     `cmd:"" help:"Check a pavise.yaml, or print one to begin with."`
 	Completion completionCommand `cmd:"" help:"Print a completion script for a shell."`
@@ -130,7 +135,7 @@ func (c *cli) do(ctx context.Context, kctx *kong.Context) error {
 
 // call does a verb on the server and prints its answer.
 func (c *cli) call(ctx context.Context, verb string, request any) error {
-	client, err := c.client()
+	client, err := c.client(ctx)
 	if err != nil {
 		return err
 	}
@@ -187,13 +192,22 @@ func outOfBounds(verb string, field reflect.StructField, bound string) error {
 	}
 }
 
-// client speaks to the server of the flags, or to the one that runs on the data
-// directory.
-func (c *cli) client() (*api.Client, error) {
+// client speaks to the server of the flags, or to the one where the person of the flags
+// has joined, or to the one that runs on the data directory, or to the one where
+// somebody has joined at all.
+func (c *cli) client(ctx context.Context) (*api.Client, error) {
 	if c.Server != "" && c.Token != "" {
 		return &api.Client{Base: c.Server, Token: c.Token}, nil
 	}
+	if c.Identity != "" {
+		return c.member(ctx, role.Data(c.Identity))
+	}
 	a, err := c.Data.ReadAccess()
+	if err != nil && c.Server == "" && c.Token == "" {
+		if client, joined := c.member(ctx, role.Data(role.DefaultIdentity())); pavise.KindOf(joined) != pavise.NotFound {
+			return client, joined
+		}
+	}
 	if c.Server != "" && (err != nil || strings.TrimSuffix(c.Server, "/") != a.Server) {
 		// The operator's own token is for the server that gave it, and no other.
 		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "there is no token for " + c.Server, Hint: "give one with --token or $PAVISE_TOKEN"}
@@ -202,6 +216,15 @@ func (c *cli) client() (*api.Client, error) {
 		return nil, err
 	}
 	return &api.Client{Base: a.Server, Token: cmp.Or(c.Token, a.Token)}, nil
+}
+
+// member speaks as the person who joined in a directory.
+func (c *cli) member(ctx context.Context, dir role.Data) (*api.Client, error) {
+	id, err := role.OpenIdentity(ctx, dir, time.Now)
+	if err != nil {
+		return nil, err
+	}
+	return id.Client(), nil
 }
 
 func (c *cli) printJSON(v any) error { return writeJSON(c.stdout, v, "  ") }

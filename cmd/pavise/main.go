@@ -66,7 +66,8 @@ func options(c *cli, exit func(int)) []kong.Option {
 		kong.Writers(c.stdout, c.stderr),
 		kong.Exit(exit),
 		kong.NamedMapper("textfile", kong.MapperFunc(readText)),
-		kong.Vars{"data": role.DefaultData, "datavariable": role.DataVariable, "listen": role.DefaultListen},
+		kong.Vars{"data": role.DefaultData, "datavariable": role.DataVariable, "listen": role.DefaultListen,
+			"identity": role.DefaultIdentity(), "identityvariable": role.IdentityVariable},
 		kong.ValueFormatter(helpText),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: 100}),
 	}

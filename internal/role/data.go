@@ -66,16 +66,7 @@ var keyFiles = map[seal.Purpose]string{
 
 // Open makes the directory and its keys, or loads them.
 func (d Data) Open() (Keys, error) {
-	if err := os.MkdirAll(string(d), 0o700); err != nil {
-		return Keys{}, &pavise.Error{Kind: pavise.Unavailable, Msg: fmt.Sprintf("the data directory %s cannot be made: %v", d, err), Hint: "name another with --data", Err: err}
-	}
-	if err := d.check(); err != nil {
-		return Keys{}, err
-	}
-	if err := d.whole(); err != nil {
-		return Keys{}, err
-	}
-	kek, err := seal.OpenFileKEK(d.Path("kek"))
+	kek, err := d.openKEK()
 	if err != nil {
 		return Keys{}, err
 	}
@@ -91,6 +82,20 @@ func (d Data) Open() (Keys, error) {
 		KEK: kek, Log: log, MLDSA: seeds[seal.PurposeLogMLDSA], Token: seeds[seal.PurposeToken], Install: hex.EncodeToString(sum[:6]),
 		Witness: seeds[seal.PurposeWitness], WitnessMLDSA: seeds[seal.PurposeWitnessMLDSA],
 	}, nil
+}
+
+// openKEK makes the directory and the key that keeps the others, or loads it.
+func (d Data) openKEK() (*seal.KEK, error) {
+	if err := os.MkdirAll(string(d), 0o700); err != nil {
+		return nil, &pavise.Error{Kind: pavise.Unavailable, Msg: fmt.Sprintf("the data directory %s cannot be made: %v", d, err), Hint: "name another with --data", Err: err}
+	}
+	if err := d.check(); err != nil {
+		return nil, err
+	}
+	if err := d.whole(); err != nil {
+		return nil, err
+	}
+	return seal.OpenFileKEK(d.Path("kek"))
 }
 
 // check refuses a directory where somebody else may put files in the place of
@@ -124,7 +129,7 @@ func (d Data) whole() error {
 	// What needs a key is looked for before the key, and keys are made first: so
 	// another process may be making all of them now.
 	log := d.holds("ledger/origin")
-	sealed := d.holds("log.key") || d.holds("token.key")
+	sealed := d.holds("log.key") || d.holds("token.key") || d.holds("node.key") || d.holds("ca")
 	lacks := func(key, what string) error {
 		return &pavise.Error{
 			Kind: pavise.Unverified, Msg: fmt.Sprintf("%s is missing and %s holds %s", key, d, what),

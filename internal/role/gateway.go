@@ -20,6 +20,7 @@ import (
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/bundle"
 	"github.com/pavise/pavise/internal/config"
+	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/identity"
 )
@@ -60,6 +61,7 @@ type Gateway struct {
 type inForce struct {
 	bundle *bundle.Bundle
 	grace  time.Duration
+	whole  bool // all models that it names are here
 }
 
 // NewGateway opens everything, joins the fleet if it has not, and puts in force what
@@ -230,11 +232,15 @@ func (g *Gateway) use(ctx context.Context, b *bundle.Bundle) error {
 	if o.terms.Tenant != g.tenant || o.terms.Domain != g.member.is().Domain {
 		return &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("bundle %d is for %s in %s, and this machine is of %s in %s", b.Serial, o.terms.Tenant, o.terms.Domain, g.tenant, g.member.is().Domain), Hint: "is the right control plane running at its address?"}
 	}
-	if now := g.orders.Load(); now != nil && now.bundle.Serial == b.Serial {
+	now := g.orders.Load()
+	again := now != nil && now.bundle.Serial == b.Serial
+	if again && now.whole {
 		return nil
 	}
-	if err := g.guard.Note(ctx, "bundle.taken", nil, pavise.Name{}, summary(b)); err != nil {
-		return err
+	if !again {
+		if err := g.guard.Note(ctx, "bundle.taken", nil, pavise.Name{}, summary(b)); err != nil {
+			return err
+		}
 	}
 	if err := g.believe(o); err != nil {
 		return err
@@ -242,15 +248,45 @@ func (g *Gateway) use(ctx context.Context, b *bundle.Bundle) error {
 	if err := g.govern(ctx, b.Serial, o); err != nil {
 		return err
 	}
-	if err := g.gateway.Routes.Adopt(ctx, o.routes, o.terms.Share, g.store.Blob); err != nil {
+	routes, whole := g.routesNow(o.routes)
+	if err := g.gateway.Routes.Adopt(ctx, routes, o.terms.Share, g.store.Blob); err != nil {
 		return err
 	}
 	grace := o.terms.Grace
 	if g.cfg.Grace > 0 {
 		grace = min(grace, g.cfg.Grace)
 	}
-	g.orders.Store(&inForce{bundle: b, grace: grace})
+	g.orders.Store(&inForce{bundle: b, grace: grace, whole: whole})
 	return nil
+}
+
+// routesNow are the routes that can be adopted at once: what is to answer next may be
+// on its way still. Until it has come the route stays as it was, on the new terms of
+// whether anybody may ask, or is not there yet.
+func (g *Gateway) routesNow(all []gateway.Standing) (now []gateway.Standing, whole bool) {
+	whole = true
+	for _, s := range all {
+		if s.ONNX == "" || g.has(s.ONNX) {
+			now = append(now, s)
+			continue
+		}
+		whole = false
+		for _, old := range g.gateway.Routes.Standings() {
+			if old.Model == s.Model {
+				now = append(now, gateway.Standing{Route: old.Route, Quarantined: s.Quarantined})
+			}
+		}
+	}
+	return now, whole
+}
+
+// has reports whether a model is here.
+func (g *Gateway) has(digest string) bool {
+	if _, err := g.gateway.Routes.Model(context.Background(), digest); err == nil {
+		return true
+	}
+	_, err := g.store.Blob(digest)
+	return err == nil
 }
 
 // believe puts in force who may vouch for callers.

@@ -55,6 +55,7 @@ type membership struct {
 type joined struct {
 	issuer.Issued
 	Domain string `json:"trust_domain"`
+	Server string `json:"server"` // where the control plane is
 
 	cert  tls.Certificate
 	leaf  *x509.Certificate
@@ -145,7 +146,7 @@ func (m *membership) join(ctx context.Context, invitation string) error {
 
 // keep puts what was given in the place of what there was, on disk first.
 func (m *membership) keep(got issuer.Issued) error {
-	j := &joined{Issued: got}
+	j := &joined{Issued: got, Server: m.server}
 	if before := m.is(); before != nil {
 		if j.Issued.Bundle == nil {
 			j.Issued.Bundle = before.Bundle
@@ -216,7 +217,7 @@ func (m *membership) client() *http.Client { return m.clientFor(controlID) }
 // clientFor speaks to one member of the fleet, and to nobody who only has the CA's word
 // for being another one.
 func (m *membership) clientFor(id string) *http.Client {
-	return &http.Client{Transport: &http.Transport{
+	return &http.Client{CheckRedirect: nowhere, Transport: &http.Transport{
 		DialContext:           (&net.Dialer{Timeout: handshakeWithin}).DialContext,
 		TLSHandshakeTimeout:   handshakeWithin,
 		ResponseHeaderTimeout: time.Minute,
@@ -230,6 +231,9 @@ func (m *membership) clientFor(id string) *http.Client {
 		},
 	}}
 }
+
+// nowhere follows no redirect: what is said to a member is for that one.
+func nowhere(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // verify checks that the server is the member with that id, reached by a name that its
 // certificate carries.
@@ -258,6 +262,25 @@ func isMember(leaf *x509.Certificate, id string) error {
 		return nil
 	}
 	return fmt.Errorf("the server's certificate is not that of %s", id)
+}
+
+// admit lets another machine of the fleet in, by its certificate.
+func (m *membership) admit(cs *tls.ConnectionState) error {
+	if cs == nil || len(cs.PeerCertificates) == 0 {
+		return errors.New("a certificate of the fleet is needed")
+	}
+	j, leaf, between := m.is(), cs.PeerCertificates[0], x509.NewCertPool()
+	for _, c := range cs.PeerCertificates[1:] {
+		between.AddCert(c)
+	}
+	_, err := leaf.Verify(x509.VerifyOptions{Roots: j.roots, Intermediates: between, CurrentTime: m.now(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
+	if err != nil {
+		return errors.New("the certificate is none of the fleet's")
+	}
+	if len(leaf.URIs) != 1 || !strings.HasPrefix(leaf.URIs[0].String(), "spiffe://"+j.Domain+"/"+pavise.Node+"/") {
+		return errors.New("the certificate is not that of a machine")
+	}
+	return nil
 }
 
 // trust is where the machine begins to believe bundles.

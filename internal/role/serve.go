@@ -556,8 +556,17 @@ func (s *Serve) Run(ctx context.Context) error {
 	house.Go(func() error { return s.publisher.Run(rooms) })
 	house.Go(func() error { s.follow(rooms); return nil })
 	house.Go(func() error { s.nodes.look(rooms); return nil })
-	house.Go(func() error { return serveTLSUntil(ctx, s.fleetDoor, s.fleet) })
-	err := serveTLSUntil(ctx, s.public, s.listener)
+	// Either door that closes by itself takes the other with it.
+	doors, closeDoors := context.WithCancel(ctx)
+	defer closeDoors()
+	door := make(chan error, 1)
+	go func() {
+		defer closeDoors()
+		door <- serveTLSUntil(doors, s.fleetDoor, s.fleet)
+	}()
+	err := serveTLSUntil(doors, s.public, s.listener)
+	closeDoors()
+	err = errors.Join(err, <-door)
 	stopRooms()
 	return errors.Join(err, house.Wait())
 }
