@@ -32,10 +32,12 @@ type Rooms struct {
 	Subjects   *subject.Keys
 	KEK        *seal.KEK // opens what records kept before subjects had keys of their own
 	Archive    *archive.Archive
-	Witness    *witness.Server // cosigns other logs
-	WitnessURL string          // where it is asked to
-	Quorum     *witness.Quorum // has ours cosigned; nil: nobody is asked
-	Protection string          // what keeps the installation's keys: "software" for files
+	Witness    *witness.Server    // cosigns other logs
+	WitnessURL string             // where it is asked to
+	Quorum     *witness.Quorum    // has ours cosigned; nil: nobody is asked
+	Protection string             // what keeps the installation's keys: "software" for files
+	CA         *issuer.CA         // gives out certificates; nil: there is none
+	Nodes      func() []NodeState // how the fleet's machines stand; nil: there is no fleet
 	// Link makes a fresh link to the console. The session that it opens calls with
 	// the token, until expires at most.
 	Link func(token string, expires time.Time) string

@@ -89,6 +89,7 @@ type Bootstrap struct {
 type Person struct {
 	ID    string   `yaml:"id" need:"true" example:"ana" doc:"The name in the person's certificate and in every record."`
 	Roles []string `yaml:"roles" need:"true" example:"[operator]" doc:"What the person may be: analyst, operator … as policies speak of it."`
+	Key   string   `yaml:"key" example:"sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef" doc:"The fingerprint of the key that the person will hold (pavise person key): then nobody else can join by the invitation."`
 }
 
 // A Route is one of the first models. What it leaves out is as pavise route put has

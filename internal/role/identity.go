@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/pavise/pavise"
@@ -29,7 +30,7 @@ type Identity struct{ member *membership }
 
 // Join makes a key in the directory and turns an invitation into a certificate for it.
 func Join(ctx context.Context, dir Data, invitation string, now func() time.Time) (*Identity, error) {
-	server, err := issuer.InvitedTo(invitation)
+	server, err := issuer.InvitedTo(strings.TrimSpace(invitation))
 	if err != nil {
 		return nil, err
 	}

@@ -202,7 +202,7 @@ func (m *membership) renewNow(ctx context.Context) error {
 	client := &api.Client{Base: m.server, HTTP: m.client()}
 	defer client.HTTP.CloseIdleConnections()
 	var got issuer.Issued
-	if err := client.Call(ctx, "node.renew", api.RenewRequest{CSR: csr}, &got); err != nil {
+	if err := client.Call(ctx, "node.renew", map[string][]byte{"csr": csr}, &got); err != nil {
 		return err
 	}
 	return m.keep(got)
