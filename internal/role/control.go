@@ -19,6 +19,7 @@ type control struct {
 	fresh bool // the log is new, or an earlier process came no further than this
 
 	policies *guard.Policies
+	grants   *guard.Grants
 	witness  *witness.Server
 	rooms    *api.Rooms
 }
@@ -51,6 +52,9 @@ func (c *control) openGuard(ctx context.Context, demo string, first map[string]s
 	if err := c.policies.Renew(ctx, c.tenant); err != nil && pavise.KindOf(err) != pavise.Conflict {
 		return err
 	}
+	if c.grants, err = guard.OpenGrants(ctx, c.guard, c.db); err != nil {
+		return err
+	}
 	_, err = c.guard.Recover(ctx)
 	return err
 }
@@ -80,7 +84,7 @@ func (c *control) openWitness(ctx context.Context, k Keys) error {
 func (c *control) openChanges(ctx context.Context, k Keys, more api.Rooms) (err error) {
 	c.rooms = &more
 	r := c.rooms
-	r.Guard, r.Log, r.Policies, r.Routes, r.Protection = c.guard, c.log, c.policies, c.gateway.Routes, k.KEK.Protection()
+	r.Guard, r.Log, r.Policies, r.Grants, r.Routes, r.Protection = c.guard, c.log, c.policies, c.grants, c.gateway.Routes, k.KEK.Protection()
 	r.Feeds, r.Subjects, r.KEK, r.Archive, r.Witness, r.Quorum = c.feeds, c.subjects, k.KEK, c.archive, c.witness, c.quorum
 	c.changes, err = change.New(ctx, change.Config{Guard: c.guard, Store: c.db, Log: c.log, Runners: api.Runners(r), Now: c.now})
 	if err != nil {
