@@ -17,6 +17,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/fleet"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/role"
 )
@@ -211,11 +212,11 @@ func (c *cli) client(ctx context.Context) (*api.Client, error) {
 		return &api.Client{Base: c.Server, Token: c.Token}, nil
 	}
 	if c.Identity != "" {
-		return c.member(ctx, role.Data(c.Identity))
+		return c.member(ctx, c.Identity)
 	}
 	a, err := c.Data.ReadAccess()
 	if err != nil && c.Server == "" && c.Token == "" {
-		if client, joined := c.member(ctx, role.Data(role.DefaultIdentity())); pavise.KindOf(joined) != pavise.NotFound {
+		if client, joined := c.member(ctx, fleet.DefaultIdentity()); pavise.KindOf(joined) != pavise.NotFound {
 			return client, joined
 		}
 	}
@@ -230,8 +231,8 @@ func (c *cli) client(ctx context.Context) (*api.Client, error) {
 }
 
 // member speaks as the person who joined in a directory.
-func (c *cli) member(ctx context.Context, dir role.Data) (*api.Client, error) {
-	id, err := role.OpenIdentity(ctx, dir, time.Now)
+func (c *cli) member(ctx context.Context, dir string) (*api.Client, error) {
+	id, err := fleet.OpenIdentity(ctx, dir, time.Now)
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/config"
+	"github.com/pavise/pavise/internal/fleet"
 	"github.com/pavise/pavise/internal/role"
 )
 
@@ -167,7 +168,7 @@ invitation.`
 }
 
 func (j *joinCommand) run(ctx context.Context, c *cli) error {
-	id, err := role.Join(ctx, role.Data(cmp.Or(c.Identity, role.DefaultIdentity())), j.Invitation, time.Now)
+	id, err := fleet.Join(ctx, cmp.Or(c.Identity, fleet.DefaultIdentity()), j.Invitation, time.Now)
 	if err != nil {
 		return err
 	}

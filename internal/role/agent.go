@@ -12,6 +12,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/config"
+	"github.com/pavise/pavise/internal/fleet"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/store"
 	"github.com/pavise/pavise/internal/witness"
@@ -30,7 +31,7 @@ type AgentConfig struct {
 // others. It claims nothing more of the machine.
 type Agent struct {
 	cfg      AgentConfig
-	member   *membership
+	member   *fleet.Membership
 	db       *store.DB
 	witness  *witness.Server
 	listener net.Listener
@@ -60,8 +61,8 @@ func NewAgent(ctx context.Context, cfg AgentConfig) (a *Agent, err error) {
 	if a.member, err = joinFleet(ctx, data, cfg.Server, cfg.Invitation, keys, cfg.Now); err != nil {
 		return a, err
 	}
-	j := a.member.is()
-	signers, err := cosigners(logName(j.Domain, j.Name.ID)+"/"+keys.Install+"/witness", keys)
+	j := a.member.Is()
+	signers, err := cosigners(fleet.LogName(j.Domain, j.Name.ID)+"/"+keys.Install+"/witness", keys)
 	if err != nil {
 		return a, err
 	}
@@ -72,7 +73,7 @@ func NewAgent(ctx context.Context, cfg AgentConfig) (a *Agent, err error) {
 	if err != nil {
 		return a, err
 	}
-	a.server = newServer(a.members(a.witness.Handler()), func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &a.member.is().cert, nil })
+	a.server = newServer(a.members(a.witness.Handler()), a.member.Certificate)
 	a.server.TLSConfig.MinVersion = tls.VersionTLS13
 	return a, nil
 }
@@ -91,7 +92,7 @@ func (a *Agent) forked(_ context.Context, origin string, _, _ []byte) error {
 // of them: that one was revoked keeps it from renewing, and out after that.
 func (a *Agent) members(inner http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if err := a.member.admit(r.TLS); err != nil {
+		if err := a.member.Admit(r.TLS); err != nil {
 			http.Error(w, err.Error(), http.StatusUnauthorized)
 			return
 		}
@@ -105,7 +106,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	rooms, stopRooms := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopRooms()
 	var house errgroup.Group
-	house.Go(func() error { a.member.renew(rooms, func(err error) { a.cfg.Say("warning", err) }); return nil })
+	house.Go(func() error { a.member.Renew(rooms, func(err error) { a.cfg.Say("warning", err) }); return nil })
 	house.Go(func() error { a.report(rooms); return nil })
 	err := serveTLSUntil(ctx, a.server, a.listener)
 	stopRooms()
@@ -115,12 +116,12 @@ func (a *Agent) Run(ctx context.Context) error {
 // report says that it is there, every few seconds until ctx is done, and hears which
 // logs to be a witness of.
 func (a *Agent) report(ctx context.Context) {
-	client := a.member.client()
+	client := a.member.Client()
 	defer client.CloseIdleConnections()
 	for ctx.Err() == nil {
-		var answer reply
-		asked, cancel := context.WithTimeout(ctx, reportEvery)
-		err := a.member.post(asked, client, "/fleet/report", report{
+		var answer fleet.Reply
+		asked, cancel := context.WithTimeout(ctx, fleet.ReportEvery)
+		err := a.member.Post(asked, client, "/fleet/report", fleet.Report{
 			Role: "agent", Version: Version(), Witness: witnessKeys(a.witness), URL: a.URL(),
 		}, &answer)
 		cancel()
@@ -131,7 +132,7 @@ func (a *Agent) report(ctx context.Context) {
 			a.cfg.Say("warning", err)
 		}
 		select {
-		case <-time.After(reportEvery):
+		case <-time.After(fleet.ReportEvery):
 		case <-ctx.Done():
 		}
 	}
@@ -164,7 +165,7 @@ func witnessKeys(w *witness.Server) (texts []string) {
 func (a *Agent) URL() string { return originsOf(a.cfg.Names[:1], a.listener)[0] }
 
 // Name is the machine's name in the fleet.
-func (a *Agent) Name() pavise.Name { return a.member.is().Name }
+func (a *Agent) Name() pavise.Name { return a.member.Is().Name }
 
 // Logs are the logs that it is a witness of.
 func (a *Agent) Logs(ctx context.Context) ([]witness.Log, error) { return a.witness.Logs(ctx) }

@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/disk"
+	"github.com/pavise/pavise/internal/fleet"
 	"github.com/pavise/pavise/internal/seal"
 )
 
@@ -173,7 +173,7 @@ func (d Data) stateLost(records uint64) error {
 // signedTwice reports whether the log has a second key. Logs of earlier versions
 // have none, and are given one.
 func (d Data) signedTwice() bool {
-	origin, err := readPlain(d.Path("ledger/origin"), maxAccess)
+	origin, err := fleet.ReadPlain(d.Path("ledger/origin"), maxAccess)
 	return err == nil && bytes.Count(origin, []byte("\n")) > 1
 }
 
@@ -209,19 +209,7 @@ func (d Data) writeAccess(a Access) error {
 	if err != nil {
 		return fmt.Errorf("encode access.json: %w", err)
 	}
-	tmp := d.Path("access.json.new")
-	if err := os.Remove(tmp); err != nil && !errors.Is(err, os.ErrNotExist) { // a killed process's, or no file at all
-		return fmt.Errorf("write access.json: %w", err)
-	}
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return fmt.Errorf("write access.json: %w", err)
-	}
-	_, err = f.Write(text)
-	if err := errors.Join(err, f.Close()); err != nil {
-		return fmt.Errorf("write access.json: %w", err)
-	}
-	return os.Rename(tmp, d.Path("access.json"))
+	return fleet.Replace(string(d), "access.json", text)
 }
 
 // ReadAccess finds the running server of a data directory. What a killed server
@@ -240,7 +228,7 @@ func (d Data) ReadAccess() (a Access, err error) {
 	if !disk.Locked(d.Ledger()) {
 		return a, away
 	}
-	text, err := readPlain(d.Path("access.json"), maxAccess)
+	text, err := fleet.ReadPlain(d.Path("access.json"), maxAccess)
 	if errors.Is(err, os.ErrNotExist) {
 		return a, away
 	}
@@ -251,48 +239,4 @@ func (d Data) ReadAccess() (a Access, err error) {
 		return a, &pavise.Error{Kind: pavise.Invalid, Msg: d.Path("access.json") + " is not what pavise up wrote", Hint: "restart " + d.Command("up"), Err: err}
 	}
 	return a, nil
-}
-
-// readPlain reads the first bytes of a plain file, and nothing else: no link, and
-// no pipe, which would let it wait forever.
-func readPlain(path string, limit int64) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is no plain file", path)
-	}
-	return io.ReadAll(io.LimitReader(f, limit))
-}
-
-// replace puts a file in the place of another, or of none: whole and on disk, or not
-// at all.
-func (d Data) replace(name string, text []byte) error {
-	fault := func(err error) error { return fmt.Errorf("write %s: %w", d.Path(name), err) }
-	tmp := d.Path(name + ".new")
-	if err := os.Remove(tmp); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fault(err)
-	}
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return fault(err)
-	}
-	_, err = f.Write(text)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return fault(err)
-	}
-	if err := os.Rename(tmp, d.Path(name)); err != nil {
-		return fault(err)
-	}
-	dir, err := os.Open(string(d))
-	if err != nil {
-		return fault(err)
-	}
-	return errors.Join(dir.Sync(), dir.Close())
 }

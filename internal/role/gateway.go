@@ -2,7 +2,6 @@ package role
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,6 +19,7 @@ import (
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/bundle"
 	"github.com/pavise/pavise/internal/config"
+	"github.com/pavise/pavise/internal/fleet"
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/identity"
@@ -41,11 +41,11 @@ type GatewayConfig struct {
 type Gateway struct {
 	house
 	cfg      GatewayConfig
-	member   *membership
+	member   *fleet.Membership
 	store    *bundle.Store
 	client   *bundle.Client
 	epochs   *identity.Epochs
-	watchers watchers
+	watchers *fleet.Watchers
 
 	applying sync.Mutex                        // held while a bundle is put into force
 	policies map[string]map[string]string      // in force; guarded by applying
@@ -132,38 +132,38 @@ func (g *Gateway) join(ctx context.Context, k Keys) (err error) {
 	if g.member, err = joinFleet(ctx, g.data, g.cfg.Server, g.cfg.Invitation, k, g.now); err != nil {
 		return err
 	}
-	j := g.member.is()
-	g.tenant, g.origin = j.Name.Tenant, logName(j.Domain, j.Name.ID)+"/"+k.Install
-	g.watchers = watchers{house: &g.house, client: g.member.clientFor}
+	j := g.member.Is()
+	g.tenant, g.origin = j.Name.Tenant, fleet.LogName(j.Domain, j.Name.ID)+"/"+k.Install
 	return nil
 }
 
 // joinFleet finds a machine's membership, or joins with an invitation.
-func joinFleet(ctx context.Context, data Data, server, invitation string, k Keys, now func() time.Time) (*membership, error) {
-	m, err := openMembership(data, server, k.KEK, now)
+func joinFleet(ctx context.Context, data Data, server, invitation string, k Keys, now func() time.Time) (*fleet.Membership, error) {
+	m, err := fleet.OpenMembership(string(data), server, k.KEK, now)
 	if err != nil {
 		return nil, err
 	}
-	if m.is() == nil && invitation == "" {
+	if m.Is() == nil && invitation == "" {
 		return nil, &pavise.Error{
 			Kind: pavise.Denied, Msg: "this machine is no member of a fleet yet",
 			Hint: "have it invited at the control plane, pavise node invite NAME, and start it once with --join INVITATION",
 		}
 	}
-	if m.is() == nil {
-		if err := m.join(ctx, invitation); err != nil {
+	if m.Is() == nil {
+		if err := m.Join(ctx, invitation); err != nil {
 			return nil, err
 		}
 	}
-	if m.is().Name.Kind != pavise.Node {
-		return nil, &pavise.Error{Kind: pavise.Denied, Msg: fmt.Sprintf("the data directory %s belongs to %s, and not to a machine", data, m.is().Name), Hint: "name another one in pavise.yaml, and join with an invitation of pavise node invite"}
+	if m.Is().Name.Kind != pavise.Node {
+		return nil, &pavise.Error{Kind: pavise.Denied, Msg: fmt.Sprintf("the data directory %s belongs to %s, and not to a machine", data, m.Is().Name), Hint: "name another one in pavise.yaml, and join with an invitation of pavise node invite"}
 	}
 	return m, nil
 }
 
 // openBundles opens the store of what the control plane said, and who follows it.
 func (g *Gateway) openBundles(k Keys) error {
-	trust, err := g.member.is().trust()
+	g.watchers = fleet.NewWatchers(g.log, g.now, g.member.ClientFor)
+	trust, err := g.member.Is().Trust()
 	if err != nil {
 		return err
 	}
@@ -171,7 +171,7 @@ func (g *Gateway) openBundles(k Keys) error {
 	if err != nil {
 		return err
 	}
-	g.client, err = bundle.NewClient(bundle.ClientConfig{URL: g.member.server, HTTP: g.member.client(), Store: g.store, Use: g.use, Report: g.trouble, Now: g.now})
+	g.client, err = bundle.NewClient(bundle.ClientConfig{URL: g.member.Server(), HTTP: g.member.Client(), Store: g.store, Use: g.use, Report: g.trouble, Now: g.now})
 	return err
 }
 
@@ -225,12 +225,12 @@ func (g *Gateway) resume(ctx context.Context) error {
 func (g *Gateway) use(ctx context.Context, b *bundle.Bundle) error {
 	g.applying.Lock()
 	defer g.applying.Unlock()
-	o, err := readOrders(b)
+	o, err := fleet.ReadOrders(b)
 	if err != nil {
 		return err
 	}
-	if o.terms.Tenant != g.tenant || o.terms.Domain != g.member.is().Domain {
-		return &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("bundle %d is for %s in %s, and this machine is of %s in %s", b.Serial, o.terms.Tenant, o.terms.Domain, g.tenant, g.member.is().Domain), Hint: "is the right control plane running at its address?"}
+	if o.Terms.Tenant != g.tenant || o.Terms.Domain != g.member.Is().Domain {
+		return &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("bundle %d is for %s in %s, and this machine is of %s in %s", b.Serial, o.Terms.Tenant, o.Terms.Domain, g.tenant, g.member.Is().Domain), Hint: "is the right control plane running at its address?"}
 	}
 	now := g.orders.Load()
 	again := now != nil && now.bundle.Serial == b.Serial
@@ -238,7 +238,7 @@ func (g *Gateway) use(ctx context.Context, b *bundle.Bundle) error {
 		return nil
 	}
 	if !again {
-		if err := g.guard.Note(ctx, "bundle.taken", nil, pavise.Name{}, summary(b)); err != nil {
+		if err := g.guard.Note(ctx, "bundle.taken", nil, pavise.Name{}, fleet.Summary(b)); err != nil {
 			return err
 		}
 	}
@@ -248,11 +248,11 @@ func (g *Gateway) use(ctx context.Context, b *bundle.Bundle) error {
 	if err := g.govern(ctx, b.Serial, o); err != nil {
 		return err
 	}
-	routes, whole := g.routesNow(o.routes)
-	if err := g.gateway.Routes.Adopt(ctx, routes, o.terms.Share, g.store.Blob); err != nil {
+	routes, whole := g.routesNow(o.Routes)
+	if err := g.gateway.Routes.Adopt(ctx, routes, o.Terms.Share, g.store.Blob); err != nil {
 		return err
 	}
-	grace := o.terms.Grace
+	grace := o.Terms.Grace
 	if g.cfg.Grace > 0 {
 		grace = min(grace, g.cfg.Grace)
 	}
@@ -290,11 +290,19 @@ func (g *Gateway) has(digest string) bool {
 }
 
 // believe puts in force who may vouch for callers.
-func (g *Gateway) believe(o orders) error {
-	if err := g.epochs.Merge(o.revocations); err != nil {
+func (g *Gateway) believe(o *fleet.Orders) error {
+	if err := g.epochs.Merge(o.Revocations); err != nil {
 		return err
 	}
-	v, err := g.verifier.Load().With(o.issuers, []identity.TrustDomain{o.domain})
+	issuers, err := parseIssuers(g.tenant, o.Issuers)
+	if err != nil {
+		return err
+	}
+	domain, err := o.Anchor.Domain(o.Terms)
+	if err != nil {
+		return err
+	}
+	v, err := g.verifier.Load().With(issuers, []identity.TrustDomain{domain})
 	if err != nil {
 		return err
 	}
@@ -308,10 +316,10 @@ func (g *Gateway) believe(o orders) error {
 
 // govern puts the policies in force, and records each text that is new here: the log
 // alone tells by which policies something was decided.
-func (g *Gateway) govern(ctx context.Context, serial uint64, o orders) error {
-	all := unite(g.cfg.Actions, o.actions)
-	for _, tenant := range slices.Sorted(maps.Keys(o.policies)) {
-		texts := o.policies[tenant]
+func (g *Gateway) govern(ctx context.Context, serial uint64, o *fleet.Orders) error {
+	all := fleet.Unite(g.cfg.Actions, o.Actions)
+	for _, tenant := range slices.Sorted(maps.Keys(o.Policies)) {
+		texts := o.Policies[tenant]
 		if maps.Equal(texts, g.policies[tenant]) {
 			continue
 		}
@@ -333,11 +341,11 @@ func (g *Gateway) govern(ctx context.Context, serial uint64, o orders) error {
 			}
 		}
 	}
-	if err := g.guard.Govern(all, o.policies); err != nil {
+	if err := g.guard.Govern(all, o.Policies); err != nil {
 		return err
 	}
-	g.guard.HoldGrants(o.grants)
-	g.policies = o.policies
+	g.guard.HoldGrants(o.Grants)
+	g.policies = o.Policies
 	return nil
 }
 
@@ -361,7 +369,7 @@ func (g *Gateway) trouble(err error) {
 func (g *Gateway) fresh() error {
 	o := g.orders.Load()
 	if o == nil {
-		return &pavise.Error{Kind: pavise.Unavailable, Msg: "this gateway has no orders from its control plane yet", Hint: "is pavise serve running, and to be reached from here? /healthz says more"}
+		return &pavise.Error{Kind: pavise.Unavailable, Msg: "this gateway has no *fleet.Orders from its control plane yet", Hint: "is pavise serve running, and to be reached from here? /healthz says more"}
 	}
 	now := g.now()
 	if heard := g.lastHeard(); !heard.IsZero() && now.Sub(heard) > o.grace || now.After(o.bundle.Expires) {
@@ -406,7 +414,7 @@ func (g *Gateway) watchOrders(ctx context.Context) {
 
 // openServer makes the callers' door.
 func (g *Gateway) openServer() error {
-	own, err := certificateOf(g.cfg.TLS, func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &g.member.is().cert, nil })
+	own, err := certificateOf(g.cfg.TLS, g.member.Certificate)
 	if err != nil {
 		return err
 	}
@@ -449,7 +457,7 @@ type Health struct {
 func (g *Gateway) Health() Health {
 	state := g.client.State()
 	h := Health{
-		Status: "ok", Node: g.member.is().Name.ID, Version: Version(), Bundle: state, Records: g.log.Size(), Key: g.log.Keys()[0].Fingerprint(),
+		Status: "ok", Node: g.member.Is().Name.ID, Version: Version(), Bundle: state, Records: g.log.Size(), Key: g.log.Keys()[0].Fingerprint(),
 	}
 	if !state.Confirmed.IsZero() {
 		h.Age = state.Stale(g.now()).Truncate(time.Second).String()
@@ -483,7 +491,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	g.run(rooms, &house)
 	house.Go(func() error { return g.client.Run(rooms) })
 	house.Go(func() error { g.watchOrders(rooms); return nil })
-	house.Go(func() error { g.member.renew(rooms, func(err error) { g.say("warning", err) }); return nil })
+	house.Go(func() error { g.member.Renew(rooms, func(err error) { g.say("warning", err) }); return nil })
 	house.Go(func() error { g.report(rooms); return nil })
 	house.Go(func() error { return g.fetchKeys(rooms) })
 	house.Go(func() error {
@@ -520,23 +528,23 @@ func (g *Gateway) fetchKeys(ctx context.Context) error {
 // report tells the control plane how it stands, every few seconds until ctx is done,
 // and hears who is to cosign its log.
 func (g *Gateway) report(ctx context.Context) {
-	client := g.member.client()
+	client := g.member.Client()
 	defer client.CloseIdleConnections()
 	for ctx.Err() == nil {
-		var answer reply
-		asked, cancel := context.WithTimeout(ctx, reportEvery)
-		err := g.member.post(asked, client, "/fleet/report", report{
-			Role: "gateway", Version: Version(), Bundle: g.client.State(), Stale: g.fresh() != nil, Log: keysOf(g.log), Records: g.log.Size(),
+		var answer fleet.Reply
+		asked, cancel := context.WithTimeout(ctx, fleet.ReportEvery)
+		err := g.member.Post(asked, client, "/fleet/report", fleet.Report{
+			Role: "gateway", Version: Version(), Bundle: g.client.State(), Stale: g.fresh() != nil, Log: fleet.KeysOf(g.log), Records: g.log.Size(),
 		}, &answer)
 		cancel()
 		if err == nil && answer.Policy != "" {
-			err = g.watchers.follow(ctx, answer.Policy, answer.Peers)
+			err = g.watchers.Follow(ctx, answer.Policy, answer.Peers)
 			if err != nil {
 				g.say("warning", err)
 			}
 		}
 		select {
-		case <-time.After(reportEvery):
+		case <-time.After(fleet.ReportEvery):
 		case <-ctx.Done():
 		}
 	}
@@ -549,7 +557,7 @@ func (g *Gateway) URL() string { return originsOf(g.cfg.Names[:1], g.listener)[0
 func (g *Gateway) HealthURL() string { return "http://" + g.health.Addr().String() + "/healthz" }
 
 // Name is the machine's name in the fleet.
-func (g *Gateway) Name() pavise.Name { return g.member.is().Name }
+func (g *Gateway) Name() pavise.Name { return g.member.Is().Name }
 
 // Fingerprint is that of its log's key.
 func (g *Gateway) Fingerprint() string { return g.log.Keys()[0].Fingerprint() }

@@ -1,6 +1,7 @@
 package role
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -22,6 +23,7 @@ import (
 	"github.com/pavise/pavise/internal/bundle"
 	"github.com/pavise/pavise/internal/config"
 	"github.com/pavise/pavise/internal/console"
+	"github.com/pavise/pavise/internal/fleet"
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/identity"
@@ -60,8 +62,7 @@ type Serve struct {
 	own         *issuer.Own
 	publisher   *bundle.Publisher
 	sizes       map[string]int64 // of models, by digest; owned by the publisher's section
-	nodes       *nodes
-	watchers    watchers
+	nodes       *fleet.Nodes
 	invitations []issuer.Invitation // of those who begin
 	ignored     bool                // there is a bootstrap block, and it was done before
 
@@ -198,7 +199,7 @@ func (s *Serve) openCA(ctx context.Context, k Keys) (err error) {
 		return err
 	}
 	dns, ips := split(s.cfg.Names)
-	if s.own, err = s.ca.Own(controlID, dns, ips); err != nil {
+	if s.own, err = s.ca.Own(fleet.ControlID, dns, ips); err != nil {
 		return err
 	}
 	if s.verifier, err = identity.New(identity.Config{Now: s.now, Origins: append(originsOf(s.cfg.Names, s.listener), originsOf(s.cfg.Names, s.fleet)...), Epochs: s.epochs}); err != nil {
@@ -226,7 +227,14 @@ func split(names []string) (dns []string, ips []net.IP) {
 func (s *Serve) believe() error {
 	s.believing.Lock()
 	defer s.believing.Unlock()
-	domain := identity.TrustDomain{Name: s.cfg.TrustDomain, Tenant: s.tenant, Roots: s.ca.Roots(), Holder: holding(s.ca.Holders())}
+	anchor, err := fleet.AnchorOf(s.ca)
+	if err != nil {
+		return err
+	}
+	domain, err := anchor.Domain(fleet.Terms{Tenant: s.tenant, Domain: s.cfg.TrustDomain})
+	if err != nil {
+		return err
+	}
 	v, err := s.verifier.With(s.issuers, []identity.TrustDomain{domain})
 	if err != nil {
 		return err
@@ -255,7 +263,7 @@ func (s *Serve) openPublisher(k Keys) error {
 		return err
 	}
 	s.publisher, err = bundle.OpenPublisher(bundle.PublisherConfig{
-		Origin: s.cfg.TrustDomain + "/" + s.tenant, Dir: s.data.Path("bundle"), Signer: signer, Sections: s.sections(), Blob: s.blob,
+		Origin: s.cfg.TrustDomain + "/" + s.tenant, Dir: s.data.Path("bundle"), Signer: signer, Sections: fleet.Sections(s.orders, s.size), Blob: s.blob,
 		Lifetime: 2 * s.cfg.Grace, Formats: s.cfg.Formats, Now: s.now, Trouble: func(err error) { s.say("error", err) },
 	})
 	if err == nil {
@@ -264,8 +272,41 @@ func (s *Serve) openPublisher(k Keys) error {
 	return err
 }
 
+// orders are what the gateways are told, as of now.
+func (s *Serve) orders(ctx context.Context) (*fleet.Orders, error) {
+	texts, err := s.policies.Texts(ctx, s.tenant)
+	if err != nil {
+		return nil, err
+	}
+	anchor, err := fleet.AnchorOf(s.ca)
+	return &fleet.Orders{
+		Terms:    fleet.Terms{Tenant: s.tenant, Domain: s.cfg.TrustDomain, Grace: s.cfg.Grace, Share: s.nodes.Gateways()},
+		Actions:  s.actions,
+		Policies: map[string]map[string]string{s.tenant: texts},
+		Grants:   s.guard.Granted(), Routes: s.gateway.Routes.Standings(), Issuers: s.issuerTexts, Anchor: anchor, Revocations: s.epochs.Snapshot(),
+	}, err
+}
+
+// size returns how long a model is.
+func (s *Serve) size(ctx context.Context, digest string) (int64, error) {
+	if _, known := s.sizes[digest]; !known {
+		onnx, err := s.gateway.Routes.Model(ctx, digest)
+		if err != nil {
+			return 0, err
+		}
+		s.sizes[digest] = int64(len(onnx))
+	}
+	return s.sizes[digest], nil
+}
+
+// blob opens a model that the routes name.
+func (s *Serve) blob(ctx context.Context, digest string) (io.ReadCloser, error) {
+	onnx, err := s.gateway.Routes.Model(ctx, digest)
+	return io.NopCloser(bytes.NewReader(onnx)), err
+}
+
 func (s *Serve) openNodes(ctx context.Context) (err error) {
-	s.nodes, err = openNodes(ctx, s.db, s.now, func(ctx context.Context, id, kind string, detail any) error {
+	s.nodes, err = fleet.OpenNodes(ctx, s.db, s.now, func(ctx context.Context, id, kind string, detail any) error {
 		return s.guard.Note(ctx, kind, nil, pavise.Name{Tenant: s.tenant, Kind: pavise.Node, ID: id}, detail)
 	})
 	return err
@@ -273,7 +314,7 @@ func (s *Serve) openNodes(ctx context.Context) (err error) {
 
 // moreRooms are the rooms that only a control plane has.
 func (s *Serve) moreRooms() api.Rooms {
-	return api.Rooms{CA: s.ca, Nodes: s.nodes.states, Link: s.consoleLink, WitnessURL: s.FleetURL() + witnessPrefix}
+	return api.Rooms{CA: s.ca, Nodes: s.nodes.States, Link: s.consoleLink, WitnessURL: s.FleetURL() + witnessPrefix}
 }
 
 // bootstrap begins an empty store, through the verbs that anybody would use, and says
@@ -454,33 +495,33 @@ func (s *Serve) takeReport(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(answer) // whoever went away reads nothing
 }
 
-func (s *Serve) reported(r *http.Request, id string) (reply, error) {
-	var said report
-	text, err := io.ReadAll(io.LimitReader(r.Body, maxReport))
+func (s *Serve) reported(r *http.Request, id string) (fleet.Reply, error) {
+	var said fleet.Report
+	text, err := io.ReadAll(io.LimitReader(r.Body, fleet.MaxReport))
 	if err == nil {
 		err = json.Unmarshal(text, &said)
 	}
 	if err != nil {
-		return reply{}, &pavise.Error{Kind: pavise.Invalid, Msg: "the report cannot be read: " + err.Error(), Hint: "use the same version, or the one before, on both sides", Err: err}
+		return fleet.Reply{}, &pavise.Error{Kind: pavise.Invalid, Msg: "the report cannot be read: " + err.Error(), Hint: "use the same version, or the one before, on both sides", Err: err}
 	}
-	if err := checkReport(said, s.cfg.TrustDomain, id); err != nil {
-		return reply{}, err
+	if err := fleet.CheckReport(said, s.cfg.TrustDomain, id); err != nil {
+		return fleet.Reply{}, err
 	}
 	if err := s.watch(r.Context(), id, said.Log); err != nil {
-		return reply{}, err
+		return fleet.Reply{}, err
 	}
-	before := s.nodes.gateways()
-	if err := s.nodes.take(r.Context(), id, said); err != nil {
-		return reply{}, err
+	before := s.nodes.Gateways()
+	if err := s.nodes.Take(r.Context(), id, said); err != nil {
+		return fleet.Reply{}, err
 	}
-	if s.nodes.gateways() != before {
+	if s.nodes.Gateways() != before {
 		s.publisher.Nudge()
 	}
 	if said.Role == "agent" {
-		return reply{Watch: append(keysOf(s.log), s.nodes.logs(id)...)}, nil
+		return fleet.Reply{Watch: append(fleet.KeysOf(s.log), s.nodes.Logs(id)...)}, nil
 	}
 	policy, peers := s.witnessesOf(id)
-	return reply{Policy: policy, Peers: peers}, nil
+	return fleet.Reply{Policy: policy, Peers: peers}, nil
 }
 
 // watch becomes a witness of a machine's log.
@@ -494,7 +535,7 @@ func (s *Serve) watch(ctx context.Context, id string, keys []string) error {
 		for _, key := range l.Keys {
 			known[key] = true
 		}
-		if strings.HasPrefix(l.Origin, logName(s.cfg.TrustDomain, id)+"/") {
+		if strings.HasPrefix(l.Origin, fleet.LogName(s.cfg.TrustDomain, id)+"/") {
 			own[l.Origin] = true
 		}
 	}
@@ -506,8 +547,8 @@ func (s *Serve) watch(ctx context.Context, id string, keys []string) error {
 		if err != nil {
 			return err
 		}
-		if own[key.Name()] = true; len(own) > maxLogs {
-			return &pavise.Error{Kind: pavise.Throttled, Msg: fmt.Sprintf("machine %s has begun more than %d logs", id, maxLogs), Hint: "forget those that are gone: pavise witness forget ORIGIN"}
+		if own[key.Name()] = true; len(own) > fleet.MaxLogs {
+			return &pavise.Error{Kind: pavise.Throttled, Msg: fmt.Sprintf("machine %s has begun more than %d logs", id, fleet.MaxLogs), Hint: "forget those that are gone: pavise witness forget ORIGIN"}
 		}
 		if err := s.witness.Trust(ctx, key); err != nil {
 			return err
@@ -521,15 +562,15 @@ func (s *Serve) watch(ctx context.Context, id string, keys []string) error {
 
 // witnessesOf says who cosigns the log of a machine: the control plane, and every agent
 // on another machine.
-func (s *Serve) witnessesOf(id string) (policy string, peers []peer) {
+func (s *Serve) witnessesOf(id string) (policy string, peers []fleet.Peer) {
 	keys, urls := []string{s.witness.Keys()[0].String()}, []string{s.FleetURL() + witnessPrefix}
-	peers = []peer{{URL: urls[0], ID: controlID}}
-	reports, ids := s.nodes.witnesses(id)
+	peers = []fleet.Peer{{URL: urls[0], ID: fleet.ControlID}}
+	reports, ids := s.nodes.Witnesses(id)
 	for i, r := range reports {
 		keys, urls = append(keys, r.Witness[0]), append(urls, r.URL)
-		peers = append(peers, peer{URL: r.URL, ID: ids[i]})
+		peers = append(peers, fleet.Peer{URL: r.URL, ID: ids[i]})
 	}
-	return policyOf(keys, urls), peers
+	return fleet.PolicyOf(keys, urls), peers
 }
 
 // follow has the publisher look again whenever the log has grown: whatever changes
@@ -558,7 +599,7 @@ func (s *Serve) Run(ctx context.Context) error {
 	house.Go(func() error { return s.changes.Run(rooms) })
 	house.Go(func() error { return s.publisher.Run(rooms) })
 	house.Go(func() error { s.follow(rooms); return nil })
-	house.Go(func() error { s.nodes.look(rooms); return nil })
+	house.Go(func() error { s.nodes.Look(rooms); return nil })
 	// Either door that closes by itself takes the other with it.
 	doors, closeDoors := context.WithCancel(ctx)
 	defer closeDoors()

@@ -1,4 +1,4 @@
-package role
+package fleet
 
 import (
 	"bytes"
@@ -15,6 +15,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -28,9 +29,9 @@ import (
 )
 
 const (
-	// controlID is the control plane's own id, as in spiffe://DOMAIN/node/control: who
+	// ControlID is the control plane's own id, as in spiffe://DOMAIN/node/control: who
 	// joins believes nobody else with a certificate of the CA to be it.
-	controlID = "control"
+	ControlID = "control"
 	// memberFile is where a machine keeps what it joined with.
 	memberFile = "membership.json"
 	// maxMember bounds that file, in bytes.
@@ -39,20 +40,20 @@ const (
 	renewCheck = 20 * time.Second
 )
 
-// A membership is what makes a machine part of a fleet: a certificate of the
+// A Membership is what makes a machine part of a fleet: a certificate of the
 // built-in CA, whose key never leaves the data directory, and the roots by which the
 // others are known.
-type membership struct {
-	data   Data
+type Membership struct {
+	dir    string
 	server string // https://HOST:PORT of the control plane's fleet address
 	key    *ecdsa.PrivateKey
 	now    func() time.Time
 
-	joined atomic.Pointer[joined] // replaced whole, by Join and by renew, which one goroutine runs
+	joined atomic.Pointer[Joined] // replaced whole, by Join and by renew, which one goroutine runs
 }
 
-// joined is what the control plane gave, as it is kept.
-type joined struct {
+// Joined is what the control plane gave, as it is kept.
+type Joined struct {
 	issuer.Issued
 	Domain string `json:"trust_domain"`
 	Server string `json:"server"` // where the control plane is
@@ -62,23 +63,23 @@ type joined struct {
 	roots *x509.CertPool
 }
 
-// openMembership reads what the machine joined with. Without any it is nil inside.
-func openMembership(data Data, server string, kek *seal.KEK, now func() time.Time) (*membership, error) {
-	m := &membership{data: data, server: strings.TrimSuffix(server, "/"), now: now}
-	der, err := kek.LoadOrCreate(data.Path("node.key"), seal.PurposeNode, newNodeKey)
+// OpenMembership reads what the machine joined with. Without any it is nil inside.
+func OpenMembership(dir string, server string, kek *seal.KEK, now func() time.Time) (*Membership, error) {
+	m := &Membership{dir: dir, server: strings.TrimSuffix(server, "/"), now: now}
+	der, err := kek.LoadOrCreate(filepath.Join(dir, "node.key"), seal.PurposeNode, newNodeKey)
 	if err != nil {
 		return nil, err
 	}
 	key, err := x509.ParsePKCS8PrivateKey(der)
 	var ok bool
 	if m.key, ok = key.(*ecdsa.PrivateKey); err != nil || !ok {
-		return nil, &pavise.Error{Kind: pavise.Unverified, Msg: data.Path("node.key") + " holds no key of this kind", Hint: "restore it from a backup, or remove it and join again", Err: err}
+		return nil, &pavise.Error{Kind: pavise.Unverified, Msg: filepath.Join(dir, "node.key") + " holds no key of this kind", Hint: "restore it from a backup, or remove it and join again", Err: err}
 	}
-	text, err := readPlain(data.Path(memberFile), maxMember)
+	text, err := ReadPlain(filepath.Join(dir, memberFile), maxMember)
 	if errors.Is(err, os.ErrNotExist) {
 		return m, nil
 	}
-	j := &joined{}
+	j := &Joined{}
 	if err == nil {
 		err = json.Unmarshal(text, j)
 	}
@@ -86,7 +87,7 @@ func openMembership(data Data, server string, kek *seal.KEK, now func() time.Tim
 		err = j.complete(m.key)
 	}
 	if err != nil {
-		return nil, &pavise.Error{Kind: pavise.Unverified, Msg: fmt.Sprintf("%s is not what this machine joined with: %v", data.Path(memberFile), err), Hint: "restore it from a backup, or remove it and join again", Err: err}
+		return nil, &pavise.Error{Kind: pavise.Unverified, Msg: fmt.Sprintf("%s is not what this machine joined with: %v", filepath.Join(dir, memberFile), err), Hint: "restore it from a backup, or remove it and join again", Err: err}
 	}
 	m.joined.Store(j)
 	return m, nil
@@ -102,7 +103,7 @@ func newNodeKey() ([]byte, error) {
 }
 
 // complete checks what was given against the machine's own key, and makes it ready.
-func (j *joined) complete(key *ecdsa.PrivateKey) (err error) {
+func (j *Joined) complete(key *ecdsa.PrivateKey) (err error) {
 	if len(j.Chain) == 0 || len(j.Roots) == 0 {
 		return errors.New("there is no certificate in it")
 	}
@@ -132,11 +133,20 @@ func (j *joined) complete(key *ecdsa.PrivateKey) (err error) {
 	return nil
 }
 
-// is returns what the machine joined with, or nil.
-func (m *membership) is() *joined { return m.joined.Load() }
+// Server is the control plane's fleet address, https://HOST:PORT.
+func (m *Membership) Server() string { return m.server }
 
-// join turns an invitation into a membership.
-func (m *membership) join(ctx context.Context, invitation string) error {
+// Certificate returns the machine's own, as a server shows it to callers and peers. It
+// fits tls.Config.GetCertificate.
+func (m *Membership) Certificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	return &m.Is().cert, nil
+}
+
+// Is returns what the machine joined with, or nil.
+func (m *Membership) Is() *Joined { return m.joined.Load() }
+
+// Join turns an invitation into a membership.
+func (m *Membership) Join(ctx context.Context, invitation string) error {
 	got, err := issuer.Enroll(ctx, strings.TrimSpace(invitation), m.key)
 	if err != nil {
 		return err
@@ -145,9 +155,9 @@ func (m *membership) join(ctx context.Context, invitation string) error {
 }
 
 // keep puts what was given in the place of what there was, on disk first.
-func (m *membership) keep(got issuer.Issued) error {
-	j := &joined{Issued: got, Server: m.server}
-	if before := m.is(); before != nil {
+func (m *Membership) keep(got issuer.Issued) error {
+	j := &Joined{Issued: got, Server: m.server}
+	if before := m.Is(); before != nil {
 		if j.Issued.Bundle == nil {
 			j.Issued.Bundle = before.Bundle
 		}
@@ -162,16 +172,16 @@ func (m *membership) keep(got issuer.Issued) error {
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", memberFile, err)
 	}
-	if err := m.data.replace(memberFile, text); err != nil {
+	if err := Replace(m.dir, memberFile, text); err != nil {
 		return err
 	}
 	m.joined.Store(j)
 	return nil
 }
 
-// renew keeps the certificate fresh, until ctx is done. say is told what goes wrong,
+// Renew keeps the certificate fresh, until ctx is done. say is told what goes wrong,
 // whenever that changes.
-func (m *membership) renew(ctx context.Context, say func(error)) {
+func (m *Membership) Renew(ctx context.Context, say func(error)) {
 	last := ""
 	for ctx.Err() == nil {
 		if m.due() {
@@ -189,17 +199,17 @@ func (m *membership) renew(ctx context.Context, say func(error)) {
 }
 
 // due reports whether half of the certificate's life is over.
-func (m *membership) due() bool {
-	leaf := m.is().leaf
+func (m *Membership) due() bool {
+	leaf := m.Is().leaf
 	return m.now().After(leaf.NotBefore.Add(leaf.NotAfter.Sub(leaf.NotBefore) / 2))
 }
 
-func (m *membership) renewNow(ctx context.Context) error {
+func (m *Membership) renewNow(ctx context.Context) error {
 	csr, err := issuer.Request(m.key)
 	if err != nil {
 		return err
 	}
-	client := &api.Client{Base: m.server, HTTP: m.client()}
+	client := &api.Client{Base: m.server, HTTP: m.Client()}
 	defer client.HTTP.CloseIdleConnections()
 	var got issuer.Issued
 	if err := client.Call(ctx, "node.renew", map[string][]byte{"csr": csr}, &got); err != nil {
@@ -211,12 +221,12 @@ func (m *membership) renewNow(ctx context.Context) error {
 // handshakeWithin bounds a TLS handshake.
 const handshakeWithin = 10 * time.Second
 
-// client speaks to the control plane, by mutual TLS.
-func (m *membership) client() *http.Client { return m.clientFor(controlID) }
+// Client speaks to the control plane, by mutual TLS.
+func (m *Membership) Client() *http.Client { return m.ClientFor(ControlID) }
 
-// clientFor speaks to one member of the fleet, and to nobody who only has the CA's word
+// ClientFor speaks to one member of the fleet, and to nobody who only has the CA's word
 // for being another one.
-func (m *membership) clientFor(id string) *http.Client {
+func (m *Membership) ClientFor(id string) *http.Client {
 	return &http.Client{CheckRedirect: nowhere, Transport: &http.Transport{
 		DialContext:           (&net.Dialer{Timeout: handshakeWithin}).DialContext,
 		TLSHandshakeTimeout:   handshakeWithin,
@@ -225,7 +235,7 @@ func (m *membership) clientFor(id string) *http.Client {
 		MaxIdleConnsPerHost:   2,
 		TLSClientConfig: &tls.Config{
 			MinVersion:           tls.VersionTLS13,
-			GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &m.is().cert, nil },
+			GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &m.Is().cert, nil },
 			InsecureSkipVerify:   true, // VerifyConnection does it, with the roots of now
 			VerifyConnection:     func(cs tls.ConnectionState) error { return m.verify(cs, id) },
 		},
@@ -237,8 +247,8 @@ func nowhere(*http.Request, []*http.Request) error { return http.ErrUseLastRespo
 
 // verify checks that the server is the member with that id, reached by a name that its
 // certificate carries.
-func (m *membership) verify(cs tls.ConnectionState, id string) error {
-	j := m.is()
+func (m *Membership) verify(cs tls.ConnectionState, id string) error {
+	j := m.Is()
 	if err := verifyServer(cs, j.roots, m.now()); err != nil {
 		return err
 	}
@@ -264,12 +274,12 @@ func isMember(leaf *x509.Certificate, id string) error {
 	return fmt.Errorf("the server's certificate is not that of %s", id)
 }
 
-// admit lets another machine of the fleet in, by its certificate.
-func (m *membership) admit(cs *tls.ConnectionState) error {
+// Admit lets another machine of the fleet in, by its certificate.
+func (m *Membership) Admit(cs *tls.ConnectionState) error {
 	if cs == nil || len(cs.PeerCertificates) == 0 {
 		return errors.New("a certificate of the fleet is needed")
 	}
-	j, leaf, between := m.is(), cs.PeerCertificates[0], x509.NewCertPool()
+	j, leaf, between := m.Is(), cs.PeerCertificates[0], x509.NewCertPool()
 	for _, c := range cs.PeerCertificates[1:] {
 		between.AddCert(c)
 	}
@@ -283,16 +293,16 @@ func (m *membership) admit(cs *tls.ConnectionState) error {
 	return nil
 }
 
-// trust is where the machine begins to believe bundles.
-func (j *joined) trust() (bundle.Trust, error) {
+// Trust is where the machine begins to believe bundles.
+func (j *Joined) Trust() (bundle.Trust, error) {
 	if j.Bundle == nil {
 		return bundle.Trust{}, &pavise.Error{Kind: pavise.Invalid, Msg: "the control plane told this machine no bundle keys when it joined", Hint: "have it join again with a new invitation"}
 	}
 	return *j.Bundle, nil
 }
 
-// post sends JSON to the control plane and reads its JSON answer.
-func (m *membership) post(ctx context.Context, client *http.Client, path string, req, resp any) error {
+// Post sends JSON to the control plane and reads its JSON answer.
+func (m *Membership) Post(ctx context.Context, client *http.Client, path string, req, resp any) error {
 	body, err := json.Marshal(req)
 	if err != nil {
 		return err
@@ -307,7 +317,7 @@ func (m *membership) post(ctx context.Context, client *http.Client, path string,
 		return &pavise.Error{Kind: pavise.Unavailable, Msg: "no answer from the control plane at " + m.server, Hint: "is pavise serve running there, and to be reached from here?", Err: err}
 	}
 	defer answer.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(answer.Body, maxReport))
+	text, err := io.ReadAll(io.LimitReader(answer.Body, MaxReport))
 	if err != nil || answer.StatusCode != http.StatusOK {
 		return &pavise.Error{Kind: pavise.Unavailable, Msg: fmt.Sprintf("the control plane at %s answered %s", m.server, answer.Status), Hint: "pavise node list there says whether this machine may still speak", Err: err}
 	}

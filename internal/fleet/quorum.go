@@ -1,4 +1,4 @@
-package role
+package fleet
 
 import (
 	"context"
@@ -6,16 +6,18 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/witness"
 )
 
-// A watchers asks those members of the fleet to cosign a log whom the control plane
+// Watchers ask those members of the fleet to cosign a log whom the control plane
 // names, and others when it names others.
-type watchers struct {
-	house  *house
+type Watchers struct {
+	log    *ledger.Log
+	now    func() time.Time
 	client func(id string) *http.Client // speaks to a member, and to nobody else
 
 	mu     sync.Mutex // guards what follows
@@ -24,8 +26,14 @@ type watchers struct {
 	quorum *witness.Quorum
 }
 
-// follow asks the witnesses of a policy from now on. ctx is that of the asking.
-func (w *watchers) follow(ctx context.Context, policy string, peers []peer) error {
+// NewWatchers returns those of a log; nobody is asked yet. client speaks to a member of
+// the fleet, and to nobody else.
+func NewWatchers(log *ledger.Log, now func() time.Time, client func(id string) *http.Client) *Watchers {
+	return &Watchers{log: log, now: now, client: client}
+}
+
+// Follow asks the witnesses of a policy from now on. ctx is that of the asking.
+func (w *Watchers) Follow(ctx context.Context, policy string, peers []Peer) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if policy == w.policy {
@@ -35,8 +43,8 @@ func (w *watchers) follow(ctx context.Context, policy string, peers []peer) erro
 	if err != nil {
 		return err
 	}
-	quorum, err := witness.NewQuorum(w.house.log, parsed, w.house.now, func(at proof.Witness) witness.Witness {
-		id := controlID
+	quorum, err := witness.NewQuorum(w.log, parsed, w.now, func(at proof.Witness) witness.Witness {
+		id := ControlID
 		for _, p := range peers {
 			if p.URL == at.URL {
 				id = p.ID
@@ -56,8 +64,8 @@ func (w *watchers) follow(ctx context.Context, policy string, peers []peer) erro
 	return nil
 }
 
-// witnessed says how many records a quorum has seen.
-func (w *watchers) witnessed() uint64 {
+// Witnessed says how many records a quorum has seen.
+func (w *Watchers) Witnessed() uint64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.quorum == nil {
@@ -67,9 +75,9 @@ func (w *watchers) witnessed() uint64 {
 	return size
 }
 
-// policyOf writes a policy that asks these witnesses, of which more than half must have
+// PolicyOf writes a policy that asks these witnesses, of which more than half must have
 // cosigned. Each is known by the first of its keys that the policy's reader knows.
-func policyOf(keys []string, urls []string) string {
+func PolicyOf(keys []string, urls []string) string {
 	var text strings.Builder
 	var names []string
 	for i, key := range keys {
@@ -81,8 +89,8 @@ func policyOf(keys []string, urls []string) string {
 	return text.String()
 }
 
-// keysOf are the verifier keys of a log.
-func keysOf(log *ledger.Log) (texts []string) {
+// KeysOf are the verifier keys of a log.
+func KeysOf(log *ledger.Log) (texts []string) {
 	for _, key := range log.Keys() {
 		texts = append(texts, key.String())
 	}

@@ -1,7 +1,8 @@
-package role
+package fleet
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/issuer"
+	"github.com/pavise/pavise/internal/seal"
 )
 
 // IdentityVariable is the environment variable that may say where a person's
@@ -26,10 +28,10 @@ func DefaultIdentity() string {
 }
 
 // An Identity is a person's certificate at a control plane, and its key.
-type Identity struct{ member *membership }
+type Identity struct{ member *Membership }
 
 // Join makes a key in the directory and turns an invitation into a certificate for it.
-func Join(ctx context.Context, dir Data, invitation string, now func() time.Time) (*Identity, error) {
+func Join(ctx context.Context, dir string, invitation string, now func() time.Time) (*Identity, error) {
 	server, err := issuer.InvitedTo(strings.TrimSpace(invitation))
 	if err != nil {
 		return nil, err
@@ -39,36 +41,36 @@ func Join(ctx context.Context, dir Data, invitation string, now func() time.Time
 		return nil, err
 	}
 	m.server = server
-	if err := m.join(ctx, invitation); err != nil {
+	if err := m.Join(ctx, invitation); err != nil {
 		return nil, err
 	}
 	return &Identity{m}, nil
 }
 
-func openIdentity(dir Data, now func() time.Time) (*membership, error) {
-	if err := os.MkdirAll(filepath.Dir(string(dir)), 0o700); err != nil {
+func openIdentity(dir string, now func() time.Time) (*Membership, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, &pavise.Error{Kind: pavise.Unavailable, Msg: "make the directory of your certificate: " + err.Error(), Hint: "name another with --identity", Err: err}
 	}
-	kek, err := dir.openKEK()
+	kek, err := seal.OpenFileKEK(filepath.Join(dir, "kek"))
 	if err != nil {
 		return nil, err
 	}
-	return openMembership(dir, "", kek, now)
+	return OpenMembership(dir, "", kek, now)
 }
 
 // OpenIdentity opens what Join made, and has the certificate renewed when half of its
 // life is over. The error is of kind NotFound when nobody joined there.
-func OpenIdentity(ctx context.Context, dir Data, now func() time.Time) (*Identity, error) {
-	if !dir.holds(memberFile) {
-		return nil, &pavise.Error{Kind: pavise.NotFound, Msg: "nobody has joined in " + string(dir), Hint: "pavise join INVITATION"}
+func OpenIdentity(ctx context.Context, dir string, now func() time.Time) (*Identity, error) {
+	if _, err := os.Lstat(filepath.Join(dir, memberFile)); errors.Is(err, os.ErrNotExist) {
+		return nil, &pavise.Error{Kind: pavise.NotFound, Msg: "nobody has joined in " + dir, Hint: "pavise join INVITATION"}
 	}
 	m, err := openIdentity(dir, now)
 	if err != nil {
 		return nil, err
 	}
-	j := m.is()
+	j := m.Is()
 	if j == nil {
-		return nil, &pavise.Error{Kind: pavise.NotFound, Msg: "nobody has joined in " + string(dir), Hint: "pavise join INVITATION"}
+		return nil, &pavise.Error{Kind: pavise.NotFound, Msg: "nobody has joined in " + dir, Hint: "pavise join INVITATION"}
 	}
 	m.server = j.Server
 	if now().After(j.Expires) {
@@ -84,14 +86,14 @@ func OpenIdentity(ctx context.Context, dir Data, now func() time.Time) (*Identit
 
 // Client speaks to the control plane in the person's name.
 func (i *Identity) Client() *api.Client {
-	return &api.Client{Base: i.member.server, HTTP: i.member.client()}
+	return &api.Client{Base: i.member.server, HTTP: i.member.Client()}
 }
 
 // Name is the person's own, tenant/kind/id.
-func (i *Identity) Name() pavise.Name { return i.member.is().Name }
+func (i *Identity) Name() pavise.Name { return i.member.Is().Name }
 
 // Server is the control plane's fleet address.
 func (i *Identity) Server() string { return i.member.server }
 
 // Expires is when the certificate ends.
-func (i *Identity) Expires() time.Time { return i.member.is().Expires }
+func (i *Identity) Expires() time.Time { return i.member.Is().Expires }

@@ -1,4 +1,4 @@
-package role
+package fleet
 
 import (
 	"context"
@@ -24,20 +24,20 @@ var nodeSteps = []string{
 	) STRICT`,
 }
 
+// ReportEvery is how often a machine says how it stands.
+const ReportEvery = 5 * time.Second
+
+// Bounds of what machines say.
 const (
-	// reportEvery is how often a machine says how it stands, awayAfter after how long
-	// without a word it is away.
-	reportEvery = 5 * time.Second
-	awayAfter   = 20 * time.Second
-	// maxReport bounds a report and its answer, in bytes; maxLogKeys the keys of a
-	// machine's log, and maxLogs how many logs one machine may have had.
-	maxReport  = 256 << 10
-	maxLogKeys = 4
-	maxLogs    = 16
+	MaxReport = 256 << 10 // bytes of a report, and of its answer
+	MaxLogs   = 16        // logs that one machine may have begun
+
+	maxLogKeys = 4                // keys of a machine's log
+	awayAfter  = 20 * time.Second // without a word a machine is away
 )
 
-// A report is what a machine says of itself.
-type report struct {
+// A Report is what a machine says of itself.
+type Report struct {
 	Role    string       `json:"role"`    // gateway or agent
 	Version string       `json:"version"` // of its build
 	Bundle  bundle.State `json:"bundle"`
@@ -48,33 +48,33 @@ type report struct {
 	URL     string       `json:"url,omitempty"`     // where it is asked to
 }
 
-// A reply is what the control plane says to it.
-type reply struct {
+// A Reply is what the control plane says to it.
+type Reply struct {
 	Policy string   `json:"policy,omitempty"` // who is asked to cosign its log (C2SP tlog-policy); URLs of machines
-	Peers  []peer   `json:"peers,omitempty"`  // which machine answers at each of those URLs
+	Peers  []Peer   `json:"peers,omitempty"`  // which machine answers at each of those URLs
 	Watch  []string `json:"watch,omitempty"`  // verifier keys of the logs that it is to be a witness of
 }
 
-// A peer says which member of the fleet is asked at an address.
-type peer struct {
+// A Peer says which member of the fleet is asked at an address.
+type Peer struct {
 	URL string `json:"url"`
 	ID  string `json:"id"`
 }
 
-// nodes are the fleet's machines as they last said they stood.
-type nodes struct {
+// Nodes are the fleet's machines as they last said they stood.
+type Nodes struct {
 	db   *store.DB
 	now  func() time.Time
 	note func(ctx context.Context, id, kind string, detail any) error
 
 	mu    sync.Mutex // guards what follows
 	known map[string]*api.NodeState
-	watch map[string]report // the newest report, by id
+	watch map[string]Report // the newest report, by id
 }
 
-// openNodes reads what machines said before the last stop.
-func openNodes(ctx context.Context, db *store.DB, now func() time.Time, note func(context.Context, string, string, any) error) (*nodes, error) {
-	n := &nodes{db: db, now: now, note: note, known: map[string]*api.NodeState{}, watch: map[string]report{}}
+// OpenNodes reads what machines said before the last stop.
+func OpenNodes(ctx context.Context, db *store.DB, now func() time.Time, note func(context.Context, string, string, any) error) (*Nodes, error) {
+	n := &Nodes{db: db, now: now, note: note, known: map[string]*api.NodeState{}, watch: map[string]Report{}}
 	if err := db.Migrate(ctx, "role", nodeSteps); err != nil {
 		return nil, err
 	}
@@ -88,7 +88,7 @@ func openNodes(ctx context.Context, db *store.DB, now func() time.Time, note fun
 			var id, text string
 			var s struct {
 				State  api.NodeState
-				Report report
+				Report Report
 			}
 			if err := rows.Scan(&id, &text); err != nil {
 				return err
@@ -102,8 +102,8 @@ func openNodes(ctx context.Context, db *store.DB, now func() time.Time, note fun
 	})
 }
 
-// take keeps a report, and records what changed by it.
-func (n *nodes) take(ctx context.Context, id string, r report) error {
+// Take keeps a report, and records what changed by it.
+func (n *Nodes) Take(ctx context.Context, id string, r Report) error {
 	now := n.now().UTC().Truncate(time.Second)
 	next := api.NodeState{ID: id, Role: r.Role, Version: r.Version, Serial: r.Bundle.Serial, Records: r.Records, Seen: now, Stale: r.Stale, Trouble: r.Bundle.Trouble}
 	n.mu.Lock()
@@ -128,9 +128,9 @@ func (n *nodes) take(ctx context.Context, id string, r report) error {
 	return n.note(ctx, id, "node.state", next)
 }
 
-// look records which machines have gone away, every few seconds until ctx is done.
-func (n *nodes) look(ctx context.Context) {
-	tick := time.NewTicker(reportEvery)
+// Look records which machines have gone away, every few seconds until ctx is done.
+func (n *Nodes) Look(ctx context.Context) {
+	tick := time.NewTicker(ReportEvery)
 	defer tick.Stop()
 	for {
 		select {
@@ -145,7 +145,7 @@ func (n *nodes) look(ctx context.Context) {
 }
 
 // gone returns the machines that have gone away since the last look.
-func (n *nodes) gone() (gone []api.NodeState) {
+func (n *Nodes) gone() (gone []api.NodeState) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, s := range n.known {
@@ -158,7 +158,7 @@ func (n *nodes) gone() (gone []api.NodeState) {
 }
 
 // States says how all machines stand that ever said so.
-func (n *nodes) states() []api.NodeState {
+func (n *Nodes) States() []api.NodeState {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	all := make([]api.NodeState, 0, len(n.known))
@@ -171,8 +171,8 @@ func (n *nodes) states() []api.NodeState {
 	return all
 }
 
-// forget drops a machine whose membership ended.
-func (n *nodes) forget(ctx context.Context, member func(id string) bool) error {
+// Forget drops a machine whose membership ended.
+func (n *Nodes) Forget(ctx context.Context, member func(id string) bool) error {
 	n.mu.Lock()
 	var gone []string
 	for id := range n.known {
@@ -193,9 +193,9 @@ func (n *nodes) forget(ctx context.Context, member func(id string) bool) error {
 	})
 }
 
-// gateways counts those among which budgets are shared out: all that ever were one and
+// Gateways counts those among which budgets are shared out: all that ever were one and
 // still are members. One that is away may be back any moment.
-func (n *nodes) gateways() int {
+func (n *Nodes) Gateways() int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	count := 0
@@ -207,9 +207,9 @@ func (n *nodes) gateways() int {
 	return max(count, 1)
 }
 
-// witnesses are the agents that cosign, but for one machine: nobody is a witness in
+// Witnesses are the agents that cosign, but for one machine: nobody is a witness in
 // its own cause.
-func (n *nodes) witnesses(except string) (all []report, ids []string) {
+func (n *Nodes) Witnesses(except string) (all []Report, ids []string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for id, r := range n.watch {
@@ -224,8 +224,8 @@ func (n *nodes) witnesses(except string) (all []report, ids []string) {
 	return all, ids
 }
 
-// logs are the keys of all machines' logs but one's.
-func (n *nodes) logs(except string) (keys []string) {
+// Logs are the keys of all machines' logs but one's.
+func (n *Nodes) Logs(except string) (keys []string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for id, r := range n.watch {
@@ -237,9 +237,9 @@ func (n *nodes) logs(except string) (keys []string) {
 	return keys
 }
 
-// checkReport refuses what a machine may not say: a log or a witness that is not
+// CheckReport refuses what a machine may not say: a log or a witness that is not
 // under its own name.
-func checkReport(r report, domain, id string) error {
+func CheckReport(r Report, domain, id string) error {
 	refuse := func(what string) error {
 		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the report of machine %s %s", id, what), Hint: "use the same version, or the one before, on both sides"}
 	}
@@ -257,12 +257,12 @@ func checkReport(r report, domain, id string) error {
 		if err != nil {
 			return err
 		}
-		if !strings.HasPrefix(key.Name(), logName(domain, id)+"/") {
+		if !strings.HasPrefix(key.Name(), LogName(domain, id)+"/") {
 			return refuse(fmt.Sprintf("has a key named %.80q, which is not its own", key.Name()))
 		}
 	}
 	return nil
 }
 
-// logName begins the names of a machine's own keys.
-func logName(domain, id string) string { return domain + "/node/" + id }
+// LogName begins the names of a machine's own keys.
+func LogName(domain, id string) string { return domain + "/node/" + id }
