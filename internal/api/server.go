@@ -19,6 +19,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/identity"
+	"github.com/pavise/pavise/internal/issuer"
 )
 
 // A Server serves the table of verbs below /v1.
@@ -51,11 +52,14 @@ func (s *Server) Handler() http.Handler {
 	cfg.Transformers = []huma.Transformer{inOurWords}
 	cfg.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"bearer": {Type: "http", Scheme: "bearer", BearerFormat: "JWT"}}
 	api := humago.New(mux, cfg)
-	api.UseMiddleware(s.admit(api))
+	api.UseMiddleware(s.admit(api), leafOf)
 	for _, v := range Verbs() {
 		if v.register != nil {
 			v.register(api, s, v)
 		}
+	}
+	if s.rooms.CA != nil {
+		mux.Handle("POST "+issuer.PathJoin, newJoinDoor(s.rooms.CA))
 	}
 	mux.HandleFunc("/v1/", unknown)
 	return mux

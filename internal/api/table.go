@@ -28,6 +28,7 @@ type Rooms struct {
 	Grants     *guard.Grants
 	Routes     *gateway.Routes
 	Issuer     *issuer.Local
+	CA         *issuer.CA // gives certificates to machines, programs and people; nil: there is none
 	Changes    *change.Changes
 	Feeds      *feed.Feeds
 	Subjects   *subject.Keys

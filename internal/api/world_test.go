@@ -72,10 +72,19 @@ func newWorld(t *testing.T) *world {
 	must(err)
 	w.Policies, err = guard.OpenPolicies(t.Context(), w.Guard, db)
 	must(err)
-	must(w.Policies.Seed(t.Context(), "local", guard.Defaults()))
+	policies := guard.Defaults()
+	policies["operator-invites"] = `permit (principal in Role::"operator", action in [Action::"node", Action::"person", Action::"ca"], resource);`
+	policies["invited-join"] = `permit (principal, action in [Action::"node.join", Action::"node.renew"], resource is Holder);`
+	must(w.Policies.Seed(t.Context(), "local", policies))
 	w.Grants, err = guard.OpenGrants(t.Context(), w.Guard, db)
 	must(err)
 	w.Issuer, err = issuer.New(issuer.Config{Guard: w.Guard, Seed: bytes.Repeat([]byte{7}, 32), Install: "test", Tenant: "local", Now: time.Now})
+	must(err)
+	w.CA, err = issuer.OpenCA(t.Context(), issuer.CAConfig{
+		Guard: w.Guard, Store: db, KEK: kek, Dir: filepath.Join(w.dir, "ca"), TrustDomain: "test.example", Tenant: "local", URL: "https://control.example:8471", Now: time.Now,
+	})
+	must(err)
+	_, err = w.CA.Own("control", []string{"control.example"}, nil)
 	must(err)
 	verifier, err := identity.NewVerifier(time.Now, w.Issuer.Record())
 	must(err)

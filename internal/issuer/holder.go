@@ -201,7 +201,7 @@ func (ca *CA) SetRoles(ctx context.Context, who pavise.Principal, kind, id strin
 	}
 	defer entry.Exit(&err)
 	entry.Detail(map[string][]string{"roles": roles})
-	if err := checkRoles(roles); err != nil {
+	if err := CheckRoles(roles); err != nil {
 		return err
 	}
 	err = ca.cfg.Store.Update(ctx, func(tx *store.Tx) error {
@@ -255,7 +255,8 @@ const (
 	maxNames = 32
 )
 
-func checkRoles(roles []string) error {
+// CheckRoles says what is wrong with a list of roles. The error is of kind Invalid.
+func CheckRoles(roles []string) error {
 	if len(roles) > maxRoles {
 		return invalid(fmt.Sprintf("%d roles are more than %d", len(roles), maxRoles), "give it fewer")
 	}

@@ -114,7 +114,7 @@ func (ca *CA) CheckPerson(inv Invite) error {
 func (ca *CA) person(inv Invite, who pavise.Principal, approvals int) (Holder, error) {
 	inv.Kind, inv.TTL = pavise.Human, PersonInvite
 	if inv.Key == "" {
-		return Holder{}, invalid("a person is invited with the fingerprint of their key", "they print it with: pavise person key")
+		return Holder{}, invalid("a person is invited with the fingerprint of their key", "it is sha256: and the hex SHA-256 of their public key: openssl pkey -in KEY -pubout -outform DER | sha256sum")
 	}
 	var by pavise.Name
 	if approvals < 1 {
@@ -156,7 +156,7 @@ func (ca *CA) newHolder(inv Invite, by pavise.Name) (Holder, error) {
 	case inv.Environment != "" && (pavise.Name{Tenant: "t", Kind: "environment", ID: inv.Environment}).Validate() != nil:
 		return Holder{}, invalid(fmt.Sprintf("%.80q is no environment", inv.Environment), "take a word such as prod")
 	}
-	if err := errors.Join(checkRoles(inv.Roles), checkNames(inv.Kind, inv.DNS, inv.IPs)); err != nil {
+	if err := errors.Join(CheckRoles(inv.Roles), checkNames(inv.Kind, inv.DNS, inv.IPs)); err != nil {
 		return Holder{}, err
 	}
 	ca.mu.Lock()
