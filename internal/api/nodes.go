@@ -42,7 +42,11 @@ func nodeVerbs() []Verb {
 		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, _ Empty) (HolderList, error) {
 			return withCA(rooms, func(ca *issuer.CA) (HolderList, error) {
 				holders, err := ca.List(ctx, who)
-				return HolderList{holders}, err
+				list := HolderList{Holders: holders}
+				if rooms.Nodes != nil {
+					list.Nodes = rooms.Nodes()
+				}
+				return list, err
 			})
 		}),
 		verb(Verb{
@@ -116,9 +120,10 @@ func nodeVerbs() []Verb {
 	}
 }
 
-// HolderList holds holders of certificates.
+// HolderList holds holders of certificates, and how those that are machines stand.
 type HolderList struct {
 	Holders []issuer.Holder `json:"holders"`
+	Nodes   []NodeState     `json:"nodes,omitempty"` // how machines stand, as they said last
 }
 
 // RootList holds roots of the CA.

@@ -38,7 +38,6 @@ type Rooms struct {
 	WitnessURL string             // where it is asked to
 	Quorum     *witness.Quorum    // has ours cosigned; nil: nobody is asked
 	Protection string             // what keeps the installation's keys: "software" for files
-	CA         *issuer.CA         // gives out certificates; nil: there is none
 	Nodes      func() []NodeState // how the fleet's machines stand; nil: there is no fleet
 	// Link makes a fresh link to the console. The session that it opens calls with
 	// the token, until expires at most.

@@ -3,6 +3,7 @@ package fleet
 import (
 	"context"
 	"errors"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -88,6 +89,9 @@ func OpenIdentity(ctx context.Context, dir string, now func() time.Time) (*Ident
 func (i *Identity) Client() *api.Client {
 	return &api.Client{Base: i.member.server, HTTP: i.member.Client()}
 }
+
+// Dial speaks in the holder's name to any member of the fleet, such as a gateway.
+func (i *Identity) Dial() *http.Client { return i.member.ClientFor("") }
 
 // Name is the person's own, tenant/kind/id.
 func (i *Identity) Name() pavise.Name { return i.member.Is().Name }
