@@ -144,11 +144,8 @@ func pause(ctx context.Context, d time.Duration) {
 func (c *Client) poll(ctx context.Context) (news bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, pollWithin)
 	defer cancel()
-	after := c.cfg.Store.Seen()
-	if after > 0 && c.cfg.Store.Current() == nil {
-		after-- // it was seen, and is not here any more
-	}
-	answer, err := c.get(ctx, pathBundle+"?after="+strconv.FormatUint(after, 10))
+	after, held := c.cfg.Store.held()
+	answer, err := c.get(ctx, pathBundle+"?after="+strconv.FormatUint(after, 10), held)
 	if err != nil {
 		return false, err
 	}
@@ -164,12 +161,15 @@ func (c *Client) poll(ctx context.Context) (news bool, err error) {
 }
 
 // get sends one request.
-func (c *Client) get(ctx context.Context, path string) (*http.Response, error) {
+func (c *Client) get(ctx context.Context, path, held string) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.cfg.URL+path, nil)
 	if err != nil {
 		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%.200q is no address of a control plane", c.cfg.URL), Err: err}
 	}
 	req.Header.Set("Accept", c.accept)
+	if held != "" {
+		req.Header.Set("If-None-Match", strconv.Quote(held))
+	}
 	req.Header.Set("Accept-Encoding", "identity") // what is packed could be larger than it looks
 	answer, err := c.http.Do(req)
 	if err != nil {
@@ -312,7 +312,7 @@ func (c *Client) fetchAll(ctx context.Context) error {
 func (c *Client) fetchBlob(ctx context.Context, digest string, size int64) error {
 	ctx, cancel := context.WithTimeout(ctx, blobWithin)
 	defer cancel()
-	answer, err := c.get(ctx, pathBlob+digest)
+	answer, err := c.get(ctx, pathBlob+digest, "")
 	if err != nil {
 		return err
 	}

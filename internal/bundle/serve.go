@@ -27,7 +27,9 @@ const (
 )
 
 // Handler serves GET /v1/bundle?after=SERIAL, which waits up to 25 seconds for a bundle
-// above that serial and answers 204 when there is none, and GET
+// above that serial and answers 204 when there is none. Who says with If-None-Match what
+// it holds under that serial, and holds something else, gets ours at once: one of the two
+// was put back, and the reader must see it. And it serves GET
 // /v1/bundle/blob/sha256:HEX for the blobs of the last two bundles. The format is
 // negotiated by Accept. Whoever mounts it sees to who may ask.
 func (p *Publisher) Handler() http.Handler {
@@ -48,7 +50,8 @@ func (p *Publisher) serveBundle(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "this control plane offers "+strings.Join(mediaTypes(p.cfg.Formats), ", "), http.StatusNotAcceptable)
 		return
 	}
-	e := p.await(r, after)
+	held := r.Header.Values("If-None-Match")
+	e := p.await(r, after, held)
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Vary", "Accept")
 	if e == nil {
@@ -61,7 +64,7 @@ func (p *Publisher) serveBundle(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case after > e.bundle.Serial:
 		http.Error(w, fmt.Sprintf("this control plane is at serial %d", e.bundle.Serial), http.StatusConflict)
-	case after == e.bundle.Serial:
+	case after == e.bundle.Serial && e.known(held):
 		w.WriteHeader(http.StatusNoContent)
 	case !offered: // after an upgrade, until the first look at the sections
 		w.Header().Set("Retry-After", "1")
@@ -103,9 +106,23 @@ func parseAfter(query string) (uint64, error) {
 	return after, nil
 }
 
-// await returns the edition that is served, once its serial is another than after or
-// the time to wait is over. Too many who wait are not made to.
-func (p *Publisher) await(r *http.Request, after uint64) *edition {
+// known reports whether what a reader holds is this edition, in one of its formats. Who
+// does not say is believed.
+func (e *edition) known(held []string) bool {
+	if len(held) == 0 {
+		return true
+	}
+	for _, signed := range e.frames {
+		if slices.Contains(held, strconv.Quote(digestOf(signed))) {
+			return true
+		}
+	}
+	return false
+}
+
+// await returns the edition that is served, once it is another than what the reader
+// holds or the time to wait is over. Too many who wait are not made to.
+func (p *Publisher) await(r *http.Request, after uint64, held []string) *edition {
 	defer p.waiters.Add(-1)
 	crowded := p.waiters.Add(1) > maxWaiters
 	timer := time.NewTimer(waitAtMost)
@@ -114,7 +131,7 @@ func (p *Publisher) await(r *http.Request, after uint64) *edition {
 		p.mu.Lock()
 		e, changed, stopped := p.served, p.changed, p.stopped
 		p.mu.Unlock()
-		if e == nil || e.bundle.Serial != after || crowded || stopped {
+		if e == nil || e.bundle.Serial != after || crowded || stopped || !e.known(held) {
 			return e
 		}
 		select {

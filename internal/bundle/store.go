@@ -251,6 +251,20 @@ func (s *Store) timely(b *Bundle) error {
 	return nil
 }
 
+// held returns the highest serial that was verified, and the digest of the bundle that
+// had it, if that is here. One that is not any more is asked for again.
+func (s *Store) held() (after uint64, digest string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.seen.Serial == 0:
+		return 0, ""
+	case s.current == nil:
+		return s.seen.Serial - 1, ""
+	}
+	return s.seen.Serial, s.seen.Digest
+}
+
 // Put verifies a bundle as it came, makes it the current one, and keeps it. When it
 // returns a bundle and an error of kind Unavailable, that bundle counts and could not
 // be written down: what revokes must not wait for a disk. Keep tries again.

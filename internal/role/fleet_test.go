@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -26,6 +27,7 @@ import (
 	"github.com/pavise/pavise/internal/fleet"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/proof"
+	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/seal"
 )
 
@@ -511,4 +513,75 @@ func keyText(t *testing.T, name string) string {
 		t.Fatal(err)
 	}
 	return signer.Key().String()
+}
+
+// noted waits until a gateway's log has a record of a kind.
+func noted(t *testing.T, g *Gateway, kind string) record.Record {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		for _, r := range g.log.Records(0, g.log.Size()) {
+			if r.Kind == kind {
+				return r
+			}
+		}
+	}
+	t.Fatalf("the log of %s has no %s: %+v", g.Name().ID, kind, g.Health())
+	return record.Record{}
+}
+
+// TestBundlesPutBack gives the control plane its bundles of yesterday, and a gateway a
+// bundle that another key has signed: the gateway goes on with what it has, and says so
+// in its log.
+func TestBundlesPutBack(t *testing.T) {
+	p := begin(t)
+	g, running := p.gateway(t, "gw-1", nil)
+	app := p.caller(t, "app", "caller")
+	until(t, app, g, 200)
+	dir, kept := filepath.Join(p.cfg.Data, "bundle"), filepath.Join(t.TempDir(), "kept")
+	if err := os.CopyFS(kept, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	before := p.publisher.Serial()
+	for _, id := range []string{"more", "most", "all"} { // a bundle for each
+		p.change(t, "policy.put", api.PolicyPut{ID: id, Text: `permit (principal in Role::"nobody", action == Action::"model.infer", resource);`})
+		before++
+		for deadline := time.Now().Add(20 * time.Second); g.Health().Bundle.Serial < before && time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		}
+	}
+	serial := g.Health().Bundle.Serial
+	p.running.stop()
+	if err := errors.Join(os.RemoveAll(dir), os.CopyFS(dir, os.DirFS(kept))); err != nil {
+		t.Fatal(err)
+	}
+	keepToOneself(t, dir)
+	p.serve(t)
+	t.Logf("the gateway has seen %d, and the control plane is at %d again", serial, p.publisher.Serial())
+	found := noted(t, g, "bundle.refused")
+	if !strings.Contains(string(found.Detail), `"severity":"critical"`) {
+		t.Errorf("the finding is %s", found.Detail)
+	}
+	until(t, app, g, 200)
+	if got := g.Health().Bundle.Serial; got < serial {
+		t.Errorf("it went back to bundle %d from %d", got, serial)
+	}
+
+	running.stop()
+	name := filepath.Join(g.cfg.Data, "bundle", "bundle")
+	text, err := os.ReadFile(name)
+	if err != nil {
+		names, _ := filepath.Glob(filepath.Join(g.cfg.Data, "bundle", "*"))
+		t.Fatalf("%v; there are %v", err, names)
+	}
+	text[len(text)/2] ^= 1
+	if err := os.WriteFile(name, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.running.stop()
+	g, _, err = again(t, g, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status, text, err := infer(app, g.URL()); status != 503 || g.Health().Status == "ok" {
+		t.Errorf("with an edited bundle: %d %s, %v, %+v", status, text, err, g.Health())
+	}
 }

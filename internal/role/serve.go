@@ -607,7 +607,7 @@ func (s *Serve) Run(ctx context.Context) error {
 	var house errgroup.Group
 	s.run(rooms, &house)
 	house.Go(func() error { return s.changes.Run(rooms) })
-	house.Go(func() error { return s.publisher.Run(rooms) })
+	house.Go(func() error { return s.publisher.Run(ctx) }) // or a door would wait for those who wait for news
 	house.Go(func() error { s.follow(rooms); return nil })
 	house.Go(func() error { s.nodes.Look(rooms); return nil })
 	// Either door that closes by itself takes the other with it.
