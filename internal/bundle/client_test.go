@@ -296,6 +296,29 @@ func TestServerThatIsBehind(t *testing.T) {
 	wantRefusal(t, err, pavise.Conflict, ErrRollback)
 }
 
+// TestServerPutBackToTheSameNumber says something else under the number that the reader
+// holds: the reader is shown it at once, and does not take "nothing newer" for a word.
+func TestServerPutBackToTheSameNumber(t *testing.T) {
+	f := newFleet(t, nil, nil)
+	f.next(t)
+	f.stop()
+	store, before := f.client.cfg.Store, f.client.State().Confirmed
+	store.mu.Lock()
+	store.seen.Digest = digestOf([]byte("another one"))
+	store.mu.Unlock()
+	server := httptest.NewServer(f.Handler())
+	defer server.Close()
+	c, err := NewClient(ClientConfig{URL: server.URL, Store: store, Now: f.clock, Use: func(context.Context, *Bundle) error { return nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.poll(t.Context())
+	wantRefusal(t, err, pavise.Conflict, ErrEquivocation)
+	if s := c.State(); s.Confirmed.After(before) {
+		t.Errorf("it was confirmed all the same: %+v", s)
+	}
+}
+
 // TestUseThatRefuses keeps the bundle before in use, and says how stale that is.
 func TestUseThatRefuses(t *testing.T) {
 	var bad atomic.Bool
