@@ -44,6 +44,8 @@ func Verbs() []Action {
 		{Verb: "witness.list", On: []string{"log"}, Class: Pooled},
 		{Verb: "archive.list", On: []string{"archive"}, Class: Pooled},
 		{Verb: "subject.shred", On: []string{"subject"}, Consequential: true},
+		{Verb: "finding.list", On: []string{"ledger"}, Class: Pooled},
+		{Verb: "siem.list", On: []string{"siem"}, Class: Pooled},
 		{Verb: verbList, On: []string{kindPolicy}, Class: Pooled},
 		{Verb: verbExplain, On: []string{kindPolicy}, Class: Pooled},
 		{Verb: verbSchema, On: []string{kindPolicy}, Class: Pooled},
