@@ -160,7 +160,7 @@ func (h *webhook) wait(ctx context.Context, s *state, d delivery) error {
 		h.note(ctx, KindUnreachable, fmt.Sprintf("the receiver %s has taken no finding since %s: %s", h.row.name, since.UTC().Format(time.RFC3339), d.why))
 	}
 	select {
-	case <-time.After(pause(failed, d.after)):
+	case <-time.After(h.wires.pause(failed, d.after)):
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()

@@ -49,7 +49,8 @@ type Wires struct {
 	reach reach
 	spell speller
 
-	editing sync.Mutex // held by the verbs that change endpoints, so that each is followed as it is stored
+	pause   func(failed int, asked time.Duration) time.Duration // between attempts; never changes
+	editing sync.Mutex                                          // held by the verbs that change endpoints, so that each is followed as it is stored
 
 	mu      sync.Mutex       // guards what follows
 	ctx     context.Context  // of Run; nil: it does not run
@@ -71,7 +72,7 @@ func Open(ctx context.Context, cfg Config) (*Wires, error) {
 	}
 	w := &Wires{
 		cfg: cfg, reach: reach{cfg.Local, cfg.Allow}, spell: speller{cfg.Log.Origin(), cmp.Or(cfg.Version, "unreleased")},
-		running: map[place]*wire{}, states: map[place]*state{},
+		pause: pause, running: map[place]*wire{}, states: map[place]*state{},
 	}
 	return w, w.forgetFile(ctx)
 }
