@@ -51,7 +51,11 @@ func siemVerbs() []Verb {
 			About:   "The old one goes on signing beside it for --hours, 24 unless you say otherwise, so that the receiver can change over. With 0 it ends at once.",
 			Example: "pavise siem rotate soc",
 		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, req ReceiverRotate) (siem.Given, error) {
-			return rooms.Wires.Rotate(ctx, who, req.Name, time.Duration(req.Hours)*time.Hour)
+			overlap := 24 * time.Hour
+			if req.Hours != nil {
+				overlap = time.Duration(*req.Hours) * time.Hour
+			}
+			return rooms.Wires.Rotate(ctx, who, req.Name, overlap)
 		}),
 		verb(Verb{
 			Name: "siem.delete", On: onWire,
@@ -90,7 +94,7 @@ type ReceiverName struct {
 // ReceiverRotate asks for another secret.
 type ReceiverRotate struct {
 	Name  string `json:"name" arg:"" help:"the receiver's name" doc:"the receiver's name"`
-	Hours int    `json:"hours" default:"24" minimum:"0" maximum:"720" help:"how long the old secret goes on signing" doc:"how many hours the old secret goes on signing"`
+	Hours *int   `json:"hours,omitempty" minimum:"0" maximum:"720" help:"how long the old secret goes on signing (default 24)" doc:"how many hours the old secret goes on signing; 24 when absent"`
 }
 
 // ReceiverList holds receivers.

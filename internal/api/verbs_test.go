@@ -80,7 +80,7 @@ func (w *world) requests(t *testing.T) map[string]func() any {
 		"siem.put":         always(ReceiverPut{Name: "soc", URL: "http://127.0.0.1:9/pavise"}),
 		"siem.list":        always(Empty{}),
 		"siem.test":        always(ReceiverName{Name: "soc"}),
-		"siem.rotate":      always(ReceiverRotate{Name: "soc", Hours: 1}),
+		"siem.rotate":      always(ReceiverRotate{Name: "soc", Hours: new(1)}),
 		"siem.delete":      always(ReceiverName{Name: "soc"}),
 		"issuer.mint":      always(MintRequest{Subject: "ci", Role: []string{"caller"}}),
 		"console.link":     always(Empty{}),

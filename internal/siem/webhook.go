@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/pavise/pavise"
@@ -85,6 +86,8 @@ func unreached(err error) string {
 		return "its certificate is not believed"
 	case errors.Is(err, context.Canceled):
 		return "the process is stopping"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "nobody listens there"
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return fmt.Sprintf("no answer came within %v", sendWithin)
 	}
