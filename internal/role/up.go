@@ -29,6 +29,7 @@ import (
 	"github.com/pavise/pavise/internal/identity"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/policy"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/siem"
@@ -224,7 +225,9 @@ func (u *Up) checkClock() error {
 func (u *Up) openGuard(ctx context.Context, k Keys) (err error) {
 	u.guard, err = guard.New(guard.Config{
 		Actions: api.Actions(), Log: u.log, Now: u.cfg.Now, Tenant: Tenant, DemoIssuer: issuer.LocalURL(k.Install),
-		Quarantined: func(name pavise.Name) bool { return u.gateway != nil && u.gateway.Routes.Quarantined(name) },
+		Facts: func(name pavise.Name) policy.Facts {
+			return policy.Facts{Quarantined: u.gateway != nil && u.gateway.Routes.Quarantined(name)}
+		},
 		Approved: func(name pavise.Name, verb string, on pavise.Name) bool {
 			return u.changes != nil && u.changes.UnderWay(name, verb, on)
 		},
