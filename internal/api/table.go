@@ -16,6 +16,7 @@ import (
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/seal"
+	"github.com/pavise/pavise/internal/siem"
 	"github.com/pavise/pavise/internal/subject"
 	"github.com/pavise/pavise/internal/witness"
 )
@@ -36,6 +37,7 @@ type Rooms struct {
 	Witness    *witness.Server // cosigns other logs
 	WitnessURL string          // where it is asked to
 	Quorum     *witness.Quorum // has ours cosigned; nil: nobody is asked
+	Wires      *siem.Wires     // where findings go
 	Protection string          // what keeps the installation's keys: "software" for files
 	// Link makes a fresh link to the console. The session that it opens calls with
 	// the token, until expires at most.

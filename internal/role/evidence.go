@@ -19,6 +19,7 @@ import (
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/record"
+	"github.com/pavise/pavise/internal/siem"
 	"github.com/pavise/pavise/internal/store"
 	"github.com/pavise/pavise/internal/store/blob"
 	"github.com/pavise/pavise/internal/subject"
@@ -251,6 +252,16 @@ func (u *Up) openChanges(ctx context.Context, k Keys) (err error) {
 		return err
 	}
 	return u.shredAgain(ctx)
+}
+
+// openWires opens where findings go.
+func (u *Up) openWires(ctx context.Context, k Keys) (err error) {
+	u.wires, err = siem.Open(ctx, siem.Config{
+		Guard: u.guard, Log: u.log, Feeds: u.feeds, Store: u.db, KEK: k.KEK, Now: u.cfg.Now, Version: Version(), Tenant: Tenant,
+		File: u.cfg.Findings, Printer: u.cfg.Printer, Local: true, Allow: u.cfg.SendTo, Say: u.cfg.Say,
+	})
+	u.rooms.Wires = u.wires
+	return err
 }
 
 // patrol holds every record against the tree, a minute after the start and once a

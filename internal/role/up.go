@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/user"
 	"slices"
@@ -30,6 +32,7 @@ import (
 	"github.com/pavise/pavise/internal/policy"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/record"
+	"github.com/pavise/pavise/internal/siem"
 	"github.com/pavise/pavise/internal/store"
 	"github.com/pavise/pavise/internal/subject"
 	"github.com/pavise/pavise/internal/witness"
@@ -64,6 +67,9 @@ type UpConfig struct {
 	AcceptClock bool                         // take the clock as it is, although it was set back
 	Witnesses   *proof.Policy                // who is asked to cosign the log's checkpoints; nil: nobody
 	Archive     string                       // where whole segments go; empty: nowhere
+	Findings    string                       // where findings are written as JSON lines; empty: nowhere
+	Printer     io.Writer                    // gets findings as JSON lines, too; nil: nobody
+	SendTo      []netip.Prefix               // webhooks may go to these addresses, although they never do otherwise
 	PublicTiles bool                         // the log's hashes are shown to everybody
 	Say         func(word string, err error) // tells whoever started it what goes wrong meanwhile, and how bad it is; nil: nobody
 	Now         func() time.Time
@@ -93,6 +99,7 @@ type Up struct {
 	witness  *witness.Server
 	quorum   *witness.Quorum // nil: nobody is asked to cosign
 	changes  *change.Changes
+	wires    *siem.Wires
 	rooms    *api.Rooms
 	console  *console.Console
 	listener net.Listener
@@ -142,6 +149,7 @@ func NewUp(ctx context.Context, cfg UpConfig) (u *Up, err error) {
 		func() error { return u.openEvidence(ctx, keys) },
 		func() error { return u.openGateway(ctx, verifier) },
 		func() error { return u.openChanges(ctx, keys) },
+		func() error { return u.openWires(ctx, keys) },
 		func() error { return u.seed(ctx) },
 		func() error { return u.mintCaller(ctx) },
 		func() error { return u.openServer(ctx, verifier) },
@@ -375,6 +383,7 @@ func (u *Up) Run(ctx context.Context) error {
 	house.Go(func() error { return u.gateway.Run(rooms) })
 	house.Go(func() error { return u.archive.Run(rooms) })
 	house.Go(func() error { return u.changes.Run(rooms) })
+	house.Go(func() error { return u.wires.Run(rooms) })
 	house.Go(func() error { u.followShreddings(rooms); return nil })
 	house.Go(func() error { u.patrol(rooms); return nil })
 	house.Go(func() error { u.renewAccess(rooms); return nil })

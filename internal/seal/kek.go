@@ -84,6 +84,9 @@ func (k *KEK) Subjects(tenant string) (wrap, handle *Key) {
 	return k.root.Derive(LabelSubject, tenant), k.root.Derive(LabelHandle, tenant)
 }
 
+// Wires returns the key that wraps where a tenant's findings go.
+func (k *KEK) Wires(tenant string) *Key { return k.root.Derive(LabelWire, tenant) }
+
 // LoadOrCreate returns the private key kept at path for the given purpose. When
 // there is no such file it asks generate for the key and keeps it there, mode
 // 0600, in an envelope under the KEK with the purpose as its context; the file
