@@ -16,6 +16,7 @@ import (
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/seal"
+	"github.com/pavise/pavise/internal/siem"
 	"github.com/pavise/pavise/internal/subject"
 	"github.com/pavise/pavise/internal/witness"
 )
@@ -39,6 +40,7 @@ type Rooms struct {
 	Quorum     *witness.Quorum    // has ours cosigned; nil: nobody is asked
 	Protection string             // what keeps the installation's keys: "software" for files
 	Nodes      func() []NodeState // how the fleet's machines stand; nil: there is no fleet
+	Wires      *siem.Wires        // where findings go
 	// Link makes a fresh link to the console. The session that it opens calls with
 	// the token, until expires at most.
 	Link func(token string, expires time.Time) string

@@ -27,6 +27,7 @@ import (
 	"github.com/pavise/pavise/internal/policy"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/seal"
+	"github.com/pavise/pavise/internal/siem"
 	"github.com/pavise/pavise/internal/store"
 	"github.com/pavise/pavise/internal/store/blob"
 	"github.com/pavise/pavise/internal/subject"
@@ -115,6 +116,8 @@ func newWorld(t *testing.T) *world {
 	must(err)
 	w.Routes = plane.Routes
 	w.Changes, err = change.New(t.Context(), change.Config{Guard: w.Guard, Store: db, Log: log, Runners: Runners(w.Rooms)})
+	must(err)
+	w.Wires, err = siem.Open(t.Context(), siem.Config{Guard: w.Guard, Log: log, Feeds: w.Feeds, Store: db, KEK: kek, Now: time.Now, Tenant: "local", Local: true})
 	must(err)
 	ctx, stop := context.WithCancel(t.Context())
 	w.stop = stop

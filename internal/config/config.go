@@ -46,6 +46,7 @@ type Serve struct {
 	Issuers     []string      `yaml:"issuers" example:"[/etc/pavise/issuer.json]" doc:"Files with the records of token issuers whose tokens are believed. Issuers for demonstration are refused."`
 	Witnesses   string        `yaml:"witnesses" example:"/etc/pavise/witnesses" doc:"A file with the witnesses (C2SP tlog-policy) that cosign this log."`
 	Archive     string        `yaml:"archive" example:"s3://bucket/prefix" doc:"Where whole segments of the log are kept, too: a directory, or s3://BUCKET/PREFIX."`
+	Findings    string        `yaml:"findings" example:"/var/lib/pavise/serve/findings.jsonl" doc:"A file that gets every finding as a line of OCSF. Other places are verbs: pavise siem put."`
 	PublicTiles bool          `yaml:"public_tiles" example:"false" doc:"Show the log's hashes to everybody. They tell nothing of the records."`
 	Certificate time.Duration `yaml:"certificate_life" example:"24h" doc:"How long a certificate of the built-in CA is good, 5m to 168h. It is renewed at half of that."`
 	Grace       time.Duration `yaml:"grace" example:"1h" doc:"How long a gateway may go on with what it was told last, when it hears nothing from here: 1m to 168h. Afterwards it refuses everything."`

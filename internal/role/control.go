@@ -9,6 +9,7 @@ import (
 	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/proof"
+	"github.com/pavise/pavise/internal/siem"
 	"github.com/pavise/pavise/internal/witness"
 )
 
@@ -21,6 +22,7 @@ type control struct {
 	policies *guard.Policies
 	grants   *guard.Grants
 	witness  *witness.Server
+	wires    *siem.Wires
 	rooms    *api.Rooms
 }
 
@@ -95,6 +97,15 @@ func (c *control) openChanges(ctx context.Context, k Keys, more api.Rooms) (err 
 		return err
 	}
 	return c.shredAgain(ctx)
+}
+
+// openWires opens where findings go, as the rest of cfg says.
+func (c *control) openWires(ctx context.Context, k Keys, cfg siem.Config) (err error) {
+	cfg.Guard, cfg.Log, cfg.Feeds, cfg.Store, cfg.KEK, cfg.Now, cfg.Say = c.guard, c.log, c.feeds, c.db, k.KEK, c.now, c.say
+	cfg.Version, cfg.Tenant = Version(), c.tenant
+	c.wires, err = siem.Open(ctx, cfg)
+	c.rooms.Wires = c.wires
+	return err
 }
 
 // Rooms are the rooms that it runs, for whoever works with them in its process.

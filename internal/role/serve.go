@@ -30,6 +30,7 @@ import (
 	"github.com/pavise/pavise/internal/identity"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/proof"
+	"github.com/pavise/pavise/internal/siem"
 	"github.com/pavise/pavise/internal/witness"
 )
 
@@ -109,6 +110,7 @@ func NewServe(ctx context.Context, cfg ServeConfig) (s *Serve, err error) {
 		func() error { return s.openPublisher(keys) },
 		func() error { return s.openNodes(ctx) },
 		func() error { return s.openChanges(ctx, keys, s.moreRooms()) },
+		func() error { return s.openWires(ctx, keys, siem.Config{File: s.cfg.Findings}) },
 		func() error { return s.bootstrap(ctx) },
 		func() error { return s.openServers(ctx) },
 		func() error { _, err := s.publisher.Publish(ctx); return err },
@@ -607,6 +609,7 @@ func (s *Serve) Run(ctx context.Context) error {
 	var house errgroup.Group
 	s.run(rooms, &house)
 	house.Go(func() error { return s.changes.Run(rooms) })
+	house.Go(func() error { return s.wires.Run(rooms) })
 	house.Go(func() error { return s.publisher.Run(ctx) }) // or a door would wait for those who wait for news
 	house.Go(func() error { s.follow(rooms); return nil })
 	house.Go(func() error { s.nodes.Look(rooms); return nil })

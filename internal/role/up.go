@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/user"
 	"slices"
@@ -24,6 +26,7 @@ import (
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/record"
+	"github.com/pavise/pavise/internal/siem"
 )
 
 const (
@@ -53,6 +56,9 @@ type UpConfig struct {
 	AcceptClock bool                         // take the clock as it is, although it was set back
 	Witnesses   *proof.Policy                // who is asked to cosign the log's checkpoints; nil: nobody
 	Archive     string                       // where whole segments go; empty: nowhere
+	Findings    string                       // where findings are written as JSON lines; empty: nowhere
+	Printer     io.Writer                    // gets findings as JSON lines, too; nil: nobody
+	SendTo      []netip.Prefix               // webhooks may go to these addresses, although they never do otherwise
 	PublicTiles bool                         // the log's hashes are shown to everybody
 	Say         func(word string, err error) // tells whoever started it what goes wrong meanwhile, and how bad it is; nil: nobody
 	Now         func() time.Time
@@ -101,6 +107,7 @@ func NewUp(ctx context.Context, cfg UpConfig) (u *Up, err error) {
 		func() error {
 			return u.openChanges(ctx, keys, api.Rooms{Issuer: u.issuer, Link: u.consoleLink, WitnessURL: u.url() + witnessPrefix})
 		},
+		func() error { return u.openWires(ctx, keys) },
 		func() error { return u.seed(ctx) },
 		func() error { return u.mintCaller(ctx) },
 		func() error { return u.openServer(ctx) },
@@ -138,6 +145,11 @@ func (u *Up) openLog(k Keys) error {
 	os.Remove(u.data.Path("access.json")) // a killed process's: from now on a server runs here, and it is another
 	u.fresh = !u.complete()
 	return nil
+}
+
+// openWires opens where findings go.
+func (u *Up) openWires(ctx context.Context, k Keys) error {
+	return u.control.openWires(ctx, k, siem.Config{File: u.cfg.Findings, Printer: u.cfg.Printer, Local: true, Allow: u.cfg.SendTo})
 }
 
 // openIssuer opens the issuer of tokens for this machine, and names who may do
@@ -303,6 +315,7 @@ func (u *Up) Run(ctx context.Context) error {
 	var house errgroup.Group
 	u.run(rooms, &house)
 	house.Go(func() error { return u.changes.Run(rooms) })
+	house.Go(func() error { return u.wires.Run(rooms) })
 	house.Go(func() error { u.renewAccess(rooms); return nil })
 
 	err := serveUntil(ctx, u.server, u.listener)

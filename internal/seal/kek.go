@@ -91,6 +91,9 @@ func (k *KEK) Subjects(tenant string) (wrap, handle *Key) {
 // Bundles returns the key that seals what a reader of bundles remembers.
 func (k *KEK) Bundles() *Key { return k.root.Derive(LabelBundles) }
 
+// Wires returns the key that wraps where a tenant's findings go.
+func (k *KEK) Wires(tenant string) *Key { return k.root.Derive(LabelWire, tenant) }
+
 // LoadOrCreate returns the private key kept at path for the given purpose. When
 // there is no such file it asks generate for the key and keeps it there, mode
 // 0600, in an envelope under the KEK with the purpose as its context; the file
