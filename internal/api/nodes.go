@@ -25,14 +25,13 @@ import (
 func nodeVerbs() []Verb {
 	onHolder, onCA := []string{issuer.KindHolder}, []string{"ca"}
 	renew := verb(Verb{
-		Name: "node.renew", On: onHolder, Class: guard.Pooled,
+		Name: "node.renew", On: onHolder, Class: guard.Pooled, wireOnly: true,
 		Help:  "Get another certificate before the one at hand ends",
 		About: "For holders of a certificate, who call with it by mutual TLS; the machines of a fleet do it by themselves. A certificate that was renewed before is a copy: it is refused, and a finding.",
 	}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, req RenewRequest) (issuer.Issued, error) {
 		leaf, _ := ctx.Value(leafKey{}).(*x509.Certificate)
 		return withCA(rooms, func(ca *issuer.CA) (issuer.Issued, error) { return ca.Renew(ctx, who, leaf, req.CSR) })
 	})
-	renew.request = nil // no command: the certificate is not the operator's
 	return []Verb{
 		verb(Verb{
 			Name: "node.list", On: onHolder, Class: guard.Pooled,

@@ -58,6 +58,7 @@ type Verb struct {
 	About         string // more, for --help and the reference
 	Example       string // a command line that a test runs; "" if the verb is no command
 
+	wireOnly bool  // served, and no command: what it takes is not an operator's
 	maxBody  int64 // bytes of a request; 0 means maxBody
 	request  reflect.Type
 	register func(huma.API, *Server, Verb)
@@ -65,9 +66,9 @@ type Verb struct {
 
 // NewRequest returns a pointer to a zero request of the verb, whose fields and
 // tags are its command's arguments and flags. It is nil for a verb of the data
-// plane, which has another door.
+// plane, which has another door, and for one that programs alone call.
 func (v Verb) NewRequest() any {
-	if v.request == nil {
+	if v.request == nil || v.wireOnly {
 		return nil
 	}
 	return reflect.New(v.request).Interface()

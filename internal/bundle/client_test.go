@@ -388,16 +388,29 @@ func TestHandler(t *testing.T) {
 			t.Errorf("%s %v: %d, want %d", tt.path, tt.header, got.StatusCode, tt.status)
 		}
 	}
-	p.waiters.Store(maxWaiters)
-	began := time.Now()
-	if got := ask("/v1/bundle?after=1"); got.StatusCode != 204 || time.Since(began) > 40*time.Millisecond {
-		t.Errorf("one too many waits: %d after %v", got.StatusCode, time.Since(began))
-	}
-	p.waiters.Store(0)
-	p.stop()
-	if got := ask("/v1/bundle?after=1"); got.StatusCode != 204 {
-		t.Errorf("after the end: %d", got.StatusCode)
-	}
+}
+
+// TestNobodyWaits has one too many come, and then the end: neither is made to wait,
+// which would take 25 seconds of the bubble's time.
+func TestNobodyWaits(t *testing.T) {
+	w := newWorld(t)
+	p := w.publisher(t)
+	publish(t, p)
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		ask := func(when string) {
+			rec := httptest.NewRecorder()
+			p.Handler().ServeHTTP(rec, httptest.NewRequest("GET", "/v1/bundle?after=1", nil))
+			if rec.Code != 204 || time.Since(began) != 0 {
+				t.Errorf("%s: %d after %v", when, rec.Code, time.Since(began))
+			}
+		}
+		p.waiters.Store(maxWaiters)
+		ask("one too many")
+		p.waiters.Store(0)
+		p.stop()
+		ask("after the end")
+	})
 }
 
 // TestBackoff asks a server that is away, in a bubble of time: less and less often, and

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -115,7 +116,12 @@ func (t ticket) verify(cs tls.ConnectionState) error {
 	if len(leaf.URIs) != 1 || leaf.URIs[0].String() != t.id {
 		return fmt.Errorf("it is not %s", t.id)
 	}
-	_, err := leaf.Verify(x509.VerifyOptions{Roots: roots, DNSName: cs.ServerName, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})
+	// Not cs.ServerName, which is empty where the address is an IP.
+	where, err := url.Parse(t.url)
+	if err != nil {
+		return err
+	}
+	_, err = leaf.Verify(x509.VerifyOptions{Roots: roots, DNSName: where.Hostname(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})
 	return err
 }
 

@@ -1,9 +1,20 @@
-// Package issuer gives tokens out. In this build that is one issuer, the local
-// one that `pavise up` makes for its own machine; package identity verifies
-// what it signs, by the record that [Local.Record] returns.
+// Package issuer gives proofs out, which package identity verifies: tokens of the local
+// issuer that `pavise up` makes for its own machine ([Local]), and certificates of the
+// built-in CA of a fleet ([CA]).
 //
-// It owns no state but the signing key, which its caller keeps (package seal,
-// purpose token) and which is never the log's key nor a CA's.
+// It owns the CA's roots, the list of who holds certificates and what they may do, and
+// the invitations by which they come. The keys lie in files of their own (package seal,
+// purposes token and ca), and none is ever the log's or another's.
+//
+// # How somebody joins
+//
+// An operator invites a machine ([CA.Invite]) and hands a line of text to it. The
+// machine makes a key, believes the control plane by the root that the line pins, and
+// gets a certificate ([Enroll], [CA.Join]) that it renews by itself ([CA.Renew]). The
+// certificate says who it is and nothing else: roles stand in the list ([Holders]),
+// which gateways are told, so that they change and end without another certificate.
+// Whoever joins has who invited them to thank, and counts as that person where approvals
+// are counted. A person is invited as a change, bound to the person's own key.
 //
 // # What the local issuer may not do
 //
