@@ -178,3 +178,29 @@ func (j *joinCommand) run(ctx context.Context, c *cli) error {
 	fmt.Fprintf(c.stdout, "you are %s at %s; the certificate is good until %s, and renewed as you use it\n", id.Name().ID, id.Server(), id.Expires().Local().Format("Mon 2 Jan 15:04"))
 	return nil
 }
+
+// certificateCommand is pavise certificate.
+type certificateCommand struct {
+	Dir string `arg:"" help:"Where tls.crt, tls.key and ca.crt are written."`
+}
+
+// Help says how long they are good. It is kong's hook for a command's help.
+func (*certificateCommand) Help() string {
+	return `For programs that read PEM: curl --cacert ca.crt --cert tls.crt --key tls.key. The certificate is
+renewed on the way when half of its life is over; run it again, from cron for example, before it ends.`
+}
+
+func (k *certificateCommand) run(ctx context.Context, c *cli) error {
+	id, err := fleet.OpenIdentity(ctx, cmp.Or(c.Identity, fleet.DefaultIdentity()), time.Now)
+	if err != nil {
+		return err
+	}
+	if err := id.Export(k.Dir); err != nil {
+		return err
+	}
+	if c.JSON {
+		return c.printJSON(map[string]any{"name": id.Name(), "expires": id.Expires(), "dir": k.Dir})
+	}
+	fmt.Fprintf(c.stdout, "tls.crt, tls.key and ca.crt of %s are in %s, good until %s\n", id.Name().ID, k.Dir, id.Expires().Local().Format("Mon 2 Jan 15:04"))
+	return nil
+}

@@ -1,8 +1,12 @@
 package fleet
 
 import (
+	"bytes"
 	"context"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -46,6 +50,16 @@ func Join(ctx context.Context, dir string, invitation string, now func() time.Ti
 		return nil, err
 	}
 	return &Identity{m}, nil
+}
+
+// PersonKey returns the fingerprint of the key with which a person will join in the
+// directory, and makes the key if there is none.
+func PersonKey(dir string) (string, error) {
+	m, err := openIdentity(dir, time.Now)
+	if err != nil {
+		return "", err
+	}
+	return issuer.KeyFingerprint(m.key.Public())
 }
 
 func openIdentity(dir string, now func() time.Time) (*Membership, error) {
@@ -101,3 +115,32 @@ func (i *Identity) Server() string { return i.member.server }
 
 // Expires is when the certificate ends.
 func (i *Identity) Expires() time.Time { return i.member.Is().Expires }
+
+// Export writes the certificate, its key and the roots into a directory, as tls.crt,
+// tls.key and ca.crt, for programs that read PEM. From then on the key is as safe as
+// that directory.
+func (i *Identity) Export(dir string) error {
+	key, err := x509.MarshalPKCS8PrivateKey(i.member.key)
+	if err != nil {
+		return fmt.Errorf("encode the key: %w", err)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return &pavise.Error{Kind: pavise.Unavailable, Msg: "make the directory for the certificate: " + err.Error(), Hint: "name another one", Err: err}
+	}
+	j := i.member.Is()
+	for _, file := range []struct {
+		name, label string
+		ders        [][]byte
+	}{{"tls.key", "PRIVATE KEY", [][]byte{key}}, {"tls.crt", "CERTIFICATE", j.Chain}, {"ca.crt", "CERTIFICATE", j.Roots}} {
+		var text bytes.Buffer
+		for _, der := range file.ders {
+			if err := pem.Encode(&text, &pem.Block{Type: file.label, Bytes: der}); err != nil {
+				return fmt.Errorf("encode %s: %w", file.name, err)
+			}
+		}
+		if err := Replace(dir, file.name, text.Bytes()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
