@@ -92,7 +92,7 @@ func OpenIdentity(ctx context.Context, dir string, now func() time.Time) (*Ident
 		return nil, &pavise.Error{Kind: pavise.Unverified, Msg: "your certificate ended " + j.Expires.Local().Format("Mon 2 Jan 15:04"), Hint: "ask for a new invitation, and join again"}
 	}
 	if m.due() {
-		if err := m.renewNow(ctx); err != nil && pavise.KindOf(err) != pavise.Unavailable {
+		if err := m.RenewNow(ctx); err != nil && pavise.KindOf(err) != pavise.Unavailable {
 			return nil, err
 		}
 	}

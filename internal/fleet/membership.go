@@ -185,7 +185,7 @@ func (m *Membership) Renew(ctx context.Context, say func(error)) {
 	last := ""
 	for ctx.Err() == nil {
 		if m.due() {
-			err := m.renewNow(ctx)
+			err := m.RenewNow(ctx)
 			if words := fmt.Sprint(err); err != nil && words != last && ctx.Err() == nil {
 				say(err)
 				last = words
@@ -204,7 +204,8 @@ func (m *Membership) due() bool {
 	return m.now().After(leaf.NotBefore.Add(leaf.NotAfter.Sub(leaf.NotBefore) / 2))
 }
 
-func (m *Membership) renewNow(ctx context.Context) error {
+// RenewNow gets another certificate for the same key.
+func (m *Membership) RenewNow(ctx context.Context) error {
 	csr, err := issuer.Request(m.key)
 	if err != nil {
 		return err
@@ -224,9 +225,22 @@ const handshakeWithin = 10 * time.Second
 // Client speaks to the control plane, by mutual TLS.
 func (m *Membership) Client() *http.Client { return m.ClientFor(ControlID) }
 
-// ClientFor speaks to one member of the fleet, and to nobody who only has the CA's word
-// for being another one; of no id, to every member that has the name of the address.
+// ClientFor speaks to one member of the fleet, and to nobody else who only has the CA's
+// word for being a member; of no id, to every member that has the name of the address.
 func (m *Membership) ClientFor(id string) *http.Client {
+	if id != "" {
+		id = NodeID(m.Is().Domain, id)
+	}
+	return Client(m.Certificate, func() *x509.CertPool { return m.Is().roots }, m.now, id)
+}
+
+// NodeID is the SPIFFE id of a machine.
+func NodeID(domain, id string) string { return "spiffe://" + domain + "/" + pavise.Node + "/" + id }
+
+// Client speaks by mutual TLS to who has a SPIFFE id, or, of no id, to every member that
+// has the name of the address. own is its certificate, and roots are those of the CA, as
+// of each connection.
+func Client(own func(*tls.ClientHelloInfo) (*tls.Certificate, error), roots func() *x509.CertPool, now func() time.Time, id string) *http.Client {
 	return &http.Client{CheckRedirect: nowhere, Transport: &http.Transport{
 		DialContext:           (&net.Dialer{Timeout: handshakeWithin}).DialContext,
 		TLSHandshakeTimeout:   handshakeWithin,
@@ -235,28 +249,20 @@ func (m *Membership) ClientFor(id string) *http.Client {
 		MaxIdleConnsPerHost:   2,
 		TLSClientConfig: &tls.Config{
 			MinVersion:           tls.VersionTLS13,
-			GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &m.Is().cert, nil },
+			GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return own(nil) },
 			InsecureSkipVerify:   true, // VerifyConnection does it, with the roots of now
-			VerifyConnection:     func(cs tls.ConnectionState) error { return m.verify(cs, id) },
+			VerifyConnection: func(cs tls.ConnectionState) error {
+				if err := verifyServer(cs, roots(), now()); err != nil || id == "" {
+					return err
+				}
+				return isMember(cs.PeerCertificates[0], id)
+			},
 		},
 	}}
 }
 
 // nowhere follows no redirect: what is said to a member is for that one.
 func nowhere(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-
-// verify checks that the server is the member with that id, reached by a name that its
-// certificate carries.
-func (m *Membership) verify(cs tls.ConnectionState, id string) error {
-	j := m.Is()
-	if err := verifyServer(cs, j.roots, m.now()); err != nil {
-		return err
-	}
-	if id == "" {
-		return nil
-	}
-	return isMember(cs.PeerCertificates[0], "spiffe://"+j.Domain+"/"+pavise.Node+"/"+id)
-}
 
 // verifyServer checks a server's chain and name.
 func verifyServer(cs tls.ConnectionState, roots *x509.CertPool, now time.Time) error {

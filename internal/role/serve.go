@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -585,6 +586,43 @@ func (s *Serve) witnessesOf(id string) (policy string, peers []fleet.Peer) {
 	return fleet.PolicyOf(keys, urls), peers
 }
 
+// askAgents has the agents of the fleet cosign this log, unless a file says who does,
+// until ctx is done.
+func (s *Serve) askAgents(ctx context.Context) {
+	roots := func() *x509.CertPool {
+		pool := x509.NewCertPool()
+		for _, root := range s.ca.Roots() {
+			pool.AddCert(root)
+		}
+		return pool
+	}
+	watchers := fleet.NewWatchers(s.log, s.now, func(id string) *http.Client {
+		return fleet.Client(s.own.Get, roots, s.now, fleet.NodeID(s.cfg.TrustDomain, id))
+	})
+	for ctx.Err() == nil && s.witnesses == nil {
+		reports, ids := s.nodes.Witnesses("")
+		if policy, peers := policyOf(reports, ids); len(peers) > 0 {
+			if err := watchers.Follow(ctx, policy, peers); err != nil {
+				s.say("warning", err)
+			}
+		}
+		select {
+		case <-time.After(fleet.ReportEvery):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// policyOf asks agents, by the first of their keys.
+func policyOf(reports []fleet.Report, ids []string) (policy string, peers []fleet.Peer) {
+	var keys, urls []string
+	for i, r := range reports {
+		keys, urls = append(keys, r.Witness[0]), append(urls, r.URL)
+		peers = append(peers, fleet.Peer{URL: r.URL, ID: ids[i]})
+	}
+	return fleet.PolicyOf(keys, urls), peers
+}
+
 // follow has the publisher look again whenever the log has grown: whatever changes
 // something leaves a record.
 func (s *Serve) follow(ctx context.Context) {
@@ -613,6 +651,7 @@ func (s *Serve) Run(ctx context.Context) error {
 	house.Go(func() error { return s.publisher.Run(ctx) }) // or a door would wait for those who wait for news
 	house.Go(func() error { s.follow(rooms); return nil })
 	house.Go(func() error { s.nodes.Look(rooms); return nil })
+	house.Go(func() error { s.askAgents(rooms); return nil })
 	// Either door that closes by itself takes the other with it.
 	doors, closeDoors := context.WithCancel(ctx)
 	defer closeDoors()
