@@ -564,6 +564,14 @@ func TestBundlesPutBack(t *testing.T) {
 	if got := g.Health().Bundle.Serial; got < serial {
 		t.Errorf("it went back to bundle %d from %d", got, serial)
 	}
+	p.running.stop()
+	p.cfg.Above = g.Health().Bundle.Held
+	p.serve(t)
+	for deadline := time.Now().Add(40 * time.Second); g.Health().Bundle.Serial <= p.cfg.Above; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("it does not follow bundles above %d: %+v", p.cfg.Above, g.Health())
+		}
+	}
 
 	running.stop()
 	name := filepath.Join(g.cfg.Data, "bundle", "bundle")

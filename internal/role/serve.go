@@ -46,6 +46,7 @@ const (
 type ServeConfig struct {
 	config.Serve
 	AcceptClock bool                         // take the clock as it is, although it was set back
+	Above       uint64                       // no bundle has a number up to this one: after a restore
 	Say         func(word string, err error) // tells whoever started it what goes wrong meanwhile; nil: nobody
 	Now         func() time.Time
 	Formats     []bundle.Format // of bundles; nil: those of this build
@@ -277,7 +278,7 @@ func (s *Serve) openPublisher(k Keys) error {
 	}
 	s.publisher, err = bundle.OpenPublisher(bundle.PublisherConfig{
 		Origin: s.cfg.TrustDomain + "/" + s.tenant, Dir: s.data.Path("bundle"), Signer: signer, Sections: fleet.Sections(s.orders, s.size), Blob: s.blob,
-		Lifetime: 2 * s.cfg.Grace, Formats: s.cfg.Formats, Now: s.now, Trouble: func(err error) { s.say("error", err) },
+		Lifetime: 2 * s.cfg.Grace, After: s.cfg.Above, Formats: s.cfg.Formats, Now: s.now, Trouble: func(err error) { s.say("error", err) },
 	})
 	if err == nil {
 		s.ca.OnChange(s.changed)
@@ -421,6 +422,7 @@ func (s *Serve) openServers(ctx context.Context) (err error) {
 	public.Handle(api.TilesPrefix, control.Tiles(s.cfg.PublicTiles))
 	public.Handle("/", s.console.Handler())
 	s.public = newServer(public, own)
+	s.public.TLSConfig.ClientAuth = tls.NoClientCert // a browser would ask which one to show
 
 	fleet := http.NewServeMux()
 	fleet.Handle("/v1/", members.Handler())
