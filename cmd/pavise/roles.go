@@ -81,7 +81,7 @@ func greetServe(c *cli, s *role.Serve, cfg *config.Serve) error {
 		fmt.Fprintln(c.stdout, "\nThe bootstrap block of the configuration was done before, and is ignored.")
 	}
 	for _, inv := range s.Invitations() {
-		fmt.Fprintf(c.stdout, "\nFor %s, once, until %s:\n\n  %s join %s\n", inv.Name.ID, inv.Expires.Local().Format("15:04"), role.Program(), inv.Text)
+		fmt.Fprintf(c.stdout, "\nFor %s, once, until %s:\n\n  %s join %s\n", inv.Name.ID, inv.Expires.Local().Format("Mon 2 Jan 15:04"), role.Program(), inv.Text)
 	}
 	fmt.Fprint(c.stdout, "\nCtrl-C stops.\n")
 	return nil

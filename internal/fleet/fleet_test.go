@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"context"
 	"crypto/ed25519"
 	"encoding/json"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"github.com/pavise/pavise/internal/bundle"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/seal"
+	"github.com/pavise/pavise/internal/store"
 )
 
 // logKey is the verifier key of a log, witnessKey that of a witness.
@@ -181,4 +183,68 @@ func FuzzReadOrders(f *testing.F) {
 		}
 		_, _ = o.Anchor.Domain(o.Terms) // whatever it says, it does not panic
 	})
+}
+
+// TestNodes keeps how machines stand: what changed is a record, a machine that says too
+// much is not heard, one that says nothing is away, and one that is no member is gone.
+func TestNodes(t *testing.T) {
+	path, now := filepath.Join(t.TempDir(), "x.db"), time.Unix(1_800_000_000, 0)
+	var notes []string
+	open := func() (*store.DB, *Nodes) {
+		db, err := store.Open(t.Context(), path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, err := OpenNodes(t.Context(), db, func() time.Time { return now }, func(_ context.Context, id, kind string, _ any) error {
+			notes = append(notes, kind+" "+id)
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return db, n
+	}
+	db, n := open()
+	say := func(id string, r Report) error { return n.Take(t.Context(), id, r) }
+	gateway := Report{Role: "gateway", Version: "v0.3.0", Bundle: bundle.State{Serial: 4}}
+	for _, id := range []string{"gw-1", "gw-2"} {
+		if err := say(id, gateway); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := say("gw-1", gateway); pavise.KindOf(err) != pavise.Throttled {
+		t.Errorf("at once again: %v", err)
+	}
+	now = now.Add(ReportEvery)
+	if err := say("gw-1", gateway); err != nil || len(notes) != 2 {
+		t.Errorf("nothing new: %v, %q", err, notes)
+	}
+	now = now.Add(awayAfter)
+	if gone := n.gone(); len(gone) != 1 || gone[0].ID != "gw-2" || len(n.gone()) != 0 {
+		t.Errorf("away are %+v", gone)
+	}
+	if n.Gateways() != 2 {
+		t.Errorf("budgets are shared out among %d", n.Gateways())
+	}
+	now = now.Add(ReportEvery)
+	gateway.Bundle.Serial = 5
+	for _, id := range []string{"gw-1", "gw-2"} {
+		if err := say(id, gateway); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(notes) != 4 {
+		t.Errorf("records %q", notes)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db, n = open()
+	defer db.Close()
+	if all := n.States(); len(all) != 2 || all[1].Serial != 5 || n.Gateways() != 2 {
+		t.Errorf("after a restart: %+v", all)
+	}
+	if err := n.Forget(t.Context(), func(id string) bool { return id == "gw-1" }); err != nil || len(n.States()) != 1 || n.Gateways() != 1 {
+		t.Errorf("without gw-2: %+v, %v", n.States(), err)
+	}
 }

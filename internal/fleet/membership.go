@@ -142,6 +142,19 @@ func (m *Membership) Certificate(*tls.ClientHelloInfo) (*tls.Certificate, error)
 	return &m.Is().cert, nil
 }
 
+// Missing says which names of a configuration the certificate does not carry: nobody who
+// checks it will believe the machine under those.
+func (m *Membership) Missing(names []string, say func(word string, err error)) {
+	for _, name := range names {
+		if m.Is().leaf.VerifyHostname(name) != nil {
+			say("warning", &pavise.Error{
+				Kind: pavise.Invalid, Msg: fmt.Sprintf("the certificate of %s does not carry the name %s", m.Is().Name.ID, name),
+				Hint: "leave the name out of pavise.yaml, or have the machine invited anew with --dns or --ip",
+			})
+		}
+	}
+}
+
 // Is returns what the machine joined with, or nil.
 func (m *Membership) Is() *Joined { return m.joined.Load() }
 

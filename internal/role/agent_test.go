@@ -210,6 +210,9 @@ func TestRevokedGateway(t *testing.T) {
 			t.Fatalf("%+v", g.Health())
 		}
 	}
+	if n := len(p.nodes.States()); n != 0 {
+		t.Errorf("node list still shows %d machines", n)
+	}
 	if err := g.member.RenewNow(t.Context()); err == nil {
 		t.Error("a revoked machine renews its certificate")
 	}

@@ -262,7 +262,15 @@ func (s *Serve) believe() error {
 
 // changed follows a change of roots or holders.
 func (s *Serve) changed() {
-	if err := s.believe(); err != nil {
+	err := s.believe()
+	if s.nodes != nil {
+		holders := s.ca.Holders()
+		err = errors.Join(err, s.nodes.Forget(context.Background(), func(id string) bool {
+			_, member := holders.Lookup(pavise.Node, id, s.now())
+			return member
+		}))
+	}
+	if err != nil {
 		s.say("error", err)
 	}
 	if s.publisher != nil {
