@@ -248,3 +248,18 @@ func TestNodes(t *testing.T) {
 		t.Errorf("without gw-2: %+v, %v", n.States(), err)
 	}
 }
+
+// TestIdentityOfOthers refuses a directory where others could put another control plane
+// in the place of ours.
+func TestIdentityOfOthers(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := PersonKey(dir); pavise.KindOf(err) != pavise.Denied || !strings.Contains(err.Error(), "other users may write") {
+		t.Errorf("%v", err)
+	}
+	if _, err := OpenIdentity(t.Context(), t.TempDir(), time.Now); pavise.KindOf(err) != pavise.NotFound {
+		t.Errorf("where nobody joined: %v", err)
+	}
+}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/disk"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/seal"
 )
@@ -66,6 +67,9 @@ func openIdentity(dir string, now func() time.Time) (*Membership, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, &pavise.Error{Kind: pavise.Unavailable, Msg: "make the directory of your certificate: " + err.Error(), Hint: "name another with --identity", Err: err}
 	}
+	if err := CheckOwn(dir, "directory of your certificate", "--identity"); err != nil {
+		return nil, err
+	}
 	kek, err := seal.OpenFileKEK(filepath.Join(dir, "kek"))
 	if err != nil {
 		return nil, err
@@ -92,11 +96,32 @@ func OpenIdentity(ctx context.Context, dir string, now func() time.Time) (*Ident
 		return nil, &pavise.Error{Kind: pavise.Unverified, Msg: "your certificate ended " + j.Expires.Local().Format("Mon 2 Jan 15:04"), Hint: "ask for a new invitation, and join again"}
 	}
 	if m.due() {
-		if err := m.RenewNow(ctx); err != nil && pavise.KindOf(err) != pavise.Unavailable {
+		if err := m.renewAlone(ctx); err != nil {
 			return nil, err
 		}
 	}
 	return &Identity{m}, nil
+}
+
+// renewAlone renews while no other command does: of two that renew at once one would
+// keep a certificate that is neither the newest nor the one before. When another is at
+// it, or nobody answers, the certificate is good for a while still.
+func (m *Membership) renewAlone(ctx context.Context) error {
+	lock, err := disk.Lock(m.dir)
+	if err != nil {
+		return nil
+	}
+	defer lock.Close()
+	if err := m.read(); err != nil {
+		return err
+	}
+	if !m.due() {
+		return nil
+	}
+	if err := m.RenewNow(ctx); err != nil && pavise.KindOf(err) != pavise.Unavailable {
+		return err
+	}
+	return nil
 }
 
 // Client speaks to the control plane in the person's name.

@@ -75,9 +75,15 @@ func OpenMembership(dir string, server string, kek *seal.KEK, now func() time.Ti
 	if m.key, ok = key.(*ecdsa.PrivateKey); err != nil || !ok {
 		return nil, &pavise.Error{Kind: pavise.Unverified, Msg: filepath.Join(dir, "node.key") + " holds no key of this kind", Hint: "restore it from a backup, or remove it and join again", Err: err}
 	}
-	text, err := ReadPlain(filepath.Join(dir, memberFile), maxMember)
+	return m, m.read()
+}
+
+// read takes up what the directory holds, if it holds anything.
+func (m *Membership) read() error {
+	path := filepath.Join(m.dir, memberFile)
+	text, err := ReadPlain(path, maxMember)
 	if errors.Is(err, os.ErrNotExist) {
-		return m, nil
+		return nil
 	}
 	j := &Joined{}
 	if err == nil {
@@ -87,10 +93,10 @@ func OpenMembership(dir string, server string, kek *seal.KEK, now func() time.Ti
 		err = j.complete(m.key)
 	}
 	if err != nil {
-		return nil, &pavise.Error{Kind: pavise.Unverified, Msg: fmt.Sprintf("%s is not what this machine joined with: %v", filepath.Join(dir, memberFile), err), Hint: "restore it from a backup, or remove it and join again", Err: err}
+		return &pavise.Error{Kind: pavise.Unverified, Msg: fmt.Sprintf("%s is not what this machine joined with: %v", path, err), Hint: "restore it from a backup, or remove it and join again", Err: err}
 	}
 	m.joined.Store(j)
-	return m, nil
+	return nil
 }
 
 // newNodeKey makes a P-256 key, which every TLS library knows.

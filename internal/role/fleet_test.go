@@ -593,3 +593,32 @@ func TestBundlesPutBack(t *testing.T) {
 		t.Errorf("with an edited bundle: %d %s, %v, %+v", status, text, err, g.Health())
 	}
 }
+
+// TestCommandsRenewTogether has several commands of one person renew the certificate at
+// the same moment: it stays one that can be renewed.
+func TestCommandsRenewTogether(t *testing.T) {
+	p := begin(t)
+	dir := t.TempDir()
+	if _, err := fleet.Join(t.Context(), dir, p.invite(t, "gw-1"), time.Now); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		later := func() time.Time { return time.Now().Add(13 * time.Hour) } // when it is due; the CA has its own clock
+		var commands sync.WaitGroup
+		for range 8 {
+			commands.Go(func() {
+				if _, err := fleet.OpenIdentity(t.Context(), dir, later); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		commands.Wait()
+	}
+	if id, err := fleet.OpenIdentity(t.Context(), dir, time.Now); err != nil {
+		t.Error(err)
+	} else if resp, err := id.Client().HTTP.Get(p.FleetURL() + "/v1/bundle?after=0"); err != nil || resp.StatusCode != 200 {
+		t.Errorf("%+v, %v", resp, err)
+	} else {
+		resp.Body.Close()
+	}
+}
