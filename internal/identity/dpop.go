@@ -42,7 +42,7 @@ func (v *Verifier) held(k *verified, scheme, token string, c *Credentials) error
 	case len(c.DPoP) == 0:
 		return refuse(NotHolder)
 	}
-	sum := sha256.Sum256([]byte(token))
+	sum := digestOf(token)
 	return v.possession(k, c, thumb(sum[:]), k.Bound.JKT)
 }
 

@@ -41,7 +41,6 @@ package identity
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"fmt"
 	"net/http"
 	"slices"
@@ -210,8 +209,7 @@ func (v *Verifier) known(ctx context.Context, c *Credentials) (*verified, error)
 
 // token verifies a token, or remembers that it was.
 func (v *Verifier) token(ctx context.Context, token string) (*verified, error) {
-	sum := sha256.Sum256([]byte(token))
-	now := v.now()
+	sum, now := digestOf(token), v.now()
 	if known := v.memory.get(sum); known != nil && known.good(now) {
 		return known, v.epochs.admit(known)
 	}
