@@ -85,6 +85,8 @@ type up struct {
 	guard    *guard.Guard
 	policies *guard.Policies
 	issuer   *issuer.Local
+	revoked  *issuer.Revocations
+	verifier *identity.Verifier
 	subjects *subject.Keys
 	gateway  *gateway.Gateway
 	feeds    *feed.Feeds
@@ -133,7 +135,7 @@ func newUp(ctx context.Context, cfg upConfig) (u *up, err error) {
 	if err := u.openGuard(ctx, keys); err != nil {
 		return u, err
 	}
-	verifier, err := identity.NewVerifier(cfg.Now, append(slices.Clone(cfg.Issuers), u.issuer.Record())...)
+	verifier, err := u.openIdentity(ctx)
 	if err != nil {
 		return u, err
 	}
@@ -248,6 +250,22 @@ func (u *up) openGuard(ctx context.Context, k keys) (err error) {
 	}
 	u.issuer, err = issuer.New(issuer.Config{Guard: u.guard, Seed: k.token, Install: k.install, Tenant: tenant, Now: u.cfg.Now})
 	return err
+}
+
+// openIdentity puts what was revoked in force, and returns who is known.
+func (u *up) openIdentity(ctx context.Context) (_ *identity.Verifier, err error) {
+	epochs := identity.NewEpochs()
+	if u.revoked, err = issuer.OpenRevocations(ctx, u.guard, u.db, epochs, u.cfg.Now); err != nil {
+		return nil, err
+	}
+	var origins []string
+	for _, host := range u.hosts() {
+		origins = append(origins, "http://"+host)
+	}
+	u.verifier, err = identity.New(identity.Config{
+		Now: u.cfg.Now, Issuers: append(slices.Clone(u.cfg.Issuers), u.issuer.Record()), Origins: origins, Epochs: epochs,
+	})
+	return u.verifier, err
 }
 
 // userName is the person who started the process, as a name may spell it.
@@ -388,6 +406,7 @@ func (u *up) Run(ctx context.Context) error {
 	defer stopRooms()
 	var house errgroup.Group
 	house.Go(func() error { return u.guard.Run(rooms) })
+	house.Go(func() error { return u.verifier.Run(rooms) })
 	house.Go(func() error { return u.gateway.Run(rooms) })
 	house.Go(func() error { return u.archive.Run(rooms) })
 	house.Go(func() error { return u.changes.Run(rooms) })

@@ -74,11 +74,13 @@ func (w *world) requests(t *testing.T) map[string]func() any {
 			w.done(t, "route.release", ReleaseRequest{ReleaseSpec: gateway.ReleaseSpec{Name: fraud.String(), ONNX: onnx(2, 2)}})
 			return RouteRequest{Name: fraud.String()}
 		},
-		"route.quarantine": always(RouteRequest{Name: fraud.String()}),
-		"route.delete":     always(RouteDelete{Name: fraud}),
-		"issuer.mint":      always(MintRequest{Subject: "ci", Role: []string{"caller"}}),
-		"console.link":     always(Empty{}),
-		"clock.accept":     always(Empty{}),
+		"route.quarantine":   always(RouteRequest{Name: fraud.String()}),
+		"route.delete":       always(RouteDelete{Name: fraud}),
+		"issuer.mint":        always(MintRequest{Subject: "ci", Role: []string{"caller"}}),
+		"issuer.revoke":      always(RevokeRequest{Principal: pavise.Name{Tenant: "local", Kind: "workload", ID: "ci"}, Reason: "lost"}),
+		"issuer.revocations": always(Empty{}),
+		"console.link":       always(Empty{}),
+		"clock.accept":       always(Empty{}),
 	}
 }
 
