@@ -17,6 +17,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/disk"
+	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/seal"
 )
 
@@ -27,6 +28,7 @@ import (
 //	log-mldsa.key  signs published ones besides, against quantum computers
 //	witness*.key   cosign the checkpoints of other logs
 //	token.key      signs the local issuer's tokens
+//	exchange.key   signs the tokens that others are exchanged for
 //	ledger/        the evidence log
 //	pavise.db      what changes at run time: policies, routes
 //	access.json    how commands on this machine reach the running server
@@ -49,6 +51,7 @@ type keys struct {
 	log          ed25519.PrivateKey
 	mldsa        []byte // seed of the log's ML-DSA-44 key
 	token        []byte // Ed25519 seed
+	exchange     []byte // P-256 scalar
 	witness      []byte // Ed25519 seed
 	witnessMLDSA []byte // ML-DSA-44 seed
 	install      string // names the installation: the first digits of the log key's hash
@@ -59,6 +62,7 @@ var keyFiles = map[seal.Purpose]string{
 	seal.PurposeLog:          "log.key",
 	seal.PurposeLogMLDSA:     "log-mldsa.key",
 	seal.PurposeToken:        "token.key",
+	seal.PurposeExchange:     "exchange.key",
 	seal.PurposeWitness:      "witness.key",
 	seal.PurposeWitnessMLDSA: "witness-mldsa.key",
 }
@@ -80,14 +84,18 @@ func (d dataDir) open() (keys, error) {
 	}
 	seeds := map[seal.Purpose][]byte{}
 	for purpose, name := range keyFiles {
-		if seeds[purpose], err = kek.LoadOrCreate(d.path(name), purpose, newSeed); err != nil {
+		generate := newSeed
+		if purpose == seal.PurposeExchange {
+			generate = issuer.NewExchangeKey
+		}
+		if seeds[purpose], err = kek.LoadOrCreate(d.path(name), purpose, generate); err != nil {
 			return keys{}, err
 		}
 	}
 	log := ed25519.NewKeyFromSeed(seeds[seal.PurposeLog])
 	sum := sha256.Sum256(log.Public().(ed25519.PublicKey))
 	return keys{
-		kek: kek, log: log, mldsa: seeds[seal.PurposeLogMLDSA], token: seeds[seal.PurposeToken], install: hex.EncodeToString(sum[:6]),
+		kek: kek, log: log, mldsa: seeds[seal.PurposeLogMLDSA], token: seeds[seal.PurposeToken], exchange: seeds[seal.PurposeExchange], install: hex.EncodeToString(sum[:6]),
 		witness: seeds[seal.PurposeWitness], witnessMLDSA: seeds[seal.PurposeWitnessMLDSA],
 	}, nil
 }

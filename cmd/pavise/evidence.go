@@ -239,7 +239,7 @@ func (u *up) openGateway(ctx context.Context, verifier *identity.Verifier) (err 
 // were cut off.
 func (u *up) openChanges(ctx context.Context, k keys) (err error) {
 	u.rooms = &api.Rooms{
-		Guard: u.guard, Log: u.log, Policies: u.policies, Routes: u.gateway.Routes, Issuer: u.issuer, Revoked: u.revoked, Link: u.consoleLink, Protection: u.protection,
+		Guard: u.guard, Log: u.log, Policies: u.policies, Routes: u.gateway.Routes, Issuer: u.issuer, Revoked: u.revoked, Exchange: u.exchange, Link: u.consoleLink, Protection: u.protection,
 		Feeds: u.feeds, Subjects: u.subjects, KEK: k.kek, Archive: u.archive, Witness: u.witness, WitnessURL: u.url() + witnessPrefix, Quorum: u.quorum,
 	}
 	u.changes, err = change.New(ctx, change.Config{Guard: u.guard, Store: u.db, Log: u.log, Runners: api.Runners(u.rooms), Now: u.cfg.Now})

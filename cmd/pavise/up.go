@@ -86,6 +86,7 @@ type up struct {
 	policies *guard.Policies
 	issuer   *issuer.Local
 	revoked  *issuer.Revocations
+	exchange *issuer.Exchange
 	verifier *identity.Verifier
 	subjects *subject.Keys
 	gateway  *gateway.Gateway
@@ -135,7 +136,7 @@ func newUp(ctx context.Context, cfg upConfig) (u *up, err error) {
 	if err := u.openGuard(ctx, keys); err != nil {
 		return u, err
 	}
-	verifier, err := u.openIdentity(ctx)
+	verifier, err := u.openIdentity(ctx, keys)
 	if err != nil {
 		return u, err
 	}
@@ -252,18 +253,27 @@ func (u *up) openGuard(ctx context.Context, k keys) (err error) {
 	return err
 }
 
-// openIdentity puts what was revoked in force, and returns who is known.
-func (u *up) openIdentity(ctx context.Context) (_ *identity.Verifier, err error) {
+// openIdentity opens the token service, puts what was revoked in force, and returns who
+// is known.
+func (u *up) openIdentity(ctx context.Context, k keys) (_ *identity.Verifier, err error) {
 	epochs := identity.NewEpochs()
 	if u.revoked, err = issuer.OpenRevocations(ctx, u.guard, u.db, epochs, u.cfg.Now); err != nil {
 		return nil, err
 	}
-	var origins []string
+	u.exchange, err = issuer.NewExchange(issuer.ExchangeConfig{Guard: u.guard, Key: k.exchange, URL: u.url(), Tenant: tenant, Now: u.cfg.Now})
+	if err != nil {
+		return nil, err
+	}
+	issuers := append(slices.Clone(u.cfg.Issuers), u.issuer.Record())
+	var roles, origins []string
+	for _, i := range issuers {
+		roles = append(roles, i.Roles...)
+	}
 	for _, host := range u.hosts() {
 		origins = append(origins, "http://"+host)
 	}
 	u.verifier, err = identity.New(identity.Config{
-		Now: u.cfg.Now, Issuers: append(slices.Clone(u.cfg.Issuers), u.issuer.Record()), Origins: origins, Epochs: epochs,
+		Now: u.cfg.Now, Issuers: append(issuers, u.exchange.Record(roles)), Origins: origins, Epochs: epochs,
 	})
 	return u.verifier, err
 }
@@ -327,6 +337,7 @@ func (u *up) openServer(ctx context.Context, verifier *identity.Verifier) (err e
 	mux.Handle("/v1/", control.Handler())
 	mux.Handle(api.TilesPrefix, control.Tiles(u.cfg.PublicTiles))
 	mux.Handle(witnessPrefix+"/", http.StripPrefix(witnessPrefix, u.witness.Handler()))
+	mux.Handle(api.WellKnownPrefix, control.WellKnown())
 	mux.Handle("/", u.console.Handler())
 	u.server = &http.Server{
 		Handler:           mux,

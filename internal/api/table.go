@@ -28,6 +28,7 @@ type Rooms struct {
 	Routes     *gateway.Routes
 	Issuer     *issuer.Local
 	Revoked    *issuer.Revocations
+	Exchange   *issuer.Exchange // nil: tokens are not exchanged
 	Changes    *change.Changes
 	Feeds      *feed.Feeds
 	Subjects   *subject.Keys

@@ -226,6 +226,11 @@ func otherVerbs() []Verb {
 		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, req MintRequest) (issuer.Token, error) {
 			return rooms.Issuer.Mint(ctx, who, issuer.MintRequest{Subject: req.Subject, Kind: req.Kind, Roles: req.Role, TTL: time.Duration(req.Minutes) * time.Minute})
 		}),
+		{
+			Name: "issuer.exchange", On: []string{"issuer"}, Class: guard.Pooled,
+			Help:  "Exchange a proof of who one is for a short-lived token of this installation",
+			About: "At POST /v1/token, as RFC 8693 has it: the same name, no role more and no longer life, bound to the caller's key. With an actor_token, one acts for another.",
+		},
 		verb(Verb{
 			Name: "issuer.revoke", On: []string{"issuer"}, Safe: true,
 			Help:    "Refuse what somebody was given until now: tokens and certificates",

@@ -25,6 +25,8 @@ const (
 	verbSchema  = "policy.schema"
 	verbClock   = "clock.accept"
 	verbInfer   = "model.infer"
+
+	verbExchange = "issuer.exchange"
 )
 
 // Verbs returns the actions that every guard knows because its guardrails or its
@@ -48,6 +50,7 @@ func Verbs() []Action {
 		{Verb: verbExplain, On: []string{kindPolicy}, Class: Pooled},
 		{Verb: verbSchema, On: []string{kindPolicy}, Class: Pooled},
 		{Verb: verbClock, On: []string{"clock"}, Safe: true},
+		{Verb: verbExchange, On: []string{"issuer"}, Class: Pooled},
 		{Verb: verbInfer, On: []string{"model"}, Class: Pooled},
 	}
 }
