@@ -29,6 +29,8 @@ type Rooms struct {
 	Grants     *guard.Grants
 	Routes     *gateway.Routes
 	Issuer     *issuer.Local
+	Revoked    *issuer.Revocations
+	Exchange   *issuer.Exchange // nil: tokens are not exchanged
 	Changes    *change.Changes
 	Feeds      *feed.Feeds
 	Subjects   *subject.Keys

@@ -92,6 +92,9 @@ type Up struct {
 	policies *guard.Policies
 	grants   *guard.Grants
 	issuer   *issuer.Local
+	revoked  *issuer.Revocations
+	exchange *issuer.Exchange
+	verifier *identity.Verifier
 	subjects *subject.Keys
 	gateway  *gateway.Gateway
 	feeds    *feed.Feeds
@@ -141,7 +144,7 @@ func NewUp(ctx context.Context, cfg UpConfig) (u *Up, err error) {
 	if err := u.openGuard(ctx, keys); err != nil {
 		return u, err
 	}
-	verifier, err := identity.NewVerifier(cfg.Now, append(slices.Clone(cfg.Issuers), u.issuer.Record())...)
+	verifier, err := u.openIdentity(ctx, keys)
 	if err != nil {
 		return u, err
 	}
@@ -264,6 +267,31 @@ func (u *Up) openGuard(ctx context.Context, k Keys) (err error) {
 	return err
 }
 
+// openIdentity opens the token service, puts what was revoked in force, and returns who
+// is known.
+func (u *Up) openIdentity(ctx context.Context, k Keys) (_ *identity.Verifier, err error) {
+	epochs := identity.NewEpochs()
+	if u.revoked, err = issuer.OpenRevocations(ctx, u.guard, u.db, epochs, u.cfg.Now); err != nil {
+		return nil, err
+	}
+	u.exchange, err = issuer.NewExchange(issuer.ExchangeConfig{Guard: u.guard, Key: k.Exchange, URL: u.url(), Tenant: Tenant, Now: u.cfg.Now})
+	if err != nil {
+		return nil, err
+	}
+	issuers := append(slices.Clone(u.cfg.Issuers), u.issuer.Record())
+	var roles, origins []string
+	for _, i := range issuers {
+		roles = append(roles, i.Roles...)
+	}
+	for _, host := range u.hosts() {
+		origins = append(origins, "http://"+host)
+	}
+	u.verifier, err = identity.New(identity.Config{
+		Now: u.cfg.Now, Issuers: append(issuers, u.exchange.Record(roles)), Origins: origins, Epochs: epochs,
+	})
+	return u.verifier, err
+}
+
 // userName is the person who started the process, as a name may spell it.
 func userName() string {
 	me, err := user.Current()
@@ -323,6 +351,7 @@ func (u *Up) openServer(ctx context.Context, verifier *identity.Verifier) (err e
 	mux.Handle("/v1/", control.Handler())
 	mux.Handle(api.TilesPrefix, control.Tiles(u.cfg.PublicTiles))
 	mux.Handle(witnessPrefix+"/", http.StripPrefix(witnessPrefix, u.witness.Handler()))
+	mux.Handle(api.WellKnownPrefix, control.WellKnown())
 	mux.Handle("/", u.console.Handler())
 	u.server = &http.Server{
 		Handler:           mux,
@@ -380,6 +409,7 @@ func (u *Up) Run(ctx context.Context) error {
 	defer stopRooms()
 	var house errgroup.Group
 	house.Go(func() error { return u.guard.Run(rooms) })
+	house.Go(func() error { return u.verifier.Run(rooms) })
 	house.Go(func() error { return u.gateway.Run(rooms) })
 	house.Go(func() error { return u.archive.Run(rooms) })
 	house.Go(func() error { return u.changes.Run(rooms) })
