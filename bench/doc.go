@@ -6,6 +6,7 @@
 //   - growth fills one log up to ten million records, and measures what it costs at
 //     each power of ten.
 //   - follow measures how far followers are behind at a steady rate.
+//   - spiffe lets go-spiffe verify the certificates of the built-in CA.
 //   - start builds the binary and waits for it to be ready.
 //   - result holds what they share: conditions, tables and RESULTS.md.
 //

@@ -7,6 +7,7 @@ replace github.com/pavise/pavise => ../
 require (
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/pavise/pavise v0.0.0-00010101000000-000000000000
+	github.com/spiffe/go-spiffe/v2 v2.9.0
 	github.com/transparency-dev/merkle v0.0.2
 	github.com/transparency-dev/tessera v1.0.4
 	golang.org/x/crypto v0.58.0
