@@ -182,24 +182,27 @@ func (w *writer) sets() string {
 }
 
 var (
-	dates = []string{"2026-11-26", "2026-11-26T12:00:00Z", "2026-11-26T12:00:00.001Z", "2026-11-26T13:00:00+0100", "1970-01-01", "1969-12-31T23:59:59.999Z",
-		"9999-12-31", "0000-01-01", "2024-02-29", "2027-06-01T00:00:00-0800"}
-	spans = []string{"1h", "-1h", "0ms", "1d2h3m4s5ms", "-1d", "106751991167d", "9223372036854775807ms", "-9223372036854775808ms", "24h"}
+	dates = []string{"2026-11-26", "2026-11-26T12:00:00Z", "2026-11-26T12:00:00.001Z", "2026-11-26T13:00:00+0100", "1970-01-01", "9999-12-31",
+		"2024-02-29", "2027-06-01T00:00:00-0800"}
+	ancient = []string{"1969-12-31T23:59:59.999Z", "0000-01-01", "1582-10-15T00:00:00+2359"} // see TestKnownDifferences
+	spans   = []string{"1h", "-1h", "0ms", "1d2h3m4s5ms", "-1d", "106751991167d", "9223372036854775807ms", "-9223372036854775807ms", "24h"}
 )
 
 // times compares points in time and spans of it.
 func (w *writer) times() string {
 	less := pick(w, []string{" < ", " <= ", " > ", " >= ", " == ", " != "})
+	date := func(list []string) string { return fmt.Sprintf("datetime(%q)", pick(w, list)) }
+	span := func() string { return fmt.Sprintf("duration(%q)", pick(w, spans)) }
+	late := func() string { return pick(w, append(w.paths("datetime"), date(dates))) }
 	when := func() string {
-		d := fmt.Sprintf("datetime(%q)", pick(w, dates))
-		return pick(w, []string{d, d, d + ".toDate()", fmt.Sprintf("%s.offset(duration(%q))", d, pick(w, spans))})
+		d := date(append(ancient, dates...))
+		return pick(w, []string{d, d, late() + ".toDate()", d + ".offset(" + span() + ")"})
 	}
 	now := pick(w, append(w.paths("datetime"), when()))
-	span := func() string { return fmt.Sprintf("duration(%q)", pick(w, spans)) }
 	return pick(w, []string{
 		now + less + when(),
-		now + ".toDate()" + less + when(),
-		now + ".toTime()" + less + span(),
+		late() + ".toDate()" + less + when(),
+		late() + ".toTime()" + less + span(),
 		now + ".durationSince(" + when() + ")" + less + span(),
 		now + ".offset(" + span() + ")" + less + when(),
 		span() + pick(w, []string{".toDays()", ".toHours()", ".toMinutes()", ".toSeconds()", ".toMilliseconds()"}) + less + w.number(1),

@@ -3,11 +3,13 @@ package main
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/pavise/pavise"
-	"github.com/pavise/pavise/internal/guard"
+	"github.com/pavise/pavise/bench/asked"
+	"github.com/pavise/pavise/internal/policy"
 )
 
 const (
@@ -15,41 +17,14 @@ const (
 	seed   = 20261126 // of the questions
 )
 
-// asked is the time at which every question is asked.
-var asked = time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
+// now is the time at which every question is asked.
+var now = time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
 
 // A source is one policy as a tenant writes it.
 type source struct{ id, text string }
 
-// acts is what policies and questions speak of: every kind of thing, with what is done
-// to it. A star marks what only reads.
-var acts = []struct{ kind, verbs string }{
-	{"dataset", "dataset.read* dataset.ingest dataset.label dataset.seal dataset.quarantine"},
-	{"feature", "feature.read* feature.write feature.define"},
-	{"embedding", "embedding.query* embedding.upsert embedding.delete embedding.count*"},
-	{"pipeline", "pipeline.read* pipeline.run pipeline.plan"},
-	{"model", "model.infer* model.train model.evaluate model.propose model.review model.approve model.pull* " +
-		"model.rollback model.quarantine model.explain* model.throttle model.probe model.describe*"},
-	{"key", "key.use key.rotate key.revoke"},
-	{"gpu", "gpu.lease gpu.scrub gpu.release"},
-	{"alert", "alert.read* alert.decide alert.close"},
-}
-
-// actions are the acts as the guard is told them.
-func actions() []guard.Action {
-	var all []guard.Action
-	for _, a := range acts {
-		for verb := range strings.FieldsSeq(a.verbs) {
-			bare, reads := strings.CutSuffix(verb, "*")
-			action := guard.Action{Verb: bare, On: []string{a.kind}}
-			if reads {
-				action.Class = guard.Pooled
-			}
-			all = append(all, action)
-		}
-	}
-	return all
-}
+// kinds are those of the things that policies and questions are about here.
+var kinds = []string{"dataset", "feature", "embedding", "pipeline", "model", "key", "gpu", "alert"}
 
 // bans are the forbids of the whole tenant, ten of them. Most bear on questions that
 // this corpus asks.
@@ -76,7 +51,7 @@ var unitPolicies = []string{
 	`permit (principal in Role::"%-feature-engineer", action in [Action::"feature.read", Action::"feature.write"], resource is Feature);`,
 	`permit (principal is Human in Role::"%-feature-owner", action == Action::"feature.define", resource is Feature);`,
 	`permit (principal in Role::"%-embedder", action in [Action::"embedding.upsert", Action::"embedding.delete"], resource is Embedding);`,
-	`permit (principal in Role::"%-searcher", action in [Action::"embedding.query", Action::"embedding.count"], resource is Embedding);`,
+	`permit (principal in Role::"%-searcher", action in [Action::"embedding.query", Action::"embedding.export"], resource is Embedding);`,
 	`permit (principal in Role::"%-scientist", action == Action::"embedding.query", resource is Embedding) when { principal.roles.contains("%-cleared") };`,
 	`permit (principal in Role::"%-pipeliner", action in Action::"pipeline", resource is Pipeline);`,
 	`permit (principal is Workload in Role::"%-runner", action == Action::"pipeline.run", resource is Pipeline);`,
@@ -128,15 +103,23 @@ func corpus(n int) []source {
 	return all[:n]
 }
 
-// A question is who would do what to which thing.
-type question struct {
-	who  pavise.Principal
-	verb string
-	on   pavise.Name
+// facts are what is known about a thing of the corpus, by how its name ends.
+func facts(on pavise.Name) policy.Facts {
+	_, last, _ := strings.Cut(on.ID, "-")
+	f := policy.Facts{State: states[last], Risk: "low", Environment: "dev", Quarantined: last == "held"}
+	switch last {
+	case "fraud", "claims":
+		f.Risk, f.Environment, f.Scrubbed = "high", "prod", true
+	case "0":
+		f.Scrubbed = true
+	}
+	return f
 }
 
-// quarantined reports whether a thing of the corpus is in quarantine.
-func quarantined(on pavise.Name) bool { return strings.HasSuffix(on.ID, "-held") }
+// states are how far models have come, by how their names end.
+var states = map[string]string{
+	"fraud": "live", "public": "published", "claims": "proposed", "nightly": "reviewed", "index": "approved", "0": "draft", "held": "live",
+}
 
 // people are who asks, by unit: what they are, what they are called, and their roles.
 // The last roles are those of the whole tenant.
@@ -174,24 +157,22 @@ var things = []string{"%-fraud", "%-public", "%-claims", "%-nightly", "%-index",
 // questions returns n questions of the first units, evenly over them. What somebody
 // asks has mostly to do with their work: of four questions three are ones that some
 // policy about them or their roles speaks of.
-func questions(n, units int) []question {
+func questions(schema *policy.Schema, n, units int) []asked.Question {
 	random := rand.New(rand.NewPCG(seed, uint64(units)))
-	pick := func(list []string) string { return list[random.IntN(len(list))] }
-	all := make([]question, 0, n)
+	acts := slices.DeleteFunc(schema.Actions(), func(a policy.Action) bool { return !slices.Contains(kinds, a.On[0]) })
+	all := make([]asked.Question, 0, n)
 	for len(all) < n {
 		u := unit(len(all) % units)
-		p := people[random.IntN(len(people))]
+		p, act := people[random.IntN(len(people))], acts[random.IntN(len(acts))]
 		who := pavise.Principal{
 			Tenant: tenant, Kind: p.kind, ID: strings.ReplaceAll(p.id, "%", u), Issuer: "https://id.example/" + u,
-			Roles: strings.Fields(strings.ReplaceAll(p.roles, "%", u)),
+			Roles: strings.Fields(strings.ReplaceAll(p.roles, "%", u)), Environment: "prod",
 		}
-		a := acts[random.IntN(len(acts))]
-		verb := strings.TrimSuffix(pick(strings.Fields(a.verbs)), "*")
-		if len(all)%4 != 0 && !spokenOf(who, verb, u) {
+		if len(all)%4 != 0 && !spokenOf(who, act.Verb, u) {
 			continue
 		}
-		id := strings.ReplaceAll(pick(things), "%", u)
-		all = append(all, question{who, verb, pavise.Name{Tenant: tenant, Kind: a.kind, ID: id}})
+		on := pavise.Name{Tenant: tenant, Kind: act.On[0], ID: strings.ReplaceAll(things[random.IntN(len(things))], "%", u)}
+		all = append(all, asked.Question{Who: who, Act: act, On: on, Facts: facts(on), At: now, Approved: true})
 	}
 	return all
 }

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pavise/pavise/bench/result"
+	"github.com/pavise/pavise/internal/policy"
 )
 
 func main() {
@@ -104,23 +105,27 @@ func compare(ctx context.Context, n, rounds int, window time.Duration) (*compari
 
 // build makes the engines, over one and the same corpus and questions.
 func (c *comparison) build(ctx context.Context) error {
-	sources, questions := corpus(c.policies), questions(asks, 1)
+	schema, err := policy.NewSchema(nil)
+	if err != nil {
+		return err
+	}
+	sources, questions := corpus(c.policies), questions(schema, asks, 1)
 	policies, err := everything(sources)
 	if err != nil {
 		return err
 	}
 	c.fences = len(policies) - len(sources)
-	ours, err := newIndexed(sources, questions)
+	keeping, fresh, err := newIndexed(schema, sources, questions)
 	if err != nil {
 		return err
 	}
-	c.engines = []engine{ours, newScan(policies, questions)}
+	c.engines = []engine{fresh, keeping, newScan(policies, questions)}
 	for _, s := range styles {
 		if c.policies > s.most {
 			c.skipped = append(c.skipped, s.name)
 			continue
 		}
-		peer, err := newOPA(ctx, s, policies, questions)
+		peer, err := newOPA(ctx, s, schema.Actions(), policies, questions)
 		if err != nil {
 			return err
 		}

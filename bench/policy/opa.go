@@ -12,6 +12,9 @@ import (
 	"github.com/open-policy-agent/opa/v1/storage"
 	"github.com/open-policy-agent/opa/v1/storage/inmem"
 	"github.com/open-policy-agent/opa/v1/topdown"
+
+	"github.com/pavise/pavise/bench/asked"
+	"github.com/pavise/pavise/internal/policy"
 )
 
 // A style is one way of writing the policies in Rego.
@@ -44,8 +47,8 @@ type opa struct {
 	inputs []ast.Value
 }
 
-func newOPA(ctx context.Context, s style, policies []named, asks []question) (*opa, error) {
-	t := newTranslation()
+func newOPA(ctx context.Context, s style, actions []policy.Action, policies []named, asks []asked.Question) (*opa, error) {
+	t := newTranslation(actions)
 	clauses, err := t.clauses(policies)
 	if err != nil {
 		return nil, err
@@ -68,7 +71,7 @@ func newOPA(ctx context.Context, s style, policies []named, asks []question) (*o
 		return nil, fmt.Errorf("OPA, %s: %w", s.name, err)
 	}
 	for _, q := range asks {
-		input, err := ast.InterfaceToValue(q.input())
+		input, err := ast.InterfaceToValue(input(q))
 		if err != nil {
 			return nil, err
 		}
@@ -123,32 +126,33 @@ func (o *opa) reasons(i int) (bool, []string, error) {
 
 // input is the question as OPA is asked it. keys are for tables: everything that a scope
 // can ask of a principal, or of a resource.
-func (q question) input() map[string]any {
-	r := q.request()
+func input(q asked.Question) map[string]any {
+	r := q.Request()
 	who, on := r.Principal, r.Resource
 	keys := []any{"*", "is " + string(who.Type), "== " + string(who.Type) + "::" + string(who.ID)}
-	roles := []any{}
-	for _, role := range q.who.Roles {
-		roles = append(roles, role)
+	for _, role := range q.Who.Roles {
 		keys = append(keys, "in "+role, "is "+string(who.Type)+" in "+role)
 	}
-	groups := []any{}
-	for _, g := range q.groups() {
-		groups = append(groups, g)
-	}
+	resource := q.Known()
+	resource["uid"], resource["kind"] = string(on.Type)+"::"+string(on.ID), string(on.Type)
 	return map[string]any{
-		"action": q.verb, "groups": groups,
+		"action": q.Act.Verb, "groups": list(asked.Groups(q.Act)),
 		"principal": map[string]any{
-			"uid": string(who.Type) + "::" + string(who.ID), "kind": string(who.Type), "tenant": q.who.Tenant,
-			"issuer": q.who.Issuer, "roles": roles, "demo": false, "keys": keys,
+			"uid": string(who.Type) + "::" + string(who.ID), "kind": string(who.Type), "tenant": q.Who.Tenant, "issuer": q.Who.Issuer,
+			"environment": q.Who.Environment, "roles": list(q.Who.Roles), "asserted": list(q.Who.Roles), "demo": q.Demo, "keys": keys,
 		},
-		"resource": map[string]any{
-			"uid": string(on.Type) + "::" + string(on.ID), "kind": string(on.Type), "tenant": q.on.Tenant,
-			"quarantined": quarantined(q.on),
-			"keys":        []any{"*", "is " + string(on.Type), "== " + string(on.Type) + "::" + string(on.ID)},
-		},
-		"context": map[string]any{"now": asked.UnixMilli(), "approved": true},
+		"resource": resource,
+		"context":  map[string]any{"now": q.At.UnixMilli(), "approved": q.Approved},
+		"keys":     []any{"*", "is " + string(on.Type), "== " + string(on.Type) + "::" + string(on.ID)},
 	}
+}
+
+func list(all []string) []any {
+	values := make([]any, len(all))
+	for i, s := range all {
+		values[i] = s
+	}
+	return values
 }
 
 // lines are all that a clause asks for.
@@ -187,18 +191,21 @@ func ruled(t *translation, clauses []clause) (string, map[string]any) {
 	return b.String() + t.rules.String(), nil
 }
 
-// tabled keeps scopes as data, found by what they ask for, and has a rule for each
-// condition. Policies that differ in their scopes alone are no rules at all.
+// tabled keeps the scopes of permits as data, found by what they ask for, and has a rule
+// for each of their conditions: policies that differ in their scopes alone are no rules at
+// all. Forbids are few, and most of them are about everybody: they stay rules.
 func tabled(t *translation, clauses []clause) (string, map[string]any) {
 	var b strings.Builder
 	b.WriteString(decision)
-	for _, effect := range []string{"permit", "forbid"} {
-		fmt.Fprintf(&b, "%[1]s if {\n\tsome r in input.resource.keys\n\tsome p in input.principal.keys\n"+
-			"\tsome c in data.%[1]ss[input.action][r][p]\n\tholds(c)\n}\n", effect)
-	}
-	data := map[string]any{"permits": map[string]any{}, "forbids": map[string]any{}}
+	b.WriteString("permit if {\n\tsome r in input.keys\n\tsome p in input.principal.keys\n" +
+		"\tsome c in data.permits[input.action][r][p]\n\tholds(c)\n}\n")
+	permits := map[string]any{}
 	conditions := map[string]string{}
 	for _, c := range clauses {
+		if c.forbid {
+			fmt.Fprintf(&b, "forbid if { %s }\n", c.lines())
+			continue
+		}
 		body := "true"
 		if len(c.body) > 0 {
 			body = strings.Join(c.body, "; ")
@@ -210,14 +217,13 @@ func tabled(t *translation, clauses []clause) (string, map[string]any) {
 			fmt.Fprintf(&b, "holds(%q) if { %s }\n", name, body)
 		}
 		for _, verb := range t.covered(c.policy.Action) {
-			table := below(below(data, c.effect()+"s"), verb)
-			place := below(table, scopeKey(c.policy.Resource))
+			place := below(below(permits, verb), scopeKey(c.policy.Resource))
 			key := scopeKey(c.policy.Principal)
 			names, _ := place[key].([]any)
 			place[key] = append(names, name)
 		}
 	}
-	return b.String() + t.rules.String(), data
+	return b.String() + t.rules.String(), map[string]any{"permits": permits}
 }
 
 // effect is the name of the rule that the clause belongs to.

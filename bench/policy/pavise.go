@@ -1,61 +1,55 @@
 package main
 
 import (
-	"context"
-	"iter"
 	"slices"
 
-	"github.com/pavise/pavise"
-	"github.com/pavise/pavise/internal/guard"
-	"github.com/pavise/pavise/internal/ledger"
-	"github.com/pavise/pavise/internal/record"
+	"github.com/pavise/pavise/bench/asked"
+	"github.com/pavise/pavise/internal/policy"
 )
 
-// An indexed is Pavise's guard, asked without recording. It is given what a gateway has:
-// the principal, the verb and the name.
+// An indexed is Pavise's set of policies, asked as the guard asks it: it is given the
+// principal, the verb, the name and what is known about the thing, and looks up what
+// policies see of them.
 type indexed struct {
-	guard *guard.Guard
-	asks  []question
+	name     string
+	schema   *policy.Schema
+	set      *policy.Set
+	entities *policy.Entities
+	decide   func(*policy.Question) policy.Decision
+	asks     []asked.Question
 }
 
-func newIndexed(sources []source, asks []question) (*indexed, error) {
-	g, err := guard.New(guard.Config{Actions: actions(), Log: nowhere{}, Now: clockNow, Tenant: tenant, Quarantined: quarantined})
-	if err != nil {
-		return nil, err
-	}
+// newIndexed returns the set as it is, which keeps what it decided, and the same set
+// when nothing is kept.
+func newIndexed(schema *policy.Schema, sources []source, asks []asked.Question) (keeping, fresh *indexed, err error) {
 	texts := map[string]string{}
 	for _, s := range sources {
 		texts[s.id] = s.text
 	}
-	return &indexed{g, asks}, g.Load(tenant, texts)
+	set, err := schema.Compile(tenant, texts, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	keeping = &indexed{"Pavise", schema, set, policy.NewEntities(schema, ""), set.Decide, asks}
+	fresh = &indexed{"Pavise, decisions not kept", schema, set, policy.NewEntities(schema, ""), set.Fresh, asks}
+	return keeping, fresh, nil
 }
 
-func (*indexed) Name() string { return "Pavise" }
+func (p *indexed) Name() string { return p.name }
 
-func (p *indexed) Decide(i int) (bool, error) {
-	q := &p.asks[i]
-	return p.guard.May(q.who, q.verb, q.on), nil
+func (p *indexed) ask(i int) policy.Decision {
+	ask := &p.asks[i]
+	act, _ := p.schema.Act(ask.Act.Verb)
+	return p.decide(&policy.Question{
+		Who: p.entities.Subject(ask.Who, ask.Granted), Act: act, On: p.entities.Thing(ask.On, ask.Facts),
+		At: ask.At, Approved: ask.Approved,
+	})
 }
+
+func (p *indexed) Decide(i int) (bool, error) { return p.ask(i).Allow, nil }
 
 // reasons returns the decision with the policies that decided, sorted.
 func (p *indexed) reasons(i int) (bool, []string) {
-	q := &p.asks[i]
-	x := p.guard.Explain(q.who, q.verb, q.on)
-	var ids []string
-	for _, r := range x.Decided {
-		ids = append(ids, r.ID)
-	}
-	slices.Sort(ids)
-	return x.Decision == pavise.Allow, ids
-}
-
-// nowhere is a log that keeps nothing: what is measured here records nothing.
-type nowhere struct{}
-
-func (nowhere) Append(context.Context, *record.Record, ledger.Durability) (ledger.Receipt, error) {
-	return ledger.Receipt{}, nil
-}
-func (nowhere) Size() uint64 { return 0 }
-func (nowhere) Records(from, to uint64) iter.Seq2[uint64, record.Record] {
-	return func(func(uint64, record.Record) bool) {}
+	d := p.ask(i)
+	return d.Allow, slices.Sorted(slices.Values(d.Reasons))
 }

@@ -9,6 +9,9 @@ import (
 	"github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/types"
 	"github.com/cedar-policy/cedar-go/x/exp/ast"
+
+	"github.com/pavise/pavise/bench/asked"
+	"github.com/pavise/pavise/internal/policy"
 )
 
 // A translation turns Cedar policies into Rego that decides the same. What a scope asks
@@ -30,11 +33,10 @@ type clause struct {
 	policy *ast.Policy
 }
 
-func newTranslation() *translation {
+func newTranslation(actions []policy.Action) *translation {
 	t := &translation{verbs: map[string][]string{}, helpers: map[string]string{}}
-	for _, a := range actions() {
-		room, _, _ := strings.Cut(a.Verb, ".")
-		for _, group := range []string{room, a.Class.String()} {
+	for _, a := range actions {
+		for _, group := range asked.Groups(a) {
 			t.verbs[group] = append(t.verbs[group], a.Verb)
 		}
 	}
