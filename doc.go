@@ -46,7 +46,8 @@
 //   - api is the table of verbs: one entry yields the HTTP endpoint, the client
 //     call, the command and the Cedar action.
 //   - console shows it in a browser, and can do nothing the API cannot.
-//   - cmd/pavise wires everything; nobody imports it.
+//   - role wires the rooms into the processes that Pavise runs as; cmd/pavise is
+//     what is typed and printed. Nobody imports it.
 //
 // docs/walks.md follows a request, a change and a witness through them.
 package pavise

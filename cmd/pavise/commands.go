@@ -18,15 +18,16 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/proof"
+	"github.com/pavise/pavise/internal/role"
 )
 
 // A cli is one call of the program. Its fields are the flags that every command
 // takes.
 type cli struct {
-	Data   dataDir `help:"The data directory." default:"${data}" env:"${datavariable}" placeholder:"DIR"`
-	Server string  `help:"The server to speak to (default: the one that runs on the data directory)." env:"PAVISE_SERVER" placeholder:"URL"`
-	Token  string  `help:"The bearer token to speak with." env:"PAVISE_TOKEN" placeholder:"TOKEN"`
-	JSON   bool    `help:"Print answers as JSON."`
+	Data   role.Data `help:"The data directory." default:"${data}" env:"${datavariable}" placeholder:"DIR"`
+	Server string    `help:"The server to speak to (default: the one that runs on the data directory)." env:"PAVISE_SERVER" placeholder:"URL"`
+	Token  string    `help:"The bearer token to speak with." env:"PAVISE_TOKEN" placeholder:"TOKEN"`
+	JSON   bool      `help:"Print answers as JSON."`
 
 	Up         upCommand         `cmd:"" help:"Run everything on this machine, with a sample model behind the firewall."`
 	Example    exampleCommand    `cmd:"" help:"Print a request to the sample model."`
@@ -191,7 +192,7 @@ func (c *cli) client() (*api.Client, error) {
 	if c.Server != "" && c.Token != "" {
 		return &api.Client{Base: c.Server, Token: c.Token}, nil
 	}
-	a, err := c.Data.readAccess()
+	a, err := c.Data.ReadAccess()
 	if c.Server != "" && (err != nil || strings.TrimSuffix(c.Server, "/") != a.Server) {
 		// The operator's own token is for the server that gave it, and no other.
 		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "there is no token for " + c.Server, Hint: "give one with --token or $PAVISE_TOKEN"}
@@ -252,7 +253,7 @@ type upCommand struct {
 }
 
 func (u *upCommand) run(ctx context.Context, c *cli) (err error) {
-	issuers, err := readIssuers(u.Issuer)
+	issuers, err := role.ReadIssuers(u.Issuer)
 	if err != nil {
 		return err
 	}
@@ -260,7 +261,7 @@ func (u *upCommand) run(ctx context.Context, c *cli) (err error) {
 	if err != nil {
 		return err
 	}
-	house, err := newUp(ctx, upConfig{
+	house, err := role.NewUp(ctx, role.UpConfig{
 		Data: c.Data, Listen: u.Listen, Issuers: issuers, AcceptClock: u.AcceptClock, Witnesses: policy,
 		Archive: u.Archive, PublicTiles: u.PublicTiles, Now: time.Now, Say: c.say,
 	})
@@ -268,7 +269,7 @@ func (u *upCommand) run(ctx context.Context, c *cli) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, house.Close()) }()
-	welcome, err := house.greet(ctx)
+	welcome, err := house.Greet(ctx)
 	if err != nil {
 		return err
 	}
@@ -278,11 +279,11 @@ func (u *upCommand) run(ctx context.Context, c *cli) (err error) {
 		}
 		return house.Run(ctx)
 	}
-	welcome.print(c.stdout)
+	printGreeting(c.stdout, welcome)
 	if err := house.Run(ctx); err != nil {
 		return err
 	}
-	fmt.Fprintf(c.stdout, "\nstopped; everything answered is on disk, and the next %s goes on with the same log\n", c.Data.command("up"))
+	fmt.Fprintf(c.stdout, "\nstopped; everything answered is on disk, and the next %s goes on with the same log\n", c.Data.Command("up"))
 	return nil
 }
 
@@ -303,8 +304,8 @@ type versionCommand struct{}
 
 func (*versionCommand) run(_ context.Context, c *cli) error {
 	if c.JSON {
-		return c.printJSON(map[string]string{"version": version()})
+		return c.printJSON(map[string]string{"version": role.Version()})
 	}
-	fmt.Fprintln(c.stdout, "pavise", version())
+	fmt.Fprintln(c.stdout, "pavise", role.Version())
 	return nil
 }

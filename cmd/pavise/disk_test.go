@@ -13,6 +13,7 @@ import (
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/audit"
 	"github.com/pavise/pavise/internal/change"
+	"github.com/pavise/pavise/internal/role"
 )
 
 // TestDiskFullReal fills a real file system, one that PAVISE_TMPFS names and
@@ -28,7 +29,7 @@ func TestDiskFullReal(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer os.RemoveAll(data)
-	dir := dataDir(filepath.Join(data, "pavise"))
+	dir := role.Data(filepath.Join(data, "pavise"))
 	s := &storm{policies: map[string]int{}}
 	p := start(t, string(dir))
 	s.begin(t, p)
@@ -63,7 +64,7 @@ func TestDiskFullReal(t *testing.T) {
 		t.Errorf("a verb in the safe direction, which has a reserve: %v", err)
 	}
 	var ch api.ChangeView
-	err = operator.Call(t.Context(), "route.quarantine", api.RouteRequest{Name: "local/model/" + sample}, &ch)
+	err = operator.Call(t.Context(), "route.quarantine", api.RouteRequest{Name: "local/model/" + role.Sample}, &ch)
 	if err != nil || ch.State != change.Ran {
 		t.Errorf("a quarantine, for which the database has a reserve, too: %s, %v", ch.State, err)
 	}
@@ -85,7 +86,7 @@ func TestDiskFullReal(t *testing.T) {
 	if !s.change(t.Context(), operator, bob) {
 		t.Error("no policy can be changed afterwards")
 	}
-	if a, err := ask(p.Server, p.Token, sample, string(sampleRow(0))); err != nil || a.status != 403 {
+	if a, err := ask(p.Server, p.Token, role.Sample, string(role.SampleRow(0))); err != nil || a.status != 403 {
 		t.Errorf("a model in quarantine answers %+v, %v", a, err)
 	}
 	s.checkPolicies(t, operator)

@@ -22,6 +22,7 @@ import (
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/record"
+	"github.com/pavise/pavise/internal/role"
 	"github.com/pavise/pavise/internal/seal"
 	"github.com/pavise/pavise/internal/store"
 	"github.com/pavise/pavise/internal/subject"
@@ -57,7 +58,7 @@ func TestKillStorm(t *testing.T) {
 			t.Fatalf("PAVISE_KILLS: %v", err)
 		}
 	}
-	dir := dataDir(t.TempDir() + "/data")
+	dir := role.Data(t.TempDir() + "/data")
 	s := &storm{policies: map[string]int{}}
 	random := rand.New(rand.NewPCG(8, 70))
 	early(t, dir, random) // the very first start, too
@@ -87,7 +88,7 @@ func TestKillStorm(t *testing.T) {
 }
 
 // early kills a pavise that is starting.
-func early(t *testing.T, dir dataDir, random *rand.Rand) {
+func early(t *testing.T, dir role.Data, random *rand.Rand) {
 	t.Helper()
 	p, out, err := launch(string(dir))
 	if err != nil {
@@ -238,33 +239,33 @@ func (s *storm) checkPolicies(t *testing.T, operator *api.Client) {
 }
 
 // checkLog finds the record of everything that was answered.
-func (s *storm) checkLog(t *testing.T, dir dataDir) {
+func (s *storm) checkLog(t *testing.T, dir role.Data) {
 	t.Helper()
-	k, err := dir.open()
+	k, err := dir.Open()
 	if err != nil {
 		t.Fatal(err)
 	}
-	log, err := ledger.Open(ledger.Options{Dir: dir.ledger(), Origin: "pavise.local/" + k.install, Key: k.log, MLDSA: k.mldsa, Tenant: tenant})
+	log, err := ledger.Open(ledger.Options{Dir: dir.Ledger(), Origin: "pavise.local/" + k.Install, Key: k.Log, MLDSA: k.MLDSA, Tenant: role.Tenant})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer log.Close()
-	db, err := store.Open(t.Context(), dir.path("pavise.db"))
+	db, err := store.Open(t.Context(), dir.Path("pavise.db"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	subjects, err := subject.Open(t.Context(), db, k.kek, time.Now)
+	subjects, err := subject.Open(t.Context(), db, k.KEK, time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	model := pavise.Name{Tenant: tenant, Kind: "model", ID: stormModel}
+	model := pavise.Name{Tenant: role.Tenant, Kind: "model", ID: stormModel}
 	for _, a := range s.answers {
 		r, err := log.Read(a.record)
 		if err != nil || r.Kind != "model.infer" || r.On != model || r.Outcome != pavise.Allow || r.Error != nil {
 			t.Fatalf("record %d of an answer is %+v, %v", a.record, r, err)
 		}
-		key, err := subjects.Key(t.Context(), tenant, r.Subject)
+		key, err := subjects.Key(t.Context(), role.Tenant, r.Subject)
 		if err == nil {
 			err = opensTo(key, r, a.body)
 		}

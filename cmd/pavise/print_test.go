@@ -14,6 +14,7 @@ import (
 	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/record"
+	"github.com/pavise/pavise/internal/role"
 )
 
 // TestOutcomes says in a word and a line how records ended.
@@ -111,18 +112,18 @@ func TestLimits(t *testing.T) {
 
 // TestCommandsArePasted names the data directory when it is not the usual one.
 func TestCommandsArePasted(t *testing.T) {
-	t.Setenv(dataVariable, "")
-	for dir, want := range map[dataDir]string{
-		defaultData: " console link",
-		"my data":   " console link --data 'my data'",
-		"/srv/p":    " console link --data /srv/p",
+	t.Setenv(role.DataVariable, "")
+	for dir, want := range map[role.Data]string{
+		role.DefaultData: " console link",
+		"my data":        " console link --data 'my data'",
+		"/srv/p":         " console link --data /srv/p",
 	} {
-		if got := dir.command("console link"); got != program()+want {
+		if got := dir.Command("console link"); got != role.Program()+want {
 			t.Errorf("%s, want %s", got, want)
 		}
 	}
-	t.Setenv(dataVariable, "elsewhere")
-	if got := dataDir(defaultData).command("up"); got != program()+" up --data "+defaultData {
+	t.Setenv(role.DataVariable, "elsewhere")
+	if got := role.Data(role.DefaultData).Command("up"); got != role.Program()+" up --data "+role.DefaultData {
 		t.Errorf("beside the environment: %s", got)
 	}
 }
@@ -142,5 +143,19 @@ func TestACopyOfAPrunedLog(t *testing.T) {
 		if err := c.kept("backed up to x", tt.report, nil); err != nil || !strings.HasPrefix(out.String(), tt.want) {
 			t.Errorf("%q, want %q, %v", out.String(), tt.want, err)
 		}
+	}
+}
+
+// TestCellsStayCells shows a name that would make a row of its own.
+func TestCellsStayCells(t *testing.T) {
+	const answer = `{"events":[{"index":1,"record":{"kind":"model.infer\n2\t00:00:00\thuman/op","who":{"kind":"workload","id":"a\nb\tc\fd\u000be"},"verdicts":[{"check":"x\n","outcome":"deny","reason":"y\tz"}]}}]}`
+	var a api.ListAnswer
+	if err := json.Unmarshal([]byte(answer), &a); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	printRecords(&out, &api.ListRequest{}, a)
+	if lines := strings.Count(out.String(), "\n"); lines != 2 || strings.ContainsAny(out.String(), "\t\f\v") {
+		t.Errorf("%d lines: %q", lines, out.String())
 	}
 }

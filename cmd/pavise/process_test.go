@@ -22,6 +22,7 @@ import (
 
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/gateway"
+	"github.com/pavise/pavise/internal/role"
 )
 
 // TestMain lets this binary be the program, too: as a command of the scripts,
@@ -33,15 +34,15 @@ func TestMain(m *testing.M) {
 
 // A process is a pavise up that runs apart from the test.
 type process struct {
-	greeting
-	data dataDir
+	role.Greeting
+	data role.Data
 	cmd  *exec.Cmd
 	errs *bytes.Buffer // its stderr; read it once the process has ended
 }
 
 // launch starts pavise up and does not wait for it.
 func launch(data string, args ...string) (*process, io.Reader, error) {
-	p := &process{data: dataDir(data), errs: &bytes.Buffer{}}
+	p := &process{data: role.Data(data), errs: &bytes.Buffer{}}
 	p.cmd = exec.Command("pavise", append([]string{"up", "--json", "--data", data, "--listen", "127.0.0.1:0"}, args...)...)
 	p.cmd.Stderr = p.errs
 	out, err := p.cmd.StdoutPipe()
@@ -60,7 +61,7 @@ func start(t *testing.T, data string, args ...string) *process {
 	}
 	t.Cleanup(p.kill)
 	stuck := time.AfterFunc(30*time.Second, func() { p.cmd.Process.Kill() })
-	err = json.NewDecoder(out).Decode(&p.greeting)
+	err = json.NewDecoder(out).Decode(&p.Greeting)
 	stuck.Stop()
 	if err != nil {
 		t.Fatalf("pavise up did not greet: %v, %v\n%s", err, p.cmd.Wait(), p.errs)
@@ -88,7 +89,7 @@ func (p *process) interrupt(t *testing.T) {
 // operator is a client with the token of access.json.
 func (p *process) operator(t *testing.T) *api.Client {
 	t.Helper()
-	a, err := p.data.readAccess()
+	a, err := p.data.ReadAccess()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/pavise/pavise/internal/record"
+	"github.com/pavise/pavise/internal/role"
 )
 
 // TestPythonVerifier lets the verifier of docs/formats/proof.md, which is none of our
@@ -31,21 +32,21 @@ func TestPythonVerifier(t *testing.T) {
 		t.Errorf("the vector: %v, %+v", ok, got)
 	}
 
-	r := runUp(t, upConfig{Data: dataDir(t.TempDir())})
+	r := runUp(t, role.UpConfig{Data: role.Data(t.TempDir())})
 	for range 300 {
 		r.ask(t)
 	}
 	last := r.ask(t).record
-	if err := r.log.AwaitPublished(t.Context(), last); err != nil {
+	if err := r.Rooms().Log.AwaitPublished(t.Context(), last); err != nil {
 		t.Fatal(err)
 	}
-	fingerprint := r.log.Keys()[0].Fingerprint()
+	fingerprint := r.Rooms().Log.Keys()[0].Fingerprint()
 	var file []byte
 	for _, index := range []uint64{0, 7, 255, 256, last} {
-		if file, err = r.log.ProofFile(index); err != nil {
+		if file, err = r.Rooms().Log.ProofFile(index); err != nil {
 			t.Fatal(err)
 		}
-		want, err := r.log.Read(index)
+		want, err := r.Rooms().Log.Read(index)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -11,21 +11,22 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/proof"
+	"github.com/pavise/pavise/internal/role"
 )
 
 // TestStoppedLogIsTold stops the log under a working up: whoever started it is told
 // why at once and once, and so is everybody who asks.
 func TestStoppedLogIsTold(t *testing.T) {
-	dir := dataDir(t.TempDir())
+	dir := role.Data(t.TempDir())
 	told := make(chan string, 8)
-	u := openUp(t, upConfig{Data: dir, Say: func(word string, err error) { told <- word + ": " + err.Error() }})
-	if _, err := u.greet(t.Context()); err != nil {
+	u := openUp(t, role.UpConfig{Data: dir, Say: func(word string, err error) { told <- word + ": " + err.Error() }})
+	if _, err := u.Greet(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- u.Run(ctx) }()
-	u.log.Halt(&pavise.Error{Kind: pavise.Unverified, Msg: "it has two histories", Hint: "restore the newest backup"})
+	u.Rooms().Log.Halt(&pavise.Error{Kind: pavise.Unverified, Msg: "it has two histories", Hint: "restore the newest backup"})
 	if got := <-told; !strings.HasPrefix(got, "error: the evidence log has stopped: it has two histories") {
 		t.Errorf("told %q", got)
 	}
@@ -61,7 +62,7 @@ func TestGreetingNamesWitnesses(t *testing.T) {
 	if len(p.Witnesses) != 1 || p.Witnesses[0] != "away" || !strings.HasSuffix(p.Archive, archive) {
 		t.Errorf("witnesses %q, archive %q", p.Witnesses, p.Archive)
 	}
-	if got := p.around(); !strings.Contains(got, "  witness  away: ") || !strings.Contains(got, "  archive  ") {
+	if got := around(p.Greeting); !strings.Contains(got, "  witness  away: ") || !strings.Contains(got, "  archive  ") {
 		t.Errorf("greeting %q", got)
 	}
 	p.interrupt(t)

@@ -16,6 +16,7 @@ import (
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/proof"
+	"github.com/pavise/pavise/internal/policy"
 	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/witness"
 )
@@ -210,7 +211,7 @@ func TestTableIsWhole(t *testing.T) {
 			t.Errorf("%s: Example %q", v.Name, v.Example)
 		}
 	}
-	for _, a := range guard.Verbs() {
+	for _, a := range policy.Named() {
 		if !slices.ContainsFunc(Actions(), func(b guard.Action) bool { return a.Verb == b.Verb && a.Class == b.Class }) {
 			t.Errorf("the guard enters %s, which the table does not have so", a.Verb)
 		}

@@ -24,6 +24,7 @@ import (
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/learn"
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/policy"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/seal"
 	"github.com/pavise/pavise/internal/store"
@@ -63,8 +64,10 @@ func newWorld(t *testing.T) *world {
 	}}
 	w.Guard, err = guard.New(guard.Config{
 		Actions: Actions(), Log: log, DemoIssuer: issuer.LocalURL("test"),
-		Quarantined: func(name pavise.Name) bool { return w.Routes != nil && w.Routes.Quarantined(name) },
-		Approved:    func(name pavise.Name, verb string, on pavise.Name) bool { return w.Changes.UnderWay(name, verb, on) },
+		Facts: func(name pavise.Name) policy.Facts {
+			return policy.Facts{Quarantined: w.Routes != nil && w.Routes.Quarantined(name)}
+		},
+		Approved: func(name pavise.Name, verb string, on pavise.Name) bool { return w.Changes.UnderWay(name, verb, on) },
 	})
 	must(err)
 	w.Policies, err = guard.OpenPolicies(t.Context(), w.Guard, db)

@@ -34,6 +34,9 @@ type Runner struct {
 	Ran func(ctx context.Context, change pavise.Name) (bool, error)
 	// Safe: it only makes things safer, and runs before anybody approved it.
 	Safe bool
+	// Breakable says what keeps a request from being run by Break before anybody approved
+	// it, or nil. A runner without it has none that could be.
+	Breakable func(on pavise.Name, request json.RawMessage) error
 }
 
 // A Plan is what a request would come to.
@@ -41,6 +44,9 @@ type Plan struct {
 	Summary string            `json:"summary"`          // one sentence for people
 	Digests map[string]string `json:"digests"`          // what the outcome depends on: approvals die when one changes
 	Detail  any               `json:"detail,omitempty"` // what people should look at before they decide
+	// Parties are those who gain by it, beside who proposes it: their approval does not
+	// count.
+	Parties []pavise.Name `json:"parties,omitempty"`
 }
 
 // An Act is a change that is being run.
@@ -89,7 +95,8 @@ type Change struct {
 	Outcome  string           `json:"outcome,omitempty"` // how it ended, in words
 	Ended    time.Time        `json:"ended,omitzero"`
 	Votes    []Vote           `json:"votes"`
-	Record   uint64           `json:"record"` // of the proposal
+	Glass    *Glass           `json:"glass,omitempty"` // it was run before it was approved: see Break
+	Record   uint64           `json:"record"`          // of the proposal
 
 	request json.RawMessage
 }
@@ -97,10 +104,19 @@ type Change struct {
 // A Vote is one person's word on a change.
 type Vote struct {
 	By     pavise.Name `json:"by"`
+	Root   pavise.Name `json:"root,omitzero"` // who answers for them, if that is somebody else
 	Yes    bool        `json:"yes"`
 	Reason string      `json:"reason,omitempty"`
 	At     time.Time   `json:"at"`
 	Record uint64      `json:"record"` // the record that began it; the one that ended it is the approval
+}
+
+// of returns who answers for the vote: people, not identities, count once.
+func (v Vote) of() pavise.Name {
+	if v.Root != (pavise.Name{}) {
+		return v.Root
+	}
+	return v.By
 }
 
 // Approvals returns how many people have approved it, and how many it takes.
@@ -125,7 +141,8 @@ func (c *Change) digest() (string, error) {
 		Rule     Rule
 		Request  string
 		Digests  map[string]string
-	}{1, c.Name, c.Verb, c.On, c.Proposer.Name(), c.Rule, hex.EncodeToString(request[:]), c.Plan.Digests})
+		Parties  []pavise.Name `json:",omitempty"`
+	}{1, c.Name, c.Verb, c.On, c.Proposer.Name(), c.Rule, hex.EncodeToString(request[:]), c.Plan.Digests, c.Plan.Parties})
 	if err != nil {
 		return "", fmt.Errorf("encode what is approved: %w", err)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/policy"
 	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/store"
 )
@@ -78,6 +79,9 @@ func (c *Changes) vote(ctx context.Context, who pavise.Principal, verb string, n
 	entry.Detail(d)
 	v := Vote{By: who.Name(), Yes: d.Yes, Reason: d.Reason, At: c.now().UTC()}
 	v.Record, _ = entry.Record()
+	if who.Root() != who.Name() {
+		v.Root = who.Root()
+	}
 	from := ch.State
 	if !d.Yes {
 		if err := c.deny(ctx, ch, who, d); err != nil {
@@ -95,11 +99,11 @@ func (c *Changes) vote(ctx context.Context, who pavise.Principal, verb string, n
 // mayVoteAgain refuses a second vote of one person, unless the log does not hold the
 // first: then the process stopped before it was recorded, and it never counted.
 func (c *Changes) mayVoteAgain(ctx context.Context, ch *Change, who pavise.Principal) error {
-	if !slices.ContainsFunc(ch.Votes, func(v Vote) bool { return v.By == who.Name() }) {
+	if !slices.ContainsFunc(ch.Votes, func(v Vote) bool { return v.of() == who.Root() }) {
 		return nil
 	}
 	told, err := c.told(ctx, ch)
-	if err == nil && told.people[who.Name()] {
+	if err == nil && told.people[who.Root()] {
 		err = &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("%s has voted on %s already", who.Name(), ch.Name.ID), Hint: "another person's vote is wanted"}
 	}
 	return err
@@ -124,6 +128,10 @@ func (c *Changes) mayVote(ch *Change, who pavise.Principal, d decided) error {
 		return refuse(pavise.Invalid, "say why: --reason TEXT", "a denial needs a reason")
 	case d.Yes && who.Name() == ch.Proposer.Name():
 		return refuse(pavise.Denied, "let somebody else look at it", "%s proposed change %s, and nobody approves their own", who.Name(), ch.Name.ID)
+	case d.Yes && who.Root() == ch.Proposer.Root():
+		return refuse(pavise.Denied, "let somebody approve it whom the issuer itself knows", "%s and %s, who proposed change %s, are identities of one person: %s", who.Name(), ch.Proposer.Name(), ch.Name.ID, who.Root())
+	case d.Yes && ch.gains(who):
+		return refuse(pavise.Denied, "let somebody else look at it", "%s gains by change %s, and nobody approves what they gain by", who.Name(), ch.Name.ID)
 	case d.Yes && !ch.Rule.counts(who):
 		return refuse(pavise.Denied, "these do: "+strings.Join(ch.Rule.Of, ", "), "%s is not one of those whose approval counts for %s", who.Name(), ch.Verb)
 	case !c.guard.May(who, ch.Verb, ch.On):
@@ -180,7 +188,8 @@ type story struct {
 	proposed bool                 // it holds the proposal of exactly this change
 	cutOff   bool                 // it says that the process stopped while something was proposed under its name
 	ended    bool                 // somebody denied it, or took it back
-	people   map[pavise.Name]bool // whose approval of exactly this change it proves, and who may still do the act
+	broken   bool                 // who proposed it had it run before it was approved
+	people   map[pavise.Name]bool // whose approval of exactly this change it proves, and who may still do the act: roots of principals
 }
 
 // told reads what the log tells of a change. It counts nobody twice, nor the proposer.
@@ -203,8 +212,10 @@ func (c *Changes) told(ctx context.Context, ch *Change) (story, error) {
 			told.proposed = told.proposed || digest == ch.Digest && ch.isOf(&found.Record)
 		case found.Kind == "change.approve":
 			if c.counts(ch, &found.Record) {
-				told.people[found.Who.Name()] = true
+				told.people[found.Who.Root()] = true
 			}
+		case found.Kind == policy.VerbBreak:
+			told.broken = told.broken || c.breaks(ch, &found.Record)
 		case found.Kind == "change.deny", found.Kind == "change.withdraw":
 			told.ended = true
 		}
@@ -224,7 +235,13 @@ func (ch *Change) isOf(r *record.Record) bool {
 func (c *Changes) counts(ch *Change, r *record.Record) bool {
 	var d decided
 	return json.Unmarshal(r.Detail, &d) == nil && d.Yes && d.Digest == ch.Digest && r.Who.Kind == pavise.Human &&
-		r.Who.Name() != ch.Proposer.Name() && ch.Rule.counts(*r.Who) && c.guard.May(*r.Who, ch.Verb, ch.On)
+		r.Who.Root() != ch.Proposer.Root() && !ch.gains(*r.Who) && ch.Rule.counts(*r.Who) && c.guard.May(*r.Who, ch.Verb, ch.On)
+}
+
+// gains reports whether somebody is one of those who gain by the change, or answers for
+// one of them.
+func (ch *Change) gains(who pavise.Principal) bool {
+	return slices.Contains(ch.Plan.Parties, who.Name()) || slices.Contains(ch.Plan.Parties, who.Root())
 }
 
 // hasRun reports whether the log holds a good ending of the act as which the change

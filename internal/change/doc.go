@@ -33,4 +33,19 @@
 // Acts that only make things safer, such as going back to the model before, run
 // first. They are approved afterwards, within a deadline; one that is denied, or
 // that nobody looks at in time, becomes a finding.
+//
+// # Breaking the glass
+//
+// Who proposed a change may have it run before it is approved, if policies let them
+// ([Changes.Break]) and its verb allows it: with a ticket, and with a critical finding
+// that pages somebody before anything is done. It is approved afterwards, as an act in
+// the safe direction is. It is the one way in which one person does a whole
+// consequential act, and it is never a way to more rights than a grant of an hour.
+//
+// # Who is somebody else
+//
+// People are told apart by who answers for them (pavise.Principal.Root): two tokens that
+// one person had made are one person, and an identity that the proposer had made is the
+// proposer. Whoever gains by a change, as the holder of a grant does, counts no more
+// than its proposer.
 package change

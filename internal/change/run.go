@@ -38,7 +38,7 @@ func (c *Changes) advance(ctx context.Context, ch *Change) error {
 	switch from {
 	case Open, Ran:
 		told, err := c.told(ctx, ch)
-		if err != nil || len(told.people) < ch.Rule.Need || from == Ran && !told.proposed {
+		if err != nil || len(told.people) < ch.Rule.Need && !(from == Open && told.broken) || from == Ran && !told.proposed {
 			return err
 		}
 		if from == Ran {
@@ -100,7 +100,7 @@ func (c *Changes) checkApproved(ctx context.Context, ch *Change, runner Runner) 
 		return c.unproven(ctx, ch, "the evidence log holds a word that ended it")
 	case was:
 		return c.unproven(ctx, ch, "the evidence log says that it was run, and the database does not")
-	case !runner.Safe && len(told.people) < ch.Rule.Need:
+	case !runner.Safe && !told.broken && len(told.people) < ch.Rule.Need:
 		return c.unproven(ctx, ch, fmt.Sprintf("the evidence log does not hold the %d approvals it takes: it holds %d", ch.Rule.Need, len(told.people)))
 	case !c.now().Before(ch.Until):
 		return c.expire(ctx, ch)
@@ -158,7 +158,7 @@ func (c *Changes) conclude(ctx context.Context, ch *Change, runner Runner, failu
 		return errors.Join(failure, err)
 	}
 	switch {
-	case ran && runner.Safe && ch.Rule.Need > 0:
+	case ran && (runner.Safe || ch.Glass != nil) && ch.Rule.Need > 0:
 		ch.State, ch.Outcome = Ran, "run first; to be approved afterwards"
 	case ran:
 		ch.end(Done, c.now(), "run as approved")
@@ -200,7 +200,7 @@ func (c *Changes) Resume(ctx context.Context) error {
 	}
 	var faults []error
 	for _, found := range left {
-		if have, need := found.Approvals(); found.State.Waits() && have < need {
+		if have, need := found.Approvals(); found.State.Waits() && have < need && found.Glass == nil {
 			continue // a vote is in the table before it is in the log
 		}
 		if err := c.resume(ctx, found.Name); err != nil {

@@ -83,7 +83,7 @@ func TestItTakesAsManyPeopleAsTheRuleSays(t *testing.T) {
 // one.
 func TestWhoseVoteCannotCount(t *testing.T) {
 	second := bob
-	second.Issuer, second.Proof, second.Roles = "another", "mtls", []string{"operator", "auditor"}
+	second.Issuer, second.Proof, second.Roles = "another", "mtls", []string{"operator", "reader"}
 	bot := alice
 	bot.Kind, bot.ID = pavise.Workload, "bot"
 	node := bot
@@ -92,15 +92,21 @@ func TestWhoseVoteCannotCount(t *testing.T) {
 	machine.Kind, machine.ID = pavise.Workload, "bob"
 	stranger := dave
 	stranger.Tenant = "other"
+	minted := carol
+	minted.By = alice.Name()
+	bobs := carol
+	bobs.By = bob.Name()
 	for _, test := range []struct {
 		what string
 		who  pavise.Principal
 		kind pavise.Kind
 	}{
 		{"the proposer", alice, pavise.Denied},
-		{"the proposer with other roles", person("alice", "operator", "auditor"), pavise.Denied},
+		{"the proposer with other roles", person("alice", "operator", "reader"), pavise.Denied},
 		{"the same person again", bob, pavise.Conflict},
 		{"the same person with another token", second, pavise.Conflict},
+		{"somebody whom the proposer had made", minted, pavise.Denied},
+		{"somebody whom the first to approve had made", bobs, pavise.Conflict},
 		{"a program", bot, pavise.Denied},
 		{"a program named as a person", machine, pavise.Denied},
 		{"a machine", node, pavise.Denied},

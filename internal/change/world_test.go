@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -30,6 +31,7 @@ type house struct {
 	now     time.Time
 	tick    func() time.Time  // instead of now, if not nil
 	digests map[string]string // what the outcome of a lamp depends on
+	parties []pavise.Name     // who gains by it
 	policy  string            // of tenant acme, instead of the usual one
 	rings   map[string]int    // how often the bell rang, by change
 	hooks   hooks
@@ -264,7 +266,15 @@ func (w *world) end() {
 // runners run the tests' verbs.
 func (w *world) runners() map[string]Runner {
 	return map[string]Runner{
-		"lamp.set": {Plan: w.plan, Run: func(ctx context.Context, act Act) error { return w.shine(ctx, "lamp.set", act) }},
+		"lamp.set": {
+			Plan: w.plan, Run: func(ctx context.Context, act Act) error { return w.shine(ctx, "lamp.set", act) },
+			Breakable: func(_ pavise.Name, request json.RawMessage) error {
+				if strings.Contains(string(request), "white") {
+					return &pavise.Error{Kind: pavise.Denied, Msg: "never white at once"}
+				}
+				return nil
+			},
+		},
 		"lamp.off": {Plan: w.plan, Run: func(ctx context.Context, act Act) error { return w.shine(ctx, "lamp.off", act) }, Safe: true},
 		"bell.ring": {Plan: w.plan, Run: w.ring, Ran: func(_ context.Context, name pavise.Name) (bool, error) {
 			return w.house.rang(name.ID) > 0, nil
@@ -283,7 +293,7 @@ func (w *world) plan(_ context.Context, on pavise.Name, request json.RawMessage)
 	for what, digest := range w.house.digests {
 		digests[what] = digest
 	}
-	return Plan{Summary: fmt.Sprintf("let %s shine %.20s", on.ID, r.Color), Digests: digests}, nil
+	return Plan{Summary: fmt.Sprintf("let %s shine %.20s", on.ID, r.Color), Digests: digests, Parties: w.house.parties}, nil
 }
 
 // shine is an act whose effect is in the store: a row that nothing keeps from being

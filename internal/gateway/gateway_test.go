@@ -26,6 +26,7 @@ import (
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/learn"
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/policy"
 	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/seal"
 	"github.com/pavise/pavise/internal/store"
@@ -95,8 +96,10 @@ func openWorld(t *testing.T, dir string) (*world, error) {
 	must(err)
 	w.guard, err = guard.New(guard.Config{
 		Actions: actions(), Log: w.log, DemoIssuer: issuer.LocalURL("test"),
-		Approved:    func(change pavise.Name, _ string, _ pavise.Name) bool { return change == approved },
-		Quarantined: func(name pavise.Name) bool { return w.Gateway != nil && w.Routes.Quarantined(name) },
+		Approved: func(change pavise.Name, _ string, _ pavise.Name) bool { return change == approved },
+		Facts: func(name pavise.Name) policy.Facts {
+			return policy.Facts{Quarantined: w.Gateway != nil && w.Routes.Quarantined(name)}
+		},
 	})
 	must(err)
 	policies, err := guard.OpenPolicies(t.Context(), w.guard, w.db)

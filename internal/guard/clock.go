@@ -9,6 +9,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/policy"
 	"github.com/pavise/pavise/internal/record"
 )
 
@@ -56,7 +57,7 @@ func steppedBack(behind time.Duration) error {
 	return &pavise.Error{
 		Kind: pavise.Unavailable,
 		Msg:  fmt.Sprintf("clock stepped back by %v", behind.Round(time.Millisecond)),
-		Hint: "correct the clock, or accept the time it shows now with the verb " + verbClock,
+		Hint: "correct the clock, or accept the time it shows now with the verb " + policy.VerbClock,
 	}
 }
 

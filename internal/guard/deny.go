@@ -12,6 +12,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/policy"
 	"github.com/pavise/pavise/internal/record"
 )
 
@@ -34,15 +35,20 @@ type fault struct {
 	durable bool
 }
 
+// asked is a question with what led to it.
+type asked struct {
+	policy.Question
+	grants []pavise.Name // that the caller holds now
+}
+
 // question checks that who, verb and on make a question at all.
-func (g *Guard) question(who pavise.Principal, verb string, on pavise.Name, at time.Time) (question, *fault) {
-	q := question{at: at}
+func (g *Guard) question(who pavise.Principal, verb string, on pavise.Name, at time.Time) (asked, *fault) {
+	q := asked{Question: policy.Question{At: at}}
 	var ok bool
-	if q.action, ok = g.schema.actions[verb]; !ok {
+	if q.Act, ok = g.schema.Act(verb); !ok {
 		return q, &fault{kind: pavise.Internal, msg: fmt.Sprintf("no such verb: %.80q", verb), why: "no such verb"}
 	}
-	var err error
-	if q.who, err = g.person(who); err != nil {
+	if err := checkPrincipal(who); err != nil {
 		return q, &fault{
 			kind: pavise.Denied,
 			msg:  "the caller has no proper name: " + err.Error(),
@@ -50,43 +56,53 @@ func (g *Guard) question(who pavise.Principal, verb string, on pavise.Name, at t
 			hint: "ask with a proof that names a tenant, a kind and an id",
 		}
 	}
-	if q.on, err = g.thing(on); err != nil {
+	if err := on.Validate(); err != nil {
 		return q, &fault{kind: pavise.Denied, msg: err.Error(), why: "the thing has no proper name", hint: "name the thing as tenant/kind/id"}
 	}
-	if !slices.Contains(q.action.On, on.Kind) {
+	if !slices.Contains(q.Act.On, on.Kind) {
 		return q, &fault{
 			kind: pavise.Denied,
 			msg:  fmt.Sprintf("%s does not apply to a %s", verb, on.Kind),
 			why:  "the verb does not apply to it",
-			hint: "it applies to: " + strings.Join(q.action.On, ", "),
+			hint: "it applies to: " + strings.Join(q.Act.On, ", "),
 		}
 	}
-	q.approved = q.action.Consequential && g.approved != nil && who.Change != (pavise.Name{}) && g.approved(who.Change, verb, on)
+	q.grants = g.grants.Load().of(who, at)
+	q.Who, q.On = g.entities.Subject(who, rolesOf(q.grants)), g.entities.Thing(on, g.known(on))
+	q.Approved = q.Act.Consequential && g.approved != nil && who.Change != (pavise.Name{}) && g.approved(who.Change, verb, on)
 	return q, nil
 }
 
+// known are the facts about a thing.
+func (g *Guard) known(on pavise.Name) policy.Facts {
+	if g.facts == nil {
+		return policy.Facts{}
+	}
+	return g.facts(on)
+}
+
 // denied is the refusal that a decision leads to.
-func denied(e *Entry, q *question, d decision) fault {
-	why := d.why()
+func denied(e *Entry, q *asked, d policy.Decision) fault {
+	why := d.Why()
 	return fault{
 		kind: pavise.Denied, check: checkPolicy, why: why,
-		msg:     fmt.Sprintf("%s may not do %s on %s: %s", e.who.Name(), q.action.Verb, e.on, why),
+		msg:     fmt.Sprintf("%s may not do %s on %s: %s", e.who.Name(), q.Act.Verb, e.on, why),
 		hint:    denialHint(e, q, d),
-		reasons: d.reasons, asked: &e.policy, durable: q.action.Class == Control,
+		reasons: d.Reasons, asked: &e.policy, durable: q.Act.Class == Control,
 	}
 }
 
 // denialHint is what to do about a denial: what lacks nothing but others' approval
 // can be proposed.
-func denialHint(e *Entry, q *question, d decision) string {
-	if slices.Equal(d.reasons, []string{throughChange}) {
-		return fmt.Sprintf("propose it, and let somebody else approve it: pavise change propose %s %s", q.action.Verb, e.on)
+func denialHint(e *Entry, q *asked, d policy.Decision) string {
+	if isDeniedBy(d, throughChange) && !q.Act.Declared {
+		return fmt.Sprintf("propose it, and let somebody else approve it: pavise change propose %s %s", q.Act.Verb, e.on)
 	}
-	return fmt.Sprintf("pavise policy explain %s %s shows what would allow it", q.action.Verb, e.on)
+	return fmt.Sprintf("pavise policy explain %s %s shows what would allow it", q.Act.Verb, e.on)
 }
 
 // throughChange is the guardrail that asks for approval.
-const throughChange = guardrailPrefix + "through-change"
+const throughChange = "guardrail/through-change"
 
 // refuse records a refusal and returns it as the error of Enter. A refusal that
 // cannot be recorded is still one. It outlives the caller's context: whoever
@@ -158,7 +174,7 @@ func (g *Guard) disarm(r *record.Record) {
 
 // checkPrincipal says what keeps a principal from being one.
 func checkPrincipal(who pavise.Principal) error {
-	if _, ok := principalTypes[who.Kind]; !ok {
+	if !slices.Contains([]string{pavise.Human, pavise.Workload, pavise.Node}, who.Kind) {
 		return fmt.Errorf("kind %.40q is not human, workload or node", who.Kind)
 	}
 	if err := who.Name().Validate(); err != nil {
@@ -172,8 +188,8 @@ func checkPrincipal(who pavise.Principal) error {
 			return fmt.Errorf("role %.40q is not of 1 to %d bytes", role, maxRole)
 		}
 	}
-	if len(who.Issuer) > maxText || len(who.Proof) > maxText {
-		return fmt.Errorf("issuer or proof is longer than %d bytes", maxText)
+	if len(who.Issuer) > maxText || len(who.Proof) > maxText || len(who.Environment) > maxText {
+		return fmt.Errorf("issuer, proof or environment is longer than %d bytes", maxText)
 	}
 	return nil
 }

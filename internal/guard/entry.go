@@ -12,6 +12,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/policy"
 	"github.com/pavise/pavise/internal/record"
 )
 
@@ -20,7 +21,9 @@ const (
 	checkPolicy     = "policy"     // Cedar's word; only a Deny is written
 	checkGuard      = "guard"      // refused before any policy was asked
 	checkQuarantine = "quarantine" // a fact the decision saw that the record's other fields do not hold
-	checkChange     = "change"     // another: the act is an approved change
+	checkFacts      = "facts"      // others that the rooms know
+	checkChange     = "change"     // the act is an approved change
+	checkGrant      = "grant"      // a role that was granted, by the grant's name
 )
 
 // maxText bounds the free text that a record takes over from errors, in bytes.
@@ -39,7 +42,7 @@ const maxText = 512
 type Entry struct {
 	guard  *Guard
 	ctx    context.Context // values only: a caller that went away is still recorded
-	action *action
+	action *policy.Act
 	who    pavise.Principal
 	on     pavise.Name
 	began  time.Time // with its monotonic reading

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/policy"
 	"github.com/pavise/pavise/internal/record"
 )
 
@@ -16,29 +17,6 @@ const (
 	Unverified = "unverified" // it cannot be recomputed here, and Why says why
 )
 
-// An Explanation says what the guard answers to a question, and why.
-type Explanation struct {
-	Status   string         `json:"status"`                    // Current, Recomputed, Differs or Unverified
-	Decision pavise.Outcome `json:"decision,omitempty"`        // Allow or Deny; "" if nothing was evaluated
-	Why      string         `json:"why"`                       // one sentence for people
-	Observe  bool           `json:"observe,omitempty"`         // observe mode would record this denial and let it pass
-	Digest   string         `json:"digest"`                    // of the policies in force
-	Recorded string         `json:"recorded_digest,omitempty"` // of the policies that the record names
-	Decided  []Rule         `json:"decided,omitempty"`         // the policies that decided
-	Errors   []string       `json:"errors,omitempty"`          // policies that could not be evaluated, and why
-	Permits  []Rule         `json:"permits,omitempty"`         // on a denial: the policies that permit the verb to others
-	Roles    []string       `json:"roles,omitempty"`           // on a denial: roles any one of which would turn it
-}
-
-// A Rule is one policy, as it is shown to people.
-type Rule struct {
-	ID          string            `json:"id"`
-	Layer       string            `json:"layer"`  // "guardrail" or "tenant"
-	Effect      string            `json:"effect"` // "permit" or "forbid"
-	Text        string            `json:"text"`   // Cedar
-	Annotations map[string]string `json:"annotations,omitempty"`
-}
-
 // Explain says what Enter would answer now, without recording anything. It
 // shows policy texts of the tenant that owns the thing: whoever calls it for
 // somebody has entered policy.explain in that tenant.
@@ -47,10 +25,10 @@ func (g *Guard) Explain(who pavise.Principal, verb string, on pavise.Name) Expla
 	set := rules.set(on.Tenant)
 	q, fault := g.question(who, verb, on, g.clock.stamp())
 	if fault != nil {
-		return Explanation{Status: Current, Decision: pavise.Deny, Why: fault.msg, Digest: set.digest}
+		return Explanation{Status: Current, Decision: pavise.Deny, Why: fault.msg, Digest: set.Digest()}
 	}
-	x, d := g.explain(set, who, &q)
-	x.Observe = !d.allow && rules.observes(&q, d)
+	x, d := set.Explain(&q.Question, who, rolesOf(q.grants), g.entities.Subject)
+	x.Status, x.Observe = Current, !d.Allow && rules.observes(&q.Question, d)
 	return x
 }
 
@@ -59,67 +37,14 @@ func (g *Guard) Explain(who pavise.Principal, verb string, on pavise.Name) Expla
 // recorded.
 func (g *Guard) May(who pavise.Principal, verb string, on pavise.Name) bool {
 	q, fault := g.question(who, verb, on, g.clock.stamp())
-	q.approved = true
-	return fault == nil && g.rules.Load().decide(&q).allow
+	q.Approved = true
+	return fault == nil && g.rules.Load().decide(&q.Question).Allow
 }
 
 // Consequential reports whether a verb is done only as an approved change.
 func (g *Guard) Consequential(verb string) bool {
-	a, known := g.schema.actions[verb]
+	a, known := g.schema.Act(verb)
 	return known && a.Consequential
-}
-
-// explain decides the question and says how that came.
-func (g *Guard) explain(set *ruleset, who pavise.Principal, q *question) (Explanation, decision) {
-	d := set.decide(q)
-	x := Explanation{Status: Current, Decision: pavise.Allow, Digest: set.digest, Errors: d.errors}
-	for _, id := range d.reasons {
-		x.Decided = append(x.Decided, set.rules.find(id).show())
-	}
-	if d.allow {
-		x.Why = "permitted by policy " + d.reasons[0]
-		return x, d
-	}
-	x.Decision, x.Why = pavise.Deny, d.why()
-	var roles []string
-	for _, r := range set.byVerb[q.action.Verb] {
-		if !r.forbids() {
-			x.Permits = append(x.Permits, r.show())
-		}
-		if role, ok := r.roleOf(); ok {
-			roles = append(roles, role)
-		}
-	}
-	slices.Sort(roles)
-	for _, role := range slices.Compact(roles) {
-		if !who.HasRole(role) && g.wouldAllow(set, who, role, q) {
-			x.Roles = append(x.Roles, role)
-		}
-	}
-	return x, d
-}
-
-// wouldAllow reports whether one more role turns the answer.
-func (g *Guard) wouldAllow(set *ruleset, who pavise.Principal, role string, q *question) bool {
-	who.Roles = append(slices.Clone(who.Roles), role)
-	with := *q
-	with.who = g.newPerson(who)
-	return set.decide(&with).allow
-}
-
-// show returns the rule as people see it.
-func (r *rule) show() Rule {
-	s := Rule{ID: r.id, Layer: "tenant", Effect: "permit", Text: r.text, Annotations: map[string]string{}}
-	if r.guardrail() {
-		s.Layer = "guardrail"
-	}
-	if r.forbids() {
-		s.Effect = "forbid"
-	}
-	for key, value := range r.policy.Annotations() {
-		s.Annotations[string(key)] = string(value)
-	}
-	return s
 }
 
 // ExplainRecord decides a record's question again from the record alone, and
@@ -128,7 +53,7 @@ func (r *rule) show() Rule {
 // Unverified, with both digests. An Exit holds no question; its Enter does.
 func (g *Guard) ExplainRecord(r record.Record) Explanation {
 	set := g.rules.Load().set(r.On.Tenant)
-	x := Explanation{Status: Unverified, Digest: set.digest}
+	x := Explanation{Status: Unverified, Digest: set.Digest()}
 	if r.Policy != nil {
 		x.Recorded = r.Policy.Digest
 	}
@@ -139,43 +64,44 @@ func (g *Guard) ExplainRecord(r record.Record) Explanation {
 	case r.Policy == nil || r.Who == nil:
 		x.Why = "no policy was asked" + refusedBecause(r)
 		return x
-	case r.Policy.Digest != set.digest:
-		x.Why = fmt.Sprintf("policy digest differs: decided under %.12s, in force is %.12s", r.Policy.Digest, set.digest)
+	case r.Policy.Digest != set.Digest():
+		x.Why = fmt.Sprintf("policy digest differs: decided under %.12s, in force is %.12s", r.Policy.Digest, set.Digest())
 		return x
 	}
-	q, err := g.asked(r)
+	q, granted, err := g.asked(r)
 	if err != nil {
 		x.Why = err.Error()
 		return x
 	}
-	x, d := g.explain(set, *r.Who, q)
+	x, d := set.Explain(q, *r.Who, granted, g.entities.Subject)
 	x.Status, x.Recorded = Recomputed, r.Policy.Digest
-	if was := !deniedByPolicy(r); was != d.allow || !slices.Equal(r.Policy.Reasons, d.reasons) {
+	if was := !deniedByPolicy(r); was != d.Allow || !slices.Equal(r.Policy.Reasons, d.Reasons) {
 		x.Status = Differs
-		x.Why = fmt.Sprintf("recorded allow=%t for %q, recomputed allow=%t for %q", was, r.Policy.Reasons, d.allow, d.reasons)
+		x.Why = fmt.Sprintf("recorded allow=%t for %q, recomputed allow=%t for %q", was, r.Policy.Reasons, d.Allow, d.Reasons)
 	}
 	return x
 }
 
 // asked rebuilds the question that a record answers, with the facts that the
-// decision saw then: the time and the quarantine it noted.
-func (g *Guard) asked(r record.Record) (*question, error) {
-	q := &question{at: r.At}
+// decision saw then: the time, what was known of the thing, and the grants it noted.
+func (g *Guard) asked(r record.Record) (q *policy.Question, granted []string, err error) {
+	q = &policy.Question{At: r.At}
 	var ok bool
-	if q.action, ok = g.schema.actions[r.Kind]; !ok {
-		return nil, fmt.Errorf("no such verb: %.80q", r.Kind)
+	if q.Act, ok = g.schema.Act(r.Kind); !ok {
+		return nil, nil, fmt.Errorf("no such verb: %.80q", r.Kind)
 	}
 	if err := r.On.Validate(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var err error
-	if q.who, err = g.person(*r.Who); err != nil {
-		return nil, err
+	if err := checkPrincipal(*r.Who); err != nil {
+		return nil, nil, err
 	}
-	quarantined := slices.ContainsFunc(r.Verdicts, func(v pavise.Verdict) bool { return v.Check == checkQuarantine })
-	q.approved = slices.ContainsFunc(r.Verdicts, func(v pavise.Verdict) bool { return v.Check == checkChange })
-	q.on = g.newThing(thingKey{name: r.On, quarantined: quarantined})
-	return q, nil
+	facts, approved, granted, err := recall(r.Verdicts)
+	if err != nil {
+		return nil, nil, err
+	}
+	q.Who, q.On, q.Approved = g.entities.Subject(*r.Who, granted), g.entities.Thing(r.On, facts), approved
+	return q, granted, nil
 }
 
 // deniedByPolicy reports whether the record says that the policies denied,

@@ -6,44 +6,16 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/policy"
 	"github.com/pavise/pavise/internal/record"
 )
-
-// A Class says when a verb's record must be safe.
-type Class int
-
-// The two classes.
-const (
-	// Control: the question is durable before the act, the ending after it.
-	Control Class = iota
-	// Pooled: one record, written but not synced, at Exit.
-	Pooled
-)
-
-// String returns the name of the Cedar action group of the class.
-func (c Class) String() string {
-	if c == Pooled {
-		return "pooled"
-	}
-	return "control"
-}
-
-// An Action is a verb that the guard knows.
-type Action struct {
-	Verb  string   // room.what, for example "model.infer"
-	On    []string // the kinds of thing it applies to, for example "model"
-	Class Class
-	Safe  bool // safe direction or recovery: may use the ledger's emergency reserve
-	// Consequential: done only as a change that others have approved, see
-	// Config.Approved.
-	Consequential bool
-}
 
 // A Recorder is what the guard needs of the evidence log. An index that Append
 // returns is at least the Size read before it, and every record whose Append
@@ -57,12 +29,13 @@ type Recorder interface {
 
 // Config is what a guard is made of. Actions and Log are required.
 type Config struct {
-	Actions     []Action               // every verb; those of Verbs are added unless they are here
-	Log         Recorder               // where questions and endings are written
-	Now         func() time.Time       // the clock; time.Now if nil
-	Tenant      string                 // whose the guard's own notes are; "local" if empty
-	DemoIssuer  string                 // the issuer whose principals are demo principals; "" if none is
-	Quarantined func(pavise.Name) bool // whether a thing is in quarantine, from memory; nil: none is
+	Actions    []Action         // every verb; those of policy.Named and policy.Catalogue are added unless they are here
+	Log        Recorder         // where questions and endings are written
+	Now        func() time.Time // the clock; time.Now if nil
+	Tenant     string           // whose the guard's own notes are; "local" if empty
+	DemoIssuer string           // the issuer whose principals are demo principals; "" if none is
+	// Facts are what the rooms know of a thing, from memory; nil: nobody knows anything.
+	Facts func(pavise.Name) policy.Facts
 	// Approved reports whether a change has been approved and is under way, as that
 	// verb on that thing, from memory; nil: none ever is.
 	Approved func(change pavise.Name, verb string, on pavise.Name) bool
@@ -71,32 +44,25 @@ type Config struct {
 
 // A Guard decides and records. Its methods may be called at the same time.
 type Guard struct {
-	log         Recorder
-	tenant      string
-	demoIssuer  string
-	quarantined func(pavise.Name) bool
-	approved    func(change pavise.Name, verb string, on pavise.Name) bool
-	schema      *schema
+	log      Recorder
+	tenant   string
+	facts    func(pavise.Name) policy.Facts
+	approved func(change pavise.Name, verb string, on pavise.Name) bool
+	schema   *policy.Schema
+	entities *policy.Entities
 
 	slots    slots
 	clock    clock
 	open     openSet
 	refusals refusals
 	denials  meter
-	people   cache[string, *person]
-	things   cache[thingKey, *thing]
+
+	grants atomic.Pointer[held] // who has been granted what; replaced whole, never changed
 
 	mu    sync.Mutex             // serialises writers of rules
 	rules atomic.Pointer[ruling] // what is in force; replaced whole, never changed
 
 	recovering sync.Mutex // held by Recover
-}
-
-// A ruling is everything that decides, as one immutable value.
-type ruling struct {
-	bare    *ruleset                 // the guardrails alone, for tenants without policies
-	tenants map[string]*ruleset      // guardrails and tenant policies, by tenant
-	observe map[pavise.Name]struct{} // things in observe mode
 }
 
 // A Denial is why Enter refused: the cause inside the error it returns, unless
@@ -116,17 +82,17 @@ func New(cfg Config) (*Guard, error) {
 	if cfg.Log == nil {
 		return nil, errors.New("guard needs a log to record in")
 	}
-	sch, err := newSchema(cfg.Actions)
+	sch, err := policy.NewSchema(cfg.Actions)
 	if err != nil {
 		return nil, err
 	}
-	bare, err := sch.compile("", nil)
+	bare, err := sch.Compile("", nil, nil)
 	if err != nil {
 		return nil, fmt.Errorf("compile the guardrails: %w", err)
 	}
 	g := &Guard{
-		log: cfg.Log, tenant: cfg.Tenant, demoIssuer: cfg.DemoIssuer,
-		quarantined: cfg.Quarantined, approved: cfg.Approved, schema: sch,
+		log: cfg.Log, tenant: cfg.Tenant, facts: cfg.Facts, approved: cfg.Approved,
+		schema: sch, entities: policy.NewEntities(sch, cfg.DemoIssuer),
 	}
 	g.slots.pool = cfg.Pool
 	g.clock.now = cfg.Now
@@ -140,7 +106,8 @@ func New(cfg Config) (*Guard, error) {
 		g.slots.pool = 1024
 	}
 	g.slots.each = max(g.slots.pool/share, 1)
-	g.rules.Store(&ruling{bare: bare, tenants: map[string]*ruleset{}, observe: map[pavise.Name]struct{}{}})
+	g.grants.Store(&held{})
+	g.rules.Store(&ruling{bare: bare, tenants: map[string]*policy.Set{}, observe: map[pavise.Name]struct{}{}})
 	return g, g.resume()
 }
 
@@ -157,18 +124,18 @@ func (g *Guard) Enter(ctx context.Context, who pavise.Principal, verb string, on
 	if fault != nil {
 		return nil, g.refuse(ctx, e, verb, *fault)
 	}
-	e.action = q.action
-	if behind > tolerance && !q.action.Safe {
+	e.action = q.Act
+	if behind > tolerance && !q.Act.Safe {
 		g.refusals.add(noteRefused, who.Name().String(), "clock stepped back")
 		return nil, steppedBack(behind)
 	}
-	if q.action.Class == Pooled {
+	if q.Act.Class == Pooled {
 		if err := g.take(who); err != nil {
 			return nil, err
 		}
 	}
 	if err := g.admit(e, &q); err != nil {
-		if q.action.Class == Pooled {
+		if q.Act.Class == Pooled {
 			g.slots.give(who.Name())
 		}
 		return nil, err
@@ -177,24 +144,19 @@ func (g *Guard) Enter(ctx context.Context, who pavise.Principal, verb string, on
 }
 
 // admit decides, and records what must be recorded before the act.
-func (g *Guard) admit(e *Entry, q *question) error {
+func (g *Guard) admit(e *Entry, q *asked) error {
 	rules := g.rules.Load()
-	d := rules.decide(q)
-	e.policy = record.Policy{Digest: d.digest, Reasons: d.reasons, Errors: d.errors}
-	if q.on.quarantined {
-		e.verdicts = append(e.verdicts, pavise.Verdict{Check: checkQuarantine, Outcome: pavise.Allow, Reason: "the thing is in quarantine"})
-	}
-	if q.approved {
-		e.verdicts = append(e.verdicts, pavise.Verdict{Check: checkChange, Outcome: pavise.Allow, Reason: "approved as " + e.who.Change.String()})
-	}
-	if !d.allow {
-		if !rules.observes(q, d) {
-			return g.refuse(e.ctx, e, q.action.Verb, denied(e, q, d))
+	d := rules.decide(&q.Question)
+	e.policy = record.Policy{Digest: d.Digest, Reasons: d.Reasons, Errors: d.Errors}
+	e.verdicts = seen(&q.Question, e.who.Change, q.grants)
+	if !d.Allow {
+		if !rules.observes(&q.Question, d) {
+			return g.refuse(e.ctx, e, q.Act.Verb, denied(e, q, d))
 		}
 		e.policy.Observed = true
-		e.verdicts = append(e.verdicts, pavise.Verdict{Check: checkPolicy, Outcome: pavise.Deny, Reason: d.why(), Observed: true})
+		e.verdicts = append(e.verdicts, pavise.Verdict{Check: checkPolicy, Outcome: pavise.Deny, Reason: d.Why(), Observed: true})
 	}
-	if q.action.Class == Pooled {
+	if q.Act.Class == Pooled {
 		return nil
 	}
 	return e.begin()
@@ -225,6 +187,44 @@ func (g *Guard) Observe(on pavise.Name, observe bool) {
 		}
 	})
 }
+
+// Load puts a tenant's policies in force, all at once, in place of those before;
+// nil takes the tenant's policies away and so closes it. If one of them does
+// not parse or speaks of what the schema does not declare, nothing changes and
+// the error, of kind Invalid, says which, on which line and column, and why.
+func (g *Guard) Load(tenant string, texts map[string]string) error {
+	set, err := g.schema.Compile(tenant, texts, g.rules.Load().set(tenant))
+	if err != nil {
+		return err
+	}
+	g.install(tenant, set)
+	return nil
+}
+
+// install makes a compiled set the one in force.
+func (g *Guard) install(tenant string, set *policy.Set) {
+	g.change(func(r *ruling) { r.tenants[tenant] = set })
+}
+
+// change replaces the ruling by one that edit has changed.
+func (g *Guard) change(edit func(*ruling)) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	old := g.rules.Load()
+	next := &ruling{bare: old.bare, tenants: maps.Clone(old.tenants), observe: maps.Clone(old.observe)}
+	edit(next)
+	g.rules.Store(next)
+}
+
+// Loaded reports whether the tenant has policies in force. Without any, it is closed.
+func (g *Guard) Loaded(tenant string) bool { return g.rules.Load().set(tenant).Loaded() }
+
+// Digest returns the hex SHA-256 of what decides for the tenant: the guardrails
+// and its policies in force.
+func (g *Guard) Digest(tenant string) string { return g.rules.Load().set(tenant).Digest() }
+
+// Schema returns what policies may speak of, as Cedar schema text.
+func (g *Guard) Schema() string { return g.schema.Text() }
 
 // append writes a record, saying in it which Enters are settled. A record that
 // is too large for the log goes without its payload, and the caller learns it.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/policy"
 	"github.com/pavise/pavise/internal/record"
 )
 
@@ -344,7 +345,9 @@ func TestDeniedVerbsSpareTheReserve(t *testing.T) {
 
 func TestQuarantine(t *testing.T) {
 	held := map[pavise.Name]bool{}
-	g, log := newGuard(t, func(c *Config) { c.Quarantined = func(n pavise.Name) bool { return held[n] } })
+	g, log := newGuard(t, func(c *Config) {
+		c.Facts = func(n pavise.Name) policy.Facts { return policy.Facts{Quarantined: held[n]} }
+	})
 	if _, err := g.Enter(t.Context(), caller, "model.infer", model); err != nil {
 		t.Fatal(err)
 	}

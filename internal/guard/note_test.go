@@ -10,6 +10,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/policy"
 	"github.com/pavise/pavise/internal/record"
 )
 
@@ -27,7 +28,7 @@ func TestNote(t *testing.T) {
 		t.Errorf("recorded as %+v", r)
 	}
 	now = epoch.Add(-time.Hour)
-	acme := pavise.Name{Tenant: "acme", Kind: kindPolicy, ID: "p"}
+	acme := pavise.Name{Tenant: "acme", Kind: policy.KindPolicy, ID: "p"}
 	if err := g.Note(t.Context(), "policy.seeded", nil, acme, nil); err != nil {
 		t.Fatal(err)
 	}

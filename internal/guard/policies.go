@@ -8,9 +8,8 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/cedar-policy/cedar-go"
-	"github.com/cedar-policy/cedar-go/x/exp/ast"
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/policy"
 	"github.com/pavise/pavise/internal/store"
 )
 
@@ -30,12 +29,6 @@ type Policies struct {
 	guard *Guard
 	db    *store.DB
 	mu    sync.Mutex // serialises changes, so that commits and the guard's rulings come in one order
-}
-
-// A TenantPolicy is one stored policy.
-type TenantPolicy struct {
-	ID   string `json:"id"`
-	Text string `json:"text"` // Cedar: one statement
 }
 
 // OpenPolicies brings the table up to date and loads every tenant's policies.
@@ -89,7 +82,7 @@ func (p *Policies) Seed(ctx context.Context, tenant string, texts map[string]str
 func (p *Policies) noteSeed(ctx context.Context, tenant string, texts map[string]string, change policyChange) error {
 	for _, id := range slices.Sorted(maps.Keys(texts)) {
 		change.Text = texts[id]
-		if err := p.guard.Note(ctx, "policy.seeded", nil, pavise.Name{Tenant: tenant, Kind: kindPolicy, ID: id}, change); err != nil {
+		if err := p.guard.Note(ctx, "policy.seeded", nil, pavise.Name{Tenant: tenant, Kind: policy.KindPolicy, ID: id}, change); err != nil {
 			return err
 		}
 	}
@@ -112,7 +105,7 @@ type policyChange struct {
 //
 // mark, unless nil, is part of the same transaction.
 func (p *Policies) Put(ctx context.Context, who pavise.Principal, tenant, id, text string, mark func(*store.Tx) error) (err error) {
-	e, err := p.guard.Enter(ctx, who, verbPut, pavise.Name{Tenant: tenant, Kind: kindPolicy, ID: id})
+	e, err := p.guard.Enter(ctx, who, policy.VerbPut, pavise.Name{Tenant: tenant, Kind: policy.KindPolicy, ID: id})
 	if err != nil {
 		return err
 	}
@@ -174,7 +167,7 @@ func (p *Policies) Preview(ctx context.Context, name pavise.Name, text string) (
 		if err != nil {
 			return err
 		}
-		preview = Preview{Before: digest(before), After: set.digest, Was: before[name.ID], Text: after[name.ID]}
+		preview = Preview{Before: policy.Digest(before), After: set.Digest(), Was: before[name.ID], Text: after[name.ID]}
 		return nil
 	})
 	return preview, err
@@ -186,8 +179,8 @@ func (p *Policies) Preview(ctx context.Context, name pavise.Name, text string) (
 //
 // mark, unless nil, is part of the same transaction.
 func (p *Policies) Delete(ctx context.Context, who pavise.Principal, tenant, id string, mark func(*store.Tx) error) (err error) {
-	name := pavise.Name{Tenant: tenant, Kind: kindPolicy, ID: id}
-	e, err := p.guard.Enter(ctx, who, verbDelete, name)
+	name := pavise.Name{Tenant: tenant, Kind: policy.KindPolicy, ID: id}
+	e, err := p.guard.Enter(ctx, who, policy.VerbDelete, name)
 	if err != nil {
 		return err
 	}
@@ -201,7 +194,7 @@ func (p *Policies) Delete(ctx context.Context, who pavise.Principal, tenant, id 
 // List returns a tenant's policies by id, under the verb policy.list on the
 // policy named "all".
 func (p *Policies) List(ctx context.Context, who pavise.Principal, tenant string) (policies []TenantPolicy, err error) {
-	e, err := p.guard.Enter(ctx, who, verbList, pavise.Name{Tenant: tenant, Kind: kindPolicy, ID: "all"})
+	e, err := p.guard.Enter(ctx, who, policy.VerbList, pavise.Name{Tenant: tenant, Kind: policy.KindPolicy, ID: "all"})
 	if err != nil {
 		return nil, err
 	}
@@ -219,14 +212,14 @@ func (p *Policies) List(ctx context.Context, who pavise.Principal, tenant string
 func (p *Policies) change(ctx context.Context, tenant string, edit func(map[string]string) error, note func(*store.Tx, policyChange) error) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var set *ruleset
+	var set *policy.Set
 	err := p.db.Update(ctx, func(tx *store.Tx) error {
 		before, after, compiled, err := p.edited(tx, tenant, edit)
 		if err != nil {
 			return err
 		}
 		set = compiled
-		if err := note(tx, policyChange{Before: digest(before), After: set.digest}); err != nil {
+		if err := note(tx, policyChange{Before: policy.Digest(before), After: set.Digest()}); err != nil {
 			return err
 		}
 		return write(tx, tenant, before, after)
@@ -240,7 +233,7 @@ func (p *Policies) change(ctx context.Context, tenant string, edit func(map[stri
 
 // edited returns a tenant's policies as they are and as an edit would have them,
 // compiled.
-func (p *Policies) edited(tx *store.Tx, tenant string, edit func(map[string]string) error) (before, after map[string]string, set *ruleset, err error) {
+func (p *Policies) edited(tx *store.Tx, tenant string, edit func(map[string]string) error) (before, after map[string]string, set *policy.Set, err error) {
 	before = map[string]string{}
 	err = eachPolicy(tx, `SELECT tenant, id, text FROM guard_policies WHERE tenant = ?`, []any{tenant},
 		func(_ string, found TenantPolicy) { before[found.ID] = found.Text })
@@ -251,11 +244,11 @@ func (p *Policies) edited(tx *store.Tx, tenant string, edit func(map[string]stri
 	if err := edit(after); err != nil {
 		return nil, nil, nil, err
 	}
-	if set, err = p.guard.schema.compile(tenant, after); err != nil {
+	if set, err = p.guard.schema.Compile(tenant, after, p.guard.rules.Load().set(tenant)); err != nil {
 		return nil, nil, nil, err
 	}
-	if !p.guard.canChangePolicies(set, tenant) {
-		return nil, nil, nil, lockedOut(tenant)
+	if err := set.Locked(tenant, p.guard.clock.stamp()); err != nil {
+		return nil, nil, nil, err
 	}
 	return before, after, set, nil
 }
@@ -298,45 +291,4 @@ func eachPolicy(tx *store.Tx, query string, args []any, found func(tenant string
 		found(tenant, p)
 	}
 	return rows.Err()
-}
-
-// lockedOut refuses a change after which nobody could make another.
-func lockedOut(tenant string) error {
-	return &pavise.Error{
-		Kind: pavise.Conflict,
-		Msg:  fmt.Sprintf("after this change nobody could change the policies of tenant %s any more", tenant),
-		Hint: "keep policies that permit policy.put, change.propose and change.approve to the role operator, or put their replacement first",
-	}
-}
-
-// canChangePolicies reports whether somebody could propose a change of policies,
-// somebody approve it, and somebody be who it is done for.
-func (g *Guard) canChangePolicies(set *ruleset, tenant string) bool {
-	return g.canSomebody(set, tenant, verbPut, kindPolicy) &&
-		g.canSomebody(set, tenant, verbPropose, kindChange) && g.canSomebody(set, tenant, verbApprove, kindChange)
-}
-
-// canSomebody tries the people whom the permits of a verb speak of, each as a
-// person with the role operator and a name that no policy knows, or with the name
-// it knows. A permit with conditions on anything else may fail to convince it;
-// refusing then is the safe side.
-func (g *Guard) canSomebody(set *ruleset, tenant, verb, kind string) bool {
-	on := g.newThing(thingKey{name: pavise.Name{Tenant: tenant, Kind: kind, ID: "any"}})
-	for _, r := range set.byVerb[verb] {
-		if r.forbids() {
-			continue
-		}
-		who := pavise.Principal{Tenant: tenant, Kind: pavise.Human, ID: "anybody", Roles: []string{"operator"}}
-		if role, ok := r.roleOf(); ok && role != "operator" {
-			who.Roles = append(who.Roles, role)
-		}
-		if scope, ok := r.ast().Principal.(ast.ScopeTypeEq); ok && scope.Entity.Type == cedar.EntityType("Human") {
-			who.ID = string(scope.Entity.ID)
-		}
-		q := &question{who: g.newPerson(who), action: g.schema.actions[verb], on: on, at: g.clock.stamp(), approved: true}
-		if set.decide(q).allow {
-			return true
-		}
-	}
-	return false
 }

@@ -1,4 +1,4 @@
-package main
+package role
 
 import (
 	"crypto/ecdsa"
@@ -67,13 +67,13 @@ func TestPinnedIssuer(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := foreign{key}
-	issuers, err := readIssuers([]string{f.file(t)})
+	issuers, err := ReadIssuers([]string{f.file(t)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	u := runUp(t, upConfig{Data: dataDir(t.TempDir()), Listen: "127.0.0.1:0", Issuers: issuers, Now: time.Now})
+	u := runUp(t, UpConfig{Data: Data(t.TempDir()), Listen: "127.0.0.1:0", Issuers: issuers, Now: time.Now})
 	ask := func(token string) int {
-		req, err := http.NewRequest("POST", u.url()+"/v2/models/"+sample+"/infer", strings.NewReader(string(sampleRow(0))))
+		req, err := http.NewRequest("POST", u.url()+"/v2/models/"+Sample+"/infer", strings.NewReader(string(SampleRow(0))))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -115,7 +115,7 @@ func TestIssuerFileRefused(t *testing.T) {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := readIssuers([]string{path}); pavise.KindOf(err) != pavise.Invalid || !strings.Contains(err.Error(), path) {
+		if _, err := ReadIssuers([]string{path}); pavise.KindOf(err) != pavise.Invalid || !strings.Contains(err.Error(), path) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -1,4 +1,4 @@
-package main
+package role
 
 import (
 	"context"
@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/user"
 	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -28,6 +27,7 @@ import (
 	"github.com/pavise/pavise/internal/identity"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/policy"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/store"
@@ -36,12 +36,12 @@ import (
 )
 
 const (
-	// tenant is the only one that up knows.
-	tenant = "local"
-	// defaultListen is where up listens when nobody says otherwise.
-	defaultListen = "127.0.0.1:8470"
-	// sample is the model that up shows.
-	sample = "threat-detector"
+	// Tenant is the only one that up knows.
+	Tenant = "local"
+	// DefaultListen is where up listens when nobody says otherwise.
+	DefaultListen = "127.0.0.1:8470"
+	// Sample is the model that up shows.
+	Sample = "threat-detector"
 	// renewEvery is how often the operator's own token is made anew; it lives
 	// an hour.
 	renewEvery = 30 * time.Minute
@@ -56,9 +56,9 @@ const (
 	drainWithin = 10 * time.Second
 )
 
-// upConfig says what the role is to be.
-type upConfig struct {
-	Data        dataDir
+// UpConfig says what the role is to be.
+type UpConfig struct {
+	Data        Data
 	Listen      string                       // host:port; the host must be this machine's own
 	Issuers     []identity.Issuer            // trusted beside the local one
 	AcceptClock bool                         // take the clock as it is, although it was set back
@@ -69,15 +69,15 @@ type upConfig struct {
 	Now         func() time.Time
 }
 
-// An up is the role that runs everything in one process, on one machine, for
+// An Up is the role that runs everything in one process, on one machine, for
 // one person: a laptop's Pavise.
-type up struct {
-	cfg        upConfig
+type Up struct {
+	cfg        UpConfig
 	install    string
 	protection string // what keeps the keys
 	operator   pavise.Principal
 	fresh      bool         // no earlier process has put the sample model in its place
-	access     access       // the last one granted; owned by greet, then by renewAccess
+	access     Access       // the last one granted; owned by greet, then by renewAccess
 	caller     issuer.Token // the first one given out
 
 	log      *ledger.Log
@@ -98,26 +98,26 @@ type up struct {
 	server   *http.Server
 }
 
-// newUp opens everything, from the ground up. What it opened is closed again
+// NewUp opens everything, from the ground up. What it opened is closed again
 // when something fails.
-func newUp(ctx context.Context, cfg upConfig) (u *up, err error) {
+func NewUp(ctx context.Context, cfg UpConfig) (u *Up, err error) {
 	if cfg.Say == nil {
 		cfg.Say = func(string, error) {}
 	}
-	u = &up{cfg: cfg}
+	u = &Up{cfg: cfg}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, u.Close())
 		}
 	}()
-	keys, err := cfg.Data.open()
+	keys, err := cfg.Data.Open()
 	if err != nil {
 		return u, err
 	}
 	if err := cfg.Data.withLog(); err != nil {
 		return u, err
 	}
-	u.install, u.protection = keys.install, keys.kek.Protection()
+	u.install, u.protection = keys.Install, keys.KEK.Protection()
 	if u.listener, err = listenLoopback(cfg.Listen); err != nil {
 		return u, err
 	}
@@ -127,7 +127,7 @@ func newUp(ctx context.Context, cfg upConfig) (u *up, err error) {
 	if err := u.confront(ctx); err != nil {
 		return u, err
 	}
-	if u.db, err = store.Open(ctx, cfg.Data.path("pavise.db")); err != nil {
+	if u.db, err = store.Open(ctx, cfg.Data.Path("pavise.db")); err != nil {
 		return u, err
 	}
 	if err := u.openGuard(ctx, keys); err != nil {
@@ -173,14 +173,14 @@ func listenLoopback(addr string) (net.Listener, error) {
 	return l, nil
 }
 
-func (u *up) openLog(k keys) (err error) {
+func (u *Up) openLog(k Keys) (err error) {
 	u.log, err = ledger.Open(ledger.Options{
-		Dir: u.cfg.Data.ledger(), Origin: "pavise.local/" + k.install, Key: k.log, MLDSA: k.mldsa, Tenant: tenant, Now: u.cfg.Now,
+		Dir: u.cfg.Data.Ledger(), Origin: "pavise.local/" + k.Install, Key: k.Log, MLDSA: k.MLDSA, Tenant: Tenant, Now: u.cfg.Now,
 	})
 	if err != nil {
 		return err
 	}
-	os.Remove(u.cfg.Data.path("access.json")) // a killed process's: from now on a server runs here, and it is another
+	os.Remove(u.cfg.Data.Path("access.json")) // a killed process's: from now on a server runs here, and it is another
 	u.fresh = !u.complete()
 	return u.checkClock()
 }
@@ -188,8 +188,8 @@ func (u *up) openLog(k keys) (err error) {
 // complete reports whether the installation was finished by an earlier process,
 // which may have been killed on the way: the sample model was put behind the
 // firewall, or so much has happened since that its absence is somebody's wish.
-func (u *up) complete() bool {
-	name := pavise.Name{Tenant: tenant, Kind: "route", ID: sample}
+func (u *Up) complete() bool {
+	name := pavise.Name{Tenant: Tenant, Kind: "route", ID: Sample}
 	for _, r := range u.log.Records(0, beginning) {
 		if r.Kind == "route.put" && r.On == name && r.Phase == record.Exit && r.Error == nil {
 			return true
@@ -200,7 +200,7 @@ func (u *up) complete() bool {
 
 // checkClock refuses to start behind the log, where the guard would admit
 // nothing, unless the operator says that the clock is right.
-func (u *up) checkClock() error {
+func (u *Up) checkClock() error {
 	last, ok := u.log.Last()
 	behind := last.At.Sub(u.cfg.Now())
 	if !ok || u.cfg.AcceptClock || behind <= tolerance {
@@ -208,16 +208,18 @@ func (u *up) checkClock() error {
 	}
 	return &pavise.Error{
 		Kind: pavise.Unavailable, Msg: fmt.Sprintf("the clock is %v behind the last record of the log", behind.Round(time.Second)),
-		Hint: "correct the clock, or, if it is right now, start with " + u.cfg.Data.command("up --accept-clock") + ": the step is recorded",
+		Hint: "correct the clock, or, if it is right now, start with " + u.cfg.Data.Command("up --accept-clock") + ": the step is recorded",
 	}
 }
 
 // openGuard opens the door and the issuer, closes what the last process left
 // open, and gives a new installation its first policies.
-func (u *up) openGuard(ctx context.Context, k keys) (err error) {
+func (u *Up) openGuard(ctx context.Context, k Keys) (err error) {
 	u.guard, err = guard.New(guard.Config{
-		Actions: api.Actions(), Log: u.log, Now: u.cfg.Now, Tenant: tenant, DemoIssuer: issuer.LocalURL(k.install),
-		Quarantined: func(name pavise.Name) bool { return u.gateway != nil && u.gateway.Routes.Quarantined(name) },
+		Actions: api.Actions(), Log: u.log, Now: u.cfg.Now, Tenant: Tenant, DemoIssuer: issuer.LocalURL(k.Install),
+		Facts: func(name pavise.Name) policy.Facts {
+			return policy.Facts{Quarantined: u.gateway != nil && u.gateway.Routes.Quarantined(name)}
+		},
 		Approved: func(name pavise.Name, verb string, on pavise.Name) bool {
 			return u.changes != nil && u.changes.UnderWay(name, verb, on)
 		},
@@ -229,31 +231,31 @@ func (u *up) openGuard(ctx context.Context, k keys) (err error) {
 		return err
 	}
 	if u.fresh { // an earlier process may have come as far as this
-		if err := u.policies.Seed(ctx, tenant, guard.Defaults()); err != nil && pavise.KindOf(err) != pavise.Conflict {
+		if err := u.policies.Seed(ctx, Tenant, guard.Defaults()); err != nil && pavise.KindOf(err) != pavise.Conflict {
 			return err
 		}
 	}
-	if !u.guard.Loaded(tenant) {
+	if !u.guard.Loaded(Tenant) {
 		return u.cfg.Data.stateLost(u.log.Size())
 	}
-	if err := u.policies.Renew(ctx, tenant); err != nil && pavise.KindOf(err) != pavise.Conflict {
+	if err := u.policies.Renew(ctx, Tenant); err != nil && pavise.KindOf(err) != pavise.Conflict {
 		return err
 	}
 	if _, err := u.guard.Recover(ctx); err != nil {
 		return err
 	}
 	u.operator = pavise.Principal{
-		Tenant: tenant, Kind: pavise.Human, ID: userName(), Issuer: issuer.LocalURL(k.install),
+		Tenant: Tenant, Kind: pavise.Human, ID: userName(), Issuer: issuer.LocalURL(k.Install),
 		Roles: []string{issuer.RoleOperator}, Proof: "started the process",
 	}
-	u.issuer, err = issuer.New(issuer.Config{Guard: u.guard, Seed: k.token, Install: k.install, Tenant: tenant, Now: u.cfg.Now})
+	u.issuer, err = issuer.New(issuer.Config{Guard: u.guard, Seed: k.Token, Install: k.Install, Tenant: Tenant, Now: u.cfg.Now})
 	return err
 }
 
 // userName is the person who started the process, as a name may spell it.
 func userName() string {
 	me, err := user.Current()
-	if err != nil || (pavise.Name{Tenant: tenant, Kind: pavise.Human, ID: me.Username}).Validate() != nil {
+	if err != nil || (pavise.Name{Tenant: Tenant, Kind: pavise.Human, ID: me.Username}).Validate() != nil {
 		return "operator"
 	}
 	return me.Username
@@ -261,13 +263,13 @@ func userName() string {
 
 // seed puts the sample model behind the firewall of a new installation, through
 // the same door as anybody.
-func (u *up) seed(ctx context.Context) error {
+func (u *Up) seed(ctx context.Context) error {
 	if u.cfg.AcceptClock {
 		if err := api.AcceptClock(ctx, u.guard, u.operator); err != nil {
 			return err
 		}
 	}
-	name := pavise.Name{Tenant: tenant, Kind: "model", ID: sample}
+	name := pavise.Name{Tenant: Tenant, Kind: "model", ID: Sample}
 	if !u.fresh || u.gateway.Routes.Has(name) {
 		return nil
 	}
@@ -294,10 +296,10 @@ func sampleSignature() *firewall.Signature {
 
 // openServer puts the three doors on one port: the data plane, the control
 // plane and the console.
-func (u *up) openServer(ctx context.Context, verifier *identity.Verifier) (err error) {
+func (u *Up) openServer(ctx context.Context, verifier *identity.Verifier) (err error) {
 	u.console, err = console.New(console.Config{
-		API: u.url(), Host: u.hosts(), Verify: u.verifyCommand(), Command: u.cfg.Data.command, Now: u.cfg.Now,
-		Hint: u.curl(sampleRow(0)),
+		API: u.url(), Host: u.hosts(), Verify: u.verifyCommand(), Command: u.cfg.Data.Command, Now: u.cfg.Now,
+		Hint: u.curl(SampleRow(0)),
 	})
 	if err != nil {
 		return err
@@ -321,27 +323,33 @@ func (u *up) openServer(ctx context.Context, verifier *identity.Verifier) (err e
 	return nil
 }
 
-func (u *up) url() string { return "http://" + u.listener.Addr().String() }
+// Rooms are the rooms that it runs, for whoever works with them in its process.
+func (u *Up) Rooms() *api.Rooms { return u.rooms }
+
+// Operator is the person who started the process.
+func (u *Up) Operator() pavise.Principal { return u.operator }
+
+func (u *Up) url() string { return "http://" + u.listener.Addr().String() }
 
 // hosts are the Host headers that mean this listener.
-func (u *up) hosts() []string {
+func (u *Up) hosts() []string {
 	_, port, _ := net.SplitHostPort(u.listener.Addr().String())
 	return []string{u.listener.Addr().String(), "localhost:" + port, "127.0.0.1:" + port}
 }
 
 // operatorLink is a link that opens the console, once, for the person who started
 // the process.
-func (u *up) operatorLink() string { return u.url() + u.console.Link(u.consoleToken) }
+func (u *Up) operatorLink() string { return u.url() + u.console.Link(u.consoleToken) }
 
 // consoleLink is a link that opens the console, once, for the person whose token it
 // is.
-func (u *up) consoleLink(token string, expires time.Time) string {
+func (u *Up) consoleLink(token string, expires time.Time) string {
 	return u.url() + u.console.Link(func(context.Context) (string, time.Time, error) { return token, expires, nil })
 }
 
 // consoleToken mints the operator's token of one console session, through the same
 // door as everybody's.
-func (u *up) consoleToken(ctx context.Context) (string, time.Time, error) {
+func (u *Up) consoleToken(ctx context.Context) (string, time.Time, error) {
 	token, err := u.issuer.Mint(ctx, u.operator, issuer.MintRequest{
 		Subject: u.operator.ID, Kind: pavise.Human, Roles: u.operator.Roles, TTL: issuer.MaxTTL,
 	})
@@ -349,41 +357,13 @@ func (u *up) consoleToken(ctx context.Context) (string, time.Time, error) {
 }
 
 // verifyCommand is what an auditor types.
-func (u *up) verifyCommand() string {
-	return fmt.Sprintf("%s ledger verify %s --key %s", program(), quote(u.cfg.Data.ledger()), u.log.Keys()[0].Fingerprint())
-}
-
-// quote makes a path one word of a shell.
-func quote(path string) string {
-	plain := func(r rune) bool {
-		return r == '/' || r == '.' || r == '_' || r == '-' || '0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z'
-	}
-	if strings.IndexFunc(path, func(r rune) bool { return !plain(r) }) < 0 {
-		return path
-	}
-	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
-}
-
-// command is a command of this program about the data directory, as it can be
-// pasted where this process was started.
-func (d dataDir) command(words string) string {
-	if d != defaultData || os.Getenv(dataVariable) != "" {
-		words += " --data " + quote(string(d))
-	}
-	return program() + " " + words
-}
-
-// program is how this program was called, fit to be pasted.
-func program() string {
-	if strings.Contains(os.Args[0], "go-build") {
-		return "go run ./cmd/pavise"
-	}
-	return quote(os.Args[0])
+func (u *Up) verifyCommand() string {
+	return fmt.Sprintf("%s ledger verify %s --key %s", Program(), Quote(u.cfg.Data.Ledger()), u.log.Keys()[0].Fingerprint())
 }
 
 // Run serves until ctx is done, then stops accepting and lets requests under way
 // end. Close comes after it.
-func (u *up) Run(ctx context.Context) error {
+func (u *Up) Run(ctx context.Context) error {
 	rooms, stopRooms := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopRooms()
 	var house errgroup.Group
@@ -406,7 +386,7 @@ func (u *up) Run(ctx context.Context) error {
 
 // watchLog says why the log stopped, as soon as it does: from then on nothing is
 // answered, and whoever sits before it would learn that from the callers.
-func (u *up) watchLog(ctx context.Context) {
+func (u *Up) watchLog(ctx context.Context) {
 	_ = u.log.AwaitSigned(ctx, math.MaxUint64) // no log gets there: it stops, or ctx is done
 	if err := u.log.Stopped(); err != nil {
 		u.cfg.Say("error", err)
@@ -416,7 +396,7 @@ func (u *up) watchLog(ctx context.Context) {
 // renewAccess keeps a good operator token in access.json while up runs, also
 // when the clock is set back to before the token was made: without one nobody
 // could accept the clock.
-func (u *up) renewAccess(ctx context.Context) {
+func (u *Up) renewAccess(ctx context.Context) {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {
@@ -435,7 +415,7 @@ func (u *up) renewAccess(ctx context.Context) {
 
 // grantAccess gives the person who started the process an operator's token, and
 // records that it did.
-func (u *up) grantAccess(ctx context.Context) error {
+func (u *Up) grantAccess(ctx context.Context) error {
 	token, err := u.issuer.Bootstrap(issuer.MintRequest{Subject: u.operator.ID, Kind: pavise.Human, Roles: u.operator.Roles, TTL: issuer.MaxTTL})
 	if err != nil {
 		return err
@@ -444,7 +424,7 @@ func (u *up) grantAccess(ctx context.Context) error {
 	if err := u.guard.Note(ctx, "issuer.bootstrap", &u.operator, pavise.Name{}, detail); err != nil {
 		return err
 	}
-	a := access{Server: u.url(), Token: token.Value, Expires: token.Expires}
+	a := Access{Server: u.url(), Token: token.Value, Expires: token.Expires}
 	if err := u.cfg.Data.writeAccess(a); err != nil {
 		return err
 	}
@@ -453,11 +433,11 @@ func (u *up) grantAccess(ctx context.Context) error {
 }
 
 // Close flushes the log and closes the store, in that order. It may be called
-// on an up that was never finished.
-func (u *up) Close() error {
+// on an Up that was never finished.
+func (u *Up) Close() error {
 	var errs []error
 	if u.access.Token != "" {
-		os.Remove(u.cfg.Data.path("access.json")) // what stays says that nobody answers, no more
+		os.Remove(u.cfg.Data.Path("access.json")) // what stays says that nobody answers, no more
 	}
 	if u.listener != nil {
 		u.listener.Close()

@@ -1,4 +1,4 @@
-package main
+package role
 
 import (
 	"context"
@@ -40,11 +40,11 @@ const (
 
 // openEvidence opens what stands around the log: those who follow it, the keys of
 // those whose data it keeps, the archive, and the witnesses, on both sides.
-func (u *up) openEvidence(ctx context.Context, k keys) (err error) {
+func (u *Up) openEvidence(ctx context.Context, k Keys) (err error) {
 	if u.feeds, err = feed.Open(ctx, u.log, u.db, u.cfg.Now); err != nil {
 		return err
 	}
-	if u.subjects, err = subject.Open(ctx, u.db, k.kek, u.cfg.Now); err != nil {
+	if u.subjects, err = subject.Open(ctx, u.db, k.KEK, u.cfg.Now); err != nil {
 		return err
 	}
 	if err := u.heldAgainstDatabase(ctx); err != nil {
@@ -58,7 +58,7 @@ func (u *up) openEvidence(ctx context.Context, k keys) (err error) {
 
 // confront asks the witnesses, before anything is written, whether this log is the one
 // that they know.
-func (u *up) confront(ctx context.Context) (err error) {
+func (u *Up) confront(ctx context.Context) (err error) {
 	if u.cfg.Witnesses == nil {
 		return nil
 	}
@@ -76,7 +76,7 @@ func (u *up) confront(ctx context.Context) (err error) {
 
 // sayMissing names the witnesses that did not answer at the start: they are asked
 // again, and until then nobody else has seen what is written.
-func (u *up) sayMissing() {
+func (u *Up) sayMissing() {
 	var names []string
 	all, _, _ := u.quorum.Status()
 	for _, s := range all {
@@ -102,8 +102,8 @@ var shreddings = ledger.Filter{Kinds: []string{"subject.shred", api.KindShredded
 // back from an older copy has them again, and a cursor that does not know it. It comes
 // after the changes that were cut off have been gone on with, which shreds what they
 // had begun to, with a receipt.
-func (u *up) shredAgain(ctx context.Context) error {
-	if err := u.feeds.CatchUp(ctx, tenant, shredFollower, shreddings, u.reapply); err != nil {
+func (u *Up) shredAgain(ctx context.Context) error {
+	if err := u.feeds.CatchUp(ctx, Tenant, shredFollower, shreddings, u.reapply); err != nil {
 		return err
 	}
 	return u.subjects.Settle(ctx)
@@ -111,9 +111,9 @@ func (u *up) shredAgain(ctx context.Context) error {
 
 // followShreddings keeps that follower near the end of the log, until ctx is done: what
 // it has not seen is not pruned.
-func (u *up) followShreddings(ctx context.Context) {
+func (u *Up) followShreddings(ctx context.Context) {
 	for ctx.Err() == nil {
-		_ = u.feeds.Follow(ctx, tenant, shredFollower, shreddings, u.reapply) // what cannot be read is tried again
+		_ = u.feeds.Follow(ctx, Tenant, shredFollower, shreddings, u.reapply) // what cannot be read is tried again
 		select {
 		case <-time.After(time.Minute):
 		case <-ctx.Done():
@@ -122,7 +122,7 @@ func (u *up) followShreddings(ctx context.Context) {
 }
 
 // reapply shreds what a record says was shredded.
-func (u *up) reapply(ctx context.Context, tx *store.Tx, r ledger.Found) error {
+func (u *Up) reapply(ctx context.Context, tx *store.Tx, r ledger.Found) error {
 	if of, id, ok := api.Shredded(&r.Record); ok {
 		return u.subjects.Reapply(tx, of, id)
 	}
@@ -135,7 +135,7 @@ func (u *up) reapply(ctx context.Context, tx *store.Tx, r ledger.Found) error {
 // receipt leaves the receipt of a shredding behind whose commit the process died, unless
 // there is one. One that was cut off before was gone on with as the change that it is,
 // or came to nothing with it, and destroys no key.
-func (u *up) receipt(ctx context.Context, tx *store.Tx, r ledger.Found) error {
+func (u *Up) receipt(ctx context.Context, tx *store.Tx, r ledger.Found) error {
 	if ran, err := u.changes.WasRun(tx, r.Who.Change); err != nil || !ran {
 		return err
 	}
@@ -155,9 +155,9 @@ func (u *up) receipt(ctx context.Context, tx *store.Tx, r ledger.Found) error {
 // heldAgainstDatabase holds the log against the state database, before anything is
 // written: one that is behind the house's follower is refused, and so is a database
 // from before records were pruned, which may have keys that these say were shredded.
-func (u *up) heldAgainstDatabase(ctx context.Context) error {
+func (u *Up) heldAgainstDatabase(ctx context.Context) error {
 	first := u.log.First()
-	c, err := u.feeds.Begin(ctx, tenant, shredFollower, shreddings, first)
+	c, err := u.feeds.Begin(ctx, Tenant, shredFollower, shreddings, first)
 	if pavise.KindOf(err) == pavise.Unverified {
 		return u.olderLog(err)
 	}
@@ -166,22 +166,22 @@ func (u *up) heldAgainstDatabase(ctx context.Context) error {
 	}
 	return &pavise.Error{
 		Kind: pavise.Unverified,
-		Msg:  fmt.Sprintf("the state database %s is older than the pruning of records %d to %d, and may have what these say is gone", u.cfg.Data.path("pavise.db"), c.Next, first-1),
+		Msg:  fmt.Sprintf("the state database %s is older than the pruning of records %d to %d, and may have what these say is gone", u.cfg.Data.Path("pavise.db"), c.Next, first-1),
 		Hint: "restore a newer copy of the database; or bring the whole log back from the archive, with pavise ledger restore, which then has those records",
 	}
 }
 
 // olderLog says what to do about a log that is behind the house's own follower, which
 // nobody can drop.
-func (u *up) olderLog(err error) error {
+func (u *Up) olderLog(err error) error {
 	return &pavise.Error{
 		Kind: pavise.Unverified, Err: err,
-		Msg:  fmt.Sprintf("the evidence log %s is older than the state database %s, or not its log: it holds %d records", u.cfg.Data.ledger(), u.cfg.Data.path("pavise.db"), u.log.Size()),
+		Msg:  fmt.Sprintf("the evidence log %s is older than the state database %s, or not its log: it holds %d records", u.cfg.Data.Ledger(), u.cfg.Data.Path("pavise.db"), u.log.Size()),
 		Hint: "restore a newer backup of the log, with pavise ledger restore, or begin a new installation in another directory with --data",
 	}
 }
 
-func (u *up) openArchive(ctx context.Context) (err error) {
+func (u *Up) openArchive(ctx context.Context) (err error) {
 	var bucket blob.Bucket
 	if u.cfg.Archive != "" {
 		if bucket, err = blob.Open(ctx, u.cfg.Archive); err != nil {
@@ -199,18 +199,18 @@ func (u *up) openArchive(ctx context.Context) (err error) {
 
 // openWitness opens the witness that this installation is to others: what it
 // cosigns is a record, so that this log is the log of those logs.
-func (u *up) openWitness(ctx context.Context, k keys) error {
-	signers, err := cosigners("pavise.local/"+k.install+"/witness", k)
+func (u *Up) openWitness(ctx context.Context, k Keys) error {
+	signers, err := cosigners("pavise.local/"+k.Install+"/witness", k)
 	if err != nil {
 		return err
 	}
 	u.witness, err = witness.Open(ctx, witness.Config{
 		Signers: signers, Store: u.db, Now: u.cfg.Now,
 		Record: func(ctx context.Context, cp proof.Checkpoint) error {
-			return u.guard.Note(ctx, witness.KindCosigned, nil, witness.Name(tenant, cp.Origin), witness.NewCosigning(cp))
+			return u.guard.Note(ctx, witness.KindCosigned, nil, witness.Name(Tenant, cp.Origin), witness.NewCosigning(cp))
 		},
 		Forked: func(ctx context.Context, origin string, a, b []byte) error {
-			return u.finding(ctx, "witness.forked", witness.Name(tenant, origin), fmt.Sprintf("the log %s has signed two histories", origin),
+			return u.finding(ctx, "witness.forked", witness.Name(Tenant, origin), fmt.Sprintf("the log %s has signed two histories", origin),
 				map[string]any{"checkpoints": []string{string(a), string(b)}})
 		},
 	})
@@ -218,17 +218,17 @@ func (u *up) openWitness(ctx context.Context, k keys) error {
 }
 
 // cosigners are the keys of a witness.
-func cosigners(name string, k keys) ([]*proof.Signer, error) {
-	quantum, err := proof.NewMLDSACosigner(name, k.witnessMLDSA)
+func cosigners(name string, k Keys) ([]*proof.Signer, error) {
+	quantum, err := proof.NewMLDSACosigner(name, k.WitnessMLDSA)
 	if err != nil {
 		return nil, err
 	}
-	classic, err := proof.NewCosigner(name, ed25519.NewKeyFromSeed(k.witness))
+	classic, err := proof.NewCosigner(name, ed25519.NewKeyFromSeed(k.Witness))
 	return []*proof.Signer{quantum, classic}, err
 }
 
 // openGateway opens the data plane.
-func (u *up) openGateway(ctx context.Context, verifier *identity.Verifier) (err error) {
+func (u *Up) openGateway(ctx context.Context, verifier *identity.Verifier) (err error) {
 	u.gateway, err = gateway.New(ctx, gateway.Config{
 		Guard: u.guard, Verifier: verifier, Store: u.db, Log: u.log, Subjects: u.subjects, Now: u.cfg.Now,
 	})
@@ -237,10 +237,10 @@ func (u *up) openGateway(ctx context.Context, verifier *identity.Verifier) (err 
 
 // openChanges opens the road for consequential acts, and goes on with those that
 // were cut off.
-func (u *up) openChanges(ctx context.Context, k keys) (err error) {
+func (u *Up) openChanges(ctx context.Context, k Keys) (err error) {
 	u.rooms = &api.Rooms{
 		Guard: u.guard, Log: u.log, Policies: u.policies, Routes: u.gateway.Routes, Issuer: u.issuer, Link: u.consoleLink, Protection: u.protection,
-		Feeds: u.feeds, Subjects: u.subjects, KEK: k.kek, Archive: u.archive, Witness: u.witness, WitnessURL: u.url() + witnessPrefix, Quorum: u.quorum,
+		Feeds: u.feeds, Subjects: u.subjects, KEK: k.KEK, Archive: u.archive, Witness: u.witness, WitnessURL: u.url() + witnessPrefix, Quorum: u.quorum,
 	}
 	u.changes, err = change.New(ctx, change.Config{Guard: u.guard, Store: u.db, Log: u.log, Runners: api.Runners(u.rooms), Now: u.cfg.Now})
 	if err != nil {
@@ -255,7 +255,7 @@ func (u *up) openChanges(ctx context.Context, k keys) (err error) {
 
 // patrol holds every record against the tree, a minute after the start and once a
 // day: what rots on the disk is found before somebody needs it.
-func (u *up) patrol(ctx context.Context) {
+func (u *Up) patrol(ctx context.Context) {
 	next := time.After(patrolAfter)
 	for {
 		select {
@@ -263,18 +263,18 @@ func (u *up) patrol(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		_, err := audit.VerifyOn(disk.Dir{Path: u.cfg.Data.ledger(), ReadOnly: true}, audit.Options{
+		_, err := audit.VerifyOn(disk.Dir{Path: u.cfg.Data.Ledger(), ReadOnly: true}, audit.Options{
 			Key: u.log.Keys()[0].String(), Rate: patrolRate, Stop: ctx.Done(),
 		})
 		if err != nil && ctx.Err() == nil {
-			_ = u.finding(ctx, "ledger.damaged", pavise.Name{Tenant: tenant, Kind: "ledger", ID: "log"}, err.Error(), nil)
+			_ = u.finding(ctx, "ledger.damaged", pavise.Name{Tenant: Tenant, Kind: "ledger", ID: "log"}, err.Error(), nil)
 		}
 		next = time.After(patrolEvery)
 	}
 }
 
 // finding leaves a critical finding in the log.
-func (u *up) finding(ctx context.Context, kind string, on pavise.Name, summary string, more map[string]any) error {
+func (u *Up) finding(ctx context.Context, kind string, on pavise.Name, summary string, more map[string]any) error {
 	detail := map[string]any{"finding": pavise.Finding{Kind: kind, Severity: pavise.Critical, On: on, Summary: summary, At: u.cfg.Now().UTC()}}
 	for key, value := range more {
 		detail[key] = value

@@ -1,4 +1,4 @@
-package main
+package role
 
 import (
 	"bytes"
@@ -25,8 +25,8 @@ type issuerFile struct {
 // maxIssuerFile bounds the file, in bytes.
 const maxIssuerFile = 512 << 10
 
-// readIssuers reads the records of the issuers in the files.
-func readIssuers(paths []string) ([]identity.Issuer, error) {
+// ReadIssuers reads the records of the issuers in the files.
+func ReadIssuers(paths []string) ([]identity.Issuer, error) {
 	var issuers []identity.Issuer
 	for _, path := range paths {
 		issuer, err := readIssuer(path)
@@ -67,6 +67,6 @@ func readIssuer(path string) (identity.Issuer, error) {
 		return identity.Issuer{}, refuse(err)
 	}
 	return identity.Issuer{
-		URL: f.URL, Audience: f.Audience, Keys: keys, Algorithms: f.Algorithms, Tenant: tenant, MaxTTL: ttl, Roles: f.Roles,
+		URL: f.URL, Audience: f.Audience, Keys: keys, Algorithms: f.Algorithms, Tenant: Tenant, MaxTTL: ttl, Roles: f.Roles,
 	}, nil
 }

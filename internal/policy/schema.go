@@ -1,4 +1,4 @@
-package guard
+package policy
 
 import (
 	"fmt"
@@ -11,51 +11,6 @@ import (
 	cedarschema "github.com/cedar-policy/cedar-go/x/exp/schema"
 	"github.com/cedar-policy/cedar-go/x/exp/schema/validate"
 	"github.com/pavise/pavise"
-)
-
-// The verbs that the guard itself serves or that its guardrails speak of.
-const (
-	verbPut     = "policy.put"
-	verbPropose = "change.propose"
-	verbApprove = "change.approve"
-	verbDeny    = "change.deny"
-	verbDelete  = "policy.delete"
-	verbList    = "policy.list"
-	verbExplain = "policy.explain"
-	verbSchema  = "policy.schema"
-	verbClock   = "clock.accept"
-	verbInfer   = "model.infer"
-)
-
-// Verbs returns the actions that every guard knows because its guardrails or its
-// default policies name them or its own methods enter them. An Action of Config with
-// the same verb takes precedence.
-func Verbs() []Action {
-	return []Action{
-		{Verb: verbPut, On: []string{kindPolicy}, Consequential: true},
-		{Verb: verbDelete, On: []string{kindPolicy}, Consequential: true},
-		{Verb: verbPropose, On: []string{kindChange}},
-		{Verb: "change.emergency", On: []string{kindChange}, Safe: true},
-		{Verb: verbApprove, On: []string{kindChange}},
-		{Verb: verbDeny, On: []string{kindChange}},
-		{Verb: "change.list", On: []string{kindChange}, Class: Pooled},
-		{Verb: "change.show", On: []string{kindChange}, Class: Pooled},
-		{Verb: "change.rules", On: []string{kindChange}, Class: Pooled},
-		{Verb: "witness.list", On: []string{"log"}, Class: Pooled},
-		{Verb: "archive.list", On: []string{"archive"}, Class: Pooled},
-		{Verb: "subject.shred", On: []string{"subject"}, Consequential: true},
-		{Verb: verbList, On: []string{kindPolicy}, Class: Pooled},
-		{Verb: verbExplain, On: []string{kindPolicy}, Class: Pooled},
-		{Verb: verbSchema, On: []string{kindPolicy}, Class: Pooled},
-		{Verb: verbClock, On: []string{"clock"}, Safe: true},
-		{Verb: verbInfer, On: []string{"model"}, Class: Pooled},
-	}
-}
-
-// The kinds of thing that the guardrails speak of by name.
-const (
-	kindPolicy = "policy"
-	kindChange = "change"
 )
 
 // consequential is the group of actions that are done only as an approved change.
@@ -74,26 +29,27 @@ const (
 	actionType cedar.EntityType = "Action"
 )
 
-// A schema says what policies may speak of, and checks that they do not speak
-// of anything else.
-type schema struct {
+// A Schema says what policies may speak of, and checks that they do not speak
+// of anything else. It never changes.
+type Schema struct {
 	text       string
-	actions    map[string]*action          // by verb
+	actions    map[string]*Act             // by verb
 	types      map[string]cedar.EntityType // entity type of each kind of thing
 	validator  *validate.Validator
 	guardrails scan
 }
 
-// An action is an Action as Cedar sees it.
-type action struct {
+// An Act is an Action as Cedar sees it.
+type Act struct {
 	Action
 	groups []string     // room, class, and consequential if it is
 	entity cedar.Entity // with its groups as parents
 }
 
-// newSchema generates the schema of the actions and those of Verbs.
-func newSchema(actions []Action) (*schema, error) {
-	s := &schema{actions: map[string]*action{}, types: map[string]cedar.EntityType{}}
+// NewSchema generates the schema of the actions, of those of Named and of the
+// Catalogue; of several with one verb, the first of these counts.
+func NewSchema(actions []Action) (*Schema, error) {
+	s := &Schema{actions: map[string]*Act{}, types: map[string]cedar.EntityType{}}
 	for _, a := range actions {
 		if _, twice := s.actions[a.Verb]; twice {
 			return nil, fmt.Errorf("action %q is listed twice", a.Verb)
@@ -102,7 +58,7 @@ func newSchema(actions []Action) (*schema, error) {
 			return nil, err
 		}
 	}
-	for _, a := range Verbs() {
+	for _, a := range slices.Concat(Named(), Catalogue()) {
 		if _, given := s.actions[a.Verb]; given {
 			continue
 		}
@@ -124,7 +80,7 @@ func newSchema(actions []Action) (*schema, error) {
 }
 
 // add takes one action in, with the entity types of what it applies to.
-func (s *schema) add(a Action) error {
+func (s *Schema) add(a Action) error {
 	room, what, _ := strings.Cut(a.Verb, ".")
 	if !isWord(room) || !isWord(what) || slices.Contains([]string{Control.String(), Pooled.String(), consequential}, room) {
 		return fmt.Errorf("verb %q is not room.what in lower-case letters and digits", a.Verb)
@@ -145,7 +101,7 @@ func (s *schema) add(a Action) error {
 		s.types[kind] = typ
 	}
 	a.On = slices.Clone(a.On)
-	act := &action{Action: a, groups: []string{room, a.Class.String()}}
+	act := &Act{Action: a, groups: []string{room, a.Class.String()}}
 	if a.Consequential {
 		act.groups = append(act.groups, consequential)
 	}
@@ -194,17 +150,14 @@ func isWord(s string) bool {
 }
 
 // generate writes the schema in Cedar's own notation, in a fixed order.
-func (s *schema) generate() string {
+func (s *Schema) generate() string {
 	var b strings.Builder
 	b.WriteString("// Who asks: a person, a program or a machine, in the roles its issuer names.\nentity Role;\n")
 	b.WriteString("entity Human, Workload, Node in [Role] {\n" +
-		"  tenant: String,\n  issuer: String,\n  roles: Set<String>,\n  demo: Bool, // vouched for by the local issuer\n};\n\n")
-	var things []string
-	for _, typ := range s.types {
-		things = append(things, string(typ))
-	}
-	slices.Sort(things)
-	fmt.Fprintf(&b, "// What is acted on.\nentity %s {\n  tenant: String,\n  quarantined: Bool,\n};\n\n", strings.Join(things, ", "))
+		"  tenant: String,\n  issuer: String,\n  environment: String, // where it runs, says its issuer\n" +
+		"  roles: Set<String>, // all that it has\n  asserted: Set<String>, // of these, what its issuer says\n" +
+		"  demo: Bool, // vouched for by the local issuer\n};\n\n")
+	s.generateThings(&b)
 	verbs := slices.Sorted(maps.Keys(s.actions))
 	b.WriteString("// Groups: the two classes, what is done only as an approved change, and each room.\n")
 	groups := []string{Control.String(), Pooled.String(), consequential}
@@ -231,13 +184,62 @@ func (s *schema) generate() string {
 	return b.String()
 }
 
+// generateThings writes the types of things: first those that have nothing of their own.
+func (s *Schema) generateThings(b *strings.Builder) {
+	b.WriteString("// What is acted on.\n")
+	var plain []string
+	for kind, typ := range s.types {
+		if extras[kind] == nil {
+			plain = append(plain, string(typ))
+		}
+	}
+	slices.Sort(plain)
+	if len(plain) > 0 {
+		fmt.Fprintf(b, "entity %s {\n  tenant: String,\n  quarantined: Bool,\n};\n", strings.Join(plain, ", "))
+	}
+	for _, kind := range slices.Sorted(maps.Keys(s.types)) {
+		if extras[kind] == nil {
+			continue
+		}
+		fmt.Fprintf(b, "entity %s {\n  tenant: String,\n  quarantined: Bool,\n", s.types[kind])
+		for _, name := range extras[kind] {
+			fmt.Fprintf(b, "  %s: %s,\n", name, attributeType(name))
+		}
+		b.WriteString("};\n")
+	}
+	b.WriteByte('\n')
+}
+
+// attributeType is the Cedar type of one of the extras.
+func attributeType(name string) string {
+	if name == "scrubbed" {
+		return "Bool"
+	}
+	return "String"
+}
+
 // room returns the part of a verb before its first dot.
 func room(verb string) string {
 	name, _, _ := strings.Cut(verb, ".")
 	return name
 }
 
-// Schema returns what policies may speak of, as Cedar schema text: the types of
+// Text returns what policies may speak of, as Cedar schema text: the types of
 // principals and things with their attributes, and every action with what it
 // applies to.
-func (g *Guard) Schema() string { return g.schema.text }
+func (s *Schema) Text() string { return s.text }
+
+// Act returns the action of a verb.
+func (s *Schema) Act(verb string) (*Act, bool) {
+	a, known := s.actions[verb]
+	return a, known
+}
+
+// Actions returns every action, by verb.
+func (s *Schema) Actions() []Action {
+	all := make([]Action, 0, len(s.actions))
+	for _, verb := range slices.Sorted(maps.Keys(s.actions)) {
+		all = append(all, s.actions[verb].Action)
+	}
+	return all
+}

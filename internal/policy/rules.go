@@ -1,13 +1,11 @@
-package guard
+package policy
 
 import (
 	"crypto/sha256"
-	_ "embed" // for the policies compiled in
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"io"
-	"iter"
 	"maps"
 	"regexp"
 	"slices"
@@ -22,37 +20,25 @@ import (
 // Bounds of tenant policies. A text fits a record even when every byte of it
 // is escaped, so the log holds each policy that ever was in force.
 const (
-	maxPolicies   = 256     // in one tenant
-	maxPolicyText = 8 << 10 // bytes
+	MaxPolicies = 16384   // in one tenant
+	MaxText     = 8 << 10 // bytes of one policy
 )
 
 // guardrailPrefix marks the ids of guardrails. Tenant ids cannot contain a
 // slash, so no tenant policy can take a guardrail's name.
 const guardrailPrefix = "guardrail/"
 
-var (
-	//go:embed guardrails.cedar
-	guardrails string
-	//go:embed default.cedar
-	defaults string
-)
-
-// Defaults returns the tenant policies of a local install, by id: callers use
-// models, analysts read, operators run the house.
-func Defaults() map[string]string {
-	texts := map[string]string{}
-	for _, r := range mustSplit(defaults) {
-		texts[r.id] = r.text
-	}
-	return texts
-}
+// maxSaid bounds what an error repeats of a policy, in bytes.
+const maxSaid = 512
 
 // A rule is one policy.
 type rule struct {
 	id     string
 	text   string
 	policy *cedar.Policy
-	timed  bool // may look at the context: its text has the word, which is how Cedar spells it
+	timed  bool     // may look at the context: its text has the word, which is how Cedar spells it
+	verbs  []string // those that its action scope can match
+	at     int      // its place in the set's rules
 }
 
 // newRule returns the rule of a parsed policy.
@@ -66,66 +52,92 @@ func (r *rule) guardrail() bool { return strings.HasPrefix(r.id, guardrailPrefix
 // forbids reports whether the rule is a forbid.
 func (r *rule) forbids() bool { return r.policy.Effect() == cedar.Forbid }
 
-// A ruleset is what decides for one tenant: the guardrails and its own
-// policies. It never changes once compiled.
-type ruleset struct {
+// A Set is what decides for one tenant: the guardrails and its own policies. It
+// never changes once compiled.
+type Set struct {
+	schema *Schema
 	digest string
-	rules  scan            // guardrails in file order, then tenant policies by id
-	byVerb map[string]scan // the rules whose action scope can match the verb
-	loaded bool            // false for the guardrails alone
+	rules  scan             // guardrails in file order, then tenant policies by id
+	byID   map[string]*rule // the tenant's own
+	byVerb map[string]scan  // the rules whose action scope can match the verb, in order
+	cells  map[cell][]*rule // the same rules, by all of their scope
+	loaded bool             // false for the guardrails alone
+	kept   cache[choice, *answer]
 }
 
-// A scan is the rules that Cedar evaluates for one question.
-type scan []*rule
+// Loaded reports whether the tenant has policies of its own. Without any it is closed.
+func (s *Set) Loaded() bool { return s.loaded }
 
-// All yields the rules in order; it makes a scan a cedar.PolicyIterator.
-func (s scan) All() iter.Seq2[cedar.PolicyID, *cedar.Policy] {
-	return func(yield func(cedar.PolicyID, *cedar.Policy) bool) {
-		for _, r := range s {
-			if !yield(cedar.PolicyID(r.id), r.policy) {
-				return
-			}
-		}
-	}
-}
+// Digest returns the hex SHA-256 of what decides: the guardrails and the policies.
+func (s *Set) Digest() string { return s.digest }
 
-// compile parses and validates a tenant's policies and puts them behind the
-// guardrails. With no texts it returns the guardrails alone.
-func (s *schema) compile(tenant string, texts map[string]string) (*ruleset, error) {
-	if len(texts) > maxPolicies {
+// Len returns how many policies the tenant has.
+func (s *Set) Len() int { return len(s.byID) }
+
+// Compile parses and validates a tenant's policies and puts them behind the
+// guardrails. With no texts it returns the guardrails alone. Policies that stand in the
+// set before with the same text, nil for none, are not read again. The error is of kind
+// Invalid and says which policy, on which line and column, and why.
+func (s *Schema) Compile(tenant string, texts map[string]string, before *Set) (*Set, error) {
+	if len(texts) > MaxPolicies {
 		return nil, &pavise.Error{
 			Kind: pavise.Invalid,
-			Msg:  fmt.Sprintf("tenant %s would have %d policies, more than %d", tenant, len(texts), maxPolicies),
+			Msg:  fmt.Sprintf("tenant %s would have %d policies, more than %d", tenant, len(texts), MaxPolicies),
 			Hint: "join policies that differ only in their action or role",
 		}
 	}
-	set := &ruleset{
-		digest: digest(texts), rules: slices.Clone(s.guardrails),
-		byVerb: map[string]scan{}, loaded: len(texts) > 0,
+	set := &Set{schema: s, digest: Digest(texts), byID: make(map[string]*rule, len(texts)), loaded: len(texts) > 0}
+	for _, r := range s.guardrails {
+		set.add(*r)
 	}
 	for _, id := range slices.Sorted(maps.Keys(texts)) {
-		r, err := parse(pavise.Name{Tenant: tenant, Kind: kindPolicy, ID: id}, texts[id])
+		r, err := s.rule(tenant, id, texts[id], before)
 		if err != nil {
 			return nil, err
 		}
-		if err := s.validate(r); err != nil {
-			return nil, err
-		}
-		set.rules = append(set.rules, r)
+		set.byID[id] = set.add(*r)
 	}
-	for verb, a := range s.actions {
-		for _, r := range set.rules {
-			if r.covers(a) {
-				set.byVerb[verb] = append(set.byVerb[verb], r)
-			}
-		}
-	}
+	set.index()
 	return set, nil
 }
 
-// covers reports whether the rule's action scope can match the action. It is
-// the whole of the index: whatever else a rule says is left to Cedar.
-func (r *rule) covers(a *action) bool {
+// rule returns a policy, read before or now.
+func (s *Schema) rule(tenant, id, text string, before *Set) (*rule, error) {
+	if before != nil && before.schema == s {
+		if r, ok := before.byID[id]; ok && r.text == text {
+			return r, nil
+		}
+	}
+	r, err := parse(pavise.Name{Tenant: tenant, Kind: KindPolicy, ID: id}, text)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.validate(r); err != nil {
+		return nil, err
+	}
+	r.verbs = s.covered(r)
+	return r, nil
+}
+
+// add appends a copy of a rule, which has a place of its own in this set.
+func (s *Set) add(r rule) *rule {
+	r.at = len(s.rules)
+	s.rules = append(s.rules, &r)
+	return &r
+}
+
+// covered returns the verbs that a rule's action scope can match.
+func (s *Schema) covered(r *rule) (verbs []string) {
+	for verb, a := range s.actions {
+		if r.covers(a) {
+			verbs = append(verbs, verb)
+		}
+	}
+	return verbs
+}
+
+// covers reports whether the rule's action scope can match the action.
+func (r *rule) covers(a *Act) bool {
 	matches := func(uid cedar.EntityUID) bool { return uid == a.entity.UID || a.entity.Parents.Contains(uid) }
 	switch scope := r.ast().Action.(type) {
 	case ast.ScopeTypeEq:
@@ -141,9 +153,9 @@ func (r *rule) covers(a *action) bool {
 // ast returns the policy's syntax tree, which must not be changed.
 func (r *rule) ast() *ast.Policy { return (*ast.Policy)(r.policy.AST()) }
 
-// digest is SHA-256 over the guardrails and the texts sorted by id, each part
+// Digest is SHA-256 over the guardrails and the texts sorted by id, each part
 // preceded by its length, so that no two sets run together into one.
-func digest(texts map[string]string) string {
+func Digest(texts map[string]string) string {
 	h := sha256.New()
 	part := func(s string) {
 		var n [8]byte
@@ -165,7 +177,7 @@ func digest(texts map[string]string) string {
 func mustSplit(file string) []*rule {
 	list, err := cedar.NewPolicyListFromBytes("", []byte(file))
 	if err != nil {
-		panic(fmt.Sprintf("guard: embedded policies: %v", err))
+		panic(fmt.Sprintf("policy: embedded policies: %v", err))
 	}
 	rules := make([]*rule, len(list))
 	for i, p := range list {
@@ -190,8 +202,8 @@ func parse(name pavise.Name, text string) (*rule, error) {
 			Hint: "a policy is one Cedar statement: permit or forbid (principal, action, resource) when { … };",
 		}
 	}
-	if len(text) > maxPolicyText {
-		return nil, refuse(1, 1, fmt.Sprintf("text of %d bytes is longer than %d", len(text), maxPolicyText))
+	if len(text) > MaxText {
+		return nil, refuse(1, 1, fmt.Sprintf("text of %d bytes is longer than %d", len(text), MaxText))
 	}
 	list, err := cedar.NewPolicyListFromBytes(name.String(), []byte(text))
 	if err != nil {
@@ -229,12 +241,13 @@ var fullName = regexp.MustCompile(`\b[A-Z][A-Za-z]*::"[^"\\]*/[^"\\]*"`)
 var inputPosition = regexp.MustCompile(`<input>:(\d+):(\d+):? ?`)
 
 // fence makes the guardrails ready to stand before every tenant's policies.
-func (s *schema) fence() error {
+func (s *Schema) fence() error {
 	for _, r := range mustSplit(guardrails) {
 		r.id = guardrailPrefix + r.id
 		if err := s.validate(r); err != nil {
 			return err
 		}
+		r.verbs = s.covered(r)
 		s.guardrails = append(s.guardrails, r)
 	}
 	return nil
@@ -250,11 +263,11 @@ func position(msg string) (line, column int, why string) {
 	column, _ = strconv.Atoi(m[2])
 	why = strings.TrimPrefix(msg, "parser error: ")
 	why = strings.Replace(why, m[0], "", 1)
-	return line, column, clip(strings.Replace(why, "parse error at ", "near ", 1), maxText)
+	return line, column, clip(strings.Replace(why, "parse error at ", "near ", 1), maxSaid)
 }
 
 // validate checks the rule against the schema.
-func (s *schema) validate(r *rule) error {
+func (s *Schema) validate(r *rule) error {
 	err := s.validator.Policy("", r.ast())
 	if err == nil {
 		return nil
@@ -263,7 +276,7 @@ func (s *schema) validate(r *rule) error {
 	line, column := r.locate(why)
 	return &pavise.Error{
 		Kind: pavise.Invalid,
-		Msg:  fmt.Sprintf("policy %s, line %d, column %d: %s", r.id, line, column, clip(why, maxText)),
+		Msg:  fmt.Sprintf("policy %s, line %d, column %d: %s", r.id, line, column, clip(why, maxSaid)),
 		Hint: "name only the actions, types and attributes that the schema declares, and compare like with like; pavise policy schema prints it",
 	}
 }
@@ -292,38 +305,3 @@ func (r *rule) locate(why string) (line, column int) {
 	start := strings.LastIndexByte(before, '\n') + 1
 	return strings.Count(before, "\n") + 1, len([]rune(before[start:])) + 1
 }
-
-// Load puts a tenant's policies in force, all at once, in place of those before;
-// nil takes the tenant's policies away and so closes it. If one of them does
-// not parse or speaks of what the schema does not declare, nothing changes and
-// the error, of kind Invalid, says which, on which line and column, and why.
-func (g *Guard) Load(tenant string, texts map[string]string) error {
-	set, err := g.schema.compile(tenant, texts)
-	if err != nil {
-		return err
-	}
-	g.install(tenant, set)
-	return nil
-}
-
-// install makes a compiled set the one in force.
-func (g *Guard) install(tenant string, set *ruleset) {
-	g.change(func(r *ruling) { r.tenants[tenant] = set })
-}
-
-// change replaces the ruling by one that edit has changed.
-func (g *Guard) change(edit func(*ruling)) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	old := g.rules.Load()
-	next := &ruling{bare: old.bare, tenants: maps.Clone(old.tenants), observe: maps.Clone(old.observe)}
-	edit(next)
-	g.rules.Store(next)
-}
-
-// Loaded reports whether the tenant has policies in force. Without any, it is closed.
-func (g *Guard) Loaded(tenant string) bool { return g.rules.Load().set(tenant).loaded }
-
-// Digest returns the hex SHA-256 of what decides for the tenant: the guardrails
-// and its policies in force.
-func (g *Guard) Digest(tenant string) string { return g.rules.Load().set(tenant).digest }

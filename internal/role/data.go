@@ -1,4 +1,4 @@
-package main
+package role
 
 import (
 	"bytes"
@@ -20,7 +20,7 @@ import (
 	"github.com/pavise/pavise/internal/seal"
 )
 
-// A dataDir is where one installation lives:
+// A Data is where one installation lives:
 //
 //	kek            the key under which the others are kept
 //	log.key        signs the evidence log's checkpoints
@@ -30,28 +30,29 @@ import (
 //	ledger/        the evidence log
 //	pavise.db      what changes at run time: policies, routes
 //	access.json    how commands on this machine reach the running server
-type dataDir string
+type Data string
 
-// defaultData is where it is when nobody says otherwise.
-const defaultData = "pavise-data"
+// DefaultData is where it is when nobody says otherwise.
+const DefaultData = "pavise-data"
 
-// dataVariable is the environment variable that may say otherwise.
-const dataVariable = "PAVISE_DATA_DIR"
+// DataVariable is the environment variable that may say otherwise.
+const DataVariable = "PAVISE_DATA_DIR"
 
-func (d dataDir) path(name string) string { return filepath.Join(string(d), name) }
+// Path is where a file of the directory lies.
+func (d Data) Path(name string) string { return filepath.Join(string(d), name) }
 
-// ledger is the evidence log's own directory, which verify is given.
-func (d dataDir) ledger() string { return d.path("ledger") }
+// Ledger is the evidence log's own directory, which verify is given.
+func (d Data) Ledger() string { return d.Path("ledger") }
 
-// keys are the secrets of an installation.
-type keys struct {
-	kek          *seal.KEK
-	log          ed25519.PrivateKey
-	mldsa        []byte // seed of the log's ML-DSA-44 key
-	token        []byte // Ed25519 seed
-	witness      []byte // Ed25519 seed
-	witnessMLDSA []byte // ML-DSA-44 seed
-	install      string // names the installation: the first digits of the log key's hash
+// Keys are the secrets of an installation.
+type Keys struct {
+	KEK          *seal.KEK
+	Log          ed25519.PrivateKey
+	MLDSA        []byte // seed of the log's ML-DSA-44 key
+	Token        []byte // Ed25519 seed
+	Witness      []byte // Ed25519 seed
+	WitnessMLDSA []byte // ML-DSA-44 seed
+	Install      string // names the installation: the first digits of the log key's hash
 }
 
 // keyFiles are the files of the keys that are wrapped under the KEK.
@@ -63,38 +64,38 @@ var keyFiles = map[seal.Purpose]string{
 	seal.PurposeWitnessMLDSA: "witness-mldsa.key",
 }
 
-// open makes the directory and its keys, or loads them.
-func (d dataDir) open() (keys, error) {
+// Open makes the directory and its keys, or loads them.
+func (d Data) Open() (Keys, error) {
 	if err := os.MkdirAll(string(d), 0o700); err != nil {
-		return keys{}, &pavise.Error{Kind: pavise.Unavailable, Msg: fmt.Sprintf("the data directory %s cannot be made: %v", d, err), Hint: "name another with --data", Err: err}
+		return Keys{}, &pavise.Error{Kind: pavise.Unavailable, Msg: fmt.Sprintf("the data directory %s cannot be made: %v", d, err), Hint: "name another with --data", Err: err}
 	}
 	if err := d.check(); err != nil {
-		return keys{}, err
+		return Keys{}, err
 	}
 	if err := d.whole(); err != nil {
-		return keys{}, err
+		return Keys{}, err
 	}
-	kek, err := seal.OpenFileKEK(d.path("kek"))
+	kek, err := seal.OpenFileKEK(d.Path("kek"))
 	if err != nil {
-		return keys{}, err
+		return Keys{}, err
 	}
 	seeds := map[seal.Purpose][]byte{}
 	for purpose, name := range keyFiles {
-		if seeds[purpose], err = kek.LoadOrCreate(d.path(name), purpose, newSeed); err != nil {
-			return keys{}, err
+		if seeds[purpose], err = kek.LoadOrCreate(d.Path(name), purpose, newSeed); err != nil {
+			return Keys{}, err
 		}
 	}
 	log := ed25519.NewKeyFromSeed(seeds[seal.PurposeLog])
 	sum := sha256.Sum256(log.Public().(ed25519.PublicKey))
-	return keys{
-		kek: kek, log: log, mldsa: seeds[seal.PurposeLogMLDSA], token: seeds[seal.PurposeToken], install: hex.EncodeToString(sum[:6]),
-		witness: seeds[seal.PurposeWitness], witnessMLDSA: seeds[seal.PurposeWitnessMLDSA],
+	return Keys{
+		KEK: kek, Log: log, MLDSA: seeds[seal.PurposeLogMLDSA], Token: seeds[seal.PurposeToken], Install: hex.EncodeToString(sum[:6]),
+		Witness: seeds[seal.PurposeWitness], WitnessMLDSA: seeds[seal.PurposeWitnessMLDSA],
 	}, nil
 }
 
 // check refuses a directory where somebody else may put files in the place of
 // ours.
-func (d dataDir) check() error {
+func (d Data) check() error {
 	info, err := os.Stat(string(d))
 	if err != nil {
 		return fmt.Errorf("look at the data directory: %w", err)
@@ -111,7 +112,7 @@ func (d dataDir) check() error {
 	case info.Mode().Perm()&0o022 != 0:
 		return &pavise.Error{
 			Kind: pavise.Denied, Msg: fmt.Sprintf("other users may write in the data directory %s", d),
-			Hint: fmt.Sprintf("make it yours alone: chmod go-w %s", quote(string(d))),
+			Hint: fmt.Sprintf("make it yours alone: chmod go-w %s", Quote(string(d))),
 		}
 	}
 	return nil
@@ -119,7 +120,7 @@ func (d dataDir) check() error {
 
 // whole refuses a directory without a key that something in it was made with. A
 // new key in its place would open nothing, and hide that the old one is lost.
-func (d dataDir) whole() error {
+func (d Data) whole() error {
 	// What needs a key is looked for before the key, and keys are made first: so
 	// another process may be making all of them now.
 	log := d.holds("ledger/origin")
@@ -127,7 +128,7 @@ func (d dataDir) whole() error {
 	lacks := func(key, what string) error {
 		return &pavise.Error{
 			Kind: pavise.Unverified, Msg: fmt.Sprintf("%s is missing and %s holds %s", key, d, what),
-			Hint: fmt.Sprintf("restore %s from a backup", quote(d.path(key))),
+			Hint: fmt.Sprintf("restore %s from a backup", Quote(d.Path(key))),
 		}
 	}
 	switch {
@@ -145,36 +146,36 @@ func (d dataDir) whole() error {
 
 // withLog refuses a directory that has state and no log: a new log in the place of the
 // old one would look like a beginning.
-func (d dataDir) withLog() error {
+func (d Data) withLog() error {
 	if !d.holds("pavise.db") || d.holds("ledger/origin") { // the log is made before the database
 		return nil
 	}
 	return &pavise.Error{
-		Kind: pavise.Unverified, Msg: fmt.Sprintf("the evidence log %s is missing, and %s has seen one", d.ledger(), d.path("pavise.db")),
-		Hint: fmt.Sprintf("restore it: pavise ledger restore FROM %s; without a backup, begin a new installation in another directory with --data", quote(d.ledger())),
+		Kind: pavise.Unverified, Msg: fmt.Sprintf("the evidence log %s is missing, and %s has seen one", d.Ledger(), d.Path("pavise.db")),
+		Hint: fmt.Sprintf("restore it: pavise ledger restore FROM %s; without a backup, begin a new installation in another directory with --data", Quote(d.Ledger())),
 	}
 }
 
 // stateLost is the error of a log whose state database was lost: without policies nobody
 // may do anything, and what callers have taken would be forgotten.
-func (d dataDir) stateLost(records uint64) error {
+func (d Data) stateLost(records uint64) error {
 	return &pavise.Error{
-		Kind: pavise.Unverified, Msg: fmt.Sprintf("the state database %s is new or empty, and the evidence log holds %d records", d.path("pavise.db"), records),
+		Kind: pavise.Unverified, Msg: fmt.Sprintf("the state database %s is new or empty, and the evidence log holds %d records", d.Path("pavise.db"), records),
 		Hint: "restore the database from a backup; without one, begin a new installation in another directory with --data: the log that is here can still be proved",
 	}
 }
 
 // signedTwice reports whether the log has a second key. Logs of earlier versions
 // have none, and are given one.
-func (d dataDir) signedTwice() bool {
-	origin, err := readPlain(d.path("ledger/origin"), maxAccess)
+func (d Data) signedTwice() bool {
+	origin, err := readPlain(d.Path("ledger/origin"), maxAccess)
 	return err == nil && bytes.Count(origin, []byte("\n")) > 1
 }
 
 // holds reports whether something has that name, were it something that cannot
 // be looked at.
-func (d dataDir) holds(name string) bool {
-	_, err := os.Lstat(d.path(name))
+func (d Data) holds(name string) bool {
+	_, err := os.Lstat(d.Path(name))
 	return !errors.Is(err, os.ErrNotExist)
 }
 
@@ -184,10 +185,10 @@ func newSeed() ([]byte, error) {
 	return seed, nil
 }
 
-// An access is how commands on this machine reach the running server. Whoever
+// An Access is how commands on this machine reach the running server. Whoever
 // can read it is the operator, which its mode, 0600, leaves to the user who
 // started the server.
-type access struct {
+type Access struct {
 	Server  string    `json:"server"`
 	Token   string    `json:"token"`
 	Expires time.Time `json:"expires"`
@@ -198,12 +199,12 @@ const maxAccess = 64 << 10
 
 // writeAccess replaces access.json whole. The process that has the log open is
 // the only one that does.
-func (d dataDir) writeAccess(a access) error {
+func (d Data) writeAccess(a Access) error {
 	text, err := json.Marshal(a)
 	if err != nil {
 		return fmt.Errorf("encode access.json: %w", err)
 	}
-	tmp := d.path("access.json.new")
+	tmp := d.Path("access.json.new")
 	if err := os.Remove(tmp); err != nil && !errors.Is(err, os.ErrNotExist) { // a killed process's, or no file at all
 		return fmt.Errorf("write access.json: %w", err)
 	}
@@ -215,26 +216,26 @@ func (d dataDir) writeAccess(a access) error {
 	if err := errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("write access.json: %w", err)
 	}
-	return os.Rename(tmp, d.path("access.json"))
+	return os.Rename(tmp, d.Path("access.json"))
 }
 
-// readAccess finds the running server of a data directory. What a killed server
+// ReadAccess finds the running server of a data directory. What a killed server
 // left is not used: its port may be another program's by now, which would get
 // the operator's token.
-func (d dataDir) readAccess() (a access, err error) {
+func (d Data) ReadAccess() (a Access, err error) {
 	away := &pavise.Error{
 		Kind: pavise.Unavailable, Msg: fmt.Sprintf("no server runs on %s", d),
-		Hint: "start one with " + d.command("up") + ", or name one with --server and --token",
+		Hint: "start one with " + d.Command("up") + ", or name one with --server and --token",
 	}
 	if err := d.check(); errors.Is(err, os.ErrNotExist) {
 		return a, away
 	} else if err != nil {
 		return a, err
 	}
-	if !disk.Locked(d.ledger()) {
+	if !disk.Locked(d.Ledger()) {
 		return a, away
 	}
-	text, err := readPlain(d.path("access.json"), maxAccess)
+	text, err := readPlain(d.Path("access.json"), maxAccess)
 	if errors.Is(err, os.ErrNotExist) {
 		return a, away
 	}
@@ -242,7 +243,7 @@ func (d dataDir) readAccess() (a access, err error) {
 		err = json.Unmarshal(text, &a)
 	}
 	if err != nil {
-		return a, &pavise.Error{Kind: pavise.Invalid, Msg: d.path("access.json") + " is not what pavise up wrote", Hint: "restart " + d.command("up"), Err: err}
+		return a, &pavise.Error{Kind: pavise.Invalid, Msg: d.Path("access.json") + " is not what pavise up wrote", Hint: "restart " + d.Command("up"), Err: err}
 	}
 	return a, nil
 }

@@ -1,8 +1,9 @@
-package main
+package role
 
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -15,7 +16,6 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
-	"github.com/pavise/pavise/internal/api"
 )
 
 // TestKilledServersAccess leaves access.json behind, as kill -9 does, while
@@ -25,46 +25,46 @@ func TestKilledServersAccess(t *testing.T) {
 		t.Errorf("%s with %q", r.URL, r.Header.Get("Authorization"))
 	}))
 	defer thief.Close()
-	dir := dataDir(t.TempDir())
-	r := runUp(t, upConfig{Data: dir})
-	if _, err := dir.readAccess(); err != nil {
+	dir := Data(t.TempDir())
+	r := runUp(t, UpConfig{Data: dir})
+	if _, err := dir.ReadAccess(); err != nil {
 		t.Fatal(err)
 	}
 	r.stop()
-	left := access{Server: thief.URL, Token: r.access.Token, Expires: r.access.Expires}
+	left := Access{Server: thief.URL, Token: r.access.Token, Expires: r.access.Expires}
 	if err := dir.writeAccess(left); err != nil {
 		t.Fatal(err)
 	}
-	code, _, stderr := pavised(t, "--data", string(dir), "ledger", "status")
-	if code != 8 || !strings.Contains(stderr, "no server runs on") || !strings.Contains(stderr, "hint: start one with "+dir.command("up")+", or") {
-		t.Errorf("exit code %d\n%s", code, stderr)
+	_, err := dir.ReadAccess()
+	e, ok := errors.AsType[*pavise.Error](err)
+	if !ok || e.Kind != pavise.Unavailable || !strings.HasPrefix(e.Msg, "no server runs on") || !strings.HasPrefix(e.Hint, "start one with "+dir.Command("up")+", or") {
+		t.Errorf("the access is %v", err)
 	}
-	openUp(t, upConfig{Data: dir}) // has not granted access yet
-	code, _, stderr = pavised(t, "--data", string(dir), "ledger", "status")
-	if code != 8 {
-		t.Errorf("while the next one starts: exit code %d\n%s", code, stderr)
+	openUp(t, UpConfig{Data: dir}) // has not granted access yet
+	if _, err := dir.ReadAccess(); pavise.KindOf(err) != pavise.Unavailable {
+		t.Errorf("while the next one starts: %v", err)
 	}
 }
 
 // TestAccessFollowsNoLink plants a link where access.json is made.
 func TestAccessFollowsNoLink(t *testing.T) {
-	dir := dataDir(t.TempDir())
+	dir := Data(t.TempDir())
 	victim := filepath.Join(t.TempDir(), "victim")
 	if err := os.WriteFile(victim, []byte("mine"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"access.json", "access.json.new"} {
-		if err := os.Symlink(victim, dir.path(name)); err != nil {
+		if err := os.Symlink(victim, dir.Path(name)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := dir.writeAccess(access{Token: "secret"}); err != nil {
+	if err := dir.writeAccess(Access{Token: "secret"}); err != nil {
 		t.Fatal(err)
 	}
 	if text, err := os.ReadFile(victim); err != nil || string(text) != "mine" {
 		t.Errorf("the token went to %q, %v", text, err)
 	}
-	info, err := os.Lstat(dir.path("access.json"))
+	info, err := os.Lstat(dir.Path("access.json"))
 	if err != nil || info.Mode() != 0o600 {
 		t.Errorf("access.json is %v, %v", info.Mode(), err)
 	}
@@ -72,13 +72,13 @@ func TestAccessFollowsNoLink(t *testing.T) {
 
 // TestAccessIsAPlainFile puts other things in the place of access.json.
 func TestAccessIsAPlainFile(t *testing.T) {
-	dir := dataDir(t.TempDir())
-	r := runUp(t, upConfig{Data: dir})
+	dir := Data(t.TempDir())
+	r := runUp(t, UpConfig{Data: dir})
 	good, err := json.Marshal(r.access)
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := dir.path("access.json")
+	path := dir.Path("access.json")
 	for name, plant := range map[string]func() error{
 		"pipe":      func() error { return syscall.Mkfifo(path, 0o600) },
 		"directory": func() error { return os.Mkdir(path, 0o700) },
@@ -100,7 +100,7 @@ func TestAccessIsAPlainFile(t *testing.T) {
 			t.Fatal(err)
 		}
 		read := make(chan error, 1)
-		go func() { _, err := dir.readAccess(); read <- err }()
+		go func() { _, err := dir.ReadAccess(); read <- err }()
 		select {
 		case err := <-read:
 			if pavise.KindOf(err) != pavise.Invalid {
@@ -114,10 +114,10 @@ func TestAccessIsAPlainFile(t *testing.T) {
 
 // TestDataDirOfOthers refuses a directory where others may put files.
 func TestDataDirOfOthers(t *testing.T) {
-	refused := func(dir dataDir, word string) {
+	refused := func(dir Data, word string) {
 		t.Helper()
-		_, opened := dir.open()
-		_, read := dir.readAccess()
+		_, opened := dir.Open()
+		_, read := dir.ReadAccess()
 		for _, err := range []error{opened, read} {
 			if pavise.KindOf(err) != pavise.Denied || !strings.Contains(err.Error(), word) {
 				t.Errorf("%s: %v", dir, err)
@@ -129,7 +129,7 @@ func TestDataDirOfOthers(t *testing.T) {
 		if err := os.Chmod(dir, mode); err != nil {
 			t.Fatal(err)
 		}
-		refused(dataDir(dir), "other users may write")
+		refused(Data(dir), "other users may write")
 	}
 	theirs := "/usr"
 	if os.Geteuid() == 0 {
@@ -138,7 +138,7 @@ func TestDataDirOfOthers(t *testing.T) {
 			t.Skipf("even root may give no directory to another user here: %v", err)
 		}
 	}
-	refused(dataDir(theirs), "belongs to another user")
+	refused(Data(theirs), "belongs to another user")
 }
 
 // TestMissingKeys takes keys away that others, or the log, were made with. A
@@ -154,18 +154,18 @@ func TestMissingKeys(t *testing.T) {
 		"all keys":          {[]string{"kek", "log.key", "token.key"}, "kek is missing and %s holds a log whose records are sealed under it"},
 		"log.key":           {[]string{"log.key"}, "log.key is missing and %s holds a log signed with it"},
 	} {
-		dir := dataDir(t.TempDir())
-		openUp(t, upConfig{Data: dir}).Close()
+		dir := Data(t.TempDir())
+		openUp(t, UpConfig{Data: dir}).Close()
 		for _, file := range c.removed {
-			if err := os.RemoveAll(dir.path(file)); err != nil {
+			if err := os.RemoveAll(dir.Path(file)); err != nil {
 				t.Fatal(err)
 			}
 		}
 		before := tree(t, dir)
-		code, stdout, stderr := pavised(t, "up", "--data", string(dir), "--listen", "127.0.0.1:0")
-		want := "pavise: error: " + fmt.Sprintf(c.msg, dir) + "\npavise: hint: restore " + dir.path(c.removed[0]) + " from a backup\n"
-		if code != 7 || stdout != "" || stderr != want {
-			t.Errorf("%s: exit code %d\n%s%s, want %s", name, code, stdout, stderr, want)
+		_, err := NewUp(t.Context(), UpConfig{Data: dir, Listen: "127.0.0.1:0", Now: time.Now})
+		e, ok := errors.AsType[*pavise.Error](err)
+		if !ok || e.Kind != pavise.Unverified || e.Msg != fmt.Sprintf(c.msg, dir) || e.Hint != "restore "+dir.Path(c.removed[0])+" from a backup" {
+			t.Errorf("%s: %v", name, err)
 		}
 		if after := tree(t, dir); !slices.Equal(before, after) {
 			t.Errorf("%s: there was %q, and now is %q", name, before, after)
@@ -174,7 +174,7 @@ func TestMissingKeys(t *testing.T) {
 }
 
 // tree names every file of a directory.
-func tree(t *testing.T, dir dataDir) (names []string) {
+func tree(t *testing.T, dir Data) (names []string) {
 	t.Helper()
 	err := filepath.WalkDir(string(dir), func(path string, _ os.DirEntry, err error) error {
 		names = append(names, path)
@@ -184,18 +184,4 @@ func tree(t *testing.T, dir dataDir) (names []string) {
 		t.Fatal(err)
 	}
 	return names
-}
-
-// TestCellsStayCells shows a name that would make a row of its own.
-func TestCellsStayCells(t *testing.T) {
-	const answer = `{"events":[{"index":1,"record":{"kind":"model.infer\n2\t00:00:00\thuman/op","who":{"kind":"workload","id":"a\nb\tc\fd\u000be"},"verdicts":[{"check":"x\n","outcome":"deny","reason":"y\tz"}]}}]}`
-	var a api.ListAnswer
-	if err := json.Unmarshal([]byte(answer), &a); err != nil {
-		t.Fatal(err)
-	}
-	var out bytes.Buffer
-	printRecords(&out, &api.ListRequest{}, a)
-	if lines := strings.Count(out.String(), "\n"); lines != 2 || strings.ContainsAny(out.String(), "\t\f\v") {
-		t.Errorf("%d lines: %q", lines, out.String())
-	}
 }

@@ -1,4 +1,4 @@
-package main
+package role
 
 import (
 	"encoding/json"
@@ -39,8 +39,8 @@ func TestShredderDies(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			image, ch := dieShredding(t, test.at)
-			u := openUp(t, upConfig{Data: dataDir(image), Now: func() time.Time { return time.Now().Add(test.after) }})
-			_, err := u.subjects.Key(t.Context(), tenant, ch.On.ID)
+			u := openUp(t, UpConfig{Data: Data(image), Now: func() time.Time { return time.Now().Add(test.after) }})
+			_, err := u.subjects.Key(t.Context(), Tenant, ch.On.ID)
 			if gone := pavise.KindOf(err) == pavise.NotFound; gone != test.shredded {
 				t.Errorf("the key after the start: %v", err)
 			}
@@ -52,7 +52,7 @@ func TestShredderDies(t *testing.T) {
 				t.Errorf("%d receipts, want %d", n, want)
 			}
 			u.Close()
-			if u = openUp(t, upConfig{Data: dataDir(image), Now: u.cfg.Now}); receipts(u, ch.On) != want {
+			if u = openUp(t, UpConfig{Data: Data(image), Now: u.cfg.Now}); receipts(u, ch.On) != want {
 				t.Error("another receipt at the start after that")
 			}
 		})
@@ -73,7 +73,7 @@ func dieShredding(t *testing.T, function string) (image string, ch *change.Chang
 		}
 	}
 	var committing atomic.Bool
-	u := openUp(t, upConfig{Data: dataDir(data), Now: func() time.Time {
+	u := openUp(t, UpConfig{Data: Data(data), Now: func() time.Time {
 		switch {
 		case calledFrom("subject.(*Keys).erase"):
 			if committing.Store(true); function == "subject.(*Keys).erase" {
@@ -84,11 +84,11 @@ func dieShredding(t *testing.T, function string) (image string, ch *change.Chang
 		}
 		return time.Now()
 	}})
-	s, err := u.subjects.Of(t.Context(), tenant, "alice@example.com")
+	s, err := u.subjects.Of(t.Context(), Tenant, "alice@example.com")
 	if err != nil {
 		t.Fatal(err)
 	}
-	on := pavise.Name{Tenant: tenant, Kind: "subject", ID: s.ID}
+	on := pavise.Name{Tenant: Tenant, Kind: "subject", ID: s.ID}
 	ch, err = u.changes.Propose(t.Context(), u.operator, change.Proposal{Verb: "subject.shred", On: on, Request: json.RawMessage(`{}`)})
 	if err != nil {
 		t.Fatal(err)
@@ -104,7 +104,7 @@ func dieShredding(t *testing.T, function string) (image string, ch *change.Chang
 }
 
 // receipts counts the records that say that a subject's key was shredded.
-func receipts(u *up, on pavise.Name) (n int) {
+func receipts(u *Up, on pavise.Name) (n int) {
 	for _, r := range u.log.Records(0, u.log.Size()) {
 		if _, _, ok := api.Shredded(&r); ok && r.On == on {
 			n++
@@ -148,14 +148,14 @@ func calledFrom(function string) bool {
 func TestDatabaseFromBeforeThePruning(t *testing.T) {
 	data := filepath.Join(t.TempDir(), "data")
 	var later atomic.Int64
-	cfg := upConfig{Data: dataDir(data), Archive: t.TempDir(), Now: func() time.Time { return time.Now().Add(time.Duration(later.Load())) }}
+	cfg := UpConfig{Data: Data(data), Archive: t.TempDir(), Now: func() time.Time { return time.Now().Add(time.Duration(later.Load())) }}
 	openUp(t, cfg).Close()
 	old, err := os.ReadFile(filepath.Join(data, "pavise.db"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	u := openUp(t, cfg)
-	retain := pavise.Name{Tenant: tenant, Kind: "archive", ID: archive.Default}
+	retain := pavise.Name{Tenant: Tenant, Kind: "archive", ID: archive.Default}
 	ch, err := u.changes.Propose(t.Context(), u.operator, change.Proposal{Verb: "archive.retain", On: retain, Request: json.RawMessage(`{"name":"default","online_ns":1000000000}`)})
 	if err != nil {
 		t.Fatal(err)
@@ -182,7 +182,7 @@ func TestDatabaseFromBeforeThePruning(t *testing.T) {
 	}
 	for range 2 {
 		cfg.Listen = "127.0.0.1:0"
-		_, err := newUp(t.Context(), cfg)
+		_, err := NewUp(t.Context(), cfg)
 		if pavise.KindOf(err) != pavise.Unverified || !strings.Contains(err.Error(), "is older than the pruning of records 0 to") {
 			t.Errorf("start: %v", err)
 		}
@@ -192,8 +192,8 @@ func TestDatabaseFromBeforeThePruning(t *testing.T) {
 // TestTheHouseKeepsNothingFromBeingPruned lets ordinary records go by while up runs: the
 // house's own follower moves on with them.
 func TestTheHouseKeepsNothingFromBeingPruned(t *testing.T) {
-	u := runUp(t, upConfig{Data: dataDir(t.TempDir())})
-	fillSegment(t, u.up)
+	u := runUp(t, UpConfig{Data: Data(t.TempDir())})
+	fillSegment(t, u.Up)
 	size := u.log.Size()
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		oldest, followed, err := u.feeds.Oldest(t.Context())
@@ -207,11 +207,11 @@ func TestTheHouseKeepsNothingFromBeingPruned(t *testing.T) {
 }
 
 // fillSegment appends records until a segment of the log is full, and one is begun.
-func fillSegment(t *testing.T, u *up) {
+func fillSegment(t *testing.T, u *Up) {
 	t.Helper()
 	detail := json.RawMessage(`"` + strings.Repeat("x", 16_000) + `"`)
 	for range 64<<20/len(detail) + 512 { // a segment ends where 256 records do
-		r := &record.Record{Kind: "test.fill", Phase: record.Note, Tenant: tenant, At: u.cfg.Now().UTC(), Outcome: pavise.Allow, Detail: detail}
+		r := &record.Record{Kind: "test.fill", Phase: record.Note, Tenant: Tenant, At: u.cfg.Now().UTC(), Outcome: pavise.Allow, Detail: detail}
 		if _, err := u.log.Append(t.Context(), r, ledger.Written); err != nil {
 			t.Fatal(err)
 		}

@@ -1,0 +1,218 @@
+package policy
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cedar-policy/cedar-go"
+	"github.com/pavise/pavise"
+)
+
+// A Row says who may do a verb on things of a kind of which certain facts are known.
+type Row struct {
+	Verb   string `json:"verb"`
+	On     string `json:"on"`               // the kind of thing
+	Facts  string `json:"facts,omitempty"`  // as Facts.String; "" if nothing is known
+	Change bool   `json:"change,omitempty"` // only as a change that others have approved
+	// Declared: no room serves the verb yet.
+	Declared bool `json:"declared,omitempty"`
+	// Who are the roles with which somebody may, by kind of principal; a role "" is
+	// anybody of that kind. A kind with which nobody may is not there.
+	Who map[string][]string `json:"who"`
+}
+
+// Matrix returns who may do what: a row for each verb, kind of thing and facts that
+// policies tell apart, in that order. Principals and things that policies name, and
+// conditions on anything else, are not in it.
+func (s *Set) Matrix(at time.Time) []Row {
+	var rows []Row
+	candidates := s.candidates(nil)
+	for _, verb := range slices.Sorted(maps.Keys(s.schema.actions)) {
+		act := s.schema.actions[verb]
+		for _, kind := range act.On {
+			for _, facts := range s.schema.conditions(kind) {
+				row := Row{Verb: verb, On: kind, Facts: facts.String(), Change: act.Consequential, Declared: act.Declared, Who: map[string][]string{}}
+				on := s.schema.Thing(pavise.Name{Tenant: anyTenant, Kind: kind, ID: "any"}, facts)
+				for _, c := range candidates {
+					if s.Fresh(&Question{Who: c.subject, Act: act, On: on, At: at, Approved: true}).Allow {
+						row.Who[c.kind] = append(row.Who[c.kind], c.role)
+					}
+				}
+				rows = append(rows, row)
+			}
+		}
+	}
+	return rows
+}
+
+// anyTenant is the tenant of principals and things that stand for all of them.
+const anyTenant = "tenant"
+
+// A candidate is a principal that stands for all who are like it.
+type candidate struct {
+	kind, role, name string
+	environment      string
+	subject          *Subject
+}
+
+// candidates returns, for each kind of principal, anybody and anybody with one of the
+// roles of the sets; and whoever the rules name. Where a rule looks at the environment,
+// there is each of them in production, too.
+func (s *Set) candidates(rules scan, others ...*Set) []candidate {
+	var list []candidate
+	environments := []string{""}
+	if slices.ContainsFunc(rules, func(r *rule) bool { return strings.Contains(r.text, "environment") }) {
+		environments = append(environments, "prod")
+	}
+	add := func(c candidate) {
+		for _, c.environment = range environments {
+			who := pavise.Principal{Tenant: anyTenant, Kind: c.kind, ID: cmp.Or(c.name, anybody), Environment: c.environment}
+			if c.role != "" {
+				who.Roles = []string{c.role}
+			}
+			c.subject = NewSubject(who, nil, false)
+			list = append(list, c)
+		}
+	}
+	roles := s.Roles()
+	for _, other := range others {
+		roles = append(roles, other.Roles()...)
+	}
+	slices.Sort(roles)
+	roles = slices.Compact(roles)
+	for _, kind := range kinds {
+		for _, role := range append([]string{""}, roles...) {
+			add(candidate{kind: kind, role: role})
+		}
+		for _, name := range named(rules, principalTypes[kind], (*rule).who) {
+			for _, role := range append([]string{""}, roles...) {
+				add(candidate{kind: kind, name: name, role: role})
+			}
+		}
+	}
+	return list
+}
+
+// named returns the ids of a type that a half of the rules' scopes names.
+func named(rules scan, typ cedar.EntityType, half func(*rule) cedar.EntityUID) (ids []string) {
+	for _, r := range rules {
+		if uid := half(r); uid.Type == typ && uid.ID != "" {
+			ids = append(ids, string(uid.ID))
+		}
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids)
+}
+
+// A Flip is a decision that another set of policies turns.
+type Flip struct {
+	Kind        string         `json:"kind"`                  // of principal
+	Role        string         `json:"role,omitempty"`        // "": whatever role they have, or none
+	Name        string         `json:"name,omitempty"`        // "": whoever they are
+	Environment string         `json:"environment,omitempty"` // "": wherever they run
+	Verb        string         `json:"verb"`
+	On          string         `json:"on"`             // the kind of thing, or kind/id for one that policies name
+	When        []string       `json:"when,omitempty"` // under which facts; none: under all that policies tell apart
+	Was         pavise.Outcome `json:"was"`
+	Will        pavise.Outcome `json:"will"`
+	Policy      string         `json:"policy,omitempty"` // the first that decides afterwards; "": none permits it any more
+}
+
+// MaxFlips bounds the flips that are listed; all are counted.
+const MaxFlips = 500
+
+// Diff returns the decisions that come out otherwise under another set than under s, at
+// a time: of anybody with each role, and of whoever the policies that differ name, on
+// any thing and on those that they name, in every state that policies tell apart. A
+// verb that takes an approved change is taken as approved. What differs only under
+// conditions on anything else (an issuer, a time of day) is not seen. It returns the
+// first MaxFlips, and how many there are.
+func (s *Set) Diff(other *Set, at time.Time) (flips []Flip, total int) {
+	changed := differing(s, other)
+	candidates := s.candidates(changed, other)
+	flips = []Flip{}
+	for _, verb := range verbsOf(changed) {
+		act := s.schema.actions[verb]
+		for _, kind := range act.On {
+			ids := append([]string{""}, named(changed, s.schema.types[kind], (*rule).on)...)
+			for _, c := range candidates {
+				for _, f := range s.flipsOf(other, act, kind, ids, c, at) {
+					if total++; len(flips) < MaxFlips {
+						flips = append(flips, f)
+					}
+				}
+			}
+		}
+	}
+	return flips, total
+}
+
+// flipsOf returns what turns for one candidate and one kind of thing.
+func (s *Set) flipsOf(other *Set, act *Act, kind string, ids []string, c candidate, at time.Time) (flips []Flip) {
+	all := s.schema.conditions(kind)
+	for _, id := range ids {
+		found := map[pavise.Outcome]*Flip{}
+		for _, facts := range all {
+			on := s.schema.Thing(pavise.Name{Tenant: anyTenant, Kind: kind, ID: cmp.Or(id, "any")}, facts)
+			q := Question{Who: c.subject, Act: act, On: on, At: at, Approved: true}
+			was, will := s.Fresh(&q), other.Fresh(&q)
+			if was.Allow == will.Allow {
+				continue
+			}
+			f := found[outcome(will.Allow)]
+			if f == nil {
+				f = &Flip{
+					Kind: c.kind, Role: c.role, Name: c.name, Environment: c.environment, Verb: act.Verb, On: strings.TrimSuffix(kind+"/"+id, "/"),
+					Was: outcome(was.Allow), Will: outcome(will.Allow),
+				}
+				if len(will.Reasons) > 0 {
+					f.Policy = will.Reasons[0]
+				}
+				found[f.Will] = f
+			}
+			f.When = append(f.When, cmp.Or(facts.String(), "nothing known"))
+		}
+		for _, will := range []pavise.Outcome{pavise.Allow, pavise.Deny} {
+			if f := found[will]; f != nil {
+				if len(f.When) == len(all) {
+					f.When = nil
+				}
+				flips = append(flips, *f)
+			}
+		}
+	}
+	return flips
+}
+
+func outcome(allow bool) pavise.Outcome {
+	if allow {
+		return pavise.Allow
+	}
+	return pavise.Deny
+}
+
+// differing returns the rules of two sets that are not in both.
+func differing(a, b *Set) scan {
+	var list scan
+	for _, half := range [...][2]*Set{{a, b}, {b, a}} {
+		for _, id := range slices.Sorted(maps.Keys(half[0].byID)) {
+			r := half[0].byID[id]
+			if twin, ok := half[1].byID[id]; !ok || twin.text != r.text {
+				list = append(list, r)
+			}
+		}
+	}
+	return list
+}
+
+// verbsOf returns the verbs that rules may decide on, in order.
+func verbsOf(rules scan) (verbs []string) {
+	for _, r := range rules {
+		verbs = append(verbs, r.verbs...)
+	}
+	slices.Sort(verbs)
+	return slices.Compact(verbs)
+}

@@ -1,0 +1,44 @@
+package role
+
+import (
+	"os"
+	"runtime/debug"
+	"strings"
+)
+
+// Quote makes a path one word of a shell.
+func Quote(path string) string {
+	plain := func(r rune) bool {
+		return r == '/' || r == '.' || r == '_' || r == '-' || '0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z'
+	}
+	if strings.IndexFunc(path, func(r rune) bool { return !plain(r) }) < 0 {
+		return path
+	}
+	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
+}
+
+// Command is a command of this program about the data directory, as it can be
+// pasted where this process was started.
+func (d Data) Command(words string) string {
+	if d != DefaultData || os.Getenv(DataVariable) != "" {
+		words += " --data " + Quote(string(d))
+	}
+	return Program() + " " + words
+}
+
+// Program is how this program was called, fit to be pasted.
+func Program() string {
+	if strings.Contains(os.Args[0], "go-build") {
+		return "go run ./cmd/pavise"
+	}
+	return Quote(os.Args[0])
+}
+
+// Version is the module's version, or that of the source it was built from.
+func Version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || strings.TrimPrefix(info.Main.Version, "(devel)") == "" {
+		return "unreleased"
+	}
+	return info.Main.Version
+}
