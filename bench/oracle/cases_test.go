@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -143,10 +144,10 @@ func (h *house) agree(t *testing.T, b *bench, q asked.Question, r request) {
 	}
 }
 
-// fenced are the guardrails and then other policies, as they are compiled.
-func fenced(texts map[string]string) [][2]string {
+// fenced are guardrails and then other policies, in the order in which they are compiled.
+func fenced(rails []policy.Rule, texts map[string]string) [][2]string {
 	var all [][2]string
-	for _, r := range policy.Guardrails() {
+	for _, r := range rails {
 		all = append(all, [2]string{r.ID, r.Text})
 	}
 	for _, id := range slices.Sorted(maps.Keys(texts)) {
@@ -155,28 +156,78 @@ func fenced(texts map[string]string) [][2]string {
 	return all
 }
 
-// matrix is every role, alone and as each kind of principal, with every verb on things in
-// every state that policies tell apart, under the policies that are compiled in.
+// goldenMatrix is what was reviewed: who may do what under the policies compiled in.
+const goldenMatrix = "../../internal/policy/testdata/matrix.golden"
+
+// A row is a verb on things of which something is known, and the roles with which one
+// may, by kind of principal.
+type row struct {
+	act   policy.Action
+	kind  string
+	facts policy.Facts
+	who   map[string][]string
+}
+
+// readMatrix reads the golden matrix: lines "verb kind (facts) as a change", of which the
+// last two parts may be missing, each followed by indented lines "kind: role role".
+func readMatrix(t *testing.T, schema *policy.Schema) []row {
+	text, err := os.ReadFile(goldenMatrix)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rows []row
+	for line := range strings.Lines(string(text)) {
+		if kind, roles, ok := strings.Cut(strings.TrimSpace(line), ":"); ok && line[0] == '\t' {
+			rows[len(rows)-1].who[kind] = strings.Fields(roles)
+			continue
+		}
+		r := row{who: map[string][]string{}}
+		words := strings.Fields(line)
+		if r.act, r.kind = action(schema, words[0]), words[1]; r.act.Verb == "" {
+			t.Fatalf("%s has a row for %q, which is no verb", goldenMatrix, words[0])
+		}
+		if len(words) > 2 && words[2][0] == '(' {
+			if r.facts, err = policy.ParseFacts(strings.Trim(words[2], "()")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		rows = append(rows, r)
+	}
+	return rows
+}
+
+// matrix asks for every role and kind of principal all that the golden matrix answers,
+// and what takes an approved change once more without one. It fails the test where
+// cedar-go does not say what the golden matrix does.
 func matrix(t *testing.T, schema *policy.Schema) []*testCase {
-	texts := policy.Defaults()
+	texts, rows := policy.Defaults(), readMatrix(t, schema)
 	set, err := schema.Compile(tenant, texts, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	h := &house{schema, set, policy.NewEntities(schema, demoIssuer)}
 	var all []*testCase
-	for _, role := range append(set.Roles(), "nobody") {
-		b, err := newBench("the role "+role, fenced(texts))
+	for i, role := range append(set.Roles(), "") {
+		b, err := newBench("the role "+role, fenced(policy.Guardrails(), texts))
 		if err != nil {
 			t.Fatal(err)
 		}
-		b.Schema = schema.Text()
-		for _, kind := range []string{pavise.Human, pavise.Workload, pavise.Node} {
-			who := pavise.Principal{Tenant: tenant, Kind: kind, ID: "anybody", Issuer: "https://issuer.example", Roles: []string{role}, Environment: "prod"}
-			for _, act := range schema.Actions() {
-				for i, f := range states(act.On[0]) {
-					on := pavise.Name{Tenant: tenant, Kind: act.On[0], ID: fmt.Sprint("thing-", i)}
-					q := asked.Question{Who: who, Act: act, On: on, Facts: f, At: noon, Approved: i%2 == 0 || act.Consequential}
+		if i == 0 {
+			b.Schema = schema.Text() // the policies are the same for all roles
+		}
+		for n, r := range rows {
+			for _, kind := range []string{pavise.Human, pavise.Workload, pavise.Node} {
+				who := pavise.Principal{Tenant: tenant, Kind: kind, ID: "somebody"}
+				if role != "" {
+					who.Roles = []string{role}
+				}
+				q := asked.Question{Who: who, Act: r.act, On: pavise.Name{Tenant: tenant, Kind: r.kind, ID: fmt.Sprint("any-", n)}, Facts: r.facts, At: noon, Approved: true}
+				got := b.ask(q)
+				if want := slices.Contains(r.who[kind], role); got.Allow != want {
+					t.Errorf("%s %s %+v by a %s with role %q: cedar-go says %t, the golden matrix %t", r.act.Verb, r.kind, r.facts, kind, role, got.Allow, want)
+				}
+				h.agree(t, b, q, got)
+				if q.Approved = false; r.act.Consequential {
 					h.agree(t, b, q, b.ask(q))
 				}
 			}
@@ -186,39 +237,30 @@ func matrix(t *testing.T, schema *policy.Schema) []*testCase {
 	return all
 }
 
-// states are the facts about a kind of thing that the policies compiled in tell apart.
-func states(kind string) []policy.Facts {
-	var all []policy.Facts
-	for _, quarantined := range []bool{false, true} {
-		for _, state := range append([]string{""}, policy.States[kind]...) {
-			all = append(all, policy.Facts{Quarantined: quarantined, State: state})
-		}
-	}
-	return append(all, policy.Facts{Environment: "prod"}, policy.Facts{Environment: "dev"}, policy.Facts{Scrubbed: true})
-}
-
 const demoIssuer = "https://demo.example"
 
 var noon = time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
 
-// randomCases are sets of random policies with random questions. Wild ones are of
-// policies that no validator saw, so only cedar-go and the Rust Cedar can be compared.
-func randomCases(t *testing.T, schema *policy.Schema, cases, asks int, wild bool) []*testCase {
+// randomCases are sets of random policies, numbered from a first one, with random
+// questions. Wild ones are of policies that no validator saw, so only cedar-go and the
+// Rust Cedar can be compared.
+func randomCases(t *testing.T, schema *policy.Schema, first, cases, asks int, wild bool) []*testCase {
 	words := newVocabulary(t, schema)
 	var all []*testCase
-	for n := range cases {
+	for n := first; n < first+cases; n++ {
 		w := &writer{rand.New(rand.NewPCG(uint64(n), map[bool]uint64{true: 1}[wild])), words, wild}
-		texts, refused := w.policies(schema, 1+w.IntN(20))
-		b, err := newBench(fmt.Sprintf("random-%d", n), fenced(texts))
+		texts, set, refused := w.policies(schema, 1+w.IntN(20))
+		before := policy.Guardrails()
+		if wild {
+			before = nil
+		}
+		b, err := newBench(fmt.Sprintf("random-%d", n), fenced(before, texts))
 		if err != nil {
 			t.Fatal(err)
 		}
-		h := &house{schema: schema, entities: policy.NewEntities(schema, demoIssuer)}
+		h := &house{schema, set, policy.NewEntities(schema, demoIssuer)}
 		if !wild {
 			b.Schema, b.Refused = schema.Text(), refused
-			if h.set, err = schema.Compile(tenant, texts, nil); err != nil {
-				t.Fatal(err)
-			}
 		}
 		at := noon.Add(time.Duration(w.Int64N(int64(48*time.Hour))) - 24*time.Hour).Truncate(time.Millisecond)
 		people, things := w.people(), w.things()
@@ -234,9 +276,9 @@ func randomCases(t *testing.T, schema *policy.Schema, cases, asks int, wild bool
 	return all
 }
 
-// policies writes n policies, by id, and apart from them those that the house refused.
-// A wild writer's are only parsed.
-func (w *writer) policies(schema *policy.Schema, n int) (texts map[string]string, refused [][2]string) {
+// policies writes n policies that the house accepts, and compiles them; apart from them
+// it returns some that the house refused. A wild writer's are only parsed.
+func (w *writer) policies(schema *policy.Schema, n int) (texts map[string]string, set *policy.Set, refused [][2]string) {
 	texts = map[string]string{}
 	for i := 0; len(texts) < n; i++ {
 		id, text := fmt.Sprint("p", i), w.policy()
@@ -247,13 +289,18 @@ func (w *writer) policies(schema *policy.Schema, n int) (texts map[string]string
 			}
 			continue
 		}
-		if _, err := schema.Compile(tenant, map[string]string{id: text}, nil); err != nil {
-			refused = append(refused, [2]string{id, text})
+		texts[id] = text
+		next, err := schema.Compile(tenant, texts, set)
+		if err == nil {
+			set = next
 			continue
 		}
-		texts[id] = text
+		delete(texts, id)
+		if len(refused) < 3 { // each is one more look for check.py
+			refused = append(refused, [2]string{id, text})
+		}
 	}
-	return texts, refused
+	return texts, set, refused
 }
 
 // people are a dozen principals with any of the roles.
@@ -290,16 +337,20 @@ func (w *writer) things() map[string]policy.Facts {
 
 func (w *writer) question(schema *policy.Schema, people []asked.Question, things map[string]policy.Facts, at time.Time) asked.Question {
 	q := pick(w, people)
-	q.Act, _ = action(schema, pick(w, w.words.verbs))
+	q.Act = action(schema, pick(w, w.words.verbs))
 	id := pick(w, w.words.ids)
 	q.On = pavise.Name{Tenant: tenant, Kind: pick(w, q.Act.On), ID: id}
 	q.Facts, q.At, q.Approved = things[id], at, !w.one(3)
 	return q
 }
 
-func action(schema *policy.Schema, verb string) (policy.Action, bool) {
+// action is the one of a verb, or none.
+func action(schema *policy.Schema, verb string) policy.Action {
 	a, known := schema.Act(verb)
-	return a.Action, known
+	if !known {
+		return policy.Action{}
+	}
+	return a.Action
 }
 
 // newVocabulary reads a schema's text.

@@ -33,7 +33,7 @@ func (w *writer) one(n int) bool { return w.IntN(n) == 0 }
 // policy writes one.
 func (w *writer) policy() string {
 	effect := "permit"
-	if w.one(3) {
+	if w.one(4) {
 		effect = "forbid"
 	}
 	var b strings.Builder
