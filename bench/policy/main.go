@@ -119,7 +119,7 @@ func (c *comparison) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.engines = []engine{fresh, keeping, newScan(policies, questions)}
+	c.engines = []engine{keeping, fresh, newScan(policies, questions)}
 	for _, s := range styles {
 		if c.policies > s.most {
 			c.skipped = append(c.skipped, s.name)

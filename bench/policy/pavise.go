@@ -19,6 +19,12 @@ type indexed struct {
 	asks     []asked.Question
 }
 
+// The names of Pavise's two rows.
+const (
+	keeps   = "Pavise"
+	forgets = "Pavise, nothing kept"
+)
+
 // newIndexed returns the set as it is, which keeps what it decided, and the same set
 // when nothing is kept.
 func newIndexed(schema *policy.Schema, sources []source, asks []asked.Question) (keeping, fresh *indexed, err error) {
@@ -30,8 +36,8 @@ func newIndexed(schema *policy.Schema, sources []source, asks []asked.Question) 
 	if err != nil {
 		return nil, nil, err
 	}
-	keeping = &indexed{"Pavise", schema, set, policy.NewEntities(schema, ""), set.Decide, asks}
-	fresh = &indexed{"Pavise, decisions not kept", schema, set, policy.NewEntities(schema, ""), set.Fresh, asks}
+	keeping = &indexed{keeps, schema, set, policy.NewEntities(schema, ""), set.Decide, asks}
+	fresh = &indexed{forgets, schema, set, policy.NewEntities(schema, ""), set.Fresh, asks}
 	return keeping, fresh, nil
 }
 
