@@ -25,6 +25,7 @@ type Rooms struct {
 	Guard      *guard.Guard
 	Log        *ledger.Log
 	Policies   *guard.Policies
+	Grants     *guard.Grants
 	Routes     *gateway.Routes
 	Issuer     *issuer.Local
 	Changes    *change.Changes

@@ -73,6 +73,8 @@ func newWorld(t *testing.T) *world {
 	w.Policies, err = guard.OpenPolicies(t.Context(), w.Guard, db)
 	must(err)
 	must(w.Policies.Seed(t.Context(), "local", guard.Defaults()))
+	w.Grants, err = guard.OpenGrants(t.Context(), w.Guard, db)
+	must(err)
 	w.Issuer, err = issuer.New(issuer.Config{Guard: w.Guard, Seed: bytes.Repeat([]byte{7}, 32), Install: "test", Tenant: "local", Now: time.Now})
 	must(err)
 	verifier, err := identity.NewVerifier(time.Now, w.Issuer.Record())
@@ -131,6 +133,13 @@ func (w *world) person(t *testing.T, id string, roles ...string) *Client {
 		t.Fatal(err)
 	}
 	return &Client{Base: w.server.URL, Token: token.Value}
+}
+
+// hold lets somebody hold a role beside those of their token, as if it had been granted.
+func (w *world) hold(role string) {
+	holder := pavise.Name{Tenant: "local", Kind: pavise.Human, ID: "somebody"}
+	name, _ := guard.GrantName(holder, role)
+	w.Guard.HoldGrants([]guard.Grant{{Name: name, Holder: holder, Role: role, Until: time.Now().Add(time.Hour)}})
 }
 
 // done proposes a verb as somebody, and approves it as somebody else.

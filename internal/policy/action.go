@@ -72,6 +72,8 @@ func Named() []Action {
 		{Verb: VerbSchema, On: []string{KindPolicy}, Class: Pooled},
 		{Verb: "policy.who-can", On: []string{KindPolicy}, Class: Pooled},
 		{Verb: "policy.diff", On: []string{KindPolicy}, Class: Pooled},
+		{Verb: "policy.matrix", On: []string{KindPolicy}, Class: Pooled},
+		{Verb: "caller.list", On: []string{"caller"}, Class: Pooled},
 		{Verb: VerbPropose, On: []string{KindChange}},
 		{Verb: "change.emergency", On: []string{KindChange}, Safe: true},
 		{Verb: VerbApprove, On: []string{KindChange}},

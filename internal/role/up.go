@@ -84,6 +84,7 @@ type Up struct {
 	db       *store.DB
 	guard    *guard.Guard
 	policies *guard.Policies
+	grants   *guard.Grants
 	issuer   *issuer.Local
 	subjects *subject.Keys
 	gateway  *gateway.Gateway
@@ -239,6 +240,9 @@ func (u *Up) openGuard(ctx context.Context, k Keys) (err error) {
 		return u.cfg.Data.stateLost(u.log.Size())
 	}
 	if err := u.policies.Renew(ctx, Tenant); err != nil && pavise.KindOf(err) != pavise.Conflict {
+		return err
+	}
+	if u.grants, err = guard.OpenGrants(ctx, u.guard, u.db); err != nil {
 		return err
 	}
 	if _, err := u.guard.Recover(ctx); err != nil {
