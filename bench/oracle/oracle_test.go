@@ -100,7 +100,7 @@ func outcome(allow bool, errors []string) string {
 func TestHouse(t *testing.T) {
 	schema := newSchema(t)
 	matrix(t, schema)
-	randomCases(t, schema, 0, 30, 40, false)
+	randomCases(t, schema, 0, 100, 100, false)
 }
 
 func newSchema(t *testing.T) *policy.Schema {

@@ -3,6 +3,7 @@ package oracle
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 
 	"github.com/cedar-policy/cedar-go"
@@ -166,7 +167,7 @@ func (w *writer) sets() string {
 	list := func() string {
 		all := make([]string, 1+w.IntN(3))
 		for i := range all {
-			all[i] = fmt.Sprintf("%q", pick(w, append(w.words.roles, texts...)))
+			all[i] = fmt.Sprintf("%q", pick(w, slices.Concat(w.words.roles, texts)))
 		}
 		return "[" + strings.Join(all, ", ") + "]"
 	}
@@ -195,7 +196,7 @@ func (w *writer) times() string {
 	span := func() string { return fmt.Sprintf("duration(%q)", pick(w, spans)) }
 	late := func() string { return pick(w, append(w.paths("datetime"), date(dates))) }
 	when := func() string {
-		d := date(append(ancient, dates...))
+		d := date(slices.Concat(ancient, dates))
 		return pick(w, []string{d, d, late() + ".toDate()", d + ".offset(" + span() + ")"})
 	}
 	now := pick(w, append(w.paths("datetime"), when()))
