@@ -66,20 +66,13 @@ type comparison struct {
 	fences   int // guardrails before them
 	allowed  int // of the questions
 	engines  []engine
-	samples  map[string][]sample // by engine name, one per round
+	samples  map[string][]result.Cost // by engine name, one per round
 	skipped  []string
-}
-
-// A sample is one engine's round, per decision.
-type sample struct {
-	cpu    float64 // nanoseconds of processor
-	bytes  float64 // allocated
-	allocs float64
 }
 
 // compare builds the engines, has them answer everything once, and measures them.
 func compare(ctx context.Context, n, rounds int, window time.Duration) (*comparison, error) {
-	c := &comparison{policies: n, samples: map[string][]sample{}}
+	c := &comparison{policies: n, samples: map[string][]result.Cost{}}
 	if err := c.build(ctx); err != nil {
 		return nil, err
 	}
@@ -96,7 +89,7 @@ func compare(ctx context.Context, n, rounds int, window time.Duration) (*compari
 			if err != nil {
 				return nil, err
 			}
-			fmt.Fprintf(os.Stderr, "%d policies, round %d: %-32s %8.0f ns\n", n, round+1, e.Name(), s.cpu)
+			fmt.Fprintf(os.Stderr, "%d policies, round %d: %-32s %8.0f ns\n", n, round+1, e.Name(), s.CPU)
 			c.samples[e.Name()] = append(c.samples[e.Name()], s)
 		}
 	}
@@ -154,33 +147,13 @@ func (c *comparison) agree() error {
 }
 
 // measure asks one engine all questions again and again until the window has passed.
-func measure(e engine, window time.Duration) (sample, error) {
-	runtime.GC()
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	began, cpu, n := time.Now(), cpuTime(), 0
-	for time.Since(began) < window {
+func measure(e engine, window time.Duration) (result.Cost, error) {
+	return result.Measure(window, func() (int, error) {
 		for i := range asks {
 			if _, err := e.Decide(i); err != nil {
-				return sample{}, err
+				return 0, err
 			}
 		}
-		n += asks
-	}
-	took := cpuTime() - cpu
-	runtime.ReadMemStats(&after)
-	return sample{
-		cpu:    float64(took) / float64(n),
-		bytes:  float64(after.TotalAlloc-before.TotalAlloc) / float64(n),
-		allocs: float64(after.Mallocs-before.Mallocs) / float64(n),
-	}, nil
-}
-
-// cpuTime is the processor time that this process has used.
-func cpuTime() time.Duration {
-	var u unix.Rusage
-	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
-		return 0
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+		return asks, nil
+	})
 }

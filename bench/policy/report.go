@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/pavise/pavise/bench/result"
@@ -16,9 +15,9 @@ func report(tables []*comparison, rounds, millis int, sizes, conditions string) 
 	t := result.NewTable("policies", "engine", "CPU ns, median", "min", "B", "allocations", "× Pavise", "× Pavise, nothing kept")
 	for _, c := range tables {
 		for _, e := range c.engines {
-			median, least, bytes, allocs := summary(c.samples[e.Name()])
-			t.Row(fmt.Sprint(c.policies), e.Name(), fmt.Sprintf("%.0f", median), fmt.Sprintf("%.0f", least), fmt.Sprintf("%.0f", bytes),
-				fmt.Sprintf("%.0f", allocs), fmt.Sprintf("%.1f", median/c.median(keeps)), fmt.Sprintf("%.1f", median/c.median(forgets)))
+			median, least := result.Summary(c.samples[e.Name()])
+			t.Row(fmt.Sprint(c.policies), e.Name(), fmt.Sprintf("%.0f", median.CPU), fmt.Sprintf("%.0f", least), fmt.Sprintf("%.0f", median.Bytes),
+				fmt.Sprintf("%.0f", median.Allocs), fmt.Sprintf("%.1f", median.CPU/c.median(keeps)), fmt.Sprintf("%.1f", median.CPU/c.median(forgets)))
 		}
 	}
 	fmt.Fprintf(&b, "%s\n%s\n%s\nConditions:\n\n%s", t, verdict(tables), meaning(tables), conditions)
@@ -30,28 +29,19 @@ func verdict(tables []*comparison) string {
 	t := result.NewTable("policies", "OPA at its best", "× Pavise: medians", "minima", "× Pavise, nothing kept: medians", "minima", "Pavise against fewest policies")
 	for _, c := range tables {
 		name, best, least := c.bestOPA()
-		kept, keptLeast, _, _ := summary(c.samples[keeps])
-		fresh, freshLeast, _, _ := summary(c.samples[forgets])
-		t.Row(fmt.Sprint(c.policies), name, times(best/kept), times(least/keptLeast), times(best/fresh), times(least/freshLeast),
-			fmt.Sprintf("%.2f, nothing kept %.2f", kept/tables[0].median(keeps), fresh/tables[0].median(forgets)))
+		kept, keptLeast := result.Summary(c.samples[keeps])
+		fresh, freshLeast := result.Summary(c.samples[forgets])
+		t.Row(fmt.Sprint(c.policies), name, times(best/kept.CPU), times(least/keptLeast), times(best/fresh.CPU), times(least/freshLeast),
+			fmt.Sprintf("%.2f, nothing kept %.2f", kept.CPU/tables[0].median(keeps), fresh.CPU/tables[0].median(forgets)))
 	}
 	return t.String()
 }
 
 func times(ratio float64) string { return fmt.Sprintf("**%.1f**", ratio) }
 
-// summary returns the medians of what was measured, and the least processor time.
-func summary(samples []sample) (median, least, bytes, allocs float64) {
-	var cpu, size, count []float64
-	for _, s := range samples {
-		cpu, size, count = append(cpu, s.cpu), append(size, s.bytes), append(count, s.allocs)
-	}
-	return result.Median(cpu), slices.Min(cpu), result.Median(size), result.Median(count)
-}
-
 func (c *comparison) median(name string) float64 {
-	median, _, _, _ := summary(c.samples[name])
-	return median
+	median, _ := result.Summary(c.samples[name])
+	return median.CPU
 }
 
 // bestOPA returns the style in which OPA's median was the least, and its least time.
@@ -60,8 +50,8 @@ func (c *comparison) bestOPA() (name string, median, least float64) {
 		if _, ok := e.(*opa); !ok {
 			continue
 		}
-		if m, l, _, _ := summary(c.samples[e.Name()]); name == "" || m < median {
-			name, median, least = e.Name(), m, l
+		if m, l := result.Summary(c.samples[e.Name()]); name == "" || m.CPU < median {
+			name, median, least = e.Name(), m.CPU, l
 		}
 	}
 	return name, median, least
