@@ -20,7 +20,7 @@ func report(tables []*comparison, rounds, millis int, sizes, conditions string) 
 				fmt.Sprintf("%.0f", median.Allocs), fmt.Sprintf("%.1f", median.CPU/c.median(keeps)), fmt.Sprintf("%.1f", median.CPU/c.median(forgets)))
 		}
 	}
-	fmt.Fprintf(&b, "%s\n%s\n%s\nConditions:\n\n%s", t, verdict(tables), meaning(tables), conditions)
+	fmt.Fprintf(&b, "%s\n%s\n%s\n%s\nConditions:\n\n%s", t, verdict(tables), judged(tables), meaning(tables), conditions)
 	return b.String()
 }
 
@@ -35,6 +35,28 @@ func verdict(tables []*comparison) string {
 			fmt.Sprintf("%.2f, nothing kept %.2f", kept.CPU/tables[0].median(keeps), fresh.CPU/tables[0].median(forgets)))
 	}
 	return t.String()
+}
+
+// goal is how many times faster than OPA at its best a decision is to be.
+const goal = 10
+
+// judged says for both of Pavise's rows whether the goal was met.
+func judged(tables []*comparison) string {
+	var parts []string
+	for _, name := range []string{keeps, forgets} {
+		met := "met"
+		var ratios []string
+		for _, c := range tables {
+			_, best, _ := c.bestOPA()
+			ratio := best / c.median(name)
+			if ratio < goal {
+				met = "**not met**"
+			}
+			ratios = append(ratios, fmt.Sprintf("%.1f", ratio))
+		}
+		parts = append(parts, fmt.Sprintf("%s: %s, %s", name, strings.Join(ratios, ", "), met))
+	}
+	return fmt.Sprintf("Goal: ≥ %d × OPA at its best, by medians. %s.\n", goal, strings.Join(parts, ". "))
 }
 
 func times(ratio float64) string { return fmt.Sprintf("**%.1f**", ratio) }
