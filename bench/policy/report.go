@@ -87,7 +87,7 @@ func meaning(tables []*comparison) string {
 	}
 	b.WriteString(". Every engine gave each the same answer before anything was timed.\n\n" +
 		"**Pavise** decides as the guard does: it keeps decisions, by who asks, the verb and the thing with all that is known of it, " +
-		"unless a policy looks at the time. **Nothing kept** is its index alone, as at the first question of each kind. " +
+		"unless a policy looks at the time; these questions all fit into what it keeps. **Nothing kept** is its index alone, as at the first question of each kind. " +
 		"Both are given the principal, the verb and the name, and look up what policies see of them; " +
 		"cedar-go and OPA get entities and inputs that were made beforehand. Pavise, cedar-go and the first of OPA's styles know which policies decided; " +
 		"the others of OPA know the decision alone.\n")
