@@ -38,8 +38,9 @@ bench-ledger: ## the evidence log: beside its peers, as it grows, and its follow
 	cd bench && go run ./growth $(ARGS)
 	cd bench && go run ./growth --entry 384 $(ARGS)
 
-bench-policy: ## one authorization decision beside cedar-go and OPA (ARGS=--write keeps the result)
+bench-policy: ## one authorization decision beside cedar-go and OPA, and knowing who calls (ARGS=--write keeps the results)
 	cd bench && go run ./policy $(ARGS)
+	cd bench && go run ./identity $(ARGS)
 
 bench-start: ## binary size, build time, time until ready, memory (ARGS=--write keeps the result)
 	cd bench && go run ./start $(ARGS)

@@ -42,6 +42,7 @@
 //   - change is the road for acts with consequences: proposed, approved by
 //     others, run once.
 //   - gateway is the data plane: protocol in, firewall, model, firewall out.
+//   - siem tells findings to the machines that people watch: a file, signed webhooks.
 //   - issuer gives out short-lived tokens.
 //   - api is the table of verbs: one entry yields the HTTP endpoint, the client
 //     call, the command and the Cedar action.

@@ -56,6 +56,8 @@ var nounHelp = map[string]string{
 	"caller":  "Who has asked for something.",
 	"change":  "Acts with consequences for others: proposed, approved by others, run once.",
 	"witness": "Other logs that this one vouches for.",
+	"finding": "What a person should look at, out of the evidence log.",
+	"siem":    "Where findings are sent: signed webhooks.",
 	"subject": "The people whose data the log keeps, and forgetting them.",
 	"archive": "Where whole segments of the log go, and how long they stay.",
 }
@@ -68,6 +70,9 @@ var fileCommands = map[string][]reflect.StructField{
 		{Name: "Doctor", Type: reflect.TypeFor[doctorCommand](), Tag: `cmd:"" help:"Look for anything that is wrong with a log, and mend what is derived."`},
 		{Name: "Backup", Type: reflect.TypeFor[backupCommand](), Tag: `cmd:"" help:"Copy a log, also while it is written, and prove the copy."`},
 		{Name: "Restore", Type: reflect.TypeFor[restoreCommand](), Tag: `cmd:"" help:"Bring a log back from a backup or the archive, and prove it."`},
+	},
+	"finding": {
+		{Name: "Export", Type: reflect.TypeFor[exportCommand](), Tag: `cmd:"" help:"Print a log's findings as OCSF events, offline, once the log is proved."`},
 	},
 	"witness": {
 		{Name: "Serve", Type: reflect.TypeFor[witnessCommand](), Tag: `cmd:"" help:"Run a witness alone: it cosigns other logs' checkpoints, and does nothing else."`},
@@ -259,6 +264,8 @@ type upCommand struct {
 	AcceptClock bool     `help:"Go on although the clock was set back; the step is recorded."`
 	Witnesses   string   `help:"Have the witnesses of this policy (C2SP tlog-policy) cosign the log." type:"existingfile" placeholder:"FILE"`
 	Archive     string   `help:"Keep whole segments of the log there too: a directory or s3://BUCKET/PREFIX." placeholder:"PLACE"`
+	Findings    string   `help:"Append findings there as OCSF events, one a line; - prints them." placeholder:"FILE"`
+	SendTo      []string `help:"Let webhooks go to these addresses, too, which are refused otherwise; may be repeated." placeholder:"CIDR"`
 	PublicTiles bool     `help:"Show the log's hashes to everybody: they tell nothing of the records."`
 	Issuer      []string `help:"Trust the tokens of this issuer too, by its pinned record and keys; may be repeated." type:"existingfile" placeholder:"FILE"`
 }
@@ -272,10 +279,17 @@ func (u *upCommand) run(ctx context.Context, c *cli) (err error) {
 	if err != nil {
 		return err
 	}
-	house, err := role.NewUp(ctx, role.UpConfig{
+	cfg := role.UpConfig{
 		Data: c.Data, Listen: u.Listen, Issuers: issuers, AcceptClock: u.AcceptClock, Witnesses: policy,
 		Archive: u.Archive, PublicTiles: u.PublicTiles, Now: time.Now, Say: c.say,
-	})
+	}
+	if cfg.SendTo, err = readPrefixes(u.SendTo); err != nil {
+		return err
+	}
+	if cfg.Findings = u.Findings; u.Findings == "-" {
+		cfg.Findings, cfg.Printer = "", c.stdout
+	}
+	house, err := role.NewUp(ctx, cfg)
 	if err != nil {
 		return err
 	}

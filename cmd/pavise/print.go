@@ -45,6 +45,12 @@ var printers = map[string]printer{
 	"change.withdraw":    answered(printChange),
 	"change.rule":        answered(printChange),
 	"change.rules":       answered(printRules),
+	"finding.list":       answered(printFindings),
+	"siem.put":           answered(printGiven),
+	"siem.rotate":        answered(printGiven),
+	"siem.list":          answered(printReceivers),
+	"siem.test":          answered(printTried),
+	"siem.delete":        done("the receiver is sent no more findings"),
 	"ledger.acknowledge": done("acknowledged"),
 	"ledger.unfollow":    done("the follower is forgotten"),
 	"policy.list":        answered(printPolicies),
@@ -68,6 +74,8 @@ var printers = map[string]printer{
 	"route.rollback":     answered(printChange),
 	"route.quarantine":   answered(printChange),
 	"issuer.mint":        answered(printToken),
+	"issuer.revoke":      answered(printRevoked),
+	"issuer.revocations": answered(printRevocations),
 	"console.link":       answered(func(w io.Writer, l api.ConsoleLink) { fmt.Fprintln(w, l.Link) }),
 	"clock.accept": answered(func(w io.Writer, _ api.Empty) {
 		fmt.Fprintln(w, "the clock is accepted as it is now; if it was behind the log, the step is recorded")

@@ -6,6 +6,7 @@ import (
 	"github.com/pavise/pavise/internal/archive"
 	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/record"
+	"github.com/pavise/pavise/internal/siem"
 	"github.com/pavise/pavise/internal/witness"
 )
 
@@ -13,7 +14,7 @@ import (
 var notes = []string{
 	"identity.refused", "guard.refused", "guard.clock", "issuer.bootstrap", "policy.seeded", "policy.renewed", "ledger.recovered", "ledger.damaged", record.KindPruned,
 	archive.KindKept, witness.KindCosigned, "witness.forked", "change.void", "change.unproven", "change.expired", "change.overdue", "change.contested", change.KindBroken,
-	KindShredded,
+	KindShredded, siem.KindDisabled, siem.KindUnreachable,
 }
 
 // Known reports whether there may be records of this kind: it is a verb, a kind of note,

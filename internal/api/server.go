@@ -33,8 +33,8 @@ func NewServer(ctx context.Context, rooms *Rooms, verifier *identity.Verifier) *
 	return &Server{rooms: rooms, verifier: verifier, stopping: ctx}
 }
 
-// Handler serves POST /v1/{verb}, GET /v1/ledger.follow and the OpenAPI 3.1
-// description at /v1/openapi.json.
+// Handler serves POST /v1/{verb}, GET /v1/ledger.follow, POST /v1/token and the OpenAPI
+// 3.1 description at /v1/openapi.json.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	cfg := huma.DefaultConfig("Pavise", "1")
@@ -50,6 +50,9 @@ func (s *Server) Handler() http.Handler {
 		if v.register != nil {
 			v.register(api, s, v)
 		}
+	}
+	if s.rooms.Exchange != nil {
+		mux.HandleFunc("POST /v1/token", s.token)
 	}
 	mux.HandleFunc("/v1/", unknown)
 	return mux
@@ -100,7 +103,7 @@ type tokenKey struct{}
 func (s *Server) admit(api huma.API) func(huma.Context, func(huma.Context)) {
 	return func(ctx huma.Context, next func(huma.Context)) {
 		r, w := humago.Unwrap(ctx)
-		who, err := s.rooms.Guard.Admit(s.verifier, r.Header.Values("Authorization"), source(r.RemoteAddr))
+		who, err := s.rooms.Guard.Admit(ctx.Context(), s.verifier, identity.FromRequest(r), source(r.RemoteAddr))
 		if err != nil {
 			if pavise.KindOf(err) == pavise.Unverified {
 				w.Header().Set("WWW-Authenticate", identity.Challenge(err))
@@ -108,7 +111,7 @@ func (s *Server) admit(api huma.API) func(huma.Context, func(huma.Context)) {
 			writeProblem(w, problem(err))
 			return
 		}
-		token, _ := identity.FromHeader(r.Header.Values("Authorization")) // the one that was just verified
+		token, _ := identity.FromHeader(r.Header.Values("Authorization")) // the one that was just verified, if it was one
 		next(huma.WithValue(huma.WithValue(ctx, callerKey{}, who), tokenKey{}, token))
 	}
 }

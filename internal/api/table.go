@@ -16,6 +16,7 @@ import (
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/seal"
+	"github.com/pavise/pavise/internal/siem"
 	"github.com/pavise/pavise/internal/subject"
 	"github.com/pavise/pavise/internal/witness"
 )
@@ -28,6 +29,8 @@ type Rooms struct {
 	Grants     *guard.Grants
 	Routes     *gateway.Routes
 	Issuer     *issuer.Local
+	Revoked    *issuer.Revocations
+	Exchange   *issuer.Exchange // nil: tokens are not exchanged
 	Changes    *change.Changes
 	Feeds      *feed.Feeds
 	Subjects   *subject.Keys
@@ -36,6 +39,7 @@ type Rooms struct {
 	Witness    *witness.Server // cosigns other logs
 	WitnessURL string          // where it is asked to
 	Quorum     *witness.Quorum // has ours cosigned; nil: nobody is asked
+	Wires      *siem.Wires     // where findings go
 	Protection string          // what keeps the installation's keys: "software" for files
 	// Link makes a fresh link to the console. The session that it opens calls with
 	// the token, until expires at most.

@@ -50,8 +50,10 @@ const (
 	VerbBreak   = "change.break"
 	VerbClock   = "clock.accept"
 	VerbInfer   = "model.infer"
-	VerbGive    = "grant.give"
-	VerbRevoke  = "grant.revoke"
+
+	VerbExchange = "issuer.exchange"
+	VerbGive     = "grant.give"
+	VerbRevoke   = "grant.revoke"
 )
 
 // The kinds of thing that the guardrails speak of by name.
@@ -92,9 +94,13 @@ func Named() []Action {
 		{Verb: "route.quarantine", On: []string{"route"}, Safe: true, Consequential: true},
 		{Verb: "witness.list", On: []string{"log"}, Class: Pooled},
 		{Verb: "archive.list", On: []string{"archive"}, Class: Pooled},
+		{Verb: "finding.list", On: []string{"ledger"}, Class: Pooled},
+		{Verb: "siem.list", On: []string{"siem"}, Class: Pooled},
+		{Verb: "siem.put", On: []string{"siem"}},
 		{Verb: "subject.shred", On: []string{"subject"}, Consequential: true},
 		{Verb: "ledger.read", On: []string{"ledger"}, Class: Pooled},
 		{Verb: "issuer.mint", On: []string{"issuer"}},
+		{Verb: VerbExchange, On: []string{"issuer"}, Class: Pooled},
 		{Verb: "console.link", On: []string{"console"}},
 		{Verb: VerbClock, On: []string{"clock"}, Safe: true},
 		{Verb: VerbInfer, On: []string{"model"}, Class: Pooled},

@@ -19,6 +19,7 @@ import (
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/record"
+	"github.com/pavise/pavise/internal/siem"
 	"github.com/pavise/pavise/internal/store"
 	"github.com/pavise/pavise/internal/store/blob"
 	"github.com/pavise/pavise/internal/subject"
@@ -239,7 +240,7 @@ func (u *Up) openGateway(ctx context.Context, verifier *identity.Verifier) (err 
 // were cut off.
 func (u *Up) openChanges(ctx context.Context, k Keys) (err error) {
 	u.rooms = &api.Rooms{
-		Guard: u.guard, Log: u.log, Policies: u.policies, Grants: u.grants, Routes: u.gateway.Routes, Issuer: u.issuer, Link: u.consoleLink, Protection: u.protection,
+		Guard: u.guard, Log: u.log, Policies: u.policies, Grants: u.grants, Routes: u.gateway.Routes, Issuer: u.issuer, Revoked: u.revoked, Exchange: u.exchange, Link: u.consoleLink, Protection: u.protection,
 		Feeds: u.feeds, Subjects: u.subjects, KEK: k.KEK, Archive: u.archive, Witness: u.witness, WitnessURL: u.url() + witnessPrefix, Quorum: u.quorum,
 	}
 	u.changes, err = change.New(ctx, change.Config{Guard: u.guard, Store: u.db, Log: u.log, Runners: api.Runners(u.rooms), Now: u.cfg.Now})
@@ -251,6 +252,16 @@ func (u *Up) openChanges(ctx context.Context, k Keys) (err error) {
 		return err
 	}
 	return u.shredAgain(ctx)
+}
+
+// openWires opens where findings go.
+func (u *Up) openWires(ctx context.Context, k Keys) (err error) {
+	u.wires, err = siem.Open(ctx, siem.Config{
+		Guard: u.guard, Log: u.log, Feeds: u.feeds, Store: u.db, KEK: k.KEK, Now: u.cfg.Now, Version: Version(), Tenant: Tenant,
+		File: u.cfg.Findings, Printer: u.cfg.Printer, Local: true, Allow: u.cfg.SendTo, Say: u.cfg.Say,
+	})
+	u.rooms.Wires = u.wires
+	return err
 }
 
 // patrol holds every record against the tree, a minute after the start and once a

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/user"
 	"slices"
@@ -30,6 +32,7 @@ import (
 	"github.com/pavise/pavise/internal/policy"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/record"
+	"github.com/pavise/pavise/internal/siem"
 	"github.com/pavise/pavise/internal/store"
 	"github.com/pavise/pavise/internal/subject"
 	"github.com/pavise/pavise/internal/witness"
@@ -64,6 +67,9 @@ type UpConfig struct {
 	AcceptClock bool                         // take the clock as it is, although it was set back
 	Witnesses   *proof.Policy                // who is asked to cosign the log's checkpoints; nil: nobody
 	Archive     string                       // where whole segments go; empty: nowhere
+	Findings    string                       // where findings are written as JSON lines; empty: nowhere
+	Printer     io.Writer                    // gets findings as JSON lines, too; nil: nobody
+	SendTo      []netip.Prefix               // webhooks may go to these addresses, although they never do otherwise
 	PublicTiles bool                         // the log's hashes are shown to everybody
 	Say         func(word string, err error) // tells whoever started it what goes wrong meanwhile, and how bad it is; nil: nobody
 	Now         func() time.Time
@@ -86,6 +92,9 @@ type Up struct {
 	policies *guard.Policies
 	grants   *guard.Grants
 	issuer   *issuer.Local
+	revoked  *issuer.Revocations
+	exchange *issuer.Exchange
+	verifier *identity.Verifier
 	subjects *subject.Keys
 	gateway  *gateway.Gateway
 	feeds    *feed.Feeds
@@ -93,6 +102,7 @@ type Up struct {
 	witness  *witness.Server
 	quorum   *witness.Quorum // nil: nobody is asked to cosign
 	changes  *change.Changes
+	wires    *siem.Wires
 	rooms    *api.Rooms
 	console  *console.Console
 	listener net.Listener
@@ -134,7 +144,7 @@ func NewUp(ctx context.Context, cfg UpConfig) (u *Up, err error) {
 	if err := u.openGuard(ctx, keys); err != nil {
 		return u, err
 	}
-	verifier, err := identity.NewVerifier(cfg.Now, append(slices.Clone(cfg.Issuers), u.issuer.Record())...)
+	verifier, err := u.openIdentity(ctx, keys)
 	if err != nil {
 		return u, err
 	}
@@ -142,6 +152,7 @@ func NewUp(ctx context.Context, cfg UpConfig) (u *Up, err error) {
 		func() error { return u.openEvidence(ctx, keys) },
 		func() error { return u.openGateway(ctx, verifier) },
 		func() error { return u.openChanges(ctx, keys) },
+		func() error { return u.openWires(ctx, keys) },
 		func() error { return u.seed(ctx) },
 		func() error { return u.mintCaller(ctx) },
 		func() error { return u.openServer(ctx, verifier) },
@@ -256,6 +267,31 @@ func (u *Up) openGuard(ctx context.Context, k Keys) (err error) {
 	return err
 }
 
+// openIdentity opens the token service, puts what was revoked in force, and returns who
+// is known.
+func (u *Up) openIdentity(ctx context.Context, k Keys) (_ *identity.Verifier, err error) {
+	epochs := identity.NewEpochs()
+	if u.revoked, err = issuer.OpenRevocations(ctx, u.guard, u.db, epochs, u.cfg.Now); err != nil {
+		return nil, err
+	}
+	u.exchange, err = issuer.NewExchange(issuer.ExchangeConfig{Guard: u.guard, Key: k.Exchange, URL: u.url(), Tenant: Tenant, Now: u.cfg.Now})
+	if err != nil {
+		return nil, err
+	}
+	issuers := append(slices.Clone(u.cfg.Issuers), u.issuer.Record())
+	var roles, origins []string
+	for _, i := range issuers {
+		roles = append(roles, i.Roles...)
+	}
+	for _, host := range u.hosts() {
+		origins = append(origins, "http://"+host)
+	}
+	u.verifier, err = identity.New(identity.Config{
+		Now: u.cfg.Now, Issuers: append(issuers, u.exchange.Record(roles)), Origins: origins, Epochs: epochs,
+	})
+	return u.verifier, err
+}
+
 // userName is the person who started the process, as a name may spell it.
 func userName() string {
 	me, err := user.Current()
@@ -315,6 +351,7 @@ func (u *Up) openServer(ctx context.Context, verifier *identity.Verifier) (err e
 	mux.Handle("/v1/", control.Handler())
 	mux.Handle(api.TilesPrefix, control.Tiles(u.cfg.PublicTiles))
 	mux.Handle(witnessPrefix+"/", http.StripPrefix(witnessPrefix, u.witness.Handler()))
+	mux.Handle(api.WellKnownPrefix, control.WellKnown())
 	mux.Handle("/", u.console.Handler())
 	u.server = &http.Server{
 		Handler:           mux,
@@ -372,9 +409,11 @@ func (u *Up) Run(ctx context.Context) error {
 	defer stopRooms()
 	var house errgroup.Group
 	house.Go(func() error { return u.guard.Run(rooms) })
+	house.Go(func() error { return u.verifier.Run(rooms) })
 	house.Go(func() error { return u.gateway.Run(rooms) })
 	house.Go(func() error { return u.archive.Run(rooms) })
 	house.Go(func() error { return u.changes.Run(rooms) })
+	house.Go(func() error { return u.wires.Run(rooms) })
 	house.Go(func() error { u.followShreddings(rooms); return nil })
 	house.Go(func() error { u.patrol(rooms); return nil })
 	house.Go(func() error { u.renewAccess(rooms); return nil })

@@ -17,7 +17,8 @@
 //	KEK ── LabelKeyFile ────────── wraps the private keys kept beside it
 //	   ├── LabelRecord, tenant ─── seals what the tenant's records keep of nobody in particular
 //	   ├── LabelSubject, tenant ── wraps the random key of each data subject (package subject)
-//	   └── LabelHandle, tenant ─── finds that key by the subject's name
+//	   ├── LabelHandle, tenant ─── finds that key by the subject's name
+//	   └── LabelWire, tenant ───── wraps where its findings go, and what signs them (package siem)
 //
 // A file is only as safe as the machine it lies on; [KEK.Protection] says so.
 package seal

@@ -19,6 +19,8 @@ const (
 	PurposeLog   Purpose = "log"   // Ed25519 seed that signs the evidence log's tree heads
 	PurposeToken Purpose = "token" // Ed25519 seed that signs the local issuer's tokens
 
+	PurposeExchange Purpose = "exchange" // P-256 scalar that signs the tokens that others are exchanged for
+
 	PurposeWitness      Purpose = "witness"       // Ed25519 seed that cosigns other logs' tree heads
 	PurposeWitnessMLDSA Purpose = "witness-mldsa" // ML-DSA-44 seed that does
 
@@ -83,6 +85,9 @@ func (k *KEK) Tenant(tenant string) *Key { return k.root.Derive(LabelRecord, ten
 func (k *KEK) Subjects(tenant string) (wrap, handle *Key) {
 	return k.root.Derive(LabelSubject, tenant), k.root.Derive(LabelHandle, tenant)
 }
+
+// Wires returns the key that wraps where a tenant's findings go.
+func (k *KEK) Wires(tenant string) *Key { return k.root.Derive(LabelWire, tenant) }
 
 // LoadOrCreate returns the private key kept at path for the given purpose. When
 // there is no such file it asks generate for the key and keeps it there, mode

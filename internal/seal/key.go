@@ -18,6 +18,7 @@ const (
 	LabelKeyFile Label = "pavise/v1/key-file" // wraps private keys on disk; no context
 	LabelSubject Label = "pavise/v1/subject"  // wraps the keys of a tenant's data subjects; context: the tenant
 	LabelHandle  Label = "pavise/v1/handle"   // finds them by name; context: the tenant
+	LabelWire    Label = "pavise/v1/wire"     // wraps where a tenant's findings go, and the secrets that sign them; context: the tenant
 
 	labelKeyID Label = "pavise/v1/key-id" // the public id of a key; no context
 )
