@@ -169,7 +169,8 @@ type row struct {
 }
 
 // readMatrix reads the golden matrix: lines "verb kind (facts) as a change", of which the
-// last two parts may be missing, each followed by indented lines "kind: role role".
+// last two parts may be missing, each followed by indented lines "kind: role role". A role
+// that is empty is anybody of the kind.
 func readMatrix(t *testing.T, schema *policy.Schema) []row {
 	text, err := os.ReadFile(goldenMatrix)
 	if err != nil {
@@ -177,8 +178,8 @@ func readMatrix(t *testing.T, schema *policy.Schema) []row {
 	}
 	var rows []row
 	for line := range strings.Lines(string(text)) {
-		if kind, roles, ok := strings.Cut(strings.TrimSpace(line), ":"); ok && line[0] == '\t' {
-			rows[len(rows)-1].who[kind] = strings.Fields(roles)
+		if kind, roles, ok := strings.Cut(strings.Trim(line, "\t\n"), ": "); ok && line[0] == '\t' {
+			rows[len(rows)-1].who[kind] = strings.Split(roles, " ")
 			continue
 		}
 		r := row{who: map[string][]string{}}
