@@ -28,6 +28,7 @@ type cli struct {
 	Data     role.Data `help:"The data directory." default:"${data}" env:"${datavariable}" placeholder:"DIR"`
 	Server   string    `help:"The server to speak to (default: the one that runs on the data directory)." env:"PAVISE_SERVER" placeholder:"URL"`
 	Identity string    `help:"Speak as the person who joined there, with pavise join (default: ${identity})." env:"${identityvariable}" placeholder:"DIR"`
+	As       string    `help:"Speak as this person, whom the server here was started with (up --person)." env:"PAVISE_AS" placeholder:"NAME"`
 	Token    string    `help:"The bearer token to speak with." env:"PAVISE_TOKEN" placeholder:"TOKEN"`
 	JSON     bool      `help:"Print answers as JSON."`
 
@@ -226,7 +227,7 @@ func (c *cli) client(ctx context.Context) (*api.Client, error) {
 	if c.Identity != "" {
 		return c.member(ctx, c.Identity)
 	}
-	a, err := c.Data.ReadAccess()
+	a, err := c.Data.ReadAccess(c.As)
 	if err != nil && c.Server == "" && c.Token == "" {
 		if client, joined := c.member(ctx, fleet.DefaultIdentity()); pavise.KindOf(joined) != pavise.NotFound {
 			return client, joined
@@ -298,6 +299,7 @@ type upCommand struct {
 	Archive     string   `help:"Keep whole segments of the log there too: a directory or s3://BUCKET/PREFIX." placeholder:"PLACE"`
 	Findings    string   `help:"Append findings there as OCSF events, one a line; - prints them." placeholder:"FILE"`
 	SendTo      []string `help:"Let webhooks go to these addresses, too, which are refused otherwise; may be repeated." placeholder:"CIDR"`
+	Person      []string `help:"Another person of this machine, an operator too, for whom --as speaks; may be repeated." placeholder:"NAME"`
 	PublicTiles bool     `help:"Show the log's hashes to everybody: they tell nothing of the records."`
 	Issuer      []string `help:"Trust the tokens of this issuer too, by its pinned record and keys; may be repeated." type:"existingfile" placeholder:"FILE"`
 }
@@ -313,7 +315,7 @@ func (u *upCommand) run(ctx context.Context, c *cli) (err error) {
 	}
 	cfg := role.UpConfig{
 		Data: c.Data, Listen: u.Listen, Issuers: issuers, AcceptClock: u.AcceptClock, Witnesses: policy,
-		Archive: u.Archive, PublicTiles: u.PublicTiles, Now: time.Now, Say: c.say,
+		Archive: u.Archive, People: u.Person, PublicTiles: u.PublicTiles, Now: time.Now, Say: c.say,
 	}
 	if cfg.SendTo, err = readPrefixes(u.SendTo); err != nil {
 		return err

@@ -243,6 +243,7 @@ func personRunner(rooms *Rooms) change.Runner {
 		return issuer.Invite{ID: id, Roles: req.Roles, Key: req.Key}, err
 	}
 	return change.Runner{
+		Widens: true,
 		Plan: func(_ context.Context, on pavise.Name, request json.RawMessage) (change.Plan, error) {
 			inv, err := read(on, request)
 			if err != nil {

@@ -40,8 +40,8 @@ func NewServer(ctx context.Context, rooms *Rooms, verifier *identity.Verifier) *
 // Believe has the callers of the next requests known by another verifier.
 func (s *Server) Believe(v *identity.Verifier) { s.verifier.Store(v) }
 
-// Handler serves POST /v1/{verb}, GET /v1/ledger.follow and the OpenAPI 3.1
-// description at /v1/openapi.json.
+// Handler serves POST /v1/{verb}, GET /v1/ledger.follow, POST /v1/token and the OpenAPI
+// 3.1 description at /v1/openapi.json.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	cfg := huma.DefaultConfig("Pavise", "1")
@@ -57,6 +57,9 @@ func (s *Server) Handler() http.Handler {
 		if v.register != nil {
 			v.register(api, s, v)
 		}
+	}
+	if s.rooms.Exchange != nil {
+		mux.Handle("POST /v1/token", s.rooms.Exchange.Endpoint(s.verifier.Load))
 	}
 	if s.rooms.CA != nil {
 		mux.Handle("POST "+issuer.PathJoin, newJoinDoor(s.rooms.CA))

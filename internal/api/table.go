@@ -29,7 +29,9 @@ type Rooms struct {
 	Grants     *guard.Grants
 	Routes     *gateway.Routes
 	Issuer     *issuer.Local
-	CA         *issuer.CA // gives certificates to machines, programs and people; nil: there is none
+	Revoked    *issuer.Revocations
+	Exchange   *issuer.Exchange // nil: tokens are not exchanged
+	CA         *issuer.CA       // gives certificates to machines, programs and people; nil: there is none
 	Changes    *change.Changes
 	Feeds      *feed.Feeds
 	Subjects   *subject.Keys

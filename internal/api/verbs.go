@@ -123,6 +123,26 @@ func otherVerbs() []Verb {
 		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, req MintRequest) (issuer.Token, error) {
 			return rooms.Issuer.Mint(ctx, who, issuer.MintRequest{Subject: req.Subject, Kind: req.Kind, Roles: req.Role, TTL: time.Duration(req.Minutes) * time.Minute})
 		}),
+		{
+			Name: "issuer.exchange", On: []string{"issuer"}, Class: guard.Pooled,
+			Help:  "Exchange a proof of who one is for a short-lived token of this installation",
+			About: "At POST /v1/token, as RFC 8693 has it: the same name, no role more and no longer life, bound to the caller's key. With an actor_token, one acts for another.",
+		},
+		verb(Verb{
+			Name: "issuer.revoke", On: []string{"issuer"}, Safe: true,
+			Help:    "Refuse what somebody was given until now: tokens and certificates",
+			About:   "From the next request on, and for good. Name a principal, and with them all that acts for them or that they had made; or an issuer by its URL (a trust domain as spiffe://NAME); or --all for everybody of your tenant, yourself included. What they are given from now on works: whom an issuer should no longer vouch for is its own affair.",
+			Example: "pavise issuer revoke local/workload/ci --reason leaked",
+		}, issuerRevoke),
+		verb(Verb{
+			Name: "issuer.revocations", On: []string{"issuer"}, Class: guard.Pooled,
+			Help:    "List what was revoked in your tenant",
+			About:   "What was given out before the time is refused.",
+			Example: "pavise issuer revocations",
+		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, _ Empty) (RevocationList, error) {
+			all, err := rooms.Revoked.List(ctx, who)
+			return RevocationList{all}, err
+		}),
 		guarded(Verb{
 			Name: "console.link", On: []string{"console"},
 			Help:    "Print a fresh link to the console",
@@ -150,6 +170,32 @@ func otherVerbs() []Verb {
 			About: "At the gateway's door: GET /v2/models/{model}, in the Open Inference Protocol.",
 		},
 	}
+}
+
+// RevokeRequest names whose tokens and certificates to refuse.
+type RevokeRequest struct {
+	Principal pavise.Name `json:"principal,omitzero" arg:"" optional:"" help:"whose, as tenant/kind/id, for example local/workload/ci" doc:"whose, as tenant/kind/id"`
+	Issuer    string      `json:"issuer,omitempty" help:"all of this issuer's, by its URL or as spiffe://TRUST-DOMAIN" doc:"all of this issuer's, by its URL or as spiffe://TRUST-DOMAIN"`
+	All       bool        `json:"all,omitempty" help:"everybody's of your tenant" doc:"everybody's of the tenant"`
+	Reason    string      `json:"reason,omitempty" help:"why" doc:"why"`
+}
+
+// RevocationList holds revocations.
+type RevocationList struct {
+	Revocations []issuer.Revocation `json:"revocations"`
+}
+
+func issuerRevoke(ctx context.Context, rooms *Rooms, who pavise.Principal, req RevokeRequest) (issuer.Revocation, error) {
+	named := 0
+	for _, is := range []bool{req.Principal != (pavise.Name{}), req.Issuer != "", req.All} {
+		if is {
+			named++
+		}
+	}
+	if named != 1 {
+		return issuer.Revocation{}, &pavise.Error{Kind: pavise.Invalid, Msg: "a revocation is of one principal, of one issuer, or of all", Hint: "name a principal as tenant/kind/id, or give --issuer or --all"}
+	}
+	return rooms.Revoked.Revoke(ctx, who, issuer.RevokeRequest{Principal: req.Principal, Issuer: req.Issuer, Reason: req.Reason})
 }
 
 // ConsoleLink opens the console, once.

@@ -41,7 +41,6 @@ package identity
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"fmt"
 	"net/http"
 	"slices"
@@ -210,8 +209,7 @@ func (v *Verifier) known(ctx context.Context, c *Credentials) (*verified, error)
 
 // token verifies a token, or remembers that it was.
 func (v *Verifier) token(ctx context.Context, token string) (*verified, error) {
-	sum := sha256.Sum256([]byte(token))
-	now := v.now()
+	sum, now := digestOf(token), v.now()
 	if known := v.memory.get(sum); known != nil && known.good(now) {
 		return known, v.epochs.admit(known)
 	}
@@ -360,17 +358,23 @@ func (r *record) subject(says saying) (pavise.Name, error) {
 	return name, nil
 }
 
-// delegation reads who had the identity made, and who acts for the subject (RFC
-// 8693, section 4.1). Only our own issuers know either.
+// delegation reads who had the identity made, where it runs, and who acts for the
+// subject (RFC 8693, section 4.1). Only our own issuers may say so.
 func (r *record) delegation(p *Proof, c *claims) error {
-	if c.by == "" && len(c.actors) == 0 && c.origin == "" {
-		return nil
-	}
 	if !r.Ours {
-		return refuse(ForbiddenClaim)
+		if c.by != "" || len(c.actors) > 0 {
+			return refuse(ForbiddenClaim) // without them the caller would pass for somebody else
+		}
+		return nil // where it runs and where it is from is what our record says
 	}
 	if c.origin != "" {
 		p.Origin = c.origin
+	}
+	if c.environment != "" {
+		if !plainWord(c.environment) {
+			return refuse(BadClaims)
+		}
+		p.Principal.Environment = c.environment
 	}
 	if c.by != "" {
 		kind, id, _ := strings.Cut(c.by, "/")

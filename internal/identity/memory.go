@@ -18,6 +18,12 @@ const (
 // A digest is the SHA-256 of a token or of a certificate.
 type digest = [sha256.Size]byte
 
+// digestOf returns the digest of a token. The usual ones are hashed on the stack.
+func digestOf(token string) digest {
+	var short [1024]byte
+	return sha256.Sum256(append(short[:0], token...))
+}
+
 // A verified proof is remembered by its digest, so that the next request with it costs
 // one hash. It holds no token.
 type verified struct {

@@ -1,26 +1,3 @@
-// Package issuer gives proofs out, which package identity verifies: tokens of the local
-// issuer that `pavise up` makes for its own machine ([Local]), and certificates of the
-// built-in CA of a fleet ([CA]).
-//
-// It owns the CA's roots, the list of who holds certificates and what they may do, and
-// the invitations by which they come. The keys lie in files of their own (package seal,
-// purposes token and ca), and none is ever the log's or another's.
-//
-// # How somebody joins
-//
-// An operator invites a machine ([CA.Invite]) and hands a line of text to it. The
-// machine makes a key, believes the control plane by the root that the line pins, and
-// gets a certificate ([Enroll], [CA.Join]) that it renews by itself ([CA.Renew]). The
-// certificate says who it is and nothing else: roles stand in the list ([Holders]),
-// which gateways are told, so that they change and end without another certificate.
-// Whoever joins has who invited them to thank, and counts as that person where approvals
-// are counted. A person is invited as a change, bound to the person's own key.
-//
-// # What the local issuer may not do
-//
-// Its tokens live an hour at most, carry only the demo roles, are for this
-// installation's own audience, and speak for one tenant. Its record says Demo,
-// by which every role that serves others refuses it.
 package issuer
 
 import (
@@ -29,7 +6,6 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -121,6 +97,7 @@ func (l *Local) Record() identity.Issuer {
 		MaxTTL:     MaxTTL,
 		Roles:      slices.Clone(demoRoles),
 		Demo:       true,
+		Ours:       true,
 	}
 }
 
@@ -148,7 +125,8 @@ func (t Token) String() string { return "token " + t.ID }
 // GoString is String: %#v opens nothing either.
 func (t Token) GoString() string { return t.String() }
 
-// Mint signs a token for req, on behalf of who. The record holds whom the token
+// Mint signs a token for req, on behalf of who, who answers for it: the token says so
+// unless it is for the same one. The record holds whom the token
 // is for, its roles, its end and its id, and never the token. The error is the
 // guard's, of kind Invalid for a request that asks too much, or of kind Denied
 // when a program asks for a person's token: it would pass for somebody who was
@@ -175,7 +153,8 @@ func (l *Local) Mint(ctx context.Context, who pavise.Principal, req MintRequest)
 			Hint: "let a person mint it, or ask for the kind workload",
 		}
 	}
-	entry.Detail(detail{Subject: c.Subject, Kind: c.Kind, Roles: c.Roles, Expires: time.Unix(c.Expires, 0).UTC(), ID: c.ID})
+	c.By = madeBy(who, pavise.Name{Tenant: l.on.Tenant, Kind: c.Kind, ID: c.Subject})
+	entry.Detail(detail{Subject: c.Subject, Kind: c.Kind, Roles: c.Roles, Expires: time.Unix(c.Expires, 0).UTC(), ID: c.ID, By: c.By})
 	return l.sign(c)
 }
 
@@ -198,6 +177,7 @@ type detail struct {
 	Roles   []string  `json:"roles"`
 	Expires time.Time `json:"expires"`
 	ID      string    `json:"jti"`
+	By      string    `json:"by,omitempty"` // kind/id of who answers for it, if that is somebody else
 }
 
 // claims is the payload of a token (RFC 7519). Times are seconds since 1970.
@@ -210,6 +190,18 @@ type claims struct {
 	ID       string   `json:"jti"`
 	Roles    []string `json:"pavise_roles"`
 	Kind     string   `json:"pavise_kind"`
+	By       string   `json:"pavise_by,omitempty"` // kind/id of who had it made
+}
+
+// madeBy is who answers for a token that who has made, as the token says it; "" if
+// that is whom the token is for. Without it one person with two tokens would pass for
+// two people.
+func madeBy(who pavise.Principal, subject pavise.Name) string {
+	root := who.Root()
+	if root == subject {
+		return ""
+	}
+	return root.Kind + "/" + root.ID
 }
 
 // claims checks the request and returns what the token will say.
@@ -251,19 +243,8 @@ func (l *Local) check(req MintRequest) error {
 }
 
 func (l *Local) sign(c claims) (Token, error) {
-	payload, err := json.Marshal(c)
-	if err != nil {
-		return Token{}, fmt.Errorf("encode the claims: %w", err)
-	}
-	jws, err := l.signer.Sign(payload)
-	if err != nil {
-		return Token{}, fmt.Errorf("sign the token: %w", err)
-	}
-	value, err := jws.CompactSerialize()
-	if err != nil {
-		return Token{}, fmt.Errorf("write the token: %w", err)
-	}
-	return Token{Value: value, ID: c.ID, Expires: time.Unix(c.Expires, 0).UTC()}, nil
+	value, err := signJWT(l.signer, c)
+	return Token{Value: value, ID: c.ID, Expires: time.Unix(c.Expires, 0).UTC()}, err
 }
 
 func invalid(msg, hint string) error {

@@ -16,6 +16,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/disk"
 	"github.com/pavise/pavise/internal/fleet"
+	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/seal"
 )
 
@@ -26,6 +27,7 @@ import (
 //	log-mldsa.key  signs published ones besides, against quantum computers
 //	witness*.key   cosign the checkpoints of other logs
 //	token.key      signs the local issuer's tokens
+//	exchange.key   signs the tokens that others are exchanged for
 //	ledger/        the evidence log
 //	pavise.db      what changes at run time: policies, routes
 //	access.json    how commands on this machine reach the running server
@@ -49,6 +51,7 @@ type Keys struct {
 	Log          ed25519.PrivateKey
 	MLDSA        []byte // seed of the log's ML-DSA-44 key
 	Token        []byte // Ed25519 seed
+	Exchange     []byte // P-256 scalar
 	Witness      []byte // Ed25519 seed
 	WitnessMLDSA []byte // ML-DSA-44 seed
 	Install      string // names the installation: the first digits of the log key's hash
@@ -59,6 +62,7 @@ var keyFiles = map[seal.Purpose]string{
 	seal.PurposeLog:          "log.key",
 	seal.PurposeLogMLDSA:     "log-mldsa.key",
 	seal.PurposeToken:        "token.key",
+	seal.PurposeExchange:     "exchange.key",
 	seal.PurposeWitness:      "witness.key",
 	seal.PurposeWitnessMLDSA: "witness-mldsa.key",
 }
@@ -71,14 +75,18 @@ func (d Data) Open() (Keys, error) {
 	}
 	seeds := map[seal.Purpose][]byte{}
 	for purpose, name := range keyFiles {
-		if seeds[purpose], err = kek.LoadOrCreate(d.Path(name), purpose, newSeed); err != nil {
+		generate := newSeed
+		if purpose == seal.PurposeExchange {
+			generate = issuer.NewExchangeKey
+		}
+		if seeds[purpose], err = kek.LoadOrCreate(d.Path(name), purpose, generate); err != nil {
 			return Keys{}, err
 		}
 	}
 	log := ed25519.NewKeyFromSeed(seeds[seal.PurposeLog])
 	sum := sha256.Sum256(log.Public().(ed25519.PublicKey))
 	return Keys{
-		KEK: kek, Log: log, MLDSA: seeds[seal.PurposeLogMLDSA], Token: seeds[seal.PurposeToken], Install: hex.EncodeToString(sum[:6]),
+		KEK: kek, Log: log, MLDSA: seeds[seal.PurposeLogMLDSA], Token: seeds[seal.PurposeToken], Exchange: seeds[seal.PurposeExchange], Install: hex.EncodeToString(sum[:6]),
 		Witness: seeds[seal.PurposeWitness], WitnessMLDSA: seeds[seal.PurposeWitnessMLDSA],
 	}, nil
 }
@@ -180,20 +188,38 @@ type Access struct {
 // maxAccess is more than an access.json takes.
 const maxAccess = 64 << 10
 
-// writeAccess replaces access.json whole. The process that has the log open is
+// accessFile is the name of the file of a person's access; of whoever started the
+// server if the id is empty.
+func accessFile(as string) string {
+	if as == "" {
+		return "access.json"
+	}
+	return "access-" + as + ".json"
+}
+
+// removeAccess takes away what a server left.
+func (d Data) removeAccess() {
+	files, _ := filepath.Glob(d.Path("access*.json")) // the pattern is a good one
+	for _, file := range files {
+		os.Remove(file)
+	}
+}
+
+// writeAccess replaces a person's access whole. The process that has the log open is
 // the only one that does.
-func (d Data) writeAccess(a Access) error {
+func (d Data) writeAccess(as string, a Access) error {
 	text, err := json.Marshal(a)
 	if err != nil {
 		return fmt.Errorf("encode access.json: %w", err)
 	}
-	return fleet.Replace(string(d), "access.json", text)
+	return fleet.Replace(string(d), accessFile(as), text)
 }
 
-// ReadAccess finds the running server of a data directory. What a killed server
+// ReadAccess finds the running server of a data directory, as a person whom it was
+// started with, or as whoever started it if the id is empty. What a killed server
 // left is not used: its port may be another program's by now, which would get
 // the operator's token.
-func (d Data) ReadAccess() (a Access, err error) {
+func (d Data) ReadAccess(as string) (a Access, err error) {
 	away := &pavise.Error{
 		Kind: pavise.Unavailable, Msg: fmt.Sprintf("no server runs on %s", d),
 		Hint: "start one with " + d.Command("up") + ", or name one with --server and --token",
@@ -206,15 +232,22 @@ func (d Data) ReadAccess() (a Access, err error) {
 	if !disk.Locked(d.Ledger()) {
 		return a, away
 	}
-	text, err := fleet.ReadPlain(d.Path("access.json"), maxAccess)
+	if as != "" && (pavise.Name{Tenant: Tenant, Kind: pavise.Human, ID: as}).Validate() != nil {
+		return a, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%.80q is no person's name", as), Hint: "name one that the server was started with: --as bob"}
+	}
+	path := d.Path(accessFile(as))
+	text, err := fleet.ReadPlain(path, maxAccess)
 	if errors.Is(err, os.ErrNotExist) {
+		if as != "" && d.holds(accessFile("")) {
+			away = &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("the server on %s knows nobody by the name %s", d, as), Hint: "start it with --person " + as}
+		}
 		return a, away
 	}
 	if err == nil {
 		err = json.Unmarshal(text, &a)
 	}
 	if err != nil {
-		return a, &pavise.Error{Kind: pavise.Invalid, Msg: d.Path("access.json") + " is not what pavise up wrote", Hint: "restart " + d.Command("up"), Err: err}
+		return a, &pavise.Error{Kind: pavise.Invalid, Msg: path + " is not what pavise up wrote", Hint: "restart " + d.Command("up"), Err: err}
 	}
 	return a, nil
 }

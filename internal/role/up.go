@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
 	"os/user"
 	"slices"
 	"time"
@@ -59,6 +58,7 @@ type UpConfig struct {
 	Findings    string                       // where findings are written as JSON lines; empty: nowhere
 	Printer     io.Writer                    // gets findings as JSON lines, too; nil: nobody
 	SendTo      []netip.Prefix               // webhooks may go to these addresses, although they never do otherwise
+	People      []string                     // ids of other people of this machine, operators all
 	PublicTiles bool                         // the log's hashes are shown to everybody
 	Say         func(word string, err error) // tells whoever started it what goes wrong meanwhile, and how bad it is; nil: nobody
 	Now         func() time.Time
@@ -75,6 +75,8 @@ type Up struct {
 	caller   issuer.Token // the first one given out
 
 	issuer   *issuer.Local
+	revoked  *issuer.Revocations
+	exchange *issuer.Exchange
 	verifier *identity.Verifier
 	console  *console.Console
 	listener net.Listener
@@ -100,12 +102,12 @@ func NewUp(ctx context.Context, cfg UpConfig) (u *Up, err error) {
 		func() error { return u.face(ctx) },
 		func() error { return u.openStore(ctx) },
 		func() error { return u.openGuard(ctx, issuer.LocalURL(keys.Install), guard.Defaults()) },
-		func() error { return u.openIssuer(keys) },
+		func() error { return u.openIssuer(ctx, keys) },
 		func() error { return u.openEvidence(ctx, keys) },
 		func() error { return u.openWitness(ctx, keys) },
 		func() error { return u.openGateway(ctx, u.verifier) },
 		func() error {
-			return u.openChanges(ctx, keys, api.Rooms{Issuer: u.issuer, Link: u.consoleLink, WitnessURL: u.url() + witnessPrefix})
+			return u.openChanges(ctx, keys, api.Rooms{Issuer: u.issuer, Revoked: u.revoked, Exchange: u.exchange, Link: u.consoleLink, WitnessURL: u.url() + witnessPrefix})
 		},
 		func() error { return u.openWires(ctx, keys) },
 		func() error { return u.seed(ctx) },
@@ -142,7 +144,7 @@ func (u *Up) openLog(k Keys) error {
 	if err := u.house.openLog(k); err != nil {
 		return err
 	}
-	os.Remove(u.data.Path("access.json")) // a killed process's: from now on a server runs here, and it is another
+	u.data.removeAccess() // a killed process's: from now on a server runs here, and it is another
 	u.fresh = !u.complete()
 	return nil
 }
@@ -154,16 +156,43 @@ func (u *Up) openWires(ctx context.Context, k Keys) error {
 
 // openIssuer opens the issuer of tokens for this machine, and names who may do
 // everything here: the person who started the process.
-func (u *Up) openIssuer(k Keys) (err error) {
+func (u *Up) openIssuer(ctx context.Context, k Keys) (err error) {
 	u.operator = pavise.Principal{
 		Tenant: Tenant, Kind: pavise.Human, ID: userName(), Issuer: issuer.LocalURL(k.Install),
 		Roles: []string{issuer.RoleOperator}, Proof: "started the process",
+	}
+	if err := u.checkPeople(); err != nil {
+		return err
 	}
 	u.issuer, err = issuer.New(issuer.Config{Guard: u.guard, Seed: k.Token, Install: k.Install, Tenant: Tenant, Now: u.now})
 	if err != nil {
 		return err
 	}
-	u.verifier, err = identity.NewVerifier(u.now, append(slices.Clone(u.cfg.Issuers), u.issuer.Record())...)
+	return u.openIdentity(ctx, k)
+}
+
+// openIdentity opens the token service, puts what was revoked in force, and says who is
+// known.
+func (u *Up) openIdentity(ctx context.Context, k Keys) (err error) {
+	epochs := identity.NewEpochs()
+	if u.revoked, err = issuer.OpenRevocations(ctx, u.guard, u.db, epochs, u.now); err != nil {
+		return err
+	}
+	u.exchange, err = issuer.NewExchange(issuer.ExchangeConfig{Guard: u.guard, Key: k.Exchange, URL: u.url(), Tenant: Tenant, Now: u.now})
+	if err != nil {
+		return err
+	}
+	issuers := append(slices.Clone(u.cfg.Issuers), u.issuer.Record())
+	var roles, origins []string
+	for _, i := range issuers {
+		roles = append(roles, i.Roles...)
+	}
+	for _, host := range u.hosts() {
+		origins = append(origins, "http://"+host)
+	}
+	u.verifier, err = identity.New(identity.Config{
+		Now: u.now, Issuers: append(issuers, u.exchange.Record(roles)), Origins: origins, Epochs: epochs,
+	})
 	return err
 }
 
@@ -260,6 +289,7 @@ func (u *Up) openServer(ctx context.Context) (err error) {
 	mux.Handle("/v1/", control.Handler())
 	mux.Handle(api.TilesPrefix, control.Tiles(u.cfg.PublicTiles))
 	mux.Handle(witnessPrefix+"/", http.StripPrefix(witnessPrefix, u.witness.Handler()))
+	mux.Handle(issuer.WellKnownPrefix, u.exchange.WellKnown())
 	mux.Handle("/", u.console.Handler())
 	u.server = &http.Server{
 		Handler:           mux,
@@ -314,6 +344,7 @@ func (u *Up) Run(ctx context.Context) error {
 	defer stopRooms()
 	var house errgroup.Group
 	u.run(rooms, &house)
+	house.Go(func() error { return u.verifier.Run(rooms) })
 	house.Go(func() error { return u.changes.Run(rooms) })
 	house.Go(func() error { return u.wires.Run(rooms) })
 	house.Go(func() error { u.renewAccess(rooms); return nil })
@@ -343,22 +374,49 @@ func (u *Up) renewAccess(ctx context.Context) {
 	}
 }
 
-// grantAccess gives the person who started the process an operator's token, and
-// records that it did.
+// grantAccess gives the person who started the process, and those whom they vouch for,
+// an operator's token each, and records that it did.
 func (u *Up) grantAccess(ctx context.Context) error {
-	token, err := u.issuer.Bootstrap(issuer.MintRequest{Subject: u.operator.ID, Kind: pavise.Human, Roles: u.operator.Roles, TTL: issuer.MaxTTL})
-	if err != nil {
-		return err
+	for _, id := range u.cfg.People {
+		who := u.operator
+		who.ID = id
+		if _, err := u.grant(ctx, who, id); err != nil {
+			return err
+		}
 	}
-	detail := map[string]any{"token": token.ID, "expires": token.Expires, "roles": u.operator.Roles}
-	if err := u.guard.Note(ctx, "issuer.bootstrap", &u.operator, pavise.Name{}, detail); err != nil {
-		return err
+	a, err := u.grant(ctx, u.operator, "")
+	if err == nil {
+		u.access = a
+	}
+	return err
+}
+
+// grant gives one person a token. as is how commands name the person; empty: whoever
+// started the process.
+func (u *Up) grant(ctx context.Context, who pavise.Principal, as string) (Access, error) {
+	token, err := u.issuer.Bootstrap(issuer.MintRequest{Subject: who.ID, Kind: pavise.Human, Roles: who.Roles, TTL: issuer.MaxTTL})
+	if err != nil {
+		return Access{}, err
+	}
+	detail := map[string]any{"token": token.ID, "expires": token.Expires, "roles": who.Roles}
+	if err := u.guard.Note(ctx, "issuer.bootstrap", &who, pavise.Name{}, detail); err != nil {
+		return Access{}, err
 	}
 	a := Access{Server: u.url(), Token: token.Value, Expires: token.Expires}
-	if err := u.data.writeAccess(a); err != nil {
-		return err
+	return a, u.data.writeAccess(as, a)
+}
+
+// checkPeople refuses people whose names are none, or the operator's own.
+func (u *Up) checkPeople() error {
+	for i, id := range u.cfg.People {
+		name := pavise.Name{Tenant: Tenant, Kind: pavise.Human, ID: id}
+		if err := name.Validate(); err != nil {
+			return err
+		}
+		if id == u.operator.ID || slices.Contains(u.cfg.People[:i], id) {
+			return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s is there already", id), Hint: "give each person another name: --person bob"}
+		}
 	}
-	u.access = a
 	return nil
 }
 
@@ -366,7 +424,7 @@ func (u *Up) grantAccess(ctx context.Context) error {
 // on an Up that was never finished.
 func (u *Up) Close() error {
 	if u.access.Token != "" {
-		os.Remove(u.data.Path("access.json")) // what stays says that nobody answers, no more
+		u.data.removeAccess() // what stays says that nobody answers, no more
 	}
 	if u.listener != nil {
 		u.listener.Close()

@@ -292,7 +292,7 @@ func TestClockSetBackWhileRunning(t *testing.T) {
 // acceptClock does what pavise clock accept does.
 func acceptClock(t *testing.T, dir Data) error {
 	t.Helper()
-	a, err := dir.ReadAccess()
+	a, err := dir.ReadAccess("")
 	if err != nil {
 		return err
 	}
