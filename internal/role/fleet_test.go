@@ -7,11 +7,13 @@ import (
 	"crypto/ed25519"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"io"
 	"net"
 	"net/http"
 	"net/http/cookiejar"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -692,5 +694,54 @@ func TestCommandsRenewTogether(t *testing.T) {
 		t.Errorf("%+v, %v", resp, err)
 	} else {
 		resp.Body.Close()
+	}
+}
+
+// TestTokenOfTheControlPlane exchanges a certificate for a token that is bound to it, and
+// shows both to a gateway; with another certificate the token is worth nothing.
+func TestTokenOfTheControlPlane(t *testing.T) {
+	p := begin(t)
+	g, _ := p.gateway(t, "gw-1", nil)
+	app, other := p.caller(t, "app", "caller"), p.caller(t, "other", "caller")
+	until(t, app, g, 200)
+	resp, err := app.PostForm(p.FleetURL()+"/v1/token", url.Values{
+		"grant_type":    {"urn:ietf:params:oauth:grant-type:token-exchange"},
+		"subject_token": {"connection"}, "subject_token_type": {"urn:pavise:token-type:certificate"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var given struct {
+		Token string `json:"access_token"`
+		Why   string `json:"error_description"`
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&given); err != nil || given.Token == "" {
+		t.Fatalf("%s: %v, %s", resp.Status, err, given.Why)
+	}
+	for name, c := range map[string]struct {
+		client *http.Client
+		want   int
+	}{"its own certificate": {app, 200}, "another certificate": {other, 401}} {
+		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+			req, err := http.NewRequest("POST", g.URL()+"/v2/models/"+Sample+"/infer", bytes.NewReader(SampleRow(0)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Content-Type", "application/json")
+			req.Header.Set("Authorization", "Bearer "+given.Token)
+			resp, err := c.client.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, _ := io.ReadAll(resp.Body)
+			resp.Body.Close()
+			if resp.StatusCode == c.want {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("with %s: %s %s", name, resp.Status, text)
+			}
+		}
 	}
 }
