@@ -15,8 +15,8 @@ import (
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/ledger"
-	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/policy"
+	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/witness"
 )
