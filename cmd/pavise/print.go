@@ -66,6 +66,8 @@ var printers = map[string]printer{
 	"route.rollback":     answered(printChange),
 	"route.quarantine":   answered(printChange),
 	"issuer.mint":        answered(printToken),
+	"issuer.revoke":      answered(printRevoked),
+	"issuer.revocations": answered(printRevocations),
 	"console.link":       answered(func(w io.Writer, l api.ConsoleLink) { fmt.Fprintln(w, l.Link) }),
 	"clock.accept": answered(func(w io.Writer, _ api.Empty) {
 		fmt.Fprintln(w, "the clock is accepted as it is now; if it was behind the log, the step is recorded")

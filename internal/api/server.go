@@ -100,7 +100,7 @@ type tokenKey struct{}
 func (s *Server) admit(api huma.API) func(huma.Context, func(huma.Context)) {
 	return func(ctx huma.Context, next func(huma.Context)) {
 		r, w := humago.Unwrap(ctx)
-		who, err := s.rooms.Guard.Admit(s.verifier, r.Header.Values("Authorization"), source(r.RemoteAddr))
+		who, err := s.rooms.Guard.Admit(ctx.Context(), s.verifier, identity.FromRequest(r), source(r.RemoteAddr))
 		if err != nil {
 			if pavise.KindOf(err) == pavise.Unverified {
 				w.Header().Set("WWW-Authenticate", identity.Challenge(err))
@@ -108,7 +108,7 @@ func (s *Server) admit(api huma.API) func(huma.Context, func(huma.Context)) {
 			writeProblem(w, problem(err))
 			return
 		}
-		token, _ := identity.FromHeader(r.Header.Values("Authorization")) // the one that was just verified
+		token, _ := identity.FromHeader(r.Header.Values("Authorization")) // the one that was just verified, if it was one
 		next(huma.WithValue(huma.WithValue(ctx, callerKey{}, who), tokenKey{}, token))
 	}
 }

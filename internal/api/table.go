@@ -28,6 +28,7 @@ type Rooms struct {
 	Policies   *guard.Policies
 	Routes     *gateway.Routes
 	Issuer     *issuer.Local
+	Revoked    *issuer.Revocations
 	Changes    *change.Changes
 	Feeds      *feed.Feeds
 	Subjects   *subject.Keys

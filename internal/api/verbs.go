@@ -226,6 +226,21 @@ func otherVerbs() []Verb {
 		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, req MintRequest) (issuer.Token, error) {
 			return rooms.Issuer.Mint(ctx, who, issuer.MintRequest{Subject: req.Subject, Kind: req.Kind, Roles: req.Role, TTL: time.Duration(req.Minutes) * time.Minute})
 		}),
+		verb(Verb{
+			Name: "issuer.revoke", On: []string{"issuer"}, Safe: true,
+			Help:    "Refuse what somebody was given until now: tokens and certificates",
+			About:   "From the next request on, and for good. Name a principal, and with them all that acts for them or that they had made; or an issuer by its URL (a trust domain as spiffe://NAME); or --all for everybody of your tenant, yourself included. What they are given from now on works: whom an issuer should no longer vouch for is its own affair.",
+			Example: "pavise issuer revoke local/workload/ci --reason leaked",
+		}, issuerRevoke),
+		verb(Verb{
+			Name: "issuer.revocations", On: []string{"issuer"}, Class: guard.Pooled,
+			Help:    "List what was revoked in your tenant",
+			About:   "What was given out before the time is refused.",
+			Example: "pavise issuer revocations",
+		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, _ Empty) (RevocationList, error) {
+			all, err := rooms.Revoked.List(ctx, who)
+			return RevocationList{all}, err
+		}),
 		guarded(Verb{
 			Name: "console.link", On: []string{"console"},
 			Help:    "Print a fresh link to the console",
@@ -255,6 +270,32 @@ func otherVerbs() []Verb {
 	}
 }
 
+// RevokeRequest names whose tokens and certificates to refuse.
+type RevokeRequest struct {
+	Principal pavise.Name `json:"principal,omitzero" arg:"" optional:"" help:"whose, as tenant/kind/id, for example local/workload/ci" doc:"whose, as tenant/kind/id"`
+	Issuer    string      `json:"issuer,omitempty" help:"all of this issuer's, by its URL or as spiffe://TRUST-DOMAIN" doc:"all of this issuer's, by its URL or as spiffe://TRUST-DOMAIN"`
+	All       bool        `json:"all,omitempty" help:"everybody's of your tenant" doc:"everybody's of the tenant"`
+	Reason    string      `json:"reason,omitempty" help:"why" doc:"why"`
+}
+
+// RevocationList holds revocations.
+type RevocationList struct {
+	Revocations []issuer.Revocation `json:"revocations"`
+}
+
+func issuerRevoke(ctx context.Context, rooms *Rooms, who pavise.Principal, req RevokeRequest) (issuer.Revocation, error) {
+	named := 0
+	for _, is := range []bool{req.Principal != (pavise.Name{}), req.Issuer != "", req.All} {
+		if is {
+			named++
+		}
+	}
+	if named != 1 {
+		return issuer.Revocation{}, &pavise.Error{Kind: pavise.Invalid, Msg: "a revocation is of one principal, of one issuer, or of all", Hint: "name a principal as tenant/kind/id, or give --issuer or --all"}
+	}
+	return rooms.Revoked.Revoke(ctx, who, issuer.RevokeRequest{Principal: req.Principal, Issuer: req.Issuer, Reason: req.Reason})
+}
+
 // ConsoleLink opens the console, once.
 type ConsoleLink struct {
 	Link string `json:"link"`
@@ -272,6 +313,12 @@ func consoleLink(ctx context.Context, rooms *Rooms, who pavise.Principal, _ Empt
 		}
 	}
 	token, _ := ctx.Value(tokenKey{}).(string)
+	if who.Proof != "bearer" || token == "" {
+		return ConsoleLink{}, &pavise.Error{
+			Kind: pavise.Denied, Msg: "the console's sessions call with the token of whoever asks, and yours is bound to a key that only you have",
+			Hint: "ask with a plain bearer token",
+		}
+	}
 	return ConsoleLink{rooms.Link(token, who.Expires)}, nil
 }
 

@@ -75,17 +75,19 @@ func (w *world) requests(t *testing.T) map[string]func() any {
 			w.done(t, "route.release", ReleaseRequest{ReleaseSpec: gateway.ReleaseSpec{Name: fraud.String(), ONNX: onnx(2, 2)}})
 			return RouteRequest{Name: fraud.String()}
 		},
-		"route.quarantine": always(RouteRequest{Name: fraud.String()}),
-		"route.delete":     always(RouteDelete{Name: fraud}),
-		"finding.list":     always(FindingRequest{Limit: 3, Least: "low"}),
-		"siem.put":         always(ReceiverPut{Name: "soc", URL: "http://127.0.0.1:9/pavise"}),
-		"siem.list":        always(Empty{}),
-		"siem.test":        always(ReceiverName{Name: "soc"}),
-		"siem.rotate":      always(ReceiverRotate{Name: "soc", Hours: new(1)}),
-		"siem.delete":      always(ReceiverName{Name: "soc"}),
-		"issuer.mint":      always(MintRequest{Subject: "ci", Role: []string{"caller"}}),
-		"console.link":     always(Empty{}),
-		"clock.accept":     always(Empty{}),
+		"route.quarantine":   always(RouteRequest{Name: fraud.String()}),
+		"route.delete":       always(RouteDelete{Name: fraud}),
+		"finding.list":       always(FindingRequest{Limit: 3, Least: "low"}),
+		"siem.put":           always(ReceiverPut{Name: "soc", URL: "http://127.0.0.1:9/pavise"}),
+		"siem.list":          always(Empty{}),
+		"siem.test":          always(ReceiverName{Name: "soc"}),
+		"siem.rotate":        always(ReceiverRotate{Name: "soc", Hours: new(1)}),
+		"siem.delete":        always(ReceiverName{Name: "soc"}),
+		"issuer.mint":        always(MintRequest{Subject: "ci", Role: []string{"caller"}}),
+		"console.link":       always(Empty{}),
+		"clock.accept":       always(Empty{}),
+		"issuer.revoke":      always(RevokeRequest{Principal: pavise.Name{Tenant: "local", Kind: "workload", ID: "ci"}, Reason: "lost"}),
+		"issuer.revocations": always(Empty{}),
 	}
 }
 

@@ -60,9 +60,9 @@ func (g *Gateway) Handler() http.Handler {
 	return mux
 }
 
-// caller turns the request's token into a principal.
+// caller turns what the request proves into a principal.
 func (g *Gateway) caller(r *http.Request) (pavise.Principal, error) {
-	return g.guard.Admit(g.verifier, r.Header.Values("Authorization"), source(r))
+	return g.guard.Admit(r.Context(), g.verifier, identity.FromRequest(r), source(r))
 }
 
 // source is the address a request came from, without its port.

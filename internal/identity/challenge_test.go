@@ -7,12 +7,15 @@ import (
 )
 
 func TestChallenge(t *testing.T) {
+	bare := `Bearer realm="pavise", DPoP algs="` + proofAlgorithms + `"`
 	tests := []struct {
 		err  error
 		want string
 	}{
-		{&Refusal{Missing}, `Bearer realm="pavise"`},
-		{errors.New("something else"), `Bearer realm="pavise"`},
+		{&Refusal{Missing}, bare},
+		{errors.New("something else"), bare},
+		{&Refusal{NotHolder}, `DPoP realm="pavise", error="invalid_token", error_description="holder", algs="` + proofAlgorithms + `"`},
+		{&Refusal{Replayed}, `DPoP realm="pavise", error="invalid_dpop_proof", error_description="proof_replay", algs="` + proofAlgorithms + `"`},
 		{fmt.Errorf("verify: %w", &Refusal{Expired}), `Bearer realm="pavise", error="invalid_token", error_description="expired"`},
 		{&Refusal{BadSignature}, `Bearer realm="pavise", error="invalid_token", error_description="signature"`},
 	}

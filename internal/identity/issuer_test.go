@@ -83,7 +83,7 @@ func TestRecordIsACopy(t *testing.T) {
 		t.Fatal(err)
 	}
 	i.Roles[0], i.Algorithms[0], i.Keys.Keys[0] = "x", jose.HS256, jose.JSONWebKey{}
-	if _, err := v.Verify(w.sign(header(nil), body(nil), w.byEd)); err != nil {
+	if _, err := bearer(v, w.sign(header(nil), body(nil), w.byEd)); err != nil {
 		t.Errorf("the record changed: %v", err)
 	}
 }
@@ -98,7 +98,7 @@ func TestKeyAlgorithm(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = v.Verify(w.sign(members{"alg": "RS256", "kid": "rsa-1"}, body(members{"iss": i.URL}), w.byRSA))
+	_, err = bearer(v, w.sign(members{"alg": "RS256", "kid": "rsa-1"}, body(members{"iss": i.URL}), w.byRSA))
 	wantRefusal(t, err, WrongAlgorithm)
 }
 
@@ -118,7 +118,7 @@ func TestNoIssuers(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := theWorld()
-	_, err = v.Verify(w.sign(header(nil), body(nil), w.byEd))
+	_, err = bearer(v, w.sign(header(nil), body(nil), w.byEd))
 	wantRefusal(t, err, WrongIssuer)
 }
 

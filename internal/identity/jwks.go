@@ -23,7 +23,11 @@ const (
 // without a kid or with that of another, RSA keys of less than 2048 bits, and
 // types it does not know. The error is of kind Invalid and names the key by its
 // place in the set, counted from 0.
-func ParseJWKS(b []byte) (KeySet, error) {
+func ParseJWKS(b []byte) (KeySet, error) { return parseJWKS(b, false) }
+
+// parseJWKS is ParseJWKS. Of a set that is fetched, keys of types that are not
+// understood are left out (RFC 7517, section 5): an issuer may begin to publish some.
+func parseJWKS(b []byte, fetched bool) (KeySet, error) {
 	if len(b) > maxKeySet {
 		return KeySet{}, setFault(fmt.Sprintf("is %d bytes long, more than %d", len(b), maxKeySet), "pin only the keys that sign", nil)
 	}
@@ -39,6 +43,9 @@ func ParseJWKS(b []byte) (KeySet, error) {
 	seen := map[string]bool{}
 	for n, member := range members {
 		key, err := parseKey(member)
+		if err != nil && fetched && errors.Is(err.cause, jose.ErrUnsupportedKeyType) {
+			continue
+		}
 		if err != nil {
 			return KeySet{}, setFault(fmt.Sprintf("key %d %s", n, err.what), err.hint, err.cause)
 		}
@@ -68,6 +75,18 @@ type complaint struct {
 var secretMembers = []string{"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"}
 
 func parseKey(b json.RawMessage) (jose.JSONWebKey, *complaint) {
+	key, fault := readKey(b)
+	if fault != nil || key.Use == "enc" {
+		return key, fault
+	}
+	if why, hint := keyFault(key); why != "" {
+		return key, &complaint{what: why, hint: hint}
+	}
+	return key, nil
+}
+
+// readKey reads a key and refuses what is private.
+func readKey(b json.RawMessage) (jose.JSONWebKey, *complaint) {
 	var key jose.JSONWebKey
 	members, ok := object(b)
 	if !ok {
@@ -87,26 +106,28 @@ func parseKey(b json.RawMessage) (jose.JSONWebKey, *complaint) {
 		}
 		return key, &complaint{"cannot be read", "save what the issuer serves at its jwks_uri", err}
 	}
-	if key.Use == "enc" {
-		return key, nil
-	}
-	if why, hint := keyFault(key); why != "" {
-		return key, &complaint{what: why, hint: hint}
-	}
 	return key, nil
 }
 
-// keyFault says what is wrong with a key as a key to verify with, and what to
-// do, or "".
+// keyFault says what is wrong with a key of a set as a key to verify with, and what
+// to do, or "".
 func keyFault(key jose.JSONWebKey) (why, hint string) {
-	if !key.Valid() || !key.IsPublic() {
-		return "is not a public key", "pin only public halves"
+	if why, hint := materialFault(key); why != "" {
+		return why, hint
 	}
 	if key.KeyID == "" {
 		return "has no kid", "give it the kid that its issuer writes into tokens"
 	}
 	if key.Use != "" && key.Use != "sig" {
 		return fmt.Sprintf("is for the use %.20q, not sig", key.Use), "leave it out"
+	}
+	return "", ""
+}
+
+// materialFault says what is wrong with the key itself, and what to do, or "".
+func materialFault(key jose.JSONWebKey) (why, hint string) {
+	if !key.Valid() || !key.IsPublic() {
+		return "is not a public key", "pin only public halves"
 	}
 	if r, ok := key.Key.(*rsa.PublicKey); ok {
 		if bits := r.N.BitLen(); bits < minModulus || bits > maxModulus {

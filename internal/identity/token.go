@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"slices"
@@ -9,32 +10,7 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
-	"github.com/pavise/pavise"
 )
-
-// FromHeader returns the token in the values of a request's Authorization
-// header: exactly one, the scheme Bearer in any case, one space, the token (RFC
-// 6750). The error is as Verify's.
-func FromHeader(values []string) (string, error) {
-	if len(values) == 0 {
-		return "", refuse(Missing)
-	}
-	if len(values) > 1 {
-		return "", refuse(Malformed)
-	}
-	scheme, token, _ := strings.Cut(values[0], " ")
-	switch {
-	case !strings.EqualFold(scheme, "Bearer"):
-		return "", refuse(Missing) // another scheme is no token of ours
-	case token == "":
-		return "", refuse(Missing)
-	case len(token) > MaxToken:
-		return "", refuse(Oversized)
-	case strings.ContainsAny(token, " \t,"):
-		return "", refuse(Malformed)
-	}
-	return token, nil
-}
 
 // A parsed token is one whose form is right. Nothing in it is proved.
 type parsed struct {
@@ -52,7 +28,16 @@ type claims struct {
 	audience, roles            []string
 	kind                       string
 	expires, issued, notBefore time.Time
+	bound                      Keys     // cnf: the keys it is bound to (RFC 7800)
+	by, origin                 string   // pavise_by, pavise_origin
+	actors                     []string // act: the subjects of the chain (RFC 8693), who acts first
 }
+
+// maxActors is how long a chain of those who act for each other may be.
+const maxActors = 4
+
+// maxKeyID bounds a key id, in bytes.
+const maxKeyID = 256
 
 func parse(token string) (*parsed, error) {
 	if token == "" {
@@ -115,7 +100,7 @@ func (t *parsed) parseHeader(b []byte) error {
 	if alg == "" || strings.EqualFold(alg, "none") {
 		return refuse(WrongAlgorithm)
 	}
-	if t.keyID == "" {
+	if t.keyID == "" || len(t.keyID) > maxKeyID {
 		return refuse(UnknownKey)
 	}
 	t.algorithm = jose.SignatureAlgorithm(alg)
@@ -131,16 +116,12 @@ func (c *claims) parse(b []byte) bool {
 	var id string
 	ok = text(m["iss"], &c.issuer) && text(m["sub"], &c.subject) && text(m["jti"], &id) &&
 		date(m["exp"], &c.expires) && date(m["iat"], &c.issued) && date(m["nbf"], &c.notBefore) &&
-		texts(m["pavise_roles"], &c.roles) && text(m["pavise_kind"], &c.kind)
+		texts(m["pavise_roles"], &c.roles) && text(m["pavise_kind"], &c.kind) &&
+		text(m["pavise_by"], &c.by) && text(m["pavise_origin"], &c.origin)
 	if !ok {
 		return false
 	}
-	slices.Sort(c.roles)
-	c.roles = slices.Compact(c.roles)
-	if c.kind == "" {
-		c.kind = pavise.Workload // whom nobody called a person is none
-	}
-	if c.kind != pavise.Human && c.kind != pavise.Workload {
+	if !c.parseKeys(m["cnf"]) || !c.parseActors(m["act"]) {
 		return false
 	}
 	var one string
@@ -149,6 +130,53 @@ func (c *claims) parse(b []byte) bool {
 		return true
 	}
 	return texts(m["aud"], &c.audience)
+}
+
+// parseKeys reads the keys that a token is bound to. A way of binding that is not
+// known is refused: without it the token would be good for anybody.
+func (c *claims) parseKeys(raw json.RawMessage) bool {
+	if raw == nil {
+		return true
+	}
+	m, ok := object(raw)
+	if !ok || len(m) == 0 {
+		return false
+	}
+	for name, value := range m {
+		var to *string
+		switch name {
+		case "jkt":
+			to = &c.bound.JKT
+		case "x5t#S256":
+			to = &c.bound.X5T
+		default:
+			return false
+		}
+		if !text(value, to) || !thumbprint(*to) {
+			return false
+		}
+	}
+	return true
+}
+
+// thumbprint reports whether s is the base64url of a SHA-256.
+func thumbprint(s string) bool {
+	b, ok := decode(s)
+	return ok && len(b) == sha256.Size
+}
+
+// parseActors reads the chain of those who act for the subject.
+func (c *claims) parseActors(raw json.RawMessage) bool {
+	for raw != nil {
+		m, ok := object(raw)
+		var actor string
+		if !ok || !text(m["sub"], &actor) || actor == "" || len(c.actors) == maxActors {
+			return false
+		}
+		c.actors = append(c.actors, actor)
+		raw = m["act"]
+	}
+	return true
 }
 
 // text reads a JSON string into s and reports whether it is one. A member that

@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -160,7 +161,7 @@ func TestVerify(t *testing.T) {
 		{"as long as it may live", w.sign(header(nil), body(members{"iat": begin, "exp": begin + 3600}), w.byEd), at(alice("https://ed.example", pavise.Human, "caller"), begin+3600)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := w.verifier.Verify(tt.token)
+			got, err := bearer(w.verifier, tt.token)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -178,6 +179,11 @@ func alice(issuer, kind string, roles ...string) pavise.Principal {
 func at(p pavise.Principal, end int64) pavise.Principal {
 	p.Expires = time.Unix(end, 0).UTC()
 	return p
+}
+
+// bearer verifies a token as a request brings it.
+func bearer(v *Verifier, token string) (pavise.Principal, error) {
+	return v.Verify(context.Background(), Credentials{Authorization: []string{"Bearer " + token}})
 }
 
 // TestAttacks is the table of tokens that must be refused, and why.
@@ -239,7 +245,7 @@ func TestAttacks(t *testing.T) {
 		{"roles are text", with(members{"pavise_roles": "caller"}), Malformed},
 		{"roles hold an object", with(members{"pavise_roles": []any{"caller", members{}}}), Malformed},
 		{"audience is an object", with(members{"aud": members{"pavise:test": true}}), Malformed},
-		{"kind is node", with(members{"pavise_kind": "node"}), Malformed},
+		{"kind is node", with(members{"pavise_kind": "node"}), BadKind},
 		{"kid is a number", under(members{"kid": 1}), Malformed},
 
 		// Its header.
@@ -316,7 +322,7 @@ func TestAttacks(t *testing.T) {
 		{"a role in another case", with(members{"pavise_roles": []string{"Caller"}}), ForbiddenRole},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := w.verifier.Verify(tt.token)
+			got, err := bearer(w.verifier, tt.token)
 			wantRefusal(t, err, tt.want)
 			if !reflect.DeepEqual(got, pavise.Principal{}) {
 				t.Errorf("a refused token made %+v", got)
@@ -443,7 +449,7 @@ func FuzzVerify(f *testing.F) {
 	f.Add("{}")
 	f.Add("e30.e30.")
 	f.Fuzz(func(t *testing.T, token string) {
-		p, err := w.verifier.Verify(token)
+		p, err := bearer(w.verifier, token)
 		if err == nil {
 			if token != good {
 				t.Fatalf("%q proves %+v", token, p)
@@ -461,7 +467,7 @@ func BenchmarkVerifyEdDSA(b *testing.B) {
 	w := theWorld()
 	token := w.sign(header(nil), body(nil), w.byEd)
 	for b.Loop() {
-		if _, err := w.verifier.Verify(token); err != nil {
+		if _, err := bearer(w.verifier, token); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -110,6 +110,7 @@ func (l *Local) Record() identity.Issuer {
 		MaxTTL:     MaxTTL,
 		Roles:      slices.Clone(demoRoles),
 		Demo:       true,
+		Ours:       true,
 	}
 }
 
@@ -137,7 +138,8 @@ func (t Token) String() string { return "token " + t.ID }
 // GoString is String: %#v opens nothing either.
 func (t Token) GoString() string { return t.String() }
 
-// Mint signs a token for req, on behalf of who. The record holds whom the token
+// Mint signs a token for req, on behalf of who, who answers for it: the token says so
+// unless it is for the same one. The record holds whom the token
 // is for, its roles, its end and its id, and never the token. The error is the
 // guard's, of kind Invalid for a request that asks too much, or of kind Denied
 // when a program asks for a person's token: it would pass for somebody who was
@@ -164,7 +166,8 @@ func (l *Local) Mint(ctx context.Context, who pavise.Principal, req MintRequest)
 			Hint: "let a person mint it, or ask for the kind workload",
 		}
 	}
-	entry.Detail(detail{Subject: c.Subject, Kind: c.Kind, Roles: c.Roles, Expires: time.Unix(c.Expires, 0).UTC(), ID: c.ID})
+	c.By = madeBy(who, pavise.Name{Tenant: l.on.Tenant, Kind: c.Kind, ID: c.Subject})
+	entry.Detail(detail{Subject: c.Subject, Kind: c.Kind, Roles: c.Roles, Expires: time.Unix(c.Expires, 0).UTC(), ID: c.ID, By: c.By})
 	return l.sign(c)
 }
 
@@ -187,6 +190,7 @@ type detail struct {
 	Roles   []string  `json:"roles"`
 	Expires time.Time `json:"expires"`
 	ID      string    `json:"jti"`
+	By      string    `json:"by,omitempty"` // kind/id of who answers for it, if that is somebody else
 }
 
 // claims is the payload of a token (RFC 7519). Times are seconds since 1970.
@@ -199,6 +203,18 @@ type claims struct {
 	ID       string   `json:"jti"`
 	Roles    []string `json:"pavise_roles"`
 	Kind     string   `json:"pavise_kind"`
+	By       string   `json:"pavise_by,omitempty"` // kind/id of who had it made
+}
+
+// madeBy is who answers for a token that who has made, as the token says it; "" if
+// that is whom the token is for. Without it one person with two tokens would pass for
+// two people.
+func madeBy(who pavise.Principal, subject pavise.Name) string {
+	root := who.Root()
+	if root == subject {
+		return ""
+	}
+	return root.Kind + "/" + root.ID
 }
 
 // claims checks the request and returns what the token will say.

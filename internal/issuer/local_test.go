@@ -91,7 +91,7 @@ func verify(t *testing.T, l *Local, now time.Time, token string) (pavise.Princip
 	if !v.Demo() {
 		t.Error("the record does not say Demo")
 	}
-	return v.Verify(token)
+	return v.Verify(t.Context(), identity.Credentials{Authorization: []string{"Bearer " + token}})
 }
 
 func TestMint(t *testing.T) {
@@ -105,7 +105,7 @@ func TestMint(t *testing.T) {
 		t.Fatal(err)
 	}
 	if who.Name().String() != "local/human/carl" || !who.HasRole(RoleCaller) || len(who.Roles) != 1 ||
-		who.Issuer != "urn:pavise:local:i1" || !who.Expires.Equal(noon.Add(time.Hour)) || !tok.Expires.Equal(who.Expires) {
+		who.Issuer != "urn:pavise:local:i1" || who.Root().String() != "local/human/olga" || !who.Expires.Equal(noon.Add(time.Hour)) || !tok.Expires.Equal(who.Expires) {
 		t.Errorf("the token proves %+v", who)
 	}
 	checkRecords(t, log, tok)
@@ -135,6 +135,42 @@ func checkRecords(t *testing.T, log *memory, tok Token) {
 	for _, part := range append(strings.Split(tok.Value, "."), tok.Value) {
 		if bytes.Contains(all, []byte(part)) {
 			t.Errorf("the records hold %.12s… of the token", part)
+		}
+	}
+}
+
+// TestMintSaysForWhom: who has a token made answers for it, over any number of steps,
+// unless it is for themself.
+func TestMintSaysForWhom(t *testing.T) {
+	l, _ := newLocal(t)
+	made := func(who pavise.Principal, id, kind string) pavise.Principal {
+		tok, err := l.Mint(t.Context(), who, MintRequest{Subject: id, Kind: kind, Roles: []string{RoleOperator}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		made, err := verify(t, l, noon, tok.Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return made
+	}
+	olga := operator(pavise.Human)
+	bob := made(olga, "bob", pavise.Human)
+	for _, tt := range []struct {
+		who  pavise.Principal
+		by   string
+		root string
+	}{
+		{bob, "local/human/olga", "local/human/olga"},
+		{made(bob, "carl", pavise.Human), "local/human/olga", "local/human/olga"},
+		{made(bob, "bob", pavise.Human), "local/human/olga", "local/human/olga"},
+		{made(olga, "olga", pavise.Human), "", "local/human/olga"},
+		{made(bob, "olga", pavise.Human), "", "local/human/olga"},
+		{made(olga, "olga", pavise.Workload), "local/human/olga", "local/human/olga"},
+		{made(operator(pavise.Workload), "job", pavise.Workload), "local/workload/olga", "local/workload/olga"},
+	} {
+		if tt.who.By.String() != tt.by || tt.who.Root().String() != tt.root {
+			t.Errorf("%s is made by %q and rooted in %q, want %q and %q", tt.who.Name(), tt.who.By, tt.who.Root(), tt.by, tt.root)
 		}
 	}
 }

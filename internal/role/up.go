@@ -91,6 +91,8 @@ type Up struct {
 	guard    *guard.Guard
 	policies *guard.Policies
 	issuer   *issuer.Local
+	revoked  *issuer.Revocations
+	verifier *identity.Verifier
 	subjects *subject.Keys
 	gateway  *gateway.Gateway
 	feeds    *feed.Feeds
@@ -140,7 +142,7 @@ func NewUp(ctx context.Context, cfg UpConfig) (u *Up, err error) {
 	if err := u.openGuard(ctx, keys); err != nil {
 		return u, err
 	}
-	verifier, err := identity.NewVerifier(cfg.Now, append(slices.Clone(cfg.Issuers), u.issuer.Record())...)
+	verifier, err := u.openIdentity(ctx)
 	if err != nil {
 		return u, err
 	}
@@ -260,6 +262,22 @@ func (u *Up) openGuard(ctx context.Context, k Keys) (err error) {
 	return err
 }
 
+// openIdentity puts what was revoked in force, and returns who is known.
+func (u *Up) openIdentity(ctx context.Context) (_ *identity.Verifier, err error) {
+	epochs := identity.NewEpochs()
+	if u.revoked, err = issuer.OpenRevocations(ctx, u.guard, u.db, epochs, u.cfg.Now); err != nil {
+		return nil, err
+	}
+	var origins []string
+	for _, host := range u.hosts() {
+		origins = append(origins, "http://"+host)
+	}
+	u.verifier, err = identity.New(identity.Config{
+		Now: u.cfg.Now, Issuers: append(slices.Clone(u.cfg.Issuers), u.issuer.Record()), Origins: origins, Epochs: epochs,
+	})
+	return u.verifier, err
+}
+
 // userName is the person who started the process, as a name may spell it.
 func userName() string {
 	me, err := user.Current()
@@ -376,6 +394,7 @@ func (u *Up) Run(ctx context.Context) error {
 	defer stopRooms()
 	var house errgroup.Group
 	house.Go(func() error { return u.guard.Run(rooms) })
+	house.Go(func() error { return u.verifier.Run(rooms) })
 	house.Go(func() error { return u.gateway.Run(rooms) })
 	house.Go(func() error { return u.archive.Run(rooms) })
 	house.Go(func() error { return u.changes.Run(rooms) })

@@ -488,3 +488,13 @@ func TestRunEndsWhileAReceiverHangs(t *testing.T) {
 		t.Fatal("it waits for the receiver")
 	}
 }
+
+// TestRunThatIsStoppedAtOnce has nothing to complain of.
+func TestRunThatIsStoppedAtOnce(t *testing.T) {
+	w := newWorld(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := w.Run(ctx); err != nil {
+		t.Error(err)
+	}
+}

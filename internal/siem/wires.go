@@ -101,6 +101,9 @@ func (w *Wires) forgetFile(ctx context.Context) error {
 // Unguarded: nobody asks for it; who may put an endpoint was asked then.
 func (w *Wires) Run(ctx context.Context) error {
 	rows, err := w.rows(ctx, "")
+	if ctx.Err() != nil {
+		return nil // it was stopped before it began
+	}
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,34 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/issuer"
+)
+
+// whoseRevoked says what a revocation is of.
+func whoseRevoked(r issuer.Revocation) string {
+	return cmp.Or(r.Principal.String(), r.Issuer, "all of "+r.Tenant)
+}
+
+func printRevoked(w io.Writer, r issuer.Revocation) {
+	fmt.Fprintf(w, "what was given to %s before %s is refused from now on\n", whoseRevoked(r), r.Before.Local().Format(time.DateTime))
+}
+
+func printRevocations(w io.Writer, list api.RevocationList) {
+	if len(list.Revocations) == 0 {
+		fmt.Fprintln(w, "nothing was revoked")
+		return
+	}
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "REFUSED\tGIVEN OUT BEFORE\tBY\tREASON")
+	for _, r := range list.Revocations {
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", whoseRevoked(r), r.Before.Local().Format(time.DateTime), r.Who, r.Reason)
+	}
+	table.Flush()
+}
