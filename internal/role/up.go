@@ -22,6 +22,7 @@ import (
 	"github.com/pavise/pavise/internal/archive"
 	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/console"
+	"github.com/pavise/pavise/internal/demo"
 	"github.com/pavise/pavise/internal/feed"
 	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/gateway"
@@ -70,6 +71,7 @@ type UpConfig struct {
 	Findings    string                       // where findings are written as JSON lines; empty: nowhere
 	Printer     io.Writer                    // gets findings as JSON lines, too; nil: nobody
 	SendTo      []netip.Prefix               // webhooks may go to these addresses, although they never do otherwise
+	Stage       *demo.Stage                  // where a demo is played: its cast is known, and the console shows its tale; nil: nowhere
 	PublicTiles bool                         // the log's hashes are shown to everybody
 	Say         func(word string, err error) // tells whoever started it what goes wrong meanwhile, and how bad it is; nil: nobody
 	Now         func() time.Time
@@ -272,9 +274,15 @@ func (u *Up) openIdentity(ctx context.Context) (_ *identity.Verifier, err error)
 	for _, host := range u.hosts() {
 		origins = append(origins, "http://"+host)
 	}
-	u.verifier, err = identity.New(identity.Config{
-		Now: u.cfg.Now, Issuers: append(slices.Clone(u.cfg.Issuers), u.issuer.Record()), Origins: origins, Epochs: epochs,
-	})
+	issuers := append(slices.Clone(u.cfg.Issuers), u.issuer.Record())
+	if u.cfg.Stage != nil {
+		cast, err := castIssuer(u.cfg.Stage)
+		if err != nil {
+			return nil, err
+		}
+		issuers = append(issuers, cast)
+	}
+	u.verifier, err = identity.New(identity.Config{Now: u.cfg.Now, Issuers: issuers, Origins: origins, Epochs: epochs})
 	return u.verifier, err
 }
 
@@ -325,7 +333,7 @@ func sampleSignature() *firewall.Signature {
 func (u *Up) openServer(ctx context.Context, verifier *identity.Verifier) (err error) {
 	u.console, err = console.New(console.Config{
 		API: u.url(), Host: u.hosts(), Verify: u.verifyCommand(), Command: u.cfg.Data.Command, Now: u.cfg.Now,
-		Hint: u.curl(SampleRow(0)),
+		Hint: u.curl(SampleRow(0)), Tale: u.tale(),
 	})
 	if err != nil {
 		return err
