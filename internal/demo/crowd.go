@@ -12,6 +12,9 @@ import (
 const (
 	askEvery = 900 * time.Millisecond
 	most     = 3
+	// content is after how many rows a client has what it wanted: within its budget,
+	// however fast the play is.
+	content = 300
 )
 
 // A crowd are the clients that use the model as it is meant to be used, the whole time.
@@ -51,8 +54,10 @@ func (c *crowd) join(ctx context.Context, id, token string) {
 	rng := rand.New(rand.NewPCG(c.play.cfg.Seed, uint64(c.joined)+100))
 	c.joined++
 	c.group.Go(func() {
-		for c.ctx.Err() == nil {
-			c.once(id, token, 1+rng.IntN(most))
+		for had := 0; had < content && c.ctx.Err() == nil; {
+			n := 1 + rng.IntN(most)
+			c.once(id, token, n)
+			had += n
 			wait := time.Duration(float64(askEvery) * (0.5 + rng.Float64()) / c.play.cfg.Speed)
 			select {
 			case <-time.After(max(wait, 10*time.Millisecond)):
