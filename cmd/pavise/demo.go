@@ -10,8 +10,6 @@ import (
 	"strings"
 	"syscall"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/demo"
 	"github.com/pavise/pavise/internal/role"
@@ -37,16 +35,19 @@ func (u *upCommand) rows() (*demo.Rows, error) {
 // goes on, the next time; whatever else ends ctx ends both.
 func (u *upCommand) play(ctx context.Context, c *cli, house *role.Up, welcome role.Greeting, rows *demo.Rows) error {
 	life, stop := context.WithCancel(context.WithoutCancel(ctx))
-	defer stop()
-	group, life := errgroup.WithContext(life)
-	group.Go(func() error { return house.Run(life) })
+	ended := make(chan error, 1)
+	go func() {
+		err := house.Run(life)
+		stop()
+		ended <- err
+	}()
 	if !c.JSON {
 		fmt.Fprintf(c.stdout, "\nThe demo plays an hour in a minute: watch it at %s/demo, or here. Ctrl-C ends it, and pavise stays up.\n", welcome.Server)
 	}
 	err := u.demo(ctx, life, c, house, rows)
 	switch {
 	case life.Err() != nil: // the house could not go on
-		return group.Wait()
+		return <-ended
 	case ctx.Err() != nil && interrupted(ctx):
 		fmt.Fprintf(c.stderr, "\nthe demo has ended; pavise is still up on %s, and Ctrl-C stops it\n", welcome.Server)
 		again, forget := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -62,7 +63,7 @@ func (u *upCommand) play(ctx context.Context, c *cli, house *role.Up, welcome ro
 	case <-life.Done():
 	}
 	stop()
-	return group.Wait()
+	return <-ended
 }
 
 // demo gives the play until it is over, somebody ends it, or the house does.
