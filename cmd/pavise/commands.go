@@ -53,6 +53,8 @@ var nounHelp = map[string]string{
 	"issuer":  "Tokens of the local issuer.",
 	"console": "The web console of the running server.",
 	"clock":   "The clock that records are stamped with.",
+	"grant":   "Roles that people are given for a time.",
+	"caller":  "Who has asked for something.",
 	"change":  "Acts with consequences for others: proposed, approved by others, run once.",
 	"witness": "Other logs that this one vouches for.",
 	"finding": "What a person should look at, out of the evidence log.",
@@ -91,7 +93,7 @@ func (c *cli) parser(exit func(int)) (*kong.Kong, error) {
 		}
 		noun, name, _ := strings.Cut(v.Name, ".")
 		fields[noun] = append(fields[noun], reflect.StructField{
-			Name: strings.ToUpper(name[:1]) + name[1:],
+			Name: fieldName(name),
 			Type: reflect.TypeOf(request).Elem(),
 			Tag:  reflect.StructTag(fmt.Sprintf(`cmd:"" help:%q`, v.Help+".")),
 		})
@@ -108,6 +110,15 @@ func (c *cli) parser(exit func(int)) (*kong.Kong, error) {
 	}
 	describe(k.Model.Node)
 	return k, nil
+}
+
+// fieldName spells a command's name as kong finds it in a struct: who-can is WhoCan.
+func fieldName(name string) string {
+	var b strings.Builder
+	for word := range strings.SplitSeq(name, "-") {
+		b.WriteString(strings.ToUpper(word[:1]) + word[1:])
+	}
+	return b.String()
 }
 
 // describe puts what the table says of each verb behind its command's help.

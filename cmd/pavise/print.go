@@ -13,7 +13,6 @@ import (
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/gateway"
-	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/record"
 )
@@ -59,6 +58,15 @@ var printers = map[string]printer{
 	"policy.delete":      answered(printChange),
 	"policy.schema":      answered(func(w io.Writer, s api.PolicySchema) { fmt.Fprintln(w, strings.TrimSpace(s.Schema)) }),
 	"policy.explain":     answered(printExplanation),
+	"policy.who-can":     asked(printWhoCan),
+	"policy.diff":        answered(printDiff),
+	"policy.matrix":      answered(printMatrix),
+	"policy.check":       asked(printChecked),
+	"grant.give":         answered(printChange),
+	"grant.revoke":       done("the role is taken back: the next request meets it"),
+	"grant.list":         answered(printGrants),
+	"caller.list":        answered(printCallers),
+	"change.break":       answered(printChange),
 	"route.list":         answered(printRoutes),
 	"route.put":          answered(printRoute),
 	"route.delete":       asked(printDeleted),
@@ -261,30 +269,6 @@ func clip(s string) string {
 		return string(r[:71]) + "…"
 	}
 	return s
-}
-
-func printPolicies(w io.Writer, l api.PolicyList) {
-	for _, p := range l.Policies {
-		fmt.Fprintf(w, "# %s\n%s\n\n", p.ID, strings.TrimSpace(p.Text))
-	}
-	fmt.Fprintf(w, "# digest of all in force, guardrails included: %s\n", l.Digest)
-}
-
-func printExplanation(w io.Writer, x guard.Explanation) {
-	if x.Decision == "" {
-		fmt.Fprintf(w, "%s: %s\n", x.Status, x.Why)
-	} else {
-		fmt.Fprintf(w, "%s (%s): %s\n", x.Decision, x.Status, x.Why)
-	}
-	for _, rule := range x.Decided {
-		fmt.Fprintf(w, "\n# decided by the %s policy %s\n%s\n", rule.Layer, rule.ID, strings.TrimSpace(rule.Text))
-	}
-	if len(x.Roles) > 0 {
-		fmt.Fprintf(w, "\nany of these roles would turn it: %s\n", strings.Join(x.Roles, ", "))
-	}
-	for _, e := range x.Errors {
-		fmt.Fprintln(w, "could not be evaluated:", e)
-	}
 }
 
 func printRoutes(w io.Writer, l api.RouteList) {

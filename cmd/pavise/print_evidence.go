@@ -1,6 +1,8 @@
 package main
 
 import (
+	"cmp"
+	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -14,6 +16,7 @@ import (
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/archive"
 	"github.com/pavise/pavise/internal/change"
+	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/role"
 )
@@ -269,8 +272,24 @@ func printWholeChange(w io.Writer, c api.ChangeView) {
 	tw.Flush()
 	if c.Plan.Detail != nil {
 		fmt.Fprint(w, "\nWhat it does:\n\n")
-		_ = writeJSON(w, c.Plan.Detail, "  ") // plain data from a JSON answer
+		printDetail(w, c)
 	}
+}
+
+// printDetail prints what a change does: of policies, the texts and the decisions that
+// would turn.
+func printDetail(w io.Writer, c api.ChangeView) {
+	body, err := json.Marshal(c.Plan.Detail)
+	var p guard.Preview
+	if !strings.HasPrefix(c.Verb, "policy.") || err != nil || json.Unmarshal(body, &p) != nil {
+		_ = writeJSON(w, c.Plan.Detail, "  ") // plain data from a JSON answer
+		return
+	}
+	for _, half := range [...]struct{ what, text string }{{"before", p.Was}, {"after", p.Text}} {
+		fmt.Fprintf(w, "%s:\n%s\n\n", half.what, cmp.Or(strings.TrimSpace(half.text), "(no such policy)"))
+	}
+	fmt.Fprintln(w, "Decisions that would turn:")
+	printFlips(w, p.Difference)
 }
 
 func printChanges(w io.Writer, l api.ChangeList) {

@@ -21,6 +21,7 @@ import (
 	"github.com/pavise/pavise/internal/audit"
 	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/gateway"
+	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/learn"
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/record"
@@ -129,7 +130,7 @@ func TestExamples(t *testing.T) {
 		r.approve(t, v.Name)
 		found := false
 		for _, done := range r.Rooms().Log.Records(0, r.Rooms().Log.Size()) {
-			found = found || done.Kind == v.Name && done.Phase != record.Enter && done.Error == nil && done.Who.Kind == pavise.Human
+			found = found || (done.Kind == v.Name || v.Name == "policy.check" && done.Kind == "model.train") && done.Phase != record.Enter && done.Error == nil && done.Who.Kind == pavise.Human
 		}
 		if !found {
 			t.Errorf("%s left no record of %s", example, v.Name)
@@ -164,6 +165,14 @@ func (r *running) examples(t *testing.T) *examples {
 		ch := r.propose(t, r.person("bob"))
 		tell("CHANGE", ch.Name.ID, "DIGEST", ch.Digest[:8], "TEXT", "no")()
 	}
+	x.before["change.break"] = func() {
+		r.hold("responder")
+		ch := r.proposal(t, r.Operator(), change.Proposal{
+			Verb: "grant.give", On: pavise.Name{Tenant: role.Tenant, Kind: "grant", ID: "deployer@human:kim"}, Request: json.RawMessage(`{"minutes":30}`),
+		})
+		tell("CHANGE", ch.Name.ID, "DIGEST", ch.Digest[:8])()
+	}
+	x.before["policy.check"] = func() { r.hold("ml-engineer") }
 	x.before["change.show"], x.before["change.withdraw"] = mine, mine
 	x.before["change.approve"], x.before["change.deny"] = anothers, anothers
 	return x
@@ -176,13 +185,26 @@ func (r *running) person(id string) pavise.Principal {
 	return who
 }
 
+// hold lets the operator hold a role, as if it had been granted.
+func (r *running) hold(name string) {
+	holder := r.Operator().Name()
+	grant, _ := guard.GrantName(holder, name)
+	r.Rooms().Guard.HoldGrants([]guard.Grant{{Name: grant, Holder: holder, Role: name, Until: time.Now().Add(time.Hour)}})
+}
+
 // propose proposes a policy.
 func (r *running) propose(t *testing.T, who pavise.Principal) *change.Change {
 	t.Helper()
-	ch, err := r.Rooms().Changes.Propose(t.Context(), who, change.Proposal{
+	return r.proposal(t, who, change.Proposal{
 		Verb: "policy.put", On: pavise.Name{Tenant: role.Tenant, Kind: "policy", ID: "more"},
 		Request: json.RawMessage(`{"text":"permit (principal in Role::\"analyst\", action == Action::\"issuer.mint\", resource);"}`),
 	})
+}
+
+// proposal proposes something.
+func (r *running) proposal(t *testing.T, who pavise.Principal, p change.Proposal) *change.Change {
+	t.Helper()
+	ch, err := r.Rooms().Changes.Propose(t.Context(), who, p)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -76,6 +76,14 @@ func changeVerbs() []Verb {
 			return viewed(rooms.Changes.Deny(ctx, who, named(who, req.ID), req.Digest, req.Reason))
 		}),
 		verb(Verb{
+			Name: "change.break", On: onChange,
+			Help:    "Run what you proposed before anybody approved it, in an emergency",
+			About:   "Takes a ticket and a reason, pages somebody, and waits for approval afterwards: without it the change becomes a finding. Policies, rules and shredding are never run so, and a role is given for an hour at most.",
+			Example: "pavise change break CHANGE DIGEST --ticket INC-4711 --reason wrong-scores",
+		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, req BreakRequest) (ChangeView, error) {
+			return viewed(rooms.Changes.Break(ctx, who, named(who, req.ID), req.Digest, req.Ticket, req.Reason))
+		}),
+		verb(Verb{
 			Name: "change.withdraw", On: onChange,
 			Help:    "Take back what you proposed",
 			About:   "Only an open change can be withdrawn, by who proposed it.",
@@ -124,6 +132,14 @@ type VoteRequest struct {
 	ID     string `json:"id" arg:"" name:"change" help:"the change's id" doc:"the change's id"`
 	Digest string `json:"digest" arg:"" help:"the digest that change show prints, or its first eight digits" doc:"the change's digest, or at least its first eight digits"`
 	Reason string `json:"reason,omitempty" help:"why" doc:"why"`
+}
+
+// BreakRequest has a change run before it is approved.
+type BreakRequest struct {
+	ID     string `json:"id" arg:"" name:"change" help:"the change's id" doc:"the change's id"`
+	Digest string `json:"digest" arg:"" help:"the digest that change show prints, or its first eight digits" doc:"the change's digest, or at least its first eight digits"`
+	Ticket string `json:"ticket" required:"" help:"the ticket of the incident" doc:"the ticket of the incident"`
+	Reason string `json:"reason" required:"" help:"why it cannot wait" doc:"why it cannot wait"`
 }
 
 // ProposeRequest proposes a verb.
@@ -214,6 +230,7 @@ func Runners(rooms *Rooms) map[string]change.Runner {
 		"route.quarantine": safeRouteRunner(rooms.planQuarantine, func(ctx context.Context, act change.Act, model pavise.Name) error {
 			return rooms.Routes.Quarantine(ctx, act.Who, model, act.Mark)
 		}),
+		"grant.give":     grantRunner(rooms),
 		"subject.shred":  shredRunner(rooms),
 		"archive.retain": retainRunner(rooms),
 	}
@@ -326,6 +343,7 @@ func releaseRunner(rooms *Rooms) change.Runner {
 			}
 			return rooms.Routes.Release(ctx, act.Who, s, act.Digests[routeBefore], act.Mark)
 		},
+		Breakable: func(pavise.Name, json.RawMessage) error { return nil },
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/pavise/pavise/internal/archive"
+	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/siem"
 	"github.com/pavise/pavise/internal/witness"
@@ -12,7 +13,7 @@ import (
 // notes are all kinds of note that the house writes.
 var notes = []string{
 	"identity.refused", "guard.refused", "guard.clock", "issuer.bootstrap", "policy.seeded", "policy.renewed", "ledger.recovered", "ledger.damaged", record.KindPruned,
-	archive.KindKept, witness.KindCosigned, "witness.forked", "change.void", "change.unproven", "change.expired", "change.overdue", "change.contested",
+	archive.KindKept, witness.KindCosigned, "witness.forked", "change.void", "change.unproven", "change.expired", "change.overdue", "change.contested", change.KindBroken,
 	KindShredded, siem.KindDisabled, siem.KindUnreachable,
 }
 

@@ -33,8 +33,8 @@ func NewServer(ctx context.Context, rooms *Rooms, verifier *identity.Verifier) *
 	return &Server{rooms: rooms, verifier: verifier, stopping: ctx}
 }
 
-// Handler serves POST /v1/{verb}, GET /v1/ledger.follow and the OpenAPI 3.1
-// description at /v1/openapi.json.
+// Handler serves POST /v1/{verb}, GET /v1/ledger.follow, POST /v1/token and the OpenAPI
+// 3.1 description at /v1/openapi.json.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	cfg := huma.DefaultConfig("Pavise", "1")
@@ -50,6 +50,9 @@ func (s *Server) Handler() http.Handler {
 		if v.register != nil {
 			v.register(api, s, v)
 		}
+	}
+	if s.rooms.Exchange != nil {
+		mux.HandleFunc("POST /v1/token", s.token)
 	}
 	mux.HandleFunc("/v1/", unknown)
 	return mux

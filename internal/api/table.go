@@ -26,9 +26,11 @@ type Rooms struct {
 	Guard      *guard.Guard
 	Log        *ledger.Log
 	Policies   *guard.Policies
+	Grants     *guard.Grants
 	Routes     *gateway.Routes
 	Issuer     *issuer.Local
 	Revoked    *issuer.Revocations
+	Exchange   *issuer.Exchange // nil: tokens are not exchanged
 	Changes    *change.Changes
 	Feeds      *feed.Feeds
 	Subjects   *subject.Keys

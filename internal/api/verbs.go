@@ -14,114 +14,11 @@ import (
 
 // Verbs returns the table.
 func Verbs() []Verb {
-	return slices.Concat(ledgerVerbs(), feedVerbs(), tileVerbs(), witnessVerbs(), archiveVerbs(), subjectVerbs(), changeVerbs(), policyVerbs(), routeVerbs(), siemVerbs(), otherVerbs())
+	return slices.Concat(ledgerVerbs(), feedVerbs(), tileVerbs(), witnessVerbs(), archiveVerbs(), subjectVerbs(), changeVerbs(), policyVerbs(), grantVerbs(), routeVerbs(), siemVerbs(), otherVerbs())
 }
 
 // Empty is an answer or a request with nothing to say.
 type Empty struct{}
-
-func policyVerbs() []Verb {
-	onPolicy := []string{"policy"}
-	return []Verb{
-		verb(Verb{
-			Name: "policy.list", On: onPolicy, Class: guard.Pooled,
-			Help:    "List your tenant's policies",
-			About:   "The guardrails, which are compiled in and hold for every tenant, are not among them.",
-			Example: "pavise policy list",
-		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, _ Empty) (PolicyList, error) {
-			policies, err := rooms.Policies.List(ctx, who, who.Tenant)
-			return PolicyList{Policies: policies, Digest: rooms.Guard.Digest(who.Tenant)}, err
-		}),
-		proposing(Verb{
-			Name: "policy.put", On: onPolicy,
-			Help:    "Propose to add or replace a policy (Cedar)",
-			About:   "The text is checked against the schema of verbs now, and comes into force once somebody else has approved it: it holds for the next request then.",
-			Example: "pavise policy put night-shift cmd/pavise/testdata/night-shift.cedar",
-		}, func(_ context.Context, _ *Rooms, who pavise.Principal, req PolicyPut) (pavise.Name, error) {
-			name := pavise.Name{Tenant: who.Tenant, Kind: "policy", ID: req.ID}
-			return name, name.Validate()
-		}, func(req PolicyPut) (any, error) {
-			return policyText{req.Text}, nil
-		}),
-		proposing(Verb{
-			Name: "policy.delete", On: onPolicy,
-			Help:    "Propose to delete a policy",
-			About:   "Refused when afterwards nobody could change policies. Somebody else approves it.",
-			Example: "pavise policy delete night-shift",
-		}, func(_ context.Context, _ *Rooms, who pavise.Principal, req PolicyDelete) (pavise.Name, error) {
-			name := pavise.Name{Tenant: who.Tenant, Kind: "policy", ID: req.ID}
-			return name, name.Validate()
-		}, func(PolicyDelete) (any, error) { return Empty{}, nil }),
-		guarded(Verb{
-			Name: "policy.schema", On: onPolicy, Class: guard.Pooled,
-			Help:    "Print what a policy may name: types, attributes and actions",
-			About:   "The Cedar schema that every policy is checked against. It follows from the table of verbs.",
-			Example: "pavise policy schema",
-		}, func(who pavise.Principal, _ Empty) pavise.Name {
-			return pavise.Name{Tenant: who.Tenant, Kind: "policy", ID: "all"}
-		}, func(_ context.Context, rooms *Rooms, _ pavise.Principal, _ Empty) (PolicySchema, error) {
-			return PolicySchema{rooms.Guard.Schema()}, nil
-		}),
-		guarded(Verb{
-			Name: "policy.explain", On: onPolicy, Class: guard.Pooled,
-			Help:    "Say why a request was, or would be, allowed or denied",
-			About:   "With --record, a recorded decision is computed again from the record and compared. Otherwise name a verb and a thing, and with --role who asks.",
-			Example: "pavise policy explain model.infer local/model/threat-detector --role caller",
-		}, func(who pavise.Principal, _ ExplainRequest) pavise.Name {
-			return pavise.Name{Tenant: who.Tenant, Kind: "policy", ID: "all"}
-		}, policyExplain),
-	}
-}
-
-// PolicyList holds a tenant's policies and the digest of all that is in force.
-type PolicyList struct {
-	Policies []guard.TenantPolicy `json:"policies"`
-	Digest   string               `json:"digest"`
-}
-
-// PolicySchema is the Cedar schema.
-type PolicySchema struct {
-	Schema string `json:"schema"`
-}
-
-// PolicyPut asks for a policy to be put in force.
-type PolicyPut struct {
-	ID   string `json:"id" arg:"" help:"the policy's id" doc:"the policy's id"`
-	Text string `json:"text" arg:"" type:"textfile" placeholder:"FILE" help:"file with one Cedar policy" doc:"one Cedar policy"`
-
-	Reason string `json:"reason,omitempty" help:"why" doc:"why"`
-}
-
-// PolicyDelete names a policy.
-type PolicyDelete struct {
-	ID     string `json:"id" arg:"" help:"the policy's id" doc:"the policy's id"`
-	Reason string `json:"reason,omitempty" help:"why" doc:"why"`
-}
-
-// ExplainRequest asks about a decision: a recorded one, or one that might be.
-type ExplainRequest struct {
-	Record *uint64     `json:"record,omitempty" help:"explain the decision in this record" doc:"explain the decision in this record"`
-	Verb   string      `json:"verb,omitempty" arg:"" optional:"" help:"the verb, for example model.infer" doc:"the verb, for example model.infer"`
-	On     pavise.Name `json:"on,omitzero" arg:"" optional:"" help:"the thing, as tenant/kind/id" doc:"the thing, as tenant/kind/id"`
-	Role   []string    `json:"role,omitempty" help:"a role of the caller; may be repeated" doc:"roles of the caller"`
-	Kind   string      `json:"kind,omitempty" enum:"human,workload,node" default:"human" help:"kind of caller: human, workload or node" doc:"kind of caller"`
-	ID     string      `json:"id,omitempty" default:"somebody" help:"id of the caller" doc:"id of the caller"`
-}
-
-func policyExplain(ctx context.Context, rooms *Rooms, who pavise.Principal, req ExplainRequest) (guard.Explanation, error) {
-	if req.Record != nil {
-		found, err := ledgerRead(ctx, rooms, who, ReadRequest{*req.Record})
-		if err != nil {
-			return guard.Explanation{}, err
-		}
-		return rooms.Guard.ExplainRecord(found.Record), nil
-	}
-	if req.On.Tenant != who.Tenant {
-		return guard.Explanation{}, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("explain needs --record, or a verb and a thing of tenant %s", who.Tenant), Hint: "for example: pavise policy explain model.infer " + who.Tenant + "/model/threat-detector --role caller"}
-	}
-	asked := pavise.Principal{Tenant: who.Tenant, Kind: req.Kind, ID: req.ID, Roles: req.Role, Proof: "asked"}
-	return rooms.Guard.Explain(asked, req.Verb, req.On), nil
-}
 
 func routeVerbs() []Verb {
 	onRoute := []string{"route"}
@@ -226,6 +123,11 @@ func otherVerbs() []Verb {
 		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, req MintRequest) (issuer.Token, error) {
 			return rooms.Issuer.Mint(ctx, who, issuer.MintRequest{Subject: req.Subject, Kind: req.Kind, Roles: req.Role, TTL: time.Duration(req.Minutes) * time.Minute})
 		}),
+		{
+			Name: "issuer.exchange", On: []string{"issuer"}, Class: guard.Pooled,
+			Help:  "Exchange a proof of who one is for a short-lived token of this installation",
+			About: "At POST /v1/token, as RFC 8693 has it: the same name, no role more and no longer life, bound to the caller's key. With an actor_token, one acts for another.",
+		},
 		verb(Verb{
 			Name: "issuer.revoke", On: []string{"issuer"}, Safe: true,
 			Help:    "Refuse what somebody was given until now: tokens and certificates",

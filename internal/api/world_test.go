@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -38,6 +39,7 @@ import (
 type world struct {
 	*Rooms
 	dir    string
+	base   string // the server's address, which the token service has as its name
 	server *httptest.Server
 	stop   context.CancelFunc // what SIGINT does
 	linked []string           // the tokens that links to the console were made for, and when those end
@@ -54,8 +56,8 @@ func newWorld(t *testing.T) *world {
 	}
 	kek, err := seal.OpenFileKEK(filepath.Join(w.dir, "kek"))
 	must(err)
-	key := ed25519.NewKeyFromSeed([]byte("api test, a log key of 32 bytes."))
-	log, err := ledger.Open(ledger.Options{Dir: filepath.Join(w.dir, "ledger"), Origin: "test/api", Key: key, Tenant: "local"})
+	logKey := ed25519.NewKeyFromSeed([]byte("api test, a log key of 32 bytes."))
+	log, err := ledger.Open(ledger.Options{Dir: filepath.Join(w.dir, "ledger"), Origin: "test/api", Key: logKey, Tenant: "local"})
 	must(err)
 	db, err := store.Open(t.Context(), filepath.Join(w.dir, "db"))
 	must(err)
@@ -74,12 +76,24 @@ func newWorld(t *testing.T) *world {
 	w.Policies, err = guard.OpenPolicies(t.Context(), w.Guard, db)
 	must(err)
 	must(w.Policies.Seed(t.Context(), "local", guard.Defaults()))
+	w.Grants, err = guard.OpenGrants(t.Context(), w.Guard, db)
+	must(err)
 	w.Issuer, err = issuer.New(issuer.Config{Guard: w.Guard, Seed: bytes.Repeat([]byte{7}, 32), Install: "test", Tenant: "local", Now: time.Now})
 	must(err)
 	epochs := identity.NewEpochs()
 	w.Revoked, err = issuer.OpenRevocations(t.Context(), w.Guard, db, epochs, time.Now)
 	must(err)
-	verifier, err := identity.New(identity.Config{Now: time.Now, Issuers: []identity.Issuer{w.Issuer.Record()}, Epochs: epochs})
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	must(err)
+	w.base = "http://" + listener.Addr().String()
+	key, err := issuer.NewExchangeKey()
+	must(err)
+	w.Exchange, err = issuer.NewExchange(issuer.ExchangeConfig{Guard: w.Guard, Key: key, URL: w.base, Tenant: "local", Audiences: []string{"sts.cloud.example"}, Now: time.Now})
+	must(err)
+	local := w.Issuer.Record()
+	verifier, err := identity.New(identity.Config{
+		Now: time.Now, Issuers: []identity.Issuer{local, w.Exchange.Record(local.Roles)}, Origins: []string{w.base}, Epochs: epochs,
+	})
 	must(err)
 	w.Subjects, err = subject.Open(t.Context(), db, kek, time.Now)
 	must(err)
@@ -113,7 +127,11 @@ func newWorld(t *testing.T) *world {
 	must(err)
 	ctx, stop := context.WithCancel(t.Context())
 	w.stop = stop
-	w.server = httptest.NewServer(NewServer(ctx, w.Rooms, verifier).Handler())
+	control, mux := NewServer(ctx, w.Rooms, verifier), http.NewServeMux()
+	mux.Handle("/v1/", control.Handler())
+	mux.Handle(WellKnownPrefix, control.WellKnown())
+	w.server = &httptest.Server{Listener: listener, Config: &http.Server{Handler: mux}}
+	w.server.Start()
 	t.Cleanup(func() {
 		stop()
 		w.server.Close()
@@ -137,6 +155,13 @@ func (w *world) person(t *testing.T, id string, roles ...string) *Client {
 		t.Fatal(err)
 	}
 	return &Client{Base: w.server.URL, Token: token.Value}
+}
+
+// hold lets somebody hold a role beside those of their token, as if it had been granted.
+func (w *world) hold(role string) {
+	holder := pavise.Name{Tenant: "local", Kind: pavise.Human, ID: "somebody"}
+	name, _ := guard.GrantName(holder, role)
+	w.Guard.HoldGrants([]guard.Grant{{Name: name, Holder: holder, Role: role, Until: time.Now().Add(time.Hour)}})
 }
 
 // done proposes a verb as somebody, and approves it as somebody else.

@@ -34,6 +34,9 @@ type Runner struct {
 	Ran func(ctx context.Context, change pavise.Name) (bool, error)
 	// Safe: it only makes things safer, and runs before anybody approved it.
 	Safe bool
+	// Widens: it lets somebody new decide, and so takes as many approvals as any verb of
+	// the tenant does: fewer people could make the ones that are missing.
+	Widens bool
 	// Breakable says what keeps a request from being run by Break before anybody approved
 	// it, or nil. A runner without it has none that could be.
 	Breakable func(on pavise.Name, request json.RawMessage) error

@@ -99,6 +99,36 @@ func rule(tx *store.Tx, tenant, verb string) (Rule, error) {
 	return r, nil
 }
 
+// ruleFor returns the rule that a proposal is under. Another rule for a verb takes what
+// the verb takes, and whoever counts there: fewer people, or others, could first lower
+// what keeps them from it. What lets somebody new decide takes as many as any verb does.
+func (c *Changes) ruleFor(tx *store.Tx, ch *Change, runner Runner) (Rule, error) {
+	own, err := rule(tx, ch.Name.Tenant, ch.Verb)
+	if err != nil {
+		return own, err
+	}
+	switch {
+	case ch.Verb == verbRule:
+		of, err := rule(tx, ch.Name.Tenant, ch.On.ID)
+		if err != nil {
+			return own, err
+		}
+		own.Need = max(own.Need, of.Need)
+		if len(of.Of) > 0 {
+			own.Of = of.Of
+		}
+	case runner.Widens:
+		for _, verb := range c.Verbs() {
+			of, err := rule(tx, ch.Name.Tenant, verb)
+			if err != nil {
+				return own, err
+			}
+			own.Need = max(own.Need, of.Need)
+		}
+	}
+	return own, nil
+}
+
 // Rules returns the rules of a tenant, by verb: the verb change.rules.
 func (c *Changes) Rules(ctx context.Context, who pavise.Principal, tenant string) (rules []VerbRule, err error) {
 	entry, err := c.guard.Enter(ctx, who, "change.rules", pavise.Name{Tenant: tenant, Kind: "change", ID: "rules"})

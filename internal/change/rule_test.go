@@ -53,6 +53,43 @@ func TestAChangeIsDecidedByTheRuleOfItsDay(t *testing.T) {
 	w.expect(t, ch, Done, 1)
 }
 
+// TestFewerPeopleCannotLowerARule: what takes two takes two to be made to take one, and
+// the same two where the rule names them.
+func TestFewerPeopleCannotLowerARule(t *testing.T) {
+	w := newWorld(t)
+	w.rule(t, "lamp.set", Rule{Need: 2, Days: 3, Of: []string{"bob", "carol"}})
+	ch, err := w.Propose(t.Context(), alice, Proposal{
+		Verb: verbRule, On: pavise.Name{Tenant: "acme", Kind: "change", ID: "lamp.set"}, Request: json.RawMessage(`{"verb":"lamp.set","need":0,"days":3}`),
+	})
+	if err != nil || ch.Rule.Need != 2 {
+		t.Fatalf("%+v, %v", ch, err)
+	}
+	_, err = w.Approve(t.Context(), dave, ch.Name, ch.Digest, "")
+	wantKind(t, err, pavise.Denied)
+	if now := w.approve(t, bob, ch); now.State != Open {
+		t.Fatalf("one approval made it %s", now.State)
+	}
+	if now := w.approve(t, carol, ch); now.State != Done {
+		t.Fatalf("it is %s", now.State)
+	}
+}
+
+// TestWhoMakesPeopleTakesTheMost: a verb that lets somebody new decide takes as many
+// approvals as the verb that takes most.
+func TestWhoMakesPeopleTakesTheMost(t *testing.T) {
+	w := newWorld(t)
+	ring := w.Changes.runners["bell.ring"]
+	ring.Widens = true
+	w.Changes.runners["bell.ring"] = ring
+	w.rule(t, "lamp.set", Rule{Need: 3, Days: 3})
+	if ch := w.propose(t, alice, "bell.ring"); ch.Rule.Need != 3 {
+		t.Errorf("it takes %d", ch.Rule.Need)
+	}
+	if ch := w.propose(t, alice, "lamp.off"); ch.Rule.Need != 1 {
+		t.Errorf("another takes %d", ch.Rule.Need)
+	}
+}
+
 // TestTwoRulesAtOnce approves two proposals of one rule: the second was made for a
 // rule that is no more, and is void.
 func TestTwoRulesAtOnce(t *testing.T) {

@@ -44,7 +44,7 @@ func TestReadRows(t *testing.T) {
 		"zipped": zipped(t, normal+attack), "lines that end as on Windows": strings.ReplaceAll(normal+attack, "\n", "\r\n"),
 	}
 	for name, text := range good {
-		rows, err := readRows(strings.NewReader(text))
+		rows, err := readRows(strings.NewReader(text), 1<<20)
 		if err != nil || rows.count() != 2 || len(rows.data[0]) != 41 || rows.labels[0] != int(threatdetector.Normal) || rows.labels[1] != int(threatdetector.DoS) {
 			t.Errorf("%s: %+v, %v", name, rows, err)
 		}
@@ -60,12 +60,12 @@ func TestReadRows(t *testing.T) {
 		"an unknown attack":  {strings.Replace(normal, "normal", "weird", 1), "line 1: attack \"weird\""},
 		"names twice":        {"duration\nduration\n", "line 2"},
 		"binary":             {"\x00\x01\x02", "line 1"},
-		"a torn zip":         {zipped(t, normal)[:30], "unexpected EOF"},
+		"a torn zip":         {zipped(t, normal)[:30], "line 1"},
 		"a long line":        {strings.Repeat("x", 1<<17), "token too long"},
-		"a bomb":             {zipped(t, strings.Repeat(normal, maxReplay/len(normal)+2)), "longer than"},
+		"a bomb":             {zipped(t, strings.Repeat(normal, 1<<20/len(normal)+2)), "longer than"},
 	}
 	for name, c := range bad {
-		if rows, err := readRows(strings.NewReader(c[0])); err == nil || !strings.Contains(err.Error(), c[1]) {
+		if rows, err := readRows(strings.NewReader(c[0]), 1<<20); err == nil || !strings.Contains(err.Error(), c[1]) {
 			t.Errorf("%s: %v rows, %v", name, rows, err)
 		}
 	}
@@ -92,7 +92,7 @@ func FuzzReadRows(f *testing.F) {
 	f.Add([]byte("duration,x\n" + normal))
 	f.Add([]byte(zipped(f, normal)))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		rows, err := readRows(bytes.NewReader(text))
+		rows, err := readRows(bytes.NewReader(text), 1<<20)
 		if err != nil {
 			return
 		}

@@ -37,14 +37,15 @@ func ReadRows(path string) (*Rows, error) {
 		return nil, refuse(err)
 	}
 	defer f.Close()
-	rows, err := readRows(f)
+	rows, err := readRows(f, maxReplay)
 	if err != nil {
 		return nil, refuse(err)
 	}
 	return rows, nil
 }
 
-func readRows(r io.Reader) (*Rows, error) {
+// readRows reads rows, of at most so many bytes unzipped.
+func readRows(r io.Reader, most int64) (*Rows, error) {
 	text := bufio.NewReaderSize(r, 1<<16)
 	if magic, _ := text.Peek(2); bytes.Equal(magic, []byte{0x1f, 0x8b}) {
 		unzipped, err := gzip.NewReader(text)
@@ -53,11 +54,11 @@ func readRows(r io.Reader) (*Rows, error) {
 		}
 		text = bufio.NewReaderSize(unzipped, 1<<16)
 	}
-	bounded := &io.LimitedReader{R: text, N: maxReplay}
+	bounded := &io.LimitedReader{R: text, N: most}
 	flows, err := threatdetector.ReadFlows(bounded)
 	switch {
 	case bounded.N <= 0:
-		return nil, fmt.Errorf("longer than %d bytes", maxReplay)
+		return nil, fmt.Errorf("longer than %d bytes", most)
 	case err != nil:
 		return nil, err
 	case flows.X.Rows == 0:

@@ -3,6 +3,7 @@ package guard
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/policy"
@@ -45,6 +46,45 @@ func (g *Guard) May(who pavise.Principal, verb string, on pavise.Name) bool {
 func (g *Guard) Consequential(verb string) bool {
 	a, known := g.schema.Act(verb)
 	return known && a.Consequential
+}
+
+// Declared reports whether a verb is one of the catalogue that no room serves.
+func (g *Guard) Declared(verb string) bool {
+	a, known := g.schema.Act(verb)
+	return known && a.Declared
+}
+
+// WhoCan says who may do a verb on a thing as it is now, and what is known of the
+// thing. The error is of kind Invalid when the verb is none or does not apply to it.
+func (g *Guard) WhoCan(verb string, on pavise.Name) ([]policy.Holder, policy.Facts, error) {
+	act, known := g.schema.Act(verb)
+	if !known {
+		return nil, policy.Facts{}, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("no such verb: %.80q", verb), Hint: "pavise policy matrix shows all there are"}
+	}
+	if err := on.Validate(); err != nil {
+		return nil, policy.Facts{}, err
+	}
+	if !slices.Contains(act.On, on.Kind) {
+		return nil, policy.Facts{}, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s does not apply to a %s", verb, on.Kind), Hint: "it applies to: " + strings.Join(act.On, ", ")}
+	}
+	at, facts := g.clock.stamp(), g.known(on)
+	var holders []policy.Known
+	for _, grant := range g.Held(on.Tenant) {
+		i := slices.IndexFunc(holders, func(k policy.Known) bool { return k.Who.Name() == grant.Holder })
+		if i < 0 {
+			h := grant.Holder
+			holders, i = append(holders, policy.Known{Who: pavise.Principal{Tenant: h.Tenant, Kind: h.Kind, ID: h.ID}}), len(holders)
+		}
+		holders[i].Granted = append(holders[i].Granted, grant.Role)
+	}
+	return g.rules.Load().set(on.Tenant).WhoCan(act, g.entities.Thing(on, facts), at, holders), facts, nil
+}
+
+// Matrix returns who may do what in a tenant now, and all roles that its policies speak
+// of.
+func (g *Guard) Matrix(tenant string) (rows []policy.Row, roles []string) {
+	set := g.rules.Load().set(tenant)
+	return set.Matrix(g.clock.stamp()), set.Roles()
 }
 
 // ExplainRecord decides a record's question again from the record alone, and

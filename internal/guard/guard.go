@@ -56,6 +56,7 @@ type Guard struct {
 	open     openSet
 	refusals refusals
 	denials  meter
+	callers  callers
 
 	grants atomic.Pointer[held] // who has been granted what; replaced whole, never changed
 
@@ -134,7 +135,9 @@ func (g *Guard) Enter(ctx context.Context, who pavise.Principal, verb string, on
 			return nil, err
 		}
 	}
-	if err := g.admit(e, &q); err != nil {
+	err := g.admit(e, &q)
+	g.callers.note(who, at, err == nil)
+	if err != nil {
 		if q.Act.Class == Pooled {
 			g.slots.give(who.Name())
 		}

@@ -153,6 +153,7 @@ type Preview struct {
 	After  string `json:"after"`          // and of what would be
 	Was    string `json:"was,omitempty"`  // the policy's text as it is; empty: there is none
 	Text   string `json:"text,omitempty"` // as it would be; empty: none
+	policy.Difference
 }
 
 // Preview says what putting a policy would come to, or with an empty text deleting
@@ -167,7 +168,10 @@ func (p *Policies) Preview(ctx context.Context, name pavise.Name, text string) (
 		if err != nil {
 			return err
 		}
-		preview = Preview{Before: policy.Digest(before), After: set.Digest(), Was: before[name.ID], Text: after[name.ID]}
+		preview = Preview{
+			Before: policy.Digest(before), After: set.Digest(), Was: before[name.ID], Text: after[name.ID],
+			Difference: p.guard.rules.Load().set(name.Tenant).Diff(set, p.guard.clock.stamp()),
+		}
 		return nil
 	})
 	return preview, err

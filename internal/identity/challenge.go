@@ -15,15 +15,28 @@ func Challenge(err error) string {
 		return fmt.Sprintf(`Bearer realm="pavise", DPoP algs="%s"`, proofAlgorithms)
 	}
 	scheme, class, algs := "Bearer", "invalid_token", ""
-	switch refusal.Reason {
-	case BadProof, WrongTarget, StaleProof, WrongToken, Replayed, ProofsFull:
+	about := AboutProof(refusal.Reason)
+	if about {
 		class = "invalid_dpop_proof"
-		fallthrough
-	case NotHolder, Unbound:
+	}
+	if about || refusal.Reason == NotHolder || refusal.Reason == Unbound {
 		scheme, algs = "DPoP", fmt.Sprintf(`, algs="%s"`, proofAlgorithms)
 	}
 	return fmt.Sprintf(`%s realm="pavise", error="%s", error_description="%s"%s`, scheme, class, refusal.Reason, algs)
 }
+
+// AboutProof reports whether a reason is about the proof of possession itself, and not
+// about the token (RFC 9449, section 5).
+func AboutProof(why Reason) bool {
+	switch why {
+	case BadProof, WrongTarget, StaleProof, WrongToken, Replayed, ProofsFull:
+		return true
+	}
+	return false
+}
+
+// ProofAlgorithms are those that a proof of possession may be signed with.
+func ProofAlgorithms() []string { return strings.Fields(proofAlgorithms) }
 
 // proofAlgorithms are those of proofs of possession, as a challenge lists them.
 var proofAlgorithms = func() string {

@@ -140,10 +140,15 @@ func TestClaimMapIsChecked(t *testing.T) {
 // TestEnvironment takes it from the record where no expression says.
 func TestEnvironment(t *testing.T) {
 	w := theWorld()
-	who := wantGood(t, mapped(t, ClaimMap{}, func(i *Issuer) { i.Environment = "dev" }), w.sign(header(nil), body(members{"environment": "prod"}), w.byEd))
+	who := wantGood(t, mapped(t, ClaimMap{}, func(i *Issuer) { i.Environment = "dev" }), w.sign(header(nil), body(members{"environment": "prod", "pavise_environment": "prod", "pavise_origin": "https://x"}), w.byEd))
 	if who.Environment != "dev" {
 		t.Errorf("the environment is %q", who.Environment)
 	}
+	ours := mapped(t, ClaimMap{}, func(i *Issuer) { i.Environment, i.Ours = "dev", true })
+	if who = wantGood(t, ours, w.sign(header(nil), body(members{"pavise_environment": "prod"}), w.byEd)); who.Environment != "prod" {
+		t.Errorf("by our own word the environment is %q", who.Environment)
+	}
+	wantBad(t, ours, w.sign(header(nil), body(members{"pavise_environment": "a b"}), w.byEd), BadClaims)
 }
 
 // TestBy is who had an identity made, by the word of our own issuers.

@@ -1,7 +1,6 @@
 package identity
 
 import (
-	"cmp"
 	"context"
 	"crypto"
 	"crypto/sha256"
@@ -170,38 +169,47 @@ func parseKeyAlone(b json.RawMessage) (jose.JSONWebKey, *complaint) {
 	return key, nil
 }
 
-// Present verifies a token that a request holds elsewhere than in its Authorization
-// header, as one to be exchanged: RFC 8693 puts it into the form. The caller shows to
-// have the key that the token is bound to by a proof without ath in the request, or by
-// its client certificate. Held are the keys that the caller showed to have, for what it
-// is given to be bound to. An empty token stands for the client certificate itself.
-func (v *Verifier) Present(ctx context.Context, token string, c Credentials) (Proof, error) {
-	known, err := v.presented(ctx, token, &c)
-	if err != nil {
-		return Proof{}, err
-	}
-	proof := known.Proof
-	proof.Held.X5T = c.certificateThumbprint()
-	if known.Bound.X5T != "" && known.Bound.X5T != proof.Held.X5T {
-		return Proof{}, refuse(NotHolder)
-	}
-	if len(c.DPoP) == 0 {
-		if known.Bound.JKT != "" {
-			return Proof{}, refuse(NotHolder)
+// Present verifies tokens that a request holds elsewhere than in its Authorization
+// header, as those to be exchanged: RFC 8693 puts them into the form. The last one is
+// the caller's own. The caller shows to have the keys that they are bound to by a proof
+// without ath in the request, or by its client certificate; Held are those keys, for
+// what it is given to be bound to. An empty token stands for the client certificate
+// itself.
+func (v *Verifier) Present(ctx context.Context, c Credentials, tokens ...string) ([]Proof, error) {
+	var all []*verified
+	for _, token := range tokens {
+		known, err := v.presented(ctx, token, &c)
+		if err != nil {
+			return nil, err
 		}
-		return proof, nil
+		all = append(all, known)
 	}
-	p, err := parseProof(c.DPoP)
-	if err != nil {
-		return Proof{}, err
+	held := Keys{X5T: c.certificateThumbprint()}
+	if len(c.DPoP) > 0 {
+		p, err := parseProof(c.DPoP)
+		if err != nil {
+			return nil, err
+		}
+		held.JKT = p.thumbprint
 	}
-	proof.Held.JKT = p.thumbprint
-	return proof, v.possession(known, &c, "", cmp.Or(known.Bound.JKT, p.thumbprint))
+	var proofs []Proof
+	for _, known := range all {
+		if known.Bound.JKT != "" && known.Bound.JKT != held.JKT || known.Bound.X5T != "" && known.Bound.X5T != held.X5T {
+			return nil, refuse(NotHolder)
+		}
+		proof := known.Proof
+		proof.Held = held
+		proofs = append(proofs, proof)
+	}
+	if held.JKT == "" || len(all) == 0 {
+		return proofs, nil
+	}
+	return proofs, v.possession(all[len(all)-1], &c, "", held.JKT)
 }
 
 func (v *Verifier) presented(ctx context.Context, token string, c *Credentials) (*verified, error) {
 	switch {
-	case token != "" && len(token) > MaxToken:
+	case len(token) > MaxToken:
 		return nil, refuse(Oversized)
 	case token != "":
 		return v.token(ctx, token)

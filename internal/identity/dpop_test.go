@@ -385,16 +385,29 @@ func TestPresent(t *testing.T) {
 	proofOf := func(h *holder) string { return h.proof("", nil, members{"ath": nil}) }
 	token, free := h.token(nil), w.sign(header(nil), body(nil), w.byEd)
 
-	p, err := v.Present(t.Context(), token, c(proofOf(h)))
+	present := func(c Credentials, tokens ...string) (Proof, error) {
+		proofs, err := v.Present(t.Context(), c, tokens...)
+		if err != nil {
+			return Proof{}, err
+		}
+		return proofs[0], nil
+	}
+	p, err := present(c(proofOf(h)), token)
 	if err != nil || p.Held.JKT != h.jkt || p.Bound.JKT != h.jkt || p.Principal.ID != "alice@acme" {
 		t.Errorf("the holder: %+v, %v", p, err)
 	}
-	p, err = v.Present(t.Context(), free, c(proofOf(thief)))
+	p, err = present(c(proofOf(thief)), free)
 	if err != nil || p.Held.JKT != thief.jkt || p.Bound != (Keys{}) {
 		t.Errorf("a free token and a key: %+v, %v", p, err)
 	}
-	if p, err = v.Present(t.Context(), free, c()); err != nil || p.Held != (Keys{}) {
+	if p, err = present(c(), free); err != nil || p.Held != (Keys{}) {
 		t.Errorf("a free token alone: %+v, %v", p, err)
+	}
+	if p, err = present(c(proofOf(h)), free, token); err != nil || p.Principal.Proof != "bearer" || p.Held.JKT != h.jkt {
+		t.Errorf("a free token of somebody and a bound one of one's own: %+v, %v", p, err)
+	}
+	if _, err = present(c(proofOf(thief)), token, free); err == nil {
+		t.Error("a stolen bound token beside one's own was good")
 	}
 	for _, tt := range []struct {
 		name, token string
@@ -407,7 +420,7 @@ func TestPresent(t *testing.T) {
 		{"nothing", "", c(), Missing},
 		{"too long", strings.Repeat("a", MaxToken+1), c(), Oversized},
 	} {
-		_, err := v.Present(t.Context(), tt.token, tt.c)
+		_, err := present(tt.c, tt.token)
 		t.Log(tt.name)
 		wantRefusal(t, err, tt.want)
 	}

@@ -358,17 +358,23 @@ func (r *record) subject(says saying) (pavise.Name, error) {
 	return name, nil
 }
 
-// delegation reads who had the identity made, and who acts for the subject (RFC
-// 8693, section 4.1). Only our own issuers know either.
+// delegation reads who had the identity made, where it runs, and who acts for the
+// subject (RFC 8693, section 4.1). Only our own issuers may say so.
 func (r *record) delegation(p *Proof, c *claims) error {
-	if c.by == "" && len(c.actors) == 0 && c.origin == "" {
-		return nil
-	}
 	if !r.Ours {
-		return refuse(ForbiddenClaim)
+		if c.by != "" || len(c.actors) > 0 {
+			return refuse(ForbiddenClaim) // without them the caller would pass for somebody else
+		}
+		return nil // where it runs and where it is from is what our record says
 	}
 	if c.origin != "" {
 		p.Origin = c.origin
+	}
+	if c.environment != "" {
+		if !plainWord(c.environment) {
+			return refuse(BadClaims)
+		}
+		p.Principal.Environment = c.environment
 	}
 	if c.by != "" {
 		kind, id, _ := strings.Cut(c.by, "/")

@@ -24,7 +24,7 @@ const (
 	BadSubject     Reason = "subject"       // none, or one that cannot be a name
 	BadKind        Reason = "kind"          // says that the subject is what no caller can be
 	ForbiddenRole  Reason = "role"          // asserts a role that its issuer may not give
-	ForbiddenClaim Reason = "claim"         // says who acts for whom, which only our own issuers may
+	ForbiddenClaim Reason = "claim"         // says who acts for whom or had it made, which only our own issuers may
 	BadClaims      Reason = "claims"        // the record's claim map makes nothing of them
 	Condition      Reason = "condition"     // does not meet the record's condition
 	Revoked        Reason = "revoked"       // given out before what was revoked
@@ -62,7 +62,7 @@ var advice = map[Reason]struct{ msg, hint string }{
 	BadSubject:     {"the token's subject cannot be a name", "a subject takes letters, digits and . _ @ : + - and begins with a letter or digit"},
 	KeysAway:       {"the keys of the token's issuer cannot be fetched, or are too old to trust", "try again in a moment; the issuer's discovery document and key set must be reachable from here"},
 	BadKind:        {"the token's subject is of a kind that its issuer may not vouch for", "a subject is human or workload; a node only if the issuer's record says so"},
-	ForbiddenClaim: {"the token says who acts for whom, and its issuer may not say so", "exchange it at the issuer for one of the caller itself"},
+	ForbiddenClaim: {"the token says who acts for whom, or who had it made, and its issuer may not say so", "ask its issuer for a token of the caller itself, without act and pavise_by"},
 	BadClaims:      {"the issuer's record makes nothing of the token's claims", "compare the expressions in the record with the claims of such a token"},
 	Condition:      {"the token does not meet the condition in its issuer's record", "use one from where the record allows"},
 	Revoked:        {"what the token or certificate proves was revoked", "get a new one; if that is refused too, ask who revoked it"},

@@ -29,7 +29,7 @@ type claims struct {
 	kind                       string
 	expires, issued, notBefore time.Time
 	bound                      Keys     // cnf: the keys it is bound to (RFC 7800)
-	by, origin                 string   // pavise_by, pavise_origin
+	by, origin, environment    string   // pavise_by, pavise_origin, pavise_environment
 	actors                     []string // act: the subjects of the chain (RFC 8693), who acts first
 }
 
@@ -117,7 +117,7 @@ func (c *claims) parse(b []byte) bool {
 	ok = text(m["iss"], &c.issuer) && text(m["sub"], &c.subject) && text(m["jti"], &id) &&
 		date(m["exp"], &c.expires) && date(m["iat"], &c.issued) && date(m["nbf"], &c.notBefore) &&
 		texts(m["pavise_roles"], &c.roles) && text(m["pavise_kind"], &c.kind) &&
-		text(m["pavise_by"], &c.by) && text(m["pavise_origin"], &c.origin)
+		text(m["pavise_by"], &c.by) && text(m["pavise_origin"], &c.origin) && text(m["pavise_environment"], &c.environment)
 	if !ok {
 		return false
 	}

@@ -1,15 +1,3 @@
-// Package issuer gives tokens out. In this build that is one issuer, the local
-// one that `pavise up` makes for its own machine; package identity verifies
-// what it signs, by the record that [Local.Record] returns.
-//
-// It owns no state but the signing key, which its caller keeps (package seal,
-// purpose token) and which is never the log's key nor a CA's.
-//
-// # What the local issuer may not do
-//
-// Its tokens live an hour at most, carry only the demo roles, are for this
-// installation's own audience, and speak for one tenant. Its record says Demo,
-// by which every role that serves others refuses it.
 package issuer
 
 import (
@@ -18,7 +6,6 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -256,19 +243,8 @@ func (l *Local) check(req MintRequest) error {
 }
 
 func (l *Local) sign(c claims) (Token, error) {
-	payload, err := json.Marshal(c)
-	if err != nil {
-		return Token{}, fmt.Errorf("encode the claims: %w", err)
-	}
-	jws, err := l.signer.Sign(payload)
-	if err != nil {
-		return Token{}, fmt.Errorf("sign the token: %w", err)
-	}
-	value, err := jws.CompactSerialize()
-	if err != nil {
-		return Token{}, fmt.Errorf("write the token: %w", err)
-	}
-	return Token{Value: value, ID: c.ID, Expires: time.Unix(c.Expires, 0).UTC()}, nil
+	value, err := signJWT(l.signer, c)
+	return Token{Value: value, ID: c.ID, Expires: time.Unix(c.Expires, 0).UTC()}, err
 }
 
 func invalid(msg, hint string) error {

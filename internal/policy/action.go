@@ -50,8 +50,10 @@ const (
 	VerbBreak   = "change.break"
 	VerbClock   = "clock.accept"
 	VerbInfer   = "model.infer"
-	VerbGive    = "grant.give"
-	VerbRevoke  = "grant.revoke"
+
+	VerbExchange = "issuer.exchange"
+	VerbGive     = "grant.give"
+	VerbRevoke   = "grant.revoke"
 )
 
 // The kinds of thing that the guardrails speak of by name.
@@ -72,6 +74,8 @@ func Named() []Action {
 		{Verb: VerbSchema, On: []string{KindPolicy}, Class: Pooled},
 		{Verb: "policy.who-can", On: []string{KindPolicy}, Class: Pooled},
 		{Verb: "policy.diff", On: []string{KindPolicy}, Class: Pooled},
+		{Verb: "policy.matrix", On: []string{KindPolicy}, Class: Pooled},
+		{Verb: "caller.list", On: []string{"caller"}, Class: Pooled},
 		{Verb: VerbPropose, On: []string{KindChange}},
 		{Verb: "change.emergency", On: []string{KindChange}, Safe: true},
 		{Verb: VerbApprove, On: []string{KindChange}},
@@ -96,6 +100,7 @@ func Named() []Action {
 		{Verb: "subject.shred", On: []string{"subject"}, Consequential: true},
 		{Verb: "ledger.read", On: []string{"ledger"}, Class: Pooled},
 		{Verb: "issuer.mint", On: []string{"issuer"}},
+		{Verb: VerbExchange, On: []string{"issuer"}, Class: Pooled},
 		{Verb: "console.link", On: []string{"console"}},
 		{Verb: VerbClock, On: []string{"clock"}, Safe: true},
 		{Verb: VerbInfer, On: []string{"model"}, Class: Pooled},

@@ -24,12 +24,22 @@ type Row struct {
 	Who map[string][]string `json:"who"`
 }
 
+// Has reports whether somebody with the role may.
+func (r Row) Has(role string) bool {
+	for _, roles := range r.Who {
+		if slices.Contains(roles, role) {
+			return true
+		}
+	}
+	return false
+}
+
 // Matrix returns who may do what: a row for each verb, kind of thing and facts that
 // policies tell apart, in that order. Principals and things that policies name, and
 // conditions on anything else, are not in it.
 func (s *Set) Matrix(at time.Time) []Row {
 	var rows []Row
-	candidates := s.candidates(nil)
+	candidates := candidatesOf(s.Roles(), nil)
 	for _, verb := range slices.Sorted(maps.Keys(s.schema.actions)) {
 		act := s.schema.actions[verb]
 		for _, kind := range act.On {
@@ -58,42 +68,48 @@ type candidate struct {
 	subject          *Subject
 }
 
-// candidates returns, for each kind of principal, anybody and anybody with one of the
-// roles of the sets; and whoever the rules name. Where a rule looks at the environment,
-// there is each of them in production, too.
-func (s *Set) candidates(rules scan, others ...*Set) []candidate {
+// candidatesOf returns, for each kind of principal, anybody and anybody with one of the
+// roles; and whoever the rules name. Where a rule looks at the environment, there is
+// each of them in production, too.
+func candidatesOf(roles []string, rules scan) []candidate {
 	var list []candidate
 	environments := []string{""}
 	if slices.ContainsFunc(rules, func(r *rule) bool { return strings.Contains(r.text, "environment") }) {
 		environments = append(environments, "prod")
 	}
-	add := func(c candidate) {
-		for _, c.environment = range environments {
-			who := pavise.Principal{Tenant: anyTenant, Kind: c.kind, ID: cmp.Or(c.name, anybody), Environment: c.environment}
-			if c.role != "" {
-				who.Roles = []string{c.role}
-			}
-			c.subject = NewSubject(who, nil, false)
-			list = append(list, c)
-		}
-	}
-	roles := s.Roles()
-	for _, other := range others {
-		roles = append(roles, other.Roles()...)
-	}
-	slices.Sort(roles)
-	roles = slices.Compact(roles)
 	for _, kind := range kinds {
-		for _, role := range append([]string{""}, roles...) {
-			add(candidate{kind: kind, role: role})
-		}
-		for _, name := range named(rules, principalTypes[kind], (*rule).who) {
+		for _, name := range append([]string{""}, named(rules, principalTypes[kind], (*rule).who)...) {
 			for _, role := range append([]string{""}, roles...) {
-				add(candidate{kind: kind, name: name, role: role})
+				for _, environment := range environments {
+					who := pavise.Principal{Tenant: anyTenant, Kind: kind, ID: cmp.Or(name, anybody), Environment: environment}
+					if role != "" {
+						who.Roles = []string{role}
+					}
+					list = append(list, candidate{kind, role, name, environment, NewSubject(who, nil, false)})
+				}
 			}
 		}
 	}
 	return list
+}
+
+// concerned returns the roles whose holders rules may tell from others: those that they
+// name, or all of the sets as soon as one of the rules asks for no role.
+func concerned(rules scan, sets ...*Set) (roles []string) {
+	for _, r := range rules {
+		if role, ok := r.roleOf(); ok {
+			roles = append(roles, role)
+			continue
+		}
+		if r.who().ID == "" {
+			for _, s := range sets {
+				roles = append(roles, s.Roles()...)
+			}
+			break
+		}
+	}
+	slices.Sort(roles)
+	return slices.Compact(roles)
 }
 
 // named returns the ids of a type that a half of the rules' scopes names.
@@ -121,33 +137,45 @@ type Flip struct {
 	Policy      string         `json:"policy,omitempty"` // the first that decides afterwards; "": none permits it any more
 }
 
-// MaxFlips bounds the flips that are listed; all are counted.
-const MaxFlips = 500
+// Bounds of a Diff.
+const (
+	MaxFlips = 500     // that are listed; all are counted
+	maxAsked = 200_000 // questions, which take a second or two
+)
+
+// A Difference is what another set of policies turns.
+type Difference struct {
+	Flips []Flip `json:"flips"` // the first MaxFlips
+	Total int    `json:"total"` // how many there are
+	// Partial: there were more questions than are asked, and there may be more flips.
+	Partial bool `json:"partial,omitempty"`
+}
 
 // Diff returns the decisions that come out otherwise under another set than under s, at
 // a time: of anybody with each role, and of whoever the policies that differ name, on
 // any thing and on those that they name, in every state that policies tell apart. A
 // verb that takes an approved change is taken as approved. What differs only under
-// conditions on anything else (an issuer, a time of day) is not seen. It returns the
-// first MaxFlips, and how many there are.
-func (s *Set) Diff(other *Set, at time.Time) (flips []Flip, total int) {
+// conditions on anything else (an issuer, a time of day) is not seen.
+func (s *Set) Diff(other *Set, at time.Time) Difference {
 	changed := differing(s, other)
-	candidates := s.candidates(changed, other)
-	flips = []Flip{}
+	candidates := candidatesOf(concerned(changed, s, other), changed)
+	d, asked := Difference{Flips: []Flip{}}, 0
 	for _, verb := range verbsOf(changed) {
 		act := s.schema.actions[verb]
 		for _, kind := range act.On {
 			ids := append([]string{""}, named(changed, s.schema.types[kind], (*rule).on)...)
 			for _, c := range candidates {
-				for _, f := range s.flipsOf(other, act, kind, ids, c, at) {
-					if total++; len(flips) < MaxFlips {
-						flips = append(flips, f)
-					}
+				if asked += len(ids) * len(s.schema.conditions(kind)); asked > maxAsked {
+					d.Partial = true
+					return d
 				}
+				flips := s.flipsOf(other, act, kind, ids, c, at)
+				d.Total += len(flips)
+				d.Flips = append(d.Flips, flips[:min(len(flips), MaxFlips-len(d.Flips))]...)
 			}
 		}
 	}
-	return flips, total
+	return d
 }
 
 // flipsOf returns what turns for one candidate and one kind of thing.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/disk"
+	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/seal"
 )
 
@@ -27,6 +28,7 @@ import (
 //	log-mldsa.key  signs published ones besides, against quantum computers
 //	witness*.key   cosign the checkpoints of other logs
 //	token.key      signs the local issuer's tokens
+//	exchange.key   signs the tokens that others are exchanged for
 //	ledger/        the evidence log
 //	pavise.db      what changes at run time: policies, routes
 //	access.json    how commands on this machine reach the running server
@@ -50,6 +52,7 @@ type Keys struct {
 	Log          ed25519.PrivateKey
 	MLDSA        []byte // seed of the log's ML-DSA-44 key
 	Token        []byte // Ed25519 seed
+	Exchange     []byte // P-256 scalar
 	Witness      []byte // Ed25519 seed
 	WitnessMLDSA []byte // ML-DSA-44 seed
 	Install      string // names the installation: the first digits of the log key's hash
@@ -60,6 +63,7 @@ var keyFiles = map[seal.Purpose]string{
 	seal.PurposeLog:          "log.key",
 	seal.PurposeLogMLDSA:     "log-mldsa.key",
 	seal.PurposeToken:        "token.key",
+	seal.PurposeExchange:     "exchange.key",
 	seal.PurposeWitness:      "witness.key",
 	seal.PurposeWitnessMLDSA: "witness-mldsa.key",
 }
@@ -81,14 +85,18 @@ func (d Data) Open() (Keys, error) {
 	}
 	seeds := map[seal.Purpose][]byte{}
 	for purpose, name := range keyFiles {
-		if seeds[purpose], err = kek.LoadOrCreate(d.Path(name), purpose, newSeed); err != nil {
+		generate := newSeed
+		if purpose == seal.PurposeExchange {
+			generate = issuer.NewExchangeKey
+		}
+		if seeds[purpose], err = kek.LoadOrCreate(d.Path(name), purpose, generate); err != nil {
 			return Keys{}, err
 		}
 	}
 	log := ed25519.NewKeyFromSeed(seeds[seal.PurposeLog])
 	sum := sha256.Sum256(log.Public().(ed25519.PublicKey))
 	return Keys{
-		KEK: kek, Log: log, MLDSA: seeds[seal.PurposeLogMLDSA], Token: seeds[seal.PurposeToken], Install: hex.EncodeToString(sum[:6]),
+		KEK: kek, Log: log, MLDSA: seeds[seal.PurposeLogMLDSA], Token: seeds[seal.PurposeToken], Exchange: seeds[seal.PurposeExchange], Install: hex.EncodeToString(sum[:6]),
 		Witness: seeds[seal.PurposeWitness], WitnessMLDSA: seeds[seal.PurposeWitnessMLDSA],
 	}, nil
 }

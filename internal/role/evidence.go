@@ -240,7 +240,7 @@ func (u *Up) openGateway(ctx context.Context, verifier *identity.Verifier) (err 
 // were cut off.
 func (u *Up) openChanges(ctx context.Context, k Keys) (err error) {
 	u.rooms = &api.Rooms{
-		Guard: u.guard, Log: u.log, Policies: u.policies, Routes: u.gateway.Routes, Issuer: u.issuer, Revoked: u.revoked, Link: u.consoleLink, Protection: u.protection,
+		Guard: u.guard, Log: u.log, Policies: u.policies, Grants: u.grants, Routes: u.gateway.Routes, Issuer: u.issuer, Revoked: u.revoked, Exchange: u.exchange, Link: u.consoleLink, Protection: u.protection,
 		Feeds: u.feeds, Subjects: u.subjects, KEK: k.KEK, Archive: u.archive, Witness: u.witness, WitnessURL: u.url() + witnessPrefix, Quorum: u.quorum,
 	}
 	u.changes, err = change.New(ctx, change.Config{Guard: u.guard, Store: u.db, Log: u.log, Runners: api.Runners(u.rooms), Now: u.cfg.Now})

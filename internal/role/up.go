@@ -92,8 +92,10 @@ type Up struct {
 	db       *store.DB
 	guard    *guard.Guard
 	policies *guard.Policies
+	grants   *guard.Grants
 	issuer   *issuer.Local
 	revoked  *issuer.Revocations
+	exchange *issuer.Exchange
 	verifier *identity.Verifier
 	subjects *subject.Keys
 	gateway  *gateway.Gateway
@@ -144,7 +146,7 @@ func NewUp(ctx context.Context, cfg UpConfig) (u *Up, err error) {
 	if err := u.openGuard(ctx, keys); err != nil {
 		return u, err
 	}
-	verifier, err := u.openIdentity(ctx)
+	verifier, err := u.openIdentity(ctx, keys)
 	if err != nil {
 		return u, err
 	}
@@ -253,6 +255,9 @@ func (u *Up) openGuard(ctx context.Context, k Keys) (err error) {
 	if err := u.policies.Renew(ctx, Tenant); err != nil && pavise.KindOf(err) != pavise.Conflict {
 		return err
 	}
+	if u.grants, err = guard.OpenGrants(ctx, u.guard, u.db); err != nil {
+		return err
+	}
 	if _, err := u.guard.Recover(ctx); err != nil {
 		return err
 	}
@@ -264,15 +269,16 @@ func (u *Up) openGuard(ctx context.Context, k Keys) (err error) {
 	return err
 }
 
-// openIdentity puts what was revoked in force, and returns who is known.
-func (u *Up) openIdentity(ctx context.Context) (_ *identity.Verifier, err error) {
+// openIdentity opens the token service, puts what was revoked in force, and returns who
+// is known.
+func (u *Up) openIdentity(ctx context.Context, k Keys) (_ *identity.Verifier, err error) {
 	epochs := identity.NewEpochs()
 	if u.revoked, err = issuer.OpenRevocations(ctx, u.guard, u.db, epochs, u.cfg.Now); err != nil {
 		return nil, err
 	}
-	var origins []string
-	for _, host := range u.hosts() {
-		origins = append(origins, "http://"+host)
+	u.exchange, err = issuer.NewExchange(issuer.ExchangeConfig{Guard: u.guard, Key: k.Exchange, URL: u.url(), Tenant: Tenant, Now: u.cfg.Now})
+	if err != nil {
+		return nil, err
 	}
 	issuers := append(slices.Clone(u.cfg.Issuers), u.issuer.Record())
 	if u.cfg.Stage != nil {
@@ -282,7 +288,16 @@ func (u *Up) openIdentity(ctx context.Context) (_ *identity.Verifier, err error)
 		}
 		issuers = append(issuers, cast)
 	}
-	u.verifier, err = identity.New(identity.Config{Now: u.cfg.Now, Issuers: issuers, Origins: origins, Epochs: epochs})
+	var roles, origins []string
+	for _, i := range issuers {
+		roles = append(roles, i.Roles...)
+	}
+	for _, host := range u.hosts() {
+		origins = append(origins, "http://"+host)
+	}
+	u.verifier, err = identity.New(identity.Config{
+		Now: u.cfg.Now, Issuers: append(issuers, u.exchange.Record(roles)), Origins: origins, Epochs: epochs,
+	})
 	return u.verifier, err
 }
 
@@ -345,6 +360,7 @@ func (u *Up) openServer(ctx context.Context, verifier *identity.Verifier) (err e
 	mux.Handle("/v1/", control.Handler())
 	mux.Handle(api.TilesPrefix, control.Tiles(u.cfg.PublicTiles))
 	mux.Handle(witnessPrefix+"/", http.StripPrefix(witnessPrefix, u.witness.Handler()))
+	mux.Handle(api.WellKnownPrefix, control.WellKnown())
 	mux.Handle("/", u.console.Handler())
 	u.server = &http.Server{
 		Handler:           mux,

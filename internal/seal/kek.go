@@ -19,6 +19,8 @@ const (
 	PurposeLog   Purpose = "log"   // Ed25519 seed that signs the evidence log's tree heads
 	PurposeToken Purpose = "token" // Ed25519 seed that signs the local issuer's tokens
 
+	PurposeExchange Purpose = "exchange" // P-256 scalar that signs the tokens that others are exchanged for
+
 	PurposeWitness      Purpose = "witness"       // Ed25519 seed that cosigns other logs' tree heads
 	PurposeWitnessMLDSA Purpose = "witness-mldsa" // ML-DSA-44 seed that does
 

@@ -102,7 +102,7 @@ func (w *Wires) forgetFile(ctx context.Context) error {
 func (w *Wires) Run(ctx context.Context) error {
 	rows, err := w.rows(ctx, "")
 	if ctx.Err() != nil {
-		return nil // it was stopped before it began
+		return nil // stopped before it began
 	}
 	if err != nil {
 		return err
