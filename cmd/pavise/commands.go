@@ -17,6 +17,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/login"
 	"github.com/pavise/pavise/internal/proof"
 )
 
@@ -30,6 +31,9 @@ type cli struct {
 
 	Up         upCommand         `cmd:"" help:"Run everything on this machine, with a sample model behind the firewall."`
 	Example    exampleCommand    `cmd:"" help:"Print a request to the sample model."`
+	Login      loginCommand      `cmd:"" help:"Log in to a server with your organisation's OpenID provider."`
+	Logout     logoutCommand     `cmd:"" help:"Forget the token of a login."`
+	Whoami     whoamiCommand     `cmd:"" help:"Print whom the server takes you for."`
 	Completion completionCommand `cmd:"" help:"Print a completion script for a shell."`
 	Version    versionCommand    `cmd:"" help:"Print the version."`
 
@@ -192,9 +196,18 @@ func (c *cli) client() (*api.Client, error) {
 		return &api.Client{Base: c.Server, Token: c.Token}, nil
 	}
 	a, err := c.Data.readAccess()
+	if ours := err == nil && (c.Server == "" || strings.TrimSuffix(c.Server, "/") == a.Server); !ours && c.Token == "" {
+		kept, ok, fault := login.Find(c.Server)
+		if fault != nil {
+			return nil, fault
+		}
+		if ok {
+			return &api.Client{Base: kept.Server, Token: kept.Token}, nil
+		}
+	}
 	if c.Server != "" && (err != nil || strings.TrimSuffix(c.Server, "/") != a.Server) {
 		// The operator's own token is for the server that gave it, and no other.
-		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "there is no token for " + c.Server, Hint: "give one with --token or $PAVISE_TOKEN"}
+		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "there is no token for " + c.Server, Hint: "log in with pavise login, or give one with --token or $PAVISE_TOKEN"}
 	}
 	if err != nil {
 		return nil, err
@@ -248,7 +261,7 @@ type upCommand struct {
 	Witnesses   string   `help:"Have the witnesses of this policy (C2SP tlog-policy) cosign the log." type:"existingfile" placeholder:"FILE"`
 	Archive     string   `help:"Keep whole segments of the log there too: a directory or s3://BUCKET/PREFIX." placeholder:"PLACE"`
 	PublicTiles bool     `help:"Show the log's hashes to everybody: they tell nothing of the records."`
-	Issuer      []string `help:"Trust the tokens of this issuer too, by its pinned record and keys; may be repeated." type:"existingfile" placeholder:"FILE"`
+	Issuer      []string `help:"Trust the tokens of this issuer too, by its record; may be repeated." type:"existingfile" placeholder:"FILE"`
 }
 
 func (u *upCommand) run(ctx context.Context, c *cli) (err error) {

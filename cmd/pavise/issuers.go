@@ -1,72 +1,39 @@
 package main
 
 import (
-	"bytes"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
-	"time"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/identity"
 )
 
-// An issuerFile is the record of a token issuer that up trusts beside its own.
-// Everything about it is pinned, its keys too: nothing is fetched.
-type issuerFile struct {
-	URL        string               `json:"url"`        // the exact iss claim
-	Audience   string               `json:"audience"`   // the aud that its tokens for Pavise carry
-	Algorithms []identity.Algorithm `json:"algorithms"` // for example ["ES256"]
-	Roles      []string             `json:"roles"`      // the roles that it may assert in pavise_roles
-	MaxTTL     string               `json:"max_ttl"`    // the longest life of a token, for example "1h"
-	JWKS       json.RawMessage      `json:"jwks"`       // its public keys: what it serves at its jwks_uri
-}
-
-// maxIssuerFile bounds the file, in bytes.
-const maxIssuerFile = 512 << 10
-
-// readIssuers reads the records of the issuers in the files.
+// readIssuers reads the records of the issuers in the files: those that up trusts
+// beside its own.
 func readIssuers(paths []string) ([]identity.Issuer, error) {
 	var issuers []identity.Issuer
 	for _, path := range paths {
-		issuer, err := readIssuer(path)
+		text, err := os.ReadFile(path)
 		if err != nil {
-			return nil, err
+			return nil, issuerFault(path, err)
+		}
+		issuer, err := identity.ParseIssuer(text, tenant)
+		if err != nil {
+			return nil, issuerFault(path, err)
 		}
 		issuers = append(issuers, issuer)
 	}
 	return issuers, nil
 }
 
-func readIssuer(path string) (identity.Issuer, error) {
-	refuse := func(err error) error {
-		return &pavise.Error{
-			Kind: pavise.Invalid, Msg: fmt.Sprintf("issuer file %s: %v", path, err),
-			Hint: `it holds {"url", "audience", "algorithms", "roles", "max_ttl", "jwks"}; docs/walks.md shows one`, Err: err,
-		}
+func issuerFault(path string, err error) error {
+	msg := err.Error()
+	if e, ok := errors.AsType[*pavise.Error](err); ok {
+		msg = e.Msg
 	}
-	text, err := os.ReadFile(path)
-	if err == nil && len(text) > maxIssuerFile {
-		err = fmt.Errorf("%d bytes long, more than %d", len(text), maxIssuerFile)
+	return &pavise.Error{
+		Kind: pavise.Invalid, Msg: fmt.Sprintf("issuer file %s: %s", path, msg),
+		Hint: `it holds {"url", "audience", "algorithms", "roles", "max_ttl"} and "jwks" or "discover"; docs/identity.md shows some`, Err: err,
 	}
-	if err != nil {
-		return identity.Issuer{}, refuse(err)
-	}
-	var f issuerFile
-	decoder := json.NewDecoder(bytes.NewReader(text))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&f); err != nil {
-		return identity.Issuer{}, refuse(err)
-	}
-	ttl, err := time.ParseDuration(f.MaxTTL)
-	if err != nil {
-		return identity.Issuer{}, refuse(fmt.Errorf("max_ttl %.40q is not a duration such as 1h", f.MaxTTL))
-	}
-	keys, err := identity.ParseJWKS(f.JWKS)
-	if err != nil {
-		return identity.Issuer{}, refuse(err)
-	}
-	return identity.Issuer{
-		URL: f.URL, Audience: f.Audience, Keys: keys, Algorithms: f.Algorithms, Tenant: tenant, MaxTTL: ttl, Roles: f.Roles,
-	}, nil
 }

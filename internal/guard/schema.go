@@ -27,6 +27,7 @@ const (
 	verbInfer   = "model.infer"
 
 	verbExchange = "issuer.exchange"
+	verbWhoami   = "issuer.whoami"
 )
 
 // Verbs returns the actions that every guard knows because its guardrails or its
@@ -51,6 +52,7 @@ func Verbs() []Action {
 		{Verb: verbSchema, On: []string{kindPolicy}, Class: Pooled},
 		{Verb: verbClock, On: []string{"clock"}, Safe: true},
 		{Verb: verbExchange, On: []string{"issuer"}, Class: Pooled},
+		{Verb: verbWhoami, On: []string{"issuer"}, Class: Pooled},
 		{Verb: verbInfer, On: []string{"model"}, Class: Pooled},
 	}
 }

@@ -22,11 +22,11 @@ import (
 // [Escape]. An empty one leaves what stands beside it. An expression that cannot be
 // evaluated, that takes too long or that yields something else refuses the token.
 type ClaimMap struct {
-	ID          string // a string: claims.sub, which then must be an id already
-	Kind        string // "human", "workload" or "node": claims.pavise_kind, which is a workload's if absent
-	Roles       string // a list of strings: claims.pavise_roles
-	Environment string // a string: Issuer.Environment
-	Require     string // a bool, without which the token is refused: true
+	ID          string `json:"id,omitempty"`          // a string: claims.sub, which then must be an id already
+	Kind        string `json:"kind,omitempty"`        // "human", "workload" or "node": claims.pavise_kind, which is a workload's if absent
+	Roles       string `json:"roles,omitempty"`       // a list of strings: claims.pavise_roles
+	Environment string `json:"environment,omitempty"` // a string: Issuer.Environment
+	Require     string `json:"require,omitempty"`     // a bool, without which the token is refused: true
 }
 
 // The bounds of a claim map.
