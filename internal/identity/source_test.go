@@ -337,7 +337,8 @@ func TestIssuerThatMisbehaves(t *testing.T) {
 			p.set(discovery, keys)
 			wantBad(t, v, p.token("k1", c.now(), nil), KeysAway)
 			p.set(nil, nil)
-			c.move(fetchPause)
+			wantBad(t, v, p.token("k1", c.now(), nil), KeysAway) // it is not asked again at once
+			c.move(firstPause)
 			wantGood(t, v, p.token("k1", c.now(), nil))
 		})
 	}
