@@ -19,6 +19,7 @@ import (
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/demo"
 	"github.com/pavise/pavise/internal/fleet"
+	"github.com/pavise/pavise/internal/login"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/role"
 )
@@ -40,6 +41,9 @@ type cli struct {
 	Join       joinCommand       `cmd:"" help:"Become somebody at a control plane, by an invitation."`
 	Example    exampleCommand    `cmd:"" help:"Print a request to the sample model."`
 	Config     configCommand     `cmd:"" help:"Check a pavise.yaml, or print one to begin with."`
+	Login      loginCommand      `cmd:"" help:"Log in to a server with your organisation's OpenID provider."`
+	Logout     logoutCommand     `cmd:"" help:"Forget the token of a login."`
+	Whoami     whoamiCommand     `cmd:"" help:"Print whom the server takes you for."`
 	Completion completionCommand `cmd:"" help:"Print a completion script for a shell."`
 	Version    versionCommand    `cmd:"" help:"Print the version."`
 
@@ -225,6 +229,15 @@ func (c *cli) client(ctx context.Context) (*api.Client, error) {
 		return c.member(ctx, c.Identity)
 	}
 	a, err := c.Data.ReadAccess(c.As)
+	if ours := err == nil && (c.Server == "" || strings.TrimSuffix(c.Server, "/") == a.Server); !ours && c.Token == "" {
+		kept, ok, fault := login.Find(c.Server)
+		if fault != nil {
+			return nil, fault
+		}
+		if ok {
+			return &api.Client{Base: kept.Server, Token: kept.Token}, nil
+		}
+	}
 	if err != nil && c.Server == "" && c.Token == "" {
 		if client, joined := c.member(ctx, fleet.DefaultIdentity()); pavise.KindOf(joined) != pavise.NotFound {
 			return client, joined
@@ -232,7 +245,7 @@ func (c *cli) client(ctx context.Context) (*api.Client, error) {
 	}
 	if c.Server != "" && (err != nil || strings.TrimSuffix(c.Server, "/") != a.Server) {
 		// The operator's own token is for the server that gave it, and no other.
-		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "there is no token for " + c.Server, Hint: "give one with --token or $PAVISE_TOKEN"}
+		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "there is no token for " + c.Server, Hint: "log in with pavise login, or give one with --token or $PAVISE_TOKEN"}
 	}
 	if err != nil {
 		return nil, err
@@ -301,7 +314,7 @@ type upCommand struct {
 	Replay      string   `help:"With --demo: ask about these connections (CSV in the layout of NSL-KDD) instead of drawn ones." type:"existingfile" placeholder:"FILE"`
 	DemoSpeed   float64  `help:"With --demo: so many times as fast." default:"1" placeholder:"TIMES"`
 	PublicTiles bool     `help:"Show the log's hashes to everybody: they tell nothing of the records."`
-	Issuer      []string `help:"Trust the tokens of this issuer too, by its pinned record and keys; may be repeated." type:"existingfile" placeholder:"FILE"`
+	Issuer      []string `help:"Trust the tokens of this issuer too, by its record; may be repeated." type:"existingfile" placeholder:"FILE"`
 }
 
 // config reads what the flags name.
