@@ -34,18 +34,19 @@ type cli struct {
 	Token    string    `help:"The bearer token to speak with." env:"PAVISE_TOKEN" placeholder:"TOKEN"`
 	JSON     bool      `help:"Print answers as JSON."`
 
-	Up         upCommand         `cmd:"" help:"Run everything on this machine, with a sample model behind the firewall."`
-	Serve      serveCommand      `cmd:"" help:"Run a fleet's control plane: policies, changes, the console and the CA."`
-	Gateway    gatewayCommand    `cmd:"" help:"Run a machine of the data plane: it answers callers of models."`
-	Agent      agentCommand      `cmd:"" help:"Make this machine a member of a fleet, and a witness of its logs."`
-	Join       joinCommand       `cmd:"" help:"Become somebody at a control plane, by an invitation."`
-	Example    exampleCommand    `cmd:"" help:"Print a request to the sample model."`
-	Config     configCommand     `cmd:"" help:"Check a pavise.yaml, or print one to begin with."`
-	Login      loginCommand      `cmd:"" help:"Log in to a server with your organisation's OpenID provider."`
-	Logout     logoutCommand     `cmd:"" help:"Forget the token of a login."`
-	Whoami     whoamiCommand     `cmd:"" help:"Print whom the server takes you for."`
-	Completion completionCommand `cmd:"" help:"Print a completion script for a shell."`
-	Version    versionCommand    `cmd:"" help:"Print the version."`
+	Up          upCommand          `cmd:"" help:"Run everything on this machine, with a sample model behind the firewall."`
+	Serve       serveCommand       `cmd:"" help:"Run a fleet's control plane: policies, changes, the console and the CA."`
+	Gateway     gatewayCommand     `cmd:"" help:"Run a machine of the data plane: it answers callers of models."`
+	Agent       agentCommand       `cmd:"" help:"Make this machine a member of a fleet, and a witness of its logs."`
+	Join        joinCommand        `cmd:"" help:"Become somebody at a control plane, by an invitation."`
+	Certificate certificateCommand `cmd:"" help:"Write your certificate and its key as PEM, for other programs."`
+	Example     exampleCommand     `cmd:"" help:"Print a request to the sample model."`
+	Config      configCommand      `cmd:"" help:"Check a pavise.yaml, or print one to begin with."`
+	Login       loginCommand       `cmd:"" help:"Log in to a server with your organisation's OpenID provider."`
+	Logout      logoutCommand      `cmd:"" help:"Forget the token of a login."`
+	Whoami      whoamiCommand      `cmd:"" help:"Print whom the server takes you for."`
+	Completion  completionCommand  `cmd:"" help:"Print a completion script for a shell."`
+	Version     versionCommand     `cmd:"" help:"Print the version."`
 
 	stdout, stderr terminal
 	counts         bool           // progress was written to stderr
@@ -89,6 +90,9 @@ var fileCommands = map[string][]reflect.StructField{
 	},
 	"finding": {
 		{Name: "Export", Type: reflect.TypeFor[exportCommand](), Tag: `cmd:"" help:"Print a log's findings as OCSF events, offline, once the log is proved."`},
+	},
+	"person": {
+		{Name: "Key", Type: reflect.TypeFor[personKeyCommand](), Tag: `cmd:"" help:"Print the fingerprint of your key, by which you are invited."`},
 	},
 	"witness": {
 		{Name: "Serve", Type: reflect.TypeFor[witnessCommand](), Tag: `cmd:"" help:"Run a witness alone: it cosigns other logs' checkpoints, and does nothing else."`},

@@ -73,6 +73,13 @@ var printers = map[string]printer{
 	"route.release":      answered(printChange),
 	"route.rollback":     answered(printChange),
 	"route.quarantine":   answered(printChange),
+	"node.list":          answered(printHolders),
+	"node.invite":        answered(printInvitation),
+	"node.revoke":        done("the certificate is good no more, and an invitation that was open is taken back"),
+	"node.roles":         answered(printChange),
+	"person.invite":      answered(printChange),
+	"ca.list":            answered(printRoots),
+	"ca.rotate":          answered(printChange),
 	"issuer.mint":        answered(printToken),
 	"issuer.whoami":      answered(printWhoami),
 	"issuer.revoke":      answered(printRevoked),
@@ -89,6 +96,7 @@ var asides = map[string]printer{
 	"issuer.mint": answered(func(w io.Writer, t issuer.Token) {
 		fmt.Fprintf(w, "the token is good until %s\n", t.Expires.Local().Format("15:04:05"))
 	}),
+	"node.invite": answered(joinHint),
 }
 
 // A printer prints the answer to a request, which is a pointer to the request of

@@ -19,13 +19,16 @@ type typed struct {
 // consoles reads the blocks that are marked as console: a line with "$ " is a
 // command, the lines behind it are its output, in which "..." stands for
 // anything.
-func consoles(readme string) (list []typed) {
+func consoles(readme string) []typed { return fenced(readme, "console") }
+
+// fenced reads the blocks of a mark.
+func fenced(readme, mark string) (list []typed) {
 	inside := false
 	for line := range strings.Lines(readme) {
 		command, isCommand := strings.CutPrefix(line, "$ ")
 		switch {
 		case strings.HasPrefix(line, "```"):
-			inside = strings.TrimSpace(line) == "```console"
+			inside = strings.TrimSpace(line) == "```"+mark
 		case inside && isCommand:
 			list = append(list, typed{command: strings.TrimSpace(command)})
 		case inside && len(list) > 0:

@@ -36,7 +36,8 @@ func part[T any](c configured, name string, of func(*config.File) *T) (*T, error
 // serveCommand is pavise serve.
 type serveCommand struct {
 	configured
-	AcceptClock bool `help:"Go on although the clock was set back; the step is recorded."`
+	AcceptClock  bool   `help:"Go on although the clock was set back; the step is recorded."`
+	BundlesAbove uint64 `help:"After a restore: give bundles numbers above this one, the highest that a gateway shows as held." placeholder:"N"`
 }
 
 // Help says what a control plane is. It is kong's hook for a command's help.
@@ -50,7 +51,7 @@ func (s *serveCommand) run(ctx context.Context, c *cli) (err error) {
 	if err != nil {
 		return err
 	}
-	house, err := role.NewServe(ctx, role.ServeConfig{Serve: *cfg, AcceptClock: s.AcceptClock, Say: c.say, Now: time.Now})
+	house, err := role.NewServe(ctx, role.ServeConfig{Serve: *cfg, AcceptClock: s.AcceptClock, Above: s.BundlesAbove, Say: c.say, Now: time.Now})
 	if err != nil {
 		return err
 	}
@@ -80,7 +81,7 @@ func greetServe(c *cli, s *role.Serve, cfg *config.Serve) error {
 		fmt.Fprintln(c.stdout, "\nThe bootstrap block of the configuration was done before, and is ignored.")
 	}
 	for _, inv := range s.Invitations() {
-		fmt.Fprintf(c.stdout, "\nFor %s, once, until %s:\n\n  %s join %s\n", inv.Name.ID, inv.Expires.Local().Format("15:04"), role.Program(), inv.Text)
+		fmt.Fprintf(c.stdout, "\nFor %s, once, until %s:\n\n  %s join %s\n", inv.Name.ID, inv.Expires.Local().Format("Mon 2 Jan 15:04"), role.Program(), inv.Text)
 	}
 	fmt.Fprint(c.stdout, "\nCtrl-C stops.\n")
 	return nil
@@ -176,5 +177,31 @@ func (j *joinCommand) run(ctx context.Context, c *cli) error {
 		return c.printJSON(map[string]any{"name": id.Name(), "server": id.Server(), "expires": id.Expires()})
 	}
 	fmt.Fprintf(c.stdout, "you are %s at %s; the certificate is good until %s, and renewed as you use it\n", id.Name().ID, id.Server(), id.Expires().Local().Format("Mon 2 Jan 15:04"))
+	return nil
+}
+
+// certificateCommand is pavise certificate.
+type certificateCommand struct {
+	Dir string `arg:"" help:"Where tls.crt, tls.key and ca.crt are written."`
+}
+
+// Help says how long they are good. It is kong's hook for a command's help.
+func (*certificateCommand) Help() string {
+	return `For programs that read PEM: curl --cacert ca.crt --cert tls.crt --key tls.key. The certificate is
+renewed on the way when half of its life is over; run it again, from cron for example, before it ends.`
+}
+
+func (k *certificateCommand) run(ctx context.Context, c *cli) error {
+	id, err := fleet.OpenIdentity(ctx, cmp.Or(c.Identity, fleet.DefaultIdentity()), time.Now)
+	if err != nil {
+		return err
+	}
+	if err := id.Export(k.Dir); err != nil {
+		return err
+	}
+	if c.JSON {
+		return c.printJSON(map[string]any{"name": id.Name(), "expires": id.Expires(), "dir": k.Dir})
+	}
+	fmt.Fprintf(c.stdout, "tls.crt, tls.key and ca.crt of %s are in %s, good until %s\n", id.Name().ID, k.Dir, id.Expires().Local().Format("Mon 2 Jan 15:04"))
 	return nil
 }

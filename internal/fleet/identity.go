@@ -1,8 +1,12 @@
 package fleet
 
 import (
+	"bytes"
 	"context"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -11,6 +15,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/disk"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/seal"
 )
@@ -48,9 +53,22 @@ func Join(ctx context.Context, dir string, invitation string, now func() time.Ti
 	return &Identity{m}, nil
 }
 
+// PersonKey returns the fingerprint of the key with which a person will join in the
+// directory, and makes the key if there is none.
+func PersonKey(dir string) (string, error) {
+	m, err := openIdentity(dir, time.Now)
+	if err != nil {
+		return "", err
+	}
+	return issuer.KeyFingerprint(m.key.Public())
+}
+
 func openIdentity(dir string, now func() time.Time) (*Membership, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, &pavise.Error{Kind: pavise.Unavailable, Msg: "make the directory of your certificate: " + err.Error(), Hint: "name another with --identity", Err: err}
+	}
+	if err := CheckOwn(dir, "directory of your certificate", "--identity"); err != nil {
+		return nil, err
 	}
 	kek, err := seal.OpenFileKEK(filepath.Join(dir, "kek"))
 	if err != nil {
@@ -78,11 +96,32 @@ func OpenIdentity(ctx context.Context, dir string, now func() time.Time) (*Ident
 		return nil, &pavise.Error{Kind: pavise.Unverified, Msg: "your certificate ended " + j.Expires.Local().Format("Mon 2 Jan 15:04"), Hint: "ask for a new invitation, and join again"}
 	}
 	if m.due() {
-		if err := m.renewNow(ctx); err != nil && pavise.KindOf(err) != pavise.Unavailable {
+		if err := m.renewAlone(ctx); err != nil {
 			return nil, err
 		}
 	}
 	return &Identity{m}, nil
+}
+
+// renewAlone renews while no other command does: of two that renew at once one would
+// keep a certificate that is neither the newest nor the one before. When another is at
+// it, or nobody answers, the certificate is good for a while still.
+func (m *Membership) renewAlone(ctx context.Context) error {
+	lock, err := disk.Lock(m.dir)
+	if err != nil {
+		return nil
+	}
+	defer lock.Close()
+	if err := m.read(); err != nil {
+		return err
+	}
+	if !m.due() {
+		return nil
+	}
+	if err := m.RenewNow(ctx); err != nil && pavise.KindOf(err) != pavise.Unavailable {
+		return err
+	}
+	return nil
 }
 
 // Client speaks to the control plane in the person's name.
@@ -101,3 +140,32 @@ func (i *Identity) Server() string { return i.member.server }
 
 // Expires is when the certificate ends.
 func (i *Identity) Expires() time.Time { return i.member.Is().Expires }
+
+// Export writes the certificate, its key and the roots into a directory, as tls.crt,
+// tls.key and ca.crt, for programs that read PEM. From then on the key is as safe as
+// that directory.
+func (i *Identity) Export(dir string) error {
+	key, err := x509.MarshalPKCS8PrivateKey(i.member.key)
+	if err != nil {
+		return fmt.Errorf("encode the key: %w", err)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return &pavise.Error{Kind: pavise.Unavailable, Msg: "make the directory for the certificate: " + err.Error(), Hint: "name another one", Err: err}
+	}
+	j := i.member.Is()
+	for _, file := range []struct {
+		name, label string
+		ders        [][]byte
+	}{{"tls.key", "PRIVATE KEY", [][]byte{key}}, {"tls.crt", "CERTIFICATE", j.Chain}, {"ca.crt", "CERTIFICATE", j.Roots}} {
+		var text bytes.Buffer
+		for _, der := range file.ders {
+			if err := pem.Encode(&text, &pem.Block{Type: file.label, Bytes: der}); err != nil {
+				return fmt.Errorf("encode %s: %w", file.name, err)
+			}
+		}
+		if err := Replace(dir, file.name, text.Bytes()); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -75,9 +75,15 @@ func OpenMembership(dir string, server string, kek *seal.KEK, now func() time.Ti
 	if m.key, ok = key.(*ecdsa.PrivateKey); err != nil || !ok {
 		return nil, &pavise.Error{Kind: pavise.Unverified, Msg: filepath.Join(dir, "node.key") + " holds no key of this kind", Hint: "restore it from a backup, or remove it and join again", Err: err}
 	}
-	text, err := ReadPlain(filepath.Join(dir, memberFile), maxMember)
+	return m, m.read()
+}
+
+// read takes up what the directory holds, if it holds anything.
+func (m *Membership) read() error {
+	path := filepath.Join(m.dir, memberFile)
+	text, err := ReadPlain(path, maxMember)
 	if errors.Is(err, os.ErrNotExist) {
-		return m, nil
+		return nil
 	}
 	j := &Joined{}
 	if err == nil {
@@ -87,10 +93,10 @@ func OpenMembership(dir string, server string, kek *seal.KEK, now func() time.Ti
 		err = j.complete(m.key)
 	}
 	if err != nil {
-		return nil, &pavise.Error{Kind: pavise.Unverified, Msg: fmt.Sprintf("%s is not what this machine joined with: %v", filepath.Join(dir, memberFile), err), Hint: "restore it from a backup, or remove it and join again", Err: err}
+		return &pavise.Error{Kind: pavise.Unverified, Msg: fmt.Sprintf("%s is not what this machine joined with: %v", path, err), Hint: "restore it from a backup, or remove it and join again", Err: err}
 	}
 	m.joined.Store(j)
-	return m, nil
+	return nil
 }
 
 // newNodeKey makes a P-256 key, which every TLS library knows.
@@ -142,6 +148,19 @@ func (m *Membership) Certificate(*tls.ClientHelloInfo) (*tls.Certificate, error)
 	return &m.Is().cert, nil
 }
 
+// Missing says which names of a configuration the certificate does not carry: nobody who
+// checks it will believe the machine under those.
+func (m *Membership) Missing(names []string, say func(word string, err error)) {
+	for _, name := range names {
+		if m.Is().leaf.VerifyHostname(name) != nil {
+			say("warning", &pavise.Error{
+				Kind: pavise.Invalid, Msg: fmt.Sprintf("the certificate of %s does not carry the name %s", m.Is().Name.ID, name),
+				Hint: "leave the name out of pavise.yaml, or have the machine invited anew with --dns or --ip",
+			})
+		}
+	}
+}
+
 // Is returns what the machine joined with, or nil.
 func (m *Membership) Is() *Joined { return m.joined.Load() }
 
@@ -185,7 +204,7 @@ func (m *Membership) Renew(ctx context.Context, say func(error)) {
 	last := ""
 	for ctx.Err() == nil {
 		if m.due() {
-			err := m.renewNow(ctx)
+			err := m.RenewNow(ctx)
 			if words := fmt.Sprint(err); err != nil && words != last && ctx.Err() == nil {
 				say(err)
 				last = words
@@ -204,7 +223,8 @@ func (m *Membership) due() bool {
 	return m.now().After(leaf.NotBefore.Add(leaf.NotAfter.Sub(leaf.NotBefore) / 2))
 }
 
-func (m *Membership) renewNow(ctx context.Context) error {
+// RenewNow gets another certificate for the same key.
+func (m *Membership) RenewNow(ctx context.Context) error {
 	csr, err := issuer.Request(m.key)
 	if err != nil {
 		return err
@@ -224,9 +244,22 @@ const handshakeWithin = 10 * time.Second
 // Client speaks to the control plane, by mutual TLS.
 func (m *Membership) Client() *http.Client { return m.ClientFor(ControlID) }
 
-// ClientFor speaks to one member of the fleet, and to nobody who only has the CA's word
-// for being another one; of no id, to every member that has the name of the address.
+// ClientFor speaks to one member of the fleet, and to nobody else who only has the CA's
+// word for being a member; of no id, to every member that has the name of the address.
 func (m *Membership) ClientFor(id string) *http.Client {
+	if id != "" {
+		id = NodeID(m.Is().Domain, id)
+	}
+	return Client(m.Certificate, func() *x509.CertPool { return m.Is().roots }, m.now, id)
+}
+
+// NodeID is the SPIFFE id of a machine.
+func NodeID(domain, id string) string { return "spiffe://" + domain + "/" + pavise.Node + "/" + id }
+
+// Client speaks by mutual TLS to who has a SPIFFE id, or, of no id, to every member that
+// has the name of the address. own is its certificate, and roots are those of the CA, as
+// of each connection.
+func Client(own func(*tls.ClientHelloInfo) (*tls.Certificate, error), roots func() *x509.CertPool, now func() time.Time, id string) *http.Client {
 	return &http.Client{CheckRedirect: nowhere, Transport: &http.Transport{
 		DialContext:           (&net.Dialer{Timeout: handshakeWithin}).DialContext,
 		TLSHandshakeTimeout:   handshakeWithin,
@@ -235,28 +268,20 @@ func (m *Membership) ClientFor(id string) *http.Client {
 		MaxIdleConnsPerHost:   2,
 		TLSClientConfig: &tls.Config{
 			MinVersion:           tls.VersionTLS13,
-			GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &m.Is().cert, nil },
+			GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return own(nil) },
 			InsecureSkipVerify:   true, // VerifyConnection does it, with the roots of now
-			VerifyConnection:     func(cs tls.ConnectionState) error { return m.verify(cs, id) },
+			VerifyConnection: func(cs tls.ConnectionState) error {
+				if err := verifyServer(cs, roots(), now()); err != nil || id == "" {
+					return err
+				}
+				return isMember(cs.PeerCertificates[0], id)
+			},
 		},
 	}}
 }
 
 // nowhere follows no redirect: what is said to a member is for that one.
 func nowhere(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-
-// verify checks that the server is the member with that id, reached by a name that its
-// certificate carries.
-func (m *Membership) verify(cs tls.ConnectionState, id string) error {
-	j := m.Is()
-	if err := verifyServer(cs, j.roots, m.now()); err != nil {
-		return err
-	}
-	if id == "" {
-		return nil
-	}
-	return isMember(cs.PeerCertificates[0], "spiffe://"+j.Domain+"/"+pavise.Node+"/"+id)
-}
 
 // verifyServer checks a server's chain and name.
 func verifyServer(cs tls.ConnectionState, roots *x509.CertPool, now time.Time) error {

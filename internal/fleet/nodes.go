@@ -33,6 +33,7 @@ const (
 	MaxLogs   = 16        // logs that one machine may have begun
 
 	maxLogKeys = 4                // keys of a machine's log
+	leastPause = time.Second      // between two reports of a machine: each may be a record
 	awayAfter  = 20 * time.Second // without a word a machine is away
 )
 
@@ -69,12 +70,13 @@ type Nodes struct {
 
 	mu    sync.Mutex // guards what follows
 	known map[string]*api.NodeState
-	watch map[string]Report // the newest report, by id
+	came  map[string]time.Time // when each reported last, since the start
+	watch map[string]Report    // the newest report, by id
 }
 
 // OpenNodes reads what machines said before the last stop.
 func OpenNodes(ctx context.Context, db *store.DB, now func() time.Time, note func(context.Context, string, string, any) error) (*Nodes, error) {
-	n := &Nodes{db: db, now: now, note: note, known: map[string]*api.NodeState{}, watch: map[string]Report{}}
+	n := &Nodes{db: db, now: now, note: note, known: map[string]*api.NodeState{}, came: map[string]time.Time{}, watch: map[string]Report{}}
 	if err := db.Migrate(ctx, "role", nodeSteps); err != nil {
 		return nil, err
 	}
@@ -108,6 +110,11 @@ func (n *Nodes) Take(ctx context.Context, id string, r Report) error {
 	next := api.NodeState{ID: id, Role: r.Role, Version: r.Version, Serial: r.Bundle.Serial, Records: r.Records, Seen: now, Stale: r.Stale, Trouble: r.Bundle.Trouble}
 	n.mu.Lock()
 	was := n.known[id]
+	if at, before := n.came[id]; before && n.now().Sub(at).Abs() < leastPause {
+		n.mu.Unlock()
+		return &pavise.Error{Kind: pavise.Throttled, Msg: "machine " + id + " reports more than once a second", Hint: "wait a few seconds"}
+	}
+	n.came[id] = n.now()
 	news := was == nil || was.Role != next.Role || was.Version != next.Version || was.Serial != next.Serial || was.Stale != next.Stale || was.Away
 	n.known[id], n.watch[id] = &next, r
 	n.mu.Unlock()

@@ -73,6 +73,7 @@ func NewAgent(ctx context.Context, cfg AgentConfig) (a *Agent, err error) {
 	if err != nil {
 		return a, err
 	}
+	a.member.Missing(cfg.Names, cfg.Say)
 	a.server = newServer(a.members(a.witness.Handler()), a.member.Certificate)
 	a.server.TLSConfig.MinVersion = tls.VersionTLS13
 	return a, nil

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/pavise/pavise"
@@ -108,28 +107,7 @@ func (d Data) openKEK() (*seal.KEK, error) {
 
 // check refuses a directory where somebody else may put files in the place of
 // ours.
-func (d Data) check() error {
-	info, err := os.Stat(string(d))
-	if err != nil {
-		return fmt.Errorf("look at the data directory: %w", err)
-	}
-	owner, known := info.Sys().(*syscall.Stat_t)
-	switch {
-	case !info.IsDir():
-		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s is no directory", d), Hint: "name another with --data"}
-	case known && int(owner.Uid) != os.Geteuid():
-		return &pavise.Error{
-			Kind: pavise.Denied, Msg: fmt.Sprintf("the data directory %s belongs to another user", d),
-			Hint: "name another with --data, or go on as the user whose it is",
-		}
-	case info.Mode().Perm()&0o022 != 0:
-		return &pavise.Error{
-			Kind: pavise.Denied, Msg: fmt.Sprintf("other users may write in the data directory %s", d),
-			Hint: fmt.Sprintf("make it yours alone: chmod go-w %s", Quote(string(d))),
-		}
-	}
-	return nil
-}
+func (d Data) check() error { return fleet.CheckOwn(string(d), "data directory", "--data") }
 
 // whole refuses a directory without a key that something in it was made with. A
 // new key in its place would open nothing, and hide that the old one is lost.

@@ -25,6 +25,7 @@ import (
 	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/config"
 	"github.com/pavise/pavise/internal/fleet"
+	"github.com/pavise/pavise/internal/identity/identitytest"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/record"
@@ -427,8 +428,8 @@ func TestNobodyPassesForTheControlPlane(t *testing.T) {
 // TestServeRefuses starts control planes that may not be.
 func TestServeRefuses(t *testing.T) {
 	demo := filepath.Join(t.TempDir(), "issuer.json")
-	f := newForeign(t)
-	text, err := os.ReadFile(f.file(t))
+	f := identitytest.New(t)
+	text, err := os.ReadFile(issuerFile(t, f))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -564,6 +565,14 @@ func TestBundlesPutBack(t *testing.T) {
 	if got := g.Health().Bundle.Serial; got < serial {
 		t.Errorf("it went back to bundle %d from %d", got, serial)
 	}
+	p.running.stop()
+	p.cfg.Above = g.Health().Bundle.Held
+	p.serve(t)
+	for deadline := time.Now().Add(40 * time.Second); g.Health().Bundle.Serial <= p.cfg.Above; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("it does not follow bundles above %d: %+v", p.cfg.Above, g.Health())
+		}
+	}
 
 	running.stop()
 	name := filepath.Join(g.cfg.Data, "bundle", "bundle")
@@ -583,5 +592,34 @@ func TestBundlesPutBack(t *testing.T) {
 	}
 	if status, text, err := infer(app, g.URL()); status != 503 || g.Health().Status == "ok" {
 		t.Errorf("with an edited bundle: %d %s, %v, %+v", status, text, err, g.Health())
+	}
+}
+
+// TestCommandsRenewTogether has several commands of one person renew the certificate at
+// the same moment: it stays one that can be renewed.
+func TestCommandsRenewTogether(t *testing.T) {
+	p := begin(t)
+	dir := t.TempDir()
+	if _, err := fleet.Join(t.Context(), dir, p.invite(t, "gw-1"), time.Now); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		later := func() time.Time { return time.Now().Add(13 * time.Hour) } // when it is due; the CA has its own clock
+		var commands sync.WaitGroup
+		for range 8 {
+			commands.Go(func() {
+				if _, err := fleet.OpenIdentity(t.Context(), dir, later); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		commands.Wait()
+	}
+	if id, err := fleet.OpenIdentity(t.Context(), dir, time.Now); err != nil {
+		t.Error(err)
+	} else if resp, err := id.Client().HTTP.Get(p.FleetURL() + "/v1/bundle?after=0"); err != nil || resp.StatusCode != 200 {
+		t.Errorf("%+v, %v", resp, err)
+	} else {
+		resp.Body.Close()
 	}
 }

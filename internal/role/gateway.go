@@ -418,6 +418,9 @@ func (g *Gateway) openServer() error {
 	if err != nil {
 		return err
 	}
+	if g.cfg.TLS == nil {
+		g.member.Missing(g.cfg.Names, g.say)
+	}
 	inner := g.gateway.Handler()
 	g.server = newServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := g.fresh(); err != nil && r.URL.Path != "/v2/health/live" {

@@ -4,18 +4,12 @@ import (
 	"os"
 	"runtime/debug"
 	"strings"
+
+	"github.com/pavise/pavise/internal/fleet"
 )
 
 // Quote makes a path one word of a shell.
-func Quote(path string) string {
-	plain := func(r rune) bool {
-		return r == '/' || r == '.' || r == '_' || r == '-' || '0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z'
-	}
-	if strings.IndexFunc(path, func(r rune) bool { return !plain(r) }) < 0 {
-		return path
-	}
-	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
-}
+func Quote(path string) string { return fleet.Quote(path) }
 
 // Command is a command of this program about the data directory, as it can be
 // pasted where this process was started.

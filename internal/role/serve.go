@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -45,6 +46,7 @@ const (
 type ServeConfig struct {
 	config.Serve
 	AcceptClock bool                         // take the clock as it is, although it was set back
+	Above       uint64                       // no bundle has a number up to this one: after a restore
 	Say         func(word string, err error) // tells whoever started it what goes wrong meanwhile; nil: nobody
 	Now         func() time.Time
 	Formats     []bundle.Format // of bundles; nil: those of this build
@@ -260,7 +262,15 @@ func (s *Serve) believe() error {
 
 // changed follows a change of roots or holders.
 func (s *Serve) changed() {
-	if err := s.believe(); err != nil {
+	err := s.believe()
+	if s.nodes != nil {
+		holders := s.ca.Holders()
+		err = errors.Join(err, s.nodes.Forget(context.Background(), func(id string) bool {
+			_, member := holders.Lookup(pavise.Node, id, s.now())
+			return member
+		}))
+	}
+	if err != nil {
 		s.say("error", err)
 	}
 	if s.publisher != nil {
@@ -276,7 +286,7 @@ func (s *Serve) openPublisher(k Keys) error {
 	}
 	s.publisher, err = bundle.OpenPublisher(bundle.PublisherConfig{
 		Origin: s.cfg.TrustDomain + "/" + s.tenant, Dir: s.data.Path("bundle"), Signer: signer, Sections: fleet.Sections(s.orders, s.size), Blob: s.blob,
-		Lifetime: 2 * s.cfg.Grace, Formats: s.cfg.Formats, Now: s.now, Trouble: func(err error) { s.say("error", err) },
+		Lifetime: 2 * s.cfg.Grace, After: s.cfg.Above, Formats: s.cfg.Formats, Now: s.now, Trouble: func(err error) { s.say("error", err) },
 	})
 	if err == nil {
 		s.ca.OnChange(s.changed)
@@ -420,6 +430,7 @@ func (s *Serve) openServers(ctx context.Context) (err error) {
 	public.Handle(api.TilesPrefix, control.Tiles(s.cfg.PublicTiles))
 	public.Handle("/", s.console.Handler())
 	s.public = newServer(public, own)
+	s.public.TLSConfig.ClientAuth = tls.NoClientCert // a browser would ask which one to show
 
 	fleet := http.NewServeMux()
 	fleet.Handle("/v1/", members.Handler())
@@ -585,6 +596,43 @@ func (s *Serve) witnessesOf(id string) (policy string, peers []fleet.Peer) {
 	return fleet.PolicyOf(keys, urls), peers
 }
 
+// askAgents has the agents of the fleet cosign this log, unless a file says who does,
+// until ctx is done.
+func (s *Serve) askAgents(ctx context.Context) {
+	roots := func() *x509.CertPool {
+		pool := x509.NewCertPool()
+		for _, root := range s.ca.Roots() {
+			pool.AddCert(root)
+		}
+		return pool
+	}
+	watchers := fleet.NewWatchers(s.log, s.now, func(id string) *http.Client {
+		return fleet.Client(s.own.Get, roots, s.now, fleet.NodeID(s.cfg.TrustDomain, id))
+	})
+	for ctx.Err() == nil && s.witnesses == nil {
+		reports, ids := s.nodes.Witnesses("")
+		if policy, peers := policyOf(reports, ids); len(peers) > 0 {
+			if err := watchers.Follow(ctx, policy, peers); err != nil {
+				s.say("warning", err)
+			}
+		}
+		select {
+		case <-time.After(fleet.ReportEvery):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// policyOf asks agents, by the first of their keys.
+func policyOf(reports []fleet.Report, ids []string) (policy string, peers []fleet.Peer) {
+	var keys, urls []string
+	for i, r := range reports {
+		keys, urls = append(keys, r.Witness[0]), append(urls, r.URL)
+		peers = append(peers, fleet.Peer{URL: r.URL, ID: ids[i]})
+	}
+	return fleet.PolicyOf(keys, urls), peers
+}
+
 // follow has the publisher look again whenever the log has grown: whatever changes
 // something leaves a record.
 func (s *Serve) follow(ctx context.Context) {
@@ -613,6 +661,7 @@ func (s *Serve) Run(ctx context.Context) error {
 	house.Go(func() error { return s.publisher.Run(ctx) }) // or a door would wait for those who wait for news
 	house.Go(func() error { s.follow(rooms); return nil })
 	house.Go(func() error { s.nodes.Look(rooms); return nil })
+	house.Go(func() error { s.askAgents(rooms); return nil })
 	// Either door that closes by itself takes the other with it.
 	doors, closeDoors := context.WithCancel(ctx)
 	defer closeDoors()

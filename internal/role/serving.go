@@ -47,9 +47,9 @@ func servedUntil(ctx context.Context, server *http.Server, serve func() error) e
 	}
 }
 
-// newServer is a server that holds nobody's connection for ever, over TLS 1.3. It asks
-// for a client's certificate and leaves it to package identity to judge: one that is
-// none of ours is a caller whom nobody knows, and not a broken connection.
+// newServer is a server that holds nobody's connection for ever, over TLS. It asks for a
+// client's certificate and leaves it to package identity to judge: one that is none of
+// ours is a caller whom nobody knows, and not a broken connection.
 func newServer(handler http.Handler, certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)) *http.Server {
 	return &http.Server{
 		Handler:           handler,
@@ -59,7 +59,7 @@ func newServer(handler http.Handler, certificate func(*tls.ClientHelloInfo) (*tl
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    32 << 10,
 		TLSConfig: &tls.Config{
-			MinVersion: tls.VersionTLS13, GetCertificate: certificate, ClientAuth: tls.RequestClientCert,
+			MinVersion: tls.VersionTLS12, GetCertificate: certificate, ClientAuth: tls.RequestClientCert,
 			SessionTicketsDisabled: true, // who calls is judged by the certificate of this connection
 		},
 		ErrorLog: log.New(io.Discard, "", 0), // of broken handshakes: anybody can make as many as they like

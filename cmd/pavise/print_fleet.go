@@ -1,0 +1,97 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/fleet"
+	"github.com/pavise/pavise/internal/issuer"
+	"github.com/pavise/pavise/internal/role"
+)
+
+func printHolders(w io.Writer, l api.HolderList) {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	row(tw, "WHO", "ROLES", "BY", "CERTIFICATE", "STANDS")
+	for _, h := range l.Holders {
+		row(tw, h.Kind+"/"+h.ID, cmp.Or(strings.Join(h.Roles, " "), "-"), cmp.Or(h.By.ID, "-"), certificateOf(h), standsOf(h, l.Nodes))
+	}
+	tw.Flush()
+}
+
+// certificateOf says how far somebody has come to a certificate.
+func certificateOf(h issuer.Holder) string {
+	switch {
+	case !h.Revoked.IsZero():
+		return "revoked " + h.Revoked.Local().Format(time.DateTime)
+	case !h.Invited.IsZero():
+		return "invited until " + h.Invited.Local().Format(time.DateTime)
+	}
+	return "until " + h.Expires.Local().Format(time.DateTime)
+}
+
+// standsOf says how a machine stands, as it said last.
+func standsOf(h issuer.Holder, nodes []api.NodeState) string {
+	i := slices.IndexFunc(nodes, func(n api.NodeState) bool { return h.Kind == pavise.Node && n.ID == h.ID })
+	if i < 0 {
+		return ""
+	}
+	n := nodes[i]
+	words := []string{n.Role, n.Version}
+	if n.Serial > 0 {
+		words = append(words, fmt.Sprintf("bundle %d, %s", n.Serial, count(n.Records, "record")))
+	}
+	switch {
+	case n.Away:
+		words = append(words, "AWAY since "+n.Seen.Local().Format(time.DateTime))
+	case n.Stale:
+		words = append(words, "STALE: it refuses everything")
+	case n.Trouble != "":
+		words = append(words, clip(n.Trouble))
+	}
+	return strings.Join(words, ", ")
+}
+
+func printInvitation(w io.Writer, inv issuer.Invitation) { fmt.Fprintln(w, inv.Text) }
+
+func printRoots(w io.Writer, l api.RootList) {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	row(tw, "ROOT", "STATE", "UNTIL")
+	for _, r := range l.Roots {
+		row(tw, r.Fingerprint, r.State, r.Expires.Local().Format(time.DateOnly))
+	}
+	tw.Flush()
+}
+
+// personKeyCommand is pavise person key.
+type personKeyCommand struct{}
+
+// Help says what the fingerprint is for. It is kong's hook for a command's help.
+func (*personKeyCommand) Help() string {
+	return `Your key is made where your certificate will be (--identity), if it is not there yet. Tell the
+fingerprint to whoever invites you: pavise person invite YOU --key FINGERPRINT.`
+}
+
+func (*personKeyCommand) run(_ context.Context, c *cli) error {
+	fingerprint, err := fleet.PersonKey(cmp.Or(c.Identity, fleet.DefaultIdentity()))
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return c.printJSON(map[string]string{"key": fingerprint})
+	}
+	fmt.Fprintln(c.stdout, fingerprint)
+	return nil
+}
+
+// joinHint says what the machine that is invited does.
+func joinHint(w io.Writer, inv issuer.Invitation) {
+	fmt.Fprintf(w, "it lets %s join, once, until %s: %s gateway --join or %s agent --join, there\n", inv.Name.ID, inv.Expires.Local().Format("15:04"), role.Program(), role.Program())
+}
