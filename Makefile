@@ -2,7 +2,7 @@
 # written once, in .ci/run.
 
 .DEFAULT_GOAL := help
-.PHONY: help test race vet staticcheck fuzz-smoke kill-storm crash-storm demo-model bench-ledger bench-start ci
+.PHONY: help test race vet staticcheck fuzz-smoke kill-storm crash-storm demo-model bench-ledger bench-policy bench-start ci
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,10 @@ bench-ledger: ## the evidence log: beside its peers, as it grows, and its follow
 	cd bench && go run ./follow $(ARGS)
 	cd bench && go run ./growth $(ARGS)
 	cd bench && go run ./growth --entry 384 $(ARGS)
+
+bench-policy: ## one authorization decision beside cedar-go and OPA, and knowing who calls (ARGS=--write keeps the results)
+	cd bench && go run ./policy $(ARGS)
+	cd bench && go run ./identity $(ARGS)
 
 bench-start: ## binary size, build time, time until ready, memory (ARGS=--write keeps the result)
 	cd bench && go run ./start $(ARGS)

@@ -6,6 +6,11 @@
 //   - growth fills one log up to ten million records, and measures what it costs at
 //     each power of ten.
 //   - follow measures how far followers are behind at a steady rate.
+//   - spiffe lets go-spiffe verify the certificates of the built-in CA.
+//   - policy decides the same questions with Pavise, cedar-go and OPA.
+//   - identity measures how long it takes to know who calls.
+//   - oracle has the Rust Cedar check Pavise's decisions; it has tests only.
+//   - asked spells questions of authorization for these two.
 //   - start builds the binary and waits for it to be ready.
 //   - result holds what they share: conditions, tables and RESULTS.md.
 //

@@ -1,5 +1,5 @@
 // Package result is what the measuring programs share: the conditions a number
-// was taken under, quantiles, and the file that keeps the numbers. It owns
+// was taken under, quantiles, costs, and the file that keeps the numbers. It owns
 // RESULTS.md, of which each program replaces its own section and no other.
 package result
 

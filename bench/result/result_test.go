@@ -1,9 +1,11 @@
 package result
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 )
 
 func TestWrite(t *testing.T) {
@@ -63,5 +65,35 @@ func TestQuantile(t *testing.T) {
 	}
 	if got := Quantile([]int(nil), 0.5); got != 0 {
 		t.Errorf("quantile of nothing is %d", got)
+	}
+}
+
+// TestMeasure counts what is known to be done: each operation allocates once.
+func TestMeasure(t *testing.T) {
+	var keep []byte
+	batches := 0
+	cost, err := Measure(0, func() (int, error) {
+		batches++
+		for range 1000 {
+			keep = make([]byte, 64)
+		}
+		return 1000, nil
+	})
+	if err != nil || batches != 1 || len(keep) != 64 {
+		t.Fatalf("%d batches, error %v", batches, err)
+	}
+	if cost.Allocs < 1 || cost.Allocs > 2 || cost.Bytes < 64 || cost.Bytes > 128 {
+		t.Errorf("an operation that allocates 64 bytes cost %+v", cost)
+	}
+	failing := errors.New("no")
+	if _, err := Measure(time.Hour, func() (int, error) { return 0, failing }); err != failing {
+		t.Errorf("a batch that failed: %v", err)
+	}
+}
+
+func TestSummary(t *testing.T) {
+	median, least := Summary([]Cost{{3, 30, 1}, {1, 10, 5}, {2, 20, 9}})
+	if median != (Cost{2, 20, 5}) || least != 1 {
+		t.Errorf("%+v, least %v", median, least)
 	}
 }

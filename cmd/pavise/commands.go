@@ -18,6 +18,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/demo"
+	"github.com/pavise/pavise/internal/fleet"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/role"
 )
@@ -25,13 +26,20 @@ import (
 // A cli is one call of the program. Its fields are the flags that every command
 // takes.
 type cli struct {
-	Data   role.Data `help:"The data directory." default:"${data}" env:"${datavariable}" placeholder:"DIR"`
-	Server string    `help:"The server to speak to (default: the one that runs on the data directory)." env:"PAVISE_SERVER" placeholder:"URL"`
-	Token  string    `help:"The bearer token to speak with." env:"PAVISE_TOKEN" placeholder:"TOKEN"`
-	JSON   bool      `help:"Print answers as JSON."`
+	Data     role.Data `help:"The data directory." default:"${data}" env:"${datavariable}" placeholder:"DIR"`
+	Server   string    `help:"The server to speak to (default: the one that runs on the data directory)." env:"PAVISE_SERVER" placeholder:"URL"`
+	Identity string    `help:"Speak as the person who joined there, with pavise join (default: ${identity})." env:"${identityvariable}" placeholder:"DIR"`
+	As       string    `help:"Speak as this person, whom the server here was started with (up --person)." env:"PAVISE_AS" placeholder:"NAME"`
+	Token    string    `help:"The bearer token to speak with." env:"PAVISE_TOKEN" placeholder:"TOKEN"`
+	JSON     bool      `help:"Print answers as JSON."`
 
 	Up         upCommand         `cmd:"" help:"Run everything on this machine, with a sample model behind the firewall."`
+	Serve      serveCommand      `cmd:"" help:"Run a fleet's control plane: policies, changes, the console and the CA."`
+	Gateway    gatewayCommand    `cmd:"" help:"Run a machine of the data plane: it answers callers of models."`
+	Agent      agentCommand      `cmd:"" help:"Make this machine a member of a fleet, and a witness of its logs."`
+	Join       joinCommand       `cmd:"" help:"Become somebody at a control plane, by an invitation."`
 	Example    exampleCommand    `cmd:"" help:"Print a request to the sample model."`
+	Config     configCommand     `cmd:"" help:"Check a pavise.yaml, or print one to begin with."`
 	Completion completionCommand `cmd:"" help:"Print a completion script for a shell."`
 	Version    versionCommand    `cmd:"" help:"Print the version."`
 
@@ -54,6 +62,9 @@ var nounHelp = map[string]string{
 	"console": "The web console of the running server.",
 	"clock":   "The clock that records are stamped with.",
 	"grant":   "Roles that people are given for a time.",
+	"node":    "The machines and programs that hold certificates of the built-in CA.",
+	"person":  "People who hold certificates of the built-in CA.",
+	"ca":      "The roots of the built-in CA.",
 	"caller":  "Who has asked for something.",
 	"change":  "Acts with consequences for others: proposed, approved by others, run once.",
 	"witness": "Other logs that this one vouches for.",
@@ -146,7 +157,7 @@ func (c *cli) do(ctx context.Context, kctx *kong.Context) error {
 
 // call does a verb on the server and prints its answer.
 func (c *cli) call(ctx context.Context, verb string, request any) error {
-	client, err := c.client()
+	client, err := c.client(ctx)
 	if err != nil {
 		return err
 	}
@@ -203,13 +214,22 @@ func outOfBounds(verb string, field reflect.StructField, bound string) error {
 	}
 }
 
-// client speaks to the server of the flags, or to the one that runs on the data
-// directory.
-func (c *cli) client() (*api.Client, error) {
+// client speaks to the server of the flags, or to the one where the person of the flags
+// has joined, or to the one that runs on the data directory, or to the one where
+// somebody has joined at all.
+func (c *cli) client(ctx context.Context) (*api.Client, error) {
 	if c.Server != "" && c.Token != "" {
 		return &api.Client{Base: c.Server, Token: c.Token}, nil
 	}
-	a, err := c.Data.ReadAccess()
+	if c.Identity != "" {
+		return c.member(ctx, c.Identity)
+	}
+	a, err := c.Data.ReadAccess(c.As)
+	if err != nil && c.Server == "" && c.Token == "" {
+		if client, joined := c.member(ctx, fleet.DefaultIdentity()); pavise.KindOf(joined) != pavise.NotFound {
+			return client, joined
+		}
+	}
 	if c.Server != "" && (err != nil || strings.TrimSuffix(c.Server, "/") != a.Server) {
 		// The operator's own token is for the server that gave it, and no other.
 		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "there is no token for " + c.Server, Hint: "give one with --token or $PAVISE_TOKEN"}
@@ -218,6 +238,15 @@ func (c *cli) client() (*api.Client, error) {
 		return nil, err
 	}
 	return &api.Client{Base: a.Server, Token: cmp.Or(c.Token, a.Token)}, nil
+}
+
+// member speaks as the person who joined in a directory.
+func (c *cli) member(ctx context.Context, dir string) (*api.Client, error) {
+	id, err := fleet.OpenIdentity(ctx, dir, time.Now)
+	if err != nil {
+		return nil, err
+	}
+	return id.Client(), nil
 }
 
 func (c *cli) printJSON(v any) error { return writeJSON(c.stdout, v, "  ") }
@@ -267,6 +296,7 @@ type upCommand struct {
 	Archive     string   `help:"Keep whole segments of the log there too: a directory or s3://BUCKET/PREFIX." placeholder:"PLACE"`
 	Findings    string   `help:"Append findings there as OCSF events, one a line; - prints them." placeholder:"FILE"`
 	SendTo      []string `help:"Let webhooks go to these addresses, too, which are refused otherwise; may be repeated." placeholder:"CIDR"`
+	Person      []string `help:"Another person of this machine, an operator too, for whom --as speaks; may be repeated." placeholder:"NAME"`
 	Demo        bool     `help:"Play an hour of the model's life in a minute: those who use it well, and those who do not."`
 	Replay      string   `help:"With --demo: ask about these connections (CSV in the layout of NSL-KDD) instead of drawn ones." type:"existingfile" placeholder:"FILE"`
 	DemoSpeed   float64  `help:"With --demo: so many times as fast." default:"1" placeholder:"TIMES"`
@@ -278,7 +308,7 @@ type upCommand struct {
 func (u *upCommand) config(c *cli) (cfg role.UpConfig, err error) {
 	cfg = role.UpConfig{
 		Data: c.Data, Listen: u.Listen, AcceptClock: u.AcceptClock,
-		Archive: u.Archive, PublicTiles: u.PublicTiles, Now: time.Now, Say: c.say,
+		Archive: u.Archive, People: u.Person, PublicTiles: u.PublicTiles, Now: time.Now, Say: c.say,
 	}
 	if cfg.Issuers, err = role.ReadIssuers(u.Issuer); err != nil {
 		return cfg, err

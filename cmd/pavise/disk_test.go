@@ -31,13 +31,13 @@ func TestDiskFullReal(t *testing.T) {
 	defer os.RemoveAll(data)
 	dir := role.Data(filepath.Join(data, "pavise"))
 	s := &storm{policies: map[string]int{}}
-	p := start(t, string(dir))
+	p := start(t, string(dir), "--person", "another")
 	s.begin(t, p)
 	if !s.infer(p, 0, 0) {
 		t.Fatal(s.faults)
 	}
 	operator := p.operator(t)
-	bob, err := another(t.Context(), operator)
+	bob, err := another(p)
 	if err != nil {
 		t.Fatal(err)
 	}

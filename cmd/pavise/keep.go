@@ -193,7 +193,7 @@ at the first record. For example, what models were asked, for whoever collects i
 const acknowledgeEvery = time.Second
 
 func (f *followCommand) run(ctx context.Context, c *cli) error {
-	client, err := c.client()
+	client, err := c.client(ctx)
 	if err != nil {
 		return err
 	}

@@ -19,7 +19,6 @@ import (
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/gateway"
-	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/role"
@@ -66,13 +65,13 @@ func TestKillStorm(t *testing.T) {
 		if i%4 == 3 {
 			early(t, dir, random)
 		}
-		p := start(t, string(dir))
+		p := start(t, string(dir), "--person", "another")
 		if i == 0 {
 			s.begin(t, p)
 		}
 		s.rage(t, p, 50*time.Millisecond+time.Duration(random.IntN(300))*time.Millisecond)
 	}
-	p := start(t, string(dir))
+	p := start(t, string(dir), "--person", "another")
 	s.checkPolicies(t, p.operator(t))
 	checkSettled(t, p.operator(t))
 	p.interrupt(t)
@@ -90,7 +89,7 @@ func TestKillStorm(t *testing.T) {
 // early kills a pavise that is starting.
 func early(t *testing.T, dir role.Data, random *rand.Rand) {
 	t.Helper()
-	p, out, err := launch(string(dir))
+	p, out, err := launch(string(dir), "--person", "another")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +119,7 @@ func (s *storm) begin(t *testing.T, p *process) {
 func (s *storm) rage(t *testing.T, p *process, life time.Duration) {
 	t.Helper()
 	operator := p.operator(t)
-	another, err := another(t.Context(), operator)
+	another, err := another(p)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,10 +168,9 @@ func (s *storm) infer(p *process, caller, i int) bool {
 }
 
 // another is a second operator, whose approval counts.
-func another(ctx context.Context, operator *api.Client) (*api.Client, error) {
-	var token issuer.Token
-	err := operator.Call(ctx, "issuer.mint", api.MintRequest{Subject: "another", Kind: pavise.Human, Role: []string{issuer.RoleOperator}}, &token)
-	return &api.Client{Base: operator.Base, Token: token.Value}, err
+func another(p *process) (*api.Client, error) {
+	a, err := p.data.ReadAccess("another")
+	return &api.Client{Base: a.Server, Token: a.Token}, err
 }
 
 // change proposes one policy, approves it, and reports whether to go on.

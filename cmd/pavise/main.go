@@ -14,6 +14,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/fleet"
 	"github.com/pavise/pavise/internal/role"
 )
 
@@ -66,7 +67,8 @@ func options(c *cli, exit func(int)) []kong.Option {
 		kong.Writers(c.stdout, c.stderr),
 		kong.Exit(exit),
 		kong.NamedMapper("textfile", kong.MapperFunc(readText)),
-		kong.Vars{"data": role.DefaultData, "datavariable": role.DataVariable, "listen": role.DefaultListen},
+		kong.Vars{"data": role.DefaultData, "datavariable": role.DataVariable, "listen": role.DefaultListen,
+			"identity": fleet.DefaultIdentity(), "identityvariable": fleet.IdentityVariable},
 		kong.ValueFormatter(helpText),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: 100}),
 	}

@@ -89,7 +89,7 @@ func (p *process) interrupt(t *testing.T) {
 // operator is a client with the token of access.json.
 func (p *process) operator(t *testing.T) *api.Client {
 	t.Helper()
-	a, err := p.data.ReadAccess()
+	a, err := p.data.ReadAccess("")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"net/http/cookiejar"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -116,8 +117,8 @@ func TestExamples(t *testing.T) {
 	t.Setenv("PAVISE_DATA_DIR", string(dir))
 	told := r.examples(t)
 	for _, v := range api.Verbs() {
-		if v.NewRequest() == nil {
-			continue
+		if room, _, _ := strings.Cut(v.Name, "."); v.NewRequest() == nil || slices.Contains([]string{"node", "person", "ca"}, room) {
+			continue // those of a fleet are typed where one is
 		}
 		if prepare := told.before[v.Name]; prepare != nil {
 			prepare()

@@ -233,6 +233,9 @@ func Runners(rooms *Rooms) map[string]change.Runner {
 		"grant.give":     grantRunner(rooms),
 		"subject.shred":  shredRunner(rooms),
 		"archive.retain": retainRunner(rooms),
+		"person.invite":  personRunner(rooms),
+		"node.roles":     rolesRunner(rooms),
+		"ca.rotate":      rotateRunner(rooms),
 	}
 }
 

@@ -92,7 +92,9 @@ func (c *Client) do(ctx context.Context, method, path string, body io.Reader) (*
 	if err != nil {
 		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%q is not the address of a server", c.Base), Err: err}
 	}
-	req.Header.Set("Authorization", "Bearer "+c.Token)
+	if c.Token != "" { // else the connection says who calls
+		req.Header.Set("Authorization", "Bearer "+c.Token)
+	}
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/pavise/pavise/internal/archive"
 	"github.com/pavise/pavise/internal/change"
+	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/siem"
 	"github.com/pavise/pavise/internal/witness"
@@ -14,7 +15,9 @@ import (
 var notes = []string{
 	"identity.refused", "guard.refused", "guard.clock", "issuer.bootstrap", "policy.seeded", "policy.renewed", "ledger.recovered", "ledger.damaged", record.KindPruned,
 	archive.KindKept, witness.KindCosigned, "witness.forked", "change.void", "change.unproven", "change.expired", "change.overdue", "change.contested", change.KindBroken,
-	KindShredded, siem.KindDisabled, siem.KindUnreachable,
+	KindShredded, issuer.KindCopied, siem.KindDisabled, siem.KindUnreachable,
+	"serve.began", "node.state", "node.away", "witness.trusted", "bundle.taken", "bundle.refused", "policy.adopted", "policy.dropped",
+	"gateway.stale", "gateway.fresh",
 }
 
 // Known reports whether there may be records of this kind: it is a verb, a kind of note,

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"reflect"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -18,20 +19,26 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/identity"
+	"github.com/pavise/pavise/internal/issuer"
 )
 
 // A Server serves the table of verbs below /v1.
 type Server struct {
 	rooms    *Rooms
-	verifier *identity.Verifier
+	verifier atomic.Pointer[identity.Verifier]
 	stopping context.Context // done when live feeds should end
 }
 
 // NewServer returns a server over the rooms for callers whom the verifier
 // knows. Its live feeds end when ctx is done, so that a server can drain.
 func NewServer(ctx context.Context, rooms *Rooms, verifier *identity.Verifier) *Server {
-	return &Server{rooms: rooms, verifier: verifier, stopping: ctx}
+	s := &Server{rooms: rooms, stopping: ctx}
+	s.verifier.Store(verifier)
+	return s
 }
+
+// Believe has the callers of the next requests known by another verifier.
+func (s *Server) Believe(v *identity.Verifier) { s.verifier.Store(v) }
 
 // Handler serves POST /v1/{verb}, GET /v1/ledger.follow, POST /v1/token and the OpenAPI
 // 3.1 description at /v1/openapi.json.
@@ -45,14 +52,17 @@ func (s *Server) Handler() http.Handler {
 	cfg.Transformers = []huma.Transformer{inOurWords}
 	cfg.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"bearer": {Type: "http", Scheme: "bearer", BearerFormat: "JWT"}}
 	api := humago.New(mux, cfg)
-	api.UseMiddleware(s.admit(api))
+	api.UseMiddleware(s.admit(api), leafOf)
 	for _, v := range Verbs() {
 		if v.register != nil {
 			v.register(api, s, v)
 		}
 	}
 	if s.rooms.Exchange != nil {
-		mux.HandleFunc("POST /v1/token", s.token)
+		mux.Handle("POST /v1/token", s.rooms.Exchange.Endpoint(s.verifier.Load))
+	}
+	if s.rooms.CA != nil {
+		mux.Handle("POST "+issuer.PathJoin, newJoinDoor(s.rooms.CA))
 	}
 	mux.HandleFunc("/v1/", unknown)
 	return mux
@@ -103,7 +113,7 @@ type tokenKey struct{}
 func (s *Server) admit(api huma.API) func(huma.Context, func(huma.Context)) {
 	return func(ctx huma.Context, next func(huma.Context)) {
 		r, w := humago.Unwrap(ctx)
-		who, err := s.rooms.Guard.Admit(ctx.Context(), s.verifier, identity.FromRequest(r), source(r.RemoteAddr))
+		who, err := s.rooms.Guard.Admit(ctx.Context(), s.verifier.Load(), identity.FromRequest(r), source(r.RemoteAddr))
 		if err != nil {
 			if pavise.KindOf(err) == pavise.Unverified {
 				w.Header().Set("WWW-Authenticate", identity.Challenge(err))

@@ -31,16 +31,18 @@ type Rooms struct {
 	Issuer     *issuer.Local
 	Revoked    *issuer.Revocations
 	Exchange   *issuer.Exchange // nil: tokens are not exchanged
+	CA         *issuer.CA       // gives certificates to machines, programs and people; nil: there is none
 	Changes    *change.Changes
 	Feeds      *feed.Feeds
 	Subjects   *subject.Keys
 	KEK        *seal.KEK // opens what records kept before subjects had keys of their own
 	Archive    *archive.Archive
-	Witness    *witness.Server // cosigns other logs
-	WitnessURL string          // where it is asked to
-	Quorum     *witness.Quorum // has ours cosigned; nil: nobody is asked
-	Wires      *siem.Wires     // where findings go
-	Protection string          // what keeps the installation's keys: "software" for files
+	Witness    *witness.Server    // cosigns other logs
+	WitnessURL string             // where it is asked to
+	Quorum     *witness.Quorum    // has ours cosigned; nil: nobody is asked
+	Protection string             // what keeps the installation's keys: "software" for files
+	Nodes      func() []NodeState // how the fleet's machines stand; nil: there is no fleet
+	Wires      *siem.Wires        // where findings go
 	// Link makes a fresh link to the console. The session that it opens calls with
 	// the token, until expires at most.
 	Link func(token string, expires time.Time) string
@@ -58,6 +60,7 @@ type Verb struct {
 	About         string // more, for --help and the reference
 	Example       string // a command line that a test runs; "" if the verb is no command
 
+	wireOnly bool  // served, and no command: what it takes is not an operator's
 	maxBody  int64 // bytes of a request; 0 means maxBody
 	request  reflect.Type
 	register func(huma.API, *Server, Verb)
@@ -65,9 +68,9 @@ type Verb struct {
 
 // NewRequest returns a pointer to a zero request of the verb, whose fields and
 // tags are its command's arguments and flags. It is nil for a verb of the data
-// plane, which has another door.
+// plane, which has another door, and for one that programs alone call.
 func (v Verb) NewRequest() any {
-	if v.request == nil {
+	if v.request == nil || v.wireOnly {
 		return nil
 	}
 	return reflect.New(v.request).Interface()

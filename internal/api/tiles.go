@@ -113,7 +113,7 @@ func logKeys(keys []*proof.Key) []LogKey {
 
 // tile reads a tile or a bundle on behalf of who asks.
 func (s *Server) tile(r *http.Request, t proof.Tile) ([]byte, error) {
-	who, err := s.rooms.Guard.Admit(r.Context(), s.verifier, identity.FromRequest(r), source(r.RemoteAddr))
+	who, err := s.rooms.Guard.Admit(r.Context(), s.verifier.Load(), identity.FromRequest(r), source(r.RemoteAddr))
 	if err != nil {
 		return nil, err
 	}

@@ -220,7 +220,7 @@ func TestTokenRequestsRefused(t *testing.T) {
 			return http.Post(w.base+"/v1/token", "application/x-www-form-urlencoded", strings.NewReader("%zz"))
 		},
 		"a huge form": func() (*http.Response, error) {
-			return http.Post(w.base+"/v1/token", "application/x-www-form-urlencoded", strings.NewReader(strings.Repeat("a", maxForm+1)))
+			return http.Post(w.base+"/v1/token", "application/x-www-form-urlencoded", strings.NewReader(strings.Repeat("a", (64<<10)+1)))
 		},
 	} {
 		resp, err := send()
@@ -268,3 +268,13 @@ func TestTrustedByDiscovery(t *testing.T) {
 		t.Errorf("it is known as %v, %v", who.Name(), err)
 	}
 }
+
+// The words of RFC 8693, as a client spells them.
+const (
+	grantExchange    = "urn:ietf:params:oauth:grant-type:token-exchange"
+	typeAccessToken  = "urn:ietf:params:oauth:token-type:access_token"
+	typeIDToken      = "urn:ietf:params:oauth:token-type:id_token"
+	typeJWT          = "urn:ietf:params:oauth:token-type:jwt"
+	typeCertificate  = "urn:pavise:token-type:certificate"
+	givenCertificate = "connection"
+)

@@ -14,7 +14,7 @@ import (
 
 // Verbs returns the table.
 func Verbs() []Verb {
-	return slices.Concat(ledgerVerbs(), feedVerbs(), tileVerbs(), witnessVerbs(), archiveVerbs(), subjectVerbs(), changeVerbs(), policyVerbs(), grantVerbs(), routeVerbs(), siemVerbs(), otherVerbs())
+	return slices.Concat(ledgerVerbs(), feedVerbs(), tileVerbs(), witnessVerbs(), archiveVerbs(), subjectVerbs(), changeVerbs(), policyVerbs(), grantVerbs(), routeVerbs(), nodeVerbs(), siemVerbs(), otherVerbs())
 }
 
 // Empty is an answer or a request with nothing to say.

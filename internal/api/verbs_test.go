@@ -112,6 +112,13 @@ func (w *world) requests(t *testing.T) map[string]func() any {
 		"issuer.revocations": always(Empty{}),
 		"console.link":       always(Empty{}),
 		"clock.accept":       always(Empty{}),
+		"node.list":          always(Empty{}),
+		"node.invite":        always(InviteRequest{ID: "gw-1", DNS: []string{"gw-1.acme.example"}}),
+		"node.revoke":        always(HolderRequest{ID: "gw-1"}),
+		"node.roles":         func() any { w.joined(t, "gw-2"); return RolesRequest{ID: "gw-2", Role: []string{"analyst"}} },
+		"person.invite":      always(PersonRequest{ID: "ana", Key: "sha256:" + strings.Repeat("0a", 32), Role: []string{"operator"}}),
+		"ca.list":            always(Empty{}),
+		"ca.rotate":          always(RotateRequest{Step: "prepare"}),
 	}
 }
 

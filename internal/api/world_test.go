@@ -95,6 +95,12 @@ func newWorld(t *testing.T) *world {
 		Now: time.Now, Issuers: []identity.Issuer{local, w.Exchange.Record(local.Roles)}, Origins: []string{w.base}, Epochs: epochs,
 	})
 	must(err)
+	w.CA, err = issuer.OpenCA(t.Context(), issuer.CAConfig{
+		Guard: w.Guard, Store: db, KEK: kek, Dir: filepath.Join(w.dir, "ca"), TrustDomain: "test.example", Tenant: "local", URL: "https://control.example:8471", Now: time.Now,
+	})
+	must(err)
+	_, err = w.CA.Own("control", []string{"control.example"}, nil)
+	must(err)
 	w.Subjects, err = subject.Open(t.Context(), db, kek, time.Now)
 	must(err)
 	w.Feeds, err = feed.Open(t.Context(), log, db, time.Now)
@@ -129,7 +135,7 @@ func newWorld(t *testing.T) *world {
 	w.stop = stop
 	control, mux := NewServer(ctx, w.Rooms, verifier), http.NewServeMux()
 	mux.Handle("/v1/", control.Handler())
-	mux.Handle(WellKnownPrefix, control.WellKnown())
+	mux.Handle(issuer.WellKnownPrefix, w.Exchange.WellKnown())
 	w.server = &httptest.Server{Listener: listener, Config: &http.Server{Handler: mux}}
 	w.server.Start()
 	t.Cleanup(func() {

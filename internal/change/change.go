@@ -57,8 +57,11 @@ type Act struct {
 	Who     pavise.Principal // the proposer, acting as the change
 	On      pavise.Name
 	Request json.RawMessage
-	Digests map[string]string     // what was approved depends on: those of the plan
-	Mark    func(*store.Tx) error // to be called in the transaction of the effect
+	Digests map[string]string // what was approved depends on: those of the plan
+	// Approvals is how many other people the log proves to have agreed by now: fewer than
+	// usual where a rule asks for none.
+	Approvals int
+	Mark      func(*store.Tx) error // to be called in the transaction of the effect
 }
 
 // A State is how far a change has come.

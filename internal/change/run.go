@@ -145,9 +145,15 @@ func (c *Changes) do(ctx context.Context, ch *Change, runner Runner) (err error)
 			err = fmt.Errorf("run %s: panic: %v", ch.Verb, p)
 		}
 	}()
+	told, err := c.told(ctx, ch)
+	if err != nil {
+		return err
+	}
 	who := ch.Proposer
 	who.Change, who.Proof = ch.Name, "approved change"
-	return runner.Run(ctx, Act{Who: who, On: ch.On, Request: ch.request, Digests: ch.Plan.Digests, Mark: mark(ch.Name)})
+	return runner.Run(ctx, Act{
+		Who: who, On: ch.On, Request: ch.request, Digests: ch.Plan.Digests, Approvals: len(told.people), Mark: mark(ch.Name),
+	})
 }
 
 // conclude notes how a change ended. An error of the runner's after its effect, such

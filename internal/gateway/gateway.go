@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/pavise/pavise"
@@ -38,7 +39,7 @@ type Gateway struct {
 	Routes *Routes
 
 	guard    *guard.Guard
-	verifier *identity.Verifier
+	verifier atomic.Pointer[identity.Verifier]
 	db       *store.DB
 	log      *ledger.Log
 	meter    *firewall.Meter
@@ -52,12 +53,13 @@ type Gateway struct {
 // New opens a gateway: it loads the routes and what callers have taken so far.
 func New(ctx context.Context, cfg Config) (*Gateway, error) {
 	g := &Gateway{
-		guard: cfg.Guard, verifier: cfg.Verifier, db: cfg.Store, log: cfg.Log, subjects: cfg.Subjects,
+		guard: cfg.Guard, db: cfg.Store, log: cfg.Log, subjects: cfg.Subjects,
 		meter: firewall.NewMeter(maxAccounts), now: cfg.Now, limits: firewall.DefaultLimits(),
 	}
 	if g.now == nil {
 		g.now = time.Now
 	}
+	g.verifier.Store(cfg.Verifier)
 	var err error
 	if g.Routes, err = openRoutes(ctx, g.guard, g.db, g.meter); err != nil {
 		return nil, fmt.Errorf("open the routes: %w", err)
@@ -67,6 +69,9 @@ func New(ctx context.Context, cfg Config) (*Gateway, error) {
 	}
 	return g, nil
 }
+
+// Believe has the callers of the next requests known by another verifier.
+func (g *Gateway) Believe(v *identity.Verifier) { g.verifier.Store(v) }
 
 // Run keeps snapshots of the meter until ctx is done, and a last one then. Its
 // caller owns the goroutine.

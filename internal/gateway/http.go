@@ -62,7 +62,7 @@ func (g *Gateway) Handler() http.Handler {
 
 // caller turns what the request proves into a principal.
 func (g *Gateway) caller(r *http.Request) (pavise.Principal, error) {
-	return g.guard.Admit(r.Context(), g.verifier, identity.FromRequest(r), source(r))
+	return g.guard.Admit(r.Context(), g.verifier.Load(), identity.FromRequest(r), source(r))
 }
 
 // source is the address a request came from, without its port.

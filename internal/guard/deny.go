@@ -45,7 +45,7 @@ type asked struct {
 func (g *Guard) question(who pavise.Principal, verb string, on pavise.Name, at time.Time) (asked, *fault) {
 	q := asked{Question: policy.Question{At: at}}
 	var ok bool
-	if q.Act, ok = g.schema.Act(verb); !ok {
+	if q.Act, ok = g.words.Load().schema.Act(verb); !ok {
 		return q, &fault{kind: pavise.Internal, msg: fmt.Sprintf("no such verb: %.80q", verb), why: "no such verb"}
 	}
 	if err := checkPrincipal(who); err != nil {
@@ -68,7 +68,7 @@ func (g *Guard) question(who pavise.Principal, verb string, on pavise.Name, at t
 		}
 	}
 	q.grants = g.grants.Load().of(who, at)
-	q.Who, q.On = g.entities.Subject(who, rolesOf(q.grants)), g.entities.Thing(on, g.known(on))
+	q.Who, q.On = g.words.Load().entities.Subject(who, rolesOf(q.grants)), g.words.Load().entities.Thing(on, g.known(on))
 	q.Approved = q.Act.Consequential && g.approved != nil && who.Change != (pavise.Name{}) && g.approved(who.Change, verb, on)
 	return q, nil
 }

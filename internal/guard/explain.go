@@ -28,7 +28,7 @@ func (g *Guard) Explain(who pavise.Principal, verb string, on pavise.Name) Expla
 	if fault != nil {
 		return Explanation{Status: Current, Decision: pavise.Deny, Why: fault.msg, Digest: set.Digest()}
 	}
-	x, d := set.Explain(&q.Question, who, rolesOf(q.grants), g.entities.Subject)
+	x, d := set.Explain(&q.Question, who, rolesOf(q.grants), g.words.Load().entities.Subject)
 	x.Status, x.Observe = Current, !d.Allow && rules.observes(&q.Question, d)
 	return x
 }
@@ -44,20 +44,20 @@ func (g *Guard) May(who pavise.Principal, verb string, on pavise.Name) bool {
 
 // Consequential reports whether a verb is done only as an approved change.
 func (g *Guard) Consequential(verb string) bool {
-	a, known := g.schema.Act(verb)
+	a, known := g.words.Load().schema.Act(verb)
 	return known && a.Consequential
 }
 
 // Declared reports whether a verb is one of the catalogue that no room serves.
 func (g *Guard) Declared(verb string) bool {
-	a, known := g.schema.Act(verb)
+	a, known := g.words.Load().schema.Act(verb)
 	return known && a.Declared
 }
 
 // WhoCan says who may do a verb on a thing as it is now, and what is known of the
 // thing. The error is of kind Invalid when the verb is none or does not apply to it.
 func (g *Guard) WhoCan(verb string, on pavise.Name) ([]policy.Holder, policy.Facts, error) {
-	act, known := g.schema.Act(verb)
+	act, known := g.words.Load().schema.Act(verb)
 	if !known {
 		return nil, policy.Facts{}, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("no such verb: %.80q", verb), Hint: "pavise policy matrix shows all there are"}
 	}
@@ -77,7 +77,7 @@ func (g *Guard) WhoCan(verb string, on pavise.Name) ([]policy.Holder, policy.Fac
 		}
 		holders[i].Granted = append(holders[i].Granted, grant.Role)
 	}
-	return g.rules.Load().set(on.Tenant).WhoCan(act, g.entities.Thing(on, facts), at, holders), facts, nil
+	return g.rules.Load().set(on.Tenant).WhoCan(act, g.words.Load().entities.Thing(on, facts), at, holders), facts, nil
 }
 
 // Matrix returns who may do what in a tenant now, and all roles that its policies speak
@@ -113,7 +113,7 @@ func (g *Guard) ExplainRecord(r record.Record) Explanation {
 		x.Why = err.Error()
 		return x
 	}
-	x, d := set.Explain(q, *r.Who, granted, g.entities.Subject)
+	x, d := set.Explain(q, *r.Who, granted, g.words.Load().entities.Subject)
 	x.Status, x.Recorded = Recomputed, r.Policy.Digest
 	if was := !deniedByPolicy(r); was != d.Allow || !slices.Equal(r.Policy.Reasons, d.Reasons) {
 		x.Status = Differs
@@ -127,7 +127,7 @@ func (g *Guard) ExplainRecord(r record.Record) Explanation {
 func (g *Guard) asked(r record.Record) (q *policy.Question, granted []string, err error) {
 	q = &policy.Question{At: r.At}
 	var ok bool
-	if q.Act, ok = g.schema.Act(r.Kind); !ok {
+	if q.Act, ok = g.words.Load().schema.Act(r.Kind); !ok {
 		return nil, nil, fmt.Errorf("no such verb: %.80q", r.Kind)
 	}
 	if err := r.On.Validate(); err != nil {
@@ -140,7 +140,7 @@ func (g *Guard) asked(r record.Record) (q *policy.Question, granted []string, er
 	if err != nil {
 		return nil, nil, err
 	}
-	q.Who, q.On, q.Approved = g.entities.Subject(*r.Who, granted), g.entities.Thing(r.On, facts), approved
+	q.Who, q.On, q.Approved = g.words.Load().entities.Subject(*r.Who, granted), g.words.Load().entities.Thing(r.On, facts), approved
 	return q, granted, nil
 }
 

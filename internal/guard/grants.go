@@ -160,7 +160,7 @@ func (s *Grants) Plan(ctx context.Context, name pavise.Name, spec GrantSpec) (pl
 	if !slices.Contains(set.Roles(), role) {
 		return plan, &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("no policy speaks of the role %.80q", role), Hint: "these are known: " + strings.Join(set.Roles(), ", ")}
 	}
-	if lasts := time.Duration(spec.Minutes) * time.Minute; spec.Minutes < 1 || lasts > MaxGrant || lasts < 0 {
+	if spec.Minutes < 1 || spec.Minutes > int(MaxGrant/time.Minute) {
 		return plan, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("a grant of %d minutes", spec.Minutes), Hint: fmt.Sprintf("a grant lasts at least a minute and at most %d days; for longer, let the issuer say the role", int(MaxGrant/(24*time.Hour)))}
 	}
 	plan = GrantPlan{Holder: holder, Role: role, For: (time.Duration(spec.Minutes) * time.Minute).String(), Other: []string{}}

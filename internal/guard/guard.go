@@ -48,8 +48,8 @@ type Guard struct {
 	tenant   string
 	facts    func(pavise.Name) policy.Facts
 	approved func(change pavise.Name, verb string, on pavise.Name) bool
-	schema   *policy.Schema
-	entities *policy.Entities
+	demo     string                     // the issuer whose principals are demo principals
+	words    atomic.Pointer[vocabulary] // what policies may speak of; replaced whole, see Govern
 
 	slots    slots
 	clock    clock
@@ -64,6 +64,12 @@ type Guard struct {
 	rules atomic.Pointer[ruling] // what is in force; replaced whole, never changed
 
 	recovering sync.Mutex // held by Recover
+}
+
+// A vocabulary is what policies may speak of, and what questions are made of.
+type vocabulary struct {
+	schema   *policy.Schema
+	entities *policy.Entities
 }
 
 // A Denial is why Enter refused: the cause inside the error it returns, unless
@@ -93,8 +99,9 @@ func New(cfg Config) (*Guard, error) {
 	}
 	g := &Guard{
 		log: cfg.Log, tenant: cfg.Tenant, facts: cfg.Facts, approved: cfg.Approved,
-		schema: sch, entities: policy.NewEntities(sch, cfg.DemoIssuer),
+		demo: cfg.DemoIssuer,
 	}
+	g.words.Store(&vocabulary{sch, policy.NewEntities(sch, cfg.DemoIssuer)})
 	g.slots.pool = cfg.Pool
 	g.clock.now = cfg.Now
 	if g.clock.now == nil {
@@ -196,7 +203,7 @@ func (g *Guard) Observe(on pavise.Name, observe bool) {
 // not parse or speaks of what the schema does not declare, nothing changes and
 // the error, of kind Invalid, says which, on which line and column, and why.
 func (g *Guard) Load(tenant string, texts map[string]string) error {
-	set, err := g.schema.Compile(tenant, texts, g.rules.Load().set(tenant))
+	set, err := g.words.Load().schema.Compile(tenant, texts, g.rules.Load().set(tenant))
 	if err != nil {
 		return err
 	}
@@ -227,7 +234,7 @@ func (g *Guard) Loaded(tenant string) bool { return g.rules.Load().set(tenant).L
 func (g *Guard) Digest(tenant string) string { return g.rules.Load().set(tenant).Digest() }
 
 // Schema returns what policies may speak of, as Cedar schema text.
-func (g *Guard) Schema() string { return g.schema.Text() }
+func (g *Guard) Schema() string { return g.words.Load().schema.Text() }
 
 // append writes a record, saying in it which Enters are settled. A record that
 // is too large for the log goes without its payload, and the caller learns it.

@@ -248,7 +248,7 @@ func (p *Policies) edited(tx *store.Tx, tenant string, edit func(map[string]stri
 	if err := edit(after); err != nil {
 		return nil, nil, nil, err
 	}
-	if set, err = p.guard.schema.Compile(tenant, after, p.guard.rules.Load().set(tenant)); err != nil {
+	if set, err = p.guard.words.Load().schema.Compile(tenant, after, p.guard.rules.Load().set(tenant)); err != nil {
 		return nil, nil, nil, err
 	}
 	if err := set.Locked(tenant, p.guard.clock.stamp()); err != nil {

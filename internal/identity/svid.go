@@ -23,6 +23,18 @@ type TrustDomain struct {
 	Environment string              // where its callers run; "" is not said
 	Workloads   []Workload          // what its SPIFFE paths mean; others are read as /KIND/ID
 	Leeway      time.Duration       // at most MaxLeeway; 0 means DefaultLeeway
+	// Holder says who holds a certificate, where somebody keeps a list: who is not on
+	// it is refused, and what the holder may do stands there. A path of no Workload is
+	// looked up. nil: there is no list. Its answers are remembered with the proof: a
+	// changed list is another record, see Verifier.With.
+	Holder func(kind, id string, begins time.Time) (Holding, bool)
+}
+
+// A Holding is what a list of holders says of one.
+type Holding struct {
+	Roles       []string
+	Environment string
+	By          pavise.Name // who answers for it; zero: it does itself
 }
 
 // A Workload says who the bearer of a SPIFFE id is. A path of no Workload is read as
@@ -142,11 +154,17 @@ func (v *Verifier) judgeCertificate(chain []*x509.Certificate, now time.Time) (*
 	if !ok {
 		return nil, refuse(UnknownPath)
 	}
+	holding := Holding{Roles: w.Roles, Environment: d.Environment}
+	if _, listed := d.byPath[path]; !listed && d.Holder != nil {
+		if holding, ok = d.Holder(w.Kind, w.ID, leaf.NotBefore); !ok {
+			return nil, refuse(Revoked)
+		}
+	}
 	known := &verified{voucher: &d.voucher, begins: begins.UnixNano(), ends: ends.UnixNano()}
 	known.Proof = Proof{
 		Principal: pavise.Principal{
-			Tenant: d.Tenant, Kind: w.Kind, ID: w.ID, Issuer: "spiffe://" + d.Name, Roles: w.Roles,
-			Proof: "mtls", Expires: leaf.NotAfter.UTC(), Environment: d.Environment,
+			Tenant: d.Tenant, Kind: w.Kind, ID: w.ID, Issuer: "spiffe://" + d.Name, Roles: holding.Roles,
+			Proof: "mtls", Expires: leaf.NotAfter.UTC(), Environment: holding.Environment, By: holding.By,
 		},
 		Issued: leaf.NotBefore,
 	}

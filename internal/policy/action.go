@@ -61,6 +61,7 @@ const (
 	KindPolicy = "policy"
 	KindChange = "change"
 	KindGrant  = "grant"
+	KindHolder = "holder" // of a certificate
 )
 
 // Named returns the served actions that every schema has, because the guardrails or
@@ -102,6 +103,12 @@ func Named() []Action {
 		{Verb: "issuer.mint", On: []string{"issuer"}},
 		{Verb: VerbExchange, On: []string{"issuer"}, Class: Pooled},
 		{Verb: "console.link", On: []string{"console"}},
+		{Verb: "node.list", On: []string{KindHolder}, Class: Pooled},
+		{Verb: "node.invite", On: []string{KindHolder}},
+		{Verb: "node.join", On: []string{KindHolder}},
+		{Verb: "node.renew", On: []string{KindHolder}, Class: Pooled},
+		{Verb: "person.invite", On: []string{KindHolder}, Consequential: true},
+		{Verb: "ca.list", On: []string{"ca"}, Class: Pooled},
 		{Verb: VerbClock, On: []string{"clock"}, Safe: true},
 		{Verb: VerbInfer, On: []string{"model"}, Class: Pooled},
 		{Verb: "model.describe", On: []string{"model"}, Class: Pooled},

@@ -7,23 +7,24 @@ import (
 	"github.com/cedar-policy/cedar-go/x/exp/ast"
 )
 
-// A cell is what a scope asks for: a verb, of whom and on what. An entity without an id
-// stands for all of its type, and the zero entity for all.
-type cell struct {
-	verb string
-	who  cedar.EntityUID
-	on   cedar.EntityUID
-}
+// A shelf holds the rules for one verb, by whom their scopes ask for and then by what.
+// An entity without an id stands for all of its type, and the zero entity for all.
+type shelf map[cedar.EntityUID]map[cedar.EntityUID][]*rule
 
-// index puts each rule into the cells that its scope asks for.
+// index puts each rule where its scope asks for.
 func (s *Set) index() {
-	s.byVerb, s.cells = map[string]scan{}, map[cell][]*rule{}
+	s.byVerb, s.shelves = map[string]scan{}, map[string]shelf{}
 	for _, r := range s.rules {
 		who, on := r.who(), r.on()
 		for _, verb := range r.verbs {
 			s.byVerb[verb] = append(s.byVerb[verb], r)
-			at := cell{verb, who, on}
-			s.cells[at] = append(s.cells[at], r)
+			if s.shelves[verb] == nil {
+				s.shelves[verb] = shelf{}
+			}
+			if s.shelves[verb][who] == nil {
+				s.shelves[verb][who] = map[cedar.EntityUID][]*rule{}
+			}
+			s.shelves[verb][who][on] = append(s.shelves[verb][who][on], r)
 		}
 	}
 }
@@ -62,10 +63,14 @@ func (r *rule) on() cedar.EntityUID {
 
 // matching returns the rules whose scope can match the question, in the set's order.
 func (s *Set) matching(q *Question) scan {
-	var found scan
+	found, of := make(scan, 0, 32), s.shelves[q.Act.Verb]
 	take := func(who cedar.EntityUID) {
+		things, ok := of[who]
+		if !ok {
+			return
+		}
 		for _, on := range [...]cedar.EntityUID{{}, {Type: q.On.entity.UID.Type}, q.On.entity.UID} {
-			found = append(found, s.cells[cell{q.Act.Verb, who, on}]...)
+			found = append(found, things[on]...)
 		}
 	}
 	take(cedar.EntityUID{})

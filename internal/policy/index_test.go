@@ -259,14 +259,14 @@ func TestDigest(t *testing.T) {
 // bars who holds both anyway name the same pairs.
 func TestConflictsAreForbidden(t *testing.T) {
 	for _, pair := range Conflicts {
-		if want := fmt.Sprintf("principal.roles.containsAll([%q, %q])", pair[0], pair[1]); !strings.Contains(guardrails, want) || pair[0] >= pair[1] {
+		if want := fmt.Sprintf("(principal in Role::%q && principal in Role::%q)", pair[0], pair[1]); !strings.Contains(guardrails, want) || pair[0] >= pair[1] {
 			t.Errorf("the guardrail lacks %s", want)
 		}
 		if got, bad := Conflicting([]string{"x", pair[1], pair[0]}); !bad || got != pair {
 			t.Errorf("%v is no conflict: %v", pair, got)
 		}
 	}
-	if n := strings.Count(guardrails, "principal.roles.containsAll("); n != len(Conflicts) {
+	if n := strings.Count(guardrails, `" && principal in Role::`); n != len(Conflicts) {
 		t.Errorf("the guardrail names %d pairs, the list %d", n, len(Conflicts))
 	}
 }

@@ -55,14 +55,14 @@ func (r *rule) forbids() bool { return r.policy.Effect() == cedar.Forbid }
 // A Set is what decides for one tenant: the guardrails and its own policies. It
 // never changes once compiled.
 type Set struct {
-	schema *Schema
-	digest string
-	rules  scan             // guardrails in file order, then tenant policies by id
-	byID   map[string]*rule // the tenant's own
-	byVerb map[string]scan  // the rules whose action scope can match the verb, in order
-	cells  map[cell][]*rule // the same rules, by all of their scope
-	loaded bool             // false for the guardrails alone
-	kept   cache[choice, *answer]
+	schema  *Schema
+	digest  string
+	rules   scan             // guardrails in file order, then tenant policies by id
+	byID    map[string]*rule // the tenant's own
+	byVerb  map[string]scan  // the rules whose action scope can match the verb, in order
+	shelves map[string]shelf // the same rules, by all of their scope
+	loaded  bool             // false for the guardrails alone
+	kept    cache[choice, *answer]
 }
 
 // Loaded reports whether the tenant has policies of its own. Without any it is closed.

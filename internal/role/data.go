@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/disk"
+	"github.com/pavise/pavise/internal/fleet"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/seal"
 )
@@ -70,16 +70,7 @@ var keyFiles = map[seal.Purpose]string{
 
 // Open makes the directory and its keys, or loads them.
 func (d Data) Open() (Keys, error) {
-	if err := os.MkdirAll(string(d), 0o700); err != nil {
-		return Keys{}, &pavise.Error{Kind: pavise.Unavailable, Msg: fmt.Sprintf("the data directory %s cannot be made: %v", d, err), Hint: "name another with --data", Err: err}
-	}
-	if err := d.check(); err != nil {
-		return Keys{}, err
-	}
-	if err := d.whole(); err != nil {
-		return Keys{}, err
-	}
-	kek, err := seal.OpenFileKEK(d.Path("kek"))
+	kek, err := d.openKEK()
 	if err != nil {
 		return Keys{}, err
 	}
@@ -99,6 +90,20 @@ func (d Data) Open() (Keys, error) {
 		KEK: kek, Log: log, MLDSA: seeds[seal.PurposeLogMLDSA], Token: seeds[seal.PurposeToken], Exchange: seeds[seal.PurposeExchange], Install: hex.EncodeToString(sum[:6]),
 		Witness: seeds[seal.PurposeWitness], WitnessMLDSA: seeds[seal.PurposeWitnessMLDSA],
 	}, nil
+}
+
+// openKEK makes the directory and the key that keeps the others, or loads it.
+func (d Data) openKEK() (*seal.KEK, error) {
+	if err := os.MkdirAll(string(d), 0o700); err != nil {
+		return nil, &pavise.Error{Kind: pavise.Unavailable, Msg: fmt.Sprintf("the data directory %s cannot be made: %v", d, err), Hint: "name another with --data", Err: err}
+	}
+	if err := d.check(); err != nil {
+		return nil, err
+	}
+	if err := d.whole(); err != nil {
+		return nil, err
+	}
+	return seal.OpenFileKEK(d.Path("kek"))
 }
 
 // check refuses a directory where somebody else may put files in the place of
@@ -132,7 +137,7 @@ func (d Data) whole() error {
 	// What needs a key is looked for before the key, and keys are made first: so
 	// another process may be making all of them now.
 	log := d.holds("ledger/origin")
-	sealed := d.holds("log.key") || d.holds("token.key")
+	sealed := d.holds("log.key") || d.holds("token.key") || d.holds("node.key") || d.holds("ca")
 	lacks := func(key, what string) error {
 		return &pavise.Error{
 			Kind: pavise.Unverified, Msg: fmt.Sprintf("%s is missing and %s holds %s", key, d, what),
@@ -176,7 +181,7 @@ func (d Data) stateLost(records uint64) error {
 // signedTwice reports whether the log has a second key. Logs of earlier versions
 // have none, and are given one.
 func (d Data) signedTwice() bool {
-	origin, err := readPlain(d.Path("ledger/origin"), maxAccess)
+	origin, err := fleet.ReadPlain(d.Path("ledger/origin"), maxAccess)
 	return err == nil && bytes.Count(origin, []byte("\n")) > 1
 }
 
@@ -205,32 +210,38 @@ type Access struct {
 // maxAccess is more than an access.json takes.
 const maxAccess = 64 << 10
 
-// writeAccess replaces access.json whole. The process that has the log open is
+// accessFile is the name of the file of a person's access; of whoever started the
+// server if the id is empty.
+func accessFile(as string) string {
+	if as == "" {
+		return "access.json"
+	}
+	return "access-" + as + ".json"
+}
+
+// removeAccess takes away what a server left.
+func (d Data) removeAccess() {
+	files, _ := filepath.Glob(d.Path("access*.json")) // the pattern is a good one
+	for _, file := range files {
+		os.Remove(file)
+	}
+}
+
+// writeAccess replaces a person's access whole. The process that has the log open is
 // the only one that does.
-func (d Data) writeAccess(a Access) error {
+func (d Data) writeAccess(as string, a Access) error {
 	text, err := json.Marshal(a)
 	if err != nil {
 		return fmt.Errorf("encode access.json: %w", err)
 	}
-	tmp := d.Path("access.json.new")
-	if err := os.Remove(tmp); err != nil && !errors.Is(err, os.ErrNotExist) { // a killed process's, or no file at all
-		return fmt.Errorf("write access.json: %w", err)
-	}
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return fmt.Errorf("write access.json: %w", err)
-	}
-	_, err = f.Write(text)
-	if err := errors.Join(err, f.Close()); err != nil {
-		return fmt.Errorf("write access.json: %w", err)
-	}
-	return os.Rename(tmp, d.Path("access.json"))
+	return fleet.Replace(string(d), accessFile(as), text)
 }
 
-// ReadAccess finds the running server of a data directory. What a killed server
+// ReadAccess finds the running server of a data directory, as a person whom it was
+// started with, or as whoever started it if the id is empty. What a killed server
 // left is not used: its port may be another program's by now, which would get
 // the operator's token.
-func (d Data) ReadAccess() (a Access, err error) {
+func (d Data) ReadAccess(as string) (a Access, err error) {
 	away := &pavise.Error{
 		Kind: pavise.Unavailable, Msg: fmt.Sprintf("no server runs on %s", d),
 		Hint: "start one with " + d.Command("up") + ", or name one with --server and --token",
@@ -243,33 +254,22 @@ func (d Data) ReadAccess() (a Access, err error) {
 	if !disk.Locked(d.Ledger()) {
 		return a, away
 	}
-	text, err := readPlain(d.Path("access.json"), maxAccess)
+	if as != "" && (pavise.Name{Tenant: Tenant, Kind: pavise.Human, ID: as}).Validate() != nil {
+		return a, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%.80q is no person's name", as), Hint: "name one that the server was started with: --as bob"}
+	}
+	path := d.Path(accessFile(as))
+	text, err := fleet.ReadPlain(path, maxAccess)
 	if errors.Is(err, os.ErrNotExist) {
+		if as != "" && d.holds(accessFile("")) {
+			away = &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("the server on %s knows nobody by the name %s", d, as), Hint: "start it with --person " + as}
+		}
 		return a, away
 	}
 	if err == nil {
 		err = json.Unmarshal(text, &a)
 	}
 	if err != nil {
-		return a, &pavise.Error{Kind: pavise.Invalid, Msg: d.Path("access.json") + " is not what pavise up wrote", Hint: "restart " + d.Command("up"), Err: err}
+		return a, &pavise.Error{Kind: pavise.Invalid, Msg: path + " is not what pavise up wrote", Hint: "restart " + d.Command("up"), Err: err}
 	}
 	return a, nil
-}
-
-// readPlain reads the first bytes of a plain file, and nothing else: no link, and
-// no pipe, which would let it wait forever.
-func readPlain(path string, limit int64) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is no plain file", path)
-	}
-	return io.ReadAll(io.LimitReader(f, limit))
 }

@@ -27,21 +27,21 @@ func TestKilledServersAccess(t *testing.T) {
 	defer thief.Close()
 	dir := Data(t.TempDir())
 	r := runUp(t, UpConfig{Data: dir})
-	if _, err := dir.ReadAccess(); err != nil {
+	if _, err := dir.ReadAccess(""); err != nil {
 		t.Fatal(err)
 	}
 	r.stop()
 	left := Access{Server: thief.URL, Token: r.access.Token, Expires: r.access.Expires}
-	if err := dir.writeAccess(left); err != nil {
+	if err := dir.writeAccess("", left); err != nil {
 		t.Fatal(err)
 	}
-	_, err := dir.ReadAccess()
+	_, err := dir.ReadAccess("")
 	e, ok := errors.AsType[*pavise.Error](err)
 	if !ok || e.Kind != pavise.Unavailable || !strings.HasPrefix(e.Msg, "no server runs on") || !strings.HasPrefix(e.Hint, "start one with "+dir.Command("up")+", or") {
 		t.Errorf("the access is %v", err)
 	}
 	openUp(t, UpConfig{Data: dir}) // has not granted access yet
-	if _, err := dir.ReadAccess(); pavise.KindOf(err) != pavise.Unavailable {
+	if _, err := dir.ReadAccess(""); pavise.KindOf(err) != pavise.Unavailable {
 		t.Errorf("while the next one starts: %v", err)
 	}
 }
@@ -58,7 +58,7 @@ func TestAccessFollowsNoLink(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := dir.writeAccess(Access{Token: "secret"}); err != nil {
+	if err := dir.writeAccess("", Access{Token: "secret"}); err != nil {
 		t.Fatal(err)
 	}
 	if text, err := os.ReadFile(victim); err != nil || string(text) != "mine" {
@@ -100,7 +100,7 @@ func TestAccessIsAPlainFile(t *testing.T) {
 			t.Fatal(err)
 		}
 		read := make(chan error, 1)
-		go func() { _, err := dir.ReadAccess(); read <- err }()
+		go func() { _, err := dir.ReadAccess(""); read <- err }()
 		select {
 		case err := <-read:
 			if pavise.KindOf(err) != pavise.Invalid {
@@ -117,7 +117,7 @@ func TestDataDirOfOthers(t *testing.T) {
 	refused := func(dir Data, word string) {
 		t.Helper()
 		_, opened := dir.Open()
-		_, read := dir.ReadAccess()
+		_, read := dir.ReadAccess("")
 		for _, err := range []error{opened, read} {
 			if pavise.KindOf(err) != pavise.Denied || !strings.Contains(err.Error(), word) {
 				t.Errorf("%s: %v", dir, err)

@@ -43,7 +43,7 @@ func (u *Up) Demo(ctx context.Context, rows *demo.Rows, speed float64, tell func
 		Server: u.url(), Ledger: u.cfg.Data.Ledger(), Key: u.log.Keys()[0].Fingerprint(), Command: u.cfg.Data.Command, Verify: u.verifyCommand(),
 		Now: u.cfg.Now, Rows: rows, Speed: speed, Seed: 1, Tell: tell,
 		Operator: func() (string, error) {
-			a, err := u.cfg.Data.ReadAccess()
+			a, err := u.cfg.Data.ReadAccess("")
 			return a.Token, err
 		},
 	})

@@ -25,6 +25,7 @@ type Greeting struct {
 	Refused string    `json:"refuse"` // and one that is refused
 	Verify  string    `json:"verify"` // the command that verifies the log
 
+	People    []string `json:"people,omitempty"`    // other people of this machine, operators all
 	Witnesses []string `json:"witnesses,omitempty"` // names of those who are asked to cosign the log
 	Archive   string   `json:"archive,omitempty"`   // where whole segments go
 
@@ -41,9 +42,9 @@ func (u *Up) Greet(ctx context.Context) (Greeting, error) {
 		began = fmt.Sprintf("the log goes on at record %d", u.log.Size())
 	}
 	g := Greeting{
-		Server: u.url(), Began: began, Ledger: u.cfg.Data.Ledger(), Console: u.operatorLink(),
+		Server: u.url(), Began: began, Ledger: u.data.Ledger(), Console: u.operatorLink(),
 		Model: pavise.Name{Tenant: Tenant, Kind: "model", ID: Sample}.String(), Token: u.caller.Value, Expires: u.caller.Expires,
-		Ask: u.curl(SampleRow(0)), Refused: u.curl(SampleRow(-1)), Verify: u.verifyCommand(), Data: u.cfg.Data,
+		Ask: u.curl(SampleRow(0)), Refused: u.curl(SampleRow(-1)), Verify: u.verifyCommand(), People: u.cfg.People, Data: u.cfg.Data,
 	}
 	if u.cfg.Witnesses != nil {
 		for _, w := range u.cfg.Witnesses.Witnesses {

@@ -25,48 +25,74 @@ type issuerFile struct {
 // maxIssuerFile bounds the file, in bytes.
 const maxIssuerFile = 512 << 10
 
-// ReadIssuers reads the records of the issuers in the files.
+// ReadIssuers reads the records of the issuers in the files, for up.
 func ReadIssuers(paths []string) ([]identity.Issuer, error) {
+	texts, err := issuerFiles(paths)
+	if err != nil {
+		return nil, err
+	}
 	var issuers []identity.Issuer
-	for _, path := range paths {
-		issuer, err := readIssuer(path)
+	for i, text := range texts {
+		issuer, err := parseIssuer(Tenant, text)
 		if err != nil {
-			return nil, err
+			return nil, refusedIssuer(paths[i], err)
 		}
 		issuers = append(issuers, issuer)
 	}
 	return issuers, nil
 }
 
-func readIssuer(path string) (identity.Issuer, error) {
-	refuse := func(err error) error {
-		return &pavise.Error{
-			Kind: pavise.Invalid, Msg: fmt.Sprintf("issuer file %s: %v", path, err),
-			Hint: `it holds {"url", "audience", "algorithms", "roles", "max_ttl", "jwks"}; docs/walks.md shows one`, Err: err,
+// issuerFiles reads the files, and leaves what stands in them to parseIssuer.
+func issuerFiles(paths []string) (texts []json.RawMessage, err error) {
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
+		if err == nil && len(text) > maxIssuerFile {
+			err = fmt.Errorf("%d bytes long, more than %d", len(text), maxIssuerFile)
 		}
+		if err != nil {
+			return nil, refusedIssuer(path, err)
+		}
+		texts = append(texts, text)
 	}
-	text, err := os.ReadFile(path)
-	if err == nil && len(text) > maxIssuerFile {
-		err = fmt.Errorf("%d bytes long, more than %d", len(text), maxIssuerFile)
+	return texts, nil
+}
+
+// parseIssuers reads the records that a control plane tells its gateways.
+func parseIssuers(tenant string, texts []json.RawMessage) (issuers []identity.Issuer, err error) {
+	for i, text := range texts {
+		issuer, err := parseIssuer(tenant, text)
+		if err != nil {
+			return nil, refusedIssuer(fmt.Sprintf("number %d of the bundle", i), err)
+		}
+		issuers = append(issuers, issuer)
 	}
-	if err != nil {
-		return identity.Issuer{}, refuse(err)
+	return issuers, nil
+}
+
+func refusedIssuer(path string, err error) error {
+	return &pavise.Error{
+		Kind: pavise.Invalid, Msg: fmt.Sprintf("issuer file %s: %v", path, err),
+		Hint: `it holds {"url", "audience", "algorithms", "roles", "max_ttl", "jwks"}; docs/walks.md shows one`, Err: err,
 	}
+}
+
+// parseIssuer reads a record, for callers of a tenant.
+func parseIssuer(tenant string, text []byte) (identity.Issuer, error) {
 	var f issuerFile
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&f); err != nil {
-		return identity.Issuer{}, refuse(err)
+		return identity.Issuer{}, err
 	}
 	ttl, err := time.ParseDuration(f.MaxTTL)
 	if err != nil {
-		return identity.Issuer{}, refuse(fmt.Errorf("max_ttl %.40q is not a duration such as 1h", f.MaxTTL))
+		return identity.Issuer{}, fmt.Errorf("max_ttl %.40q is not a duration such as 1h", f.MaxTTL)
 	}
 	keys, err := identity.ParseJWKS(f.JWKS)
 	if err != nil {
-		return identity.Issuer{}, refuse(err)
+		return identity.Issuer{}, err
 	}
 	return identity.Issuer{
-		URL: f.URL, Audience: f.Audience, Keys: keys, Algorithms: f.Algorithms, Tenant: Tenant, MaxTTL: ttl, Roles: f.Roles,
+		URL: f.URL, Audience: f.Audience, Keys: keys, Algorithms: f.Algorithms, Tenant: tenant, MaxTTL: ttl, Roles: f.Roles,
 	}, nil
 }

@@ -21,6 +21,15 @@ import (
 // foreign is an issuer that is not Pavise's own, made of the standard library.
 type foreign struct{ key *ecdsa.PrivateKey }
 
+func newForeign(t *testing.T) foreign {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return foreign{key}
+}
+
 func b64(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
 
 // file writes the record that pins the issuer.
@@ -62,11 +71,7 @@ func (f foreign) token(t *testing.T, edit func(map[string]any)) string {
 
 // TestPinnedIssuer has callers of an organisation's own issuer ask the model.
 func TestPinnedIssuer(t *testing.T) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f := foreign{key}
+	f := newForeign(t)
 	issuers, err := ReadIssuers([]string{f.file(t)})
 	if err != nil {
 		t.Fatal(err)

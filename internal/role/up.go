@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
 	"os/user"
 	"slices"
 	"time"
@@ -19,24 +17,16 @@ import (
 	"github.com/pavise/pavise"
 	threatdetector "github.com/pavise/pavise/examples/threat-detector"
 	"github.com/pavise/pavise/internal/api"
-	"github.com/pavise/pavise/internal/archive"
-	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/console"
 	"github.com/pavise/pavise/internal/demo"
-	"github.com/pavise/pavise/internal/feed"
 	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/identity"
 	"github.com/pavise/pavise/internal/issuer"
-	"github.com/pavise/pavise/internal/ledger"
-	"github.com/pavise/pavise/internal/policy"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/siem"
-	"github.com/pavise/pavise/internal/store"
-	"github.com/pavise/pavise/internal/subject"
-	"github.com/pavise/pavise/internal/witness"
 )
 
 const (
@@ -56,8 +46,6 @@ const (
 	beginning = 256
 	// tolerance is how far the clock may be behind, as the guard sees it.
 	tolerance = 2 * time.Second
-	// drainWithin is how long requests under way may take once up is stopped.
-	drainWithin = 10 * time.Second
 )
 
 // UpConfig says what the role is to be.
@@ -71,6 +59,7 @@ type UpConfig struct {
 	Findings    string                       // where findings are written as JSON lines; empty: nowhere
 	Printer     io.Writer                    // gets findings as JSON lines, too; nil: nobody
 	SendTo      []netip.Prefix               // webhooks may go to these addresses, although they never do otherwise
+	People      []string                     // ids of other people of this machine, operators all
 	Stage       *demo.Stage                  // where a demo is played: its cast is known, and the console shows its tale; nil: nowhere
 	PublicTiles bool                         // the log's hashes are shown to everybody
 	Say         func(word string, err error) // tells whoever started it what goes wrong meanwhile, and how bad it is; nil: nobody
@@ -80,32 +69,17 @@ type UpConfig struct {
 // An Up is the role that runs everything in one process, on one machine, for
 // one person: a laptop's Pavise.
 type Up struct {
-	cfg        UpConfig
-	install    string
-	protection string // what keeps the keys
-	operator   pavise.Principal
-	fresh      bool         // no earlier process has put the sample model in its place
-	access     Access       // the last one granted; owned by greet, then by renewAccess
-	caller     issuer.Token // the first one given out
+	control
+	cfg      UpConfig
+	install  string
+	operator pavise.Principal
+	access   Access       // the last one granted; owned by Greet, then by renewAccess
+	caller   issuer.Token // the first one given out
 
-	log      *ledger.Log
-	db       *store.DB
-	guard    *guard.Guard
-	policies *guard.Policies
-	grants   *guard.Grants
 	issuer   *issuer.Local
 	revoked  *issuer.Revocations
 	exchange *issuer.Exchange
 	verifier *identity.Verifier
-	subjects *subject.Keys
-	gateway  *gateway.Gateway
-	feeds    *feed.Feeds
-	archive  *archive.Archive
-	witness  *witness.Server
-	quorum   *witness.Quorum // nil: nobody is asked to cosign
-	changes  *change.Changes
-	wires    *siem.Wires
-	rooms    *api.Rooms
 	console  *console.Console
 	listener net.Listener
 	server   *http.Server
@@ -114,10 +88,7 @@ type Up struct {
 // NewUp opens everything, from the ground up. What it opened is closed again
 // when something fails.
 func NewUp(ctx context.Context, cfg UpConfig) (u *Up, err error) {
-	if cfg.Say == nil {
-		cfg.Say = func(string, error) {}
-	}
-	u = &Up{cfg: cfg}
+	u = newUp(cfg)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, u.Close())
@@ -127,43 +98,111 @@ func NewUp(ctx context.Context, cfg UpConfig) (u *Up, err error) {
 	if err != nil {
 		return u, err
 	}
-	if err := cfg.Data.withLog(); err != nil {
-		return u, err
-	}
-	u.install, u.protection = keys.Install, keys.KEK.Protection()
-	if u.listener, err = listenLoopback(cfg.Listen); err != nil {
-		return u, err
-	}
-	if err := u.openLog(keys); err != nil {
-		return u, err
-	}
-	if err := u.confront(ctx); err != nil {
-		return u, err
-	}
-	if u.db, err = store.Open(ctx, cfg.Data.Path("pavise.db")); err != nil {
-		return u, err
-	}
-	if err := u.openGuard(ctx, keys); err != nil {
-		return u, err
-	}
-	verifier, err := u.openIdentity(ctx, keys)
-	if err != nil {
-		return u, err
-	}
 	for _, open := range []func() error{
+		func() error { return u.listen() },
+		func() error { return u.openLog(keys) },
+		func() error { return u.face(ctx) },
+		func() error { return u.openStore(ctx) },
+		func() error { return u.openGuard(ctx, issuer.LocalURL(keys.Install), guard.Defaults()) },
+		func() error { return u.openIssuer(ctx, keys) },
 		func() error { return u.openEvidence(ctx, keys) },
-		func() error { return u.openGateway(ctx, verifier) },
-		func() error { return u.openChanges(ctx, keys) },
+		func() error { return u.openWitness(ctx, keys) },
+		func() error { return u.openGateway(ctx, u.verifier) },
+		func() error {
+			return u.openChanges(ctx, keys, api.Rooms{Issuer: u.issuer, Revoked: u.revoked, Exchange: u.exchange, Link: u.consoleLink, WitnessURL: u.url() + witnessPrefix})
+		},
 		func() error { return u.openWires(ctx, keys) },
 		func() error { return u.seed(ctx) },
 		func() error { return u.mintCaller(ctx) },
-		func() error { return u.openServer(ctx, verifier) },
+		func() error { return u.openServer(ctx) },
 	} {
 		if err := open(); err != nil {
 			return u, err
 		}
 	}
 	return u, nil
+}
+
+// listen opens the port before anything else: who started a second one learns that at once.
+func (u *Up) listen() (err error) {
+	u.listener, err = listenLoopback(u.cfg.Listen)
+	return err
+}
+
+// newUp returns an up of which nothing is open yet.
+func newUp(cfg UpConfig) *Up {
+	if cfg.Say == nil {
+		cfg.Say = func(string, error) {}
+	}
+	return &Up{cfg: cfg, control: control{house: house{
+		data: cfg.Data, tenant: Tenant, acceptClock: cfg.AcceptClock, witnesses: cfg.Witnesses, archiveAt: cfg.Archive,
+		command: func(words string) string { return cfg.Data.Command("up " + words) }, say: cfg.Say, now: cfg.Now,
+	}}}
+}
+
+// openLog opens the log, and tells whether the installation is new.
+func (u *Up) openLog(k Keys) error {
+	u.install, u.origin = k.Install, "pavise.local/"+k.Install
+	if err := u.house.openLog(k); err != nil {
+		return err
+	}
+	u.data.removeAccess() // a killed process's: from now on a server runs here, and it is another
+	u.fresh = !u.complete()
+	return nil
+}
+
+// openWires opens where findings go.
+func (u *Up) openWires(ctx context.Context, k Keys) error {
+	return u.control.openWires(ctx, k, siem.Config{File: u.cfg.Findings, Printer: u.cfg.Printer, Local: true, Allow: u.cfg.SendTo})
+}
+
+// openIssuer opens the issuer of tokens for this machine, and names who may do
+// everything here: the person who started the process.
+func (u *Up) openIssuer(ctx context.Context, k Keys) (err error) {
+	u.operator = pavise.Principal{
+		Tenant: Tenant, Kind: pavise.Human, ID: userName(), Issuer: issuer.LocalURL(k.Install),
+		Roles: []string{issuer.RoleOperator}, Proof: "started the process",
+	}
+	if err := u.checkPeople(); err != nil {
+		return err
+	}
+	u.issuer, err = issuer.New(issuer.Config{Guard: u.guard, Seed: k.Token, Install: k.Install, Tenant: Tenant, Now: u.now})
+	if err != nil {
+		return err
+	}
+	return u.openIdentity(ctx, k)
+}
+
+// openIdentity opens the token service, puts what was revoked in force, and says who is
+// known.
+func (u *Up) openIdentity(ctx context.Context, k Keys) (err error) {
+	epochs := identity.NewEpochs()
+	if u.revoked, err = issuer.OpenRevocations(ctx, u.guard, u.db, epochs, u.now); err != nil {
+		return err
+	}
+	u.exchange, err = issuer.NewExchange(issuer.ExchangeConfig{Guard: u.guard, Key: k.Exchange, URL: u.url(), Tenant: Tenant, Now: u.now})
+	if err != nil {
+		return err
+	}
+	issuers := append(slices.Clone(u.cfg.Issuers), u.issuer.Record())
+	if u.cfg.Stage != nil {
+		cast, err := castIssuer(u.cfg.Stage)
+		if err != nil {
+			return err
+		}
+		issuers = append(issuers, cast)
+	}
+	var roles, origins []string
+	for _, i := range issuers {
+		roles = append(roles, i.Roles...)
+	}
+	for _, host := range u.hosts() {
+		origins = append(origins, "http://"+host)
+	}
+	u.verifier, err = identity.New(identity.Config{
+		Now: u.now, Issuers: append(issuers, u.exchange.Record(roles)), Origins: origins, Epochs: epochs,
+	})
+	return err
 }
 
 // listenLoopback listens on this machine only: up gives its tokens to whoever
@@ -187,18 +226,6 @@ func listenLoopback(addr string) (net.Listener, error) {
 	return l, nil
 }
 
-func (u *Up) openLog(k Keys) (err error) {
-	u.log, err = ledger.Open(ledger.Options{
-		Dir: u.cfg.Data.Ledger(), Origin: "pavise.local/" + k.Install, Key: k.Log, MLDSA: k.MLDSA, Tenant: Tenant, Now: u.cfg.Now,
-	})
-	if err != nil {
-		return err
-	}
-	os.Remove(u.cfg.Data.Path("access.json")) // a killed process's: from now on a server runs here, and it is another
-	u.fresh = !u.complete()
-	return u.checkClock()
-}
-
 // complete reports whether the installation was finished by an earlier process,
 // which may have been killed on the way: the sample model was put behind the
 // firewall, or so much has happened since that its absence is somebody's wish.
@@ -210,95 +237,6 @@ func (u *Up) complete() bool {
 		}
 	}
 	return u.log.Size() >= beginning
-}
-
-// checkClock refuses to start behind the log, where the guard would admit
-// nothing, unless the operator says that the clock is right.
-func (u *Up) checkClock() error {
-	last, ok := u.log.Last()
-	behind := last.At.Sub(u.cfg.Now())
-	if !ok || u.cfg.AcceptClock || behind <= tolerance {
-		return nil
-	}
-	return &pavise.Error{
-		Kind: pavise.Unavailable, Msg: fmt.Sprintf("the clock is %v behind the last record of the log", behind.Round(time.Second)),
-		Hint: "correct the clock, or, if it is right now, start with " + u.cfg.Data.Command("up --accept-clock") + ": the step is recorded",
-	}
-}
-
-// openGuard opens the door and the issuer, closes what the last process left
-// open, and gives a new installation its first policies.
-func (u *Up) openGuard(ctx context.Context, k Keys) (err error) {
-	u.guard, err = guard.New(guard.Config{
-		Actions: api.Actions(), Log: u.log, Now: u.cfg.Now, Tenant: Tenant, DemoIssuer: issuer.LocalURL(k.Install),
-		Facts: func(name pavise.Name) policy.Facts {
-			return policy.Facts{Quarantined: u.gateway != nil && u.gateway.Routes.Quarantined(name)}
-		},
-		Approved: func(name pavise.Name, verb string, on pavise.Name) bool {
-			return u.changes != nil && u.changes.UnderWay(name, verb, on)
-		},
-	})
-	if err != nil {
-		return err
-	}
-	if u.policies, err = guard.OpenPolicies(ctx, u.guard, u.db); err != nil {
-		return err
-	}
-	if u.fresh { // an earlier process may have come as far as this
-		if err := u.policies.Seed(ctx, Tenant, guard.Defaults()); err != nil && pavise.KindOf(err) != pavise.Conflict {
-			return err
-		}
-	}
-	if !u.guard.Loaded(Tenant) {
-		return u.cfg.Data.stateLost(u.log.Size())
-	}
-	if err := u.policies.Renew(ctx, Tenant); err != nil && pavise.KindOf(err) != pavise.Conflict {
-		return err
-	}
-	if u.grants, err = guard.OpenGrants(ctx, u.guard, u.db); err != nil {
-		return err
-	}
-	if _, err := u.guard.Recover(ctx); err != nil {
-		return err
-	}
-	u.operator = pavise.Principal{
-		Tenant: Tenant, Kind: pavise.Human, ID: userName(), Issuer: issuer.LocalURL(k.Install),
-		Roles: []string{issuer.RoleOperator}, Proof: "started the process",
-	}
-	u.issuer, err = issuer.New(issuer.Config{Guard: u.guard, Seed: k.Token, Install: k.Install, Tenant: Tenant, Now: u.cfg.Now})
-	return err
-}
-
-// openIdentity opens the token service, puts what was revoked in force, and returns who
-// is known.
-func (u *Up) openIdentity(ctx context.Context, k Keys) (_ *identity.Verifier, err error) {
-	epochs := identity.NewEpochs()
-	if u.revoked, err = issuer.OpenRevocations(ctx, u.guard, u.db, epochs, u.cfg.Now); err != nil {
-		return nil, err
-	}
-	u.exchange, err = issuer.NewExchange(issuer.ExchangeConfig{Guard: u.guard, Key: k.Exchange, URL: u.url(), Tenant: Tenant, Now: u.cfg.Now})
-	if err != nil {
-		return nil, err
-	}
-	issuers := append(slices.Clone(u.cfg.Issuers), u.issuer.Record())
-	if u.cfg.Stage != nil {
-		cast, err := castIssuer(u.cfg.Stage)
-		if err != nil {
-			return nil, err
-		}
-		issuers = append(issuers, cast)
-	}
-	var roles, origins []string
-	for _, i := range issuers {
-		roles = append(roles, i.Roles...)
-	}
-	for _, host := range u.hosts() {
-		origins = append(origins, "http://"+host)
-	}
-	u.verifier, err = identity.New(identity.Config{
-		Now: u.cfg.Now, Issuers: append(issuers, u.exchange.Record(roles)), Origins: origins, Epochs: epochs,
-	})
-	return u.verifier, err
 }
 
 // userName is the person who started the process, as a name may spell it.
@@ -345,9 +283,9 @@ func sampleSignature() *firewall.Signature {
 
 // openServer puts the three doors on one port: the data plane, the control
 // plane and the console.
-func (u *Up) openServer(ctx context.Context, verifier *identity.Verifier) (err error) {
+func (u *Up) openServer(ctx context.Context) (err error) {
 	u.console, err = console.New(console.Config{
-		API: u.url(), Host: u.hosts(), Verify: u.verifyCommand(), Command: u.cfg.Data.Command, Now: u.cfg.Now,
+		API: u.url(), Host: u.hosts(), Verify: u.verifyCommand(), Command: u.data.Command, Now: u.now,
 		Hint: u.curl(SampleRow(0)), Tale: u.tale(),
 	})
 	if err != nil {
@@ -356,11 +294,11 @@ func (u *Up) openServer(ctx context.Context, verifier *identity.Verifier) (err e
 	mux := http.NewServeMux()
 	mux.Handle("/v2", u.gateway.Handler())
 	mux.Handle("/v2/", u.gateway.Handler())
-	control := api.NewServer(ctx, u.rooms, verifier)
+	control := api.NewServer(ctx, u.rooms, u.verifier)
 	mux.Handle("/v1/", control.Handler())
 	mux.Handle(api.TilesPrefix, control.Tiles(u.cfg.PublicTiles))
 	mux.Handle(witnessPrefix+"/", http.StripPrefix(witnessPrefix, u.witness.Handler()))
-	mux.Handle(api.WellKnownPrefix, control.WellKnown())
+	mux.Handle(issuer.WellKnownPrefix, u.exchange.WellKnown())
 	mux.Handle("/", u.console.Handler())
 	u.server = &http.Server{
 		Handler:           mux,
@@ -372,9 +310,6 @@ func (u *Up) openServer(ctx context.Context, verifier *identity.Verifier) (err e
 	}
 	return nil
 }
-
-// Rooms are the rooms that it runs, for whoever works with them in its process.
-func (u *Up) Rooms() *api.Rooms { return u.rooms }
 
 // Operator is the person who started the process.
 func (u *Up) Operator() pavise.Principal { return u.operator }
@@ -408,7 +343,7 @@ func (u *Up) consoleToken(ctx context.Context) (string, time.Time, error) {
 
 // verifyCommand is what an auditor types.
 func (u *Up) verifyCommand() string {
-	return fmt.Sprintf("%s ledger verify %s --key %s", Program(), Quote(u.cfg.Data.Ledger()), u.log.Keys()[0].Fingerprint())
+	return fmt.Sprintf("%s ledger verify %s --key %s", Program(), Quote(u.data.Ledger()), u.log.Keys()[0].Fingerprint())
 }
 
 // Run serves until ctx is done, then stops accepting and lets requests under way
@@ -417,32 +352,15 @@ func (u *Up) Run(ctx context.Context) error {
 	rooms, stopRooms := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopRooms()
 	var house errgroup.Group
-	house.Go(func() error { return u.guard.Run(rooms) })
+	u.run(rooms, &house)
 	house.Go(func() error { return u.verifier.Run(rooms) })
-	house.Go(func() error { return u.gateway.Run(rooms) })
-	house.Go(func() error { return u.archive.Run(rooms) })
 	house.Go(func() error { return u.changes.Run(rooms) })
 	house.Go(func() error { return u.wires.Run(rooms) })
-	house.Go(func() error { u.followShreddings(rooms); return nil })
-	house.Go(func() error { u.patrol(rooms); return nil })
 	house.Go(func() error { u.renewAccess(rooms); return nil })
-	house.Go(func() error { u.watchLog(rooms); return nil })
-	if u.quorum != nil {
-		house.Go(func() error { return u.quorum.Run(rooms) })
-	}
 
 	err := serveUntil(ctx, u.server, u.listener)
 	stopRooms()
 	return errors.Join(err, house.Wait())
-}
-
-// watchLog says why the log stopped, as soon as it does: from then on nothing is
-// answered, and whoever sits before it would learn that from the callers.
-func (u *Up) watchLog(ctx context.Context) {
-	_ = u.log.AwaitSigned(ctx, math.MaxUint64) // no log gets there: it stops, or ctx is done
-	if err := u.log.Stopped(); err != nil {
-		u.cfg.Say("error", err)
-	}
 }
 
 // renewAccess keeps a good operator token in access.json while up runs, also
@@ -455,7 +373,7 @@ func (u *Up) renewAccess(ctx context.Context) {
 		select {
 		case <-tick.C:
 			// Wall times: a monotonic reading would hide a clock set back.
-			made, now := u.access.Expires.Add(-issuer.MaxTTL), u.cfg.Now().Round(0)
+			made, now := u.access.Expires.Add(-issuer.MaxTTL), u.now().Round(0)
 			if now.Before(made.Add(-tolerance)) || now.After(made.Add(renewEvery)) {
 				_ = u.grantAccess(ctx) // what cannot be done now is tried again
 			}
@@ -465,40 +383,60 @@ func (u *Up) renewAccess(ctx context.Context) {
 	}
 }
 
-// grantAccess gives the person who started the process an operator's token, and
-// records that it did.
+// grantAccess gives the person who started the process, and those whom they vouch for,
+// an operator's token each, and records that it did.
 func (u *Up) grantAccess(ctx context.Context) error {
-	token, err := u.issuer.Bootstrap(issuer.MintRequest{Subject: u.operator.ID, Kind: pavise.Human, Roles: u.operator.Roles, TTL: issuer.MaxTTL})
-	if err != nil {
-		return err
+	for _, id := range u.cfg.People {
+		who := u.operator
+		who.ID = id
+		if _, err := u.grant(ctx, who, id); err != nil {
+			return err
+		}
 	}
-	detail := map[string]any{"token": token.ID, "expires": token.Expires, "roles": u.operator.Roles}
-	if err := u.guard.Note(ctx, "issuer.bootstrap", &u.operator, pavise.Name{}, detail); err != nil {
-		return err
+	a, err := u.grant(ctx, u.operator, "")
+	if err == nil {
+		u.access = a
+	}
+	return err
+}
+
+// grant gives one person a token. as is how commands name the person; empty: whoever
+// started the process.
+func (u *Up) grant(ctx context.Context, who pavise.Principal, as string) (Access, error) {
+	token, err := u.issuer.Bootstrap(issuer.MintRequest{Subject: who.ID, Kind: pavise.Human, Roles: who.Roles, TTL: issuer.MaxTTL})
+	if err != nil {
+		return Access{}, err
+	}
+	detail := map[string]any{"token": token.ID, "expires": token.Expires, "roles": who.Roles}
+	if err := u.guard.Note(ctx, "issuer.bootstrap", &who, pavise.Name{}, detail); err != nil {
+		return Access{}, err
 	}
 	a := Access{Server: u.url(), Token: token.Value, Expires: token.Expires}
-	if err := u.cfg.Data.writeAccess(a); err != nil {
-		return err
+	return a, u.data.writeAccess(as, a)
+}
+
+// checkPeople refuses people whose names are none, or the operator's own.
+func (u *Up) checkPeople() error {
+	for i, id := range u.cfg.People {
+		name := pavise.Name{Tenant: Tenant, Kind: pavise.Human, ID: id}
+		if err := name.Validate(); err != nil {
+			return err
+		}
+		if id == u.operator.ID || slices.Contains(u.cfg.People[:i], id) {
+			return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s is there already", id), Hint: "give each person another name: --person bob"}
+		}
 	}
-	u.access = a
 	return nil
 }
 
 // Close flushes the log and closes the store, in that order. It may be called
 // on an Up that was never finished.
 func (u *Up) Close() error {
-	var errs []error
 	if u.access.Token != "" {
-		os.Remove(u.cfg.Data.Path("access.json")) // what stays says that nobody answers, no more
+		u.data.removeAccess() // what stays says that nobody answers, no more
 	}
 	if u.listener != nil {
 		u.listener.Close()
 	}
-	if u.log != nil {
-		errs = append(errs, u.log.Close())
-	}
-	if u.db != nil {
-		errs = append(errs, u.db.Close())
-	}
-	return errors.Join(errs...)
+	return u.close()
 }

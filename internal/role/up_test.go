@@ -124,7 +124,7 @@ func TestKilledWhileNew(t *testing.T) {
 			}
 		},
 		"after the first notes of policies, before their commit": func(t *testing.T, dir Data) {
-			u := &Up{cfg: UpConfig{Data: dir, Now: time.Now}}
+			u := newUp(UpConfig{Data: dir, Now: time.Now})
 			k, err := dir.Open()
 			if err == nil {
 				err = u.openLog(k)
@@ -166,7 +166,7 @@ func forgetRoute(t *testing.T, dir Data) {
 	if err := os.Remove(dir.Path("pavise.db")); err != nil {
 		t.Fatal(err)
 	}
-	u := &Up{cfg: UpConfig{Data: dir, Now: time.Now}}
+	u := newUp(UpConfig{Data: dir, Now: time.Now})
 	k, err := dir.Open()
 	if err == nil {
 		err = u.openLog(k)
@@ -292,7 +292,7 @@ func TestClockSetBackWhileRunning(t *testing.T) {
 // acceptClock does what pavise clock accept does.
 func acceptClock(t *testing.T, dir Data) error {
 	t.Helper()
-	a, err := dir.ReadAccess()
+	a, err := dir.ReadAccess("")
 	if err != nil {
 		return err
 	}

@@ -119,21 +119,3 @@ func (w *Witness) Close() (err error) {
 	}
 	return err
 }
-
-// serveUntil serves until ctx is done, then lets requests under way end.
-func serveUntil(ctx context.Context, server *http.Server, listener net.Listener) error {
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
-	select {
-	case err := <-served:
-		return err
-	case <-ctx.Done():
-		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainWithin)
-		defer cancel()
-		err := server.Shutdown(drain)
-		if errors.Is(err, context.DeadlineExceeded) {
-			err = server.Close()
-		}
-		return err
-	}
-}

@@ -18,6 +18,7 @@
 //	   ├── LabelRecord, tenant ─── seals what the tenant's records keep of nobody in particular
 //	   ├── LabelSubject, tenant ── wraps the random key of each data subject (package subject)
 //	   ├── LabelHandle, tenant ─── finds that key by the subject's name
+//	   ├── LabelBundles ────────── seals which bundle a reader has seen last (package bundle)
 //	   └── LabelWire, tenant ───── wraps where its findings go, and what signs them (package siem)
 //
 // A file is only as safe as the machine it lies on; [KEK.Protection] says so.

@@ -24,6 +24,10 @@ const (
 	PurposeWitness      Purpose = "witness"       // Ed25519 seed that cosigns other logs' tree heads
 	PurposeWitnessMLDSA Purpose = "witness-mldsa" // ML-DSA-44 seed that does
 
+	PurposeBundle Purpose = "bundle" // Ed25519 seed that signs what a control plane tells its gateways
+	PurposeCA     Purpose = "ca"     // ECDSA P-256 key (PKCS #8) that signs certificates
+	PurposeNode   Purpose = "node"   // ECDSA P-256 key (PKCS #8) of a member's own certificate
+
 	PurposeLogMLDSA Purpose = "log-mldsa" // ML-DSA-44 seed that signs the log's published tree heads besides
 )
 
@@ -85,6 +89,9 @@ func (k *KEK) Tenant(tenant string) *Key { return k.root.Derive(LabelRecord, ten
 func (k *KEK) Subjects(tenant string) (wrap, handle *Key) {
 	return k.root.Derive(LabelSubject, tenant), k.root.Derive(LabelHandle, tenant)
 }
+
+// Bundles returns the key that seals what a reader of bundles remembers.
+func (k *KEK) Bundles() *Key { return k.root.Derive(LabelBundles) }
 
 // Wires returns the key that wraps where a tenant's findings go.
 func (k *KEK) Wires(tenant string) *Key { return k.root.Derive(LabelWire, tenant) }

@@ -32,6 +32,14 @@ func NewClient(url string) *Client {
 	}}
 }
 
+// NewClientOver returns a client of the witness with this submission prefix, reached
+// over a transport that knows whom it speaks to.
+func NewClientOver(url string, transport http.RoundTripper) *Client {
+	c := NewClient(url)
+	c.http.Transport = transport
+	return c
+}
+
 // sizeType is the media type of the size in a 409 answer.
 const sizeType = "text/x.tlog.size"
 

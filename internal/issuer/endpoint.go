@@ -1,10 +1,11 @@
-package api
+package issuer
 
 import (
 	"encoding/json"
 	"errors"
 	"io"
 	"mime"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -14,7 +15,6 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/identity"
-	"github.com/pavise/pavise/internal/issuer"
 )
 
 // The words of RFC 8693.
@@ -26,6 +26,7 @@ const (
 	typeCertificate  = "urn:pavise:token-type:certificate" // ours: the client certificate of the connection
 	givenCertificate = "connection"                        // what stands as the token then
 	maxForm          = 64 << 10                            // bytes of a token request
+	formTime         = 30 * time.Second                    // for all of it to arrive
 )
 
 // WellKnownPrefix is where the token service says what others need to trust it.
@@ -33,12 +34,8 @@ const WellKnownPrefix = "/.well-known/"
 
 // WellKnown serves the OpenID configuration and the keys of the token service, to
 // everybody: by them a cloud, or another Pavise, trusts its tokens.
-func (s *Server) WellKnown() http.Handler {
+func (e *Exchange) WellKnown() http.Handler {
 	mux := http.NewServeMux()
-	e := s.rooms.Exchange
-	if e == nil {
-		return http.NotFoundHandler()
-	}
 	mux.HandleFunc("GET "+WellKnownPrefix+"openid-configuration", func(w http.ResponseWriter, _ *http.Request) {
 		publish(w, map[string]any{
 			"issuer": e.URL(), "jwks_uri": e.URL() + WellKnownPrefix + "jwks.json", "token_endpoint": e.URL() + "/v1/token",
@@ -68,8 +65,13 @@ type tokenForm struct {
 	roles           []string
 }
 
-// token serves POST /v1/token: RFC 8693, with the errors of RFC 6749 and RFC 9449.
-func (s *Server) token(w http.ResponseWriter, r *http.Request) {
+// Endpoint serves token exchange: RFC 8693, with the errors of RFC 6749 and RFC 9449, for
+// whomever the verifier knows at the time.
+func (e *Exchange) Endpoint(verifier func() *identity.Verifier) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { e.answer(w, r, verifier()) })
+}
+
+func (e *Exchange) answer(w http.ResponseWriter, r *http.Request, verifier *identity.Verifier) {
 	form, err := readTokenForm(w, r)
 	if err != nil {
 		refuseToken(w, err)
@@ -79,16 +81,16 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) {
 	if form.acting {
 		tokens = append(tokens, form.actor)
 	}
-	proofs, err := s.verifier.Present(r.Context(), identity.FromRequest(r), tokens...)
+	proofs, err := verifier.Present(r.Context(), identity.FromRequest(r), tokens...)
 	if err != nil {
-		refuseToken(w, s.rooms.Guard.Stranger(source(r.RemoteAddr), err))
+		refuseToken(w, e.cfg.Guard.Stranger(source(r.RemoteAddr), err))
 		return
 	}
-	req := issuer.ExchangeRequest{Subject: proofs[0], Audience: form.audience, Roles: form.roles}
+	req := ExchangeRequest{Subject: proofs[0], Audience: form.audience, Roles: form.roles}
 	if form.acting {
 		req.Actor = &proofs[1]
 	}
-	given, err := s.rooms.Exchange.Exchange(r.Context(), req)
+	given, err := e.Exchange(r.Context(), req)
 	if err != nil {
 		refuseToken(w, err)
 		return
@@ -101,7 +103,7 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) {
 
 // tokenFault is a request that cannot be understood.
 func tokenFault(name, msg, hint string) error {
-	return &pavise.Error{Kind: pavise.Invalid, Msg: msg, Hint: hint, Err: &issuer.ExchangeFault{Name: name}}
+	return &pavise.Error{Kind: pavise.Invalid, Msg: msg, Hint: hint, Err: &ExchangeFault{Name: name}}
 }
 
 // readTokenForm reads a token request strictly: each parameter once, none in the URL.
@@ -109,20 +111,20 @@ func tokenFault(name, msg, hint string) error {
 func readTokenForm(w http.ResponseWriter, r *http.Request) (tokenForm, error) {
 	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || media != "application/x-www-form-urlencoded" || r.URL.RawQuery != "" {
-		return tokenForm{}, tokenFault(issuer.InvalidRequest, "the request is not a form in the body alone", "send Content-Type: application/x-www-form-urlencoded, and nothing in the URL")
+		return tokenForm{}, tokenFault(InvalidRequest, "the request is not a form in the body alone", "send Content-Type: application/x-www-form-urlencoded, and nothing in the URL")
 	}
-	http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTime))
+	http.NewResponseController(w).SetReadDeadline(time.Now().Add(formTime))
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxForm))
 	if err != nil {
-		return tokenForm{}, tokenFault(issuer.InvalidRequest, "the form is longer than 64 KiB, or broke off", "send the tokens and little else")
+		return tokenForm{}, tokenFault(InvalidRequest, "the form is longer than 64 KiB, or broke off", "send the tokens and little else")
 	}
 	values, err := url.ParseQuery(string(body))
 	if err != nil {
-		return tokenForm{}, tokenFault(issuer.InvalidRequest, "the form cannot be read", "encode it as application/x-www-form-urlencoded")
+		return tokenForm{}, tokenFault(InvalidRequest, "the form cannot be read", "encode it as application/x-www-form-urlencoded")
 	}
 	for name, all := range values {
 		if len(all) > 1 {
-			return tokenForm{}, tokenFault(issuer.InvalidRequest, "the parameter "+plainASCII(name, 40)+" is given twice", "give each once")
+			return tokenForm{}, tokenFault(InvalidRequest, "the parameter "+plainASCII(name, 40)+" is given twice", "give each once")
 		}
 	}
 	return parseTokenForm(values)
@@ -142,7 +144,7 @@ func parseTokenForm(values url.Values) (form tokenForm, err error) {
 		}
 	}
 	if values.Has("resource") {
-		return form, tokenFault(issuer.InvalidTarget, "a resource is not looked for", "name whom the token is for with audience")
+		return form, tokenFault(InvalidTarget, "a resource is not looked for", "name whom the token is for with audience")
 	}
 	form.audience, form.gives = values.Get("audience"), typeAccessToken
 	switch asked := values.Get("requested_token_type"); asked {
@@ -150,7 +152,7 @@ func parseTokenForm(values url.Values) (form tokenForm, err error) {
 	case typeAccessToken, typeJWT:
 		form.gives = asked
 	default:
-		return form, tokenFault(issuer.InvalidRequest, "a token of that requested_token_type is not given out", "ask for "+typeAccessToken+" or "+typeJWT)
+		return form, tokenFault(InvalidRequest, "a token of that requested_token_type is not given out", "ask for "+typeAccessToken+" or "+typeJWT)
 	}
 	if scope := values.Get("scope"); scope != "" {
 		form.roles = strings.Fields(scope)
@@ -163,18 +165,18 @@ func namedToken(values url.Values, name string) (string, error) {
 	token, sort := values.Get(name), values.Get(name+"_type")
 	switch {
 	case token == "":
-		return "", tokenFault(issuer.InvalidRequest, name+" is missing", "put the token there, as its issuer gave it")
+		return "", tokenFault(InvalidRequest, name+" is missing", "put the token there, as its issuer gave it")
 	case sort == typeCertificate && token == givenCertificate:
 		return "", nil
 	case sort == typeJWT, sort == typeAccessToken, sort == typeIDToken:
 		return token, nil
 	}
-	return "", tokenFault(issuer.InvalidRequest, name+"_type is not one that is taken", "set it to "+typeJWT+"; for the client certificate of the connection to "+typeCertificate+", and "+name+" to "+givenCertificate)
+	return "", tokenFault(InvalidRequest, name+"_type is not one that is taken", "set it to "+typeJWT+"; for the client certificate of the connection to "+typeCertificate+", and "+name+" to "+givenCertificate)
 }
 
 // refuseToken answers as RFC 6749, section 5.2, has it.
 func refuseToken(w http.ResponseWriter, err error) {
-	kind, name := pavise.KindOf(err), issuer.InvalidRequest
+	kind, name := pavise.KindOf(err), InvalidRequest
 	status := http.StatusBadRequest
 	switch kind {
 	case pavise.Denied:
@@ -188,15 +190,27 @@ func refuseToken(w http.ResponseWriter, err error) {
 	if refusal, ok := errors.AsType[*identity.Refusal](err); ok && kind == pavise.Unverified && identity.AboutProof(refusal.Reason) {
 		name = "invalid_dpop_proof"
 	}
-	if fault, ok := errors.AsType[*issuer.ExchangeFault](err); ok {
+	if fault, ok := errors.AsType[*ExchangeFault](err); ok {
 		name = fault.Name
 	}
-	p := problem(err)
-	body := map[string]any{"error": name, "error_description": plainASCII(p.Detail+"; "+p.Hint, 600)}
+	said := "the token service could not answer"
+	if e, ok := errors.AsType[*pavise.Error](err); ok && kind != pavise.Internal {
+		said = e.Msg + "; " + e.Hint
+	}
+	body := map[string]any{"error": name, "error_description": plainASCII(said, 600)}
 	if d, ok := errors.AsType[*guard.Denial](err); ok {
 		body["pavise_record"] = strconv.FormatUint(d.Record, 10)
 	}
 	replyToken(w, status, body)
+}
+
+// source is an address without its port.
+func source(addr string) string {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return addr
+	}
+	return host
 }
 
 func replyToken(w http.ResponseWriter, status int, v map[string]any) {

@@ -1,0 +1,405 @@
+package api
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/change"
+	"github.com/pavise/pavise/internal/guard"
+	"github.com/pavise/pavise/internal/issuer"
+	"github.com/pavise/pavise/internal/store"
+)
+
+func nodeVerbs() []Verb {
+	onHolder, onCA := []string{issuer.KindHolder}, []string{"ca"}
+	renew := verb(Verb{
+		Name: "node.renew", On: onHolder, Class: guard.Pooled, wireOnly: true,
+		Help:  "Get another certificate before the one at hand ends",
+		About: "For holders of a certificate, who call with it by mutual TLS; the machines of a fleet do it by themselves. A certificate that was renewed before is a copy: it is refused, and a finding.",
+	}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, req RenewRequest) (issuer.Issued, error) {
+		leaf, _ := ctx.Value(leafKey{}).(*x509.Certificate)
+		return withCA(rooms, func(ca *issuer.CA) (issuer.Issued, error) { return ca.Renew(ctx, who, leaf, req.CSR) })
+	})
+	return []Verb{
+		verb(Verb{
+			Name: "node.list", On: onHolder, Class: guard.Pooled,
+			Help:    "List who holds a certificate, and who is invited to",
+			About:   "Machines, programs and people, with their roles, who answers for them, and when their certificate ends. An invitation that is bound to a key is shown, for nobody else can use it.",
+			Example: "pavise node list",
+		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, _ Empty) (HolderList, error) {
+			return withCA(rooms, func(ca *issuer.CA) (HolderList, error) {
+				holders, err := ca.List(ctx, who)
+				list := HolderList{Holders: holders}
+				if rooms.Nodes != nil {
+					list.Nodes = rooms.Nodes()
+				}
+				return list, err
+			})
+		}),
+		verb(Verb{
+			Name: "node.invite", On: onHolder,
+			Help:    "Let a machine or a program join, once",
+			About:   "Prints a line that whoever has it may join with, within 15 minutes unless told otherwise. Who joins acts in your name when it comes to approvals. People are invited with pavise person invite.",
+			Example: "pavise node invite gw-1 --dns gw-1.acme.example",
+		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, req InviteRequest) (issuer.Invitation, error) {
+			ips, err := addresses(req.IP)
+			if err != nil {
+				return issuer.Invitation{}, err
+			}
+			return withCA(rooms, func(ca *issuer.CA) (issuer.Invitation, error) {
+				return ca.Invite(ctx, who, issuer.Invite{
+					Kind: kindOr(req.Kind), ID: req.ID, Roles: req.Role, DNS: req.DNS, IPs: ips, Environment: req.Environment,
+					TTL: time.Duration(req.Minutes) * time.Minute, Key: req.Key,
+				})
+			})
+		}),
+		{
+			Name: "node.join", On: onHolder,
+			Help:  "Join with an invitation",
+			About: "POST /v1/node.join, by whoever has an invitation: nobody proves who they are before. The word of the invitation is good once.",
+		},
+		renew,
+		verb(Verb{
+			Name: "node.revoke", On: onHolder, Safe: true,
+			Help:    "End somebody's certificate, or take an invitation back, at once",
+			About:   "From the next request on, everywhere as soon as the gateways have the bundle. To come back it has to be invited anew.",
+			Example: "pavise node revoke gw-1",
+		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, req HolderRequest) (Empty, error) {
+			return withCA(rooms, func(ca *issuer.CA) (Empty, error) { return Empty{}, ca.Revoke(ctx, who, kindOr(req.Kind), req.ID) })
+		}),
+		proposing(Verb{
+			Name: "node.roles", On: onHolder,
+			Help:    "Propose other roles for somebody who holds a certificate",
+			About:   "They hold from the next request on, with the certificate that is there. Somebody else approves it.",
+			Example: "pavise node roles gw-1 analyst",
+		}, func(_ context.Context, _ *Rooms, who pavise.Principal, req RolesRequest) (pavise.Name, error) {
+			return holderOf(who, kindOr(req.Kind), req.ID)
+		}, func(req RolesRequest) (any, error) { return holderRoles{append([]string{}, req.Role...)}, nil }),
+		proposing(Verb{
+			Name: "person.invite", On: onHolder,
+			Help:    "Propose that a person may join, with the fingerprint of their key",
+			About:   "Somebody else approves it, who has compared the fingerprint with the person: with it, nobody else can join in their place. Afterwards pavise node list shows the invitation, which is no secret.",
+			Example: "pavise person invite ana --key sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855 --role operator",
+		}, func(_ context.Context, _ *Rooms, who pavise.Principal, req PersonRequest) (pavise.Name, error) {
+			return holderOf(who, pavise.Human, req.ID)
+		}, func(req PersonRequest) (any, error) {
+			return invitedPerson{append([]string{}, req.Role...), req.Key}, nil
+		}),
+		verb(Verb{
+			Name: "ca.list", On: onCA, Class: guard.Pooled,
+			Help:    "List the roots of the built-in CA",
+			About:   "One signs; the others are believed: the next one before it signs, the former one until what it signed has ended.",
+			Example: "pavise ca list",
+		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, _ Empty) (RootList, error) {
+			return withCA(rooms, func(ca *issuer.CA) (RootList, error) {
+				roots, err := ca.ListRoots(ctx, who)
+				return RootList{roots}, err
+			})
+		}),
+		proposing(Verb{
+			Name: "ca.rotate", On: onCA,
+			Help:    "Propose a step of the rotation of the CA's root",
+			About:   "First prepare: the next root is made, and made known to everybody. Then, when all gateways have that bundle, activate: it signs. Then, when what the former one signed has ended, retire: that one is believed no more. Somebody else approves each step.",
+			Example: "pavise ca rotate prepare",
+		}, func(_ context.Context, _ *Rooms, who pavise.Principal, _ RotateRequest) (pavise.Name, error) {
+			return pavise.Name{Tenant: who.Tenant, Kind: "ca", ID: "roots"}, nil
+		}, func(req RotateRequest) (any, error) { return rotation{req.Step}, nil }),
+	}
+}
+
+// HolderList holds holders of certificates, and how those that are machines stand.
+type HolderList struct {
+	Holders []issuer.Holder `json:"holders"`
+	Nodes   []NodeState     `json:"nodes,omitempty"` // how machines stand, as they said last
+}
+
+// RootList holds roots of the CA.
+type RootList struct {
+	Roots []issuer.Root `json:"roots"`
+}
+
+// InviteRequest asks for an invitation.
+type InviteRequest struct {
+	ID          string   `json:"id" arg:"" help:"its id: letters, digits and . _ -" doc:"its id: letters, digits and . _ -"`
+	Kind        string   `json:"kind,omitempty" enum:"node,workload" default:"node" help:"node or workload" doc:"node or workload"`
+	Role        []string `json:"role,omitempty" help:"a role of machines that it has; may be repeated" doc:"the roles of machines that it has"`
+	DNS         []string `json:"dns,omitempty" help:"a name that it serves under; may be repeated" doc:"the names that it serves under"`
+	IP          []string `json:"ip,omitempty" help:"an address that it serves at; may be repeated" doc:"the addresses that it serves at"`
+	Environment string   `json:"environment,omitempty" help:"where it runs, for example prod" doc:"where it runs, for example prod"`
+	Minutes     int      `json:"minutes,omitempty" default:"15" help:"how long the invitation is open, at most 1440" doc:"how long the invitation is open" minimum:"1" maximum:"1440"`
+	Key         string   `json:"key,omitempty" help:"fingerprint of the key that it will hold: then the invitation is no secret" doc:"fingerprint of the key that it will hold, sha256: and 64 hex digits"`
+}
+
+// PersonRequest proposes to invite a person.
+type PersonRequest struct {
+	ID     string   `json:"id" arg:"" help:"the person's id: letters, digits and . _ -" doc:"the person's id: letters, digits and . _ -"`
+	Key    string   `json:"key" required:"true" help:"fingerprint of the person's public key: sha256: and 64 hex digits" doc:"fingerprint of the person's public key: sha256: and 64 hex digits"`
+	Role   []string `json:"role,omitempty" help:"a role that they have; may be repeated" doc:"the roles that they have"`
+	Reason string   `json:"reason,omitempty" help:"why" doc:"why"`
+}
+
+// HolderRequest names a holder.
+type HolderRequest struct {
+	ID   string `json:"id" arg:"" help:"its id" doc:"its id"`
+	Kind string `json:"kind,omitempty" enum:"node,workload,human" default:"node" help:"node, workload or human" doc:"node, workload or human"`
+}
+
+// RolesRequest proposes other roles.
+type RolesRequest struct {
+	ID     string   `json:"id" arg:"" help:"the holder's id" doc:"the holder's id"`
+	Role   []string `json:"role" arg:"" optional:"" help:"the roles that it has then; none: none" doc:"the roles that it has then"`
+	Kind   string   `json:"kind,omitempty" enum:"node,workload,human" default:"node" help:"node, workload or human" doc:"node, workload or human"`
+	Reason string   `json:"reason,omitempty" help:"why" doc:"why"`
+}
+
+// RotateRequest proposes a step of a rotation.
+type RotateRequest struct {
+	Step   string `json:"step" arg:"" enum:"prepare,activate,retire" help:"prepare, activate or retire" doc:"prepare, activate or retire"`
+	Reason string `json:"reason,omitempty" help:"why" doc:"why"`
+}
+
+// RenewRequest asks for another certificate.
+type RenewRequest struct {
+	CSR []byte `json:"csr" doc:"certificate request, PKCS #10 in DER, as base64"`
+}
+
+func (r PersonRequest) why() string { return r.Reason }
+func (r RolesRequest) why() string  { return r.Reason }
+func (r RotateRequest) why() string { return r.Reason }
+
+// The requests of the runners.
+type (
+	invitedPerson struct {
+		Roles []string `json:"roles"`
+		Key   string   `json:"key"`
+	}
+	holderRoles struct {
+		Roles []string `json:"roles"`
+	}
+	rotation struct {
+		Step string `json:"step"`
+	}
+)
+
+// withCA asks the CA, where there is one.
+func withCA[T any](rooms *Rooms, f func(*issuer.CA) (T, error)) (none T, err error) {
+	if rooms.CA == nil {
+		return none, &pavise.Error{Kind: pavise.Unavailable, Msg: "this installation has no CA of its own", Hint: "pavise serve has one"}
+	}
+	return f(rooms.CA)
+}
+
+func kindOr(kind string) string {
+	if kind == "" {
+		return pavise.Node
+	}
+	return kind
+}
+
+// addresses reads IP addresses.
+func addresses(texts []string) (ips []net.IP, err error) {
+	for _, text := range texts {
+		ip := net.ParseIP(text)
+		if ip == nil {
+			return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%.80q is no IP address", text), Hint: "write it as 192.0.2.1 or 2001:db8::1; names go behind --dns"}
+		}
+		ips = append(ips, ip)
+	}
+	return ips, nil
+}
+
+// holderOf returns the name of a holder.
+func holderOf(who pavise.Principal, kind, id string) (pavise.Name, error) {
+	name := pavise.Name{Tenant: who.Tenant, Kind: issuer.KindHolder, ID: kind + ":" + id}
+	return name, name.Validate()
+}
+
+// partsOf returns whom the name of a holder names.
+func partsOf(holder pavise.Name) (kind, id string) {
+	kind, id, _ = strings.Cut(holder.ID, ":")
+	return kind, id
+}
+
+// personRunner runs person.invite.
+func personRunner(rooms *Rooms) change.Runner {
+	read := func(on pavise.Name, request json.RawMessage) (issuer.Invite, error) {
+		req, err := parse[invitedPerson](request)
+		kind, id := partsOf(on)
+		if err == nil && kind != pavise.Human {
+			err = &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s is no person", on.ID), Hint: "machines are invited with pavise node invite"}
+		}
+		return issuer.Invite{ID: id, Roles: req.Roles, Key: req.Key}, err
+	}
+	return change.Runner{
+		Widens: true,
+		Plan: func(_ context.Context, on pavise.Name, request json.RawMessage) (change.Plan, error) {
+			inv, err := read(on, request)
+			if err != nil {
+				return change.Plan{}, err
+			}
+			return withCA(rooms, func(ca *issuer.CA) (change.Plan, error) {
+				return change.Plan{
+					Summary: fmt.Sprintf("let the person with the key %s join as %s, in the roles %s: compare the fingerprint with them", inv.Key, inv.ID, listed(inv.Roles)),
+					Parties: []pavise.Name{{Tenant: on.Tenant, Kind: pavise.Human, ID: inv.ID}},
+					Detail:  inv,
+				}, ca.CheckPerson(inv)
+			})
+		},
+		Run: func(ctx context.Context, act change.Act) error {
+			inv, err := read(act.On, act.Request)
+			if err != nil {
+				return err
+			}
+			_, err = withCA(rooms, func(ca *issuer.CA) (Empty, error) {
+				return Empty{}, ca.InvitePerson(ctx, act.Who, inv, act.Approvals, act.Mark)
+			})
+			return err
+		},
+	}
+}
+
+func listed(roles []string) string {
+	if len(roles) == 0 {
+		return "none"
+	}
+	return strings.Join(roles, ", ")
+}
+
+// rolesRunner runs node.roles.
+func rolesRunner(rooms *Rooms) change.Runner {
+	return change.Runner{
+		Plan: func(_ context.Context, on pavise.Name, request json.RawMessage) (change.Plan, error) {
+			req, err := parse[holderRoles](request)
+			if err != nil {
+				return change.Plan{}, err
+			}
+			kind, id := partsOf(on)
+			return withCA(rooms, func(ca *issuer.CA) (change.Plan, error) {
+				was, err := ca.Roles(kind, id)
+				if err == nil {
+					err = issuer.CheckRoles(req.Roles)
+				}
+				return change.Plan{
+					Summary: fmt.Sprintf("give the %s %s the roles %s, where it has %s", kind, id, listed(req.Roles), listed(was)),
+					Digests: map[string]string{"roles before": strings.Join(was, " ")},
+					Parties: []pavise.Name{{Tenant: on.Tenant, Kind: kind, ID: id}},
+					Detail:  map[string][]string{"before": was, "after": req.Roles},
+				}, err
+			})
+		},
+		Run: func(ctx context.Context, act change.Act) error {
+			req, err := parse[holderRoles](act.Request)
+			if err != nil {
+				return err
+			}
+			kind, id := partsOf(act.On)
+			_, err = withCA(rooms, func(ca *issuer.CA) (Empty, error) {
+				return Empty{}, ca.SetRoles(ctx, act.Who, kind, id, req.Roles, act.Mark)
+			})
+			return err
+		},
+	}
+}
+
+// rotateRunner runs ca.rotate.
+func rotateRunner(rooms *Rooms) change.Runner {
+	return change.Runner{
+		Plan: func(_ context.Context, _ pavise.Name, request json.RawMessage) (change.Plan, error) {
+			req, err := parse[rotation](request)
+			if err != nil {
+				return change.Plan{}, err
+			}
+			return withCA(rooms, func(ca *issuer.CA) (change.Plan, error) {
+				summary, err := ca.PlanRotate(req.Step)
+				return change.Plan{Summary: summary, Digests: map[string]string{"root that signs": ca.Fingerprint()}}, err
+			})
+		},
+		Run: func(ctx context.Context, act change.Act) error {
+			req, err := parse[rotation](act.Request)
+			if err != nil {
+				return err
+			}
+			_, err = withCA(rooms, func(ca *issuer.CA) (Empty, error) {
+				return Empty{}, ca.Rotate(ctx, act.Who, req.Step, func(tx *store.Tx) error { return act.Mark(tx) })
+			})
+			return err
+		},
+	}
+}
+
+// leafKey is where leafOf leaves the caller's certificate, for node.renew alone.
+type leafKey struct{}
+
+// leafOf is the middleware behind admit, which has verified who calls.
+func leafOf(ctx huma.Context, next func(huma.Context)) {
+	r, _ := humago.Unwrap(ctx)
+	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
+		ctx = huma.WithValue(ctx, leafKey{}, r.TLS.PeerCertificates[0])
+	}
+	next(ctx)
+}
+
+const (
+	maxJoin    = 32 << 10         // bytes of a request to join
+	joinTime   = 10 * time.Second // for all of it to arrive
+	joinsAtOne = 64               // requests under way
+)
+
+// A joinDoor serves node.join to callers whom nobody knows.
+type joinDoor struct {
+	ca    *issuer.CA
+	under chan struct{} // holds one element for each request under way
+}
+
+func newJoinDoor(ca *issuer.CA) *joinDoor {
+	return &joinDoor{ca: ca, under: make(chan struct{}, joinsAtOne)}
+}
+
+// ServeHTTP takes one request to join.
+func (d *joinDoor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	select {
+	case d.under <- struct{}{}:
+		defer func() { <-d.under }()
+	default:
+		writeProblem(w, problem(&pavise.Error{Kind: pavise.Throttled, Msg: "too many machines are joining at this moment", Hint: "try again in a few seconds"}))
+		return
+	}
+	out, err := d.join(w, r)
+	if err != nil {
+		writeProblem(w, problem(err))
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	_ = json.NewEncoder(w).Encode(out) // who went away asks for another invitation
+}
+
+func (d *joinDoor) join(w http.ResponseWriter, r *http.Request) (issuer.Issued, error) {
+	// Where no deadline can be set, the server's own holds.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(joinTime))
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxJoin))
+	if err != nil {
+		msg := "the request's body broke off"
+		if _, long := errors.AsType[*http.MaxBytesError](err); long {
+			msg = fmt.Sprintf("the body is longer than %d bytes", maxJoin)
+		}
+		return issuer.Issued{}, &pavise.Error{Kind: pavise.Invalid, Msg: msg, Hint: `send {"word":…,"csr":…}`, Err: err}
+	}
+	req, err := parse[issuer.JoinRequest](body)
+	if err != nil {
+		return issuer.Issued{}, &pavise.Error{Kind: pavise.Invalid, Msg: "the request to join cannot be read", Hint: `send {"word":…,"csr":…}`, Err: err}
+	}
+	return d.ca.Join(r.Context(), source(r.RemoteAddr), req.Word, req.CSR)
+}

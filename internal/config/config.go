@@ -1,0 +1,274 @@
+package config
+
+import (
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/pavise/pavise"
+)
+
+// A File is a whole pavise.yaml. Each part belongs to the role of that name, and
+// is nil where the file has none.
+type File struct {
+	Serve   *Serve   `yaml:"serve"`
+	Gateway *Gateway `yaml:"gateway"`
+	Agent   *Agent   `yaml:"agent"`
+}
+
+// Roles are the roles that the file is for.
+func (file *File) Roles() (roles []string) {
+	for _, part := range []struct {
+		name string
+		has  bool
+	}{{"serve", file.Serve != nil}, {"gateway", file.Gateway != nil}, {"agent", file.Agent != nil}} {
+		if part.has {
+			roles = append(roles, part.name)
+		}
+	}
+	return roles
+}
+
+// A Serve says what the control plane is to be: pavise serve.
+//
+// The tags are the documentation: doc is what the example says of a field, and
+// example its value there; a field without need may be left out.
+type Serve struct {
+	Data        string        `yaml:"data" need:"true" example:"/var/lib/pavise/serve" doc:"Where this installation lives: keys, evidence log, state. Its own, for one process."`
+	Tenant      string        `yaml:"tenant" need:"true" example:"acme" doc:"Whose installation it is: the first part of every name, as in acme/model/fraud. It stays what it is."`
+	TrustDomain string        `yaml:"trust_domain" need:"true" example:"acme.example" doc:"The name in the certificates of the built-in CA, as in spiffe://acme.example/node/gw1. It stays what it is."`
+	Listen      string        `yaml:"listen" need:"true" example:"0.0.0.0:8470" doc:"Where people and programs reach the console and the API, by TLS."`
+	Fleet       string        `yaml:"fleet" need:"true" example:"0.0.0.0:8480" doc:"Where gateways, agents and people with a certificate of the built-in CA reach it, by mutual TLS."`
+	Names       []string      `yaml:"names" need:"true" example:"[localhost, 127.0.0.1]" doc:"The host names and addresses by which it is reached. They are what its certificates are for; the first one is told to who joins."`
+	TLS         *TLS          `yaml:"tls" doc:"A certificate of your own for listen, in the place of one of the built-in CA."`
+	Issuers     []string      `yaml:"issuers" example:"[/etc/pavise/issuer.json]" doc:"Files with the records of token issuers whose tokens are believed. Issuers for demonstration are refused."`
+	Witnesses   string        `yaml:"witnesses" example:"/etc/pavise/witnesses" doc:"A file with the witnesses (C2SP tlog-policy) that cosign this log."`
+	Archive     string        `yaml:"archive" example:"s3://bucket/prefix" doc:"Where whole segments of the log are kept, too: a directory, or s3://BUCKET/PREFIX."`
+	Findings    string        `yaml:"findings" example:"/var/lib/pavise/serve/findings.jsonl" doc:"A file that gets every finding as a line of OCSF. Other places are verbs: pavise siem put."`
+	PublicTiles bool          `yaml:"public_tiles" example:"false" doc:"Show the log's hashes to everybody. They tell nothing of the records."`
+	Certificate time.Duration `yaml:"certificate_life" example:"24h" doc:"How long a certificate of the built-in CA is good, 5m to 168h. It is renewed at half of that."`
+	Grace       time.Duration `yaml:"grace" example:"1h" doc:"How long a gateway may go on with what it was told last, when it hears nothing from here: 1m to 168h. Afterwards it refuses everything."`
+	Bootstrap   *Bootstrap    `yaml:"bootstrap" doc:"What an empty store begins with. It is done once, through the verbs that anybody would use, and recorded; afterwards it is ignored, and the start says so."`
+}
+
+// A Gateway says what a machine of the data plane is to be: pavise gateway.
+type Gateway struct {
+	Data    string        `yaml:"data" need:"true" example:"/var/lib/pavise/gateway" doc:"Where this gateway lives: keys, its own evidence log, state. Its own, for one process."`
+	Server  string        `yaml:"server" need:"true" example:"https://localhost:8480" doc:"The fleet address of pavise serve."`
+	Listen  string        `yaml:"listen" need:"true" example:"0.0.0.0:8471" doc:"Where callers reach the models, by TLS."`
+	Names   []string      `yaml:"names" need:"true" example:"[localhost, 127.0.0.1]" doc:"The host names and addresses by which callers reach it. Those that its invitation allows go into its certificate."`
+	TLS     *TLS          `yaml:"tls" doc:"A certificate of your own for listen, in the place of one of the built-in CA."`
+	Health  string        `yaml:"health" example:"127.0.0.1:8481" doc:"Where /healthz says how it stands, in clear text and therefore on this machine only."`
+	Grace   time.Duration `yaml:"grace" example:"1h" doc:"How long it goes on when it hears nothing from the server. What the server allows counts if that is less."`
+	Archive string        `yaml:"archive" example:"s3://bucket/prefix" doc:"Where whole segments of its log are kept, too: a directory, or s3://BUCKET/PREFIX."`
+}
+
+// An Agent says what a machine's agent is to be: pavise agent.
+type Agent struct {
+	Data   string   `yaml:"data" need:"true" example:"/var/lib/pavise/agent" doc:"Where this agent lives: keys, and what it has witnessed. Its own, for one process."`
+	Server string   `yaml:"server" need:"true" example:"https://localhost:8480" doc:"The fleet address of pavise serve."`
+	Listen string   `yaml:"listen" need:"true" example:"0.0.0.0:8472" doc:"Where the logs of the fleet ask it for its word, by mutual TLS."`
+	Names  []string `yaml:"names" need:"true" example:"[localhost, 127.0.0.1]" doc:"The host names and addresses by which the others reach it; the first one is told to them."`
+}
+
+// TLS names the files of a certificate.
+type TLS struct {
+	Certificate string `yaml:"certificate" need:"true" example:"/etc/pavise/tls.crt" doc:"PEM: the certificate, and those between it and the root."`
+	Key         string `yaml:"key" need:"true" example:"/etc/pavise/tls.key" doc:"PEM: its private key, readable for Pavise alone."`
+}
+
+// A Bootstrap is what an empty store begins with.
+type Bootstrap struct {
+	People   []Person          `yaml:"people" doc:"Who begins. Each gets a one-time invitation, which the first start prints: pavise join. To change anything of consequence takes two of them."`
+	Policies map[string]string `yaml:"policies" example:"night-shift: permit (principal in Role::\"analyst\", action == Action::\"route.list\", resource);" doc:"Cedar policies, by id, beside the default ones. One with a default's id takes its place."`
+	Routes   []Route           `yaml:"routes" doc:"The first models."`
+}
+
+// A Person is somebody who begins.
+type Person struct {
+	ID    string   `yaml:"id" need:"true" example:"ana" doc:"The name in the person's certificate and in every record."`
+	Roles []string `yaml:"roles" need:"true" example:"[operator]" doc:"What the person may be: analyst, operator … as policies speak of it."`
+	Key   string   `yaml:"key" example:"sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef" doc:"The fingerprint of the key that the person will hold (pavise person key): then nobody else can join by the invitation."`
+}
+
+// A Route is one of the first models. What it leaves out is as pavise route put has
+// it.
+type Route struct {
+	Name     string `yaml:"name" need:"true" example:"acme/model/fraud" doc:"The model's name, as tenant/model/id."`
+	ONNX     string `yaml:"onnx" example:"/etc/pavise/fraud.onnx" doc:"A file with the model, which the gateways run; or else upstream."`
+	Upstream string `yaml:"upstream" instead:"onnx" example:"http://models:8000" doc:"In the place of onnx: the address of a model server (Open Inference Protocol v2)."`
+	Remote   string `yaml:"remote" instead:"onnx" example:"fraud" doc:"The model's name there, if it is another."`
+	Rate     string `yaml:"rate" example:"600/1m" doc:"Rows of each caller."`
+	Budget   string `yaml:"budget" example:"100000/24h" doc:"Rows of each caller in a longer window."`
+	Shape    string `yaml:"shape" example:"round:3" doc:"How much of the scores an answer tells: full, round:DIGITS, topk:K or label."`
+	Purpose  string `yaml:"purpose" example:"security" doc:"What the answers decide: security, health, access …"`
+}
+
+// What a role takes when its file does not say.
+const (
+	DefaultGrace       = time.Hour
+	DefaultCertificate = 24 * time.Hour
+	DefaultHealth      = "127.0.0.1:8481"
+)
+
+// The bounds of durations.
+const (
+	minGrace, maxGrace             = time.Minute, 7 * 24 * time.Hour
+	minCertificate, maxCertificate = 5 * time.Minute, 7 * 24 * time.Hour
+)
+
+func (s *Serve) check(f *faults) {
+	f.path("data", s.Data)
+	f.label("tenant", s.Tenant)
+	f.domain("trust_domain", s.TrustDomain)
+	f.address("listen", s.Listen)
+	f.address("fleet", s.Fleet)
+	if s.Listen != "" && s.Listen == s.Fleet && !strings.HasSuffix(s.Listen, ":0") {
+		f.add("fleet", "is the same as listen", "give each a port of its own: one takes tokens, the other certificates")
+	}
+	f.names("names", s.Names)
+	f.duration("certificate_life", &s.Certificate, DefaultCertificate, minCertificate, maxCertificate)
+	f.duration("grace", &s.Grace, DefaultGrace, minGrace, maxGrace)
+	if s.Bootstrap != nil {
+		s.Bootstrap.check(f.in("bootstrap"), s.Tenant)
+	}
+}
+
+func (b *Bootstrap) check(f *faults, tenant string) {
+	seen := map[string]bool{}
+	for i, p := range b.People {
+		at := f.in("people").in(strconv.Itoa(i))
+		at.label("id", p.ID)
+		if seen[p.ID] {
+			at.add("id", strconv.Quote(p.ID)+" stands here twice", "give each person an id of their own")
+		}
+		seen[p.ID] = true
+		for _, role := range p.Roles {
+			at.label("roles", role)
+		}
+	}
+	for id, text := range b.Policies {
+		at := f.in("policies")
+		at.label(id, id)
+		if strings.TrimSpace(text) == "" {
+			at.add(id, "is empty", "write one Cedar policy, or leave it out")
+		}
+	}
+	for i, r := range b.Routes {
+		r.check(f.in("routes").in(strconv.Itoa(i)), tenant)
+	}
+}
+
+func (r Route) check(f *faults, tenant string) {
+	name, err := pavise.ParseName(r.Name)
+	switch {
+	case err != nil:
+		f.add("name", err.Error(), "write it as "+tenant+"/model/id")
+	case name.Kind != "model" || name.Tenant != tenant:
+		f.add("name", strconv.Quote(r.Name)+" is no model of "+tenant, "write it as "+tenant+"/model/id")
+	}
+	if (r.ONNX == "") == (r.Upstream == "") {
+		f.add("", "has to have either onnx or upstream", "name the model's file, or the address of its server")
+	}
+}
+
+func (g *Gateway) check(f *faults) {
+	f.path("data", g.Data)
+	f.server("server", g.Server)
+	f.address("listen", g.Listen)
+	f.names("names", g.Names)
+	if g.Health == "" {
+		g.Health = DefaultHealth
+	}
+	f.loopback("health", g.Health)
+	f.duration("grace", &g.Grace, DefaultGrace, minGrace, maxGrace)
+}
+
+func (a *Agent) check(f *faults) {
+	f.path("data", a.Data)
+	f.server("server", a.Server)
+	f.address("listen", a.Listen)
+	f.names("names", a.Names)
+}
+
+// path checks a file's name that a service can find from anywhere.
+func (f *faults) path(key, path string) {
+	if path != "" && !strings.HasPrefix(path, "/") && !strings.HasPrefix(path, "./") && !strings.HasPrefix(path, "../") {
+		f.add(key, strconv.Quote(path)+" is not where a service finds it", "write it from the root, /var/lib/pavise, or from where Pavise is started, ./data")
+	}
+}
+
+// label checks what becomes part of a name.
+func (f *faults) label(key, text string) {
+	if text == "" {
+		return // required ones are told apart
+	}
+	if (pavise.Name{Tenant: text, Kind: "any", ID: text}).Validate() != nil {
+		f.add(key, strconv.Quote(text)+" cannot be part of a name", "use letters, digits and . _ @ : + -")
+	}
+}
+
+// domain checks a SPIFFE trust domain: lower case letters, digits, dots, dashes and
+// underscores (SPIFFE-ID, section 2.1).
+func (f *faults) domain(key, text string) {
+	legal := func(r rune) bool {
+		return 'a' <= r && r <= 'z' || '0' <= r && r <= '9' || r == '.' || r == '-' || r == '_'
+	}
+	if len(text) > 255 || strings.IndexFunc(text, func(r rune) bool { return !legal(r) }) >= 0 {
+		f.add(key, strconv.Quote(text)+" is no trust domain", "use lower case letters, digits, dots and dashes, for example acme.example")
+	}
+}
+
+// address checks a host and port to listen on.
+func (f *faults) address(key, addr string) (host string) {
+	if addr == "" {
+		return ""
+	}
+	host, port, err := net.SplitHostPort(addr)
+	if n, e := strconv.Atoi(port); err != nil || e != nil || n < 0 || n > 65535 {
+		f.add(key, strconv.Quote(addr)+" is no address to listen on", "write HOST:PORT, for example 0.0.0.0:8470")
+	}
+	return host
+}
+
+func (f *faults) loopback(key, addr string) {
+	host := f.address(key, addr)
+	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		f.add(key, strconv.Quote(addr)+" can be reached from elsewhere, and speaks clear text", "use a loopback address, for example "+DefaultHealth)
+	}
+}
+
+// names checks host names and IP addresses.
+func (f *faults) names(key string, names []string) {
+	for _, name := range names {
+		legal := func(r rune) bool {
+			return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '.' || r == '-'
+		}
+		if net.ParseIP(name) == nil && (name == "" || len(name) > 253 || strings.IndexFunc(name, func(r rune) bool { return !legal(r) }) >= 0) {
+			f.add(key, strconv.Quote(name)+" is neither a host name nor an address", "write names without a scheme and without a port")
+		}
+	}
+}
+
+// server checks the address of the control plane.
+func (f *faults) server(key, text string) {
+	if text == "" {
+		return
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
+		f.add(key, strconv.Quote(text)+" is not the address of a server", "write https://HOST:PORT, where HOST is one of the names in its own file")
+	}
+}
+
+// duration fills in what was left out, and checks the rest.
+func (f *faults) duration(key string, d *time.Duration, otherwise, least, most time.Duration) {
+	if *d == 0 {
+		*d = otherwise
+	}
+	if *d < least || *d > most {
+		f.add(key, d.String()+" is not between "+least.String()+" and "+most.String(), "leave it out for "+otherwise.String())
+	}
+}

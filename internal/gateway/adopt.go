@@ -1,0 +1,230 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/firewall"
+	"github.com/pavise/pavise/internal/infer"
+	"github.com/pavise/pavise/internal/store"
+)
+
+// Standings returns all routes by name, and how it stands with each: what a control
+// plane tells its gateways.
+func (r *Routes) Standings() []Standing {
+	table, barred := *r.live.Load(), *r.barred.Load()
+	all := make([]Standing, 0, len(table))
+	for _, l := range table {
+		all = append(all, Standing{Route: l.Route, Quarantined: barred[l.Model]})
+	}
+	slices.SortFunc(all, func(a, b Standing) int { return strings.Compare(a.Model.String(), b.Model.String()) })
+	return all
+}
+
+// Model returns the bytes of an ONNX model by their digest. The error is of kind
+// NotFound if there is none.
+//
+// Unguarded: it is what gateways are told, and who may ask is their host's to say.
+func (r *Routes) Model(ctx context.Context, digest string) (onnx []byte, err error) {
+	err = r.db.View(ctx, func(tx *store.Tx) error {
+		rows, err := tx.Query(`SELECT onnx FROM gateway_models WHERE digest = ?`, digest)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		if !rows.Next() {
+			return errors.Join(rows.Err(), &pavise.Error{Kind: pavise.NotFound, Msg: "there is no model " + digest})
+		}
+		return rows.Scan(&onnx)
+	})
+	return onnx, err
+}
+
+// Adopt puts the routes of a control plane in the place of all that are here. model
+// returns the bytes of an ONNX model by their digest, for those that are not here yet.
+// Budgets, which a caller could else take once at each gateway, are shared out among so
+// many of them; rates hold at each. It is all or nothing: on an error the routes are as
+// they were. Requests under way end on the route they began on.
+//
+// Unguarded: who put each route was asked at the control plane, whose signature stands
+// for it; the gateway records what it adopts.
+func (r *Routes) Adopt(ctx context.Context, all []Standing, share int, model func(digest string) ([]byte, error)) error {
+	r.changing.Lock()
+	defer r.changing.Unlock()
+	next, barred, err := r.prepare(ctx, all, share, model)
+	if err != nil {
+		return err
+	}
+	if err := r.db.Update(ctx, func(tx *store.Tx) error { return keepAdopted(tx, next, barred) }); err != nil {
+		return err
+	}
+	was := *r.live.Load()
+	for name, l := range next {
+		if err := r.meter.SetTerms(name, l.Terms); err != nil { // cannot be: they were looked at
+			return err
+		}
+	}
+	stricter := maps.Clone(*r.barred.Load())
+	maps.Copy(stricter, barred)
+	r.barred.Store(&stricter) // who is in quarantine before or after is in it meanwhile
+	for name, l := range next {
+		r.guard.Observe(name, l.Observe)
+	}
+	r.live.Store(&next)
+	r.barred.Store(&barred)
+	for name, l := range was {
+		if next[name] == nil {
+			r.guard.Observe(name, false)
+			r.meter.DropTerms(name)
+		}
+		if up, ok := l.model.(*infer.Upstream); ok && (next[name] == nil || next[name].model != l.model) {
+			up.Close()
+		}
+	}
+	return nil
+}
+
+// prepare makes ready what is to be adopted, and changes nothing but the models that
+// the store has. A route that stays keeps its model, and its connections.
+func (r *Routes) prepare(ctx context.Context, all []Standing, share int, model func(string) ([]byte, error)) (map[pavise.Name]*live, map[pavise.Name]bool, error) {
+	next, barred, was := map[pavise.Name]*live{}, map[pavise.Name]bool{}, *r.live.Load()
+	for _, s := range all {
+		route := s.Route
+		if err := route.check(); err != nil {
+			return nil, nil, fmt.Errorf("adopt route %s: %w", route.Model, err)
+		}
+		if next[route.Model] != nil {
+			return nil, nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("there are two routes to %s", route.Model)}
+		}
+		route.Terms.Budget, route.Terms.ModelBudget = part(route.Terms.Budget, share), part(route.Terms.ModelBudget, share)
+		if s.Quarantined {
+			barred[route.Model] = true
+		}
+		l := &live{Route: route, gate: firewall.Gate{Signature: route.Signature, MaxRows: route.MaxRows}}
+		if old := was[route.Model]; old != nil && old.sameModel(route) {
+			l.model = old.model
+		} else if err := r.load(ctx, l, model); err != nil {
+			return nil, nil, fmt.Errorf("adopt route %s: %w", route.Model, err)
+		}
+		next[route.Model] = l
+	}
+	return next, barred, nil
+}
+
+// load starts the model of a route, and keeps its bytes.
+func (r *Routes) load(ctx context.Context, l *live, model func(string) ([]byte, error)) error {
+	if l.ONNX != "" {
+		_, err := r.Model(ctx, l.ONNX)
+		if pavise.KindOf(err) == pavise.NotFound {
+			onnx, err := model(l.ONNX)
+			if err != nil {
+				return err
+			}
+			err = r.db.Update(ctx, func(tx *store.Tx) error {
+				_, err := tx.Exec(`INSERT INTO gateway_models VALUES (?, ?) ON CONFLICT DO NOTHING`, l.ONNX, onnx)
+				return err
+			})
+			if err != nil {
+				return err
+			}
+		} else if err != nil {
+			return err
+		}
+	}
+	return r.db.View(ctx, func(tx *store.Tx) error {
+		started, err := r.start(tx, l.Route)
+		if err == nil {
+			l.model = started.model
+		}
+		return err
+	})
+}
+
+// keepAdopted stores the routes, so that they are there at the next start, and forgets
+// the models that none of them names.
+func keepAdopted(tx *store.Tx, next map[pavise.Name]*live, barred map[pavise.Name]bool) error {
+	for _, sql := range []string{`DELETE FROM gateway_routes`, `DELETE FROM gateway_quarantine`} {
+		if _, err := tx.Exec(sql); err != nil {
+			return err
+		}
+	}
+	for name, l := range next {
+		text, err := json.Marshal(l.Route)
+		if err != nil {
+			return fmt.Errorf("encode route %s: %w", name, err)
+		}
+		if _, err := tx.Exec(`INSERT INTO gateway_routes VALUES (?, ?)`, name.String(), string(text)); err != nil {
+			return err
+		}
+		if barred[name] {
+			if _, err := tx.Exec(`INSERT INTO gateway_quarantine VALUES (?)`, name.String()); err != nil {
+				return err
+			}
+		}
+	}
+	return dropModels(tx, next)
+}
+
+// dropModels forgets the models that no route names.
+func dropModels(tx *store.Tx, next map[pavise.Name]*live) error {
+	used := map[string]bool{}
+	for _, l := range next {
+		used[l.ONNX] = true
+	}
+	rows, err := tx.Query(`SELECT digest FROM gateway_models`)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	var unused []string
+	for rows.Next() {
+		var digest string
+		if err := rows.Scan(&digest); err != nil {
+			return err
+		}
+		if !used[digest] {
+			unused = append(unused, digest)
+		}
+	}
+	for _, digest := range unused {
+		if _, err := tx.Exec(`DELETE FROM gateway_models WHERE digest = ?`, digest); err != nil {
+			return errors.Join(rows.Err(), err)
+		}
+	}
+	return rows.Err()
+}
+
+// check looks at a route that came from elsewhere, as Put looks at one that is put.
+func (r Route) check() error {
+	if err := r.Model.Validate(); err != nil {
+		return err
+	}
+	if r.Model.Kind != "model" || (r.ONNX == "") == (r.Upstream == "") || r.MaxRows < 1 || r.MaxRows > firewall.DefaultLimits().MaxRows {
+		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s is no route that can be put", r.Model)}
+	}
+	if err := r.Signature.Validate(); err != nil {
+		return err
+	}
+	if err := r.Shape.Validate(r.Alterable, r.Purpose); err != nil {
+		return err
+	}
+	if err := r.Shape.ValidateFor(r.Signature); err != nil {
+		return err
+	}
+	return r.Terms.Validate()
+}
+
+// part is one of so many equal parts of a budget, and never nothing.
+func part(budget firewall.Rate, share int) firewall.Rate {
+	if share > 1 && budget.Count > 0 {
+		budget.Count = max(budget.Count/share, 1)
+		budget.Burst = max(budget.Burst/share, 1)
+	}
+	return budget
+}

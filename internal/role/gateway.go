@@ -1,0 +1,574 @@
+package role
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/bundle"
+	"github.com/pavise/pavise/internal/config"
+	"github.com/pavise/pavise/internal/fleet"
+	"github.com/pavise/pavise/internal/gateway"
+	"github.com/pavise/pavise/internal/guard"
+	"github.com/pavise/pavise/internal/identity"
+)
+
+// GatewayConfig says what a machine of the data plane is to be.
+type GatewayConfig struct {
+	config.Gateway
+	Invitation  string                       // with which it joins, if it is no member yet
+	AcceptClock bool                         // take the clock as it is, although it was set back
+	Say         func(word string, err error) // tells whoever started it what goes wrong meanwhile; nil: nobody
+	Now         func() time.Time
+	Formats     []bundle.Format // of bundles; nil: those of this build
+	Actions     []guard.Action  // its verbs; nil: those of this build
+}
+
+// A Gateway is the role that answers callers, by the orders of a control plane and in
+// a log of its own. It has no other say: nothing is changed here.
+type Gateway struct {
+	house
+	cfg      GatewayConfig
+	member   *fleet.Membership
+	store    *bundle.Store
+	client   *bundle.Client
+	epochs   *identity.Epochs
+	watchers *fleet.Watchers
+
+	applying sync.Mutex                        // held while a bundle is put into force
+	policies map[string]map[string]string      // in force; guarded by applying
+	verifier atomic.Pointer[identity.Verifier] // replaced whole, under applying
+	orders   atomic.Pointer[inForce]           // nil: none yet
+	stale    atomic.Bool                       // as of the last look
+
+	listener, health net.Listener
+	server           *http.Server
+}
+
+// inForce is what a gateway goes by.
+type inForce struct {
+	bundle *bundle.Bundle
+	grace  time.Duration
+	whole  bool // all models that it names are here
+}
+
+// NewGateway opens everything, joins the fleet if it has not, and puts in force what
+// the control plane said last. What it opened is closed again when something fails.
+func NewGateway(ctx context.Context, cfg GatewayConfig) (g *Gateway, err error) {
+	if cfg.Say == nil {
+		cfg.Say = func(string, error) {}
+	}
+	if cfg.Actions == nil {
+		cfg.Actions = api.Actions()
+	}
+	data := Data(cfg.Data)
+	g = &Gateway{cfg: cfg, epochs: identity.NewEpochs(), house: house{
+		data: data, acceptClock: cfg.AcceptClock, archiveAt: cfg.Archive, say: cfg.Say, now: cfg.Now,
+		command: func(words string) string { return Program() + " gateway --config FILE " + words },
+	}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, g.Close())
+		}
+	}()
+	keys, err := data.Open()
+	if err != nil {
+		return g, err
+	}
+	for _, open := range []func() error{
+		func() error { return g.listen() },
+		func() error { return g.join(ctx, keys) },
+		func() error { return g.openLog(keys) },
+		func() error { return g.face(ctx) },
+		func() error { return g.openStore(ctx) },
+		func() error { return g.openBundles(keys) },
+		func() error { return g.openGuard(ctx) },
+		func() error { return g.openEvidence(ctx, keys) },
+		func() error { return g.openGateway(ctx, g.verifier.Load()) },
+		func() error { return g.resume(ctx) },
+		func() error { return g.openServer() },
+	} {
+		if err := open(); err != nil {
+			return g, err
+		}
+	}
+	return g, nil
+}
+
+func (g *Gateway) listen() (err error) {
+	if g.listener, err = listenOn(g.cfg.Listen, "listen"); err != nil {
+		return err
+	}
+	g.health, err = listenOn(g.cfg.Health, "health")
+	return err
+}
+
+// listenOn opens a port that a configuration names.
+func listenOn(addr, field string) (net.Listener, error) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, &pavise.Error{
+			Kind: pavise.Unavailable, Msg: fmt.Sprintf("nobody can listen on %s: %v", addr, err),
+			Hint: "is another pavise running there? set " + field + " in pavise.yaml to another address", Err: err,
+		}
+	}
+	return l, nil
+}
+
+// join finds the machine's membership, or joins. The log is named by it.
+func (g *Gateway) join(ctx context.Context, k Keys) (err error) {
+	if g.member, err = joinFleet(ctx, g.data, g.cfg.Server, g.cfg.Invitation, k, g.now); err != nil {
+		return err
+	}
+	j := g.member.Is()
+	g.tenant, g.origin = j.Name.Tenant, fleet.LogName(j.Domain, j.Name.ID)+"/"+k.Install
+	return nil
+}
+
+// joinFleet finds a machine's membership, or joins with an invitation.
+func joinFleet(ctx context.Context, data Data, server, invitation string, k Keys, now func() time.Time) (*fleet.Membership, error) {
+	m, err := fleet.OpenMembership(string(data), server, k.KEK, now)
+	if err != nil {
+		return nil, err
+	}
+	if m.Is() == nil && invitation == "" {
+		return nil, &pavise.Error{
+			Kind: pavise.Denied, Msg: "this machine is no member of a fleet yet",
+			Hint: "have it invited at the control plane, pavise node invite NAME, and start it once with --join INVITATION",
+		}
+	}
+	if m.Is() == nil {
+		if err := m.Join(ctx, invitation); err != nil {
+			return nil, err
+		}
+	}
+	if m.Is().Name.Kind != pavise.Node {
+		return nil, &pavise.Error{Kind: pavise.Denied, Msg: fmt.Sprintf("the data directory %s belongs to %s, and not to a machine", data, m.Is().Name), Hint: "name another one in pavise.yaml, and join with an invitation of pavise node invite"}
+	}
+	return m, nil
+}
+
+// openBundles opens the store of what the control plane said, and who follows it.
+func (g *Gateway) openBundles(k Keys) error {
+	g.watchers = fleet.NewWatchers(g.log, g.now, g.member.ClientFor)
+	trust, err := g.member.Is().Trust()
+	if err != nil {
+		return err
+	}
+	g.store, err = bundle.OpenStore(bundle.StoreConfig{Dir: g.data.Path("bundle"), KEK: k.KEK, Trust: trust, Formats: g.cfg.Formats, Now: g.now})
+	if err != nil {
+		return err
+	}
+	g.client, err = bundle.NewClient(bundle.ClientConfig{URL: g.member.Server(), HTTP: g.member.Client(), Store: g.store, Use: g.use, Report: g.trouble, Now: g.now})
+	return err
+}
+
+// openGuard opens the door, which lets nobody through yet, and closes what the last
+// process left open.
+func (g *Gateway) openGuard(ctx context.Context) (err error) {
+	g.guard, err = guard.New(guard.Config{
+		Actions: g.cfg.Actions, Log: g.log, Now: g.now, Tenant: g.tenant,
+		Facts: g.facts,
+	})
+	if err != nil {
+		return err
+	}
+	if _, err := g.guard.Recover(ctx); err != nil {
+		return err
+	}
+	v, err := identity.New(identity.Config{Now: g.now, Origins: g.origins(), Epochs: g.epochs})
+	g.verifier.Store(v)
+	return err
+}
+
+// origins are how callers reach it, as a proof of possession names it.
+func (g *Gateway) origins() []string { return originsOf(g.cfg.Names, g.listener) }
+
+func originsOf(names []string, l net.Listener) (origins []string) {
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	for _, name := range names {
+		origins = append(origins, "https://"+net.JoinHostPort(name, port))
+	}
+	return origins
+}
+
+// resume puts in force what lies on disk, verified again. What is refused there is
+// told, and a newer word is waited for.
+func (g *Gateway) resume(ctx context.Context) error {
+	if err := g.store.Refused(); err != nil {
+		g.trouble(err)
+	}
+	b := g.store.Current()
+	if b == nil {
+		return nil
+	}
+	if err := g.use(ctx, b); err != nil {
+		g.trouble(err)
+	}
+	return nil
+}
+
+// use puts a bundle in force: what was revoked first, then policies, then routes. Each
+// is all or nothing; on an error what came before it stays, and is the newer one.
+func (g *Gateway) use(ctx context.Context, b *bundle.Bundle) error {
+	g.applying.Lock()
+	defer g.applying.Unlock()
+	o, err := fleet.ReadOrders(b)
+	if err != nil {
+		return err
+	}
+	if o.Terms.Tenant != g.tenant || o.Terms.Domain != g.member.Is().Domain {
+		return &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("bundle %d is for %s in %s, and this machine is of %s in %s", b.Serial, o.Terms.Tenant, o.Terms.Domain, g.tenant, g.member.Is().Domain), Hint: "is the right control plane running at its address?"}
+	}
+	now := g.orders.Load()
+	again := now != nil && now.bundle.Serial == b.Serial
+	if again && now.whole {
+		return nil
+	}
+	if !again {
+		if err := g.guard.Note(ctx, "bundle.taken", nil, pavise.Name{}, fleet.Summary(b)); err != nil {
+			return err
+		}
+	}
+	if err := g.believe(o); err != nil {
+		return err
+	}
+	if err := g.govern(ctx, b.Serial, o); err != nil {
+		return err
+	}
+	routes, whole := g.routesNow(o.Routes)
+	if err := g.gateway.Routes.Adopt(ctx, routes, o.Terms.Share, g.store.Blob); err != nil {
+		return err
+	}
+	grace := o.Terms.Grace
+	if g.cfg.Grace > 0 {
+		grace = min(grace, g.cfg.Grace)
+	}
+	g.orders.Store(&inForce{bundle: b, grace: grace, whole: whole})
+	return nil
+}
+
+// routesNow are the routes that can be adopted at once: what is to answer next may be
+// on its way still. Until it has come the route stays as it was, on the new terms of
+// whether anybody may ask, or is not there yet.
+func (g *Gateway) routesNow(all []gateway.Standing) (now []gateway.Standing, whole bool) {
+	whole = true
+	for _, s := range all {
+		if s.ONNX == "" || g.has(s.ONNX) {
+			now = append(now, s)
+			continue
+		}
+		whole = false
+		for _, old := range g.gateway.Routes.Standings() {
+			if old.Model == s.Model {
+				now = append(now, gateway.Standing{Route: old.Route, Quarantined: s.Quarantined})
+			}
+		}
+	}
+	return now, whole
+}
+
+// has reports whether a model is here.
+func (g *Gateway) has(digest string) bool {
+	if _, err := g.gateway.Routes.Model(context.Background(), digest); err == nil {
+		return true
+	}
+	_, err := g.store.Blob(digest)
+	return err == nil
+}
+
+// believe puts in force who may vouch for callers.
+func (g *Gateway) believe(o *fleet.Orders) error {
+	if err := g.epochs.Merge(o.Revocations); err != nil {
+		return err
+	}
+	issuers, err := parseIssuers(g.tenant, o.Issuers)
+	if err != nil {
+		return err
+	}
+	domain, err := o.Anchor.Domain(o.Terms)
+	if err != nil {
+		return err
+	}
+	v, err := g.verifier.Load().With(issuers, []identity.TrustDomain{domain})
+	if err != nil {
+		return err
+	}
+	if v.Demo() {
+		return &pavise.Error{Kind: pavise.Denied, Msg: "the bundle has an issuer for demonstration, whose tokens no gateway takes", Hint: "take it out of issuers at the control plane"}
+	}
+	g.verifier.Store(v)
+	g.gateway.Believe(v)
+	return nil
+}
+
+// govern puts the policies in force, and records each text that is new here: the log
+// alone tells by which policies something was decided.
+func (g *Gateway) govern(ctx context.Context, serial uint64, o *fleet.Orders) error {
+	all := fleet.Unite(g.cfg.Actions, o.Actions)
+	for _, tenant := range slices.Sorted(maps.Keys(o.Policies)) {
+		texts := o.Policies[tenant]
+		if maps.Equal(texts, g.policies[tenant]) {
+			continue
+		}
+		for _, id := range slices.Sorted(maps.Keys(texts)) {
+			if was, ok := g.policies[tenant][id]; ok && was == texts[id] {
+				continue
+			}
+			detail := map[string]any{"serial": serial, "text": texts[id]}
+			if err := g.guard.Note(ctx, "policy.adopted", nil, pavise.Name{Tenant: tenant, Kind: "policy", ID: id}, detail); err != nil {
+				return err
+			}
+		}
+		for id := range g.policies[tenant] {
+			if _, stays := texts[id]; stays {
+				continue
+			}
+			if err := g.guard.Note(ctx, "policy.dropped", nil, pavise.Name{Tenant: tenant, Kind: "policy", ID: id}, map[string]any{"serial": serial}); err != nil {
+				return err
+			}
+		}
+	}
+	if err := g.guard.Govern(all, o.Policies); err != nil {
+		return err
+	}
+	g.guard.HoldGrants(o.Grants)
+	g.policies = o.Policies
+	return nil
+}
+
+// trouble tells what is wrong with what the control plane says. A bundle that somebody
+// else signed, or that turns back, is a finding.
+func (g *Gateway) trouble(err error) {
+	if err == nil {
+		return
+	}
+	g.say("warning", err)
+	for _, cause := range []error{bundle.ErrRollback, bundle.ErrEquivocation, bundle.ErrUnknownKey, bundle.ErrRevokedKey, bundle.ErrForged, bundle.ErrOrigin} {
+		if errors.Is(err, cause) {
+			_ = g.finding(context.Background(), "bundle.refused", pavise.Name{Tenant: g.tenant, Kind: "bundle", ID: "orders"}, err.Error(), nil)
+			return
+		}
+	}
+}
+
+// fresh returns nil while what the control plane said last may still be gone by: for
+// the grace after its last word, and never past the end of the bundle.
+func (g *Gateway) fresh() error {
+	o := g.orders.Load()
+	if o == nil {
+		return &pavise.Error{Kind: pavise.Unavailable, Msg: "this gateway has no *fleet.Orders from its control plane yet", Hint: "is pavise serve running, and to be reached from here? /healthz says more"}
+	}
+	now := g.now()
+	if heard := g.lastHeard(); !heard.IsZero() && now.Sub(heard) > o.grace || now.After(o.bundle.Expires) {
+		return &pavise.Error{
+			Kind: pavise.Unavailable, Msg: fmt.Sprintf("this gateway has heard nothing from its control plane for longer than %v, and refuses everything", o.grace),
+			Hint: "bring the control plane back, or the network to it; it goes on by itself then",
+		}
+	}
+	return nil
+}
+
+// lastHeard is when this process last had the control plane's word.
+func (g *Gateway) lastHeard() time.Time {
+	if s := g.client.State(); s.Confirmed.After(s.Issued) {
+		return s.Confirmed
+	}
+	return time.Time{}
+}
+
+// watchOrders records when it begins and ends to refuse everything.
+func (g *Gateway) watchOrders(ctx context.Context) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		err := g.fresh()
+		if stale := err != nil; stale != g.stale.Load() && g.orders.Load() != nil {
+			g.stale.Store(stale)
+			if stale {
+				_ = g.finding(ctx, "gateway.stale", pavise.Name{Tenant: g.tenant, Kind: "bundle", ID: "orders"}, err.Error(), nil)
+				g.say("error", err)
+			} else {
+				_ = g.guard.Note(ctx, "gateway.fresh", nil, pavise.Name{}, g.client.State())
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// openServer makes the callers' door.
+func (g *Gateway) openServer() error {
+	own, err := certificateOf(g.cfg.TLS, g.member.Certificate)
+	if err != nil {
+		return err
+	}
+	inner := g.gateway.Handler()
+	g.server = newServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := g.fresh(); err != nil && r.URL.Path != "/v2/health/live" {
+			w.Header().Set("Content-Type", "application/json")
+			w.Header().Set("Retry-After", "5")
+			w.WriteHeader(pavise.KindOf(err).HTTPStatus())
+			msg, hint := words(err)
+			_ = json.NewEncoder(w).Encode(map[string]string{"error": msg, "hint": hint}) // whoever went away reads nothing
+			return
+		}
+		inner.ServeHTTP(w, r)
+	}), own)
+	return nil
+}
+
+// words are what somebody may be told about an error.
+func words(err error) (msg, hint string) {
+	if e, ok := errors.AsType[*pavise.Error](err); ok {
+		return e.Msg, e.Hint
+	}
+	return "internal error", "the operator finds the cause in the log"
+}
+
+// Health is how a gateway stands.
+type Health struct {
+	Status  string       `json:"status"` // ok, or stale: it refuses everything
+	Node    string       `json:"node"`
+	Version string       `json:"version"`
+	Bundle  bundle.State `json:"bundle"`
+	Age     string       `json:"age,omitempty"` // since the control plane's last word
+	Records uint64       `json:"records"`
+	Key     string       `json:"key"` // fingerprint of its log
+	Why     string       `json:"why,omitempty"`
+}
+
+// Health says how the gateway stands.
+func (g *Gateway) Health() Health {
+	state := g.client.State()
+	h := Health{
+		Status: "ok", Node: g.member.Is().Name.ID, Version: Version(), Bundle: state, Records: g.log.Size(), Key: g.log.Keys()[0].Fingerprint(),
+	}
+	if !state.Confirmed.IsZero() {
+		h.Age = state.Stale(g.now()).Truncate(time.Second).String()
+	}
+	if err := errors.Join(g.fresh(), g.log.Stopped()); err != nil {
+		h.Status, h.Why = "stale", err.Error()
+	}
+	return h
+}
+
+// healthHandler serves /healthz in clear text, on this machine only.
+func (g *Gateway) healthHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		h := g.Health()
+		w.Header().Set("Content-Type", "application/json")
+		if h.Status != "ok" {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+		_ = json.NewEncoder(w).Encode(h) // whoever went away reads nothing
+	})
+	return mux
+}
+
+// Run serves until ctx is done, then stops accepting and lets requests under way end.
+// Close comes after it.
+func (g *Gateway) Run(ctx context.Context) error {
+	rooms, stopRooms := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopRooms()
+	var house errgroup.Group
+	g.run(rooms, &house)
+	house.Go(func() error { return g.client.Run(rooms) })
+	house.Go(func() error { g.watchOrders(rooms); return nil })
+	house.Go(func() error { g.member.Renew(rooms, func(err error) { g.say("warning", err) }); return nil })
+	house.Go(func() error { g.report(rooms); return nil })
+	house.Go(func() error { return g.fetchKeys(rooms) })
+	house.Go(func() error {
+		return serveUntil(rooms, &http.Server{Handler: g.healthHandler(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, MaxHeaderBytes: 8 << 10}, g.health)
+	})
+	err := serveTLSUntil(ctx, g.server, g.listener)
+	stopRooms()
+	return errors.Join(err, house.Wait())
+}
+
+// fetchKeys keeps issuers' keys fresh, of whichever verifier is in force.
+func (g *Gateway) fetchKeys(ctx context.Context) error {
+	for ctx.Err() == nil {
+		v := g.verifier.Load()
+		part, stop := context.WithCancel(ctx)
+		go func() {
+			for part.Err() == nil && g.verifier.Load() == v {
+				select {
+				case <-time.After(time.Second):
+				case <-part.Done():
+				}
+			}
+			stop()
+		}()
+		err := v.Run(part)
+		stop()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// report tells the control plane how it stands, every few seconds until ctx is done,
+// and hears who is to cosign its log.
+func (g *Gateway) report(ctx context.Context) {
+	client := g.member.Client()
+	defer client.CloseIdleConnections()
+	for ctx.Err() == nil {
+		var answer fleet.Reply
+		asked, cancel := context.WithTimeout(ctx, fleet.ReportEvery)
+		err := g.member.Post(asked, client, "/fleet/report", fleet.Report{
+			Role: "gateway", Version: Version(), Bundle: g.client.State(), Stale: g.fresh() != nil, Log: fleet.KeysOf(g.log), Records: g.log.Size(),
+		}, &answer)
+		cancel()
+		if err == nil && answer.Policy != "" {
+			err = g.watchers.Follow(ctx, answer.Policy, answer.Peers)
+			if err != nil {
+				g.say("warning", err)
+			}
+		}
+		select {
+		case <-time.After(fleet.ReportEvery):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// URL is where callers reach it.
+func (g *Gateway) URL() string { return originsOf(g.cfg.Names[:1], g.listener)[0] }
+
+// HealthURL is where /healthz is.
+func (g *Gateway) HealthURL() string { return "http://" + g.health.Addr().String() + "/healthz" }
+
+// Name is the machine's name in the fleet.
+func (g *Gateway) Name() pavise.Name { return g.member.Is().Name }
+
+// Fingerprint is that of its log's key.
+func (g *Gateway) Fingerprint() string { return g.log.Keys()[0].Fingerprint() }
+
+// Close flushes the log and closes the store, in that order. It may be called on a
+// gateway that was never finished.
+func (g *Gateway) Close() error {
+	for _, l := range []net.Listener{g.listener, g.health} {
+		if l != nil {
+			l.Close()
+		}
+	}
+	return g.close()
+}

@@ -1,0 +1,153 @@
+package role
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/archive"
+	"github.com/pavise/pavise/internal/change"
+	"github.com/pavise/pavise/internal/feed"
+	"github.com/pavise/pavise/internal/gateway"
+	"github.com/pavise/pavise/internal/guard"
+	"github.com/pavise/pavise/internal/identity"
+	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/policy"
+	"github.com/pavise/pavise/internal/proof"
+	"github.com/pavise/pavise/internal/store"
+	"github.com/pavise/pavise/internal/subject"
+	"github.com/pavise/pavise/internal/witness"
+)
+
+// A house is what every role with an evidence log of its own stands on. Its first
+// fields say what it is to be; the others are opened from the ground up, in the
+// order in which they stand.
+type house struct {
+	data        Data
+	tenant      string
+	origin      string                       // of its log
+	command     func(words string) string    // the command that starts it, with more words
+	acceptClock bool                         // take the clock as it is, although it was set back
+	witnesses   *proof.Policy                // who is asked to cosign the log's checkpoints; nil: nobody
+	archiveAt   string                       // where whole segments go; empty: nowhere
+	say         func(word string, err error) // tells whoever started it what goes wrong meanwhile, and how bad it is
+	now         func() time.Time
+
+	log      *ledger.Log
+	quorum   *witness.Quorum // nil: nobody is asked to cosign
+	db       *store.DB
+	guard    *guard.Guard
+	feeds    *feed.Feeds
+	subjects *subject.Keys
+	archive  *archive.Archive
+	gateway  *gateway.Gateway
+	changes  *change.Changes // nil: it is a gateway
+}
+
+// openLog opens the evidence log, and takes no record yet.
+func (h *house) openLog(k Keys) (err error) {
+	if err := h.data.withLog(); err != nil {
+		return err
+	}
+	h.log, err = ledger.Open(ledger.Options{
+		Dir: h.data.Ledger(), Origin: h.origin, Key: k.Log, MLDSA: k.MLDSA, Tenant: h.tenant, Now: h.now,
+	})
+	return err
+}
+
+// face refuses a clock that is behind the log, and asks the witnesses whether the log
+// is the one that they know.
+func (h *house) face(ctx context.Context) error {
+	if err := h.checkClock(); err != nil {
+		return err
+	}
+	return h.confront(ctx)
+}
+
+// checkClock refuses to start behind the log, where the guard would admit
+// nothing, unless the operator says that the clock is right.
+func (h *house) checkClock() error {
+	last, ok := h.log.Last()
+	behind := last.At.Sub(h.now())
+	if !ok || h.acceptClock || behind <= tolerance {
+		return nil
+	}
+	return &pavise.Error{
+		Kind: pavise.Unavailable, Msg: fmt.Sprintf("the clock is %v behind the last record of the log", behind.Round(time.Second)),
+		Hint: "correct the clock, or, if it is right now, start with " + h.command("--accept-clock") + ": the step is recorded",
+	}
+}
+
+// openStore opens the state database.
+func (h *house) openStore(ctx context.Context) (err error) {
+	h.db, err = store.Open(ctx, h.data.Path("pavise.db"))
+	return err
+}
+
+// openEvidence opens what stands around the log: those who follow it, the keys of
+// those whose data it keeps, and the archive.
+func (h *house) openEvidence(ctx context.Context, k Keys) (err error) {
+	if h.feeds, err = feed.Open(ctx, h.log, h.db, h.now); err != nil {
+		return err
+	}
+	if h.subjects, err = subject.Open(ctx, h.db, k.KEK, h.now); err != nil {
+		return err
+	}
+	if err := h.heldAgainstDatabase(ctx); err != nil {
+		return err
+	}
+	return h.openArchive(ctx)
+}
+
+// openGateway opens the data plane.
+func (h *house) openGateway(ctx context.Context, verifier *identity.Verifier) (err error) {
+	h.gateway, err = gateway.New(ctx, gateway.Config{
+		Guard: h.guard, Verifier: verifier, Store: h.db, Log: h.log, Subjects: h.subjects, Now: h.now,
+	})
+	return err
+}
+
+// facts are what the rooms know of a thing and a policy may ask.
+func (h *house) facts(name pavise.Name) policy.Facts {
+	return policy.Facts{Quarantined: h.gateway != nil && h.gateway.Routes.Quarantined(name)}
+}
+
+// run keeps what every house has going, until ctx is done.
+func (h *house) run(ctx context.Context, all *errgroup.Group) {
+	all.Go(func() error { return h.guard.Run(ctx) })
+	all.Go(func() error { return h.gateway.Run(ctx) })
+	all.Go(func() error { return h.archive.Run(ctx) })
+	all.Go(func() error { h.followShreddings(ctx); return nil })
+	all.Go(func() error { h.patrol(ctx); return nil })
+	all.Go(func() error { h.watchLog(ctx); return nil })
+	if h.quorum != nil {
+		all.Go(func() error { return h.quorum.Run(ctx) })
+	}
+}
+
+// watchLog says why the log stopped, as soon as it does: from then on nothing is
+// answered, and whoever sits before it would learn that from the callers.
+func (h *house) watchLog(ctx context.Context) {
+	_ = h.log.AwaitSigned(ctx, math.MaxUint64) // no log gets there: it stops, or ctx is done
+	if err := h.log.Stopped(); err != nil {
+		h.say("error", err)
+	}
+}
+
+// close flushes the log and closes the store, in that order. The house may be one
+// that was never finished.
+func (h *house) close() error {
+	var errs []error
+	if h.log != nil {
+		errs = append(errs, h.log.Close())
+	}
+	if h.db != nil {
+		errs = append(errs, h.db.Close())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,640 @@
+package role
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/bundle"
+	"github.com/pavise/pavise/internal/config"
+	"github.com/pavise/pavise/internal/console"
+	"github.com/pavise/pavise/internal/fleet"
+	"github.com/pavise/pavise/internal/gateway"
+	"github.com/pavise/pavise/internal/guard"
+	"github.com/pavise/pavise/internal/identity"
+	"github.com/pavise/pavise/internal/issuer"
+	"github.com/pavise/pavise/internal/proof"
+	"github.com/pavise/pavise/internal/siem"
+	"github.com/pavise/pavise/internal/witness"
+)
+
+const (
+	// noteBegan is the note that bootstrap is done, and will not be done again.
+	noteBegan = "serve.began"
+	// settle is how long records may gather before the bundle is looked at again.
+	settle = 20 * time.Millisecond
+)
+
+// ServeConfig says what a control plane is to be.
+type ServeConfig struct {
+	config.Serve
+	AcceptClock bool                         // take the clock as it is, although it was set back
+	Say         func(word string, err error) // tells whoever started it what goes wrong meanwhile; nil: nobody
+	Now         func() time.Time
+	Formats     []bundle.Format // of bundles; nil: those of this build
+	Actions     []guard.Action  // verbs that gateways are told of; nil: those of this build
+}
+
+// A Serve is the role that is a fleet's control plane: policies, routes, changes, the
+// CA, the console and the log of the fleet's logs. It answers no caller of a model.
+type Serve struct {
+	control
+	cfg         ServeConfig
+	actions     []guard.Action
+	issuers     []identity.Issuer
+	issuerTexts []json.RawMessage // their records as they were given
+	epochs      *identity.Epochs
+	ca          *issuer.CA
+	own         *issuer.Own
+	publisher   *bundle.Publisher
+	sizes       map[string]int64 // of models, by digest; owned by the publisher's section
+	nodes       *fleet.Nodes
+	invitations []issuer.Invitation // of those who begin
+	ignored     bool                // there is a bootstrap block, and it was done before
+
+	believing sync.Mutex // held while who is believed changes
+	verifier  *identity.Verifier
+	doors     []*api.Server // whose callers it knows
+
+	console           *console.Console
+	listener, fleet   net.Listener
+	public, fleetDoor *http.Server
+}
+
+// NewServe opens everything, from the ground up, and begins an empty store as the
+// configuration says. What it opened is closed again when something fails.
+func NewServe(ctx context.Context, cfg ServeConfig) (s *Serve, err error) {
+	if cfg.Say == nil {
+		cfg.Say = func(string, error) {}
+	}
+	if cfg.Actions == nil {
+		cfg.Actions = api.Actions()
+	}
+	s = newServe(cfg)
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Close())
+		}
+	}()
+	keys, err := s.data.Open()
+	if err != nil {
+		return s, err
+	}
+	for _, open := range []func() error{
+		func() error { return s.readFiles() },
+		func() error { return s.listen() },
+		func() error { return s.openLog(keys) },
+		func() error { return s.face(ctx) },
+		func() error { return s.openStore(ctx) },
+		func() error { return s.openGuard(ctx, "", s.firstPolicies()) },
+		func() error { return s.openEvidence(ctx, keys) },
+		func() error { return s.openWitness(ctx, keys) },
+		func() error { return s.openCA(ctx, keys) },
+		func() error { return s.openGateway(ctx, s.verifier) },
+		func() error { return s.openPublisher(keys) },
+		func() error { return s.openNodes(ctx) },
+		func() error { return s.openChanges(ctx, keys, s.moreRooms()) },
+		func() error { return s.openWires(ctx, keys, siem.Config{File: s.cfg.Findings}) },
+		func() error { return s.bootstrap(ctx) },
+		func() error { return s.openServers(ctx) },
+		func() error { _, err := s.publisher.Publish(ctx); return err },
+	} {
+		if err := open(); err != nil {
+			return s, err
+		}
+	}
+	return s, nil
+}
+
+// newServe returns a control plane of which nothing is open yet.
+func newServe(cfg ServeConfig) *Serve {
+	s := &Serve{cfg: cfg, actions: cfg.Actions, epochs: identity.NewEpochs(), sizes: map[string]int64{}, control: control{house: house{
+		data: Data(cfg.Data), tenant: cfg.Tenant, acceptClock: cfg.AcceptClock, archiveAt: cfg.Archive,
+		command: func(words string) string { return Program() + " serve --config FILE " + words }, say: cfg.Say, now: cfg.Now,
+	}}}
+	return s
+}
+
+// readFiles reads the files that the configuration names, before anything is made.
+func (s *Serve) readFiles() (err error) {
+	if s.issuerTexts, err = issuerFiles(s.cfg.Issuers); err != nil {
+		return err
+	}
+	for i, text := range s.issuerTexts {
+		record, err := parseIssuer(s.tenant, text)
+		if err != nil {
+			return refusedIssuer(s.cfg.Issuers[i], err)
+		}
+		if record.Demo || strings.HasPrefix(record.URL, issuer.LocalURL("")) {
+			return &pavise.Error{
+				Kind: pavise.Denied, Msg: fmt.Sprintf("issuer file %s is of an issuer for demonstration, whose tokens no control plane takes", s.cfg.Issuers[i]),
+				Hint: "name an issuer of your organisation",
+			}
+		}
+		s.issuers = append(s.issuers, record)
+	}
+	if s.cfg.Witnesses == "" {
+		return nil
+	}
+	text, err := os.ReadFile(s.cfg.Witnesses)
+	if err != nil {
+		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("read the witness policy: %v", err), Hint: "serve.witnesses in pavise.yaml names it", Err: err}
+	}
+	s.witnesses, err = proof.ParsePolicy(text)
+	return err
+}
+
+func (s *Serve) listen() (err error) {
+	if s.listener, err = listenOn(s.cfg.Listen, "serve.listen"); err != nil {
+		return err
+	}
+	s.fleet, err = listenOn(s.cfg.Fleet, "serve.fleet")
+	return err
+}
+
+// openLog opens the log, and tells whether the store is empty.
+func (s *Serve) openLog(k Keys) error {
+	s.origin = s.cfg.TrustDomain + "/control/" + k.Install
+	if err := s.house.openLog(k); err != nil {
+		return err
+	}
+	s.fresh = s.log.Size() < beginning
+	for _, r := range s.log.Records(0, beginning) {
+		s.fresh = s.fresh && r.Kind != noteBegan
+	}
+	return nil
+}
+
+// fleetPolicies are those that a fleet takes beside the default ones.
+var fleetPolicies = map[string]string{
+	"members-join": `@doc("Who was invited joins, and members have their own certificates renewed")
+permit (principal, action in [Action::"node.join", Action::"node.renew"], resource is Holder);`,
+	"operator-invites": `@doc("Operators say who is a member: machines at once, people and roles as a change that others approve")
+permit (principal in Role::"operator", action in [Action::"node", Action::"person", Action::"ca"], resource);`,
+}
+
+// firstPolicies are those that an empty store begins with.
+func (s *Serve) firstPolicies() map[string]string {
+	first := guard.Defaults()
+	maps.Copy(first, fleetPolicies)
+	if s.cfg.Bootstrap != nil {
+		for id, text := range s.cfg.Bootstrap.Policies {
+			first[id] = text
+		}
+	}
+	return first
+}
+
+// openCA opens the built-in authority, and who is believed by it.
+func (s *Serve) openCA(ctx context.Context, k Keys) (err error) {
+	s.ca, err = issuer.OpenCA(ctx, issuer.CAConfig{
+		Guard: s.guard, Store: s.db, KEK: k.KEK, Dir: s.data.Path("ca"), TrustDomain: s.cfg.TrustDomain, Tenant: s.tenant,
+		URL: s.FleetURL(), Leaf: s.cfg.Certificate, Bundle: s.trust, Now: s.now,
+	})
+	if err != nil {
+		return err
+	}
+	dns, ips := split(s.cfg.Names)
+	if s.own, err = s.ca.Own(fleet.ControlID, dns, ips); err != nil {
+		return err
+	}
+	if s.verifier, err = identity.New(identity.Config{Now: s.now, Origins: append(originsOf(s.cfg.Names, s.listener), originsOf(s.cfg.Names, s.fleet)...), Epochs: s.epochs}); err != nil {
+		return err
+	}
+	return s.believe()
+}
+
+// trust is where those who join begin to believe bundles.
+func (s *Serve) trust() bundle.Trust { return s.publisher.Trust() }
+
+// split parts host names from addresses.
+func split(names []string) (dns []string, ips []net.IP) {
+	for _, name := range names {
+		if ip := net.ParseIP(name); ip != nil {
+			ips = append(ips, ip)
+		} else {
+			dns = append(dns, name)
+		}
+	}
+	return dns, ips
+}
+
+// believe takes the holders of certificates as of now for those who may call.
+func (s *Serve) believe() error {
+	s.believing.Lock()
+	defer s.believing.Unlock()
+	anchor, err := fleet.AnchorOf(s.ca)
+	if err != nil {
+		return err
+	}
+	domain, err := anchor.Domain(fleet.Terms{Tenant: s.tenant, Domain: s.cfg.TrustDomain})
+	if err != nil {
+		return err
+	}
+	v, err := s.verifier.With(s.issuers, []identity.TrustDomain{domain})
+	if err != nil {
+		return err
+	}
+	s.verifier = v
+	for _, door := range s.doors {
+		door.Believe(v)
+	}
+	return nil
+}
+
+// changed follows a change of roots or holders.
+func (s *Serve) changed() {
+	if err := s.believe(); err != nil {
+		s.say("error", err)
+	}
+	if s.publisher != nil {
+		s.publisher.Nudge()
+	}
+}
+
+// openPublisher opens what tells the gateways.
+func (s *Serve) openPublisher(k Keys) error {
+	signer, err := bundle.OpenSigner(k.KEK, s.data.Path("bundle"))
+	if err != nil {
+		return err
+	}
+	s.publisher, err = bundle.OpenPublisher(bundle.PublisherConfig{
+		Origin: s.cfg.TrustDomain + "/" + s.tenant, Dir: s.data.Path("bundle"), Signer: signer, Sections: fleet.Sections(s.orders, s.size), Blob: s.blob,
+		Lifetime: 2 * s.cfg.Grace, Formats: s.cfg.Formats, Now: s.now, Trouble: func(err error) { s.say("error", err) },
+	})
+	if err == nil {
+		s.ca.OnChange(s.changed)
+	}
+	return err
+}
+
+// orders are what the gateways are told, as of now.
+func (s *Serve) orders(ctx context.Context) (*fleet.Orders, error) {
+	texts, err := s.policies.Texts(ctx, s.tenant)
+	if err != nil {
+		return nil, err
+	}
+	anchor, err := fleet.AnchorOf(s.ca)
+	return &fleet.Orders{
+		Terms:    fleet.Terms{Tenant: s.tenant, Domain: s.cfg.TrustDomain, Grace: s.cfg.Grace, Share: s.nodes.Gateways()},
+		Actions:  s.actions,
+		Policies: map[string]map[string]string{s.tenant: texts},
+		Grants:   s.guard.Granted(), Routes: s.gateway.Routes.Standings(), Issuers: s.issuerTexts, Anchor: anchor, Revocations: s.epochs.Snapshot(),
+	}, err
+}
+
+// size returns how long a model is.
+func (s *Serve) size(ctx context.Context, digest string) (int64, error) {
+	if _, known := s.sizes[digest]; !known {
+		onnx, err := s.gateway.Routes.Model(ctx, digest)
+		if err != nil {
+			return 0, err
+		}
+		s.sizes[digest] = int64(len(onnx))
+	}
+	return s.sizes[digest], nil
+}
+
+// blob opens a model that the routes name.
+func (s *Serve) blob(ctx context.Context, digest string) (io.ReadCloser, error) {
+	onnx, err := s.gateway.Routes.Model(ctx, digest)
+	return io.NopCloser(bytes.NewReader(onnx)), err
+}
+
+func (s *Serve) openNodes(ctx context.Context) (err error) {
+	s.nodes, err = fleet.OpenNodes(ctx, s.db, s.now, func(ctx context.Context, id, kind string, detail any) error {
+		return s.guard.Note(ctx, kind, nil, pavise.Name{Tenant: s.tenant, Kind: pavise.Node, ID: id}, detail)
+	})
+	return err
+}
+
+// moreRooms are the rooms that only a control plane has.
+func (s *Serve) moreRooms() api.Rooms {
+	return api.Rooms{CA: s.ca, Nodes: s.nodes.States, Link: s.consoleLink, WitnessURL: s.FleetURL() + witnessPrefix}
+}
+
+// bootstrap begins an empty store, through the verbs that anybody would use, and says
+// so in the log. Afterwards it is ignored.
+func (s *Serve) bootstrap(ctx context.Context) error {
+	if s.cfg.AcceptClock {
+		if err := api.AcceptClock(ctx, s.guard, s.beginner()); err != nil {
+			return err
+		}
+	}
+	b := s.cfg.Bootstrap
+	if !s.fresh {
+		s.ignored = b != nil
+		return nil
+	}
+	var began struct {
+		People   []config.Person `json:"people"`
+		Policies []string        `json:"policies"`
+		Routes   []string        `json:"routes"`
+	}
+	if b != nil {
+		for _, r := range b.Routes {
+			if err := s.firstRoute(ctx, r); err != nil {
+				return err
+			}
+			began.Routes = append(began.Routes, r.Name)
+		}
+		for _, p := range b.People {
+			inv, err := s.ca.First(ctx, issuer.Invite{ID: p.ID, Roles: p.Roles, Key: p.Key})
+			if pavise.KindOf(err) == pavise.Conflict {
+				continue // joined by the word of an earlier start, which came no further than this
+			}
+			if err != nil {
+				return err
+			}
+			s.invitations = append(s.invitations, inv)
+		}
+		began.People = b.People
+	}
+	for id := range s.firstPolicies() {
+		began.Policies = append(began.Policies, id)
+	}
+	slices.Sort(began.Policies)
+	return s.guard.Note(ctx, noteBegan, nil, pavise.Name{}, began)
+}
+
+// beginner is in whose name an empty store begins: whoever can start the process.
+func (s *Serve) beginner() pavise.Principal {
+	return pavise.Principal{Tenant: s.tenant, Kind: pavise.Human, ID: userName(), Issuer: "bootstrap", Roles: []string{issuer.RoleOperator}, Proof: "started the process"}
+}
+
+// firstRoute puts one of the first models.
+func (s *Serve) firstRoute(ctx context.Context, r config.Route) error {
+	if name, err := pavise.ParseName(r.Name); err == nil && s.gateway.Routes.Has(name) {
+		return nil // an earlier start came further than this
+	}
+	spec := gateway.RouteSpec{
+		Name: r.Name, Upstream: r.Upstream, Remote: r.Remote, Rate: r.Rate, Budget: r.Budget, Shape: r.Shape, Purpose: r.Purpose,
+	}
+	if r.ONNX != "" {
+		onnx, err := os.ReadFile(r.ONNX)
+		if err != nil {
+			return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("read the model of %s: %v", r.Name, err), Hint: "bootstrap.routes in pavise.yaml names it", Err: err}
+		}
+		spec.ONNX = onnx
+	}
+	_, err := s.gateway.Routes.Put(ctx, s.beginner(), spec)
+	return err
+}
+
+// openServers makes the two doors: one for people and programs with tokens, and one for
+// machines and people with certificates.
+func (s *Serve) openServers(ctx context.Context) (err error) {
+	own, err := certificateOf(s.cfg.TLS, s.own.Get)
+	if err != nil {
+		return err
+	}
+	control := api.NewServer(ctx, s.rooms, s.verifier)
+	members := api.NewServer(ctx, s.rooms, s.verifier)
+	s.doors = []*api.Server{control, members}
+	s.console, err = console.New(console.Config{
+		API: s.URL(), Host: s.hosts(), HTTP: &http.Client{Transport: inProcess{control.Handler()}}, Now: s.now,
+		Verify:  fmt.Sprintf("%s ledger verify %s --key %s", Program(), Quote(s.data.Ledger()), s.log.Keys()[0].Fingerprint()),
+		Command: func(words string) string { return Program() + " " + words },
+	})
+	if err != nil {
+		return err
+	}
+	public := http.NewServeMux()
+	public.Handle("/v1/", control.Handler())
+	public.Handle(api.TilesPrefix, control.Tiles(s.cfg.PublicTiles))
+	public.Handle("/", s.console.Handler())
+	s.public = newServer(public, own)
+
+	fleet := http.NewServeMux()
+	fleet.Handle("/v1/", members.Handler())
+	fleet.Handle(api.TilesPrefix, members.Tiles(s.cfg.PublicTiles))
+	fleet.Handle("/v1/bundle", s.machine(s.publisher.Handler()))
+	fleet.Handle("/v1/bundle/", s.machine(s.publisher.Handler()))
+	fleet.Handle(witnessPrefix+"/", s.machine(http.StripPrefix(witnessPrefix, s.witness.Handler())))
+	fleet.Handle("POST /fleet/report", s.machine(http.HandlerFunc(s.takeReport)))
+	s.fleetDoor = newServer(fleet, s.own.Get)
+	s.fleetDoor.TLSConfig.MinVersion = tls.VersionTLS13
+	return s.believe()
+}
+
+// hosts are the Host headers that mean the console.
+func (s *Serve) hosts() (hosts []string) {
+	_, port, _ := net.SplitHostPort(s.listener.Addr().String())
+	for _, name := range s.cfg.Names {
+		hosts = append(hosts, net.JoinHostPort(name, port))
+	}
+	return hosts
+}
+
+// URL is where people reach it.
+func (s *Serve) URL() string { return originsOf(s.cfg.Names[:1], s.listener)[0] }
+
+// FleetURL is where machines reach it.
+func (s *Serve) FleetURL() string { return originsOf(s.cfg.Names[:1], s.fleet)[0] }
+
+// Fingerprint is that of its log's key, Authority that of the built-in CA's root.
+func (s *Serve) Fingerprint() string { return s.log.Keys()[0].Fingerprint() }
+
+// Authority is the fingerprint of the built-in CA's root.
+func (s *Serve) Authority() string { return s.ca.Fingerprint() }
+
+// Invitations are of those who begin: each lets one person join, once.
+func (s *Serve) Invitations() []issuer.Invitation { return s.invitations }
+
+// Ignored reports whether the configuration has a bootstrap block for a store that had
+// begun before.
+func (s *Serve) Ignored() bool { return s.ignored }
+
+// consoleLink is a link that opens the console, once, for the person whose token it is.
+func (s *Serve) consoleLink(token string, expires time.Time) string {
+	return s.URL() + s.console.Link(func(context.Context) (string, time.Time, error) { return token, expires, nil })
+}
+
+// machine lets machines of the fleet through, and nobody else.
+func (s *Serve) machine(inner http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.believing.Lock()
+		verifier := s.verifier
+		s.believing.Unlock()
+		source, _, _ := net.SplitHostPort(r.RemoteAddr)
+		who, err := s.guard.Admit(r.Context(), verifier, identity.FromRequest(r), source)
+		if err == nil && (who.Kind != pavise.Node || who.Proof != "mtls" || who.Tenant != s.tenant) {
+			err = &pavise.Error{Kind: pavise.Denied, Msg: who.Name().String() + " is no machine of this fleet", Hint: "machines are invited: pavise node invite NAME"}
+		}
+		if err != nil {
+			msg, hint := words(err)
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(pavise.KindOf(err).HTTPStatus())
+			_ = json.NewEncoder(w).Encode(map[string]string{"error": msg, "hint": hint}) // whoever went away reads nothing
+			return
+		}
+		inner.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), machineKey{}, who.ID)))
+	})
+}
+
+// machineKey is where machine leaves the id for takeReport, inside one request and
+// this file.
+type machineKey struct{}
+
+// takeReport keeps what a machine says of itself, becomes a witness of its log, and
+// tells it who else is.
+func (s *Serve) takeReport(w http.ResponseWriter, r *http.Request) {
+	id, _ := r.Context().Value(machineKey{}).(string)
+	answer, err := s.reported(r, id)
+	w.Header().Set("Content-Type", "application/json")
+	if err != nil {
+		msg, hint := words(err)
+		w.WriteHeader(pavise.KindOf(err).HTTPStatus())
+		_ = json.NewEncoder(w).Encode(map[string]string{"error": msg, "hint": hint}) // whoever went away reads nothing
+		return
+	}
+	_ = json.NewEncoder(w).Encode(answer) // whoever went away reads nothing
+}
+
+func (s *Serve) reported(r *http.Request, id string) (fleet.Reply, error) {
+	var said fleet.Report
+	text, err := io.ReadAll(io.LimitReader(r.Body, fleet.MaxReport))
+	if err == nil {
+		err = json.Unmarshal(text, &said)
+	}
+	if err != nil {
+		return fleet.Reply{}, &pavise.Error{Kind: pavise.Invalid, Msg: "the report cannot be read: " + err.Error(), Hint: "use the same version, or the one before, on both sides", Err: err}
+	}
+	if err := fleet.CheckReport(said, s.cfg.TrustDomain, id); err != nil {
+		return fleet.Reply{}, err
+	}
+	if err := s.watch(r.Context(), id, said.Log); err != nil {
+		return fleet.Reply{}, err
+	}
+	before := s.nodes.Gateways()
+	if err := s.nodes.Take(r.Context(), id, said); err != nil {
+		return fleet.Reply{}, err
+	}
+	if s.nodes.Gateways() != before {
+		s.publisher.Nudge()
+	}
+	if said.Role == "agent" {
+		return fleet.Reply{Watch: append(fleet.KeysOf(s.log), s.nodes.Logs(id)...)}, nil
+	}
+	policy, peers := s.witnessesOf(id)
+	return fleet.Reply{Policy: policy, Peers: peers}, nil
+}
+
+// watch becomes a witness of a machine's log.
+func (s *Serve) watch(ctx context.Context, id string, keys []string) error {
+	logs, err := s.witness.Logs(ctx)
+	if err != nil {
+		return err
+	}
+	known, own := map[string]bool{}, map[string]bool{}
+	for _, l := range logs {
+		for _, key := range l.Keys {
+			known[key] = true
+		}
+		if strings.HasPrefix(l.Origin, fleet.LogName(s.cfg.TrustDomain, id)+"/") {
+			own[l.Origin] = true
+		}
+	}
+	for _, text := range keys {
+		if known[text] {
+			continue
+		}
+		key, err := proof.ParseKey(text)
+		if err != nil {
+			return err
+		}
+		if own[key.Name()] = true; len(own) > fleet.MaxLogs {
+			return &pavise.Error{Kind: pavise.Throttled, Msg: fmt.Sprintf("machine %s has begun more than %d logs", id, fleet.MaxLogs), Hint: "forget those that are gone: pavise witness forget ORIGIN"}
+		}
+		if err := s.witness.Trust(ctx, key); err != nil {
+			return err
+		}
+		if err := s.guard.Note(ctx, "witness.trusted", nil, witness.Name(s.tenant, key.Name()), map[string]string{"node": id, "key": text}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// witnessesOf says who cosigns the log of a machine: the control plane, and every agent
+// on another machine.
+func (s *Serve) witnessesOf(id string) (policy string, peers []fleet.Peer) {
+	keys, urls := []string{s.witness.Keys()[0].String()}, []string{s.FleetURL() + witnessPrefix}
+	peers = []fleet.Peer{{URL: urls[0], ID: fleet.ControlID}}
+	reports, ids := s.nodes.Witnesses(id)
+	for i, r := range reports {
+		keys, urls = append(keys, r.Witness[0]), append(urls, r.URL)
+		peers = append(peers, fleet.Peer{URL: r.URL, ID: ids[i]})
+	}
+	return fleet.PolicyOf(keys, urls), peers
+}
+
+// follow has the publisher look again whenever the log has grown: whatever changes
+// something leaves a record.
+func (s *Serve) follow(ctx context.Context) {
+	for ctx.Err() == nil {
+		if s.log.AwaitSigned(ctx, s.log.Size()) != nil {
+			return
+		}
+		select {
+		case <-time.After(settle):
+		case <-ctx.Done():
+			return
+		}
+		s.publisher.Nudge()
+	}
+}
+
+// Run serves until ctx is done, then stops accepting and lets requests under way end.
+// Close comes after it.
+func (s *Serve) Run(ctx context.Context) error {
+	rooms, stopRooms := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopRooms()
+	var house errgroup.Group
+	s.run(rooms, &house)
+	house.Go(func() error { return s.changes.Run(rooms) })
+	house.Go(func() error { return s.wires.Run(rooms) })
+	house.Go(func() error { return s.publisher.Run(ctx) }) // or a door would wait for those who wait for news
+	house.Go(func() error { s.follow(rooms); return nil })
+	house.Go(func() error { s.nodes.Look(rooms); return nil })
+	// Either door that closes by itself takes the other with it.
+	doors, closeDoors := context.WithCancel(ctx)
+	defer closeDoors()
+	door := make(chan error, 1)
+	go func() {
+		defer closeDoors()
+		door <- serveTLSUntil(doors, s.fleetDoor, s.fleet)
+	}()
+	err := serveTLSUntil(doors, s.public, s.listener)
+	closeDoors()
+	err = errors.Join(err, <-door)
+	stopRooms()
+	return errors.Join(err, house.Wait())
+}
+
+// Close flushes the log and closes the store, in that order. It may be called on one
+// that was never finished.
+func (s *Serve) Close() error {
+	for _, l := range []net.Listener{s.listener, s.fleet} {
+		if l != nil {
+			l.Close()
+		}
+	}
+	return s.close()
+}
