@@ -30,8 +30,6 @@ type Config struct {
 }
 
 const (
-	// lasts is how long the whole play takes.
-	lasts = 60 * time.Second
 	// callWithin is how long a request of the cast may take.
 	callWithin = 15 * time.Second
 	// settleWithin is how long a record is waited for that is written a moment later.

@@ -53,6 +53,7 @@ function tell(tale) {
   }
 
   source.onopen = () => show("on", "Live");
+  if (tale.querySelector(".step")) scrollTo({ top: document.documentElement.scrollHeight });
   source.onmessage = (event) => {
     const data = JSON.parse(event.data);
     const below = document.documentElement.scrollHeight - innerHeight - scrollY;
