@@ -46,6 +46,7 @@
 //   - issuer gives out short-lived tokens.
 //   - api is the table of verbs: one entry yields the HTTP endpoint, the client
 //     call, the command and the Cedar action.
+//   - demo plays an hour of a model's life against it, from outside.
 //   - console shows it in a browser, and can do nothing the API cannot.
 //   - role wires the rooms into the processes that Pavise runs as; cmd/pavise is
 //     what is typed and printed. Nobody imports it.

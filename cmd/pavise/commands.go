@@ -17,7 +17,9 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/demo"
 	"github.com/pavise/pavise/internal/fleet"
+	"github.com/pavise/pavise/internal/login"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/role"
 )
@@ -40,6 +42,9 @@ type cli struct {
 	Certificate certificateCommand `cmd:"" help:"Write your certificate and its key as PEM, for other programs."`
 	Example     exampleCommand     `cmd:"" help:"Print a request to the sample model."`
 	Config      configCommand      `cmd:"" help:"Check a pavise.yaml, or print one to begin with."`
+	Login       loginCommand       `cmd:"" help:"Log in to a server with your organisation's OpenID provider."`
+	Logout      logoutCommand      `cmd:"" help:"Forget the token of a login."`
+	Whoami      whoamiCommand      `cmd:"" help:"Print whom the server takes you for."`
 	Completion  completionCommand  `cmd:"" help:"Print a completion script for a shell."`
 	Version     versionCommand     `cmd:"" help:"Print the version."`
 
@@ -228,6 +233,15 @@ func (c *cli) client(ctx context.Context) (*api.Client, error) {
 		return c.member(ctx, c.Identity)
 	}
 	a, err := c.Data.ReadAccess(c.As)
+	if ours := err == nil && (c.Server == "" || strings.TrimSuffix(c.Server, "/") == a.Server); !ours && c.Token == "" {
+		kept, ok, fault := login.Find(c.Server)
+		if fault != nil {
+			return nil, fault
+		}
+		if ok {
+			return &api.Client{Base: kept.Server, Token: kept.Token}, nil
+		}
+	}
 	if err != nil && c.Server == "" && c.Token == "" {
 		if client, joined := c.member(ctx, fleet.DefaultIdentity()); pavise.KindOf(joined) != pavise.NotFound {
 			return client, joined
@@ -235,7 +249,7 @@ func (c *cli) client(ctx context.Context) (*api.Client, error) {
 	}
 	if c.Server != "" && (err != nil || strings.TrimSuffix(c.Server, "/") != a.Server) {
 		// The operator's own token is for the server that gave it, and no other.
-		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "there is no token for " + c.Server, Hint: "give one with --token or $PAVISE_TOKEN"}
+		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "there is no token for " + c.Server, Hint: "log in with pavise login, or give one with --token or $PAVISE_TOKEN"}
 	}
 	if err != nil {
 		return nil, err
@@ -300,28 +314,45 @@ type upCommand struct {
 	Findings    string   `help:"Append findings there as OCSF events, one a line; - prints them." placeholder:"FILE"`
 	SendTo      []string `help:"Let webhooks go to these addresses, too, which are refused otherwise; may be repeated." placeholder:"CIDR"`
 	Person      []string `help:"Another person of this machine, an operator too, for whom --as speaks; may be repeated." placeholder:"NAME"`
+	Demo        bool     `help:"Play an hour of the model's life in a minute: those who use it well, and those who do not."`
+	Replay      string   `help:"With --demo: ask about these connections (CSV in the layout of NSL-KDD) instead of drawn ones." type:"existingfile" placeholder:"FILE"`
+	DemoSpeed   float64  `help:"With --demo: so many times as fast." default:"1" placeholder:"TIMES"`
 	PublicTiles bool     `help:"Show the log's hashes to everybody: they tell nothing of the records."`
-	Issuer      []string `help:"Trust the tokens of this issuer too, by its pinned record and keys; may be repeated." type:"existingfile" placeholder:"FILE"`
+	Issuer      []string `help:"Trust the tokens of this issuer too, by its record; may be repeated." type:"existingfile" placeholder:"FILE"`
 }
 
-func (u *upCommand) run(ctx context.Context, c *cli) (err error) {
-	issuers, err := role.ReadIssuers(u.Issuer)
-	if err != nil {
-		return err
-	}
-	policy, err := readPolicy(u.Witnesses)
-	if err != nil {
-		return err
-	}
-	cfg := role.UpConfig{
-		Data: c.Data, Listen: u.Listen, Issuers: issuers, AcceptClock: u.AcceptClock, Witnesses: policy,
+// config reads what the flags name.
+func (u *upCommand) config(c *cli) (cfg role.UpConfig, err error) {
+	cfg = role.UpConfig{
+		Data: c.Data, Listen: u.Listen, AcceptClock: u.AcceptClock,
 		Archive: u.Archive, People: u.Person, PublicTiles: u.PublicTiles, Now: time.Now, Say: c.say,
 	}
+	if cfg.Issuers, err = role.ReadIssuers(u.Issuer); err != nil {
+		return cfg, err
+	}
+	if cfg.Witnesses, err = readPolicy(u.Witnesses); err != nil {
+		return cfg, err
+	}
 	if cfg.SendTo, err = readPrefixes(u.SendTo); err != nil {
-		return err
+		return cfg, err
 	}
 	if cfg.Findings = u.Findings; u.Findings == "-" {
 		cfg.Findings, cfg.Printer = "", c.stdout
+	}
+	if u.Demo {
+		cfg.Stage = demo.NewStage()
+	}
+	return cfg, nil
+}
+
+func (u *upCommand) run(ctx context.Context, c *cli) (err error) {
+	cfg, err := u.config(c)
+	if err != nil {
+		return err
+	}
+	rows, err := u.rows()
+	if err != nil {
+		return err
 	}
 	house, err := role.NewUp(ctx, cfg)
 	if err != nil {
@@ -332,14 +363,18 @@ func (u *upCommand) run(ctx context.Context, c *cli) (err error) {
 	if err != nil {
 		return err
 	}
+	run := house.Run
+	if u.Demo {
+		run = func(ctx context.Context) error { return u.play(ctx, c, house, welcome, rows) }
+	}
 	if c.JSON {
 		if err := c.printJSON(welcome); err != nil {
 			return err
 		}
-		return house.Run(ctx)
+		return run(ctx)
 	}
 	printGreeting(c.stdout, welcome)
-	if err := house.Run(ctx); err != nil {
+	if err := run(ctx); err != nil {
 		return err
 	}
 	fmt.Fprintf(c.stdout, "\nstopped; everything answered is on disk, and the next %s goes on with the same log\n", c.Data.Command("up"))

@@ -81,6 +81,7 @@ var printers = map[string]printer{
 	"ca.list":            answered(printRoots),
 	"ca.rotate":          answered(printChange),
 	"issuer.mint":        answered(printToken),
+	"issuer.whoami":      answered(printWhoami),
 	"issuer.revoke":      answered(printRevoked),
 	"issuer.revocations": answered(printRevocations),
 	"console.link":       answered(func(w io.Writer, l api.ConsoleLink) { fmt.Fprintln(w, l.Link) }),

@@ -4,12 +4,30 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/issuer"
 )
+
+func printWhoami(w io.Writer, who api.Whoami) {
+	line := func(name, value string) {
+		if value != "" {
+			fmt.Fprintf(w, "%-12s %s\n", name, value)
+		}
+	}
+	line("you are", who.Name.String())
+	if who.Root != who.Name {
+		line("for", who.Root.String())
+	}
+	line("roles", strings.Join(who.Roles, ", "))
+	line("issuer", who.Issuer)
+	line("environment", who.Environment)
+	line("known by", who.Proof)
+	line("until", who.Expires.Local().Format(time.DateTime))
+}
 
 // whoseRevoked says what a revocation is of.
 func whoseRevoked(r issuer.Revocation) string {

@@ -187,6 +187,11 @@ var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
 		ts.Check(cmd.Process.Signal(os.Interrupt))
 		ts.Check(cmd.Wait())
 	},
+	// poke is Ctrl-C for what was started last, which may go on.
+	"poke": func(ts *testscript.TestScript, _ bool, _ []string) {
+		started := ts.Value(startedKey{}).(*commands)
+		ts.Check(started.by[started.last].Process.Signal(os.Interrupt))
+	},
 	// code N COMMAND... fails unless the command exits with N.
 	"code": func(ts *testscript.TestScript, _ bool, args []string) {
 		code := 0

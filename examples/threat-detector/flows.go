@@ -36,14 +36,19 @@ var attackClasses = map[string]Class{
 }
 
 // ReadFlows reads an NSL-KDD file, already unzipped: 41 features, the name of
-// the attack and a difficulty, which is ignored, separated by commas. A row that
+// the attack and a difficulty, which is ignored, separated by commas. A first line
+// that names the columns is passed over. A row that
 // is out of shape, a value out of its feature's bounds, or an attack without a
 // class, is an error that names its line.
 func ReadFlows(r io.Reader) (Flows, error) {
 	f := Flows{Set: learn.Set{X: learn.Matrix{Cols: len(features)}}}
 	lines := bufio.NewScanner(r)
 	for number := 1; lines.Scan(); number++ {
-		if err := f.add(strings.Split(lines.Text(), ",")); err != nil {
+		columns := strings.Split(lines.Text(), ",")
+		if number == 1 && strings.EqualFold(strings.Trim(columns[0], `" `), features[0].Name) {
+			continue
+		}
+		if err := f.add(columns); err != nil {
 			return Flows{}, fmt.Errorf("line %d: %w", number, err)
 		}
 	}

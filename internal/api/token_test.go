@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/pavise/pavise/internal/identity"
+	"github.com/pavise/pavise/internal/issuer"
 )
 
 // A keeper has a key that tokens are bound to.
@@ -160,8 +161,12 @@ func TestTokenExchange(t *testing.T) {
 // who acts for the person.
 func TestTokenForAnAgent(t *testing.T) {
 	w, k := newWorld(t), newKeeper(t)
+	agent, err := w.Issuer.Bootstrap(issuer.MintRequest{Subject: "agent"})
+	if err != nil {
+		t.Fatal(err)
+	}
 	status, got := w.exchange(t, k, asking(w.person(t, "olga", "operator").Token,
-		"actor_token", w.person(t, "agent").Token, "actor_token_type", typeAccessToken, "audience", "sts.cloud.example", "requested_token_type", typeJWT))
+		"actor_token", agent.Value, "actor_token_type", typeAccessToken, "audience", "sts.cloud.example", "requested_token_type", typeJWT))
 	if status != 200 || got["issued_token_type"] != typeJWT {
 		t.Fatalf("%d %v", status, got)
 	}
@@ -169,7 +174,7 @@ func TestTokenForAnAgent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{`"sub":"local/human/olga"`, `"act":{"sub":"local/human/agent"}`, `"aud":"sts.cloud.example"`, `"pavise_origin":"urn:pavise:local:test"`} {
+	for _, want := range []string{`"sub":"local/human/olga"`, `"act":{"sub":"local/workload/agent"}`, `"aud":"sts.cloud.example"`, `"pavise_origin":"urn:pavise:local:test"`} {
 		if !strings.Contains(string(payload), want) {
 			t.Errorf("the token says %s, without %s", payload, want)
 		}

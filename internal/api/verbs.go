@@ -135,6 +135,19 @@ func otherVerbs() []Verb {
 			Help:  "Exchange a proof of who one is for a short-lived token of this installation",
 			About: "At POST /v1/token, as RFC 8693 has it: the same name, no role more and no longer life, bound to the caller's key. With an actor_token, one acts for another.",
 		},
+		guarded(Verb{
+			Name: "issuer.whoami", On: []string{"issuer"}, Class: guard.Pooled,
+			Help:    "Say whom the server takes you for",
+			About:   "By the proof that you call with: name, roles, who vouches for you, who had the identity made, and until when.",
+			Example: "pavise issuer whoami",
+		}, func(who pavise.Principal, _ Empty) pavise.Name {
+			return pavise.Name{Tenant: who.Tenant, Kind: "issuer", ID: "self"}
+		}, func(_ context.Context, _ *Rooms, who pavise.Principal, _ Empty) (Whoami, error) {
+			return Whoami{
+				Name: who.Name(), Root: who.Root(), Issuer: who.Issuer, Roles: append([]string{}, who.Roles...),
+				Environment: who.Environment, Proof: who.Proof, Expires: who.Expires,
+			}, nil
+		}),
 		verb(Verb{
 			Name: "issuer.revoke", On: []string{"issuer"}, Safe: true,
 			Help:    "Refuse what somebody was given until now: tokens and certificates",
@@ -177,6 +190,17 @@ func otherVerbs() []Verb {
 			About: "At the gateway's door: GET /v2/models/{model}, in the Open Inference Protocol.",
 		},
 	}
+}
+
+// Whoami is whom the server takes its caller for.
+type Whoami struct {
+	Name        pavise.Name `json:"name"`
+	Root        pavise.Name `json:"root"`                  // who answers for it: who had the identity made, or itself
+	Issuer      string      `json:"issuer"`                // who vouches for it
+	Roles       []string    `json:"roles"`                 // what the issuer says it is
+	Environment string      `json:"environment,omitempty"` // where it runs
+	Proof       string      `json:"proof"`                 // how it is known: bearer, dpop, mtls, bearer+mtls
+	Expires     time.Time   `json:"expires"`               // when the proof ends
 }
 
 // RevokeRequest names whose tokens and certificates to refuse.

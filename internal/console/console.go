@@ -1,6 +1,7 @@
 package console
 
 import (
+	"context"
 	"embed"
 	"html/template"
 	"net/http"
@@ -28,6 +29,10 @@ type Config struct {
 	// Command makes of words, such as "ledger prove 8", the command that people paste
 	// where Pavise was started.
 	Command func(words string) string
+
+	// Tale returns the steps of a demo from a number on, once there are any, and whether
+	// it is over; none when the context ends before. nil: no demo is played.
+	Tale func(ctx context.Context, from int) (steps []Step, over bool)
 
 	HTTP *http.Client // reaches the API; without a timeout of its own, or the live feed ends with it
 }
@@ -80,11 +85,12 @@ func (c *Console) Handler() http.Handler {
 	mux.HandleFunc("POST /logout", c.logout)
 	for path, show := range map[string]func(http.ResponseWriter, *http.Request, *session){
 		"/{$}": c.live, "/search": c.search, "/trail/{index}": c.trail, "/changes/{id}": c.change,
-		"/evidence": c.log, "/routes": c.routes, "/policies": c.policies,
+		"/evidence": c.log, "/demo": c.demo, "/routes": c.routes, "/policies": c.policies,
 	} {
 		mux.Handle("GET "+path, c.signedIn(c.counting(show)))
 	}
 	mux.Handle("GET /events", c.signedIn(c.events))
+	mux.Handle("GET /demo/events", c.signedIn(c.taleEvents))
 	mux.Handle("GET /changes", c.signedIn(c.changes))
 	for _, verb := range []string{"approve", "deny", "withdraw"} {
 		mux.Handle("POST /changes/{id}/"+verb, c.signedIn(c.vote("change."+verb)))

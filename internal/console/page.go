@@ -26,6 +26,7 @@ type page struct {
 	Ends    time.Time
 	Holder  string // whose session it is, or ""
 	Waiting string // how many changes wait for votes, or ""
+	Demo    bool   // one is played
 	Body    any
 }
 
@@ -46,7 +47,7 @@ func parsePages() (map[string]*template.Template, error) {
 		return nil, err
 	}
 	pages := map[string]*template.Template{}
-	for _, name := range []string{"live", "search", "trail", "changes", "change", "log", "routes", "policies", "problem", "welcome"} {
+	for _, name := range []string{"live", "search", "trail", "changes", "change", "log", "routes", "policies", "demo", "problem", "welcome"} {
 		t, err := shared.Clone()
 		if err == nil {
 			t, err = t.ParseFS(files, "page/"+name+".html")
@@ -62,6 +63,7 @@ func parsePages() (map[string]*template.Template, error) {
 // show renders a page whole before the first byte leaves, so that a template
 // that fails does not leave half a page behind.
 func (c *Console) show(w http.ResponseWriter, s *session, status int, name string, p page) {
+	p.Demo = c.cfg.Tale != nil
 	if s != nil {
 		p.Ends, p.Holder, p.Waiting = s.expires, s.holder.ID, c.waiting(s)
 	}

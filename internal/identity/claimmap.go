@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/google/cel-go/cel"
@@ -22,11 +21,11 @@ import (
 // [Escape]. An empty one leaves what stands beside it. An expression that cannot be
 // evaluated, that takes too long or that yields something else refuses the token.
 type ClaimMap struct {
-	ID          string // a string: claims.sub, which then must be an id already
-	Kind        string // "human", "workload" or "node": claims.pavise_kind, which is a workload's if absent
-	Roles       string // a list of strings: claims.pavise_roles
-	Environment string // a string: Issuer.Environment
-	Require     string // a bool, without which the token is refused: true
+	ID          string `json:"id,omitempty"`          // a string: claims.sub, which then must be an id already
+	Kind        string `json:"kind,omitempty"`        // "human", "workload" or "node": claims.pavise_kind, which is a workload's if absent
+	Roles       string `json:"roles,omitempty"`       // a list of strings: claims.pavise_roles
+	Environment string `json:"environment,omitempty"` // a string: Issuer.Environment
+	Require     string `json:"require,omitempty"`     // a bool, without which the token is refused: true
 }
 
 // The bounds of a claim map.
@@ -120,7 +119,7 @@ func (r *claimReader) read(t *parsed) (saying, error) {
 	if *r != (claimReader{fixed: r.fixed, nodes: r.nodes}) {
 		claims, ok := values(t.payload)
 		if !ok {
-			return saying{}, refuse(Malformed)
+			return saying{}, refuse(BadClaims)
 		}
 		input = map[string]any{"claims": claims}
 	}
@@ -205,7 +204,8 @@ func listed(list traits.Lister) ([]string, bool) {
 }
 
 // values reads a payload that was found to be a JSON object, with whole numbers as
-// such: as floats, two large ones could be equal.
+// such: as floats, two large ones could be equal. One that is too large for that is
+// refused for the same reason.
 func values(payload []byte) (map[string]any, bool) {
 	d := json.NewDecoder(strings.NewReader(string(payload)))
 	d.UseNumber()
@@ -213,26 +213,37 @@ func values(payload []byte) (map[string]any, bool) {
 	if d.Decode(&m) != nil {
 		return nil, false
 	}
-	return whole(m).(map[string]any), true
+	return m, whole(m)
 }
 
-// whole replaces the numbers in a value, of bounded depth, by int64 and float64.
-func whole(v any) any {
+// whole replaces the numbers in a value, of bounded depth, by int64 and float64, and
+// reports whether that loses none.
+func whole(v any) bool {
+	ok := true
+	replaced := func(item any) any {
+		n, is := item.(json.Number)
+		if !is {
+			ok = ok && whole(item)
+			return item
+		}
+		if !strings.ContainsAny(string(n), ".eE") {
+			i, err := n.Int64()
+			ok = ok && err == nil
+			return i
+		}
+		f, err := n.Float64()
+		ok = ok && err == nil
+		return f
+	}
 	switch v := v.(type) {
 	case map[string]any:
 		for k, item := range v {
-			v[k] = whole(item)
+			v[k] = replaced(item)
 		}
 	case []any:
 		for i, item := range v {
-			v[i] = whole(item)
+			v[i] = replaced(item)
 		}
-	case json.Number:
-		if n, err := strconv.ParseInt(string(v), 10, 64); err == nil {
-			return n
-		}
-		f, _ := v.Float64() // beyond its range: an infinity
-		return f
 	}
-	return v
+	return ok
 }

@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"encoding/json"
 	"regexp"
 	"strings"
 	"testing"
@@ -98,6 +99,8 @@ func TestClaimMapRefuses(t *testing.T) {
 		{"a role it may not give", ClaimMap{Roles: `claims.groups`}, members{"groups": []any{"operator"}}, ForbiddenRole},
 		{"too many roles", ClaimMap{Roles: `claims.groups`}, members{"groups": make([]string, maxRoles+1)}, BadClaims},
 		{"environment that is no word", ClaimMap{Environment: `claims.env`}, members{"env": "prod dev"}, BadClaims},
+		{"a whole number beyond any", ClaimMap{Require: `true`}, members{"l": []any{members{"n": json.Number("18446744073709551616")}}}, BadClaims},
+		{"a number beyond any", ClaimMap{Require: `true`}, members{"n": json.Number("1e999")}, BadClaims},
 		{"division by zero", ClaimMap{Require: `claims.n / 0 == 1`}, members{"n": 7}, BadClaims},
 		{"a loop in loops", ClaimMap{Require: `claims.l.all(a, claims.l.all(b, claims.l.all(c, claims.l.all(d, a + b + c + d < 9999999))))`},
 			members{"l": make([]int, 200)}, BadClaims},

@@ -27,7 +27,8 @@ const (
 
 	renewAfter   = 10 * time.Minute // Run fetches keys older than this
 	overdue      = 20 * time.Minute // and where it does not, whoever needs them waits
-	fetchPause   = 30 * time.Second // between two fetches, whoever asks: an unknown key id costs an attacker nothing
+	fetchPause   = 30 * time.Second // between two fetches, whoever asks: invented key ids make us fetch no more often
+	firstPause   = 5 * time.Second  // while there are no keys at all
 	fetchTime    = 5 * time.Second  // for the two documents
 	maxWaiting   = 256              // callers of one issuer who wait for its keys
 	maxDiscovery = 64 << 10         // bytes
@@ -100,8 +101,8 @@ func (s *source) renew(ctx context.Context) {
 	}
 }
 
-// fetch fetches the keys, once for all who ask meanwhile, unless that was tried within
-// fetchPause. It returns when the fetch has ended, well or not, or the caller has gone.
+// fetch fetches the keys, once for all who ask meanwhile, unless that was tried just
+// now. It returns when the fetch has ended, well or not, or the caller has gone.
 func (s *source) fetch(ctx context.Context) {
 	s.mu.Lock()
 	if flight := s.flight; flight != nil {
@@ -120,7 +121,11 @@ func (s *source) fetch(ctx context.Context) {
 		s.mu.Unlock()
 		return
 	}
-	if age := s.now().Sub(s.last); !s.last.IsZero() && age >= 0 && age < fetchPause {
+	pause := fetchPause
+	if s.record.ring.Load() == nil {
+		pause = firstPause
+	}
+	if age := s.now().Sub(s.last); !s.last.IsZero() && age >= 0 && age < pause {
 		s.mu.Unlock()
 		return
 	}

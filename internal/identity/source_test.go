@@ -337,7 +337,8 @@ func TestIssuerThatMisbehaves(t *testing.T) {
 			p.set(discovery, keys)
 			wantBad(t, v, p.token("k1", c.now(), nil), KeysAway)
 			p.set(nil, nil)
-			c.move(fetchPause)
+			wantBad(t, v, p.token("k1", c.now(), nil), KeysAway) // it is not asked again at once
+			c.move(firstPause)
 			wantGood(t, v, p.token("k1", c.now(), nil))
 		})
 	}
@@ -379,6 +380,32 @@ func TestSlowIssuerHoldsNobodyElseUp(t *testing.T) {
 	wantGood(t, v, w.sign(header(nil), body(nil), w.byEd))
 	close(hang)
 	wantReason(t, <-first, KeysAway)
+}
+
+// TestServiceAccount takes a token as the Kubernetes TokenRequest API gives it, by the
+// API server's discovery document: the header has no type, and the set says so.
+func TestServiceAccount(t *testing.T) {
+	p := newProvider(t, httptest.NewTLSServer)
+	ca := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: p.Certificate().Raw}))
+	v, c := newDiscovering(t, p, func(i *Issuer) {
+		i.CA, i.Audience, i.Environment = ca, "pavise", "prod"
+		i.Claims = ClaimMap{Kind: "'workload'", Roles: "['caller']", Require: "claims['kubernetes.io'].namespace == 'ml'"}
+	})
+	token := func(namespace, name string) string {
+		return theWorld().sign(members{"alg": "EdDSA", "kid": "k1"}, members{
+			"aud": []string{"pavise"}, "iss": p.URL, "jti": "5c1b", "iat": c.now().Unix(), "nbf": c.now().Unix(), "exp": c.now().Add(time.Hour).Unix(),
+			"sub": "system:serviceaccount:" + namespace + ":" + name,
+			"kubernetes.io": members{
+				"namespace": namespace, "node": members{"name": "n1", "uid": "1"}, "pod": members{"name": "p-0", "uid": "2"},
+				"serviceaccount": members{"name": name, "uid": "3"},
+			},
+		}, func(in []byte) []byte { return ed25519.Sign(p.keys["k1"], in) })
+	}
+	who := wantGood(t, v, token("ml", "trainer"))
+	if who.Name().String() != "acme/workload/system:serviceaccount:ml:trainer" || who.Environment != "prod" || !who.HasRole("caller") {
+		t.Errorf("the token proves %+v", who)
+	}
+	wantBad(t, v, token("default", "trainer"), Condition)
 }
 
 func TestRunRenews(t *testing.T) {

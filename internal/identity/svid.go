@@ -41,10 +41,10 @@ type Holding struct {
 // /human/ID, /workload/ID or /node/ID, has no roles, and is refused if it is neither or
 // if a Workload has that name.
 type Workload struct {
-	Path  string // of the SPIFFE id, for example "/ns/prod/sa/trainer"
-	Kind  string // pavise.Workload and so on
-	ID    string
-	Roles []string
+	Path  string   `json:"path"` // of the SPIFFE id, for example "/ns/prod/sa/trainer"
+	Kind  string   `json:"kind"` // pavise.Workload and so on
+	ID    string   `json:"id"`
+	Roles []string `json:"roles,omitempty"`
 }
 
 // A domain is a checked TrustDomain that shares no memory with its caller.

@@ -230,8 +230,8 @@ func (e *Exchange) claims(req ExchangeRequest) (exchanged, []string, error) {
 	actors := subject.Actors
 	environment := subject.Principal.Environment
 	if a := req.Actor; a != nil {
-		if a.Principal.Tenant != e.cfg.Tenant || a.Principal.Name() == subject.Principal.Name() || len(a.Actors) > 0 {
-			return exchanged{}, nil, faulty(InvalidRequest, "the actor_token is not of somebody else of this tenant who acts for themself", "leave it out to exchange your own token")
+		if err := e.mayAct(a, subject.Principal); err != nil {
+			return exchanged{}, nil, err
 		}
 		actors = append([]pavise.Name{a.Principal.Name()}, actors...)
 		held, environment, ends = a.Held, a.Principal.Environment, earlier(ends, a.Principal.Expires)
@@ -271,6 +271,22 @@ func (e *Exchange) claims(req ExchangeRequest) (exchanged, []string, error) {
 		names = append(names, name.String())
 	}
 	return c, names, nil
+}
+
+// mayAct refuses an actor whose word would count for another's. A person acts for
+// themself alone, and what somebody had made acts for nobody else: acting for another,
+// either would answer to two people as one.
+func (e *Exchange) mayAct(a *identity.Proof, subject pavise.Principal) error {
+	who := a.Principal
+	switch {
+	case who.Tenant != e.cfg.Tenant || who.Name() == subject.Name() || len(a.Actors) > 0:
+		return faulty(InvalidRequest, "the actor_token is not of somebody else of this tenant who acts for themself", "leave it out to exchange your own token")
+	case who.Kind == pavise.Human:
+		return faulty(InvalidRequest, "a person acts for nobody else", "let a program act, with its own token")
+	case who.Root() != who.Name() && who.Root() != subject.Root():
+		return faulty(InvalidRequest, "somebody else had the actor's identity made, and answers for it", "let a program act that its issuer knows by itself, or that the subject had made")
+	}
+	return nil
 }
 
 // narrowed returns the roles that are wanted of those there are.

@@ -130,6 +130,11 @@ func TestDelegation(t *testing.T) {
 	if claims["sub"] != "acme/human/alice" || claims["act"].(map[string]any)["sub"] != "acme/workload/agent" {
 		t.Errorf("the token says %v", claims)
 	}
+	// What she had made may act for her, too.
+	agent.Principal.By = alice.Principal.Name()
+	if _, err = x.Exchange(t.Context(), ExchangeRequest{Subject: alice, Actor: &agent}); err != nil {
+		t.Errorf("her own agent: %v", err)
+	}
 	// The agent sends a tool, which sends another: everyone stays in the chain.
 	for n, id := range []string{"tool", "last", "fourth"} {
 		next := proven(pavise.Workload, id)
@@ -202,6 +207,8 @@ func TestExchangeRefuses(t *testing.T) {
 	stranger := alice
 	stranger.Principal.Tenant, stranger.Subject.Tenant = "other", "other"
 	banned := proven(pavise.Human, "mallory", "banned")
+	made := proven(pavise.Workload, "bot")
+	made.Principal.By = pavise.Name{Tenant: "acme", Kind: "human", ID: "mallory"}
 	ended := alice
 	ended.Principal.Expires = noon
 	for _, tt := range []struct {
@@ -220,6 +227,8 @@ func TestExchangeRefuses(t *testing.T) {
 		{"who may not", ExchangeRequest{Subject: banned}, pavise.Denied, ""},
 		{"for who may, by who may not", ExchangeRequest{Subject: alice, Actor: &banned}, pavise.Denied, ""},
 		{"for themself", ExchangeRequest{Subject: alice, Actor: &alice}, pavise.Invalid, InvalidRequest},
+		{"by a person", ExchangeRequest{Subject: proven(pavise.Workload, "ci"), Actor: &alice}, pavise.Invalid, InvalidRequest},
+		{"by what another had made", ExchangeRequest{Subject: alice, Actor: &made}, pavise.Invalid, InvalidRequest},
 		{"just ended", ExchangeRequest{Subject: ended}, pavise.Invalid, InvalidRequest},
 		{"nobody", ExchangeRequest{}, pavise.Denied, ""},
 	} {

@@ -101,6 +101,7 @@ func Named() []Action {
 		{Verb: "subject.shred", On: []string{"subject"}, Consequential: true},
 		{Verb: "ledger.read", On: []string{"ledger"}, Class: Pooled},
 		{Verb: "issuer.mint", On: []string{"issuer"}},
+		{Verb: "issuer.whoami", On: []string{"issuer"}, Class: Pooled},
 		{Verb: VerbExchange, On: []string{"issuer"}, Class: Pooled},
 		{Verb: "console.link", On: []string{"console"}},
 		{Verb: "node.list", On: []string{KindHolder}, Class: Pooled},

@@ -28,6 +28,7 @@ import (
 	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/config"
 	"github.com/pavise/pavise/internal/fleet"
+	"github.com/pavise/pavise/internal/identity/identitytest"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/record"
@@ -430,8 +431,8 @@ func TestNobodyPassesForTheControlPlane(t *testing.T) {
 // TestServeRefuses starts control planes that may not be.
 func TestServeRefuses(t *testing.T) {
 	demo := filepath.Join(t.TempDir(), "issuer.json")
-	f := newForeign(t)
-	text, err := os.ReadFile(f.file(t))
+	f := identitytest.New(t)
+	text, err := os.ReadFile(issuerFile(t, f))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,13 +1,6 @@
 package role
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/base64"
-	"encoding/json"
-	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -16,31 +9,13 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/identity/identitytest"
 )
 
-// foreign is an issuer that is not Pavise's own, made of the standard library.
-type foreign struct{ key *ecdsa.PrivateKey }
-
-func newForeign(t *testing.T) foreign {
+// issuerFile writes the record that pins an issuer.
+func issuerFile(t *testing.T, i identitytest.Issuer) string {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return foreign{key}
-}
-
-func b64(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
-
-// file writes the record that pins the issuer.
-func (f foreign) file(t *testing.T) string {
-	t.Helper()
-	point, err := f.key.PublicKey.Bytes()
-	if err != nil {
-		t.Fatal(err)
-	}
-	text := fmt.Sprintf(`{"url":"https://issuer.example","audience":"pavise","algorithms":["ES256"],"roles":["caller"],"max_ttl":"1h",
-		"jwks":{"keys":[{"kty":"EC","crv":"P-256","kid":"1","x":"%s","y":"%s"}]}}`, b64(point[1:33]), b64(point[33:]))
+	text := `{"url":"https://issuer.example","audience":"pavise","algorithms":["ES256"],"roles":["caller"],"max_ttl":"1h","jwks":` + i.JWKS(t) + `}`
 	path := filepath.Join(t.TempDir(), "issuer.json")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -48,31 +23,10 @@ func (f foreign) file(t *testing.T) string {
 	return path
 }
 
-// token signs claims over those of a good token.
-func (f foreign) token(t *testing.T, edit func(map[string]any)) string {
-	t.Helper()
-	now := time.Now().Unix()
-	claims := map[string]any{"iss": "https://issuer.example", "aud": "pavise", "sub": "app", "iat": now, "exp": now + 600, "pavise_roles": []string{"caller"}}
-	if edit != nil {
-		edit(claims)
-	}
-	body, err := json.Marshal(claims)
-	if err != nil {
-		t.Fatal(err)
-	}
-	signed := b64([]byte(`{"alg":"ES256","kid":"1","typ":"JWT"}`)) + "." + b64(body)
-	digest := sha256.Sum256([]byte(signed))
-	r, s, err := ecdsa.Sign(rand.Reader, f.key, digest[:])
-	if err != nil {
-		t.Fatal(err)
-	}
-	return signed + "." + b64(append(r.FillBytes(make([]byte, 32)), s.FillBytes(make([]byte, 32))...))
-}
-
 // TestPinnedIssuer has callers of an organisation's own issuer ask the model.
 func TestPinnedIssuer(t *testing.T) {
-	f := newForeign(t)
-	issuers, err := ReadIssuers([]string{f.file(t)})
+	f := identitytest.New(t)
+	issuers, err := ReadIssuers([]string{issuerFile(t, f)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +55,7 @@ func TestPinnedIssuer(t *testing.T) {
 		"too long":       {func(c map[string]any) { c["exp"] = time.Now().Unix() + 7200 }, 401},
 		"local issuer":   {func(c map[string]any) { c["iss"] = "urn:pavise:local:" + u.install }, 401},
 	} {
-		if got := ask(f.token(t, tt.edit)); got != tt.want {
+		if got := ask(f.Token(t, tt.edit)); got != tt.want {
 			t.Errorf("%s: status %d, want %d", name, got, tt.want)
 		}
 	}

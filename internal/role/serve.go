@@ -142,7 +142,7 @@ func (s *Serve) readFiles() (err error) {
 		return err
 	}
 	for i, text := range s.issuerTexts {
-		record, err := parseIssuer(s.tenant, text)
+		record, err := identity.ParseIssuer(text, s.tenant)
 		if err != nil {
 			return refusedIssuer(s.cfg.Issuers[i], err)
 		}

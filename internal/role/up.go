@@ -18,6 +18,7 @@ import (
 	threatdetector "github.com/pavise/pavise/examples/threat-detector"
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/console"
+	"github.com/pavise/pavise/internal/demo"
 	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
@@ -59,6 +60,7 @@ type UpConfig struct {
 	Printer     io.Writer                    // gets findings as JSON lines, too; nil: nobody
 	SendTo      []netip.Prefix               // webhooks may go to these addresses, although they never do otherwise
 	People      []string                     // ids of other people of this machine, operators all
+	Stage       *demo.Stage                  // where a demo is played: its cast is known, and the console shows its tale; nil: nowhere
 	PublicTiles bool                         // the log's hashes are shown to everybody
 	Say         func(word string, err error) // tells whoever started it what goes wrong meanwhile, and how bad it is; nil: nobody
 	Now         func() time.Time
@@ -183,6 +185,13 @@ func (u *Up) openIdentity(ctx context.Context, k Keys) (err error) {
 		return err
 	}
 	issuers := append(slices.Clone(u.cfg.Issuers), u.issuer.Record())
+	if u.cfg.Stage != nil {
+		cast, err := castIssuer(u.cfg.Stage)
+		if err != nil {
+			return err
+		}
+		issuers = append(issuers, cast)
+	}
 	var roles, origins []string
 	for _, i := range issuers {
 		roles = append(roles, i.Roles...)
@@ -277,7 +286,7 @@ func sampleSignature() *firewall.Signature {
 func (u *Up) openServer(ctx context.Context) (err error) {
 	u.console, err = console.New(console.Config{
 		API: u.url(), Host: u.hosts(), Verify: u.verifyCommand(), Command: u.data.Command, Now: u.now,
-		Hint: u.curl(SampleRow(0)),
+		Hint: u.curl(SampleRow(0)), Tale: u.tale(),
 	})
 	if err != nil {
 		return err

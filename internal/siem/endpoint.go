@@ -116,6 +116,10 @@ func (w *Wires) Put(ctx context.Context, who pavise.Principal, p Put) (given Giv
 	if err != nil {
 		return given, err
 	}
+	if known {
+		record, _ := entry.Record()
+		w.farewell(ctx, who, "siem.put", at, record, p.URL)
+	}
 	var r row
 	err = w.cfg.Store.Update(ctx, func(tx *store.Tx) error {
 		r, given.Secret, err = w.put(tx, at, p)
@@ -229,6 +233,8 @@ func (w *Wires) Delete(ctx context.Context, who pavise.Principal, name string) (
 	w.editing.Lock()
 	defer w.editing.Unlock()
 	at := place{who.Tenant, name}
+	record, _ := entry.Record()
+	w.farewell(ctx, who, "siem.delete", at, record, "")
 	err = w.cfg.Store.Erase(ctx, func(tx *store.Tx) error {
 		if _, err := w.find(tx, at); err != nil {
 			return err
@@ -244,6 +250,28 @@ func (w *Wires) Delete(ctx context.Context, who pavise.Principal, name string) (
 		return err
 	}
 	return nil
+}
+
+// farewellWithin is how long a receiver that is taken away has to take that.
+const farewellWithin = 3 * time.Second
+
+// farewell tells a receiver, once, that nothing more comes to where it is, unless that is
+// where it stays: whoever wants to act unseen would cut the wire first, and the findings
+// behind that do not come here any more. A receiver that does not take it cannot keep
+// itself.
+func (w *Wires) farewell(ctx context.Context, who pavise.Principal, verb string, at place, record uint64, next string) {
+	rows, err := w.rows(ctx, `WHERE tenant = ? AND name = ?`, at.tenant, at.name)
+	if err != nil || len(rows) != 1 || rows[0].URL == next || !rows[0].gone.IsZero() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, farewellWithin)
+	defer cancel()
+	hook := &webhook{wires: w, row: rows[0]}
+	defer hook.close()
+	hook.attempt(ctx, telling{Finding: Finding{
+		Record: record, Kind: verb, Severity: Medium, At: w.cfg.Now().UTC(), Who: who.Name(), On: thing(at.tenant, at.name), Count: 1, tenant: at.tenant,
+		Title: "Where findings go was changed", Summary: fmt.Sprintf("%s does %s on %s: no more findings come here", who.Name(), verb, thing(at.tenant, at.name)),
+	}})
 }
 
 // Rotate gives an endpoint another secret: the verb siem.rotate. The old one goes on

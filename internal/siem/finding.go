@@ -55,6 +55,7 @@ type Finding struct {
 	Last     time.Time   `json:"last,omitzero"`    // when the last of several was
 
 	tenant string
+	reason string // of strangers' refusals, the word of package identity: another is another sort
 }
 
 // The lengths that a text of a record may have in a finding, in characters.
@@ -135,7 +136,7 @@ func (f *Finding) noted(r *record.Record) bool {
 		}
 	case r.Kind == "identity.refused":
 		f.Severity, f.Blocked, f.Check = Low, true, "identity"
-		f.Title, f.Source, f.Count = "Callers without a good proof were refused", d.Source, max(d.Count, 1)
+		f.Title, f.Source, f.Count, f.reason = "Callers without a good proof were refused", d.Source, max(d.Count, 1), d.Reason
 		f.Summary = fmt.Sprintf("%s from %s: %s", times(f.Count, "caller", "callers"), cmp.Or(d.Source, "an unknown address"), d.Reason)
 	case r.Kind == "guard.refused":
 		f.Severity, f.Blocked, f.Check = Low, true, "guard"
@@ -253,7 +254,7 @@ func (f *Finding) sort() (string, bool) {
 	if !f.Blocked {
 		return "", false
 	}
-	return strings.Join([]string{f.Kind, f.Who.String(), f.Source, f.On.String(), f.Check, f.Policy}, "\n"), true
+	return strings.Join([]string{f.Kind, f.Who.String(), f.Source, f.On.String(), f.Check, f.Policy, f.reason}, "\n"), true
 }
 
 // times says how many there are.

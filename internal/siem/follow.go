@@ -18,6 +18,9 @@ const (
 	// idleStep is how many records without a finding a follower passes before its place
 	// is kept.
 	idleStep = 4096
+	// breath is how long a follower waits between looks at a log that keeps growing: most
+	// records are no findings, and each look costs the same.
+	breath = 50 * time.Millisecond
 	// grace is how long behind the end of a stretch its count is told when no newer
 	// record comes: records carry when they began.
 	grace = 2 * time.Second
@@ -132,6 +135,10 @@ func (w *Wires) advance(ctx context.Context, to *wire) error {
 		to.next = found.Index + 1
 	}
 	to.next = head
+	select {
+	case <-time.After(breath):
+	case <-ctx.Done():
+	}
 	return nil
 }
 

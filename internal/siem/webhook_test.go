@@ -488,3 +488,48 @@ func TestRunEndsWhileAReceiverHangs(t *testing.T) {
 		t.Fatal("it waits for the receiver")
 	}
 }
+
+// TestRunThatIsStoppedAtOnce has nothing to complain of.
+func TestRunThatIsStoppedAtOnce(t *testing.T) {
+	w := newWorld(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := w.Run(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestFarewell tells a receiver that it is taken away, or that another is put in its
+// place, at the address where it was; one that hangs cannot keep itself.
+func TestFarewell(t *testing.T) {
+	w := newWorld(t)
+	w.run(t)
+	r, thief := newReceiver(t), newReceiver(t)
+	w.put(t, r, "local", "soc")
+	r.told(t, 1, "local/human/olga did siem.put")
+	w.put(t, r, "local", "soc") // the same address
+	w.put(t, thief, "local", "soc")
+	if got := r.told(t, 1, "local/human/olga does siem.put"); len(got) != 1 {
+		t.Errorf("told %v", got)
+	}
+	w.put(t, r, "local", "soc")
+	if err := w.Delete(t.Context(), operator, "soc"); err != nil {
+		t.Fatal(err)
+	}
+	r.told(t, 1, "local/human/olga does siem.delete on local/siem/soc: no more findings come here")
+	asked := r.count()
+	w.finding(t, "local", "afterwards")
+	if err := w.Delete(t.Context(), operator, "soc"); pavise.KindOf(err) != pavise.NotFound {
+		t.Error(err)
+	}
+	if r.count() != asked {
+		t.Error("it is told of what came afterwards")
+	}
+	free := make(chan bool)
+	defer close(free)
+	r.Config.Handler = http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-free })
+	w.put(t, r, "local", "stuck")
+	if err := w.Delete(t.Context(), operator, "stuck"); err != nil {
+		t.Error(err)
+	}
+}

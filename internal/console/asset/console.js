@@ -1,4 +1,4 @@
-// The live feed, the pause button and the copy buttons. Everything else works
+// The live feed, the demo, the pause button and the copy buttons. Everything else works
 // without this script. What a record says is text that strangers chose: it goes
 // into the page by textContent and setAttribute with fixed names, never as HTML.
 "use strict";
@@ -15,6 +15,68 @@ for (const button of document.querySelectorAll("button[data-copy]")) {
 
 const table = document.getElementById("rows");
 if (table && table.dataset.follow) follow(table);
+
+const tale = document.getElementById("tale");
+if (tale && !tale.dataset.over) tell(tale);
+
+// tell follows a demo: its steps come one by one, each with its sentence.
+function tell(tale) {
+  const light = document.getElementById("feed");
+  const said = document.getElementById("said");
+  const states = ["allow", "deny", "failed", "note"];
+  const source = new EventSource(tale.dataset.follow);
+
+  function show(state, text) {
+    light.className = "feed " + state;
+    document.getElementById("feed-text").textContent = text;
+  }
+
+  function build(data) {
+    const step = document.getElementById("step").content.firstElementChild.cloneNode(true);
+    const state = states.includes(data.State) ? data.State : "note";
+    const record = Number(data.Record);
+    const link = step.querySelector(".by a");
+    step.classList.add(state, "new");
+    step.querySelector(".minute").textContent = Number(data.Minute) + "′";
+    step.querySelector(".state").classList.add(state);
+    step.querySelector("use").setAttribute("href", "#i-" + state);
+    step.querySelector(".state > span").textContent = data.Word;
+    step.querySelector(".did b bdi").textContent = data.Actor;
+    step.querySelector(".did > span > bdi").textContent = data.Did;
+    step.querySelector(".why bdi").textContent = data.Why;
+    step.querySelector(".by code").textContent = data.Prove;
+    link.setAttribute("href", "/trail/" + record);
+    link.textContent = "record " + record;
+    if (data.Record === null) link.remove();
+    if (data.Prove === "") step.querySelector(".by code").remove();
+    return step;
+  }
+
+  source.onopen = () => show("on", "Live");
+  if (tale.querySelector(".step")) scrollTo({ top: document.documentElement.scrollHeight });
+  source.onmessage = (event) => {
+    const data = JSON.parse(event.data);
+    const below = document.documentElement.scrollHeight - innerHeight - scrollY;
+    document.getElementById("empty")?.remove();
+    if (data.Opens) {
+      const scene = document.getElementById("scene").content.firstElementChild.cloneNode(true);
+      scene.firstElementChild.textContent = data.Scene;
+      tale.append(scene);
+    }
+    tale.append(build(data));
+    said.textContent = data.Actor + " " + data.Did + ": " + data.Word;
+    if (below < 160) scrollTo({ top: document.documentElement.scrollHeight });
+  };
+  source.addEventListener("over", (event) => {
+    source.close();
+    show("still", event.data);
+  });
+  source.onerror = () => {
+    if (source.readyState === EventSource.CLOSED) show("off", "Ended. Reload to see why.");
+    else show("off", "Connection lost. Trying again.");
+  };
+  light.hidden = false;
+}
 
 function follow(table) {
   const maxRows = 200;
