@@ -24,11 +24,13 @@
 //     cosignatures, witness policies, proof files. It is pure.
 //   - record is what one entry of the evidence log says.
 //   - disk is how such a log lies on a disk: segments, frames, indexes.
+//   - config reads pavise.yaml, strictly.
 //   - firewall holds the checks that a request and its answer pass, and the
 //     strict codec of the protocols they arrive in. It is pure: no clock, no
 //     disk, no network.
 //   - store is the SQL underneath what changes at run time.
 //   - infer runs a model: natively, or on an upstream server.
+//   - bundle carries what a control plane tells its gateways: signed, numbered, kept.
 //   - identity turns a token into a Principal. It gives nothing out.
 //   - ledger is the evidence log: append, prove, search, prune.
 //   - audit proves a log's directory, or one proof file, offline. It believes
@@ -48,6 +50,8 @@
 //     call, the command and the Cedar action.
 //   - demo plays an hour of a model's life against it, from outside.
 //   - console shows it in a browser, and can do nothing the API cannot.
+//   - fleet makes machines one: memberships, what gateways are told, what machines
+//     say of themselves, who is a witness of whose log.
 //   - role wires the rooms into the processes that Pavise runs as; cmd/pavise is
 //     what is typed and printed. Nobody imports it.
 //

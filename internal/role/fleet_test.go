@@ -73,6 +73,7 @@ type party struct {
 	cfg     ServeConfig
 	ana     *api.Client
 	bob     *api.Client
+	cats    *http.Client // speaks as cat, an analyst, to every member
 }
 
 // freePort returns an address on which nobody listens at this moment.
@@ -96,16 +97,16 @@ func begin(t *testing.T) *party {
 	cfg := ServeConfig{Now: time.Now, Say: func(word string, err error) { t.Logf("serve: %s: %v", word, err) }, Serve: config.Serve{
 		Data: t.TempDir(), Tenant: "acme", TrustDomain: "acme.example", Listen: freePort(t), Fleet: freePort(t), Names: []string{"localhost", "127.0.0.1"}, Grace: time.Hour,
 		Bootstrap: &config.Bootstrap{
-			People: []config.Person{{ID: "ana", Roles: []string{"operator"}}, {ID: "bob", Roles: []string{"operator"}}},
+			People: []config.Person{{ID: "ana", Roles: []string{"operator"}}, {ID: "bob", Roles: []string{"operator"}}, {ID: "cat", Roles: []string{"analyst"}}},
 			Routes: []config.Route{{Name: "acme/model/" + Sample, ONNX: model}},
 		},
 	}}
 	p := &party{cfg: cfg}
 	p.serve(t)
-	if len(p.Invitations()) != 2 || p.Ignored() {
+	if len(p.Invitations()) != 3 || p.Ignored() {
 		t.Fatalf("invitations %v", p.Invitations())
 	}
-	p.ana, p.bob = join(t, p.Invitations()[0]), join(t, p.Invitations()[1])
+	p.ana, p.bob, p.cats = join(t, p.Invitations()[0]).Client(), join(t, p.Invitations()[1]).Client(), join(t, p.Invitations()[2]).Dial()
 	return p
 }
 
@@ -119,14 +120,14 @@ func (p *party) serve(t *testing.T) {
 	p.Serve, p.running = s, runRole(t, s)
 }
 
-// join lets a person join, and returns their client.
-func join(t *testing.T, inv issuer.Invitation) *api.Client {
+// join lets a person join.
+func join(t *testing.T, inv issuer.Invitation) *fleet.Identity {
 	t.Helper()
 	id, err := fleet.Join(t.Context(), t.TempDir(), inv.Text, time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return id.Client()
+	return id
 }
 
 // invite lets a machine be invited, by ana.
@@ -696,6 +697,21 @@ func TestCommandsRenewTogether(t *testing.T) {
 	} else {
 		resp.Body.Close()
 	}
+}
+
+// TestGrantsHoldEverywhere gives a person a role for a time, and takes it back: a gateway
+// knows both.
+func TestGrantsHoldEverywhere(t *testing.T) {
+	p := begin(t)
+	g, _ := p.gateway(t, "gw-1", nil)
+	until(t, p.cats, g, 403) // an analyst is no caller
+	cat := pavise.Name{Tenant: "acme", Kind: pavise.Human, ID: "cat"}
+	p.change(t, "grant.give", api.GrantRequest{Holder: cat, Role: "caller", For: "1h", Reason: "an incident"})
+	until(t, p.cats, g, 200)
+	if err := p.ana.Call(t.Context(), "grant.revoke", api.GrantRef{Holder: cat, Role: "caller"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	until(t, p.cats, g, 403)
 }
 
 // TestTokenOfTheControlPlane exchanges a certificate for a token that is bound to it, and
