@@ -105,8 +105,8 @@ func approveAll(t *testing.T, client *api.Client) {
 type fleetReader struct {
 	dir         string
 	ports       map[string]string // as the README has them → as they are here
-	invitations []string          // of those who begin, in their order
-	last        string            // what the last command printed
+	invitations []string          // that were printed and not used yet
+	last        string            // what the last curl printed
 	change      []string          // id and digest of the last change
 }
 
@@ -173,7 +173,6 @@ func (r *fleetReader) here(t *testing.T, port string) string {
 		}
 		_, free, _ := net.SplitHostPort(l.Addr().String())
 		r.ports[port] = ":" + free
-		t.Cleanup(func() {})
 		l.Close()
 	}
 	return r.ports[port]
@@ -222,9 +221,7 @@ func (r *fleetReader) do(t *testing.T, command string) string {
 
 // learn keeps what a reader would copy from the output.
 func (r *fleetReader) learn(out string) {
-	for _, m := range regexp.MustCompile(`pavise-invite:\S+`).FindAllString(out, -1) {
-		r.invitations = append(r.invitations, m)
-	}
+	r.invitations = append(r.invitations, regexp.MustCompile(`pavise-invite:\S+`).FindAllString(out, -1)...)
 	if m := regexp.MustCompile(`change approve (\S+) (\S+)`).FindStringSubmatch(out); m != nil {
 		r.change = m[1:]
 	}

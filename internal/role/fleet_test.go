@@ -236,8 +236,10 @@ func TestFleet(t *testing.T) {
 	now := func() time.Time { return time.Now().Add(time.Duration(later.Load())) }
 	one, running := p.gateway(t, "gw-1", func(cfg *GatewayConfig) { cfg.Now = now })
 	two, _ := p.gateway(t, "gw-2", nil)
+	var hour atomic.Int64
+	three, _ := p.gateway(t, "gw-3", func(cfg *GatewayConfig) { cfg.Now = func() time.Time { return time.Now().Add(time.Duration(hour.Load())) } })
 	app := p.caller(t, "app", "caller")
-	for _, g := range []*Gateway{one, two} {
+	for _, g := range []*Gateway{one, two, three} {
 		until(t, app, g, 200)
 	}
 
@@ -254,6 +256,10 @@ func TestFleet(t *testing.T) {
 	p.listed(t)
 
 	p.running.stop() // the control plane is away
+	hour.Store(int64(59 * time.Minute))
+	until(t, app, three, 200)
+	hour.Store(int64(61 * time.Minute)) // since its last word; what it has is good for two hours
+	until(t, app, three, 503)
 	for _, g := range []*Gateway{one, two} {
 		until(t, app, g, 200)
 	}
@@ -289,7 +295,7 @@ func TestFleet(t *testing.T) {
 	t.Logf("after it was away: enforced at both %v after it was approved", time.Since(decided).Round(time.Millisecond))
 }
 
-// listed waits until node list shows both gateways with the bundle of now.
+// listed waits until node list shows all three gateways with the bundle of now.
 func (p *party) listed(t *testing.T) {
 	t.Helper()
 	var list api.HolderList
@@ -303,7 +309,7 @@ func (p *party) listed(t *testing.T) {
 				good++
 			}
 		}
-		if good == 2 {
+		if good == 3 {
 			return
 		}
 	}
