@@ -29,7 +29,10 @@ func nodeVerbs() []Verb {
 		Help:  "Get another certificate before the one at hand ends",
 		About: "For holders of a certificate, who call with it by mutual TLS; the machines of a fleet do it by themselves. A certificate that was renewed before is a copy: it is refused, and a finding.",
 	}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, req RenewRequest) (issuer.Issued, error) {
-		leaf, _ := ctx.Value(leafKey{}).(*x509.Certificate)
+		var leaf *x509.Certificate
+		if chain, _ := ctx.Value(chainKey{}).([]*x509.Certificate); len(chain) > 0 {
+			leaf = chain[0]
+		}
 		return withCA(rooms, func(ca *issuer.CA) (issuer.Issued, error) { return ca.Renew(ctx, who, leaf, req.CSR) })
 	})
 	return []Verb{
@@ -339,14 +342,15 @@ func rotateRunner(rooms *Rooms) change.Runner {
 	}
 }
 
-// leafKey is where leafOf leaves the caller's certificate, for node.renew alone.
-type leafKey struct{}
+// chainKey is where chainOf leaves the caller's certificates, for node.renew and
+// console.link alone.
+type chainKey struct{}
 
-// leafOf is the middleware behind admit, which has verified who calls.
-func leafOf(ctx huma.Context, next func(huma.Context)) {
+// chainOf is the middleware behind admit, which has verified who calls.
+func chainOf(ctx huma.Context, next func(huma.Context)) {
 	r, _ := humago.Unwrap(ctx)
 	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
-		ctx = huma.WithValue(ctx, leafKey{}, r.TLS.PeerCertificates[0])
+		ctx = huma.WithValue(ctx, chainKey{}, r.TLS.PeerCertificates)
 	}
 	next(ctx)
 }

@@ -52,7 +52,7 @@ func (s *Server) Handler() http.Handler {
 	cfg.Transformers = []huma.Transformer{inOurWords}
 	cfg.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"bearer": {Type: "http", Scheme: "bearer", BearerFormat: "JWT"}}
 	api := humago.New(mux, cfg)
-	api.UseMiddleware(s.admit(api), leafOf)
+	api.UseMiddleware(s.admit(api), chainOf)
 	for _, v := range Verbs() {
 		if v.register != nil {
 			v.register(api, s, v)

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"crypto/x509"
 	"reflect"
 	"time"
 
@@ -46,6 +47,9 @@ type Rooms struct {
 	// Link makes a fresh link to the console. The session that it opens calls with
 	// the token, until expires at most.
 	Link func(token string, expires time.Time) string
+	// MemberLink makes one for a person who calls with a certificate and not with a
+	// token; nil: there are none.
+	MemberLink func(chain []*x509.Certificate, expires time.Time) string
 }
 
 // A Verb is one row of the table.

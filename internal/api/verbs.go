@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"crypto/x509"
 	"fmt"
 	"slices"
 	"time"
@@ -121,6 +122,12 @@ func otherVerbs() []Verb {
 			About:   "Demo roles only (caller, analyst, operator), one hour at most. The record holds who the token is for, never the token.",
 			Example: "pavise issuer mint --subject ci --role caller",
 		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, req MintRequest) (issuer.Token, error) {
+			if rooms.Issuer == nil {
+				return issuer.Token{}, &pavise.Error{
+					Kind: pavise.Unavailable, Msg: "this installation makes no tokens for demonstration",
+					Hint: "people and programs join with a certificate, pavise node invite and pavise person invite, or come with tokens of your own issuer",
+				}
+			}
 			return rooms.Issuer.Mint(ctx, who, issuer.MintRequest{Subject: req.Subject, Kind: req.Kind, Roles: req.Role, TTL: time.Duration(req.Minutes) * time.Minute})
 		}),
 		{
@@ -237,6 +244,9 @@ func consoleLink(ctx context.Context, rooms *Rooms, who pavise.Principal, _ Empt
 			Kind: pavise.Denied, Msg: fmt.Sprintf("%s/%s is no person, and the console's sessions act as one", who.Kind, who.ID),
 			Hint: "ask with a person's token; a program has the API, which can do all that the console can",
 		}
+	}
+	if chain, _ := ctx.Value(chainKey{}).([]*x509.Certificate); who.Proof == "mtls" && rooms.MemberLink != nil {
+		return ConsoleLink{rooms.MemberLink(chain, who.Expires)}, nil
 	}
 	token, _ := ctx.Value(tokenKey{}).(string)
 	if who.Proof != "bearer" || token == "" {

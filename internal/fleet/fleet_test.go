@@ -168,7 +168,7 @@ func FuzzReadOrders(f *testing.F) {
 		b := &bundle.Bundle{Serial: 1, Sections: map[string]json.RawMessage{
 			sectionNeeds: needs, sectionTerms: json.RawMessage(`{"tenant":"a","trust_domain":"b","grace_ns":1,"share":1}`), sectionActions: json.RawMessage(`[]`),
 			sectionPolicies: json.RawMessage(`{}`), sectionGrants: json.RawMessage(`[]`), sectionRoutes: json.RawMessage(`[]`), sectionIssuers: json.RawMessage(`[]`),
-			sectionAnchor: json.RawMessage(`{"roots":[],"holders":[]}`), sectionRevocations: json.RawMessage(`[]`),
+			sectionAnchor: json.RawMessage(`{"roots":[],"holders":[]}`), sectionRevocations: json.RawMessage(`[]`), sectionService: json.RawMessage(`[]`),
 		}}
 		b.Sections[name] = text
 		o, err := ReadOrders(b)

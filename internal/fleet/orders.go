@@ -28,13 +28,14 @@ const (
 	sectionGrants      = "grants"      // roles given for a time
 	sectionRoutes      = "routes"      // and how it stands with each; models are blobs
 	sectionIssuers     = "issuers"     // whose tokens are believed
+	sectionService     = "service"     // the control plane's own token service
 	sectionAnchor      = "anchor"      // the built-in CA, and who holds its certificates
 	sectionRevocations = "revocations" // what was given out before is refused
 )
 
 // understood are the sections that this build understands, and says that readers must:
 // one that passed over what it does not know would let through what is forbidden there.
-var understood = []string{sectionActions, sectionAnchor, sectionGrants, sectionIssuers, sectionPolicies, sectionRevocations, sectionRoutes, sectionTerms}
+var understood = []string{sectionActions, sectionAnchor, sectionGrants, sectionIssuers, sectionPolicies, sectionRevocations, sectionRoutes, sectionService, sectionTerms}
 
 // Orders are what a control plane tells its gateways.
 type Orders struct {
@@ -44,6 +45,7 @@ type Orders struct {
 	Grants      []guard.Grant
 	Routes      []gateway.Standing
 	Issuers     []json.RawMessage // records of token issuers, as their files have them
+	Service     []identity.Issuer // the record of the control plane's own token service
 	Anchor      Anchor
 	Revocations []identity.Epoch
 }
@@ -66,7 +68,7 @@ type Anchor struct {
 func (o *Orders) parts() map[string]any {
 	return map[string]any{
 		sectionTerms: &o.Terms, sectionActions: &o.Actions, sectionPolicies: &o.Policies, sectionGrants: &o.Grants, sectionRoutes: &o.Routes,
-		sectionIssuers: &o.Issuers, sectionAnchor: &o.Anchor, sectionRevocations: &o.Revocations,
+		sectionIssuers: &o.Issuers, sectionService: &o.Service, sectionAnchor: &o.Anchor, sectionRevocations: &o.Revocations,
 	}
 }
 

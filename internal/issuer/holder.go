@@ -89,6 +89,15 @@ func (h *Holders) Lookup(kind, id string, notBefore time.Time) (Holder, bool) {
 	return one, true
 }
 
+// AllRoles returns the roles that holders have, in order, each once.
+func (h *Holders) AllRoles() (roles []string) {
+	for _, one := range h.by {
+		roles = append(roles, one.Roles...)
+	}
+	slices.Sort(roles)
+	return slices.Compact(roles)
+}
+
 // Holders returns who holds certificates now.
 func (ca *CA) Holders() *Holders { return ca.holders.Load() }
 

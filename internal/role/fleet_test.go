@@ -1,6 +1,7 @@
 package role
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/ed25519"
@@ -11,6 +12,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/cookiejar"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -471,29 +474,100 @@ func TestGatewayWithoutAFleet(t *testing.T) {
 	}
 }
 
-// TestConsoleOfServe opens the console, which reaches the API in the process.
+// TestConsoleOfServe opens the console as a person who has a certificate and no token. The
+// console reaches the API in the process, in that person's name, until it is revoked.
 func TestConsoleOfServe(t *testing.T) {
 	p := begin(t)
 	pool := x509.NewCertPool()
 	pool.AddCert(p.ca.Roots()[0])
-	browser := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}}
-	resp, err := browser.Get(p.URL() + "/")
+	jar, err := cookiejar.New(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	resp.Body.Close()
-	if resp.StatusCode != 401 && resp.StatusCode != 200 {
-		t.Errorf("the console without a session: %s", resp.Status)
+	browser := &http.Client{Jar: jar, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}}
+	page := func(url string) (int, string) {
+		resp, err := browser.Get(url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		text, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp.StatusCode, string(text)
 	}
-	var h struct{ Detail string }
-	resp, err = browser.Post(p.URL()+"/v1/ledger.status", "application/json", strings.NewReader("{}"))
+	if status, text := page(p.URL() + "/"); strings.Contains(text, "Sign out") {
+		t.Errorf("without a session: %d %s", status, text)
+	}
+	var link api.ConsoleLink
+	if err := p.ana.Call(t.Context(), "console.link", api.Empty{}, &link); err != nil {
+		t.Fatal(err)
+	}
+	if status, text := page(link.Link); status != 200 {
+		t.Fatalf("the link: %d %s", status, text)
+	}
+	if status, text := page(p.URL() + "/"); status != 200 || !strings.Contains(text, "ana") || !strings.Contains(text, "console.link") {
+		t.Errorf("the log: %d %s", status, text)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, "GET", p.URL()+"/events", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close()
-	if err := json.NewDecoder(resp.Body).Decode(&h); err != nil || resp.StatusCode != 401 {
-		t.Errorf("the API without a caller: %s, %v", resp.Status, err)
+	events, err := browser.Do(req)
+	if err != nil {
+		t.Fatal(err)
 	}
+	defer events.Body.Close()
+	p.invite(t, "gw-1")
+	seen := ""
+	for lines := bufio.NewScanner(events.Body); !strings.Contains(seen, "node.invite") && lines.Scan(); {
+		seen += lines.Text() + "\n"
+	}
+	if !strings.Contains(seen, "node.invite") {
+		t.Errorf("the live feed: %s, %.500q", events.Status, seen)
+	}
+	for word := range p.members.known { // it is good in the process, and nowhere else
+		req, err := http.NewRequest("POST", p.URL()+"/v1/route.list", strings.NewReader("{}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+word)
+		req.Header.Set("Content-Type", "application/json")
+		resp, err := browser.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != 401 {
+			t.Errorf("the session's word from outside: %s", resp.Status)
+		}
+	}
+	if err := p.bob.Call(t.Context(), "node.revoke", api.HolderRequest{ID: "ana", Kind: pavise.Human}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if status, text := page(p.URL() + "/"); status == 200 && strings.Contains(text, "console.link") {
+		t.Errorf("the log, as somebody who was revoked: %d", status)
+	}
+	if err := p.bob.Call(t.Context(), "issuer.mint", api.MintRequest{Subject: "x"}, nil); pavise.KindOf(err) != pavise.Unavailable {
+		t.Errorf("a demonstration token of a control plane: %v", err)
+	}
+}
+
+// TestRevokedEverywhere revokes what somebody has, without ending the membership: it is
+// refused at gateways, too.
+func TestRevokedEverywhere(t *testing.T) {
+	p := begin(t)
+	g, _ := p.gateway(t, "gw-1", nil)
+	app := p.caller(t, "app", "caller")
+	until(t, app, g, 200)
+	time.Sleep(1100 * time.Millisecond) // epochs are whole seconds, and the certificate began a minute before
+	if err := p.ana.Call(t.Context(), "issuer.revoke", api.RevokeRequest{Principal: pavise.Name{Tenant: "acme", Kind: pavise.Workload, ID: "app"}, Reason: "lost"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	until(t, app, g, 401)
 }
 
 // newKEK makes a KEK of its own.
@@ -621,5 +695,54 @@ func TestCommandsRenewTogether(t *testing.T) {
 		t.Errorf("%+v, %v", resp, err)
 	} else {
 		resp.Body.Close()
+	}
+}
+
+// TestTokenOfTheControlPlane exchanges a certificate for a token that is bound to it, and
+// shows both to a gateway; with another certificate the token is worth nothing.
+func TestTokenOfTheControlPlane(t *testing.T) {
+	p := begin(t)
+	g, _ := p.gateway(t, "gw-1", nil)
+	app, other := p.caller(t, "app", "caller"), p.caller(t, "other", "caller")
+	until(t, app, g, 200)
+	resp, err := app.PostForm(p.FleetURL()+"/v1/token", url.Values{
+		"grant_type":    {"urn:ietf:params:oauth:grant-type:token-exchange"},
+		"subject_token": {"connection"}, "subject_token_type": {"urn:pavise:token-type:certificate"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var given struct {
+		Token string `json:"access_token"`
+		Why   string `json:"error_description"`
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&given); err != nil || given.Token == "" {
+		t.Fatalf("%s: %v, %s", resp.Status, err, given.Why)
+	}
+	for name, c := range map[string]struct {
+		client *http.Client
+		want   int
+	}{"its own certificate": {app, 200}, "another certificate": {other, 401}} {
+		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+			req, err := http.NewRequest("POST", g.URL()+"/v2/models/"+Sample+"/infer", bytes.NewReader(SampleRow(0)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Content-Type", "application/json")
+			req.Header.Set("Authorization", "Bearer "+given.Token)
+			resp, err := c.client.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, _ := io.ReadAll(resp.Body)
+			resp.Body.Close()
+			if resp.StatusCode == c.want {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("with %s: %s %s", name, resp.Status, text)
+			}
+		}
 	}
 }

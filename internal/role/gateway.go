@@ -302,7 +302,7 @@ func (g *Gateway) believe(o *fleet.Orders) error {
 	if err != nil {
 		return err
 	}
-	v, err := g.verifier.Load().With(issuers, []identity.TrustDomain{domain})
+	v, err := g.verifier.Load().With(append(issuers, o.Service...), []identity.TrustDomain{domain})
 	if err != nil {
 		return err
 	}

@@ -62,6 +62,9 @@ type Serve struct {
 	issuers     []identity.Issuer
 	issuerTexts []json.RawMessage // their records as they were given
 	epochs      *identity.Epochs
+	revoked     *issuer.Revocations
+	exchange    *issuer.Exchange
+	members     memberSessions // of people who have opened the console with a certificate
 	ca          *issuer.CA
 	own         *issuer.Own
 	publisher   *bundle.Publisher
@@ -126,7 +129,7 @@ func NewServe(ctx context.Context, cfg ServeConfig) (s *Serve, err error) {
 
 // newServe returns a control plane of which nothing is open yet.
 func newServe(cfg ServeConfig) *Serve {
-	s := &Serve{cfg: cfg, actions: cfg.Actions, epochs: identity.NewEpochs(), sizes: map[string]int64{}, control: control{house: house{
+	s := &Serve{cfg: cfg, members: memberSessions{now: cfg.Now}, actions: cfg.Actions, epochs: identity.NewEpochs(), sizes: map[string]int64{}, control: control{house: house{
 		data: Data(cfg.Data), tenant: cfg.Tenant, acceptClock: cfg.AcceptClock, archiveAt: cfg.Archive,
 		command: func(words string) string { return Program() + " serve --config FILE " + words }, say: cfg.Say, now: cfg.Now,
 	}}}
@@ -216,6 +219,13 @@ func (s *Serve) openCA(ctx context.Context, k Keys) (err error) {
 	if s.own, err = s.ca.Own(fleet.ControlID, dns, ips); err != nil {
 		return err
 	}
+	if s.revoked, err = issuer.OpenRevocations(ctx, s.guard, s.db, s.epochs, s.now); err != nil {
+		return err
+	}
+	s.exchange, err = issuer.NewExchange(issuer.ExchangeConfig{Guard: s.guard, Key: k.Exchange, URL: s.URL(), Tenant: s.tenant, Now: s.now})
+	if err != nil {
+		return err
+	}
 	if s.verifier, err = identity.New(identity.Config{Now: s.now, Origins: append(originsOf(s.cfg.Names, s.listener), originsOf(s.cfg.Names, s.fleet)...), Epochs: s.epochs}); err != nil {
 		return err
 	}
@@ -249,7 +259,7 @@ func (s *Serve) believe() error {
 	if err != nil {
 		return err
 	}
-	v, err := s.verifier.With(s.issuers, []identity.TrustDomain{domain})
+	v, err := s.verifier.With(append(slices.Clone(s.issuers), s.service()), []identity.TrustDomain{domain})
 	if err != nil {
 		return err
 	}
@@ -258,6 +268,18 @@ func (s *Serve) believe() error {
 		door.Believe(v)
 	}
 	return nil
+}
+
+// service is the record of the token service: it may say of somebody what the issuers
+// and the list of holders say.
+func (s *Serve) service() identity.Issuer {
+	var roles []string
+	for _, i := range s.issuers {
+		roles = append(roles, i.Roles...)
+	}
+	roles = append(roles, s.ca.Holders().AllRoles()...)
+	slices.Sort(roles)
+	return s.exchange.Record(slices.Compact(roles))
 }
 
 // changed follows a change of roots or holders.
@@ -305,7 +327,7 @@ func (s *Serve) orders(ctx context.Context) (*fleet.Orders, error) {
 		Terms:    fleet.Terms{Tenant: s.tenant, Domain: s.cfg.TrustDomain, Grace: s.cfg.Grace, Share: s.nodes.Gateways()},
 		Actions:  s.actions,
 		Policies: map[string]map[string]string{s.tenant: texts},
-		Grants:   s.guard.Granted(), Routes: s.gateway.Routes.Standings(), Issuers: s.issuerTexts, Anchor: anchor, Revocations: s.epochs.Snapshot(),
+		Grants:   s.guard.Granted(), Routes: s.gateway.Routes.Standings(), Issuers: s.issuerTexts, Service: []identity.Issuer{s.service()}, Anchor: anchor, Revocations: s.epochs.Snapshot(),
 	}, err
 }
 
@@ -336,7 +358,7 @@ func (s *Serve) openNodes(ctx context.Context) (err error) {
 
 // moreRooms are the rooms that only a control plane has.
 func (s *Serve) moreRooms() api.Rooms {
-	return api.Rooms{CA: s.ca, Nodes: s.nodes.States, Link: s.consoleLink, WitnessURL: s.FleetURL() + witnessPrefix}
+	return api.Rooms{CA: s.ca, Revoked: s.revoked, Exchange: s.exchange, Nodes: s.nodes.States, Link: s.consoleLink, MemberLink: s.memberLink, WitnessURL: s.FleetURL() + witnessPrefix}
 }
 
 // bootstrap begins an empty store, through the verbs that anybody would use, and says
@@ -418,7 +440,7 @@ func (s *Serve) openServers(ctx context.Context) (err error) {
 	members := api.NewServer(ctx, s.rooms, s.verifier)
 	s.doors = []*api.Server{control, members}
 	s.console, err = console.New(console.Config{
-		API: s.URL(), Host: s.hosts(), HTTP: &http.Client{Transport: inProcess{control.Handler()}}, Now: s.now,
+		API: s.URL(), Host: s.hosts(), HTTP: &http.Client{Transport: inProcess{handler: control.Handler(), members: &s.members}}, Now: s.now,
 		Verify:  fmt.Sprintf("%s ledger verify %s --key %s", Program(), Quote(s.data.Ledger()), s.log.Keys()[0].Fingerprint()),
 		Command: func(words string) string { return Program() + " " + words },
 	})
@@ -427,6 +449,7 @@ func (s *Serve) openServers(ctx context.Context) (err error) {
 	}
 	public := http.NewServeMux()
 	public.Handle("/v1/", control.Handler())
+	public.Handle(issuer.WellKnownPrefix, s.exchange.WellKnown())
 	public.Handle(api.TilesPrefix, control.Tiles(s.cfg.PublicTiles))
 	public.Handle("/", s.console.Handler())
 	s.public = newServer(public, own)
@@ -475,6 +498,15 @@ func (s *Serve) Ignored() bool { return s.ignored }
 // consoleLink is a link that opens the console, once, for the person whose token it is.
 func (s *Serve) consoleLink(token string, expires time.Time) string {
 	return s.URL() + s.console.Link(func(context.Context) (string, time.Time, error) { return token, expires, nil })
+}
+
+// memberLink is one for a person who has called with a certificate: the session acts as
+// they would, as long as the certificate is good, and for an hour at most.
+func (s *Serve) memberLink(chain []*x509.Certificate, expires time.Time) string {
+	if most := s.now().Add(issuer.MaxTTL); expires.After(most) {
+		expires = most
+	}
+	return s.consoleLink(s.members.open(chain, expires), expires)
 }
 
 // machine lets machines of the fleet through, and nobody else.
