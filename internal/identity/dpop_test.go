@@ -233,7 +233,6 @@ func TestReplay(t *testing.T) {
 	_, err := v.Verify(t.Context(), post("DPoP", token, proof))
 	wantRefusal(t, err, StaleProof)
 
-	c = newClock()
 	v, _ = bound(t)
 	proof = h.proof(token, nil, nil)
 	results := make(chan error)

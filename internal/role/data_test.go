@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/api"
 )
 
 // TestKilledServersAccess leaves access.json behind, as kill -9 does, while
@@ -184,4 +185,34 @@ func tree(t *testing.T, dir Data) (names []string) {
 		t.Fatal(err)
 	}
 	return names
+}
+
+// TestAccessOutlivesARevocation revokes everybody's tokens: whoever started the process
+// soon has another.
+func TestAccessOutlivesARevocation(t *testing.T) {
+	dir := Data(t.TempDir())
+	r := runUp(t, UpConfig{Data: dir})
+	before, err := dir.ReadAccess("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := &api.Client{Base: before.Server, Token: before.Token}
+	if err := client.Call(t.Context(), "issuer.revoke", api.RevokeRequest{All: true, Reason: "drill"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := client.Call(t.Context(), "policy.list", api.Empty{}, nil); pavise.KindOf(err) != pavise.Unverified {
+		t.Errorf("the old token: %v", err)
+	}
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
+		now, err := dir.ReadAccess("")
+		if err == nil {
+			err = (&api.Client{Base: r.Server, Token: now.Token}).Call(t.Context(), "policy.list", api.Empty{}, nil)
+		}
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("no new token: %v", err)
+		}
+	}
 }

@@ -374,13 +374,21 @@ func (u *Up) renewAccess(ctx context.Context) {
 		case <-tick.C:
 			// Wall times: a monotonic reading would hide a clock set back.
 			made, now := u.access.Expires.Add(-issuer.MaxTTL), u.now().Round(0)
-			if now.Before(made.Add(-tolerance)) || now.After(made.Add(renewEvery)) {
+			if now.Before(made.Add(-tolerance)) || now.After(made.Add(renewEvery)) || u.accessRevoked(ctx) {
 				_ = u.grantAccess(ctx) // what cannot be done now is tried again
 			}
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+// accessRevoked reports whether the token in access.json was revoked: with all of the
+// tenant's, for example. Whoever starts the process is not locked out by that.
+func (u *Up) accessRevoked(ctx context.Context) bool {
+	_, err := u.verifier.Verify(ctx, identity.Credentials{Authorization: []string{"Bearer " + u.access.Token}})
+	refusal, ok := errors.AsType[*identity.Refusal](err)
+	return ok && refusal.Reason == identity.Revoked
 }
 
 // grantAccess gives the person who started the process, and those whom they vouch for,
