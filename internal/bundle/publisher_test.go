@@ -239,8 +239,8 @@ func TestReaderSkew(t *testing.T) {
 			cfg := w.storeConfig(p, "reader")
 			cfg.Formats = readable
 			s := openStore(t, cfg)
-			number, ok := negotiate(nil, formats)
-			if number, ok = negotiate([]string{fmt.Sprint(MediaType(readable[0].Number), ", ", MediaType(readable[len(readable)-1].Number))}, formats); !ok {
+			number, ok := negotiate([]string{fmt.Sprint(MediaType(readable[0].Number), ", ", MediaType(readable[len(readable)-1].Number))}, formats)
+			if !ok {
 				if !(writer == "N-1" && reader == "N+1" || writer == "N+1" && reader == "N-1") {
 					t.Errorf("%s and %s have no format in common", writer, reader)
 				}
