@@ -186,18 +186,9 @@ func (s *Serve) openLog(k Keys) error {
 	return nil
 }
 
-// fleetPolicies are those that a fleet takes beside the default ones.
-var fleetPolicies = map[string]string{
-	"members-join": `@doc("Who was invited joins, and members have their own certificates renewed")
-permit (principal, action in [Action::"node.join", Action::"node.renew"], resource is Holder);`,
-	"operator-invites": `@doc("Operators say who is a member: machines at once, people and roles as a change that others approve")
-permit (principal in Role::"operator", action in [Action::"node", Action::"person", Action::"ca"], resource);`,
-}
-
 // firstPolicies are those that an empty store begins with.
 func (s *Serve) firstPolicies() map[string]string {
 	first := guard.Defaults()
-	maps.Copy(first, fleetPolicies)
 	if s.cfg.Bootstrap != nil {
 		for id, text := range s.cfg.Bootstrap.Policies {
 			first[id] = text
