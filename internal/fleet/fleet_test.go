@@ -13,6 +13,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/bundle"
+	"github.com/pavise/pavise/internal/disk"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/seal"
 	"github.com/pavise/pavise/internal/store"
@@ -139,7 +140,7 @@ func TestReplace(t *testing.T) {
 		if err := Replace(dir, "f", []byte(text)); err != nil {
 			t.Fatal(err)
 		}
-		got, err := ReadPlain(filepath.Join(dir, "f"), 2)
+		got, err := disk.ReadPlain(filepath.Join(dir, "f"), 2)
 		if err != nil || string(got) != text[:2] {
 			t.Errorf("%q, %v", got, err)
 		}

@@ -23,6 +23,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/bundle"
+	"github.com/pavise/pavise/internal/disk"
 	"github.com/pavise/pavise/internal/identity"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/seal"
@@ -81,7 +82,7 @@ func OpenMembership(dir string, server string, kek *seal.KEK, now func() time.Ti
 // read takes up what the directory holds, if it holds anything.
 func (m *Membership) read() error {
 	path := filepath.Join(m.dir, memberFile)
-	text, err := ReadPlain(path, maxMember)
+	text, err := disk.ReadPlain(path, maxMember)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}

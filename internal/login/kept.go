@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/disk"
 )
 
 // A Kept token is a person's for one server. It prints as nothing of it.
@@ -122,13 +122,13 @@ func Find(server string) (k Kept, ok bool, err error) {
 	}
 	server = strings.TrimSuffix(server, "/")
 	if server == "" {
-		name, err := readPlain(filepath.Join(d, "current"))
+		name, err := disk.ReadPlain(filepath.Join(d, "current"), maxKept)
 		if err != nil {
 			return Kept{}, false, nil
 		}
 		server = string(name)
 	}
-	text, err := readPlain(file(d, server))
+	text, err := disk.ReadPlain(file(d, server), maxKept)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Kept{}, false, nil
 	}
@@ -152,7 +152,7 @@ func Forget(server string) (string, error) {
 		return "", err
 	}
 	none := &pavise.Error{Kind: pavise.NotFound, Msg: "you are not logged in", Hint: "pavise login does that"}
-	now, err := readPlain(filepath.Join(d, "current"))
+	now, err := disk.ReadPlain(filepath.Join(d, "current"), maxKept)
 	server = strings.TrimSuffix(server, "/")
 	if server == "" {
 		if err != nil {
@@ -169,22 +169,4 @@ func Forget(server string) (string, error) {
 		return server, os.Remove(filepath.Join(d, "current"))
 	}
 	return server, nil
-}
-
-// readPlain reads a plain file of our own, and nothing else: no link, and no pipe, which
-// would let it wait forever.
-func readPlain(path string) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is no plain file", path)
-	}
-	return io.ReadAll(io.LimitReader(f, maxKept))
 }

@@ -29,26 +29,17 @@ func (s *Set) index() {
 	}
 }
 
-// who returns what the rule's principal scope asks for. Of "is T in E" the second half
-// is kept: it is the narrower one, and Cedar looks at the first.
-func (r *rule) who() cedar.EntityUID {
-	switch scope := r.ast().Principal.(type) {
-	case ast.ScopeTypeEq:
-		return scope.Entity
-	case ast.ScopeTypeIn:
-		return scope.Entity
-	case ast.ScopeTypeIsIn:
-		return scope.Entity
-	case ast.ScopeTypeIs:
-		return cedar.EntityUID{Type: scope.Type}
-	}
-	return cedar.EntityUID{}
-}
+// who returns what the rule's principal scope asks for.
+func (r *rule) who() cedar.EntityUID { return asksFor(r.ast().Principal) }
 
 // on returns what the rule's resource scope asks for. Things have no parents, so "in E"
 // asks for E itself.
-func (r *rule) on() cedar.EntityUID {
-	switch scope := r.ast().Resource.(type) {
+func (r *rule) on() cedar.EntityUID { return asksFor(r.ast().Resource) }
+
+// asksFor returns the entity that half of a scope asks for. Of "is T in E" the second
+// half is kept: it is the narrower one, and Cedar looks at the first.
+func asksFor(scope any) cedar.EntityUID {
+	switch scope := scope.(type) {
 	case ast.ScopeTypeEq:
 		return scope.Entity
 	case ast.ScopeTypeIn:

@@ -159,7 +159,7 @@ func (d Data) stateLost(records uint64) error {
 // signedTwice reports whether the log has a second key. Logs of earlier versions
 // have none, and are given one.
 func (d Data) signedTwice() bool {
-	origin, err := fleet.ReadPlain(d.Path("ledger/origin"), maxAccess)
+	origin, err := disk.ReadPlain(d.Path("ledger/origin"), maxAccess)
 	return err == nil && bytes.Count(origin, []byte("\n")) > 1
 }
 
@@ -236,7 +236,7 @@ func (d Data) ReadAccess(as string) (a Access, err error) {
 		return a, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%.80q is no person's name", as), Hint: "name one that the server was started with: --as bob"}
 	}
 	path := d.Path(accessFile(as))
-	text, err := fleet.ReadPlain(path, maxAccess)
+	text, err := disk.ReadPlain(path, maxAccess)
 	if errors.Is(err, os.ErrNotExist) {
 		if as != "" && d.holds(accessFile("")) {
 			away = &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("the server on %s knows nobody by the name %s", d, as), Hint: "start it with --person " + as}
