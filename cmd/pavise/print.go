@@ -60,7 +60,7 @@ var printers = map[string]printer{
 	"policy.explain":     answered(printExplanation),
 	"policy.who-can":     asked(printWhoCan),
 	"policy.diff":        answered(printDiff),
-	"policy.matrix":      answered(printMatrix),
+	"policy.matrix":      asked(printMatrix),
 	"policy.check":       asked(printChecked),
 	"grant.give":         answered(printChange),
 	"grant.revoke":       done("the role is taken back: the next request meets it"),

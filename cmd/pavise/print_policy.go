@@ -76,10 +76,9 @@ func factWords(facts string) string {
 	for fact := range strings.SplitSeq(facts, "&") {
 		name, value, _ := strings.Cut(fact, "=")
 		if value == "true" {
-			words = append(words, name)
-			continue
+			value = ""
 		}
-		words = append(words, name+" "+value)
+		words = append(words, strings.TrimSpace(name+" "+value))
 	}
 	return strings.Join(words, ", ")
 }
@@ -135,7 +134,7 @@ func flipWho(f policy.Flip) string {
 	return who
 }
 
-func printMatrix(w io.Writer, m api.Matrix) {
+func printMatrix(w io.Writer, req *api.MatrixRequest, m api.Matrix) {
 	if len(m.Rows) == 0 {
 		fmt.Fprintln(w, "no such verb or role; these roles are known:", strings.Join(m.Roles, ", "))
 		return
@@ -143,7 +142,7 @@ func printMatrix(w io.Writer, m api.Matrix) {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	row(tw, "VERB", "ON", "WHEN", "WHO")
 	for rows := m.Rows; len(rows) > 0; {
-		same := 1
+		same := 1 // as many as say the same
 		for same < len(rows) && rows[same].Verb == rows[0].Verb && rows[same].On == rows[0].On && maps.EqualFunc(rows[same].Who, rows[0].Who, slices.Equal) {
 			same++
 		}
@@ -151,8 +150,9 @@ func printMatrix(w io.Writer, m api.Matrix) {
 		for _, r := range rows[:same] {
 			when = append(when, cmp.Or(factWords(r.Facts), "nothing known"))
 		}
-		if same == 1 && rows[0].Facts == "" && (len(rows) == 1 || rows[1].Verb != rows[0].Verb) {
-			when = nil
+		first := len(rows) == len(m.Rows) || m.Rows[len(m.Rows)-len(rows)-1].Verb != rows[0].Verb
+		if first && (req.Role == "" || len(when) == 1 && rows[0].Facts == "") && (same == len(rows) || rows[same].Verb != rows[0].Verb) {
+			when = nil // whatever is known
 		}
 		row(tw, verbMark(rows[0]), rows[0].On, strings.Join(when, "; "), cmp.Or(matrixWho(rows[0].Who), "nobody"))
 		rows = rows[same:]
@@ -176,7 +176,10 @@ func verbMark(r policy.Row) string {
 func matrixWho(who map[string][]string) string {
 	kinds := map[string][]string{} // by roles
 	for _, kind := range slices.Sorted(maps.Keys(who)) {
-		roles := strings.Join(each(who[kind], func(s string) string { return cmp.Or(s, "anybody") }), " ")
+		roles := strings.Join(who[kind], " ")
+		if slices.Contains(who[kind], "") {
+			roles = "anybody"
+		}
 		kinds[roles] = append(kinds[roles], kind)
 	}
 	var words []string

@@ -163,7 +163,7 @@ func (s *Grants) Plan(ctx context.Context, name pavise.Name, spec GrantSpec) (pl
 	if spec.Minutes < 1 || spec.Minutes > int(MaxGrant/time.Minute) {
 		return plan, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("a grant of %d minutes", spec.Minutes), Hint: fmt.Sprintf("a grant lasts at least a minute and at most %d days; for longer, let the issuer say the role", int(MaxGrant/(24*time.Hour)))}
 	}
-	plan = GrantPlan{Holder: holder, Role: role, For: (time.Duration(spec.Minutes) * time.Minute).String(), Other: []string{}}
+	plan = GrantPlan{Holder: holder, Role: role, For: lasting(spec.Minutes), Other: []string{}}
 	for _, grant := range (*s.guard.grants.Load())[holder] {
 		switch {
 		case !s.guard.clock.stamp().Before(grant.Until):
@@ -181,6 +181,17 @@ func (s *Grants) Plan(ctx context.Context, name pavise.Name, spec GrantSpec) (pl
 	}
 	plan.Gains = set.Gains(holder, plan.Other, role)
 	return plan, nil
+}
+
+// lasting spells a number of minutes: 2h, 90m, 3 days.
+func lasting(minutes int) string {
+	switch {
+	case minutes%(24*60) == 0 && minutes > 24*60:
+		return fmt.Sprintf("%d days", minutes/(24*60))
+	case minutes%60 == 0:
+		return fmt.Sprintf("%dh", minutes/60)
+	}
+	return fmt.Sprintf("%dm", minutes)
 }
 
 // Give gives a role to somebody until its time is up, under the verb grant.give; a grant
