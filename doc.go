@@ -25,18 +25,23 @@
 //   - record is what one entry of the evidence log says.
 //   - disk is how such a log lies on a disk: segments, frames, indexes.
 //   - config reads pavise.yaml, strictly.
+//   - policy says what policies decide: the schema that they speak, the roles and
+//     guardrails that are compiled in, and an index that decides as the full scan
+//     does. It has no clock, no disk and no records.
 //   - firewall holds the checks that a request and its answer pass, and the
 //     strict codec of the protocols they arrive in. It is pure: no clock, no
 //     disk, no network.
 //   - store is the SQL underneath what changes at run time.
 //   - infer runs a model: natively, or on an upstream server.
 //   - bundle carries what a control plane tells its gateways: signed, numbered, kept.
-//   - identity turns a token into a Principal. It gives nothing out.
+//   - identity turns a token, a proof of possession or a certificate into a Principal.
+//     It gives nothing out.
 //   - ledger is the evidence log: append, prove, search, prune.
 //   - audit proves a log's directory, or one proof file, offline. It believes
 //     nothing that the log's writer believes.
 //   - guard is the door. Enter asks whether a principal may do a verb on a
-//     name, and records the question with its answer; Exit records how it ended.
+//     name, and records the question with its answer; Exit records how it ended. It
+//     keeps tenants' policies and grants.
 //   - feed is who follows the log, and how far each has got; witness cosigns
 //     other logs and has ours cosigned; subject keeps the keys of the people that
 //     records are about, and shreds them; archive is where old segments go, and
@@ -45,7 +50,8 @@
 //     others, run once.
 //   - gateway is the data plane: protocol in, firewall, model, firewall out.
 //   - siem tells findings to the machines that people watch: a file, signed webhooks.
-//   - issuer gives out short-lived tokens.
+//   - issuer gives out short-lived tokens and certificates, and takes them back; login
+//     gets a person's token from their organisation.
 //   - api is the table of verbs: one entry yields the HTTP endpoint, the client
 //     call, the command and the Cedar action.
 //   - demo plays an hour of a model's life against it, from outside.
