@@ -133,7 +133,7 @@ func policyExplain(ctx context.Context, rooms *Rooms, who pavise.Principal, req 
 		if err != nil {
 			return guard.Explanation{}, err
 		}
-		return rooms.Guard.ExplainRecord(found.Record), nil
+		return rooms.Guard.ExplainRecord(ctx, found.Record, rooms.Log), nil
 	}
 	if req.On.Tenant != who.Tenant {
 		return guard.Explanation{}, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("explain needs --record, or a verb and a thing of tenant %s", who.Tenant), Hint: "for example: pavise policy explain model.infer " + who.Tenant + "/model/threat-detector --role caller"}

@@ -303,8 +303,8 @@ func TestRouteWords(t *testing.T) {
 	}
 }
 
-// TestExplainRecord explains a record under the policies that decided,
-// and after a change says that it cannot.
+// TestExplainRecord explains a record under the policies that decided, also when others
+// are in force; and says that it cannot when the log knows of none with that digest.
 func TestExplainRecord(t *testing.T) {
 	w := newWorld(t)
 	operator := w.client(t, "operator")
@@ -321,8 +321,28 @@ func TestExplainRecord(t *testing.T) {
 		t.Errorf("the same policies: %+v", was)
 	}
 	w.done(t, "policy.put", PolicyPut{ID: "p", Text: permit})
-	if is := explain(); is.Status != guard.Unverified || is.Recorded != was.Digest || is.Digest == was.Digest || !strings.Contains(is.Why, is.Recorded[:12]) || !strings.Contains(is.Why, is.Digest[:12]) {
+	w.done(t, "policy.put", PolicyPut{ID: "route-list", Text: `permit (principal in Role::"caller", action == Action::"route.list", resource);`})
+	w.done(t, "policy.delete", PolicyDelete{ID: "p"})
+	is := explain()
+	if is.Status != guard.Recomputed || is.Decision != pavise.Deny || is.Recorded != was.Digest || is.Digest == was.Digest {
 		t.Errorf("other policies: %+v", is)
+	}
+	for _, p := range is.Permits {
+		if p.ID == "route-list" {
+			t.Error("it was explained under what is in force now")
+		}
+	}
+	r, err := w.Log.Read(*denied.Record)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Policy.Digest = strings.Repeat("ab", 32)
+	if x := w.Guard.ExplainRecord(t.Context(), r, w.Log); x.Status != guard.Unverified || !strings.Contains(x.Why, "abababababab") || !strings.Contains(x.Why, x.Digest[:12]) {
+		t.Errorf("policies that never were: %+v", x)
+	}
+	r.Policy.Digest, r.Verdicts, r.Outcome = was.Digest, nil, pavise.Allow
+	if x := w.Guard.ExplainRecord(t.Context(), r, w.Log); x.Status != guard.Differs {
+		t.Errorf("a forged record, under former policies: %+v", x)
 	}
 }
 

@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -88,10 +89,11 @@ func (g *Guard) Matrix(tenant string) (rows []policy.Row, roles []string) {
 }
 
 // ExplainRecord decides a record's question again from the record alone, and
-// says whether the same decision comes out for the same reasons. It can do so
-// only under the policies that the record names: under others the answer is
-// Unverified, with both digests. An Exit holds no question; its Enter does.
-func (g *Guard) ExplainRecord(r record.Record) Explanation {
+// says whether the same decision comes out for the same reasons. It does so under the
+// policies that the record names: those in force, or others that the history tells of;
+// when they cannot be had, the answer is Unverified, with both digests. An Exit holds no
+// question; its Enter does.
+func (g *Guard) ExplainRecord(ctx context.Context, r record.Record, h History) Explanation {
 	set := g.rules.Load().set(r.On.Tenant)
 	x := Explanation{Status: Unverified, Digest: set.Digest()}
 	if r.Policy != nil {
@@ -105,16 +107,21 @@ func (g *Guard) ExplainRecord(r record.Record) Explanation {
 		x.Why = "no policy was asked" + refusedBecause(r)
 		return x
 	case r.Policy.Digest != set.Digest():
-		x.Why = fmt.Sprintf("policy digest differs: decided under %.12s, in force is %.12s", r.Policy.Digest, set.Digest())
-		return x
+		then, why := g.formerly(ctx, h, r.On.Tenant, r.Policy.Digest)
+		if then == nil {
+			x.Why = fmt.Sprintf("policy digest differs: decided under %.12s, in force is %.12s, and %s", r.Policy.Digest, set.Digest(), why)
+			return x
+		}
+		set = then
 	}
 	q, granted, err := g.asked(r)
 	if err != nil {
 		x.Why = err.Error()
 		return x
 	}
+	inForce := x.Digest
 	x, d := set.Explain(q, *r.Who, granted, g.words.Load().entities.Subject)
-	x.Status, x.Recorded = Recomputed, r.Policy.Digest
+	x.Status, x.Digest, x.Recorded = Recomputed, inForce, r.Policy.Digest
 	if was := !deniedByPolicy(r); was != d.Allow || !slices.Equal(r.Policy.Reasons, d.Reasons) {
 		x.Status = Differs
 		x.Why = fmt.Sprintf("recorded allow=%t for %q, recomputed allow=%t for %q", was, r.Policy.Reasons, d.Allow, d.Reasons)

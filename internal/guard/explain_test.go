@@ -79,7 +79,7 @@ when { context.now < datetime("2026-01-02T04:00:00Z") };`
 		t.Fatalf("after hours: %v", err)
 	}
 	for i, r := range log.records {
-		x := g.ExplainRecord(r)
+		x := g.ExplainRecord(t.Context(), r, nil)
 		if want := Recomputed; r.Phase != record.Exit && x.Status != want {
 			t.Errorf("record %d, %s: %+v", i, r.Kind, x)
 		}
@@ -89,30 +89,30 @@ when { context.now < datetime("2026-01-02T04:00:00Z") };`
 	}
 	forged := log.records[2]
 	forged.Verdicts, forged.Outcome = nil, pavise.Allow
-	if x := g.ExplainRecord(forged); x.Status != Differs {
+	if x := g.ExplainRecord(t.Context(), forged, nil); x.Status != Differs {
 		t.Errorf("forged allow: %+v", x)
 	}
 	forged = log.records[0]
 	forged.Who = &analyst
-	if x := g.ExplainRecord(forged); x.Status != Differs {
+	if x := g.ExplainRecord(t.Context(), forged, nil); x.Status != Differs {
 		t.Errorf("forged principal: %+v", x)
 	}
 	forged = log.records[0]
 	forged.Policy = &record.Policy{Digest: forged.Policy.Digest, Reasons: []string{"analyst-reads"}}
-	if x := g.ExplainRecord(forged); x.Status != Differs {
+	if x := g.ExplainRecord(t.Context(), forged, nil); x.Status != Differs {
 		t.Errorf("forged reason: %+v", x)
 	}
 	if err := g.Load("local", Defaults()); err != nil {
 		t.Fatal(err)
 	}
-	x := g.ExplainRecord(log.records[0])
+	x := g.ExplainRecord(t.Context(), log.records[0], nil)
 	if x.Status != Unverified || x.Recorded == x.Digest || !strings.Contains(x.Why, "policy digest differs") {
 		t.Errorf("under other policies: %+v", x)
 	}
 	if _, err := g.Enter(t.Context(), operator, "route.put", model); err == nil {
 		t.Fatal("route.put on a model")
 	}
-	if x := g.ExplainRecord(log.last(t)); x.Status != Unverified || !strings.Contains(x.Why, "does not apply") {
+	if x := g.ExplainRecord(t.Context(), log.last(t), nil); x.Status != Unverified || !strings.Contains(x.Why, "does not apply") {
 		t.Errorf("refused unasked: %+v", x)
 	}
 }

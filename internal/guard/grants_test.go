@@ -71,7 +71,7 @@ func TestGrantCountsForItsTime(t *testing.T) {
 	if i := slices.IndexFunc(r.Verdicts, func(v pavise.Verdict) bool { return v.Check == checkGrant }); i < 0 || r.Verdicts[i].Reason != name.String() {
 		t.Errorf("the record says %+v", r.Verdicts)
 	}
-	if x := g.ExplainRecord(r); x.Status != Recomputed || !slices.Equal(x.Granted, []string{"labeler"}) {
+	if x := g.ExplainRecord(t.Context(), r, nil); x.Status != Recomputed || !slices.Equal(x.Granted, []string{"labeler"}) {
 		t.Errorf("explained as %+v", x)
 	}
 	minted := ana
@@ -87,7 +87,7 @@ func TestGrantCountsForItsTime(t *testing.T) {
 	if may(ana) || len(g.Held("local")) != 0 {
 		t.Error("the grant outlives its time")
 	}
-	if x := g.ExplainRecord(r); x.Status != Recomputed {
+	if x := g.ExplainRecord(t.Context(), r, nil); x.Status != Recomputed {
 		t.Errorf("afterwards explained as %+v", x)
 	}
 	if err := s.Give(t.Context(), amender, name, GrantSpec{Minutes: 30}, nil); err != nil || !may(ana) {

@@ -360,7 +360,7 @@ func TestQuarantine(t *testing.T) {
 		t.Errorf("describing a quarantined model: %v", err)
 	}
 	held[model] = false
-	if x := g.ExplainRecord(refusal); x.Status != Recomputed || x.Decision != pavise.Deny {
+	if x := g.ExplainRecord(t.Context(), refusal, nil); x.Status != Recomputed || x.Decision != pavise.Deny {
 		t.Errorf("after release the old refusal explains as %+v", x)
 	}
 }

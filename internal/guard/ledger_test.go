@@ -55,7 +55,7 @@ func TestOverTheRealLog(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if x := g.ExplainRecord(question); x.Status != Recomputed {
+	if x := g.ExplainRecord(t.Context(), question, nil); x.Status != Recomputed {
 		t.Errorf("the question explains as %+v", x)
 	}
 }
