@@ -42,7 +42,7 @@ func printExplanation(w io.Writer, x guard.Explanation) {
 
 func printWhoCan(w io.Writer, req *api.WhoCanRequest, a api.WhoCan) {
 	if a.Facts != "" {
-		fmt.Fprintf(w, "%s is %s\n", req.On, factWords(a.Facts))
+		fmt.Fprintf(w, "%s is %s\n", req.On, policy.Words(a.Facts))
 	}
 	if len(a.Holders) == 0 {
 		fmt.Fprintf(w, "nobody may do %s on %s as it is now; pavise policy explain %s %s says why\n", req.Verb, req.On, req.Verb, req.On)
@@ -70,20 +70,6 @@ func printWhoCan(w io.Writer, req *api.WhoCanRequest, a api.WhoCan) {
 	tw.Flush()
 }
 
-// factWords spells facts, which are a query string, for people.
-func factWords(facts string) string {
-	words := []string{}
-	for fact := range strings.SplitSeq(facts, "&") {
-		name, value, _ := strings.Cut(fact, "=")
-		if value == "true" {
-			words = append(words, name)
-			continue
-		}
-		words = append(words, name+" "+value)
-	}
-	return strings.Join(words, ", ")
-}
-
 func printDiff(w io.Writer, p guard.Preview) {
 	if p.Before == p.After {
 		fmt.Fprintln(w, "nothing changes: the policies are as they would be")
@@ -101,7 +87,7 @@ func printFlips(w io.Writer, d policy.Difference) {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	row(tw, "WHO", "DOES", "ON", "WHEN", "WAS", "WILL BE", "BY POLICY")
 	for _, f := range d.Flips {
-		row(tw, flipWho(f), f.Verb, f.On, cmp.Or(strings.Join(each(f.When, factWords), "; "), "always"), f.Was, f.Will, cmp.Or(f.Policy, "none permits it"))
+		row(tw, flipWho(f), f.Verb, f.On, cmp.Or(strings.Join(each(f.When, policy.Words), "; "), "always"), f.Was, f.Will, cmp.Or(f.Policy, "none permits it"))
 	}
 	tw.Flush()
 	if d.Total > len(d.Flips) {
@@ -149,7 +135,7 @@ func printMatrix(w io.Writer, m api.Matrix) {
 		}
 		when := []string{}
 		for _, r := range rows[:same] {
-			when = append(when, cmp.Or(factWords(r.Facts), "nothing known"))
+			when = append(when, cmp.Or(policy.Words(r.Facts), "nothing known"))
 		}
 		if same == 1 && rows[0].Facts == "" && (len(rows) == 1 || rows[1].Verb != rows[0].Verb) {
 			when = nil

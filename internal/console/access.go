@@ -1,0 +1,291 @@
+package console
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/guard"
+	"github.com/pavise/pavise/internal/policy"
+)
+
+// A cell says whether holders of a role may do an act.
+type cell struct {
+	Role string
+	Mark string // "all" states, "some" or none ""
+	Said string // the same in words
+}
+
+// cellOf is one place of the matrix.
+func cellOf(a policy.Deed, role string) cell {
+	c, states := cell{Role: role}, a.When(role)
+	switch {
+	case len(states) == 0:
+		return c
+	case len(states) == len(a.States):
+		c.Mark, c.Said = "all", "may"
+	default:
+		c.Mark, c.Said = "some", "may when "+policy.Phrase(states)
+	}
+	if a.Change {
+		c.Said += ", as an approved change"
+	}
+	return c
+}
+
+// A grid is one half of the matrix: acts down, roles across.
+type grid struct {
+	ID, Title, About string
+	Roles            []string
+	Rooms            []gridRoom
+}
+
+// A gridRoom is the acts of one room.
+type gridRoom struct {
+	Name string
+	Acts []gridAct
+}
+
+// A gridAct is one line of a grid.
+type gridAct struct {
+	policy.Deed
+	Cells []cell
+}
+
+// gridsOf draws the matrix: what is done in the house, and what is done to an
+// organisation's models and data. A half has the roles that may do something in it.
+func gridsOf(acts []policy.Deed) []grid {
+	estate := map[string]bool{}
+	for _, a := range acts {
+		estate[a.Room()] = estate[a.Room()] || a.Declared
+	}
+	var halves [2][]policy.Deed
+	for _, a := range acts {
+		half := 1
+		if estate[a.Room()] {
+			half = 0
+		}
+		halves[half] = append(halves[half], a)
+	}
+	grids := []grid{
+		{ID: "estate", Title: "Models, data and machines", About: "What an organisation does with its AI estate."},
+		{ID: "house", Title: "The house", About: "What runs Pavise itself, and what proves it."},
+	}
+	for i := range grids {
+		grids[i].fill(halves[i])
+	}
+	return slices.DeleteFunc(grids, func(g grid) bool { return len(g.Rooms) == 0 })
+}
+
+// fill puts acts into a grid, in their order.
+func (g *grid) fill(acts []policy.Deed) {
+	found := map[string]bool{}
+	for _, a := range acts {
+		for _, row := range a.States {
+			for _, role := range slices.Concat(slices.Collect(maps.Values(row.Who))...) {
+				found[role] = found[role] || role != "" && !a.Anybody()
+			}
+		}
+	}
+	for _, role := range slices.Sorted(maps.Keys(found)) {
+		if found[role] {
+			g.Roles = append(g.Roles, role)
+		}
+	}
+	for _, a := range acts {
+		line := gridAct{Deed: a}
+		for _, role := range g.Roles {
+			line.Cells = append(line.Cells, cellOf(a, role))
+		}
+		if last := len(g.Rooms) - 1; last < 0 || g.Rooms[last].Name != a.Room() {
+			g.Rooms = append(g.Rooms, gridRoom{Name: a.Room()})
+		}
+		last := &g.Rooms[len(g.Rooms)-1]
+		last.Acts = append(last.Acts, line)
+	}
+}
+
+// An access is the body of the page of who may what.
+type access struct {
+	Filters   []field
+	Filtered  bool
+	Grids     []grid
+	Ask       asking
+	Conflicts [][2]string
+	Digest    string
+	Role      *roleCard // the role that was chosen
+}
+
+// A roleCard is one role: what it may do, and who has it for a time.
+type roleCard struct {
+	Name    string
+	Rooms   []gridRoom // with the one cell of the role
+	Against []string   // roles that nobody holds beside it
+	Grants  []grantItem
+	Refusal *refusal // why Grants are not known
+}
+
+// access shows who may what.
+func (c *Console) access(w http.ResponseWriter, r *http.Request, s *session) {
+	var m api.Matrix
+	if err := s.client.Call(r.Context(), "policy.matrix", api.MatrixRequest{}, &m); err != nil {
+		c.refuse(w, s, err)
+		return
+	}
+	asked := r.URL.Query()
+	body := access{Ask: newAsking(url.Values{}), Conflicts: m.Conflicts, Digest: m.Digest, Filters: filtersOf(m, asked)}
+	for _, f := range body.Filters {
+		body.Filtered = body.Filtered || f.Value != ""
+	}
+	acts := policy.Deeds(slices.DeleteFunc(m.Rows, func(row policy.Row) bool {
+		state := asked.Get("state")
+		return asked.Get("room") != "" && row.Room() != asked.Get("room") || state != "" && row.Facts != state
+	}))
+	role := asked.Get("role")
+	if role == "" {
+		body.Grids = gridsOf(acts)
+		c.show(w, s, http.StatusOK, "access", page{Title: "Who may what", Here: "/access", Body: body})
+		return
+	}
+	if !slices.Contains(m.Roles, role) {
+		c.fail(w, s, http.StatusNotFound, "Not found", fmt.Sprintf("No policy speaks of the role %.80q.", role), "/access shows those there are")
+		return
+	}
+	body.Role = newRoleCard(role, acts, m.Conflicts)
+	c.granted(r, s, body.Role)
+	c.show(w, s, http.StatusOK, "access", page{Title: "The role " + show(role, maxName), Here: "/access", Body: body})
+}
+
+// granted finds who has a role for a time.
+func (c *Console) granted(r *http.Request, s *session, card *roleCard) {
+	var list api.GrantList
+	if err := s.client.Call(r.Context(), "grant.list", api.Empty{}, &list); err != nil {
+		card.Refusal = newRefusal(err)
+		return
+	}
+	for _, g := range list.Grants {
+		if g.Role == card.Name {
+			card.Grants = append(card.Grants, grantItem{g, left(g.Until.Sub(c.cfg.Now()))})
+		}
+	}
+}
+
+// newRoleCard says what a role may do.
+func newRoleCard(role string, acts []policy.Deed, conflicts [][2]string) *roleCard {
+	card := &roleCard{Name: role}
+	acts = slices.DeleteFunc(acts, func(a policy.Deed) bool { return len(a.When(role)) == 0 })
+	g := grid{}
+	g.fill(acts)
+	for _, room := range g.Rooms {
+		for i, a := range room.Acts {
+			room.Acts[i].Cells = []cell{cellOf(a.Deed, role)}
+		}
+	}
+	card.Rooms = g.Rooms
+	for _, pair := range conflicts {
+		if i := slices.Index(pair[:], role); i >= 0 {
+			card.Against = append(card.Against, pair[1-i])
+		}
+	}
+	return card
+}
+
+// filtersOf are the choices by which the matrix is narrowed.
+func filtersOf(m api.Matrix, asked url.Values) []field {
+	choices := func(key, all string, values []string, word func(string) string) field {
+		f := field{Key: key, Word: strings.ToUpper(key[:1]) + key[1:], Value: asked.Get(key), Choices: []choice{{"", all, asked.Get(key) == ""}}}
+		slices.Sort(values)
+		for _, v := range slices.Compact(values) {
+			f.Choices = append(f.Choices, choice{v, word(v), v == f.Value})
+		}
+		return f
+	}
+	same := func(s string) string { return s }
+	var rooms, states []string
+	for _, row := range m.Rows {
+		rooms = append(rooms, row.Room())
+		if row.Facts != "" {
+			states = append(states, row.Facts)
+		}
+	}
+	return []field{
+		choices("role", "All roles", slices.Clone(m.Roles), same), choices("room", "All rooms", rooms, same),
+		choices("state", "In any state", states, policy.Words),
+	}
+}
+
+// An asking is the body of the page that says who may do one thing, and why.
+type asking struct {
+	Fields  []field // verb and thing
+	Who     []field // of whom it asks why
+	Verbs   []string
+	Act     []policy.Deed // the verb in general
+	Verb    string
+	Refusal *refusal
+	Answer  *api.WhoCan
+	Facts   string
+	Explain *guard.Explanation
+	Asked   string // about whom, in words
+}
+
+// ask shows who may do a verb, on a thing if one is named; and if somebody is named,
+// why they may or may not.
+func (c *Console) ask(w http.ResponseWriter, r *http.Request, s *session) {
+	asked, status := r.URL.Query(), http.StatusOK
+	body := newAsking(asked)
+	fail := func(err error) { body.Refusal, status = newRefusal(err), pavise.KindOf(err).HTTPStatus() }
+	verb := strings.TrimSpace(asked.Get("verb"))
+	if body.Verb = verb; verb != "" {
+		var m api.Matrix
+		if err := s.client.Call(r.Context(), "policy.matrix", api.MatrixRequest{Verb: verb}, &m); err != nil {
+			c.refuse(w, s, err)
+			return
+		}
+		body.Act = slices.DeleteFunc(policy.Deeds(m.Rows), func(a policy.Deed) bool { return a.Verb != verb })
+	}
+	if on := strings.TrimSpace(asked.Get("on")); verb != "" && on != "" {
+		name, err := pavise.ParseName(on)
+		if err == nil {
+			body.Answer = &api.WhoCan{}
+			err = s.client.Call(r.Context(), "policy.who-can", api.WhoCanRequest{Verb: verb, On: name}, body.Answer)
+			body.Facts = policy.Words(body.Answer.Facts)
+		}
+		if who := strings.TrimSpace(asked.Get("kind")); err == nil && who != "" {
+			req := api.ExplainRequest{Verb: verb, On: name, Kind: who, ID: cmp.Or(strings.TrimSpace(asked.Get("id")), "somebody"), Role: strings.FieldsFunc(asked.Get("role"), func(r rune) bool { return r == ' ' || r == ',' })}
+			body.Asked, body.Explain = req.Kind+" "+req.ID, &guard.Explanation{}
+			err = s.client.Call(r.Context(), "policy.explain", req, body.Explain)
+		}
+		if err != nil {
+			body.Answer, body.Explain = nil, nil
+			fail(err)
+		}
+	}
+	c.show(w, s, status, "ask", page{Title: "Who may do it", Here: "/access", Body: body})
+}
+
+// newAsking is the form as it was filled in.
+func newAsking(asked url.Values) asking {
+	text := func(key, word, example, about string) field {
+		return field{Key: key, Word: word, Example: example, About: about, Value: strings.TrimSpace(asked.Get(key))}
+	}
+	kind := field{Key: "kind", Word: "And why may a", Value: asked.Get("kind"), Choices: []choice{{"", "nobody", asked.Get("kind") == ""}}}
+	for _, k := range []string{pavise.Human, pavise.Workload, pavise.Node} {
+		kind.Choices = append(kind.Choices, choice{k, k, k == kind.Value})
+	}
+	body := asking{
+		Fields: []field{text("verb", "Verb", "model.infer", "room.what"), text("on", "Thing", "local/model/threat-detector", "tenant/kind/id")},
+		Who:    []field{kind, text("id", "Who", "somebody", "their id, if a policy names them"), text("role", "Roles", "caller", "several with spaces")},
+	}
+	for _, a := range slices.Concat(api.Actions(), policy.Catalogue()) {
+		body.Verbs = append(body.Verbs, a.Verb)
+	}
+	slices.Sort(body.Verbs)
+	body.Verbs = slices.Compact(body.Verbs)
+	return body
+}

@@ -1,0 +1,160 @@
+package policy
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/pavise/pavise"
+)
+
+// A Deed is a verb on a kind of thing, as people look at it: the rows of the matrix that
+// differ only in the state of the thing.
+type Deed struct {
+	Row          // the first of them, for what they share
+	States []Row // all of them
+}
+
+// Deeds groups the rows of a matrix, in their order.
+func Deeds(rows []Row) (deeds []Deed) {
+	for _, row := range rows {
+		if last := len(deeds) - 1; last < 0 || deeds[last].Verb != row.Verb || deeds[last].On != row.On {
+			deeds = append(deeds, Deed{Row: row})
+		}
+		last := &deeds[len(deeds)-1]
+		last.States = append(last.States, row)
+	}
+	return deeds
+}
+
+// Room is the first half of the verb.
+func (r Row) Room() string { room, _, _ := strings.Cut(r.Verb, "."); return room }
+
+// What is the verb without its room.
+func (r Row) What() string { return strings.TrimPrefix(r.Verb, r.Room()+".") }
+
+// Anybody reports whether it takes no role, in any state.
+func (d Deed) Anybody() bool { return len(d.When("")) == len(d.States) }
+
+// People reports whether people alone may.
+func (d Deed) People() bool {
+	kinds := map[string]bool{}
+	for _, row := range d.States {
+		for kind := range row.Who {
+			kinds[kind] = true
+		}
+	}
+	return len(kinds) == 1 && kinds[pavise.Human]
+}
+
+// When returns the states in which somebody with the role may, in words.
+func (d Deed) When(role string) (states []string) {
+	for _, row := range d.States {
+		if row.Has(role) {
+			states = append(states, row.state())
+		}
+	}
+	return states
+}
+
+// state says the facts of a row in words.
+func (r Row) state() string { return cmp.Or(Words(r.Facts), "nothing is known") }
+
+// A Case is states of a thing in which the same roles may.
+type Case struct {
+	When string // the states, in words
+	Who  []Holders
+}
+
+// Holders are roles that may, of kinds of principal that are alike.
+type Holders struct {
+	Kinds string // "" of all
+	Roles []string
+}
+
+// Cases returns the states of the thing, neighbours together in which the same roles may.
+func (d Deed) Cases() (cases []Case) {
+	for i := 0; i < len(d.States); {
+		from := i
+		var states []string
+		for ; i < len(d.States) && maps.EqualFunc(d.States[i].Who, d.States[from].Who, slices.Equal); i++ {
+			states = append(states, d.States[i].state())
+		}
+		cases = append(cases, Case{Phrase(states), holdersOf(d.States[from].Who)})
+	}
+	if len(cases) == 1 {
+		cases[0].When = "in any state"
+	}
+	return cases
+}
+
+// holdersOf joins kinds of principal that are alike.
+func holdersOf(who map[string][]string) (list []Holders) {
+	for _, kind := range slices.Sorted(maps.Keys(who)) {
+		if i := slices.IndexFunc(list, func(h Holders) bool { return slices.Equal(h.Roles, who[kind]) }); i >= 0 {
+			list[i].Kinds += " or " + kind
+			continue
+		}
+		list = append(list, Holders{kind, who[kind]})
+	}
+	if len(list) == 1 && len(who) == len(kinds) {
+		list[0].Kinds = ""
+	}
+	return list
+}
+
+// Phrase joins states: "state live, canary or draft".
+func Phrase(states []string) string {
+	var words []string
+	stated := false
+	for _, state := range states {
+		if value, ok := strings.CutPrefix(state, "state "); ok {
+			if stated {
+				state = value
+			}
+			stated = true
+		}
+		words = append(words, state)
+	}
+	if last := len(words) - 1; last > 0 {
+		return strings.Join(words[:last], ", ") + " or " + words[last]
+	}
+	return strings.Join(words, "")
+}
+
+// A Turn is flips that differ in the kind of principal alone.
+type Turn struct {
+	Flip  // without the kind
+	Kinds []string
+}
+
+// Turns joins the flips that are listed, in their order.
+func (d Difference) Turns() (turns []Turn) {
+	for _, f := range d.Flips {
+		kind := f.Kind
+		f.Kind = ""
+		if i := slices.IndexFunc(turns, func(t Turn) bool { return t.same(f) }); i >= 0 {
+			turns[i].Kinds = append(turns[i].Kinds, kind)
+			continue
+		}
+		turns = append(turns, Turn{f, []string{kind}})
+	}
+	return turns
+}
+
+func (f Flip) same(g Flip) bool {
+	return f.Role == g.Role && f.Name == g.Name && f.Environment == g.Environment && f.Verb == g.Verb && f.On == g.On &&
+		slices.Equal(f.When, g.When) && f.Was == g.Was && f.Will == g.Will && f.Policy == g.Policy
+}
+
+// Whom says whose decisions turn, without their role.
+func (t Turn) Whom() string {
+	switch {
+	case t.Name != "":
+		return strings.Join(t.Kinds, " or ") + " " + t.Name
+	case len(t.Kinds) == len(kinds):
+		return "anybody"
+	}
+	return "any " + strings.Join(t.Kinds, " or ")
+}
