@@ -19,6 +19,7 @@ import (
 type cell struct {
 	Role string
 	Mark string // "all" states, "some" or none ""
+	When string // the states, if not all
 	Said string // the same in words
 }
 
@@ -31,7 +32,8 @@ func cellOf(a policy.Deed, role string) cell {
 	case len(states) == len(a.States):
 		c.Mark, c.Said = "all", "may"
 	default:
-		c.Mark, c.Said = "some", "may when "+policy.Phrase(states)
+		c.Mark, c.When = "some", policy.Phrase(states)
+		c.Said = "may when " + c.When
 	}
 	if a.Change {
 		c.Said += ", as an approved change"
@@ -44,6 +46,24 @@ type grid struct {
 	ID, Title, About string
 	Roles            []string
 	Rooms            []gridRoom
+}
+
+// narrowGrid is how many roles leave room for two halves of a grid side by side.
+const narrowGrid = 9
+
+// Halves are the rooms as they stand side by side.
+func (g grid) Halves() [][]gridRoom {
+	total, half, cut := 0, 0, 0
+	for _, r := range g.Rooms {
+		total += len(r.Acts) + 1
+	}
+	for ; cut < len(g.Rooms) && 2*half < total; cut++ {
+		half += len(g.Rooms[cut].Acts) + 1
+	}
+	if len(g.Roles) > narrowGrid || cut == len(g.Rooms) {
+		return [][]gridRoom{g.Rooms}
+	}
+	return [][]gridRoom{g.Rooms[:cut], g.Rooms[cut:]}
 }
 
 // A gridRoom is the acts of one room.
@@ -115,6 +135,7 @@ func (g *grid) fill(acts []policy.Deed) {
 type access struct {
 	Filters   []field
 	Filtered  bool
+	Narrowed  bool // by more than the role
 	Grids     []grid
 	Ask       asking
 	Conflicts [][2]string
@@ -142,6 +163,7 @@ func (c *Console) access(w http.ResponseWriter, r *http.Request, s *session) {
 	body := access{Ask: newAsking(url.Values{}), Conflicts: m.Conflicts, Digest: m.Digest, Filters: filtersOf(m, asked)}
 	for _, f := range body.Filters {
 		body.Filtered = body.Filtered || f.Value != ""
+		body.Narrowed = body.Narrowed || f.Value != "" && f.Key != "role"
 	}
 	acts := policy.Deeds(slices.DeleteFunc(m.Rows, func(row policy.Row) bool {
 		state := asked.Get("state")
@@ -228,7 +250,8 @@ type asking struct {
 	Act     []policy.Deed // the verb in general
 	Verb    string
 	Refusal *refusal
-	Answer  *api.WhoCan
+	Answer  []policy.Group
+	Known   bool // there is an answer
 	Facts   string
 	Explain *guard.Explanation
 	Asked   string // about whom, in words
@@ -252,21 +275,33 @@ func (c *Console) ask(w http.ResponseWriter, r *http.Request, s *session) {
 	if on := strings.TrimSpace(asked.Get("on")); verb != "" && on != "" {
 		name, err := pavise.ParseName(on)
 		if err == nil {
-			body.Answer = &api.WhoCan{}
-			err = s.client.Call(r.Context(), "policy.who-can", api.WhoCanRequest{Verb: verb, On: name}, body.Answer)
-			body.Facts = policy.Words(body.Answer.Facts)
+			var can api.WhoCan
+			err = s.client.Call(r.Context(), "policy.who-can", api.WhoCanRequest{Verb: verb, On: name}, &can)
+			body.Known, body.Answer, body.Facts = true, policy.Groups(can.Holders), policy.Words(can.Facts)
 		}
 		if who := strings.TrimSpace(asked.Get("kind")); err == nil && who != "" {
 			req := api.ExplainRequest{Verb: verb, On: name, Kind: who, ID: cmp.Or(strings.TrimSpace(asked.Get("id")), "somebody"), Role: strings.FieldsFunc(asked.Get("role"), func(r rune) bool { return r == ' ' || r == ',' })}
-			body.Asked, body.Explain = req.Kind+" "+req.ID, &guard.Explanation{}
+			body.Asked, body.Explain = whom(req), &guard.Explanation{}
 			err = s.client.Call(r.Context(), "policy.explain", req, body.Explain)
 		}
 		if err != nil {
-			body.Answer, body.Explain = nil, nil
+			body.Known, body.Explain = false, nil
 			fail(err)
 		}
 	}
 	c.show(w, s, status, "ask", page{Title: "Who may do it", Here: "/access", Body: body})
+}
+
+// whom says about whom an explanation is.
+func whom(req api.ExplainRequest) string {
+	who := "any " + req.Kind
+	if req.ID != "somebody" {
+		who = req.Kind + " " + req.ID
+	}
+	if len(req.Role) > 0 {
+		who += " with " + strings.Join(req.Role, " and ")
+	}
+	return show(who, maxReason)
 }
 
 // newAsking is the form as it was filled in.

@@ -40,7 +40,7 @@ type problem struct {
 // parts it shares with others.
 func parsePages() (map[string]*template.Template, error) {
 	shared, err := template.New("layout").Funcs(template.FuncMap{
-		"brief": brief, "bytes": byteCount, "cedar": highlight, "clock": clockTime, "count": thousands, "long": func(s string) bool { return brief(s) != s }, "minute": minute, "plain": plain, "second": second, "utc": utc,
+		"brief": brief, "bytes": byteCount, "cedar": highlight, "clock": clockTime, "count": thousands, "lasts": lasts, "long": func(s string) bool { return brief(s) != s }, "minute": minute, "plain": plain, "second": second, "utc": utc,
 	}).ParseFS(files, "page/layout.html", "page/parts.html")
 	if err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"strings"
+	"time"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
@@ -59,6 +60,14 @@ func recast(detail, into any) bool {
 	return err == nil && json.Unmarshal(text, into) == nil
 }
 
+// lasts says how long a plan's grant is for.
+func lasts(text string) string {
+	if d, err := time.ParseDuration(text); err == nil {
+		return span(d)
+	}
+	return text
+}
+
 // maxFlips is how many lines of turned decisions a page shows.
 const maxFlips = 100
 
@@ -86,9 +95,9 @@ func newFlips(detail any) *flips {
 	turns := plan.Turns()
 	list := &flips{Total: plan.Total, More: plan.Partial || plan.Total > len(plan.Flips) || len(turns) > maxFlips}
 	for _, turn := range turns[:min(len(turns), maxFlips)] {
-		f := flip{Turn: turn, State: stateDeny, Word: "No longer"}
+		f := flip{Turn: turn, State: stateDeny, Word: "May no longer"}
 		if turn.Will == pavise.Allow {
-			f.State, f.Word = stateAllow, "From then on"
+			f.State, f.Word = stateAllow, "May"
 		}
 		var states []string
 		for _, facts := range turn.Flip.When {

@@ -148,13 +148,42 @@ func (f Flip) same(g Flip) bool {
 		slices.Equal(f.When, g.When) && f.Was == g.Was && f.Will == g.Will && f.Policy == g.Policy
 }
 
-// Whom says whose decisions turn, without their role.
-func (t Turn) Whom() string {
-	switch {
-	case t.Name != "":
-		return strings.Join(t.Kinds, " or ") + " " + t.Name
-	case len(t.Kinds) == len(kinds):
+// A Group is holders that differ in the kind of principal alone, or one by name.
+type Group struct {
+	Holder
+	Kinds []string
+}
+
+// Groups joins those who may, in their order.
+func Groups(holders []Holder) (groups []Group) {
+	for _, h := range holders {
+		i := slices.IndexFunc(groups, func(g Group) bool {
+			return h.Name == pavise.Name{} && g.Name == h.Name && g.Role == h.Role && g.Policy == h.Policy && g.Change == h.Change
+		})
+		if i >= 0 {
+			groups[i].Kinds = append(groups[i].Kinds, h.Kind)
+			continue
+		}
+		groups = append(groups, Group{h, []string{h.Kind}})
+	}
+	return groups
+}
+
+// Whom says who is meant, without their role.
+func (g Group) Whom() string { return anyOf(g.Kinds) }
+
+// anyOf says anybody of some kinds of principal.
+func anyOf(some []string) string {
+	if len(some) == len(kinds) {
 		return "anybody"
 	}
-	return "any " + strings.Join(t.Kinds, " or ")
+	return "any " + strings.Join(some, " or ")
+}
+
+// Whom says whose decisions turn, without their role.
+func (t Turn) Whom() string {
+	if t.Name != "" {
+		return strings.Join(t.Kinds, " or ") + " " + t.Name
+	}
+	return anyOf(t.Kinds)
 }
