@@ -3,7 +3,6 @@ package console
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -15,120 +14,49 @@ import (
 	"github.com/pavise/pavise/internal/policy"
 )
 
-// A cell says whether holders of a role may do an act.
-type cell struct {
-	Role string
-	Mark string // "all" states, "some" or none ""
-	When string // the states, if not all
-	Said string // the same in words
-}
-
-// cellOf is one place of the matrix.
-func cellOf(a policy.Deed, role string) cell {
-	c, states := cell{Role: role}, a.When(role)
-	switch {
-	case len(states) == 0:
-		return c
-	case len(states) == len(a.States):
-		c.Mark, c.Said = "all", "may"
-	default:
-		c.Mark, c.When = "some", policy.Phrase(states)
-		c.Said = "may when " + c.When
-	}
-	if a.Change {
-		c.Said += ", as an approved change"
-	}
-	return c
-}
-
-// A grid is one half of the matrix: acts down, roles across.
-type grid struct {
+// A half is one half of the matrix, as a grid.
+type half struct {
 	ID, Title, About string
-	Roles            []string
-	Rooms            []gridRoom
+	policy.Grid
 }
 
 // narrowGrid is how many roles leave room for two halves of a grid side by side.
 const narrowGrid = 9
 
-// Halves are the rooms as they stand side by side.
-func (g grid) Halves() [][]gridRoom {
-	total, half, cut := 0, 0, 0
-	for _, r := range g.Rooms {
-		total += len(r.Acts) + 1
+// Columns are the rooms as they stand side by side.
+func (h half) Columns() [][]policy.Room {
+	total, first, cut := 0, 0, 0
+	for _, r := range h.Rooms {
+		total += len(r.Lines) + 1
 	}
-	for ; cut < len(g.Rooms) && 2*half < total; cut++ {
-		half += len(g.Rooms[cut].Acts) + 1
+	for ; cut < len(h.Rooms) && 2*first < total; cut++ {
+		first += len(h.Rooms[cut].Lines) + 1
 	}
-	if len(g.Roles) > narrowGrid || cut == len(g.Rooms) {
-		return [][]gridRoom{g.Rooms}
+	if len(h.Roles) > narrowGrid || cut == len(h.Rooms) {
+		return [][]policy.Room{h.Rooms}
 	}
-	return [][]gridRoom{g.Rooms[:cut], g.Rooms[cut:]}
+	return [][]policy.Room{h.Rooms[:cut], h.Rooms[cut:]}
 }
 
-// A gridRoom is the acts of one room.
-type gridRoom struct {
-	Name string
-	Acts []gridAct
-}
-
-// A gridAct is one line of a grid.
-type gridAct struct {
-	policy.Deed
-	Cells []cell
-}
-
-// gridsOf draws the matrix: what is done in the house, and what is done to an
-// organisation's models and data. A half has the roles that may do something in it.
-func gridsOf(acts []policy.Deed) []grid {
-	estate := map[string]bool{}
-	for _, a := range acts {
-		estate[a.Room()] = estate[a.Room()] || a.Declared
+// halvesOf draws the matrix: what is done to an organisation's models and data, and what
+// is done in the house. A half has the roles that may do something in it.
+func halvesOf(deeds []policy.Deed) []half {
+	elsewhere := map[string]bool{} // rooms with something that Pavise itself does not do
+	for _, d := range deeds {
+		elsewhere[d.Room()] = elsewhere[d.Room()] || d.Declared
 	}
-	var halves [2][]policy.Deed
-	for _, a := range acts {
-		half := 1
-		if estate[a.Room()] {
-			half = 0
-		}
-		halves[half] = append(halves[half], a)
-	}
-	grids := []grid{
-		{ID: "estate", Title: "Models, data and machines", About: "What an organisation does with its AI estate."},
-		{ID: "house", Title: "The house", About: "What runs Pavise itself, and what proves it."},
-	}
-	for i := range grids {
-		grids[i].fill(halves[i])
-	}
-	return slices.DeleteFunc(grids, func(g grid) bool { return len(g.Rooms) == 0 })
-}
-
-// fill puts acts into a grid, in their order.
-func (g *grid) fill(acts []policy.Deed) {
-	found := map[string]bool{}
-	for _, a := range acts {
-		for _, row := range a.States {
-			for _, role := range slices.Concat(slices.Collect(maps.Values(row.Who))...) {
-				found[role] = found[role] || role != "" && !a.Anybody()
-			}
+	var estate, house []policy.Deed
+	for _, d := range deeds {
+		if elsewhere[d.Room()] {
+			estate = append(estate, d)
+		} else {
+			house = append(house, d)
 		}
 	}
-	for _, role := range slices.Sorted(maps.Keys(found)) {
-		if found[role] {
-			g.Roles = append(g.Roles, role)
-		}
-	}
-	for _, a := range acts {
-		line := gridAct{Deed: a}
-		for _, role := range g.Roles {
-			line.Cells = append(line.Cells, cellOf(a, role))
-		}
-		if last := len(g.Rooms) - 1; last < 0 || g.Rooms[last].Name != a.Room() {
-			g.Rooms = append(g.Rooms, gridRoom{Name: a.Room()})
-		}
-		last := &g.Rooms[len(g.Rooms)-1]
-		last.Acts = append(last.Acts, line)
-	}
+	return slices.DeleteFunc([]half{
+		{"estate", "Models, data and machines", "What an organisation does with its AI estate.", policy.NewGrid(estate)},
+		{"house", "The house", "What runs Pavise itself, and what proves it.", policy.NewGrid(house)},
+	}, func(h half) bool { return len(h.Rooms) == 0 })
 }
 
 // An access is the body of the page of who may what.
@@ -136,7 +64,7 @@ type access struct {
 	Filters   []field
 	Filtered  bool
 	Narrowed  bool // by more than the role
-	Grids     []grid
+	Halves    []half
 	Ask       asking
 	Conflicts [][2]string
 	Digest    string
@@ -146,8 +74,8 @@ type access struct {
 // A roleCard is one role: what it may do, and who has it for a time.
 type roleCard struct {
 	Name    string
-	Rooms   []gridRoom // with the one cell of the role
-	Against []string   // roles that nobody holds beside it
+	Rooms   []policy.Room // with the one place of the role
+	Against []string      // roles that nobody holds beside it
 	Grants  []grantItem
 	Refusal *refusal // why Grants are not known
 }
@@ -165,13 +93,13 @@ func (c *Console) access(w http.ResponseWriter, r *http.Request, s *session) {
 		body.Filtered = body.Filtered || f.Value != ""
 		body.Narrowed = body.Narrowed || f.Value != "" && f.Key != "role"
 	}
-	acts := policy.Deeds(slices.DeleteFunc(m.Rows, func(row policy.Row) bool {
+	deeds := policy.Deeds(slices.DeleteFunc(m.Rows, func(row policy.Row) bool {
 		state := asked.Get("state")
 		return asked.Get("room") != "" && row.Room() != asked.Get("room") || state != "" && row.Facts != state
 	}))
 	role := asked.Get("role")
 	if role == "" {
-		body.Grids = gridsOf(acts)
+		body.Halves = halvesOf(deeds)
 		c.show(w, s, http.StatusOK, "access", page{Title: "Who may what", Here: "/access", Body: body})
 		return
 	}
@@ -179,7 +107,7 @@ func (c *Console) access(w http.ResponseWriter, r *http.Request, s *session) {
 		c.fail(w, s, http.StatusNotFound, "Not found", fmt.Sprintf("No policy speaks of the role %.80q.", role), "/access shows those there are")
 		return
 	}
-	body.Role = newRoleCard(role, acts, m.Conflicts)
+	body.Role = newRoleCard(role, deeds, m.Conflicts)
 	c.granted(r, s, body.Role)
 	c.show(w, s, http.StatusOK, "access", page{Title: "The role " + show(role, maxName), Here: "/access", Body: body})
 }
@@ -199,17 +127,9 @@ func (c *Console) granted(r *http.Request, s *session, card *roleCard) {
 }
 
 // newRoleCard says what a role may do.
-func newRoleCard(role string, acts []policy.Deed, conflicts [][2]string) *roleCard {
-	card := &roleCard{Name: role}
-	acts = slices.DeleteFunc(acts, func(a policy.Deed) bool { return len(a.When(role)) == 0 })
-	g := grid{}
-	g.fill(acts)
-	for _, room := range g.Rooms {
-		for i, a := range room.Acts {
-			room.Acts[i].Cells = []cell{cellOf(a.Deed, role)}
-		}
-	}
-	card.Rooms = g.Rooms
+func newRoleCard(role string, deeds []policy.Deed, conflicts [][2]string) *roleCard {
+	deeds = slices.DeleteFunc(deeds, func(d policy.Deed) bool { return len(d.When(role)) == 0 })
+	card := &roleCard{Name: role, Rooms: policy.RoomsOf(deeds, []string{role})}
 	for _, pair := range conflicts {
 		if i := slices.Index(pair[:], role); i >= 0 {
 			card.Against = append(card.Against, pair[1-i])
@@ -247,7 +167,7 @@ type asking struct {
 	Fields  []field // verb and thing
 	Who     []field // of whom it asks why
 	Verbs   []string
-	Act     []policy.Deed // the verb in general
+	Deeds   []policy.Deed // the verb in general
 	Verb    string
 	Refusal *refusal
 	Answer  []policy.Group
@@ -270,7 +190,7 @@ func (c *Console) ask(w http.ResponseWriter, r *http.Request, s *session) {
 			c.refuse(w, s, err)
 			return
 		}
-		body.Act = slices.DeleteFunc(policy.Deeds(m.Rows), func(a policy.Deed) bool { return a.Verb != verb })
+		body.Deeds = slices.DeleteFunc(policy.Deeds(m.Rows), func(d policy.Deed) bool { return d.Verb != verb })
 	}
 	if on := strings.TrimSpace(asked.Get("on")); verb != "" && on != "" {
 		name, err := pavise.ParseName(on)

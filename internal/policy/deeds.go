@@ -104,6 +104,84 @@ func holdersOf(who map[string][]string) (list []Holders) {
 	return list
 }
 
+// A Place says whether holders of a role may do a deed.
+type Place struct {
+	Role string
+	Mark string // "all" states, "some" or none ""
+	When string // the states, if not all
+	Said string // the same in words
+}
+
+// Of returns the place of a role.
+func (d Deed) Of(role string) Place {
+	p, states := Place{Role: role}, d.When(role)
+	switch {
+	case len(states) == 0:
+		return p
+	case len(states) == len(d.States):
+		p.Mark, p.Said = "all", "may"
+	default:
+		p.Mark, p.When = "some", Phrase(states)
+		p.Said = "may when " + p.When
+	}
+	if d.Change {
+		p.Said += ", as an approved change"
+	}
+	return p
+}
+
+// A Grid is deeds down, by room, and roles across.
+type Grid struct {
+	Roles []string
+	Rooms []Room
+}
+
+// A Room is the deeds of one room, in a grid.
+type Room struct {
+	Name  string
+	Lines []Line
+}
+
+// A Line is one deed, with a place for each of the grid's roles.
+type Line struct {
+	Deed
+	Places []Place
+}
+
+// NewGrid draws deeds, with the roles that may do something that not anybody may.
+func NewGrid(deeds []Deed) Grid {
+	var g Grid
+	for _, d := range deeds {
+		for _, row := range d.States {
+			for _, roles := range row.Who {
+				if !d.Anybody() {
+					g.Roles = append(g.Roles, roles...)
+				}
+			}
+		}
+	}
+	slices.Sort(g.Roles)
+	g.Roles = slices.DeleteFunc(slices.Compact(g.Roles), func(role string) bool { return role == "" })
+	g.Rooms = RoomsOf(deeds, g.Roles)
+	return g
+}
+
+// RoomsOf groups deeds by room, in their order, with the places of some roles.
+func RoomsOf(deeds []Deed, roles []string) (rooms []Room) {
+	for _, d := range deeds {
+		line := Line{Deed: d}
+		for _, role := range roles {
+			line.Places = append(line.Places, d.Of(role))
+		}
+		if last := len(rooms) - 1; last < 0 || rooms[last].Name != d.Room() {
+			rooms = append(rooms, Room{Name: d.Room()})
+		}
+		last := &rooms[len(rooms)-1]
+		last.Lines = append(last.Lines, line)
+	}
+	return rooms
+}
+
 // Phrase joins states: "state live, canary or draft".
 func Phrase(states []string) string {
 	var words []string
