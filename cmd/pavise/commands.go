@@ -85,6 +85,9 @@ var fileCommands = map[string][]reflect.StructField{
 	"finding": {
 		{Name: "Export", Type: reflect.TypeFor[exportCommand](), Tag: `cmd:"" help:"Print a log's findings as OCSF events, offline, once the log is proved."`},
 	},
+	"policy": {
+		{Name: "Test", Type: reflect.TypeFor[policyTestCommand](), Tag: `cmd:"" help:"Hold policies in files to what they are to decide."`},
+	},
 	"witness": {
 		{Name: "Serve", Type: reflect.TypeFor[witnessCommand](), Tag: `cmd:"" help:"Run a witness alone: it cosigns other logs' checkpoints, and does nothing else."`},
 	},
