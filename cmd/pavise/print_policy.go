@@ -50,8 +50,8 @@ func printWhoCan(w io.Writer, req *api.WhoCanRequest, a api.WhoCan) {
 	}
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	row(tw, "WHO", "HOW", "BY POLICY")
-	for _, h := range a.Holders {
-		who := "any " + h.Kind
+	for _, h := range policy.Groups(a.Holders) {
+		who := h.Whom()
 		switch {
 		case h.Name != (pavise.Name{}):
 			who = h.Name.String()
@@ -86,8 +86,8 @@ func printFlips(w io.Writer, d policy.Difference) {
 	}
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	row(tw, "WHO", "DOES", "ON", "WHEN", "WAS", "WILL BE", "BY POLICY")
-	for _, f := range d.Flips {
-		row(tw, flipWho(f), f.Verb, f.On, cmp.Or(strings.Join(each(f.When, policy.Words), "; "), "always"), f.Was, f.Will, cmp.Or(f.Policy, "none permits it"))
+	for _, f := range d.Turns() {
+		row(tw, turnWho(f), f.Verb, f.On, cmp.Or(strings.Join(each(f.When, policy.Words), "; "), "always"), f.Was, f.Will, cmp.Or(f.Policy, "none permits it"))
 	}
 	tw.Flush()
 	if d.Total > len(d.Flips) {
@@ -106,17 +106,14 @@ func each(list []string, f func(string) string) []string {
 	return out
 }
 
-// flipWho says whose decision turns.
-func flipWho(f policy.Flip) string {
-	who := "any " + f.Kind
-	if f.Name != "" {
-		who = f.Kind + " " + f.Name
+// turnWho says whose decisions turn.
+func turnWho(t policy.Turn) string {
+	who := t.Whom()
+	if t.Role != "" {
+		who += " with the role " + t.Role
 	}
-	if f.Role != "" {
-		who += " with the role " + f.Role
-	}
-	if f.Environment != "" {
-		who += " in " + f.Environment
+	if t.Environment != "" {
+		who += " in " + t.Environment
 	}
 	return who
 }

@@ -48,7 +48,7 @@ func TestParseCases(t *testing.T) {
 func TestCaseFaults(t *testing.T) {
 	with := func(old, with string) string { return strings.Replace(goodCases, old, with, 1) }
 	for want, text := range map[string]string{
-		"c.yaml is empty": "",
+		"c.yaml is empty":                                                      "",
 		"c.yaml:1: cases is missing":                                           "cases: []\n",
 		"c.yaml:1: case is no field of a file of cases":                        "case: []\n",
 		"c.yaml:1: cases is a block of fields, not a list":                     "cases: {}\n",
