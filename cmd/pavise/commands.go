@@ -94,6 +94,9 @@ var fileCommands = map[string][]reflect.StructField{
 	"person": {
 		{Name: "Key", Type: reflect.TypeFor[personKeyCommand](), Tag: `cmd:"" help:"Print the fingerprint of your key, by which you are invited."`},
 	},
+	"policy": {
+		{Name: "Test", Type: reflect.TypeFor[policyTestCommand](), Tag: `cmd:"" help:"Hold policies in files to what they are to decide."`},
+	},
 	"witness": {
 		{Name: "Serve", Type: reflect.TypeFor[witnessCommand](), Tag: `cmd:"" help:"Run a witness alone: it cosigns other logs' checkpoints, and does nothing else."`},
 	},

@@ -42,7 +42,7 @@ func printExplanation(w io.Writer, x guard.Explanation) {
 
 func printWhoCan(w io.Writer, req *api.WhoCanRequest, a api.WhoCan) {
 	if a.Facts != "" {
-		fmt.Fprintf(w, "%s is %s\n", req.On, factWords(a.Facts))
+		fmt.Fprintf(w, "%s is %s\n", req.On, policy.Words(a.Facts))
 	}
 	if len(a.Holders) == 0 {
 		fmt.Fprintf(w, "nobody may do %s on %s as it is now; pavise policy explain %s %s says why\n", req.Verb, req.On, req.Verb, req.On)
@@ -50,8 +50,8 @@ func printWhoCan(w io.Writer, req *api.WhoCanRequest, a api.WhoCan) {
 	}
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	row(tw, "WHO", "HOW", "BY POLICY")
-	for _, h := range a.Holders {
-		who := "any " + h.Kind
+	for _, h := range policy.Groups(a.Holders) {
+		who := h.Whom()
 		switch {
 		case h.Name != (pavise.Name{}):
 			who = h.Name.String()
@@ -70,19 +70,6 @@ func printWhoCan(w io.Writer, req *api.WhoCanRequest, a api.WhoCan) {
 	tw.Flush()
 }
 
-// factWords spells facts, which are a query string, for people.
-func factWords(facts string) string {
-	words := []string{}
-	for fact := range strings.SplitSeq(facts, "&") {
-		name, value, _ := strings.Cut(fact, "=")
-		if value == "true" {
-			value = ""
-		}
-		words = append(words, strings.TrimSpace(name+" "+value))
-	}
-	return strings.Join(words, ", ")
-}
-
 func printDiff(w io.Writer, p guard.Preview) {
 	if p.Before == p.After {
 		fmt.Fprintln(w, "nothing changes: the policies are as they would be")
@@ -99,8 +86,8 @@ func printFlips(w io.Writer, d policy.Difference) {
 	}
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	row(tw, "WHO", "DOES", "ON", "WHEN", "WAS", "WILL BE", "BY POLICY")
-	for _, f := range d.Flips {
-		row(tw, flipWho(f), f.Verb, f.On, cmp.Or(strings.Join(each(f.When, factWords), "; "), "always"), f.Was, f.Will, cmp.Or(f.Policy, "none permits it"))
+	for _, f := range d.Turns() {
+		row(tw, turnWho(f), f.Verb, f.On, cmp.Or(strings.Join(each(f.When, policy.Words), "; "), "always"), f.Was, f.Will, cmp.Or(f.Policy, "none permits it"))
 	}
 	tw.Flush()
 	if d.Total > len(d.Flips) {
@@ -119,17 +106,14 @@ func each(list []string, f func(string) string) []string {
 	return out
 }
 
-// flipWho says whose decision turns.
-func flipWho(f policy.Flip) string {
-	who := "any " + f.Kind
-	if f.Name != "" {
-		who = f.Kind + " " + f.Name
+// turnWho says whose decisions turn.
+func turnWho(t policy.Turn) string {
+	who := t.Whom()
+	if t.Role != "" {
+		who += " with the role " + t.Role
 	}
-	if f.Role != "" {
-		who += " with the role " + f.Role
-	}
-	if f.Environment != "" {
-		who += " in " + f.Environment
+	if t.Environment != "" {
+		who += " in " + t.Environment
 	}
 	return who
 }
@@ -148,7 +132,7 @@ func printMatrix(w io.Writer, req *api.MatrixRequest, m api.Matrix) {
 		}
 		when := []string{}
 		for _, r := range rows[:same] {
-			when = append(when, cmp.Or(factWords(r.Facts), "nothing known"))
+			when = append(when, cmp.Or(policy.Words(r.Facts), "nothing known"))
 		}
 		first := len(rows) == len(m.Rows) || m.Rows[len(m.Rows)-len(rows)-1].Verb != rows[0].Verb
 		if first && (req.Role == "" || len(when) == 1 && rows[0].Facts == "") && (same == len(rows) || rows[same].Verb != rows[0].Verb) {

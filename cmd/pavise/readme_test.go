@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/pavise/pavise/internal/policy"
 )
 
 // A typed is one command of the README and what it is said to print.
@@ -41,11 +43,35 @@ func fenced(readme, mark string) (list []typed) {
 // TestREADME does what the README says, in its order, and holds what comes to
 // what it says comes. Commands that are not of this program are left out.
 func TestREADME(t *testing.T) {
-	text, err := os.ReadFile("../../README.md")
+	followed(t, "../../README.md")
+}
+
+// TestPoliciesDoc does what docs/policies.md says, and finds every role in it.
+func TestPoliciesDoc(t *testing.T) {
+	text := followed(t, "../../docs/policies.md")
+	for id, one := range policy.Defaults() {
+		role := regexp.MustCompile(`Role::"([^"]+)"`).FindStringSubmatch(one)
+		if role != nil && !strings.Contains(text, "\n| `"+role[1]+"` | ") {
+			t.Errorf("the document does not have the role %s of %s", role[1], id)
+		}
+	}
+}
+
+// followed types what a document says, and returns the document.
+func followed(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	r := &reader{dir: t.TempDir()}
+	examples, err := filepath.Abs("../../examples")
+	if err == nil {
+		err = os.Symlink(examples, filepath.Join(r.dir, "examples"))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	done := 0
 	for _, c := range consoles(string(text)) {
 		args, ours := strings.CutPrefix(c.command, "go run ./cmd/pavise")
@@ -59,12 +85,13 @@ func TestREADME(t *testing.T) {
 		got := r.do(t, strings.Fields(args))
 		want := "(?s)^" + strings.ReplaceAll(regexp.QuoteMeta(strings.ReplaceAll(c.output, "go run ./cmd/pavise", "pavise")), `\.\.\.`, ".*?") + "$"
 		if !regexp.MustCompile(want).MatchString(got) {
-			t.Errorf("$ %s\n%s\nis not what the README says:\n%s", c.command, got, c.output)
+			t.Errorf("$ %s\n%s\nis not what %s says:\n%s", c.command, got, path, c.output)
 		}
 	}
 	if done == 0 {
-		t.Error("the README has no command of pavise")
+		t.Errorf("%s has no command of pavise", path)
 	}
+	return string(text)
 }
 
 // A reader does what the README says, in a directory of their own.

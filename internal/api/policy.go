@@ -184,14 +184,16 @@ type MatrixRequest struct {
 
 // Matrix says who may do what.
 type Matrix struct {
-	Rows   []policy.Row `json:"rows"`
-	Roles  []string     `json:"roles"`  // all that policies speak of
-	Digest string       `json:"digest"` // of the policies
+	Rows  []policy.Row `json:"rows"`
+	Roles []string     `json:"roles"` // all that policies speak of
+	// Conflicts are the pairs of roles that nobody holds both.
+	Conflicts [][2]string `json:"conflicts"`
+	Digest    string      `json:"digest"` // of the policies
 }
 
 func policyMatrix(_ context.Context, rooms *Rooms, who pavise.Principal, req MatrixRequest) (Matrix, error) {
 	rows, roles := rooms.Guard.Matrix(who.Tenant)
-	m := Matrix{Rows: []policy.Row{}, Roles: roles, Digest: rooms.Guard.Digest(who.Tenant)}
+	m := Matrix{Rows: []policy.Row{}, Roles: roles, Conflicts: policy.Conflicts, Digest: rooms.Guard.Digest(who.Tenant)}
 	for _, row := range rows {
 		if req.Verb != "" && row.Verb != req.Verb && !strings.HasPrefix(row.Verb, req.Verb+".") {
 			continue

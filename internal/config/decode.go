@@ -32,28 +32,37 @@ func Parse(name string, text []byte) (*File, error) {
 	if len(text) > MaxSize {
 		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s is %d bytes long, more than %d", name, len(text), MaxSize), Hint: "policies and models are put with verbs, not configured"}
 	}
-	root, err := document(name, text)
+	file := &File{}
+	f, err := read(name, text, file, "pavise.yaml", "pavise config example serve prints a file to begin with")
+	if err == nil && len(*f.all) == 0 { // else the values may be missing
+		file.check(f)
+		err = f.err(name)
+	}
+	return file, err
+}
+
+// read decodes a file strictly into a struct. what is what such files are called, and
+// begin is where a good one is to be seen. The faults that it returns have nothing in
+// them yet, and know the lines of all fields.
+func read(name string, text []byte, into any, what, begin string) (*faults, error) {
+	root, err := document(name, text, begin)
 	if err != nil {
 		return nil, err
 	}
-	f := &faults{all: &[]fault{}, lines: map[string]int{}}
-	file := &File{}
-	f.decode(root, reflect.ValueOf(file).Elem(), 0)
-	if len(*f.all) == 0 { // else the values may be missing
-		file.check(f)
-	}
-	return file, f.err(name)
+	f := &faults{all: &[]fault{}, lines: map[string]int{}, what: what, begin: begin}
+	f.decode(root, reflect.ValueOf(into).Elem(), 0)
+	return f, f.err(name)
 }
 
 // document reads the one document that a file is, as nodes.
-func document(name string, text []byte) (*yaml.Node, error) {
+func document(name string, text []byte, begin string) (*yaml.Node, error) {
 	broken := func(err error) error {
-		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s cannot be read as YAML: %s", name, clip(strings.TrimPrefix(err.Error(), "yaml: "))), Hint: "pavise config example shows a good one", Err: err}
+		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s cannot be read as YAML: %s", name, clip(strings.TrimPrefix(err.Error(), "yaml: "))), Hint: begin, Err: err}
 	}
 	decoder := yaml.NewDecoder(bytes.NewReader(text))
 	var root, more yaml.Node
 	if err := decoder.Decode(&root); errors.Is(err, io.EOF) {
-		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: name + " is empty", Hint: "pavise config example serve prints a file to begin with"}
+		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: name + " is empty", Hint: begin}
 	} else if err != nil {
 		return nil, broken(err)
 	}
@@ -94,11 +103,13 @@ type faults struct {
 	all   *[]fault
 	lines map[string]int // field → the line where it stands
 	field string
+	what  string // what such files are called
+	begin string // where a good one is to be seen
 }
 
 // in returns the faults of a nested field.
 func (f *faults) in(key string) *faults {
-	return &faults{all: f.all, lines: f.lines, field: join(f.field, key)}
+	return &faults{all: f.all, lines: f.lines, field: join(f.field, key), what: f.what, begin: f.begin}
 }
 
 func join(field, key string) string {
@@ -155,7 +166,7 @@ func (f *faults) decode(node *yaml.Node, into reflect.Value, depth int) {
 	}
 	switch {
 	case depth > maxDepth:
-		f.addAt(node.Line, f.field, "is nested too deeply", "pavise config example shows how it is written")
+		f.addAt(node.Line, f.field, "is nested too deeply", f.begin)
 		return
 	case node.Kind == yaml.AliasNode || node.Anchor != "":
 		f.addAt(node.Line, f.field, "uses an anchor or an alias", "write the value where it belongs")
@@ -255,7 +266,7 @@ func (f *faults) structOf(node *yaml.Node, into reflect.Value, depth int) {
 	f.eachKey(node, func(key, child *yaml.Node) {
 		i, ok := known[key.Value]
 		if !ok {
-			f.addAt(key.Line, join(f.field, clip(key.Value)), "is no field of pavise.yaml", nearest(key.Value, known))
+			f.addAt(key.Line, join(f.field, clip(key.Value)), "is no field of "+f.what, nearest(key.Value, known))
 			return
 		}
 		found[key.Value] = true

@@ -4,7 +4,9 @@
 // type, an alias or a tag is a fault, and every fault is told at once, with its
 // line, its field and what to do.
 //
-// It owns the shape of the file and nothing that the file speaks of: it opens no
+// A file of cases for pavise policy test is read in the same way.
+//
+// It owns the shape of these files and nothing that they speak of: it opens no
 // file that is named there, and no port. What changes while Pavise runs (policies,
 // routes, budgets, who may do what) is not configuration; it is changed by verbs.
 // The one exception is bootstrap, which seeds an empty store.

@@ -260,7 +260,10 @@ func story(v api.ChangeView) []changeStep {
 		proposed += ": " + v.Reason
 	}
 	steps := []changeStep{{step{stateAllow, "Proposed", proposed}, v.Proposed, &v.Record}}
-	if v.State == change.Ran {
+	switch {
+	case v.Glass != nil:
+		steps = append(steps, changeStep{step{stateRan, "Run through the glass", "before anybody approved it, for ticket " + v.Glass.Ticket + ": " + v.Glass.Reason}, v.Glass.At, &v.Glass.Record})
+	case v.State == change.Ran:
 		steps = append(steps, changeStep{step: step{stateRan, "Run at once", "it leads only to more safety, and is approved afterwards"}})
 	}
 	for _, vote := range v.Votes {

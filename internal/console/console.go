@@ -86,6 +86,7 @@ func (c *Console) Handler() http.Handler {
 	for path, show := range map[string]func(http.ResponseWriter, *http.Request, *session){
 		"/{$}": c.live, "/search": c.search, "/trail/{index}": c.trail, "/changes/{id}": c.change,
 		"/evidence": c.log, "/demo": c.demo, "/routes": c.routes, "/policies": c.policies,
+		"/access": c.access, "/access/ask": c.ask, "/callers": c.callers, "/callers/revoke": c.toCallers,
 	} {
 		mux.Handle("GET "+path, c.signedIn(c.counting(show)))
 	}
@@ -96,6 +97,7 @@ func (c *Console) Handler() http.Handler {
 		mux.Handle("POST /changes/{id}/"+verb, c.signedIn(c.vote("change."+verb)))
 		mux.Handle("GET /changes/{id}/"+verb, c.signedIn(c.back))
 	}
+	mux.Handle("POST /callers/revoke", c.signedIn(c.revoke))
 	mux.HandleFunc("/", c.nowhere)
 	return c.protect(mux)
 }
@@ -113,15 +115,15 @@ func (c *Console) asset(w http.ResponseWriter, r *http.Request) {
 	w.Write(body)
 }
 
-// policy is the content security policy of every answer.
-const policy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+// contentPolicy is the content security policy of every answer.
+const contentPolicy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
 // protect sets every answer's headers and turns away what a browser was tricked
 // into sending.
 func (c *Console) protect(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		h.Set("Content-Security-Policy", policy)
+		h.Set("Content-Security-Policy", contentPolicy)
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Cache-Control", "no-store")

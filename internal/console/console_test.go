@@ -179,6 +179,7 @@ func TestTokenRevoked(t *testing.T) {
 var everyPath = map[string]int{
 	"/": 200, "/?show=denied": 200, "/search": 200, "/search?kind=model": 200, "/search?kind=&since=1h": 303, "/search?before=x": 400, "/changes": 200, "/changes/c-open": 200,
 	"/changes/c-none": 404, "/changes/-": 404, "/changes/c-open/deny": 303, "/changes/c-open/else": 404, "/trail/0": 200, "/trail/77": 404, "/trail/x": 404, "/evidence": 200, "/routes": 200, "/policies": 200,
+	"/access": 200, "/access?role=nobody": 404, "/access/ask": 200, "/access/ask?verb=model.infer&on=x": 400, "/callers": 200, "/callers/revoke": 303,
 	"/asset/console.css": 200, "/asset/console.js": 200, "/asset/mark.svg": 200, "/asset/nothing.css": 404,
 	"/nowhere": 404, "/login": 401, "/logout": 404,
 }
@@ -301,7 +302,7 @@ func TestForeignRequests(t *testing.T) {
 func TestAnonymousSeesNothing(t *testing.T) {
 	s := newStand(t)
 	s.api.add(infer(began, "ci", 3, nil))
-	for _, path := range []string{"/", "/search", "/search?kind=model", "/events", "/trail/0", "/changes", "/changes/c-open", "/changes/c-open/approve", "/evidence", "/routes", "/policies"} {
+	for _, path := range []string{"/", "/search", "/search?kind=model", "/events", "/trail/0", "/changes", "/changes/c-open", "/changes/c-open/approve", "/evidence", "/routes", "/policies", "/access", "/access/ask", "/callers", "/callers/revoke"} {
 		for _, value := range []string{"", "guess", strings.Repeat("A", 43)} {
 			resp, body := s.get(path, "Cookie", cookieName+"="+value)
 			if resp.StatusCode != http.StatusUnauthorized || strings.Contains(body, "Sign out") {
@@ -318,7 +319,7 @@ func TestAPIAway(t *testing.T) {
 	s := newStand(t).signIn()
 	s.backend.CloseClientConnections()
 	s.backend.Close()
-	for _, path := range []string{"/", "/search?kind=model", "/trail/0", "/changes", "/changes/c-open", "/evidence", "/routes", "/policies"} {
+	for _, path := range []string{"/", "/search?kind=model", "/trail/0", "/changes", "/changes/c-open", "/evidence", "/routes", "/policies", "/access", "/access/ask?verb=model.infer", "/callers"} {
 		resp, body := s.get(path)
 		if resp.StatusCode != http.StatusServiceUnavailable || !strings.Contains(body, "Pavise does not answer") || !strings.Contains(body, "pavise up") {
 			t.Errorf("%s: status %d:\n%s", path, resp.StatusCode, body)
@@ -353,6 +354,7 @@ func TestPagesOnlyRead(t *testing.T) {
 		switch verb {
 		case "ledger.list", "ledger.read", "ledger.status", "route.list", "policy.list", "policy.explain":
 		case "change.list", "change.show", "ledger.followers", "archive.list", "witness.list", "subject.list":
+		case "policy.matrix", "policy.who-can", "grant.list", "caller.list":
 		default:
 			t.Errorf("the console asked for %s", verb)
 		}

@@ -56,6 +56,13 @@ type fakeAPI struct {
 	routes   []gateway.Standing
 	policies api.PolicyList
 	explain  guard.Explanation
+
+	matrix  api.Matrix
+	whoCan  api.WhoCan
+	asked   []api.ExplainRequest // that arrived
+	grants  []guard.Grant
+	callers []guard.Caller
+	revoked []api.GrantRef // that arrived
 }
 
 // A cast is a vote that arrived, or a withdrawal.
@@ -159,6 +166,9 @@ func (f *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "policy.list":
 		json.NewEncoder(w).Encode(f.policies)
 	case "policy.explain":
+		var req api.ExplainRequest
+		json.NewDecoder(r.Body).Decode(&req)
+		f.asked = append(f.asked, req)
 		json.NewEncoder(w).Encode(f.explain)
 	default:
 		f.more(w, r, verb)
@@ -198,6 +208,27 @@ func (f *fakeAPI) more(w http.ResponseWriter, r *http.Request, verb string) {
 			f.vote(verb, req, &f.changes[i])
 		}
 		json.NewEncoder(w).Encode(f.changes[i])
+	default:
+		f.access(w, r, verb)
+	}
+}
+
+// access answers the verbs about who may do what.
+func (f *fakeAPI) access(w http.ResponseWriter, r *http.Request, verb string) {
+	switch verb {
+	case "policy.matrix":
+		json.NewEncoder(w).Encode(f.matrix)
+	case "policy.who-can":
+		json.NewEncoder(w).Encode(f.whoCan)
+	case "grant.list":
+		json.NewEncoder(w).Encode(api.GrantList{Grants: f.grants})
+	case "caller.list":
+		json.NewEncoder(w).Encode(api.CallerList{Callers: f.callers})
+	case "grant.revoke":
+		var req api.GrantRef
+		json.NewDecoder(r.Body).Decode(&req)
+		f.revoked = append(f.revoked, req)
+		json.NewEncoder(w).Encode(api.Empty{})
 	default:
 		f.say(w, api.Problem{Status: 404, Title: "notfound", Detail: "no such verb"})
 	}

@@ -41,13 +41,13 @@ type problem struct {
 // parts it shares with others.
 func parsePages() (map[string]*template.Template, error) {
 	shared, err := template.New("layout").Funcs(template.FuncMap{
-		"brief": brief, "bytes": byteCount, "cedar": highlight, "count": thousands, "long": func(s string) bool { return brief(s) != s }, "minute": minute, "plain": plain, "second": second, "utc": utc,
+		"brief": brief, "bytes": byteCount, "cedar": highlight, "clock": clockTime, "count": thousands, "lasts": lasts, "long": func(s string) bool { return brief(s) != s }, "minute": minute, "plain": plain, "second": second, "utc": utc,
 	}).ParseFS(files, "page/layout.html", "page/parts.html")
 	if err != nil {
 		return nil, err
 	}
 	pages := map[string]*template.Template{}
-	for _, name := range []string{"live", "search", "trail", "changes", "change", "log", "routes", "policies", "demo", "problem", "welcome"} {
+	for _, name := range []string{"live", "search", "trail", "changes", "change", "log", "routes", "policies", "access", "ask", "callers", "demo", "problem", "welcome"} {
 		t, err := shared.Clone()
 		if err == nil {
 			t, err = t.ParseFS(files, "page/"+name+".html")
@@ -178,6 +178,9 @@ func brief(s string) string {
 
 // utc formats an instant in full.
 func utc(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05.000 UTC") }
+
+// clockTime is the time of day of an instant.
+func clockTime(t time.Time) string { return t.UTC().Format("15:04:05") }
 
 // second is an instant to the second.
 func second(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }

@@ -98,7 +98,7 @@ func (c *Console) policies(w http.ResponseWriter, r *http.Request, s *session) {
 		c.refuse(w, s, err)
 		return
 	}
-	c.show(w, s, http.StatusOK, "policies", page{Title: "Policies", Here: "/policies", Body: policyCards(list)})
+	c.show(w, s, http.StatusOK, "policies", page{Title: "Policies", Here: "/access", Body: policyCards(list)})
 }
 
 // A policyPage is the body of the policies' page.

@@ -2,8 +2,11 @@ package policy
 
 import (
 	"fmt"
+	"maps"
 	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 )
 
 // String spells the facts, or "" for none, as a record keeps them: a query string of
@@ -33,4 +36,18 @@ func ParseFacts(s string) (f Facts, err error) {
 		Quarantined: v.Get("quarantined") == "true", State: v.Get("state"), Risk: v.Get("risk"),
 		Environment: v.Get("environment"), Scrubbed: v.Get("scrubbed") == "true",
 	}, nil
+}
+
+// Words spells facts for people, from what String spells; "" of none. It shows what it
+// cannot read as it is.
+func Words(facts string) string {
+	v, err := url.ParseQuery(facts)
+	if err != nil {
+		return facts
+	}
+	var words []string
+	for _, name := range slices.Sorted(maps.Keys(v)) {
+		words = append(words, strings.TrimSpace(name+" "+strings.TrimPrefix(v.Get(name), "true")))
+	}
+	return strings.Join(words, ", ")
 }
