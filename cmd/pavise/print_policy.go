@@ -136,7 +136,7 @@ func flipWho(f policy.Flip) string {
 }
 
 func printMatrix(w io.Writer, m api.Matrix) {
-	if len(m.Rows) == 0 {
+	if len(m.Rows) == 0 && !m.Partial {
 		fmt.Fprintln(w, "no such verb or role; these roles are known:", strings.Join(m.Roles, ", "))
 		return
 	}
@@ -158,6 +158,9 @@ func printMatrix(w io.Writer, m api.Matrix) {
 		rows = rows[same:]
 	}
 	tw.Flush()
+	if m.Partial {
+		fmt.Fprintln(w, "\nthere are more roles than can be asked about at once: name one verb with --verb for the rest")
+	}
 	fmt.Fprintln(w, "\n* only as a change that others approved; + not done by Pavise itself: ask with policy check")
 }
 
