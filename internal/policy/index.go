@@ -77,33 +77,28 @@ func (r *rule) on() cedar.EntityUID {
 
 // matching returns the rules whose scope can match the question, in the set's order.
 func (s *Set) matching(q *Question) scan {
-	found := make(scan, 0, 32)
+	found, whos := make(scan, 0, 32), make([]cedar.EntityUID, 0, 8)
+	whos = append(whos, cedar.EntityUID{}, cedar.EntityUID{Type: q.Who.entity.UID.Type}, q.Who.entity.UID)
+	for role := range q.Who.entity.Parents.All() {
+		whos = append(whos, role)
+	}
 	for act := range q.Act.asked() {
 		of := s.shelves[act]
 		if of == nil {
 			continue
 		}
-		found = of.take(found, cedar.EntityUID{}, q)
-		found = of.take(found, cedar.EntityUID{Type: q.Who.entity.UID.Type}, q)
-		found = of.take(found, q.Who.entity.UID, q)
-		for role := range q.Who.entity.Parents.All() {
-			found = of.take(found, role, q)
+		for _, who := range whos {
+			things, ok := of[who]
+			if !ok {
+				continue
+			}
+			for _, on := range [...]cedar.EntityUID{{}, {Type: q.On.entity.UID.Type}, q.On.entity.UID} {
+				found = append(found, things[on]...)
+			}
 		}
 	}
 	slices.SortFunc(found, func(a, b *rule) int { return a.at - b.at })
 	return slices.Compact(found) // a rule about several verbs is met more than once
-}
-
-// take appends the rules of a shelf that ask for somebody and the question's thing.
-func (of shelf) take(found scan, who cedar.EntityUID, q *Question) scan {
-	things, ok := of[who]
-	if !ok {
-		return found
-	}
-	for _, on := range [...]cedar.EntityUID{{}, {Type: q.On.entity.UID.Type}, q.On.entity.UID} {
-		found = append(found, things[on]...)
-	}
-	return found
 }
 
 // asked yields what an action scope that matches the act can ask for: all verbs, the verb
