@@ -110,6 +110,9 @@ func printFlips(w io.Writer, d policy.Difference) {
 	if d.Partial {
 		fmt.Fprintln(w, "there were more questions than are asked: there may be more")
 	}
+	if d.Conditions {
+		fmt.Fprintln(w, "what turns under a condition on anything else (an issuer, a time) is not listed: read the text")
+	}
 }
 
 func each(list []string, f func(string) string) []string {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"iter"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -149,16 +150,25 @@ func concerned(rules scan, sets ...*Set) (roles []string) {
 	return slices.Compact(roles)
 }
 
-// named returns the ids of a type that a half of the rules' scopes names.
+// named returns the ids of a type that a half of the rules' scopes names, or anything that
+// they say: a condition can be about one person as well as a scope can.
 func named(rules scan, typ cedar.EntityType, half func(*rule) cedar.EntityUID) (ids []string) {
 	for _, r := range rules {
 		if uid := half(r); uid.Type == typ && uid.ID != "" {
 			ids = append(ids, string(uid.ID))
 		}
+		for _, found := range entity.FindAllSubmatch(r.policy.MarshalCedar(), -1) { // as Cedar itself spells it, whatever the text does
+			if string(found[1]) == string(typ) && len(found[2]) > 0 {
+				ids = append(ids, string(found[2]))
+			}
+		}
 	}
 	slices.Sort(ids)
 	return slices.Compact(ids)
 }
+
+// entity finds the entities in a policy's own spelling. Names of ours need no escape.
+var entity = regexp.MustCompile(`\b([A-Z][A-Za-z]*)::"([^"\\]*)"`)
 
 // A Flip is a decision that another set of policies turns.
 type Flip struct {
@@ -186,6 +196,9 @@ type Difference struct {
 	Total int    `json:"total"` // how many there are
 	// Partial: there were more questions than are asked, and there may be more flips.
 	Partial bool `json:"partial,omitempty"`
+	// Conditions: a policy that differs has conditions, and turns more than is listed where
+	// they are on anything that is not tried.
+	Conditions bool `json:"conditions,omitempty"`
 }
 
 // Diff returns the decisions that come out otherwise under another set than under s, at
@@ -197,6 +210,7 @@ func (s *Set) Diff(other *Set, at time.Time) Difference {
 	changed := differing(s, other)
 	candidates := candidatesOf(append([]string{""}, concerned(changed, s, other)...), changed)
 	d, asked := Difference{Flips: []Flip{}}, 0
+	d.Conditions = slices.ContainsFunc(changed, func(r *rule) bool { return len(r.ast().Conditions) > 0 })
 	for _, verb := range s.schema.verbsOf(changed) {
 		act := s.schema.actions[verb]
 		for _, kind := range act.On {
