@@ -96,6 +96,9 @@ func printFlips(w io.Writer, d policy.Difference) {
 	if d.Partial {
 		fmt.Fprintln(w, "there were more questions than are asked: there may be more")
 	}
+	if d.Conditions {
+		fmt.Fprintln(w, "what turns under a condition on anything else (an issuer, a time) is not listed: read the text")
+	}
 }
 
 func each(list []string, f func(string) string) []string {
@@ -119,7 +122,7 @@ func turnWho(t policy.Turn) string {
 }
 
 func printMatrix(w io.Writer, req *api.MatrixRequest, m api.Matrix) {
-	if len(m.Rows) == 0 {
+	if len(m.Rows) == 0 && !m.Partial {
 		fmt.Fprintln(w, "no such verb or role; these roles are known:", strings.Join(m.Roles, ", "))
 		return
 	}
@@ -142,6 +145,9 @@ func printMatrix(w io.Writer, req *api.MatrixRequest, m api.Matrix) {
 		rows = rows[same:]
 	}
 	tw.Flush()
+	if m.Partial {
+		fmt.Fprintln(w, "\nthere are more roles than can be asked about at once: name one verb with --verb for the rest")
+	}
 	fmt.Fprintln(w, "\n* only as a change that others approved; + not done by Pavise itself: ask with policy check")
 }
 

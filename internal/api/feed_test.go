@@ -350,3 +350,25 @@ func TestStrangeServers(t *testing.T) {
 		t.Errorf("no address: %v", err)
 	}
 }
+
+// TestAFeedEndsWithTheGrant: who follows the log by a role that was granted sees no more
+// once the grant is taken back, however long their token lives.
+func TestAFeedEndsWithTheGrant(t *testing.T) {
+	w := newWorld(t)
+	s := &Server{rooms: w.Rooms} // asks behind every step
+	ana := pavise.Principal{Tenant: "local", Kind: pavise.Human, ID: "somebody"}
+	w.hold("auditor")
+	steps := 0
+	err := s.whileTheyMay(ana, func() bool {
+		if steps++; steps == 3 {
+			w.Guard.HoldGrants(nil)
+		}
+		return steps < 10
+	})
+	if pavise.KindOf(err) != pavise.Denied || steps != 3 {
+		t.Errorf("the feed goes on for %d steps, and ends with %v", steps, err)
+	}
+	if err := s.whileTheyMay(pavise.Principal{Tenant: "local", Kind: pavise.Human, ID: "olga", Roles: []string{"operator"}}, func() bool { steps++; return steps < 10 }); err != nil {
+		t.Errorf("a feed of who may follow ends with %v", err)
+	}
+}

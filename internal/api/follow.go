@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -119,8 +120,8 @@ func (s *Server) begin(ctx context.Context, in *followInput) (ledger.Filter, uin
 }
 
 // follow writes the records that the caller wants as they come, until the caller
-// goes away or is known no more, or the log closes. Its error is a record that
-// cannot be read.
+// goes away, is known no more or may follow no more, or the log closes. Its error is a
+// record that cannot be read, or why the caller may not.
 func (s *Server) follow(ctx context.Context, w http.ResponseWriter, in *followInput, filter ledger.Filter, from uint64) (err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -146,13 +147,32 @@ func (s *Server) follow(ctx context.Context, w http.ResponseWriter, in *followIn
 			}
 		}
 	}()
-	for out.serve(events) {
-	}
+	ended := s.whileTheyMay(in.who, func() bool { return out.serve(events) })
 	cancel()
 	for range events { // until the reader has seen that nobody listens
 	}
-	return err
+	return cmp.Or(ended, err)
 }
+
+// whileTheyMay has a feed go on until it ends, or until its caller may follow the log no
+// more, which is asked every beat: a grant ends, and policies change, under a feed.
+func (s *Server) whileTheyMay(who pavise.Principal, next func() bool) error {
+	asked := time.Now()
+	for next() {
+		if time.Since(asked) < s.reask {
+			continue
+		}
+		asked = time.Now()
+		x := s.rooms.Guard.Explain(who, verbFollow, theLog(who.Tenant))
+		if x.Decision != pavise.Allow && !x.Observe {
+			return &pavise.Error{Kind: pavise.Denied, Msg: "the feed ends: " + x.Why, Hint: "pavise policy explain " + verbFollow + " " + theLog(who.Tenant).String() + " shows what would allow it"}
+		}
+	}
+	return nil
+}
+
+// verbFollow is the verb of a feed.
+const verbFollow = "ledger.follow"
 
 // A feedWriter writes a feed's lines.
 type feedWriter struct {

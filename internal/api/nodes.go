@@ -290,14 +290,18 @@ func rolesRunner(rooms *Rooms) change.Runner {
 			}
 			kind, id := partsOf(on)
 			return withCA(rooms, func(ca *issuer.CA) (change.Plan, error) {
-				was, err := ca.Roles(kind, id)
+				has, err := ca.Holder(kind, id)
+				was, parties := has.Roles, []pavise.Name{{Tenant: on.Tenant, Kind: kind, ID: id}}
+				if has.By != (pavise.Name{}) {
+					parties = append(parties, has.By) // what theirs may do, they may
+				}
 				if err == nil {
 					err = issuer.CheckRoles(req.Roles)
 				}
 				return change.Plan{
 					Summary: fmt.Sprintf("give the %s %s the roles %s, where it has %s", kind, id, listed(req.Roles), listed(was)),
-					Digests: map[string]string{"roles before": strings.Join(was, " ")},
-					Parties: []pavise.Name{{Tenant: on.Tenant, Kind: kind, ID: id}},
+					Digests: map[string]string{"roles before": strings.Join(was, " "), "who holds it": fmt.Sprintf("joined %s, of %s", has.Since.Format(time.RFC3339), has.By)},
+					Parties: parties,
 					Detail:  map[string][]string{"before": was, "after": req.Roles},
 				}, err
 			})

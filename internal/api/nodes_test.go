@@ -277,3 +277,32 @@ func leafTime(t *testing.T, w *world, id string) (at time.Time) {
 	t.Fatalf("%s has not joined", id)
 	return at
 }
+
+// TestRolesAreOfWhoHeldThem: what was proposed for one machine gives nothing to another
+// that comes under its name, and who answers for a machine does not approve what it gains.
+func TestRolesAreOfWhoHeldThem(t *testing.T) {
+	w := newWorld(t)
+	w.joined(t, "gw-1") // somebody's
+	ana, ben := w.person(t, "ana", "operator"), w.person(t, "ben", "operator")
+	var ch ChangeView
+	if err := ana.Call(t.Context(), "node.roles", RolesRequest{ID: "gw-1", Role: []string{"operator"}}, &ch); err != nil {
+		t.Fatal(err)
+	}
+	vote := VoteRequest{ID: ch.Name.ID, Digest: ch.Digest}
+	if err := w.client(t, "operator").Call(t.Context(), "change.approve", vote, nil); pavise.KindOf(err) != pavise.Denied {
+		t.Errorf("who answers for the machine approves its roles: %v", err)
+	}
+	var inv issuer.Invitation
+	if err := ben.Call(t.Context(), "node.revoke", HolderRequest{ID: "gw-1"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := ben.Call(t.Context(), "node.invite", InviteRequest{ID: "gw-1"}, &inv); err != nil {
+		t.Fatal(err)
+	}
+	if status, _, p := w.join(t, joinBody(t, word(t, inv.Text), newKey(t))); status != http.StatusOK {
+		t.Fatalf("ben's machine does not join: %+v", p)
+	}
+	if err := w.person(t, "kim", "operator").Call(t.Context(), "change.approve", vote, nil); pavise.KindOf(err) != pavise.Conflict {
+		t.Errorf("ben's machine gets the roles of another: %v", err)
+	}
+}

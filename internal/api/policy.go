@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/guard"
@@ -65,19 +64,19 @@ func policyVerbs() []Verb {
 			Help:    "Say who may do a verb on a thing",
 			About:   "Answers for anybody with each role that policies speak of, for whoever policies name, and for who holds a grant, as the thing is now. A verb that takes an approved change says so.",
 			Example: "pavise policy who-can model.infer local/model/threat-detector",
-		}, allPolicies[WhoCanRequest], whoCan),
+		}, allPolicies[WhoCanRequest], studied(whoCan)),
 		guarded(Verb{
 			Name: "policy.diff", On: onPolicy, Class: guard.Pooled,
 			Help:    "List the decisions that another policy would turn",
 			About:   "Compares what is in force with what would be, role by role, verb by verb, in every state of things that policies tell apart. Without a file, the policy is taken away. A proposal of policy put shows the same list.",
 			Example: "pavise policy diff night-shift cmd/pavise/testdata/night-shift.cedar",
-		}, allPolicies[DiffRequest], policyDiff),
+		}, allPolicies[DiffRequest], studied(policyDiff)),
 		guarded(Verb{
 			Name: "policy.matrix", On: onPolicy, Class: guard.Pooled,
 			Help:    "Show which roles may do what, verb by verb and state by state",
 			About:   "A verb marked * is done only as a change that others have approved; one marked + is asked for with policy check, by whatever does it.",
 			Example: "pavise policy matrix --verb model.infer",
-		}, allPolicies[MatrixRequest], policyMatrix),
+		}, allPolicies[MatrixRequest], studied(policyMatrix)),
 		verb(Verb{
 			Name: "policy.check", On: onPolicy,
 			Help:    "Ask whether you may do something that Pavise does not do itself, and have the answer recorded",
@@ -183,26 +182,22 @@ type MatrixRequest struct {
 }
 
 // Matrix says who may do what.
-type Matrix struct {
-	Rows  []policy.Row `json:"rows"`
-	Roles []string     `json:"roles"` // all that policies speak of
-	// Conflicts are the pairs of roles that nobody holds both.
-	Conflicts [][2]string `json:"conflicts"`
-	Digest    string      `json:"digest"` // of the policies
-}
+type Matrix = guard.Matrix
 
 func policyMatrix(_ context.Context, rooms *Rooms, who pavise.Principal, req MatrixRequest) (Matrix, error) {
-	rows, roles := rooms.Guard.Matrix(who.Tenant)
-	m := Matrix{Rows: []policy.Row{}, Roles: roles, Conflicts: policy.Conflicts, Digest: rooms.Guard.Digest(who.Tenant)}
-	for _, row := range rows {
-		if req.Verb != "" && row.Verb != req.Verb && !strings.HasPrefix(row.Verb, req.Verb+".") {
-			continue
+	return rooms.Guard.Matrix(who.Tenant, policy.Part{Verb: req.Verb, Role: req.Role}), nil
+}
+
+// studied has a question about all policies wait for its turn.
+func studied[Req, Resp any](do func(context.Context, *Rooms, pavise.Principal, Req) (Resp, error)) func(context.Context, *Rooms, pavise.Principal, Req) (Resp, error) {
+	return func(ctx context.Context, rooms *Rooms, who pavise.Principal, req Req) (resp Resp, err error) {
+		done, err := rooms.Guard.Study(ctx)
+		if err != nil {
+			return resp, err
 		}
-		if req.Role == "" || row.Has(req.Role) {
-			m.Rows = append(m.Rows, row)
-		}
+		defer done()
+		return do(ctx, rooms, who, req)
 	}
-	return m, nil
 }
 
 // CheckRequest asks for a decision on what is done elsewhere.

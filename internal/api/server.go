@@ -27,12 +27,13 @@ type Server struct {
 	rooms    *Rooms
 	verifier atomic.Pointer[identity.Verifier]
 	stopping context.Context // done when live feeds should end
+	reask    time.Duration   // how often a feed's caller is asked again; never changes once it serves
 }
 
 // NewServer returns a server over the rooms for callers whom the verifier
 // knows. Its live feeds end when ctx is done, so that a server can drain.
 func NewServer(ctx context.Context, rooms *Rooms, verifier *identity.Verifier) *Server {
-	s := &Server{rooms: rooms, stopping: ctx}
+	s := &Server{rooms: rooms, stopping: ctx, reask: beat}
 	s.verifier.Store(verifier)
 	return s
 }

@@ -223,11 +223,13 @@ func (c *Changes) told(ctx context.Context, ch *Change) (story, error) {
 	return told, nil
 }
 
-// isOf reports whether a record is that of exactly this proposal.
+// isOf reports whether a record is that of exactly this proposal, by exactly this
+// proposer: who answers for them decides whose approval counts.
 func (ch *Change) isOf(r *record.Record) bool {
 	var p proposed
 	return json.Unmarshal(r.Detail, &p) == nil && p.Digest == ch.Digest && p.Until == ch.proposed().Until &&
-		r.Who.Name() == ch.Proposer.Name() && r.Who.Issuer == ch.Proposer.Issuer && slices.Equal(r.Who.Roles, ch.Proposer.Roles)
+		r.Who.Name() == ch.Proposer.Name() && r.Who.By == ch.Proposer.By && r.Who.Issuer == ch.Proposer.Issuer &&
+		r.Who.Environment == ch.Proposer.Environment && slices.Equal(r.Who.Roles, ch.Proposer.Roles)
 }
 
 // counts reports whether a record is an approval of exactly this change by somebody

@@ -64,9 +64,11 @@ func (r Rule) validate(verb string) error {
 	return nil
 }
 
-// counts reports whether somebody is among those whose approval the rule asks for.
+// counts reports whether somebody is among those whose approval the rule asks for. It is
+// who answers for an identity that counts: whoever mints could call theirs by any name.
 func (r Rule) counts(who pavise.Principal) bool {
-	return len(r.Of) == 0 || slices.Contains(r.Of, who.ID)
+	root := who.Root()
+	return len(r.Of) == 0 || root.Kind == pavise.Human && slices.Contains(r.Of, root.ID)
 }
 
 // until is when votes on something proposed now cease to count.

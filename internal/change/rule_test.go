@@ -240,3 +240,22 @@ func TestARuleNamesItsPeople(t *testing.T) {
 		}
 	}
 }
+
+// TestARuleNamesPeopleAndNotIdentities: whoever mints an identity under the name of
+// somebody whom a rule names is not that one.
+func TestARuleNamesPeopleAndNotIdentities(t *testing.T) {
+	w := newWorld(t)
+	w.rule(t, "lamp.set", Rule{Need: 1, Of: []string{"bob"}, Days: 3})
+	ch := w.propose(t, alice, "lamp.set")
+	mask := bob
+	mask.By = carol.Name()
+	if _, err := w.Approve(t.Context(), mask, ch.Name, ch.Digest, ""); pavise.KindOf(err) != pavise.Denied {
+		t.Fatalf("what carol had made under bob's name approves: %v", err)
+	}
+	mask = person("bobs-laptop", "operator")
+	mask.By = bob.Name()
+	if _, err := w.Approve(t.Context(), mask, ch.Name, ch.Digest, ""); err != nil {
+		t.Fatalf("what bob had made does not approve: %v", err)
+	}
+	w.expect(t, ch, Done, 1)
+}

@@ -56,6 +56,8 @@ func TestWhoWritesTheDatabaseChangesNothing(t *testing.T) {
 		"the proposer":              func(ch *Change) { ch.Proposer = dave },
 		"the proposer's roles":      func(ch *Change) { ch.Proposer.Roles = append(ch.Proposer.Roles, "boss") },
 		"the proposer's issuer":     func(ch *Change) { ch.Proposer.Issuer = "another" },
+		"who answers for them":      func(ch *Change) { ch.Proposer.By = dave.Name() },
+		"where the proposer runs":   func(ch *Change) { ch.Proposer.Environment = "prod" },
 		"what it depends on":        func(ch *Change) { ch.Plan.Digests["wiring"] = "w9" },
 		"how long votes count":      func(ch *Change) { ch.Until = ch.Until.Add(24 * time.Hour) },
 		"where its proposal stands": func(ch *Change) { ch.Record += 1000 },

@@ -29,7 +29,7 @@ func (g *Guard) Explain(who pavise.Principal, verb string, on pavise.Name) Expla
 	if fault != nil {
 		return Explanation{Status: Current, Decision: pavise.Deny, Why: fault.msg, Digest: set.Digest()}
 	}
-	x, d := set.Explain(&q.Question, who, rolesOf(q.grants), g.words.Load().entities.Subject)
+	x, d := set.Explain(&q.Question, who, rolesOf(q.grants), g.words.Load().entities.Imagined)
 	x.Status, x.Observe = Current, !d.Allow && rules.observes(&q.Question, d)
 	return x
 }
@@ -70,22 +70,52 @@ func (g *Guard) WhoCan(verb string, on pavise.Name) ([]policy.Holder, policy.Fac
 	}
 	at, facts := g.clock.stamp(), g.known(on)
 	var holders []policy.Known
+	places := map[pavise.Name]int{} // in holders
 	for _, grant := range g.Held(on.Tenant) {
-		i := slices.IndexFunc(holders, func(k policy.Known) bool { return k.Who.Name() == grant.Holder })
-		if i < 0 {
+		i, known := places[grant.Holder]
+		if !known {
 			h := grant.Holder
 			holders, i = append(holders, policy.Known{Who: pavise.Principal{Tenant: h.Tenant, Kind: h.Kind, ID: h.ID}}), len(holders)
+			places[h] = i
 		}
 		holders[i].Granted = append(holders[i].Granted, grant.Role)
 	}
 	return g.rules.Load().set(on.Tenant).WhoCan(act, g.words.Load().entities.Thing(on, facts), at, holders), facts, nil
 }
 
-// Matrix returns who may do what in a tenant now, and all roles that its policies speak
-// of.
-func (g *Guard) Matrix(tenant string) (rows []policy.Row, roles []string) {
+// A Matrix says who may do what.
+type Matrix struct {
+	Rows    []policy.Row `json:"rows"`
+	Partial bool         `json:"partial,omitempty"` // there are more roles than are asked about at once: ask for one verb
+	Roles   []string     `json:"roles"`             // all that policies speak of
+	// Conflicts are the pairs of roles that nobody holds both.
+	Conflicts [][2]string `json:"conflicts"`
+	Digest    string      `json:"digest"` // of the policies
+}
+
+// Matrix returns a part of who may do what in a tenant now.
+func (g *Guard) Matrix(tenant string, part policy.Part) Matrix {
 	set := g.rules.Load().set(tenant)
-	return set.Matrix(g.clock.stamp()), set.Roles()
+	m := Matrix{Rows: []policy.Row{}, Roles: set.Roles(), Conflicts: policy.Conflicts, Digest: set.Digest()}
+	rows, partial := set.Matrix(g.clock.stamp(), part)
+	m.Rows, m.Partial = append(m.Rows, rows...), partial
+	return m
+}
+
+// maxStudies is how many questions about all of a tenant's policies are worked on at
+// once: each may take seconds, and callers wait for their models meanwhile.
+const maxStudies = 2
+
+// Study waits until a question about all of a tenant's policies may be worked on, and
+// returns what says that it is done. The error is of kind Unavailable when who asks is
+// gone before.
+func (g *Guard) Study(ctx context.Context) (done func(), err error) {
+	select {
+	case g.studies <- struct{}{}:
+		return func() { <-g.studies }, nil
+	case <-ctx.Done():
+		return nil, &pavise.Error{Kind: pavise.Unavailable, Msg: "others' questions about the policies came first", Hint: "ask again in a moment", Err: ctx.Err()}
+	}
 }
 
 // ExplainRecord decides a record's question again from the record alone, and
@@ -120,7 +150,7 @@ func (g *Guard) ExplainRecord(ctx context.Context, r record.Record, h History) E
 		return x
 	}
 	inForce := x.Digest
-	x, d := set.Explain(q, *r.Who, granted, g.words.Load().entities.Subject)
+	x, d := set.Explain(q, *r.Who, granted, g.words.Load().entities.Imagined)
 	x.Status, x.Digest, x.Recorded = Recomputed, inForce, r.Policy.Digest
 	if was := !deniedByPolicy(r); was != d.Allow || !slices.Equal(r.Policy.Reasons, d.Reasons) {
 		x.Status = Differs

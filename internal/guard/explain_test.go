@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
@@ -114,5 +115,30 @@ when { context.now < datetime("2026-01-02T04:00:00Z") };`
 	}
 	if x := g.ExplainRecord(t.Context(), log.last(t), nil); x.Status != Unverified || !strings.Contains(x.Why, "does not apply") {
 		t.Errorf("refused unasked: %+v", x)
+	}
+}
+
+// TestStudiesTakeTurns: so many questions about all policies are worked on at once, and
+// who goes away before their turn is told so.
+func TestStudiesTakeTurns(t *testing.T) {
+	g, _ := newGuard(t, func(*Config) {})
+	var ends []func()
+	for range maxStudies {
+		done, err := g.Study(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		ends = append(ends, done)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := g.Study(ctx); pavise.KindOf(err) != pavise.Unavailable {
+		t.Errorf("one more: %v", err)
+	}
+	ends[0]()
+	if done, err := g.Study(t.Context()); err != nil {
+		t.Errorf("behind the first: %v", err)
+	} else {
+		done()
 	}
 }

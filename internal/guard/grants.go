@@ -118,9 +118,11 @@ func OpenGrants(ctx context.Context, g *Guard, db *store.DB) (*Grants, error) {
 	return s, s.refresh(ctx)
 }
 
-// refresh puts what the table holds in force. Grants that have ended stay in the table
-// until their role is granted anew: they are history, and harmless.
+// refresh puts what the table holds in force, whoever went away meanwhile: what was
+// revoked must not stay in force because nobody waits for it. Grants that have ended stay
+// in the table until their role is granted anew: they are history, and harmless.
 func (s *Grants) refresh(ctx context.Context) error {
+	ctx = context.WithoutCancel(ctx)
 	var grants []Grant
 	err := s.db.View(ctx, func(tx *store.Tx) (err error) {
 		grants, err = readGrants(tx, `SELECT tenant, id, until, given, by, change, reason FROM guard_grants WHERE until > ?`, s.guard.clock.stamp().Unix())

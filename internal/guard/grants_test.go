@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"context"
 	"errors"
 	"path/filepath"
 	"slices"
@@ -173,6 +174,47 @@ func TestGrantsOutliveTheProcess(t *testing.T) {
 	}
 	if got := again.Held("local"); !slices.Equal(got, want) || len(got) != 1 {
 		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
+// TestARevocationThatNobodyWaitsFor: wherever the caller goes away, what is in force is
+// what the table holds.
+func TestARevocationThatNobodyWaitsFor(t *testing.T) {
+	now, tick := epoch, func() {}
+	g, _ := newGuard(t, func(c *Config) { c.Now = func() time.Time { tick(); return now } })
+	db := openStore(t, filepath.Join(t.TempDir(), "db"))
+	t.Cleanup(func() { db.Close() })
+	s, err := OpenGrants(t.Context(), g, db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name, revoked := grantTo(t, ana, "labeler"), 0
+	for gone := 1; gone < 16; gone++ {
+		if err := s.Give(t.Context(), amender, name, GrantSpec{Minutes: 60}, nil); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		left := gone
+		tick = func() {
+			if left--; left == 0 {
+				cancel()
+			}
+		}
+		s.Revoke(ctx, operator, name)
+		tick = func() {}
+		cancel()
+		again, _ := newGuard(t, func(c *Config) { c.Now = func() time.Time { return now } })
+		if _, err := OpenGrants(t.Context(), again, db); err != nil {
+			t.Fatal(err)
+		}
+		if held, kept := g.Held("local"), again.Held("local"); !slices.Equal(held, kept) {
+			t.Errorf("gone at tick %d: in force is %+v, and the table holds %+v", gone, held, kept)
+		} else if len(kept) == 0 {
+			revoked++
+		}
+	}
+	if revoked == 0 {
+		t.Error("nothing was ever revoked: the test tests nothing")
 	}
 }
 

@@ -63,7 +63,8 @@ type Guard struct {
 	mu    sync.Mutex             // serialises writers of rules
 	rules atomic.Pointer[ruling] // what is in force; replaced whole, never changed
 
-	recovering sync.Mutex // held by Recover
+	recovering sync.Mutex    // held by Recover
+	studies    chan struct{} // holds one for each Study under way
 }
 
 // A vocabulary is what policies may speak of, and what questions are made of.
@@ -99,7 +100,7 @@ func New(cfg Config) (*Guard, error) {
 	}
 	g := &Guard{
 		log: cfg.Log, tenant: cfg.Tenant, facts: cfg.Facts, approved: cfg.Approved,
-		demo: cfg.DemoIssuer,
+		demo: cfg.DemoIssuer, studies: make(chan struct{}, maxStudies),
 	}
 	g.words.Store(&vocabulary{sch, policy.NewEntities(sch, cfg.DemoIssuer)})
 	g.slots.pool = cfg.Pool

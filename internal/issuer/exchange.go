@@ -18,6 +18,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/identity"
+	"github.com/pavise/pavise/internal/policy"
 )
 
 // How long exchanged tokens live.
@@ -289,7 +290,8 @@ func (e *Exchange) mayAct(a *identity.Proof, subject pavise.Principal) error {
 	return nil
 }
 
-// narrowed returns the roles that are wanted of those there are.
+// narrowed returns the roles that are wanted of those there are. Of two that check each
+// other none is left out: who has both would be one person today and the other tomorrow.
 func narrowed(have, want []string) ([]string, error) {
 	if want == nil {
 		return append([]string{}, have...), nil
@@ -298,6 +300,9 @@ func narrowed(have, want []string) ([]string, error) {
 		if !slices.Contains(have, role) {
 			return nil, faulty(InvalidScope, fmt.Sprintf("the subject does not have the role %.80q", role), "ask for roles that the subject_token carries, or leave scope out for all of them")
 		}
+	}
+	if pair, both := policy.Conflicting(have); both && !(slices.Contains(want, pair[0]) && slices.Contains(want, pair[1])) {
+		return nil, faulty(InvalidScope, fmt.Sprintf("the subject has the roles %s and %s, which check each other, and cannot leave one out", pair[0], pair[1]), "have the issuer take one of them back")
 	}
 	return append([]string{}, want...), nil
 }

@@ -218,6 +218,7 @@ func TestExchangeRefuses(t *testing.T) {
 		fault string
 	}{
 		{"a role more", ExchangeRequest{Subject: alice, Roles: []string{"analyst", "operator"}}, pavise.Invalid, InvalidScope},
+		{"one of two that check each other", ExchangeRequest{Subject: proven(pavise.Human, "pat", "model-approver", "publisher"), Roles: []string{"publisher"}}, pavise.Invalid, InvalidScope},
 		{"an actor's role", ExchangeRequest{Subject: alice, Actor: new(proven(pavise.Workload, "a", "operator")), Roles: []string{"operator"}}, pavise.Invalid, InvalidScope},
 		{"for a stranger", ExchangeRequest{Subject: alice, Audience: "evil.example"}, pavise.Invalid, InvalidTarget},
 		{"for ours in another spelling", ExchangeRequest{Subject: alice, Audience: serviceURL + "/"}, pavise.Invalid, InvalidTarget},

@@ -249,13 +249,13 @@ func (ca *CA) edit(tx *store.Tx, kind, id string, f func(*Holder) error) (change
 	return true, err
 }
 
-// Roles returns the roles that a holder has, for whoever plans to change them.
-func (ca *CA) Roles(kind, id string) ([]string, error) {
+// Holder returns who holds a certificate, for whoever plans to change their roles.
+func (ca *CA) Holder(kind, id string) (Holder, error) {
 	one, there := ca.Holders().by[holderKey{kind, id}]
 	if !there {
-		return nil, ca.nobody(kind, id)
+		return one, ca.nobody(kind, id)
 	}
-	return one.Roles, nil
+	return one, nil
 }
 
 // Bounds of what a holder has.

@@ -130,7 +130,9 @@ func (t Token) GoString() string { return t.String() }
 // is for, its roles, its end and its id, and never the token. The error is the
 // guard's, of kind Invalid for a request that asks too much, or of kind Denied
 // when a program asks for a person's token: it would pass for somebody who was
-// never there, and policies that want a person would be met by none.
+// never there, and policies that want a person would be met by none. It is of kind
+// Denied, too, when somebody to whom the role operator was granted for a time would
+// hand it on: what they had made could make its own successors, for ever.
 func (l *Local) Mint(ctx context.Context, who pavise.Principal, req MintRequest) (tok Token, err error) {
 	entry, err := l.guard.Enter(ctx, who, "issuer.mint", l.on)
 	if err != nil {
@@ -151,6 +153,13 @@ func (l *Local) Mint(ctx context.Context, who pavise.Principal, req MintRequest)
 			Kind: pavise.Denied,
 			Msg:  fmt.Sprintf("a %s cannot be given a token for a human", who.Kind),
 			Hint: "let a person mint it, or ask for the kind workload",
+		}
+	}
+	if slices.Contains(c.Roles, RoleOperator) && !who.HasRole(RoleOperator) {
+		return Token{}, &pavise.Error{
+			Kind: pavise.Denied,
+			Msg:  fmt.Sprintf("%s is no operator by their own proof, and makes none", who.Name()),
+			Hint: "a role that was granted for a time is not handed on; let an operator mint it, or leave out the role operator",
 		}
 	}
 	c.By = madeBy(who, pavise.Name{Tenant: l.on.Tenant, Kind: c.Kind, ID: c.Subject})
@@ -194,11 +203,12 @@ type claims struct {
 }
 
 // madeBy is who answers for a token that who has made, as the token says it; "" if
-// that is whom the token is for. Without it one person with two tokens would pass for
-// two people.
+// somebody whom the issuer itself knows makes one for themself. Without it one person
+// with two tokens would pass for two people, and what a person had made would make
+// itself that person, with all that they were granted.
 func madeBy(who pavise.Principal, subject pavise.Name) string {
 	root := who.Root()
-	if root == subject {
+	if root == subject && who.By == (pavise.Name{}) {
 		return ""
 	}
 	return root.Kind + "/" + root.ID

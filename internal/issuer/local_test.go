@@ -141,7 +141,7 @@ func checkRecords(t *testing.T, log *memory, tok Token) {
 }
 
 // TestMintSaysForWhom: who has a token made answers for it, over any number of steps,
-// unless it is for themself.
+// unless the issuer itself knows them and it is for themself.
 func TestMintSaysForWhom(t *testing.T) {
 	l, _ := newLocal(t)
 	made := func(who pavise.Principal, id, kind string) pavise.Principal {
@@ -166,13 +166,36 @@ func TestMintSaysForWhom(t *testing.T) {
 		{made(bob, "carl", pavise.Human), "local/human/olga", "local/human/olga"},
 		{made(bob, "bob", pavise.Human), "local/human/olga", "local/human/olga"},
 		{made(olga, "olga", pavise.Human), "", "local/human/olga"},
-		{made(bob, "olga", pavise.Human), "", "local/human/olga"},
+		{made(bob, "olga", pavise.Human), "local/human/olga", "local/human/olga"}, // holds none of her grants
+		{made(made(bob, "olga", pavise.Human), "olga", pavise.Human), "local/human/olga", "local/human/olga"},
 		{made(olga, "olga", pavise.Workload), "local/human/olga", "local/human/olga"},
 		{made(operator(pavise.Workload), "job", pavise.Workload), "local/workload/olga", "local/workload/olga"},
 	} {
 		if tt.who.By.String() != tt.by || tt.who.Root().String() != tt.root {
 			t.Errorf("%s is made by %q and rooted in %q, want %q and %q", tt.who.Name(), tt.who.By, tt.who.Root(), tt.by, tt.root)
 		}
+	}
+}
+
+// TestNobodyHandsOnWhatTheyWereGranted: the role operator, granted for an hour, makes no
+// operators, who would make others for ever.
+func TestNobodyHandsOnWhatTheyWereGranted(t *testing.T) {
+	l, _ := newLocal(t)
+	ana := operator(pavise.Human)
+	ana.ID, ana.Roles = "ana", []string{RoleAnalyst}
+	name, err := guard.GrantName(ana.Name(), RoleOperator)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.guard.HoldGrants([]guard.Grant{{Name: name, Holder: ana.Name(), Role: RoleOperator, Until: noon.Add(time.Hour)}})
+	for _, id := range []string{"ana", "bob"} {
+		tok, err := l.Mint(t.Context(), ana, MintRequest{Subject: id, Kind: pavise.Human, Roles: []string{RoleOperator}, TTL: time.Hour})
+		if pavise.KindOf(err) != pavise.Denied || tok != (Token{}) {
+			t.Errorf("an operator for an hour makes an operator %s: %v", id, err)
+		}
+	}
+	if _, err := l.Mint(t.Context(), ana, MintRequest{Subject: "ci", Roles: []string{RoleCaller}}); err != nil {
+		t.Errorf("an operator for an hour makes no caller: %v", err)
 	}
 }
 

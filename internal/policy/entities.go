@@ -40,9 +40,15 @@ func (e *Entities) Subject(who pavise.Principal, granted []string) *Subject {
 	if s, ok := e.subjects.get(string(key)); ok {
 		return s
 	}
-	s := NewSubject(who, granted, who.Issuer != "" && who.Issuer == e.demoIssuer)
+	s := e.Imagined(who, granted)
 	e.subjects.put(string(key), s)
 	return s
+}
+
+// Imagined returns a principal as Subject does, and keeps nothing: it is for somebody who
+// does not ask, and of whom there may be many.
+func (e *Entities) Imagined(who pavise.Principal, granted []string) *Subject {
+	return NewSubject(who, granted, who.Issuer != "" && who.Issuer == e.demoIssuer)
 }
 
 // A thingKey is everything that a thing's entity depends on.

@@ -19,12 +19,16 @@ type Explanation struct {
 	Decided  []Rule         `json:"decided,omitempty"`         // the policies that decided
 	Errors   []string       `json:"errors,omitempty"`          // policies that could not be evaluated, and why
 	Permits  []Rule         `json:"permits,omitempty"`         // on a denial: the policies that permit the verb to others, 32 at most
-	Roles    []string       `json:"roles,omitempty"`           // on a denial: roles any one of which would turn it
+	Roles    []string       `json:"roles,omitempty"`           // on a denial: roles any one of which would turn it, of the first 256 in order
 	Granted  []string       `json:"granted,omitempty"`         // roles that were granted beside those of the proof
 }
 
-// maxPermits bounds the permits that an explanation shows.
-const maxPermits = 32
+// maxPermits bounds the permits that an explanation shows, and maxTried the roles that it
+// tries.
+const (
+	maxPermits = 32
+	maxTried   = 256
+)
 
 // A Rule is one policy, as it is shown to people.
 type Rule struct {
@@ -36,7 +40,7 @@ type Rule struct {
 }
 
 // Explain decides a question and says how that came. who and granted are those of the
-// question, and subject builds them anew with one role more.
+// question, and subject builds them anew with one role more; nothing of that is kept.
 func (s *Set) Explain(q *Question, who pavise.Principal, granted []string, subject func(pavise.Principal, []string) *Subject) (Explanation, Decision) {
 	d := s.Decide(q)
 	x := Explanation{Decision: pavise.Allow, Digest: s.digest, Errors: d.Errors, Granted: granted}
@@ -49,7 +53,7 @@ func (s *Set) Explain(q *Question, who pavise.Principal, granted []string, subje
 	}
 	x.Decision, x.Why = pavise.Deny, d.Why()
 	var roles []string
-	for _, r := range s.byVerb[q.Act.Verb] {
+	for _, r := range s.about(q.Act) {
 		if !r.forbids() && len(x.Permits) < maxPermits {
 			x.Permits = append(x.Permits, r.show())
 		}
@@ -58,10 +62,11 @@ func (s *Set) Explain(q *Question, who pavise.Principal, granted []string, subje
 		}
 	}
 	slices.Sort(roles)
-	for _, role := range slices.Compact(roles) {
+	roles = slices.Compact(roles)
+	for _, role := range roles[:min(len(roles), maxTried)] {
 		with := *q
 		with.Who = subject(who, append(slices.Clone(granted), role))
-		if !who.HasRole(role) && !slices.Contains(granted, role) && s.Decide(&with).Allow {
+		if !who.HasRole(role) && !slices.Contains(granted, role) && s.Fresh(&with).Allow {
 			x.Roles = append(x.Roles, role)
 		}
 	}
@@ -115,7 +120,7 @@ func (s *Set) Locked(tenant string, at time.Time) error {
 func (s *Set) somebody(tenant, verb, kind string, at time.Time) bool {
 	on := s.schema.Thing(pavise.Name{Tenant: tenant, Kind: kind, ID: "any"}, Facts{})
 	tried := map[string]bool{}
-	for _, r := range s.byVerb[verb] {
+	for _, r := range s.about(s.schema.actions[verb]) {
 		if r.forbids() {
 			continue
 		}

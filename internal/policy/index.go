@@ -1,32 +1,46 @@
 package policy
 
 import (
+	"iter"
 	"slices"
 
 	"github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/x/exp/ast"
 )
 
-// A shelf holds the rules for one verb, by whom their scopes ask for and then by what.
-// An entity without an id stands for all of its type, and the zero entity for all.
+// A shelf holds rules by whom their scopes ask for and then by what. An entity without
+// an id stands for all of its type, and the zero entity for all.
 type shelf map[cedar.EntityUID]map[cedar.EntityUID][]*rule
 
-// index puts each rule where its scope asks for.
+// index puts each rule where its scope asks for: on the shelf of each verb or group of
+// verbs that it names, so that a rule about all verbs stands in one place.
 func (s *Set) index() {
-	s.byVerb, s.shelves = map[string]scan{}, map[string]shelf{}
+	s.shelves = map[cedar.EntityUID]shelf{}
 	for _, r := range s.rules {
 		who, on := r.who(), r.on()
-		for _, verb := range r.verbs {
-			s.byVerb[verb] = append(s.byVerb[verb], r)
-			if s.shelves[verb] == nil {
-				s.shelves[verb] = shelf{}
+		for _, act := range r.acts() {
+			if s.shelves[act] == nil {
+				s.shelves[act] = shelf{}
 			}
-			if s.shelves[verb][who] == nil {
-				s.shelves[verb][who] = map[cedar.EntityUID][]*rule{}
+			if s.shelves[act][who] == nil {
+				s.shelves[act][who] = map[cedar.EntityUID][]*rule{}
 			}
-			s.shelves[verb][who][on] = append(s.shelves[verb][who][on], r)
+			s.shelves[act][who][on] = append(s.shelves[act][who][on], r)
 		}
 	}
+}
+
+// acts returns what the rule's action scope asks for.
+func (r *rule) acts() []cedar.EntityUID {
+	switch scope := r.ast().Action.(type) {
+	case ast.ScopeTypeEq:
+		return []cedar.EntityUID{scope.Entity}
+	case ast.ScopeTypeIn:
+		return []cedar.EntityUID{scope.Entity}
+	case ast.ScopeTypeInSet:
+		return scope.Entities
+	}
+	return []cedar.EntityUID{{}}
 }
 
 // who returns what the rule's principal scope asks for.
@@ -54,24 +68,53 @@ func asksFor(scope any) cedar.EntityUID {
 
 // matching returns the rules whose scope can match the question, in the set's order.
 func (s *Set) matching(q *Question) scan {
-	found, of := make(scan, 0, 32), s.shelves[q.Act.Verb]
-	take := func(who cedar.EntityUID) {
-		things, ok := of[who]
-		if !ok {
-			return
-		}
-		for _, on := range [...]cedar.EntityUID{{}, {Type: q.On.entity.UID.Type}, q.On.entity.UID} {
-			found = append(found, things[on]...)
-		}
-	}
-	take(cedar.EntityUID{})
-	take(cedar.EntityUID{Type: q.Who.entity.UID.Type})
-	take(q.Who.entity.UID)
+	found, whos := make(scan, 0, 32), make([]cedar.EntityUID, 0, 8)
+	whos = append(whos, cedar.EntityUID{}, cedar.EntityUID{Type: q.Who.entity.UID.Type}, q.Who.entity.UID)
 	for role := range q.Who.entity.Parents.All() {
-		take(role)
+		whos = append(whos, role)
+	}
+	for act := range q.Act.asked() {
+		of := s.shelves[act]
+		if of == nil {
+			continue
+		}
+		for _, who := range whos {
+			things, ok := of[who]
+			if !ok {
+				continue
+			}
+			for _, on := range [...]cedar.EntityUID{{}, {Type: q.On.entity.UID.Type}, q.On.entity.UID} {
+				found = append(found, things[on]...)
+			}
+		}
 	}
 	slices.SortFunc(found, func(a, b *rule) int { return a.at - b.at })
-	return found
+	return slices.Compact(found) // a rule about several verbs is met more than once
+}
+
+// asked yields what an action scope that matches the act can ask for: all verbs, the verb
+// itself, and each of its groups.
+func (a *Act) asked() iter.Seq[cedar.EntityUID] {
+	return func(yield func(cedar.EntityUID) bool) {
+		if !yield(cedar.EntityUID{}) || !yield(a.entity.UID) {
+			return
+		}
+		for of := range a.entity.Parents.All() {
+			if !yield(of) {
+				return
+			}
+		}
+	}
+}
+
+// about returns the rules whose action scope can match an act, in the set's order.
+func (s *Set) about(a *Act) (rules scan) {
+	for _, r := range s.rules {
+		if r.covers(a) {
+			rules = append(rules, r)
+		}
+	}
+	return rules
 }
 
 // A choice is what an answer depends on, beside the time. Its parts are compared as

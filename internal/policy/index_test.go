@@ -43,23 +43,27 @@ func pick[T any](w *world, list ...T) T { return list[w.rng.IntN(len(list))] }
 // which some cannot be evaluated.
 func (w *world) policy() string {
 	typ := pick(w, "Human", "Workload", "Node")
-	who := pick(w, "principal", "principal is "+typ, fmt.Sprintf("principal == %s::%q", typ, pick(w, "ana", "bob")),
-		fmt.Sprintf("principal in Role::%q", pick(w, "caller", "operator", "labeler", "ml-engineer")),
+	who := pick(w, "principal", "principal is "+typ, fmt.Sprintf("principal == %s::%q", typ, pick(w, "ana", "bob", "", `a\"b`)),
+		fmt.Sprintf("principal in %s::%q", typ, pick(w, "ana", "bob")), fmt.Sprintf("principal is %s in %s::%q", typ, typ, pick(w, "ana", "eve")),
+		fmt.Sprintf("principal == %s::%s", typ, pick(w, `"\u{61}na"`, `"b\u{6f}b"`, `"\u{430}\u{43d}\u{430}"`)),
+		fmt.Sprintf("principal in Role::%q", pick(w, "caller", "operator", "labeler", "ml-engineer", "", "роль")),
 		fmt.Sprintf("principal is %s in Role::%q", typ, pick(w, "operator", "publisher")))
 	verb := pick(w, w.verbs...)
 	act := w.schema.actions[verb]
 	kind := act.On[0]
-	action := pick(w, "action", fmt.Sprintf("action == Action::%q", verb), fmt.Sprintf("action in Action::%q", room(verb)),
+	action := pick(w, "action", "action in []", fmt.Sprintf("action in [Action::%q, Action::%q, Action::%q]", verb, verb, room(verb)), fmt.Sprintf("action == Action::%q", verb), fmt.Sprintf("action in Action::%q", room(verb)),
 		fmt.Sprintf("action in [Action::%q, Action::%q]", verb, pick(w, "control", "pooled", "consequential")))
 	thing := string(w.schema.types[kind])
-	on := pick(w, "resource", "resource is "+thing, fmt.Sprintf("resource == %s::%q", thing, pick(w, "x", "y")), fmt.Sprintf("resource is %s in %s::%q", thing, thing, "x"))
+	on := pick(w, "resource", "resource is "+thing, fmt.Sprintf("resource == %s::%q", thing, pick(w, "x", "y", "")), fmt.Sprintf("resource in %s::%s", thing, pick(w, `"x"`, `"\u{79}"`)), fmt.Sprintf("resource is %s in %s::%q", thing, thing, "x"))
 	return fmt.Sprintf("%s (%s, %s, %s)%s;", pick(w, "permit", "permit", "permit", "forbid"), who, action, on, w.condition())
 }
 
 func (w *world) condition() string {
 	return pick(w, "", "", "", " when { resource.quarantined }", " unless { principal.tenant == resource.tenant }",
 		` when { principal.roles.contains("operator") }`, ` when { context.now < datetime("2026-02-01") }`, " when { context.approved }",
-		` when { 9223372036854775807 + 1 == 0 }`, ` when { Human::"nobody".tenant == "acme" }`, ` unless { context has now && principal.environment == "prod" }`)
+		` when { 9223372036854775807 + 1 == 0 }`, ` when { Human::"nobody".tenant == "acme" }`, ` unless { context has now && principal.environment == "prod" }`,
+		` when { context["now"] < datetime("2026-02-01") }`, " when { context\n.\nnow < datetime(\"2026-02-01\") } // context.approved", ` when { if context.approved then true else context["now"] > datetime("2026-02-01") }`,
+		` when { principal in [Human::"ana", Role::"operator", Workload::"eve"] }`, ` when { principal.issuer != "context.approved context.approved" && context["approved"] }`)
 }
 
 // texts draws a set of policies. What does not fit together (an action that never meets
@@ -85,7 +89,7 @@ func (w *world) question(e *Entities) *Question {
 		Issuer: pick(w, "", "demo"), Environment: pick(w, "", "prod"),
 	}
 	for range w.rng.IntN(3) {
-		who.Roles = append(who.Roles, pick(w, "caller", "operator", "labeler", "publisher", "model-approver"))
+		who.Roles = append(who.Roles, pick(w, "caller", "operator", "labeler", "publisher", "model-approver", "роль"))
 	}
 	var granted []string
 	if w.rng.IntN(3) == 0 {
@@ -207,7 +211,7 @@ func TestIndexIsNarrow(t *testing.T) {
 	q := &Question{Who: e.Subject(who, nil), Act: s.actions["model.infer"], On: e.Thing(pavise.Name{Tenant: "local", Kind: "model", ID: "m"}, Facts{}), At: epoch}
 	fences := 0
 	for _, r := range s.guardrails {
-		if slices.Contains(r.verbs, "model.infer") && r.who() == (cedar.EntityUID{}) {
+		if r.covers(s.actions["model.infer"]) && r.who() == (cedar.EntityUID{}) {
 			fences++
 		}
 	}

@@ -2,7 +2,9 @@ package policy
 
 import (
 	"cmp"
+	"iter"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -34,28 +36,59 @@ func (r Row) Has(role string) bool {
 	return false
 }
 
+// A Part says which of the matrix is wanted.
+type Part struct {
+	Verb string // only this verb, or this room; "": all
+	Role string // only what somebody with this role may do; "": whatever role
+}
+
+// has reports whether the part has rows of the verb.
+func (p Part) has(verb string) bool {
+	return p.Verb == "" || verb == p.Verb || strings.HasPrefix(verb, p.Verb+".")
+}
+
 // Matrix returns who may do what: a row for each verb, kind of thing and facts that
 // policies tell apart, in that order. Principals and things that policies name, and
-// conditions on anything else, are not in it.
-func (s *Set) Matrix(at time.Time) []Row {
-	var rows []Row
-	candidates := candidatesOf(s.Roles(), nil)
+// conditions on anything else, are not in it. Partial is true when that took more
+// questions than are asked, and rows are missing at the end.
+func (s *Set) Matrix(at time.Time, part Part) (rows []Row, partial bool) {
+	roles, asked := s.Roles(), 0
 	for _, verb := range slices.Sorted(maps.Keys(s.schema.actions)) {
 		act := s.schema.actions[verb]
 		for _, kind := range act.On {
 			for _, facts := range s.schema.conditions(kind) {
+				if !part.has(verb) {
+					continue
+				}
 				row := Row{Verb: verb, On: kind, Facts: facts.String(), Change: act.Consequential, Declared: act.Declared, Who: map[string][]string{}}
 				on := s.schema.Thing(pavise.Name{Tenant: anyTenant, Kind: kind, ID: "any"}, facts)
-				for _, c := range candidates {
-					if s.Fresh(&Question{Who: c.subject, Act: act, On: on, At: at, Approved: true}).Allow {
-						row.Who[c.kind] = append(row.Who[c.kind], c.role)
-					}
+				if asked += len(kinds); part.Role != "" && !s.whoMay(act, on, at, []string{part.Role}, nil) {
+					continue
 				}
-				rows = append(rows, row)
+				if asked += len(kinds) * (len(roles) + 1); asked > maxAsked {
+					return rows, true
+				}
+				s.whoMay(act, on, at, append([]string{""}, roles...), row.Who)
+				if part.Role == "" || row.Has(part.Role) {
+					rows = append(rows, row)
+				}
 			}
 		}
 	}
-	return rows
+	return rows, false
+}
+
+// whoMay reports whether anybody with one of the roles may do an act, and notes all who
+// may by their kind, unless who is nil.
+func (s *Set) whoMay(act *Act, on *Thing, at time.Time, roles []string, who map[string][]string) (may bool) {
+	for c := range candidatesOf(roles, nil) {
+		if s.Fresh(&Question{Who: c.subject, Act: act, On: on, At: at, Approved: true}).Allow {
+			if may = true; who != nil {
+				who[c.kind] = append(who[c.kind], c.role)
+			}
+		}
+	}
+	return may
 }
 
 // anyTenant is the tenant of principals and things that stand for all of them.
@@ -68,29 +101,34 @@ type candidate struct {
 	subject          *Subject
 }
 
-// candidatesOf returns, for each kind of principal, anybody and anybody with one of the
-// roles; and whoever the rules name. Where a rule looks at the environment, there is
-// each of them in production, too.
-func candidatesOf(roles []string, rules scan) []candidate {
-	var list []candidate
+// candidatesOf yields, for each kind of principal, anybody with one of the roles, of which
+// "" is none; and whoever the rules name. Where a rule looks at the environment, there is
+// each of them in production, too. They are made one by one: there may be very many.
+func candidatesOf(roles []string, rules scan) iter.Seq[candidate] {
 	environments := []string{""}
 	if slices.ContainsFunc(rules, func(r *rule) bool { return strings.Contains(r.text, "environment") }) {
 		environments = append(environments, "prod")
 	}
-	for _, kind := range kinds {
-		for _, name := range append([]string{""}, named(rules, principalTypes[kind], (*rule).who)...) {
-			for _, role := range append([]string{""}, roles...) {
-				for _, environment := range environments {
-					who := pavise.Principal{Tenant: anyTenant, Kind: kind, ID: cmp.Or(name, anybody), Environment: environment}
-					if role != "" {
-						who.Roles = []string{role}
+	one := func(kind, name, role, environment string) candidate {
+		who := pavise.Principal{Tenant: anyTenant, Kind: kind, ID: cmp.Or(name, anybody), Environment: environment}
+		if role != "" {
+			who.Roles = []string{role}
+		}
+		return candidate{kind, role, name, environment, NewSubject(who, nil, false)}
+	}
+	return func(yield func(candidate) bool) {
+		for _, kind := range kinds {
+			for _, name := range append([]string{""}, named(rules, principalTypes[kind], (*rule).who)...) {
+				for _, role := range roles {
+					for _, environment := range environments {
+						if !yield(one(kind, name, role, environment)) {
+							return
+						}
 					}
-					list = append(list, candidate{kind, role, name, environment, NewSubject(who, nil, false)})
 				}
 			}
 		}
 	}
-	return list
 }
 
 // concerned returns the roles whose holders rules may tell from others: those that they
@@ -112,16 +150,25 @@ func concerned(rules scan, sets ...*Set) (roles []string) {
 	return slices.Compact(roles)
 }
 
-// named returns the ids of a type that a half of the rules' scopes names.
+// named returns the ids of a type that a half of the rules' scopes names, or anything that
+// they say: a condition can be about one person as well as a scope can.
 func named(rules scan, typ cedar.EntityType, half func(*rule) cedar.EntityUID) (ids []string) {
 	for _, r := range rules {
 		if uid := half(r); uid.Type == typ && uid.ID != "" {
 			ids = append(ids, string(uid.ID))
 		}
+		for _, found := range entity.FindAllSubmatch(r.policy.MarshalCedar(), -1) { // as Cedar itself spells it, whatever the text does
+			if string(found[1]) == string(typ) && len(found[2]) > 0 {
+				ids = append(ids, string(found[2]))
+			}
+		}
 	}
 	slices.Sort(ids)
 	return slices.Compact(ids)
 }
+
+// entity finds the entities in a policy's own spelling. Names of ours need no escape.
+var entity = regexp.MustCompile(`\b([A-Z][A-Za-z]*)::"([^"\\]*)"`)
 
 // A Flip is a decision that another set of policies turns.
 type Flip struct {
@@ -137,10 +184,10 @@ type Flip struct {
 	Policy      string         `json:"policy,omitempty"` // the first that decides afterwards; "": none permits it any more
 }
 
-// Bounds of a Diff.
+// Bounds of a Diff, and of a Matrix.
 const (
 	MaxFlips = 500     // that are listed; all are counted
-	maxAsked = 200_000 // questions, which take a second or two
+	maxAsked = 200_000 // questions of one Diff or Matrix, which take a second or two
 )
 
 // A Difference is what another set of policies turns.
@@ -149,6 +196,9 @@ type Difference struct {
 	Total int    `json:"total"` // how many there are
 	// Partial: there were more questions than are asked, and there may be more flips.
 	Partial bool `json:"partial,omitempty"`
+	// Conditions: a policy that differs has conditions, and turns more than is listed where
+	// they are on anything that is not tried.
+	Conditions bool `json:"conditions,omitempty"`
 }
 
 // Diff returns the decisions that come out otherwise under another set than under s, at
@@ -158,13 +208,14 @@ type Difference struct {
 // conditions on anything else (an issuer, a time of day) is not seen.
 func (s *Set) Diff(other *Set, at time.Time) Difference {
 	changed := differing(s, other)
-	candidates := candidatesOf(concerned(changed, s, other), changed)
+	candidates := candidatesOf(append([]string{""}, concerned(changed, s, other)...), changed)
 	d, asked := Difference{Flips: []Flip{}}, 0
-	for _, verb := range verbsOf(changed) {
+	d.Conditions = slices.ContainsFunc(changed, func(r *rule) bool { return len(r.ast().Conditions) > 0 })
+	for _, verb := range s.schema.verbsOf(changed) {
 		act := s.schema.actions[verb]
 		for _, kind := range act.On {
 			ids := append([]string{""}, named(changed, s.schema.types[kind], (*rule).on)...)
-			for _, c := range candidates {
+			for c := range candidates {
 				if asked += len(ids) * len(s.schema.conditions(kind)); asked > maxAsked {
 					d.Partial = true
 					return d
@@ -237,10 +288,11 @@ func differing(a, b *Set) scan {
 }
 
 // verbsOf returns the verbs that rules may decide on, in order.
-func verbsOf(rules scan) (verbs []string) {
-	for _, r := range rules {
-		verbs = append(verbs, r.verbs...)
+func (s *Schema) verbsOf(rules scan) (verbs []string) {
+	for _, verb := range slices.Sorted(maps.Keys(s.actions)) {
+		if slices.ContainsFunc(rules, func(r *rule) bool { return r.covers(s.actions[verb]) }) {
+			verbs = append(verbs, verb)
+		}
 	}
-	slices.Sort(verbs)
-	return slices.Compact(verbs)
+	return verbs
 }

@@ -27,7 +27,8 @@ func TestGoldenMatrix(t *testing.T) {
 		t.Fatal(err)
 	}
 	var b strings.Builder
-	for _, row := range set.Matrix(epoch) {
+	rows, _ := set.Matrix(epoch, Part{})
+	for _, row := range rows {
 		what := row.Verb + " " + row.On
 		if row.Facts != "" {
 			what += " (" + row.Facts + ")"
@@ -67,7 +68,8 @@ func TestNobodyWithoutARole(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, row := range set.Matrix(epoch) {
+	rows, _ := set.Matrix(epoch, Part{})
+	for _, row := range rows {
 		for kind, roles := range row.Who {
 			if slices.Contains(roles, "") && !slices.Contains([]string{VerbExchange, "issuer.whoami", "node.join", "node.renew"}, row.Verb) {
 				t.Errorf("any %s may do %s on a %s", kind, row.Verb, row.On)
@@ -103,6 +105,9 @@ func TestDiff(t *testing.T) {
 		"one person, one model, one state": {func(m map[string]string) {
 			m["x"] = `permit (principal == Human::"ana", action == Action::"model.probe", resource == Model::"fraud") when { resource.state == "live" };`
 		}, []string{"human ana model.probe model/fraud state=live deny→allow x"}},
+		"one person, in a condition": {func(m map[string]string) {
+			m["x"] = `permit (principal, action == Action::"model.probe", resource is Model) when { principal == Human::"mall\u{6f}ry" };`
+		}, []string{"human mallory model.probe model deny→allow x"}},
 		"a forbid in quarantine": {func(m map[string]string) {
 			m["x"] = `forbid (principal is Workload, action == Action::"dataset.ingest", resource) when { resource.quarantined };`
 		}, []string{"workload data-engineer dataset.ingest dataset quarantined=true allow→deny x", "workload data-steward dataset.ingest dataset quarantined=true allow→deny x"}},
@@ -131,6 +136,10 @@ func TestDiff(t *testing.T) {
 				got = append(got, strings.Join(words, " ")+policy)
 			}
 			slices.Sort(got)
+			conditions := name == "one person, one model, one state" || name == "one person, in a condition" || name == "a forbid in quarantine" || name == "production"
+			if d.Conditions != conditions {
+				t.Errorf("conditions: %t", d.Conditions)
+			}
 			if !slices.Equal(got, test.want) || d.Total < len(got) || d.Partial {
 				t.Errorf("%d flips:\n%s\nwant:\n%s", d.Total, strings.Join(got, "\n"), strings.Join(test.want, "\n"))
 			}

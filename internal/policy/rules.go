@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/x/exp/ast"
@@ -22,6 +23,7 @@ import (
 const (
 	MaxPolicies = 16384   // in one tenant
 	MaxText     = 8 << 10 // bytes of one policy
+	maxDepth    = 64      // brackets within brackets: what it takes to validate grows with the square
 )
 
 // guardrailPrefix marks the ids of guardrails. Tenant ids cannot contain a
@@ -36,9 +38,8 @@ type rule struct {
 	id     string
 	text   string
 	policy *cedar.Policy
-	timed  bool     // may look at the context: its text has the word, which is how Cedar spells it
-	verbs  []string // those that its action scope can match
-	at     int      // its place in the set's rules
+	timed  bool // may look at the context: its text has the word, which is how Cedar spells it
+	at     int  // its place in the set's rules
 }
 
 // newRule returns the rule of a parsed policy.
@@ -57,11 +58,10 @@ func (r *rule) forbids() bool { return r.policy.Effect() == cedar.Forbid }
 type Set struct {
 	schema  *Schema
 	digest  string
-	rules   scan             // guardrails in file order, then tenant policies by id
-	byID    map[string]*rule // the tenant's own
-	byVerb  map[string]scan  // the rules whose action scope can match the verb, in order
-	shelves map[string]shelf // the same rules, by all of their scope
-	loaded  bool             // false for the guardrails alone
+	rules   scan                      // guardrails in file order, then tenant policies by id
+	byID    map[string]*rule          // the tenant's own
+	shelves map[cedar.EntityUID]shelf // all of them, by what their scopes ask for: the verb or group first
+	loaded  bool                      // false for the guardrails alone
 	kept    cache[choice, *answer]
 }
 
@@ -115,7 +115,6 @@ func (s *Schema) rule(tenant, id, text string, before *Set) (*rule, error) {
 	if err := s.validate(r); err != nil {
 		return nil, err
 	}
-	r.verbs = s.covered(r)
 	return r, nil
 }
 
@@ -124,16 +123,6 @@ func (s *Set) add(r rule) *rule {
 	r.at = len(s.rules)
 	s.rules = append(s.rules, &r)
 	return &r
-}
-
-// covered returns the verbs that a rule's action scope can match.
-func (s *Schema) covered(r *rule) (verbs []string) {
-	for verb, a := range s.actions {
-		if r.covers(a) {
-			verbs = append(verbs, verb)
-		}
-	}
-	return verbs
 }
 
 // covers reports whether the rule's action scope can match the action.
@@ -205,6 +194,10 @@ func parse(name pavise.Name, text string) (*rule, error) {
 	if len(text) > MaxText {
 		return nil, refuse(1, 1, fmt.Sprintf("text of %d bytes is longer than %d", len(text), MaxText))
 	}
+	if at := tooDeep(text); at >= 0 {
+		line, column := lineOf(text, at)
+		return nil, refuse(line, column, fmt.Sprintf("brackets nest deeper than %d", maxDepth))
+	}
 	list, err := cedar.NewPolicyListFromBytes(name.String(), []byte(text))
 	if err != nil {
 		line, column, why := position(err.Error())
@@ -222,8 +215,7 @@ func parse(name pavise.Name, text string) (*rule, error) {
 		return nil, refuse(p.Line, p.Column, fmt.Sprintf("@id(%.80q) is not the policy's id", string(id)))
 	}
 	if at := fullName.FindStringIndex(text); at != nil {
-		line := strings.Count(text[:at[0]], "\n") + 1
-		column := len([]rune(text[strings.LastIndexByte(text[:at[0]], '\n')+1:at[0]])) + 1
+		line, column := lineOf(text, at[0])
 		return nil, &pavise.Error{
 			Kind: pavise.Invalid,
 			Msg:  fmt.Sprintf("policy %s, line %d, column %d: %.120s holds for nothing", name, line, column, text[at[0]:at[1]]),
@@ -247,7 +239,6 @@ func (s *Schema) fence() error {
 		if err := s.validate(r); err != nil {
 			return err
 		}
-		r.verbs = s.covered(r)
 		s.guardrails = append(s.guardrails, r)
 	}
 	return nil
@@ -301,7 +292,35 @@ func (r *rule) locate(why string) (line, column int) {
 			break
 		}
 	}
-	before := r.text[:at]
+	return lineOf(r.text, at)
+}
+
+// lineOf returns the line and the column, in characters, of a byte of a text.
+func lineOf(text string, at int) (line, column int) {
+	before := text[:at]
 	start := strings.LastIndexByte(before, '\n') + 1
-	return strings.Count(before, "\n") + 1, len([]rune(before[start:])) + 1
+	return strings.Count(before, "\n") + 1, utf8.RuneCountInString(before[start:]) + 1
+}
+
+// aside are the parts of a text in which brackets are none: comments and strings.
+var aside = regexp.MustCompile(`//[^\n]*|"(?:[^"\\]|\\.)*"`)
+
+// tooDeep returns where brackets nest deeper than maxDepth, or -1.
+func tooDeep(text string) int {
+	depth, skipped := 0, append(aside.FindAllStringIndex(text, -1), []int{len(text), len(text)})
+	at := 0
+	for _, part := range skipped {
+		for ; at < part[0]; at++ {
+			switch text[at] {
+			case '(', '[', '{':
+				if depth++; depth > maxDepth {
+					return at
+				}
+			case ')', ']', '}':
+				depth--
+			}
+		}
+		at = part[1]
+	}
+	return -1
 }

@@ -167,6 +167,7 @@ func grave(severity string) Severity {
 
 // titles are of the findings that rooms leave, by their kind.
 var titles = map[string]string{
+	"change.broken":    "A change was run before anybody approved it",
 	"change.void":      "A change lost its approvals",
 	"change.unproven":  "The evidence log does not bear out a change",
 	"change.expired":   "Nobody decided on a change in time",
