@@ -121,6 +121,9 @@ func otherVerbs() []Verb {
 			About:   "Demo roles only (caller, analyst, operator), one hour at most. The record holds who the token is for, never the token.",
 			Example: "pavise issuer mint --subject ci --role caller",
 		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, req MintRequest) (issuer.Token, error) {
+			if rooms.Issuer == nil {
+				return issuer.Token{}, &pavise.Error{Kind: pavise.Unavailable, Msg: "this installation has no issuer of tokens of its own", Hint: "log in at your organisation's issuer, pavise login, or join with an invitation, pavise join"}
+			}
 			return rooms.Issuer.Mint(ctx, who, issuer.MintRequest{Subject: req.Subject, Kind: req.Kind, Roles: req.Role, TTL: time.Duration(req.Minutes) * time.Minute})
 		}),
 		{

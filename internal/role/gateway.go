@@ -369,7 +369,7 @@ func (g *Gateway) trouble(err error) {
 func (g *Gateway) fresh() error {
 	o := g.orders.Load()
 	if o == nil {
-		return &pavise.Error{Kind: pavise.Unavailable, Msg: "this gateway has no *fleet.Orders from its control plane yet", Hint: "is pavise serve running, and to be reached from here? /healthz says more"}
+		return &pavise.Error{Kind: pavise.Unavailable, Msg: "this gateway has no orders from its control plane yet", Hint: "is pavise serve running, and to be reached from here? /healthz says more"}
 	}
 	now := g.now()
 	if heard := g.lastHeard(); !heard.IsZero() && now.Sub(heard) > o.grace || now.After(o.bundle.Expires) {

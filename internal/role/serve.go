@@ -62,6 +62,7 @@ type Serve struct {
 	issuers     []identity.Issuer
 	issuerTexts []json.RawMessage // their records as they were given
 	epochs      *identity.Epochs
+	revoked     *issuer.Revocations
 	ca          *issuer.CA
 	own         *issuer.Own
 	publisher   *bundle.Publisher
@@ -107,6 +108,7 @@ func NewServe(ctx context.Context, cfg ServeConfig) (s *Serve, err error) {
 		func() error { return s.openGuard(ctx, "", s.firstPolicies()) },
 		func() error { return s.openEvidence(ctx, keys) },
 		func() error { return s.openWitness(ctx, keys) },
+		func() error { return s.openRevocations(ctx) },
 		func() error { return s.openCA(ctx, keys) },
 		func() error { return s.openGateway(ctx, s.verifier) },
 		func() error { return s.openPublisher(keys) },
@@ -201,6 +203,12 @@ func (s *Serve) firstPolicies() map[string]string {
 		}
 	}
 	return first
+}
+
+// openRevocations puts what was revoked in force, here and in the next bundle.
+func (s *Serve) openRevocations(ctx context.Context) (err error) {
+	s.revoked, err = issuer.OpenRevocations(ctx, s.guard, s.db, s.epochs, s.now)
+	return err
 }
 
 // openCA opens the built-in authority, and who is believed by it.
@@ -336,7 +344,7 @@ func (s *Serve) openNodes(ctx context.Context) (err error) {
 
 // moreRooms are the rooms that only a control plane has.
 func (s *Serve) moreRooms() api.Rooms {
-	return api.Rooms{CA: s.ca, Nodes: s.nodes.States, Link: s.consoleLink, WitnessURL: s.FleetURL() + witnessPrefix}
+	return api.Rooms{CA: s.ca, Revoked: s.revoked, Nodes: s.nodes.States, Link: s.consoleLink, WitnessURL: s.FleetURL() + witnessPrefix}
 }
 
 // bootstrap begins an empty store, through the verbs that anybody would use, and says
