@@ -371,8 +371,11 @@ func (g *Gateway) fresh() error {
 	if o == nil {
 		return &pavise.Error{Kind: pavise.Unavailable, Msg: "this gateway has no orders from its control plane yet", Hint: "is pavise serve running, and to be reached from here? /healthz says more"}
 	}
-	now := g.now()
-	if heard := g.lastHeard(); !heard.IsZero() && now.Sub(heard) > o.grace || now.After(o.bundle.Expires) {
+	now, heard := g.now(), g.lastHeard(o)
+	// By the clock on the wall, and by the one that nobody can set: the first goes on while
+	// the machine sleeps.
+	alone := max(now.Sub(heard), now.Round(0).Sub(heard.Round(0)))
+	if alone > o.grace || now.After(o.bundle.Expires) {
 		return &pavise.Error{
 			Kind: pavise.Unavailable, Msg: fmt.Sprintf("this gateway has heard nothing from its control plane for longer than %v, and refuses everything", o.grace),
 			Hint: "bring the control plane back, or the network to it; it goes on by itself then",
@@ -381,12 +384,17 @@ func (g *Gateway) fresh() error {
 	return nil
 }
 
-// lastHeard is when this process last had the control plane's word.
-func (g *Gateway) lastHeard() time.Time {
-	if s := g.client.State(); s.Confirmed.After(s.Issued) {
-		return s.Confirmed
+// lastHeard is when this gateway last had the control plane's word that it goes by what
+// is true: in this process, or in one before, or else when that was said.
+func (g *Gateway) lastHeard(o *inForce) time.Time {
+	heard := g.client.State().Confirmed
+	if heard.IsZero() { // the client has not begun
+		heard = g.store.Heard()
 	}
-	return time.Time{}
+	if heard.Before(o.bundle.Issued) {
+		return o.bundle.Issued
+	}
+	return heard
 }
 
 // watchOrders records when it begins and ends to refuse everything.
