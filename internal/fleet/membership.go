@@ -257,7 +257,7 @@ func (m *Membership) ClientFor(id string) *http.Client {
 func NodeID(domain, id string) string { return "spiffe://" + domain + "/" + pavise.Node + "/" + id }
 
 // Client speaks by mutual TLS to who has a SPIFFE id, or, of no id, to every member that
-// has the name of the address. own is its certificate, and roots are those of the CA, as
+// has the name of the address, which must not be a bare one. own is its certificate, and roots are those of the CA, as
 // of each connection.
 func Client(own func(*tls.ClientHelloInfo) (*tls.Certificate, error), roots func() *x509.CertPool, now func() time.Time, id string) *http.Client {
 	return &http.Client{CheckRedirect: nowhere, Transport: &http.Transport{
@@ -271,8 +271,11 @@ func Client(own func(*tls.ClientHelloInfo) (*tls.Certificate, error), roots func
 			GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return own(nil) },
 			InsecureSkipVerify:   true, // VerifyConnection does it, with the roots of now
 			VerifyConnection: func(cs tls.ConnectionState) error {
-				if err := verifyServer(cs, roots(), now()); err != nil || id == "" {
+				if err := verifyServer(cs, roots(), now()); err != nil {
 					return err
+				}
+				if id == "" {
+					return named(cs)
 				}
 				return isMember(cs.PeerCertificates[0], id)
 			},
@@ -293,6 +296,15 @@ func verifyServer(cs tls.ConnectionState, roots *x509.CertPool, now time.Time) e
 		DNSName: cs.ServerName, Roots: roots, Intermediates: between, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	})
 	return err
+}
+
+// named refuses a connection to a bare address: TLS does not say which one it was, so the
+// certificate of any member would do for it.
+func named(cs tls.ConnectionState) error {
+	if cs.ServerName == "" {
+		return errors.New("a member that is known by no id is reached by its name, and not by a bare address")
+	}
+	return nil
 }
 
 func isMember(leaf *x509.Certificate, id string) error {
