@@ -504,36 +504,13 @@ func (g *Gateway) Run(ctx context.Context) error {
 	house.Go(func() error { g.watchOrders(rooms); return nil })
 	house.Go(func() error { g.member.Renew(rooms, func(err error) { g.say("warning", err) }); return nil })
 	house.Go(func() error { g.report(rooms); return nil })
-	house.Go(func() error { return g.fetchKeys(rooms) })
+	house.Go(func() error { return fetchKeys(rooms, g.verifier.Load) })
 	house.Go(func() error {
 		return serveUntil(rooms, &http.Server{Handler: g.healthHandler(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, MaxHeaderBytes: 8 << 10}, g.health)
 	})
 	err := serveTLSUntil(ctx, g.server, g.listener)
 	stopRooms()
 	return errors.Join(err, house.Wait())
-}
-
-// fetchKeys keeps issuers' keys fresh, of whichever verifier is in force.
-func (g *Gateway) fetchKeys(ctx context.Context) error {
-	for ctx.Err() == nil {
-		v := g.verifier.Load()
-		part, stop := context.WithCancel(ctx)
-		go func() {
-			for part.Err() == nil && g.verifier.Load() == v {
-				select {
-				case <-time.After(time.Second):
-				case <-part.Done():
-				}
-			}
-			stop()
-		}()
-		err := v.Run(part)
-		stop()
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // report tells the control plane how it stands, every few seconds until ctx is done,
