@@ -16,7 +16,9 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -49,7 +51,8 @@ type Membership struct {
 	key    *ecdsa.PrivateKey
 	now    func() time.Time
 
-	joined atomic.Pointer[Joined] // replaced whole, by Join and by renew, which one goroutine runs
+	keeping sync.Mutex             // held while joined is replaced
+	joined  atomic.Pointer[Joined] // replaced whole
 }
 
 // Joined is what the control plane gave, as it is kept.
@@ -173,8 +176,31 @@ func (m *Membership) Join(ctx context.Context, invitation string) error {
 	return m.keep(got)
 }
 
-// keep puts what was given in the place of what there was, on disk first.
+// maxRoots bounds the roots of a CA: one signs, and one more is believed.
+const maxRoots = 8
+
+// Believe takes the roots that the control plane says, over a connection that proved it,
+// in the place of those at hand: the next root is known before it signs.
+func (m *Membership) Believe(roots [][]byte) error {
+	if len(roots) == 0 || len(roots) > maxRoots || slices.EqualFunc(roots, m.Is().Roots, bytes.Equal) {
+		return nil
+	}
+	m.keeping.Lock()
+	defer m.keeping.Unlock()
+	got := m.Is().Issued
+	got.Roots = roots
+	return m.replace(got)
+}
+
+// keep puts what was given in the place of what there was.
 func (m *Membership) keep(got issuer.Issued) error {
+	m.keeping.Lock()
+	defer m.keeping.Unlock()
+	return m.replace(got)
+}
+
+// replace does, on disk first. The caller holds keeping.
+func (m *Membership) replace(got issuer.Issued) error {
 	j := &Joined{Issued: got, Server: m.server}
 	if before := m.Is(); before != nil {
 		if j.Issued.Bundle == nil {

@@ -54,6 +54,7 @@ type Reply struct {
 	Policy string   `json:"policy,omitempty"` // who is asked to cosign its log (C2SP tlog-policy); URLs of machines
 	Peers  []Peer   `json:"peers,omitempty"`  // which machine answers at each of those URLs
 	Watch  []string `json:"watch,omitempty"`  // verifier keys of the logs that it is to be a witness of
+	Roots  [][]byte `json:"roots,omitempty"`  // DER: the roots of the CA to believe
 }
 
 // A Peer says which member of the fleet is asked at an address.

@@ -127,7 +127,7 @@ func (a *Agent) report(ctx context.Context) {
 		}, &answer)
 		cancel()
 		if err == nil {
-			err = a.watch(ctx, answer.Watch)
+			err = errors.Join(a.member.Believe(answer.Roots), a.watch(ctx, answer.Watch))
 		}
 		if err != nil && ctx.Err() == nil {
 			a.cfg.Say("warning", err)

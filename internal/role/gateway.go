@@ -525,6 +525,11 @@ func (g *Gateway) report(ctx context.Context) {
 			Role: "gateway", Version: Version(), Bundle: g.client.State(), Stale: g.fresh() != nil, Log: fleet.KeysOf(g.log), Records: g.log.Size(),
 		}, &answer)
 		cancel()
+		if err == nil {
+			if err := g.member.Believe(answer.Roots); err != nil {
+				g.say("warning", err)
+			}
+		}
 		if err == nil && answer.Policy != "" {
 			err = g.watchers.Follow(ctx, answer.Policy, answer.Peers)
 			if err != nil {

@@ -552,11 +552,16 @@ func (s *Serve) reported(r *http.Request, id string) (fleet.Reply, error) {
 	if s.nodes.Gateways() != before {
 		s.publisher.Nudge()
 	}
-	if said.Role == "agent" {
-		return fleet.Reply{Watch: append(fleet.KeysOf(s.log), s.nodes.Logs(id)...)}, nil
+	var answer fleet.Reply
+	for _, root := range s.ca.Roots() {
+		answer.Roots = append(answer.Roots, root.Raw)
 	}
-	policy, peers := s.witnessesOf(id)
-	return fleet.Reply{Policy: policy, Peers: peers}, nil
+	if said.Role == "agent" {
+		answer.Watch = append(fleet.KeysOf(s.log), s.nodes.Logs(id)...)
+	} else {
+		answer.Policy, answer.Peers = s.witnessesOf(id)
+	}
+	return answer, nil
 }
 
 // watch becomes a witness of a machine's log.
