@@ -114,7 +114,7 @@ func nodeVerbs() []Verb {
 		proposing(Verb{
 			Name: "ca.rotate", On: onCA,
 			Help:    "Propose a step of the rotation of the CA's root",
-			About:   "First prepare: the next root is made, and made known to everybody. Then, when all gateways have that bundle, activate: it signs. Then, when what the former one signed has ended, retire: that one is believed no more. Somebody else approves each step.",
+			About:   "First prepare: the next root is made, and made known to everybody. Machines hear of it within seconds, people when their certificate is renewed. Then activate: it signs, and who does not know it yet believes the control plane no more and has to be invited anew. Then, when what the former one signed has ended, retire: that one is believed no more. Somebody else approves each step.",
 			Example: "pavise ca rotate prepare",
 		}, func(_ context.Context, _ *Rooms, who pavise.Principal, _ RotateRequest) (pavise.Name, error) {
 			return pavise.Name{Tenant: who.Tenant, Kind: "ca", ID: "roots"}, nil

@@ -29,7 +29,7 @@ type Rooms struct {
 	Policies   *guard.Policies
 	Grants     *guard.Grants
 	Routes     *gateway.Routes
-	Issuer     *issuer.Local
+	Issuer     *issuer.Local // nil: there is no local issuer
 	Revoked    *issuer.Revocations
 	Exchange   *issuer.Exchange // nil: tokens are not exchanged
 	CA         *issuer.CA       // gives certificates to machines, programs and people; nil: there is none

@@ -174,7 +174,7 @@ func TestTokenForAnAgent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{`"sub":"local/human/olga"`, `"act":{"sub":"local/workload/agent"}`, `"aud":"sts.cloud.example"`, `"pavise_origin":"urn:pavise:local:test"`} {
+	for _, want := range []string{`"sub":"local/human/olga"`, `"act":{"sub":"local/workload/agent","iss":"urn:pavise:local:test"}`, `"aud":"sts.cloud.example"`, `"pavise_origin":"urn:pavise:local:test"`} {
 		if !strings.Contains(string(payload), want) {
 			t.Errorf("the token says %s, without %s", payload, want)
 		}

@@ -78,7 +78,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	c := &Client{cfg: cfg, fetches: make(chan struct{}, 1), accept: strings.Join(mediaTypes(cfg.Store.cfg.Formats), ", ")}
+	c := &Client{cfg: cfg, heard: cfg.Store.Heard(), fetches: make(chan struct{}, 1), accept: strings.Join(mediaTypes(cfg.Store.cfg.Formats), ", ")}
 	c.cfg.URL = strings.TrimSuffix(cfg.URL, "/")
 	if cfg.HTTP != nil {
 		c.http = *cfg.HTTP
@@ -224,9 +224,11 @@ func (c *Client) take(answer *http.Response) (news bool, err error) {
 
 // confirm notes that the control plane has nothing newer than what is held.
 func (c *Client) confirm() {
+	now := c.cfg.Now()
+	c.cfg.Store.confirm(now)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.heard = c.cfg.Now()
+	c.heard = now
 }
 
 // inForce notes that a bundle is in use, and says whether it was already as far as it

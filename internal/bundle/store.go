@@ -55,7 +55,14 @@ type seen struct {
 	Format int    `json:"format"`
 	Digest string `json:"digest"` // of the bundle as it came
 	Keys   []Key  `json:"keys"`   // its list
+	// Heard is when the control plane last said that there is nothing newer, as of at
+	// most heardEvery before it did. Without it a restart would begin a reader's time
+	// alone anew.
+	Heard time.Time `json:"heard,omitzero"`
 }
+
+// heardEvery is how often that is written down.
+const heardEvery = 20 * time.Second
 
 // OpenStore opens the store and verifies what lies in it. A bundle that is torn,
 // edited or too old is not used, and Refused says why; the one before is used if it is
@@ -186,7 +193,7 @@ func (s *Store) reads(format int) bool {
 // remember takes a bundle for the last one that was seen. The caller holds mu, or is
 // alone.
 func (s *Store) remember(b *Bundle, digest string) {
-	s.seen = seen{Origin: b.Origin, Serial: b.Serial, Format: b.Format, Digest: digest, Keys: b.Keys}
+	s.seen = seen{Origin: b.Origin, Serial: b.Serial, Format: b.Format, Digest: digest, Keys: b.Keys, Heard: s.seen.Heard}
 }
 
 // record writes down what was seen last, unless that stands there.
@@ -217,6 +224,28 @@ func (s *Store) Seen() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.seen.Serial
+}
+
+// Heard returns when the control plane last said that there is nothing newer than what
+// is held, over restarts and as of some seconds; zero: never, or by a clock that was
+// ahead of this one.
+func (s *Store) Heard() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.seen.Heard.After(s.cfg.Now()) {
+		return time.Time{}
+	}
+	return s.seen.Heard
+}
+
+// confirm notes that the control plane said so at that time. Keep writes it down.
+func (s *Store) confirm(at time.Time) {
+	at = at.UTC().Truncate(time.Second)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if since := at.Sub(s.seen.Heard); since < 0 || since >= heardEvery {
+		s.seen.Heard = at
+	}
 }
 
 // Refused returns why a bundle on disk was not used at open; nil if it was, or if there
@@ -287,7 +316,8 @@ func (s *Store) Put(signed []byte) (*Bundle, error) {
 	return b, s.keep()
 }
 
-// Keep writes down what Put could not. It does nothing when there is nothing.
+// Keep writes down what Put could not, and when the control plane was last heard. It
+// does nothing when there is nothing.
 func (s *Store) Keep() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -299,7 +329,7 @@ func (s *Store) Keep() error {
 // one below. The caller holds mu.
 func (s *Store) keep() error {
 	if s.unkept == nil {
-		return nil
+		return s.record()
 	}
 	err := s.writeDown(s.unkept)
 	if err == nil {

@@ -375,3 +375,37 @@ func (endless) Read(p []byte) (int, error) { return len(p), nil }
 type breaks struct{}
 
 func (breaks) Read([]byte) (int, error) { return 0, errors.New("connection reset") }
+
+// TestStoreRemembersWhenItHeard keeps the control plane's last word over a restart, to
+// within some seconds, and takes none from the future.
+func TestStoreRemembersWhenItHeard(t *testing.T) {
+	w := newWorld(t)
+	p := w.publisher(t)
+	cfg := w.storeConfig(p, "reader")
+	s := openStore(t, cfg)
+	mustPut(t, s, publish(t, p))
+	if !s.Heard().IsZero() {
+		t.Errorf("heard at %v before anybody said so", s.Heard())
+	}
+	heardAt := func(want time.Time) {
+		t.Helper()
+		if err := s.Keep(); err != nil {
+			t.Fatal(err)
+		}
+		if s = openStore(t, cfg); !s.Heard().Equal(want) || s.Current() == nil {
+			t.Errorf("after a restart: heard at %v, want %v", s.Heard(), want)
+		}
+	}
+	s.confirm(noon)
+	heardAt(noon)
+	s.confirm(noon.Add(heardEvery - time.Second))
+	heardAt(noon)
+	w.pass(time.Hour)
+	s.confirm(w.clock())
+	heardAt(noon.Add(time.Hour))
+	w.set("policies", `{"a":2}`)
+	mustPut(t, s, publish(t, p))
+	heardAt(noon.Add(time.Hour))
+	w.pass(-time.Hour)
+	heardAt(time.Time{})
+}

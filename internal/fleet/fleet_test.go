@@ -3,9 +3,14 @@ package fleet
 import (
 	"context"
 	"crypto/ed25519"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -58,8 +63,17 @@ func TestReports(t *testing.T) {
 		"clear text":              func(r *Report) { r.URL = "http://gw-1:8473" },
 		"a line of a policy":      func(r *Report) { r.URL = "https://gw-1:8473\nquorum none" },
 		"a space":                 func(r *Report) { r.URL = "https://gw-1:8473 x" },
-		"a long version":          func(r *Report) { r.Version = strings.Repeat("v", 101) },
-		"a long trouble":          func(r *Report) { r.Bundle.Trouble = strings.Repeat("x", 2001) },
+		"an address that is none": func(r *Report) {
+			r.URL, r.Witness = "https://%zz", []string{witnessKey(t, "acme.example/node/gw-1/abc/witness", 1)}
+		},
+		"an address with a query": func(r *Report) {
+			r.URL, r.Witness = "https://gw-1:8473?x", []string{witnessKey(t, "acme.example/node/gw-1/abc/witness", 1)}
+		},
+		"a log's key as a witness": func(r *Report) {
+			r.URL, r.Witness = "https://gw-1:8473", []string{logKey(t, "acme.example/node/gw-1/abc")}
+		},
+		"a long version": func(r *Report) { r.Version = strings.Repeat("v", 101) },
+		"a long trouble": func(r *Report) { r.Bundle.Trouble = strings.Repeat("x", 2001) },
 	} {
 		r := good
 		edit(&r)
@@ -78,6 +92,49 @@ func TestPolicies(t *testing.T) {
 		if _, err := proof.ParsePolicy([]byte(text)); err != nil || !strings.Contains(text, want) {
 			t.Errorf("of %d: %v\n%s", n, err, text)
 		}
+	}
+}
+
+// TestPolicyWithStolenKeys has a member give others' witness keys out for its own, and
+// their addresses for its own: the others are asked all the same.
+func TestPolicyWithStolenKeys(t *testing.T) {
+	keys := []string{witnessKey(t, "acme/control/x/witness", 1), witnessKey(t, "acme/node/evil/x/witness", 1), witnessKey(t, "acme/node/good/x/witness", 2)}
+	urls := []string{"https://control:1", "https://evil:1", "https://good:1"}
+	policy, err := proof.ParsePolicy([]byte(PolicyOf(keys, urls)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var asked []string
+	for _, w := range policy.Witnesses {
+		asked = append(asked, w.URL)
+	}
+	if !slices.Equal(asked, []string{"https://control:1", "https://good:1"}) {
+		t.Errorf("asked are %v", asked)
+	}
+	for name, want := range map[string]bool{"acme/node/good/x/witness": true, "acme/node/evil/x/witness": false, "acme/node/good2/x/witness": false, "acme/control/x/witness": false} {
+		if isOf(name, "good") != want {
+			t.Errorf("%s is good's: %v", name, !want)
+		}
+	}
+}
+
+// TestMembersByAddress refuses a member that is known by no id at a bare address, where
+// any other member's certificate would pass.
+func TestMembersByAddress(t *testing.T) {
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.TLS = &tls.Config{MinVersion: tls.VersionTLS13}
+	server.StartTLS()
+	defer server.Close()
+	roots := x509.NewCertPool()
+	roots.AddCert(server.Certificate())
+	none := func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &tls.Certificate{}, nil }
+	client := Client(none, func() *x509.CertPool { return roots }, time.Now, "")
+	defer client.CloseIdleConnections()
+	if resp, err := client.Get(server.URL); err == nil {
+		resp.Body.Close()
+		t.Error("a bare address was believed")
+	} else if !strings.Contains(err.Error(), "bare address") {
+		t.Error(err)
 	}
 }
 

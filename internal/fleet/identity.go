@@ -129,7 +129,8 @@ func (i *Identity) Client() *api.Client {
 	return &api.Client{Base: i.member.server, HTTP: i.member.Client()}
 }
 
-// Dial speaks in the holder's name to any member of the fleet, such as a gateway.
+// Dial speaks in the holder's name to any member of the fleet, such as a gateway, under a
+// name that the member's certificate carries.
 func (i *Identity) Dial() *http.Client { return i.member.ClientFor("") }
 
 // Name is the person's own, tenant/kind/id.

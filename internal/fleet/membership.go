@@ -16,7 +16,9 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -50,7 +52,8 @@ type Membership struct {
 	key    *ecdsa.PrivateKey
 	now    func() time.Time
 
-	joined atomic.Pointer[Joined] // replaced whole, by Join and by renew, which one goroutine runs
+	keeping sync.Mutex             // held while joined is replaced
+	joined  atomic.Pointer[Joined] // replaced whole
 }
 
 // Joined is what the control plane gave, as it is kept.
@@ -174,8 +177,31 @@ func (m *Membership) Join(ctx context.Context, invitation string) error {
 	return m.keep(got)
 }
 
-// keep puts what was given in the place of what there was, on disk first.
+// maxRoots bounds the roots of a CA: one signs, and one more is believed.
+const maxRoots = 8
+
+// Believe takes the roots that the control plane says, over a connection that proved it,
+// in the place of those at hand: the next root is known before it signs.
+func (m *Membership) Believe(roots [][]byte) error {
+	if len(roots) == 0 || len(roots) > maxRoots || slices.EqualFunc(roots, m.Is().Roots, bytes.Equal) {
+		return nil
+	}
+	m.keeping.Lock()
+	defer m.keeping.Unlock()
+	got := m.Is().Issued
+	got.Roots = roots
+	return m.replace(got)
+}
+
+// keep puts what was given in the place of what there was.
 func (m *Membership) keep(got issuer.Issued) error {
+	m.keeping.Lock()
+	defer m.keeping.Unlock()
+	return m.replace(got)
+}
+
+// replace does, on disk first. The caller holds keeping.
+func (m *Membership) replace(got issuer.Issued) error {
 	j := &Joined{Issued: got, Server: m.server}
 	if before := m.Is(); before != nil {
 		if j.Issued.Bundle == nil {
@@ -258,7 +284,7 @@ func (m *Membership) ClientFor(id string) *http.Client {
 func NodeID(domain, id string) string { return "spiffe://" + domain + "/" + pavise.Node + "/" + id }
 
 // Client speaks by mutual TLS to who has a SPIFFE id, or, of no id, to every member that
-// has the name of the address. own is its certificate, and roots are those of the CA, as
+// has the name of the address, which must not be a bare one. own is its certificate, and roots are those of the CA, as
 // of each connection.
 func Client(own func(*tls.ClientHelloInfo) (*tls.Certificate, error), roots func() *x509.CertPool, now func() time.Time, id string) *http.Client {
 	return &http.Client{CheckRedirect: nowhere, Transport: &http.Transport{
@@ -272,8 +298,11 @@ func Client(own func(*tls.ClientHelloInfo) (*tls.Certificate, error), roots func
 			GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return own(nil) },
 			InsecureSkipVerify:   true, // VerifyConnection does it, with the roots of now
 			VerifyConnection: func(cs tls.ConnectionState) error {
-				if err := verifyServer(cs, roots(), now()); err != nil || id == "" {
+				if err := verifyServer(cs, roots(), now()); err != nil {
 					return err
+				}
+				if id == "" {
+					return named(cs)
 				}
 				return isMember(cs.PeerCertificates[0], id)
 			},
@@ -294,6 +323,15 @@ func verifyServer(cs tls.ConnectionState, roots *x509.CertPool, now time.Time) e
 		DNSName: cs.ServerName, Roots: roots, Intermediates: between, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	})
 	return err
+}
+
+// named refuses a connection to a bare address: TLS does not say which one it was, so the
+// certificate of any member would do for it.
+func named(cs tls.ConnectionState) error {
+	if cs.ServerName == "" {
+		return errors.New("a member that is known by no id is reached by its name, and not by a bare address")
+	}
+	return nil
 }
 
 func isMember(leaf *x509.Certificate, id string) error {

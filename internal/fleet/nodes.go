@@ -54,6 +54,7 @@ type Reply struct {
 	Policy string   `json:"policy,omitempty"` // who is asked to cosign its log (C2SP tlog-policy); URLs of machines
 	Peers  []Peer   `json:"peers,omitempty"`  // which machine answers at each of those URLs
 	Watch  []string `json:"watch,omitempty"`  // verifier keys of the logs that it is to be a witness of
+	Roots  [][]byte `json:"roots,omitempty"`  // DER: the roots of the CA to believe
 }
 
 // A Peer says which member of the fleet is asked at an address.
@@ -186,6 +187,7 @@ func (n *Nodes) Forget(ctx context.Context, member func(id string) bool) error {
 		if !member(id) {
 			delete(n.known, id)
 			delete(n.watch, id)
+			delete(n.came, id)
 			gone = append(gone, id)
 		}
 	}
@@ -267,6 +269,13 @@ func CheckReport(r Report, domain, id string) error {
 		if !strings.HasPrefix(key.Name(), LogName(domain, id)+"/") {
 			return refuse(fmt.Sprintf("has a key named %.80q, which is not its own", key.Name()))
 		}
+	}
+	if r.URL == "" || len(r.Witness) == 0 {
+		return nil
+	}
+	// What one machine says stands in the policy that all are told.
+	if _, err := proof.ParsePolicy([]byte(PolicyOf(r.Witness[:1], []string{r.URL}))); err != nil {
+		return refuse("names a witness that nobody can ask")
 	}
 	return nil
 }

@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/witness"
@@ -46,7 +48,7 @@ func (w *Watchers) Follow(ctx context.Context, policy string, peers []Peer) erro
 	quorum, err := witness.NewQuorum(w.log, parsed, w.now, func(at proof.Witness) witness.Witness {
 		id := ControlID
 		for _, p := range peers {
-			if p.URL == at.URL {
+			if p.URL == at.URL && isOf(at.Key.Name(), p.ID) {
 				id = p.ID
 			}
 		}
@@ -64,6 +66,10 @@ func (w *Watchers) Follow(ctx context.Context, policy string, peers []Peer) erro
 	return nil
 }
 
+// isOf reports whether a key is named as a machine's own: another may say that it
+// answers at the same address.
+func isOf(key, id string) bool { return strings.Contains(key, "/"+pavise.Node+"/"+id+"/") }
+
 // Witnessed says how many records a quorum has seen.
 func (w *Watchers) Witnessed() uint64 {
 	w.mu.Lock()
@@ -76,13 +82,20 @@ func (w *Watchers) Witnessed() uint64 {
 }
 
 // PolicyOf writes a policy that asks these witnesses, of which more than half must have
-// cosigned. Each is known by the first of its keys that the policy's reader knows.
+// cosigned. Each is known by the first of its keys that the policy's reader knows. A key
+// counts once: a member that gives another's out for its own spoils nothing.
 func PolicyOf(keys []string, urls []string) string {
 	var text strings.Builder
 	var names []string
-	for i, key := range keys {
+	var known []*proof.Key
+	for i, spelled := range keys {
+		key, err := proof.ParseKey(spelled)
+		if err != nil || slices.ContainsFunc(known, key.Same) {
+			continue
+		}
+		known = append(known, key)
 		name := fmt.Sprintf("w%d", i)
-		fmt.Fprintf(&text, "witness %s %s %s\n", name, key, urls[i])
+		fmt.Fprintf(&text, "witness %s %s %s\n", name, spelled, urls[i])
 		names = append(names, name)
 	}
 	fmt.Fprintf(&text, "group all %d %s\nquorum all\n", len(names)/2+1, strings.Join(names, " "))

@@ -16,10 +16,15 @@ import (
 // issuer or a tenant has given out can still be revoked as a whole.
 const MaxEpochs = 1 << 16
 
+// maxIssuers is how many a tenant may have of issuers: more than it ever trusts, and
+// few enough that names of none fill neither memory nor bundles.
+const maxIssuers = 1 << 10
+
 // An Epoch refuses what was given out before a time: tokens by when they were issued,
 // certificates by when they begin. It is of one principal, of one issuer or trust
 // domain, or, if neither is named, of the whole tenant. A principal's epoch is also
-// that of whoever acts for it and of what it had made.
+// that of whoever acts for it and of what it had made; an issuer's also that of what was
+// exchanged for its proofs, the subject's or an actor's.
 type Epoch struct {
 	Tenant    string      `json:"tenant"`
 	Principal pavise.Name `json:"principal,omitzero"`
@@ -78,7 +83,7 @@ func NewEpochs() *Epochs {
 
 // Revoke puts an epoch in force, for the next request. An earlier one of the same
 // stays if it refuses more. The error is of kind Invalid, or Unavailable when there
-// are MaxEpochs of principals.
+// are MaxEpochs of principals, or very many of issuers.
 func (e *Epochs) Revoke(epoch Epoch) error {
 	if err := epoch.Check(); err != nil {
 		return err
@@ -86,7 +91,7 @@ func (e *Epochs) Revoke(epoch Epoch) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	old := e.set.Load()
-	if _, known := old.before[epoch.key()]; !known && len(old.before) >= MaxEpochs && epoch.Principal != (pavise.Name{}) {
+	if _, known := old.before[epoch.key()]; !known && old.full(epoch) {
 		return tooMany(len(old.before) + 1)
 	}
 	next := &epochSet{revision: old.revision + 1, before: maps.Clone(old.before)}
@@ -119,6 +124,21 @@ func (e *Epochs) Merge(epochs []Epoch) error {
 	}
 	e.set.Store(next)
 	return nil
+}
+
+// full reports whether there is no room for another epoch of such a kind. For a whole
+// tenant there always is.
+func (s *epochSet) full(e Epoch) bool {
+	if e.Principal != (pavise.Name{}) {
+		return len(s.before) >= MaxEpochs
+	}
+	issuers := 0
+	for k := range s.before {
+		if k.tenant == e.Tenant && k.issuer != "" {
+			issuers++
+		}
+	}
+	return e.Issuer != "" && issuers >= maxIssuers
 }
 
 func tooMany(n int) error {
@@ -166,6 +186,11 @@ func (s *epochSet) revoked(p *Proof) bool {
 		early(epochKey{tenant: tenant, issuer: p.Principal.Issuer}) ||
 		p.Origin != "" && early(epochKey{tenant: tenant, issuer: p.Origin}) {
 		return true
+	}
+	for _, voucher := range p.Vouchers {
+		if voucher != "" && early(epochKey{tenant: tenant, issuer: voucher}) {
+			return true
+		}
 	}
 	for _, name := range append([]pavise.Name{p.Principal.Name(), p.Principal.By, p.Subject}, p.Actors...) {
 		if early(epochKey{tenant: tenant, principal: name}) {

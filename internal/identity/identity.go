@@ -166,10 +166,13 @@ type Proof struct {
 	// Subject is whom the proof speaks for: the caller, or whom the caller acts for.
 	Subject pavise.Name
 	Actors  []pavise.Name // who acts for the subject, the caller first; empty: nobody does
-	Issued  time.Time     // when the proof was given out
-	Origin  string        // who gave the first proof out, where this one was exchanged for it
-	Bound   Keys          // the keys that the proof is bound to
-	Held    Keys          // the keys that the caller was just seen to have
+	// Vouchers are the issuers by whose proofs the Actors were known, one for each; "" is
+	// not known.
+	Vouchers []string
+	Issued   time.Time // when the proof was given out
+	Origin   string    // who gave the first proof out, where this one was exchanged for it
+	Bound    Keys      // the keys that the proof is bound to
+	Held     Keys      // the keys that the caller was just seen to have
 }
 
 // Keys are thumbprints of a caller's own keys, as base64url of SHA-256; "" is none.
@@ -390,6 +393,7 @@ func (r *record) delegation(p *Proof, c *claims) error {
 		}
 		p.Actors = append(p.Actors, name)
 	}
+	p.Vouchers = c.vouchers
 	if len(p.Actors) > 0 {
 		// Who acts is the caller: a program that a person sent is a program.
 		p.Principal.Kind, p.Principal.ID = p.Actors[0].Kind, p.Actors[0].ID

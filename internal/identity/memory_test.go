@@ -114,6 +114,8 @@ func TestRevokedWithIts(t *testing.T) {
 		"workload/agent": w.sign(header(nil), body(members{"act": members{"sub": "acme/workload/agent"}}), w.byEd),
 		"workload/first": w.sign(header(nil), body(members{"act": members{"sub": "acme/workload/last", "act": members{"sub": "acme/workload/first"}}}), w.byEd),
 		"origin":         w.sign(header(nil), body(members{"pavise_origin": "https://idp.example"}), w.byEd),
+		"voucher": w.sign(header(nil), body(members{"act": members{"sub": "acme/workload/a", "iss": "https://fine.example",
+			"act": members{"sub": "acme/workload/b", "iss": "https://programs.example"}}}), w.byEd),
 	}
 	for _, token := range tokens {
 		wantGood(t, v, token)
@@ -122,6 +124,8 @@ func TestRevokedWithIts(t *testing.T) {
 		e := Epoch{Tenant: "acme", Before: noon}
 		if whose == "origin" {
 			e.Issuer = "https://idp.example"
+		} else if whose == "voucher" {
+			e.Issuer = "https://programs.example"
 		} else if e.Principal.UnmarshalText([]byte("acme/"+whose)) != nil {
 			t.Fatal(whose)
 		}
@@ -204,6 +208,24 @@ func TestEpochsAreBounded(t *testing.T) {
 	}
 	if err := e.Merge(append(many, make([]Epoch, MaxEpochs+1)...)); pavise.KindOf(err) != pavise.Unavailable {
 		t.Errorf("a bundle of too many: %v", err)
+	}
+}
+
+// TestEpochsOfIssuersAreBounded: whoever revokes issuers that nobody ever heard of fills
+// neither the memory nor the bundles, and keeps nobody from revoking all.
+func TestEpochsOfIssuersAreBounded(t *testing.T) {
+	e := NewEpochs()
+	var err error
+	for n := 0; n <= maxIssuers && err == nil; n++ {
+		err = e.Revoke(Epoch{Tenant: "acme", Issuer: fmt.Sprint(n), Before: noon})
+	}
+	if pavise.KindOf(err) != pavise.Unavailable || len(e.Snapshot()) != maxIssuers {
+		t.Errorf("%d issuers are revoked, %v", len(e.Snapshot()), err)
+	}
+	for _, epoch := range []Epoch{{Tenant: "acme", Issuer: "0", Before: noon.Add(time.Hour)}, {Tenant: "acme", Before: noon}, {Tenant: "other", Issuer: "i", Before: noon}} {
+		if err := e.Revoke(epoch); err != nil {
+			t.Errorf("%+v: %v", epoch, err)
+		}
 	}
 }
 

@@ -256,7 +256,7 @@ func parseMetadata(issuer string, body []byte) (Metadata, error) {
 		if why := urlFault(at, false); why != "" {
 			return Metadata{}, fault("has a " + name + " that " + why)
 		}
-		if strings.HasPrefix(at, "http://") && !strings.HasPrefix(issuer, "http://") {
+		if !encrypted(at) && encrypted(issuer) {
 			return Metadata{}, fault("has a " + name + " without https")
 		}
 	}
@@ -308,6 +308,12 @@ func urlFault(s string, issuer bool) string {
 		return "is not https"
 	}
 	return ""
+}
+
+// encrypted reports whether an URL is https, in whatever case it is spelled.
+func encrypted(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && u.Scheme == "https"
 }
 
 // loopback reports whether a host is this machine.

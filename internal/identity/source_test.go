@@ -303,6 +303,9 @@ func TestIssuerThatMisbehaves(t *testing.T) {
 		{"a key set on plain http elsewhere", func(p *provider) http.HandlerFunc {
 			return text(marshal(members{"issuer": p.URL, "jwks_uri": "http://keys.example/jwks"}))
 		}, nil},
+		{"a key set on plain http, in capitals", func(p *provider) http.HandlerFunc {
+			return text(marshal(members{"issuer": p.URL, "jwks_uri": "HTTP://keys.example/jwks"}))
+		}, nil},
 		{"two issuers", func(p *provider) http.HandlerFunc {
 			return text(`{"issuer":"` + p.URL + `","Issuer":"x","jwks_uri":"` + p.URL + `/jwks"}`)
 		}, nil},
@@ -474,4 +477,17 @@ func FuzzDiscovery(f *testing.F) {
 			t.Fatalf("%q is taken as %+v", b, m)
 		}
 	})
+}
+
+// TestNoWayDownFromHTTPS refuses a configuration that an issuer serves encrypted and
+// that leads to this machine in clear text, however the scheme is spelled.
+func TestNoWayDownFromHTTPS(t *testing.T) {
+	for _, name := range []string{"jwks_uri", "authorization_endpoint", "token_endpoint", "device_authorization_endpoint"} {
+		for _, at := range []string{"http://127.0.0.1:8080/x", "HTTP://127.0.0.1:8080/x", "hTTp://localhost/x", "Http://[::1]/x"} {
+			doc := merge(members{"issuer": "https://id.example", "jwks_uri": "https://id.example/jwks"}, members{name: at})
+			if m, err := parseMetadata("https://id.example", []byte(marshal(doc))); pavise.KindOf(err) != pavise.Unverified {
+				t.Errorf("%s %s: %+v, %v", name, at, m, err)
+			}
+		}
+	}
 }

@@ -31,6 +31,7 @@ type claims struct {
 	bound                      Keys     // cnf: the keys it is bound to (RFC 7800)
 	by, origin, environment    string   // pavise_by, pavise_origin, pavise_environment
 	actors                     []string // act: the subjects of the chain (RFC 8693), who acts first
+	vouchers                   []string // the issuers of each, as the chain says; "": it does not
 }
 
 // maxActors is how long a chain of those who act for each other may be.
@@ -169,11 +170,11 @@ func thumbprint(s string) bool {
 func (c *claims) parseActors(raw json.RawMessage) bool {
 	for raw != nil {
 		m, ok := object(raw)
-		var actor string
-		if !ok || !text(m["sub"], &actor) || actor == "" || len(c.actors) == maxActors {
+		var actor, voucher string
+		if !ok || !text(m["sub"], &actor) || !text(m["iss"], &voucher) || actor == "" || len(c.actors) == maxActors {
 			return false
 		}
-		c.actors = append(c.actors, actor)
+		c.actors, c.vouchers = append(c.actors, actor), append(c.vouchers, voucher)
 		raw = m["act"]
 	}
 	return true

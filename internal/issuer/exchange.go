@@ -172,6 +172,7 @@ type exchanged struct {
 // An actor is one who acts, and for whom it does.
 type actor struct {
 	Subject string `json:"sub"`
+	Issuer  string `json:"iss,omitempty"` // who vouches for it
 	For     *actor `json:"act,omitempty"`
 }
 
@@ -228,13 +229,13 @@ func (e *Exchange) claims(req ExchangeRequest) (exchanged, []string, error) {
 	if err != nil {
 		return exchanged{}, nil, err
 	}
-	actors := subject.Actors
+	actors, vouchers := subject.Actors, subject.Vouchers
 	environment := subject.Principal.Environment
 	if a := req.Actor; a != nil {
 		if err := e.mayAct(a, subject.Principal); err != nil {
 			return exchanged{}, nil, err
 		}
-		actors = append([]pavise.Name{a.Principal.Name()}, actors...)
+		actors, vouchers = append([]pavise.Name{a.Principal.Name()}, actors...), append([]string{a.Origin}, vouchers...)
 		held, environment, ends = a.Held, a.Principal.Environment, earlier(ends, a.Principal.Expires)
 	}
 	ends = earlier(ends, subject.Principal.Expires)
@@ -265,8 +266,11 @@ func (e *Exchange) claims(req ExchangeRequest) (exchanged, []string, error) {
 		c.By = by.Kind + "/" + by.ID
 	}
 	var names []string
-	for _, name := range slices.Backward(actors) {
+	for i, name := range slices.Backward(actors) {
 		c.Actor = &actor{Subject: name.String(), For: c.Actor}
+		if i < len(vouchers) { // else it is not known
+			c.Actor.Issuer = vouchers[i]
+		}
 	}
 	for _, name := range actors {
 		names = append(names, name.String())

@@ -116,6 +116,7 @@ func TestDelegation(t *testing.T) {
 	x, _ := newExchange(t)
 	alice, agent := proven(pavise.Human, "alice", "analyst"), proven(pavise.Workload, "agent", "operator")
 	agent.Principal.Environment, agent.Principal.Expires = "dev", noon.Add(3*time.Minute)
+	agent.Origin = "https://agents.example"
 	got, err := x.Exchange(t.Context(), ExchangeRequest{Subject: alice, Actor: &agent})
 	if err != nil {
 		t.Fatal(err)
@@ -154,7 +155,8 @@ func TestDelegation(t *testing.T) {
 	if got, err = x.Exchange(t.Context(), ExchangeRequest{Subject: p}); err != nil {
 		t.Fatal(err)
 	}
-	if again := reread(t, x, got.Value); again.Principal.Name() != p.Principal.Name() || again.Principal.Root() != p.Principal.Root() || len(again.Actors) != 4 {
+	if again := reread(t, x, got.Value); again.Principal.Name() != p.Principal.Name() || again.Principal.Root() != p.Principal.Root() || len(again.Actors) != 4 ||
+		strings.Join(again.Vouchers, " ") != "https://idp.example https://idp.example https://idp.example https://agents.example" {
 		t.Errorf("exchanged again it proves %+v", again)
 	}
 }

@@ -2,6 +2,7 @@ package issuer
 
 import (
 	"context"
+	"crypto"
 	"crypto/x509"
 	"database/sql"
 	"encoding/hex"
@@ -242,14 +243,19 @@ func (ca *CA) free(tx *store.Tx, kind, id string) error {
 // Join turns an invitation's word and a certificate request (PKCS #10, DER) into a
 // certificate: the verb node.join. Source is the address that it came from, against
 // which refusals are counted. The word is good once; a request that comes to nothing
-// leaves it good, ten times.
+// leaves it good, ten times. One that is bound to a key is no secret, so only requests
+// of that key can use it up.
 //
 // Unguarded: nobody is known before the word is checked; then it enters as who was
 // invited, who has no roles yet.
 func (ca *CA) Join(ctx context.Context, source, text string, csr []byte) (out Issued, err error) {
 	h, w, err := ca.redeem(ctx, text)
+	known := err == nil
+	if known && h.Key != "" {
+		_, _, err = ca.keyOf(h, csr)
+	}
 	if err != nil {
-		if pavise.KindOf(err) == pavise.Unverified && ca.cfg.Guard.Refuse(source, "invitation") {
+		if (known || pavise.KindOf(err) == pavise.Unverified) && ca.cfg.Guard.Refuse(source, "invitation") {
 			err = &pavise.Error{Kind: pavise.Throttled, Msg: "too many invitations that are none, from your address", Hint: "wait a second, then send a valid one"}
 		}
 		return Issued{}, err
@@ -301,14 +307,7 @@ func (ca *CA) join(ctx context.Context, h Holder, w word, csr []byte) (out Issue
 		}
 	}()
 	defer entry.Exit(&err)
-	public, err := h.readRequest(ca.spiffe(h.Kind, h.ID).String(), csr)
-	var key string
-	if err == nil {
-		key, err = KeyFingerprint(public)
-	}
-	if err == nil && h.Key != "" && key != h.Key {
-		err = &pavise.Error{Kind: pavise.Denied, Msg: "the invitation is bound to another key", Hint: "join with the key whose fingerprint was invited: " + h.Key}
-	}
+	public, key, err := ca.keyOf(h, csr)
 	if err != nil {
 		return out, errors.Join(err, ca.failedTry(ctx, w))
 	}
@@ -318,6 +317,20 @@ func (ca *CA) join(ctx context.Context, h Holder, w word, csr []byte) (out Issue
 	}
 	entry.Detail(given(c, key))
 	return ca.issued(h.Kind, h.ID, c), ca.changed(ctx)
+}
+
+// keyOf reads a request of who was invited, and returns its key with the fingerprint.
+func (ca *CA) keyOf(h Holder, csr []byte) (public crypto.PublicKey, key string, err error) {
+	if public, err = h.readRequest(ca.spiffe(h.Kind, h.ID).String(), csr); err != nil {
+		return nil, "", err
+	}
+	if key, err = KeyFingerprint(public); err != nil {
+		return nil, "", err
+	}
+	if h.Key != "" && key != h.Key {
+		return nil, "", &pavise.Error{Kind: pavise.Denied, Msg: "the invitation is bound to another key", Hint: "join with the key whose fingerprint was invited: " + h.Key}
+	}
+	return public, key, nil
 }
 
 // failedTry counts a request that came to nothing.

@@ -226,7 +226,7 @@ func planRotation(roots []root, step string) (states map[int64]string, summary s
 	}
 	switch {
 	case step == StepPrepare && by[rootNext] != 0:
-		return conflict(fmt.Sprintf("root %d is the next one already", by[rootNext]), "activate it once all gateways have the bundle that names it")
+		return conflict(fmt.Sprintf("root %d is the next one already", by[rootNext]), "activate it once everybody knows it: machines within seconds, people when they renew, a certificate's life later at the latest")
 	case step == StepPrepare && by[rootFormer] != 0:
 		return conflict(fmt.Sprintf("root %d is believed still", by[rootFormer]), "retire it first")
 	case step == StepPrepare:

@@ -127,7 +127,7 @@ func (a *Agent) report(ctx context.Context) {
 		}, &answer)
 		cancel()
 		if err == nil {
-			err = a.watch(ctx, answer.Watch)
+			err = errors.Join(a.member.Believe(answer.Roots), a.watch(ctx, answer.Watch))
 		}
 		if err != nil && ctx.Err() == nil {
 			a.cfg.Say("warning", err)
@@ -140,18 +140,18 @@ func (a *Agent) report(ctx context.Context) {
 }
 
 // watch becomes a witness of logs. Of one that it knows it takes no other key from the
-// control plane than from anybody: what was seen of it stays.
+// control plane than from anybody: what was seen of it stays. A key that cannot be taken,
+// such as the agent's own under another's name, keeps none behind it out.
 func (a *Agent) watch(ctx context.Context, keys []string) error {
+	var errs []error
 	for _, text := range keys {
 		key, err := proof.ParseKey(text)
-		if err != nil {
-			return err
+		if err == nil {
+			err = a.witness.Trust(ctx, key)
 		}
-		if err := a.witness.Trust(ctx, key); err != nil {
-			return err
-		}
+		errs = append(errs, err)
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // witnessKeys are the keys with which a witness cosigns.

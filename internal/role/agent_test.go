@@ -24,6 +24,13 @@ func TestAgentIsAWitness(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	good := keyText(t, "acme.example/node/gw-2/x")
+	if err := a.watch(t.Context(), []string{"no key", good}); err == nil {
+		t.Error("what is no key was taken")
+	}
+	if logs, err := a.Logs(t.Context()); err != nil || len(logs) != 1 || logs[0].Keys[0] != good {
+		t.Errorf("one key that is none keeps others out: %+v, %v", logs, err)
+	}
 	runRole(t, a)
 	g, running := p.gateway(t, "gw-1", nil)
 	app := p.caller(t, "app", "caller")

@@ -369,10 +369,13 @@ func (g *Gateway) trouble(err error) {
 func (g *Gateway) fresh() error {
 	o := g.orders.Load()
 	if o == nil {
-		return &pavise.Error{Kind: pavise.Unavailable, Msg: "this gateway has no *fleet.Orders from its control plane yet", Hint: "is pavise serve running, and to be reached from here? /healthz says more"}
+		return &pavise.Error{Kind: pavise.Unavailable, Msg: "this gateway has no orders from its control plane yet", Hint: "is pavise serve running, and to be reached from here? /healthz says more"}
 	}
-	now := g.now()
-	if heard := g.lastHeard(); !heard.IsZero() && now.Sub(heard) > o.grace || now.After(o.bundle.Expires) {
+	now, heard := g.now(), g.lastHeard(o)
+	// By the clock on the wall, and by the one that nobody can set: the first goes on while
+	// the machine sleeps.
+	alone := max(now.Sub(heard), now.Round(0).Sub(heard.Round(0)))
+	if alone > o.grace || now.After(o.bundle.Expires) {
 		return &pavise.Error{
 			Kind: pavise.Unavailable, Msg: fmt.Sprintf("this gateway has heard nothing from its control plane for longer than %v, and refuses everything", o.grace),
 			Hint: "bring the control plane back, or the network to it; it goes on by itself then",
@@ -381,12 +384,17 @@ func (g *Gateway) fresh() error {
 	return nil
 }
 
-// lastHeard is when this process last had the control plane's word.
-func (g *Gateway) lastHeard() time.Time {
-	if s := g.client.State(); s.Confirmed.After(s.Issued) {
-		return s.Confirmed
+// lastHeard is when this gateway last had the control plane's word that it goes by what
+// is true: in this process, or in one before, or else when that was said.
+func (g *Gateway) lastHeard(o *inForce) time.Time {
+	heard := g.client.State().Confirmed
+	if heard.IsZero() { // the client has not begun
+		heard = g.store.Heard()
 	}
-	return time.Time{}
+	if heard.Before(o.bundle.Issued) {
+		return o.bundle.Issued
+	}
+	return heard
 }
 
 // watchOrders records when it begins and ends to refuse everything.
@@ -496,36 +504,13 @@ func (g *Gateway) Run(ctx context.Context) error {
 	house.Go(func() error { g.watchOrders(rooms); return nil })
 	house.Go(func() error { g.member.Renew(rooms, func(err error) { g.say("warning", err) }); return nil })
 	house.Go(func() error { g.report(rooms); return nil })
-	house.Go(func() error { return g.fetchKeys(rooms) })
+	house.Go(func() error { return fetchKeys(rooms, g.verifier.Load) })
 	house.Go(func() error {
 		return serveUntil(rooms, &http.Server{Handler: g.healthHandler(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, MaxHeaderBytes: 8 << 10}, g.health)
 	})
 	err := serveTLSUntil(ctx, g.server, g.listener)
 	stopRooms()
 	return errors.Join(err, house.Wait())
-}
-
-// fetchKeys keeps issuers' keys fresh, of whichever verifier is in force.
-func (g *Gateway) fetchKeys(ctx context.Context) error {
-	for ctx.Err() == nil {
-		v := g.verifier.Load()
-		part, stop := context.WithCancel(ctx)
-		go func() {
-			for part.Err() == nil && g.verifier.Load() == v {
-				select {
-				case <-time.After(time.Second):
-				case <-part.Done():
-				}
-			}
-			stop()
-		}()
-		err := v.Run(part)
-		stop()
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // report tells the control plane how it stands, every few seconds until ctx is done,
@@ -540,6 +525,11 @@ func (g *Gateway) report(ctx context.Context) {
 			Role: "gateway", Version: Version(), Bundle: g.client.State(), Stale: g.fresh() != nil, Log: fleet.KeysOf(g.log), Records: g.log.Size(),
 		}, &answer)
 		cancel()
+		if err == nil {
+			if err := g.member.Believe(answer.Roots); err != nil {
+				g.say("warning", err)
+			}
+		}
 		if err == nil && answer.Policy != "" {
 			err = g.watchers.Follow(ctx, answer.Policy, answer.Peers)
 			if err != nil {

@@ -86,8 +86,16 @@ func (t inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	go func() {
 		defer func() {
-			answer.WriteHeader(http.StatusOK)
-			w.Close()
+			// As net/http's server does: a handler that panics breaks its own answer off,
+			// and not the process.
+			broken := recover()
+			if broken == nil {
+				answer.WriteHeader(http.StatusOK)
+				w.Close()
+				return
+			}
+			answer.WriteHeader(http.StatusInternalServerError)
+			w.CloseWithError(io.ErrUnexpectedEOF)
 		}()
 		t.handler.ServeHTTP(answer, inner)
 	}()

@@ -1,10 +1,12 @@
 package role
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/identity"
@@ -66,4 +68,28 @@ func refusedIssuer(path string, err error) error {
 		Kind: pavise.Invalid, Msg: fmt.Sprintf("issuer file %s: %s", path, msg),
 		Hint: `it holds {"url", "audience", "algorithms", "roles", "max_ttl"} and "jwks" or "discover"; docs/identity.md shows some`, Err: err,
 	}
+}
+
+// fetchKeys keeps issuers' keys fresh, of whichever verifier is in force, until ctx is
+// done. Nobody who calls would have them fetched while the call is remembered.
+func fetchKeys(ctx context.Context, inForce func() *identity.Verifier) error {
+	for ctx.Err() == nil {
+		v := inForce()
+		part, stop := context.WithCancel(ctx)
+		go func() {
+			for part.Err() == nil && inForce() == v {
+				select {
+				case <-time.After(time.Second):
+				case <-part.Done():
+				}
+			}
+			stop()
+		}()
+		err := v.Run(part)
+		stop()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }

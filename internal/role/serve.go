@@ -272,6 +272,13 @@ func (s *Serve) service() identity.Issuer {
 	return s.exchange.Record(slices.Compact(roles))
 }
 
+// believed is who knows the callers of now.
+func (s *Serve) believed() *identity.Verifier {
+	s.believing.Lock()
+	defer s.believing.Unlock()
+	return s.verifier
+}
+
 // changed follows a change of roots or holders.
 func (s *Serve) changed() {
 	err := s.believe()
@@ -502,11 +509,8 @@ func (s *Serve) memberLink(chain []*x509.Certificate, expires time.Time) string 
 // machine lets machines of the fleet through, and nobody else.
 func (s *Serve) machine(inner http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s.believing.Lock()
-		verifier := s.verifier
-		s.believing.Unlock()
 		source, _, _ := net.SplitHostPort(r.RemoteAddr)
-		who, err := s.guard.Admit(r.Context(), verifier, identity.FromRequest(r), source)
+		who, err := s.guard.Admit(r.Context(), s.believed(), identity.FromRequest(r), source)
 		if err == nil && (who.Kind != pavise.Node || who.Proof != "mtls" || who.Tenant != s.tenant) {
 			err = &pavise.Error{Kind: pavise.Denied, Msg: who.Name().String() + " is no machine of this fleet", Hint: "machines are invited: pavise node invite NAME"}
 		}
@@ -562,11 +566,16 @@ func (s *Serve) reported(r *http.Request, id string) (fleet.Reply, error) {
 	if s.nodes.Gateways() != before {
 		s.publisher.Nudge()
 	}
-	if said.Role == "agent" {
-		return fleet.Reply{Watch: append(fleet.KeysOf(s.log), s.nodes.Logs(id)...)}, nil
+	var answer fleet.Reply
+	for _, root := range s.ca.Roots() {
+		answer.Roots = append(answer.Roots, root.Raw)
 	}
-	policy, peers := s.witnessesOf(id)
-	return fleet.Reply{Policy: policy, Peers: peers}, nil
+	if said.Role == "agent" {
+		answer.Watch = append(fleet.KeysOf(s.log), s.nodes.Logs(id)...)
+	} else {
+		answer.Policy, answer.Peers = s.witnessesOf(id)
+	}
+	return answer, nil
 }
 
 // watch becomes a witness of a machine's log.
@@ -682,6 +691,7 @@ func (s *Serve) Run(ctx context.Context) error {
 	house.Go(func() error { return s.wires.Run(rooms) })
 	house.Go(func() error { return s.publisher.Run(ctx) }) // or a door would wait for those who wait for news
 	house.Go(func() error { s.follow(rooms); return nil })
+	house.Go(func() error { return fetchKeys(rooms, s.believed) })
 	house.Go(func() error { s.nodes.Look(rooms); return nil })
 	house.Go(func() error { s.askAgents(rooms); return nil })
 	// Either door that closes by itself takes the other with it.

@@ -104,7 +104,7 @@ func (f *certificateFiles) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	}
 	var cert tls.Certificate
 	if err == nil {
-		cert, err = tls.LoadX509KeyPair(f.files.Certificate, f.files.Key)
+		cert, err = f.load()
 	}
 	if err != nil && f.cert != nil {
 		return f.cert, nil // half of a pair was exchanged, or it is damaged: the next look tells
@@ -114,6 +114,19 @@ func (f *certificateFiles) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	}
 	f.cert, f.stamp = &cert, stamp
 	return f.cert, nil
+}
+
+// load reads both files. A key that everybody on the machine can read is none to serve
+// with.
+func (f *certificateFiles) load() (cert tls.Certificate, err error) {
+	info, err := os.Stat(f.files.Key)
+	if err != nil {
+		return cert, err
+	}
+	if mode := info.Mode().Perm(); mode&0o007 != 0 {
+		return cert, fmt.Errorf("the key %s has mode %#o, and everybody on this machine can reach it: take that away, chmod o= %s", f.files.Key, mode, Quote(f.files.Key))
+	}
+	return tls.LoadX509KeyPair(f.files.Certificate, f.files.Key)
 }
 
 func (f *certificateFiles) stampNow() (stamp string, err error) {
