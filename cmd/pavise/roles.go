@@ -51,7 +51,7 @@ func (s *serveCommand) run(ctx context.Context, c *cli) (err error) {
 	if err != nil {
 		return err
 	}
-	house, err := role.NewServe(ctx, role.ServeConfig{Serve: *cfg, AcceptClock: s.AcceptClock, Above: s.BundlesAbove, Say: c.say, Now: time.Now})
+	house, err := role.NewServe(ctx, role.ServeConfig{Serve: *cfg, AcceptClock: s.AcceptClock, Above: s.BundlesAbove, Printer: c.stdout, Say: c.say, Now: time.Now})
 	if err != nil {
 		return err
 	}
@@ -106,7 +106,7 @@ func (g *gatewayCommand) run(ctx context.Context, c *cli) (err error) {
 	if err != nil {
 		return err
 	}
-	house, err := role.NewGateway(ctx, role.GatewayConfig{Gateway: *cfg, Invitation: g.Join, AcceptClock: g.AcceptClock, Say: c.say, Now: time.Now})
+	house, err := role.NewGateway(ctx, role.GatewayConfig{Gateway: *cfg, Invitation: g.Join, AcceptClock: g.AcceptClock, Printer: c.stdout, Say: c.say, Now: time.Now})
 	if err != nil {
 		return err
 	}

@@ -237,7 +237,9 @@ func TestFleet(t *testing.T) {
 	one, running := p.gateway(t, "gw-1", func(cfg *GatewayConfig) { cfg.Now = now })
 	two, _ := p.gateway(t, "gw-2", nil)
 	var hour atomic.Int64
-	three, _ := p.gateway(t, "gw-3", func(cfg *GatewayConfig) { cfg.Now = func() time.Time { return time.Now().Add(time.Duration(hour.Load())) } })
+	three, _ := p.gateway(t, "gw-3", func(cfg *GatewayConfig) {
+		cfg.Now = func() time.Time { return time.Now().Add(time.Duration(hour.Load())) }
+	})
 	app := p.caller(t, "app", "caller")
 	for _, g := range []*Gateway{one, two, three} {
 		until(t, app, g, 200)

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -31,7 +30,6 @@ import (
 	"github.com/pavise/pavise/internal/identity"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/proof"
-	"github.com/pavise/pavise/internal/siem"
 	"github.com/pavise/pavise/internal/witness"
 )
 
@@ -47,6 +45,7 @@ type ServeConfig struct {
 	config.Serve
 	AcceptClock bool                         // take the clock as it is, although it was set back
 	Above       uint64                       // no bundle has a number up to this one: after a restore
+	Printer     io.Writer                    // gets findings where the configuration says to print them
 	Say         func(word string, err error) // tells whoever started it what goes wrong meanwhile; nil: nobody
 	Now         func() time.Time
 	Formats     []bundle.Format // of bundles; nil: those of this build
@@ -115,7 +114,7 @@ func NewServe(ctx context.Context, cfg ServeConfig) (s *Serve, err error) {
 		func() error { return s.openPublisher(keys) },
 		func() error { return s.openNodes(ctx) },
 		func() error { return s.openChanges(ctx, keys, s.moreRooms()) },
-		func() error { return s.openWires(ctx, keys, siem.Config{File: s.cfg.Findings}) },
+		func() error { return s.openWires(ctx, keys) },
 		func() error { return s.bootstrap(ctx) },
 		func() error { return s.openServers(ctx) },
 		func() error { _, err := s.publisher.Publish(ctx); return err },
@@ -350,6 +349,19 @@ func (s *Serve) openNodes(ctx context.Context) (err error) {
 // moreRooms are the rooms that only a control plane has.
 func (s *Serve) moreRooms() api.Rooms {
 	return api.Rooms{CA: s.ca, Revoked: s.revoked, Exchange: s.exchange, Nodes: s.nodes.States, Link: s.consoleLink, MemberLink: s.memberLink, WitnessURL: s.FleetURL() + witnessPrefix}
+}
+
+// openWires opens where findings go.
+func (s *Serve) openWires(ctx context.Context, k Keys) error {
+	cfg := told(s.cfg.Findings, s.cfg.Printer)
+	for _, text := range s.cfg.SendTo {
+		network, err := config.Network(text)
+		if err != nil {
+			return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%.60q is no network", text), Hint: "serve.send_to in pavise.yaml lists networks, as 10.1.0.0/16", Err: err}
+		}
+		cfg.Allow = append(cfg.Allow, network)
+	}
+	return s.control.openWires(ctx, k, cfg)
 }
 
 // bootstrap begins an empty store, through the verbs that anybody would use, and says
@@ -680,7 +692,6 @@ func (s *Serve) Run(ctx context.Context) error {
 	var house errgroup.Group
 	s.run(rooms, &house)
 	house.Go(func() error { return s.changes.Run(rooms) })
-	house.Go(func() error { return s.wires.Run(rooms) })
 	house.Go(func() error { return s.publisher.Run(ctx) }) // or a door would wait for those who wait for news
 	house.Go(func() error { s.follow(rooms); return nil })
 	house.Go(func() error { s.nodes.Look(rooms); return nil })
