@@ -348,7 +348,7 @@ func (s *Serve) openNodes(ctx context.Context) (err error) {
 
 // moreRooms are the rooms that only a control plane has.
 func (s *Serve) moreRooms() api.Rooms {
-	return api.Rooms{CA: s.ca, Revoked: s.revoked, Exchange: s.exchange, Nodes: s.nodes.States, Link: s.consoleLink, MemberLink: s.memberLink, WitnessURL: s.FleetURL() + witnessPrefix}
+	return api.Rooms{CA: s.ca, Revoked: s.revoked, Exchange: s.exchange, Nodes: s.nodes.States, Bundles: s.bundleKeys(), Link: s.consoleLink, MemberLink: s.memberLink, WitnessURL: s.FleetURL() + witnessPrefix}
 }
 
 // openWires opens where findings go.
@@ -362,6 +362,11 @@ func (s *Serve) openWires(ctx context.Context, k Keys) error {
 		cfg.Allow = append(cfg.Allow, network)
 	}
 	return s.control.openWires(ctx, k, cfg)
+}
+
+// bundleKeys are the verbs on the keys that sign what gateways are told.
+func (s *Serve) bundleKeys() *fleet.BundleKeys {
+	return &fleet.BundleKeys{Guard: s.guard, Publisher: s.publisher, Store: s.db, Tenant: s.tenant}
 }
 
 // bootstrap begins an empty store, through the verbs that anybody would use, and says
