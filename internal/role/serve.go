@@ -45,6 +45,7 @@ type ServeConfig struct {
 	config.Serve
 	AcceptClock bool                         // take the clock as it is, although it was set back
 	Above       uint64                       // no bundle has a number up to this one: after a restore
+	Reinvite    []string                     // people who are invited anew, for they have no good certificate any more
 	Printer     io.Writer                    // gets findings where the configuration says to print them
 	Say         func(word string, err error) // tells whoever started it what goes wrong meanwhile; nil: nobody
 	Now         func() time.Time
@@ -69,7 +70,7 @@ type Serve struct {
 	publisher   *bundle.Publisher
 	sizes       map[string]int64 // of models, by digest; owned by the publisher's section
 	nodes       *fleet.Nodes
-	invitations []issuer.Invitation // of those who begin
+	invitations []issuer.Invitation // of those who begin, or are invited anew
 	ignored     bool                // there is a bootstrap block, and it was done before
 
 	believing sync.Mutex // held while who is believed changes
@@ -116,6 +117,7 @@ func NewServe(ctx context.Context, cfg ServeConfig) (s *Serve, err error) {
 		func() error { return s.openChanges(ctx, keys, s.moreRooms()) },
 		func() error { return s.openWires(ctx, keys) },
 		func() error { return s.bootstrap(ctx) },
+		func() error { return s.reinvite(ctx) },
 		func() error { return s.openServers(ctx) },
 		func() error { _, err := s.publisher.Publish(ctx); return err },
 	} {
@@ -496,7 +498,7 @@ func (s *Serve) Fingerprint() string { return s.log.Keys()[0].Fingerprint() }
 // Authority is the fingerprint of the built-in CA's root.
 func (s *Serve) Authority() string { return s.ca.Fingerprint() }
 
-// Invitations are of those who begin: each lets one person join, once.
+// Invitations are of those who begin, or are invited anew: each lets one person join, once.
 func (s *Serve) Invitations() []issuer.Invitation { return s.invitations }
 
 // Ignored reports whether the configuration has a bootstrap block for a store that had
