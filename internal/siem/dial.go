@@ -112,7 +112,7 @@ func (r reach) address(text string) (*url.URL, error) {
 	case u.Scheme != "https" && u.Scheme != "http":
 		return nil, refuse(fmt.Sprintf("begins with %.20q", u.Scheme), "begin it with https://")
 	case u.Scheme == "http" && !r.here(u.Hostname()):
-		return nil, refuse("is not encrypted", "begin it with https://; http:// is for a receiver on this machine")
+		return nil, refuse("is not encrypted", "begin it with https://; http:// is for a receiver on this machine, where findings may go there")
 	}
 	if ip, err := netip.ParseAddr(u.Hostname()); err == nil {
 		if why := r.refused(ip, names(u.Hostname())); why != "" {
