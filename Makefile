@@ -38,9 +38,10 @@ bench-ledger: ## the evidence log: beside its peers, as it grows, and its follow
 	cd bench && go run ./growth $(ARGS)
 	cd bench && go run ./growth --entry 384 $(ARGS)
 
-bench-policy: ## one authorization decision beside cedar-go and OPA, and knowing who calls (ARGS=--write keeps the results)
+bench-policy: ## one authorization decision beside cedar-go and OPA, knowing who calls, and a change at every gateway (ARGS=--write keeps the results)
 	cd bench && go run ./policy $(ARGS)
 	cd bench && go run ./identity $(ARGS)
+	cd bench && go run ./fleet $(ARGS)
 
 bench-start: ## binary size, build time, time until ready, memory (ARGS=--write keeps the result)
 	cd bench && go run ./start $(ARGS)

@@ -9,6 +9,7 @@
 //   - spiffe lets go-spiffe verify the certificates of the built-in CA.
 //   - policy decides the same questions with Pavise, cedar-go and OPA.
 //   - identity measures how long it takes to know who calls.
+//   - fleet measures how long it takes until a change of policy holds at every gateway.
 //   - oracle has the Rust Cedar check Pavise's decisions; it has tests only.
 //   - asked spells questions of authorization for these two.
 //   - start builds the binary and waits for it to be ready.

@@ -70,6 +70,7 @@ var nounHelp = map[string]string{
 	"node":    "The machines and programs that hold certificates of the built-in CA.",
 	"person":  "People who hold certificates of the built-in CA.",
 	"ca":      "The roots of the built-in CA.",
+	"bundle":  "What gateways are told, and the keys that sign it.",
 	"caller":  "Who has asked for something.",
 	"change":  "Acts with consequences for others: proposed, approved by others, run once.",
 	"witness": "Other logs that this one vouches for.",

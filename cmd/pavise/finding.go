@@ -11,6 +11,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/config"
 	"github.com/pavise/pavise/internal/disk"
 	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/role"
@@ -20,10 +21,7 @@ import (
 // readPrefixes reads networks, or single addresses.
 func readPrefixes(texts []string) (all []netip.Prefix, err error) {
 	for _, text := range texts {
-		p, err := netip.ParsePrefix(text)
-		if addr, bad := netip.ParseAddr(text); bad == nil {
-			p, err = addr.Prefix(addr.BitLen())
-		}
+		p, err := config.Network(text)
 		if err != nil {
 			return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("--send-to: %.60q is no network", text), Hint: "for example 169.254.7.0/24 or 169.254.7.1"}
 		}

@@ -70,6 +70,16 @@ func printRoots(w io.Writer, l api.RootList) {
 	tw.Flush()
 }
 
+func printBundleKeys(w io.Writer, l api.SigningKeys) {
+	fmt.Fprintf(w, "gateways are told bundle %d, signed by\n\n", l.Serial)
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	row(tw, "KEY", "STATE")
+	for _, k := range l.Keys {
+		row(tw, k.Key, k.State)
+	}
+	tw.Flush()
+}
+
 // personKeyCommand is pavise person key.
 type personKeyCommand struct{}
 

@@ -36,8 +36,9 @@ func part[T any](c configured, name string, of func(*config.File) *T) (*T, error
 // serveCommand is pavise serve.
 type serveCommand struct {
 	configured
-	AcceptClock  bool   `help:"Go on although the clock was set back; the step is recorded."`
-	BundlesAbove uint64 `help:"After a restore: give bundles numbers above this one, the highest that a gateway shows as held." placeholder:"N"`
+	AcceptClock  bool     `help:"Go on although the clock was set back; the step is recorded."`
+	Reinvite     []string `help:"Invite this person anew, for this one start: they have joined before, and have no good certificate any more; may be repeated. A critical finding says so." placeholder:"NAME"`
+	BundlesAbove uint64   `help:"After a restore: give bundles numbers above this one, the highest that a gateway shows as held." placeholder:"N"`
 }
 
 // Help says what a control plane is. It is kong's hook for a command's help.
@@ -51,7 +52,7 @@ func (s *serveCommand) run(ctx context.Context, c *cli) (err error) {
 	if err != nil {
 		return err
 	}
-	house, err := role.NewServe(ctx, role.ServeConfig{Serve: *cfg, AcceptClock: s.AcceptClock, Above: s.BundlesAbove, Say: c.say, Now: time.Now})
+	house, err := role.NewServe(ctx, role.ServeConfig{Serve: *cfg, AcceptClock: s.AcceptClock, Above: s.BundlesAbove, Reinvite: s.Reinvite, Printer: c.stdout, Say: c.say, Now: time.Now})
 	if err != nil {
 		return err
 	}
@@ -106,7 +107,7 @@ func (g *gatewayCommand) run(ctx context.Context, c *cli) (err error) {
 	if err != nil {
 		return err
 	}
-	house, err := role.NewGateway(ctx, role.GatewayConfig{Gateway: *cfg, Invitation: g.Join, AcceptClock: g.AcceptClock, Say: c.say, Now: time.Now})
+	house, err := role.NewGateway(ctx, role.GatewayConfig{Gateway: *cfg, Invitation: g.Join, AcceptClock: g.AcceptClock, Printer: c.stdout, Say: c.say, Now: time.Now})
 	if err != nil {
 		return err
 	}

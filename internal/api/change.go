@@ -1,7 +1,6 @@
 package api
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -12,6 +11,7 @@ import (
 	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
+	"github.com/pavise/pavise/internal/plainjson"
 )
 
 func changeVerbs() []Verb {
@@ -236,19 +236,15 @@ func Runners(rooms *Rooms) map[string]change.Runner {
 		"person.invite":  personRunner(rooms),
 		"node.roles":     rolesRunner(rooms),
 		"ca.rotate":      rotateRunner(rooms),
+		"bundle.rotate":  bundleRunner(rooms, "bundle.rotate"),
+		"bundle.revoke":  bundleRunner(rooms, "bundle.revoke"),
 	}
 }
 
 // parse reads the request of a runner. A key that it does not know is refused: what it
 // was to say would be lost in silence.
 func parse[T any](request json.RawMessage) (v T, err error) {
-	err = readJSON(request, &v)
-	if err == nil {
-		strict := json.NewDecoder(bytes.NewReader(request))
-		strict.DisallowUnknownFields()
-		err = strict.Decode(new(T))
-	}
-	if err != nil {
+	if v, err = plainjson.ReadKnown[T](request); err != nil {
 		return v, &pavise.Error{Kind: pavise.Invalid, Msg: "the request of the change cannot be read: " + strings.TrimPrefix(err.Error(), "json: "), Hint: "GET /v1/openapi.json says what the verb takes", Err: err}
 	}
 	return v, nil

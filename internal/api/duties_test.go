@@ -35,6 +35,7 @@ var duties = map[string]int{
 	"route": harmless, "route.release": act, "route.rollback": safe, "route.quarantine": safe,
 	"issuer": harmless, "issuer.mint": makes, "console": harmless, "clock": harmless, "model": harmless, "finding": harmless, "siem": harmless,
 	"node": harmless, "node.invite": makes, "node.roles": rights, "person.invite": rights, "ca": harmless, "ca.rotate": act,
+	"bundle": harmless, "bundle.rotate": act, "bundle.revoke": act,
 }
 
 // dutyOf finds a verb's row, or its room's if the verb takes no approval.

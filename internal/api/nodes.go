@@ -4,11 +4,8 @@ import (
 	"context"
 	"crypto/x509"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"strings"
 	"time"
 
@@ -357,57 +354,4 @@ func chainOf(ctx huma.Context, next func(huma.Context)) {
 		ctx = huma.WithValue(ctx, chainKey{}, r.TLS.PeerCertificates)
 	}
 	next(ctx)
-}
-
-const (
-	maxJoin    = 32 << 10         // bytes of a request to join
-	joinTime   = 10 * time.Second // for all of it to arrive
-	joinsAtOne = 64               // requests under way
-)
-
-// A joinDoor serves node.join to callers whom nobody knows.
-type joinDoor struct {
-	ca    *issuer.CA
-	under chan struct{} // holds one element for each request under way
-}
-
-func newJoinDoor(ca *issuer.CA) *joinDoor {
-	return &joinDoor{ca: ca, under: make(chan struct{}, joinsAtOne)}
-}
-
-// ServeHTTP takes one request to join.
-func (d *joinDoor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	select {
-	case d.under <- struct{}{}:
-		defer func() { <-d.under }()
-	default:
-		writeProblem(w, problem(&pavise.Error{Kind: pavise.Throttled, Msg: "too many machines are joining at this moment", Hint: "try again in a few seconds"}))
-		return
-	}
-	out, err := d.join(w, r)
-	if err != nil {
-		writeProblem(w, problem(err))
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	_ = json.NewEncoder(w).Encode(out) // who went away asks for another invitation
-}
-
-func (d *joinDoor) join(w http.ResponseWriter, r *http.Request) (issuer.Issued, error) {
-	// Where no deadline can be set, the server's own holds.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(joinTime))
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxJoin))
-	if err != nil {
-		msg := "the request's body broke off"
-		if _, long := errors.AsType[*http.MaxBytesError](err); long {
-			msg = fmt.Sprintf("the body is longer than %d bytes", maxJoin)
-		}
-		return issuer.Issued{}, &pavise.Error{Kind: pavise.Invalid, Msg: msg, Hint: `send {"word":…,"csr":…}`, Err: err}
-	}
-	req, err := parse[issuer.JoinRequest](body)
-	if err != nil {
-		return issuer.Issued{}, &pavise.Error{Kind: pavise.Invalid, Msg: "the request to join cannot be read", Hint: `send {"word":…,"csr":…}`, Err: err}
-	}
-	return d.ca.Join(r.Context(), source(r.RemoteAddr), req.Word, req.CSR)
 }

@@ -116,7 +116,7 @@ func TestJoinDoor(t *testing.T) {
 		"an array":       "[]",
 		"an unknown key": `{"word":"x","csr":"","more":1}`,
 		"a key twice":    `{"word":"x","word":"y","csr":""}`,
-		"too long":       `{"word":"` + strings.Repeat("x", maxJoin) + `"}`,
+		"too long":       `{"word":"` + strings.Repeat("x", issuer.MaxJoin) + `"}`,
 	} {
 		if status, _, p := w.join(t, bad); status != http.StatusBadRequest || p.Hint == "" {
 			t.Errorf("%s: %d %+v", name, status, p)

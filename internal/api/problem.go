@@ -1,7 +1,6 @@
 package api
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/guard"
+	"github.com/pavise/pavise/internal/plainjson"
 )
 
 // A Problem is how the API says no (RFC 9457).
@@ -110,43 +110,4 @@ func unknown(w http.ResponseWriter, r *http.Request) {
 }
 
 // strictJSON reads bodies that every parser reads alike.
-var strictJSON = huma.Format{Marshal: huma.DefaultJSONFormat.Marshal, Unmarshal: readJSON}
-
-// readJSON is json.Unmarshal that refuses an object with the same key twice,
-// in whatever case: which of the two counts is for every parser to say, and the
-// one that checks a request need not be the one that acts on it.
-func readJSON(b []byte, v any) error {
-	if err := json.Unmarshal(b, v); err != nil { // bounds the nesting, too
-		return err
-	}
-	return uniqueKeys(json.NewDecoder(bytes.NewReader(b)))
-}
-
-// uniqueKeys reads one value.
-func uniqueKeys(d *json.Decoder) error {
-	token, err := d.Token()
-	open, nested := token.(json.Delim)
-	if err != nil || !nested {
-		return err
-	}
-	seen := map[string]bool{}
-	for d.More() {
-		if open == '{' {
-			token, err := d.Token()
-			if err != nil {
-				return err
-			}
-			key, _ := token.(string)
-			folded := strings.ToLower(strings.ToUpper(key)) // as encoding/json matches fields
-			if seen[folded] {
-				return fmt.Errorf("key %.80q appears twice", key)
-			}
-			seen[folded] = true
-		}
-		if err := uniqueKeys(d); err != nil {
-			return err
-		}
-	}
-	_, err = d.Token() // the closing bracket
-	return err
-}
+var strictJSON = huma.Format{Marshal: huma.DefaultJSONFormat.Marshal, Unmarshal: plainjson.Read}

@@ -63,7 +63,7 @@ func (s *Server) Handler() http.Handler {
 		mux.Handle("POST /v1/token", s.rooms.Exchange.Endpoint(s.verifier.Load))
 	}
 	if s.rooms.CA != nil {
-		mux.Handle("POST "+issuer.PathJoin, newJoinDoor(s.rooms.CA))
+		mux.Handle("POST "+issuer.PathJoin, s.rooms.CA.JoinDoor(func(w http.ResponseWriter, err error) { writeProblem(w, problem(err)) }))
 	}
 	mux.HandleFunc("/v1/", unknown)
 	return mux

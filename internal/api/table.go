@@ -43,6 +43,7 @@ type Rooms struct {
 	Quorum     *witness.Quorum    // has ours cosigned; nil: nobody is asked
 	Protection string             // what keeps the installation's keys: "software" for files
 	Nodes      func() []NodeState // how the fleet's machines stand; nil: there is no fleet
+	Bundles    Bundles            // keys that sign what gateways are told; nil: there is no fleet
 	Wires      *siem.Wires        // where findings go
 	// Link makes a fresh link to the console. The session that it opens calls with
 	// the token, until expires at most.

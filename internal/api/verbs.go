@@ -15,7 +15,7 @@ import (
 
 // Verbs returns the table.
 func Verbs() []Verb {
-	return slices.Concat(ledgerVerbs(), feedVerbs(), tileVerbs(), witnessVerbs(), archiveVerbs(), subjectVerbs(), changeVerbs(), policyVerbs(), grantVerbs(), routeVerbs(), nodeVerbs(), siemVerbs(), otherVerbs())
+	return slices.Concat(ledgerVerbs(), feedVerbs(), tileVerbs(), witnessVerbs(), archiveVerbs(), subjectVerbs(), changeVerbs(), policyVerbs(), grantVerbs(), routeVerbs(), nodeVerbs(), bundleVerbs(), siemVerbs(), otherVerbs())
 }
 
 // Empty is an answer or a request with nothing to say.

@@ -120,6 +120,9 @@ func (w *world) requests(t *testing.T) map[string]func() any {
 		"person.invite":      always(PersonRequest{ID: "ana", Key: "sha256:" + strings.Repeat("0a", 32), Role: []string{"operator"}}),
 		"ca.list":            always(Empty{}),
 		"ca.rotate":          always(RotateRequest{Step: "prepare"}),
+		"bundle.list":        always(Empty{}),
+		"bundle.rotate":      always(KeyRotate{}),
+		"bundle.revoke":      always(KeyRevoke{Key: "ed25519:x"}),
 	}
 }
 

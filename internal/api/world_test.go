@@ -127,6 +127,7 @@ func newWorld(t *testing.T) *world {
 	plane, err := gateway.New(t.Context(), gateway.Config{Guard: w.Guard, Verifier: verifier, Store: db, Log: log, Subjects: w.Subjects})
 	must(err)
 	w.Routes = plane.Routes
+	w.Bundles = &bundleKeys{w, db}
 	w.Changes, err = change.New(t.Context(), change.Config{Guard: w.Guard, Store: db, Log: log, Runners: Runners(w.Rooms)})
 	must(err)
 	w.Wires, err = siem.Open(t.Context(), siem.Config{Guard: w.Guard, Log: log, Feeds: w.Feeds, Store: db, KEK: kek, Now: time.Now, Tenant: "local", Local: true})
@@ -228,6 +229,38 @@ func onnx(in, out int) []byte {
 	w.Node("MatMul", "y", []string{w.Input("x", in), weights})
 	w.Output("y", out)
 	return w.Bytes()
+}
+
+// bundleKeys stands for the keys that sign what gateways are told: one alone, about which
+// nothing changes. The real ones are a room's above this one.
+type bundleKeys struct {
+	w  *world
+	db *store.DB
+}
+
+func (b *bundleKeys) List(ctx context.Context, who pavise.Principal) (list SigningKeys, err error) {
+	entry, err := b.w.Guard.Enter(ctx, who, "bundle.list", pavise.Name{Tenant: who.Tenant, Kind: "bundle", ID: "orders"})
+	if err != nil {
+		return list, err
+	}
+	defer entry.Exit(&err)
+	return SigningKeys{Serial: 1, Keys: []SigningKey{{Key: "ed25519:x", State: "active"}}}, nil
+}
+
+func (b *bundleKeys) Change(verb string) change.Runner {
+	return change.Runner{
+		Plan: func(context.Context, pavise.Name, json.RawMessage) (change.Plan, error) {
+			return change.Plan{Summary: verb}, nil
+		},
+		Run: func(ctx context.Context, act change.Act) (err error) {
+			entry, err := b.w.Guard.Enter(ctx, act.Who, verb, act.On)
+			if err != nil {
+				return err
+			}
+			defer entry.Exit(&err)
+			return b.db.Update(ctx, act.Mark)
+		},
+	}
 }
 
 const permit = `permit (principal in Role::"analyst", action == Action::"route.list", resource);`

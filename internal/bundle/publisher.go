@@ -410,13 +410,9 @@ func (p *Publisher) Serial() uint64 {
 func (p *Publisher) Rotate(ctx context.Context) (Key, error) {
 	p.publishing.Lock()
 	defer p.publishing.Unlock()
-	keys := slices.Clone(p.keys())
-	if len(keys) >= MaxKeys {
-		i := slices.IndexFunc(keys, func(k Key) bool { return k.Revoked })
-		if i < 0 {
-			return Key{}, &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("%d keys sign bundles already", len(keys)), Hint: "revoke one first"}
-		}
-		keys = slices.Delete(keys, i, i+1)
+	keys, err := p.room()
+	if err != nil {
+		return Key{}, err
 	}
 	k, err := p.cfg.Signer.create()
 	if err != nil {
@@ -431,15 +427,52 @@ func (p *Publisher) Rotate(ctx context.Context) (Key, error) {
 func (p *Publisher) Revoke(ctx context.Context, key Key) error {
 	p.publishing.Lock()
 	defer p.publishing.Unlock()
+	keys, err := p.without(key)
+	if err != nil {
+		return err
+	}
+	_, err = p.publish(ctx, keys)
+	return err
+}
+
+// CheckRotate says what would keep Rotate from making another key now. It changes nothing.
+func (p *Publisher) CheckRotate() error {
+	_, err := p.room()
+	return err
+}
+
+// CheckRevoke says what would keep Revoke from revoking a key now. It changes nothing.
+func (p *Publisher) CheckRevoke(key Key) error {
+	_, err := p.without(key)
+	return err
+}
+
+// room returns the list of keys with room for one more.
+func (p *Publisher) room() ([]Key, error) {
+	keys := slices.Clone(p.keys())
+	if len(keys) < MaxKeys {
+		return keys, nil
+	}
+	i := slices.IndexFunc(keys, func(k Key) bool { return k.Revoked })
+	if i < 0 {
+		return nil, &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("%d keys sign bundles already", len(keys)), Hint: "revoke one first: pavise bundle revoke"}
+	}
+	return slices.Delete(keys, i, i+1), nil
+}
+
+// without returns the list of keys with one revoked.
+func (p *Publisher) without(key Key) ([]Key, error) {
 	keys := slices.Clone(p.keys())
 	i := slices.IndexFunc(keys, key.Same)
-	if i < 0 {
-		return &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("no key %s signs bundles", key), Hint: "Trust lists those that do"}
+	switch {
+	case i < 0:
+		return nil, &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("no key %s signs bundles", key), Hint: "pavise bundle list shows those that do"}
+	case keys[i].Revoked:
+		return nil, &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("the key %s was revoked before", key), Hint: "pavise bundle list shows which keys are active"}
 	}
 	keys[i].Revoked = true
 	if !slices.ContainsFunc(keys, p.signs) {
-		return &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("nothing could sign bundles without the key %s", key), Hint: "make another first"}
+		return nil, &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("nothing could sign bundles without the key %s", key), Hint: "make another first: pavise bundle rotate"}
 	}
-	_, err := p.publish(ctx, keys)
-	return err
+	return keys, nil
 }

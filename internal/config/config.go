@@ -1,7 +1,9 @@
 package config
 
 import (
+	"errors"
 	"net"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -46,7 +48,8 @@ type Serve struct {
 	Issuers     []string      `yaml:"issuers" example:"[/etc/pavise/issuer.json]" doc:"Files with the records of token issuers whose tokens are believed. Issuers for demonstration are refused."`
 	Witnesses   string        `yaml:"witnesses" example:"/etc/pavise/witnesses" doc:"A file with the witnesses (C2SP tlog-policy) that cosign this log."`
 	Archive     string        `yaml:"archive" example:"s3://bucket/prefix" doc:"Where whole segments of the log are kept, too: a directory, or s3://BUCKET/PREFIX."`
-	Findings    string        `yaml:"findings" example:"/var/lib/pavise/serve/findings.jsonl" doc:"A file that gets every finding as a line of OCSF. Other places are verbs: pavise siem put."`
+	Findings    string        `yaml:"findings" example:"/var/lib/pavise/serve/findings.jsonl" doc:"A file that gets every finding as a line of OCSF; a dash, in quotes, prints them. Other places are verbs: pavise siem put."`
+	SendTo      []string      `yaml:"send_to" example:"[10.1.0.0/16]" doc:"Networks that webhooks (pavise siem put) may go to although they never do otherwise: this machine, link-local ones."`
 	PublicTiles bool          `yaml:"public_tiles" example:"false" doc:"Show the log's hashes to everybody. They tell nothing of the records."`
 	Certificate time.Duration `yaml:"certificate_life" example:"24h" doc:"How long a certificate of the built-in CA is good, 5m to 168h. It is renewed at half of that."`
 	Grace       time.Duration `yaml:"grace" example:"1h" doc:"How long a gateway may go on with what it was told last, when it hears nothing from here: 1m to 168h. Afterwards it refuses everything."`
@@ -55,14 +58,15 @@ type Serve struct {
 
 // A Gateway says what a machine of the data plane is to be: pavise gateway.
 type Gateway struct {
-	Data    string        `yaml:"data" need:"true" example:"/var/lib/pavise/gateway" doc:"Where this gateway lives: keys, its own evidence log, state. Its own, for one process."`
-	Server  string        `yaml:"server" need:"true" example:"https://localhost:8480" doc:"The fleet address of pavise serve."`
-	Listen  string        `yaml:"listen" need:"true" example:"0.0.0.0:8471" doc:"Where callers reach the models, by TLS."`
-	Names   []string      `yaml:"names" need:"true" example:"[localhost, 127.0.0.1]" doc:"The host names and addresses by which callers reach it. Those that its invitation allows go into its certificate."`
-	TLS     *TLS          `yaml:"tls" doc:"A certificate of your own for listen, in the place of one of the built-in CA."`
-	Health  string        `yaml:"health" example:"127.0.0.1:8481" doc:"Where /healthz says how it stands, in clear text and therefore on this machine only."`
-	Grace   time.Duration `yaml:"grace" example:"1h" doc:"How long it goes on when it hears nothing from the server. What the server allows counts if that is less."`
-	Archive string        `yaml:"archive" example:"s3://bucket/prefix" doc:"Where whole segments of its log are kept, too: a directory, or s3://BUCKET/PREFIX."`
+	Data     string        `yaml:"data" need:"true" example:"/var/lib/pavise/gateway" doc:"Where this gateway lives: keys, its own evidence log, state. Its own, for one process."`
+	Server   string        `yaml:"server" need:"true" example:"https://localhost:8480" doc:"The fleet address of pavise serve."`
+	Listen   string        `yaml:"listen" need:"true" example:"0.0.0.0:8471" doc:"Where callers reach the models, by TLS."`
+	Names    []string      `yaml:"names" need:"true" example:"[localhost, 127.0.0.1]" doc:"The host names and addresses by which callers reach it. Those that its invitation allows go into its certificate."`
+	TLS      *TLS          `yaml:"tls" doc:"A certificate of your own for listen, in the place of one of the built-in CA."`
+	Health   string        `yaml:"health" example:"127.0.0.1:8481" doc:"Where /healthz says how it stands, in clear text and therefore on this machine only."`
+	Grace    time.Duration `yaml:"grace" example:"1h" doc:"How long it goes on when it hears nothing from the server. What the server allows counts if that is less."`
+	Archive  string        `yaml:"archive" example:"s3://bucket/prefix" doc:"Where whole segments of its log are kept, too: a directory, or s3://BUCKET/PREFIX."`
+	Findings string        `yaml:"findings" example:"/var/lib/pavise/gateway/findings.jsonl" doc:"A file that gets every finding of its log as a line of OCSF; a dash, in quotes, prints them."`
 }
 
 // An Agent says what a machine's agent is to be: pavise agent.
@@ -113,6 +117,9 @@ const (
 	DefaultHealth      = "127.0.0.1:8481"
 )
 
+// Print, in the place of a file of findings, stands for the standard output.
+const Print = "-"
+
 // The bounds of durations.
 const (
 	minGrace, maxGrace             = time.Minute, 7 * 24 * time.Hour
@@ -129,6 +136,8 @@ func (s *Serve) check(f *faults) {
 		f.add("fleet", "is the same as listen", "give each a port of its own: one takes tokens, the other certificates")
 	}
 	f.names("names", s.Names)
+	f.findings("findings", s.Findings)
+	f.networks("send_to", s.SendTo)
 	f.duration("certificate_life", &s.Certificate, DefaultCertificate, minCertificate, maxCertificate)
 	f.duration("grace", &s.Grace, DefaultGrace, minGrace, maxGrace)
 	if s.Bootstrap != nil {
@@ -183,6 +192,7 @@ func (g *Gateway) check(f *faults) {
 		g.Health = DefaultHealth
 	}
 	f.loopback("health", g.Health)
+	f.findings("findings", g.Findings)
 	f.duration("grace", &g.Grace, DefaultGrace, minGrace, maxGrace)
 }
 
@@ -198,6 +208,35 @@ func (f *faults) path(key, path string) {
 	if path != "" && !strings.HasPrefix(path, "/") && !strings.HasPrefix(path, "./") && !strings.HasPrefix(path, "../") {
 		f.add(key, strconv.Quote(path)+" is not where a service finds it", "write it from the root, /var/lib/pavise, or from where Pavise is started, ./data")
 	}
+}
+
+// findings checks where findings are written.
+func (f *faults) findings(key, path string) {
+	if path != Print {
+		f.path(key, path)
+	}
+}
+
+// networks checks networks, and single addresses.
+func (f *faults) networks(key string, texts []string) {
+	for _, text := range texts {
+		if _, err := Network(text); err != nil {
+			f.add(key, strconv.Quote(text)+" is no network", "write it as 10.1.0.0/16, or one address as 10.1.2.3")
+		}
+	}
+}
+
+// Network reads a network, or a single address, in the spelling by which addresses are
+// compared with it: no zone, and IPv4 as such.
+func Network(text string) (netip.Prefix, error) {
+	p, err := netip.ParsePrefix(text)
+	if addr, bad := netip.ParseAddr(text); bad == nil && addr.Zone() == "" {
+		p, err = addr.Prefix(addr.BitLen())
+	}
+	if err == nil && p.Addr().Is4In6() {
+		err = errors.New("it is IPv4 in the clothes of IPv6")
+	}
+	return p, err
 }
 
 // label checks what becomes part of a name.

@@ -55,7 +55,7 @@ func TestExamples(t *testing.T) {
 
 // TestDefaults fills in what a file leaves out.
 func TestDefaults(t *testing.T) {
-	file, err := Parse("x", []byte(goodServe+"gateway:\n  data: ./d\n  server: https://localhost:8480\n  listen: :8471\n  names: [gw.example]\n"))
+	file, err := Parse("x", []byte(goodServe+"  findings: \"-\"\n  send_to: [127.0.0.1, 10.1.2.3/16, \"fd12::/48\"]\ngateway:\n  data: ./d\n  server: https://localhost:8480\n  listen: :8471\n  names: [gw.example]\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,6 +116,10 @@ func TestFaults(t *testing.T) {
 		"p.yaml:10: serve.bootstrap.routes.0 has to have either onnx or": with("  bootstrap:\n    routes:\n    - {name: acme/model/x}\n"),
 		"p.yaml:9: gateway.server \"http://x:1\" is not the address of":  with("gateway:\n  server: http://x:1\n  data: /x\n  listen: :1\n  names: [x]\n"),
 		"p.yaml:12: gateway.health \"0.0.0.0:1\" can be reached from el": with("gateway:\n  server: https://x:1\n  data: /x\n  listen: :1\n  health: 0.0.0.0:1\n  names: [x]\n"),
+		"p.yaml:8: serve.findings \"f.jsonl\" is not where a service f":  with("  findings: f.jsonl\n"),
+		"p.yaml:8: serve.send_to \"10.0.0.0/33\" is no network":          with("  send_to: [10.0.0.0/33]\n"),
+		"p.yaml:8: serve.send_to \"::ffff:10.0.0.1\" is no network":      with("  send_to: [10.0.0.0/8, \"::ffff:10.0.0.1\"]\n"),
+		"p.yaml:8: serve.send_to \"fe80::1%eth0\" is no network":         with("  send_to: [fe80::1%eth0]\n"),
 	} {
 		file, err := Parse("p.yaml", []byte(text))
 		if pavise.KindOf(err) != pavise.Invalid || !strings.HasPrefix(err.Error(), want) {

@@ -25,6 +25,43 @@ func (ca *CA) First(ctx context.Context, inv Invite) (Invitation, error) {
 	return ca.open(ctx, h, func(*store.Tx) error { return nil })
 }
 
+// KindReinvited is the note that whoever holds the host has invited a person anew.
+const KindReinvited = "issuer.reinvited"
+
+// Again invites a person anew who has joined before, in the roles that they have. Whoever
+// answers for them still does. The membership of before ends: a certificate of theirs that
+// is good yet is refused from then on. The error is of kind NotFound when nobody of that
+// name has ever joined.
+//
+// Unguarded: it is for when nobody is left who could be asked. Only the start of a control
+// plane calls it, for whoever holds the host, and has recorded it before.
+func (ca *CA) Again(ctx context.Context, id string) (Invitation, error) {
+	was, there := ca.Holders().by[holderKey{pavise.Human, id}]
+	if !there {
+		return Invitation{}, ca.nobody(pavise.Human, id)
+	}
+	h, err := ca.newHolder(Invite{Kind: pavise.Human, ID: id, Roles: was.Roles, Environment: was.Environment, TTL: MaxInvite}, was.By)
+	if err != nil {
+		return Invitation{}, err
+	}
+	err = ca.cfg.Store.Update(ctx, func(tx *store.Tx) error {
+		_, err := ca.edit(tx, pavise.Human, id, func(h *Holder) error {
+			if h.Revoked.IsZero() {
+				h.Revoked = ca.now()
+			}
+			return nil
+		})
+		return err
+	})
+	if err != nil {
+		return Invitation{}, err
+	}
+	if err := ca.changed(ctx); err != nil {
+		return Invitation{}, err
+	}
+	return ca.open(ctx, h, func(*store.Tx) error { return nil })
+}
+
 // InvitedTo returns the address of the control plane that an invitation is to,
 // https://HOST:PORT. The error is of kind Invalid.
 func InvitedTo(invitation string) (string, error) {

@@ -22,7 +22,6 @@ type control struct {
 	policies *guard.Policies
 	grants   *guard.Grants
 	witness  *witness.Server
-	wires    *siem.Wires
 	rooms    *api.Rooms
 }
 
@@ -99,11 +98,9 @@ func (c *control) openChanges(ctx context.Context, k Keys, more api.Rooms) (err 
 	return c.shredAgain(ctx)
 }
 
-// openWires opens where findings go, as the rest of cfg says.
-func (c *control) openWires(ctx context.Context, k Keys, cfg siem.Config) (err error) {
-	cfg.Guard, cfg.Log, cfg.Feeds, cfg.Store, cfg.KEK, cfg.Now, cfg.Say = c.guard, c.log, c.feeds, c.db, k.KEK, c.now, c.say
-	cfg.Version, cfg.Tenant = Version(), c.tenant
-	c.wires, err = siem.Open(ctx, cfg)
+// openWires opens where findings go, as the rest of cfg says, for the verbs, too.
+func (c *control) openWires(ctx context.Context, k Keys, cfg siem.Config) error {
+	err := c.house.openWires(ctx, k, cfg)
 	c.rooms.Wires = c.wires
 	return err
 }

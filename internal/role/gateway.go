@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net"
 	"net/http"
@@ -30,6 +31,7 @@ type GatewayConfig struct {
 	config.Gateway
 	Invitation  string                       // with which it joins, if it is no member yet
 	AcceptClock bool                         // take the clock as it is, although it was set back
+	Printer     io.Writer                    // gets findings where the configuration says to print them
 	Say         func(word string, err error) // tells whoever started it what goes wrong meanwhile; nil: nobody
 	Now         func() time.Time
 	Formats     []bundle.Format // of bundles; nil: those of this build
@@ -97,6 +99,7 @@ func NewGateway(ctx context.Context, cfg GatewayConfig) (g *Gateway, err error) 
 		func() error { return g.openGuard(ctx) },
 		func() error { return g.openEvidence(ctx, keys) },
 		func() error { return g.openGateway(ctx, g.verifier.Load()) },
+		func() error { return g.openWires(ctx, keys, told(cfg.Findings, cfg.Printer)) },
 		func() error { return g.resume(ctx) },
 		func() error { return g.openServer() },
 	} {

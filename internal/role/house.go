@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/archive"
 	"github.com/pavise/pavise/internal/change"
+	"github.com/pavise/pavise/internal/config"
 	"github.com/pavise/pavise/internal/feed"
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
@@ -19,6 +21,7 @@ import (
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/policy"
 	"github.com/pavise/pavise/internal/proof"
+	"github.com/pavise/pavise/internal/siem"
 	"github.com/pavise/pavise/internal/store"
 	"github.com/pavise/pavise/internal/subject"
 	"github.com/pavise/pavise/internal/witness"
@@ -46,6 +49,7 @@ type house struct {
 	subjects *subject.Keys
 	archive  *archive.Archive
 	gateway  *gateway.Gateway
+	wires    *siem.Wires
 	changes  *change.Changes // nil: it is a gateway
 }
 
@@ -112,6 +116,22 @@ func (h *house) openGateway(ctx context.Context, verifier *identity.Verifier) (e
 	return err
 }
 
+// openWires opens where findings go, as the rest of cfg says.
+func (h *house) openWires(ctx context.Context, k Keys, cfg siem.Config) (err error) {
+	cfg.Guard, cfg.Log, cfg.Feeds, cfg.Store, cfg.KEK, cfg.Now, cfg.Say = h.guard, h.log, h.feeds, h.db, k.KEK, h.now, h.say
+	cfg.Version, cfg.Tenant = Version(), h.tenant
+	h.wires, err = siem.Open(ctx, cfg)
+	return err
+}
+
+// told parts a file of findings from the standard output, which is printer.
+func told(findings string, printer io.Writer) siem.Config {
+	if findings == config.Print {
+		return siem.Config{Printer: printer}
+	}
+	return siem.Config{File: findings}
+}
+
 // facts are what the rooms know of a thing and a policy may ask.
 func (h *house) facts(name pavise.Name) policy.Facts {
 	return policy.Facts{Quarantined: h.gateway != nil && h.gateway.Routes.Quarantined(name)}
@@ -122,6 +142,7 @@ func (h *house) run(ctx context.Context, all *errgroup.Group) {
 	all.Go(func() error { return h.guard.Run(ctx) })
 	all.Go(func() error { return h.gateway.Run(ctx) })
 	all.Go(func() error { return h.archive.Run(ctx) })
+	all.Go(func() error { return h.wires.Run(ctx) })
 	all.Go(func() error { h.followShreddings(ctx); return nil })
 	all.Go(func() error { h.patrol(ctx); return nil })
 	all.Go(func() error { h.watchLog(ctx); return nil })

@@ -49,7 +49,7 @@ func TestRevokeInAFleet(t *testing.T) {
 func TestServeHasNoLocalIssuer(t *testing.T) {
 	p := begin(t)
 	err := p.ana.Call(t.Context(), "issuer.mint", api.MintRequest{Subject: "ci", Minutes: int(issuer.DefaultTTL / time.Minute)}, nil)
-	if e, ok := err.(*pavise.Error); !ok || e.Kind != pavise.Unavailable || e.Msg != "this installation has no issuer of tokens of its own" {
+	if e, ok := err.(*pavise.Error); !ok || e.Kind != pavise.Unavailable || e.Msg != "this installation makes no tokens for demonstration" {
 		t.Errorf("issuer.mint: %v", err)
 	}
 }

@@ -30,7 +30,6 @@ import (
 	"github.com/pavise/pavise/internal/identity"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/proof"
-	"github.com/pavise/pavise/internal/siem"
 	"github.com/pavise/pavise/internal/witness"
 )
 
@@ -46,6 +45,8 @@ type ServeConfig struct {
 	config.Serve
 	AcceptClock bool                         // take the clock as it is, although it was set back
 	Above       uint64                       // no bundle has a number up to this one: after a restore
+	Reinvite    []string                     // people who are invited anew, for they have no good certificate any more
+	Printer     io.Writer                    // gets findings where the configuration says to print them
 	Say         func(word string, err error) // tells whoever started it what goes wrong meanwhile; nil: nobody
 	Now         func() time.Time
 	Formats     []bundle.Format // of bundles; nil: those of this build
@@ -69,7 +70,7 @@ type Serve struct {
 	publisher   *bundle.Publisher
 	sizes       map[string]int64 // of models, by digest; owned by the publisher's section
 	nodes       *fleet.Nodes
-	invitations []issuer.Invitation // of those who begin
+	invitations []issuer.Invitation // of those who begin, or are invited anew
 	ignored     bool                // there is a bootstrap block, and it was done before
 
 	believing sync.Mutex // held while who is believed changes
@@ -114,8 +115,9 @@ func NewServe(ctx context.Context, cfg ServeConfig) (s *Serve, err error) {
 		func() error { return s.openPublisher(keys) },
 		func() error { return s.openNodes(ctx) },
 		func() error { return s.openChanges(ctx, keys, s.moreRooms()) },
-		func() error { return s.openWires(ctx, keys, siem.Config{File: s.cfg.Findings}) },
+		func() error { return s.openWires(ctx, keys) },
 		func() error { return s.bootstrap(ctx) },
+		func() error { return s.reinvite(ctx) },
 		func() error { return s.openServers(ctx) },
 		func() error { _, err := s.publisher.Publish(ctx); return err },
 	} {
@@ -355,7 +357,25 @@ func (s *Serve) openNodes(ctx context.Context) (err error) {
 
 // moreRooms are the rooms that only a control plane has.
 func (s *Serve) moreRooms() api.Rooms {
-	return api.Rooms{CA: s.ca, Revoked: s.revoked, Exchange: s.exchange, Nodes: s.nodes.States, Link: s.consoleLink, MemberLink: s.memberLink, WitnessURL: s.FleetURL() + witnessPrefix}
+	return api.Rooms{CA: s.ca, Revoked: s.revoked, Exchange: s.exchange, Nodes: s.nodes.States, Bundles: s.bundleKeys(), Link: s.consoleLink, MemberLink: s.memberLink, WitnessURL: s.FleetURL() + witnessPrefix}
+}
+
+// openWires opens where findings go.
+func (s *Serve) openWires(ctx context.Context, k Keys) error {
+	cfg := told(s.cfg.Findings, s.cfg.Printer)
+	for _, text := range s.cfg.SendTo {
+		network, err := config.Network(text)
+		if err != nil {
+			return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%.60q is no network", text), Hint: "serve.send_to in pavise.yaml lists networks, as 10.1.0.0/16", Err: err}
+		}
+		cfg.Allow = append(cfg.Allow, network)
+	}
+	return s.control.openWires(ctx, k, cfg)
+}
+
+// bundleKeys are the verbs on the keys that sign what gateways are told.
+func (s *Serve) bundleKeys() *fleet.BundleKeys {
+	return &fleet.BundleKeys{Guard: s.guard, Publisher: s.publisher, Store: s.db, Tenant: s.tenant}
 }
 
 // bootstrap begins an empty store, through the verbs that anybody would use, and says
@@ -485,7 +505,7 @@ func (s *Serve) Fingerprint() string { return s.log.Keys()[0].Fingerprint() }
 // Authority is the fingerprint of the built-in CA's root.
 func (s *Serve) Authority() string { return s.ca.Fingerprint() }
 
-// Invitations are of those who begin: each lets one person join, once.
+// Invitations are of those who begin, or are invited anew: each lets one person join, once.
 func (s *Serve) Invitations() []issuer.Invitation { return s.invitations }
 
 // Ignored reports whether the configuration has a bootstrap block for a store that had
@@ -688,7 +708,6 @@ func (s *Serve) Run(ctx context.Context) error {
 	var house errgroup.Group
 	s.run(rooms, &house)
 	house.Go(func() error { return s.changes.Run(rooms) })
-	house.Go(func() error { return s.wires.Run(rooms) })
 	house.Go(func() error { return s.publisher.Run(ctx) }) // or a door would wait for those who wait for news
 	house.Go(func() error { s.follow(rooms); return nil })
 	house.Go(func() error { return fetchKeys(rooms, s.believed) })

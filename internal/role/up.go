@@ -355,7 +355,6 @@ func (u *Up) Run(ctx context.Context) error {
 	u.run(rooms, &house)
 	house.Go(func() error { return u.verifier.Run(rooms) })
 	house.Go(func() error { return u.changes.Run(rooms) })
-	house.Go(func() error { return u.wires.Run(rooms) })
 	house.Go(func() error { u.renewAccess(rooms); return nil })
 
 	err := serveUntil(ctx, u.server, u.listener)

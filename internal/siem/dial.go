@@ -111,8 +111,8 @@ func (r reach) address(text string) (*url.URL, error) {
 		return nil, refuse("has a fragment", "leave out what follows #")
 	case u.Scheme != "https" && u.Scheme != "http":
 		return nil, refuse(fmt.Sprintf("begins with %.20q", u.Scheme), "begin it with https://")
-	case u.Scheme == "http" && !(r.loopback && names(u.Hostname())):
-		return nil, refuse("is not encrypted", "begin it with https://; http:// is for a receiver on this machine")
+	case u.Scheme == "http" && !r.here(u.Hostname()):
+		return nil, refuse("is not encrypted", "begin it with https://; http:// is for a receiver on this machine, where findings may go there")
 	}
 	if ip, err := netip.ParseAddr(u.Hostname()); err == nil {
 		if why := r.refused(ip, names(u.Hostname())); why != "" {
@@ -120,6 +120,16 @@ func (r reach) address(text string) (*url.URL, error) {
 		}
 	}
 	return u, nil
+}
+
+// here reports whether a host is this machine, which needs no TLS where findings may go to
+// it at all. Where that is by its address alone, the host has to be that address.
+func (r reach) here(host string) bool {
+	if r.loopback || !names(host) {
+		return r.loopback && names(host)
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && r.refused(ip, true) == ""
 }
 
 // names reports whether a host names this machine.

@@ -76,6 +76,14 @@ func TestAddress(t *testing.T) {
 			t.Errorf("%s, where this machine is not allowed", text)
 		}
 	}
+	allowed := reach{allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32"), netip.MustParsePrefix("10.0.0.0/8")}}
+	for text, good := range map[string]bool{
+		"http://127.0.0.1:9/x": true, "http://127.0.0.2:9/x": false, "http://localhost/x": false, "http://10.0.0.1/x": false, "https://10.0.0.1/x": true,
+	} {
+		if _, err := allowed.address(text); (err == nil) != good {
+			t.Errorf("%s, where one address of this machine is allowed: %v", text, err)
+		}
+	}
 }
 
 // FuzzAddress takes no address whose host could be another than the one that is shown.

@@ -176,6 +176,7 @@ var titles = map[string]string{
 	"ledger.recovered": "The end of the evidence log was torn and has been cut off",
 	"ledger.damaged":   "A record of the evidence log is damaged",
 	"witness.forked":   "A log has signed two histories",
+	"issuer.reinvited": "Whoever holds the host of the control plane invited a person anew",
 	KindDisabled:       "A receiver of findings does not want any more",
 	KindUnreachable:    "A receiver of findings does not answer",
 }

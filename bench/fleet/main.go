@@ -1,0 +1,86 @@
+// Command fleet measures how long it takes until a change of policy holds at every gateway:
+// from the moment at which the last approval is sent until both of two gateways refuse what
+// it forbids. A control plane and two gateways run in this process, on loopback, as pavise
+// serve and pavise gateway do, with mutual TLS and with everything on disk.
+//
+// Run it from the bench directory:
+//
+//	go run ./fleet [--changes 20] [--write]
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pavise/pavise/bench/result"
+)
+
+// goal is how long a change may take to hold everywhere.
+const goal = time.Second
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
+	err := run(ctx)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench/fleet:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context) (err error) {
+	changes := flag.Int("changes", 20, "how many changes of policy are approved")
+	write := flag.Bool("write", false, "put the result into "+result.File)
+	flag.Parse()
+	if *changes < 1 {
+		return fmt.Errorf("--changes: %d is none", *changes)
+	}
+	conditions := result.Observe(".")
+	dir, err := os.MkdirTemp("", "bench-fleet-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	ctx, stop := context.WithCancel(ctx)
+	f, err := newFleet(ctx, dir)
+	if err == nil {
+		var took []time.Duration
+		if took, err = f.measure(ctx, *changes); err == nil {
+			text := report(took, conditions.String())
+			fmt.Print(text)
+			if *write {
+				err = result.Write(result.File, "fleet", text)
+			}
+		}
+	}
+	stop()
+	f.wait()
+	return err
+}
+
+// report writes the result, of which there is at least one.
+func report(took []time.Duration, conditions string) string {
+	slices.Sort(took)
+	most := took[len(took)-1]
+	judged := "met"
+	if most > goal {
+		judged = "**not met**"
+	}
+	ms := func(d time.Duration) string { return fmt.Sprintf("%.0f", float64(d)/float64(time.Millisecond)) }
+	t := result.NewTable("changes", "p50, ms", "p90, ms", "longest, ms", "goal")
+	t.Row(fmt.Sprint(len(took)), ms(result.Quantile(took, 0.5)), ms(result.Quantile(took, 0.9)), ms(most), fmt.Sprintf("the longest ≤ %v: %s", goal, judged))
+	var b strings.Builder
+	b.WriteString("## A fleet: until a change of policy holds at both gateways\n\n")
+	fmt.Fprintf(&b, "Made by `cd bench && go run ./fleet --changes %d --write`.\n\n%s\n", len(took), t)
+	b.WriteString("From sending the last approval, so that running the change and writing it down are in it, until each gateway has refused a request that the policy forbids. Both are asked again every 2 ms, on the two cores that also serve them.\n\n")
+	fmt.Fprintf(&b, "Conditions:\n\n%s", conditions)
+	return b.String()
+}

@@ -1,0 +1,60 @@
+// Package plainjson reads JSON that every parser reads alike: no object has the same key
+// twice, in whatever case, and where it is asked for none has a key that nobody knows. What
+// one parser checks need not be what another acts on otherwise. It owns no state.
+package plainjson
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+)
+
+// Read is json.Unmarshal that refuses an object with the same key twice, as encoding/json
+// matches keys to fields: in whatever case.
+func Read(b []byte, v any) error {
+	if err := json.Unmarshal(b, v); err != nil { // bounds the nesting, too
+		return err
+	}
+	return uniqueKeys(json.NewDecoder(bytes.NewReader(b)))
+}
+
+// ReadKnown is Read that refuses keys which are no field, too: what they were to say would
+// be lost in silence.
+func ReadKnown[T any](b []byte) (v T, err error) {
+	if err := Read(b, &v); err != nil {
+		return v, err
+	}
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	return v, d.Decode(new(T))
+}
+
+// uniqueKeys reads one value.
+func uniqueKeys(d *json.Decoder) error {
+	token, err := d.Token()
+	open, nested := token.(json.Delim)
+	if err != nil || !nested {
+		return err
+	}
+	seen := map[string]bool{}
+	for d.More() {
+		if open == '{' {
+			token, err := d.Token()
+			if err != nil {
+				return err
+			}
+			key, _ := token.(string)
+			folded := strings.ToLower(strings.ToUpper(key)) // as encoding/json matches fields
+			if seen[folded] {
+				return fmt.Errorf("key %.80q appears twice", key)
+			}
+			seen[folded] = true
+		}
+		if err := uniqueKeys(d); err != nil {
+			return err
+		}
+	}
+	_, err = d.Token() // the closing bracket
+	return err
+}

@@ -1,0 +1,65 @@
+package plainjson
+
+import (
+	"bytes"
+	"encoding/json"
+	"testing"
+)
+
+type thing struct {
+	A int   `json:"a"`
+	B []any `json:"b"`
+}
+
+// cases are texts, and whether they are read, and known.
+var cases = map[string]struct{ read, known bool }{
+	`{}`:                         {true, true},
+	`{"a":1,"b":[{"x":1}]}`:      {true, true},
+	`{"a":1,"c":2}`:              {true, false},
+	`{"A":1}`:                    {true, true}, // as encoding/json matches it
+	`{"a":1,"a":2}`:              {false, false},
+	`{"a":1,"A":2}`:              {false, false},
+	`{"a":1,"\u0061":2}`:         {false, false},
+	`{"b":[{"x":1,"X":2}]}`:      {false, false},
+	`{"b":[{"\u212a":1,"k":2}]}`: {false, false}, // the sign of Kelvin is a k to encoding/json
+	`{"b":[{"\u017f":1,"s":2}]}`: {false, false}, // and the long s an s
+	`{"a":1} {"a":2}`:            {false, false},
+	`{"a":1`:                     {false, false},
+	``:                           {false, false},
+}
+
+// TestRead refuses what two parsers may read in two ways.
+func TestRead(t *testing.T) {
+	for text, want := range cases {
+		err := Read([]byte(text), new(thing))
+		_, unknown := ReadKnown[thing]([]byte(text))
+		if (err == nil) != want.read || (unknown == nil) != want.known {
+			t.Errorf("%s: %v; known: %v", text, err, unknown)
+		}
+	}
+}
+
+// FuzzRead never takes what encoding/json refuses, and reads what it takes to the same
+// value once it was written anew.
+func FuzzRead(f *testing.F) {
+	for text := range cases {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		v, err := ReadKnown[thing](text)
+		if err != nil {
+			return
+		}
+		first, err := json.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := ReadKnown[thing](first)
+		if err != nil {
+			t.Fatalf("%s, of %q: %v", first, text, err)
+		}
+		if second, err := json.Marshal(again); err != nil || !bytes.Equal(first, second) {
+			t.Errorf("%s and %s, %v", first, second, err)
+		}
+	})
+}
