@@ -64,6 +64,18 @@ func (c *callers) note(who pavise.Principal, at time.Time, allowed bool) {
 	}
 }
 
+// rolesOf returns the roles with which somebody was last seen, whoever vouched for them.
+func (c *callers) rolesOf(name pavise.Name) (roles []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for key, seen := range c.seen {
+		if key.name == name {
+			roles = append(roles, seen.Roles...)
+		}
+	}
+	return roles
+}
+
 // forget drops the half that has not asked for the longest time. The caller holds mu.
 func (c *callers) forget() {
 	var lasts []time.Time

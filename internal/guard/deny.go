@@ -98,7 +98,22 @@ func denialHint(e *Entry, q *asked, d policy.Decision) string {
 	if isDeniedBy(d, throughChange) && !q.Act.Declared {
 		return fmt.Sprintf("propose it, and let somebody else approve it: pavise change propose %s %s", q.Act.Verb, e.on)
 	}
-	return fmt.Sprintf("pavise policy explain %s %s shows what would allow it", q.Act.Verb, e.on)
+	return fmt.Sprintf("pavise policy explain %s %s%s shows what would allow it", q.Act.Verb, e.on, asCaller(e.who))
+}
+
+// asCaller spells the flags by which policy explain asks as somebody would. Of many roles,
+// and of such as need quoting, it says none.
+func asCaller(who pavise.Principal) (flags string) {
+	if who.Kind != pavise.Human {
+		flags = " --kind " + who.Kind
+	}
+	for _, role := range who.Roles {
+		if len(who.Roles) > 4 || (pavise.Name{Tenant: "t", Kind: "role", ID: role}).Validate() != nil {
+			return flags
+		}
+		flags += " --role " + role
+	}
+	return flags
 }
 
 // throughChange is the guardrail that asks for approval.

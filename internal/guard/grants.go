@@ -175,10 +175,10 @@ func (s *Grants) Plan(ctx context.Context, name pavise.Name, spec GrantSpec) (pl
 			plan.Other = append(plan.Other, grant.Role)
 		}
 	}
-	if pair, bad := policy.Conflicting(append(slices.Clone(plan.Other), role)); bad {
+	if pair, bad := policy.Conflicting(slices.Concat(plan.Other, s.guard.callers.rolesOf(holder), []string{role})); bad {
 		return plan, &pavise.Error{
 			Kind: pavise.Conflict, Msg: fmt.Sprintf("%s would hold the roles %s and %s, which check each other", holder, pair[0], pair[1]),
-			Hint: "revoke the other grant first, or give this role to somebody else",
+			Hint: "give this role to somebody else, or take the other one from them first: revoke its grant, or have their issuer no longer say it",
 		}
 	}
 	plan.Gains = set.Gains(holder, plan.Other, role)

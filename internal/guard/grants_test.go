@@ -160,6 +160,32 @@ func TestConflictingRolesBarEverything(t *testing.T) {
 	}
 }
 
+// TestGrantBesideARoleOfTheirIssuer is refused for somebody who was seen with a role that
+// it would check; and who holds both all the same can take one back.
+func TestGrantBesideARoleOfTheirIssuer(t *testing.T) {
+	now := epoch
+	s, g, _ := newGrants(t, &now)
+	if e, err := g.Enter(t.Context(), operator, "route.list", route); err == nil {
+		e.Exit(&err)
+	}
+	err := s.Give(t.Context(), amender, grantTo(t, operator, "auditor"), GrantSpec{Minutes: 60}, nil)
+	if pavise.KindOf(err) != pavise.Conflict {
+		t.Fatalf("an operator becomes an auditor: %v", err)
+	}
+	name := grantTo(t, ana, "auditor")
+	if err := s.Give(t.Context(), amender, name, GrantSpec{Minutes: 60}, nil); err != nil {
+		t.Fatal(err)
+	}
+	both := ana
+	both.Roles = []string{"operator"}
+	if _, err := g.Enter(t.Context(), both, "route.put", route); pavise.KindOf(err) != pavise.Denied {
+		t.Errorf("both roles: %v", err)
+	}
+	if err := s.Revoke(t.Context(), both, name); err != nil {
+		t.Errorf("taking one back: %v", err)
+	}
+}
+
 // TestGrantsOutliveTheProcess opens the store again.
 func TestGrantsOutliveTheProcess(t *testing.T) {
 	now := epoch

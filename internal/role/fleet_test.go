@@ -271,6 +271,8 @@ func TestFleet(t *testing.T) {
 		t.Fatal(err)
 	}
 	until(t, app, one, 200)
+	for deadline := time.Now().Add(10 * time.Second); one.Health().Bundle.Serial == 0 && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	}
 	if h := one.Health(); h.Status != "ok" || h.Bundle.Serial == 0 {
 		t.Errorf("after a restart without the control plane: %+v", h)
 	}

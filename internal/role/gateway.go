@@ -523,10 +523,11 @@ func (g *Gateway) report(ctx context.Context) {
 	defer client.CloseIdleConnections()
 	for ctx.Err() == nil {
 		var answer fleet.Reply
-		asked, cancel := context.WithTimeout(ctx, fleet.ReportEvery)
-		err := g.member.Post(asked, client, "/fleet/report", fleet.Report{
+		told := fleet.Report{
 			Role: "gateway", Version: Version(), Bundle: g.client.State(), Stale: g.fresh() != nil, Log: fleet.KeysOf(g.log), Records: g.log.Size(),
-		}, &answer)
+		}
+		asked, cancel := context.WithTimeout(ctx, fleet.ReportEvery)
+		err := g.member.Post(asked, client, "/fleet/report", told, &answer)
 		cancel()
 		if err == nil {
 			if err := g.member.Believe(answer.Roots); err != nil {
@@ -539,9 +540,23 @@ func (g *Gateway) report(ctx context.Context) {
 				g.say("warning", err)
 			}
 		}
+		g.awaitNews(ctx, told)
+	}
+}
+
+// awaitNews waits until it is time for another report, or it stands otherwise than the
+// last one said.
+func (g *Gateway) awaitNews(ctx context.Context, told fleet.Report) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for range int(fleet.ReportEvery / time.Second) {
 		select {
-		case <-time.After(fleet.ReportEvery):
+		case <-tick.C:
 		case <-ctx.Done():
+			return
+		}
+		if g.client.State().Serial != told.Bundle.Serial || (g.fresh() != nil) != told.Stale {
+			return
 		}
 	}
 }
