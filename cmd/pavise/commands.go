@@ -360,7 +360,7 @@ func (u *upCommand) run(ctx context.Context, c *cli) (err error) {
 	}
 	house, err := role.NewUp(ctx, cfg)
 	if err != nil {
-		return err
+		return stoppedEarly(ctx, err)
 	}
 	defer func() { err = errors.Join(err, house.Close()) }()
 	welcome, err := house.Greet(ctx)
@@ -383,6 +383,15 @@ func (u *upCommand) run(ctx context.Context, c *cli) (err error) {
 	}
 	fmt.Fprintf(c.stdout, "\nstopped; everything answered is on disk, and the next %s goes on with the same log\n", c.Data.Command("up"))
 	return nil
+}
+
+// stoppedEarly says of a role that was stopped before it was up no more than that: what
+// broke off then is nobody's fault.
+func stoppedEarly(ctx context.Context, err error) error {
+	if ctx.Err() == nil {
+		return err
+	}
+	return &pavise.Error{Kind: pavise.Unavailable, Msg: "stopped before it was up; the next start goes on from there", Err: err}
 }
 
 // readPolicy reads a witness policy; of no file it is nil.

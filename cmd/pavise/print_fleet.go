@@ -103,5 +103,9 @@ func (*personKeyCommand) run(_ context.Context, c *cli) error {
 
 // joinHint says what the machine that is invited does.
 func joinHint(w io.Writer, inv issuer.Invitation) {
-	fmt.Fprintf(w, "it lets %s join, once, until %s: %s gateway --join or %s agent --join, there\n", inv.Name.ID, inv.Expires.Local().Format("15:04"), role.Program(), role.Program())
+	how := fmt.Sprintf("%s gateway --join or %s agent --join", role.Program(), role.Program())
+	if inv.Name.Kind == pavise.Workload {
+		how = role.Program() + " join"
+	}
+	fmt.Fprintf(w, "it lets %s join, once, until %s: %s, there\n", inv.Name.ID, inv.Expires.Local().Format("15:04"), how)
 }

@@ -54,7 +54,7 @@ func (s *serveCommand) run(ctx context.Context, c *cli) (err error) {
 	}
 	house, err := role.NewServe(ctx, role.ServeConfig{Serve: *cfg, AcceptClock: s.AcceptClock, Above: s.BundlesAbove, Reinvite: s.Reinvite, Printer: c.stdout, Say: c.say, Now: time.Now})
 	if err != nil {
-		return err
+		return stoppedEarly(ctx, err)
 	}
 	defer func() { err = errors.Join(err, house.Close()) }()
 	if err := greetServe(c, house, cfg); err != nil {
@@ -109,7 +109,7 @@ func (g *gatewayCommand) run(ctx context.Context, c *cli) (err error) {
 	}
 	house, err := role.NewGateway(ctx, role.GatewayConfig{Gateway: *cfg, Invitation: g.Join, AcceptClock: g.AcceptClock, Printer: c.stdout, Say: c.say, Now: time.Now})
 	if err != nil {
-		return err
+		return stoppedEarly(ctx, err)
 	}
 	defer func() { err = errors.Join(err, house.Close()) }()
 	if c.JSON {
@@ -143,7 +143,7 @@ func (a *agentCommand) run(ctx context.Context, c *cli) (err error) {
 	}
 	house, err := role.NewAgent(ctx, role.AgentConfig{Agent: *cfg, Invitation: a.Join, Say: c.say, Now: time.Now})
 	if err != nil {
-		return err
+		return stoppedEarly(ctx, err)
 	}
 	defer func() { err = errors.Join(err, house.Close()) }()
 	if c.JSON {

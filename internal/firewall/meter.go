@@ -189,11 +189,11 @@ func (c *charge) take(check, whose string, r Rate, full instant) instant {
 		return next
 	}
 	if c.verdict.Outcome != pavise.Deny {
-		c.verdict = refused(check, fmt.Sprintf("%d rows are more than %s has left (%v)", c.rows, whose, r))
+		c.verdict = refused(check, fmt.Sprintf("%s more than %s has left (%v)", areRows(c.rows), whose, r))
 	}
 	if early < 0 && !c.never {
 		c.never = true
-		c.verdict = refused(check, fmt.Sprintf("%d rows are more than %s ever lets pass at once (%v); send fewer", c.rows, whose, r))
+		c.verdict = refused(check, fmt.Sprintf("%s more than %s ever lets pass at once (%v); send fewer", areRows(c.rows), whose, r))
 	}
 	c.wait = max(c.wait, early)
 	if c.never {
@@ -312,4 +312,12 @@ func (m *Meter) Restore(list []Spend) error {
 	}
 	m.accounts = merged
 	return nil
+}
+
+// areRows counts rows in words.
+func areRows(n int) string {
+	if n == 1 {
+		return "1 row is"
+	}
+	return fmt.Sprintf("%d rows are", n)
 }

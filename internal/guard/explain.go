@@ -49,6 +49,18 @@ func (g *Guard) Consequential(verb string) bool {
 	return known && a.Consequential
 }
 
+// KnowsRoles refuses, with kind NotFound, roles that no policy of a tenant speaks of:
+// whoever has one may do nothing by it, and most are misspelled.
+func (g *Guard) KnowsRoles(tenant string, roles []string) error {
+	known := g.rules.Load().set(tenant).Roles()
+	for _, role := range roles {
+		if !slices.Contains(known, role) {
+			return &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("no policy speaks of the role %.80q", role), Hint: "these are known: " + strings.Join(known, ", ")}
+		}
+	}
+	return nil
+}
+
 // Declared reports whether a verb is one of the catalogue that no room serves.
 func (g *Guard) Declared(verb string) bool {
 	a, known := g.words.Load().schema.Act(verb)

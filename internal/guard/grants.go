@@ -159,8 +159,8 @@ func (s *Grants) Plan(ctx context.Context, name pavise.Name, spec GrantSpec) (pl
 		return plan, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%.120s names no grant", name), Hint: "a grant is tenant/grant/role@kind:id, for example local/grant/data-steward@human:ana", Err: err}
 	}
 	set := s.guard.rules.Load().set(holder.Tenant)
-	if !slices.Contains(set.Roles(), role) {
-		return plan, &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("no policy speaks of the role %.80q", role), Hint: "these are known: " + strings.Join(set.Roles(), ", ")}
+	if err := s.guard.KnowsRoles(holder.Tenant, []string{role}); err != nil {
+		return plan, err
 	}
 	if spec.Minutes < 1 || spec.Minutes > int(MaxGrant/time.Minute) {
 		return plan, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("a grant of %d minutes", spec.Minutes), Hint: fmt.Sprintf("a grant lasts at least a minute and at most %d days; for longer, let the issuer say the role", int(MaxGrant/(24*time.Hour)))}

@@ -404,6 +404,9 @@ func (s *Serve) bootstrap(ctx context.Context) error {
 			began.Routes = append(began.Routes, r.Name)
 		}
 		for _, p := range b.People {
+			if err := s.guard.KnowsRoles(s.tenant, p.Roles); err != nil {
+				return err
+			}
 			inv, err := s.ca.First(ctx, issuer.Invite{ID: p.ID, Roles: p.Roles, Key: p.Key})
 			if pavise.KindOf(err) == pavise.Conflict {
 				continue // joined by the word of an earlier start, which came no further than this
