@@ -12,9 +12,9 @@ import (
 // anybody is the id of a principal that no policy knows by name.
 const anybody = "somebody"
 
-// Gains returns the verbs that one more role would let somebody do, on things that
-// nothing special is known of, beyond what the roles that they have let them do; what
-// takes an approved change counts as approved.
+// Gains returns the verbs that one more role would let somebody do, in some state of the
+// thing, beyond what the roles that they have let them do; what takes an approved change
+// counts as approved.
 func (s *Set) Gains(holder pavise.Name, have []string, role string) []string {
 	who := pavise.Principal{Tenant: holder.Tenant, Kind: holder.Kind, ID: holder.ID}
 	without, with := NewSubject(who, have, false), NewSubject(who, append(slices.Clone(have), role), false)
