@@ -13,12 +13,9 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"slices"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/pavise/pavise/bench/result"
 )
@@ -26,15 +23,7 @@ import (
 // goal is how long a change may take to hold everywhere.
 const goal = time.Second
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
-	err := run(ctx)
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "bench/fleet:", err)
-		os.Exit(1)
-	}
-}
+func main() { result.Main("fleet", run) }
 
 func run(ctx context.Context) (err error) {
 	changes := flag.Int("changes", 20, "how many changes of policy are approved")

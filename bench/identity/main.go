@@ -15,25 +15,14 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/signal"
 	"runtime"
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/pavise/pavise/bench/result"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
-	err := run(ctx)
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "bench/identity:", err)
-		os.Exit(1)
-	}
-}
+func main() { result.Main("identity", run) }
 
 func run(ctx context.Context) error {
 	rounds := flag.Int("rounds", 7, "how often each proof is measured")

@@ -20,7 +20,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"runtime/debug"
 	"strings"
@@ -31,15 +30,7 @@ import (
 	"github.com/pavise/pavise/bench/result"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
-	err := run(ctx)
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "bench/ledger:", err)
-		os.Exit(1)
-	}
-}
+func main() { result.Main("ledger", run) }
 
 func run(ctx context.Context) error {
 	rounds := flag.Int("rounds", 3, "how often every engine runs")

@@ -6,27 +6,16 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/signal"
 	"runtime"
 	"strconv"
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/pavise/pavise/bench/result"
 	"github.com/pavise/pavise/internal/policy"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
-	err := run(ctx)
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "bench/policy:", err)
-		os.Exit(1)
-	}
-}
+func main() { result.Main("policy", run) }
 
 func run(ctx context.Context) error {
 	rounds := flag.Int("rounds", 7, "how often every engine runs")

@@ -12,25 +12,14 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/pavise/pavise/bench/result"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
-	err := run(ctx)
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "bench/start:", err)
-		os.Exit(1)
-	}
-}
+func main() { result.Main("start", run) }
 
 func run(ctx context.Context) error {
 	starts := flag.Int("starts", 5, "how often pavise is started on a fresh directory, and again on the same one")
