@@ -14,6 +14,7 @@ import (
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/store"
 	"github.com/pavise/pavise/internal/subject"
+	"github.com/pavise/pavise/internal/tensor"
 )
 
 const (
@@ -44,7 +45,7 @@ type Gateway struct {
 	log      *ledger.Log
 	meter    *firewall.Meter
 	now      func() time.Time
-	limits   firewall.Limits
+	limits   tensor.Limits
 	bodies   bodies // of the requests under way
 
 	subjects *subject.Keys
@@ -54,7 +55,7 @@ type Gateway struct {
 func New(ctx context.Context, cfg Config) (*Gateway, error) {
 	g := &Gateway{
 		guard: cfg.Guard, db: cfg.Store, log: cfg.Log, subjects: cfg.Subjects,
-		meter: firewall.NewMeter(maxAccounts), now: cfg.Now, limits: firewall.DefaultLimits(),
+		meter: firewall.NewMeter(maxAccounts), now: cfg.Now, limits: tensor.DefaultLimits(),
 	}
 	if g.now == nil {
 		g.now = time.Now

@@ -20,7 +20,6 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/firewall"
-	"github.com/pavise/pavise/internal/firewall/firewalltest"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/identity"
 	"github.com/pavise/pavise/internal/issuer"
@@ -31,6 +30,8 @@ import (
 	"github.com/pavise/pavise/internal/seal"
 	"github.com/pavise/pavise/internal/store"
 	"github.com/pavise/pavise/internal/subject"
+	"github.com/pavise/pavise/internal/tensor"
+	"github.com/pavise/pavise/internal/tensor/tensortest"
 )
 
 const tenant = "local"
@@ -265,7 +266,7 @@ func TestAnswerHasItsRecord(t *testing.T) {
 func TestHostileRequests(t *testing.T) {
 	w := newWorld(t, t.TempDir())
 	w.put(t, func(s *RouteSpec) { s.Rate, s.ModelRate = "1000000/1m", "" })
-	cases, err := firewalltest.Hostile()
+	cases, err := tensortest.Hostile()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -349,7 +350,7 @@ func TestEndlessBody(t *testing.T) {
 	if pavise.KindOf(err) != pavise.Invalid {
 		t.Errorf("endless body: %v", err)
 	}
-	if limit := firewall.DefaultLimits().MaxBody; read.n > limit+1<<20 {
+	if limit := tensor.DefaultLimits().MaxBody; read.n > limit+1<<20 {
 		t.Errorf("%d bytes were read of a body limited to %d", read.n, limit)
 	}
 }

@@ -13,9 +13,9 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
-	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/identity"
+	"github.com/pavise/pavise/internal/tensor"
 )
 
 // RecordHeader names the record that proves a decision: its index in the log.
@@ -165,10 +165,10 @@ func (g *Gateway) metadata(w http.ResponseWriter, r *http.Request) {
 }
 
 // plain are ports without what the protocol does not know.
-func plain(ports []firewall.Port) []firewall.Port {
-	out := make([]firewall.Port, len(ports))
+func plain(ports []tensor.Port) []tensor.Port {
+	out := make([]tensor.Port, len(ports))
 	for i, p := range ports {
-		out[i] = firewall.Port{Name: p.Name, Datatype: p.Datatype, Shape: p.Shape}
+		out[i] = tensor.Port{Name: p.Name, Datatype: p.Datatype, Shape: p.Shape}
 	}
 	return out
 }
@@ -213,7 +213,7 @@ func refuse(w http.ResponseWriter, err error) {
 	if hint != "" {
 		msg += "; " + hint
 	}
-	reply(w, kind.HTTPStatus(), firewall.AppendError(nil, msg))
+	reply(w, kind.HTTPStatus(), tensor.AppendError(nil, msg))
 }
 
 // setRecord names the record that proves an answer.

@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
-	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/guard"
+	"github.com/pavise/pavise/internal/tensor"
 )
 
 // maxKept is how many bytes of a true answer a record keeps, sealed, when the
@@ -38,9 +38,9 @@ type Trail struct {
 
 // An Output is the form of one tensor of an answer.
 type Output struct {
-	Name     string            `json:"name"`
-	Datatype firewall.Datatype `json:"datatype"`
-	Shape    []int64           `json:"shape"`
+	Name     string          `json:"name"`
+	Datatype tensor.Datatype `json:"datatype"`
+	Shape    []int64         `json:"shape"`
 }
 
 // A kept is the sealed part of an inference's record.
@@ -150,7 +150,7 @@ func (x *exchange) begin() (err error) {
 }
 
 // inbound reads the request and puts it through the checks before the model.
-func (x *exchange) inbound(body io.Reader) (*firewall.Request, error) {
+func (x *exchange) inbound(body io.Reader) (*tensor.Request, error) {
 	request, err := x.parse(body)
 	if err != nil {
 		check := "codec"
@@ -183,7 +183,7 @@ func (x *exchange) inbound(body io.Reader) (*firewall.Request, error) {
 // parse reads at most what a request that passes can need, and no more than
 // there is room for. What is read, and what is made of it, takes that room until
 // the exchange is over.
-func (x *exchange) parse(body io.Reader) (*firewall.Request, error) {
+func (x *exchange) parse(body io.Reader) (*tensor.Request, error) {
 	lim := x.gateway.limits
 	if !x.route.Observe { // the gate is to be seen refusing what it then lets pass
 		lim = x.route.gate.Limits(lim)
@@ -195,7 +195,7 @@ func (x *exchange) parse(body io.Reader) (*firewall.Request, error) {
 	if err := x.hold.set(lim.Weight(text) + cap(text) - len(text)); err != nil {
 		return nil, err
 	}
-	return firewall.ParseRequest(text, lim)
+	return tensor.ParseRequest(text, lim)
 }
 
 // check notes a verdict and turns a denial into an error, unless the route only
@@ -211,7 +211,7 @@ func (x *exchange) check(v pavise.Verdict, kind pavise.Kind) error {
 
 // outbound puts the model's answer through the checks behind the model, shapes
 // it and commits to it.
-func (x *exchange) outbound(ctx context.Context, request *firewall.Request, truth *firewall.Response) ([]byte, error) {
+func (x *exchange) outbound(ctx context.Context, request *tensor.Request, truth *tensor.Response) ([]byte, error) {
 	truth.Model, truth.Version, truth.ID = x.model.ID, "", request.ID
 	if err := x.check(x.route.gate.CheckAnswer(request, truth), pavise.Unavailable); err != nil {
 		// What the model said is for the record, not for the caller.
@@ -235,7 +235,7 @@ func (x *exchange) outbound(ctx context.Context, request *firewall.Request, trut
 
 // keep seals the salt, and the true answer when the caller got another, under the
 // key of whose data it is. Only who has paid and been answered can make it a new one.
-func (x *exchange) keep(ctx context.Context, truth *firewall.Response, altered bool) error {
+func (x *exchange) keep(ctx context.Context, truth *tensor.Response, altered bool) error {
 	if altered {
 		own, err := truth.AppendJSON(nil)
 		if err != nil {
@@ -270,7 +270,7 @@ func (x *exchange) commit(b []byte) string {
 
 // Describe returns what a model takes and gives: the verb model.describe on
 // tenant/model/id.
-func (g *Gateway) Describe(ctx context.Context, who pavise.Principal, model pavise.Name) (s firewall.Signature, err error) {
+func (g *Gateway) Describe(ctx context.Context, who pavise.Principal, model pavise.Name) (s tensor.Signature, err error) {
 	entry, err := g.guard.Enter(ctx, who, "model.describe", model)
 	if err != nil {
 		return s, err

@@ -19,7 +19,6 @@ import (
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/console"
 	"github.com/pavise/pavise/internal/demo"
-	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/identity"
@@ -27,6 +26,7 @@ import (
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/siem"
+	"github.com/pavise/pavise/internal/tensor"
 )
 
 const (
@@ -268,17 +268,17 @@ func (u *Up) seed(ctx context.Context) error {
 
 // sampleSignature is the sample model's, with the bounds of its card, so that
 // the gate knows what a connection can look like.
-func sampleSignature() *firewall.Signature {
+func sampleSignature() *tensor.Signature {
 	card := threatdetector.Card()
-	in := firewall.Port{Name: card.Input, Datatype: firewall.FP32, Shape: []int64{-1, int64(len(card.Features))}}
+	in := tensor.Port{Name: card.Input, Datatype: tensor.FP32, Shape: []int64{-1, int64(len(card.Features))}}
 	for _, f := range card.Features {
-		in.Columns = append(in.Columns, firewall.Column{Name: f.Name, Min: &f.Min, Max: &f.Max})
+		in.Columns = append(in.Columns, tensor.Column{Name: f.Name, Min: &f.Min, Max: &f.Max})
 	}
-	out := firewall.Port{Name: card.Output, Datatype: firewall.FP32, Shape: []int64{-1, int64(len(card.Classes))}}
+	out := tensor.Port{Name: card.Output, Datatype: tensor.FP32, Shape: []int64{-1, int64(len(card.Classes))}}
 	for _, class := range card.Classes {
-		out.Columns = append(out.Columns, firewall.Column{Name: class})
+		out.Columns = append(out.Columns, tensor.Column{Name: class})
 	}
-	return &firewall.Signature{Inputs: []firewall.Port{in}, Outputs: []firewall.Port{out}}
+	return &tensor.Signature{Inputs: []tensor.Port{in}, Outputs: []tensor.Port{out}}
 }
 
 // openServer puts the three doors on one port: the data plane, the control
