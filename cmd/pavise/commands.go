@@ -17,6 +17,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/config"
 	"github.com/pavise/pavise/internal/demo"
 	"github.com/pavise/pavise/internal/fleet"
 	"github.com/pavise/pavise/internal/installation"
@@ -312,6 +313,7 @@ func (c *cli) say(word string, err error) {
 
 // upCommand is pavise up.
 type upCommand struct {
+	Config      string   `help:"Begin with the models of this pavise.yaml, beside the sample: pavise config example up prints one." placeholder:"FILE"`
 	Listen      string   `help:"Address on this machine to listen on." default:"${listen}" placeholder:"HOST:PORT"`
 	AcceptClock bool     `help:"Go on although the clock was set back; the step is recorded."`
 	Witnesses   string   `help:"Have the witnesses of this policy (C2SP tlog-policy) cosign the log." type:"existingfile" placeholder:"FILE"`
@@ -331,6 +333,13 @@ func (u *upCommand) config(c *cli) (cfg role.UpConfig, err error) {
 	cfg = role.UpConfig{
 		Data: c.Data, Listen: u.Listen, AcceptClock: u.AcceptClock,
 		Archive: u.Archive, People: u.Person, PublicTiles: u.PublicTiles, Now: time.Now, Say: c.say,
+	}
+	if u.Config != "" {
+		file, err := part(configured{u.Config}, "up", func(f *config.File) *config.Up { return f.Up })
+		if err != nil {
+			return cfg, err
+		}
+		cfg.Routes = file.Bootstrap.Routes
 	}
 	if cfg.Issuers, err = role.ReadIssuers(u.Issuer); err != nil {
 		return cfg, err

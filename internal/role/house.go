@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"os"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -172,4 +173,28 @@ func (h *house) close() error {
 		errs = append(errs, h.db.Close())
 	}
 	return errors.Join(errs...)
+}
+
+// firstRoute puts one of the models that an empty store begins with.
+func (h *house) firstRoute(ctx context.Context, who pavise.Principal, r config.Route) error {
+	name, err := r.Model(h.tenant)
+	if err != nil || h.gateway.Routes.Has(name) {
+		return err // or an earlier start came further than this
+	}
+	spec := gateway.RouteSpec{
+		Name: name.String(), Upstream: r.Upstream, Remote: r.Remote, Rate: r.Rate, Budget: r.Budget, Shape: r.Shape, Purpose: r.Purpose,
+	}
+	if r.ONNX != "" {
+		if spec.ONNX, err = os.ReadFile(r.ONNX); err != nil {
+			return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("read the model of %s: %v", name, err), Hint: "bootstrap.routes in pavise.yaml names it", Err: err}
+		}
+	}
+	_, err = h.gateway.Routes.Put(ctx, who, spec)
+	if pavise.KindOf(err) == pavise.Unavailable && r.Upstream != "" {
+		return &pavise.Error{
+			Kind: pavise.Unavailable, Msg: fmt.Sprintf("the model server of %s at %s cannot be asked what the model takes: %v", r.Name, r.Upstream, err),
+			Hint: "start it first, or correct upstream or remote under bootstrap.routes in pavise.yaml", Err: err,
+		}
+	}
+	return err
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/pavise/pavise"
 	threatdetector "github.com/pavise/pavise/examples/threat-detector"
 	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/config"
 	"github.com/pavise/pavise/internal/console"
 	"github.com/pavise/pavise/internal/demo"
 	"github.com/pavise/pavise/internal/edge"
@@ -33,7 +34,7 @@ import (
 
 const (
 	// Tenant is the only one that up knows.
-	Tenant = "local"
+	Tenant = config.UpTenant
 	// DefaultListen is where up listens when nobody says otherwise.
 	DefaultListen = "127.0.0.1:8470"
 	// Sample is the model that up shows.
@@ -63,6 +64,7 @@ type UpConfig struct {
 	SendTo      []netip.Prefix               // webhooks may go to these addresses, although they never do otherwise
 	People      []string                     // ids of other people of this machine, operators all
 	Stage       *demo.Stage                  // where a demo is played: its cast is known, and the console shows its tale; nil: nowhere
+	Routes      []config.Route               // the models that an empty store begins with, beside the sample
 	PublicTiles bool                         // the log's hashes are shown to everybody
 	Say         func(word string, err error) // tells whoever started it what goes wrong meanwhile, and how bad it is; nil: nobody
 	Now         func() time.Time
@@ -250,8 +252,8 @@ func userName() string {
 	return me.Username
 }
 
-// seed puts the sample model behind the firewall of a new installation, through
-// the same door as anybody.
+// seed puts the first models behind the firewall of a new installation, through
+// the same door as anybody: the sample last, which tells that it is complete.
 func (u *Up) seed(ctx context.Context) error {
 	if u.cfg.AcceptClock {
 		if err := api.AcceptClock(ctx, u.guard, u.operator); err != nil {
@@ -261,6 +263,11 @@ func (u *Up) seed(ctx context.Context) error {
 	name := pavise.Name{Tenant: Tenant, Kind: "model", ID: Sample}
 	if !u.fresh || u.gateway.Routes.Has(name) {
 		return nil
+	}
+	for _, r := range u.cfg.Routes {
+		if err := u.firstRoute(ctx, u.operator, r); err != nil {
+			return err
+		}
 	}
 	_, err := u.gateway.Routes.Put(ctx, u.operator, gateway.RouteSpec{
 		Name: name.String(), ONNX: threatdetector.Model(), Signature: sampleSignature(), Purpose: "security",
@@ -288,7 +295,7 @@ func sampleSignature() *tensor.Signature {
 func (u *Up) openServer(ctx context.Context) (err error) {
 	u.console, err = console.New(console.Config{
 		API: u.url(), Host: u.hosts(), Verify: u.verifyCommand(), Command: u.data.Command, Now: u.now,
-		Hint: u.curl(SampleRow(0)), Tale: u.tale(),
+		Hint: u.curl(Sample, SampleRow(0)), Tale: u.tale(),
 	})
 	if err != nil {
 		return err
