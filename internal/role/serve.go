@@ -436,14 +436,22 @@ func (s *Serve) firstRoute(ctx context.Context, r config.Route) error {
 		return nil // an earlier start came further than this
 	}
 	spec := gateway.RouteSpec{
-		Name: r.Name, Upstream: r.Upstream, Remote: r.Remote, Rate: r.Rate, Budget: r.Budget, Shape: r.Shape, Purpose: r.Purpose,
+		Name: r.Name, Upstream: r.Upstream, Remote: r.Remote, Protocol: r.Protocol, Rate: r.Rate, Budget: r.Budget, Shape: r.Shape, Purpose: r.Purpose,
 	}
-	if r.ONNX != "" {
-		onnx, err := os.ReadFile(r.ONNX)
-		if err != nil {
-			return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("read the model of %s: %v", r.Name, err), Hint: "bootstrap.routes in pavise.yaml names it", Err: err}
+	for file, take := range map[string]func([]byte) error{
+		r.ONNX:      func(text []byte) error { spec.ONNX = text; return nil },
+		r.Signature: func(text []byte) (err error) { spec.Signature, err = gateway.ReadSignature(text); return err },
+	} {
+		if file == "" {
+			continue
 		}
-		spec.ONNX = onnx
+		text, err := os.ReadFile(file)
+		if err == nil {
+			err = take(text)
+		}
+		if err != nil {
+			return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("read %s, of %s: %v", file, r.Name, err), Hint: "bootstrap.routes in pavise.yaml names it", Err: err}
+		}
 	}
 	_, err := s.gateway.Routes.Put(ctx, s.beginner(), spec)
 	return err
