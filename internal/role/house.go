@@ -182,11 +182,24 @@ func (h *house) firstRoute(ctx context.Context, who pavise.Principal, r config.R
 		return err // or an earlier start came further than this
 	}
 	spec := gateway.RouteSpec{
-		Name: name.String(), Upstream: r.Upstream, Remote: r.Remote, Rate: r.Rate, Budget: r.Budget, Shape: r.Shape, Purpose: r.Purpose,
+		Name: name.String(), Upstream: r.Upstream, Remote: r.Remote, Protocol: r.Protocol, Rate: r.Rate, Budget: r.Budget, Shape: r.Shape, Purpose: r.Purpose,
 	}
-	if r.ONNX != "" {
-		if spec.ONNX, err = os.ReadFile(r.ONNX); err != nil {
-			return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("read the model of %s: %v", name, err), Hint: "bootstrap.routes in pavise.yaml names it", Err: err}
+	for _, file := range []struct {
+		name string
+		take func([]byte) error
+	}{
+		{r.ONNX, func(text []byte) error { spec.ONNX = text; return nil }},
+		{r.Signature, func(text []byte) (err error) { spec.Signature, err = gateway.ReadSignature(text); return err }},
+	} {
+		if file.name == "" {
+			continue
+		}
+		text, err := os.ReadFile(file.name)
+		if err == nil {
+			err = file.take(text)
+		}
+		if err != nil {
+			return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("read %s, of %s: %v", file.name, name, err), Hint: "bootstrap.routes in pavise.yaml names it", Err: err}
 		}
 	}
 	_, err = h.gateway.Routes.Put(ctx, who, spec)
