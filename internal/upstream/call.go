@@ -139,7 +139,7 @@ func (c *Cluster) reach(ctx context.Context, r *Request, a *Answer, total time.D
 	var (
 		t     tried
 		l     leg
-		fault = &Fault{Reason: Unreachable, Wait: time.Second, Err: errEjected}
+		fault *Fault
 		again = elsewhere
 	)
 	for n := 0; ; n++ {
@@ -167,6 +167,9 @@ func (c *Cluster) reach(ctx context.Context, r *Request, a *Answer, total time.D
 		}
 	}
 	c.leave()
+	if fault == nil {
+		fault = &Fault{Reason: Unreachable, Wait: time.Second, Err: errEjected}
+	}
 	return leg{}, c.fault(fault)
 }
 

@@ -200,7 +200,7 @@ func (cn *conn) Write(p []byte) (int, error) {
 	for {
 		n, err := cn.nc.Write(p[sent:])
 		sent += n
-		if n > 0 && sent < len(p) {
+		if sent > outSize || n > 0 && err != nil { // it took its time
 			cn.last = time.Now()
 		}
 		if err == nil {

@@ -112,7 +112,7 @@ func (l *leg) ask2(ctx context.Context, r *Request, a *Answer, end time.Time) (a
 	}
 	h.resp = resp
 	h.timer = time.AfterFunc(h.gap, func() { h.slow.Store(true); h.cancel() })
-	l.src, l.status = (*body2)(l), resp.StatusCode
+	l.src, l.status = h, resp.StatusCode
 	return never, l.head(a, func(name string) ([]byte, int) {
 		values := resp.Header.Values(name)
 		if len(values) == 0 {
@@ -171,15 +171,12 @@ func (h *h2Answer) close() {
 	h.cancel()
 }
 
-// A body2 reads the body of a leg over HTTP/2.
-type body2 leg
-
-// Read reads what came.
-func (b *body2) Read(p []byte) (int, error) {
-	b.h2.timer.Reset(b.h2.gap)
-	n, err := b.h2.resp.Body.Read(p)
+// Read reads what came of the body.
+func (h *h2Answer) Read(p []byte) (int, error) {
+	h.timer.Reset(h.gap)
+	n, err := h.resp.Body.Read(p)
 	if n > 0 || err == nil || err == io.EOF {
 		return n, err
 	}
-	return 0, b.h2.reason(err)
+	return 0, h.reason(err)
 }
