@@ -20,6 +20,7 @@ import (
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/record"
+	"github.com/pavise/pavise/internal/tensor"
 )
 
 // payload is what an attacker may get into a record. It ends with a mark
@@ -87,7 +88,7 @@ func TestHostileText(t *testing.T) {
 	s.api.policies = api.PolicyList{Digest: payload, Policies: []guard.TenantPolicy{{ID: payload, Text: "@doc(\"" + payload + "\")\npermit (" + payload}}}
 	s.api.routes = []gateway.Standing{{Route: gateway.Route{
 		Model: pavise.Name{Tenant: "local", Kind: "model", ID: "m"}, Upstream: payload, Remote: payload, Purpose: payload, Shape: firewall.Shape{Kind: payload},
-		Signature: firewall.Signature{Inputs: []firewall.Port{{Name: payload, Datatype: payload}}, Outputs: []firewall.Port{{Name: payload, Datatype: payload}}},
+		Signature: tensor.Signature{Inputs: []tensor.Port{{Name: payload, Datatype: payload}}, Outputs: []tensor.Port{{Name: payload, Datatype: payload}}},
 	}}}
 	paths := []string{"/?show=all", "/evidence", "/routes", "/policies"}
 	for i := range hostiles() {
@@ -487,7 +488,7 @@ func TestRoutesPage(t *testing.T) {
 		Model: pavise.Name{Tenant: "local", Kind: "model", ID: "fraud"}, Upstream: "http://10.0.0.9:8000", Remote: "fraud_v7", MaxRows: 64, Observe: true, Durable: true, Purpose: "security",
 		Terms:     firewall.Terms{Rate: firewall.Rate{Count: 1200, Per: time.Minute, Burst: 300}, Budget: firewall.PerWindow(100000, 24*time.Hour)},
 		Shape:     firewall.Shape{Kind: firewall.Round, Digits: 4},
-		Signature: firewall.Signature{Inputs: []firewall.Port{{Name: "x", Datatype: "FP64", Shape: []int64{-1, 30}}}},
+		Signature: tensor.Signature{Inputs: []tensor.Port{{Name: "x", Datatype: "FP64", Shape: []int64{-1, 30}}}},
 	}, Quarantined: true}}
 	_, body := s.get("/routes")
 	said := text(body)

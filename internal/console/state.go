@@ -11,6 +11,7 @@ import (
 	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
+	"github.com/pavise/pavise/internal/tensor"
 )
 
 // A routeCard is one route as it is shown.
@@ -83,7 +84,7 @@ func span(d time.Duration) string {
 	return text
 }
 
-func ports(list []firewall.Port) []port {
+func ports(list []tensor.Port) []port {
 	var all []port
 	for _, p := range list {
 		all = append(all, port{p.Name, fmt.Sprintf("%s %s", p.Datatype, dims(p.Shape)), len(p.Columns)})

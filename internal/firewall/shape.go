@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/tensor"
 )
 
 // The kinds of Shape, from the most telling to the least.
@@ -70,15 +71,15 @@ func (s Shape) Validate(alterable bool, purpose string) error {
 // ValidateFor reports, as an error of kind Invalid, which output of the model the
 // shape cannot be applied to or would not change, or which of Scores the model does not have: a name
 // spelled wrong would otherwise leave the scores as they are.
-func (s Shape) ValidateFor(sig Signature) error {
+func (s Shape) ValidateFor(sig tensor.Signature) error {
 	for _, name := range s.Scores {
-		if !slices.ContainsFunc(sig.Outputs, func(p Port) bool { return p.Name == name }) {
+		if !slices.ContainsFunc(sig.Outputs, func(p tensor.Port) bool { return p.Name == name }) {
 			return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the model has no output %q to shape", name), Hint: "it has " + portNames(sig.Outputs)}
 		}
 	}
 	for _, p := range sig.Outputs {
-		t := Tensor{Name: p.Name, Datatype: p.Datatype, Shape: p.Shape}
-		if s.shapes() && s.covers(&t) && !t.holdsScores() {
+		t := tensor.Tensor{Name: p.Name, Datatype: p.Datatype, Shape: p.Shape}
+		if s.shapes() && s.covers(&t) && !holdsScores(&t) {
 			return &pavise.Error{
 				Kind: pavise.Invalid,
 				Msg:  fmt.Sprintf("output %q is %s of shape %d, which cannot be %s", p.Name, p.Datatype, p.Shape, s),
@@ -94,8 +95,8 @@ func (s Shape) ValidateFor(sig Signature) error {
 
 // pointless says why the shape could never answer with, or never hide anything
 // of, an output whose number of classes is fixed; or "".
-func (s Shape) pointless(t *Tensor) string {
-	if !s.covers(t) || !t.holdsScores() || t.Shape[1] < 1 {
+func (s Shape) pointless(t *tensor.Tensor) string {
+	if !s.covers(t) || !holdsScores(t) || t.Shape[1] < 1 {
 		return ""
 	}
 	switch classes := t.Shape[1]; {
@@ -111,7 +112,7 @@ func (s Shape) pointless(t *Tensor) string {
 // change is shared between the two. The verdict is Allow when nothing but decimals
 // changed, Alter when scores did, and Deny, with no answer, when the shape cannot
 // be applied: half-shaped scores tell what the shape was to hide.
-func (s Shape) Apply(r *Response) (*Response, pavise.Verdict) {
+func (s Shape) Apply(r *tensor.Response) (*tensor.Response, pavise.Verdict) {
 	out := *r
 	out.Outputs = slices.Clone(r.Outputs)
 	v := pavise.Verdict{Check: "shape", Outcome: pavise.Allow}
@@ -156,7 +157,7 @@ func (s Shape) String() string {
 func (s Shape) shapes() bool { return s.Kind != "" && s.Kind != Full }
 
 // covers reports whether the tensor holds scores to be shaped.
-func (s Shape) covers(t *Tensor) bool {
+func (s Shape) covers(t *tensor.Tensor) bool {
 	if len(s.Scores) > 0 {
 		return slices.Contains(s.Scores, t.Name)
 	}
@@ -164,14 +165,14 @@ func (s Shape) covers(t *Tensor) bool {
 }
 
 // holdsScores reports whether the tensor is floats of rows × classes.
-func (t *Tensor) holdsScores() bool { return t.Datatype.IsFloat() && len(t.Shape) == 2 }
+func holdsScores(t *tensor.Tensor) bool { return t.Datatype.IsFloat() && len(t.Shape) == 2 }
 
 // shape shapes the tensor's data in place, or says why it cannot.
-func (s Shape) shape(t *Tensor) string {
-	if !t.holdsScores() {
+func (s Shape) shape(t *tensor.Tensor) string {
+	if !holdsScores(t) {
 		return fmt.Sprintf("is %s of shape %d, and only floats of rows × classes can be %s; list the outputs that are scores", t.Datatype, t.Shape, s)
 	}
-	if why := t.unfit(); why != "" {
+	if why := t.Unfit(); why != "" {
 		return why
 	}
 	classes := int(t.Shape[1])
@@ -240,8 +241,8 @@ func keepTop(row []float64, k int) {
 // instead; otherwise it was rounded up or is exact, and the others go down a step.
 // So every score is within one step of the truth, equal tops stay equal, and
 // scores within whole bounds such as 0 and 1 stay within them.
-func roundRow(row []float64, digits int, d Datatype) {
-	steps := pow10[digits]
+func roundRow(row []float64, digits int, d tensor.Datatype) {
+	steps := math.Pow10(digits)
 	top := row[argmax(row)]
 	edge := math.Round(top * steps)
 	clash := slices.ContainsFunc(row, func(v float64) bool { return v < top && math.Round(v*steps) == edge })
@@ -257,6 +258,6 @@ func roundRow(row []float64, digits int, d Datatype) {
 		case v == top && top*steps > edge:
 			n = edge + 1
 		}
-		row[i] = d.round(n/steps + 0) // + 0 makes a negative zero positive
+		row[i] = d.Round(n/steps + 0) // + 0 makes a negative zero positive
 	}
 }

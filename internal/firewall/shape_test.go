@@ -10,12 +10,13 @@ import (
 	"testing"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/tensor"
 )
 
-func scores(d Datatype, rows, classes int64, v ...float64) *Response {
-	return &Response{Model: "m", Outputs: []Tensor{
-		{"p", d, []int64{rows, classes}, Data{Floats: v}},
-		{"label", Int64, []int64{rows}, Data{Ints: make([]int64, rows)}},
+func scores(d tensor.Datatype, rows, classes int64, v ...float64) *tensor.Response {
+	return &tensor.Response{Model: "m", Outputs: []tensor.Tensor{
+		{Name: "p", Datatype: d, Shape: []int64{rows, classes}, Data: tensor.Data{Floats: v}},
+		{Name: "label", Datatype: tensor.Int64, Shape: []int64{rows}, Data: tensor.Data{Ints: make([]int64, rows)}},
 	}}
 }
 
@@ -52,7 +53,7 @@ func TestShapeApply(t *testing.T) {
 		"named":            {Shape{Kind: Label, Scores: []string{"p"}}, []float64{.2, .8}, []float64{0, 1}, alter, "label only"},
 		"unknown kind":     {Shape{Kind: "blur"}, []float64{.2, .8}, nil, deny, "unknown shape"},
 	} {
-		in := scores(FP64, 1, int64(len(tt.in)), slices.Clone(tt.in)...)
+		in := scores(tensor.FP64, 1, int64(len(tt.in)), slices.Clone(tt.in)...)
 		out, v := tt.shape.Apply(in)
 		if v.Check != "shape" || v.Outcome != tt.outcome || !strings.Contains(v.Reason, tt.reason) || (tt.reason == "") != (v.Reason == "") {
 			t.Errorf("%s: verdict %+v", name, v)
@@ -81,7 +82,7 @@ func TestShapeApply(t *testing.T) {
 // that a model in this process got wrong must not crash us.
 func TestShapeDeniesOtherOutputs(t *testing.T) {
 	for _, dims := range [][]int64{{2}, {2, 1, 1}, {2, 2}, {2, 0}, {-1, -2}, nil} {
-		r := &Response{Outputs: []Tensor{{"e", FP32, dims, Data{Floats: []float64{.1, .2}}}}}
+		r := &tensor.Response{Outputs: []tensor.Tensor{{Name: "e", Datatype: tensor.FP32, Shape: dims, Data: tensor.Data{Floats: []float64{.1, .2}}}}}
 		if out, v := (Shape{Kind: Round, Digits: 1}).Apply(r); out != nil || v.Outcome != pavise.Deny {
 			t.Errorf("shape %d: got %+v, %+v", dims, out, v)
 		}
@@ -162,7 +163,7 @@ func TestShapeNeedsClasses(t *testing.T) {
 		{1, Shape{Kind: Full}, ""},
 		{1, Shape{Kind: Label, Scores: []string{"q"}}, ""},
 	} {
-		sig := Signature{Outputs: []Port{{Name: "p", Datatype: FP32, Shape: []int64{-1, tt.classes}}, {Name: "q", Datatype: FP32, Shape: []int64{-1, 9}}}}
+		sig := tensor.Signature{Outputs: []tensor.Port{{Name: "p", Datatype: tensor.FP32, Shape: []int64{-1, tt.classes}}, {Name: "q", Datatype: tensor.FP32, Shape: []int64{-1, 9}}}}
 		err := tt.shape.ValidateFor(sig)
 		if (err == nil) != (tt.why == "") || err != nil && !strings.Contains(err.Error(), tt.why) {
 			t.Errorf("%d classes, %+v: %v", tt.classes, tt.shape, err)
@@ -179,7 +180,7 @@ func TestShapeNeedsClasses(t *testing.T) {
 func TestRoundKeepsTop(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 6))
 	for range 60000 {
-		d := []Datatype{FP16, FP32, FP64}[rng.IntN(3)]
+		d := []tensor.Datatype{tensor.FP16, tensor.FP32, tensor.FP64}[rng.IntN(3)]
 		digits := rng.IntN(maxDigits + 1)
 		row := closeScores(rng, d, digits)
 		got := slices.Clone(row)
@@ -187,9 +188,9 @@ func TestRoundKeepsTop(t *testing.T) {
 		if argmax(got) != argmax(row) {
 			t.Fatalf("%s to %d digits: %v became %v", d, digits, row, got)
 		}
-		step := 1/pow10[digits] + map[Datatype]float64{FP16: 0x1p-11, FP32: 0x1p-24, FP64: 0x1p-52}[d]
+		step := 1/math.Pow10(digits) + map[tensor.Datatype]float64{tensor.FP16: 0x1p-11, tensor.FP32: 0x1p-24, tensor.FP64: 0x1p-52}[d]
 		for i := range row {
-			if math.Abs(got[i]-row[i]) > step || got[i] != d.round(got[i]) || got[i] < 0 || got[i] > 1 {
+			if math.Abs(got[i]-row[i]) > step || got[i] != d.Round(got[i]) || got[i] < 0 || got[i] > 1 {
 				t.Fatalf("%s to %d digits: %v became %v", d, digits, row, got)
 			}
 		}
@@ -198,12 +199,12 @@ func TestRoundKeepsTop(t *testing.T) {
 
 // closeScores returns scores in [0, 1], often next to each other and next to a
 // step or the middle between two.
-func closeScores(rng *rand.Rand, d Datatype, digits int) []float64 {
+func closeScores(rng *rand.Rand, d tensor.Datatype, digits int) []float64 {
 	row := make([]float64, 2+rng.IntN(5))
-	centre := math.Round(rng.Float64()*2*pow10[digits]) / 2 / pow10[digits]
+	centre := math.Round(rng.Float64()*2*math.Pow10(digits)) / 2 / math.Pow10(digits)
 	spread := math.Pow(10, -float64(rng.IntN(18)))
 	for i := range row {
-		row[i] = d.round(min(1, max(0, centre+spread*(rng.Float64()-.5))))
+		row[i] = d.Round(min(1, max(0, centre+spread*(rng.Float64()-.5))))
 	}
 	return row
 }

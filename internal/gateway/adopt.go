@@ -13,6 +13,7 @@ import (
 	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/infer"
 	"github.com/pavise/pavise/internal/store"
+	"github.com/pavise/pavise/internal/tensor"
 )
 
 // Standings returns all routes by name, and how it stands with each: what a control
@@ -205,7 +206,7 @@ func (r Route) check() error {
 	if err := r.Model.Validate(); err != nil {
 		return err
 	}
-	if r.Model.Kind != "model" || (r.ONNX == "") == (r.Upstream == "") || r.MaxRows < 1 || r.MaxRows > firewall.DefaultLimits().MaxRows {
+	if r.Model.Kind != "model" || (r.ONNX == "") == (r.Upstream == "") || r.MaxRows < 1 || r.MaxRows > tensor.DefaultLimits().MaxRows {
 		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s is no route that can be put", r.Model)}
 	}
 	if err := r.Signature.Validate(); err != nil {

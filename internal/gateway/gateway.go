@@ -14,6 +14,7 @@ import (
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/store"
 	"github.com/pavise/pavise/internal/subject"
+	"github.com/pavise/pavise/internal/tensor"
 )
 
 const (
@@ -44,7 +45,7 @@ type Gateway struct {
 	log      *ledger.Log
 	meter    *firewall.Meter
 	now      func() time.Time
-	limits   firewall.Limits
+	limits   tensor.Limits
 	bodies   bodies // of the requests under way
 
 	subjects *subject.Keys
@@ -54,7 +55,7 @@ type Gateway struct {
 func New(ctx context.Context, cfg Config) (*Gateway, error) {
 	g := &Gateway{
 		guard: cfg.Guard, db: cfg.Store, log: cfg.Log, subjects: cfg.Subjects,
-		meter: firewall.NewMeter(maxAccounts), now: cfg.Now, limits: firewall.DefaultLimits(),
+		meter: firewall.NewMeter(maxAccounts), now: cfg.Now, limits: tensor.DefaultLimits(),
 	}
 	if g.now == nil {
 		g.now = time.Now
@@ -72,6 +73,14 @@ func New(ctx context.Context, cfg Config) (*Gateway, error) {
 
 // Believe has the callers of the next requests known by another verifier.
 func (g *Gateway) Believe(v *identity.Verifier) { g.verifier.Store(v) }
+
+// Admit turns what a request proves into a principal. source is the address it came
+// from, under which refusals are counted.
+//
+// Unguarded: it lets nobody do anything; it says who calls.
+func (g *Gateway) Admit(ctx context.Context, proof identity.Credentials, source string) (pavise.Principal, error) {
+	return g.guard.Admit(ctx, g.verifier.Load(), proof, source)
+}
 
 // Run keeps snapshots of the meter until ctx is done, and a last one then. Its
 // caller owns the goroutine.
@@ -91,8 +100,8 @@ func (g *Gateway) Run(ctx context.Context) error {
 	}
 }
 
-// message returns what a caller may be told about an error.
-func message(err error) (msg, hint string) {
+// Message returns what a caller may be told about an error.
+func Message(err error) (msg, hint string) {
 	if e, ok := errors.AsType[*pavise.Error](err); ok {
 		return e.Msg, e.Hint
 	}

@@ -11,23 +11,24 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/firewall"
+	"github.com/pavise/pavise/internal/tensor"
 )
 
 // A Route says what stands behind a model's name, and on what terms callers may
 // ask it.
 type Route struct {
-	Model     pavise.Name        `json:"model"`
-	ONNX      string             `json:"onnx,omitempty"`     // digest of the model that runs in this process
-	Upstream  string             `json:"upstream,omitempty"` // or the address of the server it runs on
-	Remote    string             `json:"remote,omitempty"`   // and its name there
-	Signature firewall.Signature `json:"signature"`
-	MaxRows   int                `json:"max_rows"` // rows in one request
-	Terms     firewall.Terms     `json:"terms"`
-	Shape     firewall.Shape     `json:"shape"`
-	Purpose   string             `json:"purpose,omitempty"`   // what the answers decide: security, health, access …
-	Alterable bool               `json:"alterable,omitempty"` // the owner lets answers be altered, and the callers' terms say so
-	Observe   bool               `json:"observe,omitempty"`   // record what would be denied, and let it pass
-	Durable   bool               `json:"durable,omitempty"`   // answers wait until their record survives power loss
+	Model     pavise.Name      `json:"model"`
+	ONNX      string           `json:"onnx,omitempty"`     // digest of the model that runs in this process
+	Upstream  string           `json:"upstream,omitempty"` // or the address of the server it runs on
+	Remote    string           `json:"remote,omitempty"`   // and its name there
+	Signature tensor.Signature `json:"signature"`
+	MaxRows   int              `json:"max_rows"` // rows in one request
+	Terms     firewall.Terms   `json:"terms"`
+	Shape     firewall.Shape   `json:"shape"`
+	Purpose   string           `json:"purpose,omitempty"`   // what the answers decide: security, health, access …
+	Alterable bool             `json:"alterable,omitempty"` // the owner lets answers be altered, and the callers' terms say so
+	Observe   bool             `json:"observe,omitempty"`   // record what would be denied, and let it pass
+	Durable   bool             `json:"durable,omitempty"`   // answers wait until their record survives power loss
 }
 
 // What a route has when nobody says otherwise: generous for a program that asks
@@ -43,22 +44,22 @@ const (
 // A RouteSpec is what route.put is asked for: a Route in words. On a route that
 // exists, what is left out stays as it is; a new one takes the defaults.
 type RouteSpec struct {
-	Name        string              `json:"name" arg:"" help:"the model's name, as tenant/model/id" doc:"the model's name, as tenant/model/id"`
-	ONNX        []byte              `json:"onnx,omitzero" type:"filecontent" xor:"backend" placeholder:"FILE" help:"run this ONNX model in the gateway" doc:"an ONNX model to run in the gateway"`
-	Upstream    string              `json:"upstream,omitempty" xor:"backend" placeholder:"URL" help:"ask the model server at this address (Open Inference Protocol v2)" doc:"address of a model server (Open Inference Protocol v2)"`
-	Remote      string              `json:"remote,omitempty" placeholder:"NAME" help:"the model's name on the server, if it is another" doc:"the model's name on the server, if it is another"`
-	Signature   *firewall.Signature `json:"signature,omitempty" kong:"-" doc:"what the model takes and gives; asked of a new model when absent"`
-	Bounds      json.RawMessage     `json:"bounds,omitzero" type:"filecontent" placeholder:"FILE" help:"what each column of an input may hold, as JSON: {\"input\": NAME, \"features\": [{\"name\": …, \"min\": …, \"max\": …}, …]}. A new model of the same inputs keeps the bounds; for other inputs they end" doc:"what each column of an input may hold: {input, features: [{name, min, max}, …]}, where min and max may be absent. A new model of the same inputs keeps the bounds; for other inputs they end"`
-	MaxRows     int                 `json:"max_rows,omitempty" help:"rows in one request (a new route: 256)" doc:"rows in one request; 256 for a new route"`
-	Rate        string              `json:"rate,omitempty" help:"rows of each caller, as COUNT/TIME with an optional burst (a new route: '1200/1m burst 300')" doc:"rows of each caller, as COUNT/TIME with an optional burst"`
-	Budget      string              `json:"budget,omitempty" help:"rows of each caller in a longer window (a new route: '100000/24h')" doc:"rows of each caller in a longer window, as COUNT/TIME"`
-	ModelRate   string              `json:"model_rate,omitempty" help:"rows of all callers together, or none for no such limit (a new route: none)" doc:"rows of all callers together, as COUNT/TIME with an optional burst, or none for no such limit"`
-	ModelBudget string              `json:"model_budget,omitempty" help:"rows of all callers together in a longer window (a new route: '1000000/24h')" doc:"rows of all callers together in a longer window, as COUNT/TIME"`
-	Shape       string              `json:"shape,omitempty" help:"how much of the scores an answer tells: full, round:DIGITS, topk:K or label (a new route: round:4)" doc:"how much of the scores an answer tells: full, round:DIGITS, topk:K or label"`
-	Purpose     string              `json:"purpose,omitempty" help:"what the answers decide; security, health and access cannot be alterable" doc:"what the answers decide; security, health and access cannot be alterable"`
-	Alterable   *bool               `json:"alterable,omitempty" negatable:"" help:"the owner lets answers be altered beyond rounding, and the callers' terms say so" doc:"the owner lets answers be altered beyond rounding, and the callers' terms say so"`
-	Observe     *bool               `json:"observe,omitempty" negatable:"" help:"record what would be denied by policy, rates, budgets and limits, and let it pass; malformed requests are refused all the same" doc:"record what would be denied by policy, rates, budgets and limits, and let it pass; malformed requests are refused all the same"`
-	Durable     *bool               `json:"durable,omitempty" negatable:"" help:"let answers wait until their record survives power loss" doc:"let answers wait until their record survives power loss"`
+	Name        string            `json:"name" arg:"" help:"the model's name, as tenant/model/id" doc:"the model's name, as tenant/model/id"`
+	ONNX        []byte            `json:"onnx,omitzero" type:"filecontent" xor:"backend" placeholder:"FILE" help:"run this ONNX model in the gateway" doc:"an ONNX model to run in the gateway"`
+	Upstream    string            `json:"upstream,omitempty" xor:"backend" placeholder:"URL" help:"ask the model server at this address (Open Inference Protocol v2)" doc:"address of a model server (Open Inference Protocol v2)"`
+	Remote      string            `json:"remote,omitempty" placeholder:"NAME" help:"the model's name on the server, if it is another" doc:"the model's name on the server, if it is another"`
+	Signature   *tensor.Signature `json:"signature,omitempty" kong:"-" doc:"what the model takes and gives; asked of a new model when absent"`
+	Bounds      json.RawMessage   `json:"bounds,omitzero" type:"filecontent" placeholder:"FILE" help:"what each column of an input may hold, as JSON: {\"input\": NAME, \"features\": [{\"name\": …, \"min\": …, \"max\": …}, …]}. A new model of the same inputs keeps the bounds; for other inputs they end" doc:"what each column of an input may hold: {input, features: [{name, min, max}, …]}, where min and max may be absent. A new model of the same inputs keeps the bounds; for other inputs they end"`
+	MaxRows     int               `json:"max_rows,omitempty" help:"rows in one request (a new route: 256)" doc:"rows in one request; 256 for a new route"`
+	Rate        string            `json:"rate,omitempty" help:"rows of each caller, as COUNT/TIME with an optional burst (a new route: '1200/1m burst 300')" doc:"rows of each caller, as COUNT/TIME with an optional burst"`
+	Budget      string            `json:"budget,omitempty" help:"rows of each caller in a longer window (a new route: '100000/24h')" doc:"rows of each caller in a longer window, as COUNT/TIME"`
+	ModelRate   string            `json:"model_rate,omitempty" help:"rows of all callers together, or none for no such limit (a new route: none)" doc:"rows of all callers together, as COUNT/TIME with an optional burst, or none for no such limit"`
+	ModelBudget string            `json:"model_budget,omitempty" help:"rows of all callers together in a longer window (a new route: '1000000/24h')" doc:"rows of all callers together in a longer window, as COUNT/TIME"`
+	Shape       string            `json:"shape,omitempty" help:"how much of the scores an answer tells: full, round:DIGITS, topk:K or label (a new route: round:4)" doc:"how much of the scores an answer tells: full, round:DIGITS, topk:K or label"`
+	Purpose     string            `json:"purpose,omitempty" help:"what the answers decide; security, health and access cannot be alterable" doc:"what the answers decide; security, health and access cannot be alterable"`
+	Alterable   *bool             `json:"alterable,omitempty" negatable:"" help:"the owner lets answers be altered beyond rounding, and the callers' terms say so" doc:"the owner lets answers be altered beyond rounding, and the callers' terms say so"`
+	Observe     *bool             `json:"observe,omitempty" negatable:"" help:"record what would be denied by policy, rates, budgets and limits, and let it pass; malformed requests are refused all the same" doc:"record what would be denied by policy, rates, budgets and limits, and let it pass; malformed requests are refused all the same"`
+	Durable     *bool             `json:"durable,omitempty" negatable:"" help:"let answers wait until their record survives power loss" doc:"let answers wait until their record survives power loss"`
 }
 
 // Model returns the name of the model, which is the one thing to know before
@@ -89,8 +90,8 @@ func (s RouteSpec) route(was *Route) (Route, error) {
 		return Route{}, err
 	}
 	r.MaxRows = cmp.Or(s.MaxRows, r.MaxRows)
-	if r.MaxRows < 1 || r.MaxRows > firewall.DefaultLimits().MaxRows {
-		return Route{}, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("max_rows is %d, not between 1 and %d", r.MaxRows, firewall.DefaultLimits().MaxRows)}
+	if r.MaxRows < 1 || r.MaxRows > tensor.DefaultLimits().MaxRows {
+		return Route{}, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("max_rows is %d, not between 1 and %d", r.MaxRows, tensor.DefaultLimits().MaxRows)}
 	}
 	if err := s.terms(&r.Terms); err != nil {
 		return Route{}, err
@@ -167,10 +168,10 @@ func (s RouteSpec) terms(t *firewall.Terms) error {
 
 // keepColumns gives ports the columns of was, and with them the bounds, if they
 // are the same ports otherwise.
-func keepColumns(ports, was []firewall.Port) {
-	columns := make([][]firewall.Column, len(ports))
+func keepColumns(ports, was []tensor.Port) {
+	columns := make([][]tensor.Column, len(ports))
 	for i, p := range ports {
-		at := slices.IndexFunc(was, func(q firewall.Port) bool {
+		at := slices.IndexFunc(was, func(q tensor.Port) bool {
 			return q.Name == p.Name && q.Datatype == p.Datatype && slices.Equal(q.Shape, p.Shape)
 		})
 		if at < 0 || len(ports) != len(was) {
@@ -187,10 +188,10 @@ func keepColumns(ports, was []firewall.Port) {
 
 // bound gives an input the columns that text describes, as a model's card does;
 // the card's other fields mean nothing here. The error is of kind Invalid.
-func bound(inputs []firewall.Port, text []byte) error {
+func bound(inputs []tensor.Port, text []byte) error {
 	var card struct {
-		Input    string            `json:"input"`
-		Features []firewall.Column `json:"features"`
+		Input    string          `json:"input"`
+		Features []tensor.Column `json:"features"`
 	}
 	refuse := func(hint, format string, args ...any) error {
 		return &pavise.Error{Kind: pavise.Invalid, Msg: "bounds: " + fmt.Sprintf(format, args...), Hint: hint}
@@ -202,7 +203,7 @@ func bound(inputs []firewall.Port, text []byte) error {
 	if card.Input == "" || len(card.Features) == 0 {
 		return refuse(form, "no input or no features")
 	}
-	at := slices.IndexFunc(inputs, func(p firewall.Port) bool { return p.Name == card.Input })
+	at := slices.IndexFunc(inputs, func(p tensor.Port) bool { return p.Name == card.Input })
 	if at < 0 {
 		var names []string
 		for _, p := range inputs {

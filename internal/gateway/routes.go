@@ -15,6 +15,7 @@ import (
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/infer"
 	"github.com/pavise/pavise/internal/store"
+	"github.com/pavise/pavise/internal/tensor"
 )
 
 // steps are the room's migrations. They are only ever appended to.
@@ -56,7 +57,7 @@ type live struct {
 // A model answers a checked request. Infer may be called from many goroutines;
 // its error is of kind Unavailable when the model cannot answer now.
 type model interface {
-	Infer(context.Context, *firewall.Request) (*firewall.Response, error)
+	Infer(context.Context, *tensor.Request) (*tensor.Response, error)
 }
 
 // openRoutes loads the routes from the store.
@@ -108,7 +109,7 @@ func openRoutes(ctx context.Context, g *guard.Guard, db *store.DB, meter *firewa
 func (r *Routes) start(tx *store.Tx, route Route) (*live, error) {
 	l := &live{Route: route, gate: firewall.Gate{Signature: route.Signature, MaxRows: route.MaxRows}}
 	if route.ONNX == "" {
-		upstream, err := infer.NewUpstream(route.Upstream, route.Remote, firewall.DefaultLimits())
+		upstream, err := infer.NewUpstream(route.Upstream, route.Remote, tensor.DefaultLimits())
 		l.model = upstream
 		return l, err
 	}
@@ -236,7 +237,7 @@ func routeName(model string) pavise.Name {
 
 // A finding is what a model that was named anew takes and gives.
 type finding struct {
-	signature        firewall.Signature
+	signature        tensor.Signature
 	digest           string // of an ONNX model
 	upstream, remote string // or where it runs
 }
@@ -257,7 +258,7 @@ func (r *Routes) describe(ctx context.Context, spec RouteSpec, was *Route) (*fin
 		}
 		f.signature, f.digest = native.Signature(), native.Digest()
 	case spec.Upstream != "" || spec.Remote != "":
-		upstream, err := infer.NewUpstream(route.Upstream, route.Remote, firewall.DefaultLimits())
+		upstream, err := infer.NewUpstream(route.Upstream, route.Remote, tensor.DefaultLimits())
 		if err != nil {
 			return nil, err
 		}

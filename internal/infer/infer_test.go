@@ -11,15 +11,15 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
-	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/learn"
+	"github.com/pavise/pavise/internal/tensor"
 )
 
 const request = `{"id":"r1","inputs":[{"name":"x","shape":[1,2],"datatype":"FP32","data":[1,-2]}]}`
 
-func parsed(t *testing.T) *firewall.Request {
+func parsed(t *testing.T) *tensor.Request {
 	t.Helper()
-	r, err := firewall.ParseRequest([]byte(request), firewall.DefaultLimits())
+	r, err := tensor.ParseRequest([]byte(request), tensor.DefaultLimits())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +56,7 @@ func TestNativeRefusesGarbage(t *testing.T) {
 // TestUpstreamLies has a model server do what a broken or hostile one may do.
 func TestUpstreamLies(t *testing.T) {
 	const good = `{"model_name":"m","id":"r1","outputs":[{"name":"y","datatype":"FP32","shape":[1,1],"data":[0.5]}]}`
-	limits := firewall.DefaultLimits()
+	limits := tensor.DefaultLimits()
 	limits.MaxBody = 4096
 	tests := map[string]struct {
 		serve http.HandlerFunc
@@ -123,7 +123,7 @@ func TestUpstreamGetsOnlyOurBytes(t *testing.T) {
 		fmt.Fprint(w, `{"model_name":"m","outputs":[{"name":"y","datatype":"FP32","shape":[1],"data":[1]}]}`)
 	}))
 	defer server.Close()
-	u, err := NewUpstream(server.URL+"/serving", "m", firewall.DefaultLimits())
+	u, err := NewUpstream(server.URL+"/serving", "m", tensor.DefaultLimits())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,7 +140,7 @@ func TestUpstreamGetsOnlyOurBytes(t *testing.T) {
 }
 
 func TestUpstreamAway(t *testing.T) {
-	u, err := NewUpstream("http://127.0.0.1:1", "m", firewall.DefaultLimits())
+	u, err := NewUpstream("http://127.0.0.1:1", "m", tensor.DefaultLimits())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,7 +156,7 @@ func TestUpstreamAway(t *testing.T) {
 
 func TestUpstreamAddress(t *testing.T) {
 	for _, bad := range []string{"", "host:80", "ftp://h", "http://", "http://u:p@h", "http://h?x=1", "http://h#f"} {
-		if _, err := NewUpstream(bad, "m", firewall.DefaultLimits()); pavise.KindOf(err) != pavise.Invalid {
+		if _, err := NewUpstream(bad, "m", tensor.DefaultLimits()); pavise.KindOf(err) != pavise.Invalid {
 			t.Errorf("address %q: %v", bad, err)
 		}
 	}
@@ -166,7 +166,7 @@ func TestUpstreamAddress(t *testing.T) {
 func TestUpstreamDoesNotKnow(t *testing.T) {
 	server := httptest.NewServer(http.NotFoundHandler())
 	defer server.Close()
-	u, err := NewUpstream(server.URL, "m", firewall.DefaultLimits())
+	u, err := NewUpstream(server.URL, "m", tensor.DefaultLimits())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,8 +9,8 @@ import (
 	"slices"
 
 	"github.com/pavise/pavise"
-	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/learn"
+	"github.com/pavise/pavise/internal/tensor"
 )
 
 // A Native is an ONNX model that runs in this process. It is safe for
@@ -46,14 +46,14 @@ func refused(err error) error {
 func (n *Native) Digest() string { return n.digest }
 
 // Signature returns what the model takes and gives.
-func (n *Native) Signature() firewall.Signature {
-	return firewall.Signature{Inputs: ports(n.graph.Inputs()), Outputs: ports(n.graph.Outputs())}
+func (n *Native) Signature() tensor.Signature {
+	return tensor.Signature{Inputs: ports(n.graph.Inputs()), Outputs: ports(n.graph.Outputs())}
 }
 
-func ports(from []learn.Port) []firewall.Port {
-	out := make([]firewall.Port, len(from))
+func ports(from []learn.Port) []tensor.Port {
+	out := make([]tensor.Port, len(from))
 	for i, p := range from {
-		out[i] = firewall.Port{Name: p.Name, Datatype: firewall.FP32, Shape: []int64{-1, int64(p.Cols)}}
+		out[i] = tensor.Port{Name: p.Name, Datatype: tensor.FP32, Shape: []int64{-1, int64(p.Cols)}}
 	}
 	return out
 }
@@ -61,7 +61,7 @@ func ports(from []learn.Port) []firewall.Port {
 // Infer carries the request's rows through the model. The request has passed a
 // gate of the model's signature. It runs to its end: a native model is small,
 // and half an answer is of no use.
-func (n *Native) Infer(_ context.Context, r *firewall.Request) (*firewall.Response, error) {
+func (n *Native) Infer(_ context.Context, r *tensor.Request) (*tensor.Response, error) {
 	inputs := make(map[string]learn.Matrix, len(r.Inputs))
 	for _, t := range r.Inputs {
 		m, err := matrix(t)
@@ -74,18 +74,18 @@ func (n *Native) Infer(_ context.Context, r *firewall.Request) (*firewall.Respon
 	if err != nil {
 		return nil, err
 	}
-	answer := &firewall.Response{Model: n.name, ID: r.ID}
+	answer := &tensor.Response{Model: n.name, ID: r.ID}
 	for _, p := range n.graph.Outputs() {
 		if wanted(r.Outputs, p.Name) {
-			answer.Outputs = append(answer.Outputs, tensor(p.Name, outputs[p.Name]))
+			answer.Outputs = append(answer.Outputs, toTensor(p.Name, outputs[p.Name]))
 		}
 	}
 	return answer, nil
 }
 
 // matrix narrows a checked FP32 tensor to what the graph computes on.
-func matrix(t firewall.Tensor) (learn.Matrix, error) {
-	if t.Datatype != firewall.FP32 || len(t.Shape) != 2 {
+func matrix(t tensor.Tensor) (learn.Matrix, error) {
+	if t.Datatype != tensor.FP32 || len(t.Shape) != 2 {
 		return learn.Matrix{}, &pavise.Error{
 			Kind: pavise.Invalid,
 			Msg:  fmt.Sprintf("input %q is %s with %d dimensions; a native model takes FP32 with 2", t.Name, t.Datatype, len(t.Shape)),
@@ -98,8 +98,8 @@ func matrix(t firewall.Tensor) (learn.Matrix, error) {
 	return m, nil
 }
 
-func tensor(name string, m learn.Matrix) firewall.Tensor {
-	t := firewall.Tensor{Name: name, Datatype: firewall.FP32, Shape: []int64{int64(m.Rows), int64(m.Cols)}}
+func toTensor(name string, m learn.Matrix) tensor.Tensor {
+	t := tensor.Tensor{Name: name, Datatype: tensor.FP32, Shape: []int64{int64(m.Rows), int64(m.Cols)}}
 	t.Data.Floats = make([]float64, len(m.Data))
 	for i, v := range m.Data {
 		t.Data.Floats[i] = float64(v)

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
-	"github.com/pavise/pavise/internal/firewall"
+	"github.com/pavise/pavise/internal/tensor"
 )
 
 // An Upstream is a model on a server that speaks the Open Inference Protocol v2
@@ -20,7 +20,7 @@ import (
 type Upstream struct {
 	base   *url.URL // …/v2/models/{model}
 	model  string
-	limits firewall.Limits
+	limits tensor.Limits
 	client *http.Client
 }
 
@@ -29,7 +29,7 @@ const upstreamTimeout = 30 * time.Second
 
 // NewUpstream returns the model of the given name on the server at address, for
 // example "http://10.0.0.7:8000". The error is of kind Invalid.
-func NewUpstream(address, model string, limits firewall.Limits) (*Upstream, error) {
+func NewUpstream(address, model string, limits tensor.Limits) (*Upstream, error) {
 	u, err := url.Parse(address)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return nil, &pavise.Error{
@@ -72,7 +72,7 @@ func (u *Upstream) Close() { u.client.CloseIdleConnections() }
 // Infer asks the server. It gets only bytes encoded from the checked request,
 // and no header of the caller's. The error is of kind Unavailable when the
 // server is away, slow, refuses, or answers anything but the protocol.
-func (u *Upstream) Infer(ctx context.Context, r *firewall.Request) (*firewall.Response, error) {
+func (u *Upstream) Infer(ctx context.Context, r *tensor.Request) (*tensor.Response, error) {
 	body, err := r.AppendJSON(nil)
 	if err != nil {
 		return nil, err
@@ -81,7 +81,7 @@ func (u *Upstream) Infer(ctx context.Context, r *firewall.Request) (*firewall.Re
 	if err != nil {
 		return nil, err
 	}
-	response, err := firewall.ParseResponse(answer, u.limits)
+	response, err := tensor.ParseResponse(answer, u.limits)
 	if err != nil {
 		return nil, err
 	}
@@ -93,12 +93,12 @@ func (u *Upstream) Infer(ctx context.Context, r *firewall.Request) (*firewall.Re
 }
 
 // Signature asks the server what the model takes and gives.
-func (u *Upstream) Signature(ctx context.Context) (firewall.Signature, error) {
+func (u *Upstream) Signature(ctx context.Context) (tensor.Signature, error) {
 	body, err := u.do(ctx, http.MethodGet, u.base, nil)
 	if err != nil {
-		return firewall.Signature{}, err
+		return tensor.Signature{}, err
 	}
-	var s firewall.Signature
+	var s tensor.Signature
 	if err := json.Unmarshal(body, &s); err != nil {
 		return s, u.fault("described the model in a form other than the protocol's", err)
 	}

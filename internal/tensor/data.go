@@ -1,4 +1,4 @@
-package firewall
+package tensor
 
 import (
 	"bytes"
@@ -8,16 +8,16 @@ import (
 // before end, which bounds what is allocated.
 func (s *scanner) data(t *Tensor, end int) (f *fault) {
 	bits := t.Datatype.Bits()
-	switch t.Datatype.family() {
-	case boolean:
+	switch t.Datatype.Family() {
+	case Boolean:
 		t.Data.Bools, f = elements(s, t.Shape, end, s.boolean)
-	case unsigned:
+	case Unsigned:
 		t.Data.Uints, f = elements(s, t.Shape, end, func() (uint64, *fault) { return s.unsigned(bits) })
-	case signed:
+	case Signed:
 		t.Data.Ints, f = elements(s, t.Shape, end, func() (int64, *fault) { return s.signed(bits) })
-	case floating:
+	case Floating:
 		t.Data.Floats, f = elements(s, t.Shape, end, func() (float64, *fault) { return s.float(bits) })
-	case octets:
+	case Octets:
 		t.Data.Bytes, f = elements(s, t.Shape, end, s.octets)
 	}
 	return f

@@ -1,4 +1,4 @@
-package firewall
+package tensor
 
 import (
 	"errors"
@@ -7,12 +7,12 @@ import (
 	"testing"
 
 	"github.com/pavise/pavise"
-	"github.com/pavise/pavise/internal/firewall/firewalltest"
+	"github.com/pavise/pavise/internal/tensor/tensortest"
 )
 
-func hostile(t testing.TB) []firewalltest.Case {
+func hostile(t testing.TB) []tensortest.Case {
 	t.Helper()
-	cases, err := firewalltest.Hostile()
+	cases, err := tensortest.Hostile()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package firewall
+package tensor
 
 import (
 	"fmt"
@@ -71,7 +71,7 @@ func appendTensors(dst []byte, list []Tensor) ([]byte, error) {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		if why := t.unfit(); why != "" {
+		if why := t.Unfit(); why != "" {
 			return nil, &pavise.Error{Kind: pavise.Internal, Msg: fmt.Sprintf("tensor %q %s", t.Name, why)}
 		}
 		dst = append(dst, `{"name":`...)
@@ -85,14 +85,14 @@ func appendTensors(dst []byte, list []Tensor) ([]byte, error) {
 }
 
 func (t *Tensor) appendData(dst []byte) []byte {
-	switch t.Datatype.family() {
-	case boolean:
+	switch t.Datatype.Family() {
+	case Boolean:
 		return appendList(dst, t.Data.Bools, strconv.AppendBool)
-	case unsigned:
+	case Unsigned:
 		return appendList(dst, t.Data.Uints, func(dst []byte, v uint64) []byte { return strconv.AppendUint(dst, v, 10) })
-	case signed:
+	case Signed:
 		return appendList(dst, t.Data.Ints, func(dst []byte, v int64) []byte { return strconv.AppendInt(dst, v, 10) })
-	case floating:
+	case Floating:
 		bits := t.Datatype.Bits()
 		return appendList(dst, t.Data.Floats, func(dst []byte, v float64) []byte { return appendNumber(dst, v, bits) })
 	}
@@ -109,8 +109,8 @@ func appendList[T any](dst []byte, list []T, one func([]byte, T) []byte) []byte 
 	return dst
 }
 
-// unfit says why the tensor cannot be written, or "".
-func (t *Tensor) unfit() string {
+// Unfit says why the tensor cannot be written, or "".
+func (t *Tensor) Unfit() string {
 	if !t.Datatype.Valid() {
 		return fmt.Sprintf("has the unknown datatype %q", t.Datatype)
 	}
@@ -125,7 +125,7 @@ func (t *Tensor) unfit() string {
 		return fmt.Sprintf("has %d elements in the shape %d", t.Len(), t.Shape)
 	}
 	for i, v := range t.Data.Floats {
-		if rounded := t.Datatype.round(v); math.IsInf(rounded, 0) || math.IsNaN(rounded) {
+		if rounded := t.Datatype.Round(v); math.IsInf(rounded, 0) || math.IsNaN(rounded) {
 			return fmt.Sprintf("holds %v at element %d, which JSON cannot carry as %s", v, i, t.Datatype)
 		}
 	}
@@ -137,8 +137,8 @@ func (t *Tensor) unfit() string {
 	return ""
 }
 
-// round returns the value of datatype d nearest to v.
-func (d Datatype) round(v float64) float64 {
+// Round returns the value of datatype d nearest to v.
+func (d Datatype) Round(v float64) float64 {
 	switch d {
 	case FP16:
 		return roundHalf(v)

@@ -1,4 +1,4 @@
-package firewall
+package tensor
 
 // A Datatype is the element type of a tensor, spelled as in the Open Inference
 // Protocol v2. BF16 is missing on purpose: the protocol has no JSON form of it.
@@ -21,41 +21,44 @@ const (
 	Bytes  Datatype = "BYTES"
 )
 
-// A family is what a datatype's elements are held as.
-type family int
+// A Family is what a datatype's elements are held as.
+type Family int
 
+// The families.
 const (
-	unknown  family = iota
-	boolean         // Data.Bools
-	unsigned        // Data.Uints
-	signed          // Data.Ints
-	floating        // Data.Floats
-	octets          // Data.Bytes
+	unknown  Family = iota
+	Boolean         // Data.Bools
+	Unsigned        // Data.Uints
+	Signed          // Data.Ints
+	Floating        // Data.Floats
+	Octets          // Data.Bytes
 )
 
 // datatypes is the one table of what each datatype is.
 var datatypes = map[Datatype]struct {
-	family family
+	family Family
 	bits   int
 }{
-	Bool:  {boolean, 1},
-	Uint8: {unsigned, 8}, Uint16: {unsigned, 16}, Uint32: {unsigned, 32}, Uint64: {unsigned, 64},
-	Int8: {signed, 8}, Int16: {signed, 16}, Int32: {signed, 32}, Int64: {signed, 64},
-	FP16: {floating, 16}, FP32: {floating, 32}, FP64: {floating, 64},
-	Bytes: {octets, 0},
+	Bool:  {Boolean, 1},
+	Uint8: {Unsigned, 8}, Uint16: {Unsigned, 16}, Uint32: {Unsigned, 32}, Uint64: {Unsigned, 64},
+	Int8: {Signed, 8}, Int16: {Signed, 16}, Int32: {Signed, 32}, Int64: {Signed, 64},
+	FP16: {Floating, 16}, FP32: {Floating, 32}, FP64: {Floating, 64},
+	Bytes: {Octets, 0},
 }
 
 // Valid reports whether d is one of the datatypes above.
-func (d Datatype) Valid() bool { return d.family() != unknown }
+func (d Datatype) Valid() bool { return d.Family() != unknown }
 
 // IsFloat reports whether d is FP16, FP32 or FP64.
-func (d Datatype) IsFloat() bool { return d.family() == floating }
+func (d Datatype) IsFloat() bool { return d.Family() == Floating }
 
 // Bits returns the size of one element: 8 to 64 for numbers, 1 for BOOL, and 0
 // for BYTES, whose elements have no fixed size.
 func (d Datatype) Bits() int { return datatypes[d].bits }
 
-func (d Datatype) family() family { return datatypes[d].family }
+// Family returns what the elements of d are held as; none of the above for a datatype
+// that is not valid.
+func (d Datatype) Family() Family { return datatypes[d].family }
 
 // Data holds the elements of a tensor, row-major. Exactly one field is in use,
 // the one that the tensor's datatype names. Integers are exact. Floats hold
@@ -89,16 +92,16 @@ func (t *Tensor) Rows() int {
 
 // Len returns how many elements Data holds for the tensor's datatype.
 func (t *Tensor) Len() int {
-	switch t.Datatype.family() {
-	case boolean:
+	switch t.Datatype.Family() {
+	case Boolean:
 		return len(t.Data.Bools)
-	case unsigned:
+	case Unsigned:
 		return len(t.Data.Uints)
-	case signed:
+	case Signed:
 		return len(t.Data.Ints)
-	case floating:
+	case Floating:
 		return len(t.Data.Floats)
-	case octets:
+	case Octets:
 		return len(t.Data.Bytes)
 	}
 	return 0

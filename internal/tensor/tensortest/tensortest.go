@@ -1,7 +1,7 @@
-// Package firewalltest is the conformance corpus of the firewall's codec: bodies
+// Package tensortest is the conformance corpus of the firewall's codec: bodies
 // that must be refused, each with a piece of the reason. The codec is tested with
 // it, and so is every server that claims to stand behind the codec.
-package firewalltest
+package tensortest
 
 import (
 	_ "embed"

@@ -1,0 +1,59 @@
+package tensor
+
+// A Message is one body of a protocol, and what the transport says of it.
+type Message struct {
+	Body []byte
+	// Header is the length of the JSON part when binary tensors follow it, as
+	// the header Inference-Header-Content-Length has it. NoHeader: the whole
+	// body is one text.
+	Header int
+}
+
+// NoHeader is the Header of a message without binary tensors.
+const NoHeader = -1
+
+// A Protocol is one way to spell an exchange. A caller may speak another one
+// than the model server behind the route: what the two share is the exchange.
+//
+// Parsing is strict and takes no more memory than the limits allow; what it
+// returns shares no memory with the message. Encoding appends to dst, and the
+// message's body is all of it.
+type Protocol interface {
+	// ParseRequest reads a caller's request of a model with the given
+	// signature. The error is a *pavise.Error of kind Invalid that says what is
+	// wrong, where, and what to do.
+	ParseRequest(m Message, sig Signature, lim Limits) (*Request, error)
+	// AppendRequest encodes a request for a model server.
+	AppendRequest(dst []byte, r *Request) (Message, error)
+	// ParseResponse reads a model server's answer to r. The error is a
+	// *pavise.Error of kind Unavailable: it is not the caller's fault.
+	ParseResponse(m Message, r *Request, sig Signature, lim Limits) (*Response, error)
+	// AppendResponse encodes the answer to r for a caller.
+	AppendResponse(dst []byte, r *Request, a *Response) (Message, error)
+}
+
+// OIP is the Open Inference Protocol v2, REST form.
+var OIP Protocol = oip{}
+
+type oip struct{}
+
+// ParseRequest reads the body of POST v2/models/{model}/infer. It is stricter
+// than JSON: one object and nothing around it; only known keys, spelled exactly
+// and given once; and data that has the shape and the datatype it declares.
+func (oip) ParseRequest(m Message, _ Signature, lim Limits) (*Request, error) {
+	return ParseRequest(m.Body, lim)
+}
+
+func (oip) AppendRequest(dst []byte, r *Request) (Message, error) {
+	body, err := r.AppendJSON(dst)
+	return Message{body, NoHeader}, err
+}
+
+func (oip) ParseResponse(m Message, _ *Request, _ Signature, lim Limits) (*Response, error) {
+	return ParseResponse(m.Body, lim)
+}
+
+func (oip) AppendResponse(dst []byte, _ *Request, a *Response) (Message, error) {
+	body, err := a.AppendJSON(dst)
+	return Message{body, NoHeader}, err
+}
