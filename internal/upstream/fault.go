@@ -2,7 +2,7 @@ package upstream
 
 import (
 	"errors"
-	"fmt"
+	"strings"
 	"time"
 
 	"github.com/pavise/pavise"
@@ -92,7 +92,7 @@ func (c *Cluster) fault(f *Fault) error {
 	}
 	e := &pavise.Error{
 		Kind: pavise.Unavailable,
-		Msg:  fmt.Sprintf("the model server %s %s", c.o.Name, f.What()),
+		Msg:  "the model server " + strings.TrimLeft(c.o.Name+" ", " ") + f.What(),
 		Hint: "retry; if it stays so, the operator should look at the server behind the route",
 		Err:  f,
 	}
