@@ -12,7 +12,6 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/firewall"
-	"github.com/pavise/pavise/internal/infer"
 	"github.com/pavise/pavise/internal/store"
 	"github.com/pavise/pavise/internal/tensor"
 )
@@ -85,8 +84,8 @@ func (r *Routes) Adopt(ctx context.Context, all []Standing, share int, model fun
 			r.guard.Observe(name, false)
 			r.meter.DropTerms(name)
 		}
-		if up, ok := l.model.(*infer.Upstream); ok && (next[name] == nil || next[name].model != l.model) {
-			up.Close()
+		if next[name] == nil || next[name].model != l.model {
+			l.stop()
 		}
 	}
 	return nil
