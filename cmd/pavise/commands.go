@@ -19,6 +19,7 @@ import (
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/demo"
 	"github.com/pavise/pavise/internal/fleet"
+	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/login"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/role"
@@ -27,12 +28,12 @@ import (
 // A cli is one call of the program. Its fields are the flags that every command
 // takes.
 type cli struct {
-	Data     role.Data `help:"The data directory." default:"${data}" env:"${datavariable}" placeholder:"DIR"`
-	Server   string    `help:"The server to speak to (default: the one that runs on the data directory)." env:"PAVISE_SERVER" placeholder:"URL"`
-	Identity string    `help:"Speak as the person who joined there, with pavise join (default: ${identity})." env:"${identityvariable}" placeholder:"DIR"`
-	As       string    `help:"Speak as this person, whom the server here was started with (up --person)." env:"PAVISE_AS" placeholder:"NAME"`
-	Token    string    `help:"The bearer token to speak with." env:"PAVISE_TOKEN" placeholder:"TOKEN"`
-	JSON     bool      `help:"Print answers as JSON."`
+	Data     installation.Data `help:"The data directory." default:"${data}" env:"${datavariable}" placeholder:"DIR"`
+	Server   string            `help:"The server to speak to (default: the one that runs on the data directory)." env:"PAVISE_SERVER" placeholder:"URL"`
+	Identity string            `help:"Speak as the person who joined there, with pavise join (default: ${identity})." env:"${identityvariable}" placeholder:"DIR"`
+	As       string            `help:"Speak as this person, whom the server here was started with (up --person)." env:"PAVISE_AS" placeholder:"NAME"`
+	Token    string            `help:"The bearer token to speak with." env:"PAVISE_TOKEN" placeholder:"TOKEN"`
+	JSON     bool              `help:"Print answers as JSON."`
 
 	Up          upCommand          `cmd:"" help:"Run everything on this machine, with a sample model behind the firewall."`
 	Serve       serveCommand       `cmd:"" help:"Run a fleet's control plane: policies, changes, the console and the CA."`
@@ -411,8 +412,8 @@ type versionCommand struct{}
 
 func (*versionCommand) run(_ context.Context, c *cli) error {
 	if c.JSON {
-		return c.printJSON(map[string]string{"version": role.Version()})
+		return c.printJSON(map[string]string{"version": installation.Version()})
 	}
-	fmt.Fprintln(c.stdout, "pavise", role.Version())
+	fmt.Fprintln(c.stdout, "pavise", installation.Version())
 	return nil
 }

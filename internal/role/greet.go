@@ -9,6 +9,7 @@ import (
 
 	"github.com/pavise/pavise"
 	threatdetector "github.com/pavise/pavise/examples/threat-detector"
+	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/issuer"
 )
 
@@ -29,7 +30,7 @@ type Greeting struct {
 	Witnesses []string `json:"witnesses,omitempty"` // names of those who are asked to cosign the log
 	Archive   string   `json:"archive,omitempty"`   // where whole segments go
 
-	Data Data `json:"-"` // whose commands print names
+	Data installation.Data `json:"-"` // whose commands print names
 }
 
 // Greet opens the operator's access and says what to do first.

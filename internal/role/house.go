@@ -18,6 +18,7 @@ import (
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/identity"
+	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/policy"
 	"github.com/pavise/pavise/internal/proof"
@@ -31,7 +32,7 @@ import (
 // fields say what it is to be; the others are opened from the ground up, in the
 // order in which they stand.
 type house struct {
-	data        Data
+	data        installation.Data
 	tenant      string
 	origin      string                       // of its log
 	command     func(words string) string    // the command that starts it, with more words
@@ -54,8 +55,8 @@ type house struct {
 }
 
 // openLog opens the evidence log, and takes no record yet.
-func (h *house) openLog(k Keys) (err error) {
-	if err := h.data.withLog(); err != nil {
+func (h *house) openLog(k installation.Keys) (err error) {
+	if err := h.data.WithLog(); err != nil {
 		return err
 	}
 	h.log, err = ledger.Open(ledger.Options{
@@ -95,7 +96,7 @@ func (h *house) openStore(ctx context.Context) (err error) {
 
 // openEvidence opens what stands around the log: those who follow it, the keys of
 // those whose data it keeps, and the archive.
-func (h *house) openEvidence(ctx context.Context, k Keys) (err error) {
+func (h *house) openEvidence(ctx context.Context, k installation.Keys) (err error) {
 	if h.feeds, err = feed.Open(ctx, h.log, h.db, h.now); err != nil {
 		return err
 	}
@@ -117,9 +118,9 @@ func (h *house) openGateway(ctx context.Context, verifier *identity.Verifier) (e
 }
 
 // openWires opens where findings go, as the rest of cfg says.
-func (h *house) openWires(ctx context.Context, k Keys, cfg siem.Config) (err error) {
+func (h *house) openWires(ctx context.Context, k installation.Keys, cfg siem.Config) (err error) {
 	cfg.Guard, cfg.Log, cfg.Feeds, cfg.Store, cfg.KEK, cfg.Now, cfg.Say = h.guard, h.log, h.feeds, h.db, k.KEK, h.now, h.say
-	cfg.Version, cfg.Tenant = Version(), h.tenant
+	cfg.Version, cfg.Tenant = installation.Version(), h.tenant
 	h.wires, err = siem.Open(ctx, cfg)
 	return err
 }

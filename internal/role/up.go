@@ -19,9 +19,11 @@ import (
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/console"
 	"github.com/pavise/pavise/internal/demo"
+	"github.com/pavise/pavise/internal/edge"
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/identity"
+	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/record"
@@ -50,7 +52,7 @@ const (
 
 // UpConfig says what the role is to be.
 type UpConfig struct {
-	Data        Data
+	Data        installation.Data
 	Listen      string                       // host:port; the host must be this machine's own
 	Issuers     []identity.Issuer            // trusted beside the local one
 	AcceptClock bool                         // take the clock as it is, although it was set back
@@ -73,8 +75,8 @@ type Up struct {
 	cfg      UpConfig
 	install  string
 	operator pavise.Principal
-	access   Access       // the last one granted; owned by Greet, then by renewAccess
-	caller   issuer.Token // the first one given out
+	access   installation.Access // the last one granted; owned by Greet, then by renewAccess
+	caller   issuer.Token        // the first one given out
 
 	issuer   *issuer.Local
 	revoked  *issuer.Revocations
@@ -141,24 +143,24 @@ func newUp(cfg UpConfig) *Up {
 }
 
 // openLog opens the log, and tells whether the installation is new.
-func (u *Up) openLog(k Keys) error {
+func (u *Up) openLog(k installation.Keys) error {
 	u.install, u.origin = k.Install, "pavise.local/"+k.Install
 	if err := u.house.openLog(k); err != nil {
 		return err
 	}
-	u.data.removeAccess() // a killed process's: from now on a server runs here, and it is another
+	u.data.RemoveAccess() // a killed process's: from now on a server runs here, and it is another
 	u.fresh = !u.complete()
 	return nil
 }
 
 // openWires opens where findings go.
-func (u *Up) openWires(ctx context.Context, k Keys) error {
+func (u *Up) openWires(ctx context.Context, k installation.Keys) error {
 	return u.control.openWires(ctx, k, siem.Config{File: u.cfg.Findings, Printer: u.cfg.Printer, Local: true, Allow: u.cfg.SendTo})
 }
 
 // openIssuer opens the issuer of tokens for this machine, and names who may do
 // everything here: the person who started the process.
-func (u *Up) openIssuer(ctx context.Context, k Keys) (err error) {
+func (u *Up) openIssuer(ctx context.Context, k installation.Keys) (err error) {
 	u.operator = pavise.Principal{
 		Tenant: Tenant, Kind: pavise.Human, ID: userName(), Issuer: issuer.LocalURL(k.Install),
 		Roles: []string{issuer.RoleOperator}, Proof: "started the process",
@@ -175,7 +177,7 @@ func (u *Up) openIssuer(ctx context.Context, k Keys) (err error) {
 
 // openIdentity opens the token service, puts what was revoked in force, and says who is
 // known.
-func (u *Up) openIdentity(ctx context.Context, k Keys) (err error) {
+func (u *Up) openIdentity(ctx context.Context, k installation.Keys) (err error) {
 	epochs := identity.NewEpochs()
 	if u.revoked, err = issuer.OpenRevocations(ctx, u.guard, u.db, epochs, u.now); err != nil {
 		return err
@@ -292,8 +294,8 @@ func (u *Up) openServer(ctx context.Context) (err error) {
 		return err
 	}
 	mux := http.NewServeMux()
-	mux.Handle("/v2", u.gateway.Handler())
-	mux.Handle("/v2/", u.gateway.Handler())
+	mux.Handle("/v2", edge.New(u.gateway).Handler())
+	mux.Handle("/v2/", edge.New(u.gateway).Handler())
 	control := api.NewServer(ctx, u.rooms, u.verifier)
 	mux.Handle("/v1/", control.Handler())
 	mux.Handle(api.TilesPrefix, control.Tiles(u.cfg.PublicTiles))
@@ -343,7 +345,7 @@ func (u *Up) consoleToken(ctx context.Context) (string, time.Time, error) {
 
 // verifyCommand is what an auditor types.
 func (u *Up) verifyCommand() string {
-	return fmt.Sprintf("%s ledger verify %s --key %s", Program(), Quote(u.data.Ledger()), u.log.Keys()[0].Fingerprint())
+	return fmt.Sprintf("%s ledger verify %s --key %s", installation.Program(), installation.Quote(u.data.Ledger()), u.log.Keys()[0].Fingerprint())
 }
 
 // Run serves until ctx is done, then stops accepting and lets requests under way
@@ -409,17 +411,17 @@ func (u *Up) grantAccess(ctx context.Context) error {
 
 // grant gives one person a token. as is how commands name the person; empty: whoever
 // started the process.
-func (u *Up) grant(ctx context.Context, who pavise.Principal, as string) (Access, error) {
+func (u *Up) grant(ctx context.Context, who pavise.Principal, as string) (installation.Access, error) {
 	token, err := u.issuer.Bootstrap(issuer.MintRequest{Subject: who.ID, Kind: pavise.Human, Roles: who.Roles, TTL: issuer.MaxTTL})
 	if err != nil {
-		return Access{}, err
+		return installation.Access{}, err
 	}
 	detail := map[string]any{"token": token.ID, "expires": token.Expires, "roles": who.Roles}
 	if err := u.guard.Note(ctx, "issuer.bootstrap", &who, pavise.Name{}, detail); err != nil {
-		return Access{}, err
+		return installation.Access{}, err
 	}
-	a := Access{Server: u.url(), Token: token.Value, Expires: token.Expires}
-	return a, u.data.writeAccess(as, a)
+	a := installation.Access{Server: u.url(), Token: token.Value, Expires: token.Expires}
+	return a, u.data.WriteAccess(as, a)
 }
 
 // checkPeople refuses people whose names are none, or the operator's own.
@@ -440,7 +442,7 @@ func (u *Up) checkPeople() error {
 // on an Up that was never finished.
 func (u *Up) Close() error {
 	if u.access.Token != "" {
-		u.data.removeAccess() // what stays says that nobody answers, no more
+		u.data.RemoveAccess() // what stays says that nobody answers, no more
 	}
 	if u.listener != nil {
 		u.listener.Close()
