@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/telemetry"
 	"github.com/pavise/pavise/internal/tensor"
 )
 
@@ -116,6 +117,9 @@ func (u *Upstream) do(ctx context.Context, method string, target *url.URL, body 
 	}
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
+	}
+	if trace := telemetry.Traceparent(ctx); trace != "" {
+		req.Header.Set(telemetry.TraceparentHeader, trace)
 	}
 	resp, err := u.client.Do(req)
 	if err != nil {
