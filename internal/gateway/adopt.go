@@ -107,7 +107,7 @@ func (r *Routes) prepare(ctx context.Context, all []Standing, share int, model f
 		if s.Quarantined {
 			barred[route.Model] = true
 		}
-		l := &live{Route: route, gate: firewall.Gate{Signature: route.Signature, MaxRows: route.MaxRows}}
+		l := r.liveOf(route)
 		if old := was[route.Model]; old != nil && old.sameModel(route) && reflect.DeepEqual(old.Signature, route.Signature) {
 			l.model = old.model
 		} else if err := r.load(ctx, l, model); err != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/infer"
 	"github.com/pavise/pavise/internal/store"
+	"github.com/pavise/pavise/internal/telemetry"
 	"github.com/pavise/pavise/internal/tensor"
 	"github.com/pavise/pavise/internal/upstream"
 )
@@ -42,7 +43,8 @@ type Routes struct {
 	guard   *guard.Guard
 	db      *store.DB
 	meter   *firewall.Meter
-	servers *infer.Servers // that routes lead to
+	servers *infer.Servers   // that routes lead to
+	watch   *telemetry.Meter // nil: nobody counts
 
 	changing sync.Mutex                            // held over a whole change, store and table
 	live     atomic.Pointer[map[pavise.Name]*live] // replaced whole, under changing
@@ -54,6 +56,12 @@ type live struct {
 	Route
 	gate  firewall.Gate
 	model model
+	count *telemetry.Model // what is asked here
+}
+
+// liveOf returns a route that has no model yet.
+func (r *Routes) liveOf(route Route) *live {
+	return &live{Route: route, gate: firewall.Gate{Signature: route.Signature, MaxRows: route.MaxRows}, count: r.watch.Model(route.Model.ID)}
 }
 
 // stop ends a route's use of its model server. There may be none.
@@ -73,11 +81,11 @@ type model interface {
 }
 
 // openRoutes loads the routes from the store.
-func openRoutes(ctx context.Context, g *guard.Guard, db *store.DB, meter *firewall.Meter) (*Routes, error) {
+func openRoutes(ctx context.Context, g *guard.Guard, db *store.DB, meter *firewall.Meter, watch *telemetry.Meter) (*Routes, error) {
 	if err := db.Migrate(ctx, "gateway", steps); err != nil {
 		return nil, err
 	}
-	r := &Routes{guard: g, db: db, meter: meter, servers: infer.NewServers()}
+	r := &Routes{guard: g, db: db, meter: meter, servers: infer.NewServers(), watch: watch}
 	table := map[pavise.Name]*live{}
 	r.live.Store(&table)
 	return r, db.View(ctx, func(tx *store.Tx) error {
@@ -119,7 +127,7 @@ func openRoutes(ctx context.Context, g *guard.Guard, db *store.DB, meter *firewa
 
 // start makes a stored route ready to take requests.
 func (r *Routes) start(tx *store.Tx, route Route) (*live, error) {
-	l := &live{Route: route, gate: firewall.Gate{Signature: route.Signature, MaxRows: route.MaxRows}}
+	l := r.liveOf(route)
 	if route.ONNX == "" {
 		at := []upstream.Endpoint{{URL: route.Upstream, Weight: 1}}
 		remote, err := r.servers.Upstream(at, upstream.Options{}, route.place(), route.Signature, tensor.DefaultLimits())

@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/telemetry"
 	"github.com/pavise/pavise/internal/tensor"
 	"github.com/pavise/pavise/internal/upstream"
 )
@@ -112,6 +114,9 @@ func (u *Upstream) Describe(ctx context.Context) (tensor.Signature, error) {
 
 // do makes one call and leaves the body of a 200 in it.
 func (u *Upstream) do(ctx context.Context, c *call) error {
+	if trace := telemetry.Traceparent(ctx); trace != "" {
+		c.request.Fields = append(slices.Clip(c.request.Fields), upstream.Field{Name: telemetry.TraceparentHeader, Value: trace})
+	}
 	c.answer.Limit = u.limits.MaxBody
 	err := u.Cluster().Do(ctx, &c.request, &c.answer)
 	status := c.answer.Status
