@@ -16,6 +16,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/fleet"
 	"github.com/pavise/pavise/internal/gateway"
+	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/role"
 )
 
@@ -69,7 +70,7 @@ func options(c *cli, exit func(int)) []kong.Option {
 		kong.Exit(exit),
 		kong.NamedMapper("textfile", fromFile(readText)),
 		kong.NamedMapper("signature", fromFile(readSignature)),
-		kong.Vars{"data": role.DefaultData, "datavariable": role.DataVariable, "listen": role.DefaultListen,
+		kong.Vars{"data": installation.DefaultData, "datavariable": installation.DataVariable, "listen": role.DefaultListen,
 			"identity": fleet.DefaultIdentity(), "identityvariable": fleet.IdentityVariable},
 		kong.ValueFormatter(helpText),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: 100}),
