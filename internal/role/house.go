@@ -190,11 +190,7 @@ func (h *house) firstRoute(ctx context.Context, who pavise.Principal, r config.R
 		}
 	}
 	if r.Signature != "" {
-		text, err := os.ReadFile(r.Signature)
-		if err == nil {
-			spec.Signature, err = gateway.ReadSignature(text)
-		}
-		if err != nil {
+		if spec.Signature, err = os.ReadFile(r.Signature); err != nil {
 			return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("read the signature of %s: %v", name, err), Hint: "bootstrap.routes in pavise.yaml names its file", Err: err}
 		}
 	}
