@@ -184,15 +184,21 @@ func (h *house) firstRoute(ctx context.Context, who pavise.Principal, r config.R
 	spec := gateway.RouteSpec{
 		Name: name.String(), Upstream: r.Upstream, Remote: r.Remote, Protocol: r.Protocol, Rate: r.Rate, Budget: r.Budget, Shape: r.Shape, Purpose: r.Purpose,
 	}
-	if r.ONNX != "" {
-		if spec.ONNX, err = os.ReadFile(r.ONNX); err != nil {
-			return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("read the model of %s: %v", name, err), Hint: "bootstrap.routes in pavise.yaml names it", Err: err}
+	for _, file := range []struct {
+		name string
+		to   func([]byte)
+	}{
+		{r.ONNX, func(text []byte) { spec.ONNX = text }},
+		{r.Signature, func(text []byte) { spec.Signature = text }},
+	} {
+		if file.name == "" {
+			continue
 		}
-	}
-	if r.Signature != "" {
-		if spec.Signature, err = os.ReadFile(r.Signature); err != nil {
-			return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("read the signature of %s: %v", name, err), Hint: "bootstrap.routes in pavise.yaml names its file", Err: err}
+		text, err := os.ReadFile(file.name)
+		if err != nil {
+			return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("read %s, of %s: %v", file.name, name, err), Hint: "bootstrap.routes in pavise.yaml names it", Err: err}
 		}
+		file.to(text)
 	}
 	_, err = h.gateway.Routes.Put(ctx, who, spec)
 	if pavise.KindOf(err) == pavise.Unavailable && r.Upstream != "" {
