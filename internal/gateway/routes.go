@@ -319,7 +319,11 @@ func (f *finding) complete(route, was *Route, spec RouteSpec) error {
 		}
 	}
 	if spec.Signature != nil {
-		route.Signature = *spec.Signature
+		said, err := readSignature(spec.Signature)
+		if err != nil {
+			return err
+		}
+		route.Signature = said
 	}
 	if err := route.Signature.Validate(); err != nil {
 		return err

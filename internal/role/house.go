@@ -196,21 +196,19 @@ func (h *house) firstRoute(ctx context.Context, who pavise.Principal, r config.R
 	}
 	for _, file := range []struct {
 		name string
-		take func([]byte) error
+		to   func([]byte)
 	}{
-		{r.ONNX, func(text []byte) error { spec.ONNX = text; return nil }},
-		{r.Signature, func(text []byte) (err error) { spec.Signature, err = gateway.ReadSignature(text); return err }},
+		{r.ONNX, func(text []byte) { spec.ONNX = text }},
+		{r.Signature, func(text []byte) { spec.Signature = text }},
 	} {
 		if file.name == "" {
 			continue
 		}
 		text, err := os.ReadFile(file.name)
-		if err == nil {
-			err = file.take(text)
-		}
 		if err != nil {
 			return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("read %s, of %s: %v", file.name, name, err), Hint: "bootstrap.routes in pavise.yaml names it", Err: err}
 		}
+		file.to(text)
 	}
 	_, err = h.gateway.Routes.Put(ctx, who, spec)
 	if pavise.KindOf(err) == pavise.Unavailable && r.Upstream != "" {

@@ -276,14 +276,14 @@ func (u *Up) seed(ctx context.Context) error {
 		}
 	}
 	_, err := u.gateway.Routes.Put(ctx, u.operator, gateway.RouteSpec{
-		Name: name.String(), ONNX: threatdetector.Model(), Signature: sampleSignature(), Purpose: "security",
+		Name: name.String(), ONNX: threatdetector.Model(), Signature: gateway.SignatureText(sampleSignature()), Purpose: "security",
 	})
 	return err
 }
 
 // sampleSignature is the sample model's, with the bounds of its card, so that
 // the gate knows what a connection can look like.
-func sampleSignature() *tensor.Signature {
+func sampleSignature() tensor.Signature {
 	card := threatdetector.Card()
 	in := tensor.Port{Name: card.Input, Datatype: tensor.FP32, Shape: []int64{-1, int64(len(card.Features))}}
 	for _, f := range card.Features {
@@ -293,7 +293,7 @@ func sampleSignature() *tensor.Signature {
 	for _, class := range card.Classes {
 		out.Columns = append(out.Columns, tensor.Column{Name: class})
 	}
-	return &tensor.Signature{Inputs: []tensor.Port{in}, Outputs: []tensor.Port{out}}
+	return tensor.Signature{Inputs: []tensor.Port{in}, Outputs: []tensor.Port{out}}
 }
 
 // openServer puts the three doors on one port: the data plane, the control
