@@ -38,8 +38,8 @@ var steps = map[string]*shape{
 	"response.failed":      whole(),
 	"error":                fields(need("type", ident), may("message", texts(0, 1<<16))),
 
-	"response.output_item.added":             step(need("item", output)),
-	"response.output_item.done":              step(need("item", output)),
+	"response.output_item.added":             atItem(need("item", output)),
+	"response.output_item.done":              atItem(need("item", output)),
 	"response.content_part.added":            inPart(need("part", part)),
 	"response.content_part.done":             inPart(need("part", part)),
 	"response.output_text.delta":             inPart(need("delta", prose), may("logprobs", listOf(0, 1<<16, logprob)), may("obfuscation", texts(0, 1<<12))),
@@ -47,8 +47,8 @@ var steps = map[string]*shape{
 	"response.output_text.annotation.added":  inPart(need("annotation_index", ints(0, 1<<16)), need("annotation", freely())),
 	"response.refusal.delta":                 inPart(need("delta", prose), may("obfuscation", texts(0, 1<<12))),
 	"response.refusal.done":                  inPart(need("refusal", prose)),
-	"response.function_call_arguments.delta": step(need("item_id", ident), need("delta", prose), may("obfuscation", texts(0, 1<<12))),
-	"response.function_call_arguments.done":  step(need("item_id", ident), need("arguments", asked), may("name", toolName)),
+	"response.function_call_arguments.delta": atItem(need("item_id", ident), need("delta", prose), may("obfuscation", texts(0, 1<<12))),
+	"response.function_call_arguments.done":  atItem(need("item_id", ident), need("arguments", asked), may("name", toolName)),
 
 	"response.reasoning_text.delta":         inPart(need("delta", prose), may("obfuscation", texts(0, 1<<12))),
 	"response.reasoning_text.done":          inPart(need("text", prose)),
@@ -64,16 +64,16 @@ func numbered(list ...field) *shape {
 
 func whole() *shape { return numbered(need("response", response)) }
 
-func step(list ...field) *shape {
+func atItem(list ...field) *shape {
 	return numbered(append(list, need("output_index", ints(0, 1023)))...)
 }
 
 func inPart(list ...field) *shape {
-	return step(append(list, need("item_id", ident), need("content_index", ints(0, 1023)))...)
+	return atItem(append(list, need("item_id", ident), need("content_index", ints(0, 1023)))...)
 }
 
 func inSummary(list ...field) *shape {
-	return step(append(list, need("item_id", ident), need("summary_index", ints(0, 1023)))...)
+	return atItem(append(list, need("item_id", ident), need("summary_index", ints(0, 1023)))...)
 }
 
 // An Event is one event of a streamed answer.

@@ -311,52 +311,65 @@ func twice(items []member) *fault {
 // quoted reads a string, decoded.
 func (s *scanner) quoted() (string, *fault) {
 	start := s.pos + 1
-	for i := start; i < len(s.text); i++ {
-		switch c := s.text[i]; {
+	s.pos = plainTo(s.text, start)
+	switch {
+	case s.pos == len(s.text):
+		return "", s.fault("", "a string without its closing quote")
+	case s.text[s.pos] == '\\':
+		return s.escaped(start)
+	case s.text[s.pos] != '"':
+		return "", s.fault(`write it as an escape, such as \n`, "a bare control character in a string")
+	case s.pos-start > s.lim.MaxText:
+		return "", s.tooLong()
+	}
+	s.pos++
+	return s.text[start : s.pos-1], nil
+}
+
+// escaped reads on from the first escape of a string that began at start. What stands
+// between escapes is taken in one piece.
+func (s *scanner) escaped(start int) (string, *fault) {
+	var b strings.Builder
+	b.Grow(min(2*(s.pos-start)+64, len(s.text)-start))
+	for s.pos < len(s.text) {
+		b.WriteString(s.text[start:s.pos])
+		switch c := s.text[s.pos]; {
+		case b.Len() > s.lim.MaxText:
+			return "", s.tooLong()
 		case c == '"':
-			if i-start > s.lim.MaxText {
-				return "", s.tooLong()
-			}
-			s.pos = i + 1
-			return s.text[start:i], nil
-		case c == '\\':
-			return s.escaped(start, i)
-		case c < ' ':
-			s.pos = i
+			s.pos++
+			return b.String(), nil
+		case c != '\\':
 			return "", s.fault(`write it as an escape, such as \n`, "a bare control character in a string")
 		}
+		r, f := s.escape()
+		if f != nil {
+			return "", f
+		}
+		b.WriteRune(r)
+		start = s.pos
+		s.pos = plainTo(s.text, start)
 	}
 	return "", s.fault("", "a string without its closing quote")
 }
 
-// escaped reads on from the first escape, at i, of a string that began at start. What
-// stands between escapes is taken in one piece.
-func (s *scanner) escaped(start, i int) (string, *fault) {
-	var b strings.Builder
-	b.Grow(min(2*(i-start)+64, len(s.text)-start))
-	for s.pos = i; s.pos < len(s.text); s.pos++ {
-		switch c := s.text[s.pos]; {
-		case c == '"':
-			b.WriteString(s.text[start:s.pos])
-			if b.Len() > s.lim.MaxText {
-				return "", s.tooLong()
-			}
-			s.pos++
-			return b.String(), nil
-		case c < ' ':
-			return "", s.fault(`write it as an escape, such as \n`, "a bare control character in a string")
-		case c == '\\':
-			b.WriteString(s.text[start:s.pos])
-			r, f := s.escape()
-			if f != nil {
-				return "", f
-			}
-			b.WriteRune(r)
-			start = s.pos
-			s.pos--
+// plainTo returns the first place, at or after i, of a byte that does not stand for
+// itself in a string: a quote, a backslash or a control character. It looks at eight
+// bytes at a time: a byte of x is zero where (x - 1) &^ x has its highest bit.
+func plainTo(s string, i int) int {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	for ; i+8 <= len(s); i += 8 {
+		t := s[i : i+8]
+		w := uint64(t[0]) | uint64(t[1])<<8 | uint64(t[2])<<16 | uint64(t[3])<<24 | uint64(t[4])<<32 | uint64(t[5])<<40 | uint64(t[6])<<48 | uint64(t[7])<<56
+		quote, back := w^ones*'"', w^ones*'\\'
+		if ((quote-ones)&^quote|(back-ones)&^back|(w-ones*' ')&^w)&highs != 0 {
+			break
 		}
 	}
-	return "", s.fault("", "a string without its closing quote")
+	for i < len(s) && s[i] >= ' ' && s[i] != '"' && s[i] != '\\' {
+		i++
+	}
+	return i
 }
 
 func (s *scanner) tooLong() *fault {

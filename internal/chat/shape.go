@@ -1,6 +1,7 @@
 package chat
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -134,7 +135,13 @@ func orNull(s *shape) *shape { return either(s, &shape{null: true}) }
 type checker struct {
 	answer  bool
 	unknown []string
-	path    []string // of the value at hand, for unknown
+	path    []step // to the value at hand, for unknown
+}
+
+// A step leads to a member: by its name, or in an array by its index.
+type step struct {
+	name  string
+	index int
 }
 
 // check says what is wrong with the value, or nil.
@@ -215,15 +222,11 @@ func (c *checker) array(v *value, l *listing) *fault {
 		return faultf("", "%d members, not %d to %d", len(v.items), l.min, l.max)
 	}
 	for i := range v.items {
-		if c.path != nil {
-			c.path = append(c.path, "["+strconv.Itoa(i)+"]")
-		}
+		c.path = append(c.path, step{index: i})
 		if f := c.check(&v.items[i].value, l.of); f != nil {
 			return f.item(i)
 		}
-		if c.path != nil {
-			c.path = c.path[:len(c.path)-1]
-		}
+		c.path = c.path[:len(c.path)-1]
 	}
 	return nil
 }
@@ -275,10 +278,12 @@ func (c *checker) within(m *member, s *shape) *fault {
 	if s.obj == nil && s.list == nil {
 		return c.check(&m.value, s)
 	}
-	c.path = append(c.path, m.name)
-	f := c.check(&m.value, s)
-	c.path = c.path[:max(len(c.path)-1, 0)]
-	return f
+	c.path = append(c.path, step{name: m.name})
+	if f := c.check(&m.value, s); f != nil {
+		return f
+	}
+	c.path = c.path[:len(c.path)-1]
+	return nil
 }
 
 // stranger notes a member that no field has. One that differs from a field's name
@@ -291,9 +296,23 @@ func (c *checker) stranger(m *member, o *listed) *fault {
 	}
 	m.alien = true
 	if !c.answer {
-		c.unknown = append(c.unknown, strings.ReplaceAll(strings.Join(append(c.path, clip(m.name)), "."), ".[", "["))
+		c.unknown = append(c.unknown, c.pathTo(m.name))
 	}
 	return nil
+}
+
+// pathTo spells the path to a member of the object at hand.
+func (c *checker) pathTo(name string) string {
+	var path strings.Builder
+	for _, s := range c.path {
+		if s.name == "" {
+			fmt.Fprintf(&path, "[%d]", s.index)
+		} else {
+			path.WriteString("." + clip(s.name))
+		}
+	}
+	path.WriteString("." + clip(name))
+	return path.String()[1:]
 }
 
 // sweep takes out members that say nothing, and those of an answer that are not
