@@ -48,22 +48,24 @@ func (v *value) set(name string, to value) {
 	v.items = append(v.items, member{name, to})
 }
 
-// drop takes out what stands at a path, and reports whether anything did. The step
-// "*" is every member of an array.
+// drop takes out what stands at a path, and reports whether that said anything: null
+// does not. The step "*" is every member of an array.
 func (v *value) drop(path string) bool {
 	step, rest, deeper := strings.Cut(path, ".")
-	had := len(v.items)
+	dropped := false
 	switch {
 	case !deeper:
 		if v.kind == object {
-			v.items = slices.DeleteFunc(v.items, func(m member) bool { return m.name == step })
+			v.items = slices.DeleteFunc(v.items, func(m member) bool {
+				dropped = dropped || m.name == step && m.kind != null
+				return m.name == step
+			})
 		}
-		return len(v.items) < had
+		return dropped
 	case step != "*":
 		next := v.get(step)
 		return next != nil && next.drop(rest)
 	}
-	dropped := false
 	for i := range v.items {
 		dropped = v.items[i].drop(rest) || dropped
 	}
@@ -162,7 +164,7 @@ func (d *Document) AppendJSON(dst []byte) []byte { return d.root.append(dst) }
 // Has reports whether anything stands at a path.
 func (d *Document) Has(path string) bool { return d.root.at(path) != nil }
 
-// Drop takes out what stands at a path, and reports whether anything did.
+// Drop takes out what stands at a path, and reports whether that said anything.
 func (d *Document) Drop(path string) bool { return d.root.drop(path) }
 
 // Int returns the integer at a path; false if there is none.
