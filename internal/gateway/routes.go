@@ -156,6 +156,15 @@ func (r *Routes) find(name pavise.Name) (*live, error) {
 	}
 }
 
+// Get returns the route to a model, for whoever wires the house.
+func (r *Routes) Get(name pavise.Name) (Route, bool) {
+	l, ok := (*r.live.Load())[name]
+	if !ok {
+		return Route{}, false
+	}
+	return l.Route, true
+}
+
 // Has reports whether a route leads to the model, for whoever wires the house.
 func (r *Routes) Has(name pavise.Name) bool {
 	_, err := r.find(name)
