@@ -182,11 +182,20 @@ func (h *house) firstRoute(ctx context.Context, who pavise.Principal, r config.R
 		return err // or an earlier start came further than this
 	}
 	spec := gateway.RouteSpec{
-		Name: name.String(), Upstream: r.Upstream, Remote: r.Remote, Rate: r.Rate, Budget: r.Budget, Shape: r.Shape, Purpose: r.Purpose,
+		Name: name.String(), Upstream: r.Upstream, Remote: r.Remote, Protocol: r.Protocol, Rate: r.Rate, Budget: r.Budget, Shape: r.Shape, Purpose: r.Purpose,
 	}
 	if r.ONNX != "" {
 		if spec.ONNX, err = os.ReadFile(r.ONNX); err != nil {
 			return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("read the model of %s: %v", name, err), Hint: "bootstrap.routes in pavise.yaml names it", Err: err}
+		}
+	}
+	if r.Signature != "" {
+		text, err := os.ReadFile(r.Signature)
+		if err == nil {
+			spec.Signature, err = gateway.ReadSignature(text)
+		}
+		if err != nil {
+			return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("read the signature of %s: %v", name, err), Hint: "bootstrap.routes in pavise.yaml names its file", Err: err}
 		}
 	}
 	_, err = h.gateway.Routes.Put(ctx, who, spec)
