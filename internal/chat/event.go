@@ -24,9 +24,6 @@ var delta = fields(
 
 const maxCalls = 128 // tool calls of one choice
 
-// failed is what a server says when it breaks a stream off.
-var failed = fields(need("error", either(texts(0, 1<<16), freely())))
-
 // steps are what the events of a response look like, by their type. Others are
 // dropped.
 var steps = map[string]*shape{
@@ -35,8 +32,6 @@ var steps = map[string]*shape{
 	"response.in_progress": whole(),
 	"response.completed":   whole(),
 	"response.incomplete":  whole(),
-	"response.failed":      whole(),
-	"error":                fields(need("type", ident), may("message", texts(0, 1<<16))),
 
 	"response.output_item.added":             atItem(need("item", output)),
 	"response.output_item.done":              atItem(need("item", output)),

@@ -76,6 +76,7 @@ type member struct {
 // such as "messages[2].role", or "" for the whole.
 type Fault struct {
 	Param string
+	Model string // the model that a request names, if as much could be read
 	Err   *pavise.Error
 }
 
@@ -109,7 +110,7 @@ func (f *fault) item(i int) *fault {
 }
 
 // error returns the fault as one of the given kind.
-func (f *fault) error(kind pavise.Kind) error {
+func (f *fault) error(kind pavise.Kind) *Fault {
 	param, msg := strings.TrimPrefix(f.path, "."), f.msg
 	if param != "" {
 		msg = param + ": " + msg

@@ -225,7 +225,9 @@ func ParseRequest(api API, body []byte, lim Limits) (*Request, error) {
 		f = r.check()
 	}
 	if f != nil {
-		return nil, f.error(pavise.Invalid)
+		err := f.error(pavise.Invalid)
+		err.Model = r.Model()
+		return nil, err
 	}
 	return r, nil
 }

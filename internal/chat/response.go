@@ -209,9 +209,9 @@ func unpack(b64 string) (int, *fault) {
 	return len(raw) / 4, nil
 }
 
-// Tokens returns what the answer says it took: tokens read and tokens made.
+// Tokens returns what an answer or event says it took: tokens read and tokens made.
 func (d *Document) Tokens() (in, out int64) {
-	for _, names := range [][2]string{{"usage.prompt_tokens", "usage.completion_tokens"}, {"usage.input_tokens", "usage.output_tokens"}} {
+	for _, names := range [][2]string{{"usage.prompt_tokens", "usage.completion_tokens"}, {"usage.input_tokens", "usage.output_tokens"}, {"response.usage.input_tokens", "response.usage.output_tokens"}} {
 		if n, ok := d.Int(names[0]); ok {
 			in = n
 		}

@@ -134,13 +134,14 @@ func (s *Stream) event(name string, data []byte) (*Event, error) {
 	lim.MaxBody = lim.MaxEvent
 	e := &Event{}
 	root, f := parse(data, lim)
-	if f == nil {
-		e.root = root
-		f = s.failed(name, e)
-	}
 	skip := false
-	switch {
+	switch e.root = root; {
 	case f != nil:
+	case s.failed(name, e):
+		return nil, &pavise.Error{
+			Kind: pavise.Unavailable, Msg: "the model server broke off its answer with an error",
+			Hint: "retry; if it stays so, the operator should look at the server behind the route",
+		}
 	case s.request.API == Responses:
 		skip, f = s.step(name, e)
 	default:
@@ -155,17 +156,13 @@ func (s *Stream) event(name string, data []byte) (*Event, error) {
 	return e, nil
 }
 
-// failed says that the server gave up, if the event does.
-func (s *Stream) failed(name string, e *Event) *fault {
-	broke := e.root.get("error") != nil && s.request.API != Responses
-	switch kind := e.Text("type"); {
-	case name == "error", s.request.API == Responses && (kind == "error" || kind == "response.failed"):
-		broke = true
+// failed reports whether the server gave up. What it says of that is for its operator.
+func (s *Stream) failed(name string, e *Event) bool {
+	if s.request.API != Responses {
+		return name == "error" || e.root.get("error") != nil
 	}
-	if !broke {
-		return nil
-	}
-	return faultf("retry; if it stays so, the operator should look at the server behind the route", "the model server broke off its answer with an error")
+	kind := e.Text("type")
+	return name == "error" || kind == "error" || kind == "response.failed"
 }
 
 // chunk checks an event of chat or completions.

@@ -161,36 +161,36 @@ var state = []leak{
 var hints = []string{"seed", "user", "safety_identifier", "service_tier", "prompt_cache_key", "reasoning.summary", "reasoning.generate_summary"}
 
 // Check says whether a caller of the tier may ask what the request asks. A Deny names
-// the fields that they may not use.
-func (f Fields) Check(tier Tier, r *chat.Request) pavise.Verdict {
-	if why := f.refuses(tier, r); why != "" {
-		return pavise.Verdict{Check: checkFields, Outcome: pavise.Deny, Reason: why}
-	}
-	return pavise.Verdict{Check: checkFields, Outcome: pavise.Allow}
-}
-
-// refuses says what a caller of the tier may not use, or "".
-func (f Fields) refuses(tier Tier, r *chat.Request) string {
-	if tier == Internal {
-		return ""
-	}
-	barred := asked(state, r)
-	if tier == Untrusted {
-		if !f.Drop {
-			barred = append(barred, asked(leaks, r)...)
-		}
-		barred = append(barred, r.Unknown...)
-		if !f.Links {
-			barred = append(barred, r.Links()...)
-		}
-	}
+// the fields that they may not use; first is the first of them.
+func (f Fields) Check(tier Tier, r *chat.Request) (v pavise.Verdict, first string) {
+	barred := f.barred(tier, r)
 	if len(barred) == 0 {
-		return ""
+		return pavise.Verdict{Check: checkFields, Outcome: pavise.Allow}, ""
 	}
 	if more := len(barred) - maxNamed; more > 0 {
 		barred = append(barred[:maxNamed:maxNamed], fmt.Sprintf("and %d more", more))
 	}
-	return fmt.Sprintf("%s: not for %s callers of this model", strings.Join(barred, ", "), tier)
+	why := fmt.Sprintf("%s: not for %s callers of this model", strings.Join(barred, ", "), tier)
+	return pavise.Verdict{Check: checkFields, Outcome: pavise.Deny, Reason: why}, barred[0]
+}
+
+// barred are the fields of the request that a caller of the tier may not use.
+func (f Fields) barred(tier Tier, r *chat.Request) []string {
+	if tier == Internal {
+		return nil
+	}
+	barred := asked(state, r)
+	if tier == Trusted {
+		return barred
+	}
+	if !f.Drop {
+		barred = append(barred, asked(leaks, r)...)
+	}
+	barred = append(barred, r.Unknown...)
+	if !f.Links {
+		barred = append(barred, r.Links()...)
+	}
+	return barred
 }
 
 // maxNamed is how many fields a message names.

@@ -105,7 +105,8 @@ func TestFieldsIn(t *testing.T) {
 		for i, want := range strings.Fields(tt.want) {
 			r := asking(t, tt.api, tt.field)
 			before := string(r.AppendJSON(nil))
-			verdict, changes := f.Check(tiers[i], r), Changes{}
+			verdict, first := f.Check(tiers[i], r)
+			var changes Changes
 			if verdict.Outcome == pavise.Allow {
 				changes = f.Change(tiers[i], r, "")
 			}
@@ -115,7 +116,7 @@ func TestFieldsIn(t *testing.T) {
 			switch {
 			case verdict.Outcome == pavise.Deny:
 				is = "deny"
-				if after != before || !strings.Contains(verdict.Reason, name) {
+				if after != before || !strings.Contains(verdict.Reason, name) || first != name {
 					t.Errorf("%s: changed, or not named: %s, %s", what, after, verdict.Reason)
 				}
 			case strings.Contains(after, mark+value):
@@ -142,7 +143,7 @@ func TestFieldsIn(t *testing.T) {
 func TestDropInstead(t *testing.T) {
 	f := Fields{Drop: true, MaxTokens: 7}
 	r := asking(t, chat.Chat, `"n":3,"logprobs":true,"top_logprobs":1,"logit_bias":{"1":5}`)
-	if verdict := f.Check(Untrusted, r); verdict.Outcome != pavise.Allow {
+	if verdict, _ := f.Check(Untrusted, r); verdict.Outcome != pavise.Allow {
 		t.Fatalf("%+v", verdict)
 	}
 	changes := f.Change(Untrusted, r, "")
@@ -152,7 +153,7 @@ func TestDropInstead(t *testing.T) {
 	if want := "dropped=logit_bias,logprobs,top_logprobs,n; set=max_completion_tokens=7"; changes.String() != want || changes.Verdict().Outcome != pavise.Alter {
 		t.Errorf("%s, want %s", changes, want)
 	}
-	if verdict := f.Check(Untrusted, asking(t, chat.Chat, `"top_k":1`)); verdict.Outcome != pavise.Deny {
+	if verdict, _ := f.Check(Untrusted, asking(t, chat.Chat, `"top_k":1`)); verdict.Outcome != pavise.Deny {
 		t.Errorf("an unknown field: %+v", verdict)
 	}
 }
@@ -209,10 +210,10 @@ func TestLinksAreForTheTrusted(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if verdict := (Fields{}).Check(tier, r); verdict.Outcome != want {
+		if verdict, _ := (Fields{}).Check(tier, r); verdict.Outcome != want {
 			t.Errorf("%s: %+v", tier, verdict)
 		}
-		if verdict := (Fields{Links: true}).Check(tier, r); verdict.Outcome == pavise.Deny {
+		if verdict, _ := (Fields{Links: true}).Check(tier, r); verdict.Outcome == pavise.Deny {
 			t.Errorf("%s, with links: %+v", tier, verdict)
 		}
 	}

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -46,7 +47,8 @@ type Gateway struct {
 	meter    *firewall.Meter
 	now      func() time.Time
 	limits   tensor.Limits
-	bodies   bodies // of the requests under way
+	bodies   bodies   // of the requests under way
+	salt     [32]byte // parts the tenants' shares of model servers' caches; drawn at start, written nowhere
 
 	subjects *subject.Keys
 }
@@ -60,6 +62,7 @@ func New(ctx context.Context, cfg Config) (*Gateway, error) {
 	if g.now == nil {
 		g.now = time.Now
 	}
+	rand.Read(g.salt[:])
 	g.verifier.Store(cfg.Verifier)
 	var err error
 	if g.Routes, err = openRoutes(ctx, g.guard, g.db, g.meter); err != nil {

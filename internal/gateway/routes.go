@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/chat"
 	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/infer"
@@ -51,7 +52,8 @@ type Routes struct {
 type live struct {
 	Route
 	gate  firewall.Gate
-	model model
+	model model       // of tensors; nil for a language model
+	chat  *infer.Chat // a language model; nil for one of tensors
 }
 
 // A model answers a checked request. Infer may be called from many goroutines;
@@ -108,6 +110,11 @@ func openRoutes(ctx context.Context, g *guard.Guard, db *store.DB, meter *firewa
 // start makes a stored route ready to take requests.
 func (r *Routes) start(tx *store.Tx, route Route) (*live, error) {
 	l := &live{Route: route, gate: firewall.Gate{Signature: route.Signature, MaxRows: route.MaxRows}}
+	if route.language() {
+		server, err := infer.NewChat(route.place(), chat.DefaultLimits())
+		l.chat = server
+		return l, err
+	}
 	if route.ONNX == "" {
 		upstream, err := infer.NewUpstream(route.place(), route.Signature, tensor.DefaultLimits())
 		l.model = upstream
@@ -266,6 +273,8 @@ func (r *Routes) describe(ctx context.Context, spec RouteSpec, was *Route) (*fin
 			return nil, err
 		}
 		f.signature, f.digest = native.Signature(), native.Digest()
+	case spec.namesModel() && route.language():
+		return &f, nil // what it takes and gives, the protocol says
 	case spec.namesModel():
 		upstream, err := infer.NewUpstream(route.place(), route.Signature, tensor.DefaultLimits())
 		if err != nil {
@@ -293,6 +302,9 @@ func (f *finding) complete(route, was *Route, spec RouteSpec) error {
 			keepColumns(route.Signature.Inputs, was.Signature.Inputs)
 			keepColumns(route.Signature.Outputs, was.Signature.Outputs)
 		}
+	}
+	if route.language() {
+		return nil
 	}
 	if spec.Signature != nil {
 		route.Signature = *spec.Signature

@@ -36,13 +36,9 @@ func NewUpstream(at Place, signature tensor.Signature, limits tensor.Limits) (*U
 	if err := at.Validate(); err != nil {
 		return nil, err
 	}
-	u, err := url.Parse(at.Address)
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return nil, &pavise.Error{
-			Kind: pavise.Invalid,
-			Msg:  fmt.Sprintf("upstream %.200q is not an address of a model server", at.Address),
-			Hint: "write it as http://host:port, without user, query or fragment",
-		}
+	u, err := parseAddress(at.Address)
+	if err != nil {
+		return nil, err
 	}
 	protocol := tensor.Named(at.Protocol)
 	dialect, spoken := dialects[at.Protocol]
@@ -59,6 +55,19 @@ func NewUpstream(at Place, signature tensor.Signature, limits tensor.Limits) (*U
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 	}, nil
+}
+
+// parseAddress reads the address of a server. The error is of kind Invalid.
+func parseAddress(text string) (*url.URL, error) {
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return nil, &pavise.Error{
+			Kind: pavise.Invalid,
+			Msg:  fmt.Sprintf("upstream %.200q is not an address of a model server", text),
+			Hint: "write it as http://host:port, without user, query or fragment",
+		}
+	}
+	return u, nil
 }
 
 // newTransport keeps connections open for many callers and asks for no
