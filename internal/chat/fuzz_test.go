@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/chat/chattest"
 	"github.com/pavise/pavise/internal/plainjson"
 )
 
@@ -60,9 +61,9 @@ func floats(v any) any {
 // FuzzJSON reads as encoding/json does whatever both read, and refuses what it
 // tolerates.
 func FuzzJSON(f *testing.F) {
-	for _, c := range hostileRequests() {
-		if len(c.body) < 1024 {
-			f.Add([]byte(c.body))
+	for _, c := range chattest.Hostile() {
+		if len(c.Body) < 1024 {
+			f.Add([]byte(c.Body))
 		}
 	}
 	f.Add([]byte(`[0,-0,-0.0,1e5,1E-7,123456789012345678901234567890,18446744073709551615,0.1e1,{"a":{"b":[true,false,null,"\u0000\ud83d\ude00"]}}]`))
@@ -99,9 +100,9 @@ func FuzzRequest(f *testing.F) {
 	for i, api := range APIs() {
 		f.Add(i, []byte(requests[api]))
 	}
-	for _, c := range hostileRequests() {
-		if len(c.body) < 1024 {
-			f.Add(0, []byte(c.body))
+	for _, c := range chattest.Hostile() {
+		if len(c.Body) < 1024 {
+			f.Add(0, []byte(c.Body))
 		}
 	}
 	f.Add(0, []byte(with(`"tools":[{"type":"function","function":{"name":"f","parameters":{"a":[1]}}}],"tool_choice":{"type":"function","function":{"name":"f"}},"stream":true,"stream_options":{"include_usage":null},"x":1`)))

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/chat/chattest"
 )
 
 const (
@@ -70,103 +71,24 @@ func TestRequests(t *testing.T) {
 
 // TestHostileRequests are requests that are refused, where, and why.
 func TestHostileRequests(t *testing.T) {
-	for name, tt := range hostileRequests() {
-		t.Run(name, func(t *testing.T) {
-			r, err := ParseRequest(tt.api, []byte(tt.body), DefaultLimits())
+	for _, tt := range chattest.Hostile() {
+		t.Run(tt.Name, func(t *testing.T) {
+			r, err := ParseRequest(API(tt.API), []byte(tt.Body), DefaultLimits())
 			f, ok := errors.AsType[*Fault](err)
 			switch {
 			case err == nil:
 				t.Fatalf("taken as %s", r.AppendJSON(nil))
 			case !ok || pavise.KindOf(err) != pavise.Invalid:
 				t.Errorf("kind %v: %v", pavise.KindOf(err), err)
-			case f.Param != tt.param:
-				t.Errorf("param %q, want %q: %v", f.Param, tt.param, err)
-			case !strings.Contains(err.Error(), tt.why):
-				t.Errorf("error %q, want %q in it", err, tt.why)
+			case f.Param != tt.Param:
+				t.Errorf("param %q, want %q: %v", f.Param, tt.Param, err)
+			case !strings.Contains(err.Error(), tt.Why):
+				t.Errorf("error %q, want %q in it", err, tt.Why)
 			case len(err.Error()) > 600:
 				t.Errorf("a message of %d bytes", len(err.Error()))
 			}
 		})
 	}
-}
-
-type hostile struct {
-	api              API
-	body, param, why string
-}
-
-func hostileRequests() map[string]hostile {
-	deep := strings.Repeat(`{"a":`, 70) + "1" + strings.Repeat("}", 70)
-	cases := map[string]hostile{
-		"nothing":            {Chat, ``, "", "ends where a value"},
-		"array":              {Chat, `[]`, "", "an array stands here"},
-		"cut":                {Chat, hello[:13], "", "a key in quotes"},
-		"two texts":          {Chat, hello + hello, "", "something follows"},
-		"byte order mark":    {Chat, "\ufeff" + hello, "", "a value should be"},
-		"not UTF-8":          {Chat, strings.Replace(hello, "hi", "\xff", 1), "", "not UTF-8"},
-		"lone surrogate":     {Chat, strings.Replace(hello, "hi", `\ud800`, 1), "messages[0].content", "lone surrogate"},
-		"surrogates swapped": {Chat, strings.Replace(hello, "hi", `\ude00\ud83d`, 1), "messages[0].content", "lone surrogate"},
-		"control character":  {Chat, strings.Replace(hello, "hi", "\n", 1), "messages[0].content", "control character"},
-		"escape":             {Chat, strings.Replace(hello, "hi", `\x`, 1), "messages[0].content", "escape that JSON"},
-		"twice":              {Chat, with(`"model":"n"`), "", `"model" appears twice`},
-		"twice, escaped":     {Chat, with(`"m\u006fdel":"n"`), "", "appears twice"},
-		"twice, in cases":    {Chat, with(`"Model":"n"`), "", "in two cases"},
-		"Kelvin":             {Chat, with(`"k":1,"` + "\u212a" + `":2`), "", "in two cases"},
-		"twice, deep":        {Chat, with(`"metadata":{"a":"1","A":"2"}`), "metadata", "in two cases"},
-		"twice in a schema":  {Chat, with(`"tools":[{"type":"function","function":{"name":"f","parameters":{"a":1,"a":2}}}]`), "tools[0].function.parameters", "appears twice"},
-		"case":               {Chat, with(`"Stream":true`), "", "differs from \"stream\" in case only"},
-		"case, deep":         {Chat, said(`{"role":"user","content":"a","NAME":"b"}`), "messages[0]", "in case only"},
-		"deep":               {Chat, with(`"x":` + deep), "x" + strings.Repeat(".a", 63), "more than 64 levels"},
-		"no model":           {Chat, `{"messages":[{"role":"user","content":"hi"}]}`, "", `"model" is missing`},
-		"model of null":      {Chat, strings.Replace(hello, `"m"`, `null`, 1), "model", "null stands here"},
-		"model of numbers":   {Chat, strings.Replace(hello, `"m"`, `1`, 1), "model", "a number stands here"},
-		"model that hides":   {Chat, strings.Replace(hello, `"m"`, `"m\u202e"`, 1), "model", "does not print"},
-		"no messages":        {Chat, `{"model":"m","messages":[]}`, "messages", "0 members"},
-		"role":               {Chat, said(`{"role":"root","content":"x"}`), "messages[0].role", "not known here"},
-		"no role":            {Chat, said(`{"content":"x"}`), "messages[0]", `"role" is missing`},
-		"role of list":       {Chat, said(`{"role":["user"],"content":"x"}`), "messages[0].role", "not known"},
-		"content":            {Chat, said(`{"role":"user","content":{"text":"x"}}`), "messages[0].content", "an object stands here"},
-		"no content":         {Chat, said(`{"role":"user"}`), "messages[0]", `"content" is missing`},
-		"says nothing":       {Chat, said(`{"role":"assistant","content":null}`), "messages[0]", "says nothing"},
-		"orphan":             {Chat, said(`{"role":"tool","tool_call_id":"a","content":"x"}`), "messages[0].tool_call_id", "no tool call"},
-		"part":               {Chat, parts(`{"type":"file","file":{"file_id":"x"}}`), "messages[0].content[0].type", "not known"},
-		"image of file":      {Chat, parts(`{"type":"image_url","image_url":{"url":"file:///etc/passwd"}}`), "messages[0].content[0].image_url.url", "neither data: nor https:"},
-		"audio":              {Chat, parts(`{"type":"input_audio","input_audio":{"data":"A","format":"wav"}}`), "messages[0].content[0].input_audio.data", "base64"},
-		"temperature":        {Chat, with(`"temperature":2.1`), "temperature", "not between 0 and 2"},
-		"temperature text":   {Chat, with(`"temperature":"1"`), "temperature", "a string stands here"},
-		"infinite":           {Chat, with(`"temperature":1e999`), "temperature", "beyond what a float64"},
-		"NaN":                {Chat, with(`"temperature":NaN`), "temperature", "a value should be"},
-		"n of none":          {Chat, with(`"n":0`), "n", "not between"},
-		"n of parts":         {Chat, with(`"n":1.5`), "n", "no integer"},
-		"n of many":          {Chat, with(`"n":129`), "n", "not between"},
-		"max_tokens":         {Chat, with(`"max_tokens":-1`), "max_tokens", "not between"},
-		"number":             {Chat, with(`"n":01`), "n", "a number that JSON"},
-		"stop":               {Chat, with(`"stop":["a","b","c","d","e"]`), "stop", "5 members"},
-		"bias":               {Chat, with(`"logit_bias":{"1":101}`), "logit_bias.1", "not between"},
-		"tool type":          {Chat, with(`"tools":[{"type":"web_search"}]`), "tools[0].type", "not known"},
-		"tool name":          {Chat, with(`"tools":[{"type":"function","function":{"name":"a b"}}]`), "tools[0].function.name", "other characters"},
-		"parameters":         {Chat, with(`"tools":[{"type":"function","function":{"name":"f","parameters":[]}}]`), "tools[0].function.parameters", "an array stands here"},
-		"choice":             {Chat, with(`"tool_choice":"any"`), "tool_choice", "not known"},
-		"format":             {Chat, with(`"response_format":{"type":"json_schema"}`), "response_format", `"json_schema" is missing`},
-		"stream options":     {Chat, with(`"stream_options":{"include_usage":true}`), "stream_options", "not streamed"},
-		"top_logprobs":       {Chat, with(`"top_logprobs":2`), "top_logprobs", "needs logprobs"},
-		"audio answers":      {Chat, with(`"modalities":["text","audio"]`), "modalities", "2 members"},
-		"best_of":            {Completions, `{"model":"m","prompt":"a","n":3,"best_of":2}`, "best_of", "2 of 3"},
-		"mixed prompts":      {Completions, `{"model":"m","prompt":["a",1]}`, "prompt[1]", "beside a string"},
-		"product":            {Completions, `{"model":"m","n":128,"prompt":["a"` + strings.Repeat(`,"a"`, 16) + `]}`, "n", "more than 2048"},
-		"embedded nothing":   {Embeddings, `{"model":"m","input":[]}`, "input", "0 members"},
-		"empty input":        {Embeddings, `{"model":"m","input":""}`, "input", "fewer than 1"},
-		"reference":          {Responses, `{"model":"m","input":[{"type":"item_reference","id":"x"}]}`, "input[0].type", "not known"},
-		"stored file":        {Responses, `{"model":"m","input":[{"role":"user","content":[{"type":"input_file","file_id":"x"}]}]}`, "input[0].content[0].type", "not known"},
-		"mcp":                {Responses, `{"model":"m","input":"a","tools":[{"type":"mcp","server_url":"http://10.0.0.1"}]}`, "tools[0].type", "not known"},
-	}
-	for _, host := range []string{"localhost", "127.0.0.1", "[::1]", "0x7f.0.0.0x1", "2130706433", "a", "x.internal", "user@example.com", "example.com:22", "", "exa mple.com", "example.com.", "-a.com", "a..com"} {
-		cases["image at "+host] = hostile{Chat, parts(`{"type":"image_url","image_url":{"url":"https://` + host + `/a.png"}}`), "messages[0].content[0].image_url.url", "is an address"}
-	}
-	for what, url := range map[string]string{"type": "data:text/html;base64,AAAA", "none": "data:image/png,AAAA", "length": "data:image/png;base64,AAA", "end": "data:image/png;base64,AB==", "characters": "data:image/png;base64,A-AA", "padding": "data:image/png;base64,===="} {
-		cases["image data "+what] = hostile{Chat, parts(`{"type":"image_url","image_url":{"url":"` + url + `"}}`), "messages[0].content[0].image_url.url", "is "}
-	}
-	return cases
 }
 
 // TestUnknownFields are told by name, wherever they stand, and go on when they are let.

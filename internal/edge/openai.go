@@ -15,8 +15,19 @@ import (
 // which fields went nowhere, were set, or were taken out.
 const FieldsHeader = "Pavise-Fields"
 
-// writeTime is how long a caller may take to read one event.
-const writeTime = 30 * time.Second
+const (
+	// writeTime is how long a caller may take to read one event, or a whole answer.
+	writeTime = 30 * time.Second
+	// askTime is how long a connection waits for a model: longer than package infer
+	// does, and than servers let other requests take.
+	askTime = 11 * time.Minute
+)
+
+// within bounds how long the caller's connection takes for what comes next.
+// A connection that has no deadlines has none.
+func within(w http.ResponseWriter, d time.Duration) {
+	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(d))
+}
 
 // OpenAIPaths are the patterns of what is served of the OpenAI protocol, for a server
 // that has other things below /v1 too.
@@ -68,11 +79,13 @@ func (e *Edge) chat(w http.ResponseWriter, r *http.Request, api chat.API) {
 		refuseChat(w, err)
 		return
 	}
+	within(w, askTime)
 	if x.Streams() {
 		e.stream(w, r, x)
 		return
 	}
 	answer, err := x.Answer(r.Context())
+	within(w, writeTime)
 	if err != nil {
 		refuseChat(w, err)
 		return
@@ -85,7 +98,7 @@ func (e *Edge) chat(w http.ResponseWriter, r *http.Request, api chat.API) {
 // stream sends events as they come. The head goes with the first of them, so that a
 // model server that fails before it is told as any other failure is.
 func (e *Edge) stream(w http.ResponseWriter, r *http.Request, x *gateway.ChatExchange) {
-	conn, begun := http.NewResponseController(w), false
+	begun := false
 	err := x.Stream(r.Context(), func(event []byte) error {
 		if !begun {
 			begun = true
@@ -97,11 +110,12 @@ func (e *Edge) stream(w http.ResponseWriter, r *http.Request, x *gateway.ChatExc
 			h.Set("X-Accel-Buffering", "no") // a proxy in between would hold events back
 			w.WriteHeader(http.StatusOK)
 		}
-		conn.SetWriteDeadline(time.Now().Add(writeTime))
+		within(w, writeTime)
+		defer within(w, askTime)
 		if _, err := w.Write(event); err != nil {
 			return err
 		}
-		return conn.Flush()
+		return http.NewResponseController(w).Flush()
 	})
 	if err != nil && !begun {
 		refuseChat(w, err)
@@ -172,9 +186,12 @@ func refuseChat(w http.ResponseWriter, err error) {
 	if hint != "" {
 		msg += "; " + hint
 	}
-	param := ""
+	param, code := "", classes[kind].code
+	if _, ok := errors.AsType[*gateway.Refusal](err); kind == pavise.NotFound && !ok {
+		code = "unknown_url" // nobody was asked for a model
+	}
 	if f, ok := errors.AsType[*chat.Fault](err); ok && kind == pavise.Invalid {
 		param = f.Param
 	}
-	reply(w, kind.HTTPStatus(), chat.AppendError(nil, msg, classes[kind].class, param, classes[kind].code))
+	reply(w, kind.HTTPStatus(), chat.AppendError(nil, msg, classes[kind].class, param, code))
 }
