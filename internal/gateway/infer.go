@@ -139,6 +139,9 @@ func (g *Gateway) Begin(ctx context.Context, who pavise.Principal, call Call) (*
 	entry.Detail(&x.trail)
 	defer x.broken()
 	err = x.begin()
+	if err == nil && x.route.model == nil {
+		err = &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("%s is a language model", call.Model), Hint: "ask it in the OpenAI protocol: POST /v1/chat/completions"}
+	}
 	if err == nil {
 		err = x.inbound()
 	}

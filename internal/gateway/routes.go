@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/chat"
 	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/infer"
@@ -55,7 +56,8 @@ type Routes struct {
 type live struct {
 	Route
 	gate  firewall.Gate
-	model model
+	model model            // of tensors; nil for a language model
+	chat  *infer.Chat      // a language model; nil for one of tensors
 	count *telemetry.Model // what is asked here
 }
 
@@ -71,6 +73,9 @@ func (l *live) stop() {
 	}
 	if up, ok := l.model.(*infer.Upstream); ok {
 		up.Close()
+	}
+	if l.chat != nil {
+		l.chat.Close()
 	}
 }
 
@@ -128,6 +133,11 @@ func openRoutes(ctx context.Context, g *guard.Guard, db *store.DB, meter *firewa
 // start makes a stored route ready to take requests.
 func (r *Routes) start(tx *store.Tx, route Route) (*live, error) {
 	l := r.liveOf(route)
+	if route.language() {
+		server, err := infer.NewChat(route.place(), chat.DefaultLimits())
+		l.chat = server
+		return l, err
+	}
 	if route.ONNX == "" {
 		at := []upstream.Endpoint{{URL: route.Upstream, Weight: 1}}
 		remote, err := r.servers.Upstream(at, upstream.Options{}, route.place(), route.Signature, tensor.DefaultLimits())
@@ -290,6 +300,8 @@ func (r *Routes) describe(ctx context.Context, spec RouteSpec, was *Route) (*fin
 			return nil, err
 		}
 		f.signature, f.digest = native.Signature(), native.Digest()
+	case spec.namesModel() && route.language():
+		return &f, nil // what it takes and gives, the protocol says
 	case spec.namesModel():
 		server, err := infer.NewUpstream(route.place(), route.Signature, tensor.DefaultLimits())
 		if err != nil {
@@ -317,6 +329,9 @@ func (f *finding) complete(route, was *Route, spec RouteSpec) error {
 			keepColumns(route.Signature.Inputs, was.Signature.Inputs)
 			keepColumns(route.Signature.Outputs, was.Signature.Outputs)
 		}
+	}
+	if route.language() {
+		return nil
 	}
 	if spec.Signature != nil {
 		said, err := readSignature(spec.Signature)

@@ -307,8 +307,10 @@ func (u *Up) openServer(ctx context.Context) (err error) {
 		return err
 	}
 	mux := http.NewServeMux()
-	mux.Handle("/v2", edge.New(u.gateway).Handler())
-	mux.Handle("/v2/", edge.New(u.gateway).Handler())
+	door := edge.New(u.gateway).Handler()
+	for _, pattern := range append(edge.OpenAIPaths(), "/v2", "/v2/") {
+		mux.Handle(pattern, door)
+	}
 	control := api.NewServer(ctx, u.rooms, u.verifier)
 	mux.Handle("/v1/", control.Handler())
 	mux.Handle(api.TilesPrefix, control.Tiles(u.cfg.PublicTiles))
