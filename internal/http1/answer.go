@@ -222,17 +222,18 @@ func (a *answer) fillGap(chunked bool) {
 	var space [gapSize]byte
 	size := len(c.out) - a.gap - gapSize
 	var text []byte
-	if chunked {
-		a.phase = inChunks
-		text = append(strconv.AppendUint(a.closeHead(space[:0], -1), uint64(size), 16), "\r\n"...)
-	} else {
-		a.phase = counted
-		text = a.closeHead(space[:0], int64(size))
+	switch {
+	case !chunked:
+		a.phase, text = counted, a.closeHead(space[:0], int64(size))
+	case size == 0: // a chunk of nothing would be the last one
+		a.phase, text = inChunks, a.closeHead(space[:0], -1)
+	default:
+		a.phase, text = inChunks, append(strconv.AppendUint(a.closeHead(space[:0], -1), uint64(size), 16), "\r\n"...)
 	}
 	copy(c.out[a.gap:], text)
 	copy(c.out[a.gap+len(text):], c.out[a.gap+gapSize:])
 	c.out = c.out[:a.gap+len(text)+size]
-	if chunked {
+	if chunked && size > 0 {
 		c.out = append(c.out, "\r\n"...)
 	}
 }

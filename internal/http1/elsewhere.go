@@ -39,9 +39,22 @@ func (s *Server) newElsewhere(h2 bool) *elsewhere {
 		// net/http takes bare LF for line ends, among other things. What it would read
 		// behind the request that we have looked at is nobody's to guess.
 		e.server.SetKeepAlivesEnabled(false)
+		e.server.Handler = lastOfItsConnection{s.Handler}
 	}
 	go e.server.Serve(e)
 	return e
+}
+
+// lastOfItsConnection is a handler whose answers do not promise that a connection is kept:
+// to HTTP/1.0 net/http would, and then close it.
+type lastOfItsConnection struct{ http.Handler }
+
+// ServeHTTP serves a request.
+func (h lastOfItsConnection) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.ProtoMinor == 0 {
+		w.Header().Set("Connection", "close")
+	}
+	h.Handler.ServeHTTP(w, r)
 }
 
 // hand gives a connection over.
