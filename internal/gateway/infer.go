@@ -250,7 +250,11 @@ func (x *Exchange) parse() (*tensor.Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := x.hold.set(lim.Weight(text) + cap(text) - len(text)); err != nil {
+	weight := lim.Weight(text)
+	if x.route.Signature.Texts() { // which a body need not say
+		weight *= 3
+	}
+	if err := x.hold.set(weight + cap(text) - len(text)); err != nil {
 		return nil, err
 	}
 	return x.call.Protocol.ParseRequest(tensor.Message{Body: text, Header: x.call.Header}, x.route.Signature, lim)

@@ -45,6 +45,9 @@ func NewUpstream(at Place, signature tensor.Signature, limits tensor.Limits) (*U
 		}
 	}
 	protocol := tensor.Named(at.Protocol)
+	if at.Protocol == tensor.NameMLflow {
+		protocol = tensor.MLflowOf(signature)
+	}
 	dialect, spoken := dialects[at.Protocol]
 	if protocol == nil || !spoken {
 		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("no model server is asked by %s yet", at.Protocol), Hint: "put the route with another --protocol"}

@@ -113,6 +113,8 @@ type Request struct {
 	ID      string   // the caller's own mark; may be empty
 	Inputs  []Tensor // at least one, names distinct
 	Outputs []string // the outputs asked for; none means all
+
+	form form // how the caller laid it out
 }
 
 // Rows returns the largest row count among the inputs, so that a request whose
