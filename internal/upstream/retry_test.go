@@ -146,7 +146,7 @@ func TestKeepAliveRace(t *testing.T) {
 			}
 		}
 	})
-	c := cluster(t, Options{}, s.url())
+	c := cluster(t, Options{Breaker: Breaker{RetryShare: 100}}, s.url())
 	var wg sync.WaitGroup
 	for w := range 8 {
 		wg.Go(func() {

@@ -205,13 +205,7 @@ func TestTLSFiles(t *testing.T) {
 
 // TestHTTP2 speaks it with and without TLS, many calls on few connections, and streams.
 func TestHTTP2(t *testing.T) {
-	var conns atomic.Int64
 	s := httpServer(t, repeat, nil, true)
-	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
-		if state == http.StateNew {
-			conns.Add(1)
-		}
-	}
 	c := cluster(t, Options{HTTP2: true}, s.URL+"/base")
 	var wg sync.WaitGroup
 	for w := range 200 {
