@@ -169,13 +169,21 @@ func (cn *conn) again(err error) error {
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		return err
 	}
-	limit := cn.limit()
-	if !time.Now().Before(limit) {
-		return &Fault{Reason: Slow, Err: err}
+	now, limit := time.Now(), cn.limit()
+	switch {
+	case !now.Before(cn.end):
+		return &Fault{Reason: Slow, Err: errTotal}
+	case !now.Before(limit):
+		return &Fault{Reason: Slow, Err: errGap}
 	}
 	cn.watch()
 	return cn.tcp.SetDeadline(limit)
 }
+
+var (
+	errTotal = errors.New("the time of the whole call is over")
+	errGap   = errors.New("no byte came, or was taken, for too long")
+)
 
 // watch closes the connection when the caller goes away.
 func (cn *conn) watch() {
@@ -213,7 +221,7 @@ func (cn *conn) Write(p []byte) (int, error) {
 			return sent, nil
 		}
 		if cn.nc != cn.tcp && errors.Is(err, os.ErrDeadlineExceeded) {
-			return sent, &Fault{Reason: Slow, Err: err}
+			return sent, &Fault{Reason: Slow, Err: errTotal}
 		}
 		if err = cn.again(err); err != nil {
 			return sent, err
