@@ -2,6 +2,7 @@ package http1
 
 import (
 	"errors"
+	"fmt"
 	"io"
 )
 
@@ -74,7 +75,7 @@ var (
 	errChunkEnd    = errors.New("a chunk does not end where its size says")
 	errChunkWaste  = errors.New("its chunks are mostly something else than data")
 	errTrailers    = errors.New("its trailers are too long, or none are taken here")
-	errUnexpectEnd = errors.New("it ends in the middle")
+	errUnexpectEnd = fmt.Errorf("it ends in the middle: %w", io.ErrUnexpectedEOF)
 )
 
 const (
