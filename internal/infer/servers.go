@@ -36,12 +36,17 @@ type shared struct {
 // NewServers returns none yet.
 func NewServers() *Servers { return &Servers{clusters: map[servers]*shared{}} }
 
-// Upstream returns the model of the given name on servers that answer alike. The error
-// is of kind Invalid. The model must be closed.
-func (s *Servers) Upstream(endpoints []upstream.Endpoint, o upstream.Options, model string, limits tensor.Limits) (*Upstream, error) {
-	path, err := modelPath(model)
-	if err != nil {
+// Upstream returns the model at a place, on servers that answer alike: the place's
+// address is not looked at. The signature is as [NewUpstream] has it. The error is of
+// kind Invalid. The model must be closed.
+func (s *Servers) Upstream(endpoints []upstream.Endpoint, o upstream.Options, at Place, signature tensor.Signature, limits tensor.Limits) (*Upstream, error) {
+	if err := at.Validate(); err != nil {
 		return nil, err
+	}
+	protocol := tensor.Named(at.Protocol)
+	dialect, spoken := dialects[at.Protocol]
+	if protocol == nil || !spoken {
+		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("no model server is asked by %s yet", at.Protocol), Hint: "put the route with another --protocol"}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -49,7 +54,7 @@ func (s *Servers) Upstream(endpoints []upstream.Endpoint, o upstream.Options, mo
 	if err != nil {
 		return nil, err
 	}
-	u := &Upstream{path: path, model: model, limits: limits, servers: s}
+	u := &Upstream{place: at, dialect: dialect, protocol: protocol, signature: signature, limits: limits, servers: s}
 	u.shared.Store(c)
 	return u, nil
 }

@@ -37,7 +37,7 @@ func TestServersAreShared(t *testing.T) {
 		for _, u := range urls {
 			at = append(at, upstream.Endpoint{URL: u, Weight: 1})
 		}
-		u, err := s.Upstream(at, o, model, tensor.DefaultLimits())
+		u, err := s.Upstream(at, o, oipNamed(model), tensor.Signature{}, tensor.DefaultLimits())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -73,7 +73,7 @@ func TestMoveLosesNothing(t *testing.T) {
 	two, twos := counted(t)
 	s := NewServers()
 	sets := [][]upstream.Endpoint{{{URL: one, Weight: 1}}, {{URL: one, Weight: 9}, {URL: two, Weight: 1}}, {{URL: two, Weight: 1}}}
-	u, err := s.Upstream(sets[0], upstream.Options{}, "m", tensor.DefaultLimits())
+	u, err := s.Upstream(sets[0], upstream.Options{}, oipNamed("m"), tensor.Signature{}, tensor.DefaultLimits())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,14 +114,20 @@ func TestServersRefuse(t *testing.T) {
 	s := NewServers()
 	good := []upstream.Endpoint{{URL: "http://h", Weight: 1}}
 	for name, try := range map[string]func() error{
-		"no servers":   func() error { _, err := s.Upstream(nil, upstream.Options{}, "m", tensor.DefaultLimits()); return err },
-		"path as name": func() error { _, err := s.Upstream(good, upstream.Options{}, "..", tensor.DefaultLimits()); return err },
+		"no servers": func() error {
+			_, err := s.Upstream(nil, upstream.Options{}, oipNamed("m"), tensor.Signature{}, tensor.DefaultLimits())
+			return err
+		},
+		"path as name": func() error {
+			_, err := s.Upstream(good, upstream.Options{}, oipNamed(".."), tensor.Signature{}, tensor.DefaultLimits())
+			return err
+		},
 		"no weight": func() error {
-			_, err := s.Upstream([]upstream.Endpoint{{URL: "http://h"}}, upstream.Options{}, "m", tensor.DefaultLimits())
+			_, err := s.Upstream([]upstream.Endpoint{{URL: "http://h"}}, upstream.Options{}, oipNamed("m"), tensor.Signature{}, tensor.DefaultLimits())
 			return err
 		},
 		"no such CA": func() error {
-			_, err := s.Upstream(good, upstream.Options{TLS: upstream.TLS{CAFile: "/none"}}, "m", tensor.DefaultLimits())
+			_, err := s.Upstream(good, upstream.Options{TLS: upstream.TLS{CAFile: "/none"}}, oipNamed("m"), tensor.Signature{}, tensor.DefaultLimits())
 			return err
 		},
 	} {
@@ -132,7 +138,7 @@ func TestServersRefuse(t *testing.T) {
 	if n := len(s.Stats()); n != 0 {
 		t.Errorf("%d clusters are left of what was refused", n)
 	}
-	u, err := s.Upstream(good, upstream.Options{}, "m", tensor.DefaultLimits())
+	u, err := s.Upstream(good, upstream.Options{}, oipNamed("m"), tensor.Signature{}, tensor.DefaultLimits())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,3 +149,6 @@ func TestServersRefuse(t *testing.T) {
 		t.Error("a closed model was moved")
 	}
 }
+
+// oipNamed is a model of some name, by the Open Inference Protocol.
+func oipNamed(model string) Place { return Place{Model: model, Protocol: tensor.NameOIP} }

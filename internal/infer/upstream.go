@@ -2,34 +2,36 @@ package infer
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
-	"net/url"
+	"slices"
 	"sync"
 	"sync/atomic"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/telemetry"
 	"github.com/pavise/pavise/internal/tensor"
 	"github.com/pavise/pavise/internal/upstream"
 )
 
-// An Upstream is a model on servers that speak the Open Inference Protocol v2 over
-// HTTP. It is safe for concurrent use.
+// An Upstream is a model on servers that are asked over HTTP. It is safe for
+// concurrent use.
 type Upstream struct {
-	path    string // /v2/models/{model}
-	model   string
-	limits  tensor.Limits
-	servers *Servers               // who shares clusters
-	shared  atomic.Pointer[shared] // the cluster in use; Servers.mu guards writes
-	closed  bool                   // Servers.mu guards it
+	place     Place
+	dialect   dialect
+	protocol  tensor.Protocol
+	signature tensor.Signature // what the model takes and gives; not known yet while it is asked for
+	limits    tensor.Limits
+	servers   *Servers               // who shares clusters
+	shared    atomic.Pointer[shared] // the cluster in use; Servers.mu guards writes
+	closed    bool                   // Servers.mu guards it
 }
 
-// NewUpstream returns the model of the given name on the server at address, for
-// example "http://10.0.0.7:8000", with connections of its own. The error is of kind
-// Invalid.
-func NewUpstream(address, model string, limits tensor.Limits) (*Upstream, error) {
-	return NewServers().Upstream([]upstream.Endpoint{{URL: address, Weight: 1}}, upstream.Options{}, model, limits)
+// NewUpstream returns the model at a place, with connections of its own. The
+// signature, which may be empty for an upstream that is only to be described, is what
+// its protocol is read by. The error is of kind Invalid.
+func NewUpstream(at Place, signature tensor.Signature, limits tensor.Limits) (*Upstream, error) {
+	return NewServers().Upstream([]upstream.Endpoint{{URL: at.Address, Weight: 1}}, upstream.Options{}, at, signature, limits)
 }
 
 // Cluster is what the model's calls go through, for its Stats. It changes with
@@ -68,15 +70,15 @@ var jsonBody = []upstream.Field{{Name: "Content-Type", Value: "application/json"
 func (u *Upstream) Infer(ctx context.Context, r *tensor.Request) (*tensor.Response, error) {
 	c := calls.Get().(*call)
 	defer c.free()
-	body, err := r.AppendJSON(c.request.Body[:0])
+	message, err := u.protocol.AppendRequest(c.request.Body[:0], r)
 	if err != nil {
 		return nil, err
 	}
-	c.request = upstream.Request{Method: http.MethodPost, Path: u.path + "/infer", Fields: jsonBody, Body: body}
+	c.request = upstream.Request{Method: http.MethodPost, Path: u.dialect.infer(u.place), Fields: jsonBody, Body: message.Body}
 	if err := u.do(ctx, c); err != nil {
 		return nil, err
 	}
-	response, err := tensor.ParseResponse(c.answer.Body, u.limits)
+	response, err := u.protocol.ParseResponse(tensor.Message{Body: c.answer.Body, Header: tensor.NoHeader}, r, u.signature, u.limits)
 	if err != nil {
 		return nil, err
 	}
@@ -87,14 +89,21 @@ func (u *Upstream) Infer(ctx context.Context, r *tensor.Request) (*tensor.Respon
 	return response, nil
 }
 
-// Signature asks the server what the model takes and gives.
-func (u *Upstream) Signature(ctx context.Context) (tensor.Signature, error) {
-	var s tensor.Signature
-	c := &call{request: upstream.Request{Method: http.MethodGet, Path: u.path}}
-	if err := u.do(ctx, c); err != nil {
-		return s, err
+// Describe asks the server what the model takes and gives. The error is of kind
+// Invalid when servers of its protocol cannot say.
+func (u *Upstream) Describe(ctx context.Context) (tensor.Signature, error) {
+	if u.dialect.about == nil {
+		return tensor.Signature{}, &pavise.Error{
+			Kind: pavise.Invalid, Msg: fmt.Sprintf("a server that speaks %s cannot say what a model takes and gives", u.place.Protocol),
+			Hint: "say it with --signature FILE, for example " + SignatureExample,
+		}
 	}
-	if err := json.Unmarshal(c.answer.Body, &s); err != nil {
+	c := &call{request: upstream.Request{Method: http.MethodGet, Path: u.dialect.about(u.place)}}
+	if err := u.do(ctx, c); err != nil {
+		return tensor.Signature{}, err
+	}
+	s, err := u.dialect.read(c.answer.Body)
+	if err != nil {
 		return s, u.fault("described the model in a form other than the protocol's", err)
 	}
 	if err := s.Validate(); err != nil {
@@ -105,6 +114,9 @@ func (u *Upstream) Signature(ctx context.Context) (tensor.Signature, error) {
 
 // do makes one call and leaves the body of a 200 in it.
 func (u *Upstream) do(ctx context.Context, c *call) error {
+	if trace := telemetry.Traceparent(ctx); trace != "" {
+		c.request.Fields = append(slices.Clip(c.request.Fields), upstream.Field{Name: telemetry.TraceparentHeader, Value: trace})
+	}
 	c.answer.Limit = u.limits.MaxBody
 	err := u.Cluster().Do(ctx, &c.request, &c.answer)
 	status := c.answer.Status
@@ -113,7 +125,7 @@ func (u *Upstream) do(ctx context.Context, c *call) error {
 		return u.reword(err)
 	case status == http.StatusNotFound:
 		return &pavise.Error{
-			Kind: pavise.Unavailable, Msg: fmt.Sprintf("the model server does not know the model %s (status 404)", u.model),
+			Kind: pavise.Unavailable, Msg: fmt.Sprintf("the model server does not know the model %s (status 404)", u.place.Model),
 			Hint: "if it has another name there, put the route with --remote NAME",
 		}
 	case status/100 == 4:
@@ -147,17 +159,8 @@ func (u *Upstream) reword(err error) error {
 func (u *Upstream) fault(what string, err error) *pavise.Error {
 	return &pavise.Error{
 		Kind: pavise.Unavailable,
-		Msg:  fmt.Sprintf("the model server of %s %s", u.model, what),
+		Msg:  fmt.Sprintf("the model server of %s %s", u.place.Model, what),
 		Hint: "retry; if it stays so, the operator should look at the server behind the route",
 		Err:  err,
 	}
-}
-
-// modelPath is where a model lies on its server. A name that would lead elsewhere is
-// refused, with kind Invalid.
-func modelPath(model string) (string, error) {
-	if model == "" || model == "." || model == ".." {
-		return "", &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%q is not a model's name on its server", model), Hint: "put the route with --remote NAME"}
-	}
-	return "/v2/models/" + url.PathEscape(model), nil
 }

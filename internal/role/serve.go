@@ -25,7 +25,6 @@ import (
 	"github.com/pavise/pavise/internal/config"
 	"github.com/pavise/pavise/internal/console"
 	"github.com/pavise/pavise/internal/fleet"
-	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/identity"
 	"github.com/pavise/pavise/internal/installation"
@@ -105,6 +104,7 @@ func NewServe(ctx context.Context, cfg ServeConfig) (s *Serve, err error) {
 	for _, open := range []func() error{
 		func() error { return s.readFiles() },
 		func() error { return s.listen() },
+		func() error { return s.openTelemetry("serve", "", s.cfg.Telemetry) },
 		func() error { return s.openLog(keys) },
 		func() error { return s.face(ctx) },
 		func() error { return s.openStore(ctx) },
@@ -171,8 +171,10 @@ func (s *Serve) listen() (err error) {
 	if s.listener, err = listenOn(s.cfg.Listen, "serve.listen"); err != nil {
 		return err
 	}
-	s.fleet, err = listenOn(s.cfg.Fleet, "serve.fleet")
-	return err
+	if s.fleet, err = listenOn(s.cfg.Fleet, "serve.fleet"); err != nil {
+		return err
+	}
+	return s.listenBeside(s.cfg.Health)
 }
 
 // openLog opens the log, and tells whether the store is empty.
@@ -399,7 +401,7 @@ func (s *Serve) bootstrap(ctx context.Context) error {
 	}
 	if b != nil {
 		for _, r := range b.Routes {
-			if err := s.firstRoute(ctx, r); err != nil {
+			if err := s.firstRoute(ctx, s.beginner(), r); err != nil {
 				return err
 			}
 			began.Routes = append(began.Routes, r.Name)
@@ -429,25 +431,6 @@ func (s *Serve) bootstrap(ctx context.Context) error {
 // beginner is in whose name an empty store begins: whoever can start the process.
 func (s *Serve) beginner() pavise.Principal {
 	return pavise.Principal{Tenant: s.tenant, Kind: pavise.Human, ID: userName(), Issuer: "bootstrap", Roles: []string{issuer.RoleOperator}, Proof: "started the process"}
-}
-
-// firstRoute puts one of the first models.
-func (s *Serve) firstRoute(ctx context.Context, r config.Route) error {
-	if name, err := pavise.ParseName(r.Name); err == nil && s.gateway.Routes.Has(name) {
-		return nil // an earlier start came further than this
-	}
-	spec := gateway.RouteSpec{
-		Name: r.Name, Upstream: r.Upstream, Remote: r.Remote, Rate: r.Rate, Budget: r.Budget, Shape: r.Shape, Purpose: r.Purpose,
-	}
-	if r.ONNX != "" {
-		onnx, err := os.ReadFile(r.ONNX)
-		if err != nil {
-			return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("read the model of %s: %v", r.Name, err), Hint: "bootstrap.routes in pavise.yaml names it", Err: err}
-		}
-		spec.ONNX = onnx
-	}
-	_, err := s.gateway.Routes.Put(ctx, s.beginner(), spec)
-	return err
 }
 
 // openServers makes the two doors: one for people and programs with tokens, and one for
@@ -711,6 +694,7 @@ func (s *Serve) Run(ctx context.Context) error {
 	defer stopRooms()
 	var house errgroup.Group
 	s.run(rooms, &house)
+	s.serveHealth(rooms, &house, s.standing("serve"))
 	house.Go(func() error { return s.changes.Run(rooms) })
 	house.Go(func() error { return s.publisher.Run(ctx) }) // or a door would wait for those who wait for news
 	house.Go(func() error { s.follow(rooms); return nil })
