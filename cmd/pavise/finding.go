@@ -13,8 +13,8 @@ import (
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/config"
 	"github.com/pavise/pavise/internal/disk"
+	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/record"
-	"github.com/pavise/pavise/internal/role"
 	"github.com/pavise/pavise/internal/siem"
 )
 
@@ -55,7 +55,7 @@ func (e *exportCommand) run(ctx context.Context, c *cli) error {
 	if err != nil {
 		return err
 	}
-	out := siem.NewExport(c.stdout, report.Origin, role.Version())
+	out := siem.NewExport(c.stdout, report.Origin, installation.Version())
 	if err := eachRecord(ctx, disk.Dir{Path: e.Dir, ReadOnly: true}, report.Signed, out.Add); err != nil {
 		return err
 	}

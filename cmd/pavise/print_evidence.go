@@ -17,8 +17,8 @@ import (
 	"github.com/pavise/pavise/internal/archive"
 	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/guard"
+	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/proof"
-	"github.com/pavise/pavise/internal/role"
 )
 
 func printStatus(w io.Writer, s api.LogStatus) {
@@ -101,7 +101,7 @@ func writeProof(w io.Writer, out string, p api.ProofFile) error {
 	if p.Witnessed {
 		seen = "signed by the log, and cosigned by a quorum of witnesses"
 	}
-	_, err := fmt.Fprintf(w, "%s proves record %d: %s\nanybody checks it with: %s ledger verify %s --key FINGERPRINT\n", out, p.Index, seen, role.Program(), role.Quote(out))
+	_, err := fmt.Fprintf(w, "%s proves record %d: %s\nanybody checks it with: %s ledger verify %s --key FINGERPRINT\n", out, p.Index, seen, installation.Program(), installation.Quote(out))
 	return err
 }
 
@@ -244,7 +244,7 @@ func printChange(w io.Writer, c api.ChangeView) {
 	}
 	if c.State.Waits() {
 		fmt.Fprintf(w, "  %d of %s, until %s; the proposer does not count\n", c.Have, count(c.Need, "approval"), c.Until.Local().Format("Mon 2 Jan 15:04"))
-		fmt.Fprintf(w, "  another person approves it with: %s change approve %s %.8s\n", role.Program(), c.Name.ID, c.Digest)
+		fmt.Fprintf(w, "  another person approves it with: %s change approve %s %.8s\n", installation.Program(), c.Name.ID, c.Digest)
 	}
 }
 

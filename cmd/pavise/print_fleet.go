@@ -13,8 +13,8 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/fleet"
+	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/issuer"
-	"github.com/pavise/pavise/internal/role"
 )
 
 func printHolders(w io.Writer, l api.HolderList) {
@@ -103,9 +103,9 @@ func (*personKeyCommand) run(_ context.Context, c *cli) error {
 
 // joinHint says what the machine that is invited does.
 func joinHint(w io.Writer, inv issuer.Invitation) {
-	how := fmt.Sprintf("%s gateway --join or %s agent --join", role.Program(), role.Program())
+	how := fmt.Sprintf("%s gateway --join or %s agent --join", installation.Program(), installation.Program())
 	if inv.Name.Kind == pavise.Workload {
-		how = role.Program() + " join"
+		how = installation.Program() + " join"
 	}
 	fmt.Fprintf(w, "it lets %s join, once, until %s: %s, there\n", inv.Name.ID, inv.Expires.Local().Format("15:04"), how)
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/pavise/pavise/internal/audit"
 	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/guard"
+	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/record"
-	"github.com/pavise/pavise/internal/role"
 )
 
 // TestOutcomes says in a word and a line how records ended.
@@ -112,18 +112,18 @@ func TestLimits(t *testing.T) {
 
 // TestCommandsArePasted names the data directory when it is not the usual one.
 func TestCommandsArePasted(t *testing.T) {
-	t.Setenv(role.DataVariable, "")
-	for dir, want := range map[role.Data]string{
-		role.DefaultData: " console link",
-		"my data":        " console link --data 'my data'",
-		"/srv/p":         " console link --data /srv/p",
+	t.Setenv(installation.DataVariable, "")
+	for dir, want := range map[installation.Data]string{
+		installation.DefaultData: " console link",
+		"my data":                " console link --data 'my data'",
+		"/srv/p":                 " console link --data /srv/p",
 	} {
-		if got := dir.Command("console link"); got != role.Program()+want {
+		if got := dir.Command("console link"); got != installation.Program()+want {
 			t.Errorf("%s, want %s", got, want)
 		}
 	}
-	t.Setenv(role.DataVariable, "elsewhere")
-	if got := role.Data(role.DefaultData).Command("up"); got != role.Program()+" up --data "+role.DefaultData {
+	t.Setenv(installation.DataVariable, "elsewhere")
+	if got := installation.Data(installation.DefaultData).Command("up"); got != installation.Program()+" up --data "+installation.DefaultData {
 		t.Errorf("beside the environment: %s", got)
 	}
 }
