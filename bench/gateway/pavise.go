@@ -24,6 +24,7 @@ import (
 	"github.com/pavise/pavise/internal/config"
 	"github.com/pavise/pavise/internal/fleet"
 	"github.com/pavise/pavise/internal/gateway"
+	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/role"
 )
 
@@ -102,17 +103,17 @@ func (pl *place) up(ctx context.Context, binary string, by *issuer) (*proxy, err
 	if p.token, err = by.token("app"); err != nil {
 		return nil, err
 	}
-	data := role.Data(filepath.Join(pl.dir, "up"))
+	data := installation.Data(filepath.Join(pl.dir, "up"))
 	if _, err := pl.run(p, binary, "up", "--data", string(data), "--listen", p.addr, "--issuer", by.record); err != nil {
 		return nil, err
 	}
-	access, err := await(func() (role.Access, error) { return data.ReadAccess("") })
+	access, err := await(func() (installation.Access, error) { return data.ReadAccess("") })
 	if err != nil {
 		return p, err
 	}
 	operator := &api.Client{Base: access.Server, Token: access.Token}
 	for _, m := range models {
-		if err := operator.Call(ctx, "route.put", pl.spec(role.Tenant, m), nil); err != nil {
+		if err := operator.Call(ctx, "route.put", pl.spec(installation.Tenant, m), nil); err != nil {
 			return p, err
 		}
 	}
@@ -125,7 +126,7 @@ func (pl *place) up(ctx context.Context, binary string, by *issuer) (*proxy, err
 // chatSpec is how a language model comes behind the firewall.
 func (pl *place) chatSpec() map[string]any {
 	return map[string]any{
-		"name": role.Tenant + "/model/" + chatModel, "upstream": "http://" + pl.upstream, "protocol": "openai",
+		"name": installation.Tenant + "/model/" + chatModel, "upstream": "http://" + pl.upstream, "protocol": "openai",
 		"rate": plenty, "budget": plenty, "model_rate": plenty, "model_budget": plenty,
 	}
 }

@@ -21,7 +21,7 @@ func (r *Record) append(b []byte) []byte {
 		b = appendPrincipal(append(b, `,"who":`...), r.Who)
 	}
 	if r.On != (pavise.Name{}) {
-		b = AppendString(append(b, `,"on":`...), r.On.String())
+		b = appendName(append(b, `,"on":`...), r.On)
 	}
 	if r.Subject != "" {
 		b = AppendString(append(b, `,"subject":`...), r.Subject)
@@ -83,15 +83,28 @@ func appendPrincipal(b []byte, p *pavise.Principal) []byte {
 		b = appendTime(append(b, `,"expires":`...), p.Expires)
 	}
 	if p.Change != (pavise.Name{}) {
-		b = AppendString(append(b, `,"change":`...), p.Change.String())
+		b = appendName(append(b, `,"change":`...), p.Change)
 	}
 	if p.Environment != "" {
 		b = AppendString(append(b, `,"environment":`...), p.Environment)
 	}
 	if p.By != (pavise.Name{}) {
-		b = AppendString(append(b, `,"by":`...), p.By.String())
+		b = appendName(append(b, `,"by":`...), p.By)
 	}
 	return append(b, '}')
+}
+
+// appendName appends a name as a string, without making one of its parts first unless
+// they need escaping.
+func appendName(b []byte, n pavise.Name) []byte {
+	for _, part := range [...]string{n.Tenant, n.Kind, n.ID} {
+		if !isPlain(part) {
+			return AppendString(b, n.String())
+		}
+	}
+	b = append(append(append(b, '"'), n.Tenant...), '/')
+	b = append(append(append(b, n.Kind...), '/'), n.ID...)
+	return append(b, '"')
 }
 
 func appendPolicy(b []byte, p *Policy) []byte {
@@ -135,11 +148,19 @@ func appendTime(b []byte, t time.Time) []byte {
 // AppendString appends a JSON string as json.Marshal writes it: plain text as it is, and
 // what needs escaping by encoding/json.
 func AppendString(b []byte, s string) []byte {
-	for _, c := range []byte(s) {
-		if c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
-			escaped, _ := json.Marshal(s) // cannot fail: a string
-			return append(b, escaped...)
-		}
+	if !isPlain(s) {
+		escaped, _ := json.Marshal(s) // cannot fail: a string
+		return append(b, escaped...)
 	}
 	return append(append(append(b, '"'), s...), '"')
+}
+
+// isPlain reports whether a string needs no escaping.
+func isPlain(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+			return false
+		}
+	}
+	return true
 }
