@@ -105,3 +105,22 @@ func hexOf(b []byte) string {
 	var room [64]byte
 	return string(hex.AppendEncode(room[:0], b))
 }
+
+// AppendJSON appends what json.Marshal writes of the trail: those fields that it has of
+// any, and its own.
+func (t *ChatTrail) AppendJSON(b []byte) []byte {
+	b = t.Trail.AppendJSON(b)
+	b = record.AppendString(append(b[:len(b)-1], `,"api":`...), string(t.API))
+	if t.Tier != "" {
+		b = record.AppendString(append(b, `,"tier":`...), string(t.Tier))
+	}
+	for _, f := range [...]struct {
+		key   string
+		value int64
+	}{{`,"tokens_in":`, t.TokensIn}, {`,"tokens_out":`, t.TokensOut}, {`,"events":`, int64(t.Events)}} {
+		if f.value != 0 {
+			b = strconv.AppendInt(append(b, f.key...), f.value, 10)
+		}
+	}
+	return append(b, '}')
+}
