@@ -39,7 +39,7 @@ func (e *Edge) Handler() http.Handler {
 			Hint: "it serves the Open Inference Protocol v2: POST /v2/models/{model}/infer, GET /v2/models/{model}, and health",
 		})
 	})
-	return mux
+	return e.gateway.Watch().HTTP(mux)
 }
 
 // caller turns what the request proves into a principal.

@@ -12,7 +12,6 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/firewall"
-	"github.com/pavise/pavise/internal/infer"
 	"github.com/pavise/pavise/internal/store"
 	"github.com/pavise/pavise/internal/tensor"
 )
@@ -85,8 +84,8 @@ func (r *Routes) Adopt(ctx context.Context, all []Standing, share int, model fun
 			r.guard.Observe(name, false)
 			r.meter.DropTerms(name)
 		}
-		if up, ok := l.model.(*infer.Upstream); ok && (next[name] == nil || next[name].model != l.model) {
-			up.Close()
+		if next[name] == nil || next[name].model != l.model || next[name].chat != l.chat {
+			l.stop()
 		}
 		if l.chat != nil && (next[name] == nil || next[name].chat != l.chat) {
 			l.chat.Close()
@@ -111,7 +110,7 @@ func (r *Routes) prepare(ctx context.Context, all []Standing, share int, model f
 		if s.Quarantined {
 			barred[route.Model] = true
 		}
-		l := &live{Route: route, gate: firewall.Gate{Signature: route.Signature, MaxRows: route.MaxRows}}
+		l := r.liveOf(route)
 		if old := was[route.Model]; old != nil && old.sameModel(route) && reflect.DeepEqual(old.Signature, route.Signature) {
 			l.model, l.chat = old.model, old.chat
 		} else if err := r.load(ctx, l, model); err != nil {

@@ -188,3 +188,29 @@ func (c *Chat) fault(what string, err error) error {
 		Err:  err,
 	}
 }
+
+// parseAddress reads the address of a server. The error is of kind Invalid.
+func parseAddress(text string) (*url.URL, error) {
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return nil, &pavise.Error{
+			Kind: pavise.Invalid,
+			Msg:  fmt.Sprintf("upstream %.200q is not an address of a model server", text),
+			Hint: "write it as http://host:port, without user, query or fragment",
+		}
+	}
+	return u, nil
+}
+
+// newTransport keeps connections open for many callers and asks for no
+// compression, which would let a small answer become a large one. It takes no
+// proxy from the environment: the route says where the model is.
+func newTransport() *http.Transport {
+	return &http.Transport{
+		MaxIdleConnsPerHost:    64,
+		MaxConnsPerHost:        256,
+		IdleConnTimeout:        90 * time.Second,
+		MaxResponseHeaderBytes: 16 << 10,
+		DisableCompression:     true,
+	}
+}
