@@ -64,7 +64,7 @@ func notHere(method, path string) error {
 func (e *Edge) chat(w http.ResponseWriter, r *http.Request, api chat.API) {
 	who, err := e.caller(r)
 	if err == nil {
-		err = checkMedia(r)
+		err = checkText(r)
 	}
 	about := ""
 	if err == nil {
