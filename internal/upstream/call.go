@@ -115,10 +115,26 @@ func (s *Stream) Read(p []byte) (int, error) {
 // Close ends the stream. Before the answer's end it ends the connection as well: that
 // is how the server learns that nobody listens.
 func (s *Stream) Close() error {
-	if s.err == nil {
+	switch {
+	case s.err != nil:
+	case s.leg.ends():
+		s.end(nil, errClosed)
+	default:
 		s.end(&Fault{Reason: Gone}, errClosed)
 	}
 	return nil
+}
+
+// ends reports whether the end of the answer is all that is left of it: who knows by an
+// event that it was the last one does not read what ends the body.
+func (l *leg) ends() bool {
+	if l.cn == nil || l.cn.ctx.Err() != nil {
+		return false
+	}
+	l.cn.end = time.Now().Add(l.e.c.grace)
+	l.cn.tcp.SetDeadline(l.cn.end)
+	n, err := l.src.Read(l.cn.one[:])
+	return n == 0 && err == io.EOF
 }
 
 var errClosed = &pavise.Error{Kind: pavise.Internal, Msg: "a stream was read after it was closed"}
@@ -149,7 +165,7 @@ func (c *Cluster) reach(ctx context.Context, r *Request, a *Answer, total time.D
 				break
 			}
 			l = leg{e: e, probe: probe}
-			t.add(e)
+			t[n] = e
 		} else {
 			l = leg{e: l.e}
 		}

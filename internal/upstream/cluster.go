@@ -16,6 +16,7 @@ type Cluster struct {
 	tls    *tls.Config
 	dialer net.Dialer
 	now    func() time.Time // for ages and ejections
+	grace  time.Duration    // for what ends a body after all that was in it was read
 
 	members atomic.Pointer[[]*endpoint] // those that Set named last; Set swaps it, under mu
 	closed  atomic.Bool                 // by Close and by Drain: connections end with their call
@@ -39,7 +40,7 @@ type Cluster struct {
 // New returns a cluster of endpoints. The error is of kind Invalid: an address, a
 // weight, or a file of TLS. Nothing is dialled before the first call.
 func New(endpoints []Endpoint, o Options) (*Cluster, error) {
-	c := &Cluster{o: o.withDefaults(), now: time.Now, empty: make(chan struct{}, 1)}
+	c := &Cluster{o: o.withDefaults(), now: time.Now, grace: 2 * time.Millisecond, empty: make(chan struct{}, 1)}
 	c.life, c.cut = context.WithCancel(context.Background())
 	var err error
 	if c.tls, err = c.o.TLS.load(); err != nil {

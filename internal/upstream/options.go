@@ -119,7 +119,7 @@ func (o Options) withDefaults() Options {
 	o.Breaker = Breaker{
 		MaxRequests: cmp.Or(o.Breaker.MaxRequests, 4096),
 		MaxPending:  cmp.Or(o.Breaker.MaxPending, 1024),
-		MaxRetries:  min(cmp.Or(o.Breaker.MaxRetries, 2), len(tried{})-1),
+		MaxRetries:  min(cmp.Or(o.Breaker.MaxRetries, 2), len(tried{})-2),
 		RetryShare:  cmp.Or(o.Breaker.RetryShare, 20),
 	}
 	o.Ejection = Ejection{

@@ -66,7 +66,11 @@ func TestWhatIsTriedAgain(t *testing.T) {
 					close(done)
 				}
 			})
-			c := cluster(t, Options{Timeouts: Timeouts{FirstByte: time.Second}}, s.url())
+			o := Timeouts{}
+			if tt.want == "slow" {
+				o.FirstByte = quick.FirstByte
+			}
+			c := cluster(t, Options{Timeouts: o}, s.url())
 			if err := c.Do(t.Context(), post("first"), &Answer{}); err != nil {
 				t.Fatal(err)
 			}
