@@ -41,8 +41,8 @@ type conn struct {
 	state    *tls.ConnectionState
 	template *http.Request // what all requests have in common
 	now      atomic.Pointer[exchange]
-	given    bool // handed over
-	sheet    *sheet
+	given    bool   // handed over
+	sheet    *sheet // of the request under way; with Server.Lend, of the next one too
 
 	ask     *ask   // borrowed while a head is read
 	win     window // buf is nil when it is empty
@@ -345,6 +345,9 @@ func (c *conn) exchange(x *exchange) bool {
 	again := c.handle(x) && c.finish(x)
 	x.scope.end()
 	c.now.Store(nil)
+	if !c.server.Lend {
+		c.sheet = nil
+	}
 	return again
 }
 

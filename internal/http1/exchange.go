@@ -186,12 +186,29 @@ func (b *requestBody) leave() (unread int64) {
 		b.mu.Lock()
 	}
 	defer b.mu.Unlock()
+	if b.chunked && !broken && !b.expect {
+		b.skipChunks()
+	}
 	b.conn = nil
 	if broken {
 		return -1
 	}
 	return b.unread()
 }
+
+// skipChunks goes to the end of the chunks, if that was read from the connection already:
+// many handlers read a value and not the end behind it.
+func (b *requestBody) skipChunks() {
+	for p := make([]byte, 512); b.err == nil; {
+		_, b.err = b.chunks.read(&b.conn.win, noMore{}, p)
+	}
+}
+
+// noMore is a source that has ended.
+type noMore struct{}
+
+// Read returns the end.
+func (noMore) Read([]byte) (int, error) { return 0, io.EOF }
 
 // bodySource is a connection as a body is read from it: in the time that the handler grants.
 type bodySource conn

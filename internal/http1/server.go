@@ -183,9 +183,11 @@ type countedConn struct {
 
 // Close closes the connection.
 func (c *countedConn) Close() error {
-	c.once.Do(func() { c.open.Add(-1) })
+	c.uncount()
 	return c.Conn.Close()
 }
+
+func (c *countedConn) uncount() { c.once.Do(func() { c.open.Add(-1) }) }
 
 // turnedAtOnce is how many connections too many get an answer at a time.
 const turnedAtOnce = 64
@@ -193,6 +195,7 @@ const turnedAtOnce = 64
 // turnAway says that there are too many connections, if the caller would understand it and
 // not too many are told already.
 func (s *Server) turnAway(c *countedConn) {
+	c.uncount()
 	if s.Refused != nil {
 		s.Refused(c.RemoteAddr().String(), http.StatusServiceUnavailable, "there are too many connections")
 	}

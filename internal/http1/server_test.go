@@ -376,6 +376,76 @@ func TestBodiesThatNobodyWanted(t *testing.T) {
 	}
 }
 
+// TestEndsThatNobodyRead keeps connections whose handlers stop before the end of what has
+// arrived, and no others.
+func TestEndsThatNobodyRead(t *testing.T) {
+	addr := start(t, &Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.ReadFull(r.Body, make([]byte, 3))
+		r.Body.Close()
+	})})
+	for text, answers := range map[string]int{
+		"Content-Length: 3||abc":                             2,
+		"Content-Length: 6||abcdef":                          2,
+		"Transfer-Encoding: chunked||3|abc|0||":              2,
+		"Transfer-Encoding: chunked||3|abc|3|def|0||":        2,
+		"Transfer-Encoding: chunked||3|abc|3|def|0|X: y||":   1,
+		"Transfer-Encoding: chunked||3|abc|3|defg|0||":       1,
+		"Transfer-Encoding: chunked||3|abc|fff|GET / HTTP||": 1,
+	} {
+		got := say(t, addr, crlf("POST / HTTP/1.1|Host: h|"+text+"GET /2 HTTP/1.1|Host: h|Connection: close||"))
+		if n := strings.Count(got, "HTTP/1.1 200 OK"); n != answers {
+			t.Errorf("%s: %d answers: %q", text, n, got)
+		}
+	}
+}
+
+// A pipeListener gives connections that are no sockets.
+type pipeListener chan net.Conn
+
+// Accept returns the next one.
+func (l pipeListener) Accept() (net.Conn, error) {
+	if c, ok := <-l; ok {
+		return c, nil
+	}
+	return nil, net.ErrClosed
+}
+
+// Close ends Accept.
+func (l pipeListener) Close() error {
+	defer func() { recover() }() // closed before
+	close(l)
+	return nil
+}
+
+// Addr is nobody's.
+func (l pipeListener) Addr() net.Addr { return &net.TCPAddr{} }
+
+func TestConnectionsThatAreNoSockets(t *testing.T) {
+	l := make(pipeListener)
+	s := &Server{Handler: echo}
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(l) }()
+	c, theirs := net.Pipe()
+	l <- theirs
+	in := bufio.NewReader(c)
+	for range 3 {
+		go io.WriteString(c, crlf("POST /a HTTP/1.1|Host: h|Content-Length: 5||hello"))
+		r, err := http.ReadResponse(in, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if body, err := io.ReadAll(r.Body); err != nil || !bytes.Contains(body, []byte(`"hello"`)) {
+			t.Fatal(string(body), err)
+		}
+	}
+	if err := s.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != http.ErrServerClosed {
+		t.Fatal(err)
+	}
+}
+
 func TestExpectContinue(t *testing.T) {
 	addr := start(t, &Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/no" {
