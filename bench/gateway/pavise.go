@@ -113,7 +113,7 @@ func (pl *place) up(ctx context.Context, binary string, by *issuer) (*proxy, err
 	}
 	operator := &api.Client{Base: access.Server, Token: access.Token}
 	for _, m := range models {
-		if err := operator.Call(ctx, "route.put", pl.spec(installation.Tenant, m), nil); err != nil {
+		if err := operator.Call(ctx, "route.put", pl.spec(role.Tenant, m), nil); err != nil {
 			return p, err
 		}
 	}
@@ -126,7 +126,7 @@ func (pl *place) up(ctx context.Context, binary string, by *issuer) (*proxy, err
 // chatSpec is how a language model comes behind the firewall.
 func (pl *place) chatSpec() map[string]any {
 	return map[string]any{
-		"name": installation.Tenant + "/model/" + chatModel, "upstream": "http://" + pl.upstream, "protocol": "openai",
+		"name": role.Tenant + "/model/" + chatModel, "upstream": "http://" + pl.upstream, "protocol": "openai",
 		"rate": plenty, "budget": plenty, "model_rate": plenty, "model_budget": plenty,
 	}
 }
