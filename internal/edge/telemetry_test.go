@@ -79,7 +79,7 @@ func TestSpikesLeadToRecords(t *testing.T) {
 	}
 	for _, want := range []string{
 		`pavise_rows_charged_total{pavise_model="m"} 2`,
-		`pavise_verdicts_total{pavise_check="budget",pavise_verdict="deny"}`,
+		`pavise_verdicts_total{pavise_check="rate",pavise_verdict="deny"}`,
 		`pavise_verdicts_total{pavise_check="codec",pavise_verdict="deny"}`,
 		`http_route="/v2/models/{model}/infer",http_response_status_code="429"`,
 		"pavise_meter_accounts ", "pavise_routes 1\n",
