@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -49,7 +50,8 @@ type Gateway struct {
 	now      func() time.Time
 	watch    *telemetry.Meter
 	limits   tensor.Limits
-	bodies   bodies // of the requests under way
+	bodies   bodies   // of the requests under way
+	salt     [32]byte // parts the tenants' shares of model servers' caches; drawn at start, written nowhere
 
 	subjects *subject.Keys
 }
@@ -63,6 +65,7 @@ func New(ctx context.Context, cfg Config) (*Gateway, error) {
 	if g.now == nil {
 		g.now = time.Now
 	}
+	rand.Read(g.salt[:])
 	g.verifier.Store(cfg.Verifier)
 	var err error
 	if g.Routes, err = openRoutes(ctx, g.guard, g.db, g.meter, g.watch); err != nil {

@@ -116,6 +116,7 @@ type Exchange struct {
 	route   *live
 	request *tensor.Request
 	hold    *hold
+	room    *tensor.Room // of what was read; the exchange's until it ends
 	trail   Trail
 	kept    kept
 	retry   time.Duration
@@ -139,6 +140,9 @@ func (g *Gateway) Begin(ctx context.Context, who pavise.Principal, call Call) (*
 	entry.Detail(&x.trail)
 	defer x.broken()
 	err = x.begin()
+	if err == nil && x.route.model == nil {
+		err = &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("%s is a language model", call.Model), Hint: "ask it in the OpenAI protocol: POST /v1/chat/completions"}
+	}
 	if err == nil {
 		err = x.inbound()
 	}
@@ -186,6 +190,8 @@ func (x *Exchange) end(err error) error {
 	if x.hold != nil {
 		x.hold.free()
 	}
+	x.room.Free()
+	x.room, x.request = nil, nil
 	return err
 }
 
@@ -220,7 +226,7 @@ func (x *Exchange) begin() (err error) {
 
 // inbound reads the request and puts it through the checks before the model.
 func (x *Exchange) inbound() (err error) {
-	x.hold = x.gateway.bodies.begin(x.who.Name())
+	x.hold, x.room = x.gateway.bodies.begin(x.who.Name()), tensor.TakeRoom()
 	x.seen.Enter(telemetry.Read)
 	if x.request, err = x.parse(); err != nil {
 		check := "codec"
@@ -243,11 +249,11 @@ func (x *Exchange) inbound() (err error) {
 		x.retry = retry
 		return err
 	}
-	encoded, err := x.request.AppendJSON(nil)
+	sent, err := x.request.Encode(tensor.OIP)
 	if err != nil {
 		return err
 	}
-	x.trail.Input = x.commit(encoded)
+	x.trail.Input = x.commit(sent.Body)
 	return nil
 }
 
@@ -256,6 +262,7 @@ func (x *Exchange) inbound() (err error) {
 // the exchange is over.
 func (x *Exchange) parse() (*tensor.Request, error) {
 	lim := x.gateway.limits
+	lim.Room = x.room
 	if !x.route.Observe { // the gate is to be seen refusing what it then lets pass
 		lim = x.route.gate.Limits(lim)
 	}
@@ -265,10 +272,15 @@ func (x *Exchange) parse() (*tensor.Request, error) {
 	}
 	x.read = len(text)
 	x.seen.Enter(telemetry.Parse)
-	if err := x.hold.set(lim.Weight(text) + cap(text) - len(text)); err != nil {
+	m := tensor.Message{Body: text, Header: x.call.Header}
+	weight := lim.Weight(m)
+	if x.route.Signature.Texts() { // which a body need not say
+		weight *= 3
+	}
+	if err := x.hold.set(weight + cap(text) - len(text)); err != nil {
 		return nil, err
 	}
-	return x.call.Protocol.ParseRequest(tensor.Message{Body: text, Header: x.call.Header}, x.route.Signature, lim)
+	return x.call.Protocol.ParseRequest(m, x.route.Signature, lim)
 }
 
 // check notes a verdict and turns a denial into an error, unless the route only
@@ -310,13 +322,18 @@ func (x *Exchange) outbound(ctx context.Context, truth *tensor.Response) (m tens
 func (x *Exchange) keep(ctx context.Context, truth *tensor.Response, altered bool) error {
 	if altered {
 		own, err := truth.AppendJSON(nil)
+		if len(own) <= maxKept {
+			x.kept.Truth = own
+		}
+		if pavise.KindOf(err) == pavise.Invalid { // JSON cannot carry it
+			var m tensor.Message
+			m, err = tensor.OIP.AppendResponse(nil, &tensor.Request{Raw: tensor.Raw{All: true}}, truth)
+			own = m.Body
+		}
 		if err != nil {
 			return err
 		}
 		x.trail.Altered, x.trail.Truth = true, x.commit(own)
-		if len(own) <= maxKept {
-			x.kept.Truth = own
-		}
 	}
 	plain, err := json.Marshal(x.kept)
 	if err != nil {

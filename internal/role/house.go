@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"net"
+	"os"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -182,4 +183,39 @@ func (h *house) close() error {
 		errs = append(errs, h.db.Close())
 	}
 	return errors.Join(errs...)
+}
+
+// firstRoute puts one of the models that an empty store begins with.
+func (h *house) firstRoute(ctx context.Context, who pavise.Principal, r config.Route) error {
+	name, err := r.Model(h.tenant)
+	if err != nil || h.gateway.Routes.Has(name) {
+		return err // or an earlier start came further than this
+	}
+	spec := gateway.RouteSpec{
+		Name: name.String(), Upstream: r.Upstream, Remote: r.Remote, Protocol: r.Protocol, Rate: r.Rate, Budget: r.Budget, Shape: r.Shape, Purpose: r.Purpose,
+	}
+	for _, file := range []struct {
+		name string
+		to   func([]byte)
+	}{
+		{r.ONNX, func(text []byte) { spec.ONNX = text }},
+		{r.Signature, func(text []byte) { spec.Signature = text }},
+	} {
+		if file.name == "" {
+			continue
+		}
+		text, err := os.ReadFile(file.name)
+		if err != nil {
+			return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("read %s, of %s: %v", file.name, name, err), Hint: "bootstrap.routes in pavise.yaml names it", Err: err}
+		}
+		file.to(text)
+	}
+	_, err = h.gateway.Routes.Put(ctx, who, spec)
+	if pavise.KindOf(err) == pavise.Unavailable && r.Upstream != "" {
+		return &pavise.Error{
+			Kind: pavise.Unavailable, Msg: fmt.Sprintf("the model server of %s at %s cannot be asked what the model takes: %v", r.Name, r.Upstream, err),
+			Hint: "start it first, or correct upstream or remote under bootstrap.routes in pavise.yaml", Err: err,
+		}
+	}
+	return err
 }

@@ -25,7 +25,6 @@ import (
 	"github.com/pavise/pavise/internal/config"
 	"github.com/pavise/pavise/internal/console"
 	"github.com/pavise/pavise/internal/fleet"
-	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/identity"
 	"github.com/pavise/pavise/internal/installation"
@@ -402,7 +401,7 @@ func (s *Serve) bootstrap(ctx context.Context) error {
 	}
 	if b != nil {
 		for _, r := range b.Routes {
-			if err := s.firstRoute(ctx, r); err != nil {
+			if err := s.firstRoute(ctx, s.beginner(), r); err != nil {
 				return err
 			}
 			began.Routes = append(began.Routes, r.Name)
@@ -432,25 +431,6 @@ func (s *Serve) bootstrap(ctx context.Context) error {
 // beginner is in whose name an empty store begins: whoever can start the process.
 func (s *Serve) beginner() pavise.Principal {
 	return pavise.Principal{Tenant: s.tenant, Kind: pavise.Human, ID: userName(), Issuer: "bootstrap", Roles: []string{issuer.RoleOperator}, Proof: "started the process"}
-}
-
-// firstRoute puts one of the first models.
-func (s *Serve) firstRoute(ctx context.Context, r config.Route) error {
-	if name, err := pavise.ParseName(r.Name); err == nil && s.gateway.Routes.Has(name) {
-		return nil // an earlier start came further than this
-	}
-	spec := gateway.RouteSpec{
-		Name: r.Name, Upstream: r.Upstream, Remote: r.Remote, Rate: r.Rate, Budget: r.Budget, Shape: r.Shape, Purpose: r.Purpose,
-	}
-	if r.ONNX != "" {
-		onnx, err := os.ReadFile(r.ONNX)
-		if err != nil {
-			return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("read the model of %s: %v", r.Name, err), Hint: "bootstrap.routes in pavise.yaml names it", Err: err}
-		}
-		spec.ONNX = onnx
-	}
-	_, err := s.gateway.Routes.Put(ctx, s.beginner(), spec)
-	return err
 }
 
 // openServers makes the two doors: one for people and programs with tokens, and one for

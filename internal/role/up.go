@@ -34,7 +34,7 @@ import (
 
 const (
 	// Tenant is the only one that up knows.
-	Tenant = "local"
+	Tenant = config.UpTenant
 	// DefaultListen is where up listens when nobody says otherwise.
 	DefaultListen = "127.0.0.1:8470"
 	// Sample is the model that up shows.
@@ -66,6 +66,7 @@ type UpConfig struct {
 	SendTo      []netip.Prefix               // webhooks may go to these addresses, although they never do otherwise
 	People      []string                     // ids of other people of this machine, operators all
 	Stage       *demo.Stage                  // where a demo is played: its cast is known, and the console shows its tale; nil: nowhere
+	Routes      []config.Route               // the models that an empty store begins with, beside the sample
 	PublicTiles bool                         // the log's hashes are shown to everybody
 	Say         func(word string, err error) // tells whoever started it what goes wrong meanwhile, and how bad it is; nil: nobody
 	Now         func() time.Time
@@ -257,8 +258,8 @@ func userName() string {
 	return me.Username
 }
 
-// seed puts the sample model behind the firewall of a new installation, through
-// the same door as anybody.
+// seed puts the first models behind the firewall of a new installation, through
+// the same door as anybody: the sample last, which tells that it is complete.
 func (u *Up) seed(ctx context.Context) error {
 	if u.cfg.AcceptClock {
 		if err := api.AcceptClock(ctx, u.guard, u.operator); err != nil {
@@ -269,15 +270,20 @@ func (u *Up) seed(ctx context.Context) error {
 	if !u.fresh || u.gateway.Routes.Has(name) {
 		return nil
 	}
+	for _, r := range u.cfg.Routes {
+		if err := u.firstRoute(ctx, u.operator, r); err != nil {
+			return err
+		}
+	}
 	_, err := u.gateway.Routes.Put(ctx, u.operator, gateway.RouteSpec{
-		Name: name.String(), ONNX: threatdetector.Model(), Signature: sampleSignature(), Purpose: "security",
+		Name: name.String(), ONNX: threatdetector.Model(), Signature: gateway.SignatureText(sampleSignature()), Purpose: "security",
 	})
 	return err
 }
 
 // sampleSignature is the sample model's, with the bounds of its card, so that
 // the gate knows what a connection can look like.
-func sampleSignature() *tensor.Signature {
+func sampleSignature() tensor.Signature {
 	card := threatdetector.Card()
 	in := tensor.Port{Name: card.Input, Datatype: tensor.FP32, Shape: []int64{-1, int64(len(card.Features))}}
 	for _, f := range card.Features {
@@ -287,7 +293,7 @@ func sampleSignature() *tensor.Signature {
 	for _, class := range card.Classes {
 		out.Columns = append(out.Columns, tensor.Column{Name: class})
 	}
-	return &tensor.Signature{Inputs: []tensor.Port{in}, Outputs: []tensor.Port{out}}
+	return tensor.Signature{Inputs: []tensor.Port{in}, Outputs: []tensor.Port{out}}
 }
 
 // openServer puts the three doors on one port: the data plane, the control
@@ -295,14 +301,16 @@ func sampleSignature() *tensor.Signature {
 func (u *Up) openServer(ctx context.Context) (err error) {
 	u.console, err = console.New(console.Config{
 		API: u.url(), Host: u.hosts(), Verify: u.verifyCommand(), Command: u.data.Command, Now: u.now,
-		Hint: u.curl(SampleRow(0)), Tale: u.tale(),
+		Hint: u.curl(Sample, SampleRow(0)), Tale: u.tale(),
 	})
 	if err != nil {
 		return err
 	}
 	mux := http.NewServeMux()
-	mux.Handle("/v2", edge.New(u.gateway).Handler())
-	mux.Handle("/v2/", edge.New(u.gateway).Handler())
+	door := edge.New(u.gateway).Handler()
+	for _, pattern := range append(edge.OpenAIPaths(), "/v2", "/v2/") {
+		mux.Handle(pattern, door)
+	}
 	control := api.NewServer(ctx, u.rooms, u.verifier)
 	mux.Handle("/v1/", control.Handler())
 	mux.Handle(api.TilesPrefix, control.Tiles(u.cfg.PublicTiles))
