@@ -10,6 +10,8 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/chat"
 	"github.com/pavise/pavise/internal/firewall"
+	"github.com/pavise/pavise/internal/telemetry"
+	"github.com/pavise/pavise/internal/tensor"
 )
 
 // A ChatTrail is what the record of a language model's answer says, in addition to
@@ -59,7 +61,7 @@ const unnamed = "unnamed"
 // model is asked. What it reads until then is bounded and held on the caller's account.
 func (g *Gateway) BeginChat(ctx context.Context, who pavise.Principal, call ChatCall) (*ChatExchange, error) {
 	hold := g.bodies.begin(who.Name())
-	request, wrong := readChat(hold, call)
+	request, size, wrong := readChat(hold, call)
 	model := pavise.Name{Tenant: who.Tenant, Kind: "model", ID: unnamed}
 	if f, ok := errors.AsType[*chat.Fault](wrong); ok && f.Model != "" {
 		model.ID = f.Model
@@ -72,9 +74,13 @@ func (g *Gateway) BeginChat(ctx context.Context, who pavise.Principal, call Chat
 	entry, err := g.guard.Enter(ctx, who, "model.infer", model)
 	if err != nil {
 		hold.free()
+		g.countRefused(model, tensor.NameOpenAI, err)
 		return nil, err
 	}
 	x := &ChatExchange{Exchange: Exchange{gateway: g, entry: entry, who: who, call: Call{Model: model, Subject: call.Subject}, hold: hold}, ask: request}
+	x.read = size
+	x.seen.Begin(ctx, g.watch, tensor.NameOpenAI, entry.Began())
+	x.seen.Language(operationOf(call.API))
 	x.said = ChatTrail{Trail: &x.trail, API: call.API}
 	entry.Detail(&x.said)
 	defer x.broken()
@@ -84,21 +90,24 @@ func (g *Gateway) BeginChat(ctx context.Context, who pavise.Principal, call Chat
 	return x, nil
 }
 
-// readChat reads a request, and what is made of it, on the caller's account.
-func readChat(hold *hold, call ChatCall) (*chat.Request, error) {
+// readChat reads a request, and what is made of it, on the caller's account. size is how
+// many bytes were read.
+func readChat(hold *hold, call ChatCall) (request *chat.Request, size int, err error) {
 	lim := chat.DefaultLimits()
 	text, err := hold.read(call.Body, lim.MaxBody)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if err := hold.set(lim.Weight(text)); err != nil {
-		return nil, err
+		return nil, len(text), err
 	}
-	return chat.ParseRequest(call.API, text, lim)
+	request, err = chat.ParseRequest(call.API, text, lim)
+	return request, len(text), err
 }
 
 // enter puts the request through the checks before the model.
 func (x *ChatExchange) enter(wrong error) error {
+	x.seen.Enter(telemetry.Check)
 	if wrong != nil {
 		check := "codec"
 		if pavise.KindOf(wrong) != pavise.Invalid {
@@ -165,20 +174,29 @@ func (x *ChatExchange) Fields() string { return x.changes.String() }
 // Unguarded: BeginChat has entered.
 func (x *ChatExchange) Answer(ctx context.Context) (*ChatAnswer, error) {
 	defer x.broken()
+	x.seen.Enter(telemetry.Infer)
 	answer, err := x.route.chat.Ask(ctx, x.ask, x.body)
 	if err != nil {
 		return nil, x.Abort(x.blame(ctx, err))
 	}
+	x.seen.Enter(telemetry.Shape)
 	x.changes.Remove(x.route.Fields.Outbound(x.said.Tier, &answer.Document))
 	x.entry.Verdict(x.changes.Verdict())
-	x.said.TokensIn, x.said.TokensOut = answer.Tokens()
+	x.spent(answer.Tokens())
 	out := answer.AppendJSON(nil)
 	x.trail.Output = x.commit(out)
+	x.answered = len(out)
 	if err := x.end(x.keep(ctx, nil, false)); err != nil {
 		return nil, &Refusal{entry: x.entry, err: err}
 	}
 	index, _ := x.entry.Record()
 	return &ChatAnswer{Body: out, Fields: x.changes.String(), Record: index}, nil
+}
+
+// spent notes how many tokens the model server counts.
+func (x *ChatExchange) spent(in, out int64) {
+	x.said.TokensIn, x.said.TokensOut = in, out
+	x.tokens = [2]int{int(in), int(out)}
 }
 
 // blame says whose fault it was that there is no answer: what a model server did wrong

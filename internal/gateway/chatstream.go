@@ -12,6 +12,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/chat"
 	"github.com/pavise/pavise/internal/firewall"
+	"github.com/pavise/pavise/internal/telemetry"
 )
 
 // maxTail bounds what is held back of a stream until its record is written, in bytes.
@@ -36,6 +37,7 @@ type streaming struct {
 // Unguarded: BeginChat has entered.
 func (x *ChatExchange) Stream(ctx context.Context, send func([]byte) error) error {
 	defer x.broken()
+	x.seen.Enter(telemetry.Infer)
 	flow, err := x.route.chat.Stream(ctx, x.ask, x.body)
 	if err != nil {
 		return x.Abort(x.blame(ctx, err))
@@ -60,7 +62,7 @@ func (x *ChatExchange) Stream(ctx context.Context, send func([]byte) error) erro
 // event passes one event on, as far as it is for the caller.
 func (s *streaming) event(e *chat.Event) error {
 	if in, out := e.Tokens(); in+out > 0 {
-		s.x.said.TokensIn, s.x.said.TokensOut = in, out
+		s.x.spent(in, out)
 	}
 	removed := s.x.route.Fields.Outbound(s.x.said.Tier, &e.Document)
 	if e.Thought() && s.x.said.Tier == firewall.Untrusted {
@@ -89,6 +91,8 @@ func (s *streaming) event(e *chat.Event) error {
 func (s *streaming) pass(b []byte) error {
 	s.sum.Write(b)
 	s.sent = true
+	s.x.seen.First()
+	s.x.answered += len(b)
 	if err := s.send(b); err != nil {
 		return &pavise.Error{Kind: pavise.Unavailable, Msg: "the caller went away before the answer ended", Err: err}
 	}
@@ -98,6 +102,7 @@ func (s *streaming) pass(b []byte) error {
 // finish writes the record, and lets go of what was held back.
 func (s *streaming) finish(ctx context.Context) error {
 	s.sum.Write(s.tail)
+	s.x.answered += len(s.tail)
 	s.x.entry.Verdict(s.x.changes.Verdict())
 	s.x.trail.Output = hex.EncodeToString(s.sum.Sum(nil))
 	if err := s.x.end(s.x.keep(ctx, nil, false)); err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/chat"
+	"github.com/pavise/pavise/internal/telemetry"
 )
 
 // A Chat is a language model on a server that speaks the OpenAI protocol over HTTP.
@@ -134,6 +135,9 @@ func (c *Chat) do(ctx context.Context, r *chat.Request, body []byte, media strin
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Accept", media)
+	if trace := telemetry.Traceparent(ctx); trace != "" {
+		req.Header.Set(telemetry.TraceparentHeader, trace)
+	}
 	resp, err := c.client.Do(req)
 	switch {
 	case errors.Is(err, context.Canceled):
