@@ -66,8 +66,12 @@ type Server struct {
 	conns     map[*conn]bool // served here
 }
 
-// Serve takes connections from l until Shutdown or Close, and then returns
-// http.ErrServerClosed.
+// errTLSTwice is what Serve says of a listener that does TLS: the certificate of the caller
+// would be lost on the way to the handler.
+var errTLSTwice = errors.New("http1: the listener does TLS itself: give Serve the one below it, and the configuration to Server.TLSConfig")
+
+// Serve takes connections from l, which are without TLS yet, until Shutdown or Close, and
+// then returns http.ErrServerClosed.
 func (s *Server) Serve(l net.Listener) error {
 	s.once.Do(s.prepare)
 	if !s.listen(l) {
@@ -80,6 +84,10 @@ func (s *Server) Serve(l net.Listener) error {
 		nc, err := l.Accept()
 		switch ne, ok := errors.AsType[net.Error](err); {
 		case err == nil:
+			if _, done := nc.(*tls.Conn); done {
+				nc.Close()
+				return errTLSTwice
+			}
 			wait = 0
 			s.accept(nc)
 		case s.closing.Load():

@@ -216,6 +216,21 @@ func TestTransports(t *testing.T) {
 	}
 }
 
+func TestListenerThatDoesTLS(t *testing.T) {
+	l, err := tls.Listen("tcp", "127.0.0.1:0", serverTLS(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &Server{Handler: echo}
+	defer s.Close()
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(l) }()
+	dial(t, l.Addr().String())
+	if err := <-done; err != errTLSTwice {
+		t.Fatal(err)
+	}
+}
+
 // TestMemoryOfConnections opens many that do nothing, and as many that wait for events.
 func TestMemoryOfConnections(t *testing.T) {
 	if testing.Short() {
