@@ -15,7 +15,10 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/fleet"
+	"github.com/pavise/pavise/internal/gateway"
+	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/role"
+	"github.com/pavise/pavise/internal/screen"
 )
 
 func main() {
@@ -28,7 +31,7 @@ func main() {
 // run is the program with its edges handed in, so that tests run it whole. It
 // returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	c := &cli{stdout: newTerminal(stdout), stderr: newTerminal(stderr)}
+	c := &cli{stdout: screen.NewTerminal(stdout), stderr: screen.NewTerminal(stderr)}
 	exit := -1
 	parser, err := c.parser(func(code int) { exit = code })
 	if err != nil {
@@ -66,8 +69,9 @@ func options(c *cli, exit func(int)) []kong.Option {
 		kong.Description(about),
 		kong.Writers(c.stdout, c.stderr),
 		kong.Exit(exit),
-		kong.NamedMapper("textfile", kong.MapperFunc(readText)),
-		kong.Vars{"data": role.DefaultData, "datavariable": role.DataVariable, "listen": role.DefaultListen,
+		kong.NamedMapper("textfile", fromFile(readText)),
+		kong.NamedMapper("signature", fromFile(readSignature)),
+		kong.Vars{"data": installation.DefaultData, "datavariable": installation.DataVariable, "listen": role.DefaultListen,
 			"identity": fleet.DefaultIdentity(), "identityvariable": fleet.IdentityVariable},
 		kong.ValueFormatter(helpText),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: 100}),
@@ -87,16 +91,28 @@ func helpText(value *kong.Value) string {
 	return kong.DefaultHelpValueFormatter(&told)
 }
 
-// readText fills a string field with the content of the file that is named.
-func readText(ctx *kong.DecodeContext, field reflect.Value) error {
-	var path string
-	if err := ctx.Scan.PopValueInto("file", &path); err != nil {
-		return err
+// fromFile fills a field from the content of the file that is named.
+func fromFile(take func(text []byte, field reflect.Value) error) kong.MapperFunc {
+	return func(ctx *kong.DecodeContext, field reflect.Value) error {
+		var path string
+		if err := ctx.Scan.PopValueInto("file", &path); err != nil {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return &pavise.Error{Kind: pavise.Invalid, Msg: err.Error(), Hint: "name a file that is there and that you may read", Err: err}
+		}
+		return take(text, field)
 	}
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return &pavise.Error{Kind: pavise.Invalid, Msg: err.Error(), Hint: "name a file that is there and that you may read", Err: err}
-	}
+}
+
+func readText(text []byte, field reflect.Value) error {
 	field.SetString(string(text))
 	return nil
+}
+
+func readSignature(text []byte, field reflect.Value) error {
+	signature, err := gateway.ReadSignature(text)
+	field.Set(reflect.ValueOf(signature))
+	return err
 }

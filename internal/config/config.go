@@ -15,6 +15,7 @@ import (
 // A File is a whole pavise.yaml. Each part belongs to the role of that name, and
 // is nil where the file has none.
 type File struct {
+	Up      *Up      `yaml:"up"`
 	Serve   *Serve   `yaml:"serve"`
 	Gateway *Gateway `yaml:"gateway"`
 	Agent   *Agent   `yaml:"agent"`
@@ -25,12 +26,25 @@ func (file *File) Roles() (roles []string) {
 	for _, part := range []struct {
 		name string
 		has  bool
-	}{{"serve", file.Serve != nil}, {"gateway", file.Gateway != nil}, {"agent", file.Agent != nil}} {
+	}{{"up", file.Up != nil}, {"serve", file.Serve != nil}, {"gateway", file.Gateway != nil}, {"agent", file.Agent != nil}} {
 		if part.has {
 			roles = append(roles, part.name)
 		}
 	}
 	return roles
+}
+
+// An Up says what a laptop's Pavise begins with: pavise up. All else of it is flags.
+type Up struct {
+	Bootstrap *UpBootstrap `yaml:"bootstrap" need:"true" doc:"What an empty store begins with. It is done once, through the verb that anybody would use, and recorded; afterwards it is ignored, and the start says so."`
+}
+
+// UpTenant is the only tenant that pavise up knows.
+const UpTenant = "local"
+
+// An UpBootstrap is what an empty store of pavise up begins with.
+type UpBootstrap struct {
+	Routes []Route `yaml:"routes" need:"true" doc:"The first models, beside the sample."`
 }
 
 // A Serve says what the control plane is to be: pavise serve.
@@ -100,14 +114,16 @@ type Person struct {
 // A Route is one of the first models. What it leaves out is as pavise route put has
 // it.
 type Route struct {
-	Name     string `yaml:"name" need:"true" example:"acme/model/fraud" doc:"The model's name, as tenant/model/id."`
-	ONNX     string `yaml:"onnx" example:"/etc/pavise/fraud.onnx" doc:"A file with the model, which the gateways run; or else upstream."`
-	Upstream string `yaml:"upstream" instead:"onnx" example:"http://models:8000" doc:"In the place of onnx: the address of a model server (Open Inference Protocol v2)."`
-	Remote   string `yaml:"remote" instead:"onnx" example:"fraud" doc:"The model's name there, if it is another."`
-	Rate     string `yaml:"rate" example:"600/1m" doc:"Rows of each caller."`
-	Budget   string `yaml:"budget" example:"100000/24h" doc:"Rows of each caller in a longer window."`
-	Shape    string `yaml:"shape" example:"round:3" doc:"How much of the scores an answer tells: full, round:DIGITS, topk:K or label."`
-	Purpose  string `yaml:"purpose" example:"security" doc:"What the answers decide: security, health, access …"`
+	Name      string `yaml:"name" need:"true" example:"fraud" doc:"The model's name: its id, or in full, as tenant/model/id."`
+	ONNX      string `yaml:"onnx" shown:"true" example:"/etc/pavise/fraud.onnx" doc:"A file with the model, which the gateways run; or else upstream."`
+	Upstream  string `yaml:"upstream" instead:"onnx" example:"http://models:8000" doc:"In the place of onnx: the address of a model server."`
+	Remote    string `yaml:"remote" instead:"onnx" example:"fraud" doc:"The model's name there, if it is another."`
+	Protocol  string `yaml:"protocol" instead:"onnx" example:"tfserving" doc:"What the server speaks: oip unless said, oip-binary, oip-grpc, v1, tfserving, torchserve, mlflow or openai."`
+	Signature string `yaml:"signature" instead:"onnx" example:"/etc/pavise/fraud.json" doc:"A file that says what the model takes and gives, where its server cannot: v1, torchserve, mlflow."`
+	Rate      string `yaml:"rate" example:"600/1m" doc:"Rows of each caller."`
+	Budget    string `yaml:"budget" example:"100000/24h" doc:"Rows of each caller in a longer window."`
+	Shape     string `yaml:"shape" example:"round:3" doc:"How much of the scores an answer tells: full, round:DIGITS, topk:K or label."`
+	Purpose   string `yaml:"purpose" example:"security" doc:"What the answers decide: security, health, access …"`
 }
 
 // What a role takes when its file does not say.
@@ -125,6 +141,12 @@ const (
 	minGrace, maxGrace             = time.Minute, 7 * 24 * time.Hour
 	minCertificate, maxCertificate = 5 * time.Minute, 7 * 24 * time.Hour
 )
+
+func (u *Up) check(f *faults) {
+	if u.Bootstrap != nil {
+		checkRoutes(f.in("bootstrap"), u.Bootstrap.Routes, UpTenant)
+	}
+}
 
 func (s *Serve) check(f *faults) {
 	f.path("data", s.Data)
@@ -165,16 +187,37 @@ func (b *Bootstrap) check(f *faults, tenant string) {
 			at.add(id, "is empty", "write one Cedar policy, or leave it out")
 		}
 	}
-	for i, r := range b.Routes {
-		r.check(f.in("routes").in(strconv.Itoa(i)), tenant)
+	checkRoutes(f, b.Routes, tenant)
+}
+
+func checkRoutes(f *faults, routes []Route, tenant string) {
+	seen := map[pavise.Name]bool{}
+	for i, r := range routes {
+		at := f.in("routes").in(strconv.Itoa(i))
+		r.check(at, tenant)
+		if name, err := r.Model(tenant); err == nil && seen[name] {
+			at.add("name", strconv.Quote(r.Name)+" stands here twice", "give each model one route")
+		} else {
+			seen[name] = true
+		}
 	}
 }
 
+// Model is the full name of the route's model in an installation of a tenant.
+func (r Route) Model(tenant string) (pavise.Name, error) {
+	if strings.Contains(r.Name, "/") {
+		return pavise.ParseName(r.Name)
+	}
+	name := pavise.Name{Tenant: tenant, Kind: "model", ID: r.Name}
+	return name, name.Validate()
+}
+
 func (r Route) check(f *faults, tenant string) {
-	name, err := pavise.ParseName(r.Name)
+	name, err := r.Model(tenant)
 	switch {
+	case r.Name == "":
 	case err != nil:
-		f.add("name", err.Error(), "write it as "+tenant+"/model/id")
+		f.add("name", err.Error(), "write it as "+tenant+"/model/id, or the id alone")
 	case name.Kind != "model" || name.Tenant != tenant:
 		f.add("name", strconv.Quote(r.Name)+" is no model of "+tenant, "write it as "+tenant+"/model/id")
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -108,7 +109,7 @@ func (r *Routes) prepare(ctx context.Context, all []Standing, share int, model f
 			barred[route.Model] = true
 		}
 		l := &live{Route: route, gate: firewall.Gate{Signature: route.Signature, MaxRows: route.MaxRows}}
-		if old := was[route.Model]; old != nil && old.sameModel(route) {
+		if old := was[route.Model]; old != nil && old.sameModel(route) && reflect.DeepEqual(old.Signature, route.Signature) {
 			l.model = old.model
 		} else if err := r.load(ctx, l, model); err != nil {
 			return nil, nil, fmt.Errorf("adopt route %s: %w", route.Model, err)
@@ -208,6 +209,11 @@ func (r Route) check() error {
 	}
 	if r.Model.Kind != "model" || (r.ONNX == "") == (r.Upstream == "") || r.MaxRows < 1 || r.MaxRows > tensor.DefaultLimits().MaxRows {
 		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s is no route that can be put", r.Model)}
+	}
+	if r.Upstream != "" {
+		if err := r.place().Validate(); err != nil {
+			return err
+		}
 	}
 	if err := r.Signature.Validate(); err != nil {
 		return err

@@ -11,6 +11,8 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/firewall"
+	"github.com/pavise/pavise/internal/infer"
+	"github.com/pavise/pavise/internal/plainjson"
 	"github.com/pavise/pavise/internal/tensor"
 )
 
@@ -21,6 +23,8 @@ type Route struct {
 	ONNX      string           `json:"onnx,omitempty"`     // digest of the model that runs in this process
 	Upstream  string           `json:"upstream,omitempty"` // or the address of the server it runs on
 	Remote    string           `json:"remote,omitempty"`   // and its name there
+	Protocol  string           `json:"protocol,omitempty"` // and what the server speaks, as tensor.Named has it; empty: oip
+	Version   string           `json:"version,omitempty"`  // the one version of the model that is asked; empty: the server's choice
 	Signature tensor.Signature `json:"signature"`
 	MaxRows   int              `json:"max_rows"` // rows in one request
 	Terms     firewall.Terms   `json:"terms"`
@@ -46,9 +50,11 @@ const (
 type RouteSpec struct {
 	Name        string            `json:"name" arg:"" help:"the model's name, as tenant/model/id" doc:"the model's name, as tenant/model/id"`
 	ONNX        []byte            `json:"onnx,omitzero" type:"filecontent" xor:"backend" placeholder:"FILE" help:"run this ONNX model in the gateway" doc:"an ONNX model to run in the gateway"`
-	Upstream    string            `json:"upstream,omitempty" xor:"backend" placeholder:"URL" help:"ask the model server at this address (Open Inference Protocol v2)" doc:"address of a model server (Open Inference Protocol v2)"`
+	Upstream    string            `json:"upstream,omitempty" xor:"backend" placeholder:"URL" help:"ask the model server at this address" doc:"address of a model server"`
 	Remote      string            `json:"remote,omitempty" placeholder:"NAME" help:"the model's name on the server, if it is another" doc:"the model's name on the server, if it is another"`
-	Signature   *tensor.Signature `json:"signature,omitempty" kong:"-" doc:"what the model takes and gives; asked of a new model when absent"`
+	Protocol    string            `json:"protocol,omitempty" placeholder:"NAME" help:"what the model server speaks: oip, oip-binary, oip-grpc, v1 (KServe), tfserving, torchserve, mlflow or openai (a new server: oip)" doc:"what the model server speaks: oip, oip-binary, oip-grpc, v1 (KServe), tfserving, torchserve, mlflow or openai; oip for a new server"`
+	Version     string            `json:"version,omitempty" name:"model-version" placeholder:"VERSION" help:"the one version of the model that is asked, and that callers may name (a new server: its own choice)" doc:"the one version of the model that is asked, and that callers may name; the server chooses when absent"`
+	Signature   *tensor.Signature `json:"signature,omitempty" type:"signature" placeholder:"FILE" help:"what the model takes and gives, as JSON, where its server cannot say: {\"inputs\": [{\"name\": \"x\", \"datatype\": \"FP32\", \"shape\": [-1, 4]}], \"outputs\": […]}. -1 takes any size, and dimension 0 counts rows" doc:"what the model takes and gives; asked of a new model when absent"`
 	Bounds      json.RawMessage   `json:"bounds,omitzero" type:"filecontent" placeholder:"FILE" help:"what each column of an input may hold, as JSON: {\"input\": NAME, \"features\": [{\"name\": …, \"min\": …, \"max\": …}, …]}. A new model of the same inputs keeps the bounds; for other inputs they end" doc:"what each column of an input may hold: {input, features: [{name, min, max}, …]}, where min and max may be absent. A new model of the same inputs keeps the bounds; for other inputs they end"`
 	MaxRows     int               `json:"max_rows,omitempty" help:"rows in one request (a new route: 256)" doc:"rows in one request; 256 for a new route"`
 	Rate        string            `json:"rate,omitempty" help:"rows of each caller, as COUNT/TIME with an optional burst (a new route: '1200/1m burst 300')" doc:"rows of each caller, as COUNT/TIME with an optional burst"`
@@ -125,18 +131,54 @@ func (s RouteSpec) backend(r *Route) error {
 	switch {
 	case s.ONNX != nil && s.Upstream != "":
 		return &pavise.Error{Kind: pavise.Invalid, Msg: "a route has either an ONNX model or an upstream, not both", Hint: "give --onnx FILE or --upstream URL"}
-	case s.ONNX != nil && s.Remote != "", s.Remote != "" && s.Upstream == "" && r.Upstream == "":
-		return &pavise.Error{Kind: pavise.Invalid, Msg: "remote is the model's name on a server, and this route has none", Hint: "give --upstream URL with --remote NAME"}
+	case s.ofServer() && (s.ONNX != nil || s.Upstream == "" && r.Upstream == ""):
+		return &pavise.Error{Kind: pavise.Invalid, Msg: "remote, protocol and version are how a model is asked for by its name on a server, and this route has none", Hint: "give --upstream URL with --remote NAME, --protocol NAME or --model-version VERSION"}
 	case s.ONNX != nil:
-		r.Upstream, r.Remote = "", ""
-	case s.Upstream != "":
-		r.ONNX, r.Upstream, r.Remote = "", s.Upstream, cmp.Or(s.Remote, r.Remote, r.Model.ID)
-	case s.Remote != "":
-		r.Remote = s.Remote
+		r.Upstream, r.Remote, r.Protocol, r.Version = "", "", "", ""
+	case s.Upstream != "" || s.ofServer():
+		r.ONNX, r.Upstream, r.Remote = "", cmp.Or(s.Upstream, r.Upstream), cmp.Or(s.Remote, r.Remote, r.Model.ID)
+		r.Protocol, r.Version = cmp.Or(s.Protocol, r.Protocol), cmp.Or(s.Version, r.Version)
+		if r.Protocol == tensor.NameOIP { // what routes spoke before there was a choice
+			r.Protocol = ""
+		}
+		return r.place().Validate()
 	case r.ONNX == "" && r.Upstream == "":
 		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("no route leads to %s yet, and a new one needs an ONNX model or an upstream", r.Model), Hint: "give --onnx FILE or --upstream URL"}
 	}
 	return nil
+}
+
+// ofServer reports whether the words say how a server is asked.
+func (s RouteSpec) ofServer() bool { return s.Remote != "" || s.Protocol != "" || s.Version != "" }
+
+// namesModel reports whether the words say what is to answer.
+func (s RouteSpec) namesModel() bool { return s.ONNX != nil || s.Upstream != "" || s.ofServer() }
+
+// place is where the model of a route with an upstream is.
+func (r Route) place() infer.Place {
+	return infer.Place{Address: r.Upstream, Model: r.Remote, Version: r.Version, Protocol: cmp.Or(r.Protocol, tensor.NameOIP)}
+}
+
+// ReadSignature reads the JSON text in which people say what a model takes and gives.
+// The error is of kind Invalid and shows one.
+func ReadSignature(text []byte) (*tensor.Signature, error) {
+	s, err := plainjson.ReadKnown[tensor.Signature](text)
+	if err == nil {
+		err = s.Validate()
+	}
+	if err != nil {
+		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the file says no signature: %v", err), Hint: "write one as " + infer.SignatureExample, Err: err}
+	}
+	return &s, nil
+}
+
+// spoken is the protocol in which a request goes to the model, and in which a record
+// commits to it.
+func (r Route) spoken() tensor.Protocol {
+	if p := infer.Spoken(cmp.Or(r.Protocol, tensor.NameOIP)); p != nil {
+		return p
+	}
+	return tensor.OIP
 }
 
 // terms reads those of the four limits that were said.

@@ -109,7 +109,7 @@ func openRoutes(ctx context.Context, g *guard.Guard, db *store.DB, meter *firewa
 func (r *Routes) start(tx *store.Tx, route Route) (*live, error) {
 	l := &live{Route: route, gate: firewall.Gate{Signature: route.Signature, MaxRows: route.MaxRows}}
 	if route.ONNX == "" {
-		upstream, err := infer.NewUpstream(route.Upstream, route.Remote, tensor.DefaultLimits())
+		upstream, err := infer.NewUpstream(route.place(), route.Signature, tensor.DefaultLimits())
 		l.model = upstream
 		return l, err
 	}
@@ -154,6 +154,15 @@ func (r *Routes) find(name pavise.Name) (*live, error) {
 		Msg:  fmt.Sprintf("no route leads to %s", name),
 		Hint: "pavise route list shows those that exist",
 	}
+}
+
+// Get returns the route to a model, for whoever wires the house.
+func (r *Routes) Get(name pavise.Name) (Route, bool) {
+	l, ok := (*r.live.Load())[name]
+	if !ok {
+		return Route{}, false
+	}
+	return l.Route, true
 }
 
 // Has reports whether a route leads to the model, for whoever wires the house.
@@ -206,7 +215,7 @@ func (r *Routes) compose(spec RouteSpec, found *finding, was *Route) (Route, err
 	if err != nil {
 		return Route{}, err
 	}
-	if found != nil && (route.Upstream != found.upstream || route.Remote != found.remote) {
+	if found != nil && (route.place() != found.place) {
 		return Route{}, &pavise.Error{
 			Kind: pavise.Conflict, Msg: fmt.Sprintf("somebody else changed where %s runs at the same time", route.Model),
 			Hint: "look at it with pavise route list, and put it again",
@@ -237,9 +246,9 @@ func routeName(model string) pavise.Name {
 
 // A finding is what a model that was named anew takes and gives.
 type finding struct {
-	signature        tensor.Signature
-	digest           string // of an ONNX model
-	upstream, remote string // or where it runs
+	signature tensor.Signature
+	digest    string      // of an ONNX model
+	place     infer.Place // or where it runs
 }
 
 // describe finds out what the model takes and gives. It is nil when the words
@@ -249,7 +258,7 @@ func (r *Routes) describe(ctx context.Context, spec RouteSpec, was *Route) (*fin
 	if err != nil {
 		return nil, err
 	}
-	f := finding{upstream: route.Upstream, remote: route.Remote}
+	f := finding{place: route.place()}
 	switch {
 	case spec.ONNX != nil:
 		native, err := infer.NewNative(route.Model.ID, spec.ONNX)
@@ -257,8 +266,8 @@ func (r *Routes) describe(ctx context.Context, spec RouteSpec, was *Route) (*fin
 			return nil, err
 		}
 		f.signature, f.digest = native.Signature(), native.Digest()
-	case spec.Upstream != "" || spec.Remote != "":
-		upstream, err := infer.NewUpstream(route.Upstream, route.Remote, tensor.DefaultLimits())
+	case spec.namesModel():
+		upstream, err := infer.NewUpstream(route.place(), route.Signature, tensor.DefaultLimits())
 		if err != nil {
 			return nil, err
 		}
@@ -266,7 +275,7 @@ func (r *Routes) describe(ctx context.Context, spec RouteSpec, was *Route) (*fin
 		if spec.Signature != nil {
 			break
 		}
-		if f.signature, err = upstream.Signature(ctx); err != nil {
+		if f.signature, err = upstream.Describe(ctx); err != nil {
 			return nil, err
 		}
 	default:

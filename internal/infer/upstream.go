@@ -1,47 +1,57 @@
 package infer
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
+	"sync"
 	"time"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/tensor"
 )
 
-// An Upstream is a model on a server that speaks the Open Inference Protocol v2
-// over HTTP. It is safe for concurrent use.
+// An Upstream is a model on a server that is asked over HTTP. It is safe for
+// concurrent use.
 type Upstream struct {
-	base   *url.URL // …/v2/models/{model}
-	model  string
-	limits tensor.Limits
-	client *http.Client
+	address   *url.URL
+	place     Place
+	dialect   dialect
+	protocol  tensor.Protocol
+	signature tensor.Signature // what the model takes and gives; not known yet while it is asked for
+	limits    tensor.Limits
+	client    *http.Client
 }
 
 // upstreamTimeout bounds one call, the reading of its answer included.
 const upstreamTimeout = 30 * time.Second
 
-// NewUpstream returns the model of the given name on the server at address, for
-// example "http://10.0.0.7:8000". The error is of kind Invalid.
-func NewUpstream(address, model string, limits tensor.Limits) (*Upstream, error) {
-	u, err := url.Parse(address)
+// NewUpstream returns the model at a place. The signature, which may be empty for an
+// upstream that is only to be described, is what its protocol is read by. The error
+// is of kind Invalid.
+func NewUpstream(at Place, signature tensor.Signature, limits tensor.Limits) (*Upstream, error) {
+	if err := at.Validate(); err != nil {
+		return nil, err
+	}
+	u, err := url.Parse(at.Address)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return nil, &pavise.Error{
 			Kind: pavise.Invalid,
-			Msg:  fmt.Sprintf("upstream %.200q is not an address of a model server", address),
+			Msg:  fmt.Sprintf("upstream %.200q is not an address of a model server", at.Address),
 			Hint: "write it as http://host:port, without user, query or fragment",
 		}
 	}
+	protocol := Spoken(at.Protocol)
+	dialect, spoken := dialects[at.Protocol]
+	if protocol == nil || !spoken {
+		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("no model server is asked by %s yet", at.Protocol), Hint: "put the route with another --protocol"}
+	}
 	return &Upstream{
-		base:   u.JoinPath("v2", "models", url.PathEscape(model)),
-		model:  model,
-		limits: limits,
+		address: u, place: at, dialect: dialect, protocol: protocol, signature: signature, limits: limits,
 		client: &http.Client{
 			Timeout:   upstreamTimeout,
 			Transport: newTransport(),
@@ -73,15 +83,15 @@ func (u *Upstream) Close() { u.client.CloseIdleConnections() }
 // and no header of the caller's. The error is of kind Unavailable when the
 // server is away, slow, refuses, or answers anything but the protocol.
 func (u *Upstream) Infer(ctx context.Context, r *tensor.Request) (*tensor.Response, error) {
-	body, err := r.AppendJSON(nil)
+	message, err := r.Encode(u.protocol)
 	if err != nil {
 		return nil, err
 	}
-	answer, err := u.do(ctx, http.MethodPost, u.base.JoinPath("infer"), body)
+	answer, err := u.do(ctx, http.MethodPost, u.dialect.infer(u.place), message)
 	if err != nil {
 		return nil, err
 	}
-	response, err := tensor.ParseResponse(answer, u.limits)
+	response, err := u.protocol.ParseResponse(answer, r, u.signature, u.limits)
 	if err != nil {
 		return nil, err
 	}
@@ -92,14 +102,21 @@ func (u *Upstream) Infer(ctx context.Context, r *tensor.Request) (*tensor.Respon
 	return response, nil
 }
 
-// Signature asks the server what the model takes and gives.
-func (u *Upstream) Signature(ctx context.Context) (tensor.Signature, error) {
-	body, err := u.do(ctx, http.MethodGet, u.base, nil)
+// Describe asks the server what the model takes and gives. The error is of kind
+// Invalid when servers of its protocol cannot say.
+func (u *Upstream) Describe(ctx context.Context) (tensor.Signature, error) {
+	if u.dialect.about == nil {
+		return tensor.Signature{}, &pavise.Error{
+			Kind: pavise.Invalid, Msg: fmt.Sprintf("a server that speaks %s cannot say what a model takes and gives", u.place.Protocol),
+			Hint: "say it with --signature FILE, for example " + SignatureExample,
+		}
+	}
+	said, err := u.do(ctx, http.MethodGet, u.dialect.about(u.place), tensor.Message{Header: tensor.NoHeader})
 	if err != nil {
 		return tensor.Signature{}, err
 	}
-	var s tensor.Signature
-	if err := json.Unmarshal(body, &s); err != nil {
+	s, err := u.dialect.read(said.Body)
+	if err != nil {
 		return s, u.fault("described the model in a form other than the protocol's", err)
 	}
 	if err := s.Validate(); err != nil {
@@ -109,47 +126,110 @@ func (u *Upstream) Signature(ctx context.Context) (tensor.Signature, error) {
 }
 
 // do makes one call and returns the body of a 200.
-func (u *Upstream) do(ctx context.Context, method string, target *url.URL, body []byte) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, method, target.String(), bytes.NewReader(body))
+func (u *Upstream) do(ctx context.Context, method, path string, m tensor.Message) (answer tensor.Message, err error) {
+	req, err := http.NewRequestWithContext(ctx, method, u.address.JoinPath(path).String(), nil)
 	if err != nil {
-		return nil, u.fault("cannot be asked", err)
+		return answer, u.fault("cannot be asked", err)
 	}
-	if body != nil {
+	body := &lent{bytes: m.Body}
+	defer body.takeBack()
+	if m.Body != nil {
+		req.ContentLength = int64(len(m.Body))
+		req.GetBody = func() (io.ReadCloser, error) { return &lentReader{of: body}, nil }
+		req.Body = &lentReader{of: body}
+	}
+	switch {
+	case m.Body == nil:
+	case m.Header == tensor.NoHeader:
 		req.Header.Set("Content-Type", "application/json")
+	default:
+		req.Header.Set("Content-Type", "application/octet-stream")
+		req.Header.Set(headerLength, strconv.Itoa(m.Header))
 	}
 	resp, err := u.client.Do(req)
 	if err != nil {
 		if errors.Is(err, context.Canceled) {
-			return nil, u.fault("was not waited for: the caller went away", err)
+			return answer, u.fault("was not waited for: the caller went away", err)
 		}
-		return nil, u.fault("does not answer", err)
+		return answer, u.fault("does not answer", err)
 	}
 	defer resp.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, int64(u.limits.MaxBody)+1))
+	answer.Body, err = io.ReadAll(io.LimitReader(resp.Body, int64(u.limits.MaxBody)+1))
 	switch {
 	case err != nil:
-		return nil, u.fault("broke off its answer", err)
-	case len(answer) > u.limits.MaxBody:
-		return nil, u.fault(fmt.Sprintf("answered with more than %d bytes", u.limits.MaxBody), nil)
+		return answer, u.fault("broke off its answer", err)
+	case len(answer.Body) > u.limits.MaxBody:
+		return answer, u.fault(fmt.Sprintf("answered with more than %d bytes", u.limits.MaxBody), nil)
 	case resp.StatusCode == http.StatusNotFound:
-		return nil, &pavise.Error{
-			Kind: pavise.Unavailable, Msg: fmt.Sprintf("the model server does not know the model %s (status 404)", u.model),
+		return answer, &pavise.Error{
+			Kind: pavise.Unavailable, Msg: fmt.Sprintf("the model server does not know the model %s (status 404)", u.place.Model),
 			Hint: "if it has another name there, put the route with --remote NAME",
 		}
 	case resp.StatusCode/100 == 4:
-		return nil, u.fault(fmt.Sprintf("refused the request with status %d", resp.StatusCode), nil)
+		return answer, u.fault(fmt.Sprintf("refused the request with status %d", resp.StatusCode), nil)
 	case resp.StatusCode != http.StatusOK:
-		return nil, u.fault(fmt.Sprintf("answered with status %d", resp.StatusCode), nil)
+		return answer, u.fault(fmt.Sprintf("answered with status %d", resp.StatusCode), nil)
 	}
-	return answer, nil
+	answer.Header, err = u.textLength(resp.Header[headerLength])
+	return answer, err
 }
+
+// headerLength says how long the JSON text is before binary tensors.
+const headerLength = "Inference-Header-Content-Length"
+
+// textLength reads that header of an answer.
+func (u *Upstream) textLength(values []string) (int, error) {
+	if len(values) == 0 {
+		return tensor.NoHeader, nil
+	}
+	n, err := strconv.ParseUint(values[0], 10, 31)
+	if err != nil || len(values) > 1 || n == 0 {
+		return 0, u.fault(fmt.Sprintf("answered with %s %.80q", headerLength, values), err)
+	}
+	return int(n), nil
+}
+
+// lent are the bytes of a request, which are somebody else's after the call. A
+// transport may still be sending when it has given up or been answered early; once they
+// are taken back it finds nothing more.
+type lent struct {
+	mu    sync.Mutex
+	bytes []byte // guarded by mu
+}
+
+func (l *lent) takeBack() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.bytes = nil
+}
+
+// lentReader reads lent bytes once.
+type lentReader struct {
+	of *lent
+	at int
+}
+
+// Read copies what is left.
+func (r *lentReader) Read(p []byte) (int, error) {
+	r.of.mu.Lock()
+	defer r.of.mu.Unlock()
+	if r.at >= len(r.of.bytes) {
+		return 0, io.EOF
+	}
+	n := copy(p, r.of.bytes[r.at:])
+	r.at += n
+	return n, nil
+}
+
+// Close has nothing to give back.
+func (r *lentReader) Close() error { return nil }
 
 // fault is an error of the upstream. What the upstream itself said is for our
 // logs, never for the caller.
 func (u *Upstream) fault(what string, err error) error {
 	return &pavise.Error{
 		Kind: pavise.Unavailable,
-		Msg:  fmt.Sprintf("the model server of %s %s", u.model, what),
+		Msg:  fmt.Sprintf("the model server of %s %s", u.place.Model, what),
 		Hint: "retry; if it stays so, the operator should look at the server behind the route",
 		Err:  err,
 	}

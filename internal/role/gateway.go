@@ -25,6 +25,7 @@ import (
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/identity"
+	"github.com/pavise/pavise/internal/installation"
 )
 
 // GatewayConfig says what a machine of the data plane is to be.
@@ -76,10 +77,10 @@ func NewGateway(ctx context.Context, cfg GatewayConfig) (g *Gateway, err error) 
 	if cfg.Actions == nil {
 		cfg.Actions = api.Actions()
 	}
-	data := Data(cfg.Data)
+	data := installation.Data(cfg.Data)
 	g = &Gateway{cfg: cfg, epochs: identity.NewEpochs(), house: house{
 		data: data, acceptClock: cfg.AcceptClock, archiveAt: cfg.Archive, say: cfg.Say, now: cfg.Now,
-		command: func(words string) string { return Program() + " gateway --config FILE " + words },
+		command: func(words string) string { return installation.Program() + " gateway --config FILE " + words },
 	}}
 	defer func() {
 		if err != nil {
@@ -132,7 +133,7 @@ func listenOn(addr, field string) (net.Listener, error) {
 }
 
 // join finds the machine's membership, or joins. The log is named by it.
-func (g *Gateway) join(ctx context.Context, k Keys) (err error) {
+func (g *Gateway) join(ctx context.Context, k installation.Keys) (err error) {
 	if g.member, err = joinFleet(ctx, g.data, g.cfg.Server, g.cfg.Invitation, k, g.now); err != nil {
 		return err
 	}
@@ -142,7 +143,7 @@ func (g *Gateway) join(ctx context.Context, k Keys) (err error) {
 }
 
 // joinFleet finds a machine's membership, or joins with an invitation.
-func joinFleet(ctx context.Context, data Data, server, invitation string, k Keys, now func() time.Time) (*fleet.Membership, error) {
+func joinFleet(ctx context.Context, data installation.Data, server, invitation string, k installation.Keys, now func() time.Time) (*fleet.Membership, error) {
 	m, err := fleet.OpenMembership(string(data), server, k.KEK, now)
 	if err != nil {
 		return nil, err
@@ -165,7 +166,7 @@ func joinFleet(ctx context.Context, data Data, server, invitation string, k Keys
 }
 
 // openBundles opens the store of what the control plane said, and who follows it.
-func (g *Gateway) openBundles(k Keys) error {
+func (g *Gateway) openBundles(k installation.Keys) error {
 	g.watchers = fleet.NewWatchers(g.log, g.now, g.member.ClientFor)
 	trust, err := g.member.Is().Trust()
 	if err != nil {
@@ -472,7 +473,7 @@ type Health struct {
 func (g *Gateway) Health() Health {
 	state := g.client.State()
 	h := Health{
-		Status: "ok", Node: g.member.Is().Name.ID, Version: Version(), Bundle: state, Records: g.log.Size(), Key: g.log.Keys()[0].Fingerprint(),
+		Status: "ok", Node: g.member.Is().Name.ID, Version: installation.Version(), Bundle: state, Records: g.log.Size(), Key: g.log.Keys()[0].Fingerprint(),
 	}
 	if !state.Confirmed.IsZero() {
 		h.Age = state.Stale(g.now()).Truncate(time.Second).String()
@@ -525,7 +526,7 @@ func (g *Gateway) report(ctx context.Context) {
 	for ctx.Err() == nil {
 		var answer fleet.Reply
 		told := fleet.Report{
-			Role: "gateway", Version: Version(), Bundle: g.client.State(), Stale: g.fresh() != nil, Log: fleet.KeysOf(g.log), Records: g.log.Size(),
+			Role: "gateway", Version: installation.Version(), Bundle: g.client.State(), Stale: g.fresh() != nil, Log: fleet.KeysOf(g.log), Records: g.log.Size(),
 		}
 		asked, cancel := context.WithTimeout(ctx, fleet.ReportEvery)
 		err := g.member.Post(asked, client, "/fleet/report", told, &answer)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"os"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -18,6 +19,7 @@ import (
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/identity"
+	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/policy"
 	"github.com/pavise/pavise/internal/proof"
@@ -31,7 +33,7 @@ import (
 // fields say what it is to be; the others are opened from the ground up, in the
 // order in which they stand.
 type house struct {
-	data        Data
+	data        installation.Data
 	tenant      string
 	origin      string                       // of its log
 	command     func(words string) string    // the command that starts it, with more words
@@ -54,8 +56,8 @@ type house struct {
 }
 
 // openLog opens the evidence log, and takes no record yet.
-func (h *house) openLog(k Keys) (err error) {
-	if err := h.data.withLog(); err != nil {
+func (h *house) openLog(k installation.Keys) (err error) {
+	if err := h.data.WithLog(); err != nil {
 		return err
 	}
 	h.log, err = ledger.Open(ledger.Options{
@@ -95,7 +97,7 @@ func (h *house) openStore(ctx context.Context) (err error) {
 
 // openEvidence opens what stands around the log: those who follow it, the keys of
 // those whose data it keeps, and the archive.
-func (h *house) openEvidence(ctx context.Context, k Keys) (err error) {
+func (h *house) openEvidence(ctx context.Context, k installation.Keys) (err error) {
 	if h.feeds, err = feed.Open(ctx, h.log, h.db, h.now); err != nil {
 		return err
 	}
@@ -117,9 +119,9 @@ func (h *house) openGateway(ctx context.Context, verifier *identity.Verifier) (e
 }
 
 // openWires opens where findings go, as the rest of cfg says.
-func (h *house) openWires(ctx context.Context, k Keys, cfg siem.Config) (err error) {
+func (h *house) openWires(ctx context.Context, k installation.Keys, cfg siem.Config) (err error) {
 	cfg.Guard, cfg.Log, cfg.Feeds, cfg.Store, cfg.KEK, cfg.Now, cfg.Say = h.guard, h.log, h.feeds, h.db, k.KEK, h.now, h.say
-	cfg.Version, cfg.Tenant = Version(), h.tenant
+	cfg.Version, cfg.Tenant = installation.Version(), h.tenant
 	h.wires, err = siem.Open(ctx, cfg)
 	return err
 }
@@ -171,4 +173,41 @@ func (h *house) close() error {
 		errs = append(errs, h.db.Close())
 	}
 	return errors.Join(errs...)
+}
+
+// firstRoute puts one of the models that an empty store begins with.
+func (h *house) firstRoute(ctx context.Context, who pavise.Principal, r config.Route) error {
+	name, err := r.Model(h.tenant)
+	if err != nil || h.gateway.Routes.Has(name) {
+		return err // or an earlier start came further than this
+	}
+	spec := gateway.RouteSpec{
+		Name: name.String(), Upstream: r.Upstream, Remote: r.Remote, Protocol: r.Protocol, Rate: r.Rate, Budget: r.Budget, Shape: r.Shape, Purpose: r.Purpose,
+	}
+	for _, file := range []struct {
+		name string
+		take func([]byte) error
+	}{
+		{r.ONNX, func(text []byte) error { spec.ONNX = text; return nil }},
+		{r.Signature, func(text []byte) (err error) { spec.Signature, err = gateway.ReadSignature(text); return err }},
+	} {
+		if file.name == "" {
+			continue
+		}
+		text, err := os.ReadFile(file.name)
+		if err == nil {
+			err = file.take(text)
+		}
+		if err != nil {
+			return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("read %s, of %s: %v", file.name, name, err), Hint: "bootstrap.routes in pavise.yaml names it", Err: err}
+		}
+	}
+	_, err = h.gateway.Routes.Put(ctx, who, spec)
+	if pavise.KindOf(err) == pavise.Unavailable && r.Upstream != "" {
+		return &pavise.Error{
+			Kind: pavise.Unavailable, Msg: fmt.Sprintf("the model server of %s at %s cannot be asked what the model takes: %v", r.Name, r.Upstream, err),
+			Hint: "start it first, or correct upstream or remote under bootstrap.routes in pavise.yaml", Err: err,
+		}
+	}
+	return err
 }

@@ -34,6 +34,34 @@ type Protocol interface {
 	AppendResponse(dst []byte, r *Request, a *Response) (Message, error)
 }
 
+// The names by which a route says what its model server speaks. Those of
+// language models have no tensors, and so no Protocol here.
+const (
+	NameOIP        = "oip"        // Open Inference Protocol v2 over HTTP
+	NameOIPBinary  = "oip-binary" // the same with tensors as raw bytes
+	NameOIPGRPC    = "oip-grpc"   // Open Inference Protocol v2 over gRPC
+	NameV1         = "v1"         // KServe v1
+	NameTFServing  = "tfserving"  // TensorFlow Serving over HTTP
+	NameTorchServe = "torchserve" // TorchServe
+	NameMLflow     = "mlflow"     // MLflow's scoring server
+	NameOpenAI     = "openai"     // OpenAI's
+)
+
+// Names are all of them, in the order in which they are told.
+var Names = []string{NameOIP, NameOIPBinary, NameOIPGRPC, NameV1, NameTFServing, NameTorchServe, NameMLflow, NameOpenAI}
+
+// Named returns the protocol of that name, or nil if its exchange is not one of
+// tensors, or is in package oipgrpc.
+func Named(name string) Protocol {
+	switch name {
+	case NameOIP:
+		return OIP
+	case NameOIPBinary:
+		return OIPBinary
+	}
+	return nil
+}
+
 // OIP is the Open Inference Protocol v2, REST form. What it writes to model servers is
 // JSON, but for tensors that JSON cannot carry. A caller gets each output as it was
 // asked for, as text or as raw bytes.
