@@ -316,6 +316,8 @@ type upCommand struct {
 	Witnesses   string   `help:"Have the witnesses of this policy (C2SP tlog-policy) cosign the log." type:"existingfile" placeholder:"FILE"`
 	Archive     string   `help:"Keep whole segments of the log there too: a directory or s3://BUCKET/PREFIX." placeholder:"PLACE"`
 	Findings    string   `help:"Append findings there as OCSF events, one a line; - prints them." placeholder:"FILE"`
+	Health      string   `help:"Serve /metrics and /healthz there, on a port of their own." placeholder:"HOST:PORT"`
+	OTLP        string   `name:"otlp" help:"Send traces and numbers to this OpenTelemetry collector (OTLP/HTTP)." placeholder:"URL"`
 	SendTo      []string `help:"Let webhooks go to these addresses, too, which are refused otherwise; may be repeated." placeholder:"CIDR"`
 	Person      []string `help:"Another person of this machine, an operator too, for whom --as speaks; may be repeated." placeholder:"NAME"`
 	Demo        bool     `help:"Play an hour of the model's life in a minute: those who use it well, and those who do not."`
@@ -329,7 +331,7 @@ type upCommand struct {
 func (u *upCommand) config(c *cli) (cfg role.UpConfig, err error) {
 	cfg = role.UpConfig{
 		Data: c.Data, Listen: u.Listen, AcceptClock: u.AcceptClock,
-		Archive: u.Archive, People: u.Person, PublicTiles: u.PublicTiles, Now: time.Now, Say: c.say,
+		Archive: u.Archive, Health: u.Health, People: u.Person, PublicTiles: u.PublicTiles, Now: time.Now, Say: c.say,
 	}
 	if u.Config != "" {
 		file, err := part(configured{u.Config}, "up", func(f *config.File) *config.Up { return f.Up })
@@ -349,6 +351,9 @@ func (u *upCommand) config(c *cli) (cfg role.UpConfig, err error) {
 	}
 	if cfg.Findings = u.Findings; u.Findings == "-" {
 		cfg.Findings, cfg.Printer = "", c.stdout
+	}
+	if u.OTLP != "" {
+		cfg.Telemetry = &config.Telemetry{OTLP: u.OTLP, Sample: "1/1"}
 	}
 	if u.Demo {
 		cfg.Stage = demo.NewStage()

@@ -15,7 +15,6 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/fleet"
-	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/role"
 	"github.com/pavise/pavise/internal/screen"
@@ -69,8 +68,7 @@ func options(c *cli, exit func(int)) []kong.Option {
 		kong.Description(about),
 		kong.Writers(c.stdout, c.stderr),
 		kong.Exit(exit),
-		kong.NamedMapper("textfile", fromFile(readText)),
-		kong.NamedMapper("signature", fromFile(readSignature)),
+		kong.NamedMapper("textfile", kong.MapperFunc(readText)),
 		kong.Vars{"data": installation.DefaultData, "datavariable": installation.DataVariable, "listen": role.DefaultListen,
 			"identity": fleet.DefaultIdentity(), "identityvariable": fleet.IdentityVariable},
 		kong.ValueFormatter(helpText),
@@ -91,28 +89,16 @@ func helpText(value *kong.Value) string {
 	return kong.DefaultHelpValueFormatter(&told)
 }
 
-// fromFile fills a field from the content of the file that is named.
-func fromFile(take func(text []byte, field reflect.Value) error) kong.MapperFunc {
-	return func(ctx *kong.DecodeContext, field reflect.Value) error {
-		var path string
-		if err := ctx.Scan.PopValueInto("file", &path); err != nil {
-			return err
-		}
-		text, err := os.ReadFile(path)
-		if err != nil {
-			return &pavise.Error{Kind: pavise.Invalid, Msg: err.Error(), Hint: "name a file that is there and that you may read", Err: err}
-		}
-		return take(text, field)
+// readText fills a string field with the content of the file that is named.
+func readText(ctx *kong.DecodeContext, field reflect.Value) error {
+	var path string
+	if err := ctx.Scan.PopValueInto("file", &path); err != nil {
+		return err
 	}
-}
-
-func readText(text []byte, field reflect.Value) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return &pavise.Error{Kind: pavise.Invalid, Msg: err.Error(), Hint: "name a file that is there and that you may read", Err: err}
+	}
 	field.SetString(string(text))
 	return nil
-}
-
-func readSignature(text []byte, field reflect.Value) error {
-	signature, err := gateway.ReadSignature(text)
-	field.Set(reflect.ValueOf(signature))
-	return err
 }

@@ -21,8 +21,8 @@ type Edge struct {
 // New returns the door of a gateway.
 func New(g *gateway.Gateway) *Edge { return &Edge{gateway: g} }
 
-// Handler serves the Open Inference Protocol v2: below /v2, and over HTTP/2 as gRPC.
-// Whatever is not one of its routes or calls is refused.
+// Handler serves the Open Inference Protocol v2, below /v2 and over HTTP/2 as gRPC, and
+// what OpenAIPaths names. Whatever is not one of their routes or calls is refused.
 func (e *Edge) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v2/health/live", e.health)
@@ -31,6 +31,7 @@ func (e *Edge) Handler() http.Handler {
 	mux.HandleFunc("GET /v2/models/{model}", e.metadata)
 	mux.HandleFunc("GET /v2/models/{model}/ready", e.ready)
 	mux.HandleFunc("POST /v2/models/{model}/infer", e.infer)
+	e.openAI(mux)
 	mux.HandleFunc("/v2/", func(w http.ResponseWriter, r *http.Request) {
 		refuse(w, &pavise.Error{
 			Kind: pavise.NotFound,
@@ -38,13 +39,13 @@ func (e *Edge) Handler() http.Handler {
 			Hint: "it serves the Open Inference Protocol v2: POST /v2/models/{model}/infer, GET /v2/models/{model}, and health",
 		})
 	})
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return e.gateway.Watch().HTTP(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if isGRPC(r) {
 			e.grpc(w, r)
 			return
 		}
 		mux.ServeHTTP(w, r)
-	})
+	}))
 }
 
 // caller turns what the request proves into a principal.

@@ -20,7 +20,7 @@ import (
 	"google.golang.org/grpc/encoding/gzip"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/status"
+	grpcstatus "google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/pavise/pavise/internal/edgetest"
@@ -75,7 +75,7 @@ func question(t testing.TB, model string) []byte {
 	return m.Body
 }
 
-func answered(t *testing.T, body []byte) *tensor.Response {
+func understood(t *testing.T, body []byte) *tensor.Response {
 	t.Helper()
 	a, err := oipgrpc.Protocol.ParseResponse(tensor.Message{Body: body}, nil, tensor.Signature{}, tensor.DefaultLimits())
 	if err != nil {
@@ -93,7 +93,7 @@ func TestGRPC(t *testing.T) {
 	if err := conn.Invoke(ctx, service+"ModelInfer", question(t, "m"), &out, grpc.Header(&head)); err != nil {
 		t.Fatal(err)
 	}
-	if a := answered(t, out); a.Model != "m" || a.Outputs[0].Data.Floats[0] != float64(float32(0.4223)) {
+	if a := understood(t, out); a.Model != "m" || a.Outputs[0].Data.Floats[0] != float64(float32(0.4223)) {
 		t.Errorf("%+v", a)
 	}
 	w.Record(t, &http.Response{Header: http.Header{"Pavise-Record": head.Get("pavise-record")}})
@@ -156,7 +156,7 @@ func TestGRPCRefuses(t *testing.T) {
 		var out []byte
 		var trail, head metadata.MD
 		err := conn.Invoke(tt.ctx, service+tt.method, tt.body, &out, append(tt.opts, grpc.Trailer(&trail), grpc.Header(&head))...)
-		if status.Code(err) != tt.want {
+		if grpcstatus.Code(err) != tt.want {
 			t.Errorf("%s: %v, want %v", tt.name, err, tt.want)
 		}
 		if got := len(trail.Get("pavise-record"))+len(head.Get("pavise-record")) > 0; got != tt.record {
@@ -183,8 +183,8 @@ func TestGRPCThrottles(t *testing.T) {
 		if i == 0 && err != nil {
 			t.Fatal(err)
 		}
-		if i == 1 && (status.Code(err) != codes.ResourceExhausted || !strings.Contains(fmt.Sprint(status.Convert(err).Proto().GetDetails()), "google.rpc.RetryInfo")) {
-			t.Errorf("%v, %v", err, status.Convert(err).Proto())
+		if i == 1 && (grpcstatus.Code(err) != codes.ResourceExhausted || !strings.Contains(fmt.Sprint(grpcstatus.Convert(err).Proto().GetDetails()), "google.rpc.RetryInfo")) {
+			t.Errorf("%v, %v", err, grpcstatus.Convert(err).Proto())
 		}
 	}
 }
@@ -212,7 +212,7 @@ func TestGRPCStream(t *testing.T) {
 		inner, _ := protowire.ConsumeBytes(out[n:])
 		if good := i == 0 || i == 3; good != (num == 2) {
 			t.Errorf("message %d is answered %q", i, out)
-		} else if good && (answered(t, inner).Model != "m" || !bytes.Contains(inner, []byte(oipgrpc.RecordParameter))) {
+		} else if good && (understood(t, inner).Model != "m" || !bytes.Contains(inner, []byte(oipgrpc.RecordParameter))) {
 			t.Errorf("message %d is answered %q", i, inner)
 		} else if !good && !strings.Contains(string(inner), "(record ") {
 			t.Errorf("message %d is refused with %q", i, inner)
@@ -235,7 +235,7 @@ func TestGRPCStream(t *testing.T) {
 	if stream, err = conn.NewStream(t.Context(), &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, service+"ModelStreamInfer"); err != nil {
 		t.Fatal(err)
 	}
-	if err := stream.RecvMsg(&out); status.Code(err) != codes.Unauthenticated {
+	if err := stream.RecvMsg(&out); grpcstatus.Code(err) != codes.Unauthenticated {
 		t.Errorf("a stream of nobody: %v", err)
 	}
 }

@@ -80,6 +80,15 @@ func checkMedia(r *http.Request) (header int, err error) {
 	return header, nil
 }
 
+// checkText refuses bodies that are not JSON alone.
+func checkText(r *http.Request) error {
+	header, err := checkMedia(r)
+	if err == nil && header != tensor.NoHeader {
+		err = &pavise.Error{Kind: pavise.Invalid, Msg: "binary tensors have no place in this protocol", Hint: "leave out " + headerLength}
+	}
+	return err
+}
+
 // textLength reads the header: one number in plain digits. Whatever else a server
 // might make a number of is refused.
 func textLength(values []string) (int, error) {

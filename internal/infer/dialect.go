@@ -56,37 +56,44 @@ type dialect struct {
 	infer    func(p Place) string // path of the question, escaped
 	about    func(p Place) string // path of what the model takes and gives; nil: the server cannot say
 	read     func(body []byte) (tensor.Signature, error)
+	grpc     bool // the messages are those of gRPC: see framed
+}
+
+// overOIP is the REST form of the Open Inference Protocol, with raw bytes or without.
+var overOIP = dialect{
+	versions: true,
+	infer:    func(p Place) string { return within("/v2/models", "/versions/", p) + "/infer" },
+	about:    func(p Place) string { return within("/v2/models", "/versions/", p) },
+	read:     readOIP,
 }
 
 // dialects has those that are spoken here, by name.
 var dialects = map[string]dialect{
-	tensor.NameOIP: {
-		versions: true,
-		infer:    func(p Place) string { return within("v2/models", "/versions/", p) + "/infer" },
-		about:    func(p Place) string { return within("v2/models", "/versions/", p) },
-		read:     readOIP,
-	},
-	tensor.NameOIPBinary: {
-		versions: true,
-		infer:    func(p Place) string { return within("v2/models", "/versions/", p) + "/infer" },
-		about:    func(p Place) string { return within("v2/models", "/versions/", p) },
-		read:     readOIP,
+	tensor.NameOIP:       overOIP,
+	tensor.NameOIPBinary: overOIP,
+	tensor.NameOIPGRPC: {
+		versions: true, grpc: true,
+		infer: func(Place) string { return grpcService + "ModelInfer" },
+		about: func(Place) string { return grpcService + "ModelMetadata" },
+		read: func(body []byte) (tensor.Signature, error) {
+			return oipgrpc.ParseMetadata(body, tensor.DefaultLimits())
+		},
 	},
 	tensor.NameV1: {
-		infer: func(p Place) string { return within("v1/models", "/versions/", p) + ":predict" },
+		infer: func(p Place) string { return within("/v1/models", "/versions/", p) + ":predict" },
 	},
 	tensor.NameTFServing: {
 		versions: true,
-		infer:    func(p Place) string { return within("v1/models", "/versions/", p) + ":predict" },
-		about:    func(p Place) string { return within("v1/models", "/versions/", p) + "/metadata" },
+		infer:    func(p Place) string { return within("/v1/models", "/versions/", p) + ":predict" },
+		about:    func(p Place) string { return within("/v1/models", "/versions/", p) + "/metadata" },
 		read:     readTFServing,
 	},
 	tensor.NameTorchServe: {
 		versions: true,
-		infer:    func(p Place) string { return within("predictions", "/", p) },
+		infer:    func(p Place) string { return within("/predictions", "/", p) },
 	},
 	tensor.NameMLflow: {
-		infer: func(Place) string { return "invocations" },
+		infer: func(Place) string { return "/invocations" },
 	},
 }
 

@@ -146,6 +146,7 @@ type Request struct {
 	Outputs []string // the outputs asked for; none means all
 	Raw     Raw      // how the caller wants them carried, where its protocol leaves the choice
 
+	form   form     // how the caller laid it out
 	room   *Room    // whose memory it is; nil: nobody else's
 	sent   Message  // as Encode made it
 	sentBy Protocol // in which protocol; nil: not yet

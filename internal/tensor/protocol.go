@@ -58,6 +58,14 @@ func Named(name string) Protocol {
 		return OIP
 	case NameOIPBinary:
 		return OIPBinary
+	case NameV1:
+		return V1
+	case NameTFServing:
+		return TFServing
+	case NameTorchServe:
+		return TorchServe
+	case NameMLflow:
+		return MLflow
 	}
 	return nil
 }
@@ -72,6 +80,9 @@ var OIP Protocol = oip{}
 var OIPBinary Protocol = oip{binary: true}
 
 type oip struct{ binary bool }
+
+// String returns the protocol's name, as routes and metrics have it.
+func (oip) String() string { return "oip" }
 
 // ParseRequest reads the body of POST v2/models/{model}/infer. It is stricter
 // than JSON: one object and nothing around it; only known keys, spelled exactly
