@@ -186,15 +186,6 @@ func SignatureText(s tensor.Signature) json.RawMessage {
 	return text
 }
 
-// spoken is the protocol in which a request goes to the model, and in which a record
-// commits to it.
-func (r Route) spoken() tensor.Protocol {
-	if p := infer.Spoken(cmp.Or(r.Protocol, tensor.NameOIP)); p != nil {
-		return p
-	}
-	return tensor.OIP
-}
-
 // terms reads those of the four limits that were said.
 func (s RouteSpec) terms(t *firewall.Terms) error {
 	for _, limit := range []struct {

@@ -50,19 +50,19 @@ func (u *Upstream) messageGRPC(c *call) (m tensor.Message, err error) {
 			Hint: "if it has another name there, put the route with --remote NAME",
 		}
 	case code == codeInvalid:
-		return m, u.fault("refused the request with gRPC status 3", nil)
+		return m, fault(u.place.Model, "refused the request with gRPC status 3", nil)
 	case code == codeExhausted:
-		return m, u.fault("is asked too much already (gRPC status 8)", nil)
+		return m, fault(u.place.Model, "is asked too much already (gRPC status 8)", nil)
 	case code == "":
-		return m, u.fault("did not end its answer with a gRPC status", nil)
+		return m, fault(u.place.Model, "did not end its answer with a gRPC status", nil)
 	case code != "0":
-		return m, u.fault(fmt.Sprintf("answered with gRPC status %.4q", code), nil)
+		return m, fault(u.place.Model, fmt.Sprintf("answered with gRPC status %.4q", code), nil)
 	case media != "application/grpc" && media != "application/grpc+proto":
-		return m, u.fault(fmt.Sprintf("answered with %.80q, which is no gRPC", media), nil)
+		return m, fault(u.place.Model, fmt.Sprintf("answered with %.80q, which is no gRPC", media), nil)
 	case encoding != "" && encoding != "identity":
-		return m, u.fault("answered with a compressed message, which nobody asked for", nil)
+		return m, fault(u.place.Model, "answered with a compressed message, which nobody asked for", nil)
 	case len(body) < framePrefix || body[0] != 0 || uint64(binary.BigEndian.Uint32(body[1:])) != uint64(len(body)-framePrefix):
-		return m, u.fault("answered with other than one whole message", nil)
+		return m, fault(u.place.Model, "answered with other than one whole message", nil)
 	}
 	return tensor.Message{Body: body[framePrefix:]}, nil
 }
