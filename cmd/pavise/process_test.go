@@ -21,7 +21,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/pavise/pavise/internal/api"
-	"github.com/pavise/pavise/internal/gateway"
+	"github.com/pavise/pavise/internal/edge"
 	"github.com/pavise/pavise/internal/role"
 )
 
@@ -122,7 +122,7 @@ func ask(server, token, model, body string) (a answer, err error) {
 	}
 	a = answer{status: resp.StatusCode, body: string(text)}
 	if a.status == http.StatusOK {
-		a.record, err = strconv.ParseUint(resp.Header.Get(gateway.RecordHeader), 10, 64)
+		a.record, err = strconv.ParseUint(resp.Header.Get(edge.RecordHeader), 10, 64)
 	}
 	return a, err
 }

@@ -13,7 +13,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
-	"github.com/pavise/pavise/internal/gateway"
+	"github.com/pavise/pavise/internal/edge"
 )
 
 // An answer is what the model's door said.
@@ -64,7 +64,7 @@ func (p *play) askWith(ctx context.Context, header http.Header, body []byte) (a 
 // read reads an answer.
 func read(resp *http.Response, text []byte) (a answer) {
 	a.status = resp.StatusCode
-	if n, err := strconv.ParseUint(resp.Header.Get(gateway.RecordHeader), 10, 64); err == nil {
+	if n, err := strconv.ParseUint(resp.Header.Get(edge.RecordHeader), 10, 64); err == nil {
 		a.record = &n
 	}
 	if n, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil {

@@ -3,6 +3,7 @@ package gateway
 import (
 	"io"
 	"sync"
+	"time"
 
 	"github.com/pavise/pavise"
 )
@@ -26,6 +27,10 @@ type bodies struct {
 
 // held is what one caller's requests take.
 type held struct{ requests, bytes int }
+
+// BodyTime is how long a body may take to arrive. It is shorter than what a server
+// grants a whole request, because a body takes memory meanwhile.
+const BodyTime = 10 * time.Second
 
 // A hold is one request's share of bodies. One goroutine owns it.
 type hold struct {
@@ -106,7 +111,7 @@ func (h *hold) read(body io.Reader, limit int) ([]byte, error) {
 			return text, nil
 		}
 		if err != nil {
-			return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "the request's body broke off", Hint: "send the whole body within " + bodyTime.String(), Err: err}
+			return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "the request's body broke off", Hint: "send the whole body within " + BodyTime.String(), Err: err}
 		}
 	}
 }

@@ -74,6 +74,14 @@ func New(ctx context.Context, cfg Config) (*Gateway, error) {
 // Believe has the callers of the next requests known by another verifier.
 func (g *Gateway) Believe(v *identity.Verifier) { g.verifier.Store(v) }
 
+// Admit turns what a request proves into a principal. source is the address it came
+// from, under which refusals are counted.
+//
+// Unguarded: it lets nobody do anything; it says who calls.
+func (g *Gateway) Admit(ctx context.Context, proof identity.Credentials, source string) (pavise.Principal, error) {
+	return g.guard.Admit(ctx, g.verifier.Load(), proof, source)
+}
+
 // Run keeps snapshots of the meter until ctx is done, and a last one then. Its
 // caller owns the goroutine.
 //
@@ -92,8 +100,8 @@ func (g *Gateway) Run(ctx context.Context) error {
 	}
 }
 
-// message returns what a caller may be told about an error.
-func message(err error) (msg, hint string) {
+// Message returns what a caller may be told about an error.
+func Message(err error) (msg, hint string) {
 	if e, ok := errors.AsType[*pavise.Error](err); ok {
 		return e.Msg, e.Hint
 	}

@@ -51,8 +51,8 @@ type kept struct {
 
 // An Answer is what a caller gets.
 type Answer struct {
-	Body  []byte // the protocol's JSON
-	entry *guard.Entry
+	tensor.Message // in the caller's protocol
+	entry          *guard.Entry
 }
 
 // Record returns the index of the record that proves the answer, which was
@@ -69,72 +69,130 @@ type Refusal struct {
 	err   error
 }
 
+// Record returns the index of the record that says why, if it could be written.
+func (r *Refusal) Record() (index uint64, written bool) { return r.entry.Record() }
+
 // Error returns the cause's text.
 func (r *Refusal) Error() string { return r.err.Error() }
 
 // Unwrap returns the cause.
 func (r *Refusal) Unwrap() error { return r.err }
 
+// A Call is what somebody asks of a model, as a transport brought it.
+type Call struct {
+	Model    pavise.Name
+	Subject  string          // whose data it holds, for the caller to say; empty: the caller's own
+	Protocol tensor.Protocol // how the caller spells requests and answers
+	Header   int             // of the message that the body is; tensor.NoHeader without binary tensors
+	Body     io.Reader
+}
+
 // Infer asks a model on a caller's behalf: the verb model.infer on
 // tenant/model/id. The body is read only once the caller may ask. After the
 // guard let the caller in, every error is a *Refusal.
 //
-// subject names whose data the request holds, for the caller to say: the record
-// keeps what it keeps under that person's key. Empty: the caller's own.
-func (g *Gateway) Infer(ctx context.Context, who pavise.Principal, model pavise.Name, subject string, body io.Reader) (answer *Answer, err error) {
-	entry, err := g.guard.Enter(ctx, who, "model.infer", model)
+// Unguarded: Begin enters.
+func (g *Gateway) Infer(ctx context.Context, who pavise.Principal, call Call) (*Answer, error) {
+	x, err := g.Begin(ctx, who, call)
 	if err != nil {
 		return nil, err
 	}
-	defer entry.Exit(&err)
-	x := &exchange{gateway: g, entry: entry, who: who, model: model, about: subject}
-	entry.Detail(&x.trail)
-	out, err := x.run(ctx, body)
+	defer x.broken()
+	truth, err := x.route.model.Infer(ctx, x.request)
 	if err != nil {
-		return nil, &Refusal{Retry: x.retry, entry: entry, err: err}
+		return nil, x.Abort(err)
 	}
-	return &Answer{Body: out, entry: entry}, nil
+	return x.Finish(ctx, truth)
 }
 
-// An exchange is one request on its way through. One goroutine owns it.
-type exchange struct {
+// An Exchange is one request on its way through. One goroutine owns it, and ends it
+// with Finish or Abort.
+type Exchange struct {
 	gateway *Gateway
 	entry   *guard.Entry
 	who     pavise.Principal
-	model   pavise.Name
-	about   string // whose data the request holds, says the caller
+	call    Call
 	route   *live
+	request *tensor.Request
 	hold    *hold
 	trail   Trail
 	kept    kept
 	retry   time.Duration
+	ended   bool
 }
 
-// run carries the request from the caller's bytes to the answer's.
-func (x *exchange) run(ctx context.Context, body io.Reader) ([]byte, error) {
-	if err := x.begin(); err != nil {
-		return nil, err
-	}
-	x.hold = x.gateway.bodies.begin(x.who.Name())
-	defer x.hold.free()
-	request, err := x.inbound(body)
+// Begin carries a request to where the model is asked. Its record keeps what it
+// keeps under the key of the call's subject. After the guard let the caller in,
+// every error is a *Refusal, and the exchange has ended.
+func (g *Gateway) Begin(ctx context.Context, who pavise.Principal, call Call) (*Exchange, error) {
+	entry, err := g.guard.Enter(ctx, who, "model.infer", call.Model)
 	if err != nil {
 		return nil, err
 	}
-	response, err := x.route.model.Infer(ctx, request)
-	if err != nil {
-		return nil, err
+	x := &Exchange{gateway: g, entry: entry, who: who, call: call}
+	entry.Detail(&x.trail)
+	defer x.broken()
+	err = x.begin()
+	if err == nil {
+		err = x.inbound()
 	}
-	return x.outbound(ctx, request, response)
+	if err != nil {
+		return nil, x.Abort(err)
+	}
+	return x, nil
+}
+
+// Request is what the model is to be asked: checked, charged, and to be encoded anew.
+func (x *Exchange) Request() *tensor.Request { return x.request }
+
+// Finish carries the model's answer back to the caller, and ends the exchange. Its
+// error is a *Refusal.
+//
+// Unguarded: Begin has entered.
+func (x *Exchange) Finish(ctx context.Context, truth *tensor.Response) (*Answer, error) {
+	defer x.broken()
+	m, err := x.outbound(ctx, truth)
+	if err = x.end(err); err != nil {
+		return nil, &Refusal{entry: x.entry, err: err}
+	}
+	return &Answer{Message: m, entry: x.entry}, nil
+}
+
+// Abort ends the exchange without an answer, for the reason given, and returns the
+// refusal that its caller gets.
+func (x *Exchange) Abort(reason error) *Refusal {
+	return &Refusal{Retry: x.retry, entry: x.entry, err: x.end(reason)}
+}
+
+// end writes the record, once, and gives back what the exchange held. It returns why
+// the exchange ended otherwise than with an answer.
+func (x *Exchange) end(err error) error {
+	if x.ended {
+		return err
+	}
+	x.ended = true
+	x.entry.Exit(&err)
+	if x.hold != nil {
+		x.hold.free()
+	}
+	return err
+}
+
+// broken, deferred, ends an exchange in which something panicked.
+func (x *Exchange) broken() {
+	if p := recover(); p != nil {
+		x.end(fmt.Errorf("panic: %v", p))
+		panic(p)
+	}
 }
 
 // begin finds the route and draws what the record needs.
-func (x *exchange) begin() (err error) {
-	if x.route, err = x.gateway.Routes.find(x.model); err != nil {
+func (x *Exchange) begin() (err error) {
+	if x.route, err = x.gateway.Routes.find(x.call.Model); err != nil {
 		return err
 	}
-	if x.gateway.Routes.barredNow(x.model) { // it was put, or barred, since the guard let them in
-		return &pavise.Error{Kind: pavise.Denied, Msg: fmt.Sprintf("%s is in quarantine", x.model), Hint: "pavise change list says who put it there, and why"}
+	if x.gateway.Routes.barredNow(x.call.Model) { // it was put, or barred, since the guard let them in
+		return &pavise.Error{Kind: pavise.Denied, Msg: fmt.Sprintf("%s is in quarantine", x.call.Model), Hint: "pavise change list says who put it there, and why"}
 	}
 	if x.route.Durable {
 		x.entry.Durable()
@@ -150,57 +208,57 @@ func (x *exchange) begin() (err error) {
 }
 
 // inbound reads the request and puts it through the checks before the model.
-func (x *exchange) inbound(body io.Reader) (*tensor.Request, error) {
-	request, err := x.parse(body)
-	if err != nil {
+func (x *Exchange) inbound() (err error) {
+	x.hold = x.gateway.bodies.begin(x.who.Name())
+	if x.request, err = x.parse(); err != nil {
 		check := "codec"
 		if pavise.KindOf(err) != pavise.Invalid {
 			check = "memory"
 		}
 		x.entry.Verdict(pavise.Verdict{Check: check, Outcome: pavise.Deny, Reason: err.Error()})
-		return nil, err
+		return err
 	}
-	x.trail.Rows = request.Rows()
-	if err := x.check(x.route.gate.Check(request), pavise.Invalid); err != nil {
-		return nil, err
+	x.trail.Rows = x.request.Rows()
+	if err := x.check(x.route.gate.Check(x.request), pavise.Invalid); err != nil {
+		return err
 	}
-	verdict, retry := x.gateway.meter.Charge(x.gateway.now(), x.who.Name(), x.model, x.trail.Rows)
+	verdict, retry := x.gateway.meter.Charge(x.gateway.now(), x.who.Name(), x.call.Model, x.trail.Rows)
 	if verdict.Outcome != pavise.Deny {
 		x.trail.Charged = x.trail.Rows
 	}
 	if err := x.check(verdict, pavise.Throttled); err != nil {
 		x.retry = retry
-		return nil, err
+		return err
 	}
-	encoded, err := request.AppendJSON(nil)
+	encoded, err := x.request.AppendJSON(nil)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	x.trail.Input = x.commit(encoded)
-	return request, nil
+	return nil
 }
 
 // parse reads at most what a request that passes can need, and no more than
 // there is room for. What is read, and what is made of it, takes that room until
 // the exchange is over.
-func (x *exchange) parse(body io.Reader) (*tensor.Request, error) {
+func (x *Exchange) parse() (*tensor.Request, error) {
 	lim := x.gateway.limits
 	if !x.route.Observe { // the gate is to be seen refusing what it then lets pass
 		lim = x.route.gate.Limits(lim)
 	}
-	text, err := x.hold.read(body, lim.MaxBody)
+	text, err := x.hold.read(x.call.Body, lim.MaxBody)
 	if err != nil {
 		return nil, err
 	}
 	if err := x.hold.set(lim.Weight(text) + cap(text) - len(text)); err != nil {
 		return nil, err
 	}
-	return tensor.ParseRequest(text, lim)
+	return x.call.Protocol.ParseRequest(tensor.Message{Body: text, Header: x.call.Header}, x.route.Signature, lim)
 }
 
 // check notes a verdict and turns a denial into an error, unless the route only
 // observes.
-func (x *exchange) check(v pavise.Verdict, kind pavise.Kind) error {
+func (x *Exchange) check(v pavise.Verdict, kind pavise.Kind) error {
 	v.Observed = v.Outcome == pavise.Deny && x.route.Observe
 	x.entry.Verdict(v)
 	if !v.Stops() {
@@ -211,31 +269,30 @@ func (x *exchange) check(v pavise.Verdict, kind pavise.Kind) error {
 
 // outbound puts the model's answer through the checks behind the model, shapes
 // it and commits to it.
-func (x *exchange) outbound(ctx context.Context, request *tensor.Request, truth *tensor.Response) ([]byte, error) {
-	truth.Model, truth.Version, truth.ID = x.model.ID, "", request.ID
-	if err := x.check(x.route.gate.CheckAnswer(request, truth), pavise.Unavailable); err != nil {
+func (x *Exchange) outbound(ctx context.Context, truth *tensor.Response) (m tensor.Message, err error) {
+	truth.Model, truth.Version, truth.ID = x.call.Model.ID, "", x.request.ID
+	if err := x.check(x.route.gate.CheckAnswer(x.request, truth), pavise.Unavailable); err != nil {
 		// What the model said is for the record, not for the caller.
-		return nil, &pavise.Error{Kind: pavise.Unavailable, Msg: "the model answered other than its signature promises", Hint: "the operator finds what is wrong in the record", Err: err}
+		return m, &pavise.Error{Kind: pavise.Unavailable, Msg: "the model answered other than its signature promises", Hint: "the operator finds what is wrong in the record", Err: err}
 	}
 	shaped, verdict := x.route.Shape.Apply(truth)
 	x.entry.Verdict(verdict)
 	if verdict.Outcome == pavise.Deny {
-		return nil, &pavise.Error{Kind: pavise.Unavailable, Msg: verdict.Reason}
+		return m, &pavise.Error{Kind: pavise.Unavailable, Msg: verdict.Reason}
 	}
-	body, err := shaped.AppendJSON(nil)
-	if err != nil {
-		return nil, err
+	if m, err = x.call.Protocol.AppendResponse(nil, x.request, shaped); err != nil {
+		return m, err
 	}
-	x.trail.Shape, x.trail.Output = x.route.Shape.String(), x.commit(body)
+	x.trail.Shape, x.trail.Output = x.route.Shape.String(), x.commit(m.Body)
 	for _, t := range shaped.Outputs {
 		x.trail.Answer = append(x.trail.Answer, Output{t.Name, t.Datatype, t.Shape})
 	}
-	return body, x.keep(ctx, truth, verdict.Outcome == pavise.Alter)
+	return m, x.keep(ctx, truth, verdict.Outcome == pavise.Alter)
 }
 
 // keep seals the salt, and the true answer when the caller got another, under the
 // key of whose data it is. Only who has paid and been answered can make it a new one.
-func (x *exchange) keep(ctx context.Context, truth *tensor.Response, altered bool) error {
+func (x *Exchange) keep(ctx context.Context, truth *tensor.Response, altered bool) error {
 	if altered {
 		own, err := truth.AppendJSON(nil)
 		if err != nil {
@@ -250,7 +307,7 @@ func (x *exchange) keep(ctx context.Context, truth *tensor.Response, altered boo
 	if err != nil {
 		return fmt.Errorf("encode what the record keeps: %w", err)
 	}
-	about, err := x.gateway.subjects.Of(context.WithoutCancel(ctx), x.model.Tenant, cmp.Or(x.about, x.who.Name().String()))
+	about, err := x.gateway.subjects.Of(context.WithoutCancel(ctx), x.call.Model.Tenant, cmp.Or(x.call.Subject, x.who.Name().String()))
 	if err != nil {
 		return err
 	}
@@ -261,7 +318,7 @@ func (x *exchange) keep(ctx context.Context, truth *tensor.Response, altered boo
 
 // commit returns the hex SHA-256 of salt ‖ b: whoever is shown the salt and b
 // can check it, and whoever is not learns nothing.
-func (x *exchange) commit(b []byte) string {
+func (x *Exchange) commit(b []byte) string {
 	h := sha256.New()
 	h.Write(x.kept.Salt)
 	h.Write(b)

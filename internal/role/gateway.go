@@ -20,6 +20,7 @@ import (
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/bundle"
 	"github.com/pavise/pavise/internal/config"
+	"github.com/pavise/pavise/internal/edge"
 	"github.com/pavise/pavise/internal/fleet"
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
@@ -432,7 +433,7 @@ func (g *Gateway) openServer() error {
 	if g.cfg.TLS == nil {
 		g.member.Missing(g.cfg.Names, g.say)
 	}
-	inner := g.gateway.Handler()
+	inner := edge.New(g.gateway).Handler()
 	g.server = newServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := g.fresh(); err != nil && r.URL.Path != "/v2/health/live" {
 			w.Header().Set("Content-Type", "application/json")

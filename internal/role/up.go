@@ -19,6 +19,7 @@ import (
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/console"
 	"github.com/pavise/pavise/internal/demo"
+	"github.com/pavise/pavise/internal/edge"
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/identity"
@@ -292,8 +293,8 @@ func (u *Up) openServer(ctx context.Context) (err error) {
 		return err
 	}
 	mux := http.NewServeMux()
-	mux.Handle("/v2", u.gateway.Handler())
-	mux.Handle("/v2/", u.gateway.Handler())
+	mux.Handle("/v2", edge.New(u.gateway).Handler())
+	mux.Handle("/v2/", edge.New(u.gateway).Handler())
 	control := api.NewServer(ctx, u.rooms, u.verifier)
 	mux.Handle("/v1/", control.Handler())
 	mux.Handle(api.TilesPrefix, control.Tiles(u.cfg.PublicTiles))

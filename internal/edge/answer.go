@@ -1,0 +1,78 @@
+package edge
+
+import (
+	"encoding/json"
+	"errors"
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/gateway"
+	"github.com/pavise/pavise/internal/guard"
+	"github.com/pavise/pavise/internal/identity"
+	"github.com/pavise/pavise/internal/tensor"
+)
+
+// refuse answers with the protocol's error object, the record that says why,
+// and when to come back.
+func refuse(w http.ResponseWriter, err error) {
+	kind := pavise.KindOf(err)
+	nameRecord(w, err)
+	switch kind {
+	case pavise.Unverified:
+		w.Header().Set("WWW-Authenticate", identity.Challenge(err))
+	case pavise.Throttled, pavise.Unavailable:
+		w.Header().Set("Retry-After", retryAfter(err))
+	}
+	msg, hint := gateway.Message(err)
+	if hint != "" {
+		msg += "; " + hint
+	}
+	reply(w, kind.HTTPStatus(), tensor.AppendError(nil, msg))
+}
+
+// setRecord names the record that proves an answer or a refusal.
+func setRecord(w http.ResponseWriter, index uint64) {
+	w.Header().Set(RecordHeader, strconv.FormatUint(index, 10))
+}
+
+// nameRecord names the record that says why, if the refusal left one.
+func nameRecord(w http.ResponseWriter, err error) {
+	if r, ok := errors.AsType[*gateway.Refusal](err); ok {
+		if index, written := r.Record(); written {
+			setRecord(w, index)
+		}
+	} else if d, ok := errors.AsType[*guard.Denial](err); ok {
+		setRecord(w, d.Record)
+	}
+}
+
+// retryAfter is the seconds a refused caller should wait, at least one.
+func retryAfter(err error) string {
+	wait := time.Second
+	if r, ok := errors.AsType[*gateway.Refusal](err); ok {
+		wait = max(wait, r.Retry)
+	}
+	return strconv.Itoa(int(math.Ceil(wait.Seconds())))
+}
+
+func replyJSON(w http.ResponseWriter, v any) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		refuse(w, err)
+		return
+	}
+	reply(w, http.StatusOK, body)
+}
+
+func reply(w http.ResponseWriter, status int, body []byte) {
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	w.Write(body)
+}

@@ -1,0 +1,107 @@
+package edge
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/gateway"
+	"github.com/pavise/pavise/internal/identity"
+)
+
+// An Edge is the door of one gateway. It is safe for concurrent use, and has no
+// state of its own.
+type Edge struct {
+	gateway *gateway.Gateway
+}
+
+// New returns the door of a gateway.
+func New(g *gateway.Gateway) *Edge { return &Edge{gateway: g} }
+
+// Handler serves the Open Inference Protocol v2 below /v2. Whatever is not one
+// of its routes is refused.
+func (e *Edge) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v2/health/live", e.health)
+	mux.HandleFunc("GET /v2/health/ready", e.health)
+	mux.HandleFunc("GET /v2", e.server)
+	mux.HandleFunc("GET /v2/models/{model}", e.metadata)
+	mux.HandleFunc("GET /v2/models/{model}/ready", e.ready)
+	mux.HandleFunc("POST /v2/models/{model}/infer", e.infer)
+	mux.HandleFunc("/v2/", func(w http.ResponseWriter, r *http.Request) {
+		refuse(w, &pavise.Error{
+			Kind: pavise.NotFound,
+			Msg:  fmt.Sprintf("%s %.200s is not a route of this gateway", r.Method, r.URL.Path),
+			Hint: "it serves the Open Inference Protocol v2: POST /v2/models/{model}/infer, GET /v2/models/{model}, and health",
+		})
+	})
+	return mux
+}
+
+// caller turns what the request proves into a principal.
+func (e *Edge) caller(r *http.Request) (pavise.Principal, error) {
+	return e.gateway.Admit(r.Context(), identity.FromRequest(r), source(r))
+}
+
+// source is the address a request came from, without its port.
+func source(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
+}
+
+// RecordHeader names the record that proves a decision: its index in the log.
+const RecordHeader = "Pavise-Record"
+
+// SubjectHeader names whose data a request holds: what its record keeps is under
+// that person's key, and can be forgotten with it.
+const SubjectHeader = "Pavise-Subject"
+
+// maxSubject bounds that name, in bytes.
+const maxSubject = 256
+
+// aboutWhom returns whose data the request holds, or "".
+func aboutWhom(r *http.Request) (string, error) {
+	values := r.Header.Values(SubjectHeader)
+	if len(values) == 0 {
+		return "", nil
+	}
+	if len(values) > 1 || values[0] == "" || len(values[0]) > maxSubject {
+		return "", &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s is given once, with 1 to %d bytes", SubjectHeader, maxSubject), Hint: "leave it out if the data is the caller's own"}
+	}
+	return values[0], nil
+}
+
+// A timedBody is a request's body that arrives within gateway.BodyTime or breaks off.
+type timedBody struct {
+	body io.Reader
+	conn *http.ResponseController
+}
+
+// newTimedBody starts the time. A connection that has no deadlines has none.
+func newTimedBody(w http.ResponseWriter, body io.Reader) timedBody {
+	b := timedBody{body, http.NewResponseController(w)}
+	b.conn.SetReadDeadline(time.Now().Add(gateway.BodyTime))
+	return b
+}
+
+// Read reads from the body. The deadline goes at its end: what is read from then
+// on only says whether the caller is still there, and a model may take longer.
+func (b timedBody) Read(p []byte) (int, error) {
+	n, err := b.body.Read(p)
+	if err == io.EOF {
+		b.conn.SetReadDeadline(time.Time{})
+	}
+	return n, err
+}
+
+// modelName is the model a request asks for; a caller names models of its own
+// tenant only.
+func modelName(who pavise.Principal, r *http.Request) pavise.Name {
+	return pavise.Name{Tenant: who.Tenant, Kind: "model", ID: r.PathValue("model")}
+}

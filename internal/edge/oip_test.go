@@ -1,0 +1,125 @@
+package edge_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/edgetest"
+	"github.com/pavise/pavise/internal/gateway"
+	"github.com/pavise/pavise/internal/tensor/tensortest"
+)
+
+const inferPath = "/v2/models/m/infer"
+
+// TestHostileRequests sends every body of the firewall's table through the real
+// server: a protocol-correct error each, a record each, and the same model
+// answering afterwards.
+func TestHostileRequests(t *testing.T) {
+	w := edgetest.New(t)
+	w.Put(t, func(s *gateway.RouteSpec) { s.Rate, s.ModelRate = "1000000/1m", "" })
+	cases, err := tensortest.Hostile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(cases) < 80 {
+		t.Fatalf("only %d hostile requests", len(cases))
+	}
+	for _, c := range cases {
+		resp, body := w.Post(t, inferPath, string(c.Body), nil)
+		var said struct{ Error string }
+		if err := json.Unmarshal([]byte(body), &said); err != nil || said.Error == "" {
+			t.Errorf("%s: body %.200q is not the protocol's error", c.Name, body)
+		}
+		if resp.StatusCode != 400 {
+			t.Errorf("%s: status %d, %s", c.Name, resp.StatusCode, said.Error)
+		}
+		if r := w.Record(t, resp); r.Outcome != pavise.Deny || r.Error == nil {
+			t.Errorf("%s: record %+v", c.Name, r)
+		}
+	}
+	if resp, body := w.Post(t, inferPath, edgetest.Good, nil); resp.StatusCode != 200 {
+		t.Errorf("afterwards: %d %s", resp.StatusCode, body)
+	}
+}
+
+// TestHostileEnvelopes are requests wrong around the body.
+func TestHostileEnvelopes(t *testing.T) {
+	w := edgetest.New(t)
+	w.Put(t, nil)
+	header := func(name, value string) func(*http.Request) {
+		return func(r *http.Request) { r.Header.Set(name, value) }
+	}
+	path := func(p string) func(*http.Request) {
+		return func(r *http.Request) { r.URL.Path = p }
+	}
+	tests := []struct {
+		name string
+		edit func(*http.Request)
+		want int
+	}{
+		{"form", header("Content-Type", "application/x-www-form-urlencoded"), 400},
+		{"no type", header("Content-Type", ""), 400},
+		{"octets", header("Content-Type", "application/octet-stream"), 400},
+		{"gzip", header("Content-Encoding", "gzip"), 400},
+		{"binary extension", header("Inference-Header-Content-Length", "0"), 400},
+		{"no token", func(r *http.Request) { r.Header.Del("Authorization") }, 401},
+		{"basic", header("Authorization", "Basic YTpi"), 401},
+		{"alg none", header("Authorization", "Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4In0."), 401},
+		{"two tokens", func(r *http.Request) { r.Header.Add("Authorization", "Bearer x") }, 401},
+		{"another model", path("/v2/models/other/infer"), 404},
+		{"another tenant's model", path("/v2/models/..%2F..%2Fother/infer"), 403},
+		{"repository", path("/v2/repository/index"), 404},
+		{"shared memory", path("/v2/systemsharedmemory/region/x/register"), 404},
+		{"trace", path("/v2/trace/setting"), 404},
+		{"generate", path("/v2/models/m/generate"), 404},
+		{"get", func(r *http.Request) { r.Method = "GET" }, 404},
+		{"delete", func(r *http.Request) { r.Method = "DELETE" }, 404},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			resp, body := w.Post(t, inferPath, edgetest.Good, tt.edit)
+			if resp.StatusCode != tt.want {
+				t.Errorf("status %d, want %d: %s", resp.StatusCode, tt.want, body)
+			}
+			if !json.Valid([]byte(body)) {
+				t.Errorf("body %q is not JSON", body)
+			}
+			if strings.Contains(body, "eyJ") {
+				t.Errorf("the answer shows the token: %s", body)
+			}
+		})
+	}
+}
+
+// deadlines notes those that a handler sets.
+type deadlines struct {
+	*httptest.ResponseRecorder
+	read []time.Time
+}
+
+func (d *deadlines) SetReadDeadline(at time.Time) error {
+	d.read = append(d.read, at)
+	return nil
+}
+
+// TestBodyHasADeadline finds it set before the body is read, and gone after its
+// end.
+func TestBodyHasADeadline(t *testing.T) {
+	w := edgetest.New(t)
+	w.Put(t, nil)
+	for body, want := range map[string]int{edgetest.Good: 2, strings.Repeat(" ", 1<<20): 1} {
+		r := httptest.NewRequest("POST", "/v2/models/m/infer", strings.NewReader(body))
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("Authorization", "Bearer "+w.Token)
+		d := &deadlines{ResponseRecorder: httptest.NewRecorder()}
+		w.Edge.Handler().ServeHTTP(d, r)
+		if len(d.read) != want || time.Until(d.read[0]) > gateway.BodyTime || want == 2 && !d.read[1].IsZero() {
+			t.Errorf("a body of %d bytes has the deadlines %v", len(body), d.read)
+		}
+	}
+}
