@@ -7,12 +7,14 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"time"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/guard"
+	"github.com/pavise/pavise/internal/infer"
 	"github.com/pavise/pavise/internal/tensor"
 )
 
@@ -33,6 +35,7 @@ type Trail struct {
 	Truth   string   `json:"truth,omitempty"`   // the same of the model's own answer, when altered
 	Shape   string   `json:"shape,omitempty"`   // how the answer was shaped
 	Altered bool     `json:"altered,omitempty"` // the answer is not the model's own
+	Unseen  bool     `json:"unseen,omitempty"`  // a proxy got leave to ask, and showed us no answer
 	Answer  []Output `json:"answer,omitempty"`  // the form of the answer
 }
 
@@ -99,6 +102,9 @@ func (g *Gateway) Infer(ctx context.Context, who pavise.Principal, call Call) (*
 	}
 	defer x.broken()
 	truth, err := x.route.model.Infer(ctx, x.request)
+	if errors.Is(err, infer.ErrUnseen) {
+		return x.unseen(ctx)
+	}
 	if err != nil {
 		return nil, x.Abort(err)
 	}
@@ -133,6 +139,9 @@ func (g *Gateway) Begin(ctx context.Context, who pavise.Principal, call Call) (*
 	entry.Detail(&x.trail)
 	defer x.broken()
 	err = x.begin()
+	if err == nil {
+		err = x.blind(ctx)
+	}
 	if err == nil {
 		err = x.inbound()
 	}

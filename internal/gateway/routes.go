@@ -266,6 +266,10 @@ func (r *Routes) describe(ctx context.Context, spec RouteSpec, was *Route) (*fin
 		if spec.Signature != nil {
 			break
 		}
+		if route.Upstream == infer.External {
+			f.signature, err = unasked(was)
+			return &f, err
+		}
 		if f.signature, err = upstream.Signature(ctx); err != nil {
 			return nil, err
 		}

@@ -6,7 +6,6 @@ import (
 	"net/http"
 
 	"github.com/pavise/pavise"
-	"github.com/pavise/pavise/internal/tensor"
 )
 
 // ErrUnseen is what a relay returns that lets a request go to the model and never
@@ -33,19 +32,13 @@ func RelayFrom(ctx context.Context) (Relay, bool) {
 	return r, ok
 }
 
-// NewExternal returns a model that stands behind a proxy: the relay in the context of
-// each call asks it, under the given name. Its signature cannot be asked for.
-func NewExternal(model string, limits tensor.Limits) (*Upstream, error) {
-	u, err := NewUpstream("http://"+externalHost, model, limits)
-	if err != nil {
-		return nil, err
-	}
-	u.client.Transport = relayed{}
-	return u, nil
-}
+// External stands in the place of an address for a model that is behind a proxy: the
+// relay in the context of each call asks it. Nobody else can, not even for what it takes
+// and gives.
+const External = "external"
 
-// externalHost stands where an address would: the proxy knows where the server is.
-const externalHost = "proxy.invalid"
+// externalBase is what requests to such a model are relative to.
+const externalBase = "http://proxy.invalid"
 
 // relayed sends a request by the relay in its context.
 type relayed struct{}

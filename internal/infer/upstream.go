@@ -28,14 +28,18 @@ type Upstream struct {
 const upstreamTimeout = 30 * time.Second
 
 // NewUpstream returns the model of the given name on the server at address, for
-// example "http://10.0.0.7:8000". The error is of kind Invalid.
+// example "http://10.0.0.7:8000", or [External]. The error is of kind Invalid.
 func NewUpstream(address, model string, limits tensor.Limits) (*Upstream, error) {
+	var transport http.RoundTripper = newTransport()
+	if address == External {
+		address, transport = externalBase, relayed{}
+	}
 	u, err := url.Parse(address)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return nil, &pavise.Error{
 			Kind: pavise.Invalid,
 			Msg:  fmt.Sprintf("upstream %.200q is not an address of a model server", address),
-			Hint: "write it as http://host:port, without user, query or fragment",
+			Hint: "write it as http://host:port, without user, query or fragment, or as " + External + " for one behind a proxy that asks us",
 		}
 	}
 	return &Upstream{
@@ -44,7 +48,7 @@ func NewUpstream(address, model string, limits tensor.Limits) (*Upstream, error)
 		limits: limits,
 		client: &http.Client{
 			Timeout:   upstreamTimeout,
-			Transport: newTransport(),
+			Transport: transport,
 			// A model server that sends callers elsewhere is not the one the
 			// route names.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -119,6 +123,12 @@ func (u *Upstream) do(ctx context.Context, method string, target *url.URL, body 
 	}
 	resp, err := u.client.Do(req)
 	if err != nil {
+		if errors.Is(err, ErrUnseen) {
+			return nil, err
+		}
+		if e, ok := errors.AsType[*pavise.Error](err); ok { // a relay's own words
+			return nil, e
+		}
 		if errors.Is(err, context.Canceled) {
 			return nil, u.fault("was not waited for: the caller went away", err)
 		}
