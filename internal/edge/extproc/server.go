@@ -1,6 +1,7 @@
 package extproc
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -21,7 +22,6 @@ import (
 // The bounds of what proxies may have open here.
 const (
 	maxMessage  = 5 << 20          // bytes of one message: the largest body that a route takes, and room around it
-	maxOpen     = 4096             // exchanges at one time
 	maxBodies   = 128 << 20        // bytes of messages that wait to be looked at, of all exchanges
 	maxLife     = 15 * time.Minute // of one exchange
 	firstTime   = 10 * time.Second // until the first message of a stream
@@ -42,7 +42,12 @@ type Config struct {
 	// TLS of the listener, which then asks proxies for certificates; nil: in clear
 	// text, for a loopback address or a socket in the file system.
 	TLS *tls.Config
+	// MaxOpen is how many exchanges there may be at one time; 4096 if 0.
+	MaxOpen int
 }
+
+// maxOpen is how many exchanges there may be when nobody says.
+const maxOpen = 4096
 
 // A Server is what proxies ask. It is safe for concurrent use.
 type Server struct {
@@ -57,9 +62,10 @@ type Server struct {
 
 // New returns a server of both protocols.
 func New(cfg Config) *Server {
+	cfg.MaxOpen = cmp.Or(cfg.MaxOpen, maxOpen)
 	options := []grpc.ServerOption{
 		grpc.StreamInterceptor(steadyStream), grpc.UnaryInterceptor(steady),
-		grpc.MaxRecvMsgSize(maxMessage), grpc.MaxConcurrentStreams(maxOpen), grpc.MaxHeaderListSize(16 << 10),
+		grpc.MaxRecvMsgSize(maxMessage), grpc.MaxConcurrentStreams(2 * maxOpen), grpc.MaxHeaderListSize(16 << 10),
 		grpc.ConnectionTimeout(5 * time.Second),
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: 10 * time.Minute, Time: time.Minute, Timeout: 20 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
@@ -118,7 +124,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 
 // enter takes one of the places for exchanges, and reports whether there was one.
 func (s *Server) enter() bool {
-	if s.open.Add(1) <= maxOpen {
+	if s.open.Add(1) <= int64(s.cfg.MaxOpen) {
 		return true
 	}
 	s.open.Add(-1)

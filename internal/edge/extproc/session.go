@@ -90,7 +90,7 @@ func (s *Server) Process(stream proc.ExternalProcessor_ProcessServer) error {
 
 func (s *Server) process(stream proc.ExternalProcessor_ProcessServer) error {
 	if !s.enter() {
-		return tooMany(stream)
+		return s.tooMany(stream)
 	}
 	defer s.leave()
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(stream.Context()), maxLife, errors.New("the exchange took too long"))
@@ -111,8 +111,8 @@ func (s *Server) process(stream proc.ExternalProcessor_ProcessServer) error {
 }
 
 // tooMany refuses an exchange before it is looked at.
-func tooMany(stream proc.ExternalProcessor_ProcessServer) error {
-	e := &pavise.Error{Kind: pavise.Throttled, Msg: fmt.Sprintf("%d exchanges of proxies are under way, which is all there may be", maxOpen), Hint: "try again"}
+func (s *Server) tooMany(stream proc.ExternalProcessor_ProcessServer) error {
+	e := &pavise.Error{Kind: pavise.Throttled, Msg: fmt.Sprintf("%d exchanges of proxies are under way, which is all there may be", s.cfg.MaxOpen), Hint: "try again"}
 	_, header, body := refusal(e)
 	header.Set("Retry-After", "1")
 	answer := immediate(http.StatusServiceUnavailable, header, body)
