@@ -38,7 +38,7 @@ func (k *configCheck) run(_ context.Context, c *cli) error {
 
 // configExample is pavise config example.
 type configExample struct {
-	Role string `arg:"" enum:"serve,gateway,agent" help:"serve, gateway or agent."`
+	Role string `arg:"" enum:"up,serve,gateway,agent" help:"up, serve, gateway or agent."`
 }
 
 func (e *configExample) run(_ context.Context, c *cli) error {

@@ -13,6 +13,7 @@ import (
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/audit"
 	"github.com/pavise/pavise/internal/change"
+	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/role"
 )
 
@@ -29,7 +30,7 @@ func TestDiskFullReal(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer os.RemoveAll(data)
-	dir := role.Data(filepath.Join(data, "pavise"))
+	dir := installation.Data(filepath.Join(data, "pavise"))
 	s := &storm{policies: map[string]int{}}
 	p := start(t, string(dir), "--person", "another")
 	s.begin(t, p)

@@ -29,13 +29,20 @@ func around(g role.Greeting) (lines string) {
 
 func printGreeting(w io.Writer, g role.Greeting) {
 	card := threatdetector.Card()
+	own := ""
+	for _, o := range g.Own {
+		own += fmt.Sprintf("Ask %s, at %s, with numbers of your own:\n\n%s\n", o.Model, o.At, o.Ask)
+	}
+	if g.Ignored {
+		own += "This installation began before: the models of the file were not looked at. pavise route put changes them.\n\n"
+	}
 	fmt.Fprintf(w, `pavise is up on %s, and %s in %s
 
   console  %s
            good once, for ten minutes; "%s" prints another
   model    %s: five classes, %.1f %% of KDDTest+ right (examples/threat-detector/CARD.md)
 %s
-Ask the model about a normal connection:
+%sAsk the sample model about a normal connection:
 
 %s
 Be refused: a connection cannot last minus one second.
@@ -48,7 +55,7 @@ Prove offline what was decided, now or when pavise is stopped:
 The token is good until %s. "%s" gives another. Ctrl-C stops.
 `,
 		g.Server, g.Began, g.Ledger, g.Console, g.Data.Command("console link"), g.Model, 100*card.Metrics.Accuracy,
-		around(g), g.Ask, g.Refused, g.Verify, g.Expires.Local().Format("15:04"), g.Data.Command("issuer mint --subject me --role caller"))
+		around(g), own, g.Ask, g.Refused, g.Verify, g.Expires.Local().Format("15:04"), g.Data.Command("issuer mint --subject me --role caller"))
 }
 
 // exampleCommand is pavise example.

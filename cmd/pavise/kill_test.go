@@ -19,6 +19,7 @@ import (
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/gateway"
+	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/role"
@@ -57,7 +58,7 @@ func TestKillStorm(t *testing.T) {
 			t.Fatalf("PAVISE_KILLS: %v", err)
 		}
 	}
-	dir := role.Data(t.TempDir() + "/data")
+	dir := installation.Data(t.TempDir() + "/data")
 	s := &storm{policies: map[string]int{}}
 	random := rand.New(rand.NewPCG(8, 70))
 	early(t, dir, random) // the very first start, too
@@ -87,7 +88,7 @@ func TestKillStorm(t *testing.T) {
 }
 
 // early kills a pavise that is starting.
-func early(t *testing.T, dir role.Data, random *rand.Rand) {
+func early(t *testing.T, dir installation.Data, random *rand.Rand) {
 	t.Helper()
 	p, out, err := launch(string(dir), "--person", "another")
 	if err != nil {
@@ -237,7 +238,7 @@ func (s *storm) checkPolicies(t *testing.T, operator *api.Client) {
 }
 
 // checkLog finds the record of everything that was answered.
-func (s *storm) checkLog(t *testing.T, dir role.Data) {
+func (s *storm) checkLog(t *testing.T, dir installation.Data) {
 	t.Helper()
 	k, err := dir.Open()
 	if err != nil {

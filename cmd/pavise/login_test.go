@@ -14,6 +14,7 @@ import (
 
 	"github.com/pavise/pavise/internal/identity"
 	"github.com/pavise/pavise/internal/identity/identitytest"
+	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/role"
 )
 
@@ -52,7 +53,7 @@ func TestLogin(t *testing.T) {
 	t.Setenv("HOME", home)
 	t.Setenv("XDG_CONFIG_HOME", filepath.Join(home, "config"))
 	p := newLoginProvider(t)
-	u := runUp(t, role.UpConfig{Data: role.Data(t.TempDir()), Now: time.Now, Issuers: []identity.Issuer{{
+	u := runUp(t, role.UpConfig{Data: installation.Data(t.TempDir()), Now: time.Now, Issuers: []identity.Issuer{{
 		URL: p.URL, Audience: "pavise", Discover: true, Algorithms: []identity.Algorithm{"ES256"}, Tenant: role.Tenant, MaxTTL: time.Hour, Roles: []string{"analyst"},
 		Claims: identity.ClaimMap{ID: "escape(claims.sub)", Kind: "'human'", Roles: "'soc' in claims.groups ? ['analyst'] : []"},
 	}}})
@@ -95,7 +96,7 @@ func TestRefusedLoginIsNotKept(t *testing.T) {
 	t.Setenv("HOME", home)
 	t.Setenv("XDG_CONFIG_HOME", home)
 	p := newLoginProvider(t)
-	u := runUp(t, role.UpConfig{Data: role.Data(t.TempDir()), Now: time.Now}) // does not know the provider
+	u := runUp(t, role.UpConfig{Data: installation.Data(t.TempDir()), Now: time.Now}) // does not know the provider
 	var out, errs bytes.Buffer
 	if code := run(t.Context(), []string{"login", "--issuer", p.URL, "--client-id", "cli", "--device", "--server", u.Greeting.Server}, &out, &errs); code != 7 {
 		t.Errorf("exit code %d: %s", code, errs.String())

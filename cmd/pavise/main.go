@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -17,7 +15,9 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/fleet"
+	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/role"
+	"github.com/pavise/pavise/internal/screen"
 )
 
 func main() {
@@ -30,7 +30,7 @@ func main() {
 // run is the program with its edges handed in, so that tests run it whole. It
 // returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	c := &cli{stdout: newTerminal(stdout), stderr: newTerminal(stderr)}
+	c := &cli{stdout: screen.NewTerminal(stdout), stderr: screen.NewTerminal(stderr)}
 	exit := -1
 	parser, err := c.parser(func(code int) { exit = code })
 	if err != nil {
@@ -69,8 +69,7 @@ func options(c *cli, exit func(int)) []kong.Option {
 		kong.Writers(c.stdout, c.stderr),
 		kong.Exit(exit),
 		kong.NamedMapper("textfile", kong.MapperFunc(readText)),
-		kong.NamedMapper("jsonfile", kong.MapperFunc(readJSON)),
-		kong.Vars{"data": role.DefaultData, "datavariable": role.DataVariable, "listen": role.DefaultListen,
+		kong.Vars{"data": installation.DefaultData, "datavariable": installation.DataVariable, "listen": role.DefaultListen,
 			"identity": fleet.DefaultIdentity(), "identityvariable": fleet.IdentityVariable},
 		kong.ValueFormatter(helpText),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: 100}),
@@ -92,35 +91,14 @@ func helpText(value *kong.Value) string {
 
 // readText fills a string field with the content of the file that is named.
 func readText(ctx *kong.DecodeContext, field reflect.Value) error {
-	_, text, err := readNamed(ctx)
-	if err == nil {
-		field.SetString(string(text))
-	}
-	return err
-}
-
-// readJSON fills a field with what the file that is named says of it. A key that the
-// field does not have is a slip, and not to be passed over.
-func readJSON(ctx *kong.DecodeContext, field reflect.Value) error {
-	path, text, err := readNamed(ctx)
-	if err != nil {
+	var path string
+	if err := ctx.Scan.PopValueInto("file", &path); err != nil {
 		return err
 	}
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.DisallowUnknownFields()
-	if err := d.Decode(field.Addr().Interface()); err != nil {
-		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("read %s: %v", path, err), Hint: "see the flag's help for its form", Err: err}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return &pavise.Error{Kind: pavise.Invalid, Msg: err.Error(), Hint: "name a file that is there and that you may read", Err: err}
 	}
+	field.SetString(string(text))
 	return nil
-}
-
-// readNamed reads the file that a flag names.
-func readNamed(ctx *kong.DecodeContext) (path string, text []byte, err error) {
-	if err := ctx.Scan.PopValueInto("file", &path); err != nil {
-		return "", nil, err
-	}
-	if text, err = os.ReadFile(path); err != nil {
-		return "", nil, &pavise.Error{Kind: pavise.Invalid, Msg: err.Error(), Hint: "name a file that is there and that you may read", Err: err}
-	}
-	return path, text, nil
 }

@@ -22,6 +22,7 @@ import (
 
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/edge"
+	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/role"
 )
 
@@ -35,14 +36,14 @@ func TestMain(m *testing.M) {
 // A process is a pavise up that runs apart from the test.
 type process struct {
 	role.Greeting
-	data role.Data
+	data installation.Data
 	cmd  *exec.Cmd
 	errs *bytes.Buffer // its stderr; read it once the process has ended
 }
 
 // launch starts pavise up and does not wait for it.
 func launch(data string, args ...string) (*process, io.Reader, error) {
-	p := &process{data: role.Data(data), errs: &bytes.Buffer{}}
+	p := &process{data: installation.Data(data), errs: &bytes.Buffer{}}
 	p.cmd = exec.Command("pavise", append([]string{"up", "--json", "--data", data, "--listen", "127.0.0.1:0"}, args...)...)
 	p.cmd.Stderr = p.errs
 	out, err := p.cmd.StdoutPipe()

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/role"
 )
@@ -32,7 +33,7 @@ func TestPythonVerifier(t *testing.T) {
 		t.Errorf("the vector: %v, %+v", ok, got)
 	}
 
-	r := runUp(t, role.UpConfig{Data: role.Data(t.TempDir())})
+	r := runUp(t, role.UpConfig{Data: installation.Data(t.TempDir())})
 	for range 300 {
 		r.ask(t)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/config"
 	"github.com/pavise/pavise/internal/fleet"
+	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/role"
 )
 
@@ -77,12 +78,12 @@ func greetServe(c *cli, s *role.Serve, cfg *config.Serve) error {
   log      %s
            fingerprint %s
   CA       %s
-`, s.URL(), s.FleetURL(), role.Data(cfg.Data).Ledger(), s.Fingerprint(), s.Authority())
+`, s.URL(), s.FleetURL(), installation.Data(cfg.Data).Ledger(), s.Fingerprint(), s.Authority())
 	if s.Ignored() {
 		fmt.Fprintln(c.stdout, "\nThe bootstrap block of the configuration was done before, and is ignored.")
 	}
 	for _, inv := range s.Invitations() {
-		fmt.Fprintf(c.stdout, "\nFor %s, once, until %s:\n\n  %s join %s\n", inv.Name.ID, inv.Expires.Local().Format("Mon 2 Jan 15:04"), role.Program(), inv.Text)
+		fmt.Fprintf(c.stdout, "\nFor %s, once, until %s:\n\n  %s join %s\n", inv.Name.ID, inv.Expires.Local().Format("Mon 2 Jan 15:04"), installation.Program(), inv.Text)
 	}
 	fmt.Fprint(c.stdout, "\nCtrl-C stops.\n")
 	return nil
@@ -116,7 +117,7 @@ func (g *gatewayCommand) run(ctx context.Context, c *cli) (err error) {
 		err = c.printJSON(map[string]any{"url": house.URL(), "health": house.HealthURL(), "name": house.Name(), "fingerprint": house.Fingerprint()})
 	} else {
 		_, err = fmt.Fprintf(c.stdout, "pavise gateway is %s\n\n  callers  %s\n  health   %s\n  log      %s\n           fingerprint %s\n\nCtrl-C stops.\n",
-			house.Name().ID, house.URL(), house.HealthURL(), role.Data(cfg.Data).Ledger(), house.Fingerprint())
+			house.Name().ID, house.URL(), house.HealthURL(), installation.Data(cfg.Data).Ledger(), house.Fingerprint())
 	}
 	if err != nil {
 		return err
@@ -204,5 +205,26 @@ func (k *certificateCommand) run(ctx context.Context, c *cli) error {
 		return c.printJSON(map[string]any{"name": id.Name(), "expires": id.Expires(), "dir": k.Dir})
 	}
 	fmt.Fprintf(c.stdout, "tls.crt, tls.key and ca.crt of %s are in %s, good until %s\n", id.Name().ID, k.Dir, id.Expires().Local().Format("Mon 2 Jan 15:04"))
+	return nil
+}
+
+// personKeyCommand is pavise person key.
+type personKeyCommand struct{}
+
+// Help says what the fingerprint is for. It is kong's hook for a command's help.
+func (*personKeyCommand) Help() string {
+	return `Your key is made where your certificate will be (--identity), if it is not there yet. Tell the
+fingerprint to whoever invites you: pavise person invite YOU --key FINGERPRINT.`
+}
+
+func (*personKeyCommand) run(_ context.Context, c *cli) error {
+	fingerprint, err := fleet.PersonKey(cmp.Or(c.Identity, fleet.DefaultIdentity()))
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return c.printJSON(map[string]string{"key": fingerprint})
+	}
+	fmt.Fprintln(c.stdout, fingerprint)
 	return nil
 }

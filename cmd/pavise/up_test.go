@@ -22,10 +22,12 @@ import (
 	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
+	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/learn"
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/role"
+	"github.com/pavise/pavise/internal/screen"
 	"github.com/pavise/pavise/internal/witness"
 )
 
@@ -90,7 +92,7 @@ func (r *running) ask(t *testing.T) answer {
 }
 
 // verify proves the log of a data directory, whose up has stopped.
-func verify(t *testing.T, dir role.Data) audit.Report {
+func verify(t *testing.T, dir installation.Data) audit.Report {
 	t.Helper()
 	report, err := audit.Verify(dir.Ledger(), audit.Options{})
 	if err != nil {
@@ -111,7 +113,7 @@ func pavised(t *testing.T, args ...string) (code int, stdout, stderr string) {
 // proposed, two other people approve.
 func TestExamples(t *testing.T) {
 	t.Chdir("../..") // where the README's reader is
-	dir := role.Data(t.TempDir())
+	dir := installation.Data(t.TempDir())
 	r := runUp(t, role.UpConfig{Data: dir, Archive: t.TempDir()})
 	t.Setenv("PAVISE_DATA_DIR", string(dir))
 	told := r.examples(t)
@@ -124,7 +126,7 @@ func TestExamples(t *testing.T) {
 		}
 		example := strings.ReplaceAll(told.words.Replace(v.Example), "'", "") // as a shell reads it
 		code, stdout, stderr := pavised(t, strings.Fields(example)[1:]...)
-		if code != 0 || stdout == "" || (stderr != "") != (asides[v.Name] != nil) {
+		if code != 0 || stdout == "" || (stderr != "") != screen.HasAside(v.Name) {
 			t.Errorf("%s: exit code %d\n%s%s", example, code, stdout, stderr)
 		}
 		r.approve(t, v.Name)
@@ -247,7 +249,7 @@ func TestFraudModels(t *testing.T) {
 
 // TestTerminalIsSafe shows an operator what an attacker wrote.
 func TestTerminalIsSafe(t *testing.T) {
-	dir := role.Data(t.TempDir())
+	dir := installation.Data(t.TempDir())
 	r := runUp(t, role.UpConfig{Data: dir})
 	t.Setenv("PAVISE_DATA_DIR", string(dir))
 	evil := `\u001b]0;owned\u0007\u009b2J\u202e`
@@ -276,7 +278,7 @@ func TestTerminalIsSafe(t *testing.T) {
 // TestConsoleShowsTheCurl signs in on a new installation; what the console
 // offers to copy is what up printed, and asks the model.
 func TestConsoleShowsTheCurl(t *testing.T) {
-	r := runUp(t, role.UpConfig{Data: role.Data(t.TempDir())})
+	r := runUp(t, role.UpConfig{Data: installation.Data(t.TempDir())})
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		t.Fatal(err)
@@ -308,7 +310,7 @@ func TestConsoleShowsTheCurl(t *testing.T) {
 // TestLogReplaced starts on a log that is not the one that was there: an older one, and
 // none at all.
 func TestLogReplaced(t *testing.T) {
-	dir := role.Data(t.TempDir())
+	dir := installation.Data(t.TempDir())
 	runUp(t, role.UpConfig{Data: dir}).stop()
 	kept := filepath.Join(t.TempDir(), "older")
 	if err := os.CopyFS(kept, os.DirFS(dir.Ledger())); err != nil {
@@ -343,7 +345,7 @@ func TestLogReplaced(t *testing.T) {
 
 // TestStateLost starts without the state database of a log that has one.
 func TestStateLost(t *testing.T) {
-	dir := role.Data(t.TempDir())
+	dir := installation.Data(t.TempDir())
 	runUp(t, role.UpConfig{Data: dir}).stop()
 	for _, suffix := range []string{"", "-wal", "-shm"} {
 		if err := os.Remove(dir.Path("pavise.db" + suffix)); err != nil && suffix == "" {

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/role"
 )
@@ -17,7 +18,7 @@ import (
 // TestStoppedLogIsTold stops the log under a working up: whoever started it is told
 // why at once and once, and so is everybody who asks.
 func TestStoppedLogIsTold(t *testing.T) {
-	dir := role.Data(t.TempDir())
+	dir := installation.Data(t.TempDir())
 	told := make(chan string, 8)
 	u := openUp(t, role.UpConfig{Data: dir, Say: func(word string, err error) { told <- word + ": " + err.Error() }})
 	if _, err := u.Greet(t.Context()); err != nil {

@@ -36,7 +36,7 @@ func routeVerbs() []Verb {
 		verb(Verb{
 			Name: "route.put", On: onRoute, maxBody: maxModel,
 			Help:    "Put a model behind the firewall, or change its terms",
-			About:   "The model runs in the gateway (--onnx) or on a server that speaks the Open Inference Protocol v2 (--upstream). On a route that exists, what is left out stays as it is; --no-observe and the like take back what was set. Requests under way end on the terms they began on. Another model for a name that has one is a release: pavise route release.",
+			About:   "The model runs in the gateway (--onnx) or on a model server (--upstream, and --protocol unless it speaks the Open Inference Protocol v2); a server that cannot say what its model takes and gives needs --signature. On a route that exists, what is left out stays as it is; --no-observe and the like take back what was set. Requests under way end on the terms they began on. Another model for a name that has one is a release: pavise route release.",
 			Example: "pavise route put local/model/fraud --onnx cmd/pavise/testdata/fraud.onnx --rate 600/1m --shape round:3",
 		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, req gateway.RouteSpec) (gateway.Route, error) {
 			if _, err := req.Model(); err != nil {

@@ -15,6 +15,7 @@ import (
 // A File is a whole pavise.yaml. Each part belongs to the role of that name, and
 // is nil where the file has none.
 type File struct {
+	Up      *Up      `yaml:"up"`
 	Serve   *Serve   `yaml:"serve"`
 	Gateway *Gateway `yaml:"gateway"`
 	Agent   *Agent   `yaml:"agent"`
@@ -25,12 +26,25 @@ func (file *File) Roles() (roles []string) {
 	for _, part := range []struct {
 		name string
 		has  bool
-	}{{"serve", file.Serve != nil}, {"gateway", file.Gateway != nil}, {"agent", file.Agent != nil}} {
+	}{{"up", file.Up != nil}, {"serve", file.Serve != nil}, {"gateway", file.Gateway != nil}, {"agent", file.Agent != nil}} {
 		if part.has {
 			roles = append(roles, part.name)
 		}
 	}
 	return roles
+}
+
+// An Up says what a laptop's Pavise begins with: pavise up. All else of it is flags.
+type Up struct {
+	Bootstrap *UpBootstrap `yaml:"bootstrap" need:"true" doc:"What an empty store begins with. It is done once, through the verb that anybody would use, and recorded; afterwards it is ignored, and the start says so."`
+}
+
+// UpTenant is the only tenant that pavise up knows.
+const UpTenant = "local"
+
+// An UpBootstrap is what an empty store of pavise up begins with.
+type UpBootstrap struct {
+	Routes []Route `yaml:"routes" need:"true" doc:"The first models, beside the sample."`
 }
 
 // A Serve says what the control plane is to be: pavise serve.
@@ -53,6 +67,8 @@ type Serve struct {
 	PublicTiles bool          `yaml:"public_tiles" example:"false" doc:"Show the log's hashes to everybody. They tell nothing of the records."`
 	Certificate time.Duration `yaml:"certificate_life" example:"24h" doc:"How long a certificate of the built-in CA is good, 5m to 168h. It is renewed at half of that."`
 	Grace       time.Duration `yaml:"grace" example:"1h" doc:"How long a gateway may go on with what it was told last, when it hears nothing from here: 1m to 168h. Afterwards it refuses everything."`
+	Health      string        `yaml:"health" example:"127.0.0.1:8482" doc:"Where /healthz says how it stands and /metrics what it counts, in clear text and therefore on this machine only; left out: nowhere."`
+	Telemetry   *Telemetry    `yaml:"telemetry" doc:"Where what it counts is sent: docs/telemetry.md says what that is."`
 	Bootstrap   *Bootstrap    `yaml:"bootstrap" doc:"What an empty store begins with. It is done once, through the verbs that anybody would use, and recorded; afterwards it is ignored, and the start says so."`
 }
 
@@ -63,10 +79,12 @@ type Gateway struct {
 	Listen   string        `yaml:"listen" need:"true" example:"0.0.0.0:8471" doc:"Where callers reach the models, by TLS."`
 	Names    []string      `yaml:"names" need:"true" example:"[localhost, 127.0.0.1]" doc:"The host names and addresses by which callers reach it. Those that its invitation allows go into its certificate."`
 	TLS      *TLS          `yaml:"tls" doc:"A certificate of your own for listen, in the place of one of the built-in CA."`
-	Health   string        `yaml:"health" example:"127.0.0.1:8481" doc:"Where /healthz says how it stands, in clear text and therefore on this machine only."`
+	Health   string        `yaml:"health" example:"127.0.0.1:8481" doc:"Where /healthz says how it stands and /metrics what it counts, in clear text and therefore on this machine only."`
 	Grace    time.Duration `yaml:"grace" example:"1h" doc:"How long it goes on when it hears nothing from the server. What the server allows counts if that is less."`
 	Archive  string        `yaml:"archive" example:"s3://bucket/prefix" doc:"Where whole segments of its log are kept, too: a directory, or s3://BUCKET/PREFIX."`
 	Findings string        `yaml:"findings" example:"/var/lib/pavise/gateway/findings.jsonl" doc:"A file that gets every finding of its log as a line of OCSF; a dash, in quotes, prints them."`
+
+	Telemetry *Telemetry `yaml:"telemetry" doc:"Where traces, and what it counts, are sent: docs/telemetry.md says what that is."`
 }
 
 // An Agent says what a machine's agent is to be: pavise agent.
@@ -81,6 +99,32 @@ type Agent struct {
 type TLS struct {
 	Certificate string `yaml:"certificate" need:"true" example:"/etc/pavise/tls.crt" doc:"PEM: the certificate, and those between it and the root."`
 	Key         string `yaml:"key" need:"true" example:"/etc/pavise/tls.key" doc:"PEM: its private key, readable for Pavise alone."`
+}
+
+// Telemetry says where an OpenTelemetry collector gets what is counted, and the traces of
+// some requests.
+type Telemetry struct {
+	OTLP    string `yaml:"otlp" need:"true" example:"http://localhost:4318" doc:"The collector's OTLP/HTTP address. It learns models' names, counts and the indices of records; nothing of callers, and nothing of what they send."`
+	Sample  string `yaml:"sample" example:"1/100" doc:"The share of requests that are traced, 1/1 for all of them."`
+	Callers string `yaml:"callers" example:"link" doc:"What becomes of a caller's own trace: link begins ours and points to it; continue adds to it, for callers of your own. Whether it is kept is never theirs to say."`
+}
+
+// ContinueTraces, as Telemetry.Callers, adds to the traces of callers.
+const ContinueTraces = "continue"
+
+// check looks at what was given.
+func (t *Telemetry) check(f *faults) {
+	u, err := url.Parse(t.OTLP)
+	if t.OTLP != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "") {
+		f.add("otlp", strconv.Quote(t.OTLP)+" is not the address of a collector", "write http://HOST:4318, without /v1/traces")
+	}
+	one, every, _ := strings.Cut(t.Sample, "/")
+	if n, err := strconv.Atoi(every); t.Sample != "" && (one != "1" || err != nil || n < 1 || n > 1e9) {
+		f.add("sample", strconv.Quote(t.Sample)+" is no share of requests", "write 1/100 for one in a hundred, 1/1 for all of them")
+	}
+	if t.Callers != "" && t.Callers != "link" && t.Callers != ContinueTraces {
+		f.add("callers", strconv.Quote(t.Callers)+" is not what becomes of a trace", "write link or continue")
+	}
 }
 
 // A Bootstrap is what an empty store begins with.
@@ -100,14 +144,16 @@ type Person struct {
 // A Route is one of the first models. What it leaves out is as pavise route put has
 // it.
 type Route struct {
-	Name     string `yaml:"name" need:"true" example:"acme/model/fraud" doc:"The model's name, as tenant/model/id."`
-	ONNX     string `yaml:"onnx" example:"/etc/pavise/fraud.onnx" doc:"A file with the model, which the gateways run; or else upstream."`
-	Upstream string `yaml:"upstream" instead:"onnx" example:"http://models:8000" doc:"In the place of onnx: the address of a model server (Open Inference Protocol v2)."`
-	Remote   string `yaml:"remote" instead:"onnx" example:"fraud" doc:"The model's name there, if it is another."`
-	Rate     string `yaml:"rate" example:"600/1m" doc:"Rows of each caller."`
-	Budget   string `yaml:"budget" example:"100000/24h" doc:"Rows of each caller in a longer window."`
-	Shape    string `yaml:"shape" example:"round:3" doc:"How much of the scores an answer tells: full, round:DIGITS, topk:K or label."`
-	Purpose  string `yaml:"purpose" example:"security" doc:"What the answers decide: security, health, access …"`
+	Name      string `yaml:"name" need:"true" example:"fraud" doc:"The model's name: its id, or in full, as tenant/model/id."`
+	ONNX      string `yaml:"onnx" shown:"true" example:"/etc/pavise/fraud.onnx" doc:"A file with the model, which the gateways run; or else upstream."`
+	Upstream  string `yaml:"upstream" instead:"onnx" example:"http://models:8000" doc:"In the place of onnx: the address of a model server."`
+	Remote    string `yaml:"remote" instead:"onnx" example:"fraud" doc:"The model's name there, if it is another."`
+	Protocol  string `yaml:"protocol" instead:"onnx" example:"tfserving" doc:"What the server speaks: oip unless said, oip-grpc, v1, tfserving, torchserve, mlflow or openai."`
+	Signature string `yaml:"signature" instead:"onnx" example:"/etc/pavise/fraud.json" doc:"A file that says what the model takes and gives, where its server cannot: v1, torchserve, mlflow."`
+	Rate      string `yaml:"rate" example:"600/1m" doc:"Rows of each caller."`
+	Budget    string `yaml:"budget" example:"100000/24h" doc:"Rows of each caller in a longer window."`
+	Shape     string `yaml:"shape" example:"round:3" doc:"How much of the scores an answer tells: full, round:DIGITS, topk:K or label."`
+	Purpose   string `yaml:"purpose" example:"security" doc:"What the answers decide: security, health, access …"`
 }
 
 // What a role takes when its file does not say.
@@ -126,6 +172,12 @@ const (
 	minCertificate, maxCertificate = 5 * time.Minute, 7 * 24 * time.Hour
 )
 
+func (u *Up) check(f *faults) {
+	if u.Bootstrap != nil {
+		checkRoutes(f.in("bootstrap"), u.Bootstrap.Routes, UpTenant)
+	}
+}
+
 func (s *Serve) check(f *faults) {
 	f.path("data", s.Data)
 	f.label("tenant", s.Tenant)
@@ -140,6 +192,10 @@ func (s *Serve) check(f *faults) {
 	f.networks("send_to", s.SendTo)
 	f.duration("certificate_life", &s.Certificate, DefaultCertificate, minCertificate, maxCertificate)
 	f.duration("grace", &s.Grace, DefaultGrace, minGrace, maxGrace)
+	f.loopback("health", s.Health)
+	if s.Telemetry != nil {
+		s.Telemetry.check(f.in("telemetry"))
+	}
 	if s.Bootstrap != nil {
 		s.Bootstrap.check(f.in("bootstrap"), s.Tenant)
 	}
@@ -165,16 +221,37 @@ func (b *Bootstrap) check(f *faults, tenant string) {
 			at.add(id, "is empty", "write one Cedar policy, or leave it out")
 		}
 	}
-	for i, r := range b.Routes {
-		r.check(f.in("routes").in(strconv.Itoa(i)), tenant)
+	checkRoutes(f, b.Routes, tenant)
+}
+
+func checkRoutes(f *faults, routes []Route, tenant string) {
+	seen := map[pavise.Name]bool{}
+	for i, r := range routes {
+		at := f.in("routes").in(strconv.Itoa(i))
+		r.check(at, tenant)
+		if name, err := r.Model(tenant); err == nil && seen[name] {
+			at.add("name", strconv.Quote(r.Name)+" stands here twice", "give each model one route")
+		} else {
+			seen[name] = true
+		}
 	}
 }
 
+// Model is the full name of the route's model in an installation of a tenant.
+func (r Route) Model(tenant string) (pavise.Name, error) {
+	if strings.Contains(r.Name, "/") {
+		return pavise.ParseName(r.Name)
+	}
+	name := pavise.Name{Tenant: tenant, Kind: "model", ID: r.Name}
+	return name, name.Validate()
+}
+
 func (r Route) check(f *faults, tenant string) {
-	name, err := pavise.ParseName(r.Name)
+	name, err := r.Model(tenant)
 	switch {
+	case r.Name == "":
 	case err != nil:
-		f.add("name", err.Error(), "write it as "+tenant+"/model/id")
+		f.add("name", err.Error(), "write it as "+tenant+"/model/id, or the id alone")
 	case name.Kind != "model" || name.Tenant != tenant:
 		f.add("name", strconv.Quote(r.Name)+" is no model of "+tenant, "write it as "+tenant+"/model/id")
 	}
@@ -193,6 +270,9 @@ func (g *Gateway) check(f *faults) {
 	}
 	f.loopback("health", g.Health)
 	f.findings("findings", g.Findings)
+	if g.Telemetry != nil {
+		g.Telemetry.check(f.in("telemetry"))
+	}
 	f.duration("grace", &g.Grace, DefaultGrace, minGrace, maxGrace)
 }
 
@@ -273,6 +353,9 @@ func (f *faults) address(key, addr string) (host string) {
 }
 
 func (f *faults) loopback(key, addr string) {
+	if addr == "" {
+		return
+	}
 	host := f.address(key, addr)
 	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
 		f.add(key, strconv.Quote(addr)+" can be reached from elsewhere, and speaks clear text", "use a loopback address, for example "+DefaultHealth)

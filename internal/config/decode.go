@@ -76,8 +76,11 @@ func document(name string, text []byte, begin string) (*yaml.Node, error) {
 }
 
 func (file *File) check(f *faults) {
-	if file.Serve == nil && file.Gateway == nil && file.Agent == nil {
-		f.add("", "the file is for no role", "begin it with serve:, gateway: or agent:")
+	if file.Up == nil && file.Serve == nil && file.Gateway == nil && file.Agent == nil {
+		f.add("", "the file is for no role", "begin it with up:, serve:, gateway: or agent:")
+	}
+	if file.Up != nil {
+		file.Up.check(f.in("up"))
 	}
 	if file.Serve != nil {
 		file.Serve.check(f.in("serve"))

@@ -10,7 +10,7 @@ import (
 )
 
 // Roles are the roles that have a part in the file.
-func Roles() []string { return []string{"serve", "gateway", "agent"} }
+func Roles() []string { return []string{"up", "serve", "gateway", "agent"} }
 
 // Example returns a commented pavise.yaml for a role. Fields that may be left out
 // stand behind a # without a space; take it away to use them.
@@ -38,7 +38,7 @@ func writeFields(w *strings.Builder, t reflect.Type, indent, mark string) {
 		switch {
 		case field.Tag.Get("instead") != "": // not both at once: it stays a comment
 			before = "# "
-		case field.Tag.Get("need") == "":
+		case field.Tag.Get("need") == "" && field.Tag.Get("shown") == "": // shown: one of several that are needed
 			before = "#"
 		}
 		writeComment(w, indent, field.Tag.Get("doc"))

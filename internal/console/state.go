@@ -50,7 +50,7 @@ func (c *Console) routes(w http.ResponseWriter, r *http.Request, s *session) {
 func newRouteCard(r gateway.Standing) routeCard {
 	card := routeCard{Standing: r, Backend: "ONNX, in the gateway", Place: r.ONNX, Inputs: ports(r.Signature.Inputs), Outputs: ports(r.Signature.Outputs)}
 	if r.Upstream != "" {
-		card.Backend, card.Place = "upstream server", r.Upstream+" as "+r.Remote
+		card.Backend, card.Place = "upstream server", r.At()
 	}
 	for _, t := range []struct {
 		name string

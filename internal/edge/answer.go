@@ -68,8 +68,12 @@ func replyJSON(w http.ResponseWriter, v any) {
 }
 
 func reply(w http.ResponseWriter, status int, body []byte) {
+	replyAs(w, status, mediaJSON, body)
+}
+
+func replyAs(w http.ResponseWriter, status int, media string, body []byte) {
 	h := w.Header()
-	h.Set("Content-Type", "application/json")
+	h.Set("Content-Type", media)
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")

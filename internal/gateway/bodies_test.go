@@ -79,10 +79,10 @@ func (s *stalled) Read(p []byte) (int, error) {
 // TestHeldBodies lets one caller hold bodies, as many as it likes.
 func TestHeldBodies(t *testing.T) {
 	w := newWorld(t, t.TempDir())
-	free := &tensor.Signature{
+	free := SignatureText(tensor.Signature{
 		Inputs:  []tensor.Port{{Name: "x", Datatype: tensor.FP32, Shape: []int64{-1, -1}}},
 		Outputs: []tensor.Port{{Name: "y", Datatype: tensor.FP32, Shape: []int64{-1, -1}}},
-	}
+	})
 	w.put(t, func(s *RouteSpec) { s.ONNX, s.Upstream, s.Signature = nil, "http://127.0.0.1:1", free })
 	who := pavise.Principal{Tenant: tenant, Kind: pavise.Workload, ID: "app", Issuer: issuer.LocalURL("test"), Roles: []string{"caller"}}
 	const bodies = 8

@@ -15,6 +15,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/infer"
+	"github.com/pavise/pavise/internal/telemetry"
 	"github.com/pavise/pavise/internal/tensor"
 )
 
@@ -121,10 +122,14 @@ type Exchange struct {
 	route   *live
 	request *tensor.Request
 	hold    *hold
+	room    *tensor.Room // of what was read; the exchange's until it ends
 	trail   Trail
 	kept    kept
 	retry   time.Duration
+	seen    telemetry.Exchange
 	ended   bool
+
+	read, answered int // bytes of bodies
 }
 
 // Begin carries a request to where the model is asked. Its record keeps what it
@@ -133,12 +138,17 @@ type Exchange struct {
 func (g *Gateway) Begin(ctx context.Context, who pavise.Principal, call Call) (*Exchange, error) {
 	entry, err := g.guard.Enter(ctx, who, "model.infer", call.Model)
 	if err != nil {
+		g.countRefused(call, err)
 		return nil, err
 	}
 	x := &Exchange{gateway: g, entry: entry, who: who, call: call}
+	x.seen.Begin(ctx, g.watch, call.protocol(), entry.Began())
 	entry.Detail(&x.trail)
 	defer x.broken()
 	err = x.begin()
+	if err == nil && x.route.model == nil {
+		err = &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("%s is a language model", call.Model), Hint: "ask it in the OpenAI protocol: POST /v1/chat/completions"}
+	}
 	if err == nil {
 		err = x.blind(ctx)
 	}
@@ -148,6 +158,7 @@ func (g *Gateway) Begin(ctx context.Context, who pavise.Principal, call Call) (*
 	if err != nil {
 		return nil, x.Abort(err)
 	}
+	x.seen.Enter(telemetry.Infer)
 	return x, nil
 }
 
@@ -160,7 +171,9 @@ func (x *Exchange) Request() *tensor.Request { return x.request }
 // Unguarded: Begin has entered.
 func (x *Exchange) Finish(ctx context.Context, truth *tensor.Response) (*Answer, error) {
 	defer x.broken()
+	x.seen.Enter(telemetry.Shape)
 	m, err := x.outbound(ctx, truth)
+	x.answered = len(m.Body)
 	if err = x.end(err); err != nil {
 		return nil, &Refusal{entry: x.entry, err: err}
 	}
@@ -180,10 +193,14 @@ func (x *Exchange) end(err error) error {
 		return err
 	}
 	x.ended = true
+	x.seen.Enter(telemetry.Record)
 	x.entry.Exit(&err)
+	x.count(err)
 	if x.hold != nil {
 		x.hold.free()
 	}
+	x.room.Free()
+	x.room, x.request = nil, nil
 	return err
 }
 
@@ -218,7 +235,8 @@ func (x *Exchange) begin() (err error) {
 
 // inbound reads the request and puts it through the checks before the model.
 func (x *Exchange) inbound() (err error) {
-	x.hold = x.gateway.bodies.begin(x.who.Name())
+	x.hold, x.room = x.gateway.bodies.begin(x.who.Name()), tensor.TakeRoom()
+	x.seen.Enter(telemetry.Read)
 	if x.request, err = x.parse(); err != nil {
 		check := "codec"
 		if pavise.KindOf(err) != pavise.Invalid {
@@ -227,6 +245,7 @@ func (x *Exchange) inbound() (err error) {
 		x.entry.Verdict(pavise.Verdict{Check: check, Outcome: pavise.Deny, Reason: err.Error()})
 		return err
 	}
+	x.seen.Enter(telemetry.Check)
 	x.trail.Rows = x.request.Rows()
 	if err := x.check(x.route.gate.Check(x.request), pavise.Invalid); err != nil {
 		return err
@@ -239,11 +258,11 @@ func (x *Exchange) inbound() (err error) {
 		x.retry = retry
 		return err
 	}
-	encoded, err := x.request.AppendJSON(nil)
+	sent, err := x.request.Encode(tensor.OIP)
 	if err != nil {
 		return err
 	}
-	x.trail.Input = x.commit(encoded)
+	x.trail.Input = x.commit(sent.Body)
 	return nil
 }
 
@@ -252,6 +271,7 @@ func (x *Exchange) inbound() (err error) {
 // the exchange is over.
 func (x *Exchange) parse() (*tensor.Request, error) {
 	lim := x.gateway.limits
+	lim.Room = x.room
 	if !x.route.Observe { // the gate is to be seen refusing what it then lets pass
 		lim = x.route.gate.Limits(lim)
 	}
@@ -259,10 +279,13 @@ func (x *Exchange) parse() (*tensor.Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := x.hold.set(lim.Weight(text) + cap(text) - len(text)); err != nil {
+	x.read = len(text)
+	x.seen.Enter(telemetry.Parse)
+	m := tensor.Message{Body: text, Header: x.call.Header}
+	if err := x.hold.set(lim.Weight(m) + cap(text) - len(text)); err != nil {
 		return nil, err
 	}
-	return x.call.Protocol.ParseRequest(tensor.Message{Body: text, Header: x.call.Header}, x.route.Signature, lim)
+	return x.call.Protocol.ParseRequest(m, x.route.Signature, lim)
 }
 
 // check notes a verdict and turns a denial into an error, unless the route only
@@ -304,13 +327,18 @@ func (x *Exchange) outbound(ctx context.Context, truth *tensor.Response) (m tens
 func (x *Exchange) keep(ctx context.Context, truth *tensor.Response, altered bool) error {
 	if altered {
 		own, err := truth.AppendJSON(nil)
+		if len(own) <= maxKept {
+			x.kept.Truth = own
+		}
+		if pavise.KindOf(err) == pavise.Invalid { // JSON cannot carry it
+			var m tensor.Message
+			m, err = tensor.OIP.AppendResponse(nil, &tensor.Request{Raw: tensor.Raw{All: true}}, truth)
+			own = m.Body
+		}
 		if err != nil {
 			return err
 		}
 		x.trail.Altered, x.trail.Truth = true, x.commit(own)
-		if len(own) <= maxKept {
-			x.kept.Truth = own
-		}
 	}
 	plain, err := json.Marshal(x.kept)
 	if err != nil {

@@ -18,14 +18,17 @@ import (
 // A ReleaseSpec is what route.release is asked for: another model behind a name that
 // has one. The route's terms stay.
 type ReleaseSpec struct {
-	Name     string `json:"name" arg:"" help:"the model's name, as tenant/model/id" doc:"the model's name, as tenant/model/id"`
-	ONNX     []byte `json:"onnx,omitzero" type:"filecontent" xor:"backend" placeholder:"FILE" help:"run this ONNX model in the gateway" doc:"an ONNX model to run in the gateway"`
-	Upstream string `json:"upstream,omitempty" xor:"backend" placeholder:"URL" help:"ask the model server at this address (Open Inference Protocol v2)" doc:"address of a model server (Open Inference Protocol v2)"`
-	Remote   string `json:"remote,omitempty" placeholder:"NAME" help:"the model's name on the server, if it is another" doc:"the model's name on the server, if it is another"`
+	Name      string          `json:"name" arg:"" help:"the model's name, as tenant/model/id" doc:"the model's name, as tenant/model/id"`
+	ONNX      []byte          `json:"onnx,omitzero" type:"filecontent" xor:"backend" placeholder:"FILE" help:"run this ONNX model in the gateway" doc:"an ONNX model to run in the gateway"`
+	Upstream  string          `json:"upstream,omitempty" xor:"backend" placeholder:"URL" help:"ask the model server at this address" doc:"address of a model server"`
+	Remote    string          `json:"remote,omitempty" placeholder:"NAME" help:"the model's name on the server, if it is another" doc:"the model's name on the server, if it is another"`
+	Protocol  string          `json:"protocol,omitempty" placeholder:"NAME" help:"what the model server speaks, if it is not what the last one spoke: oip, oip-grpc, v1, tfserving, torchserve, mlflow or openai" doc:"what the model server speaks, if it is not what the last one spoke"`
+	Version   string          `json:"version,omitempty" name:"model-version" placeholder:"VERSION" help:"the one version of the model that is asked, and that callers may name" doc:"the one version of the model that is asked, and that callers may name"`
+	Signature json.RawMessage `json:"signature,omitzero" type:"filecontent" placeholder:"FILE" help:"what the model takes and gives, as JSON, where its server cannot say" doc:"what the model takes and gives; asked of the model when absent"`
 }
 
 func (s ReleaseSpec) spec() RouteSpec {
-	return RouteSpec{Name: s.Name, ONNX: s.ONNX, Upstream: s.Upstream, Remote: s.Remote}
+	return RouteSpec{Name: s.Name, ONNX: s.ONNX, Upstream: s.Upstream, Remote: s.Remote, Protocol: s.Protocol, Version: s.Version, Signature: s.Signature}
 }
 
 // behind says what answers, in a few words.
@@ -33,12 +36,24 @@ func (r Route) behind() string {
 	if r.ONNX != "" {
 		return "model " + r.ONNX[:min(len(r.ONNX), 19)]
 	}
-	return r.Remote + " at " + r.Upstream
+	return r.At()
+}
+
+// At says where the model of a route with an upstream is.
+func (r Route) At() string {
+	name := r.Remote
+	if r.Version != "" {
+		name += " version " + r.Version
+	}
+	if r.Protocol != "" {
+		name += " by " + r.Protocol
+	}
+	return name + " at " + r.Upstream
 }
 
 // sameModel reports whether the same model answers on both routes.
 func (r Route) sameModel(other Route) bool {
-	return r.ONNX == other.ONNX && r.Upstream == other.Upstream && r.Remote == other.Remote
+	return r.ONNX == other.ONNX && r.place() == other.place()
 }
 
 // keepRelease keeps a route in the history of its name, if another model answers on
@@ -137,7 +152,7 @@ type ReleasePlan struct {
 
 // newReleasePlan refuses with kind Conflict what would come to nothing.
 func newReleasePlan(was, will Standing) (ReleasePlan, error) {
-	plan := ReleasePlan{Was: was, Will: will, Model: cmp.Or(will.ONNX, will.Remote+" at "+will.Upstream)}
+	plan := ReleasePlan{Was: was, Will: will, Model: cmp.Or(will.ONNX, will.At())}
 	after, err := will.digest()
 	if err != nil {
 		return ReleasePlan{}, err
@@ -195,7 +210,7 @@ func (r *Routes) released(ctx context.Context, s ReleaseSpec) (*Standing, error)
 	if err != nil {
 		return nil, err
 	}
-	if s.ONNX == nil && s.Upstream == "" && s.Remote == "" {
+	if !s.spec().namesModel() {
 		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "a release names the model that is to answer", Hint: "give --onnx FILE or --upstream URL"}
 	}
 	was := r.current(s.Name)
@@ -264,6 +279,7 @@ func (r *Routes) back(tx *store.Tx, model pavise.Name) (was, will *Route, at int
 	// The terms of today, the model of then.
 	back := *was
 	back.ONNX, back.Upstream, back.Remote, back.Signature = before.ONNX, before.Upstream, before.Remote, before.Signature
+	back.Protocol, back.Version = before.Protocol, before.Version
 	return was, &back, at, nil
 }
 

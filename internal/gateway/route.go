@@ -11,6 +11,8 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/firewall"
+	"github.com/pavise/pavise/internal/infer"
+	"github.com/pavise/pavise/internal/plainjson"
 	"github.com/pavise/pavise/internal/tensor"
 )
 
@@ -21,10 +23,13 @@ type Route struct {
 	ONNX      string           `json:"onnx,omitempty"`     // digest of the model that runs in this process
 	Upstream  string           `json:"upstream,omitempty"` // or the address of the server it runs on
 	Remote    string           `json:"remote,omitempty"`   // and its name there
+	Protocol  string           `json:"protocol,omitempty"` // and what the server speaks, as tensor.Named has it; empty: oip
+	Version   string           `json:"version,omitempty"`  // the one version of the model that is asked; empty: the server's choice
 	Signature tensor.Signature `json:"signature"`
 	MaxRows   int              `json:"max_rows"` // rows in one request
 	Terms     firewall.Terms   `json:"terms"`
 	Shape     firewall.Shape   `json:"shape"`
+	Fields    firewall.Fields  `json:"fields,omitzero"`     // of a language model: who may use which fields
 	Purpose   string           `json:"purpose,omitempty"`   // what the answers decide: security, health, access …
 	Alterable bool             `json:"alterable,omitempty"` // the owner lets answers be altered, and the callers' terms say so
 	Observe   bool             `json:"observe,omitempty"`   // record what would be denied, and let it pass
@@ -44,22 +49,25 @@ const (
 // A RouteSpec is what route.put is asked for: a Route in words. On a route that
 // exists, what is left out stays as it is; a new one takes the defaults.
 type RouteSpec struct {
-	Name        string            `json:"name" arg:"" help:"the model's name, as tenant/model/id" doc:"the model's name, as tenant/model/id"`
-	ONNX        []byte            `json:"onnx,omitzero" type:"filecontent" xor:"backend" placeholder:"FILE" help:"run this ONNX model in the gateway" doc:"an ONNX model to run in the gateway"`
-	Upstream    string            `json:"upstream,omitempty" xor:"backend" placeholder:"URL" help:"ask the model server at this address (Open Inference Protocol v2), or external: a proxy that asks Pavise carries requests to it" doc:"address of a model server (Open Inference Protocol v2), or external: a proxy that asks Pavise carries requests to it"`
-	Remote      string            `json:"remote,omitempty" placeholder:"NAME" help:"the model's name on the server, if it is another" doc:"the model's name on the server, if it is another"`
-	Signature   *tensor.Signature `json:"signature,omitempty" type:"jsonfile" placeholder:"FILE" help:"what the model takes and gives, as JSON: {\"inputs\": [{\"name\": …, \"datatype\": …, \"shape\": …}, …], \"outputs\": …}. A new model is asked when it is absent; an external one cannot be" doc:"what the model takes and gives; asked of a new model when absent, which an external one cannot be"`
-	Bounds      json.RawMessage   `json:"bounds,omitzero" type:"filecontent" placeholder:"FILE" help:"what each column of an input may hold, as JSON: {\"input\": NAME, \"features\": [{\"name\": …, \"min\": …, \"max\": …}, …]}. A new model of the same inputs keeps the bounds; for other inputs they end" doc:"what each column of an input may hold: {input, features: [{name, min, max}, …]}, where min and max may be absent. A new model of the same inputs keeps the bounds; for other inputs they end"`
-	MaxRows     int               `json:"max_rows,omitempty" help:"rows in one request (a new route: 256)" doc:"rows in one request; 256 for a new route"`
-	Rate        string            `json:"rate,omitempty" help:"rows of each caller, as COUNT/TIME with an optional burst (a new route: '1200/1m burst 300')" doc:"rows of each caller, as COUNT/TIME with an optional burst"`
-	Budget      string            `json:"budget,omitempty" help:"rows of each caller in a longer window (a new route: '100000/24h')" doc:"rows of each caller in a longer window, as COUNT/TIME"`
-	ModelRate   string            `json:"model_rate,omitempty" help:"rows of all callers together, or none for no such limit (a new route: none)" doc:"rows of all callers together, as COUNT/TIME with an optional burst, or none for no such limit"`
-	ModelBudget string            `json:"model_budget,omitempty" help:"rows of all callers together in a longer window (a new route: '1000000/24h')" doc:"rows of all callers together in a longer window, as COUNT/TIME"`
-	Shape       string            `json:"shape,omitempty" help:"how much of the scores an answer tells: full, round:DIGITS, topk:K or label (a new route: round:4)" doc:"how much of the scores an answer tells: full, round:DIGITS, topk:K or label"`
-	Purpose     string            `json:"purpose,omitempty" help:"what the answers decide; security, health and access cannot be alterable" doc:"what the answers decide; security, health and access cannot be alterable"`
-	Alterable   *bool             `json:"alterable,omitempty" negatable:"" help:"the owner lets answers be altered beyond rounding, and the callers' terms say so" doc:"the owner lets answers be altered beyond rounding, and the callers' terms say so"`
-	Observe     *bool             `json:"observe,omitempty" negatable:"" help:"record what would be denied by policy, rates, budgets and limits, and let it pass; malformed requests are refused all the same" doc:"record what would be denied by policy, rates, budgets and limits, and let it pass; malformed requests are refused all the same"`
-	Durable     *bool             `json:"durable,omitempty" negatable:"" help:"let answers wait until their record survives power loss" doc:"let answers wait until their record survives power loss"`
+	Name        string          `json:"name" arg:"" help:"the model's name, as tenant/model/id" doc:"the model's name, as tenant/model/id"`
+	ONNX        []byte          `json:"onnx,omitzero" type:"filecontent" xor:"backend" placeholder:"FILE" help:"run this ONNX model in the gateway" doc:"an ONNX model to run in the gateway"`
+	Upstream    string          `json:"upstream,omitempty" xor:"backend" placeholder:"URL" help:"ask the model server at this address, or external: a proxy that asks Pavise carries requests to it" doc:"address of a model server, or external: a proxy that asks Pavise carries requests to it"`
+	Remote      string          `json:"remote,omitempty" placeholder:"NAME" help:"the model's name on the server, if it is another" doc:"the model's name on the server, if it is another"`
+	Protocol    string          `json:"protocol,omitempty" placeholder:"NAME" help:"what the model server speaks: oip, oip-grpc, v1 (KServe), tfserving, torchserve, mlflow or openai (a new server: oip)" doc:"what the model server speaks: oip, oip-grpc, v1 (KServe), tfserving, torchserve, mlflow or openai; oip for a new server"`
+	Version     string          `json:"version,omitempty" name:"model-version" placeholder:"VERSION" help:"the one version of the model that is asked, and that callers may name (a new server: its own choice)" doc:"the one version of the model that is asked, and that callers may name; the server chooses when absent"`
+	Signature   json.RawMessage `json:"signature,omitzero" type:"filecontent" placeholder:"FILE" help:"what the model takes and gives, as JSON, where its server cannot say: {\"inputs\": [{\"name\": \"x\", \"datatype\": \"FP32\", \"shape\": [-1, 4]}], \"outputs\": […]}. -1 takes any size, and dimension 0 counts rows" doc:"what the model takes and gives; asked of a new model when absent"`
+	Bounds      json.RawMessage `json:"bounds,omitzero" type:"filecontent" placeholder:"FILE" help:"what each column of an input may hold, as JSON: {\"input\": NAME, \"features\": [{\"name\": …, \"min\": …, \"max\": …}, …]}. A new model of the same inputs keeps the bounds; for other inputs they end" doc:"what each column of an input may hold: {input, features: [{name, min, max}, …]}, where min and max may be absent. A new model of the same inputs keeps the bounds; for other inputs they end"`
+	MaxRows     int             `json:"max_rows,omitempty" help:"rows in one request (a new route: 256)" doc:"rows in one request; 256 for a new route"`
+	Rate        string          `json:"rate,omitempty" help:"rows of each caller, as COUNT/TIME with an optional burst (a new route: '1200/1m burst 300')" doc:"rows of each caller, as COUNT/TIME with an optional burst"`
+	Budget      string          `json:"budget,omitempty" help:"rows of each caller in a longer window (a new route: '100000/24h')" doc:"rows of each caller in a longer window, as COUNT/TIME"`
+	ModelRate   string          `json:"model_rate,omitempty" help:"rows of all callers together, or none for no such limit (a new route: none)" doc:"rows of all callers together, as COUNT/TIME with an optional burst, or none for no such limit"`
+	ModelBudget string          `json:"model_budget,omitempty" help:"rows of all callers together in a longer window (a new route: '1000000/24h')" doc:"rows of all callers together in a longer window, as COUNT/TIME"`
+	Shape       string          `json:"shape,omitempty" help:"how much of the scores an answer tells: full, round:DIGITS, topk:K or label (a new route: round:4)" doc:"how much of the scores an answer tells: full, round:DIGITS, topk:K or label"`
+	Fields      json.RawMessage `json:"fields,omitzero" type:"filecontent" placeholder:"FILE" help:"of a language model, who may use which fields of its protocol, as JSON: {\"trusted\": [ROLE, …], \"internal\": [ROLE, …], \"max_tokens\": 4096, \"drop\": false, \"links\": false, \"allow\": [FIELD, …], \"cache_salt\": false}. What is left out is nobody, or false" doc:"of a language model, who may use which fields of its protocol: {trusted, internal, max_tokens, drop, links, allow, cache_salt}; what is left out is nobody, or false"`
+	Purpose     string          `json:"purpose,omitempty" help:"what the answers decide; security, health and access cannot be alterable" doc:"what the answers decide; security, health and access cannot be alterable"`
+	Alterable   *bool           `json:"alterable,omitempty" negatable:"" help:"the owner lets answers be altered beyond rounding, and the callers' terms say so" doc:"the owner lets answers be altered beyond rounding, and the callers' terms say so"`
+	Observe     *bool           `json:"observe,omitempty" negatable:"" help:"record what would be denied by policy, rates, budgets and limits, and let it pass; malformed requests are refused all the same" doc:"record what would be denied by policy, rates, budgets and limits, and let it pass; malformed requests are refused all the same"`
+	Durable     *bool           `json:"durable,omitempty" negatable:"" help:"let answers wait until their record survives power loss" doc:"let answers wait until their record survives power loss"`
 }
 
 // Model returns the name of the model, which is the one thing to know before
@@ -101,6 +109,9 @@ func (s RouteSpec) route(was *Route) (Route, error) {
 			return Route{}, err
 		}
 	}
+	if err := s.language(&r); err != nil {
+		return Route{}, err
+	}
 	r.Purpose = cmp.Or(s.Purpose, r.Purpose)
 	for _, flag := range []struct{ said, to *bool }{{s.Alterable, &r.Alterable}, {s.Observe, &r.Observe}, {s.Durable, &r.Durable}} {
 		if flag.said != nil {
@@ -125,18 +136,54 @@ func (s RouteSpec) backend(r *Route) error {
 	switch {
 	case s.ONNX != nil && s.Upstream != "":
 		return &pavise.Error{Kind: pavise.Invalid, Msg: "a route has either an ONNX model or an upstream, not both", Hint: "give --onnx FILE or --upstream URL"}
-	case s.ONNX != nil && s.Remote != "", s.Remote != "" && s.Upstream == "" && r.Upstream == "":
-		return &pavise.Error{Kind: pavise.Invalid, Msg: "remote is the model's name on a server, and this route has none", Hint: "give --upstream URL with --remote NAME"}
+	case s.ofServer() && (s.ONNX != nil || s.Upstream == "" && r.Upstream == ""):
+		return &pavise.Error{Kind: pavise.Invalid, Msg: "remote, protocol and version are how a model is asked for by its name on a server, and this route has none", Hint: "give --upstream URL with --remote NAME, --protocol NAME or --model-version VERSION"}
 	case s.ONNX != nil:
-		r.Upstream, r.Remote = "", ""
-	case s.Upstream != "":
-		r.ONNX, r.Upstream, r.Remote = "", s.Upstream, cmp.Or(s.Remote, r.Remote, r.Model.ID)
-	case s.Remote != "":
-		r.Remote = s.Remote
+		r.Upstream, r.Remote, r.Protocol, r.Version = "", "", "", ""
+	case s.Upstream != "" || s.ofServer():
+		r.ONNX, r.Upstream, r.Remote = "", cmp.Or(s.Upstream, r.Upstream), cmp.Or(s.Remote, r.Remote, r.Model.ID)
+		r.Protocol, r.Version = cmp.Or(s.Protocol, r.Protocol), cmp.Or(s.Version, r.Version)
+		if r.Protocol == tensor.NameOIP { // what routes spoke before there was a choice
+			r.Protocol = ""
+		}
+		return r.place().Validate()
 	case r.ONNX == "" && r.Upstream == "":
 		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("no route leads to %s yet, and a new one needs an ONNX model or an upstream", r.Model), Hint: "give --onnx FILE or --upstream URL"}
 	}
 	return nil
+}
+
+// ofServer reports whether the words say how a server is asked.
+func (s RouteSpec) ofServer() bool { return s.Remote != "" || s.Protocol != "" || s.Version != "" }
+
+// namesModel reports whether the words say what is to answer.
+func (s RouteSpec) namesModel() bool { return s.ONNX != nil || s.Upstream != "" || s.ofServer() }
+
+// place is where the model of a route with an upstream is.
+func (r Route) place() infer.Place {
+	return infer.Place{Address: r.Upstream, Model: r.Remote, Version: r.Version, Protocol: cmp.Or(r.Protocol, tensor.NameOIP)}
+}
+
+// readSignature reads the JSON text in which people say what a model takes and gives.
+// The error is of kind Invalid and shows one.
+func readSignature(text []byte) (tensor.Signature, error) {
+	s, err := plainjson.ReadKnown[tensor.Signature](text)
+	if err == nil {
+		err = s.Validate()
+	}
+	if err != nil {
+		return s, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("signature: %v", err), Hint: "write one as " + infer.SignatureExample, Err: err}
+	}
+	return s, nil
+}
+
+// SignatureText spells a signature as a RouteSpec takes it.
+func SignatureText(s tensor.Signature) json.RawMessage {
+	text, err := json.Marshal(s)
+	if err != nil {
+		return json.RawMessage{} // a bound that is no number: no signature, and refused as such
+	}
+	return text
 }
 
 // terms reads those of the four limits that were said.

@@ -17,6 +17,11 @@ import (
 
 const request = `{"id":"r1","inputs":[{"name":"x","shape":[1,2],"datatype":"FP32","data":[1,-2]}]}`
 
+// oipAt is the model m on a server of the Open Inference Protocol.
+func oipAt(address string) Place {
+	return Place{Address: address, Model: "m", Protocol: tensor.NameOIP}
+}
+
 func parsed(t *testing.T) *tensor.Request {
 	t.Helper()
 	r, err := tensor.ParseRequest([]byte(request), tensor.DefaultLimits())
@@ -76,7 +81,7 @@ func TestUpstreamLies(t *testing.T) {
 		"nan":           {say(200, strings.Replace(good, "0.5", "NaN", 1)), "data"},
 		"duplicate key": {say(200, strings.Replace(good, `"id":"r1",`, `"id":"r1","id":"r1",`, 1)), "id"},
 		"cut short": {func(w http.ResponseWriter, r *http.Request) {
-			w.Header().Set("Content-Length", "9999")
+			w.Header().Set("Content-Length", "999")
 			fmt.Fprint(w, good)
 		}, "broke off"},
 	}
@@ -84,7 +89,7 @@ func TestUpstreamLies(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			server := httptest.NewServer(tt.serve)
 			defer server.Close()
-			u, err := NewUpstream(server.URL, "m", limits)
+			u, err := NewUpstream(oipAt(server.URL), tensor.Signature{}, limits)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -123,7 +128,7 @@ func TestUpstreamGetsOnlyOurBytes(t *testing.T) {
 		fmt.Fprint(w, `{"model_name":"m","outputs":[{"name":"y","datatype":"FP32","shape":[1],"data":[1]}]}`)
 	}))
 	defer server.Close()
-	u, err := NewUpstream(server.URL+"/serving", "m", tensor.DefaultLimits())
+	u, err := NewUpstream(oipAt(server.URL+"/serving"), tensor.Signature{}, tensor.DefaultLimits())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,7 +145,7 @@ func TestUpstreamGetsOnlyOurBytes(t *testing.T) {
 }
 
 func TestUpstreamAway(t *testing.T) {
-	u, err := NewUpstream("http://127.0.0.1:1", "m", tensor.DefaultLimits())
+	u, err := NewUpstream(oipAt("http://127.0.0.1:1"), tensor.Signature{}, tensor.DefaultLimits())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,14 +154,14 @@ func TestUpstreamAway(t *testing.T) {
 	if _, err := u.Infer(ctx, parsed(t)); pavise.KindOf(err) != pavise.Unavailable {
 		t.Errorf("away: %v", err)
 	}
-	if _, err := u.Signature(ctx); pavise.KindOf(err) != pavise.Unavailable {
+	if _, err := u.Describe(ctx); pavise.KindOf(err) != pavise.Unavailable {
 		t.Errorf("away: %v", err)
 	}
 }
 
 func TestUpstreamAddress(t *testing.T) {
 	for _, bad := range []string{"", "host:80", "ftp://h", "http://", "http://u:p@h", "http://h?x=1", "http://h#f"} {
-		if _, err := NewUpstream(bad, "m", tensor.DefaultLimits()); pavise.KindOf(err) != pavise.Invalid {
+		if _, err := NewUpstream(oipAt(bad), tensor.Signature{}, tensor.DefaultLimits()); pavise.KindOf(err) != pavise.Invalid {
 			t.Errorf("address %q: %v", bad, err)
 		}
 	}
@@ -166,11 +171,11 @@ func TestUpstreamAddress(t *testing.T) {
 func TestUpstreamDoesNotKnow(t *testing.T) {
 	server := httptest.NewServer(http.NotFoundHandler())
 	defer server.Close()
-	u, err := NewUpstream(server.URL, "m", tensor.DefaultLimits())
+	u, err := NewUpstream(oipAt(server.URL), tensor.Signature{}, tensor.DefaultLimits())
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = u.Signature(t.Context())
+	_, err = u.Describe(t.Context())
 	if e, ok := errors.AsType[*pavise.Error](err); !ok || !strings.Contains(e.Hint, "--remote NAME") {
 		t.Errorf("%+v", err)
 	}

@@ -1,91 +1,89 @@
 package infer
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"net/url"
-	"time"
+	"slices"
+	"sync"
+	"sync/atomic"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/telemetry"
 	"github.com/pavise/pavise/internal/tensor"
+	"github.com/pavise/pavise/internal/upstream"
 )
 
-// An Upstream is a model on a server that speaks the Open Inference Protocol v2
-// over HTTP. It is safe for concurrent use.
+// An Upstream is a model on servers that are asked over HTTP. It is safe for
+// concurrent use.
 type Upstream struct {
-	base   *url.URL // …/v2/models/{model}
-	model  string
-	limits tensor.Limits
-	client *http.Client
+	place     Place
+	dialect   dialect
+	protocol  tensor.Protocol
+	signature tensor.Signature // what the model takes and gives; not known yet while it is asked for
+	limits    tensor.Limits
+	servers   *Servers               // who shares clusters
+	shared    atomic.Pointer[shared] // the cluster in use; Servers.mu guards writes
+	closed    bool                   // Servers.mu guards it
 }
 
-// upstreamTimeout bounds one call, the reading of its answer included.
-const upstreamTimeout = 30 * time.Second
-
-// NewUpstream returns the model of the given name on the server at address, for
-// example "http://10.0.0.7:8000", or [External]. The error is of kind Invalid.
-func NewUpstream(address, model string, limits tensor.Limits) (*Upstream, error) {
-	var transport http.RoundTripper = newTransport()
-	if address == External {
-		address, transport = externalBase, relayed{}
-	}
-	u, err := url.Parse(address)
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return nil, &pavise.Error{
-			Kind: pavise.Invalid,
-			Msg:  fmt.Sprintf("upstream %.200q is not an address of a model server", address),
-			Hint: "write it as http://host:port, without user, query or fragment, or as " + External + " for one behind a proxy that asks us",
-		}
-	}
-	return &Upstream{
-		base:   u.JoinPath("v2", "models", url.PathEscape(model)),
-		model:  model,
-		limits: limits,
-		client: &http.Client{
-			Timeout:   upstreamTimeout,
-			Transport: transport,
-			// A model server that sends callers elsewhere is not the one the
-			// route names.
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
-	}, nil
+// NewUpstream returns the model at a place, with connections of its own. The
+// signature, which may be empty for an upstream that is only to be described, is what
+// its protocol is read by. The error is of kind Invalid.
+func NewUpstream(at Place, signature tensor.Signature, limits tensor.Limits) (*Upstream, error) {
+	return NewServers().Upstream([]upstream.Endpoint{{URL: at.Address, Weight: 1}}, upstream.Options{}, at, signature, limits)
 }
 
-// newTransport keeps connections open for many callers and asks for no
-// compression, which would let a small answer become a large one. It takes no
-// proxy from the environment: the route says where the model is.
-func newTransport() *http.Transport {
-	return &http.Transport{
-		MaxIdleConnsPerHost:    64,
-		MaxConnsPerHost:        256,
-		IdleConnTimeout:        90 * time.Second,
-		ResponseHeaderTimeout:  upstreamTimeout,
-		MaxResponseHeaderBytes: 16 << 10,
-		DisableCompression:     true,
+// Cluster is what the model's calls go through, for its Stats. It changes with
+// Servers.Move. A model behind a proxy has none: nil.
+func (u *Upstream) Cluster() *upstream.Cluster {
+	if s := u.shared.Load(); s != nil {
+		return s.cluster
+	}
+	return nil
+}
+
+// Close ends the model's use of its servers. When it was the last one on them, idle
+// connections end now, and the others with the call that is on them; a call that
+// comes later is still answered.
+func (u *Upstream) Close() { u.servers.release(u) }
+
+// A call is what one call needs, kept for the next: the request, the answer, and the
+// buffers of both.
+type call struct {
+	request upstream.Request
+	answer  upstream.Answer
+}
+
+var calls = sync.Pool{New: func() any { return new(call) }}
+
+// keepBuffer is up to what size a buffer is kept for the next call.
+const keepBuffer = 1 << 20
+
+func (c *call) free() {
+	if cap(c.request.Body)+cap(c.answer.Body) <= keepBuffer {
+		calls.Put(c)
 	}
 }
 
-// Close ends the idle connections.
-func (u *Upstream) Close() { u.client.CloseIdleConnections() }
+var jsonBody = []upstream.Field{{Name: "Content-Type", Value: "application/json"}}
 
 // Infer asks the server. It gets only bytes encoded from the checked request,
 // and no header of the caller's. The error is of kind Unavailable when the
-// server is away, slow, refuses, or answers anything but the protocol.
+// server is away, slow, refuses, or answers anything but the protocol, and of kind
+// Throttled when as much is asked of it already as may be.
 func (u *Upstream) Infer(ctx context.Context, r *tensor.Request) (*tensor.Response, error) {
-	body, err := r.AppendJSON(nil)
+	c := calls.Get().(*call)
+	defer c.free()
+	message, err := u.protocol.AppendRequest(c.request.Body[:0], r)
 	if err != nil {
 		return nil, err
 	}
-	answer, err := u.do(ctx, http.MethodPost, u.base.JoinPath("infer"), body)
-	if err != nil {
+	c.request = upstream.Request{Method: http.MethodPost, Path: u.dialect.infer(u.place), Fields: jsonBody, Body: message.Body}
+	if err := u.do(ctx, c); err != nil {
 		return nil, err
 	}
-	response, err := tensor.ParseResponse(answer, u.limits)
+	response, err := u.protocol.ParseResponse(tensor.Message{Body: c.answer.Body, Header: tensor.NoHeader}, r, u.signature, u.limits)
 	if err != nil {
 		return nil, err
 	}
@@ -96,14 +94,21 @@ func (u *Upstream) Infer(ctx context.Context, r *tensor.Request) (*tensor.Respon
 	return response, nil
 }
 
-// Signature asks the server what the model takes and gives.
-func (u *Upstream) Signature(ctx context.Context) (tensor.Signature, error) {
-	body, err := u.do(ctx, http.MethodGet, u.base, nil)
-	if err != nil {
+// Describe asks the server what the model takes and gives. The error is of kind
+// Invalid when servers of its protocol cannot say.
+func (u *Upstream) Describe(ctx context.Context) (tensor.Signature, error) {
+	if u.dialect.about == nil {
+		return tensor.Signature{}, &pavise.Error{
+			Kind: pavise.Invalid, Msg: fmt.Sprintf("a server that speaks %s cannot say what a model takes and gives", u.place.Protocol),
+			Hint: "say it with --signature FILE, for example " + SignatureExample,
+		}
+	}
+	c := &call{request: upstream.Request{Method: http.MethodGet, Path: u.dialect.about(u.place)}}
+	if err := u.do(ctx, c); err != nil {
 		return tensor.Signature{}, err
 	}
-	var s tensor.Signature
-	if err := json.Unmarshal(body, &s); err != nil {
+	s, err := u.dialect.read(c.answer.Body)
+	if err != nil {
 		return s, u.fault("described the model in a form other than the protocol's", err)
 	}
 	if err := s.Validate(); err != nil {
@@ -112,54 +117,62 @@ func (u *Upstream) Signature(ctx context.Context) (tensor.Signature, error) {
 	return s, nil
 }
 
-// do makes one call and returns the body of a 200.
-func (u *Upstream) do(ctx context.Context, method string, target *url.URL, body []byte) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, method, target.String(), bytes.NewReader(body))
-	if err != nil {
-		return nil, u.fault("cannot be asked", err)
+// do makes one call and leaves the body of a 200 in it.
+func (u *Upstream) do(ctx context.Context, c *call) error {
+	if trace := telemetry.Traceparent(ctx); trace != "" {
+		c.request.Fields = append(slices.Clip(c.request.Fields), upstream.Field{Name: telemetry.TraceparentHeader, Value: trace})
 	}
-	if body != nil {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	resp, err := u.client.Do(req)
-	if err != nil {
-		if errors.Is(err, ErrUnseen) {
-			return nil, err
-		}
-		if e, ok := errors.AsType[*pavise.Error](err); ok { // a relay's own words
-			return nil, e
-		}
-		if errors.Is(err, context.Canceled) {
-			return nil, u.fault("was not waited for: the caller went away", err)
-		}
-		return nil, u.fault("does not answer", err)
-	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, int64(u.limits.MaxBody)+1))
+	c.answer.Limit = u.limits.MaxBody
+	err := u.carry(ctx, c)
+	status := c.answer.Status
 	switch {
 	case err != nil:
-		return nil, u.fault("broke off its answer", err)
-	case len(answer) > u.limits.MaxBody:
-		return nil, u.fault(fmt.Sprintf("answered with more than %d bytes", u.limits.MaxBody), nil)
-	case resp.StatusCode == http.StatusNotFound:
-		return nil, &pavise.Error{
-			Kind: pavise.Unavailable, Msg: fmt.Sprintf("the model server does not know the model %s (status 404)", u.model),
+		return u.reword(err)
+	case status == http.StatusNotFound:
+		return &pavise.Error{
+			Kind: pavise.Unavailable, Msg: fmt.Sprintf("the model server does not know the model %s (status 404)", u.place.Model),
 			Hint: "if it has another name there, put the route with --remote NAME",
 		}
-	case resp.StatusCode/100 == 4:
-		return nil, u.fault(fmt.Sprintf("refused the request with status %d", resp.StatusCode), nil)
-	case resp.StatusCode != http.StatusOK:
-		return nil, u.fault(fmt.Sprintf("answered with status %d", resp.StatusCode), nil)
+	case status/100 == 4:
+		return u.fault(fmt.Sprintf("refused the request with status %d", status), nil)
+	case status != http.StatusOK:
+		return u.fault(fmt.Sprintf("answered with status %d", status), nil)
 	}
-	return answer, nil
+	return nil
+}
+
+// carry has the call go to the model: to its servers, or by the proxy that asked us.
+func (u *Upstream) carry(ctx context.Context, c *call) error {
+	if u.place.Address == External {
+		return u.byProxy(ctx, c)
+	}
+	return u.Cluster().Do(ctx, &c.request, &c.answer)
+}
+
+// reword has an error of the cluster name the model, which callers know, and not the
+// cluster.
+func (u *Upstream) reword(err error) error {
+	f := upstream.FaultOf(err)
+	if f == nil {
+		return err
+	}
+	what := f.What()
+	if f.Reason == upstream.TooLarge {
+		what = fmt.Sprintf("answered with more than %d bytes", u.limits.MaxBody)
+	}
+	fault := u.fault(what, err)
+	if f.Reason == upstream.Full {
+		fault.Kind, fault.Hint = pavise.Throttled, "wait as long as Retry-After says, then try again"
+	}
+	return fault
 }
 
 // fault is an error of the upstream. What the upstream itself said is for our
 // logs, never for the caller.
-func (u *Upstream) fault(what string, err error) error {
+func (u *Upstream) fault(what string, err error) *pavise.Error {
 	return &pavise.Error{
 		Kind: pavise.Unavailable,
-		Msg:  fmt.Sprintf("the model server of %s %s", u.model, what),
+		Msg:  fmt.Sprintf("the model server of %s %s", u.place.Model, what),
 		Hint: "retry; if it stays so, the operator should look at the server behind the route",
 		Err:  err,
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/config"
 	"github.com/pavise/pavise/internal/fleet"
+	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/store"
 	"github.com/pavise/pavise/internal/witness"
@@ -50,7 +51,7 @@ func NewAgent(ctx context.Context, cfg AgentConfig) (a *Agent, err error) {
 			err = errors.Join(err, a.Close())
 		}
 	}()
-	data := Data(cfg.Data)
+	data := installation.Data(cfg.Data)
 	keys, err := data.Open()
 	if err != nil {
 		return a, err
@@ -84,7 +85,7 @@ func NewAgent(ctx context.Context, cfg AgentConfig) (a *Agent, err error) {
 func (a *Agent) forked(_ context.Context, origin string, _, _ []byte) error {
 	a.cfg.Say("error", &pavise.Error{
 		Kind: pavise.Unverified, Msg: "the log " + origin + " has signed two histories",
-		Hint: "stop the machine whose log it is, and keep both: the checkpoints lie in " + Data(a.cfg.Data).Path("witness.db"),
+		Hint: "stop the machine whose log it is, and keep both: the checkpoints lie in " + installation.Data(a.cfg.Data).Path("witness.db"),
 	})
 	return nil
 }
@@ -123,7 +124,7 @@ func (a *Agent) report(ctx context.Context) {
 		var answer fleet.Reply
 		asked, cancel := context.WithTimeout(ctx, fleet.ReportEvery)
 		err := a.member.Post(asked, client, "/fleet/report", fleet.Report{
-			Role: "agent", Version: Version(), Witness: witnessKeys(a.witness), URL: a.URL(),
+			Role: "agent", Version: installation.Version(), Witness: witnessKeys(a.witness), URL: a.URL(),
 		}, &answer)
 		cancel()
 		if err == nil {

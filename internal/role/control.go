@@ -8,6 +8,7 @@ import (
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/guard"
+	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/siem"
 	"github.com/pavise/pavise/internal/witness"
@@ -48,7 +49,7 @@ func (c *control) openGuard(ctx context.Context, demo string, first map[string]s
 		}
 	}
 	if !c.guard.Loaded(c.tenant) {
-		return c.data.stateLost(c.log.Size())
+		return c.data.StateLost(c.log.Size())
 	}
 	if err := c.policies.Renew(ctx, c.tenant); err != nil && pavise.KindOf(err) != pavise.Conflict {
 		return err
@@ -62,7 +63,7 @@ func (c *control) openGuard(ctx context.Context, demo string, first map[string]s
 
 // openWitness opens the witness that this installation is to others: what it
 // cosigns is a record, so that this log is the log of those logs.
-func (c *control) openWitness(ctx context.Context, k Keys) error {
+func (c *control) openWitness(ctx context.Context, k installation.Keys) error {
 	signers, err := cosigners(c.origin+"/witness", k)
 	if err != nil {
 		return err
@@ -82,7 +83,7 @@ func (c *control) openWitness(ctx context.Context, k Keys) error {
 
 // openChanges opens the road for consequential acts, and goes on with those that
 // were cut off. The rooms are completed before by whoever knows more of them.
-func (c *control) openChanges(ctx context.Context, k Keys, more api.Rooms) (err error) {
+func (c *control) openChanges(ctx context.Context, k installation.Keys, more api.Rooms) (err error) {
 	c.rooms = &more
 	r := c.rooms
 	r.Guard, r.Log, r.Policies, r.Grants, r.Routes, r.Protection = c.guard, c.log, c.policies, c.grants, c.gateway.Routes, k.KEK.Protection()
@@ -99,7 +100,7 @@ func (c *control) openChanges(ctx context.Context, k Keys, more api.Rooms) (err 
 }
 
 // openWires opens where findings go, as the rest of cfg says, for the verbs, too.
-func (c *control) openWires(ctx context.Context, k Keys, cfg siem.Config) error {
+func (c *control) openWires(ctx context.Context, k installation.Keys, cfg siem.Config) error {
 	err := c.house.openWires(ctx, k, cfg)
 	c.rooms.Wires = c.wires
 	return err

@@ -17,6 +17,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/installation"
 )
 
 // TestKilledServersAccess leaves access.json behind, as kill -9 does, while
@@ -26,14 +27,14 @@ func TestKilledServersAccess(t *testing.T) {
 		t.Errorf("%s with %q", r.URL, r.Header.Get("Authorization"))
 	}))
 	defer thief.Close()
-	dir := Data(t.TempDir())
+	dir := installation.Data(t.TempDir())
 	r := runUp(t, UpConfig{Data: dir})
 	if _, err := dir.ReadAccess(""); err != nil {
 		t.Fatal(err)
 	}
 	r.stop()
-	left := Access{Server: thief.URL, Token: r.access.Token, Expires: r.access.Expires}
-	if err := dir.writeAccess("", left); err != nil {
+	left := installation.Access{Server: thief.URL, Token: r.access.Token, Expires: r.access.Expires}
+	if err := dir.WriteAccess("", left); err != nil {
 		t.Fatal(err)
 	}
 	_, err := dir.ReadAccess("")
@@ -49,7 +50,7 @@ func TestKilledServersAccess(t *testing.T) {
 
 // TestAccessFollowsNoLink plants a link where access.json is made.
 func TestAccessFollowsNoLink(t *testing.T) {
-	dir := Data(t.TempDir())
+	dir := installation.Data(t.TempDir())
 	victim := filepath.Join(t.TempDir(), "victim")
 	if err := os.WriteFile(victim, []byte("mine"), 0o644); err != nil {
 		t.Fatal(err)
@@ -59,7 +60,7 @@ func TestAccessFollowsNoLink(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := dir.writeAccess("", Access{Token: "secret"}); err != nil {
+	if err := dir.WriteAccess("", installation.Access{Token: "secret"}); err != nil {
 		t.Fatal(err)
 	}
 	if text, err := os.ReadFile(victim); err != nil || string(text) != "mine" {
@@ -73,7 +74,7 @@ func TestAccessFollowsNoLink(t *testing.T) {
 
 // TestAccessIsAPlainFile puts other things in the place of access.json.
 func TestAccessIsAPlainFile(t *testing.T) {
-	dir := Data(t.TempDir())
+	dir := installation.Data(t.TempDir())
 	r := runUp(t, UpConfig{Data: dir})
 	good, err := json.Marshal(r.access)
 	if err != nil {
@@ -91,7 +92,7 @@ func TestAccessIsAPlainFile(t *testing.T) {
 			return os.Symlink(elsewhere, path)
 		},
 		"endless": func() error {
-			return os.WriteFile(path, append(bytes.Repeat([]byte(" "), maxAccess), good...), 0o600)
+			return os.WriteFile(path, append(bytes.Repeat([]byte(" "), 64<<10), good...), 0o600)
 		},
 	} {
 		if err := os.Remove(path); err != nil {
@@ -115,7 +116,7 @@ func TestAccessIsAPlainFile(t *testing.T) {
 
 // TestDataDirOfOthers refuses a directory where others may put files.
 func TestDataDirOfOthers(t *testing.T) {
-	refused := func(dir Data, word string) {
+	refused := func(dir installation.Data, word string) {
 		t.Helper()
 		_, opened := dir.Open()
 		_, read := dir.ReadAccess("")
@@ -130,7 +131,7 @@ func TestDataDirOfOthers(t *testing.T) {
 		if err := os.Chmod(dir, mode); err != nil {
 			t.Fatal(err)
 		}
-		refused(Data(dir), "other users may write")
+		refused(installation.Data(dir), "other users may write")
 	}
 	theirs := "/usr"
 	if os.Geteuid() == 0 {
@@ -139,7 +140,7 @@ func TestDataDirOfOthers(t *testing.T) {
 			t.Skipf("even root may give no directory to another user here: %v", err)
 		}
 	}
-	refused(Data(theirs), "belongs to another user")
+	refused(installation.Data(theirs), "belongs to another user")
 }
 
 // TestMissingKeys takes keys away that others, or the log, were made with. A
@@ -155,7 +156,7 @@ func TestMissingKeys(t *testing.T) {
 		"all keys":          {[]string{"kek", "log.key", "token.key"}, "kek is missing and %s holds a log whose records are sealed under it"},
 		"log.key":           {[]string{"log.key"}, "log.key is missing and %s holds a log signed with it"},
 	} {
-		dir := Data(t.TempDir())
+		dir := installation.Data(t.TempDir())
 		openUp(t, UpConfig{Data: dir}).Close()
 		for _, file := range c.removed {
 			if err := os.RemoveAll(dir.Path(file)); err != nil {
@@ -175,7 +176,7 @@ func TestMissingKeys(t *testing.T) {
 }
 
 // tree names every file of a directory.
-func tree(t *testing.T, dir Data) (names []string) {
+func tree(t *testing.T, dir installation.Data) (names []string) {
 	t.Helper()
 	err := filepath.WalkDir(string(dir), func(path string, _ os.DirEntry, err error) error {
 		names = append(names, path)
@@ -190,7 +191,7 @@ func tree(t *testing.T, dir Data) (names []string) {
 // TestAccessOutlivesARevocation revokes everybody's tokens: whoever started the process
 // soon has another.
 func TestAccessOutlivesARevocation(t *testing.T) {
-	dir := Data(t.TempDir())
+	dir := installation.Data(t.TempDir())
 	r := runUp(t, UpConfig{Data: dir})
 	before, err := dir.ReadAccess("")
 	if err != nil {

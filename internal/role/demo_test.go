@@ -10,6 +10,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/audit"
 	"github.com/pavise/pavise/internal/demo"
+	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/record"
 )
 
@@ -30,7 +31,7 @@ func refusing(r record.Record) bool {
 // TestDemo plays the demo twice, in two processes over one log, and holds what each act
 // says against the record that it names.
 func TestDemo(t *testing.T) {
-	dir := Data(t.TempDir())
+	dir := installation.Data(t.TempDir())
 	for range 2 {
 		r := runUp(t, UpConfig{Data: dir, Stage: demo.NewStage()})
 		acts := play(t, r)
@@ -85,7 +86,7 @@ func TestDemo(t *testing.T) {
 
 // TestDemoIsCut ends the demo in the middle; pavise goes on.
 func TestDemoIsCut(t *testing.T) {
-	r := runUp(t, UpConfig{Data: Data(t.TempDir()), Stage: demo.NewStage()})
+	r := runUp(t, UpConfig{Data: installation.Data(t.TempDir()), Stage: demo.NewStage()})
 	ctx, cancel := context.WithCancel(t.Context())
 	n := 0
 	err := r.Demo(ctx, nil, 40, func(demo.Act) {

@@ -12,6 +12,7 @@ import (
 	"github.com/pavise/pavise/internal/archive"
 	"github.com/pavise/pavise/internal/audit"
 	"github.com/pavise/pavise/internal/disk"
+	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/record"
@@ -178,7 +179,7 @@ func (h *house) openArchive(ctx context.Context) (err error) {
 }
 
 // cosigners are the keys of a witness.
-func cosigners(name string, k Keys) ([]*proof.Signer, error) {
+func cosigners(name string, k installation.Keys) ([]*proof.Signer, error) {
 	quantum, err := proof.NewMLDSACosigner(name, k.WitnessMLDSA)
 	if err != nil {
 		return nil, err

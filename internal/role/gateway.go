@@ -25,6 +25,7 @@ import (
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/identity"
+	"github.com/pavise/pavise/internal/installation"
 )
 
 // GatewayConfig says what a machine of the data plane is to be.
@@ -56,8 +57,8 @@ type Gateway struct {
 	orders   atomic.Pointer[inForce]           // nil: none yet
 	stale    atomic.Bool                       // as of the last look
 
-	listener, health net.Listener
-	server           *http.Server
+	listener net.Listener
+	server   *http.Server
 }
 
 // inForce is what a gateway goes by.
@@ -76,10 +77,10 @@ func NewGateway(ctx context.Context, cfg GatewayConfig) (g *Gateway, err error) 
 	if cfg.Actions == nil {
 		cfg.Actions = api.Actions()
 	}
-	data := Data(cfg.Data)
+	data := installation.Data(cfg.Data)
 	g = &Gateway{cfg: cfg, epochs: identity.NewEpochs(), house: house{
 		data: data, acceptClock: cfg.AcceptClock, archiveAt: cfg.Archive, say: cfg.Say, now: cfg.Now,
-		command: func(words string) string { return Program() + " gateway --config FILE " + words },
+		command: func(words string) string { return installation.Program() + " gateway --config FILE " + words },
 	}}
 	defer func() {
 		if err != nil {
@@ -93,6 +94,7 @@ func NewGateway(ctx context.Context, cfg GatewayConfig) (g *Gateway, err error) 
 	for _, open := range []func() error{
 		func() error { return g.listen() },
 		func() error { return g.join(ctx, keys) },
+		func() error { return g.openTelemetry("gateway", g.member.Is().Name.ID, g.cfg.Telemetry) },
 		func() error { return g.openLog(keys) },
 		func() error { return g.face(ctx) },
 		func() error { return g.openStore(ctx) },
@@ -101,7 +103,7 @@ func NewGateway(ctx context.Context, cfg GatewayConfig) (g *Gateway, err error) 
 		func() error { return g.openEvidence(ctx, keys) },
 		func() error { return g.openGateway(ctx, g.verifier.Load()) },
 		func() error { return g.openWires(ctx, keys, told(cfg.Findings, cfg.Printer)) },
-		func() error { return g.resume(ctx) },
+		func() error { g.tellBundle(); return g.resume(ctx) },
 		func() error { return g.openServer() },
 	} {
 		if err := open(); err != nil {
@@ -115,8 +117,7 @@ func (g *Gateway) listen() (err error) {
 	if g.listener, err = listenOn(g.cfg.Listen, "listen"); err != nil {
 		return err
 	}
-	g.health, err = listenOn(g.cfg.Health, "health")
-	return err
+	return g.listenBeside(g.cfg.Health)
 }
 
 // listenOn opens a port that a configuration names.
@@ -132,7 +133,7 @@ func listenOn(addr, field string) (net.Listener, error) {
 }
 
 // join finds the machine's membership, or joins. The log is named by it.
-func (g *Gateway) join(ctx context.Context, k Keys) (err error) {
+func (g *Gateway) join(ctx context.Context, k installation.Keys) (err error) {
 	if g.member, err = joinFleet(ctx, g.data, g.cfg.Server, g.cfg.Invitation, k, g.now); err != nil {
 		return err
 	}
@@ -142,7 +143,7 @@ func (g *Gateway) join(ctx context.Context, k Keys) (err error) {
 }
 
 // joinFleet finds a machine's membership, or joins with an invitation.
-func joinFleet(ctx context.Context, data Data, server, invitation string, k Keys, now func() time.Time) (*fleet.Membership, error) {
+func joinFleet(ctx context.Context, data installation.Data, server, invitation string, k installation.Keys, now func() time.Time) (*fleet.Membership, error) {
 	m, err := fleet.OpenMembership(string(data), server, k.KEK, now)
 	if err != nil {
 		return nil, err
@@ -165,7 +166,7 @@ func joinFleet(ctx context.Context, data Data, server, invitation string, k Keys
 }
 
 // openBundles opens the store of what the control plane said, and who follows it.
-func (g *Gateway) openBundles(k Keys) error {
+func (g *Gateway) openBundles(k installation.Keys) error {
 	g.watchers = fleet.NewWatchers(g.log, g.now, g.member.ClientFor)
 	trust, err := g.member.Is().Trust()
 	if err != nil {
@@ -436,6 +437,7 @@ func (g *Gateway) openServer() error {
 	inner := edge.New(g.gateway).Handler()
 	g.server = newServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := g.fresh(); err != nil && r.URL.Path != "/v2/health/live" {
+			g.telemetry.Refused(nil, "", err, 0, false)
 			w.Header().Set("Content-Type", "application/json")
 			w.Header().Set("Retry-After", "5")
 			w.WriteHeader(pavise.KindOf(err).HTTPStatus())
@@ -472,7 +474,7 @@ type Health struct {
 func (g *Gateway) Health() Health {
 	state := g.client.State()
 	h := Health{
-		Status: "ok", Node: g.member.Is().Name.ID, Version: Version(), Bundle: state, Records: g.log.Size(), Key: g.log.Keys()[0].Fingerprint(),
+		Status: "ok", Node: g.member.Is().Name.ID, Version: installation.Version(), Bundle: state, Records: g.log.Size(), Key: g.log.Keys()[0].Fingerprint(),
 	}
 	if !state.Confirmed.IsZero() {
 		h.Age = state.Stale(g.now()).Truncate(time.Second).String()
@@ -481,20 +483,6 @@ func (g *Gateway) Health() Health {
 		h.Status, h.Why = "stale", err.Error()
 	}
 	return h
-}
-
-// healthHandler serves /healthz in clear text, on this machine only.
-func (g *Gateway) healthHandler() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		h := g.Health()
-		w.Header().Set("Content-Type", "application/json")
-		if h.Status != "ok" {
-			w.WriteHeader(http.StatusServiceUnavailable)
-		}
-		_ = json.NewEncoder(w).Encode(h) // whoever went away reads nothing
-	})
-	return mux
 }
 
 // Run serves until ctx is done, then stops accepting and lets requests under way end.
@@ -509,9 +497,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	house.Go(func() error { g.member.Renew(rooms, func(err error) { g.say("warning", err) }); return nil })
 	house.Go(func() error { g.report(rooms); return nil })
 	house.Go(func() error { return fetchKeys(rooms, g.verifier.Load) })
-	house.Go(func() error {
-		return serveUntil(rooms, &http.Server{Handler: g.healthHandler(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, MaxHeaderBytes: 8 << 10}, g.health)
-	})
+	g.serveHealth(rooms, &house, func() (any, bool) { h := g.Health(); return h, h.Status == "ok" })
 	err := serveTLSUntil(ctx, g.server, g.listener)
 	stopRooms()
 	return errors.Join(err, house.Wait())
@@ -525,7 +511,7 @@ func (g *Gateway) report(ctx context.Context) {
 	for ctx.Err() == nil {
 		var answer fleet.Reply
 		told := fleet.Report{
-			Role: "gateway", Version: Version(), Bundle: g.client.State(), Stale: g.fresh() != nil, Log: fleet.KeysOf(g.log), Records: g.log.Size(),
+			Role: "gateway", Version: installation.Version(), Bundle: g.client.State(), Stale: g.fresh() != nil, Log: fleet.KeysOf(g.log), Records: g.log.Size(),
 		}
 		asked, cancel := context.WithTimeout(ctx, fleet.ReportEvery)
 		err := g.member.Post(asked, client, "/fleet/report", told, &answer)
@@ -565,9 +551,6 @@ func (g *Gateway) awaitNews(ctx context.Context, told fleet.Report) {
 // URL is where callers reach it.
 func (g *Gateway) URL() string { return originsOf(g.cfg.Names[:1], g.listener)[0] }
 
-// HealthURL is where /healthz is.
-func (g *Gateway) HealthURL() string { return "http://" + g.health.Addr().String() + "/healthz" }
-
 // Name is the machine's name in the fleet.
 func (g *Gateway) Name() pavise.Name { return g.member.Is().Name }
 
@@ -577,10 +560,8 @@ func (g *Gateway) Fingerprint() string { return g.log.Keys()[0].Fingerprint() }
 // Close flushes the log and closes the store, in that order. It may be called on a
 // gateway that was never finished.
 func (g *Gateway) Close() error {
-	for _, l := range []net.Listener{g.listener, g.health} {
-		if l != nil {
-			l.Close()
-		}
+	if g.listener != nil {
+		g.listener.Close()
 	}
 	return g.close()
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"net"
+	"os"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -18,12 +20,14 @@ import (
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/identity"
+	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/policy"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/siem"
 	"github.com/pavise/pavise/internal/store"
 	"github.com/pavise/pavise/internal/subject"
+	"github.com/pavise/pavise/internal/telemetry"
 	"github.com/pavise/pavise/internal/witness"
 )
 
@@ -31,7 +35,7 @@ import (
 // fields say what it is to be; the others are opened from the ground up, in the
 // order in which they stand.
 type house struct {
-	data        Data
+	data        installation.Data
 	tenant      string
 	origin      string                       // of its log
 	command     func(words string) string    // the command that starts it, with more words
@@ -40,6 +44,9 @@ type house struct {
 	archiveAt   string                       // where whole segments go; empty: nowhere
 	say         func(word string, err error) // tells whoever started it what goes wrong meanwhile, and how bad it is
 	now         func() time.Time
+
+	health    net.Listener     // for /healthz and /metrics; nil: nobody asked for them
+	telemetry *telemetry.Meter // counts what is done
 
 	log      *ledger.Log
 	quorum   *witness.Quorum // nil: nobody is asked to cosign
@@ -54,12 +61,12 @@ type house struct {
 }
 
 // openLog opens the evidence log, and takes no record yet.
-func (h *house) openLog(k Keys) (err error) {
-	if err := h.data.withLog(); err != nil {
+func (h *house) openLog(k installation.Keys) (err error) {
+	if err := h.data.WithLog(); err != nil {
 		return err
 	}
 	h.log, err = ledger.Open(ledger.Options{
-		Dir: h.data.Ledger(), Origin: h.origin, Key: k.Log, MLDSA: k.MLDSA, Tenant: h.tenant, Now: h.now,
+		Dir: h.data.Ledger(), Origin: h.origin, Key: k.Log, MLDSA: k.MLDSA, Tenant: h.tenant, Now: h.now, Synced: h.telemetry.Synced,
 	})
 	return err
 }
@@ -95,13 +102,14 @@ func (h *house) openStore(ctx context.Context) (err error) {
 
 // openEvidence opens what stands around the log: those who follow it, the keys of
 // those whose data it keeps, and the archive.
-func (h *house) openEvidence(ctx context.Context, k Keys) (err error) {
+func (h *house) openEvidence(ctx context.Context, k installation.Keys) (err error) {
 	if h.feeds, err = feed.Open(ctx, h.log, h.db, h.now); err != nil {
 		return err
 	}
 	if h.subjects, err = subject.Open(ctx, h.db, k.KEK, h.now); err != nil {
 		return err
 	}
+	h.tellLog()
 	if err := h.heldAgainstDatabase(ctx); err != nil {
 		return err
 	}
@@ -111,15 +119,15 @@ func (h *house) openEvidence(ctx context.Context, k Keys) (err error) {
 // openGateway opens the data plane.
 func (h *house) openGateway(ctx context.Context, verifier *identity.Verifier) (err error) {
 	h.gateway, err = gateway.New(ctx, gateway.Config{
-		Guard: h.guard, Verifier: verifier, Store: h.db, Log: h.log, Subjects: h.subjects, Now: h.now,
+		Guard: h.guard, Verifier: verifier, Store: h.db, Log: h.log, Subjects: h.subjects, Now: h.now, Watch: h.telemetry,
 	})
 	return err
 }
 
 // openWires opens where findings go, as the rest of cfg says.
-func (h *house) openWires(ctx context.Context, k Keys, cfg siem.Config) (err error) {
+func (h *house) openWires(ctx context.Context, k installation.Keys, cfg siem.Config) (err error) {
 	cfg.Guard, cfg.Log, cfg.Feeds, cfg.Store, cfg.KEK, cfg.Now, cfg.Say = h.guard, h.log, h.feeds, h.db, k.KEK, h.now, h.say
-	cfg.Version, cfg.Tenant = Version(), h.tenant
+	cfg.Version, cfg.Tenant = installation.Version(), h.tenant
 	h.wires, err = siem.Open(ctx, cfg)
 	return err
 }
@@ -146,6 +154,7 @@ func (h *house) run(ctx context.Context, all *errgroup.Group) {
 	all.Go(func() error { h.followShreddings(ctx); return nil })
 	all.Go(func() error { h.patrol(ctx); return nil })
 	all.Go(func() error { h.watchLog(ctx); return nil })
+	all.Go(func() error { h.telemetry.Run(ctx); return nil })
 	if h.quorum != nil {
 		all.Go(func() error { return h.quorum.Run(ctx) })
 	}
@@ -164,6 +173,9 @@ func (h *house) watchLog(ctx context.Context) {
 // that was never finished.
 func (h *house) close() error {
 	var errs []error
+	if h.health != nil {
+		h.health.Close()
+	}
 	if h.log != nil {
 		errs = append(errs, h.log.Close())
 	}
@@ -171,4 +183,39 @@ func (h *house) close() error {
 		errs = append(errs, h.db.Close())
 	}
 	return errors.Join(errs...)
+}
+
+// firstRoute puts one of the models that an empty store begins with.
+func (h *house) firstRoute(ctx context.Context, who pavise.Principal, r config.Route) error {
+	name, err := r.Model(h.tenant)
+	if err != nil || h.gateway.Routes.Has(name) {
+		return err // or an earlier start came further than this
+	}
+	spec := gateway.RouteSpec{
+		Name: name.String(), Upstream: r.Upstream, Remote: r.Remote, Protocol: r.Protocol, Rate: r.Rate, Budget: r.Budget, Shape: r.Shape, Purpose: r.Purpose,
+	}
+	for _, file := range []struct {
+		name string
+		to   func([]byte)
+	}{
+		{r.ONNX, func(text []byte) { spec.ONNX = text }},
+		{r.Signature, func(text []byte) { spec.Signature = text }},
+	} {
+		if file.name == "" {
+			continue
+		}
+		text, err := os.ReadFile(file.name)
+		if err != nil {
+			return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("read %s, of %s: %v", file.name, name, err), Hint: "bootstrap.routes in pavise.yaml names it", Err: err}
+		}
+		file.to(text)
+	}
+	_, err = h.gateway.Routes.Put(ctx, who, spec)
+	if pavise.KindOf(err) == pavise.Unavailable && r.Upstream != "" {
+		return &pavise.Error{
+			Kind: pavise.Unavailable, Msg: fmt.Sprintf("the model server of %s at %s cannot be asked what the model takes: %v", r.Name, r.Upstream, err),
+			Hint: "start it first, or correct upstream or remote under bootstrap.routes in pavise.yaml", Err: err,
+		}
+	}
+	return err
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/identity/identitytest"
+	"github.com/pavise/pavise/internal/installation"
 )
 
 // issuerFile writes the record that pins an issuer.
@@ -30,7 +31,7 @@ func TestPinnedIssuer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	u := runUp(t, UpConfig{Data: Data(t.TempDir()), Listen: "127.0.0.1:0", Issuers: issuers, Now: time.Now})
+	u := runUp(t, UpConfig{Data: installation.Data(t.TempDir()), Listen: "127.0.0.1:0", Issuers: issuers, Now: time.Now})
 	ask := func(token string) int {
 		req, err := http.NewRequest("POST", u.url()+"/v2/models/"+Sample+"/infer", strings.NewReader(string(SampleRow(0))))
 		if err != nil {

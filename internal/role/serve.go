@@ -25,9 +25,9 @@ import (
 	"github.com/pavise/pavise/internal/config"
 	"github.com/pavise/pavise/internal/console"
 	"github.com/pavise/pavise/internal/fleet"
-	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/identity"
+	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/witness"
@@ -104,6 +104,7 @@ func NewServe(ctx context.Context, cfg ServeConfig) (s *Serve, err error) {
 	for _, open := range []func() error{
 		func() error { return s.readFiles() },
 		func() error { return s.listen() },
+		func() error { return s.openTelemetry("serve", "", s.cfg.Telemetry) },
 		func() error { return s.openLog(keys) },
 		func() error { return s.face(ctx) },
 		func() error { return s.openStore(ctx) },
@@ -131,8 +132,8 @@ func NewServe(ctx context.Context, cfg ServeConfig) (s *Serve, err error) {
 // newServe returns a control plane of which nothing is open yet.
 func newServe(cfg ServeConfig) *Serve {
 	s := &Serve{cfg: cfg, members: memberSessions{now: cfg.Now}, actions: cfg.Actions, epochs: identity.NewEpochs(), sizes: map[string]int64{}, control: control{house: house{
-		data: Data(cfg.Data), tenant: cfg.Tenant, acceptClock: cfg.AcceptClock, archiveAt: cfg.Archive,
-		command: func(words string) string { return Program() + " serve --config FILE " + words }, say: cfg.Say, now: cfg.Now,
+		data: installation.Data(cfg.Data), tenant: cfg.Tenant, acceptClock: cfg.AcceptClock, archiveAt: cfg.Archive,
+		command: func(words string) string { return installation.Program() + " serve --config FILE " + words }, say: cfg.Say, now: cfg.Now,
 	}}}
 	return s
 }
@@ -170,12 +171,14 @@ func (s *Serve) listen() (err error) {
 	if s.listener, err = listenOn(s.cfg.Listen, "serve.listen"); err != nil {
 		return err
 	}
-	s.fleet, err = listenOn(s.cfg.Fleet, "serve.fleet")
-	return err
+	if s.fleet, err = listenOn(s.cfg.Fleet, "serve.fleet"); err != nil {
+		return err
+	}
+	return s.listenBeside(s.cfg.Health)
 }
 
 // openLog opens the log, and tells whether the store is empty.
-func (s *Serve) openLog(k Keys) error {
+func (s *Serve) openLog(k installation.Keys) error {
 	s.origin = s.cfg.TrustDomain + "/control/" + k.Install
 	if err := s.house.openLog(k); err != nil {
 		return err
@@ -199,7 +202,7 @@ func (s *Serve) firstPolicies() map[string]string {
 }
 
 // openCA opens the built-in authority, and who is believed by it.
-func (s *Serve) openCA(ctx context.Context, k Keys) (err error) {
+func (s *Serve) openCA(ctx context.Context, k installation.Keys) (err error) {
 	s.ca, err = issuer.OpenCA(ctx, issuer.CAConfig{
 		Guard: s.guard, Store: s.db, KEK: k.KEK, Dir: s.data.Path("ca"), TrustDomain: s.cfg.TrustDomain, Tenant: s.tenant,
 		URL: s.FleetURL(), Leaf: s.cfg.Certificate, Bundle: s.trust, Now: s.now,
@@ -300,7 +303,7 @@ func (s *Serve) changed() {
 }
 
 // openPublisher opens what tells the gateways.
-func (s *Serve) openPublisher(k Keys) error {
+func (s *Serve) openPublisher(k installation.Keys) error {
 	signer, err := bundle.OpenSigner(k.KEK, s.data.Path("bundle"))
 	if err != nil {
 		return err
@@ -361,7 +364,7 @@ func (s *Serve) moreRooms() api.Rooms {
 }
 
 // openWires opens where findings go.
-func (s *Serve) openWires(ctx context.Context, k Keys) error {
+func (s *Serve) openWires(ctx context.Context, k installation.Keys) error {
 	cfg := told(s.cfg.Findings, s.cfg.Printer)
 	for _, text := range s.cfg.SendTo {
 		network, err := config.Network(text)
@@ -398,7 +401,7 @@ func (s *Serve) bootstrap(ctx context.Context) error {
 	}
 	if b != nil {
 		for _, r := range b.Routes {
-			if err := s.firstRoute(ctx, r); err != nil {
+			if err := s.firstRoute(ctx, s.beginner(), r); err != nil {
 				return err
 			}
 			began.Routes = append(began.Routes, r.Name)
@@ -430,25 +433,6 @@ func (s *Serve) beginner() pavise.Principal {
 	return pavise.Principal{Tenant: s.tenant, Kind: pavise.Human, ID: userName(), Issuer: "bootstrap", Roles: []string{issuer.RoleOperator}, Proof: "started the process"}
 }
 
-// firstRoute puts one of the first models.
-func (s *Serve) firstRoute(ctx context.Context, r config.Route) error {
-	if name, err := pavise.ParseName(r.Name); err == nil && s.gateway.Routes.Has(name) {
-		return nil // an earlier start came further than this
-	}
-	spec := gateway.RouteSpec{
-		Name: r.Name, Upstream: r.Upstream, Remote: r.Remote, Rate: r.Rate, Budget: r.Budget, Shape: r.Shape, Purpose: r.Purpose,
-	}
-	if r.ONNX != "" {
-		onnx, err := os.ReadFile(r.ONNX)
-		if err != nil {
-			return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("read the model of %s: %v", r.Name, err), Hint: "bootstrap.routes in pavise.yaml names it", Err: err}
-		}
-		spec.ONNX = onnx
-	}
-	_, err := s.gateway.Routes.Put(ctx, s.beginner(), spec)
-	return err
-}
-
 // openServers makes the two doors: one for people and programs with tokens, and one for
 // machines and people with certificates.
 func (s *Serve) openServers(ctx context.Context) (err error) {
@@ -461,8 +445,8 @@ func (s *Serve) openServers(ctx context.Context) (err error) {
 	s.doors = []*api.Server{control, members}
 	s.console, err = console.New(console.Config{
 		API: s.URL(), Host: s.hosts(), HTTP: &http.Client{Transport: inProcess{handler: control.Handler(), members: &s.members}}, Now: s.now,
-		Verify:  fmt.Sprintf("%s ledger verify %s --key %s", Program(), Quote(s.data.Ledger()), s.log.Keys()[0].Fingerprint()),
-		Command: func(words string) string { return Program() + " " + words },
+		Verify:  fmt.Sprintf("%s ledger verify %s --key %s", installation.Program(), installation.Quote(s.data.Ledger()), s.log.Keys()[0].Fingerprint()),
+		Command: func(words string) string { return installation.Program() + " " + words },
 	})
 	if err != nil {
 		return err
@@ -710,6 +694,7 @@ func (s *Serve) Run(ctx context.Context) error {
 	defer stopRooms()
 	var house errgroup.Group
 	s.run(rooms, &house)
+	s.serveHealth(rooms, &house, s.standing("serve"))
 	house.Go(func() error { return s.changes.Run(rooms) })
 	house.Go(func() error { return s.publisher.Run(ctx) }) // or a door would wait for those who wait for news
 	house.Go(func() error { s.follow(rooms); return nil })

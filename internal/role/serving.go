@@ -15,6 +15,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/config"
+	"github.com/pavise/pavise/internal/installation"
 )
 
 // drainWithin is how long requests under way may take once a role is stopped.
@@ -124,7 +125,7 @@ func (f *certificateFiles) load() (cert tls.Certificate, err error) {
 		return cert, err
 	}
 	if mode := info.Mode().Perm(); mode&0o007 != 0 {
-		return cert, fmt.Errorf("the key %s has mode %#o, and everybody on this machine can reach it: take that away, chmod o= %s", f.files.Key, mode, Quote(f.files.Key))
+		return cert, fmt.Errorf("the key %s has mode %#o, and everybody on this machine can reach it: take that away, chmod o= %s", f.files.Key, mode, installation.Quote(f.files.Key))
 	}
 	return tls.LoadX509KeyPair(f.files.Certificate, f.files.Key)
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/archive"
 	"github.com/pavise/pavise/internal/change"
+	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/record"
 )
@@ -39,7 +40,7 @@ func TestShredderDies(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			image, ch := dieShredding(t, test.at)
-			u := openUp(t, UpConfig{Data: Data(image), Now: func() time.Time { return time.Now().Add(test.after) }})
+			u := openUp(t, UpConfig{Data: installation.Data(image), Now: func() time.Time { return time.Now().Add(test.after) }})
 			_, err := u.subjects.Key(t.Context(), Tenant, ch.On.ID)
 			if gone := pavise.KindOf(err) == pavise.NotFound; gone != test.shredded {
 				t.Errorf("the key after the start: %v", err)
@@ -52,7 +53,7 @@ func TestShredderDies(t *testing.T) {
 				t.Errorf("%d receipts, want %d", n, want)
 			}
 			u.Close()
-			if u = openUp(t, UpConfig{Data: Data(image), Now: u.cfg.Now}); receipts(u, ch.On) != want {
+			if u = openUp(t, UpConfig{Data: installation.Data(image), Now: u.cfg.Now}); receipts(u, ch.On) != want {
 				t.Error("another receipt at the start after that")
 			}
 		})
@@ -73,7 +74,7 @@ func dieShredding(t *testing.T, function string) (image string, ch *change.Chang
 		}
 	}
 	var committing atomic.Bool
-	u := openUp(t, UpConfig{Data: Data(data), Now: func() time.Time {
+	u := openUp(t, UpConfig{Data: installation.Data(data), Now: func() time.Time {
 		switch {
 		case calledFrom("subject.(*Keys).erase"):
 			if committing.Store(true); function == "subject.(*Keys).erase" {
@@ -148,7 +149,7 @@ func calledFrom(function string) bool {
 func TestDatabaseFromBeforeThePruning(t *testing.T) {
 	data := filepath.Join(t.TempDir(), "data")
 	var later atomic.Int64
-	cfg := UpConfig{Data: Data(data), Archive: t.TempDir(), Now: func() time.Time { return time.Now().Add(time.Duration(later.Load())) }}
+	cfg := UpConfig{Data: installation.Data(data), Archive: t.TempDir(), Now: func() time.Time { return time.Now().Add(time.Duration(later.Load())) }}
 	openUp(t, cfg).Close()
 	old, err := os.ReadFile(filepath.Join(data, "pavise.db"))
 	if err != nil {
@@ -192,7 +193,7 @@ func TestDatabaseFromBeforeThePruning(t *testing.T) {
 // TestTheHouseKeepsNothingFromBeingPruned lets ordinary records go by while up runs: the
 // house's own follower moves on with them.
 func TestTheHouseKeepsNothingFromBeingPruned(t *testing.T) {
-	u := runUp(t, UpConfig{Data: Data(t.TempDir())})
+	u := runUp(t, UpConfig{Data: installation.Data(t.TempDir())})
 	fillSegment(t, u.Up)
 	size := u.log.Size()
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {

@@ -17,12 +17,14 @@ import (
 	"github.com/pavise/pavise"
 	threatdetector "github.com/pavise/pavise/examples/threat-detector"
 	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/config"
 	"github.com/pavise/pavise/internal/console"
 	"github.com/pavise/pavise/internal/demo"
 	"github.com/pavise/pavise/internal/edge"
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/identity"
+	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/record"
@@ -32,7 +34,7 @@ import (
 
 const (
 	// Tenant is the only one that up knows.
-	Tenant = "local"
+	Tenant = config.UpTenant
 	// DefaultListen is where up listens when nobody says otherwise.
 	DefaultListen = "127.0.0.1:8470"
 	// Sample is the model that up shows.
@@ -51,17 +53,20 @@ const (
 
 // UpConfig says what the role is to be.
 type UpConfig struct {
-	Data        Data
+	Data        installation.Data
 	Listen      string                       // host:port; the host must be this machine's own
 	Issuers     []identity.Issuer            // trusted beside the local one
 	AcceptClock bool                         // take the clock as it is, although it was set back
 	Witnesses   *proof.Policy                // who is asked to cosign the log's checkpoints; nil: nobody
 	Archive     string                       // where whole segments go; empty: nowhere
+	Health      string                       // host:port of this machine's own for /metrics and /healthz; empty: nowhere
+	Telemetry   *config.Telemetry            // where telemetry is sent; nil: nowhere
 	Findings    string                       // where findings are written as JSON lines; empty: nowhere
 	Printer     io.Writer                    // gets findings as JSON lines, too; nil: nobody
 	SendTo      []netip.Prefix               // webhooks may go to these addresses, although they never do otherwise
 	People      []string                     // ids of other people of this machine, operators all
 	Stage       *demo.Stage                  // where a demo is played: its cast is known, and the console shows its tale; nil: nowhere
+	Routes      []config.Route               // the models that an empty store begins with, beside the sample
 	PublicTiles bool                         // the log's hashes are shown to everybody
 	Say         func(word string, err error) // tells whoever started it what goes wrong meanwhile, and how bad it is; nil: nobody
 	Now         func() time.Time
@@ -74,8 +79,8 @@ type Up struct {
 	cfg      UpConfig
 	install  string
 	operator pavise.Principal
-	access   Access       // the last one granted; owned by Greet, then by renewAccess
-	caller   issuer.Token // the first one given out
+	access   installation.Access // the last one granted; owned by Greet, then by renewAccess
+	caller   issuer.Token        // the first one given out
 
 	issuer   *issuer.Local
 	revoked  *issuer.Revocations
@@ -101,6 +106,7 @@ func NewUp(ctx context.Context, cfg UpConfig) (u *Up, err error) {
 	}
 	for _, open := range []func() error{
 		func() error { return u.listen() },
+		func() error { return u.openTelemetry("up", "", u.cfg.Telemetry) },
 		func() error { return u.openLog(keys) },
 		func() error { return u.face(ctx) },
 		func() error { return u.openStore(ctx) },
@@ -126,7 +132,10 @@ func NewUp(ctx context.Context, cfg UpConfig) (u *Up, err error) {
 
 // listen opens the port before anything else: who started a second one learns that at once.
 func (u *Up) listen() (err error) {
-	u.listener, err = listenLoopback(u.cfg.Listen)
+	if u.listener, err = listenLoopback(u.cfg.Listen); err != nil || u.cfg.Health == "" {
+		return err
+	}
+	u.health, err = listenLoopback(u.cfg.Health)
 	return err
 }
 
@@ -142,24 +151,24 @@ func newUp(cfg UpConfig) *Up {
 }
 
 // openLog opens the log, and tells whether the installation is new.
-func (u *Up) openLog(k Keys) error {
+func (u *Up) openLog(k installation.Keys) error {
 	u.install, u.origin = k.Install, "pavise.local/"+k.Install
 	if err := u.house.openLog(k); err != nil {
 		return err
 	}
-	u.data.removeAccess() // a killed process's: from now on a server runs here, and it is another
+	u.data.RemoveAccess() // a killed process's: from now on a server runs here, and it is another
 	u.fresh = !u.complete()
 	return nil
 }
 
 // openWires opens where findings go.
-func (u *Up) openWires(ctx context.Context, k Keys) error {
+func (u *Up) openWires(ctx context.Context, k installation.Keys) error {
 	return u.control.openWires(ctx, k, siem.Config{File: u.cfg.Findings, Printer: u.cfg.Printer, Local: true, Allow: u.cfg.SendTo})
 }
 
 // openIssuer opens the issuer of tokens for this machine, and names who may do
 // everything here: the person who started the process.
-func (u *Up) openIssuer(ctx context.Context, k Keys) (err error) {
+func (u *Up) openIssuer(ctx context.Context, k installation.Keys) (err error) {
 	u.operator = pavise.Principal{
 		Tenant: Tenant, Kind: pavise.Human, ID: userName(), Issuer: issuer.LocalURL(k.Install),
 		Roles: []string{issuer.RoleOperator}, Proof: "started the process",
@@ -176,7 +185,7 @@ func (u *Up) openIssuer(ctx context.Context, k Keys) (err error) {
 
 // openIdentity opens the token service, puts what was revoked in force, and says who is
 // known.
-func (u *Up) openIdentity(ctx context.Context, k Keys) (err error) {
+func (u *Up) openIdentity(ctx context.Context, k installation.Keys) (err error) {
 	epochs := identity.NewEpochs()
 	if u.revoked, err = issuer.OpenRevocations(ctx, u.guard, u.db, epochs, u.now); err != nil {
 		return err
@@ -249,8 +258,8 @@ func userName() string {
 	return me.Username
 }
 
-// seed puts the sample model behind the firewall of a new installation, through
-// the same door as anybody.
+// seed puts the first models behind the firewall of a new installation, through
+// the same door as anybody: the sample last, which tells that it is complete.
 func (u *Up) seed(ctx context.Context) error {
 	if u.cfg.AcceptClock {
 		if err := api.AcceptClock(ctx, u.guard, u.operator); err != nil {
@@ -261,15 +270,20 @@ func (u *Up) seed(ctx context.Context) error {
 	if !u.fresh || u.gateway.Routes.Has(name) {
 		return nil
 	}
+	for _, r := range u.cfg.Routes {
+		if err := u.firstRoute(ctx, u.operator, r); err != nil {
+			return err
+		}
+	}
 	_, err := u.gateway.Routes.Put(ctx, u.operator, gateway.RouteSpec{
-		Name: name.String(), ONNX: threatdetector.Model(), Signature: sampleSignature(), Purpose: "security",
+		Name: name.String(), ONNX: threatdetector.Model(), Signature: gateway.SignatureText(sampleSignature()), Purpose: "security",
 	})
 	return err
 }
 
 // sampleSignature is the sample model's, with the bounds of its card, so that
 // the gate knows what a connection can look like.
-func sampleSignature() *tensor.Signature {
+func sampleSignature() tensor.Signature {
 	card := threatdetector.Card()
 	in := tensor.Port{Name: card.Input, Datatype: tensor.FP32, Shape: []int64{-1, int64(len(card.Features))}}
 	for _, f := range card.Features {
@@ -279,7 +293,7 @@ func sampleSignature() *tensor.Signature {
 	for _, class := range card.Classes {
 		out.Columns = append(out.Columns, tensor.Column{Name: class})
 	}
-	return &tensor.Signature{Inputs: []tensor.Port{in}, Outputs: []tensor.Port{out}}
+	return tensor.Signature{Inputs: []tensor.Port{in}, Outputs: []tensor.Port{out}}
 }
 
 // openServer puts the three doors on one port: the data plane, the control
@@ -287,14 +301,16 @@ func sampleSignature() *tensor.Signature {
 func (u *Up) openServer(ctx context.Context) (err error) {
 	u.console, err = console.New(console.Config{
 		API: u.url(), Host: u.hosts(), Verify: u.verifyCommand(), Command: u.data.Command, Now: u.now,
-		Hint: u.curl(SampleRow(0)), Tale: u.tale(),
+		Hint: u.curl(Sample, SampleRow(0)), Tale: u.tale(),
 	})
 	if err != nil {
 		return err
 	}
 	mux := http.NewServeMux()
-	mux.Handle("/v2", edge.New(u.gateway).Handler())
-	mux.Handle("/v2/", edge.New(u.gateway).Handler())
+	door := edge.New(u.gateway).Handler()
+	for _, pattern := range append(edge.OpenAIPaths(), "/v2", "/v2/") {
+		mux.Handle(pattern, door)
+	}
 	control := api.NewServer(ctx, u.rooms, u.verifier)
 	mux.Handle("/v1/", control.Handler())
 	mux.Handle(api.TilesPrefix, control.Tiles(u.cfg.PublicTiles))
@@ -344,7 +360,7 @@ func (u *Up) consoleToken(ctx context.Context) (string, time.Time, error) {
 
 // verifyCommand is what an auditor types.
 func (u *Up) verifyCommand() string {
-	return fmt.Sprintf("%s ledger verify %s --key %s", Program(), Quote(u.data.Ledger()), u.log.Keys()[0].Fingerprint())
+	return fmt.Sprintf("%s ledger verify %s --key %s", installation.Program(), installation.Quote(u.data.Ledger()), u.log.Keys()[0].Fingerprint())
 }
 
 // Run serves until ctx is done, then stops accepting and lets requests under way
@@ -354,6 +370,7 @@ func (u *Up) Run(ctx context.Context) error {
 	defer stopRooms()
 	var house errgroup.Group
 	u.run(rooms, &house)
+	u.serveHealth(rooms, &house, u.standing("up"))
 	house.Go(func() error { return u.verifier.Run(rooms) })
 	house.Go(func() error { return u.changes.Run(rooms) })
 	house.Go(func() error { u.renewAccess(rooms); return nil })
@@ -410,17 +427,17 @@ func (u *Up) grantAccess(ctx context.Context) error {
 
 // grant gives one person a token. as is how commands name the person; empty: whoever
 // started the process.
-func (u *Up) grant(ctx context.Context, who pavise.Principal, as string) (Access, error) {
+func (u *Up) grant(ctx context.Context, who pavise.Principal, as string) (installation.Access, error) {
 	token, err := u.issuer.Bootstrap(issuer.MintRequest{Subject: who.ID, Kind: pavise.Human, Roles: who.Roles, TTL: issuer.MaxTTL})
 	if err != nil {
-		return Access{}, err
+		return installation.Access{}, err
 	}
 	detail := map[string]any{"token": token.ID, "expires": token.Expires, "roles": who.Roles}
 	if err := u.guard.Note(ctx, "issuer.bootstrap", &who, pavise.Name{}, detail); err != nil {
-		return Access{}, err
+		return installation.Access{}, err
 	}
-	a := Access{Server: u.url(), Token: token.Value, Expires: token.Expires}
-	return a, u.data.writeAccess(as, a)
+	a := installation.Access{Server: u.url(), Token: token.Value, Expires: token.Expires}
+	return a, u.data.WriteAccess(as, a)
 }
 
 // checkPeople refuses people whose names are none, or the operator's own.
@@ -441,7 +458,7 @@ func (u *Up) checkPeople() error {
 // on an Up that was never finished.
 func (u *Up) Close() error {
 	if u.access.Token != "" {
-		u.data.removeAccess() // what stays says that nobody answers, no more
+		u.data.RemoveAccess() // what stays says that nobody answers, no more
 	}
 	if u.listener != nil {
 		u.listener.Close()

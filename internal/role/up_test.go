@@ -15,6 +15,7 @@ import (
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/audit"
 	"github.com/pavise/pavise/internal/guard"
+	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/record"
@@ -105,7 +106,7 @@ func (r *running) ask(t *testing.T) answer {
 }
 
 // verify proves the log of a data directory, whose up has stopped.
-func verify(t *testing.T, dir Data) audit.Report {
+func verify(t *testing.T, dir installation.Data) audit.Report {
 	t.Helper()
 	report, err := audit.Verify(dir.Ledger(), audit.Options{})
 	if err != nil {
@@ -117,13 +118,13 @@ func verify(t *testing.T, dir Data) audit.Report {
 // TestKilledWhileNew begins installations that were killed on the way, and finds
 // them whole after the next start.
 func TestKilledWhileNew(t *testing.T) {
-	stages := map[string]func(*testing.T, Data){
-		"after the keys": func(t *testing.T, dir Data) {
+	stages := map[string]func(*testing.T, installation.Data){
+		"after the keys": func(t *testing.T, dir installation.Data) {
 			if _, err := dir.Open(); err != nil {
 				t.Fatal(err)
 			}
 		},
-		"after the first notes of policies, before their commit": func(t *testing.T, dir Data) {
+		"after the first notes of policies, before their commit": func(t *testing.T, dir installation.Data) {
 			u := newUp(UpConfig{Data: dir, Now: time.Now})
 			k, err := dir.Open()
 			if err == nil {
@@ -137,14 +138,14 @@ func TestKilledWhileNew(t *testing.T) {
 			}
 			u.Close()
 		},
-		"before the Sample model": func(t *testing.T, dir Data) {
+		"before the Sample model": func(t *testing.T, dir installation.Data) {
 			openUp(t, UpConfig{Data: dir}).Close()
 			forgetRoute(t, dir)
 		},
 	}
 	for name, stage := range stages {
 		t.Run(name, func(t *testing.T) {
-			dir := Data(t.TempDir())
+			dir := installation.Data(t.TempDir())
 			stage(t, dir)
 			r := runUp(t, UpConfig{Data: dir})
 			if a := r.ask(t); a.status != 200 {
@@ -158,7 +159,7 @@ func TestKilledWhileNew(t *testing.T) {
 
 // forgetRoute makes the log end before the sample model's route, as if the
 // process had been killed there.
-func forgetRoute(t *testing.T, dir Data) {
+func forgetRoute(t *testing.T, dir installation.Data) {
 	t.Helper()
 	if err := os.RemoveAll(dir.Ledger()); err != nil {
 		t.Fatal(err)
@@ -192,7 +193,7 @@ func forgetRoute(t *testing.T, dir Data) {
 // TestDeletedModelStaysAway deletes the sample model; a restart does not bring
 // it back.
 func TestDeletedModelStaysAway(t *testing.T) {
-	dir := Data(t.TempDir())
+	dir := installation.Data(t.TempDir())
 	u := openUp(t, UpConfig{Data: dir})
 	name := pavise.Name{Tenant: Tenant, Kind: "model", ID: Sample}
 	if err := u.gateway.Routes.Delete(t.Context(), u.operator, name); err != nil {
@@ -206,7 +207,7 @@ func TestDeletedModelStaysAway(t *testing.T) {
 
 // TestClockSetBackBeforeStart begins an installation an hour ahead.
 func TestClockSetBackBeforeStart(t *testing.T) {
-	dir := Data(t.TempDir())
+	dir := installation.Data(t.TempDir())
 	r := runUp(t, UpConfig{Data: dir, Now: func() time.Time { return time.Now().Add(time.Hour) }})
 	r.stop()
 	size := verify(t, dir).Records
@@ -243,7 +244,7 @@ func TestClockSetBackBeforeStart(t *testing.T) {
 // token is valid any more.
 func TestClockSetBackWhileRunning(t *testing.T) {
 	var offset atomic.Int64
-	dir := Data(t.TempDir())
+	dir := installation.Data(t.TempDir())
 	r := runUp(t, UpConfig{Data: dir, Now: func() time.Time { return time.Now().Add(time.Duration(offset.Load())) }})
 	if a := r.ask(t); a.status != 200 {
 		t.Fatalf("%+v", a)
@@ -290,7 +291,7 @@ func TestClockSetBackWhileRunning(t *testing.T) {
 }
 
 // acceptClock does what pavise clock accept does.
-func acceptClock(t *testing.T, dir Data) error {
+func acceptClock(t *testing.T, dir installation.Data) error {
 	t.Helper()
 	a, err := dir.ReadAccess("")
 	if err != nil {
@@ -302,7 +303,7 @@ func acceptClock(t *testing.T, dir Data) error {
 // TestFollowerAheadOfLog starts on a log that the house's own follower has seen more
 // of. Nobody can drop that one, and nobody is told to.
 func TestFollowerAheadOfLog(t *testing.T) {
-	dir := Data(t.TempDir())
+	dir := installation.Data(t.TempDir())
 	u := openUp(t, UpConfig{Data: dir})
 	err := u.db.Update(t.Context(), func(tx *store.Tx) error {
 		_, err := tx.Exec(`UPDATE feed_cursors SET next = 5000`)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/store"
 	"github.com/pavise/pavise/internal/witness"
@@ -16,7 +17,7 @@ import (
 
 // WitnessConfig says what a witness that runs alone is to be.
 type WitnessConfig struct {
-	Data   Data
+	Data   installation.Data
 	Listen string   // host:port
 	Name   string   // in its keys: a domain and path; empty: made of its log key
 	Logs   []string // verifier keys of logs to watch, beside those it knows already

@@ -38,10 +38,10 @@ type world struct {
 // external puts the model behind the proxy.
 func external(s *gateway.RouteSpec) {
 	s.ONNX, s.Upstream = nil, "external"
-	s.Signature = &tensor.Signature{
+	s.Signature = gateway.SignatureText(tensor.Signature{
 		Inputs:  []tensor.Port{{Name: "x", Datatype: tensor.FP32, Shape: []int64{-1, 2}}},
 		Outputs: []tensor.Port{{Name: "scores", Datatype: tensor.FP32, Shape: []int64{-1, 3}}},
-	}
+	})
 }
 
 func newWorld(t testing.TB, handler func(http.Handler) http.Handler, cfg extproc.Config) *world {

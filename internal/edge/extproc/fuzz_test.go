@@ -3,9 +3,11 @@ package extproc
 import (
 	"context"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	mode "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
@@ -21,11 +23,10 @@ import (
 // A wire is a stream without a network: what a proxy sends, and what it gets.
 type wire struct {
 	grpc.ServerStream
-	ctx  context.Context
-	in   [][]byte
-	out  []*proc.ProcessingResponse
-	bad  bool // what came was no message
-	held int
+	ctx context.Context
+	in  [][]byte
+	out []*proc.ProcessingResponse
+	bad bool // what came was no message
 }
 
 func (w *wire) Context() context.Context { return w.ctx }
@@ -79,26 +80,7 @@ func FuzzProcess(f *testing.F) {
 		f.Add(frame(head, body, answer, tail))
 		f.Add(frame(head, answer, body, text))
 	}
-	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if _, err := io.ReadAll(r.Body); err != nil {
-			http.Error(w, "no", 400)
-			return
-		}
-		relay, _ := infer.RelayFrom(r.Context())
-		ask, _ := http.NewRequestWithContext(r.Context(), "POST", "http://proxy.invalid/m", strings.NewReader("asked"))
-		answer, err := relay.RoundTrip(ask)
-		if err != nil {
-			http.Error(w, "no", 503)
-			return
-		}
-		text, err := io.ReadAll(answer.Body)
-		if err != nil || len(text) == 0 {
-			http.Error(w, "no", 503)
-			return
-		}
-		io.WriteString(w, "shaped")
-	})
-	s := New(Config{Handler: h, Refused: func(string, string) {}})
+	s := New(Config{Handler: http.HandlerFunc(shaping), Refused: func(string, string) {}})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		w := &wire{ctx: t.Context()}
 		for len(b) > 0 {
@@ -109,24 +91,95 @@ func FuzzProcess(f *testing.F) {
 			w.in = append(w.in, m)
 			b = b[n:]
 		}
-		err := s.Process(w)
-		over := false
-		for _, m := range w.out {
-			over = over || m.GetImmediateResponse() != nil || m.GetResponseBody() != nil || m.GetResponseTrailers() != nil
-			if text := m.GetResponseBody().GetResponse().GetBodyMutation().GetBody(); strings.Contains(string(text), "X") {
-				t.Fatalf("the model's own words went out: %v", m)
-			}
-			if r := m.GetResponseBody(); r != nil && r.GetResponse().GetBodyMutation().GetMutation() == nil {
-				t.Fatalf("a part went on as it was: %v", m)
-			}
-		}
-		if err == nil && !over {
-			t.Fatalf("the stream ended without an error after %v", w.out)
-		}
-		if s.open.Load() != 0 {
-			t.Fatal("an exchange stayed open")
-		}
+		checkStream(t, s, w)
 	})
+}
+
+// shaping is a handler that asks the model and answers with a word of its own.
+func shaping(w http.ResponseWriter, r *http.Request) {
+	if _, err := io.ReadAll(r.Body); err != nil {
+		http.Error(w, "no", 400)
+		return
+	}
+	relay, _ := infer.RelayFrom(r.Context())
+	ask, _ := http.NewRequestWithContext(r.Context(), "POST", "http://proxy.invalid/m", strings.NewReader("asked"))
+	answer, err := relay.RoundTrip(ask)
+	if err != nil {
+		http.Error(w, "no", 503)
+		return
+	}
+	if text, err := io.ReadAll(answer.Body); err != nil || len(text) == 0 {
+		http.Error(w, "no", 503)
+		return
+	}
+	io.WriteString(w, "shaped")
+}
+
+// checkStream runs one stream to its end.
+func checkStream(t *testing.T, s *Server, w *wire) {
+	t.Helper()
+	err := s.Process(w)
+	over := false
+	for _, m := range w.out {
+		over = over || m.GetImmediateResponse() != nil || m.GetResponseBody() != nil || m.GetResponseTrailers() != nil
+		mutation := m.GetResponseBody().GetResponse().GetBodyMutation()
+		if strings.Contains(string(mutation.GetBody())+string(mutation.GetStreamedResponse().GetBody()), "X") {
+			t.Fatalf("the model's own words went out: %v", m)
+		}
+		if m.GetResponseBody() != nil && mutation.GetMutation() == nil {
+			t.Fatalf("a part went on as it was: %v", m)
+		}
+	}
+	if err == nil && !over {
+		t.Fatalf("the stream ended without an error after %v", w.out)
+	}
+	for n := 0; s.open.Load() != 0 || s.bodies.Load() != 0; n++ { // who reads the stream sees its end a moment later
+		if time.Sleep(time.Millisecond); n > 2000 {
+			t.Fatalf("%d exchanges and %d bytes stayed", s.open.Load(), s.bodies.Load())
+		}
+	}
+}
+
+// TestAnyOrder plays thousands of streams whose messages come in any order, in all modes.
+func TestAnyOrder(t *testing.T) {
+	s := New(Config{Handler: http.HandlerFunc(shaping), Refused: func(string, string) {}})
+	ways := []mode.ProcessingMode_BodySendMode{0, 1, 2, 4}
+	fields := &core.HeaderMap{Headers: []*core.HeaderValue{{Key: ":method", Value: "POST"}, {Key: ":path", Value: "/m"}}}
+	status := &core.HeaderMap{Headers: []*core.HeaderValue{{Key: ":status", Value: "200"}}}
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 4000 {
+		last := func() bool { return random.IntN(2) == 0 }
+		body := func() *proc.HttpBody { return &proc.HttpBody{Body: []byte("XX")[:random.IntN(3)], EndOfStream: last()} }
+		all := []*proc.ProcessingRequest{{
+			Request:        &proc.ProcessingRequest_RequestHeaders{RequestHeaders: &proc.HttpHeaders{Headers: fields, EndOfStream: random.IntN(8) == 0}},
+			ProtocolConfig: &proc.ProtocolConfiguration{RequestBodyMode: ways[random.IntN(4)], ResponseBodyMode: ways[random.IntN(4)]},
+		}}
+		for range random.IntN(8) {
+			m := &proc.ProcessingRequest{}
+			switch random.IntN(6) {
+			case 0, 1:
+				m.Request = &proc.ProcessingRequest_RequestBody{RequestBody: body()}
+			case 2:
+				m.Request = &proc.ProcessingRequest_ResponseHeaders{ResponseHeaders: &proc.HttpHeaders{Headers: status, EndOfStream: last()}}
+			case 3:
+				m.Request = &proc.ProcessingRequest_ResponseBody{ResponseBody: body()}
+			case 4:
+				m.Request = &proc.ProcessingRequest_RequestTrailers{RequestTrailers: &proc.HttpTrailers{}}
+			case 5:
+				m.Request = &proc.ProcessingRequest_ResponseTrailers{ResponseTrailers: &proc.HttpTrailers{}}
+			}
+			all = append(all, m)
+		}
+		w := &wire{ctx: t.Context()}
+		for _, m := range all {
+			text, err := proto.Marshal(m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.in = append(w.in, text)
+		}
+		checkStream(t, s, w)
+	}
 }
 
 // FuzzCheck asks for decisions on whatever somebody makes up.

@@ -1,4 +1,9 @@
-package role
+// Package installation is where one installation of Pavise lives: its directory, the
+// keys in it, and how commands on the same machine reach the server that runs on it.
+//
+// It owns the names of the files in that directory, and the making and the loading of
+// the keys. What the other files hold is their rooms' to say.
+package installation
 
 import (
 	"bytes"
@@ -20,7 +25,7 @@ import (
 	"github.com/pavise/pavise/internal/seal"
 )
 
-// A Data is where one installation lives:
+// A Data is the directory of one installation:
 //
 //	kek            the key under which the others are kept
 //	log.key        signs the evidence log's checkpoints
@@ -135,9 +140,9 @@ func (d Data) whole() error {
 	return nil
 }
 
-// withLog refuses a directory that has state and no log: a new log in the place of the
+// WithLog refuses a directory that has state and no log: a new log in the place of the
 // old one would look like a beginning.
-func (d Data) withLog() error {
+func (d Data) WithLog() error {
 	if !d.holds("pavise.db") || d.holds("ledger/origin") { // the log is made before the database
 		return nil
 	}
@@ -147,9 +152,9 @@ func (d Data) withLog() error {
 	}
 }
 
-// stateLost is the error of a log whose state database was lost: without policies nobody
+// StateLost is the error of a log whose state database was lost: without policies nobody
 // may do anything, and what callers have taken would be forgotten.
-func (d Data) stateLost(records uint64) error {
+func (d Data) StateLost(records uint64) error {
 	return &pavise.Error{
 		Kind: pavise.Unverified, Msg: fmt.Sprintf("the state database %s is new or empty, and the evidence log holds %d records", d.Path("pavise.db"), records),
 		Hint: "restore the database from a backup; without one, begin a new installation in another directory with --data: the log that is here can still be proved",
@@ -197,17 +202,17 @@ func accessFile(as string) string {
 	return "access-" + as + ".json"
 }
 
-// removeAccess takes away what a server left.
-func (d Data) removeAccess() {
+// RemoveAccess takes away what a server left.
+func (d Data) RemoveAccess() {
 	files, _ := filepath.Glob(d.Path("access*.json")) // the pattern is a good one
 	for _, file := range files {
 		os.Remove(file)
 	}
 }
 
-// writeAccess replaces a person's access whole. The process that has the log open is
+// WriteAccess replaces a person's access whole. The process that has the log open is
 // the only one that does.
-func (d Data) writeAccess(as string, a Access) error {
+func (d Data) WriteAccess(as string, a Access) error {
 	text, err := json.Marshal(a)
 	if err != nil {
 		return fmt.Errorf("encode access.json: %w", err)
@@ -232,7 +237,7 @@ func (d Data) ReadAccess(as string) (a Access, err error) {
 	if !disk.Locked(d.Ledger()) {
 		return a, away
 	}
-	if as != "" && (pavise.Name{Tenant: Tenant, Kind: pavise.Human, ID: as}).Validate() != nil {
+	if as != "" && (pavise.Name{Tenant: "any", Kind: pavise.Human, ID: as}).Validate() != nil {
 		return a, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%.80q is no person's name", as), Hint: "name one that the server was started with: --as bob"}
 	}
 	path := d.Path(accessFile(as))
