@@ -282,7 +282,11 @@ func (x *Exchange) parse() (*tensor.Request, error) {
 	x.read = len(text)
 	x.seen.Enter(telemetry.Parse)
 	m := tensor.Message{Body: text, Header: x.call.Header}
-	if err := x.hold.set(lim.Weight(m) + cap(text) - len(text)); err != nil {
+	weight := lim.Weight(m)
+	if x.route.Signature.Texts() { // which a body need not say
+		weight *= 3
+	}
+	if err := x.hold.set(weight + cap(text) - len(text)); err != nil {
 		return nil, err
 	}
 	return x.call.Protocol.ParseRequest(m, x.route.Signature, lim)

@@ -44,6 +44,9 @@ func (s *Servers) Upstream(endpoints []upstream.Endpoint, o upstream.Options, at
 		return nil, err
 	}
 	protocol := tensor.Named(at.Protocol)
+	if at.Protocol == tensor.NameMLflow {
+		protocol = tensor.MLflowOf(signature)
+	}
 	dialect, spoken := dialects[at.Protocol]
 	if protocol == nil || !spoken {
 		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("no model server is asked by %s yet", at.Protocol), Hint: "put the route with another --protocol"}

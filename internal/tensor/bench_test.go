@@ -75,3 +75,23 @@ func BenchmarkAppendJSON(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkParseRows is BenchmarkParseRequest for the protocols that take shapes and
+// datatypes from the signature.
+func BenchmarkParseRows(b *testing.B) {
+	sig := Signature{Inputs: []Port{{Name: "x", Datatype: FP32, Shape: []int64{-1, -1}}}}
+	var request struct {
+		Inputs []struct{ Data json.RawMessage }
+	}
+	if err := json.Unmarshal(body(1024, 6), &request); err != nil {
+		b.Fatal(err)
+	}
+	text := fmt.Appendf(nil, `{"instances":[%s]}`, request.Inputs[0].Data)
+	b.SetBytes(int64(len(text)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := V1.ParseRequest(Message{text, NoHeader}, sig, DefaultLimits()); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

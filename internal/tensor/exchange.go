@@ -146,6 +146,7 @@ type Request struct {
 	Outputs []string // the outputs asked for; none means all
 	Raw     Raw      // how the caller wants them carried, where its protocol leaves the choice
 
+	form   form     // how the caller laid it out
 	room   *Room    // whose memory it is; nil: nobody else's
 	sent   Message  // as Encode made it
 	sentBy Protocol // in which protocol; nil: not yet
@@ -204,6 +205,7 @@ type Response struct {
 // Clone returns a request that shares no memory with r.
 func (r *Request) Clone() *Request {
 	c := *r
+	c.room, c.sent, c.sentBy = nil, Message{}, nil
 	c.Inputs, c.Outputs = cloneTensors(r.Inputs), slices.Clone(r.Outputs)
 	return &c
 }

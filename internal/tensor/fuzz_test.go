@@ -176,10 +176,15 @@ func reading(d Datatype, v any) string {
 	if !isNumber || !d.IsFloat() {
 		return fmt.Sprint(v)
 	}
+	return fmt.Sprint(math.Float64bits(nearest(d, n)))
+}
+
+// nearest is the value of datatype d nearest to n, as the standard library has it.
+func nearest(d Datatype, n json.Number) float64 {
 	x, _ := strconv.ParseFloat(string(n), max(32, d.Bits()))
 	if d == FP16 {
 		x, _ = strconv.ParseFloat(string(n), 64)
 		x = nearestHalf(x)
 	}
-	return fmt.Sprint(math.Float64bits(x))
+	return x
 }

@@ -55,6 +55,14 @@ func Named(name string) Protocol {
 	switch name {
 	case NameOIP:
 		return OIP
+	case NameV1:
+		return V1
+	case NameTFServing:
+		return TFServing
+	case NameTorchServe:
+		return TorchServe
+	case NameMLflow:
+		return MLflow
 	}
 	return nil
 }

@@ -111,3 +111,8 @@ func (p Port) Elements(rows, most int) int {
 	}
 	return int(total)
 }
+
+// Texts reports whether an input holds BYTES.
+func (s Signature) Texts() bool {
+	return slices.ContainsFunc(s.Inputs, func(p Port) bool { return p.Datatype == Bytes })
+}
