@@ -56,7 +56,7 @@ func (relayed) RoundTrip(r *http.Request) (*http.Response, error) {
 	if !ok {
 		return nil, &pavise.Error{
 			Kind: pavise.Unavailable, Msg: "this model is reached through a proxy that asks Pavise, and the request did not come by one",
-			Hint: "ask at the proxy's address; docs/envoy.md shows how it is set up. What such a model takes and gives, --signature FILE says",
+			Hint: "ask at the proxy's address; docs/envoy.md shows how it is set up",
 		}
 	}
 	return relay.RoundTrip(r)

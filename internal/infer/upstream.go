@@ -97,6 +97,12 @@ func (u *Upstream) Infer(ctx context.Context, r *tensor.Request) (*tensor.Respon
 // Describe asks the server what the model takes and gives. The error is of kind
 // Invalid when servers of its protocol cannot say.
 func (u *Upstream) Describe(ctx context.Context) (tensor.Signature, error) {
+	if u.place.Address == External {
+		return tensor.Signature{}, &pavise.Error{
+			Kind: pavise.Invalid, Msg: "a model behind a proxy cannot be asked what it takes and gives",
+			Hint: "say it with --signature FILE, for example " + SignatureExample,
+		}
+	}
 	if u.dialect.about == nil {
 		return tensor.Signature{}, &pavise.Error{
 			Kind: pavise.Invalid, Msg: fmt.Sprintf("a server that speaks %s cannot say what a model takes and gives", u.place.Protocol),
