@@ -86,7 +86,7 @@ func TestFaults(t *testing.T) {
 		"p.yaml:2: up.listen is no field of pavise.yaml":                          "up:\n  listen: x\n",
 		"p.yaml:4: up.bootstrap.routes.0.name the id of name \"local/model/a b\"": "up:\n  bootstrap:\n    routes:\n    - {name: a b, onnx: /x}\n",
 		"p.yaml:5: up.bootstrap.routes.1.name \"m\" stands here twice":            "up:\n  bootstrap:\n    routes:\n    - {name: local/model/m, onnx: /x}\n    - {name: m, onnx: /x}\n",
-		"p.yaml:3: up.ext_proc.listen is missing":                                 "up:\n  bootstrap: {routes: []}\n  ext_proc: {clients: /x}\n",
+		"p.yaml:3: up.ext_proc.listen is missing":                                 "up:\n  bootstrap: {routes: [{name: m, onnx: /x}]}\n  ext_proc: {clients: /x}\n",
 		"p.yaml:3: up.ext_proc.listen \"0.0.0.0:9002\" can be reached":            "up:\n  bootstrap: {routes: [{name: m, onnx: /x}]}\n  ext_proc: {listen: \"0.0.0.0:9002\"}\n",
 		"p.yaml:3: up.ext_proc.listen \"models:9002\" can be reached":             "up:\n  bootstrap: {routes: [{name: m, onnx: /x}]}\n  ext_proc: {listen: \"models:9002\", tls: {certificate: /x, key: /y}}\n",
 		"p.yaml:3: up.ext_proc.listen \"run/x\" is not where":                     "up:\n  bootstrap: {routes: [{name: m, onnx: /x}]}\n  ext_proc: {listen: \"unix:run/x\"}\n",

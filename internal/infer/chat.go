@@ -1,64 +1,59 @@
 package infer
 
 import (
-	"bytes"
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"mime"
 	"net/http"
-	"net/url"
+	"slices"
 	"time"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/chat"
+	"github.com/pavise/pavise/internal/upstream"
 )
 
-// A Chat is a language model on a server that speaks the OpenAI protocol over HTTP.
-// It is safe for concurrent use.
+// A Chat is a language model on servers that speak the OpenAI protocol over HTTP. It is
+// safe for concurrent use.
 type Chat struct {
-	base   *url.URL
+	*Lease
 	model  string // its name on the server
 	limits chat.Limits
-	client *http.Client
 }
 
 const (
 	// chatTimeout bounds one question to a language model, the reading of its answer
 	// included: long answers take minutes.
 	chatTimeout = 10 * time.Minute
-	// idleTimeout bounds how long nothing comes of a stream that has begun.
+	// idleTimeout bounds how long nothing comes of an answer that has begun.
 	idleTimeout = time.Minute
+	// chatConnections are open to one server at most: a stream holds one for minutes.
+	chatConnections = 1 << 14
 )
 
-// NewChat returns the model at a place. The error is of kind Invalid.
-func NewChat(at Place, limits chat.Limits) (*Chat, error) {
-	if err := at.Validate(); err != nil {
-		return nil, err
+// chatOptions gives language models the time and the connections that they need, where
+// nothing else is said. How much is under way at once is for the gateway to bound.
+func chatOptions(o upstream.Options) upstream.Options {
+	o.Timeouts = upstream.Timeouts{
+		Connect:   o.Timeouts.Connect,
+		FirstByte: cmp.Or(o.Timeouts.FirstByte, chatTimeout),
+		Gap:       cmp.Or(o.Timeouts.Gap, idleTimeout),
+		Total:     cmp.Or(o.Timeouts.Total, chatTimeout),
+		Stream:    cmp.Or(o.Timeouts.Stream, chatTimeout),
 	}
-	u, err := parseAddress(at.Address)
-	if err != nil {
-		return nil, err
-	}
-	transport := newTransport()
-	transport.ResponseHeaderTimeout = chatTimeout
-	transport.MaxConnsPerHost = 0 // a stream holds one for minutes; the guard bounds what is under way
-	var way http.RoundTripper = transport
-	if at.Address == External {
-		way = relayed{}
-	}
-	return &Chat{
-		base: u, model: at.Model, limits: limits,
-		client: &http.Client{
-			Transport:     way,
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
-	}, nil
+	o.CloseDelimited = true // JSON and events show where they were cut off
+	o.Pool.MaxOpen = cmp.Or(o.Pool.MaxOpen, chatConnections)
+	o.Breaker.MaxRequests = cmp.Or(o.Breaker.MaxRequests, -1)
+	return o
 }
 
-// Close ends the idle connections.
-func (c *Chat) Close() { c.client.CloseIdleConnections() }
+// NewChat returns the model at a place, with connections of its own. The error is of
+// kind Invalid.
+func NewChat(at Place, limits chat.Limits) (*Chat, error) {
+	return NewServers().Chat([]upstream.Endpoint{{URL: at.Address, Weight: 1}}, upstream.Options{}, at, limits)
+}
 
 // Encode writes a request as the server gets it: under the name that the model has
 // there.
@@ -75,97 +70,61 @@ func (c *Chat) Encode(r *chat.Request) []byte {
 // is away, slow, or answers anything but the protocol; of kind Invalid when it does
 // not take the request, and of kind Throttled when it is asked too much.
 func (c *Chat) Ask(ctx context.Context, r *chat.Request, body []byte) (*chat.Answer, error) {
-	ctx, cancel := context.WithTimeout(ctx, chatTimeout)
-	defer cancel()
-	resp, err := c.do(ctx, r, body, "application/json")
-	if err != nil {
+	const media = "application/json"
+	answer := upstream.Answer{Limit: c.limits.MaxBody, Want: contentType}
+	if err := c.do(ctx, question(ctx, r, body, media), &answer); err != nil {
+		return nil, reword(err, c.model, c.limits.MaxBody)
+	}
+	if err := c.refused(&answer, media); err != nil {
 		return nil, err
 	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, int64(c.limits.MaxBody)+1))
-	if err != nil {
-		return nil, c.fault("broke off its answer", err)
-	}
-	return chat.ParseAnswer(r, answer, c.limits)
+	return chat.ParseAnswer(r, answer.Body, c.limits)
 }
 
 // A Flow is an answer that is on its way, event by event. It must be closed, which
 // ends the question to the server. One goroutine owns it.
 type Flow struct {
 	*chat.Stream
-	end func()
+	from io.Closer
 }
 
 // Close lets go of the server.
-func (f *Flow) Close() { f.end() }
+func (f *Flow) Close() { f.from.Close() }
 
 // Stream gets an answer as events; its errors are those of Ask. A server from which
 // nothing comes for a minute has broken off.
 func (c *Chat) Stream(ctx context.Context, r *chat.Request, body []byte) (*Flow, error) {
-	ctx, cancel := context.WithTimeout(ctx, chatTimeout)
-	resp, err := c.do(ctx, r, body, "text/event-stream")
+	const media = "text/event-stream"
+	answer := upstream.Answer{Limit: c.limits.MaxStream + 1, Want: contentType}
+	from, err := c.open(ctx, question(ctx, r, body, media), &answer)
 	if err != nil {
-		cancel()
+		return nil, reword(err, c.model, c.limits.MaxStream)
+	}
+	if err := c.refused(&answer, media); err != nil {
+		from.Close()
 		return nil, err
 	}
-	idle := time.AfterFunc(idleTimeout, cancel)
-	return &Flow{
-		Stream: chat.NewStream(r, &lively{resp.Body, idle}, c.limits),
-		end: func() {
-			idle.Stop()
-			cancel() // first: closing would wait for what the server still sends
-			resp.Body.Close()
-		},
-	}, nil
+	return &Flow{chat.NewStream(r, from, c.limits), from}, nil
 }
 
-// lively puts off the end of a stream while something comes.
-type lively struct {
-	from io.Reader
-	idle *time.Timer
+// contentType is what is read of the head of an answer.
+var contentType = []string{"content-type"}
+
+// question is a request for an answer of a media type.
+func question(ctx context.Context, r *chat.Request, body []byte, media string) *upstream.Request {
+	fields := append(slices.Clip(jsonBody), upstream.Field{Name: "Accept", Value: media})
+	return &upstream.Request{Method: http.MethodPost, Path: r.API.Path(), Fields: traced(ctx, fields), Body: body}
 }
 
-func (l *lively) Read(p []byte) (int, error) {
-	l.idle.Reset(idleTimeout)
-	return l.from.Read(p)
-}
-
-// do asks, and returns the answer to a 200 of the media type.
-func (c *Chat) do(ctx context.Context, r *chat.Request, body []byte, media string) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base.JoinPath(r.API.Path()).String(), bytes.NewReader(body))
-	if err != nil {
-		return nil, c.fault("cannot be asked", err)
-	}
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Accept", media)
-	resp, err := c.client.Do(req)
-	switch {
-	case ownWords(err) != nil:
-		return nil, ownWords(err)
-	case errors.Is(err, context.Canceled):
-		return nil, c.fault("was not waited for: the caller went away", err)
-	case err != nil:
-		return nil, c.fault("does not answer", err)
-	}
-	err = c.refused(resp.StatusCode)
-	if got, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); err == nil && got != media {
-		err = c.fault(fmt.Sprintf("answered with %.60q where %s was asked", got, media), nil)
-	}
-	if err == nil && resp.Header.Get("Content-Encoding") != "" {
-		err = c.fault("answered in a coding that it was not asked for", nil)
-	}
-	if err != nil {
-		resp.Body.Close()
-		return nil, err
-	}
-	return resp, nil
-}
-
-// refused says what a status means for the caller, who learns nothing else of what the
-// server said.
-func (c *Chat) refused(status int) error {
+// refused says what the head of an answer means for the caller, who learns nothing else
+// of what the server said. A 200 must be of the media type.
+func (c *Chat) refused(a *upstream.Answer, media string) error {
+	status := a.Status
 	switch status {
 	case http.StatusOK:
+		if got, _, _ := mime.ParseMediaType(string(a.Got[0])); got != media {
+			return c.fault(fmt.Sprintf("answered with %.60q where %s was asked", got, media), nil)
+		}
 		return nil
 	case http.StatusBadRequest, http.StatusUnprocessableEntity, http.StatusRequestEntityTooLarge:
 		return &pavise.Error{
@@ -186,40 +145,4 @@ func (c *Chat) refused(status int) error {
 }
 
 // fault is an error of the server. What it said itself is for our logs.
-func (c *Chat) fault(what string, err error) error {
-	return &pavise.Error{
-		Kind: pavise.Unavailable,
-		Msg:  fmt.Sprintf("the model server of %s %s", c.model, what),
-		Hint: "retry; if it stays so, the operator should look at the server behind the route",
-		Err:  err,
-	}
-}
-
-// parseAddress reads the address of a server. The error is of kind Invalid.
-func parseAddress(text string) (*url.URL, error) {
-	if text == External {
-		text = externalBase
-	}
-	u, err := url.Parse(text)
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return nil, &pavise.Error{
-			Kind: pavise.Invalid,
-			Msg:  fmt.Sprintf("upstream %.200q is not an address of a model server", text),
-			Hint: "write it as http://host:port, without user, query or fragment",
-		}
-	}
-	return u, nil
-}
-
-// newTransport keeps connections open for many callers and asks for no
-// compression, which would let a small answer become a large one. It takes no
-// proxy from the environment: the route says where the model is.
-func newTransport() *http.Transport {
-	return &http.Transport{
-		MaxIdleConnsPerHost:    64,
-		MaxConnsPerHost:        256,
-		IdleConnTimeout:        90 * time.Second,
-		MaxResponseHeaderBytes: 16 << 10,
-		DisableCompression:     true,
-	}
-}
+func (c *Chat) fault(what string, err error) error { return fault(c.model, what, err) }

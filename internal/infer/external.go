@@ -20,7 +20,8 @@ const External = "external"
 // externalBase is what requests to such a model are relative to.
 const externalBase = "http://proxy.invalid"
 
-// externalTime bounds one call by a proxy, the reading of its answer included.
+// externalTime bounds one call by a proxy, the reading of its answer included, where
+// nothing else is said.
 const externalTime = 30 * time.Second
 
 // ErrUnseen is what a relay returns that lets a request go to the model and never
@@ -74,37 +75,111 @@ func ownWords(err error) error {
 	return nil
 }
 
-// byProxy makes one call by the relay in the context, and leaves status and body of the
-// answer in c.
-func (u *Upstream) byProxy(ctx context.Context, c *call) error {
-	ctx, cancel := context.WithTimeout(ctx, externalTime)
-	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, c.request.Method, externalBase+c.request.Path, bytes.NewReader(c.request.Body))
+// do makes one call and reads the whole answer, as upstream.Cluster.Do has it: at the
+// model's servers, or by the relay in the context.
+func (l *Lease) do(ctx context.Context, r *upstream.Request, a *upstream.Answer) error {
+	if l.external == 0 {
+		return l.Cluster().Do(ctx, r, a)
+	}
+	body, err := l.ask(ctx, r, a)
 	if err != nil {
-		return u.fault("cannot be asked", err)
+		return err
 	}
-	for _, f := range c.request.Fields {
-		r.Header.Set(f.Name, f.Value)
-	}
-	answer, err := relayed{}.RoundTrip(r)
-	if said := ownWords(err); said != nil {
-		return said
-	}
-	if err != nil {
-		return u.fault("does not answer", err)
-	}
-	defer answer.Body.Close()
-	if answer.Header.Get("Content-Encoding") != "" {
-		return u.fault("answered in a coding that it was not asked for", nil)
-	}
-	body := bytes.NewBuffer(c.answer.Body[:0])
-	n, err := body.ReadFrom(io.LimitReader(answer.Body, int64(c.answer.Limit)+1))
-	if err != nil {
-		return u.fault("broke off its answer", err)
-	}
-	if n > int64(c.answer.Limit) {
+	defer body.Close()
+	whole := bytes.NewBuffer(a.Body[:0])
+	n, err := whole.ReadFrom(io.LimitReader(body, int64(a.Limit)+1))
+	switch {
+	case err != nil:
+		return broken(ctx, upstream.Broken, err)
+	case n > int64(a.Limit):
 		return &upstream.Fault{Reason: upstream.TooLarge}
 	}
-	c.answer.Status, c.answer.Body = answer.StatusCode, body.Bytes()
+	a.Body = whole.Bytes()
 	return nil
+}
+
+// open makes one call and returns when the head of the answer is there, as
+// upstream.Cluster.Open has it.
+func (l *Lease) open(ctx context.Context, r *upstream.Request, a *upstream.Answer) (io.ReadCloser, error) {
+	if l.external == 0 {
+		return l.Cluster().Open(ctx, r, a)
+	}
+	body, err := l.ask(ctx, r, a)
+	if err != nil {
+		return nil, err
+	}
+	return &bounded{body, a.Limit}, nil
+}
+
+// bounded is a body of which no more than so many bytes are taken.
+type bounded struct {
+	io.ReadCloser
+	left int
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if b.left -= n; b.left < 0 {
+		return 0, &upstream.Fault{Reason: upstream.TooLarge}
+	}
+	return n, err
+}
+
+// ask puts a request by the relay in the context, and takes the head of the answer. It
+// waits no longer than ctx and the lease let it, for the head as for the body.
+func (l *Lease) ask(ctx context.Context, r *upstream.Request, a *upstream.Answer) (io.ReadCloser, error) {
+	within, cancel := context.WithTimeout(ctx, l.external)
+	request, err := http.NewRequestWithContext(within, r.Method, externalBase+r.Path, bytes.NewReader(r.Body))
+	if err != nil {
+		cancel()
+		return nil, &upstream.Fault{Reason: upstream.Unwritable, Err: err}
+	}
+	for _, f := range r.Fields {
+		request.Header.Set(f.Name, f.Value)
+	}
+	answer, err := relayed{}.RoundTrip(request)
+	if err != nil {
+		cancel()
+		if said := ownWords(err); said != nil {
+			return nil, said
+		}
+		return nil, broken(ctx, upstream.Unreachable, err)
+	}
+	a.Status, a.Got = answer.StatusCode, make([][]byte, len(a.Want))
+	for i, name := range a.Want {
+		if value := answer.Header.Values(name); len(value) > 0 {
+			a.Got[i] = []byte(value[0])
+		}
+	}
+	if answer.Header.Get("Content-Encoding") != "" { // nobody asked for one
+		err = &upstream.Fault{Reason: upstream.Malformed}
+	}
+	body := &released{answer.Body, cancel}
+	if err != nil {
+		body.Close()
+		return nil, err
+	}
+	return body, nil
+}
+
+// released lets go of a call's time with its body.
+type released struct {
+	io.ReadCloser
+	cancel context.CancelFunc
+}
+
+func (r *released) Close() error {
+	r.cancel()
+	return r.ReadCloser.Close()
+}
+
+// broken says why a call brought no answer, or no whole one.
+func broken(ctx context.Context, why upstream.Reason, err error) error {
+	switch {
+	case ctx.Err() != nil:
+		why = upstream.Gone
+	case errors.Is(err, context.DeadlineExceeded):
+		why = upstream.Slow
+	}
+	return &upstream.Fault{Reason: why, Err: err}
 }

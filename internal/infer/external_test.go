@@ -47,7 +47,7 @@ func TestExternal(t *testing.T) {
 		"broken":      {func(*http.Request) (*http.Response, error) { return nil, io.ErrUnexpectedEOF }, "does not answer"},
 		"unknown":     {says(404, "", nil), "does not know the model"},
 		"failed":      {says(500, "secret", nil), "status 500"},
-		"compressed":  {says(200, good, http.Header{"Content-Encoding": {"gzip"}}), "coding"},
+		"compressed":  {says(200, good, http.Header{"Content-Encoding": {"gzip"}}), "form other"},
 		"too long":    {says(200, `{"outputs":`+strings.Repeat(" ", 5<<20), nil), "more than"},
 		"another's":   {says(200, strings.Replace(good, "r1", "r2", 1), nil), "another request"},
 		"no protocol": {says(200, "hello", nil), ""},
