@@ -32,7 +32,9 @@
 //     strict codec of the protocols they arrive in. It is pure: no clock, no
 //     disk, no network.
 //   - store is the SQL underneath what changes at run time.
-//   - infer runs a model: natively, or on an upstream server.
+//   - upstream is the connections to model servers: which one is asked, how much,
+//     how long, and what is tried again.
+//   - infer runs a model: natively, or on upstream servers.
 //   - bundle carries what a control plane tells its gateways: signed, numbered, kept.
 //   - identity turns a token, a proof of possession or a certificate into a Principal.
 //     It gives nothing out.

@@ -24,6 +24,7 @@ import (
 	"github.com/pavise/pavise/internal/login"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/role"
+	"github.com/pavise/pavise/internal/screen"
 )
 
 // A cli is one call of the program. Its fields are the flags that every command
@@ -50,7 +51,7 @@ type cli struct {
 	Completion  completionCommand  `cmd:"" help:"Print a completion script for a shell."`
 	Version     versionCommand     `cmd:"" help:"Print the version."`
 
-	stdout, stderr terminal
+	stdout, stderr screen.Terminal
 	counts         bool           // progress was written to stderr
 	nouns          map[string]any // noun → pointer to the struct of its commands
 }
@@ -182,14 +183,10 @@ func (c *cli) call(ctx context.Context, verb string, request any) error {
 	if err := client.Call(ctx, verb, request, &answer); err != nil {
 		return err
 	}
-	if print, ok := printers[verb]; ok && !c.JSON {
-		if err := print(c.stdout, request, answer); err != nil {
+	if !c.JSON {
+		if shown, err := screen.Answer(c.stdout, c.stderr, verb, request, answer); shown || err != nil {
 			return err
 		}
-		if aside, ok := asides[verb]; ok {
-			return aside(c.stderr, request, answer)
-		}
-		return nil
 	}
 	return c.printJSON(answer)
 }
@@ -272,7 +269,7 @@ func (c *cli) member(ctx context.Context, dir string) (*api.Client, error) {
 	return id.Client(), nil
 }
 
-func (c *cli) printJSON(v any) error { return writeJSON(c.stdout, v, "  ") }
+func (c *cli) printJSON(v any) error { return screen.WriteJSON(c.stdout, v, "  ") }
 
 // usage turns an error of the command line into one for people.
 func usage(err error) error {
@@ -300,7 +297,7 @@ func (c *cli) say(word string, err error) {
 		msg, hint = e.Msg, e.Hint
 	}
 	if c.JSON {
-		writeJSON(c.stderr, map[string]string{word: kind.String(), "message": msg, "hint": hint}, "")
+		screen.WriteJSON(c.stderr, map[string]string{word: kind.String(), "message": msg, "hint": hint}, "")
 		return
 	}
 	for line := range strings.Lines(msg) { // what others wrote may have line ends
@@ -319,6 +316,8 @@ type upCommand struct {
 	Witnesses   string   `help:"Have the witnesses of this policy (C2SP tlog-policy) cosign the log." type:"existingfile" placeholder:"FILE"`
 	Archive     string   `help:"Keep whole segments of the log there too: a directory or s3://BUCKET/PREFIX." placeholder:"PLACE"`
 	Findings    string   `help:"Append findings there as OCSF events, one a line; - prints them." placeholder:"FILE"`
+	Health      string   `help:"Serve /metrics and /healthz there, on a port of their own." placeholder:"HOST:PORT"`
+	OTLP        string   `name:"otlp" help:"Send traces and numbers to this OpenTelemetry collector (OTLP/HTTP)." placeholder:"URL"`
 	SendTo      []string `help:"Let webhooks go to these addresses, too, which are refused otherwise; may be repeated." placeholder:"CIDR"`
 	Person      []string `help:"Another person of this machine, an operator too, for whom --as speaks; may be repeated." placeholder:"NAME"`
 	Demo        bool     `help:"Play an hour of the model's life in a minute: those who use it well, and those who do not."`
@@ -332,7 +331,7 @@ type upCommand struct {
 func (u *upCommand) config(c *cli) (cfg role.UpConfig, err error) {
 	cfg = role.UpConfig{
 		Data: c.Data, Listen: u.Listen, AcceptClock: u.AcceptClock,
-		Archive: u.Archive, People: u.Person, PublicTiles: u.PublicTiles, Now: time.Now, Say: c.say,
+		Archive: u.Archive, Health: u.Health, People: u.Person, PublicTiles: u.PublicTiles, Now: time.Now, Say: c.say,
 	}
 	if u.Config != "" {
 		file, err := part(configured{u.Config}, "up", func(f *config.File) *config.Up { return f.Up })
@@ -352,6 +351,9 @@ func (u *upCommand) config(c *cli) (cfg role.UpConfig, err error) {
 	}
 	if cfg.Findings = u.Findings; u.Findings == "-" {
 		cfg.Findings, cfg.Printer = "", c.stdout
+	}
+	if u.OTLP != "" {
+		cfg.Telemetry = &config.Telemetry{OTLP: u.OTLP, Sample: "1/1"}
 	}
 	if u.Demo {
 		cfg.Stage = demo.NewStage()

@@ -13,6 +13,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/demo"
 	"github.com/pavise/pavise/internal/role"
+	"github.com/pavise/pavise/internal/screen"
 )
 
 // maxSpeed is how many times as fast as a minute a demo is played at most.
@@ -74,7 +75,7 @@ func (u *upCommand) demo(ctx, life context.Context, c *cli, house *role.Up, rows
 	scene := ""
 	err := house.Demo(ctx, rows, u.DemoSpeed, func(a demo.Act) {
 		if c.JSON {
-			_ = writeJSON(c.stdout, a, "") // a reader that went away misses the demo, and nothing else
+			_ = screen.WriteJSON(c.stdout, a, "") // a reader that went away misses the demo, and nothing else
 			return
 		}
 		if a.Scene != scene {

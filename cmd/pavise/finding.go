@@ -6,15 +6,13 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
-	"text/tabwriter"
-	"time"
 
 	"github.com/pavise/pavise"
-	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/config"
 	"github.com/pavise/pavise/internal/disk"
 	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/record"
+	"github.com/pavise/pavise/internal/screen"
 	"github.com/pavise/pavise/internal/siem"
 )
 
@@ -62,7 +60,7 @@ func (e *exportCommand) run(ctx context.Context, c *cli) error {
 	if err := out.End(); err != nil {
 		return err
 	}
-	fmt.Fprintf(c.stderr, "%s, of %s: %s\n", count(out.Told(), "event"), holding(report), report.Conclusion)
+	fmt.Fprintf(c.stderr, "%s, of %s: %s\n", screen.Count(out.Told(), "event"), holding(report), report.Conclusion)
 	return nil
 }
 
@@ -104,68 +102,4 @@ func eachOf(ctx context.Context, dir disk.Directory, seg disk.Segment, below uin
 		}
 	}
 	return ctx.Err()
-}
-
-func printFindings(w io.Writer, l siem.List) {
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	row(tw, "RECORD", "TIME", "SEVERITY", "WHO", "WHAT", "WHY")
-	for _, f := range l.Findings {
-		who := f.Source
-		if f.Who != (pavise.Name{}) {
-			who = f.Who.Kind + "/" + f.Who.ID
-		}
-		what := f.Title
-		if f.Count > 1 {
-			what = fmt.Sprintf("%s (%d times)", what, f.Count)
-		}
-		row(tw, f.Record, f.At.Local().Format("2006-01-02 15:04:05"), f.Severity, clip(who), what, clip(f.Summary))
-	}
-	tw.Flush()
-	if len(l.Findings) == 0 {
-		fmt.Fprintln(w, "nothing that a person should look at")
-	}
-	if l.More {
-		fmt.Fprintf(w, "there may be older ones: --before %d\n", l.Before)
-	}
-}
-
-func printGiven(w io.Writer, g siem.Given) {
-	fmt.Fprintf(w, "%s: findings go to %s, signed with %s\n", g.Name, g.Host, g.Scheme)
-	if g.Secret != "" {
-		fmt.Fprintf(w, "\n  %s\n\ngive that to the receiver, which verifies with it", g.Secret)
-		if g.Scheme == "ed25519" {
-			fmt.Fprintln(w, ": it is public")
-		} else {
-			fmt.Fprintln(w, ": it is shown once")
-		}
-	}
-}
-
-func printReceivers(w io.Writer, l api.ReceiverList) {
-	if len(l.Receivers) == 0 {
-		fmt.Fprintln(w, "findings are sent to nobody; pavise siem put NAME URL sends them to a webhook")
-		return
-	}
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	row(tw, "RECEIVER", "WHERE", "SIGNED", "STATE", "NEXT RECORD", "PROBLEM")
-	for _, e := range l.Receivers {
-		signed := e.Scheme
-		if e.Keys > 1 {
-			signed += fmt.Sprintf(", by %d keys", e.Keys)
-		}
-		state := e.State
-		if !e.Since.IsZero() {
-			state += " since " + e.Since.Local().Format("2006-01-02 15:04")
-		}
-		row(tw, e.Name, e.Host, signed, state, e.Next, clip(e.Problem))
-	}
-	tw.Flush()
-}
-
-func printTried(w io.Writer, t siem.Tried) {
-	if t.Taken {
-		fmt.Fprintf(w, "taken: it answered %d after %s\n", t.Status, t.Took.Round(time.Millisecond))
-		return
-	}
-	fmt.Fprintf(w, "not taken: %s\n", t.Why)
 }

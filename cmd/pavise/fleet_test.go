@@ -21,6 +21,7 @@ import (
 	"github.com/pavise/pavise/internal/fleet"
 	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/role"
+	"github.com/pavise/pavise/internal/screen"
 )
 
 // needsFleet reports whether a verb is about a fleet, which up has none of.
@@ -73,7 +74,7 @@ func TestFleetExamples(t *testing.T) {
 		}
 		words := strings.Fields(strings.ReplaceAll(v.Example, "KEY", oldest))
 		code, stdout, stderr := pavised(t, words[1:]...)
-		if code != 0 || stdout == "" || (stderr != "") != (asides[v.Name] != nil) {
+		if code != 0 || stdout == "" || (stderr != "") != screen.HasAside(v.Name) {
 			t.Errorf("%s: exit code %d\n%s%s", v.Example, code, stdout, stderr)
 		}
 		if v.Name == "bundle.list" {

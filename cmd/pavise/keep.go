@@ -12,6 +12,7 @@ import (
 	"github.com/pavise/pavise/internal/archive"
 	"github.com/pavise/pavise/internal/audit"
 	"github.com/pavise/pavise/internal/disk"
+	"github.com/pavise/pavise/internal/screen"
 	"github.com/pavise/pavise/internal/store/blob"
 )
 
@@ -148,7 +149,7 @@ func (c *cli) progress() archive.Progress {
 		if of < longCopy {
 			return
 		}
-		fmt.Fprintf(c.stderr.w, "\r%d of %d MiB …", done>>20, of>>20)
+		fmt.Fprintf(c.stderr.Progress, "\r%d of %d MiB …", done>>20, of>>20)
 		c.counts = true
 	}
 }
@@ -168,9 +169,9 @@ func (c *cli) kept(what string, report audit.Report, err error) error {
 // holding says how many records a log holds: of one that was pruned not all it ever had.
 func holding(r audit.Report) string {
 	if r.First > 0 {
-		return fmt.Sprintf("%s from %d on (those before it were pruned)", count(r.Signed-r.First, "record"), r.First)
+		return fmt.Sprintf("%s from %d on (those before it were pruned)", screen.Count(r.Signed-r.First, "record"), r.First)
 	}
-	return count(r.Signed, "record")
+	return screen.Count(r.Signed, "record")
 }
 
 // followCommand is pavise ledger follow.
@@ -213,7 +214,7 @@ func (f *followCommand) run(ctx context.Context, c *cli) error {
 		if err != nil {
 			return errors.Join(err, acknowledge(context.WithoutCancel(ctx)))
 		}
-		if err := writeJSON(c.stdout, e, ""); err != nil {
+		if err := screen.WriteJSON(c.stdout, e, ""); err != nil {
 			return err
 		}
 		if next = e.Index + 1; time.Since(told) > acknowledgeEvery {

@@ -13,6 +13,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/login"
+	"github.com/pavise/pavise/internal/screen"
 )
 
 // loginCommand is pavise login.
@@ -72,7 +73,7 @@ func (l *loginCommand) run(ctx context.Context, c *cli) error {
 // ask shows a person what to do, and opens the browser for them.
 func (l *loginCommand) ask(c *cli, r login.Request) {
 	if c.JSON {
-		writeJSON(c.stderr, map[string]string{"open": r.URL, "code": r.Code}, "")
+		screen.WriteJSON(c.stderr, map[string]string{"open": r.URL, "code": r.Code}, "")
 	} else {
 		fmt.Fprintf(c.stderr, "open %s\n", r.URL)
 		if r.Code != "" {

@@ -17,6 +17,7 @@ import (
 	"github.com/pavise/pavise/internal/fleet"
 	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/role"
+	"github.com/pavise/pavise/internal/screen"
 )
 
 func main() {
@@ -29,7 +30,7 @@ func main() {
 // run is the program with its edges handed in, so that tests run it whole. It
 // returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	c := &cli{stdout: newTerminal(stdout), stderr: newTerminal(stderr)}
+	c := &cli{stdout: screen.NewTerminal(stdout), stderr: screen.NewTerminal(stderr)}
 	exit := -1
 	parser, err := c.parser(func(code int) { exit = code })
 	if err != nil {

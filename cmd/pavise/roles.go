@@ -207,3 +207,24 @@ func (k *certificateCommand) run(ctx context.Context, c *cli) error {
 	fmt.Fprintf(c.stdout, "tls.crt, tls.key and ca.crt of %s are in %s, good until %s\n", id.Name().ID, k.Dir, id.Expires().Local().Format("Mon 2 Jan 15:04"))
 	return nil
 }
+
+// personKeyCommand is pavise person key.
+type personKeyCommand struct{}
+
+// Help says what the fingerprint is for. It is kong's hook for a command's help.
+func (*personKeyCommand) Help() string {
+	return `Your key is made where your certificate will be (--identity), if it is not there yet. Tell the
+fingerprint to whoever invites you: pavise person invite YOU --key FINGERPRINT.`
+}
+
+func (*personKeyCommand) run(_ context.Context, c *cli) error {
+	fingerprint, err := fleet.PersonKey(cmp.Or(c.Identity, fleet.DefaultIdentity()))
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return c.printJSON(map[string]string{"key": fingerprint})
+	}
+	fmt.Fprintln(c.stdout, fingerprint)
+	return nil
+}

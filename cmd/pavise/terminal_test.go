@@ -14,8 +14,8 @@ import (
 	"testing"
 	"unicode"
 
-	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/audit"
+	"github.com/pavise/pavise/internal/screen"
 )
 
 // TestProgressNeedsATerminal counts on a pipe and into a file: nothing of it gets there.
@@ -27,7 +27,7 @@ func TestProgressNeedsATerminal(t *testing.T) {
 	defer file.Close()
 	var pipe bytes.Buffer
 	for _, w := range []io.Writer{&pipe, file} {
-		c := &cli{stderr: newTerminal(w)}
+		c := &cli{stderr: screen.NewTerminal(w)}
 		c.progress()(longCopy, longCopy)
 		c.counting(audit.Options{}).Progress(1)
 		c.counted()
@@ -100,22 +100,10 @@ func TestJSONLosesNothing(t *testing.T) {
 	const text = "a\x1b\u009b\u202e\U000e0001\u00a0\U0001f600 <&>\n\t\\u0007\u007f"
 	var out bytes.Buffer
 	var back map[string]string
-	if err := writeJSON(&out, map[string]string{"text": text}, "  "); err != nil {
+	if err := screen.WriteJSON(&out, map[string]string{"text": text}, "  "); err != nil {
 		t.Fatal(err)
 	}
 	if err := json.Unmarshal(out.Bytes(), &back); err != nil || back["text"] != text {
 		t.Errorf("%s is %q, %v", out.Bytes(), back["text"], err)
-	}
-}
-
-// TestListSaysThatThereIsMore prints what the server says of a list that was longer.
-func TestListSaysThatThereIsMore(t *testing.T) {
-	events := []api.Event{{Index: 4711}, {Index: 4712}}
-	for want, request := range map[string]api.ListRequest{"--before 4711 shows earlier ones\n": {}, "--after 4713 goes on\n": {After: new(uint64(4711))}} {
-		var out bytes.Buffer
-		printRecords(&out, &request, api.ListAnswer{Events: events, Size: 70000, More: true})
-		if !strings.HasSuffix(out.String(), "\n"+want) {
-			t.Errorf("%q, want %q", out.String(), want)
-		}
 	}
 }

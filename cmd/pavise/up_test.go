@@ -27,6 +27,7 @@ import (
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/role"
+	"github.com/pavise/pavise/internal/screen"
 	"github.com/pavise/pavise/internal/witness"
 )
 
@@ -125,7 +126,7 @@ func TestExamples(t *testing.T) {
 		}
 		example := strings.ReplaceAll(told.words.Replace(v.Example), "'", "") // as a shell reads it
 		code, stdout, stderr := pavised(t, strings.Fields(example)[1:]...)
-		if code != 0 || stdout == "" || (stderr != "") != (asides[v.Name] != nil) {
+		if code != 0 || stdout == "" || (stderr != "") != screen.HasAside(v.Name) {
 			t.Errorf("%s: exit code %d\n%s%s", example, code, stdout, stderr)
 		}
 		r.approve(t, v.Name)

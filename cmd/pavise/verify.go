@@ -13,6 +13,7 @@ import (
 	"github.com/pavise/pavise/internal/audit"
 	"github.com/pavise/pavise/internal/disk"
 	"github.com/pavise/pavise/internal/proof"
+	"github.com/pavise/pavise/internal/screen"
 	"github.com/pavise/pavise/internal/witness"
 )
 
@@ -132,7 +133,7 @@ func (v *verifyCommand) run(_ context.Context, c *cli) error {
 // counting lets a verification count on the terminal.
 func (c *cli) counting(opts audit.Options) audit.Options {
 	if !c.JSON {
-		opts.Progress = func(n uint64) { fmt.Fprintf(c.stderr.w, "\r%d records …", n); c.counts = true }
+		opts.Progress = func(n uint64) { fmt.Fprintf(c.stderr.Progress, "\r%d records …", n); c.counts = true }
 	}
 	return opts
 }
@@ -140,7 +141,7 @@ func (c *cli) counting(opts audit.Options) audit.Options {
 // counted clears what counting wrote.
 func (c *cli) counted() {
 	if c.counts {
-		fmt.Fprint(c.stderr.w, "\r\033[K")
+		fmt.Fprint(c.stderr.Progress, "\r\033[K")
 	}
 }
 
@@ -254,8 +255,8 @@ func (v *verifyCommand) proof(c *cli, opts audit.Options) error {
 	if r.Who != nil {
 		c.fact("who", "%s", r.Who.Name())
 	}
-	c.fact("what", "%s on %s: %s", r.Kind, r.On, outcome(r))
-	if why := reason(r); why != "" {
+	c.fact("what", "%s on %s: %s", r.Kind, r.On, screen.Outcome(r))
+	if why := screen.Reason(r); why != "" {
 		c.fact("because", "%s", why)
 	}
 	c.printKeys(report.Keys)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pavise/pavise/internal/role"
+	"github.com/pavise/pavise/internal/screen"
 )
 
 // witnessCommand is pavise witness serve.
@@ -45,8 +46,8 @@ func greetWitness(ctx context.Context, c *cli, w *role.Witness) error {
 	if c.JSON {
 		return c.printJSON(map[string]any{"url": w.URL(), "keys": w.Keys(), "logs": logs})
 	}
-	fmt.Fprintf(c.stdout, "the witness %s answers on %s and watches %s\n\nFor their policies:\n\n", w.Name(), w.URL(), count(len(logs), "log"))
-	printPolicy(c.stdout, w.Keys(), w.URL())
+	fmt.Fprintf(c.stdout, "the witness %s answers on %s and watches %s\n\nFor their policies:\n\n", w.Name(), w.URL(), screen.Count(len(logs), "log"))
+	screen.Policy(c.stdout, w.Keys(), w.URL())
 	fmt.Fprint(c.stdout, "\nCtrl-C stops.\n")
 	return nil
 }

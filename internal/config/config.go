@@ -67,6 +67,8 @@ type Serve struct {
 	PublicTiles bool          `yaml:"public_tiles" example:"false" doc:"Show the log's hashes to everybody. They tell nothing of the records."`
 	Certificate time.Duration `yaml:"certificate_life" example:"24h" doc:"How long a certificate of the built-in CA is good, 5m to 168h. It is renewed at half of that."`
 	Grace       time.Duration `yaml:"grace" example:"1h" doc:"How long a gateway may go on with what it was told last, when it hears nothing from here: 1m to 168h. Afterwards it refuses everything."`
+	Health      string        `yaml:"health" example:"127.0.0.1:8482" doc:"Where /healthz says how it stands and /metrics what it counts, in clear text and therefore on this machine only; left out: nowhere."`
+	Telemetry   *Telemetry    `yaml:"telemetry" doc:"Where what it counts is sent: docs/telemetry.md says what that is."`
 	Bootstrap   *Bootstrap    `yaml:"bootstrap" doc:"What an empty store begins with. It is done once, through the verbs that anybody would use, and recorded; afterwards it is ignored, and the start says so."`
 }
 
@@ -77,10 +79,12 @@ type Gateway struct {
 	Listen   string        `yaml:"listen" need:"true" example:"0.0.0.0:8471" doc:"Where callers reach the models, by TLS."`
 	Names    []string      `yaml:"names" need:"true" example:"[localhost, 127.0.0.1]" doc:"The host names and addresses by which callers reach it. Those that its invitation allows go into its certificate."`
 	TLS      *TLS          `yaml:"tls" doc:"A certificate of your own for listen, in the place of one of the built-in CA."`
-	Health   string        `yaml:"health" example:"127.0.0.1:8481" doc:"Where /healthz says how it stands, in clear text and therefore on this machine only."`
+	Health   string        `yaml:"health" example:"127.0.0.1:8481" doc:"Where /healthz says how it stands and /metrics what it counts, in clear text and therefore on this machine only."`
 	Grace    time.Duration `yaml:"grace" example:"1h" doc:"How long it goes on when it hears nothing from the server. What the server allows counts if that is less."`
 	Archive  string        `yaml:"archive" example:"s3://bucket/prefix" doc:"Where whole segments of its log are kept, too: a directory, or s3://BUCKET/PREFIX."`
 	Findings string        `yaml:"findings" example:"/var/lib/pavise/gateway/findings.jsonl" doc:"A file that gets every finding of its log as a line of OCSF; a dash, in quotes, prints them."`
+
+	Telemetry *Telemetry `yaml:"telemetry" doc:"Where traces, and what it counts, are sent: docs/telemetry.md says what that is."`
 }
 
 // An Agent says what a machine's agent is to be: pavise agent.
@@ -95,6 +99,32 @@ type Agent struct {
 type TLS struct {
 	Certificate string `yaml:"certificate" need:"true" example:"/etc/pavise/tls.crt" doc:"PEM: the certificate, and those between it and the root."`
 	Key         string `yaml:"key" need:"true" example:"/etc/pavise/tls.key" doc:"PEM: its private key, readable for Pavise alone."`
+}
+
+// Telemetry says where an OpenTelemetry collector gets what is counted, and the traces of
+// some requests.
+type Telemetry struct {
+	OTLP    string `yaml:"otlp" need:"true" example:"http://localhost:4318" doc:"The collector's OTLP/HTTP address. It learns models' names, counts and the indices of records; nothing of callers, and nothing of what they send."`
+	Sample  string `yaml:"sample" example:"1/100" doc:"The share of requests that are traced, 1/1 for all of them."`
+	Callers string `yaml:"callers" example:"link" doc:"What becomes of a caller's own trace: link begins ours and points to it; continue adds to it, for callers of your own. Whether it is kept is never theirs to say."`
+}
+
+// ContinueTraces, as Telemetry.Callers, adds to the traces of callers.
+const ContinueTraces = "continue"
+
+// check looks at what was given.
+func (t *Telemetry) check(f *faults) {
+	u, err := url.Parse(t.OTLP)
+	if t.OTLP != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "") {
+		f.add("otlp", strconv.Quote(t.OTLP)+" is not the address of a collector", "write http://HOST:4318, without /v1/traces")
+	}
+	one, every, _ := strings.Cut(t.Sample, "/")
+	if n, err := strconv.Atoi(every); t.Sample != "" && (one != "1" || err != nil || n < 1 || n > 1e9) {
+		f.add("sample", strconv.Quote(t.Sample)+" is no share of requests", "write 1/100 for one in a hundred, 1/1 for all of them")
+	}
+	if t.Callers != "" && t.Callers != "link" && t.Callers != ContinueTraces {
+		f.add("callers", strconv.Quote(t.Callers)+" is not what becomes of a trace", "write link or continue")
+	}
 }
 
 // A Bootstrap is what an empty store begins with.
@@ -162,6 +192,10 @@ func (s *Serve) check(f *faults) {
 	f.networks("send_to", s.SendTo)
 	f.duration("certificate_life", &s.Certificate, DefaultCertificate, minCertificate, maxCertificate)
 	f.duration("grace", &s.Grace, DefaultGrace, minGrace, maxGrace)
+	f.loopback("health", s.Health)
+	if s.Telemetry != nil {
+		s.Telemetry.check(f.in("telemetry"))
+	}
 	if s.Bootstrap != nil {
 		s.Bootstrap.check(f.in("bootstrap"), s.Tenant)
 	}
@@ -236,6 +270,9 @@ func (g *Gateway) check(f *faults) {
 	}
 	f.loopback("health", g.Health)
 	f.findings("findings", g.Findings)
+	if g.Telemetry != nil {
+		g.Telemetry.check(f.in("telemetry"))
+	}
 	f.duration("grace", &g.Grace, DefaultGrace, minGrace, maxGrace)
 }
 
@@ -316,6 +353,9 @@ func (f *faults) address(key, addr string) (host string) {
 }
 
 func (f *faults) loopback(key, addr string) {
+	if addr == "" {
+		return
+	}
 	host := f.address(key, addr)
 	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
 		f.add(key, strconv.Quote(addr)+" can be reached from elsewhere, and speaks clear text", "use a loopback address, for example "+DefaultHealth)

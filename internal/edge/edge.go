@@ -21,8 +21,8 @@ type Edge struct {
 // New returns the door of a gateway.
 func New(g *gateway.Gateway) *Edge { return &Edge{gateway: g} }
 
-// Handler serves the Open Inference Protocol v2 below /v2. Whatever is not one
-// of its routes is refused.
+// Handler serves the Open Inference Protocol v2 below /v2, and what OpenAIPaths names.
+// Whatever is not one of their routes is refused.
 func (e *Edge) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v2/health/live", e.health)
@@ -31,6 +31,7 @@ func (e *Edge) Handler() http.Handler {
 	mux.HandleFunc("GET /v2/models/{model}", e.metadata)
 	mux.HandleFunc("GET /v2/models/{model}/ready", e.ready)
 	mux.HandleFunc("POST /v2/models/{model}/infer", e.infer)
+	e.openAI(mux)
 	mux.HandleFunc("/v2/", func(w http.ResponseWriter, r *http.Request) {
 		refuse(w, &pavise.Error{
 			Kind: pavise.NotFound,
@@ -38,7 +39,7 @@ func (e *Edge) Handler() http.Handler {
 			Hint: "it serves the Open Inference Protocol v2: POST /v2/models/{model}/infer, GET /v2/models/{model}, and health",
 		})
 	})
-	return mux
+	return e.gateway.Watch().HTTP(mux)
 }
 
 // caller turns what the request proves into a principal.

@@ -27,6 +27,7 @@ import (
 	"github.com/pavise/pavise/internal/seal"
 	"github.com/pavise/pavise/internal/store"
 	"github.com/pavise/pavise/internal/subject"
+	"github.com/pavise/pavise/internal/telemetry"
 )
 
 // Tenant is whose the world is.
@@ -63,6 +64,12 @@ type World struct {
 // plane and more, if a test needs more.
 func New(t testing.TB, more ...guard.Action) *World {
 	t.Helper()
+	return NewWatched(t, telemetry.Config{Role: "test"}, more...)
+}
+
+// NewWatched opens a world that is watched as cfg says.
+func NewWatched(t testing.TB, cfg telemetry.Config, more ...guard.Action) *World {
+	t.Helper()
 	dir := t.TempDir()
 	must := func(err error) {
 		t.Helper()
@@ -96,7 +103,9 @@ func New(t testing.TB, more ...guard.Action) *World {
 	must(err)
 	w.subjects, err = subject.Open(t.Context(), db, kek, time.Now)
 	must(err)
-	w.Gateway, err = gateway.New(t.Context(), gateway.Config{Guard: w.Guard, Verifier: verifier, Store: db, Log: w.Log, Subjects: w.subjects})
+	watch, err := telemetry.New(cfg)
+	must(err)
+	w.Gateway, err = gateway.New(t.Context(), gateway.Config{Guard: w.Guard, Verifier: verifier, Store: db, Log: w.Log, Subjects: w.subjects, Watch: watch})
 	must(err)
 	w.Token = w.Mint(t, "app", issuer.RoleCaller)
 	w.Edge = edge.New(w.Gateway)

@@ -94,6 +94,13 @@ func (m *Meter) DropTerms(model pavise.Name) {
 	delete(m.terms, model)
 }
 
+// Accounts is how many callers at models, and models, are being counted.
+func (m *Meter) Accounts() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.accounts)
+}
+
 // Charge takes rows off every limit that holds for the caller and the model, or
 // off none: a Deny charges nothing. With a Deny comes the time after which the
 // same request may pass if nothing else is charged, or 0 when waiting will not

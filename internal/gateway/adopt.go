@@ -12,7 +12,6 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/firewall"
-	"github.com/pavise/pavise/internal/infer"
 	"github.com/pavise/pavise/internal/store"
 	"github.com/pavise/pavise/internal/tensor"
 )
@@ -85,8 +84,11 @@ func (r *Routes) Adopt(ctx context.Context, all []Standing, share int, model fun
 			r.guard.Observe(name, false)
 			r.meter.DropTerms(name)
 		}
-		if up, ok := l.model.(*infer.Upstream); ok && (next[name] == nil || next[name].model != l.model) {
-			up.Close()
+		if next[name] == nil || next[name].model != l.model || next[name].chat != l.chat {
+			l.stop()
+		}
+		if l.chat != nil && (next[name] == nil || next[name].chat != l.chat) {
+			l.chat.Close()
 		}
 	}
 	return nil
@@ -108,9 +110,9 @@ func (r *Routes) prepare(ctx context.Context, all []Standing, share int, model f
 		if s.Quarantined {
 			barred[route.Model] = true
 		}
-		l := &live{Route: route, gate: firewall.Gate{Signature: route.Signature, MaxRows: route.MaxRows}}
+		l := r.liveOf(route)
 		if old := was[route.Model]; old != nil && old.sameModel(route) && reflect.DeepEqual(old.Signature, route.Signature) {
-			l.model = old.model
+			l.model, l.chat = old.model, old.chat
 		} else if err := r.load(ctx, l, model); err != nil {
 			return nil, nil, fmt.Errorf("adopt route %s: %w", route.Model, err)
 		}
@@ -142,7 +144,7 @@ func (r *Routes) load(ctx context.Context, l *live, model func(string) ([]byte, 
 	return r.db.View(ctx, func(tx *store.Tx) error {
 		started, err := r.start(tx, l.Route)
 		if err == nil {
-			l.model = started.model
+			l.model, l.chat = started.model, started.chat
 		}
 		return err
 	})
@@ -214,6 +216,9 @@ func (r Route) check() error {
 		if err := r.place().Validate(); err != nil {
 			return err
 		}
+	}
+	if r.language() {
+		return r.checkLanguage()
 	}
 	if err := r.Signature.Validate(); err != nil {
 		return err

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -14,6 +15,7 @@ import (
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/store"
 	"github.com/pavise/pavise/internal/subject"
+	"github.com/pavise/pavise/internal/telemetry"
 	"github.com/pavise/pavise/internal/tensor"
 )
 
@@ -25,7 +27,7 @@ const (
 	snapshotEvery = 5 * time.Second
 )
 
-// Config is what a gateway is made of. All fields are required but Now.
+// Config is what a gateway is made of. All fields are required but Now and Watch.
 type Config struct {
 	Guard    *guard.Guard
 	Verifier *identity.Verifier
@@ -33,6 +35,7 @@ type Config struct {
 	Log      *ledger.Log
 	Subjects *subject.Keys    // seal what records keep of a request
 	Now      func() time.Time // the clock; time.Now if nil
+	Watch    *telemetry.Meter // counts and times requests; nil: nobody does
 }
 
 // A Gateway answers requests for models. It is safe for concurrent use.
@@ -45,8 +48,10 @@ type Gateway struct {
 	log      *ledger.Log
 	meter    *firewall.Meter
 	now      func() time.Time
+	watch    *telemetry.Meter
 	limits   tensor.Limits
-	bodies   bodies // of the requests under way
+	bodies   bodies   // of the requests under way
+	salt     [32]byte // parts the tenants' shares of model servers' caches; drawn at start, written nowhere
 
 	subjects *subject.Keys
 }
@@ -55,21 +60,27 @@ type Gateway struct {
 func New(ctx context.Context, cfg Config) (*Gateway, error) {
 	g := &Gateway{
 		guard: cfg.Guard, db: cfg.Store, log: cfg.Log, subjects: cfg.Subjects,
-		meter: firewall.NewMeter(maxAccounts), now: cfg.Now, limits: tensor.DefaultLimits(),
+		meter: firewall.NewMeter(maxAccounts), now: cfg.Now, watch: cfg.Watch, limits: tensor.DefaultLimits(),
 	}
 	if g.now == nil {
 		g.now = time.Now
 	}
+	rand.Read(g.salt[:])
 	g.verifier.Store(cfg.Verifier)
 	var err error
-	if g.Routes, err = openRoutes(ctx, g.guard, g.db, g.meter); err != nil {
+	if g.Routes, err = openRoutes(ctx, g.guard, g.db, g.meter, g.watch); err != nil {
 		return nil, fmt.Errorf("open the routes: %w", err)
 	}
 	if err := g.restoreMeter(ctx); err != nil {
 		return nil, fmt.Errorf("restore what callers have taken: %w", err)
 	}
+	g.watch.Ask(telemetry.Accounts, func() float64 { return float64(g.meter.Accounts()) })
+	g.watch.Ask(telemetry.RoutesHeld, func() float64 { return float64(len(*g.Routes.live.Load())) })
 	return g, nil
 }
+
+// Watch is what counts the requests of its doors; it may be nil, and then does nothing.
+func (g *Gateway) Watch() *telemetry.Meter { return g.watch }
 
 // Believe has the callers of the next requests known by another verifier.
 func (g *Gateway) Believe(v *identity.Verifier) { g.verifier.Store(v) }

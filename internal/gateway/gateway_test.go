@@ -482,7 +482,7 @@ func TestStoredModelIsChecked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = openRoutes(context.Background(), w.guard, w.db, firewall.NewMeter(10))
+	_, err = openRoutes(context.Background(), w.guard, w.db, firewall.NewMeter(10), nil)
 	if pavise.KindOf(err) != pavise.Unverified {
 		t.Errorf("a model swapped in the store: %v", err)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/guard"
+	"github.com/pavise/pavise/internal/telemetry"
 	"github.com/pavise/pavise/internal/tensor"
 )
 
@@ -118,7 +119,10 @@ type Exchange struct {
 	trail   Trail
 	kept    kept
 	retry   time.Duration
+	seen    telemetry.Exchange
 	ended   bool
+
+	read, answered int // bytes of bodies
 }
 
 // Begin carries a request to where the model is asked. Its record keeps what it
@@ -127,18 +131,24 @@ type Exchange struct {
 func (g *Gateway) Begin(ctx context.Context, who pavise.Principal, call Call) (*Exchange, error) {
 	entry, err := g.guard.Enter(ctx, who, "model.infer", call.Model)
 	if err != nil {
+		g.countRefused(call, err)
 		return nil, err
 	}
 	x := &Exchange{gateway: g, entry: entry, who: who, call: call}
+	x.seen.Begin(ctx, g.watch, call.protocol(), entry.Began())
 	entry.Detail(&x.trail)
 	defer x.broken()
 	err = x.begin()
+	if err == nil && x.route.model == nil {
+		err = &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("%s is a language model", call.Model), Hint: "ask it in the OpenAI protocol: POST /v1/chat/completions"}
+	}
 	if err == nil {
 		err = x.inbound()
 	}
 	if err != nil {
 		return nil, x.Abort(err)
 	}
+	x.seen.Enter(telemetry.Infer)
 	return x, nil
 }
 
@@ -151,7 +161,9 @@ func (x *Exchange) Request() *tensor.Request { return x.request }
 // Unguarded: Begin has entered.
 func (x *Exchange) Finish(ctx context.Context, truth *tensor.Response) (*Answer, error) {
 	defer x.broken()
+	x.seen.Enter(telemetry.Shape)
 	m, err := x.outbound(ctx, truth)
+	x.answered = len(m.Body)
 	if err = x.end(err); err != nil {
 		return nil, &Refusal{entry: x.entry, err: err}
 	}
@@ -171,7 +183,9 @@ func (x *Exchange) end(err error) error {
 		return err
 	}
 	x.ended = true
+	x.seen.Enter(telemetry.Record)
 	x.entry.Exit(&err)
+	x.count(err)
 	if x.hold != nil {
 		x.hold.free()
 	}
@@ -210,6 +224,7 @@ func (x *Exchange) begin() (err error) {
 // inbound reads the request and puts it through the checks before the model.
 func (x *Exchange) inbound() (err error) {
 	x.hold = x.gateway.bodies.begin(x.who.Name())
+	x.seen.Enter(telemetry.Read)
 	if x.request, err = x.parse(); err != nil {
 		check := "codec"
 		if pavise.KindOf(err) != pavise.Invalid {
@@ -218,6 +233,7 @@ func (x *Exchange) inbound() (err error) {
 		x.entry.Verdict(pavise.Verdict{Check: check, Outcome: pavise.Deny, Reason: err.Error()})
 		return err
 	}
+	x.seen.Enter(telemetry.Check)
 	x.trail.Rows = x.request.Rows()
 	if err := x.check(x.route.gate.Check(x.request), pavise.Invalid); err != nil {
 		return err
@@ -250,6 +266,8 @@ func (x *Exchange) parse() (*tensor.Request, error) {
 	if err != nil {
 		return nil, err
 	}
+	x.read = len(text)
+	x.seen.Enter(telemetry.Parse)
 	weight := lim.Weight(text)
 	if x.route.Signature.Texts() { // which a body need not say
 		weight *= 3

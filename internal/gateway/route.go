@@ -29,6 +29,7 @@ type Route struct {
 	MaxRows   int              `json:"max_rows"` // rows in one request
 	Terms     firewall.Terms   `json:"terms"`
 	Shape     firewall.Shape   `json:"shape"`
+	Fields    firewall.Fields  `json:"fields,omitzero"`     // of a language model: who may use which fields
 	Purpose   string           `json:"purpose,omitempty"`   // what the answers decide: security, health, access …
 	Alterable bool             `json:"alterable,omitempty"` // the owner lets answers be altered, and the callers' terms say so
 	Observe   bool             `json:"observe,omitempty"`   // record what would be denied, and let it pass
@@ -62,6 +63,7 @@ type RouteSpec struct {
 	ModelRate   string          `json:"model_rate,omitempty" help:"rows of all callers together, or none for no such limit (a new route: none)" doc:"rows of all callers together, as COUNT/TIME with an optional burst, or none for no such limit"`
 	ModelBudget string          `json:"model_budget,omitempty" help:"rows of all callers together in a longer window (a new route: '1000000/24h')" doc:"rows of all callers together in a longer window, as COUNT/TIME"`
 	Shape       string          `json:"shape,omitempty" help:"how much of the scores an answer tells: full, round:DIGITS, topk:K or label (a new route: round:4)" doc:"how much of the scores an answer tells: full, round:DIGITS, topk:K or label"`
+	Fields      json.RawMessage `json:"fields,omitzero" type:"filecontent" placeholder:"FILE" help:"of a language model, who may use which fields of its protocol, as JSON: {\"trusted\": [ROLE, …], \"internal\": [ROLE, …], \"max_tokens\": 4096, \"drop\": false, \"links\": false, \"allow\": [FIELD, …], \"cache_salt\": false}. What is left out is nobody, or false" doc:"of a language model, who may use which fields of its protocol: {trusted, internal, max_tokens, drop, links, allow, cache_salt}; what is left out is nobody, or false"`
 	Purpose     string          `json:"purpose,omitempty" help:"what the answers decide; security, health and access cannot be alterable" doc:"what the answers decide; security, health and access cannot be alterable"`
 	Alterable   *bool           `json:"alterable,omitempty" negatable:"" help:"the owner lets answers be altered beyond rounding, and the callers' terms say so" doc:"the owner lets answers be altered beyond rounding, and the callers' terms say so"`
 	Observe     *bool           `json:"observe,omitempty" negatable:"" help:"record what would be denied by policy, rates, budgets and limits, and let it pass; malformed requests are refused all the same" doc:"record what would be denied by policy, rates, budgets and limits, and let it pass; malformed requests are refused all the same"`
@@ -106,6 +108,9 @@ func (s RouteSpec) route(was *Route) (Route, error) {
 		if r.Shape, err = parseShape(s.Shape); err != nil {
 			return Route{}, err
 		}
+	}
+	if err := s.language(&r); err != nil {
+		return Route{}, err
 	}
 	r.Purpose = cmp.Or(s.Purpose, r.Purpose)
 	for _, flag := range []struct{ said, to *bool }{{s.Alterable, &r.Alterable}, {s.Observe, &r.Observe}, {s.Durable, &r.Durable}} {

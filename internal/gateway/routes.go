@@ -11,11 +11,14 @@ import (
 	"sync/atomic"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/chat"
 	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/infer"
 	"github.com/pavise/pavise/internal/store"
+	"github.com/pavise/pavise/internal/telemetry"
 	"github.com/pavise/pavise/internal/tensor"
+	"github.com/pavise/pavise/internal/upstream"
 )
 
 // steps are the room's migrations. They are only ever appended to.
@@ -38,9 +41,11 @@ var steps = []string{
 // Routes are what stands behind the models' names. Readers never wait: a change
 // puts a new table in the place of the old one.
 type Routes struct {
-	guard *guard.Guard
-	db    *store.DB
-	meter *firewall.Meter
+	guard   *guard.Guard
+	db      *store.DB
+	meter   *firewall.Meter
+	servers *infer.Servers   // that routes lead to
+	watch   *telemetry.Meter // nil: nobody counts
 
 	changing sync.Mutex                            // held over a whole change, store and table
 	live     atomic.Pointer[map[pavise.Name]*live] // replaced whole, under changing
@@ -51,7 +56,27 @@ type Routes struct {
 type live struct {
 	Route
 	gate  firewall.Gate
-	model model
+	model model            // of tensors; nil for a language model
+	chat  *infer.Chat      // a language model; nil for one of tensors
+	count *telemetry.Model // what is asked here
+}
+
+// liveOf returns a route that has no model yet.
+func (r *Routes) liveOf(route Route) *live {
+	return &live{Route: route, gate: firewall.Gate{Signature: route.Signature, MaxRows: route.MaxRows}, count: r.watch.Model(route.Model.ID)}
+}
+
+// stop ends a route's use of its model server. There may be none.
+func (l *live) stop() {
+	if l == nil {
+		return
+	}
+	if up, ok := l.model.(*infer.Upstream); ok {
+		up.Close()
+	}
+	if l.chat != nil {
+		l.chat.Close()
+	}
 }
 
 // A model answers a checked request. Infer may be called from many goroutines;
@@ -61,11 +86,11 @@ type model interface {
 }
 
 // openRoutes loads the routes from the store.
-func openRoutes(ctx context.Context, g *guard.Guard, db *store.DB, meter *firewall.Meter) (*Routes, error) {
+func openRoutes(ctx context.Context, g *guard.Guard, db *store.DB, meter *firewall.Meter, watch *telemetry.Meter) (*Routes, error) {
 	if err := db.Migrate(ctx, "gateway", steps); err != nil {
 		return nil, err
 	}
-	r := &Routes{guard: g, db: db, meter: meter}
+	r := &Routes{guard: g, db: db, meter: meter, servers: infer.NewServers(), watch: watch}
 	table := map[pavise.Name]*live{}
 	r.live.Store(&table)
 	return r, db.View(ctx, func(tx *store.Tx) error {
@@ -107,11 +132,20 @@ func openRoutes(ctx context.Context, g *guard.Guard, db *store.DB, meter *firewa
 
 // start makes a stored route ready to take requests.
 func (r *Routes) start(tx *store.Tx, route Route) (*live, error) {
-	l := &live{Route: route, gate: firewall.Gate{Signature: route.Signature, MaxRows: route.MaxRows}}
-	if route.ONNX == "" {
-		upstream, err := infer.NewUpstream(route.place(), route.Signature, tensor.DefaultLimits())
-		l.model = upstream
+	l := r.liveOf(route)
+	if route.language() {
+		server, err := infer.NewChat(route.place(), chat.DefaultLimits())
+		l.chat = server
 		return l, err
+	}
+	if route.ONNX == "" {
+		at := []upstream.Endpoint{{URL: route.Upstream, Weight: 1}}
+		remote, err := r.servers.Upstream(at, upstream.Options{}, route.place(), route.Signature, tensor.DefaultLimits())
+		if err != nil {
+			return nil, err
+		}
+		l.model = remote
+		return l, nil
 	}
 	var onnx []byte
 	if err := tx.QueryRow(`SELECT onnx FROM gateway_models WHERE digest = ?`, route.ONNX).Scan(&onnx); err != nil {
@@ -266,16 +300,18 @@ func (r *Routes) describe(ctx context.Context, spec RouteSpec, was *Route) (*fin
 			return nil, err
 		}
 		f.signature, f.digest = native.Signature(), native.Digest()
+	case spec.namesModel() && route.language():
+		return &f, nil // what it takes and gives, the protocol says
 	case spec.namesModel():
-		upstream, err := infer.NewUpstream(route.place(), route.Signature, tensor.DefaultLimits())
+		server, err := infer.NewUpstream(route.place(), route.Signature, tensor.DefaultLimits())
 		if err != nil {
 			return nil, err
 		}
-		defer upstream.Close()
+		defer server.Close()
 		if spec.Signature != nil {
 			break
 		}
-		if f.signature, err = upstream.Describe(ctx); err != nil {
+		if f.signature, err = server.Describe(ctx); err != nil {
 			return nil, err
 		}
 	default:
@@ -293,6 +329,9 @@ func (f *finding) complete(route, was *Route, spec RouteSpec) error {
 			keepColumns(route.Signature.Inputs, was.Signature.Inputs)
 			keepColumns(route.Signature.Outputs, was.Signature.Outputs)
 		}
+	}
+	if route.language() {
+		return nil
 	}
 	if spec.Signature != nil {
 		said, err := readSignature(spec.Signature)
@@ -343,10 +382,15 @@ func (r *Routes) save(ctx context.Context, update func(context.Context, func(*st
 		}
 		return keepRelease(tx, route, string(text))
 	})
-	if err != nil {
-		return err
+	if err == nil {
+		was := (*r.live.Load())[route.Model]
+		if err = r.install(l); err == nil {
+			was.stop()
+			return nil
+		}
 	}
-	return r.install(l)
+	l.stop()
+	return err
 }
 
 // Delete takes a route away. It is the verb route.delete on tenant/route/id. What is
@@ -379,6 +423,7 @@ func (r *Routes) Delete(ctx context.Context, who pavise.Principal, model pavise.
 	r.live.Store(&table)
 	r.guard.Observe(model, false)
 	r.meter.DropTerms(model)
+	l.stop()
 	return nil
 }
 

@@ -103,6 +103,16 @@ func (e *Entry) Durable() {
 // mode let it pass.
 func (e *Entry) Observed() bool { return e.policy.Observed }
 
+// Began is when the guard was asked, with its monotonic reading.
+func (e *Entry) Began() time.Time { return e.began }
+
+// Verdicts are what the checks have said so far. Nobody may change them.
+func (e *Entry) Verdicts() []pavise.Verdict {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.verdicts[:len(e.verdicts):len(e.verdicts)]
+}
+
 // Record returns the index of the record: that of the Enter for a Control
 // verb, at once; that of the one record of a Pooled verb, after Exit. It is
 // false while there is none, or when it could not be written.

@@ -52,25 +52,25 @@ type dialect struct {
 var dialects = map[string]dialect{
 	tensor.NameOIP: {
 		versions: true,
-		infer:    func(p Place) string { return within("v2/models", "/versions/", p) + "/infer" },
-		about:    func(p Place) string { return within("v2/models", "/versions/", p) },
+		infer:    func(p Place) string { return within("/v2/models", "/versions/", p) + "/infer" },
+		about:    func(p Place) string { return within("/v2/models", "/versions/", p) },
 		read:     readOIP,
 	},
 	tensor.NameV1: {
-		infer: func(p Place) string { return within("v1/models", "/versions/", p) + ":predict" },
+		infer: func(p Place) string { return within("/v1/models", "/versions/", p) + ":predict" },
 	},
 	tensor.NameTFServing: {
 		versions: true,
-		infer:    func(p Place) string { return within("v1/models", "/versions/", p) + ":predict" },
-		about:    func(p Place) string { return within("v1/models", "/versions/", p) + "/metadata" },
+		infer:    func(p Place) string { return within("/v1/models", "/versions/", p) + ":predict" },
+		about:    func(p Place) string { return within("/v1/models", "/versions/", p) + "/metadata" },
 		read:     readTFServing,
 	},
 	tensor.NameTorchServe: {
 		versions: true,
-		infer:    func(p Place) string { return within("predictions", "/", p) },
+		infer:    func(p Place) string { return within("/predictions", "/", p) },
 	},
 	tensor.NameMLflow: {
-		infer: func(Place) string { return "invocations" },
+		infer: func(Place) string { return "/invocations" },
 	},
 }
 

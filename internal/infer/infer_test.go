@@ -81,7 +81,7 @@ func TestUpstreamLies(t *testing.T) {
 		"nan":           {say(200, strings.Replace(good, "0.5", "NaN", 1)), "data"},
 		"duplicate key": {say(200, strings.Replace(good, `"id":"r1",`, `"id":"r1","id":"r1",`, 1)), "id"},
 		"cut short": {func(w http.ResponseWriter, r *http.Request) {
-			w.Header().Set("Content-Length", "9999")
+			w.Header().Set("Content-Length", "999")
 			fmt.Fprint(w, good)
 		}, "broke off"},
 	}

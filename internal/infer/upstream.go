@@ -1,99 +1,84 @@
 package infer
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"net/url"
-	"time"
+	"slices"
+	"sync"
+	"sync/atomic"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/telemetry"
 	"github.com/pavise/pavise/internal/tensor"
+	"github.com/pavise/pavise/internal/upstream"
 )
 
-// An Upstream is a model on a server that is asked over HTTP. It is safe for
+// An Upstream is a model on servers that are asked over HTTP. It is safe for
 // concurrent use.
 type Upstream struct {
-	address   *url.URL
 	place     Place
 	dialect   dialect
 	protocol  tensor.Protocol
 	signature tensor.Signature // what the model takes and gives; not known yet while it is asked for
 	limits    tensor.Limits
-	client    *http.Client
+	servers   *Servers               // who shares clusters
+	shared    atomic.Pointer[shared] // the cluster in use; Servers.mu guards writes
+	closed    bool                   // Servers.mu guards it
 }
 
-// upstreamTimeout bounds one call, the reading of its answer included.
-const upstreamTimeout = 30 * time.Second
-
-// NewUpstream returns the model at a place. The signature, which may be empty for an
-// upstream that is only to be described, is what its protocol is read by. The error
-// is of kind Invalid.
+// NewUpstream returns the model at a place, with connections of its own. The
+// signature, which may be empty for an upstream that is only to be described, is what
+// its protocol is read by. The error is of kind Invalid.
 func NewUpstream(at Place, signature tensor.Signature, limits tensor.Limits) (*Upstream, error) {
-	if err := at.Validate(); err != nil {
-		return nil, err
-	}
-	u, err := url.Parse(at.Address)
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return nil, &pavise.Error{
-			Kind: pavise.Invalid,
-			Msg:  fmt.Sprintf("upstream %.200q is not an address of a model server", at.Address),
-			Hint: "write it as http://host:port, without user, query or fragment",
-		}
-	}
-	protocol := tensor.Named(at.Protocol)
-	if at.Protocol == tensor.NameMLflow {
-		protocol = tensor.MLflowOf(signature)
-	}
-	dialect, spoken := dialects[at.Protocol]
-	if protocol == nil || !spoken {
-		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("no model server is asked by %s yet", at.Protocol), Hint: "put the route with another --protocol"}
-	}
-	return &Upstream{
-		address: u, place: at, dialect: dialect, protocol: protocol, signature: signature, limits: limits,
-		client: &http.Client{
-			Timeout:   upstreamTimeout,
-			Transport: newTransport(),
-			// A model server that sends callers elsewhere is not the one the
-			// route names.
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
-	}, nil
+	return NewServers().Upstream([]upstream.Endpoint{{URL: at.Address, Weight: 1}}, upstream.Options{}, at, signature, limits)
 }
 
-// newTransport keeps connections open for many callers and asks for no
-// compression, which would let a small answer become a large one. It takes no
-// proxy from the environment: the route says where the model is.
-func newTransport() *http.Transport {
-	return &http.Transport{
-		MaxIdleConnsPerHost:    64,
-		MaxConnsPerHost:        256,
-		IdleConnTimeout:        90 * time.Second,
-		ResponseHeaderTimeout:  upstreamTimeout,
-		MaxResponseHeaderBytes: 16 << 10,
-		DisableCompression:     true,
+// Cluster is what the model's calls go through, for its Stats. It changes with
+// Servers.Move.
+func (u *Upstream) Cluster() *upstream.Cluster { return u.shared.Load().cluster }
+
+// Close ends the model's use of its servers. When it was the last one on them, idle
+// connections end now, and the others with the call that is on them; a call that
+// comes later is still answered.
+func (u *Upstream) Close() { u.servers.release(u) }
+
+// A call is what one call needs, kept for the next: the request, the answer, and the
+// buffers of both.
+type call struct {
+	request upstream.Request
+	answer  upstream.Answer
+}
+
+var calls = sync.Pool{New: func() any { return new(call) }}
+
+// keepBuffer is up to what size a buffer is kept for the next call.
+const keepBuffer = 1 << 20
+
+func (c *call) free() {
+	if cap(c.request.Body)+cap(c.answer.Body) <= keepBuffer {
+		calls.Put(c)
 	}
 }
 
-// Close ends the idle connections.
-func (u *Upstream) Close() { u.client.CloseIdleConnections() }
+var jsonBody = []upstream.Field{{Name: "Content-Type", Value: "application/json"}}
 
 // Infer asks the server. It gets only bytes encoded from the checked request,
 // and no header of the caller's. The error is of kind Unavailable when the
-// server is away, slow, refuses, or answers anything but the protocol.
+// server is away, slow, refuses, or answers anything but the protocol, and of kind
+// Throttled when as much is asked of it already as may be.
 func (u *Upstream) Infer(ctx context.Context, r *tensor.Request) (*tensor.Response, error) {
-	message, err := u.protocol.AppendRequest(nil, r)
+	c := calls.Get().(*call)
+	defer c.free()
+	message, err := u.protocol.AppendRequest(c.request.Body[:0], r)
 	if err != nil {
 		return nil, err
 	}
-	answer, err := u.do(ctx, http.MethodPost, u.dialect.infer(u.place), message.Body)
-	if err != nil {
+	c.request = upstream.Request{Method: http.MethodPost, Path: u.dialect.infer(u.place), Fields: jsonBody, Body: message.Body}
+	if err := u.do(ctx, c); err != nil {
 		return nil, err
 	}
-	response, err := u.protocol.ParseResponse(tensor.Message{Body: answer, Header: tensor.NoHeader}, r, u.signature, u.limits)
+	response, err := u.protocol.ParseResponse(tensor.Message{Body: c.answer.Body, Header: tensor.NoHeader}, r, u.signature, u.limits)
 	if err != nil {
 		return nil, err
 	}
@@ -113,11 +98,11 @@ func (u *Upstream) Describe(ctx context.Context) (tensor.Signature, error) {
 			Hint: "say it with --signature FILE, for example " + SignatureExample,
 		}
 	}
-	body, err := u.do(ctx, http.MethodGet, u.dialect.about(u.place), nil)
-	if err != nil {
+	c := &call{request: upstream.Request{Method: http.MethodGet, Path: u.dialect.about(u.place)}}
+	if err := u.do(ctx, c); err != nil {
 		return tensor.Signature{}, err
 	}
-	s, err := u.dialect.read(body)
+	s, err := u.dialect.read(c.answer.Body)
 	if err != nil {
 		return s, u.fault("described the model in a form other than the protocol's", err)
 	}
@@ -127,45 +112,51 @@ func (u *Upstream) Describe(ctx context.Context) (tensor.Signature, error) {
 	return s, nil
 }
 
-// do makes one call and returns the body of a 200.
-func (u *Upstream) do(ctx context.Context, method, path string, body []byte) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, method, u.address.JoinPath(path).String(), bytes.NewReader(body))
-	if err != nil {
-		return nil, u.fault("cannot be asked", err)
+// do makes one call and leaves the body of a 200 in it.
+func (u *Upstream) do(ctx context.Context, c *call) error {
+	if trace := telemetry.Traceparent(ctx); trace != "" {
+		c.request.Fields = append(slices.Clip(c.request.Fields), upstream.Field{Name: telemetry.TraceparentHeader, Value: trace})
 	}
-	if body != nil {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	resp, err := u.client.Do(req)
-	if err != nil {
-		if errors.Is(err, context.Canceled) {
-			return nil, u.fault("was not waited for: the caller went away", err)
-		}
-		return nil, u.fault("does not answer", err)
-	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, int64(u.limits.MaxBody)+1))
+	c.answer.Limit = u.limits.MaxBody
+	err := u.Cluster().Do(ctx, &c.request, &c.answer)
+	status := c.answer.Status
 	switch {
 	case err != nil:
-		return nil, u.fault("broke off its answer", err)
-	case len(answer) > u.limits.MaxBody:
-		return nil, u.fault(fmt.Sprintf("answered with more than %d bytes", u.limits.MaxBody), nil)
-	case resp.StatusCode == http.StatusNotFound:
-		return nil, &pavise.Error{
+		return u.reword(err)
+	case status == http.StatusNotFound:
+		return &pavise.Error{
 			Kind: pavise.Unavailable, Msg: fmt.Sprintf("the model server does not know the model %s (status 404)", u.place.Model),
 			Hint: "if it has another name there, put the route with --remote NAME",
 		}
-	case resp.StatusCode/100 == 4:
-		return nil, u.fault(fmt.Sprintf("refused the request with status %d", resp.StatusCode), nil)
-	case resp.StatusCode != http.StatusOK:
-		return nil, u.fault(fmt.Sprintf("answered with status %d", resp.StatusCode), nil)
+	case status/100 == 4:
+		return u.fault(fmt.Sprintf("refused the request with status %d", status), nil)
+	case status != http.StatusOK:
+		return u.fault(fmt.Sprintf("answered with status %d", status), nil)
 	}
-	return answer, nil
+	return nil
+}
+
+// reword has an error of the cluster name the model, which callers know, and not the
+// cluster.
+func (u *Upstream) reword(err error) error {
+	f := upstream.FaultOf(err)
+	if f == nil {
+		return err
+	}
+	what := f.What()
+	if f.Reason == upstream.TooLarge {
+		what = fmt.Sprintf("answered with more than %d bytes", u.limits.MaxBody)
+	}
+	fault := u.fault(what, err)
+	if f.Reason == upstream.Full {
+		fault.Kind, fault.Hint = pavise.Throttled, "wait as long as Retry-After says, then try again"
+	}
+	return fault
 }
 
 // fault is an error of the upstream. What the upstream itself said is for our
 // logs, never for the caller.
-func (u *Upstream) fault(what string, err error) error {
+func (u *Upstream) fault(what string, err error) *pavise.Error {
 	return &pavise.Error{
 		Kind: pavise.Unavailable,
 		Msg:  fmt.Sprintf("the model server of %s %s", u.place.Model, what),

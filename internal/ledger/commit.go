@@ -300,7 +300,12 @@ func (l *Log) syncSegment(seg *segment) error {
 	if seg.file == nil {
 		return nil // synced when the next one began
 	}
-	if err := seg.file.Sync(); err != nil {
+	began := time.Now()
+	err := seg.file.Sync()
+	if l.synced != nil {
+		l.synced(time.Since(began))
+	}
+	if err != nil {
 		l.stop(disk.Fault("sync "+disk.SegmentName(seg.First), err)) // seg.Name would read its size, too
 		return l.Stopped()
 	}

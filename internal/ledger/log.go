@@ -43,6 +43,8 @@ type Options struct {
 	// SegmentSize is how many bytes make a segment: it ends at the first bundle
 	// boundary beyond. 0 means 64 MiB.
 	SegmentSize int64
+	// Synced is told how long each sync of a segment took; it must not wait. nil: nobody.
+	Synced func(time.Duration)
 	// Disk is opened instead of Dir, by whoever knows that nobody else has it open.
 	Disk disk.Directory
 }
@@ -62,6 +64,7 @@ type Log struct {
 	signedRoot tlog.Hash
 	tenant     string
 	now        func() time.Time
+	synced     func(time.Duration)
 	rollAt     int64 // length at which a segment is long enough
 	stream     *stream
 	tree       *tree
@@ -251,6 +254,13 @@ func (l *Log) stop(err error) {
 	l.stopped = stopped
 	close(l.grew) // whoever waits for more waits in vain
 	l.grew = make(chan struct{})
+}
+
+// Waiting is how many records wait for the writer.
+func (l *Log) Waiting() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.pending.entries)
 }
 
 // Stopped returns why the log takes nothing any more, or nil.

@@ -86,6 +86,7 @@ func newLog(d disk.Directory, opts Options) (*Log, error) {
 		mac:       newTagger(opts.Key),
 		tenant:    opts.Tenant,
 		now:       opts.Now,
+		synced:    opts.Synced,
 		rollAt:    cmp.Or(opts.SegmentSize, segmentSize),
 		pending:   newBatch(),
 		grew:      make(chan struct{}),

@@ -57,8 +57,8 @@ type Gateway struct {
 	orders   atomic.Pointer[inForce]           // nil: none yet
 	stale    atomic.Bool                       // as of the last look
 
-	listener, health net.Listener
-	server           *http.Server
+	listener net.Listener
+	server   *http.Server
 }
 
 // inForce is what a gateway goes by.
@@ -94,6 +94,7 @@ func NewGateway(ctx context.Context, cfg GatewayConfig) (g *Gateway, err error) 
 	for _, open := range []func() error{
 		func() error { return g.listen() },
 		func() error { return g.join(ctx, keys) },
+		func() error { return g.openTelemetry("gateway", g.member.Is().Name.ID, g.cfg.Telemetry) },
 		func() error { return g.openLog(keys) },
 		func() error { return g.face(ctx) },
 		func() error { return g.openStore(ctx) },
@@ -102,7 +103,7 @@ func NewGateway(ctx context.Context, cfg GatewayConfig) (g *Gateway, err error) 
 		func() error { return g.openEvidence(ctx, keys) },
 		func() error { return g.openGateway(ctx, g.verifier.Load()) },
 		func() error { return g.openWires(ctx, keys, told(cfg.Findings, cfg.Printer)) },
-		func() error { return g.resume(ctx) },
+		func() error { g.tellBundle(); return g.resume(ctx) },
 		func() error { return g.openServer() },
 	} {
 		if err := open(); err != nil {
@@ -116,8 +117,7 @@ func (g *Gateway) listen() (err error) {
 	if g.listener, err = listenOn(g.cfg.Listen, "listen"); err != nil {
 		return err
 	}
-	g.health, err = listenOn(g.cfg.Health, "health")
-	return err
+	return g.listenBeside(g.cfg.Health)
 }
 
 // listenOn opens a port that a configuration names.
@@ -437,6 +437,7 @@ func (g *Gateway) openServer() error {
 	inner := edge.New(g.gateway).Handler()
 	g.server = newServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := g.fresh(); err != nil && r.URL.Path != "/v2/health/live" {
+			g.telemetry.Refused(nil, "", err, 0, false)
 			w.Header().Set("Content-Type", "application/json")
 			w.Header().Set("Retry-After", "5")
 			w.WriteHeader(pavise.KindOf(err).HTTPStatus())
@@ -484,20 +485,6 @@ func (g *Gateway) Health() Health {
 	return h
 }
 
-// healthHandler serves /healthz in clear text, on this machine only.
-func (g *Gateway) healthHandler() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		h := g.Health()
-		w.Header().Set("Content-Type", "application/json")
-		if h.Status != "ok" {
-			w.WriteHeader(http.StatusServiceUnavailable)
-		}
-		_ = json.NewEncoder(w).Encode(h) // whoever went away reads nothing
-	})
-	return mux
-}
-
 // Run serves until ctx is done, then stops accepting and lets requests under way end.
 // Close comes after it.
 func (g *Gateway) Run(ctx context.Context) error {
@@ -510,9 +497,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	house.Go(func() error { g.member.Renew(rooms, func(err error) { g.say("warning", err) }); return nil })
 	house.Go(func() error { g.report(rooms); return nil })
 	house.Go(func() error { return fetchKeys(rooms, g.verifier.Load) })
-	house.Go(func() error {
-		return serveUntil(rooms, &http.Server{Handler: g.healthHandler(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, MaxHeaderBytes: 8 << 10}, g.health)
-	})
+	g.serveHealth(rooms, &house, func() (any, bool) { h := g.Health(); return h, h.Status == "ok" })
 	err := serveTLSUntil(ctx, g.server, g.listener)
 	stopRooms()
 	return errors.Join(err, house.Wait())
@@ -566,9 +551,6 @@ func (g *Gateway) awaitNews(ctx context.Context, told fleet.Report) {
 // URL is where callers reach it.
 func (g *Gateway) URL() string { return originsOf(g.cfg.Names[:1], g.listener)[0] }
 
-// HealthURL is where /healthz is.
-func (g *Gateway) HealthURL() string { return "http://" + g.health.Addr().String() + "/healthz" }
-
 // Name is the machine's name in the fleet.
 func (g *Gateway) Name() pavise.Name { return g.member.Is().Name }
 
@@ -578,10 +560,8 @@ func (g *Gateway) Fingerprint() string { return g.log.Keys()[0].Fingerprint() }
 // Close flushes the log and closes the store, in that order. It may be called on a
 // gateway that was never finished.
 func (g *Gateway) Close() error {
-	for _, l := range []net.Listener{g.listener, g.health} {
-		if l != nil {
-			l.Close()
-		}
+	if g.listener != nil {
+		g.listener.Close()
 	}
 	return g.close()
 }

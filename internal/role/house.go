@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"net"
 	"os"
 	"time"
 
@@ -26,6 +27,7 @@ import (
 	"github.com/pavise/pavise/internal/siem"
 	"github.com/pavise/pavise/internal/store"
 	"github.com/pavise/pavise/internal/subject"
+	"github.com/pavise/pavise/internal/telemetry"
 	"github.com/pavise/pavise/internal/witness"
 )
 
@@ -42,6 +44,9 @@ type house struct {
 	archiveAt   string                       // where whole segments go; empty: nowhere
 	say         func(word string, err error) // tells whoever started it what goes wrong meanwhile, and how bad it is
 	now         func() time.Time
+
+	health    net.Listener     // for /healthz and /metrics; nil: nobody asked for them
+	telemetry *telemetry.Meter // counts what is done
 
 	log      *ledger.Log
 	quorum   *witness.Quorum // nil: nobody is asked to cosign
@@ -61,7 +66,7 @@ func (h *house) openLog(k installation.Keys) (err error) {
 		return err
 	}
 	h.log, err = ledger.Open(ledger.Options{
-		Dir: h.data.Ledger(), Origin: h.origin, Key: k.Log, MLDSA: k.MLDSA, Tenant: h.tenant, Now: h.now,
+		Dir: h.data.Ledger(), Origin: h.origin, Key: k.Log, MLDSA: k.MLDSA, Tenant: h.tenant, Now: h.now, Synced: h.telemetry.Synced,
 	})
 	return err
 }
@@ -104,6 +109,7 @@ func (h *house) openEvidence(ctx context.Context, k installation.Keys) (err erro
 	if h.subjects, err = subject.Open(ctx, h.db, k.KEK, h.now); err != nil {
 		return err
 	}
+	h.tellLog()
 	if err := h.heldAgainstDatabase(ctx); err != nil {
 		return err
 	}
@@ -113,7 +119,7 @@ func (h *house) openEvidence(ctx context.Context, k installation.Keys) (err erro
 // openGateway opens the data plane.
 func (h *house) openGateway(ctx context.Context, verifier *identity.Verifier) (err error) {
 	h.gateway, err = gateway.New(ctx, gateway.Config{
-		Guard: h.guard, Verifier: verifier, Store: h.db, Log: h.log, Subjects: h.subjects, Now: h.now,
+		Guard: h.guard, Verifier: verifier, Store: h.db, Log: h.log, Subjects: h.subjects, Now: h.now, Watch: h.telemetry,
 	})
 	return err
 }
@@ -148,6 +154,7 @@ func (h *house) run(ctx context.Context, all *errgroup.Group) {
 	all.Go(func() error { h.followShreddings(ctx); return nil })
 	all.Go(func() error { h.patrol(ctx); return nil })
 	all.Go(func() error { h.watchLog(ctx); return nil })
+	all.Go(func() error { h.telemetry.Run(ctx); return nil })
 	if h.quorum != nil {
 		all.Go(func() error { return h.quorum.Run(ctx) })
 	}
@@ -166,6 +173,9 @@ func (h *house) watchLog(ctx context.Context) {
 // that was never finished.
 func (h *house) close() error {
 	var errs []error
+	if h.health != nil {
+		h.health.Close()
+	}
 	if h.log != nil {
 		errs = append(errs, h.log.Close())
 	}

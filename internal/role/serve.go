@@ -104,6 +104,7 @@ func NewServe(ctx context.Context, cfg ServeConfig) (s *Serve, err error) {
 	for _, open := range []func() error{
 		func() error { return s.readFiles() },
 		func() error { return s.listen() },
+		func() error { return s.openTelemetry("serve", "", s.cfg.Telemetry) },
 		func() error { return s.openLog(keys) },
 		func() error { return s.face(ctx) },
 		func() error { return s.openStore(ctx) },
@@ -170,8 +171,10 @@ func (s *Serve) listen() (err error) {
 	if s.listener, err = listenOn(s.cfg.Listen, "serve.listen"); err != nil {
 		return err
 	}
-	s.fleet, err = listenOn(s.cfg.Fleet, "serve.fleet")
-	return err
+	if s.fleet, err = listenOn(s.cfg.Fleet, "serve.fleet"); err != nil {
+		return err
+	}
+	return s.listenBeside(s.cfg.Health)
 }
 
 // openLog opens the log, and tells whether the store is empty.
@@ -691,6 +694,7 @@ func (s *Serve) Run(ctx context.Context) error {
 	defer stopRooms()
 	var house errgroup.Group
 	s.run(rooms, &house)
+	s.serveHealth(rooms, &house, s.standing("serve"))
 	house.Go(func() error { return s.changes.Run(rooms) })
 	house.Go(func() error { return s.publisher.Run(ctx) }) // or a door would wait for those who wait for news
 	house.Go(func() error { s.follow(rooms); return nil })

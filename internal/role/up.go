@@ -59,6 +59,8 @@ type UpConfig struct {
 	AcceptClock bool                         // take the clock as it is, although it was set back
 	Witnesses   *proof.Policy                // who is asked to cosign the log's checkpoints; nil: nobody
 	Archive     string                       // where whole segments go; empty: nowhere
+	Health      string                       // host:port of this machine's own for /metrics and /healthz; empty: nowhere
+	Telemetry   *config.Telemetry            // where telemetry is sent; nil: nowhere
 	Findings    string                       // where findings are written as JSON lines; empty: nowhere
 	Printer     io.Writer                    // gets findings as JSON lines, too; nil: nobody
 	SendTo      []netip.Prefix               // webhooks may go to these addresses, although they never do otherwise
@@ -104,6 +106,7 @@ func NewUp(ctx context.Context, cfg UpConfig) (u *Up, err error) {
 	}
 	for _, open := range []func() error{
 		func() error { return u.listen() },
+		func() error { return u.openTelemetry("up", "", u.cfg.Telemetry) },
 		func() error { return u.openLog(keys) },
 		func() error { return u.face(ctx) },
 		func() error { return u.openStore(ctx) },
@@ -129,7 +132,10 @@ func NewUp(ctx context.Context, cfg UpConfig) (u *Up, err error) {
 
 // listen opens the port before anything else: who started a second one learns that at once.
 func (u *Up) listen() (err error) {
-	u.listener, err = listenLoopback(u.cfg.Listen)
+	if u.listener, err = listenLoopback(u.cfg.Listen); err != nil || u.cfg.Health == "" {
+		return err
+	}
+	u.health, err = listenLoopback(u.cfg.Health)
 	return err
 }
 
@@ -301,8 +307,10 @@ func (u *Up) openServer(ctx context.Context) (err error) {
 		return err
 	}
 	mux := http.NewServeMux()
-	mux.Handle("/v2", edge.New(u.gateway).Handler())
-	mux.Handle("/v2/", edge.New(u.gateway).Handler())
+	door := edge.New(u.gateway).Handler()
+	for _, pattern := range append(edge.OpenAIPaths(), "/v2", "/v2/") {
+		mux.Handle(pattern, door)
+	}
 	control := api.NewServer(ctx, u.rooms, u.verifier)
 	mux.Handle("/v1/", control.Handler())
 	mux.Handle(api.TilesPrefix, control.Tiles(u.cfg.PublicTiles))
@@ -362,6 +370,7 @@ func (u *Up) Run(ctx context.Context) error {
 	defer stopRooms()
 	var house errgroup.Group
 	u.run(rooms, &house)
+	u.serveHealth(rooms, &house, u.standing("up"))
 	house.Go(func() error { return u.verifier.Run(rooms) })
 	house.Go(func() error { return u.changes.Run(rooms) })
 	house.Go(func() error { u.renewAccess(rooms); return nil })

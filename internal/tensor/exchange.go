@@ -1,5 +1,7 @@
 package tensor
 
+import "slices"
+
 // A Datatype is the element type of a tensor, spelled as in the Open Inference
 // Protocol v2. BF16 is missing on purpose: the protocol has no JSON form of it.
 type Datatype string
@@ -133,4 +135,34 @@ type Response struct {
 	Version string   // may be empty
 	ID      string   // the request's mark, if the server gave it back
 	Outputs []Tensor // at least one, names distinct
+}
+
+// Clone returns a request that shares no memory with r.
+func (r *Request) Clone() *Request {
+	c := *r
+	c.Inputs, c.Outputs = cloneTensors(r.Inputs), slices.Clone(r.Outputs)
+	return &c
+}
+
+// Clone returns a response that shares no memory with r.
+func (r *Response) Clone() *Response {
+	c := *r
+	c.Outputs = cloneTensors(r.Outputs)
+	return &c
+}
+
+func cloneTensors(list []Tensor) []Tensor {
+	out := slices.Clone(list)
+	for i := range out {
+		t := &out[i]
+		t.Shape = slices.Clone(t.Shape)
+		t.Data = Data{
+			Bools: slices.Clone(t.Data.Bools), Uints: slices.Clone(t.Data.Uints), Ints: slices.Clone(t.Data.Ints),
+			Floats: slices.Clone(t.Data.Floats), Bytes: slices.Clone(t.Data.Bytes),
+		}
+		for j, b := range t.Data.Bytes {
+			t.Data.Bytes[j] = slices.Clone(b)
+		}
+	}
+	return out
 }

@@ -70,6 +70,9 @@ var OIP Protocol = oip{}
 
 type oip struct{}
 
+// String returns the protocol's name, as routes and metrics have it.
+func (oip) String() string { return "oip" }
+
 // ParseRequest reads the body of POST v2/models/{model}/infer. It is stricter
 // than JSON: one object and nothing around it; only known keys, spelled exactly
 // and given once; and data that has the shape and the datatype it declares.

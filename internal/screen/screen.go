@@ -1,4 +1,6 @@
-package main
+// Package screen is how what verbs return reads in a terminal: tables and sentences for
+// people, and a terminal that obeys nothing of what others wrote. It owns no state.
+package screen
 
 import (
 	"encoding/json"
@@ -29,13 +31,13 @@ var printers = map[string]printer{
 	"witness.trust":    done("the witness cosigns that log's checkpoints from now on"),
 	"witness.forget":   done("the witness cosigns nothing of that log any more"),
 	"archive.list":     answered(printArchive),
-	"archive.keep":     answered(func(w io.Writer, l api.SegmentList) { fmt.Fprintln(w, count(len(l.Segments), "segment"), "archived") }),
+	"archive.keep":     answered(func(w io.Writer, l api.SegmentList) { fmt.Fprintln(w, Count(len(l.Segments), "segment"), "archived") }),
 	"archive.prune":    answered(printPruned),
 	"archive.retain":   answered(printChange),
 	"subject.list": answered(func(w io.Writer, c api.SubjectCount) {
-		fmt.Fprintf(w, "%s with a key, %d forgotten\n", count(c.Keys, "subject"), c.Shredded)
+		fmt.Fprintf(w, "%s with a key, %d forgotten\n", Count(c.Keys, "subject"), c.Shredded)
 	}),
-	"subject.find":       answered(func(w io.Writer, f api.SubjectFound) { fmt.Fprintf(w, "%s, in %s\n", f.ID, count(f.Records, "record")) }),
+	"subject.find":       answered(func(w io.Writer, f api.SubjectFound) { fmt.Fprintf(w, "%s, in %s\n", f.ID, Count(f.Records, "record")) }),
 	"subject.shred":      answered(printChange),
 	"change.list":        answered(printChanges),
 	"change.show":        answered(printWholeChange),
@@ -101,6 +103,26 @@ var asides = map[string]printer{
 	}),
 	"node.invite": answered(joinHint),
 }
+
+// Answer shows the answer to a request, which is a pointer to the request of its verb,
+// and says on aside what people should know beside it. It reports whether the verb has
+// such words; one that has none is shown as it is.
+func Answer(w, aside io.Writer, verb string, request any, answer json.RawMessage) (shown bool, err error) {
+	print, ok := printers[verb]
+	if !ok {
+		return false, nil
+	}
+	if err := print(w, request, answer); err != nil {
+		return true, err
+	}
+	if also, ok := asides[verb]; ok {
+		return true, also(aside, request, answer)
+	}
+	return true, nil
+}
+
+// HasAside reports whether there is something to know beside a verb's answer.
+func HasAside(verb string) bool { return asides[verb] != nil }
 
 // A printer prints the answer to a request, which is a pointer to the request of
 // its verb.
@@ -171,7 +193,7 @@ func printEvents(w io.Writer, events []api.Event) {
 	row(tw, "RECORD", "TIME", "WHO", "WHAT", "ON", "OUTCOME", "REASON")
 	for _, e := range events {
 		row(tw, e.Index, e.Record.At.Local().Format("15:04:05.000"),
-			who(e.Record), e.Record.Kind, e.Record.On, outcome(e.Record), reason(e.Record))
+			who(e.Record), e.Record.Kind, e.Record.On, Outcome(e.Record), Reason(e.Record))
 	}
 	tw.Flush()
 }
@@ -211,8 +233,8 @@ func who(r record.Record) string {
 	return clip(k.Source)
 }
 
-// outcome is how a record ended, in a word. The console says the same.
-func outcome(r record.Record) string {
+// Outcome is how a record ended, in a word. The console says the same.
+func Outcome(r record.Record) string {
 	_, knocked := knockOf(r)
 	switch {
 	case knocked || r.Outcome == pavise.Deny:
@@ -234,9 +256,9 @@ func outcome(r record.Record) string {
 // observed reports whether observe mode let a denial pass.
 func observed(v pavise.Verdict) bool { return v.Outcome == pavise.Deny && v.Observed }
 
-// reason is why, in a line: the check that stopped it or would have, or how it
+// Reason is why, in a line: the check that stopped it or would have, or how it
 // failed.
-func reason(r record.Record) string {
+func Reason(r record.Record) string {
 	if k, knocked := knockOf(r); knocked {
 		if k.Count > 1 {
 			return clip(fmt.Sprintf("%s (%d times in a second)", k.Reason, k.Count))
@@ -254,8 +276,8 @@ func reason(r record.Record) string {
 	return ""
 }
 
-// count says how many there are of something whose plural takes an s.
-func count[N int | uint64](n N, what string) string {
+// Count says how many there are of something whose plural takes an s.
+func Count[N int | uint64](n N, what string) string {
 	if n == 1 {
 		return "1 " + what
 	}
@@ -322,11 +344,11 @@ func bounds(r gateway.Route) string {
 	if n == 0 {
 		return "no bounds on values"
 	}
-	return "bounds on " + count(n, "column")
+	return "bounds on " + Count(n, "column")
 }
 
 // limit is a rate as route put takes it: 1200/1m burst 300. A burst of the whole
-// count goes without saying.
+// Count goes without saying.
 func limit(r firewall.Rate) string {
 	if r.Count == 0 {
 		return "none"

@@ -1,8 +1,7 @@
-package main
+package screen
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"io"
 	"slices"
@@ -12,7 +11,6 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
-	"github.com/pavise/pavise/internal/fleet"
 	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/issuer"
 )
@@ -46,7 +44,7 @@ func standsOf(h issuer.Holder, nodes []api.NodeState) string {
 	n := nodes[i]
 	words := []string{n.Role, n.Version}
 	if n.Serial > 0 {
-		words = append(words, fmt.Sprintf("bundle %d, %s", n.Serial, count(n.Records, "record")))
+		words = append(words, fmt.Sprintf("bundle %d, %s", n.Serial, Count(n.Records, "record")))
 	}
 	switch {
 	case n.Away:
@@ -78,27 +76,6 @@ func printBundleKeys(w io.Writer, l api.SigningKeys) {
 		row(tw, k.Key, k.State)
 	}
 	tw.Flush()
-}
-
-// personKeyCommand is pavise person key.
-type personKeyCommand struct{}
-
-// Help says what the fingerprint is for. It is kong's hook for a command's help.
-func (*personKeyCommand) Help() string {
-	return `Your key is made where your certificate will be (--identity), if it is not there yet. Tell the
-fingerprint to whoever invites you: pavise person invite YOU --key FINGERPRINT.`
-}
-
-func (*personKeyCommand) run(_ context.Context, c *cli) error {
-	fingerprint, err := fleet.PersonKey(cmp.Or(c.Identity, fleet.DefaultIdentity()))
-	if err != nil {
-		return err
-	}
-	if c.JSON {
-		return c.printJSON(map[string]string{"key": fingerprint})
-	}
-	fmt.Fprintln(c.stdout, fingerprint)
-	return nil
 }
 
 // joinHint says what the machine that is invited does.

@@ -1,4 +1,4 @@
-package main
+package screen
 
 import (
 	"cmp"
@@ -66,7 +66,7 @@ func printQuorum(line func(string, string, ...any), q api.Witnessed) {
 	if q.Records == 0 {
 		line("witnessed", "nothing yet")
 	} else {
-		line("witnessed", "%s, by %s", count(q.Records, "record"), q.At.Format(time.RFC3339))
+		line("witnessed", "%s, by %s", Count(q.Records, "record"), q.At.Format(time.RFC3339))
 	}
 	for _, s := range q.Witnesses {
 		switch {
@@ -75,7 +75,7 @@ func printQuorum(line func(string, string, ...any), q api.Witnessed) {
 		case !s.Counts:
 			line("", "%s: does not count, for it is this installation's own", s.Name)
 		default:
-			line("", "%s: %s at %s%s", s.Name, count(s.Size, "record"), s.At.Format(time.RFC3339), skew(s.Skew))
+			line("", "%s: %s at %s%s", s.Name, Count(s.Size, "record"), s.At.Format(time.RFC3339), skew(s.Skew))
 		}
 	}
 }
@@ -145,12 +145,12 @@ func printWitnessed(w io.Writer, l api.WitnessList) {
 	for i, k := range l.Keys {
 		keys[i] = k.Key
 	}
-	printPolicy(w, keys, l.URL)
+	Policy(w, keys, l.URL)
 }
 
-// printPolicy prints the lines of a tlog-policy that ask for a witness's word, by the
+// Policy prints the lines of a tlog-policy that ask for a witness's word, by the
 // key that lasts longest where there are two.
-func printPolicy(w io.Writer, keys []string, url string) {
+func Policy(w io.Writer, keys []string, url string) {
 	quorum := ""
 	for _, text := range keys {
 		name := "classic"
@@ -243,7 +243,7 @@ func printChange(w io.Writer, c api.ChangeView) {
 		fmt.Fprintf(w, "  %s\n", c.Outcome)
 	}
 	if c.State.Waits() {
-		fmt.Fprintf(w, "  %d of %s, until %s; the proposer does not count\n", c.Have, count(c.Need, "approval"), c.Until.Local().Format("Mon 2 Jan 15:04"))
+		fmt.Fprintf(w, "  %d of %s, until %s; the proposer does not count\n", c.Have, Count(c.Need, "approval"), c.Until.Local().Format("Mon 2 Jan 15:04"))
 		fmt.Fprintf(w, "  another person approves it with: %s change approve %s %.8s\n", installation.Program(), c.Name.ID, c.Digest)
 	}
 }
@@ -282,7 +282,7 @@ func printDetail(w io.Writer, c api.ChangeView) {
 	body, err := json.Marshal(c.Plan.Detail)
 	var p guard.Preview
 	if !strings.HasPrefix(c.Verb, "policy.") || err != nil || json.Unmarshal(body, &p) != nil {
-		_ = writeJSON(w, c.Plan.Detail, "  ") // plain data from a JSON answer
+		_ = WriteJSON(w, c.Plan.Detail, "  ") // plain data from a JSON answer
 		return
 	}
 	for _, half := range [...]struct{ what, text string }{{"before", p.Was}, {"after", p.Text}} {
@@ -320,7 +320,7 @@ func printRules(w io.Writer, l api.RuleList) {
 		if r.Safe {
 			safe = "runs first, approved afterwards"
 		}
-		row(tw, r.Verb, count(r.Need, "approval"), of, count(r.Days, "day"), safe)
+		row(tw, r.Verb, Count(r.Need, "approval"), of, Count(r.Days, "day"), safe)
 	}
 	tw.Flush()
 }

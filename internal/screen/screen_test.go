@@ -1,4 +1,4 @@
-package main
+package screen
 
 import (
 	"bytes"
@@ -10,10 +10,8 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/archive"
-	"github.com/pavise/pavise/internal/audit"
 	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/guard"
-	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/record"
 )
 
@@ -41,7 +39,7 @@ func TestOutcomes(t *testing.T) {
 		"not a note":      {record.Record{Kind: "identity.refused", Phase: record.Act, Outcome: pavise.Allow}, "", "allow", ""},
 		"other note":      {record.Record{Kind: "guard.clock", Phase: record.Note}, "", "note", ""},
 	} {
-		if got := [3]string{who(c.record), outcome(c.record), reason(c.record)}; got != [3]string{c.who, c.outcome, c.reason} {
+		if got := [3]string{who(c.record), Outcome(c.record), Reason(c.record)}; got != [3]string{c.who, c.outcome, c.reason} {
 			t.Errorf("%s: %q, want %q, %q, %q", name, got, c.who, c.outcome, c.reason)
 		}
 	}
@@ -110,42 +108,6 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// TestCommandsArePasted names the data directory when it is not the usual one.
-func TestCommandsArePasted(t *testing.T) {
-	t.Setenv(installation.DataVariable, "")
-	for dir, want := range map[installation.Data]string{
-		installation.DefaultData: " console link",
-		"my data":                " console link --data 'my data'",
-		"/srv/p":                 " console link --data /srv/p",
-	} {
-		if got := dir.Command("console link"); got != installation.Program()+want {
-			t.Errorf("%s, want %s", got, want)
-		}
-	}
-	t.Setenv(installation.DataVariable, "elsewhere")
-	if got := installation.Data(installation.DefaultData).Command("up"); got != installation.Program()+" up --data "+installation.DefaultData {
-		t.Errorf("beside the environment: %s", got)
-	}
-}
-
-// TestACopyOfAPrunedLog says how many records the copy holds, and not how many there
-// ever were.
-func TestACopyOfAPrunedLog(t *testing.T) {
-	for _, tt := range []struct {
-		report audit.Report
-		want   string
-	}{
-		{audit.Report{Signed: 600, Conclusion: audit.Verified}, "backed up to x: 600 records, verified: "},
-		{audit.Report{First: 512, Signed: 600, Conclusion: audit.Verified}, "backed up to x: 88 records from 512 on (those before it were pruned), verified: "},
-	} {
-		var out strings.Builder
-		c := &cli{stdout: newTerminal(&out)}
-		if err := c.kept("backed up to x", tt.report, nil); err != nil || !strings.HasPrefix(out.String(), tt.want) {
-			t.Errorf("%q, want %q, %v", out.String(), tt.want, err)
-		}
-	}
-}
-
 // TestCellsStayCells shows a name that would make a row of its own.
 func TestCellsStayCells(t *testing.T) {
 	const answer = `{"events":[{"index":1,"record":{"kind":"model.infer\n2\t00:00:00\thuman/op","who":{"kind":"workload","id":"a\nb\tc\fd\u000be"},"verdicts":[{"check":"x\n","outcome":"deny","reason":"y\tz"}]}}]}`
@@ -157,5 +119,17 @@ func TestCellsStayCells(t *testing.T) {
 	printRecords(&out, &api.ListRequest{}, a)
 	if lines := strings.Count(out.String(), "\n"); lines != 2 || strings.ContainsAny(out.String(), "\t\f\v") {
 		t.Errorf("%d lines: %q", lines, out.String())
+	}
+}
+
+// TestListSaysThatThereIsMore prints what the server says of a list that was longer.
+func TestListSaysThatThereIsMore(t *testing.T) {
+	events := []api.Event{{Index: 4711}, {Index: 4712}}
+	for want, request := range map[string]api.ListRequest{"--before 4711 shows earlier ones\n": {}, "--after 4713 goes on\n": {After: new(uint64(4711))}} {
+		var out bytes.Buffer
+		printRecords(&out, &request, api.ListAnswer{Events: events, Size: 70000, More: true})
+		if !strings.HasSuffix(out.String(), "\n"+want) {
+			t.Errorf("%q, want %q", out.String(), want)
+		}
 	}
 }

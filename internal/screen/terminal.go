@@ -1,4 +1,4 @@
-package main
+package screen
 
 import (
 	"bytes"
@@ -11,30 +11,30 @@ import (
 	"unicode/utf8"
 )
 
-// A terminal is what the program prints to. Much of what it prints somebody else
+// A Terminal is what the program prints to. Much of what it prints somebody else
 // wrote, a caller, a server or the maker of a ledger directory, so it lets
 // through nothing that a terminal obeys: whatever has no glyph, but for ends of
 // lines and tabs, becomes U+FFFD. Each Write is whole characters.
-type terminal struct {
-	text io.Writer // gets what may be shown
-	w    io.Writer // gets our own lines of progress, which write over each other; nowhere, unless somebody watches
+type Terminal struct {
+	Progress io.Writer // gets our own lines of progress, which write over each other; nowhere, unless somebody watches
+	text     io.Writer // gets what may be shown
 }
 
-// newTerminal prints to a terminal, or to a pipe or file, where progress is no news.
-func newTerminal(w io.Writer) terminal {
+// NewTerminal prints to a terminal, or to a pipe or file, where progress is no news.
+func NewTerminal(w io.Writer) Terminal {
 	f, ok := w.(*os.File)
 	if ok {
 		info, err := f.Stat()
 		ok = err == nil && info.Mode()&os.ModeCharDevice != 0
 	}
 	if !ok {
-		return terminal{text: w, w: io.Discard}
+		return Terminal{text: w, Progress: io.Discard}
 	}
-	return terminal{text: w, w: w}
+	return Terminal{text: w, Progress: w}
 }
 
 // Write prints the text as it may be shown.
-func (t terminal) Write(text []byte) (int, error) {
+func (t Terminal) Write(text []byte) (int, error) {
 	clean := bytes.Map(func(r rune) rune {
 		if r == '\n' || r == '\t' {
 			return r
@@ -59,9 +59,9 @@ func shown(r rune) rune {
 // direction are not: they turn a line around.
 func glyph(r rune) bool { return unicode.IsGraphic(r) }
 
-// writeJSON writes a value for programs, with every character that has no glyph
+// WriteJSON writes a value for programs, with every character that has no glyph
 // as an escape, so that nothing is lost and a terminal has nothing to obey.
-func writeJSON(w io.Writer, v any, indent string) error {
+func WriteJSON(w io.Writer, v any, indent string) error {
 	var text bytes.Buffer
 	out := json.NewEncoder(&text)
 	out.SetIndent("", indent)

@@ -1,0 +1,492 @@
+package chat
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
+
+	"github.com/pavise/pavise"
+)
+
+// Limits bound what is read. All are required.
+type Limits struct {
+	MaxBody   int // bytes of one request or one whole answer
+	MaxDepth  int // arrays and objects within each other
+	MaxValues int // values of one JSON text
+	MaxText   int // bytes of one string, decoded
+	MaxEvent  int // bytes of one event of a stream
+	MaxStream int // bytes of all events of a stream
+}
+
+// DefaultLimits fit prompts with a few images: 4 MiB of text, of that a string of
+// as many, 64 levels, 1 Mi values, events of 1 MiB and streams of 64 MiB.
+func DefaultLimits() Limits {
+	return Limits{MaxBody: 4 << 20, MaxDepth: 64, MaxValues: 1 << 20, MaxText: 4 << 20, MaxEvent: 1 << 20, MaxStream: 64 << 20}
+}
+
+// Weight returns how many bytes a body and what is read from it take together, at
+// most: a value begins the text or follows a bracket, a comma or a colon.
+func (lim Limits) Weight(body []byte) int {
+	values := 1
+	for _, c := range body {
+		if c == ',' || c == '[' || c == ':' {
+			values++
+		}
+	}
+	return cap(body) + len(body) + 3*valueSize*min(values, lim.MaxValues)
+}
+
+// valueSize is what one value takes in memory, in bytes, beside its text.
+const valueSize = 64
+
+// A kind is one of the six of JSON.
+type kind uint8
+
+const (
+	null kind = iota
+	boolean
+	number
+	text
+	array
+	object
+)
+
+// kindNames say what a value is, for people.
+var kindNames = [...]string{null: "null", boolean: "true or false", number: "a number", text: "a string", array: "an array", object: "an object"}
+
+// A value is one JSON value in a form of its own: two texts that mean the same
+// make the same value, and a value is written in one way.
+type value struct {
+	kind  kind
+	alien bool     // its name is not in the tables: written only when allowed
+	text  string   // a string, decoded; a number as it is written; "true" or "false"
+	items []member // of an array, without names; of an object, in the sender's order
+}
+
+// A member is a value in an array or object.
+type member struct {
+	name string
+	value
+}
+
+// A Fault is what is wrong with a text, and where: Param is the path of the value,
+// such as "messages[2].role", or "" for the whole.
+type Fault struct {
+	Param string
+	Model string // the model that a request names, if as much could be read
+	Err   *pavise.Error
+}
+
+// Error says what is wrong and where.
+func (f *Fault) Error() string { return f.Err.Error() }
+
+// Unwrap returns the error that the sender sees.
+func (f *Fault) Unwrap() error { return f.Err }
+
+// A fault is a Fault whose path grows as it travels outwards.
+type fault struct{ path, msg, hint string }
+
+func faultf(hint, format string, args ...any) *fault {
+	return &fault{msg: fmt.Sprintf(format, args...), hint: hint}
+}
+
+// in adds an outer step, the name of a member, to the path.
+func (f *fault) in(name string) *fault {
+	if f != nil {
+		f.path = "." + clip(name) + f.path
+	}
+	return f
+}
+
+// item is in for the index of an array's member.
+func (f *fault) item(i int) *fault {
+	if f != nil {
+		f.path = "[" + strconv.Itoa(i) + "]" + f.path
+	}
+	return f
+}
+
+// error returns the fault as one of the given kind.
+func (f *fault) error(kind pavise.Kind) *Fault {
+	param, msg := strings.TrimPrefix(f.path, "."), f.msg
+	if param != "" {
+		msg = param + ": " + msg
+	}
+	return &Fault{Param: param, Err: &pavise.Error{Kind: kind, Msg: msg, Hint: f.hint}}
+}
+
+// clip returns a name in a form that is fit for messages: short and printable.
+func clip(name string) string {
+	quoted := strconv.QuoteToGraphic(name[:min(len(name), 40)])
+	return quoted[1 : len(quoted)-1]
+}
+
+// A scanner reads one JSON text from front to back (RFC 8259).
+type scanner struct {
+	text   string
+	pos    int
+	depth  int
+	values int
+	lim    Limits
+	open   []member // of arrays and objects that are not closed yet
+}
+
+// parse reads a JSON text, which is at most lim.MaxBody long.
+func parse(body []byte, lim Limits) (v value, f *fault) {
+	if len(body) > lim.MaxBody {
+		return v, faultf("send less", "more than %d bytes", lim.MaxBody)
+	}
+	s := scanner{text: string(body), lim: lim, open: make([]member, 0, 32)}
+	if !utf8.ValidString(s.text) {
+		return v, faultf("send JSON as UTF-8", "the text is not UTF-8")
+	}
+	if f = s.value(&v); f != nil {
+		return v, f
+	}
+	if s.peek(); s.pos < len(s.text) {
+		return v, s.fault("send one JSON object and nothing behind it", "something follows the JSON text")
+	}
+	return v, nil
+}
+
+// fault returns a fault at the current byte.
+func (s *scanner) fault(hint, format string, args ...any) *fault {
+	return faultf(hint, format+", at byte %d", append(args, s.pos)...)
+}
+
+// unexpected says that something else stands where want should.
+func (s *scanner) unexpected(want string) *fault {
+	if s.pos >= len(s.text) {
+		return s.fault("send one whole JSON object", "the text ends where %s should be", want)
+	}
+	r, _ := utf8.DecodeRuneInString(s.text[s.pos:])
+	return s.fault("send one JSON object", "%q where %s should be", r, want)
+}
+
+// peek moves past white space and returns the next byte, or 0 at the end. A NUL
+// byte is no token either, so the two need no telling apart.
+func (s *scanner) peek() byte {
+	for s.pos < len(s.text) {
+		switch c := s.text[s.pos]; c {
+		case ' ', '\t', '\r', '\n':
+			s.pos++
+		default:
+			return c
+		}
+	}
+	return 0
+}
+
+// value reads one value into v.
+func (s *scanner) value(v *value) (f *fault) {
+	if s.values++; s.values > s.lim.MaxValues {
+		return s.fault("send less", "more than %d values", s.lim.MaxValues)
+	}
+	switch c := s.peek(); c {
+	case '{', '[':
+		return s.container(v, c)
+	case '"':
+		v.kind = text
+		v.text, f = s.quoted()
+		return f
+	case 't', 'f', 'n':
+		return s.literal(v)
+	default:
+		if c != '-' && (c < '0' || c > '9') {
+			return s.unexpected("a value")
+		}
+		v.kind = number
+		v.text, f = s.number()
+		return f
+	}
+}
+
+// literal reads true, false or null.
+func (s *scanner) literal(v *value) *fault {
+	for _, l := range [...]value{{kind: boolean, text: "true"}, {kind: boolean, text: "false"}, {kind: null, text: "null"}} {
+		if strings.HasPrefix(s.text[s.pos:], l.text) {
+			s.pos += len(l.text)
+			*v = l
+			return nil
+		}
+	}
+	return s.unexpected("a value")
+}
+
+// container reads an array or object from its first byte.
+func (s *scanner) container(v *value, first byte) *fault {
+	if s.depth++; s.depth > s.lim.MaxDepth {
+		return s.fault("nest less", "more than %d levels", s.lim.MaxDepth)
+	}
+	s.pos++
+	base, closing := len(s.open), first+2 // '[' and ']', '{' and '}' are two apart
+	v.kind = array
+	if first == '{' {
+		v.kind = object
+	}
+	for s.peek() != closing {
+		if len(s.open) > base {
+			if s.peek() != ',' {
+				return s.unexpected(fmt.Sprintf("',' or %q", closing))
+			}
+			s.pos++
+		}
+		var m member
+		if f := s.member(v.kind, &m, len(s.open)-base); f != nil {
+			return f
+		}
+		s.open = append(s.open, m)
+	}
+	s.pos++
+	s.depth--
+	if n := len(s.open) - base; n > 0 {
+		v.items = make([]member, n)
+		copy(v.items, s.open[base:])
+		s.open = s.open[:base]
+	}
+	if v.kind == object {
+		return twice(v.items)
+	}
+	return nil
+}
+
+// member reads one member, with its name in an object.
+func (s *scanner) member(of kind, m *member, i int) *fault {
+	if of == array {
+		return s.value(&m.value).item(i)
+	}
+	if s.peek() != '"' {
+		return s.unexpected("a key in quotes")
+	}
+	var f *fault
+	if m.name, f = s.quoted(); f != nil {
+		return f
+	}
+	if len(m.name) > maxKey {
+		return s.fault("shorten it", "a key of %d bytes, more than %d", len(m.name), maxKey)
+	}
+	if s.peek() != ':' {
+		return s.unexpected("':'")
+	}
+	s.pos++
+	if f = s.value(&m.value); f != nil {
+		return f.in(m.name)
+	}
+	return nil
+}
+
+// maxKey bounds the name of a member, in bytes.
+const maxKey = 256
+
+// few is up to how many members each is compared with each.
+const few = 24
+
+// twice refuses members whose names some parser takes for the same: encoding/json
+// matches them in whatever case.
+func twice(items []member) *fault {
+	const hint = "write each key once: parsers differ on which of two counts"
+	if len(items) <= few {
+		for i := range items {
+			for j := range i {
+				if strings.EqualFold(items[i].name, items[j].name) {
+					return faultf(hint, "key %q appears twice, or in two cases", clip(items[i].name))
+				}
+			}
+		}
+		return nil
+	}
+	seen := make(map[string]bool, len(items))
+	for i := range items {
+		name := fold(items[i].name)
+		if seen[name] {
+			return faultf(hint, "key %q appears twice, or in two cases", clip(items[i].name))
+		}
+		seen[name] = true
+	}
+	return nil
+}
+
+// quoted reads a string, decoded.
+func (s *scanner) quoted() (string, *fault) {
+	start := s.pos + 1
+	s.pos = plainTo(s.text, start)
+	switch {
+	case s.pos == len(s.text):
+		return "", s.fault("", "a string without its closing quote")
+	case s.text[s.pos] == '\\':
+		return s.escaped(start)
+	case s.text[s.pos] != '"':
+		return "", s.fault(`write it as an escape, such as \n`, "a bare control character in a string")
+	case s.pos-start > s.lim.MaxText:
+		return "", s.tooLong()
+	}
+	s.pos++
+	return s.text[start : s.pos-1], nil
+}
+
+// escaped reads on from the first escape of a string that began at start. What stands
+// between escapes is taken in one piece.
+func (s *scanner) escaped(start int) (string, *fault) {
+	var b strings.Builder
+	b.Grow(min(2*(s.pos-start)+64, len(s.text)-start))
+	for s.pos < len(s.text) {
+		b.WriteString(s.text[start:s.pos])
+		switch c := s.text[s.pos]; {
+		case b.Len() > s.lim.MaxText:
+			return "", s.tooLong()
+		case c == '"':
+			s.pos++
+			return b.String(), nil
+		case c != '\\':
+			return "", s.fault(`write it as an escape, such as \n`, "a bare control character in a string")
+		}
+		r, f := s.escape()
+		if f != nil {
+			return "", f
+		}
+		b.WriteRune(r)
+		start = s.pos
+		s.pos = plainTo(s.text, start)
+	}
+	return "", s.fault("", "a string without its closing quote")
+}
+
+// plainTo returns the first place, at or after i, of a byte that does not stand for
+// itself in a string: a quote, a backslash or a control character. It looks at eight
+// bytes at a time: a byte of x is zero where (x - 1) &^ x has its highest bit.
+func plainTo(s string, i int) int {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	for ; i+8 <= len(s); i += 8 {
+		t := s[i : i+8]
+		w := uint64(t[0]) | uint64(t[1])<<8 | uint64(t[2])<<16 | uint64(t[3])<<24 | uint64(t[4])<<32 | uint64(t[5])<<40 | uint64(t[6])<<48 | uint64(t[7])<<56
+		quote, back := w^ones*'"', w^ones*'\\'
+		if ((quote-ones)&^quote|(back-ones)&^back|(w-ones*' ')&^w)&highs != 0 {
+			break
+		}
+	}
+	for i < len(s) && s[i] >= ' ' && s[i] != '"' && s[i] != '\\' {
+		i++
+	}
+	return i
+}
+
+func (s *scanner) tooLong() *fault {
+	return s.fault("shorten it", "a string of more than %d bytes", s.lim.MaxText)
+}
+
+// escape reads one escape sequence, of both halves for a surrogate pair.
+func (s *scanner) escape() (rune, *fault) {
+	const plain, meant = `"\/bfnrt`, "\"\\/\b\f\n\r\t"
+	if s.pos+1 < len(s.text) {
+		if i := strings.IndexByte(plain, s.text[s.pos+1]); i >= 0 {
+			s.pos += 2
+			return rune(meant[i]), nil
+		}
+	}
+	high, ok := s.hex4(s.pos)
+	if !ok {
+		return 0, s.fault(`JSON has \" \\ \/ \b \f \n \r \t and \u with four hex digits`, "an escape that JSON does not have")
+	}
+	if !utf16.IsSurrogate(high) {
+		s.pos += 6
+		return high, nil
+	}
+	low, _ := s.hex4(s.pos + 6)
+	r := utf16.DecodeRune(high, low)
+	if r == utf8.RuneError {
+		return 0, s.fault("a surrogate is half a character: send both halves, or the character itself", "a lone surrogate \\u%04x", high)
+	}
+	s.pos += 12
+	return r, nil
+}
+
+// hex4 reads the number of an escape, \u and four hex digits, that stands at from.
+func (s *scanner) hex4(from int) (rune, bool) {
+	if from+6 > len(s.text) || s.text[from] != '\\' || s.text[from+1] != 'u' {
+		return 0, false
+	}
+	var r rune
+	for i := from + 2; i < from+6; i++ {
+		digit := strings.IndexByte("0123456789abcdef", s.text[i]|0x20)
+		if digit < 0 || s.text[i] < '0' {
+			return 0, false
+		}
+		r = r<<4 | rune(digit)
+	}
+	return r, true
+}
+
+// maxNumber bounds how long a number is written, in bytes.
+const maxNumber = 128
+
+// number reads a number and returns it as it is written anew.
+func (s *scanner) number() (string, *fault) {
+	start := s.pos
+	if s.text[s.pos] == '-' {
+		s.pos++
+	}
+	whole := s.pos
+	s.digits()
+	first := s.pos
+	ok := first > whole && (s.text[whole] != '0' || first == whole+1)
+	if s.pos < len(s.text) && s.text[s.pos] == '.' {
+		s.pos++
+		ok = s.digits() && ok
+	}
+	if s.pos < len(s.text) && s.text[s.pos]|0x20 == 'e' {
+		s.pos++
+		if s.pos < len(s.text) && (s.text[s.pos] == '+' || s.text[s.pos] == '-') {
+			s.pos++
+		}
+		ok = s.digits() && ok
+	}
+	if !ok || s.pos-start > maxNumber {
+		return "", s.fault("write numbers as JSON has them, in at most 128 bytes", "a number that JSON does not have")
+	}
+	written, ok := canonical(s.text[start:s.pos], s.pos == first)
+	if !ok {
+		return "", s.fault("send finite numbers", "a number beyond what a float64 holds")
+	}
+	return written, nil
+}
+
+// digits moves past digits and reports whether there were any.
+func (s *scanner) digits() bool {
+	start := s.pos
+	for s.pos < len(s.text) && '0' <= s.text[s.pos] && s.text[s.pos] <= '9' {
+		s.pos++
+	}
+	return s.pos > start
+}
+
+// canonical returns the one way in which a number is written: an integer of 64 bits
+// exactly, and any other as the shortest text that reads back as its float64. It is
+// false for what is beyond that.
+func canonical(literal string, integer bool) (string, bool) {
+	if integer && len(literal) <= 18 && literal != "-0" {
+		return literal, true
+	}
+	if integer && literal != "-0" {
+		if _, err := strconv.ParseInt(literal, 10, 64); err == nil {
+			return literal, true
+		}
+		if _, err := strconv.ParseUint(literal, 10, 64); err == nil {
+			return literal, true
+		}
+	}
+	f, err := strconv.ParseFloat(literal, 64)
+	if err != nil || math.IsInf(f, 0) {
+		return "", false
+	}
+	if f == 0 {
+		return "0", true
+	}
+	form := byte('f')
+	if a := math.Abs(f); a < 1e-6 || a >= 1e21 {
+		form = 'e'
+	}
+	return strconv.FormatFloat(f, form, -1, 64), true
+}

@@ -1,0 +1,410 @@
+package chat
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/pavise/pavise"
+)
+
+// An API is one of the protocol's operations on a model.
+type API string
+
+// The operations.
+const (
+	Chat        API = "chat.completions"
+	Completions API = "completions"
+	Responses   API = "responses"
+	Embeddings  API = "embeddings"
+)
+
+// Path returns where a server takes requests of the operation, below its address.
+func (a API) Path() string { return "/v1/" + strings.ReplaceAll(string(a), ".", "/") }
+
+// APIs are the four.
+func APIs() []API { return []API{Chat, Completions, Responses, Embeddings} }
+
+// maxModel bounds the name of a model, in bytes, as a part of a pavise.Name.
+const maxModel = 128
+
+// tables are what requests of each operation look like.
+var tables = map[API]*shape{
+	Chat: fields(append(sampling(),
+		need("messages", listOf(1, 4096, message)),
+		may("max_tokens", ints(1, 1<<24)),
+		may("max_completion_tokens", ints(1, 1<<24)),
+		may("n", ints(1, 128)),
+		may("logprobs", flag),
+		may("top_logprobs", ints(0, 20)),
+		may("prompt_logprobs", ints(0, 20)),
+		may("tools", listOf(1, 128, tagged("type", "", map[string]*shape{
+			"function": fields(may("type", words(16)), need("function", function)),
+		}))),
+		may("tool_choice", either(among("none", "auto", "required"), tagged("type", "", map[string]*shape{
+			"function": fields(may("type", words(16)), need("function", fields(need("name", toolName)))),
+		}))),
+		may("parallel_tool_calls", flag),
+		may("response_format", tagged("type", "", map[string]*shape{
+			"text":        fields(may("type", words(16))),
+			"json_object": fields(may("type", words(16))),
+			"json_schema": fields(may("type", words(16)), need("json_schema", fields(jsonSchema()...))),
+		})),
+		may("modalities", listOf(1, 1, among("text"))),
+		may("reasoning_effort", effort),
+		may("verbosity", degree),
+		may("prediction", fields(may("type", among("content")), need("content", textParts))),
+		may("service_tier", words(32)),
+		may("store", flag),
+		may("metadata", metadata),
+		may("prompt_cache_key", words(256)),
+		may("safety_identifier", words(256)),
+	)...),
+	Completions: fields(append(sampling(),
+		need("prompt", either(texts(0, 1<<24), listOf(1, maxPrompts, either(texts(0, 1<<24), either(token, listOf(1, maxTokens, token)))))),
+		may("suffix", texts(0, 1<<20)),
+		may("max_tokens", ints(0, 1<<24)),
+		may("n", ints(1, 128)),
+		may("best_of", ints(1, 128)),
+		may("echo", flag),
+		may("logprobs", ints(0, 20)),
+		may("prompt_logprobs", ints(0, 20)),
+	)...),
+	Responses: fields(
+		need("model", words(maxModel)),
+		need("input", either(texts(1, 1<<24), listOf(1, 4096, item))),
+		may("instructions", texts(0, 1<<20)),
+		may("max_output_tokens", ints(1, 1<<24)),
+		may("max_tool_calls", ints(1, 1<<10)),
+		may("temperature", nums(0, 2)),
+		may("top_p", nums(0, 1)),
+		may("top_logprobs", ints(0, 20)),
+		may("stream", flag),
+		may("stream_options", fields(may("include_obfuscation", flag))),
+		may("tools", listOf(0, 128, tagged("type", "", map[string]*shape{
+			"function": fields(append(functionFields(), may("type", words(16)))...),
+		}))),
+		may("tool_choice", either(among("none", "auto", "required"), tagged("type", "", map[string]*shape{
+			"function": fields(may("type", words(16)), need("name", toolName)),
+		}))),
+		may("parallel_tool_calls", flag),
+		may("text", fields(may("verbosity", degree), may("format", tagged("type", "", map[string]*shape{
+			"text":        fields(may("type", words(16))),
+			"json_object": fields(may("type", words(16))),
+			"json_schema": fields(append(jsonSchema(), may("type", words(16)))...),
+		})))),
+		may("reasoning", fields(may("effort", effort), may("summary", among("auto", "concise", "detailed")), may("generate_summary", among("auto", "concise", "detailed")))),
+		may("include", listOf(0, 16, words(64))),
+		may("truncation", among("auto", "disabled")),
+		may("previous_response_id", words(256)),
+		may("conversation", either(words(256), fields(need("id", words(256))))),
+		may("background", flag),
+		may("service_tier", words(32)),
+		may("store", flag),
+		may("metadata", metadata),
+		may("user", words(512)),
+		may("prompt_cache_key", words(256)),
+		may("safety_identifier", words(256)),
+	),
+	Embeddings: fields(
+		need("model", words(maxModel)),
+		need("input", either(texts(1, 1<<20), listOf(1, maxPrompts, either(texts(1, 1<<20), either(token, listOf(1, maxTokens, token)))))),
+		may("encoding_format", among("float", "base64")),
+		may("dimensions", ints(1, 1<<16)),
+		may("user", words(512)),
+	),
+}
+
+const (
+	maxPrompts = 2048    // prompts or inputs of one request
+	maxTokens  = 1 << 17 // of one prompt that is given as tokens
+)
+
+// sampling are the fields that chat and completions share.
+func sampling() []field {
+	return []field{
+		need("model", words(maxModel)),
+		may("temperature", nums(0, 2)),
+		may("top_p", nums(0, 1)),
+		may("presence_penalty", nums(-2, 2)),
+		may("frequency_penalty", nums(-2, 2)),
+		may("logit_bias", mapOf(1024, nums(-100, 100))),
+		may("seed", ints(-1<<63, 1<<63)),
+		may("stop", either(texts(1, 1024), listOf(1, 4, texts(1, 1024)))),
+		may("stream", flag),
+		may("stream_options", fields(may("include_usage", flag), may("include_obfuscation", flag))),
+		may("user", words(512)),
+	}
+}
+
+// The parts that requests are made of.
+var (
+	token    = ints(0, 1<<31)
+	effort   = among("none", "minimal", "low", "medium", "high", "xhigh")
+	degree   = among("low", "medium", "high")
+	metadata = mapOf(16, texts(0, 512))
+	toolName = formed(64, nameFault)
+	callID   = words(128)
+	detail   = among("auto", "low", "high")
+	picture  = formed(1<<24, imageFault)
+	asked    = texts(0, 1<<20) // what a model wrote as arguments: text that need not be JSON
+
+	function = fields(functionFields()...)
+	textPart = map[string]*shape{"text": fields(may("type", words(16)), need("text", texts(0, 1<<24)))}
+
+	textParts = either(texts(0, 1<<24), listOf(1, 1024, tagged("type", "", textPart)))
+	spoken    = either(texts(0, 1<<24), listOf(1, 1024, tagged("type", "", map[string]*shape{
+		"text":    textPart["text"],
+		"refusal": fields(may("type", words(16)), need("refusal", texts(0, 1<<20))),
+	})))
+	shown = either(texts(0, 1<<24), listOf(1, 1024, tagged("type", "", map[string]*shape{
+		"text":        textPart["text"],
+		"image_url":   fields(may("type", words(16)), need("image_url", fields(need("url", picture), may("detail", detail)))),
+		"input_audio": fields(may("type", words(16)), need("input_audio", fields(need("data", formed(1<<24, base64Fault)), need("format", among("wav", "mp3"))))),
+	})))
+
+	call = tagged("type", "function", map[string]*shape{
+		"function": fields(need("id", callID), may("type", words(16)), need("function", fields(need("name", toolName), need("arguments", asked)))),
+	})
+
+	// message is one of a chat. What clients send back of an answer has fields that
+	// say null.
+	message = tagged("role", "", map[string]*shape{
+		"system":    fields(may("role", words(16)), need("content", textParts), may("name", words(64))),
+		"developer": fields(may("role", words(16)), need("content", textParts), may("name", words(64))),
+		"user":      fields(may("role", words(16)), need("content", shown), may("name", words(64))),
+		"assistant": fields(may("role", words(16)), may("content", spoken), may("name", words(64)), may("refusal", texts(0, 1<<20)),
+			may("tool_calls", listOf(1, 128, call)), may("audio", nothing), may("function_call", nothing), may("annotations", either(nothing, listOf(0, 0, nothing)))),
+		"tool": fields(may("role", words(16)), need("content", textParts), need("tool_call_id", callID)),
+	})
+
+	// item is one of the input of a response: a message, or what was an item of an
+	// earlier output.
+	item = tagged("type", "message", map[string]*shape{
+		"message": fields(may("type", words(32)), need("role", among("user", "assistant", "system", "developer")), may("id", words(256)), may("status", words(32)), may("phase", words(32)),
+			need("content", either(texts(0, 1<<24), listOf(1, 1024, tagged("type", "", map[string]*shape{
+				"input_text":  fields(may("type", words(16)), need("text", texts(0, 1<<24))),
+				"input_image": fields(may("type", words(16)), need("image_url", picture), may("detail", detail)),
+				"output_text": fields(may("type", words(16)), need("text", texts(0, 1<<24)), may("annotations", listOf(0, 0, nothing)), may("logprobs", listOf(0, 0, nothing))),
+				"refusal":     fields(may("type", words(16)), need("refusal", texts(0, 1<<20))),
+			}))))),
+		"function_call":        fields(may("type", words(32)), need("call_id", callID), need("name", toolName), need("arguments", asked), may("id", words(256)), may("status", words(32))),
+		"function_call_output": fields(may("type", words(32)), need("call_id", callID), need("output", texts(0, 1<<24)), may("id", words(256)), may("status", words(32))),
+		"reasoning": fields(may("type", words(32)), may("id", words(256)), may("status", words(32)), may("encrypted_content", texts(0, 1<<20)),
+			need("summary", listOf(0, 64, fields(need("type", among("summary_text")), need("text", texts(0, 1<<20))))),
+			may("content", listOf(0, 64, fields(need("type", among("reasoning_text")), need("text", texts(0, 1<<20)))))),
+	})
+)
+
+// functionFields describe a function that the model may ask for.
+func functionFields() []field {
+	return []field{need("name", toolName), may("description", texts(0, 1<<14)), may("parameters", freely()), may("strict", flag)}
+}
+
+// jsonSchema are the fields of a schema that the answer is to have.
+func jsonSchema() []field {
+	return []field{need("name", toolName), may("description", texts(0, 1<<14)), may("schema", freely()), may("strict", flag)}
+}
+
+// A Request asks a language model for an answer.
+type Request struct {
+	Document
+	API API
+	// Unknown are the paths of the fields that the protocol does not have, in the
+	// order in which they came. They are not written unless Admit lets them.
+	Unknown []string
+}
+
+// ParseRequest reads a request. The error is a Fault of kind Invalid.
+func ParseRequest(api API, body []byte, lim Limits) (*Request, error) {
+	r := &Request{API: api}
+	root, f := parse(body, lim)
+	if f == nil {
+		r.root = root
+		f = r.check()
+	}
+	if f != nil {
+		err := f.error(pavise.Invalid)
+		err.Model = r.Model()
+		return nil, err
+	}
+	return r, nil
+}
+
+// check holds the request to its table, and to what no table says.
+func (r *Request) check() *fault {
+	c := checker{}
+	if f := c.check(&r.root, tables[r.API]); f != nil {
+		return f
+	}
+	r.Unknown = c.unknown
+	n, some := r.Int("n")
+	best, several := r.Int("best_of")
+	switch {
+	case r.Has("stream_options") && !r.Stream():
+		return faultf("leave it out, or set stream", "an answer that is not streamed has no stream options").in("stream_options")
+	case several && (best < n || r.Stream()):
+		return faultf("best_of is at least n, and not for streams", "best_of is %d of %d", best, max(n, 1)).in("best_of")
+	case r.Has("top_logprobs") && r.API == Chat && !r.Flag("logprobs"):
+		return faultf("set logprobs, too", "top_logprobs needs logprobs").in("top_logprobs")
+	case some && n > 1 && r.Prompts()*int(n) > maxPrompts:
+		return faultf("ask for fewer", "%d choices for %d prompts are more than %d", n, r.Prompts(), maxPrompts).in("n")
+	case r.API == Completions || r.API == Embeddings:
+		return r.mixed()
+	case r.API == Chat:
+		return r.calls()
+	}
+	return nil
+}
+
+// mixed refuses a list that holds prompts in one form and in another.
+func (r *Request) mixed() *fault {
+	list := r.prompts()
+	for i := range list {
+		if list[i].kind != list[0].kind {
+			return faultf("send prompts in one form", "%s stands beside %s", kindNames[list[i].kind], kindNames[list[0].kind]).item(i).in(r.promptName())
+		}
+	}
+	return nil
+}
+
+// calls refuses the answer of a tool that was not asked for before it, or twice: a
+// chat template has no place for it, and what it makes of it nobody knows.
+func (r *Request) calls() *fault {
+	var open []string
+	messages := r.root.get("messages").items
+	for i := range messages {
+		m := &messages[i].value
+		switch m.str("role") {
+		case "assistant":
+			open = open[:0]
+			if calls := m.get("tool_calls"); calls != nil {
+				for j := range calls.items {
+					open = append(open, calls.items[j].str("id"))
+				}
+			} else if m.get("content") == nil && m.get("refusal") == nil {
+				return faultf("add content, a refusal or tool_calls", "a message that says nothing").item(i).in("messages")
+			}
+		case "tool":
+			at := slices.Index(open, m.str("tool_call_id"))
+			if at < 0 {
+				return faultf("let each answer of a tool follow the message that asks for it", "no tool call %q is open here", clip(m.str("tool_call_id"))).in("tool_call_id").item(i).in("messages")
+			}
+			open = slices.Delete(open, at, at+1)
+		default:
+			open = open[:0]
+		}
+	}
+	return nil
+}
+
+// Model returns the name of the model that is asked.
+func (r *Request) Model() string { return r.Text("model") }
+
+// Stream reports whether the answer is to come as events.
+func (r *Request) Stream() bool { return r.Flag("stream") }
+
+// Choices returns how many answers each prompt is to get, at least 1.
+func (r *Request) Choices() int {
+	n, _ := r.Int("n")
+	return int(max(n, 1))
+}
+
+func (r *Request) promptName() string {
+	if r.API == Completions {
+		return "prompt"
+	}
+	return "input"
+}
+
+// prompts are the members of a prompt or input that is a list, of completions and
+// embeddings.
+func (r *Request) prompts() []member {
+	if r.API != Completions && r.API != Embeddings {
+		return nil
+	}
+	return r.root.get(r.promptName()).items
+}
+
+// Prompts returns how many prompts, or inputs to embed, the request holds. A list of
+// tokens is one.
+func (r *Request) Prompts() int {
+	list := r.prompts()
+	if len(list) == 0 || list[0].kind == number {
+		return 1
+	}
+	return len(list)
+}
+
+// Rows returns what the request is charged as: an answer that a model has to make is
+// one row, whether it is given out or not.
+func (r *Request) Rows() int {
+	best, _ := r.Int("best_of")
+	return r.Prompts() * max(r.Choices(), int(best))
+}
+
+// Admit lets fields be written that the protocol does not have: those at the top of
+// the request whose names are listed. What it lets pass is no longer unknown.
+func (r *Request) Admit(names []string) {
+	r.Unknown = slices.DeleteFunc(r.Unknown, func(path string) bool {
+		v := r.root.get(path)
+		if v == nil || !slices.Contains(names, path) {
+			return false
+		}
+		for i := range r.root.items {
+			if m := &r.root.items[i]; m.name == path {
+				m.alien = false
+			}
+		}
+		return true
+	})
+}
+
+// Links returns the paths of what the model server would fetch from elsewhere:
+// images that are named by an address.
+func (r *Request) Links() []string {
+	var list []string
+	each(&r.root, "", func(path string, v *value) {
+		if v.kind == text && strings.HasPrefix(v.text, "https://") && (strings.HasSuffix(path, ".image_url.url") || strings.HasSuffix(path, ".image_url")) {
+			list = append(list, path)
+		}
+	})
+	return list
+}
+
+// each calls do with every value of messages and input, and its path.
+func each(v *value, path string, do func(string, *value)) {
+	for i := range v.items {
+		m := &v.items[i]
+		step := "." + m.name
+		if v.kind == array {
+			step = "[" + strconv.Itoa(i) + "]"
+		}
+		if path == "" && m.name != "messages" && m.name != "input" {
+			continue
+		}
+		do(strings.TrimPrefix(path+step, "."), &m.value)
+		each(&m.value, path+step, do)
+	}
+}
+
+// Without takes strings out of the list at a path, and reports whether any was there:
+// a list that becomes empty goes whole.
+func (d *Document) Without(path string, names ...string) bool {
+	v := d.root.at(path)
+	if v == nil || v.kind != array {
+		return false
+	}
+	had := len(v.items)
+	v.items = slices.DeleteFunc(v.items, func(m member) bool { return slices.Contains(names, m.text) })
+	if len(v.items) == 0 {
+		d.Drop(path)
+	}
+	return len(v.items) < had
+}
+
+// String says what is asked for, in a few words.
+func (r *Request) String() string {
+	return fmt.Sprintf("%s of %s, %d rows", r.API, r.Model(), r.Rows())
+}

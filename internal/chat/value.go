@@ -1,0 +1,197 @@
+package chat
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+)
+
+// fold returns a name so that names which differ in case only become one, as
+// encoding/json folds them.
+func fold(name string) string {
+	return strings.Map(func(r rune) rune {
+		least := r
+		for next := unicode.SimpleFold(r); next != r; next = unicode.SimpleFold(next) {
+			least = min(least, next)
+		}
+		return least
+	}, name)
+}
+
+// get returns the member of an object with the name, or nil.
+func (v *value) get(name string) *value {
+	for i := range v.items {
+		if v.items[i].name == name && v.kind == object {
+			return &v.items[i].value
+		}
+	}
+	return nil
+}
+
+// at returns the value at a path of names, or nil.
+func (v *value) at(path string) *value {
+	for name := range strings.SplitSeq(path, ".") {
+		if v = v.get(name); v == nil {
+			return nil
+		}
+	}
+	return v
+}
+
+// set puts a member into an object, in the place of one that it has.
+func (v *value) set(name string, to value) {
+	if was := v.get(name); was != nil {
+		*was = to
+		return
+	}
+	v.items = append(v.items, member{name, to})
+}
+
+// drop takes out what stands at a path, and reports whether that said anything: null
+// does not. The step "*" is every member of an array.
+func (v *value) drop(path string) bool {
+	step, rest, deeper := strings.Cut(path, ".")
+	dropped := false
+	switch {
+	case !deeper:
+		if v.kind == object {
+			v.items = slices.DeleteFunc(v.items, func(m member) bool {
+				dropped = dropped || m.name == step && m.kind != null
+				return m.name == step
+			})
+		}
+		return dropped
+	case step != "*":
+		next := v.get(step)
+		return next != nil && next.drop(rest)
+	}
+	for i := range v.items {
+		dropped = v.items[i].drop(rest) || dropped
+	}
+	return dropped
+}
+
+// integer returns the value as an integer; false if it is none.
+func (v *value) integer() (int64, bool) {
+	if v == nil || v.kind != number {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(v.text, 10, 64)
+	return n, err == nil
+}
+
+// str returns the string that stands at a path, or "".
+func (v *value) str(path string) string {
+	if at := v.at(path); at != nil && at.kind == text {
+		return at.text
+	}
+	return ""
+}
+
+func ofText(s string) value { return value{kind: text, text: s} }
+func ofInt(n int64) value   { return value{kind: number, text: strconv.FormatInt(n, 10)} }
+func ofFlag(b bool) value   { return value{kind: boolean, text: strconv.FormatBool(b)} }
+
+// append writes the value as JSON, in its one way.
+func (v *value) append(dst []byte) []byte {
+	switch v.kind {
+	case null:
+		return append(dst, "null"...)
+	case text:
+		return appendQuoted(dst, v.text)
+	case array, object:
+		return v.appendItems(dst)
+	}
+	return append(dst, v.text...)
+}
+
+func (v *value) appendItems(dst []byte) []byte {
+	first, last := byte('['), byte(']')
+	if v.kind == object {
+		first, last = '{', '}'
+	}
+	dst = append(dst, first)
+	start := len(dst)
+	for i := range v.items {
+		m := &v.items[i]
+		if m.alien {
+			continue
+		}
+		if len(dst) > start {
+			dst = append(dst, ',')
+		}
+		if v.kind == object {
+			dst = append(appendQuoted(dst, m.name), ':')
+		}
+		dst = m.append(dst)
+	}
+	return append(dst, last)
+}
+
+// appendQuoted appends s as a JSON string. It escapes only what JSON demands, so
+// that equal strings have one form.
+func appendQuoted(dst []byte, s string) []byte {
+	const hex = "0123456789abcdef"
+	dst = append(dst, '"')
+	for {
+		i := plainTo(s, 0)
+		dst = append(dst, s[:i]...)
+		if i == len(s) {
+			return append(dst, '"')
+		}
+		switch c := s[i]; c {
+		case '"', '\\':
+			dst = append(dst, '\\', c)
+		case '\n':
+			dst = append(dst, '\\', 'n')
+		default:
+			dst = append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
+		}
+		s = s[i+1:]
+	}
+}
+
+// A Document is one JSON object of the protocol that was read and checked. Paths
+// name what is in it: "max_tokens", "usage.total_tokens", and, where something is
+// taken out, "choices.*.logprobs" for every member of an array. One goroutine owns
+// it.
+type Document struct{ root value }
+
+// AppendJSON appends the document as JSON.
+func (d *Document) AppendJSON(dst []byte) []byte { return d.root.append(dst) }
+
+// Has reports whether anything stands at a path.
+func (d *Document) Has(path string) bool { return d.root.at(path) != nil }
+
+// Drop takes out what stands at a path, and reports whether that said anything.
+func (d *Document) Drop(path string) bool { return d.root.drop(path) }
+
+// Int returns the integer at a path; false if there is none.
+func (d *Document) Int(path string) (int64, bool) { return d.root.at(path).integer() }
+
+// Flag returns the truth value at a path; false if there is none.
+func (d *Document) Flag(path string) bool {
+	v := d.root.at(path)
+	return v != nil && v.kind == boolean && v.text == "true"
+}
+
+// Text returns the string at a path, or "".
+func (d *Document) Text(path string) string { return d.root.str(path) }
+
+// Len returns how many members the array or object at a path has.
+func (d *Document) Len(path string) int {
+	if v := d.root.at(path); v != nil {
+		return len(v.items)
+	}
+	return 0
+}
+
+// SetInt puts an integer at the top of the document.
+func (d *Document) SetInt(name string, n int64) { d.root.set(name, ofInt(n)) }
+
+// SetText puts a string there.
+func (d *Document) SetText(name, s string) { d.root.set(name, ofText(s)) }
+
+// SetFlag puts a truth value there.
+func (d *Document) SetFlag(name string, b bool) { d.root.set(name, ofFlag(b)) }

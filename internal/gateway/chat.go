@@ -1,0 +1,227 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/chat"
+	"github.com/pavise/pavise/internal/firewall"
+)
+
+// A ChatTrail is what the record of a language model's answer says, in addition to
+// what a Trail says of any.
+type ChatTrail struct {
+	*Trail
+	API       chat.API      `json:"api"`
+	Tier      firewall.Tier `json:"tier,omitempty"`       // how far the route trusts the caller
+	TokensIn  int64         `json:"tokens_in,omitempty"`  // as the model server counts
+	TokensOut int64         `json:"tokens_out,omitempty"` // likewise
+	Events    int           `json:"events,omitempty"`     // of a streamed answer, as the caller got them
+}
+
+// A ChatCall is what somebody asks of a language model, as a transport brought it.
+// Which model that is, the body says: one of the caller's own tenant.
+type ChatCall struct {
+	API     chat.API
+	Subject string // whose data it holds, for the caller to say; empty: the caller's own
+	Body    io.Reader
+}
+
+// A ChatAnswer is what a caller of a language model gets.
+type ChatAnswer struct {
+	Body   []byte // the protocol's JSON
+	Fields string // what was done to the request and the answer, as firewall.Changes says it
+	Record uint64 // that proves it, which was written before
+}
+
+// A ChatExchange is one request to a language model on its way through. One goroutine
+// owns it, and ends it with Answer or Stream.
+type ChatExchange struct {
+	Exchange
+	said    ChatTrail
+	ask     *chat.Request
+	body    []byte // as the model server gets it
+	changes firewall.Changes
+}
+
+// unnamed stands in records for the model of a request that names none that could be
+// one.
+const unnamed = "unnamed"
+
+// BeginChat carries a request to where the model is asked. After the guard let the
+// caller in, every error is a *Refusal, and the exchange has ended.
+//
+// Unguarded: it enters, as model.infer on tenant/model/id, as soon as it has read which
+// model is asked. What it reads until then is bounded and held on the caller's account.
+func (g *Gateway) BeginChat(ctx context.Context, who pavise.Principal, call ChatCall) (*ChatExchange, error) {
+	hold := g.bodies.begin(who.Name())
+	request, wrong := readChat(hold, call)
+	model := pavise.Name{Tenant: who.Tenant, Kind: "model", ID: unnamed}
+	if f, ok := errors.AsType[*chat.Fault](wrong); ok && f.Model != "" {
+		model.ID = f.Model
+	} else if request != nil {
+		model.ID = request.Model()
+	}
+	if model.Validate() != nil {
+		model.ID = unnamed
+	}
+	entry, err := g.guard.Enter(ctx, who, "model.infer", model)
+	if err != nil {
+		hold.free()
+		return nil, err
+	}
+	x := &ChatExchange{Exchange: Exchange{gateway: g, entry: entry, who: who, call: Call{Model: model, Subject: call.Subject}, hold: hold}, ask: request}
+	x.said = ChatTrail{Trail: &x.trail, API: call.API}
+	entry.Detail(&x.said)
+	defer x.broken()
+	if err := x.enter(wrong); err != nil {
+		return nil, x.Abort(err)
+	}
+	return x, nil
+}
+
+// readChat reads a request, and what is made of it, on the caller's account.
+func readChat(hold *hold, call ChatCall) (*chat.Request, error) {
+	lim := chat.DefaultLimits()
+	text, err := hold.read(call.Body, lim.MaxBody)
+	if err != nil {
+		return nil, err
+	}
+	if err := hold.set(lim.Weight(text)); err != nil {
+		return nil, err
+	}
+	return chat.ParseRequest(call.API, text, lim)
+}
+
+// enter puts the request through the checks before the model.
+func (x *ChatExchange) enter(wrong error) error {
+	if wrong != nil {
+		check := "codec"
+		if pavise.KindOf(wrong) != pavise.Invalid {
+			check = "memory"
+		}
+		x.entry.Verdict(pavise.Verdict{Check: check, Outcome: pavise.Deny, Reason: wrong.Error()})
+		return wrong
+	}
+	if err := x.begin(); err != nil {
+		return err
+	}
+	if x.route.chat == nil {
+		return &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("%s is no language model", x.call.Model), Hint: "ask it in the Open Inference Protocol: POST /v2/models/{model}/infer"}
+	}
+	x.said.Tier = x.route.Fields.Tier(x.who)
+	x.trail.Rows = x.ask.Rows()
+	if x.trail.Rows > x.route.MaxRows {
+		why := fmt.Sprintf("%d answers in one request; the limit is %d", x.trail.Rows, x.route.MaxRows)
+		if err := x.check(pavise.Verdict{Check: "gate", Outcome: pavise.Deny, Reason: why}, pavise.Invalid); err != nil {
+			return err
+		}
+	}
+	if err := x.allowed(); err != nil {
+		return err
+	}
+	verdict, retry := x.gateway.meter.Charge(x.gateway.now(), x.who.Name(), x.call.Model, x.trail.Rows)
+	if verdict.Outcome != pavise.Deny {
+		x.trail.Charged = x.trail.Rows
+	}
+	if err := x.check(verdict, pavise.Throttled); err != nil {
+		x.retry = retry
+		return err
+	}
+	x.changes = x.route.Fields.Change(x.said.Tier, x.ask, firewall.CacheSalt(x.gateway.salt[:], x.call.Model.Tenant))
+	x.body = x.route.chat.Encode(x.ask)
+	x.trail.Input = x.commit(x.body)
+	return nil
+}
+
+// allowed refuses fields that are not for callers of the tier. One that passes leaves
+// its verdict at the end, when all changes are known.
+func (x *ChatExchange) allowed() error {
+	verdict, field := x.route.Fields.Check(x.said.Tier, x.ask)
+	if verdict.Outcome != pavise.Deny {
+		return nil
+	}
+	err := x.check(verdict, pavise.Invalid)
+	if e, ok := errors.AsType[*pavise.Error](err); ok {
+		e.Hint = "leave it out; the route's owner says who may use it, by role"
+		return &chat.Fault{Param: field, Err: e}
+	}
+	return err
+}
+
+// Streams reports whether the caller asked for a stream.
+func (x *ChatExchange) Streams() bool { return x.ask.Stream() }
+
+// Fields says what was done to the request, as firewall.Changes says it.
+func (x *ChatExchange) Fields() string { return x.changes.String() }
+
+// Answer asks the model for a whole answer, and ends the exchange. Its error is a
+// *Refusal.
+//
+// Unguarded: BeginChat has entered.
+func (x *ChatExchange) Answer(ctx context.Context) (*ChatAnswer, error) {
+	defer x.broken()
+	answer, err := x.route.chat.Ask(ctx, x.ask, x.body)
+	if err != nil {
+		return nil, x.Abort(x.blame(ctx, err))
+	}
+	x.changes.Remove(x.route.Fields.Outbound(x.said.Tier, &answer.Document))
+	x.entry.Verdict(x.changes.Verdict())
+	x.said.TokensIn, x.said.TokensOut = answer.Tokens()
+	out := answer.AppendJSON(nil)
+	x.trail.Output = x.commit(out)
+	if err := x.end(x.keep(ctx, nil, false)); err != nil {
+		return nil, &Refusal{entry: x.entry, err: err}
+	}
+	index, _ := x.entry.Record()
+	return &ChatAnswer{Body: out, Fields: x.changes.String(), Record: index}, nil
+}
+
+// blame says whose fault it was that there is no answer: what a model server did wrong
+// is for the record, and a caller who went away is to blame for what broke off then.
+func (x *ChatExchange) blame(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return &pavise.Error{Kind: pavise.Unavailable, Msg: "the caller went away before the answer ended", Hint: "ask again, and wait for the answer", Err: err}
+	}
+	if f, ok := errors.AsType[*chat.Fault](err); ok {
+		x.entry.Verdict(pavise.Verdict{Check: "codec", Outcome: pavise.Deny, Reason: "the model server's answer: " + f.Err.Msg})
+		return &pavise.Error{Kind: pavise.Unavailable, Msg: "the model server answered other than the protocol says", Hint: "the operator finds what is wrong in the record", Err: err}
+	}
+	return err
+}
+
+// Models returns the language models of the caller's tenant that they may ask, by
+// name: the verb model.describe on tenant/model/all.
+func (g *Gateway) Models(ctx context.Context, who pavise.Principal) (names []string, err error) {
+	entry, err := g.guard.Enter(ctx, who, "model.describe", pavise.Name{Tenant: who.Tenant, Kind: "model", ID: "all"})
+	if err != nil {
+		return nil, err
+	}
+	defer entry.Exit(&err)
+	for name, l := range *g.Routes.live.Load() {
+		if name.Tenant == who.Tenant && l.chat != nil && g.guard.May(who, "model.infer", name) {
+			names = append(names, name.ID)
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// DescribeChat reports whether a language model is there: the verb model.describe on
+// tenant/model/id.
+func (g *Gateway) DescribeChat(ctx context.Context, who pavise.Principal, model pavise.Name) (err error) {
+	entry, err := g.guard.Enter(ctx, who, "model.describe", model)
+	if err != nil {
+		return err
+	}
+	defer entry.Exit(&err)
+	l, err := g.Routes.find(model)
+	if err == nil && l.chat == nil {
+		err = &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("%s is no language model", model)}
+	}
+	return err
+}

@@ -1,0 +1,742 @@
+package http1
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"math/big"
+	"net"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// dial connects for the length of a test.
+func dial(t testing.TB, addr string) net.Conn {
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(10 * time.Second))
+	return c
+}
+
+// ways are handlers that answer in every way there is. Ours and net/http's answer must be
+// the same to a client.
+var ways = map[string]http.HandlerFunc{
+	"nothing":        func(w http.ResponseWriter, r *http.Request) {},
+	"status":         func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(404) },
+	"unknown status": func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(799); io.WriteString(w, "x") },
+	"no content":     func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(204); writes(w, "x") },
+	"not modified":   func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(304); writes(w, "x") },
+	"small":          func(w http.ResponseWriter, r *http.Request) { writes(w, "hello ", "world") },
+	"html":           func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "<html>hello") },
+	"large":          func(w http.ResponseWriter, r *http.Request) { writes(w, strings.Repeat("a", 100_000)) },
+	"many": func(w http.ResponseWriter, r *http.Request) {
+		writes(w, strings.Fields(strings.Repeat("word ", 5000))...)
+	},
+	"many, as strings": func(w http.ResponseWriter, r *http.Request) {
+		for range 5000 {
+			io.WriteString(w, "word")
+		}
+	},
+	"declared": func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", "5")
+		writes(w, "hello")
+	},
+	"declared, large": func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", "100001")
+		writes(w, strings.Repeat("a", 100_000), "b")
+	},
+	"flushed":       func(w http.ResponseWriter, r *http.Request) { writes(w, "a"); flush(w); writes(w, "b", "c"); flush(w) },
+	"flushed first": func(w http.ResponseWriter, r *http.Request) { flush(w); writes(w, "a") },
+	"flushed, declared": func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", "2")
+		flush(w)
+		writes(w, "a")
+		flush(w)
+		writes(w, "b")
+	},
+	"fields": func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("X-A", "1")
+		h.Add("X-A", "2")
+		h.Set("X-Split", "a\r\nX-Evil: b")
+		h["Bad Name"] = []string{"x"}
+		h.Set("Content-Type", "application/json")
+		h.Set("Date", "never")
+		w.WriteHeader(201)
+		h.Set("X-Late", "x")
+		writes(w, "{}")
+	},
+	"encoded": func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Encoding", "x")
+		writes(w, "<html>")
+	},
+	"no type": func(w http.ResponseWriter, r *http.Request) { w.Header()["Content-Type"] = nil; writes(w, "<html>") },
+	"reads": func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		fmt.Fprint(w, len(body), err)
+	},
+	"closes": func(w http.ResponseWriter, r *http.Request) { w.Header().Set("Connection", "close"); writes(w, "bye") },
+	"interim": func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Link", "x")
+		w.WriteHeader(103)
+		writes(w, "a")
+	},
+	"controls": func(w http.ResponseWriter, r *http.Request) {
+		c := http.NewResponseController(w)
+		fmt.Fprint(w, c.SetReadDeadline(time.Now().Add(time.Second)), c.SetWriteDeadline(time.Time{}), c.Flush())
+	},
+	"context": func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), "a", "b"), time.Minute)
+		defer cancel()
+		_, isServer := ctx.Value(http.ServerContextKey).(*http.Server)
+		_, isAddr := ctx.Value(http.LocalAddrContextKey).(net.Addr)
+		fmt.Fprint(w, ctx.Value("a"), ctx.Value("c"), isServer, isAddr, ctx.Err())
+	},
+}
+
+func writes(w io.Writer, parts ...string) {
+	for _, p := range parts {
+		w.Write([]byte(p))
+	}
+}
+
+func flush(w http.ResponseWriter) { w.(http.Flusher).Flush() }
+
+func TestAnswersAreThoseOfNetHTTP(t *testing.T) {
+	mux := http.NewServeMux()
+	for name, h := range ways {
+		mux.Handle("/"+strings.ReplaceAll(name, " ", "_"), h)
+	}
+	ours, theirs := start(t, &Server{Handler: mux}), start(t, newAny("net-http", mux))
+	client := &http.Client{}
+	defer client.CloseIdleConnections()
+	for name := range ways {
+		for _, method := range []string{"GET", "HEAD", "POST"} {
+			get := func(addr string) string {
+				req, _ := http.NewRequest(method, "http://"+addr+"/"+strings.ReplaceAll(name, " ", "_"), strings.NewReader(strings.Repeat("b", 3000)))
+				if method != "POST" {
+					req.Body, req.ContentLength = nil, 0
+				}
+				r, err := client.Do(req)
+				if err != nil {
+					return err.Error()
+				}
+				defer r.Body.Close()
+				body, err := io.ReadAll(r.Body)
+				if r.Header.Get("Date") == "" {
+					t.Errorf("%s %s: no Date", method, name)
+				}
+				if r.Header.Get("Date") != "never" {
+					r.Header.Del("Date")
+				}
+				if method == "HEAD" && r.ContentLength > 2048 {
+					r.ContentLength = -1 // net/http does not count that far
+					r.Header.Del("Content-Length")
+				}
+				return fmt.Sprintf("%d %v %d %v %v close %t\n%s", r.StatusCode, r.Header, r.ContentLength, r.TransferEncoding, err, r.Close, body)
+			}
+			if a, b := get(ours), get(theirs); a != b {
+				t.Errorf("%s %s:\n%.300s\nand by net/http\n%.300s", method, name, a, b)
+			}
+		}
+	}
+}
+
+// TestHandlersThatAreWrong shows what a handler cannot do to its caller.
+func TestHandlersThatAreWrong(t *testing.T) {
+	addr := start(t, &Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		switch r.URL.Path {
+		case "/more":
+			h.Set("Content-Length", "5")
+			writes(w, "hello")
+			if _, err := io.WriteString(w, "!"); err != http.ErrContentLength {
+				t.Error(err)
+			}
+		case "/less":
+			h.Set("Content-Length", "5")
+			writes(w, "hell")
+		case "/nonsense":
+			h.Set("Content-Length", "5, 6")
+			writes(w, "hello")
+		case "/codings":
+			h.Set("Transfer-Encoding", "gzip")
+			h.Set("Trailer", "X")
+			h.Set(http.TrailerPrefix+"X", "y")
+			writes(w, "hello")
+		case "/fields":
+			h["X-A"] = []string{"b\x00c\rd\ne"}
+			h["X:-B"], h["X-C\r\nX-D"], h[""] = []string{"x"}, []string{"x"}, []string{"x"}
+		}
+	})})
+	for path, want := range map[string]string{
+		"/more":     "Content-Type: text/plain; charset=utf-8|Content-Length: 5||hello",
+		"/less":     "Content-Type: text/plain; charset=utf-8|Content-Length: 5||hell",
+		"/nonsense": "Content-Type: text/plain; charset=utf-8|Content-Length: 5||hello",
+		"/codings":  "Content-Type: text/plain; charset=utf-8|Content-Length: 5||hello",
+		"/fields":   "X-A: b c d e|Content-Length: 0||",
+	} {
+		c := dial(t, addr)
+		io.WriteString(c, crlf("GET "+path+" HTTP/1.1|Host: h||"))
+		got := make([]byte, len(crlf("HTTP/1.1 200 OK|"+want))+len("Date: |")+1+len(http.TimeFormat))
+		if _, err := io.ReadFull(c, got); err != nil {
+			t.Fatalf("%s: %q, %v", path, got, err)
+		}
+		before, after, _ := strings.Cut(string(got), "Date: ")
+		if text := strings.TrimPrefix(before, "HTTP/1.1 200 OK\r\n") + after[len(http.TimeFormat)+2:]; text != crlf(want) {
+			t.Errorf("%s: %q", path, text)
+		}
+		if path == "/less" {
+			ended(t, c)
+		}
+	}
+}
+
+func TestPipelineIsAnsweredInOrder(t *testing.T) {
+	addr := start(t, &Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/0" {
+			time.Sleep(20 * time.Millisecond)
+		}
+		io.Copy(w, r.Body)
+		io.WriteString(w, r.URL.Path+" ")
+	})})
+	var text, want strings.Builder
+	for i := range 500 {
+		fmt.Fprintf(&text, "POST /%d HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\n%03d", i, i)
+		fmt.Fprintf(&want, "%03d/%d ", i, i)
+	}
+	c := dial(t, addr)
+	go io.WriteString(c, text.String())
+	in := bufio.NewReader(c)
+	var got strings.Builder
+	for range 500 {
+		r, err := http.ReadResponse(in, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.Copy(&got, r.Body)
+	}
+	if got.String() != want.String() {
+		t.Fatal("out of order")
+	}
+}
+
+func TestHalfClosedIsAnswered(t *testing.T) {
+	addr := start(t, &Server{Handler: echo})
+	c := dial(t, addr)
+	io.WriteString(c, crlf("POST /a HTTP/1.1|Host: h|Content-Length: 5||hello"))
+	c.(*net.TCPConn).CloseWrite()
+	if got, err := io.ReadAll(c); err != nil || !bytes.Contains(got, []byte(`"hello"`)) {
+		t.Fatalf("%q, %v", got, err)
+	}
+}
+
+// ended waits until the server has closed c, and returns what came before.
+func ended(t *testing.T, c net.Conn) string {
+	t.Helper()
+	c.SetDeadline(time.Now().Add(10 * time.Second))
+	got, err := io.ReadAll(c)
+	if ne, ok := errors.AsType[net.Error](err); ok && ne.Timeout() {
+		t.Fatal("the connection is still open")
+	}
+	return string(got)
+}
+
+func TestSlowCallersAreLetGo(t *testing.T) {
+	addr := start(t, &Server{Handler: echo, ReadHeaderTimeout: 50 * time.Millisecond, IdleTimeout: 50 * time.Millisecond})
+	for name, text := range map[string]string{
+		"says nothing": "", "half a head": "GET / HTTP/1.1\r\nHost: h\r\nX-", "half a line": "GE",
+	} {
+		c := dial(t, addr)
+		io.WriteString(c, text)
+		if got := ended(t, c); got != "" {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+	drip := dial(t, addr)
+	go func() {
+		for {
+			if _, err := io.WriteString(drip, "a"); err != nil {
+				return
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+	}()
+	ended(t, drip)
+	idle := dial(t, addr)
+	io.WriteString(idle, crlf("GET / HTTP/1.1|Host: h||"))
+	if got := ended(t, idle); !strings.HasPrefix(got, "HTTP/1.1 200 OK") {
+		t.Errorf("idle: %q", got)
+	}
+}
+
+func TestSlowBodyEndsAtTheHandlersDeadline(t *testing.T) {
+	for name, s := range map[string]*Server{"ReadTimeout": {ReadTimeout: 50 * time.Millisecond}, "SetReadDeadline": {}, "from elsewhere": {}} {
+		s.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			c := http.NewResponseController(w)
+			switch name {
+			case "SetReadDeadline":
+				c.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+			case "from elsewhere":
+				go func() {
+					time.Sleep(50 * time.Millisecond)
+					c.SetReadDeadline(time.Now())
+				}()
+			}
+			body, err := io.ReadAll(r.Body)
+			ne, ok := errors.AsType[net.Error](err)
+			fmt.Fprint(w, string(body), ok && ne.Timeout())
+		})
+		c := dial(t, start(t, s))
+		io.WriteString(c, crlf("POST / HTTP/1.1|Host: h|Content-Length: 5||hell"))
+		if got := ended(t, c); !strings.HasSuffix(got, "helltrue") || !strings.Contains(got, "Connection: close") {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+}
+
+func TestSlowReaderIsLetGo(t *testing.T) {
+	failed := make(chan error, 1)
+	addr := start(t, &Server{WriteTimeout: 50 * time.Millisecond, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for {
+			if _, err := w.Write(make([]byte, 1<<20)); err != nil {
+				failed <- err
+				return
+			}
+		}
+	})})
+	c := dial(t, addr)
+	io.WriteString(c, crlf("GET / HTTP/1.1|Host: h||"))
+	if ne, ok := errors.AsType[net.Error](<-failed); !ok || !ne.Timeout() {
+		t.Fatal(ne)
+	}
+}
+
+func TestBodiesThatNobodyWanted(t *testing.T) {
+	addr := start(t, &Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(401) })})
+	for size, kept := range map[int]bool{10: true, 5000: true, 60_000: true, 100_000: false, 10 << 20: false} {
+		c := dial(t, addr)
+		go fmt.Fprintf(c, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n%s%s", size, strings.Repeat("a", size), crlf("GET /2 HTTP/1.1|Host: h|Connection: close||"))
+		got := ended(t, c)
+		if n := strings.Count(got, "HTTP/1.1 401"); n != 1 && !kept || n != 2 && kept {
+			t.Errorf("%d bytes: %d answers: %q", size, n, got)
+		}
+	}
+}
+
+func TestExpectContinue(t *testing.T) {
+	addr := start(t, &Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/no" {
+			w.WriteHeader(403)
+			return
+		}
+		io.Copy(w, r.Body)
+	})})
+	c := dial(t, addr)
+	in := bufio.NewReader(c)
+	io.WriteString(c, crlf("POST / HTTP/1.1|Host: h|Expect: 100-Continue|Content-Length: 5||"))
+	if line, err := in.ReadString('\n'); line != "HTTP/1.1 100 Continue\r\n" {
+		t.Fatalf("%q, %v", line, err)
+	}
+	io.WriteString(c, "hello")
+	in.ReadString('\n')
+	r, err := http.ReadResponse(in, nil)
+	if err != nil || r.ContentLength != 5 || r.Close {
+		t.Fatal(r, err)
+	}
+	io.Copy(io.Discard, r.Body)
+	io.WriteString(c, crlf("POST /no HTTP/1.1|Host: h|Expect: 100-continue|Content-Length: 5||"))
+	if r, err = http.ReadResponse(in, nil); err != nil || r.StatusCode != 403 || !r.Close {
+		t.Fatal(r, err)
+	}
+}
+
+func TestPanicsEndTheirConnectionAndNoOther(t *testing.T) {
+	var text bytes.Buffer
+	var mu sync.Mutex
+	addr := start(t, &Server{ErrorLog: log.New(lockedWriter{&mu, &text}, "", 0), Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, "half")
+		switch r.URL.Path {
+		case "/panic":
+			panic("oh no")
+		case "/abort":
+			panic(http.ErrAbortHandler)
+		case "/exit":
+			runtime.Goexit()
+		}
+	})})
+	for _, path := range []string{"/abort", "/exit", "/panic"} {
+		if got := say(t, addr, crlf("GET "+path+" HTTP/1.1|Host: h||")+crlf("GET /2 HTTP/1.1|Host: h||")); got != "" {
+			t.Errorf("%s: %q", path, got)
+		}
+	}
+	if got := say(t, addr, crlf("GET / HTTP/1.1|Host: h|Connection: close||")); !strings.HasSuffix(got, "half") {
+		t.Errorf("after them: %q", got)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if n := strings.Count(text.String(), "panic serving"); n != 1 || !strings.Contains(text.String(), "oh no") {
+		t.Errorf("logged: %s", text.String())
+	}
+}
+
+type lockedWriter struct {
+	mu *sync.Mutex
+	w  io.Writer
+}
+
+func (l lockedWriter) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(p)
+}
+
+// TestWhatIsKeptIsOver keeps everything that a handler gets, and uses it while the same
+// connection serves others.
+func TestWhatIsKeptIsOver(t *testing.T) {
+	type kept struct {
+		w http.ResponseWriter
+		r *http.Request
+	}
+	keeps := make(chan kept, 1)
+	addr := start(t, &Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/keep" {
+			r.Context().Done()
+			keeps <- kept{w, r}
+			return
+		}
+		io.Copy(w, r.Body)
+	})})
+	c := dial(t, addr)
+	in := bufio.NewReader(c)
+	io.WriteString(c, crlf("POST /keep?q HTTP/1.1|Host: one|X-A: one|Content-Length: 3||one"))
+	if _, err := http.ReadResponse(in, nil); err != nil {
+		t.Fatal(err)
+	}
+	k := <-keeps
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			k.w.Header().Set("X-Late", "x")
+			k.w.WriteHeader(500)
+			n, err := k.w.Write([]byte("late"))
+			control := http.NewResponseController(k.w)
+			if n != 0 || err == nil || control.Flush() == nil || control.SetReadDeadline(time.Now()) == nil || control.SetWriteDeadline(time.Now()) == nil {
+				t.Error("an answer that is over takes more")
+			}
+			if n, err := k.r.Body.Read(make([]byte, 100)); n != 0 || err != http.ErrBodyReadAfterClose {
+				t.Error("a body that is over has", n, err)
+			}
+			if k.r.Context().Err() == nil || k.r.Host != "one" || k.r.Header.Get("X-A") != "one" || k.r.URL.RawQuery != "q" {
+				t.Error("a request that is over is another", k.r)
+			}
+			<-k.r.Context().Done()
+		}
+	})
+	for i := range 200 {
+		fmt.Fprintf(c, "POST /%d HTTP/1.1\r\nHost: two\r\nX-A: two\r\nContent-Length: 5\r\n\r\n%05d", i, i)
+		r, err := http.ReadResponse(in, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if body, err := io.ReadAll(r.Body); string(body) != fmt.Sprintf("%05d", i) || r.StatusCode != 200 || r.Header.Get("X-Late") != "" {
+			t.Fatal(string(body), r, err)
+		}
+	}
+	close(stop)
+	wg.Wait()
+}
+
+func TestGoroutinesLeftBehindEndTheConnection(t *testing.T) {
+	for _, way := range []string{"/read", "/write"} {
+		left := make(chan error, 1)
+		addr := start(t, &Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			started := make(chan struct{})
+			go func() {
+				close(started)
+				var err error
+				for err == nil {
+					if way == "/read" {
+						_, err = r.Body.Read(make([]byte, 10))
+					} else {
+						_, err = w.Write(make([]byte, 1<<20))
+					}
+				}
+				left <- err
+			}()
+			<-started
+			time.Sleep(50 * time.Millisecond)
+		})})
+		c := dial(t, addr)
+		io.WriteString(c, crlf("POST "+way+" HTTP/1.1|Host: h|Content-Length: 10||x"))
+		if err := <-left; err == nil || err == io.EOF {
+			t.Error(way, err)
+		}
+		ended(t, c)
+	}
+}
+
+func TestShutdownUnderLoadLosesNothing(t *testing.T) {
+	for _, which := range []string{"plain", "tls"} {
+		s := &Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			time.Sleep(time.Millisecond)
+			io.Copy(w, r.Body)
+		})}
+		scheme, client := "http", &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
+		if which == "tls" {
+			scheme = "https"
+			s.TLSConfig = serverTLS(t)
+			client.Transport = &http.Transport{MaxIdleConnsPerHost: 64, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
+		}
+		addr := start(t, s)
+		var stopping atomic.Bool
+		var wg sync.WaitGroup
+		var answered atomic.Int64
+		for range 16 {
+			wg.Go(func() {
+				for !stopping.Load() || answered.Load() < 100 {
+					// A body that cannot be sent again: the client does not hide a lost request.
+					r, err := client.Post(scheme+"://"+addr, "text/plain", io.MultiReader(strings.NewReader("hello")))
+					if err != nil {
+						if op, ok := errors.AsType[*net.OpError](err); !ok || op.Op != "dial" {
+							t.Errorf("%s: lost: %v", which, err)
+						}
+						return
+					}
+					if body, err := io.ReadAll(r.Body); string(body) != "hello" {
+						t.Errorf("%s: lost: %q, %v", which, body, err)
+						return
+					}
+					r.Body.Close()
+					answered.Add(1)
+				}
+			})
+		}
+		for answered.Load() < 200 {
+			time.Sleep(time.Millisecond)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		if err := s.Shutdown(ctx); err != nil {
+			t.Errorf("%s: %v", which, err)
+		}
+		stopping.Store(true)
+		wg.Wait()
+		client.CloseIdleConnections()
+		if n := s.open.Load(); n != 0 {
+			t.Errorf("%s: %d connections are left", which, n)
+		}
+	}
+}
+
+func TestShutdownThatIsNotWaitedFor(t *testing.T) {
+	entered := make(chan struct{})
+	canceled := make(chan struct{})
+	s := &Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		close(entered)
+		<-r.Context().Done()
+		close(canceled)
+	})}
+	c := dial(t, start(t, s))
+	io.WriteString(c, crlf("GET / HTTP/1.1|Host: h||"))
+	<-entered
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if err := s.Shutdown(ctx); err != context.DeadlineExceeded {
+		t.Fatal(err)
+	}
+	s.Close()
+	<-canceled
+	ended(t, c)
+}
+
+func TestTooManyConnections(t *testing.T) {
+	var told atomic.Int64
+	s := &Server{Handler: echo, MaxConns: 2, Refused: func(remote string, status int, why string) {
+		if status == 503 && why != "" && remote != "" {
+			told.Add(1)
+		}
+	}}
+	addr := start(t, s)
+	a, b := dial(t, addr), dial(t, addr)
+	for _, c := range []net.Conn{a, b} {
+		io.WriteString(c, crlf("GET / HTTP/1.1|Host: h||"))
+		if _, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := say(t, addr, crlf("GET / HTTP/1.1|Host: h||"))
+	if !strings.HasPrefix(got, "HTTP/1.1 503") || told.Load() != 1 {
+		t.Fatalf("%q, told %d", got, told.Load())
+	}
+	a.Close()
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		if strings.HasPrefix(say(t, addr, crlf("GET / HTTP/1.1|Host: h|Connection: close||")), "HTTP/1.1 200") {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the place of a closed connection is not given to another")
+		}
+	}
+}
+
+// TestDepartureIsNoticed leaves while a handler waits, over every transport.
+func TestDepartureIsNoticed(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("departures are noticed on Linux only")
+	}
+	entered, canceled := make(chan struct{}, 2), make(chan struct{}, 2)
+	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		entered <- struct{}{}
+		<-r.Context().Done()
+		canceled <- struct{}{}
+	})
+	plain := dial(t, start(t, &Server{Handler: h}))
+	secure := tls.Client(dial(t, start(t, &Server{Handler: h, TLSConfig: serverTLS(t)})), &tls.Config{InsecureSkipVerify: true})
+	for _, c := range []net.Conn{plain, secure} {
+		io.WriteString(c, crlf("GET / HTTP/1.1|Host: h||GET /next HTTP/1.1|Host: h||")) // more waits to be read
+	}
+	for range 2 {
+		<-entered
+	}
+	plain.Close()
+	secure.Close()
+	for range 2 {
+		<-canceled
+	}
+}
+
+// serverTLS is a configuration with a certificate of its own, which asks for the caller's.
+func serverTLS(t testing.TB) *tls.Config {
+	return &tls.Config{Certificates: []tls.Certificate{certificate(t, "server")}, ClientAuth: tls.RequestClientCert}
+}
+
+func certificate(t testing.TB, name string) tls.Certificate {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
+
+// TestTransports asks over each way that leads here, with a certificate where there is TLS.
+func TestTransports(t *testing.T) {
+	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		name := "nobody"
+		if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
+			name = r.TLS.PeerCertificates[0].Subject.CommonName
+		}
+		_, ours := w.(*answer)
+		body, err := io.ReadAll(r.Body)
+		fmt.Fprint(w, r.Proto, " ", name, " ", ours, " ", len(body), " ", err)
+	})
+	plain, secure := start(t, &Server{Handler: h}), start(t, &Server{Handler: h, TLSConfig: serverTLS(t)})
+	client := certificate(t, "client")
+	for _, row := range []struct {
+		name, url, method, want string
+		set                     func(*http.Protocols)
+	}{
+		{"plain", "http://" + plain, "POST", "HTTP/1.1 nobody true 100000 <nil>", func(p *http.Protocols) { p.SetHTTP1(true) }},
+		{"plain, passed", "http://" + plain, "PROPFIND", "HTTP/1.1 nobody false 100000 <nil>", func(p *http.Protocols) { p.SetHTTP1(true) }},
+		{"h2c", "http://" + plain, "POST", "HTTP/2.0 nobody false 100000 <nil>", func(p *http.Protocols) { p.SetUnencryptedHTTP2(true) }},
+		{"TLS", "https://" + secure, "POST", "HTTP/1.1 client true 100000 <nil>", func(p *http.Protocols) { p.SetHTTP1(true) }},
+		{"TLS, passed", "https://" + secure, "PROPFIND", "HTTP/1.1 client false 100000 <nil>", func(p *http.Protocols) { p.SetHTTP1(true) }},
+		{"h2", "https://" + secure, "POST", "HTTP/2.0 client false 100000 <nil>", func(p *http.Protocols) { p.SetHTTP2(true) }},
+	} {
+		transport := &http.Transport{Protocols: new(http.Protocols), TLSClientConfig: &tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{client}}}
+		row.set(transport.Protocols)
+		for range 3 {
+			req, _ := http.NewRequest(row.method, row.url, bytes.NewReader(make([]byte, 100_000)))
+			r, err := transport.RoundTrip(req)
+			if err != nil {
+				t.Fatal(row.name, err)
+			}
+			if body, err := io.ReadAll(r.Body); string(body) != row.want {
+				t.Errorf("%s: %q, %v", row.name, body, err)
+			}
+			r.Body.Close()
+		}
+		transport.CloseIdleConnections()
+	}
+	if got := say(t, secure, crlf("GET / HTTP/1.1|Host: h||")); !strings.HasPrefix(got, "HTTP/1.1 400") {
+		t.Errorf("without TLS: %q", got)
+	}
+	c := tls.Client(dial(t, secure), &tls.Config{InsecureSkipVerify: true})
+	io.WriteString(c, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+	if got := ended(t, c); !strings.HasPrefix(got, "HTTP/1.1 400") {
+		t.Errorf("HTTP/2 that was not agreed on: %q", got)
+	}
+}
+
+// TestMemoryOfConnections opens many that do nothing, and as many that wait for events.
+func TestMemoryOfConnections(t *testing.T) {
+	if testing.Short() {
+		t.Skip("opens thousands of connections")
+	}
+	release := make(chan struct{})
+	addr := start(t, &Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		io.WriteString(w, "data: x\n\n")
+		if r.URL.Path == "/events" {
+			flush(w)
+			select {
+			case <-release:
+			case <-r.Context().Done():
+			}
+		}
+	})})
+	defer close(release)
+	for path, most := range map[string]uint64{"/idle": 12 << 10, "/events": 25 << 10} {
+		const conns = 1000
+		before := inUse()
+		for range conns {
+			c := dial(t, addr)
+			io.WriteString(c, crlf("POST "+path+" HTTP/1.1|Host: h|Content-Length: 5||hello"))
+			if line := make([]byte, 15); func() bool { _, err := io.ReadFull(c, line); return err != nil }() {
+				t.Fatal("no answer")
+			}
+		}
+		each := (inUse() - before) / conns
+		t.Logf("%s: %d bytes a connection, with the test's own side", path, each)
+		if each > most {
+			t.Errorf("%s: %d bytes a connection, more than %d", path, each, most)
+		}
+	}
+}
+
+func inUse() uint64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapInuse + m.StackInuse
+}

@@ -1,0 +1,156 @@
+package infer
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/tensor"
+	"github.com/pavise/pavise/internal/upstream"
+)
+
+// Servers are the model servers that routes name. Models on the same servers, with
+// the same weights and options, share one cluster: its connections, its bounds, and
+// what it knows of who fails. It is safe for concurrent use.
+type Servers struct {
+	mu       sync.Mutex
+	clusters map[servers]*shared // mu guards it, and all that is in it
+}
+
+// servers is what two models must have alike to share a cluster.
+type servers struct {
+	endpoints string
+	options   upstream.Options
+}
+
+// A shared cluster is there as long as a model uses it.
+type shared struct {
+	is      servers
+	cluster *upstream.Cluster
+	users   int
+}
+
+// NewServers returns none yet.
+func NewServers() *Servers { return &Servers{clusters: map[servers]*shared{}} }
+
+// Upstream returns the model at a place, on servers that answer alike: the place's
+// address is not looked at. The signature is as [NewUpstream] has it. The error is of
+// kind Invalid. The model must be closed.
+func (s *Servers) Upstream(endpoints []upstream.Endpoint, o upstream.Options, at Place, signature tensor.Signature, limits tensor.Limits) (*Upstream, error) {
+	if err := at.Validate(); err != nil {
+		return nil, err
+	}
+	protocol := tensor.Named(at.Protocol)
+	if at.Protocol == tensor.NameMLflow {
+		protocol = tensor.MLflowOf(signature)
+	}
+	dialect, spoken := dialects[at.Protocol]
+	if protocol == nil || !spoken {
+		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("no model server is asked by %s yet", at.Protocol), Hint: "put the route with another --protocol"}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c, err := s.acquire(endpoints, o)
+	if err != nil {
+		return nil, err
+	}
+	u := &Upstream{place: at, dialect: dialect, protocol: protocol, signature: signature, limits: limits, servers: s}
+	u.shared.Store(c)
+	return u, nil
+}
+
+// Move gives a model other servers, or other weights, without a call being lost. A
+// model that is alone on its cluster takes it along: endpoints that stay keep their
+// connections. The error is of kind Invalid, and then nothing was changed.
+func (s *Servers) Move(u *Upstream, endpoints []upstream.Endpoint) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	was := u.shared.Load()
+	if u.closed {
+		return &pavise.Error{Kind: pavise.Internal, Msg: "servers were given to a model that is closed"}
+	}
+	is := servers{spell(endpoints), was.is.options}
+	if is == was.is {
+		return nil
+	}
+	if s.clusters[is] != nil || was.users != 1 {
+		c, err := s.acquire(endpoints, is.options)
+		if err != nil {
+			return err
+		}
+		u.shared.Store(c)
+		s.drop(was)
+		return nil
+	}
+	if err := was.cluster.Set(endpoints); err != nil {
+		return err
+	}
+	delete(s.clusters, was.is)
+	was.is = is
+	s.clusters[is] = was
+	return nil
+}
+
+// Stats are what each cluster is doing, in the order of their endpoints.
+func (s *Servers) Stats() []upstream.Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]*shared, 0, len(s.clusters))
+	for _, c := range s.clusters {
+		all = append(all, c)
+	}
+	slices.SortFunc(all, func(a, b *shared) int { return cmp.Compare(a.is.endpoints, b.is.endpoints) })
+	stats := make([]upstream.Stats, len(all))
+	for i, c := range all {
+		stats[i] = c.cluster.Stats()
+	}
+	return stats
+}
+
+// acquire counts one more user of a cluster, which it makes if there is none. s.mu is
+// held.
+func (s *Servers) acquire(endpoints []upstream.Endpoint, o upstream.Options) (*shared, error) {
+	is := servers{spell(endpoints), o}
+	if c := s.clusters[is]; c != nil {
+		c.users++
+		return c, nil
+	}
+	cluster, err := upstream.New(endpoints, o)
+	if err != nil {
+		return nil, err
+	}
+	c := &shared{is, cluster, 1}
+	s.clusters[is] = c
+	return c, nil
+}
+
+// release counts a user out. Who has been counted out already is not again.
+func (s *Servers) release(u *Upstream) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := u.shared.Load(); !u.closed {
+		u.closed = true
+		s.drop(c)
+	}
+}
+
+// drop counts one user of a cluster out, and closes what nobody uses. s.mu is held.
+func (s *Servers) drop(c *shared) {
+	if c.users--; c.users == 0 {
+		delete(s.clusters, c.is)
+		c.cluster.Close()
+	}
+}
+
+// spell writes endpoints so that two sets that are the same are spelled alike.
+func spell(endpoints []upstream.Endpoint) string {
+	lines := make([]string, len(endpoints))
+	for i, e := range endpoints {
+		lines[i] = fmt.Sprintf("%s %d\n", e.URL, e.Weight)
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "")
+}
