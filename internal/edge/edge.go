@@ -21,8 +21,9 @@ type Edge struct {
 // New returns the door of a gateway.
 func New(g *gateway.Gateway) *Edge { return &Edge{gateway: g} }
 
-// Handler serves the Open Inference Protocol v2 below /v2, and what OpenAIPaths names.
-// Whatever is not one of their routes is refused.
+// Handler serves the Open Inference Protocol v2 below /v2, and what OpenAIPaths and
+// TensorPaths name. Whatever is not one of their routes is refused with a record: see
+// Profile.
 func (e *Edge) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v2/health/live", e.health)
@@ -32,14 +33,9 @@ func (e *Edge) Handler() http.Handler {
 	mux.HandleFunc("GET /v2/models/{model}/ready", e.ready)
 	mux.HandleFunc("POST /v2/models/{model}/infer", e.infer)
 	e.openAI(mux)
-	mux.HandleFunc("/v2/", func(w http.ResponseWriter, r *http.Request) {
-		refuse(w, &pavise.Error{
-			Kind: pavise.NotFound,
-			Msg:  fmt.Sprintf("%s %.200s is not a route of this gateway", r.Method, r.URL.Path),
-			Hint: "it serves the Open Inference Protocol v2: POST /v2/models/{model}/infer, GET /v2/models/{model}, and health",
-		})
-	})
-	return e.gateway.Watch().HTTP(mux)
+	e.rowProtocols(mux)
+	mux.HandleFunc("/", e.unserved)
+	return e.gateway.Watch().HTTP(plainly(mux))
 }
 
 // caller turns what the request proves into a principal.

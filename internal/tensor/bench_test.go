@@ -80,7 +80,9 @@ func BenchmarkAppendJSON(b *testing.B) {
 // datatypes from the signature.
 func BenchmarkParseRows(b *testing.B) {
 	sig := Signature{Inputs: []Port{{Name: "x", Datatype: FP32, Shape: []int64{-1, -1}}}}
-	var request struct{ Inputs []struct{ Data json.RawMessage } }
+	var request struct {
+		Inputs []struct{ Data json.RawMessage }
+	}
 	if err := json.Unmarshal(body(1024, 6), &request); err != nil {
 		b.Fatal(err)
 	}

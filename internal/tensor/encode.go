@@ -65,6 +65,9 @@ func AppendError(dst []byte, msg string) []byte {
 	return append(appendQuoted(dst, strings.ToValidUTF8(msg, "\ufffd")), '}')
 }
 
+// AppendText appends a JSON string. The text must be valid UTF-8.
+func AppendText(dst []byte, text string) []byte { return appendQuoted(dst, text) }
+
 func appendTensors(dst []byte, list []Tensor) ([]byte, error) {
 	for i := range list {
 		t := &list[i]

@@ -1,0 +1,60 @@
+package infer
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/upstream"
+)
+
+// An Aside is what a model server answered to something else than inference.
+type Aside struct {
+	Status int
+	Body   []byte // at most MaxAside bytes
+}
+
+// MaxAside bounds, in bytes, what is sent and answered aside from inference.
+const MaxAside = 1 << 20
+
+// Pass asks the model's server for something else than inference: a GET or a POST with a
+// JSON body that was encoded here. Errors are those of Infer.
+func (u *Upstream) Pass(ctx context.Context, method, path string, body []byte) (*Aside, error) {
+	request := upstream.Request{Method: method, Path: path, Body: body}
+	if body != nil {
+		request.Fields = jsonBody
+	}
+	answer := upstream.Answer{Limit: MaxAside}
+	if err := u.Cluster().Do(ctx, &request, &answer); err != nil {
+		return nil, u.reword(err)
+	}
+	return &Aside{Status: answer.Status, Body: answer.Body}, nil
+}
+
+// Pass is Upstream.Pass on the server of a language model.
+func (c *Chat) Pass(ctx context.Context, method, path string, body []byte) (*Aside, error) {
+	ctx, cancel := context.WithTimeout(ctx, idleTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, c.base.JoinPath(path).String(), bytes.NewReader(body))
+	if err != nil {
+		return nil, c.fault("cannot be asked", err)
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := c.client.Do(req)
+	if err != nil {
+		return nil, c.fault("does not answer", err)
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, MaxAside+1))
+	if err != nil {
+		return nil, c.fault("broke off its answer", err)
+	}
+	if len(answer) > MaxAside {
+		return nil, &pavise.Error{Kind: pavise.Unavailable, Msg: "the model server of " + c.model + " answered with more than is taken aside from inference"}
+	}
+	return &Aside{Status: resp.StatusCode, Body: answer}, nil
+}
