@@ -55,15 +55,15 @@ func replyJSON(w http.ResponseWriter, v any) {
 }
 
 func reply(w http.ResponseWriter, status int, body []byte) {
-	replyAs(w, "application/json", status, body)
+	replyAs(w, status, mediaJSON, body)
 }
 
 // replyText answers with text, as servers of metrics do.
 func replyText(w http.ResponseWriter, body []byte) {
-	replyAs(w, "text/plain; version=0.0.4; charset=utf-8", http.StatusOK, body)
+	replyAs(w, http.StatusOK, "text/plain; version=0.0.4; charset=utf-8", body)
 }
 
-func replyAs(w http.ResponseWriter, media string, status int, body []byte) {
+func replyAs(w http.ResponseWriter, status int, media string, body []byte) {
 	h := w.Header()
 	h.Set("Content-Type", media)
 	h.Set("Content-Length", strconv.Itoa(len(body)))

@@ -72,7 +72,7 @@ func checkAside(r *http.Request) error {
 	case r.ContentLength != 0 && r.Method == "GET":
 		return &pavise.Error{Kind: pavise.Invalid, Msg: "a GET with a body", Hint: "send none"}
 	case r.ContentLength != 0:
-		return checkMedia(r)
+		return checkText(r)
 	}
 	return nil
 }

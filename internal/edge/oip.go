@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"mime"
 	"net/http"
+	"strconv"
+	"strings"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/gateway"
@@ -16,7 +18,8 @@ func (e *Edge) infer(w http.ResponseWriter, r *http.Request) {
 		refuse(w, err)
 		return
 	}
-	if err := checkMedia(r); err != nil {
+	header, err := checkMedia(r)
+	if err != nil {
 		refuse(w, err)
 		return
 	}
@@ -26,29 +29,74 @@ func (e *Edge) infer(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer, err := e.gateway.Infer(r.Context(), who, gateway.Call{
-		Model: modelName(who, r), Subject: about, Protocol: tensor.OIP, Header: tensor.NoHeader, Body: newTimedBody(w, r.Body),
+		Model: modelName(who, r), Subject: about, Protocol: tensor.OIP, Header: header, Body: newTimedBody(w, r.Body),
 	})
 	if err != nil {
 		refuse(w, err)
 		return
 	}
 	setRecord(w, answer.Record())
-	reply(w, http.StatusOK, answer.Body)
+	if answer.Header == tensor.NoHeader {
+		reply(w, http.StatusOK, answer.Body)
+		return
+	}
+	w.Header().Set(headerLength, strconv.Itoa(answer.Header))
+	replyAs(w, http.StatusOK, mediaOctets, answer.Body)
 }
 
-// checkMedia refuses bodies that are not plain JSON: a compressed one may be a
-// bomb, and the binary extension could carry a tensor past the parser.
-func checkMedia(r *http.Request) error {
-	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	switch {
-	case err != nil || media != "application/json":
-		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the body is %.80q, not application/json", r.Header.Get("Content-Type")), Hint: "send Content-Type: application/json"}
-	case r.Header.Get("Content-Encoding") != "":
-		return &pavise.Error{Kind: pavise.Invalid, Msg: "a compressed body is not taken", Hint: "send the JSON as it is"}
-	case r.Header.Get("Inference-Header-Content-Length") != "":
-		return &pavise.Error{Kind: pavise.Invalid, Msg: "the binary tensor extension is not taken", Hint: "send tensors as JSON data"}
+// headerLength says how long the JSON text is before binary tensors.
+const headerLength = "Inference-Header-Content-Length"
+
+// The media types of the protocol: clients of the binary extension send the second,
+// or none at all.
+const (
+	mediaJSON   = "application/json"
+	mediaOctets = "application/octet-stream"
+)
+
+// checkMedia returns the length of the body's text, and refuses bodies that are not
+// said to be what the protocol has: a compressed one may be a bomb, and raw bytes
+// without the header that tells them from the text are nobody's to guess.
+func checkMedia(r *http.Request) (header int, err error) {
+	lengths, types := r.Header[headerLength], r.Header["Content-Type"]
+	header = tensor.NoHeader
+	if len(lengths) > 0 {
+		if header, err = textLength(lengths); err != nil {
+			return 0, err
+		}
 	}
-	return nil
+	media := mediaJSON
+	if len(types) == 1 {
+		if media, _, err = mime.ParseMediaType(types[0]); err != nil {
+			media = ""
+		}
+	}
+	switch {
+	case len(types) > 1 || media != mediaJSON && (media != mediaOctets || header == tensor.NoHeader):
+		return 0, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the body is %.80q, not application/json", strings.Join(types, ", ")), Hint: "send Content-Type: application/json, or application/octet-stream with " + headerLength}
+	case len(r.Header["Content-Encoding"]) > 0:
+		return 0, &pavise.Error{Kind: pavise.Invalid, Msg: "a compressed body is not taken", Hint: "send it as it is"}
+	}
+	return header, nil
+}
+
+// checkText refuses bodies that are not JSON alone.
+func checkText(r *http.Request) error {
+	header, err := checkMedia(r)
+	if err == nil && header != tensor.NoHeader {
+		err = &pavise.Error{Kind: pavise.Invalid, Msg: "binary tensors have no place in this protocol", Hint: "leave out " + headerLength}
+	}
+	return err
+}
+
+// textLength reads the header: one number in plain digits. Whatever else a server
+// might make a number of is refused.
+func textLength(values []string) (int, error) {
+	v := values[0]
+	if len(values) > 1 || v == "" || len(v) > 9 || strings.Trim(v, "0123456789") != "" || v[0] == '0' && v != "0" {
+		return 0, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s is %.80q, not one count of bytes", headerLength, strings.Join(values, ", ")), Hint: "send it once, with the length of the JSON text in digits"}
+	}
+	return strconv.Atoi(v)
 }
 
 func (e *Edge) metadata(w http.ResponseWriter, r *http.Request) {
@@ -100,5 +148,5 @@ func (e *Edge) health(w http.ResponseWriter, r *http.Request) {
 }
 
 func (e *Edge) server(w http.ResponseWriter, r *http.Request) {
-	replyJSON(w, map[string]any{"name": "pavise", "version": "1", "extensions": []string{}})
+	replyJSON(w, map[string]any{"name": "pavise", "version": "1", "extensions": []string{"binary_tensor_data"}})
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/edgetest"
 	"github.com/pavise/pavise/internal/gateway"
+	"github.com/pavise/pavise/internal/tensor"
 	"github.com/pavise/pavise/internal/tensor/tensortest"
 )
 
@@ -63,10 +65,24 @@ func TestHostileEnvelopes(t *testing.T) {
 		want int
 	}{
 		{"form", header("Content-Type", "application/x-www-form-urlencoded"), 400},
-		{"no type", header("Content-Type", ""), 400},
+		{"no type", func(r *http.Request) { r.Header["Content-Type"] = nil }, 200},
+		{"an empty type", header("Content-Type", ""), 400},
+		{"two types", func(r *http.Request) { r.Header.Add("Content-Type", "application/json") }, 400},
 		{"octets", header("Content-Type", "application/octet-stream"), 400},
 		{"gzip", header("Content-Encoding", "gzip"), 400},
-		{"binary extension", header("Inference-Header-Content-Length", "0"), 400},
+		{"deflate", header("Content-Encoding", "deflate"), 400},
+		{"raw bytes of nothing", header("Inference-Header-Content-Length", "0"), 400}, // the text is no multiple of a row
+		{"the text's length", header("Inference-Header-Content-Length", strconv.Itoa(len(edgetest.Good))), 200},
+		{"one less", header("Inference-Header-Content-Length", strconv.Itoa(len(edgetest.Good)-1)), 400},
+		{"one more", header("Inference-Header-Content-Length", strconv.Itoa(len(edgetest.Good)+1)), 400},
+		{"a negative length", header("Inference-Header-Content-Length", "-1"), 400},
+		{"a signed length", header("Inference-Header-Content-Length", "+80"), 400},
+		{"a hexadecimal length", header("Inference-Header-Content-Length", "0x50"), 400},
+		{"an octal length", header("Inference-Header-Content-Length", "080"), 400},
+		{"a huge length", header("Inference-Header-Content-Length", "99999999999999999999"), 400},
+		{"an empty length", header("Inference-Header-Content-Length", ""), 400},
+		{"a list of lengths", header("Inference-Header-Content-Length", "80, 80"), 400},
+		{"two lengths", func(r *http.Request) { r.Header["Inference-Header-Content-Length"] = []string{"79", "79"} }, 400},
 		{"no token", func(r *http.Request) { r.Header.Del("Authorization") }, 401},
 		{"basic", header("Authorization", "Basic YTpi"), 401},
 		{"alg none", header("Authorization", "Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4In0."), 401},
@@ -93,6 +109,36 @@ func TestHostileEnvelopes(t *testing.T) {
 				t.Errorf("the answer shows the token: %s", body)
 			}
 		})
+	}
+}
+
+// TestBinaryExtension asks with raw bytes, and is answered as it asks.
+func TestBinaryExtension(t *testing.T) {
+	w := edgetest.New(t)
+	w.Put(t, nil)
+	const raw = "\x00\x00\x00\x3f\x00\x00\x80\x3e" // 0.5, 0.25
+	ask := func(text string, header string) (*http.Response, string) {
+		return w.Post(t, inferPath, text+raw, func(r *http.Request) {
+			r.Header.Set("Content-Type", "application/octet-stream")
+			r.Header.Set("Inference-Header-Content-Length", header)
+		})
+	}
+	const text = `{"inputs":[{"name":"x","shape":[1,2],"datatype":"FP32","parameters":{"binary_data_size":8}}]`
+	if resp, body := ask(text+"}", strconv.Itoa(len(text)+1)); body != edgetest.Answer || resp.Header.Get("Inference-Header-Content-Length") != "" {
+		t.Errorf("%d %s", resp.StatusCode, body)
+	}
+	const wanted = text + `,"parameters":{"binary_data_output":true}}`
+	for text, header := range map[string]string{wanted: strconv.Itoa(len(wanted)), "": "0"} {
+		resp, body := ask(text, header)
+		n, err := strconv.Atoi(resp.Header.Get("Inference-Header-Content-Length"))
+		if err != nil || n > len(body) || resp.Header.Get("Content-Type") != "application/octet-stream" {
+			t.Fatalf("%d %v %q", resp.StatusCode, resp.Header, body)
+		}
+		a, err := tensor.OIP.ParseResponse(tensor.Message{Body: []byte(body), Header: n}, nil, tensor.Signature{}, tensor.DefaultLimits())
+		if err != nil || a.Outputs[0].Data.Floats[0] != float64(float32(0.4223)) || n != len(body)-12 {
+			t.Errorf("%q is read %+v, %v", body, a, err)
+		}
+		w.Record(t, resp)
 	}
 }
 

@@ -51,7 +51,7 @@ func (e *Edge) openAI(mux *http.ServeMux) {
 func (e *Edge) chat(w http.ResponseWriter, r *http.Request, api chat.API) {
 	who, err := e.caller(r)
 	if err == nil {
-		err = checkMedia(r)
+		err = checkText(r)
 	}
 	about := ""
 	if err == nil {

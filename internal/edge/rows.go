@@ -39,7 +39,7 @@ func (e *Edge) rowProtocols(mux *http.ServeMux) {
 func (e *Edge) ask(w http.ResponseWriter, r *http.Request, protocol tensor.Protocol, say voice, model, version string) {
 	who, err := e.caller(r)
 	if err == nil {
-		err = checkMedia(r)
+		err = checkText(r)
 	}
 	about := ""
 	if err == nil {

@@ -106,7 +106,7 @@ func TestSignatureValidate(t *testing.T) {
 		"no output":             func(s *tensor.Signature) { s.Outputs = nil },
 		"listed twice":          func(s *tensor.Signature) { s.Inputs[1].Name = "x" },
 		"no name":               func(s *tensor.Signature) { s.Inputs[1].Name = "" },
-		"unknown datatype":      func(s *tensor.Signature) { s.Outputs[0].Datatype = "BF16" },
+		"unknown datatype":      func(s *tensor.Signature) { s.Outputs[0].Datatype = "BF8" },
 		"no shape":              func(s *tensor.Signature) { s.Outputs[0].Shape = nil },
 		"neither -1":            func(s *tensor.Signature) { s.Outputs[0].Shape = []int64{-2} },
 		"2 columns and the":     func(s *tensor.Signature) { s.Inputs[0].Shape = []int64{-1, 3} },

@@ -133,13 +133,13 @@ func openRoutes(ctx context.Context, g *guard.Guard, db *store.DB, meter *firewa
 // start makes a stored route ready to take requests.
 func (r *Routes) start(tx *store.Tx, route Route) (*live, error) {
 	l := r.liveOf(route)
+	at := []upstream.Endpoint{{URL: route.Upstream, Weight: 1}}
 	if route.language() {
-		server, err := infer.NewChat(route.place(), chat.DefaultLimits())
+		server, err := r.servers.Chat(at, infer.ChatOptions(), route.place(), chat.DefaultLimits())
 		l.chat = server
 		return l, err
 	}
 	if route.ONNX == "" {
-		at := []upstream.Endpoint{{URL: route.Upstream, Weight: 1}}
 		remote, err := r.servers.Upstream(at, upstream.Options{}, route.place(), route.Signature, tensor.DefaultLimits())
 		if err != nil {
 			return nil, err

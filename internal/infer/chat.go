@@ -1,66 +1,67 @@
 package infer
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"mime"
 	"net/http"
-	"net/url"
+	"slices"
 	"time"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/chat"
+	"github.com/pavise/pavise/internal/telemetry"
+	"github.com/pavise/pavise/internal/tensor"
+	"github.com/pavise/pavise/internal/upstream"
 )
 
-// A Chat is a language model on a server that speaks the OpenAI protocol over HTTP.
-// It is safe for concurrent use.
+// A Chat is a language model on servers that speak the OpenAI protocol over HTTP. It
+// is safe for concurrent use.
 type Chat struct {
-	base   *url.URL
-	model  string // its name on the server
+	server *Upstream // with no protocol of tensors
 	limits chat.Limits
-	client *http.Client
 }
 
-const (
-	// chatTimeout bounds one question to a language model, the reading of its answer
-	// included: long answers take minutes.
-	chatTimeout = 10 * time.Minute
-	// idleTimeout bounds how long nothing comes of a stream that has begun.
-	idleTimeout = time.Minute
-)
+// ChatOptions are what language models are asked with: long answers take minutes, a
+// stream holds a connection as long, and the guard bounds what is under way. An answer
+// that ends with its connection is taken, because JSON and events show that they were
+// cut off.
+func ChatOptions() upstream.Options {
+	const answers = 10 * time.Minute
+	return upstream.Options{
+		CloseDelimited: true,
+		Timeouts:       upstream.Timeouts{FirstByte: answers, Gap: time.Minute, Total: answers, Stream: answers},
+		Pool:           upstream.Pool{MaxOpen: 1 << 14},
+		Breaker:        upstream.Breaker{MaxRequests: 1 << 14},
+	}
+}
 
-// NewChat returns the model at a place. The error is of kind Invalid.
-func NewChat(at Place, limits chat.Limits) (*Chat, error) {
+// Chat returns the language model at a place, on servers that answer alike: the place's
+// address is not looked at. The error is of kind Invalid. The model must be closed.
+func (s *Servers) Chat(endpoints []upstream.Endpoint, o upstream.Options, at Place, limits chat.Limits) (*Chat, error) {
 	if err := at.Validate(); err != nil {
 		return nil, err
 	}
-	u, err := parseAddress(at.Address)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c, err := s.acquire(endpoints, o)
 	if err != nil {
 		return nil, err
 	}
-	transport := newTransport()
-	transport.ResponseHeaderTimeout = chatTimeout
-	transport.MaxConnsPerHost = 0 // a stream holds one for minutes; the guard bounds what is under way
-	return &Chat{
-		base: u, model: at.Model, limits: limits,
-		client: &http.Client{
-			Transport:     transport,
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
-	}, nil
+	u := &Upstream{place: at, servers: s, limits: tensor.Limits{MaxBody: limits.MaxBody}}
+	u.shared.Store(c)
+	return &Chat{server: u, limits: limits}, nil
 }
 
-// Close ends the idle connections.
-func (c *Chat) Close() { c.client.CloseIdleConnections() }
+// Close ends the model's use of its servers, as [Upstream.Close] does.
+func (c *Chat) Close() { c.server.Close() }
 
 // Encode writes a request as the server gets it: under the name that the model has
 // there.
 func (c *Chat) Encode(r *chat.Request) []byte {
 	name := r.Model()
-	r.SetText("model", c.model)
+	r.SetText("model", c.server.place.Model)
 	body := r.AppendJSON(nil)
 	r.SetText("model", name)
 	return body
@@ -71,146 +72,90 @@ func (c *Chat) Encode(r *chat.Request) []byte {
 // is away, slow, or answers anything but the protocol; of kind Invalid when it does
 // not take the request, and of kind Throttled when it is asked too much.
 func (c *Chat) Ask(ctx context.Context, r *chat.Request, body []byte) (*chat.Answer, error) {
-	ctx, cancel := context.WithTimeout(ctx, chatTimeout)
-	defer cancel()
-	resp, err := c.do(ctx, r, body, "application/json")
-	if err != nil {
+	const media = "application/json"
+	q, a := question(ctx, r, body, media)
+	a.Limit = c.limits.MaxBody
+	if err := c.server.Cluster().Do(ctx, q, a); err != nil {
+		return nil, c.server.reword(err)
+	}
+	if err := c.refused(a, media); err != nil {
 		return nil, err
 	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, int64(c.limits.MaxBody)+1))
-	if err != nil {
-		return nil, c.fault("broke off its answer", err)
-	}
-	return chat.ParseAnswer(r, answer, c.limits)
+	return chat.ParseAnswer(r, a.Body, c.limits)
 }
 
 // A Flow is an answer that is on its way, event by event. It must be closed, which
 // ends the question to the server. One goroutine owns it.
 type Flow struct {
 	*chat.Stream
-	end func()
+	body *upstream.Stream
 }
 
 // Close lets go of the server.
-func (f *Flow) Close() { f.end() }
+func (f *Flow) Close() { f.body.Close() }
 
-// Stream gets an answer as events; its errors are those of Ask. A server from which
-// nothing comes for a minute has broken off.
+// Stream gets an answer as events; its errors are those of Ask.
 func (c *Chat) Stream(ctx context.Context, r *chat.Request, body []byte) (*Flow, error) {
-	ctx, cancel := context.WithTimeout(ctx, chatTimeout)
-	resp, err := c.do(ctx, r, body, "text/event-stream")
+	const media = "text/event-stream"
+	q, a := question(ctx, r, body, media)
+	a.Limit = c.limits.MaxStream + 1<<10 // what is longer is told by the events' reader
+	stream, err := c.server.Cluster().Open(ctx, q, a)
 	if err != nil {
-		cancel()
+		return nil, c.server.reword(err)
+	}
+	if err := c.refused(a, media); err != nil {
+		stream.Close()
 		return nil, err
 	}
-	idle := time.AfterFunc(idleTimeout, cancel)
-	return &Flow{
-		Stream: chat.NewStream(r, &lively{resp.Body, idle}, c.limits),
-		end: func() {
-			idle.Stop()
-			cancel() // first: closing would wait for what the server still sends
-			resp.Body.Close()
-		},
-	}, nil
+	return &Flow{Stream: chat.NewStream(r, worded{stream, c.server}, c.limits), body: stream}, nil
 }
 
-// lively puts off the end of a stream while something comes.
-type lively struct {
-	from io.Reader
-	idle *time.Timer
+// worded is a stream whose errors name the model, and not the cluster.
+type worded struct {
+	from   io.Reader
+	server *Upstream
 }
 
-func (l *lively) Read(p []byte) (int, error) {
-	l.idle.Reset(idleTimeout)
-	return l.from.Read(p)
+func (w worded) Read(p []byte) (int, error) {
+	n, err := w.from.Read(p)
+	if err != nil && err != io.EOF {
+		err = w.server.reword(err)
+	}
+	return n, err
 }
 
-// do asks, and returns the answer to a 200 of the media type.
-func (c *Chat) do(ctx context.Context, r *chat.Request, body []byte, media string) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base.JoinPath(r.API.Path()).String(), bytes.NewReader(body))
-	if err != nil {
-		return nil, c.fault("cannot be asked", err)
+// question is a call that asks, and what its answer is read into.
+func question(ctx context.Context, r *chat.Request, body []byte, media string) (*upstream.Request, *upstream.Answer) {
+	fields := append(slices.Clip(jsonBody), upstream.Field{Name: "Accept", Value: media})
+	if trace := telemetry.Traceparent(ctx); trace != "" {
+		fields = append(fields, upstream.Field{Name: telemetry.TraceparentHeader, Value: trace})
 	}
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Accept", media)
-	resp, err := c.client.Do(req)
-	switch {
-	case errors.Is(err, context.Canceled):
-		return nil, c.fault("was not waited for: the caller went away", err)
-	case err != nil:
-		return nil, c.fault("does not answer", err)
-	}
-	err = c.refused(resp.StatusCode)
-	if got, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); err == nil && got != media {
-		err = c.fault(fmt.Sprintf("answered with %.60q where %s was asked", got, media), nil)
-	}
-	if err == nil && resp.Header.Get("Content-Encoding") != "" {
-		err = c.fault("answered in a coding that it was not asked for", nil)
-	}
-	if err != nil {
-		resp.Body.Close()
-		return nil, err
-	}
-	return resp, nil
+	return &upstream.Request{Method: http.MethodPost, Path: r.API.Path(), Fields: fields, Body: body}, &upstream.Answer{Want: []string{"content-type"}}
 }
 
-// refused says what a status means for the caller, who learns nothing else of what the
-// server said.
-func (c *Chat) refused(status int) error {
-	switch status {
+// refused says what the head of an answer means for the caller, who learns nothing
+// else of what the server said.
+func (c *Chat) refused(a *upstream.Answer, media string) error {
+	switch a.Status {
 	case http.StatusOK:
+		if got, _, _ := mime.ParseMediaType(string(a.Got[0])); got != media {
+			return c.server.fault(fmt.Sprintf("answered with %.60q where %s was asked", got, media), nil)
+		}
 		return nil
 	case http.StatusBadRequest, http.StatusUnprocessableEntity, http.StatusRequestEntityTooLarge:
 		return &pavise.Error{
-			Kind: pavise.Invalid, Msg: fmt.Sprintf("the model server does not take this request (status %d)", status),
+			Kind: pavise.Invalid, Msg: fmt.Sprintf("the model server does not take this request (status %d)", a.Status),
 			Hint: "it may be longer than the model can read, or ask for what this model does not have",
 		}
 	case http.StatusTooManyRequests:
 		return &pavise.Error{Kind: pavise.Throttled, Msg: "the model server is asked too much", Hint: "try again later"}
 	case http.StatusNotFound:
 		return &pavise.Error{
-			Kind: pavise.Unavailable, Msg: fmt.Sprintf("the model server does not know the model %s, or does not do this with it (status 404)", c.model),
+			Kind: pavise.Unavailable, Msg: "the model server does not know the model, or does not do this with it (status 404)",
 			Hint: "if it has another name there, put the route with --remote NAME",
 		}
 	case http.StatusUnauthorized, http.StatusForbidden:
-		return c.fault(fmt.Sprintf("does not let the gateway in (status %d)", status), nil)
+		return c.server.fault(fmt.Sprintf("does not let the gateway in (status %d)", a.Status), nil)
 	}
-	return c.fault(fmt.Sprintf("answered with status %d", status), nil)
-}
-
-// fault is an error of the server. What it said itself is for our logs.
-func (c *Chat) fault(what string, err error) error {
-	return &pavise.Error{
-		Kind: pavise.Unavailable,
-		Msg:  fmt.Sprintf("the model server of %s %s", c.model, what),
-		Hint: "retry; if it stays so, the operator should look at the server behind the route",
-		Err:  err,
-	}
-}
-
-// parseAddress reads the address of a server. The error is of kind Invalid.
-func parseAddress(text string) (*url.URL, error) {
-	u, err := url.Parse(text)
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return nil, &pavise.Error{
-			Kind: pavise.Invalid,
-			Msg:  fmt.Sprintf("upstream %.200q is not an address of a model server", text),
-			Hint: "write it as http://host:port, without user, query or fragment",
-		}
-	}
-	return u, nil
-}
-
-// newTransport keeps connections open for many callers and asks for no
-// compression, which would let a small answer become a large one. It takes no
-// proxy from the environment: the route says where the model is.
-func newTransport() *http.Transport {
-	return &http.Transport{
-		MaxIdleConnsPerHost:    64,
-		MaxConnsPerHost:        256,
-		IdleConnTimeout:        90 * time.Second,
-		MaxResponseHeaderBytes: 16 << 10,
-		DisableCompression:     true,
-	}
+	return c.server.fault(fmt.Sprintf("answered with status %d", a.Status), nil)
 }

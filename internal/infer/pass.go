@@ -1,12 +1,8 @@
 package infer
 
 import (
-	"bytes"
 	"context"
-	"io"
-	"net/http"
 
-	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/upstream"
 )
 
@@ -35,26 +31,5 @@ func (u *Upstream) Pass(ctx context.Context, method, path string, body []byte) (
 
 // Pass is Upstream.Pass on the server of a language model.
 func (c *Chat) Pass(ctx context.Context, method, path string, body []byte) (*Aside, error) {
-	ctx, cancel := context.WithTimeout(ctx, idleTimeout)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, c.base.JoinPath(path).String(), bytes.NewReader(body))
-	if err != nil {
-		return nil, c.fault("cannot be asked", err)
-	}
-	if body != nil {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	resp, err := c.client.Do(req)
-	if err != nil {
-		return nil, c.fault("does not answer", err)
-	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, MaxAside+1))
-	if err != nil {
-		return nil, c.fault("broke off its answer", err)
-	}
-	if len(answer) > MaxAside {
-		return nil, &pavise.Error{Kind: pavise.Unavailable, Msg: "the model server of " + c.model + " answered with more than is taken aside from inference"}
-	}
-	return &Aside{Status: resp.StatusCode, Body: answer}, nil
+	return c.server.Pass(ctx, method, path, body)
 }

@@ -7,20 +7,60 @@ import (
 // data reads the elements of t, whose shape and datatype are known. They lie
 // before end, which bounds what is allocated.
 func (s *scanner) data(t *Tensor, end int) (f *fault) {
-	bits := t.Datatype.Bits()
-	switch t.Datatype.Family() {
+	room, d := s.lim.Room, t.Datatype
+	switch d.Family() {
 	case Boolean:
-		t.Data.Bools, f = elements(s, t.Shape, end, s.boolean)
+		t.Data.Bools, f = elements(s, room.bools(), t.Shape, end, (*scanner).boolean)
 	case Unsigned:
-		t.Data.Uints, f = elements(s, t.Shape, end, func() (uint64, *fault) { return s.unsigned(bits) })
+		t.Data.Uints, f = elements(s, room.uints(), t.Shape, end, unsignedOf(d))
 	case Signed:
-		t.Data.Ints, f = elements(s, t.Shape, end, func() (int64, *fault) { return s.signed(bits) })
+		t.Data.Ints, f = elements(s, room.ints(), t.Shape, end, signedOf(d))
 	case Floating:
-		t.Data.Floats, f = elements(s, t.Shape, end, func() (float64, *fault) { return s.float(bits) })
+		t.Data.Floats, f = elements(s, room.floats(), t.Shape, end, floatOf(d))
 	case Octets:
-		t.Data.Bytes, f = elements(s, t.Shape, end, s.octets)
+		t.Data.Bytes, f = elements(s, room.bytes(), t.Shape, end, (*scanner).octets)
 	}
 	return f
+}
+
+// unsignedOf returns what reads one element of an unsigned datatype. Functions of no
+// state cost no memory.
+func unsignedOf(d Datatype) func(*scanner) (uint64, *fault) {
+	switch d {
+	case Uint8:
+		return func(s *scanner) (uint64, *fault) { return s.unsigned(8) }
+	case Uint16:
+		return func(s *scanner) (uint64, *fault) { return s.unsigned(16) }
+	case Uint32:
+		return func(s *scanner) (uint64, *fault) { return s.unsigned(32) }
+	}
+	return func(s *scanner) (uint64, *fault) { return s.unsigned(64) }
+}
+
+// signedOf is unsignedOf for a signed datatype.
+func signedOf(d Datatype) func(*scanner) (int64, *fault) {
+	switch d {
+	case Int8:
+		return func(s *scanner) (int64, *fault) { return s.signed(8) }
+	case Int16:
+		return func(s *scanner) (int64, *fault) { return s.signed(16) }
+	case Int32:
+		return func(s *scanner) (int64, *fault) { return s.signed(32) }
+	}
+	return func(s *scanner) (int64, *fault) { return s.signed(64) }
+}
+
+// floatOf is unsignedOf for a datatype of floats.
+func floatOf(d Datatype) func(*scanner) (float64, *fault) {
+	switch d {
+	case FP32:
+		return func(s *scanner) (float64, *fault) { return s.float(32) }
+	case FP16:
+		return func(s *scanner) (float64, *fault) { return s.float(16) }
+	case BF16:
+		return (*scanner).brain
+	}
+	return func(s *scanner) (float64, *fault) { return s.float(64) }
 }
 
 var comma = []byte{','}
@@ -28,11 +68,8 @@ var comma = []byte{','}
 // elements reads nested or flat data. Which of the two it is shows in the first
 // byte after the first bracket; from there on there is no choice, so a mixture
 // is a fault. Flat data is nested data of one dimension.
-func elements[T any](s *scanner, shape []int64, end int, read func() (T, *fault)) ([]T, *fault) {
-	total := int64(1)
-	for _, dim := range shape {
-		total *= dim
-	}
+func elements[T any](s *scanner, from *slab[T], shape []int64, end int, read func(*scanner) (T, *fault)) ([]T, *fault) {
+	total := volume(shape)
 	if s.peek() != '[' {
 		return nil, s.unexpected("'['")
 	}
@@ -40,18 +77,30 @@ func elements[T any](s *scanner, shape []int64, end int, read func() (T, *fault)
 	s.pos++
 	nested := s.peek() == '['
 	s.pos = start
-	if !nested {
-		shape = []int64{total}
-	}
 	// Commas stand between elements, so memory follows what was sent, not what
 	// was declared.
-	list := make([]T, 0, min(int(total), 1+bytes.Count(s.text[start:end], comma)))
+	list := from.take(min(int(total), 1+bytes.Count(s.text[start:end], comma)))
+	if !nested {
+		return row(s, list, total, read)
+	}
 	return level(s, list, shape, read)
+}
+
+// volume is what the dimensions multiply to.
+func volume(shape []int64) int64 {
+	total := int64(1)
+	for _, dim := range shape {
+		total *= dim
+	}
+	return total
 }
 
 // level reads one bracketed level of data onto list. It calls itself at most as
 // often as there are dimensions.
-func level[T any](s *scanner, list []T, shape []int64, read func() (T, *fault)) ([]T, *fault) {
+func level[T any](s *scanner, list []T, shape []int64, read func(*scanner) (T, *fault)) ([]T, *fault) {
+	if len(shape) == 1 {
+		return row(s, list, shape[0], read)
+	}
 	if f := s.open('[', "'['"); f != nil {
 		return nil, f
 	}
@@ -66,16 +115,33 @@ func level[T any](s *scanner, list []T, shape []int64, read func() (T, *fault)) 
 			}
 			return list, nil
 		}
-		if len(shape) > 1 {
-			list, f = level(s, list, shape[1:], read)
-		} else {
-			var v T
-			v, f = read()
-			list = append(list, v)
+		if list, f = level(s, list, shape[1:], read); f != nil {
+			return nil, f.item(i)
 		}
+	}
+}
+
+// row reads one bracketed list of so many elements onto list.
+func row[T any](s *scanner, list []T, want int64, read func(*scanner) (T, *fault)) ([]T, *fault) {
+	if f := s.open('[', "'['"); f != nil {
+		return nil, f
+	}
+	for i := 0; ; i++ {
+		more, f := s.more(']', i == 0)
+		if f != nil {
+			return nil, f
+		}
+		if !more || int64(i) == want {
+			if more || int64(i) < want {
+				return nil, s.miscount(i, want)
+			}
+			return list, nil
+		}
+		v, f := read(s)
 		if f != nil {
 			return nil, f.item(i)
 		}
+		list = append(list, v)
 	}
 }
 
@@ -91,14 +157,13 @@ func (s *scanner) miscount(i int, want int64) *fault {
 // boolean reads true or false.
 func (s *scanner) boolean() (bool, *fault) {
 	s.peek()
-	for _, v := range []struct {
-		text  string
-		value bool
-	}{{"true", true}, {"false", false}} {
-		if bytes.HasPrefix(s.text[s.pos:], []byte(v.text)) {
-			s.pos += len(v.text)
-			return v.value, nil
-		}
+	switch rest := s.text[s.pos:]; {
+	case bytes.HasPrefix(rest, []byte("true")):
+		s.pos += len("true")
+		return true, nil
+	case bytes.HasPrefix(rest, []byte("false")):
+		s.pos += len("false")
+		return false, nil
 	}
 	return false, s.unexpected("true or false")
 }
@@ -109,7 +174,7 @@ func (s *scanner) octets() ([]byte, *fault) {
 	if f != nil {
 		return nil, f
 	}
-	return append(make([]byte, 0, len(b)), b...), nil
+	return append(s.lim.Room.octets().take(len(b)), b...), nil
 }
 
 // stepOver moves past an array without reading it. It matches brackets outside

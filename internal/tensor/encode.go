@@ -6,57 +6,23 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
-
-	"github.com/pavise/pavise"
 )
 
 // AppendJSON appends the request as the protocol writes it: keys in one order,
 // data flat, numbers in their shortest form, no parameters. ParseRequest reads it
-// back to an equal request. The error, of kind Internal, names the tensor whose
-// data does not fit its shape and datatype, or that JSON cannot carry; a parsed
-// request has none such.
+// back to an equal request. The error names the tensor: of kind Internal when its
+// data does not fit its shape and datatype, which a parsed request has none of, and of
+// kind Invalid when JSON cannot carry it.
 func (r *Request) AppendJSON(dst []byte) ([]byte, error) {
-	dst = append(dst, '{')
-	if r.ID != "" {
-		dst = append(dst, `"id":`...)
-		dst = append(appendQuoted(dst, r.ID), ',')
-	}
-	dst, err := appendTensors(append(dst, `"inputs":[`...), r.Inputs)
-	if err != nil {
-		return nil, fmt.Errorf("encode request: %w", err)
-	}
-	if len(r.Outputs) == 0 {
-		return append(dst, "]}"...), nil
-	}
-	dst = append(dst, `],"outputs":[`...)
-	for i, name := range r.Outputs {
-		if i > 0 {
-			dst = append(dst, ',')
-		}
-		dst = append(dst, `{"name":`...)
-		dst = append(appendQuoted(dst, name), '}')
-	}
-	return append(dst, "]}"...), nil
+	m, err := appendRequest(dst, r, asText, false)
+	return m.Body, err
 }
 
 // AppendJSON appends the response as Request.AppendJSON does a request. A model
 // that computed NaN or an infinity is reported by the error.
 func (r *Response) AppendJSON(dst []byte) ([]byte, error) {
-	dst = append(dst, `{"model_name":`...)
-	dst = appendQuoted(dst, r.Model)
-	if r.Version != "" {
-		dst = append(dst, `,"model_version":`...)
-		dst = appendQuoted(dst, r.Version)
-	}
-	if r.ID != "" {
-		dst = append(dst, `,"id":`...)
-		dst = appendQuoted(dst, r.ID)
-	}
-	dst, err := appendTensors(append(dst, `,"outputs":[`...), r.Outputs)
-	if err != nil {
-		return nil, fmt.Errorf("encode response: %w", err)
-	}
-	return append(dst, "]}"...), nil
+	m, err := appendResponse(dst, r, asText)
+	return m.Body, err
 }
 
 // AppendError appends the protocol's error object, {"error": msg}.
@@ -67,25 +33,6 @@ func AppendError(dst []byte, msg string) []byte {
 
 // AppendText appends a JSON string. The text must be valid UTF-8.
 func AppendText(dst []byte, text string) []byte { return appendQuoted(dst, text) }
-
-func appendTensors(dst []byte, list []Tensor) ([]byte, error) {
-	for i := range list {
-		t := &list[i]
-		if i > 0 {
-			dst = append(dst, ',')
-		}
-		if why := t.Unfit(); why != "" {
-			return nil, &pavise.Error{Kind: pavise.Internal, Msg: fmt.Sprintf("tensor %q %s", t.Name, why)}
-		}
-		dst = append(dst, `{"name":`...)
-		dst = append(appendQuoted(dst, t.Name), `,"shape":[`...)
-		dst = appendList(dst, t.Shape, func(dst []byte, dim int64) []byte { return strconv.AppendInt(dst, dim, 10) })
-		dst = append(dst, `],"datatype":`...)
-		dst = append(appendQuoted(dst, string(t.Datatype)), `,"data":[`...)
-		dst = append(t.appendData(dst), "]}"...)
-	}
-	return dst, nil
-}
 
 func (t *Tensor) appendData(dst []byte) []byte {
 	switch t.Datatype.Family() {
@@ -112,7 +59,7 @@ func appendList[T any](dst []byte, list []T, one func([]byte, T) []byte) []byte 
 	return dst
 }
 
-// Unfit says why the tensor cannot be written, or "".
+// Unfit says why no protocol can carry the tensor, or "".
 func (t *Tensor) Unfit() string {
 	if !t.Datatype.Valid() {
 		return fmt.Sprintf("has the unknown datatype %q", t.Datatype)
@@ -129,8 +76,16 @@ func (t *Tensor) Unfit() string {
 	}
 	for i, v := range t.Data.Floats {
 		if rounded := t.Datatype.Round(v); math.IsInf(rounded, 0) || math.IsNaN(rounded) {
-			return fmt.Sprintf("holds %v at element %d, which JSON cannot carry as %s", v, i, t.Datatype)
+			return fmt.Sprintf("holds %v at element %d, which is no finite %s", v, i, t.Datatype)
 		}
+	}
+	return ""
+}
+
+// textless says why JSON cannot carry the tensor, which fits, or "".
+func (t *Tensor) textless() string {
+	if t.Datatype == BF16 {
+		return "is BF16, which has no JSON form"
 	}
 	for i, b := range t.Data.Bytes {
 		if !utf8.Valid(b) {
@@ -145,6 +100,8 @@ func (d Datatype) Round(v float64) float64 {
 	switch d {
 	case FP16:
 		return roundHalf(v)
+	case BF16:
+		return roundBrain(v)
 	case FP32:
 		return float64(float32(v))
 	}

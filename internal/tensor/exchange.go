@@ -3,7 +3,7 @@ package tensor
 import "slices"
 
 // A Datatype is the element type of a tensor, spelled as in the Open Inference
-// Protocol v2. BF16 is missing on purpose: the protocol has no JSON form of it.
+// Protocol v2. BF16 has no JSON form in the protocol: it travels as raw bytes only.
 type Datatype string
 
 // The datatypes.
@@ -18,6 +18,7 @@ const (
 	Int32  Datatype = "INT32"
 	Int64  Datatype = "INT64"
 	FP16   Datatype = "FP16"
+	BF16   Datatype = "BF16"
 	FP32   Datatype = "FP32"
 	FP64   Datatype = "FP64"
 	Bytes  Datatype = "BYTES"
@@ -36,31 +37,59 @@ const (
 	Octets          // Data.Bytes
 )
 
-// datatypes is the one table of what each datatype is.
-var datatypes = map[Datatype]struct {
-	family Family
-	bits   int
-}{
-	Bool:  {Boolean, 1},
-	Uint8: {Unsigned, 8}, Uint16: {Unsigned, 16}, Uint32: {Unsigned, 32}, Uint64: {Unsigned, 64},
-	Int8: {Signed, 8}, Int16: {Signed, 16}, Int32: {Signed, 32}, Int64: {Signed, 64},
-	FP16: {Floating, 16}, FP32: {Floating, 32}, FP64: {Floating, 64},
-	Bytes: {Octets, 0},
-}
-
 // Valid reports whether d is one of the datatypes above.
 func (d Datatype) Valid() bool { return d.Family() != unknown }
 
-// IsFloat reports whether d is FP16, FP32 or FP64.
+// IsFloat reports whether d is FP16, BF16, FP32 or FP64.
 func (d Datatype) IsFloat() bool { return d.Family() == Floating }
 
 // Bits returns the size of one element: 8 to 64 for numbers, 1 for BOOL, and 0
 // for BYTES, whose elements have no fixed size.
-func (d Datatype) Bits() int { return datatypes[d].bits }
+func (d Datatype) Bits() int {
+	_, bits := d.is()
+	return bits
+}
 
 // Family returns what the elements of d are held as; none of the above for a datatype
 // that is not valid.
-func (d Datatype) Family() Family { return datatypes[d].family }
+func (d Datatype) Family() Family {
+	family, _ := d.is()
+	return family
+}
+
+// is is the one table of what each datatype is. It is asked for every tensor, and a
+// switch on a string costs less than a map.
+func (d Datatype) is() (family Family, bits int) {
+	switch d {
+	case FP32:
+		return Floating, 32
+	case FP64:
+		return Floating, 64
+	case FP16, BF16:
+		return Floating, 16
+	case Int8:
+		return Signed, 8
+	case Int16:
+		return Signed, 16
+	case Int32:
+		return Signed, 32
+	case Int64:
+		return Signed, 64
+	case Uint8:
+		return Unsigned, 8
+	case Uint16:
+		return Unsigned, 16
+	case Uint32:
+		return Unsigned, 32
+	case Uint64:
+		return Unsigned, 64
+	case Bool:
+		return Boolean, 1
+	case Bytes:
+		return Octets, 0
+	}
+	return unknown, 0
+}
 
 // Data holds the elements of a tensor, row-major. Exactly one field is in use,
 // the one that the tensor's datatype names. Integers are exact. Floats hold
@@ -70,7 +99,7 @@ type Data struct {
 	Bools  []bool    // BOOL
 	Uints  []uint64  // UINT8 to UINT64
 	Ints   []int64   // INT8 to INT64
-	Floats []float64 // FP16, FP32, FP64; always finite after a parse
+	Floats []float64 // FP16, BF16, FP32, FP64; always finite after a parse
 	Bytes  [][]byte  // BYTES
 }
 
@@ -109,14 +138,50 @@ func (t *Tensor) Len() int {
 	return 0
 }
 
-// A Request asks a model for answers. Which model is asked stands in the URL,
-// not in the body, so it is not here.
+// A Request asks a model for answers.
 type Request struct {
+	Model   string   // the model that the body names, in a protocol whose bodies do; else empty: the URL says it
 	ID      string   // the caller's own mark; may be empty
 	Inputs  []Tensor // at least one, names distinct
 	Outputs []string // the outputs asked for; none means all
+	Raw     Raw      // how the caller wants them carried, where its protocol leaves the choice
 
-	form form // how the caller laid it out
+	form   form     // how the caller laid it out
+	room   *Room    // whose memory it is; nil: nobody else's
+	sent   Message  // as Encode made it
+	sentBy Protocol // in which protocol; nil: not yet
+}
+
+// Raw says which outputs a caller wants as raw bytes and not as text. It changes
+// how an answer is spelled, never what it tells.
+type Raw struct {
+	All  bool   // those that no entry names
+	Each []bool // of Request.Outputs, one by one; nil: as All says
+}
+
+// RawOutput reports whether the caller wants the output of that name as raw bytes.
+func (r *Request) RawOutput(name string) bool {
+	if i := slices.Index(r.Outputs, name); i >= 0 && i < len(r.Raw.Each) {
+		return r.Raw.Each[i]
+	}
+	return r.Raw.All
+}
+
+// Encode returns the request in a protocol, as the model server gets it. It is
+// encoded once: what a record commits to are the bytes that travel. They stay valid
+// as long as the request, which must not change from then on. One goroutine at a
+// time may call it.
+func (r *Request) Encode(p Protocol) (Message, error) {
+	if r.sentBy == p {
+		return r.sent, nil
+	}
+	m, err := p.AppendRequest(r.room.text(), r)
+	if err != nil {
+		return Message{}, err
+	}
+	r.room.keepText(m.Body)
+	r.sent, r.sentBy = m, p
+	return m, nil
 }
 
 // Rows returns the largest row count among the inputs, so that a request whose
@@ -140,6 +205,7 @@ type Response struct {
 // Clone returns a request that shares no memory with r.
 func (r *Request) Clone() *Request {
 	c := *r
+	c.room, c.sent, c.sentBy = nil, Message{}, nil
 	c.Inputs, c.Outputs = cloneTensors(r.Inputs), slices.Clone(r.Outputs)
 	return &c
 }

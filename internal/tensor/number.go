@@ -204,6 +204,21 @@ func (s *scanner) float(bits int) (float64, *fault) {
 	return v, nil
 }
 
+// brain reads a number of BF16. No protocol with a datatype in its text has a form of
+// it; those that take the datatype from the signature do.
+func (s *scanner) brain() (float64, *fault) {
+	start := s.pos
+	v, f := s.float(64)
+	if f != nil {
+		return 0, f
+	}
+	if v = BF16.Round(v); math.IsInf(v, 0) {
+		s.pos = start
+		return 0, s.fault("scale the value, or send a wider datatype", "a number that is too large for BF16")
+	}
+	return v, nil
+}
+
 // float returns the nearest value of the given size. The fast path is Clinger's
 // ("How to read floating point numbers accurately", 1990): a mantissa up to 2^53
 // and a power of ten up to 10^22 are both exact doubles, so one operation rounds
@@ -338,6 +353,21 @@ func singleSafe(v float64) bool {
 	const dropped, margin = 29, 8
 	low := int64(math.Float64bits(v) & (1<<dropped - 1))
 	return low-1<<(dropped-1) > margin || 1<<(dropped-1)-low > margin
+}
+
+// roundBrain returns the BF16 (the upper half of a binary32) nearest to v, ties to
+// even. Beyond the range it returns an infinity.
+func roundBrain(v float64) float64 {
+	const minExp, mantissa = -126, 7
+	if v == 0 || math.IsInf(v, 0) {
+		return v
+	}
+	exp := max(math.Ilogb(v), minExp) - mantissa
+	r := math.Ldexp(math.RoundToEven(math.Ldexp(v, -exp)), exp)
+	if math.Abs(r) > math.MaxFloat32 {
+		return math.Copysign(math.Inf(1), v)
+	}
+	return r
 }
 
 // maxHalf is the largest finite FP16.

@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
-
-	"github.com/pavise/pavise"
 )
 
 // Limits bound what a body may hold. A zero field allows nothing, so that a
@@ -20,6 +18,8 @@ type Limits struct {
 	MaxRank     int // dimensions of one tensor, and so the depth of nested data
 	MaxNameLen  int // bytes of a name, id or version
 	MaxBytesLen int // bytes of one BYTES element
+
+	Room *Room // where what is read goes; nil: to new memory
 }
 
 // DefaultLimits fit tabular models and small images: 4 MiB of text, 32 tensors,
@@ -37,58 +37,43 @@ func DefaultLimits() Limits {
 	}
 }
 
-// Weight returns how many bytes a body and what is read from it take together,
-// at most: eight for each element, or the header of a slice where they may be
-// BYTES, which an escape could spell, too.
-func (l Limits) Weight(body []byte) int {
+// Weight returns how many bytes a message and what is read from it take together,
+// at most. Elements stand between commas in a text and are at least a byte of what is
+// none; each takes eight bytes, or the header of a slice where they may be BYTES,
+// which an escape could spell, too.
+func (l Limits) Weight(m Message) int {
+	text, raw := m.Body, []byte(nil)
+	if 0 <= m.Header && m.Header <= len(text) {
+		text, raw = text[:m.Header], text[m.Header:]
+	}
 	size := 8
-	if bytes.Contains(body, []byte(Bytes)) || bytes.IndexByte(body, '\\') >= 0 {
+	if len(raw) > 0 || bytes.Contains(text, []byte(Bytes)) || bytes.IndexByte(text, '\\') >= 0 {
 		size = 24
 	}
-	return len(body) + size*min(l.MaxElements, 1+bytes.Count(body, comma))
+	return len(m.Body) + size*min(l.MaxElements, 1+bytes.Count(text, comma)+len(raw))
 }
 
-// ParseRequest reads the body of POST v2/models/{model}/infer of the Open
-// Inference Protocol v2, REST form, without the binary extension. The error is a
-// *pavise.Error of kind Invalid that says what is wrong, in which field, at which
-// byte and what to do.
-//
-// It is stricter than JSON: one object and nothing around it; only known keys,
-// spelled exactly and given once; no parameters; and data that has the shape and
-// the datatype it declares. The request shares no memory with body.
+// ParseRequest is OIP.ParseRequest of a text without binary tensors.
 func ParseRequest(body []byte, lim Limits) (*Request, error) {
-	s := newScanner(body, lim)
-	r := new(Request)
-	if f := s.whole(func() *fault { return s.request(r) }); f != nil {
-		return nil, f.error(pavise.Invalid)
-	}
-	return r, nil
+	return OIP.ParseRequest(Message{body, NoHeader}, Signature{}, lim)
 }
 
-// ParseResponse reads a model server's answer as strictly as ParseRequest reads
-// a request, but for what servers add without being asked: an absent id, version
-// or parameters may be null, and parameters may hold plain values, which are
-// read and dropped. The error is a *pavise.Error of kind Unavailable, because it
-// is not the caller's fault; its Msg is for the operator. The response shares no
-// memory with body.
+// ParseResponse is OIP.ParseResponse of a text without binary tensors.
 func ParseResponse(body []byte, lim Limits) (*Response, error) {
-	s := newScanner(body, lim)
-	r := new(Response)
-	if f := s.whole(func() *fault { return s.response(r) }); f != nil {
-		return nil, f.error(pavise.Unavailable)
-	}
-	return r, nil
+	return OIP.ParseResponse(Message{body, NoHeader}, nil, Signature{}, lim)
 }
 
 func newScanner(body []byte, lim Limits) *scanner {
-	return &scanner{text: body, lim: lim, left: lim.MaxElements}
+	s := new(scanner)
+	if lim.Room != nil {
+		s = &lim.Room.scanner
+	}
+	*s = scanner{text: body, lim: lim, left: lim.MaxElements}
+	return s
 }
 
 // whole checks what concerns the body as a whole, around the one value in it.
 func (s *scanner) whole(value func() *fault) *fault {
-	if len(s.text) > s.lim.MaxBody {
-		return s.fault("send fewer rows at once", "%d bytes, more than the limit of %d", len(s.text), s.lim.MaxBody)
-	}
 	if bytes.HasPrefix(s.text, []byte("\xef\xbb\xbf")) {
 		return s.fault("send the text without it", "a byte order mark before the text")
 	}
@@ -102,7 +87,7 @@ func (s *scanner) whole(value func() *fault) *fault {
 	if s.peek(); s.pos < len(s.text) {
 		return s.fault("send exactly one JSON object", "more text after the end of the object")
 	}
-	return nil
+	return s.spent()
 }
 
 // firstInvalid returns where text that is not UTF-8 stops being so.
@@ -120,24 +105,26 @@ func firstInvalid(b []byte) int {
 var (
 	requestKeys  = []string{"inputs", "id", "parameters", "outputs"}
 	responseKeys = []string{"model_name", "outputs", "model_version", "id", "parameters"}
-	tensorKeys   = []string{"name", "shape", "datatype", "data", "parameters"}
+	tensorKeys   = []string{"name", "shape", "datatype", "data", "parameters"} // data may be raw
 	wantedKeys   = []string{"name", "parameters"}
 )
 
 func (s *scanner) request(r *Request) *fault {
-	return s.object(requestKeys, 1, func(key string) (f *fault) {
+	f := s.object(requestKeys, 1, func(key string) (f *fault) {
 		switch key {
 		case "id":
 			r.ID, f = s.label()
 		case "parameters":
-			f = s.noParameters()
+			r.Raw.All, _, f = s.flag("binary_data_output")
 		case "inputs":
-			r.Inputs, f = s.tensors("inputs", s.noParameters)
+			r.Inputs, f = s.tensors("inputs", (*scanner).rawSize)
 		case "outputs":
-			r.Outputs, f = s.wanted()
+			f = s.wanted(r)
 		}
 		return f
 	})
+	s.settleRaw(r)
+	return f
 }
 
 func (s *scanner) response(r *Response) *fault {
@@ -150,9 +137,9 @@ func (s *scanner) response(r *Response) *fault {
 		case "id":
 			r.ID, f = s.optional()
 		case "parameters":
-			f = s.dropParameters()
+			_, f = s.dropParameters("")
 		case "outputs":
-			r.Outputs, f = s.tensors("outputs", s.dropParameters)
+			r.Outputs, f = s.tensors("outputs", (*scanner).answerParameters)
 		}
 		return f
 	})
@@ -177,12 +164,17 @@ func (s *scanner) null() bool {
 }
 
 // wanted reads the outputs that a request asks for.
-func (s *scanner) wanted() ([]string, *fault) {
-	var names []string
+func (s *scanner) wanted(r *Request) *fault {
+	names, raw := s.lim.Room.lists()
 	f := s.array("outputs", s.lim.MaxTensors, func(int) *fault {
-		return s.object(wantedKeys, 1, func(key string) *fault {
+		how := rawUnsaid
+		f := s.object(wantedKeys, 1, func(key string) *fault {
 			if key == "parameters" {
-				return s.noParameters()
+				yes, said, f := s.flag("binary_data")
+				if said {
+					how = rawSaid(yes)
+				}
+				return f
 			}
 			name, f := s.name()
 			if f == nil && slices.Contains(names, name) {
@@ -191,30 +183,37 @@ func (s *scanner) wanted() ([]string, *fault) {
 			names = append(names, name)
 			return f
 		})
-	})
-	return names, f
-}
-
-// tensors reads the inputs of a request or the outputs of a response.
-func (s *scanner) tensors(what string, parameters func() *fault) ([]Tensor, *fault) {
-	var list []Tensor
-	f := s.array(what, s.lim.MaxTensors, func(int) *fault {
-		t, f := s.tensor(parameters)
-		if f == nil && slices.ContainsFunc(list, func(u Tensor) bool { return u.Name == t.Name }) {
-			f = s.fault("give each tensor its own name", "two tensors are named %.40q", t.Name)
-		}
-		list = append(list, t)
+		raw = append(raw, how)
 		return f
 	})
+	s.lim.Room.keep(names, raw)
+	r.Outputs, s.raw = names, raw
+	return f
+}
+
+// tensors reads the inputs of a request or the outputs of a response. parameters
+// reads those of one tensor, and returns how many raw bytes it has, or noRaw.
+func (s *scanner) tensors(what string, parameters func(*scanner) (int, *fault)) ([]Tensor, *fault) {
+	list := s.lim.Room.tensors()
+	f := s.array(what, s.lim.MaxTensors, func(int) *fault {
+		list = append(list, Tensor{})
+		t := &list[len(list)-1]
+		f := s.tensor(t, parameters)
+		if f == nil && slices.ContainsFunc(list[:len(list)-1], func(u Tensor) bool { return u.Name == t.Name }) {
+			f = s.fault("give each tensor its own name", "two tensors are named %.40q", t.Name)
+		}
+		return f
+	})
+	s.lim.Room.keepTensors(list)
 	return list, f
 }
 
 // tensor reads one tensor. Keys come in any order, and data cannot be read
 // before shape and datatype are known; when it stands first, it is stepped over
 // and read at the end.
-func (s *scanner) tensor(parameters func() *fault) (t Tensor, f *fault) {
-	early := 0 // where data begins, when it came before shape or datatype
-	f = s.object(tensorKeys, 4, func(key string) (f *fault) {
+func (s *scanner) tensor(t *Tensor, parameters func(*scanner) (int, *fault)) *fault {
+	early, raw, text := 0, noRaw, false // where data begins, when it came before shape or datatype
+	f := s.object(tensorKeys, 3, func(key string) (f *fault) {
 		switch key {
 		case "name":
 			t.Name, f = s.name()
@@ -223,10 +222,11 @@ func (s *scanner) tensor(parameters func() *fault) (t Tensor, f *fault) {
 		case "datatype":
 			t.Datatype, f = s.datatype()
 		case "parameters":
-			f = parameters()
+			raw, f = parameters(s)
 		case "data":
+			text = true
 			if t.Shape != nil && t.Datatype != "" {
-				return s.data(&t, len(s.text))
+				return s.data(t, len(s.text))
 			}
 			s.peek()
 			early = s.pos
@@ -234,37 +234,64 @@ func (s *scanner) tensor(parameters func() *fault) (t Tensor, f *fault) {
 		}
 		return f
 	})
-	if f == nil && early > 0 {
+	switch {
+	case f != nil:
+		return f
+	case raw != noRaw && text:
+		return s.fault("send the tensor one way", "both \"data\" and binary_data_size, and servers differ on which counts")
+	case raw != noRaw:
+		return s.rawData(t, raw)
+	case !text:
+		return s.fault("add it", `"data" is missing`)
+	case t.Datatype == BF16:
+		return s.fault("send it as binary data, or send FP32", "BF16 has no JSON form in the protocol").in(".datatype")
+	case early > 0:
 		end := s.pos
 		s.pos = early
-		f = s.data(&t, end).in(".data")
+		f = s.data(t, end).in(".data")
 		s.pos = end
 	}
-	return t, f
+	return f
 }
 
 // datatype reads the name of a datatype.
 func (s *scanner) datatype() (Datatype, *fault) {
-	text, f := s.label()
+	s.peek()
+	start := s.pos
+	b, f := s.quoted(s.lim.MaxNameLen)
 	if f != nil {
 		return "", f
 	}
-	d := Datatype(text)
-	switch {
-	case d.Valid():
+	if d := known(b); d != "" {
 		return d, nil
-	case d == "BF16":
-		return "", s.fault("send FP32", "BF16 has no JSON form in the protocol")
-	case Datatype(strings.ToUpper(text)).Valid():
-		return "", s.fault("write it in capitals", "unknown datatype %.40q", text)
 	}
-	return "", s.fault("known are BOOL, UINT8 to UINT64, INT8 to INT64, FP16, FP32, FP64 and BYTES", "unknown datatype %.40q", text)
+	s.pos = start
+	if r, bad := unprintable(b); bad {
+		return "", s.fault("use printable characters", "the name holds %U, which does not print", r)
+	}
+	if Datatype(strings.ToUpper(string(b))).Valid() {
+		return "", s.fault("write it in capitals", "unknown datatype %.40q", b)
+	}
+	return "", s.fault("known are BOOL, UINT8 to UINT64, INT8 to INT64, FP16, BF16, FP32, FP64 and BYTES", "unknown datatype %.40q", b)
+}
+
+// datatypes are all of them, the ones that models take most first.
+var datatypes = [...]Datatype{FP32, Int64, Bytes, FP64, Int32, Uint8, FP16, Bool, Int8, Int16, Uint16, Uint32, Uint64, BF16}
+
+// known returns the datatype of that name, or "".
+func known(b []byte) Datatype {
+	for _, d := range datatypes {
+		if string(d) == string(b) {
+			return d
+		}
+	}
+	return ""
 }
 
 // shape reads the dimensions of a tensor and takes its elements off the budget
 // before anything is allocated for them.
 func (s *scanner) shape() ([]int64, *fault) {
-	var dims []int64
+	dims := s.lim.Room.ints().take(s.lim.MaxRank)
 	total := int64(1)
 	f := s.array("dimensions", s.lim.MaxRank, func(i int) *fault {
 		dim, f := s.signed(64)
@@ -283,72 +310,113 @@ func (s *scanner) shape() ([]int64, *fault) {
 		return nil
 	})
 	s.left -= int(total)
-	return dims, f
+	return dims[:len(dims):len(dims)], f
 }
 
 // bypasses says, for the parameters known to carry something past a filter, how.
 var bypasses = []struct{ prefix, why string }{
-	{"binary_data", "moves tensors out of the JSON text, past the firewall unread"},
+	{"binary_data", "moves tensors out of the JSON text, and has no place here"},
 	{"shared_memory_", "moves the tensor through memory that the firewall never sees"},
 	{"classification", "turns scores into text, past every rule about scores"},
+	{"sequence_", "ties requests together in the model server, past every count of single ones"},
 }
 
-// noParameters reads the parameters of a request: an empty object, or a fault.
-// Nothing of them travels on, so anything in them would be silently ignored.
-func (s *scanner) noParameters() *fault {
+// barred explains a parameter that a request may not have.
+func barred(name []byte) (hint, msg string) {
+	for _, p := range bypasses {
+		if strings.HasPrefix(strings.ToLower(string(name)), p.prefix) {
+			return "leave it out", fmt.Sprintf("parameter %.40q %s", name, p.why)
+		}
+	}
+	return "leave it out: no parameters are passed on", fmt.Sprintf("parameter %.40q is not allowed", name)
+}
+
+// parameters reads the parameters of a part of a request: an empty object, or one
+// with the one parameter that this part may have, whose value read reads. Nothing of
+// them travels on, so anything else in them would be silently ignored.
+func (s *scanner) parameters(may string, read func() *fault) (said bool, f *fault) {
 	if f := s.open('{', "'{'"); f != nil {
-		return f
+		return false, f
 	}
 	if more, f := s.more('}', true); f != nil || !more {
-		return f
+		return false, f
 	}
+	s.peek()
 	start := s.pos
 	b, f := s.quoted(s.lim.MaxNameLen)
 	if f != nil {
+		return false, f
+	}
+	if string(b) != may {
+		s.pos = start
+		hint, msg := barred(b)
+		return false, s.fault(hint, "%s", msg)
+	}
+	if f := s.open(':', "':'"); f != nil {
+		return false, f
+	}
+	if f := read(); f != nil {
+		return false, f.in("." + may)
+	}
+	more, f := s.more('}', false)
+	if f == nil && more {
+		f = s.fault("", "more parameters than %q", may)
+	}
+	return true, f
+}
+
+// flag reads parameters of which one, true or false, may be there.
+func (s *scanner) flag(may string) (yes, said bool, f *fault) {
+	said, f = s.parameters(may, func() (f *fault) {
+		yes, f = s.boolean()
 		return f
-	}
-	s.pos = start
-	for _, p := range bypasses {
-		if strings.HasPrefix(strings.ToLower(string(b)), p.prefix) {
-			return s.fault("leave it out", "parameter %.40q %s", b, p.why)
-		}
-	}
-	return s.fault("leave parameters out: none are passed on", "parameter %.40q is not allowed", b)
+	})
+	return yes, said, f
 }
 
 // maxParameters bounds the parameters of one object in a response.
 const maxParameters = 32
 
+// answerParameters are dropParameters of a tensor, which may have raw bytes.
+func (s *scanner) answerParameters() (int, *fault) { return s.dropParameters("binary_data_size") }
+
 // dropParameters reads the parameters of a response, null or an object of plain
-// values, and keeps none of them: what is not in the exchange reaches nobody.
-func (s *scanner) dropParameters() *fault {
+// values, and keeps none of them: what is not in the exchange reaches nobody. It
+// returns the one that is a size, or noRaw.
+func (s *scanner) dropParameters(size string) (int, *fault) {
+	raw := noRaw
 	if s.null() {
-		return nil
+		return raw, nil
 	}
 	if f := s.open('{', "'{'"); f != nil {
-		return f
+		return raw, f
 	}
-	seen := make(map[string]bool)
+	var seen []string
 	for {
 		more, f := s.more('}', len(seen) == 0)
 		if f != nil || !more {
-			return f
+			return raw, f
 		}
 		key, f := s.name()
 		switch {
 		case f != nil:
-			return f
-		case seen[key]:
-			return s.fault("", "key %q appears twice", key)
+			return raw, f
+		case slices.Contains(seen, key):
+			return raw, s.fault("", "key %q appears twice", key)
 		case len(seen) == maxParameters:
-			return s.fault("", "more than %d parameters", maxParameters)
+			return raw, s.fault("", "more than %d parameters", maxParameters)
 		}
-		seen[key] = true
+		seen = append(seen, key)
 		if f := s.open(':', "':'"); f != nil {
-			return f
+			return raw, f
 		}
-		if f := s.plain(); f != nil {
-			return f.in(fmt.Sprintf(".%q", key))
+		if key == size {
+			raw, f = s.size()
+		} else {
+			f = s.plain()
+		}
+		if f != nil {
+			return raw, f.in(fmt.Sprintf(".%q", key))
 		}
 	}
 }

@@ -1,11 +1,13 @@
 package tensor
 
+import "github.com/pavise/pavise"
+
 // A Message is one body of a protocol, and what the transport says of it.
 type Message struct {
 	Body []byte
 	// Header is the length of the JSON part when binary tensors follow it, as
 	// the header Inference-Header-Content-Length has it. NoHeader: the whole
-	// body is one text.
+	// body is one text. 0: none of it is text.
 	Header int
 }
 
@@ -65,31 +67,65 @@ func Named(name string) Protocol {
 	return nil
 }
 
-// OIP is the Open Inference Protocol v2, REST form.
+// OIP is the Open Inference Protocol v2, REST form. What it writes to model servers is
+// JSON, but for tensors that JSON cannot carry. A caller gets each output as it was
+// asked for, as text or as raw bytes.
 var OIP Protocol = oip{}
 
-type oip struct{}
+// OIPBinary is OIP with every tensor to and from a model server as raw bytes, which
+// spares both sides the writing and reading of numbers.
+var OIPBinary Protocol = oip{binary: true}
+
+type oip struct{ binary bool }
 
 // String returns the protocol's name, as routes and metrics have it.
 func (oip) String() string { return "oip" }
 
 // ParseRequest reads the body of POST v2/models/{model}/infer. It is stricter
 // than JSON: one object and nothing around it; only known keys, spelled exactly
-// and given once; and data that has the shape and the datatype it declares.
-func (oip) ParseRequest(m Message, _ Signature, lim Limits) (*Request, error) {
-	return ParseRequest(m.Body, lim)
+// and given once; no parameters but those of the binary tensor extension; and data
+// that has the shape and the datatype it declares.
+func (oip) ParseRequest(m Message, sig Signature, lim Limits) (*Request, error) {
+	s := newScanner(m.Body, lim)
+	r := lim.Room.newRequest()
+	f := s.split(m)
+	switch {
+	case f != nil:
+	case m.Header == 0:
+		f = s.onlyRaw(r, sig)
+	default:
+		f = s.whole(func() *fault { return s.request(r) })
+	}
+	if f != nil {
+		return nil, f.error(pavise.Invalid)
+	}
+	return r, nil
 }
 
-func (oip) AppendRequest(dst []byte, r *Request) (Message, error) {
-	body, err := r.AppendJSON(dst)
-	return Message{body, NoHeader}, err
+func (o oip) AppendRequest(dst []byte, r *Request) (Message, error) {
+	if o.binary {
+		return appendRequest(dst, r, asRaw, true)
+	}
+	return appendRequest(dst, r, asMust, false)
 }
 
+// ParseResponse reads an answer as strictly as ParseRequest reads a request, but for
+// what servers add without being asked: an absent id, version or parameters may be
+// null, and parameters may hold plain values, which are read and dropped.
 func (oip) ParseResponse(m Message, _ *Request, _ Signature, lim Limits) (*Response, error) {
-	return ParseResponse(m.Body, lim)
+	lim.Room = nil // the request is in it
+	s := newScanner(m.Body, lim)
+	r := new(Response)
+	f := s.split(m)
+	if f == nil {
+		f = s.whole(func() *fault { return s.response(r) })
+	}
+	if f != nil {
+		return nil, f.error(pavise.Unavailable)
+	}
+	return r, nil
 }
 
-func (oip) AppendResponse(dst []byte, _ *Request, a *Response) (Message, error) {
-	body, err := a.AppendJSON(dst)
-	return Message{body, NoHeader}, err
+func (oip) AppendResponse(dst []byte, r *Request, a *Response) (Message, error) {
+	return appendResponse(dst, a, func(t *Tensor) bool { return r.RawOutput(t.Name) })
 }

@@ -19,6 +19,9 @@ type scanner struct {
 	pos  int
 	lim  Limits
 	left int // elements that may still be declared
+
+	binary []byte   // what follows the text: the raw bytes of tensors, in their order
+	raw    []rawWay // how the outputs asked for are wanted, one by one
 }
 
 // A fault is what is wrong at one byte. Its path grows as it travels outwards.
@@ -160,11 +163,13 @@ func (s *scanner) key(keys []string) (int, *fault) {
 	if end < 0 {
 		return 0, s.fault("", "a key without its closing quote")
 	}
-	key := string(rest[:end])
-	if i := slices.Index(keys, key); i >= 0 {
-		s.pos += end + 2
-		return i, nil
+	for i, k := range keys {
+		if k == string(rest[:end]) {
+			s.pos += end + 2
+			return i, nil
+		}
 	}
+	key := string(rest[:end])
 	if i := slices.IndexFunc(keys, func(k string) bool { return strings.EqualFold(k, key) }); i >= 0 {
 		return 0, s.fault(fmt.Sprintf("write it as %q", keys[i]), "key %.40q differs from %q in case only, and parsers differ on whether that matters", key, keys[i])
 	}
@@ -213,11 +218,25 @@ func (s *scanner) label() (string, *fault) {
 	if f != nil {
 		return "", f
 	}
-	for _, r := range string(b) {
-		if !unicode.IsPrint(r) {
-			s.pos = start
-			return "", s.fault("use printable characters", "the name holds %U, which does not print", r)
-		}
+	if r, bad := unprintable(b); bad {
+		s.pos = start
+		return "", s.fault("use printable characters", "the name holds %U, which does not print", r)
 	}
-	return string(b), nil
+	return s.lim.Room.name(b), nil
+}
+
+// unprintable returns the first character of UTF-8 text that does not print.
+func unprintable(b []byte) (rune, bool) {
+	for i := 0; i < len(b); {
+		if ' ' <= b[i] && b[i] < 0x7f {
+			i++
+			continue
+		}
+		r, n := utf8.DecodeRune(b[i:])
+		if !unicode.IsPrint(r) {
+			return r, true
+		}
+		i += n
+	}
+	return 0, false
 }

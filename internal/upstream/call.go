@@ -225,7 +225,7 @@ func (l *leg) ask(ctx context.Context, r *Request, a *Answer, end time.Time, fre
 	l.cut = !whole
 	if next := cn.answers.Next(r.Method); next != nil {
 		fault := l.fault(next)
-		if cn.answers.Unread() > 0 || !errors.Is(next, http1.ErrNoAnswer) || fault.Reason != Broken {
+		if !errors.Is(next, http1.ErrNoAnswer) || fault.Reason != Broken {
 			return never, fault
 		}
 		return mayRepeat(r, cn.reused, sent, whole), fault

@@ -21,6 +21,7 @@ type conn struct {
 	raw    syscall.RawConn // of tcp; nil when there is none
 	look   func(fd uintptr)
 	quiet  bool      // what look saw: open, and nothing to read
+	one    [1]byte   // where it looks
 	born   time.Time // when it was made
 	since  time.Time // unused since then
 	reused bool
@@ -103,20 +104,26 @@ func (cn *conn) usable(now time.Time) bool {
 	if cn.e.c.stale(cn, now) || cn.answers.Unread() > 0 {
 		return false
 	}
-	if cn.raw == nil {
-		return true
+	if cn.quiet = cn.raw == nil; !cn.quiet && cn.raw.Control(cn.look) != nil || !cn.quiet {
+		return false
 	}
-	cn.quiet = false
-	return cn.raw.Control(cn.look) == nil && cn.quiet
+	return cn.nc == cn.tcp || cn.silent()
 }
 
 // lookOnce reads without waiting. Any byte is one too many, so it may be lost. This
 // takes a third of a microsecond, where a goroutine that watches the connection
 // takes a switch to it and back at each answer.
 func (cn *conn) lookOnce(fd uintptr) {
-	var one [1]byte
-	_, err := syscall.Read(int(fd), one[:])
+	_, err := syscall.Read(int(fd), cn.one[:])
 	cn.quiet = err == syscall.EAGAIN
+}
+
+// silent reports whether TLS has read nothing ahead: an answer that nobody asked for
+// may have come in one piece with the last one.
+func (cn *conn) silent() bool {
+	cn.nc.SetReadDeadline(time.Unix(1, 0))
+	n, err := cn.nc.Read(cn.one[:])
+	return n == 0 && errors.Is(err, os.ErrDeadlineExceeded)
 }
 
 // stale reports whether a connection was unused, or used, for too long.
@@ -133,8 +140,7 @@ func (cn *conn) begin(ctx context.Context, first time.Duration, end time.Time) {
 		cn.nc.SetDeadline(soon)
 		return
 	}
-	// A write over TLS that was cut short cannot be gone on with.
-	cn.nc.SetWriteDeadline(cn.limit())
+	cn.nc.SetWriteDeadline(end) // a write over TLS that was cut short cannot be gone on with
 	cn.nc.SetReadDeadline(soon)
 }
 
@@ -163,13 +169,21 @@ func (cn *conn) again(err error) error {
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		return err
 	}
-	limit := cn.limit()
-	if !time.Now().Before(limit) {
-		return &Fault{Reason: Slow, Err: err}
+	now, limit := time.Now(), cn.limit()
+	switch {
+	case !now.Before(cn.end):
+		return &Fault{Reason: Slow, Err: errTotal}
+	case !now.Before(limit):
+		return &Fault{Reason: Slow, Err: errGap}
 	}
 	cn.watch()
 	return cn.tcp.SetDeadline(limit)
 }
+
+var (
+	errTotal = errors.New("the time of the whole call is over")
+	errGap   = errors.New("no byte came, or was taken, for too long")
+)
 
 // watch closes the connection when the caller goes away.
 func (cn *conn) watch() {
@@ -205,6 +219,9 @@ func (cn *conn) Write(p []byte) (int, error) {
 		}
 		if err == nil {
 			return sent, nil
+		}
+		if cn.nc != cn.tcp && errors.Is(err, os.ErrDeadlineExceeded) {
+			return sent, &Fault{Reason: Slow, Err: errTotal}
 		}
 		if err = cn.again(err); err != nil {
 			return sent, err

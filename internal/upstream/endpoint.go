@@ -65,13 +65,16 @@ func (e *endpoint) get(ctx context.Context, until time.Time, fresh bool) (*conn,
 		if fault != nil {
 			return nil, fault
 		}
-		if cn == nil {
-			return e.connect(ctx, until)
-		}
-		if cn.reused = true; !fresh || cn.usable(e.c.now()) {
+		if cn != nil && cn.usable(e.c.now()) {
+			cn.reused = true
 			return cn, nil
 		}
-		e.drop(cn)
+		if cn != nil { // its leave is ours now
+			e.mu.Lock()
+			e.end(cn)
+			e.mu.Unlock()
+		}
+		return e.connect(ctx, until)
 	}
 }
 

@@ -125,7 +125,7 @@ func TestNginxUpstream(t *testing.T) {
 // after its first answer, or a moment later.
 func TestNginxThatCloses(t *testing.T) {
 	url := nginx(t)
-	c := cluster(t, Options{}, url)
+	c := cluster(t, Options{Breaker: Breaker{RetryShare: 100}}, url)
 	var wg sync.WaitGroup
 	for w := range 8 {
 		wg.Go(func() {

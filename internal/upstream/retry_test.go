@@ -47,6 +47,7 @@ func TestWhatIsTriedAgain(t *testing.T) {
 		"repeatable, dies":               {executes, 10, true, "POST", "ok", 3},
 		"a GET, dies":                    {executes, 0, false, "GET", "ok", 3},
 		"repeatable, answers a byte":     {func(c *peer) { c.request(); c.say("H") }, 10, true, "POST", "broken", 2},
+		"repeatable, says to wait":       {func(c *peer) { c.request(); c.say("HTTP/1.1 102 Wait\r\n\r\n") }, 10, true, "POST", "broken", 2},
 		"repeatable, answers nonsense":   {func(c *peer) { c.request(); c.say("x\r\n\r\n") }, 10, true, "POST", "malformed", 2},
 		"repeatable, slow":               {func(c *peer) { c.request(); c.stay() }, 10, true, "POST", "slow", 2},
 		"reads half of it, resets":       {func(c *peer) { io.ReadFull(c.in, make([]byte, 1000)); c.reset() }, 16 << 20, false, "POST", "ok", 2},
@@ -146,7 +147,7 @@ func TestKeepAliveRace(t *testing.T) {
 			}
 		}
 	})
-	c := cluster(t, Options{}, s.url())
+	c := cluster(t, Options{Breaker: Breaker{RetryShare: 100}}, s.url())
 	var wg sync.WaitGroup
 	for w := range 8 {
 		wg.Go(func() {

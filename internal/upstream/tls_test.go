@@ -205,13 +205,7 @@ func TestTLSFiles(t *testing.T) {
 
 // TestHTTP2 speaks it with and without TLS, many calls on few connections, and streams.
 func TestHTTP2(t *testing.T) {
-	var conns atomic.Int64
 	s := httpServer(t, repeat, nil, true)
-	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
-		if state == http.StateNew {
-			conns.Add(1)
-		}
-	}
 	c := cluster(t, Options{HTTP2: true}, s.URL+"/base")
 	var wg sync.WaitGroup
 	for w := range 200 {
@@ -315,4 +309,101 @@ func TestStreamOverHTTP2(t *testing.T) {
 	}
 	stream.Close()
 	<-ended
+}
+
+// TestFewStreams shares few connections of few streams between many calls.
+func TestFewStreams(t *testing.T) {
+	s := httptest.NewUnstartedServer(repeat)
+	s.Config.Protocols = new(http.Protocols)
+	s.Config.Protocols.SetUnencryptedHTTP2(true)
+	s.Config.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: 1}
+	s.Start()
+	t.Cleanup(s.Close)
+	c := cluster(t, Options{HTTP2: true, Pool: Pool{MaxOpen: 4}}, s.URL)
+	var wg sync.WaitGroup
+	for range 50 {
+		wg.Go(func() {
+			for range 5 {
+				if err := c.Do(t.Context(), post("x"), &Answer{}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// A holding keeps what is written until it is let go, and then sends it as one.
+type holding struct {
+	net.Conn
+	held bytes.Buffer
+	hold bool
+}
+
+func (h *holding) Write(p []byte) (int, error) {
+	if h.hold {
+		return h.held.Write(p)
+	}
+	return h.Conn.Write(p)
+}
+
+// TestAnswerAheadOverTLS does not take what TLS has read ahead for an answer.
+func TestAnswerAheadOverTLS(t *testing.T) {
+	a := newAuthority(t)
+	config := &tls.Config{Certificates: []tls.Certificate{a.server("x", time.Time{})}}
+	s := serve(t, func(s *server, c *peer, n int64) {
+		h := &holding{Conn: c.TCPConn}
+		secure := tls.Server(h, config)
+		c.in.Reset(secure)
+		for {
+			body, more := c.request()
+			if !more {
+				return
+			}
+			h.hold = true
+			io.WriteString(secure, ok(body))
+			io.WriteString(secure, ok("forged"))
+			h.hold = false
+			h.held.WriteTo(h.Conn)
+		}
+	})
+	c := cluster(t, Options{TLS: TLS{CAFile: a.file}}, "https://"+s.Addr().String())
+	for _, want := range []string{"one", "two", "three"} {
+		got := Answer{}
+		if err := c.Do(t.Context(), post(want), &got); err != nil || string(got.Body) != want {
+			t.Errorf("%q: %v", got.Body, err)
+		}
+	}
+	if n := s.conns.Load(); n != 3 {
+		t.Errorf("%d connections", n)
+	}
+}
+
+// TestTLSKeepsConnections uses one connection for calls in a row, with bodies of many
+// records.
+func TestTLSKeepsConnections(t *testing.T) {
+	a := newAuthority(t)
+	config := &tls.Config{Certificates: []tls.Certificate{a.server("x", time.Time{})}}
+	s := serve(t, func(s *server, c *peer, n int64) {
+		secure := tls.Server(c.TCPConn, config)
+		c.in.Reset(secure)
+		for {
+			body, more := c.request()
+			if !more {
+				return
+			}
+			io.WriteString(secure, ok(body))
+		}
+	})
+	c := cluster(t, Options{TLS: TLS{CAFile: a.file}}, "https://"+s.Addr().String())
+	for n := range 20 {
+		got, want := Answer{}, strings.Repeat("x", n*n*1000)
+		if err := c.Do(t.Context(), post(want), &got); err != nil || string(got.Body) != want {
+			t.Errorf("%d of %d bytes: %v", len(got.Body), len(want), err)
+		}
+		time.Sleep(patience / 10 * time.Duration(n%3))
+	}
+	if n := s.conns.Load(); n != 1 {
+		t.Errorf("%d connections", n)
+	}
 }

@@ -1,0 +1,151 @@
+package edge_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// TestOpenAIClient lets the package openai of PyPI, unchanged, work against the gateway.
+// PAVISE_OPENAI names a Python that has it.
+func TestOpenAIClient(t *testing.T) {
+	python := os.Getenv("PAVISE_OPENAI")
+	if python == "" {
+		t.Skip("PAVISE_OPENAI names no Python with the package openai")
+	}
+	w := languages(t, languageServer, nil)
+	out, err := exec.Command(python, "testdata/openai_client.py", w.Server.URL, w.Token, w.Mint(t, "norole")).CombinedOutput()
+	t.Logf("%s", out)
+	if err != nil {
+		t.Error(err)
+	}
+	if n := strings.Count(string(out), "works:"); n < 20 {
+		t.Errorf("%d things work", n)
+	}
+}
+
+// languageServer is a model server that answers as OpenAI's does.
+func languageServer(w http.ResponseWriter, r *http.Request) {
+	body, _ := io.ReadAll(r.Body)
+	var ask struct {
+		Stream   bool
+		Prompt   json.RawMessage
+		Input    json.RawMessage
+		Tools    []json.RawMessage
+		Messages []struct {
+			Role    string
+			Content any
+		}
+		Encoding string `json:"encoding_format"`
+		Options  struct {
+			Usage bool `json:"include_usage"`
+		} `json:"stream_options"`
+	}
+	if err := json.Unmarshal(body, &ask); err != nil {
+		w.WriteHeader(http.StatusBadRequest)
+		return
+	}
+	last := ""
+	if n := len(ask.Messages); n > 0 {
+		last = fmt.Sprint(ask.Messages[n-1].Content)
+		if ask.Messages[n-1].Role == "tool" {
+			ask.Tools = nil // the answer is known
+		}
+	}
+	media, text := "application/json", ""
+	if ask.Stream {
+		media = "text/event-stream"
+	}
+	switch r.URL.Path {
+	case "/v1/chat/completions":
+		switch last {
+		case "too long":
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		case "break":
+			w.WriteHeader(http.StatusBadGateway)
+			return
+		case "busy":
+			w.WriteHeader(http.StatusTooManyRequests)
+			return
+		case "break off":
+			text = begin
+		default:
+			text = chatOf(ask.Stream, ask.Options.Usage, len(ask.Tools) > 0)
+		}
+	case "/v1/completions":
+		text = `{"id":"a","object":"text_completion","created":1,"model":"x","choices":[{"index":0,"text":"x0","finish_reason":"stop","logprobs":null},{"index":1,"text":"x1","finish_reason":"length","logprobs":null}]}`
+		if ask.Stream {
+			text = `data: {"id":"a","object":"text_completion","created":1,"model":"x","choices":[{"index":0,"text":"hello","finish_reason":"stop","logprobs":null}]}` + "\n\n" + done
+		}
+	case "/v1/embeddings":
+		vector := `[1,-2]`
+		if ask.Encoding == "base64" {
+			vector = `"AACAPwAAAMA="`
+		}
+		text = `{"object":"list","model":"x","data":[`
+		for i := range max(strings.Count(string(ask.Input), `"`)/2, 1) {
+			text += fmt.Sprintf(`{"object":"embedding","index":%d,"embedding":%s},`, i, vector)
+		}
+		text = strings.TrimSuffix(text, ",") + `],"usage":{"prompt_tokens":2,"total_tokens":2}}`
+	case "/v1/responses":
+		text = responseOf("completed", spoken)
+		if ask.Stream {
+			text = streamedResponse()
+		}
+	}
+	says(media, text)(w, r)
+}
+
+// chatOf is an answer of chat: hello, or the call of a tool.
+func chatOf(stream, usage, tools bool) string {
+	const counted = `"usage":{"prompt_tokens":3,"completion_tokens":1,"total_tokens":4}`
+	call := `{"id":"call_1","type":"function","function":{"name":"weather","arguments":"{\"city\":\"Bern\"}"}}`
+	switch {
+	case stream && tools:
+		return chunk(`{"index":0,"delta":{"role":"assistant","content":null,"tool_calls":[{"index":0,"id":"call_1","type":"function","function":{"name":"weather","arguments":""}}]},"finish_reason":null}`) +
+			chunk(`{"index":0,"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{\"city\":"}}]},"finish_reason":null}`) +
+			chunk(`{"index":0,"delta":{"tool_calls":[{"index":0,"function":{"arguments":"\"Bern\"}"}}]},"finish_reason":null}`) +
+			chunk(`{"index":0,"delta":{},"finish_reason":"tool_calls"}`) + done
+	case stream:
+		text := begin + chunk(`{"index":0,"delta":{"content":"lo"},"finish_reason":null}`) + stop
+		if usage {
+			text += strings.Replace(chunk(""), `"choices"`, counted+`,"choices"`, 1)
+		}
+		return text + done
+	case tools:
+		return `{"id":"a","object":"chat.completion","created":1,"model":"x","choices":[{"index":0,"message":{"role":"assistant","content":null,"tool_calls":[` + call + `]},"finish_reason":"tool_calls"}],` + counted + `}`
+	}
+	return answered
+}
+
+// spoken is the output of a response that says hello.
+const spoken = `{"type":"message","id":"msg_1","status":"completed","role":"assistant","content":[{"type":"output_text","text":"hello","annotations":[]}]}`
+
+func responseOf(status, output string) string {
+	return `{"id":"resp_1","object":"response","created_at":1,"model":"x","status":"` + status + `","output":[` + output + `],"usage":{"input_tokens":1,"output_tokens":1,"total_tokens":2,"input_tokens_details":{"cached_tokens":0},"output_tokens_details":{"reasoning_tokens":0}}}`
+}
+
+func streamedResponse() string {
+	text := ""
+	for i, e := range [][2]string{
+		{"response.created", `"response":` + responseOf("in_progress", "")},
+		{"response.in_progress", `"response":` + responseOf("in_progress", "")},
+		{"response.output_item.added", `"output_index":0,"item":{"type":"message","id":"msg_1","status":"in_progress","role":"assistant","content":[]}`},
+		{"response.content_part.added", `"output_index":0,"content_index":0,"item_id":"msg_1","part":{"type":"output_text","text":"","annotations":[]}`},
+		{"response.output_text.delta", `"output_index":0,"content_index":0,"item_id":"msg_1","delta":"hel"`},
+		{"response.output_text.delta", `"output_index":0,"content_index":0,"item_id":"msg_1","delta":"lo"`},
+		{"response.output_text.done", `"output_index":0,"content_index":0,"item_id":"msg_1","text":"hello"`},
+		{"response.content_part.done", `"output_index":0,"content_index":0,"item_id":"msg_1","part":{"type":"output_text","text":"hello","annotations":[]}`},
+		{"response.output_item.done", `"output_index":0,"item":` + spoken},
+		{"response.completed", `"response":` + responseOf("completed", spoken)},
+	} {
+		text += fmt.Sprintf("event: %s\ndata: {\"type\":%q,\"sequence_number\":%d,%s}\n\n", e[0], e[0], i, e[1])
+	}
+	return text
+}

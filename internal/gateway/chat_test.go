@@ -1,0 +1,211 @@
+package gateway
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/chat"
+	"github.com/pavise/pavise/internal/firewall"
+	"github.com/pavise/pavise/internal/issuer"
+	"github.com/pavise/pavise/internal/record"
+	"github.com/pavise/pavise/internal/tensor"
+)
+
+const (
+	question = `{"model":"m","messages":[{"role":"user","content":"hi"}]}`
+	answered = `{"id":"a","object":"chat.completion","created":1,"model":"up","choices":[{"index":0,"message":{"role":"assistant","content":"hello"},"finish_reason":"stop"}]}`
+)
+
+var somebody = pavise.Principal{Tenant: tenant, Kind: pavise.Workload, ID: "app", Issuer: issuer.LocalURL("test"), Roles: []string{"caller"}}
+
+// languageModel puts a route to a model on a server that says one thing.
+func (w *world) languageModel(t *testing.T, media, text string, edit func(*RouteSpec)) {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", media)
+		io.WriteString(w, text)
+	}))
+	t.Cleanup(server.Close)
+	w.put(t, func(s *RouteSpec) {
+		s.ONNX, s.Upstream, s.Remote, s.Protocol = nil, server.URL, "up", tensor.NameOpenAI
+		if edit != nil {
+			edit(s)
+		}
+	})
+}
+
+func asking(body string) ChatCall { return ChatCall{API: chat.Chat, Body: strings.NewReader(body)} }
+
+// TestChatCommitments open to what the caller got, of a whole answer and of a stream.
+func TestChatCommitments(t *testing.T) {
+	w := newWorld(t, t.TempDir())
+	w.languageModel(t, "application/json", answered, nil)
+	x, err := w.BeginChat(t.Context(), somebody, asking(question))
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := x.Answer(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.opens(t, answer.Record, answer.Body)
+
+	event := `data: {"id":"a","object":"chat.completion.chunk","created":1,"model":"up","choices":[{"index":0,"delta":{"content":"hello"},"finish_reason":"stop"}]}` + "\n\n"
+	if err := w.Routes.Delete(t.Context(), operator, theModel); err != nil {
+		t.Fatal(err)
+	}
+	w = newWorld(t, t.TempDir())
+	w.languageModel(t, "text/event-stream", event+"data: [DONE]\n\n", func(s *RouteSpec) { s.Durable = new(true) })
+	if x, err = w.BeginChat(t.Context(), somebody, asking(strings.Replace(question, "{", `{"stream":true,`, 1))); err != nil {
+		t.Fatal(err)
+	}
+	index := w.log.Size()
+	var got []byte
+	err = x.Stream(t.Context(), func(b []byte) error {
+		if w.log.Head().Size <= index {
+			t.Error("a durable route sent the end before its record survives power loss")
+		}
+		got = append(got, b...)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, events, _ := bytes.Cut(got, []byte("\n\n")) // the comment that names the record
+	w.opens(t, index, events)
+}
+
+// opens checks a record's commitment to what was sent.
+func (w *world) opens(t *testing.T, index uint64, sent []byte) {
+	t.Helper()
+	r, err := w.log.Read(index)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var trail ChatTrail
+	if err := json.Unmarshal(r.Detail, &trail); err != nil {
+		t.Fatal(err)
+	}
+	plain, err := w.open(t, r, trail.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := Exchange{}
+	if err := json.Unmarshal(plain, &x.kept); err != nil {
+		t.Fatal(err)
+	}
+	if got := x.commit(sent); got != trail.Output {
+		t.Errorf("the commitment to %q does not open: %s, want %s", sent, got, trail.Output)
+	}
+}
+
+// TestChatObserved lets pass what it would refuse, and says so; but what nobody knows
+// does not go on.
+func TestChatObserved(t *testing.T) {
+	w := newWorld(t, t.TempDir())
+	w.languageModel(t, "application/json", answered, func(s *RouteSpec) { s.Observe, s.MaxRows = new(true), 1 })
+	x, err := w.BeginChat(t.Context(), somebody, asking(strings.Replace(question, "{", `{"logit_bias":{"1":5},"top_k":5,`, 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Contains(x.body, []byte("logit_bias")) || bytes.Contains(x.body, []byte("top_k")) {
+		t.Errorf("the server is asked %s", x.body)
+	}
+	answer, err := x.Answer(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := w.log.Read(answer.Record)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !hasVerdict(r, "fields", pavise.Deny, true) || !hasVerdict(r, "fields", pavise.Alter, false) {
+		t.Errorf("verdicts %+v", r.Verdicts)
+	}
+}
+
+func hasVerdict(r record.Record, check string, outcome pavise.Outcome, observed bool) bool {
+	for _, v := range r.Verdicts {
+		if v.Check == check && v.Outcome == outcome && v.Observed == observed {
+			return true
+		}
+	}
+	return false
+}
+
+// TestLanguageRoutes are put, kept over a restart, and adopted; what means nothing for
+// one is refused.
+func TestLanguageRoutes(t *testing.T) {
+	dir := t.TempDir()
+	w := newWorld(t, dir)
+	w.languageModel(t, "application/json", answered, func(s *RouteSpec) { s.Fields = []byte(`{"trusted":["analyst"],"max_tokens":9}`) })
+	want := firewall.Fields{Trusted: []string{"analyst"}, MaxTokens: 9}
+	standing := w.Routes.Standings()
+	if !reflect.DeepEqual(standing[0].Fields, want) || standing[0].Shape.Kind != firewall.Full {
+		t.Errorf("%+v", standing[0])
+	}
+	for name, edit := range map[string]func(*RouteSpec){
+		"signature":   func(s *RouteSpec) { s.Signature = []byte(`{}`) },
+		"bounds":      func(s *RouteSpec) { s.Bounds = []byte(`{}`) },
+		"shape":       func(s *RouteSpec) { s.Shape = "label" },
+		"fields":      func(s *RouteSpec) { s.Fields = []byte(`{"trusted":["a"],"Trusted":["b"]}`) },
+		"unknown":     func(s *RouteSpec) { s.Fields = []byte(`{"trust":["a"]}`) },
+		"allowed":     func(s *RouteSpec) { s.Fields = []byte(`{"allow":["logit_bias"]}`) },
+		"of tensors":  func(s *RouteSpec) { s.Name, s.ONNX, s.Fields = "local/model/n", softmaxModel(), []byte(`{}`) },
+		"no protocol": func(s *RouteSpec) { s.Protocol = "OpenAI" },
+	} {
+		spec := RouteSpec{Name: theModel.String()}
+		edit(&spec)
+		if _, err := w.Routes.Put(t.Context(), operator, spec); pavise.KindOf(err) != pavise.Invalid {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	w.close()
+	again := newWorld(t, dir)
+	if got := again.Routes.Standings(); !reflect.DeepEqual(got, standing) {
+		t.Errorf("after a restart: %+v, want %+v", got, standing)
+	}
+	other := newWorld(t, t.TempDir())
+	if err := other.Routes.Adopt(t.Context(), standing, 1, nil); err != nil {
+		t.Fatal(err)
+	}
+	if x, err := other.BeginChat(t.Context(), somebody, asking(question)); err != nil {
+		t.Error(err)
+	} else if _, err := x.Answer(t.Context()); err != nil {
+		t.Error(err)
+	}
+	standing[0].Signature.Inputs = []tensor.Port{{Name: "x"}}
+	if err := other.Routes.Adopt(t.Context(), standing, 1, nil); pavise.KindOf(err) != pavise.Invalid {
+		t.Errorf("a language model with a signature: %v", err)
+	}
+}
+
+// TestChatBodiesAreBounded takes no more of a body than its limit, whoever sends it.
+func TestChatBodiesAreBounded(t *testing.T) {
+	w := newWorld(t, t.TempDir())
+	w.languageModel(t, "application/json", answered, nil)
+	read := &endless{}
+	_, err := w.BeginChat(t.Context(), somebody, ChatCall{API: chat.Chat, Body: read})
+	if pavise.KindOf(err) != pavise.Invalid {
+		t.Errorf("endless body: %v", err)
+	}
+	if limit := chat.DefaultLimits().MaxBody; read.n > limit+1<<20 {
+		t.Errorf("%d bytes were read of a body limited to %d", read.n, limit)
+	}
+	if w.bodies.all != 0 || len(w.bodies.each) != 0 {
+		t.Errorf("%d bytes are still held", w.bodies.all)
+	}
+	if _, err := w.BeginChat(t.Context(), pavise.Principal{Tenant: tenant, Kind: pavise.Workload, ID: "norole"}, asking(question)); pavise.KindOf(err) != pavise.Denied {
+		t.Errorf("without a role: %v", err)
+	}
+	if w.bodies.all != 0 || len(w.bodies.each) != 0 {
+		t.Errorf("%d bytes are still held after a denial", w.bodies.all)
+	}
+}

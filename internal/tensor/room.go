@@ -1,0 +1,201 @@
+package tensor
+
+import "sync"
+
+// A Room is the memory of one exchange, used again by the next one: what is read into
+// it costs no allocation once it has grown to what exchanges need. It belongs to
+// whoever has taken it with TakeRoom, one goroutine at a time, until Free. A nil *Room
+// is none: everything is allocated anew, and nobody has to give anything back.
+type Room struct {
+	scanner scanner
+	request Request
+	inputs  []Tensor
+	wanted  []string
+	raw     []rawWay
+
+	boolSlab  slab[bool]
+	uintSlab  slab[uint64]
+	intSlab   slab[int64] // shapes, too
+	floatSlab slab[float64]
+	byteSlab  slab[[]byte]
+	octetSlab slab[byte]
+
+	sent  []byte             // of Request.Encode
+	names [knownNames]string // those seen last, so that a name that comes again is no new string
+	next  int                // where the next one goes
+}
+
+const (
+	knownNames = 16
+	// keptElements bounds what a slab keeps from one exchange to the next, in
+	// elements: more than almost all need, and little enough for a thousand rooms.
+	keptElements = 16 << 10
+	keptText     = 256 << 10 // the same for text, in bytes
+)
+
+var rooms = sync.Pool{New: func() any { return new(Room) }}
+
+// TakeRoom returns a room, which is to be given back with Free.
+func TakeRoom() *Room { return rooms.Get().(*Room) }
+
+// Free gives the room back. Everything that was read into it, and every message that
+// a request of it was encoded to, is no longer valid; the strings are.
+func (r *Room) Free() {
+	if r == nil {
+		return
+	}
+	clear(r.inputs)
+	clear(r.wanted)
+	r.inputs, r.wanted, r.raw = r.inputs[:0], r.wanted[:0], r.raw[:0]
+	r.scanner, r.request = scanner{}, Request{}
+	r.boolSlab.reset()
+	r.uintSlab.reset()
+	r.intSlab.reset()
+	r.floatSlab.reset()
+	r.byteSlab.reset()
+	r.octetSlab.reset()
+	if cap(r.sent) > keptText {
+		r.sent = nil
+	}
+	rooms.Put(r)
+}
+
+// newRequest is where a request is read to.
+func (r *Room) newRequest() *Request {
+	if r == nil {
+		return new(Request)
+	}
+	r.request = Request{room: r}
+	return &r.request
+}
+
+// tensors is where inputs are read to; keepTensors has them kept.
+func (r *Room) tensors() []Tensor {
+	if r == nil {
+		return nil
+	}
+	return r.inputs[:0]
+}
+
+func (r *Room) keepTensors(list []Tensor) {
+	if r != nil {
+		r.inputs = list
+	}
+}
+
+// lists is where outputs asked for are read to; keep has them kept.
+func (r *Room) lists() ([]string, []rawWay) {
+	if r == nil {
+		return nil, nil
+	}
+	return r.wanted[:0], r.raw[:0]
+}
+
+func (r *Room) keep(names []string, raw []rawWay) {
+	if r != nil {
+		r.wanted, r.raw = names, raw
+	}
+}
+
+// text is where a request is encoded to; keepText has it kept.
+func (r *Room) text() []byte {
+	if r == nil {
+		return nil
+	}
+	return r.sent[:0]
+}
+
+func (r *Room) keepText(text []byte) {
+	if r != nil {
+		r.sent = text
+	}
+}
+
+// name returns b as a string, the same one when it was seen before.
+func (r *Room) name(b []byte) string {
+	if r == nil {
+		return string(b)
+	}
+	for _, known := range r.names {
+		if known == string(b) {
+			return known
+		}
+	}
+	s := string(b)
+	r.names[r.next] = s
+	r.next = (r.next + 1) % knownNames
+	return s
+}
+
+func (r *Room) bools() *slab[bool] {
+	if r == nil {
+		return nil
+	}
+	return &r.boolSlab
+}
+
+func (r *Room) uints() *slab[uint64] {
+	if r == nil {
+		return nil
+	}
+	return &r.uintSlab
+}
+
+func (r *Room) ints() *slab[int64] {
+	if r == nil {
+		return nil
+	}
+	return &r.intSlab
+}
+
+func (r *Room) floats() *slab[float64] {
+	if r == nil {
+		return nil
+	}
+	return &r.floatSlab
+}
+
+func (r *Room) bytes() *slab[[]byte] {
+	if r == nil {
+		return nil
+	}
+	return &r.byteSlab
+}
+
+func (r *Room) octets() *slab[byte] {
+	if r == nil {
+		return nil
+	}
+	return &r.octetSlab
+}
+
+// A slab is memory that is taken piece by piece and given back as a whole. A nil
+// slab allocates each piece.
+type slab[T any] struct {
+	all    []T // len is what was taken
+	wanted int // elements in all since the last reset, those that had no room, too
+}
+
+// take returns an empty slice with room for n elements.
+func (s *slab[T]) take(n int) []T {
+	if s == nil {
+		return make([]T, 0, n)
+	}
+	s.wanted += n
+	at := len(s.all)
+	if n > cap(s.all)-at {
+		return make([]T, 0, n)
+	}
+	s.all = s.all[:at+n]
+	return s.all[at : at : at+n]
+}
+
+// reset takes everything back, and grows the slab to what was wanted of it.
+func (s *slab[T]) reset() {
+	clear(s.all)
+	s.all = s.all[:0]
+	if s.wanted > cap(s.all) && s.wanted <= keptElements {
+		s.all = make([]T, 0, s.wanted)
+	}
+	s.wanted = 0
+}
