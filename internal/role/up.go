@@ -312,7 +312,7 @@ func (u *Up) openServer(ctx context.Context) (err error) {
 	}
 	mux := http.NewServeMux()
 	door := edge.New(u.gateway).Handler()
-	for _, pattern := range append(edge.OpenAIPaths(), "/v2", "/v2/") {
+	for _, pattern := range slices.Concat(edge.OpenAIPaths(), edge.TensorPaths(), []string{"/v2", "/v2/"}) {
 		mux.Handle(pattern, door)
 	}
 	control := api.NewServer(ctx, u.rooms, u.verifier)

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/pavise/pavise/internal/decimal"
 )
 
 // Limits bound what a body may hold. A zero field allows nothing, so that a
@@ -428,7 +430,7 @@ func (s *scanner) plain() (f *fault) {
 	case c == '"':
 		_, f = s.quoted(s.lim.MaxBytesLen)
 	case c == '-' || isDigit(c):
-		f = s.number(new(number))
+		f = s.number(new(decimal.Number))
 	case s.null():
 	default:
 		_, f = s.boolean()

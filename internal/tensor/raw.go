@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+
+	"github.com/pavise/pavise/internal/decimal"
 )
 
 // SetRaw fills the tensor, whose shape and datatype are known, from raw bytes as the
@@ -186,11 +188,11 @@ func (t *Tensor) AppendRaw(dst []byte) []byte {
 		}
 	case FP16:
 		for _, v := range t.Data.Floats {
-			dst = le.AppendUint16(dst, bitsOfHalf(roundHalf(v)))
+			dst = le.AppendUint16(dst, bitsOfHalf(decimal.RoundHalf(v)))
 		}
 	case BF16:
 		for _, v := range t.Data.Floats {
-			dst = le.AppendUint16(dst, uint16(math.Float32bits(float32(roundBrain(v)))>>16))
+			dst = le.AppendUint16(dst, uint16(math.Float32bits(float32(decimal.RoundBrain(v)))>>16))
 		}
 	}
 	for _, v := range t.Data.Bytes {
