@@ -123,8 +123,21 @@ func cluster(t testing.TB, o Options, urls ...string) *Cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(c.Close)
+	t.Cleanup(func() { settled(t, c) })
 	return c
+}
+
+// settled fails when a cluster counts calls or connections that are no more.
+func settled(t testing.TB, c *Cluster) {
+	c.Close()
+	s := c.Stats()
+	bad := s.Active != 0 || c.tries.Load() != 0
+	for _, e := range s.Endpoints {
+		bad = bad || e.Active != 0 || e.Open != 0 || e.Pending != 0
+	}
+	if bad {
+		t.Errorf("after the last call: %d further tries, %+v", c.tries.Load(), s)
+	}
 }
 
 func post(body string) *Request {
