@@ -87,9 +87,6 @@ func (r *Routes) Adopt(ctx context.Context, all []Standing, share int, model fun
 		if next[name] == nil || next[name].model != l.model || next[name].chat != l.chat {
 			l.stop()
 		}
-		if l.chat != nil && (next[name] == nil || next[name].chat != l.chat) {
-			l.chat.Close()
-		}
 	}
 	return nil
 }

@@ -10,6 +10,8 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/chat"
 	"github.com/pavise/pavise/internal/firewall"
+	"github.com/pavise/pavise/internal/telemetry"
+	"github.com/pavise/pavise/internal/tensor"
 )
 
 // A ChatTrail is what the record of a language model's answer says, in addition to
@@ -59,7 +61,7 @@ const unnamed = "unnamed"
 // model is asked. What it reads until then is bounded and held on the caller's account.
 func (g *Gateway) BeginChat(ctx context.Context, who pavise.Principal, call ChatCall) (*ChatExchange, error) {
 	hold := g.bodies.begin(who.Name())
-	request, wrong := readChat(hold, call)
+	request, read, wrong := readChat(hold, call)
 	model := pavise.Name{Tenant: who.Tenant, Kind: "model", ID: unnamed}
 	if f, ok := errors.AsType[*chat.Fault](wrong); ok && f.Model != "" {
 		model.ID = f.Model
@@ -72,29 +74,38 @@ func (g *Gateway) BeginChat(ctx context.Context, who pavise.Principal, call Chat
 	entry, err := g.guard.Enter(ctx, who, "model.infer", model)
 	if err != nil {
 		hold.free()
+		g.countRefusal(model, tensor.NameOpenAI, err)
 		return nil, err
 	}
-	x := &ChatExchange{Exchange: Exchange{gateway: g, entry: entry, who: who, call: Call{Model: model, Subject: call.Subject}, hold: hold}, ask: request}
+	x := &ChatExchange{Exchange: Exchange{gateway: g, entry: entry, who: who, call: Call{Model: model, Subject: call.Subject}, hold: hold, read: read}, ask: request}
 	x.said = ChatTrail{Trail: &x.trail, API: call.API}
+	x.seen.Begin(ctx, g.watch, tensor.NameOpenAI, entry.Began())
+	x.seen.Language(acts[call.API])
+	x.seen.Enter(telemetry.Check)
 	entry.Detail(&x.said)
 	defer x.broken()
 	if err := x.enter(wrong); err != nil {
 		return nil, x.Abort(err)
 	}
+	x.seen.Enter(telemetry.Infer)
 	return x, nil
 }
 
-// readChat reads a request, and what is made of it, on the caller's account.
-func readChat(hold *hold, call ChatCall) (*chat.Request, error) {
+// acts are what OpenTelemetry's conventions for generative models call the operations.
+var acts = map[chat.API]string{chat.Chat: "chat", chat.Responses: "chat", chat.Completions: "text_completion", chat.Embeddings: "embeddings"}
+
+// readChat reads a request of so many bytes, and what is made of it, on the caller's
+// account.
+func readChat(hold *hold, call ChatCall) (r *chat.Request, read int, err error) {
 	lim := chat.DefaultLimits()
 	text, err := hold.read(call.Body, lim.MaxBody)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		err = hold.set(lim.Weight(text))
 	}
-	if err := hold.set(lim.Weight(text)); err != nil {
-		return nil, err
+	if err == nil {
+		r, err = chat.ParseRequest(call.API, text, lim)
 	}
-	return chat.ParseRequest(call.API, text, lim)
+	return r, len(text), err
 }
 
 // enter puts the request through the checks before the model.
@@ -169,16 +180,25 @@ func (x *ChatExchange) Answer(ctx context.Context) (*ChatAnswer, error) {
 	if err != nil {
 		return nil, x.Abort(x.blame(ctx, err))
 	}
+	x.seen.Enter(telemetry.Shape)
 	x.changes.Remove(x.route.Fields.Outbound(x.said.Tier, &answer.Document))
 	x.entry.Verdict(x.changes.Verdict())
-	x.said.TokensIn, x.said.TokensOut = answer.Tokens()
+	x.took(&answer.Document)
 	out := answer.AppendJSON(nil)
-	x.trail.Output = x.commit(out)
+	x.trail.Output, x.answered = x.commit(out), len(out)
 	if err := x.end(x.keep(ctx, nil, false)); err != nil {
 		return nil, &Refusal{entry: x.entry, err: err}
 	}
 	index, _ := x.entry.Record()
 	return &ChatAnswer{Body: out, Fields: x.changes.String(), Record: index}, nil
+}
+
+// took notes the tokens that an answer or event says it took, if it does.
+func (x *ChatExchange) took(d *chat.Document) {
+	if in, out := d.Tokens(); in+out > 0 {
+		x.said.TokensIn, x.said.TokensOut = in, out
+		x.seen.Tokens(int(in), int(out))
+	}
 }
 
 // blame says whose fault it was that there is no answer: what a model server did wrong

@@ -152,7 +152,7 @@ func TestLanguageRoutes(t *testing.T) {
 		t.Errorf("%+v", standing[0])
 	}
 	for name, edit := range map[string]func(*RouteSpec){
-		"signature":   func(s *RouteSpec) { s.Signature = &tensor.Signature{} },
+		"signature":   func(s *RouteSpec) { s.Signature = []byte(`{}`) },
 		"bounds":      func(s *RouteSpec) { s.Bounds = []byte(`{}`) },
 		"shape":       func(s *RouteSpec) { s.Shape = "label" },
 		"fields":      func(s *RouteSpec) { s.Fields = []byte(`{"trusted":["a"],"Trusted":["b"]}`) },

@@ -59,9 +59,7 @@ func (x *ChatExchange) Stream(ctx context.Context, send func([]byte) error) erro
 
 // event passes one event on, as far as it is for the caller.
 func (s *streaming) event(e *chat.Event) error {
-	if in, out := e.Tokens(); in+out > 0 {
-		s.x.said.TokensIn, s.x.said.TokensOut = in, out
-	}
+	s.x.took(&e.Document)
 	removed := s.x.route.Fields.Outbound(s.x.said.Tier, &e.Document)
 	if e.Thought() && s.x.said.Tier == firewall.Untrusted {
 		s.x.changes.Remove([]string{"reasoning"})
@@ -89,6 +87,8 @@ func (s *streaming) event(e *chat.Event) error {
 func (s *streaming) pass(b []byte) error {
 	s.sum.Write(b)
 	s.sent = true
+	s.x.seen.First()
+	s.x.answered += len(b)
 	if err := s.send(b); err != nil {
 		return &pavise.Error{Kind: pavise.Unavailable, Msg: "the caller went away before the answer ended", Err: err}
 	}
@@ -98,6 +98,7 @@ func (s *streaming) pass(b []byte) error {
 // finish writes the record, and lets go of what was held back.
 func (s *streaming) finish(ctx context.Context) error {
 	s.sum.Write(s.tail)
+	s.x.answered += len(s.tail)
 	s.x.entry.Verdict(s.x.changes.Verdict())
 	s.x.trail.Output = hex.EncodeToString(s.sum.Sum(nil))
 	if err := s.x.end(s.x.keep(ctx, nil, false)); err != nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/telemetry"
 )
@@ -32,11 +33,16 @@ func (x *Exchange) count(err error) {
 
 // countRefused does so for a call that the guard did not let in.
 func (g *Gateway) countRefused(call Call, err error) {
+	g.countRefusal(call.Model, call.protocol(), err)
+}
+
+// countRefusal does so for a request of a protocol.
+func (g *Gateway) countRefusal(name pavise.Name, protocol string, err error) {
 	if g.watch == nil {
 		return
 	}
 	var model *telemetry.Model
-	if l, missing := g.Routes.find(call.Model); missing == nil {
+	if l, missing := g.Routes.find(name); missing == nil {
 		model = l.count
 	}
 	denial, recorded := errors.AsType[*guard.Denial](err)
@@ -44,5 +50,5 @@ func (g *Gateway) countRefused(call Call, err error) {
 	if recorded {
 		index = denial.Record
 	}
-	g.watch.Refused(model, call.protocol(), err, index, recorded)
+	g.watch.Refused(model, protocol, err, index, recorded)
 }

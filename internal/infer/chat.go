@@ -43,6 +43,7 @@ func chatOptions(o upstream.Options) upstream.Options {
 		Total:     cmp.Or(o.Timeouts.Total, chatTimeout),
 		Stream:    cmp.Or(o.Timeouts.Stream, chatTimeout),
 	}
+	o.CloseDelimited = true // JSON and events show where they were cut off
 	o.Pool.MaxOpen = cmp.Or(o.Pool.MaxOpen, chatConnections)
 	o.Breaker.MaxRequests = cmp.Or(o.Breaker.MaxRequests, -1)
 	return o
