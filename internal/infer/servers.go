@@ -53,6 +53,7 @@ func (s *Servers) Upstream(endpoints []upstream.Endpoint, o upstream.Options, at
 	if protocol == nil || !spoken {
 		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("no model server is asked by %s yet", at.Protocol), Hint: "put the route with another --protocol"}
 	}
+	o.CloseDelimited = true // a text of JSON shows where it was cut off
 	lease, err := s.lease(endpoints, o)
 	if err != nil {
 		return nil, err
