@@ -1,0 +1,117 @@
+package upstream
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// TestChaos has servers that do anything at any byte, callers that go away, streams
+// that are closed in the middle, and sets that change. What is answered belongs to who
+// asked, nothing that may not be is executed twice, and in the end nothing is left.
+func TestChaos(t *testing.T) {
+	const callers, calls = 12, 60
+	var executed sync.Map // body → true
+	chaos := func(s *server, c *peer, n int64) {
+		r := rand.New(rand.NewPCG(uint64(n), 7))
+		for {
+			body, more := c.request()
+			if !more {
+				return
+			}
+			if _, twice := executed.LoadOrStore(body, true); twice && !strings.HasPrefix(body, "again") {
+				t.Errorf("%.20s was executed twice", body)
+			}
+			answer := ok(body)
+			if r.IntN(3) == 0 {
+				answer = fmt.Sprintf("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", len(body), body)
+			}
+			switch at := r.IntN(len(answer)); r.IntN(12) {
+			case 0:
+				c.say(answer[:at])
+				return
+			case 1:
+				c.say(answer[:at])
+				c.reset()
+				return
+			case 2:
+				c.say(answer[:at] + "\x00" + answer[at:])
+			case 3:
+				c.say(answer)
+				return
+			case 4:
+				c.say(answer + answer)
+			case 5:
+				c.say("HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n")
+			default:
+				c.say(answer[:at])
+				c.say(answer[at:])
+			}
+		}
+	}
+	var sets [][]Endpoint
+	urls := []string{serve(t, chaos).url(), serve(t, chaos).url(), serve(t, chaos).url(), dead(t)}
+	for i := range urls {
+		sets = append(sets, []Endpoint{{urls[i], 1}, {urls[(i+1)%4], 3}, {urls[(i+2)%4], i % 3}})
+	}
+	o := Options{Balance: Hash, Timeouts: quick, Pool: Pool{MaxOpen: 4, MaxIdle: 2}, Ejection: Ejection{Base: time.Millisecond, Longest: 10 * time.Millisecond}}
+	c := cluster(t, o, urls...)
+	var wg sync.WaitGroup
+	for w := range callers {
+		wg.Go(func() {
+			r := rand.New(rand.NewPCG(uint64(w), 9))
+			for i := range calls {
+				q := post(fmt.Sprintf("%s-%d-%d %s", []string{"once", "again"}[w%2], w, i, strings.Repeat("x", r.IntN(20_000))))
+				q.Key, q.Repeatable = fmt.Sprint(r.IntN(5)), w%2 == 1
+				ctx, cancel := context.WithCancel(t.Context())
+				if r.IntN(10) == 0 {
+					time.AfterFunc(time.Duration(r.IntN(2000))*time.Microsecond, cancel)
+				}
+				got, err := ask(ctx, c, q, r.IntN(3))
+				if got = strings.ReplaceAll(got, "\x00", ""); err == nil && !strings.HasPrefix(string(q.Body), got) {
+					t.Errorf("%.20s was answered with %.20s", q.Body, got)
+				}
+				polite(t, err, "once-", "again-")
+				cancel()
+				if w == 0 && i%5 == 0 {
+					if err := c.Set(sets[i/5%4]); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if s := c.Stats(); s.Active != 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// ask makes one call: whole, as a stream that is read to its end, or as one of which
+// only the beginning is read. It returns what was answered to a 200.
+func ask(ctx context.Context, c *Cluster, q *Request, how int) (string, error) {
+	a := Answer{}
+	if how == 0 {
+		err := c.Do(ctx, q, &a)
+		if a.Status != 200 {
+			a.Body = nil
+		}
+		return string(a.Body), err
+	}
+	stream, err := c.Open(ctx, q, &a)
+	if err != nil {
+		return "", err
+	}
+	defer stream.Close()
+	from := io.Reader(stream)
+	if how == 1 {
+		from = io.LimitReader(stream, 10)
+	}
+	got, err := io.ReadAll(from)
+	return string(got), err
+}
