@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -17,6 +18,7 @@ import (
 func TestChaos(t *testing.T) {
 	const callers, calls = 12, 60
 	var executed sync.Map // body → true
+	var answered atomic.Int64
 	chaos := func(s *server, c *peer, n int64) {
 		r := rand.New(rand.NewPCG(uint64(n), 7))
 		for {
@@ -31,13 +33,15 @@ func TestChaos(t *testing.T) {
 			if r.IntN(3) == 0 {
 				answer = fmt.Sprintf("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", len(body), body)
 			}
-			switch at := r.IntN(len(answer)); r.IntN(12) {
+			switch at := r.IntN(len(answer)); r.IntN(16) {
 			case 0:
 				c.say(answer[:at])
 				return
 			case 1:
 				c.say(answer[:at])
 				c.reset()
+				return
+			case 6:
 				return
 			case 2:
 				c.say(answer[:at] + "\x00" + answer[at:])
@@ -77,6 +81,9 @@ func TestChaos(t *testing.T) {
 					t.Errorf("%.20s was answered with %.20s", q.Body, got)
 				}
 				polite(t, err, "once-", "again-")
+				if err == nil && got != "" {
+					answered.Add(1)
+				}
 				cancel()
 				if w == 0 && i%5 == 0 {
 					if err := c.Set(sets[i/5%4]); err != nil {
@@ -87,8 +94,42 @@ func TestChaos(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if s := c.Stats(); s.Active != 0 {
-		t.Errorf("%+v", s)
+	if n := answered.Load(); n < callers*calls/4 {
+		t.Errorf("%d of %d were answered: %+v", n, callers*calls, c.Stats())
+	}
+}
+
+// TestTurnThatIsNotTaken gives a connection, or leave to make one, to who has just gone.
+func TestTurnThatIsNotTaken(t *testing.T) {
+	s := serve(t, echo)
+	c := cluster(t, Options{Pool: Pool{MaxOpen: 1}}, s.url())
+	e := (*c.members.Load())[0]
+	for i := range 100 {
+		cn, fault := e.get(t.Context(), time.Now().Add(time.Minute), false)
+		if fault != nil {
+			t.Fatal(fault)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- c.Do(ctx, post("x"), &Answer{}) }()
+		for c.Stats().Endpoints[0].Pending == 0 {
+		}
+		e.mu.Lock()
+		cancel()
+		time.Sleep(100 * time.Microsecond) // it wakes up, and waits for the lock
+		if i%2 == 0 {
+			e.next() <- cn
+		} else {
+			e.end(cn)
+			e.next() <- nil
+		}
+		e.mu.Unlock()
+		if err := <-done; err != nil && reason(err) != "gone" {
+			t.Fatal(err)
+		}
+	}
+	if got := c.Stats().Endpoints[0]; got.Open > 1 || got.Open != got.Idle {
+		t.Errorf("%+v", got)
 	}
 }
 
