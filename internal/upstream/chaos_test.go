@@ -63,7 +63,7 @@ func TestChaos(t *testing.T) {
 	for i := range urls {
 		sets = append(sets, []Endpoint{{urls[i], 1}, {urls[(i+1)%4], 3}, {urls[(i+2)%4], i % 3}})
 	}
-	o := Options{Balance: Hash, Timeouts: quick, Pool: Pool{MaxOpen: 4, MaxIdle: 2}, Ejection: Ejection{Base: time.Millisecond, Longest: 10 * time.Millisecond}}
+	o := Options{Balance: Hash, Pool: Pool{MaxOpen: 4, MaxIdle: 2}, Ejection: Ejection{Base: time.Millisecond, Longest: 10 * time.Millisecond}}
 	c := cluster(t, o, urls...)
 	var wg sync.WaitGroup
 	for w := range callers {

@@ -66,13 +66,12 @@ func TestWhatIsTriedAgain(t *testing.T) {
 					close(done)
 				}
 			})
-			o := Timeouts{}
-			if tt.want == "slow" {
-				o.FirstByte = quick.FirstByte
-			}
-			c := cluster(t, Options{Timeouts: o}, s.url())
+			c := cluster(t, Options{}, s.url())
 			if err := c.Do(t.Context(), post("first"), &Answer{}); err != nil {
 				t.Fatal(err)
+			}
+			if tt.want == "slow" {
+				c.o.Timeouts.FirstByte = brief
 			}
 			if strings.Contains(name, "before it was asked") {
 				<-done
@@ -253,10 +252,12 @@ func TestWaitingIsNotTheServersFault(t *testing.T) {
 	if fault != nil {
 		t.Fatal(fault)
 	}
-	time.AfterFunc(300*time.Millisecond, func() { e.put(cn) })
+	given := make(chan bool)
+	time.AfterFunc(300*time.Millisecond, func() { e.put(cn); close(given) })
 	if err := c.Do(t.Context(), post(""), &Answer{}); reason(err) != "slow" && reason(err) != "full" || c.Stats().Endpoints[0].Failures != 0 {
 		t.Errorf("%v, %+v", err, c.Stats())
 	}
+	<-given
 	if err := c.Do(t.Context(), post(""), &Answer{}); reason(err) != "slow" || c.Stats().Endpoints[0].Failures != 1 {
 		t.Errorf("%v, %+v", err, c.Stats())
 	}
