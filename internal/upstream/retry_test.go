@@ -304,6 +304,20 @@ func TestPool(t *testing.T) {
 	}
 }
 
+// TestIdleConnectionsEnd has those that nobody takes any more end by themselves.
+func TestIdleConnectionsEnd(t *testing.T) {
+	s := serve(t, echo)
+	c := cluster(t, Options{Pool: Pool{Idle: time.Millisecond}}, s.url())
+	for range 3 {
+		if err := c.Do(t.Context(), post("x"), &Answer{}); err != nil {
+			t.Fatal(err)
+		}
+		for c.Stats().Endpoints[0].Open > 0 {
+			time.Sleep(time.Millisecond)
+		}
+	}
+}
+
 // TestLargeBodies carries bodies beyond every buffer there and back.
 func TestLargeBodies(t *testing.T) {
 	s := serve(t, func(s *server, c *peer, n int64) {
