@@ -55,6 +55,7 @@ func (s *Servers) Upstream(endpoints []upstream.Endpoint, o upstream.Options, at
 		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("no model server is asked by %s yet", at.Protocol), Hint: "put the route with another --protocol"}
 	}
 	o.HTTP2 = o.HTTP2 || dialect.grpc
+	o.CloseDelimited = true // every protocol's answer shows where it was cut off
 	lease, err := s.lease(endpoints, o)
 	if err != nil {
 		return nil, err
