@@ -3,7 +3,6 @@ package chat
 import (
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/pavise/pavise"
@@ -361,32 +360,32 @@ func (r *Request) Admit(names []string) {
 	})
 }
 
-// Links returns the paths of what the model server would fetch from elsewhere:
-// images that are named by an address.
-func (r *Request) Links() []string {
-	var list []string
-	each(&r.root, "", func(path string, v *value) {
-		if v.kind == text && strings.HasPrefix(v.text, "https://") && (strings.HasSuffix(path, ".image_url.url") || strings.HasSuffix(path, ".image_url")) {
-			list = append(list, path)
+// Links returns the paths of what the model server would fetch from elsewhere, images
+// that are named by an address: the first maxUnknown of them.
+func (r *Request) Links() (list []string) {
+	for _, name := range []string{"messages", "input"} {
+		if v := r.root.get(name); v != nil && r.API != Embeddings {
+			list = v.links(list, []step{{name: name}})
 		}
-	})
+	}
 	return list
 }
 
-// each calls do with every value of messages and input, and its path.
-func each(v *value, path string, do func(string, *value)) {
+// links adds the addresses of images in the value, which stands at path.
+func (v *value) links(list []string, path []step) []string {
 	for i := range v.items {
 		m := &v.items[i]
-		step := "." + m.name
-		if v.kind == array {
-			step = "[" + strconv.Itoa(i) + "]"
-		}
-		if path == "" && m.name != "messages" && m.name != "input" {
+		at := append(path, step{m.name, i})
+		if m.kind != text {
+			list = m.links(list, at)
 			continue
 		}
-		do(strings.TrimPrefix(path+step, "."), &m.value)
-		each(&m.value, path+step, do)
+		named := m.name == "image_url" || m.name == "url" && path[len(path)-1].name == "image_url"
+		if named && strings.HasPrefix(m.text, "https://") && len(list) < maxUnknown {
+			list = append(list, spell(at))
+		}
 	}
+	return list
 }
 
 // Without takes strings out of the list at a path, and reports whether any was there:

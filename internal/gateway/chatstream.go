@@ -66,7 +66,7 @@ func (s *streaming) event(e *chat.Event) error {
 		return nil
 	}
 	s.x.changes.Remove(removed)
-	if len(removed) > 0 && e.Empty() {
+	if e.Empty() {
 		return nil
 	}
 	if e.Name != "" {
