@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/pavise/pavise"
@@ -142,11 +143,11 @@ func (s Shape) Apply(r *tensor.Response) (*tensor.Response, pavise.Verdict) {
 
 // String says the shape for people, for example "rounded to 4 digits".
 func (s Shape) String() string {
-	switch s.Kind {
+	switch s.Kind { // by every exchange, so without fmt
 	case Round:
-		return fmt.Sprintf("rounded to %d digits", s.Digits)
+		return "rounded to " + strconv.Itoa(s.Digits) + " digits"
 	case TopK:
-		return fmt.Sprintf("only the top %d scores", s.K)
+		return "only the top " + strconv.Itoa(s.K) + " scores"
 	case Label:
 		return "label only"
 	}

@@ -5,8 +5,6 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"io"
 	"time"
@@ -20,35 +18,6 @@ import (
 // maxKept is how many bytes of a true answer a record keeps, sealed, when the
 // caller's was altered. A longer one is kept as its commitment only.
 const maxKept = 16 << 10
-
-// A Trail is what an inference's record says beyond who, what and the verdicts:
-// enough to show afterwards that this request got this answer, and nothing of
-// what either said.
-type Trail struct {
-	ID      string   `json:"id"`                // 16 random bytes, hex; binds the sealed part to this record
-	Model   string   `json:"model"`             // what answered: a digest, or an upstream's address
-	Rows    int      `json:"rows,omitempty"`    // rows asked
-	Charged int      `json:"charged,omitempty"` // rows charged to the caller
-	Input   string   `json:"input,omitempty"`   // hex SHA-256 of salt ‖ the request as it went to the model
-	Output  string   `json:"output,omitempty"`  // hex SHA-256 of salt ‖ the answer as it went to the caller
-	Truth   string   `json:"truth,omitempty"`   // the same of the model's own answer, when altered
-	Shape   string   `json:"shape,omitempty"`   // how the answer was shaped
-	Altered bool     `json:"altered,omitempty"` // the answer is not the model's own
-	Answer  []Output `json:"answer,omitempty"`  // the form of the answer
-}
-
-// An Output is the form of one tensor of an answer.
-type Output struct {
-	Name     string          `json:"name"`
-	Datatype tensor.Datatype `json:"datatype"`
-	Shape    []int64         `json:"shape"`
-}
-
-// A kept is the sealed part of an inference's record.
-type kept struct {
-	Salt  []byte          `json:"salt"`            // of the trail's commitments
-	Truth json.RawMessage `json:"truth,omitempty"` // the model's own answer, when altered and not too long
-}
 
 // An Answer is what a caller gets.
 type Answer struct {
@@ -122,6 +91,7 @@ type Exchange struct {
 	retry   time.Duration
 	seen    telemetry.Exchange
 	ended   bool
+	random  [48]byte // the trail's id and the salt are made of it
 
 	read, answered int // bytes of bodies
 }
@@ -214,9 +184,8 @@ func (x *Exchange) begin() (err error) {
 	if x.route.Durable {
 		x.entry.Durable()
 	}
-	var random [48]byte
-	rand.Read(random[:])
-	x.trail.ID, x.kept.Salt = hex.EncodeToString(random[:16]), random[16:]
+	rand.Read(x.random[:])
+	x.trail.ID, x.kept.Salt = hexOf(x.random[:16]), x.random[16:]
 	x.trail.Model = x.route.ONNX
 	if x.trail.Model == "" {
 		x.trail.Model = x.route.Upstream
@@ -307,7 +276,7 @@ func (x *Exchange) outbound(ctx context.Context, truth *tensor.Response) (m tens
 	if verdict.Outcome == pavise.Deny {
 		return m, &pavise.Error{Kind: pavise.Unavailable, Msg: verdict.Reason}
 	}
-	if m, err = x.call.Protocol.AppendResponse(nil, x.request, shaped); err != nil {
+	if m, err = x.call.Protocol.AppendResponse(make([]byte, 0, 512), x.request, shaped); err != nil {
 		return m, err
 	}
 	x.trail.Shape, x.trail.Output = x.route.Shape.String(), x.commit(m.Body)
@@ -335,16 +304,12 @@ func (x *Exchange) keep(ctx context.Context, truth *tensor.Response, altered boo
 		}
 		x.trail.Altered, x.trail.Truth = true, x.commit(own)
 	}
-	plain, err := json.Marshal(x.kept)
-	if err != nil {
-		return fmt.Errorf("encode what the record keeps: %w", err)
-	}
 	about, err := x.gateway.subjects.Of(context.WithoutCancel(ctx), x.call.Model.Tenant, cmp.Or(x.call.Subject, x.who.Name().String()))
 	if err != nil {
 		return err
 	}
 	x.entry.Subject(about.ID)
-	x.entry.Seal(about.Key.Seal([]byte(x.trail.ID), plain))
+	x.entry.Seal(about.Key.Seal([]byte(x.trail.ID), x.kept.appendJSON(make([]byte, 0, 64+len(x.kept.Truth)))))
 	return nil
 }
 
@@ -354,7 +319,8 @@ func (x *Exchange) commit(b []byte) string {
 	h := sha256.New()
 	h.Write(x.kept.Salt)
 	h.Write(b)
-	return hex.EncodeToString(h.Sum(nil))
+	var sum [sha256.Size]byte
+	return hexOf(h.Sum(sum[:0]))
 }
 
 // Describe returns what a model takes and gives: the verb model.describe on

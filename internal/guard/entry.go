@@ -59,7 +59,15 @@ type Entry struct {
 	record   uint64
 	written  bool // record is the index of a record that is in the log
 	closed   bool
+
+	// Where an act's few verdicts and its last record lie, so that they need no room of
+	// their own.
+	room [4]pavise.Verdict
+	last record.Record
 }
+
+// A speller is a detail that appends what json.Marshal would write of it.
+type speller interface{ AppendJSON(dst []byte) []byte }
 
 // Verdict adds a check's word to the record. After Exit it does nothing.
 func (e *Entry) Verdict(v pavise.Verdict) {
@@ -69,7 +77,8 @@ func (e *Entry) Verdict(v pavise.Verdict) {
 }
 
 // Detail sets the room's own facts about the act. They are marshalled as JSON
-// at Exit, so v must not change after it; the last call wins.
+// at Exit, so v must not change after it; the last call wins. One that has the method
+// AppendJSON(dst []byte) []byte is asked for that JSON instead, which must be valid.
 func (e *Entry) Detail(v any) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -207,13 +216,13 @@ func (e *Entry) end(cause error) error {
 // ending builds the last record of the act. The error says what the record
 // should hold and cannot.
 func (e *Entry) ending(cause error) (*record.Record, ledger.Durability, error) {
-	r := &record.Record{
+	e.last = record.Record{
 		Kind: e.action.Verb, Phase: record.Act, Tenant: e.on.Tenant, At: e.at,
 		Who: &e.who, On: e.on, Outcome: outcome(e.verdicts), Policy: &e.policy,
 		Verdicts: e.verdicts, Error: failure(cause), Subject: e.subject, Sealed: e.sealed, Safe: e.action.Safe,
 		Took: max(e.guard.clock.now().Sub(e.began), 0),
 	}
-	how := ledger.Written
+	r, how := &e.last, ledger.Written
 	if e.durable {
 		how = ledger.Durable
 	}
@@ -222,6 +231,10 @@ func (e *Entry) ending(cause error) (*record.Record, ledger.Durability, error) {
 		r.Phase, r.At, r.Enter = record.Exit, e.guard.clock.stamp(), new(e.record)
 	}
 	if e.detail == nil {
+		return r, how, nil
+	}
+	if s, ok := e.detail.(speller); ok {
+		r.Detail = s.AppendJSON(make([]byte, 0, 512))
 		return r, how, nil
 	}
 	detail, err := json.Marshal(e.detail)

@@ -159,7 +159,7 @@ func (g *Guard) admit(e *Entry, q *asked) error {
 	rules := g.rules.Load()
 	d := rules.decide(&q.Question)
 	e.policy = record.Policy{Digest: d.Digest, Reasons: d.Reasons, Errors: d.Errors}
-	e.verdicts = seen(&q.Question, e.who.Change, q.grants)
+	e.verdicts = append(e.room[:0], seen(&q.Question, e.who.Change, q.grants)...)
 	if !d.Allow {
 		if !rules.observes(&q.Question, d) {
 			return g.refuse(e.ctx, e, q.Act.Verb, denied(e, q, d))

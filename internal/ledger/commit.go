@@ -143,31 +143,37 @@ func (l *Log) frame(b *batch) (buf []byte, starts []int) {
 		starts = append(starts, len(buf))
 		buf = binary.BigEndian.AppendUint16(buf, uint16(len(entry)+record.TagSize))
 		buf = append(buf, entry...)
-		buf = appendTag(buf, l.mac, b.first+uint64(i), l.last[:], entry)
+		buf = l.tags.append(buf, b.first+uint64(i), l.last[:], entry)
 		copy(l.last[:], buf[len(buf)-record.TagSize:])
 	}
 	l.buf, l.starts = buf, starts // for the next batch
 	return buf, starts
 }
 
-// appendTag appends the writer's MAC over the index, the tag of the entry before
-// (zeros for the first) and the entry.
-func appendTag(dst []byte, mac hash.Hash, index uint64, before, entry []byte) []byte {
-	var head [8 + record.TagSize]byte
-	binary.BigEndian.PutUint64(head[:], index)
-	copy(head[8:], before)
-	mac.Reset()
-	mac.Write(head[:])
-	mac.Write(entry)
-	var sum [sha256.Size]byte
-	return append(dst, mac.Sum(sum[:0])[:record.TagSize]...)
+// A tagger makes entry tags, one at a time. What it works in is its own: each would be
+// allocated anew for every entry.
+type tagger struct {
+	mac  hash.Hash
+	head [8 + record.TagSize]byte
+	sum  [sha256.Size]byte
 }
 
-// newTagger returns the MAC that makes entry tags, keyed from the log's key.
-func newTagger(key ed25519.PrivateKey) hash.Hash {
+// newTagger returns the tagger that is keyed from the log's key.
+func newTagger(key ed25519.PrivateKey) *tagger {
 	derive := hmac.New(sha256.New, key.Seed())
 	derive.Write([]byte("pavise ledger entry tag v1"))
-	return hmac.New(sha256.New, derive.Sum(nil))
+	return &tagger{mac: hmac.New(sha256.New, derive.Sum(nil))}
+}
+
+// append appends the writer's MAC over the index, the tag of the entry before (zeros
+// for the first) and the entry.
+func (t *tagger) append(dst []byte, index uint64, before, entry []byte) []byte {
+	binary.BigEndian.PutUint64(t.head[:], index)
+	copy(t.head[8:], before)
+	t.mac.Reset()
+	t.mac.Write(t.head[:])
+	t.mac.Write(entry)
+	return append(dst, t.mac.Sum(t.sum[:0])[:record.TagSize]...)
 }
 
 // writeFrames writes a framed batch. A segment that is long enough ends at the

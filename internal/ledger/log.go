@@ -5,7 +5,6 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
-	"hash"
 	"os"
 	"sync"
 	"time"
@@ -55,7 +54,7 @@ type Log struct {
 	lock   *os.File             // nil on a test disk
 	signer *proof.Signer        // signs every tree head
 	also   []*proof.Signer      // sign published ones besides
-	mac    hash.Hash            // makes entry tags; owned by the writer
+	tags   *tagger              // owned by the writer
 	last   [record.TagSize]byte // tag of the newest entry; owned by the writer
 	buf    []byte               // a framed batch; owned by the writer
 	starts []int                // where its entries begin; owned by the writer

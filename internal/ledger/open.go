@@ -83,7 +83,7 @@ func newLog(d disk.Directory, opts Options) (*Log, error) {
 	l := &Log{
 		disk:      d,
 		signer:    signer,
-		mac:       newTagger(opts.Key),
+		tags:      newTagger(opts.Key),
 		tenant:    opts.Tenant,
 		now:       opts.Now,
 		synced:    opts.Synced,
@@ -375,7 +375,7 @@ func (l *Log) ownTag(index uint64, entry []byte) bool {
 		return false
 	}
 	body, tag := entry[:len(entry)-record.TagSize], entry[len(entry)-record.TagSize:]
-	return hmac.Equal(tag, appendTag(nil, l.mac, index, l.last[:], body))
+	return hmac.Equal(tag, l.tags.append(nil, index, l.last[:], body))
 }
 
 // checkSigned holds the records against the checkpoint.

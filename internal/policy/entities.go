@@ -37,10 +37,13 @@ func (e *Entities) Subject(who pavise.Principal, granted []string) *Subject {
 			key = append(append(strconv.AppendInt(key, int64(len(s)), 10), ':'), s...)
 		}
 	}
-	if s, ok := e.subjects.get(string(key)); ok {
+	e.subjects.mu.RLock()
+	s, ok := e.subjects.m[string(key)] // which copies no key, as a call of get would
+	e.subjects.mu.RUnlock()
+	if ok {
 		return s
 	}
-	s := e.Imagined(who, granted)
+	s = e.Imagined(who, granted)
 	e.subjects.put(string(key), s)
 	return s
 }

@@ -13,21 +13,21 @@ import (
 // for byte, which a test holds it to. Appending by hand is for speed: under load,
 // reflection and the second look at Detail were half of all that an append cost.
 func (r *Record) append(b []byte) []byte {
-	b = appendString(append(b, `{"kind":`...), r.Kind)
-	b = appendString(append(b, `,"phase":`...), r.Phase)
-	b = appendString(append(b, `,"tenant":`...), r.Tenant)
+	b = AppendString(append(b, `{"kind":`...), r.Kind)
+	b = AppendString(append(b, `,"phase":`...), r.Phase)
+	b = AppendString(append(b, `,"tenant":`...), r.Tenant)
 	b = appendTime(append(b, `,"at":`...), r.At)
 	if r.Who != nil {
 		b = appendPrincipal(append(b, `,"who":`...), r.Who)
 	}
 	if r.On != (pavise.Name{}) {
-		b = appendString(append(b, `,"on":`...), r.On.String())
+		b = appendName(append(b, `,"on":`...), r.On)
 	}
 	if r.Subject != "" {
-		b = appendString(append(b, `,"subject":`...), r.Subject)
+		b = AppendString(append(b, `,"subject":`...), r.Subject)
 	}
 	if r.Outcome != "" {
-		b = appendString(append(b, `,"outcome":`...), string(r.Outcome))
+		b = AppendString(append(b, `,"outcome":`...), string(r.Outcome))
 	}
 	if r.Policy != nil {
 		b = appendPolicy(append(b, `,"policy":`...), r.Policy)
@@ -36,8 +36,8 @@ func (r *Record) append(b []byte) []byte {
 		b = appendList(append(b, `,"verdicts":`...), r.Verdicts, appendVerdict)
 	}
 	if r.Error != nil {
-		b = appendString(append(b, `,"error":{"kind":`...), r.Error.Kind)
-		b = append(appendString(append(b, `,"msg":`...), r.Error.Msg), '}')
+		b = AppendString(append(b, `,"error":{"kind":`...), r.Error.Kind)
+		b = append(AppendString(append(b, `,"msg":`...), r.Error.Msg), '}')
 	}
 	return append(r.appendRest(b), '}')
 }
@@ -67,40 +67,53 @@ func (r *Record) appendRest(b []byte) []byte {
 }
 
 func appendPrincipal(b []byte, p *pavise.Principal) []byte {
-	b = appendString(append(b, `{"tenant":`...), p.Tenant)
-	b = appendString(append(b, `,"kind":`...), p.Kind)
-	b = appendString(append(b, `,"id":`...), p.ID)
+	b = AppendString(append(b, `{"tenant":`...), p.Tenant)
+	b = AppendString(append(b, `,"kind":`...), p.Kind)
+	b = AppendString(append(b, `,"id":`...), p.ID)
 	if p.Issuer != "" {
-		b = appendString(append(b, `,"issuer":`...), p.Issuer)
+		b = AppendString(append(b, `,"issuer":`...), p.Issuer)
 	}
 	if len(p.Roles) > 0 {
-		b = appendList(append(b, `,"roles":`...), p.Roles, appendString)
+		b = appendList(append(b, `,"roles":`...), p.Roles, AppendString)
 	}
 	if p.Proof != "" {
-		b = appendString(append(b, `,"proof":`...), p.Proof)
+		b = AppendString(append(b, `,"proof":`...), p.Proof)
 	}
 	if !p.Expires.IsZero() {
 		b = appendTime(append(b, `,"expires":`...), p.Expires)
 	}
 	if p.Change != (pavise.Name{}) {
-		b = appendString(append(b, `,"change":`...), p.Change.String())
+		b = appendName(append(b, `,"change":`...), p.Change)
 	}
 	if p.Environment != "" {
-		b = appendString(append(b, `,"environment":`...), p.Environment)
+		b = AppendString(append(b, `,"environment":`...), p.Environment)
 	}
 	if p.By != (pavise.Name{}) {
-		b = appendString(append(b, `,"by":`...), p.By.String())
+		b = appendName(append(b, `,"by":`...), p.By)
 	}
 	return append(b, '}')
 }
 
+// appendName appends a name as a string, without making one of its parts first unless
+// they need escaping.
+func appendName(b []byte, n pavise.Name) []byte {
+	for _, part := range [...]string{n.Tenant, n.Kind, n.ID} {
+		if !isPlain(part) {
+			return AppendString(b, n.String())
+		}
+	}
+	b = append(append(append(b, '"'), n.Tenant...), '/')
+	b = append(append(append(b, n.Kind...), '/'), n.ID...)
+	return append(b, '"')
+}
+
 func appendPolicy(b []byte, p *Policy) []byte {
-	b = appendString(append(b, `{"digest":`...), p.Digest)
+	b = AppendString(append(b, `{"digest":`...), p.Digest)
 	if len(p.Reasons) > 0 {
-		b = appendList(append(b, `,"reasons":`...), p.Reasons, appendString)
+		b = appendList(append(b, `,"reasons":`...), p.Reasons, AppendString)
 	}
 	if len(p.Errors) > 0 {
-		b = appendList(append(b, `,"errors":`...), p.Errors, appendString)
+		b = appendList(append(b, `,"errors":`...), p.Errors, AppendString)
 	}
 	if p.Observed {
 		b = append(b, `,"observed":true`...)
@@ -109,10 +122,10 @@ func appendPolicy(b []byte, p *Policy) []byte {
 }
 
 func appendVerdict(b []byte, v pavise.Verdict) []byte {
-	b = appendString(append(b, `{"check":`...), v.Check)
-	b = appendString(append(b, `,"outcome":`...), string(v.Outcome))
+	b = AppendString(append(b, `{"check":`...), v.Check)
+	b = AppendString(append(b, `,"outcome":`...), string(v.Outcome))
 	if v.Reason != "" {
-		b = appendString(append(b, `,"reason":`...), v.Reason)
+		b = AppendString(append(b, `,"reason":`...), v.Reason)
 	}
 	if v.Observed {
 		b = append(b, `,"observed":true`...)
@@ -132,14 +145,22 @@ func appendTime(b []byte, t time.Time) []byte {
 	return append(t.UTC().AppendFormat(append(b, '"'), time.RFC3339Nano), '"')
 }
 
-// appendString appends plain text as it is, and leaves what needs escaping to
-// encoding/json.
-func appendString(b []byte, s string) []byte {
-	for _, c := range []byte(s) {
-		if c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
-			escaped, _ := json.Marshal(s) // cannot fail: a string
-			return append(b, escaped...)
-		}
+// AppendString appends a JSON string as json.Marshal writes it: plain text as it is, and
+// what needs escaping by encoding/json.
+func AppendString(b []byte, s string) []byte {
+	if !isPlain(s) {
+		escaped, _ := json.Marshal(s) // cannot fail: a string
+		return append(b, escaped...)
 	}
 	return append(append(append(b, '"'), s...), '"')
+}
+
+// isPlain reports whether a string needs no escaping.
+func isPlain(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+			return false
+		}
+	}
+	return true
 }

@@ -42,7 +42,7 @@ func (k *Key) seal(nonce [NonceSize]byte, aad, plaintext []byte) []byte {
 	envelope = append(envelope, k.id[:]...)
 	bound := slices.Concat(envelope, aad) // the header has a fixed size, so this is unambiguous
 	envelope = append(envelope, nonce[:]...)
-	return k.aead.Seal(envelope, nonce[:], plaintext, bound)
+	return k.aead.Seal(envelope, envelope[headerSize:], plaintext, bound)
 }
 
 // Open returns the plaintext of an envelope that Seal made under this key and

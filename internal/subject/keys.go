@@ -141,8 +141,11 @@ func (k *Keys) create(ctx context.Context, n name) (s Subject, err error) {
 // IsPseudonym reports whether text is spelled like a pseudonym.
 func IsPseudonym(text string) bool {
 	digits, ok := strings.CutPrefix(text, prefix)
-	random, err := hex.DecodeString(digits)
-	return ok && err == nil && len(random) == 16
+	if !ok || len(digits) != 32 {
+		return false
+	}
+	_, err := hex.DecodeString(digits)
+	return err == nil
 }
 
 // sameWrap refuses a KEK that is not the one of the keys which a tenant has. Under

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"regexp"
+	"time"
+)
+
+// A crowded is what a crowd of connections met, and took.
+type crowded struct {
+	window
+	before, during int64 // resident memory, in bytes
+}
+
+// asCallers is in how many callers' names a crowd comes.
+const asCallers = 100
+
+// crowd lets many connections come to each proxy: "idle" ones that ask once and stay,
+// "streams" that stay in the middle of an answer, and a "storm" that comes at once.
+func (b *bench) crowd(ctx context.Context, kind string) error {
+	s := scenarios()[0]
+	if kind == "streams" {
+		s = scenario{path: "/v1/chat/completions", body: chatQuestion(true), chat: true}
+	}
+	b.crowds[kind] = map[string]*crowded{}
+	for _, p := range b.proxies {
+		if _, ok := p.takes(s); !ok || p.chat || p.name == "direct" {
+			continue
+		}
+		j := job{Kind: kind, Addr: p.addr, Connections: b.many, Warm: time.Minute}
+		if kind != "streams" {
+			want, err := answer(ctx, p, s)
+			if err != nil {
+				return err
+			}
+			j.Answer = want
+		}
+		for i := range asCallers {
+			token := ""
+			if p.token != "" {
+				var err error
+				if token, err = b.issuer.token(fmt.Sprint("app-", i)); err != nil {
+					return err
+				}
+			}
+			j.Callers = append(j.Callers, p.as(token, s.path, s.body))
+		}
+		c := &crowded{before: p.process.rss()}
+		w, err := under(ctx, p.process, j, func(string) {
+			time.Sleep(time.Second)
+			c.during = p.process.rss()
+		})
+		if err != nil {
+			return fmt.Errorf("%s, %s: %w", kind, p.name, err)
+		}
+		c.window = w
+		if c.during == 0 {
+			c.during = w.rss
+		}
+		fmt.Fprintf(os.Stderr, "%s %-8s %d done, refused %v, %d broken (%s) in %v; %d MB, then %d MB\n", kind, p.name, w.Done, w.Refused, w.Broken, w.First, w.Took, c.before>>20, c.during>>20)
+		b.crowds[kind][p.name] = c
+		time.Sleep(2 * time.Second)
+	}
+	return nil
+}
+
+// benchmark is the product's own, in package edge: a whole exchange without a network.
+var benchmark = regexp.MustCompile(`(?m)^BenchmarkInfer/(\S+?)(?:-\d+)?\s+\d+\s+(\d+) ns/op.*?(\d+) B/op\s+(\d+) allocs/op`)
+
+// allocations runs it.
+func (b *bench) allocations(ctx context.Context) error {
+	cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", "^BenchmarkInfer$", "-benchmem", "./internal/edge")
+	cmd.Dir = ".."
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("go test: %w\n%s", err, out)
+	}
+	for _, m := range benchmark.FindAllStringSubmatch(string(out), -1) {
+		b.allocs = append(b.allocs, m[1:])
+	}
+	return nil
+}
