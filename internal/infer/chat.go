@@ -1,12 +1,16 @@
 package infer
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"mime"
+	"net"
 	"net/http"
+	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/pavise/pavise"
@@ -21,6 +25,41 @@ import (
 type Chat struct {
 	server *Upstream // with no protocol of tensors
 	limits chat.Limits
+	key    string // with which the server lets us in; empty: it asks for none
+}
+
+// Keys are what servers of language models let us in with, by the address of the
+// server. A key is sent to no other: not to another scheme, host or port.
+type Keys map[string]string
+
+// With has language models that come after it asked with the keys. The error is of kind
+// Invalid, and shows none of them.
+func (s *Servers) With(keys Keys) (*Servers, error) {
+	held := Keys{}
+	for address, key := range keys {
+		at := originOf(address)
+		switch {
+		case at == "":
+			return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%.200q is not an address of a model server", address), Hint: "write it as https://host:port"}
+		case key == "" || len(key) > 4096 || strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' }):
+			return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "the key of " + at + " is empty, or no word of printable characters"}
+		case held[at] != "":
+			return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "there are two keys of " + at, Hint: "one server has one key here"}
+		}
+		held[at] = key
+	}
+	s.keys = held
+	return s, nil
+}
+
+// originOf is the scheme, host and port of an address, in one spelling; or "".
+func originOf(address string) string {
+	u, err := url.Parse(address)
+	if err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil {
+		return ""
+	}
+	port := cmp.Or(u.Port(), map[string]string{"http": "80", "https": "443"}[u.Scheme])
+	return u.Scheme + "://" + net.JoinHostPort(strings.ToLower(u.Hostname()), port)
 }
 
 // ChatOptions are what language models are asked with: long answers take minutes, a
@@ -37,8 +76,8 @@ func ChatOptions() upstream.Options {
 	}
 }
 
-// Chat returns the language model at a place, on servers that answer alike: the place's
-// address is not looked at. The error is of kind Invalid. The model must be closed.
+// Chat returns the language model at a place, on servers that answer alike; the place's
+// address says which key they let us in with. The error is of kind Invalid. The model must be closed.
 func (s *Servers) Chat(endpoints []upstream.Endpoint, o upstream.Options, at Place, limits chat.Limits) (*Chat, error) {
 	if err := at.Validate(); err != nil {
 		return nil, err
@@ -51,7 +90,7 @@ func (s *Servers) Chat(endpoints []upstream.Endpoint, o upstream.Options, at Pla
 	}
 	u := &Upstream{place: at, servers: s, limits: tensor.Limits{MaxBody: limits.MaxBody}}
 	u.shared.Store(c)
-	return &Chat{server: u, limits: limits}, nil
+	return &Chat{server: u, limits: limits, key: s.keys[originOf(at.Address)]}, nil
 }
 
 // Close ends the model's use of its servers, as [Upstream.Close] does.
@@ -73,7 +112,7 @@ func (c *Chat) Encode(r *chat.Request) []byte {
 // not take the request, and of kind Throttled when it is asked too much.
 func (c *Chat) Ask(ctx context.Context, r *chat.Request, body []byte) (*chat.Answer, error) {
 	const media = "application/json"
-	q, a := question(ctx, r, body, media)
+	q, a := c.question(ctx, r, body, media)
 	a.Limit = c.limits.MaxBody
 	if err := c.server.Cluster().Do(ctx, q, a); err != nil {
 		return nil, c.server.reword(err)
@@ -97,7 +136,7 @@ func (f *Flow) Close() { f.body.Close() }
 // Stream gets an answer as events; its errors are those of Ask.
 func (c *Chat) Stream(ctx context.Context, r *chat.Request, body []byte) (*Flow, error) {
 	const media = "text/event-stream"
-	q, a := question(ctx, r, body, media)
+	q, a := c.question(ctx, r, body, media)
 	a.Limit = c.limits.MaxStream + 1<<10 // what is longer is told by the events' reader
 	stream, err := c.server.Cluster().Open(ctx, q, a)
 	if err != nil {
@@ -125,8 +164,11 @@ func (w worded) Read(p []byte) (int, error) {
 }
 
 // question is a call that asks, and what its answer is read into.
-func question(ctx context.Context, r *chat.Request, body []byte, media string) (*upstream.Request, *upstream.Answer) {
+func (c *Chat) question(ctx context.Context, r *chat.Request, body []byte, media string) (*upstream.Request, *upstream.Answer) {
 	fields := append(slices.Clip(jsonBody), upstream.Field{Name: "Accept", Value: media})
+	if c.key != "" {
+		fields = append(fields, upstream.Field{Name: "Authorization", Value: "Bearer " + c.key})
+	}
 	if trace := telemetry.Traceparent(ctx); trace != "" {
 		fields = append(fields, upstream.Field{Name: telemetry.TraceparentHeader, Value: trace})
 	}

@@ -16,6 +16,7 @@ import (
 // the same weights and options, share one cluster: its connections, its bounds, and
 // what it knows of who fails. It is safe for concurrent use.
 type Servers struct {
+	keys     Keys // set before any model is there
 	mu       sync.Mutex
 	clusters map[servers]*shared // mu guards it, and all that is in it
 }
