@@ -93,7 +93,8 @@ type Exchange struct {
 	ended   bool
 	random  [48]byte // the trail's id and the salt are made of it
 
-	read, answered int // bytes of bodies
+	read, answered int    // bytes of bodies
+	tokens         [2]int // in and out, of a language model
 }
 
 // Begin carries a request to where the model is asked. Its record keeps what it
@@ -102,11 +103,11 @@ type Exchange struct {
 func (g *Gateway) Begin(ctx context.Context, who pavise.Principal, call Call) (*Exchange, error) {
 	entry, err := g.guard.Enter(ctx, who, "model.infer", call.Model)
 	if err != nil {
-		g.countRefused(call, err)
+		g.countRefused(call.Model, tensor.NameOf(call.Protocol), err)
 		return nil, err
 	}
 	x := &Exchange{gateway: g, entry: entry, who: who, call: call}
-	x.seen.Begin(ctx, g.watch, call.protocol(), entry.Began())
+	x.seen.Begin(ctx, g.watch, tensor.NameOf(call.Protocol), entry.Began())
 	entry.Detail(&x.trail)
 	defer x.broken()
 	err = x.begin()

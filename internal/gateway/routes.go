@@ -135,9 +135,12 @@ func (r *Routes) start(tx *store.Tx, route Route) (*live, error) {
 	l := r.liveOf(route)
 	at := []upstream.Endpoint{{URL: route.Upstream, Weight: 1}}
 	if route.language() {
-		server, err := r.servers.Chat(at, infer.ChatOptions(), route.place(), chat.DefaultLimits())
+		server, err := r.servers.Chat(at, upstream.Options{}, route.place(), chat.DefaultLimits())
+		if err != nil {
+			return nil, err
+		}
 		l.chat = server
-		return l, err
+		return l, nil
 	}
 	if route.ONNX == "" {
 		remote, err := r.servers.Upstream(at, upstream.Options{}, route.place(), route.Signature, tensor.DefaultLimits())

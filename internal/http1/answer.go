@@ -43,8 +43,10 @@ const gapSize = len("Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n") +
 
 // Header returns the fields that WriteHeader will send.
 func (a *answer) Header() http.Header {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	if a.header == nil {
-		a.header = make(http.Header, 4)
+		a.header = make(http.Header, 8)
 	}
 	return a.header
 }
@@ -324,7 +326,7 @@ func (a *answer) finish(stop bool) bool {
 		c.room()
 		c.out = append(c.out, "0\r\n\r\n"...)
 	}
-	a.conn = nil
+	a.conn, a.header = nil, nil
 	c.flush()
 	short := a.phase == counted && a.length > a.written // what follows must not be taken for the rest
 	return !a.closing && !short && c.broken == nil
@@ -346,7 +348,7 @@ func (a *answer) take() bool {
 func (a *answer) leave() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.conn = nil
+	a.conn, a.header = nil, nil
 }
 
 // goOn says that the body may be sent, unless the answer has begun.

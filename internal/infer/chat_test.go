@@ -36,7 +36,7 @@ func TestKeysGoToTheirServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	for url, want := range map[string]string{ours.URL: "Bearer sk-secret", other.URL: "", strings.Replace(ours.URL, "127.0.0.1", "localhost", 1): ""} {
-		c, err := servers.Chat([]upstream.Endpoint{{URL: url, Weight: 1}}, ChatOptions(), Place{Address: url, Model: "x", Protocol: tensor.NameOpenAI}, chat.DefaultLimits())
+		c, err := servers.Chat([]upstream.Endpoint{{URL: url, Weight: 1}}, upstream.Options{}, Place{Address: url, Model: "x", Protocol: tensor.NameOpenAI}, chat.DefaultLimits())
 		if err != nil {
 			t.Fatal(err)
 		}

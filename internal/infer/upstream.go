@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"slices"
 	"sync"
-	"sync/atomic"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/telemetry"
@@ -17,14 +16,12 @@ import (
 // An Upstream is a model on servers that are asked over HTTP. It is safe for
 // concurrent use.
 type Upstream struct {
+	*Lease
 	place     Place
 	dialect   dialect
 	protocol  tensor.Protocol
 	signature tensor.Signature // what the model takes and gives; not known yet while it is asked for
 	limits    tensor.Limits
-	servers   *Servers               // who shares clusters
-	shared    atomic.Pointer[shared] // the cluster in use; Servers.mu guards writes
-	closed    bool                   // Servers.mu guards it
 }
 
 // NewUpstream returns the model at a place, with connections of its own. The
@@ -33,15 +30,6 @@ type Upstream struct {
 func NewUpstream(at Place, signature tensor.Signature, limits tensor.Limits) (*Upstream, error) {
 	return NewServers().Upstream([]upstream.Endpoint{{URL: at.Address, Weight: 1}}, upstream.Options{}, at, signature, limits)
 }
-
-// Cluster is what the model's calls go through, for its Stats. It changes with
-// Servers.Move.
-func (u *Upstream) Cluster() *upstream.Cluster { return u.shared.Load().cluster }
-
-// Close ends the model's use of its servers. When it was the last one on them, idle
-// connections end now, and the others with the call that is on them; a call that
-// comes later is still answered.
-func (u *Upstream) Close() { u.servers.release(u) }
 
 // A call is what one call needs, kept for the next: the request, the answer, and the
 // buffers of both.
@@ -83,7 +71,7 @@ func (u *Upstream) Infer(ctx context.Context, r *tensor.Request) (*tensor.Respon
 		return nil, err
 	}
 	if response.ID != "" && response.ID != r.ID {
-		return nil, u.fault("answered another request than it was asked", nil)
+		return nil, fault(u.place.Model, "answered another request than it was asked", nil)
 	}
 	response.ID = r.ID
 	return response, nil
@@ -104,62 +92,68 @@ func (u *Upstream) Describe(ctx context.Context) (tensor.Signature, error) {
 	}
 	s, err := u.dialect.read(c.answer.Body)
 	if err != nil {
-		return s, u.fault("described the model in a form other than the protocol's", err)
+		return s, fault(u.place.Model, "described the model in a form other than the protocol's", err)
 	}
 	if err := s.Validate(); err != nil {
-		return s, u.fault("described a model without a usable signature", err)
+		return s, fault(u.place.Model, "described a model without a usable signature", err)
 	}
 	return s, nil
 }
 
 // do makes one call and leaves the body of a 200 in it.
 func (u *Upstream) do(ctx context.Context, c *call) error {
-	if trace := telemetry.Traceparent(ctx); trace != "" {
-		c.request.Fields = append(slices.Clip(c.request.Fields), upstream.Field{Name: telemetry.TraceparentHeader, Value: trace})
-	}
+	c.request.Fields = traced(ctx, c.request.Fields)
 	c.answer.Limit = u.limits.MaxBody
 	err := u.Cluster().Do(ctx, &c.request, &c.answer)
 	status := c.answer.Status
 	switch {
 	case err != nil:
-		return u.reword(err)
+		return reword(err, u.place.Model, u.limits.MaxBody)
 	case status == http.StatusNotFound:
 		return &pavise.Error{
 			Kind: pavise.Unavailable, Msg: fmt.Sprintf("the model server does not know the model %s (status 404)", u.place.Model),
 			Hint: "if it has another name there, put the route with --remote NAME",
 		}
 	case status/100 == 4:
-		return u.fault(fmt.Sprintf("refused the request with status %d", status), nil)
+		return fault(u.place.Model, fmt.Sprintf("refused the request with status %d", status), nil)
 	case status != http.StatusOK:
-		return u.fault(fmt.Sprintf("answered with status %d", status), nil)
+		return fault(u.place.Model, fmt.Sprintf("answered with status %d", status), nil)
 	}
 	return nil
 }
 
+// traced adds the trace that a call belongs to, if there is one.
+func traced(ctx context.Context, fields []upstream.Field) []upstream.Field {
+	if trace := telemetry.Traceparent(ctx); trace != "" {
+		return append(slices.Clip(fields), upstream.Field{Name: telemetry.TraceparentHeader, Value: trace})
+	}
+	return fields
+}
+
 // reword has an error of the cluster name the model, which callers know, and not the
-// cluster.
-func (u *Upstream) reword(err error) error {
+// cluster. most is how many bytes an answer may have.
+func reword(err error, model string, most int) error {
 	f := upstream.FaultOf(err)
 	if f == nil {
 		return err
 	}
 	what := f.What()
 	if f.Reason == upstream.TooLarge {
-		what = fmt.Sprintf("answered with more than %d bytes", u.limits.MaxBody)
+		what = fmt.Sprintf("answered with more than %d bytes", most)
 	}
-	fault := u.fault(what, err)
+	e := fault(model, what, err)
 	if f.Reason == upstream.Full {
-		fault.Kind, fault.Hint = pavise.Throttled, "wait as long as Retry-After says, then try again"
+		e.Kind, e.Hint = pavise.Throttled, "wait as long as Retry-After says, then try again"
 	}
-	return fault
+	return e
 }
 
-// fault is an error of the upstream. What the upstream itself said is for our
+// fault is an error of the server of a model. What the server itself said is for our
 // logs, never for the caller.
-func (u *Upstream) fault(what string, err error) *pavise.Error {
+func fault(model, what string, err error) *pavise.Error {
 	return &pavise.Error{
 		Kind: pavise.Unavailable,
-		Msg:  fmt.Sprintf("the model server of %s %s", u.place.Model, what),
+		Msg:  fmt.Sprintf("the model server of %s %s", model, what),
 		Hint: "retry; if it stays so, the operator should look at the server behind the route",
 		Err:  err,
 	}

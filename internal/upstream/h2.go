@@ -108,7 +108,10 @@ func (l *leg) ask2(ctx context.Context, r *Request, a *Answer, end time.Time) (a
 	}
 	resp, err := l.e.h2.t.RoundTrip(req)
 	if err != nil {
-		return after2(err), l.fault(h.reason(err))
+		if errors.Is(err, errConnect) { // nothing was asked
+			return elsewhere, l.fault(h.reason(err))
+		}
+		return never, l.fault(h.reason(err))
 	}
 	h.resp = resp
 	h.timer = time.AfterFunc(h.gap, func() { h.slow.Store(true); h.cancel() })
@@ -120,15 +123,6 @@ func (l *leg) ask2(ctx context.Context, r *Request, a *Answer, end time.Time) (a
 		}
 		return []byte(values[0]), len(values)
 	})
-}
-
-// after2 says what may be done after an error: only what never had a connection is
-// asked elsewhere.
-func after2(err error) again {
-	if errors.Is(err, errConnect) {
-		return elsewhere
-	}
-	return never
 }
 
 func request2(ctx context.Context, e *endpoint, r *Request) (*http.Request, error) {
