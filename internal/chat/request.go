@@ -213,6 +213,8 @@ type Request struct {
 	// Unknown are the paths of the fields that the protocol does not have, in the
 	// order in which they came. They are not written unless Admit lets them.
 	Unknown []string
+
+	count int // of prompts, in an outline, which has none
 }
 
 // ParseRequest reads a request. The error is a Fault of kind Invalid.
@@ -323,17 +325,42 @@ func (r *Request) prompts() []member {
 	if r.API != Completions && r.API != Embeddings {
 		return nil
 	}
-	return r.root.get(r.promptName()).items
+	if v := r.root.get(r.promptName()); v != nil {
+		return v.items
+	}
+	return nil
 }
 
 // Prompts returns how many prompts, or inputs to embed, the request holds. A list of
 // tokens is one.
 func (r *Request) Prompts() int {
 	list := r.prompts()
-	if len(list) == 0 || list[0].kind == number {
+	switch {
+	case r.count > 0:
+		return r.count
+	case len(list) == 0 || list[0].kind == number:
 		return 1
 	}
 	return len(list)
+}
+
+// outlined are the fields of an outline that is not of a response: of that the answer
+// repeats all but the input.
+var outlined = []string{"model", "stream", "stream_options", "n", "best_of"}
+
+// Outline returns what an answer is held to, without what was asked: a stream lasts
+// longer than anybody needs its prompt. It shares no memory with the request.
+func (r *Request) Outline() *Request {
+	o := &Request{API: r.API, count: r.Prompts()}
+	o.root.kind = object
+	for i := range r.root.items {
+		m := &r.root.items[i]
+		keep := slices.Contains(outlined, m.name) || r.API == Responses && m.name != "input"
+		if keep && !m.alien {
+			o.root.items = append(o.root.items, member{strings.Clone(m.name), m.clone()})
+		}
+	}
+	return o
 }
 
 // Rows returns what the request is charged as: an answer that a model has to make is
