@@ -24,9 +24,11 @@ import (
 // once its caller is known and may ask, and by the byte against the room that all
 // bodies share; a framework would have read it whole before anybody is asked.
 
+// GRPCPath is below which the calls of gRPC are.
+const GRPCPath = "/inference.GRPCInferenceService/"
+
 const (
-	grpcService = "/inference.GRPCInferenceService/"
-	mediaGRPC   = "application/grpc"
+	mediaGRPC = "application/grpc"
 	// framePrefix is a byte that says whether a message is compressed, and its
 	// length in four.
 	framePrefix = 5
@@ -114,10 +116,10 @@ func (e *Edge) grpc(w http.ResponseWriter, r *http.Request) {
 }
 
 func (c *rpc) serve() error {
-	method, known := methods[strings.TrimPrefix(c.r.URL.Path, grpcService)]
+	method, known := methods[strings.TrimPrefix(c.r.URL.Path, GRPCPath)]
 	encodings := c.r.Header["Grpc-Encoding"]
 	switch {
-	case c.r.Method != http.MethodPost || !strings.HasPrefix(c.r.URL.Path, grpcService) || !known:
+	case c.r.Method != http.MethodPost || !strings.HasPrefix(c.r.URL.Path, GRPCPath) || !known:
 		return &rpcError{codeUnimplemented, fmt.Sprintf("%.200s is not a call of this gateway; it serves ServerLive, ServerReady, ServerMetadata, ModelReady, ModelMetadata, ModelInfer and ModelStreamInfer of inference.GRPCInferenceService", c.r.URL.Path)}
 	case len(encodings) > 1 || len(encodings) == 1 && encodings[0] != "identity":
 		c.w.Header().Set("Grpc-Accept-Encoding", "identity")

@@ -58,6 +58,7 @@ type Gateway struct {
 	stale    atomic.Bool                       // as of the last look
 
 	listener net.Listener
+	second   net.Listener // for gRPC; nil: none
 	server   *http.Server
 }
 
@@ -116,6 +117,11 @@ func NewGateway(ctx context.Context, cfg GatewayConfig) (g *Gateway, err error) 
 func (g *Gateway) listen() (err error) {
 	if g.listener, err = listenOn(g.cfg.Listen, "listen"); err != nil {
 		return err
+	}
+	if g.cfg.GRPC != "" {
+		if g.second, err = listenOn(g.cfg.GRPC, "grpc"); err != nil {
+			return err
+		}
 	}
 	return g.listenBeside(g.cfg.Health)
 }
@@ -498,6 +504,15 @@ func (g *Gateway) Run(ctx context.Context) error {
 	house.Go(func() error { g.report(rooms); return nil })
 	house.Go(func() error { return fetchKeys(rooms, g.verifier.Load) })
 	g.serveHealth(rooms, &house, func() (any, bool) { h := g.Health(); return h, h.Status == "ok" })
+	if g.second != nil {
+		house.Go(func() error {
+			err := g.server.ServeTLS(g.second, "", "") // ends with the server, which the first listener drains
+			if errors.Is(err, http.ErrServerClosed) {
+				return nil
+			}
+			return err
+		})
+	}
 	err := serveTLSUntil(ctx, g.server, g.listener)
 	stopRooms()
 	return errors.Join(err, house.Wait())
@@ -562,6 +577,9 @@ func (g *Gateway) Fingerprint() string { return g.log.Keys()[0].Fingerprint() }
 func (g *Gateway) Close() error {
 	if g.listener != nil {
 		g.listener.Close()
+	}
+	if g.second != nil {
+		g.second.Close()
 	}
 	return g.close()
 }

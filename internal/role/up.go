@@ -308,7 +308,7 @@ func (u *Up) openServer(ctx context.Context) (err error) {
 	}
 	mux := http.NewServeMux()
 	door := edge.New(u.gateway).Handler()
-	for _, pattern := range append(edge.OpenAIPaths(), "/v2", "/v2/") {
+	for _, pattern := range append(edge.OpenAIPaths(), "/v2", "/v2/", edge.GRPCPath) {
 		mux.Handle(pattern, door)
 	}
 	control := api.NewServer(ctx, u.rooms, u.verifier)
@@ -319,6 +319,8 @@ func (u *Up) openServer(ctx context.Context) (err error) {
 	mux.Handle("/", u.console.Handler())
 	u.server = &http.Server{
 		Handler:           mux,
+		Protocols:         clearHTTP(),
+		HTTP2:             http2Bounds(),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       30 * time.Second,
 		WriteTimeout:      time.Minute,
