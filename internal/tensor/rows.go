@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/decimal"
 )
 
 // A form is how a caller laid a request out, where its protocol leaves the choice. It
@@ -173,7 +174,7 @@ func (p *spool) element(dst []byte) []byte {
 // is written, as Python does, takes it for one.
 func appendReal(dst []byte, v float64, bits int) []byte {
 	from := len(dst)
-	dst = appendNumber(dst, v, bits)
+	dst = decimal.Append(dst, v, bits)
 	if !bytes.ContainsAny(dst[from:], ".e") {
 		dst = append(dst, '.', '0')
 	}
