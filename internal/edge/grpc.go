@@ -24,9 +24,11 @@ import (
 // once its caller is known and may ask, and by the byte against the room that all
 // bodies share; a framework would have read it whole before anybody is asked.
 
+// GRPCPath is below which the calls of gRPC are.
+const GRPCPath = "/inference.GRPCInferenceService/"
+
 const (
-	grpcService = "/inference.GRPCInferenceService/"
-	mediaGRPC   = "application/grpc"
+	mediaGRPC = "application/grpc"
 	// framePrefix is a byte that says whether a message is compressed, and its
 	// length in four.
 	framePrefix = 5
@@ -42,7 +44,7 @@ const (
 
 // isGRPC reports whether a request is a gRPC call that is served.
 func isGRPC(r *http.Request) bool {
-	if method, ok := strings.CutPrefix(r.URL.Path, grpcService); !ok || methods[method] == nil || r.Method != http.MethodPost {
+	if method, ok := strings.CutPrefix(r.URL.Path, GRPCPath); !ok || methods[method] == nil || r.Method != http.MethodPost {
 		return false
 	}
 	types := r.Header["Content-Type"]
@@ -117,7 +119,7 @@ func (e *Edge) grpc(w http.ResponseWriter, r *http.Request) {
 }
 
 func (c *rpc) serve() error {
-	method := methods[strings.TrimPrefix(c.r.URL.Path, grpcService)]
+	method := methods[strings.TrimPrefix(c.r.URL.Path, GRPCPath)]
 	encodings := c.r.Header["Grpc-Encoding"]
 	if len(encodings) > 1 || len(encodings) == 1 && encodings[0] != "identity" {
 		c.w.Header().Set("Grpc-Accept-Encoding", "identity")

@@ -66,9 +66,11 @@ func ParseResponse(body []byte, lim Limits) (*Response, error) {
 }
 
 func newScanner(body []byte, lim Limits) *scanner {
-	s := new(scanner)
+	var s *scanner
 	if lim.Room != nil {
 		s = &lim.Room.scanner
+	} else {
+		s = new(scanner)
 	}
 	*s = scanner{text: body, lim: lim, left: lim.MaxElements}
 	return s
