@@ -2,7 +2,7 @@
 # written once, in .ci/run.
 
 .DEFAULT_GOAL := help
-.PHONY: help test race vet staticcheck fuzz-smoke kill-storm crash-storm demo-model bench-ledger bench-policy bench-start ci
+.PHONY: help test race vet staticcheck fuzz-smoke kill-storm crash-storm soak demo-model bench-ledger bench-policy bench-gateway bench-start ci
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ kill-storm: ## kill -9 a working pavise a hundred times; nothing acknowledged ma
 crash-storm: ## power losses at a thousand random places while acts run; none may run twice
 	PAVISE_CRASHES=1000 .ci/run crashstorm
 
+soak: ## ask a running pavise for an hour; its memory must stay flat (SOAK=1h)
+	PAVISE_SOAK=$(or $(SOAK),1h) go test -count=1 -timeout 0 -v -run '^TestSoak$$' ./cmd/pavise
+
 demo-model: ## train the sample model again; the same bytes come out
 	go run ./examples/threat-detector/train --out examples/threat-detector --seed 1
 
@@ -42,6 +45,9 @@ bench-policy: ## one authorization decision beside cedar-go and OPA, knowing who
 	cd bench && go run ./policy $(ARGS)
 	cd bench && go run ./identity $(ARGS)
 	cd bench && go run ./fleet $(ARGS)
+
+bench-gateway: ## the gateway beside nginx, haproxy, Caddy and Portkey, idle crowds and storms with it (ARGS=--write keeps the results)
+	cd bench && go run ./gateway $(ARGS)
 
 bench-start: ## binary size, build time, time until ready, memory (ARGS=--write keeps the result)
 	cd bench && go run ./start $(ARGS)

@@ -32,6 +32,7 @@ func main() { result.Main("gateway", run) }
 type setting struct {
 	rounds, seconds, connections, rate, many int
 	only                                     string
+	fetch                                    bool
 }
 
 func run(ctx context.Context) (err error) {
@@ -43,6 +44,7 @@ func run(ctx context.Context) (err error) {
 	flag.IntVar(&s.rate, "rate", 2000, "requests a second of the open loop")
 	flag.IntVar(&s.many, "many", 10000, "connections that are held, and that come at once")
 	flag.StringVar(&s.only, "only", "", "scenarios, by comma: small, large, small-tls, large-tls, least, chat, open, streams, idle, storm, allocations; all if empty")
+	flag.BoolVar(&s.fetch, "fetch", true, "build Caddy and install Portkey if they are not there yet")
 	write := flag.Bool("write", false, "put the result into "+result.File)
 	flag.Parse()
 	limit := files()
@@ -98,7 +100,7 @@ func newBench(ctx context.Context, s setting, limit int) (b *bench, err error) {
 	if err != nil {
 		return b, err
 	}
-	b.place = place{dir: dir, tools: filepath.Join(cache, "pavise-bench"), connections: limit - 200}
+	b.place = place{dir: dir, fetch: s.fetch, tools: filepath.Join(cache, "pavise-bench"), connections: limit - 200}
 	if err := b.place.certificate(); err != nil {
 		return b, err
 	}

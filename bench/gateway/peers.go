@@ -28,6 +28,7 @@ type place struct {
 	cert, key   string // PEM files
 	both        string // both in one
 	connections int    // how many a proxy may hold, both sides together
+	fetch       bool   // what is not there is fetched
 }
 
 // A proxy is one that runs.
@@ -245,6 +246,9 @@ const caddyVersion = "v2.11.9"
 func (pl *place) caddy(ctx context.Context) (*proxy, error) {
 	bin := filepath.Join(pl.tools, "caddy-"+caddyVersion, "caddy")
 	if _, err := os.Stat(bin); err != nil {
+		if !pl.fetch {
+			return nil, fmt.Errorf("%w: Caddy, which is not built", errNotHere)
+		}
 		fmt.Fprintln(os.Stderr, "building Caddy", caddyVersion, "once, which takes minutes")
 		cmd := exec.CommandContext(ctx, "go", "install", "github.com/caddyserver/caddy/v2/cmd/caddy@"+caddyVersion)
 		cmd.Env = append(os.Environ(), "GOBIN="+filepath.Dir(bin), "GOFLAGS=")
@@ -276,6 +280,9 @@ func (pl *place) portkey(ctx context.Context) (*proxy, error) {
 	}
 	script := filepath.Join(dir, "node_modules", "@portkey-ai", "gateway", "build", "start-server.js")
 	if _, err := os.Stat(script); err != nil {
+		if !pl.fetch {
+			return nil, fmt.Errorf("%w: Portkey, which is not installed", errNotHere)
+		}
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return nil, err
 		}

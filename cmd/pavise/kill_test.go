@@ -40,6 +40,7 @@ type storm struct {
 
 const (
 	stormModel   = "storm"
+	stormServed  = "storm-served"
 	stormCallers = 4
 	stormIDs     = 40 // policies put in turn; a tenant has at most 256
 )
@@ -100,7 +101,8 @@ func early(t *testing.T, dir installation.Data, random *rand.Rand) {
 	p.cmd.Wait()
 }
 
-// begin puts a model behind the firewall that can be asked without end.
+// begin puts two models behind the firewall that can be asked without end: one that
+// runs in the gateway, and one on a server.
 func (s *storm) begin(t *testing.T, p *process) {
 	t.Helper()
 	model, err := os.ReadFile("testdata/fraud.onnx")
@@ -114,6 +116,7 @@ func (s *storm) begin(t *testing.T, p *process) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	newModelServer(t).behind(t, p, stormServed)
 }
 
 // rage has callers ask and an operator change things, until the kill.
@@ -153,8 +156,9 @@ func (s *storm) blows() bool {
 
 // infer asks once and reports whether to go on.
 func (s *storm) infer(p *process, caller, i int) bool {
+	model := []string{stormModel, stormServed}[caller%2]
 	body := fmt.Sprintf(`{"inputs":[{"name":"payment","shape":[1,3],"datatype":"FP32","data":[%d,%d,1]}]}`, caller, i%1000)
-	a, err := ask(p.Server, p.Token, stormModel, body)
+	a, err := ask(p.Server, p.Token, model, body)
 	if err != nil {
 		return false // killed
 	}
@@ -240,6 +244,14 @@ func (s *storm) checkPolicies(t *testing.T, operator *api.Client) {
 // checkLog finds the record of everything that was answered.
 func (s *storm) checkLog(t *testing.T, dir installation.Data) {
 	t.Helper()
+	log, subjects := evidence(t, dir)
+	s.checkAnswers(t, log, subjects)
+	s.checkChanges(t, log)
+}
+
+// evidence opens the log that a pavise has left, and the keys of what it keeps.
+func evidence(t *testing.T, dir installation.Data) (*ledger.Log, *subject.Keys) {
+	t.Helper()
 	k, err := dir.Open()
 	if err != nil {
 		t.Fatal(err)
@@ -248,18 +260,29 @@ func (s *storm) checkLog(t *testing.T, dir installation.Data) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer log.Close()
+	t.Cleanup(func() { log.Close() })
 	db, err := store.Open(t.Context(), dir.Path("pavise.db"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer db.Close()
+	t.Cleanup(func() { db.Close() })
 	subjects, err := subject.Open(t.Context(), db, k.KEK, time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	model := pavise.Name{Tenant: role.Tenant, Kind: "model", ID: stormModel}
+	return log, subjects
+}
+
+// checkAnswers finds a record of its own for each answer, which opens to that answer.
+func (s *storm) checkAnswers(t *testing.T, log *ledger.Log, subjects *subject.Keys) {
+	t.Helper()
+	named := map[uint64]bool{}
 	for _, a := range s.answers {
+		if named[a.record] {
+			t.Fatalf("two answers name record %d", a.record)
+		}
+		named[a.record] = true
+		model := pavise.Name{Tenant: role.Tenant, Kind: "model", ID: a.model}
 		r, err := log.Read(a.record)
 		if err != nil || r.Kind != "model.infer" || r.On != model || r.Outcome != pavise.Allow || r.Error != nil {
 			t.Fatalf("record %d of an answer is %+v, %v", a.record, r, err)
@@ -275,7 +298,6 @@ func (s *storm) checkLog(t *testing.T, dir installation.Data) {
 	if len(s.answers) == 0 {
 		t.Error("nothing was answered: the storm is none")
 	}
-	s.checkChanges(t, log)
 }
 
 // opensTo checks that a record's commitment is to the answer.

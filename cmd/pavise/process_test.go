@@ -99,6 +99,7 @@ func (p *process) operator(t *testing.T) *api.Client {
 
 // An answer is what the data plane said.
 type answer struct {
+	model  string
 	status int
 	body   string
 	record uint64 // the record it names
@@ -121,8 +122,8 @@ func ask(server, token, model, body string) (a answer, err error) {
 	if err != nil {
 		return a, err
 	}
-	a = answer{status: resp.StatusCode, body: string(text)}
-	if a.status == http.StatusOK {
+	a = answer{model: model, status: resp.StatusCode, body: string(text)}
+	if a.status == http.StatusOK || resp.Header.Get(edge.RecordHeader) != "" {
 		a.record, err = strconv.ParseUint(resp.Header.Get(edge.RecordHeader), 10, 64)
 	}
 	return a, err

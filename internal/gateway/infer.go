@@ -218,7 +218,7 @@ func (x *Exchange) inbound() (err error) {
 		x.retry = retry
 		return err
 	}
-	sent, err := x.request.Encode(tensor.OIP)
+	sent, err := x.request.Encode(x.route.spoken())
 	if err != nil {
 		return err
 	}

@@ -79,6 +79,15 @@ func (l *live) stop() {
 	}
 }
 
+// spoken is the protocol in which a request goes to the model, and in which a record
+// commits to it.
+func (l *live) spoken() tensor.Protocol {
+	if m, ok := l.model.(interface{ Spoken() tensor.Protocol }); ok {
+		return m.Spoken()
+	}
+	return tensor.OIP
+}
+
 // A model answers a checked request. Infer may be called from many goroutines;
 // its error is of kind Unavailable when the model cannot answer now.
 type model interface {
@@ -135,9 +144,12 @@ func (r *Routes) start(tx *store.Tx, route Route) (*live, error) {
 	l := r.liveOf(route)
 	at := []upstream.Endpoint{{URL: route.Upstream, Weight: 1}}
 	if route.language() {
-		server, err := r.servers.Chat(at, infer.ChatOptions(), route.place(), chat.DefaultLimits())
+		server, err := r.servers.Chat(at, upstream.Options{}, route.place(), chat.DefaultLimits())
+		if err != nil {
+			return nil, err
+		}
 		l.chat = server
-		return l, err
+		return l, nil
 	}
 	if route.ONNX == "" {
 		remote, err := r.servers.Upstream(at, upstream.Options{}, route.place(), route.Signature, tensor.DefaultLimits())

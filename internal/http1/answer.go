@@ -43,8 +43,10 @@ const gapSize = len("Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n") +
 
 // Header returns the fields that WriteHeader will send.
 func (a *answer) Header() http.Header {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	if a.header == nil {
-		a.header = make(http.Header, 4)
+		a.header = make(http.Header, 8)
 	}
 	return a.header
 }
@@ -77,9 +79,8 @@ func (a *answer) begin(status int) {
 			a.length = n
 		}
 	}
-	if v := a.header["Connection"]; len(v) > 0 && strings.EqualFold(v[0], "close") {
-		a.closing = true
-	}
+	v := a.header["Connection"]
+	a.closing = a.closing || len(v) > 0 && strings.EqualFold(v[0], "close") || a.conn.server.closing.Load()
 	_, typed := a.header["Content-Type"]
 	a.typed = typed || len(a.header["Content-Encoding"]) > 0
 	c := a.conn
@@ -311,10 +312,11 @@ func (a *answer) finish(stop bool) bool {
 	}
 	defer a.mu.Unlock()
 	c := a.conn
-	a.closing = a.closing || stop || c.server.closing.Load()
 	if a.phase == unbegun {
 		a.begin(http.StatusOK)
 	}
+	// An answer that promised to keep the connection is not the last one: the next is.
+	a.closing = a.closing || stop || a.phase < counted && c.server.closing.Load()
 	switch a.phase {
 	case begun:
 		a.settle(true)
@@ -324,7 +326,7 @@ func (a *answer) finish(stop bool) bool {
 		c.room()
 		c.out = append(c.out, "0\r\n\r\n"...)
 	}
-	a.conn = nil
+	a.conn, a.header = nil, nil
 	c.flush()
 	short := a.phase == counted && a.length > a.written // what follows must not be taken for the rest
 	return !a.closing && !short && c.broken == nil
@@ -346,7 +348,7 @@ func (a *answer) take() bool {
 func (a *answer) leave() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.conn = nil
+	a.conn, a.header = nil, nil
 }
 
 // goOn says that the body may be sent, unless the answer has begun.

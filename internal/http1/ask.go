@@ -196,10 +196,10 @@ func isKnown(method []byte) bool {
 	return false
 }
 
-// request fills in what a handler gets to see of a taken head, as net/http would. space is
-// for the values of the fields. The error is a *refusal: a target may have an escape that
-// is none.
-func (a *ask) request(head []byte, r *http.Request, u *url.URL, space []string) error {
+// request fills in what a handler gets to see of a taken head, as net/http would. The error
+// is a *refusal: a target may have an escape that is none.
+func (a *ask) request(head []byte, s *sheet) error {
+	r, space := &s.req, s.values[:]
 	text := string(head) // every part is a piece of this one copy
 	cut := func(b []byte) string {
 		from := cap(head) - cap(b) // both reach to the end of one buffer
@@ -210,11 +210,10 @@ func (a *ask) request(head []byte, r *http.Request, u *url.URL, space []string) 
 	if a.chunked {
 		r.ContentLength, r.TransferEncoding = -1, []string{"chunked"}
 	}
-	if err := setURL(u, r.RequestURI); err != nil {
+	if err := setURL(&s.url, r.RequestURI); err != nil {
 		return err
 	}
-	r.URL = u
-	r.Header = make(http.Header, len(a.fields))
+	r.URL, r.Header = &s.url, s.asked
 	for _, f := range a.fields {
 		if is(f.Name, "host") || a.chunked && is(f.Name, "transfer-encoding") {
 			continue

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"runtime/debug"
 	"strconv"
 	"sync"
@@ -40,7 +41,8 @@ type conn struct {
 	state    *tls.ConnectionState
 	template *http.Request // what all requests have in common
 	now      atomic.Pointer[exchange]
-	given    bool // handed over
+	given    bool   // handed over
+	sheet    *sheet // of the request under way; with Server.Lend, of the next one too
 
 	ask     *ask   // borrowed while a head is read
 	win     window // buf is nil when it is empty
@@ -195,7 +197,7 @@ func (c *conn) await(first bool) error {
 	}
 	c.readBy.within(time.Now(), wait)
 	if c.server.closing.Load() { // after the time was set: Shutdown sets it after closing
-		c.readBy.within(time.Now(), lastCall)
+		c.readBy.within(time.Now(), c.server.lastCall)
 	}
 	if c.raw != nil && c.state == nil {
 		if err := c.raw.Read(c.ready); err != nil {
@@ -298,22 +300,41 @@ func (c *conn) serveHead(head []byte) bool {
 	return false
 }
 
-// newExchange makes what a handler gets.
+// newExchange makes what a handler gets. It is put together on the connection's sheet.
 func (c *conn) newExchange(a *ask, head []byte) (*exchange, error) {
-	x := &exchange{conn: c, began: time.Now()}
-	x.scope.conn = c
-	x.req = *c.template.WithContext(&x.scope)
-	if err := a.request(head, &x.req, &x.url, x.values[:]); err != nil {
+	x := c.blank()
+	x.conn, x.began, x.scope.conn = c, time.Now(), c
+	sheet := c.sheet
+	sheet.req = *c.template.WithContext(&x.scope)
+	if err := a.request(head, sheet); err != nil {
 		return nil, err
 	}
-	x.answer.x, x.answer.conn = x, c
-	x.answer.head, x.answer.closing = string(a.method) == "HEAD", a.close || c.server.closing.Load()
-	x.req.Body = http.NoBody
+	x.answer.x, x.answer.conn, x.answer.header = x, c, sheet.given
+	x.answer.head, x.answer.closing = string(a.method) == "HEAD", a.close
+	sheet.req.Body = http.NoBody
 	if a.chunked || a.length > 0 {
 		x.body.conn, x.body.left, x.body.chunked, x.body.expect, x.body.chunks.strict = c, a.length, a.chunked, a.expect, true
-		x.req.Body = &x.body
+		sheet.req.Body = &x.body
 	}
 	return x, nil
+}
+
+// blank returns a new exchange and makes c.sheet a clean one.
+func (c *conn) blank() *exchange {
+	if !c.server.Lend {
+		both := &struct {
+			exchange
+			sheet
+		}{}
+		c.sheet = &both.sheet
+		c.sheet.asked = make(http.Header, 8)
+		return &both.exchange
+	}
+	if c.sheet == nil {
+		c.sheet = &sheet{}
+	}
+	c.sheet.asked, c.sheet.given, c.sheet.url = clean(c.sheet.asked), clean(c.sheet.given), url.URL{}
+	return &exchange{}
 }
 
 // exchange runs the handler. It reports whether another request may follow.
@@ -324,6 +345,9 @@ func (c *conn) exchange(x *exchange) bool {
 	again := c.handle(x) && c.finish(x)
 	x.scope.end()
 	c.now.Store(nil)
+	if !c.server.Lend {
+		c.sheet = nil
+	}
 	return again
 }
 
@@ -339,7 +363,7 @@ func (c *conn) handle(x *exchange) (returned bool) {
 			c.server.ErrorLog.Printf("http1: panic serving %s: %v\n%s", c.template.RemoteAddr, p, debug.Stack())
 		}
 	}()
-	c.server.Handler.ServeHTTP(&x.answer, &x.req)
+	c.server.Handler.ServeHTTP(&x.answer, &c.sheet.req)
 	return true
 }
 

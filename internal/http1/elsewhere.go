@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"net"
 	"net/http"
-	"slices"
 	"sync"
 )
 
@@ -31,6 +30,7 @@ func (s *Server) newElsewhere(h2 bool) *elsewhere {
 		Protocols:         new(http.Protocols),
 	}
 	if h2 {
+		e.server.HTTP2 = s.HTTP2
 		e.server.TLSConfig = &tls.Config{NextProtos: []string{"h2"}}
 		e.server.Protocols.SetHTTP2(true)
 		e.server.Protocols.SetUnencryptedHTTP2(true)
@@ -115,16 +115,12 @@ type replayedTLS struct{ replayed }
 // ConnectionState is that of the handshake.
 func (r *replayedTLS) ConnectionState() tls.ConnectionState { return *r.state }
 
-// tlsConfig is a configuration that offers what is served: HTTP/2 and HTTP/1.1.
+// tlsConfig is a configuration that offers HTTP/2 and HTTP/1.1, unless it says what to offer.
 func tlsConfig(c *tls.Config) *tls.Config {
-	if c == nil {
-		return nil
+	if c == nil || len(c.NextProtos) > 0 {
+		return c
 	}
 	c = c.Clone()
-	for _, proto := range []string{"h2", "http/1.1"} {
-		if !slices.Contains(c.NextProtos, proto) {
-			c.NextProtos = append(c.NextProtos, proto)
-		}
-	}
+	c.NextProtos = []string{"h2", "http/1.1"}
 	return c
 }

@@ -10,18 +10,36 @@ import (
 	"time"
 )
 
-// An exchange is one request and its answer: everything that a handler gets to hold. It is
-// made anew for each request, in one piece, so that a handler which keeps a part of it
-// beyond its time holds a thing of the past and nothing of the next request.
+// An exchange is one request and its answer. It is made anew for each request: a handler
+// that keeps the context, the body or the answer beyond its time holds a thing of the past,
+// and nothing of the next request.
 type exchange struct {
 	conn   *conn
 	began  time.Time // when the head was read
-	req    http.Request
-	url    url.URL
-	values [12]string // of the fields: the header's slices point here
 	scope  scope
 	body   requestBody
 	answer answer
+}
+
+// A sheet is what a handler reads of a request, and where it writes the fields of its
+// answer. With Server.Lend it belongs to the connection, and else to one exchange.
+type sheet struct {
+	req          http.Request
+	url          url.URL
+	values       [10]string // of the fields: the header's slices point here
+	asked, given http.Header
+}
+
+// mostKept is how many fields a map may have had to be used again.
+const mostKept = 16
+
+// clean returns an empty map: h itself, if it is no larger than what most need.
+func clean(h http.Header) http.Header {
+	if h == nil || len(h) > mostKept {
+		return make(http.Header, 8)
+	}
+	clear(h)
+	return h
 }
 
 // A scope is the context of a request. The real one is made when somebody wants to wait: a
@@ -168,12 +186,29 @@ func (b *requestBody) leave() (unread int64) {
 		b.mu.Lock()
 	}
 	defer b.mu.Unlock()
+	if b.chunked && !broken && !b.expect {
+		b.skipChunks()
+	}
 	b.conn = nil
 	if broken {
 		return -1
 	}
 	return b.unread()
 }
+
+// skipChunks goes to the end of the chunks, if that was read from the connection already:
+// many handlers read a value and not the end behind it.
+func (b *requestBody) skipChunks() {
+	for p := make([]byte, 512); b.err == nil; {
+		_, b.err = b.chunks.read(&b.conn.win, noMore{}, p)
+	}
+}
+
+// noMore is a source that has ended.
+type noMore struct{}
+
+// Read returns the end.
+func (noMore) Read([]byte) (int, error) { return 0, io.EOF }
 
 // bodySource is a connection as a body is read from it: in the time that the handler grants.
 type bodySource conn

@@ -37,10 +37,20 @@ type Server struct {
 	MaxHeaderBytes    int           // of a head with its first line; default 32 KiB
 	MaxConns          int           // open at once, handed over ones included; further ones get 503; 0: any number
 
+	// Lend says that no handler keeps the *http.Request, its URL or a header beyond its
+	// return. They are then used again for the next request of the connection, which saves
+	// three quarters of the memory that a request takes. Context, body and ResponseWriter
+	// may be kept in any case: they are dead from then on.
+	Lend bool
+
+	HTTP2 *http.HTTP2Config // for HTTP/2; nil: net/http's defaults
+
 	// Refused is told of each request that is refused before a handler sees it. It must
 	// return quickly; remote is an address with a port. nil: nobody is.
 	Refused  func(remote string, status int, why string)
 	ErrorLog *log.Logger // of handlers that panic; nil: the standard one
+
+	lastCall time.Duration // see defaultLastCall
 
 	once    sync.Once // prepares what follows
 	http1   *elsewhere
@@ -56,20 +66,28 @@ type Server struct {
 	conns     map[*conn]bool // served here
 }
 
-// Serve takes connections from l until Shutdown or Close, and then returns
-// http.ErrServerClosed.
+// errTLSTwice is what Serve says of a listener that does TLS: the certificate of the caller
+// would be lost on the way to the handler.
+var errTLSTwice = errors.New("http1: the listener does TLS itself: give Serve the one below it, and the configuration to Server.TLSConfig")
+
+// Serve takes connections from l, which are without TLS yet, until Shutdown or Close, and
+// then returns http.ErrServerClosed.
 func (s *Server) Serve(l net.Listener) error {
 	s.once.Do(s.prepare)
 	if !s.listen(l) {
 		l.Close()
 		return http.ErrServerClosed
 	}
-	defer l.Close()
+	defer s.unlisten(l)
 	wait := time.Duration(0)
 	for {
 		nc, err := l.Accept()
 		switch ne, ok := errors.AsType[net.Error](err); {
 		case err == nil:
+			if _, done := nc.(*tls.Conn); done {
+				nc.Close()
+				return errTLSTwice
+			}
 			wait = 0
 			s.accept(nc)
 		case s.closing.Load():
@@ -88,6 +106,7 @@ func (s *Server) prepare() {
 	defaultTo(&s.ReadHeaderTimeout, 5*time.Second)
 	defaultTo(&s.IdleTimeout, 2*time.Minute)
 	defaultTo(&s.MaxHeaderBytes, 32<<10)
+	defaultTo(&s.lastCall, defaultLastCall)
 	if s.ErrorLog == nil {
 		s.ErrorLog = log.Default()
 	}
@@ -115,6 +134,14 @@ func (s *Server) listen(l net.Listener) bool {
 	return true
 }
 
+// unlisten closes a listener from which nothing comes any more.
+func (s *Server) unlisten(l net.Listener) {
+	l.Close()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.listeners, l)
+}
+
 // accept begins to serve a connection, or turns it away.
 func (s *Server) accept(nc net.Conn) {
 	counted := &countedConn{Conn: nc, open: &s.open}
@@ -122,18 +149,33 @@ func (s *Server) accept(nc net.Conn) {
 		s.turnAway(counted)
 		return
 	}
-	c := newConn(s, counted, nc)
-	s.mu.Lock()
-	closing := s.closing.Load()
-	if !closing {
-		s.conns[c] = true
-	}
-	s.mu.Unlock()
-	if closing {
+	if c := newConn(s, counted, nc); s.remember(c) {
+		go c.serve()
+	} else {
 		counted.Close()
-		return
 	}
-	go c.serve()
+}
+
+// remember lists a connection, unless everything is over. One that comes while the server
+// is closing is still served: its caller cannot know.
+func (s *Server) remember(c *conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.isOver() {
+		return false
+	}
+	s.conns[c] = true
+	return true
+}
+
+// isOver reports whether Close was called. mu is held.
+func (s *Server) isOver() bool {
+	select {
+	case <-s.over:
+		return true
+	default:
+		return false
+	}
 }
 
 // forget takes a connection from the list of those served here.
@@ -152,9 +194,11 @@ type countedConn struct {
 
 // Close closes the connection.
 func (c *countedConn) Close() error {
-	c.once.Do(func() { c.open.Add(-1) })
+	c.uncount()
 	return c.Conn.Close()
 }
+
+func (c *countedConn) uncount() { c.once.Do(func() { c.open.Add(-1) }) }
 
 // turnedAtOnce is how many connections too many get an answer at a time.
 const turnedAtOnce = 64
@@ -162,6 +206,7 @@ const turnedAtOnce = 64
 // turnAway says that there are too many connections, if the caller would understand it and
 // not too many are told already.
 func (s *Server) turnAway(c *countedConn) {
+	c.uncount()
 	if s.Refused != nil {
 		s.Refused(c.RemoteAddr().String(), http.StatusServiceUnavailable, "there are too many connections")
 	}
@@ -196,17 +241,17 @@ func linger(c, nc net.Conn) {
 	}
 }
 
-// lastCall is how long an idle connection stays open once the server is closing: a request
-// that is on its way is still answered, and its answer says that it was the last.
-const lastCall = 200 * time.Millisecond
+// defaultLastCall is how long an idle connection stays open once the server is closing: a
+// request that is on its way is still answered, and its answer says that it was the last.
+const defaultLastCall = 200 * time.Millisecond
 
 // Shutdown stops taking connections, lets requests under way end, and closes what is idle.
 // When ctx ends before that, it returns its error, and Close is called for.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.once.Do(s.prepare)
-	for _, c := range s.stopListening() {
+	for _, c := range s.stopListening(acceptFor) {
 		if c.now.Load() == nil {
-			c.nc.SetReadDeadline(time.Now().Add(lastCall))
+			c.nc.SetReadDeadline(time.Now().Add(s.lastCall))
 		}
 	}
 	h2 := make(chan error, 1)
@@ -224,20 +269,27 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return s.Close()
 }
 
-// serving reports whether any connection is served here.
+// serving reports whether any connection is served here, or may still come.
 func (s *Server) serving() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.conns) > 0
+	return len(s.conns)+len(s.listeners) > 0
 }
 
-// stopListening closes the listeners and returns the connections that are served here.
-func (s *Server) stopListening() (conns []*conn) {
+// acceptFor is how long connections that wait to be accepted still are, once the server is
+// closing: closing a listener resets them.
+const acceptFor = 20 * time.Millisecond
+
+// stopListening ends the listeners, with time for who waits there already, and returns the
+// connections that are served here.
+func (s *Server) stopListening(wait time.Duration) (conns []*conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closing.Store(true)
 	for l := range s.listeners {
-		l.Close()
+		if d, ok := l.(interface{ SetDeadline(time.Time) error }); !ok || wait == 0 || d.SetDeadline(time.Now().Add(wait)) != nil {
+			l.Close()
+		}
 	}
 	for c := range s.conns {
 		conns = append(conns, c)
@@ -248,21 +300,23 @@ func (s *Server) stopListening() (conns []*conn) {
 // Close closes every connection at once and ends the contexts of requests under way.
 func (s *Server) Close() error {
 	s.once.Do(s.prepare)
-	for _, c := range s.stopListening() {
+	conns := s.stopListening(0)
+	s.mu.Lock()
+	first := !s.isOver()
+	if first {
+		close(s.over)
+	}
+	s.mu.Unlock()
+	for _, c := range conns {
 		c.nc.Close()
 		if x := c.now.Load(); x != nil {
 			x.scope.end()
 		}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	select {
-	case <-s.over:
+	if !first {
 		return nil
-	default:
-		close(s.over)
-		return errors.Join(s.http1.close(), s.http2.close())
 	}
+	return errors.Join(s.http1.close(), s.http2.close())
 }
 
 // How often departures are looked for, and in requests of what age.

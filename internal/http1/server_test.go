@@ -4,23 +4,15 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"errors"
 	"fmt"
 	"io"
 	"log"
-	"math/big"
 	"net"
 	"net/http"
 	"runtime"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -239,6 +231,48 @@ func TestPipelineIsAnsweredInOrder(t *testing.T) {
 	}
 }
 
+// TestLentRequestsAreClean asks for many different things over one connection that uses
+// everything again.
+func TestLentRequestsAreClean(t *testing.T) {
+	c := dial(t, start(t, &Server{Handler: echo, Lend: true}))
+	theirs := dial(t, start(t, newAny("net-http", echo)))
+	in, theirIn := bufio.NewReader(c), bufio.NewReader(theirs)
+	for i := range 100 {
+		var text strings.Builder
+		fmt.Fprintf(&text, "%s /%d?q%d HTTP/1.1\r\nHost: h%d\r\n", []string{"GET", "POST", "PUT"}[i%3], i, i%7, i)
+		for f := range i * 7 % 40 {
+			fmt.Fprintf(&text, "X-%d: %d\r\n", f*i%50, f)
+		}
+		switch i % 4 {
+		case 0:
+			text.WriteString("Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n")
+		case 1:
+			text.WriteString("Content-Length: 3\r\n\r\nabc")
+		default:
+			text.WriteString("\r\n")
+		}
+		var bodies [2]string
+		for n, to := range []struct {
+			net.Conn
+			in *bufio.Reader
+		}{{c, in}, {theirs, theirIn}} {
+			io.WriteString(to, text.String())
+			r, err := http.ReadResponse(to.in, nil)
+			if err != nil {
+				t.Fatal(i, err)
+			}
+			body, err := io.ReadAll(r.Body)
+			if err != nil {
+				t.Fatal(i, err)
+			}
+			bodies[n] = string(body)
+		}
+		if bodies[0] != bodies[1] {
+			t.Fatalf("seen %s, and by net/http %s", bodies[0], bodies[1])
+		}
+	}
+}
+
 func TestHalfClosedIsAnswered(t *testing.T) {
 	addr := start(t, &Server{Handler: echo})
 	c := dial(t, addr)
@@ -261,7 +295,7 @@ func ended(t *testing.T, c net.Conn) string {
 }
 
 func TestSlowCallersAreLetGo(t *testing.T) {
-	addr := start(t, &Server{Handler: echo, ReadHeaderTimeout: 50 * time.Millisecond, IdleTimeout: 50 * time.Millisecond})
+	addr := start(t, &Server{Handler: echo, ReadHeaderTimeout: 50 * time.Millisecond})
 	for name, text := range map[string]string{
 		"says nothing": "", "half a head": "GET / HTTP/1.1\r\nHost: h\r\nX-", "half a line": "GE",
 	} {
@@ -281,7 +315,7 @@ func TestSlowCallersAreLetGo(t *testing.T) {
 		}
 	}()
 	ended(t, drip)
-	idle := dial(t, addr)
+	idle := dial(t, start(t, &Server{Handler: echo, IdleTimeout: 50 * time.Millisecond}))
 	io.WriteString(idle, crlf("GET / HTTP/1.1|Host: h||"))
 	if got := ended(t, idle); !strings.HasPrefix(got, "HTTP/1.1 200 OK") {
 		t.Errorf("idle: %q", got)
@@ -339,6 +373,76 @@ func TestBodiesThatNobodyWanted(t *testing.T) {
 		if n := strings.Count(got, "HTTP/1.1 401"); n != 1 && !kept || n != 2 && kept {
 			t.Errorf("%d bytes: %d answers: %q", size, n, got)
 		}
+	}
+}
+
+// TestEndsThatNobodyRead keeps connections whose handlers stop before the end of what has
+// arrived, and no others.
+func TestEndsThatNobodyRead(t *testing.T) {
+	addr := start(t, &Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.ReadFull(r.Body, make([]byte, 3))
+		r.Body.Close()
+	})})
+	for text, answers := range map[string]int{
+		"Content-Length: 3||abc":                             2,
+		"Content-Length: 6||abcdef":                          2,
+		"Transfer-Encoding: chunked||3|abc|0||":              2,
+		"Transfer-Encoding: chunked||3|abc|3|def|0||":        2,
+		"Transfer-Encoding: chunked||3|abc|3|def|0|X: y||":   1,
+		"Transfer-Encoding: chunked||3|abc|3|defg|0||":       1,
+		"Transfer-Encoding: chunked||3|abc|fff|GET / HTTP||": 1,
+	} {
+		got := say(t, addr, crlf("POST / HTTP/1.1|Host: h|"+text+"GET /2 HTTP/1.1|Host: h|Connection: close||"))
+		if n := strings.Count(got, "HTTP/1.1 200 OK"); n != answers {
+			t.Errorf("%s: %d answers: %q", text, n, got)
+		}
+	}
+}
+
+// A pipeListener gives connections that are no sockets.
+type pipeListener chan net.Conn
+
+// Accept returns the next one.
+func (l pipeListener) Accept() (net.Conn, error) {
+	if c, ok := <-l; ok {
+		return c, nil
+	}
+	return nil, net.ErrClosed
+}
+
+// Close ends Accept.
+func (l pipeListener) Close() error {
+	defer func() { recover() }() // closed before
+	close(l)
+	return nil
+}
+
+// Addr is nobody's.
+func (l pipeListener) Addr() net.Addr { return &net.TCPAddr{} }
+
+func TestConnectionsThatAreNoSockets(t *testing.T) {
+	l := make(pipeListener)
+	s := &Server{Handler: echo}
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(l) }()
+	c, theirs := net.Pipe()
+	l <- theirs
+	in := bufio.NewReader(c)
+	for range 3 {
+		go io.WriteString(c, crlf("POST /a HTTP/1.1|Host: h|Content-Length: 5||hello"))
+		r, err := http.ReadResponse(in, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if body, err := io.ReadAll(r.Body); err != nil || !bytes.Contains(body, []byte(`"hello"`)) {
+			t.Fatal(string(body), err)
+		}
+	}
+	if err := s.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != http.ErrServerClosed {
+		t.Fatal(err)
 	}
 }
 
@@ -409,18 +513,26 @@ func (l lockedWriter) Write(p []byte) (int, error) {
 	return l.w.Write(p)
 }
 
-// TestWhatIsKeptIsOver keeps everything that a handler gets, and uses it while the same
-// connection serves others.
+// TestWhatIsKeptIsOver keeps everything that a handler gets and may keep, and uses it while
+// the same connection serves others.
 func TestWhatIsKeptIsOver(t *testing.T) {
+	for _, lend := range []bool{false, true} {
+		keepAndUse(t, lend)
+	}
+}
+
+func keepAndUse(t *testing.T, lend bool) {
 	type kept struct {
-		w http.ResponseWriter
-		r *http.Request
+		w    http.ResponseWriter
+		r    *http.Request
+		ctx  context.Context
+		body io.Reader
 	}
 	keeps := make(chan kept, 1)
-	addr := start(t, &Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	addr := start(t, &Server{Lend: lend, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/keep" {
 			r.Context().Done()
-			keeps <- kept{w, r}
+			keeps <- kept{w, r, r.Context(), r.Body}
 			return
 		}
 		io.Copy(w, r.Body)
@@ -448,13 +560,16 @@ func TestWhatIsKeptIsOver(t *testing.T) {
 			if n != 0 || err == nil || control.Flush() == nil || control.SetReadDeadline(time.Now()) == nil || control.SetWriteDeadline(time.Now()) == nil {
 				t.Error("an answer that is over takes more")
 			}
-			if n, err := k.r.Body.Read(make([]byte, 100)); n != 0 || err != http.ErrBodyReadAfterClose {
+			if n, err := k.body.Read(make([]byte, 100)); n != 0 || err != http.ErrBodyReadAfterClose {
 				t.Error("a body that is over has", n, err)
 			}
-			if k.r.Context().Err() == nil || k.r.Host != "one" || k.r.Header.Get("X-A") != "one" || k.r.URL.RawQuery != "q" {
+			if !lend && (k.r.Context() != k.ctx || k.r.Host != "one" || k.r.Header.Get("X-A") != "one" || k.r.URL.RawQuery != "q") {
 				t.Error("a request that is over is another", k.r)
 			}
-			<-k.r.Context().Done()
+			if k.ctx.Err() == nil {
+				t.Error("a request that is over goes on")
+			}
+			<-k.ctx.Done()
 		}
 	})
 	for i := range 200 {
@@ -498,245 +613,4 @@ func TestGoroutinesLeftBehindEndTheConnection(t *testing.T) {
 		}
 		ended(t, c)
 	}
-}
-
-func TestShutdownUnderLoadLosesNothing(t *testing.T) {
-	for _, which := range []string{"plain", "tls"} {
-		s := &Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			time.Sleep(time.Millisecond)
-			io.Copy(w, r.Body)
-		})}
-		scheme, client := "http", &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
-		if which == "tls" {
-			scheme = "https"
-			s.TLSConfig = serverTLS(t)
-			client.Transport = &http.Transport{MaxIdleConnsPerHost: 64, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
-		}
-		addr := start(t, s)
-		var stopping atomic.Bool
-		var wg sync.WaitGroup
-		var answered atomic.Int64
-		for range 16 {
-			wg.Go(func() {
-				for !stopping.Load() || answered.Load() < 100 {
-					// A body that cannot be sent again: the client does not hide a lost request.
-					r, err := client.Post(scheme+"://"+addr, "text/plain", io.MultiReader(strings.NewReader("hello")))
-					if err != nil {
-						if op, ok := errors.AsType[*net.OpError](err); !ok || op.Op != "dial" {
-							t.Errorf("%s: lost: %v", which, err)
-						}
-						return
-					}
-					if body, err := io.ReadAll(r.Body); string(body) != "hello" {
-						t.Errorf("%s: lost: %q, %v", which, body, err)
-						return
-					}
-					r.Body.Close()
-					answered.Add(1)
-				}
-			})
-		}
-		for answered.Load() < 200 {
-			time.Sleep(time.Millisecond)
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		defer cancel()
-		if err := s.Shutdown(ctx); err != nil {
-			t.Errorf("%s: %v", which, err)
-		}
-		stopping.Store(true)
-		wg.Wait()
-		client.CloseIdleConnections()
-		if n := s.open.Load(); n != 0 {
-			t.Errorf("%s: %d connections are left", which, n)
-		}
-	}
-}
-
-func TestShutdownThatIsNotWaitedFor(t *testing.T) {
-	entered := make(chan struct{})
-	canceled := make(chan struct{})
-	s := &Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		close(entered)
-		<-r.Context().Done()
-		close(canceled)
-	})}
-	c := dial(t, start(t, s))
-	io.WriteString(c, crlf("GET / HTTP/1.1|Host: h||"))
-	<-entered
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
-	defer cancel()
-	if err := s.Shutdown(ctx); err != context.DeadlineExceeded {
-		t.Fatal(err)
-	}
-	s.Close()
-	<-canceled
-	ended(t, c)
-}
-
-func TestTooManyConnections(t *testing.T) {
-	var told atomic.Int64
-	s := &Server{Handler: echo, MaxConns: 2, Refused: func(remote string, status int, why string) {
-		if status == 503 && why != "" && remote != "" {
-			told.Add(1)
-		}
-	}}
-	addr := start(t, s)
-	a, b := dial(t, addr), dial(t, addr)
-	for _, c := range []net.Conn{a, b} {
-		io.WriteString(c, crlf("GET / HTTP/1.1|Host: h||"))
-		if _, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil {
-			t.Fatal(err)
-		}
-	}
-	got := say(t, addr, crlf("GET / HTTP/1.1|Host: h||"))
-	if !strings.HasPrefix(got, "HTTP/1.1 503") || told.Load() != 1 {
-		t.Fatalf("%q, told %d", got, told.Load())
-	}
-	a.Close()
-	for deadline := time.Now().Add(10 * time.Second); ; {
-		if strings.HasPrefix(say(t, addr, crlf("GET / HTTP/1.1|Host: h|Connection: close||")), "HTTP/1.1 200") {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("the place of a closed connection is not given to another")
-		}
-	}
-}
-
-// TestDepartureIsNoticed leaves while a handler waits, over every transport.
-func TestDepartureIsNoticed(t *testing.T) {
-	if runtime.GOOS != "linux" {
-		t.Skip("departures are noticed on Linux only")
-	}
-	entered, canceled := make(chan struct{}, 2), make(chan struct{}, 2)
-	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		entered <- struct{}{}
-		<-r.Context().Done()
-		canceled <- struct{}{}
-	})
-	plain := dial(t, start(t, &Server{Handler: h}))
-	secure := tls.Client(dial(t, start(t, &Server{Handler: h, TLSConfig: serverTLS(t)})), &tls.Config{InsecureSkipVerify: true})
-	for _, c := range []net.Conn{plain, secure} {
-		io.WriteString(c, crlf("GET / HTTP/1.1|Host: h||GET /next HTTP/1.1|Host: h||")) // more waits to be read
-	}
-	for range 2 {
-		<-entered
-	}
-	plain.Close()
-	secure.Close()
-	for range 2 {
-		<-canceled
-	}
-}
-
-// serverTLS is a configuration with a certificate of its own, which asks for the caller's.
-func serverTLS(t testing.TB) *tls.Config {
-	return &tls.Config{Certificates: []tls.Certificate{certificate(t, "server")}, ClientAuth: tls.RequestClientCert}
-}
-
-func certificate(t testing.TB, name string) tls.Certificate {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
-}
-
-// TestTransports asks over each way that leads here, with a certificate where there is TLS.
-func TestTransports(t *testing.T) {
-	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		name := "nobody"
-		if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
-			name = r.TLS.PeerCertificates[0].Subject.CommonName
-		}
-		_, ours := w.(*answer)
-		body, err := io.ReadAll(r.Body)
-		fmt.Fprint(w, r.Proto, " ", name, " ", ours, " ", len(body), " ", err)
-	})
-	plain, secure := start(t, &Server{Handler: h}), start(t, &Server{Handler: h, TLSConfig: serverTLS(t)})
-	client := certificate(t, "client")
-	for _, row := range []struct {
-		name, url, method, want string
-		set                     func(*http.Protocols)
-	}{
-		{"plain", "http://" + plain, "POST", "HTTP/1.1 nobody true 100000 <nil>", func(p *http.Protocols) { p.SetHTTP1(true) }},
-		{"plain, passed", "http://" + plain, "PROPFIND", "HTTP/1.1 nobody false 100000 <nil>", func(p *http.Protocols) { p.SetHTTP1(true) }},
-		{"h2c", "http://" + plain, "POST", "HTTP/2.0 nobody false 100000 <nil>", func(p *http.Protocols) { p.SetUnencryptedHTTP2(true) }},
-		{"TLS", "https://" + secure, "POST", "HTTP/1.1 client true 100000 <nil>", func(p *http.Protocols) { p.SetHTTP1(true) }},
-		{"TLS, passed", "https://" + secure, "PROPFIND", "HTTP/1.1 client false 100000 <nil>", func(p *http.Protocols) { p.SetHTTP1(true) }},
-		{"h2", "https://" + secure, "POST", "HTTP/2.0 client false 100000 <nil>", func(p *http.Protocols) { p.SetHTTP2(true) }},
-	} {
-		transport := &http.Transport{Protocols: new(http.Protocols), TLSClientConfig: &tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{client}}}
-		row.set(transport.Protocols)
-		for range 3 {
-			req, _ := http.NewRequest(row.method, row.url, bytes.NewReader(make([]byte, 100_000)))
-			r, err := transport.RoundTrip(req)
-			if err != nil {
-				t.Fatal(row.name, err)
-			}
-			if body, err := io.ReadAll(r.Body); string(body) != row.want {
-				t.Errorf("%s: %q, %v", row.name, body, err)
-			}
-			r.Body.Close()
-		}
-		transport.CloseIdleConnections()
-	}
-	if got := say(t, secure, crlf("GET / HTTP/1.1|Host: h||")); !strings.HasPrefix(got, "HTTP/1.1 400") {
-		t.Errorf("without TLS: %q", got)
-	}
-	c := tls.Client(dial(t, secure), &tls.Config{InsecureSkipVerify: true})
-	io.WriteString(c, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
-	if got := ended(t, c); !strings.HasPrefix(got, "HTTP/1.1 400") {
-		t.Errorf("HTTP/2 that was not agreed on: %q", got)
-	}
-}
-
-// TestMemoryOfConnections opens many that do nothing, and as many that wait for events.
-func TestMemoryOfConnections(t *testing.T) {
-	if testing.Short() {
-		t.Skip("opens thousands of connections")
-	}
-	release := make(chan struct{})
-	addr := start(t, &Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		io.Copy(io.Discard, r.Body)
-		io.WriteString(w, "data: x\n\n")
-		if r.URL.Path == "/events" {
-			flush(w)
-			select {
-			case <-release:
-			case <-r.Context().Done():
-			}
-		}
-	})})
-	defer close(release)
-	for path, most := range map[string]uint64{"/idle": 12 << 10, "/events": 25 << 10} {
-		const conns = 1000
-		before := inUse()
-		for range conns {
-			c := dial(t, addr)
-			io.WriteString(c, crlf("POST "+path+" HTTP/1.1|Host: h|Content-Length: 5||hello"))
-			if line := make([]byte, 15); func() bool { _, err := io.ReadFull(c, line); return err != nil }() {
-				t.Fatal("no answer")
-			}
-		}
-		each := (inUse() - before) / conns
-		t.Logf("%s: %d bytes a connection, with the test's own side", path, each)
-		if each > most {
-			t.Errorf("%s: %d bytes a connection, more than %d", path, each, most)
-		}
-	}
-}
-
-func inUse() uint64 {
-	runtime.GC()
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return m.HeapInuse + m.StackInuse
 }

@@ -1,6 +1,7 @@
 package infer
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -11,60 +12,54 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/chat"
-	"github.com/pavise/pavise/internal/telemetry"
-	"github.com/pavise/pavise/internal/tensor"
 	"github.com/pavise/pavise/internal/upstream"
 )
 
-// A Chat is a language model on servers that speak the OpenAI protocol over HTTP. It
-// is safe for concurrent use.
+// A Chat is a language model on servers that speak the OpenAI protocol over HTTP. It is
+// safe for concurrent use.
 type Chat struct {
-	server *Upstream // with no protocol of tensors
+	*Lease
+	model  string // its name on the server
 	limits chat.Limits
 }
 
-// ChatOptions are what language models are asked with: long answers take minutes, a
-// stream holds a connection as long, and the guard bounds what is under way. An answer
-// that ends with its connection is taken, because JSON and events show that they were
-// cut off.
-func ChatOptions() upstream.Options {
-	const answers = 10 * time.Minute
-	return upstream.Options{
-		CloseDelimited: true,
-		Timeouts:       upstream.Timeouts{FirstByte: answers, Gap: time.Minute, Total: answers, Stream: answers},
-		Pool:           upstream.Pool{MaxOpen: 1 << 14},
-		Breaker:        upstream.Breaker{MaxRequests: 1 << 14},
+const (
+	// chatTimeout bounds one question to a language model, the reading of its answer
+	// included: long answers take minutes.
+	chatTimeout = 10 * time.Minute
+	// idleTimeout bounds how long nothing comes of an answer that has begun.
+	idleTimeout = time.Minute
+	// chatConnections are open to one server at most: a stream holds one for minutes.
+	chatConnections = 1 << 14
+)
+
+// chatOptions gives language models the time and the connections that they need, where
+// nothing else is said. How much is under way at once is for the gateway to bound.
+func chatOptions(o upstream.Options) upstream.Options {
+	o.Timeouts = upstream.Timeouts{
+		Connect:   o.Timeouts.Connect,
+		FirstByte: cmp.Or(o.Timeouts.FirstByte, chatTimeout),
+		Gap:       cmp.Or(o.Timeouts.Gap, idleTimeout),
+		Total:     cmp.Or(o.Timeouts.Total, chatTimeout),
+		Stream:    cmp.Or(o.Timeouts.Stream, chatTimeout),
 	}
+	o.CloseDelimited = true // JSON and events show where they were cut off
+	o.Pool.MaxOpen = cmp.Or(o.Pool.MaxOpen, chatConnections)
+	o.Breaker.MaxRequests = cmp.Or(o.Breaker.MaxRequests, -1)
+	return o
 }
 
-// Chat returns the language model at a place, on servers that answer alike: the place's
-// address is not looked at. The error is of kind Invalid. The model must be closed.
-func (s *Servers) Chat(endpoints []upstream.Endpoint, o upstream.Options, at Place, limits chat.Limits) (*Chat, error) {
-	if err := at.Validate(); err != nil {
-		return nil, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	c, err := s.acquire(endpoints, o)
-	if err != nil {
-		return nil, err
-	}
-	u := &Upstream{place: at, servers: s, limits: tensor.Limits{MaxBody: limits.MaxBody}}
-	u.shared.Store(c)
-	return &Chat{server: u, limits: limits}, nil
+// NewChat returns the model at a place, with connections of its own. The error is of
+// kind Invalid.
+func NewChat(at Place, limits chat.Limits) (*Chat, error) {
+	return NewServers().Chat([]upstream.Endpoint{{URL: at.Address, Weight: 1}}, upstream.Options{}, at, limits)
 }
-
-// Close ends the model's use of its servers, as [Upstream.Close] does.
-func (c *Chat) Close() { c.server.Close() }
-
-// Cluster is what its calls go through, for its Stats.
-func (c *Chat) Cluster() *upstream.Cluster { return c.server.Cluster() }
 
 // Encode writes a request as the server gets it: under the name that the model has
 // there.
 func (c *Chat) Encode(r *chat.Request) []byte {
 	name := r.Model()
-	r.SetText("model", c.server.place.Model)
+	r.SetText("model", c.model)
 	body := r.AppendJSON(nil)
 	r.SetText("model", name)
 	return body
@@ -76,89 +71,78 @@ func (c *Chat) Encode(r *chat.Request) []byte {
 // not take the request, and of kind Throttled when it is asked too much.
 func (c *Chat) Ask(ctx context.Context, r *chat.Request, body []byte) (*chat.Answer, error) {
 	const media = "application/json"
-	q, a := question(ctx, r, body, media)
-	a.Limit = c.limits.MaxBody
-	if err := c.server.Cluster().Do(ctx, q, a); err != nil {
-		return nil, c.server.reword(err)
+	answer := upstream.Answer{Limit: c.limits.MaxBody, Want: contentType}
+	if err := c.Cluster().Do(ctx, question(ctx, r, body, media), &answer); err != nil {
+		return nil, reword(err, c.model, c.limits.MaxBody)
 	}
-	if err := c.refused(a, media); err != nil {
+	if err := c.refused(&answer, media); err != nil {
 		return nil, err
 	}
-	return chat.ParseAnswer(r, a.Body, c.limits)
+	return chat.ParseAnswer(r, answer.Body, c.limits)
 }
 
 // A Flow is an answer that is on its way, event by event. It must be closed, which
 // ends the question to the server. One goroutine owns it.
 type Flow struct {
 	*chat.Stream
-	body *upstream.Stream
+	from io.Closer
 }
 
 // Close lets go of the server.
-func (f *Flow) Close() { f.body.Close() }
+func (f *Flow) Close() { f.from.Close() }
 
-// Stream gets an answer as events; its errors are those of Ask.
+// Stream gets an answer as events; its errors are those of Ask. A server from which
+// nothing comes for a minute has broken off.
 func (c *Chat) Stream(ctx context.Context, r *chat.Request, body []byte) (*Flow, error) {
 	const media = "text/event-stream"
-	q, a := question(ctx, r, body, media)
-	a.Limit = c.limits.MaxStream + 1<<10 // what is longer is told by the events' reader
-	stream, err := c.server.Cluster().Open(ctx, q, a)
+	answer := upstream.Answer{Limit: c.limits.MaxStream + 1, Want: contentType}
+	from, err := c.Cluster().Open(ctx, question(ctx, r, body, media), &answer)
 	if err != nil {
-		return nil, c.server.reword(err)
+		return nil, reword(err, c.model, c.limits.MaxStream)
 	}
-	if err := c.refused(a, media); err != nil {
-		stream.Close()
+	if err := c.refused(&answer, media); err != nil {
+		from.Close()
 		return nil, err
 	}
-	return &Flow{Stream: chat.NewStream(r, worded{stream, c.server}, c.limits), body: stream}, nil
+	return &Flow{chat.NewStream(r, from, c.limits), from}, nil
 }
 
-// worded is a stream whose errors name the model, and not the cluster.
-type worded struct {
-	from   io.Reader
-	server *Upstream
-}
+// contentType is what is read of the head of an answer.
+var contentType = []string{"content-type"}
 
-func (w worded) Read(p []byte) (int, error) {
-	n, err := w.from.Read(p)
-	if err != nil && err != io.EOF {
-		err = w.server.reword(err)
-	}
-	return n, err
-}
-
-// question is a call that asks, and what its answer is read into.
-func question(ctx context.Context, r *chat.Request, body []byte, media string) (*upstream.Request, *upstream.Answer) {
+// question is a request for an answer of a media type.
+func question(ctx context.Context, r *chat.Request, body []byte, media string) *upstream.Request {
 	fields := append(slices.Clip(jsonBody), upstream.Field{Name: "Accept", Value: media})
-	if trace := telemetry.Traceparent(ctx); trace != "" {
-		fields = append(fields, upstream.Field{Name: telemetry.TraceparentHeader, Value: trace})
-	}
-	return &upstream.Request{Method: http.MethodPost, Path: r.API.Path(), Fields: fields, Body: body}, &upstream.Answer{Want: []string{"content-type"}}
+	return &upstream.Request{Method: http.MethodPost, Path: r.API.Path(), Fields: traced(ctx, fields), Body: body}
 }
 
-// refused says what the head of an answer means for the caller, who learns nothing
-// else of what the server said.
+// refused says what the head of an answer means for the caller, who learns nothing else
+// of what the server said. A 200 must be of the media type.
 func (c *Chat) refused(a *upstream.Answer, media string) error {
-	switch a.Status {
+	status := a.Status
+	switch status {
 	case http.StatusOK:
 		if got, _, _ := mime.ParseMediaType(string(a.Got[0])); got != media {
-			return c.server.fault(fmt.Sprintf("answered with %.60q where %s was asked", got, media), nil)
+			return c.fault(fmt.Sprintf("answered with %.60q where %s was asked", got, media), nil)
 		}
 		return nil
 	case http.StatusBadRequest, http.StatusUnprocessableEntity, http.StatusRequestEntityTooLarge:
 		return &pavise.Error{
-			Kind: pavise.Invalid, Msg: fmt.Sprintf("the model server does not take this request (status %d)", a.Status),
+			Kind: pavise.Invalid, Msg: fmt.Sprintf("the model server does not take this request (status %d)", status),
 			Hint: "it may be longer than the model can read, or ask for what this model does not have",
 		}
 	case http.StatusTooManyRequests:
 		return &pavise.Error{Kind: pavise.Throttled, Msg: "the model server is asked too much", Hint: "try again later"}
 	case http.StatusNotFound:
 		return &pavise.Error{
-			Kind: pavise.Unavailable, Msg: "the model server does not know the model, or does not do this with it (status 404)",
+			Kind: pavise.Unavailable, Msg: fmt.Sprintf("the model server does not know the model %s, or does not do this with it (status 404)", c.model),
 			Hint: "if it has another name there, put the route with --remote NAME",
 		}
 	case http.StatusUnauthorized, http.StatusForbidden:
-		return c.server.fault(fmt.Sprintf("does not let the gateway in (status %d)", a.Status), nil)
+		return c.fault(fmt.Sprintf("does not let the gateway in (status %d)", status), nil)
 	}
-	return c.server.fault(fmt.Sprintf("answered with status %d", a.Status), nil)
+	return c.fault(fmt.Sprintf("answered with status %d", status), nil)
 }
+
+// fault is an error of the server. What it said itself is for our logs.
+func (c *Chat) fault(what string, err error) error { return fault(c.model, what, err) }

@@ -6,8 +6,10 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/chat"
 	"github.com/pavise/pavise/internal/tensor"
 	"github.com/pavise/pavise/internal/upstream"
 )
@@ -43,7 +45,7 @@ func (s *Servers) Upstream(endpoints []upstream.Endpoint, o upstream.Options, at
 	if err := at.Validate(); err != nil {
 		return nil, err
 	}
-	protocol := tensor.Named(at.Protocol)
+	protocol := Spoken(at.Protocol)
 	if at.Protocol == tensor.NameMLflow {
 		protocol = tensor.MLflowOf(signature)
 	}
@@ -51,25 +53,69 @@ func (s *Servers) Upstream(endpoints []upstream.Endpoint, o upstream.Options, at
 	if protocol == nil || !spoken {
 		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("no model server is asked by %s yet", at.Protocol), Hint: "put the route with another --protocol"}
 	}
+	o.HTTP2 = o.HTTP2 || dialect.grpc
+	lease, err := s.lease(endpoints, o)
+	if err != nil {
+		return nil, err
+	}
+	return &Upstream{Lease: lease, place: at, dialect: dialect, protocol: protocol, signature: signature, limits: limits}, nil
+}
+
+// Chat is Upstream for a language model.
+func (s *Servers) Chat(endpoints []upstream.Endpoint, o upstream.Options, at Place, limits chat.Limits) (*Chat, error) {
+	if err := at.Validate(); err != nil {
+		return nil, err
+	}
+	lease, err := s.lease(endpoints, chatOptions(o))
+	if err != nil {
+		return nil, err
+	}
+	return &Chat{Lease: lease, model: at.Model, limits: limits}, nil
+}
+
+// A Lease is a model's use of its servers.
+type Lease struct {
+	servers *Servers
+	shared  atomic.Pointer[shared] // the cluster in use; Servers.mu guards writes
+	closed  bool                   // Servers.mu guards it
+}
+
+func (s *Servers) lease(endpoints []upstream.Endpoint, o upstream.Options) (*Lease, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c, err := s.acquire(endpoints, o)
 	if err != nil {
 		return nil, err
 	}
-	u := &Upstream{place: at, dialect: dialect, protocol: protocol, signature: signature, limits: limits, servers: s}
-	u.shared.Store(c)
-	return u, nil
+	l := &Lease{servers: s}
+	l.shared.Store(c)
+	return l, nil
+}
+
+// Cluster is what the model's calls go through, for its Stats. It changes with Move.
+func (l *Lease) Cluster() *upstream.Cluster { return l.shared.Load().cluster }
+
+// Close ends the model's use of its servers. When it was the last one on them, idle
+// connections end now, and the others with the call that is on them; a call that
+// comes later is still answered.
+func (l *Lease) Close() {
+	l.servers.mu.Lock()
+	defer l.servers.mu.Unlock()
+	if !l.closed {
+		l.closed = true
+		l.servers.drop(l.shared.Load())
+	}
 }
 
 // Move gives a model other servers, or other weights, without a call being lost. A
 // model that is alone on its cluster takes it along: endpoints that stay keep their
 // connections. The error is of kind Invalid, and then nothing was changed.
-func (s *Servers) Move(u *Upstream, endpoints []upstream.Endpoint) error {
+func (l *Lease) Move(endpoints []upstream.Endpoint) error {
+	s := l.servers
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	was := u.shared.Load()
-	if u.closed {
+	was := l.shared.Load()
+	if l.closed {
 		return &pavise.Error{Kind: pavise.Internal, Msg: "servers were given to a model that is closed"}
 	}
 	is := servers{spell(endpoints), was.is.options}
@@ -81,7 +127,7 @@ func (s *Servers) Move(u *Upstream, endpoints []upstream.Endpoint) error {
 		if err != nil {
 			return err
 		}
-		u.shared.Store(c)
+		l.shared.Store(c)
 		s.drop(was)
 		return nil
 	}
@@ -125,16 +171,6 @@ func (s *Servers) acquire(endpoints []upstream.Endpoint, o upstream.Options) (*s
 	c := &shared{is, cluster, 1}
 	s.clusters[is] = c
 	return c, nil
-}
-
-// release counts a user out. Who has been counted out already is not again.
-func (s *Servers) release(u *Upstream) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if c := u.shared.Load(); !u.closed {
-		u.closed = true
-		s.drop(c)
-	}
 }
 
 // drop counts one user of a cluster out, and closes what nobody uses. s.mu is held.

@@ -97,7 +97,7 @@ func TestMoveLosesNothing(t *testing.T) {
 	}
 	for i := range 60 {
 		before := ones.Load() + twos.Load()
-		if err := s.Move(u, sets[i%3]); err != nil {
+		if err := u.Move(sets[i%3]); err != nil {
 			t.Error(err)
 		}
 		for ones.Load()+twos.Load() < before+5 && !t.Failed() {
@@ -142,10 +142,10 @@ func TestServersRefuse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Move(u, nil); pavise.KindOf(err) != pavise.Invalid {
+	if err := u.Move(nil); pavise.KindOf(err) != pavise.Invalid {
 		t.Errorf("moved to nowhere: %v", err)
 	}
-	if u.Close(); s.Move(u, good) == nil {
+	if u.Close(); u.Move(good) == nil {
 		t.Error("a closed model was moved")
 	}
 }

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"sync"
-	"sync/atomic"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/telemetry"
@@ -17,14 +17,12 @@ import (
 // An Upstream is a model on servers that are asked over HTTP. It is safe for
 // concurrent use.
 type Upstream struct {
+	*Lease
 	place     Place
 	dialect   dialect
 	protocol  tensor.Protocol
 	signature tensor.Signature // what the model takes and gives; not known yet while it is asked for
 	limits    tensor.Limits
-	servers   *Servers               // who shares clusters
-	shared    atomic.Pointer[shared] // the cluster in use; Servers.mu guards writes
-	closed    bool                   // Servers.mu guards it
 }
 
 // NewUpstream returns the model at a place, with connections of its own. The
@@ -34,20 +32,15 @@ func NewUpstream(at Place, signature tensor.Signature, limits tensor.Limits) (*U
 	return NewServers().Upstream([]upstream.Endpoint{{URL: at.Address, Weight: 1}}, upstream.Options{}, at, signature, limits)
 }
 
-// Cluster is what the model's calls go through, for its Stats. It changes with
-// Servers.Move.
-func (u *Upstream) Cluster() *upstream.Cluster { return u.shared.Load().cluster }
-
-// Close ends the model's use of its servers. When it was the last one on them, idle
-// connections end now, and the others with the call that is on them; a call that
-// comes later is still answered.
-func (u *Upstream) Close() { u.servers.release(u) }
+// Spoken is the protocol in which the server gets requests.
+func (u *Upstream) Spoken() tensor.Protocol { return u.protocol }
 
 // A call is what one call needs, kept for the next: the request, the answer, and the
 // buffers of both.
 type call struct {
 	request upstream.Request
 	answer  upstream.Answer
+	framed  []byte // a message of gRPC
 }
 
 var calls = sync.Pool{New: func() any { return new(call) }}
@@ -56,7 +49,8 @@ var calls = sync.Pool{New: func() any { return new(call) }}
 const keepBuffer = 1 << 20
 
 func (c *call) free() {
-	if cap(c.request.Body)+cap(c.answer.Body) <= keepBuffer {
+	c.request = upstream.Request{} // its body is the exchange's
+	if cap(c.framed)+cap(c.answer.Body) <= keepBuffer {
 		calls.Put(c)
 	}
 }
@@ -70,23 +64,64 @@ var jsonBody = []upstream.Field{{Name: "Content-Type", Value: "application/json"
 func (u *Upstream) Infer(ctx context.Context, r *tensor.Request) (*tensor.Response, error) {
 	c := calls.Get().(*call)
 	defer c.free()
-	message, err := u.protocol.AppendRequest(c.request.Body[:0], r)
+	message, err := r.Encode(u.protocol)
 	if err != nil {
 		return nil, err
 	}
-	c.request = upstream.Request{Method: http.MethodPost, Path: u.dialect.infer(u.place), Fields: jsonBody, Body: message.Body}
+	u.ask(c, message)
 	if err := u.do(ctx, c); err != nil {
 		return nil, err
 	}
-	response, err := u.protocol.ParseResponse(tensor.Message{Body: c.answer.Body, Header: tensor.NoHeader}, r, u.signature, u.limits)
+	answer, err := u.message(c)
+	if err != nil {
+		return nil, err
+	}
+	response, err := u.protocol.ParseResponse(answer, r, u.signature, u.limits)
 	if err != nil {
 		return nil, err
 	}
 	if response.ID != "" && response.ID != r.ID {
-		return nil, u.fault("answered another request than it was asked", nil)
+		return nil, fault(u.place.Model, "answered another request than it was asked", nil)
 	}
 	response.ID = r.ID
 	return response, nil
+}
+
+// headerLength says how long the JSON text is before binary tensors.
+const headerLength = "inference-header-content-length"
+
+// lengthOnly are the fields of an answer that are read.
+var lengthOnly = []string{headerLength}
+
+// ask makes the message of a question the request of a call.
+func (u *Upstream) ask(c *call, m tensor.Message) {
+	if u.dialect.grpc {
+		u.askGRPC(c, u.dialect.infer(u.place), m.Body)
+		return
+	}
+	fields := jsonBody
+	if m.Header != tensor.NoHeader {
+		fields = []upstream.Field{{Name: "Content-Type", Value: "application/octet-stream"}, {Name: headerLength, Value: strconv.Itoa(m.Header)}}
+	}
+	c.request = upstream.Request{Method: http.MethodPost, Path: u.dialect.infer(u.place), Fields: fields, Body: m.Body}
+	c.answer.Want = lengthOnly
+}
+
+// message is the answer to a call.
+func (u *Upstream) message(c *call) (tensor.Message, error) {
+	if u.dialect.grpc {
+		return u.messageGRPC(c)
+	}
+	m := tensor.Message{Body: c.answer.Body, Header: tensor.NoHeader}
+	if len(c.answer.Got) == 0 || c.answer.Got[0] == nil {
+		return m, nil
+	}
+	n, err := strconv.ParseUint(string(c.answer.Got[0]), 10, 31)
+	if err != nil || n == 0 {
+		return m, fault(u.place.Model, fmt.Sprintf("answered with %s %.80q", headerLength, c.answer.Got[0]), err)
+	}
+	m.Header = int(n)
+	return m, nil
 }
 
 // Describe asks the server what the model takes and gives. The error is of kind
@@ -99,67 +134,80 @@ func (u *Upstream) Describe(ctx context.Context) (tensor.Signature, error) {
 		}
 	}
 	c := &call{request: upstream.Request{Method: http.MethodGet, Path: u.dialect.about(u.place)}}
+	if u.dialect.grpc {
+		u.askGRPC(c, u.dialect.about(u.place), nil)
+	}
 	if err := u.do(ctx, c); err != nil {
 		return tensor.Signature{}, err
 	}
-	s, err := u.dialect.read(c.answer.Body)
+	answer, err := u.message(c)
 	if err != nil {
-		return s, u.fault("described the model in a form other than the protocol's", err)
+		return tensor.Signature{}, err
+	}
+	s, err := u.dialect.read(answer.Body)
+	if err != nil {
+		return s, fault(u.place.Model, "described the model in a form other than the protocol's", err)
 	}
 	if err := s.Validate(); err != nil {
-		return s, u.fault("described a model without a usable signature", err)
+		return s, fault(u.place.Model, "described a model without a usable signature", err)
 	}
 	return s, nil
 }
 
 // do makes one call and leaves the body of a 200 in it.
 func (u *Upstream) do(ctx context.Context, c *call) error {
-	if trace := telemetry.Traceparent(ctx); trace != "" {
-		c.request.Fields = append(slices.Clip(c.request.Fields), upstream.Field{Name: telemetry.TraceparentHeader, Value: trace})
-	}
+	c.request.Fields = traced(ctx, c.request.Fields)
 	c.answer.Limit = u.limits.MaxBody
 	err := u.Cluster().Do(ctx, &c.request, &c.answer)
 	status := c.answer.Status
 	switch {
 	case err != nil:
-		return u.reword(err)
+		return reword(err, u.place.Model, u.limits.MaxBody)
 	case status == http.StatusNotFound:
 		return &pavise.Error{
 			Kind: pavise.Unavailable, Msg: fmt.Sprintf("the model server does not know the model %s (status 404)", u.place.Model),
 			Hint: "if it has another name there, put the route with --remote NAME",
 		}
 	case status/100 == 4:
-		return u.fault(fmt.Sprintf("refused the request with status %d", status), nil)
+		return fault(u.place.Model, fmt.Sprintf("refused the request with status %d", status), nil)
 	case status != http.StatusOK:
-		return u.fault(fmt.Sprintf("answered with status %d", status), nil)
+		return fault(u.place.Model, fmt.Sprintf("answered with status %d", status), nil)
 	}
 	return nil
 }
 
+// traced adds the trace that a call belongs to, if there is one.
+func traced(ctx context.Context, fields []upstream.Field) []upstream.Field {
+	if trace := telemetry.Traceparent(ctx); trace != "" {
+		return append(slices.Clip(fields), upstream.Field{Name: telemetry.TraceparentHeader, Value: trace})
+	}
+	return fields
+}
+
 // reword has an error of the cluster name the model, which callers know, and not the
-// cluster.
-func (u *Upstream) reword(err error) error {
+// cluster. most is how many bytes an answer may have.
+func reword(err error, model string, most int) error {
 	f := upstream.FaultOf(err)
 	if f == nil {
 		return err
 	}
 	what := f.What()
 	if f.Reason == upstream.TooLarge {
-		what = fmt.Sprintf("answered with more than %d bytes", u.limits.MaxBody)
+		what = fmt.Sprintf("answered with more than %d bytes", most)
 	}
-	fault := u.fault(what, err)
+	e := fault(model, what, err)
 	if f.Reason == upstream.Full {
-		fault.Kind, fault.Hint = pavise.Throttled, "wait as long as Retry-After says, then try again"
+		e.Kind, e.Hint = pavise.Throttled, "wait as long as Retry-After says, then try again"
 	}
-	return fault
+	return e
 }
 
-// fault is an error of the upstream. What the upstream itself said is for our
+// fault is an error of the server of a model. What the server itself said is for our
 // logs, never for the caller.
-func (u *Upstream) fault(what string, err error) *pavise.Error {
+func fault(model, what string, err error) *pavise.Error {
 	return &pavise.Error{
 		Kind: pavise.Unavailable,
-		Msg:  fmt.Sprintf("the model server of %s %s", u.place.Model, what),
+		Msg:  fmt.Sprintf("the model server of %s %s", model, what),
 		Hint: "retry; if it stays so, the operator should look at the server behind the route",
 		Err:  err,
 	}

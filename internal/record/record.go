@@ -76,7 +76,7 @@ func (r *Record) Encode() ([]byte, error) {
 	if err := r.check(); err != nil {
 		return nil, err
 	}
-	const fields = 640 // about what a record holds beside its payloads
+	const fields = 1024 // about what a record holds beside its payloads
 	entry := make([]byte, 1, fields+len(r.Detail)+base64.StdEncoding.EncodedLen(len(r.Sealed)))
 	entry[0] = entryVersion
 	if entry = r.append(entry); len(entry)+TagSize > MaxEntry {

@@ -3,28 +3,11 @@ package upstream
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 )
 
 // tried are the endpoints that a call had no luck with.
-type tried [4]*endpoint
-
-func (t *tried) has(e *endpoint) bool {
-	for _, x := range t {
-		if x == e {
-			return true
-		}
-	}
-	return false
-}
-
-func (t *tried) add(e *endpoint) {
-	for i, x := range t {
-		if x == nil || x == e {
-			t[i] = e
-			return
-		}
-	}
-}
+type tried [8]*endpoint
 
 // pick returns the endpoint that a call should ask, or nil when none is left. It is
 // one of those that take calls, were not tried by this call, and are not ejected; an
@@ -32,7 +15,7 @@ func (t *tried) add(e *endpoint) {
 func (c *Cluster) pick(key string, t *tried) (e *endpoint, probe bool) {
 	all := *c.members.Load()
 	if len(all) == 1 {
-		if t.has(all[0]) {
+		if slices.Contains(t[:], all[0]) {
 			return nil, false
 		}
 		return all[0], false
@@ -41,7 +24,7 @@ func (c *Cluster) pick(key string, t *tried) (e *endpoint, probe bool) {
 	defer c.mu.Unlock()
 	c.candidates = c.candidates[:0]
 	for _, e := range all {
-		if e.weight > 0 && !t.has(e) && (!e.out || c.mayProbe(e)) {
+		if e.weight > 0 && !slices.Contains(t[:], e) && (!e.out || c.mayProbe(e)) {
 			c.candidates = append(c.candidates, e)
 		}
 	}

@@ -29,8 +29,10 @@ type Field struct{ Name, Value string }
 // An Answer is what a model server answered. One that is used again costs no
 // allocation.
 type Answer struct {
-	Limit int      // most bytes of a body that are taken; 0: MaxBody
-	Want  []string // fields of the head that the caller needs, in lower case
+	Limit int // most bytes of a body that are taken; 0: MaxBody
+	// Want are the fields of the head that the caller needs, in lower case. Over
+	// HTTP/2, Do finds those that the head does not have behind the body as well.
+	Want []string
 
 	Status int
 	Got    [][]byte // values of Want, in its order; nil: there is none. They hold until the next call
@@ -52,6 +54,9 @@ func (c *Cluster) Do(ctx context.Context, r *Request, a *Answer) error {
 		return err
 	}
 	fault := l.readAll(a)
+	if fault == nil && l.h2 != nil {
+		fault = l.trailer(a)
+	}
 	l.over(fault)
 	c.leave()
 	if fault != nil {
@@ -115,10 +120,26 @@ func (s *Stream) Read(p []byte) (int, error) {
 // Close ends the stream. Before the answer's end it ends the connection as well: that
 // is how the server learns that nobody listens.
 func (s *Stream) Close() error {
-	if s.err == nil {
+	switch {
+	case s.err != nil:
+	case s.leg.ends():
+		s.end(nil, errClosed)
+	default:
 		s.end(&Fault{Reason: Gone}, errClosed)
 	}
 	return nil
+}
+
+// ends reports whether the end of the answer is all that is left of it: who knows by an
+// event that it was the last one does not read what ends the body.
+func (l *leg) ends() bool {
+	if l.cn == nil || l.cn.ctx.Err() != nil {
+		return false
+	}
+	l.cn.end = time.Now().Add(l.e.c.grace)
+	l.cn.tcp.SetDeadline(l.cn.end)
+	n, err := l.src.Read(l.cn.one[:])
+	return n == 0 && err == io.EOF
 }
 
 var errClosed = &pavise.Error{Kind: pavise.Internal, Msg: "a stream was read after it was closed"}
@@ -148,15 +169,14 @@ func (c *Cluster) reach(ctx context.Context, r *Request, a *Answer, total time.D
 			if e == nil {
 				break
 			}
-			l.e, l.probe = e, probe
-			t.add(e)
+			l = leg{e: e, probe: probe}
+			t[n] = e
+		} else {
+			l = leg{e: l.e}
 		}
-		if n > 0 {
-			if n > c.o.Breaker.MaxRetries || !c.mayRetry() {
-				c.unknown(l.e, l.probe)
-				break
-			}
-			l.further = true
+		if l.further = n > 0; l.further && (n > c.o.Breaker.MaxRetries || !c.mayRetry()) {
+			c.unknown(l.e, l.probe)
+			break
 		}
 		if again, fault = l.ask(ctx, r, a, end, again == afresh); fault == nil {
 			return l, nil
@@ -194,6 +214,7 @@ type leg struct {
 	src     io.Reader // the body of the answer
 	status  int
 	cut     bool // the connection is of no further use
+	excused bool // what goes wrong is not held against the endpoint
 }
 
 // ask writes the request and reads the head of the answer.
@@ -210,8 +231,9 @@ func (l *leg) ask(ctx context.Context, r *Request, a *Answer, end time.Time, fre
 		}
 		return elsewhere, fault
 	}
-	l.cn, l.src, l.cut = cn, cn.answers, false
-	cn.begin(ctx, l.e.c.o.Timeouts.FirstByte, end)
+	l.cn, l.src = cn, cn.answers
+	// Who had to wait for a connection may leave the server too little time.
+	l.excused = 2*cn.begin(ctx, l.e.c.o.Timeouts.FirstByte, end) < l.e.c.o.Timeouts.Total
 	head, err := cn.head(r)
 	if err != nil {
 		return never, failed(Unwritable, l.e, err)
@@ -228,11 +250,13 @@ func (l *leg) ask(ctx context.Context, r *Request, a *Answer, end time.Time, fre
 		if !errors.Is(next, http1.ErrNoAnswer) || fault.Reason != Broken {
 			return never, fault
 		}
-		return mayRepeat(r, cn.reused, sent, whole), fault
+		again := mayRepeat(r, cn.reused, sent, whole)
+		l.excused = l.excused || again == afresh // it ended an idle connection, as it may
+		return again, fault
 	}
 	cn.gap = l.e.c.o.Timeouts.Gap
 	l.status = cn.answers.Status()
-	return never, l.head(a, fields1(cn.answers))
+	return never, l.head(a, cn.answers.Field)
 }
 
 // mayRepeat is the rule of what is tried again when a connection died before any byte
@@ -247,13 +271,9 @@ func mayRepeat(r *Request, reused bool, sent int, whole bool) again {
 	return never
 }
 
-// fieldOf finds a field of a head: its first value, and how many there are.
-type fieldOf func(name string) ([]byte, int)
-
-func fields1(r *http1.Responses) fieldOf { return r.Field }
-
 // head takes what the caller wants of a head, and refuses what nobody can read alike.
-func (l *leg) head(a *Answer, field fieldOf) *Fault {
+// field finds a field's first value, and how many there are.
+func (l *leg) head(a *Answer, field func(name string) ([]byte, int)) *Fault {
 	a.Status = l.status
 	if coding, n := field("content-encoding"); n > 1 || n == 1 && string(coding) != "identity" {
 		return &Fault{Reason: Malformed, Endpoint: l.e.url, Err: errors.New("the body is encoded, and no encoding was asked for")}
@@ -334,24 +354,20 @@ func (l *leg) over(f *Fault) {
 	c, e := l.e.c, l.e
 	e.active.Add(-1)
 	if l.further {
-		c.untry()
-		l.further = false
+		c.tries.Add(-1)
 	}
 	switch {
 	case f == nil && l.status != 502 && l.status != 503 && l.status != 504:
 		c.well(e, l.probe)
-	case f == nil, f.Reason == Unreachable, f.Reason == Slow, f.Reason == Broken, f.Reason == Malformed:
+	case f == nil, !l.excused && (f.Reason == Unreachable || f.Reason == Slow || f.Reason == Broken || f.Reason == Malformed):
 		c.unwell(e, l.probe)
 	default:
 		c.unknown(e, l.probe)
 	}
-	l.probe = false
 	if l.h2 != nil {
 		l.h2.close()
-		l.h2 = nil
 	}
 	if cn := l.cn; cn != nil {
-		l.cn = nil
 		if cn.finish() && !l.cut && (f == nil && cn.answers.Reusable() || f != nil && f.Reason == Unwritable) {
 			e.put(cn)
 		} else {

@@ -16,6 +16,7 @@ type Cluster struct {
 	tls    *tls.Config
 	dialer net.Dialer
 	now    func() time.Time // for ages and ejections
+	grace  time.Duration    // for what ends a body after all that was in it was read
 
 	members atomic.Pointer[[]*endpoint] // those that Set named last; Set swaps it, under mu
 	closed  atomic.Bool                 // by Close and by Drain: connections end with their call
@@ -39,7 +40,7 @@ type Cluster struct {
 // New returns a cluster of endpoints. The error is of kind Invalid: an address, a
 // weight, or a file of TLS. Nothing is dialled before the first call.
 func New(endpoints []Endpoint, o Options) (*Cluster, error) {
-	c := &Cluster{o: o.withDefaults(), now: time.Now, empty: make(chan struct{}, 1)}
+	c := &Cluster{o: o.withDefaults(), now: time.Now, grace: 2 * time.Millisecond, empty: make(chan struct{}, 1)}
 	c.life, c.cut = context.WithCancel(context.Background())
 	var err error
 	if c.tls, err = c.o.TLS.load(); err != nil {
@@ -86,19 +87,9 @@ func (c *Cluster) Set(endpoints []Endpoint) error {
 // keepHalf takes endpoints back when more are out than may: others have left. c.mu is
 // held.
 func (c *Cluster) keepHalf(all []*endpoint) {
-	serving, out := 0, 0
 	for _, e := range all {
-		if e.weight > 0 {
-			serving++
-			if e.out {
-				out++
-			}
-		}
-	}
-	for _, e := range all {
-		if e.out && e.weight > 0 && 100*out > c.o.Ejection.MaxShare*serving {
+		if e.out && e.weight > 0 && !c.mayBeOut(0) {
 			e.readmit()
-			out--
 		}
 	}
 }
@@ -149,7 +140,7 @@ func (c *Cluster) leave() {
 	}
 }
 
-// mayRetry takes leave for one further try, which untry gives back. The share of
+// mayRetry counts one further try in, if it may be made. The share of
 // tries is bounded, so that a cluster that fails is not asked twice as much for it.
 func (c *Cluster) mayRetry() bool {
 	most := max(3, c.active.Load()*int64(c.o.Breaker.RetryShare)/100)
@@ -160,8 +151,6 @@ func (c *Cluster) mayRetry() bool {
 	c.retried.Add(1)
 	return true
 }
-
-func (c *Cluster) untry() { c.tries.Add(-1) }
 
 // Close ends the connections: idle ones now, the others with their call. A call that
 // comes later is still answered, on a connection of its own: when a route changes,

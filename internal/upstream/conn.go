@@ -59,7 +59,7 @@ func (e *endpoint) connect(ctx context.Context, until time.Time) (*conn, *Fault)
 		return cn, nil
 	}
 	e.forgo()
-	if ctx.Err() != nil && errors.Is(ctx.Err(), context.Canceled) {
+	if ctx.Err() != nil {
 		return nil, &Fault{Reason: Gone, Err: err}
 	}
 	return nil, &Fault{Reason: Unreachable, Err: err}
@@ -131,17 +131,19 @@ func (c *Cluster) stale(cn *conn, now time.Time) bool {
 	return !cn.since.IsZero() && now.Sub(cn.since) > c.o.Pool.Idle || now.Sub(cn.born) > c.o.Pool.Age
 }
 
-// begin starts a call: its head must be there within first, and all of it at end.
-func (cn *conn) begin(ctx context.Context, first time.Duration, end time.Time) {
+// begin starts a call: its head must be there within first, and all of it at end. It
+// returns how long that is.
+func (cn *conn) begin(ctx context.Context, first time.Duration, end time.Time) time.Duration {
 	now := time.Now()
 	cn.ctx, cn.last, cn.gap, cn.end, cn.stop, cn.since = ctx, now, first, end, nil, time.Time{}
 	soon := earlier(now.Add(patience), cn.limit())
 	if cn.nc == cn.tcp {
 		cn.nc.SetDeadline(soon)
-		return
+	} else { // a write over TLS that was cut short cannot be gone on with
+		cn.nc.SetWriteDeadline(end)
+		cn.nc.SetReadDeadline(soon)
 	}
-	cn.nc.SetWriteDeadline(end) // a write over TLS that was cut short cannot be gone on with
-	cn.nc.SetReadDeadline(soon)
+	return end.Sub(now)
 }
 
 // finish ends the call, and reports whether the connection may be used again as far

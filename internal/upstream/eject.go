@@ -61,7 +61,7 @@ func (c *Cluster) unwell(e *endpoint, probe bool) {
 	case e.out:
 	case e.row >= c.o.Ejection.Consecutive,
 		calls >= c.o.Ejection.Volume && 100*e.failures >= c.o.Ejection.Rate*calls:
-		if c.mayEject() {
+		if c.mayBeOut(1) {
 			c.eject(e, now)
 		}
 	}
@@ -77,9 +77,9 @@ func (c *Cluster) unknown(e *endpoint, probe bool) {
 	}
 }
 
-// mayEject reports whether one more endpoint may be out. c.mu is held.
-func (c *Cluster) mayEject() bool {
-	serving, out := 0, 1
+// mayBeOut reports whether so many more endpoints may be out as well. c.mu is held.
+func (c *Cluster) mayBeOut(more int) bool {
+	serving, out := 0, more
 	for _, e := range *c.members.Load() {
 		if e.weight > 0 {
 			serving++

@@ -47,7 +47,7 @@ func (r Reason) String() string { return words[r].label }
 type Fault struct {
 	Reason   Reason
 	Endpoint string        // URL of the last one that was tried; may be empty
-	Wait     time.Duration // when to come again, for the reason Full; else 0
+	Wait     time.Duration // when to come again: Retry-After; 0: not known
 	Err      error         // may be nil
 }
 
@@ -73,15 +73,6 @@ func (f *Fault) What() string { return words[f.Reason].what }
 func FaultOf(err error) *Fault {
 	f, _ := errors.AsType[*Fault](err)
 	return f
-}
-
-// RetryAfter returns when a refused caller should come again. It is 0 when the
-// error says nothing of that.
-func RetryAfter(err error) time.Duration {
-	if f := FaultOf(err); f != nil {
-		return f.Wait
-	}
-	return 0
 }
 
 // fault is an error for the caller. What the server said is only in its cause.

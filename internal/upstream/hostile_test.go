@@ -122,6 +122,54 @@ func TestHostileStream(t *testing.T) {
 	}
 }
 
+// TestStreamClosedAtItsLastEvent keeps the connection when all that was left is what ends
+// the body, be it there already or a moment later, and no other.
+func TestStreamClosedAtItsLastEvent(t *testing.T) {
+	const last = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6\r\n[DONE]\r\n"
+	for name, tt := range map[string]struct {
+		rest []string
+		idle int
+	}{
+		"with it":    {[]string{last + "0\r\n\r\n"}, 1},
+		"then":       {[]string{last, "0\r\n\r\n"}, 1},
+		"never":      {[]string{last}, 0},
+		"more":       {[]string{last + "1\r\nx\r\n0\r\n\r\n"}, 0},
+		"and behind": {[]string{last + "0\r\n\r\nHTTP/1.1 200 OK\r\n"}, 0},
+	} {
+		read := make(chan bool)
+		s := serve(t, func(s *server, c *peer, n int64) {
+			c.request()
+			for _, text := range tt.rest {
+				c.say(text)
+				<-read
+			}
+			c.stay()
+		})
+		c := cluster(t, Options{}, s.url())
+		if name != "never" {
+			c.grace = time.Minute
+		}
+		stream, err := c.Open(t.Context(), post(""), &Answer{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, err := io.ReadFull(stream, make([]byte, 6)); err != nil {
+			t.Error(n, err)
+		}
+		for range tt.rest {
+			read <- true
+		}
+		stream.Close()
+		stream.Close()
+		if _, err := stream.Read(make([]byte, 1)); err == nil {
+			t.Errorf("%s: a closed stream is read", name)
+		}
+		if got := c.Stats(); got.Endpoints[0].Idle != tt.idle || got.Active != 0 {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
+
 // TestTrickle ends an answer that comes a byte at a time, when the call's time is over.
 func TestTrickle(t *testing.T) {
 	s := serve(t, func(s *server, c *peer, n int64) {

@@ -119,7 +119,7 @@ func (o Options) withDefaults() Options {
 	o.Breaker = Breaker{
 		MaxRequests: cmp.Or(o.Breaker.MaxRequests, 4096),
 		MaxPending:  cmp.Or(o.Breaker.MaxPending, 1024),
-		MaxRetries:  min(cmp.Or(o.Breaker.MaxRetries, 2), len(tried{})-1),
+		MaxRetries:  min(cmp.Or(o.Breaker.MaxRetries, 2), len(tried{})-2),
 		RetryShare:  cmp.Or(o.Breaker.RetryShare, 20),
 	}
 	o.Ejection = Ejection{
@@ -155,10 +155,7 @@ func parseAddress(text string) (address, error) {
 			Hint: "write it as http://host:port, without user, query or fragment",
 		}
 	}
-	port := u.Port()
-	if port == "" {
-		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
-	}
+	port := cmp.Or(u.Port(), map[string]string{"http": "80", "https": "443"}[u.Scheme])
 	base := strings.TrimRight(u.JoinPath().EscapedPath(), "/")
 	return address{
 		url: u.Scheme + "://" + u.Host + base, base: base, host: u.Host,
@@ -169,7 +166,7 @@ func parseAddress(text string) (address, error) {
 // checkEndpoints looks at a whole set. The error is of kind Invalid.
 func checkEndpoints(all []Endpoint) ([]address, error) {
 	if len(all) == 0 || len(all) > MaxEndpoints {
-		return nil, invalid(fmt.Sprintf("%d upstream endpoints, not 1 to %d", len(all), MaxEndpoints))
+		return nil, invalid("%d upstream endpoints, not 1 to %d", len(all), MaxEndpoints)
 	}
 	addresses, seen, sum := make([]address, len(all)), map[string]bool{}, 0
 	for i, e := range all {
@@ -178,10 +175,10 @@ func checkEndpoints(all []Endpoint) ([]address, error) {
 			return nil, err
 		}
 		if seen[a.url] {
-			return nil, invalid(fmt.Sprintf("the upstream endpoint %s is named twice", a.url))
+			return nil, invalid("the upstream endpoint %s is named twice", a.url)
 		}
 		if e.Weight < 0 || e.Weight > MaxWeight {
-			return nil, invalid(fmt.Sprintf("the upstream endpoint %s has the weight %d, not 0 to %d", a.url, e.Weight, MaxWeight))
+			return nil, invalid("the upstream endpoint %s has the weight %d, not 0 to %d", a.url, e.Weight, MaxWeight)
 		}
 		addresses[i], seen[a.url], sum = a, true, sum+e.Weight
 	}
@@ -191,6 +188,6 @@ func checkEndpoints(all []Endpoint) ([]address, error) {
 	return addresses, nil
 }
 
-func invalid(msg string) error {
-	return &pavise.Error{Kind: pavise.Invalid, Msg: msg, Hint: "look at the targets of the route"}
+func invalid(format string, args ...any) error {
+	return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf(format, args...), Hint: "look at the targets of the route"}
 }

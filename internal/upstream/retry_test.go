@@ -66,7 +66,11 @@ func TestWhatIsTriedAgain(t *testing.T) {
 					close(done)
 				}
 			})
-			c := cluster(t, Options{Timeouts: Timeouts{FirstByte: time.Second}}, s.url())
+			o := Timeouts{}
+			if tt.want == "slow" {
+				o.FirstByte = quick.FirstByte
+			}
+			c := cluster(t, Options{Timeouts: o}, s.url())
 			if err := c.Do(t.Context(), post("first"), &Answer{}); err != nil {
 				t.Fatal(err)
 			}
@@ -80,6 +84,9 @@ func TestWhatIsTriedAgain(t *testing.T) {
 				t.Errorf("%v, want %s; executed %d times, want %d", err, tt.want, s.executed.Load(), tt.executed)
 			}
 			polite(t, err)
+			if got := c.Stats().Endpoints[0]; tt.want == "ok" && !strings.Contains(name, "status") && got.Failures != 0 {
+				t.Errorf("the end of an idle connection is held against the server: %+v", got)
+			}
 		})
 	}
 }
@@ -220,8 +227,8 @@ func TestBreakers(t *testing.T) {
 			}
 		}
 		err := c.Do(t.Context(), post(""), &Answer{})
-		if reason(err) != "full" || RetryAfter(err) == 0 {
-			t.Errorf("%s: %v, %v", name, err, RetryAfter(err))
+		if reason(err) != "full" || FaultOf(err).Wait == 0 {
+			t.Errorf("%s: %v", name, err)
 		}
 		polite(t, err)
 		release <- true
@@ -231,6 +238,25 @@ func TestBreakers(t *testing.T) {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
+	}
+}
+
+// TestWaitingIsNotTheServersFault does not blame a server for the time that was left
+// when a call got its connection.
+func TestWaitingIsNotTheServersFault(t *testing.T) {
+	s := serve(t, func(s *server, c *peer, n int64) { c.stay() })
+	c := cluster(t, Options{Pool: Pool{MaxOpen: 1}, Timeouts: Timeouts{Total: 400 * time.Millisecond}}, s.url())
+	e := (*c.members.Load())[0]
+	cn, fault := e.get(t.Context(), time.Now().Add(time.Minute), false)
+	if fault != nil {
+		t.Fatal(fault)
+	}
+	time.AfterFunc(300*time.Millisecond, func() { e.put(cn) })
+	if err := c.Do(t.Context(), post(""), &Answer{}); reason(err) != "slow" && reason(err) != "full" || c.Stats().Endpoints[0].Failures != 0 {
+		t.Errorf("%v, %+v", err, c.Stats())
+	}
+	if err := c.Do(t.Context(), post(""), &Answer{}); reason(err) != "slow" || c.Stats().Endpoints[0].Failures != 1 {
+		t.Errorf("%v, %+v", err, c.Stats())
 	}
 }
 
