@@ -125,6 +125,7 @@ func (c *rpc) serve() error {
 		c.w.Header().Set("Grpc-Accept-Encoding", "identity")
 		return &rpcError{codeUnimplemented, fmt.Sprintf("messages compressed with %.40q are not taken; send them as they are", strings.Join(encodings, ", "))}
 	}
+	c.r.Pattern = c.r.URL.Path // one of ours: it is counted by it
 	ctx, cancel, err := c.deadline()
 	if err != nil {
 		return err

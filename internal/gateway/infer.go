@@ -108,11 +108,11 @@ type Exchange struct {
 func (g *Gateway) Begin(ctx context.Context, who pavise.Principal, call Call) (*Exchange, error) {
 	entry, err := g.guard.Enter(ctx, who, "model.infer", call.Model)
 	if err != nil {
-		g.countRefusal(call.Model, tensor.NameOf(call.Protocol), err)
+		g.countRefusal(call.Model, protocolOf(call.Protocol), err)
 		return nil, err
 	}
 	x := &Exchange{gateway: g, entry: entry, who: who, call: call}
-	x.seen.Begin(ctx, g.watch, tensor.NameOf(call.Protocol), entry.Began())
+	x.seen.Begin(ctx, g.watch, protocolOf(call.Protocol), entry.Began())
 	entry.Detail(&x.trail)
 	defer x.broken()
 	err = x.begin()
