@@ -35,7 +35,7 @@ func (e *Edge) Handler() http.Handler {
 	e.openAI(mux)
 	e.rowProtocols(mux)
 	mux.HandleFunc("/", e.unserved)
-	return e.gateway.Watch().HTTP(plainly(mux))
+	return e.gateway.Watch().HTTP(e.plainly(mux))
 }
 
 // caller turns what the request proves into a principal.
