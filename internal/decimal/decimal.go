@@ -23,6 +23,36 @@ type Number struct {
 // written without an exponent.
 const MaxLen = 400
 
+// Digits reads decimal digits from b[i:] onto mant and returns where they end.
+func Digits(b []byte, i int, mant uint64) (uint64, int) {
+	for i < len(b) && '0' <= b[i] && b[i] <= '9' {
+		mant = mant*10 + uint64(b[i]-'0')
+		i++
+	}
+	return mant, i
+}
+
+// Exponent reads what follows the e of a number. It returns end -1 when there
+// are no digits, and stops counting where every datatype has long overflowed.
+func Exponent(b []byte, i int) (e, end int) {
+	sign := 1
+	if i < len(b) && (b[i] == '+' || b[i] == '-') {
+		if b[i] == '-' {
+			sign = -1
+		}
+		i++
+	}
+	start := i
+	for i < len(b) && '0' <= b[i] && b[i] <= '9' {
+		e = min(e*10+int(b[i]-'0'), 10000)
+		i++
+	}
+	if i == start {
+		return 0, -1
+	}
+	return sign * e, i
+}
+
 // Integer returns the digits as an integer up to limit, or why not. A fraction
 // or an exponent is refused even where the value is whole: servers differ on
 // whether 1.0 and 1e2 are integers.

@@ -6,18 +6,41 @@ import (
 	"math"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
+	"github.com/pavise/pavise/internal/identity"
 	"github.com/pavise/pavise/internal/tensor"
 )
 
 // refuse answers with the protocol's error object, the record that says why,
 // and when to come back.
 func refuse(w http.ResponseWriter, err error) {
-	reply(w, pavise.KindOf(err).HTTPStatus(), tensor.AppendError(nil, explain(w, err)))
+	reply(w, pavise.KindOf(err).HTTPStatus(), tensor.AppendError(nil, tell(w, err)))
+}
+
+// tell says in the head what a refusal has to, and returns its text.
+func tell(w http.ResponseWriter, err error) string {
+	nameRecord(w, err)
+	switch pavise.KindOf(err) {
+	case pavise.Unverified:
+		w.Header().Set("WWW-Authenticate", identity.Challenge(err))
+	case pavise.Throttled, pavise.Unavailable:
+		w.Header().Set("Retry-After", retryAfter(err))
+	}
+	return explain(err)
+}
+
+// explain is what a caller may be told about an error, with what to do.
+func explain(err error) string {
+	msg, hint := gateway.Message(err)
+	if hint != "" {
+		msg += "; " + hint
+	}
+	return strings.ToValidUTF8(msg, "\ufffd")
 }
 
 // setRecord names the record that proves an answer or a refusal.
@@ -27,13 +50,20 @@ func setRecord(w http.ResponseWriter, index uint64) {
 
 // nameRecord names the record that says why, if the refusal left one.
 func nameRecord(w http.ResponseWriter, err error) {
-	if r, ok := errors.AsType[*gateway.Refusal](err); ok {
-		if index, written := r.Record(); written {
-			setRecord(w, index)
-		}
-	} else if d, ok := errors.AsType[*guard.Denial](err); ok {
-		setRecord(w, d.Record)
+	if index, ok := recordOf(err); ok {
+		setRecord(w, index)
 	}
+}
+
+// recordOf is the record that says why, if the refusal left one.
+func recordOf(err error) (index uint64, ok bool) {
+	if r, is := errors.AsType[*gateway.Refusal](err); is {
+		return r.Record()
+	}
+	if d, is := errors.AsType[*guard.Denial](err); is {
+		return d.Record, true
+	}
+	return 0, false
 }
 
 // retryAfter is the seconds a refused caller should wait, at least one.

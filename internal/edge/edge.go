@@ -21,9 +21,9 @@ type Edge struct {
 // New returns the door of a gateway.
 func New(g *gateway.Gateway) *Edge { return &Edge{gateway: g} }
 
-// Handler serves the Open Inference Protocol v2 below /v2, and what OpenAIPaths and
-// TensorPaths name. Whatever is not one of their routes is refused with a record: see
-// Profile.
+// Handler serves the Open Inference Protocol v2, below /v2 and over HTTP/2 as gRPC, and
+// what OpenAIPaths and TensorPaths name. Whatever is not one of their routes or calls is
+// refused with a record: see Profile.
 func (e *Edge) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v2/health/live", e.health)
@@ -35,7 +35,14 @@ func (e *Edge) Handler() http.Handler {
 	e.openAI(mux)
 	e.rowProtocols(mux)
 	mux.HandleFunc("/", e.unserved)
-	return e.gateway.Watch().HTTP(e.plainly(mux))
+	plain := e.plainly(mux)
+	return e.gateway.Watch().HTTP(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if isGRPC(r) && isCall(r) {
+			e.grpc(w, r)
+			return
+		}
+		plain.ServeHTTP(w, r)
+	}))
 }
 
 // caller turns what the request proves into a principal.

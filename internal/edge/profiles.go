@@ -8,9 +8,9 @@ var profiles = []profile{
 			+GET /v2/health/ready
 			+GET /v2/models/{model}/ready
 			GET /v2/models/{model}/versions/{version}/ready
-			POST /inference.GRPCInferenceService/ServerLive
-			POST /inference.GRPCInferenceService/ServerReady
-			POST /inference.GRPCInferenceService/ModelReady
+			+POST /inference.GRPCInferenceService/ServerLive
+			+POST /inference.GRPCInferenceService/ServerReady
+			+POST /inference.GRPCInferenceService/ModelReady
 			POST /grpc.health.v1.Health/Check
 			POST /grpc.health.v1.Health/Watch`},
 		{Describe, `+GET /v2
@@ -18,8 +18,8 @@ var profiles = []profile{
 			GET /v2/models/{model}/versions/{version}
 			GET /v2/models/{model}/config
 			GET /v2/models/{model}/versions/{version}/config
-			POST /inference.GRPCInferenceService/ServerMetadata
-			POST /inference.GRPCInferenceService/ModelMetadata
+			+POST /inference.GRPCInferenceService/ServerMetadata
+			+POST /inference.GRPCInferenceService/ModelMetadata
 			POST /inference.GRPCInferenceService/ModelConfig
 			POST /grpc.reflection.v1.ServerReflection/ServerReflectionInfo
 			POST /grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo`},
@@ -29,8 +29,8 @@ var profiles = []profile{
 			* /v2/models/{model}/generate_stream
 			* /v2/models/{model}/versions/{version}/generate
 			* /v2/models/{model}/versions/{version}/generate_stream
-			POST /inference.GRPCInferenceService/ModelInfer
-			POST /inference.GRPCInferenceService/ModelStreamInfer`},
+			+POST /inference.GRPCInferenceService/ModelInfer
+			+POST /inference.GRPCInferenceService/ModelStreamInfer`},
 		{Control, `GET /v2/repository/index
 			POST /v2/repository/index
 			POST /v2/repository/{repository}/index

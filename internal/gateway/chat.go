@@ -61,7 +61,7 @@ const unnamed = "unnamed"
 // model is asked. What it reads until then is bounded and held on the caller's account.
 func (g *Gateway) BeginChat(ctx context.Context, who pavise.Principal, call ChatCall) (*ChatExchange, error) {
 	hold := g.bodies.begin(who.Name())
-	request, size, wrong := readChat(hold, call)
+	request, read, wrong := readChat(hold, call)
 	model := pavise.Name{Tenant: who.Tenant, Kind: "model", ID: unnamed}
 	if f, ok := errors.AsType[*chat.Fault](wrong); ok && f.Model != "" {
 		model.ID = f.Model
@@ -74,42 +74,42 @@ func (g *Gateway) BeginChat(ctx context.Context, who pavise.Principal, call Chat
 	entry, err := g.guard.Enter(ctx, who, "model.infer", model)
 	if err != nil {
 		hold.free()
-		g.countRefused(model, tensor.NameOpenAI, err)
+		g.countRefusal(model, tensor.NameOpenAI, err)
 		return nil, err
 	}
-	x := &ChatExchange{Exchange: Exchange{gateway: g, entry: entry, who: who, call: Call{Model: model, Subject: call.Subject}, hold: hold}, ask: request}
-	x.read = size
-	x.seen.Begin(ctx, g.watch, tensor.NameOpenAI, entry.Began())
-	x.seen.Language(operationOf(call.API))
+	x := &ChatExchange{Exchange: Exchange{gateway: g, entry: entry, who: who, call: Call{Model: model, Subject: call.Subject}, hold: hold, read: read}, ask: request}
 	x.said = ChatTrail{Trail: &x.trail, API: call.API}
+	x.seen.Begin(ctx, g.watch, tensor.NameOpenAI, entry.Began())
+	x.seen.Language(acts[call.API])
 	x.seen.Enter(telemetry.Check)
 	entry.Detail(&x.said)
 	defer x.broken()
-	if err := x.enter(wrong); err != nil {
+	if err := x.enter(ctx, wrong); err != nil {
 		return nil, x.Abort(err)
 	}
 	x.seen.Enter(telemetry.Infer)
 	return x, nil
 }
 
-// readChat reads a request, and what is made of it, on the caller's account. size is how
-// many bytes were read.
-func readChat(hold *hold, call ChatCall) (request *chat.Request, size int, err error) {
+// acts are what OpenTelemetry's conventions for generative models call the operations.
+var acts = map[chat.API]string{chat.Chat: "chat", chat.Responses: "chat", chat.Completions: "text_completion", chat.Embeddings: "embeddings"}
+
+// readChat reads a request of so many bytes, and what is made of it, on the caller's
+// account.
+func readChat(hold *hold, call ChatCall) (r *chat.Request, read int, err error) {
 	lim := chat.DefaultLimits()
 	text, err := hold.read(call.Body, lim.MaxBody)
-	if err != nil {
-		return nil, 0, err
+	if err == nil {
+		err = hold.set(lim.Weight(text))
 	}
-	if err := hold.set(lim.Weight(text)); err != nil {
-		return nil, len(text), err
+	if err == nil {
+		r, err = chat.ParseRequest(call.API, text, lim)
 	}
-	request, err = chat.ParseRequest(call.API, text, lim)
-	return request, len(text), err
+	return r, len(text), err
 }
 
 // enter puts the request through the checks before the model.
-func (x *ChatExchange) enter(wrong error) error {
-	x.seen.Enter(telemetry.Check)
+func (x *ChatExchange) enter(ctx context.Context, wrong error) error {
 	if wrong != nil {
 		check := "codec"
 		if pavise.KindOf(wrong) != pavise.Invalid {
@@ -123,6 +123,9 @@ func (x *ChatExchange) enter(wrong error) error {
 	}
 	if x.route.chat == nil {
 		return &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("%s is no language model", x.call.Model), Hint: "ask it in the Open Inference Protocol: POST /v2/models/{model}/infer"}
+	}
+	if err := x.blind(ctx); err != nil {
+		return err
 	}
 	x.said.Tier = x.route.Fields.Tier(x.who)
 	x.trail.Rows = x.ask.Rows()
@@ -176,7 +179,6 @@ func (x *ChatExchange) Fields() string { return x.changes.String() }
 // Unguarded: BeginChat has entered.
 func (x *ChatExchange) Answer(ctx context.Context) (*ChatAnswer, error) {
 	defer x.broken()
-	x.seen.Enter(telemetry.Infer)
 	answer, err := x.route.chat.Ask(ctx, x.ask, x.body)
 	if err != nil {
 		return nil, x.Abort(x.blame(ctx, err))
@@ -184,10 +186,9 @@ func (x *ChatExchange) Answer(ctx context.Context) (*ChatAnswer, error) {
 	x.seen.Enter(telemetry.Shape)
 	x.changes.Remove(x.route.Fields.Outbound(x.said.Tier, &answer.Document))
 	x.entry.Verdict(x.changes.Verdict())
-	x.spent(answer.Tokens())
+	x.took(&answer.Document)
 	out := answer.AppendJSON(nil)
-	x.trail.Output = x.commit(out)
-	x.answered = len(out)
+	x.trail.Output, x.answered = x.commit(out), len(out)
 	if err := x.end(x.keep(ctx, nil, false)); err != nil {
 		return nil, &Refusal{entry: x.entry, err: err}
 	}
@@ -195,10 +196,12 @@ func (x *ChatExchange) Answer(ctx context.Context) (*ChatAnswer, error) {
 	return &ChatAnswer{Body: out, Fields: x.changes.String(), Record: index}, nil
 }
 
-// spent notes how many tokens the model server counts.
-func (x *ChatExchange) spent(in, out int64) {
-	x.said.TokensIn, x.said.TokensOut = in, out
-	x.tokens = [2]int{int(in), int(out)}
+// took notes the tokens that an answer or event says it took, if it does.
+func (x *ChatExchange) took(d *chat.Document) {
+	if in, out := d.Tokens(); in+out > 0 {
+		x.said.TokensIn, x.said.TokensOut = in, out
+		x.seen.Tokens(int(in), int(out))
+	}
 }
 
 // blame says whose fault it was that there is no answer: what a model server did wrong

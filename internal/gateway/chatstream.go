@@ -12,7 +12,6 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/chat"
 	"github.com/pavise/pavise/internal/firewall"
-	"github.com/pavise/pavise/internal/telemetry"
 )
 
 // maxTail bounds what is held back of a stream until its record is written, in bytes.
@@ -37,7 +36,6 @@ type streaming struct {
 // Unguarded: BeginChat has entered.
 func (x *ChatExchange) Stream(ctx context.Context, send func([]byte) error) error {
 	defer x.broken()
-	x.seen.Enter(telemetry.Infer)
 	flow, err := x.route.chat.Stream(ctx, x.ask, x.body)
 	if err != nil {
 		return x.Abort(x.blame(ctx, err))
@@ -61,9 +59,7 @@ func (x *ChatExchange) Stream(ctx context.Context, send func([]byte) error) erro
 
 // event passes one event on, as far as it is for the caller.
 func (s *streaming) event(e *chat.Event) error {
-	if in, out := e.Tokens(); in+out > 0 {
-		s.x.spent(in, out)
-	}
+	s.x.took(&e.Document)
 	removed := s.x.route.Fields.Outbound(s.x.said.Tier, &e.Document)
 	if e.Thought() && s.x.said.Tier == firewall.Untrusted {
 		s.x.changes.Remove([]string{"reasoning"})

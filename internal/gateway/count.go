@@ -4,7 +4,6 @@ import (
 	"errors"
 
 	"github.com/pavise/pavise"
-	"github.com/pavise/pavise/internal/chat"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/infer"
 	"github.com/pavise/pavise/internal/telemetry"
@@ -21,13 +20,12 @@ func (x *Exchange) count(err error) {
 	}
 	x.seen.Rows(x.trail.Rows, x.trail.Charged)
 	x.seen.Bytes(x.read, x.answered)
-	x.seen.Tokens(x.tokens[0], x.tokens[1])
 	index, written := x.entry.Record()
 	x.seen.End(err, x.entry.Verdicts(), index, written)
 }
 
-// countRefused does so for a call that the guard did not let in.
-func (g *Gateway) countRefused(name pavise.Name, protocol string, err error) {
+// countRefusal does so for a call that the guard did not let in.
+func (g *Gateway) countRefusal(name pavise.Name, protocol string, err error) {
 	if g.watch == nil {
 		return
 	}
@@ -41,17 +39,6 @@ func (g *Gateway) countRefused(name pavise.Name, protocol string, err error) {
 		index = denial.Record
 	}
 	g.watch.Refused(model, protocol, err, index, recorded)
-}
-
-// operationOf is what a language model does, by GenAI's name for it.
-func operationOf(api chat.API) string {
-	switch api {
-	case chat.Completions:
-		return "text_completion"
-	case chat.Embeddings:
-		return "embeddings"
-	}
-	return "chat"
 }
 
 // tellRoutes has the readings of the routes, and of the servers behind them, told.
@@ -85,12 +72,17 @@ func (g *Gateway) tellRoutes() {
 func (r *Routes) endpoints() (all []upstream.EndpointStats) {
 	seen := map[*upstream.Cluster]bool{}
 	for _, l := range *r.live.Load() {
-		up, ok := l.model.(*infer.Upstream)
-		if !ok || seen[up.Cluster()] {
+		var cluster *upstream.Cluster
+		if up, ok := l.model.(*infer.Upstream); ok {
+			cluster = up.Cluster()
+		} else if l.chat != nil {
+			cluster = l.chat.Cluster()
+		}
+		if cluster == nil || seen[cluster] {
 			continue
 		}
-		seen[up.Cluster()] = true
-		all = append(all, up.Cluster().Stats().Endpoints...)
+		seen[cluster] = true
+		all = append(all, cluster.Stats().Endpoints...)
 	}
 	return all
 }

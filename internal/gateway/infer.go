@@ -5,12 +5,14 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"time"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/guard"
+	"github.com/pavise/pavise/internal/infer"
 	"github.com/pavise/pavise/internal/telemetry"
 	"github.com/pavise/pavise/internal/tensor"
 )
@@ -73,6 +75,9 @@ func (g *Gateway) Infer(ctx context.Context, who pavise.Principal, call Call) (*
 	}
 	defer x.broken()
 	truth, err := x.route.model.Infer(ctx, x.request)
+	if errors.Is(err, infer.ErrUnseen) {
+		return x.unseen(ctx)
+	}
 	if err != nil {
 		return nil, x.Abort(err)
 	}
@@ -97,8 +102,7 @@ type Exchange struct {
 	ended   bool
 	random  [48]byte // the trail's id and the salt are made of it
 
-	read, answered int    // bytes of bodies
-	tokens         [2]int // in and out, of a language model
+	read, answered int // bytes of bodies
 }
 
 // Begin carries a request to where the model is asked. Its record keeps what it
@@ -107,7 +111,7 @@ type Exchange struct {
 func (g *Gateway) Begin(ctx context.Context, who pavise.Principal, call Call) (*Exchange, error) {
 	entry, err := g.guard.Enter(ctx, who, "model.infer", call.Model)
 	if err != nil {
-		g.countRefused(call.Model, tensor.NameOf(call.Protocol), err)
+		g.countRefusal(call.Model, tensor.NameOf(call.Protocol), err)
 		return nil, err
 	}
 	x := &Exchange{gateway: g, entry: entry, who: who, call: call}
@@ -117,6 +121,9 @@ func (g *Gateway) Begin(ctx context.Context, who pavise.Principal, call Call) (*
 	err = x.begin()
 	if err == nil && x.route.model == nil {
 		err = &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("%s is a language model", call.Model), Hint: "ask it in the OpenAI protocol: POST /v1/chat/completions"}
+	}
+	if err == nil {
+		err = x.blind(ctx)
 	}
 	if err == nil {
 		err = x.inbound()
@@ -230,7 +237,7 @@ func (x *Exchange) inbound() (err error) {
 		x.retry = retry
 		return err
 	}
-	sent, err := x.request.Encode(tensor.OIP)
+	sent, err := x.request.Encode(x.route.spoken())
 	if err != nil {
 		return err
 	}

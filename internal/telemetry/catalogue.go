@@ -141,7 +141,7 @@ var readings = [...]*Metric{
 	Accounts:       metric("pavise.meter.accounts", UpDown, "{account}", "Callers at models whose rows are being counted"),
 	RoutesHeld:     metric("pavise.routes", Gauge, "{route}", "Routes that answer"),
 	Servers:        metric("pavise.upstream.servers", UpDown, "{server}", "Model servers behind the routes"),
-	ServersEjected: metric("pavise.upstream.ejected", UpDown, "{server}", "Of them, those that get no calls for they failed too often"),
+	ServersEjected: metric("pavise.upstream.ejected", UpDown, "{server}", "Of them, those that get no calls, after too many failures"),
 	ServersActive:  metric("pavise.upstream.calls", UpDown, "{call}", "Calls and streams under way to them"),
 	ServersQueue:   metric("pavise.upstream.queue", UpDown, "{call}", "Calls that wait for a connection"),
 	ServersOpen:    metric("pavise.upstream.connections", UpDown, "{connection}", "HTTP/1.1 connections to them"),

@@ -21,7 +21,7 @@ func (s *scanner) number(n *decimal.Number) *fault {
 		i = 1
 	}
 	start := i
-	n.Mant, i = digits(b, i, 0)
+	n.Mant, i = decimal.Digits(b, i, 0)
 	count := i - start
 	switch {
 	case count == 0:
@@ -32,7 +32,7 @@ func (s *scanner) number(n *decimal.Number) *fault {
 	n.Whole = true
 	if i < len(b) && b[i] == '.' {
 		point := i + 1
-		n.Mant, i = digits(b, point, n.Mant)
+		n.Mant, i = decimal.Digits(b, point, n.Mant)
 		if i == point {
 			return s.fault("write digits after the point", "a point without digits after it")
 		}
@@ -41,7 +41,7 @@ func (s *scanner) number(n *decimal.Number) *fault {
 		count += i - point
 	}
 	if i < len(b) && b[i]|0x20 == 'e' {
-		e, end := exponent(b, i+1)
+		e, end := decimal.Exponent(b, i+1)
 		if end < 0 {
 			return s.fault("write digits after the e", "an exponent without digits")
 		}
@@ -56,36 +56,6 @@ func (s *scanner) number(n *decimal.Number) *fault {
 	n.Fits = count <= 19 // 10^19 - 1 < 2^64
 	s.pos += i
 	return nil
-}
-
-// digits reads decimal digits from b[i:] onto mant and returns where they end.
-func digits(b []byte, i int, mant uint64) (uint64, int) {
-	for i < len(b) && isDigit(b[i]) {
-		mant = mant*10 + uint64(b[i]-'0')
-		i++
-	}
-	return mant, i
-}
-
-// exponent reads what follows the e of a number. It returns end -1 when there
-// are no digits, and stops counting where every datatype has long overflowed.
-func exponent(b []byte, i int) (e, end int) {
-	sign := 1
-	if i < len(b) && (b[i] == '+' || b[i] == '-') {
-		if b[i] == '-' {
-			sign = -1
-		}
-		i++
-	}
-	start := i
-	for i < len(b) && isDigit(b[i]) {
-		e = min(e*10+int(b[i]-'0'), 10000)
-		i++
-	}
-	if i == start {
-		return 0, -1
-	}
-	return sign * e, i
 }
 
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }
