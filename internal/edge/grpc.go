@@ -42,17 +42,21 @@ const (
 	streamCheck = time.Minute
 )
 
-// isGRPC reports whether a request is a gRPC call that is served.
+// isGRPC reports whether a request is a gRPC call.
 func isGRPC(r *http.Request) bool {
-	if method, ok := strings.CutPrefix(r.URL.Path, GRPCPath); !ok || methods[method] == nil || r.Method != http.MethodPost {
-		return false
-	}
 	types := r.Header["Content-Type"]
 	if r.ProtoMajor != 2 || len(types) != 1 {
 		return false
 	}
 	media, _, _ := strings.Cut(types[0], ";")
 	return media == mediaGRPC || media == mediaGRPC+"+proto"
+}
+
+// isCall reports whether a gRPC call is one that is served; the others are those of
+// Profile, and refused as such.
+func isCall(r *http.Request) bool {
+	name, ours := strings.CutPrefix(r.URL.Path, GRPCPath)
+	return ours && methods[name] != nil && r.Method == http.MethodPost
 }
 
 // The status codes of gRPC that are answered here.
@@ -370,7 +374,7 @@ func streamed(answer *gateway.Answer, err error) []byte {
 	if err == nil {
 		return oipgrpc.AppendStreamed(nil, answer.Body, answer.Record())
 	}
-	msg := tell(err)
+	msg := explain(err)
 	if index, ok := recordOf(err); ok {
 		msg += fmt.Sprintf(" (record %d)", index)
 	}
@@ -399,7 +403,7 @@ func (c *rpc) end(err error) {
 		set("Grpc-Status", "0")
 		return
 	}
-	code, msg := grpcCodes[pavise.KindOf(err)], tell(err)
+	code, msg := grpcCodes[pavise.KindOf(err)], explain(err)
 	if e, ok := errors.AsType[*rpcError](err); ok {
 		code, msg = e.code, e.msg
 	}

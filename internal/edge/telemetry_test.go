@@ -156,7 +156,7 @@ func TestGRPCIsCounted(t *testing.T) {
 		t.Error("a model is there that is not")
 	}
 	// The door counts a call when its handler is done, which is after the answer.
-	want := `http_server_request_duration_seconds_count{http_request_method="POST",http_route="none",http_response_status_code="200"} 2`
+	want := `http_server_request_duration_seconds_count{http_request_method="POST",http_route="/",http_response_status_code="200"} 2`
 	text := metricsOf(t, w)
 	for end := time.Now().Add(10 * time.Second); !strings.Contains(text, want) && time.Now().Before(end); text = metricsOf(t, w) {
 		time.Sleep(time.Millisecond)

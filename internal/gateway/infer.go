@@ -58,6 +58,9 @@ type Call struct {
 	Protocol tensor.Protocol // how the caller spells requests and answers
 	Header   int             // of the message that the body is; tensor.NoHeader without binary tensors
 	Body     io.Reader
+	// Wrong is what the transport found amiss around the body, which is refused with it
+	// and never read; nil: nothing.
+	Wrong error
 }
 
 // Infer asks a model on a caller's behalf: the verb model.infer on
@@ -207,6 +210,10 @@ func (x *Exchange) begin() (err error) {
 
 // inbound reads the request and puts it through the checks before the model.
 func (x *Exchange) inbound() (err error) {
+	if wrong := x.call.Wrong; wrong != nil {
+		x.entry.Verdict(pavise.Verdict{Check: "codec", Outcome: pavise.Deny, Reason: wrong.Error()})
+		return wrong
+	}
 	x.hold, x.room = x.gateway.bodies.begin(x.who.Name()), tensor.TakeRoom()
 	x.seen.Enter(telemetry.Read)
 	if x.request, err = x.parse(); err != nil {
@@ -339,23 +346,39 @@ func (x *Exchange) commit(b []byte) string {
 //
 // Unguarded: DescribeVersion enters.
 func (g *Gateway) Describe(ctx context.Context, who pavise.Principal, model pavise.Name) (tensor.Signature, error) {
-	return g.DescribeVersion(ctx, who, model, "")
+	d, err := g.DescribeVersion(ctx, who, model, "")
+	return d.Signature, err
+}
+
+// A Description is what a model takes and gives, and the index of the record that it
+// was told.
+type Description struct {
+	tensor.Signature
+	Record uint64
 }
 
 // DescribeVersion returns what a model takes and gives: the verb model.describe on
-// tenant/model/id. A version that the route does not name is of kind NotFound.
-func (g *Gateway) DescribeVersion(ctx context.Context, who pavise.Principal, model pavise.Name, version string) (s tensor.Signature, err error) {
+// tenant/model/id. A version that the route does not name is of kind NotFound. After the
+// guard let the caller in, every error is a *Refusal.
+func (g *Gateway) DescribeVersion(ctx context.Context, who pavise.Principal, model pavise.Name, version string) (Description, error) {
 	entry, err := g.guard.Enter(ctx, who, "model.describe", model)
 	if err != nil {
-		return s, err
+		return Description{}, err
 	}
-	defer entry.Exit(&err)
-	l, err := g.Routes.find(model)
+	signature, err := func() (s tensor.Signature, err error) {
+		defer entry.Exit(&err)
+		l, err := g.Routes.find(model)
+		if err != nil {
+			return s, err
+		}
+		if version != "" && version != l.Version {
+			return s, noVersion(model, version)
+		}
+		return l.Signature, nil
+	}()
 	if err != nil {
-		return s, err
+		return Description{}, &Refusal{entry: entry, err: err}
 	}
-	if version != "" && version != l.Version {
-		return s, noVersion(model, version)
-	}
-	return l.Signature, nil
+	index, _ := entry.Record()
+	return Description{signature, index}, nil
 }
