@@ -37,6 +37,7 @@ func (file *File) Roles() (roles []string) {
 // An Up says what a laptop's Pavise begins with: pavise up. All else of it is flags.
 type Up struct {
 	Bootstrap *UpBootstrap `yaml:"bootstrap" need:"true" doc:"What an empty store begins with. It is done once, through the verb that anybody would use, and recorded; afterwards it is ignored, and the start says so."`
+	ExtProc   *ExtProc     `yaml:"ext_proc" doc:"Where proxies ask about their exchanges: Envoy, Istio, agentgateway. docs/envoy.md says how they are set up."`
 }
 
 // UpTenant is the only tenant that pavise up knows.
@@ -85,6 +86,7 @@ type Gateway struct {
 	Findings string        `yaml:"findings" example:"/var/lib/pavise/gateway/findings.jsonl" doc:"A file that gets every finding of its log as a line of OCSF; a dash, in quotes, prints them."`
 
 	Telemetry *Telemetry `yaml:"telemetry" doc:"Where traces, and what it counts, are sent: docs/telemetry.md says what that is."`
+	ExtProc   *ExtProc   `yaml:"ext_proc" doc:"Where proxies ask about their exchanges: Envoy, Istio, agentgateway. docs/envoy.md says how they are set up."`
 }
 
 // An Agent says what a machine's agent is to be: pavise agent.
@@ -148,7 +150,7 @@ type Route struct {
 	ONNX      string `yaml:"onnx" shown:"true" example:"/etc/pavise/fraud.onnx" doc:"A file with the model, which the gateways run; or else upstream."`
 	Upstream  string `yaml:"upstream" instead:"onnx" example:"http://models:8000" doc:"In the place of onnx: the address of a model server."`
 	Remote    string `yaml:"remote" instead:"onnx" example:"fraud" doc:"The model's name there, if it is another."`
-	Protocol  string `yaml:"protocol" instead:"onnx" example:"tfserving" doc:"What the server speaks: oip unless said, oip-grpc, v1, tfserving, torchserve, mlflow or openai."`
+	Protocol  string `yaml:"protocol" instead:"onnx" example:"tfserving" doc:"What the server speaks: oip unless said, oip-binary, oip-grpc, v1, tfserving, torchserve, mlflow or openai."`
 	Signature string `yaml:"signature" instead:"onnx" example:"/etc/pavise/fraud.json" doc:"A file that says what the model takes and gives, where its server cannot: v1, torchserve, mlflow."`
 	Rate      string `yaml:"rate" example:"600/1m" doc:"Rows of each caller."`
 	Budget    string `yaml:"budget" example:"100000/24h" doc:"Rows of each caller in a longer window."`
@@ -175,6 +177,9 @@ const (
 func (u *Up) check(f *faults) {
 	if u.Bootstrap != nil {
 		checkRoutes(f.in("bootstrap"), u.Bootstrap.Routes, UpTenant)
+	}
+	if u.ExtProc != nil {
+		u.ExtProc.check(f.in("ext_proc"))
 	}
 }
 
@@ -272,6 +277,9 @@ func (g *Gateway) check(f *faults) {
 	f.findings("findings", g.Findings)
 	if g.Telemetry != nil {
 		g.Telemetry.check(f.in("telemetry"))
+	}
+	if g.ExtProc != nil {
+		g.ExtProc.check(f.in("ext_proc"))
 	}
 	f.duration("grace", &g.Grace, DefaultGrace, minGrace, maxGrace)
 }

@@ -5,12 +5,14 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"time"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/guard"
+	"github.com/pavise/pavise/internal/infer"
 	"github.com/pavise/pavise/internal/telemetry"
 	"github.com/pavise/pavise/internal/tensor"
 )
@@ -69,6 +71,9 @@ func (g *Gateway) Infer(ctx context.Context, who pavise.Principal, call Call) (*
 	}
 	defer x.broken()
 	truth, err := x.route.model.Infer(ctx, x.request)
+	if errors.Is(err, infer.ErrUnseen) {
+		return x.unseen(ctx)
+	}
 	if err != nil {
 		return nil, x.Abort(err)
 	}
@@ -112,6 +117,9 @@ func (g *Gateway) Begin(ctx context.Context, who pavise.Principal, call Call) (*
 	err = x.begin()
 	if err == nil && x.route.model == nil {
 		err = &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("%s is a language model", call.Model), Hint: "ask it in the OpenAI protocol: POST /v1/chat/completions"}
+	}
+	if err == nil {
+		err = x.blind(ctx)
 	}
 	if err == nil {
 		err = x.inbound()
@@ -218,7 +226,7 @@ func (x *Exchange) inbound() (err error) {
 		x.retry = retry
 		return err
 	}
-	sent, err := x.request.Encode(tensor.OIP)
+	sent, err := x.request.Encode(x.route.spoken())
 	if err != nil {
 		return err
 	}

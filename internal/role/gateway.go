@@ -21,6 +21,7 @@ import (
 	"github.com/pavise/pavise/internal/bundle"
 	"github.com/pavise/pavise/internal/config"
 	"github.com/pavise/pavise/internal/edge"
+	"github.com/pavise/pavise/internal/edge/extproc"
 	"github.com/pavise/pavise/internal/fleet"
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
@@ -58,6 +59,7 @@ type Gateway struct {
 	stale    atomic.Bool                       // as of the last look
 
 	listener net.Listener
+	proxies  *extproc.Door // nil: no proxy asks here
 	server   *http.Server
 }
 
@@ -199,7 +201,9 @@ func (g *Gateway) openGuard(ctx context.Context) (err error) {
 }
 
 // origins are how callers reach it, as a proof of possession names it.
-func (g *Gateway) origins() []string { return originsOf(g.cfg.Names, g.listener) }
+func (g *Gateway) origins() []string {
+	return append(originsOf(g.cfg.Names, g.listener), g.cfg.ExtProc.Reached()...)
+}
 
 func originsOf(names []string, l net.Listener) (origins []string) {
 	_, port, _ := net.SplitHostPort(l.Addr().String())
@@ -447,7 +451,8 @@ func (g *Gateway) openServer() error {
 		}
 		inner.ServeHTTP(w, r)
 	}), own)
-	return nil
+	g.proxies, err = extproc.Open(g.cfg.ExtProc, g.server.Handler, g.stranger)
+	return err
 }
 
 // words are what somebody may be told about an error.
@@ -498,7 +503,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	house.Go(func() error { g.report(rooms); return nil })
 	house.Go(func() error { return fetchKeys(rooms, g.verifier.Load) })
 	g.serveHealth(rooms, &house, func() (any, bool) { h := g.Health(); return h, h.Status == "ok" })
-	err := serveTLSUntil(ctx, g.server, g.listener)
+	err := g.proxies.Beside(ctx, func(ctx context.Context) error { return serveTLSUntil(ctx, g.server, g.listener) })
 	stopRooms()
 	return errors.Join(err, house.Wait())
 }
@@ -563,5 +568,6 @@ func (g *Gateway) Close() error {
 	if g.listener != nil {
 		g.listener.Close()
 	}
+	g.proxies.Close()
 	return g.close()
 }

@@ -38,6 +38,7 @@ type Protocol interface {
 // language models have no tensors, and so no Protocol here.
 const (
 	NameOIP        = "oip"        // Open Inference Protocol v2 over HTTP
+	NameOIPBinary  = "oip-binary" // the same with tensors as raw bytes
 	NameOIPGRPC    = "oip-grpc"   // Open Inference Protocol v2 over gRPC
 	NameV1         = "v1"         // KServe v1
 	NameTFServing  = "tfserving"  // TensorFlow Serving over HTTP
@@ -47,14 +48,16 @@ const (
 )
 
 // Names are all of them, in the order in which they are told.
-var Names = []string{NameOIP, NameOIPGRPC, NameV1, NameTFServing, NameTorchServe, NameMLflow, NameOpenAI}
+var Names = []string{NameOIP, NameOIPBinary, NameOIPGRPC, NameV1, NameTFServing, NameTorchServe, NameMLflow, NameOpenAI}
 
 // Named returns the protocol of that name, or nil if its exchange is not one of
-// tensors.
+// tensors, or is in package oipgrpc.
 func Named(name string) Protocol {
 	switch name {
 	case NameOIP:
 		return OIP
+	case NameOIPBinary:
+		return OIPBinary
 	case NameV1:
 		return V1
 	case NameTFServing:
