@@ -268,7 +268,14 @@ func (x *Exchange) parse() (*tensor.Request, error) {
 	if err := x.hold.set(weight + cap(text) - len(text)); err != nil {
 		return nil, err
 	}
-	return x.call.Protocol.ParseRequest(m, x.route.Signature, lim)
+	request, err := x.call.Protocol.ParseRequest(m, x.route.Signature, lim)
+	if err == nil && request.Model != "" && request.Model != x.call.Model.ID {
+		return nil, &pavise.Error{
+			Kind: pavise.Invalid, Msg: fmt.Sprintf("the body names the model %.128q, and %s was asked", request.Model, x.call.Model),
+			Hint: "ask under one name, or leave it out of the body",
+		}
+	}
+	return request, err
 }
 
 // check notes a verdict and turns a denial into an error, unless the route only
