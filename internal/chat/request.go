@@ -214,7 +214,8 @@ type Request struct {
 	// order in which they came. They are not written unless Admit lets them.
 	Unknown []string
 
-	count int // of prompts, in an outline, which has none
+	count int      // of prompts, in an outline, which has none
+	tools []string // names of the functions that the model may ask for
 }
 
 // ParseRequest reads a request. The error is a Fault of kind Invalid.
@@ -240,6 +241,7 @@ func (r *Request) check() *fault {
 		return f
 	}
 	r.Unknown = c.unknown
+	r.offer()
 	n, some := r.Int("n")
 	best, several := r.Int("best_of")
 	switch {
@@ -257,6 +259,30 @@ func (r *Request) check() *fault {
 		return r.calls()
 	}
 	return nil
+}
+
+// offer notes the names of the functions that the request offers.
+func (r *Request) offer() {
+	list := r.root.get("tools")
+	if list == nil {
+		return
+	}
+	for i := range list.items {
+		name := list.items[i].str("function.name")
+		if r.API == Responses {
+			name = list.items[i].str("name")
+		}
+		r.tools = append(r.tools, name)
+	}
+}
+
+// offered refuses the call of a function that the request does not offer: who asked may
+// carry out whatever comes.
+func (r *Request) offered(name string) *fault {
+	if slices.Contains(r.tools, name) {
+		return nil
+	}
+	return faultf("", "a call of the function %q, which nobody offered", clip(name))
 }
 
 // mixed refuses a list that holds prompts in one form and in another.
@@ -352,6 +378,9 @@ var outlined = []string{"model", "stream", "stream_options", "n", "best_of"}
 // longer than anybody needs its prompt. It shares no memory with the request.
 func (r *Request) Outline() *Request {
 	o := &Request{API: r.API, count: r.Prompts()}
+	for _, name := range r.tools {
+		o.tools = append(o.tools, strings.Clone(name))
+	}
 	o.root.kind = object
 	for i := range r.root.items {
 		m := &r.root.items[i]
