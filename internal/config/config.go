@@ -37,6 +37,7 @@ func (file *File) Roles() (roles []string) {
 // An Up says what a laptop's Pavise begins with: pavise up. All else of it is flags.
 type Up struct {
 	Bootstrap *UpBootstrap `yaml:"bootstrap" need:"true" doc:"What an empty store begins with. It is done once, through the verb that anybody would use, and recorded; afterwards it is ignored, and the start says so."`
+	ExtProc   *ExtProc     `yaml:"ext_proc" doc:"Where proxies ask about their exchanges: Envoy, Istio, agentgateway. docs/envoy.md says how they are set up."`
 }
 
 // UpTenant is the only tenant that pavise up knows.
@@ -86,6 +87,7 @@ type Gateway struct {
 	Findings string        `yaml:"findings" example:"/var/lib/pavise/gateway/findings.jsonl" doc:"A file that gets every finding of its log as a line of OCSF; a dash, in quotes, prints them."`
 
 	Telemetry *Telemetry `yaml:"telemetry" doc:"Where traces, and what it counts, are sent: docs/telemetry.md says what that is."`
+	ExtProc   *ExtProc   `yaml:"ext_proc" doc:"Where proxies ask about their exchanges: Envoy, Istio, agentgateway. docs/envoy.md says how they are set up."`
 }
 
 // An Agent says what a machine's agent is to be: pavise agent.
@@ -176,6 +178,9 @@ const (
 func (u *Up) check(f *faults) {
 	if u.Bootstrap != nil {
 		checkRoutes(f.in("bootstrap"), u.Bootstrap.Routes, UpTenant)
+	}
+	if u.ExtProc != nil {
+		u.ExtProc.check(f.in("ext_proc"))
 	}
 }
 
@@ -274,6 +279,9 @@ func (g *Gateway) check(f *faults) {
 	f.findings("findings", g.Findings)
 	if g.Telemetry != nil {
 		g.Telemetry.check(f.in("telemetry"))
+	}
+	if g.ExtProc != nil {
+		g.ExtProc.check(f.in("ext_proc"))
 	}
 	f.duration("grace", &g.Grace, DefaultGrace, minGrace, maxGrace)
 }

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"errors"
 	"io"
 	"sync"
 	"time"
@@ -109,6 +110,9 @@ func (h *hold) read(body io.Reader, limit int) ([]byte, error) {
 		text = text[:len(text)+n]
 		if err == io.EOF {
 			return text, nil
+		}
+		if _, said := errors.AsType[*pavise.Error](err); said { // whoever carries the body knows better
+			return nil, err
 		}
 		if err != nil {
 			return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "the request's body broke off", Hint: "send the whole body within " + BodyTime.String(), Err: err}

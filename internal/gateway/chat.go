@@ -84,7 +84,7 @@ func (g *Gateway) BeginChat(ctx context.Context, who pavise.Principal, call Chat
 	x.seen.Enter(telemetry.Check)
 	entry.Detail(&x.said)
 	defer x.broken()
-	if err := x.enter(wrong); err != nil {
+	if err := x.enter(ctx, wrong); err != nil {
 		return nil, x.Abort(err)
 	}
 	x.seen.Enter(telemetry.Infer)
@@ -109,7 +109,7 @@ func readChat(hold *hold, call ChatCall) (r *chat.Request, read int, err error) 
 }
 
 // enter puts the request through the checks before the model.
-func (x *ChatExchange) enter(wrong error) error {
+func (x *ChatExchange) enter(ctx context.Context, wrong error) error {
 	if wrong != nil {
 		check := "codec"
 		if pavise.KindOf(wrong) != pavise.Invalid {
@@ -123,6 +123,9 @@ func (x *ChatExchange) enter(wrong error) error {
 	}
 	if x.route.chat == nil {
 		return &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("%s is no language model", x.call.Model), Hint: "ask it in the Open Inference Protocol: POST /v2/models/{model}/infer"}
+	}
+	if err := x.blind(ctx); err != nil {
+		return err
 	}
 	x.said.Tier = x.route.Fields.Tier(x.who)
 	x.trail.Rows = x.ask.Rows()

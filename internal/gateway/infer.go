@@ -5,12 +5,14 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"time"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/guard"
+	"github.com/pavise/pavise/internal/infer"
 	"github.com/pavise/pavise/internal/telemetry"
 	"github.com/pavise/pavise/internal/tensor"
 )
@@ -69,6 +71,9 @@ func (g *Gateway) Infer(ctx context.Context, who pavise.Principal, call Call) (*
 	}
 	defer x.broken()
 	truth, err := x.route.model.Infer(ctx, x.request)
+	if errors.Is(err, infer.ErrUnseen) {
+		return x.unseen(ctx)
+	}
 	if err != nil {
 		return nil, x.Abort(err)
 	}
@@ -102,16 +107,19 @@ type Exchange struct {
 func (g *Gateway) Begin(ctx context.Context, who pavise.Principal, call Call) (*Exchange, error) {
 	entry, err := g.guard.Enter(ctx, who, "model.infer", call.Model)
 	if err != nil {
-		g.countRefused(call, err)
+		g.countRefusal(call.Model, tensor.NameOf(call.Protocol), err)
 		return nil, err
 	}
 	x := &Exchange{gateway: g, entry: entry, who: who, call: call}
-	x.seen.Begin(ctx, g.watch, call.protocol(), entry.Began())
+	x.seen.Begin(ctx, g.watch, tensor.NameOf(call.Protocol), entry.Began())
 	entry.Detail(&x.trail)
 	defer x.broken()
 	err = x.begin()
 	if err == nil && x.route.model == nil {
 		err = &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("%s is a language model", call.Model), Hint: "ask it in the OpenAI protocol: POST /v1/chat/completions"}
+	}
+	if err == nil {
+		err = x.blind(ctx)
 	}
 	if err == nil {
 		err = x.inbound()

@@ -12,6 +12,7 @@ import (
 	"maps"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/infer"
 	"github.com/pavise/pavise/internal/store"
 )
 
@@ -47,6 +48,9 @@ func (r Route) At() string {
 	}
 	if r.Protocol != "" {
 		name += " by " + r.Protocol
+	}
+	if r.Upstream == infer.External {
+		return name + " behind a proxy"
 	}
 	return name + " at " + r.Upstream
 }

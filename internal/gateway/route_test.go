@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -231,5 +232,36 @@ func TestUpstreamIsAskedWhenNamed(t *testing.T) {
 	}
 	if route := w.change(t, RouteSpec{ONNX: softmaxModel()}); route.Upstream != "" || route.Remote != "" || route.ONNX == "" {
 		t.Errorf("route %+v", route)
+	}
+}
+
+// TestExternalRoute puts a model that is behind a proxy: what it takes and gives has to be
+// said, unless the name has always given it; and going there or back is a release.
+func TestExternalRoute(t *testing.T) {
+	w := newWorld(t, t.TempDir())
+	spec := RouteSpec{Name: theModel.String(), Upstream: "external"}
+	_, err := w.Routes.Put(t.Context(), operator, spec)
+	if e, ok := errors.AsType[*pavise.Error](err); !ok || e.Kind != pavise.Invalid || !strings.Contains(e.Hint, "--signature") {
+		t.Fatalf("without a signature: %v", err)
+	}
+	spec.Signature = json.RawMessage(`{"inputs":[{"name":"x","datatype":"FP32","shape":[-1,2]}],"outputs":[{"name":"scores","datatype":"FP32","shape":[-1,3]}]}`)
+	route, err := w.Routes.Put(t.Context(), operator, spec)
+	if err != nil || route.Upstream != "external" || route.Remote != theModel.ID || len(route.Signature.Outputs) != 1 {
+		t.Fatalf("%+v, %v", route, err)
+	}
+	if _, err := w.Routes.Put(t.Context(), operator, RouteSpec{Name: theModel.String(), Rate: "7/1m"}); err != nil {
+		t.Errorf("other terms: %v", err)
+	}
+	if _, err := w.Routes.Put(t.Context(), operator, RouteSpec{Name: theModel.String(), ONNX: softmaxModel()}); pavise.KindOf(err) != pavise.Conflict {
+		t.Errorf("another model: %v", err)
+	}
+	w.change(t, RouteSpec{ONNX: softmaxModel()})
+	plan, err := w.Routes.PlanRelease(t.Context(), ReleaseSpec{Name: theModel.String(), Upstream: "external"})
+	if err != nil || plan.Will.Upstream != "external" || len(plan.Will.Signature.Inputs) != 1 || !strings.Contains(plan.Will.behind(), "proxy") {
+		t.Errorf("back to the proxy: %+v, %v", plan, err)
+	}
+	w.change(t, RouteSpec{Upstream: "external"})
+	if resp, body := w.post(t, good, nil); resp.StatusCode != 503 || !strings.Contains(body, "proxy") {
+		t.Errorf("asked at the gateway's own door: %d %s", resp.StatusCode, body)
 	}
 }

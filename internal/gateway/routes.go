@@ -323,6 +323,10 @@ func (r *Routes) describe(ctx context.Context, spec RouteSpec, was *Route) (*fin
 		if spec.Signature != nil {
 			break
 		}
+		if route.Upstream == infer.External && was != nil {
+			f.signature = was.Signature // nobody can ask it; it gives what the name always gave
+			break
+		}
 		if f.signature, err = server.Describe(ctx); err != nil {
 			return nil, err
 		}

@@ -23,6 +23,7 @@ type Trail struct {
 	Truth   string   `json:"truth,omitempty"`   // the same of the model's own answer, when altered
 	Shape   string   `json:"shape,omitempty"`   // how the answer was shaped
 	Altered bool     `json:"altered,omitempty"` // the answer is not the model's own
+	Unseen  bool     `json:"unseen,omitempty"`  // a proxy got leave to ask the model, and showed us no answer
 	Answer  []Output `json:"answer,omitempty"`  // the form of the answer
 }
 
@@ -59,6 +60,9 @@ func (t *Trail) AppendJSON(b []byte) []byte {
 	}
 	if t.Altered {
 		b = append(b, `,"altered":true`...)
+	}
+	if t.Unseen {
+		b = append(b, `,"unseen":true`...)
 	}
 	for i := range t.Answer {
 		if i == 0 {

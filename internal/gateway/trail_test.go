@@ -13,7 +13,7 @@ func TestTrailIsSpelledAsMarshalDoes(t *testing.T) {
 	trails := []Trail{
 		{},
 		{ID: "0f", Model: "http://127.0.0.1:1/<&>", Rows: 1, Charged: 1, Input: "aa", Output: "bb", Shape: "rounded to 4 digits"},
-		{ID: "\"\\\x00\u2028é\xff", Rows: -1, Charged: 1 << 40, Truth: "cc", Altered: true, Answer: []Output{{}}},
+		{ID: "\"\\\x00\u2028é\xff", Rows: -1, Charged: 1 << 40, Truth: "cc", Altered: true, Unseen: true, Answer: []Output{{}}},
 		{Answer: []Output{{Name: "scores", Datatype: tensor.FP32, Shape: []int64{1, -3, 0}}, {Name: "a\nb", Shape: []int64{}}}},
 		{Answer: []Output{}},
 	}

@@ -72,7 +72,7 @@ func (c *Chat) Encode(r *chat.Request) []byte {
 func (c *Chat) Ask(ctx context.Context, r *chat.Request, body []byte) (*chat.Answer, error) {
 	const media = "application/json"
 	answer := upstream.Answer{Limit: c.limits.MaxBody, Want: contentType}
-	if err := c.Cluster().Do(ctx, question(ctx, r, body, media), &answer); err != nil {
+	if err := c.do(ctx, question(ctx, r, body, media), &answer); err != nil {
 		return nil, reword(err, c.model, c.limits.MaxBody)
 	}
 	if err := c.refused(&answer, media); err != nil {
@@ -96,7 +96,7 @@ func (f *Flow) Close() { f.from.Close() }
 func (c *Chat) Stream(ctx context.Context, r *chat.Request, body []byte) (*Flow, error) {
 	const media = "text/event-stream"
 	answer := upstream.Answer{Limit: c.limits.MaxStream + 1, Want: contentType}
-	from, err := c.Cluster().Open(ctx, question(ctx, r, body, media), &answer)
+	from, err := c.open(ctx, question(ctx, r, body, media), &answer)
 	if err != nil {
 		return nil, reword(err, c.model, c.limits.MaxStream)
 	}

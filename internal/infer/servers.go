@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/chat"
@@ -75,12 +76,16 @@ func (s *Servers) Chat(endpoints []upstream.Endpoint, o upstream.Options, at Pla
 
 // A Lease is a model's use of its servers.
 type Lease struct {
-	servers *Servers
-	shared  atomic.Pointer[shared] // the cluster in use; Servers.mu guards writes
-	closed  bool                   // Servers.mu guards it
+	external time.Duration // there are none, and a proxy asks the model: how long it may take; 0: there are
+	servers  *Servers
+	shared   atomic.Pointer[shared] // the cluster in use; Servers.mu guards writes
+	closed   bool                   // Servers.mu guards it
 }
 
 func (s *Servers) lease(endpoints []upstream.Endpoint, o upstream.Options) (*Lease, error) {
+	if len(endpoints) == 1 && endpoints[0].URL == External {
+		return &Lease{external: cmp.Or(o.Timeouts.Total, externalTime), servers: s}, nil
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c, err := s.acquire(endpoints, o)
@@ -92,8 +97,14 @@ func (s *Servers) lease(endpoints []upstream.Endpoint, o upstream.Options) (*Lea
 	return l, nil
 }
 
-// Cluster is what the model's calls go through, for its Stats. It changes with Move.
-func (l *Lease) Cluster() *upstream.Cluster { return l.shared.Load().cluster }
+// Cluster is what the model's calls go through, for its Stats. It changes with Move, and
+// is nil for a model behind a proxy.
+func (l *Lease) Cluster() *upstream.Cluster {
+	if l.external > 0 {
+		return nil
+	}
+	return l.shared.Load().cluster
+}
 
 // Close ends the model's use of its servers. When it was the last one on them, idle
 // connections end now, and the others with the call that is on them; a call that
@@ -101,7 +112,7 @@ func (l *Lease) Cluster() *upstream.Cluster { return l.shared.Load().cluster }
 func (l *Lease) Close() {
 	l.servers.mu.Lock()
 	defer l.servers.mu.Unlock()
-	if !l.closed {
+	if !l.closed && l.external == 0 {
 		l.closed = true
 		l.servers.drop(l.shared.Load())
 	}
@@ -115,8 +126,8 @@ func (l *Lease) Move(endpoints []upstream.Endpoint) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	was := l.shared.Load()
-	if l.closed {
-		return &pavise.Error{Kind: pavise.Internal, Msg: "servers were given to a model that is closed"}
+	if l.closed || l.external > 0 {
+		return &pavise.Error{Kind: pavise.Internal, Msg: "servers were given to a model that is closed, or has none"}
 	}
 	is := servers{spell(endpoints), was.is.options}
 	if is == was.is {

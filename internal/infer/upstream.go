@@ -127,6 +127,12 @@ func (u *Upstream) message(c *call) (tensor.Message, error) {
 // Describe asks the server what the model takes and gives. The error is of kind
 // Invalid when servers of its protocol cannot say.
 func (u *Upstream) Describe(ctx context.Context) (tensor.Signature, error) {
+	if u.external > 0 {
+		return tensor.Signature{}, &pavise.Error{
+			Kind: pavise.Invalid, Msg: "a model behind a proxy cannot be asked what it takes and gives",
+			Hint: "say it with --signature FILE, for example " + SignatureExample,
+		}
+	}
 	if u.dialect.about == nil {
 		return tensor.Signature{}, &pavise.Error{
 			Kind: pavise.Invalid, Msg: fmt.Sprintf("a server that speaks %s cannot say what a model takes and gives", u.place.Protocol),
@@ -158,7 +164,7 @@ func (u *Upstream) Describe(ctx context.Context) (tensor.Signature, error) {
 func (u *Upstream) do(ctx context.Context, c *call) error {
 	c.request.Fields = traced(ctx, c.request.Fields)
 	c.answer.Limit = u.limits.MaxBody
-	err := u.Cluster().Do(ctx, &c.request, &c.answer)
+	err := u.Lease.do(ctx, &c.request, &c.answer)
 	status := c.answer.Status
 	switch {
 	case err != nil:

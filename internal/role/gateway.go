@@ -21,6 +21,7 @@ import (
 	"github.com/pavise/pavise/internal/bundle"
 	"github.com/pavise/pavise/internal/config"
 	"github.com/pavise/pavise/internal/edge"
+	"github.com/pavise/pavise/internal/edge/extproc"
 	"github.com/pavise/pavise/internal/fleet"
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
@@ -58,7 +59,8 @@ type Gateway struct {
 	stale    atomic.Bool                       // as of the last look
 
 	listener net.Listener
-	second   net.Listener // for gRPC; nil: none
+	second   net.Listener  // for gRPC; nil: none
+	proxies  *extproc.Door // nil: no proxy asks here
 	server   *http.Server
 }
 
@@ -205,7 +207,9 @@ func (g *Gateway) openGuard(ctx context.Context) (err error) {
 }
 
 // origins are how callers reach it, as a proof of possession names it.
-func (g *Gateway) origins() []string { return originsOf(g.cfg.Names, g.listener) }
+func (g *Gateway) origins() []string {
+	return append(originsOf(g.cfg.Names, g.listener), g.cfg.ExtProc.Reached()...)
+}
 
 func originsOf(names []string, l net.Listener) (origins []string) {
 	_, port, _ := net.SplitHostPort(l.Addr().String())
@@ -453,7 +457,8 @@ func (g *Gateway) openServer() error {
 		}
 		inner.ServeHTTP(w, r)
 	}), own)
-	return nil
+	g.proxies, err = extproc.Open(g.cfg.ExtProc, g.server.Handler, g.stranger)
+	return err
 }
 
 // words are what somebody may be told about an error.
@@ -513,7 +518,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 			return err
 		})
 	}
-	err := serveTLSUntil(ctx, g.server, g.listener)
+	err := g.proxies.Beside(ctx, func(ctx context.Context) error { return serveTLSUntil(ctx, g.server, g.listener) })
 	stopRooms()
 	return errors.Join(err, house.Wait())
 }
@@ -581,5 +586,6 @@ func (g *Gateway) Close() error {
 	if g.second != nil {
 		g.second.Close()
 	}
+	g.proxies.Close()
 	return g.close()
 }

@@ -185,6 +185,9 @@ func (h *house) close() error {
 	return errors.Join(errs...)
 }
 
+// stranger counts what a proxy asked that nobody could look at.
+func (h *house) stranger(source, reason string) { h.guard.Refuse(source, reason) }
+
 // firstRoute puts one of the models that an empty store begins with.
 func (h *house) firstRoute(ctx context.Context, who pavise.Principal, r config.Route) error {
 	name, err := r.Model(h.tenant)

@@ -21,6 +21,7 @@ import (
 	"github.com/pavise/pavise/internal/console"
 	"github.com/pavise/pavise/internal/demo"
 	"github.com/pavise/pavise/internal/edge"
+	"github.com/pavise/pavise/internal/edge/extproc"
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/identity"
@@ -67,6 +68,7 @@ type UpConfig struct {
 	People      []string                     // ids of other people of this machine, operators all
 	Stage       *demo.Stage                  // where a demo is played: its cast is known, and the console shows its tale; nil: nowhere
 	Routes      []config.Route               // the models that an empty store begins with, beside the sample
+	ExtProc     *config.ExtProc              // where proxies ask about their exchanges; nil: nowhere
 	PublicTiles bool                         // the log's hashes are shown to everybody
 	Say         func(word string, err error) // tells whoever started it what goes wrong meanwhile, and how bad it is; nil: nobody
 	Now         func() time.Time
@@ -88,6 +90,7 @@ type Up struct {
 	verifier *identity.Verifier
 	console  *console.Console
 	listener net.Listener
+	proxies  *extproc.Door // nil: no proxy asks here
 	server   *http.Server
 }
 
@@ -209,6 +212,7 @@ func (u *Up) openIdentity(ctx context.Context, k installation.Keys) (err error) 
 	for _, host := range u.hosts() {
 		origins = append(origins, "http://"+host)
 	}
+	origins = append(origins, u.cfg.ExtProc.Reached()...)
 	u.verifier, err = identity.New(identity.Config{
 		Now: u.now, Issuers: append(issuers, u.exchange.Record(roles)), Origins: origins, Epochs: epochs,
 	})
@@ -327,7 +331,8 @@ func (u *Up) openServer(ctx context.Context) (err error) {
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    16 << 10,
 	}
-	return nil
+	u.proxies, err = extproc.Open(u.cfg.ExtProc, door, u.stranger)
+	return err
 }
 
 // Operator is the person who started the process.
@@ -377,7 +382,7 @@ func (u *Up) Run(ctx context.Context) error {
 	house.Go(func() error { return u.changes.Run(rooms) })
 	house.Go(func() error { u.renewAccess(rooms); return nil })
 
-	err := serveUntil(ctx, u.server, u.listener)
+	err := u.proxies.Beside(ctx, func(ctx context.Context) error { return serveUntil(ctx, u.server, u.listener) })
 	stopRooms()
 	return errors.Join(err, house.Wait())
 }
@@ -465,5 +470,6 @@ func (u *Up) Close() error {
 	if u.listener != nil {
 		u.listener.Close()
 	}
+	u.proxies.Close()
 	return u.close()
 }

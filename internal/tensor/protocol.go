@@ -70,6 +70,23 @@ func Named(name string) Protocol {
 	return nil
 }
 
+// NameOf returns the name of a protocol, or nothing for one that is none of these.
+func NameOf(p Protocol) string {
+	switch p {
+	case OIP, OIPBinary:
+		return NameOIP
+	case V1:
+		return NameV1
+	case TFServing:
+		return NameTFServing
+	case TorchServe:
+		return NameTorchServe
+	case MLflow:
+		return NameMLflow
+	}
+	return ""
+}
+
 // OIP is the Open Inference Protocol v2, REST form. What it writes to model servers is
 // JSON, but for tensors that JSON cannot carry. A caller gets each output as it was
 // asked for, as text or as raw bytes.
@@ -80,9 +97,6 @@ var OIP Protocol = oip{}
 var OIPBinary Protocol = oip{binary: true}
 
 type oip struct{ binary bool }
-
-// String returns the protocol's name, as routes and metrics have it.
-func (oip) String() string { return "oip" }
 
 // ParseRequest reads the body of POST v2/models/{model}/infer. It is stricter
 // than JSON: one object and nothing around it; only known keys, spelled exactly
