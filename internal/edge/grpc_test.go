@@ -302,6 +302,43 @@ func TestRapidReset(t *testing.T) {
 	}
 }
 
+// TestGRPCHeldBack announces large messages and sends little of them: what is announced
+// takes no memory, and others are answered meanwhile.
+func TestGRPCHeldBack(t *testing.T) {
+	w := edgetest.New(t)
+	w.Put(t, nil)
+	client := &http.Client{Transport: &http.Transport{Protocols: new(http.Protocols)}}
+	client.Transport.(*http.Transport).Protocols.SetUnencryptedHTTP2(true)
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	const calls = 90
+	for range calls {
+		body, feed := io.Pipe()
+		r, _ := http.NewRequestWithContext(ctx, "POST", w.Server.URL+service+"ModelInfer", body)
+		r.Header.Set("Content-Type", "application/grpc")
+		r.Header.Set("Authorization", "Bearer "+w.Token)
+		go func() {
+			if resp, err := client.Do(r); err == nil {
+				resp.Body.Close()
+			}
+		}()
+		feed.Write(append(binary.BigEndian.AppendUint32([]byte{0}, 4<<20), question(t, "m")...))
+		feed.Write(make([]byte, 300))
+	}
+	var out []byte
+	if err := dial(t, w).Invoke(as(t.Context(), w.Token), service+"ModelInfer", question(t, "m"), &out); err != nil {
+		t.Errorf("meanwhile: %v", err)
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > calls*(256<<10) {
+		t.Errorf("%d calls that announce 4 MiB take %d bytes", calls, grown)
+	}
+}
+
 // TestGRPCFrames are calls whose frames lie.
 func TestGRPCFrames(t *testing.T) {
 	w := edgetest.New(t)
