@@ -307,26 +307,29 @@ func TestRapidReset(t *testing.T) {
 func TestGRPCHeldBack(t *testing.T) {
 	w := edgetest.New(t)
 	w.Put(t, nil)
-	client := &http.Client{Transport: &http.Transport{Protocols: new(http.Protocols)}}
-	client.Transport.(*http.Transport).Protocols.SetUnencryptedHTTP2(true)
+	conn, err := net.Dial("tcp", w.Server.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
+	conn.Write(append([]byte(preface), frame(4, 0, 0, nil)...))
+	token := "Bearer " + w.Token
+	head := append(heads(service+"ModelInfer"), 0x0f, 0x08, 0x7f) // authorization
+	head = append(binary.AppendUvarint(head, uint64(len(token)-127)), token...)
+	body := append(binary.BigEndian.AppendUint32([]byte{0}, 4<<20), question(t, "m")...)
+	body = append(body, make([]byte, 300)...)
 	const calls = 90
-	for range calls {
-		body, feed := io.Pipe()
-		r, _ := http.NewRequestWithContext(ctx, "POST", w.Server.URL+service+"ModelInfer", body)
-		r.Header.Set("Content-Type", "application/grpc")
-		r.Header.Set("Authorization", "Bearer "+w.Token)
-		go func() {
-			if resp, err := client.Do(r); err == nil {
-				resp.Body.Close()
-			}
-		}()
-		feed.Write(append(binary.BigEndian.AppendUint32([]byte{0}, 4<<20), question(t, "m")...))
-		feed.Write(make([]byte, 300))
+	for i := range calls {
+		id := uint32(2*i + 1)
+		if _, err := conn.Write(append(frame(1, 4, id, head), frame(0, 0, id, body)...)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for deadline := time.Now().Add(10 * time.Second); runtime.NumGoroutine() < calls && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond) // until all of them are being read
 	}
 	var out []byte
 	if err := dial(t, w).Invoke(as(t.Context(), w.Token), service+"ModelInfer", question(t, "m"), &out); err != nil {
