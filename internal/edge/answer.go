@@ -26,11 +26,16 @@ func refuse(w http.ResponseWriter, err error) {
 	case pavise.Throttled, pavise.Unavailable:
 		w.Header().Set("Retry-After", retryAfter(err))
 	}
+	reply(w, kind.HTTPStatus(), tensor.AppendError(nil, explain(err)))
+}
+
+// explain is what a caller may be told about an error, with what to do.
+func explain(err error) string {
 	msg, hint := gateway.Message(err)
 	if hint != "" {
 		msg += "; " + hint
 	}
-	reply(w, kind.HTTPStatus(), tensor.AppendError(nil, msg))
+	return msg
 }
 
 // setRecord names the record that proves an answer or a refusal.
@@ -40,13 +45,20 @@ func setRecord(w http.ResponseWriter, index uint64) {
 
 // nameRecord names the record that says why, if the refusal left one.
 func nameRecord(w http.ResponseWriter, err error) {
-	if r, ok := errors.AsType[*gateway.Refusal](err); ok {
-		if index, written := r.Record(); written {
-			setRecord(w, index)
-		}
-	} else if d, ok := errors.AsType[*guard.Denial](err); ok {
-		setRecord(w, d.Record)
+	if index, ok := recordOf(err); ok {
+		setRecord(w, index)
 	}
+}
+
+// recordOf is the record that says why, if the refusal left one.
+func recordOf(err error) (index uint64, ok bool) {
+	if r, is := errors.AsType[*gateway.Refusal](err); is {
+		return r.Record()
+	}
+	if d, is := errors.AsType[*guard.Denial](err); is {
+		return d.Record, true
+	}
+	return 0, false
 }
 
 // retryAfter is the seconds a refused caller should wait, at least one.

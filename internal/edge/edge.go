@@ -21,8 +21,8 @@ type Edge struct {
 // New returns the door of a gateway.
 func New(g *gateway.Gateway) *Edge { return &Edge{gateway: g} }
 
-// Handler serves the Open Inference Protocol v2 below /v2, and what OpenAIPaths names.
-// Whatever is not one of their routes is refused.
+// Handler serves the Open Inference Protocol v2, below /v2 and over HTTP/2 as gRPC, and
+// what OpenAIPaths names. Whatever is not one of their routes or calls is refused.
 func (e *Edge) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v2/health/live", e.health)
@@ -39,7 +39,13 @@ func (e *Edge) Handler() http.Handler {
 			Hint: "it serves the Open Inference Protocol v2: POST /v2/models/{model}/infer, GET /v2/models/{model}, and health",
 		})
 	})
-	return e.gateway.Watch().HTTP(mux)
+	return e.gateway.Watch().HTTP(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if isGRPC(r) {
+			e.grpc(w, r)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	}))
 }
 
 // caller turns what the request proves into a principal.

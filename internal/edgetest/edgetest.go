@@ -109,7 +109,11 @@ func NewWatched(t testing.TB, cfg telemetry.Config, more ...guard.Action) *World
 	must(err)
 	w.Token = w.Mint(t, "app", issuer.RoleCaller)
 	w.Edge = edge.New(w.Gateway)
-	w.Server = httptest.NewServer(w.Edge.Handler())
+	w.Server = httptest.NewUnstartedServer(w.Edge.Handler())
+	w.Server.Config.Protocols = new(http.Protocols)
+	w.Server.Config.Protocols.SetHTTP1(true)
+	w.Server.Config.Protocols.SetUnencryptedHTTP2(true) // gRPC without TLS
+	w.Server.Start()
 	t.Cleanup(w.Server.Close)
 	return w
 }

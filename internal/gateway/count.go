@@ -2,20 +2,13 @@ package gateway
 
 import (
 	"errors"
-	"fmt"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/guard"
+	"github.com/pavise/pavise/internal/infer"
 	"github.com/pavise/pavise/internal/telemetry"
+	"github.com/pavise/pavise/internal/upstream"
 )
-
-// protocol is the name by which requests of a call's protocol are counted.
-func (c *Call) protocol() string {
-	if named, ok := c.Protocol.(fmt.Stringer); ok {
-		return named.String()
-	}
-	return ""
-}
 
 // count tells whoever watches how an exchange ended. Its record is written.
 func (x *Exchange) count(err error) {
@@ -31,12 +24,7 @@ func (x *Exchange) count(err error) {
 	x.seen.End(err, x.entry.Verdicts(), index, written)
 }
 
-// countRefused does so for a call that the guard did not let in.
-func (g *Gateway) countRefused(call Call, err error) {
-	g.countRefusal(call.Model, call.protocol(), err)
-}
-
-// countRefusal does so for a request of a protocol.
+// countRefusal does so for a call that the guard did not let in.
 func (g *Gateway) countRefusal(name pavise.Name, protocol string, err error) {
 	if g.watch == nil {
 		return
@@ -51,4 +39,50 @@ func (g *Gateway) countRefusal(name pavise.Name, protocol string, err error) {
 		index = denial.Record
 	}
 	g.watch.Refused(model, protocol, err, index, recorded)
+}
+
+// tellRoutes has the readings of the routes, and of the servers behind them, told.
+func (g *Gateway) tellRoutes() {
+	g.watch.Ask(telemetry.Accounts, func() float64 { return float64(g.meter.Accounts()) })
+	g.watch.Ask(telemetry.RoutesHeld, func() float64 { return float64(len(*g.Routes.live.Load())) })
+	for reading, of := range map[telemetry.Reading]func(upstream.EndpointStats) float64{
+		telemetry.Servers:       func(upstream.EndpointStats) float64 { return 1 },
+		telemetry.ServersActive: func(e upstream.EndpointStats) float64 { return float64(e.Active) },
+		telemetry.ServersQueue:  func(e upstream.EndpointStats) float64 { return float64(e.Pending) },
+		telemetry.ServersOpen:   func(e upstream.EndpointStats) float64 { return float64(e.Open) },
+		telemetry.ServersIdle:   func(e upstream.EndpointStats) float64 { return float64(e.Idle) },
+		telemetry.ServersEjected: func(e upstream.EndpointStats) float64 {
+			if e.Ejected {
+				return 1
+			}
+			return 0
+		},
+	} {
+		g.watch.Ask(reading, func() (sum float64) {
+			for _, e := range g.Routes.endpoints() {
+				sum += of(e)
+			}
+			return sum
+		})
+	}
+}
+
+// endpoints are the model servers behind the routes, each once for the routes that share
+// its connections.
+func (r *Routes) endpoints() (all []upstream.EndpointStats) {
+	seen := map[*upstream.Cluster]bool{}
+	for _, l := range *r.live.Load() {
+		var cluster *upstream.Cluster
+		if up, ok := l.model.(*infer.Upstream); ok {
+			cluster = up.Cluster()
+		} else if l.chat != nil {
+			cluster = l.chat.Cluster()
+		}
+		if cluster == nil || seen[cluster] {
+			continue
+		}
+		seen[cluster] = true
+		all = append(all, cluster.Stats().Endpoints...)
+	}
+	return all
 }

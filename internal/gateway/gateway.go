@@ -74,8 +74,7 @@ func New(ctx context.Context, cfg Config) (*Gateway, error) {
 	if err := g.restoreMeter(ctx); err != nil {
 		return nil, fmt.Errorf("restore what callers have taken: %w", err)
 	}
-	g.watch.Ask(telemetry.Accounts, func() float64 { return float64(g.meter.Accounts()) })
-	g.watch.Ask(telemetry.RoutesHeld, func() float64 { return float64(len(*g.Routes.live.Load())) })
+	g.tellRoutes()
 	return g, nil
 }
 

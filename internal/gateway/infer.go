@@ -107,11 +107,11 @@ type Exchange struct {
 func (g *Gateway) Begin(ctx context.Context, who pavise.Principal, call Call) (*Exchange, error) {
 	entry, err := g.guard.Enter(ctx, who, "model.infer", call.Model)
 	if err != nil {
-		g.countRefused(call, err)
+		g.countRefusal(call.Model, tensor.NameOf(call.Protocol), err)
 		return nil, err
 	}
 	x := &Exchange{gateway: g, entry: entry, who: who, call: call}
-	x.seen.Begin(ctx, g.watch, call.protocol(), entry.Began())
+	x.seen.Begin(ctx, g.watch, tensor.NameOf(call.Protocol), entry.Began())
 	entry.Detail(&x.trail)
 	defer x.broken()
 	err = x.begin()
@@ -226,7 +226,7 @@ func (x *Exchange) inbound() (err error) {
 		x.retry = retry
 		return err
 	}
-	sent, err := x.request.Encode(tensor.OIP)
+	sent, err := x.request.Encode(x.route.spoken())
 	if err != nil {
 		return err
 	}

@@ -23,7 +23,7 @@ type ReleaseSpec struct {
 	ONNX      []byte          `json:"onnx,omitzero" type:"filecontent" xor:"backend" placeholder:"FILE" help:"run this ONNX model in the gateway" doc:"an ONNX model to run in the gateway"`
 	Upstream  string          `json:"upstream,omitempty" xor:"backend" placeholder:"URL" help:"ask the model server at this address" doc:"address of a model server"`
 	Remote    string          `json:"remote,omitempty" placeholder:"NAME" help:"the model's name on the server, if it is another" doc:"the model's name on the server, if it is another"`
-	Protocol  string          `json:"protocol,omitempty" placeholder:"NAME" help:"what the model server speaks, if it is not what the last one spoke: oip, oip-grpc, v1, tfserving, torchserve, mlflow or openai" doc:"what the model server speaks, if it is not what the last one spoke"`
+	Protocol  string          `json:"protocol,omitempty" placeholder:"NAME" help:"what the model server speaks, if it is not what the last one spoke: oip, oip-binary, oip-grpc, v1, tfserving, torchserve, mlflow or openai" doc:"what the model server speaks, if it is not what the last one spoke"`
 	Version   string          `json:"version,omitempty" name:"model-version" placeholder:"VERSION" help:"the one version of the model that is asked, and that callers may name" doc:"the one version of the model that is asked, and that callers may name"`
 	Signature json.RawMessage `json:"signature,omitzero" type:"filecontent" placeholder:"FILE" help:"what the model takes and gives, as JSON, where its server cannot say" doc:"what the model takes and gives; asked of the model when absent"`
 }

@@ -79,6 +79,15 @@ func (l *live) stop() {
 	}
 }
 
+// spoken is the protocol in which a request goes to the model, and in which a record
+// commits to it.
+func (l *live) spoken() tensor.Protocol {
+	if m, ok := l.model.(interface{ Spoken() tensor.Protocol }); ok {
+		return m.Spoken()
+	}
+	return tensor.OIP
+}
+
 // A model answers a checked request. Infer may be called from many goroutines;
 // its error is of kind Unavailable when the model cannot answer now.
 type model interface {

@@ -79,9 +79,8 @@ func (a *answer) begin(status int) {
 			a.length = n
 		}
 	}
-	if v := a.header["Connection"]; len(v) > 0 && strings.EqualFold(v[0], "close") {
-		a.closing = true
-	}
+	v := a.header["Connection"]
+	a.closing = a.closing || len(v) > 0 && strings.EqualFold(v[0], "close") || a.conn.server.closing.Load()
 	_, typed := a.header["Content-Type"]
 	a.typed = typed || len(a.header["Content-Encoding"]) > 0
 	c := a.conn
@@ -313,10 +312,11 @@ func (a *answer) finish(stop bool) bool {
 	}
 	defer a.mu.Unlock()
 	c := a.conn
-	a.closing = a.closing || stop || c.server.closing.Load()
 	if a.phase == unbegun {
 		a.begin(http.StatusOK)
 	}
+	// An answer that promised to keep the connection is not the last one: the next is.
+	a.closing = a.closing || stop || a.phase < counted && c.server.closing.Load()
 	switch a.phase {
 	case begun:
 		a.settle(true)

@@ -1,9 +1,10 @@
+//go:build unix
+
 package http1
 
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"fmt"
 	"io"
 	"net"
@@ -29,21 +30,6 @@ func TestMain(m *testing.M) {
 		return
 	}
 	os.Exit(m.Run())
-}
-
-// An anyServer is ours or net/http's.
-type anyServer interface {
-	Serve(net.Listener) error
-	Shutdown(context.Context) error
-	Close() error
-}
-
-// newAny makes a server of the given name with the limits that a gateway sets.
-func newAny(which string, h http.Handler) anyServer {
-	if which == "net-http" {
-		return &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10}
-	}
-	return &Server{Handler: h, Lend: which == "lending", ReadTimeout: 30 * time.Second, WriteTimeout: time.Minute}
 }
 
 // serveForBench serves until its input ends. It answers each line of it with the CPU time

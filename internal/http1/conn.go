@@ -197,7 +197,7 @@ func (c *conn) await(first bool) error {
 	}
 	c.readBy.within(time.Now(), wait)
 	if c.server.closing.Load() { // after the time was set: Shutdown sets it after closing
-		c.readBy.within(time.Now(), lastCall)
+		c.readBy.within(time.Now(), c.server.lastCall)
 	}
 	if c.raw != nil && c.state == nil {
 		if err := c.raw.Read(c.ready); err != nil {
@@ -310,7 +310,7 @@ func (c *conn) newExchange(a *ask, head []byte) (*exchange, error) {
 		return nil, err
 	}
 	x.answer.x, x.answer.conn, x.answer.header = x, c, sheet.given
-	x.answer.head, x.answer.closing = string(a.method) == "HEAD", a.close || c.server.closing.Load()
+	x.answer.head, x.answer.closing = string(a.method) == "HEAD", a.close
 	sheet.req.Body = http.NoBody
 	if a.chunked || a.length > 0 {
 		x.body.conn, x.body.left, x.body.chunked, x.body.expect, x.body.chunks.strict = c, a.length, a.chunked, a.expect, true

@@ -50,6 +50,8 @@ type Server struct {
 	Refused  func(remote string, status int, why string)
 	ErrorLog *log.Logger // of handlers that panic; nil: the standard one
 
+	lastCall time.Duration // see defaultLastCall
+
 	once    sync.Once // prepares what follows
 	http1   *elsewhere
 	http2   *elsewhere
@@ -64,8 +66,12 @@ type Server struct {
 	conns     map[*conn]bool // served here
 }
 
-// Serve takes connections from l until Shutdown or Close, and then returns
-// http.ErrServerClosed.
+// errTLSTwice is what Serve says of a listener that does TLS: the certificate of the caller
+// would be lost on the way to the handler.
+var errTLSTwice = errors.New("http1: the listener does TLS itself: give Serve the one below it, and the configuration to Server.TLSConfig")
+
+// Serve takes connections from l, which are without TLS yet, until Shutdown or Close, and
+// then returns http.ErrServerClosed.
 func (s *Server) Serve(l net.Listener) error {
 	s.once.Do(s.prepare)
 	if !s.listen(l) {
@@ -78,6 +84,10 @@ func (s *Server) Serve(l net.Listener) error {
 		nc, err := l.Accept()
 		switch ne, ok := errors.AsType[net.Error](err); {
 		case err == nil:
+			if _, done := nc.(*tls.Conn); done {
+				nc.Close()
+				return errTLSTwice
+			}
 			wait = 0
 			s.accept(nc)
 		case s.closing.Load():
@@ -96,6 +106,7 @@ func (s *Server) prepare() {
 	defaultTo(&s.ReadHeaderTimeout, 5*time.Second)
 	defaultTo(&s.IdleTimeout, 2*time.Minute)
 	defaultTo(&s.MaxHeaderBytes, 32<<10)
+	defaultTo(&s.lastCall, defaultLastCall)
 	if s.ErrorLog == nil {
 		s.ErrorLog = log.Default()
 	}
@@ -230,17 +241,17 @@ func linger(c, nc net.Conn) {
 	}
 }
 
-// lastCall is how long an idle connection stays open once the server is closing: a request
-// that is on its way is still answered, and its answer says that it was the last.
-const lastCall = 200 * time.Millisecond
+// defaultLastCall is how long an idle connection stays open once the server is closing: a
+// request that is on its way is still answered, and its answer says that it was the last.
+const defaultLastCall = 200 * time.Millisecond
 
 // Shutdown stops taking connections, lets requests under way end, and closes what is idle.
 // When ctx ends before that, it returns its error, and Close is called for.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.once.Do(s.prepare)
-	for _, c := range s.stopListening() {
+	for _, c := range s.stopListening(acceptFor) {
 		if c.now.Load() == nil {
-			c.nc.SetReadDeadline(time.Now().Add(lastCall))
+			c.nc.SetReadDeadline(time.Now().Add(s.lastCall))
 		}
 	}
 	h2 := make(chan error, 1)
@@ -265,13 +276,20 @@ func (s *Server) serving() bool {
 	return len(s.conns)+len(s.listeners) > 0
 }
 
-// stopListening closes the listeners and returns the connections that are served here.
-func (s *Server) stopListening() (conns []*conn) {
+// acceptFor is how long connections that wait to be accepted still are, once the server is
+// closing: closing a listener resets them.
+const acceptFor = 20 * time.Millisecond
+
+// stopListening ends the listeners, with time for who waits there already, and returns the
+// connections that are served here.
+func (s *Server) stopListening(wait time.Duration) (conns []*conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closing.Store(true)
 	for l := range s.listeners {
-		l.Close()
+		if d, ok := l.(interface{ SetDeadline(time.Time) error }); !ok || wait == 0 || d.SetDeadline(time.Now().Add(wait)) != nil {
+			l.Close()
+		}
 	}
 	for c := range s.conns {
 		conns = append(conns, c)
@@ -282,7 +300,7 @@ func (s *Server) stopListening() (conns []*conn) {
 // Close closes every connection at once and ends the contexts of requests under way.
 func (s *Server) Close() error {
 	s.once.Do(s.prepare)
-	conns := s.stopListening()
+	conns := s.stopListening(0)
 	s.mu.Lock()
 	first := !s.isOver()
 	if first {

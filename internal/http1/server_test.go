@@ -295,7 +295,7 @@ func ended(t *testing.T, c net.Conn) string {
 }
 
 func TestSlowCallersAreLetGo(t *testing.T) {
-	addr := start(t, &Server{Handler: echo, ReadHeaderTimeout: 50 * time.Millisecond, IdleTimeout: 50 * time.Millisecond})
+	addr := start(t, &Server{Handler: echo, ReadHeaderTimeout: 50 * time.Millisecond})
 	for name, text := range map[string]string{
 		"says nothing": "", "half a head": "GET / HTTP/1.1\r\nHost: h\r\nX-", "half a line": "GE",
 	} {
@@ -315,7 +315,7 @@ func TestSlowCallersAreLetGo(t *testing.T) {
 		}
 	}()
 	ended(t, drip)
-	idle := dial(t, addr)
+	idle := dial(t, start(t, &Server{Handler: echo, IdleTimeout: 50 * time.Millisecond}))
 	io.WriteString(idle, crlf("GET / HTTP/1.1|Host: h||"))
 	if got := ended(t, idle); !strings.HasPrefix(got, "HTTP/1.1 200 OK") {
 		t.Errorf("idle: %q", got)

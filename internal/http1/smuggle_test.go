@@ -3,6 +3,7 @@ package http1
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -205,6 +206,21 @@ var echo = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 	}
 	json.NewEncoder(w).Encode(s)
 })
+
+// An anyServer is ours or net/http's.
+type anyServer interface {
+	Serve(net.Listener) error
+	Shutdown(context.Context) error
+	Close() error
+}
+
+// newAny makes a server of the given name with the limits that a gateway sets.
+func newAny(which string, h http.Handler) anyServer {
+	if which == "net-http" {
+		return &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10}
+	}
+	return &Server{Handler: h, Lend: which == "lending", ReadTimeout: 30 * time.Second, WriteTimeout: time.Minute}
+}
 
 // start serves h on a port of this machine until the test ends.
 func start(t testing.TB, s anyServer) (addr string) {

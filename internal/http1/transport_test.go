@@ -10,7 +10,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"errors"
 	"fmt"
 	"io"
 	"math/big"
@@ -24,53 +23,49 @@ import (
 	"time"
 )
 
+// TestShutdownUnderLoadLosesNothing has callers that ask until an answer says that it was
+// the last of its connection.
 func TestShutdownUnderLoadLosesNothing(t *testing.T) {
-	for _, which := range []string{"plain", "tls"} {
-		s := &Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	for which, config := range map[string]*tls.Config{"http": nil, "https": serverTLS(t)} {
+		s := &Server{TLSConfig: config, lastCall: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/early" { // the head is gone before the server begins to close
+				w.Header().Set("Content-Length", "5")
+				flush(w)
+			}
 			time.Sleep(time.Millisecond)
 			io.Copy(w, r.Body)
 		})}
-		scheme, client := "http", &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
-		if which == "tls" {
-			scheme = "https"
-			s.TLSConfig = serverTLS(t)
-			client.Transport = &http.Transport{MaxIdleConnsPerHost: 64, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
-		}
 		addr := start(t, s)
-		var stopping atomic.Bool
 		var wg sync.WaitGroup
 		var answered atomic.Int64
-		for range 16 {
+		for i := range 16 {
 			wg.Go(func() {
-				for !stopping.Load() || answered.Load() < 100 {
-					// A body that cannot be sent again: the client does not hide a lost request.
-					r, err := client.Post(scheme+"://"+addr, "text/plain", io.MultiReader(strings.NewReader("hello")))
+				path := []string{"/", "/early"}[i%2]
+				transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
+				defer transport.CloseIdleConnections()
+				for last := false; !last; answered.Add(1) {
+					// A body that cannot be sent again: the transport does not hide a lost request.
+					req, _ := http.NewRequest("POST", which+"://"+addr+path, io.MultiReader(strings.NewReader("hello")))
+					r, err := transport.RoundTrip(req)
 					if err != nil {
-						if op, ok := errors.AsType[*net.OpError](err); !ok || op.Op != "dial" {
-							t.Errorf("%s: lost: %v", which, err)
-						}
+						t.Errorf("%s: lost: %v", which, err)
 						return
 					}
 					if body, err := io.ReadAll(r.Body); string(body) != "hello" {
 						t.Errorf("%s: lost: %q, %v", which, body, err)
 						return
 					}
-					r.Body.Close()
-					answered.Add(1)
+					last = r.Close
 				}
 			})
 		}
 		for answered.Load() < 200 {
 			time.Sleep(time.Millisecond)
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		defer cancel()
-		if err := s.Shutdown(ctx); err != nil {
+		if err := s.Shutdown(t.Context()); err != nil {
 			t.Errorf("%s: %v", which, err)
 		}
-		stopping.Store(true)
 		wg.Wait()
-		client.CloseIdleConnections()
 		if n := s.open.Load(); n != 0 {
 			t.Errorf("%s: %d connections are left", which, n)
 		}
@@ -218,6 +213,21 @@ func TestTransports(t *testing.T) {
 	io.WriteString(c, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
 	if got := ended(t, c); !strings.HasPrefix(got, "HTTP/1.1 400") {
 		t.Errorf("HTTP/2 that was not agreed on: %q", got)
+	}
+}
+
+func TestListenerThatDoesTLS(t *testing.T) {
+	l, err := tls.Listen("tcp", "127.0.0.1:0", serverTLS(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &Server{Handler: echo}
+	defer s.Close()
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(l) }()
+	dial(t, l.Addr().String())
+	if err := <-done; err != errTLSTwice {
+		t.Fatal(err)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/plainjson"
 	"github.com/pavise/pavise/internal/tensor"
+	"github.com/pavise/pavise/internal/tensor/oipgrpc"
 )
 
 // A Place is where a model runs, and how it is asked there.
@@ -40,21 +41,43 @@ func (p Place) Validate() error {
 	return nil
 }
 
+// Spoken returns the codec of the protocol of that name, or nil if its exchange is not
+// one of tensors.
+func Spoken(name string) tensor.Protocol {
+	if name == tensor.NameOIPGRPC {
+		return oipgrpc.Protocol
+	}
+	return tensor.Named(name)
+}
+
 // A dialect is how a protocol is spoken over HTTP.
 type dialect struct {
 	versions bool                 // paths can name a version
 	infer    func(p Place) string // path of the question, escaped
 	about    func(p Place) string // path of what the model takes and gives; nil: the server cannot say
 	read     func(body []byte) (tensor.Signature, error)
+	grpc     bool // the messages are those of gRPC: see framed
+}
+
+// overOIP is the REST form of the Open Inference Protocol, with raw bytes or without.
+var overOIP = dialect{
+	versions: true,
+	infer:    func(p Place) string { return within("/v2/models", "/versions/", p) + "/infer" },
+	about:    func(p Place) string { return within("/v2/models", "/versions/", p) },
+	read:     readOIP,
 }
 
 // dialects has those that are spoken here, by name.
 var dialects = map[string]dialect{
-	tensor.NameOIP: {
-		versions: true,
-		infer:    func(p Place) string { return within("/v2/models", "/versions/", p) + "/infer" },
-		about:    func(p Place) string { return within("/v2/models", "/versions/", p) },
-		read:     readOIP,
+	tensor.NameOIP:       overOIP,
+	tensor.NameOIPBinary: overOIP,
+	tensor.NameOIPGRPC: {
+		versions: true, grpc: true,
+		infer: func(Place) string { return grpcService + "ModelInfer" },
+		about: func(Place) string { return grpcService + "ModelMetadata" },
+		read: func(body []byte) (tensor.Signature, error) {
+			return oipgrpc.ParseMetadata(body, tensor.DefaultLimits())
+		},
 	},
 	tensor.NameV1: {
 		infer: func(p Place) string { return within("/v1/models", "/versions/", p) + ":predict" },

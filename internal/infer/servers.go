@@ -46,7 +46,7 @@ func (s *Servers) Upstream(endpoints []upstream.Endpoint, o upstream.Options, at
 	if err := at.Validate(); err != nil {
 		return nil, err
 	}
-	protocol := tensor.Named(at.Protocol)
+	protocol := Spoken(at.Protocol)
 	if at.Protocol == tensor.NameMLflow {
 		protocol = tensor.MLflowOf(signature)
 	}
@@ -54,6 +54,7 @@ func (s *Servers) Upstream(endpoints []upstream.Endpoint, o upstream.Options, at
 	if protocol == nil || !spoken {
 		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("no model server is asked by %s yet", at.Protocol), Hint: "put the route with another --protocol"}
 	}
+	o.HTTP2 = o.HTTP2 || dialect.grpc
 	lease, err := s.lease(endpoints, o)
 	if err != nil {
 		return nil, err

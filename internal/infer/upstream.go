@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"sync"
 
 	"github.com/pavise/pavise"
@@ -31,11 +32,15 @@ func NewUpstream(at Place, signature tensor.Signature, limits tensor.Limits) (*U
 	return NewServers().Upstream([]upstream.Endpoint{{URL: at.Address, Weight: 1}}, upstream.Options{}, at, signature, limits)
 }
 
+// Spoken is the protocol in which the server gets requests.
+func (u *Upstream) Spoken() tensor.Protocol { return u.protocol }
+
 // A call is what one call needs, kept for the next: the request, the answer, and the
 // buffers of both.
 type call struct {
 	request upstream.Request
 	answer  upstream.Answer
+	framed  []byte // a message of gRPC
 }
 
 var calls = sync.Pool{New: func() any { return new(call) }}
@@ -44,7 +49,8 @@ var calls = sync.Pool{New: func() any { return new(call) }}
 const keepBuffer = 1 << 20
 
 func (c *call) free() {
-	if cap(c.request.Body)+cap(c.answer.Body) <= keepBuffer {
+	c.request = upstream.Request{} // its body is the exchange's
+	if cap(c.framed)+cap(c.answer.Body) <= keepBuffer {
 		calls.Put(c)
 	}
 }
@@ -58,15 +64,19 @@ var jsonBody = []upstream.Field{{Name: "Content-Type", Value: "application/json"
 func (u *Upstream) Infer(ctx context.Context, r *tensor.Request) (*tensor.Response, error) {
 	c := calls.Get().(*call)
 	defer c.free()
-	message, err := u.protocol.AppendRequest(c.request.Body[:0], r)
+	message, err := r.Encode(u.protocol)
 	if err != nil {
 		return nil, err
 	}
-	c.request = upstream.Request{Method: http.MethodPost, Path: u.dialect.infer(u.place), Fields: jsonBody, Body: message.Body}
+	u.ask(c, message)
 	if err := u.do(ctx, c); err != nil {
 		return nil, err
 	}
-	response, err := u.protocol.ParseResponse(tensor.Message{Body: c.answer.Body, Header: tensor.NoHeader}, r, u.signature, u.limits)
+	answer, err := u.message(c)
+	if err != nil {
+		return nil, err
+	}
+	response, err := u.protocol.ParseResponse(answer, r, u.signature, u.limits)
 	if err != nil {
 		return nil, err
 	}
@@ -75,6 +85,43 @@ func (u *Upstream) Infer(ctx context.Context, r *tensor.Request) (*tensor.Respon
 	}
 	response.ID = r.ID
 	return response, nil
+}
+
+// headerLength says how long the JSON text is before binary tensors.
+const headerLength = "inference-header-content-length"
+
+// lengthOnly are the fields of an answer that are read.
+var lengthOnly = []string{headerLength}
+
+// ask makes the message of a question the request of a call.
+func (u *Upstream) ask(c *call, m tensor.Message) {
+	if u.dialect.grpc {
+		u.askGRPC(c, u.dialect.infer(u.place), m.Body)
+		return
+	}
+	fields := jsonBody
+	if m.Header != tensor.NoHeader {
+		fields = []upstream.Field{{Name: "Content-Type", Value: "application/octet-stream"}, {Name: headerLength, Value: strconv.Itoa(m.Header)}}
+	}
+	c.request = upstream.Request{Method: http.MethodPost, Path: u.dialect.infer(u.place), Fields: fields, Body: m.Body}
+	c.answer.Want = lengthOnly
+}
+
+// message is the answer to a call.
+func (u *Upstream) message(c *call) (tensor.Message, error) {
+	if u.dialect.grpc {
+		return u.messageGRPC(c)
+	}
+	m := tensor.Message{Body: c.answer.Body, Header: tensor.NoHeader}
+	if len(c.answer.Got) == 0 || c.answer.Got[0] == nil {
+		return m, nil
+	}
+	n, err := strconv.ParseUint(string(c.answer.Got[0]), 10, 31)
+	if err != nil || n == 0 {
+		return m, fault(u.place.Model, fmt.Sprintf("answered with %s %.80q", headerLength, c.answer.Got[0]), err)
+	}
+	m.Header = int(n)
+	return m, nil
 }
 
 // Describe asks the server what the model takes and gives. The error is of kind
@@ -93,10 +140,17 @@ func (u *Upstream) Describe(ctx context.Context) (tensor.Signature, error) {
 		}
 	}
 	c := &call{request: upstream.Request{Method: http.MethodGet, Path: u.dialect.about(u.place)}}
+	if u.dialect.grpc {
+		u.askGRPC(c, u.dialect.about(u.place), nil)
+	}
 	if err := u.do(ctx, c); err != nil {
 		return tensor.Signature{}, err
 	}
-	s, err := u.dialect.read(c.answer.Body)
+	answer, err := u.message(c)
+	if err != nil {
+		return tensor.Signature{}, err
+	}
+	s, err := u.dialect.read(answer.Body)
 	if err != nil {
 		return s, fault(u.place.Model, "described the model in a form other than the protocol's", err)
 	}

@@ -113,12 +113,18 @@ type Reading int
 
 // The readings.
 const (
-	LogSize     Reading = iota // records in the log
-	LogUnsigned                // of them not yet under a signed head
-	LogQueue                   // records that wait for the writer
-	LogStopped                 // 1: it takes no more
-	Accounts                   // callers at models that the meter counts
-	RoutesHeld                 // routes that answer
+	LogSize        Reading = iota // records in the log
+	LogUnsigned                   // of them not yet under a signed head
+	LogQueue                      // records that wait for the writer
+	LogStopped                    // 1: it takes no more
+	Accounts                      // callers at models that the meter counts
+	RoutesHeld                    // routes that answer
+	Servers                       // model servers behind them
+	ServersEjected                // of them, out of rotation
+	ServersActive                 // calls under way
+	ServersQueue                  // calls that wait for a connection
+	ServersOpen                   // connections
+	ServersIdle                   // of them, unused
 	BundleSerial
 	BundleAge   // seconds
 	BundleStale // 1: everything is refused
@@ -128,17 +134,23 @@ const (
 
 // readings are the metrics of readings. Index: Reading.
 var readings = [...]*Metric{
-	LogSize:      metric("pavise.log.records", Counter, "{record}", "Records in the evidence log"),
-	LogUnsigned:  metric("pavise.log.unsigned", UpDown, "{record}", "Records that no signed head covers yet"),
-	LogQueue:     metric("pavise.log.queue", UpDown, "{record}", "Records that wait to be written"),
-	LogStopped:   metric("pavise.log.stopped", Gauge, "", "1 when the evidence log takes no more, and nothing is answered"),
-	Accounts:     metric("pavise.meter.accounts", UpDown, "{account}", "Callers at models whose rows are being counted"),
-	RoutesHeld:   metric("pavise.routes", Gauge, "{route}", "Routes that answer"),
-	BundleSerial: metric("pavise.bundle.serial", Gauge, "{bundle}", "The bundle in force"),
-	BundleAge:    metric("pavise.bundle.age", Gauge, "s", "Since the control plane was last heard"),
-	BundleStale:  metric("pavise.bundle.stale", Gauge, "", "1 when that is too long ago, and everything is refused"),
-	Feeds:        metric("pavise.feeds", Gauge, "{feed}", "Who follows the log"),
-	FeedLag:      metric("pavise.feed.lag", Gauge, "{record}", "Records that the slowest of them has not had"),
+	LogSize:        metric("pavise.log.records", Counter, "{record}", "Records in the evidence log"),
+	LogUnsigned:    metric("pavise.log.unsigned", UpDown, "{record}", "Records that no signed head covers yet"),
+	LogQueue:       metric("pavise.log.queue", UpDown, "{record}", "Records that wait to be written"),
+	LogStopped:     metric("pavise.log.stopped", Gauge, "", "1 when the evidence log takes no more, and nothing is answered"),
+	Accounts:       metric("pavise.meter.accounts", UpDown, "{account}", "Callers at models whose rows are being counted"),
+	RoutesHeld:     metric("pavise.routes", Gauge, "{route}", "Routes that answer"),
+	Servers:        metric("pavise.upstream.servers", UpDown, "{server}", "Model servers behind the routes"),
+	ServersEjected: metric("pavise.upstream.ejected", UpDown, "{server}", "Of them, those that get no calls, after too many failures"),
+	ServersActive:  metric("pavise.upstream.calls", UpDown, "{call}", "Calls and streams under way to them"),
+	ServersQueue:   metric("pavise.upstream.queue", UpDown, "{call}", "Calls that wait for a connection"),
+	ServersOpen:    metric("pavise.upstream.connections", UpDown, "{connection}", "HTTP/1.1 connections to them"),
+	ServersIdle:    metric("pavise.upstream.connections.idle", UpDown, "{connection}", "Of them, those that nobody uses now"),
+	BundleSerial:   metric("pavise.bundle.serial", Gauge, "{bundle}", "The bundle in force"),
+	BundleAge:      metric("pavise.bundle.age", Gauge, "s", "Since the control plane was last heard"),
+	BundleStale:    metric("pavise.bundle.stale", Gauge, "", "1 when that is too long ago, and everything is refused"),
+	Feeds:          metric("pavise.feeds", Gauge, "{feed}", "Who follows the log"),
+	FeedLag:        metric("pavise.feed.lag", Gauge, "{record}", "Records that the slowest of them has not had"),
 }
 
 // build says what runs; its value is always 1.

@@ -134,21 +134,23 @@ func (m *Meter) Run(ctx context.Context) {
 		return
 	}
 	t := m.traces
+	// What is on its way when ctx is done may still arrive.
+	last, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(longestWait, cancel) })()
 	tick := time.NewTicker(metricsEvery)
 	defer tick.Stop()
 	for ctx.Err() == nil {
 		select {
 		case trace := <-t.queue:
-			t.sendTraces(ctx, t.gather(ctx, trace))
+			t.sendTraces(last, t.gather(ctx, trace))
 		case <-tick.C:
-			t.sendMetrics(ctx, m)
+			t.sendMetrics(last, m)
 		case <-ctx.Done():
 		}
 	}
-	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), longestWait)
-	defer cancel()
 	for len(t.queue) > 0 && last.Err() == nil {
-		t.sendTraces(last, t.gather(last, <-t.queue))
+		t.sendTraces(last, t.gather(ctx, <-t.queue))
 	}
 	t.sendMetrics(last, m)
 }

@@ -281,3 +281,35 @@ func TestTheTableIsDocumented(t *testing.T) {
 		t.Errorf("the table of docs/telemetry.md is to be\n%s", strings.Join(want, "\n"))
 	}
 }
+
+// TestDashboard finds every metric that the dashboard asks for in the table.
+func TestDashboard(t *testing.T) {
+	text, err := os.ReadFile("../../dist/grafana.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := map[string]bool{}
+	for _, m := range All() {
+		name := m.Prometheus()
+		switch m.Sort {
+		case Counter:
+			known[name+"_total"] = true
+		case Histogram:
+			known[name+"_bucket"], known[name+"_sum"], known[name+"_count"] = true, true, true
+		default:
+			known[name] = true
+		}
+		for _, l := range m.Labels {
+			known[plainName(l)] = true
+		}
+	}
+	words := regexp.MustCompile(`\b(pavise|gen_ai|go|http)_[a-z_]+`).FindAllString(string(text), -1)
+	if len(words) < 20 {
+		t.Fatalf("only %d metrics", len(words))
+	}
+	for _, word := range words {
+		if !known[word] {
+			t.Errorf("there is no metric or label %s", word)
+		}
+	}
+}

@@ -68,7 +68,7 @@ func (s *scanner) rawData(t *Tensor, n int) *fault {
 	}
 	part := s.binary[:n]
 	s.binary = s.binary[n:]
-	if hint, why := t.setRaw(part, s.lim); why != "" {
+	if hint, why := t.SetRaw(part, s.lim); why != "" {
 		return s.fault(hint, "%s", why)
 	}
 	return nil
@@ -202,7 +202,7 @@ func appendParts(dst []byte, start int, list []Tensor, raw func(*Tensor) bool) M
 			if m.Header == NoHeader {
 				m.Header = len(dst) - start
 			}
-			m.Body = list[i].appendRaw(m.Body)
+			m.Body = list[i].AppendRaw(m.Body)
 		}
 	}
 	return m
@@ -229,7 +229,7 @@ func appendTensors(dst []byte, list []Tensor, raw func(*Tensor) bool) ([]byte, e
 		dst = appendQuoted(dst, string(t.Datatype))
 		if raw(t) {
 			dst = append(dst, `,"parameters":{"binary_data_size":`...)
-			dst = append(strconv.AppendInt(dst, int64(t.rawLen()), 10), "}}"...)
+			dst = append(strconv.AppendInt(dst, int64(t.RawLen()), 10), "}}"...)
 			continue
 		}
 		if why := t.textless(); why != "" {

@@ -203,7 +203,7 @@ func TestHalves(t *testing.T) {
 				continue
 			}
 			x := Tensor{"x", d, []int64{1}, Data{Floats: []float64{v}}}
-			if got := little(x.appendRaw(nil)); d.Round(v) != v || got != bits {
+			if got := little(x.AppendRaw(nil)); d.Round(v) != v || got != bits {
 				t.Fatalf("%s %#x is %v, rounds to %v and is written %#x", d, bits, v, d.Round(v), got)
 			}
 		}
@@ -254,7 +254,7 @@ func (r *Request) equal(o *Request) bool {
 	}
 	for i := range r.Inputs {
 		a, b := &r.Inputs[i], &o.Inputs[i]
-		if a.Name != b.Name || a.Datatype != b.Datatype || fmt.Sprint(a.Shape) != fmt.Sprint(b.Shape) || a.Len() != b.Len() || !bytes.Equal(a.appendRaw(nil), b.appendRaw(nil)) {
+		if a.Name != b.Name || a.Datatype != b.Datatype || fmt.Sprint(a.Shape) != fmt.Sprint(b.Shape) || a.Len() != b.Len() || !bytes.Equal(a.AppendRaw(nil), b.AppendRaw(nil)) {
 			return false
 		}
 	}

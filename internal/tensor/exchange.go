@@ -152,6 +152,10 @@ type Request struct {
 	sentBy Protocol // in which protocol; nil: not yet
 }
 
+// NewRequest is where a request is read to: in the room of the limits, if they have
+// one.
+func (l Limits) NewRequest() *Request { return l.Room.newRequest() }
+
 // Raw says which outputs a caller wants as raw bytes and not as text. It changes
 // how an answer is spelled, never what it tells.
 type Raw struct {
@@ -204,10 +208,10 @@ type Response struct {
 
 // Clone returns a request that shares no memory with r.
 func (r *Request) Clone() *Request {
-	c := *r
-	c.room, c.sent, c.sentBy = nil, Message{}, nil
-	c.Inputs, c.Outputs = cloneTensors(r.Inputs), slices.Clone(r.Outputs)
-	return &c
+	return &Request{
+		Model: r.Model, ID: r.ID, Inputs: cloneTensors(r.Inputs), Outputs: slices.Clone(r.Outputs),
+		Raw: Raw{All: r.Raw.All, Each: slices.Clone(r.Raw.Each)},
+	}
 }
 
 // Clone returns a response that shares no memory with r.

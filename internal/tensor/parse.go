@@ -262,7 +262,7 @@ func (s *scanner) datatype() (Datatype, *fault) {
 	if f != nil {
 		return "", f
 	}
-	if d := known(b); d != "" {
+	if d := DatatypeOf(b); d != "" {
 		return d, nil
 	}
 	s.pos = start
@@ -278,8 +278,8 @@ func (s *scanner) datatype() (Datatype, *fault) {
 // datatypes are all of them, the ones that models take most first.
 var datatypes = [...]Datatype{FP32, Int64, Bytes, FP64, Int32, Uint8, FP16, Bool, Int8, Int16, Uint16, Uint32, Uint64, BF16}
 
-// known returns the datatype of that name, or "".
-func known(b []byte) Datatype {
+// DatatypeOf returns the datatype of that name, or "".
+func DatatypeOf(b []byte) Datatype {
 	for _, d := range datatypes {
 		if string(d) == string(b) {
 			return d
@@ -321,8 +321,9 @@ var bypasses = []struct{ prefix, why string }{
 	{"sequence_", "ties requests together in the model server, past every count of single ones"},
 }
 
-// barred explains a parameter that a request may not have.
-func barred(name []byte) (hint, msg string) {
+// Barred says, for a parameter that a request may not have, what is wrong with it and
+// what to do.
+func Barred(name []byte) (hint, msg string) {
 	for _, p := range bypasses {
 		if strings.HasPrefix(strings.ToLower(string(name)), p.prefix) {
 			return "leave it out", fmt.Sprintf("parameter %.40q %s", name, p.why)
@@ -349,7 +350,7 @@ func (s *scanner) parameters(may string, read func() *fault) (said bool, f *faul
 	}
 	if string(b) != may {
 		s.pos = start
-		hint, msg := barred(b)
+		hint, msg := Barred(b)
 		return false, s.fault(hint, "%s", msg)
 	}
 	if f := s.open(':', "':'"); f != nil {

@@ -38,6 +38,7 @@ type Protocol interface {
 // language models have no tensors, and so no Protocol here.
 const (
 	NameOIP        = "oip"        // Open Inference Protocol v2 over HTTP
+	NameOIPBinary  = "oip-binary" // the same with tensors as raw bytes
 	NameOIPGRPC    = "oip-grpc"   // Open Inference Protocol v2 over gRPC
 	NameV1         = "v1"         // KServe v1
 	NameTFServing  = "tfserving"  // TensorFlow Serving over HTTP
@@ -47,14 +48,16 @@ const (
 )
 
 // Names are all of them, in the order in which they are told.
-var Names = []string{NameOIP, NameOIPGRPC, NameV1, NameTFServing, NameTorchServe, NameMLflow, NameOpenAI}
+var Names = []string{NameOIP, NameOIPBinary, NameOIPGRPC, NameV1, NameTFServing, NameTorchServe, NameMLflow, NameOpenAI}
 
 // Named returns the protocol of that name, or nil if its exchange is not one of
-// tensors.
+// tensors, or is in package oipgrpc.
 func Named(name string) Protocol {
 	switch name {
 	case NameOIP:
 		return OIP
+	case NameOIPBinary:
+		return OIPBinary
 	case NameV1:
 		return V1
 	case NameTFServing:
@@ -67,6 +70,23 @@ func Named(name string) Protocol {
 	return nil
 }
 
+// NameOf returns the name of a protocol, or nothing for one that is none of these.
+func NameOf(p Protocol) string {
+	switch p {
+	case OIP, OIPBinary:
+		return NameOIP
+	case V1:
+		return NameV1
+	case TFServing:
+		return NameTFServing
+	case TorchServe:
+		return NameTorchServe
+	case MLflow:
+		return NameMLflow
+	}
+	return ""
+}
+
 // OIP is the Open Inference Protocol v2, REST form. What it writes to model servers is
 // JSON, but for tensors that JSON cannot carry. A caller gets each output as it was
 // asked for, as text or as raw bytes.
@@ -77,9 +97,6 @@ var OIP Protocol = oip{}
 var OIPBinary Protocol = oip{binary: true}
 
 type oip struct{ binary bool }
-
-// String returns the protocol's name, as routes and metrics have it.
-func (oip) String() string { return "oip" }
 
 // ParseRequest reads the body of POST v2/models/{model}/infer. It is stricter
 // than JSON: one object and nothing around it; only known keys, spelled exactly

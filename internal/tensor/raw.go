@@ -6,11 +6,11 @@ import (
 	"math"
 )
 
-// setRaw fills the tensor, whose shape and datatype are known, from raw bytes as the
+// SetRaw fills the tensor, whose shape and datatype are known, from raw bytes as the
 // binary tensor extension and raw_input_contents have them: row-major, little-endian,
 // one byte for a BOOL, four bytes of length before each BYTES element. It returns
 // what is wrong, and what to do, or "". The tensor shares no memory with b.
-func (t *Tensor) setRaw(b []byte, lim Limits) (hint, why string) {
+func (t *Tensor) SetRaw(b []byte, lim Limits) (hint, why string) {
 	count := int(volume(t.Shape)) // bounded by lim when the shape was read
 	if t.Datatype == Bytes {
 		return t.setRawBytes(b, count, lim)
@@ -47,7 +47,7 @@ func (t *Tensor) setRaw(b []byte, lim Limits) (hint, why string) {
 	return "", ""
 }
 
-// setRawFloats is setRaw for floats. They are finite, as they are in JSON.
+// setRawFloats is SetRaw for floats. They are finite, as they are in JSON.
 func (t *Tensor) setRawFloats(b []byte, count int, lim Limits) (hint, why string) {
 	list, size := lim.Room.floats().take(count), t.Datatype.Bits()/8
 	for ; len(b) > 0; b = b[size:] {
@@ -61,7 +61,7 @@ func (t *Tensor) setRawFloats(b []byte, count int, lim Limits) (hint, why string
 	return "", ""
 }
 
-// setRawBytes is setRaw for BYTES.
+// setRawBytes is SetRaw for BYTES.
 func (t *Tensor) setRawBytes(b []byte, count int, lim Limits) (hint, why string) {
 	const ahead = "write the length of each element before it, as four bytes, little-endian"
 	if len(b)/4 < count { // before memory is taken for what cannot be there
@@ -151,8 +151,8 @@ func bitsOfHalf(v float64) uint16 {
 	return sign | uint16(exp+14)<<10 | uint16(math.Ldexp(frac, 11))&0x3ff
 }
 
-// rawLen returns how many raw bytes the tensor's elements take.
-func (t *Tensor) rawLen() int {
+// RawLen returns how many raw bytes the tensor's elements take.
+func (t *Tensor) RawLen() int {
 	if t.Datatype != Bytes {
 		return t.Len() * ((t.Datatype.Bits() + 7) / 8)
 	}
@@ -163,8 +163,8 @@ func (t *Tensor) rawLen() int {
 	return total
 }
 
-// appendRaw appends the tensor's elements as setRaw reads them. They fit: see Unfit.
-func (t *Tensor) appendRaw(dst []byte) []byte {
+// AppendRaw appends the tensor's elements as SetRaw reads them. They fit: see Unfit.
+func (t *Tensor) AppendRaw(dst []byte) []byte {
 	le := binary.LittleEndian
 	for _, v := range t.Data.Bools {
 		dst = append(dst, bit(v))

@@ -225,6 +225,21 @@ func (s *scanner) label() (string, *fault) {
 	return s.lim.Room.name(b), nil
 }
 
+// Label returns b as a name, an id or a version, which may be empty; or what is wrong
+// with it and what to do.
+func (l Limits) Label(b []byte) (name, hint, why string) {
+	if len(b) > l.MaxNameLen {
+		return "", "shorten it", fmt.Sprintf("a string of more than %d bytes", l.MaxNameLen)
+	}
+	if !utf8.Valid(b) {
+		return "", "encode the text as UTF-8", "not valid UTF-8"
+	}
+	if r, bad := unprintable(b); bad {
+		return "", "use printable characters", fmt.Sprintf("the name holds %U, which does not print", r)
+	}
+	return l.Room.name(b), "", ""
+}
+
 // unprintable returns the first character of UTF-8 text that does not print.
 func unprintable(b []byte) (rune, bool) {
 	for i := 0; i < len(b); {

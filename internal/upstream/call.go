@@ -29,8 +29,10 @@ type Field struct{ Name, Value string }
 // An Answer is what a model server answered. One that is used again costs no
 // allocation.
 type Answer struct {
-	Limit int      // most bytes of a body that are taken; 0: MaxBody
-	Want  []string // fields of the head that the caller needs, in lower case
+	Limit int // most bytes of a body that are taken; 0: MaxBody
+	// Want are the fields of the head that the caller needs, in lower case. Over
+	// HTTP/2, Do finds those that the head does not have behind the body as well.
+	Want []string
 
 	Status int
 	Got    [][]byte // values of Want, in its order; nil: there is none. They hold until the next call
@@ -52,6 +54,9 @@ func (c *Cluster) Do(ctx context.Context, r *Request, a *Answer) error {
 		return err
 	}
 	fault := l.readAll(a)
+	if fault == nil && l.h2 != nil {
+		fault = l.trailer(a)
+	}
 	l.over(fault)
 	c.leave()
 	if fault != nil {

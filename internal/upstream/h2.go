@@ -1,7 +1,6 @@
 package upstream
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -9,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -94,6 +94,7 @@ type h2Answer struct {
 	gap    time.Duration
 	slow   atomic.Bool // it did
 	unlife func() bool
+	sent   lent
 }
 
 // ask2 is ask over HTTP/2.
@@ -102,7 +103,8 @@ func (l *leg) ask2(ctx context.Context, r *Request, a *Answer, end time.Time) (a
 	ctx, h.cancel = context.WithDeadline(ctx, end)
 	h.gap, h.unlife = l.e.c.o.Timeouts.Gap, context.AfterFunc(l.e.c.life, h.cancel)
 	l.h2 = h
-	req, err := request2(ctx, l.e, r)
+	h.sent.bytes = r.Body
+	req, err := request2(ctx, l.e, r, &h.sent)
 	if err != nil {
 		return never, &Fault{Reason: Unwritable, Endpoint: l.e.url, Err: &pavise.Error{Kind: pavise.Invalid, Msg: "a request to a model server cannot be written", Err: err}}
 	}
@@ -125,14 +127,64 @@ func (l *leg) ask2(ctx context.Context, r *Request, a *Answer, end time.Time) (a
 	})
 }
 
-func request2(ctx context.Context, e *endpoint, r *Request) (*http.Request, error) {
-	var body io.Reader
-	if len(r.Body) > 0 {
-		body = bytes.NewReader(r.Body)
+// trailer takes what the caller wants and the head did not have.
+func (l *leg) trailer(a *Answer) *Fault {
+	for i, name := range a.Want {
+		values := l.h2.resp.Trailer.Values(name)
+		switch {
+		case len(values) > 1 || len(values) == 1 && a.Got[i] != nil:
+			return &Fault{Reason: Malformed, Endpoint: l.e.url, Err: errors.New("the field " + name + " is there twice")}
+		case len(values) == 1:
+			a.Got[i] = []byte(values[0])
+		}
 	}
-	req, err := http.NewRequestWithContext(ctx, r.Method, e.url+r.Path, body)
+	return nil
+}
+
+// lent are the bytes of a request, which are somebody else's after the call. net/http
+// may still be sending when it was answered early or gave up; once they are taken back
+// it finds nothing more.
+type lent struct {
+	mu    sync.Mutex
+	bytes []byte // guarded by mu
+}
+
+func (l *lent) takeBack() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.bytes = nil
+}
+
+// lentReader reads lent bytes once.
+type lentReader struct {
+	of *lent
+	at int
+}
+
+// Read copies what is left.
+func (r *lentReader) Read(p []byte) (int, error) {
+	r.of.mu.Lock()
+	defer r.of.mu.Unlock()
+	if r.at >= len(r.of.bytes) {
+		return 0, io.EOF
+	}
+	n := copy(p, r.of.bytes[r.at:])
+	r.at += n
+	return n, nil
+}
+
+// Close has nothing to give back.
+func (r *lentReader) Close() error { return nil }
+
+func request2(ctx context.Context, e *endpoint, r *Request, body *lent) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, r.Method, e.url+r.Path, nil)
 	if err != nil {
 		return nil, err
+	}
+	if len(r.Body) > 0 {
+		req.ContentLength = int64(len(r.Body))
+		req.Body = &lentReader{of: body}
+		req.GetBody = func() (io.ReadCloser, error) { return &lentReader{of: body}, nil }
 	}
 	req.Header.Set("User-Agent", "")
 	for _, f := range r.Fields {
@@ -163,6 +215,7 @@ func (h *h2Answer) close() {
 	}
 	h.unlife()
 	h.cancel()
+	h.sent.takeBack()
 }
 
 // Read reads what came of the body.

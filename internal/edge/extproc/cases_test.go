@@ -182,6 +182,7 @@ func TestRefusals(t *testing.T) {
 		"a compressed answer":  {model: answering(200, "\x1f\x8b\x08secret", [2]string{"content-encoding", "gzip"}), status: 503, asked: true},
 		"an endless answer":    {model: answering(200, `{"outputs":`+strings.Repeat(" ", 4<<20)+`[]}`), status: 503, asked: true},
 		"an empty answer":      {model: answering(200, ""), status: 503, asked: true},
+		"nothing but a status": {model: answering(503, ""), status: 503, asked: true},
 		"an answer of no JSON": {model: answering(204, ""), status: 503, asked: true},
 	}
 	for name, c := range cases {
@@ -198,7 +199,7 @@ func TestRefusals(t *testing.T) {
 			t.Run(name+"/"+how, func(t *testing.T) {
 				c.proxy = e
 				// Once its header is gone, an answer can only be broken off.
-				c.reset = c.asked && e.response == streamed && name != "an empty answer" && name != "an answer of no JSON" && name != "a compressed answer"
+				c.reset = c.asked && e.response == streamed && name != "an empty answer" && name != "nothing but a status" && name != "an answer of no JSON" && name != "a compressed answer"
 				w.refuses(t, c)
 			})
 		}
@@ -330,7 +331,7 @@ func TestAnotherName(t *testing.T) {
 			}
 			continue
 		}
-		if got.status != 200 || got.sent.get(":path") != "/v2/models/fraud-7/infer" {
+		if got.status != 200 || got.sent.get(":path") != "/v2/models/fraud-7/infer" || !got.rerouted {
 			t.Errorf("%v: %+v %s", m, got, got.body)
 		}
 	}
