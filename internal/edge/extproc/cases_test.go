@@ -494,7 +494,11 @@ func TestExternalGRPC(t *testing.T) {
 // token, policy, budget, gate, shape and record. The proxy's share is in it.
 func BenchmarkExchange(b *testing.B) {
 	w := newWorld(b, nil, extproc.Config{})
-	w.Put(b, func(s *gateway.RouteSpec) { external(s); s.Rate, s.Budget = "1000000000/1m", "1000000000/24h"; s.ModelBudget = s.Budget })
+	w.Put(b, func(s *gateway.RouteSpec) {
+		external(s)
+		s.Rate, s.Budget = "1000000/1s", "10000000/1s"
+		s.ModelBudget = s.Budget
+	})
 	for _, m := range []modeOf{buffered, streamed, duplex} {
 		b.Run(m.String(), func(b *testing.B) {
 			e := envoy{request: m, response: m, model: answering(200, scores)}
