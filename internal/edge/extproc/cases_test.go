@@ -496,7 +496,7 @@ func BenchmarkExchange(b *testing.B) {
 	w := newWorld(b, nil, extproc.Config{})
 	w.Put(b, func(s *gateway.RouteSpec) {
 		external(s)
-		s.Rate, s.Budget = "1000000/1s", "10000000/1s"
+		s.Rate, s.Budget = "1000000/1s", "1000000/1s"
 		s.ModelBudget = s.Budget
 	})
 	for _, m := range []modeOf{buffered, streamed, duplex} {
