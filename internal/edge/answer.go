@@ -11,31 +11,13 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
-	"github.com/pavise/pavise/internal/identity"
 	"github.com/pavise/pavise/internal/tensor"
 )
 
 // refuse answers with the protocol's error object, the record that says why,
 // and when to come back.
 func refuse(w http.ResponseWriter, err error) {
-	kind := pavise.KindOf(err)
-	nameRecord(w, err)
-	switch kind {
-	case pavise.Unverified:
-		w.Header().Set("WWW-Authenticate", identity.Challenge(err))
-	case pavise.Throttled, pavise.Unavailable:
-		w.Header().Set("Retry-After", retryAfter(err))
-	}
-	reply(w, kind.HTTPStatus(), tensor.AppendError(nil, explain(err)))
-}
-
-// explain is what a caller may be told about an error, with what to do.
-func explain(err error) string {
-	msg, hint := gateway.Message(err)
-	if hint != "" {
-		msg += "; " + hint
-	}
-	return msg
+	reply(w, pavise.KindOf(err).HTTPStatus(), tensor.AppendError(nil, explain(w, err)))
 }
 
 // setRecord names the record that proves an answer or a refusal.
@@ -81,6 +63,11 @@ func replyJSON(w http.ResponseWriter, v any) {
 
 func reply(w http.ResponseWriter, status int, body []byte) {
 	replyAs(w, status, mediaJSON, body)
+}
+
+// replyText answers with text, as servers of metrics do.
+func replyText(w http.ResponseWriter, body []byte) {
+	replyAs(w, http.StatusOK, "text/plain; version=0.0.4; charset=utf-8", body)
 }
 
 func replyAs(w http.ResponseWriter, status int, media string, body []byte) {

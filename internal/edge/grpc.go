@@ -24,9 +24,11 @@ import (
 // once its caller is known and may ask, and by the byte against the room that all
 // bodies share; a framework would have read it whole before anybody is asked.
 
+// GRPCPath is below which the calls of gRPC are.
+const GRPCPath = "/inference.GRPCInferenceService/"
+
 const (
-	grpcService = "/inference.GRPCInferenceService/"
-	mediaGRPC   = "application/grpc"
+	mediaGRPC = "application/grpc"
 	// framePrefix is a byte that says whether a message is compressed, and its
 	// length in four.
 	framePrefix = 5
@@ -40,8 +42,11 @@ const (
 	streamCheck = time.Minute
 )
 
-// isGRPC reports whether a request is a gRPC call.
+// isGRPC reports whether a request is a gRPC call that is served.
 func isGRPC(r *http.Request) bool {
+	if method, ok := strings.CutPrefix(r.URL.Path, GRPCPath); !ok || methods[method] == nil || r.Method != http.MethodPost {
+		return false
+	}
 	types := r.Header["Content-Type"]
 	if r.ProtoMajor != 2 || len(types) != 1 {
 		return false
@@ -94,8 +99,8 @@ type rpcError struct {
 // Error returns the text.
 func (e *rpcError) Error() string { return e.msg }
 
-// methods are the calls that exist. Whatever a server of the protocol has beside them,
-// such as loading models, shared memory, traces and logs, does not exist here.
+// methods are the calls that are served. Whatever a server of the protocol has beside
+// them, such as loading models, shared memory, traces and logs, is refused: see Profile.
 var methods = map[string]func(*rpc, context.Context) error{
 	"ServerLive":       func(c *rpc, _ context.Context) error { return c.tell(oipgrpc.AppendFlag(nil, true)) },
 	"ServerReady":      func(c *rpc, _ context.Context) error { return c.tell(oipgrpc.AppendFlag(nil, true)) },
@@ -114,15 +119,13 @@ func (e *Edge) grpc(w http.ResponseWriter, r *http.Request) {
 }
 
 func (c *rpc) serve() error {
-	method, known := methods[strings.TrimPrefix(c.r.URL.Path, grpcService)]
+	method := methods[strings.TrimPrefix(c.r.URL.Path, GRPCPath)]
 	encodings := c.r.Header["Grpc-Encoding"]
-	switch {
-	case c.r.Method != http.MethodPost || !strings.HasPrefix(c.r.URL.Path, grpcService) || !known:
-		return &rpcError{codeUnimplemented, fmt.Sprintf("%.200s is not a call of this gateway; it serves ServerLive, ServerReady, ServerMetadata, ModelReady, ModelMetadata, ModelInfer and ModelStreamInfer of inference.GRPCInferenceService", c.r.URL.Path)}
-	case len(encodings) > 1 || len(encodings) == 1 && encodings[0] != "identity":
+	if len(encodings) > 1 || len(encodings) == 1 && encodings[0] != "identity" {
 		c.w.Header().Set("Grpc-Accept-Encoding", "identity")
 		return &rpcError{codeUnimplemented, fmt.Sprintf("messages compressed with %.40q are not taken; send them as they are", strings.Join(encodings, ", "))}
 	}
+	c.r.Pattern = c.r.URL.Path // one of ours: it is counted by it
 	ctx, cancel, err := c.deadline()
 	if err != nil {
 		return err
@@ -367,7 +370,7 @@ func streamed(answer *gateway.Answer, err error) []byte {
 	if err == nil {
 		return oipgrpc.AppendStreamed(nil, answer.Body, answer.Record())
 	}
-	msg := explain(err)
+	msg := tell(err)
 	if index, ok := recordOf(err); ok {
 		msg += fmt.Sprintf(" (record %d)", index)
 	}
@@ -396,7 +399,7 @@ func (c *rpc) end(err error) {
 		set("Grpc-Status", "0")
 		return
 	}
-	code, msg := grpcCodes[pavise.KindOf(err)], explain(err)
+	code, msg := grpcCodes[pavise.KindOf(err)], tell(err)
 	if e, ok := errors.AsType[*rpcError](err); ok {
 		code, msg = e.code, e.msg
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/chat"
@@ -71,6 +72,7 @@ func (g *Gateway) BeginChat(ctx context.Context, who pavise.Principal, call Chat
 	if model.Validate() != nil {
 		model.ID = unnamed
 	}
+	model.ID = strings.Clone(model.ID) // else the record would hold on to the whole body
 	entry, err := g.guard.Enter(ctx, who, "model.infer", model)
 	if err != nil {
 		hold.free()

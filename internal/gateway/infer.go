@@ -53,6 +53,7 @@ func (r *Refusal) Unwrap() error { return r.err }
 // A Call is what somebody asks of a model, as a transport brought it.
 type Call struct {
 	Model    pavise.Name
+	Version  string          // of the model, as the path names it; empty: none is named
 	Subject  string          // whose data it holds, for the caller to say; empty: the caller's own
 	Protocol tensor.Protocol // how the caller spells requests and answers
 	Header   int             // of the message that the body is; tensor.NoHeader without binary tensors
@@ -107,11 +108,11 @@ type Exchange struct {
 func (g *Gateway) Begin(ctx context.Context, who pavise.Principal, call Call) (*Exchange, error) {
 	entry, err := g.guard.Enter(ctx, who, "model.infer", call.Model)
 	if err != nil {
-		g.countRefusal(call.Model, tensor.NameOf(call.Protocol), err)
+		g.countRefusal(call.Model, protocolOf(call.Protocol), err)
 		return nil, err
 	}
 	x := &Exchange{gateway: g, entry: entry, who: who, call: call}
-	x.seen.Begin(ctx, g.watch, tensor.NameOf(call.Protocol), entry.Began())
+	x.seen.Begin(ctx, g.watch, protocolOf(call.Protocol), entry.Began())
 	entry.Detail(&x.trail)
 	defer x.broken()
 	err = x.begin()
@@ -188,6 +189,9 @@ func (x *Exchange) begin() (err error) {
 	}
 	if x.gateway.Routes.barredNow(x.call.Model) { // it was put, or barred, since the guard let them in
 		return &pavise.Error{Kind: pavise.Denied, Msg: fmt.Sprintf("%s is in quarantine", x.call.Model), Hint: "pavise change list says who put it there, and why"}
+	}
+	if v := x.call.Version; v != "" && v != x.route.Version {
+		return noVersion(x.call.Model, v)
 	}
 	if x.route.Durable {
 		x.entry.Durable()
@@ -338,9 +342,16 @@ func (x *Exchange) commit(b []byte) string {
 	return hexOf(h.Sum(sum[:0]))
 }
 
-// Describe returns what a model takes and gives: the verb model.describe on
-// tenant/model/id.
-func (g *Gateway) Describe(ctx context.Context, who pavise.Principal, model pavise.Name) (s tensor.Signature, err error) {
+// Describe is DescribeVersion of a model whose version nobody names.
+//
+// Unguarded: DescribeVersion enters.
+func (g *Gateway) Describe(ctx context.Context, who pavise.Principal, model pavise.Name) (tensor.Signature, error) {
+	return g.DescribeVersion(ctx, who, model, "")
+}
+
+// DescribeVersion returns what a model takes and gives: the verb model.describe on
+// tenant/model/id. A version that the route does not name is of kind NotFound.
+func (g *Gateway) DescribeVersion(ctx context.Context, who pavise.Principal, model pavise.Name, version string) (s tensor.Signature, err error) {
 	entry, err := g.guard.Enter(ctx, who, "model.describe", model)
 	if err != nil {
 		return s, err
@@ -349,6 +360,9 @@ func (g *Gateway) Describe(ctx context.Context, who pavise.Principal, model pavi
 	l, err := g.Routes.find(model)
 	if err != nil {
 		return s, err
+	}
+	if version != "" && version != l.Version {
+		return s, noVersion(model, version)
 	}
 	return l.Signature, nil
 }

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/pavise/pavise/internal/decimal"
 )
 
 // AppendJSON appends the request as the protocol writes it: keys in one order,
@@ -31,6 +33,9 @@ func AppendError(dst []byte, msg string) []byte {
 	return append(appendQuoted(dst, strings.ToValidUTF8(msg, "\ufffd")), '}')
 }
 
+// AppendText appends a JSON string. The text must be valid UTF-8.
+func AppendText(dst []byte, text string) []byte { return appendQuoted(dst, text) }
+
 func (t *Tensor) appendData(dst []byte) []byte {
 	switch t.Datatype.Family() {
 	case Boolean:
@@ -41,7 +46,7 @@ func (t *Tensor) appendData(dst []byte) []byte {
 		return appendList(dst, t.Data.Ints, func(dst []byte, v int64) []byte { return strconv.AppendInt(dst, v, 10) })
 	case Floating:
 		bits := t.Datatype.Bits()
-		return appendList(dst, t.Data.Floats, func(dst []byte, v float64) []byte { return appendNumber(dst, v, bits) })
+		return appendList(dst, t.Data.Floats, func(dst []byte, v float64) []byte { return decimal.Append(dst, v, bits) })
 	}
 	return appendList(dst, t.Data.Bytes, appendQuoted[[]byte])
 }
@@ -96,9 +101,9 @@ func (t *Tensor) textless() string {
 func (d Datatype) Round(v float64) float64 {
 	switch d {
 	case FP16:
-		return roundHalf(v)
+		return decimal.RoundHalf(v)
 	case BF16:
-		return roundBrain(v)
+		return decimal.RoundBrain(v)
 	case FP32:
 		return float64(float32(v))
 	}

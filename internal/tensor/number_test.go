@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/pavise/pavise/internal/decimal"
 )
 
 // readFloat reads text as the only element of a tensor.
@@ -111,7 +113,7 @@ func between(rng *rand.Rand) float64 {
 // Every FP16 must survive being written and read.
 func TestHalfRoundTrip(t *testing.T) {
 	for b := range 0x7c00 {
-		text := string(appendNumber(nil, half(b), 16))
+		text := string(decimal.Append(nil, half(b), 16))
 		if got, f := readFloat(text, 16); f != nil || got != half(b) {
 			t.Fatalf("%#04x is written %s and read %v, %v", b, text, got, f)
 		}
@@ -127,7 +129,7 @@ func TestSingleReadsEitherWay(t *testing.T) {
 		if i == 0 {
 			v = 7.038531e-26
 		}
-		text := string(appendNumber(nil, float64(-v), 32))
+		text := string(decimal.Append(nil, float64(-v), 32))
 		narrow, err1 := strconv.ParseFloat(text, 32)
 		wide, err2 := strconv.ParseFloat(text, 64)
 		if err1 != nil || err2 != nil || float32(narrow) != -v || float32(wide) != -v {

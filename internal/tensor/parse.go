@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/pavise/pavise/internal/decimal"
 )
 
 // Limits bound what a body may hold. A zero field allows nothing, so that a
@@ -64,9 +66,11 @@ func ParseResponse(body []byte, lim Limits) (*Response, error) {
 }
 
 func newScanner(body []byte, lim Limits) *scanner {
-	s := new(scanner)
+	var s *scanner
 	if lim.Room != nil {
 		s = &lim.Room.scanner
+	} else {
+		s = new(scanner)
 	}
 	*s = scanner{text: body, lim: lim, left: lim.MaxElements}
 	return s
@@ -430,7 +434,7 @@ func (s *scanner) plain() (f *fault) {
 	case c == '"':
 		_, f = s.quoted(s.lim.MaxBytesLen)
 	case c == '-' || isDigit(c):
-		f = s.number(new(number))
+		f = s.number(new(decimal.Number))
 	case s.null():
 	default:
 		_, f = s.boolean()

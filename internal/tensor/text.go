@@ -1,7 +1,6 @@
 package tensor
 
 import (
-	"strconv"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -130,24 +129,4 @@ func appendQuoted[T string | []byte](dst []byte, s T) []byte {
 		}
 	}
 	return append(dst, '"')
-}
-
-// rereads is the one FP32, with its negative, whose shortest decimal form becomes
-// another FP32 in a server that reads every number as a float64 and narrows it
-// afterwards. All finite float32s were tried.
-const rereads = float64(float32(7.038531e-26))
-
-// appendNumber appends v, a finite number of the given bit size, in its shortest
-// form that reads back as the same number. Large and small magnitudes take an
-// exponent at the same places as in ECMAScript, and so as in encoding/json.
-func appendNumber(dst []byte, v float64, bits int) []byte {
-	form, size := byte('f'), max(bits, 32)
-	a := max(v, -v)
-	if a != 0 && (a < 1e-6 || a >= 1e21) {
-		form = 'e'
-	}
-	if a == rereads {
-		size = 64
-	}
-	return strconv.AppendFloat(dst, v, form, -1, size)
 }
