@@ -79,6 +79,7 @@ type Gateway struct {
 	Data      string        `yaml:"data" need:"true" example:"/var/lib/pavise/gateway" doc:"Where this gateway lives: keys, its own evidence log, state. Its own, for one process."`
 	Server    string        `yaml:"server" need:"true" example:"https://localhost:8480" doc:"The fleet address of pavise serve."`
 	Listen    string        `yaml:"listen" need:"true" example:"0.0.0.0:8471" doc:"Where callers reach the models, by TLS."`
+	GRPC      string        `yaml:"grpc" example:"0.0.0.0:8001" doc:"A second port by TLS, for callers of gRPC who are used to one of its own. They are answered on listen as well."`
 	Names     []string      `yaml:"names" need:"true" example:"[localhost, 127.0.0.1]" doc:"The host names and addresses by which callers reach it. Those that its invitation allows go into its certificate."`
 	TLS       *TLS          `yaml:"tls" doc:"A certificate of your own for listen, in the place of one of the built-in CA."`
 	Health    string        `yaml:"health" example:"127.0.0.1:8481" doc:"Where /healthz says how it stands and /metrics what it counts, in clear text and therefore on this machine only."`
@@ -286,6 +287,7 @@ func (g *Gateway) check(f *faults) {
 	f.path("data", g.Data)
 	f.server("server", g.Server)
 	f.address("listen", g.Listen)
+	f.address("grpc", g.GRPC)
 	f.names("names", g.Names)
 	if g.Health == "" {
 		g.Health = DefaultHealth

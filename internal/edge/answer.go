@@ -6,18 +6,41 @@ import (
 	"math"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
+	"github.com/pavise/pavise/internal/identity"
 	"github.com/pavise/pavise/internal/tensor"
 )
 
 // refuse answers with the protocol's error object, the record that says why,
 // and when to come back.
 func refuse(w http.ResponseWriter, err error) {
-	reply(w, pavise.KindOf(err).HTTPStatus(), tensor.AppendError(nil, explain(w, err)))
+	reply(w, pavise.KindOf(err).HTTPStatus(), tensor.AppendError(nil, tell(w, err)))
+}
+
+// tell says in the head what a refusal has to, and returns its text.
+func tell(w http.ResponseWriter, err error) string {
+	nameRecord(w, err)
+	switch pavise.KindOf(err) {
+	case pavise.Unverified:
+		w.Header().Set("WWW-Authenticate", identity.Challenge(err))
+	case pavise.Throttled, pavise.Unavailable:
+		w.Header().Set("Retry-After", retryAfter(err))
+	}
+	return explain(err)
+}
+
+// explain is what a caller may be told about an error, with what to do.
+func explain(err error) string {
+	msg, hint := gateway.Message(err)
+	if hint != "" {
+		msg += "; " + hint
+	}
+	return strings.ToValidUTF8(msg, "\ufffd")
 }
 
 // setRecord names the record that proves an answer or a refusal.

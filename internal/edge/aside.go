@@ -25,18 +25,14 @@ func (e *Edge) unserved(w http.ResponseWriter, r *http.Request) {
 		say(w, err)
 		return
 	}
-	by, err := namedModel(r)
-	if err != nil {
-		say(w, err)
-		return
-	}
+	by, wrong := namedModel(r)
 	if by != "" { // of products that have the same path, the one that is meant
 		speaks := e.gateway.Speaks(pavise.Name{Tenant: who.Tenant, Kind: "model", ID: by})
 		if at := slices.IndexFunc(found, func(m match) bool { return slices.Contains(protocolsOf(m.Server), speaks) }); at > 0 {
 			found = found[at:]
 		}
 	}
-	call := gateway.AsideCall{Verb: VerbOther, Server: "unknown"}
+	call := gateway.AsideCall{Verb: VerbOther, Server: unknown, Wrong: wrong}
 	if len(found) > 0 {
 		m := found[0]
 		call.Verb, call.Server, call.Model, call.Version = m.Verb(), m.Server, m.names["model"], m.names["version"]
@@ -44,12 +40,10 @@ func (e *Edge) unserved(w http.ResponseWriter, r *http.Request) {
 			call.Method, call.Path, call.Protocols, call.By = r.Method, m.there, protocolsOf(m.Server), by
 			call.Text = m.Class == Metrics && strings.HasSuffix(m.Path, "/metrics")
 			call.Body = newTimedBody(w, r.Body)
-			err = checkAside(r)
+			if wrong == nil {
+				call.Wrong = checkAside(r)
+			}
 		}
-	}
-	if err != nil {
-		say(w, err)
-		return
 	}
 	answer, err := e.gateway.Aside(r.Context(), who, call)
 	if err != nil {
@@ -111,15 +105,35 @@ func namedModel(r *http.Request) (string, error) {
 	return values[0], nil
 }
 
+// unknown stands for the product that has a path which no table names.
+const unknown = "unknown"
+
+// refuseAside refuses what never gets as far as a model or a class of path, and leaves a
+// record of it.
+func (e *Edge) refuseAside(w http.ResponseWriter, r *http.Request, say voice, who pavise.Principal, server string, wrong error) {
+	_, err := e.gateway.Aside(r.Context(), who, gateway.AsideCall{Verb: VerbOther, Server: server, Wrong: wrong})
+	if pavise.KindOf(err) == pavise.Denied { // nobody may do what is wrong anyway
+		msg, hint := gateway.Message(wrong)
+		err = &pavise.Error{Kind: pavise.KindOf(wrong), Msg: msg, Hint: hint, Err: err}
+	}
+	say(w, err)
+}
+
 // plainly lets through only paths in their plain form: what parsers could take for
 // another path, they must not get to see.
-func plainly(next http.Handler) http.Handler {
+func (e *Edge) plainly(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p := r.URL.Path
-		if p != "" && (path.Clean(p) != p || strings.ContainsAny(p, "\\\x00") || strings.Contains(strings.ToLower(r.URL.EscapedPath()), "%2f")) {
-			voiceOf(r, nil)(w, &pavise.Error{Kind: pavise.Invalid, Msg: "the path is not in its plain form", Hint: "write it without dots, doubled or trailing slashes, and encoded slashes"})
+		if p == "" || path.Clean(p) == p && !strings.ContainsAny(p, "\\\x00") && !strings.Contains(strings.ToLower(r.URL.EscapedPath()), "%2f") {
+			next.ServeHTTP(w, r)
 			return
 		}
-		next.ServeHTTP(w, r)
+		say := voiceOf(r, nil)
+		who, err := e.caller(r)
+		if err != nil {
+			say(w, err)
+			return
+		}
+		e.refuseAside(w, r, say, who, unknown, &pavise.Error{Kind: pavise.Invalid, Msg: "the path is not in its plain form", Hint: "write it without dots, doubled or trailing slashes, and encoded slashes"})
 	})
 }

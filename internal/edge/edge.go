@@ -35,9 +35,9 @@ func (e *Edge) Handler() http.Handler {
 	e.openAI(mux)
 	e.rowProtocols(mux)
 	mux.HandleFunc("/", e.unserved)
-	plain := plainly(mux)
+	plain := e.plainly(mux)
 	return e.gateway.Watch().HTTP(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if isGRPC(r) {
+		if isGRPC(r) && isCall(r) {
 			e.grpc(w, r)
 			return
 		}

@@ -24,9 +24,11 @@ import (
 // once its caller is known and may ask, and by the byte against the room that all
 // bodies share; a framework would have read it whole before anybody is asked.
 
+// GRPCPath is below which the calls of gRPC are.
+const GRPCPath = "/inference.GRPCInferenceService/"
+
 const (
-	grpcService = "/inference.GRPCInferenceService/"
-	mediaGRPC   = "application/grpc"
+	mediaGRPC = "application/grpc"
 	// framePrefix is a byte that says whether a message is compressed, and its
 	// length in four.
 	framePrefix = 5
@@ -40,17 +42,21 @@ const (
 	streamCheck = time.Minute
 )
 
-// isGRPC reports whether a request is a gRPC call that is served.
+// isGRPC reports whether a request is a gRPC call.
 func isGRPC(r *http.Request) bool {
-	if method, ok := strings.CutPrefix(r.URL.Path, grpcService); !ok || methods[method] == nil || r.Method != http.MethodPost {
-		return false
-	}
 	types := r.Header["Content-Type"]
 	if r.ProtoMajor != 2 || len(types) != 1 {
 		return false
 	}
 	media, _, _ := strings.Cut(types[0], ";")
 	return media == mediaGRPC || media == mediaGRPC+"+proto"
+}
+
+// isCall reports whether a gRPC call is one that is served; the others are those of
+// Profile, and refused as such.
+func isCall(r *http.Request) bool {
+	name, ours := strings.CutPrefix(r.URL.Path, GRPCPath)
+	return ours && methods[name] != nil && r.Method == http.MethodPost
 }
 
 // The status codes of gRPC that are answered here.
@@ -117,12 +123,13 @@ func (e *Edge) grpc(w http.ResponseWriter, r *http.Request) {
 }
 
 func (c *rpc) serve() error {
-	method := methods[strings.TrimPrefix(c.r.URL.Path, grpcService)]
+	method := methods[strings.TrimPrefix(c.r.URL.Path, GRPCPath)]
 	encodings := c.r.Header["Grpc-Encoding"]
 	if len(encodings) > 1 || len(encodings) == 1 && encodings[0] != "identity" {
 		c.w.Header().Set("Grpc-Accept-Encoding", "identity")
 		return &rpcError{codeUnimplemented, fmt.Sprintf("messages compressed with %.40q are not taken; send them as they are", strings.Join(encodings, ", "))}
 	}
+	c.r.Pattern = c.r.URL.Path // one of ours: it is counted by it
 	ctx, cancel, err := c.deadline()
 	if err != nil {
 		return err
@@ -367,7 +374,7 @@ func streamed(answer *gateway.Answer, err error) []byte {
 	if err == nil {
 		return oipgrpc.AppendStreamed(nil, answer.Body, answer.Record())
 	}
-	msg := tell(err)
+	msg := explain(err)
 	if index, ok := recordOf(err); ok {
 		msg += fmt.Sprintf(" (record %d)", index)
 	}
@@ -396,7 +403,7 @@ func (c *rpc) end(err error) {
 		set("Grpc-Status", "0")
 		return
 	}
-	code, msg := grpcCodes[pavise.KindOf(err)], tell(err)
+	code, msg := grpcCodes[pavise.KindOf(err)], explain(err)
 	if e, ok := errors.AsType[*rpcError](err); ok {
 		code, msg = e.code, e.msg
 	}

@@ -151,8 +151,8 @@ func TestGRPCRefuses(t *testing.T) {
 		{"shared memory", "SystemSharedMemoryRegister", ctx, nil, nil, codes.PermissionDenied, true},
 		{"traces", "TraceSetting", ctx, nil, nil, codes.PermissionDenied, true},
 		{"statistics", "ModelStatistics", ctx, nil, nil, codes.PermissionDenied, true},
-		{"another service", "../grpc.reflection.v1.ServerReflection/ServerReflectionInfo", ctx, nil, nil, codes.InvalidArgument, false},
-		{"an unknown call", "ModelSteal", ctx, nil, nil, codes.Unimplemented, true},
+		{"another method", "Nothing", ctx, nil, nil, codes.Unimplemented, true},
+		{"another service", "../grpc.reflection.v1.ServerReflection/ServerReflectionInfo", ctx, nil, nil, codes.InvalidArgument, true},
 	} {
 		var out []byte
 		var trail, head metadata.MD

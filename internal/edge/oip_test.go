@@ -49,6 +49,23 @@ func TestHostileRequests(t *testing.T) {
 	}
 }
 
+// TestNamedModel sends bodies that name their model, as KServe's client does. Only the
+// one that the path names is asked.
+func TestNamedModel(t *testing.T) {
+	w := edgetest.New(t)
+	w.Put(t, nil)
+	for name, want := range map[string]int{`"m"`: 200, `"other"`: 400, `""`: 400, `null`: 400, `"../m"`: 400} {
+		body := strings.Replace(edgetest.Good, "{", `{"model_name":`+name+`,`, 1)
+		resp, said := w.Post(t, inferPath, body, nil)
+		if resp.StatusCode != want {
+			t.Errorf("model_name %s: status %d, want %d: %s", name, resp.StatusCode, want, said)
+		}
+		if r := w.Record(t, resp); (r.Error == nil) != (want == 200) {
+			t.Errorf("model_name %s: record %+v", name, r)
+		}
+	}
+}
+
 // TestHostileEnvelopes are requests wrong around the body.
 func TestHostileEnvelopes(t *testing.T) {
 	w := edgetest.New(t)

@@ -166,7 +166,7 @@ var classes = map[pavise.Kind]struct{ class, code string }{
 // refuseChat answers with the protocol's error object, the record that says why, and
 // when to come back.
 func refuseChat(w http.ResponseWriter, err error) {
-	kind, msg := pavise.KindOf(err), explain(w, err)
+	kind, msg := pavise.KindOf(err), tell(w, err)
 	param, code := "", classes[kind].code
 	if _, ok := errors.AsType[*gateway.Refusal](err); kind == pavise.NotFound && !ok {
 		code = "unknown_url" // nobody was asked for a model

@@ -38,20 +38,18 @@ func (e *Edge) rowProtocols(mux *http.ServeMux) {
 // ask asks a model in a protocol whose path says which.
 func (e *Edge) ask(w http.ResponseWriter, r *http.Request, protocol tensor.Protocol, say voice, model, version string) {
 	who, err := e.caller(r)
-	if err == nil {
-		err = checkText(r)
-	}
-	about := ""
-	if err == nil {
-		about, err = aboutWhom(r)
-	}
 	if err != nil {
 		say(w, err)
 		return
 	}
+	wrong := checkText(r)
+	about, fault := aboutWhom(r)
+	if wrong == nil {
+		wrong = fault
+	}
 	answer, err := e.gateway.Infer(r.Context(), who, gateway.Call{
 		Model: pavise.Name{Tenant: who.Tenant, Kind: "model", ID: model}, Version: version,
-		Subject: about, Protocol: protocol, Header: tensor.NoHeader, Body: newTimedBody(w, r.Body),
+		Subject: about, Protocol: protocol, Header: tensor.NoHeader, Body: newTimedBody(w, r.Body), Wrong: wrong,
 	})
 	if err != nil {
 		say(w, err)
@@ -78,44 +76,50 @@ func (e *Edge) predict(w http.ResponseWriter, r *http.Request) {
 // invocations serves MLflow's own path, which names no model: the one that the header
 // names, or else the only one of the tenant's that is on such a server.
 func (e *Edge) invocations(w http.ResponseWriter, r *http.Request) {
-	model, err := namedModel(r)
-	if err == nil && model == "" {
-		var who pavise.Principal
-		if who, err = e.caller(r); err == nil {
-			var only bool
-			if model, only = e.gateway.Only(who.Tenant, tensor.NameMLflow); !only {
-				mlflowVoice(w, &pavise.Error{
-					Kind: pavise.NotFound, Msg: "/invocations names no model, and there is not just one on an MLflow server",
-					Hint: "ask POST /models/{model}/invocations, or name the model in the header " + ModelHeader,
-				})
-				return
+	who, err := e.caller(r)
+	if err != nil {
+		mlflowVoice(w, err)
+		return
+	}
+	model, wrong := namedModel(r)
+	if wrong == nil && model == "" {
+		var only bool
+		if model, only = e.gateway.Only(who.Tenant, tensor.NameMLflow); !only {
+			wrong = &pavise.Error{
+				Kind: pavise.NotFound, Msg: "/invocations names no model, and there is not just one on an MLflow server",
+				Hint: "ask POST /models/{model}/invocations, or name the model in the header " + ModelHeader,
 			}
 		}
 	}
-	if err != nil {
-		mlflowVoice(w, err)
+	if wrong != nil {
+		e.refuseAside(w, r, mlflowVoice, who, "mlflow", wrong)
 		return
 	}
 	e.ask(w, r, tensor.MLflow, mlflowVoice, model, "")
 }
 
 // describe asks for what a model takes and gives, for a path that names it.
-func (e *Edge) describe(r *http.Request) (pavise.Name, tensor.Signature, error) {
+func (e *Edge) describe(w http.ResponseWriter, r *http.Request) (pavise.Name, tensor.Signature, bool) {
 	who, err := e.caller(r)
 	if err != nil {
-		return pavise.Name{}, tensor.Signature{}, err
+		refuse(w, err)
+		return pavise.Name{}, tensor.Signature{}, false
 	}
 	name := modelName(who, r)
-	s, err := e.gateway.DescribeVersion(r.Context(), who, name, r.PathValue("version"))
-	return name, s, err
+	d, err := e.gateway.DescribeVersion(r.Context(), who, name, r.PathValue("version"))
+	if err != nil {
+		refuse(w, err)
+		return pavise.Name{}, tensor.Signature{}, false
+	}
+	setRecord(w, d.Record)
+	return name, d.Signature, true
 }
 
 // status says that a model is there, to those who may describe it: in the words of
 // KServe v1 and of TensorFlow Serving at once, which share the path.
 func (e *Edge) status(w http.ResponseWriter, r *http.Request) {
-	name, _, err := e.describe(r)
-	if err != nil {
-		refuse(w, err)
+	name, _, ok := e.describe(w, r)
+	if !ok {
 		return
 	}
 	version := r.PathValue("version")
@@ -139,9 +143,8 @@ var tfTypes = map[tensor.Datatype]string{
 
 // tfMetadata says what a model takes and gives as TensorFlow Serving does.
 func (e *Edge) tfMetadata(w http.ResponseWriter, r *http.Request) {
-	name, s, err := e.describe(r)
-	if err != nil {
-		refuse(w, err)
+	name, s, ok := e.describe(w, r)
+	if !ok {
 		return
 	}
 	type dim struct {

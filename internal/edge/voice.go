@@ -6,8 +6,6 @@ import (
 	"strings"
 
 	"github.com/pavise/pavise"
-	"github.com/pavise/pavise/internal/gateway"
-	"github.com/pavise/pavise/internal/identity"
 	"github.com/pavise/pavise/internal/tensor"
 )
 
@@ -18,29 +16,8 @@ type voice func(w http.ResponseWriter, err error)
 func spelled(spell func(kind pavise.Kind, msg string) []byte) voice {
 	return func(w http.ResponseWriter, err error) {
 		kind := pavise.KindOf(err)
-		reply(w, kind.HTTPStatus(), spell(kind, explain(w, err)))
+		reply(w, kind.HTTPStatus(), spell(kind, tell(w, err)))
 	}
-}
-
-// explain says in the head what a refusal has to, and returns its text.
-func explain(w http.ResponseWriter, err error) string {
-	nameRecord(w, err)
-	switch pavise.KindOf(err) {
-	case pavise.Unverified:
-		w.Header().Set("WWW-Authenticate", identity.Challenge(err))
-	case pavise.Throttled, pavise.Unavailable:
-		w.Header().Set("Retry-After", retryAfter(err))
-	}
-	return tell(err)
-}
-
-// tell is what a caller may be told about an error, with what to do.
-func tell(err error) string {
-	msg, hint := gateway.Message(err)
-	if hint != "" {
-		msg += "; " + hint
-	}
-	return strings.ToValidUTF8(msg, "\ufffd")
 }
 
 // The voices. TensorFlow Serving, KServe and Ollama have that of the Open Inference
@@ -72,15 +49,14 @@ var mlflowCodes = map[pavise.Kind]string{
 // grpcVoice refuses a method of gRPC that is not served: a head without a body, whose
 // status says all (gRPC over HTTP/2, "Trailers-Only").
 func grpcVoice(w http.ResponseWriter, err error) {
-	msg := explain(w, err)
-	h := w.Header()
-	h.Set("Content-Type", "application/grpc")
 	code := grpcCodes[pavise.KindOf(err)]
-	if code == codeNotFound { // the method is what was not found
-		code = codeUnimplemented
+	if code == codeNotFound {
+		code = codeUnimplemented // it is the method that nobody finds
 	}
+	h := w.Header()
+	h.Set("Content-Type", mediaGRPC)
 	h.Set("Grpc-Status", strconv.Itoa(code))
-	h.Set("Grpc-Message", percent(msg))
+	h.Set("Grpc-Message", percent(tell(w, err)))
 	w.WriteHeader(http.StatusOK)
 }
 
@@ -104,7 +80,7 @@ func object(pairs ...any) []byte {
 // voiceOf chooses the words in which a request that nothing serves is refused.
 func voiceOf(r *http.Request, found []match) voice {
 	switch {
-	case r.ProtoMajor == 2 && strings.HasPrefix(r.Header.Get("Content-Type"), mediaGRPC):
+	case isGRPC(r):
 		return grpcVoice
 	case len(found) > 0:
 		return voices[found[0].Server]

@@ -1,6 +1,7 @@
 package edge_test
 
 import (
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -32,4 +33,12 @@ func permit(t *testing.T, w *edgetest.World, text string) {
 	if err := w.Guard.Load(edgetest.Tenant, all); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func newRecorder() *httptest.ResponseRecorder { return httptest.NewRecorder() }
+
+func newRequest(method, path string, body io.Reader) *http.Request {
+	r := httptest.NewRequest(method, path, body)
+	r.Header.Set("Content-Type", "application/json")
+	return r
 }

@@ -30,6 +30,8 @@ type AsideCall struct {
 	Path func(remote, version string) string
 	Text bool // the answer is text, not JSON
 	Body io.Reader
+	// Wrong is what the transport found amiss, which is refused with it; nil: nothing.
+	Wrong error
 }
 
 // on is what the verb is done to.
@@ -88,6 +90,9 @@ type passer interface {
 }
 
 func (g *Gateway) aside(ctx context.Context, who pavise.Principal, call AsideCall, hold *hold, trail *asideTrail) (*infer.Aside, error) {
+	if call.Wrong != nil {
+		return nil, call.Wrong
+	}
 	if call.Method == "" {
 		return nil, &pavise.Error{Kind: pavise.Denied, Msg: "this is never passed on, whatever policies say"}
 	}

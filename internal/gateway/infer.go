@@ -58,6 +58,9 @@ type Call struct {
 	Protocol tensor.Protocol // how the caller spells requests and answers
 	Header   int             // of the message that the body is; tensor.NoHeader without binary tensors
 	Body     io.Reader
+	// Wrong is what the transport found amiss around the body, which is refused with it
+	// and never read; nil: nothing.
+	Wrong error
 }
 
 // Infer asks a model on a caller's behalf: the verb model.infer on
@@ -108,11 +111,11 @@ type Exchange struct {
 func (g *Gateway) Begin(ctx context.Context, who pavise.Principal, call Call) (*Exchange, error) {
 	entry, err := g.guard.Enter(ctx, who, "model.infer", call.Model)
 	if err != nil {
-		g.countRefusal(call.Model, tensor.NameOf(call.Protocol), err)
+		g.countRefusal(call.Model, protocolOf(call.Protocol), err)
 		return nil, err
 	}
 	x := &Exchange{gateway: g, entry: entry, who: who, call: call}
-	x.seen.Begin(ctx, g.watch, tensor.NameOf(call.Protocol), entry.Began())
+	x.seen.Begin(ctx, g.watch, protocolOf(call.Protocol), entry.Began())
 	entry.Detail(&x.trail)
 	defer x.broken()
 	err = x.begin()
@@ -207,6 +210,10 @@ func (x *Exchange) begin() (err error) {
 
 // inbound reads the request and puts it through the checks before the model.
 func (x *Exchange) inbound() (err error) {
+	if wrong := x.call.Wrong; wrong != nil {
+		x.entry.Verdict(pavise.Verdict{Check: "codec", Outcome: pavise.Deny, Reason: wrong.Error()})
+		return wrong
+	}
 	x.hold, x.room = x.gateway.bodies.begin(x.who.Name()), tensor.TakeRoom()
 	x.seen.Enter(telemetry.Read)
 	if x.request, err = x.parse(); err != nil {
@@ -261,7 +268,14 @@ func (x *Exchange) parse() (*tensor.Request, error) {
 	if err := x.hold.set(weight + cap(text) - len(text)); err != nil {
 		return nil, err
 	}
-	return x.call.Protocol.ParseRequest(m, x.route.Signature, lim)
+	request, err := x.call.Protocol.ParseRequest(m, x.route.Signature, lim)
+	if err == nil && request.Model != "" && request.Model != x.call.Model.ID {
+		return nil, &pavise.Error{
+			Kind: pavise.Invalid, Msg: fmt.Sprintf("the body names the model %.128q, and %s was asked", request.Model, x.call.Model),
+			Hint: "ask under one name, or leave it out of the body",
+		}
+	}
+	return request, err
 }
 
 // check notes a verdict and turns a denial into an error, unless the route only
@@ -339,23 +353,39 @@ func (x *Exchange) commit(b []byte) string {
 //
 // Unguarded: DescribeVersion enters.
 func (g *Gateway) Describe(ctx context.Context, who pavise.Principal, model pavise.Name) (tensor.Signature, error) {
-	return g.DescribeVersion(ctx, who, model, "")
+	d, err := g.DescribeVersion(ctx, who, model, "")
+	return d.Signature, err
+}
+
+// A Description is what a model takes and gives, and the index of the record that it
+// was told.
+type Description struct {
+	tensor.Signature
+	Record uint64
 }
 
 // DescribeVersion returns what a model takes and gives: the verb model.describe on
-// tenant/model/id. A version that the route does not name is of kind NotFound.
-func (g *Gateway) DescribeVersion(ctx context.Context, who pavise.Principal, model pavise.Name, version string) (s tensor.Signature, err error) {
+// tenant/model/id. A version that the route does not name is of kind NotFound. After the
+// guard let the caller in, every error is a *Refusal.
+func (g *Gateway) DescribeVersion(ctx context.Context, who pavise.Principal, model pavise.Name, version string) (Description, error) {
 	entry, err := g.guard.Enter(ctx, who, "model.describe", model)
 	if err != nil {
-		return s, err
+		return Description{}, err
 	}
-	defer entry.Exit(&err)
-	l, err := g.Routes.find(model)
+	signature, err := func() (s tensor.Signature, err error) {
+		defer entry.Exit(&err)
+		l, err := g.Routes.find(model)
+		if err != nil {
+			return s, err
+		}
+		if version != "" && version != l.Version {
+			return s, noVersion(model, version)
+		}
+		return l.Signature, nil
+	}()
 	if err != nil {
-		return s, err
+		return Description{}, &Refusal{entry: entry, err: err}
 	}
-	if version != "" && version != l.Version {
-		return s, noVersion(model, version)
-	}
-	return l.Signature, nil
+	index, _ := entry.Record()
+	return Description{signature, index}, nil
 }

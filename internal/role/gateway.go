@@ -60,6 +60,7 @@ type Gateway struct {
 
 	listener net.Listener
 	proxies  *extproc.Door // nil: no proxy asks here
+	second   net.Listener  // for gRPC; nil: none
 	server   *http.Server
 }
 
@@ -118,6 +119,11 @@ func NewGateway(ctx context.Context, cfg GatewayConfig) (g *Gateway, err error) 
 func (g *Gateway) listen() (err error) {
 	if g.listener, err = listenOn(g.cfg.Listen, "listen"); err != nil {
 		return err
+	}
+	if g.cfg.GRPC != "" {
+		if g.second, err = listenOn(g.cfg.GRPC, "grpc"); err != nil {
+			return err
+		}
 	}
 	return g.listenBeside(g.cfg.Health)
 }
@@ -503,6 +509,15 @@ func (g *Gateway) Run(ctx context.Context) error {
 	house.Go(func() error { g.report(rooms); return nil })
 	house.Go(func() error { return fetchKeys(rooms, g.verifier.Load) })
 	g.serveHealth(rooms, &house, func() (any, bool) { h := g.Health(); return h, h.Status == "ok" })
+	if g.second != nil {
+		house.Go(func() error {
+			err := g.server.ServeTLS(g.second, "", "") // ends with the server, which the first listener drains
+			if errors.Is(err, http.ErrServerClosed) {
+				return nil
+			}
+			return err
+		})
+	}
 	err := g.proxies.Beside(ctx, func(ctx context.Context) error { return serveTLSUntil(ctx, g.server, g.listener) })
 	stopRooms()
 	return errors.Join(err, house.Wait())
@@ -569,5 +584,8 @@ func (g *Gateway) Close() error {
 		g.listener.Close()
 	}
 	g.proxies.Close()
+	if g.second != nil {
+		g.second.Close()
+	}
 	return g.close()
 }

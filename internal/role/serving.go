@@ -54,6 +54,7 @@ func servedUntil(ctx context.Context, server *http.Server, serve func() error) e
 func newServer(handler http.Handler, certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)) *http.Server {
 	return &http.Server{
 		Handler:           handler,
+		HTTP2:             http2Bounds(),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       30 * time.Second,
 		WriteTimeout:      time.Minute,
@@ -65,6 +66,28 @@ func newServer(handler http.Handler, certificate func(*tls.ClientHelloInfo) (*tl
 		},
 		ErrorLog: log.New(io.Discard, "", 0), // of broken handshakes: anybody can make as many as they like
 	}
+}
+
+// http2Bounds are what one connection of HTTP/2 may have open and unread. net/http ends
+// a connection that opens and resets streams faster than they are served.
+func http2Bounds() *http.HTTP2Config {
+	return &http.HTTP2Config{
+		MaxConcurrentStreams:          128,
+		MaxReceiveBufferPerConnection: 1 << 20,
+		MaxReceiveBufferPerStream:     256 << 10,
+		SendPingTimeout:               time.Minute,
+		PingTimeout:                   15 * time.Second,
+		WriteByteTimeout:              30 * time.Second,
+	}
+}
+
+// clearHTTP are the versions of HTTP that are spoken without TLS: callers of gRPC bring
+// HTTP/2 with them.
+func clearHTTP() *http.Protocols {
+	p := new(http.Protocols)
+	p.SetHTTP1(true)
+	p.SetUnencryptedHTTP2(true)
+	return p
 }
 
 // certificateOf is the certificate in the files of a configuration, read again when

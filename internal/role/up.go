@@ -313,7 +313,7 @@ func (u *Up) openServer(ctx context.Context) (err error) {
 	}
 	mux := http.NewServeMux()
 	door := edge.New(u.gateway).Handler()
-	for _, pattern := range slices.Concat(edge.OpenAIPaths(), edge.TensorPaths(), []string{"/v2", "/v2/"}) {
+	for _, pattern := range slices.Concat(edge.OpenAIPaths(), edge.TensorPaths(), []string{"/v2", "/v2/", edge.GRPCPath}) {
 		mux.Handle(pattern, door)
 	}
 	control := api.NewServer(ctx, u.rooms, u.verifier)
@@ -324,6 +324,8 @@ func (u *Up) openServer(ctx context.Context) (err error) {
 	mux.Handle("/", u.console.Handler())
 	u.server = &http.Server{
 		Handler:           mux,
+		Protocols:         clearHTTP(),
+		HTTP2:             http2Bounds(),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       30 * time.Second,
 		WriteTimeout:      time.Minute,

@@ -95,3 +95,39 @@ func BenchmarkParseRows(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkParseInRoom is what an exchange costs whose memory was used before.
+func BenchmarkParseInRoom(b *testing.B) {
+	for name, text := range map[string][]byte{"1x4": body(4, 6), "1x32": body(32, 6), "1024xFP32": body(1024, 6)} {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(text)))
+			b.ReportAllocs()
+			for b.Loop() {
+				parseInRoom(b, text)
+			}
+		})
+	}
+}
+
+func parseInRoom(t testing.TB, text []byte) {
+	lim := DefaultLimits()
+	lim.Room = TakeRoom()
+	defer lim.Room.Free()
+	r, err := OIP.ParseRequest(Message{text, NoHeader}, Signature{}, lim)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Encode(OIP); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestNoAllocations: a request in a room that has held one like it costs none, read and
+// written.
+func TestNoAllocations(t *testing.T) {
+	for name, text := range map[string][]byte{"1x4": body(4, 6), "1x1024": body(1024, 6), "outputs": []byte(`{"id":"a","inputs":[{"name":"x","shape":[2],"datatype":"INT64","data":[1,2]}],"outputs":[{"name":"y","parameters":{"binary_data":true}}]}`)} {
+		if n := testing.AllocsPerRun(200, func() { parseInRoom(t, text) }); n >= 1 {
+			t.Errorf("%s: %v allocations", name, n)
+		}
+	}
+}

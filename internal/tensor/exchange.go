@@ -140,7 +140,7 @@ func (t *Tensor) Len() int {
 
 // A Request asks a model for answers.
 type Request struct {
-	Model   string   // the model that the body names, in a protocol whose bodies do; else empty: the URL says it
+	Model   string   // the model that the body names, if it does: whoever asks for one holds it to be the same
 	ID      string   // the caller's own mark; may be empty
 	Inputs  []Tensor // at least one, names distinct
 	Outputs []string // the outputs asked for; none means all

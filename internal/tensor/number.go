@@ -2,93 +2,9 @@ package tensor
 
 import (
 	"fmt"
-	"math"
-
 	"github.com/pavise/pavise/internal/decimal"
+	"math"
 )
-
-// number scans one number by the grammar of RFC 8259 section 6 into n, which
-// must be zero.
-func (s *scanner) number(n *decimal.Number) *fault {
-	c := s.peek()
-	if c != '-' && !isDigit(c) {
-		return s.notNumber(c)
-	}
-	b := s.text[s.pos:]
-	i := 0
-	if c == '-' {
-		n.Neg = true
-		i = 1
-	}
-	start := i
-	n.Mant, i = digits(b, i, 0)
-	count := i - start
-	switch {
-	case count == 0:
-		return s.fault("write digits after the minus sign", "a minus sign without a number")
-	case count > 1 && b[start] == '0':
-		return s.fault("write it without the leading zero", "a number with a leading zero")
-	}
-	n.Whole = true
-	if i < len(b) && b[i] == '.' {
-		point := i + 1
-		n.Mant, i = digits(b, point, n.Mant)
-		if i == point {
-			return s.fault("write digits after the point", "a point without digits after it")
-		}
-		n.Whole = false
-		n.Exp = point - i
-		count += i - point
-	}
-	if i < len(b) && b[i]|0x20 == 'e' {
-		e, end := exponent(b, i+1)
-		if end < 0 {
-			return s.fault("write digits after the e", "an exponent without digits")
-		}
-		n.Whole = false
-		n.Exp += e
-		i = end
-	}
-	if i > decimal.MaxLen {
-		return s.fault("shorten it", "a number of %d characters, more than %d", i, decimal.MaxLen)
-	}
-	n.Text = b[:i]
-	n.Fits = count <= 19 // 10^19 - 1 < 2^64
-	s.pos += i
-	return nil
-}
-
-// digits reads decimal digits from b[i:] onto mant and returns where they end.
-func digits(b []byte, i int, mant uint64) (uint64, int) {
-	for i < len(b) && isDigit(b[i]) {
-		mant = mant*10 + uint64(b[i]-'0')
-		i++
-	}
-	return mant, i
-}
-
-// exponent reads what follows the e of a number. It returns end -1 when there
-// are no digits, and stops counting where every datatype has long overflowed.
-func exponent(b []byte, i int) (e, end int) {
-	sign := 1
-	if i < len(b) && (b[i] == '+' || b[i] == '-') {
-		if b[i] == '-' {
-			sign = -1
-		}
-		i++
-	}
-	start := i
-	for i < len(b) && isDigit(b[i]) {
-		e = min(e*10+int(b[i]-'0'), 10000)
-		i++
-	}
-	if i == start {
-		return 0, -1
-	}
-	return sign * e, i
-}
-
-func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
 // notNumber explains what stands where a number should.
 func (s *scanner) notNumber(c byte) *fault {
@@ -110,7 +26,7 @@ func (s *scanner) signed(bits int) (int64, *fault) {
 		return 0, f
 	}
 	limit := uint64(1)<<(bits-1) - 1
-	if n.Neg {
+	if n.Negative() {
 		limit++
 	}
 	mant, why := n.Integer(limit)
@@ -119,7 +35,7 @@ func (s *scanner) signed(bits int) (int64, *fault) {
 		return 0, s.fault("send a whole number in range, or another datatype",
 			"%.40s %s INT%d (-%d to %d)", n.Text, why, bits, uint64(1)<<(bits-1), uint64(1)<<(bits-1)-1)
 	}
-	if n.Neg {
+	if n.Negative() {
 		return -int64(mant), nil
 	}
 	return int64(mant), nil
@@ -135,7 +51,7 @@ func (s *scanner) unsigned(bits int) (uint64, *fault) {
 	}
 	limit := uint64(math.MaxUint64) >> (64 - bits)
 	mant, why := n.Integer(limit)
-	if why == "" && n.Neg {
+	if why == "" && n.Negative() {
 		why = "is out of range for"
 	}
 	if why != "" {
@@ -177,3 +93,17 @@ func (s *scanner) brain() (float64, *fault) {
 	}
 	return v, nil
 }
+
+// number reads one number into n, which must be zero.
+func (s *scanner) number(n *decimal.Number) *fault {
+	if c := s.peek(); c != '-' && !isDigit(c) {
+		return s.notNumber(c)
+	}
+	if hint, why := n.Scan(s.text[s.pos:]); why != "" {
+		return s.fault(hint, "%s", why)
+	}
+	s.pos += len(n.Text)
+	return nil
+}
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }

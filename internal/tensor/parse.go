@@ -66,9 +66,11 @@ func ParseResponse(body []byte, lim Limits) (*Response, error) {
 }
 
 func newScanner(body []byte, lim Limits) *scanner {
-	s := new(scanner)
+	var s *scanner
 	if lim.Room != nil {
 		s = &lim.Room.scanner
+	} else {
+		s = new(scanner)
 	}
 	*s = scanner{text: body, lim: lim, left: lim.MaxElements}
 	return s
@@ -105,7 +107,7 @@ func firstInvalid(b []byte) int {
 
 // The keys of each object, required ones first.
 var (
-	requestKeys  = []string{"inputs", "id", "parameters", "outputs"}
+	requestKeys  = []string{"inputs", "id", "parameters", "outputs", "model_name"} // the last is KServe's: the URL says it
 	responseKeys = []string{"model_name", "outputs", "model_version", "id", "parameters"}
 	tensorKeys   = []string{"name", "shape", "datatype", "data", "parameters"} // data may be raw
 	wantedKeys   = []string{"name", "parameters"}
@@ -122,6 +124,8 @@ func (s *scanner) request(r *Request) *fault {
 			r.Inputs, f = s.tensors("inputs", (*scanner).rawSize)
 		case "outputs":
 			f = s.wanted(r)
+		case "model_name":
+			r.Model, f = s.name()
 		}
 		return f
 	})

@@ -110,47 +110,13 @@ func little(b []byte) uint64 {
 func floatOfBits(d Datatype, bits uint64) float64 {
 	switch d {
 	case FP16:
-		return halfOfBits(uint16(bits))
+		return decimal.HalfOfBits(uint16(bits))
 	case BF16:
 		return float64(math.Float32frombits(uint32(bits) << 16))
 	case FP32:
 		return float64(math.Float32frombits(uint32(bits)))
 	}
 	return math.Float64frombits(bits)
-}
-
-// halfOfBits is floatOfBits for FP16.
-func halfOfBits(bits uint16) float64 {
-	exp, frac := int(bits>>10&0x1f), float64(bits&0x3ff)
-	var v float64
-	switch exp {
-	case 0x1f:
-		v = math.Inf(1)
-		if frac != 0 {
-			return math.NaN()
-		}
-	case 0:
-		v = math.Ldexp(frac, -24)
-	default:
-		v = math.Ldexp(1024+frac, exp-25)
-	}
-	if bits&0x8000 != 0 {
-		v = math.Copysign(v, -1)
-	}
-	return v
-}
-
-// bitsOfHalf are the bits of v as FP16; v is rounded to one that is finite.
-func bitsOfHalf(v float64) uint16 {
-	var sign uint16
-	if math.Signbit(v) {
-		sign, v = 0x8000, -v
-	}
-	if v < 0x1p-14 {
-		return sign | uint16(math.Ldexp(v, 24))
-	}
-	frac, exp := math.Frexp(v) // v = frac × 2^exp, 0.5 <= frac < 1
-	return sign | uint16(exp+14)<<10 | uint16(math.Ldexp(frac, 11))&0x3ff
 }
 
 // RawLen returns how many raw bytes the tensor's elements take.
@@ -188,7 +154,7 @@ func (t *Tensor) AppendRaw(dst []byte) []byte {
 		}
 	case FP16:
 		for _, v := range t.Data.Floats {
-			dst = le.AppendUint16(dst, bitsOfHalf(decimal.RoundHalf(v)))
+			dst = le.AppendUint16(dst, decimal.BitsOfHalf(decimal.RoundHalf(v)))
 		}
 	case BF16:
 		for _, v := range t.Data.Floats {

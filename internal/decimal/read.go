@@ -1,39 +1,122 @@
-// Package decimal turns the decimal numbers of JSON texts into floats and integers of a
-// given size, rounded once and to nearest, and back into their shortest form. It owns no
-// state.
+// Package decimal is numbers as text: read exactly, by the grammar of JSON (RFC 8259
+// section 6) and no other, and written in the fewest digits that read back.
+//
+// It is pure and has no state. What it reads and writes is what strconv says, faster,
+// and its tests hold it against strconv.
 package decimal
 
 import (
+	"fmt"
 	"math"
 	"math/big"
 	"strconv"
 )
 
+// MaxLen bounds the text of one number. It leaves room for the largest
+// FP64 written without an exponent.
+const MaxLen = 400
+
 // A Number is one JSON number, scanned but not yet a value of some datatype.
 type Number struct {
-	Text  []byte // by the grammar of RFC 8259 section 6; at most MaxLen bytes
-	Mant  uint64 // all digits before the exponent, without the point; see Fits
-	Exp   int    // the value is Mant × 10^Exp
-	Fits  bool   // Mant did not overflow
-	Neg   bool
-	Whole bool // written without fraction and exponent
+	Text  []byte
+	mant  uint64 // all digits before the exponent, without the point; see fits
+	exp   int    // the value is mant × 10^exp
+	fits  bool   // mant did not overflow
+	neg   bool
+	whole bool // written without fraction and exponent
 }
 
-// MaxLen bounds the text of one number, in bytes. It leaves room for the largest FP64
-// written without an exponent.
-const MaxLen = 400
+// Scan reads the number that begins b into n, which must be zero. It returns what is
+// wrong, and what to do, or "". The first byte is a digit or a minus sign.
+func (n *Number) Scan(b []byte) (hint, why string) {
+	i := 0
+	if len(b) > 0 && b[0] == '-' {
+		n.neg = true
+		i = 1
+	}
+	start := i
+	n.mant, i = digits(b, i, 0)
+	count := i - start
+	switch {
+	case count == 0:
+		return "write digits after the minus sign", "a minus sign without a number"
+	case count > 1 && b[start] == '0':
+		return "write it without the leading zero", "a number with a leading zero"
+	}
+	n.whole = true
+	if i < len(b) && b[i] == '.' {
+		point := i + 1
+		n.mant, i = digits(b, point, n.mant)
+		if i == point {
+			return "write digits after the point", "a point without digits after it"
+		}
+		n.whole = false
+		n.exp = point - i
+		count += i - point
+	}
+	if i < len(b) && b[i]|0x20 == 'e' {
+		e, end := exponent(b, i+1)
+		if end < 0 {
+			return "write digits after the e", "an exponent without digits"
+		}
+		n.whole = false
+		n.exp += e
+		i = end
+	}
+	if i > MaxLen {
+		return "shorten it", fmt.Sprintf("a number of %d characters, more than %d", i, MaxLen)
+	}
+	n.Text = b[:i]
+	n.fits = count <= 19 // 10^19 - 1 < 2^64
+	return "", ""
+}
+
+// Negative reports whether the number has a minus sign.
+func (n *Number) Negative() bool { return n.neg }
+
+// digits reads decimal digits from b[i:] onto mant and returns where they end.
+func digits(b []byte, i int, mant uint64) (uint64, int) {
+	for i < len(b) && isDigit(b[i]) {
+		mant = mant*10 + uint64(b[i]-'0')
+		i++
+	}
+	return mant, i
+}
+
+// exponent reads what follows the e of a number. It returns end -1 when there
+// are no digits, and stops counting where every datatype has long overflowed.
+func exponent(b []byte, i int) (e, end int) {
+	sign := 1
+	if i < len(b) && (b[i] == '+' || b[i] == '-') {
+		if b[i] == '-' {
+			sign = -1
+		}
+		i++
+	}
+	start := i
+	for i < len(b) && isDigit(b[i]) {
+		e = min(e*10+int(b[i]-'0'), 10000)
+		i++
+	}
+	if i == start {
+		return 0, -1
+	}
+	return sign * e, i
+}
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
 // Integer returns the digits as an integer up to limit, or why not. A fraction
 // or an exponent is refused even where the value is whole: servers differ on
 // whether 1.0 and 1e2 are integers.
 func (n *Number) Integer(limit uint64) (mant uint64, why string) {
-	if !n.Whole {
+	if !n.whole {
 		return 0, "has a fraction or an exponent, which no integer takes:"
 	}
-	mant = n.Mant
-	if !n.Fits {
+	mant = n.mant
+	if !n.fits {
 		text := string(n.Text)
-		if n.Neg {
+		if n.neg {
 			text = text[1:]
 		}
 		var err error
@@ -44,7 +127,7 @@ func (n *Number) Integer(limit uint64) (mant uint64, why string) {
 	switch {
 	case mant > limit:
 		return 0, "is out of range for"
-	case mant == 0 && n.Neg:
+	case mant == 0 && n.neg:
 		return 0, "is a negative zero, which no integer has:"
 	}
 	return mant, ""
@@ -56,31 +139,31 @@ func (n *Number) Integer(limit uint64) (mant uint64, why string) {
 // once. For FP32 a longer mantissa will do, because the result is rounded again
 // and the two roundings matter only next to the middle of two float32s.
 func (n *Number) Float(bits int) float64 {
-	if n.Fits && -22 <= n.Exp && n.Exp <= 22 {
-		v := scale(float64(n.Mant), n.Exp)
-		if n.Neg {
+	if n.fits && -22 <= n.exp && n.exp <= 22 {
+		v := scale(float64(n.mant), n.exp)
+		if n.neg {
 			v = -v
 		}
 		switch {
 		case bits == 32 && singleSafe(v):
 			return float64(float32(v))
-		case bits == 64 && n.Mant <= 1<<53:
+		case bits == 64 && n.mant <= 1<<53:
 			return v
-		case bits == 16 && n.Mant <= 1<<53:
+		case bits == 16 && n.mant <= 1<<53:
 			return RoundHalf(v)
 		}
 	}
 	return n.exact(bits)
 }
 
-// exact is Float for what the fast path leaves: long, huge and tiny numbers.
+// exact is float for what the fast path leaves: long, huge and tiny numbers.
 // Tiny ones take strconv some ten microseconds each, which a body of a million
 // could make ten seconds, so they are told apart first.
 func (n *Number) exact(bits int) float64 {
 	var room [MaxLen]byte
 	digits, top := n.magnitude(room[:0])
 	if len(digits) == 0 || top <= vanishing(bits) {
-		if n.Neg {
+		if n.neg {
 			return math.Copysign(0, -1)
 		}
 		return 0
@@ -93,7 +176,7 @@ func (n *Number) exact(bits int) float64 {
 		// The text is a number by a stricter grammar than ParseFloat's, so its
 		// only error is ErrRange, and the value is then the infinity we want.
 		v, _ = strconv.ParseFloat(string(n.Text), 64)
-	} else if n.Neg {
+	} else if n.neg {
 		v = -v
 	}
 	switch bits {
@@ -115,11 +198,11 @@ func (n *Number) magnitude(buf []byte) (digits []byte, top int) {
 		if c|0x20 == 'e' {
 			break
 		}
-		if '0' <= c && c <= '9' && (c != '0' || len(buf) > 0) {
+		if isDigit(c) && (c != '0' || len(buf) > 0) {
 			buf = append(buf, c)
 		}
 	}
-	return buf, len(buf) + n.Exp
+	return buf, len(buf) + n.exp
 }
 
 // vanishing returns a power of ten below which every value is nearer to 0 than
@@ -217,24 +300,4 @@ func RoundHalf(v float64) float64 {
 		return math.Copysign(math.Inf(1), v)
 	}
 	return r
-}
-
-// rereads is the one FP32, with its negative, whose shortest decimal form becomes
-// another FP32 in a server that reads every number as a float64 and narrows it
-// afterwards. All finite float32s were tried.
-const rereads = float64(float32(7.038531e-26))
-
-// Append appends v, a finite number of the given bit size, in its shortest
-// form that reads back as the same number. Large and small magnitudes take an
-// exponent at the same places as in ECMAScript, and so as in encoding/json.
-func Append(dst []byte, v float64, bits int) []byte {
-	form, size := byte('f'), max(bits, 32)
-	a := max(v, -v)
-	if a != 0 && (a < 1e-6 || a >= 1e21) {
-		form = 'e'
-	}
-	if a == rereads {
-		size = 64
-	}
-	return strconv.AppendFloat(dst, v, form, -1, size)
 }

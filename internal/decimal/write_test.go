@@ -1,0 +1,67 @@
+package decimal
+
+import (
+	"math"
+	"math/rand/v2"
+	"strconv"
+	"testing"
+)
+
+// checkNumber holds what is written against strconv, which defines it.
+func checkNumber(t *testing.T, v float64) {
+	t.Helper()
+	for _, bits := range []int{16, 32, 64} {
+		x := v
+		switch bits {
+		case 16:
+			x = RoundHalf(v)
+		case 32:
+			x = float64(float32(v))
+		}
+		if math.IsNaN(x) || math.IsInf(x, 0) || math.Abs(x) == rereads {
+			continue
+		}
+		form := byte('f')
+		if a := math.Abs(x); a != 0 && (a < 1e-6 || a >= 1e21) {
+			form = 'e'
+		}
+		want := strconv.FormatFloat(x, form, -1, max(bits, 32))
+		if got := string(Append(nil, x, bits)); got != want {
+			t.Fatalf("FP%d %v is written %s, and by strconv %s", bits, x, got, want)
+		}
+	}
+}
+
+// TestAppendNumber tries decimals of every length, their neighbours, powers of two and
+// of ten, and random bits.
+func TestAppendNumber(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	for k := range 20 {
+		for range 2_000 {
+			v := float64(rng.Uint64N(1<<rng.UintN(60)+1)) / math.Pow10(k)
+			for _, near := range []float64{v, -v, math.Nextafter(v, 0), float64(math.Nextafter32(float32(v), 0)), float64(math.Nextafter32(float32(v), math.MaxFloat32))} {
+				checkNumber(t, near)
+			}
+		}
+	}
+	for e := -60; e < 80; e++ {
+		v := math.Ldexp(1, e)
+		for _, near := range []float64{v, math.Nextafter(v, 0), math.Nextafter(v, 1e300), float64(math.Nextafter32(float32(v), 0)), float64(math.Nextafter32(float32(v), math.MaxFloat32)), math.Pow10(e)} {
+			checkNumber(t, near)
+		}
+	}
+	for range 40_000 {
+		checkNumber(t, math.Float64frombits(rng.Uint64()))
+		checkNumber(t, float64(math.Float32frombits(rng.Uint32())))
+		checkNumber(t, rng.Float64())
+	}
+	checkNumber(t, 0)
+	checkNumber(t, math.Copysign(0, -1))
+}
+
+func FuzzAppendNumber(f *testing.F) {
+	for _, v := range []float64{0, 0.5, 0.1, 0.4223, 4194303.5, 4194304, 1e-6, 9.999999e-7, 8388608.5, 16777216, 1e15, 0.3, 1.0 / 3} {
+		f.Add(v)
+	}
+	f.Fuzz(checkNumber)
+}
