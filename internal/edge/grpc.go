@@ -378,7 +378,7 @@ func streamed(answer *gateway.Answer, err error) []byte {
 	if index, ok := recordOf(err); ok {
 		msg += fmt.Sprintf(" (record %d)", index)
 	}
-	return oipgrpc.AppendStreamError(nil, msg, "")
+	return oipgrpc.AppendStreamError(nil, msg)
 }
 
 // send sends one message of the answer.

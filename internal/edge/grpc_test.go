@@ -303,6 +303,46 @@ func TestRapidReset(t *testing.T) {
 	}
 }
 
+// TestGRPCHeldBack announces large messages and sends little of them: what is announced
+// takes no memory, and others are answered meanwhile.
+func TestGRPCHeldBack(t *testing.T) {
+	w := edgetest.New(t)
+	w.Put(t, nil)
+	conn, err := net.Dial("tcp", w.Server.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	conn.Write(append([]byte(preface), frame(4, 0, 0, nil)...))
+	token := "Bearer " + w.Token
+	head := append(heads(service+"ModelInfer"), 0x0f, 0x08, 0x7f) // authorization
+	head = append(binary.AppendUvarint(head, uint64(len(token)-127)), token...)
+	body := append(binary.BigEndian.AppendUint32([]byte{0}, 4<<20), question(t, "m")...)
+	body = append(body, make([]byte, 300)...)
+	const calls = 90
+	for i := range calls {
+		id := uint32(2*i + 1)
+		if _, err := conn.Write(append(frame(1, 4, id, head), frame(0, 0, id, body)...)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for deadline := time.Now().Add(10 * time.Second); runtime.NumGoroutine() < calls && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond) // until all of them are being read
+	}
+	var out []byte
+	if err := dial(t, w).Invoke(as(t.Context(), w.Token), service+"ModelInfer", question(t, "m"), &out); err != nil {
+		t.Errorf("meanwhile: %v", err)
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > calls*(256<<10) {
+		t.Errorf("%d calls that announce 4 MiB take %d bytes", calls, grown)
+	}
+}
+
 // TestGRPCFrames are calls whose frames lie.
 func TestGRPCFrames(t *testing.T) {
 	w := edgetest.New(t)

@@ -102,17 +102,20 @@ func BenchmarkParseInRoom(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			b.SetBytes(int64(len(text)))
 			b.ReportAllocs()
+			room := new(Room)
 			for b.Loop() {
-				parseInRoom(b, text)
+				parseInRoom(b, text, room)
 			}
 		})
 	}
 }
 
-func parseInRoom(t testing.TB, text []byte) {
+// parseInRoom reads a request and writes it anew. The pool is left out of it: under the
+// race detector it drops what it is given.
+func parseInRoom(t testing.TB, text []byte, room *Room) {
 	lim := DefaultLimits()
-	lim.Room = TakeRoom()
-	defer lim.Room.Free()
+	lim.Room = room
+	defer room.empty()
 	r, err := OIP.ParseRequest(Message{text, NoHeader}, Signature{}, lim)
 	if err != nil {
 		t.Fatal(err)
@@ -126,7 +129,8 @@ func parseInRoom(t testing.TB, text []byte) {
 // written.
 func TestNoAllocations(t *testing.T) {
 	for name, text := range map[string][]byte{"1x4": body(4, 6), "1x1024": body(1024, 6), "outputs": []byte(`{"id":"a","inputs":[{"name":"x","shape":[2],"datatype":"INT64","data":[1,2]}],"outputs":[{"name":"y","parameters":{"binary_data":true}}]}`)} {
-		if n := testing.AllocsPerRun(200, func() { parseInRoom(t, text) }); n >= 1 {
+		room := new(Room)
+		if n := testing.AllocsPerRun(200, func() { parseInRoom(t, text, room) }); n >= 1 {
 			t.Errorf("%s: %v allocations", name, n)
 		}
 	}

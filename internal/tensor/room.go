@@ -41,9 +41,14 @@ func TakeRoom() *Room { return rooms.Get().(*Room) }
 // Free gives the room back. Everything that was read into it, and every message that
 // a request of it was encoded to, is no longer valid; the strings are.
 func (r *Room) Free() {
-	if r == nil {
-		return
+	if r != nil {
+		r.empty()
+		rooms.Put(r)
 	}
+}
+
+// empty takes everything back.
+func (r *Room) empty() {
 	clear(r.inputs)
 	clear(r.wanted)
 	r.inputs, r.wanted, r.raw = r.inputs[:0], r.wanted[:0], r.raw[:0]
@@ -57,7 +62,6 @@ func (r *Room) Free() {
 	if cap(r.sent) > keptText {
 		r.sent = nil
 	}
-	rooms.Put(r)
 }
 
 // newRequest is where a request is read to.

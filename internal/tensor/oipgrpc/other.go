@@ -137,15 +137,8 @@ func AppendStreamed(dst, answer []byte, record uint64) []byte {
 	return protowire.AppendBytes(protowire.AppendTag(dst, tellParameters, protowire.BytesType), entry)
 }
 
-// AppendStreamError writes a ModelStreamInferResponse that is an error. The answer in it
-// has only what tells whose error it is.
-func AppendStreamError(dst []byte, msg, id string) []byte {
-	dst = appendText(dst, 1, msg)
-	if id == "" {
-		return dst
-	}
-	return protowire.AppendBytes(protowire.AppendTag(dst, 2, protowire.BytesType), appendText(nil, tellID, id))
-}
+// AppendStreamError writes a ModelStreamInferResponse that is an error.
+func AppendStreamError(dst []byte, msg string) []byte { return appendText(dst, 1, msg) }
 
 // AppendStatus writes a google.rpc.Status, with google.rpc.RetryInfo if there are
 // seconds to wait.
