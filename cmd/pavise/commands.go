@@ -338,7 +338,7 @@ func (u *upCommand) config(c *cli) (cfg role.UpConfig, err error) {
 		if err != nil {
 			return cfg, err
 		}
-		cfg.Routes, cfg.ExtProc = file.Bootstrap.Routes, file.ExtProc
+		cfg.Routes, cfg.ExtProc, cfg.ModelKeys = file.Bootstrap.Routes, file.ExtProc, file.ModelKeys
 	}
 	if cfg.Issuers, err = role.ReadIssuers(u.Issuer); err != nil {
 		return cfg, err

@@ -31,7 +31,7 @@ func printGreeting(w io.Writer, g role.Greeting) {
 	card := threatdetector.Card()
 	own := ""
 	for _, o := range g.Own {
-		own += fmt.Sprintf("Ask %s, at %s, with numbers of your own:\n\n%s\n", o.Model, o.At, o.Ask)
+		own += fmt.Sprintf("Ask %s, at %s, with values of your own:\n\n%s\n", o.Model, o.At, o.Ask)
 	}
 	if g.Ignored {
 		own += "This installation began before: the models of the file were not looked at. pavise route put changes them.\n\n"

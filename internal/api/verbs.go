@@ -8,14 +8,16 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/edge"
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/issuer"
+	"github.com/pavise/pavise/internal/policy"
 )
 
 // Verbs returns the table.
 func Verbs() []Verb {
-	return slices.Concat(ledgerVerbs(), feedVerbs(), tileVerbs(), witnessVerbs(), archiveVerbs(), subjectVerbs(), changeVerbs(), policyVerbs(), grantVerbs(), routeVerbs(), nodeVerbs(), bundleVerbs(), siemVerbs(), otherVerbs())
+	return slices.Concat(ledgerVerbs(), feedVerbs(), tileVerbs(), witnessVerbs(), archiveVerbs(), subjectVerbs(), changeVerbs(), policyVerbs(), grantVerbs(), routeVerbs(), nodeVerbs(), bundleVerbs(), siemVerbs(), otherVerbs(), asideVerbs())
 }
 
 // Empty is an answer or a request with nothing to say.
@@ -112,6 +114,16 @@ type RouteRequest struct {
 // RouteDelete names a route's model.
 type RouteDelete struct {
 	Name pavise.Name `json:"name" arg:"" help:"the model's name, as tenant/model/id" doc:"the model's name, as tenant/model/id"`
+}
+
+// asideVerbs are those of the data plane aside from inference.
+func asideVerbs() (all []Verb) {
+	for _, a := range policy.Named() {
+		if at := slices.IndexFunc(edge.Verbs(), func(v [3]string) bool { return v[0] == a.Verb }); at >= 0 {
+			all = append(all, Verb{Name: a.Verb, On: a.On, Class: a.Class, Help: edge.Verbs()[at][1], About: edge.Verbs()[at][2]})
+		}
+	}
+	return all
 }
 
 func otherVerbs() []Verb {

@@ -165,11 +165,11 @@ func FuzzAnswer(f *testing.F) {
 
 // FuzzStream passes on only what it can read again.
 func FuzzStream(f *testing.F) {
-	f.Add(false, []byte(words2("a")+stop+done))
-	f.Add(false, []byte(": ping\r\n\r\n"+words2("a")+chunk(`{"index":0,"delta":{"tool_calls":[{"index":0,"id":"c","type":"function","function":{"name":"f","arguments":""}}]}}`)+stop+done))
+	f.Add(false, []byte(wordsOf("a")+stop+done))
+	f.Add(false, []byte(": ping\r\n\r\n"+wordsOf("a")+chunk(`{"index":0,"delta":{"tool_calls":[{"index":0,"id":"c","type":"function","function":{"name":"f","arguments":""}}]}}`)+stop+done))
 	f.Add(true, []byte(event("response.created", begun)+event("response.output_item.added", `,"output_index":0,"item":{"type":"reasoning","id":"t","summary":[]}`)+event("response.completed", `,"response":`+finished)))
 	f.Fuzz(func(t *testing.T, response bool, body []byte) {
-		r := ask(t, Chat, streaming)
+		r := ask(t, Chat, offering)
 		if response {
 			r = ask(t, Responses, `{"model":"m","input":"a","stream":true}`)
 		}

@@ -3,7 +3,6 @@ package chat
 import (
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/pavise/pavise"
@@ -214,6 +213,9 @@ type Request struct {
 	// Unknown are the paths of the fields that the protocol does not have, in the
 	// order in which they came. They are not written unless Admit lets them.
 	Unknown []string
+
+	count int      // of prompts, in an outline, which has none
+	tools []string // names of the functions that the model may ask for
 }
 
 // ParseRequest reads a request. The error is a Fault of kind Invalid.
@@ -239,6 +241,7 @@ func (r *Request) check() *fault {
 		return f
 	}
 	r.Unknown = c.unknown
+	r.offer()
 	n, some := r.Int("n")
 	best, several := r.Int("best_of")
 	switch {
@@ -256,6 +259,30 @@ func (r *Request) check() *fault {
 		return r.calls()
 	}
 	return nil
+}
+
+// offer notes the names of the functions that the request offers.
+func (r *Request) offer() {
+	list := r.root.get("tools")
+	if list == nil {
+		return
+	}
+	for i := range list.items {
+		name := list.items[i].str("function.name")
+		if r.API == Responses {
+			name = list.items[i].str("name")
+		}
+		r.tools = append(r.tools, name)
+	}
+}
+
+// offered refuses the call of a function that the request does not offer: who asked may
+// carry out whatever comes.
+func (r *Request) offered(name string) *fault {
+	if slices.Contains(r.tools, name) {
+		return nil
+	}
+	return faultf("", "a call of the function %q, which nobody offered", clip(name))
 }
 
 // mixed refuses a list that holds prompts in one form and in another.
@@ -324,17 +351,45 @@ func (r *Request) prompts() []member {
 	if r.API != Completions && r.API != Embeddings {
 		return nil
 	}
-	return r.root.get(r.promptName()).items
+	if v := r.root.get(r.promptName()); v != nil {
+		return v.items
+	}
+	return nil
 }
 
 // Prompts returns how many prompts, or inputs to embed, the request holds. A list of
 // tokens is one.
 func (r *Request) Prompts() int {
 	list := r.prompts()
-	if len(list) == 0 || list[0].kind == number {
+	switch {
+	case r.count > 0:
+		return r.count
+	case len(list) == 0 || list[0].kind == number:
 		return 1
 	}
 	return len(list)
+}
+
+// outlined are the fields of an outline that is not of a response: of that the answer
+// repeats all but the input.
+var outlined = []string{"model", "stream", "stream_options", "n", "best_of"}
+
+// Outline returns what an answer is held to, without what was asked: a stream lasts
+// longer than anybody needs its prompt. It shares no memory with the request.
+func (r *Request) Outline() *Request {
+	o := &Request{API: r.API, count: r.Prompts()}
+	for _, name := range r.tools {
+		o.tools = append(o.tools, strings.Clone(name))
+	}
+	o.root.kind = object
+	for i := range r.root.items {
+		m := &r.root.items[i]
+		keep := slices.Contains(outlined, m.name) || r.API == Responses && m.name != "input"
+		if keep && !m.alien {
+			o.root.items = append(o.root.items, member{strings.Clone(m.name), m.clone()})
+		}
+	}
+	return o
 }
 
 // Rows returns what the request is charged as: an answer that a model has to make is
@@ -361,32 +416,32 @@ func (r *Request) Admit(names []string) {
 	})
 }
 
-// Links returns the paths of what the model server would fetch from elsewhere:
-// images that are named by an address.
-func (r *Request) Links() []string {
-	var list []string
-	each(&r.root, "", func(path string, v *value) {
-		if v.kind == text && strings.HasPrefix(v.text, "https://") && (strings.HasSuffix(path, ".image_url.url") || strings.HasSuffix(path, ".image_url")) {
-			list = append(list, path)
+// Links returns the paths of what the model server would fetch from elsewhere, images
+// that are named by an address: the first maxUnknown of them.
+func (r *Request) Links() (list []string) {
+	for _, name := range []string{"messages", "input"} {
+		if v := r.root.get(name); v != nil && r.API != Embeddings {
+			list = v.links(list, []step{{name: name}})
 		}
-	})
+	}
 	return list
 }
 
-// each calls do with every value of messages and input, and its path.
-func each(v *value, path string, do func(string, *value)) {
+// links adds the addresses of images in the value, which stands at path.
+func (v *value) links(list []string, path []step) []string {
 	for i := range v.items {
 		m := &v.items[i]
-		step := "." + m.name
-		if v.kind == array {
-			step = "[" + strconv.Itoa(i) + "]"
-		}
-		if path == "" && m.name != "messages" && m.name != "input" {
+		at := append(path, step{m.name, i})
+		if m.kind != text {
+			list = m.links(list, at)
 			continue
 		}
-		do(strings.TrimPrefix(path+step, "."), &m.value)
-		each(&m.value, path+step, do)
+		named := m.name == "image_url" || m.name == "url" && path[len(path)-1].name == "image_url"
+		if named && strings.HasPrefix(m.text, "https://") && len(list) < maxUnknown {
+			list = append(list, spell(at))
+		}
 	}
+	return list
 }
 
 // Without takes strings out of the list at a path, and reports whether any was there:

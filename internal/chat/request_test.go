@@ -133,6 +133,27 @@ func TestRows(t *testing.T) {
 	}
 }
 
+// TestOutline is held to as its request is, and has nothing of what was asked.
+func TestOutline(t *testing.T) {
+	for _, tt := range []struct {
+		api  API
+		body string
+	}{
+		{Chat, with(`"n":3,"stream":true,"tools":[{"type":"function","function":{"name":"f","parameters":{"a":[1]}}}]`)},
+		{Completions, `{"model":"m","prompt":["hi","hi"],"n":2,"best_of":3}`},
+		{Responses, `{"model":"m","input":"hi","instructions":"x"}`},
+	} {
+		r := ask(t, tt.api, tt.body)
+		o := r.Outline()
+		if o.Rows() != r.Rows() || o.Model() != r.Model() || o.Choices() != r.Choices() || o.Prompts() != r.Prompts() || o.Stream() != r.Stream() {
+			t.Errorf("%s of %s", o, r)
+		}
+		if got := string(o.AppendJSON(nil)); strings.Contains(got, "hi") || strings.Contains(got, "tools") || o.Size() < len(got) || (tt.api == Responses) != strings.Contains(got, "instructions") {
+			t.Errorf("%s", got)
+		}
+	}
+}
+
 // TestLinks are what a model server would fetch.
 func TestLinks(t *testing.T) {
 	r, err := ParseRequest(Chat, []byte(parts(`{"type":"text","text":"https://x.org"},{"type":"image_url","image_url":{"url":"https://example.com/a.png"}},{"type":"image_url","image_url":{"url":"`+pixel+`"}}`)), DefaultLimits())

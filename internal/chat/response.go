@@ -114,7 +114,10 @@ func (a *Answer) check(r *Request) *fault {
 	a.SetText("model", r.Model())
 	switch r.API {
 	case Chat:
-		return each1(a.root.get("choices"), r.Choices())
+		if f := each1(a.root.get("choices"), r.Choices()); f != nil {
+			return f
+		}
+		return a.calls(r)
 	case Completions:
 		return each1(a.root.get("choices"), r.Prompts()*r.Choices())
 	case Embeddings:
@@ -124,10 +127,47 @@ func (a *Answer) check(r *Request) *fault {
 		return a.vectors(r)
 	}
 	a.root.echo(r)
+	if f := r.offeredItems(a.root.get("output")); f != nil {
+		return f.in("output")
+	}
 	if s := a.Text("status"); s != "completed" && s != "incomplete" {
 		return faultf("", "a response that did not come to its end: %s", s).in("status")
 	}
 	return nil
+}
+
+// calls holds the calls of functions in an answer of chat to what was offered.
+func (a *Answer) calls(r *Request) *fault {
+	choices := a.root.get("choices").items
+	for i := range choices {
+		calls := choices[i].at("message.tool_calls")
+		if calls == nil {
+			continue
+		}
+		for j := range calls.items {
+			if f := r.offered(calls.items[j].str("function.name")); f != nil {
+				return f.item(j).in("tool_calls").in("message").item(i).in("choices")
+			}
+		}
+	}
+	return nil
+}
+
+// offeredItems holds those in the output of a response to what was offered.
+func (r *Request) offeredItems(list *value) *fault {
+	for i := range list.items {
+		if f := r.offeredItem(&list.items[i].value); f != nil {
+			return f.item(i)
+		}
+	}
+	return nil
+}
+
+func (r *Request) offeredItem(item *value) *fault {
+	if item.str("type") != "function_call" {
+		return nil
+	}
+	return r.offered(item.str("name"))
 }
 
 // echo puts into a response what clients look for in it and the request knows better

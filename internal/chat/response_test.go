@@ -67,6 +67,8 @@ func TestLyingAnswers(t *testing.T) {
 		{"index", edit(`"index":0`, `"index":1`), Chat, "beyond what was asked"},
 		{"no choices", edit(`"choices":[`, `"choices":[],"x":[`), Chat, "members"},
 		{"two choices", edit(`"choices":[`, `"choices":[{"index":1,"message":{"role":"assistant","content":"x"},"finish_reason":"stop"},`), Chat, "2 members for 1"},
+		{"call", edit(`"content":"hi"`, `"content":null,"tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":"{}"}}]`), Chat, "nobody offered"},
+		{"call of another", strings.Replace(finished, `"output":[`, `"output":[{"type":"function_call","call_id":"c","name":"g","arguments":""},`, 1), Responses, "nobody offered"},
 		{"role", edit(`"assistant"`, `"user"`), Chat, "not known"},
 		{"content", edit(`"hi"`, `["hi"]`), Chat, "an array stands here"},
 		{"object", edit("chat.completion", "chat.completion.chunk"), Chat, "not known"},

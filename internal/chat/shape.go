@@ -130,6 +130,9 @@ func either(a, b *shape) *shape {
 // orNull is a shape that takes null, too.
 func orNull(s *shape) *shape { return either(s, &shape{null: true}) }
 
+// maxUnknown bounds the fields of a request that the tables do not have.
+const maxUnknown = 64
+
 // A checker holds a value to a shape. In a request it marks what it does not know
 // and lists it; out of an answer it takes it.
 type checker struct {
@@ -295,24 +298,30 @@ func (c *checker) stranger(m *member, o *listed) *fault {
 		}
 	}
 	m.alien = true
-	if !c.answer {
-		c.unknown = append(c.unknown, c.pathTo(m.name))
+	if c.answer {
+		return nil
 	}
+	if len(c.unknown) == maxUnknown {
+		return faultf("leave them out", "more than %d fields that nobody knows", maxUnknown)
+	}
+	c.unknown = append(c.unknown, c.pathTo(m.name))
 	return nil
 }
 
 // pathTo spells the path to a member of the object at hand.
-func (c *checker) pathTo(name string) string {
-	var path strings.Builder
-	for _, s := range c.path {
+func (c *checker) pathTo(name string) string { return spell(append(c.path, step{name: name})) }
+
+// spell writes a path: "messages[2].role".
+func spell(path []step) string {
+	var b strings.Builder
+	for _, s := range path {
 		if s.name == "" {
-			fmt.Fprintf(&path, "[%d]", s.index)
+			fmt.Fprintf(&b, "[%d]", s.index)
 		} else {
-			path.WriteString("." + clip(s.name))
+			b.WriteString("." + clip(s.name))
 		}
 	}
-	path.WriteString("." + clip(name))
-	return path.String()[1:]
+	return strings.TrimPrefix(b.String(), ".")
 }
 
 // sweep takes out members that say nothing, and those of an answer that are not

@@ -35,7 +35,7 @@ type choice struct {
 
 // NewStream reads the streamed answer to a request.
 func NewStream(r *Request, from io.Reader, lim Limits) *Stream {
-	s := &Stream{request: r, lim: lim, lines: bufio.NewReaderSize(from, 4<<10)}
+	s := &Stream{request: r, lim: lim, lines: bufio.NewReaderSize(from, 1<<10)}
 	if r.API != Responses {
 		s.choices = make([]choice, r.Prompts()*r.Choices())
 	}
@@ -215,10 +215,15 @@ func (s *Stream) choice(v *value) *fault {
 		switch {
 		case n > int64(c.calls):
 			return faultf("", "tool call %d begins after %d", n, c.calls)
+		case n < int64(c.calls) && call.at("function.name") != nil: // clients would add it to the first
+			return faultf("", "tool call %d is named twice", n)
 		case n < int64(c.calls):
 		case call.str("id") == "" || call.str("function.name") == "":
 			return faultf("", "tool call %d begins without an id or a name", n)
 		default:
+			if f := s.request.offered(call.str("function.name")); f != nil {
+				return f
+			}
 			c.calls++
 		}
 	}
@@ -252,7 +257,20 @@ func (s *Stream) step(name string, e *Event) (skip bool, f *fault) {
 		if v.str("id") != s.id {
 			return false, faultf("", "an event of another response").in("id").in("response")
 		}
+		if f := s.request.offeredItems(v.get("output")); f != nil {
+			return false, f.in("output").in("response")
+		}
 		v.echo(s.request)
+	}
+	if name := e.root.get("name"); name != nil {
+		if f := s.request.offered(name.text); f != nil {
+			return false, f.in("name")
+		}
+	}
+	if item := e.root.get("item"); item != nil {
+		if f := s.request.offeredItem(item); f != nil {
+			return false, f.in("item")
+		}
 	}
 	s.ended = kind == "response.completed" || kind == "response.incomplete"
 	e.Closing = s.ended

@@ -13,12 +13,15 @@ import (
 
 const streaming = `{"model":"m","messages":[{"role":"user","content":"hi"}],"stream":true}`
 
-// part is an event of chat that adds to a choice.
+// offering is one that offers the functions f and g.
+const offering = `{"model":"m","messages":[{"role":"user","content":"hi"}],"stream":true,"tools":[{"type":"function","function":{"name":"f"}},{"type":"function","function":{"name":"g"}}]}`
+
+// chunk is an event of chat that adds to choices.
 func chunk(choices string) string {
 	return `data: {"id":"a","object":"chat.completion.chunk","created":1,"model":"up","choices":[` + choices + `]}` + "\n\n"
 }
 
-func words2(text string) string {
+func wordsOf(text string) string {
 	return chunk(`{"index":0,"delta":{"content":"` + text + `"},"finish_reason":null}`)
 }
 
@@ -48,18 +51,18 @@ func drainFrom(r *Request, from io.Reader, lim Limits) (string, error) {
 
 // TestStreams are streams that pass, however they arrive.
 func TestStreams(t *testing.T) {
-	plain := words2("a") + stop + done
+	plain := wordsOf("a") + stop + done
 	tests := []struct{ name, request, text, want string }{
 		{"chat", streaming, plain, plain},
 		{"line ends", streaming, strings.ReplaceAll(plain, "\n", "\r\n"), plain},
 		{"comments", streaming, ": ping\n\nretry: 5\nid: 7\n\n" + plain, plain},
 		{"two lines of data", streaming, strings.Replace(plain, `,"object"`, ",\ndata: \"object\"", 1), plain},
-		{"after the end", streaming, plain + words2("b") + "nonsense", plain},
+		{"after the end", streaming, plain + wordsOf("b") + "nonsense", plain},
 		{"unknown", streaming, strings.Replace(plain, `"created"`, `"token_ids":[1],"created"`, 1), plain},
 		{"usage unasked", streaming, strings.Replace(stop, `"choices"`, `"usage":{"prompt_tokens":1},"choices"`, 1) + done, stop + done},
 		{"usage", strings.Replace(streaming, `"stream":true`, `"stream":true,"stream_options":{"include_usage":true}`, 1),
 			stop + strings.Replace(chunk(""), `"choices"`, `"usage":{"prompt_tokens":1},"choices"`, 1) + done, stop + strings.Replace(chunk(""), `"choices"`, `"usage":{"prompt_tokens":1},"choices"`, 1) + done},
-		{"tools", streaming, chunk(`{"index":0,"delta":{"role":"assistant","tool_calls":[{"index":0,"id":"c","type":"function","function":{"name":"f","arguments":""}}]}}`) +
+		{"tools", offering, chunk(`{"index":0,"delta":{"role":"assistant","tool_calls":[{"index":0,"id":"c","type":"function","function":{"name":"f","arguments":""}}]}}`) +
 			chunk(`{"index":0,"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{}"}},{"index":1,"id":"d","type":"function","function":{"name":"g"}}]}}`) + stop + done, ""},
 	}
 	for _, tt := range tests {
@@ -83,28 +86,30 @@ func TestLyingStreams(t *testing.T) {
 	small.MaxEvent, small.MaxStream = 2000, 20_000
 	tests := map[string]struct{ text, why string }{
 		"nothing":             {"", "broke off"},
-		"cut":                 {words2("a"), "broke off"},
-		"cut in an event":     {strings.TrimSuffix(words2("a"), "\n"), "broke off"},
+		"cut":                 {wordsOf("a"), "broke off"},
+		"cut in an event":     {strings.TrimSuffix(wordsOf("a"), "\n"), "broke off"},
 		"no stream":           {"<html>\n\n", "no stream of events"},
 		"no JSON":             {"data: x\n\n", "a value should be"},
 		"not UTF-8":           {"data: \"\xff\"\n\n", "not UTF-8"},
-		"twice":               {strings.Replace(words2("a"), `"id":"a"`, `"id":"a","ID":"b"`, 1), "in two cases"},
-		"another answer":      {words2("a") + strings.Replace(words2("b"), `"id":"a"`, `"id":"b"`, 1), "another answer"},
+		"twice":               {strings.Replace(wordsOf("a"), `"id":"a"`, `"id":"a","ID":"b"`, 1), "in two cases"},
+		"another answer":      {wordsOf("a") + strings.Replace(wordsOf("b"), `"id":"a"`, `"id":"b"`, 1), "another answer"},
 		"index":               {chunk(`{"index":1,"delta":{}}`), "index 1 of 1"},
-		"after its end":       {stop + words2("b"), "after the end of choice 0"},
-		"error":               {words2("a") + `data: {"error":{"message":"secret"}}` + "\n\n", "with an error"},
-		"error by name":       {words2("a") + "event: error\ndata: {\"message\":\"secret\"}\n\n", "with an error"},
+		"after its end":       {stop + wordsOf("b"), "after the end of choice 0"},
+		"error":               {wordsOf("a") + `data: {"error":{"message":"secret"}}` + "\n\n", "with an error"},
+		"error by name":       {wordsOf("a") + "event: error\ndata: {\"message\":\"secret\"}\n\n", "with an error"},
 		"call without a name": {chunk(`{"index":0,"delta":{"tool_calls":[{"index":0,"id":"c","function":{"arguments":""}}]}}`), "without an id or a name"},
 		"call out of turn":    {chunk(`{"index":0,"delta":{"tool_calls":[{"index":1,"id":"c","function":{"name":"f"}}]}}`), "begins after 0"},
 		"giant line":          {"data: " + strings.Repeat("x", 1<<20), "more than 2000 bytes"},
 		"giant event":         {strings.Repeat("data: xxxxxxxxxxxxxxxxxxxxxxxxxxxxx\n", 1000), "more than 2000 bytes"},
-		"endless":             {strings.Repeat(words2("a"), 1000), "longer than 20000 bytes"},
+		"endless":             {strings.Repeat(wordsOf("a"), 1000), "longer than 20000 bytes"},
 		"endless comments":    {strings.Repeat(": ping\n\n", 10_000), "longer than 20000 bytes"},
 		"carriage return":     {"data: {\rdata: }\n\n", "carriage return"},
+		"call of another":     {chunk(`{"index":0,"delta":{"tool_calls":[{"index":0,"id":"c","function":{"name":"delete_all"}}]}}`), "nobody offered"},
+		"call named twice":    {chunk(`{"index":0,"delta":{"tool_calls":[{"index":0,"id":"c","function":{"name":"f"}}]}}`) + chunk(`{"index":0,"delta":{"tool_calls":[{"index":0,"function":{"name":"_all"}}]}}`), "named twice"},
 		"content of objects":  {chunk(`{"index":0,"delta":{"content":{"x":1}}}`), "an object stands here"},
 	}
 	for name, tt := range tests {
-		_, err := drain(ask(t, Chat, streaming), tt.text, small)
+		_, err := drain(ask(t, Chat, offering), tt.text, small)
 		if pavise.KindOf(err) != pavise.Unavailable || !strings.Contains(err.Error(), tt.why) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -163,6 +168,7 @@ func TestStreamedResponse(t *testing.T) {
 		"no end":       good[0] + good[1],
 		"failed":       good[0] + event("response.failed", `,"response":{"error":{"message":"secret"}}`),
 		"error":        good[0] + event("error", `,"message":"secret"`),
+		"call":         good[0] + event("response.output_item.added", `,"output_index":0,"item":{"type":"function_call","id":"c","call_id":"c","name":"f","arguments":""}`),
 		"another":      good[0] + strings.Replace(good[1], `"r"`, `"s"`, 1),
 	} {
 		if _, err := drain(r, text, DefaultLimits()); pavise.KindOf(err) != pavise.Unavailable || strings.Contains(err.Error(), "secret") {
@@ -174,7 +180,7 @@ func TestStreamedResponse(t *testing.T) {
 // TestClosing is true from the event on with which a caller has the whole answer.
 func TestClosing(t *testing.T) {
 	two := strings.Replace(streaming, `"stream"`, `"n":2,"stream"`, 1)
-	text := words2("a") + stop + chunk(`{"index":1,"delta":{"content":"b"}}`) + strings.Replace(stop, `"index":0`, `"index":1`, 1) + done
+	text := wordsOf("a") + stop + chunk(`{"index":1,"delta":{"content":"b"}}`) + strings.Replace(stop, `"index":0`, `"index":1`, 1) + done
 	s, got := NewStream(ask(t, Chat, two), strings.NewReader(text), DefaultLimits()), ""
 	for e, err := s.Next(); err == nil; e, err = s.Next() {
 		got += fmt.Sprint(e.Closing, " ")

@@ -72,6 +72,27 @@ func (v *value) drop(path string) bool {
 	return dropped
 }
 
+// clone returns a value that shares no memory with this one.
+func (v *value) clone() value {
+	c := value{kind: v.kind, alien: v.alien, text: strings.Clone(v.text)}
+	if len(v.items) > 0 {
+		c.items = make([]member, len(v.items))
+	}
+	for i := range v.items {
+		c.items[i] = member{strings.Clone(v.items[i].name), v.items[i].clone()}
+	}
+	return c
+}
+
+// size is what the value takes in memory, in bytes.
+func (v *value) size() int {
+	n := valueSize + len(v.text)
+	for i := range v.items {
+		n += len(v.items[i].name) + v.items[i].size()
+	}
+	return n
+}
+
 // integer returns the value as an integer; false if it is none.
 func (v *value) integer() (int64, bool) {
 	if v == nil || v.kind != number {
@@ -160,6 +181,9 @@ type Document struct{ root value }
 
 // AppendJSON appends the document as JSON.
 func (d *Document) AppendJSON(dst []byte) []byte { return d.root.append(dst) }
+
+// Size returns how many bytes the document takes in memory.
+func (d *Document) Size() int { return d.root.size() }
 
 // Has reports whether anything stands at a path.
 func (d *Document) Has(path string) bool { return d.root.at(path) != nil }

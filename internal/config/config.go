@@ -36,6 +36,7 @@ func (file *File) Roles() (roles []string) {
 
 // An Up says what a laptop's Pavise begins with: pavise up. All else of it is flags.
 type Up struct {
+	ModelKeys []ModelKey   `yaml:"model_keys" doc:"What servers of language models let Pavise in with."`
 	Bootstrap *UpBootstrap `yaml:"bootstrap" need:"true" doc:"What an empty store begins with. It is done once, through the verb that anybody would use, and recorded; afterwards it is ignored, and the start says so."`
 	ExtProc   *ExtProc     `yaml:"ext_proc" doc:"Where proxies ask about their exchanges: Envoy, Istio, agentgateway. docs/envoy.md says how they are set up."`
 }
@@ -75,16 +76,17 @@ type Serve struct {
 
 // A Gateway says what a machine of the data plane is to be: pavise gateway.
 type Gateway struct {
-	Data     string        `yaml:"data" need:"true" example:"/var/lib/pavise/gateway" doc:"Where this gateway lives: keys, its own evidence log, state. Its own, for one process."`
-	Server   string        `yaml:"server" need:"true" example:"https://localhost:8480" doc:"The fleet address of pavise serve."`
-	Listen   string        `yaml:"listen" need:"true" example:"0.0.0.0:8471" doc:"Where callers reach the models, by TLS."`
-	GRPC     string        `yaml:"grpc" example:"0.0.0.0:8001" doc:"A second port by TLS, for callers of gRPC who are used to one of its own. They are answered on listen as well."`
-	Names    []string      `yaml:"names" need:"true" example:"[localhost, 127.0.0.1]" doc:"The host names and addresses by which callers reach it. Those that its invitation allows go into its certificate."`
-	TLS      *TLS          `yaml:"tls" doc:"A certificate of your own for listen, in the place of one of the built-in CA."`
-	Health   string        `yaml:"health" example:"127.0.0.1:8481" doc:"Where /healthz says how it stands and /metrics what it counts, in clear text and therefore on this machine only."`
-	Grace    time.Duration `yaml:"grace" example:"1h" doc:"How long it goes on when it hears nothing from the server. What the server allows counts if that is less."`
-	Archive  string        `yaml:"archive" example:"s3://bucket/prefix" doc:"Where whole segments of its log are kept, too: a directory, or s3://BUCKET/PREFIX."`
-	Findings string        `yaml:"findings" example:"/var/lib/pavise/gateway/findings.jsonl" doc:"A file that gets every finding of its log as a line of OCSF; a dash, in quotes, prints them."`
+	Data      string        `yaml:"data" need:"true" example:"/var/lib/pavise/gateway" doc:"Where this gateway lives: keys, its own evidence log, state. Its own, for one process."`
+	Server    string        `yaml:"server" need:"true" example:"https://localhost:8480" doc:"The fleet address of pavise serve."`
+	Listen    string        `yaml:"listen" need:"true" example:"0.0.0.0:8471" doc:"Where callers reach the models, by TLS."`
+	GRPC      string        `yaml:"grpc" example:"0.0.0.0:8001" doc:"A second port by TLS, for callers of gRPC who are used to one of its own. They are answered on listen as well."`
+	Names     []string      `yaml:"names" need:"true" example:"[localhost, 127.0.0.1]" doc:"The host names and addresses by which callers reach it. Those that its invitation allows go into its certificate."`
+	TLS       *TLS          `yaml:"tls" doc:"A certificate of your own for listen, in the place of one of the built-in CA."`
+	Health    string        `yaml:"health" example:"127.0.0.1:8481" doc:"Where /healthz says how it stands and /metrics what it counts, in clear text and therefore on this machine only."`
+	Grace     time.Duration `yaml:"grace" example:"1h" doc:"How long it goes on when it hears nothing from the server. What the server allows counts if that is less."`
+	ModelKeys []ModelKey    `yaml:"model_keys" doc:"What servers of language models let this gateway in with."`
+	Archive   string        `yaml:"archive" example:"s3://bucket/prefix" doc:"Where whole segments of its log are kept, too: a directory, or s3://BUCKET/PREFIX."`
+	Findings  string        `yaml:"findings" example:"/var/lib/pavise/gateway/findings.jsonl" doc:"A file that gets every finding of its log as a line of OCSF; a dash, in quotes, prints them."`
 
 	Telemetry *Telemetry `yaml:"telemetry" doc:"Where traces, and what it counts, are sent: docs/telemetry.md says what that is."`
 	ExtProc   *ExtProc   `yaml:"ext_proc" doc:"Where proxies ask about their exchanges: Envoy, Istio, agentgateway. docs/envoy.md says how they are set up."`
@@ -96,6 +98,12 @@ type Agent struct {
 	Server string   `yaml:"server" need:"true" example:"https://localhost:8480" doc:"The fleet address of pavise serve."`
 	Listen string   `yaml:"listen" need:"true" example:"0.0.0.0:8472" doc:"Where the logs of the fleet ask it for its word, by mutual TLS."`
 	Names  []string `yaml:"names" need:"true" example:"[localhost, 127.0.0.1]" doc:"The host names and addresses by which the others reach it; the first one is told to them."`
+}
+
+// A ModelKey is what a server of language models lets a gateway in with.
+type ModelKey struct {
+	Address string `yaml:"address" need:"true" example:"https://api.openai.com" doc:"The server, as routes name it. The key goes to no other; every route to it uses it."`
+	File    string `yaml:"file" need:"true" example:"/etc/pavise/openai.key" doc:"A file with the key, in one line, readable for Pavise alone."`
 }
 
 // TLS names the files of a certificate.
@@ -176,6 +184,7 @@ const (
 )
 
 func (u *Up) check(f *faults) {
+	checkKeys(f, u.ModelKeys)
 	if u.Bootstrap != nil {
 		checkRoutes(f.in("bootstrap"), u.Bootstrap.Routes, UpTenant)
 	}
@@ -266,7 +275,15 @@ func (r Route) check(f *faults, tenant string) {
 	}
 }
 
+// checkKeys looks at the names of keys' files.
+func checkKeys(f *faults, keys []ModelKey) {
+	for i, k := range keys {
+		f.in("model_keys").in(strconv.Itoa(i)).path("file", k.File)
+	}
+}
+
 func (g *Gateway) check(f *faults) {
+	checkKeys(f, g.ModelKeys)
 	f.path("data", g.Data)
 	f.server("server", g.Server)
 	f.address("listen", g.Listen)

@@ -6,6 +6,7 @@ import (
 	"math"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/pavise/pavise"
@@ -18,15 +19,19 @@ import (
 // refuse answers with the protocol's error object, the record that says why,
 // and when to come back.
 func refuse(w http.ResponseWriter, err error) {
-	kind := pavise.KindOf(err)
+	reply(w, pavise.KindOf(err).HTTPStatus(), tensor.AppendError(nil, tell(w, err)))
+}
+
+// tell says in the head what a refusal has to, and returns its text.
+func tell(w http.ResponseWriter, err error) string {
 	nameRecord(w, err)
-	switch kind {
+	switch pavise.KindOf(err) {
 	case pavise.Unverified:
 		w.Header().Set("WWW-Authenticate", identity.Challenge(err))
 	case pavise.Throttled, pavise.Unavailable:
 		w.Header().Set("Retry-After", retryAfter(err))
 	}
-	reply(w, kind.HTTPStatus(), tensor.AppendError(nil, explain(err)))
+	return explain(err)
 }
 
 // explain is what a caller may be told about an error, with what to do.
@@ -35,7 +40,7 @@ func explain(err error) string {
 	if hint != "" {
 		msg += "; " + hint
 	}
-	return msg
+	return strings.ToValidUTF8(msg, "\ufffd")
 }
 
 // setRecord names the record that proves an answer or a refusal.
@@ -81,6 +86,11 @@ func replyJSON(w http.ResponseWriter, v any) {
 
 func reply(w http.ResponseWriter, status int, body []byte) {
 	replyAs(w, status, mediaJSON, body)
+}
+
+// replyText answers with text, as servers of metrics do.
+func replyText(w http.ResponseWriter, body []byte) {
+	replyAs(w, http.StatusOK, "text/plain; version=0.0.4; charset=utf-8", body)
 }
 
 func replyAs(w http.ResponseWriter, status int, media string, body []byte) {

@@ -22,7 +22,8 @@ type Edge struct {
 func New(g *gateway.Gateway) *Edge { return &Edge{gateway: g} }
 
 // Handler serves the Open Inference Protocol v2, below /v2 and over HTTP/2 as gRPC, and
-// what OpenAIPaths names. Whatever is not one of their routes or calls is refused.
+// what OpenAIPaths and TensorPaths name. Whatever is not one of their routes or calls is
+// refused with a record: see Profile.
 func (e *Edge) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v2/health/live", e.health)
@@ -32,19 +33,15 @@ func (e *Edge) Handler() http.Handler {
 	mux.HandleFunc("GET /v2/models/{model}/ready", e.ready)
 	mux.HandleFunc("POST /v2/models/{model}/infer", e.infer)
 	e.openAI(mux)
-	mux.HandleFunc("/v2/", func(w http.ResponseWriter, r *http.Request) {
-		refuse(w, &pavise.Error{
-			Kind: pavise.NotFound,
-			Msg:  fmt.Sprintf("%s %.200s is not a route of this gateway", r.Method, r.URL.Path),
-			Hint: "it serves the Open Inference Protocol v2: POST /v2/models/{model}/infer, GET /v2/models/{model}, and health",
-		})
-	})
+	e.rowProtocols(mux)
+	mux.HandleFunc("/", e.unserved)
+	plain := e.plainly(mux)
 	return e.gateway.Watch().HTTP(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if isGRPC(r) {
+		if isGRPC(r) && isCall(r) {
 			e.grpc(w, r)
 			return
 		}
-		mux.ServeHTTP(w, r)
+		plain.ServeHTTP(w, r)
 	}))
 }
 

@@ -52,6 +52,13 @@ func isGRPC(r *http.Request) bool {
 	return media == mediaGRPC || media == mediaGRPC+"+proto"
 }
 
+// isCall reports whether a gRPC call is one that is served; the others are those of
+// Profile, and refused as such.
+func isCall(r *http.Request) bool {
+	name, ours := strings.CutPrefix(r.URL.Path, GRPCPath)
+	return ours && methods[name] != nil && r.Method == http.MethodPost
+}
+
 // The status codes of gRPC that are answered here.
 const (
 	codeOK = iota
@@ -96,8 +103,8 @@ type rpcError struct {
 // Error returns the text.
 func (e *rpcError) Error() string { return e.msg }
 
-// methods are the calls that exist. Whatever a server of the protocol has beside them,
-// such as loading models, shared memory, traces and logs, does not exist here.
+// methods are the calls that are served. Whatever a server of the protocol has beside
+// them, such as loading models, shared memory, traces and logs, is refused: see Profile.
 var methods = map[string]func(*rpc, context.Context) error{
 	"ServerLive":       func(c *rpc, _ context.Context) error { return c.tell(oipgrpc.AppendFlag(nil, true)) },
 	"ServerReady":      func(c *rpc, _ context.Context) error { return c.tell(oipgrpc.AppendFlag(nil, true)) },
@@ -116,15 +123,13 @@ func (e *Edge) grpc(w http.ResponseWriter, r *http.Request) {
 }
 
 func (c *rpc) serve() error {
-	method, known := methods[strings.TrimPrefix(c.r.URL.Path, GRPCPath)]
+	method := methods[strings.TrimPrefix(c.r.URL.Path, GRPCPath)]
 	encodings := c.r.Header["Grpc-Encoding"]
-	switch {
-	case c.r.Method != http.MethodPost || !strings.HasPrefix(c.r.URL.Path, GRPCPath) || !known:
-		return &rpcError{codeUnimplemented, fmt.Sprintf("%.200s is not a call of this gateway; it serves ServerLive, ServerReady, ServerMetadata, ModelReady, ModelMetadata, ModelInfer and ModelStreamInfer of inference.GRPCInferenceService", c.r.URL.Path)}
-	case len(encodings) > 1 || len(encodings) == 1 && encodings[0] != "identity":
+	if len(encodings) > 1 || len(encodings) == 1 && encodings[0] != "identity" {
 		c.w.Header().Set("Grpc-Accept-Encoding", "identity")
 		return &rpcError{codeUnimplemented, fmt.Sprintf("messages compressed with %.40q are not taken; send them as they are", strings.Join(encodings, ", "))}
 	}
+	c.r.Pattern = c.r.URL.Path // one of ours: it is counted by it
 	ctx, cancel, err := c.deadline()
 	if err != nil {
 		return err

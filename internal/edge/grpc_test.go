@@ -147,11 +147,12 @@ func TestGRPCRefuses(t *testing.T) {
 		{"larger than the model takes", "ModelInfer", ctx, append(bytes.Clone(good), make([]byte, 1<<20)...), nil, codes.InvalidArgument, true},
 		{"gzip", "ModelInfer", ctx, good, []grpc.CallOption{grpc.UseCompressor(gzip.Name)}, codes.Unimplemented, false},
 		{"fields in a probe", "ServerLive", ctx, []byte("\x08\x01"), nil, codes.InvalidArgument, false},
-		{"model control", "RepositoryModelLoad", ctx, nil, nil, codes.Unimplemented, false},
-		{"shared memory", "SystemSharedMemoryRegister", ctx, nil, nil, codes.Unimplemented, false},
-		{"traces", "TraceSetting", ctx, nil, nil, codes.Unimplemented, false},
-		{"statistics", "ModelStatistics", ctx, nil, nil, codes.Unimplemented, false},
-		{"another service", "../grpc.reflection.v1.ServerReflection/ServerReflectionInfo", ctx, nil, nil, codes.Unimplemented, false},
+		{"model control", "RepositoryModelLoad", ctx, nil, nil, codes.PermissionDenied, true},
+		{"shared memory", "SystemSharedMemoryRegister", ctx, nil, nil, codes.PermissionDenied, true},
+		{"traces", "TraceSetting", ctx, nil, nil, codes.PermissionDenied, true},
+		{"statistics", "ModelStatistics", ctx, nil, nil, codes.PermissionDenied, true},
+		{"another method", "Nothing", ctx, nil, nil, codes.Unimplemented, true},
+		{"another service", "../grpc.reflection.v1.ServerReflection/ServerReflectionInfo", ctx, nil, nil, codes.InvalidArgument, true},
 	} {
 		var out []byte
 		var trail, head metadata.MD

@@ -18,18 +18,13 @@ func (e *Edge) infer(w http.ResponseWriter, r *http.Request) {
 		refuse(w, err)
 		return
 	}
-	header, err := checkMedia(r)
-	if err != nil {
-		refuse(w, err)
-		return
-	}
-	about, err := aboutWhom(r)
-	if err != nil {
-		refuse(w, err)
-		return
+	header, wrong := checkMedia(r)
+	about, fault := aboutWhom(r)
+	if wrong == nil {
+		wrong = fault
 	}
 	answer, err := e.gateway.Infer(r.Context(), who, gateway.Call{
-		Model: modelName(who, r), Subject: about, Protocol: tensor.OIP, Header: header, Body: newTimedBody(w, r.Body),
+		Model: modelName(who, r), Subject: about, Protocol: tensor.OIP, Header: header, Body: newTimedBody(w, r.Body), Wrong: wrong,
 	})
 	if err != nil {
 		refuse(w, err)

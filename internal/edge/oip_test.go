@@ -49,6 +49,23 @@ func TestHostileRequests(t *testing.T) {
 	}
 }
 
+// TestNamedModel sends bodies that name their model, as KServe's client does. Only the
+// one that the path names is asked.
+func TestNamedModel(t *testing.T) {
+	w := edgetest.New(t)
+	w.Put(t, nil)
+	for name, want := range map[string]int{`"m"`: 200, `"other"`: 400, `""`: 400, `null`: 400, `"../m"`: 400} {
+		body := strings.Replace(edgetest.Good, "{", `{"model_name":`+name+`,`, 1)
+		resp, said := w.Post(t, inferPath, body, nil)
+		if resp.StatusCode != want {
+			t.Errorf("model_name %s: status %d, want %d: %s", name, resp.StatusCode, want, said)
+		}
+		if r := w.Record(t, resp); (r.Error == nil) != (want == 200) {
+			t.Errorf("model_name %s: record %+v", name, r)
+		}
+	}
+}
+
 // TestHostileEnvelopes are requests wrong around the body.
 func TestHostileEnvelopes(t *testing.T) {
 	w := edgetest.New(t)
@@ -89,10 +106,10 @@ func TestHostileEnvelopes(t *testing.T) {
 		{"two tokens", func(r *http.Request) { r.Header.Add("Authorization", "Bearer x") }, 401},
 		{"another model", path("/v2/models/other/infer"), 404},
 		{"another tenant's model", path("/v2/models/..%2F..%2Fother/infer"), 403},
-		{"repository", path("/v2/repository/index"), 404},
-		{"shared memory", path("/v2/systemsharedmemory/region/x/register"), 404},
-		{"trace", path("/v2/trace/setting"), 404},
-		{"generate", path("/v2/models/m/generate"), 404},
+		{"repository", path("/v2/repository/index"), 403},
+		{"shared memory", path("/v2/systemsharedmemory/region/x/register"), 403},
+		{"trace", path("/v2/trace/setting"), 403},
+		{"generate", path("/v2/models/m/generate"), 403},
 		{"get", func(r *http.Request) { r.Method = "GET" }, 404},
 		{"delete", func(r *http.Request) { r.Method = "DELETE" }, 404},
 	}

@@ -8,7 +8,6 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/chat"
 	"github.com/pavise/pavise/internal/gateway"
-	"github.com/pavise/pavise/internal/identity"
 )
 
 // FieldsHeader says what was done to a request to a language model and to its answer:
@@ -45,18 +44,6 @@ func (e *Edge) openAI(mux *http.ServeMux) {
 	mux.HandleFunc("GET /v1/models/{model}", e.model)
 	for _, api := range chat.APIs() {
 		mux.HandleFunc("POST "+api.Path(), func(w http.ResponseWriter, r *http.Request) { e.chat(w, r, api) })
-	}
-	mux.HandleFunc("/v1/", func(w http.ResponseWriter, r *http.Request) {
-		refuseChat(w, notHere(r.Method, r.URL.Path))
-	})
-}
-
-// notHere is the refusal of a path that the protocol has, or a server of it, and that
-// is not served.
-func notHere(method, path string) error {
-	return &pavise.Error{
-		Kind: pavise.NotFound, Msg: method + " " + path[:min(len(path), 200)] + " is not a route of this gateway",
-		Hint: "it serves chat/completions, completions, responses, embeddings and models",
 	}
 }
 
@@ -147,8 +134,13 @@ func (e *Edge) models(w http.ResponseWriter, r *http.Request) {
 	reply(w, http.StatusOK, chat.AppendModels(nil, names, listed, who.Tenant))
 }
 
+// model describes a language model; a model of tensors has a status at the same path.
 func (e *Edge) model(w http.ResponseWriter, r *http.Request) {
 	who, err := e.caller(r)
+	if err == nil && !e.isLanguage(modelName(who, r)) {
+		e.status(w, r)
+		return
+	}
 	if err == nil {
 		err = e.gateway.DescribeChat(r.Context(), who, modelName(who, r))
 	}
@@ -174,18 +166,7 @@ var classes = map[pavise.Kind]struct{ class, code string }{
 // refuseChat answers with the protocol's error object, the record that says why, and
 // when to come back.
 func refuseChat(w http.ResponseWriter, err error) {
-	kind := pavise.KindOf(err)
-	nameRecord(w, err)
-	switch kind {
-	case pavise.Unverified:
-		w.Header().Set("WWW-Authenticate", identity.Challenge(err))
-	case pavise.Throttled, pavise.Unavailable:
-		w.Header().Set("Retry-After", retryAfter(err))
-	}
-	msg, hint := gateway.Message(err)
-	if hint != "" {
-		msg += "; " + hint
-	}
+	kind, msg := pavise.KindOf(err), tell(w, err)
 	param, code := "", classes[kind].code
 	if _, ok := errors.AsType[*gateway.Refusal](err); kind == pavise.NotFound && !ok {
 		code = "unknown_url" // nobody was asked for a model

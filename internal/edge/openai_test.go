@@ -179,10 +179,11 @@ func TestChatRefusals(t *testing.T) {
 		{"leak", chatPath, strings.Replace(hello, "{", `{"logit_bias":{"1":5},`, 1), nil, 400, "invalid_request_error", "", "logit_bias"},
 		{"unknown", chatPath, strings.Replace(hello, "{", `{"top_k":5,`, 1), nil, 400, "invalid_request_error", "", "top_k"},
 		{"too many rows", "/v1/embeddings", `{"model":"m","input":["a","a","a","a","a"]}`, nil, 400, "invalid_request_error", "", ""},
-		{"audio", "/v1/audio/speech", `{}`, nil, 404, "invalid_request_error", "unknown_url", ""},
-		{"files", "/v1/files", `{}`, nil, 404, "invalid_request_error", "unknown_url", ""},
-		{"a stored response", "/v1/responses/resp_1", `{}`, nil, 404, "invalid_request_error", "unknown_url", ""},
-		{"tokenize", "/v1/tokenize", `{}`, nil, 404, "invalid_request_error", "unknown_url", ""},
+		{"audio", "/v1/audio/speech", `{}`, nil, 403, "permission_error", "permission_denied", ""},
+		{"files", "/v1/files", `{}`, nil, 403, "permission_error", "permission_denied", ""},
+		{"a stored response", "/v1/responses/resp_1", `{}`, nil, 403, "permission_error", "permission_denied", ""},
+		{"unknown path", "/v1/nothing", `{}`, nil, 404, "invalid_request_error", "unknown_url", ""},
+		{"tokenize", "/v1/tokenize", `{}`, nil, 403, "permission_error", "permission_denied", ""},
 	}
 	w := languages(t, says("application/json", answered), func(s *gateway.RouteSpec) { s.MaxRows = 4 })
 	if _, err := w.Routes.Put(t.Context(), edgetest.Operator, gateway.RouteSpec{Name: "local/model/tensors", ONNX: edgetest.Softmax()}); err != nil {
@@ -476,7 +477,8 @@ func TestListedModels(t *testing.T) {
 	if code, body := get("/v1/models/m", w.Token); code != 200 || !strings.Contains(body, `"id":"m"`) {
 		t.Errorf("%d %s", code, body)
 	}
-	for path, want := range map[string]int{"/v1/models/tensors": 404, "/v1/models/none": 404} {
+	// The path of a model of tensors is that of its status in KServe's and TensorFlow's protocols.
+	for path, want := range map[string]int{"/v1/models/tensors": 200, "/v1/models/none": 404} {
 		if code, body := get(path, w.Token); code != want {
 			t.Errorf("%s: %d %s", path, code, body)
 		}

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/edgetest"
@@ -133,5 +134,47 @@ func TestServersGetTheTrace(t *testing.T) {
 				t.Errorf("the server gets %v", h)
 			}
 		})
+	}
+}
+
+// TestGRPCIsCounted finds calls of gRPC by their protocol and method, and none by what
+// callers make up.
+func TestGRPCIsCounted(t *testing.T) {
+	w := edgetest.New(t)
+	w.Put(t, nil)
+	conn, ctx := dial(t, w), as(t.Context(), w.Token)
+	var out []byte
+	if err := conn.Invoke(ctx, service+"ModelInfer", question(t, "m"), &out); err != nil {
+		t.Fatal(err)
+	}
+	for _, method := range []string{service + "Invented", "/invented.Service/ModelInfer"} {
+		if conn.Invoke(ctx, method, question(t, "m"), &out) == nil {
+			t.Errorf("%s is there", method)
+		}
+	}
+	if conn.Invoke(ctx, service+"ModelInfer", question(t, "invented"), &out) == nil {
+		t.Error("a model is there that is not")
+	}
+	// The door counts a call when its handler is done, which is after the answer.
+	want := `http_server_request_duration_seconds_count{http_request_method="POST",http_route="/",http_response_status_code="200"} 2`
+	text := metricsOf(t, w)
+	for end := time.Now().Add(10 * time.Second); !strings.Contains(text, want) && time.Now().Before(end); text = metricsOf(t, w) {
+		time.Sleep(time.Millisecond)
+	}
+	for _, want := range []string{
+		want,
+		`pavise_requests_total{pavise_model="m",pavise_protocol="oip-grpc",pavise_outcome="ok"} 1 # {record="`,
+		`pavise_requests_total{pavise_model="none",pavise_protocol="oip-grpc",pavise_outcome="notfound"} 1 # {record="`,
+		`http_server_request_duration_seconds_count{http_request_method="POST",http_route="/inference.GRPCInferenceService/ModelInfer",http_response_status_code="200"} 2`,
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the page has no %s", want)
+		}
+	}
+	if strings.Contains(strings.ToLower(text), "invented") {
+		t.Error("the page tells what a caller made up")
+	}
+	if t.Failed() {
+		t.Log(text)
 	}
 }

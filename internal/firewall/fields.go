@@ -167,10 +167,7 @@ func (f Fields) Check(tier Tier, r *chat.Request) (v pavise.Verdict, first strin
 	if len(barred) == 0 {
 		return pavise.Verdict{Check: checkFields, Outcome: pavise.Allow}, ""
 	}
-	if more := len(barred) - maxNamed; more > 0 {
-		barred = append(barred[:maxNamed:maxNamed], fmt.Sprintf("and %d more", more))
-	}
-	why := fmt.Sprintf("%s: not for %s callers of this model", strings.Join(barred, ", "), tier)
+	why := fmt.Sprintf("%s: not for %s callers of this model", strings.Join(few(barred), ", "), tier)
 	return pavise.Verdict{Check: checkFields, Outcome: pavise.Deny, Reason: why}, barred[0]
 }
 
@@ -193,8 +190,14 @@ func (f Fields) barred(tier Tier, r *chat.Request) []string {
 	return barred
 }
 
-// maxNamed is how many fields a message names.
-const maxNamed = 8
+// few are the first names of a list, and how many more there are.
+func few(list []string) []string {
+	const named = 8
+	if more := len(list) - named; more > 0 {
+		return append(list[:named:named], fmt.Sprintf("and %d more", more))
+	}
+	return list
+}
 
 // asked are the fields of a list that the request uses.
 func asked(list []leak, r *chat.Request) (names []string) {
@@ -213,8 +216,7 @@ func (f Fields) Change(tier Tier, r *chat.Request, salt string) (c Changes) {
 	if tier != Untrusted {
 		r.Admit(f.Allow)
 	}
-	c.Dropped = append(c.Dropped, r.Unknown...) // they do not go on for anybody
-	c.Dropped = c.Dropped[:min(len(c.Dropped), maxNamed)]
+	c.Dropped = append(c.Dropped, few(r.Unknown)...) // they do not go on for anybody
 	if tier == Untrusted {
 		if f.Drop {
 			c.Dropped = append(c.Dropped, asked(leaks, r)...)

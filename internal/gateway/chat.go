@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/chat"
@@ -71,6 +72,7 @@ func (g *Gateway) BeginChat(ctx context.Context, who pavise.Principal, call Chat
 	if model.Validate() != nil {
 		model.ID = unnamed
 	}
+	model.ID = strings.Clone(model.ID) // else the record would hold on to the whole body
 	entry, err := g.guard.Enter(ctx, who, "model.infer", model)
 	if err != nil {
 		hold.free()
@@ -235,16 +237,22 @@ func (g *Gateway) Models(ctx context.Context, who pavise.Principal) (names []str
 }
 
 // DescribeChat reports whether a language model is there: the verb model.describe on
-// tenant/model/id.
-func (g *Gateway) DescribeChat(ctx context.Context, who pavise.Principal, model pavise.Name) (err error) {
+// tenant/model/id. After the guard let the caller in, every error is a *Refusal.
+func (g *Gateway) DescribeChat(ctx context.Context, who pavise.Principal, model pavise.Name) error {
 	entry, err := g.guard.Enter(ctx, who, "model.describe", model)
 	if err != nil {
 		return err
 	}
-	defer entry.Exit(&err)
-	l, err := g.Routes.find(model)
-	if err == nil && l.chat == nil {
-		err = &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("%s is no language model", model)}
+	err = func() (err error) {
+		defer entry.Exit(&err)
+		l, err := g.Routes.find(model)
+		if err == nil && l.chat == nil {
+			err = &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("%s is no language model", model)}
+		}
+		return err
+	}()
+	if err != nil {
+		return &Refusal{entry: entry, err: err}
 	}
-	return err
+	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/identity"
+	"github.com/pavise/pavise/internal/infer"
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/store"
 	"github.com/pavise/pavise/internal/subject"
@@ -27,7 +28,7 @@ const (
 	snapshotEvery = 5 * time.Second
 )
 
-// Config is what a gateway is made of. All fields are required but Now and Watch.
+// Config is what a gateway is made of. All fields are required but Now, Keys and Watch.
 type Config struct {
 	Guard    *guard.Guard
 	Verifier *identity.Verifier
@@ -35,6 +36,7 @@ type Config struct {
 	Log      *ledger.Log
 	Subjects *subject.Keys    // seal what records keep of a request
 	Now      func() time.Time // the clock; time.Now if nil
+	Keys     infer.Keys       // with which servers of language models let us in
 	Watch    *telemetry.Meter // counts and times requests; nil: nobody does
 }
 
@@ -67,8 +69,11 @@ func New(ctx context.Context, cfg Config) (*Gateway, error) {
 	}
 	rand.Read(g.salt[:])
 	g.verifier.Store(cfg.Verifier)
-	var err error
-	if g.Routes, err = openRoutes(ctx, g.guard, g.db, g.meter, g.watch); err != nil {
+	servers, err := infer.NewServers().With(cfg.Keys)
+	if err != nil {
+		return nil, err
+	}
+	if g.Routes, err = openRoutes(ctx, g.guard, g.db, g.meter, servers, g.watch); err != nil {
 		return nil, fmt.Errorf("open the routes: %w", err)
 	}
 	if err := g.restoreMeter(ctx); err != nil {

@@ -22,6 +22,7 @@ import (
 	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/identity"
+	"github.com/pavise/pavise/internal/infer"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/learn"
 	"github.com/pavise/pavise/internal/ledger"
@@ -482,7 +483,7 @@ func TestStoredModelIsChecked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = openRoutes(context.Background(), w.guard, w.db, firewall.NewMeter(10), nil)
+	_, err = openRoutes(context.Background(), w.guard, w.db, firewall.NewMeter(10), infer.NewServers(), nil)
 	if pavise.KindOf(err) != pavise.Unverified {
 		t.Errorf("a model swapped in the store: %v", err)
 	}

@@ -53,10 +53,14 @@ func (r *Refusal) Unwrap() error { return r.err }
 // A Call is what somebody asks of a model, as a transport brought it.
 type Call struct {
 	Model    pavise.Name
+	Version  string          // of the model, as the path names it; empty: none is named
 	Subject  string          // whose data it holds, for the caller to say; empty: the caller's own
 	Protocol tensor.Protocol // how the caller spells requests and answers
 	Header   int             // of the message that the body is; tensor.NoHeader without binary tensors
 	Body     io.Reader
+	// Wrong is what the transport found amiss around the body, which is refused with it
+	// and never read; nil: nothing.
+	Wrong error
 }
 
 // Infer asks a model on a caller's behalf: the verb model.infer on
@@ -107,11 +111,11 @@ type Exchange struct {
 func (g *Gateway) Begin(ctx context.Context, who pavise.Principal, call Call) (*Exchange, error) {
 	entry, err := g.guard.Enter(ctx, who, "model.infer", call.Model)
 	if err != nil {
-		g.countRefusal(call.Model, tensor.NameOf(call.Protocol), err)
+		g.countRefusal(call.Model, protocolOf(call.Protocol), err)
 		return nil, err
 	}
 	x := &Exchange{gateway: g, entry: entry, who: who, call: call}
-	x.seen.Begin(ctx, g.watch, tensor.NameOf(call.Protocol), entry.Began())
+	x.seen.Begin(ctx, g.watch, protocolOf(call.Protocol), entry.Began())
 	entry.Detail(&x.trail)
 	defer x.broken()
 	err = x.begin()
@@ -189,6 +193,9 @@ func (x *Exchange) begin() (err error) {
 	if x.gateway.Routes.barredNow(x.call.Model) { // it was put, or barred, since the guard let them in
 		return &pavise.Error{Kind: pavise.Denied, Msg: fmt.Sprintf("%s is in quarantine", x.call.Model), Hint: "pavise change list says who put it there, and why"}
 	}
+	if v := x.call.Version; v != "" && v != x.route.Version {
+		return noVersion(x.call.Model, v)
+	}
 	if x.route.Durable {
 		x.entry.Durable()
 	}
@@ -203,6 +210,10 @@ func (x *Exchange) begin() (err error) {
 
 // inbound reads the request and puts it through the checks before the model.
 func (x *Exchange) inbound() (err error) {
+	if wrong := x.call.Wrong; wrong != nil {
+		x.entry.Verdict(pavise.Verdict{Check: "codec", Outcome: pavise.Deny, Reason: wrong.Error()})
+		return wrong
+	}
 	x.hold, x.room = x.gateway.bodies.begin(x.who.Name()), tensor.TakeRoom()
 	x.seen.Enter(telemetry.Read)
 	if x.request, err = x.parse(); err != nil {
@@ -257,7 +268,14 @@ func (x *Exchange) parse() (*tensor.Request, error) {
 	if err := x.hold.set(weight + cap(text) - len(text)); err != nil {
 		return nil, err
 	}
-	return x.call.Protocol.ParseRequest(m, x.route.Signature, lim)
+	request, err := x.call.Protocol.ParseRequest(m, x.route.Signature, lim)
+	if err == nil && request.Model != "" && request.Model != x.call.Model.ID {
+		return nil, &pavise.Error{
+			Kind: pavise.Invalid, Msg: fmt.Sprintf("the body names the model %.128q, and %s was asked", request.Model, x.call.Model),
+			Hint: "ask under one name, or leave it out of the body",
+		}
+	}
+	return request, err
 }
 
 // check notes a verdict and turns a denial into an error, unless the route only
@@ -331,17 +349,43 @@ func (x *Exchange) commit(b []byte) string {
 	return hexOf(h.Sum(sum[:0]))
 }
 
-// Describe returns what a model takes and gives: the verb model.describe on
-// tenant/model/id.
-func (g *Gateway) Describe(ctx context.Context, who pavise.Principal, model pavise.Name) (s tensor.Signature, err error) {
+// Describe is DescribeVersion of a model whose version nobody names.
+//
+// Unguarded: DescribeVersion enters.
+func (g *Gateway) Describe(ctx context.Context, who pavise.Principal, model pavise.Name) (tensor.Signature, error) {
+	d, err := g.DescribeVersion(ctx, who, model, "")
+	return d.Signature, err
+}
+
+// A Description is what a model takes and gives, and the index of the record that it
+// was told.
+type Description struct {
+	tensor.Signature
+	Record uint64
+}
+
+// DescribeVersion returns what a model takes and gives: the verb model.describe on
+// tenant/model/id. A version that the route does not name is of kind NotFound. After the
+// guard let the caller in, every error is a *Refusal.
+func (g *Gateway) DescribeVersion(ctx context.Context, who pavise.Principal, model pavise.Name, version string) (Description, error) {
 	entry, err := g.guard.Enter(ctx, who, "model.describe", model)
 	if err != nil {
-		return s, err
+		return Description{}, err
 	}
-	defer entry.Exit(&err)
-	l, err := g.Routes.find(model)
+	signature, err := func() (s tensor.Signature, err error) {
+		defer entry.Exit(&err)
+		l, err := g.Routes.find(model)
+		if err != nil {
+			return s, err
+		}
+		if version != "" && version != l.Version {
+			return s, noVersion(model, version)
+		}
+		return l.Signature, nil
+	}()
 	if err != nil {
-		return s, err
+		return Description{}, &Refusal{entry: entry, err: err}
 	}
-	return l.Signature, nil
+	index, _ := entry.Record()
+	return Description{signature, index}, nil
 }

@@ -95,11 +95,11 @@ type model interface {
 }
 
 // openRoutes loads the routes from the store.
-func openRoutes(ctx context.Context, g *guard.Guard, db *store.DB, meter *firewall.Meter, watch *telemetry.Meter) (*Routes, error) {
+func openRoutes(ctx context.Context, g *guard.Guard, db *store.DB, meter *firewall.Meter, servers *infer.Servers, watch *telemetry.Meter) (*Routes, error) {
 	if err := db.Migrate(ctx, "gateway", steps); err != nil {
 		return nil, err
 	}
-	r := &Routes{guard: g, db: db, meter: meter, servers: infer.NewServers(), watch: watch}
+	r := &Routes{guard: g, db: db, meter: meter, servers: servers, watch: watch}
 	table := map[pavise.Name]*live{}
 	r.live.Store(&table)
 	return r, db.View(ctx, func(tx *store.Tx) error {

@@ -85,7 +85,7 @@ func (s *shadow) hear(request *tensor.Request, truth *tensor.Response) {
 	}
 	if elements <= shadowElements && len(s.queue) < cap(s.queue) {
 		select {
-		case s.queue <- shadowed{request.Clone(), truth.Clone()}:
+		case s.queue <- copied(request, truth):
 			return
 		default:
 		}
@@ -93,6 +93,31 @@ func (s *shadow) hear(request *tensor.Request, truth *tensor.Response) {
 	s.mu.Lock()
 	s.tally.Dropped++
 	s.mu.Unlock()
+}
+
+// copied is an exchange that shares no memory with the one that is under way, which is
+// used again when that ends.
+func copied(request *tensor.Request, truth *tensor.Response) shadowed {
+	return shadowed{
+		&tensor.Request{ID: request.ID, Inputs: copiedTensors(request.Inputs), Outputs: slices.Clone(request.Outputs)},
+		&tensor.Response{ID: truth.ID, Outputs: copiedTensors(truth.Outputs)},
+	}
+}
+
+func copiedTensors(list []tensor.Tensor) []tensor.Tensor {
+	out := slices.Clone(list)
+	for i := range out {
+		t := &out[i]
+		t.Shape = slices.Clone(t.Shape)
+		t.Data = tensor.Data{
+			Bools: slices.Clone(t.Data.Bools), Uints: slices.Clone(t.Data.Uints), Ints: slices.Clone(t.Data.Ints),
+			Floats: slices.Clone(t.Data.Floats), Bytes: slices.Clone(t.Data.Bytes),
+		}
+		for j, b := range t.Data.Bytes {
+			t.Data.Bytes[j] = slices.Clone(b)
+		}
+	}
+	return out
 }
 
 // ask asks the shadow what its model was asked, and compares.

@@ -20,6 +20,7 @@ import (
 type Chat struct {
 	*Lease
 	model  string // its name on the server
+	key    string // with which the server lets us in; empty: it asks for none
 	limits chat.Limits
 }
 
@@ -72,7 +73,7 @@ func (c *Chat) Encode(r *chat.Request) []byte {
 func (c *Chat) Ask(ctx context.Context, r *chat.Request, body []byte) (*chat.Answer, error) {
 	const media = "application/json"
 	answer := upstream.Answer{Limit: c.limits.MaxBody, Want: contentType}
-	if err := c.do(ctx, question(ctx, r, body, media), &answer); err != nil {
+	if err := c.do(ctx, c.question(ctx, r, body, media), &answer); err != nil {
 		return nil, reword(err, c.model, c.limits.MaxBody)
 	}
 	if err := c.refused(&answer, media); err != nil {
@@ -96,7 +97,7 @@ func (f *Flow) Close() { f.from.Close() }
 func (c *Chat) Stream(ctx context.Context, r *chat.Request, body []byte) (*Flow, error) {
 	const media = "text/event-stream"
 	answer := upstream.Answer{Limit: c.limits.MaxStream + 1, Want: contentType}
-	from, err := c.open(ctx, question(ctx, r, body, media), &answer)
+	from, err := c.open(ctx, c.question(ctx, r, body, media), &answer)
 	if err != nil {
 		return nil, reword(err, c.model, c.limits.MaxStream)
 	}
@@ -111,8 +112,11 @@ func (c *Chat) Stream(ctx context.Context, r *chat.Request, body []byte) (*Flow,
 var contentType = []string{"content-type"}
 
 // question is a request for an answer of a media type.
-func question(ctx context.Context, r *chat.Request, body []byte, media string) *upstream.Request {
+func (c *Chat) question(ctx context.Context, r *chat.Request, body []byte, media string) *upstream.Request {
 	fields := append(slices.Clip(jsonBody), upstream.Field{Name: "Accept", Value: media})
+	if c.key != "" {
+		fields = append(fields, upstream.Field{Name: "Authorization", Value: "Bearer " + c.key})
+	}
 	return &upstream.Request{Method: http.MethodPost, Path: r.API.Path(), Fields: traced(ctx, fields), Body: body}
 }
 

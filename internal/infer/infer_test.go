@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -104,6 +105,32 @@ func TestUpstreamLies(t *testing.T) {
 				t.Errorf("error %q, want %q in it", err, tt.want)
 			}
 		})
+	}
+}
+
+// TestOldServer takes the answer of one that says by closing that it is over, as the
+// simplest servers do, and no half of it.
+func TestOldServer(t *testing.T) {
+	for cut, want := range map[int]bool{0: true, 1: false, 30: false} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			io.ReadAll(r.Body)
+			nc, _, err := w.(http.Hijacker).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer nc.Close()
+			io.WriteString(nc, "HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n"+answer[:len(answer)-cut])
+		}))
+		u, err := NewUpstream(oipAt(server.URL), tensor.Signature{}, tensor.DefaultLimits())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := u.Infer(t.Context(), parsed(t)); (err == nil) != want || !want && pavise.KindOf(err) != pavise.Unavailable {
+			t.Errorf("cut by %d: %v", cut, err)
+		}
+		u.Close()
+		server.Close()
 	}
 }
 

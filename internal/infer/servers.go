@@ -19,6 +19,7 @@ import (
 // the same weights and options, share one cluster: its connections, its bounds, and
 // what it knows of who fails. It is safe for concurrent use.
 type Servers struct {
+	keys     Keys // set before any model is there
 	mu       sync.Mutex
 	clusters map[servers]*shared // mu guards it, and all that is in it
 }
@@ -55,6 +56,7 @@ func (s *Servers) Upstream(endpoints []upstream.Endpoint, o upstream.Options, at
 		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("no model server is asked by %s yet", at.Protocol), Hint: "put the route with another --protocol"}
 	}
 	o.HTTP2 = o.HTTP2 || dialect.grpc
+	o.CloseDelimited = true // every protocol's answer shows where it was cut off
 	lease, err := s.lease(endpoints, o)
 	if err != nil {
 		return nil, err
@@ -62,7 +64,8 @@ func (s *Servers) Upstream(endpoints []upstream.Endpoint, o upstream.Options, at
 	return &Upstream{Lease: lease, place: at, dialect: dialect, protocol: protocol, signature: signature, limits: limits}, nil
 }
 
-// Chat is Upstream for a language model.
+// Chat is Upstream for a language model. The place's address says with which key the
+// servers let us in.
 func (s *Servers) Chat(endpoints []upstream.Endpoint, o upstream.Options, at Place, limits chat.Limits) (*Chat, error) {
 	if err := at.Validate(); err != nil {
 		return nil, err
@@ -71,7 +74,7 @@ func (s *Servers) Chat(endpoints []upstream.Endpoint, o upstream.Options, at Pla
 	if err != nil {
 		return nil, err
 	}
-	return &Chat{Lease: lease, model: at.Model, limits: limits}, nil
+	return &Chat{Lease: lease, model: at.Model, key: s.keys[originOf(at.Address)], limits: limits}, nil
 }
 
 // A Lease is a model's use of its servers.

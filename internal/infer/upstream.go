@@ -80,7 +80,7 @@ func (u *Upstream) Infer(ctx context.Context, r *tensor.Request) (*tensor.Respon
 	if err != nil {
 		return nil, err
 	}
-	if response.ID != "" && response.ID != r.ID {
+	if r.ID != "" && response.ID != "" && response.ID != r.ID { // who was given none may make one up: MLServer does
 		return nil, fault(u.place.Model, "answered another request than it was asked", nil)
 	}
 	response.ID = r.ID

@@ -64,6 +64,10 @@ const (
 	KindHolder = "holder" // of a certificate
 )
 
+// asideOn is what a model server is asked about aside from inference: one of its models,
+// or itself.
+var asideOn = []string{"model", "server"}
+
 // Named returns the served actions that every schema has, because the guardrails or
 // the roles name them.
 func Named() []Action {
@@ -116,6 +120,14 @@ func Named() []Action {
 		{Verb: VerbClock, On: []string{"clock"}, Safe: true},
 		{Verb: VerbInfer, On: []string{"model"}, Class: Pooled},
 		{Verb: "model.describe", On: []string{"model"}, Class: Pooled},
+		{Verb: "model.control", On: asideOn},
+		{Verb: "model.memory", On: asideOn},
+		{Verb: "model.trace", On: asideOn},
+		{Verb: "model.logging", On: asideOn},
+		{Verb: "model.weights", On: asideOn},
+		{Verb: "model.tokenize", On: asideOn, Class: Pooled},
+		{Verb: "model.metrics", On: asideOn, Class: Pooled},
+		{Verb: "model.other", On: asideOn, Class: Pooled},
 	}
 }
 

@@ -59,8 +59,8 @@ type Gateway struct {
 	stale    atomic.Bool                       // as of the last look
 
 	listener net.Listener
-	second   net.Listener  // for gRPC; nil: none
 	proxies  *extproc.Door // nil: no proxy asks here
+	second   net.Listener  // for gRPC; nil: none
 	server   *http.Server
 }
 
@@ -104,7 +104,7 @@ func NewGateway(ctx context.Context, cfg GatewayConfig) (g *Gateway, err error) 
 		func() error { return g.openBundles(keys) },
 		func() error { return g.openGuard(ctx) },
 		func() error { return g.openEvidence(ctx, keys) },
-		func() error { return g.openGateway(ctx, g.verifier.Load()) },
+		func() error { return g.openGateway(ctx, g.verifier.Load(), cfg.ModelKeys) },
 		func() error { return g.openWires(ctx, keys, told(cfg.Findings, cfg.Printer)) },
 		func() error { g.tellBundle(); return g.resume(ctx) },
 		func() error { return g.openServer() },
@@ -583,9 +583,9 @@ func (g *Gateway) Close() error {
 	if g.listener != nil {
 		g.listener.Close()
 	}
+	g.proxies.Close()
 	if g.second != nil {
 		g.second.Close()
 	}
-	g.proxies.Close()
 	return g.close()
 }

@@ -54,7 +54,9 @@ func (u *Up) own() (list []Own) {
 			continue // it was deleted since
 		}
 		o := Own{Model: name.String(), At: cmp.Or(route.Upstream, r.ONNX)}
-		if body, err := exampleRequest(route.Signature).AppendJSON(nil); err == nil {
+		if route.Protocol == tensor.NameOpenAI {
+			o.Ask = u.post("/v1/chat/completions", fmt.Appendf(nil, `{"model":%q,"messages":[{"role":"user","content":"Hello"}]}`, name.ID))
+		} else if body, err := exampleRequest(route.Signature).AppendJSON(nil); err == nil {
 			o.Ask = u.curl(name.ID, body)
 		}
 		list = append(list, o)
@@ -129,10 +131,15 @@ func (u *Up) mintCaller(ctx context.Context) (err error) {
 	return err
 }
 
-// curl is a command that asks a model, as the first caller.
+// curl is a command that asks a model of tensors, as the first caller.
 func (u *Up) curl(model string, body []byte) string {
-	return fmt.Sprintf("curl -s %s/v2/models/%s/infer -H 'Content-Type: application/json' \\\n  -H 'Authorization: Bearer %s' \\\n  -w '\\n' -d '%s'\n",
-		u.url(), model, u.caller.Value, body)
+	return u.post("/v2/models/"+model+"/infer", body)
+}
+
+// post is a curl that posts JSON as the first caller.
+func (u *Up) post(path string, body []byte) string {
+	return fmt.Sprintf("curl -s %s%s -H 'Content-Type: application/json' \\\n  -H 'Authorization: Bearer %s' \\\n  -w '\\n' -d '%s'\n",
+		u.url(), path, u.caller.Value, body)
 }
 
 // SampleRow is a request about one normal connection, its duration shifted by

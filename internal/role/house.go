@@ -116,10 +116,14 @@ func (h *house) openEvidence(ctx context.Context, k installation.Keys) (err erro
 	return h.openArchive(ctx)
 }
 
-// openGateway opens the data plane.
-func (h *house) openGateway(ctx context.Context, verifier *identity.Verifier) (err error) {
+// openGateway opens the data plane. The files of keys are of servers of language models.
+func (h *house) openGateway(ctx context.Context, verifier *identity.Verifier, files []config.ModelKey) error {
+	keys, err := readModelKeys(files)
+	if err != nil {
+		return err
+	}
 	h.gateway, err = gateway.New(ctx, gateway.Config{
-		Guard: h.guard, Verifier: verifier, Store: h.db, Log: h.log, Subjects: h.subjects, Now: h.now, Watch: h.telemetry,
+		Keys: keys, Guard: h.guard, Verifier: verifier, Store: h.db, Log: h.log, Subjects: h.subjects, Now: h.now, Watch: h.telemetry,
 	})
 	return err
 }

@@ -67,6 +67,7 @@ type UpConfig struct {
 	SendTo      []netip.Prefix               // webhooks may go to these addresses, although they never do otherwise
 	People      []string                     // ids of other people of this machine, operators all
 	Stage       *demo.Stage                  // where a demo is played: its cast is known, and the console shows its tale; nil: nowhere
+	ModelKeys   []config.ModelKey            // with which servers of language models let it in
 	Routes      []config.Route               // the models that an empty store begins with, beside the sample
 	ExtProc     *config.ExtProc              // where proxies ask about their exchanges; nil: nowhere
 	PublicTiles bool                         // the log's hashes are shown to everybody
@@ -117,7 +118,7 @@ func NewUp(ctx context.Context, cfg UpConfig) (u *Up, err error) {
 		func() error { return u.openIssuer(ctx, keys) },
 		func() error { return u.openEvidence(ctx, keys) },
 		func() error { return u.openWitness(ctx, keys) },
-		func() error { return u.openGateway(ctx, u.verifier) },
+		func() error { return u.openGateway(ctx, u.verifier, u.cfg.ModelKeys) },
 		func() error {
 			return u.openChanges(ctx, keys, api.Rooms{Issuer: u.issuer, Revoked: u.revoked, Exchange: u.exchange, Link: u.consoleLink, WitnessURL: u.url() + witnessPrefix})
 		},
@@ -312,7 +313,7 @@ func (u *Up) openServer(ctx context.Context) (err error) {
 	}
 	mux := http.NewServeMux()
 	door := edge.New(u.gateway).Handler()
-	for _, pattern := range append(edge.OpenAIPaths(), "/v2", "/v2/", edge.GRPCPath) {
+	for _, pattern := range slices.Concat(edge.OpenAIPaths(), edge.TensorPaths(), []string{"/v2", "/v2/", edge.GRPCPath}) {
 		mux.Handle(pattern, door)
 	}
 	control := api.NewServer(ctx, u.rooms, u.verifier)

@@ -17,6 +17,7 @@ import (
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/record"
+	"github.com/pavise/pavise/internal/tensor"
 )
 
 // printers show a verb's answer to people; --json, and every verb without a
@@ -337,6 +338,9 @@ func printDeleted(w io.Writer, req *api.RouteDelete, _ api.Empty) {
 
 // bounds says whether the gate knows which values an input may have.
 func bounds(r gateway.Route) string {
+	if r.Protocol == tensor.NameOpenAI {
+		return "a language model: fields by the tier of the caller"
+	}
 	n := 0
 	for _, port := range r.Signature.Inputs {
 		n += len(port.Columns)

@@ -33,6 +33,9 @@ func AppendError(dst []byte, msg string) []byte {
 	return append(appendQuoted(dst, strings.ToValidUTF8(msg, "\ufffd")), '}')
 }
 
+// AppendText appends a JSON string. The text must be valid UTF-8.
+func AppendText(dst []byte, text string) []byte { return appendQuoted(dst, text) }
+
 func (t *Tensor) appendData(dst []byte) []byte {
 	switch t.Datatype.Family() {
 	case Boolean:

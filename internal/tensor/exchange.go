@@ -140,7 +140,7 @@ func (t *Tensor) Len() int {
 
 // A Request asks a model for answers.
 type Request struct {
-	Model   string   // the model that the body names, in a protocol whose bodies do; else empty: the URL says it
+	Model   string   // the model that the body names, if it does: whoever asks for one holds it to be the same
 	ID      string   // the caller's own mark; may be empty
 	Inputs  []Tensor // at least one, names distinct
 	Outputs []string // the outputs asked for; none means all
@@ -204,35 +204,4 @@ type Response struct {
 	Version string   // may be empty
 	ID      string   // the request's mark, if the server gave it back
 	Outputs []Tensor // at least one, names distinct
-}
-
-// Clone returns a request that shares no memory with r.
-func (r *Request) Clone() *Request {
-	return &Request{
-		Model: r.Model, ID: r.ID, Inputs: cloneTensors(r.Inputs), Outputs: slices.Clone(r.Outputs),
-		Raw: Raw{All: r.Raw.All, Each: slices.Clone(r.Raw.Each)},
-	}
-}
-
-// Clone returns a response that shares no memory with r.
-func (r *Response) Clone() *Response {
-	c := *r
-	c.Outputs = cloneTensors(r.Outputs)
-	return &c
-}
-
-func cloneTensors(list []Tensor) []Tensor {
-	out := slices.Clone(list)
-	for i := range out {
-		t := &out[i]
-		t.Shape = slices.Clone(t.Shape)
-		t.Data = Data{
-			Bools: slices.Clone(t.Data.Bools), Uints: slices.Clone(t.Data.Uints), Ints: slices.Clone(t.Data.Ints),
-			Floats: slices.Clone(t.Data.Floats), Bytes: slices.Clone(t.Data.Bytes),
-		}
-		for j, b := range t.Data.Bytes {
-			t.Data.Bytes[j] = slices.Clone(b)
-		}
-	}
-	return out
 }

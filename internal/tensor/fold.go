@@ -117,6 +117,8 @@ func (s *scanner) floating(d Datatype) (float64, *fault) {
 		return s.float(32)
 	case FP64:
 		return s.float(64)
+	case BF16:
+		return s.brain()
 	}
 	return 0, s.fault("ask in another protocol", "%s has no form here", d)
 }

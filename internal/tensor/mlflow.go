@@ -315,3 +315,6 @@ func (*mlflow) AppendResponse(dst []byte, _ *Request, a *Response) (Message, err
 	}
 	return Message{append(appendRows(append(dst, `{"predictions":`...), list), '}'), NoHeader}, nil
 }
+
+// String is the name that requests are counted by.
+func (*mlflow) String() string { return NameMLflow }

@@ -107,7 +107,7 @@ func firstInvalid(b []byte) int {
 
 // The keys of each object, required ones first.
 var (
-	requestKeys  = []string{"inputs", "id", "parameters", "outputs"}
+	requestKeys  = []string{"inputs", "id", "parameters", "outputs", "model_name"} // the last is KServe's: the URL says it
 	responseKeys = []string{"model_name", "outputs", "model_version", "id", "parameters"}
 	tensorKeys   = []string{"name", "shape", "datatype", "data", "parameters"} // data may be raw
 	wantedKeys   = []string{"name", "parameters"}
@@ -124,6 +124,8 @@ func (s *scanner) request(r *Request) *fault {
 			r.Inputs, f = s.tensors("inputs", (*scanner).rawSize)
 		case "outputs":
 			f = s.wanted(r)
+		case "model_name":
+			r.Model, f = s.name()
 		}
 		return f
 	})

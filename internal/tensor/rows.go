@@ -113,7 +113,7 @@ func spools(list []Tensor, kind pavise.Kind) ([]spool, error) {
 	out := make([]spool, len(list))
 	for i := range list {
 		t := &list[i]
-		why := unwritable(t)
+		why := t.Unfit()
 		if why == "" && t.Shape[0] != list[0].Shape[0] {
 			why = fmt.Sprintf("has %d rows, and another one %d, which this protocol cannot carry", t.Shape[0], list[0].Shape[0])
 		}
@@ -123,15 +123,6 @@ func spools(list []Tensor, kind pavise.Kind) ([]spool, error) {
 		out[i] = spool{t: t, family: t.Datatype.Family(), bits: t.Datatype.Bits()}
 	}
 	return out, nil
-}
-
-// unwritable says why no text can hold the tensor, or "".
-func unwritable(t *Tensor) string {
-	if t.Datatype != Bytes {
-		return t.Unfit()
-	}
-	plain := Tensor{Datatype: Bool, Shape: t.Shape, Data: Data{Bools: make([]bool, len(t.Data.Bytes))}}
-	return plain.Unfit() // bytes that are no UTF-8 are written in base64
 }
 
 // value appends the next elements, in arrays of the given dimensions.

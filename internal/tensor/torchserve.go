@@ -80,3 +80,6 @@ func (torchServe) AppendResponse(dst []byte, r *Request, a *Response) (Message, 
 	}
 	return Message{append(appendRows(append(dst, `{"predictions":`...), list), '}'), NoHeader}, nil
 }
+
+// String is the name that requests are counted by.
+func (torchServe) String() string { return NameTorchServe }

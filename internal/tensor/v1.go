@@ -116,3 +116,11 @@ func (v1) AppendResponse(dst []byte, r *Request, a *Response) (Message, error) {
 	}
 	return Message{append(dst, '}'), NoHeader}, nil
 }
+
+// String is the name that requests are counted by.
+func (p v1) String() string {
+	if p.columns {
+		return NameTFServing
+	}
+	return NameV1
+}

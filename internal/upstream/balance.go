@@ -9,8 +9,8 @@ import (
 // tried are the endpoints that a call had no luck with.
 type tried [8]*endpoint
 
-// pick returns the endpoint that a call should ask, or nil when none is left. It is
-// one of those that take calls, were not tried by this call, and are not ejected; an
+// pick returns the endpoint that a call should ask, with the call counted as one of
+// its active ones, or nil when none is left. It is one of those that take calls, were not tried by this call, and are not ejected; an
 // endpoint whose ejection is over is picked by one call at a time, its probe.
 func (c *Cluster) pick(key string, t *tried) (e *endpoint, probe bool) {
 	all := *c.members.Load()
@@ -18,12 +18,13 @@ func (c *Cluster) pick(key string, t *tried) (e *endpoint, probe bool) {
 		if slices.Contains(t[:], all[0]) {
 			return nil, false
 		}
+		all[0].active.Add(1)
 		return all[0], false
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.candidates = c.candidates[:0]
-	for _, e := range all {
+	for _, e := range *c.members.Load() {
 		if e.weight > 0 && !slices.Contains(t[:], e) && (!e.out || c.mayProbe(e)) {
 			c.candidates = append(c.candidates, e)
 		}
@@ -38,11 +39,9 @@ func (c *Cluster) pick(key string, t *tried) (e *endpoint, probe bool) {
 	default:
 		e = inTurn(c.candidates)
 	}
-	if e.out {
-		e.probing = true
-		return e, true
-	}
-	return e, false
+	e.active.Add(1)
+	e.probing = e.out
+	return e, e.out
 }
 
 // inTurn takes turns smoothly: each endpoint gains its weight, the richest is

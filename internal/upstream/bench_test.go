@@ -38,6 +38,12 @@ func echoFast(size int, body string) func(*server, *peer, int64) {
 // wall clock of one caller after another, allocations of the client (the server makes
 // none), and calls for each second of processor time of the whole process, in which
 // the server's share is the same on both sides.
+//
+// What was learned: two thirds of what is left are the reads and writes of the kernel.
+// What net/http pays beside them is handing over between goroutines and making some
+// sixty things anew. A Fault made before anything went wrong, and a leg that somebody
+// kept a pointer to, were all that was made anew here. A watch on the caller's context
+// (context.AfterFunc) for each call would be three more, so it begins after patience.
 func BenchmarkPOST(b *testing.B) {
 	request, answer := strings.Repeat("r", 300), strings.Repeat("a", 300)
 	s := serve(b, echoFast(len(request), answer))

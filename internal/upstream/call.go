@@ -173,11 +173,13 @@ func (c *Cluster) reach(ctx context.Context, r *Request, a *Answer, total time.D
 			t[n] = e
 		} else {
 			l = leg{e: l.e}
+			l.e.active.Add(1)
 		}
-		if l.further = n > 0; l.further && (n > c.o.Breaker.MaxRetries || !c.mayRetry()) {
-			c.unknown(l.e, l.probe)
+		if n > 0 && (n > c.o.Breaker.MaxRetries || !c.mayRetry()) {
+			l.over(&Fault{Reason: Gone})
 			break
 		}
+		l.further = n > 0
 		if again, fault = l.ask(ctx, r, a, end, again == afresh); fault == nil {
 			return l, nil
 		}
@@ -219,7 +221,6 @@ type leg struct {
 
 // ask writes the request and reads the head of the answer.
 func (l *leg) ask(ctx context.Context, r *Request, a *Answer, end time.Time, fresh bool) (again, *Fault) {
-	l.e.active.Add(1)
 	if l.e.h2 != nil {
 		return l.ask2(ctx, r, a, end)
 	}

@@ -57,7 +57,7 @@ func TestHostileServer(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := serve(t, tt.do)
-			c := cluster(t, Options{Timeouts: quick}, s.url())
+			c := cluster(t, Options{Timeouts: timeouts(tt.want)}, s.url())
 			a := Answer{Limit: 4096, Want: []string{"content-type"}}
 			err := c.Do(t.Context(), post("{}"), &a)
 			if reason(err) != tt.want || tt.want == "slow" && !errors.Is(err, errGap) {
@@ -103,7 +103,9 @@ func TestHostileStream(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := serve(t, func(s *server, c *peer, n int64) { c.request(); tt.do(c) })
-			c := cluster(t, Options{Timeouts: quick}, s.url())
+			o := timeouts(tt.want)
+			o.FirstByte = 0
+			c := cluster(t, Options{Timeouts: o}, s.url())
 			a := Answer{Limit: 100_000, Want: []string{"content-type"}}
 			stream, err := c.Open(t.Context(), post("{}"), &a)
 			if err != nil {
@@ -182,9 +184,7 @@ func TestTrickle(t *testing.T) {
 			time.Sleep(5 * time.Millisecond)
 		}
 	})
-	o := quick
-	o.Total = 300 * time.Millisecond
-	c := cluster(t, Options{Timeouts: o}, s.url())
+	c := cluster(t, Options{Timeouts: Timeouts{Total: 2 * brief}}, s.url())
 	if err := c.Do(t.Context(), post(""), &Answer{}); reason(err) != "slow" || !errors.Is(err, errTotal) {
 		t.Errorf("%v", err)
 	}
@@ -195,9 +195,7 @@ func TestServerThatDoesNotRead(t *testing.T) {
 	release := make(chan bool)
 	s := serve(t, func(s *server, c *peer, n int64) { <-release })
 	defer close(release)
-	o := quick
-	o.Total = 300 * time.Millisecond
-	c := cluster(t, Options{Timeouts: o}, s.url())
+	c := cluster(t, Options{Timeouts: Timeouts{Total: 2 * brief}}, s.url())
 	if err := c.Do(t.Context(), post(strings.Repeat("x", 32<<20)), &Answer{}); reason(err) != "slow" {
 		t.Errorf("%v", err)
 	}

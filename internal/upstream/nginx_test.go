@@ -94,13 +94,11 @@ func nginx(t *testing.T) (url string) {
 // TestNginxUpstream asks a server that is not ours, and that misbehaves.
 func TestNginxUpstream(t *testing.T) {
 	url := nginx(t)
-	o := quick
-	o.Total = time.Second
 	for path, want := range map[string]string{
 		"/good": "200", "/once": "200", "/brief": "200", "/bad": "502", "/late": "504", "/away": "307", "/none": "404",
 		"/close": "broken", "/trickle": "slow", "/lies": "malformed", "/types": "malformed", "/packed": "malformed", "/head": "malformed",
 	} {
-		c := cluster(t, Options{Timeouts: o}, url)
+		c := cluster(t, Options{Timeouts: timeouts(want)}, url)
 		for range 3 {
 			a := Answer{Limit: 1 << 20, Want: []string{"content-type"}}
 			r := post("{}")

@@ -66,13 +66,12 @@ func TestWhatIsTriedAgain(t *testing.T) {
 					close(done)
 				}
 			})
-			o := Timeouts{}
-			if tt.want == "slow" {
-				o.FirstByte = quick.FirstByte
-			}
-			c := cluster(t, Options{Timeouts: o}, s.url())
+			c := cluster(t, Options{}, s.url())
 			if err := c.Do(t.Context(), post("first"), &Answer{}); err != nil {
 				t.Fatal(err)
+			}
+			if tt.want == "slow" {
+				c.o.Timeouts.FirstByte = brief
 			}
 			if strings.Contains(name, "before it was asked") {
 				<-done
@@ -135,9 +134,11 @@ func TestRetryBudget(t *testing.T) {
 		t.Error("a fourth further try with no calls under way")
 	}
 	c.active.Store(100)
-	if n := 3; !c.mayRetry() {
-		t.Errorf("%d tries of 100 calls are as many as may", n)
+	if !c.mayRetry() {
+		t.Error("three tries of a hundred calls are as many as may")
 	}
+	c.active.Store(0)
+	c.tries.Store(0)
 }
 
 // TestKeepAliveRace has a server that closes each connection right after an answer: a
@@ -251,10 +252,12 @@ func TestWaitingIsNotTheServersFault(t *testing.T) {
 	if fault != nil {
 		t.Fatal(fault)
 	}
-	time.AfterFunc(300*time.Millisecond, func() { e.put(cn) })
+	given := make(chan bool)
+	time.AfterFunc(300*time.Millisecond, func() { e.put(cn); close(given) })
 	if err := c.Do(t.Context(), post(""), &Answer{}); reason(err) != "slow" && reason(err) != "full" || c.Stats().Endpoints[0].Failures != 0 {
 		t.Errorf("%v, %+v", err, c.Stats())
 	}
+	<-given
 	if err := c.Do(t.Context(), post(""), &Answer{}); reason(err) != "slow" || c.Stats().Endpoints[0].Failures != 1 {
 		t.Errorf("%v, %+v", err, c.Stats())
 	}
@@ -298,6 +301,20 @@ func TestPool(t *testing.T) {
 	}
 	if len(e.conns) != 0 {
 		t.Errorf("%d connections are remembered", len(e.conns))
+	}
+}
+
+// TestIdleConnectionsEnd has those that nobody takes any more end by themselves.
+func TestIdleConnectionsEnd(t *testing.T) {
+	s := serve(t, echo)
+	c := cluster(t, Options{Pool: Pool{Idle: time.Millisecond}}, s.url())
+	for range 3 {
+		if err := c.Do(t.Context(), post("x"), &Answer{}); err != nil {
+			t.Fatal(err)
+		}
+		for c.Stats().Endpoints[0].Open > 0 {
+			time.Sleep(time.Millisecond)
+		}
 	}
 }
 

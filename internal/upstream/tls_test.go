@@ -267,7 +267,7 @@ func TestHostileHTTP2(t *testing.T) {
 			t.Parallel()
 			var executed atomic.Int64
 			s := httpServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { executed.Add(1); tt.do(w, r) }), nil, true)
-			c := cluster(t, Options{HTTP2: true, Timeouts: quick}, s.URL)
+			c := cluster(t, Options{HTTP2: true, Timeouts: timeouts(tt.want)}, s.URL)
 			err := c.Do(t.Context(), post("{}"), &Answer{Limit: 4096, Want: []string{"content-type"}})
 			if reason(err) != tt.want || executed.Load() != 1 {
 				t.Errorf("%v, want %s; executed %d times", err, tt.want, executed.Load())
@@ -282,7 +282,7 @@ func TestHostileHTTP2(t *testing.T) {
 		if err := c.Do(t.Context(), post(""), &Answer{}); reason(err) != "unreachable" {
 			t.Error(err)
 		}
-		c = cluster(t, Options{HTTP2: true, Timeouts: quick}, serve(t, echo).url())
+		c = cluster(t, Options{HTTP2: true, Timeouts: timeouts("slow")}, serve(t, echo).url())
 		if err := c.Do(t.Context(), post(""), &Answer{}); err == nil {
 			t.Error("answered")
 		}

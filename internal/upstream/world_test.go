@@ -107,8 +107,17 @@ func always(text string) func(*server, *peer, int64) {
 	}
 }
 
-// quick are timeouts that a test can wait for.
-var quick = Timeouts{Connect: time.Second, FirstByte: 150 * time.Millisecond, Gap: 150 * time.Millisecond, Total: 5 * time.Second, Stream: 5 * time.Second}
+// brief is how long tests wait for what does not come. Only those do: a machine that is
+// busy must not make the others fail.
+const brief = 150 * time.Millisecond
+
+// timeouts are brief for who expects a call to be slow.
+func timeouts(want string) (o Timeouts) {
+	if want == "slow" {
+		o.FirstByte, o.Gap = brief, brief
+	}
+	return o
+}
 
 func cluster(t testing.TB, o Options, urls ...string) *Cluster {
 	t.Helper()
@@ -123,8 +132,21 @@ func cluster(t testing.TB, o Options, urls ...string) *Cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(c.Close)
+	t.Cleanup(func() { settled(t, c) })
 	return c
+}
+
+// settled fails when a cluster counts calls or connections that are no more.
+func settled(t testing.TB, c *Cluster) {
+	c.Close()
+	s := c.Stats()
+	bad := s.Active != 0 || c.tries.Load() != 0
+	for _, e := range s.Endpoints {
+		bad = bad || e.Active != 0 || e.Open != 0 || e.Pending != 0
+	}
+	if bad {
+		t.Errorf("after the last call: %d further tries, %+v", c.tries.Load(), s)
+	}
 }
 
 func post(body string) *Request {

@@ -108,6 +108,11 @@ func hostileRequests() map[string]hostile {
 		"stored file":        {responses, `{"model":"m","input":[{"role":"user","content":[{"type":"input_file","file_id":"x"}]}]}`, "input[0].content[0].type", "not known"},
 		"mcp":                {responses, `{"model":"m","input":"a","tools":[{"type":"mcp","server_url":"http://10.0.0.1"}]}`, "tools[0].type", "not known"},
 	}
+	many := ""
+	for i := range 65 {
+		many += `"x` + strings.Repeat("y", i) + `":1,`
+	}
+	cases["unknown to all"] = hostile{chat, "{" + many + hello[1:], "", "more than 64 fields"}
 	for _, host := range []string{"localhost", "127.0.0.1", "[::1]", "0x7f.0.0.0x1", "2130706433", "a", "x.internal", "user@example.com", "example.com:22", "", "exa mple.com", "example.com.", "-a.com", "a..com"} {
 		cases["image at "+host] = hostile{chat, parts(`{"type":"image_url","image_url":{"url":"https://` + host + `/a.png"}}`), "messages[0].content[0].image_url.url", "is an address"}
 	}

@@ -75,7 +75,7 @@ func TestCheck(t *testing.T) {
 		{"a key twice", func(h *request) { h.RawBody = []byte(`{"inputs":[],"inputs":[]}`) }, 400, "inputs"},
 		{"another model", func(h *request) { h.Path = "/v2/models/other/infer" }, 404, ""},
 		{"a query, which would go on", func(h *request) { h.Path += "?x=1" }, 503, "otherwise"},
-		{"a model's routes", func(h *request) { h.Method, h.Path = "POST", "/v2/repository/models/m/unload" }, 404, ""},
+		{"a model's routes", func(h *request) { h.Method, h.Path = "POST", "/v2/repository/models/m/unload" }, 403, "model control"},
 		{"metadata", func(h *request) { h.Method, h.Path, h.RawBody = "GET", "/v2/models/m", nil }, 200, "scores"},
 		{"compressed", func(h *request) { h.Headers["content-encoding"] = "gzip" }, 400, "compressed"},
 		{"over the rate", nil, 429, ""},

@@ -157,7 +157,7 @@ func TestRefusals(t *testing.T) {
 		"no token":             {ask: header("authorization", ""), status: 401, free: true},
 		"a token of nobody":    {ask: header("authorization", "Bearer x.y.z"), status: 401, free: true},
 		"two tokens":           {ask: func(m *message) { m.header = append(m.header, [2]string{"authorization", "Bearer x"}) }, status: 401, free: true},
-		"no route":             {ask: header(":path", "/v2/repository/index"), status: 404, free: true},
+		"no route":             {ask: header(":path", "/v2/repository/index"), status: 403},
 		"another model":        {ask: header(":path", "/v2/models/other/infer"), status: 404},
 		"another method":       {ask: header(":method", "DELETE"), status: 404, free: true},
 		"not JSON":             {ask: header("content-type", "text/plain"), status: 400, free: true},

@@ -122,8 +122,8 @@ refused(openai.BadRequestError, "a wrong temperature", lambda: chat(model="m", m
 refused(openai.BadRequestError, "a request that the server does not take", lambda: chat(model="m", messages=[{"role": "user", "content": "too long"}]))
 e = refused(openai.NotFoundError, "another model", lambda: chat(model="gpt-4", messages=HI))
 assert e.code == "model_not_found", e
-refused(openai.NotFoundError, "a stored response", lambda: client.responses.retrieve("resp_1"))
-refused(openai.NotFoundError, "files", lambda: client.files.list())
+refused(openai.PermissionDeniedError, "a stored response", lambda: client.responses.retrieve("resp_1"))
+refused(openai.PermissionDeniedError, "files", lambda: client.files.list())
 refused(openai.AuthenticationError, "no token of ours", lambda: client.with_options(api_key="sk-123").models.list())
 refused(openai.PermissionDeniedError, "a caller without a role", lambda: client.with_options(api_key=stranger).chat.completions.create(model="m", messages=HI))
 refused(openai.InternalServerError, "a server that is broken", lambda: chat(model="m", messages=[{"role": "user", "content": "break"}]))

@@ -36,7 +36,7 @@ func Hostile() ([]Case, error) {
 		if err != nil {
 			return nil, fmt.Errorf("hostile.txt:%d: %w", n, err)
 		}
-		body, err := concat(rest)
+		body, err := Join(rest)
 		if err != nil {
 			return nil, fmt.Errorf("hostile.txt:%d: %w", n, err)
 		}
@@ -45,8 +45,8 @@ func Hostile() ([]Case, error) {
 	return cases, nil
 }
 
-// concat joins terms, each a Go string literal that *N may follow to repeat it.
-func concat(rest string) ([]byte, error) {
+// Join joins terms, each a Go string literal that *N may follow to repeat it.
+func Join(rest string) ([]byte, error) {
 	var body []byte
 	for rest != "" {
 		term, tail, err := literal(rest)

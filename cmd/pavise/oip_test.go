@@ -1,0 +1,96 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pavise/pavise/internal/gateway"
+)
+
+// TestOIPPeers puts a model server that is none of our code behind the firewall,
+// MLServer, and has clients that are none of ours ask it: NVIDIA's and KServe's, which
+// are told another address and a token, and nothing else. PAVISE_OIP names a Python that
+// has the packages mlserver, tritonclient and kserve.
+func TestOIPPeers(t *testing.T) {
+	python := os.Getenv("PAVISE_OIP")
+	if python == "" {
+		t.Skip("PAVISE_OIP names no Python with the packages mlserver, tritonclient and kserve")
+	}
+	p := start(t, t.TempDir()+"/data")
+	err := p.operator(t).Call(t.Context(), "route.put", gateway.RouteSpec{Name: "local/model/risk", Upstream: mlserver(t, python)}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := ask(p.Server, p.Token, "risk", `{"inputs":[{"name":"x","shape":[1,2],"datatype":"FP32","data":[0.5,0.25]}]}`)
+	if want := `{"model_name":"risk","outputs":[{"name":"scores","shape":[1,3],"datatype":"FP32","data":[0.4223,0.4223,0.1554]}]}`; err != nil || a.body != want {
+		t.Fatalf("%+v, %v", a, err)
+	}
+	for _, client := range []string{"tritonclient-http-json", "tritonclient-http-binary", "kserve-v2"} {
+		t.Run(client, func(t *testing.T) {
+			out, err := exec.Command(python, "-W", "ignore", "testdata/oip/clients.py", client, strings.TrimPrefix(p.Server, "http://"), p.Token).CombinedOutput()
+			if err != nil || strings.TrimSpace(string(out)) != "ok" {
+				t.Errorf("%v\n%s", err, strings.ReplaceAll(string(out), p.Token, "TOKEN"))
+			}
+		})
+	}
+}
+
+// mlserver starts MLServer with the model risk, and returns its address.
+func mlserver(t *testing.T, python string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS("testdata/oip/risk")); err != nil {
+		t.Fatal(err)
+	}
+	ports := map[string]int{}
+	for _, use := range []string{"http_port", "grpc_port", "metrics_port"} {
+		ports[use] = unusedPort(t)
+	}
+	settings := fmt.Sprintf(`{"host": "127.0.0.1", "http_port": %d, "grpc_port": %d, "metrics_port": %d, "parallel_workers": 0, "debug": false}`, ports["http_port"], ports["grpc_port"], ports["metrics_port"])
+	if err := os.WriteFile(filepath.Join(dir, "settings.json"), []byte(settings), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(filepath.Join(filepath.Dir(python), "mlserver"), "start", dir)
+	var said strings.Builder
+	cmd.Stdout, cmd.Stderr, cmd.Dir = &said, &said, dir
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() { cmd.Wait(); close(ended) }()
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		<-ended
+	})
+	address := fmt.Sprintf("http://127.0.0.1:%d", ports["http_port"])
+	for deadline := time.Now().Add(90 * time.Second); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		if resp, err := http.Get(address + "/v2/models/risk/ready"); err == nil {
+			resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return address
+			}
+		}
+	}
+	cmd.Process.Kill()
+	<-ended
+	t.Fatalf("MLServer was not ready in time:\n%s", said.String())
+	return ""
+}
+
+// unusedPort is a port of loopback that nobody listens on now.
+func unusedPort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}

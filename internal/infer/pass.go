@@ -1,0 +1,39 @@
+package infer
+
+import (
+	"context"
+
+	"github.com/pavise/pavise/internal/upstream"
+)
+
+// An Aside is what a model server answered to something else than inference.
+type Aside struct {
+	Status int
+	Body   []byte // at most MaxAside bytes
+}
+
+// MaxAside bounds, in bytes, what is sent and answered aside from inference.
+const MaxAside = 1 << 20
+
+// Pass asks the model's server for something else than inference: a GET or a POST with a
+// JSON body that was encoded here. Errors are those of Infer.
+func (u *Upstream) Pass(ctx context.Context, method, path string, body []byte) (*Aside, error) {
+	return u.Lease.pass(ctx, u.place.Model, method, path, body)
+}
+
+// Pass is Upstream.Pass on the server of a language model.
+func (c *Chat) Pass(ctx context.Context, method, path string, body []byte) (*Aside, error) {
+	return c.Lease.pass(ctx, c.model, method, path, body)
+}
+
+func (l *Lease) pass(ctx context.Context, model, method, path string, body []byte) (*Aside, error) {
+	request := upstream.Request{Method: method, Path: path, Body: body}
+	if body != nil {
+		request.Fields = jsonBody
+	}
+	answer := upstream.Answer{Limit: MaxAside}
+	if err := l.Cluster().Do(ctx, &request, &answer); err != nil {
+		return nil, reword(err, model, MaxAside)
+	}
+	return &Aside{Status: answer.Status, Body: answer.Body}, nil
+}
