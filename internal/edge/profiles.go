@@ -224,6 +224,7 @@ var profiles = []profile{
 			GET /api/version
 			POST /api/show
 			POST /api/me`},
+		{Weights, `* /api/blobs/{digest}`},
 		{Control, `POST /api/create
 			POST /api/copy
 			POST /api/pull
@@ -231,7 +232,6 @@ var profiles = []profile{
 			DELETE /api/delete
 			POST /api/signout
 			* /api/{rest...}`},
-		{Weights, `* /api/blobs/{digest}`},
 	}},
 	{"openai", ofOpenAIs, []row{
 		{Infer, `+POST /v1/chat/completions

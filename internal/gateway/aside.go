@@ -72,8 +72,9 @@ func (g *Gateway) Aside(ctx context.Context, who pavise.Principal, call AsideCal
 	said, err := func() (_ *infer.Aside, err error) {
 		defer entry.Exit(&err)
 		defer hold.free()
-		if entry.Observed() {
-			return nil, &pavise.Error{Kind: pavise.Denied, Msg: "no policy permits it; observe mode is for inference alone"}
+		if check, err := call.barred(entry.Observed()); err != nil {
+			entry.Verdict(pavise.Verdict{Check: check, Outcome: pavise.Deny, Reason: err.Error()})
+			return nil, err
 		}
 		return g.aside(ctx, who, call, hold, trail)
 	}()
@@ -84,18 +85,26 @@ func (g *Gateway) Aside(ctx context.Context, who pavise.Principal, call AsideCal
 	return &AsideAnswer{said, index}, nil
 }
 
+// barred says which check refuses the call although the guard let the caller in, and
+// why; nil: none.
+func (c AsideCall) barred(observed bool) (check string, why error) {
+	switch {
+	case observed:
+		return "policy", &pavise.Error{Kind: pavise.Denied, Msg: "no policy permits it; observe mode is for inference alone"}
+	case c.Wrong != nil:
+		return "codec", c.Wrong
+	case c.Method == "":
+		return "profile", &pavise.Error{Kind: pavise.Denied, Msg: "this is never passed on, whatever policies say"}
+	}
+	return "", nil
+}
+
 // A passer is a model on a server that can be asked for something else.
 type passer interface {
 	Pass(ctx context.Context, method, path string, body []byte) (*infer.Aside, error)
 }
 
 func (g *Gateway) aside(ctx context.Context, who pavise.Principal, call AsideCall, hold *hold, trail *asideTrail) (*infer.Aside, error) {
-	if call.Wrong != nil {
-		return nil, call.Wrong
-	}
-	if call.Method == "" {
-		return nil, &pavise.Error{Kind: pavise.Denied, Msg: "this is never passed on, whatever policies say"}
-	}
 	l, err := g.serverOf(who.Tenant, call)
 	if err != nil {
 		return nil, err

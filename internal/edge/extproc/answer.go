@@ -131,10 +131,12 @@ func (x *session) forward() error {
 	if q.path != x.path {
 		set[":path"] = []string{q.path}
 	}
-	common := &proc.CommonResponse{HeaderMutation: strip(x.fields, passed, set)}
+	// The proxy looks for the server anew, by the path that is asked: how the caller wrote
+	// it must not lead elsewhere.
+	common := &proc.CommonResponse{HeaderMutation: strip(x.fields, passed, set), ClearRouteCache: q.path != x.path}
 	var out []*proc.ProcessingResponse
 	switch h := &x.asked; {
-	case h.duplex():
+	case h.duplex() && !h.empty:
 		out = append(out, &proc.ProcessingResponse{Response: &proc.ProcessingResponse_RequestHeaders{RequestHeaders: &proc.HeadersResponse{Response: common}}})
 		for _, p := range parts(q.body, !h.tail) {
 			out = append(out, requestBody(p))
@@ -179,7 +181,7 @@ func (x *session) push() error {
 	h := &x.answered
 	code, header := x.call.writer.head()
 	switch {
-	case !h.begun || h.whole() || code == 0:
+	case !h.begun || h.whole() || h.empty || code == 0:
 		return nil
 	case h.head && code != x.status:
 		return nil // it is answered for at the end
@@ -208,7 +210,7 @@ func (x *session) finish() error {
 	code, header := x.call.writer.head()
 	code = cmp.Or(code, http.StatusOK)
 	switch {
-	case !x.forwarded || !h.begun || code != x.status || h.head && !h.duplex() || h.whole() && !h.body:
+	case !x.forwarded || !h.begun || code != x.status || h.head && !h.duplex() || h.whole() && !h.body || h.empty:
 		return x.immediate()
 	case h.duplex():
 		return x.finishDuplex(header)

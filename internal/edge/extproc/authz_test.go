@@ -77,6 +77,7 @@ func TestCheck(t *testing.T) {
 		{"a query, which would go on", func(h *request) { h.Path += "?x=1" }, 503, "otherwise"},
 		{"a model's routes", func(h *request) { h.Method, h.Path = "POST", "/v2/repository/models/m/unload" }, 403, "model control"},
 		{"metadata", func(h *request) { h.Method, h.Path, h.RawBody = "GET", "/v2/models/m", nil }, 200, "scores"},
+		{"gRPC", func(h *request) { h.Headers["content-type"] = "application/grpc" }, 404, "gRPC"},
 		{"compressed", func(h *request) { h.Headers["content-encoding"] = "gzip" }, 400, "compressed"},
 		{"over the rate", nil, 429, ""},
 	} {

@@ -161,6 +161,7 @@ func TestRefusals(t *testing.T) {
 		"another model":        {ask: header(":path", "/v2/models/other/infer"), status: 404},
 		"another method":       {ask: header(":method", "DELETE"), status: 404, free: true},
 		"not JSON":             {ask: header("content-type", "text/plain"), status: 400, free: true},
+		"gRPC":                 {ask: header("content-type", "application/grpc+proto"), status: 404, says: "gRPC", free: true},
 		"compressed":           {ask: header("content-encoding", "gzip"), status: 400, free: true},
 		"binary tensors":       {ask: header("inference-header-content-length", "0"), status: 400, free: true},
 		"a key twice":          {ask: saying(`{"inputs":[],"inputs":[]}`), status: 400},
@@ -182,6 +183,7 @@ func TestRefusals(t *testing.T) {
 		"a compressed answer":  {model: answering(200, "\x1f\x8b\x08secret", [2]string{"content-encoding", "gzip"}), status: 503, asked: true},
 		"an endless answer":    {model: answering(200, `{"outputs":`+strings.Repeat(" ", 4<<20)+`[]}`), status: 503, asked: true},
 		"an empty answer":      {model: answering(200, ""), status: 503, asked: true},
+		"nothing but a status": {model: answering(503, ""), status: 503, asked: true},
 		"an answer of no JSON": {model: answering(204, ""), status: 503, asked: true},
 	}
 	for name, c := range cases {
@@ -198,7 +200,7 @@ func TestRefusals(t *testing.T) {
 			t.Run(name+"/"+how, func(t *testing.T) {
 				c.proxy = e
 				// Once its header is gone, an answer can only be broken off.
-				c.reset = c.asked && e.response == streamed && name != "an empty answer" && name != "an answer of no JSON" && name != "a compressed answer"
+				c.reset = c.asked && e.response == streamed && name != "an empty answer" && name != "nothing but a status" && name != "an answer of no JSON" && name != "a compressed answer"
 				w.refuses(t, c)
 			})
 		}
@@ -330,7 +332,7 @@ func TestAnotherName(t *testing.T) {
 			}
 			continue
 		}
-		if got.status != 200 || got.sent.get(":path") != "/v2/models/fraud-7/infer" {
+		if got.status != 200 || got.sent.get(":path") != "/v2/models/fraud-7/infer" || !got.rerouted {
 			t.Errorf("%v: %+v %s", m, got, got.body)
 		}
 	}
@@ -462,5 +464,50 @@ func TestLanguage(t *testing.T) {
 	}))
 	if got.status != 400 || !strings.Contains(string(got.body), `"invalid_request_error"`) {
 		t.Errorf("%+v %s", got, got.body)
+	}
+}
+
+// TestAnotherProtocol asks a model server that speaks another protocol than the caller.
+func TestAnotherProtocol(t *testing.T) {
+	w := newWorld(t, nil, extproc.Config{})
+	w.Put(t, func(s *gateway.RouteSpec) { external(s); s.Protocol = "v1" })
+	for _, m := range []modeOf{buffered, duplex} {
+		e := envoy{request: m, response: m, model: answering(200, `{"predictions":[[0.42231879,0.42231879,0.15536241]]}`)}
+		got := e.do(t, w.conn, w.asking(nil))
+		if got.status != 200 || string(got.body) != edgetest.Answer || got.sent.get(":path") != "/v1/models/m:predict" || string(got.sent.body) != `{"instances":[[0.5,0.25]]}` {
+			t.Errorf("%v: %+v %s", m, got, got.body)
+		}
+	}
+}
+
+// TestExternalGRPC asks no external model by gRPC, for no proxy shows how it ended.
+func TestExternalGRPC(t *testing.T) {
+	w := newWorld(t, nil, extproc.Config{})
+	w.Put(t, func(s *gateway.RouteSpec) { external(s); s.Protocol = "oip-grpc" })
+	got := envoy{request: duplex, response: duplex, model: answering(200, "\x00\x00\x00\x00\x00", [2]string{"content-type", "application/grpc"})}.do(t, w.conn, w.asking(nil))
+	if got.status != 503 || !got.immediate {
+		t.Errorf("%+v %s", got, got.body)
+	}
+}
+
+// BenchmarkExchange is one inference by the proxy, both ways, with all that the gateway does:
+// token, policy, budget, gate, shape and record. The proxy's share is in it.
+func BenchmarkExchange(b *testing.B) {
+	w := newWorld(b, nil, extproc.Config{})
+	w.Put(b, func(s *gateway.RouteSpec) {
+		external(s)
+		s.Rate, s.Budget = "1000000/1s", "1000000/1s"
+		s.ModelBudget = s.Budget
+	})
+	for _, m := range []modeOf{buffered, streamed, duplex} {
+		b.Run(m.String(), func(b *testing.B) {
+			e := envoy{request: m, response: m, model: answering(200, scores)}
+			b.ReportAllocs()
+			for b.Loop() {
+				if got := e.do(b, w.conn, w.asking(nil)); got.status != 200 {
+					b.Fatalf("%+v", got)
+				}
+			}
+		})
 	}
 }

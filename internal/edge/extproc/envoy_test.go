@@ -126,6 +126,7 @@ type result struct {
 	message                  // what the caller got
 	reset     bool           // an answer was broken off after its header
 	immediate bool           // the filter answered by itself
+	rerouted  bool           // the server was looked for anew
 	sent      *message       // what the model server got; nil: nothing
 	err       error          // of the stream; the caller gets a 500
 	metadata  map[string]any // dynamic metadata, merged
@@ -266,7 +267,7 @@ func (x *exchange) half(m message, how mode.ProcessingMode_BodySendMode, request
 	if err != nil {
 		return out, err
 	}
-	common, err := headOf(r, request)
+	common, err := x.headOf(r, request)
 	if err != nil {
 		return out, err
 	}
@@ -378,6 +379,7 @@ func (x *exchange) body(part []byte, last, request bool) (*proc.CommonResponse, 
 	if b == nil {
 		return nil, fmt.Errorf("%T in the place of a body", r.GetResponse())
 	}
+	x.result.rerouted = x.result.rerouted || b.GetResponse().GetClearRouteCache()
 	if b.GetResponse().GetBodyMutation().GetStreamedResponse() != nil {
 		return nil, errors.New("a streamed part in a mode without any")
 	}
@@ -421,7 +423,7 @@ func (x *exchange) duplexHalf(m, out message, eos, request bool) (message, error
 		}
 		switch v := r.GetResponse().(type) {
 		case *proc.ProcessingResponse_RequestHeaders, *proc.ProcessingResponse_ResponseHeaders:
-			common, err := headOf(r, request)
+			common, err := x.headOf(r, request)
 			if err != nil || header {
 				return out, fmt.Errorf("header again, or %v", err)
 			}
@@ -461,7 +463,7 @@ func (x *exchange) duplexHalf(m, out message, eos, request bool) (message, error
 	return out, fail
 }
 
-func headOf(r *proc.ProcessingResponse, request bool) (*proc.CommonResponse, error) {
+func (x *exchange) headOf(r *proc.ProcessingResponse, request bool) (*proc.CommonResponse, error) {
 	h := r.GetRequestHeaders()
 	if !request {
 		h = r.GetResponseHeaders()
@@ -469,6 +471,7 @@ func headOf(r *proc.ProcessingResponse, request bool) (*proc.CommonResponse, err
 	if h == nil {
 		return nil, fmt.Errorf("%T in the place of a header", r.GetResponse())
 	}
+	x.result.rerouted = x.result.rerouted || h.GetResponse().GetClearRouteCache()
 	return h.GetResponse(), nil
 }
 

@@ -74,6 +74,9 @@ func requestOf(fields []field) (*http.Request, error) {
 	if !strings.HasPrefix(p.path, "/") {
 		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s %.80q is no request for a path", p.method, p.path)}
 	}
+	if media := strings.ToLower(header.Get("Content-Type")); strings.HasPrefix(media, "application/grpc") { // a proxy makes UNIMPLEMENTED of 404
+		return nil, &pavise.Error{Kind: pavise.NotFound, Msg: "gRPC is not taken through a proxy", Hint: "ask in the REST form of the protocol, or ask Pavise itself"}
+	}
 	target, err := url.ParseRequestURI(p.path)
 	if err != nil {
 		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the path %.200q cannot be read", p.path), Err: err}

@@ -58,6 +58,7 @@ type half struct {
 	mode   mode.ProcessingMode_BodySendMode
 	begun  bool    // its header came
 	ended  bool    // its last part came
+	empty  bool    // it was all header: there is nothing that a body could take the place of
 	head   bool    // the header waits for our answer
 	body   bool    // a part of the body does; never where both sides stream
 	tail   bool    // the trailers do
@@ -188,7 +189,8 @@ func (x *session) open(m *proc.ProcessingRequest) error {
 	if err != nil {
 		return err
 	}
-	x.fields, x.asked.begun, x.asked.head, x.asked.ended = fields, true, true, h.GetEndOfStream()
+	x.fields, x.asked.begun, x.asked.head = fields, true, true
+	x.asked.ended, x.asked.empty = h.GetEndOfStream(), h.GetEndOfStream()
 	r, err := requestOf(fields)
 	if err != nil {
 		return err

@@ -203,7 +203,8 @@ func (x *session) takeAnswer(m *proc.HttpHeaders) error {
 	case !x.forwarded && status < 400:
 		return violation("an answer to a request that we did not let through")
 	}
-	x.answered.begun, x.answered.head, x.answered.ended, x.answered.fields = true, true, m.GetEndOfStream(), fields
+	x.answered.begun, x.answered.head, x.answered.fields = true, true, fields
+	x.answered.ended, x.answered.empty = m.GetEndOfStream(), m.GetEndOfStream()
 	if !x.forwarded { // the proxy, or a filter of it, answers for itself: a body that is too large, for example
 		x.call.stop(errGone)
 		return x.instead(status)
