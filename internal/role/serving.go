@@ -3,6 +3,7 @@ package role
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +16,8 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/config"
+	"github.com/pavise/pavise/internal/edge"
+	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/installation"
 )
 
@@ -36,6 +39,9 @@ func servedUntil(ctx context.Context, server *http.Server, serve func() error) e
 	go func() { served <- serve() }()
 	select {
 	case err := <-served:
+		if errors.Is(err, http.ErrServerClosed) { // by who serves another listener of it
+			return nil
+		}
 		return err
 	case <-ctx.Done():
 		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainWithin)
@@ -54,7 +60,7 @@ func servedUntil(ctx context.Context, server *http.Server, serve func() error) e
 func newServer(handler http.Handler, certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)) *http.Server {
 	return &http.Server{
 		Handler:           handler,
-		HTTP2:             http2Bounds(),
+		HTTP2:             edge.HTTP2(),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       30 * time.Second,
 		WriteTimeout:      time.Minute,
@@ -68,26 +74,12 @@ func newServer(handler http.Handler, certificate func(*tls.ClientHelloInfo) (*tl
 	}
 }
 
-// http2Bounds are what one connection of HTTP/2 may have open and unread. net/http ends
-// a connection that opens and resets streams faster than they are served.
-func http2Bounds() *http.HTTP2Config {
-	return &http.HTTP2Config{
-		MaxConcurrentStreams:          128,
-		MaxReceiveBufferPerConnection: 1 << 20,
-		MaxReceiveBufferPerStream:     256 << 10,
-		SendPingTimeout:               time.Minute,
-		PingTimeout:                   15 * time.Second,
-		WriteByteTimeout:              30 * time.Second,
-	}
-}
-
-// clearHTTP are the versions of HTTP that are spoken without TLS: callers of gRPC bring
-// HTTP/2 with them.
-func clearHTTP() *http.Protocols {
-	p := new(http.Protocols)
-	p.SetHTTP1(true)
-	p.SetUnencryptedHTTP2(true)
-	return p
+// refuse answers with what somebody may be told about an error.
+func refuse(w http.ResponseWriter, err error) {
+	msg, hint := gateway.Message(err)
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(pavise.KindOf(err).HTTPStatus())
+	_ = json.NewEncoder(w).Encode(map[string]string{"error": msg, "hint": hint}) // whoever went away reads nothing
 }
 
 // certificateOf is the certificate in the files of a configuration, read again when

@@ -322,16 +322,8 @@ func (u *Up) openServer(ctx context.Context) (err error) {
 	mux.Handle(witnessPrefix+"/", http.StripPrefix(witnessPrefix, u.witness.Handler()))
 	mux.Handle(issuer.WellKnownPrefix, u.exchange.WellKnown())
 	mux.Handle("/", u.console.Handler())
-	u.server = &http.Server{
-		Handler:           mux,
-		Protocols:         clearHTTP(),
-		HTTP2:             http2Bounds(),
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       30 * time.Second,
-		WriteTimeout:      time.Minute,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    16 << 10,
-	}
+	u.server = newServer(mux, nil) // in clear text: it has no certificate
+	u.server.Protocols, u.server.MaxHeaderBytes = edge.ClearHTTP(), 16<<10
 	u.proxies, err = extproc.Open(u.cfg.ExtProc, door, u.stranger)
 	return err
 }
