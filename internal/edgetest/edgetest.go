@@ -110,9 +110,7 @@ func NewWatched(t testing.TB, cfg telemetry.Config, more ...guard.Action) *World
 	w.Token = w.Mint(t, "app", issuer.RoleCaller)
 	w.Edge = edge.New(w.Gateway)
 	w.Server = httptest.NewUnstartedServer(w.Edge.Handler())
-	w.Server.Config.Protocols = new(http.Protocols)
-	w.Server.Config.Protocols.SetHTTP1(true)
-	w.Server.Config.Protocols.SetUnencryptedHTTP2(true) // gRPC without TLS
+	w.Server.Config.Protocols, w.Server.Config.HTTP2 = edge.ClearHTTP(), edge.HTTP2()
 	w.Server.Start()
 	t.Cleanup(w.Server.Close)
 	return w

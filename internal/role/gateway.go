@@ -2,7 +2,6 @@ package role
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -449,11 +448,8 @@ func (g *Gateway) openServer() error {
 	door := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := g.fresh(); err != nil && r.URL.Path != "/v2/health/live" {
 			g.telemetry.Refused(nil, "", err, 0, false)
-			w.Header().Set("Content-Type", "application/json")
 			w.Header().Set("Retry-After", "5")
-			w.WriteHeader(pavise.KindOf(err).HTTPStatus())
-			msg, hint := words(err)
-			_ = json.NewEncoder(w).Encode(map[string]string{"error": msg, "hint": hint}) // whoever went away reads nothing
+			refuse(w, err)
 			return
 		}
 		inner.ServeHTTP(w, r)
@@ -461,14 +457,6 @@ func (g *Gateway) openServer() error {
 	g.server = server.Callers(door, own, false)
 	g.proxies, err = extproc.Open(g.cfg.ExtProc, door, g.stranger)
 	return err
-}
-
-// words are what somebody may be told about an error.
-func words(err error) (msg, hint string) {
-	if e, ok := errors.AsType[*pavise.Error](err); ok {
-		return e.Msg, e.Hint
-	}
-	return "internal error", "the operator finds the cause in the log"
 }
 
 // Health is how a gateway stands.
@@ -512,13 +500,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	house.Go(func() error { return fetchKeys(rooms, g.verifier.Load) })
 	g.serveHealth(rooms, &house, func() (any, bool) { h := g.Health(); return h, h.Status == "ok" })
 	if g.second != nil {
-		house.Go(func() error {
-			err := g.server.Serve(g.second) // ends with the server, which the first listener drains
-			if errors.Is(err, http.ErrServerClosed) {
-				return nil
-			}
-			return err
-		})
+		house.Go(func() error { return server.Until(rooms, g.server, g.second) })
 	}
 	err := g.proxies.Beside(ctx, func(ctx context.Context) error { return server.Until(ctx, g.server, g.listener) })
 	stopRooms()

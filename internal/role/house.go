@@ -2,11 +2,13 @@ package role
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"math"
 	"net"
+	"net/http"
 	"os"
 	"time"
 
@@ -221,4 +223,12 @@ func (h *house) firstRoute(ctx context.Context, who pavise.Principal, r config.R
 		}
 	}
 	return err
+}
+
+// refuse answers with what somebody may be told about an error.
+func refuse(w http.ResponseWriter, err error) {
+	msg, hint := gateway.Message(err)
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(pavise.KindOf(err).HTTPStatus())
+	_ = json.NewEncoder(w).Encode(map[string]string{"error": msg, "hint": hint}) // whoever went away reads nothing
 }

@@ -520,10 +520,7 @@ func (s *Serve) machine(inner http.Handler) http.Handler {
 			err = &pavise.Error{Kind: pavise.Denied, Msg: who.Name().String() + " is no machine of this fleet", Hint: "machines are invited: pavise node invite NAME"}
 		}
 		if err != nil {
-			msg, hint := words(err)
-			w.Header().Set("Content-Type", "application/json")
-			w.WriteHeader(pavise.KindOf(err).HTTPStatus())
-			_ = json.NewEncoder(w).Encode(map[string]string{"error": msg, "hint": hint}) // whoever went away reads nothing
+			refuse(w, err)
 			return
 		}
 		inner.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), machineKey{}, who.ID)))
@@ -539,13 +536,11 @@ type machineKey struct{}
 func (s *Serve) takeReport(w http.ResponseWriter, r *http.Request) {
 	id, _ := r.Context().Value(machineKey{}).(string)
 	answer, err := s.reported(r, id)
-	w.Header().Set("Content-Type", "application/json")
 	if err != nil {
-		msg, hint := words(err)
-		w.WriteHeader(pavise.KindOf(err).HTTPStatus())
-		_ = json.NewEncoder(w).Encode(map[string]string{"error": msg, "hint": hint}) // whoever went away reads nothing
+		refuse(w, err)
 		return
 	}
+	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(answer) // whoever went away reads nothing
 }
 

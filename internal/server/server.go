@@ -21,6 +21,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/config"
+	"github.com/pavise/pavise/internal/edge"
 	"github.com/pavise/pavise/internal/http1"
 	"github.com/pavise/pavise/internal/installation"
 )
@@ -41,6 +42,9 @@ func Until(ctx context.Context, s Server, listener net.Listener) error {
 	go func() { served <- s.Serve(listener) }()
 	select {
 	case err := <-served:
+		if errors.Is(err, http.ErrServerClosed) { // by who serves another listener of it
+			return nil
+		}
 		return err
 	case <-ctx.Done():
 		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainWithin)
@@ -58,7 +62,7 @@ func Until(ctx context.Context, s Server, listener net.Listener) error {
 func Callers(handler http.Handler, certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error), keeps bool) Server {
 	s := &http1.Server{
 		Handler:           handler,
-		HTTP2:             http2Bounds(),
+		HTTP2:             edge.HTTP2(),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       30 * time.Second,
 		WriteTimeout:      time.Minute,
@@ -96,7 +100,7 @@ func Members(handler http.Handler, certificate func(*tls.ClientHelloInfo) (*tls.
 func secure(handler http.Handler, certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)) overTLS {
 	return overTLS{&http.Server{
 		Handler:           handler,
-		HTTP2:             http2Bounds(),
+		HTTP2:             edge.HTTP2(),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       30 * time.Second,
 		WriteTimeout:      time.Minute,
@@ -119,19 +123,6 @@ func tlsConfig(certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error))
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12, GetCertificate: certificate, ClientAuth: tls.RequestClientCert,
 		SessionTicketsDisabled: true, // who calls is judged by the certificate of this connection
-	}
-}
-
-// http2Bounds are what one connection of HTTP/2 may have open and unread. net/http ends
-// a connection that opens and resets streams faster than they are served.
-func http2Bounds() *http.HTTP2Config {
-	return &http.HTTP2Config{
-		MaxConcurrentStreams:          128,
-		MaxReceiveBufferPerConnection: 1 << 20,
-		MaxReceiveBufferPerStream:     256 << 10,
-		SendPingTimeout:               time.Minute,
-		PingTimeout:                   15 * time.Second,
-		WriteByteTimeout:              30 * time.Second,
 	}
 }
 
