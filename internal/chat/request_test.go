@@ -35,7 +35,7 @@ func TestRequests(t *testing.T) {
 		{"plain", Chat, hello, ""},
 		{"white space", Chat, " {\n \"model\" : \"m\", \"messages\":\t[ {\"role\":\"user\",\"content\":\"h\\u0069\"} ] }\r\n", hello},
 		{"numbers", Chat, with(`"temperature":1.50,"top_p":1e0,"presence_penalty":-0.0,"seed":-9223372036854775808`), with(`"temperature":1.5,"top_p":1,"presence_penalty":0,"seed":-9223372036854775808`)},
-		{"null is absence", Chat, with(`"temperature":null,"tools":null`), hello},
+		{"null is absence", Chat, with(`"temperature":null,"tools":null,"functions":null`), hello},
 		{"escapes", Chat, said(`{"role":"user","content":"\ud83d\ude00\/\u00e9\u0000\n\""}`), said(`{"role":"user","content":"😀/é\u0000\n\""}`)},
 		{"sampling", Chat, with(`"temperature":0.7,"top_p":0.9,"n":2,"stop":["a","b"],"presence_penalty":2,"frequency_penalty":-2,"logit_bias":{"50256":-100},"user":"u","seed":7,"max_tokens":5,"logprobs":true,"top_logprobs":20`), ""},
 		{"stream", Chat, with(`"stream":true,"stream_options":{"include_usage":true}`), ""},
@@ -61,6 +61,9 @@ func TestRequests(t *testing.T) {
 			}
 			if tt.want == "" {
 				tt.want = tt.body
+			}
+			if strings.Contains(tt.body, "null") && len(r.Unknown) > 0 {
+				t.Errorf("null is unknown: %q", r.Unknown)
 			}
 			if got := string(r.AppendJSON(nil)); got != tt.want {
 				t.Errorf("goes on as %s\nwant       %s", got, tt.want)

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -278,8 +279,21 @@ func (r Route) check(f *faults, tenant string) {
 // checkKeys looks at the names of keys' files.
 func checkKeys(f *faults, keys []ModelKey) {
 	for i, k := range keys {
-		f.in("model_keys").in(strconv.Itoa(i)).path("file", k.File)
+		at := f.in("model_keys").in(strconv.Itoa(i))
+		at.path("file", k.File)
+		if slices.ContainsFunc(keys[:i], func(other ModelKey) bool { return other.Address == k.Address }) {
+			at.add("address", strconv.Quote(k.Address)+" stands here twice", "one server has one key here")
+		}
 	}
+}
+
+// KeyFiles are the files of keys, by the address of the server.
+func KeyFiles(keys []ModelKey) map[string]string {
+	files := make(map[string]string, len(keys))
+	for _, k := range keys {
+		files[k.Address] = k.File
+	}
+	return files
 }
 
 func (g *Gateway) check(f *faults) {

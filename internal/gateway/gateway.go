@@ -28,16 +28,16 @@ const (
 	snapshotEvery = 5 * time.Second
 )
 
-// Config is what a gateway is made of. All fields are required but Now, Keys and Watch.
+// Config is what a gateway is made of. All fields are required but Now, KeyFiles and Watch.
 type Config struct {
 	Guard    *guard.Guard
 	Verifier *identity.Verifier
 	Store    *store.DB
 	Log      *ledger.Log
-	Subjects *subject.Keys    // seal what records keep of a request
-	Now      func() time.Time // the clock; time.Now if nil
-	Keys     infer.Keys       // with which servers of language models let us in
-	Watch    *telemetry.Meter // counts and times requests; nil: nobody does
+	Subjects *subject.Keys     // seal what records keep of a request
+	Now      func() time.Time  // the clock; time.Now if nil
+	KeyFiles map[string]string // with what servers of language models let us in, by address
+	Watch    *telemetry.Meter  // counts and times requests; nil: nobody does
 }
 
 // A Gateway answers requests for models. It is safe for concurrent use.
@@ -69,7 +69,11 @@ func New(ctx context.Context, cfg Config) (*Gateway, error) {
 	}
 	rand.Read(g.salt[:])
 	g.verifier.Store(cfg.Verifier)
-	servers, err := infer.NewServers().With(cfg.Keys)
+	keys, err := infer.ReadKeys(cfg.KeyFiles)
+	if err != nil {
+		return nil, err
+	}
+	servers, err := infer.NewServers().With(keys)
 	if err != nil {
 		return nil, err
 	}

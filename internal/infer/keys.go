@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"os"
 	"strings"
 
 	"github.com/pavise/pavise"
@@ -32,6 +33,30 @@ func (s *Servers) With(keys Keys) (*Servers, error) {
 	}
 	s.keys = held
 	return s, nil
+}
+
+// ReadKeys reads keys from files, which stand by the address of the server. The error is
+// of kind Invalid, and shows nothing of what they hold.
+func ReadKeys(files map[string]string) (Keys, error) {
+	keys := Keys{}
+	for address, file := range files {
+		refuse := func(why, hint string) error {
+			return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the key of %s, %s, %s", address, file, why), Hint: hint}
+		}
+		info, err := os.Stat(file)
+		if err != nil {
+			return nil, refuse("cannot be read: "+err.Error(), "model_keys in pavise.yaml names it")
+		}
+		if mode := info.Mode().Perm(); mode&0o077 != 0 {
+			return nil, refuse(fmt.Sprintf("has mode %#o, and others can reach it", mode), "take that away: chmod 600")
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return nil, refuse("cannot be read: "+err.Error(), "model_keys in pavise.yaml names it")
+		}
+		keys[address] = strings.TrimSuffix(strings.TrimSuffix(string(text), "\n"), "\r")
+	}
+	return keys, nil
 }
 
 // originOf is the scheme, host and port of an address, in one spelling; or "".

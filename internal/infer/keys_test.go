@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -53,6 +55,27 @@ func TestKeysGoToTheirServer(t *testing.T) {
 		"twice":       {"https://a": "sk-secret", "https://A:443": "sk-secret"},
 	} {
 		if _, err := NewServers().With(bad); pavise.KindOf(err) != pavise.Invalid || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestKeyFiles are read when nobody else can read them, and no error shows a key.
+func TestKeyFiles(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name string, mode os.FileMode) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte("sk-secret\n"), mode); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	keys, err := ReadKeys(map[string]string{"https://a": file("a", 0o600), "https://b": file("b", 0o400)})
+	if err != nil || keys["https://a"] != "sk-secret" || keys["https://b"] != "sk-secret" {
+		t.Errorf("%v, %v", keys, err)
+	}
+	for name, path := range map[string]string{"open": file("open", 0o644), "away": filepath.Join(dir, "c")} {
+		if _, err := ReadKeys(map[string]string{"https://c": path}); pavise.KindOf(err) != pavise.Invalid || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -2,7 +2,6 @@ package role
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"net"
 	"net/http"
@@ -15,6 +14,7 @@ import (
 	"github.com/pavise/pavise/internal/fleet"
 	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/proof"
+	"github.com/pavise/pavise/internal/server"
 	"github.com/pavise/pavise/internal/store"
 	"github.com/pavise/pavise/internal/witness"
 )
@@ -36,7 +36,7 @@ type Agent struct {
 	db       *store.DB
 	witness  *witness.Server
 	listener net.Listener
-	server   *http.Server
+	server   server.Server
 }
 
 // NewAgent opens an agent, and joins the fleet if it has not. What it opened is closed
@@ -75,8 +75,7 @@ func NewAgent(ctx context.Context, cfg AgentConfig) (a *Agent, err error) {
 		return a, err
 	}
 	a.member.Missing(cfg.Names, cfg.Say)
-	a.server = newServer(a.members(a.witness.Handler()), a.member.Certificate)
-	a.server.TLSConfig.MinVersion = tls.VersionTLS13
+	a.server = server.Members(a.members(a.witness.Handler()), a.member.Certificate)
 	return a, nil
 }
 
@@ -110,7 +109,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	var house errgroup.Group
 	house.Go(func() error { a.member.Renew(rooms, func(err error) { a.cfg.Say("warning", err) }); return nil })
 	house.Go(func() error { a.report(rooms); return nil })
-	err := serveTLSUntil(ctx, a.server, a.listener)
+	err := server.Until(ctx, a.server, a.listener)
 	stopRooms()
 	return errors.Join(err, house.Wait())
 }

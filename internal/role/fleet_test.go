@@ -33,6 +33,7 @@ import (
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/seal"
+	"github.com/pavise/pavise/internal/server"
 )
 
 // A started role, and how it is stopped.
@@ -419,9 +420,9 @@ func TestNobodyPassesForTheControlPlane(t *testing.T) {
 		t.Fatal(err)
 	}
 	asked := make(chan string, 16)
-	server := newServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { asked <- r.URL.Path }), evil.Certificate)
-	go server.ServeTLS(l, "", "")
-	defer server.Close()
+	door := server.Members(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { asked <- r.URL.Path }), evil.Certificate)
+	go door.Serve(l)
+	defer door.Close()
 	resp, err := p.ana.HTTP.Get(p.FleetURL() + "/v1/ledger.status")
 	if err == nil {
 		resp.Body.Close()

@@ -27,6 +27,7 @@ import (
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/identity"
 	"github.com/pavise/pavise/internal/installation"
+	"github.com/pavise/pavise/internal/server"
 )
 
 // GatewayConfig says what a machine of the data plane is to be.
@@ -61,7 +62,7 @@ type Gateway struct {
 	listener net.Listener
 	proxies  *extproc.Door // nil: no proxy asks here
 	second   net.Listener  // for gRPC; nil: none
-	server   *http.Server
+	server   server.Server
 }
 
 // inForce is what a gateway goes by.
@@ -437,7 +438,7 @@ func (g *Gateway) watchOrders(ctx context.Context) {
 
 // openServer makes the callers' door.
 func (g *Gateway) openServer() error {
-	own, err := certificateOf(g.cfg.TLS, g.member.Certificate)
+	own, err := server.CertificateOf(g.cfg.TLS, g.member.Certificate)
 	if err != nil {
 		return err
 	}
@@ -445,7 +446,7 @@ func (g *Gateway) openServer() error {
 		g.member.Missing(g.cfg.Names, g.say)
 	}
 	inner := edge.New(g.gateway).Handler()
-	g.server = newServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	door := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := g.fresh(); err != nil && r.URL.Path != "/v2/health/live" {
 			g.telemetry.Refused(nil, "", err, 0, false)
 			w.Header().Set("Content-Type", "application/json")
@@ -456,8 +457,9 @@ func (g *Gateway) openServer() error {
 			return
 		}
 		inner.ServeHTTP(w, r)
-	}), own)
-	g.proxies, err = extproc.Open(g.cfg.ExtProc, g.server.Handler, g.stranger)
+	})
+	g.server = server.Callers(door, own, false)
+	g.proxies, err = extproc.Open(g.cfg.ExtProc, door, g.stranger)
 	return err
 }
 
@@ -511,14 +513,14 @@ func (g *Gateway) Run(ctx context.Context) error {
 	g.serveHealth(rooms, &house, func() (any, bool) { h := g.Health(); return h, h.Status == "ok" })
 	if g.second != nil {
 		house.Go(func() error {
-			err := g.server.ServeTLS(g.second, "", "") // ends with the server, which the first listener drains
+			err := g.server.Serve(g.second) // ends with the server, which the first listener drains
 			if errors.Is(err, http.ErrServerClosed) {
 				return nil
 			}
 			return err
 		})
 	}
-	err := g.proxies.Beside(ctx, func(ctx context.Context) error { return serveTLSUntil(ctx, g.server, g.listener) })
+	err := g.proxies.Beside(ctx, func(ctx context.Context) error { return server.Until(ctx, g.server, g.listener) })
 	stopRooms()
 	return errors.Join(err, house.Wait())
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/pavise/pavise/internal/config"
 	"github.com/pavise/pavise/internal/installation"
+	"github.com/pavise/pavise/internal/server"
 	"github.com/pavise/pavise/internal/telemetry"
 )
 
@@ -101,7 +102,7 @@ func (h *house) serveHealth(ctx context.Context, all *errgroup.Group, status fun
 		return
 	}
 	all.Go(func() error {
-		return serveUntil(ctx, &http.Server{Handler: h.healthHandler(status), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, MaxHeaderBytes: 8 << 10}, h.health)
+		return server.Until(ctx, &http.Server{Handler: h.healthHandler(status), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, MaxHeaderBytes: 8 << 10}, h.health)
 	})
 }
 

@@ -117,13 +117,9 @@ func (h *house) openEvidence(ctx context.Context, k installation.Keys) (err erro
 }
 
 // openGateway opens the data plane. The files of keys are of servers of language models.
-func (h *house) openGateway(ctx context.Context, verifier *identity.Verifier, files []config.ModelKey) error {
-	keys, err := readModelKeys(files)
-	if err != nil {
-		return err
-	}
+func (h *house) openGateway(ctx context.Context, verifier *identity.Verifier, files []config.ModelKey) (err error) {
 	h.gateway, err = gateway.New(ctx, gateway.Config{
-		Keys: keys, Guard: h.guard, Verifier: verifier, Store: h.db, Log: h.log, Subjects: h.subjects, Now: h.now, Watch: h.telemetry,
+		KeyFiles: config.KeyFiles(files), Guard: h.guard, Verifier: verifier, Store: h.db, Log: h.log, Subjects: h.subjects, Now: h.now, Watch: h.telemetry,
 	})
 	return err
 }

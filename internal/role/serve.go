@@ -3,7 +3,6 @@ package role
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
@@ -30,6 +29,7 @@ import (
 	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/proof"
+	"github.com/pavise/pavise/internal/server"
 	"github.com/pavise/pavise/internal/witness"
 )
 
@@ -79,7 +79,7 @@ type Serve struct {
 
 	console           *console.Console
 	listener, fleet   net.Listener
-	public, fleetDoor *http.Server
+	public, fleetDoor server.Server
 }
 
 // NewServe opens everything, from the ground up, and begins an empty store as the
@@ -436,7 +436,7 @@ func (s *Serve) beginner() pavise.Principal {
 // openServers makes the two doors: one for people and programs with tokens, and one for
 // machines and people with certificates.
 func (s *Serve) openServers(ctx context.Context) (err error) {
-	own, err := certificateOf(s.cfg.TLS, s.own.Get)
+	own, err := server.CertificateOf(s.cfg.TLS, s.own.Get)
 	if err != nil {
 		return err
 	}
@@ -456,8 +456,7 @@ func (s *Serve) openServers(ctx context.Context) (err error) {
 	public.Handle(issuer.WellKnownPrefix, s.exchange.WellKnown())
 	public.Handle(api.TilesPrefix, control.Tiles(s.cfg.PublicTiles))
 	public.Handle("/", s.console.Handler())
-	s.public = newServer(public, own)
-	s.public.TLSConfig.ClientAuth = tls.NoClientCert // a browser would ask which one to show
+	s.public = server.People(public, own)
 
 	fleet := http.NewServeMux()
 	fleet.Handle("/v1/", members.Handler())
@@ -466,8 +465,7 @@ func (s *Serve) openServers(ctx context.Context) (err error) {
 	fleet.Handle("/v1/bundle/", s.machine(s.publisher.Handler()))
 	fleet.Handle(witnessPrefix+"/", s.machine(http.StripPrefix(witnessPrefix, s.witness.Handler())))
 	fleet.Handle("POST /fleet/report", s.machine(http.HandlerFunc(s.takeReport)))
-	s.fleetDoor = newServer(fleet, s.own.Get)
-	s.fleetDoor.TLSConfig.MinVersion = tls.VersionTLS13
+	s.fleetDoor = server.Members(fleet, s.own.Get)
 	return s.believe()
 }
 
@@ -707,9 +705,9 @@ func (s *Serve) Run(ctx context.Context) error {
 	door := make(chan error, 1)
 	go func() {
 		defer closeDoors()
-		door <- serveTLSUntil(doors, s.fleetDoor, s.fleet)
+		door <- server.Until(doors, s.fleetDoor, s.fleet)
 	}()
-	err := serveTLSUntil(doors, s.public, s.listener)
+	err := server.Until(doors, s.public, s.listener)
 	closeDoors()
 	err = errors.Join(err, <-door)
 	stopRooms()

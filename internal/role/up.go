@@ -29,6 +29,7 @@ import (
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/record"
+	"github.com/pavise/pavise/internal/server"
 	"github.com/pavise/pavise/internal/siem"
 	"github.com/pavise/pavise/internal/tensor"
 )
@@ -92,7 +93,7 @@ type Up struct {
 	console  *console.Console
 	listener net.Listener
 	proxies  *extproc.Door // nil: no proxy asks here
-	server   *http.Server
+	server   server.Server
 }
 
 // NewUp opens everything, from the ground up. What it opened is closed again
@@ -322,16 +323,7 @@ func (u *Up) openServer(ctx context.Context) (err error) {
 	mux.Handle(witnessPrefix+"/", http.StripPrefix(witnessPrefix, u.witness.Handler()))
 	mux.Handle(issuer.WellKnownPrefix, u.exchange.WellKnown())
 	mux.Handle("/", u.console.Handler())
-	u.server = &http.Server{
-		Handler:           mux,
-		Protocols:         clearHTTP(),
-		HTTP2:             http2Bounds(),
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       30 * time.Second,
-		WriteTimeout:      time.Minute,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    16 << 10,
-	}
+	u.server = server.Callers(mux, nil, true)
 	u.proxies, err = extproc.Open(u.cfg.ExtProc, door, u.stranger)
 	return err
 }
@@ -383,7 +375,7 @@ func (u *Up) Run(ctx context.Context) error {
 	house.Go(func() error { return u.changes.Run(rooms) })
 	house.Go(func() error { u.renewAccess(rooms); return nil })
 
-	err := u.proxies.Beside(ctx, func(ctx context.Context) error { return serveUntil(ctx, u.server, u.listener) })
+	err := u.proxies.Beside(ctx, func(ctx context.Context) error { return server.Until(ctx, u.server, u.listener) })
 	stopRooms()
 	return errors.Join(err, house.Wait())
 }

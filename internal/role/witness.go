@@ -11,6 +11,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/proof"
+	"github.com/pavise/pavise/internal/server"
 	"github.com/pavise/pavise/internal/store"
 	"github.com/pavise/pavise/internal/witness"
 )
@@ -103,7 +104,7 @@ func (w *Witness) Logs(ctx context.Context) ([]witness.Log, error) { return w.se
 // Run serves until ctx is done, then stops accepting and lets requests under way
 // end. Close comes after it.
 func (w *Witness) Run(ctx context.Context) error {
-	return serveUntil(ctx, &http.Server{
+	return server.Until(ctx, &http.Server{
 		Handler: w.server.Handler(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 15 * time.Second,
 		WriteTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
 	}, w.listener)

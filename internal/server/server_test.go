@@ -1,4 +1,4 @@
-package role
+package server
 
 import (
 	"crypto/ecdsa"
@@ -49,7 +49,7 @@ func TestKeyThatOthersCanRead(t *testing.T) {
 	if _, err := f.get(nil); err != nil {
 		t.Errorf("while it runs: %v", err)
 	}
-	if _, err := certificateOf(&files, nil); err == nil || !strings.Contains(err.Error(), "chmod o=") {
+	if _, err := CertificateOf(&files, nil); err == nil || !strings.Contains(err.Error(), "chmod o=") {
 		t.Errorf("at the start: %v", err)
 	}
 }

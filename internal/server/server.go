@@ -1,0 +1,210 @@
+// Package server is how the doors of a role are served over HTTP: what bounds a
+// connection, whose certificate it shows, and how it ends.
+//
+// Callers of models come by package http1, which costs a fraction of net/http and hands
+// over to it what it does not serve itself. Doors for people and machines are net/http's.
+// It owns no state but the certificates that it has read.
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/config"
+	"github.com/pavise/pavise/internal/http1"
+	"github.com/pavise/pavise/internal/installation"
+)
+
+// drainWithin is how long requests under way may take once a role is stopped.
+const drainWithin = 10 * time.Second
+
+// A Server is one that can be stopped.
+type Server interface {
+	Serve(net.Listener) error
+	Shutdown(context.Context) error // takes nothing new, and lets requests under way end
+	Close() error                   // ends them
+}
+
+// Until serves until ctx is done, then lets requests under way end.
+func Until(ctx context.Context, s Server, listener net.Listener) error {
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(listener) }()
+	select {
+	case err := <-served:
+		return err
+	case <-ctx.Done():
+		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainWithin)
+		defer cancel()
+		err := s.Shutdown(drain)
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = s.Close()
+		}
+		return err
+	}
+}
+
+// Callers serves callers of models. Without a certificate it speaks clear text, HTTP/2
+// included. keeps says that a handler may keep a request beyond its return.
+func Callers(handler http.Handler, certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error), keeps bool) Server {
+	s := &http1.Server{
+		Handler:           handler,
+		HTTP2:             http2Bounds(),
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		WriteTimeout:      time.Minute,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    32 << 10,
+		MaxConns:          maxCallers,
+		Lend:              !keeps,
+		ErrorLog:          log.New(io.Discard, "", 0),
+	}
+	if certificate != nil {
+		s.TLSConfig = tlsConfig(certificate)
+	}
+	return s
+}
+
+// maxCallers bounds the connections of callers, which take about ten kilobytes each.
+const maxCallers = 1 << 16
+
+// People serves people with a browser or a token, over TLS. It asks for no certificate: a
+// browser would ask which one to show.
+func People(handler http.Handler, certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)) Server {
+	s := secure(handler, certificate)
+	s.TLSConfig.ClientAuth = tls.NoClientCert
+	return s
+}
+
+// Members serves machines and people with a certificate of the built-in CA.
+func Members(handler http.Handler, certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)) Server {
+	s := secure(handler, certificate)
+	s.TLSConfig.MinVersion = tls.VersionTLS13
+	return s
+}
+
+// secure is a server that holds nobody's connection for ever.
+func secure(handler http.Handler, certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)) overTLS {
+	return overTLS{&http.Server{
+		Handler:           handler,
+		HTTP2:             http2Bounds(),
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		WriteTimeout:      time.Minute,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    32 << 10,
+		TLSConfig:         tlsConfig(certificate),
+		ErrorLog:          log.New(io.Discard, "", 0), // of broken handshakes: anybody can make as many as they like
+	}}
+}
+
+// overTLS is a server that takes plain listeners.
+type overTLS struct{ *http.Server }
+
+// Serve serves over TLS, as the server's own configuration has it.
+func (s overTLS) Serve(l net.Listener) error { return s.ServeTLS(l, "", "") }
+
+// tlsConfig asks for a client's certificate and leaves it to package identity to judge:
+// one that is none of ours is a caller whom nobody knows, and not a broken connection.
+func tlsConfig(certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)) *tls.Config {
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12, GetCertificate: certificate, ClientAuth: tls.RequestClientCert,
+		SessionTicketsDisabled: true, // who calls is judged by the certificate of this connection
+	}
+}
+
+// http2Bounds are what one connection of HTTP/2 may have open and unread. net/http ends
+// a connection that opens and resets streams faster than they are served.
+func http2Bounds() *http.HTTP2Config {
+	return &http.HTTP2Config{
+		MaxConcurrentStreams:          128,
+		MaxReceiveBufferPerConnection: 1 << 20,
+		MaxReceiveBufferPerStream:     256 << 10,
+		SendPingTimeout:               time.Minute,
+		PingTimeout:                   15 * time.Second,
+		WriteByteTimeout:              30 * time.Second,
+	}
+}
+
+// CertificateOf is the certificate in the files of a configuration, read again when
+// they change, or else our own.
+func CertificateOf(files *config.TLS, own func(*tls.ClientHelloInfo) (*tls.Certificate, error)) (func(*tls.ClientHelloInfo) (*tls.Certificate, error), error) {
+	if files == nil {
+		return own, nil
+	}
+	f := &certificateFiles{files: *files}
+	_, err := f.get(nil)
+	return f.get, err
+}
+
+// certificateFiles are a certificate of the operator's own.
+type certificateFiles struct {
+	files config.TLS
+
+	mu     sync.Mutex // guards what follows
+	looked time.Time
+	stamp  string // of both files as they were read
+	cert   *tls.Certificate
+}
+
+// lookAgain is how often the files are looked at.
+const lookAgain = 10 * time.Second
+
+// get returns the certificate. One that cannot be read takes the place of none.
+func (f *certificateFiles) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.cert != nil && time.Since(f.looked) < lookAgain {
+		return f.cert, nil
+	}
+	f.looked = time.Now()
+	stamp, err := f.stampNow()
+	if err == nil && f.cert != nil && stamp == f.stamp {
+		return f.cert, nil
+	}
+	var cert tls.Certificate
+	if err == nil {
+		cert, err = f.load()
+	}
+	if err != nil && f.cert != nil {
+		return f.cert, nil // half of a pair was exchanged, or it is damaged: the next look tells
+	}
+	if err != nil {
+		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the certificate of tls cannot be read: %v", err), Hint: "tls.certificate and tls.key in pavise.yaml name two PEM files that belong together", Err: err}
+	}
+	f.cert, f.stamp = &cert, stamp
+	return f.cert, nil
+}
+
+// load reads both files. A key that everybody on the machine can read is none to serve
+// with.
+func (f *certificateFiles) load() (cert tls.Certificate, err error) {
+	info, err := os.Stat(f.files.Key)
+	if err != nil {
+		return cert, err
+	}
+	if mode := info.Mode().Perm(); mode&0o007 != 0 {
+		return cert, fmt.Errorf("the key %s has mode %#o, and everybody on this machine can reach it: take that away, chmod o= %s", f.files.Key, mode, installation.Quote(f.files.Key))
+	}
+	return tls.LoadX509KeyPair(f.files.Certificate, f.files.Key)
+}
+
+func (f *certificateFiles) stampNow() (stamp string, err error) {
+	for _, path := range []string{f.files.Certificate, f.files.Key} {
+		info, err := os.Stat(path)
+		if err != nil {
+			return "", err
+		}
+		stamp += fmt.Sprint(info.Size(), info.ModTime().UnixNano(), " ")
+	}
+	return stamp, nil
+}
