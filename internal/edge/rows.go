@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"cmp"
 	"net/http"
 	"strings"
 
@@ -99,33 +100,29 @@ func (e *Edge) invocations(w http.ResponseWriter, r *http.Request) {
 }
 
 // describe asks for what a model takes and gives, for a path that names it.
-func (e *Edge) describe(w http.ResponseWriter, r *http.Request) (pavise.Name, tensor.Signature, bool) {
+func (e *Edge) describe(w http.ResponseWriter, r *http.Request) (name pavise.Name, d gateway.Description, ok bool) {
 	who, err := e.caller(r)
 	if err != nil {
 		refuse(w, err)
-		return pavise.Name{}, tensor.Signature{}, false
+		return name, d, false
 	}
-	name := modelName(who, r)
-	d, err := e.gateway.DescribeVersion(r.Context(), who, name, r.PathValue("version"))
-	if err != nil {
+	name = modelName(who, r)
+	if d, err = e.gateway.DescribeVersion(r.Context(), who, name, r.PathValue("version")); err != nil {
 		refuse(w, err)
-		return pavise.Name{}, tensor.Signature{}, false
+		return name, d, false
 	}
 	setRecord(w, d.Record)
-	return name, d.Signature, true
+	return name, d, true
 }
 
 // status says that a model is there, to those who may describe it: in the words of
 // KServe v1 and of TensorFlow Serving at once, which share the path.
 func (e *Edge) status(w http.ResponseWriter, r *http.Request) {
-	name, _, ok := e.describe(w, r)
+	name, d, ok := e.describe(w, r)
 	if !ok {
 		return
 	}
-	version := r.PathValue("version")
-	if version == "" {
-		version = "1"
-	}
+	version := cmp.Or(d.Version, "1") // the protocol wants one, and the server chose it
 	replyJSON(w, map[string]any{
 		"name": name.ID, "ready": true,
 		"model_version_status": []any{map[string]any{
@@ -143,7 +140,7 @@ var tfTypes = map[tensor.Datatype]string{
 
 // tfMetadata says what a model takes and gives as TensorFlow Serving does.
 func (e *Edge) tfMetadata(w http.ResponseWriter, r *http.Request) {
-	name, s, ok := e.describe(w, r)
+	name, d, ok := e.describe(w, r)
 	if !ok {
 		return
 	}
@@ -162,9 +159,9 @@ func (e *Edge) tfMetadata(w http.ResponseWriter, r *http.Request) {
 		}
 		return all
 	}
-	signature := map[string]any{"inputs": side(s.Inputs), "outputs": side(s.Outputs), "method_name": "tensorflow/serving/predict"}
+	signature := map[string]any{"inputs": side(d.Inputs), "outputs": side(d.Outputs), "method_name": "tensorflow/serving/predict"}
 	replyJSON(w, map[string]any{
-		"model_spec": map[string]string{"name": name.ID, "signature_name": "", "version": r.PathValue("version")},
+		"model_spec": map[string]string{"name": name.ID, "signature_name": "", "version": d.Version},
 		"metadata":   map[string]any{"signature_def": map[string]any{"signature_def": map[string]any{"serving_default": signature}}},
 	})
 }

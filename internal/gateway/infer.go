@@ -361,7 +361,8 @@ func (g *Gateway) Describe(ctx context.Context, who pavise.Principal, model pavi
 // was told.
 type Description struct {
 	tensor.Signature
-	Record uint64
+	Version string // the one that the route names; empty: the server's choice
+	Record  uint64
 }
 
 // DescribeVersion returns what a model takes and gives: the verb model.describe on
@@ -372,20 +373,20 @@ func (g *Gateway) DescribeVersion(ctx context.Context, who pavise.Principal, mod
 	if err != nil {
 		return Description{}, err
 	}
-	signature, err := func() (s tensor.Signature, err error) {
+	d, err := func() (d Description, err error) {
 		defer entry.Exit(&err)
 		l, err := g.Routes.find(model)
 		if err != nil {
-			return s, err
+			return d, err
 		}
 		if version != "" && version != l.Version {
-			return s, noVersion(model, version)
+			return d, noVersion(model, version)
 		}
-		return l.Signature, nil
+		return Description{Signature: l.Signature, Version: l.Version}, nil
 	}()
 	if err != nil {
 		return Description{}, &Refusal{entry: entry, err: err}
 	}
-	index, _ := entry.Record()
-	return Description{signature, index}, nil
+	d.Record, _ = entry.Record()
+	return d, nil
 }

@@ -160,9 +160,15 @@ func readTFServing(body []byte) (s tensor.Signature, err error) {
 	return s, err
 }
 
+// maxPorts bounds what a server may say that its model takes, or gives.
+const maxPorts = 1024
+
 // tfPorts are the ports of one side of a signature, by name: the protocol has no
 // order of them.
 func tfPorts(side map[string]tfTensor) (ports []tensor.Port, err error) {
+	if len(side) > maxPorts {
+		return nil, fmt.Errorf("it has %d inputs or outputs, more than %d", len(side), maxPorts)
+	}
 	for _, name := range slices.Sorted(maps.Keys(side)) {
 		t := side[name]
 		p := tensor.Port{Name: name, Datatype: tfTypes[t.Datatype]}
