@@ -1,6 +1,9 @@
 package main
 
 import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -44,6 +47,46 @@ func fenced(readme, mark string) (list []typed) {
 // what it says comes. Commands that are not of this program are left out.
 func TestREADME(t *testing.T) {
 	followed(t, "../../README.md")
+}
+
+// TestREADMEOwn puts Pavise before a model server of the reader's own, with the file that
+// the README has, and asks it as the greeting says.
+func TestREADMEOwn(t *testing.T) {
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "```yaml\n")
+	file, _, ok := strings.Cut(rest, "```")
+	if !ok || strings.Count(file, "\n") > 10 {
+		t.Fatalf("the README has no file of at most ten lines: %s", file)
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == "GET" {
+			fmt.Fprint(w, `{"name":"fraud","platform":"x","inputs":[{"name":"x","datatype":"FP32","shape":[-1,2]}],"outputs":[{"name":"p","datatype":"FP32","shape":[-1,2]}]}`)
+			return
+		}
+		fmt.Fprint(w, `{"model_name":"fraud","outputs":[{"name":"p","datatype":"FP32","shape":[1,2],"data":[0.123456,0.876544]}]}`)
+	}))
+	defer server.Close()
+	r := &reader{dir: t.TempDir()}
+	file = strings.ReplaceAll(file, "http://127.0.0.1:8000", server.URL)
+	if err := os.WriteFile(filepath.Join(r.dir, "own.yaml"), []byte(file), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range fenced(string(text), "own") {
+		args := strings.Fields(strings.TrimPrefix(c.command, "go run ./cmd/pavise"))
+		got := strings.ReplaceAll(r.do(t, args), server.URL, "http://127.0.0.1:8000")
+		want := "(?s)^" + strings.ReplaceAll(regexp.QuoteMeta(strings.TrimSuffix(c.output, "\n")), `\.\.\.`, ".*?")
+		if !regexp.MustCompile(want).MatchString(got) {
+			t.Errorf("%s\nis not what the README says:\n%s", got, c.output)
+		}
+		_, curl, _ := strings.Cut(got, "with values of your own:\n\n")
+		curl, _, _ = strings.Cut(curl, "\n\n")
+		if a, err := paste(strings.ReplaceAll(curl, "127.0.0.1:8470", r.address)); err != nil || a.status != 200 || !strings.Contains(a.body, "0.1235") {
+			t.Errorf("%+v, %v", a, err)
+		}
+	}
 }
 
 // TestPoliciesDoc does what docs/policies.md says, and finds every role in it.
