@@ -24,15 +24,21 @@ func TestOIPPeers(t *testing.T) {
 		t.Skip("PAVISE_OIP names no Python with the packages mlserver, tritonclient and kserve")
 	}
 	p := start(t, t.TempDir()+"/data")
-	err := p.operator(t).Call(t.Context(), "route.put", gateway.RouteSpec{Name: "local/model/risk", Upstream: mlserver(t, python)}, nil)
-	if err != nil {
-		t.Fatal(err)
+	rest, grpc := mlserver(t, python)
+	for _, spec := range []gateway.RouteSpec{
+		{Name: "local/model/risk", Upstream: rest},
+		{Name: "local/model/risk-grpc", Upstream: grpc, Remote: "risk", Protocol: "oip-grpc"},
+	} {
+		if err := p.operator(t).Call(t.Context(), "route.put", spec, nil); err != nil {
+			t.Fatal(err)
+		}
+		id := strings.TrimPrefix(spec.Name, "local/model/")
+		a, err := ask(p.Server, p.Token, id, `{"inputs":[{"name":"x","shape":[1,2],"datatype":"FP32","data":[0.5,0.25]}]}`)
+		if want := `{"model_name":"` + id + `","outputs":[{"name":"scores","shape":[1,3],"datatype":"FP32","data":[0.4223,0.4223,0.1554]}]}`; err != nil || a.body != want {
+			t.Errorf("%+v, %v", a, err)
+		}
 	}
-	a, err := ask(p.Server, p.Token, "risk", `{"inputs":[{"name":"x","shape":[1,2],"datatype":"FP32","data":[0.5,0.25]}]}`)
-	if want := `{"model_name":"risk","outputs":[{"name":"scores","shape":[1,3],"datatype":"FP32","data":[0.4223,0.4223,0.1554]}]}`; err != nil || a.body != want {
-		t.Fatalf("%+v, %v", a, err)
-	}
-	for _, client := range []string{"tritonclient-http-json", "tritonclient-http-binary", "kserve-v2"} {
+	for _, client := range []string{"tritonclient-http-json", "tritonclient-http-binary", "kserve-v1", "kserve-v2"} {
 		t.Run(client, func(t *testing.T) {
 			out, err := exec.Command(python, "-W", "ignore", "testdata/oip/clients.py", client, strings.TrimPrefix(p.Server, "http://"), p.Token).CombinedOutput()
 			if err != nil || strings.TrimSpace(string(out)) != "ok" {
@@ -42,8 +48,8 @@ func TestOIPPeers(t *testing.T) {
 	}
 }
 
-// mlserver starts MLServer with the model risk, and returns its address.
-func mlserver(t *testing.T, python string) string {
+// mlserver starts MLServer with the model risk, and returns where it answers.
+func mlserver(t *testing.T, python string) (rest, grpc string) {
 	t.Helper()
 	dir := t.TempDir()
 	if err := os.CopyFS(dir, os.DirFS("testdata/oip/risk")); err != nil {
@@ -74,14 +80,14 @@ func mlserver(t *testing.T, python string) string {
 		if resp, err := http.Get(address + "/v2/models/risk/ready"); err == nil {
 			resp.Body.Close()
 			if resp.StatusCode == http.StatusOK {
-				return address
+				return address, fmt.Sprintf("http://127.0.0.1:%d", ports["grpc_port"])
 			}
 		}
 	}
 	cmd.Process.Kill()
 	<-ended
 	t.Fatalf("MLServer was not ready in time:\n%s", said.String())
-	return ""
+	return "", ""
 }
 
 // unusedPort is a port of loopback that nobody listens on now.

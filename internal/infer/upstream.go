@@ -77,8 +77,8 @@ func (u *Upstream) Infer(ctx context.Context, r *tensor.Request) (*tensor.Respon
 		return nil, err
 	}
 	response, err := u.protocol.ParseResponse(answer, r, u.signature, u.limits)
-	if err != nil {
-		return nil, err
+	if err != nil { // it quotes what the server said, which is for the record
+		return nil, fault(u.place.Model, "answered otherwise than its protocol says", &Misspoke{err})
 	}
 	if r.ID != "" && response.ID != "" && response.ID != r.ID { // who was given none may make one up: MLServer does
 		return nil, fault(u.place.Model, "answered another request than it was asked", nil)
@@ -86,6 +86,16 @@ func (u *Upstream) Infer(ctx context.Context, r *tensor.Request) (*tensor.Respon
 	response.ID = r.ID
 	return response, nil
 }
+
+// A Misspoke is the cause of an error when a model server's answer was none of its
+// protocol: for the record, and never for the caller.
+type Misspoke struct{ Err error }
+
+// Error says what is wrong with the answer, and where.
+func (m *Misspoke) Error() string { return m.Err.Error() }
+
+// Unwrap returns what the parser said.
+func (m *Misspoke) Unwrap() error { return m.Err }
 
 // headerLength says how long the JSON text is before binary tensors.
 const headerLength = "inference-header-content-length"

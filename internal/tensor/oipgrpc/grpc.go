@@ -111,7 +111,7 @@ func (w *wire) request(r *tensor.Request) *fault {
 			}
 			r.Inputs = append(r.Inputs, tensor.Tensor{})
 			var has bool
-			has, f = w.array(&r.Inputs[len(r.Inputs)-1], r.Inputs[:len(r.Inputs)-1], (*wire).noParameters)
+			has, f = w.array(&r.Inputs[len(r.Inputs)-1], r.Inputs[:len(r.Inputs)-1], false, (*wire).noParameters)
 			typed = typed || has
 			f = f.item(len(r.Inputs) - 1)
 		case askOutputs:
@@ -159,7 +159,7 @@ func (w *wire) response(r *tensor.Response) *fault {
 			}
 			r.Outputs = append(r.Outputs, tensor.Tensor{})
 			var has bool
-			has, f = w.array(&r.Outputs[len(r.Outputs)-1], r.Outputs[:len(r.Outputs)-1], (*wire).dropParameters)
+			has, f = w.array(&r.Outputs[len(r.Outputs)-1], r.Outputs[:len(r.Outputs)-1], true, (*wire).dropParameters)
 			typed = typed || has
 			f = f.item(len(r.Outputs) - 1)
 		case tellRaw:
@@ -230,8 +230,9 @@ func (w *wire) settle(list []tensor.Tensor, raw [][]byte, typed bool, what, fiel
 	return nil
 }
 
-// array reads one tensor, and reports whether it has contents of its own.
-func (w *wire) array(t *tensor.Tensor, others []tensor.Tensor, parameters func(*wire) *fault) (typed bool, f *fault) {
+// array reads one tensor, and reports whether it has contents of its own. Those of an
+// answer are none when they are empty: MLServer has them there beside raw ones.
+func (w *wire) array(t *tensor.Tensor, others []tensor.Tensor, answer bool, parameters func(*wire) *fault) (typed bool, f *fault) {
 	var contents []byte
 	at := 0
 	f = w.inside(tensorFields, func(num protowire.Number) (f *fault) {
@@ -245,11 +246,11 @@ func (w *wire) array(t *tensor.Tensor, others []tensor.Tensor, parameters func(*
 		case tensorParameters:
 			f = parameters(w)
 		case tensorContents:
-			typed = true
 			if f = w.first(num); f == nil {
 				contents, f = w.bytes()
 				at = w.base + w.pos - len(contents)
 			}
+			typed = !answer || len(contents) > 0
 		default:
 			f = w.unknown(num)
 		}

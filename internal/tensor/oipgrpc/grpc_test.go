@@ -263,6 +263,18 @@ func TestModelOf(t *testing.T) {
 	}
 }
 
+// TestEmptyContentsOfAnAnswer are none beside raw ones: MLServer sends them so.
+func TestEmptyContentsOfAnAnswer(t *testing.T) {
+	output := pb{}.str(tellModel, "m").msg(tellOutputs, tensorOf("x", tensor.FP32, 1).msg(tensorContents, nil))
+	a, err := Protocol.ParseResponse(tensor.Message{Body: output.str(tellRaw, rawOne), Header: tensor.NoHeader}, &tensor.Request{}, tensor.Signature{}, tensor.DefaultLimits())
+	if err != nil || len(a.Outputs) != 1 || a.Outputs[0].Data.Floats[0] != 1 {
+		t.Errorf("%+v, %v", a, err)
+	}
+	if a, err := Protocol.ParseResponse(tensor.Message{Body: output, Header: tensor.NoHeader}, &tensor.Request{}, tensor.Signature{}, tensor.DefaultLimits()); err == nil {
+		t.Errorf("without elements: %+v", a)
+	}
+}
+
 // described is the protocol as its proto file has it, for a reader that is none of ours.
 var described = func() protoreflect.FileDescriptor {
 	field := func(name string, num int32, kind descriptorpb.FieldDescriptorProto_Type, repeated bool, of string) *descriptorpb.FieldDescriptorProto {
