@@ -25,6 +25,9 @@ type Route struct {
 	Remote    string           `json:"remote,omitempty"`   // and its name there
 	Protocol  string           `json:"protocol,omitempty"` // and what the server speaks, as tensor.Named has it; empty: oip
 	Version   string           `json:"version,omitempty"`  // the one version of the model that is asked; empty: the server's choice
+	Weight    *int             `json:"weight,omitempty"`   // the server's share of the calls, beside replicas; nil: 1
+	Replicas  []Replica        `json:"replicas,omitempty"` // further servers of the same model
+	Balance   string           `json:"balance,omitempty"`  // how one is picked: least-request, caller; empty: they take turns
 	Signature tensor.Signature `json:"signature"`
 	MaxRows   int              `json:"max_rows"` // rows in one request
 	Terms     firewall.Terms   `json:"terms"`
@@ -34,6 +37,11 @@ type Route struct {
 	Alterable bool             `json:"alterable,omitempty"` // the owner lets answers be altered, and the callers' terms say so
 	Observe   bool             `json:"observe,omitempty"`   // record what would be denied, and let it pass
 	Durable   bool             `json:"durable,omitempty"`   // answers wait until their record survives power loss
+	// Shadow is the address of a server whose model gets a copy of every request, and
+	// whose answers reach nobody; empty: there is none. ShadowRemote is its name there;
+	// empty: as the route's.
+	Shadow       string `json:"shadow,omitempty"`
+	ShadowRemote string `json:"shadow_remote,omitempty"`
 }
 
 // What a route has when nobody says otherwise: generous for a program that asks
@@ -55,6 +63,11 @@ type RouteSpec struct {
 	Remote      string          `json:"remote,omitempty" placeholder:"NAME" help:"the model's name on the server, if it is another" doc:"the model's name on the server, if it is another"`
 	Protocol    string          `json:"protocol,omitempty" placeholder:"NAME" help:"what the model server speaks: oip, oip-binary, oip-grpc, v1 (KServe), tfserving, torchserve, mlflow or openai (a new server: oip)" doc:"what the model server speaks: oip, oip-binary, oip-grpc, v1 (KServe), tfserving, torchserve, mlflow or openai; oip for a new server"`
 	Version     string          `json:"version,omitempty" name:"model-version" placeholder:"VERSION" help:"the one version of the model that is asked, and that callers may name (a new server: its own choice)" doc:"the one version of the model that is asked, and that callers may name; the server chooses when absent"`
+	Replicas    []string        `json:"replicas,omitempty" name:"replica" sep:"none" placeholder:"URL" help:"a further server of the same model; may be repeated, and the list is whole each time. none takes all away" doc:"further servers of the same model, the whole list; none, alone, takes all away"`
+	Weights     []string        `json:"weights,omitempty" name:"weight" sep:"none" placeholder:"URL=SHARE" help:"how often a server is asked beside the others, 0 to 10000: 0 is never (a new server: 1); may be repeated" doc:"how often servers are asked beside the others, as URL=SHARE: 0 to 10000, 0 is never, 1 for a new server"`
+	Balance     string          `json:"balance,omitempty" placeholder:"NAME" help:"how a server is picked: round-robin, least-request, or caller, which keeps each caller on one server (a new route: round-robin)" doc:"how a server is picked: round-robin, least-request, or caller, which keeps each caller on one server"`
+	Shadow      string          `json:"shadow,omitempty" placeholder:"URL" help:"a server whose model gets a copy of every request, and whose answers are compared and go to nobody; none takes it away" doc:"a server whose model gets a copy of every request, and whose answers are compared and go to nobody; none takes it away"`
+	ShadowName  string          `json:"shadow_remote,omitempty" name:"shadow-remote" placeholder:"NAME" help:"the shadow's name on its server, if it is another" doc:"the shadow's name on its server, if it is another"`
 	Signature   json.RawMessage `json:"signature,omitzero" type:"filecontent" placeholder:"FILE" help:"what the model takes and gives, as JSON, where its server cannot say: {\"inputs\": [{\"name\": \"x\", \"datatype\": \"FP32\", \"shape\": [-1, 4]}], \"outputs\": […]}. -1 takes any size, and dimension 0 counts rows" doc:"what the model takes and gives; asked of a new model when absent"`
 	Bounds      json.RawMessage `json:"bounds,omitzero" type:"filecontent" placeholder:"FILE" help:"what each column of an input may hold, as JSON: {\"input\": NAME, \"features\": [{\"name\": …, \"min\": …, \"max\": …}, …]}. A new model of the same inputs keeps the bounds; for other inputs they end" doc:"what each column of an input may hold: {input, features: [{name, min, max}, …]}, where min and max may be absent. A new model of the same inputs keeps the bounds; for other inputs they end"`
 	MaxRows     int             `json:"max_rows,omitempty" help:"rows in one request (a new route: 256)" doc:"rows in one request; 256 for a new route"`
@@ -94,7 +107,11 @@ func (s RouteSpec) route(was *Route) (Route, error) {
 	} else {
 		s.defaults()
 	}
+	servers := r.endpoints()
 	if err := s.backend(&r); err != nil {
+		return Route{}, err
+	}
+	if err := s.servers(&r, servers); err != nil {
 		return Route{}, err
 	}
 	r.MaxRows = cmp.Or(s.MaxRows, r.MaxRows)
@@ -140,9 +157,13 @@ func (s RouteSpec) backend(r *Route) error {
 		return &pavise.Error{Kind: pavise.Invalid, Msg: "remote, protocol and version are how a model is asked for by its name on a server, and this route has none", Hint: "give --upstream URL with --remote NAME, --protocol NAME or --model-version VERSION"}
 	case s.ONNX != nil:
 		r.Upstream, r.Remote, r.Protocol, r.Version = "", "", "", ""
+		r.Weight, r.Replicas, r.Balance = nil, nil, ""
 	case s.Upstream != "" || s.ofServer():
 		r.ONNX, r.Upstream, r.Remote = "", cmp.Or(s.Upstream, r.Upstream), cmp.Or(s.Remote, r.Remote, r.Model.ID)
 		r.Protocol, r.Version = cmp.Or(s.Protocol, r.Protocol), cmp.Or(s.Version, r.Version)
+		if r.Upstream == infer.External {
+			r.Weight, r.Replicas, r.Balance = nil, nil, ""
+		}
 		if r.Protocol == tensor.NameOIP { // what routes spoke before there was a choice
 			r.Protocol = ""
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/firewall"
+	"github.com/pavise/pavise/internal/infer"
 	"github.com/pavise/pavise/internal/tensor"
 )
 
@@ -17,10 +18,11 @@ import (
 const KindShadowed = "route.shadowed"
 
 const (
-	shadowWaiting  = 64       // copies that wait for a shadow; more are dropped, and counted
-	shadowElements = 64 << 10 // elements of a copy; a larger request is dropped, and counted
-	shadowWorkers  = 2        // copies that a shadow is asked about at once
-	shadowTime     = time.Minute
+	shadowWaiting = 64        // copies that wait for a shadow; more are dropped, and counted
+	shadowBytes   = 512 << 10 // of a copy, at eight for a number; a larger one is dropped, and counted
+	shadowWorkers = 2         // copies that a shadow is asked about at once
+	shadowTime    = time.Minute
+	shadowEvery   = time.Minute // a note says how it did
 )
 
 // A Tally is how a shadow did beside the model whose callers it heard.
@@ -39,10 +41,10 @@ type Tally struct {
 // A shadow is a model that gets a copy of what the model of a route is asked. What it
 // says reaches nobody: it is compared, and counted.
 type shadow struct {
-	model model
+	model *infer.Upstream
 	gate  firewall.Gate
 	queue chan shadowed
-	stop  context.CancelFunc
+	stop  context.CancelFunc // ends the workers
 
 	mu    sync.Mutex
 	tally Tally // since the last note; guarded by mu
@@ -54,14 +56,22 @@ type shadowed struct {
 	truth   *tensor.Response
 }
 
-// newShadow starts a shadow, which ends with stop.
-func newShadow(m model, gate firewall.Gate, of, is string) *shadow {
+// newShadow starts a shadow, which ends with end, and its model with it.
+func newShadow(m *infer.Upstream, gate firewall.Gate, of, is string) *shadow {
 	ctx, stop := context.WithCancel(context.Background())
 	s := &shadow{model: m, gate: gate, queue: make(chan shadowed, shadowWaiting), stop: stop, tally: Tally{Model: of, Shadow: is}}
 	for range shadowWorkers {
 		go s.work(ctx)
 	}
 	return s
+}
+
+// end stops asking a shadow, which may be nil, and lets go of its model's server.
+func (s *shadow) end() {
+	if s != nil {
+		s.stop()
+		s.model.Close()
+	}
 }
 
 // work asks the shadow until ctx is done.
@@ -76,34 +86,57 @@ func (s *shadow) work(ctx context.Context) {
 	}
 }
 
-// hear gives the shadow a copy of an exchange, unless it has too many already. It never
-// waits: the caller whose request it was gets the answer meanwhile.
-func (s *shadow) hear(request *tensor.Request, truth *tensor.Response) {
-	elements := 0
-	for i := range request.Inputs {
-		elements += request.Inputs[i].Len()
+// forShadow is a copy of the exchange for the route's shadow, or nil: there is none, it
+// has too many already, this one is too large, or its answer was none.
+func (x *Exchange) forShadow(truth *tensor.Response, wrong error) *shadowed {
+	s := x.route.shadow
+	if s == nil || wrong != nil {
+		return nil
 	}
-	if elements <= shadowElements && len(s.queue) < cap(s.queue) {
-		select {
-		case s.queue <- copied(request, truth):
-			return
-		default:
-		}
+	if len(s.queue) == cap(s.queue) || weigh(x.request.Inputs)+weigh(truth.Outputs) > shadowBytes {
+		s.drop()
+		return nil
 	}
-	s.mu.Lock()
-	s.tally.Dropped++
-	s.mu.Unlock()
-}
-
-// copied is an exchange that shares no memory with the one that is under way, which is
-// used again when that ends.
-func copied(request *tensor.Request, truth *tensor.Response) shadowed {
-	return shadowed{
-		&tensor.Request{ID: request.ID, Inputs: copiedTensors(request.Inputs), Outputs: slices.Clone(request.Outputs)},
+	return &shadowed{
+		&tensor.Request{ID: x.request.ID, Inputs: copiedTensors(x.request.Inputs), Outputs: slices.Clone(x.request.Outputs)},
 		&tensor.Response{ID: truth.ID, Outputs: copiedTensors(truth.Outputs)},
 	}
 }
 
+// hear gives the shadow a copy of an exchange whose record is written, unless it has too
+// many already. It never waits: the caller whose request it was gets the answer
+// meanwhile. Nil is no copy.
+func (s *shadow) hear(x *shadowed) {
+	if x == nil {
+		return
+	}
+	select {
+	case s.queue <- *x:
+	default:
+		s.drop()
+	}
+}
+
+// drop counts an exchange that the shadow does not hear of.
+func (s *shadow) drop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tally.Dropped++
+}
+
+// weigh is how many bytes a copy of tensors takes, about.
+func weigh(list []tensor.Tensor) (n int) {
+	for i := range list {
+		n += 8 * list[i].Len()
+		for _, b := range list[i].Data.Bytes {
+			n += 24 + len(b)
+		}
+	}
+	return n
+}
+
+// copiedTensors share no memory with those of an exchange that is under way, which is
+// used again when that ends.
 func copiedTensors(list []tensor.Tensor) []tensor.Tensor {
 	out := slices.Clone(list)
 	for i := range out {
@@ -122,9 +155,12 @@ func copiedTensors(list []tensor.Tensor) []tensor.Tensor {
 
 // ask asks the shadow what its model was asked, and compares.
 func (s *shadow) ask(ctx context.Context, x shadowed) {
-	ctx, cancel := context.WithTimeout(ctx, shadowTime)
+	within, cancel := context.WithTimeout(ctx, shadowTime)
 	defer cancel()
-	answer, err := s.model.Infer(ctx, x.request)
+	answer, err := s.model.Infer(within, x.request)
+	if ctx.Err() != nil {
+		return // the route has ended, and that is no fault of the shadow's
+	}
 	if err == nil {
 		if v := s.gate.CheckAnswer(x.request, answer); v.Outcome == pavise.Deny {
 			err = &pavise.Error{Kind: pavise.Unavailable, Msg: v.Reason}
@@ -153,6 +189,25 @@ func (s *shadow) take() (Tally, bool) {
 	return t, t != s.tally
 }
 
+// tell notes how the shadow of a route did since that was last noted, if it has one that
+// was asked.
+func (r *Routes) tell(ctx context.Context, l *live) {
+	if l.shadow == nil {
+		return
+	}
+	if tally, said := l.shadow.take(); said {
+		// A log that takes no note takes no inference either: the tally is what it misses least.
+		_ = r.guard.Note(context.WithoutCancel(ctx), KindShadowed, nil, routeName(l.Model.String()), tally)
+	}
+}
+
+// tellAll is tell of all routes.
+func (r *Routes) tellAll(ctx context.Context) {
+	for _, l := range *r.live.Load() {
+		r.tell(ctx, l)
+	}
+}
+
 // compare says in how many of the rows two answers of one form agree, and how far their
 // scores are apart at most. Rows of scores agree when the same one is the largest; other
 // rows when they are equal.
@@ -162,7 +217,7 @@ func compare(a, b *tensor.Response, rows int) (same int, furthest float64) {
 		for i := range a.Outputs {
 			p := &a.Outputs[i]
 			at := slices.IndexFunc(b.Outputs, func(t tensor.Tensor) bool { return t.Name == p.Name })
-			if at < 0 || p.Len() != b.Outputs[at].Len() {
+			if at < 0 || p.Datatype != b.Outputs[at].Datatype || p.Len() != b.Outputs[at].Len() {
 				agree = false
 				continue
 			}
