@@ -151,7 +151,7 @@ func (x *Exchange) Finish(ctx context.Context, truth *tensor.Response) (*Answer,
 	if err = x.end(err); err != nil {
 		return nil, &Refusal{entry: x.entry, err: err}
 	}
-	x.route.shadow.hear(heard)
+	x.route.shadow.Hear(heard)
 	return &Answer{Message: m, entry: x.entry}, nil
 }
 

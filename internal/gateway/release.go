@@ -18,7 +18,7 @@ import (
 )
 
 // A ReleaseSpec is what route.release is asked for: another model behind a name that
-// has one. The route's terms stay.
+// has one, other servers of it, or another shadow. The route's terms stay.
 type ReleaseSpec struct {
 	Name       string          `json:"name" arg:"" help:"the model's name, as tenant/model/id" doc:"the model's name, as tenant/model/id"`
 	ONNX       []byte          `json:"onnx,omitzero" type:"filecontent" xor:"backend" placeholder:"FILE" help:"run this ONNX model in the gateway" doc:"an ONNX model to run in the gateway"`
@@ -240,8 +240,8 @@ func (r *Routes) released(ctx context.Context, s ReleaseSpec) (*Standing, error)
 	if err != nil {
 		return nil, err
 	}
-	if !s.spec().namesModel() {
-		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "a release names the model that is to answer", Hint: "give --onnx FILE or --upstream URL"}
+	if !s.spec().namesModel() && len(s.Replicas) == 0 && s.Shadow == "" && s.ShadowName == "" {
+		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "a release names the model that is to answer, further servers of it, or a shadow", Hint: "give --onnx FILE, --upstream URL, --replica URL or --shadow URL"}
 	}
 	was := r.current(s.Name)
 	deleted := was == nil

@@ -15,6 +15,7 @@ import (
 	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/infer"
+	"github.com/pavise/pavise/internal/shadow"
 	"github.com/pavise/pavise/internal/store"
 	"github.com/pavise/pavise/internal/telemetry"
 	"github.com/pavise/pavise/internal/tensor"
@@ -58,7 +59,7 @@ type live struct {
 	gate   firewall.Gate
 	model  model            // of tensors; nil for a language model
 	chat   *infer.Chat      // a language model; nil for one of tensors
-	shadow *shadow          // nil: there is none
+	shadow *shadow.Shadow   // nil: there is none
 	count  *telemetry.Model // what is asked here
 	said   string           // what records say answered
 }
@@ -79,7 +80,7 @@ func (l *live) stop() {
 	if l.chat != nil {
 		l.chat.Close()
 	}
-	l.shadow.end()
+	l.shadow.End()
 }
 
 // spoken is the protocol in which a request goes to the model, and in which a record
@@ -157,7 +158,7 @@ func (r *Routes) start(tx *store.Tx, route Route) (*live, error) {
 		l.stop()
 		return nil, err
 	}
-	l.shadow = newShadow(copied, l.gate, route.answers(), route.copied().Model+" at "+route.Shadow)
+	l.shadow = shadow.New(copied, l.gate, route.answers(), route.copied().Model+" at "+route.Shadow)
 	return l, nil
 }
 
@@ -365,8 +366,8 @@ func (f *finding) complete(route, was *Route, spec RouteSpec) error {
 	if f != nil {
 		route.ONNX, route.Signature = f.digest, f.signature
 		if was != nil {
-			keepColumns(route.Signature.Inputs, was.Signature.Inputs)
-			keepColumns(route.Signature.Outputs, was.Signature.Outputs)
+			firewall.KeepColumns(route.Signature.Inputs, was.Signature.Inputs)
+			firewall.KeepColumns(route.Signature.Outputs, was.Signature.Outputs)
 		}
 	}
 	if route.language() {
@@ -386,7 +387,7 @@ func (f *finding) complete(route, was *Route, spec RouteSpec) error {
 		return nil
 	}
 	route.Signature.Inputs = slices.Clone(route.Signature.Inputs) // may be those of was
-	if err := bound(route.Signature.Inputs, spec.Bounds); err != nil {
+	if err := firewall.Bound(route.Signature.Inputs, spec.Bounds); err != nil {
 		return err
 	}
 	return route.Signature.Validate()
