@@ -207,27 +207,38 @@ func TestFailingServerIsLeftOut(t *testing.T) {
 	}
 }
 
-// TestCallersStayOnTheirServer has one caller's calls meet on one of many servers.
+// TestCallersStayOnTheirServer has one caller's calls meet on one of many servers, as soon
+// as the route says so.
 func TestCallersStayOnTheirServer(t *testing.T) {
 	var all []*scorer
 	for range 5 {
 		all = append(all, newScorer(t, "1,2"))
 	}
 	w := newWorld(t, t.TempDir())
-	w.onServers(t, all, func(s *RouteSpec) { s.Balance = "caller" })
-	for range 20 {
-		if resp, _ := w.post(t, good, nil); resp.StatusCode != 200 {
-			t.Fatal(resp.StatusCode)
+	w.onServers(t, all, nil)
+	for _, c := range []struct {
+		balance string
+		servers int
+	}{{"round-robin", 5}, {"caller", 1}, {"round-robin", 5}} {
+		w.rewrite(t, RouteSpec{Balance: c.balance})
+		before := make([]int64, len(all))
+		for i, s := range all {
+			before[i] = s.asked.Load()
 		}
-	}
-	asked := 0
-	for _, s := range all {
-		if s.asked.Load() > 0 {
-			asked++
+		for range 20 {
+			if resp, _ := w.post(t, good, nil); resp.StatusCode != 200 {
+				t.Fatal(resp.StatusCode)
+			}
 		}
-	}
-	if asked != 1 {
-		t.Errorf("%d servers were asked", asked)
+		asked := 0
+		for i, s := range all {
+			if s.asked.Load() > before[i] {
+				asked++
+			}
+		}
+		if asked != c.servers {
+			t.Errorf("%s: %d servers were asked", c.balance, asked)
+		}
 	}
 }
 

@@ -325,7 +325,7 @@ func standing(r gateway.Standing) string {
 }
 
 func printRoute(w io.Writer, r gateway.Route) {
-	fmt.Fprintf(w, "%s: %s, answers %s, %s, budget %s, %s", r.Model, behind(r), r.Shape, limit(r.Terms.Rate), limit(r.Terms.Budget), bounds(r))
+	fmt.Fprintf(w, "%s: %s, answers %s, %s, budget %s, %s", r.Model, behindAll(gateway.Standing{Route: r}), r.Shape, limit(r.Terms.Rate), limit(r.Terms.Budget), bounds(r))
 	if m := mode(r); m != enforced {
 		fmt.Fprintf(w, ", %s", m)
 	}
