@@ -331,7 +331,7 @@ func releaseRunner(rooms *Rooms) change.Runner {
 			}
 			plan, err := rooms.Routes.PlanRelease(ctx, s)
 			return change.Plan{
-				Summary: fmt.Sprintf("let %s be answered by %s", s.Name, shortModel(plan.Model)),
+				Summary: fmt.Sprintf("let %s be answered by %s%s", s.Name, shortModel(plan.Model), plan.Will.Heard()),
 				Digests: map[string]string{routeBefore: plan.Before, "model": plan.Model}, Detail: plan,
 			}, err
 		},
@@ -363,7 +363,7 @@ func safeRouteRunner(plan func(context.Context, pavise.Name) (change.Plan, error
 func (rooms *Rooms) planRollback(ctx context.Context, model pavise.Name) (change.Plan, error) {
 	plan, err := rooms.Routes.PlanRollback(ctx, model)
 	return change.Plan{
-		Summary: fmt.Sprintf("let %s be answered by %s again", model, shortModel(plan.Model)),
+		Summary: fmt.Sprintf("let %s be answered by %s again%s", model, shortModel(plan.Model), plan.Will.Heard()),
 		Digests: map[string]string{routeBefore: plan.Before, "model": plan.Model}, Detail: plan,
 	}, err
 }

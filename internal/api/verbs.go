@@ -29,7 +29,7 @@ func routeVerbs() []Verb {
 		verb(Verb{
 			Name: "route.list", On: onRoute, Class: guard.Pooled,
 			Help:    "List the routes to your tenant's models",
-			About:   "A route says what stands behind a model's name, and on what terms callers may ask it. It also says which models are in quarantine.",
+			About:   "A route says what stands behind a model's name, and on what terms callers may ask it. It also says which models are in quarantine, and how each server of a model does at the machine that is asked.",
 			Example: "pavise route list",
 		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, _ Empty) (RouteList, error) {
 			routes, err := rooms.Routes.List(ctx, who, who.Tenant)
@@ -38,7 +38,7 @@ func routeVerbs() []Verb {
 		verb(Verb{
 			Name: "route.put", On: onRoute, maxBody: maxModel,
 			Help:    "Put a model behind the firewall, or change its terms",
-			About:   "The model runs in the gateway (--onnx) or on a model server (--upstream, and --protocol unless it speaks the Open Inference Protocol v2); a server that cannot say what its model takes and gives needs --signature. On a route that exists, what is left out stays as it is; --no-observe and the like take back what was set. Requests under way end on the terms they began on. Another model for a name that has one is a release: pavise route release.",
+			About:   "The model runs in the gateway (--onnx) or on a model server (--upstream, and --protocol unless it speaks the Open Inference Protocol v2); a server that cannot say what its model takes and gives needs --signature. On a route that exists, what is left out stays as it is; --no-observe and the like take back what was set. Requests under way end on the terms they began on. A model can run on several servers (--replica, each with its --weight), and a --shadow can hear its requests. Weights and --balance change at once, on the connections that there are. Another model for a name that has one, another server or another shadow is a release: pavise route release.",
 			Example: "pavise route put local/model/fraud --onnx cmd/pavise/testdata/fraud.onnx --rate 600/1m --shape round:3",
 		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, req gateway.RouteSpec) (gateway.Route, error) {
 			if _, err := req.Model(); err != nil {
@@ -48,7 +48,7 @@ func routeVerbs() []Verb {
 		}),
 		proposing(Verb{
 			Name: "route.release", On: onRoute, maxBody: maxModel,
-			Help:    "Propose another model for a name that has one",
+			Help:    "Propose another model, server or shadow for a name that has one",
 			About:   "The route's terms stay, and so do bounds on values while the inputs are the same. It answers once somebody else has approved it. A release ends a quarantine; the model that answers already can be released for that, and for nothing else. After route delete it is the way to another model under the name, on the terms of the last route.",
 			Example: "pavise route release local/model/fraud --onnx cmd/pavise/testdata/fraud2.onnx",
 		}, func(_ context.Context, _ *Rooms, _ pavise.Principal, req ReleaseRequest) (pavise.Name, error) {

@@ -156,16 +156,17 @@ type Person struct {
 // A Route is one of the first models. What it leaves out is as pavise route put has
 // it.
 type Route struct {
-	Name      string `yaml:"name" need:"true" example:"fraud" doc:"The model's name: its id, or in full, as tenant/model/id."`
-	ONNX      string `yaml:"onnx" shown:"true" example:"/etc/pavise/fraud.onnx" doc:"A file with the model, which the gateways run; or else upstream."`
-	Upstream  string `yaml:"upstream" instead:"onnx" example:"http://models:8000" doc:"In the place of onnx: the address of a model server."`
-	Remote    string `yaml:"remote" instead:"onnx" example:"fraud" doc:"The model's name there, if it is another."`
-	Protocol  string `yaml:"protocol" instead:"onnx" example:"tfserving" doc:"What the server speaks: oip unless said, oip-binary, oip-grpc, v1, tfserving, torchserve, mlflow or openai."`
-	Signature string `yaml:"signature" instead:"onnx" example:"/etc/pavise/fraud.json" doc:"A file that says what the model takes and gives, where its server cannot: v1, torchserve, mlflow."`
-	Rate      string `yaml:"rate" example:"600/1m" doc:"Rows of each caller."`
-	Budget    string `yaml:"budget" example:"100000/24h" doc:"Rows of each caller in a longer window."`
-	Shape     string `yaml:"shape" example:"round:3" doc:"How much of the scores an answer tells: full, round:DIGITS, topk:K or label."`
-	Purpose   string `yaml:"purpose" example:"security" doc:"What the answers decide: security, health, access …"`
+	Name      string   `yaml:"name" need:"true" example:"fraud" doc:"The model's name: its id, or in full, as tenant/model/id."`
+	ONNX      string   `yaml:"onnx" shown:"true" example:"/etc/pavise/fraud.onnx" doc:"A file with the model, which the gateways run; or else upstream."`
+	Upstream  string   `yaml:"upstream" instead:"onnx" example:"http://models:8000" doc:"In the place of onnx: the address of a model server."`
+	Replicas  []string `yaml:"replicas" instead:"onnx" example:"[http://models2:8000]" doc:"Further servers of the same model."`
+	Remote    string   `yaml:"remote" instead:"onnx" example:"fraud" doc:"The model's name there, if it is another."`
+	Protocol  string   `yaml:"protocol" instead:"onnx" example:"tfserving" doc:"What the server speaks: oip unless said, oip-binary, oip-grpc, v1, tfserving, torchserve, mlflow or openai."`
+	Signature string   `yaml:"signature" instead:"onnx" example:"/etc/pavise/fraud.json" doc:"A file that says what the model takes and gives, where its server cannot: v1, torchserve, mlflow."`
+	Rate      string   `yaml:"rate" example:"600/1m" doc:"Rows of each caller."`
+	Budget    string   `yaml:"budget" example:"100000/24h" doc:"Rows of each caller in a longer window."`
+	Shape     string   `yaml:"shape" example:"round:3" doc:"How much of the scores an answer tells: full, round:DIGITS, topk:K or label."`
+	Purpose   string   `yaml:"purpose" example:"security" doc:"What the answers decide: security, health, access …"`
 }
 
 // What a role takes when its file does not say.

@@ -52,6 +52,7 @@ func newRouteCard(r gateway.Standing) routeCard {
 	if r.Upstream != "" {
 		card.Backend, card.Place = "upstream server", r.At()
 	}
+	card.Place += r.Heard()
 	for _, t := range []struct {
 		name string
 		rate firewall.Rate

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"reflect"
 	"slices"
 	"strings"
 
@@ -58,16 +57,22 @@ func (r *Routes) Model(ctx context.Context, digest string) (onnx []byte, err err
 func (r *Routes) Adopt(ctx context.Context, all []Standing, share int, model func(digest string) ([]byte, error)) error {
 	r.changing.Lock()
 	defer r.changing.Unlock()
-	next, barred, err := r.prepare(ctx, all, share, model)
-	if err != nil {
-		return err
-	}
-	if err := r.db.Update(ctx, func(tx *store.Tx) error { return keepAdopted(tx, next, barred) }); err != nil {
-		return err
-	}
 	was := *r.live.Load()
+	next, barred, err := r.prepare(ctx, all, share, model)
+	if err == nil {
+		err = r.db.Update(ctx, func(tx *store.Tx) error { return keepAdopted(tx, next, barred) })
+	}
+	if err != nil {
+		for name, l := range next {
+			r.leave(ctx, l, was[name])
+		}
+		return err
+	}
 	for name, l := range next {
-		if err := r.meter.SetTerms(name, l.Terms); err != nil { // cannot be: they were looked at
+		if err := l.settle(); err != nil { // neither can be: they were looked at
+			return err
+		}
+		if err := r.meter.SetTerms(name, l.Terms); err != nil {
 			return err
 		}
 	}
@@ -84,34 +89,35 @@ func (r *Routes) Adopt(ctx context.Context, all []Standing, share int, model fun
 			r.guard.Observe(name, false)
 			r.meter.DropTerms(name)
 		}
-		if next[name] == nil || next[name].model != l.model || next[name].chat != l.chat {
-			l.stop()
-		}
+		r.leave(ctx, l, next[name])
 	}
 	return nil
 }
 
 // prepare makes ready what is to be adopted, and changes nothing but the models that
-// the store has. A route that stays keeps its model, and its connections.
+// the store has. A route that stays keeps its model, and its connections. On an error it
+// returns what it had made ready.
 func (r *Routes) prepare(ctx context.Context, all []Standing, share int, model func(string) ([]byte, error)) (map[pavise.Name]*live, map[pavise.Name]bool, error) {
 	next, barred, was := map[pavise.Name]*live{}, map[pavise.Name]bool{}, *r.live.Load()
 	for _, s := range all {
 		route := s.Route
 		if err := route.check(); err != nil {
-			return nil, nil, fmt.Errorf("adopt route %s: %w", route.Model, err)
+			return next, nil, fmt.Errorf("adopt route %s: %w", route.Model, err)
 		}
 		if next[route.Model] != nil {
-			return nil, nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("there are two routes to %s", route.Model)}
+			return next, nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("there are two routes to %s", route.Model)}
 		}
 		route.Terms.Budget, route.Terms.ModelBudget = part(route.Terms.Budget, share), part(route.Terms.ModelBudget, share)
 		if s.Quarantined {
 			barred[route.Model] = true
 		}
 		l := r.liveOf(route)
-		if old := was[route.Model]; old != nil && old.sameModel(route) && reflect.DeepEqual(old.Signature, route.Signature) {
-			l.model, l.chat = old.model, old.chat
-		} else if err := r.load(ctx, l, model); err != nil {
-			return nil, nil, fmt.Errorf("adopt route %s: %w", route.Model, err)
+		if l.inherit(was[route.Model]) {
+			next[route.Model] = l
+			continue
+		}
+		if err := r.load(ctx, l, model); err != nil {
+			return next, nil, fmt.Errorf("adopt route %s: %w", route.Model, err)
 		}
 		next[route.Model] = l
 	}
@@ -141,7 +147,7 @@ func (r *Routes) load(ctx context.Context, l *live, model func(string) ([]byte, 
 	return r.db.View(ctx, func(tx *store.Tx) error {
 		started, err := r.start(tx, l.Route)
 		if err == nil {
-			l.model, l.chat = started.model, started.chat
+			l.model, l.chat, l.shadow = started.model, started.chat, started.shadow
 		}
 		return err
 	})
@@ -213,6 +219,9 @@ func (r Route) check() error {
 		if err := r.place().Validate(); err != nil {
 			return err
 		}
+	}
+	if err := r.checkServers(); err != nil {
+		return err
 	}
 	if r.language() {
 		return r.checkLanguage()

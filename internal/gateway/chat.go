@@ -181,7 +181,7 @@ func (x *ChatExchange) Fields() string { return x.changes.String() }
 // Unguarded: BeginChat has entered.
 func (x *ChatExchange) Answer(ctx context.Context) (*ChatAnswer, error) {
 	defer x.broken()
-	answer, err := x.route.chat.Ask(ctx, x.ask, x.body)
+	answer, err := x.route.chat.Ask(x.calling(ctx), x.ask, x.body)
 	if err != nil {
 		return nil, x.Abort(x.blame(ctx, err))
 	}

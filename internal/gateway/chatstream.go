@@ -37,7 +37,7 @@ type streaming struct {
 func (x *ChatExchange) Stream(ctx context.Context, send func([]byte) error) error {
 	defer x.broken()
 	outline := x.ask.Outline()
-	flow, err := x.route.chat.Stream(ctx, outline, x.body)
+	flow, err := x.route.chat.Stream(x.calling(ctx), outline, x.body)
 	if err != nil {
 		return x.Abort(x.blame(ctx, err))
 	}

@@ -101,19 +101,24 @@ func (g *Gateway) Admit(ctx context.Context, proof identity.Credentials, source 
 	return g.guard.Admit(ctx, g.verifier.Load(), proof, source)
 }
 
-// Run keeps snapshots of the meter until ctx is done, and a last one then. Its
-// caller owns the goroutine.
+// Run keeps snapshots of the meter until ctx is done, and a last one then, and notes how
+// shadows do. Its caller owns the goroutine.
 //
 // Unguarded: it acts for nobody; it keeps the house's own state.
 func (g *Gateway) Run(ctx context.Context) error {
 	tick := time.NewTicker(snapshotEvery)
 	defer tick.Stop()
+	shadows := time.NewTicker(shadowEvery)
+	defer shadows.Stop()
 	for {
 		select {
 		case <-tick.C:
 			// A snapshot that cannot be kept now costs a longer replay only.
 			_ = g.snapshotMeter(ctx)
+		case <-shadows.C:
+			g.Routes.tellAll(ctx)
 		case <-ctx.Done():
+			g.Routes.tellAll(ctx)
 			return g.snapshotMeter(context.WithoutCancel(ctx))
 		}
 	}

@@ -74,7 +74,7 @@ func (g *Gateway) Infer(ctx context.Context, who pavise.Principal, call Call) (*
 		return nil, err
 	}
 	defer x.broken()
-	truth, err := x.route.model.Infer(ctx, x.request)
+	truth, err := x.route.model.Infer(x.calling(ctx), x.request)
 	if errors.Is(err, infer.ErrUnseen) {
 		return x.unseen(ctx)
 	}
@@ -147,10 +147,21 @@ func (x *Exchange) Finish(ctx context.Context, truth *tensor.Response) (*Answer,
 	x.seen.Enter(telemetry.Shape)
 	m, err := x.outbound(ctx, truth)
 	x.answered = len(m.Body)
+	heard := x.forShadow(truth, err)
 	if err = x.end(err); err != nil {
 		return nil, &Refusal{entry: x.entry, err: err}
 	}
+	x.route.shadow.Hear(heard)
 	return &Answer{Message: m, entry: x.entry}, nil
+}
+
+// calling is the context in which the model is asked: where the route keeps callers on
+// one server each, it says whose call it is.
+func (x *Exchange) calling(ctx context.Context) context.Context {
+	if x.route.Balance != balanceCaller {
+		return ctx
+	}
+	return infer.WithCaller(ctx, x.who.Name().String())
 }
 
 // Abort ends the exchange without an answer, for the reason given, and returns the
@@ -201,10 +212,7 @@ func (x *Exchange) begin() (err error) {
 	}
 	rand.Read(x.random[:])
 	x.trail.ID, x.kept.Salt = hexOf(x.random[:16]), x.random[16:]
-	x.trail.Model = x.route.ONNX
-	if x.trail.Model == "" {
-		x.trail.Model = x.route.Upstream
-	}
+	x.trail.Model = x.route.said
 	return nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/infer"
@@ -17,27 +18,42 @@ import (
 )
 
 // A ReleaseSpec is what route.release is asked for: another model behind a name that
-// has one. The route's terms stay.
+// has one, other servers of it, or another shadow. The route's terms stay.
 type ReleaseSpec struct {
-	Name      string          `json:"name" arg:"" help:"the model's name, as tenant/model/id" doc:"the model's name, as tenant/model/id"`
-	ONNX      []byte          `json:"onnx,omitzero" type:"filecontent" xor:"backend" placeholder:"FILE" help:"run this ONNX model in the gateway" doc:"an ONNX model to run in the gateway"`
-	Upstream  string          `json:"upstream,omitempty" xor:"backend" placeholder:"URL" help:"ask the model server at this address" doc:"address of a model server"`
-	Remote    string          `json:"remote,omitempty" placeholder:"NAME" help:"the model's name on the server, if it is another" doc:"the model's name on the server, if it is another"`
-	Protocol  string          `json:"protocol,omitempty" placeholder:"NAME" help:"what the model server speaks, if it is not what the last one spoke: oip, oip-binary, oip-grpc, v1, tfserving, torchserve, mlflow or openai" doc:"what the model server speaks, if it is not what the last one spoke"`
-	Version   string          `json:"version,omitempty" name:"model-version" placeholder:"VERSION" help:"the one version of the model that is asked, and that callers may name" doc:"the one version of the model that is asked, and that callers may name"`
-	Signature json.RawMessage `json:"signature,omitzero" type:"filecontent" placeholder:"FILE" help:"what the model takes and gives, as JSON, where its server cannot say" doc:"what the model takes and gives; asked of the model when absent"`
+	Name       string          `json:"name" arg:"" help:"the model's name, as tenant/model/id" doc:"the model's name, as tenant/model/id"`
+	ONNX       []byte          `json:"onnx,omitzero" type:"filecontent" xor:"backend" placeholder:"FILE" help:"run this ONNX model in the gateway" doc:"an ONNX model to run in the gateway"`
+	Upstream   string          `json:"upstream,omitempty" xor:"backend" placeholder:"URL" help:"ask the model server at this address" doc:"address of a model server"`
+	Remote     string          `json:"remote,omitempty" placeholder:"NAME" help:"the model's name on the server, if it is another" doc:"the model's name on the server, if it is another"`
+	Protocol   string          `json:"protocol,omitempty" placeholder:"NAME" help:"what the model server speaks, if it is not what the last one spoke: oip, oip-binary, oip-grpc, v1, tfserving, torchserve, mlflow or openai" doc:"what the model server speaks, if it is not what the last one spoke"`
+	Version    string          `json:"version,omitempty" name:"model-version" placeholder:"VERSION" help:"the one version of the model that is asked, and that callers may name" doc:"the one version of the model that is asked, and that callers may name"`
+	Replicas   []string        `json:"replicas,omitempty" name:"replica" sep:"none" placeholder:"URL" help:"a further server of the same model; may be repeated, and the list is whole each time. none takes all away" doc:"further servers of the same model, the whole list; none, alone, takes all away"`
+	Weights    []string        `json:"weights,omitempty" name:"weight" sep:"none" placeholder:"URL=SHARE" help:"how often a server is asked beside the others, 0 to 10000: 0 is never (a new server: 1); may be repeated" doc:"how often servers are asked beside the others, as URL=SHARE: 0 to 10000, 0 is never, 1 for a new server"`
+	Shadow     string          `json:"shadow,omitempty" placeholder:"URL" help:"a server whose model gets a copy of every request, and whose answers are compared and go to nobody; none takes it away" doc:"a server whose model gets a copy of every request, and whose answers are compared and go to nobody; none takes it away"`
+	ShadowName string          `json:"shadow_remote,omitempty" name:"shadow-remote" placeholder:"NAME" help:"the shadow's name on its server, if it is another" doc:"the shadow's name on its server, if it is another"`
+	Signature  json.RawMessage `json:"signature,omitzero" type:"filecontent" placeholder:"FILE" help:"what the model takes and gives, as JSON, where its server cannot say" doc:"what the model takes and gives; asked of the model when absent"`
 }
 
 func (s ReleaseSpec) spec() RouteSpec {
-	return RouteSpec{Name: s.Name, ONNX: s.ONNX, Upstream: s.Upstream, Remote: s.Remote, Protocol: s.Protocol, Version: s.Version, Signature: s.Signature}
+	return RouteSpec{
+		Name: s.Name, ONNX: s.ONNX, Upstream: s.Upstream, Remote: s.Remote, Protocol: s.Protocol, Version: s.Version, Signature: s.Signature,
+		Replicas: s.Replicas, Weights: s.Weights, Shadow: s.Shadow, ShadowName: s.ShadowName,
+	}
 }
 
 // behind says what answers, in a few words.
 func (r Route) behind() string {
 	if r.ONNX != "" {
-		return "model " + r.ONNX[:min(len(r.ONNX), 19)]
+		return "model " + r.ONNX[:min(len(r.ONNX), 19)] + r.Heard()
 	}
-	return r.At()
+	return r.At() + r.Heard()
+}
+
+// Heard says, behind what answers, which shadow hears the requests; "" if none does.
+func (r Route) Heard() string {
+	if r.Shadow == "" {
+		return ""
+	}
+	return fmt.Sprintf(", with the shadow %s at %s", r.copied().Model, r.Shadow)
 }
 
 // At says where the model of a route with an upstream is.
@@ -52,19 +68,28 @@ func (r Route) At() string {
 	if r.Upstream == infer.External {
 		return name + " behind a proxy"
 	}
-	return name + " at " + r.Upstream
+	return name + " at " + r.listed()
 }
 
-// sameModel reports whether the same model answers on both routes.
+// sameModel reports whether the same model answers on both routes, on the same servers,
+// and the same shadow hears it: whether callers' data goes nowhere else, and nobody else
+// answers for the name.
 func (r Route) sameModel(other Route) bool {
-	return r.ONNX == other.ONNX && r.place() == other.place()
+	return r.ONNX == other.ONNX && r.place() == other.place() && r.Shadow == other.Shadow && r.ShadowRemote == other.ShadowRemote &&
+		slices.Equal(r.addresses(), other.addresses())
 }
 
 // keepRelease keeps a route in the history of its name, if another model answers on
 // it than on the one before. What was rolled back does not count as before.
 func keepRelease(tx *store.Tx, route Route, text string) error {
 	last, seq, err := release(tx, route.Model, 1<<62)
-	if err != nil || last != nil && last.sameModel(route) {
+	if err == nil && last != nil && last.sameModel(route) {
+		if last.sameShares(route) {
+			return nil
+		}
+		return keepLast(tx, route) // who comes back to it finds the shares that it had
+	}
+	if err != nil {
 		return err
 	}
 	var newest int64
@@ -75,8 +100,8 @@ func keepRelease(tx *store.Tx, route Route, text string) error {
 	return err
 }
 
-// keepLast keeps a route that ends as the newest in the history of its name, with the
-// terms that it has by now: a release after it goes on with those.
+// keepLast keeps a route as the newest in the history of its name, with the terms and
+// the shares that it has by now: a release after its end goes on with those.
 func keepLast(tx *store.Tx, route Route) error {
 	last, seq, err := release(tx, route.Model, 1<<62)
 	if err != nil || last == nil {
@@ -121,8 +146,9 @@ func (r *Routes) lastRelease(ctx context.Context, model pavise.Name) (last *Rout
 // A Standing is a route and how it stands with it.
 type Standing struct {
 	Route
-	Quarantined bool `json:"quarantined,omitempty"` // nobody may ask the model
-	Deleted     bool `json:"deleted,omitempty"`     // it is the last route that there was: none leads to the model now
+	Quarantined bool     `json:"quarantined,omitempty"` // nobody may ask the model
+	Deleted     bool     `json:"deleted,omitempty"`     // it is the last route that there was: none leads to the model now
+	Servers     []Server `json:"servers,omitempty"`     // how its servers do; only List says it
 }
 
 // digest is the hex SHA-256 of all that it says.
@@ -214,8 +240,8 @@ func (r *Routes) released(ctx context.Context, s ReleaseSpec) (*Standing, error)
 	if err != nil {
 		return nil, err
 	}
-	if !s.spec().namesModel() {
-		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "a release names the model that is to answer", Hint: "give --onnx FILE or --upstream URL"}
+	if !s.spec().namesModel() && len(s.Replicas) == 0 && s.Shadow == "" && s.ShadowName == "" {
+		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "a release names the model that is to answer, further servers of it, or a shadow", Hint: "give --onnx FILE, --upstream URL, --replica URL or --shadow URL"}
 	}
 	was := r.current(s.Name)
 	deleted := was == nil
@@ -283,7 +309,11 @@ func (r *Routes) back(tx *store.Tx, model pavise.Name) (was, will *Route, at int
 	// The terms of today, the model of then.
 	back := *was
 	back.ONNX, back.Upstream, back.Remote, back.Signature = before.ONNX, before.Upstream, before.Remote, before.Signature
-	back.Protocol, back.Version = before.Protocol, before.Version
+	back.Protocol, back.Version, back.Weight, back.Replicas = before.Protocol, before.Version, before.Weight, before.Replicas
+	back.Shadow, back.ShadowRemote = before.Shadow, before.ShadowRemote
+	if back.Upstream == "" || back.Upstream == infer.External {
+		back.Balance = "" // it has nothing to balance
+	}
 	return was, &back, at, nil
 }
 

@@ -4,10 +4,6 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
-	"slices"
-	"strconv"
-	"strings"
-	"time"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/firewall"
@@ -25,6 +21,9 @@ type Route struct {
 	Remote    string           `json:"remote,omitempty"`   // and its name there
 	Protocol  string           `json:"protocol,omitempty"` // and what the server speaks, as tensor.Named has it; empty: oip
 	Version   string           `json:"version,omitempty"`  // the one version of the model that is asked; empty: the server's choice
+	Weight    *int             `json:"weight,omitempty"`   // the server's share of the calls, beside replicas; nil: 1
+	Replicas  []Replica        `json:"replicas,omitempty"` // further servers of the same model
+	Balance   string           `json:"balance,omitempty"`  // how one is picked: least-request, caller; empty: they take turns
 	Signature tensor.Signature `json:"signature"`
 	MaxRows   int              `json:"max_rows"` // rows in one request
 	Terms     firewall.Terms   `json:"terms"`
@@ -34,6 +33,11 @@ type Route struct {
 	Alterable bool             `json:"alterable,omitempty"` // the owner lets answers be altered, and the callers' terms say so
 	Observe   bool             `json:"observe,omitempty"`   // record what would be denied, and let it pass
 	Durable   bool             `json:"durable,omitempty"`   // answers wait until their record survives power loss
+	// Shadow is the address of a server whose model gets a copy of every request, and
+	// whose answers reach nobody; empty: there is none. ShadowRemote is its name there;
+	// empty: as the route's.
+	Shadow       string `json:"shadow,omitempty"`
+	ShadowRemote string `json:"shadow_remote,omitempty"`
 }
 
 // What a route has when nobody says otherwise: generous for a program that asks
@@ -55,6 +59,11 @@ type RouteSpec struct {
 	Remote      string          `json:"remote,omitempty" placeholder:"NAME" help:"the model's name on the server, if it is another" doc:"the model's name on the server, if it is another"`
 	Protocol    string          `json:"protocol,omitempty" placeholder:"NAME" help:"what the model server speaks: oip, oip-binary, oip-grpc, v1 (KServe), tfserving, torchserve, mlflow or openai (a new server: oip)" doc:"what the model server speaks: oip, oip-binary, oip-grpc, v1 (KServe), tfserving, torchserve, mlflow or openai; oip for a new server"`
 	Version     string          `json:"version,omitempty" name:"model-version" placeholder:"VERSION" help:"the one version of the model that is asked, and that callers may name (a new server: its own choice)" doc:"the one version of the model that is asked, and that callers may name; the server chooses when absent"`
+	Replicas    []string        `json:"replicas,omitempty" name:"replica" sep:"none" placeholder:"URL" help:"a further server of the same model; may be repeated, and the list is whole each time. none takes all away" doc:"further servers of the same model, the whole list; none, alone, takes all away"`
+	Weights     []string        `json:"weights,omitempty" name:"weight" sep:"none" placeholder:"URL=SHARE" help:"how often a server is asked beside the others, 0 to 10000: 0 is never (a new server: 1); may be repeated" doc:"how often servers are asked beside the others, as URL=SHARE: 0 to 10000, 0 is never, 1 for a new server"`
+	Balance     string          `json:"balance,omitempty" placeholder:"NAME" help:"how a server is picked: round-robin, least-request, or caller, which keeps each caller on one server (a new route: round-robin)" doc:"how a server is picked: round-robin, least-request, or caller, which keeps each caller on one server"`
+	Shadow      string          `json:"shadow,omitempty" placeholder:"URL" help:"a server whose model gets a copy of every request, and whose answers are compared and go to nobody; none takes it away" doc:"a server whose model gets a copy of every request, and whose answers are compared and go to nobody; none takes it away"`
+	ShadowName  string          `json:"shadow_remote,omitempty" name:"shadow-remote" placeholder:"NAME" help:"the shadow's name on its server, if it is another" doc:"the shadow's name on its server, if it is another"`
 	Signature   json.RawMessage `json:"signature,omitzero" type:"filecontent" placeholder:"FILE" help:"what the model takes and gives, as JSON, where its server cannot say: {\"inputs\": [{\"name\": \"x\", \"datatype\": \"FP32\", \"shape\": [-1, 4]}], \"outputs\": […]}. -1 takes any size, and dimension 0 counts rows" doc:"what the model takes and gives; asked of a new model when absent"`
 	Bounds      json.RawMessage `json:"bounds,omitzero" type:"filecontent" placeholder:"FILE" help:"what each column of an input may hold, as JSON: {\"input\": NAME, \"features\": [{\"name\": …, \"min\": …, \"max\": …}, …]}. A new model of the same inputs keeps the bounds; for other inputs they end" doc:"what each column of an input may hold: {input, features: [{name, min, max}, …]}, where min and max may be absent. A new model of the same inputs keeps the bounds; for other inputs they end"`
 	MaxRows     int             `json:"max_rows,omitempty" help:"rows in one request (a new route: 256)" doc:"rows in one request; 256 for a new route"`
@@ -94,7 +103,11 @@ func (s RouteSpec) route(was *Route) (Route, error) {
 	} else {
 		s.defaults()
 	}
+	servers := r.endpoints()
 	if err := s.backend(&r); err != nil {
+		return Route{}, err
+	}
+	if err := s.servers(&r, servers); err != nil {
 		return Route{}, err
 	}
 	r.MaxRows = cmp.Or(s.MaxRows, r.MaxRows)
@@ -105,7 +118,7 @@ func (s RouteSpec) route(was *Route) (Route, error) {
 		return Route{}, err
 	}
 	if s.Shape != "" {
-		if r.Shape, err = parseShape(s.Shape); err != nil {
+		if r.Shape, err = firewall.ParseShape(s.Shape); err != nil {
 			return Route{}, err
 		}
 	}
@@ -140,9 +153,13 @@ func (s RouteSpec) backend(r *Route) error {
 		return &pavise.Error{Kind: pavise.Invalid, Msg: "remote, protocol and version are how a model is asked for by its name on a server, and this route has none", Hint: "give --upstream URL with --remote NAME, --protocol NAME or --model-version VERSION"}
 	case s.ONNX != nil:
 		r.Upstream, r.Remote, r.Protocol, r.Version = "", "", "", ""
+		r.Weight, r.Replicas, r.Balance = nil, nil, ""
 	case s.Upstream != "" || s.ofServer():
 		r.ONNX, r.Upstream, r.Remote = "", cmp.Or(s.Upstream, r.Upstream), cmp.Or(s.Remote, r.Remote, r.Model.ID)
 		r.Protocol, r.Version = cmp.Or(s.Protocol, r.Protocol), cmp.Or(s.Version, r.Version)
+		if r.Upstream == infer.External {
+			r.Weight, r.Replicas, r.Balance = nil, nil, ""
+		}
 		if r.Protocol == tensor.NameOIP { // what routes spoke before there was a choice
 			r.Protocol = ""
 		}
@@ -204,114 +221,11 @@ func (s RouteSpec) terms(t *firewall.Terms) error {
 			*limit.to = firewall.Rate{}
 			continue
 		}
-		rate, err := parseRate(limit.text)
+		rate, err := firewall.ParseRate(limit.text)
 		if err != nil {
 			return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s %.60q is not COUNT/TIME", limit.field, limit.text), Hint: "write it as 600/1m, or 600/1m burst 100", Err: err}
 		}
 		*limit.to = rate
 	}
 	return nil
-}
-
-// keepColumns gives ports the columns of was, and with them the bounds, if they
-// are the same ports otherwise.
-func keepColumns(ports, was []tensor.Port) {
-	columns := make([][]tensor.Column, len(ports))
-	for i, p := range ports {
-		at := slices.IndexFunc(was, func(q tensor.Port) bool {
-			return q.Name == p.Name && q.Datatype == p.Datatype && slices.Equal(q.Shape, p.Shape)
-		})
-		if at < 0 || len(ports) != len(was) {
-			return
-		}
-		columns[i] = was[at].Columns
-	}
-	for i, c := range columns {
-		if len(c) > 0 {
-			ports[i].Columns = c
-		}
-	}
-}
-
-// bound gives an input the columns that text describes, as a model's card does;
-// the card's other fields mean nothing here. The error is of kind Invalid.
-func bound(inputs []tensor.Port, text []byte) error {
-	var card struct {
-		Input    string          `json:"input"`
-		Features []tensor.Column `json:"features"`
-	}
-	refuse := func(hint, format string, args ...any) error {
-		return &pavise.Error{Kind: pavise.Invalid, Msg: "bounds: " + fmt.Sprintf(format, args...), Hint: hint}
-	}
-	const form = `write them as {"input": NAME, "features": [{"name": …, "min": …, "max": …}, …]}`
-	if err := json.Unmarshal(text, &card); err != nil {
-		return refuse(form, "%v", err)
-	}
-	if card.Input == "" || len(card.Features) == 0 {
-		return refuse(form, "no input or no features")
-	}
-	at := slices.IndexFunc(inputs, func(p tensor.Port) bool { return p.Name == card.Input })
-	if at < 0 {
-		var names []string
-		for _, p := range inputs {
-			names = append(names, strconv.Quote(p.Name))
-		}
-		return refuse("it has "+strings.Join(names, ", "), "the model has no input %.80q", card.Input)
-	}
-	p := &inputs[at]
-	if len(p.Shape) != 2 || p.Shape[1] != int64(len(card.Features)) {
-		return refuse("give one feature for each column", "%d features for input %q of shape %d", len(card.Features), p.Name, p.Shape)
-	}
-	for i, c := range card.Features {
-		switch {
-		case c.Name == "":
-			return refuse(form, "feature %d has no name", i)
-		case c.Min != nil && c.Max != nil && *c.Min > *c.Max:
-			return refuse("min is at most max", "feature %d (%.80s) goes from %v to %v, which leaves nothing", i, c.Name, *c.Min, *c.Max)
-		}
-	}
-	p.Columns = card.Features
-	return nil
-}
-
-// parseRate reads "600/1m" or "600/1m burst 100". Without a burst the whole
-// count may come at once.
-func parseRate(text string) (firewall.Rate, error) {
-	limit, burst, hasBurst := strings.Cut(text, " burst ")
-	count, per, ok := strings.Cut(limit, "/")
-	if !ok {
-		return firewall.Rate{}, fmt.Errorf("no slash")
-	}
-	n, err := strconv.Atoi(count)
-	if err != nil {
-		return firewall.Rate{}, err
-	}
-	d, err := time.ParseDuration(per)
-	if err != nil {
-		return firewall.Rate{}, err
-	}
-	rate := firewall.Rate{Count: n, Per: d, Burst: n}
-	if hasBurst {
-		if rate.Burst, err = strconv.Atoi(burst); err != nil {
-			return firewall.Rate{}, err
-		}
-	}
-	return rate, rate.Validate()
-}
-
-// parseShape reads full, label, round:DIGITS or topk:K.
-func parseShape(text string) (firewall.Shape, error) {
-	kind, arg, hasArg := strings.Cut(text, ":")
-	s := firewall.Shape{Kind: kind}
-	n, err := strconv.Atoi(arg)
-	switch {
-	case kind == firewall.Round && err == nil:
-		s.Digits = n
-	case kind == firewall.TopK && err == nil:
-		s.K = n
-	case (kind == firewall.Full || kind == firewall.Label) && !hasArg:
-	default:
-		return s, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("shape %.60q is none", text), Hint: "shapes are full, round:DIGITS, topk:K and label"}
-	}
-	return s, nil
 }

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/learn"
 )
 
@@ -57,7 +58,7 @@ func TestPutChangesOnlyWhatIsSaid(t *testing.T) {
 		edit func(*Route)
 	}{
 		"rows":       {RouteSpec{MaxRows: 8}, func(r *Route) { r.MaxRows = 8 }},
-		"rate":       {RouteSpec{Rate: "80/1m"}, func(r *Route) { r.Terms.Rate, _ = parseRate("80/1m") }},
+		"rate":       {RouteSpec{Rate: "80/1m"}, func(r *Route) { r.Terms.Rate, _ = firewall.ParseRate("80/1m") }},
 		"model rate": {RouteSpec{ModelRate: "none"}, func(r *Route) { r.Terms.ModelRate.Count, r.Terms.ModelRate.Per, r.Terms.ModelRate.Burst = 0, 0, 0 }},
 		"shape":      {RouteSpec{Shape: "full"}, func(r *Route) { r.Shape.Kind = "full" }},
 		"purpose":    {RouteSpec{Purpose: "games"}, func(r *Route) { r.Purpose = "games" }},

@@ -15,6 +15,7 @@ import (
 	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/infer"
+	"github.com/pavise/pavise/internal/shadow"
 	"github.com/pavise/pavise/internal/store"
 	"github.com/pavise/pavise/internal/telemetry"
 	"github.com/pavise/pavise/internal/tensor"
@@ -55,15 +56,17 @@ type Routes struct {
 // A live route is one that requests take.
 type live struct {
 	Route
-	gate  firewall.Gate
-	model model            // of tensors; nil for a language model
-	chat  *infer.Chat      // a language model; nil for one of tensors
-	count *telemetry.Model // what is asked here
+	gate   firewall.Gate
+	model  model            // of tensors; nil for a language model
+	chat   *infer.Chat      // a language model; nil for one of tensors
+	shadow *shadow.Shadow   // nil: there is none
+	count  *telemetry.Model // what is asked here
+	said   string           // what records say answered
 }
 
 // liveOf returns a route that has no model yet.
 func (r *Routes) liveOf(route Route) *live {
-	return &live{Route: route, gate: firewall.Gate{Signature: route.Signature, MaxRows: route.MaxRows}, count: r.watch.Model(route.Model.ID)}
+	return &live{Route: route, gate: firewall.Gate{Signature: route.Signature, MaxRows: route.MaxRows}, count: r.watch.Model(route.Model.ID), said: route.answers()}
 }
 
 // stop ends a route's use of its model server. There may be none.
@@ -77,6 +80,7 @@ func (l *live) stop() {
 	if l.chat != nil {
 		l.chat.Close()
 	}
+	l.shadow.End()
 }
 
 // spoken is the protocol in which a request goes to the model, and in which a record
@@ -141,10 +145,29 @@ func openRoutes(ctx context.Context, g *guard.Guard, db *store.DB, meter *firewa
 
 // start makes a stored route ready to take requests.
 func (r *Routes) start(tx *store.Tx, route Route) (*live, error) {
+	l, err := r.startModel(tx, route)
+	if err != nil || route.Shadow == "" {
+		return l, err
+	}
+	// Servers that are called otherwise share nothing with those of callers: a shadow that
+	// hangs fills its own connections alone.
+	apart := upstream.Options{Name: "the shadow of " + route.Model.String()}
+	at := []upstream.Endpoint{{URL: route.Shadow, Weight: 1}}
+	copied, err := r.servers.Upstream(at, apart, route.copied(), route.Signature, tensor.DefaultLimits())
+	if err != nil {
+		l.stop()
+		return nil, err
+	}
+	l.shadow = shadow.New(copied, l.gate, route.answers(), route.copied().Model+" at "+route.Shadow)
+	return l, nil
+}
+
+// startModel is start without the shadow.
+func (r *Routes) startModel(tx *store.Tx, route Route) (*live, error) {
 	l := r.liveOf(route)
-	at := []upstream.Endpoint{{URL: route.Upstream, Weight: 1}}
+	options := upstream.Options{Balance: balances[route.Balance]}
 	if route.language() {
-		server, err := r.servers.Chat(at, upstream.Options{}, route.place(), chat.DefaultLimits())
+		server, err := r.servers.Chat(route.endpoints(), options, route.place(), chat.DefaultLimits())
 		if err != nil {
 			return nil, err
 		}
@@ -152,7 +175,7 @@ func (r *Routes) start(tx *store.Tx, route Route) (*live, error) {
 		return l, nil
 	}
 	if route.ONNX == "" {
-		remote, err := r.servers.Upstream(at, upstream.Options{}, route.place(), route.Signature, tensor.DefaultLimits())
+		remote, err := r.servers.Upstream(route.endpoints(), options, route.place(), route.Signature, tensor.DefaultLimits())
 		if err != nil {
 			return nil, err
 		}
@@ -219,8 +242,9 @@ func (r *Routes) Has(name pavise.Name) bool {
 
 // Put makes a route or changes what the words say of it, while requests run. It
 // is the verb route.put on tenant/route/id. Requests under way end on the route
-// they began on. Another model for a name that has one already is a release, which
-// others must approve: Put refuses it with kind Conflict.
+// they began on. Another model for a name that has one already, another server of it or
+// another shadow is a release, which others must approve: Put refuses it with kind
+// Conflict. Weights and the balance change on the connections that there are.
 func (r *Routes) Put(ctx context.Context, who pavise.Principal, spec RouteSpec) (route Route, err error) {
 	entry, err := r.guard.Enter(ctx, who, "route.put", routeName(spec.Name))
 	if err != nil {
@@ -247,8 +271,8 @@ func (r *Routes) Put(ctx context.Context, who pavise.Principal, spec RouteSpec) 
 			is = "was"
 		}
 		return Route{}, &pavise.Error{
-			Kind: pavise.Conflict, Msg: fmt.Sprintf("%s %s answered by %s, and another model for it is a release, which others approve", route.Model, is, last.behind()),
-			Hint: "propose it: pavise route release " + route.Model.String() + " with the same model",
+			Kind: pavise.Conflict, Msg: fmt.Sprintf("%s %s answered by %s, and another model, server or shadow for it is a release, which others approve", route.Model, is, last.behind()),
+			Hint: "propose it: pavise route release " + route.Model.String() + " with the same model, servers and shadow",
 		}
 	}
 	return route, r.save(ctx, r.db.Update, route, spec.ONNX, nil)
@@ -312,8 +336,8 @@ func (r *Routes) describe(ctx context.Context, spec RouteSpec, was *Route) (*fin
 			return nil, err
 		}
 		f.signature, f.digest = native.Signature(), native.Digest()
-	case spec.namesModel() && route.language():
-		return &f, nil // what it takes and gives, the protocol says
+	case route.language() && (spec.namesModel() || len(spec.Replicas) > 0):
+		return &f, r.servers.Alike(route.endpoints()) // what it takes and gives, the protocol says
 	case spec.namesModel():
 		server, err := infer.NewUpstream(route.place(), route.Signature, tensor.DefaultLimits())
 		if err != nil {
@@ -342,8 +366,8 @@ func (f *finding) complete(route, was *Route, spec RouteSpec) error {
 	if f != nil {
 		route.ONNX, route.Signature = f.digest, f.signature
 		if was != nil {
-			keepColumns(route.Signature.Inputs, was.Signature.Inputs)
-			keepColumns(route.Signature.Outputs, was.Signature.Outputs)
+			firewall.KeepColumns(route.Signature.Inputs, was.Signature.Inputs)
+			firewall.KeepColumns(route.Signature.Outputs, was.Signature.Outputs)
 		}
 	}
 	if route.language() {
@@ -363,7 +387,7 @@ func (f *finding) complete(route, was *Route, spec RouteSpec) error {
 		return nil
 	}
 	route.Signature.Inputs = slices.Clone(route.Signature.Inputs) // may be those of was
-	if err := bound(route.Signature.Inputs, spec.Bounds); err != nil {
+	if err := firewall.Bound(route.Signature.Inputs, spec.Bounds); err != nil {
 		return err
 	}
 	return route.Signature.Validate()
@@ -378,6 +402,7 @@ func (r *Routes) save(ctx context.Context, update func(context.Context, func(*st
 	if err != nil {
 		return fmt.Errorf("encode route %s: %w", route.Model, err)
 	}
+	was := (*r.live.Load())[route.Model]
 	var l *live
 	err = update(ctx, func(tx *store.Tx) error {
 		if onnx != nil {
@@ -385,8 +410,10 @@ func (r *Routes) save(ctx context.Context, update func(context.Context, func(*st
 				return err
 			}
 		}
-		if l, err = r.start(tx, route); err != nil {
-			return err
+		if l = r.liveOf(route); !l.inherit(was) {
+			if l, err = r.start(tx, route); err != nil {
+				return err
+			}
 		}
 		if _, err := tx.Exec(`INSERT INTO gateway_routes VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET route = excluded.route`, route.Model.String(), string(text)); err != nil {
 			return err
@@ -399,14 +426,27 @@ func (r *Routes) save(ctx context.Context, update func(context.Context, func(*st
 		return keepRelease(tx, route, string(text))
 	})
 	if err == nil {
-		was := (*r.live.Load())[route.Model]
-		if err = r.install(l); err == nil {
-			was.stop()
-			return nil
-		}
+		err = l.settle()
 	}
-	l.stop()
+	if err == nil {
+		err = r.install(l)
+	}
+	kept, left := l, was
+	if err != nil {
+		kept, left = was, l
+	}
+	r.leave(ctx, left, kept)
 	return err
+}
+
+// leave ends a route's model, unless the route that is kept goes on with it, and notes
+// how its shadow did. Either may be nil.
+func (r *Routes) leave(ctx context.Context, left, kept *live) {
+	if left == nil || kept != nil && left.model == kept.model && left.chat == kept.chat {
+		return
+	}
+	r.tell(ctx, left)
+	left.stop()
 }
 
 // Delete takes a route away. It is the verb route.delete on tenant/route/id. What is
@@ -439,12 +479,12 @@ func (r *Routes) Delete(ctx context.Context, who pavise.Principal, model pavise.
 	r.live.Store(&table)
 	r.guard.Observe(model, false)
 	r.meter.DropTerms(model)
-	l.stop()
+	r.leave(ctx, l, nil)
 	return nil
 }
 
-// List returns a tenant's routes by name, and how it stands with each. It is the verb
-// route.list on tenant/route/all.
+// List returns a tenant's routes by name, and how it stands with each and its servers.
+// It is the verb route.list on tenant/route/all.
 func (r *Routes) List(ctx context.Context, who pavise.Principal, tenant string) (routes []Standing, err error) {
 	entry, err := r.guard.Enter(ctx, who, "route.list", pavise.Name{Tenant: tenant, Kind: "route", ID: "all"})
 	if err != nil {
@@ -453,7 +493,7 @@ func (r *Routes) List(ctx context.Context, who pavise.Principal, tenant string) 
 	defer entry.Exit(&err)
 	for _, l := range *r.live.Load() {
 		if l.Model.Tenant == tenant {
-			routes = append(routes, Standing{Route: l.Route, Quarantined: r.barredNow(l.Model)})
+			routes = append(routes, Standing{Route: l.Route, Quarantined: r.barredNow(l.Model), Servers: l.state()})
 		}
 	}
 	slices.SortFunc(routes, func(a, b Standing) int { return strings.Compare(a.Model.ID, b.Model.ID) })

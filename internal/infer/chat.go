@@ -117,7 +117,7 @@ func (c *Chat) question(ctx context.Context, r *chat.Request, body []byte, media
 	if c.key != "" {
 		fields = append(fields, upstream.Field{Name: "Authorization", Value: "Bearer " + c.key})
 	}
-	return &upstream.Request{Method: http.MethodPost, Path: r.API.Path(), Fields: traced(ctx, fields), Body: body}
+	return &upstream.Request{Method: http.MethodPost, Path: r.API.Path(), Fields: traced(ctx, fields), Body: body, Key: callerOf(ctx)}
 }
 
 // refused says what the head of an answer means for the caller, who learns nothing else

@@ -64,8 +64,8 @@ func (s *Servers) Upstream(endpoints []upstream.Endpoint, o upstream.Options, at
 	return &Upstream{Lease: lease, place: at, dialect: dialect, protocol: protocol, signature: signature, limits: limits}, nil
 }
 
-// Chat is Upstream for a language model. The place's address says with which key the
-// servers let us in.
+// Chat is Upstream for a language model. The servers get the key that is held for all of
+// them, and none where they have different ones: see [Servers.Alike].
 func (s *Servers) Chat(endpoints []upstream.Endpoint, o upstream.Options, at Place, limits chat.Limits) (*Chat, error) {
 	if err := at.Validate(); err != nil {
 		return nil, err
@@ -74,7 +74,29 @@ func (s *Servers) Chat(endpoints []upstream.Endpoint, o upstream.Options, at Pla
 	if err != nil {
 		return nil, err
 	}
-	return &Chat{Lease: lease, model: at.Model, key: s.keys[originOf(at.Address)], limits: limits}, nil
+	return &Chat{Lease: lease, model: at.Model, key: s.key(endpoints), limits: limits}, nil
+}
+
+// Alike refuses, with kind Invalid, servers that do not let us in with the same key, or
+// without one: calls go to all of them, and a key is sent to no server but its own.
+func (s *Servers) Alike(endpoints []upstream.Endpoint) error {
+	for _, e := range endpoints {
+		if s.keys[originOf(e.URL)] != s.keys[originOf(endpoints[0].URL)] {
+			return &pavise.Error{
+				Kind: pavise.Invalid, Msg: fmt.Sprintf("%.200s and %.200s do not let us in with the same key, and calls would go to both", endpoints[0].URL, e.URL),
+				Hint: "servers of one route have one key: give them the same, or each a route of its own",
+			}
+		}
+	}
+	return nil
+}
+
+// key is what all of the servers let us in with; empty: nothing, or not the same.
+func (s *Servers) key(endpoints []upstream.Endpoint) string {
+	if len(endpoints) == 0 || s.Alike(endpoints) != nil {
+		return ""
+	}
+	return s.keys[originOf(endpoints[0].URL)]
 }
 
 // A Lease is a model's use of its servers.
@@ -121,10 +143,10 @@ func (l *Lease) Close() {
 	}
 }
 
-// Move gives a model other servers, or other weights, without a call being lost. A
-// model that is alone on its cluster takes it along: endpoints that stay keep their
-// connections. The error is of kind Invalid, and then nothing was changed.
-func (l *Lease) Move(endpoints []upstream.Endpoint) error {
+// Move gives a model other servers, other weights, or another balance, without a call
+// being lost. A model that is alone on its cluster takes it along: endpoints that stay
+// keep their connections. The error is of kind Invalid, and then nothing was changed.
+func (l *Lease) Move(endpoints []upstream.Endpoint, b upstream.Balance) error {
 	s := l.servers
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -133,6 +155,7 @@ func (l *Lease) Move(endpoints []upstream.Endpoint) error {
 		return &pavise.Error{Kind: pavise.Internal, Msg: "servers were given to a model that is closed, or has none"}
 	}
 	is := servers{spell(endpoints), was.is.options}
+	is.options.Balance = b
 	if is == was.is {
 		return nil
 	}
@@ -148,6 +171,7 @@ func (l *Lease) Move(endpoints []upstream.Endpoint) error {
 	if err := was.cluster.Set(endpoints); err != nil {
 		return err
 	}
+	was.cluster.Rebalance(b)
 	delete(s.clusters, was.is)
 	was.is = is
 	s.clusters[is] = was

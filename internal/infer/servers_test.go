@@ -97,7 +97,7 @@ func TestMoveLosesNothing(t *testing.T) {
 	}
 	for i := range 60 {
 		before := ones.Load() + twos.Load()
-		if err := u.Move(sets[i%3]); err != nil {
+		if err := u.Move(sets[i%3], upstream.Balance(i%2)); err != nil {
 			t.Error(err)
 		}
 		for ones.Load()+twos.Load() < before+5 && !t.Failed() {
@@ -142,10 +142,10 @@ func TestServersRefuse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := u.Move(nil); pavise.KindOf(err) != pavise.Invalid {
+	if err := u.Move(nil, upstream.RoundRobin); pavise.KindOf(err) != pavise.Invalid {
 		t.Errorf("moved to nowhere: %v", err)
 	}
-	if u.Close(); u.Move(good) == nil {
+	if u.Close(); u.Move(good, upstream.RoundRobin) == nil {
 		t.Error("a closed model was moved")
 	}
 }

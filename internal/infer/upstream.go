@@ -172,7 +172,7 @@ func (u *Upstream) Describe(ctx context.Context) (tensor.Signature, error) {
 
 // do makes one call and leaves the body of a 200 in it.
 func (u *Upstream) do(ctx context.Context, c *call) error {
-	c.request.Fields = traced(ctx, c.request.Fields)
+	c.request.Fields, c.request.Key = traced(ctx, c.request.Fields), callerOf(ctx)
 	c.answer.Limit = u.limits.MaxBody
 	err := u.Lease.do(ctx, &c.request, &c.answer)
 	status := c.answer.Status

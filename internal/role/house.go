@@ -197,7 +197,7 @@ func (h *house) firstRoute(ctx context.Context, who pavise.Principal, r config.R
 		return err // or an earlier start came further than this
 	}
 	spec := gateway.RouteSpec{
-		Name: name.String(), Upstream: r.Upstream, Remote: r.Remote, Protocol: r.Protocol, Rate: r.Rate, Budget: r.Budget, Shape: r.Shape, Purpose: r.Purpose,
+		Name: name.String(), Upstream: r.Upstream, Replicas: r.Replicas, Remote: r.Remote, Protocol: r.Protocol, Rate: r.Rate, Budget: r.Budget, Shape: r.Shape, Purpose: r.Purpose,
 	}
 	for _, file := range []struct {
 		name string

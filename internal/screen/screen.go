@@ -310,7 +310,7 @@ func printRoutes(w io.Writer, l api.RouteList) {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	row(tw, "MODEL", "BEHIND IT", "ANSWERS", "EACH CALLER", "BUDGET", "MODEL BUDGET", "MODE")
 	for _, r := range l.Routes {
-		row(tw, r.Model, behind(r.Route), r.Shape, limit(r.Terms.Rate), limit(r.Terms.Budget), limit(r.Terms.ModelBudget), standing(r))
+		row(tw, r.Model, behindAll(r), r.Shape, limit(r.Terms.Rate), limit(r.Terms.Budget), limit(r.Terms.ModelBudget), standing(r))
 	}
 	tw.Flush()
 }
@@ -325,7 +325,7 @@ func standing(r gateway.Standing) string {
 }
 
 func printRoute(w io.Writer, r gateway.Route) {
-	fmt.Fprintf(w, "%s: %s, answers %s, %s, budget %s, %s", r.Model, behind(r), r.Shape, limit(r.Terms.Rate), limit(r.Terms.Budget), bounds(r))
+	fmt.Fprintf(w, "%s: %s, answers %s, %s, budget %s, %s", r.Model, behindAll(gateway.Standing{Route: r}), r.Shape, limit(r.Terms.Rate), limit(r.Terms.Budget), bounds(r))
 	if m := mode(r); m != enforced {
 		fmt.Fprintf(w, ", %s", m)
 	}
@@ -381,6 +381,27 @@ func behind(r gateway.Route) string {
 		return "onnx " + r.ONNX[:min(len(r.ONNX), 19)]
 	}
 	return r.Upstream
+}
+
+// behindAll says what answers on a route in a list: its first server, how many there are
+// and how many of them are out, and whether a shadow hears it.
+func behindAll(r gateway.Standing) string {
+	text, out := behind(r.Route), 0
+	for _, s := range r.Servers {
+		if s.Out && !s.Leaving {
+			out++
+		}
+	}
+	if n := len(r.Replicas); n > 0 {
+		text += fmt.Sprintf(", %d servers", n+1)
+	}
+	if out > 0 {
+		text += fmt.Sprintf(", %d out", out)
+	}
+	if r.Shadow != "" {
+		text += ", with a shadow"
+	}
+	return text
 }
 
 // enforced is the mode of a route that nobody made otherwise.

@@ -32,9 +32,9 @@ func (c *Cluster) pick(key string, t *tried) (e *endpoint, probe bool) {
 	switch {
 	case len(c.candidates) == 0:
 		return nil, false
-	case c.o.Balance == Hash && key != "":
+	case c.balance == Hash && key != "":
 		e = byKey(c.candidates, key)
-	case c.o.Balance == LeastRequest:
+	case c.balance == LeastRequest:
 		e = ofTwo(c.candidates)
 	default:
 		e = inTurn(c.candidates)

@@ -31,6 +31,7 @@ type Cluster struct {
 	empty   chan struct{} // one thing in it when active came to 0 after refuse
 
 	mu         sync.Mutex // guards what picking needs: weights, turns, healths
+	balance    Balance
 	candidates []*endpoint
 
 	sweeping atomic.Bool // a timer runs that ends connections nobody uses
@@ -40,7 +41,7 @@ type Cluster struct {
 // New returns a cluster of endpoints. The error is of kind Invalid: an address, a
 // weight, or a file of TLS. Nothing is dialled before the first call.
 func New(endpoints []Endpoint, o Options) (*Cluster, error) {
-	c := &Cluster{o: o.withDefaults(), now: time.Now, grace: 2 * time.Millisecond, empty: make(chan struct{}, 1)}
+	c := &Cluster{o: o.withDefaults(), now: time.Now, grace: 2 * time.Millisecond, empty: make(chan struct{}, 1), balance: o.Balance}
 	c.life, c.cut = context.WithCancel(context.Background())
 	var err error
 	if c.tls, err = c.o.TLS.load(); err != nil {
@@ -82,6 +83,13 @@ func (c *Cluster) Set(endpoints []Endpoint) error {
 	}
 	c.keepHalf(next)
 	return nil
+}
+
+// Rebalance has the next calls pick their endpoints in another way.
+func (c *Cluster) Rebalance(b Balance) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.balance = b
 }
 
 // keepHalf takes endpoints back when more are out than may: others have left. c.mu is

@@ -163,6 +163,12 @@ func parseAddress(text string) (address, error) {
 	}, nil
 }
 
+// Validate reports, as an error of kind Invalid, why endpoints cannot be a cluster's.
+func Validate(endpoints []Endpoint) error {
+	_, err := checkEndpoints(endpoints)
+	return err
+}
+
 // checkEndpoints looks at a whole set. The error is of kind Invalid.
 func checkEndpoints(all []Endpoint) ([]address, error) {
 	if len(all) == 0 || len(all) > MaxEndpoints {
