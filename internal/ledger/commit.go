@@ -23,6 +23,7 @@ func (l *Log) write() {
 	defer close(l.toSync)
 	for range l.toWrite {
 		l.gatherDurable()
+		runtime.Gosched() // whoever is about to append does, and shares the write: on one core, each would have its own
 		b, closed := l.take()
 		l.renewReserve()
 		if len(b.entries) > 0 {
@@ -119,7 +120,6 @@ func (l *Log) writeBatch(b *batch) {
 	l.toSync <- b
 	close(b.written)
 	b.hash(buf, starts) // while the syncer waits for the disk
-	l.announce()
 }
 
 // hash computes the leaf hashes of a framed batch. It overwrites the frames'
@@ -136,7 +136,7 @@ func (b *batch) hash(buf []byte, starts []int) {
 	close(b.hashed)
 }
 
-// frame tags and frames the entries of a batch.
+// frame tags and frames the entries of a batch, and lets their buffers go.
 func (l *Log) frame(b *batch) (buf []byte, starts []int) {
 	buf, starts = l.buf[:0], l.starts[:0]
 	for i, entry := range b.entries {
@@ -145,6 +145,8 @@ func (l *Log) frame(b *batch) (buf []byte, starts []int) {
 		buf = append(buf, entry...)
 		buf = l.tags.append(buf, b.first+uint64(i), l.last[:], entry)
 		copy(l.last[:], buf[len(buf)-record.TagSize:])
+		letGo(entry)
+		b.entries[i] = nil
 	}
 	l.buf, l.starts = buf, starts // for the next batch
 	return buf, starts

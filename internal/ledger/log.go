@@ -126,7 +126,7 @@ type Receipt struct {
 // The context is looked at before the record is queued, never after: an append
 // that may have happened is waited for.
 func (l *Log) Append(ctx context.Context, r *record.Record, how Durability) (Receipt, error) {
-	entry, err := r.Encode()
+	entry, err := r.EncodeIn(blank())
 	if err != nil {
 		return Receipt{}, err
 	}
@@ -150,6 +150,21 @@ func (l *Log) Append(ctx context.Context, r *record.Record, how Durability) (Rec
 		receipt.Size = b.size
 	}
 	return receipt, nil
+}
+
+// mostKept is up to what size a buffer is kept for another entry.
+const mostKept = 8 << 10
+
+// entries are buffers that hold no entry: from Append, which fills one, each goes to the
+// writer, which copies it into the segment's bytes.
+var entries = sync.Pool{New: func() any { return new([]byte) }}
+
+func blank() []byte { return *entries.Get().(*[]byte) }
+
+func letGo(entry []byte) {
+	if cap(entry) <= mostKept {
+		entries.Put(&entry)
+	}
 }
 
 // enqueue puts an entry into the gathering batch and says at which place.

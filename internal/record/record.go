@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -72,13 +73,17 @@ const (
 
 // Encode returns the entry without its tag. The error is of kind Invalid when the
 // record cannot be an entry.
-func (r *Record) Encode() ([]byte, error) {
+func (r *Record) Encode() ([]byte, error) { return r.EncodeIn(nil) }
+
+// EncodeIn is Encode into a buffer, if the entry has room there: what it held is written
+// over.
+func (r *Record) EncodeIn(buf []byte) ([]byte, error) {
 	if err := r.check(); err != nil {
 		return nil, err
 	}
 	const fields = 1024 // about what a record holds beside its payloads
-	entry := make([]byte, 1, fields+len(r.Detail)+base64.StdEncoding.EncodedLen(len(r.Sealed)))
-	entry[0] = entryVersion
+	entry := slices.Grow(buf[:0], fields+len(r.Detail)+base64.StdEncoding.EncodedLen(len(r.Sealed)))
+	entry = append(entry, entryVersion)
 	if entry = r.append(entry); len(entry)+TagSize > MaxEntry {
 		return nil, &pavise.Error{
 			Kind: pavise.Invalid,

@@ -366,6 +366,7 @@ func (u *Up) verifyCommand() string {
 // Run serves until ctx is done, then stops accepting and lets requests under way
 // end. Close comes after it.
 func (u *Up) Run(ctx context.Context) error {
+	collectLess()
 	rooms, stopRooms := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopRooms()
 	var house errgroup.Group
