@@ -183,7 +183,7 @@ func TestClientCertificates(t *testing.T) {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			p, err := v.Verify(r.Context(), identity.FromRequest(r))
 			if err != nil {
-				http.Error(w, "nobody", 401)
+				http.Error(w, "nobody", http.StatusUnauthorized)
 				return
 			}
 			io.WriteString(w, p.Name().String())
@@ -305,7 +305,7 @@ func TestSlowBody(t *testing.T) {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			http.NewResponseController(w).SetReadDeadline(time.Now().Add(20 * time.Millisecond))
 			_, err := io.ReadAll(r.Body)
-			http.Error(w, err.Error(), 408)
+			http.Error(w, err.Error(), http.StatusRequestTimeout)
 		})
 	}, extproc.Config{})
 	stream, err := proc.NewExternalProcessorClient(w.conn).Process(t.Context())

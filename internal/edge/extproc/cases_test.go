@@ -404,7 +404,7 @@ func shout(w http.ResponseWriter, r *http.Request) {
 	ask, _ := http.NewRequestWithContext(r.Context(), "POST", "http://proxy.invalid"+r.URL.Path, bytes.NewReader(body))
 	answer, err := relay.RoundTrip(ask)
 	if err != nil {
-		http.Error(w, err.Error(), 503)
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		return
 	}
 	w.Header().Set("Content-Type", "text/event-stream")

@@ -105,11 +105,11 @@ func shaping(w http.ResponseWriter, r *http.Request) {
 	ask, _ := http.NewRequestWithContext(r.Context(), "POST", "http://proxy.invalid/m", strings.NewReader("asked"))
 	answer, err := relay.RoundTrip(ask)
 	if err != nil {
-		http.Error(w, "no", 503)
+		http.Error(w, "no", http.StatusServiceUnavailable)
 		return
 	}
 	if text, err := io.ReadAll(answer.Body); err != nil || len(text) == 0 {
-		http.Error(w, "no", 503)
+		http.Error(w, "no", http.StatusServiceUnavailable)
 		return
 	}
 	io.WriteString(w, "shaped")
