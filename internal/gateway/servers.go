@@ -3,7 +3,6 @@ package gateway
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"reflect"
 	"slices"
 	"strconv"
@@ -106,6 +105,9 @@ func (s RouteSpec) servers(r *Route, was []upstream.Endpoint) error {
 			urls = append(urls, e.URL)
 		}
 	}
+	if len(urls) >= upstream.MaxEndpoints {
+		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%d replicas, and a route has %d servers at most", len(urls), upstream.MaxEndpoints)}
+	}
 	shares, err := s.shares(append([]string{r.Upstream}, urls...), was)
 	if err != nil {
 		return err
@@ -153,7 +155,7 @@ func (s RouteSpec) shares(urls []string, was []upstream.Endpoint) (map[string]in
 		case at == 0 || err != nil:
 			return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("weight %.200q is not URL=SHARE", text), Hint: "write it as http://host:port=3"}
 		case !known || text[:at] == "":
-			return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("weight %.200q is of no server of the route", text), Hint: "name the server as pavise route list does; it has " + strings.Join(slices.Sorted(maps.Keys(shares)), ", ")}
+			return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("weight %.200q is of no server of the route", text), Hint: "name a server as pavise route list --json does"}
 		}
 		shares[text[:at]] = n
 	}

@@ -254,6 +254,7 @@ func TestServersRefused(t *testing.T) {
 		"twice":              of(func(s *RouteSpec) { s.Replicas = []string{one.URL + "/"} }),
 		"no address":         of(func(s *RouteSpec) { s.Replicas = []string{"ftp://x"} }),
 		"none among others":  of(func(s *RouteSpec) { s.Replicas = []string{two.URL, "none"} }),
+		"too many":           of(func(s *RouteSpec) { s.Replicas = slices.Repeat([]string{two.URL}, 256) }),
 		"empty":              of(func(s *RouteSpec) { s.Replicas = []string{""} }),
 		"external replica":   of(func(s *RouteSpec) { s.Replicas = []string{infer.External} }),
 		"balance":            of(func(s *RouteSpec) { s.Balance = "hash" }),
@@ -403,5 +404,22 @@ func TestAdoptedServersKeepTheirConnections(t *testing.T) {
 		if err := to.Routes.Adopt(t.Context(), []Standing{bad}, 2, nil); pavise.KindOf(err) != pavise.Invalid {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// TestAsideIsForOneServer asks for something else than inference where nobody can say
+// which of the servers is meant.
+func TestAsideIsForOneServer(t *testing.T) {
+	one, two := newScorer(t, "1,2"), newScorer(t, "1,2")
+	w := newWorld(t, t.TempDir())
+	w.onServers(t, []*scorer{one, two}, nil)
+	hold := w.bodies.begin(somebody.Name())
+	defer hold.free()
+	call := AsideCall{Model: theModel.ID, Method: "POST", Protocols: []string{"oip"}, Path: func(string, string) string { return "/v2/repository" }, Body: strings.NewReader("{}")}
+	if _, err := w.aside(t.Context(), somebody, call, hold, &asideTrail{}); pavise.KindOf(err) != pavise.NotFound || !strings.Contains(err.Error(), "2 servers") {
+		t.Errorf("%v", err)
+	}
+	if n := one.asked.Load() + two.asked.Load(); n > 0 {
+		t.Errorf("they were asked %d times", n)
 	}
 }

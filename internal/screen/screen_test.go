@@ -11,6 +11,7 @@ import (
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/archive"
 	"github.com/pavise/pavise/internal/firewall"
+	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/record"
 )
@@ -131,5 +132,16 @@ func TestListSaysThatThereIsMore(t *testing.T) {
 		if !strings.HasSuffix(out.String(), "\n"+want) {
 			t.Errorf("%q, want %q", out.String(), want)
 		}
+	}
+}
+
+func TestServersInTheList(t *testing.T) {
+	route := gateway.Standing{Route: gateway.Route{Upstream: "http://a", Replicas: []gateway.Replica{{URL: "http://b"}, {URL: "http://c"}}, Shadow: "http://d"}}
+	route.Servers = []gateway.Server{{URL: "http://a"}, {URL: "http://b", Out: true}, {URL: "http://c"}, {URL: "http://old", Out: true, Leaving: true}}
+	if got := behindAll(route); got != "http://a, 3 servers, 1 out, with a shadow" {
+		t.Error(got)
+	}
+	if got := behindAll(gateway.Standing{Route: gateway.Route{Upstream: "http://a"}}); got != "http://a" {
+		t.Error(got)
 	}
 }
