@@ -36,46 +36,61 @@ func Append(dst []byte, v float64, bits int) []byte {
 // reads back as v lies within half a unit in v's last place, which is at most m × 2^-24
 // steps of 10^-k for FP32 and m × 2^-53 for FP64. While m is within the bounds here that
 // is a quarter of a step at most, with room for the rounding of the product, so no other
-// decimal of k places reads back as v; and the first k for which this one does gives the
-// fewest digits. The quotient is rounded once, or safely twice (see Number.Float).
+// decimal of k places reads back as v. So the largest k within the bounds decides for all
+// smaller ones: the decimal of fewer digits, if there is one, is m with zeros behind it.
+// The quotient is rounded once, or safely twice (see Number.Float).
 func appendShort(dst []byte, v, a float64, bits int) ([]byte, bool) {
-	most, near, places := float64(1<<22), 0x1p-22, 6
+	most, near, k := float64(1<<22), 0x1p-22, 6
 	if bits == 64 {
-		most, near, places = 1<<49, 0x1p-51, 15
+		most, near, k = 1<<49, 0x1p-51, 15
 	}
 	if a == 0 || a < 1e-6 || a > most {
 		return dst, false
 	}
-	for k := range places + 1 {
-		x := a * pow10[k]
-		m := math.Floor(x + 0.5)
-		if m > most {
-			return dst, false
-		}
-		if math.Abs(x-m) > m*near {
-			continue
-		}
-		q := m / pow10[k]
-		if bits == 64 && q != a || bits != 64 && (float64(float32(q)) != a || !singleSafe(q)) {
-			continue
-		}
-		if v < 0 {
-			dst = append(dst, '-')
-		}
-		return appendDecimal(dst, uint64(m), k), true
+	for a*pow10[k] > most {
+		k--
 	}
-	return dst, false
+	x := a * pow10[k]
+	whole := math.Floor(x + 0.5)
+	if math.Abs(x-whole) > whole*near {
+		return dst, false
+	}
+	m, k := strip(uint64(whole), k)
+	q := float64(m) / pow10[k]
+	if bits == 64 && q != a || bits != 64 && (float64(float32(q)) != a || !singleSafe(q)) {
+		return dst, false
+	}
+	if v < 0 {
+		dst = append(dst, '-')
+	}
+	return appendDecimal(dst, m, k), true
+}
+
+// strip takes the zeros from the end of the decimals of m over 10^k.
+func strip(m uint64, k int) (uint64, int) {
+	for k >= 4 && m%10000 == 0 {
+		m, k = m/10000, k-4
+	}
+	for k > 0 && m%10 == 0 {
+		m, k = m/10, k-1
+	}
+	return m, k
 }
 
 // appendDecimal appends m over 10^k, from its last digit to its first.
 func appendDecimal(dst []byte, m uint64, k int) []byte {
 	var room [24]byte
 	at := len(room)
-	for n := 0; m > 0 || n <= k; n++ {
-		if n == k && k > 0 {
+	if k > 0 {
+		for range k {
 			at--
-			room[at] = '.'
+			room[at] = byte('0' + m%10)
+			m /= 10
 		}
+		at--
+		room[at] = '.'
+	}
+	for first := true; m > 0 || first; first = false {
 		at--
 		room[at] = byte('0' + m%10)
 		m /= 10

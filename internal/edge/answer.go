@@ -45,7 +45,7 @@ func explain(err error) string {
 
 // setRecord names the record that proves an answer or a refusal.
 func setRecord(w http.ResponseWriter, index uint64) {
-	w.Header().Set(RecordHeader, strconv.FormatUint(index, 10))
+	w.Header()[RecordHeader] = []string{strconv.FormatUint(index, 10)}
 }
 
 // nameRecord names the record that says why, if the refusal left one.
@@ -94,11 +94,15 @@ func replyText(w http.ResponseWriter, body []byte) {
 }
 
 func replyAs(w http.ResponseWriter, status int, media string, body []byte) {
-	h := w.Header()
-	h.Set("Content-Type", media)
-	h.Set("Content-Length", strconv.Itoa(len(body)))
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Content-Type-Options", "nosniff")
+	h := w.Header() // its names are written as they are kept: Set would look at each
+	if h["Content-Type"] = saysJSON; media != mediaJSON {
+		h["Content-Type"] = []string{media}
+	}
+	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	h["Cache-Control"], h["X-Content-Type-Options"] = saysNoStore, saysNoSniff
 	w.WriteHeader(status)
 	w.Write(body)
 }
+
+// Fields that all answers have. Nobody changes them; what is added to one makes it another.
+var saysJSON, saysNoStore, saysNoSniff = []string{mediaJSON}, []string{"no-store"}, []string{"nosniff"}

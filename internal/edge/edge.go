@@ -31,11 +31,18 @@ func (e *Edge) Handler() http.Handler {
 	mux.HandleFunc("GET /v2", e.server)
 	mux.HandleFunc("GET /v2/models/{model}", e.metadata)
 	mux.HandleFunc("GET /v2/models/{model}/ready", e.ready)
-	mux.HandleFunc("POST /v2/models/{model}/infer", e.infer)
+	mux.HandleFunc(inferPattern, func(w http.ResponseWriter, r *http.Request) { e.infer(w, r, r.PathValue("model")) })
 	e.openAI(mux)
 	e.rowProtocols(mux)
 	mux.HandleFunc("/", e.unserved)
-	plain := e.plainly(mux)
+	plain := e.plainly(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if model, ok := inferPath(r); ok {
+			r.Pattern = inferPattern
+			e.infer(w, r, model)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	}))
 	return e.gateway.Watch().HTTP(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if isGRPC(r) && isCall(r) {
 			e.grpc(w, r)
@@ -71,7 +78,7 @@ const maxSubject = 256
 
 // aboutWhom returns whose data the request holds, or "".
 func aboutWhom(r *http.Request) (string, error) {
-	values := r.Header.Values(SubjectHeader)
+	values := r.Header[SubjectHeader]
 	if len(values) == 0 {
 		return "", nil
 	}
@@ -84,22 +91,44 @@ func aboutWhom(r *http.Request) (string, error) {
 // A timedBody is a request's body that arrives within gateway.BodyTime or breaks off.
 type timedBody struct {
 	body io.Reader
-	conn *http.ResponseController
+	conn deadliner // nil: it has no deadlines
 }
 
+type deadliner interface{ SetReadDeadline(time.Time) error }
+
 // newTimedBody starts the time. A connection that has no deadlines has none.
-func newTimedBody(w http.ResponseWriter, body io.Reader) timedBody {
-	b := timedBody{body, http.NewResponseController(w)}
-	b.conn.SetReadDeadline(time.Now().Add(gateway.BodyTime))
+func newTimedBody(w http.ResponseWriter, body io.Reader) *timedBody {
+	b := &timedBody{body, deadlinerOf(w)}
+	b.within(time.Now().Add(gateway.BodyTime))
 	return b
+}
+
+// deadlinerOf finds what http.ResponseController would, once for all calls.
+func deadlinerOf(w http.ResponseWriter) deadliner {
+	for {
+		switch t := w.(type) {
+		case deadliner:
+			return t
+		case interface{ Unwrap() http.ResponseWriter }:
+			w = t.Unwrap()
+		default:
+			return nil
+		}
+	}
+}
+
+func (b *timedBody) within(deadline time.Time) {
+	if b.conn != nil {
+		b.conn.SetReadDeadline(deadline)
+	}
 }
 
 // Read reads from the body. The deadline goes at its end: what is read from then
 // on only says whether the caller is still there, and a model may take longer.
-func (b timedBody) Read(p []byte) (int, error) {
+func (b *timedBody) Read(p []byte) (int, error) {
 	n, err := b.body.Read(p)
 	if err == io.EOF {
-		b.conn.SetReadDeadline(time.Time{})
+		b.within(time.Time{})
 	}
 	return n, err
 }

@@ -12,7 +12,21 @@ import (
 	"github.com/pavise/pavise/internal/tensor"
 )
 
-func (e *Edge) infer(w http.ResponseWriter, r *http.Request) {
+// inferPattern is the route of inference.
+const inferPattern = "POST /v2/models/{model}/infer"
+
+// inferPath returns the model that a request asks, if that is all there is to its path.
+// It finds what the multiplexer finds for most requests, which takes it longer.
+func inferPath(r *http.Request) (model string, ok bool) {
+	model, ok = strings.CutPrefix(r.URL.Path, "/v2/models/")
+	if !ok || r.Method != http.MethodPost || r.URL.RawPath != "" {
+		return "", false
+	}
+	model, ok = strings.CutSuffix(model, "/infer")
+	return model, ok && model != "" && !strings.Contains(model, "/")
+}
+
+func (e *Edge) infer(w http.ResponseWriter, r *http.Request, model string) {
 	who, err := e.caller(r)
 	if err != nil {
 		refuse(w, err)
@@ -24,7 +38,7 @@ func (e *Edge) infer(w http.ResponseWriter, r *http.Request) {
 		wrong = fault
 	}
 	answer, err := e.gateway.Infer(r.Context(), who, gateway.Call{
-		Model: modelName(who, r), Subject: about, Protocol: tensor.OIP, Header: header, Body: newTimedBody(w, r.Body), Wrong: wrong,
+		Model: pavise.Name{Tenant: who.Tenant, Kind: "model", ID: model}, Subject: about, Protocol: tensor.OIP, Header: header, Body: newTimedBody(w, r.Body), Wrong: wrong,
 	})
 	if err != nil {
 		refuse(w, err)
@@ -61,7 +75,7 @@ func checkMedia(r *http.Request) (header int, err error) {
 		}
 	}
 	media := mediaJSON
-	if len(types) == 1 {
+	if len(types) == 1 && types[0] != mediaJSON {
 		if media, _, err = mime.ParseMediaType(types[0]); err != nil {
 			media = ""
 		}

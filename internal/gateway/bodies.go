@@ -33,6 +33,11 @@ type held struct{ requests, bytes int }
 // grants a whole request, because a body takes memory meanwhile.
 const BodyTime = 10 * time.Second
 
+// texts are buffers of bodies that no request uses: most bodies fit into one.
+var texts = sync.Pool{New: func() any { return new([textSize]byte) }}
+
+const textSize = 2 * firstChunk
+
 // A hold is one request's share of bodies. One goroutine owns it.
 type hold struct {
 	of    *bodies
@@ -87,8 +92,14 @@ func (h *hold) free() {
 
 // read reads a body up to one byte more than limit, which tells that it is too
 // long. It takes memory as the body fills it.
-func (h *hold) read(body io.Reader, limit int) ([]byte, error) {
-	var text []byte
+func (h *hold) read(body io.Reader, limit int) ([]byte, error) { return h.readIn(nil, body, limit) }
+
+// readIn is read into a buffer, as long as the body fits.
+func (h *hold) readIn(buf []byte, body io.Reader, limit int) ([]byte, error) {
+	text := buf[:0:min(cap(buf), limit+1)]
+	if err := h.set(cap(text)); err != nil {
+		return nil, err
+	}
 	for {
 		if len(text) > limit {
 			return text, nil

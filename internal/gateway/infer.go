@@ -94,7 +94,8 @@ type Exchange struct {
 	route   *live
 	request *tensor.Request
 	hold    *hold
-	room    *tensor.Room // of what was read; the exchange's until it ends
+	room    *tensor.Room    // of what was read; the exchange's until it ends
+	text    *[textSize]byte // likewise, for a body that is not longer
 	trail   Trail
 	kept    kept
 	retry   time.Duration
@@ -184,7 +185,10 @@ func (x *Exchange) end(err error) error {
 		x.hold.free()
 	}
 	x.room.Free()
-	x.room, x.request = nil, nil
+	if x.text != nil {
+		texts.Put(x.text)
+	}
+	x.room, x.request, x.text = nil, nil, nil
 	return err
 }
 
@@ -262,7 +266,8 @@ func (x *Exchange) parse() (*tensor.Request, error) {
 	if !x.route.Observe { // the gate is to be seen refusing what it then lets pass
 		lim = x.route.gate.Limits(lim)
 	}
-	text, err := x.hold.read(x.call.Body, lim.MaxBody)
+	x.text = texts.Get().(*[textSize]byte)
+	text, err := x.hold.readIn(x.text[:], x.call.Body, lim.MaxBody)
 	if err != nil {
 		return nil, err
 	}

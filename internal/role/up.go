@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os/user"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -323,9 +324,21 @@ func (u *Up) openServer(ctx context.Context) (err error) {
 	mux.Handle(witnessPrefix+"/", http.StripPrefix(witnessPrefix, u.witness.Handler()))
 	mux.Handle(issuer.WellKnownPrefix, u.exchange.WellKnown())
 	mux.Handle("/", u.console.Handler())
-	u.server = server.Callers(mux, nil, true)
+	u.server = server.Callers(modelsFirst(door, mux), nil, false)
 	u.proxies, err = extproc.Open(u.cfg.ExtProc, door, u.stranger)
 	return err
+}
+
+// modelsFirst is the way to the data plane that passes no multiplexer for most of its
+// callers. Requests are lent to the data plane; the others may keep what they get.
+func modelsFirst(models, others http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/v2/") {
+			models.ServeHTTP(w, r)
+			return
+		}
+		others.ServeHTTP(w, r.Clone(r.Context()))
+	})
 }
 
 // Operator is the person who started the process.
