@@ -35,7 +35,7 @@ type choice struct {
 
 // NewStream reads the streamed answer to a request.
 func NewStream(r *Request, from io.Reader, lim Limits) *Stream {
-	s := &Stream{request: r, lim: lim, lines: bufio.NewReaderSize(from, 1<<10)}
+	s := &Stream{request: r, lim: lim, lines: bufio.NewReaderSize(from, 1<<9)}
 	if r.API != Responses {
 		s.choices = make([]choice, r.Prompts()*r.Choices())
 	}

@@ -128,12 +128,17 @@ func (e *Edge) plainly(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		say := voiceOf(r, nil)
-		who, err := e.caller(r)
-		if err != nil {
-			say(w, err)
-			return
-		}
-		e.refuseAside(w, r, say, who, unknown, &pavise.Error{Kind: pavise.Invalid, Msg: "the path is not in its plain form", Hint: "write it without dots, doubled or trailing slashes, and encoded slashes"})
+		e.refusePath(w, r)
 	})
+}
+
+// refusePath refuses a path that is not in its plain form.
+func (e *Edge) refusePath(w http.ResponseWriter, r *http.Request) {
+	say := voiceOf(r, nil)
+	who, err := e.caller(r)
+	if err != nil {
+		say(w, err)
+		return
+	}
+	e.refuseAside(w, r, say, who, unknown, &pavise.Error{Kind: pavise.Invalid, Msg: "the path is not in its plain form", Hint: "write it without dots, doubled or trailing slashes, and encoded slashes"})
 }

@@ -47,8 +47,20 @@ func (e *Edge) openAI(mux *http.ServeMux) {
 	}
 }
 
-// chat serves the four operations.
+// chat serves the four operations. What a stream does not need is not on its stack.
 func (e *Edge) chat(w http.ResponseWriter, r *http.Request, api chat.API) {
+	x := e.beginChat(w, r, api)
+	switch {
+	case x == nil: // refused
+	case x.Streams():
+		e.stream(w, r, x)
+	default:
+		e.answerChat(w, r, x)
+	}
+}
+
+// beginChat takes a request as far as the model, or refuses it and returns nil.
+func (e *Edge) beginChat(w http.ResponseWriter, r *http.Request, api chat.API) *gateway.ChatExchange {
 	who, err := e.caller(r)
 	if err == nil {
 		err = checkText(r)
@@ -59,18 +71,19 @@ func (e *Edge) chat(w http.ResponseWriter, r *http.Request, api chat.API) {
 	}
 	if err != nil {
 		refuseChat(w, err)
-		return
+		return nil
 	}
 	x, err := e.gateway.BeginChat(r.Context(), who, gateway.ChatCall{API: api, Subject: about, Body: newTimedBody(w, r.Body)})
 	if err != nil {
 		refuseChat(w, err)
-		return
+		return nil
 	}
 	within(w, askTime)
-	if x.Streams() {
-		e.stream(w, r, x)
-		return
-	}
+	return x
+}
+
+// answerChat gets the whole answer.
+func (e *Edge) answerChat(w http.ResponseWriter, r *http.Request, x *gateway.ChatExchange) {
 	answer, err := x.Answer(r.Context())
 	within(w, writeTime)
 	if err != nil {

@@ -11,6 +11,13 @@ import (
 type window struct {
 	buf        []byte
 	base, r, w int
+	patient    Waiter // set: while the window is empty and waits, it has no buffer
+}
+
+// A Waiter is a source that can wait without anything to read into.
+type Waiter interface {
+	// Ready returns when there is something to read, be it the end, or why nothing comes.
+	Ready() error
 }
 
 var errFull = errors.New("a line is longer than there is room for")
@@ -25,6 +32,9 @@ func (b *window) unread() []byte { return b.buf[b.r:b.w] }
 func (b *window) fill(src io.Reader) error {
 	if b.r == b.w {
 		b.r, b.w = b.base, b.base
+		if err := b.wait(); err != nil {
+			return err
+		}
 	}
 	if b.w == len(b.buf) {
 		if b.r == b.base {
@@ -44,6 +54,18 @@ func (b *window) fill(src io.Reader) error {
 		}
 	}
 	return io.ErrNoProgress
+}
+
+// wait waits for something to fill an empty window with.
+func (b *window) wait() error {
+	if b.patient == nil {
+		return nil
+	}
+	giveBack(b.buf)
+	b.buf = nil
+	err := b.patient.Ready()
+	b.buf = borrow()
+	return err
 }
 
 // directly is the size from which bytes are read past the window.

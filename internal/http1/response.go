@@ -78,12 +78,25 @@ const (
 // NewResponses returns a reader of the answers that come from src.
 func NewResponses(src io.Reader, limits Limits) *Responses {
 	limits = limits.withDefaults()
-	return &Responses{src: src, limits: limits, win: window{buf: make([]byte, limits.Head+bodyRoom)}}
+	r := &Responses{src: src, limits: limits}
+	if limits.Head+bodyRoom == bufferSize {
+		r.win.buf = borrow()
+	} else {
+		r.win.buf = make([]byte, limits.Head+bodyRoom)
+	}
+	return r
 }
 
 // Reset takes another source, for a reader whose connection is done with.
 func (r *Responses) Reset(src io.Reader) {
 	*r = Responses{CloseDelimited: r.CloseDelimited, src: src, limits: r.limits, win: window{buf: r.win.buf}, fields: r.fields[:0]}
+}
+
+// Patiently has the rest of the body read without a buffer while nothing is there: what a
+// stream of events does most of its time. The fields of the head are gone then.
+func (r *Responses) Patiently(w Waiter) {
+	r.fields = r.fields[:0]
+	r.win.base, r.win.patient = 0, w
 }
 
 // Next reads the head of the answer to a request of the given method. Interim answers are
@@ -100,6 +113,7 @@ func (r *Responses) Next(method string) error {
 }
 
 func (r *Responses) next(method string) error {
+	r.win.patient = nil
 	for interim := 0; ; interim++ {
 		if err := r.head(interim > 0); err != nil {
 			return err

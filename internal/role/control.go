@@ -31,7 +31,7 @@ type control struct {
 // demonstration, or empty.
 func (c *control) openGuard(ctx context.Context, demo string, first map[string]string) (err error) {
 	c.guard, err = guard.New(guard.Config{
-		Actions: api.Actions(), Log: c.log, Now: c.now, Tenant: c.tenant, DemoIssuer: demo,
+		Actions: api.Actions(), Log: c.log, Now: c.now, Tenant: c.tenant, DemoIssuer: demo, Pool: underWay,
 		Facts: c.facts,
 		Approved: func(name pavise.Name, verb string, on pavise.Name) bool {
 			return c.changes != nil && c.changes.UnderWay(name, verb, on)

@@ -193,7 +193,7 @@ func (g *Gateway) openBundles(k installation.Keys) error {
 func (g *Gateway) openGuard(ctx context.Context) (err error) {
 	g.guard, err = guard.New(guard.Config{
 		Actions: g.cfg.Actions, Log: g.log, Now: g.now, Tenant: g.tenant,
-		Facts: g.facts,
+		Facts: g.facts, Pool: underWay,
 	})
 	if err != nil {
 		return err

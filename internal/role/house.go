@@ -33,6 +33,12 @@ import (
 	"github.com/pavise/pavise/internal/witness"
 )
 
+// underWay is how many requests to models may be under way: streams, above all, that
+// wait for minutes and take some twenty kilobytes each. One caller may have an eighth of
+// them, 2,048. It is less than the connections of callers, so that a caller too many is
+// told so.
+const underWay = 1 << 14
+
 // A house is what every role with an evidence log of its own stands on. Its first
 // fields say what it is to be; the others are opened from the ground up, in the
 // order in which they stand.

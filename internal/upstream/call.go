@@ -75,6 +75,9 @@ func (c *Cluster) Open(ctx context.Context, r *Request, a *Answer) (*Stream, err
 	if l.cn != nil {
 		l.cn.out = nil // a stream may last, and its request is over
 		l.cn.watch()
+		if l.cn.raw != nil && l.cn.nc == l.cn.tcp { // TLS may have read ahead
+			l.cn.answers.Patiently(l.cn)
+		}
 	}
 	return &Stream{leg: l, left: limit(a)}, nil
 }

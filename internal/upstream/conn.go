@@ -21,6 +21,7 @@ type conn struct {
 	raw    syscall.RawConn // of tcp; nil when there is none
 	look   func(fd uintptr)
 	quiet  bool      // what look saw: open, and nothing to read
+	asked  bool      // peek has asked the system already
 	one    [1]byte   // where it looks
 	born   time.Time // when it was made
 	since  time.Time // unused since then
@@ -208,6 +209,31 @@ func (cn *conn) Read(p []byte) (int, error) {
 			}
 		}
 	}
+}
+
+// Ready waits until something came, without a buffer to read it into.
+func (cn *conn) Ready() error {
+	for {
+		cn.asked = false
+		err := cn.raw.Read(cn.peek)
+		if err == nil {
+			return nil
+		}
+		if err = cn.again(err); err != nil {
+			return err
+		}
+	}
+}
+
+// peek reports whether there is something to read. Once it had to wait, there is: a
+// socket that woke us for nothing has Read wait.
+func (cn *conn) peek(fd uintptr) bool {
+	if cn.asked {
+		return true
+	}
+	cn.asked = true
+	_, _, err := syscall.Recvfrom(int(fd), cn.one[:], syscall.MSG_PEEK)
+	return err != syscall.EAGAIN
 }
 
 // Write writes all of p, and returns how much of it the system has.
