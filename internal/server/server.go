@@ -58,8 +58,10 @@ func Until(ctx context.Context, s Server, listener net.Listener) error {
 }
 
 // Callers serves callers of models. Without a certificate it speaks clear text, HTTP/2
-// included. keeps says that a handler may keep a request beyond its return.
-func Callers(handler http.Handler, certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error), keeps bool) Server {
+// included. keeps says that a handler may keep a request beyond its return. refused counts
+// what is refused before any handler sees it, by the address that it came from and a short
+// text: an attempt at smuggling has no other witness.
+func Callers(handler http.Handler, certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error), keeps bool, refused func(source, reason string)) Server {
 	s := &http1.Server{
 		Handler:           handler,
 		HTTP2:             edge.HTTP2(),
@@ -70,7 +72,13 @@ func Callers(handler http.Handler, certificate func(*tls.ClientHelloInfo) (*tls.
 		MaxHeaderBytes:    32 << 10,
 		MaxConns:          maxCallers,
 		Lend:              !keeps,
-		ErrorLog:          log.New(io.Discard, "", 0),
+		Refused: func(remote string, _ int, why string) {
+			if host, _, err := net.SplitHostPort(remote); err == nil {
+				remote = host
+			}
+			refused(remote, "http: "+why)
+		},
+		ErrorLog: log.New(io.Discard, "", 0),
 	}
 	if certificate != nil {
 		s.TLSConfig = tlsConfig(certificate)
