@@ -226,6 +226,9 @@ func (r Route) check() error {
 	if err := r.Shape.ValidateFor(r.Signature); err != nil {
 		return err
 	}
+	if err := r.checkDrift(); err != nil {
+		return err
+	}
 	return r.Terms.Validate()
 }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -28,7 +29,7 @@ const (
 	snapshotEvery = 5 * time.Second
 )
 
-// Config is what a gateway is made of. All fields are required but Now, Keys and Watch.
+// Config is what a gateway is made of. All fields are required but Now, Keys, Watch and Detectors.
 type Config struct {
 	Guard    *guard.Guard
 	Verifier *identity.Verifier
@@ -38,6 +39,8 @@ type Config struct {
 	Now      func() time.Time // the clock; time.Now if nil
 	Keys     infer.Keys       // with which servers of language models let us in
 	Watch    *telemetry.Meter // counts and times requests; nil: nobody does
+	// Detectors look at what was answered. nil: those of the house; none: an empty list.
+	Detectors []Detector
 }
 
 // A Gateway answers requests for models. It is safe for concurrent use.
@@ -52,7 +55,8 @@ type Gateway struct {
 	now      func() time.Time
 	watch    *telemetry.Meter
 	limits   tensor.Limits
-	bodies   bodies   // of the requests under way
+	bodies   bodies // of the requests under way
+	suspects *suspects
 	salt     [32]byte // parts the tenants' shares of model servers' caches; drawn at start, written nowhere
 
 	subjects *subject.Keys
@@ -68,6 +72,7 @@ func New(ctx context.Context, cfg Config) (*Gateway, error) {
 		g.now = time.Now
 	}
 	rand.Read(g.salt[:])
+	g.suspects = newSuspects(g.guard, cfg.Detectors)
 	g.verifier.Store(cfg.Verifier)
 	servers, err := infer.NewServers().With(cfg.Keys)
 	if err != nil {
@@ -97,11 +102,14 @@ func (g *Gateway) Admit(ctx context.Context, proof identity.Credentials, source 
 	return g.guard.Admit(ctx, g.verifier.Load(), proof, source)
 }
 
-// Run keeps snapshots of the meter until ctx is done, and a last one then. Its
-// caller owns the goroutine.
+// Run keeps snapshots of the meter until ctx is done, and a last one then, and has the
+// detectors look at what was answered. Its caller owns the goroutine.
 //
 // Unguarded: it acts for nobody; it keeps the house's own state.
 func (g *Gateway) Run(ctx context.Context) error {
+	var detectors sync.WaitGroup
+	detectors.Go(func() { g.suspects.run(ctx) })
+	defer detectors.Wait()
 	tick := time.NewTicker(snapshotEvery)
 	defer tick.Stop()
 	for {

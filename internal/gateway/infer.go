@@ -147,6 +147,7 @@ func (x *Exchange) Finish(ctx context.Context, truth *tensor.Response) (*Answer,
 	x.seen.Enter(telemetry.Shape)
 	m, err := x.outbound(ctx, truth)
 	x.answered = len(m.Body)
+	x.gateway.suspects.hear(x, truth, err)
 	if err = x.end(err); err != nil {
 		return nil, &Refusal{entry: x.entry, err: err}
 	}
@@ -237,6 +238,9 @@ func (x *Exchange) inbound() (err error) {
 		x.retry = retry
 		return err
 	}
+	if err := x.drift(); err != nil {
+		return err
+	}
 	sent, err := x.request.Encode(x.route.spoken())
 	if err != nil {
 		return err
@@ -281,7 +285,7 @@ func (x *Exchange) parse() (*tensor.Request, error) {
 // check notes a verdict and turns a denial into an error, unless the route only
 // observes.
 func (x *Exchange) check(v pavise.Verdict, kind pavise.Kind) error {
-	v.Observed = v.Outcome == pavise.Deny && x.route.Observe
+	v.Observed = v.Observed || v.Outcome == pavise.Deny && x.route.Observe
 	x.entry.Verdict(v)
 	if !v.Stops() {
 		return nil

@@ -59,11 +59,15 @@ type live struct {
 	model model            // of tensors; nil for a language model
 	chat  *infer.Chat      // a language model; nil for one of tensors
 	count *telemetry.Model // what is asked here
+	drift *firewall.Watch  // nil: the route has no baseline
 }
 
 // liveOf returns a route that has no model yet.
 func (r *Routes) liveOf(route Route) *live {
-	return &live{Route: route, gate: firewall.Gate{Signature: route.Signature, MaxRows: route.MaxRows}, count: r.watch.Model(route.Model.ID)}
+	return &live{
+		Route: route, gate: firewall.Gate{Signature: route.Signature, MaxRows: route.MaxRows}, count: r.watch.Model(route.Model.ID),
+		drift: r.watchOf(route),
+	}
 }
 
 // stop ends a route's use of its model server. There may be none.
@@ -268,6 +272,9 @@ func (r *Routes) compose(spec RouteSpec, found *finding, was *Route) (Route, err
 		}
 	}
 	if err := found.complete(&route, was, spec); err != nil {
+		return Route{}, err
+	}
+	if err := spec.baseline(&route); err != nil {
 		return Route{}, err
 	}
 	return route, route.Shape.ValidateFor(route.Signature)
