@@ -17,6 +17,9 @@ const (
 	maxWatched   = 4096 // columns
 )
 
+// baselineForm shows one.
+const baselineForm = `write it as {"input": NAME, "features": [{"name": …, "edges": [1, …], "shares": [0.5, …]}, {"name": …, "quantiles": [SMALLEST, …, LARGEST]}, …]}, one feature for each column`
+
 // A Baseline says how the values of one input are spread over the rows that a model
 // was made for. A model's card can be one: what it says beyond means nothing here.
 type Baseline struct {
@@ -47,7 +50,7 @@ func (b Baseline) Validate(inputs []tensor.Port) error {
 	refuse := func(format string, args ...any) error {
 		return &pavise.Error{
 			Kind: pavise.Invalid, Msg: "baseline: " + fmt.Sprintf(format, args...),
-			Hint: `write it as {"input": NAME, "features": [{"name": …, "edges": [1, …], "shares": [0.5, …]}, {"name": …, "quantiles": [SMALLEST, …, LARGEST]}, …]}, one feature for each column`,
+			Hint: baselineForm,
 		}
 	}
 	at := slices.IndexFunc(inputs, func(p tensor.Port) bool { return p.Name == b.Input })

@@ -2,6 +2,7 @@ package firewall
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"math"
 	"slices"
@@ -13,11 +14,59 @@ import (
 	"github.com/pavise/pavise/internal/tensor"
 )
 
-// What a route does about inputs that have drifted from its baseline.
+// What follows when inputs have drifted from a baseline.
 const (
-	DriftAlarm = "alarm" // let them pass, and say so
-	DriftDeny  = "deny"  // refuse all requests until a whole window is like the baseline again
+	DriftAlarm = "alarm" // they pass, and the record says so
+	DriftDeny  = "deny"  // all requests are refused until a whole window is like the baseline again
+	driftOff   = "off"   // in words: there is no baseline any more
 )
+
+// A Drift is what the rows of many requests are held to, and what follows when they are
+// otherwise.
+type Drift struct {
+	Then string `json:"then"` // alarm or deny
+	Baseline
+}
+
+// Validate reports, as an error of kind Invalid, why these inputs cannot be held to it.
+// Nothing is nil, and valid.
+func (d *Drift) Validate(inputs []tensor.Port) error {
+	if d == nil {
+		return nil
+	}
+	if d.Then != DriftAlarm && d.Then != DriftDeny {
+		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("drift is %.40q", d.Then), Hint: "it is alarm, deny or off"}
+	}
+	return d.Baseline.Validate(inputs)
+}
+
+// Put returns what words make of d: the JSON text of a baseline and what follows, either
+// of which may be left unsaid. One that was there ends with the inputs it was of. The
+// error is of kind Invalid.
+func (d *Drift) Put(text []byte, then string, inputs []tensor.Port) (*Drift, error) {
+	next := Drift{Then: DriftAlarm}
+	switch {
+	case then == driftOff && text != nil:
+		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "a baseline is given, and drift is off", Hint: "leave one of them out"}
+	case then == driftOff:
+		return nil, nil
+	case text != nil:
+		if err := json.Unmarshal(text, &next.Baseline); err != nil {
+			return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("baseline: %v", err), Hint: baselineForm}
+		}
+		if d != nil {
+			next.Then = d.Then
+		}
+	case d != nil && d.Validate(inputs) == nil:
+		next = *d
+	case then != "":
+		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("drift is %.40q, and the route has no baseline to drift from", then), Hint: "give one with --baseline FILE"}
+	default:
+		return nil, nil
+	}
+	next.Then = cmp.Or(then, next.Then)
+	return &next, next.Validate(inputs)
+}
 
 const (
 	// windowRows is how many rows make a window. The index of rows from the baseline
@@ -54,13 +103,12 @@ type Watch struct {
 	drifted string    // how the last whole window differs; "": it does not; guarded by mu
 }
 
-// NewWatch begins to watch. The baseline is valid for the inputs, and drift is one of
-// the constants.
-func NewWatch(b Baseline, inputs []tensor.Port, drift string) *Watch {
-	at := slices.IndexFunc(inputs, func(p tensor.Port) bool { return p.Name == b.Input })
+// NewWatch begins to watch for a drift that is valid for the inputs.
+func NewWatch(d Drift, inputs []tensor.Port) *Watch {
+	at := slices.IndexFunc(inputs, func(p tensor.Port) bool { return p.Name == d.Input })
 	single := inputs[at].Datatype.Family() == tensor.Floating && inputs[at].Datatype != tensor.FP64
-	w := &Watch{input: b.Input, single: single, deny: drift == DriftDeny, counts: make([]uint32, maxBins*len(b.Features))}
-	for _, s := range b.Features {
+	w := &Watch{input: d.Input, single: single, deny: d.Then == DriftDeny, counts: make([]uint32, maxBins*len(d.Features))}
+	for _, s := range d.Features {
 		c := s.bin(single)
 		if c.bins > 1 {
 			w.watched++

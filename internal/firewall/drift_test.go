@@ -85,7 +85,7 @@ func testDrift(t *testing.T, exact bool) {
 	if err := b.Validate([]tensor.Port{flow}); err != nil {
 		t.Fatal(err)
 	}
-	w, now, turns := NewWatch(b, []tensor.Port{flow}, DriftDeny), time.Unix(0, 0), 0
+	w, now, turns := NewWatch(Drift{DriftDeny, b}, []tensor.Port{flow}), time.Unix(0, 0), 0
 	ask := func(n int, classes ...threatdetector.Class) (v pavise.Verdict) {
 		for _, row := range flows(rng, n, classes...) {
 			turned := false
@@ -117,7 +117,7 @@ func testDrift(t *testing.T, exact bool) {
 func TestDriftAlarm(t *testing.T) {
 	port := tensor.Port{Name: "x", Datatype: tensor.FP32, Shape: []int64{-1, 2}}
 	b := Baseline{Input: "x", Features: []Spread{{Name: "a", Quantiles: []float64{0, 0.1, 0.2, 0.7, 1}}, {Name: "still", Quantiles: []float64{0.7, 0.7}}}}
-	w, now := NewWatch(b, []tensor.Port{port}, DriftAlarm), time.Unix(0, 0)
+	w, now := NewWatch(Drift{DriftAlarm, b}, []tensor.Port{port}), time.Unix(0, 0)
 	draw := func(at float64, n int) (v pavise.Verdict) {
 		for i := range n {
 			a := []float64{0.05, 0.15, 0.5, 0.9}[i%4]
@@ -153,7 +153,7 @@ func TestDriftAlarm(t *testing.T) {
 // TestOutlier tells of one row that is where no other was.
 func TestOutlier(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
-	w := NewWatch(baselineOf(flow, flows(rng, 5000, threatdetector.Normal), true), []tensor.Port{flow}, DriftDeny)
+	w := NewWatch(Drift{DriftDeny, baselineOf(flow, flows(rng, 5000, threatdetector.Normal), true)}, []tensor.Port{flow})
 	rows := flows(rng, 3, threatdetector.Normal)
 	for j := range rows[2] {
 		rows[2][j] = 1e6
@@ -238,7 +238,7 @@ func TestBaselines(t *testing.T) {
 // looked at without harm.
 func TestWatchTakesNothing(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 6))
-	w := NewWatch(baselineOf(flow, flows(rng, 1000, threatdetector.Normal), true), []tensor.Port{flow}, DriftAlarm)
+	w := NewWatch(Drift{DriftAlarm, baselineOf(flow, flows(rng, 1000, threatdetector.Normal), true)}, []tensor.Port{flow})
 	r, now := requestOf(flow, flows(rng, 1, threatdetector.Normal)...), time.Unix(0, 0)
 	if n := testing.AllocsPerRun(100, func() { w.See(now, r) }); n != 0 {
 		t.Errorf("%v allocations", n)
@@ -252,7 +252,7 @@ func TestWatchTakesNothing(t *testing.T) {
 
 func BenchmarkWatch(b *testing.B) {
 	rng := rand.New(rand.NewPCG(7, 8))
-	w := NewWatch(baselineOf(flow, flows(rng, 1000, threatdetector.Normal), true), []tensor.Port{flow}, DriftAlarm)
+	w := NewWatch(Drift{DriftAlarm, baselineOf(flow, flows(rng, 1000, threatdetector.Normal), true)}, []tensor.Port{flow})
 	var requests []*tensor.Request
 	for _, row := range flows(rng, 256, threatdetector.Normal) {
 		requests = append(requests, requestOf(flow, row))

@@ -1,13 +1,11 @@
 package firewall
 
 import (
-	"cmp"
 	"container/list"
 	"fmt"
 	"math"
 	"math/bits"
 	"math/rand/v2"
-	"slices"
 	"time"
 
 	"github.com/pavise/pavise"
@@ -16,14 +14,13 @@ import (
 const (
 	dupCallers = 1024 // callers at models that are remembered; who was heard least lately is forgotten
 	dupRing    = 32   // fingerprints of each
-	dupHashes  = 48   // of a fingerprint, at most
+	dupHashes  = 64   // of a fingerprint
 	dupShare   = 0.5  // of them that two rows have in common to be near duplicates: Blacklight's threshold
 	dupWindow  = 64   // rows that are judged together
 	dupMost    = 42   // near duplicates among them, from which on somebody is told
 	dupFirst   = 8    // fingerprints that there are before any row is judged
 	dupRows    = 32   // rows looked at in one request, evenly spread over it
 	dupColumns = 8    // rows of fewer are alike by chance, and not looked at
-	dupWindows = 1024 // windows of a row, at most
 	dupStep    = 0.25 // of the quantiser: a fifth of [0, 1], a quarter of the value above
 	dupQuiet   = 10 * time.Minute
 	dupLayouts = 16 // widths of rows whose layout is kept
@@ -32,18 +29,17 @@ const (
 // Duplicates tells who asks about rows that are nearly, and not quite, the same: a search
 // for the smallest change that turns an answer does that, for hundreds of requests. It is
 // in the manner of Blacklight (Li et al., USENIX Security 2022): a row's numbers are
-// quantised coarsely, windows of them hashed, and the smallest hashes kept; two rows that
-// share half of those are near duplicates. Unlike there, the columns of a window are
+// quantised coarsely, windows of them hashed, and the smallest hash kept of each of 64 parts
+// of the row; two rows that share half of those are near duplicates. Unlike there, the columns of a window are
 // neighbours in a secret order, so that the columns which nearly all rows have alike do
 // not make whole windows alike; and the hash is a keyed rolling one.
 //
-// One goroutine uses it. What it remembers is bounded: some 7 MiB.
+// One goroutine uses it. What it remembers is bounded: some 9 MiB.
 type Duplicates struct {
 	key     [32]byte
 	layouts map[int]*layout // by width
 	callers map[caller]*list.Element
 	recent  *list.List // of *habit, the one heard last in front
-	scratch []uint32
 }
 
 // A caller at a model.
@@ -63,7 +59,7 @@ type habit struct {
 // A fingerprint is what is kept of a row.
 type fingerprint struct {
 	exact  uint64 // hash of the row itself
-	hashes []uint32
+	hashes [dupHashes]uint32
 }
 
 // A layout is how rows of one width are looked at.
@@ -74,7 +70,6 @@ type layout struct {
 	drop   uint64    // factor to the power of the window's length
 	mix    uint64
 	window int
-	step   int
 	quanta []uint64 // of the row being looked at
 }
 
@@ -95,7 +90,8 @@ func (d *Duplicates) See(at time.Time, who, model pavise.Name, rows int, values 
 	said := ""
 	step := max(1, (rows+dupRows-1)/dupRows)
 	for row := 0; row < rows; row += step {
-		h.see(d.fingerprint(l, values[row*width:(row+1)*width]))
+		f := l.fingerprint(values[row*width : (row+1)*width])
+		h.see(&f, min(width, dupHashes))
 		if n := bits.OnesCount64(h.near); h.rows >= dupWindow && n > dupMost && (h.told.IsZero() || at.Sub(h.told) >= dupQuiet) {
 			h.told, h.near, h.rows = at, 0, 0
 			said = fmt.Sprintf("%d of the last %d rows that %s asked of %s are near to most of those before them, and not the same", n, dupWindow, who, model)
@@ -127,13 +123,13 @@ func (d *Duplicates) habitOf(c caller, width int) *habit {
 // half of those are near it: in a search they all are, while the nearest of thirty rows
 // of plain traffic is near by chance. One that was asked word for word is a repetition,
 // and no near duplicate.
-func (h *habit) see(f fingerprint) {
+func (h *habit) see(f *fingerprint, parts int) {
 	near := 0
 	for i := range h.ring {
 		if h.ring[i].exact == f.exact {
 			return
 		}
-		if alike(h.ring[i].hashes, f.hashes) >= dupShare {
+		if h.ring[i].alike(f, parts) >= dupShare {
 			near++
 		}
 	}
@@ -143,29 +139,22 @@ func (h *habit) see(f fingerprint) {
 	}
 	h.rows = min(h.rows+1, dupWindow)
 	if len(h.ring) < dupRing {
-		h.ring = append(h.ring, f)
+		h.ring = append(h.ring, *f)
 		return
 	}
-	h.ring[h.next] = f
+	h.ring[h.next] = *f
 	h.next = (h.next + 1) % dupRing
 }
 
-// alike is the share of hashes that two rows have in common. Both lists rise.
-func alike(a, b []uint32) float64 {
-	n, i, j := 0, 0, 0
-	for i < len(a) && j < len(b) {
-		switch cmp.Compare(a[i], b[j]) {
-		case 0:
+// alike is the share of the parts that two rows have in common.
+func (f *fingerprint) alike(g *fingerprint, parts int) float64 {
+	n := 0
+	for i := range parts {
+		if f.hashes[i] == g.hashes[i] {
 			n++
-			i++
-			j++
-		case -1:
-			i++
-		default:
-			j++
 		}
 	}
-	return float64(n) / float64(max(len(a), len(b), 1))
+	return float64(n) / float64(parts)
 }
 
 // layoutOf draws how rows of a width are looked at, the same for each from one key.
@@ -191,34 +180,37 @@ func (d *Duplicates) layoutOf(width int) *layout {
 	for range l.window {
 		l.drop *= l.factor
 	}
-	l.step = (width + dupWindows - 1) / dupWindows
 	d.layouts[width] = l
 	return l
 }
 
-// fingerprint hashes the windows of a row, and keeps the smallest hashes.
-func (d *Duplicates) fingerprint(l *layout, row []float64) fingerprint {
-	exact, n := l.mix, len(row)
+// fingerprint hashes the windows of a row, and keeps the smallest hash of each part.
+func (l *layout) fingerprint(row []float64) fingerprint {
+	f, n := fingerprint{exact: l.mix}, len(row)
 	for i, column := range l.order {
 		v := row[column]
-		exact = mixed(exact ^ math.Float64bits(v))
+		f.exact = mixed(f.exact ^ math.Float64bits(v))
 		l.quanta[i] = uint64(int64(math.Floor(math.Asinh(v)/dupStep + l.salt[column])))
 	}
+	for i := range f.hashes {
+		f.hashes[i] = math.MaxUint32
+	}
 	var hash uint64
-	all := d.scratch[:0]
 	for i := range n + l.window - 1 { // windows go round
-		hash = hash*l.factor + l.quanta[i%n] + 1
+		at := i
+		if at >= n {
+			at -= n
+		}
+		hash = hash*l.factor + l.quanta[at] + 1
 		if i >= l.window {
 			hash -= l.drop * (l.quanta[i-l.window] + 1)
 		}
-		if first := i - l.window + 1; first >= 0 && first%l.step == 0 {
-			all = append(all, uint32(mixed(hash^uint64(first)*l.mix)>>32))
+		if first := i - l.window + 1; first >= 0 {
+			part := &f.hashes[first%dupHashes]
+			*part = min(*part, uint32(mixed(hash^uint64(first)*l.mix)>>32))
 		}
 	}
-	d.scratch = all
-	slices.Sort(all)
-	all = slices.Compact(all)
-	return fingerprint{exact, slices.Clone(all[:min(len(all), dupHashes)])}
+	return f
 }
 
 // mixed is the finaliser of SplitMix64 (Steele et al., OOPSLA 2014): each bit of the

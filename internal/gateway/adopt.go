@@ -226,7 +226,7 @@ func (r Route) check() error {
 	if err := r.Shape.ValidateFor(r.Signature); err != nil {
 		return err
 	}
-	if err := r.checkDrift(); err != nil {
+	if err := r.Drift.Validate(r.Signature.Inputs); err != nil {
 		return err
 	}
 	return r.Terms.Validate()

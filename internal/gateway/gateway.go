@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/detect"
 	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/identity"
@@ -40,7 +41,7 @@ type Config struct {
 	Keys     infer.Keys       // with which servers of language models let us in
 	Watch    *telemetry.Meter // counts and times requests; nil: nobody does
 	// Detectors look at what was answered. nil: those of the house; none: an empty list.
-	Detectors []Detector
+	Detectors []detect.Detector
 }
 
 // A Gateway answers requests for models. It is safe for concurrent use.
@@ -56,7 +57,7 @@ type Gateway struct {
 	watch    *telemetry.Meter
 	limits   tensor.Limits
 	bodies   bodies // of the requests under way
-	suspects *suspects
+	suspects *detect.Queue
 	salt     [32]byte // parts the tenants' shares of model servers' caches; drawn at start, written nowhere
 
 	subjects *subject.Keys
@@ -72,7 +73,7 @@ func New(ctx context.Context, cfg Config) (*Gateway, error) {
 		g.now = time.Now
 	}
 	rand.Read(g.salt[:])
-	g.suspects = newSuspects(g.guard, cfg.Detectors)
+	g.suspects = detect.NewQueue(g.noteFinding, cfg.Detectors)
 	g.verifier.Store(cfg.Verifier)
 	servers, err := infer.NewServers().With(cfg.Keys)
 	if err != nil {
@@ -108,7 +109,7 @@ func (g *Gateway) Admit(ctx context.Context, proof identity.Credentials, source 
 // Unguarded: it acts for nobody; it keeps the house's own state.
 func (g *Gateway) Run(ctx context.Context) error {
 	var detectors sync.WaitGroup
-	detectors.Go(func() { g.suspects.run(ctx) })
+	detectors.Go(func() { g.suspects.Run(ctx) })
 	defer detectors.Wait()
 	tick := time.NewTicker(snapshotEvery)
 	defer tick.Stop()
@@ -121,6 +122,15 @@ func (g *Gateway) Run(ctx context.Context) error {
 			return g.snapshotMeter(context.WithoutCancel(ctx))
 		}
 	}
+}
+
+// noteFinding writes down what a detector found. A finding that cannot be written is
+// lost with a log that takes nothing, and then nothing is answered either.
+func (g *Gateway) noteFinding(ctx context.Context, f pavise.Finding, detector string) {
+	_ = g.guard.Note(ctx, f.Kind, nil, f.On, struct {
+		Finding  pavise.Finding `json:"finding"`
+		Detector string         `json:"detector,omitempty"`
+	}{f, detector})
 }
 
 // Message returns what a caller may be told about an error.

@@ -147,7 +147,9 @@ func (x *Exchange) Finish(ctx context.Context, truth *tensor.Response) (*Answer,
 	x.seen.Enter(telemetry.Shape)
 	m, err := x.outbound(ctx, truth)
 	x.answered = len(m.Body)
-	x.gateway.suspects.hear(x, truth, err)
+	if err == nil {
+		x.gateway.suspects.Hear(x.gateway.now(), x.who.Name(), x.call.Model, x.request, truth)
+	}
 	if err = x.end(err); err != nil {
 		return nil, &Refusal{entry: x.entry, err: err}
 	}

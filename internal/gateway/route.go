@@ -29,14 +29,12 @@ type Route struct {
 	MaxRows   int              `json:"max_rows"` // rows in one request
 	Terms     firewall.Terms   `json:"terms"`
 	Shape     firewall.Shape   `json:"shape"`
-	Fields    firewall.Fields  `json:"fields,omitzero"` // of a language model: who may use which fields
-	// Baseline is what the rows of many requests are held to; nil: nothing is.
-	Baseline  *firewall.Baseline `json:"baseline,omitempty"`
-	Drift     string             `json:"drift,omitempty"`     // alarm or deny: what follows when they differ from it
-	Purpose   string             `json:"purpose,omitempty"`   // what the answers decide: security, health, access …
-	Alterable bool               `json:"alterable,omitempty"` // the owner lets answers be altered, and the callers' terms say so
-	Observe   bool               `json:"observe,omitempty"`   // record what would be denied, and let it pass
-	Durable   bool               `json:"durable,omitempty"`   // answers wait until their record survives power loss
+	Fields    firewall.Fields  `json:"fields,omitzero"`     // of a language model: who may use which fields
+	Drift     *firewall.Drift  `json:"drift,omitempty"`     // what the rows of many requests are held to; nil: nothing is
+	Purpose   string           `json:"purpose,omitempty"`   // what the answers decide: security, health, access …
+	Alterable bool             `json:"alterable,omitempty"` // the owner lets answers be altered, and the callers' terms say so
+	Observe   bool             `json:"observe,omitempty"`   // record what would be denied, and let it pass
+	Durable   bool             `json:"durable,omitempty"`   // answers wait until their record survives power loss
 }
 
 // What a route has when nobody says otherwise: generous for a program that asks
@@ -60,7 +58,7 @@ type RouteSpec struct {
 	Version     string          `json:"version,omitempty" name:"model-version" placeholder:"VERSION" help:"the one version of the model that is asked, and that callers may name (a new server: its own choice)" doc:"the one version of the model that is asked, and that callers may name; the server chooses when absent"`
 	Signature   json.RawMessage `json:"signature,omitzero" type:"filecontent" placeholder:"FILE" help:"what the model takes and gives, as JSON, where its server cannot say: {\"inputs\": [{\"name\": \"x\", \"datatype\": \"FP32\", \"shape\": [-1, 4]}], \"outputs\": […]}. -1 takes any size, and dimension 0 counts rows" doc:"what the model takes and gives; asked of a new model when absent"`
 	Bounds      json.RawMessage `json:"bounds,omitzero" type:"filecontent" placeholder:"FILE" help:"what each column of an input may hold, as JSON: {\"input\": NAME, \"features\": [{\"name\": …, \"min\": …, \"max\": …}, …]}. A new model of the same inputs keeps the bounds; for other inputs they end" doc:"what each column of an input may hold: {input, features: [{name, min, max}, …]}, where min and max may be absent. A new model of the same inputs keeps the bounds; for other inputs they end"`
-	Baseline    json.RawMessage `json:"baseline,omitzero" type:"filecontent" placeholder:"FILE" help:"how the values of each column are spread in the rows that the model was made for, as JSON: {\"input\": NAME, \"features\": [{\"name\": …, \"quantiles\": [SMALLEST, …, LARGEST]}, …]}. Requests that drift from it are told (--drift)" doc:"how the values of each column are spread in the rows that the model was made for: {input, at, features: [{name, min, max, quantiles}, …]}, where at are the shares of the quantiles, and evenly spaced when absent. A new model of the same inputs keeps the baseline; for other inputs it ends"`
+	Baseline    json.RawMessage `json:"baseline,omitzero" type:"filecontent" placeholder:"FILE" help:"how the values of each column are spread in the rows that the model was made for, as JSON: {\"input\": NAME, \"features\": [{\"name\": …, \"edges\": [1, …], \"shares\": [0.5, …]}, …]}, or with quantiles for edges and shares. Requests that drift from it are told (--drift)" doc:"how the values of each column are spread in the rows that the model was made for: {input, features: [{name, edges, shares, quantiles, min, max}, …]}, where the shares between edges are one more than those, and quantiles are evenly spaced. A new model of the same inputs keeps the baseline; for other inputs it ends"`
 	Drift       string          `json:"drift,omitempty" placeholder:"WHAT" help:"what follows when the inputs have drifted from the baseline: alarm, deny (refuse requests until a whole window of rows is like the baseline again), or off, which ends the baseline (a new baseline: alarm)" doc:"what follows when the inputs have drifted from the baseline: alarm, deny, or off, which ends the baseline; alarm with a new baseline"`
 	MaxRows     int             `json:"max_rows,omitempty" help:"rows in one request (a new route: 256)" doc:"rows in one request; 256 for a new route"`
 	Rate        string          `json:"rate,omitempty" help:"rows of each caller, as COUNT/TIME with an optional burst (a new route: '1200/1m burst 300')" doc:"rows of each caller, as COUNT/TIME with an optional burst"`

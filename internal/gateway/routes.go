@@ -59,14 +59,14 @@ type live struct {
 	model model            // of tensors; nil for a language model
 	chat  *infer.Chat      // a language model; nil for one of tensors
 	count *telemetry.Model // what is asked here
-	drift *firewall.Watch  // nil: the route has no baseline
+	watch *firewall.Watch  // nil: the route has no baseline
 }
 
 // liveOf returns a route that has no model yet.
 func (r *Routes) liveOf(route Route) *live {
 	return &live{
 		Route: route, gate: firewall.Gate{Signature: route.Signature, MaxRows: route.MaxRows}, count: r.watch.Model(route.Model.ID),
-		drift: r.watchOf(route),
+		watch: r.watchOf(route),
 	}
 }
 
@@ -274,7 +274,7 @@ func (r *Routes) compose(spec RouteSpec, found *finding, was *Route) (Route, err
 	if err := found.complete(&route, was, spec); err != nil {
 		return Route{}, err
 	}
-	if err := spec.baseline(&route); err != nil {
+	if route.Drift, err = route.Drift.Put(spec.Baseline, spec.Drift, route.Signature.Inputs); err != nil {
 		return Route{}, err
 	}
 	return route, route.Shape.ValidateFor(route.Signature)

@@ -1,4 +1,10 @@
-package gateway
+// Package detect has detectors look at what callers asked and were told, once they have
+// been told it, to find those who study a model rather than use it.
+//
+// A [Queue] stands between: it takes copies without waiting, drops what is too much, and
+// counts what it dropped. It owns what waits in it. What detectors find it gives to
+// whoever keeps records; nothing here changes an answer.
+package detect
 
 import (
 	"context"
@@ -9,7 +15,6 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/firewall"
-	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/tensor"
 )
 
@@ -21,13 +26,18 @@ const (
 	seenElements = 64 << 10 // numbers of one; a larger one is dropped, and counted
 	seenHeld     = 1 << 20  // numbers of all that wait: 8 MiB
 	seenKept     = 4 << 10  // numbers for which room is kept afterwards
-	turnsWaiting = 64       // turns of drift that wait to be noted
+	tellWaiting  = 64       // findings of others that wait to be noted
+	// Detectors take one part in sixteen of one processor at most: what they owe is
+	// slept off in pieces that a timer can keep.
+	restParts = 15
+	restLeast = 5 * time.Millisecond
 )
 
 // A Detector looks at what callers asked and were told, to find those who study a model
 // rather than use it. One goroutine tells it of one answered request after another, once
 // it has been answered: so a Detector needs no locks, changes no answer, and delays none.
-// One that is slow misses requests, which are dropped and counted. It keeps bounded state,
+// One that is slow misses requests, which are dropped and counted: what it sees of each
+// caller is then a sample. It keeps bounded state,
 // whoever calls and however often, and does not panic.
 type Detector interface {
 	// Name is one word, for the notes.
@@ -47,108 +57,119 @@ type Observation struct {
 	Values []float64 // what was asked: row after row, the numbers of all inputs in the order of the request
 	Scores []float64 // what the model said, before it was shaped: row after row, the numbers of all outputs
 
-	size int // against seenHeld
+	size int64 // against seenHeld
 }
 
-// suspects are what stands between exchanges and detectors, and writes down what those
-// find.
-type suspects struct {
-	guard      *guard.Guard
-	detectors  []Detector // used by run alone
+// A Note writes down a finding, and which detector it is of.
+type Note func(ctx context.Context, f pavise.Finding, detector string)
+
+// A Queue brings answered requests to detectors. Hear, Tell and Overlooked are safe for
+// concurrent use; Run is called once.
+type Queue struct {
+	note       Note
+	detectors  []Detector // used by Run alone
 	queue      chan *Observation
-	turns      chan pavise.Finding
+	told       chan pavise.Finding
 	held       atomic.Int64  // numbers in the queue
 	overlooked atomic.Uint64 // requests that no detector saw
 	spare      sync.Pool     // of *Observation
 }
 
-// newSuspects makes them; run has them look. Nil detectors are those of the house.
-func newSuspects(g *guard.Guard, detectors []Detector) *suspects {
+// NewQueue makes one; nothing is looked at until Run. Nil detectors are those of the
+// house, an empty list is none.
+func NewQueue(note Note, detectors []Detector) *Queue {
 	if detectors == nil {
 		var key [32]byte
 		rand.Read(key[:])
 		detectors = []Detector{nearDuplicates{firewall.NewDuplicates(key)}}
 	}
-	return &suspects{
-		guard: g, detectors: detectors, queue: make(chan *Observation, seenWaiting), turns: make(chan pavise.Finding, turnsWaiting),
+	return &Queue{
+		note: note, detectors: detectors, queue: make(chan *Observation, seenWaiting), told: make(chan pavise.Finding, tellWaiting),
 		spare: sync.Pool{New: func() any { return new(Observation) }},
 	}
 }
 
-// hear puts a copy of an exchange in the queue, if it was answered and there is room. It
-// never waits: the caller gets the answer meanwhile.
-func (s *suspects) hear(x *Exchange, truth *tensor.Response, err error) {
-	if err != nil || len(s.detectors) == 0 {
+// Hear copies an answered request into the queue, if there is room. It never waits: the
+// caller gets the answer meanwhile.
+func (q *Queue) Hear(at time.Time, who, model pavise.Name, asked *tensor.Request, said *tensor.Response) {
+	if len(q.detectors) == 0 {
 		return
 	}
-	size := int64(elements(x.request.Inputs) + elements(truth.Outputs))
-	if size > seenElements || len(s.queue) == cap(s.queue) {
-		s.overlooked.Add(1)
+	size := int64(elements(asked.Inputs) + elements(said.Outputs))
+	if size > seenElements || len(q.queue) == cap(q.queue) {
+		q.overlooked.Add(1)
 		return
 	}
-	if s.held.Add(size) > seenHeld {
-		s.held.Add(-size)
-		s.overlooked.Add(1)
+	if q.held.Add(size) > seenHeld {
+		q.held.Add(-size)
+		q.overlooked.Add(1)
 		return
 	}
-	o, rows := s.spare.Get().(*Observation), x.request.Rows()
+	o, rows := q.spare.Get().(*Observation), asked.Rows()
 	*o = Observation{
-		At: x.gateway.now(), Who: x.who.Name(), Model: x.call.Model, Rows: rows,
-		Values: appendRows(o.Values[:0], x.request.Inputs, rows), Scores: appendRows(o.Scores[:0], truth.Outputs, rows), size: int(size),
+		At: at, Who: who, Model: model, Rows: rows,
+		Values: appendRows(o.Values[:0], asked.Inputs, rows), Scores: appendRows(o.Scores[:0], said.Outputs, rows), size: size,
 	}
 	select {
-	case s.queue <- o:
+	case q.queue <- o:
 	default:
-		s.overlooked.Add(1)
-		s.free(o)
+		q.overlooked.Add(1)
+		q.free(o)
 	}
 }
 
-// turn notes that the inputs of a model have drifted, or are well again.
-func (s *suspects) turn(model pavise.Name, reason string, drifted bool) {
-	f := pavise.Finding{Kind: KindDrifted, Severity: pavise.Warning, On: model, Summary: reason, At: time.Now().UTC()}
-	if !drifted {
-		f.Severity, f.Summary = pavise.Info, "the rows of a whole window are like the baseline again"
-	}
+// Overlooked is how many answered requests no detector saw.
+func (q *Queue) Overlooked() uint64 { return q.overlooked.Load() }
+
+// Tell has a finding of somebody else's noted, off their way. It never waits; one of too
+// many is lost.
+func (q *Queue) Tell(f pavise.Finding) {
 	select {
-	case s.turns <- f:
-	default: // the verdicts of the requests say it all the same
+	case q.told <- f:
+	default:
 	}
 }
 
-// run has the detectors look, until ctx is done.
-func (s *suspects) run(ctx context.Context) {
+// Run has the detectors look, until ctx is done. It rests in between, so that they take
+// little from those who answer, whatever they cost.
+func (q *Queue) Run(ctx context.Context) {
+	var owed time.Duration
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case f := <-s.turns:
-			s.note(ctx, f, "")
-		case o := <-s.queue:
-			for _, d := range s.detectors {
-				if summary := d.See(o); summary != "" {
-					s.note(ctx, pavise.Finding{Kind: KindSuspected, Severity: pavise.Warning, On: o.Model, Who: o.Who, Summary: summary, At: o.At.UTC()}, d.Name())
-				}
+		case f := <-q.told:
+			q.note(ctx, f, "")
+		case o := <-q.queue:
+			began := time.Now()
+			q.look(ctx, o)
+			if owed += restParts * time.Since(began); owed < restLeast {
+				continue
 			}
-			s.free(o)
+			select {
+			case <-ctx.Done():
+			case <-time.After(min(owed, time.Second)):
+			}
+			owed = 0
 		}
 	}
 }
 
-// note writes down a finding. One that cannot be written is lost with the log that
-// takes nothing, and then nothing is answered either.
-func (s *suspects) note(ctx context.Context, f pavise.Finding, detector string) {
-	_ = s.guard.Note(ctx, f.Kind, nil, f.On, struct {
-		Finding  pavise.Finding `json:"finding"`
-		Detector string         `json:"detector,omitempty"`
-	}{f, detector})
+// look has every detector look at a request.
+func (q *Queue) look(ctx context.Context, o *Observation) {
+	defer q.free(o)
+	for _, d := range q.detectors {
+		if summary := d.See(o); summary != "" {
+			q.note(ctx, pavise.Finding{Kind: KindSuspected, Severity: pavise.Warning, On: o.Model, Who: o.Who, Summary: summary, At: o.At.UTC()}, d.Name())
+		}
+	}
 }
 
 // free gives back the room of an observation.
-func (s *suspects) free(o *Observation) {
-	s.held.Add(-int64(o.size))
+func (q *Queue) free(o *Observation) {
+	q.held.Add(-o.size)
 	if cap(o.Values)+cap(o.Scores) <= seenKept {
-		s.spare.Put(o)
+		q.spare.Put(o)
 	}
 }
 
