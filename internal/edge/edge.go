@@ -10,6 +10,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/identity"
+	"github.com/pavise/pavise/internal/intake"
 )
 
 // An Edge is the door of one gateway. It is safe for concurrent use, and has no
@@ -88,7 +89,7 @@ func aboutWhom(r *http.Request) (string, error) {
 	return values[0], nil
 }
 
-// A timedBody is a request's body that arrives within gateway.BodyTime or breaks off.
+// A timedBody is a request's body that arrives within intake.BodyTime or breaks off.
 type timedBody struct {
 	body io.Reader
 	conn deadliner // nil: it has no deadlines
@@ -99,7 +100,7 @@ type deadliner interface{ SetReadDeadline(time.Time) error }
 // newTimedBody starts the time. A connection that has no deadlines has none.
 func newTimedBody(w http.ResponseWriter, body io.Reader) *timedBody {
 	b := &timedBody{body, deadlinerOf(w)}
-	b.within(time.Now().Add(gateway.BodyTime))
+	b.within(time.Now().Add(intake.BodyTime))
 	return b
 }
 

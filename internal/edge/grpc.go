@@ -15,6 +15,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/gateway"
+	"github.com/pavise/pavise/internal/intake"
 	"github.com/pavise/pavise/internal/tensor"
 	"github.com/pavise/pavise/internal/tensor/oipgrpc"
 )
@@ -182,7 +183,7 @@ func (c *rpc) next(limit int) (int, error) {
 }
 
 func brokenOff(err error) error {
-	return &pavise.Error{Kind: pavise.Invalid, Msg: "the call's message broke off", Hint: "send the whole message within " + gateway.BodyTime.String(), Err: err}
+	return &pavise.Error{Kind: pavise.Invalid, Msg: "the call's message broke off", Hint: "send the whole message within " + intake.BodyTime.String(), Err: err}
 }
 
 // maxSmall bounds the messages that only name something, in bytes.
@@ -190,7 +191,7 @@ const maxSmall = 4 << 10
 
 // small reads the one message of a call, which is small.
 func (c *rpc) small() ([]byte, error) {
-	c.conn.SetReadDeadline(time.Now().Add(gateway.BodyTime))
+	c.conn.SetReadDeadline(time.Now().Add(intake.BodyTime))
 	n, err := c.next(maxSmall)
 	if err == io.EOF {
 		return nil, &rpcError{codeInvalid, "a call without a message"}
@@ -292,7 +293,7 @@ func (c *rpc) infer(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.conn.SetReadDeadline(time.Now().Add(gateway.BodyTime))
+	c.conn.SetReadDeadline(time.Now().Add(intake.BodyTime))
 	n, err := c.next(tensor.DefaultLimits().MaxBody)
 	if err == io.EOF {
 		return &rpcError{codeInvalid, "a call without a message"}
@@ -354,7 +355,7 @@ func (c *rpc) stream(ctx context.Context) error {
 			}
 			known = time.Now()
 		}
-		c.conn.SetReadDeadline(time.Now().Add(gateway.BodyTime))
+		c.conn.SetReadDeadline(time.Now().Add(intake.BodyTime))
 		m := &message{body: c.r.Body, left: n}
 		answer, asked := c.ask(ctx, who, m)
 		if _, err := io.Copy(io.Discard, m); err != nil { // what was not read of a refused one

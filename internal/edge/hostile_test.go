@@ -15,6 +15,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/edgetest"
 	"github.com/pavise/pavise/internal/gateway"
+	"github.com/pavise/pavise/internal/intake"
 	"github.com/pavise/pavise/internal/tensor"
 	"github.com/pavise/pavise/internal/tensor/tensortest"
 )
@@ -295,7 +296,7 @@ func TestSlowBodies(t *testing.T) {
 		r := newRequest("POST", path, strings.NewReader(`{`))
 		r.Header.Set("Authorization", "Bearer "+w.Token)
 		w.Edge.Handler().ServeHTTP(d, r)
-		if len(d.read) == 0 || time.Until(d.read[0]) > gateway.BodyTime {
+		if len(d.read) == 0 || time.Until(d.read[0]) > intake.BodyTime {
 			t.Errorf("%s has the deadlines %v", path, d.read)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/edgetest"
 	"github.com/pavise/pavise/internal/gateway"
+	"github.com/pavise/pavise/internal/intake"
 	"github.com/pavise/pavise/internal/tensor"
 	"github.com/pavise/pavise/internal/tensor/tensortest"
 )
@@ -181,7 +182,7 @@ func TestBodyHasADeadline(t *testing.T) {
 		r.Header.Set("Authorization", "Bearer "+w.Token)
 		d := &deadlines{ResponseRecorder: httptest.NewRecorder()}
 		w.Edge.Handler().ServeHTTP(d, r)
-		if len(d.read) != want || time.Until(d.read[0]) > gateway.BodyTime || want == 2 && !d.read[1].IsZero() {
+		if len(d.read) != want || time.Until(d.read[0]) > intake.BodyTime || want == 2 && !d.read[1].IsZero() {
 			t.Errorf("a body of %d bytes has the deadlines %v", len(body), d.read)
 		}
 	}

@@ -222,12 +222,14 @@ func TestChatServerLies(t *testing.T) {
 		stream bool
 		status int
 	}{
-		"error":            {status(500, `{"error":{"message":"secret"}}`), false, 503},
-		"too long":         {status(400, `{"error":{"message":"secret"}}`), false, 400},
-		"busy":             {status(429, `secret`), false, 429},
-		"keys":             {status(401, `secret`), false, 503},
-		"not there":        {status(404, `secret`), false, 503},
-		"redirect":         {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusTemporaryRedirect) }, false, 503},
+		"error":     {status(500, `{"error":{"message":"secret"}}`), false, 503},
+		"too long":  {status(400, `{"error":{"message":"secret"}}`), false, 400},
+		"busy":      {status(429, `secret`), false, 429},
+		"keys":      {status(401, `secret`), false, 503},
+		"not there": {status(404, `secret`), false, 503},
+		"redirect": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusTemporaryRedirect)
+		}, false, 503},
 		"page":             {says("text/html", answered), false, 503},
 		"no JSON":          {says("application/json", "secret"), false, 503},
 		"two choices":      {says("application/json", strings.Replace(answered, `"choices":[`, `"choices":[{"index":1,"message":{"role":"assistant","content":"secret"},"finish_reason":"stop"},`, 1)), false, 503},

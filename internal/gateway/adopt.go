@@ -235,6 +235,9 @@ func (r Route) check() error {
 	if err := r.Shape.ValidateFor(r.Signature); err != nil {
 		return err
 	}
+	if err := r.Drift.Validate(r.Signature.Inputs); err != nil {
+		return err
+	}
 	return r.Terms.Validate()
 }
 

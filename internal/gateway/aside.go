@@ -12,6 +12,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/infer"
+	"github.com/pavise/pavise/internal/intake"
 	"github.com/pavise/pavise/internal/plainjson"
 	"github.com/pavise/pavise/internal/tensor"
 )
@@ -68,10 +69,10 @@ func (g *Gateway) Aside(ctx context.Context, who pavise.Principal, call AsideCal
 	}
 	trail := &asideTrail{}
 	entry.Detail(trail)
-	hold := g.bodies.begin(who.Name())
+	hold := g.bodies.Begin(who.Name())
 	said, err := func() (_ *infer.Aside, err error) {
 		defer entry.Exit(&err)
-		defer hold.free()
+		defer hold.Free()
 		if check, err := call.barred(entry.Observed()); err != nil {
 			entry.Verdict(pavise.Verdict{Check: check, Outcome: pavise.Deny, Reason: err.Error()})
 			return nil, err
@@ -104,7 +105,7 @@ type passer interface {
 	Pass(ctx context.Context, method, path string, body []byte) (*infer.Aside, error)
 }
 
-func (g *Gateway) aside(ctx context.Context, who pavise.Principal, call AsideCall, hold *hold, trail *asideTrail) (*infer.Aside, error) {
+func (g *Gateway) aside(ctx context.Context, who pavise.Principal, call AsideCall, hold *intake.Hold, trail *asideTrail) (*infer.Aside, error) {
 	l, err := g.serverOf(who.Tenant, call)
 	if err != nil {
 		return nil, err
@@ -125,7 +126,7 @@ func (g *Gateway) aside(ctx context.Context, who pavise.Principal, call AsideCal
 	if call.Version != "" && call.Version != l.Version {
 		return nil, noVersion(l.Model, call.Version)
 	}
-	text, err := hold.read(call.Body, infer.MaxAside)
+	text, err := hold.Read(call.Body, infer.MaxAside)
 	if err != nil {
 		return nil, err
 	}

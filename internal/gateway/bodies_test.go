@@ -3,7 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
-	"fmt"
+	"github.com/pavise/pavise/internal/intake"
 	"io"
 	"strings"
 	"testing"
@@ -12,49 +12,6 @@ import (
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/tensor"
 )
-
-// TestBodiesAreBounded fills the room of all callers, some bytes at a time.
-func TestBodiesAreBounded(t *testing.T) {
-	var b bodies
-	caller := func(i int) pavise.Name {
-		return pavise.Name{Tenant: tenant, Kind: pavise.Workload, ID: fmt.Sprint(i)}
-	}
-	var all []*hold
-	take := func(i, n int) error {
-		h := b.begin(caller(i))
-		all = append(all, h)
-		return h.set(n)
-	}
-	for i := range maxHeld / maxHeldEach {
-		if err := take(i, maxHeldEach-1); err != nil {
-			t.Fatal(err)
-		}
-		if err := take(i, 1); err != nil {
-			t.Fatal(err)
-		}
-		if err := take(i, 1); pavise.KindOf(err) != pavise.Throttled {
-			t.Errorf("caller %d over its share: %v", i, err)
-		}
-	}
-	if err := take(1000, 1); pavise.KindOf(err) != pavise.Unavailable {
-		t.Errorf("over everybody's share: %v", err)
-	}
-	if err := all[0].set(maxHeldEach / 2); err != nil { // less than it has
-		t.Error(err)
-	}
-	if err := take(1000, 1); err != nil {
-		t.Errorf("after room was made: %v", err)
-	}
-	for _, h := range all {
-		h.free()
-	}
-	if b.all != 0 || len(b.each) != 0 {
-		t.Errorf("%d bytes of %d callers are left", b.all, len(b.each))
-	}
-	if err := take(0, maxHeldEach+1); err != nil {
-		t.Errorf("a caller's only request: %v", err)
-	}
-}
 
 // A stalled body holds a whole body but its last byte, and then says nothing
 // until it is released.
@@ -104,15 +61,15 @@ func TestHeldBodies(t *testing.T) {
 			}
 		}
 	}
-	if most := maxHeldEach / w.limits.MaxBody; held == 0 || held > most {
+	if most := intake.MaxEach / w.limits.MaxBody; held == 0 || held > most {
 		t.Errorf("%d bodies are held, want at most %d", held, most)
 	}
 	close(release)
 	for range held {
 		<-ended
 	}
-	if w.bodies.all != 0 {
-		t.Errorf("%d bytes are left behind", w.bodies.all)
+	if all, _ := w.bodies.Held(); all != 0 {
+		t.Errorf("%d bytes are left behind", all)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/chat"
 	"github.com/pavise/pavise/internal/firewall"
+	"github.com/pavise/pavise/internal/intake"
 	"github.com/pavise/pavise/internal/telemetry"
 	"github.com/pavise/pavise/internal/tensor"
 )
@@ -61,7 +62,7 @@ const unnamed = "unnamed"
 // Unguarded: it enters, as model.infer on tenant/model/id, as soon as it has read which
 // model is asked. What it reads until then is bounded and held on the caller's account.
 func (g *Gateway) BeginChat(ctx context.Context, who pavise.Principal, call ChatCall) (*ChatExchange, error) {
-	hold := g.bodies.begin(who.Name())
+	hold := g.bodies.Begin(who.Name())
 	request, read, wrong := readChat(hold, call)
 	model := pavise.Name{Tenant: who.Tenant, Kind: "model", ID: unnamed}
 	if f, ok := errors.AsType[*chat.Fault](wrong); ok && f.Model != "" {
@@ -75,7 +76,7 @@ func (g *Gateway) BeginChat(ctx context.Context, who pavise.Principal, call Chat
 	model.ID = strings.Clone(model.ID) // else the record would hold on to the whole body
 	entry, err := g.guard.Enter(ctx, who, "model.infer", model)
 	if err != nil {
-		hold.free()
+		hold.Free()
 		g.countRefusal(model, tensor.NameOpenAI, err)
 		return nil, err
 	}
@@ -98,11 +99,11 @@ var acts = map[chat.API]string{chat.Chat: "chat", chat.Responses: "chat", chat.C
 
 // readChat reads a request of so many bytes, and what is made of it, on the caller's
 // account.
-func readChat(hold *hold, call ChatCall) (r *chat.Request, read int, err error) {
+func readChat(hold *intake.Hold, call ChatCall) (r *chat.Request, read int, err error) {
 	lim := chat.DefaultLimits()
-	text, err := hold.read(call.Body, lim.MaxBody)
+	text, err := hold.Read(call.Body, lim.MaxBody)
 	if err == nil {
-		err = hold.set(lim.Weight(text))
+		err = hold.Set(lim.Weight(text))
 	}
 	if err == nil {
 		r, err = chat.ParseRequest(call.API, text, lim)

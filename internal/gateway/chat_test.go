@@ -199,13 +199,13 @@ func TestChatBodiesAreBounded(t *testing.T) {
 	if limit := chat.DefaultLimits().MaxBody; read.n > limit+1<<20 {
 		t.Errorf("%d bytes were read of a body limited to %d", read.n, limit)
 	}
-	if w.bodies.all != 0 || len(w.bodies.each) != 0 {
-		t.Errorf("%d bytes are still held", w.bodies.all)
+	if all, callers := w.bodies.Held(); all != 0 || callers != 0 {
+		t.Errorf("%d bytes are still held", all)
 	}
 	if _, err := w.BeginChat(t.Context(), pavise.Principal{Tenant: tenant, Kind: pavise.Workload, ID: "norole"}, asking(question)); pavise.KindOf(err) != pavise.Denied {
 		t.Errorf("without a role: %v", err)
 	}
-	if w.bodies.all != 0 || len(w.bodies.each) != 0 {
-		t.Errorf("%d bytes are still held after a denial", w.bodies.all)
+	if all, callers := w.bodies.Held(); all != 0 || callers != 0 {
+		t.Errorf("%d bytes are still held after a denial", all)
 	}
 }

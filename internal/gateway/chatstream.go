@@ -42,8 +42,8 @@ func (x *ChatExchange) Stream(ctx context.Context, send func([]byte) error) erro
 		return x.Abort(x.blame(ctx, err))
 	}
 	defer flow.Close()
-	x.ask, x.body = outline, nil                      // the request is with the model server
-	_ = x.hold.set(min(x.hold.bytes, outline.Size())) // less is never refused
+	x.ask, x.body = outline, nil                       // the request is with the model server
+	_ = x.hold.Set(min(x.hold.Held(), outline.Size())) // less is never refused
 	s := &streaming{x: x, send: send, sum: sha256.New()}
 	s.sum.Write(x.kept.Salt)
 	for {

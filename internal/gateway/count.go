@@ -54,6 +54,7 @@ func (g *Gateway) countRefusal(name pavise.Name, protocol string, err error) {
 func (g *Gateway) tellRoutes() {
 	g.watch.Ask(telemetry.Accounts, func() float64 { return float64(g.meter.Accounts()) })
 	g.watch.Ask(telemetry.RoutesHeld, func() float64 { return float64(len(*g.Routes.live.Load())) })
+	g.watch.Ask(telemetry.Overlooked, func() float64 { return float64(g.suspects.Overlooked()) })
 	for reading, of := range map[telemetry.Reading]func(upstream.EndpointStats) float64{
 		telemetry.Servers:       func(upstream.EndpointStats) float64 { return 1 },
 		telemetry.ServersActive: func(e upstream.EndpointStats) float64 { return float64(e.Active) },

@@ -5,14 +5,17 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/detect"
 	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/identity"
 	"github.com/pavise/pavise/internal/infer"
+	"github.com/pavise/pavise/internal/intake"
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/store"
 	"github.com/pavise/pavise/internal/subject"
@@ -28,7 +31,7 @@ const (
 	snapshotEvery = 5 * time.Second
 )
 
-// Config is what a gateway is made of. All fields are required but Now, KeyFiles and Watch.
+// Config is what a gateway is made of. All fields are required but Now, KeyFiles, Watch and Detectors.
 type Config struct {
 	Guard    *guard.Guard
 	Verifier *identity.Verifier
@@ -38,6 +41,8 @@ type Config struct {
 	Now      func() time.Time  // the clock; time.Now if nil
 	KeyFiles map[string]string // with what servers of language models let us in, by address
 	Watch    *telemetry.Meter  // counts and times requests; nil: nobody does
+	// Detectors look at what was answered. nil: those of the house; none: an empty list.
+	Detectors []detect.Detector
 }
 
 // A Gateway answers requests for models. It is safe for concurrent use.
@@ -52,7 +57,8 @@ type Gateway struct {
 	now      func() time.Time
 	watch    *telemetry.Meter
 	limits   tensor.Limits
-	bodies   bodies   // of the requests under way
+	bodies   intake.Bodies // of the requests under way
+	suspects *detect.Queue
 	salt     [32]byte // parts the tenants' shares of model servers' caches; drawn at start, written nowhere
 
 	subjects *subject.Keys
@@ -68,6 +74,7 @@ func New(ctx context.Context, cfg Config) (*Gateway, error) {
 		g.now = time.Now
 	}
 	rand.Read(g.salt[:])
+	g.suspects = detect.NewQueue(g.noteFinding, cfg.Detectors)
 	g.verifier.Store(cfg.Verifier)
 	keys, err := infer.ReadKeys(cfg.KeyFiles)
 	if err != nil {
@@ -101,11 +108,15 @@ func (g *Gateway) Admit(ctx context.Context, proof identity.Credentials, source 
 	return g.guard.Admit(ctx, g.verifier.Load(), proof, source)
 }
 
-// Run keeps snapshots of the meter until ctx is done, and a last one then, and notes how
-// shadows do. Its caller owns the goroutine.
+// Run keeps snapshots of the meter until ctx is done, and a last one then, notes how
+// shadows do, and has the detectors look at what was answered. Its caller owns the
+// goroutine.
 //
 // Unguarded: it acts for nobody; it keeps the house's own state.
 func (g *Gateway) Run(ctx context.Context) error {
+	var detectors sync.WaitGroup
+	detectors.Go(func() { g.suspects.Run(ctx) })
+	defer detectors.Wait()
 	tick := time.NewTicker(snapshotEvery)
 	defer tick.Stop()
 	shadows := time.NewTicker(shadowEvery)
@@ -122,6 +133,15 @@ func (g *Gateway) Run(ctx context.Context) error {
 			return g.snapshotMeter(context.WithoutCancel(ctx))
 		}
 	}
+}
+
+// noteFinding writes down what a detector found. A finding that cannot be written is
+// lost with a log that takes nothing, and then nothing is answered either.
+func (g *Gateway) noteFinding(ctx context.Context, f pavise.Finding, detector string) {
+	_ = g.guard.Note(ctx, f.Kind, nil, f.On, struct {
+		Finding  pavise.Finding `json:"finding"`
+		Detector string         `json:"detector,omitempty"`
+	}{f, detector})
 }
 
 // Message returns what a caller may be told about an error.

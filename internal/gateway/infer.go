@@ -8,11 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/infer"
+	"github.com/pavise/pavise/internal/intake"
 	"github.com/pavise/pavise/internal/telemetry"
 	"github.com/pavise/pavise/internal/tensor"
 )
@@ -20,6 +22,11 @@ import (
 // maxKept is how many bytes of a true answer a record keeps, sealed, when the
 // caller's was altered. A longer one is kept as its commitment only.
 const maxKept = 16 << 10
+
+// texts are buffers of bodies that no request uses: most bodies fit into one.
+var texts = sync.Pool{New: func() any { return new([textSize]byte) }}
+
+const textSize = 4 << 10
 
 // An Answer is what a caller gets.
 type Answer struct {
@@ -93,7 +100,7 @@ type Exchange struct {
 	call    Call
 	route   *live
 	request *tensor.Request
-	hold    *hold
+	hold    *intake.Hold
 	room    *tensor.Room    // of what was read; the exchange's until it ends
 	text    *[textSize]byte // likewise, for a body that is not longer
 	trail   Trail
@@ -149,6 +156,9 @@ func (x *Exchange) Finish(ctx context.Context, truth *tensor.Response) (*Answer,
 	m, err := x.outbound(ctx, truth)
 	x.answered = len(m.Body)
 	heard := x.forShadow(truth, err)
+	if err == nil {
+		x.gateway.suspects.Hear(x.gateway.now(), x.who.Name(), x.call.Model, x.request, truth)
+	}
 	if err = x.end(err); err != nil {
 		return nil, &Refusal{entry: x.entry, err: err}
 	}
@@ -182,7 +192,7 @@ func (x *Exchange) end(err error) error {
 	x.entry.Exit(&err)
 	x.count(err)
 	if x.hold != nil {
-		x.hold.free()
+		x.hold.Free()
 	}
 	x.room.Free()
 	if x.text != nil {
@@ -226,7 +236,7 @@ func (x *Exchange) inbound() (err error) {
 		x.entry.Verdict(pavise.Verdict{Check: "codec", Outcome: pavise.Deny, Reason: wrong.Error()})
 		return wrong
 	}
-	x.hold, x.room = x.gateway.bodies.begin(x.who.Name()), tensor.TakeRoom()
+	x.hold, x.room = x.gateway.bodies.Begin(x.who.Name()), tensor.TakeRoom()
 	x.seen.Enter(telemetry.Read)
 	if x.request, err = x.parse(); err != nil {
 		check := "codec"
@@ -249,6 +259,9 @@ func (x *Exchange) inbound() (err error) {
 		x.retry = retry
 		return err
 	}
+	if err := x.drift(); err != nil {
+		return err
+	}
 	sent, err := x.request.Encode(x.route.spoken())
 	if err != nil {
 		return err
@@ -267,7 +280,7 @@ func (x *Exchange) parse() (*tensor.Request, error) {
 		lim = x.route.gate.Limits(lim)
 	}
 	x.text = texts.Get().(*[textSize]byte)
-	text, err := x.hold.readIn(x.text[:], x.call.Body, lim.MaxBody)
+	text, err := x.hold.ReadIn(x.text[:], x.call.Body, lim.MaxBody)
 	if err != nil {
 		return nil, err
 	}
@@ -278,7 +291,7 @@ func (x *Exchange) parse() (*tensor.Request, error) {
 	if x.route.Signature.Texts() { // which a body need not say
 		weight *= 3
 	}
-	if err := x.hold.set(weight + cap(text) - len(text)); err != nil {
+	if err := x.hold.Set(weight + cap(text) - len(text)); err != nil {
 		return nil, err
 	}
 	request, err := x.call.Protocol.ParseRequest(m, x.route.Signature, lim)
@@ -294,7 +307,7 @@ func (x *Exchange) parse() (*tensor.Request, error) {
 // check notes a verdict and turns a denial into an error, unless the route only
 // observes.
 func (x *Exchange) check(v pavise.Verdict, kind pavise.Kind) error {
-	v.Observed = v.Outcome == pavise.Deny && x.route.Observe
+	v.Observed = v.Observed || v.Outcome == pavise.Deny && x.route.Observe
 	x.entry.Verdict(v)
 	if !v.Stops() {
 		return nil

@@ -26,10 +26,10 @@ func (s RouteSpec) language(r *Route) error {
 		}
 		return nil
 	}
-	if s.Signature != nil || s.Bounds != nil || s.Shape != "" && s.Shape != defaultShape && s.Shape != firewall.Full {
-		return refuse("a language model has no signature, bounds or shape", "leave them out; what callers may ask for and get is said by --fields")
+	if s.Signature != nil || s.Bounds != nil || s.Baseline != nil || s.Drift != "" || s.Shape != "" && s.Shape != defaultShape && s.Shape != firewall.Full {
+		return refuse("a language model has no signature, bounds, baseline or shape", "leave them out; what callers may ask for and get is said by --fields")
 	}
-	r.Shape, r.Signature = firewall.Shape{Kind: firewall.Full}, tensor.Signature{}
+	r.Shape, r.Signature, r.Drift = firewall.Shape{Kind: firewall.Full}, tensor.Signature{}, nil
 	if s.Fields != nil {
 		fields, err := plainjson.ReadKnown[firewall.Fields](s.Fields)
 		if err != nil {
@@ -42,7 +42,7 @@ func (s RouteSpec) language(r *Route) error {
 
 // checkLanguage looks at a route to a language model that came from elsewhere.
 func (r Route) checkLanguage() error {
-	if len(r.Signature.Inputs)+len(r.Signature.Outputs) > 0 || r.Shape.Kind != firewall.Full || r.ONNX != "" {
+	if len(r.Signature.Inputs)+len(r.Signature.Outputs) > 0 || r.Shape.Kind != firewall.Full || r.ONNX != "" || r.Drift != nil {
 		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s is no route to a language model that can be put", r.Model)}
 	}
 	if err := r.Fields.Validate(); err != nil {

@@ -62,11 +62,15 @@ type live struct {
 	shadow *shadow.Shadow   // nil: there is none
 	count  *telemetry.Model // what is asked here
 	said   string           // what records say answered
+	watch  *firewall.Watch  // nil: the route has no baseline
 }
 
 // liveOf returns a route that has no model yet.
 func (r *Routes) liveOf(route Route) *live {
-	return &live{Route: route, gate: firewall.Gate{Signature: route.Signature, MaxRows: route.MaxRows}, count: r.watch.Model(route.Model.ID), said: route.answers()}
+	return &live{
+		Route: route, gate: firewall.Gate{Signature: route.Signature, MaxRows: route.MaxRows}, count: r.watch.Model(route.Model.ID),
+		said: route.answers(), watch: r.watchOf(route),
+	}
 }
 
 // stop ends a route's use of its model server. There may be none.
@@ -292,6 +296,9 @@ func (r *Routes) compose(spec RouteSpec, found *finding, was *Route) (Route, err
 		}
 	}
 	if err := found.complete(&route, was, spec); err != nil {
+		return Route{}, err
+	}
+	if route.Drift, err = route.Drift.Put(spec.Baseline, spec.Drift, route.Signature.Inputs); err != nil {
 		return Route{}, err
 	}
 	return route, route.Shape.ValidateFor(route.Signature)

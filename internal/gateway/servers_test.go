@@ -413,8 +413,8 @@ func TestAsideIsForOneServer(t *testing.T) {
 	one, two := newScorer(t, "1,2"), newScorer(t, "1,2")
 	w := newWorld(t, t.TempDir())
 	w.onServers(t, []*scorer{one, two}, nil)
-	hold := w.bodies.begin(somebody.Name())
-	defer hold.free()
+	hold := w.bodies.Begin(somebody.Name())
+	defer hold.Free()
 	call := AsideCall{Model: theModel.ID, Method: "POST", Protocols: []string{"oip"}, Path: func(string, string) string { return "/v2/repository" }, Body: strings.NewReader("{}")}
 	if _, err := w.aside(t.Context(), somebody, call, hold, &asideTrail{}); pavise.KindOf(err) != pavise.NotFound || !strings.Contains(err.Error(), "2 servers") {
 		t.Errorf("%v", err)

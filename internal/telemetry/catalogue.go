@@ -119,6 +119,7 @@ const (
 	LogStopped                    // 1: it takes no more
 	Accounts                      // callers at models that the meter counts
 	RoutesHeld                    // routes that answer
+	Overlooked                    // answered requests that no detector saw
 	Servers                       // model servers behind them
 	ServersEjected                // of them, out of rotation
 	ServersActive                 // calls under way
@@ -140,6 +141,7 @@ var readings = [...]*Metric{
 	LogStopped:     metric("pavise.log.stopped", Gauge, "", "1 when the evidence log takes no more, and nothing is answered"),
 	Accounts:       metric("pavise.meter.accounts", UpDown, "{account}", "Callers at models whose rows are being counted"),
 	RoutesHeld:     metric("pavise.routes", Gauge, "{route}", "Routes that answer"),
+	Overlooked:     metric("pavise.detectors.overlooked", Counter, "{request}", "Answered requests that no detector looked at: too many came at once, or too large"),
 	Servers:        metric("pavise.upstream.servers", UpDown, "{server}", "Model servers behind the routes"),
 	ServersEjected: metric("pavise.upstream.ejected", UpDown, "{server}", "Of them, those that get no calls, after too many failures"),
 	ServersActive:  metric("pavise.upstream.calls", UpDown, "{call}", "Calls and streams under way to them"),

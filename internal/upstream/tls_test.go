@@ -233,8 +233,10 @@ func TestHostileHTTP2(t *testing.T) {
 		do   http.HandlerFunc
 		want string
 	}{
-		"good":     {func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "{}") }, "ok"},
-		"redirect": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusTemporaryRedirect) }, "ok"},
+		"good": {func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "{}") }, "ok"},
+		"redirect": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusTemporaryRedirect)
+		}, "ok"},
 		"compressed": {func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Encoding", "gzip")
 			io.WriteString(w, "{}")

@@ -1,4 +1,6 @@
-package gateway
+// Package intake counts the memory that requests under way take: their Bodies, and what
+// is read from them. It owns what all callers, and each of them, may take at once.
+package intake
 
 import (
 	"errors"
@@ -11,16 +13,16 @@ import (
 
 // What bodies under way may take, with what is read from them.
 const (
-	maxHeld     = 128 << 20 // of all callers
-	maxHeldEach = 16 << 20  // of one caller with more than one request under way
-	firstChunk  = 2 << 10   // read before a body has shown that it is longer
+	Max        = 128 << 20 // of all callers
+	MaxEach    = 16 << 20  // of one caller with more than one request under way
+	firstChunk = 2 << 10   // read before a body has shown that it is longer
 )
 
-// bodies counts the memory of requests under way. Callers hold it as long as
+// Bodies counts the memory of requests under way. Callers hold it as long as
 // they like to take with sending a body, so it is bounded where it is taken: by
 // the byte, as bytes arrive, and not by what a caller announces. The zero value
 // is ready.
-type bodies struct {
+type Bodies struct {
 	mu   sync.Mutex // guards all and each
 	all  int
 	each map[pavise.Name]*held
@@ -33,20 +35,15 @@ type held struct{ requests, bytes int }
 // grants a whole request, because a body takes memory meanwhile.
 const BodyTime = 10 * time.Second
 
-// texts are buffers of bodies that no request uses: most bodies fit into one.
-var texts = sync.Pool{New: func() any { return new([textSize]byte) }}
-
-const textSize = 2 * firstChunk
-
-// A hold is one request's share of bodies. One goroutine owns it.
-type hold struct {
-	of    *bodies
+// A Hold is one request's share of the memory. One goroutine owns it.
+type Hold struct {
+	of    *Bodies
 	who   pavise.Name
 	bytes int
 }
 
-// begin returns a hold of nothing yet. It must be let go.
-func (b *bodies) begin(who pavise.Name) *hold {
+// Begin returns a hold of nothing yet. It must be let go.
+func (b *Bodies) Begin(who pavise.Name) *Hold {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.each == nil {
@@ -56,29 +53,29 @@ func (b *bodies) begin(who pavise.Name) *hold {
 		b.each[who] = &held{}
 	}
 	b.each[who].requests++
-	return &hold{of: b, who: who}
+	return &Hold{of: b, who: who}
 }
 
-// set makes the hold one of n bytes. A larger one may be refused: with kind
+// Set makes the hold one of n bytes. A larger one may be refused: with kind
 // Throttled, when the caller's requests together take too much, and with kind
 // Unavailable, when everybody's do. A caller's only request is never too large
 // for its caller.
-func (h *hold) set(n int) error {
+func (h *Hold) Set(n int) error {
 	h.of.mu.Lock()
 	defer h.of.mu.Unlock()
 	mine, more := h.of.each[h.who], n-h.bytes
 	switch {
-	case more > 0 && mine.requests > 1 && mine.bytes+more > maxHeldEach:
+	case more > 0 && mine.requests > 1 && mine.bytes+more > MaxEach:
 		return &pavise.Error{Kind: pavise.Throttled, Msg: "your requests under way are too large together", Hint: "send fewer at once, or smaller ones"}
-	case more > 0 && h.of.all+more > maxHeld:
+	case more > 0 && h.of.all+more > Max:
 		return &pavise.Error{Kind: pavise.Unavailable, Msg: "the requests under way are too large together", Hint: "try again"}
 	}
 	h.bytes, mine.bytes, h.of.all = n, mine.bytes+more, h.of.all+more
 	return nil
 }
 
-// free gives everything back.
-func (h *hold) free() {
+// Free gives everything back.
+func (h *Hold) Free() {
 	h.of.mu.Lock()
 	defer h.of.mu.Unlock()
 	mine := h.of.each[h.who]
@@ -90,14 +87,14 @@ func (h *hold) free() {
 	h.bytes = 0
 }
 
-// read reads a body up to one byte more than limit, which tells that it is too
+// Read reads a body up to one byte more than limit, which tells that it is too
 // long. It takes memory as the body fills it.
-func (h *hold) read(body io.Reader, limit int) ([]byte, error) { return h.readIn(nil, body, limit) }
+func (h *Hold) Read(body io.Reader, limit int) ([]byte, error) { return h.ReadIn(nil, body, limit) }
 
-// readIn is read into a buffer, as long as the body fits.
-func (h *hold) readIn(buf []byte, body io.Reader, limit int) ([]byte, error) {
+// ReadIn is Read into a buffer, as long as the body fits.
+func (h *Hold) ReadIn(buf []byte, body io.Reader, limit int) ([]byte, error) {
 	text := buf[:0:min(cap(buf), limit+1)]
-	if err := h.set(cap(text)); err != nil {
+	if err := h.Set(cap(text)); err != nil {
 		return nil, err
 	}
 	for {
@@ -109,11 +106,11 @@ func (h *hold) readIn(buf []byte, body io.Reader, limit int) ([]byte, error) {
 			if 2*size > limit {
 				size = limit + 1
 			}
-			if err := h.set(cap(text) + size); err != nil { // both, while one is copied
+			if err := h.Set(cap(text) + size); err != nil { // both, while one is copied
 				return nil, err
 			}
 			text = append(make([]byte, 0, size), text...)
-			if err := h.set(size); err != nil {
+			if err := h.Set(size); err != nil {
 				return nil, err
 			}
 		}
@@ -129,4 +126,18 @@ func (h *hold) readIn(buf []byte, body io.Reader, limit int) ([]byte, error) {
 			return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "the request's body broke off", Hint: "send the whole body within " + BodyTime.String(), Err: err}
 		}
 	}
+}
+
+// Held is how many bytes the hold has.
+func (h *Hold) Held() int {
+	h.of.mu.Lock()
+	defer h.of.mu.Unlock()
+	return h.bytes
+}
+
+// Held is how many bytes all requests have, and of how many callers.
+func (b *Bodies) Held() (all, callers int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.all, len(b.each)
 }

@@ -1,0 +1,222 @@
+// Package detect has detectors look at what callers asked and were told, once they have
+// been told it, to find those who study a model rather than use it.
+//
+// A [Queue] stands between: it takes copies without waiting, drops what is too much, and
+// counts what it dropped. It owns what waits in it. What detectors find it gives to
+// whoever keeps records; nothing here changes an answer.
+package detect
+
+import (
+	"context"
+	"crypto/rand"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/firewall"
+	"github.com/pavise/pavise/internal/tensor"
+)
+
+// KindSuspected is the kind of the note that says what a detector suspects somebody of.
+const KindSuspected = "firewall.suspected"
+
+const (
+	seenWaiting  = 64       // answered requests that wait for the detectors; more are dropped, and counted
+	seenElements = 64 << 10 // numbers of one; a larger one is dropped, and counted
+	seenHeld     = 1 << 20  // numbers of all that wait: 8 MiB
+	seenKept     = 4 << 10  // numbers for which room is kept afterwards
+	tellWaiting  = 64       // findings of others that wait to be noted
+	// Detectors take one part in sixteen of one processor at most: what they owe is
+	// slept off in pieces that a timer can keep.
+	restParts = 15
+	restLeast = 5 * time.Millisecond
+)
+
+// A Detector looks at what callers asked and were told, to find those who study a model
+// rather than use it. One goroutine tells it of one answered request after another, once
+// it has been answered: so a Detector needs no locks, changes no answer, and delays none.
+// One that is slow misses requests, which are dropped and counted: what it sees of each
+// caller is then a sample. It keeps bounded state,
+// whoever calls and however often, and does not panic.
+type Detector interface {
+	// Name is one word, for the notes.
+	Name() string
+	// See is told of a request. It returns what a person should know of the caller, in
+	// one sentence that holds nothing of what was asked, or "". It does not say the same
+	// of one caller again and again: each is a record.
+	See(*Observation) string
+}
+
+// An Observation is one answered request. Its slices are lent until See returns.
+type Observation struct {
+	At     time.Time
+	Who    pavise.Name // the caller
+	Model  pavise.Name
+	Rows   int
+	Values []float64 // what was asked: row after row, the numbers of all inputs in the order of the request
+	Scores []float64 // what the model said, before it was shaped: row after row, the numbers of all outputs
+
+	size int64 // against seenHeld
+}
+
+// A Note writes down a finding, and which detector it is of.
+type Note func(ctx context.Context, f pavise.Finding, detector string)
+
+// A Queue brings answered requests to detectors. Hear, Tell and Overlooked are safe for
+// concurrent use; Run is called once.
+type Queue struct {
+	note       Note
+	detectors  []Detector // used by Run alone
+	queue      chan *Observation
+	told       chan pavise.Finding
+	held       atomic.Int64  // numbers in the queue
+	overlooked atomic.Uint64 // requests that no detector saw
+	spare      sync.Pool     // of *Observation
+}
+
+// NewQueue makes one; nothing is looked at until Run. Nil detectors are those of the
+// house, an empty list is none.
+func NewQueue(note Note, detectors []Detector) *Queue {
+	if detectors == nil {
+		var key [32]byte
+		rand.Read(key[:])
+		detectors = []Detector{nearDuplicates{firewall.NewDuplicates(key)}}
+	}
+	return &Queue{
+		note: note, detectors: detectors, queue: make(chan *Observation, seenWaiting), told: make(chan pavise.Finding, tellWaiting),
+		spare: sync.Pool{New: func() any { return new(Observation) }},
+	}
+}
+
+// Hear copies an answered request into the queue, if there is room. It never waits: the
+// caller gets the answer meanwhile.
+func (q *Queue) Hear(at time.Time, who, model pavise.Name, asked *tensor.Request, said *tensor.Response) {
+	if len(q.detectors) == 0 {
+		return
+	}
+	size := int64(elements(asked.Inputs) + elements(said.Outputs))
+	if size > seenElements || len(q.queue) == cap(q.queue) {
+		q.overlooked.Add(1)
+		return
+	}
+	if q.held.Add(size) > seenHeld {
+		q.held.Add(-size)
+		q.overlooked.Add(1)
+		return
+	}
+	o, rows := q.spare.Get().(*Observation), asked.Rows()
+	*o = Observation{
+		At: at, Who: who, Model: model, Rows: rows,
+		Values: appendRows(o.Values[:0], asked.Inputs, rows), Scores: appendRows(o.Scores[:0], said.Outputs, rows), size: size,
+	}
+	select {
+	case q.queue <- o:
+	default:
+		q.overlooked.Add(1)
+		q.free(o)
+	}
+}
+
+// Overlooked is how many answered requests no detector saw.
+func (q *Queue) Overlooked() uint64 { return q.overlooked.Load() }
+
+// Tell has a finding of somebody else's noted, off their way. It never waits; one of too
+// many is lost.
+func (q *Queue) Tell(f pavise.Finding) {
+	select {
+	case q.told <- f:
+	default:
+	}
+}
+
+// Run has the detectors look, until ctx is done. It rests in between, so that they take
+// little from those who answer, whatever they cost.
+func (q *Queue) Run(ctx context.Context) {
+	var owed time.Duration
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case f := <-q.told:
+			q.note(ctx, f, "")
+		case o := <-q.queue:
+			began := time.Now()
+			q.look(ctx, o)
+			if owed += restParts * time.Since(began); owed < restLeast {
+				continue
+			}
+			select {
+			case <-ctx.Done():
+			case <-time.After(min(owed, time.Second)):
+			}
+			owed = 0
+		}
+	}
+}
+
+// look has every detector look at a request.
+func (q *Queue) look(ctx context.Context, o *Observation) {
+	defer q.free(o)
+	for _, d := range q.detectors {
+		if summary := d.See(o); summary != "" {
+			q.note(ctx, pavise.Finding{Kind: KindSuspected, Severity: pavise.Warning, On: o.Model, Who: o.Who, Summary: summary, At: o.At.UTC()}, d.Name())
+		}
+	}
+}
+
+// free gives back the room of an observation.
+func (q *Queue) free(o *Observation) {
+	q.held.Add(-o.size)
+	if cap(o.Values)+cap(o.Scores) <= seenKept {
+		q.spare.Put(o)
+	}
+}
+
+func elements(list []tensor.Tensor) (n int) {
+	for i := range list {
+		n += list[i].Len()
+	}
+	return n
+}
+
+// appendRows appends the numbers of tensors, row after row. A tensor that has no equal
+// rows, which a route that only observes lets pass, is left out, and so are texts.
+func appendRows(dst []float64, list []tensor.Tensor, rows int) []float64 {
+	for row := range rows {
+		for i := range list {
+			t := &list[i]
+			if t.Len()%rows != 0 {
+				continue
+			}
+			from, to := row*t.Len()/rows, (row+1)*t.Len()/rows
+			switch t.Datatype.Family() {
+			case tensor.Floating:
+				dst = append(dst, t.Data.Floats[from:to]...)
+			case tensor.Signed:
+				dst = appendNumbers(dst, t.Data.Ints[from:to])
+			case tensor.Unsigned:
+				dst = appendNumbers(dst, t.Data.Uints[from:to])
+			}
+		}
+	}
+	return dst
+}
+
+func appendNumbers[T int64 | uint64](dst []float64, list []T) []float64 {
+	for _, v := range list {
+		dst = append(dst, float64(v))
+	}
+	return dst
+}
+
+// nearDuplicates is the detector of package firewall.
+type nearDuplicates struct{ *firewall.Duplicates }
+
+// Name names it.
+func (nearDuplicates) Name() string { return "near-duplicates" }
+
+// See looks at the rows of a request.
+func (d nearDuplicates) See(o *Observation) string {
+	return d.Duplicates.See(o.At, o.Who, o.Model, o.Rows, o.Values)
+}

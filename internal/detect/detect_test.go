@@ -1,0 +1,155 @@
+package detect
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/tensor"
+)
+
+var (
+	caller = pavise.Name{Tenant: "local", Kind: "workload", ID: "app"}
+	model  = pavise.Name{Tenant: "local", Kind: "model", ID: "m"}
+)
+
+// request is one of so many rows of two inputs, a text between them, and its answer.
+func request(rows int) (*tensor.Request, *tensor.Response) {
+	r := &tensor.Request{Inputs: []tensor.Tensor{
+		{Name: "a", Datatype: tensor.FP32, Shape: []int64{int64(rows), 2}},
+		{Name: "t", Datatype: tensor.Bytes, Shape: []int64{int64(rows)}},
+		{Name: "b", Datatype: tensor.Int64, Shape: []int64{int64(rows)}},
+	}}
+	a := &tensor.Response{Outputs: []tensor.Tensor{{Name: "s", Datatype: tensor.Uint8, Shape: []int64{int64(rows)}}}}
+	for i := range rows {
+		r.Inputs[0].Data.Floats = append(r.Inputs[0].Data.Floats, float64(i), float64(i)+0.5)
+		r.Inputs[1].Data.Bytes = append(r.Inputs[1].Data.Bytes, []byte("text"))
+		r.Inputs[2].Data.Ints = append(r.Inputs[2].Data.Ints, int64(-i))
+		a.Outputs[0].Data.Uints = append(a.Outputs[0].Data.Uints, uint64(10+i))
+	}
+	return r, a
+}
+
+// taker is a detector that keeps what it sees.
+type taker struct {
+	seen []Observation
+	say  string
+	took time.Duration // by the clock
+}
+
+func (*taker) Name() string { return "taker" }
+
+func (t *taker) See(o *Observation) string {
+	time.Sleep(t.took)
+	o2 := *o
+	o2.Values, o2.Scores = slices.Clone(o.Values), slices.Clone(o.Scores)
+	t.seen = append(t.seen, o2)
+	return t.say
+}
+
+// TestObservations finds rows and scores as they were, though the exchange's memory is
+// used again meanwhile, and what the detector says in a note.
+func TestObservations(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &taker{say: "it looks around"}
+		var noted []pavise.Finding
+		q := NewQueue(func(_ context.Context, f pavise.Finding, detector string) {
+			if f.Kind == KindSuspected && detector != "taker" {
+				t.Errorf("detector %q", detector)
+			}
+			noted = append(noted, f)
+		}, []Detector{d})
+		ctx, stop := context.WithCancel(t.Context())
+		go q.Run(ctx)
+		at := time.Unix(1e9, 0).UTC()
+		for range 3 {
+			r, a := request(2)
+			q.Hear(at, caller, model, r, a)
+			clear(r.Inputs[0].Data.Floats)
+			clear(a.Outputs[0].Data.Uints)
+			synctest.Wait()
+		}
+		q.Tell(pavise.Finding{Kind: "firewall.drifted"})
+		synctest.Wait()
+		stop()
+		if len(d.seen) != 3 || len(noted) != 4 || q.Overlooked() != 0 || q.held.Load() != 0 {
+			t.Fatalf("%d seen, %d noted, %d overlooked, %d held", len(d.seen), len(noted), q.Overlooked(), q.held.Load())
+		}
+		for _, o := range d.seen {
+			if o.Rows != 2 || o.Who != caller || o.Model != model || !o.At.Equal(at) || !slices.Equal(o.Values, []float64{0, 0.5, 0, 1, 1.5, -1}) || !slices.Equal(o.Scores, []float64{10, 11}) {
+				t.Errorf("%+v", o)
+			}
+		}
+		if f := noted[0]; f.Kind != KindSuspected || f.Who != caller || f.On != model || f.Summary != d.say || f.Severity != pavise.Warning {
+			t.Errorf("%+v", f)
+		}
+	})
+}
+
+// TestSlowDetector drops what it has no time for, counts it, and holds up nobody.
+func TestSlowDetector(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &taker{took: time.Minute}
+		q := NewQueue(nil, []Detector{d})
+		ctx, stop := context.WithCancel(t.Context())
+		go q.Run(ctx)
+		const n = 3 * seenWaiting
+		began := time.Now()
+		for range n {
+			r, a := request(1)
+			q.Hear(time.Now(), caller, model, r, a)
+		}
+		if took := time.Since(began); took != 0 {
+			t.Errorf("callers waited %v", took)
+		}
+		time.Sleep(24 * time.Hour)
+		synctest.Wait()
+		stop()
+		if len(d.seen)+int(q.Overlooked()) != n || len(d.seen) < seenWaiting {
+			t.Errorf("%d seen and %d overlooked of %d", len(d.seen), q.Overlooked(), n)
+		}
+	})
+}
+
+// TestBounds drops what is too large, one or all together.
+func TestBounds(t *testing.T) {
+	q := NewQueue(nil, []Detector{&taker{}})
+	r, a := request(seenElements)
+	q.Hear(time.Time{}, caller, model, r, a)
+	if len(q.queue) != 0 || q.Overlooked() != 1 || q.held.Load() != 0 {
+		t.Errorf("one of %d rows waits", seenElements)
+	}
+	r, a = request(seenElements / 5)
+	for range 40 {
+		q.Hear(time.Time{}, caller, model, r, a)
+	}
+	if held := q.held.Load(); held > seenHeld || len(q.queue) != seenHeld/int(seenElements/5*5) {
+		t.Errorf("%d numbers wait in %d requests", held, len(q.queue))
+	}
+	for range 2 * tellWaiting {
+		q.Tell(pavise.Finding{})
+	}
+	none := NewQueue(nil, []Detector{})
+	none.Hear(time.Time{}, caller, model, r, a)
+	if len(none.queue) != 0 || none.Overlooked() != 0 {
+		t.Error("a request waits for no detector")
+	}
+}
+
+// TestRowsThatAreNone copies what no gate has looked at without harm.
+func TestRowsThatAreNone(t *testing.T) {
+	q := NewQueue(nil, []Detector{&taker{}})
+	r, a := request(2)
+	r.Inputs[2].Data.Ints = append(r.Inputs[2].Data.Ints, 1)
+	q.Hear(time.Time{}, caller, model, r, a)
+	if o := <-q.queue; !slices.Equal(o.Values, []float64{0, 0.5, 1, 1.5}) {
+		t.Errorf("%v", o.Values)
+	}
+	q.Hear(time.Time{}, caller, model, &tensor.Request{}, a)
+	if o := <-q.queue; len(o.Values)+len(o.Scores) != 0 {
+		t.Errorf("%+v", o)
+	}
+}
