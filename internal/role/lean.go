@@ -13,7 +13,7 @@ import (
 // nothing.
 const (
 	leanFrom    = 64 << 20 // bytes that live, stacks included
-	leanPercent = 40
+	leanPercent = 25
 	leanEvery   = time.Second
 )
 
@@ -26,8 +26,7 @@ func keepLean(ctx context.Context) {
 	if os.Getenv("GOGC") != "" {
 		return
 	}
-	usual, lean := debug.SetGCPercent(leanPercent), false
-	debug.SetGCPercent(usual)
+	usual, lean := debug.SetGCPercent(100), false // as it is without GOGC
 	defer debug.SetGCPercent(usual)
 	samples := make([]metrics.Sample, len(alive))
 	for i := range samples {
