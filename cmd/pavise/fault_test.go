@@ -9,6 +9,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -305,42 +307,57 @@ func TestChangesUnderLoad(t *testing.T) {
 	s.checkAnswers(t, log, subjects)
 }
 
-// TestConnectionStorm opens a thousand connections at once, each for one request. All
-// of them are answered, or refused in the protocol's words, and then all is as before.
+// TestConnectionStorm opens two thousand connections at once, each for one request. All
+// of them are answered, or refused in the protocol's words with when to come back; every
+// answer has its record; and then all is as before.
 func TestConnectionStorm(t *testing.T) {
+	const connections = 2000
 	p := start(t, t.TempDir()+"/data")
 	m := newModelServer(t)
 	m.behind(t, p, "stormed")
 	address := strings.TrimPrefix(p.Server, "http://")
-	var mu sync.Mutex
+	s := &storm{}
 	statuses := map[int]int{}
 	var all sync.WaitGroup
-	for i := range 1000 {
+	for i := range connections {
 		all.Go(func() {
-			status, err := alone(address, p.Token, "stormed", i)
-			mu.Lock()
-			defer mu.Unlock()
-			if statuses[status]++; err != nil && status == 0 {
+			a, err := alone(address, p.Token, "stormed", i)
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			switch statuses[a.status]++; {
+			case err != nil:
 				t.Error(err)
+			case a.status == http.StatusOK:
+				s.answers = append(s.answers, a)
 			}
 		})
 	}
 	all.Wait()
-	if statuses[200] == 0 || statuses[200]+statuses[429]+statuses[503] != 1000 {
-		t.Errorf("a thousand at once got %v", statuses)
+	if statuses[200]+statuses[429]+statuses[503] != connections {
+		t.Errorf("%d at once got %v", connections, statuses)
 	}
 	if a, err := ask(p.Server, p.Token, "stormed", asking(3)); err != nil || !a.answers(3) {
 		t.Errorf("after the storm: %+v, %v", a, err)
 	}
+	if status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid)); err == nil { // on Linux
+		_, rest, _ := strings.Cut(string(status), "VmHWM:")
+		var peak int
+		if fmt.Sscan(rest, &peak); peak == 0 || peak > 300<<10 {
+			t.Errorf("the process took up to %d kB", peak)
+		}
+	}
+	p.interrupt(t)
+	log, subjects := evidence(t, p.data)
+	s.checkAnswers(t, log, subjects)
 	t.Logf("%v", statuses)
 }
 
-// alone asks over a connection of its own, and returns no status when there was no
-// whole answer.
-func alone(address, token, model string, i int) (status int, err error) {
+// alone asks over a connection of its own. The error is of an answer that is not whole,
+// belongs to somebody else, or refuses in other words than the protocol's.
+func alone(address, token, model string, i int) (a answer, err error) {
 	c, err := net.DialTimeout("tcp", address, 20*time.Second)
 	if err != nil {
-		return 0, err
+		return a, err
 	}
 	defer c.Close()
 	c.SetDeadline(time.Now().Add(30 * time.Second))
@@ -348,19 +365,22 @@ func alone(address, token, model string, i int) (status int, err error) {
 	fmt.Fprintf(c, "POST /v2/models/%s/infer HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", model, address, token, len(body), body)
 	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
 	if err != nil {
-		return 0, err
+		return a, err
 	}
 	text, err := io.ReadAll(resp.Body)
 	if err != nil {
-		return 0, err
+		return a, err
 	}
-	a := answer{status: resp.StatusCode, body: string(text)}
+	a = answer{model: model, status: resp.StatusCode, body: string(text)}
+	if a.status == http.StatusOK {
+		if a.record, err = strconv.ParseUint(resp.Header.Get(edge.RecordHeader), 10, 64); err != nil || !a.answers(i%1000) {
+			return a, fmt.Errorf("request %d got %s with record %d", i, a.body, a.record)
+		}
+		return a, nil
+	}
 	var said struct{ Error string }
-	switch {
-	case a.status == http.StatusOK && !a.answers(i%1000), a.status == http.StatusOK && resp.Header.Get(edge.RecordHeader) == "":
-		return 0, fmt.Errorf("request %d got %s", i, a.body)
-	case a.status != http.StatusOK && (json.Unmarshal(text, &said) != nil || said.Error == ""):
-		return 0, fmt.Errorf("request %d was refused with %d and %q", i, a.status, a.body)
+	if json.Unmarshal(text, &said) != nil || said.Error == "" || resp.Header.Get("Retry-After") == "" {
+		return a, fmt.Errorf("request %d was refused with %d, Retry-After %q and %q", i, a.status, resp.Header.Get("Retry-After"), a.body)
 	}
-	return a.status, nil
+	return a, nil
 }

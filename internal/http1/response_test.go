@@ -338,3 +338,68 @@ func FuzzResponse(f *testing.F) {
 		}
 	})
 }
+
+// A waiter counts how often it was waited for, and looks whether the reader has a
+// buffer meanwhile.
+type waiter struct {
+	io.Reader
+	of       *Responses
+	waits    int
+	buffered bool
+	err      error
+}
+
+func (w *waiter) Ready() error {
+	w.waits++
+	w.buffered = w.buffered || w.of.win.buf != nil
+	return w.err
+}
+
+// TestPatiently reads a body in pieces, between which the reader has no buffer; then the
+// next answer, for which it has one again; and tells why nothing comes.
+func TestPatiently(t *testing.T) {
+	pieces := []string{
+		"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n",
+		"3\r\ntwo\r", "\n", "0\r", "\n\r\n",
+		"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n", "no",
+	}
+	var readers []io.Reader
+	for _, p := range pieces {
+		readers = append(readers, strings.NewReader(p))
+	}
+	for _, limits := range []Limits{{Head: 4 << 10, Body: -1}, {Body: -1}} {
+		for _, r := range readers {
+			r.(*strings.Reader).Seek(0, io.SeekStart)
+		}
+		w := &waiter{Reader: io.MultiReader(readers...)}
+		r := NewResponses(w, limits)
+		w.of = r
+		if err := r.Next("POST"); err != nil {
+			t.Fatal(err)
+		}
+		r.Patiently(w)
+		if body, err := io.ReadAll(r); string(body) != "onetwo" || err != nil {
+			t.Fatalf("%q, %v", body, err)
+		}
+		if w.waits < 2 || w.buffered || len(r.Fields()) != 0 || !r.Reusable() {
+			t.Errorf("waited %d times, with a buffer: %v; fields %d, reusable %v", w.waits, w.buffered, len(r.Fields()), r.Reusable())
+		}
+		waits := w.waits
+		if err := r.Next("POST"); err != nil || r.Status() != 404 {
+			t.Fatalf("%v, status %d", err, r.Status())
+		}
+		if body, err := io.ReadAll(r); string(body) != "no" || err != nil || w.waits != waits {
+			t.Errorf("%q, %v, waited %d times", body, err, w.waits-waits)
+		}
+	}
+	w := &waiter{Reader: strings.NewReader("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"), err: io.ErrNoProgress}
+	r := NewResponses(w, Limits{Body: -1})
+	w.of = r
+	if err := r.Next("POST"); err != nil {
+		t.Fatal(err)
+	}
+	r.Patiently(w)
+	if _, err := r.Read(make([]byte, 10)); !errors.Is(err, io.ErrNoProgress) {
+		t.Errorf("%v", err)
+	}
+}

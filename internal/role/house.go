@@ -163,6 +163,7 @@ func (h *house) run(ctx context.Context, all *errgroup.Group) {
 	all.Go(func() error { h.patrol(ctx); return nil })
 	all.Go(func() error { h.watchLog(ctx); return nil })
 	all.Go(func() error { h.telemetry.Run(ctx); return nil })
+	all.Go(func() error { keepLean(ctx); return nil })
 	if h.quorum != nil {
 		all.Go(func() error { return h.quorum.Run(ctx) })
 	}
