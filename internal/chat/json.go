@@ -24,7 +24,7 @@ type Limits struct {
 // DefaultLimits fit prompts with a few images: 4 MiB of text, of that a string of
 // as many, 64 levels, 1 Mi values, events of 1 MiB and streams of 64 MiB.
 func DefaultLimits() Limits {
-	return Limits{MaxBody: 4 << 20, MaxDepth: 64, MaxValues: 1 << 20, MaxText: 4 << 20, MaxEvent: 1 << 20, MaxStream: 64 << 20}
+	return Limits{MaxBody: 4 << 20, MaxDepth: 64, MaxValues: 512 << 10, MaxText: 4 << 20, MaxEvent: 1 << 20, MaxStream: 64 << 20}
 }
 
 // Weight returns how many bytes a body and what is read from it take together, at

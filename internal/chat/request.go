@@ -372,10 +372,10 @@ func (r *Request) Prompts() int {
 
 // outlined are the fields of an outline that is not of a response: of that the answer
 // repeats all but the input.
-var outlined = []string{"model", "stream", "stream_options", "n", "best_of"}
+var outlined = []string{"model", "stream", "stream_options", "n", "best_of", "dimensions", "encoding_format"}
 
-// Outline returns what an answer is held to, without what was asked: a stream lasts
-// longer than anybody needs its prompt. It shares no memory with the request.
+// Outline returns what an answer is held to, without what was asked: a model takes longer
+// to answer than anybody needs the prompt. It shares no memory with the request.
 func (r *Request) Outline() *Request {
 	o := &Request{API: r.API, count: r.Prompts()}
 	for _, name := range r.tools {

@@ -43,7 +43,7 @@ func TestAnswers(t *testing.T) {
 		{"response", finished, strings.Replace(strings.TrimSuffix(finished, "}"), `"up"`, `"m"`, 1) + `,"tools":[{"type":"function","name":"f"}],"tool_choice":"auto","parallel_tool_calls":true,"error":null,"incomplete_details":null,"instructions":null,"temperature":null,"top_p":null,"metadata":null}`, Responses},
 	}
 	for _, tt := range tests {
-		a, err := ParseAnswer(ask(t, tt.api, requests[tt.api]), []byte(tt.body), DefaultLimits())
+		a, err := ParseAnswer(ask(t, tt.api, requests[tt.api]).Outline(), []byte(tt.body), DefaultLimits())
 		if err != nil {
 			t.Errorf("%s: %v", tt.name, err)
 		} else if got := string(a.AppendJSON(nil)); got != tt.want {
@@ -83,7 +83,7 @@ func TestLyingAnswers(t *testing.T) {
 		{"item", strings.Replace(finished, `"type":"reasoning"`, `"type":"mcp_call"`, 1), Responses, "not known"},
 	}
 	for _, tt := range tests {
-		_, err := ParseAnswer(ask(t, tt.api, requests[tt.api]), []byte(tt.body), DefaultLimits())
+		_, err := ParseAnswer(ask(t, tt.api, requests[tt.api]).Outline(), []byte(tt.body), DefaultLimits())
 		if pavise.KindOf(err) != pavise.Unavailable || !strings.Contains(err.Error(), tt.why) {
 			t.Errorf("%s: %v", tt.name, err)
 		}
@@ -92,7 +92,7 @@ func TestLyingAnswers(t *testing.T) {
 
 // TestPackedVectors are embeddings in base64.
 func TestPackedVectors(t *testing.T) {
-	r := ask(t, Embeddings, `{"model":"m","input":"a","encoding_format":"base64","dimensions":1}`)
+	r := ask(t, Embeddings, `{"model":"m","input":"a","encoding_format":"base64","dimensions":1}`).Outline()
 	for b64, ok := range map[string]bool{"AACAPw==": true, "AADAfw==": false, "AACAfw==": false, "AACAPwAAgD8=": false, "AAAA": false, "": false} {
 		_, err := ParseAnswer(r, []byte(`{"object":"list","model":"m","data":[{"object":"embedding","index":0,"embedding":"`+b64+`"}]}`), DefaultLimits())
 		if (err == nil) != ok {

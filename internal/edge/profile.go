@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -116,6 +117,9 @@ type match struct {
 	Entry
 	names map[string]string
 }
+
+// Knows reports whether the path is one that a model server has, whatever for.
+func Knows(r *http.Request) bool { return len(matches(r.Method, r.URL.Path)) > 0 }
 
 // matches returns the entries that a request is one of, and none of those that only
 // differ in what they are called.

@@ -152,6 +152,10 @@ func (x *ChatExchange) enter(ctx context.Context, wrong error) error {
 	x.changes = x.route.Fields.Change(x.said.Tier, x.ask, firewall.CacheSalt(x.gateway.salt[:], x.call.Model.Tenant))
 	x.body = x.route.chat.Encode(x.ask)
 	x.trail.Input = x.commit(x.body)
+	// From here on the model has the time, and it may take long: what is kept meanwhile is
+	// the text for it and an outline, and no more is held against everybody's room.
+	x.ask = x.ask.Outline()
+	_ = x.hold.Set(min(x.hold.Held(), x.ask.Size()+len(x.body))) // less is never refused
 	return nil
 }
 

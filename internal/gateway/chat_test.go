@@ -209,3 +209,27 @@ func TestChatBodiesAreBounded(t *testing.T) {
 		t.Errorf("%d bytes are still held after a denial", all)
 	}
 }
+
+// TestWaitingLeavesRoomForOthers sends a body of a megabyte that is a hundred as values.
+// While the model takes its time over it, its caller holds what is still needed of it,
+// and not what reading it took: one caller's one request would keep everybody out.
+func TestWaitingLeavesRoomForOthers(t *testing.T) {
+	w := newWorld(t, t.TempDir())
+	w.languageModel(t, "application/json", answered, nil)
+	tokens := strings.Repeat(",1", 100_000)[1:]
+	body := `{"model":"m","input":[[` + tokens + strings.Repeat("],["+tokens, 4) + `]]}`
+	if weight := chat.DefaultLimits().Weight([]byte(body)); weight < maxHeld/2 {
+		t.Fatalf("it takes %d bytes to read: too few to tell", weight)
+	}
+	x, err := w.BeginChat(t.Context(), somebody, ChatCall{API: chat.Embeddings, Body: strings.NewReader(body)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if held := w.bodies.all; held > 2*len(body) {
+		t.Errorf("%d bytes are held for a body of %d while the model is asked", held, len(body))
+	}
+	x.Abort(io.ErrUnexpectedEOF)
+	if w.bodies.all != 0 {
+		t.Errorf("%d bytes are still held", w.bodies.all)
+	}
+}

@@ -36,14 +36,13 @@ type streaming struct {
 // Unguarded: BeginChat has entered.
 func (x *ChatExchange) Stream(ctx context.Context, send func([]byte) error) error {
 	defer x.broken()
-	outline := x.ask.Outline()
-	flow, err := x.route.chat.Stream(x.calling(ctx), outline, x.body)
+	flow, err := x.route.chat.Stream(x.calling(ctx), x.ask, x.body)
 	if err != nil {
 		return x.Abort(x.blame(ctx, err))
 	}
 	defer flow.Close()
-	x.ask, x.body = outline, nil                       // the request is with the model server
-	_ = x.hold.Set(min(x.hold.Held(), outline.Size())) // less is never refused
+	x.body = nil                                     // the request is with the model server
+	_ = x.hold.Set(min(x.hold.Held(), x.ask.Size())) // less is never refused
 	s := &streaming{x: x, send: send, sum: sha256.New()}
 	s.sum.Write(x.kept.Salt)
 	for {

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -359,12 +360,29 @@ func (r *Routes) describe(ctx context.Context, spec RouteSpec, was *Route) (*fin
 			break
 		}
 		if f.signature, err = server.Describe(ctx); err != nil {
-			return nil, err
+			return nil, unreached(route, err)
 		}
 	default:
 		return nil, nil
 	}
 	return &f, nil
+}
+
+// unreached says to whoever puts a route where its server was looked for, and what came of
+// it: callers are told neither.
+func unreached(route Route, err error) error {
+	f := upstream.FaultOf(err)
+	if f == nil {
+		return err
+	}
+	why := f.What()
+	if f.Err != nil {
+		why = f.Err.Error()
+	}
+	return &pavise.Error{
+		Kind: pavise.Unavailable, Msg: fmt.Sprintf("the model server at %s cannot be asked what the model takes, by %s: %s", route.Upstream, cmp.Or(route.Protocol, tensor.NameOIP), why),
+		Hint: "start it first, or correct --upstream and --protocol; a server that cannot say needs --signature FILE", Err: err,
+	}
 }
 
 // complete fills in what the model takes and gives: as the words say, else as was

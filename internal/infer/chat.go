@@ -74,7 +74,7 @@ func (c *Chat) Ask(ctx context.Context, r *chat.Request, body []byte) (*chat.Ans
 	const media = "application/json"
 	answer := upstream.Answer{Limit: c.limits.MaxBody, Want: contentType}
 	if err := c.do(ctx, c.question(ctx, r, body, media), &answer); err != nil {
-		return nil, reword(err, c.model, c.limits.MaxBody)
+		return nil, reword(err, c.limits.MaxBody)
 	}
 	if err := c.refused(&answer, media); err != nil {
 		return nil, err
@@ -99,7 +99,7 @@ func (c *Chat) Stream(ctx context.Context, r *chat.Request, body []byte) (*Flow,
 	answer := upstream.Answer{Limit: c.limits.MaxStream + 1, Want: contentType}
 	from, err := c.open(ctx, c.question(ctx, r, body, media), &answer)
 	if err != nil {
-		return nil, reword(err, c.model, c.limits.MaxStream)
+		return nil, reword(err, c.limits.MaxStream)
 	}
 	if err := c.refused(&answer, media); err != nil {
 		from.Close()
@@ -139,7 +139,7 @@ func (c *Chat) refused(a *upstream.Answer, media string) error {
 		return &pavise.Error{Kind: pavise.Throttled, Msg: "the model server is asked too much", Hint: "try again later"}
 	case http.StatusNotFound:
 		return &pavise.Error{
-			Kind: pavise.Unavailable, Msg: fmt.Sprintf("the model server does not know the model %s, or does not do this with it (status 404)", c.model),
+			Kind: pavise.Unavailable, Msg: "the model server does not know the model, or does not do this with it (status 404)",
 			Hint: "if it has another name there, put the route with --remote NAME",
 		}
 	case http.StatusUnauthorized, http.StatusForbidden:
@@ -149,4 +149,4 @@ func (c *Chat) refused(a *upstream.Answer, media string) error {
 }
 
 // fault is an error of the server. What it said itself is for our logs.
-func (c *Chat) fault(what string, err error) error { return fault(c.model, what, err) }
+func (c *Chat) fault(what string, err error) error { return fault(what, err) }

@@ -27,7 +27,7 @@ func asked(t *testing.T, stream bool, serve http.HandlerFunc) (*Chat, *chat.Requ
 	t.Cleanup(server.Close)
 	lim := chat.DefaultLimits()
 	lim.MaxBody = 4096
-	c, err := NewChat(Place{Address: server.URL, Model: "m", Protocol: tensor.NameOpenAI}, lim)
+	c, err := NewChat(Place{Address: server.URL, Model: "theirs", Protocol: tensor.NameOpenAI}, lim)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +59,7 @@ func TestChatServerLies(t *testing.T) {
 		"no type":    {typed("", said), typed("", events), pavise.Unavailable, "was asked"},
 		"refuses":    {say(400, said), say(422, said), pavise.Invalid, "does not take this request"},
 		"too much":   {say(429, ""), say(429, ""), pavise.Throttled, "asked too much"},
-		"unknown":    {say(404, ""), say(404, ""), pavise.Unavailable, "does not know the model m"},
+		"unknown":    {say(404, ""), say(404, ""), pavise.Unavailable, "does not know the model"},
 		"keeps out":  {say(401, ""), say(403, ""), pavise.Unavailable, "does not let the gateway in"},
 		"breaks":     {say(500, said), say(503, events), pavise.Unavailable, "answered with status 50"},
 		"endless":    {typed("application/json", strings.Repeat(" ", 9000)), typed("text/event-stream", "data: "+strings.Repeat("x", 2<<20)), pavise.Unavailable, "more than"},
@@ -80,6 +80,8 @@ func TestChatServerLies(t *testing.T) {
 				t.Errorf("%s, %s: %v", name, how, err)
 			case name != "good" && (pavise.KindOf(err) != tt.kind || !strings.Contains(err.Error(), tt.want)):
 				t.Errorf("%s, %s: kind %v: %v", name, how, pavise.KindOf(err), err)
+			case err != nil && strings.Contains(err.Error(), "theirs"):
+				t.Errorf("%s, %s: the caller learns what the model is called there: %v", name, how, err)
 			}
 		}
 		c, r := asked(t, false, tt.whole)

@@ -46,23 +46,23 @@ func (u *Upstream) messageGRPC(c *call) (m tensor.Message, err error) {
 	switch {
 	case code == codeNotFound:
 		return m, &pavise.Error{
-			Kind: pavise.Unavailable, Msg: fmt.Sprintf("the model server does not know the model %s (gRPC status 5)", u.place.Model),
+			Kind: pavise.Unavailable, Msg: "the model server does not know the model (gRPC status 5)",
 			Hint: "if it has another name there, put the route with --remote NAME",
 		}
 	case code == codeInvalid:
-		return m, fault(u.place.Model, "refused the request with gRPC status 3", nil)
+		return m, fault("refused the request with gRPC status 3", nil)
 	case code == codeExhausted:
-		return m, fault(u.place.Model, "is asked too much already (gRPC status 8)", nil)
+		return m, fault("is asked too much already (gRPC status 8)", nil)
 	case code == "":
-		return m, fault(u.place.Model, "did not end its answer with a gRPC status", nil)
+		return m, fault("did not end its answer with a gRPC status", nil)
 	case code != "0":
-		return m, fault(u.place.Model, fmt.Sprintf("answered with gRPC status %.4q", code), nil)
+		return m, fault(fmt.Sprintf("answered with gRPC status %.4q", code), nil)
 	case media != "application/grpc" && media != "application/grpc+proto":
-		return m, fault(u.place.Model, fmt.Sprintf("answered with %.80q, which is no gRPC", media), nil)
+		return m, fault(fmt.Sprintf("answered with %.80q, which is no gRPC", media), nil)
 	case encoding != "" && encoding != "identity":
-		return m, fault(u.place.Model, "answered with a compressed message, which nobody asked for", nil)
+		return m, fault("answered with a compressed message, which nobody asked for", nil)
 	case len(body) < framePrefix || body[0] != 0 || uint64(binary.BigEndian.Uint32(body[1:])) != uint64(len(body)-framePrefix):
-		return m, fault(u.place.Model, "answered with other than one whole message", nil)
+		return m, fault("answered with other than one whole message", nil)
 	}
 	return tensor.Message{Body: body[framePrefix:]}, nil
 }

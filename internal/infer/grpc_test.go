@@ -121,7 +121,7 @@ func TestGRPCUpstreamLies(t *testing.T) {
 	}{
 		"good":            {whole, "0", nil, ""},
 		"no status":       {whole, "", nil, "did not end its answer"},
-		"not found":       {"", "5", nil, "does not know the model theirs"},
+		"not found":       {"", "5", nil, "does not know the model"},
 		"invalid":         {"", "3", nil, "refused the request"},
 		"exhausted":       {"", "8", nil, "is asked too much"},
 		"unavailable":     {"", "14", nil, `gRPC status "14"`},

@@ -70,7 +70,7 @@ func TestUpstreamLies(t *testing.T) {
 	}{
 		"good":    {say(200, good), ""},
 		"status":  {say(500, good), "status 500"},
-		"unknown": {say(404, good), "does not know the model m"},
+		"unknown": {say(404, good), "does not know the model"},
 		"refuses": {say(422, good), "refused the request with status 422"},
 		"redirect": {func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusTemporaryRedirect)

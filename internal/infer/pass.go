@@ -19,15 +19,15 @@ const MaxAside = 1 << 20
 // Pass asks the model's server for something else than inference: a GET or a POST with a
 // JSON body that was encoded here. Errors are those of Infer.
 func (u *Upstream) Pass(ctx context.Context, method, path string, body []byte) (*Aside, error) {
-	return u.Lease.pass(ctx, u.place.Model, "", method, path, body)
+	return u.Lease.pass(ctx, "", method, path, body)
 }
 
 // Pass is Upstream.Pass on the server of a language model, with the key that lets us in.
 func (c *Chat) Pass(ctx context.Context, method, path string, body []byte) (*Aside, error) {
-	return c.Lease.pass(ctx, c.model, c.key, method, path, body)
+	return c.Lease.pass(ctx, c.key, method, path, body)
 }
 
-func (l *Lease) pass(ctx context.Context, model, key, method, path string, body []byte) (*Aside, error) {
+func (l *Lease) pass(ctx context.Context, key, method, path string, body []byte) (*Aside, error) {
 	request := upstream.Request{Method: method, Path: path, Body: body}
 	if body != nil {
 		request.Fields = jsonBody
@@ -37,7 +37,7 @@ func (l *Lease) pass(ctx context.Context, model, key, method, path string, body 
 	}
 	answer := upstream.Answer{Limit: MaxAside}
 	if err := l.Cluster().Do(ctx, &request, &answer); err != nil {
-		return nil, reword(err, model, MaxAside)
+		return nil, reword(err, MaxAside)
 	}
 	return &Aside{Status: answer.Status, Body: answer.Body}, nil
 }

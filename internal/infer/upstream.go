@@ -78,10 +78,10 @@ func (u *Upstream) Infer(ctx context.Context, r *tensor.Request) (*tensor.Respon
 	}
 	response, err := u.protocol.ParseResponse(answer, r, u.signature, u.limits)
 	if err != nil { // it quotes what the server said, which is for the record
-		return nil, fault(u.place.Model, "answered otherwise than its protocol says", &Misspoke{err})
+		return nil, fault("answered otherwise than its protocol says", &Misspoke{err})
 	}
 	if r.ID != "" && response.ID != "" && response.ID != r.ID { // who was given none may make one up: MLServer does
-		return nil, fault(u.place.Model, "answered another request than it was asked", nil)
+		return nil, fault("answered another request than it was asked", nil)
 	}
 	response.ID = r.ID
 	return response, nil
@@ -128,7 +128,7 @@ func (u *Upstream) message(c *call) (tensor.Message, error) {
 	}
 	n, err := strconv.ParseUint(string(c.answer.Got[0]), 10, 31)
 	if err != nil || n == 0 {
-		return m, fault(u.place.Model, fmt.Sprintf("answered with %s %.80q", headerLength, c.answer.Got[0]), err)
+		return m, fault(fmt.Sprintf("answered with %s %.80q", headerLength, c.answer.Got[0]), err)
 	}
 	m.Header = int(n)
 	return m, nil
@@ -162,10 +162,10 @@ func (u *Upstream) Describe(ctx context.Context) (tensor.Signature, error) {
 	}
 	s, err := u.dialect.read(answer.Body)
 	if err != nil {
-		return s, fault(u.place.Model, "described the model in a form other than the protocol's", err)
+		return s, fault("described the model in a form other than the protocol's", err)
 	}
 	if err := s.Validate(); err != nil {
-		return s, fault(u.place.Model, "described a model without a usable signature", err)
+		return s, fault("described a model without a usable signature", err)
 	}
 	return s, nil
 }
@@ -178,16 +178,16 @@ func (u *Upstream) do(ctx context.Context, c *call) error {
 	status := c.answer.Status
 	switch {
 	case err != nil:
-		return reword(err, u.place.Model, u.limits.MaxBody)
+		return reword(err, u.limits.MaxBody)
 	case status == http.StatusNotFound:
 		return &pavise.Error{
-			Kind: pavise.Unavailable, Msg: fmt.Sprintf("the model server does not know the model %s (status 404)", u.place.Model),
+			Kind: pavise.Unavailable, Msg: "the model server does not know the model (status 404)",
 			Hint: "if it has another name there, put the route with --remote NAME",
 		}
 	case status/100 == 4:
-		return fault(u.place.Model, fmt.Sprintf("refused the request with status %d", status), nil)
+		return fault(fmt.Sprintf("refused the request with status %d", status), nil)
 	case status != http.StatusOK:
-		return fault(u.place.Model, fmt.Sprintf("answered with status %d", status), nil)
+		return fault(fmt.Sprintf("answered with status %d", status), nil)
 	}
 	return nil
 }
@@ -202,7 +202,7 @@ func traced(ctx context.Context, fields []upstream.Field) []upstream.Field {
 
 // reword has an error of the cluster name the model, which callers know, and not the
 // cluster. most is how many bytes an answer may have.
-func reword(err error, model string, most int) error {
+func reword(err error, most int) error {
 	f := upstream.FaultOf(err)
 	if f == nil {
 		return err
@@ -211,7 +211,7 @@ func reword(err error, model string, most int) error {
 	if f.Reason == upstream.TooLarge {
 		what = fmt.Sprintf("answered with more than %d bytes", most)
 	}
-	e := fault(model, what, err)
+	e := fault(what, err)
 	if f.Reason == upstream.Full {
 		e.Kind, e.Hint = pavise.Throttled, "wait as long as Retry-After says, then try again"
 	}
@@ -219,11 +219,11 @@ func reword(err error, model string, most int) error {
 }
 
 // fault is an error of the server of a model. What the server itself said is for our
-// logs, never for the caller.
-func fault(model, what string, err error) *pavise.Error {
+// logs, never for the caller, and so is what the model is called there.
+func fault(what string, err error) *pavise.Error {
 	return &pavise.Error{
 		Kind: pavise.Unavailable,
-		Msg:  fmt.Sprintf("the model server of %s %s", model, what),
+		Msg:  "the model server " + what,
 		Hint: "retry; if it stays so, the operator should look at the server behind the route",
 		Err:  err,
 	}

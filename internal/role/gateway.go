@@ -489,7 +489,7 @@ func (g *Gateway) Health() Health {
 // Run serves until ctx is done, then stops accepting and lets requests under way end.
 // Close comes after it.
 func (g *Gateway) Run(ctx context.Context) error {
-	collectLess()
+	paceCollector()
 	rooms, stopRooms := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopRooms()
 	var house errgroup.Group

@@ -163,7 +163,6 @@ func (h *house) run(ctx context.Context, all *errgroup.Group) {
 	all.Go(func() error { h.patrol(ctx); return nil })
 	all.Go(func() error { h.watchLog(ctx); return nil })
 	all.Go(func() error { h.telemetry.Run(ctx); return nil })
-	all.Go(func() error { keepLean(ctx); return nil })
 	if h.quorum != nil {
 		all.Go(func() error { return h.quorum.Run(ctx) })
 	}
@@ -228,6 +227,9 @@ func (h *house) firstRoute(ctx context.Context, who pavise.Principal, r config.R
 			Kind: pavise.Unavailable, Msg: fmt.Sprintf("the model server of %s at %s cannot be asked what the model takes: %v", r.Name, r.Upstream, err),
 			Hint: "start it first, or correct upstream or remote under bootstrap.routes in pavise.yaml", Err: err,
 		}
+	}
+	if e, ok := errors.AsType[*pavise.Error](err); ok && e.Kind == pavise.Invalid {
+		return &pavise.Error{Kind: e.Kind, Msg: fmt.Sprintf("bootstrap.routes, %s: %s", r.Name, e.Msg), Hint: e.Hint + "; in pavise.yaml flags are fields: signature: FILE", Err: err}
 	}
 	return err
 }

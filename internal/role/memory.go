@@ -8,15 +8,15 @@ import (
 	"sync"
 )
 
+// How much garbage may gather, in percent of what lives. At the runtime's own 100 a
+// gateway under load spent a tenth of its time on collecting a few megabytes again and
+// again; and ten thousand streams that wait had as much garbage beside them as they took.
+// So it is garbageRoom in bytes, whatever lives, between two bounds. A fixed limit of all
+// memory would not do: a heap that comes near it is collected without end.
 const (
-	// mostGarbage is how much garbage may gather in a small heap, in percent of what
-	// lives. At the runtime's own 100 a gateway under load spent a tenth of its time on
-	// collecting a few megabytes again and again.
-	mostGarbage = 400
-	// garbageRoom is what that may come to, in bytes: a heap of more than that is
-	// collected at the runtime's own pace, so that none that is large gets larger by it.
-	// A fixed limit would not do: a heap that comes near it is collected without end.
-	garbageRoom = 64 << 20
+	garbageRoom  = 64 << 20
+	mostGarbage  = 400
+	leastGarbage = 25
 )
 
 // garbage is what the process has been told; there is one collector for all roles in it.
@@ -25,20 +25,21 @@ var garbage struct {
 	percent int // owned by whoever collects, one after the other
 }
 
-// collectLess has the collector run less often while the heap is small. Who has set GOGC
-// in the environment has decided that already.
-func collectLess() {
-	if _, said := os.LookupEnv("GOGC"); said {
+// paceCollector has the collector run less often while little lives, and more often when
+// much does. Who has set GOGC in the environment has decided that already.
+func paceCollector() {
+	if os.Getenv("GOGC") != "" {
 		return
 	}
 	garbage.once.Do(afterCollection)
 }
 
-// afterCollection sets the pace after each collection anew, by what has lived through it.
+// afterCollection sets the pace after each collection anew, by what has lived through it,
+// stacks included.
 func afterCollection() {
-	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/gc/scan/stack:bytes"}}
 	metrics.Read(live)
-	if percent := garbagePercent(live[0].Value.Uint64()); percent != garbage.percent {
+	if percent := garbagePercent(live[0].Value.Uint64() + live[1].Value.Uint64()); percent != garbage.percent {
 		garbage.percent = percent
 		debug.SetGCPercent(percent)
 	}
@@ -46,12 +47,13 @@ func afterCollection() {
 	runtime.AddCleanup(new(mark), func(struct{}) { afterCollection() }, struct{}{})
 }
 
-// garbagePercent is the pace for a heap in which so many bytes live. It goes in steps: a
-// change stops the world for a moment.
+// garbagePercent is the pace when so many bytes live. It goes in steps: a change stops
+// the world for a moment.
 func garbagePercent(live uint64) int {
-	percent := mostGarbage
-	for percent > 100 && live*uint64(percent) > 100*garbageRoom {
-		percent -= 50
+	for _, percent := range []int{mostGarbage, 200, 100, 50} {
+		if live <= 100*garbageRoom/uint64(percent) {
+			return percent
+		}
 	}
-	return percent
+	return leastGarbage
 }

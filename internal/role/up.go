@@ -330,10 +330,13 @@ func (u *Up) openServer(ctx context.Context) (err error) {
 }
 
 // modelsFirst is the way to the data plane that passes no multiplexer for most of its
-// callers. Requests are lent to the data plane; the others may keep what they get.
+// callers. What model servers have aside from inference goes there too, to be refused with
+// a record; the verbs of the control plane have a dot. Requests are lent to the data plane;
+// the others may keep what they get.
 func modelsFirst(models, others http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasPrefix(r.URL.Path, "/v2/") {
+		verb, below := strings.CutPrefix(r.URL.Path, "/v1/")
+		if strings.HasPrefix(r.URL.Path, "/v2/") || below && !strings.Contains(verb, ".") && verb != "token" || !below && edge.Knows(r) {
 			models.ServeHTTP(w, r)
 			return
 		}
@@ -379,7 +382,7 @@ func (u *Up) verifyCommand() string {
 // Run serves until ctx is done, then stops accepting and lets requests under way
 // end. Close comes after it.
 func (u *Up) Run(ctx context.Context) error {
-	collectLess()
+	paceCollector()
 	rooms, stopRooms := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopRooms()
 	var house errgroup.Group
