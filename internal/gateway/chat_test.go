@@ -13,6 +13,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/chat"
 	"github.com/pavise/pavise/internal/firewall"
+	"github.com/pavise/pavise/internal/intake"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/tensor"
@@ -218,18 +219,18 @@ func TestWaitingLeavesRoomForOthers(t *testing.T) {
 	w.languageModel(t, "application/json", answered, nil)
 	tokens := strings.Repeat(",1", 100_000)[1:]
 	body := `{"model":"m","input":[[` + tokens + strings.Repeat("],["+tokens, 4) + `]]}`
-	if weight := chat.DefaultLimits().Weight([]byte(body)); weight < maxHeld/2 {
+	if weight := chat.DefaultLimits().Weight([]byte(body)); weight < intake.Max/2 {
 		t.Fatalf("it takes %d bytes to read: too few to tell", weight)
 	}
 	x, err := w.BeginChat(t.Context(), somebody, ChatCall{API: chat.Embeddings, Body: strings.NewReader(body)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if held := w.bodies.all; held > 2*len(body) {
+	if held, _ := w.bodies.Held(); held > 2*len(body) {
 		t.Errorf("%d bytes are held for a body of %d while the model is asked", held, len(body))
 	}
 	x.Abort(io.ErrUnexpectedEOF)
-	if w.bodies.all != 0 {
-		t.Errorf("%d bytes are still held", w.bodies.all)
+	if held, _ := w.bodies.Held(); held != 0 {
+		t.Errorf("%d bytes are still held", held)
 	}
 }
