@@ -157,7 +157,8 @@ func FuzzAnswer(f *testing.F) {
 		if err != nil || !bytes.Equal(again.AppendJSON(nil), written) {
 			t.Fatalf("%q is written %s, and that is read %v", body, written, err)
 		}
-		if a.HideReasoning() && a.HideReasoning() {
+		a.HideReasoning()
+		if a.HideReasoning() {
 			t.Fatalf("%q hides what it has hidden", body)
 		}
 	})

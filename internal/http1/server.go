@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -82,7 +83,7 @@ func (s *Server) Serve(l net.Listener) error {
 	wait := time.Duration(0)
 	for {
 		nc, err := l.Accept()
-		switch ne, ok := errors.AsType[net.Error](err); {
+		switch {
 		case err == nil:
 			if _, done := nc.(*tls.Conn); done {
 				nc.Close()
@@ -92,13 +93,24 @@ func (s *Server) Serve(l net.Listener) error {
 			s.accept(nc)
 		case s.closing.Load():
 			return http.ErrServerClosed
-		case ok && ne.Temporary(): // too many open files, for example
+		case passing(err):
 			wait = min(max(2*wait, 5*time.Millisecond), time.Second)
 			time.Sleep(wait)
 		default:
 			return err
 		}
 	}
+}
+
+// passing reports whether a listener may take connections again later: a connection was
+// gone before it was taken, or there are too many files or buffers just now.
+func passing(err error) bool {
+	for _, errno := range []syscall.Errno{syscall.ECONNABORTED, syscall.ECONNRESET, syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM} {
+		if errors.Is(err, errno) {
+			return true
+		}
+	}
+	return false
 }
 
 // prepare fills in defaults and starts what stands behind.

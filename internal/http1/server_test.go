@@ -96,7 +96,7 @@ var ways = map[string]http.HandlerFunc{
 		fmt.Fprint(w, c.SetReadDeadline(time.Now().Add(time.Second)), c.SetWriteDeadline(time.Time{}), c.Flush())
 	},
 	"context": func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), "a", "b"), time.Minute)
+		ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), contextKey{}, "b"), time.Minute)
 		defer cancel()
 		_, isServer := ctx.Value(http.ServerContextKey).(*http.Server)
 		_, isAddr := ctx.Value(http.LocalAddrContextKey).(net.Addr)
@@ -614,3 +614,6 @@ func TestGoroutinesLeftBehindEndTheConnection(t *testing.T) {
 		ended(t, c)
 	}
 }
+
+// contextKey is one of a handler's own.
+type contextKey struct{}

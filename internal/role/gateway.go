@@ -454,7 +454,7 @@ func (g *Gateway) openServer() error {
 		}
 		inner.ServeHTTP(w, r)
 	})
-	g.server = server.Callers(door, own, false, g.stranger)
+	g.server = server.Callers(door, own, g.stranger)
 	g.proxies, err = extproc.Open(g.cfg.ExtProc, door, g.stranger)
 	return err
 }

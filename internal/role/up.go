@@ -324,7 +324,7 @@ func (u *Up) openServer(ctx context.Context) (err error) {
 	mux.Handle(witnessPrefix+"/", http.StripPrefix(witnessPrefix, u.witness.Handler()))
 	mux.Handle(issuer.WellKnownPrefix, u.exchange.WellKnown())
 	mux.Handle("/", u.console.Handler())
-	u.server = server.Callers(modelsFirst(door, mux), nil, false, u.stranger)
+	u.server = server.Callers(modelsFirst(door, mux), nil, u.stranger)
 	u.proxies, err = extproc.Open(u.cfg.ExtProc, door, u.stranger)
 	return err
 }

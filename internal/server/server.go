@@ -57,11 +57,10 @@ func Until(ctx context.Context, s Server, listener net.Listener) error {
 	}
 }
 
-// Callers serves callers of models. Without a certificate it speaks clear text, HTTP/2
-// included. keeps says that a handler may keep a request beyond its return. refused counts
-// what is refused before any handler sees it, by the address that it came from and a short
-// text: an attempt at smuggling has no other witness.
-func Callers(handler http.Handler, certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error), keeps bool, refused func(source, reason string)) Server {
+// Callers serves callers of models, by handlers that keep no request beyond their return.
+// Without a certificate it speaks clear text, HTTP/2 included. refused counts what no
+// handler gets to see, by source and reason.
+func Callers(handler http.Handler, certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error), refused func(source, reason string)) Server {
 	s := &http1.Server{
 		Handler:           handler,
 		HTTP2:             edge.HTTP2(),
@@ -71,7 +70,7 @@ func Callers(handler http.Handler, certificate func(*tls.ClientHelloInfo) (*tls.
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    32 << 10,
 		MaxConns:          maxCallers,
-		Lend:              !keeps,
+		Lend:              true,
 		Refused: func(remote string, _ int, why string) {
 			if host, _, err := net.SplitHostPort(remote); err == nil {
 				remote = host
