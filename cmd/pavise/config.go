@@ -56,7 +56,7 @@ func readConfig(path string) (*config.File, error) {
 	if err != nil {
 		hint := "name a file that is there and that you may read"
 		if errors.Is(err, os.ErrNotExist) {
-			hint = "pavise config example serve prints one to begin with"
+			hint = "pavise config example up prints one to begin with, or example serve, gateway or agent"
 		}
 		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("read the configuration: %v", err), Hint: hint, Err: err}
 	}

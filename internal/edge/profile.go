@@ -86,8 +86,8 @@ type row struct {
 }
 
 // Profile returns the whole surface of the model servers that are known here, product by
-// product. It holds what their documentation and sources name: HTTP, and the methods of
-// gRPC as the paths that HTTP/2 has for them.
+// product, as far as it is known: HTTP, and the methods of gRPC as the paths that HTTP/2 has
+// for them.
 func Profile() []Entry { return slices.Clone(surface) }
 
 var surface = entries()

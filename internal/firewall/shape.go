@@ -84,7 +84,7 @@ func (s Shape) ValidateFor(sig tensor.Signature) error {
 			return &pavise.Error{
 				Kind: pavise.Invalid,
 				Msg:  fmt.Sprintf("output %q is %s of shape %d, which cannot be %s", p.Name, p.Datatype, p.Shape, s),
-				Hint: "list only outputs that are floats of rows × classes as scores",
+				Hint: "put the route with --shape full, or give that output the shape of rows × classes, as [-1, 3]",
 			}
 		}
 		if why := s.pointless(&t); why != "" {

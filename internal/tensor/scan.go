@@ -64,7 +64,7 @@ func (s *scanner) fault(hint, format string, args ...any) *fault {
 
 // unexpected says that something else stands where want should.
 func (s *scanner) unexpected(want string) *fault {
-	const hint = "send one JSON object as the Open Inference Protocol v2 describes it"
+	const hint = "send one JSON object as the protocol describes it"
 	if s.pos >= len(s.text) {
 		return s.fault(hint, "the text ends where %s should be", want)
 	}
