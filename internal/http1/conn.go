@@ -44,7 +44,6 @@ type conn struct {
 	given    bool   // handed over
 	sheet    *sheet // of the request under way; with Server.Lend, of the next one too
 
-	ask     *ask   // borrowed while a head is read
 	win     window // buf is nil when it is empty
 	readBy  timer
 	ready   func(fd uintptr) bool // reads into win once there is something
