@@ -3,12 +3,12 @@ package gateway
 import (
 	"context"
 	"errors"
-	"github.com/pavise/pavise/internal/intake"
 	"io"
 	"strings"
 	"testing"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/intake"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/tensor"
 )
@@ -33,7 +33,8 @@ func (s *stalled) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// TestHeldBodies lets one caller hold bodies, as many as it likes.
+// TestHeldBodies lets one caller hold bodies, as many as it likes, one after
+// the other: bodies that grow at the same moment may all be refused.
 func TestHeldBodies(t *testing.T) {
 	w := newWorld(t, t.TempDir())
 	free := SignatureText(tensor.Signature{
@@ -44,14 +45,12 @@ func TestHeldBodies(t *testing.T) {
 	who := pavise.Principal{Tenant: tenant, Kind: pavise.Workload, ID: "app", Issuer: issuer.LocalURL("test"), Roles: []string{"caller"}}
 	const bodies = 8
 	arrived, release, ended := make(chan struct{}), make(chan struct{}), make(chan error)
+	held := 0
 	for range bodies {
 		go func() {
 			_, err := w.Infer(context.WithoutCancel(t.Context()), who, ask(&stalled{w.limits.MaxBody - 1, arrived, release}))
 			ended <- err
 		}()
-	}
-	held := 0
-	for range bodies {
 		select {
 		case <-arrived:
 			held++
