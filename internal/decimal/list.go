@@ -21,17 +21,31 @@ func AppendFloats(dst []float64, b []byte, size, count int) (list []float64, end
 		return dst, 0
 	}
 	for i := 0; count > 0; count-- {
-		mant, places, next := plain(b, i)
-		if next == 0 {
-			return dst, end
+		mant, places, next := uint64(0), 0, 0
+		if rest := b[min(i, len(b)):]; len(rest) >= 10 && rest[1] == '.' && isDigit(rest[0]) {
+			// The plainest: one digit and up to seven decimals. plain would read it, too.
+			word := binary.LittleEndian.Uint64(rest[2:])
+			if n := run(word); 0 < n && n < 8 && rest[2+n]|0x20 != 'e' {
+				mant, places, next = uint64(rest[0]-'0')*ten[n]+eight(word, n), n, i+2+n
+			}
 		}
-		v := float64(mant) / pow10[places&15] // see Number.Float; & for the compiler, which then checks no bound
-		switch {
-		case size == 32 && singleSafe(v):
-			v = float64(float32(v))
-		case size == 64 && mant <= 1<<53:
-		default:
-			return dst, end
+		if next == 0 {
+			if mant, places, next = plain(b, i); next == 0 {
+				return dst, end
+			}
+		}
+		var v float64
+		if size == 32 && mant <= 1<<24 && places <= 10 {
+			v = float64(float32(int64(mant)) / single[places]) // both exact, so it is rounded once
+		} else {
+			v = float64(int64(mant)) / pow10[places] // see Number.Float
+			switch {
+			case size == 32 && singleSafe(v):
+				v = float64(float32(v))
+			case size == 64 && mant <= 1<<53:
+			default:
+				return dst, end
+			}
 		}
 		if b[i] == '-' {
 			v = -v
@@ -47,6 +61,9 @@ func AppendFloats(dst []float64, b []byte, size, count int) (list []float64, end
 	}
 	return dst, end
 }
+
+// single holds the powers of ten that are exact float32s.
+var single = [...]float32{1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10}
 
 // AppendIntegers is [AppendFloats] for integers from least to most. It stops at a minus
 // sign before 0, too.
@@ -90,7 +107,7 @@ func plain(b []byte, i int) (mant uint64, places, end int) {
 	if len(b)-i < 8 {
 		return 0, 0, 0
 	}
-	most := 16 // decimals, so that all digits are 19 at most, which 64 bits hold
+	most := 16 // decimals, so that all digits are 18 at most, which 63 bits hold
 	word := binary.LittleEndian.Uint64(b[i:])
 	if word&0xff00 == '.'<<8 && word&0xff^'0' < 10 { // one digit and a point, as between -10 and 10
 		mant = word & 0xf
@@ -102,7 +119,7 @@ func plain(b []byte, i int) (mant uint64, places, end int) {
 		}
 		mant = eight(word, n)
 		i += n
-		most = 12
+		most = 11
 	}
 	if b[i] == '.' {
 		i++
