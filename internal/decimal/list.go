@@ -26,7 +26,7 @@ func AppendFloats(dst []float64, b []byte, size, count int) (list []float64, end
 			// The plainest: one digit and up to seven decimals. plain would read it, too.
 			word := binary.LittleEndian.Uint64(rest[2:])
 			if n := run(word); 0 < n && n < 8 && rest[2+n]|0x20 != 'e' {
-				mant, places, next = uint64(rest[0]-'0')*ten[n]+eight(word, n), n, i+2+n
+				mant, places, next = uint64(rest[0]-'0')*power[n]+eight(word, n), n, i+2+n
 			}
 		}
 		if next == 0 {
@@ -129,7 +129,7 @@ func plain(b []byte, i int) (mant uint64, places, end int) {
 			}
 			word = binary.LittleEndian.Uint64(b[i:])
 			n := run(word)
-			mant = mant*ten[n] + eight(word, n)
+			mant = mant*power[n] + eight(word, n)
 			i += n
 			places = i - point
 			if n < 8 {
@@ -148,9 +148,6 @@ func plain(b []byte, i int) (mant uint64, places, end int) {
 	}
 	return mant, places, i
 }
-
-// ten are the powers of ten that eight digits may need.
-var ten = [9]uint64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8}
 
 // run returns how many of the eight bytes of a word, the first one lowest, are digits
 // before the first that is none. A digit is what becomes less than 10 when its bits are
