@@ -17,9 +17,9 @@ func (s *scanner) data(t *Tensor, end int) (f *fault) {
 	case Unsigned:
 		t.Data.Uints, f = elements(s, room.uints(), t.Shape, end, unsignedOf(d))
 	case Signed:
-		t.Data.Ints, f = elements(s, room.ints(), t.Shape, end, signedOf(d))
+		t.Data.Ints, f = elements(s, s.ints(), t.Shape, end, signedOf(d))
 	case Floating:
-		t.Data.Floats, f = elements(s, room.floats(), t.Shape, end, floatOf(d))
+		t.Data.Floats, f = elements(s, s.floats(), t.Shape, end, floatOf(d))
 	case Octets:
 		t.Data.Bytes, f = elements(s, room.bytes(), t.Shape, end, reader[[]byte]{one: (*scanner).octets})
 	}
