@@ -65,7 +65,7 @@ func (e *endpoint) get(ctx context.Context, until time.Time, fresh bool) (*conn,
 		if fault != nil {
 			return nil, fault
 		}
-		if cn != nil && cn.usable(e.c.now()) {
+		if cn != nil && cn.usable(e.c.now()) && cn.isQuiet() {
 			cn.reused = true
 			return cn, nil
 		}
