@@ -107,6 +107,18 @@ func (w *writer) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
+// Reply passes a whole answer on, if what is below takes one: see package http1.
+func (w *writer) Reply(status int, lines string, number uint64, body []byte) bool {
+	r, ok := w.ResponseWriter.(interface {
+		Reply(status int, lines string, number uint64, body []byte) bool
+	})
+	if !ok || w.status != 0 || !r.Reply(status, lines, number, body) {
+		return false
+	}
+	w.status, w.bytes = status, int64(len(body))
+	return true
+}
+
 // Write counts what is answered.
 func (w *writer) Write(p []byte) (int, error) {
 	n, err := w.ResponseWriter.Write(p)
