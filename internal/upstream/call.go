@@ -159,7 +159,8 @@ func (c *Cluster) reach(ctx context.Context, r *Request, a *Answer, total time.D
 	if f := c.enter(); f != nil {
 		return leg{}, c.fault(f)
 	}
-	end := time.Now().Add(total)
+	now := time.Now()
+	end := now.Add(total)
 	var (
 		t     tried
 		l     leg
@@ -183,9 +184,10 @@ func (c *Cluster) reach(ctx context.Context, r *Request, a *Answer, total time.D
 			break
 		}
 		l.further = n > 0
-		if again, fault = l.ask(ctx, r, a, end, again == afresh); fault == nil {
+		if again, fault = l.ask(ctx, r, a, now, end, again == afresh); fault == nil {
 			return l, nil
 		}
+		now = time.Time{}
 		l.over(fault)
 		if again == never {
 			break
@@ -222,8 +224,8 @@ type leg struct {
 	excused bool // what goes wrong is not held against the endpoint
 }
 
-// ask writes the request and reads the head of the answer.
-func (l *leg) ask(ctx context.Context, r *Request, a *Answer, end time.Time, fresh bool) (again, *Fault) {
+// ask writes the request and reads the head of the answer. now may be zero: not known.
+func (l *leg) ask(ctx context.Context, r *Request, a *Answer, now, end time.Time, fresh bool) (again, *Fault) {
 	if l.e.h2 != nil {
 		return l.ask2(ctx, r, a, end)
 	}
@@ -238,7 +240,10 @@ func (l *leg) ask(ctx context.Context, r *Request, a *Answer, end time.Time, fre
 		}
 		l.cn, l.src = cn, cn.answers
 		// Who had to wait for a connection may leave the server too little time.
-		l.excused = 2*cn.begin(ctx, l.e.c.o.Timeouts.FirstByte, end) < l.e.c.o.Timeouts.Total
+		if cn.waited || now.IsZero() {
+			now = time.Now()
+		}
+		l.excused = 2*cn.begin(ctx, now, l.e.c.o.Timeouts.FirstByte, end) < l.e.c.o.Timeouts.Total
 		again, fault := l.put(r)
 		if !cn.ended {
 			if fault == nil {

@@ -28,6 +28,7 @@ type conn struct {
 	born   time.Time             // when it was made
 	since  time.Time             // unused since then
 	reused bool
+	waited bool // to get it took time
 
 	answers *http1.Responses // what is read from the connection, through Read
 	out     []byte           // head of the request, with a small body
@@ -86,7 +87,7 @@ func (e *endpoint) dial(ctx context.Context, until time.Time) (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	cn := &conn{e: e, nc: nc, tcp: nc, born: e.c.now()}
+	cn := &conn{e: e, nc: nc, tcp: nc, born: e.c.now(), waited: true}
 	cn.answers = http1.NewResponses(cn, http1.Limits{Head: maxHead, Body: -1})
 	cn.answers.CloseDelimited = e.c.o.CloseDelimited
 	if e.secure {
@@ -210,8 +211,7 @@ func (c *Cluster) stale(cn *conn, now time.Time) bool {
 
 // begin starts a call: its head must be there within first, and all of it at end. It
 // returns how long that is.
-func (cn *conn) begin(ctx context.Context, first time.Duration, end time.Time) time.Duration {
-	now := time.Now()
+func (cn *conn) begin(ctx context.Context, now time.Time, first time.Duration, end time.Time) time.Duration {
 	cn.ctx, cn.last, cn.came, cn.gap, cn.end, cn.stop, cn.since = ctx, now, false, first, end, nil, time.Time{}
 	cn.sent, cn.whole, cn.ended = 0, false, false
 	soon := earlier(now.Add(patience), cn.limit())
