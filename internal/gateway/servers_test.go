@@ -415,7 +415,7 @@ func TestAsideIsForOneServer(t *testing.T) {
 	w.onServers(t, []*scorer{one, two}, nil)
 	hold := w.bodies.Begin(somebody.Name())
 	defer hold.Free()
-	call := AsideCall{Model: theModel.ID, Method: "POST", Protocols: []string{"oip"}, Path: func(string, string) string { return "/v2/repository" }, Body: strings.NewReader("{}")}
+	call := AsideCall{Model: theModel.ID, Method: "POST", Protocols: []string{"oip"}, There: func(string, string) string { return "/v2/repository" }, Body: strings.NewReader("{}")}
 	if _, err := w.aside(t.Context(), somebody, call, hold, &asideTrail{}); pavise.KindOf(err) != pavise.NotFound || !strings.Contains(err.Error(), "2 servers") {
 		t.Errorf("%v", err)
 	}

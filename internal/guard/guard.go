@@ -127,8 +127,13 @@ func New(cfg Config) (*Guard, error) {
 // is the same. A denial has a *Denial as its cause, except one that was only
 // counted because the principal had been denied too often within the second.
 func (g *Guard) Enter(ctx context.Context, who pavise.Principal, verb string, on pavise.Name) (*Entry, error) {
+	return g.enter(ctx, &Entry{guard: g, ctx: ctx, who: who, on: on}, verb)
+}
+
+func (g *Guard) enter(ctx context.Context, e *Entry, verb string) (*Entry, error) {
 	began, at, behind := g.clock.read()
-	e := &Entry{guard: g, ctx: ctx, who: who, on: on, began: began, at: at}
+	who, on := e.who, e.on
+	e.began, e.at = began, at
 	q, fault := g.question(who, verb, on, at)
 	if fault != nil {
 		return nil, g.refuse(ctx, e, verb, *fault)

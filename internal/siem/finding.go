@@ -213,16 +213,17 @@ var sorts = map[string]struct {
 	severity Severity
 	title    string
 }{
-	"codec":  {Low, "A request that is not well-formed was refused"},
-	"gate":   {Low, "A request that no real input can be was refused"},
-	"drift":  {Medium, "A request was refused because the inputs of late are unlike the model's baseline"},
-	"rate":   {Low, "A caller asked for rows faster than its terms allow"},
-	"budget": {Medium, "A caller's budget of rows is used up"},
-	"memory": {Low, "A request was refused for want of memory"},
-	"shape":  {Medium, "An answer could not be shaped as its route demands"},
-	"policy": {Low, "A policy refused a caller"},
-	"guard":  {Low, "A question that is none was refused"},
-	"change": {Medium, "Somebody could not decide on a change"},
+	"codec":   {Low, "A request that is not well-formed was refused"},
+	"profile": {Low, "A path that is not served was asked for"},
+	"gate":    {Low, "A request that no real input can be was refused"},
+	"drift":   {Medium, "A request was refused because the inputs of late are unlike the model's baseline"},
+	"rate":    {Low, "A caller asked for rows faster than its terms allow"},
+	"budget":  {Medium, "A caller's budget of rows is used up"},
+	"memory":  {Low, "A request was refused for want of memory"},
+	"shape":   {Medium, "An answer could not be shaped as its route demands"},
+	"policy":  {Low, "A policy refused a caller"},
+	"guard":   {Low, "A question that is none was refused"},
+	"change":  {Medium, "Somebody could not decide on a change"},
 }
 
 // refused fills in what a refusal says.
