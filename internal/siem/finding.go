@@ -56,6 +56,8 @@ type Finding struct {
 
 	tenant string
 	reason string // of strangers' refusals, the word of package identity: another is another sort
+
+	failing string // of a model server that failed, which
 }
 
 // The lengths that a text of a record may have in a finding, in characters.
@@ -243,6 +245,9 @@ func (f *Finding) refused(r *record.Record) bool {
 	if r.Error != nil {
 		why = cmp.Or(why, r.Error.Msg)
 	}
+	if r.Error != nil && r.Error.Kind == pavise.Unavailable.String() && slices.Contains(ofAnswers, f.Check) {
+		return f.failed(r, why)
+	}
 	sort, known := sorts[f.Check]
 	f.Severity, f.Title, f.Summary = sort.severity, sort.title, why
 	if !known {
@@ -254,13 +259,38 @@ func (f *Finding) refused(r *record.Record) bool {
 	return true
 }
 
+// ofAnswers are the checks that refuse, with the error that nobody can be served, what a
+// model server answered.
+var ofAnswers = []string{"codec", "gate", "stream"}
+
+// goneAway begins the error of an exchange that its own caller broke off.
+const goneAway = "the caller went away"
+
+// failed fills in that a model or its server failed a caller, who is not named: they did
+// nothing. A caller who goes away in the middle of an answer is nothing to look at.
+func (f *Finding) failed(r *record.Record, why string) bool {
+	var d struct {
+		Model string `json:"model"`
+	}
+	if strings.HasPrefix(r.Error.Msg, goneAway) || len(r.Detail) > 0 && json.Unmarshal(r.Detail, &d) != nil {
+		return false
+	}
+	f.Severity, f.Title, f.Who, f.failing = Medium, "A model server failed, and its callers got an error", nobody, cmp.Or(d.Model, "unnamed")
+	f.Summary = fmt.Sprintf("the model server of %s failed (%s): %s", r.On, f.failing, why)
+	if digest, native := strings.CutPrefix(f.failing, "sha256:"); native {
+		f.Title = "A model failed, and its callers got an error"
+		f.Summary = fmt.Sprintf("the model of %s failed (ONNX %.12s): %s", r.On, digest, why)
+	}
+	return true
+}
+
 // sort tells refusals of the same sort from others: what a caller can vary at will, the
 // words of the refusal, is not in it. Other findings are each of their own sort.
 func (f *Finding) sort() (string, bool) {
 	if !f.Blocked {
 		return "", false
 	}
-	return strings.Join([]string{f.Kind, f.Who.String(), f.Source, f.On.String(), f.Check, f.Policy, f.reason}, "\n"), true
+	return strings.Join([]string{f.Kind, f.Who.String(), f.Source, f.On.String(), f.Check, f.Policy, f.reason, f.failing}, "\n"), true
 }
 
 // times says how many there are.
