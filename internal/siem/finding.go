@@ -95,6 +95,10 @@ func Worth(index uint64, r *record.Record) (f Finding, ok bool) {
 		ok = f.refused(r)
 	case r.Phase == record.Exit && r.Error == nil:
 		ok = f.done(r)
+	case r.Phase == record.Act && r.Error != nil && r.Error.Kind == unavailable && strings.HasPrefix(r.Error.Msg, ofServer):
+		if ok = f.failed(r, strings.TrimPrefix(r.Error.Msg, ofServer)); ok {
+			f.Severity = Low // that it is away is for who looks at its health, too
+		}
 	}
 	f.Kind, f.Source = show(f.Kind, maxWord), show(f.Source, maxWord)
 	f.Title, f.Summary, f.Check, f.Policy = show(f.Title, maxWord), show(f.Summary, maxSummary), show(f.Check, maxWord), show(f.Policy, maxWord)
@@ -245,7 +249,7 @@ func (f *Finding) refused(r *record.Record) bool {
 	if r.Error != nil {
 		why = cmp.Or(why, r.Error.Msg)
 	}
-	if r.Error != nil && r.Error.Kind == pavise.Unavailable.String() && slices.Contains(ofAnswers, f.Check) {
+	if r.Error != nil && r.Error.Kind == unavailable && slices.Contains(ofAnswers, f.Check) {
 		return f.failed(r, why)
 	}
 	sort, known := sorts[f.Check]
@@ -263,8 +267,13 @@ func (f *Finding) refused(r *record.Record) bool {
 // model server answered.
 var ofAnswers = []string{"codec", "gate", "stream"}
 
-// goneAway begins the error of an exchange that its own caller broke off.
-const goneAway = "the caller went away"
+// What the records of failed exchanges have in common: their kind of error, and how those
+// begin that are a model server's doing.
+const (
+	unavailable = "unavailable"
+	ofServer    = "the model server "
+	goneAway    = "the caller went away" // in the error of an exchange that its own caller broke off
+)
 
 // failed fills in that a model or its server failed a caller, who is not named: they did
 // nothing. A caller who goes away in the middle of an answer is nothing to look at.
@@ -272,7 +281,7 @@ func (f *Finding) failed(r *record.Record, why string) bool {
 	var d struct {
 		Model string `json:"model"`
 	}
-	if strings.HasPrefix(r.Error.Msg, goneAway) || len(r.Detail) > 0 && json.Unmarshal(r.Detail, &d) != nil {
+	if strings.Contains(r.Error.Msg, goneAway) || len(r.Detail) > 0 && json.Unmarshal(r.Detail, &d) != nil {
 		return false
 	}
 	f.Severity, f.Title, f.Who, f.failing = Medium, "A model server failed, and its callers got an error", nobody, cmp.Or(d.Model, "unnamed")
@@ -287,7 +296,7 @@ func (f *Finding) failed(r *record.Record, why string) bool {
 // sort tells refusals of the same sort from others: what a caller can vary at will, the
 // words of the refusal, is not in it. Other findings are each of their own sort.
 func (f *Finding) sort() (string, bool) {
-	if !f.Blocked {
+	if !f.Blocked && f.failing == "" {
 		return "", false
 	}
 	return strings.Join([]string{f.Kind, f.Who.String(), f.Source, f.On.String(), f.Check, f.Policy, f.reason, f.failing}, "\n"), true

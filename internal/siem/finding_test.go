@@ -38,6 +38,8 @@ func records() map[string]*record.Record {
 		r.Error, r.Detail = &record.Failure{Kind: "unavailable", Msg: "the model server answered other than the protocol says"}, detail(map[string]any{"model": model})
 		return r
 	}
+	away := faulty("codec", "", "http://10.0.0.7:8000")
+	away.Outcome, away.Verdicts, away.Error.Msg = pavise.Allow, nil, "the model server does not answer"
 	cut := exit("route.put", nil)
 	cut.Phase, cut.Error = record.Interrupted, &record.Failure{Kind: "internal", Msg: "the process stopped"}
 	return map[string]*record.Record{
@@ -58,6 +60,7 @@ func records() map[string]*record.Record {
 		"a changed wire":       exit("siem.delete", nil),
 		"a hostile text":       refusal("local", "ci", "gate", "\x1b[2J\u202e<script>\n\n"+strings.Repeat("é", 2000), testTime),
 		"a faulty server":      faulty("codec", "the model server's answer: no JSON", "http://10.0.0.7:8000"),
+		"a server away":        away,
 		"a torn stream":        faulty("stream", "interrupted after 3 events: it broke off", "http://10.0.0.7:8000"),
 		"a faulty model":       faulty("gate", "output \"p\" has another shape", "sha256:0123456789abcdef"),
 		"a finding unheard of": note("soc.weird", map[string]any{"finding": pavise.Finding{Kind: "soc.weird", Severity: "odd", Summary: "?"}}),
@@ -89,6 +92,7 @@ func TestWorth(t *testing.T) {
 		"a finding":           "witness.forked 5 false who= on=local/witness/w: two histories",
 		"strangers":           "identity.refused 2 true who= on=: 12 callers from 192.0.2.7: expired",
 		"a faulty server":     "model.infer 3 true who= on=local/model/m: the model server of local/model/m failed (http://10.0.0.7:8000): the model server's answer: no JSON",
+		"a server away":       "model.infer 2 false who= on=local/model/m: the model server of local/model/m failed (http://10.0.0.7:8000): does not answer",
 		"a torn stream":       "model.infer 3 true who= on=local/model/m: the model server of local/model/m failed (http://10.0.0.7:8000): interrupted after 3 events: it broke off",
 		"a faulty model":      "model.infer 3 true who= on=local/model/m: the model of local/model/m failed (ONNX 0123456789ab): output \"p\" has another shape",
 		"fast refusals":       "guard.refused 2 true who=local/workload/ci on=: local/workload/ci: all slots taken, 99 times within a second",
