@@ -14,6 +14,7 @@ import (
 	"github.com/pavise/pavise/internal/edge"
 	"github.com/pavise/pavise/internal/edgetest"
 	"github.com/pavise/pavise/internal/gateway"
+	"github.com/pavise/pavise/internal/infer"
 )
 
 var update = flag.Bool("update", false, "write docs/profiles.md anew")
@@ -156,12 +157,12 @@ func behind(t *testing.T) (*edgetest.World, *[]string) {
 		fmt.Fprint(rw, `{ "ok" : [1, 2.50] }`)
 	})
 	w.Put(t, func(s *gateway.RouteSpec) {
-		s.ONNX, s.Upstream, s.Remote, s.Signature = nil, server, "far", gateway.SignatureText(vector)
+		s.ONNX, s.Upstream, s.Remote, s.Signature = nil, server, "far", infer.SignatureText(vector)
 	})
 	for id, protocol := range map[string]string{"tf": "tfserving", "torch": "torchserve", "flow": "mlflow", "k": "v1"} {
 		w.Put(t, func(s *gateway.RouteSpec) {
 			s.Name = "local/model/" + id
-			s.ONNX, s.Upstream, s.Protocol, s.Signature = nil, server, protocol, gateway.SignatureText(vector)
+			s.ONNX, s.Upstream, s.Protocol, s.Signature = nil, server, protocol, infer.SignatureText(vector)
 		})
 	}
 	return w, seen

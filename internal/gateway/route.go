@@ -8,7 +8,6 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/infer"
-	"github.com/pavise/pavise/internal/plainjson"
 	"github.com/pavise/pavise/internal/tensor"
 )
 
@@ -182,28 +181,6 @@ func (s RouteSpec) namesModel() bool { return s.ONNX != nil || s.Upstream != "" 
 // place is where the model of a route with an upstream is.
 func (r Route) place() infer.Place {
 	return infer.Place{Address: r.Upstream, Model: r.Remote, Version: r.Version, Protocol: cmp.Or(r.Protocol, tensor.NameOIP)}
-}
-
-// readSignature reads the JSON text in which people say what a model takes and gives.
-// The error is of kind Invalid and shows one.
-func readSignature(text []byte) (tensor.Signature, error) {
-	s, err := plainjson.ReadKnown[tensor.Signature](text)
-	if err == nil {
-		err = s.Validate()
-	}
-	if err != nil {
-		return s, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("signature: %v", err), Hint: "write one as " + infer.SignatureExample, Err: err}
-	}
-	return s, nil
-}
-
-// SignatureText spells a signature as a RouteSpec takes it.
-func SignatureText(s tensor.Signature) json.RawMessage {
-	text, err := json.Marshal(s)
-	if err != nil {
-		return json.RawMessage{} // a bound that is no number: no signature, and refused as such
-	}
-	return text
 }
 
 // terms reads those of the four limits that were said.

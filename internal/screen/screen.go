@@ -103,6 +103,11 @@ var asides = map[string]printer{
 		fmt.Fprintf(w, "the token is good until %s\n", t.Expires.Local().Format("15:04:05"))
 	}),
 	"node.invite": answered(joinHint),
+	"route.put": answered(func(w io.Writer, p gateway.Placed) {
+		if p.Warning != "" {
+			fmt.Fprintf(w, "pavise: warning: %s\n", strings.Map(shown, p.Warning))
+		}
+	}),
 }
 
 // Answer shows the answer to a request, which is a pointer to the request of its verb,
@@ -324,7 +329,8 @@ func standing(r gateway.Standing) string {
 	return mode(r.Route)
 }
 
-func printRoute(w io.Writer, r gateway.Route) {
+func printRoute(w io.Writer, p gateway.Placed) {
+	r := p.Route
 	fmt.Fprintf(w, "%s: %s, answers %s, %s, budget %s, %s", r.Model, behindAll(gateway.Standing{Route: r}), r.Shape, limit(r.Terms.Rate), limit(r.Terms.Budget), bounds(r))
 	if m := mode(r); m != enforced {
 		fmt.Fprintf(w, ", %s", m)
