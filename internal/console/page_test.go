@@ -489,10 +489,14 @@ func TestRoutesPage(t *testing.T) {
 		Terms:     firewall.Terms{Rate: firewall.Rate{Count: 1200, Per: time.Minute, Burst: 300}, Budget: firewall.PerWindow(100000, 24*time.Hour)},
 		Shape:     firewall.Shape{Kind: firewall.Round, Digits: 4},
 		Signature: tensor.Signature{Inputs: []tensor.Port{{Name: "x", Datatype: "FP64", Shape: []int64{-1, 30}}}},
-	}, Quarantined: true}}
+		Protocol:  "v1", Drift: &firewall.Drift{Then: "deny", Baseline: firewall.Baseline{Input: "x", Features: make([]firewall.Spread, 30)}},
+	}, Quarantined: true, Servers: []gateway.Server{{URL: "http://10.0.0.9:8000", Weight: 3, Out: true, Answers: 7, Failures: 2}}}, {Route: gateway.Route{
+		Model: pavise.Name{Tenant: "local", Kind: "model", ID: "llama"}, Upstream: "http://10.0.0.8:8000", Protocol: "openai", Fields: firewall.Fields{Trusted: []string{"app"}},
+	}}}
 	_, body := s.get("/routes")
 	said := text(body)
-	for _, want := range []string{"in quarantine", "pavise route release", "pavise route quarantine", "observe only", "durable", "decides on security", "fraud_v7 at http://10.0.0.9:8000", "x FP64 n × 30", "1\u202f200 rows / 1m, 300 at once", "100\u202f000 rows / 24h", "rounded to 4 digits", "up to 64 rows"} {
+	for _, want := range []string{"in quarantine", "pavise route release", "pavise route quarantine", "observe only", "durable", "decides on security", "fraud_v7 by v1 at http://10.0.0.9:8000", "x FP64 n × 30", "1\u202f200 rows / 1m, 300 at once", "100\u202f000 rows / 24h", "rounded to 4 digits", "up to 64 rows",
+		"Protocol v1", "http://10.0.0.9:8000, weight 3, out 7 answers, 2 failures", "Baseline 30 columns of x; on drift: deny", "Protocol openai", "Fields app trusted everybody else untrusted", "Takes what its protocol says"} {
 		if !strings.Contains(strings.ReplaceAll(said, "\u202f", " "), strings.ReplaceAll(want, "\u202f", " ")) {
 			t.Errorf("the page does not say %q:\n%s", want, said)
 		}
