@@ -107,13 +107,13 @@ type ReleaseRequest struct {
 
 // RouteRequest names a route's model.
 type RouteRequest struct {
-	Name   string `json:"name" arg:"" help:"the model's name, as tenant/model/id" doc:"the model's name, as tenant/model/id"`
+	Name   string `json:"name" arg:"" help:"the model's name: its id, or tenant/model/id" doc:"the model's name, as tenant/model/id"`
 	Reason string `json:"reason,omitempty" help:"why" doc:"why"`
 }
 
 // RouteDelete names a route's model.
 type RouteDelete struct {
-	Name pavise.Name `json:"name" arg:"" help:"the model's name, as tenant/model/id" doc:"the model's name, as tenant/model/id"`
+	Name pavise.Name `json:"name" arg:"" help:"the model's name: its id, or tenant/model/id" doc:"the model's name, as tenant/model/id"`
 }
 
 // asideVerbs are those of the data plane aside from inference.

@@ -100,6 +100,10 @@ var asides = map[string]printer{
 		fmt.Fprintf(w, "the token is good until %s\n", t.Expires.Local().Format("15:04:05"))
 	}),
 	"node.invite": answered(joinHint),
+}
+
+// warnings say on stderr what was wrong with an act that went well, if anything was.
+var warnings = map[string]printer{
 	"route.put": answered(func(w io.Writer, p gateway.Placed) {
 		if p.Warning != "" {
 			fmt.Fprintf(w, "pavise: warning: %s\n", strings.Map(shown, p.Warning))
@@ -118,8 +122,10 @@ func Answer(w, aside io.Writer, verb string, request any, answer json.RawMessage
 	if err := print(w, request, answer); err != nil {
 		return true, err
 	}
-	if also, ok := asides[verb]; ok {
-		return true, also(aside, request, answer)
+	for _, also := range []map[string]printer{asides, warnings} {
+		if print, ok := also[verb]; ok {
+			return true, print(aside, request, answer)
+		}
 	}
 	return true, nil
 }
