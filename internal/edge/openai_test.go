@@ -403,7 +403,7 @@ func TestChatCallerGoesAway(t *testing.T) {
 	for w.Log.Size() == size {
 		time.Sleep(time.Millisecond)
 	}
-	if r, err := w.Log.Read(size); err != nil || !strings.Contains(verdict(r, "stream").Reason, "the caller went away") {
+	if r, err := w.Log.Read(size); err != nil || !strings.Contains(verdict(r, "stream").Reason, "the caller went away") || r.Error == nil || !strings.HasPrefix(r.Error.Msg, "the caller went away") {
 		t.Errorf("%v, record %+v", err, r)
 	}
 }

@@ -20,7 +20,7 @@ import (
 // A ReleaseSpec is what route.release is asked for: another model behind a name that
 // has one, other servers of it, or another shadow. The route's terms stay.
 type ReleaseSpec struct {
-	Name       string          `json:"name" arg:"" help:"the model's name, as tenant/model/id" doc:"the model's name, as tenant/model/id"`
+	Name       string          `json:"name" arg:"" help:"the model's name: its id, or tenant/model/id" doc:"the model's name, as tenant/model/id"`
 	ONNX       []byte          `json:"onnx,omitzero" type:"filecontent" xor:"backend" placeholder:"FILE" help:"run this ONNX model in the gateway" doc:"an ONNX model to run in the gateway"`
 	Upstream   string          `json:"upstream,omitempty" xor:"backend" placeholder:"URL" help:"ask the model server at this address" doc:"address of a model server"`
 	Remote     string          `json:"remote,omitempty" placeholder:"NAME" help:"the model's name on the server, if it is another" doc:"the model's name on the server, if it is another"`

@@ -8,7 +8,6 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/infer"
-	"github.com/pavise/pavise/internal/plainjson"
 	"github.com/pavise/pavise/internal/tensor"
 )
 
@@ -54,7 +53,7 @@ const (
 // A RouteSpec is what route.put is asked for: a Route in words. On a route that
 // exists, what is left out stays as it is; a new one takes the defaults.
 type RouteSpec struct {
-	Name        string          `json:"name" arg:"" help:"the model's name, as tenant/model/id" doc:"the model's name, as tenant/model/id"`
+	Name        string          `json:"name" arg:"" help:"the model's name: its id, or tenant/model/id" doc:"the model's name, as tenant/model/id"`
 	ONNX        []byte          `json:"onnx,omitzero" type:"filecontent" xor:"backend" placeholder:"FILE" help:"run this ONNX model in the gateway" doc:"an ONNX model to run in the gateway"`
 	Upstream    string          `json:"upstream,omitempty" xor:"backend" placeholder:"URL" help:"ask the model server at this address, or external: a proxy that asks Pavise carries requests to it" doc:"address of a model server, or external: a proxy that asks Pavise carries requests to it"`
 	Remote      string          `json:"remote,omitempty" placeholder:"NAME" help:"the model's name on the server, if it is another" doc:"the model's name on the server, if it is another"`
@@ -69,7 +68,7 @@ type RouteSpec struct {
 	Bounds      json.RawMessage `json:"bounds,omitzero" type:"filecontent" placeholder:"FILE" help:"what each column of an input may hold, as JSON: {\"input\": NAME, \"features\": [{\"name\": …, \"min\": …, \"max\": …}, …]}. A new model of the same inputs keeps the bounds; for other inputs they end" doc:"what each column of an input may hold: {input, features: [{name, min, max}, …]}, where min and max may be absent. A new model of the same inputs keeps the bounds; for other inputs they end"`
 	Baseline    json.RawMessage `json:"baseline,omitzero" type:"filecontent" placeholder:"FILE" help:"how the values of each column are spread in the rows that the model was made for, as JSON: {\"input\": NAME, \"features\": [{\"name\": …, \"edges\": [1, …], \"shares\": [0.5, …]}, …]}, or with quantiles for edges and shares. Requests that drift from it are told (--drift)" doc:"how the values of each column are spread in the rows that the model was made for: {input, features: [{name, edges, shares, quantiles, min, max}, …]}, where the shares between edges are one more than those, and quantiles are evenly spaced. A new model of the same inputs keeps the baseline; for other inputs it ends"`
 	Drift       string          `json:"drift,omitempty" placeholder:"WHAT" help:"what follows when the inputs have drifted from the baseline: alarm, deny (refuse requests until a whole window of rows is like the baseline again), or off, which ends the baseline (a new baseline: alarm)" doc:"what follows when the inputs have drifted from the baseline: alarm, deny, or off, which ends the baseline; alarm with a new baseline"`
-	MaxRows     int             `json:"max_rows,omitempty" help:"rows in one request (a new route: 256)" doc:"rows in one request; 256 for a new route"`
+	MaxRows     int             `json:"max_rows,omitempty" minimum:"1" help:"rows in one request (a new route: 256)" doc:"rows in one request; 256 for a new route"`
 	Rate        string          `json:"rate,omitempty" help:"rows of each caller, as COUNT/TIME with an optional burst (a new route: '1200/1m burst 300')" doc:"rows of each caller, as COUNT/TIME with an optional burst"`
 	Budget      string          `json:"budget,omitempty" help:"rows of each caller in a longer window (a new route: '100000/24h')" doc:"rows of each caller in a longer window, as COUNT/TIME"`
 	ModelRate   string          `json:"model_rate,omitempty" help:"rows of all callers together, or none for no such limit (a new route: none)" doc:"rows of all callers together, as COUNT/TIME with an optional burst, or none for no such limit"`
@@ -182,28 +181,6 @@ func (s RouteSpec) namesModel() bool { return s.ONNX != nil || s.Upstream != "" 
 // place is where the model of a route with an upstream is.
 func (r Route) place() infer.Place {
 	return infer.Place{Address: r.Upstream, Model: r.Remote, Version: r.Version, Protocol: cmp.Or(r.Protocol, tensor.NameOIP)}
-}
-
-// readSignature reads the JSON text in which people say what a model takes and gives.
-// The error is of kind Invalid and shows one.
-func readSignature(text []byte) (tensor.Signature, error) {
-	s, err := plainjson.ReadKnown[tensor.Signature](text)
-	if err == nil {
-		err = s.Validate()
-	}
-	if err != nil {
-		return s, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("signature: %v", err), Hint: "write one as " + infer.SignatureExample, Err: err}
-	}
-	return s, nil
-}
-
-// SignatureText spells a signature as a RouteSpec takes it.
-func SignatureText(s tensor.Signature) json.RawMessage {
-	text, err := json.Marshal(s)
-	if err != nil {
-		return json.RawMessage{} // a bound that is no number: no signature, and refused as such
-	}
-	return text
 }
 
 // terms reads those of the four limits that were said.

@@ -119,6 +119,40 @@ func asCaller(who pavise.Principal) (flags string) {
 // throughChange is the guardrail that asks for approval.
 const throughChange = "guardrail/through-change"
 
+// An Attempt is a question about which the record of a refusal says more.
+type Attempt struct {
+	// Detail is the record's detail, as [Entry.Detail] takes it.
+	Detail any
+	// Why is what no policy could have mended, and Check whose word that is: where the
+	// policies deny, the caller and the record get this reason, beside theirs.
+	Check string
+	Why   error
+}
+
+// Enter is [Guard.Enter] of the guard, whose refusals say what was attempted. An entry
+// begins without a detail, as any does.
+func (a Attempt) Enter(ctx context.Context, g *Guard, who pavise.Principal, verb string, on pavise.Name) (*Entry, error) {
+	return g.enter(ctx, &Entry{guard: g, ctx: unending{ctx}, who: who, on: on, tried: &a}, verb)
+}
+
+// tell puts what was attempted into a refusal and its record.
+func (a *Attempt) tell(f fault, r *record.Record, refusal *pavise.Error) {
+	if detail, err := json.Marshal(a.Detail); err == nil {
+		r.Detail = detail
+	}
+	if a.Why == nil || f.check != checkPolicy {
+		return
+	}
+	why := &pavise.Error{Kind: pavise.KindOf(a.Why), Msg: a.Why.Error()}
+	if own, ok := errors.AsType[*pavise.Error](a.Why); ok {
+		why = own
+	}
+	refusal.Kind, refusal.Msg, refusal.Hint = why.Kind, why.Msg, why.Hint
+	r.Error = &record.Failure{Kind: why.Kind.String(), Msg: clip(why.Msg, maxText)}
+	last := len(r.Verdicts) - 1 // the policies' word
+	r.Verdicts = slices.Insert(r.Verdicts, last, pavise.Verdict{Check: a.Check, Outcome: pavise.Deny, Reason: clip(why.Msg, maxText)})
+}
+
 // refuse records a refusal and returns it as the error of Enter. A refusal that
 // cannot be recorded is still one. It outlives the caller's context: whoever
 // hangs up is recorded all the same. It never uses the emergency reserve, or
@@ -141,6 +175,9 @@ func (g *Guard) refuse(ctx context.Context, e *Entry, verb string, f fault) erro
 		Who: &e.who, On: e.on, Outcome: pavise.Deny, Policy: f.asked,
 		Verdicts: append(e.verdicts, pavise.Verdict{Check: f.check, Outcome: pavise.Deny, Reason: clip(f.msg, maxText)}),
 		Error:    &record.Failure{Kind: f.kind.String(), Msg: clip(f.msg, maxText)},
+	}
+	if e.tried != nil {
+		e.tried.tell(f, r, refusal)
 	}
 	g.disarm(r)
 	how := ledger.Written

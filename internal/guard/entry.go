@@ -48,8 +48,9 @@ type Entry struct {
 	began  time.Time // with its monotonic reading
 	at     time.Time // what the records carry
 	policy record.Policy
-	bound  uint64 // Control: the log's size just before the Enter record
-	slot   *slot  // Pooled: what the act holds
+	bound  uint64   // Control: the log's size just before the Enter record
+	slot   *slot    // Pooled: what the act holds
+	tried  *Attempt // what a refusal's record says besides; nil: nothing
 
 	mu       sync.Mutex // guards what follows
 	verdicts []pavise.Verdict

@@ -56,7 +56,8 @@ type dialect struct {
 	infer    func(p Place) string // path of the question, escaped
 	about    func(p Place) string // path of what the model takes and gives; nil: the server cannot say
 	read     func(body []byte) (tensor.Signature, error)
-	grpc     bool // the messages are those of gRPC: see framed
+	alive    func(p Place) string // path of a GET that shows whether a server is there, and perhaps the model; nil: about does
+	grpc     bool                 // the messages are those of gRPC: see framed
 }
 
 // overOIP is the REST form of the Open Inference Protocol, with raw bytes or without.
@@ -81,19 +82,23 @@ var dialects = map[string]dialect{
 	},
 	tensor.NameV1: {
 		infer: func(p Place) string { return within("/v1/models", "/versions/", p) + ":predict" },
+		alive: func(p Place) string { return within("/v1/models", "/versions/", p) },
 	},
 	tensor.NameTFServing: {
 		versions: true,
 		infer:    func(p Place) string { return within("/v1/models", "/versions/", p) + ":predict" },
 		about:    func(p Place) string { return within("/v1/models", "/versions/", p) + "/metadata" },
 		read:     readTFServing,
+		alive:    func(p Place) string { return within("/v1/models", "/versions/", p) },
 	},
 	tensor.NameTorchServe: {
 		versions: true,
 		infer:    func(p Place) string { return within("/predictions", "/", p) },
+		alive:    func(Place) string { return "/ping" },
 	},
 	tensor.NameMLflow: {
 		infer: func(Place) string { return "/invocations" },
+		alive: func(Place) string { return "/ping" },
 	},
 }
 
@@ -105,9 +110,6 @@ func within(root, versions string, p Place) string {
 	}
 	return path
 }
-
-// SignatureExample is a signature as people write one.
-const SignatureExample = `{"inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 4]}], "outputs": [{"name": "scores", "datatype": "FP32", "shape": [-1, 2]}]}`
 
 // readOIP reads the metadata of the Open Inference Protocol. Servers tell more than
 // it asks, so unknown keys pass.

@@ -221,7 +221,10 @@ func (h *house) firstRoute(ctx context.Context, who pavise.Principal, r config.R
 		}
 		file.to(text)
 	}
-	_, err = h.gateway.Routes.Put(ctx, who, spec)
+	placed, err := h.gateway.Routes.Put(ctx, who, spec)
+	if placed.Warning != "" && err == nil {
+		h.say("warning", fmt.Errorf("%s: %s", name, placed.Warning))
+	}
 	if pavise.KindOf(err) == pavise.Unavailable && r.Upstream != "" {
 		return &pavise.Error{
 			Kind: pavise.Unavailable, Msg: fmt.Sprintf("the model server of %s at %s cannot be asked what the model takes: %v", r.Name, r.Upstream, err),

@@ -26,6 +26,7 @@ import (
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/identity"
+	"github.com/pavise/pavise/internal/infer"
 	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/proof"
@@ -283,7 +284,7 @@ func (u *Up) seed(ctx context.Context) error {
 		}
 	}
 	_, err := u.gateway.Routes.Put(ctx, u.operator, gateway.RouteSpec{
-		Name: name.String(), ONNX: threatdetector.Model(), Signature: gateway.SignatureText(sampleSignature()), Purpose: "security",
+		Name: name.String(), ONNX: threatdetector.Model(), Signature: infer.SignatureText(sampleSignature()), Purpose: "security",
 	})
 	return err
 }
