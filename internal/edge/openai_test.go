@@ -235,7 +235,9 @@ func TestChatServerLies(t *testing.T) {
 		"two choices":      {says("application/json", strings.Replace(answered, `"choices":[`, `"choices":[{"index":1,"message":{"role":"assistant","content":"secret"},"finish_reason":"stop"},`, 1)), false, 503},
 		"endless":          {endless("application/json", " "), false, 503},
 		"cut":              {cut("application/json", answered), false, 503},
+		"strange media":    {says("text/secret", answered), false, 503},
 		"stream of a page": {says("text/html", begin+stop+done), true, 503},
+		"strange stream":   {says("text/secret", begin+stop+done), true, 503},
 		"no stream":        {says("application/json", answered), true, 503},
 		"error at once":    {says("text/event-stream", `data: {"error":{"message":"secret"}}`+"\n\n"), true, 503},
 		"cut at once":      {cut("text/event-stream", ": ping\n\n"), true, 503},
@@ -263,8 +265,12 @@ func TestChatServerLies(t *testing.T) {
 			if class := map[int]string{503: "server_error", 400: "invalid_request_error", 429: "rate_limit_error"}[tt.status]; e.Error.Type != class {
 				t.Errorf("type %s", e.Error.Type)
 			}
-			if r := w.Record(t, resp); r.Error == nil || strings.Contains(r.Error.Msg, `"secret"`) {
+			r := w.Record(t, resp)
+			if r.Error == nil || strings.Contains(r.Error.Msg, `"secret"`) {
 				t.Errorf("record %+v", r)
+			}
+			if strings.HasPrefix(name, "strange") && !strings.Contains(fmt.Sprint(r.Verdicts), "text/secret") {
+				t.Errorf("the record does not say what was answered: %v", r.Verdicts)
 			}
 		})
 	}

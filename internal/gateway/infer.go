@@ -177,7 +177,12 @@ func (x *Exchange) calling(ctx context.Context) context.Context {
 
 // Abort ends the exchange without an answer, for the reason given, and returns the
 // refusal that its caller gets.
+//
+// What a model server said that is none of its protocol is for the record alone.
 func (x *Exchange) Abort(reason error) *Refusal {
+	if said, ok := errors.AsType[*infer.Misspoke](reason); ok && !x.ended {
+		x.entry.Verdict(pavise.Verdict{Check: "codec", Outcome: pavise.Deny, Reason: "the model server's answer: " + said.Error()})
+	}
 	return &Refusal{Retry: x.retry, entry: x.entry, err: x.end(reason)}
 }
 

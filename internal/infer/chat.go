@@ -127,7 +127,7 @@ func (c *Chat) refused(a *upstream.Answer, media string) error {
 	switch status {
 	case http.StatusOK:
 		if got, _, _ := mime.ParseMediaType(string(a.Got[0])); got != media {
-			return c.fault(fmt.Sprintf("answered with %.60q where %s was asked", got, media), nil)
+			return misspoke(fmt.Errorf("content type %.80q where %s was asked", a.Got[0], media))
 		}
 		return nil
 	case http.StatusBadRequest, http.StatusUnprocessableEntity, http.StatusRequestEntityTooLarge:

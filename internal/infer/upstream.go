@@ -78,7 +78,7 @@ func (u *Upstream) Infer(ctx context.Context, r *tensor.Request) (*tensor.Respon
 	}
 	response, err := u.protocol.ParseResponse(answer, r, u.signature, u.limits)
 	if err != nil { // it quotes what the server said, which is for the record
-		return nil, fault("answered otherwise than its protocol says", &Misspoke{err})
+		return nil, misspoke(err)
 	}
 	if r.ID != "" && response.ID != "" && response.ID != r.ID { // who was given none may make one up: MLServer does
 		return nil, fault("answered another request than it was asked", nil)
@@ -96,6 +96,11 @@ func (m *Misspoke) Error() string { return m.Err.Error() }
 
 // Unwrap returns what the parser said.
 func (m *Misspoke) Unwrap() error { return m.Err }
+
+// misspoke is an error of a server that left its protocol.
+func misspoke(how error) error {
+	return fault("answered otherwise than its protocol says", &Misspoke{how})
+}
 
 // headerLength says how long the JSON text is before binary tensors.
 const headerLength = "inference-header-content-length"
@@ -128,7 +133,7 @@ func (u *Upstream) message(c *call) (tensor.Message, error) {
 	}
 	n, err := strconv.ParseUint(string(c.answer.Got[0]), 10, 31)
 	if err != nil || n == 0 {
-		return m, fault(fmt.Sprintf("answered with %s %.80q", headerLength, c.answer.Got[0]), err)
+		return m, misspoke(fmt.Errorf("%s is %.80q, no count of bytes", headerLength, c.answer.Got[0]))
 	}
 	m.Header = int(n)
 	return m, nil
