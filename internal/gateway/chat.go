@@ -33,6 +33,7 @@ type ChatCall struct {
 	API     chat.API
 	Subject string // whose data it holds, for the caller to say; empty: the caller's own
 	Body    io.Reader
+	Wrong   error // as in a Call
 }
 
 // A ChatAnswer is what a caller of a language model gets.
@@ -100,6 +101,9 @@ var acts = map[chat.API]string{chat.Chat: "chat", chat.Responses: "chat", chat.C
 // readChat reads a request of so many bytes, and what is made of it, on the caller's
 // account.
 func readChat(hold *intake.Hold, call ChatCall) (r *chat.Request, read int, err error) {
+	if call.Wrong != nil {
+		return nil, 0, call.Wrong
+	}
 	lim := chat.DefaultLimits()
 	text, err := hold.Read(call.Body, lim.MaxBody)
 	if err == nil {
