@@ -154,6 +154,9 @@ func (x *ChatExchange) enter(ctx context.Context, wrong error) error {
 		return err
 	}
 	x.changes = x.route.Fields.Change(x.said.Tier, x.ask, firewall.CacheSalt(x.gateway.salt[:], x.call.Model.Tenant))
+	if err := x.hold.Set(x.ask.Weight()); err != nil { // with what is written now
+		return err
+	}
 	x.body = x.route.chat.Encode(x.ask)
 	x.trail.Input = x.commit(x.body)
 	// From here on the model has the time, and it may take long: what is kept meanwhile is

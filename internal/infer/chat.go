@@ -61,7 +61,7 @@ func NewChat(at Place, limits chat.Limits) (*Chat, error) {
 func (c *Chat) Encode(r *chat.Request) []byte {
 	name := r.Model()
 	r.SetText("model", c.model)
-	body := r.AppendJSON(nil)
+	body := r.AppendJSON(make([]byte, 0, r.Written()))
 	r.SetText("model", name)
 	return body
 }
