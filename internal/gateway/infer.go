@@ -17,6 +17,7 @@ import (
 	"github.com/pavise/pavise/internal/intake"
 	"github.com/pavise/pavise/internal/telemetry"
 	"github.com/pavise/pavise/internal/tensor"
+	"github.com/pavise/pavise/internal/upstream"
 )
 
 // maxKept is how many bytes of a true answer a record keeps, sealed, when the
@@ -182,6 +183,9 @@ func (x *Exchange) calling(ctx context.Context) context.Context {
 func (x *Exchange) Abort(reason error) *Refusal {
 	if said, ok := errors.AsType[*infer.Misspoke](reason); ok && !x.ended {
 		x.entry.Verdict(pavise.Verdict{Check: "codec", Outcome: pavise.Deny, Reason: "the model server's answer: " + said.Error()})
+	}
+	if f := upstream.FaultOf(reason); f != nil {
+		x.retry = max(x.retry, f.Wait)
 	}
 	return &Refusal{Retry: x.retry, entry: x.entry, err: x.end(reason)}
 }

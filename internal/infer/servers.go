@@ -22,6 +22,29 @@ type Servers struct {
 	keys     Keys // set before any model is there
 	mu       sync.Mutex
 	clusters map[servers]*shared // mu guards it, and all that is in it
+	ended    Totals              // of clusters that are there no more; mu guards it
+}
+
+// Totals are numbers that only grow, of all the servers that there were.
+type Totals struct {
+	Retries   uint64 // further tries of calls
+	Ejections uint64 // times that a server was taken out for its failures
+}
+
+func (t *Totals) add(s upstream.Stats) {
+	t.Retries += s.Retried
+	t.Ejections += s.Ejected
+}
+
+// Totals returns them as they are now.
+func (s *Servers) Totals() Totals {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.ended
+	for _, c := range s.clusters {
+		t.add(c.cluster.Stats())
+	}
+	return t
 }
 
 // servers is what two models must have alike to share a cluster.
@@ -215,6 +238,7 @@ func (s *Servers) acquire(endpoints []upstream.Endpoint, o upstream.Options) (*s
 func (s *Servers) drop(c *shared) {
 	if c.users--; c.users == 0 {
 		delete(s.clusters, c.is)
+		s.ended.add(c.cluster.Stats())
 		c.cluster.Close()
 	}
 }
