@@ -181,8 +181,8 @@ func (x *Exchange) calling(ctx context.Context) context.Context {
 //
 // What a model server said that is none of its protocol is for the record alone.
 func (x *Exchange) Abort(reason error) *Refusal {
-	if said, ok := errors.AsType[*infer.Misspoke](reason); ok && !x.ended {
-		x.entry.Verdict(pavise.Verdict{Check: "codec", Outcome: pavise.Deny, Reason: "the model server's answer: " + said.Error()})
+	if said, ok := errors.AsType[*infer.Unsaid](reason); ok && !x.ended {
+		x.entry.Verdict(pavise.Verdict{Check: "codec", Outcome: pavise.Deny, Reason: said.Error()})
 	}
 	if f := upstream.FaultOf(reason); f != nil {
 		x.retry = max(x.retry, f.Wait)

@@ -347,7 +347,8 @@ func (r *Routes) describe(ctx context.Context, spec RouteSpec, was *Route) (*fin
 	case route.language() && (spec.namesModel() || len(spec.Replicas) > 0):
 		return &f, r.servers.Alike(route.endpoints()) // what it takes and gives, the protocol says
 	case spec.namesModel():
-		server, err := infer.NewUpstream(route.place(), route.Signature, tensor.DefaultLimits())
+		first := []upstream.Endpoint{{URL: route.Upstream, Weight: 1}}
+		server, err := r.servers.Upstream(first, upstream.Options{}, route.place(), route.Signature, tensor.DefaultLimits())
 		if err != nil {
 			return nil, err
 		}

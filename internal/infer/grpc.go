@@ -57,7 +57,7 @@ func (u *Upstream) messageGRPC(c *call) (m tensor.Message, err error) {
 	case code == "":
 		return m, misspoke(errors.New("its end has no gRPC status"))
 	case code != "0":
-		return m, fault("answered with a gRPC status other than 0", &Misspoke{fmt.Errorf("gRPC status %.40q", code)})
+		return m, fault("answered with a gRPC status other than 0", unsaid(fmt.Errorf("gRPC status %.40q", code)))
 	case media != "application/grpc" && media != "application/grpc+proto":
 		return m, misspoke(fmt.Errorf("content type %.80q, which is no gRPC", media))
 	case encoding != "" && encoding != "identity":

@@ -1,4 +1,4 @@
-package gateway
+package infer
 
 import (
 	"encoding/json"
@@ -14,7 +14,7 @@ func FuzzCanonical(f *testing.F) {
 		f.Add([]byte(text))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		out, err := canonical(text, false)
+		out, err := Canonical(text, false)
 		if err != nil {
 			return
 		}
@@ -22,7 +22,7 @@ func FuzzCanonical(f *testing.F) {
 		if json.Unmarshal(text, &was) == nil && (json.Unmarshal(out, &is) != nil || !reflect.DeepEqual(was, is)) {
 			t.Fatalf("%s became %s", text, out)
 		}
-		if again, err := canonical(out, false); err != nil || string(again) != string(out) {
+		if again, err := Canonical(out, false); err != nil || string(again) != string(out) {
 			t.Fatalf("%s became %s and then %s, %v", text, out, again, err)
 		}
 	})
