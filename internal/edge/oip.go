@@ -44,6 +44,7 @@ func (e *Edge) infer(w http.ResponseWriter, r *http.Request, model string) {
 		refuse(w, err)
 		return
 	}
+	defer answer.Free() // the body is written by then
 	setRecord(w, answer.Record())
 	if answer.Header == tensor.NoHeader {
 		reply(w, http.StatusOK, answer.Body)

@@ -128,7 +128,8 @@ func New(cfg Config) (*Guard, error) {
 // counted because the principal had been denied too often within the second.
 func (g *Guard) Enter(ctx context.Context, who pavise.Principal, verb string, on pavise.Name) (*Entry, error) {
 	began, at, behind := g.clock.read()
-	e := &Entry{guard: g, ctx: ctx, who: who, on: on, began: began, at: at}
+	e := entries.Get().(*Entry)
+	e.guard, e.ctx, e.who, e.on, e.began, e.at = g, ctx, who, on, began, at
 	q, fault := g.question(who, verb, on, at)
 	if fault != nil {
 		return nil, g.refuse(ctx, e, verb, *fault)
