@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/edge"
 	"github.com/pavise/pavise/internal/gateway"
 )
@@ -26,6 +27,7 @@ import (
 type modelServer struct {
 	addr  string
 	fault atomic.Pointer[func(net.Conn)] // writes the answer in the place of a good one; the connection ends after it
+	gate  atomic.Pointer[chan struct{}]  // closed: answers wait for that
 }
 
 // newModelServer starts one on loopback. It writes its answers by hand, because a
@@ -69,6 +71,9 @@ func (m *modelServer) serve(c net.Conn) {
 		if fault := m.fault.Load(); fault != nil {
 			(*fault)(c)
 			return
+		}
+		if gate := m.gate.Load(); gate != nil {
+			<-*gate
 		}
 		io.WriteString(c, spell(scored(string(body))))
 	}
@@ -352,6 +357,70 @@ func TestConnectionStorm(t *testing.T) {
 	t.Logf("%v", statuses)
 }
 
+// TestStormOnAHungServer opens more connections than one caller may have under way, to a
+// server that answers none of them for now. All but those that the server is asked are
+// refused in the protocol's words, with when to come back, before the server moves; each
+// refusal is in the log, by itself or counted; and then those that it was asked are
+// answered.
+func TestStormOnAHungServer(t *testing.T) {
+	const (
+		connections = 2500
+		asked       = 256 // what one server is asked at once
+	)
+	p := start(t, t.TempDir()+"/data")
+	m := newModelServer(t)
+	m.behind(t, p, "hung")
+	gate := make(chan struct{})
+	m.gate.Store(&gate)
+	address := strings.TrimPrefix(p.Server, "http://")
+	s := &storm{}
+	refused := map[uint64]bool{} // records of refusals that name one
+	var counted uint64           // other refusals
+	var all sync.WaitGroup
+	for i := range connections {
+		all.Go(func() {
+			a, err := alone(address, p.Token, "hung", i)
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			switch {
+			case err != nil || a.status != http.StatusOK && a.status != http.StatusTooManyRequests:
+				t.Errorf("%+v, %v", a, err)
+			case a.status == http.StatusOK:
+				s.answers = append(s.answers, a)
+				return
+			case a.record > 0:
+				refused[a.record] = true
+			default:
+				counted++
+			}
+			if len(refused)+int(counted) == connections-asked {
+				close(gate)
+			}
+		})
+	}
+	all.Wait()
+	p.interrupt(t)
+	if len(s.answers) != asked {
+		t.Errorf("%d were answered, and %d refused with a record and %d without", len(s.answers), len(refused), counted)
+	}
+	log, subjects := evidence(t, p.data)
+	s.checkAnswers(t, log, subjects)
+	for index := range refused {
+		if r, err := log.Read(index); err != nil || r.Kind != "model.infer" || r.Error == nil || r.Error.Kind != pavise.Throttled.String() {
+			t.Fatalf("%v, record %d: %+v", err, index, r)
+		}
+	}
+	for _, r := range log.Records(0, log.Size()) {
+		var detail struct{ Count uint64 }
+		if r.Kind == "guard.refused" && json.Unmarshal(r.Detail, &detail) == nil {
+			counted -= detail.Count
+		}
+	}
+	if counted != 0 {
+		t.Errorf("%d refusals without a record of their own are in no count", int64(counted))
+	}
+}
+
 // alone asks over a connection of its own. The error is of an answer that is not whole,
 // belongs to somebody else, or refuses in other words than the protocol's.
 func alone(address, token, model string, i int) (a answer, err error) {
@@ -372,8 +441,13 @@ func alone(address, token, model string, i int) (a answer, err error) {
 		return a, err
 	}
 	a = answer{model: model, status: resp.StatusCode, body: string(text)}
+	if named := resp.Header.Get(edge.RecordHeader); named != "" || a.status == http.StatusOK {
+		if a.record, err = strconv.ParseUint(named, 10, 64); err != nil {
+			return a, err
+		}
+	}
 	if a.status == http.StatusOK {
-		if a.record, err = strconv.ParseUint(resp.Header.Get(edge.RecordHeader), 10, 64); err != nil || !a.answers(i%1000) {
+		if !a.answers(i % 1000) {
 			return a, fmt.Errorf("request %d got %s with record %d", i, a.body, a.record)
 		}
 		return a, nil
