@@ -1,13 +1,13 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -19,43 +19,59 @@ import (
 	"github.com/pavise/pavise/internal/gateway"
 )
 
-// newChatServer starts a language model on loopback that says back what it was last
-// told, as a whole answer or in events, a word each, with a pause before each.
-func newChatServer(t *testing.T, pause time.Duration) *httptest.Server {
+// holds is what a chatServer is told to stop at after the first event of a stream.
+const holds = "hold"
+
+// A chatServer is a language model on loopback that says its name and then back what it
+// was last told, as a whole answer or in events, a word each.
+type chatServer struct {
+	*httptest.Server
+	name  string
+	pause time.Duration // before each event
+	gate  chan struct{} // closed: those that it was told to hold go on
+}
+
+func newChatServer(t *testing.T, name string, pause time.Duration) *chatServer {
 	t.Helper()
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var q struct {
-			Messages []struct{ Content string }
-			Stream   bool
-		}
-		if json.NewDecoder(r.Body).Decode(&q) != nil || len(q.Messages) == 0 {
-			w.WriteHeader(http.StatusBadRequest)
-			return
-		}
-		said := q.Messages[len(q.Messages)-1].Content
-		if !q.Stream {
-			w.Header().Set("Content-Type", "application/json")
-			fmt.Fprintf(w, `{"id":"a","object":"chat.completion","created":1,"model":"echo","choices":[{"index":0,"message":{"role":"assistant","content":%q},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":1,"total_tokens":4}}`, said)
-			return
-		}
-		w.Header().Set("Content-Type", "text/event-stream")
-		event := func(choice string) {
-			fmt.Fprintf(w, "data: {\"id\":\"a\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"echo\",\"choices\":[%s]}\n\n", choice)
-			w.(http.Flusher).Flush()
-		}
-		for word := range strings.SplitAfterSeq(said, " ") {
-			event(fmt.Sprintf(`{"index":0,"delta":{"role":"assistant","content":%q}}`, word))
+	s := &chatServer{name: name, pause: pause, gate: make(chan struct{})}
+	s.Server = httptest.NewServer(s)
+	t.Cleanup(s.Close)
+	return s
+}
+
+func (s *chatServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	var q struct {
+		Messages []struct{ Content string }
+		Stream   bool
+	}
+	if json.NewDecoder(r.Body).Decode(&q) != nil || len(q.Messages) == 0 {
+		w.WriteHeader(http.StatusBadRequest)
+		return
+	}
+	told := q.Messages[len(q.Messages)-1].Content
+	if !q.Stream {
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprintf(w, `{"id":"a","object":"chat.completion","created":1,"model":"echo","choices":[{"index":0,"message":{"role":"assistant","content":%q},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":1,"total_tokens":4}}`, s.name+" "+told)
+		return
+	}
+	w.Header().Set("Content-Type", "text/event-stream")
+	event := func(choice string) {
+		fmt.Fprintf(w, "data: {\"id\":\"a\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"echo\",\"choices\":[%s]}\n\n", choice)
+		w.(http.Flusher).Flush()
+	}
+	for word := range strings.SplitAfterSeq(s.name+" "+told, " ") {
+		event(fmt.Sprintf(`{"index":0,"delta":{"role":"assistant","content":%q}}`, word))
+		time.Sleep(s.pause)
+		if told == holds {
 			select {
-			case <-time.After(pause):
+			case <-s.gate:
 			case <-r.Context().Done():
 				return
 			}
 		}
-		event(`{"index":0,"delta":{},"finish_reason":"stop"}`)
-		io.WriteString(w, "data: [DONE]\n\n")
-	}))
-	t.Cleanup(s.Close)
-	return s
+	}
+	event(`{"index":0,"delta":{},"finish_reason":"stop"}`)
+	io.WriteString(w, "data: [DONE]\n\n")
 }
 
 // chatBehind puts a language model behind the firewall of a running pavise, that can be
@@ -83,61 +99,62 @@ func chat(ctx context.Context, server, token, model, say string, stream bool) (*
 	return http.DefaultClient.Do(req)
 }
 
-// readChat reads an answer of chat. Its body is what the model said.
-func readChat(resp *http.Response, model string) (a answer, err error) {
+// talk tells a language model something and reads the whole answer. The answer's body is
+// what its record commits to: all bytes, of a stream without the comment that names the
+// record. The error is of a connection that broke off, or of what is no answer.
+func talk(ctx context.Context, server, token, model, say string, stream bool) (answer, error) {
+	resp, err := chat(ctx, server, token, model, say, stream)
+	if err != nil {
+		return answer{}, err
+	}
+	return hear(resp, model, stream)
+}
+
+// hear reads the answer that has begun.
+func hear(resp *http.Response, model string, stream bool) (a answer, err error) {
 	defer resp.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
-	if err != nil {
+	a = answer{model: model, status: resp.StatusCode, body: string(text)}
+	if err != nil || a.status != http.StatusOK {
 		return a, err
 	}
-	a = answer{model: model, status: resp.StatusCode, body: string(text)}
-	if a.status != http.StatusOK {
-		return a, nil
+	named := resp.Header.Get(edge.RecordHeader)
+	if stream {
+		comment := recordComment.FindStringSubmatch(a.body)
+		if comment == nil || !a.whole() {
+			return a, fmt.Errorf("the stream ended without saying so: %q", a.body)
+		}
+		named, a.body = comment[1], strings.Replace(a.body, comment[0], "", 1)
 	}
-	var said struct {
-		Choices []struct{ Message struct{ Content string } }
+	if a.record, err = strconv.ParseUint(named, 10, 64); err != nil {
+		return a, err
 	}
-	if err = json.Unmarshal(text, &said); err != nil || len(said.Choices) != 1 {
-		return a, fmt.Errorf("%s is no answer: %w", text, err)
-	}
-	a.body = said.Choices[0].Message.Content
-	a.record, err = strconv.ParseUint(resp.Header.Get(edge.RecordHeader), 10, 64)
+	a.said, err = saidIn(a.body)
 	return a, err
 }
 
-// readStream reads an answer in events to its end. Its body is what the model said.
-// whole is whether the end was said, too, with [DONE]; only a stream's end names its
-// record. The error is of a connection that broke off.
-func readStream(resp *http.Response, model string) (a answer, whole bool, err error) {
-	defer resp.Body.Close()
-	a = answer{model: model, status: resp.StatusCode}
-	lines := bufio.NewScanner(resp.Body)
-	for lines.Scan() {
-		record, isRecord := strings.CutPrefix(lines.Text(), ": pavise-record ")
-		data, isData := strings.CutPrefix(lines.Text(), "data: ")
-		var event struct {
-			Choices []struct{ Delta struct{ Content string } }
-			Error   *struct{ Message string }
+// recordComment names the record of a stream, before the events with which it ends.
+var recordComment = regexp.MustCompile(`(?m)^: pavise-record (\d+)\n\n`)
+
+// whole reports whether a stream says that it has ended.
+func (a answer) whole() bool { return strings.HasSuffix(a.body, "data: [DONE]\n\n") }
+
+// saidIn is what the model said in an answer, or in the events of one.
+func saidIn(body string) (said string, err error) {
+	for event := range strings.SplitSeq(strings.TrimSpace(body), "\n\n") {
+		event = strings.TrimPrefix(event, "data: ")
+		if event == "[DONE]" {
+			continue
 		}
-		switch {
-		case whole && lines.Text() != "":
-			return a, whole, fmt.Errorf("after [DONE] comes %q", lines.Text())
-		case isRecord:
-			if a.record, err = strconv.ParseUint(record, 10, 64); err != nil {
-				return a, whole, err
-			}
-		case isData && data == "[DONE]":
-			whole = true
-		case isData:
-			if err := json.Unmarshal([]byte(data), &event); err != nil || event.Error != nil {
-				return a, whole, fmt.Errorf("the stream says %q, %w", data, err)
-			}
-			for _, c := range event.Choices {
-				a.body += c.Delta.Content
-			}
+		var part struct {
+			Choices []struct{ Message, Delta struct{ Content string } }
 		}
+		if err := json.Unmarshal([]byte(event), &part); err != nil || len(part.Choices) != 1 {
+			return "", fmt.Errorf("%.200q is no part of an answer: %v", event, err)
+		}
+		said += part.Choices[0].Message.Content + part.Choices[0].Delta.Content
 	}
-	return a, whole, lines.Err()
+	return said, nil
 }
 
 // release proposes another model or server behind a live name, and has somebody else

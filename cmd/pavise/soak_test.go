@@ -31,8 +31,6 @@ import (
 	"github.com/pavise/pavise/internal/tensor/oipgrpc"
 )
 
-const soakChat = "storm-chat"
-
 // A soak is one running pavise, and those who ask it.
 type soak struct {
 	*storm
@@ -127,7 +125,6 @@ func startSoak(t *testing.T) *soak {
 	s := &soak{storm: &storm{policies: map[string]int{}}, health: health}
 	s.process = start(t, t.TempDir()+"/data", "--person", "another", "--health", health)
 	s.begin(t, s.process)
-	chatBehind(t, s.process, soakChat, newChatServer(t, 50*time.Millisecond).URL)
 	s.spares = []string{newModelServer(t).addr, newModelServer(t).addr}
 	s.refresh(t)
 	var err error
@@ -272,33 +269,24 @@ func (s *soak) overGRPC(ctx context.Context, i int) error {
 
 func (s *soak) chats(ctx context.Context, i int) error {
 	say := fmt.Sprint("number ", i)
-	resp, err := chat(ctx, s.Server, *s.token.Load(), soakChat, say, false)
-	if err != nil {
-		return err
-	}
-	a, err := readChat(resp, soakChat)
+	a, err := talk(ctx, s.Server, *s.token.Load(), stormChat, say, false)
 	return expect(a, err, http.StatusOK, say)
 }
 
-// stream takes a tenth of a second and more.
 func (s *soak) stream(ctx context.Context, i int) error {
 	say := fmt.Sprint("number ", i)
-	resp, err := chat(ctx, s.Server, *s.token.Load(), soakChat, say, true)
-	if err != nil {
-		return err
+	a, err := talk(ctx, s.Server, *s.token.Load(), stormChat, say, true)
+	if err == nil && a.said != "echo "+say {
+		err = fmt.Errorf("it said %q", a.said)
 	}
-	a, whole, err := readStream(resp, soakChat)
-	if err == nil && !whole {
-		err = errors.New("no [DONE]")
-	}
-	return expect(a, err, http.StatusOK, say)
+	return expect(a, err, http.StatusOK, "")
 }
 
 // leaves goes away after the first event.
 func (s *soak) leaves(ctx context.Context, i int) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	resp, err := chat(ctx, s.Server, *s.token.Load(), soakChat, "a long story", true)
+	resp, err := chat(ctx, s.Server, *s.token.Load(), stormChat, "a long story", true)
 	if err != nil {
 		return err
 	}
