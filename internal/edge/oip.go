@@ -45,11 +45,11 @@ func (e *Edge) infer(w http.ResponseWriter, r *http.Request, model string) {
 		return
 	}
 	defer answer.Free() // the body is written by then
-	setRecord(w, answer.Record())
 	if answer.Header == tensor.NoHeader {
-		reply(w, http.StatusOK, answer.Body)
+		replyRecorded(w, answer.Record(), answer.Body)
 		return
 	}
+	setRecord(w, answer.Record())
 	w.Header().Set(headerLength, strconv.Itoa(answer.Header))
 	replyAs(w, http.StatusOK, mediaOctets, answer.Body)
 }

@@ -42,10 +42,10 @@ type asked struct {
 }
 
 // question checks that who, verb and on make a question at all.
-func (g *Guard) question(who pavise.Principal, verb string, on pavise.Name, at time.Time) (asked, *fault) {
-	q := asked{Question: policy.Question{At: at}}
+func (g *Guard) question(who *pavise.Principal, verb string, on pavise.Name, at time.Time) (asked, *fault) {
+	q, words := asked{Question: policy.Question{At: at}}, g.words.Load()
 	var ok bool
-	if q.Act, ok = g.words.Load().schema.Act(verb); !ok {
+	if q.Act, ok = words.schema.Act(verb); !ok {
 		return q, &fault{kind: pavise.Internal, msg: fmt.Sprintf("no such verb: %.80q", verb), why: "no such verb"}
 	}
 	if err := checkPrincipal(who); err != nil {
@@ -68,7 +68,7 @@ func (g *Guard) question(who pavise.Principal, verb string, on pavise.Name, at t
 		}
 	}
 	q.grants = g.grants.Load().of(who, at)
-	q.Who, q.On = g.words.Load().entities.Subject(who, rolesOf(q.grants)), g.words.Load().entities.Thing(on, g.known(on))
+	q.Who, q.On = words.entities.Subject(who, rolesOf(q.grants)), words.entities.Thing(on, g.known(on))
 	q.Approved = q.Act.Consequential && g.approved != nil && who.Change != (pavise.Name{}) && g.approved(who.Change, verb, on)
 	return q, nil
 }
@@ -172,7 +172,7 @@ func (g *Guard) disarm(r *record.Record) {
 		Who string `json:"who,omitempty"`
 		On  string `json:"on,omitempty"`
 	}{}
-	if who := *r.Who; checkPrincipal(who) != nil {
+	if who := r.Who; checkPrincipal(who) != nil {
 		asked.Who = fmt.Sprintf("%.80q/%.80q/%.80q with %d roles", who.Tenant, who.Kind, who.ID, len(who.Roles))
 		r.Who = nil
 	}
@@ -188,8 +188,8 @@ func (g *Guard) disarm(r *record.Record) {
 }
 
 // checkPrincipal says what keeps a principal from being one.
-func checkPrincipal(who pavise.Principal) error {
-	if !slices.Contains([]string{pavise.Human, pavise.Workload, pavise.Node}, who.Kind) {
+func checkPrincipal(who *pavise.Principal) error {
+	if who.Kind != pavise.Human && who.Kind != pavise.Workload && who.Kind != pavise.Node {
 		return fmt.Errorf("kind %.40q is not human, workload or node", who.Kind)
 	}
 	if err := who.Name().Validate(); err != nil {
