@@ -40,6 +40,7 @@ const (
 func chatOptions(o upstream.Options) upstream.Options {
 	o.Timeouts = upstream.Timeouts{
 		Connect:   o.Timeouts.Connect,
+		Wait:      o.Timeouts.Wait,
 		FirstByte: cmp.Or(o.Timeouts.FirstByte, chatTimeout),
 		Gap:       cmp.Or(o.Timeouts.Gap, idleTimeout),
 		Total:     cmp.Or(o.Timeouts.Total, chatTimeout),
