@@ -97,7 +97,7 @@ func (f *fold) element(s *scanner, depth int) *fault {
 		d.Uints = append(d.Uints, v)
 		return bad
 	case Boolean:
-		v, bad := s.boolean()
+		v, bad := s.boolean(1)
 		d.Bools = append(d.Bools, v)
 		return bad
 	case Octets:
@@ -118,7 +118,7 @@ func (s *scanner) floating(d Datatype) (float64, *fault) {
 	case FP64:
 		return s.float(64)
 	case BF16:
-		return s.brain()
+		return s.brain(16)
 	}
 	return 0, s.fault("ask in another protocol", "%s has no form here", d)
 }
@@ -132,7 +132,7 @@ var b64Keys = []string{b64}
 // (RFC 4648 section 4, padded, with no bit left over).
 func (s *scanner) octetsOrB64() (v []byte, bad *fault) {
 	if s.peek() != '{' {
-		return s.octets()
+		return s.octets(0)
 	}
 	bad = s.object(b64Keys, 1, func(string) *fault {
 		s.peek()
