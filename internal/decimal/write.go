@@ -69,6 +69,15 @@ func appendSmall(dst []byte, v, a float64) ([]byte, bool) {
 
 // appendLong is Append for what appendShort leaves.
 func appendLong(dst []byte, v, a float64, bits int) []byte {
+	if bits == 32 && 1e-6 <= a && a <= 1<<22 {
+		if m, k := shortest(a); k > 0 {
+			if v < 0 {
+				dst = append(dst, '-')
+			}
+			whole := m / power[k]
+			return appendDecimals(appendWhole(dst, whole), m-whole*power[k], k)
+		}
+	}
 	form, size := byte('f'), max(bits, 32)
 	if a != 0 && (a < 1e-6 || a >= 1e21) {
 		form = 'e'
@@ -77,6 +86,38 @@ func appendLong(dst []byte, v, a float64, bits int) []byte {
 		size = 64
 	}
 	return strconv.AppendFloat(dst, v, form, -1, size)
+}
+
+// shortest finds the shortest decimal, m over 10^k, that reads back as a, an FP32 from
+// 10^-6 to 2^22 that is no decimal of few digits. k is 0 where strconv has to.
+//
+// It tries one more decimal after the other. Of k decimals the nearest to a reads back,
+// or none does, because what reads back as a lies around it as far below as above; but
+// not where a is a power of two, which is left to strconv. So are quotients that may be
+// rounded twice, and an a in the middle of two decimals: a × 10^k is less than 10^10, and
+// so far from the product of float64s by 2^-20 at most. All FP32s of that range were
+// held against strconv.
+func shortest(a float64) (m uint64, k int) {
+	if math.Float64bits(a)<<12 == 0 {
+		return 0, 0
+	}
+	for k = 6; k > 0 && a*pow10[k] > 1<<22; {
+		k--
+	}
+	for k++; k < len(power); k++ {
+		x := a * pow10[k]
+		n := int64(x + 0.5)
+		if x > 1e10 || math.Abs(x-float64(n)) > 0.4999 {
+			break
+		}
+		if q := float64(n) / pow10[k]; float64(float32(q)) == a {
+			if !singleSafe(q) {
+				break
+			}
+			return uint64(n), k
+		}
+	}
+	return 0, 0
 }
 
 // appendShort appends v, whose absolute value is a, if it is a decimal of few digits: an
