@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+
+	"github.com/pavise/pavise/internal/quote"
 )
 
 // fold returns a name so that names which differ in case only become one, as
@@ -156,7 +158,7 @@ func appendQuoted(dst []byte, s string) []byte {
 	const hex = "0123456789abcdef"
 	dst = append(dst, '"')
 	for {
-		i := plainTo(s, 0)
+		i := quote.Plain(s, 0)
 		dst = append(dst, s[:i]...)
 		if i == len(s) {
 			return append(dst, '"')
