@@ -144,7 +144,7 @@ func TestRouteByTLS(t *testing.T) {
 	if resp, body := w.post(t, good, nil); resp.StatusCode != 200 || !strings.Contains(body, "0.25") {
 		t.Errorf("%d %s", resp.StatusCode, body)
 	}
-	if _, err := w.Routes.Put(t.Context(), operator, RouteSpec{Name: theModel.String(), TLS: "nobody", Signature: SignatureText(route.Signature)}); pavise.KindOf(err) != pavise.Conflict {
+	if _, err := w.Routes.Put(t.Context(), operator, RouteSpec{Name: theModel.String(), TLS: "nobody", Signature: infer.SignatureText(route.Signature)}); pavise.KindOf(err) != pavise.Conflict {
 		t.Errorf("other options are no release: %v", err)
 	}
 	// A machine that does not have the options has the route, and answers nothing on it.
