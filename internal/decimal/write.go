@@ -1,7 +1,10 @@
 package decimal
 
 import (
+	"bytes"
+	"encoding/binary"
 	"math"
+	mathbits "math/bits"
 	"strconv"
 )
 
@@ -9,6 +12,20 @@ import (
 // another FP32 in a server that reads every number as a float64 and narrows it
 // afterwards. All finite float32s were tried.
 const rereads = float64(float32(7.038531e-26))
+
+// AppendList appends numbers as Append does, with commas between them.
+func AppendList(dst []byte, list []float64, bits int) []byte {
+	for i, v := range list {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		a, ok := math.Abs(v), false
+		if dst, ok = appendShort(dst, v, a, bits); !ok {
+			dst = appendLong(dst, v, a, bits)
+		}
+	}
+	return dst
+}
 
 // Append appends v, a finite number of the given bit size, in its shortest
 // form that reads back as the same number. Large and small magnitudes take an
@@ -18,6 +35,11 @@ func Append(dst []byte, v float64, bits int) []byte {
 	if dst, ok := appendShort(dst, v, a, bits); ok {
 		return dst
 	}
+	return appendLong(dst, v, a, bits)
+}
+
+// appendLong is Append for what appendShort leaves.
+func appendLong(dst []byte, v, a float64, bits int) []byte {
 	form, size := byte('f'), max(bits, 32)
 	if a != 0 && (a < 1e-6 || a >= 1e21) {
 		form = 'e'
@@ -38,7 +60,7 @@ func Append(dst []byte, v float64, bits int) []byte {
 // is a quarter of a step at most, with room for the rounding of the product, so no other
 // decimal of k places reads back as v. So the largest k within the bounds decides for all
 // smaller ones: the decimal of fewer digits, if there is one, is m with zeros behind it.
-// The quotient is rounded once, or safely twice (see Number.Float).
+// m and 10^k are exact in either size, so the quotient is rounded once.
 func appendShort(dst []byte, v, a float64, bits int) ([]byte, bool) {
 	most, near, k := float64(1<<22), 0x1p-22, 6
 	if bits == 64 {
@@ -51,52 +73,70 @@ func appendShort(dst []byte, v, a float64, bits int) ([]byte, bool) {
 		k--
 	}
 	x := a * pow10[k]
-	whole := math.Floor(x + 0.5)
+	whole := float64(int64(x + 0.5)) // rounded down, as x is positive
 	if math.Abs(x-whole) > whole*near {
 		return dst, false
 	}
-	m, k := strip(uint64(whole), k)
-	q := float64(m) / pow10[k]
-	if bits == 64 && q != a || bits != 64 && (float64(float32(q)) != a || !singleSafe(q)) {
+	q := whole / pow10[k]
+	if bits != 64 {
+		q = float64(float32(whole) / single[k])
+	}
+	if q != a {
 		return dst, false
 	}
 	if v < 0 {
 		dst = append(dst, '-')
 	}
-	return appendDecimal(dst, m, k), true
+	// Unless it is whole, m over 10^k is further from the next whole number than one part
+	// in m, and the division rounds by less: so cutting the quotient off is exact.
+	m := uint64(int64(whole))
+	before := uint64(int64(q))
+	return appendDecimals(appendWhole(dst, before), m-before*power[k], k), true
 }
 
-// strip takes the zeros from the end of the decimals of m over 10^k.
-func strip(m uint64, k int) (uint64, int) {
-	for k >= 4 && m%10000 == 0 {
-		m, k = m/10000, k-4
+// appendWhole appends n.
+func appendWhole(dst []byte, n uint64) []byte {
+	if n < 10 {
+		return append(dst, byte('0'+n))
 	}
-	for k > 0 && m%10 == 0 {
-		m, k = m/10, k-1
-	}
-	return m, k
+	return strconv.AppendUint(dst, n, 10)
 }
 
-// appendDecimal appends m over 10^k, from its last digit to its first.
-func appendDecimal(dst []byte, m uint64, k int) []byte {
-	var room [24]byte
-	at := len(room)
-	if k > 0 {
-		for range k {
-			at--
-			room[at] = byte('0' + m%10)
-			m /= 10
+// appendDecimals appends a point and the k digits of n, up to sixteen, but for the zeros
+// at their end; nothing when there are only zeros. It writes eight at once and takes back
+// what is too much: which is faster than to find out first.
+func appendDecimals(dst []byte, n uint64, k int) []byte {
+	if n == 0 {
+		return dst
+	}
+	dst = append(dst, '.')
+	if k > 8 {
+		n *= power[16-k]
+		dst = binary.LittleEndian.AppendUint64(dst, spell(n/1e8)|zeros)
+		if n %= 1e8; n == 0 {
+			return bytes.TrimRight(dst, "0")
 		}
-		at--
-		room[at] = '.'
+	} else {
+		n *= power[8-k]
 	}
-	for first := true; m > 0 || first; first = false {
-		at--
-		room[at] = byte('0' + m%10)
-		m /= 10
-	}
-	return append(dst, room[at:]...)
+	digits := spell(n)
+	dst = binary.LittleEndian.AppendUint64(dst, digits|zeros)
+	return dst[:len(dst)-mathbits.LeadingZeros64(digits)/8]
 }
+
+// spell returns the eight digits of n, which is less than 10^8, one in each byte, the
+// first one lowest. It halves n, its halves and their halves at once, with division by
+// multiplication: all of them are tried in a test.
+func spell(n uint64) uint64 {
+	n = n/10000 | n%10000<<32
+	hundreds := n * 10486 >> 20 & (127<<32 | 127)
+	n = hundreds | (n-100*hundreds)<<16
+	tens := n * 103 >> 10 & (15<<48 | 15<<32 | 15<<16 | 15)
+	return tens | (n-10*tens)<<8
+}
+
+// power holds powers of ten.
+var power = [...]uint64{1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16}
 
 // HalfOfBits is the number that the bits of an FP16 (IEEE 754 binary16) mean.
 func HalfOfBits(bits uint16) float64 {

@@ -75,6 +75,22 @@ func retryAfter(err error) string {
 	return strconv.Itoa(int(math.Ceil(wait.Seconds())))
 }
 
+// replyRecorded answers with JSON that a record proves.
+func replyRecorded(w http.ResponseWriter, record uint64, body []byte) {
+	r, ok := w.(interface {
+		Reply(status int, lines string, number uint64, body []byte) bool
+	})
+	if ok && r.Reply(http.StatusOK, recordedJSON, record, body) {
+		return
+	}
+	setRecord(w, record)
+	reply(w, http.StatusOK, body)
+}
+
+// recordedJSON are the fields that setRecord and reply set, as package http1 takes them at
+// once: up to the record's number.
+const recordedJSON = "Content-Type: " + mediaJSON + "\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n" + RecordHeader + ": "
+
 func replyJSON(w http.ResponseWriter, v any) {
 	body, err := json.Marshal(v)
 	if err != nil {

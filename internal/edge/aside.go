@@ -134,12 +134,31 @@ func (e *Edge) refuseAside(w http.ResponseWriter, r *http.Request, say voice, wh
 func (e *Edge) plainly(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p := r.URL.Path
-		if p == "" || path.Clean(p) == p && !strings.ContainsAny(p, "\\\x00") && !strings.Contains(strings.ToLower(r.URL.EscapedPath()), "%2f") {
+		if isPlain(p) && r.URL.RawPath == "" || p == "" || path.Clean(p) == p && !strings.ContainsAny(p, "\\\x00") && !strings.Contains(strings.ToLower(r.URL.EscapedPath()), "%2f") {
 			next.ServeHTTP(w, r)
 			return
 		}
 		e.refusePath(w, r)
 	})
+}
+
+// isPlain reports whether a path is plain at the first look, as most are: slashes that
+// stand alone and not at the end, and between them letters, digits, dashes and underscores,
+// which no escape stands for.
+func isPlain(p string) bool {
+	slash := false
+	for i := range len(p) {
+		b := p[i]
+		switch {
+		case b == '/' && !slash:
+			slash = true
+		case b == '-' || b == '_' || '0' <= b && b <= '9' || 'a' <= b|0x20 && b|0x20 <= 'z':
+			slash = false
+		default:
+			return false
+		}
+	}
+	return len(p) > 1 && p[0] == '/' && !slash
 }
 
 // refusePath refuses a path that is not in its plain form.

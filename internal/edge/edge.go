@@ -97,8 +97,12 @@ type timedBody struct {
 
 type deadliner interface{ SetReadDeadline(time.Time) error }
 
-// newTimedBody starts the time. A connection that has no deadlines has none.
-func newTimedBody(w http.ResponseWriter, body io.Reader) *timedBody {
+// newTimedBody starts the time, unless all of the body has arrived, as most bodies have
+// with their head. A connection that has no deadlines has none.
+func newTimedBody(w http.ResponseWriter, body io.Reader) io.Reader {
+	if a, ok := body.(interface{ Arrived() bool }); ok && a.Arrived() {
+		return body
+	}
 	b := &timedBody{body, deadlinerOf(w)}
 	b.within(time.Now().Add(intake.BodyTime))
 	return b

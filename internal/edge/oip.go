@@ -44,11 +44,12 @@ func (e *Edge) infer(w http.ResponseWriter, r *http.Request, model string) {
 		refuse(w, err)
 		return
 	}
-	setRecord(w, answer.Record())
+	defer answer.Free() // the body is written by then
 	if answer.Header == tensor.NoHeader {
-		reply(w, http.StatusOK, answer.Body)
+		replyRecorded(w, answer.Record(), answer.Body)
 		return
 	}
+	setRecord(w, answer.Record())
 	w.Header().Set(headerLength, strconv.Itoa(answer.Header))
 	replyAs(w, http.StatusOK, mediaOctets, answer.Body)
 }

@@ -90,9 +90,8 @@ func (e *Edge) answerChat(w http.ResponseWriter, r *http.Request, x *gateway.Cha
 		refuseChat(w, err)
 		return
 	}
-	setRecord(w, answer.Record)
 	setFields(w, answer.Fields)
-	reply(w, http.StatusOK, answer.Body)
+	replyRecorded(w, answer.Record, answer.Body)
 }
 
 // stream sends events as they come. The head goes with the first of them, so that a

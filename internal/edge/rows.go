@@ -60,8 +60,7 @@ func (e *Edge) ask(w http.ResponseWriter, r *http.Request, protocol tensor.Proto
 		say(w, err)
 		return
 	}
-	setRecord(w, answer.Record())
-	reply(w, http.StatusOK, answer.Body)
+	replyRecorded(w, answer.Record(), answer.Body)
 }
 
 // predict serves {model}:predict, and {model}/versions/{version}:predict.

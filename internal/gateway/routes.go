@@ -62,6 +62,7 @@ type live struct {
 	shadow *shadow.Shadow   // nil: there is none
 	count  *telemetry.Model // what is asked here
 	said   string           // what records say answered
+	shaped string           // how they say that answers are shaped
 	watch  *firewall.Watch  // nil: the route has no baseline
 }
 
@@ -69,7 +70,7 @@ type live struct {
 func (r *Routes) liveOf(route Route) *live {
 	return &live{
 		Route: route, gate: firewall.Gate{Signature: route.Signature, MaxRows: route.MaxRows}, count: r.watch.Model(route.Model.ID),
-		said: route.answers(), watch: r.watchOf(route),
+		said: route.answers(), shaped: route.Shape.String(), watch: r.watchOf(route),
 	}
 }
 

@@ -42,10 +42,10 @@ type asked struct {
 }
 
 // question checks that who, verb and on make a question at all.
-func (g *Guard) question(who pavise.Principal, verb string, on pavise.Name, at time.Time) (asked, *fault) {
-	q := asked{Question: policy.Question{At: at}}
+func (g *Guard) question(who *pavise.Principal, verb string, on pavise.Name, at time.Time) (asked, *fault) {
+	q, words := asked{Question: policy.Question{At: at}}, g.words.Load()
 	var ok bool
-	if q.Act, ok = g.words.Load().schema.Act(verb); !ok {
+	if q.Act, ok = words.schema.Act(verb); !ok {
 		return q, &fault{kind: pavise.Internal, msg: fmt.Sprintf("no such verb: %.80q", verb), why: "no such verb"}
 	}
 	if err := checkPrincipal(who); err != nil {
@@ -68,7 +68,7 @@ func (g *Guard) question(who pavise.Principal, verb string, on pavise.Name, at t
 		}
 	}
 	q.grants = g.grants.Load().of(who, at)
-	q.Who, q.On = g.words.Load().entities.Subject(who, rolesOf(q.grants)), g.words.Load().entities.Thing(on, g.known(on))
+	q.Who, q.On = words.entities.Subject(who, rolesOf(q.grants)), words.entities.Thing(on, g.known(on))
 	q.Approved = q.Act.Consequential && g.approved != nil && who.Change != (pavise.Name{}) && g.approved(who.Change, verb, on)
 	return q, nil
 }
@@ -126,31 +126,31 @@ type Attempt struct {
 	// Why is what no policy could have mended, and Check whose word that is: where the
 	// policies deny, the caller and the record get this reason, beside theirs.
 	Check string
-	Why   error
+	Why   error // with a *pavise.Error in it
 }
 
 // Enter is [Guard.Enter] of the guard, whose refusals say what was attempted. An entry
 // begins without a detail, as any does.
 func (a Attempt) Enter(ctx context.Context, g *Guard, who pavise.Principal, verb string, on pavise.Name) (*Entry, error) {
-	return g.enter(ctx, &Entry{guard: g, ctx: ctx, who: who, on: on, tried: &a}, verb)
+	return g.enter(ctx, &a, who, verb, on)
 }
 
-// tell puts what was attempted into a refusal and its record.
-func (a *Attempt) tell(f fault, r *record.Record, refusal *pavise.Error) {
-	if detail, err := json.Marshal(a.Detail); err == nil {
+// reword has a refusal by the policies say what they could not have mended.
+func (a *Attempt) reword(refusal *pavise.Error) {
+	if own, ok := errors.AsType[*pavise.Error](a.Why); ok {
+		refusal.Kind, refusal.Msg, refusal.Hint = own.Kind, own.Msg, own.Hint
+	}
+}
+
+// tell puts what was attempted into the record of a refusal by the policies.
+func (a *Attempt) tell(r *record.Record) {
+	if detail, err := json.Marshal(a.Detail); err == nil && a.Detail != nil {
 		r.Detail = detail
 	}
-	if a.Why == nil || f.check != checkPolicy {
-		return
+	if a.Why != nil {
+		last := len(r.Verdicts) - 1 // the policies' word
+		r.Verdicts = slices.Insert(r.Verdicts, last, pavise.Verdict{Check: a.Check, Outcome: pavise.Deny, Reason: r.Error.Msg})
 	}
-	why := &pavise.Error{Kind: pavise.KindOf(a.Why), Msg: a.Why.Error()}
-	if own, ok := errors.AsType[*pavise.Error](a.Why); ok {
-		why = own
-	}
-	refusal.Kind, refusal.Msg, refusal.Hint = why.Kind, why.Msg, why.Hint
-	r.Error = &record.Failure{Kind: why.Kind.String(), Msg: clip(why.Msg, maxText)}
-	last := len(r.Verdicts) - 1 // the policies' word
-	r.Verdicts = slices.Insert(r.Verdicts, last, pavise.Verdict{Check: a.Check, Outcome: pavise.Deny, Reason: clip(why.Msg, maxText)})
 }
 
 // refuse records a refusal and returns it as the error of Enter. A refusal that
@@ -161,6 +161,10 @@ func (a *Attempt) tell(f fault, r *record.Record, refusal *pavise.Error) {
 // it is the caller that counts, whosever the thing and the record are.
 func (g *Guard) refuse(ctx context.Context, e *Entry, verb string, f fault) error {
 	refusal := &pavise.Error{Kind: f.kind, Msg: f.msg, Hint: f.hint}
+	tried := e.tried != nil && f.check == checkPolicy
+	if tried {
+		e.tried.reword(refusal)
+	}
 	who := properName(e.who)
 	if g.denials.add(who, g.clock.now) > patience {
 		on := cmp.Or(clip(e.on.String(), maxText), "a thing without a name")
@@ -174,10 +178,10 @@ func (g *Guard) refuse(ctx context.Context, e *Entry, verb string, f fault) erro
 		Kind: clip(verb, maxText), Phase: record.Act, Tenant: e.on.Tenant, At: e.at,
 		Who: &e.who, On: e.on, Outcome: pavise.Deny, Policy: f.asked,
 		Verdicts: append(e.verdicts, pavise.Verdict{Check: f.check, Outcome: pavise.Deny, Reason: clip(f.msg, maxText)}),
-		Error:    &record.Failure{Kind: f.kind.String(), Msg: clip(f.msg, maxText)},
+		Error:    &record.Failure{Kind: refusal.Kind.String(), Msg: clip(refusal.Msg, maxText)},
 	}
-	if e.tried != nil {
-		e.tried.tell(f, r, refusal)
+	if tried {
+		e.tried.tell(r)
 	}
 	g.disarm(r)
 	how := ledger.Written
@@ -209,7 +213,7 @@ func (g *Guard) disarm(r *record.Record) {
 		Who string `json:"who,omitempty"`
 		On  string `json:"on,omitempty"`
 	}{}
-	if who := *r.Who; checkPrincipal(who) != nil {
+	if who := r.Who; checkPrincipal(who) != nil {
 		asked.Who = fmt.Sprintf("%.80q/%.80q/%.80q with %d roles", who.Tenant, who.Kind, who.ID, len(who.Roles))
 		r.Who = nil
 	}
@@ -225,8 +229,8 @@ func (g *Guard) disarm(r *record.Record) {
 }
 
 // checkPrincipal says what keeps a principal from being one.
-func checkPrincipal(who pavise.Principal) error {
-	if !slices.Contains([]string{pavise.Human, pavise.Workload, pavise.Node}, who.Kind) {
+func checkPrincipal(who *pavise.Principal) error {
+	if who.Kind != pavise.Human && who.Kind != pavise.Workload && who.Kind != pavise.Node {
 		return fmt.Errorf("kind %.40q is not human, workload or node", who.Kind)
 	}
 	if err := who.Name().Validate(); err != nil {

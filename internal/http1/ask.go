@@ -199,13 +199,20 @@ func isKnown(method []byte) bool {
 // request fills in what a handler gets to see of a taken head, as net/http would. The error
 // is a *refusal: a target may have an escape that is none.
 func (a *ask) request(head []byte, s *sheet) error {
-	r, space := &s.req, s.values[:]
-	text := string(head) // every part is a piece of this one copy
-	cut := func(b []byte) string {
+	text := ""
+	if !s.lent {
+		text = string(head) // every part is a piece of this one copy
+	}
+	cut := func(before string, b []byte) string {
+		if s.lent {
+			return asBefore(before, b)
+		}
 		from := cap(head) - cap(b) // both reach to the end of one buffer
 		return text[from : from+len(b)]
 	}
-	r.Method, r.RequestURI, r.Host = cut(a.method), cut(a.target), cut(a.host)
+	r, said := &s.req, &s.heard
+	said.method, said.target, said.host = cut(said.method, a.method), cut(said.target, a.target), cut(said.host, a.host)
+	r.Method, r.RequestURI, r.Host = said.method, said.target, said.host
 	r.ContentLength, r.Close = max(a.length, 0), a.close
 	if a.chunked {
 		r.ContentLength, r.TransferEncoding = -1, []string{"chunked"}
@@ -214,24 +221,42 @@ func (a *ask) request(head []byte, s *sheet) error {
 		return err
 	}
 	r.URL, r.Header = &s.url, s.asked
-	for _, f := range a.fields {
-		if is(f.Name, "host") || a.chunked && is(f.Name, "transfer-encoding") {
-			continue
-		}
-		key, value := textproto.CanonicalMIMEHeaderKey(cut(f.Name)), cut(f.Value)
-		if have, twice := r.Header[key]; twice {
-			r.Header[key] = append(have, value)
-		} else if len(space) > 0 {
-			space[0] = value
-			r.Header[key], space = space[:1:1], space[1:]
-		} else {
-			r.Header[key] = []string{value}
-		}
-	}
+	a.header(s, cut)
 	if a.pragma {
 		fixPragma(r.Header)
 	}
 	return nil
+}
+
+// header puts the fields where a handler reads them. cut makes a string of a part of the
+// head, or takes the one before.
+func (a *ask) header(s *sheet, cut func(before string, b []byte) string) {
+	h, space, n := s.asked, s.values[:], 0
+	var spare heardField
+	for _, f := range a.fields {
+		if is(f.Name, "host") || a.chunked && is(f.Name, "transfer-encoding") {
+			continue
+		}
+		said := &spare
+		if n < mostHeard {
+			said = &s.heard.fields[n]
+			n++
+		}
+		if string(f.Name) != said.name {
+			said.name = cut("", f.Name)
+			said.key = textproto.CanonicalMIMEHeaderKey(said.name)
+		}
+		said.value = cut(said.value, f.Value)
+		if have, twice := h[said.key]; twice {
+			h[said.key] = append(have, said.value)
+		} else if len(space) > 0 {
+			space[0] = said.value
+			h[said.key], space = space[:1:1], space[1:]
+		} else {
+			h[said.key] = []string{said.value}
+		}
+	}
+	clear(s.heard.fields[n:])
 }
 
 // fixPragma does what net/http does (RFC 7234, 5.4).

@@ -330,7 +330,7 @@ func (c *conn) blank() *exchange {
 		return &both.exchange
 	}
 	if c.sheet == nil {
-		c.sheet = &sheet{}
+		c.sheet = &sheet{lent: true}
 	}
 	c.sheet.asked, c.sheet.given, c.sheet.url = clean(c.sheet.asked), clean(c.sheet.given), url.URL{}
 	return &exchange{}

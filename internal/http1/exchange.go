@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -26,8 +27,32 @@ type exchange struct {
 type sheet struct {
 	req          http.Request
 	url          url.URL
-	values       [10]string // of the fields: the header's slices point here
+	values       [mostHeard]string // of the fields: the header's slices point here
 	asked, given http.Header
+	lent         bool
+	heard        heard // what the request before said; only when it is lent
+}
+
+// mostHeard is how many fields most requests have, at most.
+const mostHeard = 10
+
+// heard are parts of a connection's last request. Callers repeat themselves: a part that
+// is the same again, byte for byte, is the same string, and none is made. Only the
+// connection that said it gets it back, and no more is kept than was in that one head.
+type heard struct {
+	method, target, host string
+	fields               [mostHeard]heardField
+}
+
+// A heardField is a field as it was spelled, and its name as net/http spells it.
+type heardField struct{ name, key, value string }
+
+// asBefore is b as a string: the one before, if that is the same.
+func asBefore(before string, b []byte) string {
+	if string(b) == before {
+		return before
+	}
+	return string(b)
 }
 
 // mostKept is how many fields a map may have had to be used again.
@@ -38,14 +63,17 @@ func clean(h http.Header) http.Header {
 	if h == nil || len(h) > mostKept {
 		return make(http.Header, 8)
 	}
-	clear(h)
+	if len(h) > 0 { // to clear an empty one costs as much
+		clear(h)
+	}
 	return h
 }
 
 // A scope is the context of a request. The real one is made when somebody wants to wait: a
 // request that nobody waits on costs none.
 type scope struct {
-	conn *conn
+	conn  *conn
+	asked atomic.Bool // somebody wanted to wait
 
 	mu     sync.Mutex // guards what follows
 	real   context.Context
@@ -61,6 +89,7 @@ func (s *scope) Done() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.real == nil {
+		s.asked.Store(true)
 		s.real, s.cancel = context.WithCancel(context.Background())
 		if s.over {
 			s.cancel()
@@ -86,6 +115,9 @@ func (s *scope) Value(key any) any {
 		return s.conn.server.http1.server
 	case http.LocalAddrContextKey:
 		return s.conn.rwc.LocalAddr()
+	}
+	if !s.asked.Load() { // each request is asked several times
+		return nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -152,6 +184,13 @@ func (b *requestBody) Read(p []byte) (n int, err error) {
 	}
 	b.err = err
 	return n, err
+}
+
+// Arrived reports whether the rest of the body is here: reading it waits for nobody.
+func (b *requestBody) Arrived() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.conn != nil && !b.chunked && !b.expect && b.left <= int64(len(b.conn.win.unread()))
 }
 
 // Close ends reading.

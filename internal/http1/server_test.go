@@ -152,6 +152,76 @@ func TestAnswersAreThoseOfNetHTTP(t *testing.T) {
 	}
 }
 
+// TestReplies are answers in one step: the same as in several, or none.
+func TestReplies(t *testing.T) {
+	large := strings.Repeat("b", 50_000)
+	addr := start(t, &Server{Lend: true, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body := map[string]string{"/small": "hello", "/empty": "", "/large": large}[r.URL.Path]
+		switch r.URL.Path {
+		case "/set":
+			w.Header().Set("X-Before", "1")
+		case "/begun":
+			flush(w)
+		}
+		did := w.(*answer).Reply(http.StatusOK, "Content-Type: a/b\r\nX-Number: ", 18446744073709551615, []byte(body))
+		if again := w.(*answer).Reply(http.StatusOK, "X-Number: ", 2, []byte("two")); again {
+			t.Error("it replies twice")
+		}
+		if _, err := w.Write([]byte("x")); did && err == nil {
+			t.Error("more than the reply is written")
+		}
+	})})
+	client := &http.Client{}
+	defer client.CloseIdleConnections()
+	for _, row := range []struct{ method, path, number, body string }{
+		{"GET", "/small", "18446744073709551615", "hello"},
+		{"POST", "/empty", "18446744073709551615", ""},
+		{"GET", "/large", "18446744073709551615", large},
+		{"GET", "/small", "18446744073709551615", "hello"},
+		{"HEAD", "/small", "", ""},
+		{"GET", "/set", "", "x"},
+		{"GET", "/begun", "", "x"},
+	} {
+		req, _ := http.NewRequest(row.method, "http://"+addr+row.path, nil)
+		r, err := client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(r.Body)
+		r.Body.Close()
+		if number := r.Header.Get("X-Number"); err != nil || string(body) != row.body || number != row.number {
+			t.Errorf("%s %s: %.50q, number %q, %v", row.method, row.path, body, number, err)
+		}
+		if row.number != "" && (r.Header.Get("Content-Type") != "a/b" || r.ContentLength != int64(len(row.body)) || r.Header.Get("Date") == "") {
+			t.Errorf("%s %s: %v", row.method, row.path, r.Header)
+		}
+	}
+}
+
+// TestBodiesThatHaveArrived waits for nobody, and says so of no other.
+func TestBodiesThatHaveArrived(t *testing.T) {
+	addr := start(t, &Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, ours := r.Body.(*requestBody)
+		fmt.Fprint(w, ours && body.Arrived())
+	})})
+	for text, want := range map[string]string{
+		"Content-Length: 5||hello":                 "true",
+		"Content-Length: 5||hell":                  "false",
+		"Transfer-Encoding: chunked||0||":          "false",
+		"Content-Length: 5|Expect: 100-continue||": "false",
+	} {
+		c := dial(t, addr)
+		io.WriteString(c, crlf("POST / HTTP/1.1|Host: h|Connection: close|"+text))
+		r, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, _ := io.ReadAll(r.Body); string(got) != want {
+			t.Errorf("%q: %s", text, got)
+		}
+	}
+}
+
 // TestHandlersThatAreWrong shows what a handler cannot do to its caller.
 func TestHandlersThatAreWrong(t *testing.T) {
 	addr := start(t, &Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

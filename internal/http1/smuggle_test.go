@@ -312,7 +312,8 @@ func checkFate(t *testing.T, fate, text string) (body []byte) {
 }
 
 // FuzzRequest compares with net/http what we serve ourselves: the same request, and the
-// next one begins at the same byte.
+// next one begins at the same byte. A request that is lent is the same, whatever came before
+// it on its connection.
 func FuzzRequest(f *testing.F) {
 	for _, row := range smuggling {
 		if len(row.text) < 4096 {
@@ -321,7 +322,13 @@ func FuzzRequest(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		ours, used, ok := readOurs(text)
+		ours, used, ok := readOurs(text, newSheets(t, ""))
+		for _, before := range []string{text, "POST /a?b HTTP/1.1|Host: h|X: y|content-length: 5|Content-Type: a/b||", "GET / HTTP/1.1|Content-Length: 5|Host: H|X: y|X: z|A: b|A: b||"} {
+			lent, lentUsed, lentOK := readOurs(text, newSheets(t, crlf(before)))
+			if lentOK != ok || lentUsed != used || !reflect.DeepEqual(lent, ours) {
+				t.Fatalf("lent behind %q it is %+v\nand else %+v", before, lent, ours)
+			}
+		}
 		if !ok {
 			return
 		}
@@ -345,13 +352,25 @@ func FuzzRequest(f *testing.F) {
 	})
 }
 
-// readOurs reads text as a connection would, from a source that gives a byte at a time, and
-// says how many it took.
-func readOurs(text string) (s seen, used int, ok bool) {
-	source := strings.NewReader(text)
-	c := &conn{server: &Server{MaxHeaderBytes: 32 << 10, ReadHeaderTimeout: time.Second}, rwc: textConn{iotest.OneByteReader(source)}}
+// newSheets returns a connection that has read a request before, and lends it; or one that
+// has read none and lends none.
+func newSheets(t *testing.T, before string) *conn {
+	c := &conn{server: &Server{MaxHeaderBytes: 32 << 10, ReadHeaderTimeout: time.Second, Lend: before != ""}}
 	c.template = &http.Request{Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}
 	c.readBy.tell, c.readBy.lazy, c.writeBy.tell = noDeadline, true, noDeadline
+	if before != "" {
+		readOurs(before, c)
+		giveBack(c.win.buf)
+		c.win = window{}
+	}
+	return c
+}
+
+// readOurs reads text as a connection would, from a source that gives a byte at a time, and
+// says how many it took.
+func readOurs(text string, c *conn) (s seen, used int, ok bool) {
+	source := strings.NewReader(text)
+	c.rwc = textConn{iotest.OneByteReader(source)}
 	c.win.buf = borrow()
 	if c.win.fill(c.rwc) != nil {
 		return s, 0, false
@@ -374,6 +393,22 @@ func readOurs(text string) (s seen, used int, ok bool) {
 	c.now.Store(x)
 	s = see(&c.sheet.req)
 	return s, len(text) - source.Len() - (c.win.w - c.win.r), true
+}
+
+// FuzzValue compares the quick look at a field's value with the plain one.
+func FuzzValue(f *testing.F) {
+	for b := range 256 {
+		for at := range 9 {
+			text := []byte("012345678")
+			text[at] = byte(b)
+			f.Add(text)
+		}
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		if got, want := allValue(text), all(text, isValue); got != want {
+			t.Fatalf("%q: %t, and byte by byte %t", text, got, want)
+		}
+	})
 }
 
 func noDeadline(time.Time) error { return nil }

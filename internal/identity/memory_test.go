@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -28,6 +29,37 @@ func TestRememberedTokens(t *testing.T) {
 	wantBad(t, v, token, Expired)
 	c.move(-17 * time.Minute)
 	wantBad(t, v, token, NotYetValid) // the clock went back
+}
+
+// TestRecentTokens: one that is found at once is held against the same as any other, and a
+// token that differs from it by a byte is another one.
+func TestRecentTokens(t *testing.T) {
+	w := theWorld()
+	v, c := bound(t)
+	token := w.sign(header(nil), body(nil), w.byEd)
+	for range 3 {
+		wantGood(t, v, token)
+	}
+	if known, _ := v.memory.recall(token); known == nil {
+		t.Fatal("the token is no recent one")
+	}
+	for i := range len(token) {
+		other := []byte(token)
+		other[i] ^= 1
+		if known, _ := v.memory.recall(string(other)); known != nil {
+			t.Fatalf("byte %d does not count", i)
+		}
+	}
+	if known, _ := v.memory.recall(token[:len(token)-1]); known != nil {
+		t.Fatal("the last byte does not count")
+	}
+	long := strings.Repeat("x", maxRecent+1)
+	v.memory.note(long, 0, &verified{}, time.Time{})
+	if known, _ := v.memory.recall(long); known != nil {
+		t.Error("a long token is kept")
+	}
+	c.move(15*time.Minute + DefaultLeeway)
+	wantBad(t, v, token, Expired)
 }
 
 func TestRefusalsAreNotRemembered(t *testing.T) {

@@ -61,7 +61,7 @@ func (s *Servers) Upstream(endpoints []upstream.Endpoint, o upstream.Options, at
 	if err != nil {
 		return nil, err
 	}
-	return &Upstream{Lease: lease, place: at, dialect: dialect, protocol: protocol, signature: signature, limits: limits}, nil
+	return &Upstream{Lease: lease, place: at, question: dialect.infer(at), dialect: dialect, protocol: protocol, signature: signature, limits: limits}, nil
 }
 
 // Chat is Upstream for a language model. The servers get the key that is held for all of

@@ -19,6 +19,7 @@ import (
 type Upstream struct {
 	*Lease
 	place     Place
+	question  string // the path of a question there
 	dialect   dialect
 	protocol  tensor.Protocol
 	signature tensor.Signature // what the model takes and gives; not known yet while it is asked for
@@ -106,14 +107,14 @@ var lengthOnly = []string{headerLength}
 // ask makes the message of a question the request of a call.
 func (u *Upstream) ask(c *call, m tensor.Message) {
 	if u.dialect.grpc {
-		u.askGRPC(c, u.dialect.infer(u.place), m.Body)
+		u.askGRPC(c, u.question, m.Body)
 		return
 	}
 	fields := jsonBody
 	if m.Header != tensor.NoHeader {
 		fields = []upstream.Field{{Name: "Content-Type", Value: "application/octet-stream"}, {Name: headerLength, Value: strconv.Itoa(m.Header)}}
 	}
-	c.request = upstream.Request{Method: http.MethodPost, Path: u.dialect.infer(u.place), Fields: fields, Body: m.Body}
+	c.request = upstream.Request{Method: http.MethodPost, Path: u.question, Fields: fields, Body: m.Body}
 	c.answer.Want = lengthOnly
 }
 

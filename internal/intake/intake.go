@@ -23,10 +23,14 @@ const (
 // the byte, as bytes arrive, and not by what a caller announces. The zero value
 // is ready.
 type Bodies struct {
-	mu   sync.Mutex // guards all and each
-	all  int
-	each map[pavise.Name]*held
+	mu    sync.Mutex // guards what follows
+	all   int
+	each  map[pavise.Name]*held
+	spare []*held // some that are no caller's now, all zero
 }
+
+// maxSpare bounds those that are kept for the next callers.
+const maxSpare = 64
 
 // held is what one caller's requests take.
 type held struct{ requests, bytes int }
@@ -39,6 +43,7 @@ const BodyTime = 10 * time.Second
 type Hold struct {
 	of    *Bodies
 	who   pavise.Name
+	mine  *held // of.each[who], found once
 	bytes int
 }
 
@@ -49,11 +54,24 @@ func (b *Bodies) Begin(who pavise.Name) *Hold {
 	if b.each == nil {
 		b.each = map[pavise.Name]*held{}
 	}
-	if b.each[who] == nil {
-		b.each[who] = &held{}
+	mine := b.each[who]
+	if mine == nil {
+		mine = b.take()
+		b.each[who] = mine
 	}
-	b.each[who].requests++
-	return &Hold{of: b, who: who}
+	mine.requests++
+	return &Hold{of: b, who: who, mine: mine}
+}
+
+// take returns what a caller's requests take so far: nothing. b.mu is held.
+func (b *Bodies) take() *held {
+	n := len(b.spare) - 1
+	if n < 0 {
+		return &held{}
+	}
+	mine := b.spare[n]
+	b.spare = b.spare[:n]
+	return mine
 }
 
 // Set makes the hold one of n bytes. A larger one may be refused: with kind
@@ -63,7 +81,7 @@ func (b *Bodies) Begin(who pavise.Name) *Hold {
 func (h *Hold) Set(n int) error {
 	h.of.mu.Lock()
 	defer h.of.mu.Unlock()
-	mine, more := h.of.each[h.who], n-h.bytes
+	mine, more := h.mine, n-h.bytes
 	switch {
 	case more > 0 && mine.requests > 1 && mine.bytes+more > MaxEach:
 		return &pavise.Error{Kind: pavise.Throttled, Msg: "your requests under way are too large together", Hint: "send fewer at once, or smaller ones"}
@@ -78,13 +96,16 @@ func (h *Hold) Set(n int) error {
 func (h *Hold) Free() {
 	h.of.mu.Lock()
 	defer h.of.mu.Unlock()
-	mine := h.of.each[h.who]
+	mine := h.mine
 	h.of.all -= h.bytes
 	mine.bytes -= h.bytes
 	if mine.requests--; mine.requests == 0 {
 		delete(h.of.each, h.who)
+		if len(h.of.spare) < maxSpare {
+			h.of.spare = append(h.of.spare, mine)
+		}
 	}
-	h.bytes = 0
+	h.mine, h.bytes = nil, 0
 }
 
 // Read reads a body up to one byte more than limit, which tells that it is too

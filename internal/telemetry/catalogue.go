@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"math"
+	"slices"
 	"strings"
 )
 
@@ -30,6 +31,9 @@ type Metric struct {
 	bounds []float64 // upper, inclusive, of a histogram's buckets, in Unit
 	limits []int64   // the same as its values are given
 	scale  float64   // values in one Unit
+	// first is the bucket from which on a value is looked for, by its length in bits: a
+	// request makes a dozen of such searches, through some twenty bounds each.
+	first [65]uint8
 }
 
 // Prometheus returns the metric's name there, without the _total of a counter, by
@@ -184,6 +188,10 @@ func (m *Metric) buckets(bounds []float64) *Metric {
 	m.bounds = bounds
 	for _, b := range bounds {
 		m.limits = append(m.limits, int64(math.Round(b*m.scale)))
+	}
+	for length := range m.first {
+		least := uint64(1) << length >> 1 // of the values of that length
+		m.first[length] = uint8(slices.IndexFunc(append(m.limits, math.MaxInt64), func(limit int64) bool { return least <= uint64(limit) }))
 	}
 	return m
 }

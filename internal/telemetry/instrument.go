@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"math/bits"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -88,7 +89,7 @@ func newHistogram(m *Metric) *histogram {
 // stepped back, counts as 0.
 func (h *histogram) observe(value int64, e Evidence, now int64) {
 	value = max(value, 0)
-	at := 0
+	at := int(h.metric.first[bits.Len64(uint64(value))])
 	for at < len(h.metric.limits) && value > h.metric.limits[at] {
 		at++
 	}

@@ -102,7 +102,8 @@ type Meter struct {
 	none   *Model            // of requests that reached no model
 	other  *Model            // of all models beyond
 
-	http atomic.Pointer[map[door]*histogram] // replaced whole, under mu
+	http   atomic.Pointer[map[door]*histogram] // replaced whole, under mu
+	passed [16]atomic.Pointer[passage]         // of them, those that were asked for last
 
 	traces *traces // nil: none are made
 }

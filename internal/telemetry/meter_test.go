@@ -350,3 +350,55 @@ func TestPrometheusReads(t *testing.T) {
 		}
 	}
 }
+
+// TestBuckets finds each value's bucket as going through all bounds would.
+func TestBuckets(t *testing.T) {
+	for _, m := range All() {
+		if m.Sort != Histogram {
+			continue
+		}
+		values := []int64{-1, 0, 1, 1 << 62, 1<<63 - 1}
+		for _, limit := range m.limits {
+			values = append(values, limit-1, limit, limit+1, 2*limit, limit/2)
+		}
+		for _, value := range values {
+			want := 0
+			for want < len(m.limits) && value > m.limits[want] {
+				want++
+			}
+			h := newHistogram(m)
+			h.observe(value, Evidence{}, 0)
+			if h.counts[want].n.Load() != 1 {
+				t.Errorf("%s: %d is not counted in bucket %d", m.Name, value, want)
+			}
+		}
+	}
+}
+
+// TestPassages counts requests that share a place among the last ones each for itself.
+func TestPassages(t *testing.T) {
+	m, err := New(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		for status := range 40 {
+			for _, method := range []string{"GET", "PUT", "ODD", "EVEN"} {
+				m.Served(method+" /a", method, 200+status, time.Millisecond, 0, 0)
+				m.Served(method+" /b", method, 200+status, time.Millisecond, 0, 0)
+			}
+		}
+	}
+	for d, h := range *m.http.Load() {
+		want := uint64(3)
+		if methods[d.method] == "_OTHER" {
+			want = 6
+		}
+		if sum := h.sum.Load(); sum != int64(want)*1e6 {
+			t.Errorf("%v: %d ns", d, sum)
+		}
+	}
+	if n := len(*m.http.Load()); n != 2*40*3 {
+		t.Errorf("%d series", n)
+	}
+}

@@ -2,6 +2,9 @@ package tensor
 
 import (
 	"bytes"
+	"math"
+
+	"github.com/pavise/pavise/internal/decimal"
 )
 
 // data reads the elements of t, whose shape and datatype are known. They lie
@@ -10,57 +13,92 @@ func (s *scanner) data(t *Tensor, end int) (f *fault) {
 	room, d := s.lim.Room, t.Datatype
 	switch d.Family() {
 	case Boolean:
-		t.Data.Bools, f = elements(s, room.bools(), t.Shape, end, (*scanner).boolean)
+		t.Data.Bools, f = elements(s, room.bools(), t.Shape, end, reader[bool]{one: (*scanner).boolean})
 	case Unsigned:
 		t.Data.Uints, f = elements(s, room.uints(), t.Shape, end, unsignedOf(d))
 	case Signed:
-		t.Data.Ints, f = elements(s, room.ints(), t.Shape, end, signedOf(d))
+		t.Data.Ints, f = elements(s, s.ints(), t.Shape, end, signedOf(d))
 	case Floating:
-		t.Data.Floats, f = elements(s, room.floats(), t.Shape, end, floatOf(d))
+		t.Data.Floats, f = elements(s, s.floats(), t.Shape, end, floatOf(d))
 	case Octets:
-		t.Data.Bytes, f = elements(s, room.bytes(), t.Shape, end, (*scanner).octets)
+		t.Data.Bytes, f = elements(s, room.bytes(), t.Shape, end, reader[[]byte]{one: (*scanner).octets})
 	}
 	return f
 }
 
-// unsignedOf returns what reads one element of an unsigned datatype. Functions of no
-// state cost no memory.
-func unsignedOf(d Datatype) func(*scanner) (uint64, *fault) {
+// A reader reads the elements of one datatype. Functions of no state cost no memory.
+type reader[T any] struct {
+	one func(*scanner) (T, *fault)
+	// plain, if there is one, reads at once what is plain at the beginning of a list:
+	// at most so many elements. It stops behind an element, or before all of them.
+	plain func(*scanner, []T, int) []T
+}
+
+// unsignedOf returns what reads an unsigned datatype.
+func unsignedOf(d Datatype) reader[uint64] {
 	switch d {
 	case Uint8:
-		return func(s *scanner) (uint64, *fault) { return s.unsigned(8) }
+		return reader[uint64]{func(s *scanner) (uint64, *fault) { return s.unsigned(8) }, nil}
 	case Uint16:
-		return func(s *scanner) (uint64, *fault) { return s.unsigned(16) }
+		return reader[uint64]{func(s *scanner) (uint64, *fault) { return s.unsigned(16) }, nil}
 	case Uint32:
-		return func(s *scanner) (uint64, *fault) { return s.unsigned(32) }
+		return reader[uint64]{func(s *scanner) (uint64, *fault) { return s.unsigned(32) }, nil}
 	}
-	return func(s *scanner) (uint64, *fault) { return s.unsigned(64) }
+	return reader[uint64]{func(s *scanner) (uint64, *fault) { return s.unsigned(64) }, nil}
 }
 
 // signedOf is unsignedOf for a signed datatype.
-func signedOf(d Datatype) func(*scanner) (int64, *fault) {
+func signedOf(d Datatype) reader[int64] {
 	switch d {
 	case Int8:
-		return func(s *scanner) (int64, *fault) { return s.signed(8) }
+		return reader[int64]{func(s *scanner) (int64, *fault) { return s.signed(8) }, nil}
 	case Int16:
-		return func(s *scanner) (int64, *fault) { return s.signed(16) }
+		return reader[int64]{func(s *scanner) (int64, *fault) { return s.signed(16) }, nil}
 	case Int32:
-		return func(s *scanner) (int64, *fault) { return s.signed(32) }
+		return reader[int64]{
+			func(s *scanner) (int64, *fault) { return s.signed(32) },
+			func(s *scanner, list []int64, n int) []int64 {
+				return s.plainInts(list, n, math.MinInt32, math.MaxInt32)
+			},
+		}
 	}
-	return func(s *scanner) (int64, *fault) { return s.signed(64) }
+	return reader[int64]{
+		func(s *scanner) (int64, *fault) { return s.signed(64) },
+		func(s *scanner, list []int64, n int) []int64 {
+			return s.plainInts(list, n, math.MinInt64, math.MaxInt64)
+		},
+	}
 }
 
 // floatOf is unsignedOf for a datatype of floats.
-func floatOf(d Datatype) func(*scanner) (float64, *fault) {
+func floatOf(d Datatype) reader[float64] {
 	switch d {
 	case FP32:
-		return func(s *scanner) (float64, *fault) { return s.float(32) }
+		return reader[float64]{
+			func(s *scanner) (float64, *fault) { return s.float(32) },
+			func(s *scanner, list []float64, n int) []float64 { return s.plainFloats(list, n, 32) },
+		}
 	case FP16:
-		return func(s *scanner) (float64, *fault) { return s.float(16) }
+		return reader[float64]{func(s *scanner) (float64, *fault) { return s.float(16) }, nil}
 	case BF16:
-		return (*scanner).brain
+		return reader[float64]{(*scanner).brain, nil}
 	}
-	return func(s *scanner) (float64, *fault) { return s.float(64) }
+	return reader[float64]{
+		func(s *scanner) (float64, *fault) { return s.float(64) },
+		func(s *scanner, list []float64, n int) []float64 { return s.plainFloats(list, n, 64) },
+	}
+}
+
+func (s *scanner) plainFloats(list []float64, n, bits int) []float64 {
+	list, end := decimal.AppendFloats(list, s.text[s.pos:], bits, n)
+	s.pos += end
+	return list
+}
+
+func (s *scanner) plainInts(list []int64, n int, least, most int64) []int64 {
+	list, end := decimal.AppendIntegers(list, s.text[s.pos:], least, most, n)
+	s.pos += end
+	return list
 }
 
 var comma = []byte{','}
@@ -68,7 +106,7 @@ var comma = []byte{','}
 // elements reads nested or flat data. Which of the two it is shows in the first
 // byte after the first bracket; from there on there is no choice, so a mixture
 // is a fault. Flat data is nested data of one dimension.
-func elements[T any](s *scanner, from *slab[T], shape []int64, end int, read func(*scanner) (T, *fault)) ([]T, *fault) {
+func elements[T any](s *scanner, from *slab[T], shape []int64, end int, read reader[T]) ([]T, *fault) {
 	total := volume(shape)
 	if s.peek() != '[' {
 		return nil, s.unexpected("'['")
@@ -97,7 +135,7 @@ func volume(shape []int64) int64 {
 
 // level reads one bracketed level of data onto list. It calls itself at most as
 // often as there are dimensions.
-func level[T any](s *scanner, list []T, shape []int64, read func(*scanner) (T, *fault)) ([]T, *fault) {
+func level[T any](s *scanner, list []T, shape []int64, read reader[T]) ([]T, *fault) {
 	if len(shape) == 1 {
 		return row(s, list, shape[0], read)
 	}
@@ -122,7 +160,7 @@ func level[T any](s *scanner, list []T, shape []int64, read func(*scanner) (T, *
 }
 
 // row reads one bracketed list of so many elements onto list.
-func row[T any](s *scanner, list []T, want int64, read func(*scanner) (T, *fault)) ([]T, *fault) {
+func row[T any](s *scanner, list []T, want int64, read reader[T]) ([]T, *fault) {
 	if f := s.open('[', "'['"); f != nil {
 		return nil, f
 	}
@@ -137,7 +175,15 @@ func row[T any](s *scanner, list []T, want int64, read func(*scanner) (T, *fault
 			}
 			return list, nil
 		}
-		v, f := read(s)
+		if read.plain != nil {
+			before := len(list)
+			list = read.plain(s, list, int(want)-i) // want is at most MaxElements
+			if n := len(list) - before; n > 0 {
+				i += n - 1
+				continue
+			}
+		}
+		v, f := read.one(s)
 		if f != nil {
 			return nil, f.item(i)
 		}

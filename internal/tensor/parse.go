@@ -201,6 +201,9 @@ func (s *scanner) wanted(r *Request) *fault {
 // reads those of one tensor, and returns how many raw bytes it has, or noRaw.
 func (s *scanner) tensors(what string, parameters func(*scanner) (int, *fault)) ([]Tensor, *fault) {
 	list := s.lim.Room.tensors()
+	if s.answer != nil {
+		list = s.answer.one[:0]
+	}
 	f := s.array(what, s.lim.MaxTensors, func(int) *fault {
 		list = append(list, Tensor{})
 		t := &list[len(list)-1]
@@ -297,7 +300,7 @@ func DatatypeOf(b []byte) Datatype {
 // shape reads the dimensions of a tensor and takes its elements off the budget
 // before anything is allocated for them.
 func (s *scanner) shape() ([]int64, *fault) {
-	dims := s.lim.Room.ints().take(s.lim.MaxRank)
+	dims := s.ints().take(s.lim.MaxRank)
 	total := int64(1)
 	f := s.array("dimensions", s.lim.MaxRank, func(i int) *fault {
 		dim, f := s.signed(64)

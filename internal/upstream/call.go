@@ -140,7 +140,7 @@ func (l *leg) ends() bool {
 		return false
 	}
 	l.cn.end = time.Now().Add(l.e.c.grace)
-	l.cn.tcp.SetDeadline(l.cn.end)
+	l.cn.deadline(l.cn.end)
 	n, err := l.src.Read(l.cn.one[:])
 	return n == 0 && err == io.EOF
 }
@@ -159,7 +159,8 @@ func (c *Cluster) reach(ctx context.Context, r *Request, a *Answer, total time.D
 	if f := c.enter(); f != nil {
 		return leg{}, c.fault(f)
 	}
-	end := time.Now().Add(total)
+	now := time.Now()
+	end := now.Add(total)
 	var (
 		t     tried
 		l     leg
@@ -183,9 +184,10 @@ func (c *Cluster) reach(ctx context.Context, r *Request, a *Answer, total time.D
 			break
 		}
 		l.further = n > 0
-		if again, fault = l.ask(ctx, r, a, end, again == afresh); fault == nil {
+		if again, fault = l.ask(ctx, r, a, now, end, again == afresh); fault == nil {
 			return l, nil
 		}
+		now = time.Time{}
 		l.over(fault)
 		if again == never {
 			break
@@ -222,45 +224,68 @@ type leg struct {
 	excused bool // what goes wrong is not held against the endpoint
 }
 
-// ask writes the request and reads the head of the answer.
-func (l *leg) ask(ctx context.Context, r *Request, a *Answer, end time.Time, fresh bool) (again, *Fault) {
+// ask writes the request and reads the head of the answer. now may be zero: not known.
+func (l *leg) ask(ctx context.Context, r *Request, a *Answer, now, end time.Time, fresh bool) (again, *Fault) {
 	if l.e.h2 != nil {
 		return l.ask2(ctx, r, a, end)
 	}
-	cn, fault := l.e.get(ctx, end, fresh)
-	if fault != nil {
-		fault.Endpoint = l.e.url
-		if fault.Reason == Gone {
-			return never, fault
+	for {
+		cn, fault := l.e.get(ctx, end, fresh)
+		if fault != nil {
+			fault.Endpoint = l.e.url
+			if fault.Reason == Gone {
+				return never, fault
+			}
+			return elsewhere, fault
 		}
-		return elsewhere, fault
+		l.cn, l.src = cn, cn.answers
+		// Who had to wait for a connection may leave the server too little time.
+		if cn.waited || now.IsZero() {
+			now = time.Now()
+		}
+		l.excused = 2*cn.begin(ctx, now, l.e.c.o.Timeouts.FirstByte, end) < l.e.c.o.Timeouts.Total
+		again, fault := l.put(r)
+		if !cn.ended {
+			if fault == nil {
+				fault = l.head(a, cn.answers.Field)
+			}
+			return again, fault
+		}
+		l.e.drop(cn) // it ended while it was idle, and nothing was sent
+		l.cn = nil
 	}
-	l.cn, l.src = cn, cn.answers
-	// Who had to wait for a connection may leave the server too little time.
-	l.excused = 2*cn.begin(ctx, l.e.c.o.Timeouts.FirstByte, end) < l.e.c.o.Timeouts.Total
+}
+
+// put sends the request on the connection and reads the head of the answer, unless the
+// connection turns out to have ended.
+func (l *leg) put(r *Request) (again, *Fault) {
+	cn := l.cn
 	head, err := cn.head(r)
 	if err != nil {
 		return never, failed(Unwritable, l.e, err)
 	}
-	sent, whole, err := cn.send(head, r.Body)
-	if FaultOf(err) != nil {
+	if err := cn.send(head, r.Body); FaultOf(err) != nil {
 		return never, l.fault(err)
+	}
+	if cn.ended {
+		return never, nil
 	}
 	// A server may answer before it has read everything, and close: so whatever went
 	// wrong with writing, an answer is looked for.
-	l.cut = !whole
-	if next := cn.answers.Next(r.Method); next != nil {
+	next := cn.answers.Next(r.Method)
+	l.cut = !cn.whole
+	if next != nil && !cn.ended {
 		fault := l.fault(next)
 		if !errors.Is(next, http1.ErrNoAnswer) || fault.Reason != Broken {
 			return never, fault
 		}
-		again := mayRepeat(r, cn.reused, sent, whole)
+		again := mayRepeat(r, cn.reused, cn.sent, cn.whole)
 		l.excused = l.excused || again == afresh // it ended an idle connection, as it may
 		return again, fault
 	}
 	cn.gap = l.e.c.o.Timeouts.Gap
 	l.status = cn.answers.Status()
-	return never, l.head(a, cn.answers.Field)
+	return never, nil
 }
 
 // mayRepeat is the rule of what is tried again when a connection died before any byte

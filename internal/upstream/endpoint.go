@@ -53,7 +53,7 @@ func (e *endpoint) get(ctx context.Context, until time.Time, fresh bool) (*conn,
 		case err != nil:
 			return nil, &Fault{Reason: Full, Err: err, Wait: time.Second}
 		case cn != nil && cn.usable(e.c.now()):
-			cn.reused = true
+			cn.reused, cn.waited = true, false
 			return cn, nil
 		case cn != nil:
 			e.drop(cn)
@@ -65,8 +65,8 @@ func (e *endpoint) get(ctx context.Context, until time.Time, fresh bool) (*conn,
 		if fault != nil {
 			return nil, fault
 		}
-		if cn != nil && cn.usable(e.c.now()) {
-			cn.reused = true
+		if cn != nil && cn.usable(e.c.now()) && cn.isQuiet() {
+			cn.reused, cn.waited = true, true
 			return cn, nil
 		}
 		if cn != nil { // its leave is ours now
