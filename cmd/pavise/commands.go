@@ -346,6 +346,7 @@ func (u *upCommand) config(c *cli) (cfg role.UpConfig, err error) {
 			return cfg, err
 		}
 		cfg.Routes, cfg.ExtProc, cfg.ModelKeys = file.Bootstrap.Routes, file.ExtProc, file.ModelKeys
+		cfg.ModelTLS, cfg.Detectors = file.ModelTLS, file.Detectors
 	}
 	if cfg.Issuers, err = role.ReadIssuers(u.Issuer); err != nil {
 		return cfg, err

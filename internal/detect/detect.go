@@ -75,13 +75,26 @@ type Queue struct {
 	spare      sync.Pool     // of *Observation
 }
 
+// House returns the detectors of the house, by how many near duplicates among a caller's
+// last rows there may be: 0 is the usual bound, below it nobody looks for them.
+func House(near int) []Detector {
+	if near < 0 {
+		return []Detector{}
+	}
+	var key [32]byte
+	rand.Read(key[:])
+	d := firewall.NewDuplicates(key)
+	if near > 0 {
+		d.Most(near)
+	}
+	return []Detector{nearDuplicates{d}}
+}
+
 // NewQueue makes one; nothing is looked at until Run. Nil detectors are those of the
 // house, an empty list is none.
 func NewQueue(note Note, detectors []Detector) *Queue {
 	if detectors == nil {
-		var key [32]byte
-		rand.Read(key[:])
-		detectors = []Detector{nearDuplicates{firewall.NewDuplicates(key)}}
+		detectors = House(0)
 	}
 	return &Queue{
 		note: note, detectors: detectors, queue: make(chan *Observation, seenWaiting), told: make(chan pavise.Finding, tellWaiting),

@@ -17,7 +17,7 @@ const (
 	dupHashes  = 64   // of a fingerprint
 	dupShare   = 0.5  // of them that two rows have in common to be near duplicates: Blacklight's threshold
 	dupWindow  = 64   // rows that are judged together
-	dupMost    = 42   // near duplicates among them, from which on somebody is told
+	dupMost    = 42   // near duplicates among them that nobody is told of yet
 	dupFirst   = 8    // fingerprints that there are before any row is judged
 	dupRows    = 32   // rows looked at in one request, evenly spread over it
 	dupColumns = 8    // rows of fewer are alike by chance, and not looked at
@@ -37,6 +37,7 @@ const (
 // One goroutine uses it. What it remembers is bounded: some 3 MiB.
 type Duplicates struct {
 	key     [32]byte
+	most    int             // near duplicates among dupWindow rows that nobody is told of yet
 	layouts map[int]*layout // by width
 	callers map[caller]*list.Element
 	recent  *list.List // of *habit, the one heard last in front
@@ -75,10 +76,14 @@ type layout struct {
 	quanta []uint64 // of the row being looked at
 }
 
+// Most sets how many near duplicates among the last 64 rows nobody is told of yet: 1 to
+// 63, and 42 unless it is set.
+func (d *Duplicates) Most(n int) { d.most = n }
+
 // NewDuplicates begins with a key that is written nowhere: who has it can make rows that
 // are near and look far.
 func NewDuplicates(key [32]byte) *Duplicates {
-	return &Duplicates{key: key, layouts: map[int]*layout{}, callers: map[caller]*list.Element{}, recent: list.New()}
+	return &Duplicates{key: key, most: dupMost, layouts: map[int]*layout{}, callers: map[caller]*list.Element{}, recent: list.New()}
 }
 
 // See looks at the rows of a request. It says what somebody should know of the caller,
@@ -94,7 +99,7 @@ func (d *Duplicates) See(at time.Time, who, model pavise.Name, rows int, values 
 	for row := 0; row < rows; row += step {
 		f := l.fingerprint(values[row*width : (row+1)*width])
 		h.see(&f, min(width, dupHashes))
-		if n := bits.OnesCount64(h.near); h.rows >= dupWindow && n > dupMost && (h.told.IsZero() || at.Sub(h.told) >= dupQuiet) {
+		if n := bits.OnesCount64(h.near); h.rows >= dupWindow && n > d.most && (h.told.IsZero() || at.Sub(h.told) >= dupQuiet) {
 			h.told, h.near, h.rows = at, 0, 0
 			said = fmt.Sprintf("%d of the last %d rows that %s asked of %s are near to most of those before them, and not the same", n, dupWindow, who, model)
 		}

@@ -13,7 +13,6 @@ import (
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/infer"
 	"github.com/pavise/pavise/internal/intake"
-	"github.com/pavise/pavise/internal/plainjson"
 	"github.com/pavise/pavise/internal/tensor"
 )
 
@@ -157,7 +156,7 @@ func (g *Gateway) aside(ctx context.Context, who pavise.Principal, call AsideCal
 	if err != nil {
 		return nil, err
 	}
-	body, err := canonical(text, call.Method == "GET")
+	body, err := infer.Canonical(text, call.Method == "GET")
 	if err != nil {
 		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "the body: " + err.Error(), Hint: fmt.Sprintf("send one JSON value of at most %d bytes, without a key twice", infer.MaxAside), Err: err}
 	}
@@ -176,7 +175,7 @@ func (g *Gateway) aside(ctx context.Context, who pavise.Principal, call AsideCal
 		}
 		return a, nil
 	}
-	if a.Body, err = canonical(a.Body, true); err != nil {
+	if a.Body, err = infer.Canonical(a.Body, true); err != nil {
 		return nil, &pavise.Error{Kind: pavise.Unavailable, Msg: "the model server answered with what is no JSON", Err: err}
 	}
 	return a, nil
@@ -209,17 +208,6 @@ func (g *Gateway) serverOf(tenant string, call AsideCall) (*live, error) {
 		return nil, &pavise.Error{Kind: pavise.NotFound, Msg: "no route leads to a server that speaks " + strings.Join(call.Protocols, " or "), Hint: "pavise route list shows those that exist"}
 	}
 	return found, nil
-}
-
-// canonical reads JSON strictly and writes it anew; nothing may stay nothing.
-func canonical(text []byte, nothing bool) ([]byte, error) {
-	if len(bytes.TrimSpace(text)) == 0 && nothing {
-		return nil, nil
-	}
-	if len(text) > infer.MaxAside {
-		return nil, fmt.Errorf("more than %d bytes", infer.MaxAside)
-	}
-	return plainjson.Canonical(text)
 }
 
 // noVersion is the refusal of a version that the route does not name.

@@ -16,6 +16,7 @@ import (
 	"github.com/pavise/pavise/internal/intake"
 	"github.com/pavise/pavise/internal/telemetry"
 	"github.com/pavise/pavise/internal/tensor"
+	"github.com/pavise/pavise/internal/upstream"
 )
 
 // maxKept is how many bytes of a true answer a record keeps, sealed, when the
@@ -185,7 +186,15 @@ func (x *Exchange) calling(ctx context.Context) context.Context {
 
 // Abort ends the exchange without an answer, for the reason given, and returns the
 // refusal that its caller gets.
+//
+// What a model server said that is none of its protocol is for the record alone.
 func (x *Exchange) Abort(reason error) *Refusal {
+	if said, ok := errors.AsType[*infer.Unsaid](reason); ok && !x.ended {
+		x.entry.Verdict(pavise.Verdict{Check: "codec", Outcome: pavise.Deny, Reason: said.Error()})
+	}
+	if f := upstream.FaultOf(reason); f != nil {
+		x.retry = max(x.retry, f.Wait)
+	}
 	return &Refusal{Retry: x.retry, entry: x.entry, err: x.end(reason)}
 }
 

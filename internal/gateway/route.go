@@ -19,6 +19,7 @@ type Route struct {
 	Upstream  string           `json:"upstream,omitempty"` // or the address of the server it runs on
 	Remote    string           `json:"remote,omitempty"`   // and its name there
 	Protocol  string           `json:"protocol,omitempty"` // and what the server speaks, as tensor.Named has it; empty: oip
+	TLS       string           `json:"tls,omitempty"`      // and by which options of TLS it is asked, as the gateway's configuration names them; empty: by none of their own
 	Version   string           `json:"version,omitempty"`  // the one version of the model that is asked; empty: the server's choice
 	Weight    *int             `json:"weight,omitempty"`   // the server's share of the calls, beside replicas; nil: 1
 	Replicas  []Replica        `json:"replicas,omitempty"` // further servers of the same model
@@ -59,6 +60,7 @@ type RouteSpec struct {
 	Remote      string          `json:"remote,omitempty" placeholder:"NAME" help:"the model's name on the server, if it is another" doc:"the model's name on the server, if it is another"`
 	Protocol    string          `json:"protocol,omitempty" placeholder:"NAME" help:"what the model server speaks: oip, oip-binary, oip-grpc, v1 (KServe), tfserving, torchserve, mlflow or openai (a new server: oip)" doc:"what the model server speaks: oip, oip-binary, oip-grpc, v1 (KServe), tfserving, torchserve, mlflow or openai; oip for a new server"`
 	Version     string          `json:"version,omitempty" name:"model-version" placeholder:"VERSION" help:"the one version of the model that is asked, and that callers may name (a new server: its own choice)" doc:"the one version of the model that is asked, and that callers may name; the server chooses when absent"`
+	TLS         string          `json:"tls,omitempty" placeholder:"NAME" help:"the options of TLS by which the servers and the shadow are asked, as model_tls in pavise.yaml of the gateway's machine names them: authorities, a client certificate, a server name. none takes them away" doc:"the options of TLS by which the servers and the shadow are asked, as model_tls in pavise.yaml of the gateway's machine names them; none takes them away"`
 	Replicas    []string        `json:"replicas,omitempty" name:"replica" sep:"none" placeholder:"URL" help:"a further server of the same model; may be repeated, and the list is whole each time. none takes all away" doc:"further servers of the same model, the whole list; none, alone, takes all away"`
 	Weights     []string        `json:"weights,omitempty" name:"weight" sep:"none" placeholder:"URL=SHARE" help:"how often a server is asked beside the others, 0 to 10000: 0 is never (a new server: 1); may be repeated" doc:"how often servers are asked beside the others, as URL=SHARE: 0 to 10000, 0 is never, 1 for a new server"`
 	Balance     string          `json:"balance,omitempty" placeholder:"NAME" help:"how a server is picked: round-robin, least-request, or caller, which keeps each caller on one server (a new route: round-robin)" doc:"how a server is picked: round-robin, least-request, or caller, which keeps each caller on one server"`
@@ -116,7 +118,7 @@ func (s RouteSpec) route(was *Route) (Route, error) {
 	if r.MaxRows < 1 || r.MaxRows > tensor.DefaultLimits().MaxRows {
 		return Route{}, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("max_rows is %d, not between 1 and %d", r.MaxRows, tensor.DefaultLimits().MaxRows)}
 	}
-	if err := s.terms(&r.Terms); err != nil {
+	if err := r.Terms.Change(s.Rate, s.Budget, s.ModelRate, s.ModelBudget); err != nil {
 		return Route{}, err
 	}
 	if s.Shape != "" {
@@ -152,13 +154,16 @@ func (s RouteSpec) backend(r *Route) error {
 	case s.ONNX != nil && s.Upstream != "":
 		return &pavise.Error{Kind: pavise.Invalid, Msg: "a route has either an ONNX model or an upstream, not both", Hint: "give --onnx FILE or --upstream URL"}
 	case s.ofServer() && (s.ONNX != nil || s.Upstream == "" && r.Upstream == ""):
-		return &pavise.Error{Kind: pavise.Invalid, Msg: "remote, protocol and version are how a model is asked for by its name on a server, and this route has none", Hint: "give --upstream URL with --remote NAME, --protocol NAME or --model-version VERSION"}
+		return &pavise.Error{Kind: pavise.Invalid, Msg: "remote, protocol, version and tls are how a model is asked for by its name on a server, and this route has none", Hint: "give --upstream URL with --remote NAME, --protocol NAME, --model-version VERSION or --tls NAME"}
 	case s.ONNX != nil:
-		r.Upstream, r.Remote, r.Protocol, r.Version = "", "", "", ""
+		r.Upstream, r.Remote, r.Protocol, r.Version, r.TLS = "", "", "", "", ""
 		r.Weight, r.Replicas, r.Balance = nil, nil, ""
 	case s.Upstream != "" || s.ofServer():
 		r.ONNX, r.Upstream, r.Remote = "", cmp.Or(s.Upstream, r.Upstream), cmp.Or(s.Remote, r.Remote, r.Model.ID)
 		r.Protocol, r.Version = cmp.Or(s.Protocol, r.Protocol), cmp.Or(s.Version, r.Version)
+		if r.TLS = cmp.Or(s.TLS, r.TLS); s.TLS == nothing {
+			r.TLS = ""
+		}
 		if r.Upstream == infer.External {
 			r.Weight, r.Replicas, r.Balance = nil, nil, ""
 		}
@@ -173,39 +178,14 @@ func (s RouteSpec) backend(r *Route) error {
 }
 
 // ofServer reports whether the words say how a server is asked.
-func (s RouteSpec) ofServer() bool { return s.Remote != "" || s.Protocol != "" || s.Version != "" }
+func (s RouteSpec) ofServer() bool {
+	return s.Remote != "" || s.Protocol != "" || s.Version != "" || s.TLS != ""
+}
 
 // namesModel reports whether the words say what is to answer.
 func (s RouteSpec) namesModel() bool { return s.ONNX != nil || s.Upstream != "" || s.ofServer() }
 
 // place is where the model of a route with an upstream is.
 func (r Route) place() infer.Place {
-	return infer.Place{Address: r.Upstream, Model: r.Remote, Version: r.Version, Protocol: cmp.Or(r.Protocol, tensor.NameOIP)}
-}
-
-// terms reads those of the four limits that were said.
-func (s RouteSpec) terms(t *firewall.Terms) error {
-	for _, limit := range []struct {
-		field, text string
-		to          *firewall.Rate
-	}{
-		{"rate", s.Rate, &t.Rate},
-		{"budget", s.Budget, &t.Budget},
-		{"model_rate", s.ModelRate, &t.ModelRate},
-		{"model_budget", s.ModelBudget, &t.ModelBudget},
-	} {
-		if limit.text == "" {
-			continue
-		}
-		if limit.text == "none" && limit.to == &t.ModelRate {
-			*limit.to = firewall.Rate{}
-			continue
-		}
-		rate, err := firewall.ParseRate(limit.text)
-		if err != nil {
-			return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s %.60q is not COUNT/TIME", limit.field, limit.text), Hint: "write it as 600/1m, or 600/1m burst 100", Err: err}
-		}
-		*limit.to = rate
-	}
-	return nil
+	return infer.Place{Address: r.Upstream, Model: r.Remote, Version: r.Version, Protocol: cmp.Or(r.Protocol, tensor.NameOIP), TLS: r.TLS}
 }

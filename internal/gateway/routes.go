@@ -363,7 +363,8 @@ func (r *Routes) describe(ctx context.Context, spec RouteSpec, was *Route) (*fin
 		}
 		f.doubt = r.servers.Probe(ctx, route.place()) // what it takes and gives, the protocol says
 	case spec.namesModel():
-		server, err := infer.NewUpstream(route.place(), route.Signature, tensor.DefaultLimits())
+		first := []upstream.Endpoint{{URL: route.Upstream, Weight: 1}}
+		server, err := r.servers.Upstream(first, upstream.Options{}, route.place(), route.Signature, tensor.DefaultLimits())
 		if err != nil {
 			return nil, err
 		}

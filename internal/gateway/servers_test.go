@@ -205,6 +205,16 @@ func TestFailingServerIsLeftOut(t *testing.T) {
 	if err := json.Unmarshal(w.record(t, resp).Detail, &trail); err != nil || trail.Model != all[0].URL+" and 2 more" {
 		t.Errorf("the record says that %q answered, %v", trail.Model, err)
 	}
+	totals := w.Routes.servers.Totals()
+	if totals.Ejections != 1 || totals.Retries == 0 {
+		t.Errorf("%+v", totals)
+	}
+	if err := w.Routes.Delete(t.Context(), operator, theModel); err != nil {
+		t.Fatal(err)
+	}
+	if after := w.Routes.servers.Totals(); after != totals {
+		t.Errorf("%+v of servers that are gone, were %+v", after, totals)
+	}
 }
 
 // TestCallersStayOnTheirServer has one caller's calls meet on one of many servers, as soon

@@ -132,7 +132,7 @@ type Attempt struct {
 // Enter is [Guard.Enter] of the guard, whose refusals say what was attempted. An entry
 // begins without a detail, as any does.
 func (a Attempt) Enter(ctx context.Context, g *Guard, who pavise.Principal, verb string, on pavise.Name) (*Entry, error) {
-	return g.enter(ctx, &a, who, verb, on)
+	return g.enter(ctx, &Entry{guard: g, ctx: unending{ctx}, who: who, on: on, tried: &a}, verb)
 }
 
 // reword has a refusal by the policies say what they could not have mended.

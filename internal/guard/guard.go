@@ -128,21 +128,22 @@ func New(cfg Config) (*Guard, error) {
 // is the same. A denial has a *Denial as its cause, except one that was only
 // counted because the principal had been denied too often within the second.
 func (g *Guard) Enter(ctx context.Context, who pavise.Principal, verb string, on pavise.Name) (*Entry, error) {
-	return g.enter(ctx, nil, who, verb, on)
+	e := entries.Get().(*Entry)
+	e.guard, e.ctx, e.who, e.on = g, unending{ctx}, who, on
+	return g.enter(ctx, e, verb)
 }
 
-func (g *Guard) enter(ctx context.Context, tried *Attempt, who pavise.Principal, verb string, on pavise.Name) (*Entry, error) {
-	e := entries.Get().(*Entry)
-	e.guard, e.ctx, e.who, e.on, e.tried = g, unending{ctx}, who, on, tried
+// enter is Enter of an entry that knows who and on what.
+func (g *Guard) enter(ctx context.Context, e *Entry, verb string) (*Entry, error) {
 	var behind time.Duration
 	e.began, e.at, behind = g.clock.read()
-	q, fault := g.question(&e.who, verb, on, e.at)
+	q, fault := g.question(&e.who, verb, e.on, e.at)
 	if fault != nil {
 		return nil, g.refuse(ctx, e, verb, *fault)
 	}
 	e.action = q.Act
 	if behind > tolerance && !q.Act.Safe {
-		g.refusals.add(noteRefused, who.Name().String(), "clock stepped back")
+		g.refusals.add(noteRefused, e.who.Name().String(), "clock stepped back")
 		return nil, steppedBack(behind)
 	}
 	if q.Act.Class == Pooled {

@@ -21,6 +21,7 @@ type Place struct {
 	Model    string // its name there
 	Version  string // the one that is asked; empty: the server chooses
 	Protocol string // what the server speaks, one of tensor.Names
+	TLS      string // which of the options that WithTLS names; empty: the system's authorities, and no certificate
 }
 
 // Validate reports, as an error of kind Invalid, what is wrong with the place.
@@ -35,6 +36,10 @@ func (p Place) Validate() error {
 		return refuse("give the name that it has on the server, with --remote", "%q is no name of a model", p.Model)
 	case p.Version != "" && strings.Trim(p.Version, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ._-") != "", p.Version == ".", p.Version == "..", len(p.Version) > 64:
 		return refuse("versions are of letters, digits, dots, dashes and underscores: 64 at most", "%.80q is no version", p.Version)
+	case p.TLS != "" && !validTLSName(p.TLS):
+		return refuse("use a name that model_tls in pavise.yaml has", "%.80q is no name of options of TLS", p.TLS)
+	case p.TLS != "" && p.Address == External:
+		return refuse("leave it out: the proxy has a connection of its own", "options of TLS are of model servers that Pavise asks itself")
 	case p.Version != "" && known && !d.versions:
 		return refuse("leave the version out: one server has one version", "%s has no versions", p.Protocol)
 	}

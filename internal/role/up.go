@@ -71,6 +71,8 @@ type UpConfig struct {
 	People      []string                     // ids of other people of this machine, operators all
 	Stage       *demo.Stage                  // where a demo is played: its cast is known, and the console shows its tale; nil: nowhere
 	ModelKeys   []config.ModelKey            // with which servers of language models let it in
+	ModelTLS    []config.ModelTLS            // options of TLS for model servers
+	Detectors   *config.Detectors            // nil: as usual
 	Routes      []config.Route               // the models that an empty store begins with, beside the sample
 	ExtProc     *config.ExtProc              // where proxies ask about their exchanges; nil: nowhere
 	PublicTiles bool                         // the log's hashes are shown to everybody
@@ -121,7 +123,9 @@ func NewUp(ctx context.Context, cfg UpConfig) (u *Up, err error) {
 		func() error { return u.openIssuer(ctx, keys) },
 		func() error { return u.openEvidence(ctx, keys) },
 		func() error { return u.openWitness(ctx, keys) },
-		func() error { return u.openGateway(ctx, u.verifier, u.cfg.ModelKeys) },
+		func() error {
+			return u.openGateway(ctx, u.verifier, plane{u.cfg.ModelKeys, u.cfg.ModelTLS, u.cfg.Detectors})
+		},
 		func() error {
 			return u.openChanges(ctx, keys, api.Rooms{Issuer: u.issuer, Revoked: u.revoked, Exchange: u.exchange, Link: u.consoleLink, WitnessURL: u.url() + witnessPrefix})
 		},
