@@ -97,6 +97,7 @@ func TestHostileHTTP2(t *testing.T) {
 		"two types":                {request(nil, [2]string{"content-type", "text/plain"}), nil, "400", true},
 		"no path":                  {path(""), nil, "broken", false},
 		"no slash":                 {path("v2/models/m/infer"), nil, "broken", false},
+		"all of the server":        {request(map[string]string{":method": "OPTIONS", ":path": "*"}), nil, "400", true},
 		"absolute":                 {path("http://x/v2/models/m/infer"), nil, "400", true},
 		"absolute with user":       {path("http://a:b@y/v2/models/m/infer"), nil, "400", true},
 		"absolute without path":    {path("http://x"), nil, "400", true},

@@ -111,6 +111,7 @@ func NewWatched(t testing.TB, cfg telemetry.Config, more ...guard.Action) *World
 	w.Edge = edge.New(w.Gateway)
 	w.Server = httptest.NewUnstartedServer(w.Edge.Handler())
 	w.Server.Config.Protocols, w.Server.Config.HTTP2 = edge.ClearHTTP(), edge.HTTP2()
+	w.Server.Config.DisableGeneralOptionsHandler = true
 	w.Server.Start()
 	t.Cleanup(w.Server.Close)
 	return w

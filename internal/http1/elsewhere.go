@@ -28,6 +28,8 @@ func (s *Server) newElsewhere(h2 bool) *elsewhere {
 		MaxHeaderBytes:    s.MaxHeaderBytes,
 		ErrorLog:          s.ErrorLog,
 		Protocols:         new(http.Protocols),
+
+		DisableGeneralOptionsHandler: true, // nothing is answered that the handler did not see
 	}
 	if h2 {
 		e.server.HTTP2 = s.HTTP2

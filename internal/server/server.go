@@ -115,6 +115,8 @@ func secure(handler http.Handler, certificate func(*tls.ClientHelloInfo) (*tls.C
 		MaxHeaderBytes:    32 << 10,
 		TLSConfig:         tlsConfig(certificate),
 		ErrorLog:          log.New(io.Discard, "", 0), // of broken handshakes: anybody can make as many as they like
+
+		DisableGeneralOptionsHandler: true, // the doors answer OPTIONS * as they do all else
 	}}
 }
 
