@@ -29,7 +29,7 @@ kill-storm: ## kill -9 a working pavise a hundred times; nothing acknowledged ma
 crash-storm: ## power losses at a thousand random places while acts run; none may run twice
 	PAVISE_CRASHES=1000 .ci/run crashstorm
 
-soak: ## ask a running pavise for an hour; its memory must stay flat (SOAK=1h)
+soak: ## ask a running pavise for an hour in every protocol, and change it; its memory must stay flat (SOAK=1h)
 	PAVISE_SOAK=$(or $(SOAK),1h) go test -count=1 -timeout 0 -v -run '^TestSoak$$' ./cmd/pavise
 
 demo-model: ## train the sample model again; the same bytes come out

@@ -40,6 +40,9 @@ func ParseName(s string) (Name, error) {
 // [A-Za-z0-9._@:+-] and begins with a letter or digit, which keeps names safe
 // in paths, URLs and policies without escaping.
 func (n Name) Validate() error {
+	if partFault(n.Tenant) == "" && partFault(n.Kind) == "" && partFault(n.ID) == "" {
+		return nil
+	}
 	for _, p := range []struct{ what, s string }{{"tenant", n.Tenant}, {"kind", n.Kind}, {"id", n.ID}} {
 		if why := partFault(p.s); why != "" {
 			return &Error{
@@ -85,13 +88,32 @@ func partFault(s string) string {
 	if len(s) > maxPart {
 		return fmt.Sprintf("is %d bytes long, more than %d", len(s), maxPart)
 	}
-	for i, c := range []byte(s) {
-		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
-		case i > 0 && strings.IndexByte("._@:+-", c) >= 0:
-		default:
-			return fmt.Sprintf("has the character %q at byte %d", c, i)
+	for i := range len(s) {
+		if sort := characters[s[i]]; sort == foreign || sort == inner && i == 0 {
+			return fmt.Sprintf("has the character %q at byte %d", s[i], i)
 		}
 	}
 	return ""
 }
+
+// What a character is in a part of a name.
+const (
+	foreign = iota // none may have it
+	inner          // none may begin with it
+	outer          // a letter or a digit
+)
+
+// characters says what each is. A name is looked at three times for each thing that is
+// asked: profiled, telling its characters apart one comparison after another took longer
+// than to find its policies.
+var characters = func() (sorts [256]uint8) {
+	for c := range sorts {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+			sorts[c] = outer
+		case strings.IndexByte("._@:+-", byte(c)) >= 0:
+			sorts[c] = inner
+		}
+	}
+	return sorts
+}()

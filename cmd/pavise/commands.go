@@ -52,8 +52,9 @@ type cli struct {
 	Version     versionCommand     `cmd:"" help:"Print the version."`
 
 	stdout, stderr screen.Terminal
-	counts         bool           // progress was written to stderr
-	nouns          map[string]any // noun → pointer to the struct of its commands
+	counts         bool                        // progress was written to stderr
+	nouns          map[string]any              // noun → pointer to the struct of its commands
+	short          map[pavise.Name]pavise.Name // stand-in → the name that was typed, without its beginning; of one command
 }
 
 // A command is one that is not a verb of the table.
@@ -162,6 +163,9 @@ func describe(root *kong.Node) {
 
 // do runs the command that was chosen.
 func (c *cli) do(ctx context.Context, kctx *kong.Context) error {
+	if err := oneOfEach(kctx.Path); err != nil {
+		return err
+	}
 	chosen := kctx.Selected().Target.Addr().Interface()
 	if cmd, ok := chosen.(command); ok {
 		return cmd.run(ctx, c)
@@ -177,6 +181,9 @@ func (c *cli) call(ctx context.Context, verb string, request any) error {
 		return err
 	}
 	if err := withinBounds(verb, reflect.ValueOf(request).Elem()); err != nil {
+		return err
+	}
+	if err := c.completeNames(ctx, client, verb, reflect.ValueOf(request).Elem()); err != nil {
 		return err
 	}
 	var answer json.RawMessage
@@ -339,6 +346,7 @@ func (u *upCommand) config(c *cli) (cfg role.UpConfig, err error) {
 			return cfg, err
 		}
 		cfg.Routes, cfg.ExtProc, cfg.ModelKeys = file.Bootstrap.Routes, file.ExtProc, file.ModelKeys
+		cfg.ModelTLS, cfg.Detectors = file.ModelTLS, file.Detectors
 	}
 	if cfg.Issuers, err = role.ReadIssuers(u.Issuer); err != nil {
 		return cfg, err

@@ -31,6 +31,10 @@ func printGreeting(w io.Writer, g role.Greeting) {
 	card := threatdetector.Card()
 	own := ""
 	for _, o := range g.Own {
+		if o.Ask == "" {
+			own += fmt.Sprintf("Ask %s at your proxy's address, which asks Pavise about it: docs/envoy.md says how.\n\n", o.Model)
+			continue
+		}
 		own += fmt.Sprintf("Ask %s, at %s, with values of your own:\n\n%s\n", o.Model, o.At, o.Ask)
 	}
 	if g.Ignored {

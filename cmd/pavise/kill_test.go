@@ -5,10 +5,14 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
+	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -31,9 +35,10 @@ import (
 // A storm remembers what was acknowledged while pavise was killed again and
 // again. What was not acknowledged may have happened, or not.
 type storm struct {
-	mu       sync.Mutex     // guards what follows
-	answers  []answer       // inferences answered with 200
-	policies map[string]int // policy → the newest version whose put was answered
+	mu       sync.Mutex         // guards what follows
+	answers  []answer           // inferences answered with 200
+	callers  [stormCallers]bool // which were answered
+	policies map[string]int     // policy → the newest version whose put was answered
 	puts     int
 	faults   []string // answers that no kill explains
 }
@@ -41,14 +46,15 @@ type storm struct {
 const (
 	stormModel   = "storm"
 	stormServed  = "storm-served"
+	stormChat    = "storm-chat"
 	stormCallers = 4
 	stormIDs     = 40 // policies put in turn; a tenant has at most 256
 )
 
 // TestKillStorm kills a working pavise with SIGKILL at random moments, as often
 // as PAVISE_KILLS says, on one data directory. Nothing acknowledged may be
-// missing afterwards: each answer has its record, which opens to that very
-// answer; each change that was answered is in force and has its question and its
+// missing afterwards: each answer, whole or in events, has its record, which opens to
+// that very answer; a stream that was cut shows it; each change that was answered is in force and has its question and its
 // ending; no change was run twice, or unapproved, and none is stuck; whatever was
 // interrupted is closed; and the log verifies.
 func TestKillStorm(t *testing.T) {
@@ -101,8 +107,8 @@ func early(t *testing.T, dir installation.Data, random *rand.Rand) {
 	p.cmd.Wait()
 }
 
-// begin puts two models behind the firewall that can be asked without end: one that
-// runs in the gateway, and one on a server.
+// begin puts three models behind the firewall that can be asked without end: one that
+// runs in the gateway, one on a server, and a language model.
 func (s *storm) begin(t *testing.T, p *process) {
 	t.Helper()
 	model, err := os.ReadFile("testdata/fraud.onnx")
@@ -117,6 +123,7 @@ func (s *storm) begin(t *testing.T, p *process) {
 		t.Fatal(err)
 	}
 	newModelServer(t).behind(t, p, stormServed)
+	chatBehind(t, p, stormChat, newChatServer(t, "echo", time.Millisecond).URL)
 }
 
 // rage has callers ask and an operator change things, until the kill.
@@ -138,38 +145,60 @@ func (s *storm) rage(t *testing.T, p *process, life time.Duration) {
 		for s.change(t.Context(), operator, another) {
 		}
 	})
+	open, err := chat(t.Context(), p.Server, p.Token, stormChat, holds, true)
+	if err != nil || open.StatusCode != 200 {
+		t.Fatalf("a stream does not begin: %+v, %v", open, err)
+	}
 	time.Sleep(life)
 	for deadline := time.Now().Add(30 * time.Second); !s.blows() && time.Now().Before(deadline); {
 		time.Sleep(10 * time.Millisecond) // on a busy machine a life may be too short for any answer
 	}
 	p.kill()
 	callers.Wait()
+	// hear's error is of the connection: a stream that ended well, but for its last words,
+	// would pass for a whole one with a client that does not look for them.
+	if cut, err := hear(open, stormChat, true); !brokenOff(err) || !strings.Contains(cut.body, "echo") || cut.whole() {
+		t.Errorf("the kill cut a stream, and its caller sees %+v, %v", cut, err)
+	}
 }
 
-// blows reports whether something and some change were answered: before, there is
+// blows reports whether every caller and some change were answered: before, there is
 // nothing to lose.
 func (s *storm) blows() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.answers) > 0 && len(s.policies) > 0
+	return !slices.Contains(s.callers[:], false) && len(s.policies) > 0
 }
 
 // infer asks once and reports whether to go on.
 func (s *storm) infer(p *process, caller, i int) bool {
-	model := []string{stormModel, stormServed}[caller%2]
-	body := fmt.Sprintf(`{"inputs":[{"name":"payment","shape":[1,3],"datatype":"FP32","data":[%d,%d,1]}]}`, caller, i%1000)
-	a, err := ask(p.Server, p.Token, model, body)
-	if err != nil {
-		return false // killed
+	var a answer
+	var err error
+	switch caller % 4 {
+	case 0, 1:
+		body := fmt.Sprintf(`{"inputs":[{"name":"payment","shape":[1,3],"datatype":"FP32","data":[%d,%d,1]}]}`, caller, i%1000)
+		a, err = ask(p.Server, p.Token, []string{stormModel, stormServed}[caller%2], body)
+	case 2, 3:
+		a, err = talk(context.Background(), p.Server, p.Token, stormChat, fmt.Sprint("number ", i), caller%4 == 3)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if a.status != 200 {
-		s.faults = append(s.faults, fmt.Sprint(a))
+	switch {
+	case brokenOff(err):
+		return false // killed
+	case err != nil || a.status != 200:
+		s.faults = append(s.faults, fmt.Sprintf("%+v, %v", a, err))
 		return false
 	}
-	s.answers = append(s.answers, a)
+	s.answers, s.callers[caller] = append(s.answers, a), true
 	return true
+}
+
+// brokenOff reports whether an error is of a connection, and not of what came over it.
+func brokenOff(err error) bool {
+	_, asking := errors.AsType[*url.Error](err)
+	_, reading := errors.AsType[*net.OpError](err)
+	return asking || reading || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 // another is a second operator, whose approval counts.
@@ -284,7 +313,7 @@ func (s *storm) checkAnswers(t *testing.T, log *ledger.Log, subjects *subject.Ke
 		named[a.record] = true
 		model := pavise.Name{Tenant: role.Tenant, Kind: "model", ID: a.model}
 		r, err := log.Read(a.record)
-		if err != nil || r.Kind != "model.infer" || r.On != model || r.Outcome != pavise.Allow || r.Error != nil {
+		if err != nil || r.Kind != "model.infer" || r.On != model || r.Outcome == pavise.Deny || r.Error != nil {
 			t.Fatalf("record %d of an answer is %+v, %v", a.record, r, err)
 		}
 		key, err := subjects.Key(t.Context(), role.Tenant, r.Subject)

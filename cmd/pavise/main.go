@@ -69,6 +69,7 @@ func options(c *cli, exit func(int)) []kong.Option {
 		kong.Writers(c.stdout, c.stderr),
 		kong.Exit(exit),
 		kong.NamedMapper("textfile", kong.MapperFunc(readText)),
+		kong.TypeMapper(reflect.TypeFor[pavise.Name](), kong.MapperFunc(c.readName)),
 		kong.Vars{"data": installation.DefaultData, "datavariable": installation.DataVariable, "listen": role.DefaultListen,
 			"identity": fleet.DefaultIdentity(), "identityvariable": fleet.IdentityVariable},
 		kong.ValueFormatter(helpText),

@@ -103,6 +103,7 @@ type answer struct {
 	status int
 	body   string
 	record uint64 // the record it names
+	said   string // of a language model, what it said
 }
 
 // ask asks a model.

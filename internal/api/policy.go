@@ -120,7 +120,7 @@ type PolicyDelete struct {
 type ExplainRequest struct {
 	Record *uint64     `json:"record,omitempty" help:"explain the decision in this record" doc:"explain the decision in this record"`
 	Verb   string      `json:"verb,omitempty" arg:"" optional:"" help:"the verb, for example model.infer" doc:"the verb, for example model.infer"`
-	On     pavise.Name `json:"on,omitzero" arg:"" optional:"" help:"the thing, as tenant/kind/id" doc:"the thing, as tenant/kind/id"`
+	On     pavise.Name `json:"on,omitzero" arg:"" optional:"" help:"the thing, as tenant/kind/id, or its id alone" doc:"the thing, as tenant/kind/id"`
 	Role   []string    `json:"role,omitempty" help:"a role of the caller; may be repeated" doc:"roles of the caller"`
 	Kind   string      `json:"kind,omitempty" enum:"human,workload,node" default:"human" help:"kind of caller: human, workload or node" doc:"kind of caller"`
 	ID     string      `json:"id,omitempty" default:"somebody" help:"id of the caller" doc:"id of the caller"`
@@ -144,7 +144,7 @@ func policyExplain(ctx context.Context, rooms *Rooms, who pavise.Principal, req 
 // WhoCanRequest asks who may do a verb on a thing.
 type WhoCanRequest struct {
 	Verb string      `json:"verb" arg:"" help:"the verb, for example model.infer" doc:"the verb, for example model.infer"`
-	On   pavise.Name `json:"on" arg:"" help:"the thing, as tenant/kind/id" doc:"the thing, as tenant/kind/id"`
+	On   pavise.Name `json:"on" arg:"" help:"the thing, as tenant/kind/id, or its id alone" doc:"the thing, as tenant/kind/id"`
 }
 
 // WhoCan lists who may.
@@ -203,7 +203,7 @@ func studied[Req, Resp any](do func(context.Context, *Rooms, pavise.Principal, R
 // CheckRequest asks for a decision on what is done elsewhere.
 type CheckRequest struct {
 	Verb string      `json:"verb" arg:"" help:"the verb, for example model.train" doc:"the verb, for example model.train"`
-	On   pavise.Name `json:"on" arg:"" help:"the thing, as tenant/kind/id" doc:"the thing, as tenant/kind/id"`
+	On   pavise.Name `json:"on" arg:"" help:"the thing, as tenant/kind/id, or its id alone" doc:"the thing, as tenant/kind/id"`
 }
 
 // Checked says that somebody may: a denial is an error.

@@ -40,9 +40,9 @@ func routeVerbs() []Verb {
 			Help:    "Put a model behind the firewall, or change its terms",
 			About:   "The model runs in the gateway (--onnx) or on a model server (--upstream, and --protocol unless it speaks the Open Inference Protocol v2); a server that cannot say what its model takes and gives needs --signature. On a route that exists, what is left out stays as it is; --no-observe and the like take back what was set. Requests under way end on the terms they began on. A model can run on several servers (--replica, each with its --weight), and a --shadow can hear its requests. Weights and --balance change at once, on the connections that there are. Another model for a name that has one, another server or another shadow is a release: pavise route release.",
 			Example: "pavise route put local/model/fraud --onnx cmd/pavise/testdata/fraud.onnx --rate 600/1m --shape round:3",
-		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, req gateway.RouteSpec) (gateway.Route, error) {
+		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, req gateway.RouteSpec) (gateway.Placed, error) {
 			if _, err := req.Model(); err != nil {
-				return gateway.Route{}, err // no name to ask the guard about
+				return gateway.Placed{}, err // no name to ask the guard about
 			}
 			return rooms.Routes.Put(ctx, who, req)
 		}),
@@ -107,13 +107,13 @@ type ReleaseRequest struct {
 
 // RouteRequest names a route's model.
 type RouteRequest struct {
-	Name   string `json:"name" arg:"" help:"the model's name, as tenant/model/id" doc:"the model's name, as tenant/model/id"`
+	Name   string `json:"name" arg:"" help:"the model's name: its id, or tenant/model/id" doc:"the model's name, as tenant/model/id"`
 	Reason string `json:"reason,omitempty" help:"why" doc:"why"`
 }
 
 // RouteDelete names a route's model.
 type RouteDelete struct {
-	Name pavise.Name `json:"name" arg:"" help:"the model's name, as tenant/model/id" doc:"the model's name, as tenant/model/id"`
+	Name pavise.Name `json:"name" arg:"" help:"the model's name: its id, or tenant/model/id" doc:"the model's name, as tenant/model/id"`
 }
 
 // asideVerbs are those of the data plane aside from inference.

@@ -58,6 +58,19 @@ func floats(v any) any {
 	return v
 }
 
+// spare returns a value that takes more memory than its members need, or nil.
+func spare(v *value) *value {
+	if cap(v.items) != len(v.items) {
+		return v
+	}
+	for i := range v.items {
+		if at := spare(&v.items[i].value); at != nil {
+			return at
+		}
+	}
+	return nil
+}
+
 // FuzzJSON reads as encoding/json does whatever both read, and refuses what it
 // tolerates.
 func FuzzJSON(f *testing.F) {
@@ -88,6 +101,12 @@ func FuzzJSON(f *testing.F) {
 			t.Fatalf("%q is read %v, and by encoding/json %v", body, got, decoded)
 		}
 		written := v.append(nil)
+		if n := v.written(); n != len(written) {
+			t.Fatalf("%q is written in %d bytes, and %d were foretold", body, len(written), n)
+		}
+		if at := spare(&v); at != nil {
+			t.Fatalf("%q: %v has room for %d members", body, at, cap(at.items))
+		}
 		again, fault := parse(written, Limits{MaxBody: 1 << 20, MaxDepth: 12, MaxValues: 256, MaxText: 512})
 		if fault != nil || !reflect.DeepEqual(again, v) || !json.Valid(written) {
 			t.Fatalf("%q is written %s, and that is read %v, %v", body, written, again, fault)

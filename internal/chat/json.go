@@ -2,13 +2,15 @@ package chat
 
 import (
 	"fmt"
+	"hash/maphash"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/quote"
 )
 
 // Limits bound what is read. All are required.
@@ -22,25 +24,23 @@ type Limits struct {
 }
 
 // DefaultLimits fit prompts with a few images: 4 MiB of text, of that a string of
-// as many, 64 levels, 1 Mi values, events of 1 MiB and streams of 64 MiB.
+// as many, 64 levels, 512 Ki values, events of 1 MiB and streams of 64 MiB.
 func DefaultLimits() Limits {
 	return Limits{MaxBody: 4 << 20, MaxDepth: 64, MaxValues: 512 << 10, MaxText: 4 << 20, MaxEvent: 1 << 20, MaxStream: 64 << 20}
 }
 
-// Weight returns how many bytes a body and what is read from it take together, at
-// most: a value begins the text or follows a bracket, a comma or a colon.
+// Weight returns how many bytes a body and what is read from it take together, at most.
 func (lim Limits) Weight(body []byte) int {
-	values := 1
-	for _, c := range body {
-		if c == ',' || c == '[' || c == ':' {
-			values++
-		}
-	}
-	return cap(body) + len(body) + 3*valueSize*min(values, lim.MaxValues)
+	c := take(body, lim, nil)
+	return cap(body) + len(body) + c.escaped + c.values*(valueSize+numberSize)
 }
 
-// valueSize is what one value takes in memory, in bytes, beside its text.
-const valueSize = 64
+const (
+	// valueSize is what one value takes in memory, in bytes, beside its text, and
+	// numberSize what a number takes that is not written as it was.
+	valueSize  = 64
+	numberSize = 32
+)
 
 // A kind is one of the six of JSON.
 type kind uint8
@@ -124,6 +124,64 @@ func clip(name string) string {
 	return quoted[1 : len(quoted)-1]
 }
 
+// A census is what a text holds, as far as its brackets, commas and quotes tell. It is
+// exact for JSON; for a text that is none it goes no further than a scanner does.
+type census struct {
+	values  int
+	escaped int     // bytes of strings that hold an escape
+	sizes   []int32 // how many members each array and object has, in the order in which they open
+}
+
+// take counts what is in a text, so that what is read takes as much memory as it needs
+// and no more. sizes, in which the first sizes come to stand, may be nil: then nobody
+// wants them.
+func take[T string | []byte](text T, lim Limits, sizes []int32) census {
+	c := census{values: 1, sizes: sizes}
+	var inside [maxInside]int32 // which of sizes the containers are that are open
+	depth, before := 0, byte(0) // before is the last byte that is no white space
+	for i := 0; i < len(text) && c.values <= lim.MaxValues; i++ {
+		b := text[i]
+		switch b {
+		case ' ', '\t', '\r', '\n':
+			continue
+		case '"':
+			first := quote.Plain(text, i+1)
+			end := closing(text, first)
+			if end > first || end < len(text) && text[end] == '\\' {
+				c.escaped += end - i
+			}
+			i = end
+		case '[', '{':
+			if depth == min(lim.MaxDepth, maxInside) {
+				return c
+			}
+			inside[depth] = int32(len(c.sizes))
+			depth++
+			if sizes != nil {
+				c.sizes = append(c.sizes, 0)
+			}
+		case ',', ']', '}':
+			if depth == 0 {
+				return c
+			}
+			if before != '[' && before != '{' {
+				c.values++
+				if sizes != nil {
+					c.sizes[inside[depth-1]]++
+				}
+			}
+			if b != ',' {
+				depth--
+			}
+		}
+		before = b
+	}
+	return c
+}
+
+// maxInside is how many levels a census goes down, at most.
+const maxInside = 64
+
 // A scanner reads one JSON text from front to back (RFC 8259).
 type scanner struct {
 	text   string
@@ -131,25 +189,34 @@ type scanner struct {
 	depth  int
 	values int
 	lim    Limits
-	open   []member // of arrays and objects that are not closed yet
+	sizes  []int32 // of the arrays and objects to come, as take has them
+	fresh  int     // bytes of strings and numbers that are not pieces of the text
 }
 
 // parse reads a JSON text, which is at most lim.MaxBody long.
 func parse(body []byte, lim Limits) (v value, f *fault) {
+	v, _, f = weigh(body, lim)
+	return v, f
+}
+
+// weigh is parse, and says how many bytes the value takes in memory, with its text.
+func weigh(body []byte, lim Limits) (v value, size int, f *fault) {
 	if len(body) > lim.MaxBody {
-		return v, faultf("send less", "more than %d bytes", lim.MaxBody)
+		return v, 0, faultf("send less", "more than %d bytes", lim.MaxBody)
 	}
-	s := scanner{text: string(body), lim: lim, open: make([]member, 0, 32)}
+	s := scanner{text: string(body), lim: lim}
 	if !utf8.ValidString(s.text) {
-		return v, faultf("send JSON as UTF-8", "the text is not UTF-8")
+		return v, 0, faultf("send JSON as UTF-8", "the text is not UTF-8")
 	}
+	var few [32]int32
+	s.sizes = take(s.text, lim, few[:0]).sizes
 	if f = s.value(&v); f != nil {
-		return v, f
+		return v, 0, f
 	}
 	if s.peek(); s.pos < len(s.text) {
-		return v, s.fault("send one JSON object and nothing behind it", "something follows the JSON text")
+		return v, 0, s.fault("send one JSON object and nothing behind it", "something follows the JSON text")
 	}
-	return v, nil
+	return v, len(s.text) + s.fresh + valueSize*s.values, nil
 }
 
 // fault returns a fault at the current byte.
@@ -222,31 +289,32 @@ func (s *scanner) container(v *value, first byte) *fault {
 		return s.fault("nest less", "more than %d levels", s.lim.MaxDepth)
 	}
 	s.pos++
-	base, closing := len(s.open), first+2 // '[' and ']', '{' and '}' are two apart
+	closing := first + 2 // '[' and ']', '{' and '}' are two apart
 	v.kind = array
 	if first == '{' {
 		v.kind = object
 	}
+	if len(s.sizes) > 0 {
+		if n := s.sizes[0]; n > 0 {
+			v.items = make([]member, 0, n)
+		}
+		s.sizes = s.sizes[1:]
+	}
 	for s.peek() != closing {
-		if len(s.open) > base {
+		if len(v.items) > 0 {
 			if s.peek() != ',' {
 				return s.unexpected(fmt.Sprintf("',' or %q", closing))
 			}
 			s.pos++
 		}
-		var m member
-		if f := s.member(v.kind, &m, len(s.open)-base); f != nil {
+		i := len(v.items)
+		v.items = append(v.items, member{}) // there is room, in a text that goes on as JSON
+		if f := s.member(v.kind, &v.items[i], i); f != nil {
 			return f
 		}
-		s.open = append(s.open, m)
 	}
 	s.pos++
 	s.depth--
-	if n := len(s.open) - base; n > 0 {
-		v.items = make([]member, n)
-		copy(v.items, s.open[base:])
-		s.open = s.open[:base]
-	}
 	if v.kind == object {
 		return twice(v.items)
 	}
@@ -298,13 +366,29 @@ func twice(items []member) *fault {
 		}
 		return nil
 	}
-	seen := make(map[string]bool, len(items))
+	// Hashes that nobody can foresee take less room than a map of names, and are compared
+	// as fast; where two are alike, the names decide.
+	seed := maphash.MakeSeed()
+	hashes := make([]uint64, len(items))
+	var name []byte
 	for i := range items {
-		name := fold(items[i].name)
-		if seen[name] {
-			return faultf(hint, "key %q appears twice, or in two cases", clip(items[i].name))
+		name = appendFolded(name[:0], items[i].name)
+		hashes[i] = maphash.Bytes(seed, name)
+	}
+	slices.Sort(hashes)
+	for i := 1; i < len(hashes); i++ {
+		if hashes[i] != hashes[i-1] {
+			continue
 		}
-		seen[name] = true
+		var alike []member
+		for _, m := range items {
+			if name = appendFolded(name[:0], m.name); maphash.Bytes(seed, name) == hashes[i] && len(alike) < few {
+				alike = append(alike, m)
+			}
+		}
+		if f := twice(alike); f != nil {
+			return f
+		}
 	}
 	return nil
 }
@@ -312,7 +396,7 @@ func twice(items []member) *fault {
 // quoted reads a string, decoded.
 func (s *scanner) quoted() (string, *fault) {
 	start := s.pos + 1
-	s.pos = plainTo(s.text, start)
+	s.pos = quote.Plain(s.text, start)
 	switch {
 	case s.pos == len(s.text):
 		return "", s.fault("", "a string without its closing quote")
@@ -331,7 +415,9 @@ func (s *scanner) quoted() (string, *fault) {
 // between escapes is taken in one piece.
 func (s *scanner) escaped(start int) (string, *fault) {
 	var b strings.Builder
-	b.Grow(min(2*(s.pos-start)+64, len(s.text)-start))
+	longest := closing(s.text, s.pos) - start // no escape is shorter than what it stands for
+	b.Grow(longest)
+	s.fresh += longest
 	for s.pos < len(s.text) {
 		b.WriteString(s.text[start:s.pos])
 		switch c := s.text[s.pos]; {
@@ -349,28 +435,17 @@ func (s *scanner) escaped(start int) (string, *fault) {
 		}
 		b.WriteRune(r)
 		start = s.pos
-		s.pos = plainTo(s.text, start)
+		s.pos = quote.Plain(s.text, start)
 	}
 	return "", s.fault("", "a string without its closing quote")
 }
 
-// plainTo returns the first place, at or after i, of a byte that does not stand for
-// itself in a string: a quote, a backslash or a control character. It looks at eight
-// bytes at a time: a byte of x is zero where (x - 1) &^ x has its highest bit.
-func plainTo(s string, i int) int {
-	const ones, highs = 0x0101010101010101, 0x8080808080808080
-	for ; i+8 <= len(s); i += 8 {
-		t := s[i : i+8]
-		w := uint64(t[0]) | uint64(t[1])<<8 | uint64(t[2])<<16 | uint64(t[3])<<24 | uint64(t[4])<<32 | uint64(t[5])<<40 | uint64(t[6])<<48 | uint64(t[7])<<56
-		quote, back := w^ones*'"', w^ones*'\\'
-		if ((quote-ones)&^quote|(back-ones)&^back|(w-ones*' ')&^w)&highs != 0 {
-			break
-		}
+// closing returns where the string ends in which pos stands, or the text.
+func closing[T string | []byte](text T, pos int) int {
+	for pos = quote.Plain(text, pos); pos < len(text) && text[pos] == '\\'; {
+		pos = quote.Plain(text, min(pos+2, len(text)))
 	}
-	for i < len(s) && s[i] >= ' ' && s[i] != '"' && s[i] != '\\' {
-		i++
-	}
-	return i
+	return pos
 }
 
 func (s *scanner) tooLong() *fault {
@@ -379,44 +454,12 @@ func (s *scanner) tooLong() *fault {
 
 // escape reads one escape sequence, of both halves for a surrogate pair.
 func (s *scanner) escape() (rune, *fault) {
-	const plain, meant = `"\/bfnrt`, "\"\\/\b\f\n\r\t"
-	if s.pos+1 < len(s.text) {
-		if i := strings.IndexByte(plain, s.text[s.pos+1]); i >= 0 {
-			s.pos += 2
-			return rune(meant[i]), nil
-		}
+	r, n, hint, why := quote.Escape(s.text, s.pos)
+	if why != "" {
+		return 0, s.fault(hint, "%s", why)
 	}
-	high, ok := s.hex4(s.pos)
-	if !ok {
-		return 0, s.fault(`JSON has \" \\ \/ \b \f \n \r \t and \u with four hex digits`, "an escape that JSON does not have")
-	}
-	if !utf16.IsSurrogate(high) {
-		s.pos += 6
-		return high, nil
-	}
-	low, _ := s.hex4(s.pos + 6)
-	r := utf16.DecodeRune(high, low)
-	if r == utf8.RuneError {
-		return 0, s.fault("a surrogate is half a character: send both halves, or the character itself", "a lone surrogate \\u%04x", high)
-	}
-	s.pos += 12
+	s.pos += n
 	return r, nil
-}
-
-// hex4 reads the number of an escape, \u and four hex digits, that stands at from.
-func (s *scanner) hex4(from int) (rune, bool) {
-	if from+6 > len(s.text) || s.text[from] != '\\' || s.text[from+1] != 'u' {
-		return 0, false
-	}
-	var r rune
-	for i := from + 2; i < from+6; i++ {
-		digit := strings.IndexByte("0123456789abcdef", s.text[i]|0x20)
-		if digit < 0 || s.text[i] < '0' {
-			return 0, false
-		}
-		r = r<<4 | rune(digit)
-	}
-	return r, true
 }
 
 // maxNumber bounds how long a number is written, in bytes.
@@ -449,6 +492,9 @@ func (s *scanner) number() (string, *fault) {
 	written, ok := canonical(s.text[start:s.pos], s.pos == first)
 	if !ok {
 		return "", s.fault("send finite numbers", "a number beyond what a float64 holds")
+	}
+	if written != s.text[start:s.pos] {
+		s.fresh += numberSize
 	}
 	return written, nil
 }

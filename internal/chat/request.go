@@ -214,16 +214,17 @@ type Request struct {
 	// order in which they came. They are not written unless Admit lets them.
 	Unknown []string
 
-	count int      // of prompts, in an outline, which has none
-	tools []string // names of the functions that the model may ask for
+	weight int      // bytes in memory of what was read
+	count  int      // of prompts, in an outline, which has none
+	tools  []string // names of the functions that the model may ask for
 }
 
 // ParseRequest reads a request. The error is a Fault of kind Invalid.
 func ParseRequest(api API, body []byte, lim Limits) (*Request, error) {
 	r := &Request{API: api}
-	root, f := parse(body, lim)
+	root, size, f := weigh(body, lim)
 	if f == nil {
-		r.root = root
+		r.root, r.weight = root, size
 		f = r.check()
 	}
 	if f != nil {
@@ -328,6 +329,10 @@ func (r *Request) calls() *fault {
 
 // Model returns the name of the model that is asked.
 func (r *Request) Model() string { return r.Text("model") }
+
+// Weight returns how many bytes the request takes in memory, with the text that it was
+// read from and as many as it is when it is written.
+func (r *Request) Weight() int { return r.weight + r.Written() }
 
 // Stream reports whether the answer is to come as events.
 func (r *Request) Stream() bool { return r.Flag("stream") }

@@ -293,7 +293,7 @@ func (c *checker) within(m *member, s *shape) *fault {
 // in case only is refused: some parser would take it for the field.
 func (c *checker) stranger(m *member, o *listed) *fault {
 	for name := range o.fields {
-		if strings.EqualFold(name, m.name) && !c.answer {
+		if !c.answer && strings.EqualFold(name, m.name) {
 			return faultf("write it as "+name, "key %q differs from %q in case only, and parsers differ on whether that matters", clip(m.name), name)
 		}
 	}

@@ -5,18 +5,29 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+	"unicode/utf8"
+
+	"github.com/pavise/pavise/internal/quote"
 )
 
-// fold returns a name so that names which differ in case only become one, as
+// appendFolded appends a name so that names which differ in case only become one, as
 // encoding/json folds them.
-func fold(name string) string {
-	return strings.Map(func(r rune) rune {
+func appendFolded(dst []byte, name string) []byte {
+	for _, r := range name {
+		if r < utf8.RuneSelf { // of two ASCII letters the capital is the lesser
+			if 'a' <= r && r <= 'z' {
+				r -= 'a' - 'A'
+			}
+			dst = append(dst, byte(r))
+			continue
+		}
 		least := r
 		for next := unicode.SimpleFold(r); next != r; next = unicode.SimpleFold(next) {
 			least = min(least, next)
 		}
-		return least
-	}, name)
+		dst = utf8.AppendRune(dst, least)
+	}
+	return dst
 }
 
 // get returns the member of an object with the name, or nil.
@@ -114,6 +125,46 @@ func ofText(s string) value { return value{kind: text, text: s} }
 func ofInt(n int64) value   { return value{kind: number, text: strconv.FormatInt(n, 10)} }
 func ofFlag(b bool) value   { return value{kind: boolean, text: strconv.FormatBool(b)} }
 
+// written is how many bytes append makes of the value.
+func (v *value) written() int {
+	switch v.kind {
+	case null:
+		return len("null")
+	case text:
+		return quotedSize(v.text)
+	case array, object:
+	default:
+		return len(v.text)
+	}
+	n := 2
+	for i := range v.items {
+		if m := &v.items[i]; !m.alien {
+			if n > 2 {
+				n++
+			}
+			if v.kind == object {
+				n += quotedSize(m.name) + 1
+			}
+			n += m.written()
+		}
+	}
+	return n
+}
+
+// quotedSize is how many bytes appendQuoted makes of s.
+func quotedSize(s string) int {
+	n := len(s) + 2
+	for i := quote.Plain(s, 0); i < len(s); i = quote.Plain(s, i+1) {
+		switch s[i] {
+		case '"', '\\', '\n':
+			n++
+		default:
+			n += 5
+		}
+	}
+	return n
+}
+
 // append writes the value as JSON, in its one way.
 func (v *value) append(dst []byte) []byte {
 	switch v.kind {
@@ -156,7 +207,7 @@ func appendQuoted(dst []byte, s string) []byte {
 	const hex = "0123456789abcdef"
 	dst = append(dst, '"')
 	for {
-		i := plainTo(s, 0)
+		i := quote.Plain(s, 0)
 		dst = append(dst, s[:i]...)
 		if i == len(s) {
 			return append(dst, '"')
@@ -184,6 +235,9 @@ func (d *Document) AppendJSON(dst []byte) []byte { return d.root.append(dst) }
 
 // Size returns how many bytes the document takes in memory.
 func (d *Document) Size() int { return d.root.size() }
+
+// Written returns how many bytes AppendJSON appends.
+func (d *Document) Written() int { return d.root.written() }
 
 // Has reports whether anything stands at a path.
 func (d *Document) Has(path string) bool { return d.root.at(path) != nil }

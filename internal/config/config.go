@@ -38,6 +38,8 @@ func (file *File) Roles() (roles []string) {
 // An Up says what a laptop's Pavise begins with: pavise up. All else of it is flags.
 type Up struct {
 	ModelKeys []ModelKey   `yaml:"model_keys" doc:"What servers of language models let Pavise in with."`
+	ModelTLS  []ModelTLS   `yaml:"model_tls" doc:"Options of TLS for model servers, which routes name."`
+	Detectors *Detectors   `yaml:"detectors" doc:"How those are looked for who study a model rather than use it."`
 	Bootstrap *UpBootstrap `yaml:"bootstrap" need:"true" doc:"What an empty store begins with. It is done once, through the verb that anybody would use, and recorded; afterwards it is ignored, and the start says so."`
 	ExtProc   *ExtProc     `yaml:"ext_proc" doc:"Where proxies ask about their exchanges: Envoy, Istio, agentgateway. docs/envoy.md says how they are set up."`
 }
@@ -70,6 +72,7 @@ type Serve struct {
 	PublicTiles bool          `yaml:"public_tiles" example:"false" doc:"Show the log's hashes to everybody. They tell nothing of the records."`
 	Certificate time.Duration `yaml:"certificate_life" example:"24h" doc:"How long a certificate of the built-in CA is good, 5m to 168h. It is renewed at half of that."`
 	Grace       time.Duration `yaml:"grace" example:"1h" doc:"How long a gateway may go on with what it was told last, when it hears nothing from here: 1m to 168h. Afterwards it refuses everything."`
+	ModelTLS    []ModelTLS    `yaml:"model_tls" doc:"Options of TLS for model servers, which routes name: here for asking them what a new route's model takes."`
 	Health      string        `yaml:"health" example:"127.0.0.1:8482" doc:"Where /healthz says how it stands and /metrics what it counts, in clear text and therefore on this machine only; left out: nowhere."`
 	Telemetry   *Telemetry    `yaml:"telemetry" doc:"Where what it counts is sent: docs/telemetry.md says what that is."`
 	Bootstrap   *Bootstrap    `yaml:"bootstrap" doc:"What an empty store begins with. It is done once, through the verbs that anybody would use, and recorded; afterwards it is ignored, and the start says so."`
@@ -86,6 +89,8 @@ type Gateway struct {
 	Health    string        `yaml:"health" example:"127.0.0.1:8481" doc:"Where /healthz says how it stands and /metrics what it counts, in clear text and therefore on this machine only."`
 	Grace     time.Duration `yaml:"grace" example:"1h" doc:"How long it goes on when it hears nothing from the server. What the server allows counts if that is less."`
 	ModelKeys []ModelKey    `yaml:"model_keys" doc:"What servers of language models let this gateway in with."`
+	ModelTLS  []ModelTLS    `yaml:"model_tls" doc:"Options of TLS for model servers, which routes name. A route whose name is not here is there, and answers nothing."`
+	Detectors *Detectors    `yaml:"detectors" doc:"How those are looked for who study a model rather than use it."`
 	Archive   string        `yaml:"archive" example:"s3://bucket/prefix" doc:"Where whole segments of its log are kept, too: a directory, or s3://BUCKET/PREFIX."`
 	Findings  string        `yaml:"findings" example:"/var/lib/pavise/gateway/findings.jsonl" doc:"A file that gets every finding of its log as a line of OCSF; a dash, in quotes, prints them."`
 
@@ -105,6 +110,45 @@ type Agent struct {
 type ModelKey struct {
 	Address string `yaml:"address" need:"true" example:"https://api.openai.com" doc:"The server, as routes name it. The key goes to no other; every route to it uses it."`
 	File    string `yaml:"file" need:"true" example:"/etc/pavise/openai.key" doc:"A file with the key, in one line, readable for Pavise alone."`
+}
+
+// ModelTLS is whom routes believe that name it, and who they are, when their model servers
+// are asked by TLS.
+type ModelTLS struct {
+	Name        string `yaml:"name" need:"true" example:"internal" doc:"What routes call it: pavise route put … --tls internal."`
+	Authorities string `yaml:"authorities" example:"/etc/pavise/models-ca.pem" doc:"PEM: the only authorities whose certificates are believed; left out: the system's."`
+	Certificate string `yaml:"certificate" example:"/etc/pavise/models.crt" doc:"PEM: the certificate that is shown to servers that ask for one, and those between it and the root."`
+	Key         string `yaml:"key" example:"/etc/pavise/models.key" doc:"PEM: its private key, readable for Pavise alone."`
+	ServerName  string `yaml:"server_name" example:"models.internal" doc:"The name in the servers' certificates; left out: the host of each address."`
+}
+
+// Detectors say how those are looked for who study a model rather than use it.
+type Detectors struct {
+	NearDuplicates string `yaml:"near_duplicates" need:"true" example:"42" doc:"How many of the last 64 rows of a caller may be near duplicates before a note says so, 1 to 63; off looks for none."`
+}
+
+// Bound is how many near duplicates are too many: 0 is the usual, -1 any number.
+func (d *Detectors) Bound() int {
+	switch {
+	case d == nil:
+		return 0
+	case d.NearDuplicates == "off":
+		return -1
+	}
+	n, _ := strconv.Atoi(d.NearDuplicates)
+	return n
+}
+
+// maxNear is the most that Detectors.NearDuplicates can ask for.
+const maxNear = 63
+
+func (d *Detectors) check(f *faults) {
+	if d == nil || d.NearDuplicates == "off" {
+		return
+	}
+	if n, err := strconv.Atoi(d.NearDuplicates); err != nil || n < 1 || n > maxNear || strconv.Itoa(n) != d.NearDuplicates {
+		f.add("near_duplicates", "is "+strconv.Quote(clip(d.NearDuplicates))+", not off or a number from 1 to 63", "for example near_duplicates: 42")
+	}
 }
 
 // TLS names the files of a certificate.
@@ -161,6 +205,7 @@ type Route struct {
 	Upstream  string   `yaml:"upstream" instead:"onnx" example:"http://models:8000" doc:"In the place of onnx: the address of a model server."`
 	Replicas  []string `yaml:"replicas" instead:"onnx" example:"[http://models2:8000]" doc:"Further servers of the same model."`
 	Remote    string   `yaml:"remote" instead:"onnx" example:"fraud" doc:"The model's name there, if it is another."`
+	TLS       string   `yaml:"tls" instead:"onnx" example:"internal" doc:"The options of TLS by which the servers are asked, as model_tls names them."`
 	Protocol  string   `yaml:"protocol" instead:"onnx" example:"tfserving" doc:"What the server speaks: oip unless said, oip-binary, oip-grpc, v1, tfserving, torchserve, mlflow or openai."`
 	Signature string   `yaml:"signature" instead:"onnx" example:"/etc/pavise/fraud.json" doc:"A file that says what the model takes and gives, where its server cannot: v1, torchserve, mlflow."`
 	Rate      string   `yaml:"rate" example:"600/1m" doc:"Rows of each caller."`
@@ -187,6 +232,8 @@ const (
 
 func (u *Up) check(f *faults) {
 	checkKeys(f, u.ModelKeys)
+	checkTLS(f, u.ModelTLS)
+	u.Detectors.check(f.in("detectors"))
 	if u.Bootstrap != nil {
 		checkRoutes(f.in("bootstrap"), u.Bootstrap.Routes, UpTenant)
 	}
@@ -196,6 +243,7 @@ func (u *Up) check(f *faults) {
 }
 
 func (s *Serve) check(f *faults) {
+	checkTLS(f, s.ModelTLS)
 	f.path("data", s.Data)
 	f.label("tenant", s.Tenant)
 	f.domain("trust_domain", s.TrustDomain)
@@ -288,6 +336,22 @@ func checkKeys(f *faults, keys []ModelKey) {
 	}
 }
 
+// checkTLS looks at the names of files, and at what belongs together.
+func checkTLS(f *faults, all []ModelTLS) {
+	for i, t := range all {
+		at := f.in("model_tls").in(strconv.Itoa(i))
+		at.path("authorities", t.Authorities)
+		at.path("certificate", t.Certificate)
+		at.path("key", t.Key)
+		if (t.Certificate == "") != (t.Key == "") {
+			at.add("", "has one of certificate and key", "give both, or none")
+		}
+		if slices.ContainsFunc(all[:i], func(other ModelTLS) bool { return other.Name == t.Name }) {
+			at.add("name", strconv.Quote(t.Name)+" stands here twice", "give each a name of its own")
+		}
+	}
+}
+
 // KeyFiles are the files of keys, by the address of the server.
 func KeyFiles(keys []ModelKey) map[string]string {
 	files := make(map[string]string, len(keys))
@@ -299,6 +363,8 @@ func KeyFiles(keys []ModelKey) map[string]string {
 
 func (g *Gateway) check(f *faults) {
 	checkKeys(f, g.ModelKeys)
+	checkTLS(f, g.ModelTLS)
+	g.Detectors.check(f.in("detectors"))
 	f.path("data", g.Data)
 	f.server("server", g.Server)
 	f.address("listen", g.Listen)

@@ -93,6 +93,12 @@ func TestFaults(t *testing.T) {
 		"p.yaml:3: up.ext_proc.clients needs tls":                                 "up:\n  bootstrap: {routes: [{name: m, onnx: /x}]}\n  ext_proc: {listen: \"127.0.0.1:1\", clients: /x}\n",
 		"p.yaml:3: up.ext_proc.origins \"models\" is not how":                     "up:\n  bootstrap: {routes: [{name: m, onnx: /x}]}\n  ext_proc: {listen: \"unix:/run/x\", origins: [models]}\n",
 		"p.yaml:8: serve.lisen is no field of pavise.yaml":                        with("  lisen: x:1\n"),
+		"p.yaml:3: up.detectors.near_duplicates is \"64\", not off or":            "up:\n  bootstrap: {routes: [{name: m, onnx: /x}]}\n  detectors: {near_duplicates: 64}\n",
+		"p.yaml:3: up.detectors.near_duplicates is \"042\", not off or":           "up:\n  bootstrap: {routes: [{name: m, onnx: /x}]}\n  detectors: {near_duplicates: 042}\n",
+		"p.yaml:3: up.detectors.near_duplicates is missing":                       "up:\n  bootstrap: {routes: [{name: m, onnx: /x}]}\n  detectors: {}\n",
+		"p.yaml:8: serve.model_tls.0 has one of certificate and key":              with("  model_tls: [{name: a, key: /x}]\n"),
+		"p.yaml:8: serve.model_tls.1.name \"a\" stands here twice":                with("  model_tls: [{name: a, authorities: /x}, {name: a, authorities: /y}]\n"),
+		"p.yaml:8: serve.model_tls.0.authorities \"x.pem\" is not where":          with("  model_tls: [{name: a, authorities: x.pem}]\n"),
 		"p.yaml:8: serve.Listen is no field of pavise.yaml":                       with("  Listen: x:1\n"),
 		"p.yaml:8: serve.data stands in line 2 already":                           with("  data: /elsewhere\n"),
 		"p.yaml:2: serve.tenant is missing":                                       without("tenant"),
@@ -189,4 +195,13 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("it accepts %+v", g)
 		}
 	})
+}
+
+// TestDetectorsBound: off, a number, and nothing.
+func TestDetectorsBound(t *testing.T) {
+	for d, want := range map[*Detectors]int{nil: 0, {NearDuplicates: "off"}: -1, {NearDuplicates: "50"}: 50} {
+		if n := d.Bound(); n != want {
+			t.Errorf("%+v is %d, want %d", d, n, want)
+		}
+	}
 }

@@ -489,10 +489,14 @@ func TestRoutesPage(t *testing.T) {
 		Terms:     firewall.Terms{Rate: firewall.Rate{Count: 1200, Per: time.Minute, Burst: 300}, Budget: firewall.PerWindow(100000, 24*time.Hour)},
 		Shape:     firewall.Shape{Kind: firewall.Round, Digits: 4},
 		Signature: tensor.Signature{Inputs: []tensor.Port{{Name: "x", Datatype: "FP64", Shape: []int64{-1, 30}}}},
-	}, Quarantined: true}}
+		Protocol:  "v1", Drift: &firewall.Drift{Then: "deny", Baseline: firewall.Baseline{Input: "x", Features: make([]firewall.Spread, 30)}},
+	}, Quarantined: true, Servers: []gateway.Server{{URL: "http://10.0.0.9:8000", Weight: 3, Out: true, Answers: 7, Failures: 2}}}, {Route: gateway.Route{
+		Model: pavise.Name{Tenant: "local", Kind: "model", ID: "llama"}, Upstream: "http://10.0.0.8:8000", Protocol: "openai", Fields: firewall.Fields{Trusted: []string{"app"}},
+	}}}
 	_, body := s.get("/routes")
 	said := text(body)
-	for _, want := range []string{"in quarantine", "pavise route release", "pavise route quarantine", "observe only", "durable", "decides on security", "fraud_v7 at http://10.0.0.9:8000", "x FP64 n × 30", "1\u202f200 rows / 1m, 300 at once", "100\u202f000 rows / 24h", "rounded to 4 digits", "up to 64 rows"} {
+	for _, want := range []string{"in quarantine", "pavise route release", "pavise route quarantine", "observe only", "durable", "decides on security", "fraud_v7 by v1 at http://10.0.0.9:8000", "x FP64 n × 30", "1\u202f200 rows / 1m, 300 at once", "100\u202f000 rows / 24h", "rounded to 4 digits", "up to 64 rows",
+		"Protocol v1", "http://10.0.0.9:8000, weight 3, out 7 answers, 2 failures", "Baseline 30 columns of x; on drift: deny", "Protocol openai", "Fields app trusted everybody else untrusted", "Takes what its protocol says"} {
 		if !strings.Contains(strings.ReplaceAll(said, "\u202f", " "), strings.ReplaceAll(want, "\u202f", " ")) {
 			t.Errorf("the page does not say %q:\n%s", want, said)
 		}
@@ -555,4 +559,54 @@ func FuzzRow(f *testing.F) {
 		one.read()
 		timeline(one)
 	})
+}
+
+// spoke makes the record of an exchange with a language model.
+func spoke(change func(*record.Record, *gateway.ChatTrail)) record.Record {
+	return infer(began, "ci", 1, func(r *record.Record) {
+		r.Outcome = pavise.Alter
+		r.Verdicts = []pavise.Verdict{{Check: "budget", Outcome: pavise.Allow}, {Check: "fields", Outcome: pavise.Alter, Reason: "set=max_tokens=4096"}}
+		said := gateway.ChatTrail{
+			Trail: &gateway.Trail{ID: "9f", Model: "http://10.0.0.7:8000", Rows: 1, Charged: 1, Input: "d7", Output: "ef"},
+			API:   "chat.completions", Tier: "untrusted", TokensIn: 3, TokensOut: 17, Events: 4,
+		}
+		if change != nil {
+			change(r, &said)
+		}
+		r.Detail, _ = json.Marshal(said)
+	})
+}
+
+// TestTrailOfChat tells an exchange with a language model: what was altered and why, who
+// answered, and how much.
+func TestTrailOfChat(t *testing.T) {
+	s := newStand(t).signIn()
+	s.api.add(
+		spoke(nil),
+		spoke(func(r *record.Record, said *gateway.ChatTrail) {
+			r.Outcome, r.Verdicts[1] = pavise.Allow, pavise.Verdict{Check: "fields", Outcome: pavise.Allow}
+			said.Events = 0
+		}),
+		spoke(func(r *record.Record, said *gateway.ChatTrail) {
+			r.Outcome, r.Error = pavise.Deny, &record.Failure{Kind: "unavailable", Msg: "the model server broke off"}
+			r.Verdicts[1] = pavise.Verdict{Check: "stream", Outcome: pavise.Deny, Reason: "interrupted after 0 events"}
+			said.Events, said.TokensIn, said.TokensOut, said.Output = 0, 0, 0, ""
+		}),
+	)
+	for path, wants := range map[string][]string{
+		"/trail/0": {
+			"Altered", "untrusted caller, fields set=max_tokens=4096", "Rate and budget", "Model http://10.0.0.7:8000 answered in 4 events, 3 tokens read, 17 written",
+			"Fields of the exchange set=max_tokens=4096", "Asked by chat.completions", "Tier untrusted", "Tokens 3 read, 17 written", "Events 4",
+		},
+		"/trail/1": {"chat.completions 3 tokens read, 17 written", "Fields of the exchange as asked and as answered"},
+		"/trail/2": {"Model http://10.0.0.7:8000 was asked, and nothing of an answer came", "Stream interrupted after 0 events", "Refused"},
+		"/":        {"untrusted caller, fields set=max_tokens=4096"},
+	} {
+		_, body := s.get(path)
+		for _, want := range wants {
+			if said := text(body); !strings.Contains(said, want) {
+				t.Errorf("%s does not say %q:\n%s", path, want, said)
+			}
+		}
+	}
 }

@@ -148,7 +148,9 @@ func reason(r record.Record, state string) string {
 	case stateNote:
 		return noteText(r)
 	}
-	if t, ok := inference(r); ok && t.Rows > 0 {
+	if t, ok := inference(r); ok && t.API != "" {
+		return spokenTo(r, &t)
+	} else if ok && t.Rows > 0 {
 		return rowsText(t.Rows) + shapeText(t)
 	}
 	if r.Policy != nil && len(r.Policy.Reasons) > 0 {
@@ -220,10 +222,21 @@ func noteText(r record.Record) string {
 }
 
 // inference returns what the record of a model's answer says about it.
-func inference(r record.Record) (gateway.Trail, bool) {
-	var t gateway.Trail
+func inference(r record.Record) (gateway.ChatTrail, bool) {
+	t := gateway.ChatTrail{Trail: &gateway.Trail{}}
 	ok := r.Kind == "model.infer" && len(r.Detail) > 0 && json.Unmarshal(r.Detail, &t) == nil && t.ID != ""
 	return t, ok
+}
+
+// spokenTo says what of an exchange with a language model was altered, else how much
+// there was of it.
+func spokenTo(r record.Record, t *gateway.ChatTrail) string {
+	for _, v := range r.Verdicts {
+		if v.Outcome == pavise.Alter {
+			return fmt.Sprintf("%s caller, fields %s", t.Tier, v.Reason)
+		}
+	}
+	return strings.TrimRight(string(t.API)+" "+spoken(t), " ")
 }
 
 func rowsText(n int) string {
@@ -233,7 +246,7 @@ func rowsText(n int) string {
 	return fmt.Sprintf("%d rows", n)
 }
 
-func shapeText(t gateway.Trail) string {
+func shapeText(t gateway.ChatTrail) string {
 	if t.Shape == "" {
 		return ""
 	}

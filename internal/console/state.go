@@ -24,6 +24,9 @@ type routeCard struct {
 	Outputs []port
 }
 
+// Spoken reports whether the route leads to a language model.
+func (r routeCard) Spoken() bool { return r.Protocol == tensor.NameOpenAI }
+
 // A term is one limit in words.
 type term struct{ Name, Text string }
 

@@ -25,8 +25,8 @@ type trail struct {
 	api.ReadAnswer
 	Row       row
 	Steps     []step
-	Infer     *gateway.Trail // of a model's answer
-	Detail    string         // of any other act, as JSON
+	Infer     *gateway.ChatTrail // of a model's answer; without an API if it is one of tensors
+	Detail    string             // of any other act, as JSON
 	Explain   *guard.Explanation
 	Unexplain string // why Explain is nil
 	Other     *other
@@ -199,13 +199,14 @@ func dims(shape []int64) string {
 // stations name the checks on the timeline, as they are met.
 var stations = map[string]string{
 	"policy": "Policy", "guard": "Guard", "quarantine": "Quarantine", "codec": "Strict codec", "gate": "Request gate",
-	"change": "Change", "rate": "Rate", "budget": "Rate and budget", "shape": "Answer shape",
+	"change": "Change", "rate": "Rate", "budget": "Rate and budget", "shape": "Answer shape", "fields": "Fields of the exchange",
+	"stream": "Stream", "drift": "Drift of the inputs", "memory": "Memory", "profile": "Path", "facts": "Facts", "grant": "Granted role",
 }
 
 // passed is what a check that has nothing to say did.
 var passed = map[string]string{
 	"gate": "form and bounds are those of the model", "budget": "within the caller's and the model's terms",
-	"shape": "nothing to change", "codec": "read without doubt",
+	"shape": "nothing to change", "codec": "read without doubt", "fields": "as asked and as answered",
 }
 
 // timeline tells a record's story in order.
@@ -232,6 +233,9 @@ func timeline(t trail) []step {
 			steps = append(steps, answered(t))
 		}
 		steps = append(steps, checked(v, gates))
+		if v.Check == "budget" && t.Infer != nil && t.Infer.API != "" && t.Infer.Input != "" { // it is the last before a language model
+			steps = append(steps, answered(t))
+		}
 	}
 	return append(append(steps, ended(t, gates)...), written(t)...)
 }
@@ -274,7 +278,7 @@ func checked(v pavise.Verdict, gates int) step {
 	s := step{State: string(v.Outcome), Title: stations[v.Check], Text: v.Reason}
 	switch {
 	case s.Title == "":
-		s.Title = v.Check
+		s.Title = strings.ToUpper(v.Check[:min(len(v.Check), 1)]) + v.Check[min(len(v.Check), 1):]
 	case v.Check == "gate" && gates > 1:
 		s.Title = "Answer gate"
 	}
@@ -293,10 +297,28 @@ func checked(v pavise.Verdict, gates int) step {
 // answered is the model's own station.
 func answered(t trail) step {
 	s := step{State: stateAllow, Title: "Model"}
-	if t.Infer != nil {
-		s.Text = rowsText(t.Infer.Rows) + " answered by " + clip(t.Infer.Model, maxName/2)
+	switch by := t.Infer; {
+	case by == nil:
+	case by.API == "":
+		s.Text = rowsText(by.Rows) + " answered by " + clip(by.Model, maxName/2)
+	case by.Output == "":
+		s.State, s.Text = stateFailed, clip(by.Model, maxName)+" was asked, and nothing of an answer came"
+	default:
+		s.Text = clip(by.Model, maxName) + " answered" + strings.TrimRight(" "+spoken(by), " ")
 	}
 	return s
+}
+
+// spoken says how much a language model said, as far as it is known.
+func spoken(t *gateway.ChatTrail) string {
+	var parts []string
+	if t.Events > 0 {
+		parts = append(parts, fmt.Sprintf("in %d events", t.Events))
+	}
+	if t.TokensIn+t.TokensOut > 0 {
+		parts = append(parts, fmt.Sprintf("%d tokens read, %d written", t.TokensIn, t.TokensOut))
+	}
+	return strings.Join(parts, ", ")
 }
 
 // ended is how the act came out.

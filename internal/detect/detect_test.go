@@ -153,3 +153,33 @@ func TestRowsThatAreNone(t *testing.T) {
 		t.Errorf("%+v", o)
 	}
 }
+
+// TestHouse has the bound say when somebody is told: late, early, or never.
+func TestHouse(t *testing.T) {
+	told := func(near int) (after int) {
+		for _, d := range House(near) {
+			for i := range 200 {
+				o := &Observation{At: time.Unix(int64(i), 0), Who: pavise.Name{Tenant: "t", Kind: "workload", ID: "a"}, Model: pavise.Name{Tenant: "t", Kind: "model", ID: "m"}, Rows: 1}
+				for j := range 16 { // seven rows of twelve are near to each other
+					v := float64(j * 7)
+					if i%12 >= 7 {
+						v = float64((i*i*31 + j*j*977) % 1009)
+					} else if j == i%7 {
+						v += float64(i)
+					}
+					o.Values = append(o.Values, v)
+				}
+				if d.See(o) != "" {
+					return i + 1
+				}
+			}
+		}
+		return 0
+	}
+	if len(House(-1)) != 0 || House(-1) == nil {
+		t.Error("off is not off")
+	}
+	if early, usual, late := told(10), told(0), told(63); early == 0 || usual != 0 || late != 0 {
+		t.Errorf("told after %d rows, %d and %d", early, usual, late)
+	}
+}

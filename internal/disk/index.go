@@ -24,8 +24,43 @@ import (
 type Index struct {
 	count   uint64 // records
 	bundles []bundleMark
-	marks   map[uint64][]uint32 // mark → places of records in the segment, ascending; nil for a file
+	marks   map[uint64]*runs // mark → places of records in the segment; nil for a file
 	file    *indexFile
+	// last are the marks of the record that was added last, and where their places are:
+	// most records bear the marks of the one before, which need not be looked up again.
+	last [maxMarks]struct {
+		mark uint64
+		runs *runs
+	}
+}
+
+// runs are ascending places: most marks are borne by many records in a row.
+type runs []run
+
+// A run is n places in a row.
+type run struct{ first, n uint32 }
+
+// add adds a place behind the others.
+func (r *runs) add(place uint32) {
+	if n := len(*r); n > 0 && (*r)[n-1].first+(*r)[n-1].n == place {
+		(*r)[n-1].n++
+		return
+	}
+	*r = append(*r, run{place, 1})
+}
+
+// within returns the places that lie in [low, high).
+func (r runs) within(low, high uint32) (places []uint32) {
+	from := sort.Search(len(r), func(i int) bool { return r[i].first+r[i].n > low })
+	for _, run := range r[from:] {
+		for place := max(run.first, low); place < min(run.first+run.n, high); place++ {
+			places = append(places, place)
+		}
+		if run.first >= high {
+			break
+		}
+	}
+	return places
 }
 
 // A bundleMark is what an index says of 256 records in a row.
@@ -65,9 +100,12 @@ func Mark(sort byte, parts ...string) uint64 {
 // A Marking is what the index takes in of one record.
 type Marking struct {
 	at    int64 // Unix microseconds
-	marks [10]uint64
+	marks [maxMarks]uint64
 	n     int
 }
+
+// maxMarks is how many marks a record bears at most.
+const maxMarks = 10
 
 // add adds a mark, once: the places of a mark ascend.
 func (m *Marking) add(mark uint64) {
@@ -130,7 +168,7 @@ func (m *Marking) rest(subject, outcome, phase string, failed bool) {
 const Failed = "failed"
 
 // NewIndex returns the index of an empty segment.
-func NewIndex() *Index { return &Index{marks: map[uint64][]uint32{}} }
+func NewIndex() *Index { return &Index{marks: map[uint64]*runs{}} }
 
 // Add takes in the next record, which begins at an offset of the segment.
 func (x *Index) Add(offset int64, m *Marking) {
@@ -140,10 +178,23 @@ func (x *Index) Add(offset int64, m *Marking) {
 	}
 	b := &x.bundles[len(x.bundles)-1]
 	b.first, b.last = min(b.first, m.at), max(b.last, m.at)
-	for _, h := range m.marks[:m.n] {
-		x.marks[h] = append(x.marks[h], place)
+	for i, h := range m.marks[:m.n] {
+		x.placesOf(i, h).add(place)
 	}
 	x.count++
+}
+
+// placesOf returns where the places of a mark are, which is the record's i-th.
+func (x *Index) placesOf(i int, mark uint64) *runs {
+	last := &x.last[i]
+	if last.runs != nil && last.mark == mark {
+		return last.runs
+	}
+	if last.mark, last.runs = mark, x.marks[mark]; last.runs == nil {
+		last.runs = new(runs)
+		x.marks[mark] = last.runs
+	}
+	return last.runs
 }
 
 // AddEntry is Add for an entry. One that cannot be read bears no marks.
@@ -193,7 +244,10 @@ func (x *Index) Bundle(n int, size int64) (from, to int64) {
 // Places returns the records in [low, high) that bear a mark.
 func (x *Index) Places(mark uint64, low, high uint32) (places []uint32, err error) {
 	if x.file == nil {
-		return slices.Clone(cut(x.marks[mark], low, high)), nil
+		if places := x.marks[mark]; places != nil {
+			return places.within(low, high), nil
+		}
+		return nil, nil
 	}
 	if places, err = x.file.places(mark); err != nil {
 		return nil, err
@@ -216,7 +270,7 @@ func cut(places []uint32, low, high uint32) []uint32 {
 //	places
 //	SHA-256 of everything before
 //
-// in big-endian integers of 8 bytes, places apart: they are written as appendPlaces
+// in big-endian integers of 8 bytes, places apart: they are written as runs.append
 // says.
 const (
 	indexMagic  = "pavise index v1\n"
@@ -244,35 +298,31 @@ func (x *Index) Encode(seg Segment) []byte {
 	for _, h := range hashes {
 		b = binary.BigEndian.AppendUint64(b, h)
 		b = binary.BigEndian.AppendUint64(b, uint64(len(places)))
-		places = appendPlaces(places, x.marks[h])
+		places = x.marks[h].append(places)
 	}
 	b = append(b, places...)
 	sum := sha256.Sum256(b)
 	return append(b, sum[:]...)
 }
 
-// appendPlaces writes ascending places as runs: the gap before a run, twice, plus
-// one if more than one place follows; and then how many more.
-func appendPlaces(b []byte, places []uint32) []byte {
+// append writes the runs: the gap before each, twice, plus one if it has more than one
+// place; and then how many more.
+func (r runs) append(b []byte) []byte {
 	next := uint32(0)
-	for len(places) > 0 {
-		first, n := places[0], 1
-		for n < len(places) && places[n] == first+uint32(n) {
-			n++
-		}
-		gap := uint64(first-next) << 1
-		if n > 1 {
+	for _, run := range r {
+		gap := uint64(run.first-next) << 1
+		if run.n > 1 {
 			b = binary.AppendUvarint(b, gap|1)
-			b = binary.AppendUvarint(b, uint64(n-1))
+			b = binary.AppendUvarint(b, uint64(run.n-1))
 		} else {
 			b = binary.AppendUvarint(b, gap)
 		}
-		next, places = first+uint32(n), places[n:]
+		next = run.first + run.n
 	}
 	return b
 }
 
-// parsePlaces reads what appendPlaces wrote of a segment of count records.
+// parsePlaces reads what runs.append wrote of a segment of count records.
 func parsePlaces(b []byte, count uint64) ([]uint32, error) {
 	var places []uint32
 	next := uint64(0)

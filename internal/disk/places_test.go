@@ -20,7 +20,7 @@ func FuzzPlaces(f *testing.F) {
 					t.Fatalf("%v of %d records", places, count)
 				}
 			}
-			if again, err := parsePlaces(appendPlaces(nil, places), count); err != nil || !slices.Equal(again, places) {
+			if again, err := parsePlaces(runsOf(places).append(nil), count); err != nil || !slices.Equal(again, places) {
 				t.Errorf("%v come back as %v, %v", places, again, err)
 			}
 		}
@@ -31,8 +31,32 @@ func FuzzPlaces(f *testing.F) {
 			ascending = append(ascending, next)
 			next++
 		}
-		if again, err := parsePlaces(appendPlaces(nil, ascending), uint64(next)); err != nil || !slices.Equal(again, ascending) {
+		if again, err := parsePlaces(runsOf(ascending).append(nil), uint64(next)); err != nil || !slices.Equal(again, ascending) {
 			t.Errorf("%v come back as %v, %v", ascending, again, err)
 		}
 	})
+}
+
+// runsOf returns ascending places as runs.
+func runsOf(places []uint32) (r runs) {
+	for _, place := range places {
+		r.add(place)
+	}
+	return r
+}
+
+// TestWithin holds what runs have in a range to what the list of their places has there.
+func TestWithin(t *testing.T) {
+	places := []uint32{0, 1, 2, 5, 7, 8, 20, 21, 22, 23}
+	for low := range uint32(25) {
+		for high := range uint32(26) {
+			got, want := runsOf(places).within(low, high), cut(places, low, max(low, high))
+			if !slices.Equal(got, want) {
+				t.Errorf("within [%d, %d): %v, want %v", low, high, got, want)
+			}
+		}
+	}
+	if got := runs(nil).within(0, 9); len(got) != 0 {
+		t.Errorf("nothing has %v", got)
+	}
 }

@@ -32,12 +32,12 @@ func (e *Edge) unserved(w http.ResponseWriter, r *http.Request) {
 			found = found[at:]
 		}
 	}
-	call := gateway.AsideCall{Verb: VerbOther, Server: unknown, Wrong: wrong}
+	call := gateway.AsideCall{Verb: VerbOther, Server: unknown, Method: r.Method, Path: r.URL.EscapedPath(), Wrong: unserviceable(r, found)}
 	if len(found) > 0 {
 		m := found[0]
 		call.Verb, call.Server, call.Model, call.Version = m.Verb(), m.Server, m.names["model"], m.names["version"]
 		if m.passes() {
-			call.Method, call.Path, call.Protocols, call.By = r.Method, m.there, protocolsOf(m.Server), by
+			call.There, call.Protocols, call.By, call.Wrong = m.there, protocolsOf(m.Server), by, wrong
 			call.Text = m.Class == Metrics && strings.HasSuffix(m.Path, "/metrics")
 			call.Body = newTimedBody(w, r.Body)
 			if wrong == nil {
@@ -71,26 +71,38 @@ func checkAside(r *http.Request) error {
 	return nil
 }
 
-// reword says of a denial what was asked for, which the guard's own words do not. A path
-// that nobody knows is not found, whoever asks.
-func reword(r *http.Request, found []match, err error) error {
-	if pavise.KindOf(err) != pavise.Denied {
-		return err
-	}
-	what := fmt.Sprintf("%.20s %.200s", r.Method, r.URL.Path)
+// unserviceable is why what was found can never be passed on, or nothing was; nil: it
+// can be.
+func unserviceable(r *http.Request, found []match) error {
 	if len(found) == 0 {
 		return &pavise.Error{
-			Kind: pavise.NotFound, Msg: what + " is not a route of this gateway", Err: err,
+			Kind: pavise.NotFound, Msg: askedFor(r) + " is not a route of this gateway",
 			Hint: "it serves inference, descriptions and health of the Open Inference Protocol v2, KServe v1, TensorFlow Serving, TorchServe, MLflow and OpenAI",
 		}
 	}
+	if m := found[0]; !m.passes() {
+		return &pavise.Error{
+			Kind: pavise.Denied, Msg: fmt.Sprintf("%s is %s of %s, which is never passed on", askedFor(r), m.Class, m.Server),
+			Hint: "docs/profiles.md has the routes that are served",
+		}
+	}
+	return nil
+}
+
+// askedFor spells what was asked for, in a few words.
+func askedFor(r *http.Request) string { return fmt.Sprintf("%.20s %.200s", r.Method, r.URL.Path) }
+
+// reword says of a denial what was asked for, which the guard's own words do not.
+func reword(r *http.Request, found []match, err error) error {
+	if pavise.KindOf(err) != pavise.Denied || len(found) == 0 || !found[0].passes() {
+		return err
+	}
 	m := found[0]
 	msg, _ := gateway.Message(err)
-	e := &pavise.Error{Kind: pavise.Denied, Msg: fmt.Sprintf("%s is %s of %s: %s", what, m.Class, m.Server, msg), Err: err, Hint: "nothing of this class is passed on; docs/profiles.md has the routes that are served"}
-	if m.passes() {
-		e.Hint = fmt.Sprintf("it takes a policy that permits %s, to somebody who does not hold the role caller", m.Verb())
+	return &pavise.Error{
+		Kind: pavise.Denied, Msg: fmt.Sprintf("%s is %s of %s: %s", askedFor(r), m.Class, m.Server, msg), Err: err,
+		Hint: fmt.Sprintf("it takes a policy that permits %s, to somebody who does not hold the role caller", m.Verb()),
 	}
-	return e
 }
 
 // namedModel returns the model that the header names, or "".
@@ -111,11 +123,9 @@ const unknown = "unknown"
 // refuseAside refuses what never gets as far as a model or a class of path, and leaves a
 // record of it.
 func (e *Edge) refuseAside(w http.ResponseWriter, r *http.Request, say voice, who pavise.Principal, server string, wrong error) {
-	_, err := e.gateway.Aside(r.Context(), who, gateway.AsideCall{Verb: VerbOther, Server: server, Wrong: wrong})
-	if pavise.KindOf(err) == pavise.Denied { // nobody may do what is wrong anyway
-		msg, hint := gateway.Message(wrong)
-		err = &pavise.Error{Kind: pavise.KindOf(wrong), Msg: msg, Hint: hint, Err: err}
-	}
+	_, err := e.gateway.Aside(r.Context(), who, gateway.AsideCall{
+		Verb: VerbOther, Server: server, Method: r.Method, Path: r.URL.EscapedPath(), Wrong: wrong,
+	})
 	say(w, err)
 }
 

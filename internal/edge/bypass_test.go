@@ -12,6 +12,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/edgetest"
 	"github.com/pavise/pavise/internal/gateway"
+	"github.com/pavise/pavise/internal/infer"
 )
 
 // refusedAsk asks and wants a refusal with that status, that says why, and with a record.
@@ -74,7 +75,7 @@ func TestBypassClassification(t *testing.T) {
 	} {
 		server := serving(t, func(rw http.ResponseWriter, r *http.Request) { io.WriteString(rw, classified) })
 		w.Put(t, func(s *gateway.RouteSpec) {
-			s.Name, s.ONNX, s.Upstream, s.Protocol, s.Signature = "local/model/"+strings.ReplaceAll(name, " ", "-"), nil, server, "v1", gateway.SignatureText(vector)
+			s.Name, s.ONNX, s.Upstream, s.Protocol, s.Signature = "local/model/"+strings.ReplaceAll(name, " ", "-"), nil, server, "v1", infer.SignatureText(vector)
 		})
 		if resp, body := w.Post(t, "/v1/models/"+strings.ReplaceAll(name, " ", "-")+":predict", `{"instances":[[1,2]]}`, nil); resp.StatusCode != 503 || strings.Contains(body, "cat") {
 			t.Errorf("a server that does it unasked, %s: %d %s", name, resp.StatusCode, body)

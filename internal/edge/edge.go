@@ -5,7 +5,10 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/gateway"
@@ -83,11 +86,18 @@ func aboutWhom(r *http.Request) (string, error) {
 	if len(values) == 0 {
 		return "", nil
 	}
-	if len(values) > 1 || values[0] == "" || len(values[0]) > maxSubject {
+	name := values[0]
+	switch {
+	case len(values) > 1, name == "", len(name) > maxSubject:
 		return "", &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s is given once, with 1 to %d bytes", SubjectHeader, maxSubject), Hint: "leave it out if the data is the caller's own"}
+	case !utf8.ValidString(name), strings.ContainsFunc(name, unseen):
+		return "", &pavise.Error{Kind: pavise.Invalid, Msg: SubjectHeader + " holds what is no printable text in UTF-8", Hint: "send the name in letters, digits, signs and spaces"}
 	}
-	return values[0], nil
+	return name, nil
 }
+
+// unseen reports a character of a name that nobody sees, or that looks like a space.
+func unseen(r rune) bool { return !unicode.IsPrint(r) }
 
 // A timedBody is a request's body that arrives within intake.BodyTime or breaks off.
 type timedBody struct {

@@ -92,17 +92,47 @@ type rpc struct {
 	w       http.ResponseWriter
 	r       *http.Request
 	conn    *http.ResponseController
-	started bool // the head of the answer is on its way
+	started bool             // the head of the answer is on its way
+	who     pavise.Principal // who calls, once known is true
+	known   bool
+}
+
+// caller says who calls. It is asked once: a proof of possession counts once.
+func (c *rpc) caller() (err error) {
+	if !c.known {
+		c.who, err = c.edge.caller(c.r)
+		c.known = err == nil
+	}
+	return err
+}
+
+// refuse leaves a record of what is wrong with a call that never gets as far as a model,
+// and returns it. That of a caller whom nobody can name is only counted, with all of its
+// address.
+func (c *rpc) refuse(wrong error) error {
+	if _, left := errors.AsType[*leftError](wrong); left || c.caller() != nil {
+		return wrong
+	}
+	_, err := c.edge.gateway.Aside(c.r.Context(), c.who, gateway.AsideCall{Verb: VerbOther, Server: unknown, Wrong: wrong})
+	code, msg := grpcCodes[pavise.KindOf(wrong)], explain(wrong)
+	if e, ok := errors.AsType[*rpcError](wrong); ok {
+		code, msg = e.code, e.msg
+	}
+	return &rpcError{code, msg, err}
 }
 
 // A rpcError is an error that gRPC has a code of its own for.
 type rpcError struct {
 	code int
 	msg  string
+	err  error // that knows the record; may be nil
 }
 
 // Error returns the text.
 func (e *rpcError) Error() string { return e.msg }
+
+// Unwrap returns the error that knows the record.
+func (e *rpcError) Unwrap() error { return e.err }
 
 // methods are the calls that are served. Whatever a server of the protocol has beside
 // them, such as loading models, shared memory, traces and logs, is refused: see Profile.
@@ -128,19 +158,21 @@ func (c *rpc) serve() error {
 	encodings := c.r.Header["Grpc-Encoding"]
 	if len(encodings) > 1 || len(encodings) == 1 && encodings[0] != "identity" {
 		c.w.Header().Set("Grpc-Accept-Encoding", "identity")
-		return &rpcError{codeUnimplemented, fmt.Sprintf("messages compressed with %.40q are not taken; send them as they are", strings.Join(encodings, ", "))}
+		return c.refuse(&rpcError{code: codeUnimplemented, msg: fmt.Sprintf("messages compressed with %.40q are not taken; send them as they are", strings.Join(encodings, ", "))})
 	}
 	c.r.Pattern = c.r.URL.Path // one of ours: it is counted by it
 	ctx, cancel, err := c.deadline()
 	if err != nil {
-		return err
+		return c.refuse(err)
 	}
 	defer cancel()
-	if err = ctx.Err(); err == nil {
-		err = method(c, ctx)
+	const late = "the call took longer than its caller gives it"
+	if ctx.Err() == context.DeadlineExceeded {
+		return c.refuse(&rpcError{code: codeDeadline, msg: late})
 	}
+	err = method(c, ctx)
 	if ctx.Err() == context.DeadlineExceeded && err != nil {
-		return &rpcError{codeDeadline, "the call took longer than its caller gives it"}
+		return &rpcError{codeDeadline, late, err}
 	}
 	return err
 }
@@ -154,7 +186,7 @@ func (c *rpc) deadline() (context.Context, context.CancelFunc, error) {
 	units := map[byte]time.Duration{'H': time.Hour, 'M': time.Minute, 'S': time.Second, 'm': time.Millisecond, 'u': time.Microsecond, 'n': time.Nanosecond}
 	v := values[0]
 	if len(values) > 1 || len(v) < 2 || len(v) > 9 || strings.Trim(v[:len(v)-1], "0123456789") != "" || units[v[len(v)-1]] == 0 {
-		return nil, nil, &rpcError{codeInvalid, fmt.Sprintf("grpc-timeout is %.40q, which is no time", strings.Join(values, ", "))}
+		return nil, nil, &rpcError{code: codeInvalid, msg: fmt.Sprintf("grpc-timeout is %.40q, which is no time", strings.Join(values, ", "))}
 	}
 	n, _ := strconv.Atoi(v[:len(v)-1])
 	ctx, cancel := context.WithTimeout(c.r.Context(), min(time.Duration(n), time.Hour/units[v[len(v)-1]])*units[v[len(v)-1]])
@@ -164,23 +196,35 @@ func (c *rpc) deadline() (context.Context, context.CancelFunc, error) {
 // next reads how long the next message is, or io.EOF when none follows.
 func (c *rpc) next(limit int) (int, error) {
 	var prefix [framePrefix]byte
-	switch _, err := io.ReadFull(c.r.Body, prefix[:]); {
+	switch n, err := io.ReadFull(c.r.Body, prefix[:]); {
 	case err == io.EOF:
 		return 0, io.EOF
+	case err != nil && n == 0:
+		return 0, &leftError{err}
 	case err != nil:
 		return 0, brokenOff(err)
 	}
 	n := binary.BigEndian.Uint32(prefix[1:])
 	switch {
 	case prefix[0] == 1:
-		return 0, &rpcError{codeUnimplemented, "a compressed message is not taken; send it as it is"}
+		return 0, &rpcError{code: codeUnimplemented, msg: "a compressed message is not taken; send it as it is"}
 	case prefix[0] != 0:
-		return 0, &rpcError{codeInvalid, "a message begins with a byte other than 0 or 1"}
+		return 0, &rpcError{code: codeInvalid, msg: "a message begins with a byte other than 0 or 1"}
 	case int64(n) > int64(limit):
-		return 0, &rpcError{codeThrottled, fmt.Sprintf("a message of %d bytes, more than the limit of %d; send fewer rows at once", n, limit)}
+		return 0, &rpcError{code: codeThrottled, msg: fmt.Sprintf("a message of %d bytes, more than the limit of %d; send fewer rows at once", n, limit)}
 	}
 	return int(n), nil
 }
+
+// A leftError is why nothing comes where a message could begin: nothing is wrong with
+// what was asked until then.
+type leftError struct{ err error }
+
+// Error returns the text.
+func (e *leftError) Error() string { return "no message comes: " + e.err.Error() }
+
+// Unwrap returns an error of a kind.
+func (e *leftError) Unwrap() error { return brokenOff(e.err) }
 
 func brokenOff(err error) error {
 	return &pavise.Error{Kind: pavise.Invalid, Msg: "the call's message broke off", Hint: "send the whole message within " + intake.BodyTime.String(), Err: err}
@@ -194,7 +238,7 @@ func (c *rpc) small() ([]byte, error) {
 	c.conn.SetReadDeadline(time.Now().Add(intake.BodyTime))
 	n, err := c.next(maxSmall)
 	if err == io.EOF {
-		return nil, &rpcError{codeInvalid, "a call without a message"}
+		return nil, &rpcError{code: codeInvalid, msg: "a call without a message"}
 	}
 	if err != nil {
 		return nil, err
@@ -241,35 +285,40 @@ func (m *message) Read(p []byte) (int, error) {
 // tell answers a call that asks nothing.
 func (c *rpc) tell(answer []byte) error {
 	b, err := c.small()
-	if err != nil {
-		return err
+	if err == nil && len(b) > 0 {
+		err = &rpcError{code: codeInvalid, msg: "the message of this call has no fields"}
 	}
-	if len(b) > 0 {
-		return &rpcError{codeInvalid, "the message of this call has no fields"}
+	if err != nil {
+		return c.refuse(err)
 	}
 	return c.send(answer)
 }
 
 // describe reads which model is meant, and returns what it takes and gives.
 func (c *rpc) describe(ctx context.Context) (pavise.Name, tensor.Signature, error) {
-	who, err := c.edge.caller(c.r)
-	if err != nil {
+	if err := c.caller(); err != nil {
 		return pavise.Name{}, tensor.Signature{}, err
 	}
+	model, err := c.which()
+	if err != nil {
+		return pavise.Name{}, tensor.Signature{}, c.refuse(err)
+	}
+	name := pavise.Name{Tenant: c.who.Tenant, Kind: "model", ID: model}
+	sig, err := c.edge.gateway.Describe(ctx, c.who, name)
+	return name, sig, err
+}
+
+// which reads the model that the one message of a call names.
+func (c *rpc) which() (string, error) {
 	b, err := c.small()
 	if err != nil {
-		return pavise.Name{}, tensor.Signature{}, err
+		return "", err
 	}
 	model, version, err := oipgrpc.ParseModel(b, tensor.DefaultLimits())
 	if err == nil && version != "" {
 		err = &pavise.Error{Kind: pavise.Invalid, Msg: "a version of the model cannot be chosen here", Hint: "leave version empty"}
 	}
-	if err != nil {
-		return pavise.Name{}, tensor.Signature{}, err
-	}
-	name := pavise.Name{Tenant: who.Tenant, Kind: "model", ID: model}
-	sig, err := c.edge.gateway.Describe(ctx, who, name)
-	return name, sig, err
+	return model, err
 }
 
 func (c *rpc) ready(ctx context.Context) error {
@@ -289,19 +338,18 @@ func (c *rpc) metadata(ctx context.Context) error {
 
 // infer is the one question of a ModelInfer.
 func (c *rpc) infer(ctx context.Context) error {
-	who, err := c.edge.caller(c.r)
-	if err != nil {
+	if err := c.caller(); err != nil {
 		return err
 	}
 	c.conn.SetReadDeadline(time.Now().Add(intake.BodyTime))
 	n, err := c.next(tensor.DefaultLimits().MaxBody)
 	if err == io.EOF {
-		return &rpcError{codeInvalid, "a call without a message"}
+		err = &rpcError{code: codeInvalid, msg: "a call without a message"}
 	}
 	if err != nil {
-		return err
+		return c.refuse(err)
 	}
-	answer, err := c.ask(ctx, who, &message{body: c.r.Body, left: n, last: true})
+	answer, err := c.ask(ctx, &message{body: c.r.Body, left: n, last: true})
 	if err != nil {
 		return err
 	}
@@ -309,34 +357,42 @@ func (c *rpc) infer(ctx context.Context) error {
 	return c.send(answer.Body)
 }
 
-// ask asks what one message says. The name of the model stands at its beginning; the
-// rest is read only once the caller may ask it.
-func (c *rpc) ask(ctx context.Context, who pavise.Principal, m *message) (*gateway.Answer, error) {
+// ask asks what one message says.
+func (c *rpc) ask(ctx context.Context, m *message) (*gateway.Answer, error) {
+	call, err := c.begun(m)
+	if err != nil {
+		return nil, c.refuse(err)
+	}
+	return c.edge.gateway.Infer(ctx, c.who, call)
+}
+
+// begun reads as much of a message as says which model is asked: its name stands at the
+// beginning. The rest is read only once the caller may ask it.
+func (c *rpc) begun(m *message) (call gateway.Call, err error) {
 	about, err := aboutWhom(c.r)
 	if err != nil {
-		return nil, err
+		return call, err
 	}
 	var start [nameAhead]byte
 	n, err := io.ReadFull(m, start[:min(nameAhead, m.left)])
 	if err != nil {
-		return nil, brokenOff(err)
+		return call, brokenOff(err)
 	}
 	model, err := oipgrpc.ModelOf(start[:n], tensor.DefaultLimits())
 	if err != nil {
-		return nil, err
+		return call, err
 	}
-	return c.edge.gateway.Infer(ctx, who, gateway.Call{
-		Model:   pavise.Name{Tenant: who.Tenant, Kind: "model", ID: model},
+	return gateway.Call{
+		Model:   pavise.Name{Tenant: c.who.Tenant, Kind: "model", ID: model},
 		Subject: about, Protocol: oipgrpc.Protocol, Body: io.MultiReader(bytes.NewReader(start[:n]), m),
-	})
+	}, nil
 }
 
 // stream answers the messages of a ModelStreamInfer one after the other: the next one is
 // read when the last was answered, so that a stream takes no more room than a call, and
 // a caller who sends faster waits.
 func (c *rpc) stream(ctx context.Context) error {
-	who, err := c.edge.caller(c.r)
-	if err != nil {
+	if err := c.caller(); err != nil {
 		return err
 	}
 	known := time.Now()
@@ -347,17 +403,17 @@ func (c *rpc) stream(ctx context.Context) error {
 			return nil
 		}
 		if err != nil {
-			return err
+			return c.refuse(err)
 		}
 		if time.Since(known) > streamCheck {
-			if who, err = c.edge.caller(c.r); err != nil {
+			c.known, known = false, time.Now()
+			if err := c.caller(); err != nil {
 				return err
 			}
-			known = time.Now()
 		}
 		c.conn.SetReadDeadline(time.Now().Add(intake.BodyTime))
 		m := &message{body: c.r.Body, left: n}
-		answer, asked := c.ask(ctx, who, m)
+		answer, asked := c.ask(ctx, m)
 		if _, err := io.Copy(io.Discard, m); err != nil { // what was not read of a refused one
 			return brokenOff(err)
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -138,15 +139,15 @@ func TestGRPCRefuses(t *testing.T) {
 		{"nobody's metadata", "ModelMetadata", t.Context(), []byte("\x0a\x01m"), nil, codes.Unauthenticated, false},
 		{"another model", "ModelInfer", ctx, question(t, "other"), nil, codes.NotFound, true},
 		{"another tenant's", "ModelInfer", ctx, question(t, "../other"), nil, codes.PermissionDenied, true},
-		{"a version", "ModelReady", ctx, []byte("\x0a\x01m\x12\x011"), nil, codes.InvalidArgument, false},
-		{"no model", "ModelInfer", ctx, nil, nil, codes.InvalidArgument, false},
-		{"not a message", "ModelInfer", ctx, []byte("\xff\xff"), nil, codes.InvalidArgument, false},
+		{"a version", "ModelReady", ctx, []byte("\x0a\x01m\x12\x011"), nil, codes.InvalidArgument, true},
+		{"no model", "ModelInfer", ctx, nil, nil, codes.InvalidArgument, true},
+		{"not a message", "ModelInfer", ctx, []byte("\xff\xff"), nil, codes.InvalidArgument, true},
 		{"a second model", "ModelInfer", ctx, append(bytes.Clone(good), "\x0a\x05other"...), nil, codes.InvalidArgument, true},
 		{"an unknown field", "ModelInfer", ctx, append(bytes.Clone(good), 0x40, 1), nil, codes.InvalidArgument, true},
-		{"too large", "ModelInfer", ctx, make([]byte, 4<<20+1), nil, codes.ResourceExhausted, false},
+		{"too large", "ModelInfer", ctx, make([]byte, 4<<20+1), nil, codes.ResourceExhausted, true},
 		{"larger than the model takes", "ModelInfer", ctx, append(bytes.Clone(good), make([]byte, 1<<20)...), nil, codes.InvalidArgument, true},
-		{"gzip", "ModelInfer", ctx, good, []grpc.CallOption{grpc.UseCompressor(gzip.Name)}, codes.Unimplemented, false},
-		{"fields in a probe", "ServerLive", ctx, []byte("\x08\x01"), nil, codes.InvalidArgument, false},
+		{"gzip", "ModelInfer", ctx, good, []grpc.CallOption{grpc.UseCompressor(gzip.Name)}, codes.Unimplemented, true},
+		{"fields in a probe", "ServerLive", ctx, []byte("\x08\x01"), nil, codes.InvalidArgument, true},
 		{"model control", "RepositoryModelLoad", ctx, nil, nil, codes.PermissionDenied, true},
 		{"shared memory", "SystemSharedMemoryRegister", ctx, nil, nil, codes.PermissionDenied, true},
 		{"traces", "TraceSetting", ctx, nil, nil, codes.PermissionDenied, true},
@@ -389,9 +390,44 @@ func TestGRPCFrames(t *testing.T) {
 		if got := resp.Header.Get("Grpc-Status") + resp.Trailer.Get("Grpc-Status"); got != tt.want || resp.StatusCode != 200 {
 			t.Errorf("%s: status %s, want %s; %v %v", name, got, tt.want, resp.Header, resp.Trailer)
 		}
+		if resp.Header.Get("Pavise-Record") == "" {
+			t.Errorf("%s: no record", name)
+		}
 	}
 	resp, body := w.Post(t, service+"ModelInfer", string(framed(0, len(good), good)), func(r *http.Request) { r.Header.Set("Content-Type", "application/grpc") })
 	if resp.StatusCode == http.StatusOK {
 		t.Errorf("gRPC over HTTP/1.1: %d %s", resp.StatusCode, body)
+	}
+}
+
+// TestGRPCStrangersRefused sends what is no call without a token: it is counted, in one
+// note, however often it comes.
+func TestGRPCStrangersRefused(t *testing.T) {
+	w := edgetest.New(t)
+	w.Put(t, nil)
+	conn := dial(t, w)
+	before := w.Log.Size()
+	const calls = 40
+	for range calls {
+		var out []byte
+		if err := conn.Invoke(t.Context(), service+"ServerLive", []byte("\xff"), &out); grpcstatus.Code(err) != codes.InvalidArgument {
+			t.Fatal(err)
+		}
+	}
+	done, end := context.WithCancel(t.Context())
+	end()
+	if err := w.Guard.Run(done); err != nil { // writes what was counted
+		t.Fatal(err)
+	}
+	var counted uint64
+	for _, r := range w.Log.Records(before, w.Log.Size()) {
+		var tally struct{ Count uint64 }
+		if json.Unmarshal(r.Detail, &tally); r.Kind != "identity.refused" {
+			t.Errorf("a record %s", r.Kind)
+		}
+		counted += tally.Count
+	}
+	if n := w.Log.Size() - before; counted != calls || n > 3 {
+		t.Errorf("%d calls are counted in %d records", counted, n)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/edgetest"
 	"github.com/pavise/pavise/internal/gateway"
+	"github.com/pavise/pavise/internal/infer"
 	"github.com/pavise/pavise/internal/intake"
 	"github.com/pavise/pavise/internal/tensor"
 	"github.com/pavise/pavise/internal/tensor/tensortest"
@@ -120,7 +121,7 @@ func models(t *testing.T, w *edgetest.World) {
 		"text": {Inputs: []tensor.Port{{Name: "s", Datatype: tensor.Bytes, Shape: []int64{-1}}}, Outputs: vector.Outputs},
 	} {
 		w.Put(t, func(s *gateway.RouteSpec) {
-			s.Name, s.ONNX, s.Upstream, s.Signature = "local/model/"+id, nil, "http://127.0.0.1:1", gateway.SignatureText(sig)
+			s.Name, s.ONNX, s.Upstream, s.Signature = "local/model/"+id, nil, "http://127.0.0.1:1", infer.SignatureText(sig)
 			s.Protocol, s.Rate = map[string]string{"k": "v1", "mixed": "tfserving", "table": "mlflow", "text": "mlflow"}[id], "1000000/1m"
 		})
 	}

@@ -44,6 +44,7 @@ func (e *Edge) infer(w http.ResponseWriter, r *http.Request, model string) {
 		refuse(w, err)
 		return
 	}
+	defer answer.Free() // the body is written by then
 	if answer.Header == tensor.NoHeader {
 		replyRecorded(w, answer.Record(), answer.Body)
 		return
@@ -76,9 +77,7 @@ func checkMedia(r *http.Request) (header int, err error) {
 	}
 	media := mediaJSON
 	if len(types) == 1 && types[0] != mediaJSON {
-		if media, _, err = mime.ParseMediaType(types[0]); err != nil {
-			media = ""
-		}
+		media = mediaOf(types[0])
 	}
 	switch {
 	case len(types) > 1 || media != mediaJSON && (media != mediaOctets || header == tensor.NoHeader):
@@ -87,6 +86,19 @@ func checkMedia(r *http.Request) (header int, err error) {
 		return 0, &pavise.Error{Kind: pavise.Invalid, Msg: "a compressed body is not taken", Hint: "send it as it is"}
 	}
 	return header, nil
+}
+
+// mediaOf is a media type, or "" if it is none, or one in another charset than JSON's,
+// which is UTF-8 (RFC 8259, 8.1).
+func mediaOf(said string) string {
+	media, parameters, err := mime.ParseMediaType(said)
+	if err != nil {
+		return ""
+	}
+	if charset, said := parameters["charset"]; said && !strings.EqualFold(charset, "utf-8") && !strings.EqualFold(charset, "utf8") {
+		return ""
+	}
+	return media
 }
 
 // checkText refuses bodies that are not JSON alone.

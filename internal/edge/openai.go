@@ -62,18 +62,15 @@ func (e *Edge) chat(w http.ResponseWriter, r *http.Request, api chat.API) {
 // beginChat takes a request as far as the model, or refuses it and returns nil.
 func (e *Edge) beginChat(w http.ResponseWriter, r *http.Request, api chat.API) *gateway.ChatExchange {
 	who, err := e.caller(r)
-	if err == nil {
-		err = checkText(r)
-	}
-	about := ""
-	if err == nil {
-		about, err = aboutWhom(r)
-	}
 	if err != nil {
 		refuseChat(w, err)
 		return nil
 	}
-	x, err := e.gateway.BeginChat(r.Context(), who, gateway.ChatCall{API: api, Subject: about, Body: newTimedBody(w, r.Body)})
+	about, wrong := aboutWhom(r)
+	if wrong == nil {
+		wrong = checkText(r)
+	}
+	x, err := e.gateway.BeginChat(r.Context(), who, gateway.ChatCall{API: api, Subject: about, Body: newTimedBody(w, r.Body), Wrong: wrong})
 	if err != nil {
 		refuseChat(w, err)
 		return nil

@@ -222,11 +222,14 @@ func TestChatServerLies(t *testing.T) {
 		stream bool
 		status int
 	}{
-		"error":     {status(500, `{"error":{"message":"secret"}}`), false, 503},
-		"too long":  {status(400, `{"error":{"message":"secret"}}`), false, 400},
-		"busy":      {status(429, `secret`), false, 429},
-		"keys":      {status(401, `secret`), false, 503},
-		"not there": {status(404, `secret`), false, 503},
+		"error":       {status(500, `{"error":{"message":"secret"}}`), false, 503},
+		"too long":    {status(400, `{"error":{"message":"secret"}}`), false, 400},
+		"busy":        {status(429, `secret`), false, 429},
+		"busy long":   {after("7"), false, 429},
+		"endlessly":   {after("2000000000"), true, 429},
+		"for no time": {after("-1"), false, 429},
+		"keys":        {status(401, `secret`), false, 503},
+		"not there":   {status(404, `secret`), false, 503},
 		"redirect": {func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusTemporaryRedirect)
 		}, false, 503},
@@ -235,7 +238,9 @@ func TestChatServerLies(t *testing.T) {
 		"two choices":      {says("application/json", strings.Replace(answered, `"choices":[`, `"choices":[{"index":1,"message":{"role":"assistant","content":"secret"},"finish_reason":"stop"},`, 1)), false, 503},
 		"endless":          {endless("application/json", " "), false, 503},
 		"cut":              {cut("application/json", answered), false, 503},
+		"strange media":    {says("text/secret", answered), false, 503},
 		"stream of a page": {says("text/html", begin+stop+done), true, 503},
+		"strange stream":   {says("text/secret", begin+stop+done), true, 503},
 		"no stream":        {says("application/json", answered), true, 503},
 		"error at once":    {says("text/event-stream", `data: {"error":{"message":"secret"}}`+"\n\n"), true, 503},
 		"cut at once":      {cut("text/event-stream", ": ping\n\n"), true, 503},
@@ -260,11 +265,18 @@ func TestChatServerLies(t *testing.T) {
 			if resp.StatusCode != tt.status || strings.Contains(text, "secret") && !strings.Contains(text, "secret-7b") {
 				t.Errorf("%d %s", resp.StatusCode, text)
 			}
+			if want := map[string]string{"busy": "1", "busy long": "7", "endlessly": "600", "for no time": "1"}[name]; want != "" && resp.Header.Get("Retry-After") != want {
+				t.Errorf("Retry-After %q, want %s", resp.Header.Get("Retry-After"), want)
+			}
 			if class := map[int]string{503: "server_error", 400: "invalid_request_error", 429: "rate_limit_error"}[tt.status]; e.Error.Type != class {
 				t.Errorf("type %s", e.Error.Type)
 			}
-			if r := w.Record(t, resp); r.Error == nil || strings.Contains(r.Error.Msg, `"secret"`) {
+			r := w.Record(t, resp)
+			if r.Error == nil || strings.Contains(r.Error.Msg, `"secret"`) {
 				t.Errorf("record %+v", r)
+			}
+			if strings.HasPrefix(name, "strange") && !strings.Contains(fmt.Sprint(r.Verdicts), "text/secret") {
+				t.Errorf("the record does not say what was answered: %v", r.Verdicts)
 			}
 		})
 	}
@@ -275,6 +287,14 @@ func status(code int, body string) http.HandlerFunc {
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(code)
 		io.WriteString(w, body)
+	}
+}
+
+// after is asked too much, and says how many seconds to wait.
+func after(seconds string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Retry-After", seconds)
+		status(429, `secret`)(w, r)
 	}
 }
 
@@ -403,7 +423,7 @@ func TestChatCallerGoesAway(t *testing.T) {
 	for w.Log.Size() == size {
 		time.Sleep(time.Millisecond)
 	}
-	if r, err := w.Log.Read(size); err != nil || !strings.Contains(verdict(r, "stream").Reason, "the caller went away") {
+	if r, err := w.Log.Read(size); err != nil || !strings.Contains(verdict(r, "stream").Reason, "the caller went away") || r.Error == nil || !strings.HasPrefix(r.Error.Msg, "the caller went away") {
 		t.Errorf("%v, record %+v", err, r)
 	}
 }

@@ -1,6 +1,7 @@
 package edge_test
 
 import (
+	"encoding/json"
 	"flag"
 	"fmt"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"github.com/pavise/pavise/internal/edge"
 	"github.com/pavise/pavise/internal/edgetest"
 	"github.com/pavise/pavise/internal/gateway"
+	"github.com/pavise/pavise/internal/infer"
 )
 
 var update = flag.Bool("update", false, "write docs/profiles.md anew")
@@ -155,12 +157,12 @@ func behind(t *testing.T) (*edgetest.World, *[]string) {
 		fmt.Fprint(rw, `{ "ok" : [1, 2.50] }`)
 	})
 	w.Put(t, func(s *gateway.RouteSpec) {
-		s.ONNX, s.Upstream, s.Remote, s.Signature = nil, server, "far", gateway.SignatureText(vector)
+		s.ONNX, s.Upstream, s.Remote, s.Signature = nil, server, "far", infer.SignatureText(vector)
 	})
 	for id, protocol := range map[string]string{"tf": "tfserving", "torch": "torchserve", "flow": "mlflow", "k": "v1"} {
 		w.Put(t, func(s *gateway.RouteSpec) {
 			s.Name = "local/model/" + id
-			s.ONNX, s.Upstream, s.Protocol, s.Signature = nil, server, protocol, gateway.SignatureText(vector)
+			s.ONNX, s.Upstream, s.Protocol, s.Signature = nil, server, protocol, infer.SignatureText(vector)
 		})
 	}
 	return w, seen
@@ -244,6 +246,42 @@ func TestObserveModeOpensNothingElse(t *testing.T) {
 		})
 		if resp.StatusCode != 403 || len(*seen) > 0 {
 			t.Errorf("%s: %d %s, the server saw %q", path, resp.StatusCode, body, *seen)
+		}
+	}
+}
+
+// TestRecordsSayWhatWasAsked reads in the record of what was refused aside from inference
+// which method and path was asked, and the true reason, however hostile the path.
+func TestRecordsSayWhatWasAsked(t *testing.T) {
+	w, _ := behind(t)
+	for _, tt := range []struct {
+		who, path     string
+		status        int
+		asked, reason string // in the record
+	}{
+		{"caller", "/v2/repository/models/m/load", 403, "/v2/repository/models/m/load", "denied by policy guardrail/role-separation"},
+		{"caller", "/nowhere", 404, "/nowhere", "POST /nowhere is not a route of this gateway"},
+		{"caller", "/v2/models/m/generate", 403, "/v2/models/m/generate", "which is never passed on"},
+		{"caller", "/v2/models//m/infer", 400, "/v2/models//m/infer", "not in its plain form"},
+		{"caller", "/v2/models/m%2finfer", 400, "/v2/models/m%2finfer", "not in its plain form"},
+		{"caller", "/%1b%5b2J%22%00", 400, "/%1B%5B2J%22%00", "not in its plain form"},
+		{"caller", "/" + strings.Repeat("a", 4000), 404, "/" + strings.Repeat("a", 255), "is not a route"},
+	} {
+		resp, body := w.Post(t, tt.path, `{}`, func(r *http.Request) {
+			r.Header.Set("Authorization", "Bearer "+w.Mint(t, "app", tt.who))
+		})
+		if resp.StatusCode != tt.status {
+			t.Errorf("%.60s: %d %s, want %d", tt.path, resp.StatusCode, body, tt.status)
+			continue
+		}
+		r := w.Record(t, resp)
+		var detail struct{ Method, Path string }
+		if err := json.Unmarshal(r.Detail, &detail); err != nil || detail.Method != "POST" || !strings.EqualFold(detail.Path, tt.asked) {
+			t.Errorf("%.60s: the record's detail is %s, %v", tt.path, r.Detail, err)
+		}
+		i := slices.IndexFunc(r.Verdicts, pavise.Verdict.Stops)
+		if r.Outcome != pavise.Deny || i < 0 || !strings.Contains(r.Verdicts[i].Reason, tt.reason) || !strings.Contains(r.Error.Msg, tt.reason) {
+			t.Errorf("%.60s: the record says %+v, %+v", tt.path, r.Verdicts, r.Error)
 		}
 	}
 }

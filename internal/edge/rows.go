@@ -48,8 +48,12 @@ func (e *Edge) ask(w http.ResponseWriter, r *http.Request, protocol tensor.Proto
 	if wrong == nil {
 		wrong = fault
 	}
+	name := pavise.Name{Tenant: who.Tenant, Kind: "model", ID: model}
+	if protocol == tensor.TFServing && version == "" && e.gateway.Speaks(name) != tensor.NameTFServing {
+		protocol = tensor.V1 // the same path and the same words: a server that is the other's tells them apart
+	}
 	answer, err := e.gateway.Infer(r.Context(), who, gateway.Call{
-		Model: pavise.Name{Tenant: who.Tenant, Kind: "model", ID: model}, Version: version,
+		Model: name, Version: version,
 		Subject: about, Protocol: protocol, Header: tensor.NoHeader, Body: newTimedBody(w, r.Body), Wrong: wrong,
 	})
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/pavise/pavise/internal/edge"
 	"github.com/pavise/pavise/internal/edgetest"
 	"github.com/pavise/pavise/internal/gateway"
+	"github.com/pavise/pavise/internal/infer"
 	"github.com/pavise/pavise/internal/tensor"
 )
 
@@ -47,7 +48,7 @@ func TestEveryDoorToEveryServer(t *testing.T) {
 		})
 		w.Put(t, func(r *gateway.RouteSpec) {
 			r.Name, r.ONNX, r.Upstream, r.Remote, r.Protocol, r.Shape = "local/model/"+s.protocol, nil, address, "far", s.protocol, "full"
-			r.Signature = gateway.SignatureText(vector)
+			r.Signature = infer.SignatureText(vector)
 			if strings.Contains(s.path, "3") {
 				r.Version = "3"
 			}

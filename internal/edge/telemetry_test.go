@@ -178,3 +178,21 @@ func TestGRPCIsCounted(t *testing.T) {
 		t.Log(text)
 	}
 }
+
+// TestKServeIsCountedAsItself counts KServe v1 and TensorFlow Serving, whose paths are the
+// same, apart: by what the server speaks.
+func TestKServeIsCountedAsItself(t *testing.T) {
+	w, _ := behind(t)
+	for _, path := range []string{"/v1/models/k:predict", "/v1/models/tf:predict", "/v1/models/tf/versions/1:predict", "/v1/models/nobody:predict"} {
+		w.Post(t, path, `{"instances":[[1,2]]}`, nil)
+	}
+	text := metricsOf(t, w)
+	for _, want := range []string{`pavise_model="k",pavise_protocol="v1"`, `pavise_model="tf",pavise_protocol="tfserving"`} {
+		if !strings.Contains(text, want) {
+			t.Errorf("nothing is counted of %s", want)
+		}
+	}
+	if not := `pavise_model="k",pavise_protocol="tfserving"`; strings.Contains(text, not) {
+		t.Errorf("something is counted of %s", not)
+	}
+}

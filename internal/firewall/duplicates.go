@@ -17,11 +17,11 @@ const (
 	dupHashes  = 64   // of a fingerprint
 	dupShare   = 0.5  // of them that two rows have in common to be near duplicates: Blacklight's threshold
 	dupWindow  = 64   // rows that are judged together
-	dupMost    = 42   // near duplicates among them, from which on somebody is told
+	dupMost    = 42   // near duplicates among them that nobody is told of yet
 	dupFirst   = 8    // fingerprints that there are before any row is judged
 	dupRows    = 32   // rows looked at in one request, evenly spread over it
 	dupColumns = 8    // rows of fewer are alike by chance, and not looked at
-	dupStep    = 0.25 // of the quantiser: a fifth of [0, 1], a quarter of the value above
+	dupStep    = 50   // bits of a step of the quantiser: a quarter of [0, 1], an eighth to a quarter of the value above
 	dupQuiet   = 10 * time.Minute
 	dupLayouts = 16 // widths of rows whose layout is kept
 )
@@ -34,9 +34,10 @@ const (
 // neighbours in a secret order, so that the columns which nearly all rows have alike do
 // not make whole windows alike; and the hash is a keyed rolling one.
 //
-// One goroutine uses it. What it remembers is bounded: some 9 MiB.
+// One goroutine uses it. What it remembers is bounded: some 3 MiB.
 type Duplicates struct {
 	key     [32]byte
+	most    int             // near duplicates among dupWindow rows that nobody is told of yet
 	layouts map[int]*layout // by width
 	callers map[caller]*list.Element
 	recent  *list.List // of *habit, the one heard last in front
@@ -56,27 +57,33 @@ type habit struct {
 	told  time.Time
 }
 
-// A fingerprint is what is kept of a row.
+// A fingerprint is what is kept of a row. Of the smallest hash of each part it keeps eight
+// bits, eight parts in a word: parts that are not alike have the same bits one time in
+// 256, far from dupShare, and most of the detector's time goes into comparing these.
 type fingerprint struct {
-	exact  uint64 // hash of the row itself
-	hashes [dupHashes]uint32
+	exact uint64 // hash of the row itself
+	parts [dupHashes / 8]uint64
 }
 
 // A layout is how rows of one width are looked at.
 type layout struct {
-	order  []int     // of the columns
-	salt   []float64 // in [0, 1) steps, by column: where the quantiser's steps begin
-	factor uint64    // of the rolling hash
-	drop   uint64    // factor to the power of the window's length
+	order  []int   // of the columns
+	salt   []int64 // within a step, by column: where the quantiser's steps begin
+	factor uint64  // of the rolling hash
+	drop   uint64  // factor to the power of the window's length
 	mix    uint64
 	window int
 	quanta []uint64 // of the row being looked at
 }
 
+// Most sets how many near duplicates among the last 64 rows nobody is told of yet: 1 to
+// 63, and 42 unless it is set.
+func (d *Duplicates) Most(n int) { d.most = n }
+
 // NewDuplicates begins with a key that is written nowhere: who has it can make rows that
 // are near and look far.
 func NewDuplicates(key [32]byte) *Duplicates {
-	return &Duplicates{key: key, layouts: map[int]*layout{}, callers: map[caller]*list.Element{}, recent: list.New()}
+	return &Duplicates{key: key, most: dupMost, layouts: map[int]*layout{}, callers: map[caller]*list.Element{}, recent: list.New()}
 }
 
 // See looks at the rows of a request. It says what somebody should know of the caller,
@@ -92,7 +99,7 @@ func (d *Duplicates) See(at time.Time, who, model pavise.Name, rows int, values 
 	for row := 0; row < rows; row += step {
 		f := l.fingerprint(values[row*width : (row+1)*width])
 		h.see(&f, min(width, dupHashes))
-		if n := bits.OnesCount64(h.near); h.rows >= dupWindow && n > dupMost && (h.told.IsZero() || at.Sub(h.told) >= dupQuiet) {
+		if n := bits.OnesCount64(h.near); h.rows >= dupWindow && n > d.most && (h.told.IsZero() || at.Sub(h.told) >= dupQuiet) {
 			h.told, h.near, h.rows = at, 0, 0
 			said = fmt.Sprintf("%d of the last %d rows that %s asked of %s are near to most of those before them, and not the same", n, dupWindow, who, model)
 		}
@@ -124,12 +131,12 @@ func (d *Duplicates) habitOf(c caller, width int) *habit {
 // of plain traffic is near by chance. One that was asked word for word is a repetition,
 // and no near duplicate.
 func (h *habit) see(f *fingerprint, parts int) {
-	near := 0
+	near, share := 0, int(math.Ceil(dupShare*float64(parts)))
 	for i := range h.ring {
 		if h.ring[i].exact == f.exact {
 			return
 		}
-		if h.ring[i].alike(f, parts) >= dupShare {
+		if h.ring[i].alike(f, parts) >= share {
 			near++
 		}
 	}
@@ -146,15 +153,18 @@ func (h *habit) see(f *fingerprint, parts int) {
 	h.next = (h.next + 1) % dupRing
 }
 
-// alike is the share of the parts that two rows have in common.
-func (f *fingerprint) alike(g *fingerprint, parts int) float64 {
-	n := 0
-	for i := range parts {
-		if f.hashes[i] == g.hashes[i] {
-			n++
-		}
+// alike is how many parts two rows have in common. What is no part is the same in both.
+func (f *fingerprint) alike(g *fingerprint, parts int) int {
+	const each = 0x0101010101010101
+	differ := 0
+	for i := range (parts + 7) / 8 {
+		x := f.parts[i] ^ g.parts[i]
+		x |= x >> 4 & (0x0f * each)
+		x |= x >> 2 & (0x3f * each)
+		x |= x >> 1 & (0x7f * each)
+		differ += bits.OnesCount64(x & each)
 	}
-	return float64(n) / float64(parts)
+	return parts - differ
 }
 
 // layoutOf draws how rows of a width are looked at, the same for each from one key.
@@ -171,11 +181,11 @@ func (d *Duplicates) layoutOf(width int) *layout {
 	}
 	rng := rand.New(rand.NewChaCha8(seed))
 	l := &layout{
-		order: rng.Perm(width), salt: make([]float64, width), factor: rng.Uint64()&^7 | 5, mix: rng.Uint64() | 1,
+		order: rng.Perm(width), salt: make([]int64, width), factor: rng.Uint64()&^7 | 5, mix: rng.Uint64() | 1,
 		window: min(max(width/8, 4), 20), drop: 1, quanta: make([]uint64, width),
 	}
 	for i := range l.salt {
-		l.salt[i] = rng.Float64()
+		l.salt[i] = rng.Int64N(1 << dupStep)
 	}
 	for range l.window {
 		l.drop *= l.factor
@@ -189,11 +199,13 @@ func (l *layout) fingerprint(row []float64) fingerprint {
 	f, n := fingerprint{exact: l.mix}, len(row)
 	for i, column := range l.order {
 		v := row[column]
-		f.exact = mixed(f.exact ^ math.Float64bits(v))
-		l.quanta[i] = uint64(int64(math.Floor(math.Asinh(v)/dupStep + l.salt[column])))
+		f.exact = bits.RotateLeft64(f.exact^math.Float64bits(v), 29) * l.mix
+		l.quanta[i] = uint64(quantum(v, l.salt[column]))
 	}
-	for i := range f.hashes {
-		f.hashes[i] = math.MaxUint32
+	f.exact = mixed(f.exact)
+	var least [dupHashes]uint32
+	for i := range least {
+		least[i] = math.MaxUint32
 	}
 	var hash uint64
 	for i := range n + l.window - 1 { // windows go round
@@ -206,11 +218,27 @@ func (l *layout) fingerprint(row []float64) fingerprint {
 			hash -= l.drop * (l.quanta[i-l.window] + 1)
 		}
 		if first := i - l.window + 1; first >= 0 {
-			part := &f.hashes[first%dupHashes]
+			part := &least[first%dupHashes]
 			*part = min(*part, uint32(mixed(hash^uint64(first)*l.mix)>>32))
 		}
 	}
+	for i, hash := range least {
+		f.parts[i/8] |= uint64(hash&0xff) << (i % 8 * 8)
+	}
 	return f
+}
+
+// quantum is the step of a value on a scale that is linear from -1 to 1 and close to the
+// logarithm to base 2 beyond: the bits of 1+|v| as a float64, exponent and mantissa, are
+// that very number with 52 bits behind the point. A profile of small requests showed an
+// arcus sinus hyperbolicus here, which makes a scale of the same form, in five times the
+// time of everything around it.
+func quantum(v float64, salt int64) int64 {
+	at := int64(math.Float64bits(1+math.Abs(v)) - math.Float64bits(1))
+	if v < 0 {
+		at = -at
+	}
+	return (at + salt) >> dupStep
 }
 
 // mixed is the finaliser of SplitMix64 (Steele et al., OOPSLA 2014): each bit of the

@@ -187,7 +187,20 @@ func (f Fields) barred(tier Tier, r *chat.Request) []string {
 	if !f.Links {
 		barred = append(barred, r.Links()...)
 	}
-	return barred
+	return once(barred)
+}
+
+// once is a list without what it has already said: a field may leak and be none of the
+// operation's.
+func once(list []string) (names []string) {
+	seen := map[string]bool{}
+	for _, name := range list {
+		if !seen[name] {
+			names = append(names, name)
+		}
+		seen[name] = true
+	}
+	return names
 }
 
 // few are the first names of a list, and how many more there are.
@@ -232,6 +245,7 @@ func (f Fields) Change(tier Tier, r *chat.Request, salt string) (c Changes) {
 		if r.Without("include", "reasoning.encrypted_content", "message.output_text.logprobs") {
 			c.Dropped = append(c.Dropped, "include")
 		}
+		c.Dropped = once(c.Dropped)
 		c.Set = append(c.Set, f.clamp(r)...)
 	}
 	if tier != Internal {

@@ -261,3 +261,14 @@ func TestTiers(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestBarredOnce: a field that leaks and is none of the operation's is named once.
+func TestBarredOnce(t *testing.T) {
+	r := asking(t, chat.Chat, `"best_of":2,"prompt_logprobs":1,"x":1`)
+	if verdict, first := (Fields{}).Check(Untrusted, r); verdict.Reason != "prompt_logprobs, best_of, x: not for untrusted callers of this model" || first != "prompt_logprobs" {
+		t.Errorf("%q, %q", verdict.Reason, first)
+	}
+	if changes := (Fields{Drop: true}).Change(Untrusted, r, ""); strings.Count(changes.String(), "best_of") != 1 {
+		t.Errorf("%s", changes)
+	}
+}

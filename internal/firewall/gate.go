@@ -30,7 +30,7 @@ func (g Gate) Check(r *tensor.Request) pavise.Verdict {
 		why = g.wanted(r)
 	}
 	for i := 0; why == "" && i < len(r.Inputs); i++ {
-		why = outside(port(g.Signature, r.Inputs[i].Name), &r.Inputs[i])
+		why = outside(g.port(i, r.Inputs[i].Name), &r.Inputs[i])
 	}
 	return gateVerdict(why)
 }
@@ -63,7 +63,8 @@ func (g Gate) Limits(most tensor.Limits) tensor.Limits {
 	lim.MaxRows = min(lim.MaxRows, g.MaxRows)
 	lim.MaxTensors = min(lim.MaxTensors, max(len(g.Signature.Inputs), len(g.Signature.Outputs)))
 	total, texts := 0, false
-	for _, p := range g.Signature.Inputs {
+	for i := range g.Signature.Inputs {
+		p := &g.Signature.Inputs[i]
 		total += p.Elements(lim.MaxRows, most.MaxElements)
 		texts = texts || p.Datatype == tensor.Bytes
 	}
@@ -81,21 +82,38 @@ func gateVerdict(why string) pavise.Verdict {
 	return pavise.Verdict{Check: "gate", Outcome: pavise.Deny, Reason: why}
 }
 
-// port returns the input with the given name, which match has found.
-func port(s tensor.Signature, name string) tensor.Port {
-	return s.Inputs[slices.IndexFunc(s.Inputs, func(p tensor.Port) bool { return p.Name == name })]
+// port returns the input with the given name, which match has found, most of the time
+// at the same place as in the request.
+func (g *Gate) port(i int, name string) *tensor.Port {
+	if i < len(g.Signature.Inputs) && g.Signature.Inputs[i].Name == name {
+		return &g.Signature.Inputs[i]
+	}
+	return &g.Signature.Inputs[find(g.Signature.Inputs, name)]
+}
+
+// find returns the place of the port of that name, or -1. Ports are large to copy.
+func find(ports []tensor.Port, name string) int {
+	for i := range ports {
+		if ports[i].Name == name {
+			return i
+		}
+	}
+	return -1
 }
 
 // match says how the tensors differ from the ports, or "".
 func match(what string, ports []tensor.Port, list []tensor.Tensor) string {
+	if why, ok := matchInOrder(what, ports, list); ok {
+		return why
+	}
 	seen := make(map[string]bool, len(list))
 	for i := range list {
 		t := &list[i]
-		at := slices.IndexFunc(ports, func(p tensor.Port) bool { return p.Name == t.Name })
+		at := find(ports, t.Name)
 		if at < 0 {
 			return fmt.Sprintf("unexpected %s %.40q; the model has %s", what, t.Name, portNames(ports))
 		}
-		if why := differs(ports[at], t); why != "" {
+		if why := differs(&ports[at], t); why != "" {
 			return fmt.Sprintf("%s %q %s", what, t.Name, why)
 		}
 		if seen[t.Name] {
@@ -111,8 +129,27 @@ func match(what string, ports []tensor.Port, list []tensor.Tensor) string {
 	return ""
 }
 
+// matchInOrder is match for tensors that are the ports in their order, as almost all
+// are. ok is false for others.
+func matchInOrder(what string, ports []tensor.Port, list []tensor.Tensor) (why string, ok bool) {
+	if len(list) != len(ports) {
+		return "", false
+	}
+	for i := range list {
+		if list[i].Name != ports[i].Name {
+			return "", false
+		}
+	}
+	for i := range list {
+		if why := differs(&ports[i], &list[i]); why != "" {
+			return fmt.Sprintf("%s %q %s", what, list[i].Name, why), true
+		}
+	}
+	return "", true
+}
+
 // differs says how the tensor's type differs from the port's, or "".
-func differs(p tensor.Port, t *tensor.Tensor) string {
+func differs(p *tensor.Port, t *tensor.Tensor) string {
 	if t.Datatype != p.Datatype {
 		return fmt.Sprintf("is %s; the model has %s", t.Datatype, p.Datatype)
 	}
@@ -147,7 +184,7 @@ func (g Gate) rows(r *tensor.Request) string {
 // wanted says which output asked for does not exist, or "".
 func (g Gate) wanted(r *tensor.Request) string {
 	for _, name := range r.Outputs {
-		if !slices.ContainsFunc(g.Signature.Outputs, func(p tensor.Port) bool { return p.Name == name }) {
+		if find(g.Signature.Outputs, name) < 0 {
 			return fmt.Sprintf("unknown output %.40q; the model has %s", name, portNames(g.Signature.Outputs))
 		}
 	}
@@ -155,7 +192,7 @@ func (g Gate) wanted(r *tensor.Request) string {
 }
 
 // outside says which value is out of its column's bounds, or "".
-func outside(p tensor.Port, t *tensor.Tensor) string {
+func outside(p *tensor.Port, t *tensor.Tensor) string {
 	switch t.Datatype.Family() {
 	case tensor.Unsigned:
 		return beyond(p, t.Data.Uints)
@@ -168,8 +205,12 @@ func outside(p tensor.Port, t *tensor.Tensor) string {
 }
 
 // beyond compares values as float64, which Column.fault has made exact. A NaN
-// is outside every bound.
-func beyond[T int64 | uint64 | float64](p tensor.Port, list []T) string {
+// is outside every bound. Almost always all are within, which is found out in the order
+// of memory; only then is the one that is out looked for, column by column.
+func beyond[T int64 | uint64 | float64](p *tensor.Port, list []T) string {
+	if within(p.Columns, list) {
+		return ""
+	}
 	for j, c := range p.Columns {
 		lo, hi := math.Inf(-1), math.Inf(1)
 		if c.Min != nil {
@@ -185,6 +226,21 @@ func beyond[T int64 | uint64 | float64](p tensor.Port, list []T) string {
 		}
 	}
 	return ""
+}
+
+// within reports whether every value of rows is within its column's bounds.
+func within[T int64 | uint64 | float64](columns []tensor.Column, list []T) bool {
+	for len(columns) > 0 && len(list) > 0 {
+		row := list[:min(len(columns), len(list))]
+		for i := range row {
+			c, v := &columns[i], float64(row[i])
+			if c.Min != nil && v < *c.Min || c.Max != nil && v > *c.Max || v != v {
+				return false
+			}
+		}
+		list = list[len(row):]
+	}
+	return true
 }
 
 func portNames(ports []tensor.Port) string {

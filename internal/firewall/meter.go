@@ -3,7 +3,6 @@ package firewall
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -48,15 +47,22 @@ func (t Terms) Validate() error {
 type Meter struct {
 	max int // accounts that may be open
 
-	mu       sync.Mutex
-	terms    map[pavise.Name]Terms // by model; guarded by mu
-	accounts map[account]buckets   // guarded by mu
-	latest   instant               // guarded by mu
-	full     instant               // no account closes before this; guarded by mu
+	mu     sync.Mutex
+	books  map[pavise.Name]*book // by model: those that have terms or open accounts; guarded by mu
+	open   int                   // accounts in all books; guarded by mu
+	latest instant               // guarded by mu
+	full   instant               // no account closes before this; guarded by mu
 }
 
-// An account is one caller at one model, or, without a caller, the model itself.
-type account struct{ who, model pavise.Name }
+// A book is what a meter keeps of one model. A profile of small requests showed the
+// hashing of names above all else, so accounts are found by one name and changed in
+// place. The meter's lock guards books, too.
+type book struct {
+	terms   Terms
+	served  bool                     // terms hold; else the model is refused
+	all     *buckets                 // the model's own account; nil: it is not open
+	callers map[pavise.Name]*buckets // the open accounts of its callers
+}
 
 // buckets are what an account holds.
 type buckets struct{ rate, budget instant }
@@ -64,12 +70,29 @@ type buckets struct{ rate, budget instant }
 // drained reports whether the buckets are as good as new.
 func (b buckets) drained(now instant) bool { return b.rate <= now && b.budget <= now }
 
+// held is what an account holds: nothing when it is not open.
+func (b *buckets) held() buckets {
+	if b == nil {
+		return buckets{}
+	}
+	return *b
+}
+
+// account returns the account of a caller, or of the model itself without one; nil when
+// it is not open.
+func (b *book) account(who pavise.Name) *buckets {
+	if who == (pavise.Name{}) {
+		return b.all
+	}
+	return b.callers[who]
+}
+
 // NewMeter returns a meter with no terms, which refuses everything. It keeps at
 // most the given number of accounts, of a few hundred bytes each. An account is open
 // while its buckets hold anything; when all are open, new ones are refused, and
 // only proven callers can open any.
 func NewMeter(accounts int) *Meter {
-	return &Meter{max: accounts, terms: make(map[pavise.Name]Terms), accounts: make(map[account]buckets)}
+	return &Meter{max: accounts, books: make(map[pavise.Name]*book)}
 }
 
 // SetTerms sets the terms of one model, which may be in use already: what callers
@@ -83,22 +106,36 @@ func (m *Meter) SetTerms(model pavise.Name, t Terms) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.terms[model] = t
+	b := m.book(model)
+	b.terms, b.served = t, true
 	return nil
+}
+
+// book returns the book of a model, a new one if need be. m.mu is held.
+func (m *Meter) book(model pavise.Name) *book {
+	b, ok := m.books[model]
+	if !ok {
+		b = &book{callers: make(map[pavise.Name]*buckets)}
+		m.books[cloneName(model)] = b
+	}
+	return b
 }
 
 // DropTerms forgets the terms of a model, which is refused from then on.
 func (m *Meter) DropTerms(model pavise.Name) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	delete(m.terms, model)
+	if b, ok := m.books[model]; ok {
+		b.terms, b.served = Terms{}, false
+		m.close(model, b)
+	}
 }
 
 // Accounts is how many callers at models, and models, are being counted.
 func (m *Meter) Accounts() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return len(m.accounts)
+	return m.open
 }
 
 // Charge takes rows off every limit that holds for the caller and the model, or
@@ -112,36 +149,38 @@ func (m *Meter) Charge(now time.Time, who, model pavise.Name, rows int) (pavise.
 	if rows < 1 {
 		return refused("budget", "no rows to charge"), 0
 	}
-	if y := now.Year(); y < 2000 || y > 2200 {
-		return refused("budget", fmt.Sprintf("the clock says %d, which cannot be right", y)), 0
+	if !plausible(now) {
+		return refused("budget", fmt.Sprintf("the clock says %d, which cannot be right", now.Year())), 0
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	terms, ok := m.terms[model]
-	if !ok {
+	b, ok := m.books[model]
+	if !ok || !b.served {
 		return refused("budget", fmt.Sprintf("no terms are set for %s", model)), 0
 	}
 	given := instantOf(now)
 	m.latest = max(m.latest, given)
-	mine, all := account{who, model}, account{pavise.Name{}, model}
+	mine := b.callers[who]
+	own, shared := mine.held(), b.all.held()
 	c := charge{now: m.latest, rows: rows}
-	own := buckets{
-		rate:   c.take("rate", "your rate at this model", terms.Rate, m.accounts[mine].rate),
-		budget: c.take("budget", "your budget at this model", terms.Budget, m.accounts[mine].budget),
-	}
-	shared := buckets{
-		rate:   c.take("rate", "the model's rate for all callers", terms.ModelRate, m.accounts[all].rate),
-		budget: c.take("budget", "the model's budget for all callers", terms.ModelBudget, m.accounts[all].budget),
-	}
+	own.rate = c.take("rate", "your rate at this model", &b.terms.Rate, own.rate)
+	own.budget = c.take("budget", "your budget at this model", &b.terms.Budget, own.budget)
+	shared.rate = c.take("rate", "the model's rate for all callers", &b.terms.ModelRate, shared.rate)
+	shared.budget = c.take("budget", "the model's budget for all callers", &b.terms.ModelBudget, shared.budget)
 	if c.verdict.Outcome == pavise.Deny {
 		if c.wait > 0 {
 			c.wait += time.Duration(m.latest - given)
 		}
 		return c.verdict, c.wait
 	}
-	if !m.open(mine, own, all, shared) {
-		return refused("budget", "too many callers are being counted; try again later"), time.Duration(max(m.full-given, 0))
+	if m.opens(mine, own, b, shared) {
+		if m.open+2 > m.max && !m.sweep() {
+			return refused("budget", "too many callers are being counted; try again later"), time.Duration(max(m.full-given, 0))
+		}
+		mine = b.callers[who] // which may have closed meanwhile
 	}
+	m.put(b, who, mine, own)
+	m.putAll(b, shared)
 	return pavise.Verdict{Check: "budget", Outcome: pavise.Allow}, 0
 }
 
@@ -158,26 +197,25 @@ func (m *Meter) Charge(now time.Time, who, model pavise.Name, rows int) (pavise.
 func (m *Meter) Take(now time.Time, who, model pavise.Name, rows int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	terms, ok := m.terms[model]
-	if !ok || rows < 1 || who == (pavise.Name{}) {
+	b, ok := m.books[model]
+	if !ok || !b.served || rows < 1 || who == (pavise.Name{}) {
 		return
 	}
-	if y := now.Year(); y >= 2000 && y <= 2200 {
+	if plausible(now) {
 		m.latest = max(m.latest, instantOf(now))
 	}
-	mine, all := account{who, model}, account{pavise.Name{}, model}
-	own := buckets{
-		rate:   terms.Rate.fill(m.accounts[mine].rate, m.latest, rows),
-		budget: terms.Budget.fill(m.accounts[mine].budget, m.latest, rows),
+	mine := b.callers[who]
+	own, shared := mine.held(), b.all.held()
+	own.rate = b.terms.Rate.fill(own.rate, m.latest, rows)
+	own.budget = b.terms.Budget.fill(own.budget, m.latest, rows)
+	shared.rate = b.terms.ModelRate.fill(shared.rate, m.latest, rows)
+	shared.budget = b.terms.ModelBudget.fill(shared.budget, m.latest, rows)
+	if m.opens(mine, own, b, shared) && m.open+2 > m.max {
+		m.sweep()
+		mine = b.callers[who]
 	}
-	shared := buckets{
-		rate:   terms.ModelRate.fill(m.accounts[all].rate, m.latest, rows),
-		budget: terms.ModelBudget.fill(m.accounts[all].budget, m.latest, rows),
-	}
-	if !m.open(mine, own, all, shared) {
-		m.put(mine, own)
-		m.put(all, shared)
-	}
+	m.put(b, who, mine, own)
+	m.putAll(b, shared)
 }
 
 // A charge is one request on its way through the limits that hold for it.
@@ -190,17 +228,17 @@ type charge struct {
 }
 
 // take asks one limit, and returns the bucket as it is after the charge.
-func (c *charge) take(check, whose string, r Rate, full instant) instant {
+func (c *charge) take(check, whose string, r *Rate, full instant) instant {
 	next, early := r.take(full, c.now, c.rows)
 	if early == 0 {
 		return next
 	}
 	if c.verdict.Outcome != pavise.Deny {
-		c.verdict = refused(check, fmt.Sprintf("%s more than %s has left (%v)", areRows(c.rows), whose, r))
+		c.verdict = refused(check, fmt.Sprintf("%s more than %s has left (%v)", areRows(c.rows), whose, *r))
 	}
 	if early < 0 && !c.never {
 		c.never = true
-		c.verdict = refused(check, fmt.Sprintf("%s more than %s ever lets pass at once (%v); send fewer", areRows(c.rows), whose, r))
+		c.verdict = refused(check, fmt.Sprintf("%s more than %s ever lets pass at once (%v); send fewer", areRows(c.rows), whose, *r))
 	}
 	c.wait = max(c.wait, early)
 	if c.never {
@@ -213,32 +251,45 @@ func refused(check, reason string) pavise.Verdict {
 	return pavise.Verdict{Check: check, Outcome: pavise.Deny, Reason: reason}
 }
 
-// open stores both accounts, or neither when there is no room. m.mu is held.
-func (m *Meter) open(mine account, own buckets, all account, shared buckets) bool {
-	if (m.opens(mine, own) || m.opens(all, shared)) && len(m.accounts)+2 > m.max && !m.sweep() {
-		return false
-	}
-	m.put(mine, own)
-	m.put(all, shared)
-	return true
+// opens reports whether storing what two accounts hold needs a new place. m.mu is held.
+func (m *Meter) opens(mine *buckets, own buckets, b *book, shared buckets) bool {
+	return mine == nil && !own.drained(m.latest) || b.all == nil && !shared.drained(m.latest)
 }
 
-// opens reports whether storing b needs a new place. m.mu is held.
-func (m *Meter) opens(a account, b buckets) bool {
-	_, known := m.accounts[a]
-	return !known && !b.drained(m.latest)
-}
-
-// put stores what an account holds, if it holds anything. m.mu is held.
-func (m *Meter) put(a account, b buckets) {
-	switch {
-	case b.drained(m.latest):
-		delete(m.accounts, a)
-	case m.opens(a, b):
+// put stores what the account of a caller holds, if it holds anything. at is where it
+// stood. m.mu is held.
+func (m *Meter) put(b *book, who pavise.Name, at *buckets, v buckets) {
+	switch drained := v.drained(m.latest); {
+	case at != nil && !drained:
+		*at = v
+	case at != nil:
+		delete(b.callers, who)
+		m.open--
+	case !drained:
 		// The caller's name may be part of a large token; keep only the name.
-		m.accounts[account{cloneName(a.who), cloneName(a.model)}] = b
-	default:
-		m.accounts[a] = b
+		b.callers[cloneName(who)] = &buckets{v.rate, v.budget}
+		m.open++
+	}
+}
+
+// putAll is put for the account of the model itself.
+func (m *Meter) putAll(b *book, v buckets) {
+	switch drained := v.drained(m.latest); {
+	case b.all != nil && !drained:
+		*b.all = v
+	case b.all != nil:
+		b.all = nil
+		m.open--
+	case !drained:
+		b.all = &buckets{v.rate, v.budget}
+		m.open++
+	}
+}
+
+// close forgets a book in which there is nothing. m.mu is held.
+func (m *Meter) close(model pavise.Name, b *book) {
+	if !b.served && b.all == nil && len(b.callers) == 0 {
+		delete(m.books, model)
 	}
 }
 
@@ -255,14 +306,18 @@ func (m *Meter) sweep() bool {
 		return false
 	}
 	next := instant(math.MaxInt64)
-	for a, b := range m.accounts {
-		if b.drained(m.latest) {
-			delete(m.accounts, a)
-			continue
+	for model, b := range m.books {
+		for who, at := range b.callers {
+			if m.put(b, who, at, *at); !at.drained(m.latest) {
+				next = min(next, max(at.rate, at.budget))
+			}
 		}
-		next = min(next, max(b.rate, b.budget))
+		if m.putAll(b, b.all.held()); b.all != nil {
+			next = min(next, max(b.all.rate, b.all.budget))
+		}
+		m.close(model, b)
 	}
-	if len(m.accounts)+2 <= m.max {
+	if m.open+2 <= m.max {
 		return true
 	}
 	m.full = max(next, m.latest+instant(time.Second))
@@ -285,9 +340,15 @@ func (m *Meter) State(now time.Time) []Spend {
 	defer m.mu.Unlock()
 	at := max(m.latest, instantOf(now))
 	var list []Spend
-	for a, b := range m.accounts {
+	add := func(who, model pavise.Name, b buckets) {
 		if !b.drained(at) {
-			list = append(list, Spend{a.who, a.model, time.Unix(0, int64(b.rate)).UTC(), time.Unix(0, int64(b.budget)).UTC()})
+			list = append(list, Spend{who, model, time.Unix(0, int64(b.rate)).UTC(), time.Unix(0, int64(b.budget)).UTC()})
+		}
+	}
+	for model, b := range m.books {
+		add(pavise.Name{}, model, b.all.held())
+		for who, own := range b.callers {
+			add(who, model, *own)
 		}
 	}
 	slices.SortFunc(list, func(a, b Spend) int {
@@ -303,21 +364,33 @@ func (m *Meter) State(now time.Time) []Spend {
 func (m *Meter) Restore(list []Spend) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	merged := make(map[account]buckets, len(m.accounts)+len(list))
-	maps.Copy(merged, m.accounts)
+	fresh := make(map[[2]pavise.Name]bool)
 	for _, s := range list {
-		a := account{s.Who, s.Model}
-		b := merged[a]
-		merged[a] = buckets{max(b.rate, instantOf(s.Rate)), max(b.budget, instantOf(s.Budget))}
+		if b := m.books[s.Model]; b == nil || b.account(s.Who) == nil {
+			fresh[[2]pavise.Name{s.Who, s.Model}] = true
+		}
 	}
-	if len(merged) > m.max {
+	if m.open+len(fresh) > m.max {
 		return &pavise.Error{
 			Kind: pavise.Invalid,
 			Msg:  fmt.Sprintf("%d spends to restore, and room for %d accounts", len(list), m.max),
 			Hint: "raise the number of accounts the meter keeps",
 		}
 	}
-	m.accounts = merged
+	for _, s := range list {
+		b := m.book(s.Model)
+		at := b.account(s.Who)
+		if at == nil {
+			at = new(buckets)
+			m.open++
+			if s.Who == (pavise.Name{}) {
+				b.all = at
+			} else {
+				b.callers[cloneName(s.Who)] = at
+			}
+		}
+		at.rate, at.budget = max(at.rate, instantOf(s.Rate)), max(at.budget, instantOf(s.Budget))
+	}
 	return nil
 }
 

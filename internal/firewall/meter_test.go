@@ -179,8 +179,8 @@ func TestMeterFull(t *testing.T) {
 			t.Fatalf("refused with %+v, %v", v, wait)
 		}
 	}
-	if allowed == 0 || allowed > 9 || len(m.accounts) > 10 {
-		t.Errorf("%d callers passed and %d accounts are open", allowed, len(m.accounts))
+	if allowed == 0 || allowed > 9 || m.Accounts() > 10 {
+		t.Errorf("%d callers passed and %d accounts are open", allowed, m.Accounts())
 	}
 	if v, _ := m.Charge(start, who(0), fraud, 1); v.Check != "rate" {
 		t.Errorf("a full meter forgot what it knew: %+v", v)
@@ -427,5 +427,14 @@ func BenchmarkMeterCharge(b *testing.B) {
 	for b.Loop() {
 		now = now.Add(time.Microsecond)
 		m.Charge(now, ann, fraud, 1)
+	}
+}
+
+// The years that the meter knows in seconds are those of the calendar.
+func TestYears(t *testing.T) {
+	for year, at := range map[int]int64{2000: year2000, 2201: year2201, 2262: year2262} {
+		if want := time.Date(year, 1, 1, 0, 0, 0, 0, time.UTC).Unix(); at != want {
+			t.Errorf("%d begins at %d, and is said to at %d", year, want, at)
+		}
 	}
 }

@@ -64,7 +64,7 @@ func (r Rate) String() string {
 
 // price returns the time that one row fills the bucket by, rounded up, so that
 // the rate is never exceeded.
-func (r Rate) price() time.Duration {
+func (r *Rate) price() time.Duration {
 	count := time.Duration(r.Count)
 	return (r.Per + count - 1) / count
 }
@@ -77,26 +77,41 @@ type instant int64
 // instantOf returns t as an instant. Times that have no nanoseconds since 1970
 // become the nearest instant that has.
 func instantOf(t time.Time) instant {
-	switch {
-	case t.Year() < 1970:
+	switch at := t.Unix(); {
+	case at < 0:
 		return 0
-	case t.Year() > 2261:
+	case at >= year2262:
 		return math.MaxInt64
 	}
 	return instant(t.UnixNano())
 }
 
+// Years of UTC in seconds since 1970, because a time knows those and has to work out its
+// year.
+const (
+	year2000 = 946684800
+	year2201 = 7289654400
+	year2262 = 9214646400
+)
+
+// plausible reports whether a clock may say so.
+func plausible(t time.Time) bool {
+	at := t.Unix()
+	return year2000 <= at && at < year2201
+}
+
 // take returns the instant after rows more, or by how long they come too early.
 // Rows that no empty bucket holds never fit, and early is then negative.
-func (r Rate) take(full, now instant, rows int) (next instant, early time.Duration) {
-	if r == (Rate{}) {
+func (r *Rate) take(full, now instant, rows int) (next instant, early time.Duration) {
+	if *r == (Rate{}) {
 		return full, 0
 	}
 	if rows > r.Burst {
 		return full, -1
 	}
-	need := time.Duration(rows) * r.price()
-	room := time.Duration(r.Burst) * r.price()
+	price := r.price()
+	need := time.Duration(rows) * price
+	room := time.Duration(r.Burst) * price
 	level := time.Duration(max(full-now, 0))
 	if level > room-need {
 		return full, level - (room - need)
@@ -106,8 +121,8 @@ func (r Rate) take(full, now instant, rows int) (next instant, early time.Durati
 
 // fill returns the instant after rows more, whether they fit or not. What does
 // not fit makes the bucket full and no fuller, and never less full than it was.
-func (r Rate) fill(full, now instant, rows int) instant {
-	if r == (Rate{}) {
+func (r *Rate) fill(full, now instant, rows int) instant {
+	if *r == (Rate{}) {
 		return full
 	}
 	if next, early := r.take(full, now, rows); early == 0 {

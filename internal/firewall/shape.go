@@ -114,11 +114,10 @@ func (s Shape) pointless(t *tensor.Tensor) string {
 // changed, Alter when scores did, and Deny, with no answer, when the shape cannot
 // be applied: half-shaped scores tell what the shape was to hide.
 func (s Shape) Apply(r *tensor.Response) (*tensor.Response, pavise.Verdict) {
-	out := *r
-	out.Outputs = slices.Clone(r.Outputs)
+	out := answer(r)
 	v := pavise.Verdict{Check: "shape", Outcome: pavise.Allow}
 	if !s.shapes() {
-		return &out, v
+		return out, v
 	}
 	for i := range out.Outputs {
 		t := &out.Outputs[i]
@@ -138,13 +137,32 @@ func (s Shape) Apply(r *tensor.Response) (*tensor.Response, pavise.Verdict) {
 			}
 		}
 	}
-	return &out, v
+	return out, v
+}
+
+// answer copies an answer, but for the data of its tensors. Almost all have one output,
+// whose copy lies in the same piece of memory.
+func answer(r *tensor.Response) *tensor.Response {
+	if len(r.Outputs) != 1 {
+		out := *r
+		out.Outputs = slices.Clone(r.Outputs)
+		return &out
+	}
+	room := &struct {
+		tensor.Response
+		one [1]tensor.Tensor
+	}{*r, [1]tensor.Tensor{r.Outputs[0]}}
+	room.Outputs = room.one[:]
+	return &room.Response
 }
 
 // String says the shape for people, for example "rounded to 4 digits".
 func (s Shape) String() string {
 	switch s.Kind { // by every exchange, so without fmt
 	case Round:
+		if 0 <= s.Digits && s.Digits < len(rounded) {
+			return rounded[s.Digits]
+		}
 		return "rounded to " + strconv.Itoa(s.Digits) + " digits"
 	case TopK:
 		return "only the top " + strconv.Itoa(s.K) + " scores"
@@ -153,6 +171,14 @@ func (s Shape) String() string {
 	}
 	return "full"
 }
+
+// rounded are the words for every number of digits that is valid, made once.
+var rounded = func() (list [maxDigits + 1]string) {
+	for i := range list {
+		list[i] = "rounded to " + strconv.Itoa(i) + " digits"
+	}
+	return list
+}()
 
 // shapes reports whether the shape changes anything at all.
 func (s Shape) shapes() bool { return s.Kind != "" && s.Kind != Full }
@@ -246,7 +272,11 @@ func roundRow(row []float64, digits int, d tensor.Datatype) {
 	steps := math.Pow10(digits)
 	top := row[argmax(row)]
 	edge := math.Round(top * steps)
-	clash := slices.ContainsFunc(row, func(v float64) bool { return v < top && math.Round(v*steps) == edge })
+	clash := false
+	for _, v := range row {
+		clash = clash || v < top && math.Round(v*steps) == edge
+	}
+	single := d == tensor.FP32
 	for i, v := range row {
 		x := v * steps
 		n := math.Round(x)
@@ -259,6 +289,10 @@ func roundRow(row []float64, digits int, d tensor.Datatype) {
 		case v == top && top*steps > edge:
 			n = edge + 1
 		}
-		row[i] = d.Round(n/steps + 0) // + 0 makes a negative zero positive
+		if n = n/steps + 0; single { // + 0 makes a negative zero positive
+			row[i] = float64(float32(n))
+		} else {
+			row[i] = d.Round(n)
+		}
 	}
 }

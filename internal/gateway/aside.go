@@ -3,7 +3,6 @@ package gateway
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -11,9 +10,9 @@ import (
 	"unicode/utf8"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/infer"
 	"github.com/pavise/pavise/internal/intake"
-	"github.com/pavise/pavise/internal/plainjson"
 	"github.com/pavise/pavise/internal/tensor"
 )
 
@@ -26,11 +25,13 @@ type AsideCall struct {
 	Version   string   // of the model; empty: none is named
 	By        string   // the model whose server is meant, when the path names none; empty: the only server that there is
 	Protocols []string // what such a server speaks: routes of others lead to none
-	Method    string   // GET or POST; empty: it is never passed on
-	// Path returns where a server has it, whose model has that name there.
-	Path func(remote, version string) string
-	Text bool // the answer is text, not JSON
-	Body io.Reader
+	Method    string   // as asked
+	Path      string   // as asked, percent-encoded
+	// There returns where a server has it, whose model has that name there; nil: it is
+	// never passed on.
+	There func(remote, version string) string
+	Text  bool // the answer is text, not JSON
+	Body  io.Reader
 	// Wrong is what the transport found amiss, which is refused with it; nil: nothing.
 	Wrong error
 }
@@ -43,10 +44,17 @@ func (c AsideCall) on(who pavise.Principal) pavise.Name {
 	return pavise.Name{Tenant: who.Tenant, Kind: "server", ID: c.Server}
 }
 
-// An asideTrail is the detail of its record.
+// The lengths, in bytes, that a record keeps of what was asked.
+const (
+	maxMethod = 32
+	maxPath   = 256
+)
+
+// An asideTrail is the detail of its record, whoever refuses.
 type asideTrail struct {
-	Method   string `json:"method,omitempty"`
-	Path     string `json:"path,omitempty"`
+	Method   string `json:"method"`         // as asked, clipped
+	Path     string `json:"path"`           // as asked, percent-encoded and clipped
+	Sent     string `json:"sent,omitempty"` // the path that the server was asked for
 	Upstream string `json:"upstream,omitempty"`
 	Status   int    `json:"status,omitempty"` // of the server's answer
 }
@@ -63,11 +71,11 @@ type AsideAnswer struct {
 // anew, and no header of the caller's. Observe mode does not open it. After the guard
 // let the caller in, every error is a *Refusal.
 func (g *Gateway) Aside(ctx context.Context, who pavise.Principal, call AsideCall) (a *AsideAnswer, err error) {
-	entry, err := g.guard.Enter(ctx, who, call.Verb, call.on(who))
+	entry, err := call.attempt().Enter(ctx, g.guard, who, call.Verb, call.on(who))
 	if err != nil {
 		return nil, err
 	}
-	trail := &asideTrail{}
+	trail := call.trail()
 	entry.Detail(trail)
 	hold := g.bodies.Begin(who.Name())
 	said, err := func() (_ *infer.Aside, err error) {
@@ -86,15 +94,33 @@ func (g *Gateway) Aside(ctx context.Context, who pavise.Principal, call AsideCal
 	return &AsideAnswer{said, index}, nil
 }
 
+// trail is the detail of the call's record before any server is asked.
+func (c AsideCall) trail() *asideTrail {
+	clip := func(s string, most int) string { return strings.ToValidUTF8(s[:min(len(s), most)], "") }
+	return &asideTrail{Method: clip(c.Method, maxMethod), Path: clip(c.Path, maxPath)}
+}
+
+// attempt is what the record says of the call even if no policy permits it: what was
+// asked, and why nobody could be permitted it.
+func (c AsideCall) attempt() guard.Attempt {
+	a := guard.Attempt{Detail: c.trail()}
+	if c.There == nil {
+		a.Check, a.Why = c.barred(false)
+	}
+	return a
+}
+
 // barred says which check refuses the call although the guard let the caller in, and
 // why; nil: none.
 func (c AsideCall) barred(observed bool) (check string, why error) {
 	switch {
 	case observed:
 		return "policy", &pavise.Error{Kind: pavise.Denied, Msg: "no policy permits it; observe mode is for inference alone"}
-	case c.Wrong != nil:
+	case c.Wrong != nil && (c.There != nil || pavise.KindOf(c.Wrong) == pavise.Invalid):
 		return "codec", c.Wrong
-	case c.Method == "":
+	case c.Wrong != nil:
+		return "profile", c.Wrong
+	case c.There == nil:
 		return "profile", &pavise.Error{Kind: pavise.Denied, Msg: "this is never passed on, whatever policies say"}
 	}
 	return "", nil
@@ -130,12 +156,12 @@ func (g *Gateway) aside(ctx context.Context, who pavise.Principal, call AsideCal
 	if err != nil {
 		return nil, err
 	}
-	body, err := canonical(text, call.Method == "GET")
+	body, err := infer.Canonical(text, call.Method == "GET")
 	if err != nil {
 		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "the body: " + err.Error(), Hint: fmt.Sprintf("send one JSON value of at most %d bytes, without a key twice", infer.MaxAside), Err: err}
 	}
-	trail.Method, trail.Path, trail.Upstream = call.Method, call.Path(l.Remote, l.Version), l.Upstream
-	a, err := server.Pass(ctx, call.Method, trail.Path, body)
+	trail.Sent, trail.Upstream = call.There(l.Remote, l.Version), l.Upstream
+	a, err := server.Pass(ctx, call.Method, trail.Sent, body)
 	if err != nil {
 		return nil, err
 	}
@@ -149,7 +175,7 @@ func (g *Gateway) aside(ctx context.Context, who pavise.Principal, call AsideCal
 		}
 		return a, nil
 	}
-	if a.Body, err = canonical(a.Body, true); err != nil {
+	if a.Body, err = infer.Canonical(a.Body, true); err != nil {
 		return nil, &pavise.Error{Kind: pavise.Unavailable, Msg: "the model server answered with what is no JSON", Err: err}
 	}
 	return a, nil
@@ -182,29 +208,6 @@ func (g *Gateway) serverOf(tenant string, call AsideCall) (*live, error) {
 		return nil, &pavise.Error{Kind: pavise.NotFound, Msg: "no route leads to a server that speaks " + strings.Join(call.Protocols, " or "), Hint: "pavise route list shows those that exist"}
 	}
 	return found, nil
-}
-
-// canonical reads JSON strictly and writes it anew; nothing may stay nothing.
-func canonical(text []byte, nothing bool) ([]byte, error) {
-	if len(bytes.TrimSpace(text)) == 0 && nothing {
-		return nil, nil
-	}
-	if len(text) > infer.MaxAside {
-		return nil, fmt.Errorf("more than %d bytes", infer.MaxAside)
-	}
-	if !utf8.Valid(text) {
-		return nil, fmt.Errorf("not valid UTF-8")
-	}
-	var v any
-	if err := plainjson.Read(text, &v); err != nil {
-		return nil, err
-	}
-	d := json.NewDecoder(bytes.NewReader(text)) // again, for numbers as they are
-	d.UseNumber()
-	if err := d.Decode(&v); err != nil {
-		return nil, err
-	}
-	return json.Marshal(v)
 }
 
 // noVersion is the refusal of a version that the route does not name.

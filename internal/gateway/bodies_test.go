@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/infer"
 	"github.com/pavise/pavise/internal/intake"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/tensor"
@@ -37,7 +38,7 @@ func (s *stalled) Read(p []byte) (int, error) {
 // the other: bodies that grow at the same moment may all be refused.
 func TestHeldBodies(t *testing.T) {
 	w := newWorld(t, t.TempDir())
-	free := SignatureText(tensor.Signature{
+	free := infer.SignatureText(tensor.Signature{
 		Inputs:  []tensor.Port{{Name: "x", Datatype: tensor.FP32, Shape: []int64{-1, -1}}},
 		Outputs: []tensor.Port{{Name: "y", Datatype: tensor.FP32, Shape: []int64{-1, -1}}},
 	})

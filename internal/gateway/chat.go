@@ -33,6 +33,7 @@ type ChatCall struct {
 	API     chat.API
 	Subject string // whose data it holds, for the caller to say; empty: the caller's own
 	Body    io.Reader
+	Wrong   error // as in a Call
 }
 
 // A ChatAnswer is what a caller of a language model gets.
@@ -100,6 +101,9 @@ var acts = map[chat.API]string{chat.Chat: "chat", chat.Responses: "chat", chat.C
 // readChat reads a request of so many bytes, and what is made of it, on the caller's
 // account.
 func readChat(hold *intake.Hold, call ChatCall) (r *chat.Request, read int, err error) {
+	if call.Wrong != nil {
+		return nil, 0, call.Wrong
+	}
 	lim := chat.DefaultLimits()
 	text, err := hold.Read(call.Body, lim.MaxBody)
 	if err == nil {
@@ -150,6 +154,9 @@ func (x *ChatExchange) enter(ctx context.Context, wrong error) error {
 		return err
 	}
 	x.changes = x.route.Fields.Change(x.said.Tier, x.ask, firewall.CacheSalt(x.gateway.salt[:], x.call.Model.Tenant))
+	if err := x.hold.Set(x.ask.Weight()); err != nil { // with what is written now
+		return err
+	}
 	x.body = x.route.chat.Encode(x.ask)
 	x.trail.Input = x.commit(x.body)
 	// From here on the model has the time, and it may take long: what is kept meanwhile is

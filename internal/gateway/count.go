@@ -55,6 +55,8 @@ func (g *Gateway) tellRoutes() {
 	g.watch.Ask(telemetry.Accounts, func() float64 { return float64(g.meter.Accounts()) })
 	g.watch.Ask(telemetry.RoutesHeld, func() float64 { return float64(len(*g.Routes.live.Load())) })
 	g.watch.Ask(telemetry.Overlooked, func() float64 { return float64(g.suspects.Overlooked()) })
+	g.watch.Ask(telemetry.ServerEjections, func() float64 { return float64(g.Routes.servers.Totals().Ejections) })
+	g.watch.Ask(telemetry.ServerRetries, func() float64 { return float64(g.Routes.servers.Totals().Retries) })
 	for reading, of := range map[telemetry.Reading]func(upstream.EndpointStats) float64{
 		telemetry.Servers:       func(upstream.EndpointStats) float64 { return 1 },
 		telemetry.ServersActive: func(e upstream.EndpointStats) float64 { return float64(e.Active) },

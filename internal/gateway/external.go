@@ -7,6 +7,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/infer"
+	"github.com/pavise/pavise/internal/tensor"
 )
 
 // blind refuses, before anything is charged, an exchange whose answer goes past us
@@ -33,5 +34,5 @@ func (x *Exchange) unseen(ctx context.Context) (*Answer, error) {
 	if err := x.end(x.keep(ctx, nil, false)); err != nil {
 		return nil, &Refusal{entry: x.entry, err: err}
 	}
-	return &Answer{entry: x.entry}, nil
+	return x.answer(tensor.Message{}), nil
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/pavise/pavise/internal/subject"
 	"github.com/pavise/pavise/internal/telemetry"
 	"github.com/pavise/pavise/internal/tensor"
+	"github.com/pavise/pavise/internal/upstream"
 )
 
 const (
@@ -31,16 +32,17 @@ const (
 	snapshotEvery = 5 * time.Second
 )
 
-// Config is what a gateway is made of. All fields are required but Now, KeyFiles, Watch and Detectors.
+// Config is what a gateway is made of. All fields are required but Now, KeyFiles, TLS, Watch and Detectors.
 type Config struct {
 	Guard    *guard.Guard
 	Verifier *identity.Verifier
 	Store    *store.DB
 	Log      *ledger.Log
-	Subjects *subject.Keys     // seal what records keep of a request
-	Now      func() time.Time  // the clock; time.Now if nil
-	KeyFiles map[string]string // with what servers of language models let us in, by address
-	Watch    *telemetry.Meter  // counts and times requests; nil: nobody does
+	Subjects *subject.Keys           // seal what records keep of a request
+	Now      func() time.Time        // the clock; time.Now if nil
+	KeyFiles map[string]string       // with what servers of language models let us in, by address
+	TLS      map[string]upstream.TLS // options for model servers, by the names that routes have for them
+	Watch    *telemetry.Meter        // counts and times requests; nil: nobody does
 	// Detectors look at what was answered. nil: those of the house; none: an empty list.
 	Detectors []detect.Detector
 }
@@ -76,11 +78,7 @@ func New(ctx context.Context, cfg Config) (*Gateway, error) {
 	rand.Read(g.salt[:])
 	g.suspects = detect.NewQueue(g.noteFinding, cfg.Detectors)
 	g.verifier.Store(cfg.Verifier)
-	keys, err := infer.ReadKeys(cfg.KeyFiles)
-	if err != nil {
-		return nil, err
-	}
-	servers, err := infer.NewServers().With(keys)
+	servers, err := infer.OpenServers(cfg.KeyFiles, cfg.TLS)
 	if err != nil {
 		return nil, err
 	}

@@ -426,8 +426,12 @@ func TestUpstreamThatLies(t *testing.T) {
 		if resp.StatusCode != 503 || strings.Contains(body, "secret") || strings.Contains(body, "html") {
 			t.Errorf("%s: %d %s", name, resp.StatusCode, body)
 		}
-		if r := w.record(t, resp); r.Error == nil {
+		r := w.record(t, resp)
+		if r.Error == nil {
 			t.Errorf("%s: the record says all went well", name)
+		}
+		if name == "html" && !strings.Contains(fmt.Sprint(r.Verdicts), "the model server's answer: ") {
+			t.Errorf("the record does not say what was answered: %v", r.Verdicts)
 		}
 	}
 	truth := say(`{"model_name":"evil-name","id":null,"outputs":[{"name":"s","datatype":"FP32","shape":[1,2],"data":[0.123456,0.9]}]}`)

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync"
 	"time"
 
 	"github.com/pavise/pavise"
@@ -17,28 +16,30 @@ import (
 	"github.com/pavise/pavise/internal/intake"
 	"github.com/pavise/pavise/internal/telemetry"
 	"github.com/pavise/pavise/internal/tensor"
+	"github.com/pavise/pavise/internal/upstream"
 )
 
 // maxKept is how many bytes of a true answer a record keeps, sealed, when the
 // caller's was altered. A longer one is kept as its commitment only.
 const maxKept = 16 << 10
 
-// texts are buffers of bodies that no request uses: most bodies fit into one.
-var texts = sync.Pool{New: func() any { return new([textSize]byte) }}
-
-const textSize = 4 << 10
-
 // An Answer is what a caller gets.
 type Answer struct {
 	tensor.Message // in the caller's protocol
-	entry          *guard.Entry
+	record         uint64
+	desk           *desk // that it lies on; nil: on none
 }
 
 // Record returns the index of the record that proves the answer, which was
 // written before Infer returned it.
-func (a *Answer) Record() uint64 {
-	index, _ := a.entry.Record()
-	return index
+func (a *Answer) Record() uint64 { return a.record }
+
+// Free gives the memory of the answer, and of its exchange, to the next one. Neither may
+// be used any more. Who does not call it leaves both to the garbage collector.
+func (a *Answer) Free() {
+	if a.desk != nil {
+		a.desk.free()
+	}
 }
 
 // A Refusal is an error that knows the record of its request and when to retry.
@@ -101,8 +102,8 @@ type Exchange struct {
 	route   *live
 	request *tensor.Request
 	hold    *intake.Hold
-	room    *tensor.Room    // of what was read; the exchange's until it ends
-	text    *[textSize]byte // likewise, for a body that is not longer
+	room    *tensor.Room // of what was read; the exchange's until it ends
+	desk    *desk        // that it lies on; nil: on none
 	trail   Trail
 	kept    kept
 	retry   time.Duration
@@ -122,7 +123,8 @@ func (g *Gateway) Begin(ctx context.Context, who pavise.Principal, call Call) (*
 		g.countRefusal(call.Model, protocolOf(call.Protocol), err)
 		return nil, err
 	}
-	x := &Exchange{gateway: g, entry: entry, who: who, call: call}
+	x := takeDesk()
+	x.gateway, x.entry, x.who, x.call = g, entry, who, call
 	x.seen.Begin(ctx, g.watch, protocolOf(call.Protocol), entry.Began())
 	entry.Detail(&x.trail)
 	defer x.broken()
@@ -163,7 +165,14 @@ func (x *Exchange) Finish(ctx context.Context, truth *tensor.Response) (*Answer,
 		return nil, &Refusal{entry: x.entry, err: err}
 	}
 	x.route.shadow.Hear(heard)
-	return &Answer{Message: m, entry: x.entry}, nil
+	return x.answer(m), nil
+}
+
+// answer is what the caller gets, once the record is written.
+func (x *Exchange) answer(m tensor.Message) *Answer {
+	index, _ := x.entry.Record()
+	x.desk.answer = Answer{Message: m, record: index, desk: x.desk}
+	return &x.desk.answer
 }
 
 // calling is the context in which the model is asked: where the route keeps callers on
@@ -177,7 +186,15 @@ func (x *Exchange) calling(ctx context.Context) context.Context {
 
 // Abort ends the exchange without an answer, for the reason given, and returns the
 // refusal that its caller gets.
+//
+// What a model server said that is none of its protocol is for the record alone.
 func (x *Exchange) Abort(reason error) *Refusal {
+	if said, ok := errors.AsType[*infer.Unsaid](reason); ok && !x.ended {
+		x.entry.Verdict(pavise.Verdict{Check: "codec", Outcome: pavise.Deny, Reason: said.Error()})
+	}
+	if f := upstream.FaultOf(reason); f != nil {
+		x.retry = max(x.retry, f.Wait)
+	}
 	return &Refusal{Retry: x.retry, entry: x.entry, err: x.end(reason)}
 }
 
@@ -195,10 +212,7 @@ func (x *Exchange) end(err error) error {
 		x.hold.Free()
 	}
 	x.room.Free()
-	if x.text != nil {
-		texts.Put(x.text)
-	}
-	x.room, x.request, x.text = nil, nil, nil
+	x.room, x.request = nil, nil
 	return err
 }
 
@@ -279,8 +293,7 @@ func (x *Exchange) parse() (*tensor.Request, error) {
 	if !x.route.Observe { // the gate is to be seen refusing what it then lets pass
 		lim = x.route.gate.Limits(lim)
 	}
-	x.text = texts.Get().(*[textSize]byte)
-	text, err := x.hold.ReadIn(x.text[:], x.call.Body, lim.MaxBody)
+	text, err := x.hold.ReadIn(x.desk.text[:], x.call.Body, lim.MaxBody)
 	if err != nil {
 		return nil, err
 	}
@@ -328,10 +341,12 @@ func (x *Exchange) outbound(ctx context.Context, truth *tensor.Response) (m tens
 	if verdict.Outcome == pavise.Deny {
 		return m, &pavise.Error{Kind: pavise.Unavailable, Msg: verdict.Reason}
 	}
-	if m, err = x.call.Protocol.AppendResponse(make([]byte, 0, 512), x.request, shaped); err != nil {
+	if m, err = x.call.Protocol.AppendResponse(x.desk.said[:0], x.request, shaped); err != nil {
 		return m, err
 	}
-	x.trail.Shape, x.trail.Output = x.route.Shape.String(), x.commit(m.Body)
+	keepRoom(&x.desk.said, m.Body)
+	x.trail.Shape, x.trail.Output = x.route.shaped, x.commit(m.Body)
+	x.trail.Answer = x.desk.outputs[:0]
 	for _, t := range shaped.Outputs {
 		x.trail.Answer = append(x.trail.Answer, Output{t.Name, t.Datatype, t.Shape})
 	}
@@ -342,7 +357,8 @@ func (x *Exchange) outbound(ctx context.Context, truth *tensor.Response) (m tens
 // key of whose data it is. Only who has paid and been answered can make it a new one.
 func (x *Exchange) keep(ctx context.Context, truth *tensor.Response, altered bool) error {
 	if altered {
-		own, err := truth.AppendJSON(nil)
+		own, err := truth.AppendJSON(x.desk.own[:0])
+		keepRoom(&x.desk.own, own)
 		if len(own) <= maxKept {
 			x.kept.Truth = own
 		}
@@ -361,7 +377,15 @@ func (x *Exchange) keep(ctx context.Context, truth *tensor.Response, altered boo
 		return err
 	}
 	x.entry.Subject(about.ID)
-	x.entry.Seal(about.Key.Seal([]byte(x.trail.ID), x.kept.appendJSON(make([]byte, 0, 64+len(x.kept.Truth)))))
+	var room []byte
+	if x.desk != nil {
+		room = x.desk.plain[:0]
+	}
+	plain := x.kept.appendJSON(room)
+	if x.desk != nil {
+		keepRoom(&x.desk.plain, plain)
+	}
+	x.entry.Seal(about.Key.Seal([]byte(x.trail.ID), plain))
 	return nil
 }
 

@@ -20,12 +20,13 @@ import (
 // A ReleaseSpec is what route.release is asked for: another model behind a name that
 // has one, other servers of it, or another shadow. The route's terms stay.
 type ReleaseSpec struct {
-	Name       string          `json:"name" arg:"" help:"the model's name, as tenant/model/id" doc:"the model's name, as tenant/model/id"`
+	Name       string          `json:"name" arg:"" help:"the model's name: its id, or tenant/model/id" doc:"the model's name, as tenant/model/id"`
 	ONNX       []byte          `json:"onnx,omitzero" type:"filecontent" xor:"backend" placeholder:"FILE" help:"run this ONNX model in the gateway" doc:"an ONNX model to run in the gateway"`
 	Upstream   string          `json:"upstream,omitempty" xor:"backend" placeholder:"URL" help:"ask the model server at this address" doc:"address of a model server"`
 	Remote     string          `json:"remote,omitempty" placeholder:"NAME" help:"the model's name on the server, if it is another" doc:"the model's name on the server, if it is another"`
 	Protocol   string          `json:"protocol,omitempty" placeholder:"NAME" help:"what the model server speaks, if it is not what the last one spoke: oip, oip-binary, oip-grpc, v1, tfserving, torchserve, mlflow or openai" doc:"what the model server speaks, if it is not what the last one spoke"`
 	Version    string          `json:"version,omitempty" name:"model-version" placeholder:"VERSION" help:"the one version of the model that is asked, and that callers may name" doc:"the one version of the model that is asked, and that callers may name"`
+	TLS        string          `json:"tls,omitempty" placeholder:"NAME" help:"the options of TLS by which the servers and the shadow are asked, as model_tls in pavise.yaml of the gateway's machine names them; none takes them away" doc:"the options of TLS by which the servers and the shadow are asked, as model_tls in pavise.yaml of the gateway's machine names them; none takes them away"`
 	Replicas   []string        `json:"replicas,omitempty" name:"replica" sep:"none" placeholder:"URL" help:"a further server of the same model; may be repeated, and the list is whole each time. none takes all away" doc:"further servers of the same model, the whole list; none, alone, takes all away"`
 	Weights    []string        `json:"weights,omitempty" name:"weight" sep:"none" placeholder:"URL=SHARE" help:"how often a server is asked beside the others, 0 to 10000: 0 is never (a new server: 1); may be repeated" doc:"how often servers are asked beside the others, as URL=SHARE: 0 to 10000, 0 is never, 1 for a new server"`
 	Shadow     string          `json:"shadow,omitempty" placeholder:"URL" help:"a server whose model gets a copy of every request, and whose answers are compared and go to nobody; none takes it away" doc:"a server whose model gets a copy of every request, and whose answers are compared and go to nobody; none takes it away"`
@@ -36,7 +37,7 @@ type ReleaseSpec struct {
 func (s ReleaseSpec) spec() RouteSpec {
 	return RouteSpec{
 		Name: s.Name, ONNX: s.ONNX, Upstream: s.Upstream, Remote: s.Remote, Protocol: s.Protocol, Version: s.Version, Signature: s.Signature,
-		Replicas: s.Replicas, Weights: s.Weights, Shadow: s.Shadow, ShadowName: s.ShadowName,
+		TLS: s.TLS, Replicas: s.Replicas, Weights: s.Weights, Shadow: s.Shadow, ShadowName: s.ShadowName,
 	}
 }
 
@@ -67,6 +68,9 @@ func (r Route) At() string {
 	}
 	if r.Upstream == infer.External {
 		return name + " behind a proxy"
+	}
+	if r.TLS != "" {
+		return name + " at " + r.listed() + " by TLS as " + r.TLS
 	}
 	return name + " at " + r.listed()
 }
@@ -310,7 +314,7 @@ func (r *Routes) back(tx *store.Tx, model pavise.Name) (was, will *Route, at int
 	back := *was
 	back.ONNX, back.Upstream, back.Remote, back.Signature = before.ONNX, before.Upstream, before.Remote, before.Signature
 	back.Protocol, back.Version, back.Weight, back.Replicas = before.Protocol, before.Version, before.Weight, before.Replicas
-	back.Shadow, back.ShadowRemote = before.Shadow, before.ShadowRemote
+	back.TLS, back.Shadow, back.ShadowRemote = before.TLS, before.Shadow, before.ShadowRemote
 	if back.Upstream == "" || back.Upstream == infer.External {
 		back.Balance = "" // it has nothing to balance
 	}

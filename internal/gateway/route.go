@@ -8,7 +8,6 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/infer"
-	"github.com/pavise/pavise/internal/plainjson"
 	"github.com/pavise/pavise/internal/tensor"
 )
 
@@ -20,6 +19,7 @@ type Route struct {
 	Upstream  string           `json:"upstream,omitempty"` // or the address of the server it runs on
 	Remote    string           `json:"remote,omitempty"`   // and its name there
 	Protocol  string           `json:"protocol,omitempty"` // and what the server speaks, as tensor.Named has it; empty: oip
+	TLS       string           `json:"tls,omitempty"`      // and by which options of TLS it is asked, as the gateway's configuration names them; empty: by none of their own
 	Version   string           `json:"version,omitempty"`  // the one version of the model that is asked; empty: the server's choice
 	Weight    *int             `json:"weight,omitempty"`   // the server's share of the calls, beside replicas; nil: 1
 	Replicas  []Replica        `json:"replicas,omitempty"` // further servers of the same model
@@ -54,12 +54,13 @@ const (
 // A RouteSpec is what route.put is asked for: a Route in words. On a route that
 // exists, what is left out stays as it is; a new one takes the defaults.
 type RouteSpec struct {
-	Name        string          `json:"name" arg:"" help:"the model's name, as tenant/model/id" doc:"the model's name, as tenant/model/id"`
+	Name        string          `json:"name" arg:"" help:"the model's name: its id, or tenant/model/id" doc:"the model's name, as tenant/model/id"`
 	ONNX        []byte          `json:"onnx,omitzero" type:"filecontent" xor:"backend" placeholder:"FILE" help:"run this ONNX model in the gateway" doc:"an ONNX model to run in the gateway"`
 	Upstream    string          `json:"upstream,omitempty" xor:"backend" placeholder:"URL" help:"ask the model server at this address, or external: a proxy that asks Pavise carries requests to it" doc:"address of a model server, or external: a proxy that asks Pavise carries requests to it"`
 	Remote      string          `json:"remote,omitempty" placeholder:"NAME" help:"the model's name on the server, if it is another" doc:"the model's name on the server, if it is another"`
 	Protocol    string          `json:"protocol,omitempty" placeholder:"NAME" help:"what the model server speaks: oip, oip-binary, oip-grpc, v1 (KServe), tfserving, torchserve, mlflow or openai (a new server: oip)" doc:"what the model server speaks: oip, oip-binary, oip-grpc, v1 (KServe), tfserving, torchserve, mlflow or openai; oip for a new server"`
 	Version     string          `json:"version,omitempty" name:"model-version" placeholder:"VERSION" help:"the one version of the model that is asked, and that callers may name (a new server: its own choice)" doc:"the one version of the model that is asked, and that callers may name; the server chooses when absent"`
+	TLS         string          `json:"tls,omitempty" placeholder:"NAME" help:"the options of TLS by which the servers and the shadow are asked, as model_tls in pavise.yaml of the gateway's machine names them: authorities, a client certificate, a server name. none takes them away" doc:"the options of TLS by which the servers and the shadow are asked, as model_tls in pavise.yaml of the gateway's machine names them; none takes them away"`
 	Replicas    []string        `json:"replicas,omitempty" name:"replica" sep:"none" placeholder:"URL" help:"a further server of the same model; may be repeated, and the list is whole each time. none takes all away" doc:"further servers of the same model, the whole list; none, alone, takes all away"`
 	Weights     []string        `json:"weights,omitempty" name:"weight" sep:"none" placeholder:"URL=SHARE" help:"how often a server is asked beside the others, 0 to 10000: 0 is never (a new server: 1); may be repeated" doc:"how often servers are asked beside the others, as URL=SHARE: 0 to 10000, 0 is never, 1 for a new server"`
 	Balance     string          `json:"balance,omitempty" placeholder:"NAME" help:"how a server is picked: round-robin, least-request, or caller, which keeps each caller on one server (a new route: round-robin)" doc:"how a server is picked: round-robin, least-request, or caller, which keeps each caller on one server"`
@@ -69,7 +70,7 @@ type RouteSpec struct {
 	Bounds      json.RawMessage `json:"bounds,omitzero" type:"filecontent" placeholder:"FILE" help:"what each column of an input may hold, as JSON: {\"input\": NAME, \"features\": [{\"name\": …, \"min\": …, \"max\": …}, …]}. A new model of the same inputs keeps the bounds; for other inputs they end" doc:"what each column of an input may hold: {input, features: [{name, min, max}, …]}, where min and max may be absent. A new model of the same inputs keeps the bounds; for other inputs they end"`
 	Baseline    json.RawMessage `json:"baseline,omitzero" type:"filecontent" placeholder:"FILE" help:"how the values of each column are spread in the rows that the model was made for, as JSON: {\"input\": NAME, \"features\": [{\"name\": …, \"edges\": [1, …], \"shares\": [0.5, …]}, …]}, or with quantiles for edges and shares. Requests that drift from it are told (--drift)" doc:"how the values of each column are spread in the rows that the model was made for: {input, features: [{name, edges, shares, quantiles, min, max}, …]}, where the shares between edges are one more than those, and quantiles are evenly spaced. A new model of the same inputs keeps the baseline; for other inputs it ends"`
 	Drift       string          `json:"drift,omitempty" placeholder:"WHAT" help:"what follows when the inputs have drifted from the baseline: alarm, deny (refuse requests until a whole window of rows is like the baseline again), or off, which ends the baseline (a new baseline: alarm)" doc:"what follows when the inputs have drifted from the baseline: alarm, deny, or off, which ends the baseline; alarm with a new baseline"`
-	MaxRows     int             `json:"max_rows,omitempty" help:"rows in one request (a new route: 256)" doc:"rows in one request; 256 for a new route"`
+	MaxRows     int             `json:"max_rows,omitempty" minimum:"1" help:"rows in one request (a new route: 256)" doc:"rows in one request; 256 for a new route"`
 	Rate        string          `json:"rate,omitempty" help:"rows of each caller, as COUNT/TIME with an optional burst (a new route: '1200/1m burst 300')" doc:"rows of each caller, as COUNT/TIME with an optional burst"`
 	Budget      string          `json:"budget,omitempty" help:"rows of each caller in a longer window (a new route: '100000/24h')" doc:"rows of each caller in a longer window, as COUNT/TIME"`
 	ModelRate   string          `json:"model_rate,omitempty" help:"rows of all callers together, or none for no such limit (a new route: none)" doc:"rows of all callers together, as COUNT/TIME with an optional burst, or none for no such limit"`
@@ -153,13 +154,16 @@ func (s RouteSpec) backend(r *Route) error {
 	case s.ONNX != nil && s.Upstream != "":
 		return &pavise.Error{Kind: pavise.Invalid, Msg: "a route has either an ONNX model or an upstream, not both", Hint: "give --onnx FILE or --upstream URL"}
 	case s.ofServer() && (s.ONNX != nil || s.Upstream == "" && r.Upstream == ""):
-		return &pavise.Error{Kind: pavise.Invalid, Msg: "remote, protocol and version are how a model is asked for by its name on a server, and this route has none", Hint: "give --upstream URL with --remote NAME, --protocol NAME or --model-version VERSION"}
+		return &pavise.Error{Kind: pavise.Invalid, Msg: "remote, protocol, version and tls are how a model is asked for by its name on a server, and this route has none", Hint: "give --upstream URL with --remote NAME, --protocol NAME, --model-version VERSION or --tls NAME"}
 	case s.ONNX != nil:
-		r.Upstream, r.Remote, r.Protocol, r.Version = "", "", "", ""
+		r.Upstream, r.Remote, r.Protocol, r.Version, r.TLS = "", "", "", "", ""
 		r.Weight, r.Replicas, r.Balance = nil, nil, ""
 	case s.Upstream != "" || s.ofServer():
 		r.ONNX, r.Upstream, r.Remote = "", cmp.Or(s.Upstream, r.Upstream), cmp.Or(s.Remote, r.Remote, r.Model.ID)
 		r.Protocol, r.Version = cmp.Or(s.Protocol, r.Protocol), cmp.Or(s.Version, r.Version)
+		if r.TLS = cmp.Or(s.TLS, r.TLS); s.TLS == nothing {
+			r.TLS = ""
+		}
 		if r.Upstream == infer.External {
 			r.Weight, r.Replicas, r.Balance = nil, nil, ""
 		}
@@ -174,36 +178,16 @@ func (s RouteSpec) backend(r *Route) error {
 }
 
 // ofServer reports whether the words say how a server is asked.
-func (s RouteSpec) ofServer() bool { return s.Remote != "" || s.Protocol != "" || s.Version != "" }
+func (s RouteSpec) ofServer() bool {
+	return s.Remote != "" || s.Protocol != "" || s.Version != "" || s.TLS != ""
+}
 
 // namesModel reports whether the words say what is to answer.
 func (s RouteSpec) namesModel() bool { return s.ONNX != nil || s.Upstream != "" || s.ofServer() }
 
 // place is where the model of a route with an upstream is.
 func (r Route) place() infer.Place {
-	return infer.Place{Address: r.Upstream, Model: r.Remote, Version: r.Version, Protocol: cmp.Or(r.Protocol, tensor.NameOIP)}
-}
-
-// readSignature reads the JSON text in which people say what a model takes and gives.
-// The error is of kind Invalid and shows one.
-func readSignature(text []byte) (tensor.Signature, error) {
-	s, err := plainjson.ReadKnown[tensor.Signature](text)
-	if err == nil {
-		err = s.Validate()
-	}
-	if err != nil {
-		return s, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("signature: %v", err), Hint: "write one as " + infer.SignatureExample, Err: err}
-	}
-	return s, nil
-}
-
-// SignatureText spells a signature as a RouteSpec takes it.
-func SignatureText(s tensor.Signature) json.RawMessage {
-	text, err := json.Marshal(s)
-	if err != nil {
-		return json.RawMessage{} // a bound that is no number: no signature, and refused as such
-	}
-	return text
+	return infer.Place{Address: r.Upstream, Model: r.Remote, Version: r.Version, Protocol: cmp.Or(r.Protocol, tensor.NameOIP), TLS: r.TLS}
 }
 
 // terms reads those of the four limits that were said.

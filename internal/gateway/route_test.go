@@ -38,7 +38,7 @@ func (w *world) change(t *testing.T, spec RouteSpec) Route {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return route
+	return route.Route
 }
 
 // TestPutChangesOnlyWhatIsSaid changes one thing after another and finds the

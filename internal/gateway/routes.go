@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -63,6 +62,7 @@ type live struct {
 	shadow *shadow.Shadow   // nil: there is none
 	count  *telemetry.Model // what is asked here
 	said   string           // what records say answered
+	shaped string           // how they say that answers are shaped
 	watch  *firewall.Watch  // nil: the route has no baseline
 }
 
@@ -70,7 +70,7 @@ type live struct {
 func (r *Routes) liveOf(route Route) *live {
 	return &live{
 		Route: route, gate: firewall.Gate{Signature: route.Signature, MaxRows: route.MaxRows}, count: r.watch.Model(route.Model.ID),
-		said: route.answers(), watch: r.watchOf(route),
+		said: route.answers(), shaped: route.Shape.String(), watch: r.watchOf(route),
 	}
 }
 
@@ -245,42 +245,54 @@ func (r *Routes) Has(name pavise.Name) bool {
 	return err == nil
 }
 
+// A Placed route is one that was put.
+type Placed struct {
+	Route
+	// Warning says what is amiss with the server that it leads to, which may be put right
+	// there; empty: nothing that a server of its protocol shows.
+	Warning string `json:"warning,omitempty"`
+}
+
 // Put makes a route or changes what the words say of it, while requests run. It
 // is the verb route.put on tenant/route/id. Requests under way end on the route
 // they began on. Another model for a name that has one already, another server of it or
 // another shadow is a release, which others must approve: Put refuses it with kind
 // Conflict. Weights and the balance change on the connections that there are.
-func (r *Routes) Put(ctx context.Context, who pavise.Principal, spec RouteSpec) (route Route, err error) {
+func (r *Routes) Put(ctx context.Context, who pavise.Principal, spec RouteSpec) (placed Placed, err error) {
 	entry, err := r.guard.Enter(ctx, who, "route.put", routeName(spec.Name))
 	if err != nil {
-		return Route{}, err
+		return Placed{}, err
 	}
 	defer entry.Exit(&err)
 	found, err := r.describe(ctx, spec, r.current(spec.Name)) // without the lock: a server may be slow
 	if err != nil {
-		return Route{}, err
+		return Placed{}, err
 	}
 	r.changing.Lock()
 	defer r.changing.Unlock()
-	if route, err = r.compose(spec, found, r.current(spec.Name)); err != nil {
-		return Route{}, err
+	route, err := r.compose(spec, found, r.current(spec.Name))
+	if err != nil {
+		return Placed{}, err
 	}
-	entry.Detail(route)
+	if placed = (Placed{Route: route}); found != nil {
+		placed.Warning = found.doubt
+	}
+	entry.Detail(placed)
 	last, err := r.lastRelease(ctx, route.Model)
 	if err != nil {
-		return Route{}, err
+		return Placed{}, err
 	}
 	if last != nil && !last.sameModel(route) {
 		is := "is"
 		if r.current(spec.Name) == nil {
 			is = "was"
 		}
-		return Route{}, &pavise.Error{
+		return Placed{}, &pavise.Error{
 			Kind: pavise.Conflict, Msg: fmt.Sprintf("%s %s answered by %s, and another model, server or shadow for it is a release, which others approve", route.Model, is, last.behind()),
 			Hint: "propose it: pavise route release " + route.Model.String() + " with the same model, servers and shadow",
 		}
 	}
-	return route, r.save(ctx, r.db.Update, route, spec.ONNX, nil)
+	return placed, r.save(ctx, r.db.Update, route, spec.ONNX, nil)
 }
 
 // compose makes the route that the words ask for, of the one that was there, if any,
@@ -327,6 +339,7 @@ type finding struct {
 	signature tensor.Signature
 	digest    string      // of an ONNX model
 	place     infer.Place // or where it runs
+	doubt     string      // what was amiss there when nothing had to be asked; empty: nothing
 }
 
 // describe finds out what the model takes and gives. It is nil when the words
@@ -345,14 +358,19 @@ func (r *Routes) describe(ctx context.Context, spec RouteSpec, was *Route) (*fin
 		}
 		f.signature, f.digest = native.Signature(), native.Digest()
 	case route.language() && (spec.namesModel() || len(spec.Replicas) > 0):
-		return &f, r.servers.Alike(route.endpoints()) // what it takes and gives, the protocol says
+		if err := r.servers.Alike(route.endpoints()); err != nil {
+			return nil, err
+		}
+		f.doubt = r.servers.Probe(ctx, route.place()) // what it takes and gives, the protocol says
 	case spec.namesModel():
-		server, err := infer.NewUpstream(route.place(), route.Signature, tensor.DefaultLimits())
+		first := []upstream.Endpoint{{URL: route.Upstream, Weight: 1}}
+		server, err := r.servers.Upstream(first, upstream.Options{}, route.place(), route.Signature, tensor.DefaultLimits())
 		if err != nil {
 			return nil, err
 		}
 		defer server.Close()
 		if spec.Signature != nil {
+			f.doubt = r.servers.Probe(ctx, route.place())
 			break
 		}
 		if route.Upstream == infer.External && was != nil {
@@ -360,29 +378,12 @@ func (r *Routes) describe(ctx context.Context, spec RouteSpec, was *Route) (*fin
 			break
 		}
 		if f.signature, err = server.Describe(ctx); err != nil {
-			return nil, unreached(route, err)
+			return nil, infer.Unreached(route.place(), err)
 		}
 	default:
 		return nil, nil
 	}
 	return &f, nil
-}
-
-// unreached says to whoever puts a route where its server was looked for, and what came of
-// it: callers are told neither.
-func unreached(route Route, err error) error {
-	f := upstream.FaultOf(err)
-	if f == nil {
-		return err
-	}
-	why := f.What()
-	if f.Err != nil {
-		why = f.Err.Error()
-	}
-	return &pavise.Error{
-		Kind: pavise.Unavailable, Msg: fmt.Sprintf("the model server at %s cannot be asked what the model takes, by %s: %s", route.Upstream, cmp.Or(route.Protocol, tensor.NameOIP), why),
-		Hint: "start it first, or correct --upstream and --protocol; a server that cannot say needs --signature FILE", Err: err,
-	}
 }
 
 // complete fills in what the model takes and gives: as the words say, else as was
@@ -399,7 +400,7 @@ func (f *finding) complete(route, was *Route, spec RouteSpec) error {
 		return nil
 	}
 	if spec.Signature != nil {
-		said, err := readSignature(spec.Signature)
+		said, err := infer.ReadSignature(spec.Signature)
 		if err != nil {
 			return err
 		}

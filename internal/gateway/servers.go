@@ -64,7 +64,7 @@ func (r Route) sameShares(other Route) bool {
 
 // copied is where the shadow of a route is.
 func (r Route) copied() infer.Place {
-	return infer.Place{Address: r.Shadow, Model: cmp.Or(r.ShadowRemote, r.Remote, r.Model.ID), Protocol: r.place().Protocol}
+	return infer.Place{Address: r.Shadow, Model: cmp.Or(r.ShadowRemote, r.Remote, r.Model.ID), Protocol: r.place().Protocol, TLS: r.TLS}
 }
 
 // answers says what answers on a route, as its records do: a digest, or an address, and

@@ -205,6 +205,16 @@ func TestFailingServerIsLeftOut(t *testing.T) {
 	if err := json.Unmarshal(w.record(t, resp).Detail, &trail); err != nil || trail.Model != all[0].URL+" and 2 more" {
 		t.Errorf("the record says that %q answered, %v", trail.Model, err)
 	}
+	totals := w.Routes.servers.Totals()
+	if totals.Ejections != 1 || totals.Retries == 0 {
+		t.Errorf("%+v", totals)
+	}
+	if err := w.Routes.Delete(t.Context(), operator, theModel); err != nil {
+		t.Fatal(err)
+	}
+	if after := w.Routes.servers.Totals(); after != totals {
+		t.Errorf("%+v of servers that are gone, were %+v", after, totals)
+	}
 }
 
 // TestCallersStayOnTheirServer has one caller's calls meet on one of many servers, as soon
@@ -415,11 +425,33 @@ func TestAsideIsForOneServer(t *testing.T) {
 	w.onServers(t, []*scorer{one, two}, nil)
 	hold := w.bodies.Begin(somebody.Name())
 	defer hold.Free()
-	call := AsideCall{Model: theModel.ID, Method: "POST", Protocols: []string{"oip"}, Path: func(string, string) string { return "/v2/repository" }, Body: strings.NewReader("{}")}
+	call := AsideCall{Model: theModel.ID, Method: "POST", Protocols: []string{"oip"}, There: func(string, string) string { return "/v2/repository" }, Body: strings.NewReader("{}")}
 	if _, err := w.aside(t.Context(), somebody, call, hold, &asideTrail{}); pavise.KindOf(err) != pavise.NotFound || !strings.Contains(err.Error(), "2 servers") {
 		t.Errorf("%v", err)
 	}
 	if n := one.asked.Load() + two.asked.Load(); n > 0 {
 		t.Errorf("they were asked %d times", n)
+	}
+}
+
+// TestPutWarns puts a route to a server that is not there, and one that shows that the
+// name is wrong: both are put, with a warning that the record has too.
+func TestPutWarns(t *testing.T) {
+	w := newWorld(t, t.TempDir())
+	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(rw, `{"data":[{"id":"llama"}]}`)
+	}))
+	defer server.Close()
+	for _, tt := range []struct{ id, url, want string }{
+		{"llama", server.URL, ""}, {"lama", server.URL, `no model "lama"`}, {"away", "http://127.0.0.1:1", "does not answer"},
+	} {
+		spec := RouteSpec{Name: "local/model/" + tt.id, Upstream: tt.url, Protocol: "openai"}
+		placed, err := w.Routes.Put(t.Context(), operator, spec)
+		if err != nil || (placed.Warning == "") != (tt.want == "") || !strings.Contains(placed.Warning, tt.want) {
+			t.Errorf("%s: %v, warned %q, want %q", tt.id, err, placed.Warning, tt.want)
+		}
+		if again, err := w.Routes.Put(t.Context(), operator, RouteSpec{Name: spec.Name, Rate: "7/1m"}); err != nil || again.Warning != "" {
+			t.Errorf("%s, of which only the rate changes: %v, %q", tt.id, err, again.Warning)
+		}
 	}
 }

@@ -41,7 +41,7 @@ type callers struct {
 }
 
 // note remembers that somebody was let in or refused.
-func (c *callers) note(who pavise.Principal, at time.Time, allowed bool) {
+func (c *callers) note(who *pavise.Principal, at time.Time, allowed bool) {
 	key := person{who.Name(), who.Issuer}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -104,7 +104,7 @@ func (g *Guard) Callers(tenant string) []Caller {
 	held, now := g.grants.Load(), g.clock.stamp()
 	for i, c := range list {
 		who := pavise.Principal{Tenant: c.Name.Tenant, Kind: c.Name.Kind, ID: c.Name.ID, By: c.By}
-		list[i].Granted = rolesOf(held.of(who, now))
+		list[i].Granted = rolesOf(held.of(&who, now))
 		list[i].Roles = slices.Clone(append([]string{}, c.Roles...))
 	}
 	slices.SortFunc(list, func(a, b Caller) int { return b.Last.Compare(a.Last) })

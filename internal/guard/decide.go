@@ -53,18 +53,18 @@ func (r *ruling) observes(q *policy.Question, d policy.Decision) bool {
 }
 
 // seen returns, as verdicts, the facts that a decision saw and that a record's other
-// fields do not hold: from them a record's decision can be computed again.
-func seen(q *policy.Question, change pavise.Name, granted []pavise.Name) (verdicts []pavise.Verdict) {
+// fields do not hold: from them a record's decision can be computed again. It appends
+// them to room.
+func seen(room []pavise.Verdict, q *policy.Question, change pavise.Name, granted []pavise.Name) (verdicts []pavise.Verdict) {
+	verdicts = room
 	note := func(check, reason string) {
 		verdicts = append(verdicts, pavise.Verdict{Check: check, Outcome: pavise.Allow, Reason: reason})
 	}
-	facts := q.On.Facts
-	if facts.Quarantined {
+	if q.On.Facts.Quarantined {
 		note(checkQuarantine, "the thing is in quarantine")
-		facts.Quarantined = false
 	}
-	if facts != (policy.Facts{}) {
-		note(checkFacts, facts.String())
+	if rest := q.On.Rest(); rest != "" {
+		note(checkFacts, rest)
 	}
 	if q.Approved {
 		note(checkChange, "approved as "+change.String())

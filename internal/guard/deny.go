@@ -42,10 +42,10 @@ type asked struct {
 }
 
 // question checks that who, verb and on make a question at all.
-func (g *Guard) question(who pavise.Principal, verb string, on pavise.Name, at time.Time) (asked, *fault) {
-	q := asked{Question: policy.Question{At: at}}
+func (g *Guard) question(who *pavise.Principal, verb string, on pavise.Name, at time.Time) (asked, *fault) {
+	q, words := asked{Question: policy.Question{At: at}}, g.words.Load()
 	var ok bool
-	if q.Act, ok = g.words.Load().schema.Act(verb); !ok {
+	if q.Act, ok = words.schema.Act(verb); !ok {
 		return q, &fault{kind: pavise.Internal, msg: fmt.Sprintf("no such verb: %.80q", verb), why: "no such verb"}
 	}
 	if err := checkPrincipal(who); err != nil {
@@ -68,7 +68,7 @@ func (g *Guard) question(who pavise.Principal, verb string, on pavise.Name, at t
 		}
 	}
 	q.grants = g.grants.Load().of(who, at)
-	q.Who, q.On = g.words.Load().entities.Subject(who, rolesOf(q.grants)), g.words.Load().entities.Thing(on, g.known(on))
+	q.Who, q.On = words.entities.Subject(who, rolesOf(q.grants)), words.entities.Thing(on, g.known(on))
 	q.Approved = q.Act.Consequential && g.approved != nil && who.Change != (pavise.Name{}) && g.approved(who.Change, verb, on)
 	return q, nil
 }
@@ -119,6 +119,40 @@ func asCaller(who pavise.Principal) (flags string) {
 // throughChange is the guardrail that asks for approval.
 const throughChange = "guardrail/through-change"
 
+// An Attempt is a question about which the record of a refusal says more.
+type Attempt struct {
+	// Detail is the record's detail, as [Entry.Detail] takes it.
+	Detail any
+	// Why is what no policy could have mended, and Check whose word that is: where the
+	// policies deny, the caller and the record get this reason, beside theirs.
+	Check string
+	Why   error
+}
+
+// Enter is [Guard.Enter] of the guard, whose refusals say what was attempted. An entry
+// begins without a detail, as any does.
+func (a Attempt) Enter(ctx context.Context, g *Guard, who pavise.Principal, verb string, on pavise.Name) (*Entry, error) {
+	return g.enter(ctx, &Entry{guard: g, ctx: unending{ctx}, who: who, on: on, tried: &a}, verb)
+}
+
+// tell puts what was attempted into a refusal and its record.
+func (a *Attempt) tell(f fault, r *record.Record, refusal *pavise.Error) {
+	if detail, err := json.Marshal(a.Detail); err == nil {
+		r.Detail = detail
+	}
+	if a.Why == nil || f.check != checkPolicy {
+		return
+	}
+	why := &pavise.Error{Kind: pavise.KindOf(a.Why), Msg: a.Why.Error()}
+	if own, ok := errors.AsType[*pavise.Error](a.Why); ok {
+		why = own
+	}
+	refusal.Kind, refusal.Msg, refusal.Hint = why.Kind, why.Msg, why.Hint
+	r.Error = &record.Failure{Kind: why.Kind.String(), Msg: clip(why.Msg, maxText)}
+	last := len(r.Verdicts) - 1 // the policies' word
+	r.Verdicts = slices.Insert(r.Verdicts, last, pavise.Verdict{Check: a.Check, Outcome: pavise.Deny, Reason: clip(why.Msg, maxText)})
+}
+
 // refuse records a refusal and returns it as the error of Enter. A refusal that
 // cannot be recorded is still one. It outlives the caller's context: whoever
 // hangs up is recorded all the same. It never uses the emergency reserve, or
@@ -141,6 +175,9 @@ func (g *Guard) refuse(ctx context.Context, e *Entry, verb string, f fault) erro
 		Who: &e.who, On: e.on, Outcome: pavise.Deny, Policy: f.asked,
 		Verdicts: append(e.verdicts, pavise.Verdict{Check: f.check, Outcome: pavise.Deny, Reason: clip(f.msg, maxText)}),
 		Error:    &record.Failure{Kind: f.kind.String(), Msg: clip(f.msg, maxText)},
+	}
+	if e.tried != nil {
+		e.tried.tell(f, r, refusal)
 	}
 	g.disarm(r)
 	how := ledger.Written
@@ -172,7 +209,7 @@ func (g *Guard) disarm(r *record.Record) {
 		Who string `json:"who,omitempty"`
 		On  string `json:"on,omitempty"`
 	}{}
-	if who := *r.Who; checkPrincipal(who) != nil {
+	if who := r.Who; checkPrincipal(who) != nil {
 		asked.Who = fmt.Sprintf("%.80q/%.80q/%.80q with %d roles", who.Tenant, who.Kind, who.ID, len(who.Roles))
 		r.Who = nil
 	}
@@ -188,8 +225,8 @@ func (g *Guard) disarm(r *record.Record) {
 }
 
 // checkPrincipal says what keeps a principal from being one.
-func checkPrincipal(who pavise.Principal) error {
-	if !slices.Contains([]string{pavise.Human, pavise.Workload, pavise.Node}, who.Kind) {
+func checkPrincipal(who *pavise.Principal) error {
+	if who.Kind != pavise.Human && who.Kind != pavise.Workload && who.Kind != pavise.Node {
 		return fmt.Errorf("kind %.40q is not human, workload or node", who.Kind)
 	}
 	if err := who.Name().Validate(); err != nil {

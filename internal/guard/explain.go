@@ -25,7 +25,7 @@ const (
 func (g *Guard) Explain(who pavise.Principal, verb string, on pavise.Name) Explanation {
 	rules := g.rules.Load()
 	set := rules.set(on.Tenant)
-	q, fault := g.question(who, verb, on, g.clock.stamp())
+	q, fault := g.question(&who, verb, on, g.clock.stamp())
 	if fault != nil {
 		return Explanation{Status: Current, Decision: pavise.Deny, Why: fault.msg, Digest: set.Digest()}
 	}
@@ -38,7 +38,7 @@ func (g *Guard) Explain(who pavise.Principal, verb string, on pavise.Name) Expla
 // change: whether they are one of those who may propose and approve it. Nothing is
 // recorded.
 func (g *Guard) May(who pavise.Principal, verb string, on pavise.Name) bool {
-	q, fault := g.question(who, verb, on, g.clock.stamp())
+	q, fault := g.question(&who, verb, on, g.clock.stamp())
 	q.Approved = true
 	return fault == nil && g.rules.Load().decide(&q.Question).Allow
 }
@@ -182,14 +182,14 @@ func (g *Guard) asked(r record.Record) (q *policy.Question, granted []string, er
 	if err := r.On.Validate(); err != nil {
 		return nil, nil, err
 	}
-	if err := checkPrincipal(*r.Who); err != nil {
+	if err := checkPrincipal(r.Who); err != nil {
 		return nil, nil, err
 	}
 	facts, approved, granted, err := recall(r.Verdicts)
 	if err != nil {
 		return nil, nil, err
 	}
-	q.Who, q.On, q.Approved = g.words.Load().entities.Subject(*r.Who, granted), g.words.Load().entities.Thing(r.On, facts), approved
+	q.Who, q.On, q.Approved = g.words.Load().entities.Subject(r.Who, granted), g.words.Load().entities.Thing(r.On, facts), approved
 	return q, granted, nil
 }
 

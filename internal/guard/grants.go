@@ -76,7 +76,7 @@ func holderOf(grant pavise.Name) (holder pavise.Name, role string) {
 type held map[pavise.Name][]Grant // by holder, each in the order of roles
 
 // of returns the names of the grants that count for somebody at a time.
-func (h held) of(who pavise.Principal, at time.Time) (names []pavise.Name) {
+func (h held) of(who *pavise.Principal, at time.Time) (names []pavise.Name) {
 	if len(h) == 0 || who.By != (pavise.Name{}) {
 		return nil
 	}

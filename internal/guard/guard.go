@@ -20,7 +20,8 @@ import (
 // A Recorder is what the guard needs of the evidence log. An index that Append
 // returns is at least the Size read before it, and every record whose Append
 // returned earlier has a smaller index. Records yields the records [from, to)
-// in order and stops early at one that it cannot read.
+// in order and stops early at one that it cannot read. Append keeps neither the record
+// nor its detail: their rooms are used again.
 type Recorder interface {
 	Append(ctx context.Context, r *record.Record, how ledger.Durability) (ledger.Receipt, error)
 	Size() uint64
@@ -127,27 +128,35 @@ func New(cfg Config) (*Guard, error) {
 // is the same. A denial has a *Denial as its cause, except one that was only
 // counted because the principal had been denied too often within the second.
 func (g *Guard) Enter(ctx context.Context, who pavise.Principal, verb string, on pavise.Name) (*Entry, error) {
-	began, at, behind := g.clock.read()
-	e := &Entry{guard: g, ctx: ctx, who: who, on: on, began: began, at: at}
-	q, fault := g.question(who, verb, on, at)
+	e := entries.Get().(*Entry)
+	e.guard, e.ctx, e.who, e.on = g, unending{ctx}, who, on
+	return g.enter(ctx, e, verb)
+}
+
+// enter is Enter of an entry that knows who and on what.
+func (g *Guard) enter(ctx context.Context, e *Entry, verb string) (*Entry, error) {
+	var behind time.Duration
+	e.began, e.at, behind = g.clock.read()
+	q, fault := g.question(&e.who, verb, e.on, e.at)
 	if fault != nil {
 		return nil, g.refuse(ctx, e, verb, *fault)
 	}
 	e.action = q.Act
 	if behind > tolerance && !q.Act.Safe {
-		g.refusals.add(noteRefused, who.Name().String(), "clock stepped back")
+		g.refusals.add(noteRefused, e.who.Name().String(), "clock stepped back")
 		return nil, steppedBack(behind)
 	}
 	if q.Act.Class == Pooled {
-		if err := g.take(who); err != nil {
+		var err error
+		if e.slot, err = g.take(&e.who); err != nil {
 			return nil, err
 		}
 	}
 	err := g.admit(e, &q)
-	g.callers.note(who, at, err == nil)
+	g.callers.note(&e.who, e.at, err == nil)
 	if err != nil {
 		if q.Act.Class == Pooled {
-			g.slots.give(who.Name())
+			g.slots.give(e.slot)
 		}
 		return nil, err
 	}
@@ -159,10 +168,10 @@ func (g *Guard) admit(e *Entry, q *asked) error {
 	rules := g.rules.Load()
 	d := rules.decide(&q.Question)
 	e.policy = record.Policy{Digest: d.Digest, Reasons: d.Reasons, Errors: d.Errors}
-	e.verdicts = append(e.room[:0], seen(&q.Question, e.who.Change, q.grants)...)
+	e.verdicts = seen(e.room[:0], &q.Question, e.who.Change, q.grants)
 	if !d.Allow {
 		if !rules.observes(&q.Question, d) {
-			return g.refuse(e.ctx, e, q.Act.Verb, denied(e, q, d))
+			return g.refuse(e.ctx.Context, e, q.Act.Verb, denied(e, q, d))
 		}
 		e.policy.Observed = true
 		e.verdicts = append(e.verdicts, pavise.Verdict{Check: checkPolicy, Outcome: pavise.Deny, Reason: d.Why(), Observed: true})
@@ -174,15 +183,15 @@ func (g *Guard) admit(e *Entry, q *asked) error {
 }
 
 // take reserves a slot for a Pooled act.
-func (g *Guard) take(who pavise.Principal) error {
-	err := g.slots.take(who.Name())
+func (g *Guard) take(who *pavise.Principal) (*slot, error) {
+	slot, err := g.slots.take(who.Name())
 	switch pavise.KindOf(err) {
 	case pavise.Throttled:
 		g.refusals.add(noteRefused, who.Name().String(), "its share of the slots taken")
 	case pavise.Unavailable:
 		g.refusals.add(noteRefused, who.Name().String(), "all slots taken")
 	}
-	return err
+	return slot, err
 }
 
 // Observe turns observe mode on or off for a thing: a Pooled verb on it that

@@ -8,6 +8,7 @@ import (
 	"mime"
 	"net/http"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/pavise/pavise"
@@ -39,6 +40,7 @@ const (
 func chatOptions(o upstream.Options) upstream.Options {
 	o.Timeouts = upstream.Timeouts{
 		Connect:   o.Timeouts.Connect,
+		Wait:      o.Timeouts.Wait,
 		FirstByte: cmp.Or(o.Timeouts.FirstByte, chatTimeout),
 		Gap:       cmp.Or(o.Timeouts.Gap, idleTimeout),
 		Total:     cmp.Or(o.Timeouts.Total, chatTimeout),
@@ -61,7 +63,7 @@ func NewChat(at Place, limits chat.Limits) (*Chat, error) {
 func (c *Chat) Encode(r *chat.Request) []byte {
 	name := r.Model()
 	r.SetText("model", c.model)
-	body := r.AppendJSON(nil)
+	body := r.AppendJSON(make([]byte, 0, r.Written()))
 	r.SetText("model", name)
 	return body
 }
@@ -72,7 +74,7 @@ func (c *Chat) Encode(r *chat.Request) []byte {
 // not take the request, and of kind Throttled when it is asked too much.
 func (c *Chat) Ask(ctx context.Context, r *chat.Request, body []byte) (*chat.Answer, error) {
 	const media = "application/json"
-	answer := upstream.Answer{Limit: c.limits.MaxBody, Want: contentType}
+	answer := upstream.Answer{Limit: c.limits.MaxBody, Want: chatHead}
 	if err := c.do(ctx, c.question(ctx, r, body, media), &answer); err != nil {
 		return nil, reword(err, c.limits.MaxBody)
 	}
@@ -96,7 +98,7 @@ func (f *Flow) Close() { f.from.Close() }
 // nothing comes for a minute has broken off.
 func (c *Chat) Stream(ctx context.Context, r *chat.Request, body []byte) (*Flow, error) {
 	const media = "text/event-stream"
-	answer := upstream.Answer{Limit: c.limits.MaxStream + 1, Want: contentType}
+	answer := upstream.Answer{Limit: c.limits.MaxStream + 1, Want: chatHead}
 	from, err := c.open(ctx, c.question(ctx, r, body, media), &answer)
 	if err != nil {
 		return nil, reword(err, c.limits.MaxStream)
@@ -108,8 +110,20 @@ func (c *Chat) Stream(ctx context.Context, r *chat.Request, body []byte) (*Flow,
 	return &Flow{chat.NewStream(r, from, c.limits), from}, nil
 }
 
-// contentType is what is read of the head of an answer.
-var contentType = []string{"content-type"}
+// chatHead is what is read of the head of an answer, and when to come again.
+var chatHead = []string{"content-type", "retry-after"}
+
+// longestWait bounds what a server may say of when to come again.
+const longestWait = 10 * time.Minute
+
+// waitOf is the seconds that a server says to wait (RFC 9110, 10.2.3); 0: it says none.
+func waitOf(said []byte) time.Duration {
+	n, err := strconv.ParseUint(string(said), 10, 31)
+	if err != nil {
+		return 0
+	}
+	return min(time.Duration(n)*time.Second, longestWait)
+}
 
 // question is a request for an answer of a media type.
 func (c *Chat) question(ctx context.Context, r *chat.Request, body []byte, media string) *upstream.Request {
@@ -127,7 +141,7 @@ func (c *Chat) refused(a *upstream.Answer, media string) error {
 	switch status {
 	case http.StatusOK:
 		if got, _, _ := mime.ParseMediaType(string(a.Got[0])); got != media {
-			return c.fault(fmt.Sprintf("answered with %.60q where %s was asked", got, media), nil)
+			return misspoke(fmt.Errorf("content type %.80q where %s was asked", a.Got[0], media))
 		}
 		return nil
 	case http.StatusBadRequest, http.StatusUnprocessableEntity, http.StatusRequestEntityTooLarge:
@@ -136,7 +150,8 @@ func (c *Chat) refused(a *upstream.Answer, media string) error {
 			Hint: "it may be longer than the model can read, or ask for what this model does not have",
 		}
 	case http.StatusTooManyRequests:
-		return &pavise.Error{Kind: pavise.Throttled, Msg: "the model server is asked too much", Hint: "try again later"}
+		busy := &upstream.Fault{Reason: upstream.Full, Wait: waitOf(a.Got[1])}
+		return &pavise.Error{Kind: pavise.Throttled, Msg: "the model server is asked too much", Hint: "try again later", Err: busy}
 	case http.StatusNotFound:
 		return &pavise.Error{
 			Kind: pavise.Unavailable, Msg: "the model server does not know the model, or does not do this with it (status 404)",

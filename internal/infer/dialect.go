@@ -21,6 +21,7 @@ type Place struct {
 	Model    string // its name there
 	Version  string // the one that is asked; empty: the server chooses
 	Protocol string // what the server speaks, one of tensor.Names
+	TLS      string // which of the options that WithTLS names; empty: the system's authorities, and no certificate
 }
 
 // Validate reports, as an error of kind Invalid, what is wrong with the place.
@@ -35,6 +36,10 @@ func (p Place) Validate() error {
 		return refuse("give the name that it has on the server, with --remote", "%q is no name of a model", p.Model)
 	case p.Version != "" && strings.Trim(p.Version, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ._-") != "", p.Version == ".", p.Version == "..", len(p.Version) > 64:
 		return refuse("versions are of letters, digits, dots, dashes and underscores: 64 at most", "%.80q is no version", p.Version)
+	case p.TLS != "" && !validTLSName(p.TLS):
+		return refuse("use a name that model_tls in pavise.yaml has", "%.80q is no name of options of TLS", p.TLS)
+	case p.TLS != "" && p.Address == External:
+		return refuse("leave it out: the proxy has a connection of its own", "options of TLS are of model servers that Pavise asks itself")
 	case p.Version != "" && known && !d.versions:
 		return refuse("leave the version out: one server has one version", "%s has no versions", p.Protocol)
 	}
@@ -56,7 +61,8 @@ type dialect struct {
 	infer    func(p Place) string // path of the question, escaped
 	about    func(p Place) string // path of what the model takes and gives; nil: the server cannot say
 	read     func(body []byte) (tensor.Signature, error)
-	grpc     bool // the messages are those of gRPC: see framed
+	alive    func(p Place) string // path of a GET that shows whether a server is there, and perhaps the model; nil: about does
+	grpc     bool                 // the messages are those of gRPC: see framed
 }
 
 // overOIP is the REST form of the Open Inference Protocol, with raw bytes or without.
@@ -81,19 +87,23 @@ var dialects = map[string]dialect{
 	},
 	tensor.NameV1: {
 		infer: func(p Place) string { return within("/v1/models", "/versions/", p) + ":predict" },
+		alive: func(p Place) string { return within("/v1/models", "/versions/", p) },
 	},
 	tensor.NameTFServing: {
 		versions: true,
 		infer:    func(p Place) string { return within("/v1/models", "/versions/", p) + ":predict" },
 		about:    func(p Place) string { return within("/v1/models", "/versions/", p) + "/metadata" },
 		read:     readTFServing,
+		alive:    func(p Place) string { return within("/v1/models", "/versions/", p) },
 	},
 	tensor.NameTorchServe: {
 		versions: true,
 		infer:    func(p Place) string { return within("/predictions", "/", p) },
+		alive:    func(Place) string { return "/ping" },
 	},
 	tensor.NameMLflow: {
 		infer: func(Place) string { return "/invocations" },
+		alive: func(Place) string { return "/ping" },
 	},
 }
 
@@ -105,9 +115,6 @@ func within(root, versions string, p Place) string {
 	}
 	return path
 }
-
-// SignatureExample is a signature as people write one.
-const SignatureExample = `{"inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 4]}], "outputs": [{"name": "scores", "datatype": "FP32", "shape": [-1, 2]}]}`
 
 // readOIP reads the metadata of the Open Inference Protocol. Servers tell more than
 // it asks, so unknown keys pass.

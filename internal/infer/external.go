@@ -78,6 +78,9 @@ func ownWords(err error) error {
 // do makes one call and reads the whole answer, as upstream.Cluster.Do has it: at the
 // model's servers, or by the relay in the context.
 func (l *Lease) do(ctx context.Context, r *upstream.Request, a *upstream.Answer) error {
+	if l.missing != nil {
+		return fault("cannot be asked", &Unsaid{l.missing})
+	}
 	if l.external == 0 {
 		return l.Cluster().Do(ctx, r, a)
 	}
@@ -101,6 +104,9 @@ func (l *Lease) do(ctx context.Context, r *upstream.Request, a *upstream.Answer)
 // open makes one call and returns when the head of the answer is there, as
 // upstream.Cluster.Open has it.
 func (l *Lease) open(ctx context.Context, r *upstream.Request, a *upstream.Answer) (io.ReadCloser, error) {
+	if l.missing != nil {
+		return nil, fault("cannot be asked", &Unsaid{l.missing})
+	}
 	if l.external == 0 {
 		return l.Cluster().Open(ctx, r, a)
 	}

@@ -2,6 +2,7 @@ package infer
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/http"
 
@@ -54,15 +55,15 @@ func (u *Upstream) messageGRPC(c *call) (m tensor.Message, err error) {
 	case code == codeExhausted:
 		return m, fault("is asked too much already (gRPC status 8)", nil)
 	case code == "":
-		return m, fault("did not end its answer with a gRPC status", nil)
+		return m, misspoke(errors.New("its end has no gRPC status"))
 	case code != "0":
-		return m, fault(fmt.Sprintf("answered with gRPC status %.4q", code), nil)
+		return m, fault("answered with a gRPC status other than 0", unsaid(fmt.Errorf("gRPC status %.40q", code)))
 	case media != "application/grpc" && media != "application/grpc+proto":
-		return m, fault(fmt.Sprintf("answered with %.80q, which is no gRPC", media), nil)
+		return m, misspoke(fmt.Errorf("content type %.80q, which is no gRPC", media))
 	case encoding != "" && encoding != "identity":
-		return m, fault("answered with a compressed message, which nobody asked for", nil)
+		return m, misspoke(fmt.Errorf("a message compressed with %.40q, which nobody asked for", encoding))
 	case len(body) < framePrefix || body[0] != 0 || uint64(binary.BigEndian.Uint32(body[1:])) != uint64(len(body)-framePrefix):
-		return m, fault("answered with other than one whole message", nil)
+		return m, misspoke(errors.New("other than one whole message"))
 	}
 	return tensor.Message{Body: body[framePrefix:]}, nil
 }

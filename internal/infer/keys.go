@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/upstream"
 )
 
 // Keys are what servers of language models let us in with, by the address of the
@@ -33,6 +34,20 @@ func (s *Servers) With(keys Keys) (*Servers, error) {
 	}
 	s.keys = held
 	return s, nil
+}
+
+// OpenServers returns none yet, and reads the files of their keys, by address, and of
+// their options of TLS, by name. The error is of kind Invalid.
+func OpenServers(keyFiles map[string]string, options map[string]upstream.TLS) (*Servers, error) {
+	keys, err := ReadKeys(keyFiles)
+	if err != nil {
+		return nil, err
+	}
+	s, err := NewServers().With(keys)
+	if err != nil {
+		return nil, err
+	}
+	return s.WithTLS(options)
 }
 
 // ReadKeys reads keys from files, which stand by the address of the server. The error is

@@ -1,9 +1,13 @@
 package infer
 
 import (
+	"bytes"
 	"context"
+	"fmt"
 	"slices"
 
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/plainjson"
 	"github.com/pavise/pavise/internal/upstream"
 )
 
@@ -35,9 +39,28 @@ func (l *Lease) pass(ctx context.Context, key, method, path string, body []byte)
 	if key != "" {
 		request.Fields = append(slices.Clip(request.Fields), upstream.Field{Name: "Authorization", Value: "Bearer " + key})
 	}
+	switch {
+	case l.missing != nil:
+		return nil, fault("cannot be asked", &Unsaid{l.missing})
+	case l.external > 0:
+		return nil, &pavise.Error{Kind: pavise.NotFound, Msg: "the model is behind a proxy, which carries questions to it and nothing else", Hint: "ask the model server at an address of its own"}
+	}
 	answer := upstream.Answer{Limit: MaxAside}
 	if err := l.Cluster().Do(ctx, &request, &answer); err != nil {
 		return nil, reword(err, MaxAside)
 	}
 	return &Aside{Status: answer.Status, Body: answer.Body}, nil
+}
+
+// Canonical reads the JSON of a body aside from inference strictly, and writes it anew;
+// nothing may stay nothing. It is at most MaxAside bytes long, and its error says what is
+// wrong.
+func Canonical(text []byte, nothing bool) ([]byte, error) {
+	if len(bytes.TrimSpace(text)) == 0 && nothing {
+		return nil, nil
+	}
+	if len(text) > MaxAside {
+		return nil, fmt.Errorf("more than %d bytes", MaxAside)
+	}
+	return plainjson.Canonical(text)
 }

@@ -19,9 +19,33 @@ import (
 // the same weights and options, share one cluster: its connections, its bounds, and
 // what it knows of who fails. It is safe for concurrent use.
 type Servers struct {
-	keys     Keys // set before any model is there
+	keys     Keys                    // set before any model is there
+	tls      map[string]upstream.TLS // likewise: options by the names that routes have for them
 	mu       sync.Mutex
 	clusters map[servers]*shared // mu guards it, and all that is in it
+	ended    Totals              // of clusters that are there no more; mu guards it
+}
+
+// Totals are numbers that only grow, of all the servers that there were.
+type Totals struct {
+	Retries   uint64 // further tries of calls
+	Ejections uint64 // times that a server was taken out for its failures
+}
+
+func (t *Totals) add(s upstream.Stats) {
+	t.Retries += s.Retried
+	t.Ejections += s.Ejected
+}
+
+// Totals returns them as they are now.
+func (s *Servers) Totals() Totals {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.ended
+	for _, c := range s.clusters {
+		t.add(c.cluster.Stats())
+	}
+	return t
 }
 
 // servers is what two models must have alike to share a cluster.
@@ -57,7 +81,7 @@ func (s *Servers) Upstream(endpoints []upstream.Endpoint, o upstream.Options, at
 	}
 	o.HTTP2 = o.HTTP2 || dialect.grpc
 	o.CloseDelimited = true // every protocol's answer shows where it was cut off
-	lease, err := s.lease(endpoints, o)
+	lease, err := s.lease(endpoints, o, at)
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +94,7 @@ func (s *Servers) Chat(endpoints []upstream.Endpoint, o upstream.Options, at Pla
 	if err := at.Validate(); err != nil {
 		return nil, err
 	}
-	lease, err := s.lease(endpoints, chatOptions(o))
+	lease, err := s.lease(endpoints, chatOptions(o), at)
 	if err != nil {
 		return nil, err
 	}
@@ -102,14 +126,22 @@ func (s *Servers) key(endpoints []upstream.Endpoint) string {
 // A Lease is a model's use of its servers.
 type Lease struct {
 	external time.Duration // there are none, and a proxy asks the model: how long it may take; 0: there are
+	missing  error         // why there are none to be asked; nil: there are
 	servers  *Servers
 	shared   atomic.Pointer[shared] // the cluster in use; Servers.mu guards writes
 	closed   bool                   // Servers.mu guards it
 }
 
-func (s *Servers) lease(endpoints []upstream.Endpoint, o upstream.Options) (*Lease, error) {
+func (s *Servers) lease(endpoints []upstream.Endpoint, o upstream.Options, at Place) (*Lease, error) {
 	if len(endpoints) == 1 && endpoints[0].URL == External {
 		return &Lease{external: cmp.Or(o.Timeouts.Total, externalTime), servers: s}, nil
+	}
+	missing, err := s.secure(&o, endpoints, at)
+	if err != nil {
+		return nil, err
+	}
+	if missing != nil {
+		return &Lease{missing: missing, servers: s}, upstream.Validate(endpoints)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -123,12 +155,12 @@ func (s *Servers) lease(endpoints []upstream.Endpoint, o upstream.Options) (*Lea
 }
 
 // Cluster is what the model's calls go through, for its Stats. It changes with Move, and
-// is nil for a model behind a proxy.
+// is nil for a model behind a proxy, and for one whose servers cannot be asked.
 func (l *Lease) Cluster() *upstream.Cluster {
-	if l.external > 0 {
-		return nil
+	if shared := l.shared.Load(); shared != nil {
+		return shared.cluster
 	}
-	return l.shared.Load().cluster
+	return nil
 }
 
 // Close ends the model's use of its servers. When it was the last one on them, idle
@@ -137,9 +169,9 @@ func (l *Lease) Cluster() *upstream.Cluster {
 func (l *Lease) Close() {
 	l.servers.mu.Lock()
 	defer l.servers.mu.Unlock()
-	if !l.closed && l.external == 0 {
+	if shared := l.shared.Load(); !l.closed && shared != nil {
 		l.closed = true
-		l.servers.drop(l.shared.Load())
+		l.servers.drop(shared)
 	}
 }
 
@@ -151,7 +183,7 @@ func (l *Lease) Move(endpoints []upstream.Endpoint, b upstream.Balance) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	was := l.shared.Load()
-	if l.closed || l.external > 0 {
+	if l.closed || was == nil {
 		return &pavise.Error{Kind: pavise.Internal, Msg: "servers were given to a model that is closed, or has none"}
 	}
 	is := servers{spell(endpoints), was.is.options}
@@ -215,6 +247,7 @@ func (s *Servers) acquire(endpoints []upstream.Endpoint, o upstream.Options) (*s
 func (s *Servers) drop(c *shared) {
 	if c.users--; c.users == 0 {
 		delete(s.clusters, c.is)
+		s.ended.add(c.cluster.Stats())
 		c.cluster.Close()
 	}
 }

@@ -79,7 +79,7 @@ func (u *Upstream) Infer(ctx context.Context, r *tensor.Request) (*tensor.Respon
 	}
 	response, err := u.protocol.ParseResponse(answer, r, u.signature, u.limits)
 	if err != nil { // it quotes what the server said, which is for the record
-		return nil, fault("answered otherwise than its protocol says", &Misspoke{err})
+		return nil, misspoke(err)
 	}
 	if r.ID != "" && response.ID != "" && response.ID != r.ID { // who was given none may make one up: MLServer does
 		return nil, fault("answered another request than it was asked", nil)
@@ -88,15 +88,23 @@ func (u *Upstream) Infer(ctx context.Context, r *tensor.Request) (*tensor.Respon
 	return response, nil
 }
 
-// A Misspoke is the cause of an error when a model server's answer was none of its
-// protocol: for the record, and never for the caller.
-type Misspoke struct{ Err error }
+// An Unsaid is the cause of an error, for the record and never for the caller: what was
+// wrong with a model server's answer, which it quotes, or with how it is to be asked.
+type Unsaid struct{ Err error }
 
-// Error says what is wrong with the answer, and where.
-func (m *Misspoke) Error() string { return m.Err.Error() }
+// Error says what was wrong, and where.
+func (u *Unsaid) Error() string { return u.Err.Error() }
 
-// Unwrap returns what the parser said.
-func (m *Misspoke) Unwrap() error { return m.Err }
+// Unwrap returns the cause.
+func (u *Unsaid) Unwrap() error { return u.Err }
+
+// unsaid is what a server said that callers are not told.
+func unsaid(how error) error { return &Unsaid{fmt.Errorf("the model server's answer: %w", how)} }
+
+// misspoke is an error of a server that left its protocol.
+func misspoke(how error) error {
+	return fault("answered otherwise than its protocol says", unsaid(how))
+}
 
 // headerLength says how long the JSON text is before binary tensors.
 const headerLength = "inference-header-content-length"
@@ -129,7 +137,7 @@ func (u *Upstream) message(c *call) (tensor.Message, error) {
 	}
 	n, err := strconv.ParseUint(string(c.answer.Got[0]), 10, 31)
 	if err != nil || n == 0 {
-		return m, fault(fmt.Sprintf("answered with %s %.80q", headerLength, c.answer.Got[0]), err)
+		return m, misspoke(fmt.Errorf("%s is %.80q, no count of bytes", headerLength, c.answer.Got[0]))
 	}
 	m.Header = int(n)
 	return m, nil
@@ -138,6 +146,9 @@ func (u *Upstream) message(c *call) (tensor.Message, error) {
 // Describe asks the server what the model takes and gives. The error is of kind
 // Invalid when servers of its protocol cannot say.
 func (u *Upstream) Describe(ctx context.Context) (tensor.Signature, error) {
+	if u.missing != nil {
+		return tensor.Signature{}, u.missing
+	}
 	if u.external > 0 {
 		return tensor.Signature{}, &pavise.Error{
 			Kind: pavise.Invalid, Msg: "a model behind a proxy cannot be asked what it takes and gives",

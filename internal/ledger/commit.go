@@ -20,7 +20,7 @@ import (
 // segment. It ends when the log is closed and nothing is left.
 func (l *Log) write() {
 	defer l.done.Done()
-	defer close(l.toSync)
+	defer l.behind.end()
 	for range l.toWrite {
 		l.gatherDurable()
 		runtime.Gosched() // whoever is about to append does, and shares the write: on one core, each would have its own
@@ -75,7 +75,8 @@ func (l *Log) mayGather() bool {
 func (l *Log) take() (b *batch, closed bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	b, l.pending = l.pending, newBatch()
+	b, l.pending = l.pending, newBatch(l.room)
+	l.room = nil
 	return b, l.closed
 }
 
@@ -108,7 +109,7 @@ func (l *Log) writeBatch(b *batch) {
 	b.first, b.at = l.stream.count, time.Now()
 	before := l.last
 	buf, starts := l.frame(b)
-	if err := l.writeFrames(buf, starts, b.marks); err != nil {
+	if err := l.writeFrames(buf, starts, b.entries); err != nil {
 		l.last = before
 		err = disk.Fault("write the evidence log", err)
 		if !disk.Full(err) {
@@ -117,9 +118,20 @@ func (l *Log) writeBatch(b *batch) {
 		l.failBatch(b, err)
 		return
 	}
-	l.toSync <- b
+	l.vacate(b)
+	b.hashed.Add(1)
+	l.behind.put(b)
 	close(b.written)
 	b.hash(buf, starts) // while the syncer waits for the disk
+}
+
+// vacate lets the entries of a written batch go, and keeps their room for another.
+func (l *Log) vacate(b *batch) {
+	for _, e := range b.entries {
+		e.letGo()
+	}
+	clear(b.entries)
+	l.room, b.entries = b.entries[:0], nil
 }
 
 // hash computes the leaf hashes of a framed batch. It overwrites the frames'
@@ -133,20 +145,18 @@ func (b *batch) hash(buf []byte, starts []int) {
 		}
 		b.hashes[i] = proof.LeafOf(buf[start+1 : end])
 	}
-	close(b.hashed)
+	b.hashed.Done()
 }
 
-// frame tags and frames the entries of a batch, and lets their buffers go.
+// frame tags and frames the entries of a batch.
 func (l *Log) frame(b *batch) (buf []byte, starts []int) {
 	buf, starts = l.buf[:0], l.starts[:0]
-	for i, entry := range b.entries {
+	for i, e := range b.entries {
 		starts = append(starts, len(buf))
-		buf = binary.BigEndian.AppendUint16(buf, uint16(len(entry)+record.TagSize))
-		buf = append(buf, entry...)
-		buf = l.tags.append(buf, b.first+uint64(i), l.last[:], entry)
+		buf = binary.BigEndian.AppendUint16(buf, uint16(len(e.body)+record.TagSize))
+		buf = append(buf, e.body...)
+		buf = l.tags.append(buf, b.first+uint64(i), l.last[:], e.body)
 		copy(l.last[:], buf[len(buf)-record.TagSize:])
-		letGo(entry)
-		b.entries[i] = nil
 	}
 	l.buf, l.starts = buf, starts // for the next batch
 	return buf, starts
@@ -180,16 +190,16 @@ func (t *tagger) append(dst []byte, index uint64, before, entry []byte) []byte {
 
 // writeFrames writes a framed batch. A segment that is long enough ends at the
 // bundle boundary within the batch, and the rest begins the next one.
-func (l *Log) writeFrames(buf []byte, starts []int, marks []disk.Marking) error {
+func (l *Log) writeFrames(buf []byte, starts []int, entries []*entry) error {
 	n := int(-l.stream.count % tileWidth) // entries to the boundary
 	if l.stream.active().Size < l.rollAt || n > len(starts) {
-		return l.stream.write(buf, starts, marks)
+		return l.stream.write(buf, starts, entries)
 	}
 	end := len(buf)
 	if n < len(starts) {
 		end = starts[n]
 	}
-	if err := l.stream.write(buf[:end], starts[:n], marks[:n]); err != nil {
+	if err := l.stream.write(buf[:end], starts[:n], entries[:n]); err != nil {
 		return err
 	}
 	l.roll()
@@ -199,7 +209,7 @@ func (l *Log) writeFrames(buf []byte, starts []int, marks []disk.Marking) error 
 	for i := range starts[n:] {
 		starts[n+i] -= end
 	}
-	err := l.stream.write(buf[end:], starts[n:], marks[n:])
+	err := l.stream.write(buf[end:], starts[n:], entries[n:])
 	for i := range starts[n:] {
 		starts[n+i] += end
 	}
@@ -228,44 +238,11 @@ func (l *Log) sync() {
 	defer l.done.Done()
 	defer close(l.toPublish)
 	wake(l.idle)
-	for b := range l.toSync {
-		batches, open := l.gather([]*batch{b})
-		l.syncBatches(batches)
-		wake(l.idle)
-		if !open {
-			return
-		}
-	}
-}
-
-// gather collects what has been written meanwhile. It waits, up to syncWithin,
-// only while nobody waits for it.
-func (l *Log) gather(batches []*batch) (all []*batch, open bool) {
-	wait := batches[0].durable
-	timer := time.NewTimer(time.Until(batches[0].at.Add(syncWithin)))
-	defer timer.Stop()
-	for {
-		if wait {
-			select {
-			case b, ok := <-l.toSync:
-				if !ok {
-					return batches, false
-				}
-				batches = append(batches, b)
-			default:
-				return batches, true
-			}
-			continue
-		}
-		select {
-		case b, ok := <-l.toSync:
-			if !ok {
-				return batches, false
-			}
-			batches = append(batches, b)
-			wait = b.durable
-		case <-timer.C:
-			wait = true
+	for open := true; open; {
+		var batches []*batch
+		if batches, open = l.behind.gather(); len(batches) > 0 {
+			l.syncBatches(batches)
+			wake(l.idle)
 		}
 	}
 }
@@ -292,7 +269,9 @@ func (l *Log) syncBatches(batches []*batch) {
 	}
 	for _, b := range batches {
 		b.size, b.unsynced = head.Size, err
-		close(b.synced)
+		if b.synced != nil {
+			close(b.synced)
+		}
 	}
 }
 
@@ -324,7 +303,7 @@ func (l *Log) growTree(batches []*batch) {
 	l.tree.mu.Lock()
 	defer l.tree.mu.Unlock()
 	for _, b := range batches {
-		<-b.hashed
+		b.hashed.Wait()
 		for _, h := range b.hashes {
 			l.tree.add(h)
 		}

@@ -58,6 +58,7 @@ type Log struct {
 	last   [record.TagSize]byte // tag of the newest entry; owned by the writer
 	buf    []byte               // a framed batch; owned by the writer
 	starts []int                // where its entries begin; owned by the writer
+	room   []*entry             // for the entries of a batch to come; owned by the writer
 	// signedRoot is the root of the records under the checkpoint that Open
 	// found; used while opening.
 	signedRoot tlog.Hash
@@ -84,7 +85,7 @@ type Log struct {
 	witnessed proof.Checkpoint // the newest that a quorum of witnesses has cosigned
 
 	toWrite   chan struct{} // capacity 1: the writer has work
-	toSync    chan *batch   // written batches, in order
+	behind    *backlog      // written batches, for the syncer
 	idle      chan struct{} // capacity 1: the syncer has nothing more to do
 	toPublish chan struct{} // capacity 1: there is a newer head
 	closing   chan struct{} // closed by Close
@@ -93,26 +94,24 @@ type Log struct {
 
 // A batch is the entries that one write and one sync carry.
 type batch struct {
-	entries [][]byte
-	marks   []disk.Marking // of each entry, for the index
+	entries []*entry // until they are written
 	bytes   int
 	durable bool // somebody waits for the sync
 	urgent  bool // somebody waits for the write alone
 	at      time.Time
 
-	first     uint64        // index of entries[0]; set before written closes
-	hashes    []tlog.Hash   // leaf hashes; set before hashed closes
-	size      uint64        // tree size that covers the batch; set before synced closes
-	unwritten error         // why write(2) failed; set before written closes
-	unsynced  error         // why the batch is not durable; set before synced closes
-	written   chan struct{} // closed when write(2) returned, or failed
-	hashed    chan struct{} // closed when hashes are there
-	synced    chan struct{} // closed when the batch is under a signed head, or failed
+	first     uint64         // index of entries[0]; set before written closes
+	hashes    []tlog.Hash    // leaf hashes; set before hashed is done
+	size      uint64         // tree size that covers the batch; set before synced closes
+	unwritten error          // why write(2) failed; set before written closes
+	unsynced  error          // why the batch is not durable; set before synced closes
+	written   chan struct{}  // closed when write(2) returned, or failed
+	hashed    sync.WaitGroup // done when hashes are there
+	synced    chan struct{}  // closed when the batch is under a signed head, or failed; nil unless durable
 }
 
-func newBatch() *batch {
-	return &batch{written: make(chan struct{}), hashed: make(chan struct{}), synced: make(chan struct{})}
-}
+// newBatch returns a batch whose entries lie in a room that no other has.
+func newBatch(room []*entry) *batch { return &batch{entries: room, written: make(chan struct{})} }
 
 // A Receipt says where a record stands.
 type Receipt struct {
@@ -126,14 +125,16 @@ type Receipt struct {
 // The context is looked at before the record is queued, never after: an append
 // that may have happened is waited for.
 func (l *Log) Append(ctx context.Context, r *record.Record, how Durability) (Receipt, error) {
-	entry, err := r.EncodeIn(blank())
+	e := entries.Get().(*entry)
+	body, err := r.EncodeIn(e.body)
 	if err != nil {
 		return Receipt{}, err
 	}
 	if err := ctx.Err(); err != nil {
 		return Receipt{}, &pavise.Error{Kind: pavise.Unavailable, Msg: "the caller gave up before the record was written", Err: err}
 	}
-	b, at, err := l.enqueue(entry, disk.MarkingOf(r), how, r.Safe)
+	e.body, e.marks = body, disk.MarkingOf(r)
+	b, at, err := l.enqueue(e, how, r.Safe)
 	if err != nil {
 		return Receipt{}, err
 	}
@@ -152,35 +153,41 @@ func (l *Log) Append(ctx context.Context, r *record.Record, how Durability) (Rec
 	return receipt, nil
 }
 
+// An entry is a record that waits for the writer.
+type entry struct {
+	body  []byte       // without its tag
+	marks disk.Marking // for the index
+}
+
 // mostKept is up to what size a buffer is kept for another entry.
 const mostKept = 8 << 10
 
-// entries are buffers that hold no entry: from Append, which fills one, each goes to the
-// writer, which copies it into the segment's bytes.
-var entries = sync.Pool{New: func() any { return new([]byte) }}
+// entries are those that wait for nothing: from Append, which writes one over, each goes
+// to the writer, which copies it into the segment's bytes and lets it go.
+var entries = sync.Pool{New: func() any { return new(entry) }}
 
-func blank() []byte { return *entries.Get().(*[]byte) }
-
-func letGo(entry []byte) {
-	if cap(entry) <= mostKept {
-		entries.Put(&entry)
+func (e *entry) letGo() {
+	if cap(e.body) <= mostKept {
+		entries.Put(e)
 	}
 }
 
 // enqueue puts an entry into the gathering batch and says at which place.
-func (l *Log) enqueue(entry []byte, marks disk.Marking, how Durability, safe bool) (*batch, int, error) {
+func (l *Log) enqueue(e *entry, how Durability, safe bool) (*batch, int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := l.refusal(safe); err != nil {
 		return nil, 0, err
 	}
 	b := l.pending
-	if b.bytes+len(entry) > maxPending {
+	if b.bytes+len(e.body) > maxPending {
 		return nil, 0, &pavise.Error{Kind: pavise.Unavailable, Msg: "the evidence log cannot keep up with the load", Hint: "retry after a second"}
 	}
-	b.entries, b.marks = append(b.entries, entry), append(b.marks, marks)
-	b.bytes += len(entry)
-	b.durable = b.durable || how == Durable
+	b.entries = append(b.entries, e)
+	b.bytes += len(e.body)
+	if how == Durable && !b.durable {
+		b.durable, b.synced = true, make(chan struct{})
+	}
 	b.urgent = b.urgent || how == Written
 	if b.urgent || len(b.entries) == 1 {
 		wake(l.toWrite)

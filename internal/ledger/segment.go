@@ -106,7 +106,7 @@ func (s *stream) roll() error {
 
 // write appends framed entries, which begin at the given offsets in buf, to the
 // active segment. On error the segment is as it was before.
-func (s *stream) write(buf []byte, starts []int, markings []disk.Marking) error {
+func (s *stream) write(buf []byte, starts []int, entries []*entry) error {
 	seg := s.active()
 	if _, err := seg.file.WriteAt(buf, seg.Size); err != nil {
 		seg.room = seg.Size // truncating gives the reserve back
@@ -115,7 +115,7 @@ func (s *stream) write(buf []byte, starts []int, markings []disk.Marking) error 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i, start := range starts {
-		seg.index.Add(seg.Size+int64(start), &markings[i])
+		seg.index.Add(seg.Size+int64(start), &entries[i].marks)
 		s.recent.places[(s.count+uint64(i))%maxRecent] = seg.Size + int64(start)
 	}
 	s.recent.known = min(s.recent.known+uint64(len(starts)), maxRecent)

@@ -1,13 +1,16 @@
 // Package plainjson reads JSON that every parser reads alike: no object has the same key
 // twice, in whatever case, and where it is asked for none has a key that nobody knows. What
-// one parser checks need not be what another acts on otherwise. It owns no state.
+// one parser checks need not be what another acts on otherwise. It also writes what it read
+// anew. It owns no state.
 package plainjson
 
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 )
 
 // Read is json.Unmarshal that refuses an object with the same key twice, as encoding/json
@@ -28,6 +31,24 @@ func ReadKnown[T any](b []byte) (v T, err error) {
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
 	return v, d.Decode(new(T))
+}
+
+// Canonical reads one JSON value strictly and writes it anew, with its numbers as they
+// are: who gets it reads what was read here.
+func Canonical(b []byte) ([]byte, error) {
+	if !utf8.Valid(b) {
+		return nil, errors.New("not valid UTF-8")
+	}
+	var v any
+	if err := Read(b, &v); err != nil {
+		return nil, err
+	}
+	d := json.NewDecoder(bytes.NewReader(b)) // again, for the numbers
+	d.UseNumber()
+	if err := d.Decode(&v); err != nil {
+		return nil, err
+	}
+	return json.Marshal(v)
 }
 
 // uniqueKeys reads one value.

@@ -80,7 +80,7 @@ func TestAnExplanationIsBounded(t *testing.T) {
 	s := newTestSchema(t)
 	set, e := manyRoles(t, s, 2*maxCache), NewEntities(s, "")
 	who := pavise.Principal{Tenant: "local", Kind: pavise.Human, ID: "ana"}
-	q := &Question{Who: e.Subject(who, nil), Act: s.actions[VerbInfer], On: e.Thing(pavise.Name{Tenant: "local", Kind: "model", ID: "m"}, Facts{}), At: epoch}
+	q := &Question{Who: e.Subject(&who, nil), Act: s.actions[VerbInfer], On: e.Thing(pavise.Name{Tenant: "local", Kind: "model", ID: "m"}, Facts{}), At: epoch}
 	x, d := set.Explain(q, who, nil, e.Imagined)
 	if d.Allow || len(x.Roles) == 0 || len(x.Roles) > maxTried || len(x.Permits) != maxPermits {
 		t.Errorf("%d roles, %d permits", len(x.Roles), len(x.Permits))

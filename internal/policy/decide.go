@@ -86,8 +86,13 @@ func texts(list []string) cedar.Set {
 type Thing struct {
 	Name   pavise.Name
 	Facts  Facts
+	rest   string // the facts but the quarantine, spelled
 	entity cedar.Entity
 }
+
+// Rest spells the facts beside a quarantine as Facts.String does; "" if there are none.
+// It was spelled once, when the thing was made: records say it again and again.
+func (t *Thing) Rest() string { return t.rest }
 
 // Thing returns the thing with the facts that things of its kind have. One of a kind
 // that no verb applies to has no type; nothing is decided about it.
@@ -108,7 +113,9 @@ func (s *Schema) Thing(name pavise.Name, facts Facts) *Thing {
 			attributes["scrubbed"] = cedar.Boolean(facts.Scrubbed)
 		}
 	}
-	return &Thing{Name: name, Facts: facts, entity: cedar.Entity{
+	rest := facts
+	rest.Quarantined = false
+	return &Thing{Name: name, Facts: facts, rest: rest.String(), entity: cedar.Entity{
 		UID:        cedar.NewEntityUID(s.types[name.Kind], cedar.String(name.ID)),
 		Attributes: cedar.NewRecord(attributes),
 	}}

@@ -1,7 +1,7 @@
 package policy
 
 import (
-	"strconv"
+	"encoding/binary"
 	"sync"
 
 	"github.com/pavise/pavise"
@@ -25,16 +25,16 @@ func NewEntities(s *Schema, demoIssuer string) *Entities {
 // Subject returns a principal with its own roles and those granted. Its key holds every
 // field that the entity depends on, each with its length: two principals that differ
 // never share one.
-func (e *Entities) Subject(who pavise.Principal, granted []string) *Subject {
+func (e *Entities) Subject(who *pavise.Principal, granted []string) *Subject {
 	var buf [256]byte
 	key := buf[:0]
 	for _, s := range [...]string{who.Tenant, who.Kind, who.ID, who.Issuer, who.Environment} {
-		key = append(append(strconv.AppendInt(key, int64(len(s)), 10), ':'), s...)
+		key = append(binary.AppendUvarint(key, uint64(len(s))), s...)
 	}
 	for _, list := range [...][]string{who.Roles, granted} {
-		key = append(strconv.AppendInt(key, int64(len(list)), 10), ';')
+		key = binary.AppendUvarint(key, uint64(len(list)))
 		for _, s := range list {
-			key = append(append(strconv.AppendInt(key, int64(len(s)), 10), ':'), s...)
+			key = append(binary.AppendUvarint(key, uint64(len(s))), s...)
 		}
 	}
 	e.subjects.mu.RLock()
@@ -43,7 +43,7 @@ func (e *Entities) Subject(who pavise.Principal, granted []string) *Subject {
 	if ok {
 		return s
 	}
-	s = e.Imagined(who, granted)
+	s = e.Imagined(*who, granted)
 	e.subjects.put(string(key), s)
 	return s
 }

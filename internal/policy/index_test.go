@@ -97,7 +97,7 @@ func (w *world) question(e *Entities) *Question {
 	}
 	kind := pick(w, act.On...)
 	on := pavise.Name{Tenant: "local", Kind: kind, ID: pick(w, "x", "y", "z")}
-	return &Question{Who: e.Subject(who, granted), Act: act, On: e.Thing(on, pick(w, w.schema.conditions(kind)...)), At: epoch, Approved: w.rng.IntN(3) == 0}
+	return &Question{Who: e.Subject(&who, granted), Act: act, On: e.Thing(on, pick(w, w.schema.conditions(kind)...)), At: epoch, Approved: w.rng.IntN(3) == 0}
 }
 
 // indexEqualsScan asks questions both of the index, kept and fresh, and of all the rules.
@@ -208,7 +208,7 @@ func TestIndexIsNarrow(t *testing.T) {
 	}
 	e := NewEntities(s, "")
 	who := pavise.Principal{Tenant: "local", Kind: pavise.Workload, ID: "x", Roles: []string{"unit-7"}}
-	q := &Question{Who: e.Subject(who, nil), Act: s.actions["model.infer"], On: e.Thing(pavise.Name{Tenant: "local", Kind: "model", ID: "m"}, Facts{}), At: epoch}
+	q := &Question{Who: e.Subject(&who, nil), Act: s.actions["model.infer"], On: e.Thing(pavise.Name{Tenant: "local", Kind: "model", ID: "m"}, Facts{}), At: epoch}
 	fences := 0
 	for _, r := range s.guardrails {
 		if r.covers(s.actions["model.infer"]) && r.who() == (cedar.EntityUID{}) {
@@ -235,7 +235,7 @@ func TestOtherFactsAreAnotherAnswer(t *testing.T) {
 	app := pavise.Principal{Tenant: "local", Kind: pavise.Workload, ID: "app", Roles: []string{"caller"}}
 	model := pavise.Name{Tenant: "local", Kind: "model", ID: "m"}
 	ask := func(verb string, granted []string, f Facts) bool {
-		return set.Decide(&Question{Who: e.Subject(app, granted), Act: s.actions[verb], On: e.Thing(model, f), At: epoch}).Allow
+		return set.Decide(&Question{Who: e.Subject(&app, granted), Act: s.actions[verb], On: e.Thing(model, f), At: epoch}).Allow
 	}
 	for range 2 {
 		if !ask(VerbInfer, nil, Facts{}) || ask(VerbInfer, nil, Facts{Quarantined: true}) || ask(VerbInfer, nil, Facts{State: "retired"}) || !ask(VerbInfer, nil, Facts{State: "live"}) {

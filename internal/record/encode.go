@@ -141,8 +141,24 @@ func appendList[T any](b []byte, list []T, one func([]byte, T) []byte) []byte {
 	return append(b, ']')
 }
 
+// appendTime appends a time of the years 0 to 9999 as time.RFC3339Nano has it. Profiled,
+// package time took three times as long, which was a sixth of the record.
 func appendTime(b []byte, t time.Time) []byte {
-	return append(t.UTC().AppendFormat(append(b, '"'), time.RFC3339Nano), '"')
+	t = t.UTC()
+	year, m, day := t.Date()
+	hour, minute, second := t.Clock()
+	month, nano := int(m), t.Nanosecond()
+	digit := func(n int) byte { return '0' + byte(uint(n)%10) }
+	b = append(b, '"', digit(year/1000), digit(year/100), digit(year/10), digit(year), '-', digit(month/10), digit(month), '-', digit(day/10), digit(day),
+		'T', digit(hour/10), digit(hour), ':', digit(minute/10), digit(minute), ':', digit(second/10), digit(second))
+	if nano != 0 {
+		b = append(b, '.')
+		for place := 100_000_000; nano > 0; place /= 10 { // up to the last digit that is not zero
+			b = append(b, '0'+byte(nano/place))
+			nano %= place
+		}
+	}
+	return append(b, 'Z', '"')
 }
 
 // AppendString appends a JSON string as json.Marshal writes it: plain text as it is, and
@@ -155,12 +171,36 @@ func AppendString(b []byte, s string) []byte {
 	return append(append(append(b, '"'), s...), '"')
 }
 
-// isPlain reports whether a string needs no escaping.
+// isPlain reports whether a string needs no escaping: none of its characters is below a
+// space or above a tilde, nor one of " & < > and \. It looks at eight at a time:
+// profiled, one at a time was a third of what it took to encode a record. Each term of
+// bad has the top bit of some character if its own sort is there: a is below n if a-n
+// borrows, and equal to n if a^n is below 1. Two that differ in one bit are looked for
+// with that bit set in all.
 func isPlain(s string) bool {
+	const each = 0x0101010101010101 // times a character: that character eight times
+	for ; len(s) >= 8; s = s[8:] {
+		c := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+			uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+		quote, angle := (c|each*('"'^'&'))^each*('"'|'&'), (c|each*('<'^'>'))^each*('<'|'>')
+		slash, del := c^each*'\\', c^each*0x7f
+		bad := c | (c-each*' ')&^c | (quote-each)&^quote | (angle-each)&^angle | (slash-each)&^slash | (del-each)&^del
+		if bad&(each*0x80) != 0 {
+			return false
+		}
+	}
 	for i := range len(s) {
-		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+		if !unescaped[s[i]] {
 			return false
 		}
 	}
 	return true
 }
+
+// unescaped are the characters that need no escaping.
+var unescaped = func() (plain [256]bool) {
+	for c := byte(' '); c <= '~'; c++ {
+		plain[c] = c != '"' && c != '\\' && c != '<' && c != '>' && c != '&'
+	}
+	return plain
+}()

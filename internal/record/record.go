@@ -119,8 +119,8 @@ func (r *Record) check() error {
 
 // datable reports whether RFC 3339 can say a time.
 func datable(t time.Time) bool {
-	year := t.UTC().Year()
-	return 0 <= year && year <= 9999
+	const first, last = -62167219200, 253402300799 // Unix seconds: to find the year itself takes its time
+	return first <= t.Unix() && t.Unix() <= last
 }
 
 // Decode reads the record an entry holds. It checks the version and the JSON;

@@ -177,7 +177,7 @@ func TestOrdersThatAreRefused(t *testing.T) {
 		if err := g.use(t.Context(), &b); err == nil {
 			t.Errorf("%s: it is used", name)
 		}
-		if status, text, err := infer(app, g.URL()); status != 200 {
+		if status, text, err := inferOver(app, g.URL()); status != 200 {
 			t.Errorf("%s: afterwards %d %s, %v", name, status, text, err)
 		}
 	}

@@ -30,7 +30,7 @@ func TestAloneOverRestarts(t *testing.T) {
 		}
 		until(t, app, g, 503)
 		time.Sleep(20 * time.Millisecond) // its client has begun
-		if status, text, err := infer(app, g.URL()); status != 503 {
+		if status, text, err := inferOver(app, g.URL()); status != 503 {
 			t.Errorf("%v after the last word, restarted: %d %s, %v", time.Duration(later.Load()), status, text, err)
 		}
 	}

@@ -205,7 +205,7 @@ func (p *party) change(t *testing.T, verb string, request any) time.Time {
 }
 
 // infer asks a gateway's model, and returns the status and the body.
-func infer(client *http.Client, url string) (int, string, error) {
+func inferOver(client *http.Client, url string) (int, string, error) {
 	resp, err := client.Post(url+"/v2/models/"+Sample+"/infer", "application/json", bytes.NewReader(SampleRow(0)))
 	if err != nil {
 		return 0, "", err
@@ -222,7 +222,7 @@ func until(t *testing.T, client *http.Client, g *Gateway, status int) {
 	var text string
 	var err error
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
-		if got, text, err = infer(client, g.URL()); err == nil && got == status {
+		if got, text, err = inferOver(client, g.URL()); err == nil && got == status {
 			return
 		}
 	}
@@ -338,12 +338,12 @@ func TestGatewayDoor(t *testing.T) {
 	stranger := other.caller(t, "app", "caller").Transport.(*http.Transport)
 	mine := app.Transport.(*http.Transport).Clone()
 	mine.TLSClientConfig.GetClientCertificate = stranger.TLSClientConfig.GetClientCertificate
-	if status, text, err := infer(&http.Client{Transport: mine}, g.URL()); status != 401 {
+	if status, text, err := inferOver(&http.Client{Transport: mine}, g.URL()); status != 401 {
 		t.Errorf("with a certificate of another CA: %d %s, %v", status, text, err)
 	}
 	nobody := app.Transport.(*http.Transport).Clone()
 	nobody.TLSClientConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &tls.Certificate{}, nil }
-	if status, text, err := infer(&http.Client{Transport: nobody}, g.URL()); status != 401 {
+	if status, text, err := inferOver(&http.Client{Transport: nobody}, g.URL()); status != 401 {
 		t.Errorf("without a certificate: %d %s, %v", status, text, err)
 	}
 	if err := p.ana.Call(t.Context(), "node.revoke", api.HolderRequest{ID: "app", Kind: pavise.Workload}, nil); err != nil {
@@ -676,7 +676,7 @@ func TestBundlesPutBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if status, text, err := infer(app, g.URL()); status != 503 || g.Health().Status == "ok" {
+	if status, text, err := inferOver(app, g.URL()); status != 503 || g.Health().Status == "ok" {
 		t.Errorf("with an edited bundle: %d %s, %v, %+v", status, text, err, g.Health())
 	}
 }

@@ -104,7 +104,9 @@ func NewGateway(ctx context.Context, cfg GatewayConfig) (g *Gateway, err error) 
 		func() error { return g.openBundles(keys) },
 		func() error { return g.openGuard(ctx) },
 		func() error { return g.openEvidence(ctx, keys) },
-		func() error { return g.openGateway(ctx, g.verifier.Load(), cfg.ModelKeys) },
+		func() error {
+			return g.openGateway(ctx, g.verifier.Load(), plane{cfg.ModelKeys, cfg.ModelTLS, cfg.Detectors})
+		},
 		func() error { return g.openWires(ctx, keys, told(cfg.Findings, cfg.Printer)) },
 		func() error { g.tellBundle(); return g.resume(ctx) },
 		func() error { return g.openServer() },

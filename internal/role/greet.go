@@ -11,6 +11,7 @@ import (
 
 	"github.com/pavise/pavise"
 	threatdetector "github.com/pavise/pavise/examples/threat-detector"
+	"github.com/pavise/pavise/internal/infer"
 	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/tensor"
@@ -42,7 +43,7 @@ type Greeting struct {
 type Own struct {
 	Model string `json:"model"`
 	At    string `json:"at"`  // where it runs
-	Ask   string `json:"ask"` // a curl with a request of its form
+	Ask   string `json:"ask"` // a curl with a request of its form; empty: it is asked through a proxy
 }
 
 // own says how the models that it was told to begin with are asked.
@@ -54,7 +55,9 @@ func (u *Up) own() (list []Own) {
 			continue // it was deleted since
 		}
 		o := Own{Model: name.String(), At: cmp.Or(route.Upstream, r.ONNX)}
-		if route.Protocol == tensor.NameOpenAI {
+		if route.Upstream == infer.External {
+			o.At = "a server behind a proxy"
+		} else if route.Protocol == tensor.NameOpenAI {
 			o.Ask = u.post("/v1/chat/completions", fmt.Appendf(nil, `{"model":%q,"messages":[{"role":"user","content":"Hello"}]}`, name.ID))
 		} else if body, err := exampleRequest(route.Signature).AppendJSON(nil); err == nil {
 			o.Ask = u.curl(name.ID, body)

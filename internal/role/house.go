@@ -18,6 +18,7 @@ import (
 	"github.com/pavise/pavise/internal/archive"
 	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/config"
+	"github.com/pavise/pavise/internal/detect"
 	"github.com/pavise/pavise/internal/feed"
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
@@ -30,6 +31,7 @@ import (
 	"github.com/pavise/pavise/internal/store"
 	"github.com/pavise/pavise/internal/subject"
 	"github.com/pavise/pavise/internal/telemetry"
+	"github.com/pavise/pavise/internal/upstream"
 	"github.com/pavise/pavise/internal/witness"
 )
 
@@ -124,10 +126,26 @@ func (h *house) openEvidence(ctx context.Context, k installation.Keys) (err erro
 	return h.openArchive(ctx)
 }
 
-// openGateway opens the data plane. The files of keys are of servers of language models.
-func (h *house) openGateway(ctx context.Context, verifier *identity.Verifier, files []config.ModelKey) (err error) {
+// A plane is what the data plane of a machine has of its own.
+type plane struct {
+	keys      []config.ModelKey // of servers of language models
+	tls       []config.ModelTLS
+	detectors *config.Detectors
+}
+
+// options are those of TLS, by name.
+func (p plane) options() map[string]upstream.TLS {
+	named := map[string]upstream.TLS{}
+	for _, t := range p.tls {
+		named[t.Name] = upstream.TLS{CAFile: t.Authorities, CertFile: t.Certificate, KeyFile: t.Key, ServerName: t.ServerName}
+	}
+	return named
+}
+
+// openGateway opens the data plane.
+func (h *house) openGateway(ctx context.Context, verifier *identity.Verifier, own plane) (err error) {
 	h.gateway, err = gateway.New(ctx, gateway.Config{
-		KeyFiles: config.KeyFiles(files), Guard: h.guard, Verifier: verifier, Store: h.db, Log: h.log, Subjects: h.subjects, Now: h.now, Watch: h.telemetry,
+		KeyFiles: config.KeyFiles(own.keys), TLS: own.options(), Detectors: detect.House(own.detectors.Bound()), Guard: h.guard, Verifier: verifier, Store: h.db, Log: h.log, Subjects: h.subjects, Now: h.now, Watch: h.telemetry,
 	})
 	return err
 }
@@ -203,7 +221,7 @@ func (h *house) firstRoute(ctx context.Context, who pavise.Principal, r config.R
 		return err // or an earlier start came further than this
 	}
 	spec := gateway.RouteSpec{
-		Name: name.String(), Upstream: r.Upstream, Replicas: r.Replicas, Remote: r.Remote, Protocol: r.Protocol, Rate: r.Rate, Budget: r.Budget, Shape: r.Shape, Purpose: r.Purpose,
+		Name: name.String(), Upstream: r.Upstream, Replicas: r.Replicas, Remote: r.Remote, Protocol: r.Protocol, TLS: r.TLS, Rate: r.Rate, Budget: r.Budget, Shape: r.Shape, Purpose: r.Purpose,
 	}
 	for _, file := range []struct {
 		name string
@@ -221,7 +239,10 @@ func (h *house) firstRoute(ctx context.Context, who pavise.Principal, r config.R
 		}
 		file.to(text)
 	}
-	_, err = h.gateway.Routes.Put(ctx, who, spec)
+	placed, err := h.gateway.Routes.Put(ctx, who, spec)
+	if placed.Warning != "" && err == nil {
+		h.say("warning", fmt.Errorf("%s: %s", name, placed.Warning))
+	}
 	if pavise.KindOf(err) == pavise.Unavailable && r.Upstream != "" {
 		return &pavise.Error{
 			Kind: pavise.Unavailable, Msg: fmt.Sprintf("the model server of %s at %s cannot be asked what the model takes: %v", r.Name, r.Upstream, err),

@@ -112,7 +112,7 @@ func NewServe(ctx context.Context, cfg ServeConfig) (s *Serve, err error) {
 		func() error { return s.openEvidence(ctx, keys) },
 		func() error { return s.openWitness(ctx, keys) },
 		func() error { return s.openCA(ctx, keys) },
-		func() error { return s.openGateway(ctx, s.verifier, nil) },
+		func() error { return s.openGateway(ctx, s.verifier, plane{tls: s.cfg.ModelTLS}) },
 		func() error { return s.openPublisher(keys) },
 		func() error { return s.openNodes(ctx) },
 		func() error { return s.openChanges(ctx, keys, s.moreRooms()) },

@@ -26,6 +26,7 @@ import (
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/identity"
+	"github.com/pavise/pavise/internal/infer"
 	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/proof"
@@ -70,6 +71,8 @@ type UpConfig struct {
 	People      []string                     // ids of other people of this machine, operators all
 	Stage       *demo.Stage                  // where a demo is played: its cast is known, and the console shows its tale; nil: nowhere
 	ModelKeys   []config.ModelKey            // with which servers of language models let it in
+	ModelTLS    []config.ModelTLS            // options of TLS for model servers
+	Detectors   *config.Detectors            // nil: as usual
 	Routes      []config.Route               // the models that an empty store begins with, beside the sample
 	ExtProc     *config.ExtProc              // where proxies ask about their exchanges; nil: nowhere
 	PublicTiles bool                         // the log's hashes are shown to everybody
@@ -120,7 +123,9 @@ func NewUp(ctx context.Context, cfg UpConfig) (u *Up, err error) {
 		func() error { return u.openIssuer(ctx, keys) },
 		func() error { return u.openEvidence(ctx, keys) },
 		func() error { return u.openWitness(ctx, keys) },
-		func() error { return u.openGateway(ctx, u.verifier, u.cfg.ModelKeys) },
+		func() error {
+			return u.openGateway(ctx, u.verifier, plane{u.cfg.ModelKeys, u.cfg.ModelTLS, u.cfg.Detectors})
+		},
 		func() error {
 			return u.openChanges(ctx, keys, api.Rooms{Issuer: u.issuer, Revoked: u.revoked, Exchange: u.exchange, Link: u.consoleLink, WitnessURL: u.url() + witnessPrefix})
 		},
@@ -283,7 +288,7 @@ func (u *Up) seed(ctx context.Context) error {
 		}
 	}
 	_, err := u.gateway.Routes.Put(ctx, u.operator, gateway.RouteSpec{
-		Name: name.String(), ONNX: threatdetector.Model(), Signature: gateway.SignatureText(sampleSignature()), Purpose: "security",
+		Name: name.String(), ONNX: threatdetector.Model(), Signature: infer.SignatureText(sampleSignature()), Purpose: "security",
 	})
 	return err
 }

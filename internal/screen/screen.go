@@ -9,15 +9,12 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
-	"time"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
-	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/record"
-	"github.com/pavise/pavise/internal/tensor"
 )
 
 // printers show a verb's answer to people; --json, and every verb without a
@@ -105,6 +102,15 @@ var asides = map[string]printer{
 	"node.invite": answered(joinHint),
 }
 
+// warnings say on stderr what was wrong with an act that went well, if anything was.
+var warnings = map[string]printer{
+	"route.put": answered(func(w io.Writer, p gateway.Placed) {
+		if p.Warning != "" {
+			fmt.Fprintf(w, "pavise: warning: %s\n", strings.Map(shown, p.Warning))
+		}
+	}),
+}
+
 // Answer shows the answer to a request, which is a pointer to the request of its verb,
 // and says on aside what people should know beside it. It reports whether the verb has
 // such words; one that has none is shown as it is.
@@ -116,8 +122,10 @@ func Answer(w, aside io.Writer, verb string, request any, answer json.RawMessage
 	if err := print(w, request, answer); err != nil {
 		return true, err
 	}
-	if also, ok := asides[verb]; ok {
-		return true, also(aside, request, answer)
+	for _, also := range []map[string]printer{asides, warnings} {
+		if print, ok := also[verb]; ok {
+			return true, print(aside, request, answer)
+		}
 	}
 	return true, nil
 }
@@ -306,15 +314,6 @@ func clip(s string) string {
 	return s
 }
 
-func printRoutes(w io.Writer, l api.RouteList) {
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	row(tw, "MODEL", "BEHIND IT", "ANSWERS", "EACH CALLER", "BUDGET", "MODEL BUDGET", "MODE")
-	for _, r := range l.Routes {
-		row(tw, r.Model, behindAll(r), r.Shape, limit(r.Terms.Rate), limit(r.Terms.Budget), limit(r.Terms.ModelBudget), standing(r))
-	}
-	tw.Flush()
-}
-
 // standing is the mode of a route in a list. That nobody may ask comes first: the rest
 // is of no account until that ends.
 func standing(r gateway.Standing) string {
@@ -322,103 +321,6 @@ func standing(r gateway.Standing) string {
 		return "in quarantine, " + mode(r.Route)
 	}
 	return mode(r.Route)
-}
-
-func printRoute(w io.Writer, r gateway.Route) {
-	fmt.Fprintf(w, "%s: %s, answers %s, %s, budget %s, %s", r.Model, behindAll(gateway.Standing{Route: r}), r.Shape, limit(r.Terms.Rate), limit(r.Terms.Budget), bounds(r))
-	if m := mode(r); m != enforced {
-		fmt.Fprintf(w, ", %s", m)
-	}
-	fmt.Fprintln(w)
-}
-
-func printDeleted(w io.Writer, req *api.RouteDelete, _ api.Empty) {
-	fmt.Fprintf(w, "%s: no route leads to it any more\n", req.Name)
-}
-
-// bounds says whether the gate knows which values an input may have.
-func bounds(r gateway.Route) string {
-	if r.Protocol == tensor.NameOpenAI {
-		return "a language model: fields by the tier of the caller"
-	}
-	n := 0
-	for _, port := range r.Signature.Inputs {
-		n += len(port.Columns)
-	}
-	if n == 0 {
-		return "no bounds on values"
-	}
-	return "bounds on " + Count(n, "column")
-}
-
-// limit is a rate as route put takes it: 1200/1m burst 300. A burst of the whole
-// Count goes without saying.
-func limit(r firewall.Rate) string {
-	if r.Count == 0 {
-		return "none"
-	}
-	text := fmt.Sprintf("%d/%s", r.Count, span(r.Per))
-	if r.Burst != r.Count {
-		text += fmt.Sprintf(" burst %d", r.Burst)
-	}
-	return text
-}
-
-// span is a duration without the units that are zero: 1h, not 1h0m0s.
-func span(d time.Duration) string {
-	text := d.String()
-	if short, ok := strings.CutSuffix(text, "m0s"); ok {
-		text = short + "m"
-	}
-	if short, ok := strings.CutSuffix(text, "h0m"); ok {
-		text = short + "h"
-	}
-	return text
-}
-
-func behind(r gateway.Route) string {
-	if r.ONNX != "" {
-		return "onnx " + r.ONNX[:min(len(r.ONNX), 19)]
-	}
-	return r.Upstream
-}
-
-// behindAll says what answers on a route in a list: its first server, how many there are
-// and how many of them are out, and whether a shadow hears it.
-func behindAll(r gateway.Standing) string {
-	text, out := behind(r.Route), 0
-	for _, s := range r.Servers {
-		if s.Out && !s.Leaving {
-			out++
-		}
-	}
-	if n := len(r.Replicas); n > 0 {
-		text += fmt.Sprintf(", %d servers", n+1)
-	}
-	if out > 0 {
-		text += fmt.Sprintf(", %d out", out)
-	}
-	if r.Shadow != "" {
-		text += ", with a shadow"
-	}
-	return text
-}
-
-// enforced is the mode of a route that nobody made otherwise.
-const enforced = "enforce"
-
-func mode(r gateway.Route) string {
-	words := []string{enforced}
-	if r.Observe {
-		words[0] = "observe"
-	}
-	if r.Durable {
-		words = append(words, "durable")
-	}
-	if r.Alterable {
-		words = append(words, "alterable")
-	}
-	return strings.Join(words, ", ")
 }
 
 func printToken(w io.Writer, t issuer.Token) { fmt.Fprintln(w, t.Value) }

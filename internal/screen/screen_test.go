@@ -138,10 +138,43 @@ func TestListSaysThatThereIsMore(t *testing.T) {
 func TestServersInTheList(t *testing.T) {
 	route := gateway.Standing{Route: gateway.Route{Upstream: "http://a", Replicas: []gateway.Replica{{URL: "http://b"}, {URL: "http://c"}}, Shadow: "http://d"}}
 	route.Servers = []gateway.Server{{URL: "http://a"}, {URL: "http://b", Out: true}, {URL: "http://c"}, {URL: "http://old", Out: true, Leaving: true}}
-	if got := behindAll(route); got != "http://a, 3 servers, 1 out, with a shadow" {
+	if got := behindAll(route); got != "http://a http://b http://c, 3 servers, 1 out, with a shadow" {
 		t.Error(got)
 	}
 	if got := behindAll(gateway.Standing{Route: gateway.Route{Upstream: "http://a"}}); got != "http://a" {
 		t.Error(got)
+	}
+}
+
+// TestRoutesInTheList shows what each route speaks, where, and to what its inputs are held,
+// in a line where there is room for one, and in several where there is not.
+func TestRoutesInTheList(t *testing.T) {
+	name := func(id string) pavise.Name { return pavise.Name{Tenant: "local", Kind: "model", ID: id} }
+	list := api.RouteList{Routes: []gateway.Standing{
+		{Route: gateway.Route{Model: name("risk"), Upstream: "http://a:8000", Remote: "risk_v7", Protocol: "v1", Drift: &firewall.Drift{Then: "deny", Baseline: firewall.Baseline{Features: make([]firewall.Spread, 2)}}}},
+		{Route: gateway.Route{Model: name("llama"), Upstream: "http://b:8000", Protocol: "openai"}},
+		{Route: gateway.Route{Model: name("own"), ONNX: "sha256:0123456789abcdef"}},
+		{Route: gateway.Route{Model: name("fraud"), Upstream: "http://c:8000"}},
+	}}
+	for columns, want := range map[int][]string{
+		0:    {"local/model/risk v1 risk_v7 at http://a:8000", "2 columns, deny", "local/model/llama openai http://b:8000 by tier none", "local/model/own - onnx sha256:0123456789ab", "local/model/fraud oip http://c:8000"},
+		1000: {"MODEL PROTOCOL BEHIND IT ANSWERS BASELINE"},
+		60:   {"local/model/risk\n protocol v1\n behind it risk_v7 at http://a:8000\n", "\n baseline 2 columns, deny\n"},
+	} {
+		var out bytes.Buffer
+		printRoutes(Terminal{Columns: columns, text: &out}, list)
+		lines := strings.Split(out.String(), "\n")
+		for i, line := range lines {
+			if columns > 0 && len(line) > columns {
+				t.Errorf("%d columns, and a line of %d: %s", columns, len(line), line)
+			}
+			lines[i] = strings.Join(strings.Fields(line), " ")
+		}
+		said := strings.Join(lines, "\n")
+		for _, w := range want {
+			if w = strings.ReplaceAll(w, "\n ", "\n"); !strings.Contains(said, w) {
+				t.Errorf("%d columns: %q is not in\n%s", columns, w, out.String())
+			}
+		}
 	}
 }

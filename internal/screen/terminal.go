@@ -17,6 +17,7 @@ import (
 // lines and tabs, becomes U+FFFD. Each Write is whole characters.
 type Terminal struct {
 	Progress io.Writer // gets our own lines of progress, which write over each other; nowhere, unless somebody watches
+	Columns  int       // how many characters a line has; 0: it is not known, or nobody watches
 	text     io.Writer // gets what may be shown
 }
 
@@ -30,7 +31,13 @@ func NewTerminal(w io.Writer) Terminal {
 	if !ok {
 		return Terminal{text: w, Progress: io.Discard}
 	}
-	return Terminal{text: w, Progress: w}
+	return Terminal{text: w, Progress: w, Columns: windowColumns(f)}
+}
+
+// columnsOf is how many characters a line of a terminal has; 0: nobody knows.
+func columnsOf(w io.Writer) int {
+	t, _ := w.(Terminal)
+	return t.Columns
 }
 
 // Write prints the text as it may be shown.

@@ -56,6 +56,8 @@ type Finding struct {
 
 	tenant string
 	reason string // of strangers' refusals, the word of package identity: another is another sort
+
+	failing string // of a model server that failed, which
 }
 
 // The lengths that a text of a record may have in a finding, in characters.
@@ -93,6 +95,10 @@ func Worth(index uint64, r *record.Record) (f Finding, ok bool) {
 		ok = f.refused(r)
 	case r.Phase == record.Exit && r.Error == nil:
 		ok = f.done(r)
+	case r.Phase == record.Act && r.Error != nil && r.Error.Kind == unavailable && strings.HasPrefix(r.Error.Msg, ofServer):
+		if ok = f.failed(r, strings.TrimPrefix(r.Error.Msg, ofServer)); ok {
+			f.Severity = Low // that it is away is for who looks at its health, too
+		}
 	}
 	f.Kind, f.Source = show(f.Kind, maxWord), show(f.Source, maxWord)
 	f.Title, f.Summary, f.Check, f.Policy = show(f.Title, maxWord), show(f.Summary, maxSummary), show(f.Check, maxWord), show(f.Policy, maxWord)
@@ -213,16 +219,17 @@ var sorts = map[string]struct {
 	severity Severity
 	title    string
 }{
-	"codec":  {Low, "A request that is not well-formed was refused"},
-	"gate":   {Low, "A request that no real input can be was refused"},
-	"drift":  {Medium, "A request was refused because the inputs of late are unlike the model's baseline"},
-	"rate":   {Low, "A caller asked for rows faster than its terms allow"},
-	"budget": {Medium, "A caller's budget of rows is used up"},
-	"memory": {Low, "A request was refused for want of memory"},
-	"shape":  {Medium, "An answer could not be shaped as its route demands"},
-	"policy": {Low, "A policy refused a caller"},
-	"guard":  {Low, "A question that is none was refused"},
-	"change": {Medium, "Somebody could not decide on a change"},
+	"codec":   {Low, "A request that is not well-formed was refused"},
+	"profile": {Low, "A path that is not served was asked for"},
+	"gate":    {Low, "A request that no real input can be was refused"},
+	"drift":   {Medium, "A request was refused because the inputs of late are unlike the model's baseline"},
+	"rate":    {Low, "A caller asked for rows faster than its terms allow"},
+	"budget":  {Medium, "A caller's budget of rows is used up"},
+	"memory":  {Low, "A request was refused for want of memory"},
+	"shape":   {Medium, "An answer could not be shaped as its route demands"},
+	"policy":  {Low, "A policy refused a caller"},
+	"guard":   {Low, "A question that is none was refused"},
+	"change":  {Medium, "Somebody could not decide on a change"},
 }
 
 // refused fills in what a refusal says.
@@ -242,6 +249,9 @@ func (f *Finding) refused(r *record.Record) bool {
 	if r.Error != nil {
 		why = cmp.Or(why, r.Error.Msg)
 	}
+	if r.Error != nil && r.Error.Kind == unavailable && slices.Contains(ofAnswers, f.Check) {
+		return f.failed(r, why)
+	}
 	sort, known := sorts[f.Check]
 	f.Severity, f.Title, f.Summary = sort.severity, sort.title, why
 	if !known {
@@ -253,13 +263,43 @@ func (f *Finding) refused(r *record.Record) bool {
 	return true
 }
 
+// ofAnswers are the checks that refuse, with the error that nobody can be served, what a
+// model server answered.
+var ofAnswers = []string{"codec", "gate", "stream"}
+
+// What the records of failed exchanges have in common: their kind of error, and how those
+// begin that are a model server's doing.
+const (
+	unavailable = "unavailable"
+	ofServer    = "the model server "
+	goneAway    = "the caller went away" // in the error of an exchange that its own caller broke off
+)
+
+// failed fills in that a model or its server failed a caller, who is not named: they did
+// nothing. A caller who goes away in the middle of an answer is nothing to look at.
+func (f *Finding) failed(r *record.Record, why string) bool {
+	var d struct {
+		Model string `json:"model"`
+	}
+	if strings.Contains(r.Error.Msg, goneAway) || len(r.Detail) > 0 && json.Unmarshal(r.Detail, &d) != nil {
+		return false
+	}
+	f.Severity, f.Title, f.Who, f.failing = Medium, "A model server failed, and its callers got an error", nobody, cmp.Or(d.Model, "unnamed")
+	f.Summary = fmt.Sprintf("the model server of %s failed (%s): %s", r.On, f.failing, why)
+	if digest, native := strings.CutPrefix(f.failing, "sha256:"); native {
+		f.Title = "A model failed, and its callers got an error"
+		f.Summary = fmt.Sprintf("the model of %s failed (ONNX %.12s): %s", r.On, digest, why)
+	}
+	return true
+}
+
 // sort tells refusals of the same sort from others: what a caller can vary at will, the
 // words of the refusal, is not in it. Other findings are each of their own sort.
 func (f *Finding) sort() (string, bool) {
-	if !f.Blocked {
+	if !f.Blocked && f.failing == "" {
 		return "", false
 	}
-	return strings.Join([]string{f.Kind, f.Who.String(), f.Source, f.On.String(), f.Check, f.Policy, f.reason}, "\n"), true
+	return strings.Join([]string{f.Kind, f.Who.String(), f.Source, f.On.String(), f.Check, f.Policy, f.reason, f.failing}, "\n"), true
 }
 
 // times says how many there are.

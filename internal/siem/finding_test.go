@@ -33,6 +33,13 @@ func records() map[string]*record.Record {
 	barred.Policy = &record.Policy{Digest: "d", Reasons: []string{"guardrail/quarantine"}}
 	own := exit("change.approve", nil)
 	own.Error = &record.Failure{Kind: "denied", Msg: "olga proposed it, and nobody approves their own"}
+	faulty := func(check, why, model string) *record.Record {
+		r := refusal("local", "ci", check, why, testTime)
+		r.Error, r.Detail = &record.Failure{Kind: "unavailable", Msg: "the model server answered other than the protocol says"}, detail(map[string]any{"model": model})
+		return r
+	}
+	away := faulty("codec", "", "http://10.0.0.7:8000")
+	away.Outcome, away.Verdicts, away.Error.Msg = pavise.Allow, nil, "the model server does not answer"
 	cut := exit("route.put", nil)
 	cut.Phase, cut.Error = record.Interrupted, &record.Failure{Kind: "internal", Msg: "the process stopped"}
 	return map[string]*record.Record{
@@ -52,6 +59,10 @@ func records() map[string]*record.Record {
 		"an emergency":         exit("change.emergency", map[string]any{"verb": "route.quarantine", "on": "local/route/m", "summary": "let nobody ask m"}),
 		"a changed wire":       exit("siem.delete", nil),
 		"a hostile text":       refusal("local", "ci", "gate", "\x1b[2J\u202e<script>\n\n"+strings.Repeat("é", 2000), testTime),
+		"a faulty server":      faulty("codec", "the model server's answer: no JSON", "http://10.0.0.7:8000"),
+		"a server away":        away,
+		"a torn stream":        faulty("stream", "interrupted after 3 events: it broke off", "http://10.0.0.7:8000"),
+		"a faulty model":       faulty("gate", "output \"p\" has another shape", "sha256:0123456789abcdef"),
 		"a finding unheard of": note("soc.weird", map[string]any{"finding": pavise.Finding{Kind: "soc.weird", Severity: "odd", Summary: "?"}}),
 	}
 }
@@ -80,6 +91,10 @@ func TestWorth(t *testing.T) {
 	want := map[string]string{
 		"a finding":           "witness.forked 5 false who= on=local/witness/w: two histories",
 		"strangers":           "identity.refused 2 true who= on=: 12 callers from 192.0.2.7: expired",
+		"a faulty server":     "model.infer 3 true who= on=local/model/m: the model server of local/model/m failed (http://10.0.0.7:8000): the model server's answer: no JSON",
+		"a server away":       "model.infer 2 false who= on=local/model/m: the model server of local/model/m failed (http://10.0.0.7:8000): does not answer",
+		"a torn stream":       "model.infer 3 true who= on=local/model/m: the model server of local/model/m failed (http://10.0.0.7:8000): interrupted after 3 events: it broke off",
+		"a faulty model":      "model.infer 3 true who= on=local/model/m: the model of local/model/m failed (ONNX 0123456789ab): output \"p\" has another shape",
 		"fast refusals":       "guard.refused 2 true who=local/workload/ci on=: local/workload/ci: all slots taken, 99 times within a second",
 		"a guardrail":         "model.infer 3 true who=local/workload/ci on=local/model/m: denied by policy guardrail/quarantine",
 		"a budget":            "model.infer 3 true who=local/workload/ci on=local/model/m: rows are used up",
@@ -109,10 +124,15 @@ func TestNotWorth(t *testing.T) {
 		"a question":          {Kind: "siem.put", Phase: record.Enter, Tenant: "local", Who: &olga, Outcome: pavise.Allow},
 		"what was not found":  {Kind: "route.delete", Phase: record.Exit, Tenant: "local", Who: &olga, Outcome: pavise.Allow, Error: &record.Failure{Kind: "notfound", Msg: "no"}},
 		"a wire that was not": {Kind: "siem.put", Phase: record.Exit, Tenant: "local", Who: &olga, Outcome: pavise.Allow, Error: &record.Failure{Kind: "invalid", Msg: "no"}},
-		"a common note":       {Kind: "policy.seeded", Phase: record.Note, Tenant: "local", Detail: json.RawMessage(`{"text":"permit"}`)},
-		"an odd detail":       {Kind: "identity.refused", Phase: record.Note, Tenant: "local", Detail: json.RawMessage(`{"count":"many"}`)},
-		"an odd finding":      {Kind: "x.y", Phase: record.Note, Tenant: "local", Detail: json.RawMessage(`{"finding":{"on":"///"}}`)},
-		"observed":            {Kind: "model.infer", Phase: record.Act, Tenant: "local", Who: &olga, Outcome: pavise.Allow, Verdicts: []pavise.Verdict{{Check: "gate", Outcome: pavise.Deny, Observed: true}}},
+		"a hang-up": {
+			Kind: "model.infer", Phase: record.Act, Tenant: "local", Who: &olga, Outcome: pavise.Deny,
+			Verdicts: []pavise.Verdict{{Check: "stream", Outcome: pavise.Deny, Reason: "interrupted after 1 events"}},
+			Error:    &record.Failure{Kind: "unavailable", Msg: "the caller went away before the answer ended"},
+		},
+		"a common note":  {Kind: "policy.seeded", Phase: record.Note, Tenant: "local", Detail: json.RawMessage(`{"text":"permit"}`)},
+		"an odd detail":  {Kind: "identity.refused", Phase: record.Note, Tenant: "local", Detail: json.RawMessage(`{"count":"many"}`)},
+		"an odd finding": {Kind: "x.y", Phase: record.Note, Tenant: "local", Detail: json.RawMessage(`{"finding":{"on":"///"}}`)},
+		"observed":       {Kind: "model.infer", Phase: record.Act, Tenant: "local", Who: &olga, Outcome: pavise.Allow, Verdicts: []pavise.Verdict{{Check: "gate", Outcome: pavise.Deny, Observed: true}}},
 	} {
 		if f, ok := Worth(0, r); ok {
 			t.Errorf("%s: %+v", name, f)
@@ -304,6 +324,27 @@ func TestFold(t *testing.T) {
 	want := []string{"1false1", "2false1", "4false1", "6false1", "1true2", "7false1"}
 	if !slices.Equal(got, want) || d.kept(8) != 8 {
 		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+// TestFaultsAreCountedByServer makes one finding of what a faulty model server did to
+// several callers, with how often, and another of what another server did.
+func TestFaultsAreCountedByServer(t *testing.T) {
+	var d fold
+	var told []telling
+	for i, server := range []string{"http://10.0.0.7:8000", "http://10.0.0.7:8000", "http://10.0.0.8:8000", "http://10.0.0.7:8000"} {
+		r := refusal("local", fmt.Sprint("caller-", i), "codec", "the model server's answer: no JSON", testTime)
+		r.Error, r.Detail = &record.Failure{Kind: "unavailable", Msg: "x"}, detail(map[string]any{"model": server})
+		f, _ := Worth(uint64(i), r)
+		told = append(told, d.add(f)...)
+	}
+	told = append(told, d.end(testTime.Add(time.Hour))...)
+	var got []string
+	for _, t := range told {
+		got = append(got, fmt.Sprintf("%d %t %d %s", t.Record, t.more, t.Count, t.Who))
+	}
+	if want := []string{"0 false 1 ", "2 false 1 ", "0 true 2 "}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 

@@ -117,19 +117,21 @@ type Reading int
 
 // The readings.
 const (
-	LogSize        Reading = iota // records in the log
-	LogUnsigned                   // of them not yet under a signed head
-	LogQueue                      // records that wait for the writer
-	LogStopped                    // 1: it takes no more
-	Accounts                      // callers at models that the meter counts
-	RoutesHeld                    // routes that answer
-	Overlooked                    // answered requests that no detector saw
-	Servers                       // model servers behind them
-	ServersEjected                // of them, out of rotation
-	ServersActive                 // calls under way
-	ServersQueue                  // calls that wait for a connection
-	ServersOpen                   // connections
-	ServersIdle                   // of them, unused
+	LogSize         Reading = iota // records in the log
+	LogUnsigned                    // of them not yet under a signed head
+	LogQueue                       // records that wait for the writer
+	LogStopped                     // 1: it takes no more
+	Accounts                       // callers at models that the meter counts
+	RoutesHeld                     // routes that answer
+	Overlooked                     // answered requests that no detector saw
+	Servers                        // model servers behind them
+	ServersEjected                 // of them, out of rotation
+	ServersActive                  // calls under way
+	ServersQueue                   // calls that wait for a connection
+	ServersOpen                    // connections
+	ServersIdle                    // of them, unused
+	ServerEjections                // times that a model server was taken out
+	ServerRetries                  // further tries of calls to them
 	BundleSerial
 	BundleAge   // seconds
 	BundleStale // 1: everything is refused
@@ -152,11 +154,14 @@ var readings = [...]*Metric{
 	ServersQueue:   metric("pavise.upstream.queue", UpDown, "{call}", "Calls that wait for a connection"),
 	ServersOpen:    metric("pavise.upstream.connections", UpDown, "{connection}", "HTTP/1.1 connections to them"),
 	ServersIdle:    metric("pavise.upstream.connections.idle", UpDown, "{connection}", "Of them, those that nobody uses now"),
-	BundleSerial:   metric("pavise.bundle.serial", Gauge, "{bundle}", "The bundle in force"),
-	BundleAge:      metric("pavise.bundle.age", Gauge, "s", "Since the control plane was last heard"),
-	BundleStale:    metric("pavise.bundle.stale", Gauge, "", "1 when that is too long ago, and everything is refused"),
-	Feeds:          metric("pavise.feeds", Gauge, "{feed}", "Who follows the log"),
-	FeedLag:        metric("pavise.feed.lag", Gauge, "{record}", "Records that the slowest of them has not had"),
+
+	ServerEjections: metric("pavise.upstream.ejections", Counter, "{ejection}", "Times that a model server was taken out for its failures"),
+	ServerRetries:   metric("pavise.upstream.retries", Counter, "{try}", "Further tries of calls to model servers"),
+	BundleSerial:    metric("pavise.bundle.serial", Gauge, "{bundle}", "The bundle in force"),
+	BundleAge:       metric("pavise.bundle.age", Gauge, "s", "Since the control plane was last heard"),
+	BundleStale:     metric("pavise.bundle.stale", Gauge, "", "1 when that is too long ago, and everything is refused"),
+	Feeds:           metric("pavise.feeds", Gauge, "{feed}", "Who follows the log"),
+	FeedLag:         metric("pavise.feed.lag", Gauge, "{record}", "Records that the slowest of them has not had"),
 }
 
 // build says what runs; its value is always 1.

@@ -2,65 +2,59 @@ package tensor
 
 import (
 	"bytes"
+	"math"
+
+	"github.com/pavise/pavise/internal/decimal"
 )
 
 // data reads the elements of t, whose shape and datatype are known. They lie
 // before end, which bounds what is allocated.
 func (s *scanner) data(t *Tensor, end int) (f *fault) {
 	room, d := s.lim.Room, t.Datatype
-	switch d.Family() {
+	switch bits := d.Bits(); d.Family() {
 	case Boolean:
-		t.Data.Bools, f = elements(s, room.bools(), t.Shape, end, (*scanner).boolean)
+		t.Data.Bools, f = elements(s, room.bools(), t.Shape, end, reader[bool]{bits, (*scanner).boolean, nil})
 	case Unsigned:
-		t.Data.Uints, f = elements(s, room.uints(), t.Shape, end, unsignedOf(d))
+		t.Data.Uints, f = elements(s, room.uints(), t.Shape, end, reader[uint64]{bits, (*scanner).unsigned, (*scanner).plainUints})
 	case Signed:
-		t.Data.Ints, f = elements(s, room.ints(), t.Shape, end, signedOf(d))
+		t.Data.Ints, f = elements(s, s.ints(), t.Shape, end, reader[int64]{bits, (*scanner).signed, (*scanner).plainInts})
 	case Floating:
-		t.Data.Floats, f = elements(s, room.floats(), t.Shape, end, floatOf(d))
+		one := (*scanner).float
+		if d == BF16 {
+			one = (*scanner).brain
+		}
+		t.Data.Floats, f = elements(s, s.floats(), t.Shape, end, reader[float64]{bits, one, (*scanner).plainFloats})
 	case Octets:
-		t.Data.Bytes, f = elements(s, room.bytes(), t.Shape, end, (*scanner).octets)
+		t.Data.Bytes, f = elements(s, room.bytes(), t.Shape, end, reader[[]byte]{bits, (*scanner).octets, nil})
 	}
 	return f
 }
 
-// unsignedOf returns what reads one element of an unsigned datatype. Functions of no
-// state cost no memory.
-func unsignedOf(d Datatype) func(*scanner) (uint64, *fault) {
-	switch d {
-	case Uint8:
-		return func(s *scanner) (uint64, *fault) { return s.unsigned(8) }
-	case Uint16:
-		return func(s *scanner) (uint64, *fault) { return s.unsigned(16) }
-	case Uint32:
-		return func(s *scanner) (uint64, *fault) { return s.unsigned(32) }
-	}
-	return func(s *scanner) (uint64, *fault) { return s.unsigned(64) }
+// A reader reads the elements of one datatype, of so many bits.
+type reader[T any] struct {
+	bits int
+	one  func(s *scanner, bits int) (T, *fault)
+	// plain, if there is one, reads at once what is plain at the beginning of a list: at
+	// most n elements. It stops behind an element, or before all of them.
+	plain func(s *scanner, list []T, n, bits int) []T
 }
 
-// signedOf is unsignedOf for a signed datatype.
-func signedOf(d Datatype) func(*scanner) (int64, *fault) {
-	switch d {
-	case Int8:
-		return func(s *scanner) (int64, *fault) { return s.signed(8) }
-	case Int16:
-		return func(s *scanner) (int64, *fault) { return s.signed(16) }
-	case Int32:
-		return func(s *scanner) (int64, *fault) { return s.signed(32) }
-	}
-	return func(s *scanner) (int64, *fault) { return s.signed(64) }
+func (s *scanner) plainFloats(list []float64, n, bits int) []float64 {
+	list, end := decimal.AppendFloats(list, s.text[s.pos:], bits, n)
+	s.pos += end
+	return list
 }
 
-// floatOf is unsignedOf for a datatype of floats.
-func floatOf(d Datatype) func(*scanner) (float64, *fault) {
-	switch d {
-	case FP32:
-		return func(s *scanner) (float64, *fault) { return s.float(32) }
-	case FP16:
-		return func(s *scanner) (float64, *fault) { return s.float(16) }
-	case BF16:
-		return (*scanner).brain
-	}
-	return func(s *scanner) (float64, *fault) { return s.float(64) }
+func (s *scanner) plainInts(list []int64, n, bits int) []int64 {
+	list, end := decimal.AppendIntegers(list, s.text[s.pos:], math.MinInt64>>(64-bits), math.MaxInt64>>(64-bits), n)
+	s.pos += end
+	return list
+}
+
+func (s *scanner) plainUints(list []uint64, n, bits int) []uint64 {
+	list, end := decimal.AppendIntegers(list, s.text[s.pos:], 0, math.MaxUint64>>(64-bits), n)
+	s.pos += end
+	return list
 }
 
 var comma = []byte{','}
@@ -68,7 +62,7 @@ var comma = []byte{','}
 // elements reads nested or flat data. Which of the two it is shows in the first
 // byte after the first bracket; from there on there is no choice, so a mixture
 // is a fault. Flat data is nested data of one dimension.
-func elements[T any](s *scanner, from *slab[T], shape []int64, end int, read func(*scanner) (T, *fault)) ([]T, *fault) {
+func elements[T any](s *scanner, from *slab[T], shape []int64, end int, read reader[T]) ([]T, *fault) {
 	total := volume(shape)
 	if s.peek() != '[' {
 		return nil, s.unexpected("'['")
@@ -97,7 +91,7 @@ func volume(shape []int64) int64 {
 
 // level reads one bracketed level of data onto list. It calls itself at most as
 // often as there are dimensions.
-func level[T any](s *scanner, list []T, shape []int64, read func(*scanner) (T, *fault)) ([]T, *fault) {
+func level[T any](s *scanner, list []T, shape []int64, read reader[T]) ([]T, *fault) {
 	if len(shape) == 1 {
 		return row(s, list, shape[0], read)
 	}
@@ -122,7 +116,7 @@ func level[T any](s *scanner, list []T, shape []int64, read func(*scanner) (T, *
 }
 
 // row reads one bracketed list of so many elements onto list.
-func row[T any](s *scanner, list []T, want int64, read func(*scanner) (T, *fault)) ([]T, *fault) {
+func row[T any](s *scanner, list []T, want int64, read reader[T]) ([]T, *fault) {
 	if f := s.open('[', "'['"); f != nil {
 		return nil, f
 	}
@@ -137,7 +131,15 @@ func row[T any](s *scanner, list []T, want int64, read func(*scanner) (T, *fault
 			}
 			return list, nil
 		}
-		v, f := read(s)
+		if read.plain != nil {
+			before := len(list)
+			list = read.plain(s, list, int(want)-i, read.bits) // want is at most MaxElements
+			if n := len(list) - before; n > 0 {
+				i += n - 1
+				continue
+			}
+		}
+		v, f := read.one(s, read.bits)
 		if f != nil {
 			return nil, f.item(i)
 		}
@@ -155,7 +157,7 @@ func (s *scanner) miscount(i int, want int64) *fault {
 }
 
 // boolean reads true or false.
-func (s *scanner) boolean() (bool, *fault) {
+func (s *scanner) boolean(int) (bool, *fault) {
 	s.peek()
 	switch rest := s.text[s.pos:]; {
 	case bytes.HasPrefix(rest, []byte("true")):
@@ -169,7 +171,7 @@ func (s *scanner) boolean() (bool, *fault) {
 }
 
 // octets reads one BYTES element, a string.
-func (s *scanner) octets() ([]byte, *fault) {
+func (s *scanner) octets(int) ([]byte, *fault) {
 	b, f := s.quoted(s.lim.MaxBytesLen)
 	if f != nil {
 		return nil, f

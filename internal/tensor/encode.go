@@ -45,8 +45,7 @@ func (t *Tensor) appendData(dst []byte) []byte {
 	case Signed:
 		return appendList(dst, t.Data.Ints, func(dst []byte, v int64) []byte { return strconv.AppendInt(dst, v, 10) })
 	case Floating:
-		bits := t.Datatype.Bits()
-		return appendList(dst, t.Data.Floats, func(dst []byte, v float64) []byte { return decimal.Append(dst, v, bits) })
+		return decimal.AppendList(dst, t.Data.Floats, t.Datatype.Bits())
 	}
 	return appendList(dst, t.Data.Bytes, appendQuoted[[]byte])
 }
@@ -76,8 +75,9 @@ func (t *Tensor) Unfit() string {
 	if len(t.Shape) == 0 || total != int64(t.Len()) {
 		return fmt.Sprintf("has %d elements in the shape %d", t.Len(), t.Shape)
 	}
+	top := t.Datatype.overflow()
 	for i, v := range t.Data.Floats {
-		if rounded := t.Datatype.Round(v); math.IsInf(rounded, 0) || math.IsNaN(rounded) {
+		if !(math.Abs(v) < top) { // so it is NaN, too
 			return fmt.Sprintf("holds %v at element %d, which is no finite %s", v, i, t.Datatype)
 		}
 	}
@@ -108,4 +108,18 @@ func (d Datatype) Round(v float64) float64 {
 		return float64(float32(v))
 	}
 	return v
+}
+
+// overflow is the least number that rounds to infinity: half a step above the largest
+// one, which ties to even as if there were more. FP64 has infinity alone.
+func (d Datatype) overflow() float64 {
+	switch d {
+	case FP16:
+		return 65520
+	case BF16:
+		return 0x1.ffp127
+	case FP32:
+		return 0x1.ffffffp127
+	}
+	return math.Inf(1)
 }

@@ -20,6 +20,11 @@ func (s *scanner) notNumber(c byte) *fault {
 // signed reads an integer of 8 to 64 bits.
 func (s *scanner) signed(bits int) (int64, *fault) {
 	s.peek()
+	if bits >= 32 { // which eight digits are within
+		if n, ok := s.small(); ok {
+			return n, nil
+		}
+	}
 	start := s.pos
 	var n decimal.Number
 	if f := s.number(&n); f != nil {
@@ -39,6 +44,23 @@ func (s *scanner) signed(bits int) (int64, *fault) {
 		return -int64(mant), nil
 	}
 	return int64(mant), nil
+}
+
+// small reads an integer of one to eight digits with a comma or a bracket behind it, as
+// the dimensions of a shape are, and reads nothing if something else stands there.
+func (s *scanner) small() (v int64, ok bool) {
+	for i := s.pos; i < len(s.text) && i <= s.pos+8; i++ {
+		switch c := s.text[i]; {
+		case isDigit(c) && (v > 0 || i == s.pos):
+			v = v*10 + int64(c-'0')
+		case (c == ',' || c == ']') && i > s.pos:
+			s.pos = i
+			return v, true
+		default:
+			return 0, false
+		}
+	}
+	return 0, false
 }
 
 // unsigned reads a non-negative integer of 8 to 64 bits.
@@ -81,7 +103,7 @@ func (s *scanner) float(bits int) (float64, *fault) {
 
 // brain reads a number of BF16. No protocol with a datatype in its text has a form of
 // it; those that take the datatype from the signature do.
-func (s *scanner) brain() (float64, *fault) {
+func (s *scanner) brain(int) (float64, *fault) {
 	start := s.pos
 	v, f := s.float(64)
 	if f != nil {

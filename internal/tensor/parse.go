@@ -201,6 +201,9 @@ func (s *scanner) wanted(r *Request) *fault {
 // reads those of one tensor, and returns how many raw bytes it has, or noRaw.
 func (s *scanner) tensors(what string, parameters func(*scanner) (int, *fault)) ([]Tensor, *fault) {
 	list := s.lim.Room.tensors()
+	if s.answer != nil {
+		list = s.answer.one[:0]
+	}
 	f := s.array(what, s.lim.MaxTensors, func(int) *fault {
 		list = append(list, Tensor{})
 		t := &list[len(list)-1]
@@ -297,7 +300,7 @@ func DatatypeOf(b []byte) Datatype {
 // shape reads the dimensions of a tensor and takes its elements off the budget
 // before anything is allocated for them.
 func (s *scanner) shape() ([]int64, *fault) {
-	dims := s.lim.Room.ints().take(s.lim.MaxRank)
+	dims := s.ints().take(s.lim.MaxRank)
 	total := int64(1)
 	f := s.array("dimensions", s.lim.MaxRank, func(i int) *fault {
 		dim, f := s.signed(64)
@@ -375,7 +378,7 @@ func (s *scanner) parameters(may string, read func() *fault) (said bool, f *faul
 // flag reads parameters of which one, true or false, may be there.
 func (s *scanner) flag(may string) (yes, said bool, f *fault) {
 	said, f = s.parameters(may, func() (f *fault) {
-		yes, f = s.boolean()
+		yes, f = s.boolean(1)
 		return f
 	})
 	return yes, said, f
@@ -437,7 +440,7 @@ func (s *scanner) plain() (f *fault) {
 		f = s.number(new(decimal.Number))
 	case s.null():
 	default:
-		_, f = s.boolean()
+		_, f = s.boolean(1)
 	}
 	return f
 }

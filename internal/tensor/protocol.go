@@ -129,18 +129,19 @@ func (o oip) AppendRequest(dst []byte, r *Request) (Message, error) {
 // ParseResponse reads an answer as strictly as ParseRequest reads a request, but for
 // what servers add without being asked: an absent id, version or parameters may be
 // null, and parameters may hold plain values, which are read and dropped.
-func (oip) ParseResponse(m Message, _ *Request, _ Signature, lim Limits) (*Response, error) {
+func (oip) ParseResponse(m Message, _ *Request, sig Signature, lim Limits) (*Response, error) {
 	lim.Room = nil // the request is in it
-	s := newScanner(m.Body, lim)
-	r := new(Response)
+	s, a := scanners.Get().(*scanner), newAnswer()
+	defer s.free()
+	*s = scanner{text: m.Body, lim: lim, left: lim.MaxElements, answer: a, ports: sig.Outputs}
 	f := s.split(m)
 	if f == nil {
-		f = s.whole(func() *fault { return s.response(r) })
+		f = s.whole(func() *fault { return s.response(&a.Response) })
 	}
 	if f != nil {
 		return nil, f.error(pavise.Unavailable)
 	}
-	return r, nil
+	return &a.Response, nil
 }
 
 func (oip) AppendResponse(dst []byte, r *Request, a *Response) (Message, error) {

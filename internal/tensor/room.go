@@ -173,6 +173,48 @@ func (r *Room) octets() *slab[byte] {
 	return &r.octetSlab
 }
 
+// An answer is the memory of one response that is read, for as long as anybody has it:
+// in one piece for one tensor of a few scores, as almost all are.
+type answer struct {
+	Response
+	one    [1]Tensor
+	few    [16]float64
+	dims   [8]int64
+	floats slab[float64] // on few
+	ints   slab[int64]   // on dims
+}
+
+func newAnswer() *answer {
+	a := new(answer)
+	a.floats.all, a.ints.all = a.few[:0], a.dims[:0]
+	return a
+}
+
+// ints are where shapes and signed integers are read to.
+func (s *scanner) ints() *slab[int64] {
+	if s.answer != nil {
+		return &s.answer.ints
+	}
+	return s.lim.Room.ints()
+}
+
+// floats are where floats are read to.
+func (s *scanner) floats() *slab[float64] {
+	if s.answer != nil {
+		return &s.answer.floats
+	}
+	return s.lim.Room.floats()
+}
+
+// scanners are those of responses; a request's is in its room.
+var scanners = sync.Pool{New: func() any { return new(scanner) }}
+
+// free forgets all that was read, and has the scanner used again.
+func (s *scanner) free() {
+	*s = scanner{}
+	scanners.Put(s)
+}
+
 // A slab is memory that is taken piece by piece and given back as a whole. A nil
 // slab allocates each piece.
 type slab[T any] struct {

@@ -22,6 +22,9 @@ type scanner struct {
 
 	binary []byte   // what follows the text: the raw bytes of tensors, in their order
 	raw    []rawWay // how the outputs asked for are wanted, one by one
+
+	answer *answer // where a response is read to; nil: this is none
+	ports  []Port  // what names may be known by
 }
 
 // A fault is what is wrong at one byte. Its path grows as it travels outwards.
@@ -76,12 +79,11 @@ func (s *scanner) unexpected(want string) *fault {
 // byte in the text is no token either, so the two need no telling apart.
 func (s *scanner) peek() byte {
 	for s.pos < len(s.text) {
-		switch c := s.text[s.pos]; c {
-		case ' ', '\t', '\r', '\n':
-			s.pos++
-		default:
+		c := s.text[s.pos]
+		if c > ' ' || c != ' ' && c != '\t' && c != '\r' && c != '\n' {
 			return c
 		}
+		s.pos++
 	}
 	return 0
 }
@@ -159,15 +161,15 @@ func (s *scanner) key(keys []string) (int, *fault) {
 		return 0, s.unexpected("a key in quotes")
 	}
 	rest := s.text[s.pos+1:]
+	for i, k := range keys {
+		if len(rest) > len(k) && rest[len(k)] == '"' && string(rest[:len(k)]) == k {
+			s.pos += len(k) + 2
+			return i, nil
+		}
+	}
 	end := bytes.IndexByte(rest, '"')
 	if end < 0 {
 		return 0, s.fault("", "a key without its closing quote")
-	}
-	for i, k := range keys {
-		if k == string(rest[:end]) {
-			s.pos += end + 2
-			return i, nil
-		}
 	}
 	key := string(rest[:end])
 	if i := slices.IndexFunc(keys, func(k string) bool { return strings.EqualFold(k, key) }); i >= 0 {
@@ -221,6 +223,11 @@ func (s *scanner) label() (string, *fault) {
 	if r, bad := unprintable(b); bad {
 		s.pos = start
 		return "", s.fault("use printable characters", "the name holds %U, which does not print", r)
+	}
+	for i := range s.ports {
+		if s.ports[i].Name == string(b) {
+			return s.ports[i].Name, nil
+		}
 	}
 	return s.lim.Room.name(b), nil
 }

@@ -28,6 +28,7 @@ type Cluster struct {
 	tries   atomic.Int64 // further tries under way
 	faults  [reasons]atomic.Uint64
 	retried atomic.Uint64
+	ejected atomic.Uint64 // ejections of endpoints, of those that left, too
 	empty   chan struct{} // one thing in it when active came to 0 after refuse
 
 	mu         sync.Mutex // guards what picking needs: weights, turns, healths

@@ -109,4 +109,5 @@ func (c *Cluster) eject(e *endpoint, now time.Time) {
 	e.times++
 	e.out, e.until, e.lately, e.row = true, now.Add(wait), now.Add(wait), 0
 	e.ejections.Add(1)
+	c.ejected.Add(1)
 }

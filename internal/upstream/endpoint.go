@@ -108,7 +108,7 @@ func (e *endpoint) claim(fresh bool) (*conn, *waiter, error) {
 
 // wait stands in line. It returns a connection, or nil and no fault: leave to make one.
 func (e *endpoint) wait(ctx context.Context, until time.Time, w *waiter) (*conn, *Fault) {
-	timer := time.NewTimer(time.Until(until))
+	timer := time.NewTimer(min(time.Until(until), e.c.o.Timeouts.Wait))
 	defer timer.Stop()
 	fault := &Fault{Reason: Full, Wait: time.Second}
 	select {
@@ -186,7 +186,8 @@ func (e *endpoint) forgo() {
 // block: it is sent one thing.
 func (e *endpoint) next() chan<- *conn {
 	w := e.waiting[0]
-	e.waiting = slices.Delete(e.waiting, 0, 1)
+	e.waiting[0] = nil
+	e.waiting = e.waiting[1:]
 	return w.ready
 }
 

@@ -46,6 +46,7 @@ const (
 // Timeouts bound one call. Zero takes the default.
 type Timeouts struct {
 	Connect   time.Duration // TCP and TLS; 3 s
+	Wait      time.Duration // for a connection, when all that may be open are taken; 5 s
 	FirstByte time.Duration // from the request to the head of the answer; 30 s
 	Gap       time.Duration // between two reads of an answer; 30 s
 	Total     time.Duration // the call, with waiting for a connection; 30 s
@@ -61,10 +62,12 @@ type Pool struct {
 }
 
 // A Breaker bounds what is asked of a cluster at once; beyond it calls are refused
-// as throttled. Zero takes the default, below zero is none at all.
+// as throttled. Zero takes the default, below zero is none at all. A quick server works
+// a long line off in a moment, and a slow one a short line in minutes: so that the lines
+// may be long, and Timeouts.Wait keeps each call's time in them short.
 type Breaker struct {
-	MaxRequests int // calls and streams under way; 4,096
-	MaxPending  int // calls that wait for a connection, for each endpoint; 1,024
+	MaxRequests int // calls and streams under way; 12,288
+	MaxPending  int // calls that wait for a connection, for each endpoint; 12,288
 	MaxRetries  int // further tries of one call; 2
 	// RetryShare is how many calls in a hundred that are under way may be further
 	// tries, or three where that is more; 20.
@@ -105,6 +108,7 @@ type Options struct {
 func (o Options) withDefaults() Options {
 	o.Timeouts = Timeouts{
 		Connect:   cmp.Or(o.Timeouts.Connect, 3*time.Second),
+		Wait:      cmp.Or(o.Timeouts.Wait, 5*time.Second),
 		FirstByte: cmp.Or(o.Timeouts.FirstByte, 30*time.Second),
 		Gap:       cmp.Or(o.Timeouts.Gap, 30*time.Second),
 		Total:     cmp.Or(o.Timeouts.Total, 30*time.Second),
@@ -117,8 +121,8 @@ func (o Options) withDefaults() Options {
 		Age:     cmp.Or(o.Pool.Age, 10*time.Minute),
 	}
 	o.Breaker = Breaker{
-		MaxRequests: cmp.Or(o.Breaker.MaxRequests, 4096),
-		MaxPending:  cmp.Or(o.Breaker.MaxPending, 1024),
+		MaxRequests: cmp.Or(o.Breaker.MaxRequests, 12_288),
+		MaxPending:  cmp.Or(o.Breaker.MaxPending, 12_288),
 		MaxRetries:  min(cmp.Or(o.Breaker.MaxRetries, 2), len(tried{})-2),
 		RetryShare:  cmp.Or(o.Breaker.RetryShare, 20),
 	}

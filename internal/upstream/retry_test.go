@@ -242,6 +242,24 @@ func TestBreakers(t *testing.T) {
 	}
 }
 
+// TestWaitEnds refuses a call for which no connection comes free, long before its own
+// time is up, and leaves no place in the line taken.
+func TestWaitEnds(t *testing.T) {
+	s := serve(t, func(s *server, c *peer, n int64) { c.stay() })
+	c := cluster(t, Options{Pool: Pool{MaxOpen: 1}, Timeouts: Timeouts{Wait: time.Millisecond, Total: time.Hour}}, s.url())
+	e := (*c.members.Load())[0]
+	cn, fault := e.get(t.Context(), time.Time{}, time.Now().Add(time.Minute), false)
+	if fault != nil {
+		t.Fatal(fault)
+	}
+	err := c.Do(t.Context(), post(""), &Answer{})
+	if reason(err) != "full" || FaultOf(err).Wait == 0 || c.Stats().Endpoints[0].Pending != 0 || c.Stats().Endpoints[0].Failures != 0 {
+		t.Errorf("%v, %+v", err, c.Stats())
+	}
+	polite(t, err)
+	e.put(cn)
+}
+
 // TestWaitingIsNotTheServersFault does not blame a server for the time that was left
 // when a call got its connection.
 func TestWaitingIsNotTheServersFault(t *testing.T) {

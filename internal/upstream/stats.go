@@ -10,6 +10,7 @@ import (
 type Stats struct {
 	Active    int               // calls and streams under way
 	Retried   uint64            // further tries
+	Ejected   uint64            // ejections, with those of endpoints that are there no more
 	Faults    map[Reason]uint64 // calls that brought no answer; no zeros
 	Endpoints []EndpointStats   // as Set named them; then those that leave and still have calls
 }
@@ -35,7 +36,7 @@ type EndpointStats struct {
 func (c *Cluster) Stats() Stats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s := Stats{Active: int(c.active.Load()), Retried: c.retried.Load(), Faults: map[Reason]uint64{}}
+	s := Stats{Active: int(c.active.Load()), Retried: c.retried.Load(), Ejected: c.ejected.Load(), Faults: map[Reason]uint64{}}
 	for r := range reasons {
 		if n := c.faults[r].Load(); n > 0 {
 			s.Faults[r] = n

@@ -18,6 +18,12 @@ type TLS struct {
 	ServerName string // the name in the server's certificate; empty: the URL's host
 }
 
+// Check reports, as an error of kind Invalid, what is wrong with the files.
+func (t TLS) Check() error {
+	_, err := t.load()
+	return err
+}
+
 // maxPEM bounds a file of certificates.
 const maxPEM = 1 << 20
 

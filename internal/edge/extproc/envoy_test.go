@@ -21,6 +21,7 @@ import (
 	"github.com/pavise/pavise/internal/edge/extproc"
 	"github.com/pavise/pavise/internal/edgetest"
 	"github.com/pavise/pavise/internal/gateway"
+	"github.com/pavise/pavise/internal/infer"
 	"github.com/pavise/pavise/internal/tensor"
 )
 
@@ -38,7 +39,7 @@ type world struct {
 // external puts the model behind the proxy.
 func external(s *gateway.RouteSpec) {
 	s.ONNX, s.Upstream = nil, "external"
-	s.Signature = gateway.SignatureText(tensor.Signature{
+	s.Signature = infer.SignatureText(tensor.Signature{
 		Inputs:  []tensor.Port{{Name: "x", Datatype: tensor.FP32, Shape: []int64{-1, 2}}},
 		Outputs: []tensor.Port{{Name: "scores", Datatype: tensor.FP32, Shape: []int64{-1, 3}}},
 	})

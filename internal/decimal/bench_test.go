@@ -1,0 +1,32 @@
+package decimal
+
+import (
+	"math/rand/v2"
+	"strconv"
+	"testing"
+)
+
+// BenchmarkAppend writes FP32s of five digits, and those that need all of theirs.
+func BenchmarkAppend(b *testing.B) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	short, long, wide := make([]float64, 1024), make([]float64, 1024), make([]float64, 1024)
+	for i := range short {
+		short[i], _ = strconv.ParseFloat(strconv.FormatFloat(rng.Float64(), 'g', 5, 64), 32)
+		long[i] = float64(rng.Float32())
+		wide[i], _ = strconv.ParseFloat(strconv.FormatFloat(rng.Float64(), 'g', 12, 64), 64)
+	}
+	for _, c := range []struct {
+		name string
+		list []float64
+		bits int
+	}{{"five-digits", short, 32}, {"all-digits", long, 32}, {"twelve-digits-FP64", wide, 64}} {
+		b.Run(c.name, func(b *testing.B) {
+			var room [64]byte
+			i := 0
+			for b.Loop() {
+				Append(room[:0], c.list[i&1023], c.bits)
+				i++
+			}
+		})
+	}
+}

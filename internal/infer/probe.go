@@ -1,0 +1,139 @@
+package infer
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/chat"
+	"github.com/pavise/pavise/internal/tensor"
+	"github.com/pavise/pavise/internal/upstream"
+)
+
+// probeTime bounds one look at a server.
+const probeTime = 3 * time.Second
+
+// chatModels is where servers of the OpenAI protocol list their models.
+const chatModels = "/v1/models"
+
+// Probe looks whether a server is at a place and speaks its protocol there, as far as a
+// harmless GET of the protocol shows it, within three seconds. It says in a sentence
+// what is amiss, for whoever names the place; empty: nothing that it could see.
+func (s *Servers) Probe(ctx context.Context, at Place) string {
+	if at.Address == External {
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(ctx, probeTime)
+	defer cancel()
+	err := s.probe(ctx, at)
+	if err == nil {
+		return ""
+	}
+	why := err.Error()
+	if e, ok := errors.AsType[*pavise.Error](err); ok {
+		why = e.Msg
+	}
+	if f := upstream.FaultOf(err); f != nil {
+		why = f.What()
+		if f.Err != nil {
+			why += ": " + f.Err.Error()
+		}
+	}
+	return fmt.Sprintf("%s, asked by %s: %s", at.Address, at.Protocol, why)
+}
+
+func (s *Servers) probe(ctx context.Context, at Place) error {
+	endpoints := []upstream.Endpoint{{URL: at.Address, Weight: 1}}
+	if at.Protocol == tensor.NameOpenAI {
+		server, err := NewChat(at, chat.DefaultLimits())
+		if err != nil {
+			return err
+		}
+		defer server.Close()
+		server.key = s.key(endpoints)
+		answer, err := server.Pass(ctx, http.MethodGet, chatModels, nil)
+		if err == nil {
+			err = listed(answer, at)
+		}
+		return err
+	}
+	server, err := NewUpstream(at, tensor.Signature{}, tensor.DefaultLimits())
+	if err != nil {
+		return err
+	}
+	defer server.Close()
+	if server.dialect.alive == nil {
+		_, err := server.Describe(ctx)
+		return err
+	}
+	path := server.dialect.alive(at)
+	answer, err := server.Pass(ctx, http.MethodGet, path, nil)
+	if err == nil {
+		err = fine(answer, at, path)
+	}
+	return err
+}
+
+// fine says what is wrong with an answer that is not of status 200.
+func fine(a *Aside, at Place, path string) error {
+	switch {
+	case a.Status == http.StatusOK:
+		return nil
+	case a.Status == http.StatusUnauthorized, a.Status == http.StatusForbidden:
+		return fmt.Errorf("it does not let the gateway in (GET %s: status %d)", path, a.Status)
+	}
+	return fmt.Errorf("it does not look like such a server with the model %q (GET %s: status %d)", at.Model, path, a.Status)
+}
+
+// maxShown is how many models of a server are named to whoever named another.
+const maxShown = 5
+
+// listed says what is wrong with a server's list of its models: that it is none, or the
+// model is not in it. Ollama's names may go without the tag that is there.
+func listed(a *Aside, at Place) error {
+	if err := fine(a, at, chatModels); err != nil {
+		return err
+	}
+	var list struct {
+		Data []struct {
+			ID string `json:"id"`
+		} `json:"data"`
+	}
+	if err := json.Unmarshal(a.Body, &list); err != nil {
+		return fmt.Errorf("it does not list its models as such a server does (GET %s)", chatModels)
+	}
+	var names []string
+	for _, m := range list.Data {
+		if m.ID == at.Model || strings.HasPrefix(m.ID, at.Model+":") {
+			return nil
+		}
+		names = append(names, fmt.Sprintf("%.80q", m.ID))
+	}
+	if n := len(names); n > maxShown {
+		names = append(slices.Clip(names[:maxShown]), fmt.Sprintf("%d more", n-maxShown))
+	}
+	return fmt.Errorf("it has no model %q, but %s; --remote says how it is called there", at.Model, strings.Join(append(names, "none")[:max(len(names), 1)], ", "))
+}
+
+// Unreached says to whoever names a place where its server was looked for, and what came
+// of it: callers are told neither.
+func Unreached(at Place, err error) error {
+	f := upstream.FaultOf(err)
+	if f == nil {
+		return err
+	}
+	why := f.What()
+	if f.Err != nil {
+		why = f.Err.Error()
+	}
+	return &pavise.Error{
+		Kind: pavise.Unavailable, Msg: fmt.Sprintf("the model server at %s cannot be asked what the model takes, by %s: %s", at.Address, at.Protocol, why),
+		Hint: "start it first, or correct --upstream and --protocol; a server that cannot say needs --signature FILE", Err: err,
+	}
+}
