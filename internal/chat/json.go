@@ -7,10 +7,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/quote"
 )
 
 // Limits bound what is read. All are required.
@@ -105,7 +105,7 @@ func faultf(hint, format string, args ...any) *fault {
 // in adds an outer step, the name of a member, to the path.
 func (f *fault) in(name string) *fault {
 	if f != nil {
-		f.path = "." + clip(name) + f.path
+		f.path = "." + named(name) + f.path
 	}
 	return f
 }
@@ -127,6 +127,14 @@ func (f *fault) error(kind pavise.Kind) *Fault {
 	return &Fault{Param: param, Err: &pavise.Error{Kind: kind, Msg: msg, Hint: f.hint}}
 }
 
+// named is clip for a step of a path, which a name without characters is, too.
+func named(name string) string {
+	if name == "" {
+		return `""`
+	}
+	return clip(name)
+}
+
 // clip returns a name in a form that is fit for messages: short and printable.
 func clip(name string) string {
 	quoted := strconv.QuoteToGraphic(name[:min(len(name), 40)])
@@ -144,7 +152,7 @@ type census struct {
 // take counts what is in a text, so that what is read takes as much memory as it needs
 // and no more. sizes, in which the first sizes come to stand, may be nil: then nobody
 // wants them.
-func take[T ~string | ~[]byte](text T, lim Limits, sizes []int32) census {
+func take[T string | []byte](text T, lim Limits, sizes []int32) census {
 	c := census{values: 1, sizes: sizes}
 	var inside [maxInside]int32 // which of sizes the containers are that are open
 	depth, before := 0, byte(0) // before is the last byte that is no white space
@@ -154,7 +162,7 @@ func take[T ~string | ~[]byte](text T, lim Limits, sizes []int32) census {
 		case ' ', '\t', '\r', '\n':
 			continue
 		case '"':
-			first := plainTo(text, i+1)
+			first := quote.Plain(text, i+1)
 			end := closing(text, first)
 			if end > first || end < len(text) && text[end] == '\\' {
 				c.escaped += end - i
@@ -405,7 +413,7 @@ func twice(items []member) *fault {
 // quoted reads a string, decoded.
 func (s *scanner) quoted() (string, *fault) {
 	start := s.pos + 1
-	s.pos = plainTo(s.text, start)
+	s.pos = quote.Plain(s.text, start)
 	switch {
 	case s.pos == len(s.text):
 		return "", s.fault("", "a string without its closing quote")
@@ -444,36 +452,17 @@ func (s *scanner) escaped(start int) (string, *fault) {
 		}
 		b.WriteRune(r)
 		start = s.pos
-		s.pos = plainTo(s.text, start)
+		s.pos = quote.Plain(s.text, start)
 	}
 	return "", s.fault("", "a string without its closing quote")
 }
 
 // closing returns where the string ends in which pos stands, or the text.
-func closing[T ~string | ~[]byte](text T, pos int) int {
-	for pos = plainTo(text, pos); pos < len(text) && text[pos] == '\\'; {
-		pos = plainTo(text, min(pos+2, len(text)))
+func closing[T string | []byte](text T, pos int) int {
+	for pos = quote.Plain(text, pos); pos < len(text) && text[pos] == '\\'; {
+		pos = quote.Plain(text, min(pos+2, len(text)))
 	}
 	return pos
-}
-
-// plainTo returns the first place, at or after i, of a byte that does not stand for
-// itself in a string: a quote, a backslash or a control character. It looks at eight
-// bytes at a time: a byte of x is zero where (x - 1) &^ x has its highest bit.
-func plainTo[T ~string | ~[]byte](s T, i int) int {
-	const ones, highs = 0x0101010101010101, 0x8080808080808080
-	for ; i+8 <= len(s); i += 8 {
-		t := s[i : i+8]
-		w := uint64(t[0]) | uint64(t[1])<<8 | uint64(t[2])<<16 | uint64(t[3])<<24 | uint64(t[4])<<32 | uint64(t[5])<<40 | uint64(t[6])<<48 | uint64(t[7])<<56
-		quote, back := w^ones*'"', w^ones*'\\'
-		if ((quote-ones)&^quote|(back-ones)&^back|(w-ones*' ')&^w)&highs != 0 {
-			break
-		}
-	}
-	for i < len(s) && s[i] >= ' ' && s[i] != '"' && s[i] != '\\' {
-		i++
-	}
-	return i
 }
 
 func (s *scanner) tooLong() *fault {
@@ -482,44 +471,12 @@ func (s *scanner) tooLong() *fault {
 
 // escape reads one escape sequence, of both halves for a surrogate pair.
 func (s *scanner) escape() (rune, *fault) {
-	const plain, meant = `"\/bfnrt`, "\"\\/\b\f\n\r\t"
-	if s.pos+1 < len(s.text) {
-		if i := strings.IndexByte(plain, s.text[s.pos+1]); i >= 0 {
-			s.pos += 2
-			return rune(meant[i]), nil
-		}
+	r, n, hint, why := quote.Escape(s.text, s.pos)
+	if why != "" {
+		return 0, s.fault(hint, "%s", why)
 	}
-	high, ok := s.hex4(s.pos)
-	if !ok {
-		return 0, s.fault(`JSON has \" \\ \/ \b \f \n \r \t and \u with four hex digits`, "an escape that JSON does not have")
-	}
-	if !utf16.IsSurrogate(high) {
-		s.pos += 6
-		return high, nil
-	}
-	low, _ := s.hex4(s.pos + 6)
-	r := utf16.DecodeRune(high, low)
-	if r == utf8.RuneError {
-		return 0, s.fault("a surrogate is half a character: send both halves, or the character itself", "a lone surrogate \\u%04x", high)
-	}
-	s.pos += 12
+	s.pos += n
 	return r, nil
-}
-
-// hex4 reads the number of an escape, \u and four hex digits, that stands at from.
-func (s *scanner) hex4(from int) (rune, bool) {
-	if from+6 > len(s.text) || s.text[from] != '\\' || s.text[from+1] != 'u' {
-		return 0, false
-	}
-	var r rune
-	for i := from + 2; i < from+6; i++ {
-		digit := strings.IndexByte("0123456789abcdef", s.text[i]|0x20)
-		if digit < 0 || s.text[i] < '0' {
-			return 0, false
-		}
-		r = r<<4 | rune(digit)
-	}
-	return r, true
 }
 
 // maxNumber bounds how long a number is written, in bytes.

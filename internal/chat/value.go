@@ -6,6 +6,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/pavise/pavise/internal/quote"
 )
 
 // appendFolded appends a name so that names which differ in case only become one, as
@@ -152,7 +154,7 @@ func (v *value) written() int {
 // quotedSize is how many bytes appendQuoted makes of s.
 func quotedSize(s string) int {
 	n := len(s) + 2
-	for i := plainTo(s, 0); i < len(s); i = plainTo(s, i+1) {
+	for i := quote.Plain(s, 0); i < len(s); i = quote.Plain(s, i+1) {
 		switch s[i] {
 		case '"', '\\', '\n':
 			n++
@@ -205,7 +207,7 @@ func appendQuoted(dst []byte, s string) []byte {
 	const hex = "0123456789abcdef"
 	dst = append(dst, '"')
 	for {
-		i := plainTo(s, 0)
+		i := quote.Plain(s, 0)
 		dst = append(dst, s[:i]...)
 		if i == len(s) {
 			return append(dst, '"')

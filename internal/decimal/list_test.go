@@ -61,8 +61,8 @@ func TestAppendFloats(t *testing.T) {
 		"0.5,-        ":                         3,
 		"0.5,.5        ":                        3,
 		"0.5,  1.5        ":                     3,
-		"0.5,12345678        ":                  3,
-		"0.5,0.1234567890123456        ":        3,
+		"0.5,12345678        ":                  12,
+		"0.5,0.1234567890123456        ":        22,
 		"0.5,1.0000000596046447        ":        3, // in the middle of two FP32s, nearly
 		"0.5.5,1        ":                       3,
 		"":                                      0, "1": 0, "-": 0, "nan        ": 0, "[1.5]    ": 0,
@@ -77,7 +77,7 @@ func TestAppendFloats(t *testing.T) {
 		var list []string
 		for range 6 {
 			v := (rng.Float64() - 0.5) * math.Pow10(rng.IntN(9))
-			list = append(list, strconv.FormatFloat(v, 'f', rng.IntN(18), 64))
+			list = append(list, strconv.FormatFloat(v, 'f', rng.IntN(20), 64))
 		}
 		checkList(t, strings.Join(list, ",")+"]       ")
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"math"
 	mathbits "math/bits"
+	"slices"
 	"strconv"
 )
 
@@ -19,10 +20,7 @@ func AppendList(dst []byte, list []float64, bits int) []byte {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		a, ok := math.Abs(v), false
-		if dst, ok = appendShort(dst, v, a, bits); !ok {
-			dst = appendLong(dst, v, a, bits)
-		}
+		dst = Append(dst, v, bits)
 	}
 	return dst
 }
@@ -31,15 +29,55 @@ func AppendList(dst []byte, list []float64, bits int) []byte {
 // form that reads back as the same number. Large and small magnitudes take an
 // exponent at the same places as in ECMAScript, and so as in encoding/json.
 func Append(dst []byte, v float64, bits int) []byte {
-	a := math.Abs(v)
-	if dst, ok := appendShort(dst, v, a, bits); ok {
+	a, ok := math.Abs(v), false
+	if bits == 32 && 1e-6 <= a && a < 4 {
+		dst, ok = appendSmall(dst, v, a)
+	} else {
+		dst, ok = appendShort(dst, v, a, bits)
+	}
+	if ok {
 		return dst
 	}
 	return appendLong(dst, v, a, bits)
 }
 
+// appendSmall is appendShort for what features and scores are most of all: an FP32 whose
+// absolute value a is from 10^-6 to 4. There k is 6, and the only m that may read back is
+// less than an eighth of a step from a × 10^6.
+func appendSmall(dst []byte, v, a float64) ([]byte, bool) {
+	m := uint32(int32(a*1e6 + 0.5))
+	if float64(float32(int32(m))/1e6) != a {
+		return dst, false
+	}
+	dst = slices.Grow(dst, 16)
+	room := dst[len(dst) : len(dst)+16] // a sign, a digit, a point and eight decimals
+	n := 0
+	if v < 0 {
+		room[0] = '-'
+		n = 1
+	}
+	whole := m / 1e6
+	room[n] = byte('0' + whole)
+	if m -= whole * 1e6; m == 0 {
+		return dst[:len(dst)+n+1], true
+	}
+	room[n+1] = '.'
+	digits := spell(m * 100)
+	binary.LittleEndian.PutUint64(room[n+2:], digits|zeros)
+	return dst[:len(dst)+n+10-mathbits.LeadingZeros64(digits)/8], true
+}
+
 // appendLong is Append for what appendShort leaves.
 func appendLong(dst []byte, v, a float64, bits int) []byte {
+	if bits == 32 && 1e-6 <= a && a <= 1<<22 {
+		if m, k := shortest(a); k > 0 {
+			if v < 0 {
+				dst = append(dst, '-')
+			}
+			whole := m / power[k]
+			return appendDecimals(appendWhole(dst, whole), m-whole*power[k], k)
+		}
+	}
 	form, size := byte('f'), max(bits, 32)
 	if a != 0 && (a < 1e-6 || a >= 1e21) {
 		form = 'e'
@@ -48,6 +86,38 @@ func appendLong(dst []byte, v, a float64, bits int) []byte {
 		size = 64
 	}
 	return strconv.AppendFloat(dst, v, form, -1, size)
+}
+
+// shortest finds the shortest decimal, m over 10^k, that reads back as a, an FP32 from
+// 10^-6 to 2^22 that is no decimal of few digits. k is 0 where strconv has to.
+//
+// It tries one more decimal after the other. Of k decimals the nearest to a reads back,
+// or none does, because what reads back as a lies around it as far below as above; but
+// not where a is a power of two, which is left to strconv. So are quotients that may be
+// rounded twice, and an a in the middle of two decimals: a × 10^k is less than 10^10, and
+// so far from the product of float64s by 2^-20 at most. All FP32s of that range were
+// held against strconv.
+func shortest(a float64) (m uint64, k int) {
+	if math.Float64bits(a)<<12 == 0 {
+		return 0, 0
+	}
+	for k = 6; k > 0 && a*pow10[k] > 1<<22; {
+		k--
+	}
+	for k++; k < len(power); k++ {
+		x := a * pow10[k]
+		n := int64(x + 0.5)
+		if x > 1e10 || math.Abs(x-float64(n)) > 0.4999 {
+			break
+		}
+		if q := float64(n) / pow10[k]; float64(float32(q)) == a {
+			if !singleSafe(q) {
+				break
+			}
+			return uint64(n), k
+		}
+	}
+	return 0, 0
 }
 
 // appendShort appends v, whose absolute value is a, if it is a decimal of few digits: an
@@ -112,14 +182,14 @@ func appendDecimals(dst []byte, n uint64, k int) []byte {
 	dst = append(dst, '.')
 	if k > 8 {
 		n *= power[16-k]
-		dst = binary.LittleEndian.AppendUint64(dst, spell(n/1e8)|zeros)
+		dst = binary.LittleEndian.AppendUint64(dst, spell(uint32(n/1e8))|zeros)
 		if n %= 1e8; n == 0 {
 			return bytes.TrimRight(dst, "0")
 		}
 	} else {
 		n *= power[8-k]
 	}
-	digits := spell(n)
+	digits := spell(uint32(n))
 	dst = binary.LittleEndian.AppendUint64(dst, digits|zeros)
 	return dst[:len(dst)-mathbits.LeadingZeros64(digits)/8]
 }
@@ -127,12 +197,13 @@ func appendDecimals(dst []byte, n uint64, k int) []byte {
 // spell returns the eight digits of n, which is less than 10^8, one in each byte, the
 // first one lowest. It halves n, its halves and their halves at once, with division by
 // multiplication: all of them are tried in a test.
-func spell(n uint64) uint64 {
-	n = n/10000 | n%10000<<32
-	hundreds := n * 10486 >> 20 & (127<<32 | 127)
-	n = hundreds | (n-100*hundreds)<<16
-	tens := n * 103 >> 10 & (15<<48 | 15<<32 | 15<<16 | 15)
-	return tens | (n-10*tens)<<8
+func spell(n uint32) uint64 {
+	high := n / 10000
+	x := uint64(high) | uint64(n-10000*high)<<32
+	hundreds := x * 10486 >> 20 & (127<<32 | 127)
+	x = hundreds | (x-100*hundreds)<<16
+	tens := x * 103 >> 10 & (15<<48 | 15<<32 | 15<<16 | 15)
+	return tens | (x-10*tens)<<8
 }
 
 // power holds powers of ten.

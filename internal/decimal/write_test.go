@@ -72,7 +72,7 @@ func TestSpell(t *testing.T) {
 	for v := range uint64(10000) {
 		for _, n := range []uint64{v, v * 10000, v*10000 + 9999, v*10000 + v} {
 			want := strconv.FormatUint(100000000+n, 10)[1:]
-			if got := string(binary.LittleEndian.AppendUint64(nil, spell(n)|zeros)); got != want {
+			if got := string(binary.LittleEndian.AppendUint64(nil, spell(uint32(n))|zeros)); got != want {
 				t.Fatalf("%s is spelled %s", want, got)
 			}
 		}

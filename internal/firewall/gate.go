@@ -63,7 +63,8 @@ func (g Gate) Limits(most tensor.Limits) tensor.Limits {
 	lim.MaxRows = min(lim.MaxRows, g.MaxRows)
 	lim.MaxTensors = min(lim.MaxTensors, max(len(g.Signature.Inputs), len(g.Signature.Outputs)))
 	total, texts := 0, false
-	for _, p := range g.Signature.Inputs {
+	for i := range g.Signature.Inputs {
+		p := &g.Signature.Inputs[i]
 		total += p.Elements(lim.MaxRows, most.MaxElements)
 		texts = texts || p.Datatype == tensor.Bytes
 	}

@@ -62,7 +62,7 @@ type Entry struct {
 	written  bool // record is the index of a record that is in the log
 	closed   bool
 
-	room [4]pavise.Verdict // where an act's few verdicts lie, so that they need no room of their own
+	room [5]pavise.Verdict // where an act's few verdicts lie, so that they need no room of their own
 }
 
 // An unending context has the caller's values and never ends: context.WithoutCancel, but

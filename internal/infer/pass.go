@@ -3,10 +3,8 @@ package infer
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
-	"unicode/utf8"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/plainjson"
@@ -64,17 +62,5 @@ func Canonical(text []byte, nothing bool) ([]byte, error) {
 	if len(text) > MaxAside {
 		return nil, fmt.Errorf("more than %d bytes", MaxAside)
 	}
-	if !utf8.Valid(text) {
-		return nil, fmt.Errorf("not valid UTF-8")
-	}
-	var v any
-	if err := plainjson.Read(text, &v); err != nil {
-		return nil, err
-	}
-	d := json.NewDecoder(bytes.NewReader(text)) // again, for numbers as they are
-	d.UseNumber()
-	if err := d.Decode(&v); err != nil {
-		return nil, err
-	}
-	return json.Marshal(v)
+	return plainjson.Canonical(text)
 }

@@ -141,8 +141,24 @@ func appendList[T any](b []byte, list []T, one func([]byte, T) []byte) []byte {
 	return append(b, ']')
 }
 
+// appendTime appends a time of the years 0 to 9999 as time.RFC3339Nano has it. Profiled,
+// package time took three times as long, which was a sixth of the record.
 func appendTime(b []byte, t time.Time) []byte {
-	return append(t.UTC().AppendFormat(append(b, '"'), time.RFC3339Nano), '"')
+	t = t.UTC()
+	year, m, day := t.Date()
+	hour, minute, second := t.Clock()
+	month, nano := int(m), t.Nanosecond()
+	digit := func(n int) byte { return '0' + byte(uint(n)%10) }
+	b = append(b, '"', digit(year/1000), digit(year/100), digit(year/10), digit(year), '-', digit(month/10), digit(month), '-', digit(day/10), digit(day),
+		'T', digit(hour/10), digit(hour), ':', digit(minute/10), digit(minute), ':', digit(second/10), digit(second))
+	if nano != 0 {
+		b = append(b, '.')
+		for place := 100_000_000; nano > 0; place /= 10 { // up to the last digit that is not zero
+			b = append(b, '0'+byte(nano/place))
+			nano %= place
+		}
+	}
+	return append(b, 'Z', '"')
 }
 
 // AppendString appends a JSON string as json.Marshal writes it: plain text as it is, and

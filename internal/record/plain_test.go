@@ -52,6 +52,21 @@ func TestDatable(t *testing.T) {
 	}
 }
 
+// TestTimes holds the spelling of times to that of package time.
+func TestTimes(t *testing.T) {
+	for _, unix := range []int64{-62167219200, -1, 0, 951782400, 1709210096, 1_800_000_000, 253402300799} {
+		for _, nano := range []int64{0, 1, 10, 120, 999_999_999, 100_000_000, 500_000, 123_456_789, 7_000, 90_000_001} {
+			for _, zone := range []*time.Location{time.UTC, time.FixedZone("", 0)} {
+				at := time.Unix(unix, nano).In(zone)
+				want := `"` + at.UTC().Format(time.RFC3339Nano) + `"`
+				if got := string(appendTime(nil, at)); got != want {
+					t.Errorf("%s, want %s", got, want)
+				}
+			}
+		}
+	}
+}
+
 // BenchmarkEncode encodes a record such as an inference leaves.
 func BenchmarkEncode(b *testing.B) {
 	r := &Record{

@@ -37,10 +37,12 @@ func (k *Key) Seal(aad, plaintext []byte) []byte {
 }
 
 func (k *Key) seal(nonce [NonceSize]byte, aad, plaintext []byte) []byte {
-	envelope := make([]byte, 0, envelopeOverhead+len(plaintext))
+	size := envelopeOverhead + len(plaintext)
+	room := make([]byte, size+headerSize+len(aad)) // in one piece: behind the envelope is what it is bound to
+	envelope, bound := room[:0:size], room[size:]
 	envelope = append(envelope, envelopeVersion)
 	envelope = append(envelope, k.id[:]...)
-	bound := slices.Concat(envelope, aad) // the header has a fixed size, so this is unambiguous
+	copy(bound[copy(bound, envelope):], aad) // the header has a fixed size, so this is unambiguous
 	envelope = append(envelope, nonce[:]...)
 	return k.aead.Seal(envelope, envelope[headerSize:], plaintext, bound)
 }

@@ -11,82 +11,32 @@ import (
 // before end, which bounds what is allocated.
 func (s *scanner) data(t *Tensor, end int) (f *fault) {
 	room, d := s.lim.Room, t.Datatype
-	switch d.Family() {
+	switch bits := d.Bits(); d.Family() {
 	case Boolean:
-		t.Data.Bools, f = elements(s, room.bools(), t.Shape, end, reader[bool]{one: (*scanner).boolean})
+		t.Data.Bools, f = elements(s, room.bools(), t.Shape, end, reader[bool]{bits, (*scanner).boolean, nil})
 	case Unsigned:
-		t.Data.Uints, f = elements(s, room.uints(), t.Shape, end, unsignedOf(d))
+		t.Data.Uints, f = elements(s, room.uints(), t.Shape, end, reader[uint64]{bits, (*scanner).unsigned, (*scanner).plainUints})
 	case Signed:
-		t.Data.Ints, f = elements(s, s.ints(), t.Shape, end, signedOf(d))
+		t.Data.Ints, f = elements(s, s.ints(), t.Shape, end, reader[int64]{bits, (*scanner).signed, (*scanner).plainInts})
 	case Floating:
-		t.Data.Floats, f = elements(s, s.floats(), t.Shape, end, floatOf(d))
+		one := (*scanner).float
+		if d == BF16 {
+			one = (*scanner).brain
+		}
+		t.Data.Floats, f = elements(s, s.floats(), t.Shape, end, reader[float64]{bits, one, (*scanner).plainFloats})
 	case Octets:
-		t.Data.Bytes, f = elements(s, room.bytes(), t.Shape, end, reader[[]byte]{one: (*scanner).octets})
+		t.Data.Bytes, f = elements(s, room.bytes(), t.Shape, end, reader[[]byte]{bits, (*scanner).octets, nil})
 	}
 	return f
 }
 
-// A reader reads the elements of one datatype. Functions of no state cost no memory.
+// A reader reads the elements of one datatype, of so many bits.
 type reader[T any] struct {
-	one func(*scanner) (T, *fault)
-	// plain, if there is one, reads at once what is plain at the beginning of a list:
-	// at most so many elements. It stops behind an element, or before all of them.
-	plain func(*scanner, []T, int) []T
-}
-
-// unsignedOf returns what reads an unsigned datatype.
-func unsignedOf(d Datatype) reader[uint64] {
-	switch d {
-	case Uint8:
-		return reader[uint64]{func(s *scanner) (uint64, *fault) { return s.unsigned(8) }, nil}
-	case Uint16:
-		return reader[uint64]{func(s *scanner) (uint64, *fault) { return s.unsigned(16) }, nil}
-	case Uint32:
-		return reader[uint64]{func(s *scanner) (uint64, *fault) { return s.unsigned(32) }, nil}
-	}
-	return reader[uint64]{func(s *scanner) (uint64, *fault) { return s.unsigned(64) }, nil}
-}
-
-// signedOf is unsignedOf for a signed datatype.
-func signedOf(d Datatype) reader[int64] {
-	switch d {
-	case Int8:
-		return reader[int64]{func(s *scanner) (int64, *fault) { return s.signed(8) }, nil}
-	case Int16:
-		return reader[int64]{func(s *scanner) (int64, *fault) { return s.signed(16) }, nil}
-	case Int32:
-		return reader[int64]{
-			func(s *scanner) (int64, *fault) { return s.signed(32) },
-			func(s *scanner, list []int64, n int) []int64 {
-				return s.plainInts(list, n, math.MinInt32, math.MaxInt32)
-			},
-		}
-	}
-	return reader[int64]{
-		func(s *scanner) (int64, *fault) { return s.signed(64) },
-		func(s *scanner, list []int64, n int) []int64 {
-			return s.plainInts(list, n, math.MinInt64, math.MaxInt64)
-		},
-	}
-}
-
-// floatOf is unsignedOf for a datatype of floats.
-func floatOf(d Datatype) reader[float64] {
-	switch d {
-	case FP32:
-		return reader[float64]{
-			func(s *scanner) (float64, *fault) { return s.float(32) },
-			func(s *scanner, list []float64, n int) []float64 { return s.plainFloats(list, n, 32) },
-		}
-	case FP16:
-		return reader[float64]{func(s *scanner) (float64, *fault) { return s.float(16) }, nil}
-	case BF16:
-		return reader[float64]{(*scanner).brain, nil}
-	}
-	return reader[float64]{
-		func(s *scanner) (float64, *fault) { return s.float(64) },
-		func(s *scanner, list []float64, n int) []float64 { return s.plainFloats(list, n, 64) },
-	}
+	bits int
+	one  func(s *scanner, bits int) (T, *fault)
+	// plain, if there is one, reads at once what is plain at the beginning of a list: at
+	// most n elements. It stops behind an element, or before all of them.
+	plain func(s *scanner, list []T, n, bits int) []T
 }
 
 func (s *scanner) plainFloats(list []float64, n, bits int) []float64 {
@@ -95,8 +45,14 @@ func (s *scanner) plainFloats(list []float64, n, bits int) []float64 {
 	return list
 }
 
-func (s *scanner) plainInts(list []int64, n int, least, most int64) []int64 {
-	list, end := decimal.AppendIntegers(list, s.text[s.pos:], least, most, n)
+func (s *scanner) plainInts(list []int64, n, bits int) []int64 {
+	list, end := decimal.AppendIntegers(list, s.text[s.pos:], math.MinInt64>>(64-bits), math.MaxInt64>>(64-bits), n)
+	s.pos += end
+	return list
+}
+
+func (s *scanner) plainUints(list []uint64, n, bits int) []uint64 {
+	list, end := decimal.AppendIntegers(list, s.text[s.pos:], 0, math.MaxUint64>>(64-bits), n)
 	s.pos += end
 	return list
 }
@@ -177,13 +133,13 @@ func row[T any](s *scanner, list []T, want int64, read reader[T]) ([]T, *fault) 
 		}
 		if read.plain != nil {
 			before := len(list)
-			list = read.plain(s, list, int(want)-i) // want is at most MaxElements
+			list = read.plain(s, list, int(want)-i, read.bits) // want is at most MaxElements
 			if n := len(list) - before; n > 0 {
 				i += n - 1
 				continue
 			}
 		}
-		v, f := read.one(s)
+		v, f := read.one(s, read.bits)
 		if f != nil {
 			return nil, f.item(i)
 		}
@@ -201,7 +157,7 @@ func (s *scanner) miscount(i int, want int64) *fault {
 }
 
 // boolean reads true or false.
-func (s *scanner) boolean() (bool, *fault) {
+func (s *scanner) boolean(int) (bool, *fault) {
 	s.peek()
 	switch rest := s.text[s.pos:]; {
 	case bytes.HasPrefix(rest, []byte("true")):
@@ -215,7 +171,7 @@ func (s *scanner) boolean() (bool, *fault) {
 }
 
 // octets reads one BYTES element, a string.
-func (s *scanner) octets() ([]byte, *fault) {
+func (s *scanner) octets(int) ([]byte, *fault) {
 	b, f := s.quoted(s.lim.MaxBytesLen)
 	if f != nil {
 		return nil, f

@@ -64,10 +64,39 @@ func (f *fold) value(s *scanner, depth int) *fault {
 		case depth == 0 && i == int64(s.lim.MaxRows):
 			return s.fault("send fewer rows at once", "more rows than the limit of %d", s.lim.MaxRows)
 		}
+		if n := f.plain(s, depth, i); n > 0 {
+			i += n - 1
+			continue
+		}
 		if bad := f.value(s, depth+1); bad != nil {
 			return bad.item(int(i))
 		}
 	}
+}
+
+// plain reads what is plain of an array whose first i elements have been read, and
+// returns how many it has read: none before the first element of all.
+func (f *fold) plain(s *scanner, depth int, i int64) int64 {
+	if f.leaf != depth+1 {
+		return 0
+	}
+	most, before := int64(s.left), f.t.Len()
+	if want := f.t.Shape[depth]; want >= 0 {
+		most = min(most, want-i)
+	} else if depth == 0 {
+		most = min(most, int64(s.lim.MaxRows)-i)
+	}
+	switch d := &f.t.Data; f.family {
+	case Floating:
+		d.Floats = s.plainFloats(d.Floats, int(most), f.bits)
+	case Signed:
+		d.Ints = s.plainInts(d.Ints, int(most), f.bits)
+	case Unsigned:
+		d.Uints = s.plainUints(d.Uints, int(most), f.bits)
+	}
+	n := f.t.Len() - before
+	s.left -= n
+	return int64(n)
 }
 
 // element reads one element that stands in depth arrays.
@@ -97,7 +126,7 @@ func (f *fold) element(s *scanner, depth int) *fault {
 		d.Uints = append(d.Uints, v)
 		return bad
 	case Boolean:
-		v, bad := s.boolean()
+		v, bad := s.boolean(1)
 		d.Bools = append(d.Bools, v)
 		return bad
 	case Octets:
@@ -118,7 +147,7 @@ func (s *scanner) floating(d Datatype) (float64, *fault) {
 	case FP64:
 		return s.float(64)
 	case BF16:
-		return s.brain()
+		return s.brain(16)
 	}
 	return 0, s.fault("ask in another protocol", "%s has no form here", d)
 }
@@ -132,7 +161,7 @@ var b64Keys = []string{b64}
 // (RFC 4648 section 4, padded, with no bit left over).
 func (s *scanner) octetsOrB64() (v []byte, bad *fault) {
 	if s.peek() != '{' {
-		return s.octets()
+		return s.octets(0)
 	}
 	bad = s.object(b64Keys, 1, func(string) *fault {
 		s.peek()

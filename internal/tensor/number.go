@@ -103,7 +103,7 @@ func (s *scanner) float(bits int) (float64, *fault) {
 
 // brain reads a number of BF16. No protocol with a datatype in its text has a form of
 // it; those that take the datatype from the signature do.
-func (s *scanner) brain() (float64, *fault) {
+func (s *scanner) brain(int) (float64, *fault) {
 	start := s.pos
 	v, f := s.float(64)
 	if f != nil {

@@ -378,7 +378,7 @@ func (s *scanner) parameters(may string, read func() *fault) (said bool, f *faul
 // flag reads parameters of which one, true or false, may be there.
 func (s *scanner) flag(may string) (yes, said bool, f *fault) {
 	said, f = s.parameters(may, func() (f *fault) {
-		yes, f = s.boolean()
+		yes, f = s.boolean(1)
 		return f
 	})
 	return yes, said, f
@@ -440,7 +440,7 @@ func (s *scanner) plain() (f *fault) {
 		f = s.number(new(decimal.Number))
 	case s.null():
 	default:
-		_, f = s.boolean()
+		_, f = s.boolean(1)
 	}
 	return f
 }

@@ -166,10 +166,12 @@ func (p *spool) element(dst []byte) []byte {
 func appendReal(dst []byte, v float64, bits int) []byte {
 	from := len(dst)
 	dst = decimal.Append(dst, v, bits)
-	if !bytes.ContainsAny(dst[from:], ".e") {
-		dst = append(dst, '.', '0')
+	for _, c := range dst[from:] {
+		if c == '.' || c == 'e' {
+			return dst
+		}
 	}
-	return dst
+	return append(dst, '.', '0')
 }
 
 // appendRows appends a list of rows as scanner.rows reads it.

@@ -161,15 +161,15 @@ func (s *scanner) key(keys []string) (int, *fault) {
 		return 0, s.unexpected("a key in quotes")
 	}
 	rest := s.text[s.pos+1:]
+	for i, k := range keys {
+		if len(rest) > len(k) && rest[len(k)] == '"' && string(rest[:len(k)]) == k {
+			s.pos += len(k) + 2
+			return i, nil
+		}
+	}
 	end := bytes.IndexByte(rest, '"')
 	if end < 0 {
 		return 0, s.fault("", "a key without its closing quote")
-	}
-	for i, k := range keys {
-		if k == string(rest[:end]) {
-			s.pos += end + 2
-			return i, nil
-		}
 	}
 	key := string(rest[:end])
 	if i := slices.IndexFunc(keys, func(k string) bool { return strings.EqualFold(k, key) }); i >= 0 {

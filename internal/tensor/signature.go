@@ -101,7 +101,7 @@ func (c Column) fault(kind Family) string {
 
 // Elements is how many elements the port takes with so many rows, at most: most,
 // when it does not say.
-func (p Port) Elements(rows, most int) int {
+func (p *Port) Elements(rows, most int) int {
 	total := int64(rows)
 	for _, dim := range p.Shape[1:] {
 		if dim == -1 || total > int64(most)/dim {
