@@ -180,3 +180,17 @@ func TestAttempt(t *testing.T) {
 		t.Errorf("%v, a detail that nobody set: %s", err, log.records[len(log.records)-1].Detail)
 	}
 }
+
+// TestHintAcrossTenants does not send somebody to policy explain where no policy helps.
+func TestHintAcrossTenants(t *testing.T) {
+	g, _ := newGuard(t, nil)
+	_, err := g.Enter(t.Context(), caller, "model.infer", pavise.Name{Tenant: "rival", Kind: "model", ID: "m"})
+	e, ok := errors.AsType[*pavise.Error](err)
+	if !ok || e.Kind != pavise.Denied || strings.Contains(e.Hint, "policy explain") || !strings.Contains(e.Hint, "across tenants") {
+		t.Errorf("%+v", e)
+	}
+	_, err = g.Enter(t.Context(), analyst, "model.infer", model)
+	if e, ok := errors.AsType[*pavise.Error](err); !ok || !strings.Contains(e.Hint, "policy explain") {
+		t.Errorf("%+v", e)
+	}
+}
