@@ -165,6 +165,7 @@ func behind(t *testing.T) (*edgetest.World, *[]string) {
 			s.ONNX, s.Upstream, s.Protocol, s.Signature = nil, server, protocol, infer.SignatureText(vector)
 		})
 	}
+	*seen = nil // what putting the routes asked
 	return w, seen
 }
 
