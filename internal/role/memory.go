@@ -14,7 +14,7 @@ import (
 // So it is garbageRoom in bytes, whatever lives, between two bounds. A fixed limit of all
 // memory would not do: a heap that comes near it is collected without end.
 const (
-	garbageRoom  = 64 << 20
+	garbageRoom  = 48 << 20
 	mostGarbage  = 400
 	leastGarbage = 25
 )
