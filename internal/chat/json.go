@@ -96,7 +96,7 @@ func faultf(hint, format string, args ...any) *fault {
 // in adds an outer step, the name of a member, to the path.
 func (f *fault) in(name string) *fault {
 	if f != nil {
-		f.path = "." + clip(name) + f.path
+		f.path = "." + named(name) + f.path
 	}
 	return f
 }
@@ -116,6 +116,14 @@ func (f *fault) error(kind pavise.Kind) *Fault {
 		msg = param + ": " + msg
 	}
 	return &Fault{Param: param, Err: &pavise.Error{Kind: kind, Msg: msg, Hint: f.hint}}
+}
+
+// named is clip for a step of a path, which a name without characters is, too.
+func named(name string) string {
+	if name == "" {
+		return `""`
+	}
+	return clip(name)
 }
 
 // clip returns a name in a form that is fit for messages: short and printable.

@@ -309,7 +309,11 @@ func (r *Request) calls() *fault {
 			open = open[:0]
 			if calls := m.get("tool_calls"); calls != nil {
 				for j := range calls.items {
-					open = append(open, calls.items[j].str("id"))
+					id := calls.items[j].str("id")
+					if slices.Contains(open, id) { // nobody could tell which one an answer is of
+						return faultf("give each call an id of its own", "two tool calls have the id %q", clip(id)).item(j).in("tool_calls").item(i).in("messages")
+					}
+					open = append(open, id)
 				}
 			} else if m.get("content") == nil && m.get("refusal") == nil {
 				return faultf("add content, a refusal or tool_calls", "a message that says nothing").item(i).in("messages")
@@ -436,7 +440,7 @@ func (r *Request) Links() (list []string) {
 func (v *value) links(list []string, path []step) []string {
 	for i := range v.items {
 		m := &v.items[i]
-		at := append(path, step{m.name, i})
+		at := append(path, step{m.name, i, v.kind == array})
 		if m.kind != text {
 			list = m.links(list, at)
 			continue

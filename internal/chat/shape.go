@@ -130,7 +130,8 @@ func either(a, b *shape) *shape {
 // orNull is a shape that takes null, too.
 func orNull(s *shape) *shape { return either(s, &shape{null: true}) }
 
-// maxUnknown bounds the fields of a request that the tables do not have.
+// maxUnknown bounds the fields of a request that the tables do not have, and those of one
+// object that say null, which says nothing.
 const maxUnknown = 64
 
 // A checker holds a value to a shape. In a request it marks what it does not know
@@ -145,6 +146,7 @@ type checker struct {
 type step struct {
 	name  string
 	index int
+	array bool
 }
 
 // check says what is wrong with the value, or nil.
@@ -225,7 +227,7 @@ func (c *checker) array(v *value, l *listing) *fault {
 		return faultf("", "%d members, not %d to %d", len(v.items), l.min, l.max)
 	}
 	for i := range v.items {
-		c.path = append(c.path, step{index: i})
+		c.path = append(c.path, step{index: i, array: true})
 		if f := c.check(&v.items[i].value, l.of); f != nil {
 			return f.item(i)
 		}
@@ -241,14 +243,17 @@ func (c *checker) object(v *value, o *listed) *fault {
 	if o.of != nil && len(v.items) > o.max {
 		return faultf("", "%d members, more than %d", len(v.items), o.max)
 	}
-	found, gone := 0, false
+	found, gone, silent := 0, false, 0
 	for i := range v.items {
 		m := &v.items[i]
 		s := o.of
 		if s == nil {
 			f, ok := o.fields[m.name]
 			if !ok {
-				if fault := c.stranger(m, o); fault != nil {
+				if m.kind == null {
+					silent++
+				}
+				if fault := c.stranger(m, o, silent); fault != nil {
 					return fault
 				}
 				gone = gone || c.answer
@@ -290,8 +295,12 @@ func (c *checker) within(m *member, s *shape) *fault {
 }
 
 // stranger notes a member that no field has. One that differs from a field's name
-// in case only is refused: some parser would take it for the field.
-func (c *checker) stranger(m *member, o *listed) *fault {
+// in case only is refused: some parser would take it for the field. silent is how many of
+// the object say null.
+func (c *checker) stranger(m *member, o *listed, silent int) *fault {
+	if silent > maxUnknown && !c.answer {
+		return faultf("leave them out", "more than %d fields that nobody knows and that say nothing", maxUnknown)
+	}
 	for name := range o.fields {
 		if !c.answer && strings.EqualFold(name, m.name) {
 			return faultf("write it as "+name, "key %q differs from %q in case only, and parsers differ on whether that matters", clip(m.name), name)
@@ -315,10 +324,10 @@ func (c *checker) pathTo(name string) string { return spell(append(c.path, step{
 func spell(path []step) string {
 	var b strings.Builder
 	for _, s := range path {
-		if s.name == "" {
+		if s.array {
 			fmt.Fprintf(&b, "[%d]", s.index)
 		} else {
-			b.WriteString("." + clip(s.name))
+			b.WriteString("." + named(s.name))
 		}
 	}
 	return strings.TrimPrefix(b.String(), ".")

@@ -134,7 +134,8 @@ func (e *Edge) refuseAside(w http.ResponseWriter, r *http.Request, say voice, wh
 func (e *Edge) plainly(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p := r.URL.Path
-		if isPlain(p) && r.URL.RawPath == "" || p == "" || path.Clean(p) == p && !strings.ContainsAny(p, "\\\x00") && !strings.Contains(strings.ToLower(r.URL.EscapedPath()), "%2f") {
+		whole := r.ProtoMajor < 2 || r.URL.Scheme == "" // HTTP/2 has an authority of its own (RFC 9113, 8.3.1)
+		if whole && (isPlain(p) && r.URL.RawPath == "" || p != "" && path.Clean(p) == p && !strings.ContainsAny(p, "\\\x00") && !strings.Contains(strings.ToLower(r.URL.EscapedPath()), "%2f")) {
 			next.ServeHTTP(w, r)
 			return
 		}

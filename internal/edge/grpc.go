@@ -57,7 +57,7 @@ func isGRPC(r *http.Request) bool {
 // Profile, and refused as such.
 func isCall(r *http.Request) bool {
 	name, ours := strings.CutPrefix(r.URL.Path, GRPCPath)
-	return ours && methods[name] != nil && r.Method == http.MethodPost
+	return ours && methods[name] != nil && r.Method == http.MethodPost && r.URL.Scheme == ""
 }
 
 // The status codes of gRPC that are answered here.

@@ -145,6 +145,10 @@ func (x *ChatExchange) enter(ctx context.Context, wrong error) error {
 	if err := x.allowed(); err != nil {
 		return err
 	}
+	if err := x.hold.Set(x.ask.Weight()); err != nil { // with what will be written
+		x.entry.Verdict(pavise.Verdict{Check: "memory", Outcome: pavise.Deny, Reason: err.Error()})
+		return err
+	}
 	verdict, retry := x.gateway.meter.Charge(x.gateway.now(), x.who.Name(), x.call.Model, x.trail.Rows)
 	if verdict.Outcome != pavise.Deny {
 		x.trail.Charged = x.trail.Rows
@@ -154,9 +158,6 @@ func (x *ChatExchange) enter(ctx context.Context, wrong error) error {
 		return err
 	}
 	x.changes = x.route.Fields.Change(x.said.Tier, x.ask, firewall.CacheSalt(x.gateway.salt[:], x.call.Model.Tenant))
-	if err := x.hold.Set(x.ask.Weight()); err != nil { // with what is written now
-		return err
-	}
 	x.body = x.route.chat.Encode(x.ask)
 	x.trail.Input = x.commit(x.body)
 	// From here on the model has the time, and it may take long: what is kept meanwhile is

@@ -118,7 +118,7 @@ func (s RouteSpec) route(was *Route) (Route, error) {
 	if r.MaxRows < 1 || r.MaxRows > tensor.DefaultLimits().MaxRows {
 		return Route{}, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("max_rows is %d, not between 1 and %d", r.MaxRows, tensor.DefaultLimits().MaxRows)}
 	}
-	if err := s.terms(&r.Terms); err != nil {
+	if err := r.Terms.Change(s.Rate, s.Budget, s.ModelRate, s.ModelBudget); err != nil {
 		return Route{}, err
 	}
 	if s.Shape != "" {
@@ -188,31 +188,4 @@ func (s RouteSpec) namesModel() bool { return s.ONNX != nil || s.Upstream != "" 
 // place is where the model of a route with an upstream is.
 func (r Route) place() infer.Place {
 	return infer.Place{Address: r.Upstream, Model: r.Remote, Version: r.Version, Protocol: cmp.Or(r.Protocol, tensor.NameOIP), TLS: r.TLS}
-}
-
-// terms reads those of the four limits that were said.
-func (s RouteSpec) terms(t *firewall.Terms) error {
-	for _, limit := range []struct {
-		field, text string
-		to          *firewall.Rate
-	}{
-		{"rate", s.Rate, &t.Rate},
-		{"budget", s.Budget, &t.Budget},
-		{"model_rate", s.ModelRate, &t.ModelRate},
-		{"model_budget", s.ModelBudget, &t.ModelBudget},
-	} {
-		if limit.text == "" {
-			continue
-		}
-		if limit.text == "none" && limit.to == &t.ModelRate {
-			*limit.to = firewall.Rate{}
-			continue
-		}
-		rate, err := firewall.ParseRate(limit.text)
-		if err != nil {
-			return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s %.60q is not COUNT/TIME", limit.field, limit.text), Hint: "write it as 600/1m, or 600/1m burst 100", Err: err}
-		}
-		*limit.to = rate
-	}
-	return nil
 }

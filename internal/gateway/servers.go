@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/pavise/pavise"
@@ -108,7 +107,7 @@ func (s RouteSpec) servers(r *Route, was []upstream.Endpoint) error {
 	if len(urls) >= upstream.MaxEndpoints {
 		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%d replicas, and a route has %d servers at most", len(urls), upstream.MaxEndpoints)}
 	}
-	shares, err := s.shares(append([]string{r.Upstream}, urls...), was)
+	shares, err := upstream.Shares(append([]string{r.Upstream}, urls...), was, s.Weights)
 	if err != nil {
 		return err
 	}
@@ -134,32 +133,6 @@ func (s RouteSpec) servers(r *Route, was []upstream.Endpoint) error {
 		r.ShadowRemote = s.ShadowName
 	}
 	return r.checkServers()
-}
-
-// shares are the weights of servers: as said, else as they were, else one.
-func (s RouteSpec) shares(urls []string, was []upstream.Endpoint) (map[string]int, error) {
-	shares := map[string]int{}
-	for _, url := range urls {
-		shares[url] = 1
-	}
-	for _, e := range was {
-		if _, stays := shares[e.URL]; stays {
-			shares[e.URL] = e.Weight
-		}
-	}
-	for _, text := range s.Weights {
-		at := max(strings.LastIndexByte(text, '='), 0)
-		n, err := strconv.Atoi(text[min(at+1, len(text)):])
-		_, known := shares[text[:at]]
-		switch {
-		case at == 0 || err != nil:
-			return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("weight %.200q is not URL=SHARE", text), Hint: "write it as http://host:port=3"}
-		case !known || text[:at] == "":
-			return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("weight %.200q is of no server of the route", text), Hint: "name a server as pavise route list --json does"}
-		}
-		shares[text[:at]] = n
-	}
-	return shares, nil
 }
 
 // checkServers reports, as an error of kind Invalid, what is wrong with a route's

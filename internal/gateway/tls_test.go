@@ -152,7 +152,7 @@ func TestRouteByTLS(t *testing.T) {
 	if err := w.Routes.Delete(t.Context(), operator, theModel); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Routes.Adopt(t.Context(), []Standing{{Route: route}}, 1, nil); err != nil {
+	if err := w.Routes.Adopt(t.Context(), []Standing{{Route: route.Route}}, 1, nil); err != nil {
 		t.Fatal(err)
 	}
 	resp, body := w.post(t, good, nil)

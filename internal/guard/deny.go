@@ -126,7 +126,7 @@ type Attempt struct {
 	// Why is what no policy could have mended, and Check whose word that is: where the
 	// policies deny, the caller and the record get this reason, beside theirs.
 	Check string
-	Why   error
+	Why   error // with a *pavise.Error in it
 }
 
 // Enter is [Guard.Enter] of the guard, whose refusals say what was attempted. An entry
@@ -135,22 +135,22 @@ func (a Attempt) Enter(ctx context.Context, g *Guard, who pavise.Principal, verb
 	return g.enter(ctx, &Entry{guard: g, ctx: unending{ctx}, who: who, on: on, tried: &a}, verb)
 }
 
-// tell puts what was attempted into a refusal and its record.
-func (a *Attempt) tell(f fault, r *record.Record, refusal *pavise.Error) {
-	if detail, err := json.Marshal(a.Detail); err == nil {
+// reword has a refusal by the policies say what they could not have mended.
+func (a *Attempt) reword(refusal *pavise.Error) {
+	if own, ok := errors.AsType[*pavise.Error](a.Why); ok {
+		refusal.Kind, refusal.Msg, refusal.Hint = own.Kind, own.Msg, own.Hint
+	}
+}
+
+// tell puts what was attempted into the record of a refusal by the policies.
+func (a *Attempt) tell(r *record.Record) {
+	if detail, err := json.Marshal(a.Detail); err == nil && a.Detail != nil {
 		r.Detail = detail
 	}
-	if a.Why == nil || f.check != checkPolicy {
-		return
+	if a.Why != nil {
+		last := len(r.Verdicts) - 1 // the policies' word
+		r.Verdicts = slices.Insert(r.Verdicts, last, pavise.Verdict{Check: a.Check, Outcome: pavise.Deny, Reason: r.Error.Msg})
 	}
-	why := &pavise.Error{Kind: pavise.KindOf(a.Why), Msg: a.Why.Error()}
-	if own, ok := errors.AsType[*pavise.Error](a.Why); ok {
-		why = own
-	}
-	refusal.Kind, refusal.Msg, refusal.Hint = why.Kind, why.Msg, why.Hint
-	r.Error = &record.Failure{Kind: why.Kind.String(), Msg: clip(why.Msg, maxText)}
-	last := len(r.Verdicts) - 1 // the policies' word
-	r.Verdicts = slices.Insert(r.Verdicts, last, pavise.Verdict{Check: a.Check, Outcome: pavise.Deny, Reason: clip(why.Msg, maxText)})
 }
 
 // refuse records a refusal and returns it as the error of Enter. A refusal that
@@ -161,6 +161,10 @@ func (a *Attempt) tell(f fault, r *record.Record, refusal *pavise.Error) {
 // it is the caller that counts, whosever the thing and the record are.
 func (g *Guard) refuse(ctx context.Context, e *Entry, verb string, f fault) error {
 	refusal := &pavise.Error{Kind: f.kind, Msg: f.msg, Hint: f.hint}
+	tried := e.tried != nil && f.check == checkPolicy
+	if tried {
+		e.tried.reword(refusal)
+	}
 	who := properName(e.who)
 	if g.denials.add(who, g.clock.now) > patience {
 		on := cmp.Or(clip(e.on.String(), maxText), "a thing without a name")
@@ -174,10 +178,10 @@ func (g *Guard) refuse(ctx context.Context, e *Entry, verb string, f fault) erro
 		Kind: clip(verb, maxText), Phase: record.Act, Tenant: e.on.Tenant, At: e.at,
 		Who: &e.who, On: e.on, Outcome: pavise.Deny, Policy: f.asked,
 		Verdicts: append(e.verdicts, pavise.Verdict{Check: f.check, Outcome: pavise.Deny, Reason: clip(f.msg, maxText)}),
-		Error:    &record.Failure{Kind: f.kind.String(), Msg: clip(f.msg, maxText)},
+		Error:    &record.Failure{Kind: refusal.Kind.String(), Msg: clip(refusal.Msg, maxText)},
 	}
-	if e.tried != nil {
-		e.tried.tell(f, r, refusal)
+	if tried {
+		e.tried.tell(r)
 	}
 	g.disarm(r)
 	how := ledger.Written

@@ -384,6 +384,9 @@ func (a *answer) goOn() {
 	}
 }
 
+// Began is when the request's head had been read.
+func (a *answer) Began() time.Time { return a.x.began }
+
 // SetReadDeadline sets until when the request's body may take; zero is for ever.
 func (a *answer) SetReadDeadline(t time.Time) error {
 	return a.x.conn.readBy.set(a.x, t)

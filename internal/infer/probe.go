@@ -50,20 +50,21 @@ func (s *Servers) Probe(ctx context.Context, at Place) string {
 
 func (s *Servers) probe(ctx context.Context, at Place) error {
 	endpoints := []upstream.Endpoint{{URL: at.Address, Weight: 1}}
+	alone := NewServers() // no failure of a look counts against those who ask
+	alone.keys, alone.tls = s.keys, s.tls
 	if at.Protocol == tensor.NameOpenAI {
-		server, err := NewChat(at, chat.DefaultLimits())
+		server, err := alone.Chat(endpoints, upstream.Options{}, at, chat.DefaultLimits())
 		if err != nil {
 			return err
 		}
 		defer server.Close()
-		server.key = s.key(endpoints)
 		answer, err := server.Pass(ctx, http.MethodGet, chatModels, nil)
 		if err == nil {
 			err = listed(answer, at)
 		}
 		return err
 	}
-	server, err := NewUpstream(at, tensor.Signature{}, tensor.DefaultLimits())
+	server, err := alone.Upstream(endpoints, upstream.Options{}, at, tensor.Signature{}, tensor.DefaultLimits())
 	if err != nil {
 		return err
 	}

@@ -88,7 +88,7 @@ func (m *Meter) HTTP(inner http.Handler) http.Handler {
 		return inner
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		began := time.Now()
+		began := beganOf(w)
 		m.doors.Add(1)
 		defer m.doors.Add(-1)
 		ctx, trace := m.Trace(r.Context(), r.Header[TraceparentHeader])
@@ -110,6 +110,14 @@ func (m *Meter) HTTP(inner http.Handler) http.Handler {
 		inner.ServeHTTP(seen, r)
 		ended = true
 	})
+}
+
+// beganOf is when a request's head was read, if its server says so: it has read the clock.
+func beganOf(w http.ResponseWriter) time.Time {
+	if s, ok := w.(interface{ Began() time.Time }); ok {
+		return s.Began()
+	}
+	return time.Now()
 }
 
 // writers are those that no request uses.

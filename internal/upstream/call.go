@@ -230,7 +230,7 @@ func (l *leg) ask(ctx context.Context, r *Request, a *Answer, now, end time.Time
 		return l.ask2(ctx, r, a, end)
 	}
 	for {
-		cn, fault := l.e.get(ctx, end, fresh)
+		cn, fault := l.e.get(ctx, now, end, fresh)
 		if fault != nil {
 			fault.Endpoint = l.e.url
 			if fault.Reason == Gone {

@@ -105,7 +105,7 @@ func TestTurnThatIsNotTaken(t *testing.T) {
 	c := cluster(t, Options{Pool: Pool{MaxOpen: 1}}, s.url())
 	e := (*c.members.Load())[0]
 	for i := range 100 {
-		cn, fault := e.get(t.Context(), time.Now().Add(time.Minute), false)
+		cn, fault := e.get(t.Context(), time.Time{}, time.Now().Add(time.Minute), false)
 		if fault != nil {
 			t.Fatal(fault)
 		}

@@ -15,7 +15,7 @@ type Cluster struct {
 	o      Options
 	tls    *tls.Config
 	dialer net.Dialer
-	now    func() time.Time // for ages and ejections
+	now    func() time.Time // for ages and ejections; nil: the system's clock
 	grace  time.Duration    // for what ends a body after all that was in it was read
 
 	members atomic.Pointer[[]*endpoint] // those that Set named last; Set swaps it, under mu
@@ -42,7 +42,7 @@ type Cluster struct {
 // New returns a cluster of endpoints. The error is of kind Invalid: an address, a
 // weight, or a file of TLS. Nothing is dialled before the first call.
 func New(endpoints []Endpoint, o Options) (*Cluster, error) {
-	c := &Cluster{o: o.withDefaults(), now: time.Now, grace: 2 * time.Millisecond, empty: make(chan struct{}, 1), balance: o.Balance}
+	c := &Cluster{o: o.withDefaults(), grace: 2 * time.Millisecond, empty: make(chan struct{}, 1), balance: o.Balance}
 	c.life, c.cut = context.WithCancel(context.Background())
 	var err error
 	if c.tls, err = c.o.TLS.load(); err != nil {
@@ -123,6 +123,18 @@ func (c *Cluster) newEndpoint(a address) *endpoint {
 		e.gone = true
 	}
 	return e
+}
+
+// clock is the time for ages and ejections: known, if that is not zero, or else read now.
+// A call reads the clock as seldom as it can, at 50 ns each on a virtual machine.
+func (c *Cluster) clock(known time.Time) time.Time {
+	switch {
+	case c.now != nil:
+		return c.now()
+	case known.IsZero():
+		return time.Now()
+	}
+	return known
 }
 
 // enter counts a call in. A Fault says why it may not come in.
@@ -213,7 +225,7 @@ func (c *Cluster) sweepLater() {
 }
 
 func (c *Cluster) sweep() (stay bool) {
-	now := c.now()
+	now := c.clock(time.Time{})
 	for _, e := range *c.members.Load() {
 		if e.sweep(now) {
 			stay = true

@@ -87,7 +87,7 @@ func (e *endpoint) dial(ctx context.Context, until time.Time) (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	cn := &conn{e: e, nc: nc, tcp: nc, born: e.c.now(), waited: true}
+	cn := &conn{e: e, nc: nc, tcp: nc, born: e.c.clock(time.Time{}), waited: true}
 	cn.answers = http1.NewResponses(cn, http1.Limits{Head: maxHead, Body: -1})
 	cn.answers.CloseDelimited = e.c.o.CloseDelimited
 	if e.secure {

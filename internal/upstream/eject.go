@@ -18,7 +18,7 @@ type health struct {
 
 // mayProbe reports whether an ejected endpoint should be tried again. c.mu is held.
 func (c *Cluster) mayProbe(e *endpoint) bool {
-	return !e.probing && !c.now().Before(e.until)
+	return !e.probing && !c.clock(time.Time{}).Before(e.until)
 }
 
 // well records an answer. Whether it was a good one is for others to say: the server
@@ -46,7 +46,7 @@ func (c *Cluster) unwell(e *endpoint, probe bool) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	now := c.now()
+	now := c.clock(time.Time{})
 	e.ailing.Store(true)
 	e.row++
 	if now.Sub(e.since) > c.o.Ejection.Window {

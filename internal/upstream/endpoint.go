@@ -46,13 +46,14 @@ var errFull = errors.New("as many calls wait for a connection as may")
 
 // get returns a connection for one call: the idle one that was used last, or else a
 // new one, or else the next that is given back. When fresh, it is new or was not idle.
-func (e *endpoint) get(ctx context.Context, until time.Time, fresh bool) (*conn, *Fault) {
+// now may be zero: not known.
+func (e *endpoint) get(ctx context.Context, now, until time.Time, fresh bool) (*conn, *Fault) {
 	for {
 		cn, w, err := e.claim(fresh)
 		switch {
 		case err != nil:
 			return nil, &Fault{Reason: Full, Err: err, Wait: time.Second}
-		case cn != nil && cn.usable(e.c.now()):
+		case cn != nil && cn.usable(e.c.clock(now)):
 			cn.reused, cn.waited = true, false
 			return cn, nil
 		case cn != nil:
@@ -65,7 +66,7 @@ func (e *endpoint) get(ctx context.Context, until time.Time, fresh bool) (*conn,
 		if fault != nil {
 			return nil, fault
 		}
-		if cn != nil && cn.usable(e.c.now()) && cn.isQuiet() {
+		if cn != nil && cn.usable(e.c.clock(time.Time{})) && cn.isQuiet() {
 			cn.reused, cn.waited = true, true
 			return cn, nil
 		}
@@ -137,7 +138,7 @@ func (e *endpoint) wait(ctx context.Context, until time.Time, w *waiter) (*conn,
 
 // put gives a connection back after a whole exchange.
 func (e *endpoint) put(cn *conn) {
-	now := e.c.now()
+	now := e.c.clock(time.Time{})
 	e.mu.Lock()
 	switch {
 	case e.gone || now.Sub(cn.born) > e.c.o.Pool.Age:

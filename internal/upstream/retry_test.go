@@ -248,7 +248,7 @@ func TestWaitEnds(t *testing.T) {
 	s := serve(t, func(s *server, c *peer, n int64) { c.stay() })
 	c := cluster(t, Options{Pool: Pool{MaxOpen: 1}, Timeouts: Timeouts{Wait: time.Millisecond, Total: time.Hour}}, s.url())
 	e := (*c.members.Load())[0]
-	cn, fault := e.get(t.Context(), time.Now().Add(time.Minute), false)
+	cn, fault := e.get(t.Context(), time.Time{}, time.Now().Add(time.Minute), false)
 	if fault != nil {
 		t.Fatal(fault)
 	}
@@ -266,7 +266,7 @@ func TestWaitingIsNotTheServersFault(t *testing.T) {
 	s := serve(t, func(s *server, c *peer, n int64) { c.stay() })
 	c := cluster(t, Options{Pool: Pool{MaxOpen: 1}, Timeouts: Timeouts{Total: 400 * time.Millisecond}}, s.url())
 	e := (*c.members.Load())[0]
-	cn, fault := e.get(t.Context(), time.Now().Add(time.Minute), false)
+	cn, fault := e.get(t.Context(), time.Time{}, time.Now().Add(time.Minute), false)
 	if fault != nil {
 		t.Fatal(fault)
 	}
@@ -290,7 +290,7 @@ func TestPool(t *testing.T) {
 	e := (*c.members.Load())[0]
 	var taken []*conn
 	for range 3 {
-		cn, fault := e.get(t.Context(), time.Now().Add(time.Minute), false)
+		cn, fault := e.get(t.Context(), time.Time{}, time.Now().Add(time.Minute), false)
 		if fault != nil {
 			t.Fatal(fault)
 		}
@@ -302,7 +302,7 @@ func TestPool(t *testing.T) {
 	if got := c.Stats().Endpoints[0]; got.Open != 2 || got.Idle != 2 {
 		t.Errorf("%+v", got)
 	}
-	if cn, _ := e.get(t.Context(), time.Now().Add(time.Minute), false); cn != taken[1] {
+	if cn, _ := e.get(t.Context(), time.Time{}, time.Now().Add(time.Minute), false); cn != taken[1] {
 		t.Error("the connection that was used last is not taken first")
 	} else {
 		e.put(cn)
@@ -311,7 +311,7 @@ func TestPool(t *testing.T) {
 	if c.sweep() {
 		t.Error("connections stay that nobody used for two minutes")
 	}
-	cn, _ := e.get(t.Context(), time.Now().Add(time.Minute), false)
+	cn, _ := e.get(t.Context(), time.Time{}, time.Now().Add(time.Minute), false)
 	clock = clock.Add(2 * time.Hour)
 	e.put(cn)
 	if got := c.Stats().Endpoints[0]; got.Open != 0 {
