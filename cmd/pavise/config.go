@@ -25,7 +25,7 @@ type configCheck struct {
 }
 
 func (k *configCheck) run(_ context.Context, c *cli) error {
-	file, err := readConfig(k.File)
+	file, err := readConfigAs(k.File, lookAt)
 	if err != nil {
 		return err
 	}
@@ -51,7 +51,10 @@ func (e *configExample) run(_ context.Context, c *cli) error {
 }
 
 // readConfig reads a pavise.yaml.
-func readConfig(path string) (*config.File, error) {
+func readConfig(path string) (*config.File, error) { return readConfigAs(path, nil) }
+
+// readConfigAs reads one, and has its first models looked at, unless look is nil.
+func readConfigAs(path string, look config.Look) (*config.File, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		hint := "name a file that is there and that you may read"
@@ -65,5 +68,5 @@ func readConfig(path string) (*config.File, error) {
 	if err != nil {
 		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("read the configuration: %v", err), Hint: "name a plain file", Err: err}
 	}
-	return config.Parse(path, text)
+	return config.Check(path, text, look)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -12,7 +13,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pavise/pavise/internal/config"
+	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/policy"
+	"github.com/pavise/pavise/internal/role"
 )
 
 // A typed is one command of the README and what it is said to print.
@@ -86,6 +90,77 @@ func TestREADMEOwn(t *testing.T) {
 		if a, err := paste(strings.ReplaceAll(curl, "127.0.0.1:8470", r.address)); err != nil || a.status != 200 || !strings.Contains(a.body, "0.1235") {
 			t.Errorf("%+v, %v", a, err)
 		}
+	}
+}
+
+// blocks are the fenced blocks of a mark.
+func blocks(readme, mark string) (list []string) {
+	parts := strings.Split("\n"+readme, "\n```"+mark+"\n")
+	for _, part := range parts[1:] {
+		block, _, _ := strings.Cut(part, "```")
+		list = append(list, block)
+	}
+	return list
+}
+
+// TestREADMEProtocols begins with the README's files for other protocols, and asks as its
+// clients in Python do: the same path, the same body.
+func TestREADMEProtocols(t *testing.T) {
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/v1/models":
+			fmt.Fprint(w, `{"data":[{"id":"llama"}]}`)
+		case "/v1/models/risk":
+			fmt.Fprint(w, `{"name":"risk","ready":true}`)
+		case "/v1/models/risk:predict":
+			fmt.Fprint(w, `{"predictions":[0.5]}`)
+		case "/v1/chat/completions":
+			w.Header().Set("Content-Type", "application/json")
+			fmt.Fprint(w, `{"id":"c","object":"chat.completion","created":1,"model":"llama","choices":[{"index":0,"message":{"role":"assistant","content":"Hello you"},"finish_reason":"stop"}]}`)
+		}
+	}))
+	defer server.Close()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "risk.json"), []byte(blocks(string(text), "json")[0]), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	files, clients := blocks(string(text), "yaml"), blocks(string(text), "python")
+	for i, ask := range []struct{ path, body, want string }{
+		{"/v1/chat/completions", `{"model":"llama","messages":[{"role":"user","content":"Hello"}]}`, "Hello you"},
+		{"/v1/models/risk:predict", `{"instances":[[5.1,3.5,1.4,0.2]]}`, `{"predictions":[0.5]}`},
+	} {
+		file, client := files[i+1], clients[i]
+		if strings.Count(file, "\n") > 10 || strings.Count(client, "\n") > 2 {
+			t.Errorf("too long for a newcomer:\n%s%s", file, client)
+		}
+		file = regexp.MustCompile(`http://[0-9.:]+`).ReplaceAllString(file, server.URL)
+		file = strings.ReplaceAll(file, "risk.json", filepath.Join(dir, "risk.json"))
+		parsed, err := config.Check("own.yaml", []byte(file), lookAt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := runUp(t, role.UpConfig{Data: installation.Data(t.TempDir()), Routes: parsed.Up.Bootstrap.Routes, Say: func(word string, err error) { t.Errorf("%s: %v", word, err) }})
+		base, _, _ := strings.Cut(strings.SplitN(client, "http://127.0.0.1:8470", 2)[1], `"`)
+		if plain := regexp.MustCompile(`[\s"]`).ReplaceAllString(client, ""); !strings.HasPrefix(ask.path, base) || !strings.Contains(plain, parsed.Up.Bootstrap.Routes[0].Name) {
+			t.Errorf("the client asks %s, and the test %s:\n%s", base, ask.path, client)
+		}
+		req, _ := http.NewRequest("POST", r.Server+ask.path, strings.NewReader(ask.body))
+		req.Header.Set("Authorization", "Bearer "+r.Token)
+		req.Header.Set("Content-Type", "application/json")
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if resp.StatusCode != 200 || !strings.Contains(string(body), ask.want) {
+			t.Errorf("%s: %d %s", ask.path, resp.StatusCode, body)
+		}
+		r.stop()
 	}
 }
 

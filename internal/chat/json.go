@@ -86,6 +86,15 @@ func (f *Fault) Error() string { return f.Err.Error() }
 // Unwrap returns the error that the sender sees.
 func (f *Fault) Unwrap() error { return f.Err }
 
+// NoName is what is wrong with a request for a model whose name is none that a model
+// can have here, such as one with a slash.
+func NoName(model string) *Fault {
+	return &Fault{Param: "model", Err: &pavise.Error{
+		Kind: pavise.Invalid, Msg: fmt.Sprintf("%.80q is no name that a model has here", model),
+		Hint: "ask under the id of its route; the name that its server has for it is the route's remote",
+	}}
+}
+
 // A fault is a Fault whose path grows as it travels outwards.
 type fault struct{ path, msg, hint string }
 

@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -28,7 +29,15 @@ const (
 
 // Parse reads a pavise.yaml. name is what faults call it. The error is of kind
 // Invalid and names every fault: its line, its field and what to do.
-func Parse(name string, text []byte) (*File, error) {
+func Parse(name string, text []byte) (*File, error) { return Check(name, text, nil) }
+
+// A Look finds what is wrong with one of the first models of a tenant beyond what its
+// fields are, without asking a server, and tells of each the field and an error in our
+// words; no field is the whole.
+type Look func(tenant string, r Route, wrong func(field string, err error))
+
+// Check is Parse that has all first models looked at.
+func Check(name string, text []byte, look Look) (*File, error) {
 	if len(text) > MaxSize {
 		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s is %d bytes long, more than %d", name, len(text), MaxSize), Hint: "policies and models are put with verbs, not configured"}
 	}
@@ -36,6 +45,9 @@ func Parse(name string, text []byte) (*File, error) {
 	f, err := read(name, text, file, "pavise.yaml", "pavise config example serve prints a file to begin with")
 	if err == nil && len(*f.all) == 0 { // else the values may be missing
 		file.check(f)
+		if look != nil {
+			file.look(f, look)
+		}
 		err = f.err(name)
 	}
 	return file, err
@@ -73,6 +85,28 @@ func document(name string, text []byte, begin string) (*yaml.Node, error) {
 		return nil, broken(errors.New("it holds nothing"))
 	}
 	return root.Content[0], nil
+}
+
+// look has the first models looked at.
+func (file *File) look(f *faults, look Look) {
+	each := func(part, tenant string, routes []Route) {
+		for i, r := range routes {
+			at := f.in(part).in("bootstrap").in("routes").in(strconv.Itoa(i))
+			look(tenant, r, func(field string, err error) {
+				what, fix := err.Error(), "pavise route put --help says what it takes"
+				if e, ok := errors.AsType[*pavise.Error](err); ok {
+					what, fix = e.Msg, cmp.Or(e.Hint, fix)
+				}
+				at.add(field, what, fix)
+			})
+		}
+	}
+	if file.Up != nil && file.Up.Bootstrap != nil {
+		each("up", UpTenant, file.Up.Bootstrap.Routes)
+	}
+	if file.Serve != nil && file.Serve.Bootstrap != nil {
+		each("serve", file.Serve.Tenant, file.Serve.Bootstrap.Routes)
+	}
 }
 
 func (file *File) check(f *faults) {

@@ -33,6 +33,7 @@ func (e *Edge) Handler() http.Handler {
 	mux.HandleFunc("GET /v2/health/live", e.health)
 	mux.HandleFunc("GET /v2/health/ready", e.health)
 	mux.HandleFunc("GET /v2", e.server)
+	mux.HandleFunc("GET /v2/models/stats", e.unserved)
 	mux.HandleFunc("GET /v2/models/{model}", e.metadata)
 	mux.HandleFunc("GET /v2/models/{model}/ready", e.ready)
 	mux.HandleFunc(inferPattern, func(w http.ResponseWriter, r *http.Request) { e.infer(w, r, r.PathValue("model")) })

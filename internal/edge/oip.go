@@ -127,11 +127,12 @@ func (e *Edge) metadata(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	name := modelName(who, r)
-	signature, err := e.gateway.Describe(r.Context(), who, name)
+	signature, err := e.gateway.DescribeVersion(r.Context(), who, name, "")
 	if err != nil {
 		refuse(w, err)
 		return
 	}
+	setRecord(w, signature.Record)
 	replyJSON(w, map[string]any{
 		"name": name.ID, "versions": []string{}, "platform": "pavise",
 		"inputs": plain(signature.Inputs), "outputs": plain(signature.Outputs),
@@ -149,13 +150,15 @@ func plain(ports []tensor.Port) []tensor.Port {
 
 func (e *Edge) ready(w http.ResponseWriter, r *http.Request) {
 	who, err := e.caller(r)
+	var d gateway.Description
 	if err == nil {
-		_, err = e.gateway.Describe(r.Context(), who, modelName(who, r))
+		d, err = e.gateway.DescribeVersion(r.Context(), who, modelName(who, r), "")
 	}
 	if err != nil {
 		refuse(w, err)
 		return
 	}
+	setRecord(w, d.Record)
 	replyJSON(w, map[string]any{"name": r.PathValue("model"), "ready": true})
 }
 

@@ -150,13 +150,15 @@ func (e *Edge) model(w http.ResponseWriter, r *http.Request) {
 		e.status(w, r)
 		return
 	}
+	var record uint64
 	if err == nil {
-		err = e.gateway.DescribeChat(r.Context(), who, modelName(who, r))
+		record, err = e.gateway.DescribeChat(r.Context(), who, modelName(who, r))
 	}
 	if err != nil {
 		refuseChat(w, err)
 		return
 	}
+	setRecord(w, record)
 	reply(w, http.StatusOK, chat.AppendModel(nil, r.PathValue("model"), listed, who.Tenant))
 }
 

@@ -534,3 +534,46 @@ func TestChatIsChargedByTheAnswer(t *testing.T) {
 		t.Errorf("a refused request was charged: %d %s", resp.StatusCode, body)
 	}
 }
+
+// TestModelsThatCannotBeNamed asks for a model whose name no model can have here, as
+// somebody who may ask and somebody who may not: both learn what is wrong with it, and not
+// of a model that they never named.
+func TestModelsThatCannotBeNamed(t *testing.T) {
+	w := edgetest.New(t)
+	for _, role := range []string{"caller", "analyst"} {
+		for body, want := range map[string]string{
+			`{"model":"meta/llama","messages":[{"role":"user","content":"hi"}]}`: `"meta/llama\" is no name`,
+			`{"messages":[{"role":"user","content":"hi"}]}`:                      "is missing",
+		} {
+			resp, text := w.Post(t, "/v1/chat/completions", body, func(r *http.Request) {
+				r.Header.Set("Authorization", "Bearer "+w.Mint(t, role, role))
+			})
+			if resp.StatusCode != 400 || !strings.Contains(text, want) || strings.Contains(text, "unnamed") {
+				t.Errorf("%s: %d %s, want 400 with %s", role, resp.StatusCode, text, want)
+				continue
+			}
+			if r := w.Record(t, resp); r.On.ID != "unnamed" || r.Outcome != pavise.Deny {
+				t.Errorf("%s: record %+v", role, r)
+			}
+		}
+	}
+}
+
+// TestDescriptionsNameTheirRecord asks whether models are there, in the words of each
+// protocol: each answer names the record of the question.
+func TestDescriptionsNameTheirRecord(t *testing.T) {
+	w, _ := behind(t)
+	w.Put(t, func(s *gateway.RouteSpec) {
+		s.Name, s.ONNX, s.Upstream, s.Protocol = "local/model/llama", nil, "http://127.0.0.1:1", "openai"
+	})
+	for _, path := range []string{"/v2/models/m", "/v2/models/m/ready", "/v1/models/k", "/v1/models/tf/metadata", "/v1/models/llama"} {
+		resp, body := w.Post(t, path, "", func(r *http.Request) { r.Method, r.Body, r.ContentLength = "GET", nil, 0 })
+		if resp.StatusCode != 200 || resp.Header.Get("Pavise-Record") == "" {
+			t.Errorf("%s: %d %s, record %q", path, resp.StatusCode, body, resp.Header.Get("Pavise-Record"))
+			continue
+		}
+		if r := w.Record(t, resp); r.Kind != "model.describe" {
+			t.Errorf("%s: record of %s", path, r.Kind)
+		}
+	}
+}

@@ -165,7 +165,7 @@ func behind(t *testing.T) (*edgetest.World, *[]string) {
 			s.ONNX, s.Upstream, s.Protocol, s.Signature = nil, server, protocol, infer.SignatureText(vector)
 		})
 	}
-	*seen = nil // what putting the routes asked
+	*seen = nil // putting a route looks at its server
 	return w, seen
 }
 

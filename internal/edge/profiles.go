@@ -4,6 +4,7 @@ package edge
 // have the same path, the first names what is refused.
 var profiles = []profile{
 	{"triton", ofTriton, []row{
+		{Metrics, `GET /v2/models/stats`}, // before the model of that name, which no route can then describe
 		{Health, `+GET /v2/health/live
 			+GET /v2/health/ready
 			+GET /v2/models/{model}/ready

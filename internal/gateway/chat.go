@@ -11,6 +11,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/chat"
 	"github.com/pavise/pavise/internal/firewall"
+	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/intake"
 	"github.com/pavise/pavise/internal/telemetry"
 	"github.com/pavise/pavise/internal/tensor"
@@ -72,10 +73,17 @@ func (g *Gateway) BeginChat(ctx context.Context, who pavise.Principal, call Chat
 		model.ID = request.Model()
 	}
 	if model.Validate() != nil {
+		if wrong == nil {
+			wrong = chat.NoName(model.ID)
+		}
 		model.ID = unnamed
 	}
 	model.ID = strings.Clone(model.ID) // else the record would hold on to the whole body
-	entry, err := g.guard.Enter(ctx, who, "model.infer", model)
+	attempt := guard.Attempt{}
+	if model.ID == unnamed { // a policy on that name would not help
+		attempt.Check, attempt.Why = "codec", wrong
+	}
+	entry, err := attempt.Enter(ctx, g.guard, who, "model.infer", model)
 	if err != nil {
 		hold.Free()
 		g.countRefusal(model, tensor.NameOpenAI, err)
@@ -250,11 +258,11 @@ func (g *Gateway) Models(ctx context.Context, who pavise.Principal) (names []str
 }
 
 // DescribeChat reports whether a language model is there: the verb model.describe on
-// tenant/model/id. After the guard let the caller in, every error is a *Refusal.
-func (g *Gateway) DescribeChat(ctx context.Context, who pavise.Principal, model pavise.Name) error {
+// tenant/model/id. It returns the index of the record. After the guard let the caller in, every error is a *Refusal.
+func (g *Gateway) DescribeChat(ctx context.Context, who pavise.Principal, model pavise.Name) (index uint64, err error) {
 	entry, err := g.guard.Enter(ctx, who, "model.describe", model)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	err = func() (err error) {
 		defer entry.Exit(&err)
@@ -265,7 +273,8 @@ func (g *Gateway) DescribeChat(ctx context.Context, who pavise.Principal, model 
 		return err
 	}()
 	if err != nil {
-		return &Refusal{entry: entry, err: err}
+		return 0, &Refusal{entry: entry, err: err}
 	}
-	return nil
+	index, _ = entry.Record()
+	return index, nil
 }

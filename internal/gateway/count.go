@@ -7,17 +7,8 @@ import (
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/infer"
 	"github.com/pavise/pavise/internal/telemetry"
-	"github.com/pavise/pavise/internal/tensor"
 	"github.com/pavise/pavise/internal/upstream"
 )
-
-// protocolOf is the name by which requests of a protocol are counted.
-func protocolOf(p tensor.Protocol) string {
-	if p == infer.Spoken(tensor.NameOIPGRPC) {
-		return tensor.NameOIPGRPC
-	}
-	return tensor.NameOf(p)
-}
 
 // count tells whoever watches how an exchange ended. Its record is written.
 func (x *Exchange) count(err error) {

@@ -120,12 +120,12 @@ type Exchange struct {
 func (g *Gateway) Begin(ctx context.Context, who pavise.Principal, call Call) (*Exchange, error) {
 	entry, err := g.guard.Enter(ctx, who, "model.infer", call.Model)
 	if err != nil {
-		g.countRefusal(call.Model, protocolOf(call.Protocol), err)
+		g.countRefusal(call.Model, infer.NameOf(call.Protocol), err)
 		return nil, err
 	}
 	x := takeDesk()
 	x.gateway, x.entry, x.who, x.call = g, entry, who, call
-	x.seen.Begin(ctx, g.watch, protocolOf(call.Protocol), entry.Began())
+	x.seen.Begin(ctx, g.watch, infer.NameOf(call.Protocol), entry.Began())
 	entry.Detail(&x.trail)
 	defer x.broken()
 	err = x.begin()

@@ -26,7 +26,7 @@ func (s RouteSpec) language(r *Route) error {
 		}
 		return nil
 	}
-	if s.Signature != nil || s.Bounds != nil || s.Baseline != nil || s.Drift != "" || s.Shape != "" && s.Shape != defaultShape && s.Shape != firewall.Full {
+	if s.Signature != nil || s.Bounds != nil || s.Baseline != nil || s.Drift != "" || s.Shape != "" && s.Shape != DefaultShape && s.Shape != firewall.Full {
 		return refuse("a language model has no signature, bounds, baseline or shape", "leave them out; what callers may ask for and get is said by --fields")
 	}
 	r.Shape, r.Signature, r.Drift = firewall.Shape{Kind: firewall.Full}, tensor.Signature{}, nil

@@ -48,7 +48,7 @@ const (
 	defaultRate        = "1200/1m burst 300"
 	defaultBudget      = "100000/24h"
 	defaultModelBudget = "1000000/24h"
-	defaultShape       = "round:4"
+	DefaultShape       = "round:4"
 )
 
 // A RouteSpec is what route.put is asked for: a Route in words. On a route that
@@ -144,7 +144,7 @@ func (s *RouteSpec) defaults() {
 	s.Rate = cmp.Or(s.Rate, defaultRate)
 	s.Budget = cmp.Or(s.Budget, defaultBudget)
 	s.ModelBudget = cmp.Or(s.ModelBudget, defaultModelBudget)
-	s.Shape = cmp.Or(s.Shape, defaultShape)
+	s.Shape = cmp.Or(s.Shape, DefaultShape)
 }
 
 // backend says where the model is. The digest of an ONNX model is not filled in

@@ -98,6 +98,9 @@ func denialHint(e *Entry, q *asked, d policy.Decision) string {
 	if isDeniedBy(d, throughChange) && !q.Act.Declared {
 		return fmt.Sprintf("propose it, and let somebody else approve it: pavise change propose %s %s", q.Act.Verb, e.on)
 	}
+	if slices.Contains(d.Reasons, acrossTenants) {
+		return fmt.Sprintf("ask for what is of tenant %s, or as somebody of tenant %s: no policy can permit it across tenants", e.who.Tenant, e.on.Tenant)
+	}
 	return fmt.Sprintf("pavise policy explain %s %s%s shows what would allow it", q.Act.Verb, e.on, asCaller(e.who))
 }
 
@@ -118,6 +121,9 @@ func asCaller(who pavise.Principal) (flags string) {
 
 // throughChange is the guardrail that asks for approval.
 const throughChange = "guardrail/through-change"
+
+// acrossTenants is the guardrail that keeps tenants apart.
+const acrossTenants = "guardrail/tenant-isolation"
 
 // An Attempt is a question about which the record of a refusal says more.
 type Attempt struct {

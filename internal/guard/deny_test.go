@@ -156,3 +156,41 @@ func TestDeniedPrincipalsAreBounded(t *testing.T) {
 		t.Errorf("%d recorded, and with those counted %d, want %d", recorded, total, knocks)
 	}
 }
+
+// TestAttempt refuses what no policy could have permitted, with that reason and what was
+// attempted in the record; beyond what is recorded one by one the caller gets the reason
+// all the same. Whoever is let in begins as by any Enter.
+func TestAttempt(t *testing.T) {
+	g, log := newGuard(t, nil)
+	a := Attempt{Detail: map[string]string{"path": "/x"}, Check: "profile", Why: &pavise.Error{Kind: pavise.NotFound, Msg: "/x is no route", Hint: "none"}}
+	for range patience + 2 {
+		if _, err := a.Enter(t.Context(), g, analyst, "model.infer", model); pavise.KindOf(err) != pavise.NotFound || !strings.Contains(err.Error(), "/x is no route") {
+			t.Fatal(err)
+		}
+	}
+	r := log.records[0]
+	if string(r.Detail) != `{"path":"/x"}` || r.Outcome != pavise.Deny || r.Error.Msg != "/x is no route" || len(r.Verdicts) != 2 || r.Verdicts[0].Check != "profile" || r.Verdicts[1].Check != checkPolicy {
+		t.Errorf("the record is %+v, %s", r, r.Detail)
+	}
+	e, err := a.Enter(t.Context(), g, caller, "model.infer", model)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e.Exit(&err); len(log.records[len(log.records)-1].Detail) > 0 || err != nil {
+		t.Errorf("%v, a detail that nobody set: %s", err, log.records[len(log.records)-1].Detail)
+	}
+}
+
+// TestHintAcrossTenants does not send somebody to policy explain where no policy helps.
+func TestHintAcrossTenants(t *testing.T) {
+	g, _ := newGuard(t, nil)
+	_, err := g.Enter(t.Context(), caller, "model.infer", pavise.Name{Tenant: "rival", Kind: "model", ID: "m"})
+	e, ok := errors.AsType[*pavise.Error](err)
+	if !ok || e.Kind != pavise.Denied || strings.Contains(e.Hint, "policy explain") || !strings.Contains(e.Hint, "across tenants") {
+		t.Errorf("%+v", e)
+	}
+	_, err = g.Enter(t.Context(), analyst, "model.infer", model)
+	if e, ok := errors.AsType[*pavise.Error](err); !ok || !strings.Contains(e.Hint, "policy explain") {
+		t.Errorf("%+v", e)
+	}
+}

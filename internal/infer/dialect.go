@@ -55,6 +55,14 @@ func Spoken(name string) tensor.Protocol {
 	return tensor.Named(name)
 }
 
+// NameOf returns the name of a protocol, by which its requests are counted.
+func NameOf(p tensor.Protocol) string {
+	if p == oipgrpc.Protocol {
+		return tensor.NameOIPGRPC
+	}
+	return tensor.NameOf(p)
+}
+
 // A dialect is how a protocol is spoken over HTTP.
 type dialect struct {
 	versions bool                 // paths can name a version

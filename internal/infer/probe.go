@@ -40,10 +40,7 @@ func (s *Servers) Probe(ctx context.Context, at Place) string {
 		why = e.Msg
 	}
 	if f := upstream.FaultOf(err); f != nil {
-		why = f.What()
-		if f.Err != nil {
-			why += ": " + f.Err.Error()
-		}
+		why = told(f)
 	}
 	return fmt.Sprintf("%s, asked by %s: %s", at.Address, at.Protocol, why)
 }
@@ -129,12 +126,55 @@ func Unreached(at Place, err error) error {
 	if f == nil {
 		return err
 	}
-	why := f.What()
-	if f.Err != nil {
-		why = f.Err.Error()
-	}
 	return &pavise.Error{
-		Kind: pavise.Unavailable, Msg: fmt.Sprintf("the model server at %s cannot be asked what the model takes, by %s: %s", at.Address, at.Protocol, why),
+		Kind: pavise.Unavailable, Msg: fmt.Sprintf("the model server at %s cannot be asked what the model takes, by %s: it %s", at.Address, at.Protocol, told(f)),
 		Hint: "start it first, or correct --upstream and --protocol; a server that cannot say needs --signature FILE", Err: err,
 	}
+}
+
+// told is what came of a look at a server, for whoever chose it.
+func told(f *upstream.Fault) string {
+	if said, hint := mistaken(f); said != "" {
+		return said + "; " + hint
+	}
+	if f.Err == nil {
+		return f.What()
+	}
+	return f.What() + ": " + f.Err.Error()
+}
+
+// mistaken says, where it can be seen, that a server speaks otherwise than it is asked:
+// what was expected and what came, and which field of the route to change. It tells
+// nothing of where the server is.
+func mistaken(f *upstream.Fault) (said, hint string) {
+	if f == nil || f.Err == nil {
+		return "", ""
+	}
+	for _, sign := range []struct{ in, said, hint string }{
+		{
+			"frame too large", "was asked in HTTP/2, as gRPC is, and answered in something else, most likely HTTP/1.1",
+			"the operator names the port of gRPC in the route's upstream, or oip in its protocol",
+		},
+		{
+			"http2: client conn could not be established", "was asked in HTTP/2, as gRPC is, and answered in something else",
+			"the operator names the port of gRPC in the route's upstream, or oip in its protocol",
+		},
+		{
+			"does not look like a TLS handshake", "was asked by TLS and answered without",
+			"the operator writes http:// in the route's upstream, or names the port of TLS",
+		},
+		{
+			"no application protocol", "was asked for HTTP/2, as gRPC is, and has no TLS with it",
+			"the operator names the port of gRPC in the route's upstream, or oip in its protocol",
+		},
+		{
+			"its head broke off", "was asked in HTTP/1.1 and ended the connection without an answer in it",
+			"if it speaks gRPC alone, the operator names oip-grpc in the route's protocol; if it takes TLS alone, https:// in its upstream",
+		},
+	} {
+		if strings.Contains(f.Err.Error(), sign.in) {
+			return sign.said, sign.hint
+		}
+	}
+	return "", ""
 }

@@ -194,7 +194,7 @@ func (u *Upstream) do(ctx context.Context, c *call) error {
 	case status == http.StatusNotFound:
 		return &pavise.Error{
 			Kind: pavise.Unavailable, Msg: "the model server does not know the model (status 404)",
-			Hint: "if it has another name there, put the route with --remote NAME",
+			Hint: "if it has another name there, put the route with --remote NAME; if it speaks another protocol, with --protocol NAME",
 		}
 	case status/100 == 4:
 		return fault(fmt.Sprintf("refused the request with status %d", status), nil)
@@ -224,6 +224,9 @@ func reword(err error, most int) error {
 		what = fmt.Sprintf("answered with more than %d bytes", most)
 	}
 	e := fault(what, err)
+	if said, hint := mistaken(f); said != "" {
+		e.Msg, e.Hint = "the model server "+said, hint
+	}
 	if f.Reason == upstream.Full {
 		e.Kind, e.Hint = pavise.Throttled, "wait as long as Retry-After says, then try again"
 	}
