@@ -45,7 +45,7 @@ const done = "data: [DONE]\n\n"
 // languages is a world whose model m is a language model on a server of the handler.
 func languages(t testing.TB, serve http.HandlerFunc, edit func(*gateway.RouteSpec)) *edgetest.World {
 	t.Helper()
-	server := httptest.NewServer(serve)
+	server := httptest.NewServer(looked(serve))
 	t.Cleanup(server.Close)
 	w := edgetest.New(t)
 	w.Put(t, func(s *gateway.RouteSpec) {
@@ -542,8 +542,8 @@ func TestModelsThatCannotBeNamed(t *testing.T) {
 			resp, text := w.Post(t, "/v1/chat/completions", body, func(r *http.Request) {
 				r.Header.Set("Authorization", "Bearer "+w.Mint(t, role, role))
 			})
-			if resp.StatusCode != 400 || !strings.Contains(text, want) || strings.Contains(text, "unnamed") {
-				t.Errorf("%s: %d %s, want 400 with %s", role, resp.StatusCode, text, want)
+			if resp.StatusCode != map[bool]int{true: 404, false: 400}[strings.Contains(body, "llama")] || !strings.Contains(text, want) || strings.Contains(text, "unnamed") {
+				t.Errorf("%s: %d %s, want it refused with %s", role, resp.StatusCode, text, want)
 				continue
 			}
 			if r := w.Record(t, resp); r.On.ID != "unnamed" || r.Outcome != pavise.Deny {
