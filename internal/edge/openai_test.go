@@ -45,7 +45,13 @@ const done = "data: [DONE]\n\n"
 // languages is a world whose model m is a language model on a server of the handler.
 func languages(t testing.TB, serve http.HandlerFunc, edit func(*gateway.RouteSpec)) *edgetest.World {
 	t.Helper()
-	server := httptest.NewServer(looked(serve))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet { // putting the route asks what there is
+			says("application/json", `{"object":"list","data":[{"id":"secret-7b","object":"model"}]}`)(w, r)
+			return
+		}
+		serve(w, r)
+	}))
 	t.Cleanup(server.Close)
 	w := edgetest.New(t)
 	w.Put(t, func(s *gateway.RouteSpec) {

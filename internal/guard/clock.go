@@ -52,6 +52,16 @@ func (c *clock) stamp() time.Time {
 	return at
 }
 
+// since returns how long ago the clock was read, 0 at least. Where the reading has a
+// monotonic one, as all of time.Now have, that clock alone is looked at: profiled, to
+// read both took more than twice as long.
+func (c *clock) since(read time.Time) time.Duration {
+	if read != read.Round(0) {
+		return max(time.Since(read), 0)
+	}
+	return max(c.now().Sub(read), 0)
+}
+
 // steppedBack is the refusal of every verb that is not in the safe direction.
 func steppedBack(behind time.Duration) error {
 	return &pavise.Error{

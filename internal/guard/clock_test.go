@@ -108,3 +108,19 @@ func TestSoundClockNeedsNoAccepting(t *testing.T) {
 		t.Errorf("%d records, %v", log.Size(), err)
 	}
 }
+
+// TestSince measures by the monotonic reading where there is one, and else by the clock
+// that the guard was given; never backwards.
+func TestSince(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	c := clock{now: func() time.Time { return now }}
+	if got := c.since(now.Add(-time.Minute)); got != time.Minute {
+		t.Errorf("a minute ago is %v ago", got)
+	}
+	if got := c.since(now.Add(time.Minute)); got != 0 {
+		t.Errorf("in a minute is %v ago", got)
+	}
+	if got := c.since(time.Now().Add(-time.Hour)); got < time.Hour || got > 2*time.Hour {
+		t.Errorf("an hour ago, by the monotonic clock, is %v ago", got)
+	}
+}

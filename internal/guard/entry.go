@@ -263,7 +263,7 @@ func (e *Entry) ending(p *page, cause error) (*record.Record, ledger.Durability,
 		Kind: e.action.Verb, Phase: record.Act, Tenant: e.on.Tenant, At: e.at,
 		Who: &e.who, On: e.on, Outcome: outcome(e.verdicts), Policy: &e.policy,
 		Verdicts: e.verdicts, Error: failure(cause), Subject: e.subject, Sealed: e.sealed, Safe: e.action.Safe,
-		Took: max(e.guard.clock.now().Sub(e.began), 0),
+		Took: e.guard.clock.since(e.began),
 	}
 	r, how := &p.last, ledger.Written
 	if e.durable {

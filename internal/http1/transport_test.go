@@ -36,10 +36,13 @@ func TestShutdownUnderLoadLosesNothing(t *testing.T) {
 			io.Copy(w, r.Body)
 		})}
 		addr := start(t, s)
-		var wg sync.WaitGroup
+		var wg, connected sync.WaitGroup
 		var answered atomic.Int64
 		for i := range 16 {
+			connected.Add(1)
 			wg.Go(func() {
+				first := sync.OnceFunc(connected.Done)
+				defer first()
 				path := []string{"/", "/early"}[i%2]
 				transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
 				defer transport.CloseIdleConnections()
@@ -56,9 +59,11 @@ func TestShutdownUnderLoadLosesNothing(t *testing.T) {
 						return
 					}
 					last = r.Close
+					first()
 				}
 			})
 		}
+		connected.Wait() // nobody is to come when the server takes no new connection
 		for answered.Load() < 200 {
 			time.Sleep(time.Millisecond)
 		}
