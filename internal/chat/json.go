@@ -90,7 +90,7 @@ func (f *Fault) Unwrap() error { return f.Err }
 // can have here, such as one with a slash.
 func NoName(model string) *Fault {
 	return &Fault{Param: "model", Err: &pavise.Error{
-		Kind: pavise.Invalid, Msg: fmt.Sprintf("%.80q is no name that a model has here", model),
+		Kind: pavise.NotFound, Msg: fmt.Sprintf("%.80q is no name that a model has here", model),
 		Hint: "ask under the id of its route; the name that its server has for it is the route's remote",
 	}}
 }

@@ -20,9 +20,21 @@ var vector = tensor.Signature{
 // serving returns the address of a server that the test's end closes.
 func serving(t *testing.T, h http.HandlerFunc) string {
 	t.Helper()
-	server := httptest.NewServer(h)
+	server := httptest.NewServer(looked(h))
 	t.Cleanup(server.Close)
 	return server.URL
+}
+
+// looked answers the looks at a server of which callers know nothing: those of whoever
+// puts a route to it.
+func looked(h http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == "GET" && (r.URL.Path == "/v1/models" || r.URL.Path == "/ping") {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
+		h(w, r)
+	}
 }
 
 // permit adds a policy to those that every tenant begins with.

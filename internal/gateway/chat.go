@@ -127,7 +127,7 @@ func readChat(hold *intake.Hold, call ChatCall) (r *chat.Request, read int, err 
 func (x *ChatExchange) enter(ctx context.Context, wrong error) error {
 	if wrong != nil {
 		check := "codec"
-		if pavise.KindOf(wrong) != pavise.Invalid {
+		if kind := pavise.KindOf(wrong); kind != pavise.Invalid && kind != pavise.NotFound {
 			check = "memory"
 		}
 		x.entry.Verdict(pavise.Verdict{Check: check, Outcome: pavise.Deny, Reason: wrong.Error()})

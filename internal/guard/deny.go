@@ -99,7 +99,7 @@ func denialHint(e *Entry, q *asked, d policy.Decision) string {
 		return fmt.Sprintf("propose it, and let somebody else approve it: pavise change propose %s %s", q.Act.Verb, e.on)
 	}
 	if slices.Contains(d.Reasons, acrossTenants) {
-		return fmt.Sprintf("ask for what is of tenant %s, or as somebody of tenant %s: no policy can permit it across tenants", e.who.Tenant, e.on.Tenant)
+		return fmt.Sprintf("ask as somebody of tenant %s: no policy can permit it across tenants; pavise whoami shows whose you are", e.on.Tenant)
 	}
 	return fmt.Sprintf("pavise policy explain %s %s%s shows what would allow it", q.Act.Verb, e.on, asCaller(e.who))
 }

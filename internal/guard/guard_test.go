@@ -193,6 +193,9 @@ func checkDenied(t *testing.T, log *fakeLog, err error, by string) {
 	if slices.Equal(denial.Policies, []string{throughChange}) {
 		want = "pavise change propose"
 	}
+	if slices.Contains(denial.Policies, acrossTenants) {
+		want = "across tenants; pavise whoami"
+	}
 	if !strings.Contains(e.Hint, want) {
 		t.Errorf("hint %q names no command", e.Hint)
 	}

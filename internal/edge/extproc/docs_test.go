@@ -7,7 +7,9 @@ import (
 	"testing"
 
 	bootstrap "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
+	cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	authz "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
+
 	ext "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	hcm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
@@ -43,6 +45,8 @@ func TestDocumentedConfiguration(t *testing.T) {
 		switch title {
 		case "envoy.yaml":
 			into = &bootstrap.Bootstrap{}
+		case "cluster":
+			into = &cluster.Cluster{}
 		case "ext_proc":
 			into = &ext.ExternalProcessor{}
 		case "ext_authz":
@@ -83,7 +87,7 @@ func TestDocumentedConfiguration(t *testing.T) {
 			t.Errorf("%s is open when it fails", title)
 		}
 	}
-	for _, title := range []string{"envoy.yaml", "ext_proc", "ext_authz", "pavise.yaml", "Istio", "agentgateway"} {
+	for _, title := range []string{"envoy.yaml", "cluster", "ext_proc", "ext_authz", "pavise.yaml", "Istio", "agentgateway"} {
 		if seen[title] != 1 {
 			t.Errorf("%d blocks of %s", seen[title], title)
 		}
