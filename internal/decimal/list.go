@@ -17,13 +17,20 @@ import (
 // of requests of 512 numbers showed half of the time in going back and forth between the
 // number and the list around it, digit by digit; so this is one loop, and takes eight
 // digits at once.
-func AppendFloats(dst []float64, b []byte, size, count int) (list []float64, end int) {
+//
+// same reports that AppendList would write of what it has read what it has read: FP32s of
+// six digits, with no 0 at the end of the decimals, above what is written with an exponent,
+// and no spaces. Any decimal of six digits is the only one of as many that reads back as
+// its float32 (FLT_DIG of C), so it is the shortest, too. It may be false where it could be
+// true.
+func AppendFloats(dst []float64, b []byte, size, count int) (list []float64, end int, same bool) {
 	if size != 32 && size != 64 {
-		return dst, 0
+		return dst, 0, false
 	}
+	same = size == 32
 	for i := 0; count > 0; count-- {
 		if i >= len(b) {
-			return dst, end
+			return dst, end, same
 		}
 		minus := uint64(0) // by arithmetic: who predicts the sign of a feature?
 		if b[i] == '-' {
@@ -39,7 +46,7 @@ func AppendFloats(dst []float64, b []byte, size, count int) (list []float64, end
 		}
 		if next == 0 {
 			if mant, places, next = plain(b, i); next == 0 {
-				return dst, end
+				return dst, end, same
 			}
 		}
 		var v float64
@@ -52,19 +59,21 @@ func AppendFloats(dst []float64, b []byte, size, count int) (list []float64, end
 				v = float64(float32(v))
 			case size == 64 && mant <= 1<<53:
 			default:
-				return dst, end
+				return dst, end, same
 			}
 		}
 		dst = append(dst, math.Float64frombits(math.Float64bits(v)|minus<<63))
+		same = same && mant <= 999999 && (places == 0 || mant > 0 && b[next-1] != '0' && (places < 6 || mant > power[places-6]))
 		end = next
 		if b[next] != ',' { // plain has seen eight bytes from the last digits on
-			return dst, end
+			return dst, end, same
 		}
 		if i = next + 1; i < len(b) && b[i] == ' ' {
+			same = false
 			i++
 		}
 	}
-	return dst, end
+	return dst, end, same
 }
 
 // single holds the powers of ten that are exact float32s.

@@ -13,7 +13,10 @@ func checkList(t *testing.T, text string) {
 	t.Helper()
 	b := []byte(text)
 	for _, size := range []int{16, 32, 64} {
-		list, end := AppendFloats([]float64{7}, b, size, 5)
+		list, end, same := AppendFloats([]float64{7}, b, size, 5)
+		if again := AppendList(nil, list[1:], size); same && string(again) != text[:end] {
+			t.Fatalf("%q is said to be written as %q, and is written %q", text, text[:end], again)
+		}
 		if list[0] != 7 || len(list) > 6 || end > len(b) || (end == 0) != (len(list) == 1) {
 			t.Fatalf("%q: %v, %d", text, list, end)
 		}
@@ -67,7 +70,7 @@ func TestAppendFloats(t *testing.T) {
 		"0.5.5,1        ":                       3,
 		"":                                      0, "1": 0, "-": 0, "nan        ": 0, "[1.5]    ": 0,
 	} {
-		if _, end := AppendFloats(nil, []byte(text), 32, 5); end != want {
+		if _, end, _ := AppendFloats(nil, []byte(text), 32, 5); end != want {
 			t.Errorf("%q ends at %d, want %d", text, end, want)
 		}
 		checkList(t, text)
@@ -80,6 +83,30 @@ func TestAppendFloats(t *testing.T) {
 			list = append(list, strconv.FormatFloat(v, 'f', rng.IntN(20), 64))
 		}
 		checkList(t, strings.Join(list, ",")+"]       ")
+	}
+}
+
+// TestSame: what is the shortest to begin with is told from what only nearly is.
+func TestSame(t *testing.T) {
+	for text, want := range map[string]bool{
+		"0.48291,0.5,9.99999,0.000002,-1.5      ": true, "0.1        ": true, "0.0000011        ": true, "0.00097656,3        ": true,
+		"12.5        ": true, "3        ": true, "0,-0,100,-999999,1        ": true, "0.00000100001        ": true, "1234.56        ": true,
+		"0.48291, 0.5        ": false, "0.50        ": false, "0.0        ": false, "-0.0        ": false, "1.000000        ": false,
+		"0.000001        ": false, "0.0000001        ": false, "0.1234567        ": false, "1.234567        ": false, "1234567        ": false, "0.00        ": false,
+	} {
+		if _, end, same := AppendFloats(nil, []byte(text), 32, 9); same != want || end == 0 {
+			t.Errorf("%q: %v, to %d", text, same, end)
+		}
+		checkList(t, text)
+	}
+	// Of all six digits some, with a point at every place.
+	for places := range 12 {
+		for m := range uint64(10_000) {
+			m = m*100 + m%99 + 1
+			whole, rest := m/power[places+1], m%power[places+1]
+			text := strconv.FormatUint(whole, 10) + "." + strconv.FormatUint(power[places+1]+rest, 10)[1:]
+			checkList(t, text+"        ")
+		}
 	}
 }
 

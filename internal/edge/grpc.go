@@ -113,7 +113,9 @@ func (c *rpc) refuse(wrong error) error {
 	if _, left := errors.AsType[*leftError](wrong); left || c.caller() != nil {
 		return wrong
 	}
-	_, err := c.edge.gateway.Aside(c.r.Context(), c.who, gateway.AsideCall{Verb: VerbOther, Server: unknown, Wrong: wrong})
+	_, err := c.edge.gateway.Aside(c.r.Context(), c.who, gateway.AsideCall{
+		Verb: VerbOther, Server: unknown, Method: c.r.Method, Path: c.r.URL.EscapedPath(), Wrong: wrong,
+	})
 	code, msg := grpcCodes[pavise.KindOf(wrong)], explain(wrong)
 	if e, ok := errors.AsType[*rpcError](wrong); ok {
 		code, msg = e.code, e.msg

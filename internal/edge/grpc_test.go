@@ -24,6 +24,7 @@ import (
 	grpcstatus "google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"github.com/pavise/pavise/internal/edge"
 	"github.com/pavise/pavise/internal/edgetest"
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/tensor"
@@ -392,6 +393,8 @@ func TestGRPCFrames(t *testing.T) {
 		}
 		if resp.Header.Get("Pavise-Record") == "" {
 			t.Errorf("%s: no record", name)
+		} else if r := w.Record(t, resp); r.Kind == edge.VerbOther && !strings.Contains(string(r.Detail), service+"ModelInfer") {
+			t.Errorf("%s: the record does not say what was called: %s", name, r.Detail)
 		}
 	}
 	resp, body := w.Post(t, service+"ModelInfer", string(framed(0, len(good), good)), func(r *http.Request) { r.Header.Set("Content-Type", "application/grpc") })

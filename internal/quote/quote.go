@@ -1,12 +1,14 @@
 // Package quote is the strings of JSON (RFC 8259 section 7) as the strict readers of
-// exchanges read them: what stands for itself, and what an escape stands for. Each reader
-// says in its own words where something is wrong, and how long a string may be.
+// exchanges read them: what stands for itself, what an escape stands for, and what does not
+// belong in a text or a name. Each reader says in its own words where something is wrong,
+// and how long a string may be.
 //
 // It is pure and has no state.
 package quote
 
 import (
 	"fmt"
+	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -78,4 +80,32 @@ func hex4[T string | []byte](text T, from int) (rune, bool) {
 		r = r<<4 | c
 	}
 	return r, true
+}
+
+// Invalid returns where a text that is not valid UTF-8 stops being so. It must not be valid.
+func Invalid(b []byte) int {
+	for i := 0; ; {
+		r, n := utf8.DecodeRune(b[i:])
+		if r == utf8.RuneError && n == 1 {
+			return i
+		}
+		i += n
+	}
+}
+
+// Unprintable returns the first character of a UTF-8 text that does not print, if there is
+// one.
+func Unprintable(b []byte) (rune, bool) {
+	for i := 0; i < len(b); {
+		if ' ' <= b[i] && b[i] < 0x7f {
+			i++
+			continue
+		}
+		r, n := utf8.DecodeRune(b[i:])
+		if !unicode.IsPrint(r) {
+			return r, true
+		}
+		i += n
+	}
+	return 0, false
 }

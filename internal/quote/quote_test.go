@@ -74,6 +74,20 @@ func TestStrings(t *testing.T) {
 	}
 }
 
+func TestInvalidAndUnprintable(t *testing.T) {
+	for text, want := range map[string]int{"\xff": 0, "a\xff": 1, "é日\xe6\x97": 5, "a\xed\xa0\x80": 1, "a\ufffd\xc0\x80": 4} {
+		if got := Invalid([]byte(text)); got != want {
+			t.Errorf("%q is invalid from %d, want %d", text, got, want)
+		}
+	}
+	for text, want := range map[string]rune{"": 0, "a name": 0, "é日\U0001f600": 0, "a\x00": -1, "b\u202ec": '\u202e', "\x7f": '\x7f', "a\u00a0": '\u00a0'} {
+		r, bad := Unprintable([]byte(text))
+		if bad != (want != 0) || want > 0 && r != want {
+			t.Errorf("%q: %U, %v", text, r, bad)
+		}
+	}
+}
+
 func FuzzStrings(f *testing.F) {
 	for _, text := range []string{`a\nb`, `\ud83d\ude00`, `\ud83d`, "1234567\x1f", `\u00e`} {
 		f.Add(text)

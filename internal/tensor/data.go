@@ -23,6 +23,7 @@ func (s *scanner) data(t *Tensor, end int) (f *fault) {
 		if d == BF16 {
 			one = (*scanner).brain
 		}
+		s.spelled = spelling{}
 		t.Data.Floats, f = elements(s, s.floats(), t.Shape, end, reader[float64]{bits, one, (*scanner).plainFloats})
 	case Octets:
 		t.Data.Bytes, f = elements(s, room.bytes(), t.Shape, end, reader[[]byte]{bits, (*scanner).octets, nil})
@@ -40,7 +41,11 @@ type reader[T any] struct {
 }
 
 func (s *scanner) plainFloats(list []float64, n, bits int) []float64 {
-	list, end := decimal.AppendFloats(list, s.text[s.pos:], bits, n)
+	before := len(list)
+	list, end, same := decimal.AppendFloats(list, s.text[s.pos:], bits, n)
+	if same {
+		s.spelled = spelling{text: s.text[s.pos : s.pos+end], count: len(list) - before}
+	}
 	s.pos += end
 	return list
 }

@@ -36,6 +36,44 @@ func AppendError(dst []byte, msg string) []byte {
 // AppendText appends a JSON string. The text must be valid UTF-8.
 func AppendText(dst []byte, text string) []byte { return appendQuoted(dst, text) }
 
+// A spelling is the text of a list of numbers that is what appendData would write of
+// them, byte for byte. A profile of requests of 512 numbers showed a sixth of all in
+// writing them anew, when most are written in their shortest form to begin with.
+type spelling struct {
+	text  []byte
+	count int    // of the numbers
+	sum   uint64 // of them, so that numbers which were changed since are written anew
+}
+
+// maxSpelling bounds the text that is kept.
+const maxSpelling = 8 << 10
+
+// keepSpelling has the text of the only input copied to the room, if that is how it would
+// be written.
+func (s *scanner) keepSpelling(r *Request) {
+	t := &r.Inputs[0]
+	if r.room == nil || t.Datatype != FP32 || s.spelled.count != len(t.Data.Floats) || len(s.spelled.text) > maxSpelling {
+		return
+	}
+	r.spelt = s.spelled
+	r.spelt.text = append(r.room.octets().take(len(s.spelled.text)), s.spelled.text...)
+	r.spelt.sum = sum(t.Data.Floats)
+}
+
+// of reports whether it is the spelling of the tensor's elements.
+func (p *spelling) of(t *Tensor) bool {
+	return p.count > 0 && t.Datatype == FP32 && len(t.Data.Floats) == p.count && sum(t.Data.Floats) == p.sum
+}
+
+// sum tells a list of FP32s, which leave 29 bits of a float64 unused, from one in which a
+// number, or the order, was changed.
+func sum(list []float64) (n uint64) {
+	for i, v := range list {
+		n += math.Float64bits(v) >> 29 * uint64(2*i+1)
+	}
+	return n
+}
+
 func (t *Tensor) appendData(dst []byte) []byte {
 	switch t.Datatype.Family() {
 	case Boolean:

@@ -148,6 +148,7 @@ type Request struct {
 
 	form   form     // how the caller laid it out
 	room   *Room    // whose memory it is; nil: nobody else's
+	spelt  spelling // of its only input, in room; empty: it is to be written anew
 	sent   Message  // as Encode made it
 	sentBy Protocol // in which protocol; nil: not yet
 }

@@ -23,6 +23,7 @@ func FuzzParseRequest(f *testing.F) {
 			f.Add(c.Body)
 		}
 	}
+	f.Add([]byte(`{"inputs":[{"name":"x","shape":[3],"datatype":"FP32","data":[0.48291,0.5,-1.25001]}]}`))
 	f.Add([]byte(`{"id":"a","inputs":[{"name":"x","shape":[2,1],"datatype":"FP32","data":[[1.5],[-2e3]]},{"data":["\ud83d\ude00"],"name":"s","shape":[1],"datatype":"BYTES"}],"outputs":[{"name":"y"}]}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		r, err := ParseRequest(body, narrow)
@@ -38,6 +39,7 @@ func FuzzParseRequest(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		checkRoom(t, body, sent)
 		checkTensors(t, sent, "inputs", r.Inputs)
 		again, err := ParseRequest(sent, DefaultLimits())
 		r.Raw, r.Model = Raw{}, "" // say nothing of what is asked
@@ -69,6 +71,30 @@ func FuzzParseResponse(f *testing.F) {
 			t.Fatalf("%+v was written %s and read %+v, %v", r, sent, again, err)
 		}
 	})
+}
+
+// checkRoom holds what is sent of a body that was read into a room, where text may be
+// kept, against what is written of the same numbers without one.
+func checkRoom(t *testing.T, body, want []byte) {
+	t.Helper()
+	lim := narrow
+	lim.Room = new(Room)
+	r, err := ParseRequest(body, lim)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sent, err := r.AppendJSON(nil); err != nil || !bytes.Equal(sent, want) {
+		t.Fatalf("in a room %s is sent, and elsewhere %s: %v", sent, want, err)
+	}
+	// A number that is changed is written as it is then.
+	if t := &r.Inputs[0]; t.Datatype == FP32 {
+		t.Data.Floats[0] = -t.Data.Floats[0]
+	}
+	moved := &Request{ID: r.ID, Inputs: r.Inputs, Outputs: r.Outputs}
+	want, _ = moved.AppendJSON(nil)
+	if sent, err := r.AppendJSON(nil); err != nil || !bytes.Equal(sent, want) {
+		t.Fatalf("changed, in a room %s is sent, and elsewhere %s: %v", sent, want, err)
+	}
 }
 
 // checkText holds accepted text against the standard library's reading of it: one

@@ -20,10 +20,9 @@ func (s *scanner) notNumber(c byte) *fault {
 // signed reads an integer of 8 to 64 bits.
 func (s *scanner) signed(bits int) (int64, *fault) {
 	s.peek()
-	if bits >= 32 { // which eight digits are within
-		if n, ok := s.small(); ok {
-			return n, nil
-		}
+	var room [1]int64
+	if plain := s.plainInts(room[:0], 1, bits); len(plain) == 1 { // as the dimensions of a shape are
+		return plain[0], nil
 	}
 	start := s.pos
 	var n decimal.Number
@@ -44,23 +43,6 @@ func (s *scanner) signed(bits int) (int64, *fault) {
 		return -int64(mant), nil
 	}
 	return int64(mant), nil
-}
-
-// small reads an integer of one to eight digits with a comma or a bracket behind it, as
-// the dimensions of a shape are, and reads nothing if something else stands there.
-func (s *scanner) small() (v int64, ok bool) {
-	for i := s.pos; i < len(s.text) && i <= s.pos+8; i++ {
-		switch c := s.text[i]; {
-		case isDigit(c) && (v > 0 || i == s.pos):
-			v = v*10 + int64(c-'0')
-		case (c == ',' || c == ']') && i > s.pos:
-			s.pos = i
-			return v, true
-		default:
-			return 0, false
-		}
-	}
-	return 0, false
 }
 
 // unsigned reads a non-negative integer of 8 to 64 bits.

@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/pavise/pavise/internal/decimal"
+	"github.com/pavise/pavise/internal/quote"
 )
 
 // Limits bound what a body may hold. A zero field allows nothing, so that a
@@ -52,7 +53,7 @@ func (l Limits) Weight(m Message) int {
 	if len(raw) > 0 || bytes.Contains(text, []byte(Bytes)) || bytes.IndexByte(text, '\\') >= 0 {
 		size = 24
 	}
-	return len(m.Body) + size*min(l.MaxElements, 1+bytes.Count(text, comma)+len(raw))
+	return len(m.Body) + min(len(text), maxSpelling) + size*min(l.MaxElements, 1+bytes.Count(text, comma)+len(raw))
 }
 
 // ParseRequest is OIP.ParseRequest of a text without binary tensors.
@@ -82,7 +83,7 @@ func (s *scanner) whole(value func() *fault) *fault {
 		return s.fault("send the text without it", "a byte order mark before the text")
 	}
 	if !utf8.Valid(s.text) {
-		s.pos = firstInvalid(s.text)
+		s.pos = quote.Invalid(s.text)
 		return s.fault("encode the text as UTF-8", "not valid UTF-8")
 	}
 	if f := value(); f != nil {
@@ -92,17 +93,6 @@ func (s *scanner) whole(value func() *fault) *fault {
 		return s.fault("send exactly one JSON object", "more text after the end of the object")
 	}
 	return s.spent()
-}
-
-// firstInvalid returns where text that is not UTF-8 stops being so.
-func firstInvalid(b []byte) int {
-	for i := 0; ; {
-		r, n := utf8.DecodeRune(b[i:])
-		if r == utf8.RuneError && n == 1 {
-			return i
-		}
-		i += n
-	}
 }
 
 // The keys of each object, required ones first.
@@ -130,6 +120,9 @@ func (s *scanner) request(r *Request) *fault {
 		return f
 	})
 	s.settleRaw(r)
+	if f == nil && len(r.Inputs) == 1 {
+		s.keepSpelling(r)
+	}
 	return f
 }
 
@@ -275,7 +268,7 @@ func (s *scanner) datatype() (Datatype, *fault) {
 		return d, nil
 	}
 	s.pos = start
-	if r, bad := unprintable(b); bad {
+	if r, bad := quote.Unprintable(b); bad {
 		return "", s.fault("use printable characters", "the name holds %U, which does not print", r)
 	}
 	if Datatype(strings.ToUpper(string(b))).Valid() {

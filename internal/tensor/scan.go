@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/quote"
 )
 
 // A scanner reads one JSON text from front to back (RFC 8259). It has no idea
@@ -22,6 +22,8 @@ type scanner struct {
 
 	binary []byte   // what follows the text: the raw bytes of tensors, in their order
 	raw    []rawWay // how the outputs asked for are wanted, one by one
+
+	spelled spelling // of the floats read last
 
 	answer *answer // where a response is read to; nil: this is none
 	ports  []Port  // what names may be known by
@@ -220,7 +222,7 @@ func (s *scanner) label() (string, *fault) {
 	if f != nil {
 		return "", f
 	}
-	if r, bad := unprintable(b); bad {
+	if r, bad := quote.Unprintable(b); bad {
 		s.pos = start
 		return "", s.fault("use printable characters", "the name holds %U, which does not print", r)
 	}
@@ -241,24 +243,8 @@ func (l Limits) Label(b []byte) (name, hint, why string) {
 	if !utf8.Valid(b) {
 		return "", "encode the text as UTF-8", "not valid UTF-8"
 	}
-	if r, bad := unprintable(b); bad {
+	if r, bad := quote.Unprintable(b); bad {
 		return "", "use printable characters", fmt.Sprintf("the name holds %U, which does not print", r)
 	}
 	return l.Room.name(b), "", ""
-}
-
-// unprintable returns the first character of UTF-8 text that does not print.
-func unprintable(b []byte) (rune, bool) {
-	for i := 0; i < len(b); {
-		if ' ' <= b[i] && b[i] < 0x7f {
-			i++
-			continue
-		}
-		r, n := utf8.DecodeRune(b[i:])
-		if !unicode.IsPrint(r) {
-			return r, true
-		}
-		i += n
-	}
-	return 0, false
 }
