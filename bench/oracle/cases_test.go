@@ -129,7 +129,7 @@ type house struct {
 func (h *house) agree(t *testing.T, b *bench, q asked.Question, r request) {
 	t.Helper()
 	act, _ := h.schema.Act(q.Act.Verb)
-	asks := &policy.Question{Who: h.entities.Subject(q.Who, q.Granted), Act: act, On: h.entities.Thing(q.On, q.Facts), At: q.At, Approved: q.Approved}
+	asks := &policy.Question{Who: h.entities.Subject(&q.Who, q.Granted), Act: act, On: h.entities.Thing(q.On, q.Facts), At: q.At, Approved: q.Approved}
 	allow, reasons := b.ours(r)
 	for name, decide := range map[string]func(*policy.Question) policy.Decision{
 		"the index": h.set.Fresh, "the full scan": h.set.Scan, "what was kept": h.set.Decide, "what was kept, again": h.set.Decide,

@@ -47,7 +47,7 @@ func (p *indexed) ask(i int) policy.Decision {
 	ask := &p.asks[i]
 	act, _ := p.schema.Act(ask.Act.Verb)
 	return p.decide(&policy.Question{
-		Who: p.entities.Subject(ask.Who, ask.Granted), Act: act, On: p.entities.Thing(ask.On, ask.Facts),
+		Who: p.entities.Subject(&ask.Who, ask.Granted), Act: act, On: p.entities.Thing(ask.On, ask.Facts),
 		At: ask.At, Approved: ask.Approved,
 	})
 }

@@ -93,11 +93,11 @@ func (c *conn) end() {
 	if p := recover(); p != nil {
 		c.server.ErrorLog.Printf("http1: panic serving %s: %v\n%s", c.nc.RemoteAddr(), p, debug.Stack())
 	}
-	c.server.forget(c)
 	if c.given {
 		return
 	}
 	c.rwc.Close()
+	c.server.forget(c) // only now is it gone: Shutdown returns when none is left
 	if x := c.now.Load(); x != nil {
 		x.scope.end()
 	}
