@@ -12,18 +12,18 @@ type desk struct {
 	answer  Answer
 	outputs [2]Output // of the trail, as most models have no more
 
-	text  [textSize]byte // of the request, unless it is longer
-	said  []byte         // the answer as the caller gets it
-	own   []byte         // the model's own, where the caller gets another
-	plain []byte         // what the record keeps, before it is sealed
+	text  []byte // of the request
+	said  []byte // the answer as the caller gets it
+	own   []byte // the model's own, where the caller gets another
+	plain []byte // what the record keeps, before it is sealed
 }
 
 const (
-	textSize = 4 << 10  // most bodies are not longer
-	deskRoom = 64 << 10 // a text that took more is left to the garbage collector
+	textSize = 4 << 10  // most requests are not longer
+	deskRoom = 16 << 10 // a text that took more is left to the garbage collector
 )
 
-var desks = sync.Pool{New: func() any { return new(desk) }}
+var desks = sync.Pool{New: func() any { return &desk{text: make([]byte, 0, textSize)} }}
 
 // takeDesk returns an exchange on a clear desk.
 func takeDesk() *Exchange {
@@ -39,9 +39,10 @@ func (d *desk) free() {
 	desks.Put(d)
 }
 
-// keepRoom keeps the room of a text for the next exchange, unless it is large.
+// keepRoom keeps the room that a text took for the next exchange if it is more than there
+// was, unless it is large.
 func keepRoom(room *[]byte, text []byte) {
-	if cap(text) <= deskRoom {
-		*room = text
+	if cap(text) > cap(*room) && cap(text) <= deskRoom {
+		*room = text[:0]
 	}
 }

@@ -293,10 +293,11 @@ func (x *Exchange) parse() (*tensor.Request, error) {
 	if !x.route.Observe { // the gate is to be seen refusing what it then lets pass
 		lim = x.route.gate.Limits(lim)
 	}
-	text, err := x.hold.ReadIn(x.desk.text[:], x.call.Body, lim.MaxBody)
+	text, err := x.hold.ReadIn(x.desk.text, x.call.Body, lim.MaxBody)
 	if err != nil {
 		return nil, err
 	}
+	keepRoom(&x.desk.text, text)
 	x.read = len(text)
 	x.seen.Enter(telemetry.Parse)
 	m := tensor.Message{Body: text, Header: x.call.Header}
@@ -377,14 +378,12 @@ func (x *Exchange) keep(ctx context.Context, truth *tensor.Response, altered boo
 		return err
 	}
 	x.entry.Subject(about.ID)
-	var room []byte
+	room := new([]byte)
 	if x.desk != nil {
-		room = x.desk.plain[:0]
+		room = &x.desk.plain
 	}
-	plain := x.kept.appendJSON(room)
-	if x.desk != nil {
-		keepRoom(&x.desk.plain, plain)
-	}
+	plain := x.kept.appendJSON((*room)[:0])
+	keepRoom(room, plain)
 	x.entry.Seal(about.Key.Seal([]byte(x.trail.ID), plain))
 	return nil
 }
