@@ -54,7 +54,7 @@ func TestDiskFullReal(t *testing.T) {
 			full = s.faults[0]
 		}
 	}
-	if !strings.Contains(full, " 503 ") || !strings.Contains(full, "free space on the disk") {
+	if !strings.Contains(full, "status:503") || !strings.Contains(full, "free space on the disk") {
 		t.Fatalf("on a full disk, after %d answers: %s", len(s.answers), full)
 	}
 	t.Logf("after %d more answers: %s", len(s.answers)-1, full)
