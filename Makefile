@@ -2,7 +2,7 @@
 # written once, in .ci/run.
 
 .DEFAULT_GOAL := help
-.PHONY: help test race vet staticcheck fuzz-smoke kill-storm crash-storm soak demo-model bench-ledger bench-policy bench-gateway bench-start ci
+.PHONY: help test race vet staticcheck fuzz-smoke kill-storm crash-storm soak every-float demo-model bench-ledger bench-policy bench-gateway bench-start ci
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ crash-storm: ## power losses at a thousand random places while acts run; none ma
 
 soak: ## ask a running pavise for an hour in every protocol, and change it; its memory must stay flat (SOAK=1h)
 	PAVISE_SOAK=$(or $(SOAK),1h) go test -count=1 -timeout 0 -v -run '^TestSoak$$' ./cmd/pavise
+
+every-float: ## write every FP32 that we write ourselves, and hold it against strconv: half a minute
+	PAVISE_EVERY_FLOAT=1 go test -count=1 -v -run '^TestEveryFloat$$' ./internal/decimal
 
 demo-model: ## train the sample model again; the same bytes come out
 	go run ./examples/threat-detector/train --out examples/threat-detector --seed 1

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math"
 	"math/rand/v2"
+	"os"
 	"strconv"
 	"testing"
 )
@@ -75,6 +76,23 @@ func TestSpell(t *testing.T) {
 			if got := string(binary.LittleEndian.AppendUint64(nil, spell(uint32(n))|zeros)); got != want {
 				t.Fatalf("%s is spelled %s", want, got)
 			}
+		}
+	}
+}
+
+// TestEveryFloat writes FP32s from end to end of what Append writes without strconv, and
+// some way beyond: one in 9,973, or every one when PAVISE_EVERY_FLOAT is set.
+func TestEveryFloat(t *testing.T) {
+	step := uint32(9973)
+	if os.Getenv("PAVISE_EVERY_FLOAT") != "" {
+		step = 1
+	}
+	var got, want [64]byte
+	for at := math.Float32bits(1e-6) + 1; at <= math.Float32bits(1<<24); at += step {
+		v := float64(math.Float32frombits(at))
+		g, w := Append(got[:0], v, 32), strconv.AppendFloat(want[:0], v, 'f', -1, 32)
+		if string(g) != string(w) {
+			t.Fatalf("%v is written %s, and by strconv %s", v, g, w)
 		}
 	}
 }
