@@ -216,14 +216,19 @@ func TestBoundsOfTheCard(t *testing.T) {
 // TestUpstreamIsAskedWhenNamed changes terms while the server is away, and names
 // another model on the server, which is asked what it takes.
 func TestUpstreamIsAskedWhenNamed(t *testing.T) {
-	var asked []string
+	var mu sync.Mutex
+	var asked []string // under mu
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
 		asked = append(asked, r.URL.Path)
+		mu.Unlock()
 		io.WriteString(w, `{"inputs":[{"name":"x","datatype":"FP32","shape":[-1,2]}],"outputs":[{"name":"s","datatype":"FP32","shape":[-1,2]}]}`)
 	}))
 	w := newWorld(t, t.TempDir())
 	w.change(t, RouteSpec{Upstream: upstream.URL, Bounds: json.RawMessage(bounds)})
 	route := w.change(t, RouteSpec{Remote: "n"})
+	mu.Lock()
+	defer mu.Unlock()
 	if got := strings.Join(asked, " "); got != "/v2/models/m /v2/models/n" || route.Upstream != upstream.URL || len(route.Signature.Inputs[0].Columns) != 2 {
 		t.Errorf("asked %s, route %+v", got, route)
 	}

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/pavise/pavise/internal/tensor"
@@ -18,9 +19,12 @@ func TestProbe(t *testing.T) {
 		"/ping":            `{"status":"Healthy"}`,
 		"/v2/models/fraud": `{"name":"fraud","inputs":[{"name":"x","datatype":"FP32","shape":[-1,2]}],"outputs":[{"name":"y","datatype":"FP32","shape":[-1]}]}`,
 	}
-	var asked []string
+	var mu sync.Mutex
+	var asked []string // under mu: a probe that has given up leaves its question behind
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
 		asked = append(asked, r.Method)
+		mu.Unlock()
 		if body, ok := answers[r.URL.Path]; ok {
 			fmt.Fprint(w, body)
 			return
@@ -54,6 +58,8 @@ func TestProbe(t *testing.T) {
 			t.Errorf("%s of %s: %q, want %q", tt.protocol, tt.model, got, tt.want)
 		}
 	}
+	mu.Lock()
+	defer mu.Unlock()
 	for _, method := range asked {
 		if method != http.MethodGet && method != "PRI" { // the preface of HTTP/2
 			t.Errorf("a probe asked by %s", method)
@@ -72,9 +78,12 @@ func TestProbe(t *testing.T) {
 // TestProbeSendsTheKey looks at a server that lets in only who has its key, and finds that
 // another server does not get it.
 func TestProbeSendsTheKey(t *testing.T) {
-	var got []string
+	var mu sync.Mutex
+	var got []string // under mu
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
 		got = append(got, r.Header.Get("Authorization"))
+		mu.Unlock()
 		fmt.Fprint(w, `{"data":[{"id":"m"}]}`)
 	}))
 	defer server.Close()
@@ -85,6 +94,8 @@ func TestProbeSendsTheKey(t *testing.T) {
 			t.Error(doubt)
 		}
 	}
+	mu.Lock()
+	defer mu.Unlock()
 	if want := []string{"Bearer sesame", ""}; fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("the server got %q", got)
 	}
