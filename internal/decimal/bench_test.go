@@ -30,3 +30,28 @@ func BenchmarkAppend(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkAppendFloats reads a list of 512 numbers, all of them positive, and every other.
+func BenchmarkAppendFloats(b *testing.B) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	for _, name := range []string{"positive", "signed"} {
+		var text []byte
+		for range 512 {
+			v := 0.1 + rng.Float64()
+			if name == "signed" && rng.IntN(2) == 0 {
+				v = -v
+			}
+			text = append(strconv.AppendFloat(text, v, 'g', 5, 64), ',')
+		}
+		text = append(text[:len(text)-1], "]}]}          "...)
+		b.Run(name, func(b *testing.B) {
+			room := make([]float64, 0, 512)
+			b.SetBytes(int64(len(text)))
+			for b.Loop() {
+				if list, _, _ := AppendFloats(room, text, 32, 512); len(list) != 512 {
+					b.Fatal(len(list))
+				}
+			}
+		})
+	}
+}
