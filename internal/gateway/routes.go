@@ -69,7 +69,7 @@ type live struct {
 // liveOf returns a route that has no model yet.
 func (r *Routes) liveOf(route Route) *live {
 	return &live{
-		Route: route, gate: firewall.Gate{Signature: route.Signature, MaxRows: route.MaxRows}, count: r.watch.Model(route.Model.ID),
+		Route: route, gate: firewall.NewGate(route.Signature, route.MaxRows), count: r.watch.Model(route.Model.ID),
 		said: route.answers(), shaped: route.Shape.String(), watch: r.watchOf(route),
 	}
 }
