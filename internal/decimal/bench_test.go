@@ -31,24 +31,30 @@ func BenchmarkAppend(b *testing.B) {
 	}
 }
 
-// BenchmarkAppendFloats reads a list of 512 numbers, all of them positive, and every other.
+// BenchmarkAppendFloats reads lists of 512 numbers: all of them positive, and with signs
+// that nothing predicts, for which there are more lists than a processor remembers.
 func BenchmarkAppendFloats(b *testing.B) {
 	rng := rand.New(rand.NewPCG(1, 2))
-	for _, name := range []string{"positive", "signed"} {
-		var text []byte
-		for range 512 {
-			v := 0.1 + rng.Float64()
-			if name == "signed" && rng.IntN(2) == 0 {
-				v = -v
+	for _, c := range []struct {
+		name  string
+		lists int
+	}{{"positive", 1}, {"signed", 128}} {
+		texts := make([][]byte, c.lists)
+		for i := range texts {
+			for range 512 {
+				v := 0.1 + rng.Float64()
+				if c.lists > 1 && rng.IntN(2) == 0 {
+					v = -v
+				}
+				texts[i] = append(strconv.AppendFloat(texts[i], v, 'g', 5, 64), ',')
 			}
-			text = append(strconv.AppendFloat(text, v, 'g', 5, 64), ',')
+			texts[i] = append(texts[i][:len(texts[i])-1], "]}]}          "...)
 		}
-		text = append(text[:len(text)-1], "]}]}          "...)
-		b.Run(name, func(b *testing.B) {
+		b.Run(c.name, func(b *testing.B) {
 			room := make([]float64, 0, 512)
-			b.SetBytes(int64(len(text)))
-			for b.Loop() {
-				if list, _, _ := AppendFloats(room, text, 32, 512); len(list) != 512 {
+			b.SetBytes(int64(len(texts[0])))
+			for i := 0; b.Loop(); i++ {
+				if list, _, _ := AppendFloats(room, texts[i%c.lists], 32, 512); len(list) != 512 {
 					b.Fatal(len(list))
 				}
 			}

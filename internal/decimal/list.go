@@ -28,9 +28,11 @@ func AppendFloats(dst []float64, b []byte, size, count int) (list []float64, end
 		return dst, 0, false
 	}
 	list, same = dst, size == 32
+	signed := false
 	for i := 0; len(list) < len(dst)+count; {
 		if len(b)-i > window && (b[i+1] == '.' || b[i+2] == '.') {
-			n, length, also := plainest(list[len(list):min(cap(list), len(dst)+count)], b[i:], size)
+			signed = signed || b[i] == '-'
+			n, length, also := plainest(list[len(list):min(cap(list), len(dst)+count)], b[i:], size, signed)
 			if n > 0 {
 				list, end, same = list[:len(list)+n], i+length, same && also
 			}
@@ -79,32 +81,37 @@ const window = 16
 // plainest reads numbers of one digit and up to seven decimals, with commas alone between
 // them, as most features and scores are. It fills out from its start, and returns how many
 // it has read, where in b the last of them ends, and what AppendFloats says of them. It
-// stops before a number of another form, and near the end of b.
+// stops before a number of another form, and near the end of b; unless signed, before one
+// with a minus sign.
 //
-// What takes time is to come from one number to the next: where that begins is known only
-// when the digits of this one are counted, and both hang on its sign, which nobody can
-// predict. So what would be there with a sign and without one is loaded at the same time.
-func plainest(out []float64, b []byte, size int) (n, end int, same bool) {
+// What takes time is to come from one number to the next, and in a list with signs that
+// hangs on the sign. A list without one, so far, does not wait for it.
+func plainest(out []float64, b []byte, size int, signed bool) (n, end int, same bool) {
 	same = true
 	i := 0
 	for n = range out {
 		if len(b)-i <= window {
 			return n, end, same
 		}
-		p := (*[window]byte)(b[i:])
-		head, word, minus := binary.LittleEndian.Uint32(p[:]), binary.LittleEndian.Uint64(p[2:]), 0
-		if signed := binary.LittleEndian.Uint64(p[3:]); p[0] == '-' {
-			head, word, minus = head>>8, signed, 1
+		minus := 0
+		if signed {
+			if b[i] == '-' {
+				minus = 1 // a conditional move: who predicts the sign of a feature?
+			}
+		} else if b[i] == '-' {
+			return n, end, same
 		}
+		p := (*[window]byte)(b[i+minus:])
+		word := binary.LittleEndian.Uint64(p[2:])
 		digits := run(word | 1<<63) // 7 may be more of them: what is after says so
-		after := p[(minus+2+digits)%window]
-		if byte(head>>8) != '.' || !isDigit(byte(head)) || digits == 0 {
+		after := p[(2+digits)%window]
+		if p[1] != '.' || !isDigit(p[0]) || digits == 0 {
 			return n, end, same
 		}
 		if after != ',' && (isDigit(after) || after|0x20 == 'e') {
 			return n, end, same
 		}
-		mant := uint64(byte(head)-'0')*power[digits&7] + eight(word, digits)
+		mant := uint64(p[0]-'0')*power[digits&7] + eight(word, digits)
 		v := 0.0
 		if size == 64 {
 			v = float64(int64(mant)) / pow10[digits&7]
@@ -112,7 +119,7 @@ func plainest(out []float64, b []byte, size int) (n, end int, same bool) {
 			return n, end, same
 		}
 		out[n] = math.Float64frombits(math.Float64bits(v) | uint64(minus)<<63)
-		same = same && mant > least[digits&7] && mant <= 999999 && p[(minus+1+digits)%window] != '0'
+		same = same && mant > least[digits&7] && mant <= 999999 && p[(1+digits)%window] != '0'
 		if end = i + minus + 2 + digits; after != ',' {
 			return n + 1, end, same
 		}
