@@ -214,12 +214,11 @@ func appendTensors(dst []byte, list []Tensor, raw func(*Tensor) bool, spelt *spe
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		spelled := !raw(t) && spelt.of(t)
-		why := t.misshapen()
-		if why == "" && !spelled { // numbers that were read, and are still the same, are finite
-			why = t.infinite()
+		spelled, floats := !raw(t) && spelt.of(t), t.Data.Floats
+		if spelled {
+			floats = nil // they are as they were read: finite
 		}
-		if why != "" {
+		if why := t.unfit(floats); why != "" {
 			return nil, &pavise.Error{Kind: pavise.Internal, Msg: fmt.Sprintf("tensor %q %s", t.Name, why)}
 		}
 		dst = append(dst, `{"name":`...)

@@ -99,15 +99,10 @@ func appendList[T any](dst []byte, list []T, one func([]byte, T) []byte) []byte 
 }
 
 // Unfit says why no protocol can carry the tensor, or "".
-func (t *Tensor) Unfit() string {
-	if why := t.misshapen(); why != "" {
-		return why
-	}
-	return t.infinite()
-}
+func (t *Tensor) Unfit() string { return t.unfit(t.Data.Floats) }
 
-// misshapen says how datatype, shape and elements are at odds, or "".
-func (t *Tensor) misshapen() string {
+// unfit is Unfit where of all floats only some need a look.
+func (t *Tensor) unfit(floats []float64) string {
 	if !t.Datatype.Valid() {
 		return fmt.Sprintf("has the unknown datatype %q", t.Datatype)
 	}
@@ -121,13 +116,8 @@ func (t *Tensor) misshapen() string {
 	if len(t.Shape) == 0 || total != int64(t.Len()) {
 		return fmt.Sprintf("has %d elements in the shape %d", t.Len(), t.Shape)
 	}
-	return ""
-}
-
-// infinite says which float is no finite number of the datatype, or "".
-func (t *Tensor) infinite() string {
 	top := t.Datatype.overflow()
-	for i, v := range t.Data.Floats {
+	for i, v := range floats {
 		if !(math.Abs(v) < top) { // so it is NaN, too
 			return fmt.Sprintf("holds %v at element %d, which is no finite %s", v, i, t.Datatype)
 		}
