@@ -77,10 +77,7 @@ func (x *session) acknowledgeHead(h *half) error {
 	common := &proc.CommonResponse{}
 	if h == &x.asked {
 		common.HeaderMutation = strip(x.fields, append([]string{"content-type"}, passed...), nil)
-		return x.send(&proc.ProcessingResponse{
-			Response:     &proc.ProcessingResponse_RequestHeaders{RequestHeaders: &proc.HeadersResponse{Response: common}},
-			ModeOverride: x.override(),
-		})
+		return x.send(&proc.ProcessingResponse{Response: &proc.ProcessingResponse_RequestHeaders{RequestHeaders: &proc.HeadersResponse{Response: common}}})
 	}
 	m := &proc.ProcessingResponse{}
 	if h.mode == mode.ProcessingMode_BUFFERED && isEvents(h.fields) {
@@ -97,20 +94,6 @@ func (x *session) acknowledgeHead(h *half) error {
 	}
 	m.Response = &proc.ProcessingResponse_ResponseHeaders{ResponseHeaders: &proc.HeadersResponse{Response: common}}
 	return x.send(m)
-}
-
-// override asks for bodies where the filter is not set to show any. Whether it was
-// heeded shows at once: no body comes otherwise, and nothing goes on.
-func (x *session) override() *mode.ProcessingMode {
-	if x.asked.mode != mode.ProcessingMode_NONE {
-		return nil
-	}
-	want := x.answered.mode
-	if want == mode.ProcessingMode_NONE {
-		want = mode.ProcessingMode_BUFFERED
-	}
-	x.asked.mode, x.answered.mode = mode.ProcessingMode_BUFFERED, want
-	return &mode.ProcessingMode{RequestBodyMode: mode.ProcessingMode_BUFFERED, ResponseHeaderMode: mode.ProcessingMode_SEND, ResponseBodyMode: want}
 }
 
 // isEvents reports whether an answer is a stream of events.

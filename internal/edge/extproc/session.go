@@ -238,7 +238,9 @@ func (x *session) modes(c *proc.ProtocolConfiguration) error {
 	switch {
 	case c.GetSendBodyWithoutWaitingForHeaderResponse() && x.asked.mode == mode.ProcessingMode_STREAMED:
 		return unusable("sends a body before the header is looked at", "send_body_without_waiting_for_header_response: false")
-	case x.answered.mode == mode.ProcessingMode_NONE && (x.asked.mode != mode.ProcessingMode_NONE || x.asked.ended):
+	case x.asked.mode == mode.ProcessingMode_NONE && !x.asked.ended: // it would go on behind its header, and whether a ModeOverride is heeded nobody tells us before
+		return unusable("does not show what callers send", "request_body_mode: BUFFERED or FULL_DUPLEX_STREAMED")
+	case x.answered.mode == mode.ProcessingMode_NONE:
 		return unusable("does not show what models answer", "response_body_mode: BUFFERED or FULL_DUPLEX_STREAMED")
 	}
 	return nil
