@@ -100,7 +100,8 @@ func (s *Server) checked(ctx context.Context, m *auth.CheckRequest) (*http.Reque
 }
 
 // mergedFields reads a header whose fields of one name were put together. Of those that
-// matter to us several make no sense in any case, and the handler refuses the sum.
+// matter to us several make no sense in any case, and the handler refuses the sum. The
+// error is that of fieldsOf.
 func mergedFields(merged map[string]string) ([]field, error) {
 	var fields []field
 	size := 0
@@ -112,7 +113,7 @@ func mergedFields(merged map[string]string) ([]field, error) {
 		fields = append(fields, field{name, value})
 	}
 	if len(fields) > maxFields || size > maxHeader {
-		return nil, violation("too large a header")
+		return nil, errLarge
 	}
 	return fields, nil
 }

@@ -49,6 +49,7 @@ type session struct {
 	fields          []field // of the request
 	path            string  // of the request, as it came
 	status          int     // of the model's answer
+	media           string  // of the answer, where the header went out before the handler knew its own; else ""
 	forwarded       bool    // the model is asked
 	over            bool    // all is said
 }
@@ -203,7 +204,9 @@ func (x *session) open(m *proc.ProcessingRequest) error {
 			return err
 		}
 	}
-	if x.path = r.RequestURI; !x.asked.ended {
+	if x.path = r.RequestURI; x.asked.ended {
+		r.ContentLength = 0
+	} else {
 		r.Body = x.call.request
 	}
 	x.call.start(x.server.cfg.Handler, r)
