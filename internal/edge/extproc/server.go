@@ -25,7 +25,8 @@ const (
 	maxBodies   = 128 << 20        // bytes of messages that wait to be looked at, of all exchanges
 	maxLife     = 15 * time.Minute // of one exchange
 	firstTime   = 10 * time.Second // until the first message of a stream
-	closingTime = 5 * time.Second  // in which the proxy ends the stream of an exchange that is over
+	takeTime    = 30 * time.Second // in which the proxy takes one message of ours
+	closingTime = 5 * time.Second  // in which the proxy ends the stream of an exchange that is over, and a model an answer that nobody reads any more
 	stopTime    = 10 * time.Second // in which exchanges end when the server does
 )
 

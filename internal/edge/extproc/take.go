@@ -211,7 +211,7 @@ func (x *session) takeAnswer(m *proc.HttpHeaders) error {
 		x.call.stop(errGone)
 		return x.instead(status)
 	}
-	x.status, x.call.answer = status, newFeed(x.call.ctx, x.call.events, wantsAnswer)
+	x.status, x.call.answer = status, newFeed(x.call.question.ctx, x.call.events, wantsAnswer)
 	if x.state == done {
 		return x.finish()
 	}
