@@ -66,7 +66,7 @@ func New(cfg Config) *Server {
 	cfg.MaxOpen = cmp.Or(cfg.MaxOpen, maxOpen)
 	options := []grpc.ServerOption{
 		grpc.StreamInterceptor(steadyStream), grpc.UnaryInterceptor(steady),
-		grpc.MaxRecvMsgSize(maxMessage), grpc.MaxConcurrentStreams(2 * maxOpen), grpc.MaxHeaderListSize(16 << 10),
+		grpc.ForceServerCodecV2(newFrugal()), grpc.MaxRecvMsgSize(maxMessage), grpc.MaxConcurrentStreams(2 * maxOpen), grpc.MaxHeaderListSize(16 << 10),
 		grpc.ConnectionTimeout(5 * time.Second),
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: 10 * time.Minute, Time: time.Minute, Timeout: 20 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
