@@ -99,3 +99,29 @@ func TestGRPCStreamFrames(t *testing.T) {
 		})
 	}
 }
+
+// TestGRPCStreamDeadline ends a stream on which nothing comes any more when the time is up
+// that its caller gave it, and not when we would lose patience.
+func TestGRPCStreamDeadline(t *testing.T) {
+	w := edgetest.New(t)
+	w.Put(t, nil)
+	good := question(t, "m")
+	body, more := io.Pipe()
+	defer more.Close()
+	go more.Write(append(binary.BigEndian.AppendUint32([]byte{0}, uint32(len(good))), good...))
+	client := &http.Client{Transport: &http.Transport{Protocols: new(http.Protocols)}}
+	client.Transport.(*http.Transport).Protocols.SetUnencryptedHTTP2(true)
+	r, _ := http.NewRequestWithContext(t.Context(), "POST", w.Server.URL+service+"ModelStreamInfer", body)
+	r.Header.Set("Content-Type", "application/grpc")
+	r.Header.Set("Authorization", "Bearer "+w.Token)
+	r.Header.Set("Grpc-Timeout", "700m")
+	resp, err := client.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if status := resp.Trailer.Get("Grpc-Status"); err != nil || status != "4" || len(text) < 6 || text[5] != 0x12 {
+		t.Errorf("status %s after %x, %v", status, text, err)
+	}
+}
