@@ -11,6 +11,7 @@ import (
 
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	mode "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
+	auth "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	proc "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -201,20 +202,25 @@ func TestTimes(t *testing.T) {
 	}
 }
 
-// TestWaitingMessages bounds what waits to be looked at, headers and attributes too.
+// TestWaitingMessages bounds what waits to be looked at, of both protocols: headers and
+// attributes count, too.
 func TestWaitingMessages(t *testing.T) {
 	s := New(Config{Handler: http.HandlerFunc(shaping), Refused: func(string, string) {}})
 	s.bodies.Store(maxBodies - 10)
-	for _, m := range opening(mode.ProcessingMode_FULL_DUPLEX_STREAMED)[:1] {
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		l := &line{ctx: ctx, in: make(chan *proc.ProcessingRequest), out: make(chan *proc.ProcessingResponse, 10)}
-		go l.show(m)
-		if err := s.Process(l); status.Code(err) != codes.ResourceExhausted {
-			t.Errorf("the stream ended with %v", err)
-		}
-		cancel()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	l := &line{ctx: ctx, in: make(chan *proc.ProcessingRequest), out: make(chan *proc.ProcessingResponse, 10)}
+	go l.show(opening(mode.ProcessingMode_FULL_DUPLEX_STREAMED)[0])
+	if err := s.Process(l); status.Code(err) != codes.ResourceExhausted {
+		t.Errorf("the stream ended with %v", err)
 	}
-	if n := s.bodies.Load(); n != maxBodies-10 {
-		t.Errorf("%d bytes are held", n)
+	question := &auth.CheckRequest{Attributes: &auth.AttributeContext{Request: &auth.AttributeContext_Request{
+		Http: &auth.AttributeContext_HttpRequest{Method: "POST", Path: "/m", RawBody: make([]byte, 100)},
+	}}}
+	if a, err := s.Check(ctx, question); status.Code(err) != codes.ResourceExhausted {
+		t.Errorf("%v, %v", a, err)
+	}
+	if n := s.bodies.Load(); n != maxBodies-10 || s.open.Load() != 0 {
+		t.Errorf("%d bytes are held, of %d exchanges", n, s.open.Load())
 	}
 }

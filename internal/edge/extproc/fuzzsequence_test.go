@@ -103,20 +103,20 @@ func decode(b []byte, token string) *sequence {
 		case 10:
 			q.answer(next()&1 == 0, ":status", []string{"200", "204", "304", "400", "413", "500", "599", "99", "1000", "abc", ""}[int(next())%11], "x", "secret")
 		case 11, 12:
-			q.add(said1(said, true))
+			q.add(saidPart(said, true))
 			said = ""
 		case 13, 14:
-			q.add(said1(cut(&said), false))
+			q.add(saidPart(cut(&said), false))
 		case 15:
-			q.add(said1("", next()&1 == 0))
+			q.add(saidPart("", next()&1 == 0))
 		case 16:
-			q.add(said1(`{"error":"secret"}`, true))
+			q.add(saidPart(`{"error":"secret"}`, true))
 		case 17:
 			q.add(&proc.ProcessingRequest{Request: &proc.ProcessingRequest_ResponseTrailers{ResponseTrailers: &proc.HttpTrailers{Trailers: pairs("x", "secret")}}})
 		case 18:
 			q.add(&proc.ProcessingRequest{ObservabilityMode: next()&1 == 0})
 		case 19:
-			m := said1("", false)
+			m := saidPart("", false)
 			m.ProtocolConfig = &proc.ProtocolConfiguration{RequestBodyMode: modesOf[next()&7]}
 			q.add(m)
 		}
@@ -137,7 +137,7 @@ func (q *sequence) answer(last bool, fields ...string) {
 	q.add(&proc.ProcessingRequest{Request: &proc.ProcessingRequest_ResponseHeaders{ResponseHeaders: &proc.HttpHeaders{Headers: pairs(fields...), EndOfStream: last}}})
 }
 
-func said1(part string, last bool) *proc.ProcessingRequest {
+func saidPart(part string, last bool) *proc.ProcessingRequest {
 	return &proc.ProcessingRequest{Request: &proc.ProcessingRequest_ResponseBody{ResponseBody: &proc.HttpBody{Body: []byte(part), EndOfStream: last}}}
 }
 
