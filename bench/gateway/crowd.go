@@ -27,7 +27,7 @@ func (b *bench) crowd(ctx context.Context, kind string) error {
 	}
 	b.crowds[kind] = map[string]*crowded{}
 	for _, p := range b.proxies {
-		if _, ok := p.takes(s); !ok || p.chat || p.name == "direct" {
+		if _, ok := p.takes(s); !ok || p.chat || p.measure || p.name == "direct" {
 			continue
 		}
 		j := job{Kind: kind, Addr: p.addr, Connections: b.many, Warm: time.Minute}

@@ -144,7 +144,7 @@ func (b *bench) startPavise(ctx context.Context) (err error) {
 }
 
 func (b *bench) startPeers(ctx context.Context) error {
-	for _, begin := range []func(context.Context) (*proxy, error){b.place.nginx, b.place.haproxy, b.place.caddy, b.place.portkey} {
+	for _, begin := range []func(context.Context) (*proxy, error){b.place.nginx, b.place.haproxy, b.place.caddy, b.place.portkey, b.place.plain, b.place.checked} {
 		p, err := begin(ctx)
 		switch {
 		case errors.Is(err, errNotHere):
@@ -225,7 +225,7 @@ func (b *bench) rounds(ctx context.Context, s scenario, kind string) error {
 			if w.Broken > 0 || len(w.Refused) > 0 || w.Done == 0 {
 				return fmt.Errorf("%s, %s: %d requests broke and %v were refused, so this is no measurement: %s", s.id, p.name, w.Broken, w.Refused, w.First)
 			}
-			fmt.Fprintf(os.Stderr, "%s round %d %-8s %7.0f/s p50 %v p99 %v\n", s.id, round+1, p.name, float64(w.Done)/w.Took.Seconds(), w.P50, w.P99)
+			fmt.Fprintf(os.Stderr, "%s round %d %-16s %7.0f/s p50 %v p99 %v\n", s.id, round+1, p.name, float64(w.Done)/w.Took.Seconds(), w.P50, w.P99)
 			b.found[s.id][p.name] = append(b.found[s.id][p.name], w)
 			time.Sleep(200 * time.Millisecond)
 		}

@@ -39,6 +39,7 @@ type proxy struct {
 	addr    string // of HTTP; "" if it has none
 	tls     string // of HTTPS
 	chat    bool   // knows nothing but language models
+	measure bool   // a measure of the machine and no peer: takes nothing but tensors
 	headers string // beside those of everybody, each with its line's end
 	token   string // Pavise's
 	also    func() error
@@ -54,7 +55,7 @@ func (p *proxy) stop() error {
 
 // takes reports where the proxy takes what a scenario asks, or that it does not.
 func (p *proxy) takes(s scenario) (addr string, ok bool) {
-	if p.chat && !s.chat {
+	if p.chat && !s.chat || p.measure && s.chat {
 		return "", false
 	}
 	if addr = p.addr; s.tls {
@@ -301,4 +302,26 @@ func (pl *place) portkey(ctx context.Context) (*proxy, error) {
 		headers: fmt.Sprintf("x-portkey-provider: openai\r\nx-portkey-custom-host: http://%s/v1\r\n", pl.upstream),
 	}
 	return pl.run(p, node, script, "--headless", "--port="+strconv.Itoa(port))
+}
+
+// plain starts our own proxy over fasthttp, which does next to nothing, and checked the
+// same one with the cheap half of a firewall's work: what is the best to be hoped for of a
+// proxy in Go on this machine.
+func (pl *place) plain(ctx context.Context) (*proxy, error) { return pl.fasthttp(ctx, "fasthttp") }
+
+func (pl *place) checked(ctx context.Context) (*proxy, error) {
+	return pl.fasthttp(ctx, "fasthttp, checks", "-checks")
+}
+
+func (pl *place) fasthttp(ctx context.Context, name string, args ...string) (*proxy, error) {
+	bin := filepath.Join(pl.dir, "plain")
+	if out, err := exec.CommandContext(ctx, "go", "build", "-o", bin, "./gateway/plain").CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	_, _, addr, tls, err := ports()
+	if err != nil {
+		return nil, err
+	}
+	args = append(args, "-plain", addr, "-secure", tls, "-upstream", pl.upstream, "-cert", pl.cert, "-key", pl.key)
+	return pl.run(&proxy{name: name, addr: addr, tls: tls, measure: true}, bin, args...)
 }

@@ -50,6 +50,7 @@ Every answer was compared byte for byte with one that had been checked before; o
 		}
 	}
 	fmt.Fprintf(&s, "Peers: %s, one worker or core each.\n", strings.Join(versions, ", "))
+	s.WriteString("**fasthttp** is no peer but a measure of the machine: a proxy of our own that passes on over fasthttp and does nothing else (bench/gateway/plain). With **checks** it reads the body's JSON strictly, every number of it, makes an HMAC over it, takes from one bucket, and rounds the answer; it knows no caller and writes no record.\n")
 	for _, why := range b.absent {
 		fmt.Fprintf(&s, "\nNot measured: %s.\n", why)
 	}
@@ -83,7 +84,7 @@ func against(found map[string][]window, one, other string) (float64, bool) {
 }
 
 // order is that of a table's rows.
-var order = []string{"direct", "nginx", "haproxy", ours, "Caddy", "Portkey"}
+var order = []string{"direct", "nginx", "haproxy", "fasthttp", "fasthttp, checks", ours, "Caddy", "Portkey"}
 
 func names[T any](of map[string]T) []string {
 	var list []string
