@@ -158,12 +158,14 @@ func (pl *place) nginx(context.Context) (*proxy, error) {
 		return nil, err
 	}
 	conf := filepath.Join(pl.dir, "nginx.conf")
+	// Of its connections nginx keeps a sixteenth free: it closes those whose request has not
+	// come yet. So it is told of more than there are files for.
 	text := fmt.Sprintf(`daemon off;
 worker_processes 1;
 worker_rlimit_nofile %[1]d;
 pid %[2]s/nginx.pid;
 error_log stderr crit;
-events { worker_connections %[1]d; }
+events { worker_connections %[8]d; }
 http {
 	access_log off;
 	client_body_temp_path %[2]s/nginx-body;
@@ -193,7 +195,7 @@ http {
 		location / { proxy_pass http://models; }
 	}
 }
-`, pl.connections, pl.dir, pl.upstream, plain, secure, pl.cert, pl.key)
+`, pl.connections, pl.dir, pl.upstream, plain, secure, pl.cert, pl.key, pl.connections*9/8)
 	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
