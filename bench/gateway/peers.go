@@ -188,11 +188,12 @@ http {
 		location /v1/ { proxy_pass http://models; proxy_buffering off; proxy_read_timeout 10m; }
 	}
 	server {
-		listen 127.0.0.1:%[5]d ssl;
+		listen 127.0.0.1:%[5]d ssl http2;
 		ssl_certificate %[6]s;
 		ssl_certificate_key %[7]s;
 		ssl_protocols TLSv1.3;
 		location / { proxy_pass http://models; }
+		location /v1/ { proxy_pass http://models; proxy_buffering off; proxy_read_timeout 10m; }
 	}
 }
 `, pl.connections, pl.dir, pl.upstream, plain, secure, pl.cert, pl.key, pl.connections*9/8)
@@ -217,9 +218,11 @@ func (pl *place) haproxy(context.Context) (*proxy, error) {
 		return nil, err
 	}
 	conf := filepath.Join(pl.dir, "haproxy.cfg")
+	// Of a stream it would hold each event back for 200 ms, in the hope of more.
 	text := fmt.Sprintf(`global
 	nbthread 1
 	maxconn %d
+	tune.h2.max-concurrent-streams 128
 	ssl-default-bind-options ssl-min-ver TLSv1.3
 defaults
 	mode http
@@ -229,13 +232,18 @@ defaults
 	http-reuse always
 frontend plain
 	bind 127.0.0.1:%d backlog 4096
+	use_backend talkers if { path_beg /v1/ }
 	default_backend models
 frontend secure
-	bind 127.0.0.1:%d ssl crt %s
+	bind 127.0.0.1:%d ssl crt %s alpn h2,http/1.1
+	use_backend talkers if { path_beg /v1/ }
 	default_backend models
 backend models
 	server one %s
-`, pl.connections/2-100, plain, secure, pl.both, pl.upstream)
+backend talkers
+	option http-no-delay
+	server one %s
+`, pl.connections/2-100, plain, secure, pl.both, pl.upstream, pl.upstream)
 	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
