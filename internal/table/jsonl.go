@@ -216,22 +216,18 @@ func (s *jsonSource) value() (cell, *refusal) {
 		return cell{kind: text, text: t}, no
 	case '[':
 		c := cell{kind: list, from: len(s.rec.numbers)}
-		at := s.i
 		shape, no := s.list(0)
 		if no != nil {
 			return c, no
 		}
 		if shape == nil { // not numbers alone
 			s.rec.numbers = s.rec.numbers[:c.from]
-			return cell{kind: other, text: nil}, nil
+			return cell{kind: other}, nil
 		}
 		if len(shape) > 1 {
 			c.rows = shape[0]
 		}
-		if c.to = len(s.rec.numbers); c.to == c.from {
-			s.i = at
-			return c, s.wrong("a list is empty", "")
-		}
+		c.to = len(s.rec.numbers)
 		return c, nil
 	case '{':
 		return cell{kind: other}, s.nested(0)

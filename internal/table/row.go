@@ -110,6 +110,9 @@ func (r Row) Batch(dst []float64, column string) (numbers []float64, rows int, e
 func (r Row) append(dst []float64, i int) ([]float64, error) {
 	c := r.f.now.get(i)
 	if c.kind == list {
+		if c.from == c.to {
+			return dst, r.fault(i, "", "the list is empty")
+		}
 		for _, v := range r.f.now.numbers[c.from:c.to] {
 			if !r.f.nan && !finite(v) {
 				return dst, r.notFinite(i, v)
