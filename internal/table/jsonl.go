@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"unicode/utf8"
 
@@ -28,6 +29,7 @@ type jsonSource struct {
 	text []byte
 	i    int    // how far it is read
 	room []byte // of texts and names with escapes in them
+	dims []int  // of the shapes of lists
 }
 
 // A refusal is what is wrong with a line; it unwinds the parser.
@@ -49,7 +51,7 @@ func (s *jsonSource) next(r *record) error {
 		}
 		if line = bytes.Trim(line, " \t"); len(line) > 0 {
 			r.at, r.cells, r.numbers = s.lines.at, r.cells[:0], r.numbers[:0]
-			s.rec, s.text, s.i, s.room = r, line, 0, s.room[:0]
+			s.rec, s.text, s.i, s.room, s.dims = r, line, 0, s.room[:0], s.dims[:0]
 			if no := s.row(); no != nil {
 				return &pavise.Error{Kind: pavise.Invalid, Msg: s.f.place(r.at, no.column) + ": " + no.why, Hint: no.hint}
 			}
@@ -284,7 +286,7 @@ func (s *jsonSource) list(depth int) (shape []int, no *refusal) {
 	}
 	s.i++
 	var inner []int // the shape of every item
-	n, same := 0, true
+	n, same, held := 0, true, len(s.dims)
 	for ; !s.closes(']'); n++ {
 		if no := s.between(n); no != nil {
 			return nil, no
@@ -294,14 +296,17 @@ func (s *jsonSource) list(depth int) (shape []int, no *refusal) {
 			return nil, no
 		}
 		if n == 0 {
-			inner = item
+			inner, held = item, len(s.dims)
 		}
-		same = same && !odd && equal(inner, item)
+		same = same && !odd && slices.Equal(inner, item)
+		s.dims = s.dims[:held]
 	}
 	if !same {
 		return nil, nil
 	}
-	return append([]int{n}, inner...), nil
+	held = len(s.dims)
+	s.dims = append(append(s.dims, n), inner...)
+	return s.dims[held:], nil
 }
 
 // item reads one item of a list and returns its shape, that of a number being empty. It is
@@ -322,18 +327,6 @@ func (s *jsonSource) item(depth int) (shape []int, odd bool, no *refusal) {
 		s.rec.numbers = append(s.rec.numbers, c.number)
 	}
 	return nil, c.kind != number, no
-}
-
-func equal(a, b []int) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if a[i] != b[i] {
-			return false
-		}
-	}
-	return true
 }
 
 // nested reads an object inside of a row, whose content nobody asks for.
