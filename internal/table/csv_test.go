@@ -157,9 +157,9 @@ func TestEndlessLine(t *testing.T) {
 		format Format
 		want   string
 	}{
-		{"a cell", "", "x", CSV, "t, line 1: the line is longer than 64 MiB"},
-		{"a quoted cell of many lines", "a\n\"", "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\n", CSV, "t, line 2: the row is longer than 64 MiB"},
-		{"an object", `{"a":[`, "1,", JSONL, "t, line 1: the line is longer than 64 MiB"},
+		{"a cell", "", strings.Repeat("x", 1<<16), CSV, "t, line 1: the line is longer than 64 MiB"},
+		{"a quoted cell of many lines", "a\n\"", strings.Repeat("xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\n", 1<<11), CSV, "t, line 2: the row is longer than 64 MiB"},
+		{"an object", `{"a":[`, strings.Repeat("1,", 1<<16), JSONL, "t, line 1: the line is longer than 64 MiB"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			in := io.MultiReader(strings.NewReader(c.in), &endless{text: c.repeat})

@@ -50,7 +50,7 @@ func (s *jsonSource) next(r *record) error {
 			return err
 		}
 		if line = bytes.Trim(line, " \t"); len(line) > 0 {
-			r.at, r.cells, r.numbers = s.lines.at, r.cells[:0], r.numbers[:0]
+			r.at, r.numbers = s.lines.at, r.numbers[:0] // the cells of other rows stay: there may be many
 			s.rec, s.text, s.i, s.room, s.dims = r, line, 0, s.room[:0], s.dims[:0]
 			if no := s.row(); no != nil {
 				return &pavise.Error{Kind: pavise.Invalid, Msg: s.f.place(r.at, no.column) + ": " + no.why, Hint: no.hint}
@@ -106,7 +106,7 @@ func (s *jsonSource) object() *refusal {
 		for len(s.rec.cells) <= column {
 			s.rec.cells = append(s.rec.cells, cell{})
 		}
-		if s.rec.cells[column].kind != absent || s.rec.cells[column].from < 0 {
+		if s.rec.cells[column].at == s.rec.at {
 			return s.wrong(fmt.Sprintf("the key %q appears twice", s.f.names[column]), "")
 		}
 		c, no := s.value()
@@ -114,9 +114,7 @@ func (s *jsonSource) object() *refusal {
 			no.column = s.f.names[column]
 			return no
 		}
-		if c.kind == absent {
-			c.from = -1 // null, which counts as said
-		}
+		c.at = s.rec.at
 		s.rec.cells[column] = c
 	}
 	return nil
@@ -150,6 +148,7 @@ func (s *jsonSource) key() (int, *refusal) {
 // listRow reads a row whose columns are counted.
 func (s *jsonSource) listRow() *refusal {
 	s.i++
+	s.rec.cells = s.rec.cells[:0]
 	for n := 0; !s.closes(']'); n++ {
 		if no := s.between(n); no != nil {
 			return no
@@ -159,6 +158,7 @@ func (s *jsonSource) listRow() *refusal {
 			no.column = strconv.Itoa(n)
 			return no
 		}
+		c.at = s.rec.at
 		if s.rec.cells = append(s.rec.cells, c); len(s.rec.cells) > maxColumns {
 			return refuse(fmt.Sprintf("it has more than %d values", maxColumns), "")
 		}
