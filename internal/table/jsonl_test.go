@@ -153,7 +153,7 @@ func TestNaN(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if v, err := row.Append(nil); err != nil || len(v) != 2 || !math.IsNaN(v[0]) || !math.IsInf(v[1], -1) {
+			if v, err := row.Append(nil, row.f.Columns()...); err != nil || len(v) != 2 || !math.IsNaN(v[0]) || !math.IsInf(v[1], -1) {
 				t.Errorf("%s: %v, %v", c.name, v, err)
 			}
 		}

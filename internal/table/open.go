@@ -176,8 +176,11 @@ func (f *File) column(name string) (int, bool) {
 		i, ok := f.index[name]
 		return i, ok
 	}
-	i, err := strconv.Atoi(name)
-	return i, err == nil && 0 <= i && i < f.counted && strconv.Itoa(i) == name
+	if len(name) > 1 && name[0] == '0' {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(name, 10, 31)
+	return int(n), err == nil && n < uint64(f.counted)
 }
 
 // columnName is the other way.

@@ -73,17 +73,8 @@ func (r Row) Text(column string) (string, error) {
 	}
 }
 
-// Append appends the numbers of the columns, of all columns when none is named. A list of
-// numbers gives all of its numbers.
+// Append appends the numbers of the columns. A list of numbers gives all of its numbers.
 func (r Row) Append(dst []float64, columns ...string) ([]float64, error) {
-	var err error
-	if len(columns) == 0 {
-		for i := range r.f.width() {
-			if dst, err = r.append(dst, i); err != nil {
-				return dst, err
-			}
-		}
-	}
 	for _, name := range columns {
 		i, err := r.find(name)
 		if err != nil {
@@ -175,14 +166,6 @@ func (r Row) notFinite(i int, v float64) error {
 func (r Row) fault(i int, hint, format string, args ...any) error {
 	msg := r.Place(r.f.columnName(i)) + ": " + fmt.Sprintf(format, args...)
 	return &pavise.Error{Kind: pavise.Invalid, Msg: msg, Hint: hint}
-}
-
-// width is how many columns there are.
-func (f *File) width() int {
-	if f.names != nil {
-		return len(f.names)
-	}
-	return f.counted
 }
 
 // get returns the cell of a column.

@@ -474,3 +474,22 @@ func FuzzWriter(f *testing.F) {
 		}
 	})
 }
+
+func TestCountedColumns(t *testing.T) {
+	f, err := NewReader(strings.NewReader("[5,6]"), "t", Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for row := range f.Rows() {
+		if got, err := row.Append(nil); len(got) != 0 || err != nil {
+			t.Errorf("no columns: %v, %v", got, err)
+		}
+		if got, err := row.Append(nil, "1", "0", "1"); !reflect.DeepEqual(got, []float64{6, 5, 6}) || err != nil {
+			t.Errorf("%v, %v", got, err)
+		}
+		for _, name := range []string{"", "2", "-1", "+1", "01", "00", "1.0", "4294967296", "18446744073709551616"} {
+			_, err := row.Append(nil, name)
+			refused(t, err, "t: it has no column")
+		}
+	}
+}
