@@ -1,6 +1,7 @@
 package table
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"math"
@@ -24,7 +25,7 @@ type Selection struct {
 	Features []string // in this order; nil for all that the first row has but Label and Omit
 	Omit     []string // no features
 	Label    string   // the column with the class; none if empty
-	Text     []string // features that are texts even where the first row has a number
+	Text     []string // features that are texts even where they have numbers
 	// Codes fixes the numbers of texts, of Label too. A text that its column does not list
 	// is refused, or, with Unknown and in a feature, gets the number after the last. Columns
 	// that are not here get codes of their own.
@@ -180,6 +181,8 @@ func (c *collector) feature(row Row, name string) error {
 		for k := range col.width {
 			c.set.Features = append(c.set.Features, name+"."+strconv.Itoa(k))
 		}
+	case isDecimalComma(got) && !fixed && !slices.Contains(c.s.Text, name):
+		return row.fault(i, "write numbers with a point; or say that the column is text", "%.60q is a number with a comma", got.text)
 	case fixed || slices.Contains(c.s.Text, name) || isText(got):
 		if col.texts, err = c.values(name); err != nil {
 			return err
@@ -197,6 +200,16 @@ func (c *collector) feature(row Row, name string) error {
 func isText(c cell) bool {
 	_, why := parse(c.text)
 	return c.kind == text && why != "" && len(c.text) > 0
+}
+
+// isDecimalComma tells a number as much of the world writes it. Taken for a text it would
+// get a code, in silence.
+func isDecimalComma(c cell) bool {
+	if c.kind != text || bytes.Count(c.text, []byte(",")) != 1 {
+		return false
+	}
+	_, why := parse(bytes.Replace(c.text, []byte(","), []byte("."), 1))
+	return why == ""
 }
 
 // add adds a row.
@@ -258,14 +271,18 @@ func (c *collector) code(row Row, i int, v *values) (int, error) {
 	case v == c.labels && t == "":
 		return 0, row.fault(i, "", "the row has no label")
 	}
+	if k, ok := v.index[t]; ok {
+		return k, nil
+	}
 	if !v.fixed {
+		if n, why := parse([]byte(t)); v != c.labels && why == "" && finite(n) && !slices.Contains(c.s.Text, c.f.columnName(i)) {
+			return 0, row.fault(i, "fill the gap with a number; or say that the column is text",
+				"%.60q is a number, and the column begins with %.60q, which is none", t, v.list[0])
+		}
 		if k := v.add(t); k < maxValues {
 			return k, nil
 		}
 		return 0, row.fault(i, "is it a number, or a name of rows? leave it out", "the column has more than %d different texts", maxValues)
-	}
-	if k, ok := v.index[t]; ok {
-		return k, nil
 	}
 	if c.s.Unknown && v != c.labels {
 		return len(v.list), nil

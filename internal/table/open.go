@@ -23,7 +23,7 @@ type Format string
 // The formats. Auto is the zero value: by what the file begins with, then by its name.
 const (
 	Auto  Format = ""
-	CSV   Format = "csv"   // RFC 4180, with commas, semicolons or tabs
+	CSV   Format = "csv"   // RFC 4180, with commas, semicolons or tabs; numbers alone may have spaces
 	JSONL Format = "jsonl" // one JSON object, or one list, a line
 	NPY   Format = "npy"   // NumPy's array file, versions 1.0 to 3.0
 	IDX   Format = "idx"   // the format of MNIST

@@ -204,6 +204,8 @@ func TestReadRefuses(t *testing.T) {
 		{"nothing of that name to leave out", flows, Selection{Omit: []string{"size"}}, `t: it has no column "size"`},
 		{"nothing of that name with texts", flows, Selection{Text: []string{"size"}}, `t: it has no column "size"`},
 		{"a text among numbers", flows, Selection{Features: []string{"port"}}, `t, line 3, column "port": "x80" is no number`},
+		{"a number among texts", "a,b\n1,?\n2,3.5\n", Selection{}, `t, line 3, column "b": "3.5" is a number, and the column begins with "?"`},
+		{"decimal commas", "a;b\n1,5;2\n", Selection{}, `t, line 2, column "a": "1,5" is a number with a comma`},
 		{"an unknown text", flows, Selection{Features: []string{"proto"}, Codes: Codes{"proto": {"udp"}}}, `t, line 3, column "proto": "tcp" is none of the 1 texts`},
 		{"an unknown class", flows, Selection{Label: "class", Features: []string{"bytes"}, Codes: Codes{"class": {"normal"}}, Unknown: true}, `t, line 3, column "class": "dos" is none of the 1`},
 		{"codes with a text twice", flows, Selection{Features: []string{"proto"}, Codes: Codes{"proto": {"tcp", "udp", "tcp"}}}, `the codes of column "proto" have "tcp" twice`},
