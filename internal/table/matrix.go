@@ -86,8 +86,7 @@ type collector struct {
 	s       Selection
 	set     *Set
 	columns []feature
-	labels  *values  // nil without a label
-	classes []string // fixed ones
+	labels  *values // nil without a label
 	room    []float64
 }
 

@@ -2,6 +2,7 @@ package table
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -285,7 +286,7 @@ func numberOf(kind string, order binary.ByteOrder) func([]byte) float64 {
 
 // latin reads a text of bytes, padded with NUL.
 func latin(b []byte) ([]byte, string) {
-	t := []byte(strings.TrimRight(string(b), "\x00"))
+	t := bytes.TrimRight(b, "\x00")
 	if why := textFault(t); why != "" {
 		return nil, why
 	}
@@ -315,7 +316,7 @@ func textFault(t []byte) string {
 	switch {
 	case !utf8.Valid(t):
 		return "is not UTF-8"
-	case strings.IndexByte(string(t), 0) >= 0:
+	case bytes.IndexByte(t, 0) >= 0:
 		return "has NUL in it"
 	}
 	return ""
