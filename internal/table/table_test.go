@@ -3,6 +3,7 @@ package table
 import (
 	"bytes"
 	"compress/gzip"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -497,5 +498,43 @@ func TestCountedColumns(t *testing.T) {
 			_, err := row.Append(nil, name)
 			refused(t, err, "t: it has no column")
 		}
+	}
+}
+
+// TestTexts reads the texts of cells of every kind.
+func TestTexts(t *testing.T) {
+	columns, rows, err := openAll(npy(1, dict("<f8", "False", "(1, 2)"), "\x00\x00\x00\x00\x00\x00\xe0\x3f\x00\x00\x00\x00\x00\x00\xf8\x7f"), "t", Options{})
+	if err != nil || !reflect.DeepEqual(columns, []string{"0", "1"}) || !reflect.DeepEqual(rows, [][]string{{"0.5", "NaN"}}) {
+		t.Errorf("numbers: %q %q %v", columns, rows, err)
+	}
+	_, rows, err = openAll(npy(1, dict("|S2", "False", "(2,)"), "ab\x00\x00"), "t", Options{})
+	if err != nil || !reflect.DeepEqual(rows, [][]string{{"ab"}, {""}}) {
+		t.Errorf("texts: %q %v", rows, err)
+	}
+	f, err := NewReader(strings.NewReader(`{"a":[1],"b":null,"c":{},"d":true}`), "t", Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for row := range f.Rows() {
+		for column, want := range map[string]string{"a": "it has no text", "b": "there is nothing", "c": "it has no text", "e": "it has no column"} {
+			_, err := row.Text(column)
+			refused(t, err, want)
+			_, _, err = row.Batch(nil, column)
+			if (err == nil) != (column == "a") {
+				t.Errorf("numbers of %s: %v", column, err)
+			}
+		}
+		if text, err := row.Text("d"); text != "true" || err != nil {
+			t.Errorf("%q, %v", text, err)
+		}
+	}
+}
+
+// TestTooManyColumnsToName names a column that is not there among many.
+func TestTooManyColumnsToName(t *testing.T) {
+	_, err := read(t, "["+strings.Repeat("1,", 20)+"1]", Selection{Label: "label"})
+	var told *pavise.Error
+	if !errors.As(err, &told) || told.Hint != "its columns are 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 and 9 more" {
+		t.Errorf("%+v", told)
 	}
 }
