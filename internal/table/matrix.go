@@ -49,7 +49,7 @@ type Set struct {
 // Bounds on what Read holds.
 const (
 	maxNumbers = 1 << 28 // in a matrix: 1 GiB
-	maxRows    = 1 << 28
+	maxRows    = 1 << 26
 	maxValues  = 1 << 17 // different texts of a column, and classes
 	maxText    = 1 << 10 // bytes of a text that gets a code
 )
@@ -215,7 +215,7 @@ func isDecimalComma(c cell) bool {
 func (c *collector) add(row Row) error {
 	x := &c.set.X
 	if len(x.Data)+x.Cols > maxNumbers || x.Rows == maxRows {
-		return c.f.fault("read fewer rows or columns", "it has more numbers than are held at once, %d", maxNumbers)
+		return c.f.fault("read fewer rows or columns", "it has more than %d rows or %d numbers, which are held at once", maxRows, maxNumbers)
 	}
 	for _, col := range c.columns {
 		if err := c.number(row, col); err != nil {
@@ -261,7 +261,7 @@ func (c *collector) number(row Row, col feature) (err error) {
 
 // code returns the number of the text in a cell.
 func (c *collector) code(row Row, i int, v *values) (int, error) {
-	t, err := row.Text(c.f.columnName(i))
+	t, err := row.text(i)
 	switch {
 	case err != nil:
 		return 0, err

@@ -226,11 +226,11 @@ func elementOf(descr string) (el element, hint, why string) {
 		if strings.HasSuffix(descr, "O") {
 			return el, as, "it holds pickled objects, and a pickle is a program"
 		}
-		return el, as, "its values are of type " + strconv.Quote(descr) + ", which is not read"
+		return el, as, "its values are of type " + fmt.Sprintf("%.40q", descr) + ", which is not read"
 	}
 	size, err := strconv.Atoi(descr[2:])
 	if err != nil || size < 1 || size > 1<<16 || strconv.Itoa(size) != descr[2:] {
-		return el, as, "its values are of type " + strconv.Quote(descr) + ", which is not read"
+		return el, as, "its values are of type " + fmt.Sprintf("%.40q", descr) + ", which is not read"
 	}
 	var order binary.ByteOrder = binary.LittleEndian
 	if descr[0] == '>' {
@@ -239,7 +239,7 @@ func elementOf(descr string) (el element, hint, why string) {
 	el = element{size: size, number: numberOf(descr[1:], order)}
 	switch {
 	case descr[0] == '|' && (el.number != nil && size > 1 || descr[1] == 'U'):
-		return el, as, "its values are of type " + strconv.Quote(descr) + ", whose byte order is not said"
+		return el, as, "its values are of type " + fmt.Sprintf("%.40q", descr) + ", whose byte order is not said"
 	case descr[1:] == "b1":
 		el.yesno = true
 	case descr[1] == 'S':
@@ -250,7 +250,7 @@ func elementOf(descr string) (el element, hint, why string) {
 	case descr[1] == 'O':
 		return el, as, "it holds pickled objects, and a pickle is a program"
 	case el.number == nil:
-		return el, as, "its values are of type " + strconv.Quote(descr) + ", which is not read"
+		return el, as, "its values are of type " + fmt.Sprintf("%.40q", descr) + ", which is not read"
 	}
 	return el, "", ""
 }

@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/quote"
 )
 
 // A Format is how a file lays out its rows.
@@ -113,13 +114,16 @@ func openFault(path string, err error) error {
 // content does not tell. It reads the first row, so that the columns are known.
 func NewReader(r io.Reader, name string, o Options) (*File, error) {
 	f := &File{name: name, nan: o.NaN}
+	if _, odd := quote.Unprintable([]byte(name)); odd {
+		f.name = strconv.Quote(name) // it is in errors, which people read on terminals
+	}
 	in, err := f.unpacked(bufio.NewReaderSize(r, 1<<16))
 	if err != nil {
 		return nil, err
 	}
 	format := o.Format
 	if format == Auto {
-		if format, err = f.sniff(in); err != nil {
+		if format, err = f.sniff(in, name); err != nil {
 			return nil, err
 		}
 	}
@@ -277,7 +281,7 @@ var others = []struct{ magic, what, hint string }{
 }
 
 // sniff tells the format from the beginning of the content, then from the name.
-func (f *File) sniff(in *bufio.Reader) (Format, error) {
+func (f *File) sniff(in *bufio.Reader, name string) (Format, error) {
 	head, err := in.Peek(512)
 	if len(head) == 0 {
 		if err != nil && err != io.EOF {
@@ -296,7 +300,7 @@ func (f *File) sniff(in *bufio.Reader) (Format, error) {
 			return Auto, f.fault(o.hint, "%s", o.what)
 		}
 	}
-	switch filepath.Ext(strings.TrimSuffix(strings.ToLower(f.name), ".gz")) {
+	switch filepath.Ext(strings.TrimSuffix(strings.ToLower(name), ".gz")) {
 	case ".csv", ".tsv", ".txt", ".data":
 		return CSV, nil
 	case ".jsonl", ".ndjson", ".json":

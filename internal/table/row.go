@@ -46,11 +46,15 @@ type Row struct{ f *File }
 // column it says where the row is.
 func (r Row) Place(column string) string { return r.f.place(r.f.now.at, column) }
 
-// Has reports whether the row has something in the column: null is nothing, and so is a key
-// that an object does not have.
+// Has reports whether the row has something in the column: null is nothing, and so are an
+// empty text and a key that an object does not have.
 func (r Row) Has(column string) bool {
 	i, ok := r.f.column(column)
-	return ok && r.f.now.get(i).kind != absent
+	if !ok {
+		return false
+	}
+	c := r.f.now.get(i)
+	return c.kind != absent && (c.kind != text || len(c.text) > 0)
 }
 
 // Text returns the text of a cell; of a number, as it is written.
@@ -59,6 +63,10 @@ func (r Row) Text(column string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	return r.text(i)
+}
+
+func (r Row) text(i int) (string, error) {
 	switch c := r.f.now.get(i); {
 	case c.text != nil:
 		return string(c.text), nil
@@ -132,7 +140,7 @@ func (r Row) number(i int, c cell) (float64, error) {
 	case list:
 		return 0, r.fault(i, "", "a list stands where one number must")
 	default:
-		return 0, r.fault(i, "a cell is a text, a number, or a list of numbers", "there is something else than a number")
+		return 0, r.fault(i, "numbers come alone, in a list, or in lists of one length", "it is neither a number nor a list of numbers")
 	}
 	if !r.f.nan && !finite(v) {
 		return 0, r.notFinite(i, v)

@@ -106,6 +106,9 @@ func TestOpen(t *testing.T) {
 	if _, err := f.step(); err != fs.ErrClosed {
 		t.Error(err)
 	}
+	if _, err := NewReader(strings.NewReader(""), "a\x1b[2J.csv", Options{}); err == nil || err.Error() != `"a\x1b[2J.csv": it is empty` {
+		t.Error(err)
+	}
 	if _, err := Open(filepath.Join(dir, "b.csv"), Options{}); pavise.KindOf(err) != pavise.NotFound {
 		t.Error(err)
 	}
@@ -358,6 +361,33 @@ func TestWriter(t *testing.T) {
 		}
 		if want := []string{"a[0.1] <nil>", "ä\"\n,[-2.5e-10] <nil>", "[1e+300] <nil>"}; !reflect.DeepEqual(got, want) {
 			t.Errorf("%s comes back as %q", c.name, got)
+		}
+	}
+}
+
+// TestWriterOfOneColumn writes rows of nothing, which are no empty lines.
+func TestWriterOfOneColumn(t *testing.T) {
+	for _, format := range []Format{CSV, JSONL} {
+		var b bytes.Buffer
+		w, err := NewWriter(&b, format, "a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, err := range []error{w.Write(nil), w.Write(""), w.Write(7), w.Flush()} {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		f, err := NewReader(&b, "t", Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var has []bool
+		for row := range f.Rows() {
+			has = append(has, row.Has("a"))
+		}
+		if !reflect.DeepEqual(has, []bool{false, false, true}) {
+			t.Errorf("%s: %v", format, has)
 		}
 	}
 }
