@@ -41,6 +41,7 @@ type Selection struct {
 type Set struct {
 	X        Matrix
 	Features []string // of the columns of X; those of a list are "pixels.0", "pixels.1", ...
+	Columns  []string // of the file that X is of: what Selection.Features takes to read another one alike
 	Y        []int    // classes, from 0; nil without a label
 	Classes  []string // by class; where labels are whole numbers from 0 on, the class is the number
 	Codes    Codes    // of the columns of texts, without the label
@@ -190,7 +191,7 @@ func (c *collector) feature(row Row, name string) error {
 	default:
 		c.set.Features = append(c.set.Features, name)
 	}
-	c.columns = append(c.columns, col)
+	c.columns, c.set.Columns = append(c.columns, col), append(c.set.Columns, name)
 	return nil
 }
 

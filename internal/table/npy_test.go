@@ -183,6 +183,9 @@ func TestIDX(t *testing.T) {
 	if got, err := numbers(images, "t10k-images-idx3-ubyte", Options{}); err != nil || !reflect.DeepEqual(got, [][]float64{{0, 1}, {254, 255}}) {
 		t.Errorf("images: %v, %v", got, err)
 	}
+	if f, err := NewReader(strings.NewReader(images), "t", Options{}); err != nil || f.Format() != IDX {
+		t.Errorf("format %v, %v", f, err)
+	}
 	for _, c := range []struct {
 		in   string
 		want float64

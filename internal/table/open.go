@@ -72,6 +72,7 @@ type File struct {
 	counted int            // columns without names: "0", "1", ...
 	unit    string         // what rows are counted in: "line" or "row"
 	nan     bool
+	format  Format
 	source  source
 	now     record // the row that was read last
 	ahead   bool   // now has not been handed out yet
@@ -127,6 +128,7 @@ func NewReader(r io.Reader, name string, o Options) (*File, error) {
 			return nil, err
 		}
 	}
+	f.format = format
 	switch format {
 	case CSV:
 		f.source, err = newCSV(f, in, o.Header)
@@ -160,6 +162,9 @@ func (f *File) Close() error {
 	}
 	return f.file.Close()
 }
+
+// Format returns what the file turned out to be.
+func (f *File) Format() Format { return f.format }
 
 // Columns returns the names of the columns, in order. Those of JSONL grow in number while
 // rows are read.

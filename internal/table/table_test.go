@@ -166,19 +166,19 @@ func TestRead(t *testing.T) {
 	}{
 		{"all but label and omitted", Selection{Label: "class", Omit: []string{"level"}, Text: []string{"port"}}, Set{
 			X:        Matrix{3, 4, []float32{10, 1, 1, .5, 20, 0, 2, 1.5, 30, 1, 0, 2.5}},
-			Features: []string{"bytes", "proto", "port", "rate"}, Y: []int{1, 0, 1}, Classes: []string{"dos", "normal"},
+			Features: []string{"bytes", "proto", "port", "rate"}, Columns: []string{"bytes", "proto", "port", "rate"}, Y: []int{1, 0, 1}, Classes: []string{"dos", "normal"},
 			Codes: Codes{"proto": {"tcp", "udp"}, "port": {"443", "80", "x80"}},
 		}},
 		{"by appearance", Selection{Features: []string{"rate", "proto"}, Label: "class", Appearance: true, Most: 2}, Set{
 			X:        Matrix{2, 2, []float32{.5, 0, 1.5, 1}},
-			Features: []string{"rate", "proto"}, Y: []int{0, 1}, Classes: []string{"normal", "dos"}, Codes: Codes{"proto": {"udp", "tcp"}},
+			Features: []string{"rate", "proto"}, Columns: []string{"rate", "proto"}, Y: []int{0, 1}, Classes: []string{"normal", "dos"}, Codes: Codes{"proto": {"udp", "tcp"}},
 		}},
 		{"fixed codes", Selection{Features: []string{"proto"}, Label: "class", Codes: Codes{"proto": {"icmp", "udp"}, "class": {"probe", "normal", "dos"}}, Unknown: true}, Set{
 			X:        Matrix{3, 1, []float32{1, 2, 1}},
-			Features: []string{"proto"}, Y: []int{1, 2, 1}, Classes: []string{"probe", "normal", "dos"}, Codes: Codes{"proto": {"icmp", "udp"}},
+			Features: []string{"proto"}, Columns: []string{"proto"}, Y: []int{1, 2, 1}, Classes: []string{"probe", "normal", "dos"}, Codes: Codes{"proto": {"icmp", "udp"}},
 		}},
 		{"labels that are numbers", Selection{Features: []string{"bytes"}, Label: "level"}, Set{
-			X: Matrix{3, 1, []float32{10, 20, 30}}, Features: []string{"bytes"}, Y: []int{3, 2, 1}, Classes: []string{"0", "1", "2", "3"}, Codes: Codes{},
+			X: Matrix{3, 1, []float32{10, 20, 30}}, Features: []string{"bytes"}, Columns: []string{"bytes"}, Y: []int{3, 2, 1}, Classes: []string{"0", "1", "2", "3"}, Codes: Codes{},
 		}},
 		{"labels alone", Selection{Features: []string{}, Label: "class"}, Set{
 			X: Matrix{Rows: 3}, Y: []int{1, 0, 1}, Classes: []string{"dos", "normal"}, Codes: Codes{},
@@ -190,7 +190,7 @@ func TestRead(t *testing.T) {
 	}
 	got, err := read(t, `{"x":[[1,2],[3,4]],"y":1,"label":true}`+"\n"+`{"label":false,"y":2,"x":[5,6,7,8]}`, Selection{Label: "label"})
 	want := Set{
-		X: Matrix{2, 5, []float32{1, 2, 3, 4, 1, 5, 6, 7, 8, 2}}, Features: []string{"x.0", "x.1", "x.2", "x.3", "y"},
+		X: Matrix{2, 5, []float32{1, 2, 3, 4, 1, 5, 6, 7, 8, 2}}, Features: []string{"x.0", "x.1", "x.2", "x.3", "y"}, Columns: []string{"x", "y"},
 		Y: []int{1, 0}, Classes: []string{"false", "true"}, Codes: Codes{},
 	}
 	if err != nil || !reflect.DeepEqual(*got, want) {
