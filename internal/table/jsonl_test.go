@@ -63,6 +63,7 @@ func TestHostileJSONL(t *testing.T) {
 		{"cut off inside", `{"a":{"b":`, "the line ends too early"},
 		{"no comma inside", `{"a":{"b":1 "c":2}}`, "a comma or the end is missing"},
 		{"no value inside", `{"a":{"b":x}}`, "is no value of JSON"},
+		{"all rows in one list", `[{"a":1},{"a":2}]`, "t.jsonl, line 1: it is a list of rows"},
 		{"an empty row", `[]`, "t.jsonl, line 1: the list is empty"},
 		{"no value in a list", `[1,x]`, `t.jsonl, line 1, column "1": "x]" is no value of JSON`},
 		{"cut off", `{"a":1`, "t.jsonl, line 1: a comma or the end is missing, at byte 7"},
