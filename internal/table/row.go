@@ -113,13 +113,7 @@ func (r Row) append(dst []float64, i int) ([]float64, error) {
 		if c.from == c.to {
 			return dst, r.fault(i, "", "the list is empty")
 		}
-		for _, v := range r.f.now.numbers[c.from:c.to] {
-			if !r.f.nan && !finite(v) {
-				return dst, r.notFinite(i, v)
-			}
-			dst = append(dst, v)
-		}
-		return dst, nil
+		return append(dst, r.f.now.numbers[c.from:c.to]...), nil // NaN was refused as it was read
 	}
 	v, err := r.number(i, c)
 	return append(dst, v), err
