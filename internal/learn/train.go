@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/onnx"
 )
 
 // A Config says how Train fits a model.
@@ -74,8 +75,8 @@ func (cfg Config) check(train, validation Set) error {
 		return invalid(fmt.Sprintf("training: %d class weights for %d classes", len(cfg.Weights), cfg.Classes), "")
 	}
 	for _, width := range cfg.Hidden {
-		if width < 1 || width > maxCols {
-			return invalid(fmt.Sprintf("training: a hidden layer of %d", width), fmt.Sprintf("layers are 1 to %d wide", maxCols))
+		if width < 1 || width > onnx.MaxCols {
+			return invalid(fmt.Sprintf("training: a hidden layer of %d", width), fmt.Sprintf("layers are 1 to %d wide", onnx.MaxCols))
 		}
 	}
 	if err := train.check(cfg.Classes, train.X.Cols); err != nil {
@@ -88,7 +89,7 @@ func (cfg Config) check(train, validation Set) error {
 }
 
 func (s Set) check(classes, cols int) error {
-	if !s.X.valid() || s.X.Rows == 0 || s.X.Cols != cols || len(s.Y) != s.X.Rows {
+	if !s.X.Valid() || s.X.Rows == 0 || s.X.Cols != cols || len(s.Y) != s.X.Rows {
 		return fmt.Errorf("%d labels for a matrix of %d by %d holding %d numbers", len(s.Y), s.X.Rows, s.X.Cols, len(s.X.Data))
 	}
 	for i, y := range s.Y {
@@ -163,11 +164,11 @@ func (t *trainer) loss(s Set) float64 {
 
 func (t *trainer) forward(rows int) {
 	for i, l := range t.net.layers {
-		l.forward(t.acts[i+1].head(rows), t.acts[i].head(rows), i < len(t.net.layers)-1)
+		l.forward(head(t.acts[i+1], rows), head(t.acts[i], rows), i < len(t.net.layers)-1)
 	}
 	top := t.acts[len(t.acts)-1]
 	for i := range rows {
-		softmax(top.Row(i))
+		onnx.Softmax(top.Row(i))
 	}
 }
 
@@ -193,7 +194,7 @@ func (t *trainer) differentiate(labels []int) (loss, weight float64) {
 
 func (t *trainer) backward(rows int) {
 	for i := len(t.net.layers) - 1; i >= 0; i-- {
-		l, g, x, d := t.net.layers[i], t.grad[i], t.acts[i], t.errs[i].head(rows)
+		l, g, x, d := t.net.layers[i], t.grad[i], t.acts[i], head(t.errs[i], rows)
 		clear(g.b)
 		for r := range rows {
 			for j, v := range d.Row(r) {
@@ -205,10 +206,10 @@ func (t *trainer) backward(rows int) {
 			for j, w := range l.w[k*l.out : (k+1)*l.out] {
 				row[j] = float32(float32(t.cfg.L2) * w)
 			}
-			accumulate(row, x.Data[k:], l.in, rows, d.Data, true)
+			onnx.Accumulate(row, x.Data[k:], l.in, rows, d.Data, true)
 		}
 		if i > 0 {
-			t.pass(l, x.head(rows), d, t.errs[i-1])
+			t.pass(l, head(x, rows), d, t.errs[i-1])
 		}
 	}
 }
@@ -216,11 +217,11 @@ func (t *trainer) backward(rows int) {
 // pass carries the gradient d at the output of l to its input, whose values
 // were x; a rectifier that was shut passes nothing.
 func (t *trainer) pass(l layer, x, d, below Matrix) {
-	back := transpose(t.back[:len(l.w)], l.w, l.in, l.out)
+	back := onnx.Transpose(t.back[:len(l.w)], l.w, l.in, l.out)
 	for r := range d.Rows {
 		row := below.Row(r)
 		clear(row)
-		accumulate(row, d.Row(r), 1, l.out, back, true)
+		onnx.Accumulate(row, d.Row(r), 1, l.out, back, true)
 		for j, v := range x.Row(r) {
 			if v <= 0 {
 				row[j] = 0
@@ -266,7 +267,7 @@ func (m moments) move(w, grad []float32, rate, step float64) {
 }
 
 // head returns the first rows of m.
-func (m Matrix) head(rows int) Matrix {
+func head(m Matrix, rows int) Matrix {
 	return Matrix{Rows: rows, Cols: m.Cols, Data: m.Data[:rows*m.Cols]}
 }
 

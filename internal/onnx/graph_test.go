@@ -1,4 +1,4 @@
-package learn
+package onnx
 
 import (
 	"math"
@@ -188,7 +188,7 @@ func TestOperators(t *testing.T) {
 			w := NewWriter("test")
 			tc.build(w, w.Input("x", 3))
 			w.Output("y", len(tc.want)/2)
-			g, err := ParseONNX(w.Bytes())
+			g, err := Parse(w.Bytes())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -207,30 +207,6 @@ func closeTo(have, want []float32) bool {
 	return slices.EqualFunc(have, want, func(a, b float32) bool {
 		return a == b || a != a && b != b || math.Abs(float64(a-b)) <= 1e-6*max(1, math.Abs(float64(b)))
 	})
-}
-
-// TestGraphIsTheModel carries more rows than one block through a trained model
-// and its ONNX, which must agree to the last bit.
-func TestGraphIsTheModel(t *testing.T) {
-	rng := rand.New(rand.NewPCG(1, 1))
-	m := newMLP([]int{10, 8, 3}, rng)
-	g, err := ParseONNX(onnxOf(m))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if in, out := g.Inputs(), g.Outputs(); !slices.Equal(in, []Port{{"x", 10}}) || !slices.Equal(out, []Port{{"y", 3}}) {
-		t.Errorf("inputs %v, outputs %v", in, out)
-	}
-	for _, rows := range []int{0, 1, blockRows - 1, blockRows, 3*blockRows + 1} {
-		x := randomMatrix(rng, rows, 10)
-		out, err := g.Run(map[string]Matrix{"x": x})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if y := out["y"]; y.Rows != rows || !slices.Equal(y.Data, m.Predict(x).Data) {
-			t.Errorf("%d rows: the graph and the model differ", rows)
-		}
-	}
 }
 
 func TestRunConcurrently(t *testing.T) {
@@ -275,7 +251,7 @@ func TestRunRefuses(t *testing.T) {
 	w := NewWriter("two")
 	w.Node("Add", "y", []string{w.Input("a", 2), w.Input("b", 2)})
 	w.Output("y", 2)
-	two, err := ParseONNX(w.Bytes())
+	two, err := Parse(w.Bytes())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -386,7 +362,7 @@ func TestParseRefuses(t *testing.T) {
 
 func refused(t *testing.T, model []byte, want ...string) {
 	t.Helper()
-	_, err := ParseONNX(model)
+	_, err := Parse(model)
 	if err == nil {
 		t.Fatal("accepted")
 	}

@@ -1,4 +1,4 @@
-package learn
+package onnx
 
 import (
 	"errors"
@@ -11,12 +11,12 @@ import (
 var operators = map[string]operator{
 	":Abs":        unary(func(x float32) float32 { return float32(math.Abs(float64(x))) }),
 	":Erf":        unary(wide(math.Erf)),
-	":Exp":        unary(exp),
+	":Exp":        unary(Exp),
 	":Log":        unary(wide(math.Log)),
 	":Neg":        unary(func(x float32) float32 { return -x }),
 	":Reciprocal": unary(func(x float32) float32 { return 1 / x }),
 	":Relu":       unary(func(x float32) float32 { return max(x, 0) }),
-	":Sigmoid":    unary(sigmoid),
+	":Sigmoid":    unary(Sigmoid),
 	":Softplus":   unary(wide(softplus)),
 	":Sqrt":       unary(wide(math.Sqrt)),
 	":Tanh":       unary(wide(math.Tanh)),
@@ -37,7 +37,7 @@ var operators = map[string]operator{
 	":Gemm":               gemm,
 	":MatMul":             matMul,
 	":BatchNormalization": batchNormalization,
-	":Softmax":            softened(softmax),
+	":Softmax":            softened(Softmax),
 	":LogSoftmax":         softened(logSoftmax),
 	":ReduceSum":          reduceSum,
 	":Not":                not,

@@ -1,4 +1,4 @@
-package learn
+package onnx
 
 import (
 	"errors"
@@ -22,11 +22,11 @@ func (p *product) run(f *frame) {
 		y := f.data[p.y.slot][i*p.y.cols : (i+1)*p.y.cols]
 		if p.alpha == 1 {
 			copy(y, p.bias)
-			accumulate(y, x, 1, p.x.cols, p.w, p.finite)
+			Accumulate(y, x, 1, p.x.cols, p.w, p.finite)
 			continue
 		}
 		clear(y)
-		accumulate(y, x, 1, p.x.cols, p.w, p.finite)
+		Accumulate(y, x, 1, p.x.cols, p.w, p.finite)
 		for j := range y {
 			y[j] = p.alpha*y[j] + p.bias[j]
 		}
@@ -118,7 +118,7 @@ func (c *compiler) multiply(n *node, x value, w []float32, out int, finite bool)
 // transposed returns the numbers of a matrix turned, once for all its users.
 func (c *compiler) transposed(t *tensor) []float32 {
 	if c.turned[t] == nil {
-		c.turned[t] = transpose(make([]float32, len(t.floats)), t.floats, int(t.dims[0]), int(t.dims[1]))
+		c.turned[t] = Transpose(make([]float32, len(t.floats)), t.floats, int(t.dims[0]), int(t.dims[1]))
 	}
 	return c.turned[t]
 }
@@ -310,7 +310,7 @@ func linearClassifier(c *compiler, n *node) error {
 	if err != nil {
 		return err
 	}
-	w := transpose(make([]float32, len(weights.floats)), weights.floats, len(labels), x.cols)
+	w := Transpose(make([]float32, len(weights.floats)), weights.floats, len(labels), x.cols)
 	scores := &node{outputs: n.outputs[1:]}
 	p, err := c.multiply(scores, x, w, len(labels), allFinite(w))
 	if err != nil {
@@ -325,7 +325,7 @@ func (n *node) labels() ([]float32, error) {
 	if err != nil {
 		return nil, err
 	}
-	if a == nil || len(a.ints) < 2 || len(a.ints) > maxCols {
+	if a == nil || len(a.ints) < 2 || len(a.ints) > MaxCols {
 		return nil, errors.New("attribute classlabels_ints must name at least two classes; text labels are not supported")
 	}
 	return (&tensor{kind: integer, ints: a.ints}).numbers()
@@ -339,7 +339,7 @@ func (c *compiler) label(name string, scores value, labels []float32, post strin
 		return err
 	}
 	y.kind, y.shape = integer, list
-	finish, ok := map[string]func([]float32){"NONE": func([]float32) {}, "SOFTMAX": softmax, "LOGISTIC": sigmoids}[post]
+	finish, ok := map[string]func([]float32){"NONE": func([]float32) {}, "SOFTMAX": Softmax, "LOGISTIC": sigmoids}[post]
 	if !ok {
 		return fmt.Errorf("attribute post_transform=%q is not supported", post)
 	}
@@ -355,7 +355,7 @@ func (c *compiler) label(name string, scores value, labels []float32, post strin
 
 func sigmoids(row []float32) {
 	for j, v := range row {
-		row[j] = sigmoid(v)
+		row[j] = Sigmoid(v)
 	}
 }
 

@@ -1,4 +1,4 @@
-package learn
+package onnx
 
 import (
 	"encoding/binary"

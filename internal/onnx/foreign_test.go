@@ -1,4 +1,4 @@
-package learn
+package onnx
 
 import (
 	"encoding/json"
@@ -17,7 +17,7 @@ func TestForeignModels(t *testing.T) {
 	}
 	for _, path := range models {
 		t.Run(filepath.Base(path), func(t *testing.T) {
-			g, err := ParseONNX(readFile(t, path))
+			g, err := Parse(readFile(t, path))
 			if err != nil {
 				t.Fatal(err)
 			}

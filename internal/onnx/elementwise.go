@@ -1,4 +1,4 @@
-package learn
+package onnx
 
 import (
 	"errors"
@@ -11,12 +11,12 @@ func wide(f func(float64) float64) func(float32) float32 {
 	return func(x float32) float32 { return float32(f(float64(x))) }
 }
 
-// sigmoid takes the side of zero on which exp cannot overflow.
-func sigmoid(x float32) float32 {
+// Sigmoid returns 1/(1+e**-x), by the side of zero on which Exp cannot overflow.
+func Sigmoid(x float32) float32 {
 	if x >= 0 {
-		return 1 / (1 + exp(-x))
+		return 1 / (1 + Exp(-x))
 	}
-	e := exp(x)
+	e := Exp(x)
 	return e / (1 + e)
 }
 

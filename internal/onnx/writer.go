@@ -1,4 +1,4 @@
-package learn
+package onnx
 
 import (
 	"encoding/binary"
@@ -16,7 +16,7 @@ const (
 
 // A Writer puts an ONNX model together, in the order of its calls. Values are
 // known by name; a node must follow what it reads. It checks nothing:
-// ParseONNX does.
+// Parse does.
 type Writer struct {
 	name                              string
 	nodes, constants, inputs, outputs []byte
