@@ -143,8 +143,14 @@ func (c *compiler) finish(outputs []info) error {
 		if v.shape == flat {
 			return fmt.Errorf("output %q: its shape is %v", out.name, v.shape)
 		}
+		if v.kind == text {
+			continue
+		}
 		g.outputs = append(g.outputs, Port{Name: out.name, Cols: v.cols})
 		g.results = append(g.results, v.slot)
+	}
+	if len(g.outputs) == 0 {
+		return errors.New("its outputs are texts, which a table of numbers cannot hold: let the scores be an output")
 	}
 	g.frames.New = func() any { return g.newFrame() }
 	return nil

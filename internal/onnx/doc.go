@@ -20,9 +20,16 @@
 //	LogSoftmax MatMul Max Min Mul Neg Not Pow Reciprocal ReduceSum Relu Reshape
 //	Sigmoid Softmax Softplus Sqrt Sub Tanh
 //
-// and, of ai.onnx.ml, as scikit-learn's converter writes them:
+// and, of ai.onnx.ml, as the converters of scikit-learn, XGBoost and LightGBM
+// write them:
 //
 //	ArrayFeatureExtractor LinearClassifier Normalizer Scaler
+//	TreeEnsembleClassifier TreeEnsembleRegressor ZipMap
+//
+// Where the specification leaves something open and runtimes differ, a model
+// that needs it is refused. Two things are not as in other runtimes: the names
+// of classes that are texts are no output, since a table of numbers cannot hold
+// them, and ZipMap gives its scores as the table that they were.
 //
 // The package is pure: it knows no disk, no network and no clock, and starts
 // no goroutines.

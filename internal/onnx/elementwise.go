@@ -119,7 +119,7 @@ func (c *compiler) pairs(n *node, k kind, f func(a, b float32) float32) error {
 	switch {
 	case a.row != nil && b.row != nil:
 		return errors.New("both inputs are constant")
-	case kindA != kindB || k == real && kindA != real:
+	case kindA != kindB || kindA == text || k == real && kindA != real:
 		return fmt.Errorf("cannot mix %v and %v", kindA, kindB)
 	case !a.spread(cols) || !b.spread(cols):
 		return fmt.Errorf("%d columns do not meet %d", a.cols, b.cols)

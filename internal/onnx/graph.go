@@ -23,6 +23,7 @@ const (
 const (
 	minIR, maxIR       = 3, 14
 	minOpset, maxOpset = 9, 27
+	maxOpsetML         = 5 // of ai.onnx.ml
 )
 
 // blockRows is how many rows are carried through the graph together: enough to
@@ -80,6 +81,9 @@ func (m *model) checkVersions() error {
 	}
 	if v := m.opsets[""]; v < minOpset || v > maxOpset {
 		return invalid(fmt.Sprintf("ONNX model: operator set %d is not supported", v), fmt.Sprintf("export it with operator set %d to %d", minOpset, maxOpset))
+	}
+	if v := m.opsets["ai.onnx.ml"]; v > maxOpsetML {
+		return invalid(fmt.Sprintf("ONNX model: operator set %d of ai.onnx.ml is not supported", v), fmt.Sprintf("export it with operator set 1 to %d of ai.onnx.ml", maxOpsetML))
 	}
 	return nil
 }

@@ -121,7 +121,7 @@ func FuzzParse(f *testing.F) {
 	w.Node("ArgMax", "a", []string{"c"}, Int("axis", 1))
 	w.inML("ArrayFeatureExtractor", "l", []string{w.Ints("labels", []int64{7, 8, 9}), "a"})
 	w.Node("Reshape", "y", []string{"l", w.Ints("s", []int64{-1})})
-	w.inML("LinearClassifier", "label,scores", []string{x}, floatsAttr("coefficients", 1, 0, 0, 0, 0, 1), floatsAttr("intercepts", 0, 0), intsAttr("classlabels_ints", 1, 2))
+	w.inML("LinearClassifier", "label,scores", []string{x}, Floats("coefficients", []float32{1, 0, 0, 0, 0, 1}), Floats("intercepts", []float32{0, 0}), Ints("classlabels_ints", []int64{1, 2}))
 	w.Output("y", 1)
 	w.Output("scores", 2)
 	f.Add(w.Bytes())
