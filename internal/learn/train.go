@@ -71,18 +71,30 @@ func (cfg Config) check(train, validation Set) error {
 		return invalid("training: there must be at least 2 classes, 1 epoch and 1 row to a batch", "")
 	case !(cfg.Rate > 0) || !(cfg.L2 >= 0):
 		return invalid("training: the rate must be above 0 and L2 at least 0", "")
-	case cfg.Weights != nil && len(cfg.Weights) != cfg.Classes:
-		return invalid(fmt.Sprintf("training: %d class weights for %d classes", len(cfg.Weights), cfg.Classes), "")
+	}
+	if err := checkWeights(cfg.Weights, cfg.Classes); err != nil {
+		return err
 	}
 	for _, width := range cfg.Hidden {
 		if width < 1 || width > onnx.MaxCols {
 			return invalid(fmt.Sprintf("training: a hidden layer of %d", width), fmt.Sprintf("layers are 1 to %d wide", onnx.MaxCols))
 		}
 	}
-	if err := train.check(cfg.Classes, train.X.Cols); err != nil {
+	return checkSets(cfg.Classes, train, validation)
+}
+
+func checkWeights(weights []float32, classes int) error {
+	if weights != nil && len(weights) != classes {
+		return invalid(fmt.Sprintf("training: %d class weights for %d classes", len(weights), classes), "")
+	}
+	return nil
+}
+
+func checkSets(classes int, train, validation Set) error {
+	if err := train.check(classes, train.X.Cols); err != nil {
 		return invalid(fmt.Sprintf("training set: %v", err), "")
 	}
-	if err := validation.check(cfg.Classes, train.X.Cols); err != nil {
+	if err := validation.check(classes, train.X.Cols); err != nil {
 		return invalid(fmt.Sprintf("validation set: %v", err), "")
 	}
 	return nil
@@ -156,7 +168,7 @@ func (t *trainer) epoch(s Set, rng *rand.Rand) float64 {
 func (t *trainer) loss(s Set) float64 {
 	loss, weight := 0.0, 0.0
 	for i, p := 0, t.net.Predict(s.X); i < p.Rows; i++ {
-		w := t.weight(s.Y[i])
+		w := weightOf(t.cfg.Weights, s.Y[i])
 		loss, weight = loss+float64(w*crossEntropy(p.Row(i)[s.Y[i]])), weight+w
 	}
 	return loss / weight
@@ -177,11 +189,11 @@ func (t *trainer) forward(rows int) {
 // the summed loss and weight of the batch.
 func (t *trainer) differentiate(labels []int) (loss, weight float64) {
 	for _, y := range labels {
-		weight += t.weight(y)
+		weight += weightOf(t.cfg.Weights, y)
 	}
 	p, d := t.acts[len(t.acts)-1], t.errs[len(t.errs)-1]
 	for i, y := range labels {
-		w := t.weight(y)
+		w := weightOf(t.cfg.Weights, y)
 		loss += float64(w * crossEntropy(p.Row(i)[y]))
 		share := float32(w / weight)
 		for j, v := range p.Row(i) {
@@ -236,13 +248,6 @@ func (t *trainer) update() {
 		t.adam[2*i].move(l.w, t.grad[i].w, t.cfg.Rate, t.step)
 		t.adam[2*i+1].move(l.b, t.grad[i].b, t.cfg.Rate, t.step)
 	}
-}
-
-func (t *trainer) weight(class int) float64 {
-	if t.cfg.Weights == nil {
-		return 1
-	}
-	return float64(t.cfg.Weights[class])
 }
 
 // moments are Adam's running means of the gradient and of its square.
