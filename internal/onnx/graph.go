@@ -176,7 +176,7 @@ func refuse(n *node, err error) *pavise.Error {
 	if n.domain != "" {
 		op = n.domain + "." + op
 	}
-	return invalid(fmt.Sprintf("ONNX model: node %q (%s): %v", n.name, op, err), "feed-forward models over tables run in place; serve others from a model server")
+	return invalid(fmt.Sprintf("ONNX model: node %q (%s): %v", n.name, op, err), "feed-forward models and trees over tables run in place; serve others from a model server")
 }
 
 func invalid(msg, hint string) *pavise.Error {
