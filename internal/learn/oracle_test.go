@@ -14,14 +14,21 @@ import (
 	"github.com/pavise/pavise/internal/onnx"
 )
 
-// oracle runs testdata/oracle.py, or skips the test where its packages are not.
-func oracle(t *testing.T, args ...string) {
+// python returns the one that has the packages of testdata/oracle.py, or skips the
+// test where there is none.
+func python(t *testing.T) string {
 	t.Helper()
-	python := os.Getenv("PAVISE_ONNXRUNTIME")
-	if python == "" {
+	path := os.Getenv("PAVISE_ONNXRUNTIME")
+	if path == "" {
 		t.Skip("set PAVISE_ONNXRUNTIME to a python that has onnx, onnxruntime, numpy, scikit-learn and skl2onnx")
 	}
-	log, err := exec.Command(python, append([]string{filepath.Join("testdata", "oracle.py")}, args...)...).CombinedOutput()
+	return path
+}
+
+// oracle runs testdata/oracle.py.
+func oracle(t *testing.T, args ...string) {
+	t.Helper()
+	log, err := exec.Command(python(t), append([]string{filepath.Join("testdata", "oracle.py")}, args...)...).CombinedOutput()
 	t.Logf("%s", log)
 	if err != nil {
 		t.Fatal(err)
@@ -31,6 +38,7 @@ func oracle(t *testing.T, args ...string) {
 // TestTreesInONNXRuntime gives the same rows to our trees and, as ONNX, to
 // another runtime.
 func TestTreesInONNXRuntime(t *testing.T) {
+	python(t)
 	for classes := 2; classes <= 5; classes++ {
 		for name, cfg := range map[string]TreeConfig{
 			"boosted": treeConfig(classes), "one": {Classes: classes, Leaves: 40, MinRows: 2, Single: true},
