@@ -154,6 +154,9 @@ func TestLine(t *testing.T) {
 		if memory > maxWaiting || memory < maxWaiting/2 || line == 0 || l.Waiting() != n {
 			t.Fatalf("%d bytes are in memory, %d wait for some, %d of %d wait", memory, line, l.Waiting(), n)
 		}
+		if s := l.Status(); !strings.Contains(s.Problem, "does not keep up") {
+			t.Errorf("the problem is said to be %q", s.Problem)
+		}
 		r := testRecord(7)
 		r.Safe = true
 		safe.append(l, r, Durable)
