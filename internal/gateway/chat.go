@@ -241,12 +241,13 @@ func (x *ChatExchange) blame(ctx context.Context, err error) error {
 }
 
 // Models returns the language models of the caller's tenant that they may ask, by
-// name: the verb model.describe on tenant/model/all.
-func (g *Gateway) Models(ctx context.Context, who pavise.Principal) (names []string, err error) {
+// name, and the index of the record: the verb model.describe on tenant/model/all.
+func (g *Gateway) Models(ctx context.Context, who pavise.Principal) (names []string, index uint64, err error) {
 	entry, err := g.guard.Enter(ctx, who, "model.describe", pavise.Name{Tenant: who.Tenant, Kind: "model", ID: "all"})
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
+	defer func() { index, _ = entry.Record() }() // behind Exit
 	defer entry.Exit(&err)
 	for name, l := range *g.Routes.live.Load() {
 		if name.Tenant == who.Tenant && l.chat != nil && g.guard.May(who, "model.infer", name) {
@@ -254,7 +255,7 @@ func (g *Gateway) Models(ctx context.Context, who pavise.Principal) (names []str
 		}
 	}
 	slices.Sort(names)
-	return names, nil
+	return names, 0, nil
 }
 
 // DescribeChat reports whether a language model is there: the verb model.describe on
