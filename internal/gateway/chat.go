@@ -12,6 +12,7 @@ import (
 	"github.com/pavise/pavise/internal/chat"
 	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/guard"
+	"github.com/pavise/pavise/internal/infer"
 	"github.com/pavise/pavise/internal/intake"
 	"github.com/pavise/pavise/internal/telemetry"
 	"github.com/pavise/pavise/internal/tensor"
@@ -236,6 +237,9 @@ func (x *ChatExchange) blame(ctx context.Context, err error) error {
 	if f, ok := errors.AsType[*chat.Fault](err); ok {
 		x.entry.Verdict(pavise.Verdict{Check: "codec", Outcome: pavise.Deny, Reason: "the model server's answer: " + f.Err.Msg})
 		return &pavise.Error{Kind: pavise.Unavailable, Msg: "the model server answered other than the protocol says", Hint: "the operator finds what is wrong in the record", Err: err}
+	}
+	if said, ok := errors.AsType[*infer.Unsaid](err); ok {
+		x.entry.Verdict(pavise.Verdict{Check: "codec", Outcome: pavise.Deny, Reason: said.Error()})
 	}
 	return err
 }

@@ -332,10 +332,7 @@ func (r *Routes) nothingBefore(tx *store.Tx, model pavise.Name) error {
 		return err
 	}
 	if gone > 0 {
-		return &pavise.Error{
-			Kind: pavise.NotFound, Msg: fmt.Sprintf("no model is left for %s to go back to: what was rolled back does not come back", model),
-			Hint: "pavise route release can bring any model, one that was rolled back, too; pavise route quarantine stops this one from answering",
-		}
+		return &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("no model is left for %s to go back to: what was rolled back does not come back", model), Hint: "pavise route release can bring any model, one that was rolled back, too; pavise route quarantine stops this one from answering"}
 	}
 	return &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("no other model answered for %s before this one", model), Hint: "pavise route quarantine stops it from answering"}
 }

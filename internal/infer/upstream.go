@@ -227,6 +227,9 @@ func reword(err error, most int) error {
 		what = fmt.Sprintf("answered with more than %d bytes", most)
 	}
 	e := fault(what, err)
+	if f.Reason == upstream.Malformed {
+		e.Err = &Unsaid{f} // it quotes the answer
+	}
 	if said, hint := mistaken(f); said != "" {
 		e.Msg, e.Hint = "the model server "+said, hint
 	}
