@@ -136,11 +136,12 @@ func (e *Edge) models(w http.ResponseWriter, r *http.Request) {
 		refuseChat(w, err)
 		return
 	}
-	names, err := e.gateway.Models(r.Context(), who)
+	names, record, err := e.gateway.Models(r.Context(), who)
 	if err != nil {
 		refuseChat(w, err)
 		return
 	}
+	setRecord(w, record)
 	reply(w, http.StatusOK, chat.AppendModels(nil, names, listed, who.Tenant))
 }
 
