@@ -15,13 +15,14 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/disk"
 	"github.com/pavise/pavise/internal/edge"
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/identity"
 	"github.com/pavise/pavise/internal/issuer"
-	"github.com/pavise/pavise/internal/learn"
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/onnx"
 	"github.com/pavise/pavise/internal/policy"
 	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/seal"
@@ -70,6 +71,21 @@ func New(t testing.TB, more ...guard.Action) *World {
 // NewWatched opens a world that is watched as cfg says.
 func NewWatched(t testing.TB, cfg telemetry.Config, more ...guard.Action) *World {
 	t.Helper()
+	return open(t, cfg, nil, more)
+}
+
+// NewOn opens a world whose evidence log is on a disk of the test's.
+func NewOn(t testing.TB, d disk.Directory) *World {
+	t.Helper()
+	return open(t, telemetry.Config{Role: "test"}, d, nil)
+}
+
+// underWay is how many requests may be under way, as in the house.
+const underWay = 1 << 14
+
+// open opens a world; without a disk, its log is in a directory of the test's.
+func open(t testing.TB, cfg telemetry.Config, d disk.Directory, more []guard.Action) *World {
+	t.Helper()
 	dir := t.TempDir()
 	must := func(err error) {
 		t.Helper()
@@ -81,14 +97,14 @@ func NewWatched(t testing.TB, cfg telemetry.Config, more ...guard.Action) *World
 	kek, err := seal.OpenFileKEK(filepath.Join(dir, "kek"))
 	must(err)
 	key := ed25519.NewKeyFromSeed([]byte("gateway test log key, 32 bytes.."))
-	w.Log, err = ledger.Open(ledger.Options{Dir: filepath.Join(dir, "ledger"), Origin: "test/gateway", Key: key, Tenant: Tenant})
+	w.Log, err = ledger.Open(ledger.Options{Dir: filepath.Join(dir, "ledger"), Origin: "test/gateway", Key: key, Tenant: Tenant, Disk: d})
 	must(err)
 	t.Cleanup(func() { w.Log.Close() })
 	db, err := store.Open(t.Context(), filepath.Join(dir, "db"))
 	must(err)
 	t.Cleanup(func() { db.Close() })
 	w.Guard, err = guard.New(guard.Config{
-		Actions: append(actions(), more...), Log: w.Log, DemoIssuer: issuer.LocalURL("test"),
+		Actions: append(actions(), more...), Log: w.Log, DemoIssuer: issuer.LocalURL("test"), Pool: underWay,
 		Facts: func(name pavise.Name) policy.Facts {
 			return policy.Facts{Quarantined: w.Gateway != nil && w.Routes.Quarantined(name)}
 		},
@@ -143,7 +159,7 @@ func (w *World) Mint(t testing.TB, id string, roles ...string) string {
 
 // Softmax is an ONNX model that takes two numbers, x, and gives three scores.
 func Softmax() []byte {
-	w := learn.NewWriter("softmax")
+	w := onnx.NewWriter("softmax")
 	weights := w.Floats("w", []int{2, 3}, []float32{1, 0, -1, 0, 2, 0})
 	w.Node("Softmax", "scores", []string{w.Node("MatMul", "z", []string{w.Input("x", 2), weights})})
 	w.Output("scores", 3)
