@@ -44,7 +44,7 @@ func (k *Key) Seal(aad, plaintext []byte) []byte {
 }
 
 // groupSize is how many envelopes are sealed under one subkey at most: a new subkey for
-// each was most of what sealing cost, and half of what a request allocated. The format
+// each was most of what sealing cost, and a third of what a request allocated. The format
 // says why it is no larger.
 const groupSize = 256
 
