@@ -57,10 +57,9 @@ func (t Tail) rarity(v float32) float64 {
 }
 
 // A Calibration is what whole clients, known to be honest, look like, and how unlike them a
-// client may be. One part of them makes the reference, a second one shows how far from it
-// clients are, and a third, which neither has seen, sets the threshold: of clients
-// exchangeable with those, at most a share of Bound is ever taken for a thief
-// (split-conformal prediction over clients).
+// client may be. One part of them makes the reference; the others, which it has not seen,
+// set the threshold: of clients exchangeable with those, at most a share of Bound is ever
+// taken for a thief (split-conformal prediction over clients).
 type Calibration struct {
 	Clients   int     `json:"clients"` // whose traffic it was made of
 	Judged    int     `json:"judged"`  // of them, those that set the threshold
@@ -134,7 +133,6 @@ type trainer struct {
 	rng       *rand.Rand
 	seed      uint64
 	reference map[string]*sampled // clients that make the reference
-	spread    map[string]bool     // clients that show how far from it others are
 	judged    map[string]bool     // clients that set the threshold
 	order     []string            // of the reference
 }
@@ -145,8 +143,8 @@ type sampled struct {
 	rows []Asked
 }
 
-// part parts the clients by a hash of their names: one in six makes the reference, one in
-// six shows the spread, the others set the threshold.
+// part parts the clients by a hash of their names: one in six makes the reference, the
+// others set the threshold.
 func (t *trainer) part(count map[string]int) error {
 	names := make([]string, 0, len(count))
 	for name, n := range count {
@@ -165,15 +163,12 @@ func (t *trainer) part(count map[string]int) error {
 		return cmp.Or(cmp.Compare(t.nameHash(a), t.nameHash(b)), cmp.Compare(a, b))
 	})
 	n := max(len(names)/6, 4)
-	t.reference, t.spread, t.judged = map[string]*sampled{}, map[string]bool{}, map[string]bool{}
+	t.reference, t.judged = map[string]*sampled{}, map[string]bool{}
 	t.order = names[:n]
 	for _, name := range t.order {
 		t.reference[name] = &sampled{}
 	}
-	for _, name := range names[n : 2*n] {
-		t.spread[name] = true
-	}
-	for _, name := range names[2*n:] {
+	for _, name := range names[n:] {
 		t.judged[name] = true
 	}
 	return nil

@@ -7,15 +7,13 @@ import (
 )
 
 const (
-	lookSpread = 4  // clients that show the spread must reach a look
-	lookJudged = 10 // clients that set the threshold must
+	lookJudged = 12 // clients must reach a look for it to be one
 
 	// The furthest of some hundred clients is a shaky measure of how far clients get: so
 	// much is put on top of it.
 	thresholdMargin = 1.25
 
-	spreadLeast = 0.02
-	spreadRows  = 3 // rows that may always be otherwise
+	spreadTail = 50 // one in so many clients is further from the middle than the spread
 )
 
 // A taken is the measures of a client at a look.
@@ -36,7 +34,7 @@ func (t *trainer) measure() error {
 		if err != nil {
 			return err
 		}
-		if t.spread[a.Client] || t.judged[a.Client] {
+		if t.judged[a.Client] {
 			e.See(a)
 		}
 	}
@@ -48,54 +46,57 @@ func (t *trainer) measure() error {
 
 // keepLooks keeps the looks that enough clients reach.
 func (t *trainer) keepLooks(all []taken) {
-	spread, judged := make([]int, len(looks)), make([]int, len(looks))
+	reached := make([]int, len(looks))
 	for _, k := range all {
-		if t.judged[k.client] {
-			judged[k.look]++
-		} else {
-			spread[k.look]++
-		}
+		reached[k.look]++
 	}
 	n := 0
-	for n < len(looks) && spread[n] >= lookSpread && judged[n] >= lookJudged {
+	for n < len(looks) && reached[n] >= lookJudged {
 		n++
 	}
 	t.c.Looks = looks[:n]
 }
 
 // standardise learns, by look, the middle and the spread of each measure over the clients
-// that show it. The furthest of them scores 1: so each measure has its own tail, and
-// one with a long one does not drown the others.
+// that are judged. All but the furthest few of them score 1 at most: so each measure has its
+// own tail, and one with a long one does not drown the others. One more client would move
+// the spread by one place in their order, which thresholdMargin covers.
 func (t *trainer) standardise(all []taken) {
 	for look := range t.c.Looks {
 		var middle, spread [measures]float64
 		for m := range measures {
 			var list []float64
 			for _, k := range all {
-				if k.look == look && !t.judged[k.client] {
+				if k.look == look {
 					list = append(list, k.values[m])
 				}
 			}
 			slices.Sort(list)
 			middle[m] = list[len(list)/2]
-			least := spreadLeast + spreadRows/float64(t.c.Looks[look])
-			switch m {
-			case measureDiscrepancy:
-				least = 0.2 / float64(t.c.Looks[look])
-			case measureCoverage:
-				least = 3
-			}
-			spread[m] = max(list[len(list)-1]-middle[m], least)
+			furthest := list[len(list)-1-len(list)/spreadTail]
+			spread[m] = max(furthest-middle[m], spreadLeast(m, t.c.Looks[look]))
 		}
 		t.c.Middle, t.c.Spread = append(t.c.Middle, middle), append(t.c.Spread, spread)
 	}
+}
+
+// spreadLeast is how far a measure of so many rows may always be from the middle: that of
+// a few rows.
+func spreadLeast(measure, rows int) float64 {
+	switch measure {
+	case measureDiscrepancy:
+		return 0.2 / float64(rows)
+	case measureCoverage:
+		return 3
+	}
+	return 0.02 + 3/float64(rows)
 }
 
 // threshold sets it by the clients that the reference has not seen.
 func (t *trainer) threshold(all []taken) {
 	worst := map[string]float64{}
 	for _, k := range all {
-		if !t.judged[k.client] || k.look >= len(t.c.Looks) {
+		if k.look >= len(t.c.Looks) {
 			continue
 		}
 		_, score := t.c.furthest(k.look, &k.values)
