@@ -82,6 +82,8 @@ var nounHelp = map[string]string{
 	"siem":    "Where findings are sent: signed webhooks.",
 	"subject": "The people whose data the log keeps, and forgetting them.",
 	"archive": "Where whole segments of the log go, and how long they stay.",
+
+	"firewall": "What callers ask of models, and who copies one.",
 }
 
 // fileCommands are commands that work on files, beside the verbs of their noun.
@@ -95,6 +97,10 @@ var fileCommands = map[string][]reflect.StructField{
 	},
 	"finding": {
 		{Name: "Export", Type: reflect.TypeFor[exportCommand](), Tag: `cmd:"" help:"Print a log's findings as OCSF events, offline, once the log is proved."`},
+	},
+	"firewall": {
+		{Name: "Calibrate", Type: reflect.TypeFor[calibrateCommand](), Tag: `cmd:"" help:"Learn from recorded traffic what honest clients are like."`},
+		{Name: "Replay", Type: reflect.TypeFor[replayCommand](), Tag: `cmd:"" help:"Look for clients that copy a model in recorded traffic."`},
 	},
 	"person": {
 		{Name: "Key", Type: reflect.TypeFor[personKeyCommand](), Tag: `cmd:"" help:"Print the fingerprint of your key, by which you are invited."`},
@@ -113,6 +119,9 @@ var fileCommands = map[string][]reflect.StructField{
 func (c *cli) parser(exit func(int)) (*kong.Kong, error) {
 	c.nouns = map[string]any{}
 	fields := map[string][]reflect.StructField{}
+	for noun := range fileCommands {
+		fields[noun] = nil
+	}
 	for _, v := range api.Verbs() {
 		request := v.NewRequest()
 		if request == nil {

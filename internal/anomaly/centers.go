@@ -114,3 +114,16 @@ func (c *Centers) Outside(p []float32) float32 {
 	k, d := c.nearest(p)
 	return d / c.Radius[k]
 }
+
+// Misfit says what of the centres does not fit points of that width, or "".
+func (c *Centers) Misfit(width int) string {
+	if len(c.Points) == 0 || len(c.Radius) != len(c.Points) {
+		return "its centres do not fit each other"
+	}
+	for k, p := range c.Points {
+		if len(p) != width || !(c.Radius[k] > 0) {
+			return "a centre does not fit its subspace"
+		}
+	}
+	return ""
+}

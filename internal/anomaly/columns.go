@@ -148,3 +148,16 @@ func (c *Columns) Odd(row []float64) bool {
 	}
 	return false
 }
+
+// Misfit says what of the columns does not fit the rest, or "".
+func (c *Columns) Misfit() string {
+	if n := len(c.Center); len(c.Scale) != n || len(c.Step) != n || len(c.Few) != n {
+		return "its columns do not fit each other"
+	}
+	for j, s := range c.Scale {
+		if !(s > 0) || c.Step[j] < 0 {
+			return "a column has no scale"
+		}
+	}
+	return ""
+}

@@ -83,3 +83,16 @@ func Discrepancy(sum []float32, n float64, mean []float32) float64 {
 	}
 	return (own-n)/(n*(n-1)) - 2*cross/n + other
 }
+
+// Misfit says what of the features does not fit points of that width, or "".
+func (f *Fourier) Misfit(width int) string {
+	for _, w := range f.Frequencies {
+		if len(w) != width {
+			return "its frequencies do not fit its subspace"
+		}
+	}
+	if len(f.Frequencies) == 0 {
+		return "it has no frequencies"
+	}
+	return ""
+}

@@ -51,3 +51,11 @@ func (s *Sketch) Fold(dst *[SketchLen]float32, row []float32) {
 		dst[k] /= s.Unit
 	}
 }
+
+// Misfit says what of the sketch does not fit rows of that width, or "".
+func (s *Sketch) Misfit(width int) string {
+	if len(s.Place) != width || len(s.Sign) != width || !(s.Unit > 0) {
+		return "its sketch does not fit its columns"
+	}
+	return ""
+}

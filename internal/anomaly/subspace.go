@@ -123,3 +123,16 @@ func addScaled(dst, src []float32, by float32) {
 		dst[i] += by * src[i]
 	}
 }
+
+// Misfit says what of the subspace does not fit rows of that width, or "".
+func (s *Subspace) Misfit(width int) string {
+	if len(s.Mean) != width || len(s.Axes) == 0 || !(s.Unit > 0) {
+		return "its subspace does not fit its columns"
+	}
+	for _, axis := range s.Axes {
+		if len(axis) != width {
+			return "an axis of its subspace does not fit its columns"
+		}
+	}
+	return ""
+}

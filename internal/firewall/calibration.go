@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"iter"
+	"math"
 	"math/rand/v2"
 	"slices"
 
@@ -17,8 +18,9 @@ const (
 	calibrationLeast  = 20  // clients, below which nothing can be said
 	calibrationSample = 160 // rows of a client that the reference is made of
 	calibrationRows   = 8192
-	calibrationAxes   = 16
-	calibrationCenter = 128
+	calibrationAxes   = 48  // directions in which rows may differ, and no more than half the columns
+	calibrationPoint  = 16  // of them, those by which rows are compared
+	calibrationCenter = 128 // places that stand for the rows of all classes
 	calibrationFreq   = 32
 	calibrationGroups = 16 // classes that are looked at one by one; the others are one group
 )
@@ -26,63 +28,56 @@ const (
 // looks are the numbers of rows after which a client is judged.
 var looks = []int{50, 100, 250, 500, 1000, 2000}
 
-// tails are the shares of known rows beyond which a value is rare, and what rarity that is:
-// the negative decimal logarithm.
-var tails = []float64{0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001}
-var rarities = []float64{0.3, 0.7, 1, 1.3, 1.7, 2, 2.3, 2.7, 3}
+// A Level is how large a measure of known rows is.
+type Level struct {
+	Usual float32 `json:"usual"` // half of them are below it; above 0
+	Far   float32 `json:"far"`   // hardly one of them is above it, whatever client asked it
+}
 
-// A Tail is how large a measure of known rows gets: the values that the shares of tails are
-// above.
-type Tail []float32
+const (
+	levelTail   = 1000 // one in so many known rows is above what Far is drawn from
+	levelBeyond = 1.1  // Far is so many times that
+)
 
-func tailOf(values []float32) Tail {
+func levelOf(values []float32) Level {
 	slices.Sort(values)
-	t := make(Tail, len(tails))
-	for i, share := range tails {
-		t[i] = values[min(len(values)-1, int(float64(len(values))*(1-share)))]
-	}
-	return t
+	usual := max(values[len(values)/2], values[len(values)-1]/1000, 1e-6)
+	return Level{Usual: usual, Far: max(usual, levelBeyond*values[len(values)-1-len(values)/levelTail])}
 }
 
-// rarity is how rare so large a value is, as a negative decimal logarithm, 0 to 3.
-func (t Tail) rarity(v float32) float64 {
-	r := 0.0
-	for i, least := range t {
-		if v <= least {
-			break
-		}
-		r = rarities[i]
-	}
-	return r
-}
+// doublings is how large a value is, as the logarithm of one and so many times the usual.
+// It has no upper end: clients who differ much from each other must not hide what differs
+// more.
+func (l Level) doublings(v float32) float64 { return math.Log2(1 + float64(v/l.Usual)) }
 
 // A Calibration is what whole clients, known to be honest, look like, and how unlike them a
 // client may be. One part of them makes the reference; the others, which it has not seen,
 // set the threshold: of clients exchangeable with those, at most a share of Bound is ever
 // taken for a thief (split-conformal prediction over clients).
 type Calibration struct {
-	Clients   int     `json:"clients"` // whose traffic it was made of
-	Judged    int     `json:"judged"`  // of them, those that set the threshold
-	Rows      int     `json:"rows"`
-	Alpha     float64 `json:"alpha"` // the share that was asked for
-	Bound     float64 `json:"bound"` // the share that so many clients support
-	Threshold float64 `json:"threshold"`
-	Looks     []int   `json:"looks"`  // numbers of different rows after which a client is judged
-	Scored    bool    `json:"scored"` // the answers had scores
+	Clients   int      `json:"clients"` // whose traffic it was made of
+	Judged    int      `json:"judged"`  // of them, those that set the threshold
+	Rows      int      `json:"rows"`
+	Alpha     float64  `json:"alpha"` // the share that was asked for
+	Bound     float64  `json:"bound"` // the share that so many clients support
+	Threshold float64  `json:"threshold"`
+	Looks     []int    `json:"looks"`             // numbers of different rows after which a client is judged
+	Scored    bool     `json:"scored"`            // the answers had scores
+	Columns   []string `json:"columns,omitempty"` // of the inputs, where they have names
 
-	Scale         *anomaly.Columns  `json:"scale"`
-	Space         *anomaly.Subspace `json:"space"`
-	Fourier       *anomaly.Fourier  `json:"fourier"`
-	Centers       *anomaly.Centers  `json:"centers"`
-	Sketch        *anomaly.Sketch   `json:"sketch"`
-	Residual      Tail              `json:"residual"`
-	Outside       Tail              `json:"outside"`
-	Groups        []int             `json:"groups"`  // classes that are looked at one by one
-	Margins       [][2]float64      `json:"margins"` // by group: what 5 and 20 in 100 rows are below
-	Means         [][]float32       `json:"means"`   // by group: mean features; null where no row was seen
-	Near          int32             `json:"near"`    // squared distance of sketches up to which two rows are nearly one
-	DistanceBins  []int32           `json:"distance_bins"`
-	DistanceShare []float64         `json:"distance_share"`
+	Scale         *anomaly.Columns   `json:"scale"`
+	Space         *anomaly.Subspace  `json:"space"`
+	Fourier       *anomaly.Fourier   `json:"fourier"`
+	Centers       []*anomaly.Centers `json:"centers"` // by group: where its rows lie
+	Sketch        *anomaly.Sketch    `json:"sketch"`
+	Residual      Level              `json:"residual"`
+	Outside       Level              `json:"outside"`
+	Groups        []int              `json:"groups"`  // classes that are looked at one by one
+	Margins       [][2]float64       `json:"margins"` // by group: what 5 and 20 in 100 rows are below
+	Means         [][]float32        `json:"means"`   // by group: mean features; null where no row was seen
+	Near          int32              `json:"near"`    // squared distance of sketches up to which two rows are nearly one
+	DistanceBins  []int32            `json:"distance_bins"`
+	DistanceShare []float64          `json:"distance_share"`
 
 	Middle [][measures]float64 `json:"middle"` // by look: the reference's median
 	Spread [][measures]float64 `json:"spread"` // by look: how far above it the reference's furthest client is
@@ -228,13 +223,13 @@ func (t *trainer) fit() {
 		points[i], groups[i] = slices.Clone(g.point), g.group
 		residuals[i] = g.point[len(g.point)-1]
 	}
-	c.Residual = tailOf(residuals)
-	c.Centers = anomaly.FitCenters(points, calibrationCenter, t.rng)
+	c.Residual = levelOf(residuals)
+	t.fitCenters(points, groups)
 	outside := make([]float32, len(points))
 	for i, p := range points {
-		outside[i] = c.Centers.Outside(p)
+		outside[i] = c.Centers[groups[i]].Outside(p)
 	}
-	c.Outside = tailOf(outside)
+	c.Outside = levelOf(outside)
 	c.Fourier = anomaly.FitFourier(points, calibrationFreq, t.rng)
 	t.fitMargins(list, groups)
 	t.fitMeans(points, groups)
@@ -263,6 +258,27 @@ func (c *Calibration) groupOf(a *Asked) int {
 		return i
 	}
 	return len(c.Groups)
+}
+
+// fitCenters places centres among the rows of each class: a row that lies well among those
+// of another class than the model takes it for is as unlike as one that lies nowhere. A
+// class of few rows has the centres of all.
+func (t *trainer) fitCenters(points [][]float32, groups []int) {
+	byGroup := make([][][]float32, len(t.c.Groups)+1)
+	for i, p := range points {
+		byGroup[groups[i]] = append(byGroup[groups[i]], p)
+	}
+	var all *anomaly.Centers
+	for _, own := range byGroup {
+		if len(own) >= calibrationSample/2 {
+			t.c.Centers = append(t.c.Centers, anomaly.FitCenters(own, max(8, calibrationCenter/len(byGroup)), t.rng))
+			continue
+		}
+		if all == nil {
+			all = anomaly.FitCenters(points, calibrationCenter/2, t.rng)
+		}
+		t.c.Centers = append(t.c.Centers, all)
+	}
 }
 
 func (t *trainer) fitMargins(list []*Asked, groups []int) {

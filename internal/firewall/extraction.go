@@ -55,10 +55,10 @@ var measureNames = [measures]string{
 
 // measureWords say for people what a measure found, given its value.
 var measureWords = [measures]string{
-	"its rows stick out of the directions in which known rows differ (mean rarity %.2f)",
-	"%.0f%% of its rows stick out further than 99 in 100 known rows",
-	"its rows lie far from all that known clients ask (mean rarity %.2f)",
-	"%.0f%% of its rows lie further out than 99 in 100 known rows",
+	"its rows stick out of the directions in which known rows differ %.1f times as far as those do",
+	"%.0f%% of its rows stick out of those directions further than any known row",
+	"its rows lie %.1f times as far from what is usually asked as known rows do",
+	"%.0f%% of its rows lie further from what is usually asked than any known row",
 	"%.0f%% of its rows hold values of a kind that their columns never had",
 	"%.0f%% of its rows lie closer to a border of the model than 95 in 100 known rows",
 	"%.0f%% of its rows lie closer to a border of the model than 80 in 100 known rows",
@@ -160,18 +160,12 @@ func (e *Extraction) See(a *Asked) (Sighting, bool) {
 	return e.judge(s, a.Client, look)
 }
 
-// Closest returns how near a client is, or came, to being unlike.
-func (e *Extraction) Closest(client string) (Sighting, bool) {
-	s := e.clients[client]
-	if s == nil {
-		return Sighting{Client: client}, false
+// Closest returns how near a client came to being unlike, or is when it was seen to be.
+func (e *Extraction) Closest(client string) Sighting {
+	if s := e.clients[client]; s != nil {
+		return s.best
 	}
-	best := s.best
-	best.Client, best.Threshold = client, e.c.Threshold
-	if best.Rows == 0 {
-		best.Rows = s.rows
-	}
-	return best, s.told
+	return Sighting{}
 }
 
 // studyOf returns what is known of a client.
@@ -204,13 +198,11 @@ func (s *study) repeats(exact uint64) bool {
 func (e *Extraction) measure(s *study, a *Asked, g *glance) {
 	c := e.c
 	c.place(g, a)
-	residual, outside := g.point[len(g.point)-1], c.Centers.Outside(g.point)
-	rare := c.Residual.rarity(residual)
-	s.sums[measureResidual] += rare
-	s.sums[measureResidualFar] += one(rare >= 2)
-	rare = c.Outside.rarity(outside)
-	s.sums[measureOutside] += rare
-	s.sums[measureOutsideFar] += one(rare >= 2)
+	residual, outside := g.point[len(g.point)-1], c.Centers[g.group].Outside(g.point)
+	s.sums[measureResidual] += c.Residual.doublings(residual)
+	s.sums[measureResidualFar] += one(residual > c.Residual.Far)
+	s.sums[measureOutside] += c.Outside.doublings(outside)
+	s.sums[measureOutsideFar] += one(outside > c.Outside.Far)
 	s.sums[measureOdd] += one(c.Scale.Odd(a.Input))
 	if c.Scored {
 		m := marginOf(a.Scores)
@@ -314,8 +306,11 @@ func (e *Extraction) judge(s *study, client string, look int) (Sighting, bool) {
 	m, score := e.c.furthest(look, &values)
 	if score > s.best.Score || s.best.Detector == "" {
 		said := values[m]
-		if measureShare[m] {
+		switch {
+		case measureShare[m]:
 			said *= 100
+		case m == measureResidual || m == measureOutside:
+			said = math.Exp2(said) - 1
 		}
 		s.best = Sighting{
 			Client: client, Rows: s.rows, Detector: measureNames[m], Score: score, Threshold: e.c.Threshold,

@@ -19,6 +19,7 @@ func (c *Calibration) place(g *glance, a *Asked) {
 	g.scaled = c.Scale.Apply(g.scaled[:0], a.Input)
 	var residual float32
 	g.point, residual = c.Space.Project(g.point[:0], g.scaled)
+	g.point = g.point[:min(len(g.point), calibrationPoint)]
 	for k := range g.point {
 		g.point[k] /= c.Space.Unit
 	}

@@ -88,6 +88,8 @@ func spreadLeast(measure, rows int) float64 {
 		return 0.2 / float64(rows)
 	case measureCoverage:
 		return 3
+	case measureResidual, measureOutside:
+		return 0.05 + 3/float64(rows)
 	}
 	return 0.02 + 3/float64(rows)
 }
