@@ -66,20 +66,21 @@ func NewSeeker(rows [][]float64, labels []int, points int, seed uint64) (*Seeker
 		return nil, invalid("", "a boundary is sought between %d rows with %d classes", len(rows), len(labels))
 	}
 	s, rng := &Seeker{}, rand.New(rand.NewPCG(seed, 0))
-	pairs := max((points+2*len(away)-1)/(2*len(away)), 1)
+	pairs, used := max((points+2*len(away)-1)/(2*len(away)), 1), map[[2]int]bool{}
 	for range pairs * pairsTried {
 		i, j := rng.IntN(len(rows)), rng.IntN(len(rows))
 		if len(rows[i]) != len(rows[j]) || slices.ContainsFunc(rows[i], notFinite) {
 			return nil, invalid("clean the rows", "row %d is of another length, or has a number that is not finite", i+1)
 		}
-		if labels[i] != labels[j] {
+		if labels[i] != labels[j] && !used[[2]int{i, j}] && !used[[2]int{j, i}] {
+			used[[2]int{i, j}] = true
 			s.pairs = append(s.pairs, pair{from: rows[i], to: rows[j], label: labels[i], hi: 1})
 		}
 		if len(s.pairs) == pairs {
 			return s, nil
 		}
 	}
-	return nil, invalid("give rows of all classes", "of %d pairs of rows, only %d have different classes", pairs*pairsTried, len(s.pairs))
+	return nil, invalid("give rows of all classes", "of %d pairs of rows that were tried, only %d have different classes", pairs*pairsTried, len(s.pairs))
 }
 
 func notFinite(v float64) bool { return !finite(v) }
@@ -129,8 +130,13 @@ func (s *Seeker) Answer(labels []int) error {
 		s.asked++
 		return nil
 	}
+	seen := map[string]bool{} // an input that two ways lead to is one point
 	for i, input := range inputs {
-		s.points = append(s.points, Point{input, labels[i]})
+		exact, _ := appendExact(nil, input)
+		if !seen[string(exact)] {
+			s.points = append(s.points, Point{input, labels[i]})
+		}
+		seen[string(exact)] = true
 	}
 	s.last = true
 	return nil

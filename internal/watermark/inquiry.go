@@ -250,8 +250,11 @@ type OtherKeys struct {
 	Most int     `json:"most"`
 }
 
-func (q *Inquiry) otherKeys() (o OtherKeys) {
-	hits := make([]int, otherKeys)
+func (q *Inquiry) otherKeys() *OtherKeys {
+	if q.known() && q.classes == 2 {
+		return nil
+	}
+	o, hits := &OtherKeys{Keys: otherKeys}, make([]int, otherKeys)
 	for _, t := range q.trials {
 		if t.fate.Role != Marked || !t.answered {
 			continue
@@ -262,7 +265,6 @@ func (q *Inquiry) otherKeys() (o OtherKeys) {
 			hits[i] += one(q.wanted(&other, t.truth) == t.class)
 		}
 	}
-	o.Keys = otherKeys
 	for _, n := range hits {
 		o.Mean += float64(n) / otherKeys
 		o.Most = max(o.Most, n)

@@ -3,6 +3,7 @@ package watermark
 import (
 	"fmt"
 	"math"
+	"sort"
 )
 
 // The verdicts of a report.
@@ -23,18 +24,18 @@ const (
 
 // A Report is what an inquiry says of a suspect.
 type Report struct {
-	Verdict   string    `json:"verdict"`
-	Words     string    `json:"words"` // the verdict, and why
-	Log2P     float64   `json:"log2p"` // binary logarithm of the probability of the hits without the key
-	Threshold float64   `json:"threshold"`
-	Rows      int       `json:"rows"`     // answers that were given
-	Unusable  int       `json:"unusable"` // of them, those the key can say nothing of, or without a true class where others have one
-	Foreign   int       `json:"foreign"`  // of them, those that are not among the marks
-	Classes   int       `json:"classes"`
-	Count               // inputs that count as the same, once
-	Tests     []Test    `json:"tests"`
-	Beside    OtherKeys `json:"otherKeys"`
-	Innocent  *Innocent `json:"innocent,omitempty"` // nil: none were given
+	Verdict   string     `json:"verdict"`
+	Words     string     `json:"words"` // the verdict, and why
+	Log2P     float64    `json:"log2p"` // binary logarithm of the probability of the hits without the key
+	Threshold float64    `json:"threshold"`
+	Rows      int        `json:"rows"`     // answers that were given
+	Unusable  int        `json:"unusable"` // of them, those the key can say nothing of, or without a true class where others have one
+	Foreign   int        `json:"foreign"`  // of them, those that are not among the marks
+	Classes   int        `json:"classes"`
+	Count                // inputs that count as the same, once
+	Tests     []Test     `json:"tests"`
+	Beside    *OtherKeys `json:"otherKeys,omitempty"` // nil: of two classes every key marks with the same
+	Innocent  *Innocent  `json:"innocent,omitempty"`  // nil: none were given
 	// NeedsAll and NeedsHalf are how many marks would be found in a suspect that had
 	// learnt all of them, or every second one; 0: no number of them.
 	NeedsAll  int      `json:"needsAll"`
@@ -93,18 +94,19 @@ func (q *Inquiry) needs(n Count, composed bool, share float64) int {
 		per = 1/q.marker.key.Rate - 1
 	}
 	wrong := float64(n.ControlHits) / float64(max(n.Controls, 1))
-	for marked := 1; marked <= mostNeeded; marked++ {
+	found := func(marked int) bool {
 		hits := int(math.Ceil(share * float64(marked)))
 		then := Count{Marked: marked, Hits: hits, Off: hits}
 		if n.Controls > 0 {
 			then.Controls = int(per * float64(marked))
 			then.ControlHits = int(math.Ceil(wrong * float64(then.Controls)))
 		}
-		if combine(q.tests(then, composed)) <= FoundLog2 {
-			return marked
-		}
+		return combine(q.tests(then, composed)) <= FoundLog2
 	}
-	return 0
+	if !found(mostNeeded) {
+		return 0
+	}
+	return 1 + sort.Search(mostNeeded-1, func(i int) bool { return found(i + 1) })
 }
 
 // judge says the verdict, and why.
