@@ -193,14 +193,20 @@ func appendExact(dst []byte, input []float64) (_ []byte, ok bool) {
 // A projector looks at inputs along the directions of a key.
 type projector struct {
 	scale, width []float64
-	signs        []byte // of each column, a bit for each direction: 1 is +
+	signs        [][directions]float64 // of each column, 1 or -1
 	offset       [directions]float64
 }
 
 func newProjector(secret [SecretSize]byte, q Quantiser) *projector {
-	p := &projector{scale: q.Scale, width: q.Width}
-	for block := uint32(0); len(p.signs) < len(q.Scale); block++ {
-		p.signs = append(p.signs, keyed(secret, directionTag, block)...)
+	p := &projector{scale: q.Scale, width: q.Width, signs: make([][directions]float64, len(q.Scale))}
+	var bits []byte
+	for i := range p.signs {
+		if i%sha256.Size == 0 {
+			bits = keyed(secret, directionTag, uint32(i/sha256.Size))
+		}
+		for j := range directions {
+			p.signs[i][j] = float64(bits[i%sha256.Size]>>j&1)*2 - 1
+		}
 	}
 	offsets := keyed(secret, offsetTag, 0)
 	for j := range p.offset {
@@ -223,12 +229,8 @@ func (p *projector) project(input []float64) (z [directions]float64) {
 			continue
 		}
 		v = float64(float32(v)) / p.scale[i]
-		for j, signs := 0, p.signs[i]; j < directions; j++ {
-			if signs>>j&1 == 1 {
-				z[j] += v
-			} else {
-				z[j] -= v
-			}
+		for j, sign := range &p.signs[i] { // the product is exact, so fused or not does not matter
+			z[j] += sign * v
 		}
 	}
 	return z
