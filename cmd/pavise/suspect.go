@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/answers"
 	"github.com/pavise/pavise/internal/screen"
 	"github.com/pavise/pavise/internal/watermark"
 )
@@ -20,7 +21,7 @@ type watermarkVerifyCommand struct {
 	Committed string   `help:"The digest of the list of marks as it was committed to." placeholder:"DIGEST"`
 	Truth     string   `help:"What the true model says to the same inputs: a file of answers, or NAME.onnx." placeholder:"FILE"`
 	Controls  []string `help:"What a model says to the same inputs that cannot know the marks: a file of answers, NAME.onnx, or a directory of them; may be repeated." sep:"none" placeholder:"FILE"`
-	layout
+	answers.Layout
 }
 
 // Help is kong's hook for a command's help.
@@ -80,23 +81,23 @@ func (v *watermarkVerifyCommand) look() (s suspected, err error) {
 	if marks != nil {
 		known, s.Digest = marks.Classes, marks.Digest
 	}
-	classes, err := v.classes(a, known)
+	classes, err := v.Count(a, known)
 	if err != nil {
 		return s, err
 	}
-	var truth *answers
+	var truth *answers.Set
 	if v.Truth != "" {
-		if truth, err = v.answersOf(v.Truth, a); err != nil {
+		if truth, err = v.Of(v.Truth, a); err != nil {
 			return s, err
 		}
 	}
-	inquire := func(a *answers) (*watermark.Inquiry, error) {
+	inquire := func(a *answers.Set) (*watermark.Inquiry, error) {
 		q, err := watermark.NewInquiry(key, classes, marks)
 		if err == nil && truth != nil {
-			err = truth.each(classes, q.Truth)
+			err = truth.Each(classes, q.Truth)
 		}
 		if err == nil {
-			err = a.each(classes, q.Answer)
+			err = a.Each(classes, q.Answer)
 		}
 		return q, err
 	}
@@ -108,8 +109,8 @@ func (v *watermarkVerifyCommand) look() (s suspected, err error) {
 	if err != nil {
 		return s, err
 	}
-	s.Report, s.Model, s.Suspect, s.Commitment = q.Report(innocent...), key.Model, a.name, key.Commitment()
-	s.Innocents, err = each(v.Controls)
+	s.Report, s.Model, s.Suspect, s.Commitment = q.Report(innocent...), key.Model, a.Name, key.Commitment()
+	s.Innocents, err = answers.Files(v.Controls)
 	return s, err
 }
 
@@ -137,46 +138,32 @@ func (v *watermarkVerifyCommand) readMarks() (*watermark.Marks, error) {
 }
 
 // suspect reads what the suspect said, or asks it.
-func (v *watermarkVerifyCommand) suspect(marks *watermark.Marks) (*answers, error) {
+func (v *watermarkVerifyCommand) suspect(marks *watermark.Marks) (*answers.Set, error) {
 	if v.Answers != "" {
-		return v.readAnswers(v.Answers)
+		return v.Read(v.Answers)
 	}
 	if marks == nil || len(marks.Rows) == 0 {
 		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "nobody says what the suspect is to be asked", Hint: "name the list of marks with --marks"}
 	}
-	m, err := openNative(v.Suspect)
+	m, err := answers.Open(v.Suspect)
 	if err != nil {
 		return nil, err
 	}
-	asked := &answers{columns: len(marks.Rows[0].Input)}
+	asked := &answers.Set{Columns: len(marks.Rows[0].Input)}
 	for _, mark := range marks.Rows {
-		asked.inputs = append(asked.inputs, mark.Input...)
+		asked.Inputs = append(asked.Inputs, mark.Input...)
 	}
-	return m.answer(asked)
-}
-
-// each hands over the rows with their classes.
-func (a *answers) each(classes int, take func(input []float64, class int) error) error {
-	for i := range a.rows() {
-		class, err := a.class(i, classes)
-		if err == nil {
-			err = take(a.input(i), class)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return m.Answer(asked)
 }
 
 // innocents makes the same inquiry of models that cannot know the marks.
-func (v *watermarkVerifyCommand) innocents(a *answers, inquire func(*answers) (*watermark.Inquiry, error)) (list []*watermark.Inquiry, err error) {
-	files, err := each(v.Controls)
+func (v *watermarkVerifyCommand) innocents(a *answers.Set, inquire func(*answers.Set) (*watermark.Inquiry, error)) (list []*watermark.Inquiry, err error) {
+	files, err := answers.Files(v.Controls)
 	if err != nil {
 		return nil, err
 	}
 	for _, file := range files {
-		said, err := v.answersOf(file, a)
+		said, err := v.Of(file, a)
 		if err != nil {
 			return nil, err
 		}
@@ -248,35 +235,21 @@ type foundPoints struct {
 }
 
 func (p *watermarkFingerprintCommand) run(_ context.Context, c *cli) error {
-	m, err := openNative(p.Model)
+	m, err := answers.Open(p.Model)
 	if err != nil {
 		return err
 	}
-	rows, err := readInputs(p.Rows, p.Omit)
-	if err != nil {
-		return err
-	}
-	labels, err := m.classesOf(rows)
+	rows, err := answers.Inputs(p.Rows, p.Omit)
 	if err != nil {
 		return err
 	}
 	if p.Points < 1 || p.Points > 100_000 {
 		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%d points", p.Points), Hint: "look for 1 to 100,000; some hundreds are usual"}
 	}
-	s, err := watermark.NewSeeker(rows, labels, p.Points, p.Seed)
+	f, err := answers.Points(m, p.Name, rows, p.Points, p.Seed)
 	if err != nil {
 		return err
 	}
-	for inputs := s.Next(); len(inputs) > 0; inputs = s.Next() {
-		labels, err := m.classesOf(inputs)
-		if err == nil {
-			err = s.Answer(labels)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	f := s.Fingerprint(p.Name)
 	var text bytes.Buffer
 	if err := f.Write(&text); err != nil {
 		return err
@@ -294,30 +267,12 @@ func (p *watermarkFingerprintCommand) run(_ context.Context, c *cli) error {
 	return nil
 }
 
-// classesOf asks the model for classes.
-func (m *native) classesOf(rows [][]float64) ([]int, error) {
-	asked := &answers{columns: len(rows[0])}
-	for _, row := range rows {
-		asked.inputs = append(asked.inputs, row...)
-	}
-	said, err := m.answer(asked)
-	if err != nil {
-		return nil, err
-	}
-	labels := make([]int, 0, len(rows))
-	err = said.each(watermark.MaxClasses, func(_ []float64, class int) error {
-		labels = append(labels, class)
-		return nil
-	})
-	return labels, err
-}
-
 // watermarkCompareCommand is pavise watermark compare.
 type watermarkCompareCommand struct {
 	Answers     string   `help:"What the suspect said to the points: a file of answers, or NAME.onnx." required:"" placeholder:"FILE"`
 	Fingerprint string   `help:"The points." required:"" placeholder:"FILE"`
 	Controls    []string `help:"What a model said to the points that is no copy: a file of answers, NAME.onnx, or a directory of them; may be repeated." sep:"none" placeholder:"FILE"`
-	layout
+	answers.Layout
 }
 
 // Help is kong's hook for a command's help.
@@ -374,7 +329,7 @@ func (p *watermarkCompareCommand) look() (r compared, err error) {
 	if err != nil {
 		return r, err
 	}
-	files, err := each(p.Controls)
+	files, err := answers.Files(p.Controls)
 	if err != nil {
 		return r, err
 	}
@@ -392,25 +347,25 @@ func (p *watermarkCompareCommand) look() (r compared, err error) {
 // agreement returns what computes the share of points on which the answers in a file are
 // the model's.
 func (p *watermarkCompareCommand) agreement(points *watermark.Fingerprint) func(string) (float64, error) {
-	asked := &answers{columns: len(points.Points[0].Input)}
+	asked := &answers.Set{Columns: len(points.Points[0].Input)}
 	for _, point := range points.Points {
-		asked.inputs = append(asked.inputs, point.Input...)
+		asked.Inputs = append(asked.Inputs, point.Input...)
 	}
 	place := points.Place()
 	return func(path string) (float64, error) {
-		said, err := p.answersOf(path, asked)
+		said, err := p.Of(path, asked)
 		if err != nil {
 			return 0, err
 		}
-		if err := points.Hold(said.columns); err != nil {
+		if err := points.Hold(said.Columns); err != nil {
 			return 0, err
 		}
-		classes, err := p.classes(said, watermark.MaxClasses)
+		classes, err := p.Count(said, watermark.MaxClasses)
 		if err != nil {
 			return 0, err
 		}
 		at := map[int]int{}
-		err = said.each(classes, func(input []float64, class int) error {
+		err = said.Each(classes, func(input []float64, class int) error {
 			if i, ok := place(input); ok {
 				at[i] = class
 			}

@@ -8,18 +8,14 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/pavise/pavise"
-	"github.com/pavise/pavise/internal/table"
+	"github.com/pavise/pavise/internal/answers"
 	"github.com/pavise/pavise/internal/watermark"
 )
 
 // The watermark commands work on files, need no server, and record nothing.
-
-// maxFitted is how many rows cells are fitted to at most.
-const maxFitted = 20_000
 
 // watermarkNewCommand is pavise watermark new.
 type watermarkNewCommand struct {
@@ -64,7 +60,7 @@ func (n *watermarkNewCommand) run(_ context.Context, c *cli) error {
 	}
 	quantiser, fit := watermark.Quantiser{Kind: watermark.Exact}, (*watermark.Fit)(nil)
 	if n.Rows != "" {
-		rows, err := readInputs(n.Rows, n.Omit)
+		rows, err := answers.Inputs(n.Rows, n.Omit)
 		if err != nil {
 			return err
 		}
@@ -108,27 +104,6 @@ func (n *watermarkNewCommand) secret() (secret [watermark.SecretSize]byte, err e
 	return watermark.Derive(master, n.Model)
 }
 
-// readInputs reads rows of numbers.
-func readInputs(path string, omit []string) ([][]float64, error) {
-	f, err := table.Open(path, table.Options{})
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	set, err := table.Read(f, table.Selection{Omit: omit, Most: maxFitted})
-	if err != nil {
-		return nil, err
-	}
-	rows := make([][]float64, set.X.Rows)
-	for i := range rows {
-		rows[i] = make([]float64, set.X.Cols)
-		for j := range rows[i] {
-			rows[i][j] = float64(set.X.Data[i*set.X.Cols+j])
-		}
-	}
-	return rows, nil
-}
-
 // writeNew writes a file for its owner alone, where there is none.
 func writeNew(what, path string, text []byte) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
@@ -163,7 +138,7 @@ type watermarkMarkCommand struct {
 	Key     string `help:"The key." required:"" placeholder:"FILE"`
 	Marks   string `help:"Where to write the list of marks; nothing may be there." placeholder:"FILE"`
 	Out     string `help:"Where to write the marked answers, by its name as .csv or .jsonl; nothing may be there." short:"o" required:"" placeholder:"FILE"`
-	layout
+	answers.Layout
 }
 
 // Help is kong's hook for a command's help.
@@ -192,19 +167,19 @@ func (m *watermarkMarkCommand) run(_ context.Context, c *cli) error {
 	if err != nil {
 		return err
 	}
-	a, err := m.readAnswers(m.Answers)
+	a, err := m.Read(m.Answers)
 	if err != nil {
 		return err
 	}
-	classes, err := m.classes(a, 0)
+	classes, err := m.Count(a, 0)
 	if err != nil {
 		return err
 	}
-	list, err := markAll(key, a, classes)
+	list, err := answers.Mark(key, a, classes)
 	if err != nil {
 		return err
 	}
-	done := markedAnswers{File: m.Out, Rows: a.rows(), Commitment: key.Commitment()}
+	done := markedAnswers{File: m.Out, Rows: a.Rows(), Commitment: key.Commitment()}
 	for _, mark := range list.Rows {
 		if mark.Marked != nil {
 			done.Marked++
@@ -222,7 +197,7 @@ func (m *watermarkMarkCommand) run(_ context.Context, c *cli) error {
 		}
 		done.Digest = list.Digest
 	}
-	marked, err := a.text(m.Out)
+	marked, err := a.Text(m.Out)
 	if err != nil {
 		return err
 	}
@@ -240,69 +215,6 @@ func (m *watermarkMarkCommand) run(_ context.Context, c *cli) error {
 	}
 	c.fact("recorded", "false (this command leaves no record)")
 	return nil
-}
-
-// markAll marks answers in place, and lists the marks.
-func markAll(key *watermark.Key, a *answers, classes int) (*watermark.Marks, error) {
-	marker, list := key.Marker(), watermark.NewMarks(key, classes)
-	for i := range a.rows() {
-		var mark watermark.Mark
-		var given bool
-		if out := a.output(i); a.width > 1 {
-			mark, given = marker.Answer(a.input(i), out)
-		} else {
-			class, err := a.class(i, classes)
-			if err != nil {
-				return nil, err
-			}
-			class, mark, given = marker.AnswerLabel(a.input(i), class, classes)
-			out[0] = float64(class)
-		}
-		if !given {
-			continue
-		}
-		if len(list.Rows) == watermark.MaxSheet {
-			return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("more than %d marks", watermark.MaxSheet), Hint: "mark fewer answers at once"}
-		}
-		list.Add(mark)
-	}
-	return list, nil
-}
-
-// text writes answers as the name of a file says.
-func (a *answers) text(path string) ([]byte, error) {
-	var b bytes.Buffer
-	format, columns := table.JSONL, []string{"input", "output"}
-	if filepath.Ext(path) == ".csv" {
-		format, columns = table.CSV, nil
-		for i := range a.columns {
-			columns = append(columns, fmt.Sprintf("x%d", i))
-		}
-		if columns = append(columns, "output"); a.width > 1 {
-			columns = columns[:a.columns]
-			for i := range a.width {
-				columns = append(columns, fmt.Sprintf("p%d", i))
-			}
-		}
-	}
-	w, err := table.NewWriter(&b, format, columns...)
-	if err != nil {
-		return nil, err
-	}
-	for i := range a.rows() {
-		cells := []any{a.input(i), a.output(i)}
-		if format == table.CSV {
-			cells = nil
-			for _, v := range append(a.input(i), a.output(i)...) {
-				cells = append(cells, v)
-			}
-		}
-		if err := w.Write(cells...); err != nil {
-			return nil, err
-		}
-	}
-	err = w.Flush()
-	return b.Bytes(), err
 }
 
 // asCode gives the errors of a command that looks for something the exit code that says
