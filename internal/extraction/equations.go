@@ -13,16 +13,34 @@ import (
 // are exact, as many rows as there are weights to a class would do; it asks twice as many.
 // Where they are rounded it asks for all the budget.
 //
-// Rows are drawn around the mean of the data, as far out as scores stay away from 0 and 1:
-// that is looked for first, since what is saturated says nothing.
+// Rows are drawn around a place on the boundary, as far out as scores stay away from 0 and
+// 1: what is saturated says nothing. So a boundary is looked for first, between rows of the
+// data, and then the radius.
 type equations struct {
-	halved int  // how often the radius was halved
-	found  bool // the radius is
-	solved int  // rows asked since
+	stage  stage
+	tries  int          // rows asked in this stage, in probes or alone
+	ends   learn.Matrix // the ends of the line on which a boundary is looked for, or none
+	class  int          // of the first end
+	centre learn.Matrix // where rows are drawn around
+	halved int          // how often the radius was halved
+	solved int          // rows asked for the equations
 }
+
+// A stage is what the rows last asked were for.
+type stage int
+
+const (
+	seeking   stage = iota // rows of the data, for two of unlike classes
+	nearing                // the middle of a line between those
+	narrowing              // rows around the centre, for the radius
+	solving                // rows for the equations
+	stages
+)
 
 const (
 	probes      = 16
+	maxSought   = 4
+	maxNearing  = 24
 	maxHalved   = 40
 	maxUnknowns = 2000
 )
@@ -31,32 +49,96 @@ func (e *equations) plan(a *Attack, room int) (learn.Matrix, error) {
 	if a.data.Rows.Cols > maxUnknowns {
 		return learn.Matrix{}, invalid(fmt.Sprintf("equations of %d columns", a.data.Rows.Cols), fmt.Sprintf("at most %d are solved here", maxUnknowns))
 	}
-	if !e.found && a.asked.Rows > 0 {
-		if e.found = e.halved == maxHalved || telling(tail(a.answers, probes)); !e.found {
-			e.halved++
-		}
+	if a.asked.Rows > 0 {
+		e.look(a)
 	}
-	if !e.found {
+	switch e.stage {
+	case seeking:
+		m := learn.NewMatrix(probes, a.data.Rows.Cols)
+		for i := range m.Rows {
+			copy(m.Row(i), a.some())
+		}
+		return m, nil
+	case nearing:
+		return middle(e.ends), nil
+	case narrowing:
 		return e.draw(a, probes), nil
 	}
 	want := 2*(a.data.Rows.Cols+1) + probes
 	if roundedTo(a.answers) <= maxDigits {
 		want = a.cfg.Budget
 	}
-	n := min(want-e.solved, batch, room)
-	if n <= 0 {
-		return learn.Matrix{}, nil
-	}
+	n := max(min(want-e.solved, batch, room), 0)
 	e.solved += n
 	return e.draw(a, n), nil
 }
 
-// draw draws rows from the box around the mean.
+// look takes in the answers to what was asked last, and turns to the next stage where that
+// is found which this one was for.
+func (e *equations) look(a *Attack) {
+	e.tries++
+	switch e.stage {
+	case seeking:
+		e.pair(a)
+	case nearing:
+		x, y := tail(a.asked, 1), probabilities(tail(a.answers, 1), Scores)
+		end := 1
+		if y.ArgMax()[0] == e.class {
+			end = 0
+		}
+		copy(e.ends.Row(end), x.Row(0))
+		if lead := margin(y.Row(0)); lead < 0.3 || e.tries == maxNearing {
+			e.begin(narrowing, x.Row(0))
+		}
+	case narrowing:
+		if e.halved == maxHalved || telling(tail(a.answers, probes)) {
+			e.stage = solving
+			return
+		}
+		e.halved++
+	}
+}
+
+func (e *equations) begin(s stage, centre []float32) {
+	e.stage, e.tries = s, 0
+	e.centre = learn.Matrix{Rows: 1, Cols: len(centre), Data: append([]float32(nil), centre...)}
+}
+
+// pair takes two of the last rows that the victim puts into different classes. Where there
+// are none for long, it goes on from the row of which the victim is least sure.
+func (e *equations) pair(a *Attack) {
+	x, y := tail(a.asked, probes), probabilities(tail(a.answers, probes), Scores)
+	top, unsure := y.ArgMax(), 0
+	for i := range top {
+		if top[i] != top[0] {
+			e.begin(nearing, x.Row(i))
+			e.ends, e.class = pick(x, []int{0, i}), top[0]
+			return
+		}
+		if margin(y.Row(i)) < margin(y.Row(unsure)) {
+			unsure = i
+		}
+	}
+	if e.tries == maxSought {
+		e.begin(narrowing, x.Row(unsure))
+	}
+}
+
+// middle is the row between two.
+func middle(ends learn.Matrix) learn.Matrix {
+	m := learn.NewMatrix(1, ends.Cols)
+	for j := range ends.Cols {
+		m.Data[j] = float32((float64(ends.Row(0)[j]) + float64(ends.Row(1)[j])) / 2)
+	}
+	return m
+}
+
+// draw draws rows from the box around the centre.
 func (e *equations) draw(a *Attack, n int) learn.Matrix {
 	m, radius := learn.NewMatrix(n, a.data.Rows.Cols), math.Ldexp(2, -e.halved)
 	for i := range m.Rows {
 		for j, c := range a.column {
-			v := c.mean + radius*c.std*(2*a.rng.Float64()-1)
+			v := float64(e.centre.Data[j]) + radius*c.std*(2*a.rng.Float64()-1)
 			m.Row(i)[j] = float32(min(max(v, c.min), c.max))
 		}
 	}
@@ -97,9 +179,16 @@ func roundedTo(said learn.Matrix) (digits int) {
 }
 
 func (e *equations) code(c *coder, a *Attack) {
+	cols, at := a.data.Rows.Cols, int(e.stage)
+	c.count(&at, int(stages)-1)
+	e.stage = stage(at)
+	c.count(&e.tries, a.cfg.Budget)
+	c.matrix(&e.ends, cols, 2)
+	c.count(&e.class, a.cfg.Classes-1)
+	c.matrix(&e.centre, cols, 1)
 	c.count(&e.halved, maxHalved)
-	c.flag(&e.found)
 	c.count(&e.solved, a.cfg.Budget)
+	c.check((e.stage == seeking || e.centre.Rows == 1) && (e.stage != nearing || e.ends.Rows == 2))
 }
 
 // own is what the solved equations make of a row.

@@ -23,7 +23,7 @@ func TestShare(t *testing.T) {
 	for _, tt := range []struct {
 		count, of int
 		low, high float64
-	}{{0, 10, 0, 0.277533}, {10, 10, 0.722467, 1}, {5, 10, 0.236593, 0.763407}, {950, 1000, 0.934693, 0.961858}} {
+	}{{0, 10, 0, 0.277533}, {10, 10, 0.722467, 1}, {5, 10, 0.236593, 0.763407}, {950, 1000, 0.934686, 0.961870}} {
 		if s := NewShare(tt.count, tt.of); math.Abs(s.Low-tt.low) > 1e-5 || math.Abs(s.High-tt.high) > 1e-5 {
 			t.Errorf("%d of %d: %+v", tt.count, tt.of, s)
 		}
