@@ -120,10 +120,10 @@ func (c *coder) raw(b []byte) {
 	}
 }
 
-// most is how many things of a size can still come.
+// most is how many things of a size can still come, behind the number of them.
 func (c *coder) most(bound, size int) int {
 	if c.reading {
-		return min(bound, len(c.buf)/size)
+		return min(bound, max(len(c.buf)-8, 0)/size)
 	}
 	return bound
 }
