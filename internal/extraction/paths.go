@@ -66,8 +66,11 @@ func mark(scores []float32) int {
 }
 
 func (t *paths) plan(a *Attack, room int) (learn.Matrix, error) {
-	if a.asked.Rows == 0 {
+	if a.asked.Rows == 0 && t.doing == looking {
 		return t.look(a), nil
+	}
+	if a.asked.Rows < t.awaited(a) {
+		return learn.Matrix{}, errNothing // a state that somebody made up
 	}
 	switch t.doing {
 	case looking:
@@ -94,6 +97,23 @@ func (t *paths) plan(a *Attack, room int) (learn.Matrix, error) {
 			return t.look(a), nil
 		}
 	}
+}
+
+// awaited is how many rows were asked last, all for one thing.
+func (t *paths) awaited(a *Attack) int {
+	switch t.doing {
+	case ending:
+		n := 1
+		for _, c := range a.column {
+			if !c.negligible {
+				n += 2
+			}
+		}
+		return n
+	case halving:
+		return len(t.lines)
+	}
+	return looks
 }
 
 func (t *paths) look(a *Attack) learn.Matrix {
@@ -150,13 +170,7 @@ func with(row []float32, j int, v float32) []float32 {
 }
 
 func (t *paths) ended(a *Attack) {
-	n := 1
-	for _, c := range a.column {
-		if !c.negligible {
-			n += 2
-		}
-	}
-	y, k := tail(a.answers, n), 1
+	y, k := tail(a.answers, t.awaited(a)), 1
 	here := mark(y.Row(0))
 	t.scores.Cols = y.Cols
 	grow(&t.scores, y.Row(0))

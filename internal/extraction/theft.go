@@ -152,6 +152,9 @@ func quick(a *Attack, rows int) (*copied, error) {
 }
 
 func (a *Attack) fit(hidden []int, rows int, wanted learn.Matrix, passes int) (*copied, error) {
+	if rows == 0 {
+		return nil, errNothing
+	}
 	rng := rand.New(rand.NewPCG(a.cfg.Seed, theftStream+uint64(rows)<<8))
 	order := rng.Perm(rows)
 	x := head(a.asked, rows)
