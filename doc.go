@@ -18,7 +18,7 @@
 // Rooms live under internal, on the floors that docs/house.md draws; a package
 // imports only from lower floors, and house_test.go fails the build otherwise.
 //
-//   - learn fits and runs small models, and reads and writes them as ONNX.
+//   - onnx reads, runs and writes models as ONNX; learn fits small ones.
 //   - seal turns keys into envelopes; one suite, no choices.
 //   - proof is what proves a record to somebody elsewhere: checkpoints,
 //     cosignatures, witness policies, proof files. It is pure.

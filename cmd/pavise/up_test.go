@@ -23,8 +23,8 @@ import (
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/installation"
-	"github.com/pavise/pavise/internal/learn"
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/onnx"
 	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/role"
 	"github.com/pavise/pavise/internal/screen"
@@ -236,7 +236,7 @@ func (r *running) approve(t *testing.T, verb string) {
 // TestFraudModels holds the models of the examples to the code that made them.
 func TestFraudModels(t *testing.T) {
 	for name, weights := range map[string][]float32{"fraud": {1, -1, 0.5, -0.5, -2, 2}, "fraud2": {1, -1, 0.75, -0.75, -2, 2}} {
-		w := learn.NewWriter("fraud")
+		w := onnx.NewWriter("fraud")
 		z := w.Node("MatMul", "z", []string{w.Input("payment", 3), w.Floats("w", []int{3, 2}, weights)})
 		w.Node("Softmax", "scores", []string{z})
 		w.Output("scores", 2)

@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	"github.com/pavise/pavise/internal/learn"
+	"github.com/pavise/pavise/internal/onnx"
 )
 
 // flowsIn reads a file of NSL-KDD, or skips the test where there is none.
@@ -51,9 +52,9 @@ func dataDir(t *testing.T) string {
 	return dir
 }
 
-func graph(t *testing.T) *learn.Graph {
+func graph(t *testing.T) *onnx.Graph {
 	t.Helper()
-	g, err := learn.ParseONNX(Model())
+	g, err := onnx.Parse(Model())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,10 +77,10 @@ func TestCardIsOfTheModel(t *testing.T) {
 		t.Errorf("model.onnx has SHA-256 %s, the card says %s", have, c.SHA256)
 	}
 	g := graph(t)
-	if want := []learn.Port{{Name: c.Input, Cols: 41}}; !slices.Equal(g.Inputs(), want) {
+	if want := []onnx.Port{{Name: c.Input, Cols: 41}}; !slices.Equal(g.Inputs(), want) {
 		t.Errorf("the model's inputs are %v, the card says %v", g.Inputs(), want)
 	}
-	if want := []learn.Port{{Name: c.Output, Cols: 5}}; !slices.Equal(g.Outputs(), want) {
+	if want := []onnx.Port{{Name: c.Output, Cols: 5}}; !slices.Equal(g.Outputs(), want) {
 		t.Errorf("the model's outputs are %v, the card says %v", g.Outputs(), want)
 	}
 	if !slices.Equal(c.Classes, []string{"normal", "dos", "probe", "r2l", "u2r"}) {
@@ -293,7 +294,7 @@ func byRow(m learn.Matrix) [][]float32 {
 }
 
 func BenchmarkModel(b *testing.B) {
-	g, err := learn.ParseONNX(Model())
+	g, err := onnx.Parse(Model())
 	if err != nil {
 		b.Fatal(err)
 	}

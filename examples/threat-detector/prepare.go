@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"github.com/pavise/pavise/internal/learn"
+	"github.com/pavise/pavise/internal/onnx"
 )
 
 // The names of the model's input, [N, 41] of float32, and of its output, the
@@ -88,7 +89,7 @@ func (p *Preparation) standardise(x learn.Matrix) {
 
 // Apply returns what the network reads for raw rows.
 func (p *Preparation) Apply(x learn.Matrix) (learn.Matrix, error) {
-	w := learn.NewWriter("preparation")
+	w := onnx.NewWriter("preparation")
 	p.emit(w, w.Input(inputName, len(features)))
 	w.Output("prepared", len(p.mean))
 	return run(w.Bytes(), x, "prepared")
@@ -96,14 +97,14 @@ func (p *Preparation) Apply(x learn.Matrix) (learn.Matrix, error) {
 
 // Assemble returns the whole model as ONNX: the preparation and the network.
 func Assemble(p *Preparation, m *learn.MLP) []byte {
-	w := learn.NewWriter("threat-detector")
+	w := onnx.NewWriter("threat-detector")
 	m.Emit(w, p.emit(w, w.Input(inputName, len(features))), outputName)
 	w.Output(outputName, int(classes))
 	return w.Bytes()
 }
 
 // emit adds the nodes of the preparation and returns the name of their result.
-func (p *Preparation) emit(w *learn.Writer, x string) string {
+func (p *Preparation) emit(w *onnx.Writer, x string) string {
 	x = p.widen(w, x)
 	x = w.Node("Sub", "centred", []string{x, w.Floats("mean", []int{len(p.mean)}, p.mean)})
 	x = w.Node("Mul", "scaled", []string{x, w.Floats("scale", []int{len(p.scale)}, p.scale)})
@@ -112,25 +113,25 @@ func (p *Preparation) emit(w *learn.Writer, x string) string {
 
 // widen takes logarithms and encodes the categorical features: plain columns,
 // then heavy ones, then one-hot columns.
-func (p *Preparation) widen(w *learn.Writer, x string) string {
-	parts := []string{w.Node("Gather", "plain", []string{x, w.Ints("plain.columns", columns(plain))}, learn.Int("axis", 1))}
-	counts := w.Node("Gather", "heavy", []string{x, w.Ints("heavy.columns", columns(heavy))}, learn.Int("axis", 1))
+func (p *Preparation) widen(w *onnx.Writer, x string) string {
+	parts := []string{w.Node("Gather", "plain", []string{x, w.Ints("plain.columns", columns(plain))}, onnx.Int("axis", 1))}
+	counts := w.Node("Gather", "heavy", []string{x, w.Ints("heavy.columns", columns(heavy))}, onnx.Int("axis", 1))
 	counts = w.Node("Max", "heavy.positive", []string{counts, w.Floats("zero", nil, []float32{0})})
 	counts = w.Node("Add", "heavy.shifted", []string{counts, w.Floats("one", nil, []float32{1})})
 	parts = append(parts, w.Node("Log", "heavy.log", []string{counts}))
 	for _, j := range columns(encoded) {
 		name, codes := features[j].Name, p.codes[j]
-		code := w.Node("Gather", name, []string{x, w.Ints(name+".column", []int64{j})}, learn.Int("axis", 1))
+		code := w.Node("Gather", name, []string{x, w.Ints(name+".column", []int64{j})}, onnx.Int("axis", 1))
 		code = w.Node("Equal", name+".equal", []string{code, w.Floats(name+".codes", []int{1, len(codes)}, codes)})
 		const float = 1 // TensorProto.FLOAT
-		parts = append(parts, w.Node("Cast", name+".onehot", []string{code}, learn.Int("to", float)))
+		parts = append(parts, w.Node("Cast", name+".onehot", []string{code}, onnx.Int("to", float)))
 	}
-	return w.Node("Concat", "wide", parts, learn.Int("axis", 1))
+	return w.Node("Concat", "wide", parts, onnx.Int("axis", 1))
 }
 
 // unscaled returns the part of the preparation that needs no fitting.
 func (p *Preparation) unscaled() []byte {
-	w := learn.NewWriter("unscaled")
+	w := onnx.NewWriter("unscaled")
 	p.widen(w, w.Input(inputName, len(features)))
 	cols := len(columns(plain)) + len(columns(heavy))
 	for _, codes := range p.codes {
@@ -152,7 +153,7 @@ func columns(s scale) []int64 {
 }
 
 func run(model []byte, x learn.Matrix, output string) (learn.Matrix, error) {
-	g, err := learn.ParseONNX(model)
+	g, err := onnx.Parse(model)
 	if err != nil {
 		return learn.Matrix{}, err
 	}

@@ -93,10 +93,10 @@ func (w *world) requests(t *testing.T) map[string]func() any {
 		"policy.schema":   always(Empty{}),
 		"policy.explain":  always(ExplainRequest{Verb: "model.infer", On: fraud, Role: []string{"caller"}}),
 		"route.list":      always(Empty{}),
-		"route.put":       always(gateway.RouteSpec{Name: fraud.String(), ONNX: onnx(2, 3)}),
-		"route.release":   always(ReleaseRequest{ReleaseSpec: gateway.ReleaseSpec{Name: fraud.String(), ONNX: onnx(2, 2)}}),
+		"route.put":       always(gateway.RouteSpec{Name: fraud.String(), ONNX: networkOf(2, 3)}),
+		"route.release":   always(ReleaseRequest{ReleaseSpec: gateway.ReleaseSpec{Name: fraud.String(), ONNX: networkOf(2, 2)}}),
 		"route.rollback": func() any {
-			w.done(t, "route.release", ReleaseRequest{ReleaseSpec: gateway.ReleaseSpec{Name: fraud.String(), ONNX: onnx(2, 2)}})
+			w.done(t, "route.release", ReleaseRequest{ReleaseSpec: gateway.ReleaseSpec{Name: fraud.String(), ONNX: networkOf(2, 2)}})
 			return RouteRequest{Name: fraud.String()}
 		},
 		"route.quarantine":   always(RouteRequest{Name: fraud.String()}),
@@ -275,7 +275,7 @@ func TestRouteNameIsReadFirst(t *testing.T) {
 	for name, want := range map[string]string{
 		"fraud": "has 1 parts, not 3", "local/fraud": "has 2 parts, not 3", "": "has 1 parts", "local/model/": "is empty", "local/route/fraud": "leads to a model",
 	} {
-		err := operator.Call(t.Context(), "route.put", gateway.RouteSpec{Name: name, ONNX: onnx(2, 3)}, nil)
+		err := operator.Call(t.Context(), "route.put", gateway.RouteSpec{Name: name, ONNX: networkOf(2, 3)}, nil)
 		if pavise.KindOf(err) != pavise.Invalid || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", name, err, want)
 		}
@@ -286,7 +286,7 @@ func TestRouteNameIsReadFirst(t *testing.T) {
 func TestRouteWords(t *testing.T) {
 	w := newWorld(t)
 	operator := w.client(t, "operator")
-	fraud := gateway.RouteSpec{Name: "local/model/fraud", ONNX: onnx(1, 3), Observe: new(true)}
+	fraud := gateway.RouteSpec{Name: "local/model/fraud", ONNX: networkOf(1, 3), Observe: new(true)}
 	if err := operator.Call(t.Context(), "route.put", fraud, nil); err != nil {
 		t.Fatal(err)
 	}

@@ -62,7 +62,7 @@ func TestHostileBodies(t *testing.T) {
 // TestLargeModel is one that would not fit another verb's limit.
 func TestLargeModel(t *testing.T) {
 	w := newWorld(t)
-	model := onnx(1024, 1024)
+	model := networkOf(1024, 1024)
 	if len(model) < 4<<20 {
 		t.Fatalf("the model has %d bytes only", len(model))
 	}
@@ -81,7 +81,7 @@ func TestLargeModel(t *testing.T) {
 func TestLongBodyOfNobody(t *testing.T) {
 	w := newWorld(t)
 	analyst := w.client(t, "analyst")
-	model, err := json.Marshal(gateway.RouteSpec{Name: "local/model/large", ONNX: onnx(1024, 1024)})
+	model, err := json.Marshal(gateway.RouteSpec{Name: "local/model/large", ONNX: networkOf(1024, 1024)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,8 +23,8 @@ import (
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/identity"
 	"github.com/pavise/pavise/internal/issuer"
-	"github.com/pavise/pavise/internal/learn"
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/onnx"
 	"github.com/pavise/pavise/internal/policy"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/seal"
@@ -222,9 +222,9 @@ func send(t *testing.T, req *http.Request) (*http.Response, Problem) {
 	return resp, p
 }
 
-// onnx is a model; its file has four bytes for each pair of columns.
-func onnx(in, out int) []byte {
-	w := learn.NewWriter("product")
+// networkOf is a model; its file has four bytes for each pair of columns.
+func networkOf(in, out int) []byte {
+	w := onnx.NewWriter("product")
 	weights := w.Floats("w", []int{in, out}, make([]float32, in*out))
 	w.Node("MatMul", "y", []string{w.Input("x", in), weights})
 	w.Output("y", out)

@@ -13,7 +13,7 @@ import (
 
 	"github.com/pavise/pavise/internal/edgetest"
 	"github.com/pavise/pavise/internal/gateway"
-	"github.com/pavise/pavise/internal/learn"
+	"github.com/pavise/pavise/internal/onnx"
 )
 
 // nowhere is a response that nobody reads.
@@ -89,7 +89,7 @@ func processor() time.Duration {
 
 // scorer takes so many numbers and gives ten scores.
 func scorer(columns int) []byte {
-	w := learn.NewWriter("scorer")
+	w := onnx.NewWriter("scorer")
 	weights := make([]float32, 10*columns)
 	for i := range weights {
 		weights[i] = float32(i%7) / 10

@@ -20,8 +20,8 @@ import (
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/identity"
 	"github.com/pavise/pavise/internal/issuer"
-	"github.com/pavise/pavise/internal/learn"
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/onnx"
 	"github.com/pavise/pavise/internal/policy"
 	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/seal"
@@ -143,7 +143,7 @@ func (w *World) Mint(t testing.TB, id string, roles ...string) string {
 
 // Softmax is an ONNX model that takes two numbers, x, and gives three scores.
 func Softmax() []byte {
-	w := learn.NewWriter("softmax")
+	w := onnx.NewWriter("softmax")
 	weights := w.Floats("w", []int{2, 3}, []float32{1, 0, -1, 0, 2, 0})
 	w.Node("Softmax", "scores", []string{w.Node("MatMul", "z", []string{w.Input("x", 2), weights})})
 	w.Output("scores", 3)

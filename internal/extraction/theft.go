@@ -22,10 +22,11 @@ const (
 	Own    = "own"    // what the attack itself finds out: solved equations, a found tree; of others MLP
 	MLP    = "mlp"    // a multilayer perceptron
 	Affine = "linear" // weighted sums, trained as such
+	Trees  = "trees"  // boosted trees, which learn the top class alone
 )
 
 // SurrogateNames are those that Steal takes.
-var SurrogateNames = []string{Own, MLP, Affine}
+var SurrogateNames = []string{Own, MLP, Affine, Trees}
 
 // A Theft says what is made of the answers.
 type Theft struct {
@@ -54,6 +55,8 @@ func (a *Attack) Steal(t Theft, rows int) (Surrogate, error) {
 		return nil, errNothing
 	case name == Own && has:
 		return owner.own(a, rows)
+	case name == Trees:
+		return a.growTrees(x, y)
 	}
 	fit := fitMLP
 	if name == Affine {
@@ -131,10 +134,10 @@ func (c *copied) Predict(x learn.Matrix) learn.Matrix { return c.mlp.Predict(c.s
 // How many rows a copy is shown in training, repeated ones counted, and how many times
 // each at least and at most.
 const (
-	stealPasses = 150_000
+	stealPasses = 100_000
 	quickPasses = 10_000
 	leastEpochs = 8
-	mostEpochs  = 150
+	mostEpochs  = 100
 )
 
 // fitMLP trains a copy on the first rows of the attack's own.
@@ -163,6 +166,9 @@ func (a *Attack) fit(hidden []int, rows int, wanted learn.Matrix, passes int) (*
 		Hidden: hidden, Classes: wanted.Cols, Epochs: min(max(passes/rows, leastEpochs), mostEpochs),
 		Batch: 32, Rate: 2e-3, L2: 1e-5,
 	}
+	if rows >= 2000 {
+		cfg.Batch = 64
+	}
 	held := 0.0
 	if rows >= 200 {
 		held = 0.1
@@ -170,6 +176,23 @@ func (a *Attack) fit(hidden []int, rows int, wanted learn.Matrix, passes int) (*
 	var err error
 	c.mlp, err = learn.Imitate(cfg, c.scale.apply(pick(x, order)), pick(wanted, order), held, rng)
 	return c, err
+}
+
+// growTrees boosts trees on the top classes of the answers.
+func (a *Attack) growTrees(x, y learn.Matrix) (Surrogate, error) {
+	rng := rand.New(rand.NewPCG(a.cfg.Seed, theftStream+uint64(x.Rows)<<8))
+	all := learn.Set{X: x, Y: y.ArgMax()}
+	train, held := all, all
+	if x.Rows >= 50 {
+		train, held = all.Split(rng, 0.1)
+	}
+	if held.X.Rows == 0 {
+		held = train
+	}
+	return learn.TrainTrees(learn.TreeConfig{
+		Classes: y.Cols, Leaves: 31, MinRows: min(20, 1+x.Rows/100), Rounds: 80, Rate: 0.15, L2: 1,
+		Rows: 0.8, Columns: min(1, 0.3+20/float64(x.Cols)), Patience: 12,
+	}, train, held, rng)
 }
 
 // A scale brings columns to like sizes: those whose values lie orders of magnitude apart

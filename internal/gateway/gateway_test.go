@@ -24,8 +24,8 @@ import (
 	"github.com/pavise/pavise/internal/identity"
 	"github.com/pavise/pavise/internal/infer"
 	"github.com/pavise/pavise/internal/issuer"
-	"github.com/pavise/pavise/internal/learn"
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/onnx"
 	"github.com/pavise/pavise/internal/policy"
 	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/seal"
@@ -164,7 +164,7 @@ func actions() []guard.Action {
 
 // softmaxModel takes two numbers and gives three scores.
 func softmaxModel() []byte {
-	w := learn.NewWriter("softmax")
+	w := onnx.NewWriter("softmax")
 	weights := w.Floats("w", []int{2, 3}, []float32{1, 0, -1, 0, 2, 0})
 	w.Node("Softmax", "scores", []string{w.Node("MatMul", "z", []string{w.Input("x", 2), weights})})
 	w.Output("scores", 3)
@@ -478,7 +478,7 @@ func TestStoredModelIsChecked(t *testing.T) {
 	w := newWorld(t, dir)
 	w.put(t, nil)
 	err := w.db.Update(t.Context(), func(tx *store.Tx) error {
-		other := learn.NewWriter("other")
+		other := onnx.NewWriter("other")
 		other.Node("Relu", "scores", []string{other.Input("x", 2)})
 		other.Output("scores", 2)
 		_, err := tx.Exec(`UPDATE gateway_models SET onnx = ?`, other.Bytes())

@@ -16,7 +16,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/firewall"
-	"github.com/pavise/pavise/internal/learn"
+	"github.com/pavise/pavise/internal/onnx"
 )
 
 // bounds are those of softmaxModel's input.
@@ -141,7 +141,7 @@ func TestPutRefuses(t *testing.T) {
 
 // otherModel takes so many numbers as input and says them back.
 func otherModel(input string, columns int) []byte {
-	w := learn.NewWriter("other")
+	w := onnx.NewWriter("other")
 	w.Node("Relu", "scores", []string{w.Input(input, columns)})
 	w.Output("scores", columns)
 	return w.Bytes()

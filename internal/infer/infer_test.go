@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
-	"github.com/pavise/pavise/internal/learn"
+	"github.com/pavise/pavise/internal/onnx"
 	"github.com/pavise/pavise/internal/tensor"
 )
 
@@ -33,7 +33,7 @@ func parsed(t *testing.T) *tensor.Request {
 }
 
 func TestNative(t *testing.T) {
-	w := learn.NewWriter("relu")
+	w := onnx.NewWriter("relu")
 	w.Node("Relu", "y", []string{w.Input("x", 2)})
 	w.Output("y", 2)
 	m, err := NewNative("relu", w.Bytes())

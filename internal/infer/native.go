@@ -9,7 +9,7 @@ import (
 	"slices"
 
 	"github.com/pavise/pavise"
-	"github.com/pavise/pavise/internal/learn"
+	"github.com/pavise/pavise/internal/onnx"
 	"github.com/pavise/pavise/internal/tensor"
 )
 
@@ -18,17 +18,17 @@ import (
 type Native struct {
 	name   string
 	digest string
-	graph  *learn.Graph
+	graph  *onnx.Graph
 }
 
 // NewNative reads an ONNX model of float32 tables. The error is of kind Invalid
 // and names what the runtime does not know.
-func NewNative(name string, onnx []byte) (*Native, error) {
-	graph, err := learn.ParseONNX(onnx)
+func NewNative(name string, model []byte) (*Native, error) {
+	graph, err := onnx.Parse(model)
 	if err != nil {
 		return nil, refused(err)
 	}
-	sum := sha256.Sum256(onnx)
+	sum := sha256.Sum256(model)
 	return &Native{name: name, digest: "sha256:" + hex.EncodeToString(sum[:]), graph: graph}, nil
 }
 
@@ -50,7 +50,7 @@ func (n *Native) Signature() tensor.Signature {
 	return tensor.Signature{Inputs: ports(n.graph.Inputs()), Outputs: ports(n.graph.Outputs())}
 }
 
-func ports(from []learn.Port) []tensor.Port {
+func ports(from []onnx.Port) []tensor.Port {
 	out := make([]tensor.Port, len(from))
 	for i, p := range from {
 		out[i] = tensor.Port{Name: p.Name, Datatype: tensor.FP32, Shape: []int64{-1, int64(p.Cols)}}
@@ -62,7 +62,7 @@ func ports(from []learn.Port) []tensor.Port {
 // gate of the model's signature. It runs to its end: a native model is small,
 // and half an answer is of no use.
 func (n *Native) Infer(_ context.Context, r *tensor.Request) (*tensor.Response, error) {
-	inputs := make(map[string]learn.Matrix, len(r.Inputs))
+	inputs := make(map[string]onnx.Matrix, len(r.Inputs))
 	for _, t := range r.Inputs {
 		m, err := matrix(t)
 		if err != nil {
@@ -84,21 +84,21 @@ func (n *Native) Infer(_ context.Context, r *tensor.Request) (*tensor.Response, 
 }
 
 // matrix narrows a checked FP32 tensor to what the graph computes on.
-func matrix(t tensor.Tensor) (learn.Matrix, error) {
+func matrix(t tensor.Tensor) (onnx.Matrix, error) {
 	if t.Datatype != tensor.FP32 || len(t.Shape) != 2 {
-		return learn.Matrix{}, &pavise.Error{
+		return onnx.Matrix{}, &pavise.Error{
 			Kind: pavise.Invalid,
 			Msg:  fmt.Sprintf("input %q is %s with %d dimensions; a native model takes FP32 with 2", t.Name, t.Datatype, len(t.Shape)),
 		}
 	}
-	m := learn.NewMatrix(int(t.Shape[0]), int(t.Shape[1]))
+	m := onnx.NewMatrix(int(t.Shape[0]), int(t.Shape[1]))
 	for i, v := range t.Data.Floats {
 		m.Data[i] = float32(v)
 	}
 	return m, nil
 }
 
-func toTensor(name string, m learn.Matrix) tensor.Tensor {
+func toTensor(name string, m onnx.Matrix) tensor.Tensor {
 	t := tensor.Tensor{Name: name, Datatype: tensor.FP32, Shape: []int64{int64(m.Rows), int64(m.Cols)}}
 	t.Data.Floats = make([]float64, len(m.Data))
 	for i, v := range m.Data {

@@ -1,30 +1,9 @@
-// Package learn fits small models, runs them, and reads and writes them as
-// ONNX.
+// Package learn fits small models to tables of numbers.
 //
-// It owns three things. An [MLP] is a multilayer perceptron for tables of
-// numbers, trained by [Train] from a seed: the same seed, data and settings
-// give the same bits, so that a model can be rebuilt and compared byte for
-// byte. A [Writer] puts an ONNX model together. A [Graph] is an ONNX model
-// read back: a small interpreter of the operators that feed-forward models
-// over tables need, after the operator specification at
-// https://onnx.ai/onnx/operators/.
-//
-// [ParseONNX] reads bytes from strangers. It refuses what it does not know
-// rather than guess, allocates in proportion to the bytes present and never to
-// a size that they declare, and checks every shape, so that [Graph.Run] cannot
-// fail on an input of the right shape.
-//
-// The operators understood, over values of [N, columns] and constants of one
-// row, are:
-//
-//	Abs Add ArgMax BatchNormalization Cast Clip Concat Constant Div Dropout Elu
-//	Equal Erf Exp Flatten Gather Gemm Greater Identity LeakyRelu Less Log
-//	LogSoftmax MatMul Max Min Mul Neg Not Pow Reciprocal ReduceSum Relu Reshape
-//	Sigmoid Softmax Softplus Sqrt Sub Tanh
-//
-// and, of ai.onnx.ml, as scikit-learn's converter writes them:
-//
-//	ArrayFeatureExtractor LinearClassifier Normalizer Scaler
+// An [MLP] is a multilayer perceptron, trained by [Train] from a seed: the same
+// seed, data and settings give the same bits, so that a model can be rebuilt and
+// compared byte for byte. A model emits itself as ONNX, which package onnx
+// writes, reads and runs.
 //
 // The package is pure: it knows no disk, no network and no clock, and starts
 // no goroutines.

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+
+	"github.com/pavise/pavise/internal/onnx"
 )
 
 // Imitate fits an MLP to what another model says of the rows of x: wanted holds the
@@ -131,7 +133,7 @@ func (m *MLP) Gradient(x Matrix, class []int) Matrix {
 	d := acts[len(acts)-1] // becomes the gradient before the softmax: 1 at the class, less the probabilities
 	for i := range d.Rows {
 		row := d.Row(i)
-		softmax(row)
+		onnx.Softmax(row)
 		for j := range row {
 			row[j] = -row[j]
 		}
@@ -143,9 +145,9 @@ func (m *MLP) Gradient(x Matrix, class []int) Matrix {
 		if t.back = make([]float32, len(l.w)); i > 0 {
 			t.pass(l, acts[i], d, below)
 		} else {
-			back := transpose(t.back, l.w, l.in, l.out)
+			back := onnx.Transpose(t.back, l.w, l.in, l.out)
 			for r := range d.Rows {
-				accumulate(below.Row(r), d.Row(r), 1, l.out, back, true)
+				onnx.Accumulate(below.Row(r), d.Row(r), 1, l.out, back, true)
 			}
 		}
 		d = below

@@ -5,6 +5,8 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+
+	"github.com/pavise/pavise/internal/onnx"
 )
 
 // An MLP is a multilayer perceptron that tells classes apart: rectified linear
@@ -52,7 +54,7 @@ func (m *MLP) Predict(x Matrix) Matrix {
 		x = y
 	}
 	for i := range x.Rows {
-		softmax(x.Row(i))
+		onnx.Softmax(x.Row(i))
 	}
 	return x
 }
@@ -62,7 +64,7 @@ func (l layer) forward(y, x Matrix, rectify bool) {
 	for i := range x.Rows {
 		row := y.Row(i)
 		copy(row, l.b)
-		accumulate(row, x.Row(i), 1, l.in, l.w, true)
+		onnx.Accumulate(row, x.Row(i), 1, l.in, l.w, true)
 		if rectify {
 			for j, v := range row {
 				row[j] = max(v, 0)
@@ -73,7 +75,7 @@ func (l layer) forward(y, x Matrix, rectify bool) {
 
 // Emit adds the nodes of the model to w: from the value named x, of [N,
 // Inputs], to the value named y, the probabilities [N, Classes].
-func (m *MLP) Emit(w *Writer, x, y string) {
+func (m *MLP) Emit(w *onnx.Writer, x, y string) {
 	for i, l := range m.layers {
 		name := fmt.Sprintf("layer%d", i+1)
 		weights := w.Floats(name+".weight", []int{l.in, l.out}, l.w)
@@ -83,7 +85,7 @@ func (m *MLP) Emit(w *Writer, x, y string) {
 			x = w.Node("Relu", name+".relu", []string{x})
 		}
 	}
-	w.Node("Softmax", y, []string{x}, Int("axis", 1))
+	w.Node("Softmax", y, []string{x}, onnx.Int("axis", 1))
 }
 
 func (m *MLP) clone() *MLP {

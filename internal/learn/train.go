@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/onnx"
 )
 
 // A Config says how Train fits a model.
@@ -70,25 +71,37 @@ func (cfg Config) check(train, validation Set) error {
 		return invalid("training: there must be at least 2 classes, 1 epoch and 1 row to a batch", "")
 	case !(cfg.Rate > 0) || !(cfg.L2 >= 0):
 		return invalid("training: the rate must be above 0 and L2 at least 0", "")
-	case cfg.Weights != nil && len(cfg.Weights) != cfg.Classes:
-		return invalid(fmt.Sprintf("training: %d class weights for %d classes", len(cfg.Weights), cfg.Classes), "")
+	}
+	if err := checkWeights(cfg.Weights, cfg.Classes); err != nil {
+		return err
 	}
 	for _, width := range cfg.Hidden {
-		if width < 1 || width > maxCols {
-			return invalid(fmt.Sprintf("training: a hidden layer of %d", width), fmt.Sprintf("layers are 1 to %d wide", maxCols))
+		if width < 1 || width > onnx.MaxCols {
+			return invalid(fmt.Sprintf("training: a hidden layer of %d", width), fmt.Sprintf("layers are 1 to %d wide", onnx.MaxCols))
 		}
 	}
-	if err := train.check(cfg.Classes, train.X.Cols); err != nil {
+	return checkSets(cfg.Classes, train, validation)
+}
+
+func checkWeights(weights []float32, classes int) error {
+	if weights != nil && len(weights) != classes {
+		return invalid(fmt.Sprintf("training: %d class weights for %d classes", len(weights), classes), "")
+	}
+	return nil
+}
+
+func checkSets(classes int, train, validation Set) error {
+	if err := train.check(classes, train.X.Cols); err != nil {
 		return invalid(fmt.Sprintf("training set: %v", err), "")
 	}
-	if err := validation.check(cfg.Classes, train.X.Cols); err != nil {
+	if err := validation.check(classes, train.X.Cols); err != nil {
 		return invalid(fmt.Sprintf("validation set: %v", err), "")
 	}
 	return nil
 }
 
 func (s Set) check(classes, cols int) error {
-	if !s.X.valid() || s.X.Rows == 0 || s.X.Cols != cols || len(s.Y) != s.X.Rows {
+	if !s.X.Valid() || s.X.Rows == 0 || s.X.Cols != cols || len(s.Y) != s.X.Rows {
 		return fmt.Errorf("%d labels for a matrix of %d by %d holding %d numbers", len(s.Y), s.X.Rows, s.X.Cols, len(s.X.Data))
 	}
 	for i, y := range s.Y {
@@ -155,7 +168,7 @@ func (t *trainer) epoch(s Set, rng *rand.Rand) float64 {
 func (t *trainer) loss(s Set) float64 {
 	loss, weight := 0.0, 0.0
 	for i, p := 0, t.net.Predict(s.X); i < p.Rows; i++ {
-		w := t.weight(s.Y[i])
+		w := weightOf(t.cfg.Weights, s.Y[i])
 		loss, weight = loss+float64(w*crossEntropy(p.Row(i)[s.Y[i]])), weight+w
 	}
 	return loss / weight
@@ -163,11 +176,11 @@ func (t *trainer) loss(s Set) float64 {
 
 func (t *trainer) forward(rows int) {
 	for i, l := range t.net.layers {
-		l.forward(t.acts[i+1].head(rows), t.acts[i].head(rows), i < len(t.net.layers)-1)
+		l.forward(head(t.acts[i+1], rows), head(t.acts[i], rows), i < len(t.net.layers)-1)
 	}
 	top := t.acts[len(t.acts)-1]
 	for i := range rows {
-		softmax(top.Row(i))
+		onnx.Softmax(top.Row(i))
 	}
 }
 
@@ -176,11 +189,11 @@ func (t *trainer) forward(rows int) {
 // the summed loss and weight of the batch.
 func (t *trainer) differentiate(labels []int) (loss, weight float64) {
 	for _, y := range labels {
-		weight += t.weight(y)
+		weight += weightOf(t.cfg.Weights, y)
 	}
 	p, d := t.acts[len(t.acts)-1], t.errs[len(t.errs)-1]
 	for i, y := range labels {
-		w := t.weight(y)
+		w := weightOf(t.cfg.Weights, y)
 		loss += float64(w * crossEntropy(p.Row(i)[y]))
 		share := float32(w / weight)
 		for j, v := range p.Row(i) {
@@ -193,7 +206,7 @@ func (t *trainer) differentiate(labels []int) (loss, weight float64) {
 
 func (t *trainer) backward(rows int) {
 	for i := len(t.net.layers) - 1; i >= 0; i-- {
-		l, g, x, d := t.net.layers[i], t.grad[i], t.acts[i], t.errs[i].head(rows)
+		l, g, x, d := t.net.layers[i], t.grad[i], t.acts[i], head(t.errs[i], rows)
 		clear(g.b)
 		for r := range rows {
 			for j, v := range d.Row(r) {
@@ -205,10 +218,10 @@ func (t *trainer) backward(rows int) {
 			for j, w := range l.w[k*l.out : (k+1)*l.out] {
 				row[j] = float32(float32(t.cfg.L2) * w)
 			}
-			accumulate(row, x.Data[k:], l.in, rows, d.Data, true)
+			onnx.Accumulate(row, x.Data[k:], l.in, rows, d.Data, true)
 		}
 		if i > 0 {
-			t.pass(l, x.head(rows), d, t.errs[i-1])
+			t.pass(l, head(x, rows), d, t.errs[i-1])
 		}
 	}
 }
@@ -216,11 +229,11 @@ func (t *trainer) backward(rows int) {
 // pass carries the gradient d at the output of l to its input, whose values
 // were x; a rectifier that was shut passes nothing.
 func (t *trainer) pass(l layer, x, d, below Matrix) {
-	back := transpose(t.back[:len(l.w)], l.w, l.in, l.out)
+	back := onnx.Transpose(t.back[:len(l.w)], l.w, l.in, l.out)
 	for r := range d.Rows {
 		row := below.Row(r)
 		clear(row)
-		accumulate(row, d.Row(r), 1, l.out, back, true)
+		onnx.Accumulate(row, d.Row(r), 1, l.out, back, true)
 		for j, v := range x.Row(r) {
 			if v <= 0 {
 				row[j] = 0
@@ -235,13 +248,6 @@ func (t *trainer) update() {
 		t.adam[2*i].move(l.w, t.grad[i].w, t.cfg.Rate, t.step)
 		t.adam[2*i+1].move(l.b, t.grad[i].b, t.cfg.Rate, t.step)
 	}
-}
-
-func (t *trainer) weight(class int) float64 {
-	if t.cfg.Weights == nil {
-		return 1
-	}
-	return float64(t.cfg.Weights[class])
 }
 
 // moments are Adam's running means of the gradient and of its square.
@@ -266,7 +272,7 @@ func (m moments) move(w, grad []float32, rate, step float64) {
 }
 
 // head returns the first rows of m.
-func (m Matrix) head(rows int) Matrix {
+func head(m Matrix, rows int) Matrix {
 	return Matrix{Rows: rows, Cols: m.Cols, Data: m.Data[:rows*m.Cols]}
 }
 

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/onnx"
 )
 
 // rings returns points on rings of growing radius, one ring to a class, which
@@ -43,7 +44,7 @@ func fit(t *testing.T, cfg Config, s Set, seed uint64) *MLP {
 }
 
 func onnxOf(m *MLP) []byte {
-	w := NewWriter("test")
+	w := onnx.NewWriter("test")
 	m.Emit(w, w.Input("x", m.Inputs()), "y")
 	w.Output("y", m.Classes())
 	return w.Bytes()
@@ -220,21 +221,6 @@ func TestSplit(t *testing.T) {
 	}
 }
 
-func TestExp(t *testing.T) {
-	for x := float32(-110); x < 95; x += 0.0137 {
-		want := float32(math.Exp(float64(x)))
-		if got := exp(x); math.Abs(float64(got)-float64(want)) > 1.2e-7*float64(want)+1e-45 {
-			t.Fatalf("exp(%v) = %v, want %v", x, got, want)
-		}
-	}
-	if nan := exp(float32(math.NaN())); nan == nan {
-		t.Errorf("exp of NaN is %v", nan)
-	}
-	if inf := exp(float32(math.Inf(-1))); inf != 0 {
-		t.Errorf("exp of -∞ is %v", inf)
-	}
-}
-
 func TestConfusion(t *testing.T) {
 	c, err := Confuse(3, []int{0, 0, 0, 1, 1, 2}, []int{0, 0, 1, 1, 1, 0})
 	if err != nil {
@@ -262,4 +248,36 @@ func TestConfusion(t *testing.T) {
 	var empty Confusion
 	near("accuracy of nothing", empty.Accuracy(), 0)
 	near("macro F1 of nothing", empty.MacroF1(), 0)
+}
+
+// TestGraphIsTheModel carries more rows than one block through a trained model
+// and its ONNX, which must agree to the last bit.
+func TestGraphIsTheModel(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	m := newMLP([]int{10, 8, 3}, rng)
+	g, err := onnx.Parse(onnxOf(m))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if in, out := g.Inputs(), g.Outputs(); !slices.Equal(in, []onnx.Port{{Name: "x", Cols: 10}}) || !slices.Equal(out, []onnx.Port{{Name: "y", Cols: 3}}) {
+		t.Errorf("inputs %v, outputs %v", in, out)
+	}
+	for _, rows := range []int{0, 1, 31, 32, 97} {
+		x := randomMatrix(rng, rows, 10)
+		out, err := g.Run(map[string]Matrix{"x": x})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if y := out["y"]; y.Rows != rows || !slices.Equal(y.Data, m.Predict(x).Data) {
+			t.Errorf("%d rows: the graph and the model differ", rows)
+		}
+	}
+}
+
+func randomMatrix(rng *rand.Rand, rows, cols int) Matrix {
+	m := NewMatrix(rows, cols)
+	for i := range m.Data {
+		m.Data[i] = float32(rng.NormFloat64())
+	}
+	return m
 }

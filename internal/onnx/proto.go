@@ -1,4 +1,4 @@
-package learn
+package onnx
 
 import (
 	"encoding/binary"
@@ -23,7 +23,8 @@ const (
 	nodeInput, nodeOutput, nodeName, nodeOp          = 1, 2, 3, 4
 	nodeAttribute, nodeDomain                        = 5, 7
 	attrName, attrFloat, attrInt, attrString         = 1, 2, 3, 4
-	attrTensor, attrFloats, attrInts, attrType       = 5, 7, 8, 20
+	attrTensor, attrFloats, attrInts                 = 5, 7, 8
+	attrStrings, attrType                            = 9, 20
 	infoName, infoType, typeTensor                   = 1, 2, 1
 	tensorTypeElem, tensorTypeShape, shapeDim        = 1, 2, 1
 	dimValue, dimParam                               = 1, 2
@@ -31,9 +32,9 @@ const (
 	tensorI64s, tensorName, tensorRaw                = 7, 8, 9
 	tensorExternal, tensorLocation                   = 13, 14
 
-	typeFloat, typeInt32, typeInt64, typeBool = 1, 6, 7, 9
+	typeFloat, typeInt32, typeInt64, typeString, typeBool = 1, 6, 7, 8, 9
 
-	attrTypeFloat, attrTypeInt, attrTypeString, attrTypeTensor, attrTypeFloats, attrTypeInts = 1, 2, 3, 4, 6, 7
+	attrTypeFloat, attrTypeInt, attrTypeString, attrTypeTensor, attrTypeFloats, attrTypeInts, attrTypeStrings = 1, 2, 3, 4, 6, 7, 8
 )
 
 // What a model may hold. A tabular model is far below all of them; they bound
@@ -45,6 +46,7 @@ const (
 	maxPorts   = 64
 	maxAttrs   = 32
 	maxArity   = 256 // inputs or outputs of a node
+	maxTexts   = MaxTreeNodes
 	maxName    = 512 // bytes
 )
 
@@ -83,6 +85,7 @@ type attribute struct {
 	text   string
 	floats []float32
 	ints   []int64
+	texts  [][]byte // of the file
 	tensor *tensor
 	used   bool // by the operator; what no operator asks for is refused
 }
@@ -336,6 +339,8 @@ func readAttribute(b []byte) (attribute, error) {
 			return f.floats(&a.floats)
 		case attrInts:
 			return f.ints(&a.ints)
+		case attrStrings:
+			return appendTo(&a.texts, maxTexts, f, func(b []byte) ([]byte, error) { return b, nil })
 		case attrTensor:
 			return f.once(&value)
 		case attrType:

@@ -1,4 +1,4 @@
-package learn
+package onnx
 
 import (
 	"errors"
@@ -93,8 +93,8 @@ func (c *compiler) declare(m *model) error {
 }
 
 func (c *compiler) input(in info) error {
-	if in.elem != typeFloat || len(in.dims) != 2 || in.dims[1] < 1 || in.dims[1] > maxCols {
-		return fmt.Errorf("want a tensor of FLOAT [N, columns] with a fixed number of columns, at most %d; have element type %d, dimensions %v", maxCols, in.elem, in.dims)
+	if in.elem != typeFloat || len(in.dims) != 2 || in.dims[1] < 1 || in.dims[1] > MaxCols {
+		return fmt.Errorf("want a tensor of FLOAT [N, columns] with a fixed number of columns, at most %d; have element type %d, dimensions %v", MaxCols, in.elem, in.dims)
 	}
 	v, err := c.slot(int(in.dims[1]))
 	if err != nil {
@@ -143,8 +143,14 @@ func (c *compiler) finish(outputs []info) error {
 		if v.shape == flat {
 			return fmt.Errorf("output %q: its shape is %v", out.name, v.shape)
 		}
+		if v.kind == text {
+			continue
+		}
 		g.outputs = append(g.outputs, Port{Name: out.name, Cols: v.cols})
 		g.results = append(g.results, v.slot)
+	}
+	if len(g.outputs) == 0 {
+		return errors.New("its outputs are texts, which a table of numbers cannot hold: let the scores be an output")
 	}
 	g.frames.New = func() any { return g.newFrame() }
 	return nil
@@ -164,8 +170,8 @@ func (c *compiler) define(name string, v value) error {
 
 // slot makes room for a real table of the given width.
 func (c *compiler) slot(cols int) (value, error) {
-	if cols < 1 || cols > maxCols {
-		return value{}, fmt.Errorf("a value of %d columns; at most %d are allowed", cols, maxCols)
+	if cols < 1 || cols > MaxCols {
+		return value{}, fmt.Errorf("a value of %d columns; at most %d are allowed", cols, MaxCols)
 	}
 	if c.columns += cols; c.columns > maxColumns {
 		return value{}, fmt.Errorf("all values together have more than %d columns", maxColumns)

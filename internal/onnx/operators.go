@@ -1,4 +1,4 @@
-package learn
+package onnx
 
 import (
 	"errors"
@@ -11,12 +11,12 @@ import (
 var operators = map[string]operator{
 	":Abs":        unary(func(x float32) float32 { return float32(math.Abs(float64(x))) }),
 	":Erf":        unary(wide(math.Erf)),
-	":Exp":        unary(exp),
+	":Exp":        unary(Exp),
 	":Log":        unary(wide(math.Log)),
 	":Neg":        unary(func(x float32) float32 { return -x }),
 	":Reciprocal": unary(func(x float32) float32 { return 1 / x }),
 	":Relu":       unary(func(x float32) float32 { return max(x, 0) }),
-	":Sigmoid":    unary(sigmoid),
+	":Sigmoid":    unary(Sigmoid),
 	":Softplus":   unary(wide(softplus)),
 	":Sqrt":       unary(wide(math.Sqrt)),
 	":Tanh":       unary(wide(math.Tanh)),
@@ -37,7 +37,7 @@ var operators = map[string]operator{
 	":Gemm":               gemm,
 	":MatMul":             matMul,
 	":BatchNormalization": batchNormalization,
-	":Softmax":            softened(softmax),
+	":Softmax":            softened(Softmax),
 	":LogSoftmax":         softened(logSoftmax),
 	":ReduceSum":          reduceSum,
 	":Not":                not,
@@ -53,10 +53,13 @@ var operators = map[string]operator{
 	":Identity": identity,
 	":Reshape":  reshape,
 
-	"ai.onnx.ml:ArrayFeatureExtractor": pickLabel,
-	"ai.onnx.ml:LinearClassifier":      linearClassifier,
-	"ai.onnx.ml:Normalizer":            normalizer,
-	"ai.onnx.ml:Scaler":                scaler,
+	"ai.onnx.ml:ArrayFeatureExtractor":  pickLabel,
+	"ai.onnx.ml:LinearClassifier":       linearClassifier,
+	"ai.onnx.ml:Normalizer":             normalizer,
+	"ai.onnx.ml:Scaler":                 scaler,
+	"ai.onnx.ml:TreeEnsembleClassifier": treeClassifier,
+	"ai.onnx.ml:TreeEnsembleRegressor":  treeRegressor,
+	"ai.onnx.ml:ZipMap":                 zipMap,
 }
 
 // softened applies a function that changes a row in place.
@@ -279,9 +282,15 @@ func cast(c *compiler, n *node) error {
 	if err != nil {
 		return err
 	}
+	if x.kind == text && to == typeString {
+		return c.define(n.outputs[0], x)
+	}
 	k, err := kindOf(uint64(to))
 	if err == nil {
 		err = n.only("saturate", 1, 0)
+	}
+	if err == nil && x.kind == text {
+		err = fmt.Errorf("input %q is %v, which is no number", n.inputs[0], x.kind)
 	}
 	if err != nil {
 		return err
@@ -400,6 +409,26 @@ func reshape(c *compiler, n *node) error {
 		x.shape = table
 	default:
 		return fmt.Errorf("a shape of %v for rows of %d columns", to.ints, x.cols)
+	}
+	return c.define(n.outputs[0], x)
+}
+
+// zipMap lets scores be the table that they are: the maps from class to score
+// that it makes of them say no more.
+func zipMap(c *compiler, n *node) error {
+	if err := n.arity(1, 1, 1); err != nil {
+		return err
+	}
+	x, err := c.table(n, 0)
+	if err != nil {
+		return err
+	}
+	names, err := n.labels("classlabels_int64s")
+	if err != nil {
+		return err
+	}
+	if names.count != x.cols {
+		return fmt.Errorf("%d classes for %d columns", names.count, x.cols)
 	}
 	return c.define(n.outputs[0], x)
 }

@@ -1,7 +1,8 @@
-package learn
+package onnx
 
 import (
 	"encoding/json"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,19 +18,19 @@ func TestForeignModels(t *testing.T) {
 	}
 	for _, path := range models {
 		t.Run(filepath.Base(path), func(t *testing.T) {
-			g, err := ParseONNX(readFile(t, path))
+			g, err := Parse(readFile(t, path))
 			if err != nil {
 				t.Fatal(err)
 			}
 			var want struct {
 				Input   string
-				Rows    [][]float32
+				Rows    [][]*float32 // nil where a number is missing
 				Outputs map[string][][]float32
 			}
 			if err := json.Unmarshal(readFile(t, strings.TrimSuffix(path, ".onnx")+".json"), &want); err != nil {
 				t.Fatal(err)
 			}
-			out, err := g.Run(map[string]Matrix{want.Input: fromRows(want.Rows)})
+			out, err := g.Run(map[string]Matrix{want.Input: withHoles(want.Rows)})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -58,6 +59,20 @@ func fromRows(rows [][]float32) Matrix {
 	m := Matrix{Rows: len(rows), Cols: len(rows[0])}
 	for _, r := range rows {
 		m.Data = append(m.Data, r...)
+	}
+	return m
+}
+
+// withHoles makes NaN of what is missing.
+func withHoles(rows [][]*float32) Matrix {
+	m := NewMatrix(len(rows), len(rows[0]))
+	for i, row := range rows {
+		for j, v := range row {
+			m.Data[i*m.Cols+j] = float32(math.NaN())
+			if v != nil {
+				m.Data[i*m.Cols+j] = *v
+			}
+		}
 	}
 	return m
 }

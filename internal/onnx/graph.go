@@ -1,4 +1,4 @@
-package learn
+package onnx
 
 import (
 	"fmt"
@@ -8,10 +8,12 @@ import (
 	"github.com/pavise/pavise"
 )
 
+// MaxCols is the most columns that one value may have.
+const MaxCols = 1 << 14
+
 // Limits on what running a model may take for each row, whatever its file
 // says: a few small constants, used often, could otherwise ask for the world.
 const (
-	maxCols    = 1 << 14 // columns of one value
 	maxColumns = 1 << 17 // columns of all values together
 	maxWork    = 1 << 26 // multiplications
 )
@@ -21,6 +23,7 @@ const (
 const (
 	minIR, maxIR       = 3, 14
 	minOpset, maxOpset = 9, 27
+	maxOpsetML         = 5 // of ai.onnx.ml
 )
 
 // blockRows is how many rows are carried through the graph together: enough to
@@ -56,12 +59,12 @@ type frame struct {
 	own  [][]float32 // what data is cut from, blockRows*width long
 }
 
-// ParseONNX reads a model whose inputs and outputs are tables, float32 [N,
+// Parse reads a model whose inputs and outputs are tables, float32 [N,
 // columns] with the number of columns fixed. It understands the operators of
 // feed-forward models that the package comment lists. Whatever it does not
 // know, or finds larger, deeper or other than it should be, is an error of kind
 // Invalid that names the node and the operator.
-func ParseONNX(b []byte) (*Graph, error) {
+func Parse(b []byte) (*Graph, error) {
 	m, err := readModel(b)
 	if err != nil {
 		return nil, invalid(fmt.Sprintf("ONNX model: %v", err), "export the model again as ONNX with float32 weights inside the file")
@@ -78,6 +81,9 @@ func (m *model) checkVersions() error {
 	}
 	if v := m.opsets[""]; v < minOpset || v > maxOpset {
 		return invalid(fmt.Sprintf("ONNX model: operator set %d is not supported", v), fmt.Sprintf("export it with operator set %d to %d", minOpset, maxOpset))
+	}
+	if v := m.opsets["ai.onnx.ml"]; v > maxOpsetML {
+		return invalid(fmt.Sprintf("ONNX model: operator set %d of ai.onnx.ml is not supported", v), fmt.Sprintf("export it with operator set 1 to %d of ai.onnx.ml", maxOpsetML))
 	}
 	return nil
 }
@@ -132,7 +138,7 @@ func (g *Graph) check(inputs map[string]Matrix) (rows int, err error) {
 		if !ok {
 			return 0, invalid(fmt.Sprintf("model input %q is missing", p.Name), "")
 		}
-		if x.Cols != p.Cols || !x.valid() {
+		if x.Cols != p.Cols || !x.Valid() {
 			return 0, invalid(fmt.Sprintf("model input %q: %d by %d holding %d numbers, want %d columns", p.Name, x.Rows, x.Cols, len(x.Data), p.Cols), "")
 		}
 		if i > 0 && x.Rows != rows {
@@ -166,4 +172,8 @@ func refuse(n *node, err error) *pavise.Error {
 		op = n.domain + "." + op
 	}
 	return invalid(fmt.Sprintf("ONNX model: node %q (%s): %v", n.name, op, err), "feed-forward models over tables run in place; serve others from a model server")
+}
+
+func invalid(msg, hint string) *pavise.Error {
+	return &pavise.Error{Kind: pavise.Invalid, Msg: msg, Hint: hint}
 }

@@ -1,4 +1,4 @@
-package learn
+package onnx
 
 import (
 	"errors"
@@ -22,11 +22,11 @@ func (p *product) run(f *frame) {
 		y := f.data[p.y.slot][i*p.y.cols : (i+1)*p.y.cols]
 		if p.alpha == 1 {
 			copy(y, p.bias)
-			accumulate(y, x, 1, p.x.cols, p.w, p.finite)
+			Accumulate(y, x, 1, p.x.cols, p.w, p.finite)
 			continue
 		}
 		clear(y)
-		accumulate(y, x, 1, p.x.cols, p.w, p.finite)
+		Accumulate(y, x, 1, p.x.cols, p.w, p.finite)
 		for j := range y {
 			y[j] = p.alpha*y[j] + p.bias[j]
 		}
@@ -118,7 +118,7 @@ func (c *compiler) multiply(n *node, x value, w []float32, out int, finite bool)
 // transposed returns the numbers of a matrix turned, once for all its users.
 func (c *compiler) transposed(t *tensor) []float32 {
 	if c.turned[t] == nil {
-		c.turned[t] = transpose(make([]float32, len(t.floats)), t.floats, int(t.dims[0]), int(t.dims[1]))
+		c.turned[t] = Transpose(make([]float32, len(t.floats)), t.floats, int(t.dims[0]), int(t.dims[1]))
 	}
 	return c.turned[t]
 }
@@ -276,7 +276,7 @@ func normL2(row []float32) float32 {
 
 // linearClassifier gives a class label, its first output, and the score of each
 // class, its second: x·wᵀ + intercepts, then a softmax, a logistic function or
-// nothing. Labels must be integers.
+// nothing.
 func linearClassifier(c *compiler, n *node) error {
 	if err := n.arity(1, 1, 2); err != nil {
 		return err
@@ -288,7 +288,7 @@ func linearClassifier(c *compiler, n *node) error {
 	if err != nil {
 		return err
 	}
-	labels, err := n.labels()
+	names, err := n.labels("classlabels_ints")
 	if err != nil {
 		return err
 	}
@@ -296,10 +296,10 @@ func linearClassifier(c *compiler, n *node) error {
 	if err != nil {
 		return err
 	}
-	if weights == nil || len(weights.floats) != len(labels)*x.cols {
-		return fmt.Errorf("coefficients must be %d classes by %d columns", len(labels), x.cols)
+	if weights == nil || len(weights.floats) != names.count*x.cols {
+		return fmt.Errorf("coefficients must be %d classes by %d columns", names.count, x.cols)
 	}
-	intercepts, err := n.row("intercepts", len(labels))
+	intercepts, err := n.row("intercepts", names.count)
 	if err == nil {
 		err = n.only("multi_class", 0, 1)
 	}
@@ -310,43 +310,73 @@ func linearClassifier(c *compiler, n *node) error {
 	if err != nil {
 		return err
 	}
-	w := transpose(make([]float32, len(weights.floats)), weights.floats, len(labels), x.cols)
+	w := Transpose(make([]float32, len(weights.floats)), weights.floats, names.count, x.cols)
 	scores := &node{outputs: n.outputs[1:]}
-	p, err := c.multiply(scores, x, w, len(labels), allFinite(w))
+	p, err := c.multiply(scores, x, w, names.count, allFinite(w))
 	if err != nil {
 		return err
 	}
 	copy(p.bias, intercepts)
-	return c.label(n.outputs[0], p.y, labels, post)
+	finish, ok := transforms[post]
+	if !ok || post == "SOFTMAX_ZERO" {
+		return fmt.Errorf("attribute post_transform=%q is not supported", post)
+	}
+	return c.pick(n.outputs[0], p.y, names, finish)
 }
 
-func (n *node) labels() ([]float32, error) {
-	a, err := n.attr("classlabels_ints", attrTypeInts)
+// labels are the names of classes: numbers, or texts, which only their indices
+// stand for.
+type labels struct {
+	count   int
+	numbers []float32 // nil if texts
+}
+
+// labels returns the classes that n tells apart, whose names are in the given
+// attribute or are texts.
+func (n *node) labels(numbers string) (labels, error) {
+	ints, err := n.attr(numbers, attrTypeInts)
 	if err != nil {
-		return nil, err
+		return labels{}, err
 	}
-	if a == nil || len(a.ints) < 2 || len(a.ints) > maxCols {
-		return nil, errors.New("attribute classlabels_ints must name at least two classes; text labels are not supported")
+	texts, err := n.attr("classlabels_strings", attrTypeStrings)
+	if err != nil {
+		return labels{}, err
 	}
-	return (&tensor{kind: integer, ints: a.ints}).numbers()
+	l := labels{}
+	switch {
+	case ints != nil && texts == nil:
+		l.count = len(ints.ints)
+		l.numbers, err = (&tensor{name: numbers, kind: integer, ints: ints.ints}).numbers()
+	case texts != nil && ints == nil:
+		l.count = len(texts.texts)
+	default:
+		err = fmt.Errorf("exactly one of the attributes %s and classlabels_strings must be given", numbers)
+	}
+	if err == nil && (l.count < 2 || l.count > MaxCols) {
+		err = fmt.Errorf("%d classes; there must be 2 to %d", l.count, MaxCols)
+	}
+	return l, err
 }
 
-// label adds the steps that pick the label of the best score and then finish
-// the scores in place.
-func (c *compiler) label(name string, scores value, labels []float32, post string) error {
+// pick adds the step that gives the name of the best score, as an integer or a
+// text, and then finishes the scores in place.
+func (c *compiler) pick(name string, scores value, names labels, finish func([]float32)) error {
 	y, err := c.slot(1)
 	if err != nil {
 		return err
 	}
-	y.kind, y.shape = integer, list
-	finish, ok := map[string]func([]float32){"NONE": func([]float32) {}, "SOFTMAX": softmax, "LOGISTIC": sigmoids}[post]
-	if !ok {
-		return fmt.Errorf("attribute post_transform=%q is not supported", post)
+	y.kind, y.shape = text, list
+	if names.numbers != nil {
+		y.kind = integer
 	}
 	c.step(func(f *frame) {
 		for i := range f.rows {
 			row := f.data[scores.slot][i*scores.cols : (i+1)*scores.cols]
-			f.data[y.slot][i] = labels[argMax(row)]
+			best := float32(argMax(row))
+			if names.numbers != nil {
+				best = names.numbers[int(best)]
+			}
+			f.data[y.slot][i] = best
 			finish(row)
 		}
 	})
@@ -355,7 +385,7 @@ func (c *compiler) label(name string, scores value, labels []float32, post strin
 
 func sigmoids(row []float32) {
 	for j, v := range row {
-		row[j] = sigmoid(v)
+		row[j] = Sigmoid(v)
 	}
 }
 

@@ -1,4 +1,4 @@
-package learn
+package onnx
 
 import (
 	"encoding/binary"
@@ -31,6 +31,7 @@ const (
 	real    kind = iota + 1
 	integer      // within ±maxExact
 	boolean      // 0 or 1
+	text         // the index of a class whose name is a text; only outputs are
 )
 
 func (k kind) String() string {
@@ -41,6 +42,8 @@ func (k kind) String() string {
 		return "integer"
 	case boolean:
 		return "bool"
+	case text:
+		return "text"
 	}
 	return "unknown"
 }

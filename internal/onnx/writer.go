@@ -1,4 +1,4 @@
-package learn
+package onnx
 
 import (
 	"encoding/binary"
@@ -8,18 +8,20 @@ import (
 )
 
 // The versions written: IR version 8 and operator set 13 are understood by
-// every runtime since ONNX 1.10 (2021).
+// every runtime since ONNX 1.10 (2021), version 1 of ai.onnx.ml by all.
 const (
-	writeIR    = 8
-	writeOpset = 13
+	writeIR      = 8
+	writeOpset   = 13
+	writeOpsetML = 1
 )
 
 // A Writer puts an ONNX model together, in the order of its calls. Values are
 // known by name; a node must follow what it reads. It checks nothing:
-// ParseONNX does.
+// Parse does.
 type Writer struct {
 	name                              string
 	nodes, constants, inputs, outputs []byte
+	ml                                bool // there is a node of ai.onnx.ml
 }
 
 // NewWriter starts a model whose graph has the given name.
@@ -86,21 +88,72 @@ func Float(name string, v float32) Attr {
 	return Attr{appendVarint(b, attrType, attrTypeFloat)}
 }
 
+// Floats returns an attribute that is a list of floats.
+func Floats(name string, values []float32) Attr {
+	b := appendMessage(nil, attrName, []byte(name))
+	packed := make([]byte, 0, 4*len(values))
+	for _, v := range values {
+		packed = binary.LittleEndian.AppendUint32(packed, math.Float32bits(v))
+	}
+	return Attr{appendVarint(appendMessage(b, attrFloats, packed), attrType, attrTypeFloats)}
+}
+
+// Ints returns an attribute that is a list of integers.
+func Ints(name string, values []int64) Attr {
+	b := appendMessage(nil, attrName, []byte(name))
+	var packed []byte
+	for _, v := range values {
+		packed = protowire.AppendVarint(packed, uint64(v))
+	}
+	return Attr{appendVarint(appendMessage(b, attrInts, packed), attrType, attrTypeInts)}
+}
+
+// Text returns an attribute that is a text.
+func Text(name, value string) Attr {
+	b := appendMessage(nil, attrName, []byte(name))
+	return Attr{appendVarint(appendMessage(b, attrString, []byte(value)), attrType, attrTypeString)}
+}
+
+// Texts returns an attribute that is a list of texts.
+func Texts(name string, values []string) Attr {
+	b := appendMessage(nil, attrName, []byte(name))
+	for _, v := range values {
+		b = appendMessage(b, attrStrings, []byte(v))
+	}
+	return Attr{appendVarint(b, attrType, attrTypeStrings)}
+}
+
 // Node adds an operator that reads the values named by inputs and makes the
 // value named output, which it returns. The node bears the same name.
 func (w *Writer) Node(op, output string, inputs []string, attrs ...Attr) string {
+	w.node("", op, []string{output}, inputs, attrs)
+	return output
+}
+
+// NodeML adds an operator of the domain ai.onnx.ml, which may have more outputs
+// than one. The node bears the name of the last.
+func (w *Writer) NodeML(op string, outputs, inputs []string, attrs ...Attr) {
+	w.ml = true
+	w.node("ai.onnx.ml", op, outputs, inputs, attrs)
+}
+
+func (w *Writer) node(domain, op string, outputs, inputs []string, attrs []Attr) {
 	var n []byte
 	for _, in := range inputs {
 		n = appendMessage(n, nodeInput, []byte(in))
 	}
-	n = appendMessage(n, nodeOutput, []byte(output))
-	n = appendMessage(n, nodeName, []byte(output))
+	for _, out := range outputs {
+		n = appendMessage(n, nodeOutput, []byte(out))
+	}
+	n = appendMessage(n, nodeName, []byte(outputs[len(outputs)-1]))
 	n = appendMessage(n, nodeOp, []byte(op))
+	if domain != "" {
+		n = appendMessage(n, nodeDomain, []byte(domain))
+	}
 	for _, a := range attrs {
 		n = appendMessage(n, nodeAttribute, a.encoded)
 	}
 	w.nodes = appendMessage(w.nodes, graphNode, n)
-	return output
 }
 
 // Bytes returns the model: the same calls give the same bytes.
@@ -113,7 +166,12 @@ func (w *Writer) Bytes() []byte {
 	b := appendVarint(nil, modelIR, writeIR)
 	b = appendMessage(b, modelProducer, []byte("pavise"))
 	b = appendMessage(b, modelGraph, graph)
-	return appendMessage(b, modelOpset, appendVarint(nil, opsetVersion, writeOpset))
+	b = appendMessage(b, modelOpset, appendVarint(nil, opsetVersion, writeOpset))
+	if w.ml {
+		ml := appendMessage(nil, opsetDomain, []byte("ai.onnx.ml"))
+		b = appendMessage(b, modelOpset, appendVarint(ml, opsetVersion, writeOpsetML))
+	}
+	return b
 }
 
 // port encodes a ValueInfoProto of float32 ["N", cols].

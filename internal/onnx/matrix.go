@@ -1,10 +1,6 @@
-package learn
+package onnx
 
-import (
-	"math"
-	"math/rand/v2"
-	"slices"
-)
+import "math"
 
 // A Matrix is a table of numbers, row by row: the element in row i and column
 // j is Data[i*Cols+j], and len(Data) is Rows*Cols.
@@ -33,58 +29,20 @@ func (m Matrix) ArgMax() []int {
 	return best
 }
 
-func (m Matrix) valid() bool {
+// Valid reports whether m has columns and as many numbers as its shape says.
+func (m Matrix) Valid() bool {
 	return m.Rows >= 0 && m.Cols > 0 && len(m.Data)%m.Cols == 0 && len(m.Data)/m.Cols == m.Rows
 }
 
-// A Set is labelled rows: X has one row for each class index in Y.
-type Set struct {
-	X Matrix
-	Y []int
-}
-
-// Pick returns the rows of s at the given indices, in their order, copied.
-func (s Set) Pick(rows []int) Set {
-	p := Set{X: NewMatrix(len(rows), s.X.Cols), Y: make([]int, len(rows))}
-	for i, r := range rows {
-		copy(p.X.Row(i), s.X.Row(r))
-		p.Y[i] = s.Y[r]
-	}
-	return p
-}
-
-// Split parts s in two at random. The second part holds the given fraction of
-// every class, rounded down but at least one row, so that rare classes are
-// seen on both sides; a class with a single row stays in the first part.
-func (s Set) Split(rng *rand.Rand, fraction float64) (rest, part Set) {
-	byClass := map[int][]int{}
-	for i, y := range s.Y {
-		byClass[y] = append(byClass[y], i)
-	}
-	var left, right []int
-	for y := range slices.Max(append(slices.Clone(s.Y), -1)) + 1 {
-		rows := byClass[y]
-		rng.Shuffle(len(rows), func(i, j int) { rows[i], rows[j] = rows[j], rows[i] })
-		n := 0
-		if len(rows) > 1 {
-			n = min(max(int(fraction*float64(len(rows))), 1), len(rows)-1)
-		}
-		left, right = append(left, rows[n:]...), append(right, rows[:n]...)
-	}
-	slices.Sort(left)
-	slices.Sort(right)
-	return s.Pick(left), s.Pick(right)
-}
-
-// accumulate adds Σ a[k*stride]·w[k] to y for k in [0, n), where w[k] is the
-// kth row of len(y) numbers in w. It is the one inner loop of the package: a
+// Accumulate adds Σ a[k*stride]·w[k] to y for k in [0, n), where w[k] is the
+// kth row of len(y) numbers in w. It is the one inner loop of networks: a
 // layer forwards with the rows of a batch for a, its weight gradient takes the
 // columns, and the gradient of its input the transposed weights.
 //
 // Rows with a factor of zero are skipped, since one-hot inputs and rectified
 // layers are mostly zeros; w must then be finite. Every product is converted to
 // float32, which forbids fused multiply-add, so that all machines agree.
-func accumulate(y, a []float32, stride, n int, w []float32, skipZeros bool) {
+func Accumulate(y, a []float32, stride, n int, w []float32, skipZeros bool) {
 	cols := len(y)
 	var at [4]int
 	held := 0
@@ -112,8 +70,8 @@ func accumulate(y, a []float32, stride, n int, w []float32, skipZeros bool) {
 	}
 }
 
-// transpose returns w, of rows by cols, as cols by rows.
-func transpose(dst, w []float32, rows, cols int) []float32 {
+// Transpose fills dst with w, of rows by cols, as cols by rows, and returns it.
+func Transpose(dst, w []float32, rows, cols int) []float32 {
 	for i := range rows {
 		for j := range cols {
 			dst[j*rows+i] = w[i*cols+j]
@@ -132,13 +90,13 @@ func argMax(row []float32) int {
 	return best
 }
 
-// softmax replaces row by exp(row)/Σexp(row), shifted by the maximum so that
+// Softmax replaces row by exp(row)/Σexp(row), shifted by the maximum so that
 // it cannot overflow.
-func softmax(row []float32) {
+func Softmax(row []float32) {
 	top := row[argMax(row)]
 	var sum float32
 	for j, v := range row {
-		row[j] = exp(v - top)
+		row[j] = Exp(v - top)
 		sum += row[j]
 	}
 	for j := range row {
@@ -146,11 +104,11 @@ func softmax(row []float32) {
 	}
 }
 
-// exp returns e**x. math.Exp differs in its last bit between machines; this is
+// Exp returns e**x. math.Exp differs in its last bit between machines; this is
 // the same everywhere, and within half a unit in the last place of float32: x
 // is reduced to r+k·ln 2 with |r| ≤ ln 2/2, where the Taylor series of degree
 // eleven is exact to 1e-14.
-func exp(x float32) float32 {
+func Exp(x float32) float32 {
 	switch {
 	case x != x:
 		return x

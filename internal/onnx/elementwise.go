@@ -1,4 +1,4 @@
-package learn
+package onnx
 
 import (
 	"errors"
@@ -11,12 +11,12 @@ func wide(f func(float64) float64) func(float32) float32 {
 	return func(x float32) float32 { return float32(f(float64(x))) }
 }
 
-// sigmoid takes the side of zero on which exp cannot overflow.
-func sigmoid(x float32) float32 {
+// Sigmoid returns 1/(1+e**-x), by the side of zero on which Exp cannot overflow.
+func Sigmoid(x float32) float32 {
 	if x >= 0 {
-		return 1 / (1 + exp(-x))
+		return 1 / (1 + Exp(-x))
 	}
-	e := exp(x)
+	e := Exp(x)
 	return e / (1 + e)
 }
 
@@ -119,7 +119,7 @@ func (c *compiler) pairs(n *node, k kind, f func(a, b float32) float32) error {
 	switch {
 	case a.row != nil && b.row != nil:
 		return errors.New("both inputs are constant")
-	case kindA != kindB || k == real && kindA != real:
+	case kindA != kindB || kindA == text || k == real && kindA != real:
 		return fmt.Errorf("cannot mix %v and %v", kindA, kindB)
 	case !a.spread(cols) || !b.spread(cols):
 		return fmt.Errorf("%d columns do not meet %d", a.cols, b.cols)

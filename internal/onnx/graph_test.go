@@ -1,4 +1,4 @@
-package learn
+package onnx
 
 import (
 	"math"
@@ -9,49 +9,11 @@ import (
 	"testing"
 
 	"github.com/pavise/pavise"
-	"google.golang.org/protobuf/encoding/protowire"
 )
-
-// floatsAttr and textAttr are attributes that the Writer itself never needs.
-func floatsAttr(name string, values ...float32) Attr {
-	b := appendMessage(nil, attrName, []byte(name))
-	for _, v := range values {
-		b = protowire.AppendTag(b, attrFloats, protowire.Fixed32Type)
-		b = protowire.AppendFixed32(b, math.Float32bits(v))
-	}
-	return Attr{appendVarint(b, attrType, attrTypeFloats)}
-}
-
-func intsAttr(name string, values ...int64) Attr {
-	b := appendMessage(nil, attrName, []byte(name))
-	var packed []byte
-	for _, v := range values {
-		packed = protowire.AppendVarint(packed, uint64(v))
-	}
-	return Attr{appendVarint(appendMessage(b, attrInts, packed), attrType, attrTypeInts)}
-}
-
-func textAttr(name, value string) Attr {
-	b := appendMessage(nil, attrName, []byte(name))
-	return Attr{appendVarint(appendMessage(b, attrString, []byte(value)), attrType, attrTypeString)}
-}
 
 // inML adds a node of the domain ai.onnx.ml, whose outputs are split at commas.
 func (w *Writer) inML(op, output string, inputs []string, attrs ...Attr) string {
-	var n []byte
-	for _, in := range inputs {
-		n = appendMessage(n, nodeInput, []byte(in))
-	}
-	for out := range strings.SplitSeq(output, ",") {
-		n = appendMessage(n, nodeOutput, []byte(out))
-	}
-	n = appendMessage(n, nodeName, []byte(output))
-	n = appendMessage(n, nodeOp, []byte(op))
-	n = appendMessage(n, nodeDomain, []byte("ai.onnx.ml"))
-	for _, a := range attrs {
-		n = appendMessage(n, nodeAttribute, a.encoded)
-	}
-	w.nodes = appendMessage(w.nodes, graphNode, n)
+	w.NodeML(op, strings.Split(output, ","), inputs, attrs...)
 	return output
 }
 
@@ -166,17 +128,17 @@ func TestOperators(t *testing.T) {
 			w.Node("Reshape", "y", []string{"d", w.Ints("s", []int64{-1, 3})})
 		}, sample.Data},
 		{"Scaler", func(w *Writer, x string) {
-			w.inML("Scaler", "y", []string{x}, floatsAttr("offset", 1, 0, 1), floatsAttr("scale", 2))
+			w.inML("Scaler", "y", []string{x}, Floats("offset", []float32{1, 0, 1}), Floats("scale", []float32{2}))
 		}, []float32{-6, 0, 4, -1, 2, -4}},
-		{"Normalizer", func(w *Writer, x string) { w.inML("Normalizer", "y", []string{x}, textAttr("norm", "L1")) },
+		{"Normalizer", func(w *Writer, x string) { w.inML("Normalizer", "y", []string{x}, Text("norm", "L1")) },
 			[]float32{-0.4, 0, 0.6, 0.2, 0.4, -0.4}},
 		{"LinearClassifier label", func(w *Writer, x string) {
-			w.inML("LinearClassifier", "y,scores", []string{x}, floatsAttr("coefficients", 1, 0, 0, 0, 0, 1), floatsAttr("intercepts", 0, 0),
-				intsAttr("classlabels_ints", 10, 20), textAttr("post_transform", "SOFTMAX"))
+			w.inML("LinearClassifier", "y,scores", []string{x}, Floats("coefficients", []float32{1, 0, 0, 0, 0, 1}), Floats("intercepts", []float32{0, 0}),
+				Ints("classlabels_ints", []int64{10, 20}), Text("post_transform", "SOFTMAX"))
 		}, []float32{20, 10}},
 		{"LinearClassifier scores", func(w *Writer, x string) {
-			w.inML("LinearClassifier", "label,y", []string{x}, floatsAttr("coefficients", 1, 0, 0, 0, 0, 1), floatsAttr("intercepts", 0, 1),
-				intsAttr("classlabels_ints", 10, 20), textAttr("post_transform", "LOGISTIC"))
+			w.inML("LinearClassifier", "label,y", []string{x}, Floats("coefficients", []float32{1, 0, 0, 0, 0, 1}), Floats("intercepts", []float32{0, 1}),
+				Ints("classlabels_ints", []int64{10, 20}), Text("post_transform", "LOGISTIC"))
 		}, []float32{0.11920292, 0.98201379, 0.62245933, 0.5}},
 		{"label by index", func(w *Writer, x string) {
 			w.Node("ArgMax", "a", []string{x}, Int("axis", 1))
@@ -188,7 +150,7 @@ func TestOperators(t *testing.T) {
 			w := NewWriter("test")
 			tc.build(w, w.Input("x", 3))
 			w.Output("y", len(tc.want)/2)
-			g, err := ParseONNX(w.Bytes())
+			g, err := Parse(w.Bytes())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -207,30 +169,6 @@ func closeTo(have, want []float32) bool {
 	return slices.EqualFunc(have, want, func(a, b float32) bool {
 		return a == b || a != a && b != b || math.Abs(float64(a-b)) <= 1e-6*max(1, math.Abs(float64(b)))
 	})
-}
-
-// TestGraphIsTheModel carries more rows than one block through a trained model
-// and its ONNX, which must agree to the last bit.
-func TestGraphIsTheModel(t *testing.T) {
-	rng := rand.New(rand.NewPCG(1, 1))
-	m := newMLP([]int{10, 8, 3}, rng)
-	g, err := ParseONNX(onnxOf(m))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if in, out := g.Inputs(), g.Outputs(); !slices.Equal(in, []Port{{"x", 10}}) || !slices.Equal(out, []Port{{"y", 3}}) {
-		t.Errorf("inputs %v, outputs %v", in, out)
-	}
-	for _, rows := range []int{0, 1, blockRows - 1, blockRows, 3*blockRows + 1} {
-		x := randomMatrix(rng, rows, 10)
-		out, err := g.Run(map[string]Matrix{"x": x})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if y := out["y"]; y.Rows != rows || !slices.Equal(y.Data, m.Predict(x).Data) {
-			t.Errorf("%d rows: the graph and the model differ", rows)
-		}
-	}
 }
 
 func TestRunConcurrently(t *testing.T) {
@@ -275,7 +213,7 @@ func TestRunRefuses(t *testing.T) {
 	w := NewWriter("two")
 	w.Node("Add", "y", []string{w.Input("a", 2), w.Input("b", 2)})
 	w.Output("y", 2)
-	two, err := ParseONNX(w.Bytes())
+	two, err := Parse(w.Bytes())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -371,9 +309,9 @@ func TestParseRefuses(t *testing.T) {
 			w.Node("ReduceSum", "y", []string{x, w.Ints("axes", []int64{0})})
 		}, []string{"axes [0]"}},
 		{"sum of all", func(w *Writer, x string) { w.Node("ReduceSum", "y", []string{x}) }, []string{"axes"}},
-		{"text labels", func(w *Writer, x string) {
-			w.inML("LinearClassifier", "y,z", []string{x}, floatsAttr("coefficients", 1, 0, 0, 0, 0, 1), floatsAttr("intercepts", 0, 0))
-		}, []string{"text labels"}},
+		{"no labels", func(w *Writer, x string) {
+			w.inML("LinearClassifier", "y,z", []string{x}, Floats("coefficients", []float32{1, 0, 0, 0, 0, 1}), Floats("intercepts", []float32{0, 0}))
+		}, []string{"exactly one", "classlabels_strings"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			w := NewWriter("test")
@@ -386,7 +324,7 @@ func TestParseRefuses(t *testing.T) {
 
 func refused(t *testing.T, model []byte, want ...string) {
 	t.Helper()
-	_, err := ParseONNX(model)
+	_, err := Parse(model)
 	if err == nil {
 		t.Fatal("accepted")
 	}

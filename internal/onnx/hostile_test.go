@@ -1,4 +1,4 @@
-package learn
+package onnx
 
 import (
 	"fmt"
@@ -31,7 +31,7 @@ func TestBombs(t *testing.T) {
 			}
 		}), "columns"},
 		"many wide values": {build(func(w *Writer, x string) {
-			wide := w.Floats("w", []int{3, maxCols}, make([]float32, 3*maxCols))
+			wide := w.Floats("w", []int{3, MaxCols}, make([]float32, 3*MaxCols))
 			for i := range 40 {
 				w.Node("MatMul", fmt.Sprint("m", i), []string{x, wide})
 			}
@@ -55,7 +55,7 @@ func TestBombs(t *testing.T) {
 		"short data":         {build(func(w *Writer, x string) { w.constant("c", []int{1 << 24}, typeFloat, []byte{1, 2, 3, 4}) }), "4 bytes for 16777216 numbers"},
 		"half floats":        {build(func(w *Writer, x string) { w.constant("c", []int{1}, 10, []byte{1, 2}) }), "element type 10"},
 		"odd bool":           {build(func(w *Writer, x string) { w.constant("c", []int{1}, typeBool, []byte{2}) }), "bool of 2"},
-		"wide input":         {build(func(w *Writer, x string) { w.Input("z", maxCols+1) }), `input "z"`},
+		"wide input":         {build(func(w *Writer, x string) { w.Input("z", MaxCols+1) }), `input "z"`},
 		"long name":          {build(func(w *Writer, x string) { w.Input(strings.Repeat("n", maxName+1), 1) }), "name of 513 bytes"},
 		"huge file":          {make([]byte, maxModel+1), "bytes; at most"},
 	} {
@@ -70,7 +70,7 @@ func TestForeignFiles(t *testing.T) {
 	w.Node("Relu", "y", []string{w.Input("x", 3)})
 	w.Output("y", 3)
 	good := w.Bytes()
-	if _, err := ParseONNX(good); err != nil {
+	if _, err := Parse(good); err != nil {
 		t.Fatal(err)
 	}
 	external := appendVarint(nil, tensorType, typeFloat)
@@ -104,12 +104,14 @@ func TestForeignFiles(t *testing.T) {
 	}
 }
 
-// FuzzParseONNX feeds bytes to the reader; what it accepts must run on any
+// FuzzParse feeds bytes to the reader; what it accepts must run on any
 // rows, and give what it promised.
-func FuzzParseONNX(f *testing.F) {
-	rng := rand.New(rand.NewPCG(1, 1))
-	f.Add(onnxOf(newMLP([]int{3, 4, 2}, rng)))
-	w := NewWriter("seed")
+func FuzzParse(f *testing.F) {
+	w := NewWriter("network")
+	perceptron(w, w.Input("x", 3), "y", rand.New(rand.NewPCG(1, 1)), 3, 4, 2)
+	w.Output("y", 2)
+	f.Add(w.Bytes())
+	w = NewWriter("seed")
 	x := w.Input("x", 3)
 	w.Node("Gather", "g", []string{x, w.Ints("i", []int64{1})}, Int("axis", 1))
 	w.Node("Equal", "q", []string{"g", w.Floats("k", []int{1, 4}, []float32{0, 1, 2, 3})})
@@ -119,7 +121,7 @@ func FuzzParseONNX(f *testing.F) {
 	w.Node("ArgMax", "a", []string{"c"}, Int("axis", 1))
 	w.inML("ArrayFeatureExtractor", "l", []string{w.Ints("labels", []int64{7, 8, 9}), "a"})
 	w.Node("Reshape", "y", []string{"l", w.Ints("s", []int64{-1})})
-	w.inML("LinearClassifier", "label,scores", []string{x}, floatsAttr("coefficients", 1, 0, 0, 0, 0, 1), floatsAttr("intercepts", 0, 0), intsAttr("classlabels_ints", 1, 2))
+	w.inML("LinearClassifier", "label,scores", []string{x}, Floats("coefficients", []float32{1, 0, 0, 0, 0, 1}), Floats("intercepts", []float32{0, 0}), Ints("classlabels_ints", []int64{1, 2}))
 	w.Output("y", 1)
 	w.Output("scores", 2)
 	f.Add(w.Bytes())
@@ -131,7 +133,7 @@ func FuzzParseONNX(f *testing.F) {
 		f.Add(readFile(f, path))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		g, err := ParseONNX(b)
+		g, err := Parse(b)
 		if err != nil {
 			if pavise.KindOf(err) != pavise.Invalid {
 				t.Fatalf("error of kind %v: %v", pavise.KindOf(err), err)
@@ -149,7 +151,7 @@ func FuzzParseONNX(f *testing.F) {
 			t.Fatal(err)
 		}
 		for _, p := range g.Outputs() {
-			if y := out[p.Name]; y.Rows != 3 || y.Cols != p.Cols || !y.valid() {
+			if y := out[p.Name]; y.Rows != 3 || y.Cols != p.Cols || !y.Valid() {
 				t.Fatalf("output %q is %d by %d, promised %d columns", p.Name, y.Rows, y.Cols, p.Cols)
 			}
 		}
