@@ -294,15 +294,12 @@ func nameFault(name string) string {
 
 // guess tells whether the first row is a header; see [Header].
 func (s *csvSource) guess(first, second []cell) (Header, error) {
-	counts := 0 // numbers that go on counting from 0 or 1
-	numbers, names := 0, 0
+	counts := true // the numbers are 0, 1, 2 or 1, 2, 3
+	last, numbers, names := 0.0, 0, 0
 	for i, c := range first {
 		if v, why := parse(c.text); why == "" {
-			if numbers == 0 && (v == 0 || v == 1) || numbers > 0 && v == float64(counts+1) {
-				counts = int(v)
-			} else {
-				counts = -2
-			}
+			counts = counts && (v == last+1 || numbers == 0 && v == 0)
+			last = v
 			numbers++
 		} else if i < len(second) && isName(c.text) {
 			if _, why := parse(second[i].text); why == "" {
@@ -313,7 +310,7 @@ func (s *csvSource) guess(first, second []cell) (Header, error) {
 	switch {
 	case numbers == 0:
 		return HeaderYes, nil
-	case counts >= 0 && (names > 0 || numbers > 2):
+	case counts && (names > 0 || numbers > 2):
 		return HeaderYes, nil
 	case names > 0:
 		return HeaderAuto, s.f.faultAt(1, "say whether there is one", "the line may be a header or a row")

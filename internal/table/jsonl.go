@@ -5,8 +5,10 @@ import (
 	"bytes"
 	"fmt"
 	"math"
+	"strconv"
 	"unicode/utf8"
 
+	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/decimal"
 	"github.com/pavise/pavise/internal/quote"
 )
@@ -29,7 +31,9 @@ type jsonSource struct {
 }
 
 // A refusal is what is wrong with a line; it unwinds the parser.
-type refusal struct{ why, hint string }
+type refusal struct{ why, hint, column string }
+
+func refuse(why, hint string) *refusal { return &refusal{why: why, hint: hint} }
 
 func newJSONL(f *File, in *bufio.Reader) (source, error) {
 	f.unit = "line"
@@ -47,7 +51,7 @@ func (s *jsonSource) next(r *record) error {
 			r.at, r.cells, r.numbers = s.lines.at, r.cells[:0], r.numbers[:0]
 			s.rec, s.text, s.i, s.room = r, line, 0, s.room[:0]
 			if no := s.row(); no != nil {
-				return s.f.faultAt(r.at, no.hint, "%s", no.why)
+				return &pavise.Error{Kind: pavise.Invalid, Msg: s.f.place(r.at, no.column) + ": " + no.why, Hint: no.hint}
 			}
 			return nil
 		}
@@ -58,7 +62,7 @@ func (s *jsonSource) next(r *record) error {
 func (s *jsonSource) row() *refusal {
 	first := s.text[0]
 	if first != '{' && first != '[' {
-		return &refusal{"it is no JSON object, and no list", "write one object a line: {\"a\":1,\"b\":2}"}
+		return refuse("it is no JSON object, and no list", "write one object a line: {\"a\":1,\"b\":2}")
 	}
 	if s.fresh {
 		s.lists = first == '['
@@ -69,7 +73,7 @@ func (s *jsonSource) row() *refusal {
 	var no *refusal
 	switch {
 	case s.lists != (first == '['):
-		return &refusal{"objects and lists take turns", "write all rows alike"}
+		return refuse("objects and lists take turns", "write all rows alike")
 	case s.lists:
 		no = s.listRow()
 	default:
@@ -83,7 +87,7 @@ func (s *jsonSource) row() *refusal {
 
 // wrong refuses what stands at s.i.
 func (s *jsonSource) wrong(why, hint string) *refusal {
-	return &refusal{fmt.Sprintf("%s, at byte %d", why, s.i+1), hint}
+	return refuse(fmt.Sprintf("%s, at byte %d", why, s.i+1), hint)
 }
 
 // object reads a row with names.
@@ -105,7 +109,8 @@ func (s *jsonSource) object() *refusal {
 		}
 		c, no := s.value()
 		if no != nil {
-			return &refusal{fmt.Sprintf("column %q: %s", s.f.names[column], no.why), no.hint}
+			no.column = s.f.names[column]
+			return no
 		}
 		if c.kind == absent {
 			c.from = -1 // null, which counts as said
@@ -130,10 +135,10 @@ func (s *jsonSource) key() (int, *refusal) {
 		return i, nil
 	}
 	if why := nameFault(string(name)); why != "" {
-		return 0, &refusal{"the name of a column " + why, ""}
+		return 0, refuse("the name of a column "+why, "")
 	}
 	if len(s.f.names) == maxKeys {
-		return 0, &refusal{fmt.Sprintf("there are more than %d different keys", maxKeys), "put numbers that belong together into one list"}
+		return 0, refuse(fmt.Sprintf("there are more than %d different keys", maxKeys), "put numbers that belong together into one list")
 	}
 	s.f.names = append(s.f.names, string(name))
 	s.f.index[string(name)] = len(s.f.names) - 1
@@ -149,19 +154,20 @@ func (s *jsonSource) listRow() *refusal {
 		}
 		c, no := s.value()
 		if no != nil {
-			return &refusal{fmt.Sprintf("column %d: %s", n, no.why), no.hint}
+			no.column = strconv.Itoa(n)
+			return no
 		}
 		if s.rec.cells = append(s.rec.cells, c); len(s.rec.cells) > maxColumns {
-			return &refusal{fmt.Sprintf("it has more than %d values", maxColumns), ""}
+			return refuse(fmt.Sprintf("it has more than %d values", maxColumns), "")
 		}
 	}
 	switch n := len(s.rec.cells); {
 	case n == 0:
-		return &refusal{"the list is empty", ""}
+		return refuse("the list is empty", "")
 	case s.f.counted == 0:
 		s.f.counted = n
 	case s.f.counted != n:
-		return &refusal{fmt.Sprintf("it has %d values, and the first row has %d", n, s.f.counted), "every row has as many values"}
+		return refuse(fmt.Sprintf("it has %d values, and the first row has %d", n, s.f.counted), "every row has as many values")
 	}
 	return nil
 }

@@ -21,13 +21,13 @@ type Codes map[string][]string
 // A Selection says what Read takes from a file. The zero value takes every column as a
 // feature.
 type Selection struct {
-	Features []string // in this order; nil for all but Label and Omit
+	Features []string // in this order; nil for all that the first row has but Label and Omit
 	Omit     []string // no features
 	Label    string   // the column with the class; none if empty
 	Text     []string // features that are texts even where the first row has a number
 	// Codes fixes the numbers of texts, of Label too. A text that its column does not list
-	// is refused, or, with Unknown, gets the number after the last. Columns that are not
-	// here get codes of their own.
+	// is refused, or, with Unknown and in a feature, gets the number after the last. Columns
+	// that are not here get codes of their own.
 	Codes   Codes
 	Unknown bool
 	// Appearance numbers texts as they appear. Otherwise they are numbered as they sort,
@@ -49,8 +49,8 @@ type Set struct {
 const (
 	maxNumbers = 1 << 28 // in a matrix: 1 GiB
 	maxRows    = 1 << 28
-	maxValues  = 1 << 16 // different texts of a column
-	maxClasses = 1 << 17
+	maxValues  = 1 << 17 // different texts of a column, and classes
+	maxText    = 1 << 10 // bytes of a text that gets a code
 )
 
 // Read reads the rows that f has left. Errors are of kind Invalid, and name the row and the
@@ -102,23 +102,28 @@ type feature struct {
 type values struct {
 	list  []string
 	index map[string]int
-	fixed bool
+	fixed bool // by the caller
 }
 
-func newValues(list []string, fixed bool) *values {
-	v := &values{index: map[string]int{}, fixed: fixed}
-	for _, t := range list {
-		v.add([]byte(t))
+// values returns the numbers of a column's texts, to begin with.
+func (c *collector) values(column string) (*values, error) {
+	list, fixed := c.s.Codes[column]
+	v := &values{list: list, index: map[string]int{}, fixed: fixed}
+	for i, t := range list {
+		if _, twice := v.index[t]; twice {
+			return nil, invalid("the codes of column %.80q have %.60q twice", column, t)
+		}
+		v.index[t] = i
 	}
-	return v
+	return v, nil
 }
 
-func (v *values) add(t []byte) int {
-	i, ok := v.index[string(t)]
+func (v *values) add(t string) int {
+	i, ok := v.index[t]
 	if !ok {
 		i = len(v.list)
-		v.list = append(v.list, string(t))
-		v.index[string(t)] = i
+		v.list = append(v.list, t)
+		v.index[t] = i
 	}
 	return i
 }
@@ -142,8 +147,10 @@ func (c *collector) begin(row Row) error {
 		if _, err := row.find(c.s.Label); err != nil {
 			return err
 		}
-		list, fixed := c.s.Codes[c.s.Label]
-		c.labels = newValues(list, fixed)
+		var err error
+		if c.labels, err = c.values(c.s.Label); err != nil {
+			return err
+		}
 	}
 	c.columns = make([]feature, 0, len(features))
 	for _, name := range features {
@@ -166,7 +173,7 @@ func (c *collector) feature(row Row, name string) error {
 	}
 	col := feature{column: i, from: len(c.set.Features), width: 1}
 	got := c.f.now.get(i)
-	given, fixed := c.s.Codes[name]
+	_, fixed := c.s.Codes[name]
 	switch {
 	case got.kind == list:
 		col.width = got.to - got.from
@@ -174,7 +181,9 @@ func (c *collector) feature(row Row, name string) error {
 			c.set.Features = append(c.set.Features, name+"."+strconv.Itoa(k))
 		}
 	case fixed || slices.Contains(c.s.Text, name) || isText(got):
-		col.texts = newValues(given, fixed)
+		if col.texts, err = c.values(name); err != nil {
+			return err
+		}
 		fallthrough
 	default:
 		c.set.Features = append(c.set.Features, name)
@@ -209,7 +218,7 @@ func (c *collector) add(row Row) error {
 	if err != nil {
 		return err
 	}
-	y, err := c.code(row, i, c.labels, maxClasses)
+	y, err := c.code(row, i, c.labels)
 	c.set.Y = append(c.set.Y, y)
 	return err
 }
@@ -218,7 +227,7 @@ func (c *collector) add(row Row) error {
 func (c *collector) number(row Row, col feature) (err error) {
 	x := &c.set.X
 	if col.texts != nil {
-		code, err := c.code(row, col.column, col.texts, maxValues)
+		code, err := c.code(row, col.column, col.texts)
 		x.Data = append(x.Data, float32(code))
 		return err
 	}
@@ -239,25 +248,29 @@ func (c *collector) number(row Row, col feature) (err error) {
 }
 
 // code returns the number of the text in a cell.
-func (c *collector) code(row Row, i int, v *values, most int) (int, error) {
-	name := c.f.columnName(i)
-	t, err := row.Text(name)
-	if err != nil {
+func (c *collector) code(row Row, i int, v *values) (int, error) {
+	t, err := row.Text(c.f.columnName(i))
+	switch {
+	case err != nil:
 		return 0, err
+	case len(t) > maxText:
+		return 0, row.fault(i, "leave the column out", "a text of %d bytes is longer than a code stands for, %d", len(t), maxText)
+	case v == c.labels && t == "":
+		return 0, row.fault(i, "", "the row has no label")
 	}
 	if !v.fixed {
-		if k := v.add([]byte(t)); k < most {
+		if k := v.add(t); k < maxValues {
 			return k, nil
 		}
-		return 0, row.fault(i, "is it a number, or a name of rows? leave it out", "the column has more than %d different texts", most)
+		return 0, row.fault(i, "is it a number, or a name of rows? leave it out", "the column has more than %d different texts", maxValues)
 	}
 	if k, ok := v.index[t]; ok {
 		return k, nil
 	}
-	if c.s.Unknown {
+	if c.s.Unknown && v != c.labels {
 		return len(v.list), nil
 	}
-	return 0, row.fault(i, "add it to the list, or let unknown ones pass", "%.60q is none of the %d texts that the column can have", t, len(v.list))
+	return 0, row.fault(i, "", "%.60q is none of the %d texts that the column can have", t, len(v.list))
 }
 
 // end numbers the texts as asked for.
@@ -282,14 +295,15 @@ func (c *collector) end() error {
 
 // endLabels numbers the classes: by their own numbers where they have such.
 func (c *collector) endLabels() error {
+	c.set.Classes = c.labels.list
+	if c.labels.fixed {
+		return nil
+	}
 	numbers, err := wholes(c.labels.list)
 	places := numbers
 	switch {
 	case err != nil:
 		return c.f.fault("name the classes, or number them from 0", "column %.80q: %v", c.s.Label, err)
-	case c.labels.fixed:
-		c.set.Classes = c.labels.list
-		return nil
 	case numbers != nil:
 		c.set.Classes = make([]string, slices.Max(numbers)+1)
 		for i := range c.set.Classes {
@@ -297,7 +311,6 @@ func (c *collector) endLabels() error {
 		}
 	default:
 		if places = c.order(c.labels); places == nil {
-			c.set.Classes = c.labels.list
 			return nil
 		}
 		c.set.Classes = permuted(c.labels.list, places)
@@ -308,18 +321,30 @@ func (c *collector) endLabels() error {
 	return nil
 }
 
-// wholes reads texts as whole numbers from 0 on; nil when some are none.
+// wholes reads texts as whole numbers from 0 on; nil when some are none. Fractions are no
+// classes: who asks for them has taken another column than they think.
 func wholes(list []string) ([]int, error) {
-	numbers := make([]int, len(list))
+	numbers, fraction, negative := make([]int, len(list)), "", false
 	for i, t := range list {
 		v, why := parse([]byte(t))
-		if why != "" || v < 0 || v != math.Trunc(v) {
+		switch {
+		case why != "":
 			return nil, nil
-		}
-		if v >= maxClasses {
+		case v != math.Trunc(v) || math.IsInf(v, 0):
+			fraction = t
+		case v < 0:
+			negative = true
+		case v >= maxValues:
 			return nil, errors.New(t + " is too large for the number of a class")
+		default:
+			numbers[i] = int(v)
 		}
-		numbers[i] = int(v)
+	}
+	if fraction != "" {
+		return nil, errors.New(fraction + " is the name of no class")
+	}
+	if negative {
+		return nil, nil
 	}
 	return numbers, nil
 }

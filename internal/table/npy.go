@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"math/bits"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/decimal"
 )
 
@@ -108,8 +110,10 @@ func (s *arraySource) take(dst []byte, n int) ([]byte, error) {
 		k, err := io.ReadFull(s.in, dst[len(dst):len(dst)+more])
 		dst = dst[:len(dst)+k]
 		if err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) {
-			at := s.at + int64(len(dst)/(s.cols*s.el.size)) + 1
-			return nil, s.f.faultAt(at, "copy it again", "the file ends in it, and its header says that there are %d rows", s.rows)
+			if n > s.cols*s.el.size {
+				return nil, s.f.fault("copy it again", "it has %d bytes of values, and its header says %d", len(dst), n)
+			}
+			return nil, s.f.faultAt(s.at+1, "copy it again", "the file ends in it, and its header says that there are %d rows", s.rows)
 		}
 		if err != nil {
 			return nil, s.f.readFault(err)
@@ -152,13 +156,14 @@ func (s *arraySource) decode(r *record, i int, b []byte) error {
 	if s.el.text != nil {
 		t, why := s.el.text(b)
 		if why != "" {
-			return s.f.faultAt(s.at, "", "column %d: the text %s", i, why)
+			return &pavise.Error{Kind: pavise.Invalid, Msg: s.f.place(s.at, strconv.Itoa(i)) + ": the text " + why}
 		}
 		r.cells = append(r.cells, cell{kind: text, text: t})
 		return nil
 	}
 	if s.el.yesno && b[0] > 1 {
-		return s.f.faultAt(s.at, "", "column %d: the truth value is %d, and neither 0 nor 1", i, b[0])
+		msg := fmt.Sprintf("%s: the truth value is %d, and neither 0 nor 1", s.f.place(s.at, strconv.Itoa(i)), b[0])
+		return &pavise.Error{Kind: pavise.Invalid, Msg: msg}
 	}
 	r.numbers = append(r.numbers, s.el.number(b))
 	return nil

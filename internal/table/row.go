@@ -43,13 +43,7 @@ type Row struct{ f *File }
 
 // Place says where a cell is, for errors: "flows.csv, line 7, column "bytes"". Without a
 // column it says where the row is.
-func (r Row) Place(column string) string {
-	place := fmt.Sprintf("%s, %s %d", r.f.name, r.f.unit, r.f.now.at)
-	if column != "" {
-		place += fmt.Sprintf(", column %.80q", column)
-	}
-	return place
-}
+func (r Row) Place(column string) string { return r.f.place(r.f.now.at, column) }
 
 // Has reports whether the row has something in the column: null is nothing, and so is a key
 // that an object does not have.
@@ -71,6 +65,8 @@ func (r Row) Text(column string) (string, error) {
 		return string(appendNumber(nil, c.number)), nil
 	case c.kind == text:
 		return "", nil
+	case c.kind == absent:
+		return "", r.fault(i, "", "there is nothing")
 	default:
 		return "", r.fault(i, "", "it has no text")
 	}

@@ -37,6 +37,9 @@ func NewWriter(w io.Writer, format Format, columns ...string) (*Writer, error) {
 		if why := nameFault(name); why != "" {
 			return nil, invalid("the name of column %.80q %s", name, why)
 		}
+		if _, why := parse([]byte(name)); why == "" {
+			return nil, invalid("column %.80q is called by a number, and a header of numbers may be taken for a row", name)
+		}
 		if name != strings.TrimSpace(name) || seen[name] {
 			return nil, invalid("the name of column %.80q has spaces around it, or is there twice", name)
 		}
@@ -55,9 +58,10 @@ func NewWriter(w io.Writer, format Format, columns ...string) (*Writer, error) {
 	return t, t.end()
 }
 
-// Write writes one row. A cell is a string, an int, a float32, a float64, nil for nothing, or, in JSONL, a
-// list of float32, float64 or of lists of them. What else it is, and numbers that are not
-// finite, are errors of kind Invalid.
+// Write writes one row. A cell is a string, an int, a float32, a float64, nil for nothing,
+// or, in JSONL, a list of float32 or float64, or of lists of them, and not empty. What else
+// it is, numbers that are not finite, and texts that are not UTF-8 or have NUL in them are
+// errors of kind Invalid, and then nothing of the row is written.
 func (t *Writer) Write(cells ...any) error {
 	if t.rows++; len(cells) != len(t.columns) {
 		return invalid("row %d has %d cells, and there are %d columns", t.rows, len(cells), len(t.columns))
@@ -69,7 +73,7 @@ func (t *Writer) Write(cells ...any) error {
 			t.line = append(quoteJSON(t.line, t.columns[i]), ':')
 		}
 		if !t.cell(c) {
-			return invalid("row %d, column %.80q: %.60v (%T) cannot be written", t.rows, t.columns[i], c, c)
+			return invalid("row %d, column %.80q: this %T cannot be written", t.rows, t.columns[i], c)
 		}
 	}
 	if t.format == JSONL {
