@@ -12,15 +12,14 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/firewall"
+	"github.com/pavise/pavise/internal/traffic"
 )
 
 // trafficFlags say how recorded traffic is read.
 type trafficFlags struct {
-	Model   string   `help:"Have this model (ONNX) answer rows that were recorded without their answers." type:"existingfile" placeholder:"FILE"`
-	Outputs []string `help:"The columns of the model's answers; otherwise they are known by their names." placeholder:"COLUMN"`
-	Only    string   `help:"Count rows of this model only, where the traffic is of several." placeholder:"MODEL"`
-	Alpha   float64  `help:"The share of honest clients that may be taken for thieves." default:"0.005"`
-	Seed    uint64   `help:"Of what is drawn by chance: the same seed gives the same calibration." default:"1"`
+	traffic.Layout
+	Alpha float64 `help:"The share of honest clients that may be taken for thieves." default:"0.005"`
+	Seed  uint64  `help:"Of what is drawn by chance: the same seed gives the same calibration." default:"1"`
 }
 
 // calibrateCommand is pavise firewall calibrate: it reads files, needs no server, and
@@ -69,13 +68,15 @@ For example:
   pavise firewall replay --calibration calibration.json --traffic today.csv`
 }
 
+const maxCalibration = 64 << 20 // bytes of a calibration in a file
+
 // A calibrated is what calibrate prints as JSON.
 type calibrated struct {
 	bound
-	File     string  `json:"file"`
-	Read     reading `json:"read"`
-	Words    string  `json:"words"`
-	Recorded bool    `json:"recorded"` // this command leaves no record
+	File     string          `json:"file"`
+	Read     traffic.Reading `json:"read"`
+	Words    string          `json:"words"`
+	Recorded bool            `json:"recorded"` // this command leaves no record
 }
 
 // A bound is what a calibration promises.
@@ -109,14 +110,14 @@ func clientsFor(alpha float64) int { return int((1/alpha-1)*6/5) + 2 }
 func (v *calibrateCommand) run(_ context.Context, c *cli) error {
 	made, read, err := v.calibrate(c, v.Traffic)
 	if err != nil {
-		return unlooked{err}
+		return &ending{couldNotLook, err}
 	}
 	text, err := made.Marshal()
 	if err != nil {
-		return unlooked{err}
+		return &ending{couldNotLook, err}
 	}
 	if err := os.WriteFile(v.Out, text, 0o600); err != nil {
-		return unlooked{&pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("write the calibration: %v", err), Err: err}}
+		return &ending{couldNotLook, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("write the calibration: %v", err), Err: err}}
 	}
 	result := calibrated{bound: boundOf(made), File: v.Out, Read: read}
 	result.Words = result.words()
@@ -130,30 +131,22 @@ func (v *calibrateCommand) run(_ context.Context, c *cli) error {
 }
 
 // calibrate makes a calibration of traffic.
-func (v *trafficFlags) calibrate(c *cli, path string) (*firewall.Calibration, reading, error) {
-	var read reading
+func (v *trafficFlags) calibrate(c *cli, path string) (*firewall.Calibration, traffic.Reading, error) {
+	var read traffic.Reading
 	if v.Alpha <= 0 || v.Alpha >= 1 {
 		return nil, read, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("--alpha %g is no share", v.Alpha), Hint: "give a number between 0 and 1, such as 0.005"}
 	}
-	source, err := openTraffic(path, v.Model, v.Outputs, v.Only)
+	source, err := traffic.Open(path, v.Layout)
 	if err != nil {
 		return nil, read, err
 	}
-	made, err := firewall.Calibrate(c.countingRows(source.rows(&read)), v.Alpha, v.Seed)
+	made, err := firewall.Calibrate(c.countingRows(source.Rows(&read)), v.Alpha, v.Seed)
 	c.counted()
 	if err != nil {
 		return nil, read, err
 	}
-	made.Columns = read.named()
+	made.Columns = read.Named()
 	return made, read, nil
-}
-
-// named are the names of the inputs, where each column is one.
-func (r *reading) named() []string {
-	if len(r.Inputs) < 2 {
-		return nil
-	}
-	return r.Inputs
 }
 
 // countingRows counts rows on the terminal.
@@ -182,7 +175,7 @@ type replayed struct {
 	Amber       int              `json:"amber"`
 	Rows        int              `json:"rows"`
 	Calibration bound            `json:"calibration"`
-	Read        reading          `json:"read"`
+	Read        traffic.Reading  `json:"read"`
 	Words       string           `json:"words"`
 	Recorded    bool             `json:"recorded"` // this command leaves no record
 }
@@ -202,12 +195,12 @@ type replayedClient struct {
 func (v *replayCommand) run(_ context.Context, c *cli) error {
 	calibration, err := v.calibration(c)
 	if err != nil {
-		return unlooked{err}
+		return &ending{couldNotLook, err}
 	}
 	result, err := v.replay(c, calibration)
 	c.counted()
 	if err != nil {
-		return unlooked{err}
+		return &ending{couldNotLook, err}
 	}
 	if c.JSON {
 		err = c.printJSON(result)
@@ -215,7 +208,7 @@ func (v *replayCommand) run(_ context.Context, c *cli) error {
 		printReplayed(c.stdout, result)
 	}
 	if err == nil && result.Amber > 0 {
-		return found{}
+		return &ending{code: foundSomething}
 	}
 	return err
 }
@@ -228,7 +221,7 @@ func (v *replayCommand) calibration(c *cli) (*firewall.Calibration, error) {
 			return nil, err
 		}
 		if firewall.IsCalibration(start) {
-			text, err := readPlain("calibration", v.Calibration, maxModel)
+			text, err := readPlain("calibration", v.Calibration, maxCalibration)
 			if err != nil {
 				return nil, err
 			}
@@ -256,18 +249,18 @@ func startOf(path string) ([]byte, error) {
 
 // replay plays the traffic to the detectors.
 func (v *replayCommand) replay(c *cli, calibration *firewall.Calibration) (*replayed, error) {
-	source, err := openTraffic(v.Traffic, v.Model, v.Outputs, v.Only)
+	source, err := traffic.Open(v.Traffic, v.Layout)
 	if err != nil {
 		return nil, err
 	}
 	result := &replayed{Calibration: boundOf(calibration)}
 	detectors, at, order := firewall.NewExtraction(calibration), map[string]*replayedClient{}, []string{}
-	for a, err := range c.countingRows(source.rows(&result.Read)) {
+	for a, err := range c.countingRows(source.Rows(&result.Read)) {
 		if err != nil {
 			return nil, err
 		}
 		if result.Rows++; result.Rows == 1 {
-			if err := calibration.Takes(result.Read.named(), len(a.Input), len(a.Scores)); err != nil {
+			if err := calibration.Takes(result.Read.Named(), len(a.Input), len(a.Scores)); err != nil {
 				return nil, err
 			}
 		}
@@ -295,7 +288,7 @@ func (v *replayCommand) replay(c *cli, calibration *firewall.Calibration) (*repl
 	return result, nil
 }
 
-func printReading(w io.Writer, r reading) {
+func printReading(w io.Writer, r traffic.Reading) {
 	row := func(what string, said string) { fmt.Fprintf(w, "  %-9s %s\n", what, said) }
 	fmt.Fprintln(w, "read as:")
 	row("client", cmp.Or(r.Client, "each file is one"))
@@ -358,15 +351,3 @@ func printReplayed(w io.Writer, r *replayed) {
 	}
 	fmt.Fprintf(w, "\n%s; recorded: false\n", r.Words)
 }
-
-// found ends a command that looked and found something.
-type found struct{}
-
-// Error is for completeness: the command has said all.
-func (found) Error() string { return "something was found" }
-
-// unlooked ends a command that could not look.
-type unlooked struct{ error }
-
-// Unwrap returns why.
-func (u unlooked) Unwrap() error { return u.error }

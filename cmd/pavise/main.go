@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -52,18 +51,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		c.JSON = c.JSON || slices.Contains(args, "--json") // the parser may not have come to it
 		return c.fail(usage(err))
 	}
-	err = c.do(ctx, kctx)
-	if err == nil {
-		return 0
+	if err := c.do(ctx, kctx); err != nil {
+		return c.fail(err)
 	}
-	if _, ok := errors.AsType[found](err); ok {
-		return 1
-	}
-	code := c.fail(err)
-	if _, ok := errors.AsType[unlooked](err); ok {
-		return 2
-	}
-	return code
+	return 0
 }
 
 // The words of --help's first screen.

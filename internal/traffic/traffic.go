@@ -1,4 +1,7 @@
-package main
+// Package traffic reads recorded traffic of a model from files: who asked what, and what
+// the model said (docs/formats/traffic.md). Columns are known by their names; a model can be
+// asked anew where its answers were not recorded. It owns nothing but the files it reads.
+package traffic
 
 import (
 	"fmt"
@@ -29,16 +32,16 @@ var (
 	scoreColumn   = regexp.MustCompile(`(?i)^(output|score|prob|proba|probability|logit|p)[_.]?\d+$`)
 )
 
-// A trafficSource is recorded traffic in files.
-type trafficSource struct {
+// A Source is recorded traffic in files. Its rows can be read again and again.
+type Source struct {
 	files   []string
 	graph   *onnx.Graph // what answers rows that have no answer; may be nil
 	outputs []string    // columns of answers; nil: known by their names
 	only    string      // the model whose rows count; "" where there is one
 }
 
-// A reading says which columns were taken for what.
-type reading struct {
+// A Reading says which columns were taken for what.
+type Reading struct {
 	Client  string   `json:"client"`           // the column; "" where each file is one client
 	Group   string   `json:"group,omitempty"`  // the column
 	Inputs  []string `json:"inputs,omitempty"` // the columns, in order; of a list of numbers, its column
@@ -49,9 +52,16 @@ type reading struct {
 	model   string   // the column
 }
 
-// openTraffic finds the files of a traffic, one or all of a directory.
-func openTraffic(path, model string, outputs []string, only string) (*trafficSource, error) {
-	t := &trafficSource{outputs: outputs, only: only}
+// A Layout says how traffic is read. Its tags are those of flags.
+type Layout struct {
+	Model   string   `help:"Have this model (ONNX) answer rows that were recorded without their answers." type:"existingfile" placeholder:"FILE"`
+	Outputs []string `help:"The columns of the model's answers; otherwise they are known by their names." placeholder:"COLUMN"`
+	Only    string   `help:"Count rows of this model only, where the traffic is of several." placeholder:"MODEL"`
+}
+
+// Open finds the files of a traffic: one, or all of a directory.
+func Open(path string, l Layout) (*Source, error) {
+	t := &Source{outputs: l.Outputs, only: l.Only}
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("read the traffic: %v", err), Hint: "name a file, or a directory with a file for each client", Err: err}
@@ -61,23 +71,27 @@ func openTraffic(path, model string, outputs []string, only string) (*trafficSou
 			return nil, err
 		}
 	}
-	if model == "" {
-		return t, nil
+	if l.Model != "" {
+		t.graph, err = readModel(l.Model)
 	}
-	text, err := readPlain("model", model, maxModel)
+	return t, err
+}
+
+// readModel reads a model with one input.
+func readModel(path string) (*onnx.Graph, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("read the model: %v", err), Err: err}
+	}
+	graph, err := onnx.Parse(text)
 	if err != nil {
 		return nil, err
 	}
-	if t.graph, err = onnx.Parse(text); err != nil {
-		return nil, err
+	if n := len(graph.Inputs()); n != 1 {
+		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s has %d inputs", path, n), Hint: "give a model with one"}
 	}
-	if len(t.graph.Inputs()) != 1 {
-		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s has %d inputs", model, len(t.graph.Inputs())), Hint: "give a model with one"}
-	}
-	return t, nil
+	return graph, nil
 }
-
-const maxModel = 256 << 20 // bytes of a model in a file
 
 func filesIn(dir string) (files []string, err error) {
 	entries, err := os.ReadDir(dir)
@@ -95,9 +109,9 @@ func filesIn(dir string) (files []string, err error) {
 	return files, nil
 }
 
-// rows gives the rows of all files in order, the same ones each time. told, if not nil, is
+// Rows gives the rows of all files in order, the same ones each time. told, if not nil, is
 // given how the columns of the first file were read.
-func (t *trafficSource) rows(told *reading) firewall.Traffic {
+func (t *Source) Rows(told *Reading) firewall.Traffic {
 	return func(yield func(*firewall.Asked, error) bool) {
 		for i, path := range t.files {
 			into := told
@@ -112,7 +126,7 @@ func (t *trafficSource) rows(told *reading) firewall.Traffic {
 }
 
 // file gives the rows of one file. It reports whether more are wanted.
-func (t *trafficSource) file(path string, told *reading, yield func(*firewall.Asked, error) bool) bool {
+func (t *Source) file(path string, told *Reading, yield func(*firewall.Asked, error) bool) bool {
 	f, err := table.Open(path, table.Options{})
 	if err != nil {
 		yield(nil, err)
@@ -144,8 +158,8 @@ func (t *trafficSource) file(path string, told *reading, yield func(*firewall.As
 }
 
 // read tells by their names what the columns of a file are.
-func (t *trafficSource) read(f *table.File, path string) (reading, error) {
-	var r reading
+func (t *Source) read(f *table.File, path string) (Reading, error) {
+	var r Reading
 	vector := false
 	for _, column := range f.Columns() {
 		low := strings.ToLower(column)
@@ -187,13 +201,21 @@ func (t *trafficSource) read(f *table.File, path string) (reading, error) {
 	return r, nil
 }
 
+// Named are the names of the inputs, where each column is one; otherwise nil.
+func (r *Reading) Named() []string {
+	if len(r.Inputs) < 2 {
+		return nil
+	}
+	return r.Inputs
+}
+
 // errEnough ends a reading that is not wanted any more.
 var errEnough = fmt.Errorf("enough")
 
 // A rowReader makes answered rows of a file's rows.
 type rowReader struct {
-	t     *trafficSource
-	r     *reading
+	t     *Source
+	r     *Reading
 	name  string // of the client, where no column names it
 	file  string
 	model string // that the file's rows so far were of
@@ -318,7 +340,7 @@ func (o *rowReader) numbers(dst []float64, row table.Row, columns []string) ([]f
 }
 
 // ask has the model answer rows.
-func (t *trafficSource) ask(dst, rows []float64, n int) ([]float64, error) {
+func (t *Source) ask(dst, rows []float64, n int) ([]float64, error) {
 	port := t.graph.Inputs()[0]
 	if len(rows) != n*port.Cols {
 		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("rows of the traffic have %d inputs, and the model takes %d", len(rows)/n, port.Cols), Hint: "give the model that the traffic is of, or name its columns as docs/formats/traffic.md says"}
