@@ -62,7 +62,7 @@ type Calibration struct {
 	Bound     float64  `json:"bound"` // the share that so many clients support
 	Threshold float64  `json:"threshold"`
 	Looks     []int    `json:"looks"`             // numbers of different rows after which a client is judged
-	Scored    bool     `json:"scored"`            // the answers had scores
+	Scores    int      `json:"scores"`            // that each answer had; 0: none
 	Columns   []string `json:"columns,omitempty"` // of the inputs, where they have names
 
 	Scale         *anomaly.Columns   `json:"scale"`
@@ -110,7 +110,7 @@ func Calibrate(traffic Traffic, alpha float64, seed uint64) (*Calibration, error
 	if err := t.part(count); err != nil {
 		return nil, err
 	}
-	t.c = &Calibration{Clients: len(count), Judged: len(t.judged), Rows: rows, Alpha: alpha, Looks: looks, Scored: scores > 0}
+	t.c = &Calibration{Clients: len(count), Judged: len(t.judged), Rows: rows, Alpha: alpha, Looks: looks, Scores: scores}
 	if err := t.sample(); err != nil {
 		return nil, err
 	}

@@ -1,13 +1,15 @@
 package firewall
 
 import (
+	"fmt"
 	"slices"
 
+	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/anomaly"
 )
 
 const (
-	lookJudged = 12 // clients must reach a look for it to be one
+	lookJudged = 12 // judged clients must reach a look for it to be one
 
 	// The furthest of some hundred clients is a shaky measure of how far clients get: so
 	// much is put on top of it.
@@ -20,41 +22,57 @@ const (
 type taken struct {
 	client string
 	look   int
+	again  bool // the watch of the client had begun anew
 	values [measures]float64
 }
 
 // measure takes the measures of all the clients at all looks, and finds the threshold.
 func (t *trainer) measure() error {
-	var all []taken
-	e := NewExtraction(t.c)
-	e.took = func(client string, look int, values *[measures]float64) {
-		all = append(all, taken{client, look, *values})
+	all, err := t.take()
+	if err != nil {
+		return err
 	}
-	for a, err := range t.traffic {
-		if err != nil {
-			return err
-		}
-		if t.judged[a.Client] {
-			e.See(a)
-		}
-	}
-	t.keepLooks(all)
-	t.standardise(all)
-	t.threshold(all)
-	return nil
-}
-
-// keepLooks keeps the looks that enough clients reach.
-func (t *trainer) keepLooks(all []taken) {
 	reached := make([]int, len(looks))
 	for _, k := range all {
-		reached[k.look]++
+		reached[k.look] += int(one(!k.again))
 	}
 	n := 0
 	for n < len(looks) && reached[n] >= lookJudged {
 		n++
 	}
-	t.c.Looks = looks[:n]
+	if n == 0 {
+		return &pavise.Error{
+			Kind: pavise.Invalid,
+			Msg:  fmt.Sprintf("%d of the %d clients that would set the threshold have asked %d different rows, and it takes %d", reached[0], len(t.judged), looks[0], lookJudged),
+			Hint: "record honest clients for longer: rows that they repeat do not count",
+		}
+	}
+	if t.c.Looks = looks[:n]; n < len(looks) { // the watch begins anew after the last look, which now comes earlier
+		if all, err = t.take(); err != nil {
+			return err
+		}
+	}
+	t.standardise(all)
+	t.threshold(all)
+	return nil
+}
+
+// take takes the measures of the clients that are judged.
+func (t *trainer) take() (all []taken, err error) {
+	e, seen := NewExtraction(t.c), map[string]uint{}
+	e.took = func(client string, look int, values *[measures]float64) {
+		all = append(all, taken{client, look, seen[client]>>look&1 == 1, *values})
+		seen[client] |= 1 << look
+	}
+	for a, err := range t.traffic {
+		if err != nil {
+			return nil, err
+		}
+		if t.judged[a.Client] {
+			e.See(a)
+		}
+	}
+	return all, nil
 }
 
 // standardise learns, by look, the middle and the spread of each measure over the clients
@@ -67,7 +85,7 @@ func (t *trainer) standardise(all []taken) {
 		for m := range measures {
 			var list []float64
 			for _, k := range all {
-				if k.look == look {
+				if k.look == look && !k.again {
 					list = append(list, k.values[m])
 				}
 			}
@@ -98,9 +116,6 @@ func spreadLeast(measure, rows int) float64 {
 func (t *trainer) threshold(all []taken) {
 	worst := map[string]float64{}
 	for _, k := range all {
-		if k.look >= len(t.c.Looks) {
-			continue
-		}
 		_, score := t.c.furthest(k.look, &k.values)
 		worst[k.client] = max(worst[k.client], score)
 	}
