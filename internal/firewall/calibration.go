@@ -106,6 +106,9 @@ func Calibrate(traffic Traffic, alpha float64, seed uint64) (*Calibration, error
 		if len(a.Input) != width || len(a.Scores) != scores {
 			return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("row %d of the traffic has %d inputs and %d scores, and the first has %d and %d", rows+1, len(a.Input), len(a.Scores), width, scores)}
 		}
+		if width == 0 {
+			return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "the rows of the traffic have no inputs"}
+		}
 		rows++
 		count[a.Client]++
 	}
@@ -154,7 +157,7 @@ func (t *trainer) part(count map[string]int) error {
 		return &pavise.Error{
 			Kind: pavise.Invalid,
 			Msg:  fmt.Sprintf("%d clients have asked %d rows or more, and a calibration needs %d of them", len(names), looks[0], calibrationLeast),
-			Hint: "record more honest clients; to bound false alarms by 0.5% it takes 300",
+			Hint: "record more honest clients; to bound false alarms by 0.5% it takes 240",
 		}
 	}
 	slices.SortFunc(names, func(a, b string) int {

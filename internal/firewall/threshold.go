@@ -56,8 +56,7 @@ func (t *trainer) measure() error {
 			return err
 		}
 	}
-	t.standardise(all)
-	t.threshold(all)
+	t.threshold(all, t.standardise(all))
 	return nil
 }
 
@@ -79,30 +78,39 @@ func (t *trainer) take() (all []taken, err error) {
 	return all, nil
 }
 
-// standardise learns, by look, the middle and the spread of each measure over the clients
-// that are judged. All but the furthest few of them score 1 at most: so each measure has its
-// own tail, and one with a long one does not drown the others. One more client would move
-// the spread by one place in their order, which thresholdMargin covers.
-func (t *trainer) standardise(all []taken) {
+// standardise learns, by look, the middle, the spread and the tail of each measure over the
+// clients that are judged. All but the furthest few of them score 1 at most: so one measure
+// with a long tail does not drown the others. It returns the values in order, by look and
+// measure.
+func (t *trainer) standardise(all []taken) (sorted [][measures][]float64) {
 	for look := range t.c.Looks {
-		var middle, spread, tail [measures]float64
-		for m := range measures {
-			var list []float64
-			for _, k := range all {
-				if k.look == look && !k.again {
-					list = append(list, k.values[m])
+		var lists [measures][]float64
+		for _, k := range all {
+			if k.look == look && !k.again {
+				for m, v := range k.values {
+					lists[m] = append(lists[m], v)
 				}
 			}
+		}
+		var middle, spread, tail [measures]float64
+		for m, list := range lists {
 			slices.Sort(list)
-			middle[m] = list[len(list)/2]
-			furthest, far := list[len(list)-1-len(list)/spreadTail], list[len(list)-1-len(list)/10]
-			spread[m], tail[m] = spreadLeast(m, t.c.Looks[look]), 1
-			if d := furthest - middle[m]; d > spread[m] {
-				spread[m], tail[m] = d, tailOf((far-middle[m])/d)
-			}
+			middle[m], spread[m], tail[m] = standardOf(len(list), spreadLeast(m, t.c.Looks[look]), func(i int) float64 { return list[i] })
 		}
 		t.c.Middle, t.c.Spread, t.c.Tail = append(t.c.Middle, middle), append(t.c.Spread, spread), append(t.c.Tail, tail)
+		sorted = append(sorted, lists)
 	}
+	return sorted
+}
+
+// standardOf is the middle, the spread and the tail of n values, which at gives in order.
+func standardOf(n int, least float64, at func(int) float64) (middle, spread, tail float64) {
+	middle = at(n / 2)
+	furthest, far := at(n-1-n/spreadTail), at(n-1-n/10)
+	if d := furthest - middle; d > least {
+		return middle, d, tailOf((far - middle) / d)
+	}
+	return middle, least, 1
 }
 
 // tailOf is the power that gives a measure a tail like a bell's, of which one in ten is
@@ -130,11 +138,24 @@ func spreadLeast(measure, rows int) float64 {
 	return 0.02 + 3/float64(rows)
 }
 
-// threshold sets it by the clients that the reference has not seen.
-func (t *trainer) threshold(all []taken) {
-	worst := map[string]float64{}
-	for _, k := range all {
-		_, score := t.c.furthest(k.look, &k.values)
+// threshold sets it by the clients that the reference has not seen. Each is held to what the
+// others are like, as one that comes tomorrow will be: held to themselves too, a few clients
+// would look alike whatever they do (the jackknife of Barber et al., "Predictive Inference
+// with the Jackknife+", 2021).
+func (t *trainer) threshold(all []taken, sorted [][measures][]float64) {
+	type at struct {
+		client string
+		look   int
+	}
+	own, worst := map[at]*[measures]float64{}, map[string]float64{}
+	for i := range all {
+		if k := &all[i]; !k.again {
+			own[at{k.client, k.look}] = &k.values
+		}
+	}
+	for i := range all {
+		k := &all[i]
+		_, score := t.others(k.look, own[at{k.client, k.look}], &sorted[k.look]).furthest(0, &k.values)
 		worst[k.client] = max(worst[k.client], score)
 	}
 	scores := make([]float64, 0, len(worst))
@@ -143,7 +164,26 @@ func (t *trainer) threshold(all []taken) {
 	}
 	t.c.Judged = len(scores)
 	t.c.Threshold, t.c.Bound = anomaly.Conformal(scores, t.c.Alpha)
-	t.c.Threshold *= thresholdMargin
+	t.c.Threshold = thresholdMargin * max(t.c.Threshold, 1) // clients who are all alike are 0 from each other
+}
+
+// others is what the clients at a look are like without the one that has these values.
+// own is nil where the client never came to the look in its first watch.
+func (t *trainer) others(look int, own *[measures]float64, sorted *[measures][]float64) *Calibration {
+	var middle, spread, tail [measures]float64
+	for m, list := range sorted {
+		n, at := len(list), func(i int) float64 { return list[i] }
+		if own != nil {
+			n, at = n-1, func(i int) float64 {
+				if list[i] >= own[m] {
+					return list[i+1]
+				}
+				return list[i]
+			}
+		}
+		middle[m], spread[m], tail[m] = standardOf(n, spreadLeast(m, t.c.Looks[look]), at)
+	}
+	return &Calibration{Middle: [][measures]float64{middle}, Spread: [][measures]float64{spread}, Tail: [][measures]float64{tail}}
 }
 
 // furthest returns the measure that is furthest above the middle at a look, and how far: 1
