@@ -80,7 +80,7 @@ func TestConformal(t *testing.T) {
 		n           int
 		alpha, want float64
 	}{{19, 0.05, 0.05}, {10, 0.05, 1.0 / 11}, {100, 0.1, 10.0 / 101}, {1, 0.5, 0.5}, {250, 0.005, 1.0 / 251}, {39, 0.05, 0.05}} {
-		const trials = 20000
+		const trials = 4000
 		above := 0
 		for range trials {
 			scores := make([]float64, tt.n)
