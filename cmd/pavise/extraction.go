@@ -270,7 +270,7 @@ func (v *replayCommand) replay(c *cli, calibration *firewall.Calibration) (*repl
 			at[a.Client], order = client, append(order, a.Client)
 		}
 		client.Rows++
-		if s, ok := detectors.See(a); ok {
+		if s, ok := detectors.See(a); ok && client.Tier == "green" {
 			client.Tier, client.At, client.Detector, client.Score, client.Evidence = "amber", s.Rows, s.Detector, s.Score, s.Evidence
 		}
 	}
@@ -292,9 +292,6 @@ func printReading(w io.Writer, r traffic.Reading) {
 	row := func(what string, said string) { fmt.Fprintf(w, "  %-9s %s\n", what, said) }
 	fmt.Fprintln(w, "read as:")
 	row("client", cmp.Or(r.Client, "each file is one"))
-	if r.Group != "" {
-		row("group", r.Group)
-	}
 	row("inputs", some(r.Inputs))
 	switch {
 	case r.Asked:

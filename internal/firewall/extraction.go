@@ -23,7 +23,6 @@ const (
 // An Asked is one answered row of a client.
 type Asked struct {
 	Client string
-	Group  string    // whom the client belongs to: an organisation, a network; "" if nobody said
 	Input  []float64 // by column
 	Scores []float64 // by class, as the model said them; nil where only Class is known
 	Class  int       // the class that the model answered; -1 where nobody said

@@ -117,6 +117,21 @@ func (w *world) honest(from, to, rows int) Traffic {
 	}
 }
 
+// recorded is a traffic that is drawn once.
+func recorded(traffic Traffic) Traffic {
+	var rows []*Asked
+	for a := range traffic {
+		rows = append(rows, a)
+	}
+	return func(yield func(*Asked, error) bool) {
+		for _, a := range rows {
+			if !yield(a, nil) {
+				return
+			}
+		}
+	}
+}
+
 // watched are the world that most tests are about and what its honest clients are like.
 var watched = struct {
 	*world
@@ -126,7 +141,7 @@ var watched = struct {
 func calibrated(t testing.TB) (*world, *Calibration) {
 	t.Helper()
 	if watched.c == nil {
-		c, err := Calibrate(watched.honest(0, 80, 260), 0.02, 1)
+		c, err := Calibrate(recorded(watched.honest(0, 80, 260)), 0.02, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -415,7 +430,7 @@ func TestForgetting(t *testing.T) {
 	w, c := calibrated(t)
 	e := NewExtraction(c)
 	row := w.any(clientRand(6, 0))
-	for i := range 3 * extractionClients {
+	for i := range extractionClients + 1000 {
 		e.See(w.asked("", row))
 		e.See(w.asked("steady", row))
 		e.See(w.asked(fmt.Sprint("name-", i), row))
@@ -424,11 +439,11 @@ func TestForgetting(t *testing.T) {
 		t.Errorf("%d clients are kept, in a list of %d", len(e.clients), cap(e.oldest))
 	}
 	for _, name := range []string{"", "steady"} {
-		if s := e.clients[name]; s == nil || s.rows != 3*extractionClients {
+		if s := e.clients[name]; s == nil || s.rows != extractionClients+1000 {
 			t.Errorf("%q was forgotten", name)
 		}
 	}
-	if e.clients["name-0"] != nil || e.clients[fmt.Sprint("name-", 3*extractionClients-1)] == nil {
+	if e.clients["name-0"] != nil || e.clients[fmt.Sprint("name-", extractionClients+999)] == nil {
 		t.Error("it is not the oldest that is forgotten")
 	}
 }
