@@ -9,12 +9,13 @@ import (
 )
 
 const (
-	// Extraction remembers so many clients, of some 10 KiB each. Beyond, one of those who
+	// Extraction remembers so many clients, of some 15 KiB each. Beyond, one of those who
 	// were not heard for long is forgotten: names that ask once push out each other, and
 	// not who keeps asking.
 	extractionClients = 8192
 	studyRing         = 128  // rows of a client that later ones are compared with
 	studyCells        = 4096 // cells of the coverage meter
+	studySeen         = 512  // words of 64 bits in which the rows of a watch are marked
 	studyBins         = 16   // of the distance to the nearest earlier row
 	lineCosine        = 0.97 // of two steps that go the same way, or back
 	sketchStep        = 16   // steps of a kept coordinate in the usual size of one
@@ -122,7 +123,7 @@ type study struct {
 	number  uint32 // of the client, for the crossing
 	rows    int    // asked
 	heard   bool   // again, since it was last passed over
-	fresh   int    // rows since the watch began, but for those that repeat one of the ring
+	fresh   int    // different rows since the watch began
 	sums    [measures]float64
 	count   []float64   // fresh rows by group of classes
 	feature [][]float32 // their features, summed
@@ -133,13 +134,13 @@ type study struct {
 	again   bool    // the watch has begun anew
 	near    float64 // rows that had an earlier one to compare with
 	cells   [studyCells / 64]uint64
+	seen    [studySeen]uint64 // a Bloom filter of the rows since the watch began
 	told    bool
 	best    Sighting // the highest score so far, above the threshold or not
 }
 
 // A kept row is one that later rows of its client are compared with.
 type kept struct {
-	exact  uint64
 	sketch [anomaly.SketchLen]int8
 	parent int8 // place in the ring of the row nearest to it, -1 if none
 }
@@ -209,20 +210,24 @@ func (e *Extraction) studyOf(client string) *study {
 func (s *study) restart() {
 	s.again, s.fresh, s.near, s.sums = true, 0, 0, [measures]float64{}
 	s.bins, s.cells = [studyBins]float64{}, [studyCells / 64]uint64{}
+	s.seen = [studySeen]uint64{}
 	clear(s.count)
 	for _, sum := range s.feature {
 		clear(sum)
 	}
 }
 
-// repeats reports whether the row is one of the ring.
+// repeats reports whether the client has asked the row since its watch began, and notes that
+// it has. Of rows that it has not asked it takes two in a thousand for repetitions, at most:
+// nobody knows which.
 func (s *study) repeats(exact uint64) bool {
-	for i := range s.ring {
-		if s.ring[i].exact == exact {
-			return true
-		}
+	again := true
+	for k := range 4 {
+		bit := exact >> (16 * k) % (64 * studySeen)
+		again = again && s.seen[bit/64]>>(bit%64)&1 == 1
+		s.seen[bit/64] |= 1 << (bit % 64)
 	}
-	return false
+	return again
 }
 
 // measure takes the measures of a fresh row.
@@ -292,7 +297,7 @@ func (s *study) onLine(g *glance, parent int) bool {
 // keep puts the row into the ring.
 func (s *study) keep(g *glance, parent int) {
 	s.before[0], s.before[1] = s.before[1], g.fold
-	k := kept{g.exact, g.sketch, int8(parent)}
+	k := kept{g.sketch, int8(parent)}
 	if len(s.ring) < studyRing {
 		s.ring = append(s.ring, k)
 		return

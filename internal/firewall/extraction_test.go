@@ -368,11 +368,12 @@ func TestRepetitionsAreNoRows(t *testing.T) {
 		"one row, ten thousand times": cycle(some(1)),
 		"49 rows, over and over":      cycle(some(49)),
 		"50 rows, over and over":      cycle(some(50)),
+		"200 rows, over and over":     cycle(some(200)),
 		"sorted rows":                 cycle(sorted),
 		"one class only":              func() []float64 { return w.row(one, worldClasses*one.IntN(worldClusters/worldClasses)) },
 	} {
 		n := 400
-		if strings.HasPrefix(name, "one row") {
+		if strings.HasPrefix(name, "one row") || strings.HasPrefix(name, "200") {
 			n = 10000
 		}
 		if at, s := found(c, w, n, next); at > 0 {
