@@ -72,40 +72,12 @@ const maxCalibration = 64 << 20 // bytes of a calibration in a file
 
 // A calibrated is what calibrate prints as JSON.
 type calibrated struct {
-	bound
+	traffic.Bound
 	File     string          `json:"file"`
 	Read     traffic.Reading `json:"read"`
 	Words    string          `json:"words"`
 	Recorded bool            `json:"recorded"` // this command leaves no record
 }
-
-// A bound is what a calibration promises.
-type bound struct {
-	Clients   int     `json:"clients"` // it was made of
-	Judged    int     `json:"judged"`  // of them, those that set the threshold
-	Rows      int     `json:"rows"`
-	Alpha     float64 `json:"alpha"`
-	Bound     float64 `json:"bound"` // the share of honest clients that may be taken for thieves
-	Threshold float64 `json:"threshold"`
-	Looks     []int   `json:"looks"`
-}
-
-func boundOf(c *firewall.Calibration) bound {
-	return bound{c.Clients, c.Judged, c.Rows, c.Alpha, c.Bound, c.Threshold, c.Looks}
-}
-
-// words say what the bound means.
-func (b bound) words() string {
-	s := fmt.Sprintf("of honest clients like the %d of the calibration, at most %.2g%% are taken for thieves", b.Clients, 100*b.Bound)
-	if b.Bound > b.Alpha {
-		s += fmt.Sprintf("; for the %.2g%% that was asked for it takes %d clients", 100*b.Alpha, clientsFor(b.Alpha))
-	}
-	return s
-}
-
-// clientsFor is how many clients a calibration takes for a bound: one in six makes the
-// reference.
-func clientsFor(alpha float64) int { return int((1/alpha-1)*6/5) + 2 }
 
 func (v *calibrateCommand) run(_ context.Context, c *cli) error {
 	made, read, err := v.calibrate(c, v.Traffic)
@@ -119,8 +91,8 @@ func (v *calibrateCommand) run(_ context.Context, c *cli) error {
 	if err := os.WriteFile(v.Out, text, 0o600); err != nil {
 		return &ending{couldNotLook, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("write the calibration: %v", err), Err: err}}
 	}
-	result := calibrated{bound: boundOf(made), File: v.Out, Read: read}
-	result.Words = result.words()
+	result := calibrated{Bound: traffic.BoundOf(made), File: v.Out, Read: read}
+	result.Words = result.Bound.Words()
 	if c.JSON {
 		return c.printJSON(result)
 	}
@@ -149,18 +121,21 @@ func (v *trafficFlags) calibrate(c *cli, path string) (*firewall.Calibration, tr
 	return made, read, nil
 }
 
-// countingRows counts rows on the terminal.
-func (c *cli) countingRows(rows firewall.Traffic) firewall.Traffic {
-	if c.JSON {
-		return rows
+// countRows counts rows on the terminal.
+func (c *cli) countRows(n int) {
+	if !c.JSON && n%4096 == 0 {
+		fmt.Fprintf(c.stderr.Progress, "\r%d rows …", n)
+		c.counts = true
 	}
+}
+
+// countingRows counts rows that are ranged over.
+func (c *cli) countingRows(rows firewall.Traffic) firewall.Traffic {
 	return func(yield func(*firewall.Asked, error) bool) {
 		n := 0
 		for a, err := range rows {
-			if n++; n%4096 == 0 {
-				fmt.Fprintf(c.stderr.Progress, "\r%d rows …", n)
-				c.counts = true
-			}
+			n++
+			c.countRows(n)
 			if !yield(a, err) {
 				return
 			}
@@ -168,42 +143,25 @@ func (c *cli) countingRows(rows firewall.Traffic) firewall.Traffic {
 	}
 }
 
-// A replayed is what replay prints as JSON.
-type replayed struct {
-	Clients     []replayedClient `json:"clients"`
-	Green       int              `json:"green"`
-	Amber       int              `json:"amber"`
-	Rows        int              `json:"rows"`
-	Calibration bound            `json:"calibration"`
-	Read        traffic.Reading  `json:"read"`
-	Words       string           `json:"words"`
-	Recorded    bool             `json:"recorded"` // this command leaves no record
-}
-
-// A replayedClient is how a client was found.
-type replayedClient struct {
-	Client    string  `json:"client"`
-	Tier      string  `json:"tier"` // green or amber
-	Rows      int     `json:"rows"`
-	At        int     `json:"rows_to_detection,omitempty"` // rows after which it left green
-	Detector  string  `json:"detector,omitempty"`          // whose measure was, or is, furthest out
-	Score     float64 `json:"score"`                       // at that moment; of a green client the highest
-	Threshold float64 `json:"threshold"`
-	Evidence  string  `json:"evidence,omitempty"`
-}
-
 func (v *replayCommand) run(_ context.Context, c *cli) error {
 	calibration, err := v.calibration(c)
 	if err != nil {
 		return &ending{couldNotLook, err}
 	}
-	result, err := v.replay(c, calibration)
+	source, err := traffic.Open(v.Traffic, v.Layout)
+	if err != nil {
+		return &ending{couldNotLook, err}
+	}
+	result, err := source.Replay(calibration, c.countRows)
 	c.counted()
 	if err != nil {
 		return &ending{couldNotLook, err}
 	}
 	if c.JSON {
-		err = c.printJSON(result)
+		err = c.printJSON(struct {
+			*traffic.Replayed
+			Recorded bool `json:"recorded"` // this command leaves no record
+		}{result, false})
 	} else {
 		printReplayed(c.stdout, result)
 	}
@@ -247,47 +205,6 @@ func startOf(path string) ([]byte, error) {
 	return start[:n], nil
 }
 
-// replay plays the traffic to the detectors.
-func (v *replayCommand) replay(c *cli, calibration *firewall.Calibration) (*replayed, error) {
-	source, err := traffic.Open(v.Traffic, v.Layout)
-	if err != nil {
-		return nil, err
-	}
-	result := &replayed{Calibration: boundOf(calibration)}
-	detectors, at, order := firewall.NewExtraction(calibration), map[string]*replayedClient{}, []string{}
-	for a, err := range c.countingRows(source.Rows(&result.Read)) {
-		if err != nil {
-			return nil, err
-		}
-		if result.Rows++; result.Rows == 1 {
-			if err := calibration.Takes(result.Read.Named(), len(a.Input), len(a.Scores)); err != nil {
-				return nil, err
-			}
-		}
-		client := at[a.Client]
-		if client == nil {
-			client = &replayedClient{Client: a.Client, Tier: "green", Threshold: calibration.Threshold}
-			at[a.Client], order = client, append(order, a.Client)
-		}
-		client.Rows++
-		if s, ok := detectors.See(a); ok && client.Tier == "green" {
-			client.Tier, client.At, client.Detector, client.Score, client.Evidence = "amber", s.Rows, s.Detector, s.Score, s.Evidence
-		}
-	}
-	for _, name := range order {
-		client := at[name]
-		if s := detectors.Closest(name); client.Tier == "green" {
-			client.Detector, client.Score = s.Detector, s.Score
-			result.Green++
-		} else {
-			result.Amber++
-		}
-		result.Clients = append(result.Clients, *client)
-	}
-	result.Words = fmt.Sprintf("%d of %d clients left green; %s", result.Amber, len(order), result.Calibration.words())
-	return result, nil
-}
-
 func printReading(w io.Writer, r traffic.Reading) {
 	row := func(what string, said string) { fmt.Fprintf(w, "  %-9s %s\n", what, said) }
 	fmt.Fprintln(w, "read as:")
@@ -325,10 +242,10 @@ func list(numbers []int) string {
 }
 
 // printReplayed prints the amber clients, and the green ones nearest to it.
-func printReplayed(w io.Writer, r *replayed) {
+func printReplayed(w io.Writer, r *traffic.Replayed) {
 	printReading(w, r.Read)
 	clients := slices.Clone(r.Clients)
-	slices.SortStableFunc(clients, func(a, b replayedClient) int {
+	slices.SortStableFunc(clients, func(a, b traffic.ReplayedClient) int {
 		return cmp.Or(cmp.Compare(a.Tier, b.Tier), cmp.Compare(b.Score, a.Score))
 	})
 	const greens = 5

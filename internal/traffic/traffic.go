@@ -1,6 +1,7 @@
 // Package traffic reads recorded traffic of a model from files: who asked what, and what
 // the model said (docs/formats/traffic.md). Columns are known by their names; a model can be
-// asked anew where its answers were not recorded. It owns nothing but the files it reads.
+// asked anew where its answers were not recorded. A traffic can be played to the detectors of
+// those who copy a model. It owns nothing but the files it reads.
 package traffic
 
 import (
