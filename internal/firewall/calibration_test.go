@@ -143,6 +143,32 @@ func body(t testing.TB, file []byte) []byte {
 	return f.Body
 }
 
+// lean is a body that is as small as can be: of each long list it has the beginning.
+func lean(t testing.TB) []byte {
+	t.Helper()
+	_, _, text := small(t)
+	var v map[string]any
+	if err := json.Unmarshal(body(t, text), &v); err != nil {
+		t.Fatal(err)
+	}
+	fourier := v["fourier"].(map[string]any)
+	fourier["frequencies"] = fourier["frequencies"].([]any)[:2]
+	for i, mean := range v["means"].([]any) {
+		if mean != nil {
+			v["means"].([]any)[i] = mean.([]any)[:4]
+		}
+	}
+	for _, k := range v["centers"].([]any) {
+		k := k.(map[string]any)
+		k["points"], k["radius"] = k["points"].([]any)[:2], k["radius"].([]any)[:2]
+	}
+	short, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return short
+}
+
 // mutations calls each with a body of which one value, at whatever depth, is another one:
 // lists are emptied, cut and lengthened, objects and numbers are replaced. Of long lists the
 // first element is gone into.
@@ -179,25 +205,9 @@ func mutations(v any, put func(any), each func()) {
 // TestForgedCalibration changes each part of a calibration and makes the digest right again:
 // what comes is refused, or does no harm.
 func TestForgedCalibration(t *testing.T) {
-	_, _, text := small(t)
+	small := lean(t)
 	var v map[string]any
-	if err := json.Unmarshal(body(t, text), &v); err != nil {
-		t.Fatal(err)
-	}
-	space := v["space"].(map[string]any)
-	fourier := v["fourier"].(map[string]any)
-	fourier["frequencies"] = fourier["frequencies"].([]any)[:2]
-	for i, mean := range v["means"].([]any) {
-		if mean != nil {
-			v["means"].([]any)[i] = mean.([]any)[:4]
-		}
-	}
-	for _, k := range v["centers"].([]any) {
-		k := k.(map[string]any)
-		k["points"], k["radius"] = k["points"].([]any)[:2], k["radius"].([]any)[:2]
-	}
-	small, err := json.Marshal(v)
-	if err != nil {
+	if err := json.Unmarshal(small, &v); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := ParseCalibration(signed(small)); err != nil {
@@ -215,6 +225,7 @@ func TestForgedCalibration(t *testing.T) {
 	if n < 250 {
 		t.Errorf("only %d forgeries", n)
 	}
+	space := v["space"].(map[string]any)
 	space["axes"] = slices.Repeat(space["axes"].([]any), 100)
 	forged, err := json.Marshal(v)
 	if err != nil {
@@ -227,8 +238,7 @@ func TestForgedCalibration(t *testing.T) {
 
 // FuzzCalibration reads forged calibrations with the right digest and watches by them.
 func FuzzCalibration(f *testing.F) {
-	_, _, text := small(f)
-	f.Add(body(f, text))
+	f.Add(lean(f))
 	f.Add([]byte(`{}`))
 	f.Add([]byte(`{"scale":{"center":[1],"scale":[1],"step":[0],"few":[null]},"looks":[50]}`))
 	f.Fuzz(func(t *testing.T, body []byte) { doesNoHarm(t, body) })
