@@ -11,7 +11,7 @@ import (
 	"strings"
 
 	"github.com/pavise/pavise"
-	"github.com/pavise/pavise/internal/firewall"
+	"github.com/pavise/pavise/internal/theft"
 	"github.com/pavise/pavise/internal/traffic"
 )
 
@@ -103,7 +103,7 @@ func (v *calibrateCommand) run(_ context.Context, c *cli) error {
 }
 
 // calibrate makes a calibration of traffic.
-func (v *trafficFlags) calibrate(c *cli, path string) (*firewall.Calibration, traffic.Reading, error) {
+func (v *trafficFlags) calibrate(c *cli, path string) (*theft.Calibration, traffic.Reading, error) {
 	var read traffic.Reading
 	if v.Alpha <= 0 || v.Alpha >= 1 {
 		return nil, read, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("--alpha %g is no share", v.Alpha), Hint: "give a number between 0 and 1, such as 0.005"}
@@ -112,7 +112,7 @@ func (v *trafficFlags) calibrate(c *cli, path string) (*firewall.Calibration, tr
 	if err != nil {
 		return nil, read, err
 	}
-	made, err := firewall.Calibrate(c.countingRows(source.Rows(&read)), v.Alpha, v.Seed)
+	made, err := theft.Calibrate(c.countingRows(source.Rows(&read)), v.Alpha, v.Seed)
 	c.counted()
 	if err != nil {
 		return nil, read, err
@@ -130,8 +130,8 @@ func (c *cli) countRows(n int) {
 }
 
 // countingRows counts rows that are ranged over.
-func (c *cli) countingRows(rows firewall.Traffic) firewall.Traffic {
-	return func(yield func(*firewall.Asked, error) bool) {
+func (c *cli) countingRows(rows theft.Traffic) theft.Traffic {
+	return func(yield func(*theft.Asked, error) bool) {
 		n := 0
 		for a, err := range rows {
 			n++
@@ -172,18 +172,18 @@ func (v *replayCommand) run(_ context.Context, c *cli) error {
 }
 
 // calibration reads a calibration, or makes one of traffic.
-func (v *replayCommand) calibration(c *cli) (*firewall.Calibration, error) {
+func (v *replayCommand) calibration(c *cli) (*theft.Calibration, error) {
 	if info, err := os.Stat(v.Calibration); err == nil && info.Mode().IsRegular() {
 		start, err := startOf(v.Calibration)
 		if err != nil {
 			return nil, err
 		}
-		if firewall.IsCalibration(start) {
+		if theft.IsCalibration(start) {
 			text, err := readPlain("calibration", v.Calibration, maxCalibration)
 			if err != nil {
 				return nil, err
 			}
-			return firewall.ParseCalibration(text)
+			return theft.ParseCalibration(text)
 		}
 	}
 	made, _, err := v.calibrate(c, v.Calibration)

@@ -3,7 +3,7 @@ package traffic
 import (
 	"fmt"
 
-	"github.com/pavise/pavise/internal/firewall"
+	"github.com/pavise/pavise/internal/theft"
 )
 
 // A Replayed is how the clients of a traffic were found.
@@ -32,9 +32,9 @@ type ReplayedClient struct {
 // Replay plays the traffic to the detectors, row by row. seen, if not nil, is told how many
 // rows there were so far. Traffic that does not fit the calibration, or of which a row cannot
 // be read, is an error.
-func (t *Source) Replay(calibration *firewall.Calibration, seen func(rows int)) (*Replayed, error) {
+func (t *Source) Replay(calibration *theft.Calibration, seen func(rows int)) (*Replayed, error) {
 	result := &Replayed{Calibration: BoundOf(calibration)}
-	detectors, at, order := firewall.NewExtraction(calibration), map[string]*ReplayedClient{}, []string{}
+	detectors, at, order := theft.NewExtraction(calibration), map[string]*ReplayedClient{}, []string{}
 	for a, err := range t.Rows(&result.Read) {
 		if err != nil {
 			return nil, err
@@ -83,7 +83,7 @@ type Bound struct {
 }
 
 // BoundOf is what a calibration promises.
-func BoundOf(c *firewall.Calibration) Bound {
+func BoundOf(c *theft.Calibration) Bound {
 	return Bound{c.Clients, c.Judged, c.Rows, c.Alpha, c.Bound, c.Threshold, c.Looks}
 }
 

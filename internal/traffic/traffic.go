@@ -16,9 +16,9 @@ import (
 	"strings"
 
 	"github.com/pavise/pavise"
-	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/onnx"
 	"github.com/pavise/pavise/internal/table"
+	"github.com/pavise/pavise/internal/theft"
 )
 
 // Names by which the columns of recorded traffic are known (docs/formats/traffic.md).
@@ -112,8 +112,8 @@ func filesIn(dir string) (files []string, err error) {
 // Rows gives the rows of all files in order, the same ones each time. All are of one model,
 // and all have as many inputs and scores as the first. told, if not nil, is given how the
 // columns of the first file were read.
-func (t *Source) Rows(told *Reading) firewall.Traffic {
-	return func(yield func(*firewall.Asked, error) bool) {
+func (t *Source) Rows(told *Reading) theft.Traffic {
+	return func(yield func(*theft.Asked, error) bool) {
 		first := &like{}
 		for _, path := range t.files {
 			if !t.file(path, first, told, yield) {
@@ -135,7 +135,7 @@ type like struct {
 }
 
 // file gives the rows of one file. It reports whether more are wanted.
-func (t *Source) file(path string, first *like, told *Reading, yield func(*firewall.Asked, error) bool) bool {
+func (t *Source) file(path string, first *like, told *Reading, yield func(*theft.Asked, error) bool) bool {
 	f, err := table.Open(path, table.Options{})
 	if err != nil {
 		yield(nil, err)
@@ -159,7 +159,7 @@ func (t *Source) file(path string, first *like, told *Reading, yield func(*firew
 	one := rowReader{t: t, r: &r, name: strings.TrimSuffix(name, filepath.Ext(name)), first: first}
 	for row, err := range f.Rows() {
 		if err == nil {
-			err = one.each(row, func(a *firewall.Asked) bool { return yield(a, nil) })
+			err = one.each(row, func(a *theft.Asked) bool { return yield(a, nil) })
 		}
 		if err == errEnough {
 			return false
@@ -257,17 +257,17 @@ type rowReader struct {
 	r     *Reading
 	name  string // of the client, where no column names it
 	first *like
-	asked firewall.Asked
+	asked theft.Asked
 	in    []float64
 	out   []float64
 }
 
 // each gives the answered rows of a row of the file: of a batch there are several.
-func (o *rowReader) each(row table.Row, yield func(*firewall.Asked) bool) error {
+func (o *rowReader) each(row table.Row, yield func(*theft.Asked) bool) error {
 	if skip, err := o.other(row); skip || err != nil {
 		return err
 	}
-	o.asked = firewall.Asked{Client: o.name, Class: -1}
+	o.asked = theft.Asked{Client: o.name, Class: -1}
 	var err error
 	if o.r.Client != "" {
 		if o.asked.Client, err = row.Text(o.r.Client); err != nil {
