@@ -15,12 +15,15 @@ import (
 )
 
 const (
-	calibrationLeast  = 20  // clients, below which nothing can be said
-	calibrationSample = 160 // rows of a client that the reference is made of
-	calibrationRows   = 8192
-	calibrationAxes   = 48  // directions in which rows may differ, and no more than half the columns
-	calibrationPoint  = 16  // of them, those by which rows are compared
-	calibrationCenter = 128 // places that stand for the rows of all classes
+	calibrationLeast  = 20      // clients, below which nothing can be said
+	calibrationSample = 160     // rows of a client that the reference is made of
+	calibrationRows   = 8192    // of all clients of the reference
+	calibrationEach   = 8       // rows of a client, at least
+	calibrationWidth  = 1 << 16 // inputs of a row, at most
+	calibrationNumber = 1 << 25 // inputs of all rows of the reference, about
+	calibrationAxes   = 48      // directions in which rows may differ, and no more than half the columns
+	calibrationPoint  = 16      // of them, those by which rows are compared
+	calibrationCenter = 128     // places that stand for the rows of all classes
 	calibrationFreq   = 32
 	calibrationGroups = 16 // classes that are looked at one by one; the others are one group
 )
@@ -106,8 +109,8 @@ func Calibrate(traffic Traffic, alpha float64, seed uint64) (*Calibration, error
 		if len(a.Input) != width || len(a.Scores) != scores {
 			return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("row %d of the traffic has %d inputs and %d scores, and the first has %d and %d", rows+1, len(a.Input), len(a.Scores), width, scores)}
 		}
-		if width == 0 {
-			return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "the rows of the traffic have no inputs"}
+		if width == 0 || width > calibrationWidth {
+			return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the rows of the traffic have %d inputs; 1 to %d can be looked at", width, calibrationWidth)}
 		}
 		rows++
 		count[a.Client]++
@@ -141,7 +144,14 @@ type trainer struct {
 // A sampled client is one of the reference.
 type sampled struct {
 	seen int
-	rows []Asked
+	rows []sampledRow
+}
+
+// A sampledRow is a row and what its scores say: the scores of models of many classes would
+// fill the memory.
+type sampledRow struct {
+	Asked
+	margin float64
 }
 
 // part parts the clients by a hash of their names: one in six makes the reference, the
@@ -163,7 +173,7 @@ func (t *trainer) part(count map[string]int) error {
 	slices.SortFunc(names, func(a, b string) int {
 		return cmp.Or(cmp.Compare(t.nameHash(a), t.nameHash(b)), cmp.Compare(a, b))
 	})
-	n := max(len(names)/6, 4)
+	n := min(max(len(names)/6, 4), calibrationRows/calibrationEach)
 	t.reference, t.judged = map[string]*sampled{}, map[string]bool{}
 	t.order = names[:n]
 	for _, name := range t.order {
@@ -182,7 +192,7 @@ func (t *trainer) nameHash(name string) uint64 {
 
 // sample takes rows of every client of the reference, each equally likely.
 func (t *trainer) sample() error {
-	most := max(8, min(calibrationSample, calibrationRows/len(t.order)))
+	most := 0
 	for a, err := range t.traffic {
 		if err != nil {
 			return err
@@ -191,8 +201,12 @@ func (t *trainer) sample() error {
 		if s == nil {
 			continue
 		}
+		if most == 0 {
+			rows := min(calibrationRows, calibrationNumber/len(a.Input))
+			most = max(calibrationEach, min(calibrationSample, rows/len(t.order)))
+		}
 		s.seen++
-		own := Asked{Client: a.Client, Input: slices.Clone(a.Input), Scores: slices.Clone(a.Scores), Class: a.Class}
+		own := sampledRow{Asked{Client: a.Client, Input: slices.Clone(a.Input), Class: classOf(a)}, marginOf(a.Scores)}
 		if len(s.rows) < most {
 			s.rows = append(s.rows, own)
 		} else if k := t.rng.IntN(s.seen); k < most {
@@ -205,7 +219,7 @@ func (t *trainer) sample() error {
 // fit makes the reference of the sampled rows.
 func (t *trainer) fit() {
 	var raw [][]float64
-	var list []*Asked
+	var list []*sampledRow
 	for _, name := range t.order {
 		for i := range t.reference[name].rows {
 			a := &t.reference[name].rows[i]
@@ -229,7 +243,7 @@ func (t *trainer) fit() {
 	points, folds, groups := make([][]float32, len(list)), make([][]float32, len(list)), make([]int, len(list))
 	var g glance
 	for i, a := range list {
-		c.place(&g, a)
+		c.place(&g, &a.Asked)
 		points[i], folds[i], groups[i] = slices.Clone(g.point), slices.Clone(g.fold[:]), g.group
 	}
 	t.fitCenters(points, groups)
@@ -245,10 +259,10 @@ func (t *trainer) fit() {
 }
 
 // commonClasses are the classes that most rows have, in order.
-func commonClasses(list []*Asked) []int {
+func commonClasses(list []*sampledRow) []int {
 	count := map[int]int{}
 	for _, a := range list {
-		count[classOf(a)]++
+		count[a.Class]++
 	}
 	classes := make([]int, 0, len(count))
 	for k := range count {
@@ -289,12 +303,11 @@ func (t *trainer) fitCenters(points [][]float32, groups []int) {
 	}
 }
 
-func (t *trainer) fitMargins(list []*Asked, groups []int) {
+func (t *trainer) fitMargins(list []*sampledRow, groups []int) {
 	byGroup := make([][]float64, len(t.c.Groups)+1)
 	var all []float64
 	for i, a := range list {
-		m := marginOf(a.Scores)
-		byGroup[groups[i]], all = append(byGroup[groups[i]], m), append(all, m)
+		byGroup[groups[i]], all = append(byGroup[groups[i]], a.margin), append(all, a.margin)
 	}
 	for _, own := range byGroup {
 		if len(own) < calibrationSample {
@@ -350,7 +363,7 @@ func (t *trainer) fitDistances() {
 		rows := t.reference[name].rows
 		sketches, exact := make([][anomaly.SketchLen]int8, len(rows)), make([]uint64, len(rows))
 		for i := range rows {
-			t.c.place(&g, &rows[i])
+			t.c.place(&g, &rows[i].Asked)
 			sketches[i], exact[i] = g.sketch, exactHash(rows[i].Input)
 		}
 		for i := range rows {

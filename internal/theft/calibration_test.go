@@ -267,6 +267,7 @@ func TestTakes(t *testing.T) {
 
 // TestCalibrateRefuses calibrates by what cannot do.
 func TestCalibrateRefuses(t *testing.T) {
+	wide := make([]float64, 1<<16+1)
 	w, broken := newWorld(2), errors.New("the disk is gone")
 	each := func(n, rows int, change func(i, row int, a *Asked) error) Traffic {
 		return func(yield func(*Asked, error) bool) {
@@ -293,7 +294,8 @@ func TestCalibrateRefuses(t *testing.T) {
 		{"only repetitions", each(24, 60, func(_, _ int, a *Asked) error { a.Input = make([]float64, 10); return nil }), "0 of the 20 clients that would set the threshold have asked 50 different rows, and it takes 12"},
 		{"ragged", each(24, 60, func(i, k int, a *Asked) error { a.Input = a.Input[:10-i/23*k/59]; return nil }), "row 1440 of the traffic has 9 inputs and 3 scores, and the first has 10 and 3"},
 		{"other scores", each(24, 60, func(i, k int, a *Asked) error { a.Scores = a.Scores[:3-i/23*k/59]; return nil }), "row 1440 of the traffic has 10 inputs and 2 scores"},
-		{"nothing in a row", each(24, 60, func(_, _ int, a *Asked) error { a.Input = nil; return nil }), "the rows of the traffic have no inputs"},
+		{"nothing in a row", each(24, 60, func(_, _ int, a *Asked) error { a.Input = nil; return nil }), "the rows of the traffic have 0 inputs; 1 to 65536 can be looked at"},
+		{"too wide", each(24, 60, func(_, _ int, a *Asked) error { a.Input = wide; return nil }), "the rows of the traffic have 65537 inputs"},
 		{"a disk that fails", each(24, 60, func(i, _ int, _ *Asked) error { return map[bool]error{true: broken}[i == 23] }), "the disk is gone"},
 	} {
 		if _, err := Calibrate(tt.traffic, 0.05, 1); err == nil || !strings.HasPrefix(err.Error(), tt.want) {
