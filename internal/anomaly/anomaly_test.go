@@ -80,7 +80,7 @@ func TestConformal(t *testing.T) {
 		n           int
 		alpha, want float64
 	}{{19, 0.05, 0.05}, {10, 0.05, 1.0 / 11}, {100, 0.1, 10.0 / 101}, {1, 0.5, 0.5}, {250, 0.005, 1.0 / 251}, {39, 0.05, 0.05}} {
-		const trials = 4000
+		const trials = 1500
 		above := 0
 		for range trials {
 			scores := make([]float64, tt.n)
@@ -152,9 +152,9 @@ func TestSubspace(t *testing.T) {
 func TestFourier(t *testing.T) {
 	rng := seeded(3)
 	points := normals(rng, 300, 1, 1, 1, 1)
-	f := FitFourier(points, 4000, rng)
+	f := FitFourier(points, 2000, rng)
 	usual := usualDistance(points, seeded(4))
-	if f.Len() != 8000 || f.Misfit(4) != "" || f.Misfit(5) == "" || !near(usual, 2.7, 0.3) {
+	if f.Len() != 4000 || f.Misfit(4) != "" || f.Misfit(5) == "" || !near(usual, 2.7, 0.3) {
 		t.Fatalf("%d features, the usual distance is %v", f.Len(), usual)
 	}
 	for i := range 50 {
@@ -189,20 +189,20 @@ func TestDiscrepancy(t *testing.T) {
 		}
 		return sum
 	}
-	mean := features(20000, 0)
+	mean := features(5000, 0)
 	for i := range mean {
-		mean[i] /= 20000
+		mean[i] /= 5000
 	}
-	for _, n := range []int{2, 5, 50} {
+	for _, n := range []int{2, 5, 25} {
 		var sum, squares float64
-		const trials = 2000
+		const trials = 400
 		for range trials {
 			d := Discrepancy(features(n, 0), float64(n), mean)
 			sum, squares = sum+d, squares+d*d
 		}
 		average := sum / trials
 		deviation := math.Sqrt(squares/trials-average*average) / math.Sqrt(trials)
-		if math.Abs(average) > 4*deviation+2e-4 {
+		if math.Abs(average) > 4*deviation+6e-4 {
 			t.Errorf("%d points: the discrepancy is %.5f, give or take %.5f", n, average, deviation)
 		}
 	}

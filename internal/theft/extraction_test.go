@@ -285,7 +285,7 @@ func diluted(w *world, rng *rand.Rand, share float64, k thief) func() []float64 
 // TestThievesAreFound holds how soon thieves are found to what it was.
 func TestThievesAreFound(t *testing.T) {
 	w, c := calibrated(t)
-	const each, most = 3, 700
+	const each, most = 3, 500
 	got := map[string][]int{}
 	for name, k := range thieves {
 		for i := range each {
@@ -327,12 +327,12 @@ func TestHonestClientsStayGreen(t *testing.T) {
 		t.Errorf("%d clients, %d judged, bound %v, looks %v, %d scores", c.Clients, c.Judged, c.Bound, c.Looks, c.Scores)
 	}
 	e, amber := NewExtraction(c), []Sighting(nil)
-	for a := range w.honest(1000, 1060, 250) {
+	for a := range w.honest(1000, 1040, 250) {
 		if s, ok := e.See(a); ok {
 			amber = append(amber, s)
 		}
 	}
-	if len(amber) > 2 { // of 60, with a bound of 2 %
+	if len(amber) > 2 { // of 40, with a bound of 2 %
 		t.Errorf("%d left green: %v", len(amber), amber)
 	}
 	if s := e.Closest("client-1000"); s.Detector == "" || s.Score <= 0 || s.Score > 2*c.Threshold {
