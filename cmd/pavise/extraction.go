@@ -1,16 +1,15 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strings"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/screen"
 	"github.com/pavise/pavise/internal/theft"
 	"github.com/pavise/pavise/internal/traffic"
 )
@@ -96,8 +95,8 @@ func (v *calibrateCommand) run(_ context.Context, c *cli) error {
 	if c.JSON {
 		return c.printJSON(result)
 	}
-	printReading(c.stdout, read)
-	fmt.Fprintf(c.stdout, "calibrated by %d clients with %d rows, looking after %s different rows of each\n", result.Clients, result.Rows, list(result.Looks))
+	screen.WriteReading(c.stdout, read)
+	fmt.Fprintf(c.stdout, "calibrated by %d clients with %d rows, looking after %s different rows of each\n", result.Clients, result.Rows, strings.ReplaceAll(strings.Trim(fmt.Sprint(result.Looks), "[]"), " ", ", "))
 	fmt.Fprintf(c.stdout, "%s\n%s written; recorded: false\n", result.Words, v.Out)
 	return nil
 }
@@ -163,7 +162,7 @@ func (v *replayCommand) run(_ context.Context, c *cli) error {
 			Recorded bool `json:"recorded"` // this command leaves no record
 		}{result, false})
 	} else {
-		printReplayed(c.stdout, result)
+		screen.WriteReplayed(c.stdout, result)
 	}
 	if err == nil && result.Amber > 0 {
 		return &ending{code: foundSomething}
@@ -203,65 +202,4 @@ func startOf(path string) ([]byte, error) {
 		return nil, fmt.Errorf("read the calibration: %w", err)
 	}
 	return start[:n], nil
-}
-
-func printReading(w io.Writer, r traffic.Reading) {
-	row := func(what string, said string) { fmt.Fprintf(w, "  %-9s %s\n", what, said) }
-	fmt.Fprintln(w, "read as:")
-	row("client", cmp.Or(r.Client, "each file is one"))
-	row("inputs", some(r.Inputs))
-	switch {
-	case r.Asked:
-		row("answers", "the model's, asked anew")
-	case len(r.Scores) > 0:
-		row("answers", some(r.Scores)+" (scores)")
-	case r.Answer != "":
-		row("answers", r.Answer+" (a class: how near a row is to a border is not known)")
-	default:
-		row("answers", "none: classes and margins are not known")
-	}
-	if len(r.Ignored) > 0 {
-		row("ignored", some(r.Ignored))
-	}
-}
-
-// some says a list of names, or the ends of a long one.
-func some(names []string) string {
-	if len(names) > 8 {
-		return fmt.Sprintf("%s … %s (%d)", strings.Join(names[:3], ", "), names[len(names)-1], len(names))
-	}
-	return strings.Join(names, ", ")
-}
-
-func list(numbers []int) string {
-	texts := make([]string, len(numbers))
-	for i, n := range numbers {
-		texts[i] = fmt.Sprint(n)
-	}
-	return strings.Join(texts, ", ")
-}
-
-// printReplayed prints the amber clients, and the green ones nearest to it.
-func printReplayed(w io.Writer, r *traffic.Replayed) {
-	printReading(w, r.Read)
-	clients := slices.Clone(r.Clients)
-	slices.SortStableFunc(clients, func(a, b traffic.ReplayedClient) int {
-		return cmp.Or(cmp.Compare(a.Tier, b.Tier), cmp.Compare(b.Score, a.Score))
-	})
-	const greens = 5
-	shown := 0
-	fmt.Fprintln(w)
-	for _, client := range clients {
-		if client.Tier == "amber" {
-			fmt.Fprintf(w, "amber  %s after %d of %d rows, by %s: %.1f, and the threshold is %.1f\n       %s\n", client.Client, client.At, client.Rows, client.Detector, client.Score, client.Threshold, client.Evidence)
-			continue
-		}
-		if shown++; shown <= greens {
-			fmt.Fprintf(w, "green  %s, %d rows; nearest to amber by %s: %.1f of %.1f\n", client.Client, client.Rows, cmp.Or(client.Detector, "nothing yet"), client.Score, client.Threshold)
-		}
-	}
-	if shown > greens {
-		fmt.Fprintf(w, "green  %d more\n", shown-greens)
-	}
-	fmt.Fprintf(w, "\n%s; recorded: false\n", r.Words)
 }
