@@ -64,29 +64,31 @@ type command interface {
 
 // nounHelp says what each group of verbs is about.
 var nounHelp = map[string]string{
-	"ledger":  "The evidence log: what was decided, and the proof.",
-	"policy":  "Who may do what (Cedar).",
-	"route":   "Which models stand behind the firewall, and on what terms.",
-	"issuer":  "Tokens of the local issuer.",
-	"console": "The web console of the running server.",
-	"clock":   "The clock that records are stamped with.",
-	"grant":   "Roles that people are given for a time.",
-	"node":    "The machines and programs that hold certificates of the built-in CA.",
-	"person":  "People who hold certificates of the built-in CA.",
-	"ca":      "The roots of the built-in CA.",
-	"bundle":  "What gateways are told, and the keys that sign it.",
-	"caller":  "Who has asked for something.",
-	"change":  "Acts with consequences for others: proposed, approved by others, run once.",
-	"witness": "Other logs that this one vouches for.",
-	"finding": "What a person should look at, out of the evidence log.",
-	"siem":    "Where findings are sent: signed webhooks.",
-	"subject": "The people whose data the log keeps, and forgetting them.",
-	"archive": "Where whole segments of the log go, and how long they stay.",
-
-	"redteam": "Attacks on models of our own, to measure what they give away.",
+	"ledger":    "The evidence log: what was decided, and the proof.",
+	"policy":    "Who may do what (Cedar).",
+	"route":     "Which models stand behind the firewall, and on what terms.",
+	"issuer":    "Tokens of the local issuer.",
+	"console":   "The web console of the running server.",
+	"clock":     "The clock that records are stamped with.",
+	"grant":     "Roles that people are given for a time.",
+	"node":      "The machines and programs that hold certificates of the built-in CA.",
+	"person":    "People who hold certificates of the built-in CA.",
+	"ca":        "The roots of the built-in CA.",
+	"bundle":    "What gateways are told, and the keys that sign it.",
+	"caller":    "Who has asked for something.",
+	"change":    "Acts with consequences for others: proposed, approved by others, run once.",
+	"witness":   "Other logs that this one vouches for.",
+	"firewall":  "Who copies a model, by what its callers ask. Works on files, without a server.",
+	"finding":   "What a person should look at, out of the evidence log.",
+	"siem":      "Where findings are sent: signed webhooks.",
+	"subject":   "The people whose data the log keeps, and forgetting them.",
+	"archive":   "Where whole segments of the log go, and how long they stay.",
+	"watermark": "Marks in a model's answers, and finding them in a copy. Works on files, without a server.",
+	"redteam":   "Attacks on models of our own, to measure what they give away. Works on files, without a server.",
 }
 
-// fileCommands are commands that work on files, beside the verbs of their noun.
+// fileCommands are commands that work on files, beside the verbs of their noun, if it has
+// any.
 var fileCommands = map[string][]reflect.StructField{
 	"ledger": {
 		{Name: "Verify", Type: reflect.TypeFor[verifyCommand](), Tag: `cmd:"" help:"Prove a log, or one record in a proof file, offline."`},
@@ -98,6 +100,10 @@ var fileCommands = map[string][]reflect.StructField{
 	"finding": {
 		{Name: "Export", Type: reflect.TypeFor[exportCommand](), Tag: `cmd:"" help:"Print a log's findings as OCSF events, offline, once the log is proved."`},
 	},
+	"firewall": {
+		{Name: "Calibrate", Type: reflect.TypeFor[calibrateCommand](), Tag: `cmd:"" help:"Learn from recorded traffic what honest clients are like."`},
+		{Name: "Replay", Type: reflect.TypeFor[replayCommand](), Tag: `cmd:"" help:"Look for clients that copy a model in recorded traffic."`},
+	},
 	"person": {
 		{Name: "Key", Type: reflect.TypeFor[personKeyCommand](), Tag: `cmd:"" help:"Print the fingerprint of your key, by which you are invited."`},
 	},
@@ -107,6 +113,13 @@ var fileCommands = map[string][]reflect.StructField{
 	"redteam": {
 		{Name: "Extract", Type: reflect.TypeFor[extractCommand](), Tag: `cmd:"" help:"Copy a model by asking it, and measure how like it the copy is."`},
 		{Name: "Curve", Type: reflect.TypeFor[curveCommand](), Tag: `cmd:"" help:"Do so with several attacks and defences, and read a budget off."`},
+	},
+	"watermark": {
+		{Name: "New", Type: reflect.TypeFor[watermarkNewCommand](), Tag: `cmd:"" help:"Make a key to mark a model's answers with."`},
+		{Name: "Mark", Type: reflect.TypeFor[watermarkMarkCommand](), Tag: `cmd:"" help:"Mark recorded answers."`},
+		{Name: "Verify", Type: reflect.TypeFor[watermarkVerifyCommand](), Tag: `cmd:"" help:"Look for marks in what a suspect says."`},
+		{Name: "Fingerprint", Type: reflect.TypeFor[watermarkFingerprintCommand](), Tag: `cmd:"" help:"Find points near a model's decision boundary."`},
+		{Name: "Compare", Type: reflect.TypeFor[watermarkCompareCommand](), Tag: `cmd:"" help:"Hold a suspect to the points of a fingerprint."`},
 	},
 	"witness": {
 		{Name: "Serve", Type: reflect.TypeFor[witnessCommand](), Tag: `cmd:"" help:"Run a witness alone: it cosigns other logs' checkpoints, and does nothing else."`},
@@ -135,6 +148,9 @@ func (c *cli) parser(exit func(int)) (*kong.Kong, error) {
 		})
 	}
 	opts := options(c, exit)
+	for noun := range fileCommands {
+		fields[noun] = fields[noun][:len(fields[noun]):len(fields[noun])] // there, if it has no verb
+	}
 	for _, noun := range slices.Sorted(maps.Keys(fields)) {
 		group := reflect.StructOf(append(fields[noun], fileCommands[noun]...))
 		c.nouns[noun] = reflect.New(group).Interface()
@@ -301,6 +317,12 @@ func usage(err error) error {
 
 // fail prints the error that ends the program, and returns the exit code.
 func (c *cli) fail(err error) int {
+	if end, ok := errors.AsType[*ending](err); ok {
+		if end.err != nil {
+			c.say("error", end.err)
+		}
+		return end.code
+	}
 	c.say("error", err)
 	return pavise.KindOf(err).ExitCode()
 }
