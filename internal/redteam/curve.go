@@ -33,12 +33,13 @@ For example:
 
 // A Line is one attack against one defence.
 type Line struct {
-	Attack  string             `json:"attack"`
-	Answers string             `json:"answers"`
-	Defence string             `json:"defence"`
-	Rows    int                `json:"rows"`
-	Ledger  string             `json:"ledger"`
-	Points  []extraction.Point `json:"points"`
+	Attack    string             `json:"attack"`
+	Answers   string             `json:"answers"`
+	Defence   string             `json:"defence"`
+	Rows      int                `json:"rows"`
+	Ledger    string             `json:"ledger"`
+	Points    []extraction.Point `json:"points"`
+	Detection *Detection         `json:"detection,omitempty"`
 }
 
 // A Recommended is what one defence leaves to be answered.
@@ -158,6 +159,9 @@ func (k *Curve) one(ctx context.Context, v *victim, data extraction.Data, held e
 	if err != nil {
 		return out, err
 	}
+	if out.Detection, err = newDetection(k.Calibration, v, k.Sybils); err != nil {
+		return out, err
+	}
 	for {
 		if ctx.Err() != nil {
 			return out, &pavise.Error{Kind: pavise.Unavailable, Msg: "stopped before the curves were whole", Hint: "a smaller --budget or fewer attacks take less time"}
@@ -169,6 +173,7 @@ func (k *Curve) one(ctx context.Context, v *victim, data extraction.Data, held e
 		if rows.Rows == 0 {
 			break
 		}
+		first := a.Rows()
 		answers, err := v.compute(ctx, rows)
 		if err == nil {
 			err = a.Answer(answers)
@@ -176,8 +181,10 @@ func (k *Curve) one(ctx context.Context, v *victim, data extraction.Data, held e
 		if err != nil {
 			return out, err
 		}
+		out.Detection.rows(a, first, rows, v.said, rows.Rows)
 		say("%d rows …", a.Rows())
 	}
+	out.Detection.end()
 	out.Rows, out.Ledger = a.Rows(), a.LedgerDigest()
 	for _, n := range extraction.Ladder(a.Rows()) {
 		if ctx.Err() != nil {

@@ -20,20 +20,21 @@ type Setting struct {
 	Token string            `kong:"-"` // with which a server is asked; empty: none
 	Say   func(text string) `kong:"-"` // gets a line of progress now and then; nil: nobody watches
 
-	Target    string   `help:"The model: an ONNX file, or http://127.0.0.1:PORT/v2/models/NAME, which speaks the Open Inference Protocol." required:"" placeholder:"FILE|URL"`
-	Test      string   `help:"Rows to measure the copy on (default: a fifth of the data, which the thief then does without)." type:"existingfile" placeholder:"FILE"`
-	Pool      string   `help:"Rows of another source, for the knockoff attacks (default: the data)." type:"existingfile" placeholder:"FILE"`
-	Label     string   `help:"The column of the data that holds the class." placeholder:"COLUMN"`
-	Omit      []string `help:"Columns of the data that the model does not take." placeholder:"COLUMN"`
-	Output    string   `help:"The output of the model that holds the scores (default: its first of several classes)." placeholder:"NAME"`
-	Raw       bool     `help:"Take the bytes of IDX files as they are, 0 to 255; otherwise 0 to 1."`
-	Surrogate string   `help:"What is made of the answers: own (what the attack itself finds out, else mlp), mlp, linear or trees." default:"own" enum:"own,mlp,linear,trees"`
-	Budget    int      `help:"Rows that may be asked." default:"10000"`
-	Held      int      `help:"Rows that the copy is measured on, at most." default:"2000"`
-	Seed      uint64   `help:"Decides all chance: the same seed, files and answers give the same run." default:"1"`
-	Repeat    int      `help:"Ask each row so often, and take the mean of the answers." default:"1"`
-	Sybils    int      `help:"Identities that take turns asking." default:"1"`
-	Dilute    int      `help:"Per cent of the rows that are the attack's; the others are rows of the data, as honest callers ask them." default:"100"`
+	Target      string   `help:"The model: an ONNX file, or http://127.0.0.1:PORT/v2/models/NAME, which speaks the Open Inference Protocol." required:"" placeholder:"FILE|URL"`
+	Test        string   `help:"Rows to measure the copy on (default: a fifth of the data, which the thief then does without)." type:"existingfile" placeholder:"FILE"`
+	Pool        string   `help:"Rows of another source, for the knockoff attacks (default: the data)." type:"existingfile" placeholder:"FILE"`
+	Label       string   `help:"The column of the data that holds the class." placeholder:"COLUMN"`
+	Omit        []string `help:"Columns of the data that the model does not take." placeholder:"COLUMN"`
+	Output      string   `help:"The output of the model that holds the scores (default: its first of several classes)." placeholder:"NAME"`
+	Raw         bool     `help:"Take the bytes of IDX files as they are, 0 to 255; otherwise 0 to 1."`
+	Surrogate   string   `help:"What is made of the answers: own (what the attack itself finds out, else mlp), mlp, linear or trees." default:"own" enum:"own,mlp,linear,trees"`
+	Calibration string   `help:"Say when the detectors of this calibration (pavise firewall calibrate) take the thief for one." type:"existingfile" placeholder:"FILE"`
+	Budget      int      `help:"Rows that may be asked." default:"10000"`
+	Held        int      `help:"Rows that the copy is measured on, at most." default:"2000"`
+	Seed        uint64   `help:"Decides all chance: the same seed, files and answers give the same run." default:"1"`
+	Repeat      int      `help:"Ask each row so often, and take the mean of the answers." default:"1"`
+	Sybils      int      `help:"Identities that take turns asking." default:"1"`
+	Dilute      int      `help:"Per cent of the rows that are the attack's; the others are rows of the data, as honest callers ask them." default:"100"`
 }
 
 // An Extract is one attack.
@@ -99,6 +100,7 @@ type Extracted struct {
 	HeldAsked   bool               `json:"held_asked"`     // the target was asked them, beside the budget
 	Victim      *extraction.Share  `json:"victim_accuracy,omitempty"`
 	Points      []extraction.Point `json:"points"`
+	Detection   *Detection         `json:"detection,omitempty"`
 	Unmeasured  string             `json:"unmeasured,omitempty"` // why there are no points
 	ResumedFrom int                `json:"resumed_from,omitempty"`
 	Recorded    bool               `json:"recorded"` // this command leaves no record
@@ -127,9 +129,18 @@ func (x *Extract) Run(ctx context.Context) (*Extracted, error) {
 		Target: x.Target, Attack: x.Attack, Answers: x.Answers, Surrogate: x.Surrogate, Defence: x.Defence, Seed: x.Seed, Budget: x.Budget,
 		Repeat: a.Config().Repeat, Sybils: a.Config().Sybils, Share: a.Config().Share, Columns: v.cols, Classes: v.classes, ResumedFrom: a.Rows(), Points: []extraction.Point{},
 	}
-	if result.Refusal, err = x.drive(ctx, a, v); err != nil {
+	watch, err := newDetection(x.Calibration, v, x.Sybils)
+	if err == nil {
+		err = watch.again(x.Queries, a.Rows(), v.defence.change != nil)
+	}
+	if err != nil {
 		return nil, err
 	}
+	if result.Refusal, err = x.drive(ctx, a, v, watch); err != nil {
+		return nil, err
+	}
+	watch.end()
+	result.Detection = watch
 	result.Rows, result.Bits, result.Ledger, result.Paused = a.Rows(), a.Bits(a.Rows()), a.LedgerDigest(), v.paused.Seconds()
 	switch {
 	case result.Refusal != nil:
@@ -238,7 +249,7 @@ const (
 )
 
 // drive asks until the attack is over, or the target refuses.
-func (x *Extract) drive(ctx context.Context, a *extraction.Attack, v *victim) (*refusal, error) {
+func (x *Extract) drive(ctx context.Context, a *extraction.Attack, v *victim, watch *Detection) (*refusal, error) {
 	queries, err := openQueries(x.Queries, a)
 	if err != nil {
 		return nil, err
@@ -266,6 +277,7 @@ func (x *Extract) drive(ctx context.Context, a *extraction.Attack, v *victim) (*
 			return nil, errors.Join(err, keep())
 		}
 		queries.write(a, first, rows, answers)
+		watch.rows(a, first, rows, v.said, answers.Rows)
 		if refused != nil {
 			refused.Rows = a.Rows()
 			return refused, keep()

@@ -43,6 +43,7 @@ func (r *Extracted) Print(w io.Writer) {
 	if r.Paused > 0 {
 		fact(w, "paused", "%.0f s in all, as the server asked", r.Paused)
 	}
+	r.Detection.print(w)
 	if r.Victim != nil {
 		fact(w, "model", "right on %s of the held-back rows", r.Victim)
 	}
@@ -99,7 +100,7 @@ func (r *Curves) Print(w io.Writer) {
 			}
 			fmt.Fprintf(w, "\n%-28s%s rows\n", defence, heads.String())
 		}
-		fmt.Fprintf(w, "  %-26s%s\n", one.Attack+", "+one.Answers, cells(one.Points, rungs))
+		fmt.Fprintf(w, "  %-26s%s%s\n", one.Attack+", "+one.Answers, cells(one.Points, rungs), seen(one.Detection))
 	}
 	fmt.Fprintln(w)
 	for _, b := range r.Budgets {
@@ -125,4 +126,15 @@ func cells(points []extraction.Point, rungs []int) string {
 // fact prints one line of a report.
 func fact(w io.Writer, name, format string, args ...any) {
 	fmt.Fprintf(w, "  %-12s%s\n", name, fmt.Sprintf(format, args...))
+}
+
+// seen is when a thief was found, behind a curve.
+func seen(d *Detection) string {
+	switch {
+	case d == nil:
+		return ""
+	case d.First == nil:
+		return "   not detected"
+	}
+	return fmt.Sprintf("   detected after %d rows", d.Rows)
 }

@@ -77,7 +77,7 @@ func (q *queries) write(a *extraction.Attack, first int, rows, answers learn.Mat
 		if q.w == nil || q.err != nil {
 			return
 		}
-		q.err = q.w.Write(fmt.Sprintf("thief-%d", a.Ledger()[first+i].Identity+1), rows.Row(i), answers.Row(i))
+		q.err = q.w.Write(client(a.Ledger()[first+i].Identity), rows.Row(i), answers.Row(i))
 	}
 }
 

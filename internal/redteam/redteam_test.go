@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -18,6 +19,7 @@ import (
 	"testing"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/infer"
 	"github.com/pavise/pavise/internal/onnx"
 	"github.com/pavise/pavise/internal/tensor"
@@ -527,6 +529,102 @@ func TestCurve(t *testing.T) {
 	stop()
 	if _, err := k.Run(ctx); pavise.KindOf(err) != pavise.Unavailable {
 		t.Errorf("stopped: %v", err)
+	}
+}
+
+// calibration is made of honest clients, whose rows have columns that hang together.
+func (b bench) calibration() string {
+	b.t.Helper()
+	v, err := openModel(b.path("m.onnx"), "", perturbation{})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	rng := rand.New(rand.NewPCG(5, 5))
+	var data strings.Builder
+	data.WriteString("a,b,c,d\n")
+	c, err := firewall.Calibrate(func(yield func(*firewall.Asked, error) bool) {
+		for who := range 40 {
+			rows := onnx.NewMatrix(300, 4)
+			for i := range rows.Rows {
+				at, side := rng.NormFloat64(), float64(1-2*rng.IntN(2))
+				for j, w := range []float64{1, 2, -1, 0.5} {
+					rows.Row(i)[j] = float32(w*at + 2*side + 0.2*rng.NormFloat64())
+				}
+				fmt.Fprintf(&data, "%g,%g,%g,%g\n", rows.Row(i)[0], rows.Row(i)[1], rows.Row(i)[2], rows.Row(i)[3])
+			}
+			said, err := v.compute(context.Background(), rows)
+			if err != nil {
+				b.t.Error(err)
+				return
+			}
+			top := said.ArgMax()
+			for i := range rows.Rows {
+				if !yield(&firewall.Asked{Client: fmt.Sprint("client ", who), Input: long(rows.Row(i)), Scores: long(said.Row(i)), Class: top[i]}, nil) {
+					return
+				}
+			}
+		}
+	}, 0.05, 1)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	text, err := c.Marshal()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.write("honest.csv", data.String())
+	return b.write("calibration.json", string(text))
+}
+
+// TestRowsToDetection has the detectors look on: a thief who draws rows at random is
+// found, whatever is done to the answers, and a run that was stopped is seen whole.
+func TestRowsToDetection(t *testing.T) {
+	b := newBench(t)
+	file := b.calibration()
+	watched := func(x *Extract) {
+		x.Data, x.Label, x.Attack, x.Budget, x.Calibration = b.path("honest.csv"), "", "random", 600, file
+	}
+	plain := b.run(b.extract(watched)).Detection
+	if plain == nil || plain.First == nil || plain.Rows != plain.First.Rows || plain.Rows > 300 || plain.Bound <= 0 {
+		t.Fatalf("%+v", plain)
+	}
+	if d := b.run(b.extract(func(x *Extract) { watched(x); x.Defence = "label" })).Detection; d.Rows != plain.Rows {
+		t.Errorf("behind a defence %d rows, without %d", d.Rows, plain.Rows)
+	}
+	split := b.run(b.extract(func(x *Extract) { watched(x); x.Sybils = 3 })).Detection
+	if split.First == nil || split.Identities != 3 || split.Rows <= split.First.Rows {
+		t.Errorf("three identities: %+v", split)
+	}
+	var out strings.Builder
+	if b.run(b.extract(watched)).Print(&out); !strings.Contains(out.String(), fmt.Sprintf("detected    after %d rows", plain.Rows)) {
+		t.Error(out.String())
+	}
+	kept := func(x *Extract) { watched(x); x.State, x.Queries = b.path("s"), b.path("q") }
+	ctx, stop := context.WithCancel(context.Background())
+	x := b.extract(kept)
+	x.Say = func(string) { stop() }
+	if _, err := x.Run(ctx); pavise.KindOf(err) != pavise.Unavailable {
+		t.Fatal(err)
+	}
+	if d := b.run(b.extract(kept)).Detection; d.Rows != plain.Rows || *d.First != *plain.First {
+		t.Errorf("gone on with: %+v, whole: %+v", d, plain)
+	}
+	for want, change := range map[string]func(*Extract){
+		"give --queries":                 func(x *Extract) { kept(x); x.Queries = "" },
+		"before the defence is not kept": func(x *Extract) { kept(x); x.Defence = "label" },
+		"is no calibration":              func(x *Extract) { watched(x); x.Calibration = b.path("rows.csv") },
+		"the calibration":                func(x *Extract) { watched(x); x.Calibration = b.path("absent") },
+	} {
+		_, err := b.extract(change).Run(context.Background())
+		e, ok := errors.AsType[*pavise.Error](err)
+		if !ok || e.Kind != pavise.Invalid || !strings.Contains(e.Msg+e.Hint, want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+	k := &Curve{Setting: b.extract(watched).Setting, Attack: []string{"random"}, Answers: []string{"top1"}, Defence: []string{"full"}, Bound: 0.9}
+	curves, err := k.Run(context.Background())
+	if err != nil || curves.Curves[0].Detection.Rows != plain.Rows {
+		t.Errorf("%+v, %v", curves, err)
 	}
 }
 

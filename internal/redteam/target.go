@@ -25,7 +25,8 @@ type victim struct {
 	single        bool // it gives the score of the second of two classes alone
 	batch         int  // rows asked at once
 	defence       perturbation
-	unchanged     int // rows that the defence could do nothing to
+	unchanged     int          // rows that the defence could do nothing to
+	said          learn.Matrix // of the rows asked last, what the model said before the defence
 
 	model *infer.Native // nil: server is asked
 
@@ -118,6 +119,13 @@ func (v *victim) ask(ctx context.Context, identities, first int, rows learn.Matr
 		answers, err := v.compute(ctx, rows)
 		return answers, nil, err
 	}
+	answers, refused, err := v.share(ctx, identities, first, rows)
+	v.said = answers
+	return answers, refused, err
+}
+
+// share has a server answer, each identity's rows under its own token.
+func (v *victim) share(ctx context.Context, identities, first int, rows learn.Matrix) (learn.Matrix, *refusal, error) {
 	if identities == 1 || len(v.tokens) == 1 {
 		return v.post(ctx, v.tokens[0], rows)
 	}
@@ -183,7 +191,8 @@ func (v *victim) compute(ctx context.Context, rows learn.Matrix) (learn.Matrix, 
 		return learn.Matrix{}, err
 	}
 	answers, err := v.scores(said, rows.Rows)
-	if err == nil && v.defence.change != nil {
+	if v.said = answers; err == nil && v.defence.change != nil {
+		answers.Data = slices.Clone(answers.Data)
 		for i := range answers.Rows {
 			if !v.defence.change(answers.Row(i)) {
 				v.unchanged++
