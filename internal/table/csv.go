@@ -190,13 +190,13 @@ func (s *csvSource) plain(r *record, line []byte) error {
 	for {
 		i := bytes.IndexByte(line, s.comma)
 		if i < 0 {
-			r.cells = append(r.cells, cell{kind: text, text: line})
+			r.cells = append(r.cells, cell{at: r.at, kind: text, text: line})
 			return nil
 		}
 		if len(r.cells) > maxColumns {
 			return nil // the caller refuses it
 		}
-		r.cells = append(r.cells, cell{kind: text, text: line[:i]})
+		r.cells = append(r.cells, cell{at: r.at, kind: text, text: line[:i]})
 		line = line[i+1:]
 	}
 }
@@ -222,7 +222,7 @@ func (s *csvSource) quoted(r *record, line []byte) error {
 			s.room = append(s.room, line[:i]...)
 			line = line[i:]
 		}
-		r.cells = append(r.cells, cell{kind: text, text: s.room[from:len(s.room):len(s.room)]})
+		r.cells = append(r.cells, cell{at: r.at, kind: text, text: s.room[from:len(s.room):len(s.room)]})
 		if len(line) == 0 {
 			return nil
 		}

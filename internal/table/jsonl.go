@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"unicode/utf8"
 
@@ -28,6 +29,7 @@ type jsonSource struct {
 	text []byte
 	i    int    // how far it is read
 	room []byte // of texts and names with escapes in them
+	dims []int  // of the shapes of lists
 }
 
 // A refusal is what is wrong with a line; it unwinds the parser.
@@ -48,8 +50,8 @@ func (s *jsonSource) next(r *record) error {
 			return err
 		}
 		if line = bytes.Trim(line, " \t"); len(line) > 0 {
-			r.at, r.cells, r.numbers = s.lines.at, r.cells[:0], r.numbers[:0]
-			s.rec, s.text, s.i, s.room = r, line, 0, s.room[:0]
+			r.at, r.numbers = s.lines.at, r.numbers[:0] // the cells of other rows stay: there may be many
+			s.rec, s.text, s.i, s.room, s.dims = r, line, 0, s.room[:0], s.dims[:0]
 			if no := s.row(); no != nil {
 				return &pavise.Error{Kind: pavise.Invalid, Msg: s.f.place(r.at, no.column) + ": " + no.why, Hint: no.hint}
 			}
@@ -104,7 +106,7 @@ func (s *jsonSource) object() *refusal {
 		for len(s.rec.cells) <= column {
 			s.rec.cells = append(s.rec.cells, cell{})
 		}
-		if s.rec.cells[column].kind != absent || s.rec.cells[column].from < 0 {
+		if s.rec.cells[column].at == s.rec.at {
 			return s.wrong(fmt.Sprintf("the key %q appears twice", s.f.names[column]), "")
 		}
 		c, no := s.value()
@@ -112,9 +114,7 @@ func (s *jsonSource) object() *refusal {
 			no.column = s.f.names[column]
 			return no
 		}
-		if c.kind == absent {
-			c.from = -1 // null, which counts as said
-		}
+		c.at = s.rec.at
 		s.rec.cells[column] = c
 	}
 	return nil
@@ -148,6 +148,7 @@ func (s *jsonSource) key() (int, *refusal) {
 // listRow reads a row whose columns are counted.
 func (s *jsonSource) listRow() *refusal {
 	s.i++
+	s.rec.cells = s.rec.cells[:0]
 	for n := 0; !s.closes(']'); n++ {
 		if no := s.between(n); no != nil {
 			return no
@@ -157,6 +158,7 @@ func (s *jsonSource) listRow() *refusal {
 			no.column = strconv.Itoa(n)
 			return no
 		}
+		c.at = s.rec.at
 		if s.rec.cells = append(s.rec.cells, c); len(s.rec.cells) > maxColumns {
 			return refuse(fmt.Sprintf("it has more than %d values", maxColumns), "")
 		}
@@ -216,22 +218,18 @@ func (s *jsonSource) value() (cell, *refusal) {
 		return cell{kind: text, text: t}, no
 	case '[':
 		c := cell{kind: list, from: len(s.rec.numbers)}
-		at := s.i
 		shape, no := s.list(0)
 		if no != nil {
 			return c, no
 		}
 		if shape == nil { // not numbers alone
 			s.rec.numbers = s.rec.numbers[:c.from]
-			return cell{kind: other, text: nil}, nil
+			return cell{kind: other}, nil
 		}
 		if len(shape) > 1 {
 			c.rows = shape[0]
 		}
-		if c.to = len(s.rec.numbers); c.to == c.from {
-			s.i = at
-			return c, s.wrong("a list is empty", "")
-		}
+		c.to = len(s.rec.numbers)
 		return c, nil
 	case '{':
 		return cell{kind: other}, s.nested(0)
@@ -288,7 +286,7 @@ func (s *jsonSource) list(depth int) (shape []int, no *refusal) {
 	}
 	s.i++
 	var inner []int // the shape of every item
-	n, same := 0, true
+	n, same, held := 0, true, len(s.dims)
 	for ; !s.closes(']'); n++ {
 		if no := s.between(n); no != nil {
 			return nil, no
@@ -298,14 +296,17 @@ func (s *jsonSource) list(depth int) (shape []int, no *refusal) {
 			return nil, no
 		}
 		if n == 0 {
-			inner = item
+			inner, held = item, len(s.dims)
 		}
-		same = same && !odd && equal(inner, item)
+		same = same && !odd && slices.Equal(inner, item)
+		s.dims = s.dims[:held]
 	}
 	if !same {
 		return nil, nil
 	}
-	return append([]int{n}, inner...), nil
+	held = len(s.dims)
+	s.dims = append(append(s.dims, n), inner...)
+	return s.dims[held:], nil
 }
 
 // item reads one item of a list and returns its shape, that of a number being empty. It is
@@ -326,18 +327,6 @@ func (s *jsonSource) item(depth int) (shape []int, odd bool, no *refusal) {
 		s.rec.numbers = append(s.rec.numbers, c.number)
 	}
 	return nil, c.kind != number, no
-}
-
-func equal(a, b []int) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if a[i] != b[i] {
-			return false
-		}
-	}
-	return true
 }
 
 // nested reads an object inside of a row, whose content nobody asks for.

@@ -331,7 +331,7 @@ func wholes(list []string) ([]int, error) {
 		case why != "":
 			return nil, nil
 		case v != math.Trunc(v) || math.IsInf(v, 0):
-			fraction = t
+			fraction = cmp.Or(fraction, t)
 		case v < 0:
 			negative = true
 		case v >= maxValues:

@@ -158,7 +158,7 @@ func (s *arraySource) decode(r *record, i int, b []byte) error {
 		if why != "" {
 			return &pavise.Error{Kind: pavise.Invalid, Msg: s.f.place(s.at, strconv.Itoa(i)) + ": the text " + why}
 		}
-		r.cells = append(r.cells, cell{kind: text, text: t})
+		r.cells = append(r.cells, cell{at: r.at, kind: text, text: t})
 		return nil
 	}
 	if s.el.yesno && b[0] > 1 {

@@ -24,6 +24,7 @@ const (
 
 // A cell is one value.
 type cell struct {
+	at       int64 // of the record that has it; in another one it is left over, and absent
 	kind     kind
 	text     []byte // of text, and as a JSON number is written
 	number   float64
@@ -34,7 +35,7 @@ type cell struct {
 // A record is what a source has read of one row. Its memory is used again.
 type record struct {
 	at      int64     // the line where it begins, or the row, counted from 1
-	cells   []cell    // by column; those behind the last are absent
+	cells   []cell    // by column; those behind the last are absent, and those of other records
 	numbers []float64 // what lists hold, or, without cells, one for each column
 }
 
@@ -110,6 +111,9 @@ func (r Row) Batch(dst []float64, column string) (numbers []float64, rows int, e
 func (r Row) append(dst []float64, i int) ([]float64, error) {
 	c := r.f.now.get(i)
 	if c.kind == list {
+		if c.from == c.to {
+			return dst, r.fault(i, "", "the list is empty")
+		}
 		for _, v := range r.f.now.numbers[c.from:c.to] {
 			if !r.f.nan && !finite(v) {
 				return dst, r.notFinite(i, v)
@@ -184,7 +188,7 @@ func (f *File) width() int {
 // get returns the cell of a column.
 func (r *record) get(i int) cell {
 	switch {
-	case i < len(r.cells):
+	case i < len(r.cells) && r.cells[i].at == r.at:
 		return r.cells[i]
 	case len(r.cells) == 0 && i < len(r.numbers):
 		return cell{kind: number, number: r.numbers[i]}

@@ -1,0 +1,376 @@
+package firewall
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"iter"
+	"math"
+	"math/rand/v2"
+	"slices"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/anomaly"
+)
+
+const (
+	calibrationLeast  = 20  // clients, below which nothing can be said
+	calibrationSample = 160 // rows of a client that the reference is made of
+	calibrationRows   = 8192
+	calibrationAxes   = 48  // directions in which rows may differ, and no more than half the columns
+	calibrationPoint  = 16  // of them, those by which rows are compared
+	calibrationCenter = 128 // places that stand for the rows of all classes
+	calibrationFreq   = 32
+	calibrationGroups = 16 // classes that are looked at one by one; the others are one group
+)
+
+// looks are the numbers of rows after which a client is judged.
+var looks = []int{50, 100, 250, 500, 1000, 2000}
+
+// A Level is how large a measure of known rows is.
+type Level struct {
+	Usual float32 `json:"usual"` // half of them are below it; above 0
+	Far   float32 `json:"far"`   // hardly one of them is above it, whatever client asked it
+}
+
+const (
+	levelTail   = 1000 // one in so many known rows is above what Far is drawn from
+	levelBeyond = 1.1  // Far is so many times that
+)
+
+func levelOf(values []float32) Level {
+	slices.Sort(values)
+	usual := max(values[len(values)/2], values[len(values)-1]/1000, 1e-6)
+	return Level{Usual: usual, Far: max(usual, levelBeyond*values[len(values)-1-len(values)/levelTail])}
+}
+
+// doublings is how large a value is, as the logarithm of one and so many times the usual.
+// It has no upper end: clients who differ much from each other must not hide what differs
+// more.
+func (l Level) doublings(v float32) float64 { return math.Log2(1 + float64(v/l.Usual)) }
+
+// A Calibration is what whole clients, known to be honest, look like, and how unlike them a
+// client may be. One part of them makes the reference; the others, which it has not seen,
+// set the threshold: of clients exchangeable with those, at most a share of Bound is ever
+// taken for a thief (split-conformal prediction over clients).
+type Calibration struct {
+	Clients   int      `json:"clients"` // whose traffic it was made of
+	Judged    int      `json:"judged"`  // of them, those that set the threshold
+	Rows      int      `json:"rows"`
+	Alpha     float64  `json:"alpha"` // the share that was asked for
+	Bound     float64  `json:"bound"` // the share that so many clients support
+	Threshold float64  `json:"threshold"`
+	Looks     []int    `json:"looks"`             // numbers of different rows after which a client is judged
+	Scored    bool     `json:"scored"`            // the answers had scores
+	Columns   []string `json:"columns,omitempty"` // of the inputs, where they have names
+
+	Scale         *anomaly.Columns   `json:"scale"`
+	Space         *anomaly.Subspace  `json:"space"`
+	Fourier       *anomaly.Fourier   `json:"fourier"`
+	Centers       []*anomaly.Centers `json:"centers"` // by group: where its rows lie
+	Sketch        *anomaly.Sketch    `json:"sketch"`
+	Residual      Level              `json:"residual"`
+	Outside       Level              `json:"outside"`
+	Groups        []int              `json:"groups"`  // classes that are looked at one by one
+	Margins       [][2]float64       `json:"margins"` // by group: what 5 and 20 in 100 rows are below
+	Means         [][]float32        `json:"means"`   // by group: mean features; null where no row was seen
+	Near          int32              `json:"near"`    // squared distance of sketches up to which two rows are nearly one
+	DistanceBins  []int32            `json:"distance_bins"`
+	DistanceShare []float64          `json:"distance_share"`
+
+	Middle [][measures]float64 `json:"middle"` // by look: the reference's median
+	Spread [][measures]float64 `json:"spread"` // by look: how far above it the reference's furthest client is
+}
+
+// Traffic gives recorded rows, the same ones each time it is ranged over.
+type Traffic = iter.Seq2[*Asked, error]
+
+// Calibrate learns from the traffic of honest clients. alpha is the share of such clients
+// that may be taken for thieves, usually 0.005. Everything is decided by the traffic and
+// seed. The error is of kind Invalid when the traffic is too little or not of one form, or
+// whatever ranging over it gave.
+func Calibrate(traffic Traffic, alpha float64, seed uint64) (*Calibration, error) {
+	count := map[string]int{}
+	width, scores, rows := -1, 0, 0
+	for a, err := range traffic {
+		if err != nil {
+			return nil, err
+		}
+		if width < 0 {
+			width, scores = len(a.Input), len(a.Scores)
+		}
+		if len(a.Input) != width || len(a.Scores) != scores {
+			return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("row %d of the traffic has %d inputs and %d scores, and the first has %d and %d", rows+1, len(a.Input), len(a.Scores), width, scores)}
+		}
+		rows++
+		count[a.Client]++
+	}
+	t := &trainer{traffic: traffic, rng: rand.New(rand.NewPCG(seed, 1)), seed: seed}
+	if err := t.part(count); err != nil {
+		return nil, err
+	}
+	t.c = &Calibration{Clients: len(count), Judged: len(t.judged), Rows: rows, Alpha: alpha, Looks: looks, Scored: scores > 0}
+	if err := t.sample(); err != nil {
+		return nil, err
+	}
+	t.fit()
+	if err := t.measure(); err != nil {
+		return nil, err
+	}
+	return t.c, nil
+}
+
+// A trainer makes a calibration.
+type trainer struct {
+	c         *Calibration
+	traffic   Traffic
+	rng       *rand.Rand
+	seed      uint64
+	reference map[string]*sampled // clients that make the reference
+	judged    map[string]bool     // clients that set the threshold
+	order     []string            // of the reference
+}
+
+// A sampled client is one of the reference.
+type sampled struct {
+	seen int
+	rows []Asked
+}
+
+// part parts the clients by a hash of their names: one in six makes the reference, the
+// others set the threshold.
+func (t *trainer) part(count map[string]int) error {
+	names := make([]string, 0, len(count))
+	for name, n := range count {
+		if n >= looks[0] {
+			names = append(names, name)
+		}
+	}
+	if len(names) < calibrationLeast {
+		return &pavise.Error{
+			Kind: pavise.Invalid,
+			Msg:  fmt.Sprintf("%d clients have asked %d rows or more, and a calibration needs %d of them", len(names), looks[0], calibrationLeast),
+			Hint: "record more honest clients; to bound false alarms by 0.5% it takes 300",
+		}
+	}
+	slices.SortFunc(names, func(a, b string) int {
+		return cmp.Or(cmp.Compare(t.nameHash(a), t.nameHash(b)), cmp.Compare(a, b))
+	})
+	n := max(len(names)/6, 4)
+	t.reference, t.judged = map[string]*sampled{}, map[string]bool{}
+	t.order = names[:n]
+	for _, name := range t.order {
+		t.reference[name] = &sampled{}
+	}
+	for _, name := range names[n:] {
+		t.judged[name] = true
+	}
+	return nil
+}
+
+func (t *trainer) nameHash(name string) uint64 {
+	sum := sha256.Sum256(append(binary.BigEndian.AppendUint64(nil, t.seed), name...))
+	return binary.BigEndian.Uint64(sum[:])
+}
+
+// sample takes rows of every client of the reference, each equally likely.
+func (t *trainer) sample() error {
+	most := max(8, min(calibrationSample, calibrationRows/len(t.order)))
+	for a, err := range t.traffic {
+		if err != nil {
+			return err
+		}
+		s := t.reference[a.Client]
+		if s == nil {
+			continue
+		}
+		s.seen++
+		own := Asked{Client: a.Client, Input: slices.Clone(a.Input), Scores: slices.Clone(a.Scores), Class: a.Class}
+		if len(s.rows) < most {
+			s.rows = append(s.rows, own)
+		} else if k := t.rng.IntN(s.seen); k < most {
+			s.rows[k] = own
+		}
+	}
+	return nil
+}
+
+// fit makes the reference of the sampled rows.
+func (t *trainer) fit() {
+	var raw [][]float64
+	var list []*Asked
+	for _, name := range t.order {
+		for i := range t.reference[name].rows {
+			a := &t.reference[name].rows[i]
+			raw, list = append(raw, a.Input), append(list, a)
+		}
+	}
+	c := t.c
+	c.Scale = anomaly.FitColumns(raw)
+	scaled := make([][]float32, len(raw))
+	for i, row := range raw {
+		scaled[i] = c.Scale.Apply(nil, row)
+	}
+	c.Space = anomaly.FitSubspace(scaled[:min(len(scaled), 4096)], calibrationAxes, t.rng)
+	c.Sketch = anomaly.FitSketch(scaled, t.rng)
+	c.Groups = commonClasses(list)
+	points, groups := make([][]float32, len(list)), make([]int, len(list))
+	residuals := make([]float32, len(list))
+	var g glance
+	for i, a := range list {
+		c.place(&g, a)
+		points[i], groups[i] = slices.Clone(g.point), g.group
+		residuals[i] = g.point[len(g.point)-1]
+	}
+	c.Residual = levelOf(residuals)
+	t.fitCenters(points, groups)
+	outside := make([]float32, len(points))
+	for i, p := range points {
+		outside[i] = c.Centers[groups[i]].Outside(p)
+	}
+	c.Outside = levelOf(outside)
+	c.Fourier = anomaly.FitFourier(points, calibrationFreq, t.rng)
+	t.fitMargins(list, groups)
+	t.fitMeans(points, groups)
+	t.fitDistances()
+}
+
+// commonClasses are the classes that most rows have, in order.
+func commonClasses(list []*Asked) []int {
+	count := map[int]int{}
+	for _, a := range list {
+		count[classOf(a)]++
+	}
+	classes := make([]int, 0, len(count))
+	for k := range count {
+		classes = append(classes, k)
+	}
+	slices.SortFunc(classes, func(a, b int) int { return cmp.Or(cmp.Compare(count[b], count[a]), cmp.Compare(a, b)) })
+	classes = classes[:min(len(classes), calibrationGroups-1)]
+	slices.Sort(classes)
+	return classes
+}
+
+// groupOf is the place of the row's class among Groups, or the one after them.
+func (c *Calibration) groupOf(a *Asked) int {
+	if i, ok := slices.BinarySearch(c.Groups, classOf(a)); ok {
+		return i
+	}
+	return len(c.Groups)
+}
+
+// fitCenters places centres among the rows of each class: a row that lies well among those
+// of another class than the model takes it for is as unlike as one that lies nowhere. A
+// class of few rows has the centres of all.
+func (t *trainer) fitCenters(points [][]float32, groups []int) {
+	byGroup := make([][][]float32, len(t.c.Groups)+1)
+	for i, p := range points {
+		byGroup[groups[i]] = append(byGroup[groups[i]], p)
+	}
+	var all *anomaly.Centers
+	for _, own := range byGroup {
+		if len(own) >= calibrationSample/2 {
+			t.c.Centers = append(t.c.Centers, anomaly.FitCenters(own, max(8, calibrationCenter/len(byGroup)), t.rng))
+			continue
+		}
+		if all == nil {
+			all = anomaly.FitCenters(points, calibrationCenter/2, t.rng)
+		}
+		t.c.Centers = append(t.c.Centers, all)
+	}
+}
+
+func (t *trainer) fitMargins(list []*Asked, groups []int) {
+	byGroup := make([][]float64, len(t.c.Groups)+1)
+	var all []float64
+	for i, a := range list {
+		m := marginOf(a.Scores)
+		byGroup[groups[i]], all = append(byGroup[groups[i]], m), append(all, m)
+	}
+	for _, own := range byGroup {
+		if len(own) < calibrationSample {
+			own = all
+		}
+		slices.Sort(own)
+		t.c.Margins = append(t.c.Margins, [2]float64{own[len(own)/20], own[len(own)/5]})
+	}
+}
+
+// fitMeans takes the mean features of each client's rows by class, and the mean of those:
+// a client counts once, however much it asks.
+func (t *trainer) fitMeans(points [][]float32, groups []int) {
+	c := t.c
+	c.Means = make([][]float32, len(c.Groups)+1)
+	clients, at := make([]float32, len(c.Means)), 0
+	for _, name := range t.order {
+		own, count := make([][]float32, len(c.Means)), make([]float32, len(c.Means))
+		for range t.reference[name].rows {
+			k := groups[at]
+			if own[k] == nil {
+				own[k] = make([]float32, c.Fourier.Len())
+			}
+			c.Fourier.Add(own[k], points[at])
+			count[k]++
+			at++
+		}
+		for k, sum := range own {
+			if sum == nil {
+				continue
+			}
+			if c.Means[k] == nil {
+				c.Means[k] = make([]float32, c.Fourier.Len())
+			}
+			clients[k]++
+			for j, v := range sum {
+				c.Means[k][j] += v / count[k]
+			}
+		}
+	}
+	for k, mean := range c.Means {
+		for j := range mean {
+			mean[j] /= clients[k]
+		}
+	}
+}
+
+// fitDistances learns how far a client's row is from the nearest of its others.
+func (t *trainer) fitDistances() {
+	var all []int32
+	var g glance
+	for _, name := range t.order {
+		rows := t.reference[name].rows
+		sketches, exact := make([][anomaly.SketchLen]int8, len(rows)), make([]uint64, len(rows))
+		for i := range rows {
+			t.c.place(&g, &rows[i])
+			sketches[i], exact[i] = g.sketch, exactHash(rows[i].Input)
+		}
+		for i := range rows {
+			nearest := int32(-1)
+			for j := range rows {
+				if exact[i] == exact[j] {
+					continue
+				}
+				if d := apart(&sketches[i], &sketches[j]); nearest < 0 || d < nearest {
+					nearest = d
+				}
+			}
+			if nearest >= 0 {
+				all = append(all, nearest)
+			}
+		}
+	}
+	if len(all) == 0 {
+		all = []int32{0}
+	}
+	slices.Sort(all)
+	t.c.Near = max(1, all[len(all)/50])
+	for i := 1; i < studyBins; i++ {
+		t.c.DistanceBins = append(t.c.DistanceBins, all[len(all)*i/studyBins])
+	}
+	t.c.DistanceShare = make([]float64, studyBins)
+	for _, d := range all {
+		bin, _ := slices.BinarySearch(t.c.DistanceBins, d)
+		t.c.DistanceShare[bin] += 1 / float64(len(all))
+	}
+}

@@ -1,0 +1,127 @@
+package firewall
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/anomaly"
+	"github.com/pavise/pavise/internal/plainjson"
+)
+
+// calibrationFormat names the form of the file (docs/formats/calibration.md).
+const calibrationFormat = "pavise.calibration/1"
+
+// A calibrationFile is what the file of a calibration holds.
+type calibrationFile struct {
+	Format string          `json:"format"`
+	SHA256 string          `json:"sha256"` // of the bytes of Calibration, in hex
+	Body   json.RawMessage `json:"calibration"`
+}
+
+// Marshal returns the calibration as a file, which ParseCalibration reads.
+func (c *Calibration) Marshal() ([]byte, error) {
+	body, err := json.Marshal(c)
+	if err != nil {
+		return nil, fmt.Errorf("encode the calibration: %w", err)
+	}
+	sum := sha256.Sum256(body)
+	return json.Marshal(calibrationFile{calibrationFormat, hex.EncodeToString(sum[:]), body})
+}
+
+// IsCalibration reports whether a file that begins so is one of a calibration.
+func IsCalibration(start []byte) bool {
+	return bytes.HasPrefix(start, []byte(`{"format":"`+calibrationFormat[:len("pavise.calibration/")]))
+}
+
+// ParseCalibration reads the file of a calibration. One that was changed, or of which any
+// part does not fit the others, is an error of kind Invalid. The digest keeps off accidents
+// and clumsy hands only: whoever can write the file can write another.
+func ParseCalibration(b []byte) (*Calibration, error) {
+	bad := func(format string, args ...any) error {
+		return &pavise.Error{Kind: pavise.Invalid, Msg: "this calibration cannot be used: " + fmt.Sprintf(format, args...), Hint: "make it anew: pavise firewall calibrate"}
+	}
+	file, err := plainjson.ReadKnown[calibrationFile](bytes.TrimSpace(b))
+	if err != nil {
+		return nil, bad("%v", err)
+	}
+	if file.Format != calibrationFormat {
+		return nil, bad("its format is %.40q, and this version reads %q", file.Format, calibrationFormat)
+	}
+	if sum := sha256.Sum256(file.Body); file.SHA256 != hex.EncodeToString(sum[:]) {
+		return nil, bad("it was changed after it was made")
+	}
+	c, err := plainjson.ReadKnown[Calibration](file.Body)
+	if err != nil {
+		return nil, bad("%v", err)
+	}
+	if why := c.misfit(); why != "" {
+		return nil, bad("%s", why)
+	}
+	return &c, nil
+}
+
+// misfit says what of the calibration does not fit the rest, or "".
+func (c *Calibration) misfit() string {
+	if c.Scale == nil || c.Space == nil || c.Fourier == nil || c.Sketch == nil {
+		return "a part is missing"
+	}
+	width, groups := c.Scale.Width(), len(c.Groups)+1
+	if width == 0 || len(c.Columns) != 0 && len(c.Columns) != width {
+		return "its columns do not fit"
+	}
+	for _, why := range []string{c.Scale.Misfit(), c.Space.Misfit(width), c.Sketch.Misfit(width), c.Fourier.Misfit(c.point())} {
+		if why != "" {
+			return why
+		}
+	}
+	switch {
+	case len(c.Centers) != groups || slices.ContainsFunc(c.Centers, func(k *anomaly.Centers) bool { return k == nil || k.Misfit(c.point()) != "" }):
+		return "its centres do not fit"
+	case !(c.Residual.Usual > 0 && c.Outside.Usual > 0):
+		return "its levels are none"
+	case len(c.Groups) >= calibrationGroups || !slices.IsSorted(c.Groups) || len(c.Margins) != groups || len(c.Means) != groups:
+		return "its classes do not fit"
+	case len(c.DistanceBins) != studyBins-1 || !slices.IsSorted(c.DistanceBins) || len(c.DistanceShare) != studyBins:
+		return "its distances do not fit"
+	case len(c.Looks) > len(looks) || !slices.Equal(c.Looks, looks[:len(c.Looks)]) || len(c.Middle) != len(c.Looks) || len(c.Spread) != len(c.Looks):
+		return "its looks do not fit"
+	case !(c.Threshold > 0) || !(c.Bound > 0 && c.Bound < 1) || !(c.Alpha > 0 && c.Alpha < 1):
+		return "its threshold or its bound is none"
+	}
+	for _, mean := range c.Means {
+		if mean != nil && len(mean) != c.Fourier.Len() {
+			return "its mean features do not fit"
+		}
+	}
+	for look := range c.Spread {
+		for m := range measures {
+			if !(c.Spread[look][m] > 0) || math.IsInf(c.Spread[look][m], 0) {
+				return "a spread is none"
+			}
+		}
+	}
+	return ""
+}
+
+// point is how many coordinates the points have by which rows are compared.
+func (c *Calibration) point() int { return min(len(c.Space.Axes), calibrationPoint) + 1 }
+
+// Takes reports, as an error of kind Invalid, why traffic of these columns, each row with so
+// many scores, cannot be held to the calibration. Columns without names are counted only.
+func (c *Calibration) Takes(columns []string, width, scores int) error {
+	switch {
+	case width != c.Scale.Width():
+		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the rows have %d inputs, and the calibration was made with %d", width, c.Scale.Width()), Hint: "calibrate with traffic of this model"}
+	case len(c.Columns) > 0 && len(columns) > 0 && !slices.Equal(c.Columns, columns):
+		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the inputs are %.200q, and the calibration was made with %.200q", columns, c.Columns), Hint: "calibrate with traffic of this model, with its columns in the same order"}
+	case c.Scored && scores == 0:
+		return &pavise.Error{Kind: pavise.Invalid, Msg: "the rows have no scores, and the calibration was made with them", Hint: "give the scores, or calibrate without"}
+	}
+	return nil
+}

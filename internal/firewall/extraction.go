@@ -1,0 +1,332 @@
+package firewall
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/pavise/pavise/internal/anomaly"
+)
+
+const (
+	// Extraction remembers so many clients, of some 10 KiB each; who was heard least
+	// lately is forgotten.
+	extractionClients = 8192
+	studyRing         = 128  // rows of a client that later ones are compared with
+	studyCells        = 4096 // cells of the coverage meter
+	studyBins         = 16   // of the distance to the nearest earlier row
+	lineCosine        = 0.97 // of two steps that go the same way, or back
+	sketchStep        = 16   // steps of a kept coordinate in the usual size of one
+)
+
+// An Asked is one answered row of a client.
+type Asked struct {
+	Client string
+	Group  string    // whom the client belongs to: an organisation, a network; "" if nobody said
+	Input  []float64 // by column
+	Scores []float64 // by class, as the model said them; nil where only Class is known
+	Class  int       // the class that the model answered; -1 where nobody said
+}
+
+// The measures that are taken of a client. Each is larger the less the client is like
+// those of the calibration.
+const (
+	measureResidual    = iota // rows stick out of what rows differ in
+	measureResidualFar        // share of those that stick out far
+	measureOutside            // rows are far from all that were seen
+	measureOutsideFar         // share of those that are very far
+	measureOdd                // share with values of a kind that a column never had
+	measureMargin             // share close to a border of the model
+	measureMarginWide         // share near a border
+	measureNear               // share that nearly repeats an earlier row of the client
+	measureCross              // share that nearly repeats a row of somebody else
+	measureLine               // share on a line with earlier rows
+	measureDistance           // distances to earlier rows are spread otherwise (after PRADA)
+	measureDiscrepancy        // rows of a class are drawn otherwise (class-conditional MMD)
+	measureCoverage           // cells of the input space that were visited
+	measures
+)
+
+// measureNames are what the measures are called, in their order.
+var measureNames = [measures]string{
+	"off-manifold", "off-manifold-share", "novelty", "novelty-share", "odd-values", "low-margin", "low-margin-wide",
+	"near-duplicates", "cross-duplicates", "line-search", "distances", "discrepancy", "coverage",
+}
+
+// measureWords say for people what a measure found, given its value.
+var measureWords = [measures]string{
+	"its rows stick out of the directions in which known rows differ %.1f times as far as those do",
+	"%.0f%% of its rows stick out of those directions further than any known row",
+	"its rows lie %.1f times as far from what is usually asked as known rows do",
+	"%.0f%% of its rows lie further from what is usually asked than any known row",
+	"%.0f%% of its rows hold values of a kind that their columns never had",
+	"%.0f%% of its rows lie closer to a border of the model than 95 in 100 known rows",
+	"%.0f%% of its rows lie closer to a border of the model than 80 in 100 known rows",
+	"%.0f%% of its rows nearly repeat an earlier one of its own",
+	"%.0f%% of its rows nearly repeat a row of another client",
+	"%.0f%% of its rows lie on a line with earlier ones",
+	"%.0f%% of its distances between rows are not where known clients have them",
+	"rows of the same class are drawn otherwise than known ones (squared discrepancy %.4f)",
+	"it has visited %.0f cells of the input space",
+}
+
+// measureShare marks the measures that are shares of rows, and are said in percent.
+var measureShare = [measures]bool{
+	measureResidualFar: true, measureOutsideFar: true, measureOdd: true, measureMargin: true, measureMarginWide: true,
+	measureNear: true, measureCross: true, measureLine: true, measureDistance: true,
+}
+
+// A Sighting says that a client is unlike those of the calibration.
+type Sighting struct {
+	Client    string  `json:"client"`
+	Rows      int     `json:"rows"`      // that the client had asked, repetitions among them
+	Detector  string  `json:"detector"`  // the measure that is furthest out
+	Score     float64 `json:"score"`     // its standardised value
+	Threshold float64 `json:"threshold"` // which the score is above
+	Evidence  string  `json:"evidence"`  // for people
+}
+
+// Extraction tells which clients copy a model rather than use it, by a calibration. One
+// goroutine uses it. What it remembers is bounded, whoever asks and however much.
+type Extraction struct {
+	c       *Calibration
+	clients map[string]*study
+	oldest  []string  // clients in the order in which they came
+	cross   *crossing // rows of all clients
+	seen    uint32    // clients so far
+	scratch glance
+
+	// took, if set, is told of the measures of a client at a look. Only a calibration
+	// sets it.
+	took func(client string, look int, values *[measures]float64)
+}
+
+// NewExtraction begins to watch clients.
+func NewExtraction(c *Calibration) *Extraction {
+	return &Extraction{c: c, clients: map[string]*study{}, cross: newCrossing()}
+}
+
+// A glance is what is computed of one row.
+type glance struct {
+	scaled []float32
+	point  []float32 // coordinates in the subspace and how far it sticks out
+	fold   [anomaly.SketchLen]float32
+	sketch [anomaly.SketchLen]int8
+	exact  uint64 // hash of the row
+	group  int    // of its class
+}
+
+// A study is what is known of one client.
+type study struct {
+	number  uint32 // of the client, for the crossing
+	rows    int    // asked
+	fresh   int    // of them, those that do not repeat a row of the ring
+	sums    [measures]float64
+	count   []float64   // fresh rows by group of classes
+	feature [][]float32 // their features, summed
+	ring    []kept
+	next    int
+	before  [2][anomaly.SketchLen]float32 // the last two fresh rows
+	bins    [studyBins]float64
+	near    float64 // rows that had an earlier one to compare with
+	cells   [studyCells / 64]uint64
+	told    bool
+	best    Sighting // the highest score so far, above the threshold or not
+}
+
+// A kept row is one that later rows of its client are compared with.
+type kept struct {
+	exact  uint64
+	sketch [anomaly.SketchLen]int8
+	parent int8 // place in the ring of the row nearest to it, -1 if none
+}
+
+// See looks at a row. It returns a sighting the first time that its client is unlike the
+// clients of the calibration.
+func (e *Extraction) See(a *Asked) (Sighting, bool) {
+	s := e.studyOf(a.Client)
+	s.rows++
+	g := &e.scratch
+	g.exact = exactHash(a.Input)
+	if s.repeats(g.exact) {
+		return Sighting{}, false
+	}
+	s.fresh++
+	e.measure(s, a, g)
+	look, ok := slices.BinarySearch(e.c.Looks, s.fresh)
+	if !ok {
+		return Sighting{}, false
+	}
+	return e.judge(s, a.Client, look)
+}
+
+// Closest returns how near a client came to being unlike, or is when it was seen to be.
+func (e *Extraction) Closest(client string) Sighting {
+	if s := e.clients[client]; s != nil {
+		return s.best
+	}
+	return Sighting{}
+}
+
+// studyOf returns what is known of a client.
+func (e *Extraction) studyOf(client string) *study {
+	if s := e.clients[client]; s != nil {
+		return s
+	}
+	if len(e.oldest) >= extractionClients {
+		delete(e.clients, e.oldest[0])
+		e.oldest = e.oldest[1:]
+	}
+	e.seen++
+	groups := len(e.c.Groups) + 1
+	s := &study{number: e.seen, count: make([]float64, groups), feature: make([][]float32, groups)}
+	e.clients[client], e.oldest = s, append(e.oldest, client)
+	return s
+}
+
+// repeats reports whether the row is one of the ring.
+func (s *study) repeats(exact uint64) bool {
+	for i := range s.ring {
+		if s.ring[i].exact == exact {
+			return true
+		}
+	}
+	return false
+}
+
+// measure takes the measures of a fresh row.
+func (e *Extraction) measure(s *study, a *Asked, g *glance) {
+	c := e.c
+	c.place(g, a)
+	residual, outside := g.point[len(g.point)-1], c.Centers[g.group].Outside(g.point)
+	s.sums[measureResidual] += c.Residual.doublings(residual)
+	s.sums[measureResidualFar] += one(residual > c.Residual.Far)
+	s.sums[measureOutside] += c.Outside.doublings(outside)
+	s.sums[measureOutsideFar] += one(outside > c.Outside.Far)
+	s.sums[measureOdd] += one(c.Scale.Odd(a.Input))
+	if c.Scored {
+		m := marginOf(a.Scores)
+		s.sums[measureMargin] += one(m < c.Margins[g.group][0])
+		s.sums[measureMarginWide] += one(m < c.Margins[g.group][1])
+	}
+	parent := s.compare(c, g)
+	s.sums[measureCross] += one(e.cross.see(s.number, g, c.Near))
+	s.keep(g, parent)
+	if s.feature[g.group] == nil {
+		s.feature[g.group] = make([]float32, c.Fourier.Len())
+	}
+	c.Fourier.Add(s.feature[g.group], g.point)
+	s.count[g.group]++
+	cell := g.cell()
+	s.cells[cell/64] |= 1 << (cell % 64)
+}
+
+// compare holds a row against the earlier ones of its client.
+// compare returns the place of the nearest of them in the ring, or -1.
+func (s *study) compare(c *Calibration, g *glance) (parent int) {
+	parent, distance := -1, int32(math.MaxInt32)
+	for i := range s.ring {
+		if d := apart(&s.ring[i].sketch, &g.sketch); d < distance {
+			parent, distance = i, d
+		}
+	}
+	if parent < 0 {
+		return -1
+	}
+	s.near++
+	s.sums[measureNear] += one(distance <= c.Near)
+	bin, _ := slices.BinarySearch(c.DistanceBins, distance)
+	s.bins[bin]++
+	s.sums[measureLine] += one(s.onLine(g, parent))
+	return parent
+}
+
+// onLine reports whether the row lies on a line with the two before it, or with the one
+// nearest to it and the one nearest to that.
+func (s *study) onLine(g *glance, parent int) bool {
+	if s.fresh > 2 && collinear(&s.before[0], &s.before[1], &g.fold) {
+		return true
+	}
+	grand := s.ring[parent].parent
+	if grand < 0 {
+		return false
+	}
+	var a, b, c [anomaly.SketchLen]float32
+	for k := range a {
+		a[k], b[k], c[k] = float32(s.ring[grand].sketch[k]), float32(s.ring[parent].sketch[k]), float32(g.sketch[k])
+	}
+	return collinear(&a, &b, &c)
+}
+
+// keep puts the row into the ring.
+func (s *study) keep(g *glance, parent int) {
+	s.before[0], s.before[1] = s.before[1], g.fold
+	k := kept{g.exact, g.sketch, int8(parent)}
+	if len(s.ring) < studyRing {
+		s.ring = append(s.ring, k)
+		return
+	}
+	s.ring[s.next] = k
+	s.next = (s.next + 1) % studyRing
+}
+
+// values sets dst to the measures of what was seen so far.
+func (s *study) values(c *Calibration, dst *[measures]float64) {
+	n := float64(s.fresh)
+	for m := range dst {
+		dst[m] = s.sums[m] / n
+	}
+	if s.near > 0 {
+		var apart float64
+		for i, k := range s.bins {
+			apart += math.Abs(k/s.near - c.DistanceShare[i])
+		}
+		dst[measureDistance] = apart / 2
+	}
+	dst[measureDiscrepancy] = 0
+	for i, k := range s.count {
+		if k >= 2 && c.Means[i] != nil {
+			dst[measureDiscrepancy] += k / n * max(0, anomaly.Discrepancy(s.feature[i], k, c.Means[i]))
+		}
+	}
+	dst[measureCoverage] = 0
+	for _, w := range s.cells {
+		dst[measureCoverage] += float64(onesCount(w))
+	}
+}
+
+// judge holds a client's measures at a look against the calibration's.
+func (e *Extraction) judge(s *study, client string, look int) (Sighting, bool) {
+	var values [measures]float64
+	s.values(e.c, &values)
+	if e.took != nil {
+		e.took(client, look, &values)
+		return Sighting{}, false
+	}
+	m, score := e.c.furthest(look, &values)
+	if score > s.best.Score || s.best.Detector == "" {
+		said := values[m]
+		switch {
+		case measureShare[m]:
+			said *= 100
+		case m == measureResidual || m == measureOutside:
+			said = math.Exp2(said) - 1
+		}
+		s.best = Sighting{
+			Client: client, Rows: s.rows, Detector: measureNames[m], Score: score, Threshold: e.c.Threshold,
+			Evidence: fmt.Sprintf("%d rows: "+measureWords[m], s.rows, said),
+		}
+	}
+	if s.told || score <= e.c.Threshold {
+		return Sighting{}, false
+	}
+	s.told = true
+	return s.best, true
+}
+
+func one(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}

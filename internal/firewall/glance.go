@@ -1,0 +1,160 @@
+package firewall
+
+import (
+	"math"
+	"math/bits"
+
+	"github.com/pavise/pavise/internal/anomaly"
+)
+
+const (
+	crossSlots  = 1 << 15 // rows of all clients that are kept to compare with
+	crossTables = 3       // ways in which a row is looked up
+	crossParts  = 4       // coordinates that two rows must share for one of them
+	crossWidth  = 24      // of a step of a shared coordinate, in steps of a sketch
+)
+
+// place computes what is looked at of a row.
+func (c *Calibration) place(g *glance, a *Asked) {
+	g.scaled = c.Scale.Apply(g.scaled[:0], a.Input)
+	var residual float32
+	g.point, residual = c.Space.Project(g.point[:0], g.scaled)
+	g.point = g.point[:min(len(g.point), calibrationPoint)]
+	for k := range g.point {
+		g.point[k] /= c.Space.Unit
+	}
+	g.point = append(g.point, residual/c.Space.Unit)
+	c.Sketch.Fold(&g.fold, g.scaled)
+	for k, v := range g.fold {
+		g.sketch[k] = int8(max(-127, min(127, math.Round(float64(v)*sketchStep))))
+	}
+	g.group = c.groupOf(a)
+}
+
+// cell is the cell of the input space that a row lies in: by the sides of eight axes, and
+// its class.
+func (g *glance) cell() int {
+	cell := g.group & 15
+	for k := range min(8, len(g.point)-1) {
+		cell <<= 1
+		if g.point[k] > 0 {
+			cell |= 1
+		}
+	}
+	return cell % studyCells
+}
+
+// classOf is the class that was answered: the largest score, where there are scores.
+func classOf(a *Asked) int {
+	if len(a.Scores) == 0 {
+		return a.Class
+	}
+	if len(a.Scores) == 1 {
+		return int(one(a.Scores[0] >= 0.5))
+	}
+	best := 0
+	for k, v := range a.Scores {
+		if v > a.Scores[best] {
+			best = k
+		}
+	}
+	return best
+}
+
+// marginOf is how far the best score is above the second best, as probabilities: scores
+// that are none go through a softmax. Of a single score it is twice the distance to one
+// half.
+func marginOf(scores []float64) float64 {
+	switch len(scores) {
+	case 0:
+		return 1
+	case 1:
+		return math.Abs(2*scores[0] - 1)
+	}
+	first, second, sum, least := math.Inf(-1), math.Inf(-1), 0.0, 0.0
+	for _, v := range scores {
+		sum, least = sum+v, min(least, v)
+		if v > first {
+			first, second = v, first
+		} else if v > second {
+			second = v
+		}
+	}
+	if least >= 0 && math.Abs(sum-1) < 0.05 {
+		return first - second
+	}
+	sum = 0
+	for _, v := range scores {
+		sum += math.Exp(v - first)
+	}
+	return (1 - math.Exp(second-first)) / sum
+}
+
+// exactHash tells rows apart that are not the same to the last bit.
+func exactHash(row []float64) uint64 {
+	h := uint64(len(row)) * 0x9e3779b97f4a7c15
+	for _, v := range row {
+		high, low := bits.Mul64(h^math.Float64bits(v), 0xd6e8feb86659fd93)
+		h = high ^ low ^ bits.RotateLeft64(h, 29)
+	}
+	return h
+}
+
+// apart is the squared distance of two sketches.
+func apart(a, b *[anomaly.SketchLen]int8) (sum int32) {
+	for k := range a {
+		d := int32(a[k]) - int32(b[k])
+		sum += d * d
+	}
+	return sum
+}
+
+// collinear reports whether the steps from a to b and from b to c go the same way, or back.
+func collinear(a, b, c *[anomaly.SketchLen]float32) bool {
+	var along, first, second float32
+	for k := range a {
+		x, y := b[k]-a[k], c[k]-b[k]
+		along, first, second = along+x*y, first+x*x, second+y*y
+	}
+	return first > 0 && second > 0 && along*along > lineCosine*lineCosine*first*second
+}
+
+func onesCount(w uint64) int { return bits.OnesCount64(w) }
+
+// A crossing finds rows that nearly repeat a row of another client, among the last some
+// ten thousand: those of one who asks under many names.
+type crossing struct {
+	slots [crossTables][]crossed
+}
+
+type crossed struct {
+	client uint32
+	exact  uint64
+	sketch [anomaly.SketchLen]int8
+}
+
+func newCrossing() *crossing {
+	x := &crossing{}
+	for t := range x.slots {
+		x.slots[t] = make([]crossed, crossSlots/crossTables)
+	}
+	return x
+}
+
+// see keeps a row, and reports whether it nearly repeats one of another client. One that is
+// the same to the last bit says nothing: many ask the same.
+func (x *crossing) see(client uint32, g *glance, near int32) (found bool) {
+	for t := range x.slots {
+		h := uint64(t+1) * 0x9e3779b97f4a7c15
+		for k := range crossParts {
+			at := (t*crossParts + k*7 + t) % anomaly.SketchLen
+			step := (int(g.sketch[at]) + 128 + 5*t) / crossWidth
+			h = (h ^ uint64(step)) * 0xd6e8feb86659fd93
+			h ^= h >> 29
+		}
+		slot := &x.slots[t][h%uint64(len(x.slots[t]))]
+		found = found || slot.client != 0 && slot.client != client && slot.exact != g.exact && apart(&slot.sketch, &g.sketch) <= near
+		*slot = crossed{client, g.exact, g.sketch}
+	}
+	return found
+}

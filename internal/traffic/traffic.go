@@ -1,0 +1,366 @@
+// Package traffic reads recorded traffic of a model from files: who asked what, and what
+// the model said (docs/formats/traffic.md). Columns are known by their names; a model can be
+// asked anew where its answers were not recorded. It owns nothing but the files it reads.
+package traffic
+
+import (
+	"fmt"
+	"hash/fnv"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/firewall"
+	"github.com/pavise/pavise/internal/onnx"
+	"github.com/pavise/pavise/internal/table"
+)
+
+// Names by which the columns of recorded traffic are known (docs/formats/traffic.md).
+var (
+	clientColumns = []string{"client", "client_id", "caller", "principal", "user", "user_id", "account", "account_id", "who", "subject"}
+	groupColumns  = []string{"group", "org", "organisation", "organization", "tenant", "network"}
+	modelColumns  = []string{"model", "model_name"}
+	inputColumns  = []string{"input", "inputs", "features", "x", "row"}
+	outputColumns = []string{"output", "outputs", "scores", "probabilities", "logits"}
+	answerColumns = []string{"prediction", "predicted", "predicted_class", "label", "class", "answer", "y"}
+	otherColumns  = []string{"time", "timestamp", "ts", "date", "id", "request_id", "seq"}
+	scoreColumn   = regexp.MustCompile(`(?i)^(output|score|prob|proba|probability|logit|p)[_.]?\d+$`)
+)
+
+// A Source is recorded traffic in files. Its rows can be read again and again.
+type Source struct {
+	files   []string
+	graph   *onnx.Graph // what answers rows that have no answer; may be nil
+	outputs []string    // columns of answers; nil: known by their names
+	only    string      // the model whose rows count; "" where there is one
+}
+
+// A Reading says which columns were taken for what.
+type Reading struct {
+	Client  string   `json:"client"`           // the column; "" where each file is one client
+	Group   string   `json:"group,omitempty"`  // the column
+	Inputs  []string `json:"inputs,omitempty"` // the columns, in order; of a list of numbers, its column
+	Scores  []string `json:"scores,omitempty"` // the columns
+	Answer  string   `json:"answer,omitempty"` // the column of the class that was answered
+	Ignored []string `json:"ignored,omitempty"`
+	Asked   bool     `json:"asked,omitempty"` // the scores are a model's, asked anew
+	model   string   // the column
+}
+
+// A Layout says how traffic is read. Its tags are those of flags.
+type Layout struct {
+	Model   string   `help:"Have this model (ONNX) answer rows that were recorded without their answers." type:"existingfile" placeholder:"FILE"`
+	Outputs []string `help:"The columns of the model's answers; otherwise they are known by their names." placeholder:"COLUMN"`
+	Only    string   `help:"Count rows of this model only, where the traffic is of several." placeholder:"MODEL"`
+}
+
+// Open finds the files of a traffic: one, or all of a directory.
+func Open(path string, l Layout) (*Source, error) {
+	t := &Source{outputs: l.Outputs, only: l.Only}
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("read the traffic: %v", err), Hint: "name a file, or a directory with a file for each client", Err: err}
+	}
+	if t.files = []string{path}; info.IsDir() {
+		if t.files, err = filesIn(path); err != nil {
+			return nil, err
+		}
+	}
+	if l.Model != "" {
+		t.graph, err = readModel(l.Model)
+	}
+	return t, err
+}
+
+// readModel reads a model with one input.
+func readModel(path string) (*onnx.Graph, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("read the model: %v", err), Err: err}
+	}
+	graph, err := onnx.Parse(text)
+	if err != nil {
+		return nil, err
+	}
+	if n := len(graph.Inputs()); n != 1 {
+		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s has %d inputs", path, n), Hint: "give a model with one"}
+	}
+	return graph, nil
+}
+
+func filesIn(dir string) (files []string, err error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("read the traffic: %w", err)
+	}
+	for _, entry := range entries {
+		if entry.Type()&fs.ModeType == 0 && !strings.HasPrefix(entry.Name(), ".") {
+			files = append(files, filepath.Join(dir, entry.Name()))
+		}
+	}
+	if len(files) == 0 {
+		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "there is no file in " + dir, Hint: "name a file, or a directory with a file for each client"}
+	}
+	return files, nil
+}
+
+// Rows gives the rows of all files in order, the same ones each time. told, if not nil, is
+// given how the columns of the first file were read.
+func (t *Source) Rows(told *Reading) firewall.Traffic {
+	return func(yield func(*firewall.Asked, error) bool) {
+		for i, path := range t.files {
+			into := told
+			if i > 0 {
+				into = nil
+			}
+			if !t.file(path, into, yield) {
+				return
+			}
+		}
+	}
+}
+
+// file gives the rows of one file. It reports whether more are wanted.
+func (t *Source) file(path string, told *Reading, yield func(*firewall.Asked, error) bool) bool {
+	f, err := table.Open(path, table.Options{})
+	if err != nil {
+		yield(nil, err)
+		return false
+	}
+	defer f.Close()
+	r, err := t.read(f, path)
+	if err != nil {
+		yield(nil, err)
+		return false
+	}
+	if told != nil {
+		*told = r
+	}
+	one := rowReader{t: t, r: &r, name: strings.TrimSuffix(filepath.Base(path), filepath.Ext(path)), file: path}
+	for row, err := range f.Rows() {
+		if err == nil {
+			err = one.each(row, func(a *firewall.Asked) bool { return yield(a, nil) })
+		}
+		if err == errEnough {
+			return false
+		}
+		if err != nil {
+			yield(nil, err)
+			return false
+		}
+	}
+	return true
+}
+
+// read tells by their names what the columns of a file are.
+func (t *Source) read(f *table.File, path string) (Reading, error) {
+	var r Reading
+	vector := false
+	for _, column := range f.Columns() {
+		low := strings.ToLower(column)
+		switch {
+		case t.outputs != nil && slices.Contains(t.outputs, column):
+			r.Scores = append(r.Scores, column)
+		case r.Client == "" && slices.Contains(clientColumns, low):
+			r.Client = column
+		case r.Group == "" && slices.Contains(groupColumns, low):
+			r.Group = column
+		case r.model == "" && slices.Contains(modelColumns, low):
+			r.model = column
+		case slices.Contains(inputColumns, low) && strings.HasSuffix(strings.TrimSuffix(path, ".gz"), "jsonl"):
+			r.Inputs, vector = append(r.Inputs, column), true
+		case t.outputs == nil && (slices.Contains(outputColumns, low) || scoreColumn.MatchString(column)):
+			r.Scores = append(r.Scores, column)
+		case t.outputs == nil && r.Answer == "" && slices.Contains(answerColumns, low):
+			r.Answer = column
+		case slices.Contains(otherColumns, low):
+			r.Ignored = append(r.Ignored, column)
+		case vector:
+			r.Ignored = append(r.Ignored, column)
+		default:
+			r.Inputs = append(r.Inputs, column)
+		}
+	}
+	if len(r.Inputs) == 0 {
+		return r, &pavise.Error{Kind: pavise.Invalid, Msg: path + " has no column of inputs", Hint: "see docs/formats/traffic.md for how columns are named"}
+	}
+	if len(r.Scores) == 0 && t.graph != nil {
+		r.Asked = true
+	}
+	if len(r.Scores) > 0 {
+		if r.Answer != "" {
+			r.Ignored = append(r.Ignored, r.Answer)
+			r.Answer = ""
+		}
+	}
+	return r, nil
+}
+
+// Named are the names of the inputs, where each column is one; otherwise nil.
+func (r *Reading) Named() []string {
+	if len(r.Inputs) < 2 {
+		return nil
+	}
+	return r.Inputs
+}
+
+// errEnough ends a reading that is not wanted any more.
+var errEnough = fmt.Errorf("enough")
+
+// A rowReader makes answered rows of a file's rows.
+type rowReader struct {
+	t     *Source
+	r     *Reading
+	name  string // of the client, where no column names it
+	file  string
+	model string // that the file's rows so far were of
+	asked firewall.Asked
+	in    []float64
+	out   []float64
+}
+
+// each gives the answered rows of a row of the file: of a batch there are several.
+func (o *rowReader) each(row table.Row, yield func(*firewall.Asked) bool) error {
+	if skip, err := o.other(row); skip || err != nil {
+		return err
+	}
+	o.asked = firewall.Asked{Client: o.name, Class: -1}
+	var err error
+	if o.r.Client != "" {
+		if o.asked.Client, err = row.Text(o.r.Client); err != nil {
+			return err
+		}
+	}
+	if o.r.Group != "" {
+		if o.asked.Group, err = row.Text(o.r.Group); err != nil {
+			return err
+		}
+	}
+	rows := 1
+	if o.in, rows, err = o.numbers(o.in[:0], row, o.r.Inputs); err != nil {
+		return err
+	}
+	if err := o.answers(row, rows); err != nil {
+		return err
+	}
+	in, out := len(o.in)/rows, len(o.out)/rows
+	for i := range rows {
+		o.asked.Input = o.in[i*in : (i+1)*in]
+		if out > 0 {
+			o.asked.Scores = o.out[i*out : (i+1)*out]
+		}
+		if !yield(&o.asked) {
+			return errEnough
+		}
+	}
+	return nil
+}
+
+// other reports whether the row is of another model than the one that counts.
+func (o *rowReader) other(row table.Row) (bool, error) {
+	if o.r.model == "" {
+		return false, nil
+	}
+	model, err := row.Text(o.r.model)
+	if err != nil {
+		return false, err
+	}
+	if o.t.only != "" {
+		return model != o.t.only, nil
+	}
+	if o.model == "" {
+		o.model = model
+	}
+	if model != o.model {
+		return false, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s is of the model %.60q, and the rows before of %.60q", row.Place(o.r.model), model, o.model), Hint: "say with --only whose rows count"}
+	}
+	return false, nil
+}
+
+// answers sets what the model said to the rows.
+func (o *rowReader) answers(row table.Row, rows int) (err error) {
+	o.out = o.out[:0]
+	switch {
+	case o.r.Asked:
+		o.out, err = o.t.ask(o.out, o.in, rows)
+		return err
+	case len(o.r.Scores) > 0:
+		var answered int
+		if o.out, answered, err = o.numbers(o.out, row, o.r.Scores); err != nil {
+			return err
+		}
+		if answered != rows && len(o.out)%rows != 0 {
+			return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s: %d rows of inputs and %d of answers", row.Place(""), rows, answered)}
+		}
+		return nil
+	case o.r.Answer != "":
+		text, err := row.Text(o.r.Answer)
+		o.asked.Class = classOf(text)
+		return err
+	}
+	return nil
+}
+
+// classOf is the class that a text names: a whole number itself, any other text a number
+// of its own.
+func classOf(text string) int {
+	if n, err := strconv.Atoi(strings.TrimSuffix(text, ".0")); err == nil && n >= 0 && n < 1<<31 {
+		return n
+	}
+	h := fnv.New32a()
+	h.Write([]byte(text))
+	return int(h.Sum32())
+}
+
+// numbers appends the numbers of columns. A text is a category, and counts as a number of
+// its own below a thousand.
+func (o *rowReader) numbers(dst []float64, row table.Row, columns []string) ([]float64, int, error) {
+	if len(columns) == 1 {
+		if dst, rows, err := row.Batch(dst, columns[0]); err == nil {
+			return dst, rows, nil
+		}
+	}
+	for _, column := range columns {
+		more, err := row.Append(dst, column)
+		if err != nil {
+			text, textErr := row.Text(column)
+			if _, numErr := strconv.ParseFloat(strings.TrimSpace(text), 64); textErr != nil || numErr == nil || text == "" {
+				return dst, 0, err
+			}
+			more = append(dst, float64(classOf(text)%997))
+		}
+		dst = more
+	}
+	return dst, 1, nil
+}
+
+// ask has the model answer rows.
+func (t *Source) ask(dst, rows []float64, n int) ([]float64, error) {
+	port := t.graph.Inputs()[0]
+	if len(rows) != n*port.Cols {
+		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("rows of the traffic have %d inputs, and the model takes %d", len(rows)/n, port.Cols), Hint: "give the model that the traffic is of, or name its columns as docs/formats/traffic.md says"}
+	}
+	x := onnx.NewMatrix(n, port.Cols)
+	for i, v := range rows {
+		x.Data[i] = float32(v)
+	}
+	answers, err := t.graph.Run(map[string]onnx.Matrix{port.Name: x})
+	if err != nil {
+		return nil, err
+	}
+	best := onnx.Matrix{}
+	for _, out := range t.graph.Outputs() { // the scores are the widest output: a label is one number
+		if m := answers[out.Name]; m.Cols > best.Cols {
+			best = m
+		}
+	}
+	for _, v := range best.Data {
+		dst = append(dst, float64(v))
+	}
+	return dst, nil
+}
