@@ -1,18 +1,24 @@
 package answers
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/watermark"
 )
 
+// maxToken bounds a bearer token, in bytes.
+const maxToken = 16 << 10
+
 // Verifying looks for marks in what a suspect says.
 type Verifying struct {
 	Answers   string   `help:"What the suspect said, as CSV, JSONL or NPY: rows of inputs and outputs." placeholder:"FILE" xor:"suspect" required:""`
-	Suspect   string   `help:"The suspect itself, as NAME.onnx: it is asked what the list of marks asks." placeholder:"MODEL" xor:"suspect" required:""`
+	Suspect   string   `help:"The suspect itself, as NAME.onnx or as the URL of a model (https://HOST/v2/models/NAME or /v1/models/NAME): it is asked what the list of marks asks." placeholder:"MODEL" xor:"suspect" required:""`
+	Bearer    string   `help:"A file with the bearer token that the suspect's server wants." placeholder:"FILE"`
 	Key       string   `help:"The key that answers were marked with." required:"" placeholder:"FILE"`
 	Marks     string   `help:"The list of marks that were given out under the key." placeholder:"FILE"`
 	Committed string   `help:"The digest of the list of marks as it was committed to." placeholder:"DIGEST"`
@@ -44,8 +50,8 @@ type Verified struct {
 	Recorded   bool     `json:"recorded"`
 }
 
-// Run makes the inquiry. Errors are of kind Invalid, NotFound or Unverified.
-func (v *Verifying) Run() (*Verified, error) {
+// Run makes the inquiry. Errors are of kind Invalid, NotFound, Unverified or Unavailable.
+func (v *Verifying) Run(ctx context.Context) (*Verified, error) {
 	s := &Verified{}
 	key, err := readKey(v.Key)
 	if err != nil {
@@ -55,7 +61,7 @@ func (v *Verifying) Run() (*Verified, error) {
 	if err != nil {
 		return nil, err
 	}
-	a, err := v.suspect(marks)
+	a, err := v.suspect(ctx, marks)
 	if err != nil {
 		return nil, err
 	}
@@ -120,22 +126,36 @@ func (v *Verifying) readMarks() (*watermark.Marks, error) {
 }
 
 // suspect reads what the suspect said, or asks it.
-func (v *Verifying) suspect(marks *watermark.Marks) (*Set, error) {
+func (v *Verifying) suspect(ctx context.Context, marks *watermark.Marks) (*Set, error) {
 	if v.Answers != "" {
 		return v.Read(v.Answers)
 	}
 	if marks == nil || len(marks.Rows) == 0 {
 		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "nobody says what the suspect is to be asked", Hint: "name the list of marks with --marks"}
 	}
-	m, err := Open(v.Suspect)
-	if err != nil {
-		return nil, err
-	}
 	asked := &Set{Columns: len(marks.Rows[0].Input)}
 	for _, mark := range marks.Rows {
 		asked.Inputs = append(asked.Inputs, mark.Input...)
 	}
-	return m.Answer(asked)
+	if !strings.Contains(v.Suspect, "://") {
+		m, err := Open(v.Suspect)
+		if err != nil {
+			return nil, err
+		}
+		return m.Answer(asked)
+	}
+	var token []byte
+	if v.Bearer != "" {
+		var err error
+		if token, err = readPlain("token", v.Bearer, maxToken); err != nil {
+			return nil, err
+		}
+	}
+	e, err := NewEndpoint(v.Suspect, string(token))
+	if err != nil {
+		return nil, err
+	}
+	return e.Answer(ctx, asked)
 }
 
 // innocents makes the same inquiry of models that cannot know the marks.
