@@ -26,8 +26,8 @@ const (
 // wrong or like the true model it is, it says so without the key. Two tests come of it.
 // The target test: where the suspect does not say the true class, it says the marked one
 // with a chance of one in the other classes. The selection test: it says what the key
-// would mark an answer with no more often on the inputs that the key picked than on the
-// others. The smaller of the two probabilities counts, twice.
+// would mark an answer with no more often on the inputs that the key picked than on
+// controls. The smaller of the two probabilities counts, twice.
 type Inquiry struct {
 	marker  *Marker
 	classes int
@@ -201,18 +201,19 @@ type Test struct {
 func (q *Inquiry) known() bool { return q.marks != nil || len(q.truths) > 0 }
 
 // tests makes the tests that the counts allow. composed tells that the answers were
-// chosen by the key, so that nothing is to be learnt from the others.
+// chosen by the key, so that nothing is to be learnt from the others. Without a list of
+// marks nobody knows how the others were chosen, so the selection test is made only where
+// there is no other.
 func (q *Inquiry) tests(n Count, composed bool) (list []Test) {
-	known := q.known()
 	switch {
-	case known && q.classes > 2:
+	case q.known() && q.classes > 2:
 		chance := 1 / float64(q.classes-1)
 		list = append(list, Test{"target", n.Off, n.Hits, chance, binomialTail(n.Hits, n.Off, chance)})
-	case !known:
+	case !q.known():
 		chance := 1 / float64(q.classes)
 		list = append(list, Test{"target", n.Marked, n.Hits, chance, binomialTail(n.Hits, n.Marked, chance)})
 	}
-	if n.Controls > 0 && n.Marked > 0 && !composed {
+	if alike := q.marks != nil || len(list) == 0; alike && n.Controls > 0 && n.Marked > 0 && !composed {
 		all := n.Marked + n.Controls
 		list = append(list, Test{"selection", n.Marked, n.Hits, float64(n.Hits+n.ControlHits) / float64(all),
 			hypergeometricTail(n.Hits, n.Marked, n.Hits+n.ControlHits, all)})

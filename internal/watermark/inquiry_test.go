@@ -403,3 +403,21 @@ func FuzzReadMarks(f *testing.F) {
 		_, _ = ReadFingerprint(bytes.NewReader(text))
 	})
 }
+
+// TestHardAmongEasy has marked inputs that an innocent model finds hard, among others that
+// it does not, put together in the share that the key picks: without a list of marks that
+// accuses nobody.
+func TestHardAmongEasy(t *testing.T) {
+	w, k := newWorld(21, 20_000, 10), keyOf(t, 21, DefaultRate, Quantiser{Kind: Exact})
+	said := w.innocent(0.999)
+	for i, input := range w.inputs {
+		if f, _ := k.Marker().Fate(input); f.Role == Marked {
+			said[i] = w.rng.IntN(10)
+		}
+	}
+	for _, truth := range []bool{true, false} {
+		if r := w.ask(t, k, nil, truth, said).Report(); r.Log2P < -12 {
+			t.Errorf("true answers %v: 2^%.1f: %s", truth, r.Log2P, r.Words)
+		}
+	}
+}

@@ -169,7 +169,10 @@ func (q *Inquiry) notes(r *Report, composed bool) []string {
 	} else if r.Unanswered > 0 {
 		note("%d marked inputs of the list were not asked, and count as not hit.", r.Unanswered)
 	}
-	if composed {
+	if q.marks == nil && q.known() && q.classes == 2 {
+		note("Of two classes a mark is a wrong answer, so it also counts on that the other inputs are as hard as the marked ones. The controls in a list of marks are; rows from several places need not be.")
+	}
+	if composed && q.classes == 2 {
 		note("The key marks %d of these %d inputs, which is not the share that it picks blindly (%v): they were chosen by the key, so the others say nothing about them.", r.Marked, r.Marked+r.Controls, q.marker.key.Rate)
 	}
 	if !q.known() {
