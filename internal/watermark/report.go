@@ -17,7 +17,7 @@ const (
 	// manyInnocents is how many innocent models are asked for.
 	manyInnocents = 20
 	// innocentLevel is how often all innocent models together may look marked by chance.
-	innocentLevel = 0.01
+	innocentLevel = 0.001
 	// mostNeeded is where counting how many marks would be needed ends.
 	mostNeeded = 1 << 14
 )
