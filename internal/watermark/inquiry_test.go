@@ -329,6 +329,12 @@ func TestAnswersThatAreRefused(t *testing.T) {
 	if r := empty.Report(); r.Verdict != VerdictUnclear || r.Log2P != 0 {
 		t.Errorf("no answers: %+v", r)
 	}
+	if err := empty.Answer([]float64{math.NaN()}, 1); err != nil {
+		t.Fatal(err)
+	}
+	if r := empty.Report(); !strings.Contains(r.Words, "nothing of any of the 1 inputs") {
+		t.Errorf("only answers that cannot be used: %+v", r)
+	}
 }
 
 // TestMarksThatWereChanged refuses a list of which a byte is another, one that was cut,

@@ -115,7 +115,7 @@ func (q *Inquiry) judge(r *Report, composed bool) {
 	best := r.Count
 	best.Hits, best.Off = best.Marked, best.Marked
 	switch {
-	case len(r.Tests) == 0 || !q.known() && q.classes == 2:
+	case r.Marked == 0 || len(r.Tests) == 0 || !q.known() && q.classes == 2:
 		r.Verdict = VerdictUnclear
 		r.Words = "Nothing can be said: " + q.missing(r)
 	case r.Log2P <= FoundLog2 && r.Innocent != nil && !r.Innocent.Fine:
@@ -139,8 +139,10 @@ func (q *Inquiry) judge(r *Report, composed bool) {
 // missing says what is missing where no test can be made.
 func (q *Inquiry) missing(r *Report) string {
 	switch {
+	case r.Rows > 0 && r.Unusable == r.Rows:
+		return fmt.Sprintf("the key can say nothing of any of the %d inputs: they have another number of columns than it knows, or nobody says what is true of them.", r.Rows)
 	case r.Marked == 0:
-		return fmt.Sprintf("the key marks none of the %d inputs.", r.Rows)
+		return fmt.Sprintf("the key marks none of the %d inputs. Ask what was asked under it; the list of marks says what that is.", r.Rows)
 	case !q.known():
 		return "of two classes a mark is the other one than the true one, so the true answers have to be given, or the list of marks."
 	case r.Controls == 0:
