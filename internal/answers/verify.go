@@ -187,9 +187,9 @@ func (s *Verified) Print(w io.Writer) {
 	}
 	fact(w, "answers", "%d, of which %d cannot be used and %d are not of the list", s.Rows, s.Unusable, s.Foreign)
 	fact(w, "marked", "%d inputs, %d with the marked class", s.Marked, s.Hits)
-	fact(w, "others", "%d inputs, %d with the class that they would be marked with", s.Controls, s.ControlHits)
-	for _, t := range s.Tests {
-		fact(w, t.Name, "%d of %d where %.2g of them are expected: 2^%.1f", t.Hits, t.Trials, t.Chance, t.Log2P)
+	fact(w, "others", "%d inputs", s.Controls)
+	if t := s.Test; t != nil {
+		fact(w, "test", "of %d inputs %d were marked blindly, %d have answers that may be off, and %d hit, by a chance of %.3g each: 2^%.1f", t.All, t.Marked, t.Off, t.Hits, t.Chance, t.Log2P)
 	}
 	if b := s.Beside; b != nil {
 		fact(w, "other keys", "%.1f hits on average, at most %d, under %d keys that mean nothing", b.Mean, b.Most, b.Keys)

@@ -127,7 +127,6 @@ func TestInnocentSuspects(t *testing.T) {
 				}
 				q := w.ask(t, k, marks, mode == "truth", w.innocent([]float64{0.3, 0.8, 0.97}[n%3]))
 				seen := q.tally()
-				tests := q.tests(seen, q.composed(seen))
 				count := func(name string, log2 float64) {
 					if low[name] == nil {
 						low[name] = make([]int, len(levels))
@@ -136,10 +135,7 @@ func TestInnocentSuspects(t *testing.T) {
 						low[name][i] += one(log2 <= math.Log2(level))
 					}
 				}
-				count("all", combine(tests))
-				for _, test := range tests {
-					count(test.Name, test.Log2P)
-				}
+				count("all", q.test(seen, q.composed(seen)).log2p())
 			}
 			for name, counts := range low {
 				for i, level := range levels {
