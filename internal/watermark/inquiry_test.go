@@ -356,6 +356,10 @@ func TestMarksThatWereChanged(t *testing.T) {
 			t.Fatalf("cut at byte %d, and it is read", i)
 		}
 	}
+	spaced := append([]byte("{ "), file.Bytes()[1:]...)
+	if _, err := ReadMarks(bytes.NewReader(spaced)); err == nil || !strings.Contains(err.Error(), "white space") {
+		t.Errorf("with white space: %v", err)
+	}
 	for name, change := range map[string]func(*Marks){
 		"a row that is not marked": func(m *Marks) { m.Rows[0].Input = []float64{1, 2, 3, 4} },
 		"another label":            func(m *Marks) { c := (m.Rows[0].True + 1) % 10; m.Rows[0].True = c },
