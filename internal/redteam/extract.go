@@ -242,10 +242,12 @@ func (f *Setting) say(format string, args ...any) {
 	}
 }
 
-// How often a long run says how far it is, and keeps itself.
+// How often a long run says how far it is, and keeps itself; where keeping takes long, it
+// takes at most one part in so many of the run.
 const (
 	sayEvery  = 200 * time.Millisecond
 	keepEvery = 5 * time.Second
+	keepShare = 20
 )
 
 // drive asks until the attack is over, or the target refuses.
@@ -256,7 +258,7 @@ func (x *Extract) drive(ctx context.Context, a *extraction.Attack, v *victim, wa
 	}
 	defer queries.Close()
 	keep := func() error { return errors.Join(queries.Flush(), x.keep(a)) }
-	said, kept := time.Time{}, time.Now()
+	said, due := time.Time{}, time.Now().Add(keepEvery)
 	for {
 		if ctx.Err() != nil {
 			return nil, stopped(a, x.State, keep())
@@ -286,11 +288,11 @@ func (x *Extract) drive(ctx context.Context, a *extraction.Attack, v *victim, wa
 			x.say("%d of %d rows …", a.Rows(), x.Budget)
 			said = time.Now()
 		}
-		if time.Since(kept) > keepEvery {
+		if began := time.Now(); began.After(due) {
 			if err := keep(); err != nil {
 				return nil, err
 			}
-			kept = time.Now()
+			due = time.Now().Add(max(keepEvery, keepShare*time.Since(began)))
 		}
 	}
 }
