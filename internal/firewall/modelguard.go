@@ -47,7 +47,7 @@ type ModelGuard struct {
 	// nor its length tells, and the sum is 1e-4 above the least. 0 is the exact minimum.
 	Grain float64
 
-	room []rank // of the classes but the top, from the least likely; the last one only sums
+	room []rank  // of the classes but the top, from the least likely; the last one only sums
 	top  float64 // score of the top
 	log  float64 // and its logarithm, with the floor
 	mass float64 // of the whole row
