@@ -273,7 +273,7 @@ func TestEquationsAreExact(t *testing.T) {
 		classes, digits int
 		scale           float64
 		most            float64 // error of a weight, of the largest
-	}{{2, -1, 1, 1e-6}, {5, -1, 1, 1e-6}, {2, -1, 40, 2e-6}, {2, 3, 1, 0.02}, {4, 2, 1, 0.1}} {
+	}{{2, -1, 1, 1e-6}, {5, -1, 1, 1e-6}, {2, -1, 40, 2e-6}, {10, -1, 6, 2e-6}, {2, 3, 1, 0.02}, {4, 2, 1, 0.1}} {
 		const cols = 6
 		rng := rand.New(rand.NewPCG(8, uint64(tt.classes)))
 		weights := make([][]float64, tt.classes)

@@ -134,7 +134,7 @@ func (c *copied) Predict(x learn.Matrix) learn.Matrix { return c.mlp.Predict(c.s
 // How many rows a copy is shown in training, repeated ones counted, and how many times
 // each at least and at most.
 const (
-	stealPasses = 100_000
+	stealPasses = 150_000
 	quickPasses = 10_000
 	leastEpochs = 8
 	mostEpochs  = 100

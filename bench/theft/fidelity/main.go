@@ -54,13 +54,17 @@ func run(ctx context.Context) error {
 	conditions, began := result.Observe("."), time.Now()
 	var text strings.Builder
 	fmt.Fprintf(&text, "## Model theft: fidelity against rows asked\n\nMade by `cd bench && go run ./theft/fidelity --seed %d --write`.\n\n%s", *seed, about)
-	for _, make := range []func(uint64) (*world, error){mnist, mnistLinear, nslKDD, nslKDDTree, sample} {
-		w, err := make(*seed)
-		if err != nil {
-			fmt.Fprintln(os.Stderr, "left out:", err)
+	for _, one := range []struct {
+		name string
+		make func(uint64) (*world, error)
+	}{{"mnist", mnist}, {"mnist-linear", mnistLinear}, {"nsl-kdd", nslKDD}, {"nsl-kdd-tree", nslKDDTree}, {"sample", sample}} {
+		if *only != "" && *only != one.name {
 			continue
 		}
-		if *only != "" && *only != w.name {
+		w, err := one.make(*seed)
+		if err != nil {
+			fmt.Fprintf(&text, "\n### %s\n\nLeft out: its data are not here.\n", one.name)
+			fmt.Fprintln(os.Stderr, "left out:", err)
 			continue
 		}
 		if err := w.measure(ctx, *seed); err != nil {
@@ -82,7 +86,7 @@ const about = `The share of held-back rows on which copy and model agree, with h
 **top1** takes the class on top alone, which no defence here changes, so that it stands for
 labels only, too; **lookup** knows the defence and undoes it by the scores that its first
 copy says. Copies are what ` + "`pavise redteam extract`" + ` makes: a perceptron of one layer of at most
-64 units unless another is named. One seed; rows come from the same source as the model's own.
+64 units unless another is named; **own** is what the attack finds out itself. One seed; rows come from the same source as the model's own.
 `
 
 // measure runs every line, two at a time.

@@ -53,7 +53,7 @@ func mnist(seed uint64) (*world, error) {
 	own := images(train, 45000, 12000)
 	return &world{
 		name: "mnist", words: "784 columns, 10 classes; a perceptron 784-128-10 of 30,000 rows. The thief holds 12,000 others (of which jbda uses 150).",
-		model: m.Predict, data: extraction.Data{Rows: own.X, Labels: own.Y}, held: images(test, 0, 4000), budget: 10000,
+		model: m.Predict, data: extraction.Data{Rows: own.X, Labels: own.Y}, held: images(test, 0, 10000), budget: 10000,
 		lines: []line{
 			{attack: "in-distribution", defence: "none", answers: extraction.Scores},
 			{attack: "in-distribution", defence: "round to 1 digit", answers: extraction.Scores},
@@ -90,7 +90,7 @@ func mnistLinear(seed uint64) (*world, error) {
 	own := images(train, 45000, 3000)
 	return &world{
 		name: "mnist-linear", words: "The same data, and a softmax of weighted sums, 7,850 weights.",
-		model: m.Predict, data: extraction.Data{Rows: own.X, Labels: own.Y}, held: images(test, 0, 4000), budget: 3000,
+		model: m.Predict, data: extraction.Data{Rows: own.X, Labels: own.Y}, held: images(test, 0, 10000), budget: 3000,
 		lines: []line{
 			{attack: "equation-solving", defence: "none", answers: extraction.Scores, surrogate: extraction.Own},
 			{attack: "in-distribution", defence: "none", answers: extraction.Scores, surrogate: extraction.Affine},
