@@ -101,6 +101,7 @@ type Extracted struct {
 	Victim      *extraction.Share  `json:"victim_accuracy,omitempty"`
 	Points      []extraction.Point `json:"points"`
 	Detection   *Detection         `json:"detection,omitempty"`
+	Found       *Found             `json:"found,omitempty"`
 	Unmeasured  string             `json:"unmeasured,omitempty"` // why there are no points
 	ResumedFrom int                `json:"resumed_from,omitempty"`
 	Recorded    bool               `json:"recorded"` // this command leaves no record
@@ -350,11 +351,43 @@ func (x *Extract) measure(ctx context.Context, a *extraction.Attack, v *victim, 
 			return stopped(a, x.State, nil)
 		}
 		x.say("making a copy of %d rows …", n)
-		p, err := a.Measure(extraction.Theft{Surrogate: x.Surrogate, Perturb: v.defence.perturb()}, n, held)
+		p, copy, err := a.Measure(extraction.Theft{Surrogate: x.Surrogate, Perturb: v.defence.perturb()}, n, held)
 		if err != nil {
 			return err
 		}
-		result.Points = append(result.Points, p)
+		result.Points, result.Found = append(result.Points, p), foundIn(copy, v)
+	}
+	return nil
+}
+
+// A Found is what an attack found out of the model itself, and not by training.
+type Found struct {
+	Leaves     int         `json:"leaves,omitempty"`     // of a tree
+	Thresholds [][]float64 `json:"thresholds,omitempty"` // by column, where a tree parts it
+	Weights    [][]float64 `json:"weights,omitempty"`    // by class, against the first: of the columns, and the constant
+}
+
+// maxFound bounds the numbers that are shown.
+const maxFound = 100_000
+
+// foundIn looks into a copy, and is nil if it was trained, or larger than is shown.
+func foundIn(copy extraction.Surrogate, v *victim) *Found {
+	switch s := copy.(type) {
+	case *extraction.Boxes:
+		f := &Found{Leaves: s.Leaves(), Thresholds: make([][]float64, v.cols)}
+		for j := range f.Thresholds {
+			f.Thresholds[j] = s.Thresholds(j)
+		}
+		return f
+	case *extraction.Linear:
+		if v.classes*(v.cols+1) > maxFound {
+			return nil
+		}
+		f := &Found{}
+		for k := range v.classes {
+			f.Weights = append(f.Weights, s.Weights(k))
+		}
+		return f
 	}
 	return nil
 }

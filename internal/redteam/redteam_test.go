@@ -113,7 +113,7 @@ func TestExtractFromAFile(t *testing.T) {
 	if len(r.Points) != 2 || r.Points[1].Rows != 200 || r.Points[1].Agreement.Low < 0.85 || r.Ended != "budget" || r.Victim == nil || r.Held != 100 || r.HeldAsked || r.Recorded {
 		t.Errorf("%+v", r)
 	}
-	if r := b.run(b.extract(func(x *Extract) { x.Attack, x.Budget = "equation-solving", 1000 })); r.Ended != "exhausted" || r.Points[len(r.Points)-1].Agreement.Count != 100 {
+	if r := b.run(b.extract(func(x *Extract) { x.Attack, x.Budget = "equation-solving", 1000 })); r.Ended != "exhausted" || r.Points[len(r.Points)-1].Agreement.Count != 100 || r.Found == nil || math.Abs(r.Found.Weights[1][0]+2) > 1e-4 {
 		t.Errorf("%+v", r)
 	}
 	if r := b.run(b.extract(func(x *Extract) { x.Target, x.Surrogate = b.path("one.onnx"), "trees" })); r.Classes != 2 || r.Points[1].Agreement.Share < 0.75 {

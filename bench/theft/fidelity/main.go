@@ -144,7 +144,7 @@ func (w *world) steal(l *line, seed uint64, held extraction.Held) error {
 		}
 	}
 	for _, n := range rungs(a.Rows()) {
-		p, err := a.Measure(extraction.Theft{Surrogate: l.surrogate, Perturb: perturb}, n, held)
+		p, _, err := a.Measure(extraction.Theft{Surrogate: l.surrogate, Perturb: perturb}, n, held)
 		if err != nil {
 			return err
 		}
