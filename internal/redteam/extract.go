@@ -351,11 +351,11 @@ func (x *Extract) measure(ctx context.Context, a *extraction.Attack, v *victim, 
 			return stopped(a, x.State, nil)
 		}
 		x.say("making a copy of %d rows …", n)
-		p, copy, err := a.Measure(extraction.Theft{Surrogate: x.Surrogate, Perturb: v.defence.perturb()}, n, held)
+		p, made, err := a.Measure(extraction.Theft{Surrogate: x.Surrogate, Perturb: v.defence.perturb()}, n, held)
 		if err != nil {
 			return err
 		}
-		result.Points, result.Found = append(result.Points, p), foundIn(copy, v)
+		result.Points, result.Found = append(result.Points, p), foundIn(made, v)
 	}
 	return nil
 }
@@ -371,8 +371,8 @@ type Found struct {
 const maxFound = 100_000
 
 // foundIn looks into a copy, and is nil if it was trained, or larger than is shown.
-func foundIn(copy extraction.Surrogate, v *victim) *Found {
-	switch s := copy.(type) {
+func foundIn(made extraction.Surrogate, v *victim) *Found {
+	switch s := made.(type) {
 	case *extraction.Boxes:
 		f := &Found{Leaves: s.Leaves(), Thresholds: make([][]float64, v.cols)}
 		for j := range f.Thresholds {
