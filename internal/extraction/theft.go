@@ -53,7 +53,7 @@ func (a *Attack) Steal(t Theft, rows int) (Surrogate, error) {
 		return nil, invalid("a thief who undoes a perturbation has to know it", "name the defence, or use --answers scores")
 	case x.Rows == 0:
 		return nil, errNothing
-	case name == Own && has:
+	case name == Own && has && a.cfg.Answers != Lookup: // what is undone is only near the truth, and these need it
 		return owner.own(a, rows)
 	case name == Trees:
 		return a.growTrees(x, y)
