@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -315,7 +314,7 @@ func (x *Extract) keep(a *extraction.Attack) error {
 	fault := func(err error) error {
 		return &pavise.Error{Kind: pavise.Unavailable, Msg: fmt.Sprintf("keep the state: %v", err), Hint: "name a file in a directory that you may write, with room", Err: err}
 	}
-	f, err := os.CreateTemp(filepath.Dir(x.State), filepath.Base(x.State)+".*")
+	f, err := os.OpenFile(x.State+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600) // one name, so that kills leave one file
 	if err != nil {
 		return fault(err)
 	}
