@@ -32,8 +32,8 @@ func (f *watermarkFingerprintCommand) run(_ context.Context, c *cli) error {
 	return c.show(found, err)
 }
 
-func (v *watermarkVerifyCommand) run(_ context.Context, c *cli) error {
-	verified, err := v.Run()
+func (v *watermarkVerifyCommand) run(ctx context.Context, c *cli) error {
+	verified, err := v.Run(ctx)
 	if err != nil {
 		return &ending{code: couldNotLook, err: err}
 	}

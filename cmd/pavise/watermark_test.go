@@ -78,7 +78,7 @@ func TestWatermark(t *testing.T) {
 		}
 		return a
 	}
-	made := ask(0, "new --model digits --rows rows.csv --omit label -o key")
+	made := ask(0, "new --model digits --rate 0.02 --rows rows.csv --omit label -o key")
 	if info, err := os.Stat("key"); err != nil || info.Mode().Perm() != 0o600 || made.Quantiser != "cells" || len(made.Commitment) != 64 {
 		t.Errorf("%+v, %v, %v", made, info, err)
 	}
@@ -92,7 +92,8 @@ func TestWatermark(t *testing.T) {
 		t.Fatalf("%+v", marked)
 	}
 	const verify = "verify --key key --answers "
-	if a := ask(1, verify+"marked.jsonl --marks list --committed "+marked.Digest); a.Hits != a.Marked || a.MarksDigest != marked.Digest || a.Unanswered != 0 {
+	if a := ask(1, verify+"marked.jsonl --marks list --committed "+marked.Digest); 20*a.Hits < 19*a.Marked || // rows of one cell may have two classes
+		a.MarksDigest != marked.Digest || a.Unanswered != 0 {
 		t.Errorf("by the list: %+v", a)
 	}
 	if a := ask(1, verify+"marked.jsonl --classes 5 --truth true.csv --controls innocent.csv"); a.Innocent == nil || a.Innocent.Models != 1 {
@@ -137,7 +138,7 @@ func TestWatermark(t *testing.T) {
 	if code != 1 || !strings.Contains(stdout, "marked.jsonl: marked") || !strings.Contains(stdout, "false (this command leaves no record)") || !strings.Contains(stdout, "one signal") {
 		t.Errorf("for people: exit code %d\n%s", code, stdout)
 	}
-	if a := ask(2, verify+few(t)); a.Verdict != "cannot say" || a.Marked > 3 {
+	if a := ask(2, verify+few(t)); a.Verdict != "cannot say" || a.Marked > 13 {
 		t.Errorf("few marks: %+v", a)
 	}
 }
@@ -149,8 +150,8 @@ func few(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lines := strings.SplitAfterN(string(text), "\n", 201)
-	if err := os.WriteFile("few.jsonl", []byte(strings.Join(lines[:200], "")), 0o600); err != nil {
+	lines := strings.SplitAfterN(string(text), "\n", 61)
+	if err := os.WriteFile("few.jsonl", []byte(strings.Join(lines[:60], "")), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return "few.jsonl --classes 5"

@@ -1,18 +1,24 @@
 package answers
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/watermark"
 )
 
+// maxToken bounds a bearer token, in bytes.
+const maxToken = 16 << 10
+
 // Verifying looks for marks in what a suspect says.
 type Verifying struct {
 	Answers   string   `help:"What the suspect said, as CSV, JSONL or NPY: rows of inputs and outputs." placeholder:"FILE" xor:"suspect" required:""`
-	Suspect   string   `help:"The suspect itself, as NAME.onnx: it is asked what the list of marks asks." placeholder:"MODEL" xor:"suspect" required:""`
+	Suspect   string   `help:"The suspect itself, as NAME.onnx or as the URL of a model (https://HOST/v2/models/NAME or /v1/models/NAME): it is asked what the list of marks asks." placeholder:"MODEL" xor:"suspect" required:""`
+	Bearer    string   `help:"A file with the bearer token that the suspect's server wants." placeholder:"FILE"`
 	Key       string   `help:"The key that answers were marked with." required:"" placeholder:"FILE"`
 	Marks     string   `help:"The list of marks that were given out under the key." placeholder:"FILE"`
 	Committed string   `help:"The digest of the list of marks as it was committed to." placeholder:"DIGEST"`
@@ -44,8 +50,8 @@ type Verified struct {
 	Recorded   bool     `json:"recorded"`
 }
 
-// Run makes the inquiry. Errors are of kind Invalid, NotFound or Unverified.
-func (v *Verifying) Run() (*Verified, error) {
+// Run makes the inquiry. Errors are of kind Invalid, NotFound, Unverified or Unavailable.
+func (v *Verifying) Run(ctx context.Context) (*Verified, error) {
 	s := &Verified{}
 	key, err := readKey(v.Key)
 	if err != nil {
@@ -55,7 +61,7 @@ func (v *Verifying) Run() (*Verified, error) {
 	if err != nil {
 		return nil, err
 	}
-	a, err := v.suspect(marks)
+	a, err := v.suspect(ctx, marks)
 	if err != nil {
 		return nil, err
 	}
@@ -120,22 +126,36 @@ func (v *Verifying) readMarks() (*watermark.Marks, error) {
 }
 
 // suspect reads what the suspect said, or asks it.
-func (v *Verifying) suspect(marks *watermark.Marks) (*Set, error) {
+func (v *Verifying) suspect(ctx context.Context, marks *watermark.Marks) (*Set, error) {
 	if v.Answers != "" {
 		return v.Read(v.Answers)
 	}
 	if marks == nil || len(marks.Rows) == 0 {
 		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "nobody says what the suspect is to be asked", Hint: "name the list of marks with --marks"}
 	}
-	m, err := Open(v.Suspect)
-	if err != nil {
-		return nil, err
-	}
 	asked := &Set{Columns: len(marks.Rows[0].Input)}
 	for _, mark := range marks.Rows {
 		asked.Inputs = append(asked.Inputs, mark.Input...)
 	}
-	return m.Answer(asked)
+	if !strings.Contains(v.Suspect, "://") {
+		m, err := Open(v.Suspect)
+		if err != nil {
+			return nil, err
+		}
+		return m.Answer(asked)
+	}
+	var token []byte
+	if v.Bearer != "" {
+		var err error
+		if token, err = readPlain("token", v.Bearer, maxToken); err != nil {
+			return nil, err
+		}
+	}
+	e, err := NewEndpoint(v.Suspect, string(token))
+	if err != nil {
+		return nil, err
+	}
+	return e.Answer(ctx, asked)
 }
 
 // innocents makes the same inquiry of models that cannot know the marks.
@@ -167,9 +187,9 @@ func (s *Verified) Print(w io.Writer) {
 	}
 	fact(w, "answers", "%d, of which %d cannot be used and %d are not of the list", s.Rows, s.Unusable, s.Foreign)
 	fact(w, "marked", "%d inputs, %d with the marked class", s.Marked, s.Hits)
-	fact(w, "others", "%d inputs, %d with the class that they would be marked with", s.Controls, s.ControlHits)
-	for _, t := range s.Tests {
-		fact(w, t.Name, "%d of %d where %.2g of them are expected: 2^%.1f", t.Hits, t.Trials, t.Chance, t.Log2P)
+	fact(w, "others", "%d inputs", s.Controls)
+	if t := s.Test; t != nil {
+		fact(w, "test", "of %d inputs %d were marked blindly, %d have answers that may be off, and %d hit, by a chance of %.3g each: 2^%.1f", t.All, t.Marked, t.Off, t.Hits, t.Chance, t.Log2P)
 	}
 	if b := s.Beside; b != nil {
 		fact(w, "other keys", "%.1f hits on average, at most %d, under %d keys that mean nothing", b.Mean, b.Most, b.Keys)

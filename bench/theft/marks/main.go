@@ -260,7 +260,7 @@ func (m *measurement) others() error {
 			rest, held := set.Split(rng, 0.1)
 			s := &m.suspects[from+i]
 			if i%7 == 6 {
-				cfg := learn.TreeConfig{Classes: classes, Leaves: 15, Rounds: 12, Rate: 0.3, L2: 1, Columns: 0.2, Bins: 16}
+				cfg := learn.TreeConfig{Classes: classes, Leaves: 15, MinRows: 20, Rounds: 12, Rate: 0.3, L2: 1, Columns: 0.2, Bins: 16}
 				trees, err := learn.TrainTrees(cfg, rest, held, rng)
 				s.name, s.predict = fmt.Sprintf("trees, rows from %d", start), func(x learn.Matrix) learn.Matrix { return trees.Predict(x) }
 				return err
