@@ -223,11 +223,11 @@ func (t *trainer) fit() {
 		_, residuals[i] = c.Space.Project(nil, scaled[i])
 	}
 	c.Residual = levelOf(residuals)
-	points, groups := make([][]float32, len(list)), make([]int, len(list))
+	points, folds, groups := make([][]float32, len(list)), make([][]float32, len(list)), make([]int, len(list))
 	var g glance
 	for i, a := range list {
 		c.place(&g, a)
-		points[i], groups[i] = slices.Clone(g.point), g.group
+		points[i], folds[i], groups[i] = slices.Clone(g.point), slices.Clone(g.fold[:]), g.group
 	}
 	t.fitCenters(points, groups)
 	outside := make([]float32, len(points))
@@ -235,9 +235,9 @@ func (t *trainer) fit() {
 		outside[i] = c.Centers[groups[i]].Outside(p)
 	}
 	c.Outside = levelOf(outside)
-	c.Fourier = anomaly.FitFourier(points, calibrationFreq, t.rng)
+	c.Fourier = anomaly.FitFourier(folds, calibrationFreq, t.rng)
 	t.fitMargins(list, groups)
-	t.fitMeans(points, groups)
+	t.fitMeans(folds, groups)
 	t.fitDistances()
 }
 

@@ -74,7 +74,7 @@ func (c *Calibration) misfit() string {
 	if width == 0 || len(c.Columns) != 0 && len(c.Columns) != width {
 		return "its columns do not fit"
 	}
-	for _, why := range []string{c.Scale.Misfit(), c.Space.Misfit(width), c.Sketch.Misfit(width), c.Fourier.Misfit(c.point())} {
+	for _, why := range []string{c.Scale.Misfit(), c.Space.Misfit(width), c.Sketch.Misfit(width), c.Fourier.Misfit(anomaly.SketchLen)} {
 		if why != "" {
 			return why
 		}

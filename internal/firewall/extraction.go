@@ -216,7 +216,7 @@ func (e *Extraction) measure(s *study, a *Asked, g *glance) {
 	if s.feature[g.group] == nil {
 		s.feature[g.group] = make([]float32, c.Fourier.Len())
 	}
-	c.Fourier.Add(s.feature[g.group], g.point)
+	c.Fourier.Add(s.feature[g.group], g.fold[:])
 	s.count[g.group]++
 	cell := g.cell()
 	s.cells[cell/64] |= 1 << (cell % 64)

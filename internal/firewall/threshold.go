@@ -109,7 +109,7 @@ func spreadLeast(measure, rows int) float64 {
 	case measureResidual, measureOutside:
 		return 0.05 + 3/float64(rows)
 	}
-	return 0.02 + 3/float64(rows)
+	return 0.05 + 3/float64(rows)
 }
 
 // threshold sets it by the clients that the reference has not seen.

@@ -148,7 +148,7 @@ func (w *world) habits(rng *rand.Rand) *habits {
 		classes = max(classes, y+1)
 	}
 	alpha := []float64{0.3, 1, 10}[rng.IntN(3)]
-	h := &habits{bright: 0.7 + 0.5*rng.Float64(), noise: 0.06 * rng.Float64() * float64(rng.IntN(2)), quantised: rng.IntN(5) > 0, dx: rng.IntN(2), dy: 0}
+	h := &habits{bright: 0.7 + 0.5*rng.Float64(), noise: 0.06 * rng.Float64() * float64(rng.IntN(2)), quantised: rng.IntN(5) > 0, dx: 0, dy: 0}
 	for range classes {
 		h.mix = append(h.mix, gamma(rng, alpha))
 	}
