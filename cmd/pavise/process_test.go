@@ -133,11 +133,15 @@ func ask(server, token, model, body string) (a answer, err error) {
 // curlLine takes apart a curl that up printed.
 var curlLine = regexp.MustCompile(`(?s)curl -s (http://[^/]+)/v2/models/([^/]+)/infer .*?Bearer ([^']+)'.*?-d '([^']+)'`)
 
-// paste does what a curl that up printed does.
-func paste(curl string) (answer, error) {
+// paste does what a curl that up printed does, or the same with another model and
+// body.
+func paste(curl string, other ...string) (answer, error) {
 	m := curlLine.FindStringSubmatch(curl)
 	if m == nil {
 		return answer{}, fmt.Errorf("%q is not the curl that it was", curl)
+	}
+	if len(other) == 2 {
+		m[2], m[4] = other[0], other[1]
 	}
 	return ask(m[1], m[3], m[2], m[4])
 }
@@ -205,12 +209,13 @@ var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
 			ts.Fatalf("exit code %d, want %s", code, args[0])
 		}
 	},
-	// paste N does the nth curl in up.out and prints the answer.
+	// paste N [MODEL BODY] does the nth curl in up.out, or one like it, and prints the
+	// answer.
 	"paste": func(ts *testscript.TestScript, _ bool, args []string) {
 		curls := strings.Split(ts.ReadFile("up.out"), "\ncurl ")[1:]
 		n, err := strconv.Atoi(args[0])
 		ts.Check(err)
-		a, err := paste("curl " + curls[n-1])
+		a, err := paste("curl "+curls[n-1], args[1:]...)
 		ts.Check(err)
 		fmt.Fprintf(ts.Stdout(), "%d %s\n", a.status, a.body)
 	},
@@ -332,6 +337,7 @@ func TestScripts(t *testing.T) {
 			dir, err := filepath.Abs("testdata")
 			env.Setenv("FRAUD", filepath.Join(dir, "fraud.onnx"))
 			env.Setenv("FRAUD2", filepath.Join(dir, "fraud2.onnx"))
+			env.Setenv("TREES", filepath.Join(dir, "trees.onnx"))
 			return err
 		},
 		Condition: func(name string) (bool, error) {

@@ -44,7 +44,7 @@ func (c *cli) prepare(s *redteam.Setting) {
 func (c *cli) show(result interface{ Print(io.Writer) }, err error) error {
 	c.counted()
 	if err != nil {
-		return err
+		return &ending{couldNotLook, err}
 	}
 	if c.JSON {
 		return c.printJSON(result)

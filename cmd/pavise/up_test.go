@@ -7,6 +7,7 @@ import (
 	"errors"
 	"html"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"net/http/cookiejar"
 	"os"
@@ -23,6 +24,7 @@ import (
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/installation"
+	"github.com/pavise/pavise/internal/learn"
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/onnx"
 	"github.com/pavise/pavise/internal/record"
@@ -244,6 +246,31 @@ func TestFraudModels(t *testing.T) {
 		if err != nil || !bytes.Equal(have, w.Bytes()) {
 			t.Errorf("testdata/%s.onnx is not the model that this test makes: %v", name, err)
 		}
+	}
+}
+
+// TestTreeModel holds the trees of the examples to the code that grew them: a
+// payment is odd if it is large at night, or in a country with a code above 5.
+func TestTreeModel(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	s := learn.Set{X: learn.NewMatrix(500, 3), Y: make([]int, 500)}
+	for i := range s.Y {
+		x := s.X.Row(i)
+		x[0], x[1], x[2] = float32(rng.IntN(1000)), float32(rng.IntN(24)), float32(rng.IntN(8))
+		if x[0] > 700 && x[1] < 6 || x[2] > 5 {
+			s.Y[i] = 1
+		}
+	}
+	trees, err := learn.TrainTrees(learn.TreeConfig{Classes: 2, Leaves: 6, MinRows: 5, Rounds: 12, Rate: 0.5, L2: 1}, s, s, rng)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := onnx.NewWriter("payments")
+	trees.Emit(w, w.Input("payment", 3), "scores")
+	w.Output("scores", 2)
+	have, err := os.ReadFile("testdata/trees.onnx")
+	if err != nil || !bytes.Equal(have, w.Bytes()) {
+		t.Errorf("testdata/trees.onnx is not the model that this test makes: %v", err)
 	}
 }
 

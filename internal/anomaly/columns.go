@@ -65,19 +65,18 @@ func (c *Columns) fillConstant(spread []float64) {
 }
 
 // spreadOf is how far values in order are apart: a quarter of the range of nine in ten of
-// them, or, where those are alike, their standard deviation.
+// them. Where those are alike it is a third of the range of all but one in a hundred, or a
+// quarter of the range of all: what is mostly nothing must not count for more than what is
+// always something, as it would by its standard deviation.
 func spreadOf(sorted []float64) float64 {
 	last := len(sorted) - 1
 	if r := sorted[last*95/100] - sorted[last*5/100]; r > 0 {
 		return r / 4
 	}
-	var sum, squares float64
-	for _, v := range sorted {
-		d := v - sorted[len(sorted)/2]
-		sum, squares = sum+d, squares+d*d
+	if r := sorted[last*995/1000] - sorted[last*5/1000]; r > 0 {
+		return r / 3
 	}
-	n := float64(len(sorted))
-	return math.Sqrt(max(0, squares/n-sum*sum/n/n))
+	return (sorted[last] - sorted[0]) / 4
 }
 
 // stepOf is the largest of the usual steps that all the values are multiples of, or 0.

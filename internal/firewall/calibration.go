@@ -31,6 +31,7 @@ var looks = []int{50, 100, 250, 500, 1000, 2000}
 // A Level is how large a measure of known rows is.
 type Level struct {
 	Usual float32 `json:"usual"` // half of them are below it; above 0
+	Unit  float32 `json:"unit"`  // how far they are from it; above 0
 	Far   float32 `json:"far"`   // hardly one of them is above it, whatever client asked it
 }
 
@@ -42,7 +43,8 @@ const (
 func levelOf(values []float32) Level {
 	slices.Sort(values)
 	usual := max(values[len(values)/2], values[len(values)-1]/1000, 1e-6)
-	return Level{Usual: usual, Far: max(usual, levelBeyond*values[len(values)-1-len(values)/levelTail])}
+	unit := max(usual/100, values[len(values)*9/10]-usual)
+	return Level{Usual: usual, Unit: unit, Far: max(usual, levelBeyond*values[len(values)-1-len(values)/levelTail])}
 }
 
 // doublings is how large a value is, as the logarithm of one and so many times the usual.
@@ -79,8 +81,9 @@ type Calibration struct {
 	DistanceBins  []int32            `json:"distance_bins"`
 	DistanceShare []float64          `json:"distance_share"`
 
-	Middle [][measures]float64 `json:"middle"` // by look: the reference's median
-	Spread [][measures]float64 `json:"spread"` // by look: how far above it the reference's furthest client is
+	Middle [][measures]float64 `json:"middle"` // by look: the median of honest clients
+	Spread [][measures]float64 `json:"spread"` // by look: how far above it one in fifty is
+	Tail   [][measures]float64 `json:"tail"`   // by look: the power that gives all measures like tails
 }
 
 // Traffic gives recorded rows, the same ones each time it is ranged over.
@@ -215,24 +218,26 @@ func (t *trainer) fit() {
 	c.Space = anomaly.FitSubspace(scaled[:min(len(scaled), 4096)], calibrationAxes, t.rng)
 	c.Sketch = anomaly.FitSketch(scaled, t.rng)
 	c.Groups = commonClasses(list)
-	points, groups := make([][]float32, len(list)), make([]int, len(list))
 	residuals := make([]float32, len(list))
+	for i := range list {
+		_, residuals[i] = c.Space.Project(nil, scaled[i])
+	}
+	c.Residual = levelOf(residuals)
+	points, folds, groups := make([][]float32, len(list)), make([][]float32, len(list)), make([]int, len(list))
 	var g glance
 	for i, a := range list {
 		c.place(&g, a)
-		points[i], groups[i] = slices.Clone(g.point), g.group
-		residuals[i] = g.point[len(g.point)-1]
+		points[i], folds[i], groups[i] = slices.Clone(g.point), slices.Clone(g.fold[:]), g.group
 	}
-	c.Residual = levelOf(residuals)
 	t.fitCenters(points, groups)
 	outside := make([]float32, len(points))
 	for i, p := range points {
 		outside[i] = c.Centers[groups[i]].Outside(p)
 	}
 	c.Outside = levelOf(outside)
-	c.Fourier = anomaly.FitFourier(points, calibrationFreq, t.rng)
+	c.Fourier = anomaly.FitFourier(folds, calibrationFreq, t.rng)
 	t.fitMargins(list, groups)
-	t.fitMeans(points, groups)
+	t.fitMeans(folds, groups)
 	t.fitDistances()
 }
 

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"math"
 	"slices"
 
 	"github.com/pavise/pavise"
@@ -75,7 +74,7 @@ func (c *Calibration) misfit() string {
 	if width == 0 || len(c.Columns) != 0 && len(c.Columns) != width {
 		return "its columns do not fit"
 	}
-	for _, why := range []string{c.Scale.Misfit(), c.Space.Misfit(width), c.Sketch.Misfit(width), c.Fourier.Misfit(c.point())} {
+	for _, why := range []string{c.Scale.Misfit(), c.Space.Misfit(width), c.Sketch.Misfit(width), c.Fourier.Misfit(anomaly.SketchLen)} {
 		if why != "" {
 			return why
 		}
@@ -83,13 +82,13 @@ func (c *Calibration) misfit() string {
 	switch {
 	case len(c.Centers) != groups || slices.ContainsFunc(c.Centers, func(k *anomaly.Centers) bool { return k == nil || k.Misfit(c.point()) != "" }):
 		return "its centres do not fit"
-	case !(c.Residual.Usual > 0 && c.Outside.Usual > 0):
+	case !(c.Residual.Usual > 0 && c.Residual.Unit > 0 && c.Outside.Usual > 0):
 		return "its levels are none"
 	case len(c.Groups) >= calibrationGroups || !slices.IsSorted(c.Groups) || len(c.Margins) != groups || len(c.Means) != groups:
 		return "its classes do not fit"
 	case len(c.DistanceBins) != studyBins-1 || !slices.IsSorted(c.DistanceBins) || len(c.DistanceShare) != studyBins:
 		return "its distances do not fit"
-	case len(c.Looks) > len(looks) || !slices.Equal(c.Looks, looks[:len(c.Looks)]) || len(c.Middle) != len(c.Looks) || len(c.Spread) != len(c.Looks):
+	case len(c.Looks) > len(looks) || !slices.Equal(c.Looks, looks[:len(c.Looks)]) || len(c.Middle) != len(c.Looks) || len(c.Spread) != len(c.Looks) || len(c.Tail) != len(c.Looks):
 		return "its looks do not fit"
 	case !(c.Threshold > 0) || !(c.Bound > 0 && c.Bound < 1) || !(c.Alpha > 0 && c.Alpha < 1):
 		return "its threshold or its bound is none"
@@ -101,7 +100,7 @@ func (c *Calibration) misfit() string {
 	}
 	for look := range c.Spread {
 		for m := range measures {
-			if !(c.Spread[look][m] > 0) || math.IsInf(c.Spread[look][m], 0) {
+			if !(c.Spread[look][m] > 0 && c.Tail[look][m] > 0 && c.Tail[look][m] <= 1) {
 				return "a spread is none"
 			}
 		}

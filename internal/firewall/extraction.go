@@ -108,12 +108,13 @@ func NewExtraction(c *Calibration) *Extraction {
 
 // A glance is what is computed of one row.
 type glance struct {
-	scaled []float32
-	point  []float32 // coordinates in the subspace and how far it sticks out
-	fold   [anomaly.SketchLen]float32
-	sketch [anomaly.SketchLen]int8
-	exact  uint64 // hash of the row
-	group  int    // of its class
+	scaled   []float32
+	point    []float32 // leading coordinates in the subspace, and how far it sticks out
+	residual float32   // how far it sticks out
+	fold     [anomaly.SketchLen]float32
+	sketch   [anomaly.SketchLen]int8
+	exact    uint64 // hash of the row
+	group    int    // of its class
 }
 
 // A study is what is known of one client.
@@ -198,7 +199,7 @@ func (s *study) repeats(exact uint64) bool {
 func (e *Extraction) measure(s *study, a *Asked, g *glance) {
 	c := e.c
 	c.place(g, a)
-	residual, outside := g.point[len(g.point)-1], c.Centers[g.group].Outside(g.point)
+	residual, outside := g.residual, c.Centers[g.group].Outside(g.point)
 	s.sums[measureResidual] += c.Residual.doublings(residual)
 	s.sums[measureResidualFar] += one(residual > c.Residual.Far)
 	s.sums[measureOutside] += c.Outside.doublings(outside)
@@ -215,7 +216,7 @@ func (e *Extraction) measure(s *study, a *Asked, g *glance) {
 	if s.feature[g.group] == nil {
 		s.feature[g.group] = make([]float32, c.Fourier.Len())
 	}
-	c.Fourier.Add(s.feature[g.group], g.point)
+	c.Fourier.Add(s.feature[g.group], g.fold[:])
 	s.count[g.group]++
 	cell := g.cell()
 	s.cells[cell/64] |= 1 << (cell % 64)

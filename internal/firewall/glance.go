@@ -23,7 +23,8 @@ func (c *Calibration) place(g *glance, a *Asked) {
 	for k := range g.point {
 		g.point[k] /= c.Space.Unit
 	}
-	g.point = append(g.point, residual/c.Space.Unit)
+	g.residual = residual
+	g.point = append(g.point, (residual-c.Residual.Usual)/(2*c.Residual.Unit))
 	c.Sketch.Fold(&g.fold, g.scaled)
 	for k, v := range g.fold {
 		g.sketch[k] = int8(max(-127, min(127, math.Round(float64(v)*sketchStep))))

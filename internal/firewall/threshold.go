@@ -1,6 +1,7 @@
 package firewall
 
 import (
+	"math"
 	"slices"
 
 	"github.com/pavise/pavise/internal/anomaly"
@@ -14,6 +15,9 @@ const (
 	thresholdMargin = 1.25
 
 	spreadTail = 50 // one in so many clients is further from the middle than the spread
+
+	tailBell  = 0.6
+	tailLeast = 0.3
 )
 
 // A taken is the measures of a client at a look.
@@ -63,7 +67,7 @@ func (t *trainer) keepLooks(all []taken) {
 // the spread by one place in their order, which thresholdMargin covers.
 func (t *trainer) standardise(all []taken) {
 	for look := range t.c.Looks {
-		var middle, spread [measures]float64
+		var middle, spread, tail [measures]float64
 		for m := range measures {
 			var list []float64
 			for _, k := range all {
@@ -73,11 +77,25 @@ func (t *trainer) standardise(all []taken) {
 			}
 			slices.Sort(list)
 			middle[m] = list[len(list)/2]
-			furthest := list[len(list)-1-len(list)/spreadTail]
-			spread[m] = max(furthest-middle[m], spreadLeast(m, t.c.Looks[look]))
+			furthest, far := list[len(list)-1-len(list)/spreadTail], list[len(list)-1-len(list)/10]
+			spread[m], tail[m] = spreadLeast(m, t.c.Looks[look]), 1
+			if d := furthest - middle[m]; d > spread[m] {
+				spread[m], tail[m] = d, tailOf((far-middle[m])/d)
+			}
 		}
-		t.c.Middle, t.c.Spread = append(t.c.Middle, middle), append(t.c.Spread, spread)
+		t.c.Middle, t.c.Spread, t.c.Tail = append(t.c.Middle, middle), append(t.c.Spread, spread), append(t.c.Tail, tail)
 	}
+}
+
+// tailOf is the power that gives a measure a tail like a bell's, of which one in ten is
+// above 0.6 of what one in fifty is above; far is what one in ten is above. A measure that
+// is nothing for most honest clients and much for a few would else set the threshold for all
+// others.
+func tailOf(far float64) float64 {
+	if far >= tailBell {
+		return 1
+	}
+	return max(tailLeast, math.Log(tailBell)/math.Log(max(far, 1e-9)))
 }
 
 // spreadLeast is how far a measure of so many rows may always be from the middle: that of
@@ -91,7 +109,7 @@ func spreadLeast(measure, rows int) float64 {
 	case measureResidual, measureOutside:
 		return 0.05 + 3/float64(rows)
 	}
-	return 0.02 + 3/float64(rows)
+	return 0.05 + 3/float64(rows)
 }
 
 // threshold sets it by the clients that the reference has not seen.
@@ -113,11 +131,15 @@ func (t *trainer) threshold(all []taken) {
 	t.c.Threshold *= thresholdMargin
 }
 
-// furthest returns the measure that is furthest above the reference's middle at a look, and
-// how far, in spreads.
+// furthest returns the measure that is furthest above the middle at a look, and how far: 1
+// is where one honest client in fifty is.
 func (c *Calibration) furthest(look int, values *[measures]float64) (measure int, score float64) {
 	for m := range measures {
-		if z := (values[m] - c.Middle[look][m]) / c.Spread[look][m]; z > score {
+		z := (values[m] - c.Middle[look][m]) / c.Spread[look][m]
+		if z <= 0 {
+			continue
+		}
+		if z = math.Pow(z, c.Tail[look][m]); z > score {
 			measure, score = m, z
 		}
 	}

@@ -20,6 +20,7 @@ const maxKept = 1 << 24
 type bins struct {
 	cuts  [][]float32 // of a column: bin b holds the values up to cuts[b], the last bin all others
 	codes [][]uint8   // of a column, by row
+	usual []int       // the bin that most rows of a column lie in; -1 if none has half of them
 	start []int       // where a column's bins begin among all
 	all   int         // bins of all columns
 }
@@ -40,9 +41,24 @@ func newBins(x Matrix, most int) *bins {
 			codes[i] = uint8(at)
 		}
 		b.cuts, b.codes, b.start = append(b.cuts, cuts), append(b.codes, codes), append(b.start, b.all)
+		b.usual = append(b.usual, usual(codes))
 		b.all += len(cuts) + 1
 	}
 	return b
+}
+
+// usual returns the code of more than half of the rows, or -1.
+func usual(codes []uint8) int {
+	var rows [maxBins]int
+	for _, c := range codes {
+		rows[c]++
+	}
+	for c, n := range rows {
+		if 2*n > len(codes) {
+			return c
+		}
+	}
+	return -1
 }
 
 // cut returns thresholds between sorted values, for at most the given number of
@@ -92,9 +108,10 @@ type grower struct {
 	column []int     // of the sums that a row counts in
 	first  []float64 // derivative of the loss by the score, by row
 	second []float64
-	width  int         // numbers to a cell
-	keep   bool        // histograms of leaves, to subtract from
-	free   [][]float64 // histograms that no leaf needs
+	width  int          // numbers to a cell
+	leaf   [2][]float64 // derivatives of the rows of one leaf, side by side
+	keep   bool         // histograms of leaves, to subtract from
+	free   [][]float64  // histograms that no leaf needs
 }
 
 func newGrower(cfg TreeConfig, train Set) *grower {
@@ -239,7 +256,7 @@ func (g *grower) measure(e *end, columns []int, histogram []float64) {
 		return
 	}
 	if histogram == nil {
-		histogram = g.histogram(e.rows, columns)
+		histogram = g.histogram(e, columns)
 	}
 	left := make([]float64, g.width)
 	for _, j := range columns {
@@ -250,23 +267,75 @@ func (g *grower) measure(e *end, columns []int, histogram []float64) {
 	}
 }
 
-// histogram adds up the derivatives of rows by column and bin.
-func (g *grower) histogram(rows []int32, columns []int) []float64 {
+// histogram adds up the derivatives of the rows of e by column and bin. Where most
+// rows of a column lie in one bin, as zeros do, that bin gets what the others
+// leave of the sums.
+func (g *grower) histogram(e *end, columns []int) []float64 {
 	h := g.take()
+	first, second := g.leaf[0][:0], g.leaf[1][:0]
+	for _, r := range e.rows {
+		first, second = append(first, g.first[r]), append(second, g.second[r])
+	}
+	g.leaf = [2][]float64{first, second}
 	for _, j := range columns {
-		if len(g.bins.cuts[j]) == 0 {
+		bins := len(g.bins.cuts[j]) + 1
+		if bins == 1 {
 			continue
 		}
-		codes, cells := g.bins.codes[j], h[g.bins.start[j]*g.width:]
-		for _, r := range rows {
-			at := int(codes[r]) * g.width
-			cell := cells[at : at+g.width]
-			cell[0]++
-			cell[1] += g.second[r]
-			cell[2+g.column[r]] += g.first[r]
+		cells, skip := h[g.bins.start[j]*g.width:][:bins*g.width], g.bins.usual[j]
+		if g.sums == 1 {
+			tally(cells, g.bins.codes[j], e.rows, first, second, skip)
+		} else {
+			g.tallyClasses(cells, g.bins.codes[j], e.rows, skip)
+		}
+		if skip >= 0 {
+			g.complete(cells, skip, e.sums)
 		}
 	}
 	return h
+}
+
+// tally adds rows to the cells of a column, but for those in the bin to skip.
+func tally(cells []float64, codes []uint8, rows []int32, first, second []float64, skip int) {
+	first, second = first[:len(rows)], second[:len(rows)]
+	for i, r := range rows {
+		code := int(codes[r])
+		if code == skip {
+			continue
+		}
+		cell := cells[3*code : 3*code+3]
+		cell[0]++
+		cell[1] += second[i]
+		cell[2] += first[i]
+	}
+}
+
+// tallyClasses is tally where each class has a sum of its own.
+func (g *grower) tallyClasses(cells []float64, codes []uint8, rows []int32, skip int) {
+	for _, r := range rows {
+		code := int(codes[r])
+		if code == skip {
+			continue
+		}
+		cell := cells[code*g.width : (code+1)*g.width]
+		cell[0]++
+		cell[1] += g.second[r]
+		cell[2+g.column[r]] += g.first[r]
+	}
+}
+
+// complete sets one cell to the sums less all other cells.
+func (g *grower) complete(cells []float64, at int, sums []float64) {
+	cell := cells[at*g.width : (at+1)*g.width]
+	copy(cell, sums)
+	for b := 0; b < len(cells); b += g.width {
+		if cells[b] == 0 || b == at*g.width {
+			continue
+		}
+		for i, v := range cells[b : b+g.width] {
+			cell[i] -= v
+		}
+	}
 }
 
 // search looks for a better split of e in column j, whose cells are given.
@@ -275,6 +344,9 @@ func (g *grower) search(e *end, j int, cells, left []float64) {
 	whole := g.score(e.sums, nil)
 	least := e.best.gain + float64(1e-10*whole) // what is less is rounding
 	for b := range g.bins.cuts[j] {
+		if cells[b*g.width] == 0 {
+			continue // no row lies here: the split would be the last one again
+		}
 		for i, v := range cells[b*g.width : (b+1)*g.width] {
 			left[i] += v
 		}

@@ -22,7 +22,7 @@ const (
 // other meanings; newer ones than these have not been read.
 const (
 	minIR, maxIR       = 3, 14
-	minOpset, maxOpset = 9, 27
+	minOpset, maxOpset = 8, 27
 	maxOpsetML         = 5 // of ai.onnx.ml
 )
 
@@ -79,13 +79,18 @@ func (m *model) checkVersions() error {
 	if m.ir < minIR || m.ir > maxIR {
 		return invalid(fmt.Sprintf("ONNX model: IR version %d is not supported", m.ir), fmt.Sprintf("export it with IR version %d to %d", minIR, maxIR))
 	}
-	if v := m.opsets[""]; v < minOpset || v > maxOpset {
+	if v, declared := m.opsets[""]; (v < minOpset || v > maxOpset) && (declared || m.uses("")) {
 		return invalid(fmt.Sprintf("ONNX model: operator set %d is not supported", v), fmt.Sprintf("export it with operator set %d to %d", minOpset, maxOpset))
 	}
 	if v := m.opsets["ai.onnx.ml"]; v > maxOpsetML {
 		return invalid(fmt.Sprintf("ONNX model: operator set %d of ai.onnx.ml is not supported", v), fmt.Sprintf("export it with operator set 1 to %d of ai.onnx.ml", maxOpsetML))
 	}
 	return nil
+}
+
+// uses reports whether a node is of the domain.
+func (m *model) uses(domain string) bool {
+	return slices.ContainsFunc(m.nodes, func(n node) bool { return n.domain == domain })
 }
 
 // Inputs returns what Run must be given, in the order of the model.
@@ -171,7 +176,7 @@ func refuse(n *node, err error) *pavise.Error {
 	if n.domain != "" {
 		op = n.domain + "." + op
 	}
-	return invalid(fmt.Sprintf("ONNX model: node %q (%s): %v", n.name, op, err), "feed-forward models over tables run in place; serve others from a model server")
+	return invalid(fmt.Sprintf("ONNX model: node %q (%s): %v", n.name, op, err), "feed-forward models and trees over tables run in place; serve others from a model server")
 }
 
 func invalid(msg, hint string) *pavise.Error {

@@ -82,6 +82,9 @@ func TestOperators(t *testing.T) {
 		{"Clip by attributes", func(w *Writer, x string) {
 			w.Node("Clip", "y", []string{x}, Float("min", 0))
 		}, []float32{0, 0, 3, 0.5, 1, 0}},
+		{"ArrayFeatureExtractor of columns", func(w *Writer, x string) {
+			w.inML("ArrayFeatureExtractor", "y", []string{x, w.Ints("i", []int64{2, 0, 2})})
+		}, []float32{3, -2, 3, -1, 0.5, -1}},
 		{"Gather", func(w *Writer, x string) {
 			w.Node("Gather", "y", []string{x, w.Ints("i", []int64{2, -3, 2})}, Int("axis", 1))
 		}, []float32{3, -2, 3, -1, 0.5, -1}},
@@ -281,6 +284,12 @@ func TestParseRefuses(t *testing.T) {
 		{"gather out of range", func(w *Writer, x string) {
 			w.Node("Gather", "y", []string{x, w.Ints("i", []int64{0, 3})}, Int("axis", 1))
 		}, []string{"column 3 of 3"}},
+		{"extracted column", func(w *Writer, x string) {
+			w.inML("ArrayFeatureExtractor", "y", []string{x, w.Ints("i", []int64{3})})
+		}, []string{"column 3 of 3"}},
+		{"extracted from the end", func(w *Writer, x string) {
+			w.inML("ArrayFeatureExtractor", "y", []string{x, w.Ints("i", []int64{-1})})
+		}, []string{"counted from 0"}},
 		{"gather far below", func(w *Writer, x string) {
 			w.Node("Gather", "y", []string{x, w.Ints("i", []int64{math.MinInt64})}, Int("axis", 1))
 		}, []string{"of 3"}},

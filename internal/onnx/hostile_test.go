@@ -81,24 +81,33 @@ func TestForeignFiles(t *testing.T) {
 		b = appendMessage(b, modelOpset, appendVarint(nil, opsetVersion, 13))
 		return appendMessage(b, modelGraph, appendMessage(nil, num, msg))
 	}
+	set := func(b []byte, domain string, version int) []byte {
+		msg := appendMessage(nil, opsetDomain, []byte(domain))
+		return appendMessage(slices.Clone(b), modelOpset, appendVarint(msg, opsetVersion, uint64(version)))
+	}
+	bare := good[:len(good)-len(appendMessage(nil, modelOpset, appendVarint(nil, opsetVersion, writeOpset)))]
 	for name, tc := range map[string]struct {
 		model []byte
 		want  string
 	}{
-		"empty":         {nil, "no graph"},
-		"text":          {[]byte("this is no model"), ""},
-		"torn":          {good[:len(good)-3], ""},
-		"second graph":  {appendMessage(slices.Clone(good), modelGraph, nil), "twice"},
-		"second opset":  {appendMessage(slices.Clone(good), modelOpset, appendVarint(nil, opsetVersion, 12)), "two versions"},
-		"functions":     {appendMessage(slices.Clone(good), modelFunctions, nil), "functions"},
-		"old":           {appendVarint(slices.Clone(good), modelIR, 2), "IR version 2"},
-		"new":           {appendVarint(slices.Clone(good), modelIR, 99), "IR version 99"},
-		"graph as int":  {appendVarint(nil, modelGraph, 1), "wire type"},
-		"external":      {graph(graphInitializer, external), "another file"},
-		"sparse":        {graph(graphSparseInitializer, nil), "sparse"},
-		"two data":      {graph(graphInitializer, appendMessage(appendMessage(external[:2:2], tensorRaw, make([]byte, 4)), tensorFloats, make([]byte, 4))), "two fields"},
-		"no input":      {graph(graphName, nil), "no input"},
-		"odd float run": {graph(graphInitializer, appendMessage(nil, tensorFloats, make([]byte, 5))), "whole floats"},
+		"empty":               {nil, "no graph"},
+		"text":                {[]byte("this is no model"), ""},
+		"torn":                {good[:len(good)-3], ""},
+		"second graph":        {appendMessage(slices.Clone(good), modelGraph, nil), "twice"},
+		"second opset":        {appendMessage(slices.Clone(good), modelOpset, appendVarint(nil, opsetVersion, 12)), "two versions"},
+		"old operators":       {set(bare, "", minOpset-1), "operator set 7"},
+		"new operators":       {set(bare, "", maxOpset+1), "operator set 28"},
+		"new operators of ML": {set(good, "ai.onnx.ml", maxOpsetML+1), "operator set 6 of ai.onnx.ml"},
+		"operators of no set": {set(bare, "ai.onnx.ml", 1), "operator set 0"},
+		"functions":           {appendMessage(slices.Clone(good), modelFunctions, nil), "functions"},
+		"old":                 {appendVarint(slices.Clone(good), modelIR, 2), "IR version 2"},
+		"new":                 {appendVarint(slices.Clone(good), modelIR, 99), "IR version 99"},
+		"graph as int":        {appendVarint(nil, modelGraph, 1), "wire type"},
+		"external":            {graph(graphInitializer, external), "another file"},
+		"sparse":              {graph(graphSparseInitializer, nil), "sparse"},
+		"two data":            {graph(graphInitializer, appendMessage(appendMessage(external[:2:2], tensorRaw, make([]byte, 4)), tensorFloats, make([]byte, 4))), "two fields"},
+		"no input":            {graph(graphName, nil), "no input"},
+		"odd float run":       {graph(graphInitializer, appendMessage(nil, tensorFloats, make([]byte, 5))), "whole floats"},
 	} {
 		t.Run(name, func(t *testing.T) { refused(t, tc.model, tc.want) })
 	}

@@ -389,12 +389,31 @@ func sigmoids(row []float32) {
 	}
 }
 
-// pickLabel is ArrayFeatureExtractor as classifiers use it: a constant row of
-// labels, and for each row of the batch the index of one.
-func pickLabel(c *compiler, n *node) error {
+// extractFeatures is ArrayFeatureExtractor in its two uses: columns of a table, by
+// constant indices, and, of a constant row of labels, one to each row of the
+// batch.
+func extractFeatures(c *compiler, n *node) error {
 	if err := n.arity(2, 2, 1); err != nil {
 		return err
 	}
+	from, err := c.in(n, 0)
+	if err != nil {
+		return err
+	}
+	if from.constant != nil {
+		return c.pickLabel(n)
+	}
+	index, err := c.constant(n, 1, integer)
+	if err != nil {
+		return err
+	}
+	if from.shape != table || !index.oneRow() || slices.Min(index.ints) < 0 {
+		return errors.New("only a list of columns of a table, counted from 0, can be extracted")
+	}
+	return c.columnsOf(n, from, index.ints)
+}
+
+func (c *compiler) pickLabel(n *node) error {
 	labels, err := c.constant(n, 0, integer)
 	if err != nil {
 		return err

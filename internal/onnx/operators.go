@@ -53,7 +53,7 @@ var operators = map[string]operator{
 	":Identity": identity,
 	":Reshape":  reshape,
 
-	"ai.onnx.ml:ArrayFeatureExtractor":  pickLabel,
+	"ai.onnx.ml:ArrayFeatureExtractor":  extractFeatures,
 	"ai.onnx.ml:LinearClassifier":       linearClassifier,
 	"ai.onnx.ml:Normalizer":             normalizer,
 	"ai.onnx.ml:Scaler":                 scaler,
@@ -203,17 +203,23 @@ func gather(c *compiler, n *node) error {
 	if x.shape != table || axis != 1 && axis != -1 || len(index.dims) != 1 {
 		return errors.New("only a list of columns of a table, axis 1, can be gathered")
 	}
-	y, err := c.slot(len(index.ints))
+	return c.columnsOf(n, x, index.ints)
+}
+
+// columnsOf adds the step that makes output 0 of n of the columns of x with the
+// given indices.
+func (c *compiler) columnsOf(n *node, x value, indices []int64) error {
+	y, err := c.slot(len(indices))
 	if err != nil {
 		return err
 	}
-	columns := make([]int, len(index.ints))
-	for i, k := range index.ints {
+	columns := make([]int, len(indices))
+	for i, k := range indices {
 		if k < 0 {
 			k += int64(x.cols)
 		}
 		if k < 0 || k >= int64(x.cols) {
-			return fmt.Errorf("column %d of %d", index.ints[i], x.cols)
+			return fmt.Errorf("column %d of %d", indices[i], x.cols)
 		}
 		columns[i] = int(k)
 	}

@@ -85,7 +85,7 @@ type attribute struct {
 	text   string
 	floats []float32
 	ints   []int64
-	texts  [][]byte // of the file
+	texts  []string
 	tensor *tensor
 	used   bool // by the operator; what no operator asks for is refused
 }
@@ -320,6 +320,17 @@ func readName(b []byte) (string, error) {
 	return string(b), nil
 }
 
+// readText reads one of a list of texts. The modes of tree nodes, of which there
+// may be very many, share their memory.
+func readText(b []byte) (string, error) {
+	for _, mode := range treeModes {
+		if string(b) == mode {
+			return mode, nil
+		}
+	}
+	return string(b), nil
+}
+
 func readAttribute(b []byte) (attribute, error) {
 	var a attribute
 	var value []byte
@@ -340,7 +351,7 @@ func readAttribute(b []byte) (attribute, error) {
 		case attrInts:
 			return f.ints(&a.ints)
 		case attrStrings:
-			return appendTo(&a.texts, maxTexts, f, func(b []byte) ([]byte, error) { return b, nil })
+			return appendTo(&a.texts, maxTexts, f, readText)
 		case attrTensor:
 			return f.once(&value)
 		case attrType:

@@ -456,7 +456,7 @@ func (n *treeNode) leaf(k int32) bool { return n.next[0] == k && n.next[1] == k 
 type forestReader struct {
 	ids, trees, features, yes, no, missing []int64 // missing may be empty
 	values                                 []float32
-	modes                                  [][]byte
+	modes                                  []string
 	order                                  []int32 // nodes by tree and id
 
 	voteTrees, voteNodes, voteIDs []int64
@@ -566,10 +566,13 @@ func (r *forestReader) find(tree, id int64) (int32, bool) {
 	return r.order[i], true
 }
 
+// treeModes are the kinds of nodes.
+var treeModes = []string{"LEAF", "BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT", "BRANCH_EQ", "BRANCH_NEQ"}
+
 // node makes node i. All orders become the one of treeNode: v < t is v ≤ the
 // float below t, and the others are the contrary of one of these.
 func (r *forestReader) node(i, cols int) (treeNode, error) {
-	mode := string(r.modes[i])
+	mode := r.modes[i]
 	if mode == "LEAF" {
 		return treeNode{next: [2]int32{int32(i), int32(i)}}, nil
 	}

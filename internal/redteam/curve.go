@@ -191,7 +191,7 @@ func (k *Curve) one(ctx context.Context, v *victim, data extraction.Data, held e
 			return out, &pavise.Error{Kind: pavise.Unavailable, Msg: "stopped before the curves were whole", Hint: "a smaller --budget or fewer attacks take less time"}
 		}
 		say("a copy of %d rows …", n)
-		p, err := a.Measure(extraction.Theft{Surrogate: k.Surrogate, Perturb: v.defence.perturb()}, n, held)
+		p, _, err := a.Measure(extraction.Theft{Surrogate: k.Surrogate, Perturb: v.defence.perturb()}, n, held)
 		if err != nil {
 			return out, err
 		}

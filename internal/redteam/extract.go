@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -101,6 +100,7 @@ type Extracted struct {
 	Victim      *extraction.Share  `json:"victim_accuracy,omitempty"`
 	Points      []extraction.Point `json:"points"`
 	Detection   *Detection         `json:"detection,omitempty"`
+	Found       *Found             `json:"found,omitempty"`
 	Unmeasured  string             `json:"unmeasured,omitempty"` // why there are no points
 	ResumedFrom int                `json:"resumed_from,omitempty"`
 	Recorded    bool               `json:"recorded"` // this command leaves no record
@@ -242,10 +242,12 @@ func (f *Setting) say(format string, args ...any) {
 	}
 }
 
-// How often a long run says how far it is, and keeps itself.
+// How often a long run says how far it is, and keeps itself; where keeping takes long, it
+// takes at most one part in so many of the run.
 const (
 	sayEvery  = 200 * time.Millisecond
 	keepEvery = 5 * time.Second
+	keepShare = 20
 )
 
 // drive asks until the attack is over, or the target refuses.
@@ -256,7 +258,7 @@ func (x *Extract) drive(ctx context.Context, a *extraction.Attack, v *victim, wa
 	}
 	defer queries.Close()
 	keep := func() error { return errors.Join(queries.Flush(), x.keep(a)) }
-	said, kept := time.Time{}, time.Now()
+	said, due := time.Time{}, time.Now().Add(keepEvery)
 	for {
 		if ctx.Err() != nil {
 			return nil, stopped(a, x.State, keep())
@@ -286,11 +288,11 @@ func (x *Extract) drive(ctx context.Context, a *extraction.Attack, v *victim, wa
 			x.say("%d of %d rows …", a.Rows(), x.Budget)
 			said = time.Now()
 		}
-		if time.Since(kept) > keepEvery {
+		if began := time.Now(); began.After(due) {
 			if err := keep(); err != nil {
 				return nil, err
 			}
-			kept = time.Now()
+			due = time.Now().Add(max(keepEvery, keepShare*time.Since(began)))
 		}
 	}
 }
@@ -312,7 +314,7 @@ func (x *Extract) keep(a *extraction.Attack) error {
 	fault := func(err error) error {
 		return &pavise.Error{Kind: pavise.Unavailable, Msg: fmt.Sprintf("keep the state: %v", err), Hint: "name a file in a directory that you may write, with room", Err: err}
 	}
-	f, err := os.CreateTemp(filepath.Dir(x.State), filepath.Base(x.State)+".*")
+	f, err := os.OpenFile(x.State+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600) // one name, so that kills leave one file
 	if err != nil {
 		return fault(err)
 	}
@@ -348,11 +350,43 @@ func (x *Extract) measure(ctx context.Context, a *extraction.Attack, v *victim, 
 			return stopped(a, x.State, nil)
 		}
 		x.say("making a copy of %d rows …", n)
-		p, err := a.Measure(extraction.Theft{Surrogate: x.Surrogate, Perturb: v.defence.perturb()}, n, held)
+		p, made, err := a.Measure(extraction.Theft{Surrogate: x.Surrogate, Perturb: v.defence.perturb()}, n, held)
 		if err != nil {
 			return err
 		}
-		result.Points = append(result.Points, p)
+		result.Points, result.Found = append(result.Points, p), foundIn(made, v)
+	}
+	return nil
+}
+
+// A Found is what an attack found out of the model itself, and not by training.
+type Found struct {
+	Leaves     int         `json:"leaves,omitempty"`     // of a tree
+	Thresholds [][]float64 `json:"thresholds,omitempty"` // by column, where a tree parts it
+	Weights    [][]float64 `json:"weights,omitempty"`    // by class, against the first: of the columns, and the constant
+}
+
+// maxFound bounds the numbers that are shown.
+const maxFound = 100_000
+
+// foundIn looks into a copy, and is nil if it was trained, or larger than is shown.
+func foundIn(made extraction.Surrogate, v *victim) *Found {
+	switch s := made.(type) {
+	case *extraction.Boxes:
+		f := &Found{Leaves: s.Leaves(), Thresholds: make([][]float64, v.cols)}
+		for j := range f.Thresholds {
+			f.Thresholds[j] = s.Thresholds(j)
+		}
+		return f
+	case *extraction.Linear:
+		if v.classes*(v.cols+1) > maxFound {
+			return nil
+		}
+		f := &Found{}
+		for k := range v.classes {
+			f.Weights = append(f.Weights, s.Weights(k))
+		}
+		return f
 	}
 	return nil
 }

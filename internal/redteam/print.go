@@ -43,6 +43,15 @@ func (r *Extracted) Print(w io.Writer) {
 	if r.Paused > 0 {
 		fact(w, "paused", "%.0f s in all, as the server asked", r.Paused)
 	}
+	if r.Found != nil && r.Found.Weights != nil {
+		fact(w, "found", "the weights of %d classes; --json shows them", len(r.Found.Weights))
+	} else if r.Found != nil {
+		n := 0
+		for _, list := range r.Found.Thresholds {
+			n += len(list)
+		}
+		fact(w, "found", "%d leaves, %d thresholds; --json shows them", r.Found.Leaves, n)
+	}
 	r.Detection.print(w)
 	if r.Victim != nil {
 		fact(w, "model", "right on %s of the held-back rows", r.Victim)

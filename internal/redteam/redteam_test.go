@@ -21,6 +21,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/infer"
+	"github.com/pavise/pavise/internal/learn"
 	"github.com/pavise/pavise/internal/onnx"
 	"github.com/pavise/pavise/internal/tensor"
 )
@@ -113,7 +114,7 @@ func TestExtractFromAFile(t *testing.T) {
 	if len(r.Points) != 2 || r.Points[1].Rows != 200 || r.Points[1].Agreement.Low < 0.85 || r.Ended != "budget" || r.Victim == nil || r.Held != 100 || r.HeldAsked || r.Recorded {
 		t.Errorf("%+v", r)
 	}
-	if r := b.run(b.extract(func(x *Extract) { x.Attack, x.Budget = "equation-solving", 1000 })); r.Ended != "exhausted" || r.Points[len(r.Points)-1].Agreement.Count != 100 {
+	if r := b.run(b.extract(func(x *Extract) { x.Attack, x.Budget = "equation-solving", 1000 })); r.Ended != "exhausted" || r.Points[len(r.Points)-1].Agreement.Count != 100 || r.Found == nil || math.Abs(r.Found.Weights[1][0]+2) > 1e-4 {
 		t.Errorf("%+v", r)
 	}
 	if r := b.run(b.extract(func(x *Extract) { x.Target, x.Surrogate = b.path("one.onnx"), "trees" })); r.Classes != 2 || r.Points[1].Agreement.Share < 0.75 {
@@ -121,6 +122,47 @@ func TestExtractFromAFile(t *testing.T) {
 	}
 	var out strings.Builder
 	if r.Print(&out); !strings.Contains(out.String(), "recorded    false") || !strings.Contains(out.String(), "200 of 200 rows") {
+		t.Error(out.String())
+	}
+}
+
+// TestTreeIsFound attacks a tree of our own, through ONNX: every leaf is found, and every
+// threshold lies where the tree has one.
+func TestTreeIsFound(t *testing.T) {
+	b := newBench(t)
+	rng := rand.New(rand.NewPCG(3, 4))
+	set := learn.Set{X: learn.NewMatrix(400, 4)}
+	for i := range set.X.Rows {
+		row := set.X.Row(i)
+		for j := range row {
+			row[j] = float32(rng.NormFloat64())
+		}
+		class := 0
+		if row[0] > 0.3 {
+			class = 1
+		}
+		if row[2] > -0.5 && row[0] < 1 {
+			class += 1
+		}
+		set.Y = append(set.Y, class)
+	}
+	tree, err := learn.TrainTrees(learn.TreeConfig{Classes: 3, Leaves: 6, MinRows: 5, Single: true}, set, set, rng)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := onnx.NewWriter("tree")
+	tree.Emit(w, w.Input("x", 4), "p")
+	w.Output("p", 3)
+	b.write("tree.onnx", string(w.Bytes()))
+	r := b.run(b.extract(func(x *Extract) { x.Target, x.Attack, x.Budget = b.path("tree.onnx"), "tree-path-finding", 3000 }))
+	near := func(list []float64, want float64) bool {
+		return slices.ContainsFunc(list, func(v float64) bool { return math.Abs(v-want) < 0.05 })
+	}
+	if r.Found == nil || r.Found.Leaves < 3 || r.Found.Leaves > 6 || !near(r.Found.Thresholds[0], 0.3) || !near(r.Found.Thresholds[2], -0.5) || r.Points[len(r.Points)-1].Agreement.Count != 100 {
+		t.Errorf("%+v of %+v", r.Found, r)
+	}
+	var out strings.Builder
+	if r.Print(&out); !strings.Contains(out.String(), "leaves") {
 		t.Error(out.String())
 	}
 }

@@ -140,6 +140,7 @@ func (d *Detection) print(w io.Writer) {
 		return
 	}
 	fact(w, "detected", "after %d rows, by %s (%s)", d.Rows, d.First.Detector, bound)
+	fact(w, "", "%s", d.First.Evidence)
 	if d.Identities > 1 {
 		fact(w, "", "%d of %d identities; the first had asked %d rows itself", d.Detected, d.Identities, d.First.Rows)
 	}

@@ -179,6 +179,9 @@ func separator(line []byte) byte {
 			return c
 		}
 	}
+	if !bytes.ContainsFunc(line, func(c rune) bool { return !strings.ContainsRune("0123456789+-.eE ", c) }) && seen[' '] {
+		return ' ' // numbers, as numpy.savetxt writes them
+	}
 	return ','
 }
 
@@ -266,6 +269,9 @@ func (s *csvSource) header(r record) error {
 	seen := make(map[string]int, len(names))
 	for i, c := range r.cells {
 		name := strings.TrimSpace(string(c.text))
+		if name == "" {
+			return s.f.faultAt(r.at, "name it, or leave out the numbers of the rows: to_csv(index=False)", "column %d has no name", i+1)
+		}
 		if why := nameFault(name); why != "" {
 			return s.f.faultAt(r.at, "or does the file have no header?", "the name of column %d %s", i+1, why)
 		}

@@ -65,6 +65,8 @@ func TestCSV(t *testing.T) {
 		{"text among numbers, no header", "0,tcp,SF\n1,udp,SF\n", HeaderAuto, "0|1|2", "0|tcp|SF/1|udp|SF"},
 		{"counted header", "0,1,2\n5,6,7\n", HeaderAuto, "0|1|2", "5|6|7"},
 		{"label and counted header", "label,0,1\n5,6,7\n", HeaderAuto, "label|0|1", "5|6|7"},
+		{"spaces", "1.5e+00 -2\n3 4\n", HeaderAuto, "0|1", "1.5e+00|-2/3|4"},
+		{"no spaces between numbers", "a b\nc d\n", HeaderAuto, "a b", "c d"},
 		{"a gap in the first row", "?,4.5\n3,2.5\n", HeaderAuto, "0|1", "?|4.5/3|2.5"},
 		{"no counting", "5,-1,0,1\n2,2,2,2\n", HeaderAuto, "0|1|2|3", "5|-1|0|1/2|2|2|2"},
 		{"header of years", "id,2019,2021\n1,2,3\n", HeaderYes, "id|2019|2021", "1|2|3"},
@@ -110,7 +112,7 @@ func TestHostileCSV(t *testing.T) {
 		{"ragged the other way", "a,b\n1,2\n3,4,5\n", "t.csv, line 3: it has 3 cells"},
 		{"one name twice", "a,b,a\n1,2,3\n", `t.csv, line 1: columns 1 and 3 are both called "a"`},
 		{"a name twice but for spaces", "a, a\n1,2\n", `are both called "a"`},
-		{"no name", ",a\n1,2\n", "t.csv, line 1: the name of column 1 is empty"},
+		{"no name", ",a\n1,2\n", "t.csv, line 1: column 1 has no name"},
 		{"a name that does not print", "a\u200b,b\n1,2\n", "U+200B, which does not print"},
 		{"a long name", strings.Repeat("a", 257) + ",b\n1,2\n", "more than 256 bytes"},
 		{"NUL", "a,b\n1,\x00\n", "t.csv, line 2: byte 3 is NUL"},
@@ -125,7 +127,6 @@ func TestHostileCSV(t *testing.T) {
 		{"ZIP", "PK\x03\x04....", "t.csv: it is a ZIP archive"},
 		{"pickle", "\x80\x04\x95....", "t.csv: it is a pickle, which is a program"},
 		{"Parquet", "PAR1....", "t.csv: it is Parquet"},
-		{"one name, no rows, long line", "a," + strings.Repeat(",", maxColumns) + "\n", "more than 1048576"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, _, err := openAll(c.in, "t.csv", Options{})
@@ -150,6 +151,9 @@ func (e *endless) Read(p []byte) (n int, err error) {
 
 // TestEndlessLine reads lines and rows that do not end, of every text format.
 func TestEndlessLine(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes more than 64 MiB")
+	}
 	for _, c := range []struct {
 		name   string
 		in     string
@@ -159,6 +163,7 @@ func TestEndlessLine(t *testing.T) {
 	}{
 		{"a cell", "", strings.Repeat("x", 1<<16), CSV, "t, line 1: the line is longer than 64 MiB"},
 		{"a quoted cell of many lines", "a\n\"", strings.Repeat("xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\n", 1<<11), CSV, "t, line 2: the row is longer than 64 MiB"},
+		{"cells", "a\n", strings.Repeat(",", 1<<16), CSV, "t, line 2: the line is longer than 64 MiB"},
 		{"an object", `{"a":[`, strings.Repeat("1,", 1<<16), JSONL, "t, line 1: the line is longer than 64 MiB"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -201,4 +206,17 @@ func FuzzCSV(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestManyColumns reads a row of more cells than are held.
+func TestManyColumns(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it is a million cells")
+	}
+	for _, in := range []string{strings.Repeat(",", maxColumns), `"a"` + strings.Repeat(",", maxColumns)} {
+		_, _, err := openAll(in, "t.csv", Options{})
+		refused(t, err, "t.csv, line 1: it has 1048577 cells, more than 1048576")
+	}
+	_, _, err := openAll("["+strings.Repeat("1,", maxColumns)+"1]", "t.jsonl", Options{})
+	refused(t, err, "t.jsonl, line 1: it has more than 1048576 values")
 }

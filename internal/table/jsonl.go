@@ -166,6 +166,8 @@ func (s *jsonSource) listRow() *refusal {
 	switch n := len(s.rec.cells); {
 	case n == 0:
 		return refuse("the list is empty", "")
+	case s.rec.cells[0].kind == other:
+		return refuse("it is a list of rows", "write one row a line: jq -c '.[]'")
 	case s.f.counted == 0:
 		s.f.counted = n
 	case s.f.counted != n:

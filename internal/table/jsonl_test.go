@@ -58,6 +58,14 @@ func TestHostileJSONL(t *testing.T) {
 		{"a key twice", `{"a":1,"a":2}`, `t.jsonl, line 1: the key "a" appears twice`},
 		{"a key twice, and null", `{"a":null,"\u0061":2}`, `the key "a" appears twice`},
 		{"a key twice, inside", `{"o":{"a":1,"a":2}}`, `t.jsonl, line 1, column "o": the key "a" appears twice`},
+		{"no colon inside", `{"a":{"b" 1}}`, `t.jsonl, line 1, column "a": a colon is missing behind a key, at byte 11`},
+		{"no key inside", `{"a":{1:2}}`, "a quote is missing, at byte 7"},
+		{"cut off inside", `{"a":{"b":`, "the line ends too early"},
+		{"no comma inside", `{"a":{"b":1 "c":2}}`, "a comma or the end is missing"},
+		{"no value inside", `{"a":{"b":x}}`, "is no value of JSON"},
+		{"all rows in one list", `[{"a":1},{"a":2}]`, "t.jsonl, line 1: it is a list of rows"},
+		{"an empty row", `[]`, "t.jsonl, line 1: the list is empty"},
+		{"no value in a list", `[1,x]`, `t.jsonl, line 1, column "1": "x]" is no value of JSON`},
 		{"cut off", `{"a":1`, "t.jsonl, line 1: a comma or the end is missing, at byte 7"},
 		{"cut off in a text", `{"a":"x`, `t.jsonl, line 1, column "a": a text does not end`},
 		{"over two lines", "{\"a\":\n1}", "the line ends too early"},
@@ -118,11 +126,11 @@ func TestWhatIsNoNumber(t *testing.T) {
 		{`"x"`, `t, line 1, column "a": "x" is no number`},
 		{`""`, `column "a": "" is no number: it is empty`},
 		{`null`, `column "a": there is nothing`},
-		{`[1,[2]]`, `column "a": there is something else than a number`},
-		{`[[1],[2,3]]`, `column "a": there is something else than a number`},
+		{`[1,[2]]`, `column "a": it is neither a number nor a list of numbers`},
+		{`[[1],[2,3]]`, `column "a": it is neither a number nor a list of numbers`},
 		{`[]`, `column "a": the list is empty`},
 		{`[[],[]]`, `column "a": the list is empty`},
-		{`{}`, `column "a": there is something else than a number`},
+		{`{}`, `column "a": it is neither a number nor a list of numbers`},
 	} {
 		f, err := NewReader(strings.NewReader(`{"a":`+c.cell+`,"b":1}`), "t", Options{Format: JSONL})
 		if err != nil {
@@ -153,7 +161,7 @@ func TestNaN(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if v, err := row.Append(nil); err != nil || len(v) != 2 || !math.IsNaN(v[0]) || !math.IsInf(v[1], -1) {
+			if v, err := row.Append(nil, row.f.Columns()...); err != nil || len(v) != 2 || !math.IsNaN(v[0]) || !math.IsInf(v[1], -1) {
 				t.Errorf("%s: %v, %v", c.name, v, err)
 			}
 		}
@@ -223,7 +231,7 @@ func FuzzJSONL(f *testing.F) {
 
 // same compares a cell with what encoding/json has read.
 func same(t *testing.T, row Row, name string, v any) {
-	if row.Has(name) != (v != nil) {
+	if row.Has(name) != (v != nil && v != "") {
 		t.Fatalf("%q is there: %v; encoding/json has %v", name, row.Has(name), v)
 	}
 	switch v := v.(type) {

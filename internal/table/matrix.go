@@ -1,6 +1,7 @@
 package table
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"math"
@@ -24,7 +25,7 @@ type Selection struct {
 	Features []string // in this order; nil for all that the first row has but Label and Omit
 	Omit     []string // no features
 	Label    string   // the column with the class; none if empty
-	Text     []string // features that are texts even where the first row has a number
+	Text     []string // features that are texts even where they have numbers
 	// Codes fixes the numbers of texts, of Label too. A text that its column does not list
 	// is refused, or, with Unknown and in a feature, gets the number after the last. Columns
 	// that are not here get codes of their own.
@@ -40,6 +41,7 @@ type Selection struct {
 type Set struct {
 	X        Matrix
 	Features []string // of the columns of X; those of a list are "pixels.0", "pixels.1", ...
+	Columns  []string // of the file that X is of: what Selection.Features takes to read another one alike
 	Y        []int    // classes, from 0; nil without a label
 	Classes  []string // by class; where labels are whole numbers from 0 on, the class is the number
 	Codes    Codes    // of the columns of texts, without the label
@@ -48,7 +50,7 @@ type Set struct {
 // Bounds on what Read holds.
 const (
 	maxNumbers = 1 << 28 // in a matrix: 1 GiB
-	maxRows    = 1 << 28
+	maxRows    = 1 << 26
 	maxValues  = 1 << 17 // different texts of a column, and classes
 	maxText    = 1 << 10 // bytes of a text that gets a code
 )
@@ -85,8 +87,7 @@ type collector struct {
 	s       Selection
 	set     *Set
 	columns []feature
-	labels  *values  // nil without a label
-	classes []string // fixed ones
+	labels  *values // nil without a label
 	room    []float64
 }
 
@@ -180,6 +181,8 @@ func (c *collector) feature(row Row, name string) error {
 		for k := range col.width {
 			c.set.Features = append(c.set.Features, name+"."+strconv.Itoa(k))
 		}
+	case isDecimalComma(got) && !fixed && !slices.Contains(c.s.Text, name):
+		return row.fault(i, "write numbers with a point; or say that the column is text", "%.60q is a number with a comma", got.text)
 	case fixed || slices.Contains(c.s.Text, name) || isText(got):
 		if col.texts, err = c.values(name); err != nil {
 			return err
@@ -188,7 +191,7 @@ func (c *collector) feature(row Row, name string) error {
 	default:
 		c.set.Features = append(c.set.Features, name)
 	}
-	c.columns = append(c.columns, col)
+	c.columns, c.set.Columns = append(c.columns, col), append(c.set.Columns, name)
 	return nil
 }
 
@@ -199,11 +202,21 @@ func isText(c cell) bool {
 	return c.kind == text && why != "" && len(c.text) > 0
 }
 
+// isDecimalComma tells a number as much of the world writes it. Taken for a text it would
+// get a code, in silence.
+func isDecimalComma(c cell) bool {
+	if c.kind != text || bytes.Count(c.text, []byte(",")) != 1 {
+		return false
+	}
+	_, why := parse(bytes.Replace(c.text, []byte(","), []byte("."), 1))
+	return why == ""
+}
+
 // add adds a row.
 func (c *collector) add(row Row) error {
 	x := &c.set.X
 	if len(x.Data)+x.Cols > maxNumbers || x.Rows == maxRows {
-		return c.f.fault("read fewer rows or columns", "it has more numbers than are held at once, %d", maxNumbers)
+		return c.f.fault("read fewer rows or columns", "it has more than %d rows or %d numbers, which are held at once", maxRows, maxNumbers)
 	}
 	for _, col := range c.columns {
 		if err := c.number(row, col); err != nil {
@@ -249,7 +262,7 @@ func (c *collector) number(row Row, col feature) (err error) {
 
 // code returns the number of the text in a cell.
 func (c *collector) code(row Row, i int, v *values) (int, error) {
-	t, err := row.Text(c.f.columnName(i))
+	t, err := row.text(i)
 	switch {
 	case err != nil:
 		return 0, err
@@ -258,14 +271,18 @@ func (c *collector) code(row Row, i int, v *values) (int, error) {
 	case v == c.labels && t == "":
 		return 0, row.fault(i, "", "the row has no label")
 	}
+	if k, ok := v.index[t]; ok {
+		return k, nil
+	}
 	if !v.fixed {
+		if n, why := parse([]byte(t)); v != c.labels && why == "" && finite(n) && !slices.Contains(c.s.Text, c.f.columnName(i)) {
+			return 0, row.fault(i, "fill the gap with a number; or say that the column is text",
+				"%.60q is a number, and the column begins with %.60q, which is none", t, v.list[0])
+		}
 		if k := v.add(t); k < maxValues {
 			return k, nil
 		}
 		return 0, row.fault(i, "is it a number, or a name of rows? leave it out", "the column has more than %d different texts", maxValues)
-	}
-	if k, ok := v.index[t]; ok {
-		return k, nil
 	}
 	if c.s.Unknown && v != c.labels {
 		return len(v.list), nil

@@ -2,6 +2,7 @@ package table
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -225,11 +226,11 @@ func elementOf(descr string) (el element, hint, why string) {
 		if strings.HasSuffix(descr, "O") {
 			return el, as, "it holds pickled objects, and a pickle is a program"
 		}
-		return el, as, "its values are of type " + strconv.Quote(descr) + ", which is not read"
+		return el, as, "its values are of type " + fmt.Sprintf("%.40q", descr) + ", which is not read"
 	}
 	size, err := strconv.Atoi(descr[2:])
 	if err != nil || size < 1 || size > 1<<16 || strconv.Itoa(size) != descr[2:] {
-		return el, as, "its values are of type " + strconv.Quote(descr) + ", which is not read"
+		return el, as, "its values are of type " + fmt.Sprintf("%.40q", descr) + ", which is not read"
 	}
 	var order binary.ByteOrder = binary.LittleEndian
 	if descr[0] == '>' {
@@ -238,7 +239,7 @@ func elementOf(descr string) (el element, hint, why string) {
 	el = element{size: size, number: numberOf(descr[1:], order)}
 	switch {
 	case descr[0] == '|' && (el.number != nil && size > 1 || descr[1] == 'U'):
-		return el, as, "its values are of type " + strconv.Quote(descr) + ", whose byte order is not said"
+		return el, as, "its values are of type " + fmt.Sprintf("%.40q", descr) + ", whose byte order is not said"
 	case descr[1:] == "b1":
 		el.yesno = true
 	case descr[1] == 'S':
@@ -249,7 +250,7 @@ func elementOf(descr string) (el element, hint, why string) {
 	case descr[1] == 'O':
 		return el, as, "it holds pickled objects, and a pickle is a program"
 	case el.number == nil:
-		return el, as, "its values are of type " + strconv.Quote(descr) + ", which is not read"
+		return el, as, "its values are of type " + fmt.Sprintf("%.40q", descr) + ", which is not read"
 	}
 	return el, "", ""
 }
@@ -285,7 +286,7 @@ func numberOf(kind string, order binary.ByteOrder) func([]byte) float64 {
 
 // latin reads a text of bytes, padded with NUL.
 func latin(b []byte) ([]byte, string) {
-	t := []byte(strings.TrimRight(string(b), "\x00"))
+	t := bytes.TrimRight(b, "\x00")
 	if why := textFault(t); why != "" {
 		return nil, why
 	}
@@ -315,7 +316,7 @@ func textFault(t []byte) string {
 	switch {
 	case !utf8.Valid(t):
 		return "is not UTF-8"
-	case strings.IndexByte(string(t), 0) >= 0:
+	case bytes.IndexByte(t, 0) >= 0:
 		return "has NUL in it"
 	}
 	return ""

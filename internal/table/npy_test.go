@@ -39,7 +39,7 @@ func numbers(content, name string, o Options) (rows [][]float64, err error) {
 		if err != nil {
 			return rows, err
 		}
-		r, err := row.Append(nil)
+		r, err := row.Append(nil, row.f.Columns()...)
 		if err != nil {
 			return rows, err
 		}
@@ -183,6 +183,9 @@ func TestIDX(t *testing.T) {
 	if got, err := numbers(images, "t10k-images-idx3-ubyte", Options{}); err != nil || !reflect.DeepEqual(got, [][]float64{{0, 1}, {254, 255}}) {
 		t.Errorf("images: %v, %v", got, err)
 	}
+	if f, err := NewReader(strings.NewReader(images), "t", Options{}); err != nil || f.Format() != IDX {
+		t.Errorf("format %v, %v", f, err)
+	}
 	for _, c := range []struct {
 		in   string
 		want float64
@@ -304,7 +307,7 @@ print(' '.join(map(str, a.reshape(-1))))
 		var got []float64
 		for row, err := range f.Rows() {
 			if err == nil {
-				got, err = row.Append(got)
+				got, err = row.Append(got, f.Columns()...)
 			}
 			if err != nil {
 				t.Fatal(err)
@@ -345,7 +348,7 @@ func FuzzArrays(f *testing.F) {
 				if err != nil {
 					return
 				}
-				if _, err := row.Append(nil); err != nil && s.el.number != nil && s.el.text == nil {
+				if _, err := row.Append(nil, row.f.Columns()...); err != nil && s.el.number != nil && s.el.text == nil {
 					t.Fatal(err)
 				}
 				rows++

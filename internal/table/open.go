@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/quote"
 )
 
 // A Format is how a file lays out its rows.
@@ -23,7 +24,7 @@ type Format string
 // The formats. Auto is the zero value: by what the file begins with, then by its name.
 const (
 	Auto  Format = ""
-	CSV   Format = "csv"   // RFC 4180, with commas, semicolons or tabs
+	CSV   Format = "csv"   // RFC 4180, with commas, semicolons or tabs; numbers alone may have spaces
 	JSONL Format = "jsonl" // one JSON object, or one list, a line
 	NPY   Format = "npy"   // NumPy's array file, versions 1.0 to 3.0
 	IDX   Format = "idx"   // the format of MNIST
@@ -71,6 +72,7 @@ type File struct {
 	counted int            // columns without names: "0", "1", ...
 	unit    string         // what rows are counted in: "line" or "row"
 	nan     bool
+	format  Format
 	source  source
 	now     record // the row that was read last
 	ahead   bool   // now has not been handed out yet
@@ -113,16 +115,20 @@ func openFault(path string, err error) error {
 // content does not tell. It reads the first row, so that the columns are known.
 func NewReader(r io.Reader, name string, o Options) (*File, error) {
 	f := &File{name: name, nan: o.NaN}
+	if _, odd := quote.Unprintable([]byte(name)); odd {
+		f.name = strconv.Quote(name) // it is in errors, which people read on terminals
+	}
 	in, err := f.unpacked(bufio.NewReaderSize(r, 1<<16))
 	if err != nil {
 		return nil, err
 	}
 	format := o.Format
 	if format == Auto {
-		if format, err = f.sniff(in); err != nil {
+		if format, err = f.sniff(in, name); err != nil {
 			return nil, err
 		}
 	}
+	f.format = format
 	switch format {
 	case CSV:
 		f.source, err = newCSV(f, in, o.Header)
@@ -157,6 +163,9 @@ func (f *File) Close() error {
 	return f.file.Close()
 }
 
+// Format returns what the file turned out to be.
+func (f *File) Format() Format { return f.format }
+
 // Columns returns the names of the columns, in order. Those of JSONL grow in number while
 // rows are read.
 func (f *File) Columns() []string {
@@ -176,8 +185,11 @@ func (f *File) column(name string) (int, bool) {
 		i, ok := f.index[name]
 		return i, ok
 	}
-	i, err := strconv.Atoi(name)
-	return i, err == nil && 0 <= i && i < f.counted && strconv.Itoa(i) == name
+	if len(name) > 1 && name[0] == '0' {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(name, 10, 31)
+	return int(n), err == nil && n < uint64(f.counted)
 }
 
 // columnName is the other way.
@@ -274,7 +286,7 @@ var others = []struct{ magic, what, hint string }{
 }
 
 // sniff tells the format from the beginning of the content, then from the name.
-func (f *File) sniff(in *bufio.Reader) (Format, error) {
+func (f *File) sniff(in *bufio.Reader, name string) (Format, error) {
 	head, err := in.Peek(512)
 	if len(head) == 0 {
 		if err != nil && err != io.EOF {
@@ -293,7 +305,7 @@ func (f *File) sniff(in *bufio.Reader) (Format, error) {
 			return Auto, f.fault(o.hint, "%s", o.what)
 		}
 	}
-	switch filepath.Ext(strings.TrimSuffix(strings.ToLower(f.name), ".gz")) {
+	switch filepath.Ext(strings.TrimSuffix(strings.ToLower(name), ".gz")) {
 	case ".csv", ".tsv", ".txt", ".data":
 		return CSV, nil
 	case ".jsonl", ".ndjson", ".json":

@@ -46,11 +46,15 @@ type Row struct{ f *File }
 // column it says where the row is.
 func (r Row) Place(column string) string { return r.f.place(r.f.now.at, column) }
 
-// Has reports whether the row has something in the column: null is nothing, and so is a key
-// that an object does not have.
+// Has reports whether the row has something in the column: null is nothing, and so are an
+// empty text and a key that an object does not have.
 func (r Row) Has(column string) bool {
 	i, ok := r.f.column(column)
-	return ok && r.f.now.get(i).kind != absent
+	if !ok {
+		return false
+	}
+	c := r.f.now.get(i)
+	return c.kind != absent && (c.kind != text || len(c.text) > 0)
 }
 
 // Text returns the text of a cell; of a number, as it is written.
@@ -59,6 +63,10 @@ func (r Row) Text(column string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	return r.text(i)
+}
+
+func (r Row) text(i int) (string, error) {
 	switch c := r.f.now.get(i); {
 	case c.text != nil:
 		return string(c.text), nil
@@ -73,17 +81,8 @@ func (r Row) Text(column string) (string, error) {
 	}
 }
 
-// Append appends the numbers of the columns, of all columns when none is named. A list of
-// numbers gives all of its numbers.
+// Append appends the numbers of the columns. A list of numbers gives all of its numbers.
 func (r Row) Append(dst []float64, columns ...string) ([]float64, error) {
-	var err error
-	if len(columns) == 0 {
-		for i := range r.f.width() {
-			if dst, err = r.append(dst, i); err != nil {
-				return dst, err
-			}
-		}
-	}
 	for _, name := range columns {
 		i, err := r.find(name)
 		if err != nil {
@@ -114,13 +113,7 @@ func (r Row) append(dst []float64, i int) ([]float64, error) {
 		if c.from == c.to {
 			return dst, r.fault(i, "", "the list is empty")
 		}
-		for _, v := range r.f.now.numbers[c.from:c.to] {
-			if !r.f.nan && !finite(v) {
-				return dst, r.notFinite(i, v)
-			}
-			dst = append(dst, v)
-		}
-		return dst, nil
+		return append(dst, r.f.now.numbers[c.from:c.to]...), nil // NaN was refused as it was read
 	}
 	v, err := r.number(i, c)
 	return append(dst, v), err
@@ -141,7 +134,7 @@ func (r Row) number(i int, c cell) (float64, error) {
 	case list:
 		return 0, r.fault(i, "", "a list stands where one number must")
 	default:
-		return 0, r.fault(i, "a cell is a text, a number, or a list of numbers", "there is something else than a number")
+		return 0, r.fault(i, "numbers come alone, in a list, or in lists of one length", "it is neither a number nor a list of numbers")
 	}
 	if !r.f.nan && !finite(v) {
 		return 0, r.notFinite(i, v)
@@ -175,14 +168,6 @@ func (r Row) notFinite(i int, v float64) error {
 func (r Row) fault(i int, hint, format string, args ...any) error {
 	msg := r.Place(r.f.columnName(i)) + ": " + fmt.Sprintf(format, args...)
 	return &pavise.Error{Kind: pavise.Invalid, Msg: msg, Hint: hint}
-}
-
-// width is how many columns there are.
-func (f *File) width() int {
-	if f.names != nil {
-		return len(f.names)
-	}
-	return f.counted
 }
 
 // get returns the cell of a column.

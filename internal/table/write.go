@@ -103,8 +103,9 @@ func (t *Writer) cell(c any) bool {
 	case nil:
 		if t.format == JSONL {
 			t.line = append(t.line, "null"...)
+			return true
 		}
-		return true
+		return t.quote("")
 	case string:
 		if !utf8.ValidString(c) || strings.IndexByte(c, 0) >= 0 {
 			return false

@@ -1,7 +1,7 @@
 """Make the models of other writers in this directory, and the answers that
 ONNX Runtime gives to the same rows.
 
-    pip install onnx onnxruntime scikit-learn skl2onnx numpy
+    pip install onnx onnxruntime scikit-learn skl2onnx numpy lightgbm xgboost onnxmltools
     python3 make.py
 
 Versions and seeds matter to the bytes, not to the test.
@@ -10,10 +10,14 @@ Versions and seeds matter to the bytes, not to the test.
 import itertools
 import json
 
+import lightgbm
 import numpy
 import onnx
+import onnxmltools
 import onnxruntime
+import xgboost
 from onnx import TensorProto, helper, numpy_helper
+from onnxmltools.convert.common.data_types import FloatTensorType
 from skl2onnx import to_onnx
 from sklearn.ensemble import (
     ExtraTreesClassifier,
@@ -86,6 +90,24 @@ trees("boosted-binary", GradientBoostingClassifier(n_estimators=8, max_depth=3, 
 trees("boosted-regressor", GradientBoostingRegressor(n_estimators=8, max_depth=3, random_state=1), X[:, 0] * X[:, 1])
 trees("forest-regressor", RandomForestRegressor(6, max_depth=4, random_state=1), X[:, 0] * X[:, 1])
 trees("tree-regressor", DecisionTreeRegressor(max_leaf_nodes=9, random_state=1), X[:, :2])
+
+
+# The other two that grow most trees, trained on rows with holes.
+def others(name, convert, model, labels):
+    known = numpy.where(numpy.random.default_rng(2).random(X.shape) < 0.2, numpy.float32(numpy.nan), X)
+    model.fit(known, labels)
+    save(name, convert(model, initial_types=[("x", FloatTensorType([None, 4]))]), known[:20])
+
+
+light = {"n_estimators": 4, "num_leaves": 7, "verbose": -1, "random_state": 1}
+others("lightgbm", onnxmltools.convert_lightgbm, lightgbm.LGBMClassifier(**light), three)
+others("lightgbm-binary", onnxmltools.convert_lightgbm, lightgbm.LGBMClassifier(**light), two)
+others("lightgbm-forest", onnxmltools.convert_lightgbm, lightgbm.LGBMClassifier(boosting_type="rf", bagging_freq=1, bagging_fraction=0.6, **light), two)
+others("lightgbm-regressor", onnxmltools.convert_lightgbm, lightgbm.LGBMRegressor(**light), X[:, 0] * X[:, 1])
+extreme = {"n_estimators": 4, "max_depth": 3, "random_state": 1}
+others("xgboost", onnxmltools.convert_xgboost, xgboost.XGBClassifier(**extreme), three)
+others("xgboost-binary", onnxmltools.convert_xgboost, xgboost.XGBClassifier(**extreme), two)
+others("xgboost-regressor", onnxmltools.convert_xgboost, xgboost.XGBRegressor(**extreme), X[:, 0] * X[:, 1])
 
 
 # Every comparison, and rows with holes: no converter writes them all.
