@@ -6,7 +6,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	"github.com/pavise/pavise/internal/modelguard"
+	"github.com/pavise/pavise/internal/firewall"
 	"gonum.org/v1/gonum/mat"
 	"gonum.org/v1/gonum/optimize/convex/lp"
 )
@@ -24,7 +24,7 @@ func TestLinearProgram(t *testing.T) {
 		epsilon := []float64{0.05, 0.2, 0.5, 1, 1.5, 2}[rng.IntN(6)]
 		want, err := solve(row, epsilon)
 		if errors.Is(err, lp.ErrInfeasible) {
-			g := modelguard.Guard{Epsilon: epsilon}
+			g := firewall.ModelGuard{Epsilon: epsilon}
 			if why := g.Row(make([]float64, classes), row); why == "" {
 				t.Errorf("epsilon %v of %v: answered, and the program has no solution", epsilon, row)
 			}
@@ -35,7 +35,7 @@ func TestLinearProgram(t *testing.T) {
 		}
 		solved++
 		got := make([]float64, classes)
-		g := modelguard.Guard{Epsilon: epsilon}
+		g := firewall.ModelGuard{Epsilon: epsilon}
 		if why := g.Row(got, row); why != "" {
 			t.Errorf("epsilon %v of %v: %s", epsilon, row, why)
 			continue

@@ -3,7 +3,7 @@
 // They are the [Gate], which holds a request to the model's signature; the
 // [Meter], which counts rows against rates and budgets; the [Watch], which holds the
 // rows of many requests to a [Baseline]; and the [Shape] of the answer.
-// [Duplicates]
+// [ModelGuard] changes scores so that they mislead a thief and keep their top. [Duplicates]
 // looks for callers who feel their way along the model's edges, after the fact. Each check
 // sees the exchange of package tensor, whatever the protocol was, and leaves a
 // [pavise.Verdict].

@@ -7,7 +7,6 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/firewall"
-	"github.com/pavise/pavise/internal/modelguard"
 	"github.com/pavise/pavise/internal/tensor"
 )
 
@@ -30,7 +29,7 @@ func (p perturbation) perturb() func(row []float32) {
 func parseDefence(text string) (perturbation, error) {
 	if bound, is := strings.CutPrefix(text, "modelguard:"); is {
 		epsilon, err := strconv.ParseFloat(bound, 64)
-		guard := &modelguard.Guard{Epsilon: epsilon}
+		guard := &firewall.ModelGuard{Epsilon: epsilon}
 		if err == nil {
 			err = guard.Validate()
 		}

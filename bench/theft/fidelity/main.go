@@ -20,8 +20,8 @@ import (
 
 	"github.com/pavise/pavise/bench/result"
 	"github.com/pavise/pavise/internal/extraction"
+	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/learn"
-	"github.com/pavise/pavise/internal/modelguard"
 )
 
 func main() { result.Main("theft/fidelity", run) }
@@ -174,7 +174,7 @@ func defend(name string) func([]float32) {
 		}
 	case name == "ModelGuard-W, ε = 1":
 		return func(row []float32) {
-			guard := modelguard.Guard{Epsilon: 1} // keeps room, and lines run side by side
+			guard := firewall.ModelGuard{Epsilon: 1} // keeps room, and lines run side by side
 			wide := make([]float64, len(row))
 			for k, v := range row {
 				wide[k] = float64(v)

@@ -31,8 +31,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/pavise/pavise/bench/result"
+	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/learn"
-	"github.com/pavise/pavise/internal/modelguard"
 	"github.com/pavise/pavise/internal/watermark"
 )
 
@@ -414,7 +414,7 @@ func (m *measurement) likeness(points *watermark.Fingerprint, s *suspect) float6
 // guard measures what ModelGuard-W changes for those who mean no harm.
 func (m *measurement) guard() string {
 	scores := m.model.Predict(m.test.X)
-	g := modelguard.Guard{Epsilon: 1, Grain: 1e-5}
+	g := firewall.ModelGuard{Epsilon: 1, Grain: 1e-5}
 	changed, most, l1, refused := 0, 0.0, 0.0, 0
 	var clear, guarded int
 	for i := range scores.Rows {

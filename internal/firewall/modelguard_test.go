@@ -1,4 +1,4 @@
-package modelguard
+package firewall
 
 import (
 	"fmt"
@@ -31,7 +31,7 @@ func misleads(row, changed []float64) (sum float64) {
 }
 
 // holdToBounds fails when a changed row breaks one of the bounds on it.
-func holdToBounds(t *testing.T, g *Guard, row, changed []float64) {
+func holdToBounds(t *testing.T, g *ModelGuard, row, changed []float64) {
 	t.Helper()
 	const slack = 1e-9
 	sum, was, l1, top := 0.0, 0.0, 0.0, argmax(row)
@@ -52,14 +52,14 @@ func holdToBounds(t *testing.T, g *Guard, row, changed []float64) {
 	}
 }
 
-// TestGrid holds rows of three classes to the best one of a grid. The bench's
+// TestModelGuardGrid holds rows of three classes to the best one of a grid. The bench's
 // oracle holds more classes to a solver of linear programs.
-func TestGrid(t *testing.T) {
+func TestModelGuardGrid(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	const steps = 400
 	for range 150 {
 		row := probabilities(rng, 3, []float64{0.1, 0.5, 2}[rng.IntN(3)])
-		g := &Guard{Epsilon: []float64{0.1, 0.4, 1, 1.7, 2}[rng.IntN(5)]}
+		g := &ModelGuard{Epsilon: []float64{0.1, 0.4, 1, 1.7, 2}[rng.IntN(5)]}
 		changed, top := make([]float64, 3), argmax(row)
 		if why := g.Row(changed, row); why != "" {
 			t.Fatalf("%v: %s", row, why)
@@ -87,11 +87,11 @@ func TestGrid(t *testing.T) {
 	}
 }
 
-// TestRows draws rows of every kind: each keeps its bounds, and no step of a
+// TestModelGuardRows draws rows of every kind: each keeps its bounds, and no step of a
 // little mass between two classes misleads more.
-func TestRows(t *testing.T) {
+func TestModelGuardRows(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
-	g := &Guard{}
+	g := &ModelGuard{}
 	for n := range 6000 {
 		classes := []int{2, 3, 5, 10, 40}[rng.IntN(5)]
 		row := probabilities(rng, classes, []float64{0.05, 0.2, 1, 5}[rng.IntN(4)])
@@ -122,7 +122,7 @@ func TestRows(t *testing.T) {
 }
 
 // holdToSteps moves a little mass from each class to each other one.
-func holdToSteps(t *testing.T, g *Guard, row, changed []float64) {
+func holdToSteps(t *testing.T, g *ModelGuard, row, changed []float64) {
 	t.Helper()
 	const step = 1e-7
 	top, sum := argmax(row), misleads(row, changed)
@@ -143,8 +143,8 @@ func holdToSteps(t *testing.T, g *Guard, row, changed []float64) {
 	}
 }
 
-// TestCorners has the rows that are odd.
-func TestCorners(t *testing.T) {
+// TestModelGuardCorners has the rows that are odd.
+func TestModelGuardCorners(t *testing.T) {
 	thin := make([]float64, 100_000)
 	for i := range thin {
 		thin[i] = 1e-5
@@ -171,7 +171,7 @@ func TestCorners(t *testing.T) {
 		{"many classes, one of them sure", 1, append([]float64{1}, make([]float64, 99_999)...), nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			g := &Guard{Epsilon: c.epsilon}
+			g := &ModelGuard{Epsilon: c.epsilon}
 			changed := slices.Clone(c.row)
 			if why := g.Row(changed, changed); why != "" {
 				t.Fatal(why)
@@ -186,15 +186,15 @@ func TestCorners(t *testing.T) {
 				}
 			}
 			again := make([]float64, len(c.row))
-			if (&Guard{Epsilon: c.epsilon}).Row(again, c.row); !slices.Equal(again, changed) {
+			if (&ModelGuard{Epsilon: c.epsilon}).Row(again, c.row); !slices.Equal(again, changed) {
 				t.Error("another answer to the same row")
 			}
 		})
 	}
 }
 
-// TestRefuses has the rows that are no probabilities, which it leaves alone.
-func TestRefuses(t *testing.T) {
+// TestModelGuardRefuses has the rows that are no probabilities, which it leaves alone.
+func TestModelGuardRefuses(t *testing.T) {
 	for _, c := range []struct {
 		row []float64
 		say string
@@ -209,28 +209,28 @@ func TestRefuses(t *testing.T) {
 		{[]float64{0, 0, 0}, "add up to 0"},
 	} {
 		dst := slices.Repeat([]float64{7}, len(c.row))
-		if why := (&Guard{Epsilon: 1}).Row(dst, c.row); !strings.Contains(why, c.say) {
+		if why := (&ModelGuard{Epsilon: 1}).Row(dst, c.row); !strings.Contains(why, c.say) {
 			t.Errorf("%v: %q, want %q", c.row, why, c.say)
 		}
 		if slices.ContainsFunc(dst, func(v float64) bool { return v != 7 }) {
 			t.Errorf("%v: written to", c.row)
 		}
 	}
-	if why := (&Guard{Epsilon: 1e-5}).Row(make([]float64, 2), []float64{0.5, 0.5}); !strings.Contains(why, "too little") {
+	if why := (&ModelGuard{Epsilon: 1e-5}).Row(make([]float64, 2), []float64{0.5, 0.5}); !strings.Contains(why, "too little") {
 		t.Errorf("two at the top: %q", why)
 	}
-	for _, g := range []Guard{{Epsilon: -1}, {Epsilon: 2.1}, {Epsilon: math.NaN()}, {Epsilon: 1, Margin: 0.5}, {Epsilon: 1, Grain: math.Inf(1)}} {
+	for _, g := range []ModelGuard{{Epsilon: -1}, {Epsilon: 2.1}, {Epsilon: math.NaN()}, {Epsilon: 1, Margin: 0.5}, {Epsilon: 1, Grain: math.Inf(1)}} {
 		if g.Validate() == nil {
 			t.Errorf("%+v is valid", g)
 		}
 	}
 }
 
-// TestGrain changes answers as a route does, and holds their texts to those of
+// TestModelGuardGrain changes answers as a route does, and holds their texts to those of
 // the true ones.
-func TestGrain(t *testing.T) {
+func TestModelGuardGrain(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 6))
-	g := &Guard{Epsilon: 1, Grain: 1e-5}
+	g := &ModelGuard{Epsilon: 1, Grain: 1e-5}
 	var was, is int
 	for range 2000 {
 		row := probabilities(rng, 10, 0.2)
@@ -252,12 +252,12 @@ func TestGrain(t *testing.T) {
 	}
 }
 
-func FuzzRow(f *testing.F) {
+func FuzzModelGuard(f *testing.F) {
 	f.Add([]byte{1, 2, 3}, 1.0)
 	f.Add([]byte{255, 0, 0, 0}, 2.0)
 	f.Add([]byte{9, 9}, 0.3)
 	f.Fuzz(func(t *testing.T, weights []byte, epsilon float64) {
-		g := &Guard{Epsilon: epsilon}
+		g := &ModelGuard{Epsilon: epsilon}
 		if g.Validate() != nil || epsilon == 0 {
 			return
 		}
@@ -279,7 +279,7 @@ func FuzzRow(f *testing.F) {
 	})
 }
 
-func BenchmarkRow(b *testing.B) {
+func BenchmarkModelGuard(b *testing.B) {
 	for _, classes := range []int{2, 10, 100, 1000, 100_000} {
 		b.Run(fmt.Sprint(classes), func(b *testing.B) {
 			rng := rand.New(rand.NewPCG(7, 8))
@@ -287,7 +287,7 @@ func BenchmarkRow(b *testing.B) {
 			for range 16 {
 				rows = append(rows, probabilities(rng, classes, 0.2))
 			}
-			g, dst := &Guard{Epsilon: 1}, make([]float64, classes)
+			g, dst := &ModelGuard{Epsilon: 1}, make([]float64, classes)
 			g.Row(dst, rows[0])
 			b.ReportAllocs()
 			i := 0

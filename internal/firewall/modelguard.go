@@ -1,7 +1,4 @@
-// Package modelguard changes rows of scores so that they mislead whoever trains a copy of a
-// model on them, within a bound, and keeps the top of each. It is a function of one row and
-// owns nothing but the room that a row takes. The package is pure.
-package modelguard
+package firewall
 
 import (
 	"cmp"
@@ -26,7 +23,7 @@ const (
 	goldenSteps = 62
 )
 
-// A Guard changes rows of probabilities so that they mislead whoever trains on
+// A ModelGuard changes rows of probabilities so that they mislead whoever trains on
 // them as much as a bound on the change allows, and keeps the top class. It is
 // ModelGuard-W (Tang et al., ModelGuard: Information-Theoretic Defense Against Model
 // Extraction Attacks, USENIX Security 2024): of all rows y' that add up to
@@ -40,9 +37,9 @@ const (
 // A thief who takes the top class alone learns from such rows what labels tell, and no
 // less. Equal rows are answered equally, so asking again averages nothing out.
 //
-// The zero Guard changes nothing. One keeps the room that rows take between calls,
+// The zero ModelGuard changes nothing. One keeps the room that rows take between calls,
 // and is not safe for concurrent use.
-type Guard struct {
+type ModelGuard struct {
 	Epsilon float64 // the bound on the change of a row, in L1: 0 to 2, of which 2 bounds nothing
 	Margin  float64 // of the top over the others; 0 means 1e-4
 	// Grain is the share of the true row that is mixed in, 0 to 1: with 1e-5, scores that
@@ -64,7 +61,7 @@ type rank struct {
 }
 
 // Validate reports, as an error of kind Invalid, which number has no meaning.
-func (g *Guard) Validate() error {
+func (g *ModelGuard) Validate() error {
 	for _, n := range []struct {
 		name        string
 		value, most float64
@@ -79,7 +76,7 @@ func (g *Guard) Validate() error {
 // Row writes the changed row to dst, which has the length of row and may be row itself.
 // It says why a row cannot be changed, and leaves dst as it is then: the row is no
 // probabilities of two classes or more, or its top cannot be set apart within Epsilon.
-func (g *Guard) Row(dst, row []float64) (why string) {
+func (g *ModelGuard) Row(dst, row []float64) (why string) {
 	if why := g.take(row); why != "" {
 		return why
 	}
@@ -97,10 +94,10 @@ func (g *Guard) Row(dst, row []float64) (why string) {
 }
 
 // margin is Margin, or what it is when it is not said.
-func (g *Guard) margin() float64 { return cmp.Or(g.Margin, guardMargin) }
+func (g *ModelGuard) margin() float64 { return cmp.Or(g.Margin, guardMargin) }
 
 // take ranks the classes of a row, or says why it has no probabilities.
-func (g *Guard) take(row []float64) (why string) {
+func (g *ModelGuard) take(row []float64) (why string) {
 	if len(row) < 2 {
 		return fmt.Sprintf("has %d classes, and ModelGuard needs two or more", len(row))
 	}
@@ -139,7 +136,7 @@ func (g *Guard) take(row []float64) (why string) {
 // reach returns the least and the largest top score that the bounds allow; the least is
 // above the largest when there is none. Mass that moves counts twice in L1, so half of
 // Epsilon may move.
-func (g *Guard) reach() (lo, hi float64) {
+func (g *ModelGuard) reach() (lo, hi float64) {
 	n, half := float64(len(g.room)-1), g.Epsilon/2
 	lo, hi = max((g.mass+n*g.margin())/(n+1), g.top-half), min(g.mass, g.top+half)
 	moved := func(t float64) float64 {
@@ -165,7 +162,7 @@ func (g *Guard) reach() (lo, hi float64) {
 
 // above returns how many of the ranks are at most at the cap, and how much the others
 // have above it.
-func (g *Guard) above(most float64) (under int, forced float64) {
+func (g *ModelGuard) above(most float64) (under int, forced float64) {
 	n := len(g.room) - 1
 	if g.room[n-1].score <= most {
 		return n, 0
@@ -180,7 +177,7 @@ type guess struct{ t, sum float64 }
 // golden returns the top score from lo to hi with the least sum: the true one, or the
 // nearest that may be, when no other does better. The sum is made of straight pieces, so
 // the search ends when those on both sides of the least are met; else it closes in on it.
-func (g *Guard) golden(lo, hi float64) float64 {
+func (g *ModelGuard) golden(lo, hi float64) float64 {
 	const ratio, noise = math.Phi - 1, 1e-13 // of sums of about 14
 	try := func(t float64) guess { return guess{t, g.plan(t).sum} }
 	best := try(min(max(g.top, lo), hi))
@@ -234,7 +231,7 @@ type spread struct {
 
 // plan returns the best spread under a top score t within reach, with the sum to be
 // made small.
-func (g *Guard) plan(t float64) spread {
+func (g *ModelGuard) plan(t float64) spread {
 	n := len(g.room) - 1
 	s := spread{most: t - g.margin()}
 	var forced float64
@@ -250,7 +247,7 @@ func (g *Guard) plan(t float64) spread {
 
 // meet returns how much the unlikely have got when the next to get something is the next
 // to lose something: the first ones are full then, and the last ones empty.
-func (g *Guard) meet(s spread, rest float64) float64 {
+func (g *ModelGuard) meet(s spread, rest float64) float64 {
 	full := s.under
 	if float64(full)*s.most > rest {
 		full = int(rest / s.most)
@@ -265,7 +262,7 @@ func (g *Guard) meet(s spread, rest float64) float64 {
 
 // filled returns what the gain adds to the sum: the least likely are filled first, each
 // up to the most.
-func (g *Guard) filled(s spread) float64 {
+func (g *ModelGuard) filled(s spread) float64 {
 	full := sort.Search(s.under, func(i int) bool { return float64(i+1)*s.most-g.room[i+1].scores > s.gain })
 	r := &g.room[full]
 	sum := s.most*r.logs - r.mix
@@ -277,7 +274,7 @@ func (g *Guard) filled(s spread) float64 {
 
 // emptied returns what the loss takes from the sum: the likeliest are emptied first,
 // those above the most from there.
-func (g *Guard) emptied(s spread) float64 {
+func (g *ModelGuard) emptied(s spread) float64 {
 	n := len(g.room) - 1
 	end, under := &g.room[n], &g.room[s.under]
 	if cut := float64(n-s.under) * s.most; s.loss < cut {
@@ -296,7 +293,7 @@ func (g *Guard) emptied(s spread) float64 {
 }
 
 // write writes the row with the top score t, and the grain of the true one.
-func (g *Guard) write(dst []float64, top int, t float64) {
+func (g *ModelGuard) write(dst []float64, top int, t float64) {
 	s := g.plan(t)
 	ranks := g.room[:len(g.room)-1]
 	gain, loss := s.gain, s.loss
@@ -318,15 +315,4 @@ func (g *Guard) write(dst []float64, top int, t float64) {
 		dst[r.class] = r.scores + g.Grain*(r.score-r.scores)
 	}
 	dst[top] = t + g.Grain*(g.top-t)
-}
-
-// argmax returns the index of the first of the largest.
-func argmax(row []float64) int {
-	top := 0
-	for i, v := range row {
-		if v > row[top] {
-			top = i
-		}
-	}
-	return top
 }
