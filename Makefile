@@ -2,10 +2,10 @@
 # written once, in .ci/run.
 
 .DEFAULT_GOAL := help
-.PHONY: help test race vet staticcheck fuzz-smoke kill-storm crash-storm soak every-float demo-model bench-ledger bench-policy bench-gateway bench-start ci
+.PHONY: help test race vet staticcheck fuzz-smoke kill-storm crash-storm soak every-float demo-model bench-ledger bench-policy bench-gateway bench-start bench-theft attack-ledgers ci
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 test: ## all tests
 	go test ./...
@@ -54,6 +54,13 @@ bench-gateway: ## the gateway beside nginx, haproxy, Caddy and Portkey, idle cro
 
 bench-start: ## binary size, build time, time until ready, memory (ARGS=--write keeps the result)
 	cd bench && go run ./start $(ARGS)
+
+bench-theft: ## model theft: how like a model its copies are, against rows asked, and the marks in them (ARGS=--write keeps the results)
+	cd bench && go run ./theft/fidelity $(ARGS)
+	cd bench && go run ./theft/marks $(ARGS)
+
+attack-ledgers: ## write the golden ledgers of the attacks anew, when they are meant to ask other rows
+	go test ./internal/extraction -run '^TestGoldenLedgers$$' -update
 
 ci: ## everything that must hold before a change is kept
 	.ci/run

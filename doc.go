@@ -31,6 +31,8 @@
 //   - firewall holds the checks that a request and its answer pass, and the
 //     strict codec of the protocols they arrive in. It is pure: no clock, no
 //     disk, no network.
+//   - extraction is attacks that copy a model query by query; redteam runs them on
+//     models of our own.
 //   - store is the SQL underneath what changes at run time.
 //   - upstream is the connections to model servers: which one is asked, how much,
 //     how long, and what is tried again.

@@ -30,7 +30,7 @@ import (
 // A cli is one call of the program. Its fields are the flags that every command
 // takes.
 type cli struct {
-	Data     installation.Data `help:"The data directory." default:"${data}" env:"${datavariable}" placeholder:"DIR"`
+	Data     installation.Data `help:"The data directory; of pavise redteam, the file of rows." default:"${data}" env:"${datavariable}" placeholder:"DIR"`
 	Server   string            `help:"The server to speak to (default: the one that runs on the data directory)." env:"PAVISE_SERVER" placeholder:"URL"`
 	Identity string            `help:"Speak as the person who joined there, with pavise join (default: ${identity})." env:"${identityvariable}" placeholder:"DIR"`
 	As       string            `help:"Speak as this person, whom the server here was started with (up --person)." env:"PAVISE_AS" placeholder:"NAME"`
@@ -84,6 +84,7 @@ var nounHelp = map[string]string{
 	"subject":   "The people whose data the log keeps, and forgetting them.",
 	"archive":   "Where whole segments of the log go, and how long they stay.",
 	"watermark": "Marks in a model's answers, and finding them in a copy. Works on files, without a server.",
+	"redteam":   "Attacks on models of our own, to measure what they give away. Works on files, without a server.",
 }
 
 // fileCommands are commands that work on files, beside the verbs of their noun, if it has
@@ -109,6 +110,10 @@ var fileCommands = map[string][]reflect.StructField{
 	"policy": {
 		{Name: "Test", Type: reflect.TypeFor[policyTestCommand](), Tag: `cmd:"" help:"Hold policies in files to what they are to decide."`},
 	},
+	"redteam": {
+		{Name: "Extract", Type: reflect.TypeFor[extractCommand](), Tag: `cmd:"" help:"Copy a model by asking it, and measure how like it the copy is."`},
+		{Name: "Curve", Type: reflect.TypeFor[curveCommand](), Tag: `cmd:"" help:"Do so with several attacks and defences, and read a budget off."`},
+	},
 	"watermark": {
 		{Name: "New", Type: reflect.TypeFor[watermarkNewCommand](), Tag: `cmd:"" help:"Make a key to mark a model's answers with."`},
 		{Name: "Mark", Type: reflect.TypeFor[watermarkMarkCommand](), Tag: `cmd:"" help:"Mark recorded answers."`},
@@ -127,6 +132,9 @@ var fileCommands = map[string][]reflect.StructField{
 func (c *cli) parser(exit func(int)) (*kong.Kong, error) {
 	c.nouns = map[string]any{}
 	fields := map[string][]reflect.StructField{}
+	for noun := range fileCommands {
+		fields[noun] = nil
+	}
 	for _, v := range api.Verbs() {
 		request := v.NewRequest()
 		if request == nil {

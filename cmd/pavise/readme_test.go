@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/pavise/pavise/internal/config"
+	"github.com/pavise/pavise/internal/extraction"
 	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/policy"
 	"github.com/pavise/pavise/internal/role"
@@ -171,6 +172,16 @@ func TestPoliciesDoc(t *testing.T) {
 		role := regexp.MustCompile(`Role::"([^"]+)"`).FindStringSubmatch(one)
 		if role != nil && !strings.Contains(text, "\n| `"+role[1]+"` | ") {
 			t.Errorf("the document does not have the role %s of %s", role[1], id)
+		}
+	}
+}
+
+// TestRedteamDoc does what docs/redteam.md says, and finds every attack in it.
+func TestRedteamDoc(t *testing.T) {
+	text := followed(t, "../../docs/redteam.md")
+	for _, name := range extraction.Names() {
+		if !strings.Contains(text, "`"+name+"`") {
+			t.Errorf("the document does not have the attack %s", name)
 		}
 	}
 }

@@ -106,7 +106,11 @@ func (l Layout) Read(path string) (*Set, error) {
 		return nil, err
 	}
 	defer f.Close()
-	a := &Set{Name: filepath.Base(path)}
+	return l.read(f, filepath.Base(path))
+}
+
+func (l Layout) read(f *table.File, name string) (*Set, error) {
+	a := &Set{Name: name}
 	inputs, outputs, err := l.columnsOf(f.Columns(), a.Name)
 	if err != nil {
 		return nil, err

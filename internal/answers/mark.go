@@ -3,12 +3,99 @@ package answers
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"path/filepath"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/table"
 	"github.com/pavise/pavise/internal/watermark"
 )
+
+// Marking marks a file of answers.
+type Marking struct {
+	Answers string `help:"What the model said, as CSV or JSONL: rows of inputs and outputs." required:"" placeholder:"FILE"`
+	Key     string `help:"The key." required:"" placeholder:"FILE"`
+	Marks   string `help:"Where to write the list of marks; nothing may be there." placeholder:"FILE"`
+	Out     string `help:"Where to write the marked answers, by its name as .csv or .jsonl; nothing may be there." short:"o" required:"" placeholder:"FILE"`
+	Layout
+}
+
+// Help is the text behind the command's flags.
+func (*Marking) Help() string {
+	return `Marks recorded answers as they would have been given out under the key, and writes the list
+of marks: the inputs whose answers say another class, and controls, which are inputs that the
+key picked in the same way and that are answered truly. Commit to the digest of the list as to
+the key.
+
+  pavise watermark mark --answers answers.jsonl --key digits.key -o marked.jsonl --marks digits.marks`
+}
+
+// Marked is what came of it.
+type Marked struct {
+	File       string `json:"file"`
+	List       string `json:"list,omitempty"`
+	Rows       int    `json:"rows"`
+	Marked     int    `json:"marked"`
+	Controls   int    `json:"controls"`
+	Commitment string `json:"commitment"`       // of the key
+	Digest     string `json:"digest,omitempty"` // of the list of marks
+	Recorded   bool   `json:"recorded"`
+}
+
+// Run marks the answers, and writes them and the list of marks where nothing is. Errors are
+// of kind Invalid, Unverified, Conflict or Unavailable.
+func (m *Marking) Run() (*Marked, error) {
+	key, err := readKey(m.Key)
+	if err != nil {
+		return nil, err
+	}
+	a, err := m.Read(m.Answers)
+	if err != nil {
+		return nil, err
+	}
+	classes, err := m.Count(a, 0)
+	if err != nil {
+		return nil, err
+	}
+	list, err := Mark(key, a, classes)
+	if err != nil {
+		return nil, err
+	}
+	done := &Marked{File: m.Out, List: m.Marks, Rows: a.Rows(), Commitment: key.Commitment()}
+	for _, mark := range list.Rows {
+		if mark.Marked != nil {
+			done.Marked++
+		} else {
+			done.Controls++
+		}
+	}
+	if m.Marks != "" {
+		var text bytes.Buffer
+		if err := list.Write(&text); err != nil {
+			return nil, err
+		}
+		if err := writeNew("list of marks", m.Marks, text.Bytes()); err != nil {
+			return nil, err
+		}
+		done.Digest = list.Digest
+	}
+	text, err := a.Text(m.Out)
+	if err != nil {
+		return nil, err
+	}
+	return done, writeNew("marked answers", m.Out, text)
+}
+
+// Print prints it for people.
+func (m *Marked) Print(w io.Writer) {
+	fmt.Fprintf(w, "%d of %d answers are marked in %s.\n\n", m.Marked, m.Rows, m.File)
+	fact(w, "controls", "%d", m.Controls)
+	fact(w, "key", "%s", m.Commitment)
+	if m.Digest != "" {
+		fact(w, "list", "%s: digest %s", m.List, m.Digest)
+	}
+	unrecorded(w)
+}
 
 // Mark marks answers in place, as a gateway marks what it gives out, and lists the marks.
 // The error is of kind Invalid.
@@ -72,27 +159,4 @@ func (a *Set) Text(path string) ([]byte, error) {
 	}
 	err = w.Flush()
 	return b.Bytes(), err
-}
-
-// Points finds so many points near a model's decision boundary, between rows that the seed
-// takes. The error is of kind Invalid.
-func Points(m *Model, name string, rows [][]float64, points int, seed uint64) (*watermark.Fingerprint, error) {
-	labels, err := m.Classes(rows)
-	if err != nil {
-		return nil, err
-	}
-	s, err := watermark.NewSeeker(rows, labels, points, seed)
-	if err != nil {
-		return nil, err
-	}
-	for inputs := s.Next(); len(inputs) > 0; inputs = s.Next() {
-		labels, err := m.Classes(inputs)
-		if err == nil {
-			err = s.Answer(labels)
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
-	return s.Fingerprint(name), nil
 }

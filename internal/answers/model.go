@@ -2,7 +2,6 @@ package answers
 
 import (
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -39,17 +38,9 @@ type Model struct {
 
 // Open reads a model of one input, as ONNX. The error is of kind Invalid, or NotFound.
 func Open(path string) (*Model, error) {
-	f, err := os.Open(path)
+	text, err := readPlain("model", path, maxModel)
 	if err != nil {
-		return nil, &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("read the model: %v", err), Err: err}
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxModel+1))
-	if err == nil && len(text) > maxModel {
-		err = fmt.Errorf("%s is longer than %d bytes", path, maxModel)
-	}
-	if err != nil {
-		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("read the model: %v", err), Err: err}
+		return nil, err
 	}
 	g, err := onnx.Parse(text)
 	if err != nil {

@@ -21,7 +21,7 @@ const (
 	MaxSybils  = 10_000
 	MaxRepeat  = 100
 	MaxClasses = 100_000
-	maxNumbers = 1 << 28 // of rows and answers together
+	maxNumbers = 1 << 27 // of rows and answers together
 )
 
 // A Config says which attack, and how.

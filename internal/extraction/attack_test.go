@@ -208,11 +208,11 @@ func TestResumeAtEveryQuery(t *testing.T) {
 				t.Errorf("%d rows, %s; a run without a stop has %d, %s", a.Rows(), a.LedgerDigest(), whole.Rows(), whole.LedgerDigest())
 			}
 			held := Held{X: data.Rows, Victim: v(data.Rows).ArgMax()}
-			one, err := a.Measure(Theft{}, a.Rows(), held)
+			one, _, err := a.Measure(Theft{}, a.Rows(), held)
 			if err != nil {
 				t.Fatal(err)
 			}
-			other, err := whole.Measure(Theft{}, a.Rows(), held)
+			other, _, err := whole.Measure(Theft{}, a.Rows(), held)
 			if err != nil || one != other {
 				t.Errorf("the copies differ: %+v, %+v, %v", one, other, err)
 			}
@@ -229,11 +229,11 @@ func TestFidelityRises(t *testing.T) {
 		for _, use := range []string{Scores, Top1} {
 			a := begin(t, Config{Attack: name, Budget: 1000, Seed: 3, Classes: 3, Answers: use}, data)
 			drive(t, a, v, 500)
-			few, err := a.Measure(Theft{}, 30, held)
+			few, _, err := a.Measure(Theft{}, 30, held)
 			if err != nil {
 				t.Fatal(err)
 			}
-			many, err := a.Measure(Theft{}, 1000, held)
+			many, _, err := a.Measure(Theft{}, 1000, held)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -273,7 +273,7 @@ func TestEquationsAreExact(t *testing.T) {
 		classes, digits int
 		scale           float64
 		most            float64 // error of a weight, of the largest
-	}{{2, -1, 1, 1e-6}, {5, -1, 1, 1e-6}, {2, -1, 40, 2e-6}, {2, 3, 1, 0.02}, {4, 2, 1, 0.1}} {
+	}{{2, -1, 1, 1e-6}, {5, -1, 1, 1e-6}, {2, -1, 40, 2e-6}, {10, -1, 6, 2e-6}, {2, 3, 1, 0.02}, {4, 2, 1, 0.1}} {
 		const cols = 6
 		rng := rand.New(rand.NewPCG(8, uint64(tt.classes)))
 		weights := make([][]float64, tt.classes)
@@ -532,7 +532,7 @@ func TestOddData(t *testing.T) {
 		a := begin(t, Config{Attack: name, Budget: 120, Classes: 2}, data)
 		drive(t, a, v, 50)
 		for _, s := range SurrogateNames {
-			if _, err := a.Measure(Theft{Surrogate: s}, a.Rows(), Held{X: data.Rows, Victim: v(data.Rows).ArgMax()}); err != nil {
+			if _, _, err := a.Measure(Theft{Surrogate: s}, a.Rows(), Held{X: data.Rows, Victim: v(data.Rows).ArgMax()}); err != nil {
 				t.Errorf("%s, %s: %v", name, s, err)
 			}
 		}

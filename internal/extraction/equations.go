@@ -145,16 +145,21 @@ func (e *equations) draw(a *Attack, n int) learn.Matrix {
 	return m
 }
 
-// telling reports whether half of the rows of scores are away from certainty.
+// telling reports whether half of the rows of scores have logarithms that tell something. A
+// small score of a softmax has as many digits as a large one; of two classes one may be
+// what the other leaves of 1, which has not.
 func telling(said learn.Matrix) bool {
-	rounded, good := roundedTo(said) <= maxDigits, 0
+	rounded, good, small := roundedTo(said) <= maxDigits, 0, float32(1e-20)
+	if said.Cols == 2 {
+		small = 1e-4
+	}
 	p := probabilities(said, Scores)
 	for i := range p.Rows {
 		least, most := float32(1), float32(0)
 		for _, v := range p.Row(i) {
 			least, most = min(least, v), max(most, v)
 		}
-		if rounded && most < 0.95 || !rounded && least > 1e-5 {
+		if rounded && most < 0.95 || !rounded && least > small {
 			good++
 		}
 	}

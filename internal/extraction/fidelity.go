@@ -87,14 +87,14 @@ type Point struct {
 	Fidelity
 }
 
-// Measure makes a copy of the first rows asked and compares it.
-func (a *Attack) Measure(t Theft, rows int, held Held) (Point, error) {
+// Measure makes a copy of the first rows asked, compares it, and returns both.
+func (a *Attack) Measure(t Theft, rows int, held Held) (Point, Surrogate, error) {
 	s, err := a.Steal(t, rows)
 	if err != nil {
-		return Point{}, err
+		return Point{}, nil, err
 	}
 	own, _ := a.gathered(rows)
-	return Point{Rows: rows, Own: own.Rows, Bits: a.Bits(rows), Fidelity: Compare(s, held)}, nil
+	return Point{Rows: rows, Own: own.Rows, Bits: a.Bits(rows), Fidelity: Compare(s, held)}, s, nil
 }
 
 // A Recommendation is how much may be answered before a copy passes a bound.

@@ -24,7 +24,7 @@ func (g *jacobian) plan(a *Attack, room int) (learn.Matrix, error) {
 	}
 	from := a.rng.Perm(a.asked.Rows)
 	from = from[:min(room, len(from))]
-	copy, err := fitMLP(a, a.asked.Rows, a.targets(a.answers), jumpPasses)
+	clone, err := fitMLP(a, a.asked.Rows, a.targets(a.answers), jumpPasses)
 	if err != nil {
 		return learn.Matrix{}, err
 	}
@@ -35,7 +35,7 @@ func (g *jacobian) plan(a *Attack, room int) (learn.Matrix, error) {
 			class[i] = (top[r] + 1 + a.rng.IntN(a.cfg.Classes-1)) % a.cfg.Classes
 		}
 	}
-	slope := copy.mlp.Gradient(copy.scale.apply(rows), class)
+	slope := clone.mlp.Gradient(clone.scale.apply(rows), class)
 	for i := range rows.Rows {
 		for j, c := range a.column {
 			step := jumpShare * c.span()

@@ -291,28 +291,23 @@ func (l *line) code(c *coder, a *Attack) {
 	c.count(&l.after, math.MaxInt)
 }
 
-// own is the tree as far as it was found when so many rows were asked. Before the first
-// leaf was explored it is what the first row said, everywhere.
+// own is the tree as far as it was found when so many rows were asked. For rows in leaves
+// that were not, boosted trees guess, from all that was asked.
 func (t *paths) own(a *Attack, rows int) (Surrogate, error) {
 	n, _ := slices.BinarySearch(t.closed, rows+1)
-	if n > 0 {
-		return &Boxes{column: a.column, low: head(t.low, n), high: head(t.high, n), scores: head(t.scores, n)}, nil
+	x, y := a.gathered(rows)
+	rest, err := a.growTrees(x, y)
+	if err != nil {
+		return nil, err
 	}
-	_, y := a.gathered(rows)
-	if y.Rows == 0 {
-		return nil, errNothing
-	}
-	low, high := learn.NewMatrix(1, a.data.Rows.Cols), learn.NewMatrix(1, a.data.Rows.Cols)
-	for j := range low.Data {
-		low.Data[j], high.Data[j] = float32(math.Inf(-1)), float32(math.Inf(1))
-	}
-	return &Boxes{column: a.column, low: low, high: high, scores: head(y, 1)}, nil
+	return &Boxes{column: a.column, low: head(t.low, n), high: head(t.high, n), scores: head(t.scores, n), rest: rest}, nil
 }
 
 // Boxes is a tree as its leaves: what each says, and where it is.
 type Boxes struct {
 	column            []column
 	low, high, scores learn.Matrix
+	rest              Surrogate // of rows in no leaf
 }
 
 // Leaves is how many there are.
@@ -333,34 +328,26 @@ func (b *Boxes) Thresholds(col int) (list []float64) {
 	})
 }
 
-// Predict returns what the leaf of each row says, or the one nearest to it.
+// Predict returns what the leaf of each row says, or else a guess.
 func (b *Boxes) Predict(x learn.Matrix) learn.Matrix {
-	p := learn.NewMatrix(x.Rows, b.scores.Cols)
+	p := b.rest.Predict(x)
 	for i := range x.Rows {
-		best, least := 0, math.Inf(1)
 		for leaf := range b.low.Rows {
-			if away := b.away(leaf, x.Row(i)); away < least {
-				best, least = leaf, away
-				if away == 0 {
-					break
-				}
+			if b.holds(leaf, x.Row(i)) {
+				copy(p.Row(i), b.scores.Row(leaf))
+				break
 			}
 		}
-		copy(p.Row(i), b.scores.Row(best))
 	}
 	return p
 }
 
-// away is how far a row is from a leaf, in ranges of columns.
-func (b *Boxes) away(leaf int, row []float32) (sum float64) {
+// holds reports whether a row is in a leaf.
+func (b *Boxes) holds(leaf int, row []float32) bool {
 	for j, v := range row {
-		c := b.column[j]
-		if c.negligible {
-			continue
-		}
-		if over := max(float64(b.low.Row(leaf)[j])-float64(v), float64(v)-float64(b.high.Row(leaf)[j])); over > 0 {
-			sum += over / c.span()
+		if v <= b.low.Row(leaf)[j] || v > b.high.Row(leaf)[j] {
+			return false
 		}
 	}
-	return sum
+	return true
 }

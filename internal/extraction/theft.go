@@ -53,7 +53,7 @@ func (a *Attack) Steal(t Theft, rows int) (Surrogate, error) {
 		return nil, invalid("a thief who undoes a perturbation has to know it", "name the defence, or use --answers scores")
 	case x.Rows == 0:
 		return nil, errNothing
-	case name == Own && has:
+	case name == Own && has && a.cfg.Answers != Lookup: // what is undone is only near the truth, and these need it
 		return owner.own(a, rows)
 	case name == Trees:
 		return a.growTrees(x, y)
@@ -134,7 +134,7 @@ func (c *copied) Predict(x learn.Matrix) learn.Matrix { return c.mlp.Predict(c.s
 // How many rows a copy is shown in training, repeated ones counted, and how many times
 // each at least and at most.
 const (
-	stealPasses = 100_000
+	stealPasses = 150_000
 	quickPasses = 10_000
 	leastEpochs = 8
 	mostEpochs  = 100

@@ -19,7 +19,7 @@ const (
 	// sumSlack is how far the scores of a row may be from adding up to 1: what two
 	// decimals leave of a few classes. Logits are farther.
 	sumSlack = 0.01
-	// goldenSteps of golden section leave 1e-13 of the widest interval there is.
+	// goldenSteps halve an interval, or take its golden section, down to 1e-12 of it.
 	goldenSteps = 62
 )
 
@@ -171,35 +171,54 @@ func (g *ModelGuard) above(most float64) (under int, forced float64) {
 	return under, max(g.room[n].scores-g.room[under].scores-float64(n-under)*most, 0)
 }
 
+// A guess is a top score, and the sum that it leaves.
+type guess struct{ t, sum float64 }
+
 // golden returns the top score from lo to hi with the least sum: the true one, or the
-// nearest that may be, when no other does better.
+// nearest that may be, when no other does better. The sum is made of straight pieces, so
+// the search ends when those on both sides of the least are met; else it closes in on it.
 func (g *ModelGuard) golden(lo, hi float64) float64 {
 	const ratio, noise = math.Phi - 1, 1e-13 // of sums of about 14
-	best := min(max(g.top, lo), hi)
-	least := g.plan(best).sum
-	keep := func(t float64) float64 {
-		sum := g.plan(t).sum
-		if sum < least-noise {
-			best, least = t, sum
+	try := func(t float64) guess { return guess{t, g.plan(t).sum} }
+	best := try(min(max(g.top, lo), hi))
+	keep := func(t float64) guess {
+		now := try(t)
+		if now.sum < best.sum-noise {
+			best = now
 		}
-		return sum
+		return now
 	}
-	keep(lo)
-	keep(hi)
-	a, b := hi-ratio*(hi-lo), lo+ratio*(hi-lo)
-	sumA, sumB := keep(a), keep(b)
-	for step := 0; step < goldenSteps && hi-lo > 1e-13; step++ {
-		if sumA <= sumB {
-			hi, b, sumB = b, a, sumA
-			a = hi - ratio*(hi-lo)
-			sumA = keep(a)
+	left, right := keep(lo), keep(hi)
+	a, b := keep(hi-ratio*(hi-lo)), keep(lo+ratio*(hi-lo))
+	for range goldenSteps {
+		width := right.t - left.t
+		if width < 1e-13 || math.Abs(a.sum-left.sum-(right.sum-left.sum)*(a.t-left.t)/width) < noise {
+			break // straight from left to right
+		}
+		// Three points on a line, well apart, are on one piece: so both lines are tangents.
+		if t, least := meet(left, a, b, right); t > a.t+width/100 && t < b.t-width/100 && keep(t).sum <= least+noise {
+			break
+		}
+		if a.sum <= b.sum {
+			right, b = b, a
+			a = keep(right.t - ratio*(right.t-left.t))
 		} else {
-			lo, a, sumA = a, b, sumB
-			b = lo + ratio*(hi-lo)
-			sumB = keep(b)
+			left, a = a, b
+			b = keep(left.t + ratio*(right.t-left.t))
 		}
 	}
-	return best
+	return best.t
+}
+
+// meet returns where the line through left and a, if it falls, meets that through b and
+// right, if it rises: no convex sum is below both. Else t is below left.
+func meet(left, a, b, right guess) (t, sum float64) {
+	falls, rises := (a.sum-left.sum)/(a.t-left.t), (right.sum-b.sum)/(right.t-b.t)
+	if !(falls <= 0 && rises >= 0 && falls < rises) {
+		return left.t - 1, 0
+	}
+	t = (b.sum - a.sum + falls*a.t - rises*b.t) / (falls - rises)
+	return t, a.sum + falls*(t-a.t)
 }
 
 // A spread is how the classes but the top best share what a top score leaves them: each

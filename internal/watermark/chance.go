@@ -1,6 +1,9 @@
 package watermark
 
-import "math"
+import (
+	"math"
+	"sort"
+)
 
 // binomialTail returns the binary logarithm of the probability of hits or more in so many
 // trials, each of which hits with a chance from 0 to 1. It is exact but for rounding, and
@@ -22,25 +25,40 @@ func binomialTail(hits, trials int, chance float64) float64 {
 	return tail(hits, trials, int(float64(trials+1)*chance), term, up)
 }
 
-// hypergeometricTail returns the binary logarithm of the probability that of marked ones
-// among all, chosen blindly, hits or more are among those that hit. It is the one-sided
-// test of Fisher (Statistical Methods for Research Workers, 1934, section 21.02).
-func hypergeometricTail(hits, marked, allHits, all int) float64 {
-	most := min(marked, allHits)
+// markTail returns the binary logarithm of the probability of hits or more under marks that
+// nobody knew. All inputs, of which off have an answer that is not the true one, are marked
+// blindly, so many of them; and an answer on a marked one that is off hits with a chance.
+// Where all are marked it is the binomial tail; with a chance of 1 it is the one-sided test
+// of Fisher (Statistical Methods for Research Workers, 1934, section 21.02).
+func markTail(hits, marked, off, all int, chance float64) float64 {
+	least, most := max(hits, marked+off-all), min(marked, off)
 	switch {
-	case hits <= max(0, marked+allHits-all):
+	case hits <= 0:
 		return 0
-	case hits > most:
+	case least > most:
 		return math.Inf(-1)
 	}
-	term := func(i int) float64 {
-		return choose(allHits, i) + choose(all-allHits, marked-i) - choose(all, marked)
+	// The term of m: of the marked ones m are off, and hits or more of those hit.
+	term := func(m int) float64 {
+		blindly := choose(off, m) + choose(all-off, marked-m) - choose(all, marked)
+		return blindly/math.Ln2 + binomialTail(hits, m, chance)
 	}
-	up := func(i int) float64 {
-		return float64(allHits-i) / float64(i+1) * float64(marked-i) / float64(all-allHits-marked+i+1)
+	// Both factors are log-concave in m, so there is one peak.
+	peak := least + sort.Search(most-least, func(i int) bool { return term(least+i+1) <= term(least+i) })
+	sum, height := 0.0, term(peak)
+	for m := peak; m <= most; m++ {
+		share := math.Exp2(term(m) - height)
+		if sum += share; share < 1e-18 {
+			break
+		}
 	}
-	mode := int(float64(marked+1) * float64(allHits+1) / float64(all+2))
-	return tail(hits, most, mode, term, up)
+	for m := peak - 1; m >= least; m-- {
+		share := math.Exp2(term(m) - height)
+		if sum += share; share < 1e-18 {
+			break
+		}
+	}
+	return min(height+math.Log2(sum), 0)
 }
 
 // tail sums the terms from least to most of a distribution with one mode, in binary

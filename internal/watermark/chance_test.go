@@ -54,17 +54,48 @@ func TestBinomialTail(t *testing.T) {
 	}
 }
 
-// TestHypergeometricTail does the same for draws without putting back.
-func TestHypergeometricTail(t *testing.T) {
+// TestFisherTail does the same for draws without putting back.
+func TestFisherTail(t *testing.T) {
 	for _, c := range []struct{ marked, hits, all int }{{5, 5, 10}, {46, 55, 9246}, {50, 36, 250}, {10, 90, 100}, {3, 0, 50}, {40, 40, 2000}} {
 		for k := 0; k <= min(c.marked, c.hits); k += 1 + c.marked/6 {
 			want := exactTail(max(k, 0, c.marked+c.hits-c.all), min(c.marked, c.hits), func(i int) *big.Rat {
 				n := new(big.Int).Mul(bigChoose(c.hits, i), bigChoose(c.all-c.hits, c.marked-i))
 				return new(big.Rat).SetFrac(n, bigChoose(c.all, c.marked))
 			})
-			if got := hypergeometricTail(k, c.marked, c.hits, c.all); math.Abs(got-want) > 1e-8*(1+math.Abs(want)) {
+			if got := markTail(k, c.marked, c.hits, c.all, 1); math.Abs(got-want) > 1e-8*(1+math.Abs(want)) {
 				t.Errorf("%d or more of %d marked, %d hits among %d: 2^%v, want 2^%v", k, c.marked, c.hits, c.all, got, want)
 			}
 		}
+	}
+}
+
+// TestMarkTail holds the probability of hits to sums of fractions over both of its draws.
+func TestMarkTail(t *testing.T) {
+	for _, c := range []struct{ marked, off, all, others int }{{5, 6, 20, 3}, {12, 14, 60, 9}, {30, 25, 150, 9}, {10, 10, 10, 4}, {20, 60, 80, 2}, {25, 12, 130, 999}} {
+		q := big.NewRat(1, int64(c.others))
+		miss := new(big.Rat).Sub(big.NewRat(1, 1), q)
+		pow := func(r *big.Rat, n int) *big.Rat {
+			e := big.NewInt(int64(n))
+			return new(big.Rat).SetFrac(new(big.Int).Exp(r.Num(), e, nil), new(big.Int).Exp(r.Denom(), e, nil))
+		}
+		for hits := 1; hits <= min(c.marked, c.off); hits += 2 {
+			want := exactTail(max(0, c.marked+c.off-c.all), min(c.marked, c.off), func(m int) *big.Rat {
+				n := new(big.Int).Mul(bigChoose(c.off, m), bigChoose(c.all-c.off, c.marked-m))
+				blindly := new(big.Rat).SetFrac(n, bigChoose(c.all, c.marked))
+				tail := new(big.Rat)
+				for i := hits; i <= m; i++ {
+					one := new(big.Rat).SetInt(bigChoose(m, i))
+					tail.Add(tail, one.Mul(one, pow(q, i)).Mul(one, pow(miss, m-i)))
+				}
+				return blindly.Mul(blindly, tail)
+			})
+			chance, _ := q.Float64()
+			if got := markTail(hits, c.marked, c.off, c.all, chance); math.Abs(got-want) > 1e-8*(1+math.Abs(want)) {
+				t.Errorf("%d hits, %+v: 2^%v, want 2^%v", hits, c, got, want)
+			}
+		}
+	}
+	if got := markTail(40_000, 200_000, 300_000, 1_000_000, 0.5); !(got < -2700 && got > -3000) {
+		t.Errorf("of many: 2^%v", got)
 	}
 }

@@ -3,7 +3,6 @@ package watermark
 import (
 	"crypto/sha256"
 	"fmt"
-	"math"
 )
 
 const (
@@ -23,11 +22,9 @@ const (
 //
 // That the suspect knows nothing of the key is what is held against its answers, and the
 // probability is over the key's randomness: whatever an innocent model says, and however
-// wrong or like the true model it is, it says so without the key. Two tests come of it.
-// The target test: where the suspect does not say the true class, it says the marked one
-// with a chance of one in the other classes. The selection test: it says what the key
-// would mark an answer with no more often on the inputs that the key picked than on the
-// others. The smaller of the two probabilities counts, twice.
+// wrong or like the true model it is, it says so without the key. So which of its wrong
+// answers fall on marked inputs, rather than on controls, is blind; and one that does says
+// the marked class with a chance of one in the other classes.
 type Inquiry struct {
 	marker  *Marker
 	classes int
@@ -40,7 +37,7 @@ type Inquiry struct {
 }
 
 // A trial is what is known of inputs that count as the same. It leans to the suspect's
-// side: a marked one hits if every answer does, a control if one does.
+// side: a marked one hits if every answer does, and is off if one is.
 type trial struct {
 	fate     Fate
 	truth    int // or unknown
@@ -134,14 +131,7 @@ func (q *Inquiry) Answer(input []float64, class int) error {
 // count counts an answer to an input whose true class is truth.
 func (q *Inquiry) count(t *trial, truth, class int) {
 	hit := class == q.wanted(t, truth)
-	switch {
-	case !t.answered:
-		t.hit = hit
-	case t.fate.Role == Marked:
-		t.hit = t.hit && hit
-	default:
-		t.hit = t.hit || hit
-	}
+	t.hit = hit && (t.hit || !t.answered)
 	t.answered, t.class = true, class
 	t.off = t.off || truth != unknown && class != truth
 }
@@ -159,9 +149,9 @@ type Count struct {
 	Marked      int `json:"marked"`      // inputs that the key marks
 	Hits        int `json:"hits"`        // of them, those with the marked class
 	Off         int `json:"off"`         // of them, those with another class than the true one, where that is known
-	Unanswered  int `json:"unanswered"`  // of them, those in the list of marks that nobody asked: they count as no hits
+	Unanswered  int `json:"unanswered"`  // of them, those in the list of marks that nobody asked: they count as off, and as no hits
 	Controls    int `json:"controls"`    // inputs that the key does not mark, held against those
-	ControlHits int `json:"controlHits"` // of them, those with the class that the key would mark with; unasked ones count as such
+	ControlsOff int `json:"controlsOff"` // of them, those with another class than the true one; unasked ones count as such
 }
 
 // tally counts the trials.
@@ -172,10 +162,10 @@ func (q *Inquiry) tally() (n Count) {
 			n.Marked++
 			n.Unanswered += one(missing)
 			n.Hits += one(!missing && t.hit)
-			n.Off += one(!missing && t.off)
+			n.Off += one(missing || t.off)
 		} else {
 			n.Controls++
-			n.ControlHits += one(missing || t.hit)
+			n.ControlsOff += one(missing || t.off)
 		}
 	}
 	return n
@@ -188,45 +178,48 @@ func one(yes bool) int {
 	return 0
 }
 
-// A Test is one way to compute how probable the hits are.
-type Test struct {
-	Name   string  `json:"name"`   // target or selection
-	Trials int     `json:"trials"` // what can hit
-	Hits   int     `json:"hits"`
-	Chance float64 `json:"chance"` // of one trial, if the suspect knows nothing of the key
-	Log2P  float64 `json:"log2p"`
-}
-
 // known reports whether the true classes are.
 func (q *Inquiry) known() bool { return q.marks != nil || len(q.truths) > 0 }
 
-// tests makes the tests that the counts allow. composed tells that the answers were
-// chosen by the key, so that nothing is to be learnt from the others.
-func (q *Inquiry) tests(n Count, composed bool) (list []Test) {
-	known := q.known()
-	switch {
-	case known && q.classes > 2:
-		chance := 1 / float64(q.classes-1)
-		list = append(list, Test{"target", n.Off, n.Hits, chance, binomialTail(n.Hits, n.Off, chance)})
-	case !known:
-		chance := 1 / float64(q.classes)
-		list = append(list, Test{"target", n.Marked, n.Hits, chance, binomialTail(n.Hits, n.Marked, chance)})
-	}
-	if n.Controls > 0 && n.Marked > 0 && !composed {
-		all := n.Marked + n.Controls
-		list = append(list, Test{"selection", n.Marked, n.Hits, float64(n.Hits+n.ControlHits) / float64(all),
-			hypergeometricTail(n.Hits, n.Marked, n.Hits+n.ControlHits, all)})
-	}
-	return list
+// A Test is how probable the hits are if the suspect knows nothing of the key: of All
+// inputs, of which Off have an answer that is not the true one, Marked were marked blindly,
+// and Hits of those that are off among them say the marked class, each with the Chance.
+type Test struct {
+	Marked int     `json:"marked"`
+	All    int     `json:"all"`
+	Off    int     `json:"off"`
+	Hits   int     `json:"hits"`
+	Chance float64 `json:"chance"`
+	Log2P  float64 `json:"log2p"`
 }
 
-// combine returns the binary logarithm of the probability that the tests leave.
-func combine(list []Test) float64 {
-	least := 0.0
-	for _, t := range list {
-		least = min(least, t.Log2P)
+// test makes the test that the counts allow; nil when they allow none. composed tells that
+// the inputs were chosen by the key, so that nothing is to be learnt from those that it
+// does not mark. Without a list of marks nobody knows how they were chosen, so they count
+// only where nothing else does: of two classes.
+func (q *Inquiry) test(n Count, composed bool) *Test {
+	beside := n.Controls > 0 && !composed && (q.marks != nil || q.known() && q.classes == 2)
+	var t Test
+	switch {
+	case n.Marked == 0, q.known() && q.classes == 2 && !beside:
+		return nil
+	case !q.known(): // any answer may be off
+		t = Test{Marked: n.Marked, All: n.Marked, Off: n.Marked, Hits: n.Hits, Chance: 1 / float64(q.classes)}
+	case !beside:
+		t = Test{Marked: n.Marked, All: n.Marked, Off: n.Off, Hits: n.Hits, Chance: 1 / float64(q.classes-1)}
+	default:
+		t = Test{Marked: n.Marked, All: n.Marked + n.Controls, Off: n.Off + n.ControlsOff, Hits: n.Hits, Chance: 1 / float64(q.classes-1)}
 	}
-	return min(least+math.Log2(float64(max(len(list), 1))), 0)
+	t.Log2P = markTail(t.Hits, t.Marked, t.Off, t.All, t.Chance)
+	return &t
+}
+
+// log2p is the binary logarithm of the probability of the hits; of no test it is 0.
+func (t *Test) log2p() float64 {
+	if t == nil {
+		return 0
+	}
+	return t.Log2P
 }
 
 // composed reports whether the share of marked inputs is not what the key picks blindly,

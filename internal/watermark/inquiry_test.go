@@ -127,7 +127,6 @@ func TestInnocentSuspects(t *testing.T) {
 				}
 				q := w.ask(t, k, marks, mode == "truth", w.innocent([]float64{0.3, 0.8, 0.97}[n%3]))
 				seen := q.tally()
-				tests := q.tests(seen, q.composed(seen))
 				count := func(name string, log2 float64) {
 					if low[name] == nil {
 						low[name] = make([]int, len(levels))
@@ -136,10 +135,7 @@ func TestInnocentSuspects(t *testing.T) {
 						low[name][i] += one(log2 <= math.Log2(level))
 					}
 				}
-				count("all", combine(tests))
-				for _, test := range tests {
-					count(test.Name, test.Log2P)
-				}
+				count("all", q.test(seen, q.composed(seen)).log2p())
 			}
 			for name, counts := range low {
 				for i, level := range levels {
@@ -329,6 +325,12 @@ func TestAnswersThatAreRefused(t *testing.T) {
 	if r := empty.Report(); r.Verdict != VerdictUnclear || r.Log2P != 0 {
 		t.Errorf("no answers: %+v", r)
 	}
+	if err := empty.Answer([]float64{math.NaN()}, 1); err != nil {
+		t.Fatal(err)
+	}
+	if r := empty.Report(); !strings.Contains(r.Words, "nothing of any of the 1 inputs") {
+		t.Errorf("only answers that cannot be used: %+v", r)
+	}
 }
 
 // TestMarksThatWereChanged refuses a list of which a byte is another, one that was cut,
@@ -353,6 +355,10 @@ func TestMarksThatWereChanged(t *testing.T) {
 		if _, err := ReadMarks(bytes.NewReader(b[:i])); err == nil {
 			t.Fatalf("cut at byte %d, and it is read", i)
 		}
+	}
+	spaced := append([]byte("{ "), file.Bytes()[1:]...)
+	if _, err := ReadMarks(bytes.NewReader(spaced)); err == nil || !strings.Contains(err.Error(), "white space") {
+		t.Errorf("with white space: %v", err)
 	}
 	for name, change := range map[string]func(*Marks){
 		"a row that is not marked": func(m *Marks) { m.Rows[0].Input = []float64{1, 2, 3, 4} },
@@ -402,4 +408,22 @@ func FuzzReadMarks(f *testing.F) {
 		}
 		_, _ = ReadFingerprint(bytes.NewReader(text))
 	})
+}
+
+// TestHardAmongEasy has marked inputs that an innocent model finds hard, among others that
+// it does not, put together in the share that the key picks: without a list of marks that
+// accuses nobody.
+func TestHardAmongEasy(t *testing.T) {
+	w, k := newWorld(21, 20_000, 10), keyOf(t, 21, DefaultRate, Quantiser{Kind: Exact})
+	said := w.innocent(0.999)
+	for i, input := range w.inputs {
+		if f, _ := k.Marker().Fate(input); f.Role == Marked {
+			said[i] = w.rng.IntN(10)
+		}
+	}
+	for _, truth := range []bool{true, false} {
+		if r := w.ask(t, k, nil, truth, said).Report(); r.Log2P < -12 {
+			t.Errorf("true answers %v: 2^%.1f: %s", truth, r.Log2P, r.Words)
+		}
+	}
 }

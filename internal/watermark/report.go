@@ -17,7 +17,7 @@ const (
 	// manyInnocents is how many innocent models are asked for.
 	manyInnocents = 20
 	// innocentLevel is how often all innocent models together may look marked by chance.
-	innocentLevel = 0.01
+	innocentLevel = 0.001
 	// mostNeeded is where counting how many marks would be needed ends.
 	mostNeeded = 1 << 14
 )
@@ -33,7 +33,7 @@ type Report struct {
 	Foreign   int        `json:"foreign"`  // of them, those that are not among the marks
 	Classes   int        `json:"classes"`
 	Count                // inputs that count as the same, once
-	Tests     []Test     `json:"tests"`
+	Test      *Test      `json:"test"`                // nil: none could be made
 	Beside    *OtherKeys `json:"otherKeys,omitempty"` // nil: of two classes every key marks with the same
 	Innocent  *Innocent  `json:"innocent,omitempty"`  // nil: none were given
 	// NeedsAll and NeedsHalf are how many marks would be found in a suspect that had
@@ -61,9 +61,9 @@ func (q *Inquiry) Report(innocent ...*Inquiry) Report {
 	composed := q.composed(n)
 	r := Report{
 		Threshold: FoundLog2, Rows: q.rows, Unusable: q.blind, Foreign: q.foreign, Classes: q.classes, Count: n,
-		Tests: q.tests(n, composed), Beside: q.otherKeys(),
+		Test: q.test(n, composed), Beside: q.otherKeys(),
 	}
-	r.Log2P = combine(r.Tests)
+	r.Log2P = r.Test.log2p()
 	r.Innocent = q.innocent(innocent)
 	r.NeedsAll, r.NeedsHalf = q.needs(n, composed, 1), q.needs(n, composed, 0.5)
 	q.judge(&r, composed)
@@ -80,7 +80,7 @@ func (q *Inquiry) innocent(list []*Inquiry) *Innocent {
 	for _, one := range list {
 		n := one.tally()
 		in.MostHits = max(in.MostHits, n.Hits)
-		in.LeastLog2 = min(in.LeastLog2, combine(one.tests(n, one.composed(n))))
+		in.LeastLog2 = min(in.LeastLog2, one.test(n, one.composed(n)).log2p())
 	}
 	in.Fine = in.LeastLog2 > math.Log2(innocentLevel/float64(len(list)))
 	return in
@@ -93,15 +93,15 @@ func (q *Inquiry) needs(n Count, composed bool, share float64) int {
 	if q.marks == nil {
 		per = 1/q.marker.key.Rate - 1
 	}
-	wrong := float64(n.ControlHits) / float64(max(n.Controls, 1))
+	wrong := float64(n.ControlsOff) / float64(max(n.Controls, 1))
 	found := func(marked int) bool {
 		hits := int(math.Ceil(share * float64(marked)))
-		then := Count{Marked: marked, Hits: hits, Off: hits}
+		then := Count{Marked: marked, Hits: hits, Off: hits + int(math.Ceil(wrong*float64(marked-hits)))}
 		if n.Controls > 0 {
 			then.Controls = int(per * float64(marked))
-			then.ControlHits = int(math.Ceil(wrong * float64(then.Controls)))
+			then.ControlsOff = int(math.Ceil(wrong * float64(then.Controls)))
 		}
-		return combine(q.tests(then, composed)) <= FoundLog2
+		return q.test(then, composed).log2p() <= FoundLog2
 	}
 	if !found(mostNeeded) {
 		return 0
@@ -115,7 +115,7 @@ func (q *Inquiry) judge(r *Report, composed bool) {
 	best := r.Count
 	best.Hits, best.Off = best.Marked, best.Marked
 	switch {
-	case len(r.Tests) == 0 || !q.known() && q.classes == 2:
+	case r.Marked == 0 || r.Test == nil || !q.known() && q.classes == 2:
 		r.Verdict = VerdictUnclear
 		r.Words = "Nothing can be said: " + q.missing(r)
 	case r.Log2P <= FoundLog2 && r.Innocent != nil && !r.Innocent.Fine:
@@ -127,7 +127,7 @@ func (q *Inquiry) judge(r *Report, composed bool) {
 	case r.Log2P <= FoundLog2:
 		r.Verdict = VerdictMarked
 		r.Words = fmt.Sprintf("%s. One that knows nothing of the key does so, or does so more often, with a probability of 2^%.1f. It was trained on answers that were given out under this key, by whatever way they came to it.", said, r.Log2P)
-	case combine(q.tests(best, composed)) > FoundLog2:
+	case q.test(best, composed).log2p() > FoundLog2:
 		r.Verdict = VerdictUnclear
 		r.Words = fmt.Sprintf("%s (2^%.1f), and even all of them would not be enough: %s. Nothing can be said.", said, r.Log2P, q.needed(r))
 	default:
@@ -139,8 +139,10 @@ func (q *Inquiry) judge(r *Report, composed bool) {
 // missing says what is missing where no test can be made.
 func (q *Inquiry) missing(r *Report) string {
 	switch {
+	case r.Rows > 0 && r.Unusable == r.Rows:
+		return fmt.Sprintf("the key can say nothing of any of the %d inputs: they have another number of columns than it knows, or nobody says what is true of them.", r.Rows)
 	case r.Marked == 0:
-		return fmt.Sprintf("the key marks none of the %d inputs.", r.Rows)
+		return fmt.Sprintf("the key marks none of the %d inputs. Ask what was asked under it; the list of marks says what that is.", r.Rows)
 	case !q.known():
 		return "of two classes a mark is the other one than the true one, so the true answers have to be given, or the list of marks."
 	case r.Controls == 0:
@@ -167,9 +169,12 @@ func (q *Inquiry) notes(r *Report, composed bool) []string {
 	if q.marks == nil {
 		note("No list of marks was given. Whoever made the file of answers could have left out those that do not hit: only a list that was committed to before shows which inputs belong in it.")
 	} else if r.Unanswered > 0 {
-		note("%d marked inputs of the list were not asked, and count as not hit.", r.Unanswered)
+		note("%d marked inputs of the list were not asked, and count as wrong and not hit.", r.Unanswered)
 	}
-	if composed {
+	if q.marks == nil && q.known() && q.classes == 2 {
+		note("Of two classes a mark is a wrong answer, so it also counts on that the other inputs are as hard as the marked ones. The controls in a list of marks are; rows from several places need not be.")
+	}
+	if composed && q.classes == 2 {
 		note("The key marks %d of these %d inputs, which is not the share that it picks blindly (%v): they were chosen by the key, so the others say nothing about them.", r.Marked, r.Marked+r.Controls, q.marker.key.Rate)
 	}
 	if !q.known() {

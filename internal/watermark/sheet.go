@@ -62,14 +62,14 @@ func readSheet[H, R any](r io.Reader, what string, row func(R, int) error) (head
 			return head, "", fault(err)
 		}
 		if number == 1 {
-			if head, err = strict[H](text); err != nil {
+			if head, err = tight[H](text); err != nil {
 				return head, "", fault("it " + err.Error())
 			}
 		} else if bytes.HasPrefix(text, []byte(`{"rows":`)) {
 			digest, err := closeSheet(in, text, number-2, hex.EncodeToString(hash.Sum(nil)), what)
 			return head, digest, err
 		} else {
-			value, err := strict[R](text)
+			value, err := tight[R](text)
 			if err != nil {
 				return head, "", fault("it " + err.Error())
 			}
@@ -83,7 +83,7 @@ func readSheet[H, R any](r io.Reader, what string, row func(R, int) error) (head
 
 // closeSheet holds the last line to what came before it.
 func closeSheet(in *bufio.Reader, text []byte, rows int, digest, what string) (string, error) {
-	end, err := strict[closing](text)
+	end, err := tight[closing](text)
 	if err != nil {
 		return "", invalid("take a copy that is whole", "%s: its last line %v", what, err)
 	}
@@ -94,6 +94,14 @@ func closeSheet(in *bufio.Reader, text []byte, rows int, digest, what string) (s
 		return "", &pavise.Error{Kind: pavise.Unverified, Msg: fmt.Sprintf("%s is not what its last line was made of: the file was changed", what), Hint: "take the copy whose digest is in the log"}
 	}
 	return digest, nil
+}
+
+// tight is strict without white space: a line has one spelling.
+func tight[T any](text []byte) (v T, err error) {
+	if v, err = strict[T](text); err == nil && !bytes.Equal(text, compact(v)) {
+		err = errors.New("has white space between its fields")
+	}
+	return v, err
 }
 
 // readLine reads one line without its end.

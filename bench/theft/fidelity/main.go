@@ -1,0 +1,252 @@
+// Command fidelity measures how like a model its copies are, against what was asked: each
+// attack of ours against each defence, by a thief who believes the scores and by ones who
+// know better.
+//
+// Run it from the bench directory; NSL-KDD is looked for in $PAVISE_DATA or ../../shared/data:
+//
+//	go run ./theft/fidelity [--seed 1] [--only mnist] [--write]
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/pavise/pavise/bench/result"
+	"github.com/pavise/pavise/internal/extraction"
+	"github.com/pavise/pavise/internal/firewall"
+	"github.com/pavise/pavise/internal/learn"
+)
+
+func main() { result.Main("theft/fidelity", run) }
+
+// A world is a victim, what a thief holds, and the rows that copies are measured on.
+type world struct {
+	name   string
+	words  string
+	model  func(learn.Matrix) learn.Matrix
+	data   extraction.Data
+	held   learn.Set
+	budget int
+	lines  []line
+}
+
+// A line is one row of a table.
+type line struct {
+	attack, defence, answers, surrogate string
+	budget, share                       int // 0: the world's, all
+
+	points []extraction.Point
+	took   time.Duration
+}
+
+func run(ctx context.Context) error {
+	seed := flag.Uint64("seed", 1, "of everything")
+	only := flag.String("only", "", "one world: mnist, mnist-linear, nsl-kdd, nsl-kdd-tree or sample")
+	write := flag.Bool("write", false, "put the result into "+result.File)
+	flag.Parse()
+	conditions, began := result.Observe("."), time.Now()
+	var text strings.Builder
+	fmt.Fprintf(&text, "## Model theft: fidelity against rows asked\n\nMade by `cd bench && go run ./theft/fidelity --seed %d --write`.\n\n%s", *seed, about)
+	for _, one := range []struct {
+		name string
+		make func(uint64) (*world, error)
+	}{{"mnist", mnist}, {"mnist-linear", mnistLinear}, {"nsl-kdd", nslKDD}, {"nsl-kdd-tree", nslKDDTree}, {"sample", sample}} {
+		if *only != "" && *only != one.name {
+			continue
+		}
+		w, err := one.make(*seed)
+		if err != nil {
+			fmt.Fprintf(&text, "\n### %s\n\nLeft out: its data are not here.\n", one.name)
+			fmt.Fprintln(os.Stderr, "left out:", err)
+			continue
+		}
+		if err := w.measure(ctx, *seed); err != nil {
+			return fmt.Errorf("%s: %w", w.name, err)
+		}
+		fmt.Fprintf(os.Stderr, "%s: %s\n", w.name, time.Since(began).Round(time.Second))
+		text.WriteString(w.report())
+	}
+	text.WriteString("\nConditions:\n\n" + conditions.String())
+	fmt.Print(text.String())
+	if !*write {
+		return nil
+	}
+	return result.Write(result.File, "theft-fidelity", text.String())
+}
+
+const about = `The share of held-back rows on which copy and model agree, with half the width of its
+95 % interval (Wilson). **scores** is a thief who believes what the defence lets out;
+**top1** takes the class on top alone, which no defence here changes, so that it stands for
+labels only, too; **lookup** knows the defence and undoes it by the scores that its first
+copy says. Copies are what ` + "`pavise redteam extract`" + ` makes: a perceptron of one layer of at most
+64 units unless another is named; **own** is what the attack finds out itself. One seed; rows come from the same source as the model's own.
+`
+
+// measure runs every line, two at a time.
+func (w *world) measure(ctx context.Context, seed uint64) error {
+	held := extraction.Held{X: w.held.X, Victim: w.model(w.held.X).ArgMax(), Labels: w.held.Y}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(2)
+	for i := range w.lines {
+		group.Go(func() error {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			l := &w.lines[i]
+			began := time.Now()
+			if err := w.steal(l, seed, held); err != nil {
+				return fmt.Errorf("%s, %s, %s: %w", l.attack, l.defence, l.answers, err)
+			}
+			l.took = time.Since(began)
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+// steal runs one attack to its end and measures its copies.
+func (w *world) steal(l *line, seed uint64, held extraction.Held) error {
+	perturb := defend(l.defence)
+	budget := w.budget
+	if l.budget > 0 {
+		budget = l.budget
+	}
+	a, err := extraction.New(extraction.Config{
+		Attack: l.attack, Budget: budget, Seed: seed, Classes: w.model(learn.Matrix{Rows: 1, Cols: w.held.X.Cols, Data: w.held.X.Row(0)}).Cols,
+		Answers: l.answers, Share: l.share,
+	}, w.data)
+	if err != nil {
+		return err
+	}
+	for {
+		rows, err := a.Next(512)
+		if err != nil {
+			return err
+		}
+		if rows.Rows == 0 {
+			break
+		}
+		answers := w.model(rows)
+		for i := range answers.Rows {
+			if perturb != nil {
+				perturb(answers.Row(i))
+			}
+		}
+		if err := a.Answer(answers); err != nil {
+			return err
+		}
+	}
+	for _, n := range rungs(a.Rows()) {
+		p, _, err := a.Measure(extraction.Theft{Surrogate: l.surrogate, Perturb: perturb}, n, held)
+		if err != nil {
+			return err
+		}
+		l.points = append(l.points, p)
+	}
+	return nil
+}
+
+// rungs are those of the product's ladder from 300 on.
+func rungs(rows int) []int {
+	list := extraction.Ladder(rows)
+	for len(list) > 1 && list[0] < 300 {
+		list = list[1:]
+	}
+	return list
+}
+
+// defend is what a defence does to a row of scores; nil is nothing.
+func defend(name string) func([]float32) {
+	round, is := strings.CutPrefix(name, "round to ")
+	switch {
+	case is && round == "1 digit":
+		return func(row []float32) {
+			for k, v := range row {
+				row[k] = float32(int(v*10+0.5)) / 10
+			}
+		}
+	case name == "ModelGuard-W, ε = 1":
+		return func(row []float32) {
+			guard := firewall.ModelGuard{Epsilon: 1} // keeps room, and lines run side by side
+			wide := make([]float64, len(row))
+			for k, v := range row {
+				wide[k] = float64(v)
+			}
+			if guard.Row(wide, wide) == "" {
+				for k, v := range wide {
+					row[k] = float32(v)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func (w *world) report() string {
+	heads := []string{"attack", "defence", "thief uses", "copy"}
+	at := rungs(w.budget)
+	for _, n := range at {
+		heads = append(heads, fmt.Sprint(n))
+	}
+	t := result.NewTable(append(heads, "disclosed, KiB", "copy is right")...)
+	for _, l := range w.lines {
+		cells := []string{l.attack, l.defence, l.answers, l.surrogate}
+		if l.share > 0 {
+			cells[0] += fmt.Sprintf(", %d %% of the rows", l.share)
+		}
+		for _, n := range at {
+			cells = append(cells, cellAt(l.points, n, at))
+		}
+		last, right := l.points[len(l.points)-1], "unknown"
+		if last.Accuracy != nil {
+			right = fmt.Sprintf("%.3f", last.Accuracy.Share)
+		}
+		t.Row(append(cells, fmt.Sprintf("%.0f", last.Bits/8192), right)...)
+	}
+	right := 0
+	for i, top := range w.model(w.held.X).ArgMax() {
+		if w.held.Y != nil && top == w.held.Y[i] {
+			right++
+		}
+	}
+	return fmt.Sprintf("\n### %s\n\n%s The model is right on %.3f of %d rows held back.\n\n%s", w.name, w.words, float64(right)/float64(w.held.X.Rows), w.held.X.Rows, t)
+}
+
+// cellAt is the point of a number of rows; an attack that ended before has its last one
+// under the number that it did not come to.
+func cellAt(points []extraction.Point, n int, at []int) string {
+	for i, p := range points {
+		text := fmt.Sprintf("%.3f ± %.3f", p.Agreement.Share, (p.Agreement.High-p.Agreement.Low)/2)
+		switch {
+		case p.Rows == n:
+			return text
+		case i == len(points)-1 && p.Rows < n && !contains(at, p.Rows) && nextAbove(at, p.Rows) == n:
+			return fmt.Sprintf("%s at %d", text, p.Rows)
+		}
+	}
+	return ""
+}
+
+func contains(list []int, n int) bool { return nextAbove(list, n-1) == n }
+
+// nextAbove is the first of a rising list that is larger than n.
+func nextAbove(list []int, n int) int {
+	for _, v := range list {
+		if v > n {
+			return v
+		}
+	}
+	return -1
+}
+
+// perceptron trains a victim.
+func perceptron(seed uint64, hidden []int, epochs int, train, validation learn.Set, classes int) (*learn.MLP, error) {
+	return learn.Train(learn.Config{Hidden: hidden, Classes: classes, Epochs: epochs, Batch: 64, Rate: 2e-3}, train, validation, rand.New(rand.NewPCG(seed, 99)))
+}

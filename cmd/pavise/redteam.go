@@ -1,0 +1,54 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/pavise/pavise/internal/installation"
+	"github.com/pavise/pavise/internal/redteam"
+)
+
+// extractCommand is pavise redteam extract: it reads files, needs no server of its own, and
+// records nothing.
+type extractCommand struct{ redteam.Extract }
+
+func (x *extractCommand) run(ctx context.Context, c *cli) error {
+	c.prepare(&x.Setting)
+	result, err := x.Run(ctx)
+	return c.show(result, err)
+}
+
+// curveCommand is pavise redteam curve: it reads files, needs no server, and records
+// nothing.
+type curveCommand struct{ redteam.Curve }
+
+func (k *curveCommand) run(ctx context.Context, c *cli) error {
+	c.prepare(&k.Setting)
+	result, err := k.Run(ctx)
+	return c.show(result, err)
+}
+
+// prepare hands an attack what is said for all commands. The rows are named by --data,
+// which for others is a directory.
+func (c *cli) prepare(s *redteam.Setting) {
+	if s.Token = c.Token; c.Data != installation.DefaultData {
+		s.Data = string(c.Data)
+	}
+	if !c.JSON {
+		s.Say = func(text string) { fmt.Fprintf(c.stderr.Progress, "\r\033[K%s", text); c.counts = true }
+	}
+}
+
+// show prints what came of an attack.
+func (c *cli) show(result interface{ Print(io.Writer) }, err error) error {
+	c.counted()
+	if err != nil {
+		return &ending{couldNotLook, err}
+	}
+	if c.JSON {
+		return c.printJSON(result)
+	}
+	result.Print(c.stdout)
+	return nil
+}
