@@ -216,7 +216,32 @@ func (w *world) report() string {
 			right++
 		}
 	}
-	return fmt.Sprintf("\n### %s\n\n%s The model is right on %.3f of %d rows held back.\n\n%s", w.name, w.words, float64(right)/float64(w.held.X.Rows), w.held.X.Rows, t)
+	return fmt.Sprintf("\n### %s\n\n%s The model is right on %.3f of %d rows held back.\n\n%s%s", w.name, w.words, float64(right)/float64(w.held.X.Rows), w.held.X.Rows, t, w.goals())
+}
+
+// goals holds MNIST to what was aimed at for 10,000 rows of the model's own kind.
+func (w *world) goals() string {
+	if w.name != "mnist" {
+		return ""
+	}
+	at := map[string]float64{}
+	for _, l := range w.lines {
+		if p := l.points[len(l.points)-1]; l.attack == "in-distribution" && l.share == 0 {
+			at[l.defence+" "+l.answers] = p.Agreement.Share
+		}
+	}
+	met := func(is bool) string {
+		if is {
+			return "met"
+		}
+		return "**not met**"
+	}
+	plain, naive := at["none "+extraction.Scores], at[guarded+" "+extraction.Scores]
+	t := result.NewTable("goal, at 10,000 rows of the model's own kind", "measured", "")
+	t.Row("undefended ≥ 0.96, or the other numbers say nothing", fmt.Sprintf("%.3f", plain), met(plain >= 0.96))
+	t.Row("ModelGuard-W, ε = 1, a thief who believes the scores: ≤ 0.60", fmt.Sprintf("%.3f", naive), met(naive <= 0.6))
+	t.Row("beside it, thieves who do not", fmt.Sprintf("%.3f by the top class alone, %.3f by undoing it", at["any "+extraction.Top1], at[guarded+" "+extraction.Lookup]), "")
+	return "\n" + t.String()
 }
 
 // cellAt is the point of a number of rows; an attack that ended before has its last one
