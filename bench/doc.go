@@ -13,7 +13,8 @@
 //   - oracle has the Rust Cedar check Pavise's decisions; it has tests only.
 //   - asked spells questions of authorization for these two.
 //   - soak keeps what a process took in an hour of load.
-//   - gateway puts Pavise and other proxies before one model server, and loads them.
+//   - gateway puts Pavise and other proxies before one model server, and loads them; its
+//     plain is one that does next to nothing, a measure of the machine.
 //   - start builds the binary and waits for it to be ready.
 //   - result holds what they share: conditions, tables and RESULTS.md.
 //

@@ -15,23 +15,34 @@ type crowded struct {
 	before, during int64 // resident memory, in bytes
 }
 
+// size is how many come: a proxy holds a file on both sides for each, but for streams of
+// HTTP/2, of which many share one towards their caller.
+func (b *bench) size(kind string) int {
+	if kind == overH2 {
+		return min(b.many, b.limit-1000)
+	}
+	return min(b.many, (b.limit-500)/2)
+}
+
 // asCallers is in how many callers' names a crowd comes.
 const asCallers = 100
 
 // crowd lets many connections come to each proxy: "idle" ones that ask once and stay,
-// "streams" that stay in the middle of an answer, and a "storm" that comes at once.
+// "streams" that stay in the middle of an answer, by HTTP/1.1 or by TLS and HTTP/2, and a
+// "storm" that comes at once.
 func (b *bench) crowd(ctx context.Context, kind string) error {
 	s := scenarios()[0]
-	if kind == "streams" {
-		s = scenario{path: "/v1/chat/completions", body: chatQuestion(true), chat: true}
+	if kind == "streams" || kind == overH2 {
+		s = scenario{path: "/v1/chat/completions", body: chatQuestion(true), chat: true, tls: kind == overH2}
 	}
 	b.crowds[kind] = map[string]*crowded{}
 	for _, p := range b.proxies {
-		if _, ok := p.takes(s); !ok || p.chat || p.name == "direct" {
+		addr, ok := p.takes(s)
+		if !ok || p.chat || p.measure || p.name == "direct" {
 			continue
 		}
-		j := job{Kind: kind, Addr: p.addr, Connections: b.many, Warm: time.Minute}
-		if kind != "streams" {
+		j := job{Kind: kind, Addr: addr, Connections: b.size(kind), Warm: time.Minute}
+		if !s.chat {
 			want, err := answer(ctx, p, s)
 			if err != nil {
 				return err
@@ -60,7 +71,7 @@ func (b *bench) crowd(ctx context.Context, kind string) error {
 		if c.during == 0 {
 			c.during = w.rss
 		}
-		fmt.Fprintf(os.Stderr, "%s %-8s %d done, refused %v, %d broken (%s) in %v; %d MB, then %d MB\n", kind, p.name, w.Done, w.Refused, w.Broken, w.First, w.Took, c.before>>20, c.during>>20)
+		fmt.Fprintf(os.Stderr, "%s %-16s %d done, refused %v, %d broken (%s) in %v; %d MB, then %d MB\n", kind, p.name, w.Done, w.Refused, w.Broken, w.First, w.Took, c.before>>20, c.during>>20)
 		b.crowds[kind][p.name] = c
 		time.Sleep(2 * time.Second)
 	}

@@ -3,12 +3,14 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -20,7 +22,7 @@ import (
 
 // A job is what a generator of load is asked for, in a process of its own.
 type job struct {
-	Kind        string // closed, open, storm, streams or idle
+	Kind        string // closed, open, storm, streams, streams-h2 or idle
 	Addr        string
 	TLS         bool
 	Request     []byte   // all bytes of it, head and body
@@ -51,7 +53,7 @@ func generate() error {
 	if err := in.Decode(&j); err != nil {
 		return err
 	}
-	kinds := map[string]func(job, io.Reader) (*tally, error){"closed": closed, "open": open, "storm": storm, "streams": hold, "idle": hold}
+	kinds := map[string]func(job, io.Reader) (*tally, error){"closed": closed, "open": open, "storm": storm, "streams": hold, overH2: hold, "idle": hold}
 	run, ok := kinds[j.Kind]
 	if !ok {
 		return fmt.Errorf("no load is called %q", j.Kind)
@@ -265,6 +267,12 @@ func storm(j job, _ io.Reader) (*tally, error) {
 // hold opens connections, asks on each, and keeps them: streams after their first
 // event, idle ones after their answer.
 func hold(j job, in io.Reader) (*tally, error) {
+	ask := j.alone
+	if j.Kind == overH2 {
+		ctx, stop := context.WithTimeout(context.Background(), j.Warm+j.For+time.Minute) // dial's deadline
+		defer stop()
+		ask = j.together(ctx)
+	}
 	parts := make([]counter, j.Connections)
 	fmt.Println("begin")
 	began := time.Now()
@@ -274,14 +282,12 @@ func hold(j job, in io.Reader) (*tally, error) {
 	}
 	close(todo)
 	var all sync.WaitGroup
-	conns := make([]*conn, j.Connections)
+	held := make([]io.Closer, j.Connections)
 	for range min(64, j.Connections) {
 		all.Go(func() {
 			for i := range todo {
-				c, err := j.dial()
-				if conns[i] = c; err == nil {
-					err = j.greet(c, j.Callers[i%len(j.Callers)])
-				}
+				var err error
+				held[i], err = ask(i)
 				parts[i].note(time.Since(began), err)
 			}
 		})
@@ -290,12 +296,21 @@ func hold(j job, in io.Reader) (*tally, error) {
 	took := time.Since(began)
 	fmt.Println("held")
 	bufio.NewReader(io.MultiReader(in, os.Stdin)).ReadString('.')
-	for _, c := range conns {
+	for _, c := range held {
 		if c != nil {
 			c.Close()
 		}
 	}
 	return sum(parts, took), nil
+}
+
+// alone asks over a connection for this alone.
+func (j *job) alone(i int) (io.Closer, error) {
+	c, err := j.dial()
+	if err != nil {
+		return nil, err
+	}
+	return c, j.greet(c, j.Callers[i%len(j.Callers)])
 }
 
 // greet asks, and of a stream reads the first event only. It lets the memory of reading
@@ -315,13 +330,52 @@ func (j *job) greet(c *conn, request []byte) error {
 	if status := statusOf(first); status != "200" {
 		return &errAnswer{status: status}
 	}
+	return readEvent(c.in)
+}
+
+// readEvent reads as far as something that the language model said.
+func readEvent(in *bufio.Reader) error {
 	for {
-		line, err := c.in.ReadSlice('\n')
+		line, err := in.ReadSlice('\n')
 		if err != nil {
 			return err
 		}
 		if bytes.Contains(line, []byte(chatWord)) {
 			return nil
 		}
+	}
+}
+
+// overH2 are streams of callers who come over HTTP/2, each with eachCaller of them on one
+// connection.
+const (
+	overH2     = "streams-h2"
+	eachCaller = 100
+)
+
+// together returns what asks over connections that many questions share.
+func (j *job) together(ctx context.Context) func(i int) (io.Closer, error) {
+	conns := make([]http.Transport, (j.Connections+eachCaller-1)/eachCaller)
+	for i := range conns {
+		conns[i].TLSClientConfig = &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13} // as dial does
+		conns[i].ForceAttemptHTTP2, conns[i].MaxConnsPerHost = true, 1
+	}
+	return func(i int) (io.Closer, error) {
+		n := i / eachCaller
+		r, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(j.Callers[n%len(j.Callers)])))
+		if err != nil {
+			return nil, err
+		}
+		r.RequestURI, r.URL.Scheme, r.URL.Host = "", "https", j.Addr
+		resp, err := conns[n].RoundTrip(r.WithContext(ctx))
+		switch {
+		case err != nil:
+			return nil, err
+		case resp.ProtoMajor != 2:
+			return resp.Body, fmt.Errorf("the answer came over %s", resp.Proto)
+		case resp.StatusCode != http.StatusOK:
+			return resp.Body, &errAnswer{status: fmt.Sprint(resp.StatusCode)}
+		}
+		return resp.Body, readEvent(bufio.NewReader(resp.Body))
 	}
 }

@@ -31,6 +31,7 @@ func main() { result.Main("gateway", run) }
 // A setting is how the measurement was asked for.
 type setting struct {
 	rounds, seconds, connections, rate, many int
+	limit                                    int // of open files in one process
 	only                                     string
 	fetch                                    bool
 }
@@ -42,12 +43,12 @@ func run(ctx context.Context) (err error) {
 	flag.IntVar(&s.seconds, "seconds", 4, "how long each time, after a second of warming up")
 	flag.IntVar(&s.connections, "connections", 32, "connections that ask at the same time")
 	flag.IntVar(&s.rate, "rate", 2000, "requests a second of the open loop")
-	flag.IntVar(&s.many, "many", 10000, "connections that are held, and that come at once")
-	flag.StringVar(&s.only, "only", "", "scenarios, by comma: small, large, small-tls, large-tls, least, chat, open, streams, idle, storm, allocations; all if empty")
+	flag.IntVar(&s.many, "many", 10000, "connections or streams that are held, and that come at once")
+	flag.StringVar(&s.only, "only", "", "scenarios, by comma: small, large, small-tls, large-tls, least, chat, open, streams, streams-h2, idle, storm, allocations; all if empty")
 	flag.BoolVar(&s.fetch, "fetch", true, "build Caddy and install Portkey if they are not there yet")
 	write := flag.Bool("write", false, "put the result into "+result.File)
 	flag.Parse()
-	limit := files()
+	s.limit = files()
 	switch *be {
 	case "upstream":
 		return upstream()
@@ -57,9 +58,8 @@ func run(ctx context.Context) (err error) {
 	if s.rounds < 1 || s.seconds < 1 || s.connections < 1 || s.many < 1 {
 		return errors.New("rounds, seconds, connections and many are at least 1")
 	}
-	s.many = min(s.many, (limit-500)/2) // a proxy holds a connection on both sides
 	conditions := result.Observe(".")
-	b, err := newBench(ctx, s, limit)
+	b, err := newBench(ctx, s)
 	if err == nil {
 		err = b.measure(ctx)
 	}
@@ -89,7 +89,7 @@ type bench struct {
 
 // newBench starts the model server and all proxies. Its close is good also when
 // something fails.
-func newBench(ctx context.Context, s setting, limit int) (b *bench, err error) {
+func newBench(ctx context.Context, s setting) (b *bench, err error) {
 	b = &bench{setting: s, found: map[string]map[string][]window{}, crowds: map[string]map[string]*crowded{}, close: func() error { return nil }}
 	dir, err := os.MkdirTemp("", "bench-gateway-")
 	if err != nil {
@@ -100,7 +100,7 @@ func newBench(ctx context.Context, s setting, limit int) (b *bench, err error) {
 	if err != nil {
 		return b, err
 	}
-	b.place = place{dir: dir, fetch: s.fetch, tools: filepath.Join(cache, "pavise-bench"), connections: limit - 200}
+	b.place = place{dir: dir, fetch: s.fetch, tools: filepath.Join(cache, "pavise-bench"), connections: s.limit - 200}
 	if err := b.place.certificate(); err != nil {
 		return b, err
 	}
@@ -144,7 +144,7 @@ func (b *bench) startPavise(ctx context.Context) (err error) {
 }
 
 func (b *bench) startPeers(ctx context.Context) error {
-	for _, begin := range []func(context.Context) (*proxy, error){b.place.nginx, b.place.haproxy, b.place.caddy, b.place.portkey} {
+	for _, begin := range []func(context.Context) (*proxy, error){b.place.nginx, b.place.haproxy, b.place.caddy, b.place.portkey, b.place.plain, b.place.checked} {
 		p, err := begin(ctx)
 		switch {
 		case errors.Is(err, errNotHere):
@@ -179,7 +179,7 @@ func (b *bench) measure(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, kind := range []string{"idle", "streams", "storm"} {
+	for _, kind := range []string{"idle", "streams", overH2, "storm"} {
 		if b.wanted(kind) {
 			if err := b.crowd(ctx, kind); err != nil {
 				return err
@@ -225,7 +225,7 @@ func (b *bench) rounds(ctx context.Context, s scenario, kind string) error {
 			if w.Broken > 0 || len(w.Refused) > 0 || w.Done == 0 {
 				return fmt.Errorf("%s, %s: %d requests broke and %v were refused, so this is no measurement: %s", s.id, p.name, w.Broken, w.Refused, w.First)
 			}
-			fmt.Fprintf(os.Stderr, "%s round %d %-8s %7.0f/s p50 %v p99 %v\n", s.id, round+1, p.name, float64(w.Done)/w.Took.Seconds(), w.P50, w.P99)
+			fmt.Fprintf(os.Stderr, "%s round %d %-16s %7.0f/s p50 %v p99 %v\n", s.id, round+1, p.name, float64(w.Done)/w.Took.Seconds(), w.P50, w.P99)
 			b.found[s.id][p.name] = append(b.found[s.id][p.name], w)
 			time.Sleep(200 * time.Millisecond)
 		}

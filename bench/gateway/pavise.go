@@ -117,16 +117,13 @@ func (pl *place) up(ctx context.Context, binary string, by *issuer) (*proxy, err
 			return p, err
 		}
 	}
-	if err := operator.Call(ctx, "route.put", pl.chatSpec(), nil); err != nil {
-		fmt.Fprintln(os.Stderr, "Pavise takes no route to a language model:", err)
-	}
-	return p, nil
+	return p, operator.Call(ctx, "route.put", pl.chatSpec(role.Tenant), nil)
 }
 
 // chatSpec is how a language model comes behind the firewall.
-func (pl *place) chatSpec() map[string]any {
+func (pl *place) chatSpec(tenant string) map[string]any {
 	return map[string]any{
-		"name": role.Tenant + "/model/" + chatModel, "upstream": "http://" + pl.upstream, "protocol": "openai",
+		"name": tenant + "/model/" + chatModel, "upstream": "http://" + pl.upstream, "protocol": "openai",
 		"rate": plenty, "budget": plenty, "model_rate": plenty, "model_budget": plenty,
 	}
 }
@@ -155,6 +152,9 @@ func (pl *place) fleet(ctx context.Context, binary string, by *issuer) (p *proxy
 		if err := ana.Client().Call(ctx, "route.put", pl.spec("bench", m), nil); err != nil {
 			return p, err
 		}
+	}
+	if err := ana.Client().Call(ctx, "route.put", pl.chatSpec("bench"), nil); err != nil {
+		return p, err
 	}
 	var invited struct {
 		Text string `json:"invitation"`

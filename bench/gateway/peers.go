@@ -39,6 +39,7 @@ type proxy struct {
 	addr    string // of HTTP; "" if it has none
 	tls     string // of HTTPS
 	chat    bool   // knows nothing but language models
+	measure bool   // a measure of the machine and no peer: takes nothing but tensors
 	headers string // beside those of everybody, each with its line's end
 	token   string // Pavise's
 	also    func() error
@@ -54,7 +55,7 @@ func (p *proxy) stop() error {
 
 // takes reports where the proxy takes what a scenario asks, or that it does not.
 func (p *proxy) takes(s scenario) (addr string, ok bool) {
-	if p.chat && !s.chat {
+	if p.chat && !s.chat || p.measure && s.chat {
 		return "", false
 	}
 	if addr = p.addr; s.tls {
@@ -157,12 +158,14 @@ func (pl *place) nginx(context.Context) (*proxy, error) {
 		return nil, err
 	}
 	conf := filepath.Join(pl.dir, "nginx.conf")
+	// Of its connections nginx keeps a sixteenth free: it closes those whose request has not
+	// come yet. So it is told of more than there are files for.
 	text := fmt.Sprintf(`daemon off;
 worker_processes 1;
 worker_rlimit_nofile %[1]d;
 pid %[2]s/nginx.pid;
 error_log stderr crit;
-events { worker_connections %[1]d; }
+events { worker_connections %[8]d; }
 http {
 	access_log off;
 	client_body_temp_path %[2]s/nginx-body;
@@ -185,14 +188,15 @@ http {
 		location /v1/ { proxy_pass http://models; proxy_buffering off; proxy_read_timeout 10m; }
 	}
 	server {
-		listen 127.0.0.1:%[5]d ssl;
+		listen 127.0.0.1:%[5]d ssl http2;
 		ssl_certificate %[6]s;
 		ssl_certificate_key %[7]s;
 		ssl_protocols TLSv1.3;
 		location / { proxy_pass http://models; }
+		location /v1/ { proxy_pass http://models; proxy_buffering off; proxy_read_timeout 10m; }
 	}
 }
-`, pl.connections, pl.dir, pl.upstream, plain, secure, pl.cert, pl.key)
+`, pl.connections, pl.dir, pl.upstream, plain, secure, pl.cert, pl.key, pl.connections*9/8)
 	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
@@ -214,9 +218,11 @@ func (pl *place) haproxy(context.Context) (*proxy, error) {
 		return nil, err
 	}
 	conf := filepath.Join(pl.dir, "haproxy.cfg")
+	// Of a stream it would hold each event back for 200 ms, in the hope of more.
 	text := fmt.Sprintf(`global
 	nbthread 1
 	maxconn %d
+	tune.h2.max-concurrent-streams 128
 	ssl-default-bind-options ssl-min-ver TLSv1.3
 defaults
 	mode http
@@ -226,13 +232,18 @@ defaults
 	http-reuse always
 frontend plain
 	bind 127.0.0.1:%d backlog 4096
+	use_backend talkers if { path_beg /v1/ }
 	default_backend models
 frontend secure
-	bind 127.0.0.1:%d ssl crt %s
+	bind 127.0.0.1:%d ssl crt %s alpn h2,http/1.1
+	use_backend talkers if { path_beg /v1/ }
 	default_backend models
 backend models
 	server one %s
-`, pl.connections/2-100, plain, secure, pl.both, pl.upstream)
+backend talkers
+	option http-no-delay
+	server one %s
+`, pl.connections/2-100, plain, secure, pl.both, pl.upstream, pl.upstream)
 	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
@@ -301,4 +312,26 @@ func (pl *place) portkey(ctx context.Context) (*proxy, error) {
 		headers: fmt.Sprintf("x-portkey-provider: openai\r\nx-portkey-custom-host: http://%s/v1\r\n", pl.upstream),
 	}
 	return pl.run(p, node, script, "--headless", "--port="+strconv.Itoa(port))
+}
+
+// plain starts our own proxy over fasthttp, which does next to nothing, and checked the
+// same one with the cheap half of a firewall's work: what is the best to be hoped for of a
+// proxy in Go on this machine.
+func (pl *place) plain(ctx context.Context) (*proxy, error) { return pl.fasthttp(ctx, "fasthttp") }
+
+func (pl *place) checked(ctx context.Context) (*proxy, error) {
+	return pl.fasthttp(ctx, "fasthttp, checks", "-checks")
+}
+
+func (pl *place) fasthttp(ctx context.Context, name string, args ...string) (*proxy, error) {
+	bin := filepath.Join(pl.dir, "plain")
+	if out, err := exec.CommandContext(ctx, "go", "build", "-o", bin, "./gateway/plain").CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	_, _, addr, tls, err := ports()
+	if err != nil {
+		return nil, err
+	}
+	args = append(args, "-plain", addr, "-secure", tls, "-upstream", pl.upstream, "-cert", pl.cert, "-key", pl.key)
+	return pl.run(&proxy{name: name, addr: addr, tls: tls, measure: true}, bin, args...)
 }

@@ -186,9 +186,26 @@ func describe(root *kong.Node) {
 	}
 }
 
+// nameData settles which data directory is meant when it has no name: an empty variable
+// is as good as none, and an empty flag is most likely an empty variable of a script, in
+// which somebody believes a directory.
+func (c *cli) nameData(path []*kong.Path) error {
+	if c.Data != "" {
+		return nil
+	}
+	if slices.ContainsFunc(path, func(p *kong.Path) bool { return p.Flag != nil && p.Flag.Name == "data" }) {
+		return &pavise.Error{Kind: pavise.Invalid, Msg: "--data names no directory", Hint: "name one, or leave --data out: then it is " + installation.DefaultData}
+	}
+	c.Data = installation.DefaultData
+	return nil
+}
+
 // do runs the command that was chosen.
 func (c *cli) do(ctx context.Context, kctx *kong.Context) error {
 	if err := oneOfEach(kctx.Path); err != nil {
+		return err
+	}
+	if err := c.nameData(kctx.Path); err != nil {
 		return err
 	}
 	chosen := kctx.Selected().Target.Addr().Interface()

@@ -28,18 +28,25 @@ type Columns struct {
 	Few    [][]float64 `json:"few"`    // by column: all the values there are, in order; nil when there are many
 }
 
-// FitColumns learns the columns of rows, at least one, all of one width.
+// FitColumns learns the columns of rows, at least one, all of one width. It passes over what
+// is no number, or beyond 32 bits.
 func FitColumns(rows [][]float64) *Columns {
 	width := len(rows[0])
 	c := &Columns{Center: make([]float32, width), Scale: make([]float32, width), Step: make([]float64, width), Few: make([][]float64, width)}
-	values, spread := make([]float64, len(rows)), make([]float64, 0, width)
+	values, spread := make([]float64, 0, len(rows)), make([]float64, 0, width)
 	for j := range width {
-		for i, row := range rows {
-			values[i] = row[j]
+		values = values[:0]
+		for _, row := range rows {
+			if math.Abs(row[j]) <= math.MaxFloat32 {
+				values = append(values, row[j])
+			}
+		}
+		if len(values) == 0 {
+			continue
 		}
 		slices.Sort(values)
 		c.Center[j] = float32(values[len(values)/2])
-		c.Scale[j] = float32(spreadOf(values))
+		c.Scale[j] = float32(min(spreadOf(values), math.MaxFloat32))
 		c.Step[j], c.Few[j] = stepOf(values), few(values)
 		if c.Scale[j] > 0 {
 			spread = append(spread, float64(c.Scale[j]))
@@ -133,9 +140,13 @@ func (c *Columns) Apply(dst []float32, row []float64) []float32 {
 func log1p(x float32) float32 { return float32(math.Log1p(min(float64(x), math.MaxFloat32))) }
 
 // Odd reports whether the row holds a value of a kind that its column never had: a
-// fraction among whole numbers, a fourth category among three.
+// fraction among whole numbers, a fourth category among three. What is no number, or
+// infinite, is always odd.
 func (c *Columns) Odd(row []float64) bool {
 	for j, v := range row {
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			return true
+		}
 		if list := c.Few[j]; len(list) > 1 {
 			if _, ok := slices.BinarySearch(list, v); ok {
 				continue

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"strings"
 
 	"github.com/pavise/pavise"
 )
@@ -172,7 +173,7 @@ func (s *Stream) chunk(e *Event) *fault {
 		return f
 	}
 	if s.id == "" {
-		s.id = e.Text("id")
+		s.id = strings.Clone(e.Text("id")) // else the stream would hold on to all of its first event
 	}
 	if e.Text("id") != s.id {
 		return faultf("", "an event of another answer").in("id")
@@ -252,7 +253,7 @@ func (s *Stream) step(name string, e *Event) (skip bool, f *fault) {
 	e.Name = kind
 	if v := e.root.get("response"); v != nil {
 		if s.id == "" {
-			s.id = v.str("id")
+			s.id = strings.Clone(v.str("id")) // as in chunk
 		}
 		if v.str("id") != s.id {
 			return false, faultf("", "an event of another response").in("id").in("response")

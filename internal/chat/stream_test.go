@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"unsafe"
 
 	"github.com/pavise/pavise"
 )
@@ -223,5 +224,24 @@ func TestFailure(t *testing.T) {
 	}
 	if got, want := string(Failure(Responses, "m", "server_error", "c", 7).AppendSSE(nil)), "event: error\n"+`data: {"type":"error","code":"c","message":"m","param":null,"sequence_number":7}`+"\n\n"; got != want {
 		t.Errorf("%s, want %s", got, want)
+	}
+}
+
+// TestStreamLetsEventsGo finds that a stream remembers an answer's id in memory of its own:
+// an event may be a megabyte, and a stream may last.
+func TestStreamLetsEventsGo(t *testing.T) {
+	created := "event: response.created\n" + `data: {"type":"response.created","sequence_number":0,"response":{"id":"a","object":"response","created_at":1,"model":"up","status":"in_progress","output":[]}}` + "\n\n"
+	for api, c := range map[API]struct{ request, events, id string }{
+		Chat:      {streaming, wordsOf("hi"), "id"},
+		Responses: {`{"model":"m","input":"hi","stream":true}`, created, "response.id"},
+	} {
+		s := NewStream(ask(t, api, c.request), strings.NewReader(c.events), DefaultLimits())
+		e, err := s.Next()
+		if err != nil {
+			t.Fatal(api, err)
+		}
+		if id := e.Text(c.id); id != "a" || s.id != id || unsafe.StringData(s.id) == unsafe.StringData(id) {
+			t.Errorf("%s: the id %q is kept as %q, in the event's memory", api, id, s.id)
+		}
 	}
 }

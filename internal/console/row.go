@@ -31,7 +31,7 @@ var words = map[string]string{
 }
 
 // The kinds of the guard's notes that count refusals: of callers nobody could
-// name, and of those it had no slot or no clock for.
+// name, and of those it had no slot, no clock or no record for.
 const (
 	noteStranger = "identity.refused"
 	noteRefused  = "guard.refused"

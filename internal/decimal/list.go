@@ -27,54 +27,110 @@ func AppendFloats(dst []float64, b []byte, size, count int) (list []float64, end
 	if size != 32 && size != 64 {
 		return dst, 0, false
 	}
-	same = size == 32
-	for i := 0; count > 0; count-- {
-		if i >= len(b) {
-			return dst, end, same
-		}
-		minus := uint64(0) // by arithmetic: who predicts the sign of a feature?
-		if b[i] == '-' {
-			minus = 1
-		}
-		mant, places, next := uint64(0), 0, 0
-		if rest := b[i+int(minus):]; len(rest) >= 10 && rest[1] == '.' && isDigit(rest[0]) {
-			// The plainest: one digit and up to seven decimals. plain would read it, too.
-			word := binary.LittleEndian.Uint64(rest[2:])
-			if n := run(word); 0 < n && n < 8 && rest[2+n]|0x20 != 'e' {
-				mant, places, next = uint64(rest[0]-'0')*power[n]+eight(word, n), n, i+int(minus)+2+n
+	list, same = dst, size == 32
+	signed := false
+	for i := 0; len(list) < len(dst)+count; {
+		if len(b)-i > window && (b[i+1] == '.' || b[i+2] == '.') {
+			signed = signed || b[i] == '-'
+			n, length, also := plainest(list[len(list):min(cap(list), len(dst)+count)], b[i:], size, signed)
+			if n > 0 {
+				list, end, same = list[:len(list)+n], i+length, same && also
 			}
 		}
-		if next == 0 {
-			if mant, places, next = plain(b, i); next == 0 {
-				return dst, end, same
+		if end <= i {
+			mant, places, next := plain(b, i)
+			if next == 0 {
+				break
 			}
-		}
-		var v float64
-		if size == 32 && mant <= 1<<24 && places <= 10 {
-			v = float64(float32(int64(mant)) / single[places]) // both exact, so it is rounded once
-		} else {
-			v = float64(int64(mant)) / pow10[places] // see Number.Float
-			switch {
-			case size == 32 && singleSafe(v):
-				v = float64(float32(v))
-			case size == 64 && mant <= 1<<53:
-			default:
-				return dst, end, same
+			v, exact := quotient(mant, places, size)
+			if !exact {
+				break
 			}
+			if b[i] == '-' {
+				v = -v
+			}
+			same = same && mant <= 999999 && (places == 0 || mant > 0 && b[next-1] != '0' && (places < 6 || mant > power[places-6]))
+			list, end = append(list, v), next
 		}
-		dst = append(dst, math.Float64frombits(math.Float64bits(v)|minus<<63))
-		same = same && mant <= 999999 && (places == 0 || mant > 0 && b[next-1] != '0' && (places < 6 || mant > power[places-6]))
-		end = next
-		if b[next] != ',' { // plain has seen eight bytes from the last digits on
-			return dst, end, same
+		if b[end] != ',' { // there are eight bytes, at least, from the last digits on
+			break
 		}
-		if i = next + 1; i < len(b) && b[i] == ' ' {
+		if i = end + 1; i < len(b) && b[i] == ' ' {
 			same = false
 			i++
 		}
 	}
-	return dst, end, same
+	return list, end, same
 }
+
+// quotient is mant / 10^places, rounded once, or it is not exact.
+func quotient(mant uint64, places, size int) (v float64, exact bool) {
+	if size == 32 && mant <= 1<<24 && places <= 10 {
+		return float64(float32(int64(mant)) / single[places]), true // both are exact
+	}
+	v = float64(int64(mant)) / pow10[places] // see Number.Float
+	if size == 64 {
+		return v, mant <= 1<<53
+	}
+	return float64(float32(v)), singleSafe(v)
+}
+
+// window is how many bytes of a list plainest looks at for one number.
+const window = 16
+
+// plainest reads numbers of one digit and up to seven decimals, with commas alone between
+// them, as most features and scores are. It fills out from its start, and returns how many
+// it has read, where in b the last of them ends, and what AppendFloats says of them. It
+// stops before a number of another form, and near the end of b; unless signed, before one
+// with a minus sign.
+//
+// What takes time is to come from one number to the next, and in a list with signs that
+// hangs on the sign. A list without one, so far, does not wait for it.
+func plainest(out []float64, b []byte, size int, signed bool) (n, end int, same bool) {
+	same = true
+	i := 0
+	for n = range out {
+		if len(b)-i <= window {
+			return n, end, same
+		}
+		minus := 0
+		if signed {
+			if b[i] == '-' {
+				minus = 1 // a conditional move: who predicts the sign of a feature?
+			}
+		} else if b[i] == '-' {
+			return n, end, same
+		}
+		p := (*[window]byte)(b[i+minus:])
+		word := binary.LittleEndian.Uint64(p[2:])
+		digits := run(word | 1<<63) // 7 may be more of them: what is after says so
+		after := p[(2+digits)%window]
+		if p[1] != '.' || !isDigit(p[0]) || digits == 0 {
+			return n, end, same
+		}
+		if after != ',' && (isDigit(after) || after|0x20 == 'e') {
+			return n, end, same
+		}
+		mant := uint64(p[0]-'0')*power[digits&7] + eight(word, digits)
+		v := 0.0
+		if size == 64 {
+			v = float64(int64(mant)) / pow10[digits&7]
+		} else if v = float64(float32(int64(mant)) / single[digits&7]); mant > 1<<24 {
+			return n, end, same
+		}
+		out[n] = math.Float64frombits(math.Float64bits(v) | uint64(minus)<<63)
+		same = same && mant > least[digits&7] && mant <= 999999 && p[(1+digits)%window] != '0'
+		if end = i + minus + 2 + digits; after != ',' {
+			return n + 1, end, same
+		}
+		i = end + 1
+	}
+	return len(out), end, same
+}
+
+// least is what the digits of a number with so many decimals must be above for it to be
+// written without an exponent.
+var least = [8]uint64{6: 1, 7: 10}
 
 // single holds the powers of ten that are exact float32s.
 var single = [...]float32{1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10}

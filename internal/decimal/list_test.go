@@ -3,6 +3,7 @@ package decimal
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -12,8 +13,8 @@ import (
 func checkList(t *testing.T, text string) {
 	t.Helper()
 	b := []byte(text)
-	for _, size := range []int{16, 32, 64} {
-		list, end, same := AppendFloats([]float64{7}, b, size, 5)
+	for i, size := range []int{16, 32, 64, 32, 64} {
+		list, end, same := AppendFloats(append(make([]float64, 0, i/3*5+1), 7), b, size, 5) // without room, and with some
 		if again := AppendList(nil, list[1:], size); same && string(again) != text[:end] {
 			t.Fatalf("%q is said to be written as %q, and is written %q", text, text[:end], again)
 		}
@@ -74,6 +75,21 @@ func TestAppendFloats(t *testing.T) {
 			t.Errorf("%q ends at %d, want %d", text, end, want)
 		}
 		checkList(t, text)
+	}
+	// Of the plainest form, what is around its borders: at each place of a list, with each
+	// byte behind it, and with as much room as dst happens to have.
+	for _, one := range []string{"0.5", "-0.5", "9.1234567", "-9.1234567", "0.12345678", "-0.12345678", "0.", "-0.", "1.6777216", "1.6777217", "-0.0", "0.0000001", "--0.5", "-", "12.5", "1.5e3"} {
+		for after := range 256 {
+			checkList(t, one+string([]byte{byte(after)})+"0.25,0.125,0.5                ")
+			checkList(t, "0.25,-0.5,"+one+string([]byte{byte(after)})+"0.25,0.125,0.5                ")
+		}
+	}
+	for room := range 9 {
+		text := "0.5,-0.25,0.125,12.5,0.5,0.75,1.5                  "
+		list, end, _ := AppendFloats(make([]float64, 0, room), []byte(text), 32, 6)
+		if want := []float64{0.5, -0.25, 0.125, 12.5, 0.5, 0.75}; !slices.Equal(list, want) || text[end:end+4] != ",1.5" {
+			t.Errorf("into room for %d: %v, to %d", room, list, end)
+		}
 	}
 	rng := rand.New(rand.NewPCG(5, 6))
 	for range 100_000 {

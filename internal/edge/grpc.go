@@ -95,6 +95,21 @@ type rpc struct {
 	started bool             // the head of the answer is on its way
 	who     pavise.Principal // who calls, once known is true
 	known   bool
+	until   time.Time // when its caller wants it ended; zero: they do not say
+}
+
+// afterwards is how much later than the call's own time reading ends, so that the call
+// knows by then why.
+const afterwards = 10 * time.Millisecond
+
+// patience bounds the wait for what comes next of the call: d, or what is left of its own
+// time.
+func (c *rpc) patience(d time.Duration) {
+	end := time.Now().Add(d)
+	if late := c.until.Add(afterwards); !c.until.IsZero() && late.Before(end) {
+		end = late
+	}
+	c.conn.SetReadDeadline(end)
 }
 
 // caller says who calls. It is asked once: a proof of possession counts once.
@@ -168,6 +183,9 @@ func (c *rpc) serve() error {
 		return c.refuse(err)
 	}
 	defer cancel()
+	if end, ends := ctx.Deadline(); ends {
+		c.until = end
+	}
 	const late = "the call took longer than its caller gives it"
 	if ctx.Err() == context.DeadlineExceeded {
 		return c.refuse(&rpcError{code: codeDeadline, msg: late})
@@ -237,7 +255,7 @@ const maxSmall = 4 << 10
 
 // small reads the one message of a call, which is small.
 func (c *rpc) small() ([]byte, error) {
-	c.conn.SetReadDeadline(time.Now().Add(intake.BodyTime))
+	c.patience(intake.BodyTime)
 	n, err := c.next(maxSmall)
 	if err == io.EOF {
 		return nil, &rpcError{code: codeInvalid, msg: "a call without a message"}
@@ -343,7 +361,7 @@ func (c *rpc) infer(ctx context.Context) error {
 	if err := c.caller(); err != nil {
 		return err
 	}
-	c.conn.SetReadDeadline(time.Now().Add(intake.BodyTime))
+	c.patience(intake.BodyTime)
 	n, err := c.next(tensor.DefaultLimits().MaxBody)
 	if err == io.EOF {
 		err = &rpcError{code: codeInvalid, msg: "a call without a message"}
@@ -399,7 +417,7 @@ func (c *rpc) stream(ctx context.Context) error {
 	}
 	known := time.Now()
 	for {
-		c.conn.SetReadDeadline(time.Now().Add(streamIdle))
+		c.patience(streamIdle)
 		n, err := c.next(tensor.DefaultLimits().MaxBody)
 		if err == io.EOF {
 			return nil
@@ -413,7 +431,7 @@ func (c *rpc) stream(ctx context.Context) error {
 				return err
 			}
 		}
-		c.conn.SetReadDeadline(time.Now().Add(intake.BodyTime))
+		c.patience(intake.BodyTime)
 		m := &message{body: c.r.Body, left: n}
 		answer, asked := c.ask(ctx, m)
 		if _, err := io.Copy(io.Discard, m); err != nil { // what was not read of a refused one

@@ -94,6 +94,7 @@ func (e *Edge) answerChat(w http.ResponseWriter, r *http.Request, x *gateway.Cha
 // stream sends events as they come. The head goes with the first of them, so that a
 // model server that fails before it is told as any other failure is.
 func (e *Edge) stream(w http.ResponseWriter, r *http.Request, x *gateway.ChatExchange) {
+	r.Header = nil // it has been read, and a stream may last: over HTTP/2 it would be kept till the end
 	begun := false
 	err := x.Stream(r.Context(), func(event []byte) error {
 		if !begun {
@@ -135,11 +136,12 @@ func (e *Edge) models(w http.ResponseWriter, r *http.Request) {
 		refuseChat(w, err)
 		return
 	}
-	names, err := e.gateway.Models(r.Context(), who)
+	names, record, err := e.gateway.Models(r.Context(), who)
 	if err != nil {
 		refuseChat(w, err)
 		return
 	}
+	setRecord(w, record)
 	reply(w, http.StatusOK, chat.AppendModels(nil, names, listed, who.Tenant))
 }
 

@@ -497,6 +497,11 @@ func TestListedModels(t *testing.T) {
 			r.Method, r.Body, r.ContentLength = "GET", nil, 0
 			r.Header.Set("Authorization", "Bearer "+token)
 		})
+		if resp.StatusCode != 401 { // a known caller's answers name their records
+			if r := w.Record(t, resp); r.Kind != "model.describe" || (r.Error != nil) != (resp.StatusCode != 200) {
+				t.Errorf("GET %s: %d is recorded as %+v", path, resp.StatusCode, r)
+			}
+		}
 		return resp.StatusCode, body
 	}
 	if code, body := get("/v1/models", w.Token); code != 200 || body != `{"object":"list","data":[{"id":"m","object":"model","created":0,"owned_by":"local"}]}` {

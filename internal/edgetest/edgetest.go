@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/disk"
 	"github.com/pavise/pavise/internal/edge"
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
@@ -70,6 +71,21 @@ func New(t testing.TB, more ...guard.Action) *World {
 // NewWatched opens a world that is watched as cfg says.
 func NewWatched(t testing.TB, cfg telemetry.Config, more ...guard.Action) *World {
 	t.Helper()
+	return open(t, cfg, nil, more)
+}
+
+// NewOn opens a world whose evidence log is on a disk of the test's.
+func NewOn(t testing.TB, d disk.Directory) *World {
+	t.Helper()
+	return open(t, telemetry.Config{Role: "test"}, d, nil)
+}
+
+// underWay is how many requests may be under way, as in the house.
+const underWay = 1 << 14
+
+// open opens a world; without a disk, its log is in a directory of the test's.
+func open(t testing.TB, cfg telemetry.Config, d disk.Directory, more []guard.Action) *World {
+	t.Helper()
 	dir := t.TempDir()
 	must := func(err error) {
 		t.Helper()
@@ -81,14 +97,14 @@ func NewWatched(t testing.TB, cfg telemetry.Config, more ...guard.Action) *World
 	kek, err := seal.OpenFileKEK(filepath.Join(dir, "kek"))
 	must(err)
 	key := ed25519.NewKeyFromSeed([]byte("gateway test log key, 32 bytes.."))
-	w.Log, err = ledger.Open(ledger.Options{Dir: filepath.Join(dir, "ledger"), Origin: "test/gateway", Key: key, Tenant: Tenant})
+	w.Log, err = ledger.Open(ledger.Options{Dir: filepath.Join(dir, "ledger"), Origin: "test/gateway", Key: key, Tenant: Tenant, Disk: d})
 	must(err)
 	t.Cleanup(func() { w.Log.Close() })
 	db, err := store.Open(t.Context(), filepath.Join(dir, "db"))
 	must(err)
 	t.Cleanup(func() { db.Close() })
 	w.Guard, err = guard.New(guard.Config{
-		Actions: append(actions(), more...), Log: w.Log, DemoIssuer: issuer.LocalURL("test"),
+		Actions: append(actions(), more...), Log: w.Log, DemoIssuer: issuer.LocalURL("test"), Pool: underWay,
 		Facts: func(name pavise.Name) policy.Facts {
 			return policy.Facts{Quarantined: w.Gateway != nil && w.Routes.Quarantined(name)}
 		},

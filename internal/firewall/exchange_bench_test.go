@@ -17,15 +17,16 @@ func BenchmarkExchange(b *testing.B) {
 		}}}}
 	}()
 	for _, columns := range []int{32, 512} {
-		g := Gate{MaxRows: 64, Signature: tensor.Signature{
+		signature := tensor.Signature{
 			Inputs:  []tensor.Port{{Name: "x", Datatype: tensor.FP32, Shape: []int64{-1, int64(columns)}}},
 			Outputs: []tensor.Port{{Name: "scores", Datatype: tensor.FP32, Shape: []int64{-1, 10}}},
-		}}
+		}
 		r := &tensor.Request{Inputs: []tensor.Tensor{{Name: "x", Datatype: tensor.FP32, Shape: []int64{1, int64(columns)}}}}
 		for i := range columns {
-			g.Signature.Inputs[0].Columns = append(g.Signature.Inputs[0].Columns, tensor.Column{Name: fmt.Sprint(i), Min: &lo, Max: &hi})
+			signature.Inputs[0].Columns = append(signature.Inputs[0].Columns, tensor.Column{Name: fmt.Sprint(i), Min: &lo, Max: &hi})
 			r.Inputs[0].Data.Floats = append(r.Inputs[0].Data.Floats, float64(i)/float64(columns))
 		}
+		g := NewGate(signature, 64)
 		b.Run(fmt.Sprintf("check-%d", columns), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {

@@ -57,15 +57,15 @@ func TestGateCheck(t *testing.T) {
 	} {
 		r := loginRequest()
 		tt.change(r)
-		checkVerdict(t, name, Gate{loginSignature(), 2}.Check(r), tt.reason)
+		checkVerdict(t, name, NewGate(loginSignature(), 2).Check(r), tt.reason)
 	}
 	text := tensor.Signature{Inputs: []tensor.Port{{Name: "s", Datatype: tensor.Bytes, Shape: []int64{-1, 1}, Columns: []tensor.Column{{Name: "text"}}}}}
 	asks := &tensor.Request{Inputs: []tensor.Tensor{{Name: "s", Datatype: tensor.Bytes, Shape: []int64{1, 1}, Data: tensor.Data{Bytes: [][]byte{[]byte("a")}}}}}
-	checkVerdict(t, "text has no bounds", Gate{text, 1}.Check(asks), "")
+	checkVerdict(t, "text has no bounds", NewGate(text, 1).Check(asks), "")
 	asks.Inputs[0].Shape = nil
-	checkVerdict(t, "no shape", Gate{text, 1}.Check(asks), "has 0 dimensions")
+	checkVerdict(t, "no shape", NewGate(text, 1).Check(asks), "has 0 dimensions")
 	checkVerdict(t, "zero gate", Gate{}.Check(&tensor.Request{}), "no inputs")
-	checkVerdict(t, "rows", Gate{loginSignature(), 1}.Check(loginRequest()), "2 rows in one request; the limit is 1")
+	checkVerdict(t, "rows", NewGate(loginSignature(), 1).Check(loginRequest()), "2 rows in one request; the limit is 1")
 }
 
 func TestGateCheckAnswer(t *testing.T) {
@@ -86,7 +86,7 @@ func TestGateCheckAnswer(t *testing.T) {
 	} {
 		r := loginRequest()
 		r.Outputs = tt.wanted
-		checkVerdict(t, name, Gate{loginSignature(), 9}.CheckAnswer(r, &tensor.Response{Outputs: tt.outputs}), tt.reason)
+		checkVerdict(t, name, NewGate(loginSignature(), 9).CheckAnswer(r, &tensor.Response{Outputs: tt.outputs}), tt.reason)
 	}
 }
 
@@ -149,7 +149,7 @@ func TestGateLimits(t *testing.T) {
 		"texts":       {10, 1, []tensor.Port{port(tensor.Bytes, -1)}, 1, 10, most.MaxBody},
 		"closed":      {0, 1, []tensor.Port{port(tensor.FP32, -1, 41)}, 1, 0, 64 << 10},
 	} {
-		lim := Gate{tensor.Signature{Inputs: tt.inputs, Outputs: make([]tensor.Port, tt.outputs)}, tt.rows}.Limits(most)
+		lim := NewGate(tensor.Signature{Inputs: tt.inputs, Outputs: make([]tensor.Port, tt.outputs)}, tt.rows).Limits(most)
 		want := most
 		want.MaxRows, want.MaxTensors, want.MaxElements, want.MaxBody = tt.rows, tt.tensors, tt.total, tt.body
 		if lim != want {
@@ -160,7 +160,7 @@ func TestGateLimits(t *testing.T) {
 
 // What a gate lets pass, its limits let be read, however it is written.
 func TestGateLimitsLetPass(t *testing.T) {
-	gate := Gate{tensor.Signature{Inputs: []tensor.Port{{Name: "x", Datatype: tensor.FP64, Shape: []int64{-1, 41}}}, Outputs: []tensor.Port{{Name: "y", Datatype: tensor.FP64, Shape: []int64{-1}}}}, 64}
+	gate := NewGate(tensor.Signature{Inputs: []tensor.Port{{Name: "x", Datatype: tensor.FP64, Shape: []int64{-1, 41}}}, Outputs: []tensor.Port{{Name: "y", Datatype: tensor.FP64, Shape: []int64{-1}}}}, 64)
 	row := "\n        [" + strings.Repeat("\n          -1.2345678901234567e-300,", 40) + "\n          0\n        ]"
 	body := `{"inputs":[{"name":"x","shape":[64,41],"datatype":"FP64","data":[` + strings.Repeat(row+",", 63) + row + `]}]}`
 	r, err := tensor.ParseRequest([]byte(body), gate.Limits(tensor.DefaultLimits()))
@@ -190,9 +190,9 @@ func TestReasonsQuoteLittle(t *testing.T) {
 	}
 	r := loginRequest()
 	r.Outputs = []string{long}
-	said = append(said, Gate{loginSignature(), 9}.Check(r).Reason)
+	said = append(said, NewGate(loginSignature(), 9).Check(r).Reason)
 	r.Inputs[0].Name = long
-	said = append(said, Gate{loginSignature(), 9}.Check(r).Reason)
+	said = append(said, NewGate(loginSignature(), 9).Check(r).Reason)
 	for _, reason := range said {
 		for _, c := range []string{"n", "1", "f"} {
 			if strings.Contains(reason, strings.Repeat(c, 41)) {

@@ -144,10 +144,7 @@ func (g *Gateway) aside(ctx context.Context, who pavise.Principal, call AsideCal
 		return nil, &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("%s runs in the gateway, and has no server", l.Model.ID)}
 	}
 	if n := len(l.Replicas); n > 0 {
-		return nil, &pavise.Error{
-			Kind: pavise.NotFound, Msg: fmt.Sprintf("%s runs on %d servers, and this is for one", l.Model.ID, n+1),
-			Hint: "ask a route that leads to one of them alone, or the server itself",
-		}
+		return nil, &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("%s runs on %d servers, and this is for one", l.Model.ID, n+1), Hint: "ask a route that leads to one of them alone, or the server itself"}
 	}
 	if call.Version != "" && call.Version != l.Version {
 		return nil, noVersion(l.Model, call.Version)

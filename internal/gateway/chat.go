@@ -12,6 +12,7 @@ import (
 	"github.com/pavise/pavise/internal/chat"
 	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/guard"
+	"github.com/pavise/pavise/internal/infer"
 	"github.com/pavise/pavise/internal/intake"
 	"github.com/pavise/pavise/internal/telemetry"
 	"github.com/pavise/pavise/internal/tensor"
@@ -237,16 +238,20 @@ func (x *ChatExchange) blame(ctx context.Context, err error) error {
 		x.entry.Verdict(pavise.Verdict{Check: "codec", Outcome: pavise.Deny, Reason: "the model server's answer: " + f.Err.Msg})
 		return &pavise.Error{Kind: pavise.Unavailable, Msg: "the model server answered other than the protocol says", Hint: "the operator finds what is wrong in the record", Err: err}
 	}
+	if said, ok := errors.AsType[*infer.Unsaid](err); ok {
+		x.entry.Verdict(pavise.Verdict{Check: "codec", Outcome: pavise.Deny, Reason: said.Error()})
+	}
 	return err
 }
 
 // Models returns the language models of the caller's tenant that they may ask, by
-// name: the verb model.describe on tenant/model/all.
-func (g *Gateway) Models(ctx context.Context, who pavise.Principal) (names []string, err error) {
+// name, and the index of the record: the verb model.describe on tenant/model/all.
+func (g *Gateway) Models(ctx context.Context, who pavise.Principal) (names []string, index uint64, err error) {
 	entry, err := g.guard.Enter(ctx, who, "model.describe", pavise.Name{Tenant: who.Tenant, Kind: "model", ID: "all"})
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
+	defer func() { index, _ = entry.Record() }() // behind Exit
 	defer entry.Exit(&err)
 	for name, l := range *g.Routes.live.Load() {
 		if name.Tenant == who.Tenant && l.chat != nil && g.guard.May(who, "model.infer", name) {
@@ -254,7 +259,7 @@ func (g *Gateway) Models(ctx context.Context, who pavise.Principal) (names []str
 		}
 	}
 	slices.Sort(names)
-	return names, nil
+	return names, 0, nil
 }
 
 // DescribeChat reports whether a language model is there: the verb model.describe on

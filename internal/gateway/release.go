@@ -178,10 +178,11 @@ func (s Standing) still(before string) error {
 
 // A ReleasePlan is what a release or a rollback would come to.
 type ReleasePlan struct {
-	Was    Standing `json:"was"` // the route as it is
-	Will   Standing `json:"will"`
-	Before string   `json:"before"` // hex SHA-256 of the route as it is
-	Model  string   `json:"model"`  // what would answer: a digest, or a name at an address
+	Was     Standing `json:"was"` // the route as it is
+	Will    Standing `json:"will"`
+	Before  string   `json:"before"`            // hex SHA-256 of the route as it is
+	Model   string   `json:"model"`             // what would answer: a digest, or a name at an address
+	Warning string   `json:"warning,omitempty"` // as that of a Placed
 }
 
 // newReleasePlan refuses with kind Conflict what would come to nothing.
@@ -212,18 +213,20 @@ func (r *Routes) PlanRelease(ctx context.Context, s ReleaseSpec) (ReleasePlan, e
 		return ReleasePlan{}, err
 	}
 	defer unlock()
-	return newReleasePlan(*was, Standing{Route: will})
+	plan, err := newReleasePlan(*was, Standing{Route: will.Route})
+	plan.Warning = will.Warning
+	return plan, err
 }
 
 // releasing returns the route that a release is for, and what it makes of it. It holds
 // changing until unlock.
-func (r *Routes) releasing(ctx context.Context, s ReleaseSpec) (was *Standing, will Route, unlock func(), err error) {
+func (r *Routes) releasing(ctx context.Context, s ReleaseSpec) (was *Standing, will Placed, unlock func(), err error) {
 	if was, err = r.released(ctx, s); err != nil {
-		return nil, Route{}, nil, err
+		return nil, will, nil, err
 	}
 	found, err := r.describe(ctx, s.spec(), &was.Route) // without the lock: a server may be slow
 	if err != nil {
-		return nil, Route{}, nil, err
+		return nil, will, nil, err
 	}
 	r.changing.Lock()
 	if was, err = r.released(ctx, s); err == nil {
@@ -231,7 +234,7 @@ func (r *Routes) releasing(ctx context.Context, s ReleaseSpec) (was *Standing, w
 	}
 	if err != nil {
 		r.changing.Unlock()
-		return nil, Route{}, nil, err
+		return nil, will, nil, err
 	}
 	return was, will, r.changing.Unlock, nil
 }
@@ -272,7 +275,7 @@ func (r *Routes) Release(ctx context.Context, who pavise.Principal, s ReleaseSpe
 		return err
 	}
 	defer entry.Exit(&err)
-	was, route, unlock, err := r.releasing(ctx, s)
+	was, will, unlock, err := r.releasing(ctx, s)
 	if err != nil {
 		return err
 	}
@@ -280,15 +283,15 @@ func (r *Routes) Release(ctx context.Context, who pavise.Principal, s ReleaseSpe
 	if err := was.still(before); err != nil {
 		return err
 	}
-	entry.Detail(route)
-	err = r.save(ctx, r.db.Update, route, s.ONNX, func(tx *store.Tx) error {
-		if _, err := tx.Exec(`DELETE FROM gateway_quarantine WHERE name = ?`, route.Model.String()); err != nil {
+	entry.Detail(will)
+	err = r.save(ctx, r.db.Update, will.Route, s.ONNX, func(tx *store.Tx) error {
+		if _, err := tx.Exec(`DELETE FROM gateway_quarantine WHERE name = ?`, will.Model.String()); err != nil {
 			return err
 		}
 		return mark(tx)
 	})
 	if err == nil {
-		r.bar(route.Model, false)
+		r.bar(will.Model, false)
 	}
 	return err
 }
@@ -329,10 +332,7 @@ func (r *Routes) nothingBefore(tx *store.Tx, model pavise.Name) error {
 		return err
 	}
 	if gone > 0 {
-		return &pavise.Error{
-			Kind: pavise.NotFound, Msg: fmt.Sprintf("no model is left for %s to go back to: what was rolled back does not come back", model),
-			Hint: "pavise route release can bring any model, one that was rolled back, too; pavise route quarantine stops this one from answering",
-		}
+		return &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("no model is left for %s to go back to: what was rolled back does not come back", model), Hint: "pavise route release can bring any model, one that was rolled back, too; pavise route quarantine stops this one from answering"}
 	}
 	return &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("no other model answered for %s before this one", model), Hint: "pavise route quarantine stops it from answering"}
 }

@@ -69,7 +69,7 @@ type live struct {
 // liveOf returns a route that has no model yet.
 func (r *Routes) liveOf(route Route) *live {
 	return &live{
-		Route: route, gate: firewall.Gate{Signature: route.Signature, MaxRows: route.MaxRows}, count: r.watch.Model(route.Model.ID),
+		Route: route, gate: firewall.NewGate(route.Signature, route.MaxRows), count: r.watch.Model(route.Model.ID),
 		said: route.answers(), shaped: route.Shape.String(), watch: r.watchOf(route),
 	}
 }
@@ -270,51 +270,47 @@ func (r *Routes) Put(ctx context.Context, who pavise.Principal, spec RouteSpec) 
 	}
 	r.changing.Lock()
 	defer r.changing.Unlock()
-	route, err := r.compose(spec, found, r.current(spec.Name))
-	if err != nil {
+	if placed, err = r.compose(spec, found, r.current(spec.Name)); err != nil {
 		return Placed{}, err
-	}
-	if placed = (Placed{Route: route}); found != nil {
-		placed.Warning = found.doubt
 	}
 	entry.Detail(placed)
-	last, err := r.lastRelease(ctx, route.Model)
+	last, err := r.lastRelease(ctx, placed.Model)
 	if err != nil {
 		return Placed{}, err
 	}
-	if last != nil && !last.sameModel(route) {
-		is := "is"
-		if r.current(spec.Name) == nil {
-			is = "was"
-		}
+	if last != nil && !last.sameModel(placed.Route) {
+		is := map[bool]string{true: "is", false: "was"}[r.current(spec.Name) != nil]
 		return Placed{}, &pavise.Error{
-			Kind: pavise.Conflict, Msg: fmt.Sprintf("%s %s answered by %s, and another model, server or shadow for it is a release, which others approve", route.Model, is, last.behind()),
-			Hint: "propose it: pavise route release " + route.Model.String() + " with the same model, servers and shadow",
+			Kind: pavise.Conflict, Msg: fmt.Sprintf("%s %s answered by %s, and another model, server or shadow for it is a release, which others approve", placed.Model, is, last.behind()),
+			Hint: "propose it: pavise route release " + placed.Model.String() + " with the same model, servers and shadow",
 		}
 	}
-	return placed, r.save(ctx, r.db.Update, route, spec.ONNX, nil)
+	return placed, r.save(ctx, r.db.Update, placed.Route, spec.ONNX, nil)
 }
 
 // compose makes the route that the words ask for, of the one that was there, if any,
 // and what was found out about the model. Callers hold changing.
-func (r *Routes) compose(spec RouteSpec, found *finding, was *Route) (Route, error) {
+func (r *Routes) compose(spec RouteSpec, found *finding, was *Route) (placed Placed, err error) {
 	route, err := spec.route(was)
 	if err != nil {
-		return Route{}, err
+		return placed, err
 	}
 	if found != nil && (route.place() != found.place) {
-		return Route{}, &pavise.Error{
+		return placed, &pavise.Error{
 			Kind: pavise.Conflict, Msg: fmt.Sprintf("somebody else changed where %s runs at the same time", route.Model),
 			Hint: "look at it with pavise route list, and put it again",
 		}
 	}
 	if err := found.complete(&route, was, spec); err != nil {
-		return Route{}, err
+		return placed, err
 	}
 	if route.Drift, err = route.Drift.Put(spec.Baseline, spec.Drift, route.Signature.Inputs); err != nil {
-		return Route{}, err
+		return placed, err
 	}
-	return route, route.Shape.ValidateFor(route.Signature)
+	if placed.Route = route; found != nil {
+		placed.Warning = found.doubt
+	}
+	return placed, route.Shape.ValidateFor(route.Signature)
 }
 
 // current returns the route to a model as it is now, or nil.

@@ -455,3 +455,36 @@ func TestPutWarns(t *testing.T) {
 		}
 	}
 }
+
+// TestReleaseWarns releases a server that has no such model, and one that is not there.
+// The plan, which is what others approve, says so, and so does the record of the release.
+func TestReleaseWarns(t *testing.T) {
+	w := newWorld(t, t.TempDir())
+	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(rw, `{"data":[{"id":"llama"},{"id":"other"}]}`)
+	}))
+	defer server.Close()
+	const name = "local/model/llama"
+	if _, err := w.Routes.Put(t.Context(), operator, RouteSpec{Name: name, Upstream: server.URL, Protocol: "openai"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		spec ReleaseSpec
+		want string
+	}{
+		{ReleaseSpec{Name: name, Upstream: server.URL, Remote: "lama"}, `no model "lama"`},
+		{ReleaseSpec{Name: name, Upstream: "http://127.0.0.1:1"}, "does not answer"},
+		{ReleaseSpec{Name: name, Upstream: server.URL, Remote: "other"}, ""},
+	} {
+		plan, err := w.Routes.PlanRelease(t.Context(), tt.spec)
+		if err != nil || (plan.Warning == "") != (tt.want == "") || !strings.Contains(plan.Warning, tt.want) {
+			t.Errorf("%+v: %v, warned %q, want %q", tt.spec, err, plan.Warning, tt.want)
+		}
+		if err := w.Routes.Release(t.Context(), changing(), tt.spec, plan.Before, unmarked); err != nil {
+			t.Fatal(err)
+		}
+		if r, ok := w.log.Last(); !ok || tt.want != "" && !strings.Contains(string(r.Detail), `"warning":`) {
+			t.Errorf("recorded as %s %s", r.Kind, r.Detail)
+		}
+	}
+}

@@ -50,6 +50,7 @@
 // of a principal within a second are recorded one by one, and the further ones
 // counted in the same way, under the principal's name, in the notes of the
 // guard's own tenant. So is every refusal for want of a slot or a good clock, and
-// of a caller who is gone. Sources, and the reasons of one source, are bounded;
+// of a caller who is gone; and every act of which no record could be written, once
+// records can be written again. Sources, and the reasons of one source, are bounded;
 // what is beyond is counted as "others" and "other".
 package guard

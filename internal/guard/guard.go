@@ -247,7 +247,8 @@ func (g *Guard) Digest(tenant string) string { return g.rules.Load().set(tenant)
 func (g *Guard) Schema() string { return g.words.Load().schema.Text() }
 
 // append writes a record, saying in it which Enters are settled. A record that
-// is too large for the log goes without its payload, and the caller learns it.
+// is too large for the log goes without its payload, and the caller learns it. An
+// act whose record cannot be written is counted.
 func (g *Guard) append(ctx context.Context, r *record.Record, how ledger.Durability) (ledger.Receipt, error) {
 	r.Settled = g.open.settled(g.log)
 	receipt, err := g.log.Append(ctx, r, how)
@@ -259,7 +260,21 @@ func (g *Guard) append(ctx context.Context, r *record.Record, how ledger.Durabil
 			return receipt, &tooLarge{err}
 		}
 	}
+	g.missed(r)
 	return receipt, unwritten(r.Kind, err)
+}
+
+// missed counts an act of which no record could be written, so that the log says at
+// least how many there were once it takes records again.
+func (g *Guard) missed(r *record.Record) {
+	switch r.Phase {
+	case record.Act, record.Enter, record.Exit:
+		source := "callers without a proper name"
+		if r.Who != nil {
+			source = r.Who.Name().String()
+		}
+		g.refusals.add(noteRefused, source, r.Kind+": no record of it could be written")
+	}
 }
 
 // unwritten says why there is no record of the kind, in the log's own words for

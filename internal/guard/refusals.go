@@ -107,7 +107,8 @@ func (g *Guard) Refuse(source, reason string) (tooMany bool) {
 }
 
 // Run records the counted refusals each second, and what is left when ctx is
-// done. Its caller owns the goroutine.
+// done. Its caller owns the goroutine. That a log has stopped is no error of Run:
+// whoever closes the log is told.
 func (g *Guard) Run(ctx context.Context) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -117,7 +118,11 @@ func (g *Guard) Run(ctx context.Context) error {
 			// What cannot be recorded now is kept for the next second.
 			_ = g.flush(context.WithoutCancel(ctx))
 		case <-ctx.Done():
-			return g.flush(context.WithoutCancel(ctx))
+			err := g.flush(context.WithoutCancel(ctx))
+			if log, ok := g.log.(interface{ Stopped() error }); ok && log.Stopped() != nil {
+				return nil
+			}
+			return err
 		}
 	}
 }

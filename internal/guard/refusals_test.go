@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/record"
 )
@@ -63,6 +64,45 @@ func counted(t *testing.T, log *fakeLog) (total uint64) {
 		total += note.Count
 	}
 	return total
+}
+
+// TestUnwrittenActsAreCounted: what could not be written down while the log took nothing is
+// in one note for each caller once it takes something again.
+func TestUnwrittenActsAreCounted(t *testing.T) {
+	g, log := newGuard(t, nil)
+	full := &pavise.Error{Kind: pavise.Unavailable, Msg: "the disk of the evidence log is full"}
+	log.fail = func(*record.Record) error { return full }
+	for range 3 {
+		e, err := g.Enter(t.Context(), caller, "model.infer", model)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Exit(&err); pavise.KindOf(err) != pavise.Unavailable {
+			t.Fatalf("an act without a record ends with %v", err)
+		}
+	}
+	if _, err := g.Enter(t.Context(), operator, "route.put", route); pavise.KindOf(err) != pavise.Unavailable {
+		t.Fatalf("an act that cannot be recorded begins: %v", err)
+	}
+	if g.flush(t.Context()) == nil || log.Size() != 0 {
+		t.Fatalf("%d records in a log that takes none", log.Size())
+	}
+	log.fail = nil
+	if err := g.flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		`{"source":"local/human/olga","reason":"route.put: no record of it could be written","count":1}`,
+		`{"source":"local/workload/app","reason":"model.infer: no record of it could be written","count":3}`,
+	}
+	for i, r := range log.records {
+		if r.Kind != noteRefused || string(r.Detail) != want[i] {
+			t.Errorf("note %d is %s %s, want %s", i, r.Kind, r.Detail, want[i])
+		}
+	}
+	if len(log.records) != len(want) {
+		t.Errorf("%d notes", len(log.records))
+	}
 }
 
 // TestKnockingIsBounded: a stranger who varies the source, the reason and both

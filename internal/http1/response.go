@@ -95,7 +95,7 @@ func (r *Responses) Reset(src io.Reader) {
 // Patiently has the rest of the body read without a buffer while nothing is there: what a
 // stream of events does most of its time. The fields of the head are gone then.
 func (r *Responses) Patiently(w Waiter) {
-	r.fields = r.fields[:0]
+	r.fields = nil
 	r.win.base, r.win.patient = 0, w
 }
 

@@ -103,6 +103,9 @@ func (c *Chat) Stream(ctx context.Context, r *chat.Request, body []byte) (*Flow,
 	if err != nil {
 		return nil, reword(err, c.limits.MaxStream)
 	}
+	if answer.Status == http.StatusBadRequest {
+		answer.Body, _ = io.ReadAll(io.LimitReader(from, maxWords)) // what breaks off says nothing
+	}
 	if err := c.refused(&answer, media); err != nil {
 		from.Close()
 		return nil, err
@@ -138,6 +141,9 @@ func (c *Chat) question(ctx context.Context, r *chat.Request, body []byte, media
 // of what the server said. A 200 must be of the media type.
 func (c *Chat) refused(a *upstream.Answer, media string) error {
 	status := a.Status
+	if err := secured(status, a.Body); err != nil {
+		return err
+	}
 	switch status {
 	case http.StatusOK:
 		if got, _, _ := mime.ParseMediaType(string(a.Got[0])); got != media {

@@ -1,6 +1,7 @@
 package infer
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -80,6 +81,9 @@ func (s *Servers) probe(ctx context.Context, at Place) error {
 
 // fine says what is wrong with an answer that is not of status 200.
 func fine(a *Aside, at Place, path string) error {
+	if err := secured(a.Status, a.Body); err != nil {
+		return err
+	}
 	switch {
 	case a.Status == http.StatusOK:
 		return nil
@@ -160,6 +164,10 @@ func mistaken(f *upstream.Fault) (said, hint string) {
 			"the operator names the port of gRPC in the route's upstream, or oip in its protocol",
 		},
 		{
+			clearText, "was asked without TLS and takes TLS alone",
+			"the operator writes https:// in the route's upstream, or names the port without TLS",
+		},
+		{
 			"does not look like a TLS handshake", "was asked by TLS and answered without",
 			"the operator writes http:// in the route's upstream, or names the port of TLS",
 		},
@@ -177,4 +185,27 @@ func mistaken(f *upstream.Fault) (said, hint string) {
 		}
 	}
 	return "", ""
+}
+
+// clearText is how a fault spells that a server of TLS got a request without.
+const clearText = "the request came in clear text"
+
+// maxWords bounds, in bytes, what is read of why a server refuses.
+const maxWords = 1 << 10
+
+// secured is the error of a server of TLS that got a request in clear text and says so,
+// as those of Go, nginx, Apache and Tomcat do; nil: it says something else, which may
+// quote the request.
+func secured(status int, body []byte) error {
+	if status != http.StatusBadRequest {
+		return nil
+	}
+	body = bytes.TrimSpace(body[:min(len(body), maxWords)])
+	says := func(words string) bool { return bytes.Contains(body, []byte(words)) }
+	page := bytes.HasPrefix(body, []byte("<"))
+	if string(body) == "Client sent an HTTP request to an HTTPS server." || string(body) == "This combination of host and port requires TLS." ||
+		page && (says("The plain HTTP request was sent to HTTPS port") || says("speaking plain HTTP to an SSL-enabled server port") || says("This combination of host and port requires TLS")) {
+		return reword(&upstream.Fault{Reason: upstream.Malformed, Err: errors.New(clearText)}, 0)
+	}
+	return nil
 }

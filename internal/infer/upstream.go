@@ -197,6 +197,9 @@ func (u *Upstream) do(ctx context.Context, c *call) error {
 			Hint: "if it has another name there, put the route with --remote NAME; if it speaks another protocol, with --protocol NAME",
 		}
 	case status/100 == 4:
+		if err := secured(status, c.answer.Body); err != nil {
+			return err
+		}
 		return fault(fmt.Sprintf("refused the request with status %d", status), nil)
 	case status != http.StatusOK:
 		return fault(fmt.Sprintf("answered with status %d", status), nil)
@@ -224,6 +227,9 @@ func reword(err error, most int) error {
 		what = fmt.Sprintf("answered with more than %d bytes", most)
 	}
 	e := fault(what, err)
+	if f.Reason == upstream.Malformed {
+		e.Err = &Unsaid{f} // it quotes the answer
+	}
 	if said, hint := mistaken(f); said != "" {
 		e.Msg, e.Hint = "the model server "+said, hint
 	}

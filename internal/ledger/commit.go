@@ -24,12 +24,15 @@ func (l *Log) write() {
 	for range l.toWrite {
 		l.gatherDurable()
 		runtime.Gosched() // whoever is about to append does, and shares the write: on one core, each would have its own
-		b, closed := l.take()
-		l.renewReserve()
-		if len(b.entries) > 0 {
+		b, last := l.take()
+		switch full := l.renewReserve(); {
+		case b == nil:
+		case full != nil && !b.lane.safe:
+			l.failBatch(b, full)
+		default:
 			l.writeBatch(b)
 		}
-		if closed {
+		if last {
 			return
 		}
 	}
@@ -54,10 +57,10 @@ func (l *Log) gatherDurable() {
 // as they keep coming back with more. It is no timer: alone, a producer waits
 // for three empty turns of the scheduler.
 func (l *Log) settle() {
-	for before, quiet := 0, 0; quiet < 3 && before < maxPending/4; quiet++ {
+	for before, quiet := 0, 0; quiet < 3 && before < maxBatch/4; quiet++ {
 		runtime.Gosched()
 		l.mu.Lock()
-		now := l.pending.bytes
+		now := l.safe.memory + l.ordinary.memory
 		l.mu.Unlock()
 		if now != before {
 			before, quiet = now, 0
@@ -68,21 +71,30 @@ func (l *Log) settle() {
 func (l *Log) mayGather() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return !l.closed && !l.pending.urgent && len(l.pending.entries) > 0
+	return !l.closed && !l.safe.urgent() && !l.ordinary.urgent() && l.gathers()
 }
 
-// take swaps the gathering batch for an empty one.
-func (l *Log) take() (b *batch, closed bool) {
+// gathers reports whether anything waits for the writer. The caller holds mu.
+func (l *Log) gathers() bool { return len(l.safe.batches)+len(l.ordinary.batches) > 0 }
+
+// take takes the next batch, or nil if there is none. It is the last when the log is
+// closed and no other waits.
+func (l *Log) take() (b *batch, last bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	b, l.pending = l.pending, newBatch(l.room)
-	l.room = nil
+	if b = l.safe.take(); b == nil {
+		b = l.ordinary.take()
+	}
+	if l.gathers() {
+		wake(l.toWrite)
+		return b, false
+	}
 	return b, l.closed
 }
 
-// renewReserve keeps room allocated beyond the segment's end, and notes whether
-// the disk is full.
-func (l *Log) renewReserve() {
+// renewReserve keeps room allocated beyond the segment's end. It notes whether the disk
+// is full, and returns that as the refusal of whatever may not use the reserve.
+func (l *Log) renewReserve() error {
 	seg := l.stream.active()
 	full := false
 	if seg.room-seg.Size < reserveLow {
@@ -95,8 +107,12 @@ func (l *Log) renewReserve() {
 		full = seg.room-seg.Size < reserveFull
 	}
 	l.mu.Lock()
-	l.full = full
-	l.mu.Unlock()
+	defer l.mu.Unlock()
+	if l.full = full; !full {
+		return nil
+	}
+	l.ordinary.dismiss(diskFull())
+	return diskFull()
 }
 
 // writeBatch writes a batch, hands it to the syncer and wakes who waits for the
@@ -123,15 +139,6 @@ func (l *Log) writeBatch(b *batch) {
 	l.behind.put(b)
 	close(b.written)
 	b.hash(buf, starts) // while the syncer waits for the disk
-}
-
-// vacate lets the entries of a written batch go, and keeps their room for another.
-func (l *Log) vacate(b *batch) {
-	for _, e := range b.entries {
-		e.letGo()
-	}
-	clear(b.entries)
-	l.room, b.entries = b.entries[:0], nil
 }
 
 // hash computes the leaf hashes of a framed batch. It overwrites the frames'
@@ -368,6 +375,7 @@ func (l *Log) keepIndexes() {
 
 func (l *Log) failBatch(b *batch, err error) {
 	wake(l.idle) // the syncer will never see it
+	l.vacate(b)
 	b.unwritten = err
 	close(b.written)
 }

@@ -17,6 +17,13 @@
 // after one, the kernel may have dropped the very pages it failed to write, and
 // a second, successful fdatasync would prove nothing.
 //
+// # What waits
+//
+// Records gather in batches, each of which one write takes; up to 32 MiB of them wait
+// while the disk is slow, and behind those, for five seconds, whoever finds no room. Only
+// then is a record refused. Records of safe-direction verbs go first, and have memory of
+// their own.
+//
 // # How a log opens
 //
 // It reads the segment in which its checkpoint ends, and what follows. The tree

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -18,9 +19,6 @@ import (
 )
 
 const (
-	// maxPending is how many bytes of entries may wait for the writer before
-	// Append refuses: back-pressure, not memory, is what gives way.
-	maxPending = 2 << 20
 	// syncWithin bounds how long a Written entry waits for its fdatasync.
 	syncWithin = 50 * time.Millisecond
 	// maxUnpublished is how far the checkpoint file may fall behind, in records,
@@ -58,7 +56,6 @@ type Log struct {
 	last   [record.TagSize]byte // tag of the newest entry; owned by the writer
 	buf    []byte               // a framed batch; owned by the writer
 	starts []int                // where its entries begin; owned by the writer
-	room   []*entry             // for the entries of a batch to come; owned by the writer
 	// signedRoot is the root of the records under the checkpoint that Open
 	// found; used while opening.
 	signedRoot tlog.Hash
@@ -69,10 +66,14 @@ type Log struct {
 	stream     *stream
 	tree       *tree
 
+	unwritten atomic.Uint64 // records that were not taken
+
 	syncing sync.Mutex // held over a sync of a segment and the stop that its failure brings
 
 	mu        sync.Mutex // guards what follows
-	pending   *batch     // entries waiting for the writer
+	ordinary  lane       // what waits for the writer
+	safe      lane       // the same, of safe-direction verbs: goes first
+	room      []*entry   // for the entries of a batch to come; nil: somebody has it
 	grew      chan struct{}
 	head      proof.Checkpoint // newest signed tree head
 	full      bool             // the disk cannot grow the reserve: safe records only
@@ -92,27 +93,6 @@ type Log struct {
 	done      sync.WaitGroup
 }
 
-// A batch is the entries that one write and one sync carry.
-type batch struct {
-	entries []*entry // until they are written
-	bytes   int
-	durable bool // somebody waits for the sync
-	urgent  bool // somebody waits for the write alone
-	at      time.Time
-
-	first     uint64         // index of entries[0]; set before written closes
-	hashes    []tlog.Hash    // leaf hashes; set before hashed is done
-	size      uint64         // tree size that covers the batch; set before synced closes
-	unwritten error          // why write(2) failed; set before written closes
-	unsynced  error          // why the batch is not durable; set before synced closes
-	written   chan struct{}  // closed when write(2) returned, or failed
-	hashed    sync.WaitGroup // done when hashes are there
-	synced    chan struct{}  // closed when the batch is under a signed head, or failed; nil unless durable
-}
-
-// newBatch returns a batch whose entries lie in a room that no other has.
-func newBatch(room []*entry) *batch { return &batch{entries: room, written: make(chan struct{})} }
-
 // A Receipt says where a record stands.
 type Receipt struct {
 	Index uint64 // the record's place in the log, from 0
@@ -121,20 +101,20 @@ type Receipt struct {
 
 // Append adds a record and returns when it is as safe as asked for. It fails
 // with kind Invalid when the record cannot be an entry, and with Unavailable
-// when the log is full, stopped or closed; the record is then not in the log.
-// The context is looked at before the record is queued, never after: an append
-// that may have happened is waited for.
+// when the disk is full, when it has moved nothing for seconds and no memory is left for
+// what waits, or when the log has stopped or is closed; the record is then not in the
+// log. The context is looked at until the record is queued, never after: an append that
+// may have happened is waited for.
 func (l *Log) Append(ctx context.Context, r *record.Record, how Durability) (Receipt, error) {
-	e := entries.Get().(*entry)
-	body, err := r.EncodeIn(e.body)
-	if err != nil {
-		return Receipt{}, err
+	receipt, err := l.append(ctx, r, how)
+	if pavise.KindOf(err) == pavise.Unavailable {
+		l.unwritten.Add(1)
 	}
-	if err := ctx.Err(); err != nil {
-		return Receipt{}, &pavise.Error{Kind: pavise.Unavailable, Msg: "the caller gave up before the record was written", Err: err}
-	}
-	e.body, e.marks = body, disk.MarkingOf(r)
-	b, at, err := l.enqueue(e, how, r.Safe)
+	return receipt, err
+}
+
+func (l *Log) append(ctx context.Context, r *record.Record, how Durability) (Receipt, error) {
+	b, at, err := l.enqueue(ctx, r, how)
 	if err != nil {
 		return Receipt{}, err
 	}
@@ -153,48 +133,6 @@ func (l *Log) Append(ctx context.Context, r *record.Record, how Durability) (Rec
 	return receipt, nil
 }
 
-// An entry is a record that waits for the writer.
-type entry struct {
-	body  []byte       // without its tag
-	marks disk.Marking // for the index
-}
-
-// mostKept is up to what size a buffer is kept for another entry.
-const mostKept = 8 << 10
-
-// entries are those that wait for nothing: from Append, which writes one over, each goes
-// to the writer, which copies it into the segment's bytes and lets it go.
-var entries = sync.Pool{New: func() any { return new(entry) }}
-
-func (e *entry) letGo() {
-	if cap(e.body) <= mostKept {
-		entries.Put(e)
-	}
-}
-
-// enqueue puts an entry into the gathering batch and says at which place.
-func (l *Log) enqueue(e *entry, how Durability, safe bool) (*batch, int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if err := l.refusal(safe); err != nil {
-		return nil, 0, err
-	}
-	b := l.pending
-	if b.bytes+len(e.body) > maxPending {
-		return nil, 0, &pavise.Error{Kind: pavise.Unavailable, Msg: "the evidence log cannot keep up with the load", Hint: "retry after a second"}
-	}
-	b.entries = append(b.entries, e)
-	b.bytes += len(e.body)
-	if how == Durable && !b.durable {
-		b.durable, b.synced = true, make(chan struct{})
-	}
-	b.urgent = b.urgent || how == Written
-	if b.urgent || len(b.entries) == 1 {
-		wake(l.toWrite)
-	}
-	return b, len(b.entries) - 1, nil
-}
-
 // refusal says why the log takes no record now. The caller holds mu.
 func (l *Log) refusal(safe bool) error {
 	switch {
@@ -211,13 +149,18 @@ func (l *Log) refusal(safe bool) error {
 		}
 	case l.full && !safe:
 		wake(l.toWrite) // the writer looks again whether there is room
-		return &pavise.Error{
-			Kind: pavise.Unavailable,
-			Msg:  "the disk of the evidence log is full; only rollback, quarantine, revoke and prune are admitted",
-			Hint: "free space on the disk: the log goes on by itself",
-		}
+		return diskFull()
 	}
 	return nil
+}
+
+// diskFull refuses what may not use the reserve.
+func diskFull() error {
+	return &pavise.Error{
+		Kind: pavise.Unavailable,
+		Msg:  "the disk of the evidence log is full; only rollback, quarantine, revoke and prune are admitted",
+		Hint: "free space on the disk: the log goes on by itself",
+	}
 }
 
 // Close stops taking records, makes what was taken durable, publishes the last
@@ -230,6 +173,7 @@ func (l *Log) Close() error {
 		return nil
 	}
 	l.closed = true
+	l.dismiss(l.refusal(true))
 	l.mu.Unlock()
 	close(l.closing)
 	wake(l.toWrite)
@@ -273,15 +217,9 @@ func (l *Log) stop(err error) {
 		stopped.Hint = why.Hint
 	}
 	l.stopped = stopped
+	l.dismiss(stopped)
 	close(l.grew) // whoever waits for more waits in vain
 	l.grew = make(chan struct{})
-}
-
-// Waiting is how many records wait for the writer.
-func (l *Log) Waiting() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(l.pending.entries)
 }
 
 // Stopped returns why the log takes nothing any more, or nil.
@@ -289,6 +227,12 @@ func (l *Log) Stopped() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.stopped
+}
+
+// dismiss tells all who wait for room that there will be none. The caller holds mu.
+func (l *Log) dismiss(why error) {
+	l.safe.dismiss(why)
+	l.ordinary.dismiss(why)
 }
 
 // announce wakes everybody who waits for the log to grow.

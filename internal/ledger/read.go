@@ -402,6 +402,8 @@ func (l *Log) Status() Status {
 		s.Problem = l.refusal(false).Error()
 	case l.published.err != nil:
 		s.Problem = l.published.err.Error()
+	case len(l.ordinary.line) > 0:
+		s.Problem = fmt.Sprintf("the disk does not keep up: %d records wait for room in memory", len(l.ordinary.line))
 	}
 	return s
 }

@@ -19,14 +19,17 @@ const segmentSize = 64 << 20
 
 // The reserve: how much room the active segment keeps allocated beyond its end.
 // It is renewed when less than reserveLow is left. When it cannot be, and less
-// than reserveFull is left, ordinary records are refused: at that moment one
-// batch may be on its way and another gathering, framing included, and behind
-// them a mebibyte stays for the records of safe-direction verbs.
+// than reserveFull is left, ordinary records are refused, those that wait in memory
+// too: a batch that was written just before leaves a mebibyte for the records of
+// safe-direction verbs.
 const (
 	reserveStep = 16 << 20
 	reserveLow  = 8 << 20
-	reserveFull = 1<<20 + 3*maxPending
+	reserveFull = 1<<20 + maxBatch
 )
+
+// frameHead is how many bytes say how long an entry is.
+const frameHead = 2
 
 // A segment is one file of the entry stream. The writer goroutine alone grows the
 // last one, the active segment.

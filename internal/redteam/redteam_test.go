@@ -19,11 +19,11 @@ import (
 	"testing"
 
 	"github.com/pavise/pavise"
-	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/infer"
 	"github.com/pavise/pavise/internal/learn"
 	"github.com/pavise/pavise/internal/onnx"
 	"github.com/pavise/pavise/internal/tensor"
+	"github.com/pavise/pavise/internal/theft"
 )
 
 // model is a softmax of three classes over four columns, or a logistic score alone.
@@ -584,7 +584,7 @@ func (b bench) calibration() string {
 	rng := rand.New(rand.NewPCG(5, 5))
 	var data strings.Builder
 	data.WriteString("a,b,c,d\n")
-	c, err := firewall.Calibrate(func(yield func(*firewall.Asked, error) bool) {
+	c, err := theft.Calibrate(func(yield func(*theft.Asked, error) bool) {
 		for who := range 40 {
 			rows := onnx.NewMatrix(300, 4)
 			for i := range rows.Rows {
@@ -601,7 +601,7 @@ func (b bench) calibration() string {
 			}
 			top := said.ArgMax()
 			for i := range rows.Rows {
-				if !yield(&firewall.Asked{Client: fmt.Sprint("client ", who), Input: long(rows.Row(i)), Scores: long(said.Row(i)), Class: top[i]}, nil) {
+				if !yield(&theft.Asked{Client: fmt.Sprint("client ", who), Input: long(rows.Row(i)), Scores: long(said.Row(i)), Class: top[i]}, nil) {
 					return
 				}
 			}

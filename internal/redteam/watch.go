@@ -6,9 +6,9 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/extraction"
-	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/learn"
 	"github.com/pavise/pavise/internal/table"
+	"github.com/pavise/pavise/internal/theft"
 )
 
 // maxCalibration bounds, in bytes, a calibration in a file.
@@ -17,13 +17,13 @@ const maxCalibration = 64 << 20
 // A Detection says when the detectors that honest clients' traffic has calibrated took the
 // thief for one.
 type Detection struct {
-	Bound      float64            `json:"bound"` // the share of honest clients that may be taken for thieves
-	Identities int                `json:"identities"`
-	Detected   int                `json:"detected"`        // of them
-	Rows       int                `json:"rows,omitempty"`  // asked by all identities until the first was
-	First      *firewall.Sighting `json:"first,omitempty"` // with the rows that this identity itself had asked
-	Closest    *firewall.Sighting `json:"closest,omitempty"`
-	watch      *firewall.Extraction
+	Bound      float64         `json:"bound"` // the share of honest clients that may be taken for thieves
+	Identities int             `json:"identities"`
+	Detected   int             `json:"detected"`        // of them
+	Rows       int             `json:"rows,omitempty"`  // asked by all identities until the first was
+	First      *theft.Sighting `json:"first,omitempty"` // with the rows that this identity itself had asked
+	Closest    *theft.Sighting `json:"closest,omitempty"`
+	watch      *theft.Extraction
 }
 
 // newDetection reads a calibration and begins to watch; without a file it is nil, and sees
@@ -36,17 +36,17 @@ func newDetection(path string, v *victim, identities int) (*Detection, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !firewall.IsCalibration(text) {
+	if !theft.IsCalibration(text) {
 		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: path + " is no calibration", Hint: "make one of honest clients' traffic with pavise firewall calibrate"}
 	}
-	c, err := firewall.ParseCalibration(text)
+	c, err := theft.ParseCalibration(text)
 	if err == nil {
 		err = c.Takes(nil, v.cols, v.classes)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return &Detection{Bound: c.Bound, Identities: identities, watch: firewall.NewExtraction(c)}, nil
+	return &Detection{Bound: c.Bound, Identities: identities, watch: theft.NewExtraction(c)}, nil
 }
 
 // see shows the detectors a row, after so many.
@@ -57,7 +57,7 @@ func (d *Detection) see(rows int, client string, input, scores []float64) {
 			top = k
 		}
 	}
-	s, found := d.watch.See(&firewall.Asked{Client: client, Input: input, Scores: scores, Class: top})
+	s, found := d.watch.See(&theft.Asked{Client: client, Input: input, Scores: scores, Class: top})
 	if !found {
 		return
 	}

@@ -34,6 +34,7 @@ func (h *house) tellLog() {
 	m := h.telemetry
 	m.Ask(telemetry.LogSize, func() float64 { return float64(h.log.Size()) })
 	m.Ask(telemetry.LogQueue, func() float64 { return float64(h.log.Waiting()) })
+	m.Ask(telemetry.LogUnwritten, func() float64 { return float64(h.log.Unwritten()) })
 	m.Ask(telemetry.LogUnsigned, func() float64 {
 		signed := h.log.Head().Size // first: the log only grows
 		return float64(h.log.Size() - signed)

@@ -16,7 +16,7 @@ import (
 const (
 	garbageRoom  = 48 << 20
 	mostGarbage  = 400
-	leastGarbage = 25
+	leastGarbage = 20
 )
 
 // garbage is what the process has been told; there is one collector for all roles in it.
@@ -50,7 +50,7 @@ func afterCollection() {
 // garbagePercent is the pace when so many bytes live. It goes in steps: a change stops
 // the world for a moment.
 func garbagePercent(live uint64) int {
-	for _, percent := range []int{mostGarbage, 200, 100, 50} {
+	for _, percent := range []int{mostGarbage, 200, 100, 50, 25} {
 		if live <= 100*garbageRoom/uint64(percent) {
 			return percent
 		}

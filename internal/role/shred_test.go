@@ -68,7 +68,12 @@ func dieShredding(t *testing.T, function string) (image string, ch *change.Chang
 	var armed atomic.Bool
 	die := func() {
 		if armed.CompareAndSwap(true, false) {
-			if err := os.CopyFS(image, os.DirFS(data)); err != nil {
+			err := os.CopyFS(image, os.DirFS(data))
+			for errors.Is(err, fs.ErrNotExist) { // a file that was being replaced, as the checkpoint is
+				os.RemoveAll(image)
+				err = os.CopyFS(image, os.DirFS(data))
+			}
+			if err != nil {
 				t.Error(err)
 			}
 		}

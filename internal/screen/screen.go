@@ -104,11 +104,18 @@ var asides = map[string]printer{
 
 // warnings say on stderr what was wrong with an act that went well, if anything was.
 var warnings = map[string]printer{
-	"route.put": answered(func(w io.Writer, p gateway.Placed) {
-		if p.Warning != "" {
-			fmt.Fprintf(w, "pavise: warning: %s\n", strings.Map(shown, p.Warning))
-		}
+	"route.put": answered(func(w io.Writer, p gateway.Placed) { warn(w, p.Warning) }),
+	"route.release": answered(func(w io.Writer, c api.ChangeView) {
+		plan, _ := c.Plan.Detail.(map[string]any) // of another server it says nothing
+		text, _ := plan["warning"].(string)
+		warn(w, text)
 	}),
+}
+
+func warn(w io.Writer, text string) {
+	if text != "" {
+		fmt.Fprintf(w, "pavise: warning: %s\n", strings.Map(shown, text))
+	}
 }
 
 // Answer shows the answer to a request, which is a pointer to the request of its verb,
@@ -208,7 +215,7 @@ func printEvents(w io.Writer, events []api.Event) {
 }
 
 // The kinds of the guard's notes that count refusals: of callers nobody could
-// name, and of those it had no slot or no clock for.
+// name, and of those it had no slot, no clock or no record for.
 const (
 	noteStranger = "identity.refused"
 	noteRefused  = "guard.refused"

@@ -3,6 +3,7 @@ package screen
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -174,6 +175,21 @@ func TestRoutesInTheList(t *testing.T) {
 		for _, w := range want {
 			if w = strings.ReplaceAll(w, "\n ", "\n"); !strings.Contains(said, w) {
 				t.Errorf("%d columns: %q is not in\n%s", columns, w, out.String())
+			}
+		}
+	}
+}
+
+// TestWarnings says beside an act what is amiss with the server that it leads to.
+func TestWarnings(t *testing.T) {
+	for verb, answers := range map[string][2]string{
+		"route.put":     {`{"warning":"it does not answer\u001b[2J"}`, `{}`},
+		"route.release": {`{"plan":{"detail":{"warning":"it does not answer\u001b[2J"}}}`, `{"plan":{"detail":{"before":"ab"}}}`},
+	} {
+		for i, want := range []string{"pavise: warning: it does not answer", ""} {
+			var aside strings.Builder
+			if _, err := Answer(io.Discard, &aside, verb, nil, json.RawMessage(answers[i])); err != nil || !strings.HasPrefix(aside.String(), want) || want == "" && aside.Len() > 0 || strings.Contains(aside.String(), "\x1b") {
+				t.Errorf("%s: %q, %v, want %q", verb, aside.String(), err, want)
 			}
 		}
 	}

@@ -1,10 +1,12 @@
 package seal
 
 import (
+	"crypto/cipher"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 
 	"github.com/pavise/pavise"
 )
@@ -27,16 +29,43 @@ var (
 )
 
 // Seal returns an envelope that holds plaintext, encrypted and bound to aad,
-// under a fresh random nonce. Open must be given the same aad, which is not in
+// under a fresh nonce. Open must be given the same aad, which is not in
 // the envelope: it says where the envelope belongs, so that it opens nowhere
 // else. The envelope is 49 bytes longer than the plaintext.
 func (k *Key) Seal(aad, plaintext []byte) []byte {
-	var nonce [NonceSize]byte
-	rand.Read(nonce[:])
-	return k.seal(nonce, aad, plaintext)
+	g := k.group.Load()
+	if g == nil || g.sealed.Add(1) > groupSize {
+		g = k.aead.newGroup()
+		k.group.Store(g) // who drew one at the same time has sealed one envelope under theirs
+	}
+	nonce := g.nonce
+	rand.Read(nonce[subkeySize:])
+	return k.seal(g.aead, nonce, aad, plaintext)
 }
 
-func (k *Key) seal(nonce [NonceSize]byte, aad, plaintext []byte) []byte {
+// groupSize is how many envelopes are sealed under one subkey at most: a new subkey for
+// each was most of what sealing cost, and a third of what a request allocated. The format
+// says why it is no larger.
+const groupSize = 256
+
+// A group is the envelopes of one key that share a subkey. Half of their nonce selects it
+// and is drawn for the group; the other half is drawn for each envelope.
+type group struct {
+	aead   cipher.AEAD     // AES-256-GCM under the subkey
+	nonce  [NonceSize]byte // its first subkeySize bytes
+	sealed atomic.Int32    // envelopes
+}
+
+func (x *xaes) newGroup() *group {
+	g := new(group)
+	rand.Read(g.nonce[:subkeySize])
+	g.aead = x.gcm(g.nonce[:])
+	g.sealed.Store(1) // the one that it is drawn for
+	return g
+}
+
+// seal makes an envelope with aead, which is what the nonce selects.
+func (k *Key) seal(aead cipher.AEAD, nonce [NonceSize]byte, aad, plaintext []byte) []byte {
 	size := envelopeOverhead + len(plaintext)
 	room := make([]byte, size+headerSize+len(aad)) // in one piece: behind the envelope is what it is bound to
 	envelope, bound := room[:0:size], room[size:]
@@ -44,7 +73,7 @@ func (k *Key) seal(nonce [NonceSize]byte, aad, plaintext []byte) []byte {
 	envelope = append(envelope, k.id[:]...)
 	copy(bound[copy(bound, envelope):], aad) // the header has a fixed size, so this is unambiguous
 	envelope = append(envelope, nonce[:]...)
-	return k.aead.Seal(envelope, envelope[headerSize:], plaintext, bound)
+	return aead.Seal(envelope, envelope[headerSize+subkeySize:], plaintext, bound)
 }
 
 // Open returns the plaintext of an envelope that Seal made under this key and

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/pavise/pavise"
@@ -43,8 +44,7 @@ func TestEnvelopeVectors(t *testing.T) {
 			if !bytes.Equal(got, v.bytes(t, "plaintext")) {
 				t.Errorf("plaintext = %x", got)
 			}
-			nonce := [NonceSize]byte(envelope[headerSize:])
-			if again := key.seal(nonce, aad, got); !bytes.Equal(again, envelope) {
+			if again := key.sealAs([NonceSize]byte(envelope[headerSize:]), aad, got); !bytes.Equal(again, envelope) {
 				t.Errorf("sealed again: %x", again)
 			}
 		})
@@ -127,6 +127,50 @@ func TestSealIsFresh(t *testing.T) {
 	}
 }
 
+// TestSubkeysAreChanged seals from several goroutines: no subkey has more envelopes than
+// its share, no two of them have the same nonce, and each opens.
+func TestSubkeysAreChanged(t *testing.T) {
+	const sealers, each = 4, 2*groupSize + 1
+	key := mustKey(t, bytes.Repeat([]byte{7}, KeySize))
+	made := make([][][]byte, sealers)
+	var all sync.WaitGroup
+	for i := range made {
+		all.Go(func() {
+			for j := range each {
+				made[i] = append(made[i], key.Seal([]byte{byte(i)}, fmt.Append(nil, j)))
+			}
+		})
+	}
+	all.Wait()
+	under, nonces := map[string]int{}, map[string]bool{}
+	for i, envelopes := range made {
+		for j, envelope := range envelopes {
+			nonce := string(envelope[headerSize:][:NonceSize])
+			under[nonce[:subkeySize]]++
+			nonces[nonce[subkeySize:]] = true
+			if got, err := key.Open([]byte{byte(i)}, envelope); err != nil || string(got) != fmt.Sprint(j) {
+				t.Fatalf("envelope %d of %d holds %q, %v", j, i, got, err)
+			}
+		}
+	}
+	if len(nonces) != sealers*each {
+		t.Errorf("%d envelopes have %d second halves of a nonce", sealers*each, len(nonces))
+	}
+	for first, n := range under {
+		if n > groupSize {
+			t.Errorf("%d envelopes are under the subkey of %x, and %d may be", n, first, groupSize)
+		}
+	}
+	if least := sealers * each / groupSize; len(under) <= least {
+		t.Errorf("%d subkeys for %d envelopes", len(under), sealers*each)
+	}
+}
+
+// sealAs seals with a nonce that is given.
+func (k *Key) sealAs(nonce [NonceSize]byte, aad, plaintext []byte) []byte {
+	return k.seal(k.aead.gcm(nonce[:]), nonce, aad, plaintext)
+}
+
 func TestKeyPrintsAsID(t *testing.T) {
 	secret := bytes.Repeat([]byte{0xa7}, KeySize)
 	key := mustKey(t, secret)
@@ -146,7 +190,7 @@ func FuzzOpen(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	known := key.seal([NonceSize]byte{}, []byte("aad"), []byte("plain"))
+	known := key.sealAs([NonceSize]byte{}, []byte("aad"), []byte("plain"))
 	f.Add([]byte("aad"), known)
 	f.Add([]byte(nil), known[:envelopeOverhead])
 	f.Add([]byte(nil), []byte{envelopeVersion})
@@ -159,7 +203,7 @@ func FuzzOpen(f *testing.F) {
 			}
 			return
 		}
-		again := key.seal([NonceSize]byte(envelope[headerSize:]), aad, plaintext)
+		again := key.sealAs([NonceSize]byte(envelope[headerSize:]), aad, plaintext)
 		if !bytes.Equal(again, envelope) {
 			t.Fatalf("%x opens, and is sealed again as %x", envelope, again)
 		}

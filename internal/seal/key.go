@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"sync/atomic"
 )
 
 // A Label says what a derived key is for. The constants are the whole list:
@@ -33,12 +34,13 @@ type KeyID [8]byte
 // String returns the id as 16 hex digits.
 func (id KeyID) String() string { return hex.EncodeToString(id[:]) }
 
-// A Key is a 256-bit secret that seals envelopes and yields other keys. It is
-// immutable and safe for concurrent use, and prints as its id.
+// A Key is a 256-bit secret that seals envelopes and yields other keys. It is safe for
+// concurrent use, and prints as its id.
 type Key struct {
 	secret [KeySize]byte
 	id     KeyID
 	aead   *xaes
+	group  atomic.Pointer[group] // that the next envelope is sealed in; nil: none was yet
 }
 
 // NewKey returns the key with the given 32 bytes, which must be uniformly

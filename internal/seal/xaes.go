@@ -12,6 +12,8 @@ const (
 	KeySize   = 32
 	NonceSize = 24
 	Overhead  = 16
+
+	subkeySize = 12 // of the nonce: the half that selects a subkey
 )
 
 // xaes is XAES-256-GCM under one key. It is immutable and safe for concurrent
@@ -55,12 +57,12 @@ func (*xaes) Overhead() int { return Overhead }
 
 // Seal encrypts as cipher.AEAD says.
 func (x *xaes) Seal(dst, nonce, plaintext, additionalData []byte) []byte {
-	return x.gcm(nonce).Seal(dst, nonce[12:], plaintext, additionalData)
+	return x.gcm(nonce).Seal(dst, nonce[subkeySize:], plaintext, additionalData)
 }
 
 // Open decrypts as cipher.AEAD says.
 func (x *xaes) Open(dst, nonce, ciphertext, additionalData []byte) ([]byte, error) {
-	return x.gcm(nonce).Open(dst, nonce[12:], ciphertext, additionalData)
+	return x.gcm(nonce).Open(dst, nonce[subkeySize:], ciphertext, additionalData)
 }
 
 // gcm returns AES-256-GCM under the subkey that the first half of the nonce
@@ -69,7 +71,7 @@ func (x *xaes) gcm(nonce []byte) cipher.AEAD {
 	if len(nonce) != NonceSize {
 		panic("seal: XAES-256-GCM nonce has the wrong length")
 	}
-	subkey := x.subkey(nonce[:12])
+	subkey := x.subkey(nonce[:subkeySize])
 	block, err := aes.NewCipher(subkey[:])
 	if err != nil {
 		panic("seal: " + err.Error()) // 32 bytes is always an AES key

@@ -120,6 +120,7 @@ const (
 	LogSize         Reading = iota // records in the log
 	LogUnsigned                    // of them not yet under a signed head
 	LogQueue                       // records that wait for the writer
+	LogUnwritten                   // records that it did not take
 	LogStopped                     // 1: it takes no more
 	Accounts                       // callers at models that the meter counts
 	RoutesHeld                     // routes that answer
@@ -144,6 +145,7 @@ var readings = [...]*Metric{
 	LogSize:        metric("pavise.log.records", Counter, "{record}", "Records in the evidence log"),
 	LogUnsigned:    metric("pavise.log.unsigned", UpDown, "{record}", "Records that no signed head covers yet"),
 	LogQueue:       metric("pavise.log.queue", UpDown, "{record}", "Records that wait to be written"),
+	LogUnwritten:   metric("pavise.log.unwritten", Counter, "{record}", "Records that the log did not take: no room in memory or on the disk"),
 	LogStopped:     metric("pavise.log.stopped", Gauge, "", "1 when the evidence log takes no more, and nothing is answered"),
 	Accounts:       metric("pavise.meter.accounts", UpDown, "{account}", "Callers at models whose rows are being counted"),
 	RoutesHeld:     metric("pavise.routes", Gauge, "{route}", "Routes that answer"),

@@ -214,7 +214,11 @@ func appendTensors(dst []byte, list []Tensor, raw func(*Tensor) bool, spelt *spe
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		if why := t.Unfit(); why != "" {
+		spelled, floats := !raw(t) && spelt.of(t), t.Data.Floats
+		if spelled {
+			floats = nil // they are as they were read: finite
+		}
+		if why := t.unfit(floats); why != "" {
 			return nil, &pavise.Error{Kind: pavise.Internal, Msg: fmt.Sprintf("tensor %q %s", t.Name, why)}
 		}
 		dst = append(dst, `{"name":`...)
@@ -236,7 +240,7 @@ func appendTensors(dst []byte, list []Tensor, raw func(*Tensor) bool, spelt *spe
 			return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("tensor %q %s", t.Name, why), Hint: `ask for it as raw bytes, with "binary_data": true`}
 		}
 		dst = append(dst, `,"data":[`...)
-		if spelt.of(t) {
+		if spelled {
 			dst = append(dst, spelt.text...)
 		} else {
 			dst = t.appendData(dst)

@@ -99,7 +99,10 @@ func appendList[T any](dst []byte, list []T, one func([]byte, T) []byte) []byte 
 }
 
 // Unfit says why no protocol can carry the tensor, or "".
-func (t *Tensor) Unfit() string {
+func (t *Tensor) Unfit() string { return t.unfit(t.Data.Floats) }
+
+// unfit is Unfit where of all floats only some need a look.
+func (t *Tensor) unfit(floats []float64) string {
 	if !t.Datatype.Valid() {
 		return fmt.Sprintf("has the unknown datatype %q", t.Datatype)
 	}
@@ -114,7 +117,7 @@ func (t *Tensor) Unfit() string {
 		return fmt.Sprintf("has %d elements in the shape %d", t.Len(), t.Shape)
 	}
 	top := t.Datatype.overflow()
-	for i, v := range t.Data.Floats {
+	for i, v := range floats {
 		if !(math.Abs(v) < top) { // so it is NaN, too
 			return fmt.Sprintf("holds %v at element %d, which is no finite %s", v, i, t.Datatype)
 		}

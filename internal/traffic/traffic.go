@@ -1,6 +1,7 @@
 // Package traffic reads recorded traffic of a model from files: who asked what, and what
 // the model said (docs/formats/traffic.md). Columns are known by their names; a model can be
-// asked anew where its answers were not recorded. It owns nothing but the files it reads.
+// asked anew where its answers were not recorded. A traffic can be played to the detectors of
+// those who copy a model. It owns nothing but the files it reads.
 package traffic
 
 import (
@@ -15,20 +16,19 @@ import (
 	"strings"
 
 	"github.com/pavise/pavise"
-	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/onnx"
 	"github.com/pavise/pavise/internal/table"
+	"github.com/pavise/pavise/internal/theft"
 )
 
 // Names by which the columns of recorded traffic are known (docs/formats/traffic.md).
 var (
 	clientColumns = []string{"client", "client_id", "caller", "principal", "user", "user_id", "account", "account_id", "who", "subject"}
-	groupColumns  = []string{"group", "org", "organisation", "organization", "tenant", "network"}
 	modelColumns  = []string{"model", "model_name"}
 	inputColumns  = []string{"input", "inputs", "features", "x", "row"}
 	outputColumns = []string{"output", "outputs", "scores", "probabilities", "logits"}
 	answerColumns = []string{"prediction", "predicted", "predicted_class", "label", "class", "answer", "y"}
-	otherColumns  = []string{"time", "timestamp", "ts", "date", "id", "request_id", "seq"}
+	otherColumns  = []string{"time", "timestamp", "ts", "date", "id", "request_id", "seq", "group", "org", "organisation", "organization", "tenant", "network"}
 	scoreColumn   = regexp.MustCompile(`(?i)^(output|score|prob|proba|probability|logit|p)[_.]?\d+$`)
 )
 
@@ -43,13 +43,13 @@ type Source struct {
 // A Reading says which columns were taken for what.
 type Reading struct {
 	Client  string   `json:"client"`           // the column; "" where each file is one client
-	Group   string   `json:"group,omitempty"`  // the column
 	Inputs  []string `json:"inputs,omitempty"` // the columns, in order; of a list of numbers, its column
 	Scores  []string `json:"scores,omitempty"` // the columns
 	Answer  string   `json:"answer,omitempty"` // the column of the class that was answered
 	Ignored []string `json:"ignored,omitempty"`
 	Asked   bool     `json:"asked,omitempty"` // the scores are a model's, asked anew
 	model   string   // the column
+	counted bool     // the columns have no names
 }
 
 // A Layout says how traffic is read. Its tags are those of flags.
@@ -109,24 +109,33 @@ func filesIn(dir string) (files []string, err error) {
 	return files, nil
 }
 
-// Rows gives the rows of all files in order, the same ones each time. told, if not nil, is
-// given how the columns of the first file were read.
-func (t *Source) Rows(told *Reading) firewall.Traffic {
-	return func(yield func(*firewall.Asked, error) bool) {
-		for i, path := range t.files {
-			into := told
-			if i > 0 {
-				into = nil
-			}
-			if !t.file(path, into, yield) {
+// Rows gives the rows of all files in order, the same ones each time. All are of one model,
+// and all have as many inputs and scores as the first. told, if not nil, is given how the
+// columns of the first file were read.
+func (t *Source) Rows(told *Reading) theft.Traffic {
+	return func(yield func(*theft.Asked, error) bool) {
+		first := &like{}
+		for _, path := range t.files {
+			if !t.file(path, first, told, yield) {
 				return
 			}
+		}
+		if first.rows == 0 {
+			yield(nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("there is no row of the model %.60q in the traffic", t.only), Hint: "--only takes the name as the traffic has it"})
 		}
 	}
 }
 
+// A like is what the first rows of a traffic were, which later ones must be like.
+type like struct {
+	r             *Reading
+	model         string // that the rows are of; "" where no column tells
+	width, scores int
+	rows          int
+}
+
 // file gives the rows of one file. It reports whether more are wanted.
-func (t *Source) file(path string, told *Reading, yield func(*firewall.Asked, error) bool) bool {
+func (t *Source) file(path string, first *like, told *Reading, yield func(*theft.Asked, error) bool) bool {
 	f, err := table.Open(path, table.Options{})
 	if err != nil {
 		yield(nil, err)
@@ -134,17 +143,23 @@ func (t *Source) file(path string, told *Reading, yield func(*firewall.Asked, er
 	}
 	defer f.Close()
 	r, err := t.read(f, path)
+	if err == nil && first.r != nil {
+		err = first.r.unlike(&r, path)
+	}
 	if err != nil {
 		yield(nil, err)
 		return false
 	}
-	if told != nil {
-		*told = r
+	if first.r == nil {
+		if first.r = &r; told != nil {
+			*told = r
+		}
 	}
-	one := rowReader{t: t, r: &r, name: strings.TrimSuffix(filepath.Base(path), filepath.Ext(path)), file: path}
+	name := strings.TrimSuffix(filepath.Base(path), ".gz")
+	one := rowReader{t: t, r: &r, name: strings.TrimSuffix(name, filepath.Ext(name)), first: first}
 	for row, err := range f.Rows() {
 		if err == nil {
-			err = one.each(row, func(a *firewall.Asked) bool { return yield(a, nil) })
+			err = one.each(row, func(a *theft.Asked) bool { return yield(a, nil) })
 		}
 		if err == errEnough {
 			return false
@@ -154,26 +169,36 @@ func (t *Source) file(path string, told *Reading, yield func(*firewall.Asked, er
 			return false
 		}
 	}
+	if late, err := t.read(f, path); err != nil || late.Client != r.Client || late.model != r.model || late.Answer != r.Answer || !slices.Equal(late.Scores, r.Scores) || !slices.Equal(late.Inputs, r.Inputs) {
+		yield(nil, &pavise.Error{Kind: pavise.Invalid, Msg: path + " has rows with columns that its first row does not have", Hint: "give each row the same columns, those that are not known as null"})
+		return false
+	}
 	return true
 }
 
 // read tells by their names what the columns of a file are.
 func (t *Source) read(f *table.File, path string) (Reading, error) {
-	var r Reading
-	vector := false
-	for _, column := range f.Columns() {
+	r := Reading{counted: f.Format() == table.NPY || f.Format() == table.IDX}
+	columns := f.Columns()
+	vector := f.Format() == table.JSONL && slices.ContainsFunc(columns, func(column string) bool {
+		return slices.Contains(inputColumns, strings.ToLower(column)) && !slices.Contains(t.outputs, column)
+	})
+	for _, column := range t.outputs {
+		if !slices.Contains(columns, column) {
+			return r, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s has no column %.80q", path, column), Hint: "--outputs takes the names of columns as the file has them"}
+		}
+	}
+	for _, column := range columns {
 		low := strings.ToLower(column)
 		switch {
 		case t.outputs != nil && slices.Contains(t.outputs, column):
 			r.Scores = append(r.Scores, column)
 		case r.Client == "" && slices.Contains(clientColumns, low):
 			r.Client = column
-		case r.Group == "" && slices.Contains(groupColumns, low):
-			r.Group = column
 		case r.model == "" && slices.Contains(modelColumns, low):
 			r.model = column
-		case slices.Contains(inputColumns, low) && strings.HasSuffix(strings.TrimSuffix(path, ".gz"), "jsonl"):
-			r.Inputs, vector = append(r.Inputs, column), true
+		case vector && slices.Contains(inputColumns, low):
+			r.Inputs = append(r.Inputs, column)
 		case t.outputs == nil && (slices.Contains(outputColumns, low) || scoreColumn.MatchString(column)):
 			r.Scores = append(r.Scores, column)
 		case t.outputs == nil && r.Answer == "" && slices.Contains(answerColumns, low):
@@ -189,21 +214,35 @@ func (t *Source) read(f *table.File, path string) (Reading, error) {
 	if len(r.Inputs) == 0 {
 		return r, &pavise.Error{Kind: pavise.Invalid, Msg: path + " has no column of inputs", Hint: "see docs/formats/traffic.md for how columns are named"}
 	}
-	if len(r.Scores) == 0 && t.graph != nil {
-		r.Asked = true
+	if t.only != "" && r.model == "" {
+		return r, &pavise.Error{Kind: pavise.Invalid, Msg: path + " does not say which model its rows are of", Hint: "leave --only out, or give the rows a column \"model\""}
 	}
-	if len(r.Scores) > 0 {
-		if r.Answer != "" {
-			r.Ignored = append(r.Ignored, r.Answer)
-			r.Answer = ""
-		}
+	r.Asked = len(r.Scores) == 0 && t.graph != nil
+	if r.Answer != "" && (r.Asked || len(r.Scores) > 0) {
+		r.Ignored, r.Answer = append(r.Ignored, r.Answer), ""
 	}
 	return r, nil
 }
 
-// Named are the names of the inputs, where each column is one; otherwise nil.
+// unlike says, as an error, in what a file is read otherwise than the first one.
+func (r *Reading) unlike(other *Reading, path string) error {
+	bad := func(what string, had, has any) error {
+		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s has the %s %.200q, and the first file has %.200q", path, what, has, had), Hint: "give all files of a traffic the same columns"}
+	}
+	switch {
+	case !r.counted && !other.counted && !slices.Equal(r.Inputs, other.Inputs):
+		return bad("inputs", r.Inputs, other.Inputs)
+	case len(r.Scores) != len(other.Scores):
+		return bad("scores", r.Scores, other.Scores)
+	case (r.Answer == "") != (other.Answer == ""):
+		return bad("answers", r.Answer, other.Answer)
+	}
+	return nil
+}
+
+// Named are the names of the inputs, where each column is one and has a name; otherwise nil.
 func (r *Reading) Named() []string {
-	if len(r.Inputs) < 2 {
+	if len(r.Inputs) < 2 || r.counted {
 		return nil
 	}
 	return r.Inputs
@@ -217,27 +256,21 @@ type rowReader struct {
 	t     *Source
 	r     *Reading
 	name  string // of the client, where no column names it
-	file  string
-	model string // that the file's rows so far were of
-	asked firewall.Asked
+	first *like
+	asked theft.Asked
 	in    []float64
 	out   []float64
 }
 
 // each gives the answered rows of a row of the file: of a batch there are several.
-func (o *rowReader) each(row table.Row, yield func(*firewall.Asked) bool) error {
+func (o *rowReader) each(row table.Row, yield func(*theft.Asked) bool) error {
 	if skip, err := o.other(row); skip || err != nil {
 		return err
 	}
-	o.asked = firewall.Asked{Client: o.name, Class: -1}
+	o.asked = theft.Asked{Client: o.name, Class: -1}
 	var err error
 	if o.r.Client != "" {
 		if o.asked.Client, err = row.Text(o.r.Client); err != nil {
-			return err
-		}
-	}
-	if o.r.Group != "" {
-		if o.asked.Group, err = row.Text(o.r.Group); err != nil {
 			return err
 		}
 	}
@@ -249,6 +282,12 @@ func (o *rowReader) each(row table.Row, yield func(*firewall.Asked) bool) error 
 		return err
 	}
 	in, out := len(o.in)/rows, len(o.out)/rows
+	if o.first.rows == 0 {
+		o.first.width, o.first.scores = in, out
+	}
+	if o.first.rows++; in != o.first.width || out != o.first.scores {
+		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s: it has %d inputs and %d scores, and the first row has %d and %d", row.Place(""), in, out, o.first.width, o.first.scores)}
+	}
 	for i := range rows {
 		o.asked.Input = o.in[i*in : (i+1)*in]
 		if out > 0 {
@@ -273,11 +312,11 @@ func (o *rowReader) other(row table.Row) (bool, error) {
 	if o.t.only != "" {
 		return model != o.t.only, nil
 	}
-	if o.model == "" {
-		o.model = model
+	if o.first.rows == 0 {
+		o.first.model = model
 	}
-	if model != o.model {
-		return false, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s is of the model %.60q, and the rows before of %.60q", row.Place(o.r.model), model, o.model), Hint: "say with --only whose rows count"}
+	if model != o.first.model {
+		return false, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s is of the model %.60q, and the rows before of %.60q", row.Place(o.r.model), model, o.first.model), Hint: "say with --only whose rows count"}
 	}
 	return false, nil
 }
@@ -294,10 +333,13 @@ func (o *rowReader) answers(row table.Row, rows int) (err error) {
 		if o.out, answered, err = o.numbers(o.out, row, o.r.Scores); err != nil {
 			return err
 		}
-		if answered != rows && len(o.out)%rows != 0 {
+		flat := len(o.r.Scores) == 1 && answered == 1 && len(o.out) == rows // one score for each row
+		if answered != rows && !flat {
 			return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s: %d rows of inputs and %d of answers", row.Place(""), rows, answered)}
 		}
 		return nil
+	case o.r.Answer != "" && rows > 1:
+		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s: one class for %d rows of inputs", row.Place(o.r.Answer), rows), Hint: "give the rows of a batch with their scores, or each in a line of its own"}
 	case o.r.Answer != "":
 		text, err := row.Text(o.r.Answer)
 		o.asked.Class = classOf(text)

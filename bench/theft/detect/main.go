@@ -14,8 +14,8 @@ import (
 	"time"
 
 	"github.com/pavise/pavise/internal/anomaly"
-	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/learn"
+	"github.com/pavise/pavise/internal/theft"
 )
 
 // A world is a model, and the rows that its clients and thieves draw from.
@@ -66,23 +66,23 @@ func main() {
 
 func measure(w *world, n int, seed uint64, verbose bool) {
 	began := time.Now()
-	traffic := func(from, to int) firewall.Traffic {
-		return func(yield func(*firewall.Asked, error) bool) {
+	traffic := func(from, to int) theft.Traffic {
+		return func(yield func(*theft.Asked, error) bool) {
 			for i := from; i < to; i++ {
-				if !w.honest(i, seed, func(a *firewall.Asked) bool { return yield(a, nil) }) {
+				if !w.honest(i, seed, func(a *theft.Asked) bool { return yield(a, nil) }) {
 					return
 				}
 			}
 		}
 	}
-	c, err := firewall.Calibrate(traffic(0, n), 0.005, seed)
+	c, err := theft.Calibrate(traffic(0, n), 0.005, seed)
 	if err != nil {
 		fmt.Println(w.name, err)
 		return
 	}
 	fmt.Printf("%s: threshold %.2f, bound %.4f by %d judged of %d, looks %v, %.0f s\n", w.name, c.Threshold, c.Bound, c.Judged, c.Clients, c.Looks, time.Since(began).Seconds())
 	began = time.Now()
-	e := firewall.NewExtraction(c)
+	e := theft.NewExtraction(c)
 	false_, why, rows := 0, map[string]int{}, 0
 	for a := range traffic(n, 2*n) {
 		rows++
@@ -116,7 +116,7 @@ func measure(w *world, n int, seed uint64, verbose bool) {
 }
 
 // honest plays one honest client.
-func (w *world) honest(i int, seed uint64, see func(*firewall.Asked) bool) bool {
+func (w *world) honest(i int, seed uint64, see func(*theft.Asked) bool) bool {
 	rng := rand.New(rand.NewPCG(seed<<32+uint64(i), 7))
 	h := w.habits(rng)
 	rows := 300 + rng.IntN(*most-300)
@@ -129,9 +129,9 @@ func (w *world) honest(i int, seed uint64, see func(*firewall.Asked) bool) bool 
 	return true
 }
 
-func (w *world) ask(name string, row []float32, see func(*firewall.Asked) bool) bool {
+func (w *world) ask(name string, row []float32, see func(*theft.Asked) bool) bool {
 	p := w.model(learn.Matrix{Rows: 1, Cols: len(row), Data: row})
-	return see(&firewall.Asked{Client: name, Input: wide(row), Scores: wide(p.Row(0)), Class: -1})
+	return see(&theft.Asked{Client: name, Input: wide(row), Scores: wide(p.Row(0)), Class: -1})
 }
 
 func wide(row []float32) []float64 {
@@ -298,7 +298,7 @@ var attacks = []attack{
 }
 
 // attack plays 20 thieves who hide a share of their rows among those of an honest client.
-func (w *world) attack(c *firewall.Calibration, k attack, share float64, seed uint64) {
+func (w *world) attack(c *theft.Calibration, k attack, share float64, seed uint64) {
 	var found []int
 	why := map[string]int{}
 	thieves := 20
@@ -308,7 +308,7 @@ func (w *world) attack(c *firewall.Calibration, k attack, share float64, seed ui
 	for i := range thieves {
 		rng := rand.New(rand.NewPCG(seed<<32+uint64(i), 99))
 		h, next := w.habits(rng), k.make(w, rng)
-		e := firewall.NewExtraction(c)
+		e := theft.NewExtraction(c)
 		for n := 1; n <= *most; n++ {
 			row := []float32(nil)
 			if rng.Float64() < share {
@@ -317,7 +317,7 @@ func (w *world) attack(c *firewall.Calibration, k attack, share float64, seed ui
 				row = w.draw(rng, h)
 			}
 			stop := false
-			w.ask("thief", row, func(a *firewall.Asked) bool {
+			w.ask("thief", row, func(a *theft.Asked) bool {
 				if s, ok := e.See(a); ok {
 					found = append(found, n)
 					why[s.Detector]++

@@ -28,6 +28,7 @@ type Disk struct {
 	durable map[string]*inode // names after the last directory sync
 	removed map[string]bool   // names taken away since then
 	fail    func(op, name string) error
+	slow    func(op, name string)
 	free    int64 // bytes that may still be written; negative: no limit
 }
 
@@ -55,6 +56,24 @@ func (d *Disk) Fail(fail func(op, name string) error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.fail = fail
+}
+
+// Slow has every write and sync of a file call slow first, which may take its time: what
+// else is done on the disk goes on meanwhile. nil: nothing is held up any more.
+func (d *Disk) Slow(slow func(op, name string)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.slow = slow
+}
+
+// hold is called before the lock is taken.
+func (d *Disk) hold(op, name string) {
+	d.mu.Lock()
+	slow := d.slow
+	d.mu.Unlock()
+	if slow != nil {
+		slow(op, name)
+	}
 }
 
 // Free sets how many bytes may still be written; negative: as many as one likes.
@@ -242,6 +261,7 @@ func (f *file) ReadAt(p []byte, off int64) (int, error) {
 }
 
 func (f *file) WriteAt(p []byte, off int64) (int, error) {
+	f.disk.hold("write", f.name)
 	f.disk.mu.Lock()
 	defer f.disk.mu.Unlock()
 	if err := f.disk.failure("write", f.name); err != nil {
@@ -281,6 +301,7 @@ func (f *file) Truncate(size int64) error {
 }
 
 func (f *file) Sync() error {
+	f.disk.hold("sync", f.name)
 	f.disk.mu.Lock()
 	defer f.disk.mu.Unlock()
 	err := f.disk.failure("sync", f.name)

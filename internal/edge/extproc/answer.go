@@ -77,40 +77,38 @@ func (x *session) acknowledgeHead(h *half) error {
 	common := &proc.CommonResponse{}
 	if h == &x.asked {
 		common.HeaderMutation = strip(x.fields, append([]string{"content-type"}, passed...), nil)
-		return x.send(&proc.ProcessingResponse{
-			Response:     &proc.ProcessingResponse_RequestHeaders{RequestHeaders: &proc.HeadersResponse{Response: common}},
-			ModeOverride: x.override(),
-		})
+		return x.send(&proc.ProcessingResponse{Response: &proc.ProcessingResponse_RequestHeaders{RequestHeaders: &proc.HeadersResponse{Response: common}}})
 	}
 	m := &proc.ProcessingResponse{}
-	if h.mode == mode.ProcessingMode_BUFFERED && isEvents(h.fields) {
+	events := x.status == http.StatusOK && isEvents(h.fields)
+	if h.mode == mode.ProcessingMode_BUFFERED && events {
 		// As it comes, if the proxy heeds us, and whole if it does not.
 		h.mode, m.ModeOverride = mode.ProcessingMode_STREAMED, &mode.ProcessingMode{ResponseBodyMode: mode.ProcessingMode_STREAMED}
 	}
 	if !h.whole() {
 		code, header := x.call.writer.head()
-		if code == 0 {
-			common.HeaderMutation = strip(h.fields, []string{"content-type", "date"}, nil)
-		} else {
-			common.HeaderMutation = strip(h.fields, []string{"date"}, header)
+		if code == 0 { // what it will be nobody knows yet, and what the model calls it does not count
+			if x.media = mediaJSON; events {
+				x.media = mediaEvents
+			}
+			header = http.Header{"Content-Type": {x.media}, "Cache-Control": {"no-store"}, "X-Content-Type-Options": {"nosniff"}}
 		}
+		common.HeaderMutation = strip(h.fields, nil, header)
 	}
 	m.Response = &proc.ProcessingResponse_ResponseHeaders{ResponseHeaders: &proc.HeadersResponse{Response: common}}
 	return x.send(m)
 }
 
-// override asks for bodies where the filter is not set to show any. Whether it was
-// heeded shows at once: no body comes otherwise, and nothing goes on.
-func (x *session) override() *mode.ProcessingMode {
-	if x.asked.mode != mode.ProcessingMode_NONE {
-		return nil
-	}
-	want := x.answered.mode
-	if want == mode.ProcessingMode_NONE {
-		want = mode.ProcessingMode_BUFFERED
-	}
-	x.asked.mode, x.answered.mode = mode.ProcessingMode_BUFFERED, want
-	return &mode.ProcessingMode{RequestBodyMode: mode.ProcessingMode_BUFFERED, ResponseHeaderMode: mode.ProcessingMode_SEND, ResponseBodyMode: want}
+// The media types of answers in parts.
+const (
+	mediaJSON   = "application/json"
+	mediaEvents = "text/event-stream"
+)
+
+// mistold reports whether the header that went out says another media type than the
+// handler's own: then nobody could read the answer, tensors in binary above all.
+func (x *session) mistold(header http.Header) bool {
+	return x.media != "" && header.Get("Content-Type") != x.media
 }
 
 // isEvents reports whether an answer is a stream of events.
@@ -118,7 +116,7 @@ func isEvents(fields []field) bool {
 	for _, f := range fields {
 		if f.name == "content-type" {
 			media, _, err := mime.ParseMediaType(f.value)
-			return err == nil && media == "text/event-stream"
+			return err == nil && media == mediaEvents
 		}
 	}
 	return false
@@ -192,7 +190,7 @@ func (x *session) push() error {
 		return nil
 	case h.head:
 		h.head = false
-		if err := x.send(responseHead(strip(h.fields, []string{"date"}, header), header)); err != nil {
+		if err := x.send(responseHead(strip(h.fields, nil, header), header)); err != nil {
 			return err
 		}
 	}
@@ -210,14 +208,14 @@ func (x *session) finish() error {
 	code, header := x.call.writer.head()
 	code = cmp.Or(code, http.StatusOK)
 	switch {
-	case !x.forwarded || !h.begun || code != x.status || h.head && !h.duplex() || h.whole() && !h.body || h.empty:
+	case !x.forwarded || !h.begun || code != x.status || h.head && !h.duplex() || h.whole() && !h.body || h.empty || x.mistold(header):
 		return x.immediate()
 	case h.duplex():
 		return x.finishDuplex(header)
 	case h.whole():
 		body := x.call.writer.take()
 		x.over, h.body = true, false
-		m := responseBody(&proc.CommonResponse{HeaderMutation: strip(h.fields, []string{"date"}, withLength(header, body)), BodyMutation: replaced(body)})
+		m := responseBody(&proc.CommonResponse{HeaderMutation: strip(h.fields, nil, withLength(header, body)), BodyMutation: replaced(body)})
 		m.DynamicMetadata = told(header, "answered")
 		return x.send(m)
 	case h.body:
@@ -239,7 +237,7 @@ func (x *session) finishDuplex(header http.Header) error {
 		if h.ended {
 			header = withLength(header, body)
 		}
-		if err := x.send(responseHead(strip(h.fields, []string{"date"}, header), header)); err != nil {
+		if err := x.send(responseHead(strip(h.fields, nil, header), header)); err != nil {
 			return err
 		}
 	}

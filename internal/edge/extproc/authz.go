@@ -12,6 +12,7 @@ import (
 	kind "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	protobuf "google.golang.org/protobuf/proto"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/infer"
@@ -19,6 +20,9 @@ import (
 
 // maxBlind bounds a body that ext_authz shows, in bytes.
 const maxBlind = maxMessage
+
+// describing are the fields by which the model server reads the caller's body as we did.
+var describing = []string{"content-type", "content-length", "inference-header-content-length"}
 
 // Check decides about a request whose answer nobody shows us:
 // envoy.service.auth.v3.Authorization. What the handler answers without asking a model,
@@ -31,6 +35,13 @@ func (s *Server) Check(ctx context.Context, m *auth.CheckRequest) (*auth.CheckRe
 		return nil, status.Error(codes.ResourceExhausted, "too many exchanges of proxies are under way")
 	}
 	defer s.leave()
+	n := protobuf.Size(m)
+	if !s.hold(n) {
+		return nil, status.Error(codes.ResourceExhausted, "the bodies of the exchanges under way are too large together")
+	}
+	defer s.release(n)
+	ctx, cancel := context.WithTimeout(ctx, maxLife)
+	defer cancel()
 	r, fields, err := s.checked(ctx, m)
 	if err != nil {
 		s.cfg.Refused(proxyOf(ctx), "a request that cannot be inspected")
@@ -49,7 +60,7 @@ func (s *Server) Check(ctx context.Context, m *auth.CheckRequest) (*auth.CheckRe
 	return &auth.CheckResponse{
 		Status: status.New(codes.OK, "").Proto(),
 		HttpResponse: &auth.CheckResponse_OkResponse{OkResponse: &auth.OkHttpResponse{
-			HeadersToRemove:      strip(fields, append([]string{"content-type", "content-length"}, passed...), nil).RemoveHeaders,
+			HeadersToRemove:      strip(fields, append(slices.Clip(describing), passed...), nil).RemoveHeaders,
 			ResponseHeadersToAdd: options(http.Header{recordHeader: w.header.Values(recordHeader)}),
 		}},
 		DynamicMetadata: told(w.header, "let through, unseen"),
@@ -62,6 +73,9 @@ func (s *Server) checked(ctx context.Context, m *auth.CheckRequest) (*http.Reque
 	a := m.GetAttributes().GetRequest().GetHttp()
 	if a == nil {
 		return nil, nil, violation("a question without a request")
+	}
+	if len(a.ProtoReflect().GetUnknown()) > 0 {
+		return nil, nil, violation("a field that this version does not know")
 	}
 	fields, err := fieldsOf(a.GetHeaderMap())
 	if err == nil && len(a.GetHeaders()) > 0 {
@@ -83,9 +97,12 @@ func (s *Server) checked(ctx context.Context, m *auth.CheckRequest) (*http.Reque
 		if len(body) > 0 {
 			return nil, nil, violation("two bodies of one request")
 		}
+		if strings.Contains(text, "!") {
+			return nil, nil, errText
+		}
 		body = []byte(text)
 	}
-	if err := s.wholeBody(r, body); err != nil {
+	if err := wholeBody(r, a.GetSize(), body); err != nil {
 		return nil, nil, err
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
@@ -100,7 +117,8 @@ func (s *Server) checked(ctx context.Context, m *auth.CheckRequest) (*http.Reque
 }
 
 // mergedFields reads a header whose fields of one name were put together. Of those that
-// matter to us several make no sense in any case, and the handler refuses the sum.
+// matter to us several make no sense in any case, and the handler refuses the sum. The
+// error is that of fieldsOf.
 func mergedFields(merged map[string]string) ([]field, error) {
 	var fields []field
 	size := 0
@@ -112,23 +130,38 @@ func mergedFields(merged map[string]string) ([]field, error) {
 		fields = append(fields, field{name, value})
 	}
 	if len(fields) > maxFields || size > maxHeader {
-		return nil, violation("too large a header")
+		return nil, errLarge
 	}
 	return fields, nil
 }
 
-// wholeBody refuses a request of whose body the proxy shows nothing, or a part.
-func (s *Server) wholeBody(r *http.Request, body []byte) error {
+// errText is why a body is refused that may be another than it seems: of what is no UTF-8
+// Envoy makes exclamation marks where it shows text.
+var errText = &pavise.Error{
+	Kind: pavise.Invalid, Msg: "the proxy shows the body as text, and what it wrote anew looks like an exclamation mark there",
+	Hint: "the proxy's operator sets with_request_body.pack_as_bytes",
+}
+
+// wholeBody refuses a request of whose body the proxy shows nothing, or a part. size is
+// what it says of it; below zero: it does not know.
+func wholeBody(r *http.Request, size int64, body []byte) error {
 	hint := "the proxy's operator sets with_request_body, with max_request_bytes above the largest body and without allow_partial_message"
 	switch {
 	case len(body) > maxBlind:
 		return &pavise.Error{Kind: pavise.Invalid, Msg: "the body is too large", Hint: "send fewer rows at once"}
-	case r.Header.Get("X-Envoy-Auth-Partial-Body") == "true", r.ContentLength > int64(len(body)) && len(body) > 0:
-		return &pavise.Error{Kind: pavise.Invalid, Msg: "the proxy shows a part of the body only", Hint: hint}
 	case len(body) == 0 && r.Method == http.MethodPost:
 		return &pavise.Error{Kind: pavise.Invalid, Msg: "the proxy shows no body, and what nobody can read nobody can let through", Hint: hint}
+	case saysPart(r.Header), max(r.ContentLength, size) > int64(len(body)) && len(body) > 0:
+		return &pavise.Error{Kind: pavise.Invalid, Msg: "the proxy shows a part of the body only", Hint: hint}
 	}
 	return nil
+}
+
+// saysPart reports whether the proxy may have cut the body off. Its own field stands among
+// those of the caller, who may have one of that name: each must say that it did not.
+func saysPart(header http.Header) bool {
+	said := header.Values("X-Envoy-Auth-Partial-Body")
+	return slices.ContainsFunc(said, func(v string) bool { return v != "false" })
 }
 
 // denied is what the caller gets in the place of the model's answer.

@@ -72,7 +72,7 @@ func TestCheck(t *testing.T) {
 		{"less shown than there is", func(h *request) { h.Headers["content-length"] = "9999" }, 400, "part"},
 		{"no token", func(h *request) { delete(h.Headers, "authorization") }, 401, ""},
 		{"tokens put together", func(h *request) { h.Headers["authorization"] += ",Bearer x" }, 401, ""},
-		{"a key twice", func(h *request) { h.RawBody = []byte(`{"inputs":[],"inputs":[]}`) }, 400, "inputs"},
+		{"a key twice", func(h *request) { h.RawBody, h.Size = []byte(`{"inputs":[],"inputs":[]}`), -1 }, 400, "inputs"},
 		{"another model", func(h *request) { h.Path = "/v2/models/other/infer" }, 404, ""},
 		{"a query, which would go on", func(h *request) { h.Path += "?x=1" }, 503, "otherwise"},
 		{"a model's routes", func(h *request) { h.Method, h.Path = "POST", "/v2/repository/models/m/unload" }, 403, "model control"},

@@ -48,7 +48,8 @@ type call struct {
 
 // A question is what the model is to be asked.
 type question struct {
-	path   string // escaped
+	ctx    context.Context // bounds the wait for the answer, its body included
+	path   string          // escaped
 	header http.Header
 	body   []byte
 }
@@ -102,7 +103,7 @@ func (c *call) RoundTrip(r *http.Request) (*http.Response, error) {
 	if c.question != nil {
 		return nil, &pavise.Error{Kind: pavise.Unavailable, Msg: "a proxy asks a model once for each request"}
 	}
-	q := &question{path: r.URL.EscapedPath(), header: r.Header}
+	q := &question{ctx: r.Context(), path: r.URL.EscapedPath(), header: r.Header}
 	if r.Body != nil {
 		defer r.Body.Close()
 		var err error

@@ -85,8 +85,6 @@ func TestModes(t *testing.T) {
 		cases["streamed by "+strconv.Itoa(n)] = envoy{request: streamed, response: streamed, chunk: n}
 		cases["duplex by "+strconv.Itoa(n)] = envoy{request: duplex, response: duplex, chunk: n}
 	}
-	cases["overridden"] = envoy{request: none, response: none, override: true}
-	cases["request overridden"] = envoy{request: none, response: duplex, override: true}
 	for name, e := range cases {
 		t.Run(name, func(t *testing.T) {
 			e.model = answering(200, scores)
@@ -257,7 +255,8 @@ func TestUnfitModes(t *testing.T) {
 		"gRPC messages":             {proxy: envoy{request: 5, response: buffered}, status: 503, says: "GRPC", free: true},
 		"a mode of the future":      {proxy: envoy{request: buffered, response: 9}, status: 503, says: "9", free: true},
 		"a body before its header":  {proxy: envoy{request: streamed, response: streamed, eager: true}, status: 503, says: "send_body_without", free: true},
-		"no bodies, and no leave":   {proxy: envoy{request: none, response: none}, broken: true, asked: true},
+		"no bodies":                 {proxy: envoy{request: none, response: none}, status: 503, says: "request_body_mode", free: true},
+		"no bodies, overridable":    {proxy: envoy{request: none, response: duplex, override: true}, status: 503, says: "request_body_mode", free: true},
 		"only watching":             {proxy: envoy{request: buffered, response: buffered, observe: true}, broken: true},
 		"buffered trailers":         {proxy: envoy{request: buffered, response: buffered}, ask: trailers, status: 400, says: "part"},
 		"streamed trailers":         {proxy: envoy{request: streamed, response: streamed}, ask: trailers, status: 400, says: "railers"},

@@ -277,11 +277,9 @@ func (x *exchange) half(m message, how mode.ProcessingMode_BodySendMode, request
 	}
 	if o := r.GetModeOverride(); o != nil && x.override {
 		if request {
-			x.request, x.response = o.GetRequestBodyMode(), o.GetResponseBodyMode()
-			how = x.request
-		} else {
-			how = o.GetResponseBodyMode()
+			return out, errors.New("the mode of requests is changed, which not every filter heeds")
 		}
+		how = o.GetResponseBodyMode()
 	}
 	if common.GetStatus() == proc.CommonResponse_CONTINUE_AND_REPLACE {
 		return out, errors.New("replaced at the header, which nothing here has reason to")

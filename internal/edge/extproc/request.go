@@ -27,9 +27,19 @@ const (
 // A field is one header field as it came.
 type field struct{ name, value string }
 
+// errLarge is why a header is refused that is larger than any that has a use. Proxies let
+// callers send such ones, so it is no violation.
+var errLarge = &pavise.Error{
+	Kind: pavise.Invalid, Msg: "the header is too large",
+	Hint: fmt.Sprintf("send at most %d fields, of %d bytes together", maxFields, maxHeader),
+}
+
 // fieldsOf reads a header map: names in small letters, one form of value, and nothing
-// that a later hand could read as the end of a line. The error is a violation.
+// that a later hand could read as the end of a line. The error is a violation, or errLarge.
 func fieldsOf(m *core.HeaderMap) ([]field, error) {
+	if len(m.GetHeaders()) > maxFields {
+		return nil, errLarge
+	}
 	fields := make([]field, 0, len(m.GetHeaders()))
 	size := 0
 	for _, h := range m.GetHeaders() {
@@ -43,11 +53,10 @@ func fieldsOf(m *core.HeaderMap) ([]field, error) {
 		if len(h.ProtoReflect().GetUnknown()) > 0 || !validName(h.GetKey()) || strings.ContainsAny(value, "\r\n\x00") {
 			return nil, violation("a header field that is none")
 		}
-		size += len(h.GetKey()) + len(value)
+		if size += len(h.GetKey()) + len(value); size > maxHeader {
+			return nil, errLarge
+		}
 		fields = append(fields, field{h.GetKey(), value})
-	}
-	if len(fields) > maxFields || size > maxHeader {
-		return nil, violation("too large a header")
 	}
 	return fields, nil
 }
@@ -117,8 +126,8 @@ func split(fields []field) (p pseudo, header http.Header, err error) {
 		}
 		*to = f.value
 	}
-	if p.method == "" || p.path == "" {
-		return p, nil, violation("a request without a method or a path")
+	if p.method == "" { // the path of CONNECT may be missing
+		return p, nil, violation("a request without a method")
 	}
 	return p, header, nil
 }

@@ -25,7 +25,8 @@ const (
 	maxBodies   = 128 << 20        // bytes of messages that wait to be looked at, of all exchanges
 	maxLife     = 15 * time.Minute // of one exchange
 	firstTime   = 10 * time.Second // until the first message of a stream
-	closingTime = 5 * time.Second  // in which the proxy ends the stream of an exchange that is over
+	takeTime    = 30 * time.Second // in which the proxy takes one message of ours
+	closingTime = 5 * time.Second  // in which the proxy ends the stream of an exchange that is over, and a model an answer that nobody reads any more
 	stopTime    = 10 * time.Second // in which exchanges end when the server does
 )
 
@@ -65,7 +66,7 @@ func New(cfg Config) *Server {
 	cfg.MaxOpen = cmp.Or(cfg.MaxOpen, maxOpen)
 	options := []grpc.ServerOption{
 		grpc.StreamInterceptor(steadyStream), grpc.UnaryInterceptor(steady),
-		grpc.MaxRecvMsgSize(maxMessage), grpc.MaxConcurrentStreams(2 * maxOpen), grpc.MaxHeaderListSize(16 << 10),
+		grpc.ForceServerCodecV2(newFrugal()), grpc.MaxRecvMsgSize(maxMessage), grpc.MaxConcurrentStreams(2 * maxOpen), grpc.MaxHeaderListSize(16 << 10),
 		grpc.ConnectionTimeout(5 * time.Second),
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: 10 * time.Minute, Time: time.Minute, Timeout: 20 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),

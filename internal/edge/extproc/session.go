@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
+	protobuf "google.golang.org/protobuf/proto"
 
 	"github.com/pavise/pavise"
 )
@@ -49,6 +50,7 @@ type session struct {
 	fields          []field // of the request
 	path            string  // of the request, as it came
 	status          int     // of the model's answer
+	media           string  // of the answer, where the header went out before the handler knew its own; else ""
 	forwarded       bool    // the model is asked
 	over            bool    // all is said
 }
@@ -146,7 +148,7 @@ func (x *session) receive() {
 			close(x.in)
 			return
 		}
-		n := len(m.GetRequestBody().GetBody()) + len(m.GetResponseBody().GetBody())
+		n := protobuf.Size(m) // attributes and fields, too
 		if !x.server.hold(n) {
 			x.call.cancel(&pavise.Error{Kind: pavise.Throttled, Msg: "the bodies of the exchanges under way are too large together"})
 			return
@@ -203,7 +205,9 @@ func (x *session) open(m *proc.ProcessingRequest) error {
 			return err
 		}
 	}
-	if x.path = r.RequestURI; !x.asked.ended {
+	if x.path = r.RequestURI; x.asked.ended {
+		r.ContentLength = 0
+	} else {
 		r.Body = x.call.request
 	}
 	x.call.start(x.server.cfg.Handler, r)
@@ -238,7 +242,9 @@ func (x *session) modes(c *proc.ProtocolConfiguration) error {
 	switch {
 	case c.GetSendBodyWithoutWaitingForHeaderResponse() && x.asked.mode == mode.ProcessingMode_STREAMED:
 		return unusable("sends a body before the header is looked at", "send_body_without_waiting_for_header_response: false")
-	case x.answered.mode == mode.ProcessingMode_NONE && (x.asked.mode != mode.ProcessingMode_NONE || x.asked.ended):
+	case x.asked.mode == mode.ProcessingMode_NONE && !x.asked.ended: // it would go on behind its header, and whether a ModeOverride is heeded nobody tells us before
+		return unusable("does not show what callers send", "request_body_mode: BUFFERED or FULL_DUPLEX_STREAMED")
+	case x.answered.mode == mode.ProcessingMode_NONE:
 		return unusable("does not show what models answer", "response_body_mode: BUFFERED or FULL_DUPLEX_STREAMED")
 	}
 	return nil
@@ -262,12 +268,19 @@ func (x *session) refuse(err error) error {
 	return x.close()
 }
 
+// errEndless is why an answer breaks off of which nobody wants more.
+var errEndless = errors.New("the model's answer does not end")
+
 // run drives the exchange until all is said and the proxy has ended the stream.
 func (x *session) run() error {
+	var late <-chan time.Time
 	for !x.over {
 		var in chan *proc.ProcessingRequest
 		if x.state != runs {
 			in = x.in
+		}
+		if x.state == done && late == nil {
+			late = time.After(closingTime)
 		}
 		var err error
 		select {
@@ -278,6 +291,8 @@ func (x *session) run() error {
 				return errGone
 			}
 			err = x.take(m)
+		case <-late:
+			return errEndless
 		case <-x.call.ctx.Done():
 			return context.Cause(x.call.ctx)
 		case <-x.stream.Context().Done():
@@ -310,15 +325,28 @@ func (x *session) close() error {
 	}
 }
 
-// send sends one message.
+// errUntaken is why an exchange ends whose proxy reads nothing.
+var errUntaken = errors.New("the proxy does not take what it is told")
+
+// send sends one message. A proxy that takes nothing would hold us for as long as it
+// keeps its stream, so the wait has an end; that of the stream ends what is still sent.
 func (x *session) send(m *proc.ProcessingResponse) error {
-	if err := x.stream.Send(m); err != nil {
+	sent := make(chan error, 1)
+	go func() { sent <- x.stream.Send(m) }()
+	late := time.NewTimer(takeTime)
+	defer late.Stop()
+	select {
+	case err := <-sent:
 		if errors.Is(err, io.EOF) {
 			return errGone
 		}
-		return fmt.Errorf("answer the proxy: %w", err)
+		if err != nil {
+			return fmt.Errorf("answer the proxy: %w", err)
+		}
+		return nil
+	case <-late.C:
+		return errUntaken
 	}
-	return nil
 }
 
 // immediate ends the exchange with what the handler answered.

@@ -1,8 +1,10 @@
 package extproc
 
 import (
+	"cmp"
 	"context"
 	"net/http"
+	"strconv"
 	"strings"
 
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -209,7 +211,7 @@ func (x *session) takeAnswer(m *proc.HttpHeaders) error {
 		x.call.stop(errGone)
 		return x.instead(status)
 	}
-	x.status, x.call.answer = status, newFeed(x.call.ctx, x.call.events, wantsAnswer)
+	x.status, x.call.answer = status, newFeed(x.call.question.ctx, x.call.events, wantsAnswer)
 	if x.state == done {
 		return x.finish()
 	}
@@ -240,6 +242,7 @@ func (x *session) deliver(a *http.Response) error {
 func (x *session) instead(status int) error {
 	x.over = true
 	header := http.Header{"Content-Type": {"application/json"}}
-	body := []byte(`{"error":"` + strings.ToLower(http.StatusText(status)) + `: the proxy did not let the request through"}`)
+	what := cmp.Or(strings.ToLower(http.StatusText(status)), "status "+strconv.Itoa(status))
+	body := []byte(`{"error":"` + what + `: the proxy did not let the request through"}`)
 	return x.send(&proc.ProcessingResponse{Response: &proc.ProcessingResponse_ImmediateResponse{ImmediateResponse: immediate(status, header, body)}})
 }

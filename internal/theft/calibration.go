@@ -1,4 +1,4 @@
-package firewall
+package theft
 
 import (
 	"cmp"
@@ -15,12 +15,15 @@ import (
 )
 
 const (
-	calibrationLeast  = 20  // clients, below which nothing can be said
-	calibrationSample = 160 // rows of a client that the reference is made of
-	calibrationRows   = 8192
-	calibrationAxes   = 48  // directions in which rows may differ, and no more than half the columns
-	calibrationPoint  = 16  // of them, those by which rows are compared
-	calibrationCenter = 128 // places that stand for the rows of all classes
+	calibrationLeast  = 20      // clients, below which nothing can be said
+	calibrationSample = 160     // rows of a client that the reference is made of
+	calibrationRows   = 8192    // of all clients of the reference
+	calibrationEach   = 8       // rows of a client, at least
+	calibrationWidth  = 1 << 16 // inputs of a row, at most
+	calibrationNumber = 1 << 25 // inputs of all rows of the reference, about
+	calibrationAxes   = 48      // directions in which rows may differ, and no more than half the columns
+	calibrationPoint  = 16      // of them, those by which rows are compared
+	calibrationCenter = 128     // places that stand for the rows of all classes
 	calibrationFreq   = 32
 	calibrationGroups = 16 // classes that are looked at one by one; the others are one group
 )
@@ -64,7 +67,7 @@ type Calibration struct {
 	Bound     float64  `json:"bound"` // the share that so many clients support
 	Threshold float64  `json:"threshold"`
 	Looks     []int    `json:"looks"`             // numbers of different rows after which a client is judged
-	Scored    bool     `json:"scored"`            // the answers had scores
+	Scores    int      `json:"scores"`            // that each answer had; 0: none
 	Columns   []string `json:"columns,omitempty"` // of the inputs, where they have names
 
 	Scale         *anomaly.Columns   `json:"scale"`
@@ -106,6 +109,9 @@ func Calibrate(traffic Traffic, alpha float64, seed uint64) (*Calibration, error
 		if len(a.Input) != width || len(a.Scores) != scores {
 			return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("row %d of the traffic has %d inputs and %d scores, and the first has %d and %d", rows+1, len(a.Input), len(a.Scores), width, scores)}
 		}
+		if width == 0 || width > calibrationWidth {
+			return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the rows of the traffic have %d inputs; 1 to %d can be looked at", width, calibrationWidth)}
+		}
 		rows++
 		count[a.Client]++
 	}
@@ -113,7 +119,7 @@ func Calibrate(traffic Traffic, alpha float64, seed uint64) (*Calibration, error
 	if err := t.part(count); err != nil {
 		return nil, err
 	}
-	t.c = &Calibration{Clients: len(count), Judged: len(t.judged), Rows: rows, Alpha: alpha, Looks: looks, Scored: scores > 0}
+	t.c = &Calibration{Clients: len(count), Judged: len(t.judged), Rows: rows, Alpha: alpha, Looks: looks, Scores: scores}
 	if err := t.sample(); err != nil {
 		return nil, err
 	}
@@ -138,7 +144,14 @@ type trainer struct {
 // A sampled client is one of the reference.
 type sampled struct {
 	seen int
-	rows []Asked
+	rows []sampledRow
+}
+
+// A sampledRow is a row and what its scores say: the scores of models of many classes would
+// fill the memory.
+type sampledRow struct {
+	Asked
+	margin float64
 }
 
 // part parts the clients by a hash of their names: one in six makes the reference, the
@@ -154,13 +167,13 @@ func (t *trainer) part(count map[string]int) error {
 		return &pavise.Error{
 			Kind: pavise.Invalid,
 			Msg:  fmt.Sprintf("%d clients have asked %d rows or more, and a calibration needs %d of them", len(names), looks[0], calibrationLeast),
-			Hint: "record more honest clients; to bound false alarms by 0.5% it takes 300",
+			Hint: "record more honest clients; to bound false alarms by 0.5% it takes 240",
 		}
 	}
 	slices.SortFunc(names, func(a, b string) int {
 		return cmp.Or(cmp.Compare(t.nameHash(a), t.nameHash(b)), cmp.Compare(a, b))
 	})
-	n := max(len(names)/6, 4)
+	n := min(max(len(names)/6, 4), calibrationRows/calibrationEach)
 	t.reference, t.judged = map[string]*sampled{}, map[string]bool{}
 	t.order = names[:n]
 	for _, name := range t.order {
@@ -179,7 +192,7 @@ func (t *trainer) nameHash(name string) uint64 {
 
 // sample takes rows of every client of the reference, each equally likely.
 func (t *trainer) sample() error {
-	most := max(8, min(calibrationSample, calibrationRows/len(t.order)))
+	most := 0
 	for a, err := range t.traffic {
 		if err != nil {
 			return err
@@ -188,8 +201,12 @@ func (t *trainer) sample() error {
 		if s == nil {
 			continue
 		}
+		if most == 0 {
+			rows := min(calibrationRows, calibrationNumber/len(a.Input))
+			most = max(calibrationEach, min(calibrationSample, rows/len(t.order)))
+		}
 		s.seen++
-		own := Asked{Client: a.Client, Input: slices.Clone(a.Input), Scores: slices.Clone(a.Scores), Class: a.Class}
+		own := sampledRow{Asked{Client: a.Client, Input: slices.Clone(a.Input), Class: classOf(a)}, marginOf(a.Scores)}
 		if len(s.rows) < most {
 			s.rows = append(s.rows, own)
 		} else if k := t.rng.IntN(s.seen); k < most {
@@ -202,7 +219,7 @@ func (t *trainer) sample() error {
 // fit makes the reference of the sampled rows.
 func (t *trainer) fit() {
 	var raw [][]float64
-	var list []*Asked
+	var list []*sampledRow
 	for _, name := range t.order {
 		for i := range t.reference[name].rows {
 			a := &t.reference[name].rows[i]
@@ -226,7 +243,7 @@ func (t *trainer) fit() {
 	points, folds, groups := make([][]float32, len(list)), make([][]float32, len(list)), make([]int, len(list))
 	var g glance
 	for i, a := range list {
-		c.place(&g, a)
+		c.place(&g, &a.Asked)
 		points[i], folds[i], groups[i] = slices.Clone(g.point), slices.Clone(g.fold[:]), g.group
 	}
 	t.fitCenters(points, groups)
@@ -242,10 +259,10 @@ func (t *trainer) fit() {
 }
 
 // commonClasses are the classes that most rows have, in order.
-func commonClasses(list []*Asked) []int {
+func commonClasses(list []*sampledRow) []int {
 	count := map[int]int{}
 	for _, a := range list {
-		count[classOf(a)]++
+		count[a.Class]++
 	}
 	classes := make([]int, 0, len(count))
 	for k := range count {
@@ -286,12 +303,11 @@ func (t *trainer) fitCenters(points [][]float32, groups []int) {
 	}
 }
 
-func (t *trainer) fitMargins(list []*Asked, groups []int) {
+func (t *trainer) fitMargins(list []*sampledRow, groups []int) {
 	byGroup := make([][]float64, len(t.c.Groups)+1)
 	var all []float64
 	for i, a := range list {
-		m := marginOf(a.Scores)
-		byGroup[groups[i]], all = append(byGroup[groups[i]], m), append(all, m)
+		byGroup[groups[i]], all = append(byGroup[groups[i]], a.margin), append(all, a.margin)
 	}
 	for _, own := range byGroup {
 		if len(own) < calibrationSample {
@@ -347,7 +363,7 @@ func (t *trainer) fitDistances() {
 		rows := t.reference[name].rows
 		sketches, exact := make([][anomaly.SketchLen]int8, len(rows)), make([]uint64, len(rows))
 		for i := range rows {
-			t.c.place(&g, &rows[i])
+			t.c.place(&g, &rows[i].Asked)
 			sketches[i], exact[i] = g.sketch, exactHash(rows[i].Input)
 		}
 		for i := range rows {

@@ -1,4 +1,4 @@
-package firewall
+package theft
 
 import (
 	"bytes"
@@ -12,6 +12,10 @@ import (
 	"github.com/pavise/pavise/internal/anomaly"
 	"github.com/pavise/pavise/internal/plainjson"
 )
+
+// fileMost is how many times as large as those made today a file's parts may be: each
+// client's share of memory follows them.
+const fileMost = 4
 
 // calibrationFormat names the form of the file (docs/formats/calibration.md).
 const calibrationFormat = "pavise.calibration/1"
@@ -71,6 +75,9 @@ func (c *Calibration) misfit() string {
 		return "a part is missing"
 	}
 	width, groups := c.Scale.Width(), len(c.Groups)+1
+	if c.Fourier.Len() > fileMost*2*calibrationFreq || len(c.Space.Axes) > fileMost*calibrationAxes {
+		return "a part is larger than any is made"
+	}
 	if width == 0 || len(c.Columns) != 0 && len(c.Columns) != width {
 		return "its columns do not fit"
 	}
@@ -88,9 +95,9 @@ func (c *Calibration) misfit() string {
 		return "its classes do not fit"
 	case len(c.DistanceBins) != studyBins-1 || !slices.IsSorted(c.DistanceBins) || len(c.DistanceShare) != studyBins:
 		return "its distances do not fit"
-	case len(c.Looks) > len(looks) || !slices.Equal(c.Looks, looks[:len(c.Looks)]) || len(c.Middle) != len(c.Looks) || len(c.Spread) != len(c.Looks) || len(c.Tail) != len(c.Looks):
+	case len(c.Looks) == 0 || len(c.Looks) > len(looks) || !slices.Equal(c.Looks, looks[:len(c.Looks)]) || len(c.Middle) != len(c.Looks) || len(c.Spread) != len(c.Looks) || len(c.Tail) != len(c.Looks):
 		return "its looks do not fit"
-	case !(c.Threshold > 0) || !(c.Bound > 0 && c.Bound < 1) || !(c.Alpha > 0 && c.Alpha < 1):
+	case c.Scores < 0 || !(c.Threshold > 0) || !(c.Bound > 0 && c.Bound < 1) || !(c.Alpha > 0 && c.Alpha < 1):
 		return "its threshold or its bound is none"
 	}
 	for _, mean := range c.Means {
@@ -119,8 +126,8 @@ func (c *Calibration) Takes(columns []string, width, scores int) error {
 		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the rows have %d inputs, and the calibration was made with %d", width, c.Scale.Width()), Hint: "calibrate with traffic of this model"}
 	case len(c.Columns) > 0 && len(columns) > 0 && !slices.Equal(c.Columns, columns):
 		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the inputs are %.200q, and the calibration was made with %.200q", columns, c.Columns), Hint: "calibrate with traffic of this model, with its columns in the same order"}
-	case c.Scored && scores == 0:
-		return &pavise.Error{Kind: pavise.Invalid, Msg: "the rows have no scores, and the calibration was made with them", Hint: "give the scores, or calibrate without"}
+	case c.Scores != scores:
+		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the answers have %d scores, and the calibration was made with %d", scores, c.Scores), Hint: "give the answers as the calibration had them, or calibrate with these"}
 	}
 	return nil
 }

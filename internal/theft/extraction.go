@@ -1,4 +1,4 @@
-package firewall
+package theft
 
 import (
 	"fmt"
@@ -9,11 +9,13 @@ import (
 )
 
 const (
-	// Extraction remembers so many clients, of some 10 KiB each; who was heard least
-	// lately is forgotten.
+	// Extraction remembers so many clients, of some 15 KiB each. Beyond, one of those who
+	// were not heard for long is forgotten: names that ask once push out each other, and
+	// not who keeps asking.
 	extractionClients = 8192
 	studyRing         = 128  // rows of a client that later ones are compared with
 	studyCells        = 4096 // cells of the coverage meter
+	studySeen         = 512  // words of 64 bits in which the rows of a watch are marked
 	studyBins         = 16   // of the distance to the nearest earlier row
 	lineCosine        = 0.97 // of two steps that go the same way, or back
 	sketchStep        = 16   // steps of a kept coordinate in the usual size of one
@@ -22,7 +24,6 @@ const (
 // An Asked is one answered row of a client.
 type Asked struct {
 	Client string
-	Group  string    // whom the client belongs to: an organisation, a network; "" if nobody said
 	Input  []float64 // by column
 	Scores []float64 // by class, as the model said them; nil where only Class is known
 	Class  int       // the class that the model answered; -1 where nobody said
@@ -91,7 +92,7 @@ type Sighting struct {
 type Extraction struct {
 	c       *Calibration
 	clients map[string]*study
-	oldest  []string  // clients in the order in which they came
+	oldest  []string  // clients, about in the order in which they were heard last
 	cross   *crossing // rows of all clients
 	seen    uint32    // clients so far
 	scratch glance
@@ -103,7 +104,7 @@ type Extraction struct {
 
 // NewExtraction begins to watch clients.
 func NewExtraction(c *Calibration) *Extraction {
-	return &Extraction{c: c, clients: map[string]*study{}, cross: newCrossing()}
+	return &Extraction{c: c, clients: map[string]*study{}, cross: newCrossing(c)}
 }
 
 // A glance is what is computed of one row.
@@ -121,7 +122,8 @@ type glance struct {
 type study struct {
 	number  uint32 // of the client, for the crossing
 	rows    int    // asked
-	fresh   int    // of them, those that do not repeat a row of the ring
+	heard   bool   // again, since it was last passed over
+	fresh   int    // different rows since the watch began
 	sums    [measures]float64
 	count   []float64   // fresh rows by group of classes
 	feature [][]float32 // their features, summed
@@ -129,24 +131,29 @@ type study struct {
 	next    int
 	before  [2][anomaly.SketchLen]float32 // the last two fresh rows
 	bins    [studyBins]float64
+	again   bool    // the watch has begun anew
 	near    float64 // rows that had an earlier one to compare with
 	cells   [studyCells / 64]uint64
+	seen    [studySeen]uint64 // a Bloom filter of the rows since the watch began
 	told    bool
 	best    Sighting // the highest score so far, above the threshold or not
 }
 
 // A kept row is one that later rows of its client are compared with.
 type kept struct {
-	exact  uint64
 	sketch [anomaly.SketchLen]int8
 	parent int8 // place in the ring of the row nearest to it, -1 if none
 }
 
 // See looks at a row. It returns a sighting the first time that its client is unlike the
-// clients of the calibration.
+// clients of the calibration. A row with another number of inputs is counted and not looked
+// at: Calibration.Takes tells beforehand.
 func (e *Extraction) See(a *Asked) (Sighting, bool) {
 	s := e.studyOf(a.Client)
 	s.rows++
+	if len(a.Input) != e.c.Scale.Width() {
+		return Sighting{}, false
+	}
 	g := &e.scratch
 	g.exact = exactHash(a.Input)
 	if s.repeats(g.exact) {
@@ -155,10 +162,14 @@ func (e *Extraction) See(a *Asked) (Sighting, bool) {
 	s.fresh++
 	e.measure(s, a, g)
 	look, ok := slices.BinarySearch(e.c.Looks, s.fresh)
-	if !ok {
+	if !ok || s.again && look < len(e.c.Looks)-1 {
 		return Sighting{}, false
 	}
-	return e.judge(s, a.Client, look)
+	sighting, found := e.judge(s, a.Client, look)
+	if look == len(e.c.Looks)-1 {
+		s.restart()
+	}
+	return sighting, found
 }
 
 // Closest returns how near a client came to being unlike, or is when it was seen to be.
@@ -172,11 +183,18 @@ func (e *Extraction) Closest(client string) Sighting {
 // studyOf returns what is known of a client.
 func (e *Extraction) studyOf(client string) *study {
 	if s := e.clients[client]; s != nil {
+		s.heard = true
 		return s
 	}
-	if len(e.oldest) >= extractionClients {
-		delete(e.clients, e.oldest[0])
+	for len(e.oldest) >= extractionClients {
+		name := e.oldest[0]
 		e.oldest = e.oldest[1:]
+		if s := e.clients[name]; s.heard {
+			s.heard = false
+			e.oldest = append(e.oldest, name)
+			continue
+		}
+		delete(e.clients, name)
 	}
 	e.seen++
 	groups := len(e.c.Groups) + 1
@@ -185,14 +203,31 @@ func (e *Extraction) studyOf(client string) *study {
 	return s
 }
 
-// repeats reports whether the row is one of the ring.
-func (s *study) repeats(exact uint64) bool {
-	for i := range s.ring {
-		if s.ring[i].exact == exact {
-			return true
-		}
+// restart begins the watch of a client anew, after its last look: nobody earns the right not
+// to be looked at. From then on only the last look counts, the surest of them: an honest
+// client who asks for years must not be judged by fifty rows again and again. What it was
+// told of, and the rows that later ones are compared with, stay.
+func (s *study) restart() {
+	s.again, s.fresh, s.near, s.sums = true, 0, 0, [measures]float64{}
+	s.bins, s.cells = [studyBins]float64{}, [studyCells / 64]uint64{}
+	s.seen = [studySeen]uint64{}
+	clear(s.count)
+	for _, sum := range s.feature {
+		clear(sum)
 	}
-	return false
+}
+
+// repeats reports whether the client has asked the row since its watch began, and notes that
+// it has. Of rows that it has not asked it takes two in a thousand for repetitions, at most:
+// nobody knows which.
+func (s *study) repeats(exact uint64) bool {
+	again := true
+	for k := range 4 {
+		bit := exact >> (16 * k) % (64 * studySeen)
+		again = again && s.seen[bit/64]>>(bit%64)&1 == 1
+		s.seen[bit/64] |= 1 << (bit % 64)
+	}
+	return again
 }
 
 // measure takes the measures of a fresh row.
@@ -205,13 +240,13 @@ func (e *Extraction) measure(s *study, a *Asked, g *glance) {
 	s.sums[measureOutside] += c.Outside.doublings(outside)
 	s.sums[measureOutsideFar] += one(outside > c.Outside.Far)
 	s.sums[measureOdd] += one(c.Scale.Odd(a.Input))
-	if c.Scored {
+	if c.Scores > 0 {
 		m := marginOf(a.Scores)
 		s.sums[measureMargin] += one(m < c.Margins[g.group][0])
 		s.sums[measureMarginWide] += one(m < c.Margins[g.group][1])
 	}
 	parent := s.compare(c, g)
-	s.sums[measureCross] += one(e.cross.see(s.number, g, c.Near))
+	s.sums[measureCross] += one(e.cross.see(s.number, g))
 	s.keep(g, parent)
 	if s.feature[g.group] == nil {
 		s.feature[g.group] = make([]float32, c.Fourier.Len())
@@ -262,7 +297,7 @@ func (s *study) onLine(g *glance, parent int) bool {
 // keep puts the row into the ring.
 func (s *study) keep(g *glance, parent int) {
 	s.before[0], s.before[1] = s.before[1], g.fold
-	k := kept{g.exact, g.sketch, int8(parent)}
+	k := kept{g.sketch, int8(parent)}
 	if len(s.ring) < studyRing {
 		s.ring = append(s.ring, k)
 		return

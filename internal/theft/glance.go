@@ -1,6 +1,8 @@
-package firewall
+package theft
 
 import (
+	"encoding/binary"
+	"hash/maphash"
 	"math"
 	"math/bits"
 
@@ -11,7 +13,8 @@ const (
 	crossSlots  = 1 << 15 // rows of all clients that are kept to compare with
 	crossTables = 3       // ways in which a row is looked up
 	crossParts  = 4       // coordinates that two rows must share for one of them
-	crossWidth  = 24      // of a step of a shared coordinate, in steps of a sketch
+	crossNarrow = 8       // steps of a sketch in which a shared coordinate may differ, at least
+	crossWide   = 24      // and at most
 )
 
 // place computes what is looked at of a row.
@@ -64,13 +67,13 @@ func classOf(a *Asked) int {
 
 // marginOf is how far the best score is above the second best, as probabilities: scores
 // that are none go through a softmax. Of a single score it is twice the distance to one
-// half.
+// half. Where a score is no number, nothing is known of it: 1.
 func marginOf(scores []float64) float64 {
 	switch len(scores) {
 	case 0:
 		return 1
 	case 1:
-		return math.Abs(2*scores[0] - 1)
+		return known(math.Abs(2*scores[0] - 1))
 	}
 	first, second, sum, least := math.Inf(-1), math.Inf(-1), 0.0, 0.0
 	for _, v := range scores {
@@ -82,23 +85,39 @@ func marginOf(scores []float64) float64 {
 		}
 	}
 	if least >= 0 && math.Abs(sum-1) < 0.05 {
-		return first - second
+		return known(first - second)
 	}
 	sum = 0
 	for _, v := range scores {
 		sum += math.Exp(v - first)
 	}
-	return (1 - math.Exp(second-first)) / sum
+	return known((1 - math.Exp(second-first)) / sum)
 }
+
+func known(margin float64) float64 {
+	if math.IsNaN(margin) || math.IsInf(margin, 0) {
+		return 1
+	}
+	return margin
+}
+
+// rowSeed is of this process: nobody can prepare rows that look like repetitions.
+var rowSeed = maphash.MakeSeed()
 
 // exactHash tells rows apart that are not the same to the last bit.
 func exactHash(row []float64) uint64 {
-	h := uint64(len(row)) * 0x9e3779b97f4a7c15
-	for _, v := range row {
-		high, low := bits.Mul64(h^math.Float64bits(v), 0xd6e8feb86659fd93)
-		h = high ^ low ^ bits.RotateLeft64(h, 29)
+	var h maphash.Hash
+	h.SetSeed(rowSeed)
+	var chunk [512]byte
+	for len(row) > 0 {
+		n := min(len(row), len(chunk)/8)
+		for i, v := range row[:n] {
+			binary.NativeEndian.PutUint64(chunk[8*i:], math.Float64bits(v))
+		}
+		h.Write(chunk[:8*n])
+		row = row[n:]
 	}
-	return h
+	return h.Sum64()
 }
 
 // apart is the squared distance of two sketches.
@@ -125,6 +144,9 @@ func onesCount(w uint64) int { return bits.OnesCount64(w) }
 // A crossing finds rows that nearly repeat a row of another client, among the last some
 // ten thousand: those of one who asks under many names.
 type crossing struct {
+	near  int32 // squared distance up to which two rows are nearly one
+	used  int   // coordinates of a sketch: of narrow rows the last ones are none
+	width int   // of a cell of a shared coordinate, in steps of a sketch
 	slots [crossTables][]crossed
 }
 
@@ -134,8 +156,11 @@ type crossed struct {
 	sketch [anomaly.SketchLen]int8
 }
 
-func newCrossing() *crossing {
-	x := &crossing{}
+// newCrossing makes cells in which rows that are nearly one mostly share: some four times as
+// wide as they differ.
+func newCrossing(c *Calibration) *crossing {
+	x := &crossing{near: c.Near, used: min(c.Scale.Width(), anomaly.SketchLen)}
+	x.width = max(crossNarrow, min(crossWide, int(4*math.Sqrt(float64(c.Near)/float64(x.used)))))
 	for t := range x.slots {
 		x.slots[t] = make([]crossed, crossSlots/crossTables)
 	}
@@ -144,17 +169,17 @@ func newCrossing() *crossing {
 
 // see keeps a row, and reports whether it nearly repeats one of another client. One that is
 // the same to the last bit says nothing: many ask the same.
-func (x *crossing) see(client uint32, g *glance, near int32) (found bool) {
+func (x *crossing) see(client uint32, g *glance) (found bool) {
 	for t := range x.slots {
 		h := uint64(t+1) * 0x9e3779b97f4a7c15
 		for k := range crossParts {
-			at := (t*crossParts + k*7 + t) % anomaly.SketchLen
-			step := (int(g.sketch[at]) + 128 + 5*t) / crossWidth
+			at := (t*crossParts + k) * x.used / (crossTables * crossParts)
+			step := (int(g.sketch[at]) + 128 + x.width*t/crossTables) / x.width
 			h = (h ^ uint64(step)) * 0xd6e8feb86659fd93
 			h ^= h >> 29
 		}
 		slot := &x.slots[t][h%uint64(len(x.slots[t]))]
-		found = found || slot.client != 0 && slot.client != client && slot.exact != g.exact && apart(&slot.sketch, &g.sketch) <= near
+		found = found || slot.client != 0 && slot.client != client && slot.exact != g.exact && apart(&slot.sketch, &g.sketch) <= x.near
 		*slot = crossed{client, g.exact, g.sketch}
 	}
 	return found

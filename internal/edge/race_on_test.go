@@ -1,0 +1,6 @@
+//go:build race
+
+package edge_test
+
+// crowd is how many ask at once: the race detector bears 8,128 goroutines.
+const crowd = 7_000
