@@ -83,7 +83,7 @@ func TestWatermark(t *testing.T) {
 		t.Errorf("%+v, %v, %v", made, info, err)
 	}
 	code, _, stderr := pavised(t, "watermark", "new", "--model", "digits", "-o", "key")
-	if code != 5 || !strings.Contains(stderr, "there already") {
+	if code != 2 || !strings.Contains(stderr, "there already") {
 		t.Errorf("over another key: exit code %d\n%s", code, stderr)
 	}
 	ask(0, "new --model digits -o other")
@@ -184,7 +184,7 @@ func TestWatermarkFingerprint(t *testing.T) {
 		say  string
 	}{
 		{"fingerprint --model model.onnx --name linear --rows rows.csv --points 200 -o points", 0, "points near the boundary of linear"},
-		{"fingerprint --model model.onnx --name linear --rows rows.csv --points 200 -o points", 5, "there already"},
+		{"fingerprint --model model.onnx --name linear --rows rows.csv --points 200 -o points", 2, "there already"},
 		{"fingerprint --model model.onnx --name linear --rows rows.csv --points 0 -o more", 2, "look for 1 to"},
 		{"compare --answers copy.onnx --fingerprint points --controls others", 1, "more than each of 20 models"},
 		{"compare --answers others/3.onnx --fingerprint points --controls others", 0, "not shown"},
