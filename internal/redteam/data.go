@@ -104,6 +104,9 @@ func (f *Setting) read(path string, like *table.Set, v *victim) (*table.Set, err
 		}
 		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s has %d columns for the model (%s), and it takes %d", path, set.X.Cols, few(set.Features), v.cols), Hint: hint}
 	}
+	if n := len(set.Classes); n > v.classes && texts(set.Classes) { // numbered as they sort, which is none of the model's classes
+		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the label %q of %s has %d classes (%s), and the model tells %d apart", f.Label, path, n, few(set.Classes), v.classes), Hint: "give a column of the model's own classes, or leave this one out with --omit"}
+	}
 	if bytes && !f.Raw {
 		for i := range set.X.Data {
 			set.X.Data[i] /= 255

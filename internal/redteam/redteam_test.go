@@ -435,6 +435,7 @@ func TestData(t *testing.T) {
 		"texts.csv":    {texts, nil, "ok"},
 		"constant.csv": {"a,b,c,d\n" + strings.Repeat("1,1,1,1\n", 20), func(s *Setting) { s.Label = "" }, "ok"},
 		"omit.csv":     {"a,b,id,c,d\n" + strings.Repeat("1,2,9,3,4\n", 20), func(s *Setting) { s.Label, s.Omit = "", []string{"id"} }, "ok"},
+		"names.csv":    {"a,b,c,d,class\n1,2,9,3,tcp\n1,2,9,3,udp\n1,2,9,3,icmp\n1,2,9,3,gre\n", func(s *Setting) {}, "has 4 classes (gre, icmp, tcp, udp), and the model tells"},
 		"wide.csv":     {"a,b,c,d,e\n" + strings.Repeat("1,2,9,3,4\n", 20), func(s *Setting) { s.Label = "" }, "has 5 columns for the model (a, b, c, d, e), and it takes 4"},
 		"narrow.csv":   {"a,b,class\n" + strings.Repeat("1,2,0\n", 20), nil, "has 2 columns"},
 		"nolabel.csv":  {"a,b,c,d\n" + strings.Repeat("1,2,3,4\n", 20), nil, "class"},
