@@ -178,6 +178,9 @@ func TestPoliciesDoc(t *testing.T) {
 
 // TestRedteamDoc does what docs/redteam.md says, and finds every attack in it.
 func TestRedteamDoc(t *testing.T) {
+	if testing.Short() {
+		t.Skip("its attacks take long under the race detector; their rooms are tested there")
+	}
 	text := followed(t, "../../docs/redteam.md")
 	for _, name := range extraction.Names() {
 		if !strings.Contains(text, "`"+name+"`") {

@@ -86,7 +86,7 @@ func TestClearText(t *testing.T) {
 	} {
 		for _, stream := range []bool{false, true} {
 			c, r := asked(t, stream, say(400, body))
-			err := errors.New("none")
+			var err error
 			if stream {
 				_, err = c.Stream(t.Context(), r, c.Encode(r))
 			} else {

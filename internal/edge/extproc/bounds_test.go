@@ -187,7 +187,7 @@ func TestTimes(t *testing.T) {
 		"events that do not end, in parts":         {asking(time.Minute, first), false, part(time.Millisecond, stream, events), time.Second + closingTime, false},
 		"events that stop":                         {asking(time.Minute, first), false, part(0, both, events, answerPart("data: y\n\n")), time.Second + closingTime, false},
 		"a proxy that takes nothing":               {asking(time.Minute, whole), true, part(0, stream), takeTime, false},
-		"a proxy that takes no refusal":            {func(w http.ResponseWriter, r *http.Request) { http.Error(w, "no", 401) }, true, part(0, both), takeTime, false},
+		"a proxy that takes no refusal":            {func(w http.ResponseWriter, r *http.Request) { http.Error(w, "no", http.StatusUnauthorized) }, true, part(0, both), takeTime, false},
 		"a proxy that takes no more of the answer": {asking(time.Hour, loud), true, part(0, both, events), takeTime, false},
 		"a handler that hangs":                     {hang, false, part(0, both), maxLife, false},
 	} {
