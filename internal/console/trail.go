@@ -15,6 +15,7 @@ import (
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/record"
+	"github.com/pavise/pavise/internal/subject"
 )
 
 // maxRefresh is how often a page waits for its proof by itself.
@@ -130,7 +131,7 @@ func (t *trail) forgotten(ctx context.Context, client *api.Client) {
 		return
 	}
 	for i, e := range list.Events {
-		if _, _, ok := api.Shredded(&e.Record); ok {
+		if _, _, ok := subject.Shredded(&e.Record); ok {
 			t.Shredded = &list.Events[i]
 			return
 		}
