@@ -366,3 +366,11 @@ func one(b bool) float64 {
 	}
 	return 0
 }
+
+// Forget forgets what is known of a client.
+func (e *Extraction) Forget(client string) {
+	delete(e.clients, client)
+	if i := slices.Index(e.oldest, client); i >= 0 {
+		e.oldest = slices.Delete(e.oldest, i, i+1)
+	}
+}
