@@ -193,7 +193,7 @@ func TestBudgetsAreSharedOut(t *testing.T) {
 	two, _ := p.gateway(t, "gw-2", nil)
 	whole := p.Rooms().Routes.Standings()[0].Terms.Budget.Count
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		a, b := one.gateway.Routes.Standings(), two.route.Table.Standings()
+		a, b := one.gateway.Routes.Standings(), two.gateway.Routes.Standings()
 		if len(a) == 1 && len(b) == 1 && a[0].Terms.Budget.Count == whole/2 && b[0].Terms.Budget.Count == whole/2 {
 			return
 		}
