@@ -9,9 +9,9 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/archive"
 	"github.com/pavise/pavise/internal/change"
-	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/plainjson"
+	"github.com/pavise/pavise/internal/route"
 )
 
 func changeVerbs() []Verb {
@@ -316,8 +316,8 @@ const routeBefore = "route before"
 
 // releaseRunner runs route.release.
 func releaseRunner(rooms *Rooms) change.Runner {
-	spec := func(on pavise.Name, request json.RawMessage) (gateway.ReleaseSpec, error) {
-		s, err := parse[gateway.ReleaseSpec](request)
+	spec := func(on pavise.Name, request json.RawMessage) (route.ReleaseSpec, error) {
+		s, err := parse[route.ReleaseSpec](request)
 		if err == nil && s.Name != modelOf(on).String() {
 			err = &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the release is of %.100s, and was proposed for %s", s.Name, on)}
 		}
