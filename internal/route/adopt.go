@@ -232,6 +232,9 @@ func (r Route) Validate() error {
 	if err := r.checkServers(); err != nil {
 		return err
 	}
+	if err := r.checkTiming(); err != nil {
+		return err
+	}
 	if r.Language() {
 		return r.checkLanguage()
 	}

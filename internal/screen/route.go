@@ -195,5 +195,11 @@ func mode(r route.Route) string {
 	if r.Alterable {
 		words = append(words, "alterable")
 	}
+	if !r.Ladder.IsZero() {
+		words = append(words, "ladder "+r.Ladder.String())
+	}
+	if r.Pace != 0 {
+		words = append(words, "pace "+r.Pace.String())
+	}
 	return strings.Join(words, ", ")
 }
