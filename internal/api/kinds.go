@@ -5,9 +5,9 @@ import (
 
 	"github.com/pavise/pavise/internal/archive"
 	"github.com/pavise/pavise/internal/change"
-	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/record"
+	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/siem"
 	"github.com/pavise/pavise/internal/subject"
 	"github.com/pavise/pavise/internal/witness"
@@ -19,7 +19,7 @@ var notes = []string{
 	archive.KindKept, witness.KindCosigned, "witness.forked", "change.void", "change.unproven", "change.expired", "change.overdue", "change.contested", change.KindBroken,
 	subject.KindShredded, issuer.KindCopied, issuer.KindReinvited, siem.KindDisabled, siem.KindUnreachable,
 	"serve.began", "node.state", "node.away", "witness.trusted", "bundle.taken", "bundle.refused", "policy.adopted", "policy.dropped",
-	"gateway.stale", "gateway.fresh", gateway.KindShadowed, "firewall.drifted", "firewall.suspected",
+	"gateway.stale", "gateway.fresh", route.KindShadowed, "firewall.drifted", "firewall.suspected",
 }
 
 // Known reports whether there may be records of this kind: it is a verb, a kind of note,

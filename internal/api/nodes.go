@@ -83,7 +83,9 @@ func nodeVerbs() []Verb {
 			Example: "pavise node roles gw-1 analyst",
 		}, func(_ context.Context, _ *Rooms, who pavise.Principal, req RolesRequest) (pavise.Name, error) {
 			return holderOf(who, kindOr(req.Kind), req.ID)
-		}, func(req RolesRequest) (any, error) { return runner.HolderRoles{Roles: append([]string{}, req.Role...)}, nil }),
+		}, func(req RolesRequest) (any, error) {
+			return runner.HolderRoles{Roles: append([]string{}, req.Role...)}, nil
+		}),
 		proposing(Verb{
 			Name: "person.invite", On: onHolder,
 			Help:    "Propose that a person may join, with the fingerprint of their key",

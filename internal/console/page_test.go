@@ -16,6 +16,7 @@ import (
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/record"
+	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/tensor"
 )
 
@@ -82,7 +83,7 @@ func TestHostileText(t *testing.T) {
 	}
 	s.api.status = api.LogStatus{Origin: payload, Key: payload, Fingerprint: payload, Problem: payload}
 	s.api.policies = api.PolicyList{Digest: payload, Policies: []guard.TenantPolicy{{ID: payload, Text: "@doc(\"" + payload + "\")\npermit (" + payload}}}
-	s.api.routes = []gateway.Standing{{Route: gateway.Route{
+	s.api.routes = []route.Standing{{Route: route.Route{
 		Model: pavise.Name{Tenant: "local", Kind: "model", ID: "m"}, Upstream: payload, Remote: payload, Purpose: payload, Shape: firewall.Shape{Kind: payload},
 		Signature: tensor.Signature{Inputs: []tensor.Port{{Name: payload, Datatype: payload}}, Outputs: []tensor.Port{{Name: payload, Datatype: payload}}},
 	}}}
@@ -401,13 +402,13 @@ func TestRoutesPage(t *testing.T) {
 	if _, body := s.get("/routes"); !strings.Contains(body, "pavise route put") {
 		t.Error("no word on how to put a route")
 	}
-	s.api.routes = []gateway.Standing{{Route: gateway.Route{
+	s.api.routes = []route.Standing{{Route: route.Route{
 		Model: pavise.Name{Tenant: "local", Kind: "model", ID: "fraud"}, Upstream: "http://10.0.0.9:8000", Remote: "fraud_v7", MaxRows: 64, Observe: true, Durable: true, Purpose: "security",
 		Terms:     firewall.Terms{Rate: firewall.Rate{Count: 1200, Per: time.Minute, Burst: 300}, Budget: firewall.PerWindow(100000, 24*time.Hour)},
 		Shape:     firewall.Shape{Kind: firewall.Round, Digits: 4},
 		Signature: tensor.Signature{Inputs: []tensor.Port{{Name: "x", Datatype: "FP64", Shape: []int64{-1, 30}}}},
 		Protocol:  "v1", Drift: &firewall.Drift{Then: "deny", Baseline: firewall.Baseline{Input: "x", Features: make([]firewall.Spread, 30)}},
-	}, Quarantined: true, Servers: []gateway.Server{{URL: "http://10.0.0.9:8000", Weight: 3, Out: true, Answers: 7, Failures: 2}}}, {Route: gateway.Route{
+	}, Quarantined: true, Servers: []route.Server{{URL: "http://10.0.0.9:8000", Weight: 3, Out: true, Answers: 7, Failures: 2}}}, {Route: route.Route{
 		Model: pavise.Name{Tenant: "local", Kind: "model", ID: "llama"}, Upstream: "http://10.0.0.8:8000", Protocol: "openai", Fields: firewall.Fields{Trusted: []string{"app"}},
 	}}}
 	_, body := s.get("/routes")

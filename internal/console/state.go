@@ -8,14 +8,14 @@ import (
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/figure"
 	"github.com/pavise/pavise/internal/firewall"
-	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
+	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/tensor"
 )
 
 // A routeCard is one route as it is shown.
 type routeCard struct {
-	gateway.Standing
+	route.Standing
 	Backend string // where it runs
 	Place   string // the digest or the address
 	Terms   []term
@@ -49,7 +49,7 @@ func (c *Console) routes(w http.ResponseWriter, r *http.Request, s *session) {
 	c.show(w, s, http.StatusOK, "routes", page{Title: "Routes", Here: "/routes", Body: cards})
 }
 
-func newRouteCard(r gateway.Standing) routeCard {
+func newRouteCard(r route.Standing) routeCard {
 	card := routeCard{Standing: r, Backend: "ONNX, in the gateway", Place: r.ONNX, Inputs: ports(r.Signature.Inputs), Outputs: ports(r.Signature.Outputs)}
 	if r.Upstream != "" {
 		card.Backend, card.Place = "upstream server", r.At()

@@ -8,7 +8,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/change"
-	"github.com/pavise/pavise/internal/gateway"
+	"github.com/pavise/pavise/internal/route"
 )
 
 // modelOf returns the model that a route leads to.
@@ -29,8 +29,8 @@ const routeBefore = "route before"
 
 // releaseRunner runs route.release.
 func releaseRunner(rooms *Rooms) change.Runner {
-	spec := func(on pavise.Name, request json.RawMessage) (gateway.ReleaseSpec, error) {
-		s, err := parse[gateway.ReleaseSpec](request)
+	spec := func(on pavise.Name, request json.RawMessage) (route.ReleaseSpec, error) {
+		s, err := parse[route.ReleaseSpec](request)
 		if err == nil && s.Name != modelOf(on).String() {
 			err = &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the release is of %.100s, and was proposed for %s", s.Name, on)}
 		}

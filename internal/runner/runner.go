@@ -14,11 +14,11 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/archive"
 	"github.com/pavise/pavise/internal/change"
-	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/plainjson"
+	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/subject"
 )
 
@@ -28,7 +28,7 @@ type Rooms struct {
 	Log      *ledger.Log
 	Policies *guard.Policies
 	Grants   *guard.Grants
-	Routes   *gateway.Routes
+	Routes   *route.Table
 	CA       *issuer.CA // nil: there is none
 	Subjects *subject.Keys
 	Archive  *archive.Archive
