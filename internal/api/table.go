@@ -12,10 +12,10 @@ import (
 	"github.com/pavise/pavise/internal/archive"
 	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/feed"
-	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/seal"
 	"github.com/pavise/pavise/internal/siem"
 	"github.com/pavise/pavise/internal/subject"
@@ -28,7 +28,7 @@ type Rooms struct {
 	Log        *ledger.Log
 	Policies   *guard.Policies
 	Grants     *guard.Grants
-	Routes     *gateway.Routes
+	Routes     *route.Table
 	Issuer     *issuer.Local // nil: there is no local issuer
 	Revoked    *issuer.Revocations
 	Exchange   *issuer.Exchange // nil: tokens are not exchanged

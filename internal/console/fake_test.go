@@ -27,6 +27,7 @@ import (
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/record"
+	"github.com/pavise/pavise/internal/route"
 )
 
 // A fakeAPI answers as the API server does, over records held in memory under a
@@ -53,7 +54,7 @@ type fakeAPI struct {
 	subjects  api.SubjectCount
 
 	status   api.LogStatus
-	routes   []gateway.Standing
+	routes   []route.Standing
 	policies api.PolicyList
 	explain  guard.Explanation
 

@@ -137,7 +137,7 @@ func (x *ChatExchange) enter(ctx context.Context, wrong error) error {
 	if err := x.begin(); err != nil {
 		return err
 	}
-	if x.route.chat == nil {
+	if x.route.Chat == nil {
 		return &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("%s is no language model", x.call.Model), Hint: "ask it in the Open Inference Protocol: POST /v2/models/{model}/infer"}
 	}
 	if err := x.blind(ctx); err != nil {
@@ -167,7 +167,7 @@ func (x *ChatExchange) enter(ctx context.Context, wrong error) error {
 		return err
 	}
 	x.changes = x.route.Fields.Change(x.said.Tier, x.ask, firewall.CacheSalt(x.gateway.salt[:], x.call.Model.Tenant))
-	x.body = x.route.chat.Encode(x.ask)
+	x.body = x.route.Chat.Encode(x.ask)
 	x.trail.Input = x.commit(x.body)
 	// From here on the model has the time, and it may take long: what is kept meanwhile is
 	// the text for it and an outline, and no more is held against everybody's room.
@@ -203,7 +203,7 @@ func (x *ChatExchange) Fields() string { return x.changes.String() }
 // Unguarded: BeginChat has entered.
 func (x *ChatExchange) Answer(ctx context.Context) (*ChatAnswer, error) {
 	defer x.broken()
-	answer, err := x.route.chat.Ask(x.calling(ctx), x.ask, x.body)
+	answer, err := x.route.Chat.Ask(x.calling(ctx), x.ask, x.body)
 	if err != nil {
 		return nil, x.Abort(x.blame(ctx, err))
 	}
@@ -253,9 +253,9 @@ func (g *Gateway) Models(ctx context.Context, who pavise.Principal) (names []str
 	}
 	defer func() { index, _ = entry.Record() }() // behind Exit
 	defer entry.Exit(&err)
-	for name, l := range *g.Routes.live.Load() {
-		if name.Tenant == who.Tenant && l.chat != nil && g.guard.May(who, "model.infer", name) {
-			names = append(names, name.ID)
+	for l := range g.Routes.All() {
+		if l.Model.Tenant == who.Tenant && l.Chat != nil && g.guard.May(who, "model.infer", l.Model) {
+			names = append(names, l.Model.ID)
 		}
 	}
 	slices.Sort(names)
@@ -271,8 +271,8 @@ func (g *Gateway) DescribeChat(ctx context.Context, who pavise.Principal, model 
 	}
 	err = func() (err error) {
 		defer entry.Exit(&err)
-		l, err := g.Routes.find(model)
-		if err == nil && l.chat == nil {
+		l, err := g.Routes.Find(model)
+		if err == nil && l.Chat == nil {
 			err = &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("%s is no language model", model)}
 		}
 		return err

@@ -36,7 +36,7 @@ type streaming struct {
 // Unguarded: BeginChat has entered.
 func (x *ChatExchange) Stream(ctx context.Context, send func([]byte) error) error {
 	defer x.broken()
-	flow, err := x.route.chat.Stream(x.calling(ctx), x.ask, x.body)
+	flow, err := x.route.Chat.Stream(x.calling(ctx), x.ask, x.body)
 	if err != nil {
 		return x.Abort(x.blame(ctx, err))
 	}

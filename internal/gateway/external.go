@@ -15,7 +15,7 @@ import (
 // which fields callers see. Kind Denied.
 func (x *Exchange) blind(ctx context.Context) error {
 	relay, ok := infer.RelayFrom(ctx)
-	whole := !x.route.language() && (x.route.Shape.Kind == firewall.Full || x.route.Shape.Kind == "")
+	whole := !x.route.Language() && (x.route.Shape.Kind == firewall.Full || x.route.Shape.Kind == "")
 	if !ok || !relay.Blind || x.route.Upstream != infer.External || whole {
 		return nil
 	}

@@ -1,11 +1,15 @@
 package gateway
 
 import (
+	"crypto/sha256"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/store"
 )
 
@@ -13,8 +17,8 @@ import (
 func TestReleaseIsTheOnlyWay(t *testing.T) {
 	w := newWorld(t, t.TempDir())
 	w.put(t, nil)
-	first := w.Routes.current(theModel.String()).ONNX
-	spec := RouteSpec{Name: theModel.String(), ONNX: otherModel("x", 2)}
+	first := w.current(theModel.String()).ONNX
+	spec := route.Spec{Name: theModel.String(), ONNX: otherModel("x", 2)}
 	if _, err := w.Routes.Put(t.Context(), operator, spec); pavise.KindOf(err) != pavise.Conflict {
 		t.Errorf("put another model: %v", err)
 	}
@@ -25,18 +29,18 @@ func TestReleaseIsTheOnlyWay(t *testing.T) {
 		t.Errorf("delete, and put another model: %v", err)
 	}
 	w.put(t, nil) // the same one may come back
-	if err := w.Routes.Release(t.Context(), operator, ReleaseSpec{Name: spec.Name, ONNX: spec.ONNX}, "", unmarked); pavise.KindOf(err) != pavise.Denied {
+	if err := w.Routes.Release(t.Context(), operator, route.ReleaseSpec{Name: spec.Name, ONNX: spec.ONNX}, "", unmarked); pavise.KindOf(err) != pavise.Denied {
 		t.Errorf("release without a change: %v", err)
 	}
-	if got := w.Routes.current(theModel.String()).ONNX; got != first {
+	if got := w.current(theModel.String()).ONNX; got != first {
 		t.Errorf("%s answers, not %s", got, first)
 	}
 }
 
 // release plans a release, and does it as planned.
-func (w *world) release(t *testing.T, onnx []byte) ReleasePlan {
+func (w *world) release(t *testing.T, onnx []byte) route.ReleasePlan {
 	t.Helper()
-	spec := ReleaseSpec{Name: theModel.String(), ONNX: onnx}
+	spec := route.ReleaseSpec{Name: theModel.String(), ONNX: onnx}
 	plan, err := w.Routes.PlanRelease(t.Context(), spec)
 	if err == nil {
 		err = w.Routes.Release(t.Context(), changing(), spec, plan.Before, unmarked)
@@ -47,18 +51,24 @@ func (w *world) release(t *testing.T, onnx []byte) ReleasePlan {
 	return plan
 }
 
-// before returns the digest of the route that a release replaces.
-func (w *world) before(t *testing.T, s ReleaseSpec) string {
+// before returns the digest of the route that a release replaces, without asking a model
+// server what it would replace it with.
+func (w *world) before(t *testing.T, s route.ReleaseSpec) string {
 	t.Helper()
-	was, err := w.Routes.released(t.Context(), s)
+	for _, standing := range w.Routes.Standings() {
+		if standing.Model.String() == s.Name {
+			text, err := json.Marshal(standing)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return fmt.Sprintf("%x", sha256.Sum256(text))
+		}
+	}
+	plan, err := w.Routes.PlanRelease(t.Context(), s)
 	if err != nil {
 		t.Fatal(err)
 	}
-	digest, err := was.digest()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return digest
+	return plan.Before
 }
 
 // leaving returns the digest of the route that a rollback leaves, "" if there is no way
@@ -77,14 +87,14 @@ func (w *world) leaving(t *testing.T) string {
 func TestRollbackOfWhatIsAnotherByNow(t *testing.T) {
 	w := newWorld(t, t.TempDir())
 	w.put(t, nil)
-	good := w.Routes.current(theModel.String()).ONNX
+	good := w.current(theModel.String()).ONNX
 	w.release(t, otherModel("x", 2))
 	leaving := w.leaving(t)
 	w.release(t, softmaxModel())
 	if err := w.Routes.Rollback(t.Context(), changing(), theModel, leaving, unmarked); pavise.KindOf(err) != pavise.Conflict {
 		t.Errorf("rollback: %v", err)
 	}
-	if got := w.Routes.current(theModel.String()).ONNX; got != good {
+	if got := w.current(theModel.String()).ONNX; got != good {
 		t.Errorf("%s answers, not %s", got, good)
 	}
 }
@@ -95,15 +105,15 @@ func TestReleaseOfWhatIsAnotherByNow(t *testing.T) {
 	for what, meanwhile := range map[string]func(w *world) error{
 		"quarantine": func(w *world) error { return w.Routes.Quarantine(t.Context(), changing(), theModel, unmarked) },
 		"terms": func(w *world) error {
-			_, err := w.Routes.Put(t.Context(), operator, RouteSpec{Name: theModel.String(), Rate: "7/1m"})
+			_, err := w.Routes.Put(t.Context(), operator, route.Spec{Name: theModel.String(), Rate: "7/1m"})
 			return err
 		},
 	} {
 		t.Run(what, func(t *testing.T) {
 			w := newWorld(t, t.TempDir())
 			w.put(t, nil)
-			first := w.Routes.current(theModel.String()).ONNX
-			spec := ReleaseSpec{Name: theModel.String(), ONNX: otherModel("x", 2)}
+			first := w.current(theModel.String()).ONNX
+			spec := route.ReleaseSpec{Name: theModel.String(), ONNX: otherModel("x", 2)}
 			before := w.before(t, spec)
 			if err := meanwhile(w); err != nil {
 				t.Fatal(err)
@@ -111,7 +121,7 @@ func TestReleaseOfWhatIsAnotherByNow(t *testing.T) {
 			if err := w.Routes.Release(t.Context(), changing(), spec, before, unmarked); pavise.KindOf(err) != pavise.Conflict {
 				t.Errorf("release: %v", err)
 			}
-			if w.Routes.current(theModel.String()).ONNX != first || w.Routes.Quarantined(theModel) != (what == "quarantine") {
+			if w.current(theModel.String()).ONNX != first || w.Routes.Quarantined(theModel) != (what == "quarantine") {
 				t.Error("the release left something")
 			}
 		})
@@ -122,12 +132,12 @@ func TestReleaseOfWhatIsAnotherByNow(t *testing.T) {
 // the terms that it had at the end, and by a plan that is of no route that is there.
 func TestReleaseAfterDelete(t *testing.T) {
 	w := newWorld(t, t.TempDir())
-	if _, err := w.Routes.PlanRelease(t.Context(), ReleaseSpec{Name: theModel.String(), ONNX: softmaxModel()}); pavise.KindOf(err) != pavise.NotFound {
+	if _, err := w.Routes.PlanRelease(t.Context(), route.ReleaseSpec{Name: theModel.String(), ONNX: softmaxModel()}); pavise.KindOf(err) != pavise.NotFound {
 		t.Errorf("release under a name that nobody knows: %v", err)
 	}
 	w.put(t, nil)
-	w.change(t, RouteSpec{Rate: "7/1m", Purpose: "health"})
-	there, err := w.Routes.PlanRelease(t.Context(), ReleaseSpec{Name: theModel.String(), ONNX: otherModel("x", 2)})
+	w.change(t, route.Spec{Rate: "7/1m", Purpose: "health"})
+	there, err := w.Routes.PlanRelease(t.Context(), route.ReleaseSpec{Name: theModel.String(), ONNX: otherModel("x", 2)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +148,7 @@ func TestReleaseAfterDelete(t *testing.T) {
 	if !plan.Was.Deleted || plan.Will.Deleted || plan.Before == there.Before {
 		t.Errorf("the plan does not say that no route was there: %+v", plan)
 	}
-	now := w.Routes.current(theModel.String())
+	now := w.current(theModel.String())
 	if now == nil || now.ONNX != plan.Model || now.Terms.Rate.Count != 7 || now.Purpose != "health" {
 		t.Errorf("%+v answers", now)
 	}
@@ -152,18 +162,18 @@ func TestReleaseAfterDelete(t *testing.T) {
 func TestReleaseOfNothing(t *testing.T) {
 	w := newWorld(t, t.TempDir())
 	w.put(t, nil)
-	same := ReleaseSpec{Name: theModel.String(), ONNX: softmaxModel()}
+	same := route.ReleaseSpec{Name: theModel.String(), ONNX: softmaxModel()}
 	if _, err := w.Routes.PlanRelease(t.Context(), same); pavise.KindOf(err) != pavise.Conflict || !strings.Contains(err.Error(), "already") {
 		t.Errorf("%v", err)
 	}
-	other, err := w.Routes.PlanRelease(t.Context(), ReleaseSpec{Name: theModel.String(), ONNX: otherModel("x", 2)})
+	other, err := w.Routes.PlanRelease(t.Context(), route.ReleaseSpec{Name: theModel.String(), ONNX: otherModel("x", 2)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := w.Routes.Quarantine(t.Context(), changing(), theModel, unmarked); err != nil {
 		t.Fatal(err)
 	}
-	if again, err := w.Routes.PlanRelease(t.Context(), ReleaseSpec{Name: theModel.String(), ONNX: otherModel("x", 2)}); err != nil || again.Before == other.Before {
+	if again, err := w.Routes.PlanRelease(t.Context(), route.ReleaseSpec{Name: theModel.String(), ONNX: otherModel("x", 2)}); err != nil || again.Before == other.Before {
 		t.Errorf("a release approved before the quarantine would end it: %v", err)
 	}
 	if plan := w.release(t, softmaxModel()); !plan.Was.Quarantined || plan.Will.Quarantined {
@@ -178,9 +188,9 @@ func TestRollback(t *testing.T) {
 	w := newWorld(t, dir)
 	var models []string
 	for i, onnx := range [][]byte{softmaxModel(), otherModel("x", 2), otherModel("y", 2)} {
-		models = append(models, w.change(t, RouteSpec{ONNX: onnx}).ONNX)
+		models = append(models, w.change(t, route.Spec{ONNX: onnx}).ONNX)
 		if i == 0 {
-			w.change(t, RouteSpec{Rate: "7/1m"})
+			w.change(t, route.Spec{Rate: "7/1m"})
 		}
 	}
 	w.close()
@@ -193,7 +203,7 @@ func TestRollback(t *testing.T) {
 		if err := w.Routes.Rollback(t.Context(), changing(), theModel, w.leaving(t), unmarked); err != nil {
 			t.Fatal(err)
 		}
-		if now := w.Routes.current(theModel.String()); now.ONNX != want || now.Terms.Rate.Count != 7 {
+		if now := w.current(theModel.String()); now.ONNX != want || now.Terms.Rate.Count != 7 {
 			t.Fatalf("%+v answers, want %s", now, want)
 		}
 	}
@@ -220,7 +230,7 @@ func TestQuarantine(t *testing.T) {
 		w.close()
 		w = newWorld(t, dir)
 	}
-	w.change(t, RouteSpec{ONNX: softmaxModel()})
+	w.change(t, route.Spec{ONNX: softmaxModel()})
 	if resp, body := w.post(t, good, nil); resp.StatusCode != 200 {
 		t.Errorf("after a release: %d %s", resp.StatusCode, body)
 	}
@@ -263,11 +273,11 @@ func TestQuarantineOutlivesItsRoute(t *testing.T) {
 func TestMarkIsPartOfIt(t *testing.T) {
 	w := newWorld(t, t.TempDir())
 	w.put(t, nil)
-	first := w.Routes.current(theModel.String()).ONNX
+	first := w.current(theModel.String()).ONNX
 	fails := func(*store.Tx) error { return errors.New("no mark") }
 	for what, act := range map[string]func() error{
 		"release": func() error {
-			spec := ReleaseSpec{Name: theModel.String(), ONNX: otherModel("x", 2)}
+			spec := route.ReleaseSpec{Name: theModel.String(), ONNX: otherModel("x", 2)}
 			return w.Routes.Release(t.Context(), changing(), spec, w.before(t, spec), fails)
 		},
 		"quarantine": func() error { return w.Routes.Quarantine(t.Context(), changing(), theModel, fails) },
@@ -275,7 +285,7 @@ func TestMarkIsPartOfIt(t *testing.T) {
 		if err := act(); err == nil {
 			t.Errorf("%s without its mark", what)
 		}
-		if w.Routes.current(theModel.String()).ONNX != first || w.Routes.Quarantined(theModel) {
+		if w.current(theModel.String()).ONNX != first || w.Routes.Quarantined(theModel) {
 			t.Errorf("%s left something", what)
 		}
 	}

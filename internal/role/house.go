@@ -27,6 +27,7 @@ import (
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/policy"
 	"github.com/pavise/pavise/internal/proof"
+	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/siem"
 	"github.com/pavise/pavise/internal/store"
 	"github.com/pavise/pavise/internal/subject"
@@ -220,7 +221,7 @@ func (h *house) firstRoute(ctx context.Context, who pavise.Principal, r config.R
 	if err != nil || h.gateway.Routes.Has(name) {
 		return err // or an earlier start came further than this
 	}
-	spec := gateway.RouteSpec{
+	spec := route.Spec{
 		Name: name.String(), Upstream: r.Upstream, Replicas: r.Replicas, Remote: r.Remote, Protocol: r.Protocol, TLS: r.TLS, Rate: r.Rate, Budget: r.Budget, Shape: r.Shape, Purpose: r.Purpose,
 	}
 	for _, file := range []struct {

@@ -1,4 +1,4 @@
-package gateway
+package route
 
 import (
 	"cmp"
@@ -51,9 +51,9 @@ const (
 	DefaultShape       = "round:4"
 )
 
-// A RouteSpec is what route.put is asked for: a Route in words. On a route that
+// A Spec is what route.put is asked for: a Route in words. On a route that
 // exists, what is left out stays as it is; a new one takes the defaults.
-type RouteSpec struct {
+type Spec struct {
 	Name        string          `json:"name" arg:"" help:"the model's name: its id, or tenant/model/id" doc:"the model's name, as tenant/model/id"`
 	ONNX        []byte          `json:"onnx,omitzero" type:"filecontent" xor:"backend" placeholder:"FILE" help:"run this ONNX model in the gateway" doc:"an ONNX model to run in the gateway"`
 	Upstream    string          `json:"upstream,omitempty" xor:"backend" placeholder:"URL" help:"ask the model server at this address, or external: a proxy that asks Pavise carries requests to it" doc:"address of a model server, or external: a proxy that asks Pavise carries requests to it"`
@@ -85,7 +85,7 @@ type RouteSpec struct {
 
 // Model returns the name of the model, which is the one thing to know before
 // the guard is asked. The error is of kind Invalid.
-func (s RouteSpec) Model() (pavise.Name, error) {
+func (s Spec) Model() (pavise.Name, error) {
 	name, err := pavise.ParseName(s.Name)
 	if err == nil && name.Kind != "model" {
 		err = &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s is a %s; a route leads to a model", name, name.Kind), Hint: "write it as tenant/model/id"}
@@ -96,7 +96,7 @@ func (s RouteSpec) Model() (pavise.Name, error) {
 // route says in full what the words make of was, which is nil when there is no
 // such route. What a model that the words name takes and gives is not filled in
 // yet. The error is of kind Invalid, or Denied for a shape the purpose bars.
-func (s RouteSpec) route(was *Route) (Route, error) {
+func (s Spec) route(was *Route) (Route, error) {
 	name, err := s.Model()
 	if err != nil {
 		return Route{}, err
@@ -139,7 +139,7 @@ func (s RouteSpec) route(was *Route) (Route, error) {
 }
 
 // defaults fills in what nobody said of a new route.
-func (s *RouteSpec) defaults() {
+func (s *Spec) defaults() {
 	s.MaxRows = cmp.Or(s.MaxRows, defaultMaxRows)
 	s.Rate = cmp.Or(s.Rate, defaultRate)
 	s.Budget = cmp.Or(s.Budget, defaultBudget)
@@ -149,7 +149,7 @@ func (s *RouteSpec) defaults() {
 
 // backend says where the model is. The digest of an ONNX model is not filled in
 // yet.
-func (s RouteSpec) backend(r *Route) error {
+func (s Spec) backend(r *Route) error {
 	switch {
 	case s.ONNX != nil && s.Upstream != "":
 		return &pavise.Error{Kind: pavise.Invalid, Msg: "a route has either an ONNX model or an upstream, not both", Hint: "give --onnx FILE or --upstream URL"}
@@ -170,7 +170,7 @@ func (s RouteSpec) backend(r *Route) error {
 		if r.Protocol == tensor.NameOIP { // what routes spoke before there was a choice
 			r.Protocol = ""
 		}
-		return r.place().Validate()
+		return r.Place().Validate()
 	case r.ONNX == "" && r.Upstream == "":
 		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("no route leads to %s yet, and a new one needs an ONNX model or an upstream", r.Model), Hint: "give --onnx FILE or --upstream URL"}
 	}
@@ -178,14 +178,14 @@ func (s RouteSpec) backend(r *Route) error {
 }
 
 // ofServer reports whether the words say how a server is asked.
-func (s RouteSpec) ofServer() bool {
+func (s Spec) ofServer() bool {
 	return s.Remote != "" || s.Protocol != "" || s.Version != "" || s.TLS != ""
 }
 
 // namesModel reports whether the words say what is to answer.
-func (s RouteSpec) namesModel() bool { return s.ONNX != nil || s.Upstream != "" || s.ofServer() }
+func (s Spec) namesModel() bool { return s.ONNX != nil || s.Upstream != "" || s.ofServer() }
 
 // place is where the model of a route with an upstream is.
-func (r Route) place() infer.Place {
+func (r Route) Place() infer.Place {
 	return infer.Place{Address: r.Upstream, Model: r.Remote, Version: r.Version, Protocol: cmp.Or(r.Protocol, tensor.NameOIP), TLS: r.TLS}
 }
