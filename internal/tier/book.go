@@ -214,7 +214,6 @@ func (b *Book) room() bool {
 	if int(b.count.Load()) < b.most {
 		return true
 	}
-	b.sweep()
 	for int(b.count.Load()) >= b.most {
 		oldest := b.order.Front()
 		if oldest == nil {

@@ -1,12 +1,14 @@
 package tier
 
 import (
+	"cmp"
 	"container/list"
 	"context"
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"hash/maphash"
+	"slices"
 	"time"
 
 	"github.com/pavise/pavise"
@@ -23,9 +25,10 @@ var steps = []string{
 		PRIMARY KEY (model, who)
 	 ) STRICT, WITHOUT ROWID;
 	 CREATE TABLE tier_studies (
-		model TEXT NOT NULL,
-		who   TEXT NOT NULL,
-		study BLOB NOT NULL, -- what the detector remembers of the caller, as package theft writes it
+		model       TEXT NOT NULL,
+		who         TEXT NOT NULL,
+		calibration TEXT NOT NULL, -- hex SHA-256 of the file of the calibration that it was made with
+		study       BLOB NOT NULL, -- what the detector remembers of the caller, as package theft writes it
 		PRIMARY KEY (model, who)
 	 ) STRICT;
 	 CREATE TABLE tier_clock (
@@ -61,7 +64,7 @@ func Open(ctx context.Context, cfg Config) (*Book, error) {
 	if b.most <= 0 {
 		b.most = maxStandings
 	}
-	b.watching.models = map[pavise.Name]*watched{}
+	b.models, b.lost = map[pavise.Name]*watched{}, map[key]bool{}
 	if err := b.db.Migrate(ctx, "tier", steps); err != nil {
 		return nil, err
 	}
@@ -165,6 +168,7 @@ func (b *Book) read(tx *store.Tx) error {
 		return err
 	}
 	defer rows.Close()
+	var all []*entry
 	for rows.Next() {
 		var model, who, text string
 		if err := rows.Scan(&model, &who, &text); err != nil {
@@ -174,9 +178,21 @@ func (b *Book) read(tx *store.Tx) error {
 		if err != nil {
 			return &pavise.Error{Kind: pavise.Unverified, Msg: fmt.Sprintf("the standing of %.200q at %.200q cannot be read", who, model), Hint: "the state database was changed: restore it from a backup", Err: err}
 		}
+		all = append(all, e)
+	}
+	slices.SortFunc(all, func(x, y *entry) int { return cmp.Compare(x.ends(), y.ends()) })
+	for _, e := range all {
 		b.put(e)
 	}
 	return rows.Err()
+}
+
+// ends is when the detector's standing ends, if there is one.
+func (e *entry) ends() instant {
+	if e.seen == nil {
+		return 0
+	}
+	return e.seen.ends
 }
 
 func readClock(tx *store.Tx, k *keptClock) error {
