@@ -1,6 +1,7 @@
 package theft
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -90,7 +91,16 @@ type Sighting struct {
 // Extraction tells which clients copy a model rather than use it, by a calibration. One
 // goroutine uses it. What it remembers is bounded, whoever asks and however much.
 type Extraction struct {
+	// Most is how many clients are remembered at a time; 0: 8,192, of some 15 KiB each.
+	Most int
+	// Again has See return every sighting of a client, and not the first alone.
+	Again bool
+	// Lost, unless nil, is told of each client that is forgotten for want of room.
+	Lost func(client string)
+
 	c       *Calibration
+	key     [32]byte // of the hashes of rows, and of studies that are kept
+	of      [32]byte // digest of the calibration's file, in studies that are kept
 	clients map[string]*study
 	oldest  []string  // clients, about in the order in which they were heard last
 	cross   *crossing // rows of all clients
@@ -104,7 +114,7 @@ type Extraction struct {
 
 // NewExtraction begins to watch clients.
 func NewExtraction(c *Calibration) *Extraction {
-	return &Extraction{c: c, clients: map[string]*study{}, cross: newCrossing(c)}
+	return &Extraction{c: c, key: rowKey, clients: map[string]*study{}, cross: newCrossing(c)}
 }
 
 // A glance is what is computed of one row.
@@ -146,7 +156,7 @@ type kept struct {
 }
 
 // See looks at a row. It returns a sighting the first time that its client is unlike the
-// clients of the calibration. A row with another number of inputs is counted and not looked
+// clients of the calibration; with Again, at every look that finds it so. A row with another number of inputs is counted and not looked
 // at: Calibration.Takes tells beforehand.
 func (e *Extraction) See(a *Asked) (Sighting, bool) {
 	s := e.studyOf(a.Client)
@@ -155,7 +165,7 @@ func (e *Extraction) See(a *Asked) (Sighting, bool) {
 		return Sighting{}, false
 	}
 	g := &e.scratch
-	g.exact = exactHash(a.Input)
+	g.exact = exactHash(&e.key, a.Input)
 	if s.repeats(g.exact) {
 		return Sighting{}, false
 	}
@@ -186,7 +196,7 @@ func (e *Extraction) studyOf(client string) *study {
 		s.heard = true
 		return s
 	}
-	for len(e.oldest) >= extractionClients {
+	for most := cmp.Or(max(e.Most, 0), extractionClients); len(e.oldest) >= most; {
 		name := e.oldest[0]
 		e.oldest = e.oldest[1:]
 		if s := e.clients[name]; s.heard {
@@ -195,12 +205,19 @@ func (e *Extraction) studyOf(client string) *study {
 			continue
 		}
 		delete(e.clients, name)
+		if e.Lost != nil {
+			e.Lost(name)
+		}
 	}
-	e.seen++
-	groups := len(e.c.Groups) + 1
-	s := &study{number: e.seen, count: make([]float64, groups), feature: make([][]float32, groups)}
+	s := e.newStudy()
 	e.clients[client], e.oldest = s, append(e.oldest, client)
 	return s
+}
+
+func (e *Extraction) newStudy() *study {
+	e.seen++
+	groups := len(e.c.Groups) + 1
+	return &study{number: e.seen, count: make([]float64, groups), feature: make([][]float32, groups)}
 }
 
 // restart begins the watch of a client anew, after its last look: nobody earns the right not
@@ -353,7 +370,7 @@ func (e *Extraction) judge(s *study, client string, look int) (Sighting, bool) {
 			Evidence: fmt.Sprintf("%d rows: "+measureWords[m], s.rows, said),
 		}
 	}
-	if s.told || score <= e.c.Threshold {
+	if s.told && !e.Again || score <= e.c.Threshold {
 		return Sighting{}, false
 	}
 	s.told = true
@@ -365,4 +382,12 @@ func one(b bool) float64 {
 		return 1
 	}
 	return 0
+}
+
+// Forget forgets what is known of a client.
+func (e *Extraction) Forget(client string) {
+	delete(e.clients, client)
+	if i := slices.Index(e.oldest, client); i >= 0 {
+		e.oldest = slices.Delete(e.oldest, i, i+1)
+	}
 }
