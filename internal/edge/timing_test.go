@@ -60,7 +60,7 @@ func TestPacedStream(t *testing.T) {
 	for _, beat := range []string{"none", "10ms"} {
 		w := languages(t, says("text/event-stream", begin+chunk(`{"index":0,"delta":{"content":"lo"}}`)+stop+done), func(s *route.Spec) { s.Pace = beat })
 		resp, body := w.Post(t, chatPath, streamed, nil)
-		if resp.StatusCode != 200 || (len(body)%1024 == 0) != (beat != "none") {
+		if resp.StatusCode != 200 || (len(body)%2048 == 0) != (beat != "none") {
 			t.Errorf("pace %s: %d with %d bytes", beat, resp.StatusCode, len(body))
 		}
 		var events []string
