@@ -88,6 +88,7 @@ func (g *Gateway) Infer(ctx context.Context, who pavise.Principal, call Call) (*
 		return x.unseen(ctx)
 	}
 	if err != nil {
+		x.await(ctx)
 		return nil, x.Abort(err)
 	}
 	return x.Finish(ctx, truth)
@@ -110,7 +111,8 @@ type Exchange struct {
 	retry   time.Duration
 	seen    telemetry.Exchange
 	ended   bool
-	random  [48]byte // the trail's id and the salt are made of it
+	random  [48]byte  // the trail's id and the salt are made of it
+	whole   time.Time // when all of the request had been read; zero: it has not been
 
 	read, answered int // bytes of bodies
 }
@@ -162,6 +164,7 @@ func (x *Exchange) Finish(ctx context.Context, truth *tensor.Response) (*Answer,
 	if err == nil {
 		x.gateway.suspects.Hear(x.gateway.now(), x.who.Name(), x.call.Model, x.request, truth)
 	}
+	x.await(ctx)
 	if err = x.end(err); err != nil {
 		return nil, &Refusal{entry: x.entry, err: err}
 	}
@@ -299,7 +302,7 @@ func (x *Exchange) parse() (*tensor.Request, error) {
 		return nil, err
 	}
 	keepRoom(&x.desk.text, text)
-	x.read = len(text)
+	x.read, x.whole = len(text), time.Now()
 	x.seen.Enter(telemetry.Parse)
 	m := tensor.Message{Body: text, Header: x.call.Header}
 	weight := lim.Weight(m)
