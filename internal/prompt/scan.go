@@ -116,6 +116,9 @@ func (s *Scanner) try(b []byte, final bool) (secret int, m match, n int) {
 		m, n = pem(b, final)
 		return pemKey, m, n
 	case c == '=' || c == ':':
+		if s.before == '=' || s.before == ':' {
+			return 0, none, 0
+		}
 		if len(b) == 1 && !final {
 			return givenValue, open, 0
 		}
@@ -137,7 +140,7 @@ func (s *Scanner) try(b []byte, final bool) (secret int, m match, n int) {
 	waits, best := -1, none
 	for i := range keyTokens {
 		t := &keyTokens[i]
-		if t.prefix[0] != c {
+		if t.prefix[0] != c || t.secret == aJWT && s.before == '-' {
 			continue
 		}
 		m, n := t.try(b, final)

@@ -241,3 +241,26 @@ func FuzzLook(f *testing.F) {
 		}
 	})
 }
+
+// BenchmarkScan is what it costs to read 2 KiB of an answer in pieces of five bytes.
+func BenchmarkScan(b *testing.B) {
+	a, prints := watcher(b)
+	for name, text := range map[string]string{
+		"prose": strings.Repeat("The card costs 12 euros a year; see the list of prices. ", 40)[:2048], "dots": strings.Repeat("eyJ.", 512), "hyphens": strings.Repeat("eyJ-", 512),
+		"signs": strings.Repeat("=", 2048), "given": strings.Repeat("a=", 1024), "digits": strings.Repeat("4 ", 1024), "dashes": strings.Repeat("-----BEGIN ", 186),
+	} {
+		for kind, policy := range map[string]*Answers{"plain": {}, "canary": a} {
+			b.Run(name+"/"+kind, func(b *testing.B) {
+				began := processor()
+				for b.Loop() {
+					s := policy.NewScanner(prints)
+					for from := 0; from < len(text); from += 5 {
+						s.Add(text[from:min(len(text), from+5)])
+					}
+					s.End()
+				}
+				b.ReportMetric(float64(processor()-began)/float64(b.N), "cpu-ns/op")
+			})
+		}
+	}
+}

@@ -40,6 +40,7 @@ var secrets = []Secret{
 
 // Where in the table those stand that no prefix names.
 var (
+	aJWT       = at("secret.jwt")
 	pemKey     = at("secret.pem")
 	givenValue = at("secret.assigned")
 	cardNumber = at("pii.card")
@@ -100,6 +101,10 @@ func isWord(c byte) bool   { return isAlnum(c) || c == '_' }
 func isURL64(c byte) bool  { return isAlnum(c) || c == '_' || c == '-' }
 func isBase64(c byte) bool { return isAlnum(c) || c == '+' || c == '/' || c == '=' }
 
+// maxHeader bounds the first part of a token of three, so that what only begins as one is
+// not held for long.
+const maxHeader = 512
+
 // A match is what a matcher says of text that begins where a secret may.
 type match int
 
@@ -122,11 +127,16 @@ func (t *token) try(b []byte, final bool) (match, int) {
 		return none, 0
 	}
 	n := len(t.prefix)
-	for n < len(b) && t.of(b[n]) && n-len(t.prefix) <= t.max {
-		n++
+	for dots := 0; n < len(b) && t.of(b[n]) && n-len(t.prefix) <= t.max; n++ {
+		if b[n] == '.' {
+			dots++
+		}
+		if dots > 2 || dots == 0 && t.secret == aJWT && n > maxHeader {
+			break
+		}
 	}
 	switch size := n - len(t.prefix); {
-	case size > t.max:
+	case size > t.max, t.secret == aJWT && n < len(b) && t.of(b[n]):
 		return none, 0
 	case n == len(b) && !final:
 		return open, 0
