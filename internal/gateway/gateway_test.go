@@ -497,7 +497,7 @@ func TestStoredModelIsChecked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = route.Open(context.Background(), w.guard, w.db, firewall.NewMeter(10), infer.NewServers(), nil)
+	_, err = route.Open(context.Background(), w.guard, w.db, firewall.NewMeter(10), infer.NewServers(), nil, nil)
 	if pavise.KindOf(err) != pavise.Unverified {
 		t.Errorf("a model swapped in the store: %v", err)
 	}
