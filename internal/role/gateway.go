@@ -283,7 +283,7 @@ func (g *Gateway) use(ctx context.Context, b *bundle.Bundle) error {
 func (g *Gateway) routesNow(all []route.Standing) (now []route.Standing, whole bool) {
 	whole = true
 	for _, s := range all {
-		if s.ONNX == "" || g.has(s.ONNX) {
+		if !slices.ContainsFunc(s.Blobs(), func(digest string) bool { return !g.has(digest) }) {
 			now = append(now, s)
 			continue
 		}
@@ -297,7 +297,7 @@ func (g *Gateway) routesNow(all []route.Standing) (now []route.Standing, whole b
 	return now, whole
 }
 
-// has reports whether a model is here.
+// has reports whether a model, or a calibration, is here.
 func (g *Gateway) has(digest string) bool {
 	if _, err := g.gateway.Routes.Model(context.Background(), digest); err == nil {
 		return true
