@@ -119,7 +119,7 @@ func TestBeat(t *testing.T) {
 		if s.err != nil {
 			t.Fatal(s.err)
 		}
-		if want := []string{"50ms:1024", "100ms:1024", "150ms:1024", "200ms:1024", "250ms:4096"}; !slices.Equal(s.seen(), want) {
+		if want := []string{"50ms:2048", "100ms:2048", "150ms:2048", "200ms:2048", "250ms:8192"}; !slices.Equal(s.seen(), want) {
 			t.Errorf("writes at %v, want %v", s.seen(), want)
 		}
 		if want := strings.ReplaceAll(word(1)+word(20)+word(2000)+ending, `"up"`, `"m"`); s.events() != want {
@@ -222,7 +222,7 @@ func TestBeatReadsNoFurther(t *testing.T) {
 			t.Fatal(s.err)
 		}
 		for _, w := range s.writes {
-			if len(w.text) > 2*maxWaiting || len(w.text)&(len(w.text)-1) != 0 {
+			if len(w.text) > 4*maxWaiting || len(w.text)&(len(w.text)-1) != 0 {
 				t.Errorf("a write of %d bytes", len(w.text))
 			}
 		}

@@ -6,26 +6,34 @@ import "math"
 // them has asked too little to be judged alone.
 //
 // A calibration is of whole clients, and a pool is none. So a pool is held to those
-// measures alone that mixing honest clients cannot raise above what the most unlike of them
-// has: they are means over rows, or, as the discrepancy, convex in what is mixed. A pool
+// measures alone that mixing honest clients hardly raises above what the most unlike of
+// them has: means over rows, and the discrepancy, which is convex in what is mixed. A pool
 // repeats itself where its clients repeat themselves, and where they repeat each other, which
-// honest ones do no more often than Crossing says: so much is taken off. How its distances
-// are spread and how much it covers say as much of how many clients there are as of what
+// honest ones do no more often than Crossing says: so much is taken off. That some rows of
+// a client have more of a trait than its others, how its distances are spread, how much it
+// covers and what it is like as a whole say as much of how many clients there are as of what
 // they ask, and are left out.
 //
-// That is an argument, and no bound: of pools no calibration has seen one.
+// That is an argument, and no bound: of pools no calibration has seen one. So the threshold
+// is poolMargin times that of clients.
 
-// pooled are the measures by which pools are judged.
-var pooled = [measures]bool{
-	measureResidual: true, measureResidualFar: true, measureOutside: true, measureOutsideFar: true, measureOdd: true,
-	measureMargin: true, measureMarginWide: true, measureNear: true, measureLine: true, measureDiscrepancy: true,
+// poolMargin is how much further a pool must be from honest clients than a client.
+const poolMargin = 1.25
+
+// pooled reports whether pools are judged by a measure.
+func pooled(measure int) bool {
+	switch measure {
+	case measureOdd, measureNear, measureLine, measureDiscrepancy:
+		return true
+	}
+	return measure < 2*traits && measure%2 == 0
 }
 
 // pool leaves of a pool's measures those by which it is judged.
 func (c *Calibration) pool(look int, values *[measures]float64) {
 	values[measureNear] -= c.Crossing()
 	for m := range values {
-		if !pooled[m] {
+		if !pooled(m) {
 			values[m] = c.Middle[look][m]
 		}
 	}
