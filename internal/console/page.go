@@ -38,7 +38,7 @@ type problem struct {
 // parts it shares with others.
 func parsePages() (map[string]*template.Template, error) {
 	shared, err := template.New("layout").Funcs(template.FuncMap{
-		"brief": figure.Brief, "bytes": figure.Bytes, "cedar": figure.Cedar, "clock": figure.Clock, "count": figure.Thousands, "lasts": lasts, "long": func(s string) bool { return figure.Brief(s) != s }, "minute": figure.Minute, "plain": figure.Plain, "second": figure.Second, "utc": figure.UTC,
+		"brief": figure.Brief, "bytes": figure.Bytes, "cedar": figure.Cedar, "clock": figure.Clock, "count": figure.Thousands, "lasts": lasts, "long": func(s string) bool { return figure.Brief(s) != s }, "minute": figure.Minute, "plain": figure.Plain, "second": figure.Second, "sentence": figure.Sentence, "utc": figure.UTC,
 	}).ParseFS(files, "page/layout.html", "page/parts.html")
 	if err != nil {
 		return nil, err

@@ -29,7 +29,7 @@ func (s Shape) Disclosed(outputs []tensor.Port) (bits float64, err error) {
 			}
 		}
 		t := tensor.Tensor{Name: p.Name, Datatype: p.Datatype, Shape: p.Shape}
-		if s.covers(&t) && holdsScores(&t) {
+		if s.Covers(&t) && holdsScores(&t) {
 			bits += s.disclosed(n, each)
 			continue
 		}

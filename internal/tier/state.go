@@ -37,6 +37,12 @@ var steps = []string{
 		down INTEGER NOT NULL, -- and that nothing ran
 		at   TEXT NOT NULL     -- on the wall, RFC 3339
 	 ) STRICT;
+	 CREATE TABLE tier_keys (
+		model   TEXT NOT NULL,
+		created TEXT NOT NULL, -- RFC 3339: when a key began to mark answers
+		rate    REAL NOT NULL, -- share of inputs that it marks
+		PRIMARY KEY (model, created, rate)
+	 ) STRICT;
 	 CREATE TABLE tier_secret (id INTEGER PRIMARY KEY CHECK (id = 0), secret BLOB NOT NULL) STRICT;`,
 }
 
