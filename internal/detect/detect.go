@@ -121,7 +121,7 @@ func (q *Queue) Hear(at time.Time, who, model pavise.Name, asked *tensor.Request
 	o, rows := q.spare.Get().(*Observation), asked.Rows()
 	*o = Observation{
 		At: at, Who: who, Model: model, Rows: rows,
-		Values: appendRows(o.Values[:0], asked.Inputs, rows), Scores: appendRows(o.Scores[:0], said.Outputs, rows), size: size,
+		Values: AppendRows(o.Values[:0], asked.Inputs, rows), Scores: AppendRows(o.Scores[:0], said.Outputs, rows), size: size,
 	}
 	select {
 	case q.queue <- o:
@@ -193,9 +193,9 @@ func elements(list []tensor.Tensor) (n int) {
 	return n
 }
 
-// appendRows appends the numbers of tensors, row after row. A tensor that has no equal
+// AppendRows appends the numbers of tensors, row after row. A tensor that has no equal
 // rows, which a route that only observes lets pass, is left out, and so are texts.
-func appendRows(dst []float64, list []tensor.Tensor, rows int) []float64 {
+func AppendRows(dst []float64, list []tensor.Tensor, rows int) []float64 {
 	if len(list) == 1 && rows > 0 && list[0].Datatype.IsFloat() && len(list[0].Data.Floats)%rows == 0 {
 		return append(dst, list[0].Data.Floats...)
 	}

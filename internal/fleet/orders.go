@@ -13,10 +13,10 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/bundle"
-	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/identity"
 	"github.com/pavise/pavise/internal/issuer"
+	"github.com/pavise/pavise/internal/route"
 )
 
 // The sections of a bundle. docs/fleet.md says what stands in each.
@@ -43,7 +43,7 @@ type Orders struct {
 	Actions     []guard.Action               // the verbs that policies may speak of
 	Policies    map[string]map[string]string // tenant → id → text
 	Grants      []guard.Grant
-	Routes      []gateway.Standing
+	Routes      []route.Standing
 	Issuers     []json.RawMessage // records of token issuers, as their files have them
 	Service     []identity.Issuer // the record of the control plane's own token service
 	Anchor      Anchor

@@ -17,6 +17,7 @@ import (
 	"github.com/pavise/pavise/internal/infer"
 	"github.com/pavise/pavise/internal/intake"
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/store"
 	"github.com/pavise/pavise/internal/subject"
 	"github.com/pavise/pavise/internal/telemetry"
@@ -49,8 +50,9 @@ type Config struct {
 
 // A Gateway answers requests for models. It is safe for concurrent use.
 type Gateway struct {
-	Routes *Routes
+	Routes *route.Table
 
+	servers  *infer.Servers // behind the routes
 	guard    *guard.Guard
 	verifier atomic.Pointer[identity.Verifier]
 	db       *store.DB
@@ -78,11 +80,11 @@ func New(ctx context.Context, cfg Config) (*Gateway, error) {
 	rand.Read(g.salt[:])
 	g.suspects = detect.NewQueue(g.noteFinding, cfg.Detectors)
 	g.verifier.Store(cfg.Verifier)
-	servers, err := infer.OpenServers(cfg.KeyFiles, cfg.TLS)
-	if err != nil {
+	var err error
+	if g.servers, err = infer.OpenServers(cfg.KeyFiles, cfg.TLS); err != nil {
 		return nil, err
 	}
-	if g.Routes, err = openRoutes(ctx, g.guard, g.db, g.meter, servers, g.watch); err != nil {
+	if g.Routes, err = route.Open(ctx, g.guard, g.db, g.meter, g.servers, g.watch); err != nil {
 		return nil, fmt.Errorf("open the routes: %w", err)
 	}
 	if err := g.restoreMeter(ctx); err != nil {
@@ -125,9 +127,9 @@ func (g *Gateway) Run(ctx context.Context) error {
 			// A snapshot that cannot be kept now costs a longer replay only.
 			_ = g.snapshotMeter(ctx)
 		case <-shadows.C:
-			g.Routes.tellAll(ctx)
+			g.Routes.TellShadows(ctx)
 		case <-ctx.Done():
-			g.Routes.tellAll(ctx)
+			g.Routes.TellShadows(ctx)
 			return g.snapshotMeter(context.WithoutCancel(ctx))
 		}
 	}

@@ -22,10 +22,10 @@ import (
 	"github.com/pavise/pavise/internal/edge"
 	"github.com/pavise/pavise/internal/edge/extproc"
 	"github.com/pavise/pavise/internal/fleet"
-	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/identity"
 	"github.com/pavise/pavise/internal/installation"
+	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/server"
 )
 
@@ -280,7 +280,7 @@ func (g *Gateway) use(ctx context.Context, b *bundle.Bundle) error {
 // routesNow are the routes that can be adopted at once: what is to answer next may be
 // on its way still. Until it has come the route stays as it was, on the new terms of
 // whether anybody may ask, or is not there yet.
-func (g *Gateway) routesNow(all []gateway.Standing) (now []gateway.Standing, whole bool) {
+func (g *Gateway) routesNow(all []route.Standing) (now []route.Standing, whole bool) {
 	whole = true
 	for _, s := range all {
 		if s.ONNX == "" || g.has(s.ONNX) {
@@ -290,7 +290,7 @@ func (g *Gateway) routesNow(all []gateway.Standing) (now []gateway.Standing, who
 		whole = false
 		for _, old := range g.gateway.Routes.Standings() {
 			if old.Model == s.Model {
-				now = append(now, gateway.Standing{Route: old.Route, Quarantined: s.Quarantined})
+				now = append(now, route.Standing{Route: old.Route, Quarantined: s.Quarantined})
 			}
 		}
 	}

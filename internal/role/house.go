@@ -27,10 +27,12 @@ import (
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/policy"
 	"github.com/pavise/pavise/internal/proof"
+	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/siem"
 	"github.com/pavise/pavise/internal/store"
 	"github.com/pavise/pavise/internal/subject"
 	"github.com/pavise/pavise/internal/telemetry"
+	"github.com/pavise/pavise/internal/tier"
 	"github.com/pavise/pavise/internal/upstream"
 	"github.com/pavise/pavise/internal/witness"
 )
@@ -66,6 +68,7 @@ type house struct {
 	subjects *subject.Keys
 	archive  *archive.Archive
 	gateway  *gateway.Gateway
+	tiers    *tier.Book // how callers stand at models
 	wires    *siem.Wires
 	changes  *change.Changes // nil: it is a gateway
 }
@@ -144,6 +147,9 @@ func (p plane) options() map[string]upstream.TLS {
 
 // openGateway opens the data plane.
 func (h *house) openGateway(ctx context.Context, verifier *identity.Verifier, own plane) (err error) {
+	if h.tiers, err = tier.Open(ctx, tier.Config{Store: h.db, Now: h.now}); err != nil {
+		return err
+	}
 	h.gateway, err = gateway.New(ctx, gateway.Config{
 		KeyFiles: config.KeyFiles(own.keys), TLS: own.options(), Detectors: detect.House(own.detectors.Bound()), Guard: h.guard, Verifier: verifier, Store: h.db, Log: h.log, Subjects: h.subjects, Now: h.now, Watch: h.telemetry,
 	})
@@ -220,7 +226,7 @@ func (h *house) firstRoute(ctx context.Context, who pavise.Principal, r config.R
 	if err != nil || h.gateway.Routes.Has(name) {
 		return err // or an earlier start came further than this
 	}
-	spec := gateway.RouteSpec{
+	spec := route.Spec{
 		Name: name.String(), Upstream: r.Upstream, Replicas: r.Replicas, Remote: r.Remote, Protocol: r.Protocol, TLS: r.TLS, Rate: r.Rate, Budget: r.Budget, Shape: r.Shape, Purpose: r.Purpose,
 	}
 	for _, file := range []struct {

@@ -1,6 +1,7 @@
 package theft
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"hash/maphash"
 	"math"
@@ -21,8 +22,8 @@ const (
 func (c *Calibration) place(g *glance, a *Asked) {
 	g.scaled = c.Scale.Apply(g.scaled[:0], a.Input)
 	var residual float32
-	g.point, residual = c.Space.Project(g.point[:0], g.scaled)
-	g.point = g.point[:min(len(g.point), calibrationPoint)]
+	g.coordinates, residual = c.Space.Project(g.coordinates[:0], g.scaled)
+	g.point = append(g.point[:0], g.coordinates[:min(len(g.coordinates), calibrationPoint)]...)
 	for k := range g.point {
 		g.point[k] /= c.Space.Unit
 	}
@@ -101,30 +102,46 @@ func known(margin float64) float64 {
 	return margin
 }
 
-// rowSeed is of this process: nobody can prepare rows that look like repetitions.
-var rowSeed = maphash.MakeSeed()
+// rowKey is of this process, unless Bind gives another: nobody can prepare rows that look
+// like repetitions.
+var rowKey = func() (key [32]byte) {
+	for i := range 4 {
+		binary.LittleEndian.PutUint64(key[8*i:], maphash.String(maphash.MakeSeed(), "rows"))
+	}
+	return key
+}()
 
-// exactHash tells rows apart that are not the same to the last bit.
-func exactHash(row []float64) uint64 {
-	var h maphash.Hash
-	h.SetSeed(rowSeed)
+// exactHash tells rows apart that are not the same to the last bit: by SHA-256, so that
+// whoever does not know the key can prepare none that are taken for one, and the same key
+// tells them apart after a restart.
+func exactHash(key *[32]byte, row []float64) uint64 {
+	h := sha256.New()
+	h.Write(key[:])
 	var chunk [512]byte
 	for len(row) > 0 {
 		n := min(len(row), len(chunk)/8)
 		for i, v := range row[:n] {
-			binary.NativeEndian.PutUint64(chunk[8*i:], math.Float64bits(v))
+			binary.LittleEndian.PutUint64(chunk[8*i:], math.Float64bits(v))
 		}
 		h.Write(chunk[:8*n])
 		row = row[n:]
 	}
-	return h.Sum64()
+	var sum [sha256.Size]byte
+	return binary.LittleEndian.Uint64(h.Sum(sum[:0]))
 }
 
 // apart is the squared distance of two sketches.
-func apart(a, b *[anomaly.SketchLen]int8) (sum int32) {
-	for k := range a {
-		d := int32(a[k]) - int32(b[k])
-		sum += d * d
+func apart(a, b *[anomaly.SketchLen]int8) int32 { return within(a, b, math.MaxInt32) }
+
+// within is their squared distance, or something above most where it is.
+func within(a, b *[anomaly.SketchLen]int8, most int32) (sum int32) {
+	const part = 8
+	for from := 0; from < anomaly.SketchLen && sum <= most; from += part {
+		x, y := (*[part]int8)(a[from:]), (*[part]int8)(b[from:])
+		for k := range x {
+			d := int32(x[k]) - int32(y[k])
+			sum += d * d
+		}
 	}
 	return sum
 }

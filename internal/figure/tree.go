@@ -1,11 +1,9 @@
-package console
+package figure
 
 import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
-
-	"github.com/pavise/pavise/internal/api"
 )
 
 // A hash is a node of the log's Merkle tree.
@@ -63,20 +61,20 @@ const (
 	boxHalf      = 4
 )
 
-// A picture is an audit path as it is drawn: root above, leaf below.
-type picture struct {
+// A Tree is an audit path as it is drawn: root above, leaf below.
+type Tree struct {
 	Width, Height int
 	Mid           int // where the nodes of the path stand
 	Top, Bottom   int // of the root and the leaf
 	RootY, LeafY  int // of their labels
-	Levels        []level
+	Levels        []Level
 	Leaf, Root    string // hex
 	Holds         bool   // the path leads from the leaf to the root
 }
 
-// A level is one node of the path, the sibling beside it and their parent
+// A Level is one node of the path, the sibling beside it and their parent
 // above.
-type level struct {
+type Level struct {
 	Y, ParentY    int
 	SiblingX      int
 	BoxX, BoxY    int // the sibling's square: its upper left corner
@@ -85,19 +83,20 @@ type level struct {
 	Sibling, Full string // hex, the first digits and all
 }
 
-// newPicture draws a proof after checking it. It checks no signature: whoever
-// would believe this console about that needs no proof.
-func newPicture(index uint64, p api.Proof) *picture {
-	pic := &picture{Width: pictureWidth, Mid: pictureMid, Top: pictureEdge}
-	leaf, leafOK := parseHash(p.Leaf)
-	root, rootOK := parseHash(p.Root)
-	path, pathOK := make([]hash, len(p.Path)), true
-	for i, text := range p.Path {
+// NewTree draws the proof that a leaf is in a tree of a size, after checking it: leaf,
+// root and the siblings on the way up are base64 of SHA-256. It checks no signature:
+// whoever would believe a page about that needs no proof.
+func NewTree(index, size uint64, leafText, rootText string, siblings []string) *Tree {
+	pic := &Tree{Width: pictureWidth, Mid: pictureMid, Top: pictureEdge}
+	leaf, leafOK := parseHash(leafText)
+	root, rootOK := parseHash(rootText)
+	path, pathOK := make([]hash, len(siblings)), true
+	for i, text := range siblings {
 		var ok bool
 		path[i], ok = parseHash(text)
 		pathOK = pathOK && ok
 	}
-	rungs, climbed := climb(index, p.Size, leaf, path)
+	rungs, climbed := climb(index, size, leaf, path)
 	top := leaf
 	if len(rungs) > 0 {
 		top = rungs[len(rungs)-1].parent
@@ -110,7 +109,7 @@ func newPicture(index uint64, p api.Proof) *picture {
 	for i, r := range rungs {
 		y := pic.Bottom - i*pictureStep
 		full := hex.EncodeToString(r.sibling[:])
-		l := level{
+		l := Level{
 			Y: y, ParentY: y - pictureStep, Sibling: full[:8], Full: full,
 			SiblingX: pictureMid + siblingReach, LabelX: pictureMid + siblingReach + labelGap, Anchor: "start",
 		}

@@ -1,4 +1,4 @@
-package gateway
+package route
 
 import (
 	"context"
@@ -16,12 +16,16 @@ import (
 )
 
 // Standings returns all routes by name, and how it stands with each: what a control
-// plane tells its gateways.
-func (r *Routes) Standings() []Standing {
-	table, barred := *r.live.Load(), *r.barred.Load()
+// plane tells its gateways. Limits in bits are told in rows, which older gateways know.
+func (t *Table) Standings() []Standing {
+	table, barred := *t.live.Load(), *t.barred.Load()
 	all := make([]Standing, 0, len(table))
 	for _, l := range table {
-		all = append(all, Standing{Route: l.Route, Quarantined: barred[l.Model]})
+		told := l.Route
+		if limits, err := told.Limits(); err == nil { // or the route could not have been put
+			told.Terms = limits
+		}
+		all = append(all, Standing{Route: told, Quarantined: barred[l.Model]})
 	}
 	slices.SortFunc(all, func(a, b Standing) int { return strings.Compare(a.Model.String(), b.Model.String()) })
 	return all
@@ -31,8 +35,8 @@ func (r *Routes) Standings() []Standing {
 // NotFound if there is none.
 //
 // Unguarded: it is what gateways are told, and who may ask is their host's to say.
-func (r *Routes) Model(ctx context.Context, digest string) (onnx []byte, err error) {
-	err = r.db.View(ctx, func(tx *store.Tx) error {
+func (t *Table) Model(ctx context.Context, digest string) (onnx []byte, err error) {
+	err = t.db.View(ctx, func(tx *store.Tx) error {
 		rows, err := tx.Query(`SELECT onnx FROM gateway_models WHERE digest = ?`, digest)
 		if err != nil {
 			return err
@@ -54,17 +58,17 @@ func (r *Routes) Model(ctx context.Context, digest string) (onnx []byte, err err
 //
 // Unguarded: who put each route was asked at the control plane, whose signature stands
 // for it; the gateway records what it adopts.
-func (r *Routes) Adopt(ctx context.Context, all []Standing, share int, model func(digest string) ([]byte, error)) error {
-	r.changing.Lock()
-	defer r.changing.Unlock()
-	was := *r.live.Load()
-	next, barred, err := r.prepare(ctx, all, share, model)
+func (t *Table) Adopt(ctx context.Context, all []Standing, share int, model func(digest string) ([]byte, error)) error {
+	t.changing.Lock()
+	defer t.changing.Unlock()
+	was := *t.live.Load()
+	next, barred, err := t.prepare(ctx, all, share, model)
 	if err == nil {
-		err = r.db.Update(ctx, func(tx *store.Tx) error { return keepAdopted(tx, next, barred) })
+		err = t.db.Update(ctx, func(tx *store.Tx) error { return keepAdopted(tx, next, barred) })
 	}
 	if err != nil {
 		for name, l := range next {
-			r.leave(ctx, l, was[name])
+			t.leave(ctx, l, was[name])
 		}
 		return err
 	}
@@ -72,24 +76,24 @@ func (r *Routes) Adopt(ctx context.Context, all []Standing, share int, model fun
 		if err := l.settle(); err != nil { // neither can be: they were looked at
 			return err
 		}
-		if err := r.meter.SetTerms(name, l.Terms); err != nil {
+		if err := t.meter.SetTerms(name, l.Terms); err != nil {
 			return err
 		}
 	}
-	stricter := maps.Clone(*r.barred.Load())
+	stricter := maps.Clone(*t.barred.Load())
 	maps.Copy(stricter, barred)
-	r.barred.Store(&stricter) // who is in quarantine before or after is in it meanwhile
+	t.barred.Store(&stricter) // who is in quarantine before or after is in it meanwhile
 	for name, l := range next {
-		r.guard.Observe(name, l.Observe)
+		t.guard.Observe(name, l.Observe)
 	}
-	r.live.Store(&next)
-	r.barred.Store(&barred)
+	t.live.Store(&next)
+	t.barred.Store(&barred)
 	for name, l := range was {
 		if next[name] == nil {
-			r.guard.Observe(name, false)
-			r.meter.DropTerms(name)
+			t.guard.Observe(name, false)
+			t.meter.DropTerms(name)
 		}
-		r.leave(ctx, l, next[name])
+		t.leave(ctx, l, next[name])
 	}
 	return nil
 }
@@ -97,26 +101,31 @@ func (r *Routes) Adopt(ctx context.Context, all []Standing, share int, model fun
 // prepare makes ready what is to be adopted, and changes nothing but the models that
 // the store has. A route that stays keeps its model, and its connections. On an error it
 // returns what it had made ready.
-func (r *Routes) prepare(ctx context.Context, all []Standing, share int, model func(string) ([]byte, error)) (map[pavise.Name]*live, map[pavise.Name]bool, error) {
-	next, barred, was := map[pavise.Name]*live{}, map[pavise.Name]bool{}, *r.live.Load()
+func (t *Table) prepare(ctx context.Context, all []Standing, share int, model func(string) ([]byte, error)) (map[pavise.Name]*Live, map[pavise.Name]bool, error) {
+	next, barred, was := map[pavise.Name]*Live{}, map[pavise.Name]bool{}, *t.live.Load()
 	for _, s := range all {
 		route := s.Route
-		if err := route.check(); err != nil {
+		if err := route.Validate(); err != nil {
 			return next, nil, fmt.Errorf("adopt route %s: %w", route.Model, err)
 		}
 		if next[route.Model] != nil {
 			return next, nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("there are two routes to %s", route.Model)}
 		}
+		limits, err := route.Limits() // in rows, so that a part is never less than one
+		if err != nil {
+			return next, nil, err
+		}
+		route.Terms = limits
 		route.Terms.Budget, route.Terms.ModelBudget = part(route.Terms.Budget, share), part(route.Terms.ModelBudget, share)
 		if s.Quarantined {
 			barred[route.Model] = true
 		}
-		l := r.liveOf(route)
+		l := t.liveOf(route)
 		if l.inherit(was[route.Model]) {
 			next[route.Model] = l
 			continue
 		}
-		if err := r.load(ctx, l, model); err != nil {
+		if err := t.load(ctx, l, model); err != nil {
 			return next, nil, fmt.Errorf("adopt route %s: %w", route.Model, err)
 		}
 		next[route.Model] = l
@@ -125,15 +134,15 @@ func (r *Routes) prepare(ctx context.Context, all []Standing, share int, model f
 }
 
 // load starts the model of a route, and keeps its bytes.
-func (r *Routes) load(ctx context.Context, l *live, model func(string) ([]byte, error)) error {
+func (t *Table) load(ctx context.Context, l *Live, model func(string) ([]byte, error)) error {
 	if l.ONNX != "" {
-		_, err := r.Model(ctx, l.ONNX)
+		_, err := t.Model(ctx, l.ONNX)
 		if pavise.KindOf(err) == pavise.NotFound {
 			onnx, err := model(l.ONNX)
 			if err != nil {
 				return err
 			}
-			err = r.db.Update(ctx, func(tx *store.Tx) error {
+			err = t.db.Update(ctx, func(tx *store.Tx) error {
 				_, err := tx.Exec(`INSERT INTO gateway_models VALUES (?, ?) ON CONFLICT DO NOTHING`, l.ONNX, onnx)
 				return err
 			})
@@ -144,10 +153,10 @@ func (r *Routes) load(ctx context.Context, l *live, model func(string) ([]byte, 
 			return err
 		}
 	}
-	return r.db.View(ctx, func(tx *store.Tx) error {
-		started, err := r.start(tx, l.Route)
+	return t.db.View(ctx, func(tx *store.Tx) error {
+		started, err := t.start(tx, l.Route)
 		if err == nil {
-			l.model, l.chat, l.shadow = started.model, started.chat, started.shadow
+			l.Predictor, l.Chat, l.Mirror = started.Predictor, started.Chat, started.Mirror
 		}
 		return err
 	})
@@ -155,7 +164,7 @@ func (r *Routes) load(ctx context.Context, l *live, model func(string) ([]byte, 
 
 // keepAdopted stores the routes, so that they are there at the next start, and forgets
 // the models that none of them names.
-func keepAdopted(tx *store.Tx, next map[pavise.Name]*live, barred map[pavise.Name]bool) error {
+func keepAdopted(tx *store.Tx, next map[pavise.Name]*Live, barred map[pavise.Name]bool) error {
 	for _, sql := range []string{`DELETE FROM gateway_routes`, `DELETE FROM gateway_quarantine`} {
 		if _, err := tx.Exec(sql); err != nil {
 			return err
@@ -179,7 +188,7 @@ func keepAdopted(tx *store.Tx, next map[pavise.Name]*live, barred map[pavise.Nam
 }
 
 // dropModels forgets the models that no route names.
-func dropModels(tx *store.Tx, next map[pavise.Name]*live) error {
+func dropModels(tx *store.Tx, next map[pavise.Name]*Live) error {
 	used := map[string]bool{}
 	for _, l := range next {
 		used[l.ONNX] = true
@@ -207,8 +216,8 @@ func dropModels(tx *store.Tx, next map[pavise.Name]*live) error {
 	return rows.Err()
 }
 
-// check looks at a route that came from elsewhere, as Put looks at one that is put.
-func (r Route) check() error {
+// Validate looks at a route that came from elsewhere, as Put looks at one that is put.
+func (r Route) Validate() error {
 	if err := r.Model.Validate(); err != nil {
 		return err
 	}
@@ -216,14 +225,17 @@ func (r Route) check() error {
 		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s is no route that can be put", r.Model)}
 	}
 	if r.Upstream != "" {
-		if err := r.place().Validate(); err != nil {
+		if err := r.Place().Validate(); err != nil {
 			return err
 		}
 	}
 	if err := r.checkServers(); err != nil {
 		return err
 	}
-	if r.language() {
+	if err := r.checkTiming(); err != nil {
+		return err
+	}
+	if r.Language() {
 		return r.checkLanguage()
 	}
 	if err := r.Signature.Validate(); err != nil {
@@ -236,6 +248,9 @@ func (r Route) check() error {
 		return err
 	}
 	if err := r.Drift.Validate(r.Signature.Inputs); err != nil {
+		return err
+	}
+	if _, err := r.Limits(); err != nil {
 		return err
 	}
 	return r.Terms.Validate()

@@ -1,4 +1,4 @@
-package gateway
+package route
 
 import (
 	"fmt"
@@ -11,15 +11,15 @@ import (
 
 // language reports whether the route leads to a language model: one without tensors,
 // columns and scores.
-func (r Route) language() bool { return r.Protocol == tensor.NameOpenAI }
+func (r Route) Language() bool { return r.Protocol == tensor.NameOpenAI }
 
 // language fills in what the words say of a language model, and refuses what means
 // nothing for one.
-func (s RouteSpec) language(r *Route) error {
+func (s Spec) language(r *Route) error {
 	refuse := func(what, hint string) error {
 		return &pavise.Error{Kind: pavise.Invalid, Msg: what, Hint: hint}
 	}
-	if !r.language() {
+	if !r.Language() {
 		r.Fields = firewall.Fields{}
 		if s.Fields != nil {
 			return refuse("fields are of language models, and this route leads to none", "put it with --protocol "+tensor.NameOpenAI+", or leave them out")
@@ -46,6 +46,9 @@ func (r Route) checkLanguage() error {
 		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s is no route to a language model that can be put", r.Model)}
 	}
 	if err := r.Fields.Validate(); err != nil {
+		return err
+	}
+	if _, err := r.Limits(); err != nil {
 		return err
 	}
 	return r.Terms.Validate()

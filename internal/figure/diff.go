@@ -1,4 +1,4 @@
-package console
+package figure
 
 import "strings"
 
@@ -12,33 +12,33 @@ const (
 
 // The signs of a line in a difference.
 const (
-	signSame = ""
-	signOut  = "−"
-	signIn   = "+"
+	Same = ""
+	Out  = "−"
+	In   = "+"
 )
 
-// A diffLine is one line of a difference between two texts, or, with Skipped, that
+// A DiffLine is one line of a difference between two texts, or, with Skipped, that
 // many lines which are the same in both and are not shown.
-type diffLine struct {
+type DiffLine struct {
 	Sign    string
 	Text    string
 	Skipped int
 }
 
-// diff returns the difference between two texts, line by line: what is taken away
+// Diff returns the difference between two texts, line by line: what is taken away
 // before what comes in its place. A text that is empty has no lines.
-func diff(before, after string) []diffLine {
+func Diff(before, after string) []DiffLine {
 	// A text that breaks off is not the same as one that does not: only where both
 	// end with their last line do they end alike.
 	both := whole(before) && whole(after)
 	a, b := lines(before, both), lines(after, both)
-	var head, tail []diffLine
+	var head, tail []DiffLine
 	for len(a) > 0 && len(b) > 0 && a[0] == b[0] {
-		head = append(head, diffLine{Text: a[0]})
+		head = append(head, DiffLine{Text: a[0]})
 		a, b = a[1:], b[1:]
 	}
 	for len(a) > 0 && len(b) > 0 && a[len(a)-1] == b[len(b)-1] {
-		tail = append(tail, diffLine{Text: a[len(a)-1]})
+		tail = append(tail, DiffLine{Text: a[len(a)-1]})
 		a, b = a[:len(a)-1], b[:len(b)-1]
 	}
 	all := append(head, between(a, b)...)
@@ -65,8 +65,8 @@ func lines(text string, whole bool) []string {
 
 // between finds a longest run of common lines by the table of all their lengths, and
 // returns what lies between.
-func between(a, b []string) []diffLine {
-	var all []diffLine
+func between(a, b []string) []DiffLine {
+	var all []DiffLine
 	width := len(b) + 1
 	common := []int32{}
 	if (len(a)+1)*width <= diffCells {
@@ -85,38 +85,38 @@ func between(a, b []string) []diffLine {
 	for i < len(a) || j < len(b) {
 		switch {
 		case len(common) > 0 && i < len(a) && j < len(b) && a[i] == b[j]:
-			all = append(all, diffLine{Text: a[i]})
+			all = append(all, DiffLine{Text: a[i]})
 			i, j = i+1, j+1
 		case i < len(a) && (j == len(b) || len(common) == 0 || common[(i+1)*width+j] >= common[i*width+j+1]):
-			all = append(all, diffLine{Sign: signOut, Text: a[i]})
+			all = append(all, DiffLine{Sign: Out, Text: a[i]})
 			i++
 		default:
-			all = append(all, diffLine{Sign: signIn, Text: b[j]})
+			all = append(all, DiffLine{Sign: In, Text: b[j]})
 			j++
 		}
 	}
 	return all
 }
 
-// fold leaves out what is far from every line that is not the same in both.
-func fold(all []diffLine) []diffLine {
+// Fold leaves out what is far from every line that is not the same in both.
+func Fold(all []DiffLine) []DiffLine {
 	near := make([]bool, len(all))
 	for i, l := range all {
-		if l.Sign == signSame {
+		if l.Sign == Same {
 			continue
 		}
 		for k := max(0, i-diffContext); k <= min(len(all)-1, i+diffContext); k++ {
 			near[k] = true
 		}
 	}
-	var folded []diffLine
+	var folded []DiffLine
 	for i := 0; i < len(all); {
 		end := i
 		for end < len(all) && !near[end] {
 			end++
 		}
 		if end-i > 1 { // leaving out a single line would save none
-			folded = append(folded, diffLine{Skipped: end - i})
+			folded = append(folded, DiffLine{Skipped: end - i})
 		} else {
 			end = i + 1
 			folded = append(folded, all[i])

@@ -1,4 +1,4 @@
-package console
+package figure
 
 import (
 	"fmt"
@@ -8,7 +8,7 @@ import (
 )
 
 // said writes a difference as text.
-func said(all []diffLine) string {
+func said(all []DiffLine) string {
 	var b strings.Builder
 	for _, l := range all {
 		if l.Skipped > 0 {
@@ -28,7 +28,7 @@ func TestDiff(t *testing.T) {
 		{"a\nb\nc\n", "a\nx\nc\n", "a|−b|+x|c|"}, {"a\nb\nc", "b\nc\nd", "−a|b|c|+d|"}, {"a\nb\n", "a\nb", "a|b|−|"}, {"a", "a\n", "a|+|"},
 		{"a\na\nb\n", "a\nb\nb\n", "a|−a|+b|b|"}, {"1\nx\n2\n3\n", "0\n1\n2\ny\n3\n", "+0|1|−x|2|+y|3|"}, {"a\r\n", "a\n", "−a\r|+a|"},
 	} {
-		if got := said(diff(c.before, c.after)); got != c.want {
+		if got := said(Diff(c.before, c.after)); got != c.want {
 			t.Errorf("%q to %q is %s, want %s", c.before, c.after, got, c.want)
 		}
 	}
@@ -57,7 +57,7 @@ func TestFold(t *testing.T) {
 		{10, []int{5}, "…2|2|3|4|−5|+x5|6|7|8|9|"},
 		{30, []int{5, 20}, "…2|2|3|4|−5|+x5|6|7|8|…8|17|18|19|−20|+x20|21|22|23|…6|"},
 	} {
-		if got := said(fold(diff(lines(c.n, c.changed...)))); got != c.want {
+		if got := said(Fold(Diff(lines(c.n, c.changed...)))); got != c.want {
 			t.Errorf("%d lines with %v others are %s, want %s", c.n, c.changed, got, c.want)
 		}
 	}
@@ -73,8 +73,8 @@ func TestDiffOfLongTexts(t *testing.T) {
 		}
 		return strings.Join(append(append([]string{"first"}, lines...), "shared", "last"), "\n")
 	}
-	all := diff(long("a"), long("b"))
-	if len(all) != 4003 || all[0].Sign != signSame || all[2000].Sign != signOut || all[2001].Sign != signIn || all[4002].Text != "last" {
+	all := Diff(long("a"), long("b"))
+	if len(all) != 4003 || all[0].Sign != Same || all[2000].Sign != Out || all[2001].Sign != In || all[4002].Text != "last" {
 		t.Errorf("%d lines", len(all))
 	}
 	checkDiff(t, long("a"), strings.ReplaceAll(long("b"), "\nshared", "\nshared\nb"))
@@ -84,15 +84,15 @@ func TestDiffOfLongTexts(t *testing.T) {
 // to be the same and other, and no line too many is.
 func checkDiff(t *testing.T, before, after string) {
 	t.Helper()
-	all := diff(before, after)
+	all := Diff(before, after)
 	both := whole(before) && whole(after)
 	var a, b []string
 	same := 0
 	for _, l := range all {
 		switch l.Sign {
-		case signOut:
+		case Out:
 			a = append(a, l.Text)
-		case signIn:
+		case In:
 			b = append(b, l.Text)
 		default:
 			a, b, same = append(a, l.Text), append(b, l.Text), same+1
@@ -105,7 +105,7 @@ func checkDiff(t *testing.T, before, after string) {
 		t.Errorf("of %q and %q, %d of %d lines are the same", before, after, same, len(all))
 	}
 	shown := 0
-	for _, l := range fold(all) {
+	for _, l := range Fold(all) {
 		shown += max(l.Skipped, 1)
 	}
 	if shown != len(all) {
@@ -126,8 +126,8 @@ func TestDiffIsShortest(t *testing.T) {
 	for range 2000 {
 		a, b := text(), text()
 		same := 0
-		for _, l := range diff(strings.Join(a, "\n"), strings.Join(b, "\n")) {
-			if l.Sign == signSame {
+		for _, l := range Diff(strings.Join(a, "\n"), strings.Join(b, "\n")) {
+			if l.Sign == Same {
 				same++
 			}
 		}
@@ -152,6 +152,6 @@ func FuzzDiff(f *testing.F) {
 	f.Add("a\nb\nc\n", "a\nx\nc\n")
 	f.Add("", "\n")
 	f.Add("a\n\n\nb", "a\r\n\nb\n")
-	f.Add(payload, "\u202e\n"+payload)
+	f.Add("<script>\n", "\u202e\n<script>\n")
 	f.Fuzz(func(t *testing.T, before, after string) { checkDiff(t, before, after) })
 }

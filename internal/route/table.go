@@ -1,4 +1,4 @@
-package gateway
+package route
 
 import (
 	"context"
@@ -22,7 +22,8 @@ import (
 	"github.com/pavise/pavise/internal/upstream"
 )
 
-// steps are the room's migrations. They are only ever appended to.
+// steps are the migrations of the data plane, whose room was once one: what callers have
+// taken is kept by package gateway. They are only ever appended to.
 var steps = []string{
 	`CREATE TABLE gateway_routes (name TEXT PRIMARY KEY, route TEXT NOT NULL) STRICT;
 	 CREATE TABLE gateway_models (digest TEXT PRIMARY KEY, onnx BLOB NOT NULL) STRICT;
@@ -39,9 +40,9 @@ var steps = []string{
 	 CREATE TABLE gateway_quarantine (name TEXT PRIMARY KEY) STRICT;`,
 }
 
-// Routes are what stands behind the models' names. Readers never wait: a change
+// A Table has what stands behind the models' names. Readers never wait: a change
 // puts a new table in the place of the old one.
-type Routes struct {
+type Table struct {
 	guard   *guard.Guard
 	db      *store.DB
 	meter   *firewall.Meter
@@ -49,70 +50,21 @@ type Routes struct {
 	watch   *telemetry.Meter // nil: nobody counts
 
 	changing sync.Mutex                            // held over a whole change, store and table
-	live     atomic.Pointer[map[pavise.Name]*live] // replaced whole, under changing
+	live     atomic.Pointer[map[pavise.Name]*Live] // replaced whole, under changing
 	barred   atomic.Pointer[map[pavise.Name]bool]  // models in quarantine; replaced whole, under changing
 }
 
-// A live route is one that requests take.
-type live struct {
-	Route
-	gate   firewall.Gate
-	model  model            // of tensors; nil for a language model
-	chat   *infer.Chat      // a language model; nil for one of tensors
-	shadow *shadow.Shadow   // nil: there is none
-	count  *telemetry.Model // what is asked here
-	said   string           // what records say answered
-	shaped string           // how they say that answers are shaped
-	watch  *firewall.Watch  // nil: the route has no baseline
-}
-
-// liveOf returns a route that has no model yet.
-func (r *Routes) liveOf(route Route) *live {
-	return &live{
-		Route: route, gate: firewall.NewGate(route.Signature, route.MaxRows), count: r.watch.Model(route.Model.ID),
-		said: route.answers(), shaped: route.Shape.String(), watch: r.watchOf(route),
-	}
-}
-
-// stop ends a route's use of its model server. There may be none.
-func (l *live) stop() {
-	if l == nil {
-		return
-	}
-	if up, ok := l.model.(*infer.Upstream); ok {
-		up.Close()
-	}
-	if l.chat != nil {
-		l.chat.Close()
-	}
-	l.shadow.End()
-}
-
-// spoken is the protocol in which a request goes to the model, and in which a record
-// commits to it.
-func (l *live) spoken() tensor.Protocol {
-	if m, ok := l.model.(interface{ Spoken() tensor.Protocol }); ok {
-		return m.Spoken()
-	}
-	return tensor.OIP
-}
-
-// A model answers a checked request. Infer may be called from many goroutines;
-// its error is of kind Unavailable when the model cannot answer now.
-type model interface {
-	Infer(context.Context, *tensor.Request) (*tensor.Response, error)
-}
-
-// openRoutes loads the routes from the store.
-func openRoutes(ctx context.Context, g *guard.Guard, db *store.DB, meter *firewall.Meter, servers *infer.Servers, watch *telemetry.Meter) (*Routes, error) {
+// Open loads the routes from the store, and has the meter hold callers to their terms.
+// watch may be nil: nobody counts.
+func Open(ctx context.Context, g *guard.Guard, db *store.DB, meter *firewall.Meter, servers *infer.Servers, watch *telemetry.Meter) (*Table, error) {
 	if err := db.Migrate(ctx, "gateway", steps); err != nil {
 		return nil, err
 	}
-	r := &Routes{guard: g, db: db, meter: meter, servers: servers, watch: watch}
-	table := map[pavise.Name]*live{}
-	r.live.Store(&table)
-	return r, db.View(ctx, func(tx *store.Tx) error {
-		if err := r.readQuarantine(tx); err != nil {
+	t := &Table{guard: g, db: db, meter: meter, servers: servers, watch: watch}
+	table := map[pavise.Name]*Live{}
+	t.live.Store(&table)
+	return t, db.View(ctx, func(tx *store.Tx) error {
+		if err := t.readQuarantine(tx); err != nil {
 			return err
 		}
 		rows, err := tx.Query(`SELECT route FROM gateway_routes`)
@@ -136,9 +88,9 @@ func openRoutes(ctx context.Context, g *guard.Guard, db *store.DB, meter *firewa
 			return err
 		}
 		for _, route := range routes {
-			l, err := r.start(tx, route)
+			l, err := t.start(tx, route)
 			if err == nil {
-				err = r.install(l)
+				err = t.install(l)
 			}
 			if err != nil {
 				return fmt.Errorf("start route %s: %w", route.Model, err)
@@ -149,8 +101,8 @@ func openRoutes(ctx context.Context, g *guard.Guard, db *store.DB, meter *firewa
 }
 
 // start makes a stored route ready to take requests.
-func (r *Routes) start(tx *store.Tx, route Route) (*live, error) {
-	l, err := r.startModel(tx, route)
+func (t *Table) start(tx *store.Tx, route Route) (*Live, error) {
+	l, err := t.startModel(tx, route)
 	if err != nil || route.Shadow == "" {
 		return l, err
 	}
@@ -158,33 +110,33 @@ func (r *Routes) start(tx *store.Tx, route Route) (*live, error) {
 	// hangs fills its own connections alone.
 	apart := upstream.Options{Name: "the shadow of " + route.Model.String()}
 	at := []upstream.Endpoint{{URL: route.Shadow, Weight: 1}}
-	copied, err := r.servers.Upstream(at, apart, route.copied(), route.Signature, tensor.DefaultLimits())
+	copied, err := t.servers.Upstream(at, apart, route.copied(), route.Signature, tensor.DefaultLimits())
 	if err != nil {
 		l.stop()
 		return nil, err
 	}
-	l.shadow = shadow.New(copied, l.gate, route.answers(), route.copied().Model+" at "+route.Shadow)
+	l.Mirror = shadow.New(copied, l.Gate, route.answers(), route.copied().Model+" at "+route.Shadow)
 	return l, nil
 }
 
 // startModel is start without the shadow.
-func (r *Routes) startModel(tx *store.Tx, route Route) (*live, error) {
-	l := r.liveOf(route)
+func (t *Table) startModel(tx *store.Tx, route Route) (*Live, error) {
+	l := t.liveOf(route)
 	options := upstream.Options{Balance: balances[route.Balance]}
-	if route.language() {
-		server, err := r.servers.Chat(route.endpoints(), options, route.place(), chat.DefaultLimits())
+	if route.Language() {
+		server, err := t.servers.Chat(route.endpoints(), options, route.Place(), chat.DefaultLimits())
 		if err != nil {
 			return nil, err
 		}
-		l.chat = server
+		l.Chat = server
 		return l, nil
 	}
 	if route.ONNX == "" {
-		remote, err := r.servers.Upstream(route.endpoints(), options, route.place(), route.Signature, tensor.DefaultLimits())
+		remote, err := t.servers.Upstream(route.endpoints(), options, route.Place(), route.Signature, tensor.DefaultLimits())
 		if err != nil {
 			return nil, err
 		}
-		l.model = remote
+		l.Predictor = remote
 		return l, nil
 	}
 	var onnx []byte
@@ -202,25 +154,29 @@ func (r *Routes) startModel(tx *store.Tx, route Route) (*live, error) {
 			Hint: "the store was changed: put the route again with the model you trust",
 		}
 	}
-	l.model = native
+	l.Predictor = native
 	return l, nil
 }
 
 // install lets requests take the route.
-func (r *Routes) install(l *live) error {
-	if err := r.meter.SetTerms(l.Model, l.Terms); err != nil {
+func (t *Table) install(l *Live) error {
+	limits, err := l.Limits()
+	if err != nil {
 		return err
 	}
-	table := maps.Clone(*r.live.Load())
+	if err := t.meter.SetTerms(l.Model, limits); err != nil {
+		return err
+	}
+	table := maps.Clone(*t.live.Load())
 	table[l.Model] = l
-	r.live.Store(&table)
-	r.guard.Observe(l.Model, l.Observe)
+	t.live.Store(&table)
+	t.guard.Observe(l.Model, l.Observe)
 	return nil
 }
 
-// find returns the route to a model.
-func (r *Routes) find(name pavise.Name) (*live, error) {
-	if l, ok := (*r.live.Load())[name]; ok {
+// Find returns the route to a model that requests take now. The error is of kind NotFound.
+func (t *Table) Find(name pavise.Name) (*Live, error) {
+	if l, ok := (*t.live.Load())[name]; ok {
 		return l, nil
 	}
 	return nil, &pavise.Error{
@@ -231,8 +187,8 @@ func (r *Routes) find(name pavise.Name) (*live, error) {
 }
 
 // Get returns the route to a model, for whoever wires the house.
-func (r *Routes) Get(name pavise.Name) (Route, bool) {
-	l, ok := (*r.live.Load())[name]
+func (t *Table) Get(name pavise.Name) (Route, bool) {
+	l, ok := (*t.live.Load())[name]
 	if !ok {
 		return Route{}, false
 	}
@@ -240,8 +196,8 @@ func (r *Routes) Get(name pavise.Name) (Route, bool) {
 }
 
 // Has reports whether a route leads to the model, for whoever wires the house.
-func (r *Routes) Has(name pavise.Name) bool {
-	_, err := r.find(name)
+func (t *Table) Has(name pavise.Name) bool {
+	_, err := t.Find(name)
 	return err == nil
 }
 
@@ -258,44 +214,44 @@ type Placed struct {
 // they began on. Another model for a name that has one already, another server of it or
 // another shadow is a release, which others must approve: Put refuses it with kind
 // Conflict. Weights and the balance change on the connections that there are.
-func (r *Routes) Put(ctx context.Context, who pavise.Principal, spec RouteSpec) (placed Placed, err error) {
-	entry, err := r.guard.Enter(ctx, who, "route.put", routeName(spec.Name))
+func (t *Table) Put(ctx context.Context, who pavise.Principal, spec Spec) (placed Placed, err error) {
+	entry, err := t.guard.Enter(ctx, who, "route.put", routeName(spec.Name))
 	if err != nil {
 		return Placed{}, err
 	}
 	defer entry.Exit(&err)
-	found, err := r.describe(ctx, spec, r.current(spec.Name)) // without the lock: a server may be slow
+	found, err := t.describe(ctx, spec, t.current(spec.Name)) // without the lock: a server may be slow
 	if err != nil {
 		return Placed{}, err
 	}
-	r.changing.Lock()
-	defer r.changing.Unlock()
-	if placed, err = r.compose(spec, found, r.current(spec.Name)); err != nil {
+	t.changing.Lock()
+	defer t.changing.Unlock()
+	if placed, err = t.compose(spec, found, t.current(spec.Name)); err != nil {
 		return Placed{}, err
 	}
 	entry.Detail(placed)
-	last, err := r.lastRelease(ctx, placed.Model)
+	last, err := t.lastRelease(ctx, placed.Model)
 	if err != nil {
 		return Placed{}, err
 	}
 	if last != nil && !last.sameModel(placed.Route) {
-		is := map[bool]string{true: "is", false: "was"}[r.current(spec.Name) != nil]
+		is := map[bool]string{true: "is", false: "was"}[t.current(spec.Name) != nil]
 		return Placed{}, &pavise.Error{
 			Kind: pavise.Conflict, Msg: fmt.Sprintf("%s %s answered by %s, and another model, server or shadow for it is a release, which others approve", placed.Model, is, last.behind()),
 			Hint: "propose it: pavise route release " + placed.Model.String() + " with the same model, servers and shadow",
 		}
 	}
-	return placed, r.save(ctx, r.db.Update, placed.Route, spec.ONNX, nil)
+	return placed, t.save(ctx, t.db.Update, placed.Route, spec.ONNX, nil)
 }
 
 // compose makes the route that the words ask for, of the one that was there, if any,
 // and what was found out about the model. Callers hold changing.
-func (r *Routes) compose(spec RouteSpec, found *finding, was *Route) (placed Placed, err error) {
+func (t *Table) compose(spec Spec, found *finding, was *Route) (placed Placed, err error) {
 	route, err := spec.route(was)
 	if err != nil {
 		return placed, err
 	}
-	if found != nil && (route.place() != found.place) {
+	if found != nil && (route.Place() != found.place) {
 		return placed, &pavise.Error{
 			Kind: pavise.Conflict, Msg: fmt.Sprintf("somebody else changed where %s runs at the same time", route.Model),
 			Hint: "look at it with pavise route list, and put it again",
@@ -307,6 +263,9 @@ func (r *Routes) compose(spec RouteSpec, found *finding, was *Route) (placed Pla
 	if route.Drift, err = route.Drift.Put(spec.Baseline, spec.Drift, route.Signature.Inputs); err != nil {
 		return placed, err
 	}
+	if _, err := route.Limits(); err != nil {
+		return placed, err
+	}
 	if placed.Route = route; found != nil {
 		placed.Warning = found.doubt
 	}
@@ -314,9 +273,9 @@ func (r *Routes) compose(spec RouteSpec, found *finding, was *Route) (placed Pla
 }
 
 // current returns the route to a model as it is now, or nil.
-func (r *Routes) current(model string) *Route {
+func (t *Table) current(model string) *Route {
 	name, err := pavise.ParseName(model)
-	if l, ok := (*r.live.Load())[name]; ok && err == nil {
+	if l, ok := (*t.live.Load())[name]; ok && err == nil {
 		return &l.Route
 	}
 	return nil
@@ -340,12 +299,12 @@ type finding struct {
 
 // describe finds out what the model takes and gives. It is nil when the words
 // name no model, and the route's stays.
-func (r *Routes) describe(ctx context.Context, spec RouteSpec, was *Route) (*finding, error) {
+func (t *Table) describe(ctx context.Context, spec Spec, was *Route) (*finding, error) {
 	route, err := spec.route(was)
 	if err != nil {
 		return nil, err
 	}
-	f := finding{place: route.place()}
+	f := finding{place: route.Place()}
 	switch {
 	case spec.ONNX != nil:
 		native, err := infer.NewNative(route.Model.ID, spec.ONNX)
@@ -353,20 +312,20 @@ func (r *Routes) describe(ctx context.Context, spec RouteSpec, was *Route) (*fin
 			return nil, err
 		}
 		f.signature, f.digest = native.Signature(), native.Digest()
-	case route.language() && (spec.namesModel() || len(spec.Replicas) > 0):
-		if err := r.servers.Alike(route.endpoints()); err != nil {
+	case route.Language() && (spec.namesModel() || len(spec.Replicas) > 0):
+		if err := t.servers.Alike(route.endpoints()); err != nil {
 			return nil, err
 		}
-		f.doubt = r.servers.Probe(ctx, route.place()) // what it takes and gives, the protocol says
+		f.doubt = t.servers.Probe(ctx, route.Place()) // what it takes and gives, the protocol says
 	case spec.namesModel():
 		first := []upstream.Endpoint{{URL: route.Upstream, Weight: 1}}
-		server, err := r.servers.Upstream(first, upstream.Options{}, route.place(), route.Signature, tensor.DefaultLimits())
+		server, err := t.servers.Upstream(first, upstream.Options{}, route.Place(), route.Signature, tensor.DefaultLimits())
 		if err != nil {
 			return nil, err
 		}
 		defer server.Close()
 		if spec.Signature != nil {
-			f.doubt = r.servers.Probe(ctx, route.place())
+			f.doubt = t.servers.Probe(ctx, route.Place())
 			break
 		}
 		if route.Upstream == infer.External && was != nil {
@@ -374,7 +333,7 @@ func (r *Routes) describe(ctx context.Context, spec RouteSpec, was *Route) (*fin
 			break
 		}
 		if f.signature, err = server.Describe(ctx); err != nil {
-			return nil, infer.Unreached(route.place(), err)
+			return nil, infer.Unreached(route.Place(), err)
 		}
 	default:
 		return nil, nil
@@ -384,7 +343,7 @@ func (r *Routes) describe(ctx context.Context, spec RouteSpec, was *Route) (*fin
 
 // complete fills in what the model takes and gives: as the words say, else as was
 // found, else as it was. Columns and their bounds stay where the ports do.
-func (f *finding) complete(route, was *Route, spec RouteSpec) error {
+func (f *finding) complete(route, was *Route, spec Spec) error {
 	if f != nil {
 		route.ONNX, route.Signature = f.digest, f.signature
 		if was != nil {
@@ -392,7 +351,7 @@ func (f *finding) complete(route, was *Route, spec RouteSpec) error {
 			firewall.KeepColumns(route.Signature.Outputs, was.Signature.Outputs)
 		}
 	}
-	if route.language() {
+	if route.Language() {
 		return nil
 	}
 	if spec.Signature != nil {
@@ -419,21 +378,21 @@ func (f *finding) complete(route, was *Route, spec RouteSpec) error {
 // is the store's Update or UpdateSafe, and more, unless nil, is part of the same
 // transaction. The bytes of an ONNX model that is stored already may be nil. Callers
 // hold changing.
-func (r *Routes) save(ctx context.Context, update func(context.Context, func(*store.Tx) error) error, route Route, onnx []byte, more func(*store.Tx) error) error {
+func (t *Table) save(ctx context.Context, update func(context.Context, func(*store.Tx) error) error, route Route, onnx []byte, more func(*store.Tx) error) error {
 	text, err := json.Marshal(route)
 	if err != nil {
 		return fmt.Errorf("encode route %s: %w", route.Model, err)
 	}
-	was := (*r.live.Load())[route.Model]
-	var l *live
+	was := (*t.live.Load())[route.Model]
+	var l *Live
 	err = update(ctx, func(tx *store.Tx) error {
 		if onnx != nil {
 			if _, err := tx.Exec(`INSERT INTO gateway_models VALUES (?, ?) ON CONFLICT DO NOTHING`, route.ONNX, onnx); err != nil {
 				return err
 			}
 		}
-		if l = r.liveOf(route); !l.inherit(was) {
-			if l, err = r.start(tx, route); err != nil {
+		if l = t.liveOf(route); !l.inherit(was) {
+			if l, err = t.start(tx, route); err != nil {
 				return err
 			}
 		}
@@ -451,42 +410,42 @@ func (r *Routes) save(ctx context.Context, update func(context.Context, func(*st
 		err = l.settle()
 	}
 	if err == nil {
-		err = r.install(l)
+		err = t.install(l)
 	}
 	kept, left := l, was
 	if err != nil {
 		kept, left = was, l
 	}
-	r.leave(ctx, left, kept)
+	t.leave(ctx, left, kept)
 	return err
 }
 
 // leave ends a route's model, unless the route that is kept goes on with it, and notes
 // how its shadow did. Either may be nil.
-func (r *Routes) leave(ctx context.Context, left, kept *live) {
-	if left == nil || kept != nil && left.model == kept.model && left.chat == kept.chat {
+func (t *Table) leave(ctx context.Context, left, kept *Live) {
+	if left == nil || kept != nil && left.Predictor == kept.Predictor && left.Chat == kept.Chat {
 		return
 	}
-	r.tell(ctx, left)
+	t.tell(ctx, left)
 	left.stop()
 }
 
 // Delete takes a route away. It is the verb route.delete on tenant/route/id. What is
 // known of the name stays: its history, with the route as it was at the end, and a
 // quarantine.
-func (r *Routes) Delete(ctx context.Context, who pavise.Principal, model pavise.Name) (err error) {
-	entry, err := r.guard.Enter(ctx, who, "route.delete", routeName(model.String()))
+func (t *Table) Delete(ctx context.Context, who pavise.Principal, model pavise.Name) (err error) {
+	entry, err := t.guard.Enter(ctx, who, "route.delete", routeName(model.String()))
 	if err != nil {
 		return err
 	}
 	defer entry.Exit(&err)
-	r.changing.Lock()
-	defer r.changing.Unlock()
-	l, err := r.find(model)
+	t.changing.Lock()
+	defer t.changing.Unlock()
+	l, err := t.Find(model)
 	if err != nil {
 		return err
 	}
-	err = r.db.Update(ctx, func(tx *store.Tx) error {
+	err = t.db.Update(ctx, func(tx *store.Tx) error {
 		if err := keepLast(tx, l.Route); err != nil {
 			return err
 		}
@@ -496,26 +455,26 @@ func (r *Routes) Delete(ctx context.Context, who pavise.Principal, model pavise.
 	if err != nil {
 		return err
 	}
-	table := maps.Clone(*r.live.Load())
+	table := maps.Clone(*t.live.Load())
 	delete(table, model)
-	r.live.Store(&table)
-	r.guard.Observe(model, false)
-	r.meter.DropTerms(model)
-	r.leave(ctx, l, nil)
+	t.live.Store(&table)
+	t.guard.Observe(model, false)
+	t.meter.DropTerms(model)
+	t.leave(ctx, l, nil)
 	return nil
 }
 
 // List returns a tenant's routes by name, and how it stands with each and its servers.
 // It is the verb route.list on tenant/route/all.
-func (r *Routes) List(ctx context.Context, who pavise.Principal, tenant string) (routes []Standing, err error) {
-	entry, err := r.guard.Enter(ctx, who, "route.list", pavise.Name{Tenant: tenant, Kind: "route", ID: "all"})
+func (t *Table) List(ctx context.Context, who pavise.Principal, tenant string) (routes []Standing, err error) {
+	entry, err := t.guard.Enter(ctx, who, "route.list", pavise.Name{Tenant: tenant, Kind: "route", ID: "all"})
 	if err != nil {
 		return nil, err
 	}
 	defer entry.Exit(&err)
-	for _, l := range *r.live.Load() {
+	for _, l := range *t.live.Load() {
 		if l.Model.Tenant == tenant {
-			routes = append(routes, Standing{Route: l.Route, Quarantined: r.barredNow(l.Model), Servers: l.state()})
+			routes = append(routes, Standing{Route: l.Route, Quarantined: t.Barred(l.Model), Servers: l.state()})
 		}
 	}
 	slices.SortFunc(routes, func(a, b Standing) int { return strings.Compare(a.Model.ID, b.Model.ID) })

@@ -1,4 +1,4 @@
-package gateway
+package route
 
 import (
 	"cmp"
@@ -34,8 +34,8 @@ type ReleaseSpec struct {
 	Signature  json.RawMessage `json:"signature,omitzero" type:"filecontent" placeholder:"FILE" help:"what the model takes and gives, as JSON, where its server cannot say" doc:"what the model takes and gives; asked of the model when absent"`
 }
 
-func (s ReleaseSpec) spec() RouteSpec {
-	return RouteSpec{
+func (s ReleaseSpec) spec() Spec {
+	return Spec{
 		Name: s.Name, ONNX: s.ONNX, Upstream: s.Upstream, Remote: s.Remote, Protocol: s.Protocol, Version: s.Version, Signature: s.Signature,
 		TLS: s.TLS, Replicas: s.Replicas, Weights: s.Weights, Shadow: s.Shadow, ShadowName: s.ShadowName,
 	}
@@ -79,7 +79,7 @@ func (r Route) At() string {
 // and the same shadow hears it: whether callers' data goes nowhere else, and nobody else
 // answers for the name.
 func (r Route) sameModel(other Route) bool {
-	return r.ONNX == other.ONNX && r.place() == other.place() && r.Shadow == other.Shadow && r.ShadowRemote == other.ShadowRemote &&
+	return r.ONNX == other.ONNX && r.Place() == other.Place() && r.Shadow == other.Shadow && r.ShadowRemote == other.ShadowRemote &&
 		slices.Equal(r.addresses(), other.addresses())
 }
 
@@ -139,8 +139,8 @@ func release(tx *store.Tx, model pavise.Name, before int64) (*Route, int64, erro
 }
 
 // lastRelease returns the newest route of a name, were it deleted since, or nil.
-func (r *Routes) lastRelease(ctx context.Context, model pavise.Name) (last *Route, err error) {
-	err = r.db.View(ctx, func(tx *store.Tx) error {
+func (t *Table) lastRelease(ctx context.Context, model pavise.Name) (last *Route, err error) {
+	err = t.db.View(ctx, func(tx *store.Tx) error {
 		last, _, err = release(tx, model, 1<<62)
 		return err
 	})
@@ -207,8 +207,8 @@ func newReleasePlan(was, will Standing) (ReleasePlan, error) {
 // PlanRelease says what a release would come to. It changes nothing.
 //
 // Unguarded: it is the plan of a change, whose proposer has entered.
-func (r *Routes) PlanRelease(ctx context.Context, s ReleaseSpec) (ReleasePlan, error) {
-	was, will, unlock, err := r.releasing(ctx, s)
+func (t *Table) PlanRelease(ctx context.Context, s ReleaseSpec) (ReleasePlan, error) {
+	was, will, unlock, err := t.releasing(ctx, s)
 	if err != nil {
 		return ReleasePlan{}, err
 	}
@@ -220,29 +220,29 @@ func (r *Routes) PlanRelease(ctx context.Context, s ReleaseSpec) (ReleasePlan, e
 
 // releasing returns the route that a release is for, and what it makes of it. It holds
 // changing until unlock.
-func (r *Routes) releasing(ctx context.Context, s ReleaseSpec) (was *Standing, will Placed, unlock func(), err error) {
-	if was, err = r.released(ctx, s); err != nil {
+func (t *Table) releasing(ctx context.Context, s ReleaseSpec) (was *Standing, will Placed, unlock func(), err error) {
+	if was, err = t.released(ctx, s); err != nil {
 		return nil, will, nil, err
 	}
-	found, err := r.describe(ctx, s.spec(), &was.Route) // without the lock: a server may be slow
+	found, err := t.describe(ctx, s.spec(), &was.Route) // without the lock: a server may be slow
 	if err != nil {
 		return nil, will, nil, err
 	}
-	r.changing.Lock()
-	if was, err = r.released(ctx, s); err == nil {
-		will, err = r.compose(s.spec(), found, &was.Route)
+	t.changing.Lock()
+	if was, err = t.released(ctx, s); err == nil {
+		will, err = t.compose(s.spec(), found, &was.Route)
 	}
 	if err != nil {
-		r.changing.Unlock()
+		t.changing.Unlock()
 		return nil, will, nil, err
 	}
-	return was, will, r.changing.Unlock, nil
+	return was, will, t.changing.Unlock, nil
 }
 
 // released returns the route that a release is for. For a name without one it is the
 // last that there was: who trusted the name should not find another model behind it
 // that nobody approved, and the terms it had are the ones to go on with.
-func (r *Routes) released(ctx context.Context, s ReleaseSpec) (*Standing, error) {
+func (t *Table) released(ctx context.Context, s ReleaseSpec) (*Standing, error) {
 	model, err := s.spec().Model()
 	if err != nil {
 		return nil, err
@@ -250,32 +250,32 @@ func (r *Routes) released(ctx context.Context, s ReleaseSpec) (*Standing, error)
 	if !s.spec().namesModel() && len(s.Replicas) == 0 && s.Shadow == "" && s.ShadowName == "" {
 		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "a release names the model that is to answer, further servers of it, or a shadow", Hint: "give --onnx FILE, --upstream URL, --replica URL or --shadow URL"}
 	}
-	was := r.current(s.Name)
+	was := t.current(s.Name)
 	deleted := was == nil
 	if deleted {
-		if was, err = r.lastRelease(ctx, model); err != nil {
+		if was, err = t.lastRelease(ctx, model); err != nil {
 			return nil, err
 		}
 	}
 	if was == nil {
 		return nil, &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("no route leads to %s, and none ever did", model), Hint: "a first model is put, not released: pavise route put"}
 	}
-	return &Standing{Route: *was, Quarantined: r.barredNow(model), Deleted: deleted}, nil
+	return &Standing{Route: *was, Quarantined: t.Barred(model), Deleted: deleted}, nil
 }
 
 // Release lets another model answer behind a name: the verb route.release on
 // tenant/route/id, done as a change. It ends a quarantine. before is the digest of the
-// route that was approved to be replaced, as [Routes.PlanRelease] gave it: when it is
+// route that was approved to be replaced, as [Table.PlanRelease] gave it: when it is
 // another by now, nothing is done, and the error is of kind Conflict. So nobody's
 // quarantine is ended by a release that was on its way. mark is part of the same
 // transaction.
-func (r *Routes) Release(ctx context.Context, who pavise.Principal, s ReleaseSpec, before string, mark func(*store.Tx) error) (err error) {
-	entry, err := r.guard.Enter(ctx, who, "route.release", routeName(s.Name))
+func (t *Table) Release(ctx context.Context, who pavise.Principal, s ReleaseSpec, before string, mark func(*store.Tx) error) (err error) {
+	entry, err := t.guard.Enter(ctx, who, "route.release", routeName(s.Name))
 	if err != nil {
 		return err
 	}
 	defer entry.Exit(&err)
-	was, will, unlock, err := r.releasing(ctx, s)
+	was, will, unlock, err := t.releasing(ctx, s)
 	if err != nil {
 		return err
 	}
@@ -284,22 +284,22 @@ func (r *Routes) Release(ctx context.Context, who pavise.Principal, s ReleaseSpe
 		return err
 	}
 	entry.Detail(will)
-	err = r.save(ctx, r.db.Update, will.Route, s.ONNX, func(tx *store.Tx) error {
+	err = t.save(ctx, t.db.Update, will.Route, s.ONNX, func(tx *store.Tx) error {
 		if _, err := tx.Exec(`DELETE FROM gateway_quarantine WHERE name = ?`, will.Model.String()); err != nil {
 			return err
 		}
 		return mark(tx)
 	})
 	if err == nil {
-		r.bar(will.Model, false)
+		t.bar(will.Model, false)
 	}
 	return err
 }
 
 // back returns the route that a rollback would bring back, and the places of both in
 // the history.
-func (r *Routes) back(tx *store.Tx, model pavise.Name) (was, will *Route, at int64, err error) {
-	if was = r.current(model.String()); was == nil {
+func (t *Table) back(tx *store.Tx, model pavise.Name) (was, will *Route, at int64, err error) {
+	if was = t.current(model.String()); was == nil {
 		return nil, nil, 0, &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("no route leads to %s", model), Hint: "pavise route list shows those that exist"}
 	}
 	_, at, err = release(tx, model, 1<<62)
@@ -311,7 +311,7 @@ func (r *Routes) back(tx *store.Tx, model pavise.Name) (was, will *Route, at int
 		return nil, nil, 0, err
 	}
 	if before == nil {
-		return nil, nil, 0, r.nothingBefore(tx, model)
+		return nil, nil, 0, t.nothingBefore(tx, model)
 	}
 	// The terms of today, the model of then.
 	back := *was
@@ -326,7 +326,7 @@ func (r *Routes) back(tx *store.Tx, model pavise.Name) (was, will *Route, at int
 
 // nothingBefore is the error of a rollback without a model to go back to. People who
 // have just gone back remember another model, so it says why that is none.
-func (r *Routes) nothingBefore(tx *store.Tx, model pavise.Name) error {
+func (t *Table) nothingBefore(tx *store.Tx, model pavise.Name) error {
 	var gone int
 	if err := tx.QueryRow(`SELECT count(*) FROM gateway_releases WHERE name = ? AND gone = 1`, model.String()).Scan(&gone); err != nil {
 		return err
@@ -340,13 +340,13 @@ func (r *Routes) nothingBefore(tx *store.Tx, model pavise.Name) error {
 // PlanRollback says what going back would come to. It changes nothing.
 //
 // Unguarded: it is the plan of a change, whose proposer has entered.
-func (r *Routes) PlanRollback(ctx context.Context, model pavise.Name) (plan ReleasePlan, err error) {
-	err = r.db.View(ctx, func(tx *store.Tx) error {
-		was, will, _, err := r.back(tx, model)
+func (t *Table) PlanRollback(ctx context.Context, model pavise.Name) (plan ReleasePlan, err error) {
+	err = t.db.View(ctx, func(tx *store.Tx) error {
+		was, will, _, err := t.back(tx, model)
 		if err != nil {
 			return err
 		}
-		barred := r.barredNow(model)
+		barred := t.Barred(model)
 		plan, err = newReleasePlan(Standing{Route: *was, Quarantined: barred}, Standing{Route: *will, Quarantined: barred})
 		return err
 	})
@@ -355,31 +355,31 @@ func (r *Routes) PlanRollback(ctx context.Context, model pavise.Name) (plan Rele
 
 // Rollback lets the model answer that did before the present one: the verb
 // route.rollback on tenant/route/id, in the safe direction. before is the digest of the
-// route that is to be left, as [Routes.PlanRollback] gave it: when it is another by now,
+// route that is to be left, as [Table.PlanRollback] gave it: when it is another by now,
 // nothing is done, and the error is of kind Conflict. So no release that came in between
 // is undone in the place of the bad one. mark is part of the same transaction.
-func (r *Routes) Rollback(ctx context.Context, who pavise.Principal, model pavise.Name, before string, mark func(*store.Tx) error) (err error) {
-	entry, err := r.guard.Enter(ctx, who, "route.rollback", routeName(model.String()))
+func (t *Table) Rollback(ctx context.Context, who pavise.Principal, model pavise.Name, before string, mark func(*store.Tx) error) (err error) {
+	entry, err := t.guard.Enter(ctx, who, "route.rollback", routeName(model.String()))
 	if err != nil {
 		return err
 	}
 	defer entry.Exit(&err)
-	r.changing.Lock()
-	defer r.changing.Unlock()
+	t.changing.Lock()
+	defer t.changing.Unlock()
 	var was, will *Route
 	var at int64
-	err = r.db.View(ctx, func(tx *store.Tx) error {
-		was, will, at, err = r.back(tx, model)
+	err = t.db.View(ctx, func(tx *store.Tx) error {
+		was, will, at, err = t.back(tx, model)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	if err := (Standing{Route: *was, Quarantined: r.barredNow(model)}).still(before); err != nil {
+	if err := (Standing{Route: *was, Quarantined: t.Barred(model)}).still(before); err != nil {
 		return err
 	}
 	entry.Detail(will)
-	return r.save(ctx, r.db.UpdateSafe, *will, nil, func(tx *store.Tx) error {
+	return t.save(ctx, t.db.UpdateSafe, *will, nil, func(tx *store.Tx) error {
 		if _, err := tx.Exec(`UPDATE gateway_releases SET gone = 1 WHERE name = ? AND seq = ?`, model.String(), at); err != nil {
 			return err
 		}
@@ -390,22 +390,22 @@ func (r *Routes) Rollback(ctx context.Context, who pavise.Principal, model pavis
 // Quarantine lets nobody ask a model any more: the verb route.quarantine on
 // tenant/route/id, in the safe direction. A release ends it. mark is part of the
 // same transaction.
-func (r *Routes) Quarantine(ctx context.Context, who pavise.Principal, model pavise.Name, mark func(*store.Tx) error) (err error) {
-	entry, err := r.guard.Enter(ctx, who, "route.quarantine", routeName(model.String()))
+func (t *Table) Quarantine(ctx context.Context, who pavise.Principal, model pavise.Name, mark func(*store.Tx) error) (err error) {
+	entry, err := t.guard.Enter(ctx, who, "route.quarantine", routeName(model.String()))
 	if err != nil {
 		return err
 	}
 	defer entry.Exit(&err)
-	r.changing.Lock()
-	defer r.changing.Unlock()
-	err = r.db.UpdateSafe(ctx, func(tx *store.Tx) error {
+	t.changing.Lock()
+	defer t.changing.Unlock()
+	err = t.db.UpdateSafe(ctx, func(tx *store.Tx) error {
 		if _, err := tx.Exec(`INSERT INTO gateway_quarantine (name) VALUES (?) ON CONFLICT DO NOTHING`, model.String()); err != nil {
 			return err
 		}
 		return mark(tx)
 	})
 	if err == nil {
-		r.bar(model, true)
+		t.bar(model, true)
 	}
 	return err
 }
@@ -413,22 +413,22 @@ func (r *Routes) Quarantine(ctx context.Context, who pavise.Principal, model pav
 // Quarantined reports whether a thing is a model in quarantine. It is the guard's
 // Quarantined. Where no route leads there is nothing to ask, and callers are told so;
 // the name stays barred all the same, for what may be put there.
-func (r *Routes) Quarantined(name pavise.Name) bool { return r.barredNow(name) && r.Has(name) }
+func (t *Table) Quarantined(name pavise.Name) bool { return t.Barred(name) && t.Has(name) }
 
-// barredNow reports whether a name is in quarantine, with a route or without.
-func (r *Routes) barredNow(name pavise.Name) bool { return (*r.barred.Load())[name] }
+// Barred reports whether a name is in quarantine, with a route or without.
+func (t *Table) Barred(name pavise.Name) bool { return (*t.barred.Load())[name] }
 
 // bar puts a model into quarantine in memory, or takes it out. Callers hold changing.
-func (r *Routes) bar(model pavise.Name, quarantined bool) {
-	barred := maps.Clone(*r.barred.Load())
+func (t *Table) bar(model pavise.Name, quarantined bool) {
+	barred := maps.Clone(*t.barred.Load())
 	if delete(barred, model); quarantined {
 		barred[model] = true
 	}
-	r.barred.Store(&barred)
+	t.barred.Store(&barred)
 }
 
 // readQuarantine reads which models are in quarantine.
-func (r *Routes) readQuarantine(tx *store.Tx) error {
+func (t *Table) readQuarantine(tx *store.Tx) error {
 	rows, err := tx.Query(`SELECT name FROM gateway_quarantine`)
 	if err != nil {
 		return err
@@ -446,6 +446,6 @@ func (r *Routes) readQuarantine(tx *store.Tx) error {
 		}
 		barred[name] = true
 	}
-	r.barred.Store(&barred)
+	t.barred.Store(&barred)
 	return rows.Err()
 }

@@ -1,4 +1,4 @@
-package gateway
+package route
 
 import (
 	"cmp"
@@ -8,6 +8,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/infer"
+	"github.com/pavise/pavise/internal/pace"
 	"github.com/pavise/pavise/internal/tensor"
 )
 
@@ -30,6 +31,8 @@ type Route struct {
 	Shape     firewall.Shape   `json:"shape"`
 	Fields    firewall.Fields  `json:"fields,omitzero"`     // of a language model: who may use which fields
 	Drift     *firewall.Drift  `json:"drift,omitempty"`     // what the rows of many requests are held to; nil: nothing is
+	Ladder    pace.Ladder      `json:"ladder,omitzero"`     // when answers leave; the zero one: when they are ready
+	Pace      pace.Beat        `json:"pace,omitempty"`      // of a language model: how often a stream is written to; 0: with each event
 	Purpose   string           `json:"purpose,omitempty"`   // what the answers decide: security, health, access …
 	Alterable bool             `json:"alterable,omitempty"` // the owner lets answers be altered, and the callers' terms say so
 	Observe   bool             `json:"observe,omitempty"`   // record what would be denied, and let it pass
@@ -51,9 +54,9 @@ const (
 	DefaultShape       = "round:4"
 )
 
-// A RouteSpec is what route.put is asked for: a Route in words. On a route that
+// A Spec is what route.put is asked for: a Route in words. On a route that
 // exists, what is left out stays as it is; a new one takes the defaults.
-type RouteSpec struct {
+type Spec struct {
 	Name        string          `json:"name" arg:"" help:"the model's name: its id, or tenant/model/id" doc:"the model's name, as tenant/model/id"`
 	ONNX        []byte          `json:"onnx,omitzero" type:"filecontent" xor:"backend" placeholder:"FILE" help:"run this ONNX model in the gateway" doc:"an ONNX model to run in the gateway"`
 	Upstream    string          `json:"upstream,omitempty" xor:"backend" placeholder:"URL" help:"ask the model server at this address, or external: a proxy that asks Pavise carries requests to it" doc:"address of a model server, or external: a proxy that asks Pavise carries requests to it"`
@@ -72,20 +75,38 @@ type RouteSpec struct {
 	Drift       string          `json:"drift,omitempty" placeholder:"WHAT" help:"what follows when the inputs have drifted from the baseline: alarm, deny (refuse requests until a whole window of rows is like the baseline again), or off, which ends the baseline (a new baseline: alarm)" doc:"what follows when the inputs have drifted from the baseline: alarm, deny, or off, which ends the baseline; alarm with a new baseline"`
 	MaxRows     int             `json:"max_rows,omitempty" minimum:"1" help:"rows in one request (a new route: 256)" doc:"rows in one request; 256 for a new route"`
 	Rate        string          `json:"rate,omitempty" help:"rows of each caller, as COUNT/TIME with an optional burst (a new route: '1200/1m burst 300')" doc:"rows of each caller, as COUNT/TIME with an optional burst"`
-	Budget      string          `json:"budget,omitempty" help:"rows of each caller in a longer window (a new route: '100000/24h')" doc:"rows of each caller in a longer window, as COUNT/TIME"`
+	Budget      string          `json:"budget,omitempty" help:"rows of each caller in a longer window, or bits that their answers disclose, as '2000000 bits/24h' (a new route: '100000/24h')" doc:"rows of each caller in a longer window, as COUNT/TIME, or bits that their answers disclose, as COUNT bits/TIME"`
 	ModelRate   string          `json:"model_rate,omitempty" help:"rows of all callers together, or none for no such limit (a new route: none)" doc:"rows of all callers together, as COUNT/TIME with an optional burst, or none for no such limit"`
-	ModelBudget string          `json:"model_budget,omitempty" help:"rows of all callers together in a longer window (a new route: '1000000/24h')" doc:"rows of all callers together in a longer window, as COUNT/TIME"`
+	ModelBudget string          `json:"model_budget,omitempty" help:"rows or bits of all callers together in a longer window (a new route: '1000000/24h')" doc:"rows of all callers together in a longer window, as COUNT/TIME, or bits, as COUNT bits/TIME"`
 	Shape       string          `json:"shape,omitempty" help:"how much of the scores an answer tells: full, round:DIGITS, topk:K or label (a new route: round:4)" doc:"how much of the scores an answer tells: full, round:DIGITS, topk:K or label"`
 	Fields      json.RawMessage `json:"fields,omitzero" type:"filecontent" placeholder:"FILE" help:"of a language model, who may use which fields of its protocol, as JSON: {\"trusted\": [ROLE, …], \"internal\": [ROLE, …], \"max_tokens\": 4096, \"drop\": false, \"links\": false, \"allow\": [FIELD, …], \"cache_salt\": false}. What is left out is nobody, or false" doc:"of a language model, who may use which fields of its protocol: {trusted, internal, max_tokens, drop, links, allow, cache_salt}; what is left out is nobody, or false"`
+	Ladder      string          `json:"ladder,omitempty" placeholder:"TIMES" help:"the times since a request was read at which its answer may leave: FIRST..TOP, each 1.25 times the one before, FIRST xFACTOR to TOP, or one time. Put FIRST above what the model usually takes: answers on one rung look alike. none takes it away" doc:"the times since a request was read at which its answer may leave: FIRST..TOP, each 1.25 times the one before, FIRST xFACTOR to TOP, or one time; none takes it away"`
+	Pace        string          `json:"pace,omitempty" placeholder:"TIME" help:"of a language model, the time between two writes to a stream, such as 50ms: events leave together, with padding that clients read past. none takes it away" doc:"of a language model, the time between two writes to a stream: events leave together, with padding that clients read past; none takes it away"`
 	Purpose     string          `json:"purpose,omitempty" help:"what the answers decide; security, health and access cannot be alterable" doc:"what the answers decide; security, health and access cannot be alterable"`
 	Alterable   *bool           `json:"alterable,omitempty" negatable:"" help:"the owner lets answers be altered beyond rounding, and the callers' terms say so" doc:"the owner lets answers be altered beyond rounding, and the callers' terms say so"`
 	Observe     *bool           `json:"observe,omitempty" negatable:"" help:"record what would be denied by policy, rates, budgets and limits, and let it pass; malformed requests are refused all the same" doc:"record what would be denied by policy, rates, budgets and limits, and let it pass; malformed requests are refused all the same"`
 	Durable     *bool           `json:"durable,omitempty" negatable:"" help:"let answers wait until their record survives power loss" doc:"let answers wait until their record survives power loss"`
 }
 
+// Limits are the terms as callers are held to them: those in bits as so many rows as answers
+// of the route disclose no more in. The error is of kind Invalid.
+func (r Route) Limits() (firewall.Terms, error) {
+	if !r.Terms.Bits() {
+		return r.Terms, nil
+	}
+	if r.Language() {
+		return r.Terms, &pavise.Error{Kind: pavise.Invalid, Msg: "a limit in bits is for scores, and a language model answers with texts", Hint: "give it in rows, as 1000/24h"}
+	}
+	bits, err := r.Shape.Disclosed(r.Signature.Outputs)
+	if err != nil {
+		return r.Terms, err
+	}
+	return r.Terms.InRows(bits)
+}
+
 // Model returns the name of the model, which is the one thing to know before
 // the guard is asked. The error is of kind Invalid.
-func (s RouteSpec) Model() (pavise.Name, error) {
+func (s Spec) Model() (pavise.Name, error) {
 	name, err := pavise.ParseName(s.Name)
 	if err == nil && name.Kind != "model" {
 		err = &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s is a %s; a route leads to a model", name, name.Kind), Hint: "write it as tenant/model/id"}
@@ -96,7 +117,7 @@ func (s RouteSpec) Model() (pavise.Name, error) {
 // route says in full what the words make of was, which is nil when there is no
 // such route. What a model that the words name takes and gives is not filled in
 // yet. The error is of kind Invalid, or Denied for a shape the purpose bars.
-func (s RouteSpec) route(was *Route) (Route, error) {
+func (s Spec) route(was *Route) (Route, error) {
 	name, err := s.Model()
 	if err != nil {
 		return Route{}, err
@@ -129,6 +150,9 @@ func (s RouteSpec) route(was *Route) (Route, error) {
 	if err := s.language(&r); err != nil {
 		return Route{}, err
 	}
+	if err := s.timing(&r); err != nil {
+		return Route{}, err
+	}
 	r.Purpose = cmp.Or(s.Purpose, r.Purpose)
 	for _, flag := range []struct{ said, to *bool }{{s.Alterable, &r.Alterable}, {s.Observe, &r.Observe}, {s.Durable, &r.Durable}} {
 		if flag.said != nil {
@@ -139,7 +163,7 @@ func (s RouteSpec) route(was *Route) (Route, error) {
 }
 
 // defaults fills in what nobody said of a new route.
-func (s *RouteSpec) defaults() {
+func (s *Spec) defaults() {
 	s.MaxRows = cmp.Or(s.MaxRows, defaultMaxRows)
 	s.Rate = cmp.Or(s.Rate, defaultRate)
 	s.Budget = cmp.Or(s.Budget, defaultBudget)
@@ -149,7 +173,7 @@ func (s *RouteSpec) defaults() {
 
 // backend says where the model is. The digest of an ONNX model is not filled in
 // yet.
-func (s RouteSpec) backend(r *Route) error {
+func (s Spec) backend(r *Route) error {
 	switch {
 	case s.ONNX != nil && s.Upstream != "":
 		return &pavise.Error{Kind: pavise.Invalid, Msg: "a route has either an ONNX model or an upstream, not both", Hint: "give --onnx FILE or --upstream URL"}
@@ -170,7 +194,7 @@ func (s RouteSpec) backend(r *Route) error {
 		if r.Protocol == tensor.NameOIP { // what routes spoke before there was a choice
 			r.Protocol = ""
 		}
-		return r.place().Validate()
+		return r.Place().Validate()
 	case r.ONNX == "" && r.Upstream == "":
 		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("no route leads to %s yet, and a new one needs an ONNX model or an upstream", r.Model), Hint: "give --onnx FILE or --upstream URL"}
 	}
@@ -178,14 +202,14 @@ func (s RouteSpec) backend(r *Route) error {
 }
 
 // ofServer reports whether the words say how a server is asked.
-func (s RouteSpec) ofServer() bool {
+func (s Spec) ofServer() bool {
 	return s.Remote != "" || s.Protocol != "" || s.Version != "" || s.TLS != ""
 }
 
 // namesModel reports whether the words say what is to answer.
-func (s RouteSpec) namesModel() bool { return s.ONNX != nil || s.Upstream != "" || s.ofServer() }
+func (s Spec) namesModel() bool { return s.ONNX != nil || s.Upstream != "" || s.ofServer() }
 
 // place is where the model of a route with an upstream is.
-func (r Route) place() infer.Place {
+func (r Route) Place() infer.Place {
 	return infer.Place{Address: r.Upstream, Model: r.Remote, Version: r.Version, Protocol: cmp.Or(r.Protocol, tensor.NameOIP), TLS: r.TLS}
 }

@@ -1,4 +1,4 @@
-package gateway
+package route
 
 import (
 	"cmp"
@@ -28,6 +28,9 @@ const (
 )
 
 var balances = map[string]upstream.Balance{"": upstream.RoundRobin, balanceTurns: upstream.RoundRobin, balanceLeast: upstream.LeastRequest, balanceCaller: upstream.Hash}
+
+// PerCaller reports whether the calls of one caller meet on one server.
+func (r Route) PerCaller() bool { return r.Balance == balanceCaller }
 
 // nothing takes away the replicas or the shadow of a route, in words.
 const nothing = "none"
@@ -63,7 +66,7 @@ func (r Route) sameShares(other Route) bool {
 
 // copied is where the shadow of a route is.
 func (r Route) copied() infer.Place {
-	return infer.Place{Address: r.Shadow, Model: cmp.Or(r.ShadowRemote, r.Remote, r.Model.ID), Protocol: r.place().Protocol, TLS: r.TLS}
+	return infer.Place{Address: r.Shadow, Model: cmp.Or(r.ShadowRemote, r.Remote, r.Model.ID), Protocol: r.Place().Protocol, TLS: r.TLS}
 }
 
 // answers says what answers on a route, as its records do: a digest, or an address, and
@@ -88,7 +91,7 @@ func (r Route) listed() string {
 // servers says which servers a route has, how often each is asked, and which shadow
 // hears them. was are those that it had, before another first one was named. The error
 // is of kind Invalid.
-func (s RouteSpec) servers(r *Route, was []upstream.Endpoint) error {
+func (s Spec) servers(r *Route, was []upstream.Endpoint) error {
 	urls := s.Replicas
 	switch {
 	case len(urls) == 1 && urls[0] == nothing:
@@ -170,13 +173,13 @@ func (r Route) checkServers() error {
 }
 
 // lease is the route's use of its servers; nil: its model runs here, or behind a proxy.
-func (l *live) lease() *infer.Lease {
+func (l *Live) lease() *infer.Lease {
 	var lease *infer.Lease
-	if up, ok := l.model.(*infer.Upstream); ok {
+	if up, ok := l.Predictor.(*infer.Upstream); ok {
 		lease = up.Lease
 	}
-	if l.chat != nil {
-		lease = l.chat.Lease
+	if l.Chat != nil {
+		lease = l.Chat.Lease
 	}
 	if lease == nil || lease.Cluster() == nil {
 		return nil
@@ -186,16 +189,16 @@ func (l *live) lease() *infer.Lease {
 
 // inherit lets a route go on with the model of the one before it, if it leads to the
 // same: calls under way end there, and connections and what is known of servers stay.
-func (l *live) inherit(was *live) bool {
+func (l *Live) inherit(was *Live) bool {
 	if was == nil || !was.sameModel(l.Route) || !reflect.DeepEqual(was.Signature, l.Signature) {
 		return false
 	}
-	l.model, l.chat, l.shadow = was.model, was.chat, was.shadow
+	l.Predictor, l.Chat, l.Mirror = was.Predictor, was.Chat, was.Mirror
 	return true
 }
 
 // settle gives the servers of a route that inherited its model the shares of today.
-func (l *live) settle() error {
+func (l *Live) settle() error {
 	if lease := l.lease(); lease != nil {
 		return lease.Move(l.endpoints(), balances[l.Balance])
 	}
@@ -214,7 +217,7 @@ type Server struct {
 }
 
 // state is how the servers of a route do.
-func (l *live) state() (all []Server) {
+func (l *Live) state() (all []Server) {
 	lease := l.lease()
 	if lease == nil {
 		return nil
