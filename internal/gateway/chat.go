@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/chat"
@@ -67,6 +68,7 @@ const unnamed = "unnamed"
 func (g *Gateway) BeginChat(ctx context.Context, who pavise.Principal, call ChatCall) (*ChatExchange, error) {
 	hold := g.bodies.Begin(who.Name())
 	request, read, wrong := readChat(hold, call)
+	whole := time.Now()
 	model := pavise.Name{Tenant: who.Tenant, Kind: "model", ID: unnamed}
 	if f, ok := errors.AsType[*chat.Fault](wrong); ok && f.Model != "" {
 		model.ID = f.Model
@@ -90,7 +92,7 @@ func (g *Gateway) BeginChat(ctx context.Context, who pavise.Principal, call Chat
 		g.countRefusal(model, tensor.NameOpenAI, err)
 		return nil, err
 	}
-	x := &ChatExchange{Exchange: Exchange{gateway: g, entry: entry, who: who, call: Call{Model: model, Subject: call.Subject}, hold: hold, read: read}, ask: request}
+	x := &ChatExchange{Exchange: Exchange{gateway: g, entry: entry, who: who, call: Call{Model: model, Subject: call.Subject}, hold: hold, read: read, whole: whole}, ask: request}
 	x.said = ChatTrail{Trail: &x.trail, API: call.API}
 	x.seen.Begin(ctx, g.watch, tensor.NameOpenAI, entry.Began())
 	x.seen.Language(acts[call.API])
@@ -137,7 +139,7 @@ func (x *ChatExchange) enter(ctx context.Context, wrong error) error {
 	if err := x.begin(); err != nil {
 		return err
 	}
-	if x.route.chat == nil {
+	if x.route.Chat == nil {
 		return &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("%s is no language model", x.call.Model), Hint: "ask it in the Open Inference Protocol: POST /v2/models/{model}/infer"}
 	}
 	if err := x.blind(ctx); err != nil {
@@ -158,16 +160,11 @@ func (x *ChatExchange) enter(ctx context.Context, wrong error) error {
 		x.entry.Verdict(pavise.Verdict{Check: "memory", Outcome: pavise.Deny, Reason: err.Error()})
 		return err
 	}
-	verdict, retry := x.gateway.meter.Charge(x.gateway.now(), x.who.Name(), x.call.Model, x.trail.Rows)
-	if verdict.Outcome != pavise.Deny {
-		x.trail.Charged = x.trail.Rows
-	}
-	if err := x.check(verdict, pavise.Throttled); err != nil {
-		x.retry = retry
+	if err := x.charge(); err != nil {
 		return err
 	}
 	x.changes = x.route.Fields.Change(x.said.Tier, x.ask, firewall.CacheSalt(x.gateway.salt[:], x.call.Model.Tenant))
-	x.body = x.route.chat.Encode(x.ask)
+	x.body = x.route.Chat.Encode(x.ask)
 	x.trail.Input = x.commit(x.body)
 	// From here on the model has the time, and it may take long: what is kept meanwhile is
 	// the text for it and an outline, and no more is held against everybody's room.
@@ -203,8 +200,9 @@ func (x *ChatExchange) Fields() string { return x.changes.String() }
 // Unguarded: BeginChat has entered.
 func (x *ChatExchange) Answer(ctx context.Context) (*ChatAnswer, error) {
 	defer x.broken()
-	answer, err := x.route.chat.Ask(x.calling(ctx), x.ask, x.body)
+	answer, err := x.route.Chat.Ask(x.calling(ctx), x.ask, x.body)
 	if err != nil {
+		x.await(ctx)
 		return nil, x.Abort(x.blame(ctx, err))
 	}
 	x.seen.Enter(telemetry.Shape)
@@ -213,7 +211,9 @@ func (x *ChatExchange) Answer(ctx context.Context) (*ChatAnswer, error) {
 	x.took(&answer.Document)
 	out := answer.AppendJSON(nil)
 	x.trail.Output, x.answered = x.commit(out), len(out)
-	if err := x.end(x.keep(ctx, nil, false)); err != nil {
+	err = x.keep(ctx, nil, false)
+	x.await(ctx)
+	if err = x.end(err); err != nil {
 		return nil, &Refusal{entry: x.entry, err: err}
 	}
 	index, _ := x.entry.Record()
@@ -253,9 +253,9 @@ func (g *Gateway) Models(ctx context.Context, who pavise.Principal) (names []str
 	}
 	defer func() { index, _ = entry.Record() }() // behind Exit
 	defer entry.Exit(&err)
-	for name, l := range *g.Routes.live.Load() {
-		if name.Tenant == who.Tenant && l.chat != nil && g.guard.May(who, "model.infer", name) {
-			names = append(names, name.ID)
+	for l := range g.Routes.All() {
+		if l.Model.Tenant == who.Tenant && l.Chat != nil && g.guard.May(who, "model.infer", l.Model) {
+			names = append(names, l.Model.ID)
 		}
 	}
 	slices.Sort(names)
@@ -271,8 +271,8 @@ func (g *Gateway) DescribeChat(ctx context.Context, who pavise.Principal, model 
 	}
 	err = func() (err error) {
 		defer entry.Exit(&err)
-		l, err := g.Routes.find(model)
-		if err == nil && l.chat == nil {
+		l, err := g.Routes.Find(model)
+		if err == nil && l.Chat == nil {
 			err = &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("%s is no language model", model)}
 		}
 		return err

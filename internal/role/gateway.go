@@ -22,10 +22,10 @@ import (
 	"github.com/pavise/pavise/internal/edge"
 	"github.com/pavise/pavise/internal/edge/extproc"
 	"github.com/pavise/pavise/internal/fleet"
-	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/identity"
 	"github.com/pavise/pavise/internal/installation"
+	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/server"
 )
 
@@ -269,6 +269,9 @@ func (g *Gateway) use(ctx context.Context, b *bundle.Bundle) error {
 	if err := g.gateway.Routes.Adopt(ctx, routes, o.Terms.Share, g.store.Blob); err != nil {
 		return err
 	}
+	if err := fleet.ObeyTiers(ctx, g.tiers, o.Tiers, g.now()); err != nil {
+		return err
+	}
 	grace := o.Terms.Grace
 	if g.cfg.Grace > 0 {
 		grace = min(grace, g.cfg.Grace)
@@ -280,24 +283,24 @@ func (g *Gateway) use(ctx context.Context, b *bundle.Bundle) error {
 // routesNow are the routes that can be adopted at once: what is to answer next may be
 // on its way still. Until it has come the route stays as it was, on the new terms of
 // whether anybody may ask, or is not there yet.
-func (g *Gateway) routesNow(all []gateway.Standing) (now []gateway.Standing, whole bool) {
+func (g *Gateway) routesNow(all []route.Standing) (now []route.Standing, whole bool) {
 	whole = true
 	for _, s := range all {
-		if s.ONNX == "" || g.has(s.ONNX) {
+		if !slices.ContainsFunc(s.Blobs(), func(digest string) bool { return !g.has(digest) }) {
 			now = append(now, s)
 			continue
 		}
 		whole = false
 		for _, old := range g.gateway.Routes.Standings() {
 			if old.Model == s.Model {
-				now = append(now, gateway.Standing{Route: old.Route, Quarantined: s.Quarantined})
+				now = append(now, route.Standing{Route: old.Route, Quarantined: s.Quarantined})
 			}
 		}
 	}
 	return now, whole
 }
 
-// has reports whether a model is here.
+// has reports whether a model, or a calibration, is here.
 func (g *Gateway) has(digest string) bool {
 	if _, err := g.gateway.Routes.Model(context.Background(), digest); err == nil {
 		return true

@@ -353,7 +353,7 @@ func (t *trainer) fitDistances() {
 		sketches, exact := make([][anomaly.SketchLen]int8, len(rows)), make([]uint64, len(rows))
 		for i := range rows {
 			t.c.place(&g, &rows[i].Asked)
-			sketches[i], exact[i] = g.sketch, exactHash(rows[i].Input)
+			sketches[i], exact[i] = g.sketch, exactHash(&rowKey, rows[i].Input)
 		}
 		for i := range rows {
 			nearest := int32(-1)

@@ -1,6 +1,7 @@
 package theft
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -91,11 +92,23 @@ type Sighting struct {
 // Extraction tells which clients copy a model rather than use it, by a calibration. One
 // goroutine uses it. What it remembers is bounded, whoever asks and however much.
 type Extraction struct {
+	// Most is how many clients are remembered at a time; 0: 8,192, of some 15 KiB each.
+	Most int
+	// Again has See return every sighting of a client, and not the first alone.
+	Again bool
+	// Lost, unless nil, is told of each client that is forgotten for want of room.
+	Lost func(client string)
+	// Crossed, unless nil, is told of each row of a client that nearly repeats one of another.
+	Crossed func(client, other string)
+
 	c       *Calibration
+	key     [32]byte // of the hashes of rows, and of studies that are kept
+	of      [32]byte // digest of the calibration's file, in studies that are kept
 	clients map[string]*study
-	oldest  []string  // clients, about in the order in which they were heard last
-	cross   *crossing // rows of all clients
-	seen    uint32    // clients so far
+	oldest  []string          // clients, about in the order in which they were heard last
+	cross   *crossing         // rows of all clients
+	seen    uint32            // clients so far
+	numbers map[uint32]string // of clients, by which Crossed names them; nil: it is not set
 	scratch glance
 
 	// took, if set, is told of the measures of a client at a look, those of its traits not
@@ -105,7 +118,7 @@ type Extraction struct {
 
 // NewExtraction begins to watch clients.
 func NewExtraction(c *Calibration) *Extraction {
-	return &Extraction{c: c, clients: map[string]*study{}, cross: newCrossing(c)}
+	return &Extraction{c: c, key: rowKey, clients: map[string]*study{}, cross: newCrossing(c)}
 }
 
 // A glance is what is computed of one row.
@@ -141,6 +154,7 @@ type study struct {
 	cells   [studyCells / 64]uint64
 	seen    [studySeen]uint64 // a Bloom filter of the rows since the watch began
 	told    bool
+	pooled  bool     // it is many clients
 	best    Sighting // the highest score so far, above the threshold or not
 }
 
@@ -151,7 +165,7 @@ type kept struct {
 }
 
 // See looks at a row. It returns a sighting the first time that its client is unlike the
-// clients of the calibration. A row with another number of inputs is counted and not looked
+// clients of the calibration; with Again, at every look that finds it so. A row with another number of inputs is counted and not looked
 // at: Calibration.Takes tells beforehand.
 func (e *Extraction) See(a *Asked) (Sighting, bool) {
 	s := e.studyOf(a.Client)
@@ -160,7 +174,7 @@ func (e *Extraction) See(a *Asked) (Sighting, bool) {
 		return Sighting{}, false
 	}
 	g := &e.scratch
-	g.exact = exactHash(a.Input)
+	g.exact = exactHash(&e.key, a.Input)
 	if s.repeats(g.exact) {
 		return Sighting{}, false
 	}
@@ -191,7 +205,7 @@ func (e *Extraction) studyOf(client string) *study {
 		s.heard = true
 		return s
 	}
-	for len(e.oldest) >= extractionClients {
+	for most := cmp.Or(max(e.Most, 0), extractionClients); len(e.oldest) >= most; {
 		name := e.oldest[0]
 		e.oldest = e.oldest[1:]
 		if s := e.clients[name]; s.heard {
@@ -199,13 +213,21 @@ func (e *Extraction) studyOf(client string) *study {
 			e.oldest = append(e.oldest, name)
 			continue
 		}
+		delete(e.numbers, e.clients[name].number)
 		delete(e.clients, name)
+		if e.Lost != nil {
+			e.Lost(name)
+		}
 	}
-	e.seen++
-	groups := len(e.c.Groups) + 1
-	s := &study{number: e.seen, count: make([]float64, groups), feature: make([][]float32, groups)}
+	s := e.newStudy()
 	e.clients[client], e.oldest = s, append(e.oldest, client)
 	return s
+}
+
+func (e *Extraction) newStudy() *study {
+	e.seen++
+	groups := len(e.c.Groups) + 1
+	return &study{number: e.seen, count: make([]float64, groups), feature: make([][]float32, groups)}
 }
 
 // restart begins the watch of a client anew, after its last look: nobody earns the right not
@@ -244,7 +266,9 @@ func (e *Extraction) measure(s *study, a *Asked, g *glance) {
 	s.spread.add(&of, &c.Traits[g.group])
 	s.sums[measureOdd] += one(c.Scale.Odd(a.Input))
 	parent := s.compare(c, g)
-	s.sums[measureCross] += one(e.cross.see(s.number, g))
+	if !s.pooled {
+		e.meet(s, a.Client, g)
+	}
 	s.keep(g, parent)
 	if s.feature[g.group] == nil {
 		s.feature[g.group] = make([]float32, c.Fourier.Len())
@@ -255,7 +279,22 @@ func (e *Extraction) measure(s *study, a *Asked, g *glance) {
 	s.cells[cell/64] |= 1 << (cell % 64)
 }
 
-// compare holds a row against the earlier ones of its client.
+// meet holds a row against those of other clients.
+func (e *Extraction) meet(s *study, client string, g *glance) {
+	other := e.cross.see(s.number, g)
+	s.sums[measureCross] += one(other != 0)
+	if e.Crossed == nil {
+		return
+	}
+	if e.numbers == nil {
+		e.numbers = map[uint32]string{}
+	}
+	e.numbers[s.number] = client
+	if name := e.numbers[other]; name != "" {
+		e.Crossed(client, name)
+	}
+}
+
 // compare returns the place of the nearest of them in the ring, or -1.
 func (s *study) compare(c *Calibration, g *glance) (parent int) {
 	parent, distance := -1, int32(math.MaxInt32)
@@ -358,6 +397,11 @@ func (e *Extraction) judge(s *study, client string, look int) (Sighting, bool) {
 		return Sighting{}, false
 	}
 	profiled(e.c.Profiles[look], &told, &values)
+	threshold := e.c.Threshold
+	if s.pooled {
+		e.c.pool(look, &values)
+		threshold *= poolMargin
+	}
 	m, score := e.c.furthest(look, &values)
 	if score > s.best.Score || s.best.Detector == "" {
 		said := values[m]
@@ -370,11 +414,11 @@ func (e *Extraction) judge(s *study, client string, look int) (Sighting, bool) {
 			said = max(said, 2*math.Expm1(said/2))
 		}
 		s.best = Sighting{
-			Client: client, Rows: s.rows, Detector: measureNames[m], Score: score, Threshold: e.c.Threshold,
+			Client: client, Rows: s.rows, Detector: measureNames[m], Score: score, Threshold: threshold,
 			Evidence: fmt.Sprintf("%d rows: "+measureWords[m], s.rows, said),
 		}
 	}
-	if s.told || score <= e.c.Threshold {
+	if s.told && !e.Again || score <= threshold {
 		return Sighting{}, false
 	}
 	s.told = true
@@ -386,4 +430,15 @@ func one(b bool) float64 {
 		return 1
 	}
 	return 0
+}
+
+// Forget forgets what is known of a client.
+func (e *Extraction) Forget(client string) {
+	if s := e.clients[client]; s != nil {
+		delete(e.numbers, s.number)
+	}
+	delete(e.clients, client)
+	if i := slices.Index(e.oldest, client); i >= 0 {
+		e.oldest = slices.Delete(e.oldest, i, i+1)
+	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/infer"
 	"github.com/pavise/pavise/internal/record"
+	"github.com/pavise/pavise/internal/route"
 )
 
 // scores is what the model server answers: more digits than the route lets out.
@@ -321,7 +322,7 @@ func TestOwnAnswers(t *testing.T) {
 // there to say so, and not at all where it is not.
 func TestAnotherName(t *testing.T) {
 	w := newWorld(t, nil, extproc.Config{})
-	w.Put(t, func(s *gateway.RouteSpec) { external(s); s.Remote = "fraud-7" })
+	w.Put(t, func(s *route.Spec) { external(s); s.Remote = "fraud-7" })
 	for _, m := range []modeOf{buffered, streamed, duplex} {
 		e := envoy{request: m, response: buffered, model: answering(200, strings.Replace(scores, `"m"`, `"fraud-7"`, 1))}
 		got := e.do(t, w.conn, w.asking(func(m *message) { m.set(":path", "/v2/models/m/infer?debug=1") }))
@@ -340,7 +341,7 @@ func TestAnotherName(t *testing.T) {
 // TestBudget charges rows that went by the proxy like all others.
 func TestBudget(t *testing.T) {
 	w := newWorld(t, nil, extproc.Config{})
-	w.Put(t, func(s *gateway.RouteSpec) { external(s); s.Rate = "2/1h" })
+	w.Put(t, func(s *route.Spec) { external(s); s.Rate = "2/1h" })
 	for i, want := range []int{200, 200, 429} {
 		got := envoy{request: buffered, response: buffered, model: answering(200, scores)}.do(t, w.conn, w.asking(nil))
 		if got.status != want || want == 429 && (got.get("retry-after") == "" || got.sent != nil || got.metadata["outcome"] != "refused") {
@@ -419,7 +420,7 @@ func shout(w http.ResponseWriter, r *http.Request) {
 // behind the proxy; a field that is not for the caller goes nowhere.
 func TestLanguage(t *testing.T) {
 	w := newWorld(t, nil, extproc.Config{})
-	w.Put(t, func(s *gateway.RouteSpec) {
+	w.Put(t, func(s *route.Spec) {
 		s.ONNX, s.Upstream, s.Protocol, s.Remote = nil, "external", "openai", "llama"
 	})
 	whole := `{"id":"c1","object":"chat.completion","created":1,"model":"llama","choices":[{"index":0,"message":{"role":"assistant","content":"Hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2}}`
@@ -469,7 +470,7 @@ func TestLanguage(t *testing.T) {
 // TestAnotherProtocol asks a model server that speaks another protocol than the caller.
 func TestAnotherProtocol(t *testing.T) {
 	w := newWorld(t, nil, extproc.Config{})
-	w.Put(t, func(s *gateway.RouteSpec) { external(s); s.Protocol = "v1" })
+	w.Put(t, func(s *route.Spec) { external(s); s.Protocol = "v1" })
 	for _, m := range []modeOf{buffered, duplex} {
 		e := envoy{request: m, response: m, model: answering(200, `{"predictions":[[0.42231879,0.42231879,0.15536241]]}`)}
 		got := e.do(t, w.conn, w.asking(nil))
@@ -482,7 +483,7 @@ func TestAnotherProtocol(t *testing.T) {
 // TestExternalGRPC asks no external model by gRPC, for no proxy shows how it ended.
 func TestExternalGRPC(t *testing.T) {
 	w := newWorld(t, nil, extproc.Config{})
-	w.Put(t, func(s *gateway.RouteSpec) { external(s); s.Protocol = "oip-grpc" })
+	w.Put(t, func(s *route.Spec) { external(s); s.Protocol = "oip-grpc" })
 	got := envoy{request: duplex, response: duplex, model: answering(200, "\x00\x00\x00\x00\x00", [2]string{"content-type", "application/grpc"})}.do(t, w.conn, w.asking(nil))
 	if got.status != 503 || !got.immediate {
 		t.Errorf("%+v %s", got, got.body)
@@ -493,7 +494,7 @@ func TestExternalGRPC(t *testing.T) {
 // token, policy, budget, gate, shape and record. The proxy's share is in it.
 func BenchmarkExchange(b *testing.B) {
 	w := newWorld(b, nil, extproc.Config{})
-	w.Put(b, func(s *gateway.RouteSpec) {
+	w.Put(b, func(s *route.Spec) {
 		external(s)
 		s.Rate, s.Budget = "1000000/1s", "1000000/1s"
 		s.ModelBudget = s.Budget
