@@ -41,7 +41,7 @@ func slowThief(t *testing.T, b *Book) func() func() []float64 {
 	for seed := range uint64(20) {
 		for _, share := range []float64{0.15, 0.1, 0.07} {
 			slow := func() func() []float64 { return mixed(seed, share, noise(seed)) }
-			if steal(b, caller(fmt.Sprint("thief-", seed, share)), slow(), 250) == 250 {
+			if steal(b, caller(fmt.Sprintf("thief-%d-%.0f", seed, 100*share)), slow(), 250) == 250 {
 				return slow
 			}
 		}
