@@ -19,6 +19,7 @@ import (
 	"github.com/pavise/pavise/internal/seal"
 	"github.com/pavise/pavise/internal/siem"
 	"github.com/pavise/pavise/internal/subject"
+	"github.com/pavise/pavise/internal/tier"
 	"github.com/pavise/pavise/internal/witness"
 )
 
@@ -45,6 +46,7 @@ type Rooms struct {
 	Nodes      func() []NodeState // how the fleet's machines stand; nil: there is no fleet
 	Bundles    Bundles            // keys that sign what gateways are told; nil: there is no fleet
 	Wires      *siem.Wires        // where findings go
+	Tiers      *tier.Book         // how callers stand at models; nil: nobody knows
 	// Link makes a fresh link to the console. The session that it opens calls with
 	// the token, until expires at most.
 	Link func(token string, expires time.Time) string

@@ -68,7 +68,7 @@ func newRouteCard(r route.Standing) routeCard {
 
 // rateText says a limit as people do.
 func rateText(r firewall.Rate) string {
-	text := figure.Thousands(uint64(max(r.Count, 0))) + " rows / " + figure.Span(r.Per)
+	text := figure.Thousands(uint64(max(r.Count, 0))) + " " + r.Unit() + " / " + figure.Span(r.Per)
 	if r.Burst != r.Count {
 		text += ", " + figure.Thousands(uint64(max(r.Burst, 0))) + " at once"
 	}

@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"github.com/pavise/pavise/internal/route"
 )
 
 // TestOpenAIClient lets the package openai of PyPI, unchanged, work against the gateway.
@@ -18,14 +20,21 @@ func TestOpenAIClient(t *testing.T) {
 	if python == "" {
 		t.Skip("PAVISE_OPENAI names no Python with the package openai")
 	}
-	w := languages(t, languageServer, nil)
-	out, err := exec.Command(python, "testdata/openai_client.py", w.Server.URL, w.Token, w.Mint(t, "norole")).CombinedOutput()
-	t.Logf("%s", out)
-	if err != nil {
-		t.Error(err)
-	}
-	if n := strings.Count(string(out), "works:"); n < 20 {
-		t.Errorf("%d things work", n)
+	for name, edit := range map[string]func(*route.Spec){
+		"as it comes":    nil,
+		"paced and held": func(s *route.Spec) { s.Ladder, s.Pace = "20ms..2s", "10ms" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := languages(t, languageServer, edit)
+			out, err := exec.Command(python, "testdata/openai_client.py", w.Server.URL, w.Token, w.Mint(t, "norole")).CombinedOutput()
+			t.Logf("%s", out)
+			if err != nil {
+				t.Error(err)
+			}
+			if n := strings.Count(string(out), "works:"); n < 20 {
+				t.Errorf("%d things work", n)
+			}
+		})
 	}
 }
 

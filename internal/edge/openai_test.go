@@ -106,7 +106,7 @@ func TestChatAnswer(t *testing.T) {
 	if want := `/v1/chat/completions  {"model":"secret-7b","messages":[{"role":"user","content":"hi"}],"max_completion_tokens":4096}`; got.Load() != want {
 		t.Errorf("the server got %s, want %s", got.Load(), want)
 	}
-	if got, want := resp.Header.Get(edge.FieldsHeader), "dropped=seed; set=max_completion_tokens=4096"; got != want {
+	if got, want := resp.Header.Get(edge.FieldsHeader), "dropped=seed; set=max_completion_tokens=4096; removed=cached_tokens"; got != want {
 		t.Errorf("%s: %q, want %q", edge.FieldsHeader, got, want)
 	}
 	r := w.Record(t, resp)
@@ -474,7 +474,7 @@ func TestFieldsByTier(t *testing.T) {
 		if resp.StatusCode != 200 || strings.Contains(body, "thought") != sees || strings.Contains(body, "fp_1") != sees {
 			t.Errorf("trusted %v: %d %s", sees, resp.StatusCode, body)
 		}
-		if told := strings.Contains(resp.Header.Get(edge.FieldsHeader), "removed=reasoning,system_fingerprint"); told == sees {
+		if told := strings.Contains(resp.Header.Get(edge.FieldsHeader), "removed=cached_tokens,reasoning,system_fingerprint"); told == sees {
 			t.Errorf("trusted %v: %s", sees, resp.Header.Get(edge.FieldsHeader))
 		}
 		resp, body = w.Post(t, chatPath, streamed, as)

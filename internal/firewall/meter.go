@@ -104,6 +104,9 @@ func (m *Meter) SetTerms(model pavise.Name, t Terms) error {
 	if err := t.Validate(); err != nil {
 		return err
 	}
+	if t.Bits() {
+		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the terms of %s count bits, and a meter counts rows", model), Hint: "give them as Terms.InRows says them"}
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	b := m.book(model)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/chat"
@@ -67,6 +68,7 @@ const unnamed = "unnamed"
 func (g *Gateway) BeginChat(ctx context.Context, who pavise.Principal, call ChatCall) (*ChatExchange, error) {
 	hold := g.bodies.Begin(who.Name())
 	request, read, wrong := readChat(hold, call)
+	whole := time.Now()
 	model := pavise.Name{Tenant: who.Tenant, Kind: "model", ID: unnamed}
 	if f, ok := errors.AsType[*chat.Fault](wrong); ok && f.Model != "" {
 		model.ID = f.Model
@@ -90,7 +92,7 @@ func (g *Gateway) BeginChat(ctx context.Context, who pavise.Principal, call Chat
 		g.countRefusal(model, tensor.NameOpenAI, err)
 		return nil, err
 	}
-	x := &ChatExchange{Exchange: Exchange{gateway: g, entry: entry, who: who, call: Call{Model: model, Subject: call.Subject}, hold: hold, read: read}, ask: request}
+	x := &ChatExchange{Exchange: Exchange{gateway: g, entry: entry, who: who, call: Call{Model: model, Subject: call.Subject}, hold: hold, read: read, whole: whole}, ask: request}
 	x.said = ChatTrail{Trail: &x.trail, API: call.API}
 	x.seen.Begin(ctx, g.watch, tensor.NameOpenAI, entry.Began())
 	x.seen.Language(acts[call.API])
@@ -200,6 +202,7 @@ func (x *ChatExchange) Answer(ctx context.Context) (*ChatAnswer, error) {
 	defer x.broken()
 	answer, err := x.route.Chat.Ask(x.calling(ctx), x.ask, x.body)
 	if err != nil {
+		x.await(ctx)
 		return nil, x.Abort(x.blame(ctx, err))
 	}
 	x.seen.Enter(telemetry.Shape)
@@ -208,7 +211,9 @@ func (x *ChatExchange) Answer(ctx context.Context) (*ChatAnswer, error) {
 	x.took(&answer.Document)
 	out := answer.AppendJSON(nil)
 	x.trail.Output, x.answered = x.commit(out), len(out)
-	if err := x.end(x.keep(ctx, nil, false)); err != nil {
+	err = x.keep(ctx, nil, false)
+	x.await(ctx)
+	if err = x.end(err); err != nil {
 		return nil, &Refusal{entry: x.entry, err: err}
 	}
 	index, _ := x.entry.Record()

@@ -12,6 +12,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/chat"
 	"github.com/pavise/pavise/internal/firewall"
+	"github.com/pavise/pavise/internal/telemetry"
 )
 
 // maxTail bounds what is held back of a stream until its record is written, in bytes.
@@ -25,6 +26,7 @@ type streaming struct {
 	seq  int64     // of the next event of a response
 	tail []byte    // what is held back
 	sent bool      // something was
+	beat *beating  // on a route with a pace; nil: events go as they come
 }
 
 // Stream asks the model for a streamed answer, hands its events to send as they come,
@@ -36,8 +38,11 @@ type streaming struct {
 // Unguarded: BeginChat has entered.
 func (x *ChatExchange) Stream(ctx context.Context, send func([]byte) error) error {
 	defer x.broken()
+	ctx, done := context.WithCancel(ctx)
+	defer done()
 	flow, err := x.route.Chat.Stream(x.calling(ctx), x.ask, x.body)
 	if err != nil {
+		x.await(ctx)
 		return x.Abort(x.blame(ctx, err))
 	}
 	defer flow.Close()
@@ -45,22 +50,42 @@ func (x *ChatExchange) Stream(ctx context.Context, send func([]byte) error) erro
 	_ = x.hold.Set(min(x.hold.Held(), x.ask.Size())) // less is never refused
 	s := &streaming{x: x, send: send, sum: sha256.New()}
 	s.sum.Write(x.kept.Salt)
+	if x.route.Pace != 0 {
+		return s.paced(ctx, done, flow)
+	}
 	for {
 		event, err := flow.Next()
-		if errors.Is(err, io.EOF) {
-			return s.finish(ctx)
-		}
 		if err == nil {
-			err = s.event(event)
+			err = s.event(ctx, event)
 		}
 		if err != nil {
-			return s.interrupted(ctx, err)
+			return s.over(ctx, err)
 		}
 	}
 }
 
+// over ends a stream for a reason, which is io.EOF when it is whole.
+func (s *streaming) over(ctx context.Context, why error) error {
+	s.rung(ctx)
+	if errors.Is(why, io.EOF) {
+		return s.finish(ctx)
+	}
+	return s.interrupted(ctx, why)
+}
+
+// rung has the first that leaves wait for its rung, if the route has a ladder. With a pace
+// the beats see to that.
+func (s *streaming) rung(ctx context.Context) {
+	if s.sent || s.beat != nil || s.x.route.Ladder.IsZero() {
+		return
+	}
+	s.x.seen.Enter(telemetry.Hold)
+	wait(ctx, s.x.rung())
+	s.x.seen.Enter(telemetry.Infer)
+}
+
 // event passes one event on, as far as it is for the caller.
-func (s *streaming) event(e *chat.Event) error {
+func (s *streaming) event(ctx context.Context, e *chat.Event) error {
 	s.x.took(&e.Document)
 	removed := s.x.route.Fields.Outbound(s.x.said.Tier, &e.Document)
 	if e.Thought() && s.x.said.Tier == firewall.Untrusted {
@@ -77,7 +102,7 @@ func (s *streaming) event(e *chat.Event) error {
 	}
 	s.x.said.Events++
 	if !e.Closing && len(s.tail) == 0 {
-		return s.pass(e.AppendSSE(nil))
+		return s.pass(ctx, e.AppendSSE(nil))
 	}
 	if s.tail = e.AppendSSE(s.tail); len(s.tail) > maxTail {
 		return &pavise.Error{Kind: pavise.Unavailable, Msg: "the model server does not come to an end"}
@@ -85,16 +110,32 @@ func (s *streaming) event(e *chat.Event) error {
 	return nil
 }
 
-// pass sends bytes and counts them among what the caller got.
-func (s *streaming) pass(b []byte) error {
+// pass sends bytes and counts them among what the caller got. The first wait for their
+// rung, if the route has a ladder.
+func (s *streaming) pass(ctx context.Context, b []byte) error {
+	s.rung(ctx)
 	s.sum.Write(b)
 	s.sent = true
-	s.x.seen.First()
 	s.x.answered += len(b)
-	if err := s.send(b); err != nil {
-		return &pavise.Error{Kind: pavise.Unavailable, Msg: "the caller went away before the answer ended", Err: err}
+	if err := s.out(b); err != nil {
+		return wentAway(err)
 	}
 	return nil
+}
+
+// wentAway says of a write that came to nothing why.
+func wentAway(err error) error {
+	return &pavise.Error{Kind: pavise.Unavailable, Msg: "the caller went away before the answer ended", Err: err}
+}
+
+// out sends bytes, or has them sent with the next beat.
+func (s *streaming) out(b []byte) error {
+	if s.beat != nil {
+		s.beat.waiting = append(s.beat.waiting, b...)
+		return nil
+	}
+	s.x.seen.First()
+	return s.send(b)
 }
 
 // finish writes the record, and lets go of what was held back.
@@ -108,7 +149,7 @@ func (s *streaming) finish(ctx context.Context) error {
 		return &Refusal{entry: s.x.entry, err: err}
 	}
 	index, _ := s.x.entry.Record()
-	if err := s.send(append(fmt.Appendf(nil, ": pavise-record %d\n\n", index), s.tail...)); err != nil {
+	if err := s.out(append(fmt.Appendf(nil, ": pavise-record %d\n\n", index), s.tail...)); err != nil {
 		return &Refusal{entry: s.x.entry, err: err} // the record says what they could have had
 	}
 	return nil
@@ -138,5 +179,5 @@ func (s *streaming) fail(err error) {
 	}
 	msg, _ := Message(err)
 	// Whoever went away reads nothing, and the record is written.
-	_ = s.send(chat.Failure(s.x.ask.API, msg, "server_error", "interrupted", s.seq).AppendSSE(nil))
+	_ = s.out(chat.Failure(s.x.ask.API, msg, "server_error", "interrupted", s.seq).AppendSSE(nil))
 }

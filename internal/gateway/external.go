@@ -16,7 +16,7 @@ import (
 func (x *Exchange) blind(ctx context.Context) error {
 	relay, ok := infer.RelayFrom(ctx)
 	x.past = ok && relay.Blind && x.route.Upstream == infer.External
-	whole := !x.route.Language() && (x.route.Shape.Kind == firewall.Full || x.route.Shape.Kind == "")
+	whole := !x.route.Language() && x.route.Ladder.IsZero() && (x.route.Shape.Kind == firewall.Full || x.route.Shape.Kind == "")
 	if !x.past || whole {
 		return nil
 	}
@@ -24,7 +24,7 @@ func (x *Exchange) blind(ctx context.Context) error {
 	x.entry.Verdict(pavise.Verdict{Check: "shape", Outcome: pavise.Deny, Reason: reason})
 	return &pavise.Error{
 		Kind: pavise.Denied, Msg: reason,
-		Hint: "the proxy's operator sets up ext_proc in the place of ext_authz; of a model of tensors the route's owner may put it with --shape full",
+		Hint: "the proxy's operator sets up ext_proc in the place of ext_authz; of a model of tensors the route's owner may put it with --shape full and --ladder none",
 	}
 }
 

@@ -89,6 +89,7 @@ func (g *Gateway) Infer(ctx context.Context, who pavise.Principal, call Call) (*
 		return x.unseen(ctx)
 	}
 	if err != nil {
+		x.await(ctx)
 		return nil, x.Abort(err)
 	}
 	return x.Finish(ctx, truth)
@@ -113,7 +114,8 @@ type Exchange struct {
 	past    bool      // the answer goes past us
 	seen    telemetry.Exchange
 	ended   bool
-	random  [48]byte // the trail's id and the salt are made of it
+	random  [48]byte  // the trail's id and the salt are made of it
+	whole   time.Time // when all of the request had been read; zero: it has not been
 
 	read, answered int // bytes of bodies
 }
@@ -165,6 +167,7 @@ func (x *Exchange) Finish(ctx context.Context, truth *tensor.Response) (*Answer,
 	if err == nil {
 		x.heard(truth)
 	}
+	x.await(ctx)
 	if err = x.end(err); err != nil {
 		return nil, &Refusal{entry: x.entry, err: err}
 	}
@@ -305,7 +308,7 @@ func (x *Exchange) parse() (*tensor.Request, error) {
 		return nil, err
 	}
 	keepRoom(&x.desk.text, text)
-	x.read = len(text)
+	x.read, x.whole = len(text), time.Now()
 	x.seen.Enter(telemetry.Parse)
 	m := tensor.Message{Body: text, Header: x.call.Header}
 	weight := lim.Weight(m)

@@ -27,6 +27,8 @@ type Trail struct {
 	Standing string   `json:"standing,omitempty"`
 	Altered  bool     `json:"altered,omitempty"` // the answer is not the model's own
 	Unseen   bool     `json:"unseen,omitempty"`  // a proxy got leave to ask the model, and showed us no answer
+	Rung     string   `json:"rung,omitempty"`    // of the route's ladder: how long after the request was read it ended
+	Late     bool     `json:"late,omitempty"`    // it ended above the top of the ladder
 	Answer   []Output `json:"answer,omitempty"`  // the form of the answer
 }
 
@@ -68,6 +70,12 @@ func (t *Trail) AppendJSON(b []byte) []byte {
 	}
 	if t.Unseen {
 		b = append(b, `,"unseen":true`...)
+	}
+	if t.Rung != "" {
+		b = record.AppendString(append(b, `,"rung":`...), t.Rung)
+	}
+	if t.Late {
+		b = append(b, `,"late":true`...)
 	}
 	for i := range t.Answer {
 		if i == 0 {

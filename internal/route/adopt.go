@@ -15,12 +15,16 @@ import (
 )
 
 // Standings returns all routes by name, and how it stands with each: what a control
-// plane tells its gateways.
+// plane tells its gateways. Limits in bits are told in rows, which older gateways know.
 func (t *Table) Standings() []Standing {
 	table, barred := *t.live.Load(), *t.barred.Load()
 	all := make([]Standing, 0, len(table))
 	for _, l := range table {
-		all = append(all, Standing{Route: l.Route, Quarantined: barred[l.Model]})
+		told := l.Route
+		if limits, err := told.Limits(); err == nil { // or the route could not have been put
+			told.Terms = limits
+		}
+		all = append(all, Standing{Route: told, Quarantined: barred[l.Model]})
 	}
 	slices.SortFunc(all, func(a, b Standing) int { return strings.Compare(a.Model.String(), b.Model.String()) })
 	return all
@@ -106,6 +110,11 @@ func (t *Table) prepare(ctx context.Context, all []Standing, share int, model fu
 		if next[route.Model] != nil {
 			return next, nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("there are two routes to %s", route.Model)}
 		}
+		limits, err := route.Limits() // in rows, so that a part is never less than one
+		if err != nil {
+			return next, nil, err
+		}
+		route.Terms = limits
 		route.Terms.Budget, route.Terms.ModelBudget = route.Terms.Budget.Part(share), route.Terms.ModelBudget.Part(share)
 		if s.Quarantined {
 			barred[route.Model] = true
@@ -212,7 +221,7 @@ func (r Route) Validate() error {
 	if err := r.checkServers(); err != nil {
 		return err
 	}
-	if err := r.checkAmber(); err != nil {
+	if err := errors.Join(r.checkAmber(), r.checkTiming()); err != nil {
 		return err
 	}
 	if r.Language() {
@@ -228,6 +237,9 @@ func (r Route) Validate() error {
 		return err
 	}
 	if err := r.Drift.Validate(r.Signature.Inputs); err != nil {
+		return err
+	}
+	if _, err := r.Limits(); err != nil {
 		return err
 	}
 	return r.Terms.Validate()

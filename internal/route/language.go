@@ -48,5 +48,8 @@ func (r Route) checkLanguage() error {
 	if err := r.Fields.Validate(); err != nil {
 		return err
 	}
+	if _, err := r.Limits(); err != nil {
+		return err
+	}
 	return r.Terms.Validate()
 }

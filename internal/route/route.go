@@ -8,6 +8,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/infer"
+	"github.com/pavise/pavise/internal/pace"
 	"github.com/pavise/pavise/internal/tensor"
 )
 
@@ -30,6 +31,8 @@ type Route struct {
 	Shape     firewall.Shape   `json:"shape"`
 	Fields    firewall.Fields  `json:"fields,omitzero"` // of a language model: who may use which fields
 	Drift     *firewall.Drift  `json:"drift,omitempty"` // what the rows of many requests are held to; nil: nothing is
+	Ladder    pace.Ladder      `json:"ladder,omitzero"` // when answers leave; the zero one: when they are ready
+	Pace      pace.Beat        `json:"pace,omitempty"`  // of a language model: how often a stream is written to; 0: with each event
 	// Calibration is the digest of what the callers are held to by the detectors of those
 	// who copy models; empty: nobody looks. Amber is what those get whom they find, as
 	// tier.ParseMeasure reads it; empty: guard where the route is alterable, else budget.
@@ -83,15 +86,33 @@ type Spec struct {
 	Mark        string          `json:"mark,omitempty" placeholder:"SHARE" help:"on which share of inputs callers in amber are given another class, by a secret key, so that a copy can be known (0.005 is usual); for alterable routes only. none takes it away" doc:"on which share of inputs callers in amber are given another class, by a secret key, so that a copy can be known: 0.005 is usual; for alterable routes only. none takes it away"`
 	MaxRows     int             `json:"max_rows,omitempty" minimum:"1" help:"rows in one request (a new route: 256)" doc:"rows in one request; 256 for a new route"`
 	Rate        string          `json:"rate,omitempty" help:"rows of each caller, as COUNT/TIME with an optional burst (a new route: '1200/1m burst 300')" doc:"rows of each caller, as COUNT/TIME with an optional burst"`
-	Budget      string          `json:"budget,omitempty" help:"rows of each caller in a longer window (a new route: '100000/24h')" doc:"rows of each caller in a longer window, as COUNT/TIME"`
+	Budget      string          `json:"budget,omitempty" help:"rows of each caller in a longer window, or bits that their answers disclose, as '2000000 bits/24h' (a new route: '100000/24h')" doc:"rows of each caller in a longer window, as COUNT/TIME, or bits that their answers disclose, as COUNT bits/TIME"`
 	ModelRate   string          `json:"model_rate,omitempty" help:"rows of all callers together, or none for no such limit (a new route: none)" doc:"rows of all callers together, as COUNT/TIME with an optional burst, or none for no such limit"`
-	ModelBudget string          `json:"model_budget,omitempty" help:"rows of all callers together in a longer window (a new route: '1000000/24h')" doc:"rows of all callers together in a longer window, as COUNT/TIME"`
+	ModelBudget string          `json:"model_budget,omitempty" help:"rows or bits of all callers together in a longer window (a new route: '1000000/24h')" doc:"rows of all callers together in a longer window, as COUNT/TIME, or bits, as COUNT bits/TIME"`
 	Shape       string          `json:"shape,omitempty" help:"how much of the scores an answer tells: full, round:DIGITS, topk:K or label (a new route: round:4)" doc:"how much of the scores an answer tells: full, round:DIGITS, topk:K or label"`
 	Fields      json.RawMessage `json:"fields,omitzero" type:"filecontent" placeholder:"FILE" help:"of a language model, who may use which fields of its protocol, as JSON: {\"trusted\": [ROLE, …], \"internal\": [ROLE, …], \"max_tokens\": 4096, \"drop\": false, \"links\": false, \"allow\": [FIELD, …], \"cache_salt\": false}. What is left out is nobody, or false" doc:"of a language model, who may use which fields of its protocol: {trusted, internal, max_tokens, drop, links, allow, cache_salt}; what is left out is nobody, or false"`
+	Ladder      string          `json:"ladder,omitempty" placeholder:"TIMES" help:"the times since a request was read at which its answer may leave: FIRST..TOP, each 1.25 times the one before, FIRST xFACTOR to TOP, or one time. Put FIRST above what the model usually takes: answers on one rung look alike. none takes it away" doc:"the times since a request was read at which its answer may leave: FIRST..TOP, each 1.25 times the one before, FIRST xFACTOR to TOP, or one time; none takes it away"`
+	Pace        string          `json:"pace,omitempty" placeholder:"TIME" help:"of a language model, the time between two writes to a stream, such as 50ms: events leave together, with padding that clients read past. none takes it away" doc:"of a language model, the time between two writes to a stream: events leave together, with padding that clients read past; none takes it away"`
 	Purpose     string          `json:"purpose,omitempty" help:"what the answers decide; security, health and access cannot be alterable" doc:"what the answers decide; security, health and access cannot be alterable"`
 	Alterable   *bool           `json:"alterable,omitempty" negatable:"" help:"the owner lets answers be altered beyond rounding, and the callers' terms say so" doc:"the owner lets answers be altered beyond rounding, and the callers' terms say so"`
 	Observe     *bool           `json:"observe,omitempty" negatable:"" help:"record what would be denied by policy, rates, budgets and limits, and let it pass; malformed requests are refused all the same" doc:"record what would be denied by policy, rates, budgets and limits, and let it pass; malformed requests are refused all the same"`
 	Durable     *bool           `json:"durable,omitempty" negatable:"" help:"let answers wait until their record survives power loss" doc:"let answers wait until their record survives power loss"`
+}
+
+// Limits are the terms as callers are held to them: those in bits as so many rows as answers
+// of the route disclose no more in. The error is of kind Invalid.
+func (r Route) Limits() (firewall.Terms, error) {
+	if !r.Terms.Bits() {
+		return r.Terms, nil
+	}
+	if r.Language() {
+		return r.Terms, &pavise.Error{Kind: pavise.Invalid, Msg: "a limit in bits is for scores, and a language model answers with texts", Hint: "give it in rows, as 1000/24h"}
+	}
+	bits, err := r.Shape.Disclosed(r.Signature.Outputs)
+	if err != nil {
+		return r.Terms, err
+	}
+	return r.Terms.InRows(bits)
 }
 
 // Model returns the name of the model, which is the one thing to know before
@@ -138,6 +159,9 @@ func (s Spec) route(was *Route) (Route, error) {
 		}
 	}
 	if err := s.language(&r); err != nil {
+		return Route{}, err
+	}
+	if err := s.timing(&r); err != nil {
 		return Route{}, err
 	}
 	r.Purpose = cmp.Or(s.Purpose, r.Purpose)

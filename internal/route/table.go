@@ -171,7 +171,11 @@ func (t *Table) startModel(tx *store.Tx, route Route) (*Live, error) {
 
 // install lets requests take the route.
 func (t *Table) install(l *Live) error {
-	if err := t.meter.SetTerms(l.Model, l.Terms); err != nil {
+	limits, err := l.Limits()
+	if err != nil {
+		return err
+	}
+	if err := t.meter.SetTerms(l.Model, limits); err != nil {
 		return err
 	}
 	table := maps.Clone(*t.live.Load())
@@ -270,6 +274,9 @@ func (t *Table) compose(ctx context.Context, spec Spec, found *finding, was *Rou
 		return placed, err
 	}
 	if route.Drift, err = route.Drift.Put(spec.Baseline, spec.Drift, route.Signature.Inputs); err != nil {
+		return placed, err
+	}
+	if _, err := route.Limits(); err != nil {
 		return placed, err
 	}
 	own, ended, err := t.watched(ctx, &route, was, spec)

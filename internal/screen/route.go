@@ -78,7 +78,7 @@ func widest(text string) (most int) {
 
 func printRoute(w io.Writer, p route.Placed) {
 	r := p.Route
-	fmt.Fprintf(w, "%s: %s, answers %s, %s, budget %s, %s", r.Model, behindAll(route.Standing{Route: r}), r.Shape, limit(r.Terms.Rate), limit(r.Terms.Budget), bounds(r))
+	fmt.Fprintf(w, "%s: %s, answers %s, %s, budget %s, %s", r.Model, behindAll(route.Standing{Route: r}), r.Shape, limit(r.Terms.Rate), budget(r), bounds(r))
 	if m := mode(r); m != enforced {
 		fmt.Fprintf(w, ", %s", m)
 	}
@@ -104,6 +104,15 @@ func bounds(r route.Route) string {
 	return "bounds on " + Count(n, "column")
 }
 
+// budget is that of each caller; of one in bits it says how many rows those are.
+func budget(r route.Route) string {
+	text := limit(r.Terms.Budget)
+	if limits, err := r.Limits(); err == nil && r.Terms.Budget.Bits {
+		text += ", which is " + Count(limits.Budget.Count, "row")
+	}
+	return text
+}
+
 // limit is a rate as route put takes it: 1200/1m burst 300. A burst of the whole
 // Count goes without saying.
 func limit(r firewall.Rate) string {
@@ -111,6 +120,9 @@ func limit(r firewall.Rate) string {
 		return "none"
 	}
 	text := fmt.Sprintf("%d/%s", r.Count, span(r.Per))
+	if r.Bits {
+		text = fmt.Sprintf("%d bits/%s", r.Count, span(r.Per))
+	}
 	if r.Burst != r.Count {
 		text += fmt.Sprintf(" burst %d", r.Burst)
 	}
@@ -182,6 +194,12 @@ func mode(r route.Route) string {
 	}
 	if r.Alterable {
 		words = append(words, "alterable")
+	}
+	if !r.Ladder.IsZero() {
+		words = append(words, "ladder "+r.Ladder.String())
+	}
+	if r.Pace != 0 {
+		words = append(words, "pace "+r.Pace.String())
 	}
 	return strings.Join(words, ", ")
 }

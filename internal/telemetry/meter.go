@@ -150,6 +150,7 @@ type Model struct {
 	asked    counter // rows
 	charged  counter // rows
 	in, out  counter // bytes
+	late     counter // answers above the top of a ladder
 	genai    [len(operations)]atomic.Pointer[language]
 }
 

@@ -31,39 +31,40 @@ type Asked struct {
 }
 
 // The measures that are taken of a client. Each is larger the less the client is like
-// those of the calibration.
+// those of the calibration. The first are of the traits of its rows: of each trait two, how
+// much of it all rows have, and how much the oddest of them, for what most rows are like.
 const (
-	measureResidual    = iota // rows stick out of what rows differ in
-	measureResidualFar        // share of those that stick out far
-	measureOutside            // rows are far from all that were seen
-	measureOutsideFar         // share of those that are very far
-	measureOdd                // share with values of a kind that a column never had
-	measureMargin             // share close to a border of the model
-	measureMarginWide         // share near a border
-	measureNear               // share that nearly repeats an earlier row of the client
-	measureCross              // share that nearly repeats a row of somebody else
-	measureLine               // share on a line with earlier rows
-	measureDistance           // distances to earlier rows are spread otherwise (after PRADA)
-	measureDiscrepancy        // rows of a class are drawn otherwise (class-conditional MMD)
-	measureCoverage           // cells of the input space that were visited
+	measureProfile     = 2*traits + iota // all traits together are spread otherwise (Mahalanobis distance)
+	measureOdd                           // share with values of a kind that a column never had
+	measureNear                          // share that nearly repeats an earlier row of the client
+	measureCross                         // share that nearly repeats a row of somebody else
+	measureLine                          // share on a line with earlier rows
+	measureDistance                      // distances to earlier rows are spread otherwise (after PRADA)
+	measureDiscrepancy                   // rows of a class are drawn otherwise (class-conditional MMD)
+	measureCoverage                      // cells of the input space that were visited
 	measures
 )
 
 // measureNames are what the measures are called, in their order.
 var measureNames = [measures]string{
-	"off-manifold", "off-manifold-share", "novelty", "novelty-share", "odd-values", "low-margin", "low-margin-wide",
-	"near-duplicates", "cross-duplicates", "line-search", "distances", "discrepancy", "coverage",
+	"surprise", "surprise-tail", "made-up", "made-up-tail", "low-margin", "low-margin-tail", "off-manifold", "off-manifold-tail", "novelty", "novelty-tail",
+	"profile", "odd-values", "near-duplicates", "cross-duplicates", "line-search", "distances", "discrepancy", "coverage",
 }
 
 // measureWords say for people what a measure found, given its value.
 var measureWords = [measures]string{
-	"its rows stick out of the directions in which known rows differ %.1f times as far as those do",
-	"%.0f%% of its rows stick out of those directions further than any known row",
-	"its rows lie %.1f times as far from what is usually asked as known rows do",
-	"%.0f%% of its rows lie further from what is usually asked than any known row",
+	"for one who asks such rows the answers could be foretold too rarely (by %.1f deviations)",
+	"the answers to some of its rows could be foretold far less than to the others (by %.1f deviations)",
+	"too many of its rows look as if made of others (by %.1f deviations)",
+	"some of its rows look far more than the others as if made of such (by %.1f deviations)",
+	"for one who asks such rows too many are close to a border of the model (by %.1f deviations)",
+	"some of its rows are far closer to a border of the model than the others (by %.1f deviations)",
+	"its rows stick out of the directions in which known rows differ (by %.1f deviations)",
+	"some of its rows stick out of the directions in which known rows differ, and the others do not (by %.1f deviations)",
+	"its rows lie far from what is usually asked (by %.1f deviations)",
+	"some of its rows lie far from what is usually asked, and the others do not (by %.1f deviations)",
+	"its rows as a whole are %.1f times as unlike those of known clients as known clients are unlike each other",
 	"%.0f%% of its rows hold values of a kind that their columns never had",
-	"%.0f%% of its rows lie closer to a border of the model than 95 in 100 known rows",
-	"%.0f%% of its rows lie closer to a border of the model than 80 in 100 known rows",
 	"%.0f%% of its rows nearly repeat an earlier one of its own",
 	"%.0f%% of its rows nearly repeat a row of another client",
 	"%.0f%% of its rows lie on a line with earlier ones",
@@ -74,8 +75,7 @@ var measureWords = [measures]string{
 
 // measureShare marks the measures that are shares of rows, and are said in percent.
 var measureShare = [measures]bool{
-	measureResidualFar: true, measureOutsideFar: true, measureOdd: true, measureMargin: true, measureMarginWide: true,
-	measureNear: true, measureCross: true, measureLine: true, measureDistance: true,
+	measureOdd: true, measureNear: true, measureCross: true, measureLine: true, measureDistance: true,
 }
 
 // A Sighting says that a client is unlike those of the calibration.
@@ -107,9 +107,9 @@ type Extraction struct {
 	seen    uint32    // clients so far
 	scratch glance
 
-	// took, if set, is told of the measures of a client at a look. Only a calibration
-	// sets it.
-	took func(client string, look int, values *[measures]float64)
+	// took, if set, is told of the measures of a client at a look, those of its traits not
+	// among them, and of how those are spread. Only a calibration sets it.
+	took func(client string, look int, values *[measures]float64, told *[traits * traitTells]float64)
 }
 
 // NewExtraction begins to watch clients.
@@ -119,13 +119,16 @@ func NewExtraction(c *Calibration) *Extraction {
 
 // A glance is what is computed of one row.
 type glance struct {
-	scaled   []float32
-	point    []float32 // leading coordinates in the subspace, and how far it sticks out
-	residual float32   // how far it sticks out
-	fold     [anomaly.SketchLen]float32
-	sketch   [anomaly.SketchLen]int8
-	exact    uint64 // hash of the row
-	group    int    // of its class
+	scaled      []float32
+	coordinates []float32 // in the subspace
+	point       []float32 // the leading ones of them, in their unit, and how far it sticks out
+	residual    float32   // how far it sticks out
+	fold        [anomaly.SketchLen]float32
+	sketch      [anomaly.SketchLen]int8
+	exact       uint64 // hash of the row
+	group       int    // of its class
+	in          []float32
+	room        guessRoom
 }
 
 // A study is what is known of one client.
@@ -135,6 +138,7 @@ type study struct {
 	heard   bool   // again, since it was last passed over
 	fresh   int    // different rows since the watch began
 	sums    [measures]float64
+	spread  spread      // of the traits of fresh rows
 	count   []float64   // fresh rows by group of classes
 	feature [][]float32 // their features, summed
 	ring    []kept
@@ -225,7 +229,7 @@ func (e *Extraction) newStudy() *study {
 // client who asks for years must not be judged by fifty rows again and again. What it was
 // told of, and the rows that later ones are compared with, stay.
 func (s *study) restart() {
-	s.again, s.fresh, s.near, s.sums = true, 0, 0, [measures]float64{}
+	s.again, s.fresh, s.near, s.sums, s.spread = true, 0, 0, [measures]float64{}, spread{}
 	s.bins, s.cells = [studyBins]float64{}, [studyCells / 64]uint64{}
 	s.seen = [studySeen]uint64{}
 	clear(s.count)
@@ -251,17 +255,10 @@ func (s *study) repeats(exact uint64) bool {
 func (e *Extraction) measure(s *study, a *Asked, g *glance) {
 	c := e.c
 	c.place(g, a)
-	residual, outside := g.residual, c.Centers[g.group].Outside(g.point)
-	s.sums[measureResidual] += c.Residual.doublings(residual)
-	s.sums[measureResidualFar] += one(residual > c.Residual.Far)
-	s.sums[measureOutside] += c.Outside.doublings(outside)
-	s.sums[measureOutsideFar] += one(outside > c.Outside.Far)
+	var of [traits]float64
+	c.traits(&of, g, a)
+	s.spread.add(&of, &c.Traits[g.group])
 	s.sums[measureOdd] += one(c.Scale.Odd(a.Input))
-	if c.Scores > 0 {
-		m := marginOf(a.Scores)
-		s.sums[measureMargin] += one(m < c.Margins[g.group][0])
-		s.sums[measureMarginWide] += one(m < c.Margins[g.group][1])
-	}
 	parent := s.compare(c, g)
 	s.sums[measureCross] += one(e.cross.see(s.number, g))
 	s.keep(g, parent)
@@ -279,7 +276,7 @@ func (e *Extraction) measure(s *study, a *Asked, g *glance) {
 func (s *study) compare(c *Calibration, g *glance) (parent int) {
 	parent, distance := -1, int32(math.MaxInt32)
 	for i := range s.ring {
-		if d := apart(&s.ring[i].sketch, &g.sketch); d < distance {
+		if d := within(&s.ring[i].sketch, &g.sketch, distance); d < distance {
 			parent, distance = i, d
 		}
 	}
@@ -327,7 +324,7 @@ func (s *study) keep(g *glance, parent int) {
 func (s *study) values(c *Calibration, dst *[measures]float64) {
 	n := float64(s.fresh)
 	for m := range dst {
-		dst[m] = s.sums[m] / n
+		dst[m] = s.sums[m] / n // those of traits, and some others, are none yet
 	}
 	if s.near > 0 {
 		var apart float64
@@ -348,22 +345,30 @@ func (s *study) values(c *Calibration, dst *[measures]float64) {
 	}
 }
 
+// profiled sets the measures of traits, which are spread as told.
+func profiled(p *anomaly.Profile, told *[traits * traitTells]float64, dst *[measures]float64) {
+	for k := range traitTold {
+		dst[k] = p.Contrast(k, told[:])
+	}
+	dst[measureProfile] = p.Distance(told[:])
+}
+
 // judge holds a client's measures at a look against the calibration's.
 func (e *Extraction) judge(s *study, client string, look int) (Sighting, bool) {
 	var values [measures]float64
+	var told [traits * traitTells]float64
 	s.values(e.c, &values)
+	s.spread.tell(&told, float64(s.fresh))
 	if e.took != nil {
-		e.took(client, look, &values)
+		e.took(client, look, &values, &told)
 		return Sighting{}, false
 	}
+	profiled(e.c.Profiles[look], &told, &values)
 	m, score := e.c.furthest(look, &values)
 	if score > s.best.Score || s.best.Detector == "" {
 		said := values[m]
-		switch {
-		case measureShare[m]:
+		if measureShare[m] {
 			said *= 100
-		case m == measureResidual || m == measureOutside:
-			said = math.Exp2(said) - 1
 		}
 		s.best = Sighting{
 			Client: client, Rows: s.rows, Detector: measureNames[m], Score: score, Threshold: e.c.Threshold,

@@ -22,8 +22,8 @@ const (
 func (c *Calibration) place(g *glance, a *Asked) {
 	g.scaled = c.Scale.Apply(g.scaled[:0], a.Input)
 	var residual float32
-	g.point, residual = c.Space.Project(g.point[:0], g.scaled)
-	g.point = g.point[:min(len(g.point), calibrationPoint)]
+	g.coordinates, residual = c.Space.Project(g.coordinates[:0], g.scaled)
+	g.point = append(g.point[:0], g.coordinates[:min(len(g.coordinates), calibrationPoint)]...)
 	for k := range g.point {
 		g.point[k] /= c.Space.Unit
 	}
@@ -131,10 +131,17 @@ func exactHash(key *[32]byte, row []float64) uint64 {
 }
 
 // apart is the squared distance of two sketches.
-func apart(a, b *[anomaly.SketchLen]int8) (sum int32) {
-	for k := range a {
-		d := int32(a[k]) - int32(b[k])
-		sum += d * d
+func apart(a, b *[anomaly.SketchLen]int8) int32 { return within(a, b, math.MaxInt32) }
+
+// within is their squared distance, or something above most where it is.
+func within(a, b *[anomaly.SketchLen]int8, most int32) (sum int32) {
+	const part = 8
+	for from := 0; from < anomaly.SketchLen && sum <= most; from += part {
+		x, y := (*[part]int8)(a[from:]), (*[part]int8)(b[from:])
+		for k := range x {
+			d := int32(x[k]) - int32(y[k])
+			sum += d * d
+		}
 	}
 	return sum
 }

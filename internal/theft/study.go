@@ -32,6 +32,7 @@ func (e *Extraction) AppendStudy(dst []byte, client string) (_ []byte, ok bool) 
 	w := writer{append(append(dst, studyFormat...), e.of[:]...)}
 	w.counts(uint64(s.rows), uint64(s.fresh), bit(s.again)|bit(s.told)<<1, uint64(len(s.count)), uint64(len(s.ring)), uint64(s.next))
 	w.floats(s.sums[:]...)
+	s.spread.write(&w)
 	w.floats(s.near)
 	w.floats(s.bins[:]...)
 	w.floats(s.count...)
@@ -106,6 +107,7 @@ func (s *study) read(r *reader, c *Calibration) {
 	s.ring = make([]kept, r.count(studyRing))
 	s.next = r.count(studyRing - 1)
 	r.floats(s.sums[:])
+	s.spread.read(r)
 	near := [1]float64{}
 	r.floats(near[:])
 	s.near = near[0]
@@ -140,6 +142,28 @@ func (s *study) read(r *reader, c *Calibration) {
 	s.best.Score = score[0]
 	s.best.Detector, s.best.Evidence = r.text(), r.text()
 	r.must(s.fresh <= s.rows && len(r.b) == 0)
+}
+
+// write writes how the traits of a client's rows are spread.
+func (p *spread) write(w *writer) {
+	w.floats(p.sum[:]...)
+	for i := range p.bins {
+		for _, n := range p.bins[i] {
+			w.b = binary.LittleEndian.AppendUint16(w.b, n)
+		}
+	}
+}
+
+// read reads what write wrote.
+func (p *spread) read(r *reader) {
+	r.floats(p.sum[:])
+	for i := range p.bins {
+		for j := range p.bins[i] {
+			if b := r.take(2); b != nil {
+				p.bins[i][j] = binary.LittleEndian.Uint16(b)
+			}
+		}
+	}
 }
 
 func bit(b bool) uint64 {
