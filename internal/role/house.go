@@ -150,12 +150,12 @@ func (p plane) options() map[string]upstream.TLS {
 
 // openGateway opens the data plane.
 func (h *house) openGateway(ctx context.Context, verifier *identity.Verifier, own plane) (err error) {
-	if h.tiers, err = tier.Open(ctx, tier.Config{Store: h.db, Now: h.now}); err != nil {
-		return err
-	}
 	h.gateway, err = gateway.New(ctx, gateway.Config{
 		KeyFiles: config.KeyFiles(own.keys), TLS: own.options(), Detectors: detect.House(own.detectors.Bound()), Guard: h.guard, Verifier: verifier, Store: h.db, Log: h.log, Subjects: h.subjects, Now: h.now, Watch: h.telemetry, KEK: h.kek,
 	})
+	if err == nil {
+		h.tiers = h.gateway.Tiers
+	}
 	return err
 }
 

@@ -221,7 +221,10 @@ func (r Route) Validate() error {
 	if err := r.checkServers(); err != nil {
 		return err
 	}
-	if err := errors.Join(r.checkAmber(), r.checkTiming()); err != nil {
+	if err := r.checkTiming(); err != nil {
+		return err
+	}
+	if err := r.checkAmber(); err != nil {
 		return err
 	}
 	if r.Language() {

@@ -184,9 +184,9 @@ func newCrossing(c *Calibration) *crossing {
 	return x
 }
 
-// see keeps a row, and reports whether it nearly repeats one of another client. One that is
-// the same to the last bit says nothing: many ask the same.
-func (x *crossing) see(client uint32, g *glance) (found bool) {
+// see keeps a row, and returns another client one of whose rows it nearly repeats; 0 if there
+// is none. One that is the same to the last bit says nothing: many ask the same.
+func (x *crossing) see(client uint32, g *glance) (other uint32) {
 	for t := range x.slots {
 		h := uint64(t+1) * 0x9e3779b97f4a7c15
 		for k := range crossParts {
@@ -196,8 +196,10 @@ func (x *crossing) see(client uint32, g *glance) (found bool) {
 			h ^= h >> 29
 		}
 		slot := &x.slots[t][h%uint64(len(x.slots[t]))]
-		found = found || slot.client != 0 && slot.client != client && slot.exact != g.exact && apart(&slot.sketch, &g.sketch) <= x.near
+		if other == 0 && slot.client != client && slot.exact != g.exact && apart(&slot.sketch, &g.sketch) <= x.near {
+			other = slot.client
+		}
 		*slot = crossed{client, g.exact, g.sketch}
 	}
-	return found
+	return other
 }
