@@ -80,7 +80,7 @@ func (o *Orders) parts() map[string]any {
 }
 
 // Sections are a bundle's, filled by say, which says all orders as they are now. size
-// returns how long a model is. Both are called by one goroutine at a time.
+// returns how long a model or a calibration is. Both are called by one goroutine at a time.
 func Sections(say func(context.Context) (*Orders, error), size func(ctx context.Context, digest string) (int64, error)) map[string]bundle.Section {
 	all := map[string]bundle.Section{
 		sectionNeeds: func(context.Context) (json.RawMessage, map[string]int64, error) {
@@ -100,11 +100,10 @@ func Sections(say func(context.Context) (*Orders, error), size func(ctx context.
 			}
 			blobs := map[string]int64{}
 			for _, r := range o.Routes {
-				if r.ONNX == "" {
-					continue
-				}
-				if blobs[r.ONNX], err = size(ctx, r.ONNX); err != nil {
-					return nil, nil, err
+				for _, digest := range r.Blobs() {
+					if blobs[digest], err = size(ctx, digest); err != nil {
+						return nil, nil, err
+					}
 				}
 			}
 			return text, blobs, nil

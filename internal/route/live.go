@@ -11,6 +11,7 @@ import (
 	"github.com/pavise/pavise/internal/shadow"
 	"github.com/pavise/pavise/internal/telemetry"
 	"github.com/pavise/pavise/internal/tensor"
+	"github.com/pavise/pavise/internal/tier"
 	"github.com/pavise/pavise/internal/upstream"
 )
 
@@ -30,6 +31,7 @@ type Live struct {
 	Said      string           // what records say answered
 	Shaped    string           // how they say that answers are shaped
 	Watch     *firewall.Watch  // of the inputs; nil: the route has no baseline
+	ForAmber  tier.Measure     // what callers in amber get
 }
 
 // A Predictor answers a checked request. Infer may be called from many goroutines;
@@ -42,7 +44,7 @@ type Predictor interface {
 func (t *Table) liveOf(route Route) *Live {
 	return &Live{
 		Route: route, Gate: firewall.NewGate(route.Signature, route.MaxRows), Counter: t.watch.Model(route.Model.ID),
-		Said: route.answers(), Shaped: route.Shape.String(), Watch: t.watchOf(route),
+		Said: route.answers(), Shaped: route.Shape.String(), Watch: t.watchOf(route), ForAmber: route.Measure(),
 	}
 }
 

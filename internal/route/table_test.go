@@ -71,7 +71,7 @@ func newWorld(t *testing.T, dir string) *world {
 	if w.log.Size() == 0 {
 		must(policies.Seed(t.Context(), tenant, guard.Defaults()))
 	}
-	w.Table, err = Open(t.Context(), g, w.db, firewall.NewMeter(100), infer.NewServers(), nil)
+	w.Table, err = Open(t.Context(), g, w.db, firewall.NewMeter(100), infer.NewServers(), nil, nil)
 	must(err)
 	return w
 }
