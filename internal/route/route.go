@@ -37,9 +37,11 @@ type Route struct {
 	// who copy models; empty: nobody looks. Amber is what those get whom they find, as
 	// tier.ParseMeasure reads it; empty: guard where the route is alterable, else budget.
 	// Mark is the share of inputs on which their answers are marked; 0: none is.
-	Calibration string  `json:"calibration,omitempty"`
-	Amber       string  `json:"amber,omitempty"`
-	Mark        float64 `json:"mark,omitempty"`
+	Calibration string      `json:"calibration,omitempty"`
+	Amber       string      `json:"amber,omitempty"`
+	Mark        float64     `json:"mark,omitempty"`
+	Ladder      pace.Ladder `json:"ladder,omitzero"` // when answers leave; the zero one: when they are ready
+	Pace        pace.Beat   `json:"pace,omitempty"`  // of a language model: how often a stream is written to; 0: with each event
 
 	Purpose   string `json:"purpose,omitempty"`   // what the answers decide: security, health, access …
 	Alterable bool   `json:"alterable,omitempty"` // the owner lets answers be altered, and the callers' terms say so

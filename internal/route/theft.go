@@ -164,7 +164,10 @@ func (r Route) Measure() tier.Measure {
 	if m, err := tier.ParseMeasure(r.Amber); err == nil {
 		return m
 	}
-	return tier.Usual(r.Alterable && !r.Language())
+	if usual := tier.Usual(r.Alterable); !r.Language() && usual.Validate(r.Alterable, r.Shape, r.Signature) == nil {
+		return usual
+	}
+	return tier.Usual(false)
 }
 
 // checkAmber reports whether callers in amber may get what the route says. The error is of
