@@ -31,8 +31,6 @@ type Route struct {
 	Shape     firewall.Shape   `json:"shape"`
 	Fields    firewall.Fields  `json:"fields,omitzero"` // of a language model: who may use which fields
 	Drift     *firewall.Drift  `json:"drift,omitempty"` // what the rows of many requests are held to; nil: nothing is
-	Ladder    pace.Ladder      `json:"ladder,omitzero"` // when answers leave; the zero one: when they are ready
-	Pace      pace.Beat        `json:"pace,omitempty"`  // of a language model: how often a stream is written to; 0: with each event
 	// Calibration is the digest of what the callers are held to by the detectors of those
 	// who copy models; empty: nobody looks. Amber is what those get whom they find, as
 	// tier.ParseMeasure reads it; empty: guard where the route is alterable, else budget.
