@@ -76,6 +76,7 @@ type Gateway struct {
 
 	marks    sync.Mutex
 	markings map[markedModel]*tier.Marking // guarded by marks
+	callers  roster                        // what links those who were let in
 }
 
 // New opens a gateway: it loads the routes and what callers have taken so far.
