@@ -19,6 +19,7 @@ const (
 	studySeen         = 512  // words of 64 bits in which the rows of a watch are marked
 	studyBins         = 16   // of the distance to the nearest earlier row
 	lineCosine        = 0.97 // of two steps that go the same way, or back
+	profileLeast      = 0.5  // times the usual distance of a client: less is nothing
 	sketchStep        = 16   // steps of a kept coordinate in the usual size of one
 )
 
@@ -367,12 +368,22 @@ func (s *study) values(c *Calibration, dst *[measures]float64) {
 	}
 }
 
-// profiled sets the measures of traits, which are spread as told.
+// profiled sets the measures of traits, which are spread as told. Only who has more of them
+// than is usual can be unlike: rows of clients that the calibration has learnt from are the
+// most ordinary that there are.
 func profiled(p *anomaly.Profile, told *[traits * traitTells]float64, dst *[measures]float64) {
-	for k := range traitTold {
+	var more float64
+	for k, at := range traitTold {
 		dst[k] = p.Contrast(k, told[:])
+		if at%traitTells != 0 { // the oddest rows of few are odd
+			dst[k] = min(dst[k], 2*math.Log1p(max(0, dst[k]/2)))
+		}
+		more += told[at] - p.Mean[at]
 	}
-	dst[measureProfile] = p.Distance(told[:])
+	dst[measureProfile] = math.Log(profileLeast)
+	if more > 0 {
+		dst[measureProfile] = math.Log(max(p.Distance(told[:]), profileLeast))
+	}
 }
 
 // judge holds a client's measures at a look against the calibration's.
@@ -394,8 +405,13 @@ func (e *Extraction) judge(s *study, client string, look int) (Sighting, bool) {
 	m, score := e.c.furthest(look, &values)
 	if score > s.best.Score || s.best.Detector == "" {
 		said := values[m]
-		if measureShare[m] {
+		switch {
+		case measureShare[m]:
 			said *= 100
+		case m == measureProfile:
+			said = math.Exp(said)
+		case m < measureProfile && traitTold[m]%traitTells != 0:
+			said = max(said, 2*math.Expm1(said/2))
 		}
 		s.best = Sighting{
 			Client: client, Rows: s.rows, Detector: measureNames[m], Score: score, Threshold: threshold,

@@ -135,13 +135,11 @@ func apart(a, b *[anomaly.SketchLen]int8) int32 { return within(a, b, math.MaxIn
 
 // within is their squared distance, or something above most where it is.
 func within(a, b *[anomaly.SketchLen]int8, most int32) (sum int32) {
-	const part = 8
-	for from := 0; from < anomaly.SketchLen && sum <= most; from += part {
-		x, y := (*[part]int8)(a[from:]), (*[part]int8)(b[from:])
-		for k := range x {
-			d := int32(x[k]) - int32(y[k])
-			sum += d * d
-		}
+	for k := 0; k < anomaly.SketchLen && sum <= most; k += 8 {
+		x, y := (*[8]int8)(a[k:]), (*[8]int8)(b[k:])
+		d0, d1, d2, d3 := int32(x[0])-int32(y[0]), int32(x[1])-int32(y[1]), int32(x[2])-int32(y[2]), int32(x[3])-int32(y[3])
+		d4, d5, d6, d7 := int32(x[4])-int32(y[4]), int32(x[5])-int32(y[5]), int32(x[6])-int32(y[6]), int32(x[7])-int32(y[7])
+		sum += (d0*d0 + d1*d1) + (d2*d2 + d3*d3) + (d4*d4 + d5*d5) + (d6*d6 + d7*d7)
 	}
 	return sum
 }
