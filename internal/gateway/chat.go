@@ -162,12 +162,7 @@ func (x *ChatExchange) enter(ctx context.Context, wrong error) error {
 		x.entry.Verdict(pavise.Verdict{Check: "memory", Outcome: pavise.Deny, Reason: err.Error()})
 		return err
 	}
-	verdict, retry := x.gateway.meter.Charge(x.gateway.now(), x.who.Name(), x.call.Model, x.trail.Rows)
-	if verdict.Outcome != pavise.Deny {
-		x.trail.Charged = x.trail.Rows
-	}
-	if err := x.check(verdict, pavise.Throttled); err != nil {
-		x.retry = retry
+	if err := x.charge(); err != nil {
 		return err
 	}
 	if err := x.looked(ctx); err != nil {

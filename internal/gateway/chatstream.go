@@ -83,7 +83,7 @@ func (s *streaming) rung(ctx context.Context) {
 		return
 	}
 	s.x.seen.Enter(telemetry.Hold)
-	wait(ctx, s.x.rung())
+	wait(ctx, s.x.rung(0))
 	s.x.seen.Enter(telemetry.Infer)
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/telemetry"
 	"github.com/pavise/pavise/internal/tensor"
+	"github.com/pavise/pavise/internal/tier"
 	"github.com/pavise/pavise/internal/upstream"
 )
 
@@ -109,6 +110,8 @@ type Exchange struct {
 	trail   Trail
 	kept    kept
 	retry   time.Duration
+	tier    tier.Tier // how the caller stands
+	past    bool      // the answer goes past us
 	seen    telemetry.Exchange
 	ended   bool
 	random  [48]byte  // the trail's id and the salt are made of it
@@ -162,7 +165,7 @@ func (x *Exchange) Finish(ctx context.Context, truth *tensor.Response) (*Answer,
 	x.answered = len(m.Body)
 	heard := x.forShadow(truth, err)
 	if err == nil {
-		x.gateway.suspects.Hear(x.gateway.now(), x.who.Name(), x.call.Model, x.request, truth)
+		x.heard(truth)
 	}
 	x.await(ctx)
 	if err = x.end(err); err != nil {
@@ -170,6 +173,14 @@ func (x *Exchange) Finish(ctx context.Context, truth *tensor.Response) (*Answer,
 	}
 	x.route.Mirror.Hear(heard)
 	return x.answer(m), nil
+}
+
+// heard has the detectors look at the exchange, if there are any for it.
+func (x *Exchange) heard(truth *tensor.Response) {
+	if x.gateway.hears || x.route.Calibration != "" {
+		asked, said := x.route.Ordered(x.request, truth)
+		x.gateway.suspects.Hear(x.gateway.now(), x.who.Name(), x.call.Model, &asked, &said)
+	}
 }
 
 // answer is what the caller gets, once the record is written.
@@ -245,7 +256,7 @@ func (x *Exchange) begin() (err error) {
 	rand.Read(x.random[:])
 	x.trail.ID, x.kept.Salt = hexOf(x.random[:16]), x.random[16:]
 	x.trail.Model = x.route.Said
-	return nil
+	return x.stand()
 }
 
 // inbound reads the request and puts it through the checks before the model.
@@ -269,12 +280,7 @@ func (x *Exchange) inbound() (err error) {
 	if err := x.check(x.route.Gate.Check(x.request), pavise.Invalid); err != nil {
 		return err
 	}
-	verdict, retry := x.gateway.meter.Charge(x.gateway.now(), x.who.Name(), x.call.Model, x.trail.Rows)
-	if verdict.Outcome != pavise.Deny {
-		x.trail.Charged = x.trail.Rows
-	}
-	if err := x.check(verdict, pavise.Throttled); err != nil {
-		x.retry = retry
+	if err := x.charge(); err != nil {
 		return err
 	}
 	if err := x.drift(); err != nil {
@@ -341,7 +347,11 @@ func (x *Exchange) outbound(ctx context.Context, truth *tensor.Response) (m tens
 		// What the model said is for the record, not for the caller.
 		return m, &pavise.Error{Kind: pavise.Unavailable, Msg: "the model answered other than its signature promises", Hint: "the operator finds what is wrong in the record", Err: err}
 	}
-	shaped, verdict := x.route.Shape.Apply(truth)
+	given, altered, err := x.inTier(ctx, truth)
+	if err != nil {
+		return m, err
+	}
+	shaped, verdict := x.route.Shape.Apply(given)
 	x.entry.Verdict(verdict)
 	if verdict.Outcome == pavise.Deny {
 		return m, &pavise.Error{Kind: pavise.Unavailable, Msg: verdict.Reason}
@@ -355,7 +365,7 @@ func (x *Exchange) outbound(ctx context.Context, truth *tensor.Response) (m tens
 	for _, t := range shaped.Outputs {
 		x.trail.Answer = append(x.trail.Answer, Output{t.Name, t.Datatype, t.Shape})
 	}
-	return m, x.keep(ctx, truth, verdict.Outcome == pavise.Alter)
+	return m, x.keep(ctx, truth, altered || verdict.Outcome == pavise.Alter)
 }
 
 // keep seals the salt, and the true answer when the caller got another, under the

@@ -28,6 +28,7 @@ import (
 	"github.com/pavise/pavise/internal/policy"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/route"
+	"github.com/pavise/pavise/internal/seal"
 	"github.com/pavise/pavise/internal/siem"
 	"github.com/pavise/pavise/internal/store"
 	"github.com/pavise/pavise/internal/subject"
@@ -66,6 +67,7 @@ type house struct {
 	guard    *guard.Guard
 	feeds    *feed.Feeds
 	subjects *subject.Keys
+	kek      *seal.KEK // under which it keeps what is secret
 	archive  *archive.Archive
 	gateway  *gateway.Gateway
 	tiers    *tier.Book // how callers stand at models
@@ -119,6 +121,7 @@ func (h *house) openEvidence(ctx context.Context, k installation.Keys) (err erro
 	if h.feeds, err = feed.Open(ctx, h.log, h.db, h.now); err != nil {
 		return err
 	}
+	h.kek = k.KEK
 	if h.subjects, err = subject.Open(ctx, h.db, k.KEK, h.now); err != nil {
 		return err
 	}
@@ -151,7 +154,7 @@ func (h *house) openGateway(ctx context.Context, verifier *identity.Verifier, ow
 		return err
 	}
 	h.gateway, err = gateway.New(ctx, gateway.Config{
-		KeyFiles: config.KeyFiles(own.keys), TLS: own.options(), Detectors: detect.House(own.detectors.Bound()), Guard: h.guard, Verifier: verifier, Store: h.db, Log: h.log, Subjects: h.subjects, Now: h.now, Watch: h.telemetry,
+		KeyFiles: config.KeyFiles(own.keys), TLS: own.options(), Detectors: detect.House(own.detectors.Bound()), Guard: h.guard, Verifier: verifier, Store: h.db, Log: h.log, Subjects: h.subjects, Now: h.now, Watch: h.telemetry, KEK: h.kek,
 	})
 	return err
 }

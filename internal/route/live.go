@@ -12,6 +12,7 @@ import (
 	"github.com/pavise/pavise/internal/shadow"
 	"github.com/pavise/pavise/internal/telemetry"
 	"github.com/pavise/pavise/internal/tensor"
+	"github.com/pavise/pavise/internal/tier"
 	"github.com/pavise/pavise/internal/upstream"
 )
 
@@ -33,6 +34,8 @@ type Live struct {
 	Said    string           // what records say answered
 	Shaped  string           // how they say that answers are shaped
 	Watch   *firewall.Watch  // of the inputs; nil: the route has no baseline
+	// ForAmber is what callers in amber get.
+	ForAmber tier.Measure
 }
 
 // A Predictor answers a checked request. Infer may be called from many goroutines;
@@ -45,7 +48,7 @@ type Predictor interface {
 func (t *Table) liveOf(route Route) *Live {
 	l := &Live{
 		Route: route, Gate: firewall.NewGate(route.Signature, route.MaxRows), Counter: t.watch.Model(route.Model.ID),
-		Said: route.answers(), Shaped: route.Shape.String(), Watch: t.watchOf(route),
+		Said: route.answers(), Shaped: route.Shape.String(), Watch: t.watchOf(route), ForAmber: route.Measure(),
 	}
 	if c := route.Prompts.Classifier; c != nil {
 		l.Judge, _ = classifier.New(*c) // the route was checked; without a judge none gives an opinion

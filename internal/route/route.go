@@ -30,15 +30,23 @@ type Route struct {
 	MaxRows   int              `json:"max_rows"` // rows in one request
 	Terms     firewall.Terms   `json:"terms"`
 	Shape     firewall.Shape   `json:"shape"`
-	Fields    firewall.Fields  `json:"fields,omitzero"`     // of a language model: who may use which fields
-	Prompts   prompt.Policy    `json:"prompts,omitzero"`    // of a language model: what requests and answers are looked at for
-	Drift     *firewall.Drift  `json:"drift,omitempty"`     // what the rows of many requests are held to; nil: nothing is
-	Ladder    pace.Ladder      `json:"ladder,omitzero"`     // when answers leave; the zero one: when they are ready
-	Pace      pace.Beat        `json:"pace,omitempty"`      // of a language model: how often a stream is written to; 0: with each event
-	Purpose   string           `json:"purpose,omitempty"`   // what the answers decide: security, health, access …
-	Alterable bool             `json:"alterable,omitempty"` // the owner lets answers be altered, and the callers' terms say so
-	Observe   bool             `json:"observe,omitempty"`   // record what would be denied, and let it pass
-	Durable   bool             `json:"durable,omitempty"`   // answers wait until their record survives power loss
+	Fields    firewall.Fields  `json:"fields,omitzero"`  // of a language model: who may use which fields
+	Prompts   prompt.Policy    `json:"prompts,omitzero"` // of a language model: what requests and answers are looked at for
+	Drift     *firewall.Drift  `json:"drift,omitempty"`  // what the rows of many requests are held to; nil: nothing is
+	// Calibration is the digest of what the callers are held to by the detectors of those
+	// who copy models; empty: nobody looks. Amber is what those get whom they find, as
+	// tier.ParseMeasure reads it; empty: guard where the route is alterable, else budget.
+	// Mark is the share of inputs on which their answers are marked; 0: none is.
+	Calibration string      `json:"calibration,omitempty"`
+	Amber       string      `json:"amber,omitempty"`
+	Mark        float64     `json:"mark,omitempty"`
+	Ladder      pace.Ladder `json:"ladder,omitzero"` // when answers leave; the zero one: when they are ready
+	Pace        pace.Beat   `json:"pace,omitempty"`  // of a language model: how often a stream is written to; 0: with each event
+
+	Purpose   string `json:"purpose,omitempty"`   // what the answers decide: security, health, access …
+	Alterable bool   `json:"alterable,omitempty"` // the owner lets answers be altered, and the callers' terms say so
+	Observe   bool   `json:"observe,omitempty"`   // record what would be denied, and let it pass
+	Durable   bool   `json:"durable,omitempty"`   // answers wait until their record survives power loss
 	// Shadow is the address of a server whose model gets a copy of every request, and
 	// whose answers reach nobody; empty: there is none. ShadowRemote is its name there;
 	// empty: as the route's.
@@ -75,6 +83,9 @@ type Spec struct {
 	Bounds      json.RawMessage `json:"bounds,omitzero" type:"filecontent" placeholder:"FILE" help:"what each column of an input may hold, as JSON: {\"input\": NAME, \"features\": [{\"name\": …, \"min\": …, \"max\": …}, …]}. A new model of the same inputs keeps the bounds; for other inputs they end" doc:"what each column of an input may hold: {input, features: [{name, min, max}, …]}, where min and max may be absent. A new model of the same inputs keeps the bounds; for other inputs they end"`
 	Baseline    json.RawMessage `json:"baseline,omitzero" type:"filecontent" placeholder:"FILE" help:"how the values of each column are spread in the rows that the model was made for, as JSON: {\"input\": NAME, \"features\": [{\"name\": …, \"edges\": [1, …], \"shares\": [0.5, …]}, …]}, or with quantiles for edges and shares. Requests that drift from it are told (--drift)" doc:"how the values of each column are spread in the rows that the model was made for: {input, features: [{name, edges, shares, quantiles, min, max}, …]}, where the shares between edges are one more than those, and quantiles are evenly spaced. A new model of the same inputs keeps the baseline; for other inputs it ends"`
 	Drift       string          `json:"drift,omitempty" placeholder:"WHAT" help:"what follows when the inputs have drifted from the baseline: alarm, deny (refuse requests until a whole window of rows is like the baseline again), or off, which ends the baseline (a new baseline: alarm)" doc:"what follows when the inputs have drifted from the baseline: alarm, deny, or off, which ends the baseline; alarm with a new baseline"`
+	Calibration json.RawMessage `json:"calibration,omitzero" type:"filecontent" placeholder:"FILE" help:"what honest callers are like, as pavise firewall calibrate writes it: who is unlike them is in amber for a day after each sighting. Another model ends it" doc:"what honest callers are like, as pavise firewall calibrate writes it: who is unlike them is in amber for a day after each sighting. none takes it away, and another model ends it"`
+	Amber       string          `json:"amber,omitempty" placeholder:"WHAT" help:"what callers in amber get: guard (probabilities that mislead whoever trains on them, and keep their top), round:DIGITS, topk:K or label, all of them for alterable routes only; budget (answers as before, on a quarter of the rate and the budget); or off, which takes the calibration away (a new calibration: guard if the route is alterable, else budget)" doc:"what callers in amber get: guard, round:DIGITS, topk:K or label, for alterable routes only; budget, which is a quarter of the rate and the budget; or off, which takes the calibration away. guard if the route is alterable, else budget"`
+	Mark        string          `json:"mark,omitempty" placeholder:"SHARE" help:"on which share of inputs callers in amber are given another class, by a secret key, so that a copy can be known (0.005 is usual); for alterable routes only. none takes it away" doc:"on which share of inputs callers in amber are given another class, by a secret key, so that a copy can be known: 0.005 is usual; for alterable routes only. none takes it away"`
 	MaxRows     int             `json:"max_rows,omitempty" minimum:"1" help:"rows in one request (a new route: 256)" doc:"rows in one request; 256 for a new route"`
 	Rate        string          `json:"rate,omitempty" help:"rows of each caller, as COUNT/TIME with an optional burst (a new route: '1200/1m burst 300')" doc:"rows of each caller, as COUNT/TIME with an optional burst"`
 	Budget      string          `json:"budget,omitempty" help:"rows of each caller in a longer window, or bits that their answers disclose, as '2000000 bits/24h' (a new route: '100000/24h')" doc:"rows of each caller in a longer window, as COUNT/TIME, or bits that their answers disclose, as COUNT bits/TIME"`
