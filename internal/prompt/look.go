@@ -192,6 +192,8 @@ func (r *reader) ascii(c byte, i int) {
 func (r *reader) fold(c byte, next int) {
 	first := r.line
 	switch {
+	case r.last == '\\' && len(r.word) == 0 && (c == 'n' || c == 'r' || c == 't'):
+		r.parts, r.clause = r.parts+1, true // a line of a string in JSON, which tools answer with
 	case c >= 'a' && c <= 'z':
 		r.letter(c)
 	case c >= 'A' && c <= 'Z':

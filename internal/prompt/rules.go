@@ -26,7 +26,7 @@ func (r Rule) Family() string { family, _, _ := strings.Cut(r.ID, "."); return f
 var rules = []Rule{
 	{ID: "override.ignore", Caller: Alert, Source: Refuse, Why: "It orders the model to drop the instructions that it has.", patterns: []string{
 		"!ignore ~3 prior ~2 orders", "!ignore ~3 orders ~3 prior", "!ignore ~2 yours ~3 orders", "!ignore ~1 every ~2 orders", "!ignore ~2 every ~3 told", "!ignore ~1 every ~1 prior",
-		"prior ~3 orders ~3 ignored", "not ~2 follow ~3 prior ~1 orders", "not ~2 follow ~2 yours ~3 orders", "you ~2 ignore ~1 yours ~2 orders", "not ~0 note ~6 told ~1 you",
+		"prior ~3 orders ~3 ignored", "not ~2 follow ~3 prior ~1 orders", "not ~2 follow ~2 yours ~3 orders", "you ~2 ignore ~1 yours ~2 orders", "you ~2 ignore ~3 prior ~2 orders", "not ~0 note ~6 told ~1 you",
 	}},
 	{ID: "override.mention", Caller: Observe, Source: Observe, Why: "It speaks of dropping earlier instructions, but gives no order to.", patterns: []string{
 		"ignore ~3 prior ~2 orders", "ignore ~2 yours ~3 orders", "ignore ~1 every ~2 orders",
