@@ -84,7 +84,7 @@ var nounHelp = map[string]string{
 	"siem":      "Where findings are sent: signed webhooks.",
 	"subject":   "The people whose data the log keeps, and forgetting them.",
 	"archive":   "Where whole segments of the log go, and how long they stay.",
-	"watermark": "Marks in a model's answers, and finding them in a copy. Works on files, without a server.",
+	"watermark": "Marks in a model's answers, and finding them in a copy. All but export works on files, without a server.",
 	"redteam":   "Attacks on models of our own, to measure what they give away. Works on files, without a server.",
 }
 

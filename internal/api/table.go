@@ -47,6 +47,7 @@ type Rooms struct {
 	Bundles    Bundles            // keys that sign what gateways are told; nil: there is no fleet
 	Wires      *siem.Wires        // where findings go
 	Tiers      *tier.Book         // how callers stand at models; nil: nobody knows
+	Marks      Marks              // what answers were marked with; nil: none was
 	// Link makes a fresh link to the console. The session that it opens calls with
 	// the token, until expires at most.
 	Link func(token string, expires time.Time) string

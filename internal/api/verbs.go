@@ -17,7 +17,7 @@ import (
 
 // Verbs returns the table.
 func Verbs() []Verb {
-	return slices.Concat(ledgerVerbs(), feedVerbs(), tileVerbs(), witnessVerbs(), archiveVerbs(), subjectVerbs(), changeVerbs(), policyVerbs(), grantVerbs(), tierVerbs(), routeVerbs(), nodeVerbs(), bundleVerbs(), siemVerbs(), otherVerbs(), asideVerbs())
+	return slices.Concat(ledgerVerbs(), feedVerbs(), tileVerbs(), witnessVerbs(), archiveVerbs(), subjectVerbs(), changeVerbs(), policyVerbs(), grantVerbs(), tierVerbs(), markVerbs(), routeVerbs(), nodeVerbs(), bundleVerbs(), siemVerbs(), otherVerbs(), asideVerbs())
 }
 
 // Empty is an answer or a request with nothing to say.

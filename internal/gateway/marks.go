@@ -19,8 +19,8 @@ const mostMarks = 100_000
 // and the two digests that the log had before there was a suspect.
 type Marked struct {
 	Commitment string `json:"commitment"` // of the key, as a note watermark.committed has it
-	Key        []byte `json:"key"`        // the key file: whoever has it can tell marked answers from true ones
-	Marks      []byte `json:"marks"`      // the file of marks and controls
+	Key        string `json:"key"`        // the key file: whoever has it can tell marked answers from true ones
+	Marks      string `json:"marks"`      // the file of marks and controls
 	Rows       int    `json:"rows"`       // of it
 	Erased     int    `json:"erased"`     // answers whose marks went with the keys of the people that they were about
 	More       bool   `json:"more"`       // there are more marks than one file holds
@@ -28,8 +28,8 @@ type Marked struct {
 
 // MarksOf returns the marks that callers of a model were given, by key, from what the log
 // keeps sealed of their answers: the verb watermark.export on tenant/model/id. Records that
-// were moved to an archive are not looked at. The error is of kind NotFound when the model's
-// answers were never marked here.
+// were moved to an archive are not looked at. There are none when the model's answers were
+// never marked here.
 func (g *Gateway) MarksOf(ctx context.Context, who pavise.Principal, model pavise.Name) (all []Marked, err error) {
 	entry, err := g.guard.Enter(ctx, who, "watermark.export", model)
 	if err != nil {
@@ -39,9 +39,6 @@ func (g *Gateway) MarksOf(ctx context.Context, who pavise.Principal, model pavis
 	keys, err := g.Tiers.Keys(ctx, model, g.markMaster(model.Tenant))
 	if err != nil {
 		return nil, err
-	}
-	if len(keys) == 0 {
-		return nil, &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("no answer of %s was ever marked here", model), Hint: "pavise route put --mark has callers in amber be given marks"}
 	}
 	files := make([]*markFile, len(keys))
 	for i, k := range keys {
@@ -139,7 +136,7 @@ func (f *markFile) add(m watermark.Mark, classes int) bool {
 }
 
 func (f *markFile) end() (Marked, error) {
-	one := Marked{Commitment: f.key.Commitment(), Key: f.key.Text(), More: f.more}
+	one := Marked{Commitment: f.key.Commitment(), Key: string(f.key.Text()), More: f.more}
 	if f.marks == nil {
 		return one, nil
 	}
@@ -147,6 +144,6 @@ func (f *markFile) end() (Marked, error) {
 	if err := f.marks.Write(&b); err != nil {
 		return one, err
 	}
-	one.Marks, one.Rows = b.Bytes(), len(f.marks.Rows)
+	one.Marks, one.Rows = b.String(), len(f.marks.Rows)
 	return one, nil
 }

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -47,7 +46,7 @@ func TestMarks(t *testing.T) {
 		s.Alterable, s.Mark, s.Rate = new(true), "0.05", "100000/1s burst 100000"
 	})
 	exporting(t, w)
-	if _, err := w.MarksOf(t.Context(), operator, theModel); pavise.KindOf(err) != pavise.NotFound {
+	if none, err := w.MarksOf(t.Context(), operator, theModel); err != nil || len(none) != 0 {
 		t.Errorf("marks of nobody: %v", err)
 	}
 	w.inTier(t, app, tier.Amber)
@@ -83,11 +82,11 @@ func TestMarks(t *testing.T) {
 	if err != nil || len(all) != 1 {
 		t.Fatalf("%d keys, %v", len(all), err)
 	}
-	key, err := watermark.ParseKey(all[0].Key)
+	key, err := watermark.ParseKey([]byte(all[0].Key))
 	if err != nil {
 		t.Fatal(err)
 	}
-	marks, err := watermark.ReadMarks(bytes.NewReader(all[0].Marks))
+	marks, err := watermark.ReadMarks(strings.NewReader(all[0].Marks))
 	if err != nil || len(marks.Rows) != all[0].Rows || all[0].More || all[0].Erased != 0 {
 		t.Fatalf("%d marks of %+v: %v", len(marks.Rows), all[0], err)
 	}

@@ -102,6 +102,7 @@ func Named() []Action {
 		{Verb: "tier.list", On: []string{KindTier}, Class: Pooled},
 		{Verb: "tier.show", On: []string{KindTier}, Class: Pooled},
 		{Verb: "tier.lift", On: []string{KindTier}},
+		{Verb: "watermark.export", On: []string{"model"}},
 		{Verb: "witness.list", On: []string{"log"}, Class: Pooled},
 		{Verb: "archive.list", On: []string{"archive"}, Class: Pooled},
 		{Verb: "finding.list", On: []string{"ledger"}, Class: Pooled},

@@ -70,6 +70,7 @@ var printers = map[string]printer{
 	"tier.list":          answered(printTiers),
 	"tier.show":          answered(printTier),
 	"tier.lift":          answered(printLifted),
+	"watermark.export":   answered(printMarks),
 	"change.break":       answered(printChange),
 	"route.list":         answered(printRoutes),
 	"route.put":          answered(printRoute),
