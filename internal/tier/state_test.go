@@ -37,7 +37,7 @@ func TestAmberSurvives(t *testing.T) {
 // TestLookAcrossARestart: 200 rows before a restart and 60 after it reach the look at 250.
 // The rows are a thief's whom neither 50 nor 100 rows give away.
 func TestLookAcrossARestart(t *testing.T) {
-	slow := func() func() []float64 { return mixed(2, 0.15, noise(2)) }
+	slow := func() func() []float64 { return mixed(2, 0.05, noise(2)) }
 	s := newShelf(t)
 	b := s.watched(t)
 	if n := steal(b, caller("whole"), slow(), 250); n != 250 {
