@@ -143,7 +143,7 @@ func (w *world) measure(n size, seed uint64) (*finding, error) {
 		f.unseen += w.amber(f.c, 2*n.clients+i, bursting, false, seed)
 	}
 	for _, k := range attacks {
-		streams, err := w.streams(k, n.thieves, 1000, seed)
+		streams, err := w.streams(k, n.thieves, n.rows/2, seed)
 		if err != nil {
 			return nil, err
 		}
