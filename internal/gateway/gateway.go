@@ -18,6 +18,7 @@ import (
 	"github.com/pavise/pavise/internal/intake"
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/route"
+	"github.com/pavise/pavise/internal/seal"
 	"github.com/pavise/pavise/internal/store"
 	"github.com/pavise/pavise/internal/subject"
 	"github.com/pavise/pavise/internal/telemetry"
@@ -33,7 +34,7 @@ const (
 	snapshotEvery = 5 * time.Second
 )
 
-// Config is what a gateway is made of. All fields are required but Now, KeyFiles, TLS, Watch and Detectors.
+// Config is what a gateway is made of. All fields are required but Now, KeyFiles, TLS, Embeddings, Watch and Detectors.
 type Config struct {
 	Guard    *guard.Guard
 	Verifier *identity.Verifier
@@ -43,7 +44,9 @@ type Config struct {
 	Now      func() time.Time        // the clock; time.Now if nil
 	KeyFiles map[string]string       // with what servers of language models let us in, by address
 	TLS      map[string]upstream.TLS // options for model servers, by the names that routes have for them
-	Watch    *telemetry.Meter        // counts and times requests; nil: nobody does
+	// Embeddings is the key that alters vectors. nil: routes that say so answer with none.
+	Embeddings *seal.Key
+	Watch      *telemetry.Meter // counts and times requests; nil: nobody does
 	// Detectors look at what was answered. nil: those of the house; none: an empty list.
 	Detectors []detect.Detector
 }
@@ -66,13 +69,17 @@ type Gateway struct {
 	salt     [32]byte // parts the tenants' shares of model servers' caches; drawn at start, written nowhere
 
 	subjects *subject.Keys
+
+	embeddings *seal.Key                // nil: there is none
+	altering   sync.Mutex               // guards vectors
+	vectors    map[pavise.Name]*vectors // of the models whose routes alter them
 }
 
 // New opens a gateway: it loads the routes and what callers have taken so far.
 func New(ctx context.Context, cfg Config) (*Gateway, error) {
 	g := &Gateway{
 		guard: cfg.Guard, db: cfg.Store, log: cfg.Log, subjects: cfg.Subjects,
-		meter: firewall.NewMeter(maxAccounts), now: cfg.Now, watch: cfg.Watch, limits: tensor.DefaultLimits(),
+		meter: firewall.NewMeter(maxAccounts), now: cfg.Now, embeddings: cfg.Embeddings, vectors: map[pavise.Name]*vectors{}, watch: cfg.Watch, limits: tensor.DefaultLimits(),
 	}
 	if g.now == nil {
 		g.now = time.Now

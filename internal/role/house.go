@@ -28,6 +28,7 @@ import (
 	"github.com/pavise/pavise/internal/policy"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/route"
+	"github.com/pavise/pavise/internal/seal"
 	"github.com/pavise/pavise/internal/siem"
 	"github.com/pavise/pavise/internal/store"
 	"github.com/pavise/pavise/internal/subject"
@@ -134,6 +135,7 @@ type plane struct {
 	keys      []config.ModelKey // of servers of language models
 	tls       []config.ModelTLS
 	detectors *config.Detectors
+	vectors   *seal.Key // alters vectors of embeddings; nil: there is none
 }
 
 // options are those of TLS, by name.
@@ -151,7 +153,7 @@ func (h *house) openGateway(ctx context.Context, verifier *identity.Verifier, ow
 		return err
 	}
 	h.gateway, err = gateway.New(ctx, gateway.Config{
-		KeyFiles: config.KeyFiles(own.keys), TLS: own.options(), Detectors: detect.House(own.detectors.Bound()), Guard: h.guard, Verifier: verifier, Store: h.db, Log: h.log, Subjects: h.subjects, Now: h.now, Watch: h.telemetry,
+		KeyFiles: config.KeyFiles(own.keys), TLS: own.options(), Detectors: detect.House(own.detectors.Bound()), Guard: h.guard, Verifier: verifier, Store: h.db, Log: h.log, Subjects: h.subjects, Now: h.now, Embeddings: own.vectors, Watch: h.telemetry,
 	})
 	return err
 }

@@ -235,6 +235,9 @@ func (r Route) Validate() error {
 	if err := r.checkTiming(); err != nil {
 		return err
 	}
+	if err := r.checkVectors(); err != nil {
+		return err
+	}
 	if r.Language() {
 		return r.checkLanguage()
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/embedding"
 	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/infer"
 	"github.com/pavise/pavise/internal/pace"
@@ -15,28 +16,29 @@ import (
 // A Route says what stands behind a model's name, and on what terms callers may
 // ask it.
 type Route struct {
-	Model     pavise.Name      `json:"model"`
-	ONNX      string           `json:"onnx,omitempty"`     // digest of the model that runs in this process
-	Upstream  string           `json:"upstream,omitempty"` // or the address of the server it runs on
-	Remote    string           `json:"remote,omitempty"`   // and its name there
-	Protocol  string           `json:"protocol,omitempty"` // and what the server speaks, as tensor.Named has it; empty: oip
-	TLS       string           `json:"tls,omitempty"`      // and by which options of TLS it is asked, as the gateway's configuration names them; empty: by none of their own
-	Version   string           `json:"version,omitempty"`  // the one version of the model that is asked; empty: the server's choice
-	Weight    *int             `json:"weight,omitempty"`   // the server's share of the calls, beside replicas; nil: 1
-	Replicas  []Replica        `json:"replicas,omitempty"` // further servers of the same model
-	Balance   string           `json:"balance,omitempty"`  // how one is picked: least-request, caller; empty: they take turns
-	Signature tensor.Signature `json:"signature"`
-	MaxRows   int              `json:"max_rows"` // rows in one request
-	Terms     firewall.Terms   `json:"terms"`
-	Shape     firewall.Shape   `json:"shape"`
-	Fields    firewall.Fields  `json:"fields,omitzero"`     // of a language model: who may use which fields
-	Drift     *firewall.Drift  `json:"drift,omitempty"`     // what the rows of many requests are held to; nil: nothing is
-	Ladder    pace.Ladder      `json:"ladder,omitzero"`     // when answers leave; the zero one: when they are ready
-	Pace      pace.Beat        `json:"pace,omitempty"`      // of a language model: how often a stream is written to; 0: with each event
-	Purpose   string           `json:"purpose,omitempty"`   // what the answers decide: security, health, access …
-	Alterable bool             `json:"alterable,omitempty"` // the owner lets answers be altered, and the callers' terms say so
-	Observe   bool             `json:"observe,omitempty"`   // record what would be denied, and let it pass
-	Durable   bool             `json:"durable,omitempty"`   // answers wait until their record survives power loss
+	Model      pavise.Name      `json:"model"`
+	ONNX       string           `json:"onnx,omitempty"`     // digest of the model that runs in this process
+	Upstream   string           `json:"upstream,omitempty"` // or the address of the server it runs on
+	Remote     string           `json:"remote,omitempty"`   // and its name there
+	Protocol   string           `json:"protocol,omitempty"` // and what the server speaks, as tensor.Named has it; empty: oip
+	TLS        string           `json:"tls,omitempty"`      // and by which options of TLS it is asked, as the gateway's configuration names them; empty: by none of their own
+	Version    string           `json:"version,omitempty"`  // the one version of the model that is asked; empty: the server's choice
+	Weight     *int             `json:"weight,omitempty"`   // the server's share of the calls, beside replicas; nil: 1
+	Replicas   []Replica        `json:"replicas,omitempty"` // further servers of the same model
+	Balance    string           `json:"balance,omitempty"`  // how one is picked: least-request, caller; empty: they take turns
+	Signature  tensor.Signature `json:"signature"`
+	MaxRows    int              `json:"max_rows"` // rows in one request
+	Terms      firewall.Terms   `json:"terms"`
+	Shape      firewall.Shape   `json:"shape"`
+	Fields     firewall.Fields  `json:"fields,omitzero"`     // of a language model: who may use which fields
+	Drift      *firewall.Drift  `json:"drift,omitempty"`     // what the rows of many requests are held to; nil: nothing is
+	Ladder     pace.Ladder      `json:"ladder,omitzero"`     // when answers leave; the zero one: when they are ready
+	Pace       pace.Beat        `json:"pace,omitempty"`      // of a language model: how often a stream is written to; 0: with each event
+	Embeddings embedding.Terms  `json:"embeddings,omitzero"` // of a language model: what is done to the vectors it gives
+	Purpose    string           `json:"purpose,omitempty"`   // what the answers decide: security, health, access …
+	Alterable  bool             `json:"alterable,omitempty"` // the owner lets answers be altered, and the callers' terms say so
+	Observe    bool             `json:"observe,omitempty"`   // record what would be denied, and let it pass
+	Durable    bool             `json:"durable,omitempty"`   // answers wait until their record survives power loss
 	// Shadow is the address of a server whose model gets a copy of every request, and
 	// whose answers reach nobody; empty: there is none. ShadowRemote is its name there;
 	// empty: as the route's.
@@ -82,6 +84,7 @@ type Spec struct {
 	Fields      json.RawMessage `json:"fields,omitzero" type:"filecontent" placeholder:"FILE" help:"of a language model, who may use which fields of its protocol, as JSON: {\"trusted\": [ROLE, …], \"internal\": [ROLE, …], \"max_tokens\": 4096, \"drop\": false, \"links\": false, \"allow\": [FIELD, …], \"cache_salt\": false}. What is left out is nobody, or false" doc:"of a language model, who may use which fields of its protocol: {trusted, internal, max_tokens, drop, links, allow, cache_salt}; what is left out is nobody, or false"`
 	Ladder      string          `json:"ladder,omitempty" placeholder:"TIMES" help:"the times since a request was read at which its answer may leave: FIRST..TOP, each 1.25 times the one before, FIRST xFACTOR to TOP, or one time. Put FIRST above what the model usually takes: answers on one rung look alike. none takes it away" doc:"the times since a request was read at which its answer may leave: FIRST..TOP, each 1.25 times the one before, FIRST xFACTOR to TOP, or one time; none takes it away"`
 	Pace        string          `json:"pace,omitempty" placeholder:"TIME" help:"of a language model, the time between two writes to a stream, such as 50ms: events leave together, with padding that clients read past. none takes it away" doc:"of a language model, the time between two writes to a stream: events leave together, with padding that clients read past; none takes it away"`
+	Embeddings  string          `json:"embeddings,omitempty" placeholder:"WHAT" help:"of a language model that is alterable, what is done to its vectors: rotate:EPOCH, by the tenant's key, so that they are near to each other and to no other tenant's, noise:QUIET%..FULL%, for who covers so much of the space, or both with a comma in between. Another epoch is another rotation: indexes are made anew. none takes it away" doc:"of a language model that is alterable, what is done to its vectors: rotate:EPOCH, noise:QUIET%..FULL%, or both with a comma in between; none takes it away"`
 	Purpose     string          `json:"purpose,omitempty" help:"what the answers decide; security, health and access cannot be alterable" doc:"what the answers decide; security, health and access cannot be alterable"`
 	Alterable   *bool           `json:"alterable,omitempty" negatable:"" help:"the owner lets answers be altered beyond rounding, and the callers' terms say so" doc:"the owner lets answers be altered beyond rounding, and the callers' terms say so"`
 	Observe     *bool           `json:"observe,omitempty" negatable:"" help:"record what would be denied by policy, rates, budgets and limits, and let it pass; malformed requests are refused all the same" doc:"record what would be denied by policy, rates, budgets and limits, and let it pass; malformed requests are refused all the same"`
@@ -158,6 +161,9 @@ func (s Spec) route(was *Route) (Route, error) {
 		if flag.said != nil {
 			*flag.to = *flag.said
 		}
+	}
+	if err := s.vectors(&r); err != nil {
+		return Route{}, err
 	}
 	return r, r.Shape.Validate(r.Alterable, r.Purpose)
 }
