@@ -45,8 +45,9 @@ const profileFloor = 1e-3
 // but that one. The covariance is drawn towards its diagonal, more so the fewer vectors
 // there are (a shrinkage as in Ledoit and Wolf, "A well-conditioned estimator for
 // large-dimensional covariance matrices", 2004, with a weight that the numbers of vectors
-// and of their elements give). There is a contrast for each of told: what is expected of it
-// follows from those that are given.
+// and of their elements give): few who are like nobody else must not bend what is expected
+// of all. There is a contrast for each of told: what is expected of it follows from those
+// that are given.
 func (m *Moments) Fit(without []float64, given, told []int) *Profile {
 	if without != nil {
 		m.shift(without, -1)
@@ -59,15 +60,11 @@ func (m *Moments) Fit(without []float64, given, told []int) *Profile {
 	}
 	cov, keep := square(d), m.n/(m.n+float64(d))
 	for i := range cov {
-		for j := range i + 1 {
-			v := m.outer[i][j]/m.n - p.Mean[i]*p.Mean[j]
-			if i == j {
-				v = max(v, 0) + profileFloor
-			} else {
-				v *= keep
-			}
+		for j := range i {
+			v := keep * (m.outer[i][j]/m.n - p.Mean[i]*p.Mean[j])
 			cov[i][j], cov[j][i] = v, v
 		}
+		cov[i][i] = max(0, m.outer[i][i]/m.n-p.Mean[i]*p.Mean[i]) + profileFloor
 	}
 	p.Inverse = inverse(cov)
 	body := square(len(given))

@@ -28,13 +28,13 @@ func tierVerbs() []Verb {
 		verb(Verb{
 			Name: "tier.hold", On: onTier, Safe: true,
 			Help:    "Hold a caller of a model to a tier, at once",
-			About:   "Amber: it is answered less exactly where the owner lets answers be altered, and elsewhere on a tighter budget. Red: it is refused, and told so; only people say that. The word lasts for --for, and counts more than what detectors see meanwhile. Nobody need approve it: holding is the safe direction. Lifting takes an operator.",
+			About:   "Amber: it is answered less exactly where the owner lets answers be altered, and elsewhere on a tighter budget. Red: it is refused, and told so; only people say that. The word lasts for --for, and counts more than what detectors see meanwhile. Nobody need approve it: holding is the safe direction. Lifting takes an operator. In a fleet every gateway holds the caller, with the next bundle.",
 			Example: "pavise tier hold threat-detector workload/scanner --tier amber --reason looks-like-copying",
 		}, tierHold),
 		verb(Verb{
 			Name: "tier.list", On: onTier, Class: guard.Pooled,
 			Help:    "List the callers that are amber or red at a model, and why",
-			About:   "The strictest first. Whoever is not listed is green. Amber are those whom a detector finds unlike the clients that a calibration was made of, and those whom somebody held to it; red are those alone whom a person held to it.",
+			About:   "The strictest first. Whoever is not listed is green. Amber are those whom a detector finds unlike the clients that a calibration was made of, and those whom somebody held to it; red are those alone whom a person held to it. In a fleet detectors look where callers are answered: a control plane lists what people said, and each gateway's findings are in its own log.",
 			Example: "pavise tier list",
 		}, tierList),
 		verb(Verb{
@@ -46,7 +46,7 @@ func tierVerbs() []Verb {
 		verb(Verb{
 			Name: "tier.lift", On: onTier,
 			Help:    "Let a caller be green again at a model, with a reason",
-			About:   "Whoever said otherwise, a detector or a person. What detectors remember of the caller there is forgotten, and they look anew. The record keeps how the caller stood, and the reason. Only people lift, and nobody lifts what holds themselves, or an identity that they had made.",
+			About:   "Whoever said otherwise, a detector or a person. What detectors remember of the caller there is forgotten, and they look anew. The record keeps how the caller stood, and the reason. Only people lift, and nobody lifts what holds themselves, or an identity that they had made. In a fleet every gateway lifts it, with the next bundle.",
 			Example: "pavise tier lift threat-detector workload/scanner --reason it-was-our-own-test",
 		}, tierLift),
 	}
@@ -204,6 +204,7 @@ func (r TierHold) word(who pavise.Principal, now time.Time) (tier.Word, error) {
 		return tier.Word{}, err
 	}
 	lasts, err := archive.ParseSpan(cmp.Or(r.For, "24h"))
+	lasts = lasts.Truncate(time.Minute) // in which ends are told to gateways
 	if err != nil || lasts < time.Minute || lasts > maxTierHold {
 		return tier.Word{}, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("a hold for %.40q", r.For), Hint: "say how long, from 1m to 90d: --for 24h"}
 	}
@@ -274,13 +275,26 @@ func tierLift(ctx context.Context, rooms *Rooms, who pavise.Principal, req TierL
 	if err != nil {
 		return lifted, err
 	}
-	was, err := book.Lift(ctx, tier.Word{Model: req.Model, Who: req.Caller, By: who.Name(), Reason: req.Reason}, nil)
+	was, err := rooms.lift(ctx, book, tier.Word{Model: req.Model, Who: req.Caller, By: who.Name(), Reason: req.Reason})
 	if err != nil {
 		return lifted, err
 	}
 	detail.Was = &was
 	entry.Detail(detail)
 	return TierLifted{viewTier(was)}, nil
+}
+
+// lift lifts what is known of a caller here. In a fleet gateways know more: there the word
+// is kept for as long as a gateway's detector would hold somebody, and each lifts by it
+// what held the caller before it was given.
+func (r *Rooms) lift(ctx context.Context, book *tier.Book, w tier.Word) (was tier.Standing, err error) {
+	if r.Nodes == nil {
+		return book.Lift(ctx, w, nil)
+	}
+	was, _ = book.Get(w.Model, w.Who)
+	w.Until = time.Now().Add(tier.AmberTime)
+	_, err = book.Hold(ctx, w, nil)
+	return was, err
 }
 
 // mayLift refuses to have somebody lift what holds themselves: by their own name, by that
@@ -308,6 +322,8 @@ func tierWords(s tier.Standing) string {
 		evidence = fmt.Sprintf("after %d rows, %s: %.2f by the measure %s, where %.2f is the most of honest clients", e.Rows, e.Evidence, e.Score, e.Detector, e.Threshold)
 	}
 	switch {
+	case s.By != (pavise.Name{}) && s.Tier == tier.Green:
+		return fmt.Sprintf("%s lifted it: %s", s.By, s.Reason)
 	case s.By != (pavise.Name{}) && evidence != "":
 		return fmt.Sprintf("%s said so: %s. A detector saw it, too: %s", s.By, strings.TrimSuffix(s.Reason, "."), evidence)
 	case s.By != (pavise.Name{}):

@@ -58,6 +58,15 @@ func (r Rate) Validate() error {
 	}
 }
 
+// Part is one of so many equal parts of the rate, and never nothing. A bucket that rows of
+// it fill is as full as their number times so many would fill that of the whole.
+func (r Rate) Part(parts int) Rate {
+	if parts > 1 && r != (Rate{}) {
+		r.Count, r.Burst = max(r.Count/parts, 1), max(r.Burst/parts, 1)
+	}
+	return r
+}
+
 // String says the rate for people, for example "600 rows per 1m0s, 100 at once".
 func (r Rate) String() string {
 	return fmt.Sprintf("%d %s per %v, %d at once", r.Count, r.Unit(), r.Per, r.Burst)

@@ -31,11 +31,16 @@ const (
 	sectionService     = "service"     // the control plane's own token service
 	sectionAnchor      = "anchor"      // the built-in CA, and who holds its certificates
 	sectionRevocations = "revocations" // what was given out before is refused
+	sectionTiers       = "tiers"       // how callers stand at models, as operators say
 )
 
 // understood are the sections that this build understands, and says that readers must:
 // one that passed over what it does not know would let through what is forbidden there.
 var understood = []string{sectionActions, sectionAnchor, sectionGrants, sectionIssuers, sectionPolicies, sectionRevocations, sectionRoutes, sectionService, sectionTerms}
+
+// optional are the sections that a bundle may lack, and that a reader may pass over: a build
+// before them neither tells tiers nor keeps any.
+var optional = []string{sectionTiers}
 
 // Orders are what a control plane tells its gateways.
 type Orders struct {
@@ -48,6 +53,7 @@ type Orders struct {
 	Service     []identity.Issuer // the record of the control plane's own token service
 	Anchor      Anchor
 	Revocations []identity.Epoch
+	Tiers       []TierOrder
 }
 
 // Terms hold for a whole fleet.
@@ -69,11 +75,12 @@ func (o *Orders) parts() map[string]any {
 	return map[string]any{
 		sectionTerms: &o.Terms, sectionActions: &o.Actions, sectionPolicies: &o.Policies, sectionGrants: &o.Grants, sectionRoutes: &o.Routes,
 		sectionIssuers: &o.Issuers, sectionService: &o.Service, sectionAnchor: &o.Anchor, sectionRevocations: &o.Revocations,
+		sectionTiers: &o.Tiers,
 	}
 }
 
 // Sections are a bundle's, filled by say, which says all orders as they are now. size
-// returns how long a model is. Both are called by one goroutine at a time.
+// returns how long a model or a calibration is. Both are called by one goroutine at a time.
 func Sections(say func(context.Context) (*Orders, error), size func(ctx context.Context, digest string) (int64, error)) map[string]bundle.Section {
 	all := map[string]bundle.Section{
 		sectionNeeds: func(context.Context) (json.RawMessage, map[string]int64, error) {
@@ -93,11 +100,10 @@ func Sections(say func(context.Context) (*Orders, error), size func(ctx context.
 			}
 			blobs := map[string]int64{}
 			for _, r := range o.Routes {
-				if r.ONNX == "" {
-					continue
-				}
-				if blobs[r.ONNX], err = size(ctx, r.ONNX); err != nil {
-					return nil, nil, err
+				for _, digest := range r.Blobs() {
+					if blobs[digest], err = size(ctx, digest); err != nil {
+						return nil, nil, err
+					}
 				}
 			}
 			return text, blobs, nil
@@ -124,6 +130,9 @@ func ReadOrders(b *bundle.Bundle) (*Orders, error) {
 	}
 	o := &Orders{}
 	for name, into := range o.parts() {
+		if _, there := b.Sections[name]; !there && slices.Contains(optional, name) {
+			continue
+		}
 		if err := section(b, name, into); err != nil {
 			return nil, err
 		}

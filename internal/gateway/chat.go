@@ -16,6 +16,7 @@ import (
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/infer"
 	"github.com/pavise/pavise/internal/intake"
+	"github.com/pavise/pavise/internal/prompt"
 	"github.com/pavise/pavise/internal/telemetry"
 	"github.com/pavise/pavise/internal/tensor"
 )
@@ -57,6 +58,7 @@ type ChatExchange struct {
 	body    []byte     // as the model server gets it
 	inputs  [][32]byte // digests of what is embedded, where its noise depends on it
 	changes firewall.Changes
+	prints  *prompt.Prints // of what the request tells the model, if answers are compared with that
 }
 
 // unnamed stands in records for the model of a request that names none that could be
@@ -163,12 +165,10 @@ func (x *ChatExchange) enter(ctx context.Context, wrong error) error {
 		x.entry.Verdict(pavise.Verdict{Check: "memory", Outcome: pavise.Deny, Reason: err.Error()})
 		return err
 	}
-	verdict, retry := x.gateway.meter.Charge(x.gateway.now(), x.who.Name(), x.call.Model, x.trail.Rows)
-	if verdict.Outcome != pavise.Deny {
-		x.trail.Charged = x.trail.Rows
+	if err := x.charge(); err != nil {
+		return err
 	}
-	if err := x.check(verdict, pavise.Throttled); err != nil {
-		x.retry = retry
+	if err := x.looked(ctx); err != nil {
 		return err
 	}
 	x.changes = x.route.Fields.Change(x.said.Tier, x.ask, firewall.CacheSalt(x.gateway.salt[:], x.call.Model.Tenant))
@@ -180,7 +180,7 @@ func (x *ChatExchange) enter(ctx context.Context, wrong error) error {
 	// From here on the model has the time, and it may take long: what is kept meanwhile is
 	// the text for it and an outline, and no more is held against everybody's room.
 	x.ask = x.ask.Outline()
-	_ = x.hold.Set(min(x.hold.Held(), x.ask.Size()+len(x.body))) // less is never refused
+	_ = x.hold.Set(min(x.hold.Held(), x.ask.Size()+len(x.body)+x.prints.Size())) // less is never refused
 	return nil
 }
 
@@ -220,6 +220,10 @@ func (x *ChatExchange) Answer(ctx context.Context) (*ChatAnswer, error) {
 	x.changes.Remove(x.route.Fields.Outbound(x.said.Tier, &answer.Document))
 	x.entry.Verdict(x.changes.Verdict())
 	x.took(&answer.Document)
+	if err := x.clean(answer); err != nil {
+		x.await(ctx)
+		return nil, x.Abort(err)
+	}
 	if err := x.embed(answer); err != nil {
 		x.await(ctx)
 		return nil, x.Abort(err)
@@ -260,6 +264,9 @@ func (x *ChatExchange) took(d *chat.Document) {
 func (x *ChatExchange) blame(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return &pavise.Error{Kind: pavise.Unavailable, Msg: "the caller went away before the answer ended", Hint: "ask again, and wait for the answer", Err: err}
+	}
+	if _, ok := errors.AsType[*Withheld](err); ok {
+		return err
 	}
 	if f, ok := errors.AsType[*chat.Fault](err); ok {
 		x.entry.Verdict(pavise.Verdict{Check: "codec", Outcome: pavise.Deny, Reason: "the model server's answer: " + f.Err.Msg})

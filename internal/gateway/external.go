@@ -15,8 +15,9 @@ import (
 // which fields callers see. Kind Denied.
 func (x *Exchange) blind(ctx context.Context) error {
 	relay, ok := infer.RelayFrom(ctx)
+	x.past = ok && relay.Blind && x.route.Upstream == infer.External
 	whole := !x.route.Language() && x.route.Ladder.IsZero() && (x.route.Shape.Kind == firewall.Full || x.route.Shape.Kind == "")
-	if !ok || !relay.Blind || x.route.Upstream != infer.External || whole {
+	if !x.past || whole {
 		return nil
 	}
 	reason := fmt.Sprintf("the answers of %s are to be looked at, and the proxy asks in a way that shows us none", x.call.Model)

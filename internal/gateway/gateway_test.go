@@ -125,7 +125,7 @@ func openWorld(t *testing.T, dir string) (*world, error) {
 	must(err)
 	subjects, err := subject.Open(t.Context(), w.db, kek, time.Now)
 	must(err)
-	w.Gateway, err = New(t.Context(), Config{Guard: w.guard, Verifier: verifier, Store: w.db, Log: w.log, Subjects: subjects})
+	w.Gateway, err = New(t.Context(), Config{Guard: w.guard, Verifier: verifier, Store: w.db, Log: w.log, Subjects: subjects, KEK: kek})
 	if err != nil {
 		return w, err
 	}
@@ -165,7 +165,7 @@ func actions() []guard.Action {
 		list = append(list, guard.Action{Verb: verb, On: []string{"route"}, Safe: verb != "route.release", Consequential: true})
 	}
 	for verb, on := range map[string]string{
-		"route.list": "route", "model.infer": "model", "model.describe": "model", "ledger.read": "ledger",
+		"route.list": "route", "model.infer": "model", "model.describe": "model", "ledger.read": "ledger", "watermark.export": "model",
 	} {
 		list = append(list, guard.Action{Verb: verb, On: []string{on}, Class: guard.Pooled})
 	}
@@ -497,7 +497,7 @@ func TestStoredModelIsChecked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = route.Open(context.Background(), w.guard, w.db, firewall.NewMeter(10), infer.NewServers(), nil)
+	_, err = route.Open(context.Background(), w.guard, w.db, firewall.NewMeter(10), infer.NewServers(), nil, nil)
 	if pavise.KindOf(err) != pavise.Unverified {
 		t.Errorf("a model swapped in the store: %v", err)
 	}

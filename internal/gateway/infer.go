@@ -1,22 +1,24 @@
 package gateway
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/infer"
 	"github.com/pavise/pavise/internal/intake"
 	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/telemetry"
 	"github.com/pavise/pavise/internal/tensor"
+	"github.com/pavise/pavise/internal/tier"
 	"github.com/pavise/pavise/internal/upstream"
 )
 
@@ -104,11 +106,14 @@ type Exchange struct {
 	route   *route.Live
 	request *tensor.Request
 	hold    *intake.Hold
+	holding intake.Hold  // what hold is, of tensors
 	room    *tensor.Room // of what was read; the exchange's until it ends
 	desk    *desk        // that it lies on; nil: on none
 	trail   Trail
 	kept    kept
 	retry   time.Duration
+	tier    tier.Tier // how the caller stands
+	past    bool      // the answer goes past us
 	seen    telemetry.Exchange
 	ended   bool
 	random  [48]byte  // the trail's id and the salt are made of it
@@ -162,7 +167,7 @@ func (x *Exchange) Finish(ctx context.Context, truth *tensor.Response) (*Answer,
 	x.answered = len(m.Body)
 	heard := x.forShadow(truth, err)
 	if err == nil {
-		x.gateway.suspects.Hear(x.gateway.now(), x.who.Name(), x.call.Model, x.request, truth)
+		x.heard(truth)
 	}
 	x.await(ctx)
 	if err = x.end(err); err != nil {
@@ -170,6 +175,14 @@ func (x *Exchange) Finish(ctx context.Context, truth *tensor.Response) (*Answer,
 	}
 	x.route.Mirror.Hear(heard)
 	return x.answer(m), nil
+}
+
+// heard has the detectors look at the exchange, if there are any for it.
+func (x *Exchange) heard(truth *tensor.Response) {
+	if x.gateway.hears || x.route.Calibration != "" {
+		asked, said := x.route.Ordered(x.request, truth)
+		x.gateway.suspects.Hear(x.gateway.now(), x.who.Name(), x.call.Model, &asked, &said)
+	}
 }
 
 // answer is what the caller gets, once the record is written.
@@ -212,9 +225,7 @@ func (x *Exchange) end(err error) error {
 	x.seen.Enter(telemetry.Record)
 	x.entry.Exit(&err)
 	x.count(err)
-	if x.hold != nil {
-		x.hold.Free()
-	}
+	x.hold.Free()
 	x.room.Free()
 	x.room, x.request = nil, nil
 	return err
@@ -245,7 +256,7 @@ func (x *Exchange) begin() (err error) {
 	rand.Read(x.random[:])
 	x.trail.ID, x.kept.Salt = hexOf(x.random[:16]), x.random[16:]
 	x.trail.Model = x.route.Said
-	return nil
+	return x.stand()
 }
 
 // inbound reads the request and puts it through the checks before the model.
@@ -254,7 +265,8 @@ func (x *Exchange) inbound() (err error) {
 		x.entry.Verdict(pavise.Verdict{Check: "codec", Outcome: pavise.Deny, Reason: wrong.Error()})
 		return wrong
 	}
-	x.hold, x.room = x.gateway.bodies.Begin(x.who.Name()), tensor.TakeRoom()
+	x.hold, x.room = &x.holding, tensor.TakeRoom()
+	x.gateway.bodies.BeginIn(x.hold, x.who.Name())
 	x.seen.Enter(telemetry.Read)
 	if x.request, err = x.parse(); err != nil {
 		check := "codec"
@@ -269,12 +281,7 @@ func (x *Exchange) inbound() (err error) {
 	if err := x.check(x.route.Gate.Check(x.request), pavise.Invalid); err != nil {
 		return err
 	}
-	verdict, retry := x.gateway.meter.Charge(x.gateway.now(), x.who.Name(), x.call.Model, x.trail.Rows)
-	if verdict.Outcome != pavise.Deny {
-		x.trail.Charged = x.trail.Rows
-	}
-	if err := x.check(verdict, pavise.Throttled); err != nil {
-		x.retry = retry
+	if err := x.charge(); err != nil {
 		return err
 	}
 	if err := x.drift(); err != nil {
@@ -341,7 +348,11 @@ func (x *Exchange) outbound(ctx context.Context, truth *tensor.Response) (m tens
 		// What the model said is for the record, not for the caller.
 		return m, &pavise.Error{Kind: pavise.Unavailable, Msg: "the model answered other than its signature promises", Hint: "the operator finds what is wrong in the record", Err: err}
 	}
-	shaped, verdict := x.route.Shape.Apply(truth)
+	given, altered, err := x.inTier(ctx, truth)
+	if err != nil {
+		return m, err
+	}
+	shaped, verdict := x.route.Shape.ApplyIn(&x.desk.shaped, given)
 	x.entry.Verdict(verdict)
 	if verdict.Outcome == pavise.Deny {
 		return m, &pavise.Error{Kind: pavise.Unavailable, Msg: verdict.Reason}
@@ -355,7 +366,7 @@ func (x *Exchange) outbound(ctx context.Context, truth *tensor.Response) (m tens
 	for _, t := range shaped.Outputs {
 		x.trail.Answer = append(x.trail.Answer, Output{t.Name, t.Datatype, t.Shape})
 	}
-	return m, x.keep(ctx, truth, verdict.Outcome == pavise.Alter)
+	return m, x.keep(ctx, truth, altered || verdict.Outcome == pavise.Alter)
 }
 
 // keep seals the salt, and the true answer when the caller got another, under the
@@ -377,18 +388,19 @@ func (x *Exchange) keep(ctx context.Context, truth *tensor.Response, altered boo
 		}
 		x.trail.Altered, x.trail.Truth = true, x.commit(own)
 	}
-	about, err := x.gateway.subjects.Of(context.WithoutCancel(ctx), x.call.Model.Tenant, cmp.Or(x.call.Subject, x.who.Name().String()))
+	about, err := x.gateway.subjects.OfCaller(ctx, x.call.Model.Tenant, x.call.Subject, x.who.Name())
 	if err != nil {
 		return err
 	}
 	x.entry.Subject(about.ID)
-	room := new([]byte)
+	room, envelope := new([]byte), new([]byte)
 	if x.desk != nil {
-		room = &x.desk.plain
+		room, envelope = &x.desk.plain, &x.desk.sealed
 	}
 	plain := x.kept.appendJSON((*room)[:0])
 	keepRoom(room, plain)
-	x.entry.Seal(about.Key.Seal([]byte(x.trail.ID), plain))
+	*envelope = about.Key.SealIn(*envelope, []byte(x.trail.ID), plain) // not longer than what is kept of the truth
+	x.entry.Seal(*envelope)
 	return nil
 }
 
@@ -442,4 +454,52 @@ func (g *Gateway) DescribeVersion(ctx context.Context, who pavise.Principal, mod
 	}
 	d.Record, _ = entry.Record()
 	return d, nil
+}
+
+// A desk is what one exchange of tensors lies on, with the answer that it ends in and
+// room for the texts on the way. It serves one exchange after another: made anew for each
+// they were half of what an exchange allocated, and collecting them a twentieth of its
+// time. What an exchange leaves is cleared, but for bytes beyond the length of the
+// slices, which nobody reads before writing them.
+type desk struct {
+	Exchange
+	answer  Answer
+	outputs [2]Output // of the trail, as most models have no more
+	shaped  firewall.Shaped
+
+	text   []byte // of the request
+	said   []byte // the answer as the caller gets it
+	own    []byte // the model's own, where the caller gets another
+	plain  []byte // what the record keeps, before it is sealed
+	sealed []byte // the same, sealed
+}
+
+const (
+	textSize = 4 << 10  // most requests are not longer
+	deskRoom = 16 << 10 // a text that took more is left to the garbage collector
+)
+
+var desks = sync.Pool{New: func() any { return &desk{text: make([]byte, 0, textSize)} }}
+
+// takeDesk returns an exchange on a clear desk.
+func takeDesk() *Exchange {
+	d := desks.Get().(*desk)
+	d.Exchange.desk = d
+	return &d.Exchange
+}
+
+// free clears the desk for the next exchange. Nothing on it is used any more.
+func (d *desk) free() {
+	d.entry.Free()
+	d.shaped.Clear()
+	d.Exchange, d.answer, d.outputs = Exchange{}, Answer{}, [2]Output{}
+	desks.Put(d)
+}
+
+// keepRoom keeps the room that a text took for the next exchange if it is more than there
+// was, unless it is large.
+func keepRoom(room *[]byte, text []byte) {
+	if cap(text) > cap(*room) && cap(text) <= deskRoom {
+		*room = text[:0]
+	}
 }

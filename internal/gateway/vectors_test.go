@@ -137,7 +137,9 @@ func TestRotatedVectors(t *testing.T) {
 	if err := json.Unmarshal(plain, &x.kept); err != nil {
 		t.Fatal(err)
 	}
-	var own struct{ Data []struct{ Embedding []float64 } }
+	var own struct {
+		Data []struct{ Embedding []float64 }
+	}
 	if err := json.Unmarshal(x.kept.Truth, &own); err != nil || len(own.Data) != 3 || own.Data[0].Embedding[5] != vectorOf("a", 0)[5] {
 		t.Errorf("the record keeps %s (%v)", x.kept.Truth, err)
 	}

@@ -87,7 +87,12 @@ var rules = []Rule{
 	{ID: "invisible.run", Caller: Refuse, Source: Refuse, Why: "It holds many characters without width in a row."},
 	{ID: "invisible.split", Caller: Alert, Source: Refuse, Why: "Characters without width stand between the letters of words."},
 	{ID: "invisible.bidi", Caller: Refuse, Source: Refuse, Why: "It turns the direction of Latin letters around: people read another text than a model."},
+
+	{ID: Tokens, Caller: Observe, Source: Observe, Why: "The prompt is given as numbers of tokens, which nobody reads here."},
 }
+
+// Tokens is the rule on prompts that are no text; who reads requests finds them.
+const Tokens = "unread.tokens"
 
 // Rules are the rules on requests, in the order of their families.
 func Rules() []Rule { return slices.Clone(rules) }

@@ -286,6 +286,9 @@ func (g *Gateway) use(ctx context.Context, b *bundle.Bundle) error {
 	if err := g.gateway.Routes.Adopt(ctx, routes, o.Terms.Share, g.store.Blob); err != nil {
 		return err
 	}
+	if err := fleet.ObeyTiers(ctx, g.gateway.Tiers, o.Tiers, g.now()); err != nil {
+		return err
+	}
 	grace := o.Terms.Grace
 	if g.cfg.Grace > 0 {
 		grace = min(grace, g.cfg.Grace)
@@ -300,7 +303,7 @@ func (g *Gateway) use(ctx context.Context, b *bundle.Bundle) error {
 func (g *Gateway) routesNow(all []route.Standing) (now []route.Standing, whole bool) {
 	whole = true
 	for _, s := range all {
-		if s.ONNX == "" || g.has(s.ONNX) {
+		if !slices.ContainsFunc(s.Blobs(), func(digest string) bool { return !g.has(digest) }) {
 			now = append(now, s)
 			continue
 		}
@@ -314,7 +317,7 @@ func (g *Gateway) routesNow(all []route.Standing) (now []route.Standing, whole b
 	return now, whole
 }
 
-// has reports whether a model is here.
+// has reports whether a model, or a calibration, is here.
 func (g *Gateway) has(digest string) bool {
 	if _, err := g.gateway.Routes.Model(context.Background(), digest); err == nil {
 		return true

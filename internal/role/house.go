@@ -33,7 +33,6 @@ import (
 	"github.com/pavise/pavise/internal/store"
 	"github.com/pavise/pavise/internal/subject"
 	"github.com/pavise/pavise/internal/telemetry"
-	"github.com/pavise/pavise/internal/tier"
 	"github.com/pavise/pavise/internal/upstream"
 	"github.com/pavise/pavise/internal/witness"
 )
@@ -67,9 +66,9 @@ type house struct {
 	guard    *guard.Guard
 	feeds    *feed.Feeds
 	subjects *subject.Keys
+	kek      *seal.KEK // under which it keeps what is secret
 	archive  *archive.Archive
 	gateway  *gateway.Gateway
-	tiers    *tier.Book // how callers stand at models
 	wires    *siem.Wires
 	changes  *change.Changes // nil: it is a gateway
 }
@@ -120,6 +119,7 @@ func (h *house) openEvidence(ctx context.Context, k installation.Keys) (err erro
 	if h.feeds, err = feed.Open(ctx, h.log, h.db, h.now); err != nil {
 		return err
 	}
+	h.kek = k.KEK
 	if h.subjects, err = subject.Open(ctx, h.db, k.KEK, h.now); err != nil {
 		return err
 	}
@@ -149,11 +149,8 @@ func (p plane) options() map[string]upstream.TLS {
 
 // openGateway opens the data plane.
 func (h *house) openGateway(ctx context.Context, verifier *identity.Verifier, own plane) (err error) {
-	if h.tiers, err = tier.Open(ctx, tier.Config{Store: h.db, Now: h.now}); err != nil {
-		return err
-	}
 	h.gateway, err = gateway.New(ctx, gateway.Config{
-		KeyFiles: config.KeyFiles(own.keys), TLS: own.options(), Detectors: detect.House(own.detectors.Bound()), Guard: h.guard, Verifier: verifier, Store: h.db, Log: h.log, Subjects: h.subjects, Now: h.now, Embeddings: own.vectors, Watch: h.telemetry,
+		KeyFiles: config.KeyFiles(own.keys), TLS: own.options(), Detectors: detect.House(own.detectors.Bound()), Guard: h.guard, Verifier: verifier, Store: h.db, Log: h.log, Subjects: h.subjects, Now: h.now, Embeddings: own.vectors, Watch: h.telemetry, KEK: h.kek,
 	})
 	return err
 }

@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/pavise/pavise"
-	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/store"
 	"github.com/pavise/pavise/internal/tensor"
 )
@@ -95,7 +94,7 @@ func (t *Table) Adopt(ctx context.Context, all []Standing, share int, model func
 		}
 		t.leave(ctx, l, next[name])
 	}
-	return nil
+	return t.lookAnew(ctx, was, next)
 }
 
 // prepare makes ready what is to be adopted, and changes nothing but the models that
@@ -116,11 +115,14 @@ func (t *Table) prepare(ctx context.Context, all []Standing, share int, model fu
 			return next, nil, err
 		}
 		route.Terms = limits
-		route.Terms.Budget, route.Terms.ModelBudget = part(route.Terms.Budget, share), part(route.Terms.ModelBudget, share)
+		route.Terms.Budget, route.Terms.ModelBudget = route.Terms.Budget.Part(share), route.Terms.ModelBudget.Part(share)
 		if s.Quarantined {
 			barred[route.Model] = true
 		}
 		l := t.liveOf(route)
+		if err := t.fetchCalibration(ctx, route, model); err != nil {
+			return next, nil, fmt.Errorf("adopt route %s: %w", route.Model, err)
+		}
 		if l.inherit(was[route.Model]) {
 			next[route.Model] = l
 			continue
@@ -136,20 +138,7 @@ func (t *Table) prepare(ctx context.Context, all []Standing, share int, model fu
 // load starts the model of a route, and keeps its bytes.
 func (t *Table) load(ctx context.Context, l *Live, model func(string) ([]byte, error)) error {
 	if l.ONNX != "" {
-		_, err := t.Model(ctx, l.ONNX)
-		if pavise.KindOf(err) == pavise.NotFound {
-			onnx, err := model(l.ONNX)
-			if err != nil {
-				return err
-			}
-			err = t.db.Update(ctx, func(tx *store.Tx) error {
-				_, err := tx.Exec(`INSERT INTO gateway_models VALUES (?, ?) ON CONFLICT DO NOTHING`, l.ONNX, onnx)
-				return err
-			})
-			if err != nil {
-				return err
-			}
-		} else if err != nil {
+		if err := t.fetchBytes(ctx, l.ONNX, model); err != nil {
 			return err
 		}
 	}
@@ -191,7 +180,7 @@ func keepAdopted(tx *store.Tx, next map[pavise.Name]*Live, barred map[pavise.Nam
 func dropModels(tx *store.Tx, next map[pavise.Name]*Live) error {
 	used := map[string]bool{}
 	for _, l := range next {
-		used[l.ONNX] = true
+		used[l.ONNX], used[l.Calibration] = true, true
 	}
 	rows, err := tx.Query(`SELECT digest FROM gateway_models`)
 	if err != nil {
@@ -238,6 +227,9 @@ func (r Route) Validate() error {
 	if err := r.checkVectors(); err != nil {
 		return err
 	}
+	if err := r.checkAmber(); err != nil {
+		return err
+	}
 	if r.Language() {
 		return r.checkLanguage()
 	}
@@ -257,13 +249,4 @@ func (r Route) Validate() error {
 		return err
 	}
 	return r.Terms.Validate()
-}
-
-// part is one of so many equal parts of a budget, and never nothing.
-func part(budget firewall.Rate, share int) firewall.Rate {
-	if share > 1 && budget.Count > 0 {
-		budget.Count = max(budget.Count/share, 1)
-		budget.Burst = max(budget.Burst/share, 1)
-	}
-	return budget
 }

@@ -88,10 +88,10 @@ func (r Route) sameModel(other Route) bool {
 func keepRelease(tx *store.Tx, route Route, text string) error {
 	last, seq, err := release(tx, route.Model, 1<<62)
 	if err == nil && last != nil && last.sameModel(route) {
-		if last.sameShares(route) {
+		if last.sameShares(route) && last.Calibration == route.Calibration && last.Amber == route.Amber && last.Mark == route.Mark {
 			return nil
 		}
-		return keepLast(tx, route) // who comes back to it finds the shares that it had
+		return keepLast(tx, route) // who comes back to it finds the shares and the calibration that it had
 	}
 	if err != nil {
 		return err
@@ -230,7 +230,7 @@ func (t *Table) releasing(ctx context.Context, s ReleaseSpec) (was *Standing, wi
 	}
 	t.changing.Lock()
 	if was, err = t.released(ctx, s); err == nil {
-		will, err = t.compose(s.spec(), found, &was.Route)
+		will, err = t.compose(ctx, s.spec(), found, &was.Route)
 	}
 	if err != nil {
 		t.changing.Unlock()
@@ -284,7 +284,7 @@ func (t *Table) Release(ctx context.Context, who pavise.Principal, s ReleaseSpec
 		return err
 	}
 	entry.Detail(will)
-	err = t.save(ctx, t.db.Update, will.Route, s.ONNX, func(tx *store.Tx) error {
+	err = t.save(ctx, t.db.Update, will, s.ONNX, func(tx *store.Tx) error {
 		if _, err := tx.Exec(`DELETE FROM gateway_quarantine WHERE name = ?`, will.Model.String()); err != nil {
 			return err
 		}
@@ -318,6 +318,10 @@ func (t *Table) back(tx *store.Tx, model pavise.Name) (was, will *Route, at int6
 	back.ONNX, back.Upstream, back.Remote, back.Signature = before.ONNX, before.Upstream, before.Remote, before.Signature
 	back.Protocol, back.Version, back.Weight, back.Replicas = before.Protocol, before.Version, before.Weight, before.Replicas
 	back.TLS, back.Shadow, back.ShadowRemote = before.TLS, before.Shadow, before.ShadowRemote
+	back.Calibration, back.Amber, back.Mark = before.Calibration, before.Amber, before.Mark
+	if back.checkAmber() != nil { // the terms of today do not allow it
+		back.Amber, back.Mark = "", 0
+	}
 	if back.Upstream == "" || back.Upstream == infer.External {
 		back.Balance = "" // it has nothing to balance
 	}
@@ -379,7 +383,7 @@ func (t *Table) Rollback(ctx context.Context, who pavise.Principal, model pavise
 		return err
 	}
 	entry.Detail(will)
-	return t.save(ctx, t.db.UpdateSafe, *will, nil, func(tx *store.Tx) error {
+	return t.save(ctx, t.db.UpdateSafe, Placed{Route: *will}, nil, func(tx *store.Tx) error {
 		if _, err := tx.Exec(`UPDATE gateway_releases SET gone = 1 WHERE name = ? AND seq = ?`, model.String(), at); err != nil {
 			return err
 		}

@@ -10,35 +10,45 @@ import (
 	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/infer"
 	"github.com/pavise/pavise/internal/pace"
+	"github.com/pavise/pavise/internal/prompt"
 	"github.com/pavise/pavise/internal/tensor"
 )
 
 // A Route says what stands behind a model's name, and on what terms callers may
 // ask it.
 type Route struct {
-	Model      pavise.Name      `json:"model"`
-	ONNX       string           `json:"onnx,omitempty"`     // digest of the model that runs in this process
-	Upstream   string           `json:"upstream,omitempty"` // or the address of the server it runs on
-	Remote     string           `json:"remote,omitempty"`   // and its name there
-	Protocol   string           `json:"protocol,omitempty"` // and what the server speaks, as tensor.Named has it; empty: oip
-	TLS        string           `json:"tls,omitempty"`      // and by which options of TLS it is asked, as the gateway's configuration names them; empty: by none of their own
-	Version    string           `json:"version,omitempty"`  // the one version of the model that is asked; empty: the server's choice
-	Weight     *int             `json:"weight,omitempty"`   // the server's share of the calls, beside replicas; nil: 1
-	Replicas   []Replica        `json:"replicas,omitempty"` // further servers of the same model
-	Balance    string           `json:"balance,omitempty"`  // how one is picked: least-request, caller; empty: they take turns
-	Signature  tensor.Signature `json:"signature"`
-	MaxRows    int              `json:"max_rows"` // rows in one request
-	Terms      firewall.Terms   `json:"terms"`
-	Shape      firewall.Shape   `json:"shape"`
-	Fields     firewall.Fields  `json:"fields,omitzero"`     // of a language model: who may use which fields
-	Drift      *firewall.Drift  `json:"drift,omitempty"`     // what the rows of many requests are held to; nil: nothing is
-	Ladder     pace.Ladder      `json:"ladder,omitzero"`     // when answers leave; the zero one: when they are ready
-	Pace       pace.Beat        `json:"pace,omitempty"`      // of a language model: how often a stream is written to; 0: with each event
-	Embeddings embedding.Terms  `json:"embeddings,omitzero"` // of a language model: what is done to the vectors it gives
-	Purpose    string           `json:"purpose,omitempty"`   // what the answers decide: security, health, access …
-	Alterable  bool             `json:"alterable,omitempty"` // the owner lets answers be altered, and the callers' terms say so
-	Observe    bool             `json:"observe,omitempty"`   // record what would be denied, and let it pass
-	Durable    bool             `json:"durable,omitempty"`   // answers wait until their record survives power loss
+	Model     pavise.Name      `json:"model"`
+	ONNX      string           `json:"onnx,omitempty"`     // digest of the model that runs in this process
+	Upstream  string           `json:"upstream,omitempty"` // or the address of the server it runs on
+	Remote    string           `json:"remote,omitempty"`   // and its name there
+	Protocol  string           `json:"protocol,omitempty"` // and what the server speaks, as tensor.Named has it; empty: oip
+	TLS       string           `json:"tls,omitempty"`      // and by which options of TLS it is asked, as the gateway's configuration names them; empty: by none of their own
+	Version   string           `json:"version,omitempty"`  // the one version of the model that is asked; empty: the server's choice
+	Weight    *int             `json:"weight,omitempty"`   // the server's share of the calls, beside replicas; nil: 1
+	Replicas  []Replica        `json:"replicas,omitempty"` // further servers of the same model
+	Balance   string           `json:"balance,omitempty"`  // how one is picked: least-request, caller; empty: they take turns
+	Signature tensor.Signature `json:"signature"`
+	MaxRows   int              `json:"max_rows"` // rows in one request
+	Terms     firewall.Terms   `json:"terms"`
+	Shape     firewall.Shape   `json:"shape"`
+	Fields    firewall.Fields  `json:"fields,omitzero"`  // of a language model: who may use which fields
+	Prompts   prompt.Policy    `json:"prompts,omitzero"` // of a language model: what requests and answers are looked at for
+	Drift     *firewall.Drift  `json:"drift,omitempty"`  // what the rows of many requests are held to; nil: nothing is
+	// Calibration is the digest of what the callers are held to by the detectors of those
+	// who copy models; empty: nobody looks. Amber is what those get whom they find, as
+	// tier.ParseMeasure reads it; empty: guard where the route is alterable, else budget.
+	// Mark is the share of inputs on which their answers are marked; 0: none is.
+	Calibration string          `json:"calibration,omitempty"`
+	Amber       string          `json:"amber,omitempty"`
+	Mark        float64         `json:"mark,omitempty"`
+	Ladder      pace.Ladder     `json:"ladder,omitzero"`     // when answers leave; the zero one: when they are ready
+	Pace        pace.Beat       `json:"pace,omitempty"`      // of a language model: how often a stream is written to; 0: with each event
+	Embeddings  embedding.Terms `json:"embeddings,omitzero"` // of a language model: what is done to the vectors it gives
+
+	Purpose   string `json:"purpose,omitempty"`   // what the answers decide: security, health, access …
+	Alterable bool   `json:"alterable,omitempty"` // the owner lets answers be altered, and the callers' terms say so
+	Observe   bool   `json:"observe,omitempty"`   // record what would be denied, and let it pass
+	Durable   bool   `json:"durable,omitempty"`   // answers wait until their record survives power loss
 	// Shadow is the address of a server whose model gets a copy of every request, and
 	// whose answers reach nobody; empty: there is none. ShadowRemote is its name there;
 	// empty: as the route's.
@@ -75,6 +85,9 @@ type Spec struct {
 	Bounds      json.RawMessage `json:"bounds,omitzero" type:"filecontent" placeholder:"FILE" help:"what each column of an input may hold, as JSON: {\"input\": NAME, \"features\": [{\"name\": …, \"min\": …, \"max\": …}, …]}. A new model of the same inputs keeps the bounds; for other inputs they end" doc:"what each column of an input may hold: {input, features: [{name, min, max}, …]}, where min and max may be absent. A new model of the same inputs keeps the bounds; for other inputs they end"`
 	Baseline    json.RawMessage `json:"baseline,omitzero" type:"filecontent" placeholder:"FILE" help:"how the values of each column are spread in the rows that the model was made for, as JSON: {\"input\": NAME, \"features\": [{\"name\": …, \"edges\": [1, …], \"shares\": [0.5, …]}, …]}, or with quantiles for edges and shares. Requests that drift from it are told (--drift)" doc:"how the values of each column are spread in the rows that the model was made for: {input, features: [{name, edges, shares, quantiles, min, max}, …]}, where the shares between edges are one more than those, and quantiles are evenly spaced. A new model of the same inputs keeps the baseline; for other inputs it ends"`
 	Drift       string          `json:"drift,omitempty" placeholder:"WHAT" help:"what follows when the inputs have drifted from the baseline: alarm, deny (refuse requests until a whole window of rows is like the baseline again), or off, which ends the baseline (a new baseline: alarm)" doc:"what follows when the inputs have drifted from the baseline: alarm, deny, or off, which ends the baseline; alarm with a new baseline"`
+	Calibration json.RawMessage `json:"calibration,omitzero" type:"filecontent" placeholder:"FILE" help:"what honest callers are like, as pavise firewall calibrate writes it: who is unlike them is in amber for a day after each sighting. Another model ends it" doc:"what honest callers are like, as pavise firewall calibrate writes it: who is unlike them is in amber for a day after each sighting. none takes it away, and another model ends it"`
+	Amber       string          `json:"amber,omitempty" placeholder:"WHAT" help:"what callers in amber get: guard (probabilities that mislead whoever trains on them, and keep their top), round:DIGITS, topk:K or label, all of them for alterable routes only; budget (answers as before, on a quarter of the rate and the budget); or off, which takes the calibration away (a new calibration: guard if the route is alterable, else budget)" doc:"what callers in amber get: guard, round:DIGITS, topk:K or label, for alterable routes only; budget, which is a quarter of the rate and the budget; or off, which takes the calibration away. guard if the route is alterable, else budget"`
+	Mark        string          `json:"mark,omitempty" placeholder:"SHARE" help:"on which share of inputs callers in amber are given another class, by a secret key, so that a copy can be known (0.005 is usual); for alterable routes only. none takes it away" doc:"on which share of inputs callers in amber are given another class, by a secret key, so that a copy can be known: 0.005 is usual; for alterable routes only. none takes it away"`
 	MaxRows     int             `json:"max_rows,omitempty" minimum:"1" help:"rows in one request (a new route: 256)" doc:"rows in one request; 256 for a new route"`
 	Rate        string          `json:"rate,omitempty" help:"rows of each caller, as COUNT/TIME with an optional burst (a new route: '1200/1m burst 300')" doc:"rows of each caller, as COUNT/TIME with an optional burst"`
 	Budget      string          `json:"budget,omitempty" help:"rows of each caller in a longer window, or bits that their answers disclose, as '2000000 bits/24h' (a new route: '100000/24h')" doc:"rows of each caller in a longer window, as COUNT/TIME, or bits that their answers disclose, as COUNT bits/TIME"`
@@ -82,6 +95,8 @@ type Spec struct {
 	ModelBudget string          `json:"model_budget,omitempty" help:"rows or bits of all callers together in a longer window (a new route: '1000000/24h')" doc:"rows of all callers together in a longer window, as COUNT/TIME, or bits, as COUNT bits/TIME"`
 	Shape       string          `json:"shape,omitempty" help:"how much of the scores an answer tells: full, round:DIGITS, topk:K or label (a new route: round:4)" doc:"how much of the scores an answer tells: full, round:DIGITS, topk:K or label"`
 	Fields      json.RawMessage `json:"fields,omitzero" type:"filecontent" placeholder:"FILE" help:"of a language model, who may use which fields of its protocol, as JSON: {\"trusted\": [ROLE, …], \"internal\": [ROLE, …], \"max_tokens\": 4096, \"drop\": false, \"links\": false, \"allow\": [FIELD, …], \"cache_salt\": false}. What is left out is nobody, or false" doc:"of a language model, who may use which fields of its protocol: {trusted, internal, max_tokens, drop, links, allow, cache_salt}; what is left out is nobody, or false"`
+	Prompts     json.RawMessage `json:"prompts,omitzero" type:"filecontent" placeholder:"FILE" help:"of a language model, what requests and answers are looked at for, as JSON: {\"callers\": {RULE: ACTION, …}, \"trusted\": {…}, \"sources\": {…}, \"answers\": {…}, \"canaries\": [TEXT, …], \"classifier\": {\"url\": URL, \"timeout_ms\": 1000, \"closed\": false, \"action\": ACTION}, \"off\": false}. Actions are off, observe, alert and refuse; rules and their defaults are in docs/prompts.md. What is left out takes its default" doc:"of a language model, what requests and answers are looked at for: {callers, trusted, sources, answers, canaries, classifier, off}, where the first four say off, observe, alert or refuse for rules or families; what is left out takes its default"`
+	Classifier  string          `json:"classifier,omitempty" placeholder:"URL" help:"of a language model, somebody outside who is asked what they make of each request (docs/formats/classifier.md); none takes them away" doc:"of a language model, somebody outside who is asked what they make of each request; none takes them away"`
 	Ladder      string          `json:"ladder,omitempty" placeholder:"TIMES" help:"the times since a request was read at which its answer may leave: FIRST..TOP, each 1.25 times the one before, FIRST xFACTOR to TOP, or one time. Put FIRST above what the model usually takes: answers on one rung look alike. none takes it away" doc:"the times since a request was read at which its answer may leave: FIRST..TOP, each 1.25 times the one before, FIRST xFACTOR to TOP, or one time; none takes it away"`
 	Pace        string          `json:"pace,omitempty" placeholder:"TIME" help:"of a language model, the time between two writes to a stream, such as 50ms: events leave together, with padding that clients read past. none takes it away" doc:"of a language model, the time between two writes to a stream: events leave together, with padding that clients read past; none takes it away"`
 	Embeddings  string          `json:"embeddings,omitempty" placeholder:"WHAT" help:"of a language model that is alterable, what is done to its vectors: rotate:EPOCH, by the tenant's key, so that they are near to each other and to no other tenant's, noise:QUIET%..FULL%, for who covers so much of the space, or both with a comma in between. Another epoch is another rotation: indexes are made anew. none takes it away" doc:"of a language model that is alterable, what is done to its vectors: rotate:EPOCH, noise:QUIET%..FULL%, or both with a comma in between; none takes it away"`

@@ -19,6 +19,7 @@ import (
 	"github.com/pavise/pavise/internal/store"
 	"github.com/pavise/pavise/internal/telemetry"
 	"github.com/pavise/pavise/internal/tensor"
+	"github.com/pavise/pavise/internal/tier"
 	"github.com/pavise/pavise/internal/upstream"
 )
 
@@ -48,22 +49,23 @@ type Table struct {
 	meter   *firewall.Meter
 	servers *infer.Servers   // that routes lead to
 	watch   *telemetry.Meter // nil: nobody counts
+	tiers   *tier.Book       // who copies models; nil: nobody looks
 
 	changing sync.Mutex                            // held over a whole change, store and table
 	live     atomic.Pointer[map[pavise.Name]*Live] // replaced whole, under changing
 	barred   atomic.Pointer[map[pavise.Name]bool]  // models in quarantine; replaced whole, under changing
 }
 
-// Open loads the routes from the store, and has the meter hold callers to their terms.
-// watch may be nil: nobody counts.
-func Open(ctx context.Context, g *guard.Guard, db *store.DB, meter *firewall.Meter, servers *infer.Servers, watch *telemetry.Meter) (*Table, error) {
+// Open loads the routes from the store, and has the meter hold callers to their terms, and
+// the book of tiers look at them. watch may be nil: nobody counts; and tiers: nobody looks.
+func Open(ctx context.Context, g *guard.Guard, db *store.DB, meter *firewall.Meter, servers *infer.Servers, watch *telemetry.Meter, tiers *tier.Book) (*Table, error) {
 	if err := db.Migrate(ctx, "gateway", steps); err != nil {
 		return nil, err
 	}
-	t := &Table{guard: g, db: db, meter: meter, servers: servers, watch: watch}
+	t := &Table{guard: g, db: db, meter: meter, servers: servers, watch: watch, tiers: tiers}
 	table := map[pavise.Name]*Live{}
 	t.live.Store(&table)
-	return t, db.View(ctx, func(tx *store.Tx) error {
+	err := db.View(ctx, func(tx *store.Tx) error {
 		if err := t.readQuarantine(tx); err != nil {
 			return err
 		}
@@ -98,6 +100,15 @@ func Open(ctx context.Context, g *guard.Guard, db *store.DB, meter *firewall.Met
 		}
 		return nil
 	})
+	if err != nil {
+		return t, err
+	}
+	for l := range t.All() {
+		if err := t.look(ctx, l); err != nil {
+			return t, fmt.Errorf("start route %s: %w", l.Model, err)
+		}
+	}
+	return t, nil
 }
 
 // start makes a stored route ready to take requests.
@@ -205,8 +216,10 @@ func (t *Table) Has(name pavise.Name) bool {
 type Placed struct {
 	Route
 	// Warning says what is amiss with the server that it leads to, which may be put right
-	// there; empty: nothing that a server of its protocol shows.
+	// there, or that a calibration ended with its model; empty: nothing.
 	Warning string `json:"warning,omitempty"`
+
+	calibration *calibrated // a new one; nil: there is none
 }
 
 // Put makes a route or changes what the words say of it, while requests run. It
@@ -226,7 +239,7 @@ func (t *Table) Put(ctx context.Context, who pavise.Principal, spec Spec) (place
 	}
 	t.changing.Lock()
 	defer t.changing.Unlock()
-	if placed, err = t.compose(spec, found, t.current(spec.Name)); err != nil {
+	if placed, err = t.compose(ctx, spec, found, t.current(spec.Name)); err != nil {
 		return Placed{}, err
 	}
 	entry.Detail(placed)
@@ -241,12 +254,12 @@ func (t *Table) Put(ctx context.Context, who pavise.Principal, spec Spec) (place
 			Hint: "propose it: pavise route release " + placed.Model.String() + " with the same model, servers and shadow",
 		}
 	}
-	return placed, t.save(ctx, t.db.Update, placed.Route, spec.ONNX, nil)
+	return placed, t.save(ctx, t.db.Update, placed, spec.ONNX, nil)
 }
 
 // compose makes the route that the words ask for, of the one that was there, if any,
 // and what was found out about the model. Callers hold changing.
-func (t *Table) compose(spec Spec, found *finding, was *Route) (placed Placed, err error) {
+func (t *Table) compose(ctx context.Context, spec Spec, found *finding, was *Route) (placed Placed, err error) {
 	route, err := spec.route(was)
 	if err != nil {
 		return placed, err
@@ -266,8 +279,13 @@ func (t *Table) compose(spec Spec, found *finding, was *Route) (placed Placed, e
 	if _, err := route.Limits(); err != nil {
 		return placed, err
 	}
-	if placed.Route = route; found != nil {
-		placed.Warning = found.doubt
+	own, ended, err := t.watched(ctx, &route, was, spec)
+	if err != nil {
+		return placed, err
+	}
+	placed.Route, placed.Warning, placed.calibration = route, ended, own
+	if found != nil && found.doubt != "" {
+		placed.Warning = strings.TrimPrefix(ended+"; "+found.doubt, "; ")
 	}
 	return placed, route.Shape.ValidateFor(route.Signature)
 }
@@ -378,7 +396,8 @@ func (f *finding) complete(route, was *Route, spec Spec) error {
 // is the store's Update or UpdateSafe, and more, unless nil, is part of the same
 // transaction. The bytes of an ONNX model that is stored already may be nil. Callers
 // hold changing.
-func (t *Table) save(ctx context.Context, update func(context.Context, func(*store.Tx) error) error, route Route, onnx []byte, more func(*store.Tx) error) error {
+func (t *Table) save(ctx context.Context, update func(context.Context, func(*store.Tx) error) error, placed Placed, onnx []byte, more func(*store.Tx) error) error {
+	route := placed.Route
 	text, err := json.Marshal(route)
 	if err != nil {
 		return fmt.Errorf("encode route %s: %w", route.Model, err)
@@ -387,7 +406,12 @@ func (t *Table) save(ctx context.Context, update func(context.Context, func(*sto
 	var l *Live
 	err = update(ctx, func(tx *store.Tx) error {
 		if onnx != nil {
-			if _, err := tx.Exec(`INSERT INTO gateway_models VALUES (?, ?) ON CONFLICT DO NOTHING`, route.ONNX, onnx); err != nil {
+			if err := keepBytes(tx, route.ONNX, onnx); err != nil {
+				return err
+			}
+		}
+		if c := placed.calibration; c != nil {
+			if err := keepBytes(tx, c.digest, c.text); err != nil {
 				return err
 			}
 		}
@@ -417,6 +441,9 @@ func (t *Table) save(ctx context.Context, update func(context.Context, func(*sto
 		kept, left = was, l
 	}
 	t.leave(ctx, left, kept)
+	if err == nil {
+		err = t.look(ctx, l)
+	}
 	return err
 }
 
@@ -461,7 +488,10 @@ func (t *Table) Delete(ctx context.Context, who pavise.Principal, model pavise.N
 	t.guard.Observe(model, false)
 	t.meter.DropTerms(model)
 	t.leave(ctx, l, nil)
-	return nil
+	if t.tiers != nil {
+		_, err = t.tiers.Calibrate(ctx, model, nil)
+	}
+	return err
 }
 
 // List returns a tenant's routes by name, and how it stands with each and its servers.

@@ -99,6 +99,9 @@ func (k *KEK) Embeddings() *Key { return k.root.Derive(LabelEmbeddings) }
 // Wires returns the key that wraps where a tenant's findings go.
 func (k *KEK) Wires(tenant string) *Key { return k.root.Derive(LabelWire, tenant) }
 
+// Marks returns the key that yields those by which answers of a tenant's models are marked.
+func (k *KEK) Marks(tenant string) *Key { return k.root.Derive(LabelMarks, tenant) }
+
 // LoadOrCreate returns the private key kept at path for the given purpose. When
 // there is no such file it asks generate for the key and keeps it there, mode
 // 0600, in an envelope under the KEK with the purpose as its context; the file

@@ -14,26 +14,25 @@ import (
 )
 
 const (
-	// Two callers are alike when their rows nearly repeat each other's so often that chance
-	// has it less than once in so many pairs. Callers with the same habits meet more often
-	// than chance has it, by far: so many times as often is still chance.
-	alikeOdds  = 1e-9
-	alikeHabit = 8
-	alikeLeast = 5 // times, below which nothing is said
+	// alikeOdds is how seldom an honest caller's rows repeat others' as often by chance, of
+	// those who repeat as many as an honest caller may.
+	alikeOdds  = 1e-3
+	alikeLeast = 5 // rows that met somebody else's, below which nothing is said
 
 	maxShown = 100 // members that a view of a cluster names
 )
 
-// alike reports whether a pair's rows nearly repeat each other's more often than chance
-// has it. A row of one meets one of the other, rather than of anybody else, by the share
-// of all rows that the other has.
-func (c *Crowd) alike(p *pair) bool {
-	if p.times < alikeLeast || c.rows <= 0 {
-		return false
-	}
-	expected := alikeHabit * 2 * c.chance * p.a.rows * p.b.rows / c.rows
-	return p.times > expected && beyond(p.times, expected) < alikeOdds
+// repeats reports whether a member's rows nearly repeat those of others so often that
+// neither chance nor common habits explain it.
+func (c *Crowd) repeats(m *member) bool {
+	expected := c.chance * m.rows
+	return m.met >= alikeLeast && m.met > expected && beyond(m.met, expected) < alikeOdds
 }
+
+// alike reports whether two are: each repeats others too often, and they each other. Who
+// splits a stream into many names has each name repeat a little of each other one, so that
+// no two of them say much, and all of them together do.
+func (c *Crowd) alike(p *pair) bool { return c.repeats(p.a) && c.repeats(p.b) }
 
 // beyond bounds the chance that something that is expected so many times happens at least
 // so many times, by Chernoff's bound for Poisson's distribution.
@@ -45,7 +44,8 @@ func beyond(times, expected float64) float64 {
 }
 
 // Settle finds the clusters anew, if something changed. What Cluster, Pools, Alike and
-// Clusters answer is as of the last time. It takes milliseconds for a full crowd.
+// Clusters answer is as of the last time. It takes some
+// tens of milliseconds for a full crowd.
 func (c *Crowd) Settle(at time.Duration) {
 	c.age(at)
 	if !c.changed {
@@ -57,56 +57,55 @@ func (c *Crowd) Settle(at time.Duration) {
 	for i, m := range members {
 		index[m] = i
 	}
-	close, any := newUnion(len(members)), newUnion(len(members))
+	alike, linked := newUnion(len(members)), newUnion(len(members))
 	first := map[hub]int{}
 	c.gathered = map[hub]int{}
 	for i, m := range members {
 		for _, p := range m.pairs {
 			if p.a == m && c.alike(p) {
-				close.join(i, index[p.b])
-				any.join(i, index[p.b])
+				alike.join(i, index[p.b])
+				linked.join(i, index[p.b])
 			}
 		}
 		for _, p := range m.places {
 			if c.gathered[p.hub]++; c.gathered[p.hub] == 1 {
 				first[p.hub] = i
 			}
-			any.join(first[p.hub], i)
+			linked.join(first[p.hub], i)
 		}
 	}
-	c.nameAll(close.groups(members), func(m *member) *string { return &m.alike })
-	c.nameAll(any.groups(members), func(m *member) *string { return &m.cluster })
+	c.nameAll(alike.groups(members), func(m *member) *label { return &m.alike })
+	c.nameAll(linked.groups(members), func(m *member) *label { return &m.cluster })
 	in := map[pavise.Name]string{}
 	for _, m := range members {
-		if m.cluster != "" {
-			in[m.name] = m.cluster
+		if m.cluster.number > 0 {
+			in[m.name] = m.cluster.name
 		}
 	}
 	c.settled.Store(&in)
 }
 
 // nameAll names groups, each in the order in which its members were first seen, and the
-// groups in that of their first ones. A group keeps the name that the first of its members
-// had who had one, so a name does not move when others join, or when the first leaves. Of
-// two parts of what was one the older one keeps it. One alone is no group.
-func (c *Crowd) nameAll(groups [][]*member, of func(*member) *string) {
-	taken := map[string]bool{}
+// groups in that of their first ones. A group keeps the oldest name that a member of it
+// had, so a name does not move when others join, or when the first leaves. Of two parts of
+// what was one the older one keeps it. One alone is no group.
+func (c *Crowd) nameAll(groups [][]*member, of func(*member) *label) {
+	taken := map[label]bool{{}: true}
 	for _, g := range groups {
-		name := ""
+		var is label
 		for _, m := range g {
-			if had := *of(m); had != "" && !taken[had] && len(g) > 1 {
-				name = had
-				break
+			if had := *of(m); len(g) > 1 && !taken[had] && (is.number == 0 || had.number < is.number) {
+				is = had
 			}
 		}
-		for len(g) > 1 && (name == "" || taken[name]) {
+		if len(g) > 1 && is.number == 0 {
 			c.made++
 			sum := sha256.Sum256(fmt.Appendf(nil, "%d %s", c.made, g[0].name))
-			name = "s-" + hex.EncodeToString(sum[:4])
+			is = label{c.made, "s-" + hex.EncodeToString(sum[:6])}
 		}
-		taken[name] = true
+		taken[is] = true
 		for _, m := range g {
-			*of(m) = name
+			*of(m) = is
 		}
 	}
 }
@@ -165,8 +164,8 @@ func (c *Crowd) Pools(dst []string, who pavise.Name) []string {
 	if m == nil {
 		return dst
 	}
-	if m.alike != "" {
-		dst = append(dst, Alike.String()+" "+m.alike)
+	if name := c.alikeOf(who); name != "" {
+		dst = append(dst, name)
 	}
 	for _, p := range m.places {
 		if c.gathered[p.hub] > 1 {
@@ -176,11 +175,20 @@ func (c *Crowd) Pools(dst []string, who pavise.Name) []string {
 	return dst
 }
 
+// alikeOf is the name of the pool of those whom a caller is alike with; "" if it is with
+// nobody.
+func (c *Crowd) alikeOf(who pavise.Name) string {
+	if m := c.members[who]; m != nil && m.alike.number > 0 {
+		return Alike.String() + " " + m.alike.name
+	}
+	return ""
+}
+
 // AlikeTo returns the callers whose rows nearly repeat each other's and a caller's, itself
 // among them, in the order in which they were first seen; none if there are no others.
 func (c *Crowd) AlikeTo(who pavise.Name) []pavise.Name {
 	m := c.members[who]
-	if m == nil || m.alike == "" {
+	if m == nil || m.alike.number == 0 {
 		return nil
 	}
 	return c.named(func(o *member) bool { return o.alike == m.alike })
@@ -220,22 +228,22 @@ type Tie struct {
 func (c *Crowd) Clusters() []Cluster {
 	by := map[string]*Cluster{}
 	ties := map[string]map[hub]int{}
-	for _, who := range c.named(func(m *member) bool { return m.cluster != "" }) {
+	for _, who := range c.named(func(m *member) bool { return m.cluster.number > 0 }) {
 		m := c.members[who]
-		cl := by[m.cluster]
+		cl, links := by[m.cluster.name], ties[m.cluster.name]
 		if cl == nil {
-			cl = &Cluster{Name: m.cluster}
-			by[m.cluster], ties[m.cluster] = cl, map[hub]int{}
+			cl, links = &Cluster{Name: m.cluster.name}, map[hub]int{}
+			by[m.cluster.name], ties[m.cluster.name] = cl, links
 		}
 		if cl.Count++; len(cl.Members) < maxShown {
 			cl.Members = append(cl.Members, who)
 		}
 		for _, p := range m.places {
-			ties[m.cluster][p.hub]++
+			links[p.hub]++
 		}
 		for _, p := range m.pairs {
 			if p.a == m && c.alike(p) {
-				ties[m.cluster][hub{Alike, fmt.Sprintf("%s and %s, %.0f times", p.a.name, p.b.name, p.times)}] = 2
+				links[hub{Alike, fmt.Sprintf("%s and %s, %.0f times", p.a.name, p.b.name, p.times)}] = 2
 			}
 		}
 	}

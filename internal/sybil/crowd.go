@@ -24,7 +24,7 @@ const (
 // A Crowd is the callers of one model, and what links them. One goroutine uses it, but for
 // Cluster.
 type Crowd struct {
-	chance  float64 // share of honest callers' rows that nearly repeat somebody else's
+	chance  float64 // share of honest callers' rows that may nearly repeat somebody else's
 	most    int
 	members map[pavise.Name]*member
 	heard   []*member // about in the order in which they were heard last
@@ -45,10 +45,17 @@ type member struct {
 	order   uint64 // in which members were first seen
 	again   bool   // it was heard since it was last passed over
 	rows    float64
+	met     float64 // of them, those that nearly repeat a row of somebody else
 	places  []place
 	pairs   []*pair // at most maxPairs
-	cluster string  // that it was in last
-	alike   string  // of those it is alike with
+	cluster label   // that it was in last
+	alike   label   // of those it is alike with
+}
+
+// A label is the name of some callers. The lower number is the older name.
+type label struct {
+	number uint64
+	name   string
 }
 
 // A place is a hub that a member was seen at.
@@ -70,9 +77,9 @@ func (p *pair) other(m *member) *member {
 	return p.a
 }
 
-// NewCrowd returns an empty one. chance is the share of an honest caller's rows that
-// nearly repeat some row of somebody else, from 0 to 1: a calibration knows it. most
-// bounds the callers; 0 is Most.
+// NewCrowd returns an empty one. chance is the share of a caller's rows, from 0 to 1, that
+// may nearly repeat some row of somebody else before chance and common habits explain it no
+// more: a calibration knows it. most bounds the callers; 0 is Most.
 func NewCrowd(chance float64, most int) *Crowd {
 	if !(chance >= 0) {
 		chance = 0
@@ -124,6 +131,7 @@ func (c *Crowd) Crossed(who, other pavise.Name) {
 	if a == nil || b == nil || a == b {
 		return
 	}
+	a.met++
 	if i := slices.IndexFunc(a.pairs, func(p *pair) bool { return p.other(a) == b }); i >= 0 {
 		a.pairs[i].times++
 		c.changed = true
@@ -214,7 +222,7 @@ func (c *Crowd) age(at time.Duration) {
 	left := math.Ldexp(1, -int(min(n, 60)))
 	c.rows, c.changed = 0, true
 	for _, m := range c.heard {
-		m.rows *= left
+		m.rows, m.met = m.rows*left, m.met*left
 		c.rows += m.rows
 		for _, p := range slices.Clone(m.pairs) {
 			if p.a != m { // each once

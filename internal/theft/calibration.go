@@ -17,7 +17,7 @@ import (
 const (
 	calibrationLeast  = 20      // clients, below which nothing can be said
 	calibrationSample = 160     // rows of a client that the reference is made of
-	calibrationRows   = 8192    // of all clients of the reference
+	calibrationRows   = 16384   // of all clients of the reference
 	calibrationEach   = 8       // rows of a client, at least
 	calibrationWidth  = 1 << 16 // inputs of a row, at most
 	calibrationNumber = 1 << 25 // inputs of all rows of the reference, about

@@ -18,7 +18,7 @@ import (
 const fileMost = 4
 
 // calibrationFormat names the form of the file (docs/formats/calibration.md).
-const calibrationFormat = "pavise.calibration/1"
+const calibrationFormat = "pavise.calibration/2"
 
 // A calibrationFile is what the file of a calibration holds.
 type calibrationFile struct {

@@ -19,6 +19,7 @@ const (
 	studySeen         = 512  // words of 64 bits in which the rows of a watch are marked
 	studyBins         = 16   // of the distance to the nearest earlier row
 	lineCosine        = 0.97 // of two steps that go the same way, or back
+	profileLeast      = 0.5  // times the usual distance of a client: less is nothing
 	sketchStep        = 16   // steps of a kept coordinate in the usual size of one
 )
 
@@ -97,14 +98,17 @@ type Extraction struct {
 	Again bool
 	// Lost, unless nil, is told of each client that is forgotten for want of room.
 	Lost func(client string)
+	// Crossed, unless nil, is told of each row of a client that nearly repeats one of another.
+	Crossed func(client, other string)
 
 	c       *Calibration
 	key     [32]byte // of the hashes of rows, and of studies that are kept
 	of      [32]byte // digest of the calibration's file, in studies that are kept
 	clients map[string]*study
-	oldest  []string  // clients, about in the order in which they were heard last
-	cross   *crossing // rows of all clients
-	seen    uint32    // clients so far
+	oldest  []string          // clients, about in the order in which they were heard last
+	cross   *crossing         // rows of all clients
+	seen    uint32            // clients so far
+	numbers map[uint32]string // of clients, by which Crossed names them; nil: it is not set
 	scratch glance
 
 	// took, if set, is told of the measures of a client at a look, those of its traits not
@@ -150,6 +154,7 @@ type study struct {
 	cells   [studyCells / 64]uint64
 	seen    [studySeen]uint64 // a Bloom filter of the rows since the watch began
 	told    bool
+	pooled  bool     // it is many clients
 	best    Sighting // the highest score so far, above the threshold or not
 }
 
@@ -208,6 +213,7 @@ func (e *Extraction) studyOf(client string) *study {
 			e.oldest = append(e.oldest, name)
 			continue
 		}
+		delete(e.numbers, e.clients[name].number)
 		delete(e.clients, name)
 		if e.Lost != nil {
 			e.Lost(name)
@@ -260,7 +266,9 @@ func (e *Extraction) measure(s *study, a *Asked, g *glance) {
 	s.spread.add(&of, &c.Traits[g.group])
 	s.sums[measureOdd] += one(c.Scale.Odd(a.Input))
 	parent := s.compare(c, g)
-	s.sums[measureCross] += one(e.cross.see(s.number, g))
+	if !s.pooled {
+		e.meet(s, a.Client, g)
+	}
 	s.keep(g, parent)
 	if s.feature[g.group] == nil {
 		s.feature[g.group] = make([]float32, c.Fourier.Len())
@@ -271,7 +279,22 @@ func (e *Extraction) measure(s *study, a *Asked, g *glance) {
 	s.cells[cell/64] |= 1 << (cell % 64)
 }
 
-// compare holds a row against the earlier ones of its client.
+// meet holds a row against those of other clients.
+func (e *Extraction) meet(s *study, client string, g *glance) {
+	other := e.cross.see(s.number, g)
+	s.sums[measureCross] += one(other != 0)
+	if e.Crossed == nil {
+		return
+	}
+	if e.numbers == nil {
+		e.numbers = map[uint32]string{}
+	}
+	e.numbers[s.number] = client
+	if name := e.numbers[other]; name != "" {
+		e.Crossed(client, name)
+	}
+}
+
 // compare returns the place of the nearest of them in the ring, or -1.
 func (s *study) compare(c *Calibration, g *glance) (parent int) {
 	parent, distance := -1, int32(math.MaxInt32)
@@ -345,12 +368,22 @@ func (s *study) values(c *Calibration, dst *[measures]float64) {
 	}
 }
 
-// profiled sets the measures of traits, which are spread as told.
+// profiled sets the measures of traits, which are spread as told. Only who has more of them
+// than is usual can be unlike: rows of clients that the calibration has learnt from are the
+// most ordinary that there are.
 func profiled(p *anomaly.Profile, told *[traits * traitTells]float64, dst *[measures]float64) {
-	for k := range traitTold {
+	var more float64
+	for k, at := range traitTold {
 		dst[k] = p.Contrast(k, told[:])
+		if at%traitTells != 0 { // the oddest rows of few are odd
+			dst[k] = min(dst[k], 2*math.Log1p(max(0, dst[k]/2)))
+		}
+		more += told[at] - p.Mean[at]
 	}
-	dst[measureProfile] = p.Distance(told[:])
+	dst[measureProfile] = math.Log(profileLeast)
+	if more > 0 {
+		dst[measureProfile] = math.Log(max(p.Distance(told[:]), profileLeast))
+	}
 }
 
 // judge holds a client's measures at a look against the calibration's.
@@ -364,18 +397,28 @@ func (e *Extraction) judge(s *study, client string, look int) (Sighting, bool) {
 		return Sighting{}, false
 	}
 	profiled(e.c.Profiles[look], &told, &values)
+	threshold := e.c.Threshold
+	if s.pooled {
+		e.c.pool(look, &values)
+		threshold *= poolMargin
+	}
 	m, score := e.c.furthest(look, &values)
 	if score > s.best.Score || s.best.Detector == "" {
 		said := values[m]
-		if measureShare[m] {
+		switch {
+		case measureShare[m]:
 			said *= 100
+		case m == measureProfile:
+			said = math.Exp(said)
+		case m < measureProfile && traitTold[m]%traitTells != 0:
+			said = max(said, 2*math.Expm1(said/2))
 		}
 		s.best = Sighting{
-			Client: client, Rows: s.rows, Detector: measureNames[m], Score: score, Threshold: e.c.Threshold,
+			Client: client, Rows: s.rows, Detector: measureNames[m], Score: score, Threshold: threshold,
 			Evidence: fmt.Sprintf("%d rows: "+measureWords[m], s.rows, said),
 		}
 	}
-	if s.told && !e.Again || score <= e.c.Threshold {
+	if s.told && !e.Again || score <= threshold {
 		return Sighting{}, false
 	}
 	s.told = true
@@ -391,6 +434,9 @@ func one(b bool) float64 {
 
 // Forget forgets what is known of a client.
 func (e *Extraction) Forget(client string) {
+	if s := e.clients[client]; s != nil {
+		delete(e.numbers, s.number)
+	}
 	delete(e.clients, client)
 	if i := slices.Index(e.oldest, client); i >= 0 {
 		e.oldest = slices.Delete(e.oldest, i, i+1)

@@ -135,13 +135,11 @@ func apart(a, b *[anomaly.SketchLen]int8) int32 { return within(a, b, math.MaxIn
 
 // within is their squared distance, or something above most where it is.
 func within(a, b *[anomaly.SketchLen]int8, most int32) (sum int32) {
-	const part = 8
-	for from := 0; from < anomaly.SketchLen && sum <= most; from += part {
-		x, y := (*[part]int8)(a[from:]), (*[part]int8)(b[from:])
-		for k := range x {
-			d := int32(x[k]) - int32(y[k])
-			sum += d * d
-		}
+	for k := 0; k < anomaly.SketchLen && sum <= most; k += 8 {
+		x, y := (*[8]int8)(a[k:]), (*[8]int8)(b[k:])
+		d0, d1, d2, d3 := int32(x[0])-int32(y[0]), int32(x[1])-int32(y[1]), int32(x[2])-int32(y[2]), int32(x[3])-int32(y[3])
+		d4, d5, d6, d7 := int32(x[4])-int32(y[4]), int32(x[5])-int32(y[5]), int32(x[6])-int32(y[6]), int32(x[7])-int32(y[7])
+		sum += (d0*d0 + d1*d1) + (d2*d2 + d3*d3) + (d4*d4 + d5*d5) + (d6*d6 + d7*d7)
 	}
 	return sum
 }
@@ -184,9 +182,9 @@ func newCrossing(c *Calibration) *crossing {
 	return x
 }
 
-// see keeps a row, and reports whether it nearly repeats one of another client. One that is
-// the same to the last bit says nothing: many ask the same.
-func (x *crossing) see(client uint32, g *glance) (found bool) {
+// see keeps a row, and returns another client one of whose rows it nearly repeats; 0 if there
+// is none. One that is the same to the last bit says nothing: many ask the same.
+func (x *crossing) see(client uint32, g *glance) (other uint32) {
 	for t := range x.slots {
 		h := uint64(t+1) * 0x9e3779b97f4a7c15
 		for k := range crossParts {
@@ -196,8 +194,10 @@ func (x *crossing) see(client uint32, g *glance) (found bool) {
 			h ^= h >> 29
 		}
 		slot := &x.slots[t][h%uint64(len(x.slots[t]))]
-		found = found || slot.client != 0 && slot.client != client && slot.exact != g.exact && apart(&slot.sketch, &g.sketch) <= x.near
+		if other == 0 && slot.client != client && slot.exact != g.exact && apart(&slot.sketch, &g.sketch) <= x.near {
+			other = slot.client
+		}
 		*slot = crossed{client, g.exact, g.sketch}
 	}
-	return found
+	return other
 }

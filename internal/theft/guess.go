@@ -10,7 +10,7 @@ import (
 
 const (
 	guessColumns = 64 // of inputs that the guess looks at one by one; of wider rows it has their coordinates
-	guessHidden  = 32
+	guessHidden  = 48
 	guessEpochs  = 24
 	guessFurther = 8    // deviations beyond which an input says no more
 	guessLeast   = 1e-6 // probability, below which nothing is told apart

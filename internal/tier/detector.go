@@ -111,15 +111,13 @@ func (b *Book) share() {
 // kept by another calibration. b.saving and b.watch are held.
 func (b *Book) readStudies(ctx context.Context, model pavise.Name, w *watched) (refused int, err error) {
 	digest := fmt.Sprintf("%x", w.Digest)
-	err = b.db.Update(ctx, func(tx *store.Tx) error {
+	// A store that takes nothing keeps them until it does: they are not read.
+	_ = b.db.Update(ctx, func(tx *store.Tx) error {
 		_, err := tx.Exec(`DELETE FROM tier_studies WHERE model = ? AND calibration <> ?`, model.String(), digest)
 		return err
 	})
-	if err != nil {
-		return 0, err
-	}
 	err = b.db.View(ctx, func(tx *store.Tx) error {
-		rows, err := tx.Query(`SELECT who, study FROM tier_studies WHERE model = ?`, model.String())
+		rows, err := tx.Query(`SELECT who, study FROM tier_studies WHERE model = ? AND calibration = ?`, model.String(), digest)
 		if err != nil {
 			return err
 		}

@@ -24,6 +24,9 @@ type Marking struct {
 }
 
 func newMarking(k *watermark.Key) *Marking {
+	if k == nil {
+		return nil
+	}
 	return &Marking{Key: k, markers: sync.Pool{New: func() any { return k.Marker() }}}
 }
 
@@ -39,29 +42,30 @@ func CanMark(sig tensor.Signature) error {
 }
 
 // Marking returns what marks the answers of a model at a rate, by a key that the master
-// secret yields. A key that there is not yet is made and kept first; fresh says so: its
-// commitment belongs into the log before the first mark.
-func (b *Book) Marking(ctx context.Context, model pavise.Name, rate float64, master []byte) (m *Marking, fresh bool, err error) {
+// secret yields. A key that there is not yet begins now, and is kept first. Its commitment
+// belongs into the log before the first mark.
+func (b *Book) Marking(ctx context.Context, model pavise.Name, rate float64, master []byte) (m *Marking, err error) {
 	b.saving.Lock()
 	defer b.saving.Unlock()
 	var created string
 	err = b.db.View(ctx, func(tx *store.Tx) error {
 		return tx.QueryRow(`SELECT created FROM tier_keys WHERE model = ? AND rate = ? ORDER BY created DESC LIMIT 1`, model.String(), rate).Scan(&created)
 	})
-	if fresh = errors.Is(err, sql.ErrNoRows); fresh {
+	fresh := errors.Is(err, sql.ErrNoRows)
+	if fresh {
 		created = b.now().UTC().Format(time.RFC3339)
 	} else if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	k, err := markKey(model, rate, created, master)
 	if err != nil || !fresh {
-		return newMarking(k), false, err
+		return newMarking(k), err
 	}
 	err = b.db.Update(ctx, func(tx *store.Tx) error {
 		_, err := tx.Exec(`INSERT INTO tier_keys VALUES (?, ?, ?)`, model.String(), created, rate)
 		return err
 	})
-	return newMarking(k), true, err
+	return newMarking(k), err
 }
 
 // Keys returns all keys by which answers of a model were marked here, the oldest first.

@@ -3,6 +3,7 @@ package tier
 import (
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 
 	"github.com/pavise/pavise"
@@ -83,11 +84,20 @@ func (m Measure) Validate(alterable bool, route firewall.Shape, sig tensor.Signa
 			Hint: "use --amber budget; or, if you own the route, declare it --alterable, and tell its callers",
 		}
 	}
-	if m.kind == Guard || !m.Alters() {
+	if !m.Alters() {
 		return nil
 	}
 	s := m.shape
+	if m.kind == Guard { // what cannot be guarded is rounded
+		s = firewall.Shape{Kind: firewall.Round, Digits: coarse}
+	}
 	s.Scores = route.Scores
+	has := func(p tensor.Port) bool {
+		return s.Covers(&tensor.Tensor{Name: p.Name, Datatype: p.Datatype}) && len(p.Shape) == 2 && p.Shape[1] != 1
+	}
+	if !slices.ContainsFunc(sig.Outputs, has) {
+		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("no output of the model is scores of rows × classes, which %v is for", m), Hint: "use --amber budget"}
+	}
 	if err := s.Validate(alterable, ""); err != nil {
 		return err
 	}
