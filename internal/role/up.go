@@ -124,7 +124,7 @@ func NewUp(ctx context.Context, cfg UpConfig) (u *Up, err error) {
 		func() error { return u.openEvidence(ctx, keys) },
 		func() error { return u.openWitness(ctx, keys) },
 		func() error {
-			return u.openGateway(ctx, u.verifier, plane{u.cfg.ModelKeys, u.cfg.ModelTLS, u.cfg.Detectors})
+			return u.openGateway(ctx, u.verifier, plane{u.cfg.ModelKeys, u.cfg.ModelTLS, u.cfg.Detectors, keys.KEK.Embeddings()})
 		},
 		func() error {
 			return u.openChanges(ctx, keys, api.Rooms{Issuer: u.issuer, Revoked: u.revoked, Exchange: u.exchange, Link: u.consoleLink, WitnessURL: u.url() + witnessPrefix})
