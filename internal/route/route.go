@@ -33,15 +33,15 @@ type Route struct {
 	Fields    firewall.Fields  `json:"fields,omitzero"`  // of a language model: who may use which fields
 	Prompts   prompt.Policy    `json:"prompts,omitzero"` // of a language model: what requests and answers are looked at for
 	Drift     *firewall.Drift  `json:"drift,omitempty"`  // what the rows of many requests are held to; nil: nothing is
+	Ladder    pace.Ladder      `json:"ladder,omitzero"`  // when answers leave; the zero one: when they are ready
+	Pace      pace.Beat        `json:"pace,omitempty"`   // of a language model: how often a stream is written to; 0: with each event
 	// Calibration is the digest of what the callers are held to by the detectors of those
 	// who copy models; empty: nobody looks. Amber is what those get whom they find, as
 	// tier.ParseMeasure reads it; empty: guard where the route is alterable, else budget.
 	// Mark is the share of inputs on which their answers are marked; 0: none is.
-	Calibration string      `json:"calibration,omitempty"`
-	Amber       string      `json:"amber,omitempty"`
-	Mark        float64     `json:"mark,omitempty"`
-	Ladder      pace.Ladder `json:"ladder,omitzero"` // when answers leave; the zero one: when they are ready
-	Pace        pace.Beat   `json:"pace,omitempty"`  // of a language model: how often a stream is written to; 0: with each event
+	Calibration string  `json:"calibration,omitempty"`
+	Amber       string  `json:"amber,omitempty"`
+	Mark        float64 `json:"mark,omitempty"`
 
 	Purpose   string `json:"purpose,omitempty"`   // what the answers decide: security, health, access …
 	Alterable bool   `json:"alterable,omitempty"` // the owner lets answers be altered, and the callers' terms say so
