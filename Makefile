@@ -58,6 +58,7 @@ bench-start: ## binary size, build time, time until ready, memory (ARGS=--write 
 bench-theft: ## model theft: how like a model its copies are, against rows asked, and the marks in them; what answer times tell (ARGS=--write keeps the results)
 	cd bench && go run ./theft/fidelity $(ARGS)
 	cd bench && go run ./theft/marks $(ARGS)
+	cd bench && go run ./theft/prompts $(ARGS)
 	cd bench && go run ./theft/timing $(ARGS)
 
 attack-ledgers: ## write the golden ledgers of the attacks anew, when they are meant to ask other rows

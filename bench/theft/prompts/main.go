@@ -3,8 +3,8 @@
 // disguises, and what it costs.
 //
 // Sentences that sound like attacks and are none (benign.txt) and attacks (attacks.txt) are
-// our own. Each is halved by a hash of its lines: rules were made with the first half in
-// sight, and the second was not looked at for that. Beside them stand texts that nobody wrote for it: all
+// our own. Each is halved by a hash of its lines: rules were changed for what the first half
+// showed, and for nothing that the second did. Who wrote the sentences knew the rules. Beside them stand texts that nobody wrote for it: all
 // documents and sources in the modules that the bench module depends on.
 //
 // Run it from the bench directory:
@@ -148,7 +148,7 @@ func overDefence(b *strings.Builder) {
 		}
 		table.Row(append([]string{which}, c.cells()...)...)
 	}
-	b.WriteString("Over-defence: sentences that sound like attacks and are none (`benign.txt`), each as a caller's message and as the result of a tool, with the defaults. In brackets the share and its interval of 95 % (Clopper-Pearson). The rules were made with the first half in sight.\n\n" + table.String() + "\n")
+	b.WriteString("Over-defence: sentences that sound like attacks and are none (`benign.txt`), each as a caller's message and as the result of a tool, with the defaults. In brackets the share and its interval of 95 % (Clopper-Pearson). Rules were changed for what the first half showed, and for nothing that the second did; who wrote both knew the rules.\n\n" + table.String() + "\n")
 }
 
 // documents are what nobody wrote to be looked at here.
