@@ -512,6 +512,7 @@ func (g *Gateway) Health() Health {
 // Close comes after it.
 func (g *Gateway) Run(ctx context.Context) error {
 	paceCollector()
+	standIn()
 	rooms, stopRooms := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopRooms()
 	var house errgroup.Group

@@ -388,6 +388,7 @@ func (u *Up) verifyCommand() string {
 // end. Close comes after it.
 func (u *Up) Run(ctx context.Context) error {
 	paceCollector()
+	standIn()
 	rooms, stopRooms := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopRooms()
 	var house errgroup.Group
