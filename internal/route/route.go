@@ -17,33 +17,33 @@ import (
 // A Route says what stands behind a model's name, and on what terms callers may
 // ask it.
 type Route struct {
-	Model     pavise.Name      `json:"model"`
-	ONNX      string           `json:"onnx,omitempty"`     // digest of the model that runs in this process
-	Upstream  string           `json:"upstream,omitempty"` // or the address of the server it runs on
-	Remote    string           `json:"remote,omitempty"`   // and its name there
-	Protocol  string           `json:"protocol,omitempty"` // and what the server speaks, as tensor.Named has it; empty: oip
-	TLS       string           `json:"tls,omitempty"`      // and by which options of TLS it is asked, as the gateway's configuration names them; empty: by none of their own
-	Version   string           `json:"version,omitempty"`  // the one version of the model that is asked; empty: the server's choice
-	Weight    *int             `json:"weight,omitempty"`   // the server's share of the calls, beside replicas; nil: 1
-	Replicas  []Replica        `json:"replicas,omitempty"` // further servers of the same model
-	Balance   string           `json:"balance,omitempty"`  // how one is picked: least-request, caller; empty: they take turns
-	Signature tensor.Signature `json:"signature"`
-	MaxRows   int              `json:"max_rows"` // rows in one request
-	Terms     firewall.Terms   `json:"terms"`
-	Shape     firewall.Shape   `json:"shape"`
-	Fields    firewall.Fields  `json:"fields,omitzero"`  // of a language model: who may use which fields
-	Prompts   prompt.Policy    `json:"prompts,omitzero"` // of a language model: what requests and answers are looked at for
-	Drift     *firewall.Drift  `json:"drift,omitempty"`  // what the rows of many requests are held to; nil: nothing is
-	Ladder    pace.Ladder      `json:"ladder,omitzero"`  // when answers leave; the zero one: when they are ready
-	Pace      pace.Beat        `json:"pace,omitempty"`   // of a language model: how often a stream is written to; 0: with each event
+	Model      pavise.Name      `json:"model"`
+	ONNX       string           `json:"onnx,omitempty"`     // digest of the model that runs in this process
+	Upstream   string           `json:"upstream,omitempty"` // or the address of the server it runs on
+	Remote     string           `json:"remote,omitempty"`   // and its name there
+	Protocol   string           `json:"protocol,omitempty"` // and what the server speaks, as tensor.Named has it; empty: oip
+	TLS        string           `json:"tls,omitempty"`      // and by which options of TLS it is asked, as the gateway's configuration names them; empty: by none of their own
+	Version    string           `json:"version,omitempty"`  // the one version of the model that is asked; empty: the server's choice
+	Weight     *int             `json:"weight,omitempty"`   // the server's share of the calls, beside replicas; nil: 1
+	Replicas   []Replica        `json:"replicas,omitempty"` // further servers of the same model
+	Balance    string           `json:"balance,omitempty"`  // how one is picked: least-request, caller; empty: they take turns
+	Signature  tensor.Signature `json:"signature"`
+	MaxRows    int              `json:"max_rows"` // rows in one request
+	Terms      firewall.Terms   `json:"terms"`
+	Shape      firewall.Shape   `json:"shape"`
+	Fields     firewall.Fields  `json:"fields,omitzero"`     // of a language model: who may use which fields
+	Prompts    prompt.Policy    `json:"prompts,omitzero"`    // of a language model: what requests and answers are looked at for
+	Drift      *firewall.Drift  `json:"drift,omitempty"`     // what the rows of many requests are held to; nil: nothing is
+	Ladder     pace.Ladder      `json:"ladder,omitzero"`     // when answers leave; the zero one: when they are ready
+	Pace       pace.Beat        `json:"pace,omitempty"`      // of a language model: how often a stream is written to; 0: with each event
+	Embeddings embedding.Terms  `json:"embeddings,omitzero"` // of a language model: what is done to the vectors it gives
 	// Calibration is the digest of what the callers are held to by the detectors of those
 	// who copy models; empty: nobody looks. Amber is what those get whom they find, as
 	// tier.ParseMeasure reads it; empty: guard where the route is alterable, else budget.
 	// Mark is the share of inputs on which their answers are marked; 0: none is.
-	Calibration string          `json:"calibration,omitempty"`
-	Amber       string          `json:"amber,omitempty"`
-	Mark        float64         `json:"mark,omitempty"`
-	Embeddings  embedding.Terms `json:"embeddings,omitzero"` // of a language model: what is done to the vectors it gives
+	Calibration string  `json:"calibration,omitempty"`
+	Amber       string  `json:"amber,omitempty"`
+	Mark        float64 `json:"mark,omitempty"`
 
 	Purpose   string `json:"purpose,omitempty"`   // what the answers decide: security, health, access …
 	Alterable bool   `json:"alterable,omitempty"` // the owner lets answers be altered, and the callers' terms say so
