@@ -46,9 +46,9 @@ const profileFloor = 1e-3
 // there are (a shrinkage as in Ledoit and Wolf, "A well-conditioned estimator for
 // large-dimensional covariance matrices", 2004, with a weight that the numbers of vectors
 // and of their elements give): few who are like nobody else must not bend what is expected
-// of all. There is a contrast for each of told: what is expected of it follows from those
-// that are given.
-func (m *Moments) Fit(without []float64, given, told []int) *Profile {
+// of all. There is a contrast for each of told, of which what is expected follows from those
+// that are given, and one for each of plain, of which nothing but the mean is expected.
+func (m *Moments) Fit(without []float64, given, told, plain []int) *Profile {
 	if without != nil {
 		m.shift(without, -1)
 		defer m.shift(without, 1)
@@ -76,6 +76,9 @@ func (m *Moments) Fit(without []float64, given, told []int) *Profile {
 	body = inverse(body)
 	for _, t := range told {
 		p.Contrasts = append(p.Contrasts, contrast(cov, body, given, t))
+	}
+	for _, t := range plain {
+		p.Contrasts = append(p.Contrasts, contrast(cov, nil, nil, t))
 	}
 	return p
 }

@@ -36,7 +36,7 @@ const (
 	snapshotEvery = 5 * time.Second
 )
 
-// Config is what a gateway is made of. All fields are required but Now, KeyFiles, TLS, Watch, Detectors and KEK.
+// Config is what a gateway is made of. All fields are required but Now, KeyFiles, TLS, Embeddings, Watch, Detectors and KEK.
 type Config struct {
 	Guard    *guard.Guard
 	Verifier *identity.Verifier
@@ -46,7 +46,9 @@ type Config struct {
 	Now      func() time.Time        // the clock; time.Now if nil
 	KeyFiles map[string]string       // with what servers of language models let us in, by address
 	TLS      map[string]upstream.TLS // options for model servers, by the names that routes have for them
-	Watch    *telemetry.Meter        // counts and times requests; nil: nobody does
+	// Embeddings is the key that alters vectors. nil: routes that say so answer with none.
+	Embeddings *seal.Key
+	Watch      *telemetry.Meter // counts and times requests; nil: nobody does
 	// Detectors look at what was answered. nil: those of the house; none: an empty list.
 	Detectors []detect.Detector
 	KEK       *seal.KEK // yields the keys that mark answers; nil: none is marked
@@ -74,15 +76,20 @@ type Gateway struct {
 
 	subjects *subject.Keys
 
+	embeddings *seal.Key                // nil: there is none
+	altering   sync.Mutex               // guards vectors
+	vectors    map[pavise.Name]*vectors // of the models whose routes alter them
+
 	marks    sync.Mutex
 	markings map[markedModel]*tier.Marking // guarded by marks
+	callers  roster                        // what links those who were let in
 }
 
 // New opens a gateway: it loads the routes and what callers have taken so far.
 func New(ctx context.Context, cfg Config) (*Gateway, error) {
 	g := &Gateway{
 		guard: cfg.Guard, db: cfg.Store, log: cfg.Log, subjects: cfg.Subjects,
-		meter: firewall.NewMeter(maxAccounts), now: cfg.Now, watch: cfg.Watch, limits: tensor.DefaultLimits(),
+		meter: firewall.NewMeter(maxAccounts), now: cfg.Now, embeddings: cfg.Embeddings, vectors: map[pavise.Name]*vectors{}, watch: cfg.Watch, limits: tensor.DefaultLimits(),
 		kek: cfg.KEK, markings: map[markedModel]*tier.Marking{},
 	}
 	if g.now == nil {
@@ -91,7 +98,7 @@ func New(ctx context.Context, cfg Config) (*Gateway, error) {
 	rand.Read(g.salt[:])
 	g.verifier.Store(cfg.Verifier)
 	var err error
-	if g.Tiers, err = tier.Open(ctx, tier.Config{Store: g.db, Now: g.now}); err != nil {
+	if g.Tiers, err = tier.Open(ctx, tier.Config{Store: g.db, Now: g.now, Facts: g.callers.of}); err != nil {
 		return nil, fmt.Errorf("open the book of tiers: %w", err)
 	}
 	detectors := cfg.Detectors
@@ -124,7 +131,11 @@ func (g *Gateway) Believe(v *identity.Verifier) { g.verifier.Store(v) }
 //
 // Unguarded: it lets nobody do anything; it says who calls.
 func (g *Gateway) Admit(ctx context.Context, proof identity.Credentials, source string) (pavise.Principal, error) {
-	return g.guard.Admit(ctx, g.verifier.Load(), proof, source)
+	who, err := g.guard.Admit(ctx, g.verifier.Load(), proof, source)
+	if err == nil {
+		g.callers.see(who, source)
+	}
+	return who, err
 }
 
 // Run keeps snapshots of the meter and of the tiers until ctx is done, and a last one then,

@@ -117,7 +117,7 @@ func (c *Calibration) misfit() string {
 		if p == nil {
 			return "a profile is missing"
 		}
-		if why := p.Misfit(traits*traitTells, len(traitTold)); why != "" {
+		if why := p.Misfit(traits*traitTells, len(traitTold)+len(traitMeans)); why != "" {
 			return why
 		}
 	}

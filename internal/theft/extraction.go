@@ -33,22 +33,25 @@ type Asked struct {
 
 // The measures that are taken of a client. Each is larger the less the client is like
 // those of the calibration. The first are of the traits of its rows: of each trait two, how
-// much of it all rows have, and how much the oddest of them, for what most rows are like.
+// much of it all rows have, and how much the oddest of them, for what most rows are like; and
+// then of each how much of it all rows have, whatever they are like.
 const (
-	measureProfile     = 2*traits + iota // all traits together are spread otherwise (Mahalanobis distance)
-	measureOdd                           // share with values of a kind that a column never had
-	measureNear                          // share that nearly repeats an earlier row of the client
-	measureCross                         // share that nearly repeats a row of somebody else
-	measureLine                          // share on a line with earlier rows
-	measureDistance                      // distances to earlier rows are spread otherwise (after PRADA)
-	measureDiscrepancy                   // rows of a class are drawn otherwise (class-conditional MMD)
-	measureCoverage                      // cells of the input space that were visited
+	measureLevel       = 2 * traits
+	measureProfile     = 3*traits - 1 + iota // all traits together are spread otherwise (Mahalanobis distance)
+	measureOdd                               // share with values of a kind that a column never had
+	measureNear                              // share that nearly repeats an earlier row of the client
+	measureCross                             // share that nearly repeats a row of somebody else
+	measureLine                              // share on a line with earlier rows
+	measureDistance                          // distances to earlier rows are spread otherwise (after PRADA)
+	measureDiscrepancy                       // rows of a class are drawn otherwise (class-conditional MMD)
+	measureCoverage                          // cells of the input space that were visited
 	measures
 )
 
 // measureNames are what the measures are called, in their order.
 var measureNames = [measures]string{
 	"surprise", "surprise-tail", "made-up", "made-up-tail", "low-margin", "low-margin-tail", "off-manifold", "off-manifold-tail", "novelty", "novelty-tail",
+	"surprise-level", "made-up-level", "low-margin-level", "off-manifold-level", "novelty-level",
 	"profile", "odd-values", "near-duplicates", "cross-duplicates", "line-search", "distances", "discrepancy", "coverage",
 }
 
@@ -64,6 +67,11 @@ var measureWords = [measures]string{
 	"some of its rows stick out of the directions in which known rows differ, and the others do not (by %.1f deviations)",
 	"its rows lie far from what is usually asked (by %.1f deviations)",
 	"some of its rows lie far from what is usually asked, and the others do not (by %.1f deviations)",
+	"its answers could be foretold too rarely (by %.1f deviations)",
+	"its rows look as if made of others (by %.1f deviations)",
+	"its rows are close to borders of the model (by %.1f deviations)",
+	"all its rows stick out of the directions in which known rows differ (by %.1f deviations)",
+	"all its rows lie far from what is usually asked (by %.1f deviations)",
 	"its rows as a whole are %.1f times as unlike those of known clients as known clients are unlike each other",
 	"%.0f%% of its rows hold values of a kind that their columns never had",
 	"%.0f%% of its rows nearly repeat an earlier one of its own",
@@ -380,6 +388,9 @@ func profiled(p *anomaly.Profile, told *[traits * traitTells]float64, dst *[meas
 		}
 		more += told[at] - p.Mean[at]
 	}
+	for k := range traitMeans {
+		dst[measureLevel+k] = p.Contrast(len(traitTold)+k, told[:])
+	}
 	dst[measureProfile] = math.Log(profileLeast)
 	if more > 0 {
 		dst[measureProfile] = math.Log(max(p.Distance(told[:]), profileLeast))
@@ -410,7 +421,7 @@ func (e *Extraction) judge(s *study, client string, look int) (Sighting, bool) {
 			said *= 100
 		case m == measureProfile:
 			said = math.Exp(said)
-		case m < measureProfile && traitTold[m]%traitTells != 0:
+		case m < measureLevel && traitTold[m]%traitTells != 0:
 			said = max(said, 2*math.Expm1(said/2))
 		}
 		s.best = Sighting{

@@ -404,6 +404,64 @@ func TestNobodyEarnsTrust(t *testing.T) {
 	}
 }
 
+// TestKindsOfHonestClients plays honest clients who ask in another way than those of the
+// calibration, though none of their rows is odd.
+func TestKindsOfHonestClients(t *testing.T) {
+	w, c := calibrated(t)
+	amber := map[string]int{}
+	for name, kind := range map[string]func(rng *rand.Rand) func() []float64{
+		"seasonal": func(rng *rand.Rand) func() []float64 {
+			n, first, then := 0, w.habit(rng), w.habit(rng)
+			return func() []float64 {
+				if n++; n > 150 {
+					return then()
+				}
+				return first()
+			}
+		},
+		"bursting": func(rng *rand.Rand) func() []float64 {
+			n, k := 0, 0
+			return func() []float64 {
+				if n%30 == 0 {
+					k = rng.IntN(worldClusters)
+				}
+				n++
+				return w.row(rng, k)
+			}
+		},
+		"of one kind of rows": func(rng *rand.Rand) func() []float64 {
+			k := rng.IntN(worldClusters)
+			return func() []float64 { return w.row(rng, k) }
+		},
+		"sorting": func(rng *rand.Rand) func() []float64 {
+			n := 0
+			return func() []float64 { n++; return w.row(rng, n*worldClusters/401) }
+		},
+		"repeating": func(rng *rand.Rand) func() []float64 {
+			next := w.habit(rng)
+			own := make([][]float64, 70)
+			for i := range own {
+				own[i] = next()
+			}
+			return func() []float64 { return own[rng.IntN(len(own))] }
+		},
+	} {
+		for i := range 10 {
+			if n, s := found(c, w, 400, kind(clientRand(55, i))); n > 0 {
+				amber[name]++
+				t.Logf("%s: %+v", name, s)
+			}
+		}
+	}
+	sum := 0
+	for _, n := range amber {
+		sum += n
+	}
+	if sum > 3 { // of 50, with a bound of 2 % for clients as the calibration has them
+		t.Errorf("left green: %v", amber)
+	}
+}
+
 // TestManyNames has one who steals by small changes ask under eight names.
 func TestManyNames(t *testing.T) {
 	w, c := calibrated(t)

@@ -26,7 +26,7 @@ func pooled(measure int) bool {
 	case measureOdd, measureNear, measureLine, measureDiscrepancy:
 		return true
 	}
-	return measure < 2*traits && measure%2 == 0
+	return measure < measureLevel && measure%2 == 0 || measure >= measureLevel && measure < measureProfile
 }
 
 // pool leaves of a pool's measures those by which it is judged.

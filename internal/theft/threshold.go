@@ -74,12 +74,12 @@ func (t *trainer) profile(all []taken) {
 		}
 	}
 	for i := range moments {
-		t.c.Profiles = append(t.c.Profiles, moments[i].Fit(nil, traitBody, traitTold))
+		t.c.Profiles = append(t.c.Profiles, moments[i].Fit(nil, traitBody, traitTold, traitMeans))
 	}
 	for i := range all {
 		k, p := &all[i], t.c.Profiles[all[i].look]
 		if first := own[visit{k.client, k.look}]; first != nil {
-			p = moments[k.look].Fit(first.told[:], traitBody, traitTold)
+			p = moments[k.look].Fit(first.told[:], traitBody, traitTold, traitMeans)
 		}
 		profiled(p, &k.told, &k.values)
 	}

@@ -109,10 +109,12 @@ func (s *spread) tell(dst *[traits * traitTells]float64, n float64) {
 // traitBody are the numbers of all traits that say what most of a client's rows are like,
 // and traitTold those of which one wants to know whether they follow from that: an honest
 // client may have odder rows than others, and then it has them more or less all the time.
-var traitBody, traitTold = func() (body, told []int) {
+// traitMeans are looked at as they are, too: who asks odd rows alone has them all the time.
+var traitBody, traitTold, traitMeans = func() (body, told, means []int) {
 	for k := range traits {
 		body = append(body, k*traitTells+1, k*traitTells+2)
 		told = append(told, k*traitTells, k*traitTells+traitTail)
+		means = append(means, k*traitTells)
 	}
-	return body, told
+	return body, told, means
 }()

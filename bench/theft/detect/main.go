@@ -12,6 +12,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"io"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -54,18 +55,19 @@ func run(context.Context) error {
 	write := flag.Bool("write", false, "put the result into "+result.File)
 	n := size{others: 60, rows: 2000}
 	flag.IntVar(&n.clients, "clients", 300, "honest clients to calibrate with, and as many to try")
-	flag.IntVar(&n.thieves, "thieves", 10, "thieves of each kind")
+	flag.IntVar(&n.thieves, "thieves", 8, "thieves of each kind")
 	flag.Parse()
 	conditions, began := result.Observe("."), time.Now()
-	var text strings.Builder
-	fmt.Fprintf(&text, "## Model theft: rows until thieves are found\n\nMade by `cd bench && go run ./theft/detect --seed %d --write`.\n\n%s", *seed, about)
+	var kept strings.Builder
+	text := io.MultiWriter(&kept, os.Stdout)
+	fmt.Fprintf(text, "## Model theft: rows until thieves are found\n\nMade by `cd bench && go run ./theft/detect --seed %d --write`.\n\n%s", *seed, about)
 	for _, one := range worlds {
 		if *only != "" && *only != one.name {
 			continue
 		}
 		w, err := one.make(*seed)
 		if err != nil {
-			fmt.Fprintf(&text, "\n### %s\n\nLeft out: its data are not here.\n", one.name)
+			fmt.Fprintf(text, "\n### %s\n\nLeft out: its data are not here.\n", one.name)
 			fmt.Fprintln(os.Stderr, "left out:", err)
 			continue
 		}
@@ -73,15 +75,14 @@ func run(context.Context) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", w.name, err)
 		}
-		text.WriteString(f.report(w))
+		fmt.Fprint(text, f.report(w))
 		fmt.Fprintf(os.Stderr, "%s: %s\n", w.name, time.Since(began).Round(time.Second))
 	}
-	text.WriteString("\nConditions:\n\n" + conditions.String())
-	fmt.Print(text.String())
+	fmt.Fprint(text, "\nConditions:\n\n"+conditions.String())
 	if !*write {
 		return nil
 	}
-	return result.Write(result.File, "theft-detect", text.String())
+	return result.Write(result.File, "theft-detect", kept.String())
 }
 
 const about = `Found is how many thieves left green within 2,000 rows; the rows are all that they had asked
@@ -143,7 +144,7 @@ func (w *world) measure(n size, seed uint64) (*finding, error) {
 		f.unseen += w.amber(f.c, 2*n.clients+i, bursting, false, seed)
 	}
 	for _, k := range attacks {
-		streams, err := w.streams(k, n.thieves, 1000, seed)
+		streams, err := w.streams(k, n.thieves, n.rows/2, seed)
 		if err != nil {
 			return nil, err
 		}
