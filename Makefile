@@ -59,6 +59,7 @@ bench-theft: ## model theft: rows until thieves are found, how like a model copi
 	cd bench && go run ./theft/detect $(ARGS)
 	cd bench && go run ./theft/fidelity $(ARGS)
 	cd bench && go run ./theft/marks $(ARGS)
+	cd bench && go run ./theft/prompts $(ARGS)
 	cd bench && go run ./theft/timing $(ARGS)
 
 attack-ledgers: ## write the golden ledgers of the attacks anew, when they are meant to ask other rows

@@ -63,6 +63,16 @@ func (n Name) String() string {
 	return n.Tenant + "/" + n.Kind + "/" + n.ID
 }
 
+// Append appends what String returns.
+func (n Name) Append(b []byte) []byte {
+	if n == (Name{}) {
+		return b
+	}
+	b = append(append(b, n.Tenant...), '/')
+	b = append(append(b, n.Kind...), '/')
+	return append(b, n.ID...)
+}
+
 // MarshalText writes the name as String does.
 func (n Name) MarshalText() ([]byte, error) { return []byte(n.String()), nil }
 

@@ -218,7 +218,9 @@ func (pl *place) haproxy(context.Context) (*proxy, error) {
 		return nil, err
 	}
 	conf := filepath.Join(pl.dir, "haproxy.cfg")
-	// Of a stream it would hold each event back for 200 ms, in the hope of more.
+	// Of a stream it would hold each event back for 200 ms, in the hope of more; and it would
+	// not see that its caller went away before the server says something more, so that the
+	// streams of one scenario took the connections of the next one: abortonclose.
 	text := fmt.Sprintf(`global
 	nbthread 1
 	maxconn %d
@@ -229,6 +231,7 @@ defaults
 	timeout connect 5s
 	timeout client 10m
 	timeout server 10m
+	option abortonclose
 	http-reuse always
 frontend plain
 	bind 127.0.0.1:%d backlog 4096

@@ -32,7 +32,6 @@ import (
 	"github.com/pavise/pavise/internal/store"
 	"github.com/pavise/pavise/internal/store/blob"
 	"github.com/pavise/pavise/internal/subject"
-	"github.com/pavise/pavise/internal/tier"
 	"github.com/pavise/pavise/internal/witness"
 )
 
@@ -127,10 +126,8 @@ func newWorld(t *testing.T) *world {
 	must(err)
 	plane, err := gateway.New(t.Context(), gateway.Config{Guard: w.Guard, Verifier: verifier, Store: db, Log: log, Subjects: w.Subjects})
 	must(err)
-	w.Routes = plane.Routes
+	w.Routes, w.Tiers = plane.Routes, plane.Tiers
 	w.Bundles = &bundleKeys{w, db}
-	w.Tiers, err = tier.Open(t.Context(), tier.Config{Store: db})
-	must(err)
 	w.Changes, err = change.New(t.Context(), change.Config{Guard: w.Guard, Store: db, Log: log, Runners: Runners(w.Rooms)})
 	must(err)
 	w.Wires, err = siem.Open(t.Context(), siem.Config{Guard: w.Guard, Log: log, Feeds: w.Feeds, Store: db, KEK: kek, Now: time.Now, Tenant: "local", Local: true})

@@ -18,6 +18,8 @@ type Said struct {
 	Role string // who says it
 	At   string // the part of the request that it is in, such as messages[2]
 	Text string
+	// Instructs is true for what tells the model how to be: system and developer messages.
+	Instructs bool
 }
 
 // unsaid are members that hold no words: their values are from lists, or no text.
@@ -38,6 +40,12 @@ func (r *Request) Said() iter.Seq[Said] {
 	}
 }
 
+// Coded reports whether the request gives a prompt as the numbers of its tokens.
+func (r *Request) Coded() bool {
+	list := r.prompts()
+	return len(list) > 0 && list[0].kind != text
+}
+
 // said gives the texts of a member of a request. It reports whether more are wanted.
 func (m *member) said(yield func(Said) bool) bool {
 	switch m.name {
@@ -49,7 +57,9 @@ func (m *member) said(yield func(Said) bool) bool {
 		return m.words(Said{Role: RoleUser, At: m.name}, yield)
 	case "prediction":
 		return m.words(Said{Role: RoleModel, At: m.name}, yield)
-	case "instructions", "tools", "response_format", "text":
+	case "instructions":
+		return m.words(Said{Role: RoleSystem, At: m.name, Instructs: true}, yield)
+	case "tools", "response_format", "text":
 		return m.words(Said{Role: RoleSystem, At: m.name}, yield)
 	}
 	return true
@@ -63,6 +73,7 @@ func (m *member) each(name, usual string, yield func(Said) bool) bool {
 	for i := range m.items {
 		one := &m.items[i]
 		said := Said{Role: one.role(usual), At: spell([]step{{name: name}, {index: i, array: true}})}
+		said.Instructs = said.Role == RoleSystem
 		if !one.words(said, yield) {
 			return false
 		}

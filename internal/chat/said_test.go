@@ -28,6 +28,9 @@ func TestSaid(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if coded := strings.Contains(c.text, "[1,2]"); r.Coded() != coded {
+			t.Errorf("%s is coded: %v", c.text, r.Coded())
+		}
 		var got []string
 		for s := range r.Said() {
 			got = append(got, fmt.Sprintf("%s %s %s", s.Role, s.At, s.Text))

@@ -202,7 +202,7 @@ func dims(shape []int64) string {
 var stations = map[string]string{
 	"policy": "Policy", "guard": "Guard", "quarantine": "Quarantine", "codec": "Strict codec", "gate": "Request gate",
 	"change": "Change", "rate": "Rate", "budget": "Rate and budget", "shape": "Answer shape", "fields": "Fields of the exchange",
-	"stream": "Stream", "drift": "Drift of the inputs", "memory": "Memory", "profile": "Path", "facts": "Facts", "grant": "Granted role",
+	"stream": "Stream", "drift": "Drift of the inputs", "tier": "Standing of the caller", "memory": "Memory", "profile": "Path", "facts": "Facts", "grant": "Granted role",
 }
 
 // passed is what a check that has nothing to say did.

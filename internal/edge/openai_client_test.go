@@ -84,6 +84,11 @@ func languageServer(w http.ResponseWriter, r *http.Request) {
 			return
 		case "break off":
 			text = begin
+		case "give the key":
+			text = strings.Replace(answered, "hello", "the key is "+leaked, 1)
+			if ask.Stream {
+				text = begin + chunk(`{"index":0,"delta":{"content":"lo, AKIA"},"finish_reason":null}`) + chunk(`{"index":0,"delta":{"content":"`+leaked[4:]+`"},"finish_reason":null}`) + stop + done
+			}
 		default:
 			text = chatOf(ask.Stream, ask.Options.Usage, len(ask.Tools) > 0)
 		}

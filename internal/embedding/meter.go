@@ -1,7 +1,6 @@
 package embedding
 
 import (
-	"encoding/binary"
 	"math"
 	"math/bits"
 	"math/rand/v2"
@@ -29,8 +28,7 @@ const (
 // Buckets", NeurIPS 2023). What they all have in common is small for who asks about their
 // own matters, and grows for who copies the model. It is safe for concurrent use.
 type Meter struct {
-	plane []float32 // planes times dim; never changes
-	dim   int
+	plane []float32 // planes times MaxDim; never changes
 
 	mu      sync.Mutex // guards what follows
 	first   [][planes]float64
@@ -48,11 +46,11 @@ func (c *cover) count() (n int) {
 	return n
 }
 
-// NewMeter returns the meter of vectors of a size. The key draws its planes: who knew
-// them could stay in few buckets.
-func NewMeter(key [32]byte, dim int) *Meter {
-	chance := stream(key, "planes", binary.BigEndian.AppendUint32(nil, uint32(dim)))
-	m := &Meter{dim: dim, plane: make([]float32, planes*dim), callers: map[string]*cover{}}
+// NewMeter returns the meter of a model. The key draws its planes: who knew them could
+// stay in few buckets.
+func NewMeter(key [32]byte) *Meter {
+	chance := stream(key, "planes", nil)
+	m := &Meter{plane: make([]float32, planes*MaxDim), callers: map[string]*cover{}}
 	for i := range m.plane {
 		m.plane[i] = float32(normal(chance))
 	}
@@ -66,7 +64,8 @@ func normal(chance *rand.ChaCha8) float64 {
 
 // See notes a vector that a caller got, and returns what share of all buckets they have
 // covered, 0 to 1. It is 0 until the meter has seen enough to know where its planes
-// stand. A vector of another size, or one that is not finite, changes nothing.
+// stand. Models that give shorter vectors on request cut them off, so all sizes count as
+// one. A vector that is not finite, or longer than MaxDim, changes nothing.
 func (m *Meter) See(caller string, v []float64) float64 {
 	at, ok := m.project(v)
 	m.mu.Lock()
@@ -92,12 +91,13 @@ func (m *Meter) See(caller string, v []float64) float64 {
 
 // project returns where a vector lies along each plane's normal.
 func (m *Meter) project(v []float64) (at [planes]float64, ok bool) {
-	if len(v) != m.dim {
+	if len(v) == 0 || len(v) > MaxDim {
 		return at, false
 	}
 	sum := 0.0
 	for i := range at {
-		for j, w := range m.plane[i*m.dim : (i+1)*m.dim] {
+		plane := m.plane[i*MaxDim:][:len(v)]
+		for j, w := range plane {
 			at[i] += float64(w) * v[j]
 		}
 		sum += at[i]

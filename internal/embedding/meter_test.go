@@ -12,7 +12,7 @@ import (
 
 // learnt is a meter that knows where its planes stand.
 func learnt(rng *rand.Rand, dim int) *Meter {
-	m := NewMeter(key(1), dim)
+	m := NewMeter(key(1))
 	for _, v := range cloud(rng, settled, dim) {
 		m.See("first", v)
 	}
@@ -48,7 +48,7 @@ func TestCoverageTellsCopiersFromUsers(t *testing.T) {
 func TestMeterStandsWhatItIsGiven(t *testing.T) {
 	const dim = 16
 	rng := rand.New(rand.NewPCG(2, 2))
-	m := NewMeter(key(1), dim)
+	m := NewMeter(key(1))
 	bad := make([]float64, dim)
 	bad[3] = math.NaN()
 	for range 2 * settled {

@@ -114,7 +114,32 @@ func (s Shape) pointless(t *tensor.Tensor) string {
 // changed, Alter when scores did, and Deny, with no answer, when the shape cannot
 // be applied: half-shaped scores tell what the shape was to hide.
 func (s Shape) Apply(r *tensor.Response) (*tensor.Response, pavise.Verdict) {
-	out := answer(r)
+	return s.ApplyIn(new(Shaped), r)
+}
+
+// A Shaped is where an answer in its shape lies, one after another: almost all have one
+// output with few scores, and made anew for each they were a quarter of what an exchange
+// of tensors allocated.
+type Shaped struct {
+	response tensor.Response
+	one      [1]tensor.Tensor
+	floats   []float64
+}
+
+// mostShaped is up to how many scores their room is kept.
+const mostShaped = 1 << 10
+
+// Clear forgets the answer, which nobody may use any more.
+func (p *Shaped) Clear() {
+	p.response, p.one = tensor.Response{}, [1]tensor.Tensor{}
+	if p.floats = p.floats[:0]; cap(p.floats) > mostShaped {
+		p.floats = nil
+	}
+}
+
+// ApplyIn is Apply to where the answer lies until the next one does: room.
+func (s Shape) ApplyIn(room *Shaped, r *tensor.Response) (*tensor.Response, pavise.Verdict) {
+	out := room.answer(r)
 	v := pavise.Verdict{Check: "shape", Outcome: pavise.Allow}
 	if !s.shapes() {
 		return out, v
@@ -125,7 +150,7 @@ func (s Shape) Apply(r *tensor.Response) (*tensor.Response, pavise.Verdict) {
 			continue
 		}
 		before := t.Data.Floats
-		t.Data.Floats = slices.Clone(before)
+		t.Data.Floats = room.copied(before)
 		if why := s.shape(t); why != "" {
 			v.Outcome, v.Reason = pavise.Deny, fmt.Sprintf("output %q %s", t.Name, why)
 			return nil, v
@@ -140,20 +165,23 @@ func (s Shape) Apply(r *tensor.Response) (*tensor.Response, pavise.Verdict) {
 	return out, v
 }
 
-// answer copies an answer, but for the data of its tensors. Almost all have one output,
-// whose copy lies in the same piece of memory.
-func answer(r *tensor.Response) *tensor.Response {
-	if len(r.Outputs) != 1 {
-		out := *r
-		out.Outputs = slices.Clone(r.Outputs)
-		return &out
+// answer copies an answer, but for the data of its tensors.
+func (p *Shaped) answer(r *tensor.Response) *tensor.Response {
+	p.response, p.floats = *r, p.floats[:0]
+	if len(r.Outputs) == 1 {
+		p.one[0] = r.Outputs[0]
+		p.response.Outputs = p.one[:]
+	} else {
+		p.response.Outputs = slices.Clone(r.Outputs)
 	}
-	room := &struct {
-		tensor.Response
-		one [1]tensor.Tensor
-	}{*r, [1]tensor.Tensor{r.Outputs[0]}}
-	room.Outputs = room.one[:]
-	return &room.Response
+	return &p.response
+}
+
+// copied copies scores behind those that were copied before for the same answer.
+func (p *Shaped) copied(scores []float64) []float64 {
+	from := len(p.floats)
+	p.floats = append(p.floats, scores...)
+	return p.floats[from:len(p.floats):len(p.floats)]
 }
 
 // String says the shape for people, for example "rounded to 4 digits".

@@ -208,3 +208,29 @@ func closeScores(rng *rand.Rand, d tensor.Datatype, digits int) []float64 {
 	}
 	return row
 }
+
+// TestShapedOneAfterAnother has answers shaped where others lay before, and leaves those
+// that they were made of as they were.
+func TestShapedOneAfterAnother(t *testing.T) {
+	var room Shaped
+	s := Shape{Kind: Round, Digits: 1}
+	scores := func(name string, v ...float64) tensor.Tensor {
+		return tensor.Tensor{Name: name, Datatype: "FP64", Shape: []int64{1, int64(len(v))}, Data: tensor.Data{Floats: v}}
+	}
+	for i, r := range []*tensor.Response{
+		{Outputs: []tensor.Tensor{scores("y", 0.12, 0.34, 0.54)}},
+		{Outputs: []tensor.Tensor{scores("a", 0.91), scores("b", 0.22, 0.78)}},
+		{Outputs: []tensor.Tensor{scores("y", 0.81)}},
+	} {
+		want, _ := s.Apply(r)
+		before := slices.Clone(r.Outputs[0].Data.Floats)
+		got, v := s.ApplyIn(&room, r)
+		if v.Outcome != pavise.Allow || !reflect.DeepEqual(got, want) {
+			t.Errorf("answer %d: %v and not %v, %v", i, got, want, v)
+		}
+		if !slices.Equal(r.Outputs[0].Data.Floats, before) {
+			t.Errorf("answer %d became %v", i, r.Outputs[0].Data.Floats)
+		}
+		room.Clear()
+	}
+}

@@ -18,13 +18,13 @@ func (x *Exchange) await(ctx context.Context) {
 	}
 	x.seen.Enter(telemetry.Hold)
 	x.rest()
-	wait(ctx, x.rung())
+	wait(ctx, x.rung(0))
 }
 
-// rung returns when the exchange may end, by its route's ladder, and notes it for the
-// record.
-func (x *Exchange) rung() time.Time {
-	at, late := x.route.Ladder.Rung(time.Since(x.whole))
+// rung returns when what is ready in some time may leave, by the route's ladder, and notes
+// it for the record.
+func (x *Exchange) rung(in time.Duration) time.Time {
+	at, late := x.route.Ladder.Rung(time.Since(x.whole) + in)
 	if x.trail.Late = late; late {
 		x.trail.Rung = ""
 		x.seen.Late()
@@ -34,12 +34,13 @@ func (x *Exchange) rung() time.Time {
 	return x.whole.Add(at)
 }
 
-// rungNow is rung on a route that has a ladder, and now on others.
-func (x *Exchange) rungNow() time.Time {
+// rungIn is the rung of what is ready in some time, on a route that has a ladder, and that
+// time on others.
+func (x *Exchange) rungIn(d time.Duration) time.Time {
 	if x.route.Ladder.IsZero() {
-		return time.Now()
+		return time.Now().Add(d)
 	}
-	return x.rung()
+	return x.rung(d)
 }
 
 // rest gives back all but the answer.

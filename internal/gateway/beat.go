@@ -23,7 +23,8 @@ type beating struct {
 	end     time.Time // when the stream may end; zero: it has not come to its end
 	why     error     // it comes to its end, once end is known
 	begun   bool      // the first write has left
-	waiting []byte    // for the next write
+	waiting []byte    // for the next writes
+	within  bool      // the last write ended within an event
 	random  *rand.ChaCha8
 }
 
@@ -114,16 +115,23 @@ func (s *streaming) hear(ctx context.Context, next said) {
 		next.err = s.event(ctx, next.event)
 	}
 	b := s.beat
-	if next.err != nil {
-		b.why, b.end = next.err, s.x.rungNow()
-	}
 	if b.first.IsZero() && (s.sent || len(s.tail) > 0) {
-		b.first = s.x.rungNow()
+		b.first = s.x.rungIn(0)
 		if s.x.route.Ladder.IsZero() || s.x.trail.Late {
 			b.first = s.x.whole.Add(b.every.Next(time.Since(s.x.whole)))
 		}
 	}
+	if next.err != nil { // what waits leaves beat by beat before the end, and that with the last of it
+		left := b.every.Drain(len(b.waiting)+len(s.tail)+comment) - time.Duration(b.every)
+		if !b.begun && !b.first.IsZero() {
+			left += time.Until(b.first)
+		}
+		b.why, b.end = next.err, s.x.rungIn(left)
+	}
 }
+
+// comment is more than the comment takes that names the record, in bytes.
+const comment = 64
 
 // due is when something is to be done next: far away while nothing came.
 func (s *streaming) due() time.Time {
@@ -151,10 +159,27 @@ func (s *streaming) strike(ctx context.Context) (over bool, err error) {
 	}
 	s.x.seen.First()
 	b.begun, s.sent = true, true
-	write := pace.Pad(make([]byte, 0, pace.Class(len(b.waiting))), len(b.waiting), b.random.Uint64)
-	if sent := s.send(append(write, b.waiting...)); sent != nil && !over {
+	size := pace.Write(len(b.waiting))
+	if over { // nothing comes behind it
+		size = pace.Class(len(b.waiting))
+	}
+	if sent := s.send(b.write(size)); sent != nil && !over {
 		over, err = true, s.interrupted(ctx, wentAway(sent))
 	}
-	b.waiting = b.waiting[:0]
 	return over, err
+}
+
+// write takes a write of a size off what waits, padded if that is not enough: where an
+// event begins, or behind the last one.
+func (b *beating) write(size int) []byte {
+	out := make([]byte, 0, size)
+	some := b.waiting[:min(size, len(b.waiting))]
+	if !b.within {
+		out = pace.Pad(out, size-len(some), b.random.Uint64)
+	}
+	out = append(out, some...)
+	out = pace.Pad(out, size-len(out), b.random.Uint64)
+	b.waiting = append(b.waiting[:0], b.waiting[len(some):]...)
+	b.within = len(b.waiting) > 0
+	return out
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -14,7 +15,6 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/chat"
-	"github.com/pavise/pavise/internal/pace"
 	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/tensor"
 )
@@ -119,7 +119,7 @@ func TestBeat(t *testing.T) {
 		if s.err != nil {
 			t.Fatal(s.err)
 		}
-		if want := []string{"50ms:2048", "100ms:2048", "150ms:2048", "200ms:2048", "250ms:8192"}; !slices.Equal(s.seen(), want) {
+		if want := []string{"50ms:2048", "100ms:2048", "150ms:2048", "200ms:2048", "250ms:2048", "300ms:2048"}; !slices.Equal(s.seen(), want) {
 			t.Errorf("writes at %v, want %v", s.seen(), want)
 		}
 		if want := strings.ReplaceAll(word(1)+word(20)+word(2000)+ending, `"up"`, `"m"`); s.events() != want {
@@ -139,6 +139,7 @@ func TestStreamsLookAlike(t *testing.T) {
 	for i, lines := range [][]line{
 		{{190 * ms, word(1)}, {1 * ms, word(1)}, {300 * ms, ending}},
 		{{5 * ms, word(60)}, {100 * ms, word(50)}, {100 * ms, word(40)}, {10 * ms, ending}},
+		{{5 * ms, word(1)}, {1 * ms, word(6000)}, {100 * ms, word(30)}, {1 * ms, ending}},
 		{{70 * ms, word(10)}, {300 * ms, word(7)}, {1 * ms, "data: what\n\n"}},
 	} {
 		synctest.Test(t, func(t *testing.T) {
@@ -284,10 +285,10 @@ func TestLadderOfStreams(t *testing.T) {
 
 // BenchmarkStrike makes the write of a beat.
 func BenchmarkStrike(b *testing.B) {
-	waiting := bytes.Repeat([]byte(word(4)), 3)
-	random := func() uint64 { return 0x9e3779b97f4a7c15 }
+	words := bytes.Repeat([]byte(word(4)), 3)
+	beat := beating{random: rand.NewChaCha8([32]byte{1})}
 	for b.Loop() {
-		write := pace.Pad(make([]byte, 0, pace.Class(len(waiting))), len(waiting), random)
-		_ = append(write, waiting...)
+		beat.waiting = append(beat.waiting, words...)
+		beat.write(2048)
 	}
 }

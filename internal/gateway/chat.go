@@ -15,6 +15,7 @@ import (
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/infer"
 	"github.com/pavise/pavise/internal/intake"
+	"github.com/pavise/pavise/internal/prompt"
 	"github.com/pavise/pavise/internal/telemetry"
 	"github.com/pavise/pavise/internal/tensor"
 )
@@ -54,6 +55,7 @@ type ChatExchange struct {
 	ask     *chat.Request
 	body    []byte // as the model server gets it
 	changes firewall.Changes
+	prints  *prompt.Prints // of what the request tells the model, if answers are compared with that
 }
 
 // unnamed stands in records for the model of a request that names none that could be
@@ -163,13 +165,16 @@ func (x *ChatExchange) enter(ctx context.Context, wrong error) error {
 	if err := x.charge(); err != nil {
 		return err
 	}
+	if err := x.looked(ctx); err != nil {
+		return err
+	}
 	x.changes = x.route.Fields.Change(x.said.Tier, x.ask, firewall.CacheSalt(x.gateway.salt[:], x.call.Model.Tenant))
 	x.body = x.route.Chat.Encode(x.ask)
 	x.trail.Input = x.commit(x.body)
 	// From here on the model has the time, and it may take long: what is kept meanwhile is
 	// the text for it and an outline, and no more is held against everybody's room.
 	x.ask = x.ask.Outline()
-	_ = x.hold.Set(min(x.hold.Held(), x.ask.Size()+len(x.body))) // less is never refused
+	_ = x.hold.Set(min(x.hold.Held(), x.ask.Size()+len(x.body)+x.prints.Size())) // less is never refused
 	return nil
 }
 
@@ -209,6 +214,10 @@ func (x *ChatExchange) Answer(ctx context.Context) (*ChatAnswer, error) {
 	x.changes.Remove(x.route.Fields.Outbound(x.said.Tier, &answer.Document))
 	x.entry.Verdict(x.changes.Verdict())
 	x.took(&answer.Document)
+	if err := x.clean(answer); err != nil {
+		x.await(ctx)
+		return nil, x.Abort(err)
+	}
 	out := answer.AppendJSON(nil)
 	x.trail.Output, x.answered = x.commit(out), len(out)
 	err = x.keep(ctx, nil, false)
@@ -233,6 +242,9 @@ func (x *ChatExchange) took(d *chat.Document) {
 func (x *ChatExchange) blame(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return &pavise.Error{Kind: pavise.Unavailable, Msg: "the caller went away before the answer ended", Hint: "ask again, and wait for the answer", Err: err}
+	}
+	if _, ok := errors.AsType[*Withheld](err); ok {
+		return err
 	}
 	if f, ok := errors.AsType[*chat.Fault](err); ok {
 		x.entry.Verdict(pavise.Verdict{Check: "codec", Outcome: pavise.Deny, Reason: "the model server's answer: " + f.Err.Msg})

@@ -27,6 +27,7 @@ type streaming struct {
 	tail []byte    // what is held back
 	sent bool      // something was
 	beat *beating  // on a route with a pace; nil: events go as they come
+	look *overseer // reads what is answered; nil: nobody does
 }
 
 // Stream asks the model for a streamed answer, hands its events to send as they come,
@@ -46,9 +47,9 @@ func (x *ChatExchange) Stream(ctx context.Context, send func([]byte) error) erro
 		return x.Abort(x.blame(ctx, err))
 	}
 	defer flow.Close()
-	x.body = nil                                     // the request is with the model server
-	_ = x.hold.Set(min(x.hold.Held(), x.ask.Size())) // less is never refused
-	s := &streaming{x: x, send: send, sum: sha256.New()}
+	x.body = nil                                                     // the request is with the model server
+	_ = x.hold.Set(min(x.hold.Held(), x.ask.Size()+x.prints.Size())) // less is never refused
+	s := &streaming{x: x, send: send, sum: sha256.New(), look: x.overseer()}
 	s.sum.Write(x.kept.Salt)
 	if x.route.Pace != 0 {
 		return s.paced(ctx, done, flow)
@@ -68,7 +69,9 @@ func (x *ChatExchange) Stream(ctx context.Context, send func([]byte) error) erro
 func (s *streaming) over(ctx context.Context, why error) error {
 	s.rung(ctx)
 	if errors.Is(why, io.EOF) {
-		return s.finish(ctx)
+		if why = s.rest(ctx); why == nil {
+			return s.finish(ctx)
+		}
 	}
 	return s.interrupted(ctx, why)
 }
@@ -80,7 +83,7 @@ func (s *streaming) rung(ctx context.Context) {
 		return
 	}
 	s.x.seen.Enter(telemetry.Hold)
-	wait(ctx, s.x.rung())
+	wait(ctx, s.x.rung(0))
 	s.x.seen.Enter(telemetry.Infer)
 }
 
@@ -101,13 +104,48 @@ func (s *streaming) event(ctx context.Context, e *chat.Event) error {
 		s.seq++
 	}
 	s.x.said.Events++
+	if s.look != nil {
+		if err := s.look.read(e); err != nil {
+			return err
+		}
+	}
 	if !e.Closing && len(s.tail) == 0 {
-		return s.pass(ctx, e.AppendSSE(nil))
+		if s.look == nil {
+			return s.pass(ctx, e.AppendSSE(nil))
+		}
+		s.look.hold(e.AppendSSE(nil))
+		return s.cleared(ctx)
+	}
+	if len(s.tail) == 0 {
+		if err := s.rest(ctx); err != nil {
+			return err
+		}
 	}
 	if s.tail = e.AppendSSE(s.tail); len(s.tail) > maxTail {
 		return &pavise.Error{Kind: pavise.Unavailable, Msg: "the model server does not come to an end"}
 	}
 	return nil
+}
+
+// cleared sends the events that hold nothing which must wait.
+func (s *streaming) cleared(ctx context.Context) error {
+	for b := range s.look.free() {
+		if err := s.pass(ctx, b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rest reads the answer's texts to their end, and sends what waited for that.
+func (s *streaming) rest(ctx context.Context) error {
+	if s.look == nil {
+		return nil
+	}
+	if err := s.look.end(); err != nil {
+		return err
+	}
+	return s.cleared(ctx)
 }
 
 // pass sends bytes and counts them among what the caller got. The first wait for their
@@ -143,6 +181,7 @@ func (s *streaming) finish(ctx context.Context) error {
 	s.sum.Write(s.tail)
 	s.x.answered += len(s.tail)
 	s.x.entry.Verdict(s.x.changes.Verdict())
+	s.look.tell()
 	s.x.trail.Output = hex.EncodeToString(s.sum.Sum(nil))
 	if err := s.x.end(s.x.keep(ctx, nil, false)); err != nil {
 		s.fail(err)
@@ -159,8 +198,10 @@ func (s *streaming) finish(ctx context.Context) error {
 // the caller got.
 func (s *streaming) interrupted(ctx context.Context, err error) error {
 	err = s.x.blame(ctx, err)
+	s.x.said.Events -= s.look.unsent()
 	s.x.entry.Verdict(pavise.Verdict{Check: "stream", Outcome: pavise.Deny, Reason: fmt.Sprintf("interrupted after %d events: %s", s.x.said.Events, err)})
 	s.x.entry.Verdict(s.x.changes.Verdict())
+	s.look.tell()
 	if s.sent {
 		s.x.trail.Output = hex.EncodeToString(s.sum.Sum(nil))
 		if unkept := s.x.keep(ctx, nil, false); unkept != nil {
@@ -179,5 +220,9 @@ func (s *streaming) fail(err error) {
 	}
 	msg, _ := Message(err)
 	// Whoever went away reads nothing, and the record is written.
-	_ = s.out(chat.Failure(s.x.ask.API, msg, "server_error", "interrupted", s.seq).AppendSSE(nil))
+	class, code := "server_error", "interrupted"
+	if _, ok := errors.AsType[*Withheld](err); ok {
+		class, code = "permission_error", ContentFilter
+	}
+	_ = s.out(chat.Failure(s.x.ask.API, msg, class, code, s.seq).AppendSSE(nil))
 }

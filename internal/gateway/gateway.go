@@ -76,6 +76,7 @@ type Gateway struct {
 
 	marks    sync.Mutex
 	markings map[markedModel]*tier.Marking // guarded by marks
+	callers  roster                        // what links those who were let in
 }
 
 // New opens a gateway: it loads the routes and what callers have taken so far.
@@ -91,7 +92,7 @@ func New(ctx context.Context, cfg Config) (*Gateway, error) {
 	rand.Read(g.salt[:])
 	g.verifier.Store(cfg.Verifier)
 	var err error
-	if g.Tiers, err = tier.Open(ctx, tier.Config{Store: g.db, Now: g.now}); err != nil {
+	if g.Tiers, err = tier.Open(ctx, tier.Config{Store: g.db, Now: g.now, Facts: g.callers.of}); err != nil {
 		return nil, fmt.Errorf("open the book of tiers: %w", err)
 	}
 	detectors := cfg.Detectors
@@ -124,7 +125,11 @@ func (g *Gateway) Believe(v *identity.Verifier) { g.verifier.Store(v) }
 //
 // Unguarded: it lets nobody do anything; it says who calls.
 func (g *Gateway) Admit(ctx context.Context, proof identity.Credentials, source string) (pavise.Principal, error) {
-	return g.guard.Admit(ctx, g.verifier.Load(), proof, source)
+	who, err := g.guard.Admit(ctx, g.verifier.Load(), proof, source)
+	if err == nil {
+		g.callers.see(who, source)
+	}
+	return who, err
 }
 
 // Run keeps snapshots of the meter and of the tiers until ctx is done, and a last one then,

@@ -42,6 +42,7 @@ const maxText = 512
 type Entry struct {
 	guard  *Guard
 	ctx    unending // a caller that went away is still recorded
+	asked  asked    // the question
 	action *policy.Act
 	who    pavise.Principal
 	on     pavise.Name

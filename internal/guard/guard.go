@@ -137,8 +137,9 @@ func (g *Guard) Enter(ctx context.Context, who pavise.Principal, verb string, on
 func (g *Guard) enter(ctx context.Context, e *Entry, verb string) (*Entry, error) {
 	var behind time.Duration
 	e.began, e.at, behind = g.clock.read()
-	q, fault := g.question(&e.who, verb, e.on, e.at)
-	if fault != nil {
+	q := &e.asked // it would have to be allocated, for policies are asked by a pointer to it
+	var fault *fault
+	if *q, fault = g.question(&e.who, verb, e.on, e.at); fault != nil {
 		return nil, g.refuse(ctx, e, verb, *fault)
 	}
 	e.action = q.Act
@@ -152,7 +153,7 @@ func (g *Guard) enter(ctx context.Context, e *Entry, verb string) (*Entry, error
 			return nil, err
 		}
 	}
-	err := g.admit(e, &q)
+	err := g.admit(e, q)
 	g.callers.note(&e.who, e.at, err == nil)
 	if err != nil {
 		if q.Act.Class == Pooled {

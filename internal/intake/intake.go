@@ -49,6 +49,13 @@ type Hold struct {
 
 // Begin returns a hold of nothing yet. It must be let go.
 func (b *Bodies) Begin(who pavise.Name) *Hold {
+	h := new(Hold)
+	b.BeginIn(h, who)
+	return h
+}
+
+// BeginIn is Begin in memory that the caller has: h, which nobody holds anything with.
+func (b *Bodies) BeginIn(h *Hold, who pavise.Name) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.each == nil {
@@ -60,7 +67,7 @@ func (b *Bodies) Begin(who pavise.Name) *Hold {
 		b.each[who] = mine
 	}
 	mine.requests++
-	return &Hold{of: b, who: who, mine: mine}
+	*h = Hold{of: b, who: who, mine: mine}
 }
 
 // take returns what a caller's requests take so far: nothing. b.mu is held.
@@ -92,8 +99,11 @@ func (h *Hold) Set(n int) error {
 	return nil
 }
 
-// Free gives everything back.
+// Free gives everything back. A nil hold has nothing.
 func (h *Hold) Free() {
+	if h == nil {
+		return
+	}
 	h.of.mu.Lock()
 	defer h.of.mu.Unlock()
 	mine := h.mine

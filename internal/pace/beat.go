@@ -65,42 +65,55 @@ func (b Beat) Next(since time.Duration) time.Duration {
 
 const (
 	// smallest is the size of nearly all writes, in bytes: ten tokens in the protocol's
-	// JSON, more than a beat of 50 ms brings from most models. Where it was half of that,
-	// the pace of the words showed in how many writes were of the second class. Each class
-	// is so many times the one before.
+	// JSON, more than a beat of 50 ms brings from most models. Each class is so many times
+	// the one before.
 	smallest = 2 << 10
 	wider    = 4
+	// drained is in how many beats what waits has left, if nothing more comes.
+	drained = 8
 	// padLine bounds a line of padding, in bytes: readers of lines have a buffer.
 	padLine = 1 << 10
-	// minPad is the shortest padding: a comment that says nothing, and an empty line.
-	minPad = 3
 )
 
-// Class returns the size of a write that holds so many bytes of events: the smallest
-// size class in which at least the shortest padding fits, too.
-func Class(events int) int {
+// Class returns the smallest size class that so many bytes fit into.
+func Class(bytes int) int {
 	size := smallest
-	for size < events+minPad {
+	for size < bytes {
 		size *= wider
 	}
 	return size
 }
 
+// Write returns the size of the next write when so many bytes wait: the smallest class,
+// unless they would not have left after eight beats. So a burst, such as what came before
+// the first write, leaves in writes that look like all others.
+func Write(waiting int) int { return Class((waiting + drained - 1) / drained) }
+
+// Drain is how long it takes until so many bytes have left.
+func (b Beat) Drain(waiting int) time.Duration {
+	beats := 0
+	for ; waiting > 0; beats++ {
+		waiting -= Write(waiting)
+	}
+	return time.Duration(beats) * time.Duration(b)
+}
+
 // letters are what padding is made of.
 const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
-// Pad appends padding for a write of so many bytes of events: comments of server-sent
-// events (WHATWG HTML, 9.2), which clients read past, and an empty line, so that it
-// stands before or behind events. With the events it is as long as their Class. random
-// gives 64 bits at a time: letters that repeat would be gone wherever the stream is
-// compressed on its way.
-func Pad(dst []byte, events int, random func() uint64) []byte {
-	left := Class(events) - events - 1 // the empty line
+// Pad appends so many bytes that clients read past wherever an event may begin: comments
+// of server-sent events (WHATWG HTML, 9.2), and an empty line. random gives 64 bits at a
+// time: letters that repeat would be gone wherever the stream is compressed on its way.
+func Pad(dst []byte, bytes int, random func() uint64) []byte {
+	if bytes < 1 {
+		return dst
+	}
 	var bits uint64
-	for have := 0; left > 0; left-- {
-		line := padLine
-		if left < line || left-line < 2 { // what would be left is no comment
-			line = left
+	have := 0
+	for left := bytes - 1; left > 0; { // without the empty line
+		line := min(left, padLine)
+		if left-line == 1 { // which would be no comment
+			line--
 		}
 		dst = append(dst, ':')
 		for range line - 2 {
@@ -111,8 +124,9 @@ func Pad(dst []byte, events int, random func() uint64) []byte {
 			bits >>= 6
 			have--
 		}
-		dst = append(dst, '\n')
-		left -= line - 1
+		if left -= line; line > 1 {
+			dst = append(dst, '\n')
+		}
 	}
 	return append(dst, '\n')
 }

@@ -11,33 +11,51 @@ import (
 
 func TestPadFillsTheClass(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2)).Uint64
-	sizes := map[int]bool{}
-	for n := range 5000 {
+	for n := range 9000 {
 		pad := string(Pad(nil, n, random))
-		size := n + len(pad)
-		sizes[size] = true
-		if size != Class(n) || size < 2<<10 || size&(size-1) != 0 {
-			t.Fatalf("%d bytes of events become %d, and the class is %d", n, size, Class(n))
+		if len(pad) != n {
+			t.Fatalf("padding of %d bytes has %d", n, len(pad))
 		}
-		rest, whole := strings.CutSuffix(pad, "\n\n")
-		if !whole {
-			t.Fatalf("padding of %d ends in %q", len(pad), pad[max(0, len(pad)-9):])
+		if n > 2 && !strings.HasSuffix(pad, "\n\n") || n > 0 && !strings.HasSuffix(pad, "\n") {
+			t.Fatalf("padding of %d ends in %q", n, pad[max(0, n-9):])
 		}
-		for line := range strings.SplitSeq(rest, "\n") {
-			if !strings.HasPrefix(line, ":") || len(line) > padLine {
-				t.Fatalf("padding behind %d bytes has the line %.40q of %d", n, line, len(line))
+		for line := range strings.SplitSeq(strings.TrimRight(pad, "\n"), "\n") {
+			if n > 2 && !strings.HasPrefix(line, ":") || len(line) > padLine {
+				t.Fatalf("padding of %d has the line %.40q of %d", n, line, len(line))
 			}
 		}
 	}
-	if len(sizes) != 2 { // 2 and 8 KiB
-		t.Errorf("5000 lengths make %d sizes", len(sizes))
+	sizes := map[int]bool{}
+	for n := range 40_000 {
+		size := Class(n)
+		sizes[size] = true
+		if size < n || size < smallest {
+			t.Fatalf("%d bytes are of the class %d", n, size)
+		}
+	}
+	if len(sizes) != 4 { // 2, 8, 32 and 128 KiB
+		t.Errorf("40,000 lengths make %d sizes", len(sizes))
+	}
+}
+
+func TestBurstsLeaveLikeAllElse(t *testing.T) {
+	b := Beat(50 * time.Millisecond)
+	for waiting, want := range map[int]struct{ size, beats int }{
+		0: {2048, 0}, 1: {2048, 1}, 2048: {2048, 1}, 2049: {2048, 2}, 16384: {2048, 8}, 16385: {8192, 6}, 60_000: {8192, 12},
+	} {
+		if got := Write(waiting); got != want.size {
+			t.Errorf("of %d bytes %d leave at once", waiting, got)
+		}
+		if got := b.Drain(waiting); got != time.Duration(want.beats)*50*time.Millisecond {
+			t.Errorf("%d bytes have left after %v", waiting, got)
+		}
 	}
 }
 
 func TestPadDoesNotCompressAway(t *testing.T) {
 	var b bytes.Buffer
 	z := gzip.NewWriter(&b)
-	pad := Pad(nil, 0, rand.New(rand.NewPCG(1, 2)).Uint64)
+	pad := Pad(nil, 2048, rand.New(rand.NewPCG(1, 2)).Uint64)
 	z.Write(pad)
 	z.Close()
 	if b.Len() < len(pad)*7/10 { // letters of 6 bits in bytes of 8

@@ -38,7 +38,15 @@ const (
 	mersenne61 = 1<<61 - 1
 )
 
-// NewCanary makes a canary of a text. salt is 16 random bytes. The error is of kind
+// saltOf is the salt of a canary: another one for each text and route, and always the same,
+// so that a route which is put again is the same route.
+func saltOf(route, text string) []byte {
+	mac := hmac.New(sha256.New, []byte("pavise canary salt\x00"+route))
+	mac.Write([]byte(text))
+	return mac.Sum(nil)[:saltSize]
+}
+
+// NewCanary makes a canary of a text. salt is 16 bytes. The error is of kind
 // Invalid: the text has too few or too many letters and digits, or others.
 func NewCanary(text string, salt []byte) (Canary, error) {
 	refuse := func(format string, args ...any) (Canary, error) {

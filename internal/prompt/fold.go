@@ -71,20 +71,34 @@ func foldWord(word string) string {
 // leet are digits and signs that stand for letters.
 var leet = [utf8.RuneSelf]byte{'0': 'o', '1': 'i', '3': 'e', '4': 'a', '5': 's', '7': 't', '8': 'b', '9': 'g', '@': 'a', '$': 's'}
 
-// commonFolds are what the characters up to the end of Hangul's letters fold to: tables
-// of Unicode are searched, and a text may be long.
-var commonFolds = sync.OnceValue(func() *[0x3200]string {
-	table := &[0x3200]string{}
-	for r := range rune(len(table)) {
-		table[r] = string(folded(nil, r))
+// The characters whose folds are kept: up to the end of Hangul's letters, and the forms for
+// compatibility at the end of the first plane, of which one stands for eighteen.
+const (
+	lowFolds  = 0x3200
+	highFolds = 0xFB00
+)
+
+// commonFolds are what those fold to: tables of Unicode are searched, and a text may be
+// long.
+var commonFolds = sync.OnceValue(func() *[lowFolds + 0x10000 - highFolds]string {
+	table := &[lowFolds + 0x10000 - highFolds]string{}
+	for i := range rune(len(table)) {
+		r := i
+		if i >= lowFolds {
+			r += highFolds - lowFolds
+		}
+		table[i] = string(folded(nil, r))
 	}
 	return table
 })
 
 // foldOf is folded as a string.
 func foldOf(r rune) string {
-	if r < 0x3200 {
+	switch {
+	case r < lowFolds:
 		return commonFolds()[r]
+	case r >= highFolds && r <= 0xFFFF:
+		return commonFolds()[r-highFolds+lowFolds]
 	}
 	if r >= 0x4E00 && r <= 0x9FFF || r >= 0xAC00 && r <= 0xD7A3 { // they stand for themselves
 		return string(r)

@@ -1,6 +1,7 @@
 package prompt
 
 import (
+	"bytes"
 	"unicode"
 )
 
@@ -71,10 +72,9 @@ func (h *hidden) tag(r rune) {
 	if h.inFlag {
 		h.flag++
 		switch {
-		case r == 0xE007F && h.flag >= 4 && h.flag <= 7: // gbeng, gbsct, gbwls and their likes
-			h.inFlag = false
-			h.tagged = h.tagged[:len(h.tagged)-min(h.flag-1, len(h.tagged))]
-			h.flag = 0
+		case r == 0xE007F && h.flag == 6 && isFlag(h.tagged):
+			h.inFlag, h.flag = false, 0
+			h.tagged = h.tagged[:len(h.tagged)-5]
 			return
 		case h.flag <= 6:
 			h.spellTag(r)
@@ -84,6 +84,17 @@ func (h *hidden) tag(r rune) {
 	}
 	h.tags++
 	h.spellTag(r)
+}
+
+// isFlag reports whether tags spell one of the three flags that are written in them:
+// other letters would be a message in many flags.
+func isFlag(tagged []byte) bool {
+	for _, flag := range [...]string{"gbeng", "gbsct", "gbwls"} {
+		if bytes.HasSuffix(tagged, []byte(flag)) {
+			return true
+		}
+	}
+	return false
 }
 
 // endFlag counts as tags what did not become a flag.

@@ -74,7 +74,7 @@ func (l *looker) look(text, code string, depth int) {
 		if code == "" {
 			l.meet(rule, viaNames[how])
 		}
-		if (code != "" || how.disguised()) && rules[rule].Caller != Observe && rules[rule].Family() != "template" {
+		if (code != "" || how.disguised()) && rules[rule].Caller != Observe && inWords(rules[rule].Family()) {
 			l.meet(inCodes, cmp.Or(code, viaNames[how]))
 		}
 	}
@@ -93,6 +93,10 @@ func (l *looker) look(text, code string, depth int) {
 		l.look(inner, code, depth+1)
 	}
 }
+
+// inWords reports whether rules of a family are on what words say. Hidden characters and
+// marks that are spelled in a code are neither hidden nor marks.
+func inWords(family string) bool { return family != "template" && family != "invisible" }
 
 // hide says what was found of what nobody sees.
 func (l *looker) hide(h *hidden, found func(rule int, how via)) {
@@ -188,6 +192,8 @@ func (r *reader) ascii(c byte, i int) {
 func (r *reader) fold(c byte, next int) {
 	first := r.line
 	switch {
+	case r.last == '\\' && len(r.word) == 0 && (c == 'n' || c == 'r' || c == 't'):
+		r.parts, r.clause = r.parts+1, true // a line of a string in JSON, which tools answer with
 	case c >= 'a' && c <= 'z':
 		r.letter(c)
 	case c >= 'A' && c <= 'Z':
@@ -238,7 +244,6 @@ func (r *reader) part(c byte, next int) {
 			}
 			r.marks.lineStart(r.text[next:])
 		}
-		r.match.gap(1)
 	case '.', '!', '?', ';':
 		r.clause, r.joint = true, c == '.'
 		if next >= len(r.text) || r.text[next] <= ' ' {

@@ -234,8 +234,10 @@ func (m *matcher) take(s senses, clause bool, by via) {
 		if cipher != straight {
 			how = [ciphers]via{rotated: byRot13, backward: byReversal}[cipher]
 		}
-		for ; classes != 0; classes &= classes - 1 {
-			m.advance(cipher, bits.TrailingZeros64(uint64(classes)), clause, how)
+		for i, part := range classes {
+			for ; part != 0; part &= part - 1 {
+				m.advance(cipher, i*64+bits.TrailingZeros64(part), clause, how)
+			}
 		}
 	}
 }

@@ -88,14 +88,12 @@ type Words struct {
 	Classifier *Classifier `json:"classifier"`
 }
 
-// Policy digests the canaries, with salt from random, and validates the rest. The errors
-// are of kind Invalid.
-func (w Words) Policy(random func([]byte)) (Policy, error) {
+// Policy digests the canaries of a route, named of, and validates the rest. The same words
+// make the same policy. The errors are of kind Invalid.
+func (w Words) Policy(of string) (Policy, error) {
 	p := Policy{Off: w.Off, Callers: w.Callers, Trusted: w.Trusted, Sources: w.Sources, Answers: Answers{Actions: w.Answers}, Classifier: w.Classifier}
 	for i, text := range w.Canaries {
-		salt := make([]byte, saltSize)
-		random(salt)
-		c, err := NewCanary(text, salt)
+		c, err := NewCanary(text, saltOf(of, text))
 		if err != nil {
 			return Policy{}, fmt.Errorf("canaries[%d]: %w", i, err)
 		}
@@ -157,6 +155,9 @@ func (a *Answers) action(secret int) Action {
 	return a.Actions.of(secrets[secret].ID, secrets[secret].Action)
 }
 
+// Compares reports whether answers are compared with what the request tells the model.
+func (a *Answers) Compares() bool { return a.action(aLeak) != Off }
+
 // Wanted reports whether answers need to be looked at.
 func (a *Answers) Wanted() bool {
 	for i := range secrets {
@@ -210,6 +211,23 @@ func (p *Policy) JudgeAnswer(f Finding) Told {
 	return Told{Finding: f, Action: p.action(at(f.Rule))}
 }
 
+// Add adds t to a list that names each rule once for each disguise, with the gravest of
+// what follows and where that was first.
+func Add(list []Told, t Told) []Told {
+	if t.Action == Off {
+		return list
+	}
+	for i := range list {
+		if is := &list[i]; is.Finding == t.Finding {
+			if worse(is.Action, t.Action) != is.Action {
+				*is = t
+			}
+			return list
+		}
+	}
+	return append(list, t)
+}
+
 // Worst is the gravest action of a list; Off when it is empty.
 func Worst(list []Told) Action {
 	worst := Off
@@ -247,17 +265,22 @@ func Say(list []Told, action Action) string {
 // maxSaid bounds the rules that a record names one by one.
 const maxSaid = 16
 
-// Verdict is a list as a check's word: what would have been refused in observe mode is an
-// alert.
+// Verdict is a list as a check's word. An alert is what would have been refused, and was
+// let pass.
 func Verdict(check string, list []Told) pavise.Verdict {
 	v := pavise.Verdict{Check: check, Outcome: pavise.Allow}
 	switch Worst(list) {
 	case Refuse:
-		v.Outcome, v.Reason = pavise.Deny, Say(list, Refuse)
+		v.Outcome = pavise.Deny
 	case Alert:
-		v.Outcome, v.Observed, v.Reason = pavise.Deny, true, Say(list, Alert)
-	case Observe:
-		v.Reason = Say(list, Observe)
+		v.Outcome, v.Observed = pavise.Deny, true
 	}
+	var parts []string
+	for _, action := range []Action{Refuse, Alert, Observe} {
+		if said := Say(list, action); said != "" {
+			parts = append(parts, string(action)+": "+said)
+		}
+	}
+	v.Reason = strings.Join(parts, "; ")
 	return v
 }

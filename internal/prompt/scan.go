@@ -17,6 +17,9 @@ type Scanner struct {
 // context is how much of what is clear is kept, for names before a sign.
 const context = 64
 
+// maxKept is how much room a Scanner keeps between two pieces, in bytes.
+const maxKept = 16 << 10
+
 // NewScanner returns a Scanner for one text of an answer. system is what the request
 // tells the model, as Prints made it; nil: nothing.
 func (a *Answers) NewScanner(system *Prints) *Scanner {
@@ -49,7 +52,11 @@ func (s *Scanner) Add(text string) (found []Finding, clear int64) {
 		s.note(aLeak, &found)
 	}
 	if drop := min(s.next, int(clear-s.base)) - context; drop > 0 {
-		s.buf = append(s.buf[:0], s.buf[drop:]...)
+		rest := s.buf[:0]
+		if cap(rest) > maxKept { // one long piece is no reason to keep its room
+			rest = nil
+		}
+		s.buf = append(rest, s.buf[drop:]...)
 		s.base += int64(drop)
 		s.next -= drop
 	}
@@ -98,7 +105,11 @@ func (s *Scanner) scan(final bool, found *[]Finding) (hold int) {
 		case m == hit:
 			s.note(secret, found)
 		}
-		n = max(n, 1)
+		if n = max(n, 1); s.before == '\\' && m == none && (b[0] == 'n' || b[0] == 'r' || b[0] == 't') {
+			s.before = ' ' // the arguments of a call are JSON, where a line ends so
+			s.next++
+			continue
+		}
 		for isAlnum(b[0]) && n < len(b) && isAlnum(b[n]) && m == none { // to the word's end
 			n++
 		}

@@ -43,7 +43,7 @@ func jwtOf(alg string) string {
 }
 
 var leaks = map[string][]string{
-	"secret.aws":      {"key AKIA" + random(big32, 16, 1) + ".", "ASIA" + random(big32, 16, 2)},
+	"secret.aws":      {"key AKIA" + random(big32, 16, 1) + ".", "ASIA" + random(big32, 16, 2), `{"text":"keys:\nAKIA` + random(big32, 16, 3) + `\n"}`},
 	"secret.gcp":      {"AIza" + random(alnum, 35, 1)},
 	"secret.azure":    {"AccountName=a;AccountKey=" + random(alnum, 86, 1) + "==;x"},
 	"secret.github":   {"token: " + checked("ghp_", 1), "(" + checked("ghs_", 2) + ")", "github_pat_" + random(alnum, 82, 4)},
@@ -70,7 +70,7 @@ const (
 func spacedOut(s string) string { return strings.Join(strings.Split(s, ""), " ") }
 
 func watcher(t testing.TB) (*Answers, *Prints) {
-	p, err := Words{Canaries: []string{bird}}.Policy(func(b []byte) { copy(b, "0123456789abcdef") })
+	p, err := Words{Canaries: []string{bird}}.Policy("acme/model/m")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,6 +170,15 @@ func TestProseFlows(t *testing.T) {
 	}
 	if found := s.End(); len(found) > 0 {
 		t.Fatal(found)
+	}
+}
+
+// TestRoomIsNotKept has a long piece of an answer not leave its room behind.
+func TestRoomIsNotKept(t *testing.T) {
+	s := (&Answers{}).NewScanner(nil)
+	s.Add(strings.Repeat("word ", 1<<18))
+	if cap(s.buf) > maxKept {
+		t.Errorf("room for %d bytes is kept", cap(s.buf))
 	}
 }
 

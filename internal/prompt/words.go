@@ -7,7 +7,7 @@ import (
 // classes are the words that rules speak of, each class under its name. A word may be in
 // several. Words of scripts without spaces have two characters: see dense.
 var classes = map[string]string{
-	"ignore": `ignore disregard forget override bypass neglect discard dismiss overlook abandon overwrite nullify void erase unlearn
+	"ignore": `nevermind ignore disregard forget override bypass neglect discard dismiss overlook abandon overwrite nullify void erase unlearn
 		ignoriere ignorier ignorieren vergiss vergesse missachte ignorez oublie oubliez negligez ignora ignoren olvida olvide olviden omite descarta
 		ignorar esqueça desconsidere desconsidera dimentica dimenticate trascura negeer vergeet zignoruj zapomnij pomiń
 		игнорируй игнорируйте проигнорируй проигнорируйте забудь забудьте отбрось ігноруй забудь 忽略 无视 忘记 無視 忘れ 忘掉 무시`,
@@ -15,24 +15,27 @@ var classes = map[string]string{
 	"prior": `previous previously prior above earlier preceding foregoing former initial original existing preexisting
 		vorherigen vorherige vorigen bisherigen bisherige obigen früheren précédentes précédente précédents antérieures anteriores anterior previas previos
 		precedenti vorige eerdere voorgaande bovenstaande poprzednie wcześniejsze предыдущие предыдущих прежние прошлые попередні
-		之前 以上 先前 上述 上面 以前 上記 이전`,
+		之前 れま 以上 先前 上述 上面 以前 上記 이전`,
 	"every": `all every everything any entire alle sämtliche alles toutes tous tout todas todos todo tutte tutti wszystkie все всё всех 所有 全部 すべ 모든`,
 	"orders": `instructions instruction instructed prompt prompts directive directives rules rule guidelines guideline directions commands programming constraints
 		restrictions policies guardrails safeguards anweisungen anweisung regeln vorgaben richtlinien consignes directives règles
 		instrucciones reglas indicaciones directrices instruções regras diretrizes istruzioni regole direttive instructies regels opdrachten
 		instrukcje polecenia zasady инструкции инструкций указания правила правил команды інструкції 指令 指示 规则 規則 提示 命令 지시`,
-	"yours":  `your yours deine deiner deinen ihre ihren vos votre tes ton tus tu sus seus suas tuas tue vostre je jouw uw twoje твои твоих ваши свои 你的 您的 あな`,
-	"you":    `you du sie vous tú você ты 你 您`,
-	"is":     `is are am was were be`,
-	"now":    `now henceforth hereafter onwards jetzt maintenant ahora agora adesso теперь 现在`,
-	"new":    `new updated different replacement neue neuen nouvelles nouvelle nuevas nuevos novas nuove nieuwe nowe новые 新的 新し`,
-	"follow": `follow following obey execute comply heed adhere befolge suivez sigue siga segui`,
-	"real":   `real actual true`,
-	"not":    `not never don't dont do'nt mustn't mustnt cannot cant can't without no nicht niemals ne jamais nunca não никогда 不要`,
-	"void":   `void voided cancelled canceled revoked superseded obsolete invalid outdated overridden lifted suspended null`,
-	"begin":  `start begin beginning starting starts begins open`,
+	"yours":    `your yours deine deiner deinen ihre ihren vos votre tes ton tus tu sus seus suas tuas tue vostre je jouw uw twoje твои твоих ваши свои 你的 您的 あな`,
+	"you":      `you du sie vous tú você ты 你 您`,
+	"is":       `is are am was were be`,
+	"now":      `now henceforth hereafter onwards jetzt maintenant ahora agora adesso теперь 现在`,
+	"new":      `new updated different replacement neue neuen nouvelles nouvelle nuevas nuevos novas nuove nieuwe nowe новые 新的 新し`,
+	"follow":   `follow following obey execute comply heed adhere befolge suivez sigue siga segui`,
+	"real":     `real actual true`,
+	"not":      `not never don't dont do'nt mustn't mustnt cannot cant can't without no nicht niemals ne jamais nunca não никогда 不要`,
+	"void":     `void voided cancelled canceled revoked superseded obsolete invalid outdated overridden lifted suspended null wrong irrelevant fake test`,
+	"changed":  `updated changed replaced revised reset overwritten`,
+	"apply":    `apply applies applicable count counts matter matters`,
+	"silently": `silently secretly quietly covertly discreetly`,
+	"begin":    `start begin beginning starting starts begins open`,
 
-	"reveal": `reveal show print output display repeat recite leak dump expose tell give share disclose copy paste quote reproduce return echo
+	"reveal": `list reveal show print output display repeat recite leak dump expose tell give share disclose copy paste quote reproduce return echo
 		zeige zeig nenne wiederhole verrate montre affiche révèle répète muestra revela repite imprime mostre revele repita mostra rivela ripeti toon herhaal pokaż
 		покажи выведи раскрой повтори 显示 输出 重复 泄露 表示 出力`,
 	"transform": `translate summarize summarise encode spell rephrase paraphrase convert rewrite base64 write`,
@@ -67,7 +70,7 @@ var classes = map[string]string{
 
 	"dan":       `dan jailbroken unrestricted uncensored unfiltered unaligned amoral unbound unchained stan aim devmode`,
 	"become":    `act pretend roleplay imagine simulate behave respond answer operate role become`,
-	"limits":    `restrictions restriction filters filter limits limitations rules ethics ethical guidelines censorship morals safeguards guardrails boundaries inhibitions`,
+	"limits":    `restrictions restriction filters filter limits limitations rules ethics ethical guidelines censorship morals safeguards guardrails boundaries inhibitions confines`,
 	"anything":  `anything`,
 	"do":        `do`,
 	"god":       `developer god debug sudo jailbreak unrestricted dan maintenance admin root`,
@@ -94,7 +97,16 @@ var classes = map[string]string{
 const leads = `please now just and then so also kindly simply immediately instead must will shall should bitte por favor you`
 
 // A word's classes are bits of a set.
-type set uint64
+type set [2]uint64
+
+// with is the set with one more class.
+func (s set) with(class int) set {
+	s[class/64] |= 1 << (class % 64)
+	return s
+}
+
+// maxClasses is how many a set holds.
+const maxClasses = 128
 
 // senses are what a word means: as it is written, in ROT13, and spelled backwards.
 type senses [ciphers]set
@@ -124,7 +136,7 @@ func newLexicon() *lexicon {
 		bit := len(l.names)
 		l.names[name] = bit
 		for _, word := range strings.Fields(list) {
-			l.add(foldWord(word), set(1)<<bit)
+			l.add(foldWord(word), bit)
 		}
 	}
 	for _, word := range strings.Fields(leads) {
@@ -134,20 +146,20 @@ func newLexicon() *lexicon {
 }
 
 // add takes a word in, in each of its forms.
-func (l *lexicon) add(word string, class set) {
+func (l *lexicon) add(word string, class int) {
 	for cipher, form := range [ciphers]string{word, rot13(word), reversed(word)} {
 		if cipher != straight && (len(word) < 3 || form == word || word[0] >= 0x80) {
 			continue
 		}
 		s := l.words[hashOf(form)]
-		s[cipher] |= class
+		s[cipher] = s[cipher].with(class)
 		l.words[hashOf(form)] = s
 		if n := len(form); n >= 3 && n < 32 && lower(form[0]) && lower(form[1]) {
 			l.lengths[int(form[0]-'a')*26+int(form[1]-'a')] |= 1 << n
 		}
 		if key, ok := jumble([]byte(form)); ok && cipher == straight {
 			s := l.scrambled[key]
-			s[cipher] |= class
+			s[cipher] = s[cipher].with(class)
 			l.scrambled[key] = s
 		}
 	}

@@ -269,7 +269,7 @@ func (g *Gateway) use(ctx context.Context, b *bundle.Bundle) error {
 	if err := g.gateway.Routes.Adopt(ctx, routes, o.Terms.Share, g.store.Blob); err != nil {
 		return err
 	}
-	if err := fleet.ObeyTiers(ctx, g.tiers, o.Tiers, g.now()); err != nil {
+	if err := fleet.ObeyTiers(ctx, g.gateway.Tiers, o.Tiers, g.now()); err != nil {
 		return err
 	}
 	grace := o.Terms.Grace

@@ -33,7 +33,6 @@ import (
 	"github.com/pavise/pavise/internal/store"
 	"github.com/pavise/pavise/internal/subject"
 	"github.com/pavise/pavise/internal/telemetry"
-	"github.com/pavise/pavise/internal/tier"
 	"github.com/pavise/pavise/internal/upstream"
 	"github.com/pavise/pavise/internal/witness"
 )
@@ -70,7 +69,6 @@ type house struct {
 	kek      *seal.KEK // under which it keeps what is secret
 	archive  *archive.Archive
 	gateway  *gateway.Gateway
-	tiers    *tier.Book // how callers stand at models
 	wires    *siem.Wires
 	changes  *change.Changes // nil: it is a gateway
 }
@@ -150,12 +148,12 @@ func (p plane) options() map[string]upstream.TLS {
 
 // openGateway opens the data plane.
 func (h *house) openGateway(ctx context.Context, verifier *identity.Verifier, own plane) (err error) {
-	if h.tiers, err = tier.Open(ctx, tier.Config{Store: h.db, Now: h.now}); err != nil {
-		return err
-	}
 	h.gateway, err = gateway.New(ctx, gateway.Config{
 		KeyFiles: config.KeyFiles(own.keys), TLS: own.options(), Detectors: detect.House(own.detectors.Bound()), Guard: h.guard, Verifier: verifier, Store: h.db, Log: h.log, Subjects: h.subjects, Now: h.now, Watch: h.telemetry, KEK: h.kek,
 	})
+	if err == nil {
+		h.tiers = h.gateway.Tiers
+	}
 	return err
 }
 

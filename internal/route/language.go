@@ -4,8 +4,10 @@ import (
 	"fmt"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/classifier"
 	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/plainjson"
+	"github.com/pavise/pavise/internal/prompt"
 	"github.com/pavise/pavise/internal/tensor"
 )
 
@@ -20,9 +22,9 @@ func (s Spec) language(r *Route) error {
 		return &pavise.Error{Kind: pavise.Invalid, Msg: what, Hint: hint}
 	}
 	if !r.Language() {
-		r.Fields = firewall.Fields{}
-		if s.Fields != nil {
-			return refuse("fields are of language models, and this route leads to none", "put it with --protocol "+tensor.NameOpenAI+", or leave them out")
+		r.Fields, r.Prompts = firewall.Fields{}, prompt.Policy{}
+		if s.Fields != nil || s.Prompts != nil || s.Classifier != "" {
+			return refuse("fields, prompts and a classifier are of language models, and this route leads to none", "put it with --protocol "+tensor.NameOpenAI+", or leave them out")
 		}
 		return nil
 	}
@@ -37,7 +39,48 @@ func (s Spec) language(r *Route) error {
 		}
 		r.Fields = fields
 	}
+	if err := s.prompts(r); err != nil {
+		return err
+	}
 	return r.Fields.Validate()
+}
+
+// prompts fills in what requests and answers are looked at for.
+func (s Spec) prompts(r *Route) error {
+	if s.Prompts != nil {
+		words, err := plainjson.ReadKnown[prompt.Words](s.Prompts)
+		if err != nil {
+			return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("prompts: %v", err), Hint: `write them as {"callers": {"override": "refuse"}, "canaries": [TEXT, …]}`}
+		}
+		if r.Prompts, err = words.Policy(r.Model.String()); err != nil {
+			return err
+		}
+	}
+	switch s.Classifier {
+	case "":
+	case nothing:
+		r.Prompts.Classifier = nil
+	default:
+		c := prompt.Classifier{}
+		if was := r.Prompts.Classifier; was != nil {
+			c = *was
+		}
+		c.URL = s.Classifier
+		r.Prompts.Classifier = &c
+	}
+	return r.checkPrompts()
+}
+
+// checkPrompts looks at what requests and answers are looked at for.
+func (r Route) checkPrompts() error {
+	if err := r.Prompts.Validate(); err != nil || r.Prompts.Classifier == nil {
+		return err
+	}
+	c, err := classifier.New(*r.Prompts.Classifier)
+	if err == nil {
+		c.Close() // nothing was dialled
+	}
+	return err
 }
 
 // checkLanguage looks at a route to a language model that came from elsewhere.
@@ -46,6 +89,9 @@ func (r Route) checkLanguage() error {
 		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s is no route to a language model that can be put", r.Model)}
 	}
 	if err := r.Fields.Validate(); err != nil {
+		return err
+	}
+	if err := r.checkPrompts(); err != nil {
 		return err
 	}
 	if _, err := r.Limits(); err != nil {

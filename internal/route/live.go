@@ -6,6 +6,7 @@ import (
 	"maps"
 	"reflect"
 
+	"github.com/pavise/pavise/internal/classifier"
 	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/infer"
 	"github.com/pavise/pavise/internal/shadow"
@@ -23,15 +24,18 @@ const KindShadowed = "route.shadowed"
 // another route is another Live.
 type Live struct {
 	Route
-	Gate      firewall.Gate    // what a request and its answer must be like
-	Predictor Predictor        // of tensors; nil for a language model
-	Chat      *infer.Chat      // a language model; nil for one of tensors
-	Mirror    *shadow.Shadow   // hears requests for the route's shadow; nil: there is none
-	Counter   *telemetry.Model // counts what is asked here
-	Said      string           // what records say answered
-	Shaped    string           // how they say that answers are shaped
-	Watch     *firewall.Watch  // of the inputs; nil: the route has no baseline
-	ForAmber  tier.Measure     // what callers in amber get
+	Gate      firewall.Gate // what a request and its answer must be like
+	Predictor Predictor     // of tensors; nil for a language model
+	Chat      *infer.Chat   // a language model; nil for one of tensors
+	// Judge is asked what they make of each request; nil: nobody is.
+	Judge   *classifier.Classifier
+	Mirror  *shadow.Shadow   // hears requests for the route's shadow; nil: there is none
+	Counter *telemetry.Model // counts what is asked here
+	Said    string           // what records say answered
+	Shaped  string           // how they say that answers are shaped
+	Watch   *firewall.Watch  // of the inputs; nil: the route has no baseline
+	// ForAmber is what callers in amber get.
+	ForAmber tier.Measure
 }
 
 // A Predictor answers a checked request. Infer may be called from many goroutines;
@@ -42,10 +46,14 @@ type Predictor interface {
 
 // liveOf returns a route that has no model yet.
 func (t *Table) liveOf(route Route) *Live {
-	return &Live{
+	l := &Live{
 		Route: route, Gate: firewall.NewGate(route.Signature, route.MaxRows), Counter: t.watch.Model(route.Model.ID),
 		Said: route.answers(), Shaped: route.Shape.String(), Watch: t.watchOf(route), ForAmber: route.Measure(),
 	}
+	if c := route.Prompts.Classifier; c != nil {
+		l.Judge, _ = classifier.New(*c) // the route was checked; without a judge none gives an opinion
+	}
+	return l
 }
 
 // watchOf returns what watches the inputs of a route: the watch of the one it takes the
@@ -70,6 +78,9 @@ func (l *Live) stop() {
 	}
 	if l.Chat != nil {
 		l.Chat.Close()
+	}
+	if l.Judge != nil {
+		l.Judge.Close()
 	}
 	l.Mirror.End()
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/infer"
 	"github.com/pavise/pavise/internal/pace"
+	"github.com/pavise/pavise/internal/prompt"
 	"github.com/pavise/pavise/internal/tensor"
 )
 
@@ -29,17 +30,18 @@ type Route struct {
 	MaxRows   int              `json:"max_rows"` // rows in one request
 	Terms     firewall.Terms   `json:"terms"`
 	Shape     firewall.Shape   `json:"shape"`
-	Fields    firewall.Fields  `json:"fields,omitzero"` // of a language model: who may use which fields
-	Drift     *firewall.Drift  `json:"drift,omitempty"` // what the rows of many requests are held to; nil: nothing is
+	Fields    firewall.Fields  `json:"fields,omitzero"`  // of a language model: who may use which fields
+	Prompts   prompt.Policy    `json:"prompts,omitzero"` // of a language model: what requests and answers are looked at for
+	Drift     *firewall.Drift  `json:"drift,omitempty"`  // what the rows of many requests are held to; nil: nothing is
+	Ladder    pace.Ladder      `json:"ladder,omitzero"`  // when answers leave; the zero one: when they are ready
+	Pace      pace.Beat        `json:"pace,omitempty"`   // of a language model: how often a stream is written to; 0: with each event
 	// Calibration is the digest of what the callers are held to by the detectors of those
 	// who copy models; empty: nobody looks. Amber is what those get whom they find, as
 	// tier.ParseMeasure reads it; empty: guard where the route is alterable, else budget.
 	// Mark is the share of inputs on which their answers are marked; 0: none is.
-	Calibration string      `json:"calibration,omitempty"`
-	Amber       string      `json:"amber,omitempty"`
-	Mark        float64     `json:"mark,omitempty"`
-	Ladder      pace.Ladder `json:"ladder,omitzero"` // when answers leave; the zero one: when they are ready
-	Pace        pace.Beat   `json:"pace,omitempty"`  // of a language model: how often a stream is written to; 0: with each event
+	Calibration string  `json:"calibration,omitempty"`
+	Amber       string  `json:"amber,omitempty"`
+	Mark        float64 `json:"mark,omitempty"`
 
 	Purpose   string `json:"purpose,omitempty"`   // what the answers decide: security, health, access …
 	Alterable bool   `json:"alterable,omitempty"` // the owner lets answers be altered, and the callers' terms say so
@@ -91,6 +93,8 @@ type Spec struct {
 	ModelBudget string          `json:"model_budget,omitempty" help:"rows or bits of all callers together in a longer window (a new route: '1000000/24h')" doc:"rows of all callers together in a longer window, as COUNT/TIME, or bits, as COUNT bits/TIME"`
 	Shape       string          `json:"shape,omitempty" help:"how much of the scores an answer tells: full, round:DIGITS, topk:K or label (a new route: round:4)" doc:"how much of the scores an answer tells: full, round:DIGITS, topk:K or label"`
 	Fields      json.RawMessage `json:"fields,omitzero" type:"filecontent" placeholder:"FILE" help:"of a language model, who may use which fields of its protocol, as JSON: {\"trusted\": [ROLE, …], \"internal\": [ROLE, …], \"max_tokens\": 4096, \"drop\": false, \"links\": false, \"allow\": [FIELD, …], \"cache_salt\": false}. What is left out is nobody, or false" doc:"of a language model, who may use which fields of its protocol: {trusted, internal, max_tokens, drop, links, allow, cache_salt}; what is left out is nobody, or false"`
+	Prompts     json.RawMessage `json:"prompts,omitzero" type:"filecontent" placeholder:"FILE" help:"of a language model, what requests and answers are looked at for, as JSON: {\"callers\": {RULE: ACTION, …}, \"trusted\": {…}, \"sources\": {…}, \"answers\": {…}, \"canaries\": [TEXT, …], \"classifier\": {\"url\": URL, \"timeout_ms\": 1000, \"closed\": false, \"action\": ACTION}, \"off\": false}. Actions are off, observe, alert and refuse; rules and their defaults are in docs/prompts.md. What is left out takes its default" doc:"of a language model, what requests and answers are looked at for: {callers, trusted, sources, answers, canaries, classifier, off}, where the first four say off, observe, alert or refuse for rules or families; what is left out takes its default"`
+	Classifier  string          `json:"classifier,omitempty" placeholder:"URL" help:"of a language model, somebody outside who is asked what they make of each request (docs/formats/classifier.md); none takes them away" doc:"of a language model, somebody outside who is asked what they make of each request; none takes them away"`
 	Ladder      string          `json:"ladder,omitempty" placeholder:"TIMES" help:"the times since a request was read at which its answer may leave: FIRST..TOP, each 1.25 times the one before, FIRST xFACTOR to TOP, or one time. Put FIRST above what the model usually takes: answers on one rung look alike. none takes it away" doc:"the times since a request was read at which its answer may leave: FIRST..TOP, each 1.25 times the one before, FIRST xFACTOR to TOP, or one time; none takes it away"`
 	Pace        string          `json:"pace,omitempty" placeholder:"TIME" help:"of a language model, the time between two writes to a stream, such as 50ms: events leave together, with padding that clients read past. none takes it away" doc:"of a language model, the time between two writes to a stream: events leave together, with padding that clients read past; none takes it away"`
 	Purpose     string          `json:"purpose,omitempty" help:"what the answers decide; security, health and access cannot be alterable" doc:"what the answers decide; security, health and access cannot be alterable"`

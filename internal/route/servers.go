@@ -194,6 +194,11 @@ func (l *Live) inherit(was *Live) bool {
 		return false
 	}
 	l.Predictor, l.Chat, l.Mirror = was.Predictor, was.Chat, was.Mirror
+	if reflect.DeepEqual(was.Prompts.Classifier, l.Prompts.Classifier) {
+		l.Judge = was.Judge
+	} else if was.Judge != nil {
+		was.Judge.Close() // questions under way are answered
+	}
 	return true
 }
 

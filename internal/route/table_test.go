@@ -13,6 +13,7 @@ import (
 	"github.com/pavise/pavise/internal/onnx"
 	"github.com/pavise/pavise/internal/policy"
 	"github.com/pavise/pavise/internal/store"
+	"github.com/pavise/pavise/internal/tier"
 )
 
 const tenant = "local"
@@ -71,7 +72,9 @@ func newWorld(t *testing.T, dir string) *world {
 	if w.log.Size() == 0 {
 		must(policies.Seed(t.Context(), tenant, guard.Defaults()))
 	}
-	w.Table, err = Open(t.Context(), g, w.db, firewall.NewMeter(100), infer.NewServers(), nil)
+	book, err := tier.Open(t.Context(), tier.Config{Store: w.db})
+	must(err)
+	w.Table, err = Open(t.Context(), g, w.db, firewall.NewMeter(100), infer.NewServers(), nil, book)
 	must(err)
 	return w
 }

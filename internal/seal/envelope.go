@@ -32,7 +32,11 @@ var (
 // under a fresh nonce. Open must be given the same aad, which is not in
 // the envelope: it says where the envelope belongs, so that it opens nowhere
 // else. The envelope is 49 bytes longer than the plaintext.
-func (k *Key) Seal(aad, plaintext []byte) []byte {
+func (k *Key) Seal(aad, plaintext []byte) []byte { return k.SealIn(nil, aad, plaintext) }
+
+// SealIn is Seal into the memory of room, if there is enough, and of what it holds
+// nothing is kept. Nobody may have a piece of it that is still used.
+func (k *Key) SealIn(room, aad, plaintext []byte) []byte {
 	g := k.group.Load()
 	if g == nil || g.sealed.Add(1) > groupSize {
 		g = k.aead.newGroup()
@@ -40,7 +44,7 @@ func (k *Key) Seal(aad, plaintext []byte) []byte {
 	}
 	nonce := g.nonce
 	rand.Read(nonce[subkeySize:])
-	return k.seal(g.aead, nonce, aad, plaintext)
+	return k.seal(room, g.aead, nonce, aad, plaintext)
 }
 
 // groupSize is how many envelopes are sealed under one subkey at most: a new subkey for
@@ -65,15 +69,17 @@ func (x *xaes) newGroup() *group {
 }
 
 // seal makes an envelope with aead, which is what the nonce selects.
-func (k *Key) seal(aead cipher.AEAD, nonce [NonceSize]byte, aad, plaintext []byte) []byte {
+func (k *Key) seal(room []byte, aead cipher.AEAD, nonce [NonceSize]byte, aad, plaintext []byte) []byte {
 	size := envelopeOverhead + len(plaintext)
-	room := make([]byte, size+headerSize+len(aad)) // in one piece: behind the envelope is what it is bound to
+	whole := size + headerSize + len(aad) // in one piece: behind the envelope is what it is bound to
+	room = slices.Grow(room[:0], whole)[:whole]
 	envelope, bound := room[:0:size], room[size:]
 	envelope = append(envelope, envelopeVersion)
 	envelope = append(envelope, k.id[:]...)
 	copy(bound[copy(bound, envelope):], aad) // the header has a fixed size, so this is unambiguous
 	envelope = append(envelope, nonce[:]...)
-	return aead.Seal(envelope, envelope[headerSize+subkeySize:], plaintext, bound)
+	aead.Seal(envelope, envelope[headerSize+subkeySize:], plaintext, bound)
+	return room[:size] // with the rest of the room, for the next one
 }
 
 // Open returns the plaintext of an envelope that Seal made under this key and

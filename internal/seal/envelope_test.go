@@ -168,7 +168,7 @@ func TestSubkeysAreChanged(t *testing.T) {
 
 // sealAs seals with a nonce that is given.
 func (k *Key) sealAs(nonce [NonceSize]byte, aad, plaintext []byte) []byte {
-	return k.seal(k.aead.gcm(nonce[:]), nonce, aad, plaintext)
+	return k.seal(nil, k.aead.gcm(nonce[:]), nonce, aad, plaintext)
 }
 
 func TestKeyPrintsAsID(t *testing.T) {
@@ -271,4 +271,25 @@ func readVectors(t *testing.T, path string) []vector {
 		}
 	}
 	return vectors
+}
+
+// TestSealInUsesRoomAgain has one envelope after another lie in one room, of which nothing
+// comes through.
+func TestSealInUsesRoomAgain(t *testing.T) {
+	key := mustKey(t, bytes.Repeat([]byte{9}, KeySize))
+	room := bytes.Repeat([]byte{0xff}, 3)
+	for _, plain := range []string{"a long text that needs more than the room has at first", "", "short"} {
+		sealed := key.SealIn(room, []byte("1"), []byte(plain))
+		if got, err := key.Open([]byte("1"), sealed); err != nil || string(got) != plain {
+			t.Errorf("%q was opened as %q, %v", plain, got, err)
+		}
+		if len(sealed) != envelopeOverhead+len(plain) {
+			t.Errorf("%d bytes for %d", len(sealed), len(plain))
+		}
+		room = sealed
+	}
+	plain := []byte("the same")
+	if n := testing.AllocsPerRun(1000, func() { key.SealIn(room, []byte("1"), plain) }); n > 1 {
+		t.Errorf("%v allocations, though there was room", n)
+	}
 }

@@ -93,6 +93,9 @@ func (k *KEK) Subjects(tenant string) (wrap, handle *Key) {
 // Bundles returns the key that seals what a reader of bundles remembers.
 func (k *KEK) Bundles() *Key { return k.root.Derive(LabelBundles) }
 
+// Embeddings returns the key that alters vectors of embeddings.
+func (k *KEK) Embeddings() *Key { return k.root.Derive(LabelEmbeddings) }
+
 // Wires returns the key that wraps where a tenant's findings go.
 func (k *KEK) Wires(tenant string) *Key { return k.root.Derive(LabelWire, tenant) }
 

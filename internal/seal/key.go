@@ -25,6 +25,8 @@ const (
 
 	LabelBundles Label = "pavise/v1/bundles" // seals what a reader of bundles has seen; no context
 
+	LabelEmbeddings Label = "pavise/v1/embeddings" // alters vectors of embeddings; no context
+
 	labelKeyID Label = "pavise/v1/key-id" // the public id of a key; no context
 )
 

@@ -624,3 +624,29 @@ func FuzzNames(f *testing.F) {
 		}
 	})
 }
+
+// TestOfCaller finds whoever the caller names, and else the caller, as Of does by their
+// names; a key that has to be made is made though the caller goes away.
+func TestOfCaller(t *testing.T) {
+	k, _ := newKeys(t)
+	gone, leave := context.WithCancel(context.Background())
+	leave()
+	caller := pavise.Name{Tenant: "acme", Kind: "workload", ID: "app"}
+	for named, want := range map[string]string{"": caller.String(), "alice": "alice"} {
+		for range 2 { // the second time from memory
+			s, err := k.OfCaller(gone, "acme", named, caller)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if same := of(t, k, "acme", want); s.ID != same.ID {
+				t.Errorf("%q is %s, and %s by name", named, s.ID, same.ID)
+			}
+		}
+	}
+	if _, err := k.OfCaller(gone, "acme", "", pavise.Name{}); pavise.KindOf(err) != pavise.Invalid {
+		t.Errorf("nobody: %v", err)
+	}
+	if other, err := k.OfCaller(gone, "other", "", caller); err != nil || other.ID == of(t, k, "acme", caller.String()).ID {
+		t.Errorf("another tenant: %v, %v", other.ID, err)
+	}
+}

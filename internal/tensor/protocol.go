@@ -129,9 +129,9 @@ func (o oip) AppendRequest(dst []byte, r *Request) (Message, error) {
 // ParseResponse reads an answer as strictly as ParseRequest reads a request, but for
 // what servers add without being asked: an absent id, version or parameters may be
 // null, and parameters may hold plain values, which are read and dropped.
-func (oip) ParseResponse(m Message, _ *Request, sig Signature, lim Limits) (*Response, error) {
+func (oip) ParseResponse(m Message, to *Request, sig Signature, lim Limits) (*Response, error) {
 	lim.Room = nil // the request is in it
-	s, a := scanners.Get().(*scanner), newAnswer()
+	s, a := scanners.Get().(*scanner), newAnswer(to)
 	defer s.free()
 	*s = scanner{text: m.Body, lim: lim, left: lim.MaxElements, answer: a, ports: sig.Outputs}
 	f := s.split(m)

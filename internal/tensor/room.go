@@ -20,9 +20,10 @@ type Room struct {
 	byteSlab  slab[[]byte]
 	octetSlab slab[byte]
 
-	sent  []byte             // of Request.Encode
-	names [knownNames]string // those seen last, so that a name that comes again is no new string
-	next  int                // where the next one goes
+	answer answer             // the response; its ints are nil while there is none
+	sent   []byte             // of Request.Encode
+	names  [knownNames]string // those seen last, so that a name that comes again is no new string
+	next   int                // where the next one goes
 }
 
 const (
@@ -38,8 +39,9 @@ var rooms = sync.Pool{New: func() any { return new(Room) }}
 // TakeRoom returns a room, which is to be given back with Free.
 func TakeRoom() *Room { return rooms.Get().(*Room) }
 
-// Free gives the room back. Everything that was read into it, and every message that
-// a request of it was encoded to, is no longer valid; the strings are.
+// Free gives the room back. Everything that was read into it, the response to a request of
+// it, and every message that a request of it was encoded to, is no longer valid; the
+// strings are.
 func (r *Room) Free() {
 	if r != nil {
 		r.empty()
@@ -52,7 +54,7 @@ func (r *Room) empty() {
 	clear(r.inputs)
 	clear(r.wanted)
 	r.inputs, r.wanted, r.raw = r.inputs[:0], r.wanted[:0], r.raw[:0]
-	r.scanner, r.request = scanner{}, Request{}
+	r.scanner, r.request, r.answer = scanner{}, Request{}, answer{}
 	r.boolSlab.reset()
 	r.uintSlab.reset()
 	r.intSlab.reset()
@@ -184,8 +186,13 @@ type answer struct {
 	ints   slab[int64]   // on dims
 }
 
-func newAnswer() *answer {
+// newAnswer is where the response to a request is read to: in the request's room, if it
+// has one and no other response lies there. It was the largest thing that was allocated.
+func newAnswer(to *Request) *answer {
 	a := new(answer)
+	if to != nil && to.room != nil && to.room.answer.ints.all == nil {
+		a = &to.room.answer
+	}
 	a.floats.all, a.ints.all = a.few[:0], a.dims[:0]
 	return a
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/store"
+	"github.com/pavise/pavise/internal/sybil"
 	"github.com/pavise/pavise/internal/theft"
 )
 
@@ -31,6 +32,7 @@ type Book struct {
 	now   func() time.Time // for people, and to count the time in which nothing ran
 	amber time.Duration
 	most  int
+	facts func(pavise.Name) sybil.Facts // nil: nothing is known
 	clock clock
 	seed  maphash.Seed
 

@@ -3,11 +3,14 @@ package tier
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
+	"time"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/detect"
 	"github.com/pavise/pavise/internal/store"
+	"github.com/pavise/pavise/internal/sybil"
 	"github.com/pavise/pavise/internal/theft"
 )
 
@@ -20,6 +23,8 @@ const (
 	// maxLost bounds the studies that are to be dropped while the store takes nothing. What
 	// is beyond stays in it until its client is kept again, or the calibration is another.
 	maxLost = 1 << 16
+	// maxTold bounds the pools of which it is remembered that something was said.
+	maxTold = 1 << 12
 )
 
 // watching is what a book knows of the models whose callers are looked at.
@@ -34,8 +39,10 @@ type watching struct {
 type watched struct {
 	Watch
 	eyes  *theft.Extraction
-	dirty map[string]bool // clients who asked since they were last kept
-	odd   uint64          // requests whose numbers do not lie as Lay says
+	crowd *sybil.Watch       // through which eyes sees
+	told  map[string]instant // pools that something was said of, and when
+	dirty map[string]bool    // clients who asked since they were last kept
+	odd   uint64             // requests whose numbers do not lie as Lay says
 }
 
 // A Watch says by what the callers of a model are looked at.
@@ -85,6 +92,7 @@ func (b *Book) Calibrate(ctx context.Context, model pavise.Name, w *Watch) (refu
 	}
 	next := &watched{Watch: *w, eyes: theft.NewExtraction(w.Calibration), dirty: map[string]bool{}}
 	next.eyes.Again = true
+	next.crowd, next.told = sybil.NewWatch(next.eyes, w.Calibration, maxClients), map[string]instant{}
 	next.eyes.Bind(b.secret, w.Digest)
 	next.eyes.Lost = func(client string) {
 		delete(next.dirty, client)
@@ -155,9 +163,11 @@ func (b *Book) See(o *detect.Observation) string {
 		w.odd++
 		return ""
 	}
-	asked := theft.Asked{Client: o.Who.String()}
-	w.dirty[asked.Client] = true
+	var asked theft.Asked
+	w.dirty[o.Who.String()] = true
 	var last theft.Sighting
+	var pools []sybil.Found
+	facts, at := b.factsOf(o.Who), time.Duration(b.clock.ran())
 	for i := range rows {
 		asked.Input = o.Values[i*lay.Inputs : (i+1)*lay.Inputs]
 		said := o.Scores[i*lay.Said:]
@@ -166,14 +176,57 @@ func (b *Book) See(o *detect.Observation) string {
 		} else if lay.Said > 0 {
 			asked.Class = int(said[lay.First])
 		}
-		if s, ok := w.eyes.See(&asked); ok {
+		s, found, together := w.crowd.See(at, o.Who, facts, &asked)
+		if found {
 			last = s
 		}
+		pools = append(pools, together...)
 	}
-	if last.Client == "" {
+	says := ""
+	if last.Client != "" {
+		says = b.sight(key{o.Model, o.Who}, last)
+	}
+	for _, p := range pools {
+		says = strings.TrimPrefix(says+". "+b.together(w, o.Model, &p), ". ")
+	}
+	return strings.TrimSuffix(says, ". ")
+}
+
+// factsOf is what is known of a caller beside what it asks.
+func (b *Book) factsOf(who pavise.Name) sybil.Facts {
+	if b.facts == nil {
+		return sybil.Facts{}
+	}
+	return b.facts(who)
+}
+
+// together says what was found of callers who were looked at as one. Those who are alike
+// are amber for it. Whoever is linked otherwise stays green: it is for a person to look at,
+// and is said once in AmberTime.
+func (b *Book) together(w *watched, model pavise.Name, p *sybil.Found) string {
+	if len(p.Alike) == 0 {
+		now := b.clock.ran()
+		if last, said := w.told[p.Pool]; said && now-last < instant(b.amber) {
+			return ""
+		}
+		if len(w.told) >= maxTold {
+			clear(w.told)
+		}
+		w.told[p.Pool] = now
+		return fmt.Sprintf("is one of several who asked too little to be judged alone, and together ask unlike honest clients; all stay green (%s: %s)", p.Pool, p.Sighting.Evidence)
+	}
+	s, news := p.Sighting, 0
+	s.Evidence = fmt.Sprintf("with %d others whose rows nearly repeat each other's, %s", len(p.Alike)-1, s.Evidence)
+	for _, who := range p.Alike {
+		s.Client = who.String()
+		if b.sight(key{model, who}, s) != "" {
+			news++
+		}
+	}
+	if news == 0 {
 		return ""
 	}
-	return b.sight(key{o.Model, o.Who}, last)
+	return fmt.Sprintf("is one of %d callers whose rows nearly repeat each other's and who together ask unlike honest clients: %d of them are amber now (%s)", len(p.Alike), news, p.Sighting.Evidence)
 }
 
 // sight has a caller be amber for a time, and says so if it is news.
@@ -212,6 +265,7 @@ func (b *Book) sight(k key, s theft.Sighting) string {
 func (b *Book) forget(k key) {
 	if w := b.models[k.model]; w != nil {
 		w.eyes.Forget(k.who.String())
+		w.crowd.Crowd.Forget(k.who)
 		delete(w.dirty, k.who.String())
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/store"
+	"github.com/pavise/pavise/internal/sybil"
 	"github.com/pavise/pavise/internal/theft"
 )
 
@@ -52,13 +53,16 @@ type Config struct {
 	Now   func() time.Time // the wall clock; time.Now if nil
 	Amber time.Duration    // how long a sighting counts; 0: AmberTime
 	Most  int              // standings; 0: 65,536
+	// Facts says what is known of a caller beside what it asks; nil: nothing. It is called by
+	// one goroutine.
+	Facts func(who pavise.Name) sybil.Facts
 }
 
 // Open opens the book in a store, as it was kept there. What cannot be read is an error of
 // kind Unverified: who was amber or red must not be green because somebody changed a row.
 func Open(ctx context.Context, cfg Config) (*Book, error) {
 	b := &Book{
-		db: cfg.Store, now: cfg.Now, amber: cfg.Amber, most: cfg.Most, seed: maphash.MakeSeed(),
+		db: cfg.Store, now: cfg.Now, amber: cfg.Amber, most: cfg.Most, facts: cfg.Facts, seed: maphash.MakeSeed(),
 		order: list.New(), unsaved: map[key]bool{},
 	}
 	if b.now == nil {

@@ -189,7 +189,7 @@ func (s setting) String() string {
 func (h *house) wholeAnswers(ctx context.Context, n int) (string, error) {
 	table := result.NewTable("the route has", "median, first kind", "median, second kind", "told apart, one answer", "told apart, ten answers each", "mean time, added", "above the top")
 	base := 0.0
-	for _, s := range []setting{{"none", ""}, {"5ms..2s", ""}, {"40ms..2s", ""}} {
+	for _, s := range []setting{{"none", ""}, {"5ms..2s", ""}, {"60ms..2s", ""}} {
 		if err := h.put(ctx, scorer, s.ladder, ""); err != nil {
 			return "", err
 		}
@@ -221,7 +221,7 @@ func (h *house) wholeAnswers(ctx context.Context, n int) (string, error) {
 func (h *house) streams(ctx context.Context, n int) (string, error) {
 	table := result.NewTable("the route has", "median time to the first byte", "and to the last", "median bytes", "told apart, one stream", "mean time, added", "bytes, times", "above the top")
 	base, size := 0.0, 0.0
-	for _, s := range []setting{{"none", "none"}, {"none", "50ms"}, {"100ms x8 to 6400ms", "none"}, {"100ms x8 to 6400ms", "50ms"}} {
+	for _, s := range []setting{{"none", "none"}, {"none", "50ms"}, {"150ms x8 to 9600ms", "none"}, {"150ms x8 to 9600ms", "50ms"}} {
 		if err := h.put(ctx, talker, s.ladder, s.beat); err != nil {
 			return "", err
 		}

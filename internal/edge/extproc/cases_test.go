@@ -419,9 +419,15 @@ func shout(w http.ResponseWriter, r *http.Request) {
 // TestLanguage carries the OpenAI protocol, whole and as events, to a language model
 // behind the proxy; a field that is not for the caller goes nowhere.
 func TestLanguage(t *testing.T) {
+	t.Run("as it comes", func(t *testing.T) { speaks(t, "none", "none") })
+	t.Run("held and paced", func(t *testing.T) { speaks(t, "30ms..10s", "10ms") })
+}
+
+// speaks does so on a route with a ladder and a pace.
+func speaks(t *testing.T, ladder, pace string) {
 	w := newWorld(t, nil, extproc.Config{})
 	w.Put(t, func(s *route.Spec) {
-		s.ONNX, s.Upstream, s.Protocol, s.Remote = nil, "external", "openai", "llama"
+		s.ONNX, s.Upstream, s.Protocol, s.Remote, s.Ladder, s.Pace = nil, "external", "openai", "llama", ladder, pace
 	})
 	whole := `{"id":"c1","object":"chat.completion","created":1,"model":"llama","choices":[{"index":0,"message":{"role":"assistant","content":"Hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2}}`
 	piece := func(delta, finish string) string {
@@ -448,11 +454,11 @@ func TestLanguage(t *testing.T) {
 			if strings.Contains(text, "llama") || strings.Count(text, `"content":"Hi"`) != map[bool]int{false: 1, true: 9}[stream] {
 				t.Errorf("%v, stream %t: the caller got %s", m, stream, text)
 			}
-			if stream && (!strings.Contains(text, ": pavise-record ") || !strings.HasSuffix(text, "data: [DONE]\n\n") || len(got.parts) < 5) {
+			if stream && (!strings.Contains(text, ": pavise-record ") || !strings.HasSuffix(text, "data: [DONE]\n\n") || pace == "none" && len(got.parts) < 5) {
 				t.Errorf("%v: it came in %d parts: %s", m, len(got.parts), text)
 			}
 			if size := w.Log.Size(); !stream {
-				if r, err := w.Log.Read(size - 1); err != nil || r.Error != nil {
+				if r, err := w.Log.Read(size - 1); err != nil || r.Error != nil || strings.Contains(string(r.Detail), `"rung"`) != (ladder != "none") {
 					t.Errorf("%+v, %v", r, err)
 				}
 			}
