@@ -151,9 +151,6 @@ func (h *house) openGateway(ctx context.Context, verifier *identity.Verifier, ow
 	h.gateway, err = gateway.New(ctx, gateway.Config{
 		KeyFiles: config.KeyFiles(own.keys), TLS: own.options(), Detectors: detect.House(own.detectors.Bound()), Guard: h.guard, Verifier: verifier, Store: h.db, Log: h.log, Subjects: h.subjects, Now: h.now, Watch: h.telemetry, KEK: h.kek,
 	})
-	if err == nil {
-		h.tiers = h.gateway.Tiers
-	}
 	return err
 }
 
