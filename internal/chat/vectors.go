@@ -37,10 +37,10 @@ func (v *value) digest() (sum [32]byte) {
 	return sum
 }
 
-// EditVectors has the vectors of an answer of embeddings changed, each in its place, and
-// puts them back in the form that they had, in numbers of float32. index is that of the
-// input. It ends with the first error. The answer was read by ParseAnswer.
-func (a *Answer) EditVectors(edit func(index int, v []float64) error) error {
+// EditVectors shows the vectors of an answer of embeddings, and puts back in the form that
+// they had, in numbers of float32, those of which edit says that it changed them. index is
+// that of the input. It ends with the first error. The answer was read by ParseAnswer.
+func (a *Answer) EditVectors(edit func(index int, v []float64) (changed bool, err error)) error {
 	list := a.root.get("data")
 	if list == nil {
 		return nil
@@ -49,10 +49,13 @@ func (a *Answer) EditVectors(edit func(index int, v []float64) error) error {
 		at := list.items[i].get("embedding")
 		index, _ := list.items[i].get("index").integer()
 		v := at.vector()
-		if err := edit(int(index), v); err != nil {
+		changed, err := edit(int(index), v)
+		if err != nil {
 			return err
 		}
-		at.setVector(v)
+		if changed {
+			at.setVector(v)
+		}
 	}
 	return nil
 }

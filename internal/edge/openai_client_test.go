@@ -36,6 +36,13 @@ func TestOpenAIClient(t *testing.T) {
 			}
 		})
 	}
+	t.Run("rotated vectors", func(t *testing.T) {
+		w := languages(t, languageServer, func(s *route.Spec) { s.Alterable, s.Embeddings = new(true), "rotate:1" })
+		out, err := exec.Command(python, "testdata/openai_embeddings.py", w.Server.URL, w.Token).CombinedOutput()
+		if err != nil || !strings.Contains(string(out), "works:") {
+			t.Errorf("%v: %s", err, out)
+		}
+	})
 }
 
 // languageServer is a model server that answers as OpenAI's does.

@@ -122,7 +122,7 @@ func open(t testing.TB, cfg telemetry.Config, d disk.Directory, more []guard.Act
 	must(err)
 	watch, err := telemetry.New(cfg)
 	must(err)
-	w.Gateway, err = gateway.New(t.Context(), gateway.Config{Guard: w.Guard, Verifier: verifier, Store: db, Log: w.Log, Subjects: w.subjects, Watch: watch, KEK: kek})
+	w.Gateway, err = gateway.New(t.Context(), gateway.Config{Guard: w.Guard, Verifier: verifier, Store: db, Log: w.Log, Subjects: w.subjects, Watch: watch, KEK: kek, Embeddings: kek.Embeddings()})
 	must(err)
 	w.Token = w.Mint(t, "app", issuer.RoleCaller)
 	w.Edge = edge.New(w.Gateway)

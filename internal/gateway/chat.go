@@ -11,6 +11,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/chat"
+	"github.com/pavise/pavise/internal/embedding"
 	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/infer"
@@ -29,6 +30,7 @@ type ChatTrail struct {
 	TokensIn  int64         `json:"tokens_in,omitempty"`  // as the model server counts
 	TokensOut int64         `json:"tokens_out,omitempty"` // likewise
 	Events    int           `json:"events,omitempty"`     // of a streamed answer, as the caller got them
+	Coverage  float64       `json:"coverage,omitempty"`   // what share of a model's embeddings the caller has covered so far, where that counts
 }
 
 // A ChatCall is what somebody asks of a language model, as a transport brought it.
@@ -53,7 +55,8 @@ type ChatExchange struct {
 	Exchange
 	said    ChatTrail
 	ask     *chat.Request
-	body    []byte // as the model server gets it
+	body    []byte     // as the model server gets it
+	inputs  [][32]byte // digests of what is embedded, where its noise depends on it
 	changes firewall.Changes
 	prints  *prompt.Prints // of what the request tells the model, if answers are compared with that
 }
@@ -171,6 +174,9 @@ func (x *ChatExchange) enter(ctx context.Context, wrong error) error {
 	x.changes = x.route.Fields.Change(x.said.Tier, x.ask, firewall.CacheSalt(x.gateway.salt[:], x.call.Model.Tenant))
 	x.body = x.route.Chat.Encode(x.ask)
 	x.trail.Input = x.commit(x.body)
+	if x.said.API == chat.Embeddings && x.route.Embeddings.Noise != (embedding.Noise{}) {
+		x.inputs = x.ask.InputDigests()
+	}
 	// From here on the model has the time, and it may take long: what is kept meanwhile is
 	// the text for it and an outline, and no more is held against everybody's room.
 	x.ask = x.ask.Outline()
@@ -218,6 +224,10 @@ func (x *ChatExchange) Answer(ctx context.Context) (*ChatAnswer, error) {
 		x.await(ctx)
 		return nil, x.Abort(err)
 	}
+	if err := x.embed(answer); err != nil {
+		x.await(ctx)
+		return nil, x.Abort(err)
+	}
 	out := answer.AppendJSON(nil)
 	x.trail.Output, x.answered = x.commit(out), len(out)
 	err = x.keep(ctx, nil, false)
@@ -226,7 +236,19 @@ func (x *ChatExchange) Answer(ctx context.Context) (*ChatAnswer, error) {
 		return nil, &Refusal{entry: x.entry, err: err}
 	}
 	index, _ := x.entry.Record()
-	return &ChatAnswer{Body: out, Fields: x.changes.String(), Record: index}, nil
+	return &ChatAnswer{Body: out, Fields: x.fields(), Record: index}, nil
+}
+
+// fields says what was done, to the vectors of embeddings, too.
+func (x *ChatExchange) fields() string {
+	said := x.changes.String()
+	if x.said.API != chat.Embeddings || x.route.Embeddings.Rotate == 0 {
+		return said
+	}
+	if said != "" {
+		said += "; "
+	}
+	return fmt.Sprintf("%srotated=%d", said, x.route.Embeddings.Rotate)
 }
 
 // took notes the tokens that an answer or event says it took, if it does.

@@ -36,7 +36,7 @@ const (
 	snapshotEvery = 5 * time.Second
 )
 
-// Config is what a gateway is made of. All fields are required but Now, KeyFiles, TLS, Watch, Detectors and KEK.
+// Config is what a gateway is made of. All fields are required but Now, KeyFiles, TLS, Embeddings, Watch, Detectors and KEK.
 type Config struct {
 	Guard    *guard.Guard
 	Verifier *identity.Verifier
@@ -46,7 +46,9 @@ type Config struct {
 	Now      func() time.Time        // the clock; time.Now if nil
 	KeyFiles map[string]string       // with what servers of language models let us in, by address
 	TLS      map[string]upstream.TLS // options for model servers, by the names that routes have for them
-	Watch    *telemetry.Meter        // counts and times requests; nil: nobody does
+	// Embeddings is the key that alters vectors. nil: routes that say so answer with none.
+	Embeddings *seal.Key
+	Watch      *telemetry.Meter // counts and times requests; nil: nobody does
 	// Detectors look at what was answered. nil: those of the house; none: an empty list.
 	Detectors []detect.Detector
 	KEK       *seal.KEK // yields the keys that mark answers; nil: none is marked
@@ -74,6 +76,10 @@ type Gateway struct {
 
 	subjects *subject.Keys
 
+	embeddings *seal.Key                // nil: there is none
+	altering   sync.Mutex               // guards vectors
+	vectors    map[pavise.Name]*vectors // of the models whose routes alter them
+
 	marks    sync.Mutex
 	markings map[markedModel]*tier.Marking // guarded by marks
 	callers  roster                        // what links those who were let in
@@ -83,7 +89,7 @@ type Gateway struct {
 func New(ctx context.Context, cfg Config) (*Gateway, error) {
 	g := &Gateway{
 		guard: cfg.Guard, db: cfg.Store, log: cfg.Log, subjects: cfg.Subjects,
-		meter: firewall.NewMeter(maxAccounts), now: cfg.Now, watch: cfg.Watch, limits: tensor.DefaultLimits(),
+		meter: firewall.NewMeter(maxAccounts), now: cfg.Now, embeddings: cfg.Embeddings, vectors: map[pavise.Name]*vectors{}, watch: cfg.Watch, limits: tensor.DefaultLimits(),
 		kek: cfg.KEK, markings: map[markedModel]*tier.Marking{},
 	}
 	if g.now == nil {

@@ -142,5 +142,8 @@ func (t *ChatTrail) AppendJSON(b []byte) []byte {
 			b = strconv.AppendInt(append(b, f.key...), f.value, 10)
 		}
 	}
+	if t.Coverage != 0 { // a share of 4,096: never so small that encoding/json writes an exponent
+		b = strconv.AppendFloat(append(b, `,"coverage":`...), t.Coverage, 'f', -1, 64)
+	}
 	return append(b, '}')
 }

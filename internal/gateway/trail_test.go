@@ -26,7 +26,7 @@ func TestTrailIsSpelledAsMarshalDoes(t *testing.T) {
 		if got := trail.AppendJSON([]byte("x")); string(got) != "x"+string(want) {
 			t.Errorf("%s, want %s", got[1:], want)
 		}
-		for _, said := range []ChatTrail{{Trail: &trail}, {&trail, "chat", "untrusted", -1, 2, 3}} {
+		for _, said := range []ChatTrail{{Trail: &trail}, {&trail, "chat", "untrusted", -1, 2, 3, 1.0 / 4096}} {
 			if want, err = json.Marshal(&said); err != nil {
 				t.Fatal(err)
 			}

@@ -26,6 +26,7 @@ import (
 	"github.com/pavise/pavise/internal/identity"
 	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/route"
+	"github.com/pavise/pavise/internal/seal"
 	"github.com/pavise/pavise/internal/server"
 )
 
@@ -105,7 +106,11 @@ func NewGateway(ctx context.Context, cfg GatewayConfig) (g *Gateway, err error) 
 		func() error { return g.openGuard(ctx) },
 		func() error { return g.openEvidence(ctx, keys) },
 		func() error {
-			return g.openGateway(ctx, g.verifier.Load(), plane{cfg.ModelKeys, cfg.ModelTLS, cfg.Detectors})
+			vectors, err := vectorKey(cfg.Vectors)
+			if err != nil {
+				return err
+			}
+			return g.openGateway(ctx, g.verifier.Load(), plane{cfg.ModelKeys, cfg.ModelTLS, cfg.Detectors, vectors})
 		},
 		func() error { return g.openWires(ctx, keys, told(cfg.Findings, cfg.Printer)) },
 		func() error { g.tellBundle(); return g.resume(ctx) },
@@ -116,6 +121,18 @@ func NewGateway(ctx context.Context, cfg GatewayConfig) (g *Gateway, err error) 
 		}
 	}
 	return g, nil
+}
+
+// vectorKey reads the key by which vectors are altered; nil: no file is named.
+func vectorKey(path string) (*seal.Key, error) {
+	if path == "" {
+		return nil, nil
+	}
+	key, err := seal.ReadKey(path)
+	if err != nil {
+		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "read the key of embeddings: " + err.Error(), Hint: "embedding_key in pavise.yaml names it", Err: err}
+	}
+	return key, nil
 }
 
 func (g *Gateway) listen() (err error) {
@@ -495,6 +512,7 @@ func (g *Gateway) Health() Health {
 // Close comes after it.
 func (g *Gateway) Run(ctx context.Context) error {
 	paceCollector()
+	standIn()
 	rooms, stopRooms := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopRooms()
 	var house errgroup.Group

@@ -135,6 +135,7 @@ type plane struct {
 	keys      []config.ModelKey // of servers of language models
 	tls       []config.ModelTLS
 	detectors *config.Detectors
+	vectors   *seal.Key // alters vectors of embeddings; nil: there is none
 }
 
 // options are those of TLS, by name.
@@ -149,7 +150,7 @@ func (p plane) options() map[string]upstream.TLS {
 // openGateway opens the data plane.
 func (h *house) openGateway(ctx context.Context, verifier *identity.Verifier, own plane) (err error) {
 	h.gateway, err = gateway.New(ctx, gateway.Config{
-		KeyFiles: config.KeyFiles(own.keys), TLS: own.options(), Detectors: detect.House(own.detectors.Bound()), Guard: h.guard, Verifier: verifier, Store: h.db, Log: h.log, Subjects: h.subjects, Now: h.now, Watch: h.telemetry, KEK: h.kek,
+		KeyFiles: config.KeyFiles(own.keys), TLS: own.options(), Detectors: detect.House(own.detectors.Bound()), Guard: h.guard, Verifier: verifier, Store: h.db, Log: h.log, Subjects: h.subjects, Now: h.now, Embeddings: own.vectors, Watch: h.telemetry, KEK: h.kek,
 	})
 	return err
 }

@@ -1,6 +1,26 @@
 package role
 
-import "testing"
+import (
+	"runtime"
+	"testing"
+)
+
+// TestStandIn gives one core a second thread, and leaves alone what somebody has decided.
+func TestStandIn(t *testing.T) {
+	before := runtime.GOMAXPROCS(0)
+	defer runtime.GOMAXPROCS(before)
+	for _, c := range []struct {
+		said      string
+		has, want int
+	}{{"", 1, 2}, {"1", 1, 1}, {"", 2, 2}, {"", 3, 3}} {
+		t.Setenv("GOMAXPROCS", c.said)
+		runtime.GOMAXPROCS(c.has)
+		standIn()
+		if got := runtime.GOMAXPROCS(0); got != c.want {
+			t.Errorf("GOMAXPROCS=%q with %d became %d, want %d", c.said, c.has, got, c.want)
+		}
+	}
+}
 
 func TestGarbagePercent(t *testing.T) {
 	for live, want := range map[uint64]int{

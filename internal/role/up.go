@@ -124,7 +124,7 @@ func NewUp(ctx context.Context, cfg UpConfig) (u *Up, err error) {
 		func() error { return u.openEvidence(ctx, keys) },
 		func() error { return u.openWitness(ctx, keys) },
 		func() error {
-			return u.openGateway(ctx, u.verifier, plane{u.cfg.ModelKeys, u.cfg.ModelTLS, u.cfg.Detectors})
+			return u.openGateway(ctx, u.verifier, plane{u.cfg.ModelKeys, u.cfg.ModelTLS, u.cfg.Detectors, keys.KEK.Embeddings()})
 		},
 		func() error {
 			return u.openChanges(ctx, keys, api.Rooms{Issuer: u.issuer, Revoked: u.revoked, Exchange: u.exchange, Link: u.consoleLink, WitnessURL: u.url() + witnessPrefix})
@@ -388,6 +388,7 @@ func (u *Up) verifyCommand() string {
 // end. Close comes after it.
 func (u *Up) Run(ctx context.Context) error {
 	paceCollector()
+	standIn()
 	rooms, stopRooms := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopRooms()
 	var house errgroup.Group

@@ -224,6 +224,9 @@ func (r Route) Validate() error {
 	if err := r.checkTiming(); err != nil {
 		return err
 	}
+	if err := r.checkVectors(); err != nil {
+		return err
+	}
 	if err := r.checkAmber(); err != nil {
 		return err
 	}

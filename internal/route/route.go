@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/embedding"
 	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/infer"
 	"github.com/pavise/pavise/internal/pace"
@@ -39,9 +40,10 @@ type Route struct {
 	// who copy models; empty: nobody looks. Amber is what those get whom they find, as
 	// tier.ParseMeasure reads it; empty: guard where the route is alterable, else budget.
 	// Mark is the share of inputs on which their answers are marked; 0: none is.
-	Calibration string  `json:"calibration,omitempty"`
-	Amber       string  `json:"amber,omitempty"`
-	Mark        float64 `json:"mark,omitempty"`
+	Calibration string          `json:"calibration,omitempty"`
+	Amber       string          `json:"amber,omitempty"`
+	Mark        float64         `json:"mark,omitempty"`
+	Embeddings  embedding.Terms `json:"embeddings,omitzero"` // of a language model: what is done to the vectors it gives
 
 	Purpose   string `json:"purpose,omitempty"`   // what the answers decide: security, health, access …
 	Alterable bool   `json:"alterable,omitempty"` // the owner lets answers be altered, and the callers' terms say so
@@ -97,6 +99,7 @@ type Spec struct {
 	Classifier  string          `json:"classifier,omitempty" placeholder:"URL" help:"of a language model, somebody outside who is asked what they make of each request (docs/formats/classifier.md); none takes them away" doc:"of a language model, somebody outside who is asked what they make of each request; none takes them away"`
 	Ladder      string          `json:"ladder,omitempty" placeholder:"TIMES" help:"the times since a request was read at which its answer may leave: FIRST..TOP, each 1.25 times the one before, FIRST xFACTOR to TOP, or one time. Put FIRST above what the model usually takes: answers on one rung look alike. none takes it away" doc:"the times since a request was read at which its answer may leave: FIRST..TOP, each 1.25 times the one before, FIRST xFACTOR to TOP, or one time; none takes it away"`
 	Pace        string          `json:"pace,omitempty" placeholder:"TIME" help:"of a language model, the time between two writes to a stream, such as 50ms: events leave together, with padding that clients read past. none takes it away" doc:"of a language model, the time between two writes to a stream: events leave together, with padding that clients read past; none takes it away"`
+	Embeddings  string          `json:"embeddings,omitempty" placeholder:"WHAT" help:"of a language model that is alterable, what is done to its vectors: rotate:EPOCH, by the tenant's key, so that they are near to each other and to no other tenant's, noise:QUIET%..FULL%, for who covers so much of the space, or both with a comma in between. Another epoch is another rotation: indexes are made anew. none takes it away" doc:"of a language model that is alterable, what is done to its vectors: rotate:EPOCH, noise:QUIET%..FULL%, or both with a comma in between; none takes it away"`
 	Purpose     string          `json:"purpose,omitempty" help:"what the answers decide; security, health and access cannot be alterable" doc:"what the answers decide; security, health and access cannot be alterable"`
 	Alterable   *bool           `json:"alterable,omitempty" negatable:"" help:"the owner lets answers be altered beyond rounding, and the callers' terms say so" doc:"the owner lets answers be altered beyond rounding, and the callers' terms say so"`
 	Observe     *bool           `json:"observe,omitempty" negatable:"" help:"record what would be denied by policy, rates, budgets and limits, and let it pass; malformed requests are refused all the same" doc:"record what would be denied by policy, rates, budgets and limits, and let it pass; malformed requests are refused all the same"`
@@ -173,6 +176,9 @@ func (s Spec) route(was *Route) (Route, error) {
 		if flag.said != nil {
 			*flag.to = *flag.said
 		}
+	}
+	if err := s.vectors(&r); err != nil {
+		return Route{}, err
 	}
 	return r, r.Shape.Validate(r.Alterable, r.Purpose)
 }

@@ -201,5 +201,8 @@ func mode(r route.Route) string {
 	if r.Pace != 0 {
 		words = append(words, "pace "+r.Pace.String())
 	}
+	if !r.Embeddings.IsZero() {
+		words = append(words, "embeddings "+r.Embeddings.String())
+	}
 	return strings.Join(words, ", ")
 }
