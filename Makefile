@@ -55,9 +55,12 @@ bench-gateway: ## the gateway beside nginx, haproxy, Caddy and Portkey, idle cro
 bench-start: ## binary size, build time, time until ready, memory (ARGS=--write keeps the result)
 	cd bench && go run ./start $(ARGS)
 
-bench-theft: ## model theft: how like a model its copies are, against rows asked, and the marks in them (ARGS=--write keeps the results)
+bench-theft: ## model theft: rows until thieves are found, how like a model copies are, the marks in them, and what answer times tell (ARGS=--write keeps the results)
+	cd bench && go run ./theft/detect $(ARGS)
 	cd bench && go run ./theft/fidelity $(ARGS)
 	cd bench && go run ./theft/marks $(ARGS)
+	cd bench && go run ./theft/prompts $(ARGS)
+	cd bench && go run ./theft/timing $(ARGS)
 
 attack-ledgers: ## write the golden ledgers of the attacks anew, when they are meant to ask other rows
 	go test ./internal/extraction -run '^TestGoldenLedgers$$' -update

@@ -23,9 +23,9 @@ import (
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/config"
 	"github.com/pavise/pavise/internal/fleet"
-	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/role"
+	"github.com/pavise/pavise/internal/route"
 )
 
 // plenty are terms that no load here reaches; they are counted all the same.
@@ -33,8 +33,8 @@ const plenty = "50000000/1m"
 
 // spec is how a model comes behind the firewall: its columns bounded, callers limited,
 // answers rounded.
-func (pl *place) spec(tenant string, m model) gateway.RouteSpec {
-	return gateway.RouteSpec{
+func (pl *place) spec(tenant string, m model) route.Spec {
+	return route.Spec{
 		Name: tenant + "/model/" + m.name, Upstream: "http://" + pl.upstream, Bounds: m.bounds(),
 		Rate: plenty, Budget: plenty, ModelRate: plenty, ModelBudget: plenty, Shape: "round:4",
 	}

@@ -16,7 +16,7 @@ import (
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/edge"
-	"github.com/pavise/pavise/internal/gateway"
+	"github.com/pavise/pavise/internal/route"
 )
 
 // holds is what a chatServer is told to stop at after the first event of a stream.
@@ -79,7 +79,7 @@ func (s *chatServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func chatBehind(t *testing.T, p *process, model, server string) {
 	t.Helper()
 	plenty := "100000000/24h"
-	err := p.operator(t).Call(t.Context(), "route.put", gateway.RouteSpec{
+	err := p.operator(t).Call(t.Context(), "route.put", route.Spec{
 		Name: "local/model/" + model, Upstream: server, Remote: "echo", Protocol: "openai", Rate: "10000000/1m", Budget: plenty, ModelBudget: plenty,
 	}, nil)
 	if err != nil {
@@ -159,7 +159,7 @@ func saidIn(body string) (said string, err error) {
 
 // release proposes another model or server behind a live name, and has somebody else
 // approve it. The error says how it went otherwise than done.
-func release(ctx context.Context, operator, another *api.Client, spec gateway.ReleaseSpec) error {
+func release(ctx context.Context, operator, another *api.Client, spec route.ReleaseSpec) error {
 	var ch api.ChangeView
 	if err := operator.Call(ctx, "route.release", api.ReleaseRequest{ReleaseSpec: spec, Reason: "a test"}, &ch); err != nil {
 		return err

@@ -76,6 +76,7 @@ var nounHelp = map[string]string{
 	"ca":        "The roots of the built-in CA.",
 	"bundle":    "What gateways are told, and the keys that sign it.",
 	"caller":    "Who has asked for something.",
+	"tier":      "How far callers are trusted at each model: green, amber, red.",
 	"change":    "Acts with consequences for others: proposed, approved by others, run once.",
 	"witness":   "Other logs that this one vouches for.",
 	"firewall":  "Who copies a model, by what its callers ask. Works on files, without a server.",

@@ -19,7 +19,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/edge"
-	"github.com/pavise/pavise/internal/gateway"
+	"github.com/pavise/pavise/internal/route"
 )
 
 // A modelServer answers every inference as the storm's model is asked, and badly when
@@ -113,7 +113,7 @@ func (a answer) answers(i int) bool {
 func (m *modelServer) behind(t *testing.T, p *process, model string) {
 	t.Helper()
 	plenty := "100000000/24h"
-	err := p.operator(t).Call(t.Context(), "route.put", gateway.RouteSpec{
+	err := p.operator(t).Call(t.Context(), "route.put", route.Spec{
 		Name: "local/model/" + model, Upstream: m.addr, Remote: "storm", Rate: "10000000/1m", Budget: plenty, ModelBudget: plenty,
 	}, nil)
 	if err != nil {

@@ -27,6 +27,7 @@ import (
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/role"
+	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/seal"
 	"github.com/pavise/pavise/internal/store"
 	"github.com/pavise/pavise/internal/subject"
@@ -116,7 +117,7 @@ func (s *storm) begin(t *testing.T, p *process) {
 		t.Fatal(err)
 	}
 	plenty := "100000000/24h"
-	err = p.operator(t).Call(t.Context(), "route.put", gateway.RouteSpec{
+	err = p.operator(t).Call(t.Context(), "route.put", route.Spec{
 		Name: "local/model/" + stormModel, ONNX: model, Rate: "10000000/1m", Budget: plenty, ModelBudget: plenty,
 	}, nil)
 	if err != nil {

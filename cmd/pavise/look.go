@@ -10,8 +10,8 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/config"
 	"github.com/pavise/pavise/internal/firewall"
-	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/infer"
+	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/tensor"
 	"github.com/pavise/pavise/internal/upstream"
 )
@@ -29,7 +29,7 @@ func lookAt(_ string, r config.Route, wrong func(field string, err error)) {
 	}
 	note("rate", (&firewall.Terms{}).Change(r.Rate, "", "", ""))
 	note("budget", (&firewall.Terms{}).Change("", r.Budget, "", ""))
-	shape, err := firewall.ParseShape(cmp.Or(r.Shape, gateway.DefaultShape))
+	shape, err := firewall.ParseShape(cmp.Or(r.Shape, route.DefaultShape))
 	if err == nil && r.Shape != "" {
 		err = shape.Validate(false, r.Purpose)
 	}

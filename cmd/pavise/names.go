@@ -29,7 +29,10 @@ func (c *cli) readName(ctx *kong.DecodeContext, field reflect.Value) error {
 	}
 	whole := pavise.Name{Tenant: cmp.Or(name.Tenant, "x"), Kind: cmp.Or(name.Kind, "x"), ID: name.ID}
 	if whole != name {
-		c.short = map[pavise.Name]pavise.Name{whole: name}
+		if c.short == nil {
+			c.short = map[pavise.Name]pavise.Name{}
+		}
+		c.short[whole] = name
 	}
 	field.Set(reflect.ValueOf(whole))
 	return nil
@@ -78,7 +81,7 @@ func (c *cli) completeNames(ctx context.Context, client *api.Client, verb string
 			if !is {
 				continue
 			}
-			name, err := complete(short, kindOf(verb, request))
+			name, err := complete(short, kindOf(verb, field.Name, request))
 			if err != nil {
 				return err
 			}
@@ -101,9 +104,9 @@ func (c *cli) completeNames(ctx context.Context, client *api.Client, verb string
 }
 
 // kindOf is the kind of thing that a verb, or the verb that its request asks about, is done
-// to; "" if there is not just one. Verbs on routes name the model.
-func kindOf(verb string, request reflect.Value) string {
-	if strings.HasPrefix(verb, "route.") {
+// to; "" if there is not just one. Verbs on routes and tiers name the model.
+func kindOf(verb, field string, request reflect.Value) string {
+	if strings.HasPrefix(verb, "route.") || strings.HasPrefix(verb, "tier.") && field == "Model" {
 		return "model"
 	}
 	about := request.FieldByName("Verb")

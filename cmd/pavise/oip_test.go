@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pavise/pavise/internal/gateway"
+	"github.com/pavise/pavise/internal/route"
 )
 
 // TestOIPPeers puts a model server that is none of our code behind the firewall,
@@ -25,7 +25,7 @@ func TestOIPPeers(t *testing.T) {
 	}
 	p := start(t, t.TempDir()+"/data")
 	rest, grpc := mlserver(t, python)
-	for _, spec := range []gateway.RouteSpec{
+	for _, spec := range []route.Spec{
 		{Name: "local/model/risk", Upstream: rest},
 		{Name: "local/model/risk-grpc", Upstream: grpc, Remote: "risk", Protocol: "oip-grpc"},
 	} {

@@ -12,8 +12,8 @@ import (
 
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/change"
-	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/record"
+	"github.com/pavise/pavise/internal/route"
 )
 
 // A turning is a name behind which servers change, and those who ask it meanwhile.
@@ -196,19 +196,19 @@ func (r *reload) keep(t *testing.T, a answer, err error, first bool) {
 // toSecond releases both names on their second servers.
 func (r *reload) toSecond(t *testing.T) {
 	t.Helper()
-	r.turns(t, &r.tensors, gateway.ReleaseSpec{Name: "local/model/" + liveModel, Upstream: r.servers[1].addr, Remote: "storm", Replicas: []string{r.servers[2].addr}})
-	r.turns(t, &r.language, gateway.ReleaseSpec{Name: "local/model/" + liveChat, Upstream: r.chats[1].URL, Remote: "echo", Protocol: "openai"})
+	r.turns(t, &r.tensors, route.ReleaseSpec{Name: "local/model/" + liveModel, Upstream: r.servers[1].addr, Remote: "storm", Replicas: []string{r.servers[2].addr}})
+	r.turns(t, &r.language, route.ReleaseSpec{Name: "local/model/" + liveChat, Upstream: r.chats[1].URL, Remote: "echo", Protocol: "openai"})
 }
 
 // toFirst releases both names on their first servers.
 func (r *reload) toFirst(t *testing.T) {
 	t.Helper()
-	r.turns(t, &r.tensors, gateway.ReleaseSpec{Name: "local/model/" + liveModel, Upstream: r.servers[0].addr, Remote: "storm", Replicas: []string{"none"}})
-	r.turns(t, &r.language, gateway.ReleaseSpec{Name: "local/model/" + liveChat, Upstream: r.chats[0].URL, Remote: "echo", Protocol: "openai"})
+	r.turns(t, &r.tensors, route.ReleaseSpec{Name: "local/model/" + liveModel, Upstream: r.servers[0].addr, Remote: "storm", Replicas: []string{"none"}})
+	r.turns(t, &r.language, route.ReleaseSpec{Name: "local/model/" + liveChat, Upstream: r.chats[0].URL, Remote: "echo", Protocol: "openai"})
 }
 
 // turns releases a name on its other server.
-func (r *reload) turns(t *testing.T, u *turning, spec gateway.ReleaseSpec) {
+func (r *reload) turns(t *testing.T, u *turning, spec route.ReleaseSpec) {
 	t.Helper()
 	u.await(t)
 	u.turn.Add(1)
@@ -217,7 +217,7 @@ func (r *reload) turns(t *testing.T, u *turning, spec gateway.ReleaseSpec) {
 	u.await(t)
 }
 
-func (r *reload) releases(t *testing.T, spec gateway.ReleaseSpec) {
+func (r *reload) releases(t *testing.T, spec route.ReleaseSpec) {
 	t.Helper()
 	if err := release(t.Context(), r.operator, r.another, spec); err != nil {
 		t.Fatal(err)
@@ -229,7 +229,7 @@ func (r *reload) releases(t *testing.T, spec gateway.ReleaseSpec) {
 func (r *reload) meanwhile(t *testing.T, round int) {
 	t.Helper()
 	name := "local/model/" + liveModel
-	for _, spec := range []gateway.RouteSpec{
+	for _, spec := range []route.Spec{
 		{Name: name, Weights: []string{r.servers[1].addr + "=0"}},
 		{Name: name, Balance: "least-request", Rate: fmt.Sprintf("%d/1m", 10_000_000+round)},
 		{Name: name, Weights: []string{r.servers[1].addr + "=1", r.servers[2].addr + "=7"}, Shape: []string{"full", "round:4"}[round%2]},
@@ -241,7 +241,7 @@ func (r *reload) meanwhile(t *testing.T, round int) {
 		r.tensors.await(t)
 	}
 	for _, shadow := range []string{r.servers[0].addr, "none"} {
-		r.releases(t, gateway.ReleaseSpec{Name: name, Shadow: shadow})
+		r.releases(t, route.ReleaseSpec{Name: name, Shadow: shadow})
 		r.tensors.await(t)
 	}
 	var ch api.ChangeView

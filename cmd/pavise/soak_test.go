@@ -25,8 +25,8 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"github.com/pavise/pavise/internal/api"
-	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/issuer"
+	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/tensor"
 	"github.com/pavise/pavise/internal/tensor/oipgrpc"
 )
@@ -309,14 +309,14 @@ func (s *soak) changes(ctx context.Context, i int) error {
 	if err != nil {
 		return err
 	}
-	spec := gateway.RouteSpec{Name: "local/model/" + stormServed}
+	spec := route.Spec{Name: "local/model/" + stormServed}
 	switch i % 4 {
 	case 0:
 		spec.Rate = fmt.Sprintf("%d/1m", 10_000_000+i)
 	case 1:
 		spec.Balance = []string{"least-request", "round-robin"}[i/4%2]
 	case 2:
-		return release(ctx, operator, another, gateway.ReleaseSpec{Name: spec.Name, Upstream: s.spares[i/4%2], Remote: "storm"})
+		return release(ctx, operator, another, route.ReleaseSpec{Name: spec.Name, Upstream: s.spares[i/4%2], Remote: "storm"})
 	case 3:
 		if !s.change(ctx, operator, another) {
 			err = errors.New("a policy could not be changed")

@@ -21,7 +21,6 @@ import (
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/audit"
 	"github.com/pavise/pavise/internal/change"
-	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/learn"
@@ -29,6 +28,7 @@ import (
 	"github.com/pavise/pavise/internal/onnx"
 	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/role"
+	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/screen"
 	"github.com/pavise/pavise/internal/witness"
 )
@@ -287,7 +287,7 @@ func TestTerminalIsSafe(t *testing.T) {
 	if _, err := ask(r.Server, r.Token, "x%1b%5d0;owned", body); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Rooms().Routes.Put(t.Context(), r.Operator(), gateway.RouteSpec{Name: "local/model/\x1b[2J"}); err == nil {
+	if _, err := r.Rooms().Routes.Put(t.Context(), r.Operator(), route.Spec{Name: "local/model/\x1b[2J"}); err == nil {
 		t.Fatal("a route with such a name")
 	}
 	_, err := r.Rooms().Log.Append(t.Context(), &record.Record{

@@ -378,3 +378,53 @@ func TestCenters(t *testing.T) {
 		t.Errorf("points that are all alike: %+v", same)
 	}
 }
+
+// TestProfile describes many by three numbers, of which the second follows from the first.
+func TestProfile(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	draw := func() []float64 {
+		a := rng.NormFloat64()
+		return []float64{a, 2*a + 0.1*rng.NormFloat64(), 3}
+	}
+	var m Moments
+	all := make([][]float64, 400)
+	for i := range all {
+		all[i] = draw()
+		m.Add(all[i])
+	}
+	p := m.Fit(nil, []int{0}, []int{1, 2}, []int{1})
+	if m.Len() != 400 || p.Misfit(3, 3) != "" || p.Misfit(4, 3) == "" || p.Misfit(3, 2) == "" {
+		t.Errorf("%d vectors, %q", m.Len(), p.Misfit(3, 3))
+	}
+	var far, usual float64
+	for range 200 {
+		x := draw()
+		far, usual = max(far, math.Abs(p.Contrast(0, x))), usual+p.Distance(x)/200
+	}
+	if far > 4 || usual < 0.3 || usual > 1.2 {
+		t.Errorf("known vectors are up to %.1f deviations from what is expected, and %.2f from the mean", far, usual)
+	}
+	// Each number by itself is an ordinary one.
+	if odd := []float64{1, -1, 3}; p.Contrast(0, odd) > -4 || p.Distance(odd) < 4 {
+		t.Errorf("an odd one is %.1f deviations from what is expected, and %.2f from the mean", p.Contrast(0, odd), p.Distance(odd))
+	}
+	if odd := []float64{4, 8, 3}; p.Contrast(2, odd) < 3 || p.Contrast(2, odd) > 5 || math.Abs(p.Contrast(0, odd)) > 2 {
+		t.Errorf("a large one is %.1f deviations from the mean, and %.1f from what is expected", p.Contrast(2, odd), p.Contrast(0, odd))
+	}
+	if odd := []float64{0, 0, 4}; p.Contrast(1, odd) < 10 {
+		t.Errorf("what never differs does by %.1f deviations", p.Contrast(1, odd))
+	}
+	var others Moments
+	for _, x := range all[1:] {
+		others.Add(x)
+	}
+	a, b := m.Fit(all[0], []int{0}, []int{1, 2}, []int{1}), others.Fit(nil, []int{0}, []int{1, 2}, []int{1})
+	for k, x := range all[:20] {
+		if math.Abs(a.Distance(x)-b.Distance(x)) > 1e-9 || math.Abs(a.Contrast(0, x)-b.Contrast(0, x)) > 1e-6 {
+			t.Errorf("vector %d: without one, and of the others, are not the same", k)
+		}
+	}
+	if again := m.Fit(nil, []int{0}, []int{1, 2}, []int{1}); math.Abs(again.Distance(all[0])-p.Distance(all[0])) > 1e-9 {
+		t.Error("taking one out changed the sums")
+	}
+}

@@ -64,22 +64,19 @@ func FitSubspace(rows [][]float32, n int, rng *rand.Rand) *Subspace {
 // Project appends the coordinates of a row along the axes, and returns how far the row
 // sticks out of the subspace.
 func (s *Subspace) Project(dst []float32, row []float32) ([]float32, float32) {
-	var total float32
-	for j, v := range row {
-		d := v - s.Mean[j]
-		total += d * d
+	from, width := len(dst), len(row)
+	for j, v := range row { // the row from its mean stands where the coordinates will, until they are known
+		dst = append(dst, v-s.Mean[j])
 	}
-	from := len(dst)
+	centered := dst[from:]
+	total := dot(centered, centered)
 	for _, axis := range s.Axes {
-		var at float32
-		for j, v := range row {
-			at += (v - s.Mean[j]) * axis[j]
-		}
+		at := dot(axis, dst[from:from+width])
 		dst = append(dst, at)
 		total -= at * at
 	}
-	_ = dst[from:]
-	return dst, float32(math.Sqrt(float64(max(0, total))))
+	n := copy(dst[from:], dst[from+width:])
+	return dst[:from+n], float32(math.Sqrt(float64(max(0, total))))
 }
 
 // orthonormal makes axes of length 1 at right angles to each other (Gram and Schmidt). One

@@ -3,13 +3,10 @@ package api
 import (
 	"context"
 	"fmt"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/archive"
-	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/record"
 )
@@ -61,7 +58,7 @@ func archiveVerbs() []Verb {
 				if t.text == "" {
 					continue
 				}
-				d, err := parseSpan(t.text)
+				d, err := archive.ParseSpan(t.text)
 				if err != nil {
 					return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s is %.40q, no time", t.field, t.text), Hint: "write 30d, or 12h"}
 				}
@@ -122,75 +119,4 @@ type RetainRequest struct {
 	Online string   `json:"online,omitempty" placeholder:"TIME" help:"how long on this machine (default, and 0: for ever)" doc:"how long on this machine; absent or 0: for ever"`
 	Keep   string   `json:"keep,omitempty" placeholder:"TIME" help:"how long in the archive, under its lock (default, and 0: no lock)" doc:"how long in the archive, under its lock; absent or 0: no lock"`
 	Reason string   `json:"reason,omitempty" help:"why" doc:"why"`
-}
-
-// claimable refuses a class that claims what no record is: a kind that is misspelled
-// would leave the records that were meant to the default class.
-func claimable(c archive.Class) error {
-	for _, kind := range c.Kinds {
-		if !Known(kind) {
-			return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the class %.60s claims %.60q, which is neither a verb, nor a room, nor a kind of note", c.Name, kind), Hint: "name a kind of record, model.infer, or a room, model; pavise ledger list shows kinds"}
-		}
-	}
-	return nil
-}
-
-// retention says in words what a class means.
-func retention(c archive.Class) string {
-	what, here, there := "all other records", "for ever here", "in the archive without a lock"
-	if len(c.Kinds) > 0 {
-		what = "records of " + strings.Join(c.Kinds, ", ")
-	}
-	if c.Online > 0 {
-		here = Days(c.Online) + " here"
-	}
-	if c.Keep > 0 {
-		there = Days(c.Keep) + " in the archive"
-	}
-	return fmt.Sprintf("%s (class %s) %s, and %s", what, c.Name, here, there)
-}
-
-// parseSpan reads a time as people write it: 30d, or as Go does.
-func parseSpan(text string) (time.Duration, error) {
-	if count, ok := strings.CutSuffix(text, "d"); ok {
-		n, err := strconv.ParseUint(count, 10, 16)
-		return time.Duration(n) * 24 * time.Hour, err
-	}
-	return time.ParseDuration(text)
-}
-
-// Days writes a time as days where it is a whole number of them.
-func Days(d time.Duration) string {
-	const day = 24 * time.Hour
-	if d%day != 0 {
-		text := d.String()
-		for _, zero := range []string{"0s", "0m"} { // 12h, not 12h0m0s
-			if short := strings.TrimSuffix(text, zero); strings.HasSuffix(short, "m") || strings.HasSuffix(short, "h") {
-				text = short
-			}
-		}
-		return text
-	}
-	if d == day {
-		return "1 day"
-	}
-	return fmt.Sprintf("%d days", d/day)
-}
-
-// retain runs archive.retain.
-func retain(ctx context.Context, rooms *Rooms, act change.Act) (err error) {
-	entry, err := rooms.Guard.Enter(ctx, act.Who, "archive.retain", act.On)
-	if err != nil {
-		return err
-	}
-	defer entry.Exit(&err)
-	c, err := parse[archive.Class](act.Request)
-	if err != nil {
-		return err
-	}
-	if c.Name != act.On.ID {
-		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the class is %s, and was proposed for %s", c.Name, act.On.ID)}
-	}
-	entry.Detail(c)
-	return rooms.Archive.Retain(ctx, c, act.Mark)
 }

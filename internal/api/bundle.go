@@ -2,11 +2,11 @@ package api
 
 import (
 	"context"
-	"encoding/json"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/guard"
+	"github.com/pavise/pavise/internal/runner"
 )
 
 // Bundles keeps the keys that sign what gateways are told. Change returns the runner of
@@ -57,7 +57,7 @@ func bundleVerbs() []Verb {
 			Example: "pavise bundle list",
 		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, _ Empty) (SigningKeys, error) {
 			if rooms.Bundles == nil {
-				return SigningKeys{}, errNoFleet
+				return SigningKeys{}, runner.ErrNoFleet
 			}
 			return rooms.Bundles.List(ctx, who)
 		}),
@@ -79,19 +79,4 @@ func bundleVerbs() []Verb {
 // onOrders names what gateways are told.
 func onOrders[Req any](_ context.Context, _ *Rooms, who pavise.Principal, _ Req) (pavise.Name, error) {
 	return pavise.Name{Tenant: who.Tenant, Kind: "bundle", ID: "orders"}, nil
-}
-
-var errNoFleet = &pavise.Error{Kind: pavise.Unavailable, Msg: "this installation tells no gateways anything", Hint: "pavise serve does"}
-
-// bundleRunner runs bundle.rotate or bundle.revoke, where there is a fleet.
-func bundleRunner(rooms *Rooms, verb string) change.Runner {
-	if rooms.Bundles != nil {
-		return rooms.Bundles.Change(verb)
-	}
-	return change.Runner{
-		Plan: func(context.Context, pavise.Name, json.RawMessage) (change.Plan, error) {
-			return change.Plan{}, errNoFleet
-		},
-		Run: func(context.Context, change.Act) error { return errNoFleet },
-	}
 }

@@ -4,14 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strings"
 
 	"github.com/pavise/pavise"
-	"github.com/pavise/pavise/internal/archive"
 	"github.com/pavise/pavise/internal/change"
-	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
-	"github.com/pavise/pavise/internal/plainjson"
+	"github.com/pavise/pavise/internal/runner"
 )
 
 func changeVerbs() []Verb {
@@ -217,198 +214,14 @@ func (r RouteRequest) why() string   { return r.Reason }
 func (r ShredRequest) why() string   { return r.Reason }
 func (r RetainRequest) why() string  { return r.Reason }
 
-// Runners are what runs the verbs that are done as changes, by verb. They are handed
-// over to package change, which knows none of the rooms.
+// Runners are what runs the verbs that are done as changes, by verb.
 func Runners(rooms *Rooms) map[string]change.Runner {
-	return map[string]change.Runner{
-		"policy.put":    policyRunner(rooms, true),
-		"policy.delete": policyRunner(rooms, false),
-		"route.release": releaseRunner(rooms),
-		"route.rollback": safeRouteRunner(rooms.planRollback, func(ctx context.Context, act change.Act, model pavise.Name) error {
-			return rooms.Routes.Rollback(ctx, act.Who, model, act.Digests[routeBefore], act.Mark)
-		}),
-		"route.quarantine": safeRouteRunner(rooms.planQuarantine, func(ctx context.Context, act change.Act, model pavise.Name) error {
-			return rooms.Routes.Quarantine(ctx, act.Who, model, act.Mark)
-		}),
-		"grant.give":     grantRunner(rooms),
-		"subject.shred":  shredRunner(rooms),
-		"archive.retain": retainRunner(rooms),
-		"person.invite":  personRunner(rooms),
-		"node.roles":     rolesRunner(rooms),
-		"ca.rotate":      rotateRunner(rooms),
-		"bundle.rotate":  bundleRunner(rooms, "bundle.rotate"),
-		"bundle.revoke":  bundleRunner(rooms, "bundle.revoke"),
+	r := runner.Rooms{
+		Guard: rooms.Guard, Log: rooms.Log, Policies: rooms.Policies, Grants: rooms.Grants, Routes: rooms.Routes,
+		CA: rooms.CA, Subjects: rooms.Subjects, Archive: rooms.Archive, Known: Known,
 	}
-}
-
-// parse reads the request of a runner. A key that it does not know is refused: what it
-// was to say would be lost in silence.
-func parse[T any](request json.RawMessage) (v T, err error) {
-	if v, err = plainjson.ReadKnown[T](request); err != nil {
-		return v, &pavise.Error{Kind: pavise.Invalid, Msg: "the request of the change cannot be read: " + strings.TrimPrefix(err.Error(), "json: "), Hint: "GET /v1/openapi.json says what the verb takes", Err: err}
+	if rooms.Bundles != nil {
+		r.Bundles = rooms.Bundles.Change
 	}
-	return v, nil
-}
-
-// policyRunner runs policy.put, and policy.delete.
-func policyRunner(rooms *Rooms, put bool) change.Runner {
-	text := func(request json.RawMessage) (string, error) {
-		if !put {
-			_, err := parse[Empty](request)
-			return "", err
-		}
-		p, err := parse[policyText](request)
-		if err == nil && p.Text == "" {
-			err = &pavise.Error{Kind: pavise.Invalid, Msg: "a policy has a text", Hint: `the request is {"text":"permit (…);"}`}
-		}
-		return p.Text, err
-	}
-	return change.Runner{
-		Plan: func(ctx context.Context, on pavise.Name, request json.RawMessage) (change.Plan, error) {
-			body, err := text(request)
-			if err != nil {
-				return change.Plan{}, err
-			}
-			preview, err := rooms.Policies.Preview(ctx, on, body)
-			words := map[bool]string{true: "put in force the policy ", false: "take away the policy "}
-			if preview.Was != "" && put {
-				words[true] = "replace the policy "
-			}
-			return change.Plan{
-				Summary: words[put] + on.ID,
-				Digests: map[string]string{"policies before": preview.Before, "policies after": preview.After},
-				Detail:  preview,
-			}, err
-		},
-		Run: func(ctx context.Context, act change.Act) error {
-			body, err := text(act.Request)
-			if err != nil {
-				return err
-			}
-			if put {
-				return rooms.Policies.Put(ctx, act.Who, act.On.Tenant, act.On.ID, body, act.Mark)
-			}
-			return rooms.Policies.Delete(ctx, act.Who, act.On.Tenant, act.On.ID, act.Mark)
-		},
-	}
-}
-
-// policyText is the request of policy.put as its runner reads it.
-type policyText struct {
-	Text string `json:"text"`
-}
-
-// modelOf returns the model that a route leads to.
-func modelOf(route pavise.Name) pavise.Name {
-	return pavise.Name{Tenant: route.Tenant, Kind: "model", ID: route.ID}
-}
-
-// shortModel is a model's digest as people compare it, or an address whole.
-func shortModel(model string) string {
-	if digest, ok := strings.CutPrefix(model, "sha256:"); ok && len(digest) > 12 {
-		return "sha256:" + digest[:12]
-	}
-	return model
-}
-
-// routeBefore names the digest of the route that a change replaces.
-const routeBefore = "route before"
-
-// releaseRunner runs route.release.
-func releaseRunner(rooms *Rooms) change.Runner {
-	spec := func(on pavise.Name, request json.RawMessage) (gateway.ReleaseSpec, error) {
-		s, err := parse[gateway.ReleaseSpec](request)
-		if err == nil && s.Name != modelOf(on).String() {
-			err = &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the release is of %.100s, and was proposed for %s", s.Name, on)}
-		}
-		return s, err
-	}
-	return change.Runner{
-		Plan: func(ctx context.Context, on pavise.Name, request json.RawMessage) (change.Plan, error) {
-			s, err := spec(on, request)
-			if err != nil {
-				return change.Plan{}, err
-			}
-			plan, err := rooms.Routes.PlanRelease(ctx, s)
-			return change.Plan{
-				Summary: fmt.Sprintf("let %s be answered by %s%s", s.Name, shortModel(plan.Model), plan.Will.Heard()),
-				Digests: map[string]string{routeBefore: plan.Before, "model": plan.Model}, Detail: plan,
-			}, err
-		},
-		Run: func(ctx context.Context, act change.Act) error {
-			s, err := spec(act.On, act.Request)
-			if err != nil {
-				return err
-			}
-			return rooms.Routes.Release(ctx, act.Who, s, act.Digests[routeBefore], act.Mark)
-		},
-		Breakable: func(pavise.Name, json.RawMessage) error { return nil },
-	}
-}
-
-// safeRouteRunner runs a verb on a route in the safe direction.
-func safeRouteRunner(plan func(context.Context, pavise.Name) (change.Plan, error), run func(context.Context, change.Act, pavise.Name) error) change.Runner {
-	return change.Runner{
-		Safe: true,
-		Plan: func(ctx context.Context, on pavise.Name, request json.RawMessage) (change.Plan, error) {
-			if _, err := parse[Empty](request); err != nil {
-				return change.Plan{}, err
-			}
-			return plan(ctx, modelOf(on))
-		},
-		Run: func(ctx context.Context, act change.Act) error { return run(ctx, act, modelOf(act.On)) },
-	}
-}
-
-func (rooms *Rooms) planRollback(ctx context.Context, model pavise.Name) (change.Plan, error) {
-	plan, err := rooms.Routes.PlanRollback(ctx, model)
-	return change.Plan{
-		Summary: fmt.Sprintf("let %s be answered by %s again%s", model, shortModel(plan.Model), plan.Will.Heard()),
-		Digests: map[string]string{routeBefore: plan.Before, "model": plan.Model}, Detail: plan,
-	}, err
-}
-
-func (rooms *Rooms) planQuarantine(_ context.Context, model pavise.Name) (change.Plan, error) {
-	switch {
-	case !rooms.Routes.Has(model):
-		return change.Plan{}, &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("no route leads to %s", model), Hint: "pavise route list shows those that exist"}
-	case rooms.Routes.Quarantined(model):
-		return change.Plan{}, &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("%s is in quarantine already", model), Hint: "pavise route release ends a quarantine"}
-	}
-	return change.Plan{Summary: fmt.Sprintf("let nobody ask %s until another release", model)}, nil
-}
-
-// shredRunner runs subject.shred.
-func shredRunner(rooms *Rooms) change.Runner {
-	return change.Runner{
-		Plan: func(ctx context.Context, on pavise.Name, request json.RawMessage) (change.Plan, error) {
-			if _, err := parse[Empty](request); err != nil {
-				return change.Plan{}, err
-			}
-			_, err := rooms.Subjects.Key(ctx, on.Tenant, on.ID)
-			return change.Plan{Summary: fmt.Sprintf("shred the key of data subject %s: what the log keeps under it can never be opened again", on.ID)}, err
-		},
-		Run: func(ctx context.Context, act change.Act) error { return shred(ctx, rooms, act) },
-	}
-}
-
-// retainRunner runs archive.retain.
-func retainRunner(rooms *Rooms) change.Runner {
-	return change.Runner{
-		Plan: func(ctx context.Context, on pavise.Name, request json.RawMessage) (change.Plan, error) {
-			c, err := parse[archive.Class](request)
-			if err != nil {
-				return change.Plan{}, err
-			}
-			if err := claimable(c); err != nil {
-				return change.Plan{}, err
-			}
-			was, err := rooms.Archive.Plan(ctx, c)
-			return change.Plan{
-				Summary: "keep " + retention(c), Digests: map[string]string{"class before": was.Digest},
-				Detail: map[string]any{"before": was.Class, "after": c},
-			}, err
-		},
-		Run: func(ctx context.Context, act change.Act) error { return retain(ctx, rooms, act) },
-	}
+	return runner.All(&r)
 }

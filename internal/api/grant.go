@@ -2,12 +2,10 @@ package api
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
 	"github.com/pavise/pavise"
-	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/guard"
 )
 
@@ -94,45 +92,4 @@ func grantOf(who pavise.Principal, holder pavise.Name, role string) (pavise.Name
 		return pavise.Name{}, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%.120s is not of tenant %s", holder, who.Tenant), Hint: "name who holds the role as " + who.Tenant + "/human/id"}
 	}
 	return guard.GrantName(holder, role)
-}
-
-// glassGrant is the longest grant that may be given before others approve it.
-const glassGrant = time.Hour
-
-// grantRunner runs grant.give.
-func grantRunner(rooms *Rooms) change.Runner {
-	return change.Runner{
-		Plan: func(ctx context.Context, on pavise.Name, request json.RawMessage) (change.Plan, error) {
-			spec, err := parse[guard.GrantSpec](request)
-			if err != nil {
-				return change.Plan{}, err
-			}
-			plan, err := rooms.Grants.Plan(ctx, on, spec)
-			digests := map[string]string{"policies": rooms.Guard.Digest(on.Tenant)}
-			for _, other := range plan.Other { // what it would be held beside
-				digests["beside "+other] = "held"
-			}
-			return change.Plan{
-				Summary: fmt.Sprintf("give %s the role %s for %s", plan.Holder, plan.Role, plan.For),
-				Digests: digests, Detail: plan, Parties: []pavise.Name{plan.Holder},
-			}, err
-		},
-		Run: func(ctx context.Context, act change.Act) error {
-			spec, err := parse[guard.GrantSpec](act.Request)
-			if err != nil {
-				return err
-			}
-			return rooms.Grants.Give(ctx, act.Who, act.On, spec, act.Mark)
-		},
-		Breakable: func(_ pavise.Name, request json.RawMessage) error {
-			spec, err := parse[guard.GrantSpec](request)
-			if err != nil {
-				return err
-			}
-			if lasts := time.Duration(spec.Minutes) * time.Minute; lasts > glassGrant {
-				return &pavise.Error{Kind: pavise.Denied, Msg: fmt.Sprintf("a grant of %v waits for approval", lasts), Hint: "before others approve it, a role is given for an hour at most: --for 1h"}
-			}
-			return nil
-		},
-	}
 }

@@ -5,10 +5,11 @@ import (
 
 	"github.com/pavise/pavise/internal/archive"
 	"github.com/pavise/pavise/internal/change"
-	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/record"
+	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/siem"
+	"github.com/pavise/pavise/internal/subject"
 	"github.com/pavise/pavise/internal/witness"
 )
 
@@ -16,9 +17,10 @@ import (
 var notes = []string{
 	"identity.refused", "guard.refused", "guard.clock", "issuer.bootstrap", "policy.seeded", "policy.renewed", "ledger.recovered", "ledger.damaged", record.KindPruned,
 	archive.KindKept, witness.KindCosigned, "witness.forked", "change.void", "change.unproven", "change.expired", "change.overdue", "change.contested", change.KindBroken,
-	KindShredded, issuer.KindCopied, issuer.KindReinvited, siem.KindDisabled, siem.KindUnreachable,
+	subject.KindShredded, issuer.KindCopied, issuer.KindReinvited, siem.KindDisabled, siem.KindUnreachable,
 	"serve.began", "node.state", "node.away", "witness.trusted", "bundle.taken", "bundle.refused", "policy.adopted", "policy.dropped",
-	"gateway.stale", "gateway.fresh", gateway.KindShadowed, "firewall.drifted", "firewall.suspected",
+	"gateway.stale", "gateway.fresh", route.KindShadowed, "firewall.drifted", "firewall.suspected",
+	route.KindForgot, "watermark.committed",
 }
 
 // Known reports whether there may be records of this kind: it is a verb, a kind of note,

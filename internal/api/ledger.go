@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/archive"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/record"
@@ -126,7 +127,7 @@ func moment(field, text string, now time.Time) (time.Time, error) {
 			return at, nil
 		}
 	}
-	if back, err := parseSpan(text); err == nil && back > 0 {
+	if back, err := archive.ParseSpan(text); err == nil && back > 0 {
 		return now.Add(-back), nil
 	}
 	return time.Time{}, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s is %.40q, no time", field, text), Hint: "write 2026-11-26, 2026-11-26T10:00:00Z, or 7d for the last week"}

@@ -1,23 +1,19 @@
 package api
 
 import (
-	"cmp"
 	"context"
 	"crypto/x509"
-	"encoding/json"
 	"fmt"
 	"net"
-	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/pavise/pavise"
-	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/issuer"
-	"github.com/pavise/pavise/internal/store"
+	"github.com/pavise/pavise/internal/runner"
 )
 
 func nodeVerbs() []Verb {
@@ -31,7 +27,7 @@ func nodeVerbs() []Verb {
 		if chain, _ := ctx.Value(chainKey{}).([]*x509.Certificate); len(chain) > 0 {
 			leaf = chain[0]
 		}
-		return withCA(rooms, func(ca *issuer.CA) (issuer.Issued, error) { return ca.Renew(ctx, who, leaf, req.CSR) })
+		return runner.WithCA(rooms.CA, func(ca *issuer.CA) (issuer.Issued, error) { return ca.Renew(ctx, who, leaf, req.CSR) })
 	})
 	return []Verb{
 		verb(Verb{
@@ -40,7 +36,7 @@ func nodeVerbs() []Verb {
 			About:   "Machines, programs and people, with their roles, who answers for them, and when their certificate ends. An invitation that is bound to a key is shown, for nobody else can use it.",
 			Example: "pavise node list",
 		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, _ Empty) (HolderList, error) {
-			return withCA(rooms, func(ca *issuer.CA) (HolderList, error) {
+			return runner.WithCA(rooms.CA, func(ca *issuer.CA) (HolderList, error) {
 				holders, err := ca.List(ctx, who)
 				list := HolderList{Holders: holders}
 				if rooms.Nodes != nil {
@@ -59,7 +55,7 @@ func nodeVerbs() []Verb {
 			if err != nil {
 				return issuer.Invitation{}, err
 			}
-			return withCA(rooms, func(ca *issuer.CA) (issuer.Invitation, error) {
+			return runner.WithCA(rooms.CA, func(ca *issuer.CA) (issuer.Invitation, error) {
 				return ca.Invite(ctx, who, issuer.Invite{
 					Kind: kindOr(req.Kind), ID: req.ID, Roles: req.Role, DNS: req.DNS, IPs: ips, Environment: req.Environment,
 					TTL: time.Duration(req.Minutes) * time.Minute, Key: req.Key,
@@ -78,7 +74,7 @@ func nodeVerbs() []Verb {
 			About:   "From the next request on, everywhere as soon as the gateways have the bundle. To come back it has to be invited anew.",
 			Example: "pavise node revoke gw-1",
 		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, req HolderRequest) (Empty, error) {
-			return withCA(rooms, func(ca *issuer.CA) (Empty, error) { return Empty{}, ca.Revoke(ctx, who, kindOr(req.Kind), req.ID) })
+			return runner.WithCA(rooms.CA, func(ca *issuer.CA) (Empty, error) { return Empty{}, ca.Revoke(ctx, who, kindOr(req.Kind), req.ID) })
 		}),
 		proposing(Verb{
 			Name: "node.roles", On: onHolder,
@@ -87,7 +83,9 @@ func nodeVerbs() []Verb {
 			Example: "pavise node roles gw-1 analyst",
 		}, func(_ context.Context, _ *Rooms, who pavise.Principal, req RolesRequest) (pavise.Name, error) {
 			return holderOf(who, kindOr(req.Kind), req.ID)
-		}, func(req RolesRequest) (any, error) { return holderRoles{append([]string{}, req.Role...)}, nil }),
+		}, func(req RolesRequest) (any, error) {
+			return runner.HolderRoles{Roles: append([]string{}, req.Role...)}, nil
+		}),
 		proposing(Verb{
 			Name: "person.invite", On: onHolder,
 			Help:    "Propose that a person may join, with the fingerprint of their key",
@@ -96,7 +94,7 @@ func nodeVerbs() []Verb {
 		}, func(_ context.Context, _ *Rooms, who pavise.Principal, req PersonRequest) (pavise.Name, error) {
 			return holderOf(who, pavise.Human, req.ID)
 		}, func(req PersonRequest) (any, error) {
-			return invitedPerson{append([]string{}, req.Role...), req.Key}, nil
+			return runner.InvitedPerson{Roles: append([]string{}, req.Role...), Key: req.Key}, nil
 		}),
 		verb(Verb{
 			Name: "ca.list", On: onCA, Class: guard.Pooled,
@@ -104,7 +102,7 @@ func nodeVerbs() []Verb {
 			About:   "One signs; the others are believed: the next one before it signs, the former one until what it signed has ended.",
 			Example: "pavise ca list",
 		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, _ Empty) (RootList, error) {
-			return withCA(rooms, func(ca *issuer.CA) (RootList, error) {
+			return runner.WithCA(rooms.CA, func(ca *issuer.CA) (RootList, error) {
 				roots, err := ca.ListRoots(ctx, who)
 				return RootList{roots}, err
 			})
@@ -116,7 +114,7 @@ func nodeVerbs() []Verb {
 			Example: "pavise ca rotate prepare",
 		}, func(_ context.Context, _ *Rooms, who pavise.Principal, _ RotateRequest) (pavise.Name, error) {
 			return pavise.Name{Tenant: who.Tenant, Kind: "ca", ID: "roots"}, nil
-		}, func(req RotateRequest) (any, error) { return rotation{req.Step}, nil }),
+		}, func(req RotateRequest) (any, error) { return runner.Rotation{Step: req.Step}, nil }),
 	}
 }
 
@@ -180,28 +178,6 @@ func (r PersonRequest) why() string { return r.Reason }
 func (r RolesRequest) why() string  { return r.Reason }
 func (r RotateRequest) why() string { return r.Reason }
 
-// The requests of the runners.
-type (
-	invitedPerson struct {
-		Roles []string `json:"roles"`
-		Key   string   `json:"key"`
-	}
-	holderRoles struct {
-		Roles []string `json:"roles"`
-	}
-	rotation struct {
-		Step string `json:"step"`
-	}
-)
-
-// withCA asks the CA, where there is one.
-func withCA[T any](rooms *Rooms, f func(*issuer.CA) (T, error)) (none T, err error) {
-	if rooms.CA == nil {
-		return none, &pavise.Error{Kind: pavise.Unavailable, Msg: "this installation has no CA of its own", Hint: "pavise serve has one"}
-	}
-	return f(rooms.CA)
-}
-
 func kindOr(kind string) string {
 	if kind == "" {
 		return pavise.Node
@@ -225,123 +201,6 @@ func addresses(texts []string) (ips []net.IP, err error) {
 func holderOf(who pavise.Principal, kind, id string) (pavise.Name, error) {
 	name := pavise.Name{Tenant: who.Tenant, Kind: issuer.KindHolder, ID: kind + ":" + id}
 	return name, name.Validate()
-}
-
-// partsOf returns whom the name of a holder names.
-func partsOf(holder pavise.Name) (kind, id string) {
-	kind, id, _ = strings.Cut(holder.ID, ":")
-	return kind, id
-}
-
-// personRunner runs person.invite.
-func personRunner(rooms *Rooms) change.Runner {
-	read := func(on pavise.Name, request json.RawMessage) (issuer.Invite, error) {
-		req, err := parse[invitedPerson](request)
-		kind, id := partsOf(on)
-		if err == nil && kind != pavise.Human {
-			err = &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s is no person", on.ID), Hint: "machines are invited with pavise node invite"}
-		}
-		return issuer.Invite{ID: id, Roles: req.Roles, Key: req.Key}, err
-	}
-	return change.Runner{
-		Widens: true,
-		Plan: func(_ context.Context, on pavise.Name, request json.RawMessage) (change.Plan, error) {
-			inv, err := read(on, request)
-			if err != nil {
-				return change.Plan{}, err
-			}
-			return withCA(rooms, func(ca *issuer.CA) (change.Plan, error) {
-				return change.Plan{
-					Summary: fmt.Sprintf("let the person with the key %s join as %s, in the roles %s: compare the fingerprint with them", inv.Key, inv.ID, listed(inv.Roles)),
-					Parties: []pavise.Name{{Tenant: on.Tenant, Kind: pavise.Human, ID: inv.ID}},
-					Detail:  inv,
-				}, cmp.Or(ca.CheckPerson(inv), rooms.Guard.KnowsRoles(on.Tenant, inv.Roles))
-			})
-		},
-		Run: func(ctx context.Context, act change.Act) error {
-			inv, err := read(act.On, act.Request)
-			if err != nil {
-				return err
-			}
-			_, err = withCA(rooms, func(ca *issuer.CA) (Empty, error) {
-				return Empty{}, ca.InvitePerson(ctx, act.Who, inv, act.Approvals, act.Mark)
-			})
-			return err
-		},
-	}
-}
-
-func listed(roles []string) string {
-	if len(roles) == 0 {
-		return "none"
-	}
-	return strings.Join(roles, ", ")
-}
-
-// rolesRunner runs node.roles.
-func rolesRunner(rooms *Rooms) change.Runner {
-	return change.Runner{
-		Plan: func(_ context.Context, on pavise.Name, request json.RawMessage) (change.Plan, error) {
-			req, err := parse[holderRoles](request)
-			if err != nil {
-				return change.Plan{}, err
-			}
-			kind, id := partsOf(on)
-			return withCA(rooms, func(ca *issuer.CA) (change.Plan, error) {
-				has, err := ca.Holder(kind, id)
-				was, parties := has.Roles, []pavise.Name{{Tenant: on.Tenant, Kind: kind, ID: id}}
-				if has.By != (pavise.Name{}) {
-					parties = append(parties, has.By) // what theirs may do, they may
-				}
-				if err == nil {
-					err = cmp.Or(issuer.CheckRoles(req.Roles), rooms.Guard.KnowsRoles(on.Tenant, req.Roles))
-				}
-				return change.Plan{
-					Summary: fmt.Sprintf("give the %s %s the roles %s, where it has %s", kind, id, listed(req.Roles), listed(was)),
-					Digests: map[string]string{"roles before": strings.Join(was, " "), "who holds it": fmt.Sprintf("joined %s, of %s", has.Since.Format(time.RFC3339), has.By)},
-					Parties: parties,
-					Detail:  map[string][]string{"before": was, "after": req.Roles},
-				}, err
-			})
-		},
-		Run: func(ctx context.Context, act change.Act) error {
-			req, err := parse[holderRoles](act.Request)
-			if err != nil {
-				return err
-			}
-			kind, id := partsOf(act.On)
-			_, err = withCA(rooms, func(ca *issuer.CA) (Empty, error) {
-				return Empty{}, ca.SetRoles(ctx, act.Who, kind, id, req.Roles, act.Mark)
-			})
-			return err
-		},
-	}
-}
-
-// rotateRunner runs ca.rotate.
-func rotateRunner(rooms *Rooms) change.Runner {
-	return change.Runner{
-		Plan: func(_ context.Context, _ pavise.Name, request json.RawMessage) (change.Plan, error) {
-			req, err := parse[rotation](request)
-			if err != nil {
-				return change.Plan{}, err
-			}
-			return withCA(rooms, func(ca *issuer.CA) (change.Plan, error) {
-				summary, err := ca.PlanRotate(req.Step)
-				return change.Plan{Summary: summary, Digests: map[string]string{"root that signs": ca.Fingerprint()}}, err
-			})
-		},
-		Run: func(ctx context.Context, act change.Act) error {
-			req, err := parse[rotation](act.Request)
-			if err != nil {
-				return err
-			}
-			_, err = withCA(rooms, func(ca *issuer.CA) (Empty, error) {
-				return Empty{}, ca.Rotate(ctx, act.Who, req.Step, func(tx *store.Tx) error { return act.Mark(tx) })
-			})
-			return err
-		},
-	}
 }
 
 // chainKey is where chainOf leaves the caller's certificates, for node.renew and

@@ -7,6 +7,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/policy"
+	"github.com/pavise/pavise/internal/runner"
 )
 
 func policyVerbs() []Verb {
@@ -30,7 +31,7 @@ func policyVerbs() []Verb {
 			name := pavise.Name{Tenant: who.Tenant, Kind: "policy", ID: req.ID}
 			return name, name.Validate()
 		}, func(req PolicyPut) (any, error) {
-			return policyText{req.Text}, nil
+			return runner.PolicyText{Text: req.Text}, nil
 		}),
 		proposing(Verb{
 			Name: "policy.delete", On: onPolicy,

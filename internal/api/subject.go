@@ -4,11 +4,8 @@ import (
 	"context"
 
 	"github.com/pavise/pavise"
-	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/ledger"
-	"github.com/pavise/pavise/internal/record"
-	"github.com/pavise/pavise/internal/subject"
 )
 
 func subjectVerbs() []Verb {
@@ -73,40 +70,4 @@ type SubjectFound struct {
 type ShredRequest struct {
 	Subject string `json:"subject" arg:"" help:"the subject's name, as in Pavise-Subject, or its pseudonym" doc:"the subject's name, as in the header Pavise-Subject, or its pseudonym"`
 	Reason  string `json:"reason,omitempty" help:"why; do not name the person" doc:"why; do not name the person"`
-}
-
-// A ShredReceipt is the detail of the record that says what was shredded.
-type ShredReceipt struct {
-	subject.Receipt
-	Records uint64 `json:"records"` // that keep data of the subject, by the index
-}
-
-// shred runs subject.shred.
-func shred(ctx context.Context, rooms *Rooms, act change.Act) (err error) {
-	entry, err := rooms.Guard.Enter(ctx, act.Who, "subject.shred", act.On)
-	if err != nil {
-		return err
-	}
-	defer entry.Exit(&err)
-	records, err := rooms.Log.Count(ledger.Filter{Tenant: act.On.Tenant, Subject: act.On.ID}, rooms.Log.First(), rooms.Log.Size())
-	if err != nil {
-		return err
-	}
-	receipt, err := rooms.Subjects.Shred(ctx, act.On.Tenant, act.On.ID, act.Mark)
-	entry.Detail(ShredReceipt{receipt, records})
-	return err
-}
-
-// KindShredded is the kind of the note that is the receipt of a shredding whose process
-// died before it could record it.
-const KindShredded = "subject.shredded"
-
-// Shredded reports which subject a record says was shredded, if it does: the record of
-// the act, or the note in its place.
-func Shredded(r *record.Record) (tenant, id string, ok bool) {
-	act := r.Kind == "subject.shred" && r.Phase == record.Exit && r.Error == nil
-	if !act && (r.Kind != KindShredded || r.Phase != record.Note) {
-		return "", "", false
-	}
-	return r.On.Tenant, r.On.ID, true
 }

@@ -12,13 +12,14 @@ import (
 	"github.com/pavise/pavise/internal/archive"
 	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/feed"
-	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/seal"
 	"github.com/pavise/pavise/internal/siem"
 	"github.com/pavise/pavise/internal/subject"
+	"github.com/pavise/pavise/internal/tier"
 	"github.com/pavise/pavise/internal/witness"
 )
 
@@ -28,7 +29,7 @@ type Rooms struct {
 	Log        *ledger.Log
 	Policies   *guard.Policies
 	Grants     *guard.Grants
-	Routes     *gateway.Routes
+	Routes     *route.Table
 	Issuer     *issuer.Local // nil: there is no local issuer
 	Revoked    *issuer.Revocations
 	Exchange   *issuer.Exchange // nil: tokens are not exchanged
@@ -45,6 +46,7 @@ type Rooms struct {
 	Nodes      func() []NodeState // how the fleet's machines stand; nil: there is no fleet
 	Bundles    Bundles            // keys that sign what gateways are told; nil: there is no fleet
 	Wires      *siem.Wires        // where findings go
+	Tiers      *tier.Book         // how callers stand at models; nil: nobody knows
 	// Link makes a fresh link to the console. The session that it opens calls with
 	// the token, until expires at most.
 	Link func(token string, expires time.Time) string

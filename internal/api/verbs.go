@@ -9,15 +9,15 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/edge"
-	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/policy"
+	"github.com/pavise/pavise/internal/route"
 )
 
 // Verbs returns the table.
 func Verbs() []Verb {
-	return slices.Concat(ledgerVerbs(), feedVerbs(), tileVerbs(), witnessVerbs(), archiveVerbs(), subjectVerbs(), changeVerbs(), policyVerbs(), grantVerbs(), routeVerbs(), nodeVerbs(), bundleVerbs(), siemVerbs(), otherVerbs(), asideVerbs())
+	return slices.Concat(ledgerVerbs(), feedVerbs(), tileVerbs(), witnessVerbs(), archiveVerbs(), subjectVerbs(), changeVerbs(), policyVerbs(), grantVerbs(), tierVerbs(), routeVerbs(), nodeVerbs(), bundleVerbs(), siemVerbs(), otherVerbs(), asideVerbs())
 }
 
 // Empty is an answer or a request with nothing to say.
@@ -40,9 +40,9 @@ func routeVerbs() []Verb {
 			Help:    "Put a model behind the firewall, or change its terms",
 			About:   "The model runs in the gateway (--onnx) or on a model server (--upstream, and --protocol unless it speaks the Open Inference Protocol v2); a server that cannot say what its model takes and gives needs --signature. On a route that exists, what is left out stays as it is; --no-observe and the like take back what was set. Requests under way end on the terms they began on. A model can run on several servers (--replica, each with its --weight), and a --shadow can hear its requests. Weights and --balance change at once, on the connections that there are. Another model for a name that has one, another server or another shadow is a release: pavise route release.",
 			Example: "pavise route put local/model/fraud --onnx cmd/pavise/testdata/fraud.onnx --rate 600/1m --shape round:3",
-		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, req gateway.RouteSpec) (gateway.Placed, error) {
+		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, req route.Spec) (route.Placed, error) {
 			if _, err := req.Model(); err != nil {
-				return gateway.Placed{}, err // no name to ask the guard about
+				return route.Placed{}, err // no name to ask the guard about
 			}
 			return rooms.Routes.Put(ctx, who, req)
 		}),
@@ -89,19 +89,19 @@ const maxModel = 48 << 20
 
 // RouteList holds routes.
 type RouteList struct {
-	Routes []gateway.Standing `json:"routes"`
+	Routes []route.Standing `json:"routes"`
 }
 
 // routeOf returns the name of the route to a model.
 func routeOf(model string) (pavise.Name, error) {
-	name, err := gateway.RouteSpec{Name: model}.Model()
+	name, err := route.Spec{Name: model}.Model()
 	name.Kind = "route"
 	return name, err
 }
 
 // ReleaseRequest proposes a release.
 type ReleaseRequest struct {
-	gateway.ReleaseSpec
+	route.ReleaseSpec
 	Reason string `json:"reason,omitempty" help:"why" doc:"why"`
 }
 

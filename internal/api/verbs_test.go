@@ -11,13 +11,13 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/pavise/pavise"
-	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/policy"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/record"
+	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/witness"
 )
 
@@ -84,6 +84,10 @@ func (w *world) requests(t *testing.T) map[string]func() any {
 		},
 		"grant.list":      always(Empty{}),
 		"caller.list":     always(Empty{}),
+		"tier.hold":       func() any { return w.holding(t, "amber") },
+		"tier.list":       always(TierList{Tier: "amber"}),
+		"tier.show":       always(TierRef{scored, scanner}),
+		"tier.lift":       always(TierLift{TierRef{scored, scanner}, "our own test"}),
 		"change.withdraw": func() any { return ChangeRequest{ID: w.open(t, "somebody").Name.ID} },
 		"change.rules":    always(Empty{}),
 		"change.rule":     always(RuleRequest{Verb: "policy.put", Need: new(2), Days: 1}),
@@ -93,10 +97,10 @@ func (w *world) requests(t *testing.T) map[string]func() any {
 		"policy.schema":   always(Empty{}),
 		"policy.explain":  always(ExplainRequest{Verb: "model.infer", On: fraud, Role: []string{"caller"}}),
 		"route.list":      always(Empty{}),
-		"route.put":       always(gateway.RouteSpec{Name: fraud.String(), ONNX: networkOf(2, 3)}),
-		"route.release":   always(ReleaseRequest{ReleaseSpec: gateway.ReleaseSpec{Name: fraud.String(), ONNX: networkOf(2, 2)}}),
+		"route.put":       always(route.Spec{Name: fraud.String(), ONNX: networkOf(2, 3)}),
+		"route.release":   always(ReleaseRequest{ReleaseSpec: route.ReleaseSpec{Name: fraud.String(), ONNX: networkOf(2, 2)}}),
 		"route.rollback": func() any {
-			w.done(t, "route.release", ReleaseRequest{ReleaseSpec: gateway.ReleaseSpec{Name: fraud.String(), ONNX: networkOf(2, 2)}})
+			w.done(t, "route.release", ReleaseRequest{ReleaseSpec: route.ReleaseSpec{Name: fraud.String(), ONNX: networkOf(2, 2)}})
 			return RouteRequest{Name: fraud.String()}
 		},
 		"route.quarantine":   always(RouteRequest{Name: fraud.String()}),
@@ -275,7 +279,7 @@ func TestRouteNameIsReadFirst(t *testing.T) {
 	for name, want := range map[string]string{
 		"fraud": "has 1 parts, not 3", "local/fraud": "has 2 parts, not 3", "": "has 1 parts", "local/model/": "is empty", "local/route/fraud": "leads to a model",
 	} {
-		err := operator.Call(t.Context(), "route.put", gateway.RouteSpec{Name: name, ONNX: networkOf(2, 3)}, nil)
+		err := operator.Call(t.Context(), "route.put", route.Spec{Name: name, ONNX: networkOf(2, 3)}, nil)
 		if pavise.KindOf(err) != pavise.Invalid || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", name, err, want)
 		}
@@ -286,16 +290,16 @@ func TestRouteNameIsReadFirst(t *testing.T) {
 func TestRouteWords(t *testing.T) {
 	w := newWorld(t)
 	operator := w.client(t, "operator")
-	fraud := gateway.RouteSpec{Name: "local/model/fraud", ONNX: networkOf(1, 3), Observe: new(true)}
+	fraud := route.Spec{Name: "local/model/fraud", ONNX: networkOf(1, 3), Observe: new(true)}
 	if err := operator.Call(t.Context(), "route.put", fraud, nil); err != nil {
 		t.Fatal(err)
 	}
-	var route gateway.Route
-	err := operator.Call(t.Context(), "route.put", json.RawMessage(`{"name":"local/model/fraud","bounds":{"input":"x","features":[{"name":"age","min":0,"more":1}]}}`), &route)
-	if err != nil || !route.Observe || route.ONNX == "" || len(route.Signature.Inputs[0].Columns) != 1 || *route.Signature.Inputs[0].Columns[0].Min != 0 {
-		t.Errorf("%v, route %+v", err, route)
+	var put route.Route
+	err := operator.Call(t.Context(), "route.put", json.RawMessage(`{"name":"local/model/fraud","bounds":{"input":"x","features":[{"name":"age","min":0,"more":1}]}}`), &put)
+	if err != nil || !put.Observe || put.ONNX == "" || len(put.Signature.Inputs[0].Columns) != 1 || *put.Signature.Inputs[0].Columns[0].Min != 0 {
+		t.Errorf("%v, route %+v", err, put)
 	}
-	for name, spec := range map[string]gateway.RouteSpec{
+	for name, spec := range map[string]route.Spec{
 		"bounds that are no JSON": {Name: fraud.Name, Bounds: json.RawMessage("age,0,99")},
 		"an empty file of bounds": {Name: fraud.Name, Bounds: json.RawMessage{}},
 		"an empty model":          {Name: fraud.Name, ONNX: []byte{}},

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/pavise/pavise/internal/gateway"
+	"github.com/pavise/pavise/internal/route"
 )
 
 // TestHostileBodies sends bodies that no client of ours makes.
@@ -66,7 +66,7 @@ func TestLargeModel(t *testing.T) {
 	if len(model) < 4<<20 {
 		t.Fatalf("the model has %d bytes only", len(model))
 	}
-	request := gateway.RouteSpec{Name: "local/model/large", ONNX: model}
+	request := route.Spec{Name: "local/model/large", ONNX: model}
 	if err := w.client(t, "operator").Call(t.Context(), "route.put", request, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +81,7 @@ func TestLargeModel(t *testing.T) {
 func TestLongBodyOfNobody(t *testing.T) {
 	w := newWorld(t)
 	analyst := w.client(t, "analyst")
-	model, err := json.Marshal(gateway.RouteSpec{Name: "local/model/large", ONNX: networkOf(1024, 1024)})
+	model, err := json.Marshal(route.Spec{Name: "local/model/large", ONNX: networkOf(1024, 1024)})
 	if err != nil {
 		t.Fatal(err)
 	}

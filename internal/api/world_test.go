@@ -126,7 +126,7 @@ func newWorld(t *testing.T) *world {
 	must(err)
 	plane, err := gateway.New(t.Context(), gateway.Config{Guard: w.Guard, Verifier: verifier, Store: db, Log: log, Subjects: w.Subjects})
 	must(err)
-	w.Routes = plane.Routes
+	w.Routes, w.Tiers = plane.Routes, plane.Tiers
 	w.Bundles = &bundleKeys{w, db}
 	w.Changes, err = change.New(t.Context(), change.Config{Guard: w.Guard, Store: db, Log: log, Runners: Runners(w.Rooms)})
 	must(err)

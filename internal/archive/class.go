@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -154,4 +155,31 @@ func (a *Archive) Retain(ctx context.Context, c Class, mark func(*store.Tx) erro
 		_, err := tx.Exec(`INSERT INTO archive_classes (name, class) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET class = excluded.class`, c.Name, string(text))
 		return err
 	})
+}
+
+// ParseSpan reads a time as people write it: 30d, or as Go does.
+func ParseSpan(text string) (time.Duration, error) {
+	if count, ok := strings.CutSuffix(text, "d"); ok {
+		n, err := strconv.ParseUint(count, 10, 16)
+		return time.Duration(n) * 24 * time.Hour, err
+	}
+	return time.ParseDuration(text)
+}
+
+// Days writes a time as days where it is a whole number of them.
+func Days(d time.Duration) string {
+	const day = 24 * time.Hour
+	if d%day != 0 {
+		text := d.String()
+		for _, zero := range []string{"0s", "0m"} { // 12h, not 12h0m0s
+			if short := strings.TrimSuffix(text, zero); strings.HasSuffix(short, "m") || strings.HasSuffix(short, "h") {
+				text = short
+			}
+		}
+		return text
+	}
+	if d == day {
+		return "1 day"
+	}
+	return fmt.Sprintf("%d days", d/day)
 }

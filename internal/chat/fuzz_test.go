@@ -137,6 +137,12 @@ func FuzzRequest(f *testing.F) {
 		if err := plainjson.Read(body, new(any)); err != nil {
 			t.Fatalf("%q is taken, and encoding/json says %v", body, err)
 		}
+		for said := range r.Said() {
+			if said.Role == "" || said.At == "" {
+				t.Fatalf("%q says %+v", body, said)
+			}
+			break
+		}
 		if r.Rows() < 1 || r.Rows() > 1<<18 {
 			t.Fatalf("%q has %d rows", body, r.Rows())
 		}

@@ -262,6 +262,25 @@ func (d *Document) Tokens() (in, out int64) {
 	return in, out
 }
 
+// HideCaching takes out of an answer or event how much of the question the server had in
+// its cache, and reports whether it counts tokens at all. Servers leave out a count of
+// zero, so what stays is the same whether there was one or not.
+func (d *Document) HideCaching() bool {
+	counts := false
+	for _, path := range []string{"usage", "response.usage"} {
+		usage := d.root.at(path)
+		if usage == nil || usage.kind != object {
+			continue
+		}
+		counts = true
+		usage.drop("prompt_tokens_details")
+		if usage.drop("input_tokens_details"); usage.get("input_tokens") != nil {
+			usage.set("input_tokens_details", value{kind: object}) // clients of responses want one
+		}
+	}
+	return counts
+}
+
 // HideReasoning takes a model's own thoughts out of an answer or event, and reports
 // whether there were any. An item of a response stays, empty, because others are
 // counted with it. An event that is nothing but thoughts becomes one that Empty

@@ -91,6 +91,7 @@ type Gateway struct {
 	ModelKeys []ModelKey    `yaml:"model_keys" doc:"What servers of language models let this gateway in with."`
 	ModelTLS  []ModelTLS    `yaml:"model_tls" doc:"Options of TLS for model servers, which routes name. A route whose name is not here is there, and answers nothing."`
 	Detectors *Detectors    `yaml:"detectors" doc:"How those are looked for who study a model rather than use it."`
+	Vectors   string        `yaml:"embedding_key" example:"/etc/pavise/embedding.key" doc:"A file, for its owner alone, with 64 hexadecimal digits: the key by which routes alter vectors (--embeddings). All gateways of a fleet have the same one; without it such a route answers nothing here."`
 	Archive   string        `yaml:"archive" example:"s3://bucket/prefix" doc:"Where whole segments of its log are kept, too: a directory, or s3://BUCKET/PREFIX."`
 	Findings  string        `yaml:"findings" example:"/var/lib/pavise/gateway/findings.jsonl" doc:"A file that gets every finding of its log as a line of OCSF; a dash, in quotes, prints them."`
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/figure"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/policy"
 )
@@ -109,7 +110,7 @@ func (c *Console) access(w http.ResponseWriter, r *http.Request, s *session) {
 	}
 	body.Role = newRoleCard(role, deeds, m.Conflicts)
 	c.granted(r, s, body.Role)
-	c.show(w, s, http.StatusOK, "access", page{Title: "The role " + show(role, maxName), Here: "/access", Body: body})
+	c.show(w, s, http.StatusOK, "access", page{Title: "The role " + figure.OneLine(role, maxName), Here: "/access", Body: body})
 }
 
 // granted finds who has a role for a time.
@@ -221,7 +222,7 @@ func whom(req api.ExplainRequest) string {
 	if len(req.Role) > 0 {
 		who += " with " + strings.Join(req.Role, " and ")
 	}
-	return show(who, maxReason)
+	return figure.OneLine(who, maxReason)
 }
 
 // newAsking is the form as it was filled in.

@@ -12,6 +12,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/change"
+	"github.com/pavise/pavise/internal/figure"
 )
 
 // Bounds of the inbox.
@@ -64,7 +65,7 @@ type changeItem struct {
 func newChangeItem(v api.ChangeView, now time.Time) changeItem {
 	shown, known := changeStates[v.State]
 	if !known {
-		shown.state, shown.word = stateNote, show(string(v.State), maxName)
+		shown.state, shown.word = stateNote, figure.OneLine(string(v.State), maxName)
 	}
 	item := changeItem{
 		Change: v, State: shown.state, Word: shown.word, Waits: v.State.Waits(), Left: left(v.Until.Sub(now)),
@@ -77,14 +78,14 @@ func newChangeItem(v api.ChangeView, now time.Time) changeItem {
 }
 
 // Short is the first digits of the change's digest.
-func (i changeItem) Short() string { return clip(i.Change.Digest, 9) }
+func (i changeItem) Short() string { return figure.Clip(i.Change.Digest, 9) }
 
 // headline is a sentence without its full stop.
 func headline(text string) string {
 	if text == "" {
 		return "A change without a summary"
 	}
-	return strings.TrimSuffix(sentence(text), ".")
+	return strings.TrimSuffix(figure.Sentence(text), ".")
 }
 
 // left says how long something lasts yet, as people do.
@@ -195,7 +196,7 @@ func (c *Console) showChange(w http.ResponseWriter, r *http.Request, s *session,
 		p.Depends = append(p.Depends, dependence{what, v.Plan.Digests[what]})
 	}
 	slices.Reverse(p.Depends) // what was before, before what comes after
-	c.show(w, s, status, "change", page{Title: "Change " + show(id, maxName), Here: "/changes", Body: p})
+	c.show(w, s, status, "change", page{Title: "Change " + figure.OneLine(id, maxName), Here: "/changes", Body: p})
 }
 
 // changeID returns the id in the path, or says that it is none.
@@ -279,7 +280,7 @@ func story(v api.ChangeView) []changeStep {
 	shown := changeStates[v.State]
 	switch {
 	case v.State.Waits():
-		steps = append(steps, changeStep{step: step{stateOpen, "Waits for " + approvals(v.Need-v.Have), "votes count until " + minute(v.Until)}})
+		steps = append(steps, changeStep{step: step{stateOpen, "Waits for " + approvals(v.Need-v.Have), "votes count until " + figure.Minute(v.Until)}})
 	case v.State != change.Denied && shown.state != "": // who denied it has said so
 		steps = append(steps, changeStep{step{shown.state, shown.word, v.Outcome}, v.Ended, nil})
 	}
@@ -293,9 +294,6 @@ func approvals(n int) string {
 	}
 	return fmt.Sprintf("%d more approvals", max(n, 0))
 }
-
-// minute is an instant to the minute.
-func minute(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
 
 // counting keeps the number of waiting changes in the navigation fresh. A page is
 // shown without it when the API does not say.

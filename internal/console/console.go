@@ -87,6 +87,7 @@ func (c *Console) Handler() http.Handler {
 		"/{$}": c.live, "/search": c.search, "/trail/{index}": c.trail, "/changes/{id}": c.change,
 		"/evidence": c.log, "/demo": c.demo, "/routes": c.routes, "/policies": c.policies,
 		"/access": c.access, "/access/ask": c.ask, "/callers": c.callers, "/callers/revoke": c.toCallers,
+		"/tiers": c.tiers, "/tiers/of": c.tierOf, "/tiers/lift": c.toTiers, "/tiers/hold": c.toTiers,
 	} {
 		mux.Handle("GET "+path, c.signedIn(c.counting(show)))
 	}
@@ -98,6 +99,8 @@ func (c *Console) Handler() http.Handler {
 		mux.Handle("GET /changes/{id}/"+verb, c.signedIn(c.back))
 	}
 	mux.Handle("POST /callers/revoke", c.signedIn(c.revoke))
+	mux.Handle("POST /tiers/lift", c.signedIn(c.setTier("tier.lift")))
+	mux.Handle("POST /tiers/hold", c.signedIn(c.setTier("tier.hold")))
 	mux.HandleFunc("/", c.nowhere)
 	return c.protect(mux)
 }

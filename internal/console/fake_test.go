@@ -27,6 +27,8 @@ import (
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/record"
+	"github.com/pavise/pavise/internal/route"
+	"github.com/pavise/pavise/internal/tier"
 )
 
 // A fakeAPI answers as the API server does, over records held in memory under a
@@ -53,7 +55,7 @@ type fakeAPI struct {
 	subjects  api.SubjectCount
 
 	status   api.LogStatus
-	routes   []gateway.Standing
+	routes   []route.Standing
 	policies api.PolicyList
 	explain  guard.Explanation
 
@@ -63,6 +65,10 @@ type fakeAPI struct {
 	grants  []guard.Grant
 	callers []guard.Caller
 	revoked []api.GrantRef // that arrived
+	tiers   api.TierViews
+	records []api.TierRecord
+	holds   []api.TierHold // that arrived
+	lifts   []api.TierLift // that arrived
 }
 
 // A cast is a vote that arrived, or a withdrawal.
@@ -229,6 +235,36 @@ func (f *fakeAPI) access(w http.ResponseWriter, r *http.Request, verb string) {
 		json.NewDecoder(r.Body).Decode(&req)
 		f.revoked = append(f.revoked, req)
 		json.NewEncoder(w).Encode(api.Empty{})
+	default:
+		f.tier(w, r, verb)
+	}
+}
+
+// tier answers the verbs about tiers.
+func (f *fakeAPI) tier(w http.ResponseWriter, r *http.Request, verb string) {
+	switch verb {
+	case "tier.list":
+		json.NewEncoder(w).Encode(f.tiers)
+	case "tier.show":
+		var req api.TierRef
+		json.NewDecoder(r.Body).Decode(&req)
+		shown := api.TierShown{TierView: api.TierView{Standing: tier.Standing{Model: req.Model, Who: req.Caller}, Words: "nothing is known against it"}, Records: f.records}
+		for _, v := range f.tiers.Tiers {
+			if v.Model == req.Model && v.Who == req.Caller {
+				shown.TierView = v
+			}
+		}
+		json.NewEncoder(w).Encode(shown)
+	case "tier.hold":
+		var req api.TierHold
+		json.NewDecoder(r.Body).Decode(&req)
+		f.holds = append(f.holds, req)
+		json.NewEncoder(w).Encode(api.TierHeld{})
+	case "tier.lift":
+		var req api.TierLift
+		json.NewDecoder(r.Body).Decode(&req)
+		f.lifts = append(f.lifts, req)
+		json.NewEncoder(w).Encode(api.TierLifted{})
 	default:
 		f.say(w, api.Problem{Status: 404, Title: "notfound", Detail: "no such verb"})
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/archive"
 	feeds "github.com/pavise/pavise/internal/feed"
+	"github.com/pavise/pavise/internal/figure"
 	"github.com/pavise/pavise/internal/witness"
 )
 
@@ -93,9 +94,9 @@ func newWatcher(w witness.Status, published uint64, now time.Time) watcher {
 		seen.State, seen.Word = stateFailed, "Behind"
 	}
 	if w.Skew > skewWorth {
-		seen.Ahead = span(w.Skew.Round(time.Second)) + " ahead of ours"
+		seen.Ahead = figure.Span(w.Skew.Round(time.Second)) + " ahead of ours"
 	} else if w.Skew < -skewWorth {
-		seen.Ahead = span(-w.Skew.Round(time.Second)) + " behind ours"
+		seen.Ahead = figure.Span(-w.Skew.Round(time.Second)) + " behind ours"
 	}
 	return seen
 }
@@ -122,7 +123,7 @@ func (f follower) Wants() []string {
 }
 
 // Age is how old the oldest record is that it has before it.
-func (f follower) Age() string { return lasted(f.Lag) }
+func (f follower) Age() string { return figure.Lasted(f.Lag) }
 
 // archived is what was archived.
 type archived struct{ api.ArchiveList }
@@ -160,10 +161,10 @@ func (a archived) Kept() []kept {
 	for _, c := range a.Classes {
 		k := kept{Class: c, Here: "for ever", There: "no lock"}
 		if c.Online > 0 {
-			k.Here = days(c.Online)
+			k.Here = figure.Days(c.Online)
 		}
 		if c.Keep > 0 {
-			k.There = days(c.Keep)
+			k.There = figure.Days(c.Keep)
 		}
 		all = append(all, k)
 	}
@@ -174,18 +175,6 @@ func (a archived) Kept() []kept {
 type kept struct {
 	archive.Class
 	Here, There string
-}
-
-// days writes a long time in days where it is whole ones.
-func days(d time.Duration) string {
-	const day = 24 * time.Hour
-	switch {
-	case d == day:
-		return "1 day"
-	case d >= day && d%day == 0:
-		return thousands(uint64(d/day)) + " days"
-	}
-	return span(d)
 }
 
 // log shows the state of the evidence log, and of all that looks after it. Its parts

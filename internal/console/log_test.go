@@ -1,7 +1,6 @@
 package console
 
 import (
-	"fmt"
 	"html"
 	"net/http"
 	"strings"
@@ -178,19 +177,5 @@ func TestHostileLogPage(t *testing.T) {
 	}
 	if _, body := s.get("/evidence"); raw.MatchString(body) || strings.Count(body, "XMARK") != 10 {
 		t.Errorf("refusals: %q came through raw, %d are shown", raw.FindString(body), strings.Count(body, "XMARK"))
-	}
-}
-
-// Long times are whole days where they are.
-func TestDays(t *testing.T) {
-	for d, want := range map[time.Duration]string{
-		24 * time.Hour: "1 day", 720 * time.Hour: "30 days", 36 * time.Hour: "36h", 17520 * time.Hour: "730 days", 90 * time.Minute: "1h30m",
-	} {
-		if got := days(d); got != want {
-			t.Errorf("days(%v) = %q, want %q", d, got, want)
-		}
-	}
-	if got := fmt.Sprintf("%s %d", brief("short"), len([]rune(brief(strings.Repeat("é", 500))))); got != "short 60" {
-		t.Errorf("brief: %s", got)
 	}
 }

@@ -3,16 +3,13 @@ package console
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"html/template"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/figure"
 )
 
 // newLink is what leads on when there is no session.
@@ -41,13 +38,13 @@ type problem struct {
 // parts it shares with others.
 func parsePages() (map[string]*template.Template, error) {
 	shared, err := template.New("layout").Funcs(template.FuncMap{
-		"brief": brief, "bytes": byteCount, "cedar": highlight, "clock": clockTime, "count": thousands, "lasts": lasts, "long": func(s string) bool { return brief(s) != s }, "minute": minute, "plain": plain, "second": second, "utc": utc,
+		"brief": figure.Brief, "bytes": figure.Bytes, "cedar": figure.Cedar, "clock": figure.Clock, "count": figure.Thousands, "lasts": lasts, "long": func(s string) bool { return figure.Brief(s) != s }, "minute": figure.Minute, "plain": figure.Plain, "second": figure.Second, "sentence": figure.Sentence, "utc": figure.UTC,
 	}).ParseFS(files, "page/layout.html", "page/parts.html")
 	if err != nil {
 		return nil, err
 	}
 	pages := map[string]*template.Template{}
-	for _, name := range []string{"live", "search", "trail", "changes", "change", "log", "routes", "policies", "access", "ask", "callers", "demo", "problem", "welcome"} {
+	for _, name := range []string{"live", "search", "trail", "changes", "change", "log", "routes", "policies", "access", "ask", "callers", "tiers", "tier", "demo", "problem", "welcome"} {
 		t, err := shared.Clone()
 		if err == nil {
 			t, err = t.ParseFS(files, "page/"+name+".html")
@@ -110,7 +107,7 @@ func newRefusal(err error) *refusal {
 	if !known {
 		title = "Something broke"
 	}
-	return &refusal{title, sentence(e.Msg), e.Hint}
+	return &refusal{title, figure.Sentence(e.Msg), e.Hint}
 }
 
 // refuse shows the page of an error from the API. A token that the API no
@@ -132,94 +129,4 @@ func (c *Console) nowhere(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c.fail(w, c.find(r), http.StatusNotFound, "Not found", "There is no such page.", "the live view is at /")
-}
-
-// sentence makes an error's message one. A message that begins with a name is
-// left as it is, for names have no capitals of their own.
-func sentence(msg string) string {
-	first, _, _ := strings.Cut(msg, " ")
-	if first == "" || strings.ContainsAny(first, "/.:") {
-		return msg
-	}
-	letter, rest := utf8.DecodeRuneInString(msg)
-	return string(unicode.ToUpper(letter)) + msg[rest:] + "."
-}
-
-// plain returns s with every character that has no glyph as U+FFFD: records
-// hold what attackers chose, and a direction mark could turn a line around.
-func plain(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsGraphic(r) || r == '\n' || r == '\t' {
-			return r
-		}
-		return unicode.ReplacementChar
-	}, s)
-}
-
-// clip returns at most n characters of s, with an ellipsis for the rest.
-func clip(s string, n int) string {
-	if runes := []rune(s); len(runes) > n {
-		return string(runes[:n-1]) + "…"
-	}
-	return s
-}
-
-// maxLine is the longest text that is shown on one line: keys that withstand a quantum
-// computer are longer by far.
-const maxLine = 120
-
-// brief is a text if it fits on a line, and otherwise how it begins.
-func brief(s string) string {
-	if len(s) <= maxLine {
-		return s
-	}
-	return clip(s, maxLine/2)
-}
-
-// utc formats an instant in full.
-func utc(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05.000 UTC") }
-
-// clockTime is the time of day of an instant.
-func clockTime(t time.Time) string { return t.UTC().Format("15:04:05") }
-
-// second is an instant to the second.
-func second(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
-
-// thousands groups a count's digits.
-func thousands(n uint64) string {
-	s := strconv.FormatUint(n, 10)
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "\u202f" + s[i:]
-	}
-	return s
-}
-
-// byteCount says a size in the unit that fits.
-func byteCount(n int64) string {
-	if n < 1<<10 {
-		return fmt.Sprintf("%d B", n)
-	}
-	units := []string{"KiB", "MiB", "GiB", "TiB"}
-	size, unit := float64(n)/(1<<10), 0
-	for size >= 1<<10 && unit < len(units)-1 {
-		size, unit = size/(1<<10), unit+1
-	}
-	return fmt.Sprintf("%.1f %s", size, units[unit])
-}
-
-// lasted says a duration in three digits.
-func lasted(d time.Duration) string {
-	switch {
-	case d <= 0:
-		return ""
-	case d < time.Millisecond:
-		return fmt.Sprintf("%d µs", d.Microseconds())
-	case d < 10*time.Millisecond:
-		return fmt.Sprintf("%.1f ms", float64(d)/1e6)
-	case d < time.Second:
-		return fmt.Sprintf("%d ms", d.Milliseconds())
-	case d < time.Minute:
-		return fmt.Sprintf("%.1f s", d.Seconds())
-	}
-	return d.Round(time.Second).String()
 }

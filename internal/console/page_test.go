@@ -1,8 +1,6 @@
 package console
 
 import (
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"html"
@@ -12,14 +10,13 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/mod/sumdb/tlog"
-
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/record"
+	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/tensor"
 )
 
@@ -86,7 +83,7 @@ func TestHostileText(t *testing.T) {
 	}
 	s.api.status = api.LogStatus{Origin: payload, Key: payload, Fingerprint: payload, Problem: payload}
 	s.api.policies = api.PolicyList{Digest: payload, Policies: []guard.TenantPolicy{{ID: payload, Text: "@doc(\"" + payload + "\")\npermit (" + payload}}}
-	s.api.routes = []gateway.Standing{{Route: gateway.Route{
+	s.api.routes = []route.Standing{{Route: route.Route{
 		Model: pavise.Name{Tenant: "local", Kind: "model", ID: "m"}, Upstream: payload, Remote: payload, Purpose: payload, Shape: firewall.Shape{Kind: payload},
 		Signature: tensor.Signature{Inputs: []tensor.Port{{Name: payload, Datatype: payload}}, Outputs: []tensor.Port{{Name: payload, Datatype: payload}}},
 	}}}
@@ -400,97 +397,18 @@ func TestTrailWithoutExplanation(t *testing.T) {
 	}
 }
 
-// TestClimb compares with the tlog package over every leaf of every small tree,
-// and then bends each proof.
-func TestClimb(t *testing.T) {
-	var hashes []tlog.Hash
-	read := tlog.HashReaderFunc(func(at []int64) (out []tlog.Hash, err error) {
-		for _, i := range at {
-			out = append(out, hashes[i])
-		}
-		return out, nil
-	})
-	for size := int64(1); size <= 40; size++ {
-		added, err := tlog.StoredHashes(size-1, fmt.Appendf(nil, "record %d", size), read)
-		if err != nil {
-			t.Fatal(err)
-		}
-		hashes = append(hashes, added...)
-		root, err := tlog.TreeHash(size, read)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for index := range size {
-			path, err := tlog.ProveRecord(size, index, read)
-			if err != nil {
-				t.Fatal(err)
-			}
-			p := api.Proof{Leaf: encode(hashes[tlog.StoredHashIndex(0, index)]), Size: uint64(size), Root: encode(root)}
-			for _, h := range path {
-				p.Path = append(p.Path, encode(h))
-			}
-			if pic := newPicture(uint64(index), p); !pic.Holds || len(pic.Levels) != len(path) {
-				t.Fatalf("record %d of %d does not hold", index, size)
-			}
-			if _, ok := climb(uint64(index), uint64(size), hash{}, make([]hash, len(path)+1)); ok {
-				t.Fatalf("record %d of %d may have %d hashes", index, size, len(path)+1)
-			}
-			if _, ok := climb(uint64(index), uint64(size), hash{}, make([]hash, max(0, len(path)-1))); ok != (len(path) == 0) {
-				t.Fatalf("record %d of %d may have %d hashes", index, size, len(path)-1)
-			}
-			for name, bent := range bend(uint64(index), p) {
-				if newPicture(bent.index, bent.proof).Holds {
-					t.Fatalf("record %d of %d holds with %s", index, size, name)
-				}
-			}
-		}
-	}
-}
-
-type bentProof struct {
-	index uint64
-	proof api.Proof
-}
-
-func bend(index uint64, p api.Proof) map[string]bentProof {
-	other := sha256.Sum256([]byte("other"))
-	change := func(index uint64, edit func(*api.Proof)) bentProof {
-		q := p
-		q.Path = append([]string{}, p.Path...)
-		edit(&q)
-		return bentProof{index, q}
-	}
-	all := map[string]bentProof{
-		"another leaf":     change(index, func(q *api.Proof) { q.Leaf = encode(other) }),
-		"another root":     change(index, func(q *api.Proof) { q.Root = encode(other) }),
-		"a hash too many":  change(index, func(q *api.Proof) { q.Path = append(q.Path, encode(other)) }),
-		"no leaf":          change(index, func(q *api.Proof) { q.Leaf = "" }),
-		"a root of text":   change(index, func(q *api.Proof) { q.Root = "<root>" }),
-		"an index outside": change(p.Size, func(*api.Proof) {}),
-		"an empty tree":    change(index, func(q *api.Proof) { q.Size = 0 }),
-	}
-	if len(p.Path) > 0 {
-		all["a hash too few"] = change(index, func(q *api.Proof) { q.Path = q.Path[1:] })
-		all["another hash"] = change(index, func(q *api.Proof) { q.Path[0] = encode(other) })
-		all["its neighbour's index"] = change(index^1, func(*api.Proof) {})
-	}
-	return all
-}
-
-func encode(h tlog.Hash) string { return base64.StdEncoding.EncodeToString(h[:]) }
-
 func TestRoutesPage(t *testing.T) {
 	s := newStand(t).signIn()
 	if _, body := s.get("/routes"); !strings.Contains(body, "pavise route put") {
 		t.Error("no word on how to put a route")
 	}
-	s.api.routes = []gateway.Standing{{Route: gateway.Route{
+	s.api.routes = []route.Standing{{Route: route.Route{
 		Model: pavise.Name{Tenant: "local", Kind: "model", ID: "fraud"}, Upstream: "http://10.0.0.9:8000", Remote: "fraud_v7", MaxRows: 64, Observe: true, Durable: true, Purpose: "security",
 		Terms:     firewall.Terms{Rate: firewall.Rate{Count: 1200, Per: time.Minute, Burst: 300}, Budget: firewall.PerWindow(100000, 24*time.Hour)},
 		Shape:     firewall.Shape{Kind: firewall.Round, Digits: 4},
 		Signature: tensor.Signature{Inputs: []tensor.Port{{Name: "x", Datatype: "FP64", Shape: []int64{-1, 30}}}},
 		Protocol:  "v1", Drift: &firewall.Drift{Then: "deny", Baseline: firewall.Baseline{Input: "x", Features: make([]firewall.Spread, 30)}},
-	}, Quarantined: true, Servers: []gateway.Server{{URL: "http://10.0.0.9:8000", Weight: 3, Out: true, Answers: 7, Failures: 2}}}, {Route: gateway.Route{
+	}, Quarantined: true, Servers: []route.Server{{URL: "http://10.0.0.9:8000", Weight: 3, Out: true, Answers: 7, Failures: 2}}}, {Route: route.Route{
 		Model: pavise.Name{Tenant: "local", Kind: "model", ID: "llama"}, Upstream: "http://10.0.0.8:8000", Protocol: "openai", Fields: firewall.Fields{Trusted: []string{"app"}},
 	}}}
 	_, body := s.get("/routes")
@@ -499,34 +417,6 @@ func TestRoutesPage(t *testing.T) {
 		"Protocol v1", "http://10.0.0.9:8000, weight 3, out 7 answers, 2 failures", "Baseline 30 columns of x; on drift: deny", "Protocol openai", "Fields app trusted everybody else untrusted", "Takes what its protocol says"} {
 		if !strings.Contains(strings.ReplaceAll(said, "\u202f", " "), strings.ReplaceAll(want, "\u202f", " ")) {
 			t.Errorf("the page does not say %q:\n%s", want, said)
-		}
-	}
-}
-
-func TestHighlight(t *testing.T) {
-	const cedar = "// when\n@id(\"a \\\" permit\")\npermit (principal, action == Action::\"in\", resource) when { true };"
-	var joined strings.Builder
-	classes := map[string]string{}
-	for _, piece := range highlight(cedar) {
-		joined.WriteString(piece.Text)
-		classes[piece.Text] += piece.Class
-	}
-	if joined.String() != cedar {
-		t.Errorf("the text came out as %q", joined.String())
-	}
-	for piece, class := range map[string]string{"// when": "c", "@id": "a", `"a \" permit"`: "s", `"in"`: "s", "permit": "k", "when": "k"} {
-		if classes[piece] != class {
-			t.Errorf("%s has class %q, want %q", piece, classes[piece], class)
-		}
-	}
-}
-
-func TestSentence(t *testing.T) {
-	for in, want := range map[string]string{
-		"": "", "no such thing": "No such thing.", "éclair": "Éclair.", "local/human/op may not": "local/human/op may not",
-	} {
-		if got := sentence(in); got != want {
-			t.Errorf("sentence(%q) = %q, want %q", in, got, want)
 		}
 	}
 }

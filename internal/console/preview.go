@@ -8,17 +8,18 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/figure"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/policy"
 )
 
 // A preview is what people look at before they decide on a change.
 type preview struct {
-	Flips *flips           // decisions that a change of policies would turn
-	Grant *guard.GrantPlan // of a role for a time
-	Diff  []diffLine       // of what is to become something else
-	Text  string           // Cedar: the policy as it would be, whole
-	JSON  string           // what the plan says, as it is
+	Flips *flips            // decisions that a change of policies would turn
+	Grant *guard.GrantPlan  // of a role for a time
+	Diff  []figure.DiffLine // of what is to become something else
+	Text  string            // Cedar: the policy as it would be, whole
+	JSON  string            // what the plan says, as it is
 }
 
 // newPreview shows a plan's detail: a policy as the difference of its texts, what has
@@ -32,7 +33,7 @@ func newPreview(v api.ChangeView) preview {
 		was, _ := detail["was"].(string)
 		text, _ := detail["text"].(string)
 		if was != "" || text != "" {
-			p := preview{Flips: newFlips(v.Plan.Detail), Diff: fold(diff(was, text))}
+			p := preview{Flips: newFlips(v.Plan.Detail), Diff: figure.Fold(figure.Diff(was, text))}
 			if was != "" {
 				p.Text = text
 			}
@@ -48,7 +49,7 @@ func newPreview(v api.ChangeView) preview {
 		before, had := detail[pair[0]].(map[string]any)
 		after, has := detail[pair[1]].(map[string]any)
 		if had && has {
-			return preview{Diff: fold(diff(indented(before), indented(after))), JSON: indented(detail)}
+			return preview{Diff: figure.Fold(figure.Diff(indented(before), indented(after))), JSON: indented(detail)}
 		}
 	}
 	return preview{JSON: indented(detail)}
@@ -63,7 +64,7 @@ func recast(detail, into any) bool {
 // lasts says how long a plan's grant is for.
 func lasts(text string) string {
 	if d, err := time.ParseDuration(text); err == nil {
-		return span(d)
+		return figure.Span(d)
 	}
 	return text
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/figure"
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/record"
 )
@@ -69,14 +70,14 @@ func newRow(e api.Event) row {
 	state := stateOf(r)
 	w := row{
 		Index: e.Index, At: r.At.UTC(), Clock: r.At.UTC().Format("15:04:05.000"),
-		State: state, Word: words[state], Verb: show(r.Kind, maxName), Thing: thing(r),
-		Reason: show(reason(r, state), maxReason), Took: lasted(r.Took),
+		State: state, Word: words[state], Verb: figure.OneLine(r.Kind, maxName), Thing: thing(r),
+		Reason: figure.OneLine(reason(r, state), maxReason), Took: figure.Lasted(r.Took),
 	}
 	switch {
 	case r.Who != nil:
-		w.Who, w.Sort = show(r.Who.ID, maxName), show(r.Who.Kind, maxName)
+		w.Who, w.Sort = figure.OneLine(r.Who.ID, maxName), figure.OneLine(r.Who.Kind, maxName)
 	case knocked(r):
-		w.Who = show(knockOf(r).Source, maxName)
+		w.Who = figure.OneLine(knockOf(r).Source, maxName)
 		if r.Kind == noteStranger {
 			w.Sort = "stranger"
 		}
@@ -86,18 +87,13 @@ func newRow(e api.Event) row {
 	return w
 }
 
-// show makes text fit for one line.
-func show(s string, n int) string {
-	return clip(strings.Join(strings.Fields(plain(s)), " "), n)
-}
-
 // thing is what a record is about, without the tenant when that is the record's.
 func thing(r record.Record) string {
 	name := r.On.String()
 	if r.On.Tenant == r.Tenant {
 		name = strings.TrimPrefix(name, r.Tenant+"/")
 	}
-	return show(name, 2*maxName)
+	return figure.OneLine(name, 2*maxName)
 }
 
 // stateOf classifies a record.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/figure"
 )
 
 // pageRows is how many records one page of a search holds.
@@ -135,7 +136,7 @@ func newSearch(asked url.Values) search {
 		list.Given = true
 		less := only(asked)
 		less.Del(f.Key)
-		list.Without = append(list.Without, searchLink{fmt.Sprintf("without %s: %s", strings.ToLower(f.Word), show(f.Value, maxName/2)), address(less)})
+		list.Without = append(list.Without, searchLink{fmt.Sprintf("without %s: %s", strings.ToLower(f.Word), figure.OneLine(f.Value, maxName/2)), address(less)})
 	}
 	return list
 }

@@ -4,19 +4,18 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
-	"strings"
-	"time"
 
 	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/figure"
 	"github.com/pavise/pavise/internal/firewall"
-	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
+	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/tensor"
 )
 
 // A routeCard is one route as it is shown.
 type routeCard struct {
-	gateway.Standing
+	route.Standing
 	Backend string // where it runs
 	Place   string // the digest or the address
 	Terms   []term
@@ -50,7 +49,7 @@ func (c *Console) routes(w http.ResponseWriter, r *http.Request, s *session) {
 	c.show(w, s, http.StatusOK, "routes", page{Title: "Routes", Here: "/routes", Body: cards})
 }
 
-func newRouteCard(r gateway.Standing) routeCard {
+func newRouteCard(r route.Standing) routeCard {
 	card := routeCard{Standing: r, Backend: "ONNX, in the gateway", Place: r.ONNX, Inputs: ports(r.Signature.Inputs), Outputs: ports(r.Signature.Outputs)}
 	if r.Upstream != "" {
 		card.Backend, card.Place = "upstream server", r.At()
@@ -69,21 +68,9 @@ func newRouteCard(r gateway.Standing) routeCard {
 
 // rateText says a limit as people do.
 func rateText(r firewall.Rate) string {
-	text := thousands(uint64(max(r.Count, 0))) + " rows / " + span(r.Per)
+	text := figure.Thousands(uint64(max(r.Count, 0))) + " " + r.Unit() + " / " + figure.Span(r.Per)
 	if r.Burst != r.Count {
-		text += ", " + thousands(uint64(max(r.Burst, 0))) + " at once"
-	}
-	return text
-}
-
-// span writes a duration without its zero parts: 24h, 1m, 1m30s.
-func span(d time.Duration) string {
-	text := d.String()
-	if strings.HasSuffix(text, "m0s") {
-		text = strings.TrimSuffix(text, "0s")
-	}
-	if strings.HasSuffix(text, "h0m") {
-		text = strings.TrimSuffix(text, "0m")
+		text += ", " + figure.Thousands(uint64(max(r.Burst, 0))) + " at once"
 	}
 	return text
 }
@@ -137,32 +124,4 @@ func policyCards(list api.PolicyList) policyPage {
 		p.Cards = append(p.Cards, card)
 	}
 	return p
-}
-
-// A token is a piece of Cedar text and the CSS class it is shown in.
-type token struct{ Class, Text string }
-
-var (
-	cedarToken   = regexp.MustCompile(`(//[^\n]*)|("(?:[^"\\]|\\.)*")|(@\w+)|\b(permit|forbid|when|unless|principal|action|resource|context|in|is|has|like|if|then|else|true|false)\b`)
-	cedarClasses = []string{"c", "s", "a", "k"} // comment, string, annotation, keyword: cedarToken's groups
-)
-
-// highlight cuts Cedar text into pieces. It colours and does not judge: what it
-// cannot read stays plain.
-func highlight(text string) []token {
-	text = plain(text)
-	var pieces []token
-	at := 0
-	for _, m := range cedarToken.FindAllStringSubmatchIndex(text, -1) {
-		if m[0] > at {
-			pieces = append(pieces, token{"", text[at:m[0]]})
-		}
-		for group, class := range cedarClasses {
-			if m[2+2*group] >= 0 {
-				pieces = append(pieces, token{class, text[m[0]:m[1]]})
-			}
-		}
-		at = m[1]
-	}
-	return append(pieces, token{"", text[at:]})
 }

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/pavise/pavise/internal/figure"
 )
 
 // A Step is one act of a demo, as its page shows it.
@@ -50,7 +52,7 @@ func telling(steps []Step, before string) (all []told) {
 		case s.Decision == stateDeny:
 			t.State, t.Word = stateDeny, "Stopped"
 		}
-		t.Scene, t.Actor, t.Did, t.Why, t.Prove = plain(s.Scene), plain(s.Actor), plain(s.Did), plain(s.Why), plain(s.Prove)
+		t.Scene, t.Actor, t.Did, t.Why, t.Prove = figure.Plain(s.Scene), figure.Plain(s.Actor), figure.Plain(s.Did), figure.Plain(s.Why), figure.Plain(s.Prove)
 		all = append(all, t)
 		before = s.Scene
 	}

@@ -12,9 +12,11 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/figure"
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/record"
+	"github.com/pavise/pavise/internal/subject"
 )
 
 // maxRefresh is how often a page waits for its proof by itself.
@@ -30,9 +32,9 @@ type trail struct {
 	Explain   *guard.Explanation
 	Unexplain string // why Explain is nil
 	Other     *other
-	Picture   *picture   // of the proof; nil while there is none
-	Shredded  *api.Event // the receipt for the key of whose data it keeps, if that was shredded
-	Prove     string     // the command that writes the record's proof to a file
+	Picture   *figure.Tree // of the proof; nil while there is none
+	Shredded  *api.Event   // the receipt for the key of whose data it keeps, if that was shredded
+	Prove     string       // the command that writes the record's proof to a file
 	Verify    string
 	Raw       string
 }
@@ -68,7 +70,7 @@ func (c *Console) trail(w http.ResponseWriter, r *http.Request, s *session) {
 	t.forgotten(r.Context(), s.client)
 	t.read()
 	if t.Proof != nil {
-		t.Picture = newPicture(index, *t.Proof)
+		t.Picture = figure.NewTree(index, t.Proof.Size, t.Proof.Leaf, t.Proof.Root, t.Proof.Path)
 	}
 	t.Steps = timeline(t)
 	p := page{Title: fmt.Sprintf("Record %d", index), Body: t}
@@ -130,7 +132,7 @@ func (t *trail) forgotten(ctx context.Context, client *api.Client) {
 		return
 	}
 	for i, e := range list.Events {
-		if _, _, ok := api.Shredded(&e.Record); ok {
+		if _, _, ok := subject.Shredded(&e.Record); ok {
 			t.Shredded = &list.Events[i]
 			return
 		}
@@ -200,7 +202,7 @@ func dims(shape []int64) string {
 var stations = map[string]string{
 	"policy": "Policy", "guard": "Guard", "quarantine": "Quarantine", "codec": "Strict codec", "gate": "Request gate",
 	"change": "Change", "rate": "Rate", "budget": "Rate and budget", "shape": "Answer shape", "fields": "Fields of the exchange",
-	"stream": "Stream", "drift": "Drift of the inputs", "memory": "Memory", "profile": "Path", "facts": "Facts", "grant": "Granted role",
+	"stream": "Stream", "drift": "Drift of the inputs", "tier": "Standing of the caller", "memory": "Memory", "profile": "Path", "facts": "Facts", "grant": "Granted role",
 }
 
 // passed is what a check that has nothing to say did.
@@ -300,11 +302,11 @@ func answered(t trail) step {
 	switch by := t.Infer; {
 	case by == nil:
 	case by.API == "":
-		s.Text = rowsText(by.Rows) + " answered by " + clip(by.Model, maxName/2)
+		s.Text = rowsText(by.Rows) + " answered by " + figure.Clip(by.Model, maxName/2)
 	case by.Output == "":
-		s.State, s.Text = stateFailed, clip(by.Model, maxName)+" was asked, and nothing of an answer came"
+		s.State, s.Text = stateFailed, figure.Clip(by.Model, maxName)+" was asked, and nothing of an answer came"
 	default:
-		s.Text = clip(by.Model, maxName) + " answered" + strings.TrimRight(" "+spoken(by), " ")
+		s.Text = figure.Clip(by.Model, maxName) + " answered" + strings.TrimRight(" "+spoken(by), " ")
 	}
 	return s
 }
@@ -355,7 +357,7 @@ func after(r record.Record) string {
 	if r.Took <= 0 {
 		return ""
 	}
-	return "after " + lasted(r.Took)
+	return "after " + figure.Lasted(r.Took)
 }
 
 // written is what happened to the record itself.
@@ -367,5 +369,5 @@ func written(t trail) []step {
 	if !t.Picture.Holds {
 		return append(steps, step{stateDeny, "Proof does not hold", "the path does not lead to the root that the log gave"})
 	}
-	return append(steps, step{stateAllow, "Signed", fmt.Sprintf("under a checkpoint over %s records", thousands(t.Proof.Size))})
+	return append(steps, step{stateAllow, "Signed", fmt.Sprintf("under a checkpoint over %s records", figure.Thousands(t.Proof.Size))})
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/pavise/pavise"
 	threatdetector "github.com/pavise/pavise/examples/threat-detector"
 	"github.com/pavise/pavise/internal/api"
-	"github.com/pavise/pavise/internal/gateway"
+	"github.com/pavise/pavise/internal/route"
 )
 
 // Config says where a play is given, and how. Rows, Speed, Seed and Tell may be left
@@ -194,7 +194,7 @@ func (p *play) opening(ctx context.Context) error {
 // put puts the model behind the firewall, bounds and all.
 func (p *play) put(ctx context.Context, operator *api.Client) error {
 	on, yes := p.tenant+"/model/"+model, false
-	spec := gateway.RouteSpec{Name: on, ONNX: threatdetector.Model(), Bounds: bounds(), Purpose: "security", Rate: rate, Budget: budget, Observe: &yes}
+	spec := route.Spec{Name: on, ONNX: threatdetector.Model(), Bounds: bounds(), Purpose: "security", Rate: rate, Budget: budget, Observe: &yes}
 	return operator.Call(ctx, "route.put", spec, nil)
 }
 

@@ -8,7 +8,8 @@ package detect
 
 import (
 	"context"
-	"crypto/rand"
+	crand "crypto/rand"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,7 +24,7 @@ const KindSuspected = "firewall.suspected"
 
 const (
 	seenWaiting  = 64       // answered requests that wait for the detectors; more are dropped, and counted
-	seenElements = 64 << 10 // numbers of one; a larger one is dropped, and counted
+	seenElements = 64 << 10 // numbers of one; of a larger one some rows are looked at
 	seenHeld     = 1 << 20  // numbers of all that wait: 8 MiB
 	seenKept     = 4 << 10  // numbers for which room is kept afterwards
 	tellWaiting  = 64       // findings of others that wait to be noted
@@ -82,7 +83,7 @@ func House(near int) []Detector {
 		return []Detector{}
 	}
 	var key [32]byte
-	rand.Read(key[:])
+	crand.Read(key[:])
 	d := firewall.NewDuplicates(key)
 	if near > 0 {
 		d.Most(near)
@@ -108,8 +109,12 @@ func (q *Queue) Hear(at time.Time, who, model pavise.Name, asked *tensor.Request
 	if len(q.detectors) == 0 {
 		return
 	}
-	size := int64(elements(asked.Inputs) + elements(said.Outputs))
-	if size > seenElements || len(q.queue) == cap(q.queue) {
+	size, rows := int64(elements(asked.Inputs)+elements(said.Outputs)), asked.Rows()
+	from, to := some(size, rows)
+	if rows > 0 {
+		size = size * int64(to-from) / int64(rows)
+	}
+	if from == to && rows > 0 || size > seenElements || len(q.queue) == cap(q.queue) {
 		q.overlooked.Add(1)
 		return
 	}
@@ -118,10 +123,10 @@ func (q *Queue) Hear(at time.Time, who, model pavise.Name, asked *tensor.Request
 		q.overlooked.Add(1)
 		return
 	}
-	o, rows := q.spare.Get().(*Observation), asked.Rows()
+	o := q.spare.Get().(*Observation)
 	*o = Observation{
-		At: at, Who: who, Model: model, Rows: rows,
-		Values: appendRows(o.Values[:0], asked.Inputs, rows), Scores: appendRows(o.Scores[:0], said.Outputs, rows), size: size,
+		At: at, Who: who, Model: model, Rows: to - from,
+		Values: appendRows(o.Values[:0], asked.Inputs, rows, from, to), Scores: appendRows(o.Scores[:0], said.Outputs, rows, from, to), size: size,
 	}
 	select {
 	case q.queue <- o:
@@ -129,6 +134,18 @@ func (q *Queue) Hear(at time.Time, who, model pavise.Name, asked *tensor.Request
 		q.overlooked.Add(1)
 		q.free(o)
 	}
+}
+
+// some picks the rows of a request that are looked at: all, or as many as there is room
+// for, from a place that nobody can know: else who sends large requests is never seen. Of a
+// request whose one row is too large it picks none.
+func some(size int64, rows int) (from, to int) {
+	if size <= seenElements || rows < 1 {
+		return 0, rows
+	}
+	n := int(seenElements * int64(rows) / size)
+	from = rand.N(rows - n + 1)
+	return from, from + n
 }
 
 // Overlooked is how many answered requests no detector saw.
@@ -193,13 +210,19 @@ func elements(list []tensor.Tensor) (n int) {
 	return n
 }
 
-// appendRows appends the numbers of tensors, row after row. A tensor that has no equal
+// AppendRows appends the numbers of tensors, row after row. A tensor that has no equal
 // rows, which a route that only observes lets pass, is left out, and so are texts.
-func appendRows(dst []float64, list []tensor.Tensor, rows int) []float64 {
+func AppendRows(dst []float64, list []tensor.Tensor, rows int) []float64 {
+	return appendRows(dst, list, rows, 0, rows)
+}
+
+// appendRows is AppendRows of the rows from one on, up to another.
+func appendRows(dst []float64, list []tensor.Tensor, rows, from, to int) []float64 {
 	if len(list) == 1 && rows > 0 && list[0].Datatype.IsFloat() && len(list[0].Data.Floats)%rows == 0 {
-		return append(dst, list[0].Data.Floats...)
+		width := len(list[0].Data.Floats) / rows
+		return append(dst, list[0].Data.Floats[from*width:to*width]...)
 	}
-	for row := range rows {
+	for row := from; row < min(to, rows); row++ {
 		for i := range list {
 			t := &list[i]
 			if t.Len()%rows != 0 {

@@ -114,14 +114,29 @@ func TestSlowDetector(t *testing.T) {
 	})
 }
 
-// TestBounds drops what is too large, one or all together.
+// TestBounds drops what is too large, one or all together, and looks at some rows of a
+// request that has too many.
 func TestBounds(t *testing.T) {
 	q := NewQueue(nil, []Detector{&taker{}})
-	r, a := request(seenElements)
+	r, a := request(1)
+	r.Inputs[0].Data.Floats = make([]float64, seenElements)
 	q.Hear(time.Time{}, caller, model, r, a)
 	if len(q.queue) != 0 || q.Overlooked() != 1 || q.held.Load() != 0 {
-		t.Errorf("one of %d rows waits", seenElements)
+		t.Errorf("one row of %d numbers waits", seenElements)
 	}
+	r, a = request(seenElements)
+	q.Hear(time.Time{}, caller, model, r, a)
+	o := <-q.queue
+	first, n := int(o.Values[0]), seenElements/5
+	if o.Rows != n || len(o.Values) != 3*n || len(o.Scores) != n || q.held.Load() != int64(5*n) {
+		t.Fatalf("of a request of %d rows %d are looked at, with %d numbers and %d scores; %d are held", seenElements, o.Rows, len(o.Values), len(o.Scores), q.held.Load())
+	}
+	for i := range n {
+		if at := float64(first + i); !slices.Equal(o.Values[3*i:3*i+3], []float64{at, at + 0.5, -at}) || o.Scores[i] != float64(10+first+i) {
+			t.Fatalf("row %d is %v, answered %v", first+i, o.Values[3*i:3*i+3], o.Scores[i])
+		}
+	}
+	q.free(o)
 	r, a = request(seenElements / 5)
 	for range 40 {
 		q.Hear(time.Time{}, caller, model, r, a)

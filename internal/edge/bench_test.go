@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"github.com/pavise/pavise/internal/edgetest"
-	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/onnx"
+	"github.com/pavise/pavise/internal/route"
 )
 
 // nowhere is a response that nobody reads.
@@ -38,7 +38,7 @@ func BenchmarkInfer(b *testing.B) {
 		b.Run(fmt.Sprint("columns-", columns), func(b *testing.B) {
 			w := edgetest.New(b)
 			const plenty = "50000000/1m"
-			w.Put(b, func(s *gateway.RouteSpec) {
+			w.Put(b, func(s *route.Spec) {
 				s.ONNX, s.Bounds = scorer(columns), bounds(columns)
 				s.Rate, s.Budget, s.ModelRate, s.ModelBudget = plenty, plenty, plenty, plenty
 			})

@@ -11,8 +11,8 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/edgetest"
-	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/infer"
+	"github.com/pavise/pavise/internal/route"
 )
 
 // refusedAsk asks and wants a refusal with that status, that says why, and with a record.
@@ -45,7 +45,7 @@ func octets(length string) func(*http.Request) {
 // the model's metadata, and is checked as any other.
 func TestBypassRawBody(t *testing.T) {
 	w := edgetest.New(t)
-	w.Put(t, func(s *gateway.RouteSpec) {
+	w.Put(t, func(s *route.Spec) {
 		s.Bounds = []byte(`{"input":"x","features":[{"name":"a","min":0,"max":1},{"name":"b"}]}`)
 	})
 	raw := func(values ...float32) string {
@@ -74,7 +74,7 @@ func TestBypassClassification(t *testing.T) {
 		"v1 extra": `{"predictions":[[0.1,0.2,0.7]],"classes":["0.9:1:cat"]}`,
 	} {
 		server := serving(t, func(rw http.ResponseWriter, r *http.Request) { io.WriteString(rw, classified) })
-		w.Put(t, func(s *gateway.RouteSpec) {
+		w.Put(t, func(s *route.Spec) {
 			s.Name, s.ONNX, s.Upstream, s.Protocol, s.Signature = "local/model/"+strings.ReplaceAll(name, " ", "-"), nil, server, "v1", infer.SignatureText(vector)
 		})
 		if resp, body := w.Post(t, "/v1/models/"+strings.ReplaceAll(name, " ", "-")+":predict", `{"instances":[[1,2]]}`, nil); resp.StatusCode != 503 || strings.Contains(body, "cat") {
@@ -132,7 +132,7 @@ func TestBypassTwoReadings(t *testing.T) {
 		"/v2/models/m/infer": `{"inputs":[{"name":"x","shape":[2,2],"datatype":"FP32","data":[[0.5,0.25],[0.5,0.25]]}]}`, "/v1/models/m:predict": `{"instances":[[0.5,0.25],{"x":[0.5,0.25]}]}`,
 		"/predictions/m": `[[0.5,0.25],[0.5,0.25]]`, "/models/m/invocations": `{"inputs":{"x":[[0.5,0.25],[0.5,0.25]]}}`,
 	}
-	w.Put(t, func(s *gateway.RouteSpec) { s.Rate, s.Budget = fmt.Sprintf("%d/24h", 2*len(twoRows)), "100/24h" })
+	w.Put(t, func(s *route.Spec) { s.Rate, s.Budget = fmt.Sprintf("%d/24h", 2*len(twoRows)), "100/24h" })
 	for path, body := range twoRows {
 		if resp, said := w.Post(t, path, body, nil); resp.StatusCode != 200 {
 			t.Errorf("%s: %d %s", path, resp.StatusCode, said)
@@ -144,7 +144,7 @@ func TestBypassTwoReadings(t *testing.T) {
 			t.Errorf("%s: a row more than the rate: %d %s", path, resp.StatusCode, said)
 		}
 	}
-	w.Put(t, func(s *gateway.RouteSpec) { s.Rate = "1000/1m" })
+	w.Put(t, func(s *route.Spec) { s.Rate = "1000/1m" })
 	for path, body := range map[string]string{
 		"/v2/models/m/infer": `{"inputs":[],"inputs":[{"name":"x","shape":[1,2],"datatype":"FP32","data":[0.5,0.25]}]}`, "/v1/models/m:predict": `{"instances":[[0,0]],"instances":[[1,1],[1,1]]}`,
 		"/predictions/m": `{"instances":[[0,0]],"data":[[1,1]]}`, "/models/m/invocations": `{"inputs":[[0,0]],"instances":[[1,1]]}`,

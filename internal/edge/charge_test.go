@@ -15,7 +15,7 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"github.com/pavise/pavise/internal/edgetest"
-	"github.com/pavise/pavise/internal/gateway"
+	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/tensor"
 	"github.com/pavise/pavise/internal/tensor/oipgrpc"
 )
@@ -74,7 +74,7 @@ func TestBatchesAreChargedByTheRow(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := edgetest.New(t)
-			w.Put(t, func(s *gateway.RouteSpec) {
+			w.Put(t, func(s *route.Spec) {
 				s.Budget, s.Rate = "8/24h", "1000/1m"
 				if tt.language {
 					s.ONNX, s.Upstream, s.Remote, s.Protocol, s.Fields = nil, language.URL, "up", "openai", trusted

@@ -26,7 +26,7 @@ import (
 
 	"github.com/pavise/pavise/internal/edge"
 	"github.com/pavise/pavise/internal/edgetest"
-	"github.com/pavise/pavise/internal/gateway"
+	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/tensor"
 	"github.com/pavise/pavise/internal/tensor/oipgrpc"
 )
@@ -178,7 +178,7 @@ func TestGRPCRefuses(t *testing.T) {
 // TestGRPCThrottles says when to come back, in the details that clients read.
 func TestGRPCThrottles(t *testing.T) {
 	w := edgetest.New(t)
-	w.Put(t, func(s *gateway.RouteSpec) { s.Rate = "1/1h" })
+	w.Put(t, func(s *route.Spec) { s.Rate = "1/1h" })
 	conn, ctx := dial(t, w), as(t.Context(), w.Token)
 	var out []byte
 	for i := range 2 {

@@ -14,9 +14,9 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/edgetest"
-	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/infer"
 	"github.com/pavise/pavise/internal/intake"
+	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/tensor"
 	"github.com/pavise/pavise/internal/tensor/tensortest"
 )
@@ -103,7 +103,7 @@ func hostileOf(line string) (h hostile, err error) {
 // models puts the routes that the table is about.
 func models(t *testing.T, w *edgetest.World) {
 	t.Helper()
-	w.Put(t, func(s *gateway.RouteSpec) { s.Rate, s.ModelRate = "1000000/1m", "" })
+	w.Put(t, func(s *route.Spec) { s.Rate, s.ModelRate = "1000000/1m", "" })
 	most := 1000.0
 	for id, sig := range map[string]tensor.Signature{
 		"k": vector,
@@ -120,7 +120,7 @@ func models(t *testing.T, w *edgetest.World) {
 		},
 		"text": {Inputs: []tensor.Port{{Name: "s", Datatype: tensor.Bytes, Shape: []int64{-1}}}, Outputs: vector.Outputs},
 	} {
-		w.Put(t, func(s *gateway.RouteSpec) {
+		w.Put(t, func(s *route.Spec) {
 			s.Name, s.ONNX, s.Upstream, s.Signature = "local/model/"+id, nil, "http://127.0.0.1:1", infer.SignatureText(sig)
 			s.Protocol, s.Rate = map[string]string{"k": "v1", "mixed": "tfserving", "table": "mlflow", "text": "mlflow"}[id], "1000000/1m"
 		})

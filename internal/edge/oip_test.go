@@ -11,8 +11,8 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/edgetest"
-	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/intake"
+	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/tensor"
 	"github.com/pavise/pavise/internal/tensor/tensortest"
 )
@@ -24,7 +24,7 @@ const inferPath = "/v2/models/m/infer"
 // answering afterwards.
 func TestHostileRequests(t *testing.T) {
 	w := edgetest.New(t)
-	w.Put(t, func(s *gateway.RouteSpec) { s.Rate, s.ModelRate = "1000000/1m", "" })
+	w.Put(t, func(s *route.Spec) { s.Rate, s.ModelRate = "1000000/1m", "" })
 	cases, err := tensortest.Hostile()
 	if err != nil {
 		t.Fatal(err)

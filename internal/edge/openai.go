@@ -187,5 +187,8 @@ func refuseChat(w http.ResponseWriter, err error) {
 	if f, ok := errors.AsType[*chat.Fault](err); ok && kind == pavise.Invalid {
 		param = f.Param
 	}
+	if held, ok := errors.AsType[*gateway.Withheld](err); ok {
+		param, code = held.Param, gateway.ContentFilter
+	}
 	reply(w, kind.HTTPStatus(), chat.AppendError(nil, msg, classes[kind].class, param, code))
 }

@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"github.com/pavise/pavise/internal/route"
 )
 
 // TestOpenAIClient lets the package openai of PyPI, unchanged, work against the gateway.
@@ -18,15 +20,29 @@ func TestOpenAIClient(t *testing.T) {
 	if python == "" {
 		t.Skip("PAVISE_OPENAI names no Python with the package openai")
 	}
-	w := languages(t, languageServer, nil)
-	out, err := exec.Command(python, "testdata/openai_client.py", w.Server.URL, w.Token, w.Mint(t, "norole")).CombinedOutput()
-	t.Logf("%s", out)
-	if err != nil {
-		t.Error(err)
+	for name, edit := range map[string]func(*route.Spec){
+		"as it comes":    nil,
+		"paced and held": func(s *route.Spec) { s.Ladder, s.Pace = "20ms..2s", "10ms" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := languages(t, languageServer, edit)
+			out, err := exec.Command(python, "testdata/openai_client.py", w.Server.URL, w.Token, w.Mint(t, "norole")).CombinedOutput()
+			t.Logf("%s", out)
+			if err != nil {
+				t.Error(err)
+			}
+			if n := strings.Count(string(out), "works:"); n < 20 {
+				t.Errorf("%d things work", n)
+			}
+		})
 	}
-	if n := strings.Count(string(out), "works:"); n < 20 {
-		t.Errorf("%d things work", n)
-	}
+	t.Run("rotated vectors", func(t *testing.T) {
+		w := languages(t, languageServer, func(s *route.Spec) { s.Alterable, s.Embeddings = new(true), "rotate:1" })
+		out, err := exec.Command(python, "testdata/openai_embeddings.py", w.Server.URL, w.Token).CombinedOutput()
+		if err != nil || !strings.Contains(string(out), "works:") {
+			t.Errorf("%v: %s", err, out)
+		}
+	})
 }
 
 // languageServer is a model server that answers as OpenAI's does.
@@ -75,6 +91,11 @@ func languageServer(w http.ResponseWriter, r *http.Request) {
 			return
 		case "break off":
 			text = begin
+		case "give the key":
+			text = strings.Replace(answered, "hello", "the key is "+leaked, 1)
+			if ask.Stream {
+				text = begin + chunk(`{"index":0,"delta":{"content":"lo, AKIA"},"finish_reason":null}`) + chunk(`{"index":0,"delta":{"content":"`+leaked[4:]+`"},"finish_reason":null}`) + stop + done
+			}
 		default:
 			text = chatOf(ask.Stream, ask.Options.Usage, len(ask.Tools) > 0)
 		}

@@ -21,6 +21,7 @@ import (
 	"github.com/pavise/pavise/internal/edgetest"
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/record"
+	"github.com/pavise/pavise/internal/route"
 )
 
 const (
@@ -43,7 +44,7 @@ var (
 const done = "data: [DONE]\n\n"
 
 // languages is a world whose model m is a language model on a server of the handler.
-func languages(t testing.TB, serve http.HandlerFunc, edit func(*gateway.RouteSpec)) *edgetest.World {
+func languages(t testing.TB, serve http.HandlerFunc, edit func(*route.Spec)) *edgetest.World {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodGet { // putting the route asks what there is
@@ -54,7 +55,7 @@ func languages(t testing.TB, serve http.HandlerFunc, edit func(*gateway.RouteSpe
 	}))
 	t.Cleanup(server.Close)
 	w := edgetest.New(t)
-	w.Put(t, func(s *gateway.RouteSpec) {
+	w.Put(t, func(s *route.Spec) {
 		s.ONNX, s.Upstream, s.Remote, s.Protocol, s.Rate = nil, server.URL, "secret-7b", "openai", "1000000/1m"
 		if edit != nil {
 			edit(s)
@@ -105,7 +106,7 @@ func TestChatAnswer(t *testing.T) {
 	if want := `/v1/chat/completions  {"model":"secret-7b","messages":[{"role":"user","content":"hi"}],"max_completion_tokens":4096}`; got.Load() != want {
 		t.Errorf("the server got %s, want %s", got.Load(), want)
 	}
-	if got, want := resp.Header.Get(edge.FieldsHeader), "dropped=seed; set=max_completion_tokens=4096"; got != want {
+	if got, want := resp.Header.Get(edge.FieldsHeader), "dropped=seed; set=max_completion_tokens=4096; removed=cached_tokens"; got != want {
 		t.Errorf("%s: %q, want %q", edge.FieldsHeader, got, want)
 	}
 	r := w.Record(t, resp)
@@ -191,8 +192,8 @@ func TestChatRefusals(t *testing.T) {
 		{"unknown path", "/v1/nothing", `{}`, nil, 404, "invalid_request_error", "unknown_url", ""},
 		{"tokenize", "/v1/tokenize", `{}`, nil, 403, "permission_error", "permission_denied", ""},
 	}
-	w := languages(t, says("application/json", answered), func(s *gateway.RouteSpec) { s.MaxRows = 4 })
-	if _, err := w.Routes.Put(t.Context(), edgetest.Operator, gateway.RouteSpec{Name: "local/model/tensors", ONNX: edgetest.Softmax()}); err != nil {
+	w := languages(t, says("application/json", answered), func(s *route.Spec) { s.MaxRows = 4 })
+	if _, err := w.Routes.Put(t.Context(), edgetest.Operator, route.Spec{Name: "local/model/tensors", ONNX: edgetest.Softmax()}); err != nil {
 		t.Fatal(err)
 	}
 	for _, tt := range tests {
@@ -463,7 +464,7 @@ func TestFieldsByTier(t *testing.T) {
 			return
 		}
 		says("application/json", rich)(w, r)
-	}, func(s *gateway.RouteSpec) {
+	}, func(s *route.Spec) {
 		s.Fields = []byte(`{"trusted":["analyst"],"allow":["top_k"],"cache_salt":true}`)
 	})
 	trusted := w.Mint(t, "ana", "caller", "analyst")
@@ -473,7 +474,7 @@ func TestFieldsByTier(t *testing.T) {
 		if resp.StatusCode != 200 || strings.Contains(body, "thought") != sees || strings.Contains(body, "fp_1") != sees {
 			t.Errorf("trusted %v: %d %s", sees, resp.StatusCode, body)
 		}
-		if told := strings.Contains(resp.Header.Get(edge.FieldsHeader), "removed=reasoning,system_fingerprint"); told == sees {
+		if told := strings.Contains(resp.Header.Get(edge.FieldsHeader), "removed=cached_tokens,reasoning,system_fingerprint"); told == sees {
 			t.Errorf("trusted %v: %s", sees, resp.Header.Get(edge.FieldsHeader))
 		}
 		resp, body = w.Post(t, chatPath, streamed, as)
@@ -489,7 +490,7 @@ func TestFieldsByTier(t *testing.T) {
 // TestListedModels are those that the caller may ask, of their own tenant.
 func TestListedModels(t *testing.T) {
 	w := languages(t, says("application/json", answered), nil)
-	if _, err := w.Routes.Put(t.Context(), edgetest.Operator, gateway.RouteSpec{Name: "local/model/tensors", ONNX: edgetest.Softmax()}); err != nil {
+	if _, err := w.Routes.Put(t.Context(), edgetest.Operator, route.Spec{Name: "local/model/tensors", ONNX: edgetest.Softmax()}); err != nil {
 		t.Fatal(err)
 	}
 	get := func(path, token string) (int, string) {
@@ -526,7 +527,7 @@ func TestListedModels(t *testing.T) {
 
 // TestChatIsChargedByTheAnswer counts every answer that the model has to make.
 func TestChatIsChargedByTheAnswer(t *testing.T) {
-	w := languages(t, says("application/json", answered), func(s *gateway.RouteSpec) {
+	w := languages(t, says("application/json", answered), func(s *route.Spec) {
 		s.Rate, s.Budget, s.Fields = "100000/1m", "3/24h", []byte(`{"trusted":["analyst"]}`)
 	})
 	as := func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+w.Mint(t, "ana", "caller", "analyst")) }
@@ -568,7 +569,7 @@ func TestModelsThatCannotBeNamed(t *testing.T) {
 // protocol: each answer names the record of the question.
 func TestDescriptionsNameTheirRecord(t *testing.T) {
 	w, _ := behind(t)
-	w.Put(t, func(s *gateway.RouteSpec) {
+	w.Put(t, func(s *route.Spec) {
 		s.Name, s.ONNX, s.Upstream, s.Protocol = "local/model/llama", nil, "http://127.0.0.1:1", "openai"
 	})
 	for _, path := range []string{"/v2/models/m", "/v2/models/m/ready", "/v1/models/k", "/v1/models/tf/metadata", "/v1/models/llama"} {

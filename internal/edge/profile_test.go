@@ -13,8 +13,8 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/edge"
 	"github.com/pavise/pavise/internal/edgetest"
-	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/infer"
+	"github.com/pavise/pavise/internal/route"
 )
 
 var update = flag.Bool("update", false, "write docs/profiles.md anew")
@@ -156,11 +156,11 @@ func behind(t *testing.T) (*edgetest.World, *[]string) {
 		*seen = append(*seen, fmt.Sprintf("%s %s %s auth=%q type=%q", r.Method, r.URL, body, r.Header.Get("Authorization"), r.Header.Get("Content-Type")))
 		fmt.Fprint(rw, `{ "ok" : [1, 2.50] }`)
 	})
-	w.Put(t, func(s *gateway.RouteSpec) {
+	w.Put(t, func(s *route.Spec) {
 		s.ONNX, s.Upstream, s.Remote, s.Signature = nil, server, "far", infer.SignatureText(vector)
 	})
 	for id, protocol := range map[string]string{"tf": "tfserving", "torch": "torchserve", "flow": "mlflow", "k": "v1"} {
-		w.Put(t, func(s *gateway.RouteSpec) {
+		w.Put(t, func(s *route.Spec) {
 			s.Name = "local/model/" + id
 			s.ONNX, s.Upstream, s.Protocol, s.Signature = nil, server, protocol, infer.SignatureText(vector)
 		})
@@ -238,7 +238,7 @@ func TestPolicyOpensAClass(t *testing.T) {
 // that observes.
 func TestObserveModeOpensNothingElse(t *testing.T) {
 	w, seen := behind(t)
-	w.Put(t, func(s *gateway.RouteSpec) { s.ONNX, s.Observe = nil, new(true) })
+	w.Put(t, func(s *route.Spec) { s.ONNX, s.Observe = nil, new(true) })
 	for _, path := range []string{"/v2/models/m/stats", "/v2/repository/models/m/load", "/v2/models/m/generate"} {
 		resp, body := w.Post(t, path, `{}`, func(r *http.Request) {
 			if strings.HasSuffix(path, "stats") {

@@ -10,8 +10,8 @@ import (
 
 	"github.com/pavise/pavise/internal/edge"
 	"github.com/pavise/pavise/internal/edgetest"
-	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/infer"
+	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/tensor"
 )
 
@@ -46,7 +46,7 @@ func TestEveryDoorToEveryServer(t *testing.T) {
 			}
 			io.WriteString(rw, s.says)
 		})
-		w.Put(t, func(r *gateway.RouteSpec) {
+		w.Put(t, func(r *route.Spec) {
 			r.Name, r.ONNX, r.Upstream, r.Remote, r.Protocol, r.Shape = "local/model/"+s.protocol, nil, address, "far", s.protocol, "full"
 			r.Signature = infer.SignatureText(vector)
 			if strings.Contains(s.path, "3") {
@@ -133,18 +133,18 @@ func TestTFServingDescribes(t *testing.T) {
 			"outputs":{"y":{"dtype":"DT_INT64","tensor_shape":{"dim":[{"size":"-1","name":""}],"unknown_rank":false},"name":"StatefulPartitionedCall:0"}},
 			"method_name":"tensorflow/serving/predict"}}}}}`)
 	})
-	spec := gateway.RouteSpec{Name: edgetest.Model.String(), Upstream: address, Protocol: "tfserving"}
-	route, err := w.Routes.Put(t.Context(), edgetest.Operator, spec)
-	if err != nil || len(route.Signature.Inputs) != 1 || route.Signature.Inputs[0].Datatype != tensor.FP32 || route.Signature.Outputs[0].Datatype != tensor.Int64 {
-		t.Errorf("%+v, %v", route.Signature, err)
+	spec := route.Spec{Name: edgetest.Model.String(), Upstream: address, Protocol: "tfserving"}
+	put, err := w.Routes.Put(t.Context(), edgetest.Operator, spec)
+	if err != nil || len(put.Signature.Inputs) != 1 || put.Signature.Inputs[0].Datatype != tensor.FP32 || put.Signature.Outputs[0].Datatype != tensor.Int64 {
+		t.Errorf("%+v, %v", put.Signature, err)
 	}
 	for _, protocol := range []string{"v1", "torchserve", "mlflow"} {
-		spec := gateway.RouteSpec{Name: "local/model/" + protocol, Upstream: address, Protocol: protocol}
+		spec := route.Spec{Name: "local/model/" + protocol, Upstream: address, Protocol: protocol}
 		if _, err := w.Routes.Put(t.Context(), edgetest.Operator, spec); err == nil || !strings.Contains(err.Error(), "cannot say what a model takes") {
 			t.Errorf("%s: %v", protocol, err)
 		}
 	}
-	if _, err := w.Routes.Put(t.Context(), edgetest.Operator, gateway.RouteSpec{Name: "local/model/x", Upstream: address, Protocol: "thrift"}); err == nil || !strings.Contains(err.Error(), "thrift") {
+	if _, err := w.Routes.Put(t.Context(), edgetest.Operator, route.Spec{Name: "local/model/x", Upstream: address, Protocol: "thrift"}); err == nil || !strings.Contains(err.Error(), "thrift") {
 		t.Errorf("%v", err)
 	}
 }

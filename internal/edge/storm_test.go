@@ -15,10 +15,10 @@ import (
 	"github.com/pavise/pavise/internal/disk/disktest"
 	"github.com/pavise/pavise/internal/edge"
 	"github.com/pavise/pavise/internal/edgetest"
-	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/record"
+	"github.com/pavise/pavise/internal/route"
 )
 
 // TestStormHasARecordEach has ten thousand requests at once, of twenty callers, while the
@@ -29,7 +29,7 @@ func TestStormHasARecordEach(t *testing.T) {
 	const callers = 20
 	d := disktest.New()
 	w := edgetest.NewOn(t, d)
-	w.Put(t, func(s *gateway.RouteSpec) { s.Rate = "100/1h" })
+	w.Put(t, func(s *route.Spec) { s.Rate = "100/1h" })
 	goOn := hold(t, w, d)
 	handler := w.Edge.Handler()
 	answers := make([]*http.Response, crowd)

@@ -12,7 +12,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/edgetest"
-	"github.com/pavise/pavise/internal/gateway"
+	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/telemetry"
 )
 
@@ -39,7 +39,7 @@ func metricsOf(t *testing.T, w *edgetest.World) string {
 // exemplar of each count to the record that proves it.
 func TestSpikesLeadToRecords(t *testing.T) {
 	w := edgetest.New(t)
-	w.Put(t, func(s *gateway.RouteSpec) { s.Rate = "2/1h" })
+	w.Put(t, func(s *route.Spec) { s.Rate = "2/1h" })
 	const secret = "tenant-secret-7f3a"
 	for _, edit := range []func(*http.Request){
 		nil, nil, nil, // the third is over the rate
@@ -121,7 +121,7 @@ func TestServersGetTheTrace(t *testing.T) {
 			}))
 			defer server.Close()
 			w := edgetest.NewWatched(t, tt.cfg)
-			w.Put(t, func(s *gateway.RouteSpec) { s.ONNX, s.Upstream = nil, server.URL })
+			w.Put(t, func(s *route.Spec) { s.ONNX, s.Upstream = nil, server.URL })
 			resp, body := w.Post(t, inferPath, edgetest.Good, func(r *http.Request) {
 				r.Header["Traceparent"] = tt.headers
 				r.Header.Set("Tracestate", "a=b")

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/pavise/pavise/internal/edgetest"
-	"github.com/pavise/pavise/internal/gateway"
+	"github.com/pavise/pavise/internal/route"
 )
 
 // TestTritonClient lets Triton's own client ask, as its users do: over HTTP with the
@@ -19,7 +19,7 @@ func TestTritonClient(t *testing.T) {
 		t.Skip("PAVISE_TRITON names no Python with the package tritonclient[http,grpc]")
 	}
 	w := edgetest.New(t)
-	w.Put(t, func(s *gateway.RouteSpec) { s.Rate = "100000/1m" })
+	w.Put(t, func(s *route.Spec) { s.Rate = "100000/1m" })
 	cmd := exec.Command(python, "testdata/triton.py", w.Server.Listener.Addr().String(), w.Token)
 	out, err := cmd.CombinedOutput()
 	if err != nil || !strings.HasSuffix(string(out), "done\n") {

@@ -11,7 +11,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/edgetest"
-	"github.com/pavise/pavise/internal/gateway"
+	"github.com/pavise/pavise/internal/route"
 )
 
 // TestRecordSaysWhatWasWrong has model servers answer what is none of their protocol: the
@@ -33,7 +33,7 @@ func TestRecordSaysWhatWasWrong(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := edgetest.New(t)
-			w.Put(t, func(s *gateway.RouteSpec) {
+			w.Put(t, func(s *route.Spec) {
 				s.ONNX, s.Upstream, s.Protocol = nil, answering(t, tt.answer), tt.protocol
 				if tt.protocol == "oip" {
 					s.Signature = []byte(`{"inputs":[{"name":"x","datatype":"FP32","shape":[-1,2]}],"outputs":[{"name":"scores","datatype":"FP32","shape":[-1,3]}]}`)

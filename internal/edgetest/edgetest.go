@@ -25,6 +25,7 @@ import (
 	"github.com/pavise/pavise/internal/onnx"
 	"github.com/pavise/pavise/internal/policy"
 	"github.com/pavise/pavise/internal/record"
+	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/seal"
 	"github.com/pavise/pavise/internal/store"
 	"github.com/pavise/pavise/internal/subject"
@@ -121,7 +122,7 @@ func open(t testing.TB, cfg telemetry.Config, d disk.Directory, more []guard.Act
 	must(err)
 	watch, err := telemetry.New(cfg)
 	must(err)
-	w.Gateway, err = gateway.New(t.Context(), gateway.Config{Guard: w.Guard, Verifier: verifier, Store: db, Log: w.Log, Subjects: w.subjects, Watch: watch})
+	w.Gateway, err = gateway.New(t.Context(), gateway.Config{Guard: w.Guard, Verifier: verifier, Store: db, Log: w.Log, Subjects: w.subjects, Watch: watch, KEK: kek, Embeddings: kek.Embeddings()})
 	must(err)
 	w.Token = w.Mint(t, "app", issuer.RoleCaller)
 	w.Edge = edge.New(w.Gateway)
@@ -167,9 +168,9 @@ func Softmax() []byte {
 }
 
 // Put puts a route to Model: to the softmax model, unless edit says otherwise.
-func (w *World) Put(t testing.TB, edit func(*gateway.RouteSpec)) {
+func (w *World) Put(t testing.TB, edit func(*route.Spec)) {
 	t.Helper()
-	spec := gateway.RouteSpec{Name: Model.String(), ONNX: Softmax()}
+	spec := route.Spec{Name: Model.String(), ONNX: Softmax()}
 	if edit != nil {
 		edit(&spec)
 	}

@@ -300,7 +300,7 @@ func forget(r *chat.Request) []string {
 // tales are what an untrusted caller does not get of an answer, or of an event of one.
 var tales = func() (list []string) {
 	for _, at := range []string{"", "response."} {
-		list = append(list, at+"usage.prompt_tokens_details.cached_tokens", at+"usage.input_tokens_details.cached_tokens", at+"service_tier", at+"output.*.content.*.logprobs")
+		list = append(list, at+"service_tier", at+"output.*.content.*.logprobs")
 	}
 	return append(list, "choices.*.logprobs", "choices.*.prompt_logprobs", "prompt_logprobs", "system_fingerprint", "item.content.*.logprobs", "part.logprobs", "logprobs")
 }()
@@ -315,6 +315,9 @@ func (f Fields) Outbound(tier Tier, d *chat.Document) (removed []string) {
 		if d.Drop(path) {
 			removed = append(removed, path[strings.LastIndexByte(path, '.')+1:])
 		}
+	}
+	if d.HideCaching() { // said of all that count tokens: whether it was there would tell
+		removed = append(removed, "cached_tokens")
 	}
 	if d.HideReasoning() {
 		removed = append(removed, "reasoning")

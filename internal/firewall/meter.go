@@ -104,6 +104,9 @@ func (m *Meter) SetTerms(model pavise.Name, t Terms) error {
 	if err := t.Validate(); err != nil {
 		return err
 	}
+	if t.Bits() {
+		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the terms of %s count bits, and a meter counts rows", model), Hint: "give them as Terms.InRows says them"}
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	b := m.book(model)
@@ -138,11 +141,17 @@ func (m *Meter) Accounts() int {
 	return m.open
 }
 
-// Charge takes rows off every limit that holds for the caller and the model, or
-// off none: a Deny charges nothing. With a Deny comes the time after which the
+// Charge is ChargePart of the whole.
+func (m *Meter) Charge(now time.Time, who, model pavise.Name, rows int) (pavise.Verdict, time.Duration) {
+	return m.ChargePart(now, who, model, rows, 1)
+}
+
+// ChargePart takes rows off every limit that holds for the caller and the model, or
+// off none: a Deny charges nothing. The caller has one of so many equal parts of its own
+// rate and budget. With a Deny comes the time after which the
 // same request may pass if nothing else is charged, or 0 when waiting will not
 // help.
-func (m *Meter) Charge(now time.Time, who, model pavise.Name, rows int) (pavise.Verdict, time.Duration) {
+func (m *Meter) ChargePart(now time.Time, who, model pavise.Name, rows, parts int) (pavise.Verdict, time.Duration) {
 	if who == (pavise.Name{}) {
 		return refused("budget", "no caller to charge"), 0
 	}
@@ -163,8 +172,9 @@ func (m *Meter) Charge(now time.Time, who, model pavise.Name, rows int) (pavise.
 	mine := b.callers[who]
 	own, shared := mine.held(), b.all.held()
 	c := charge{now: m.latest, rows: rows}
-	own.rate = c.take("rate", "your rate at this model", &b.terms.Rate, own.rate)
-	own.budget = c.take("budget", "your budget at this model", &b.terms.Budget, own.budget)
+	rate, budget := b.terms.Rate.Part(parts), b.terms.Budget.Part(parts)
+	own.rate = c.take("rate", "your rate at this model", &rate, own.rate)
+	own.budget = c.take("budget", "your budget at this model", &budget, own.budget)
 	shared.rate = c.take("rate", "the model's rate for all callers", &b.terms.ModelRate, shared.rate)
 	shared.budget = c.take("budget", "the model's budget for all callers", &b.terms.ModelBudget, shared.budget)
 	if c.verdict.Outcome == pavise.Deny {

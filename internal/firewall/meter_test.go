@@ -52,7 +52,7 @@ func TestMeterCharge(t *testing.T) {
 		steps []step
 	}{
 		"no limits": {Terms{}, []step{{0, ann, fraud, 1 << 30, "", 0}}},
-		"burst then rate": {Terms{Rate: Rate{2, time.Second, 3}}, []step{
+		"burst then rate": {Terms{Rate: Rate{Count: 2, Per: time.Second, Burst: 3}}, []step{
 			{0, ann, fraud, 1, "", 0},
 			{0, ann, fraud, 2, "", 0},
 			{0, ann, fraud, 1, "rate", 500 * time.Millisecond},
@@ -62,11 +62,11 @@ func TestMeterCharge(t *testing.T) {
 			{time.Hour, ann, fraud, 3, "", 0},     // an idle hour saves up one burst, not more
 			{time.Hour, ann, fraud, 1, "rate", 500 * time.Millisecond},
 		}},
-		"a price that is no whole nanosecond": {Terms{Rate: Rate{3, time.Second, 3}}, []step{
+		"a price that is no whole nanosecond": {Terms{Rate: Rate{Count: 3, Per: time.Second, Burst: 3}}, []step{
 			{0, ann, fraud, 1, "", 0}, {0, ann, fraud, 1, "", 0}, {0, ann, fraud, 1, "", 0},
 			{0, ann, fraud, 1, "rate", 333333334},
 		}},
-		"each caller and model apart": {Terms{Rate: Rate{1, time.Second, 1}}, []step{
+		"each caller and model apart": {Terms{Rate: Rate{Count: 1, Per: time.Second, Burst: 1}}, []step{
 			{0, ann, fraud, 1, "", 0},
 			{0, ann, spam, 1, "", 0},
 			{0, bob, fraud, 1, "", 0},
@@ -78,32 +78,32 @@ func TestMeterCharge(t *testing.T) {
 			{time.Hour, ann, fraud, 1, "", 0},
 			{24 * time.Hour, ann, fraud, 24, "budget", time.Hour},
 		}},
-		"many accounts share the model's limit": {Terms{Rate: Rate{10, time.Second, 10}, ModelBudget: PerWindow(3, time.Hour)}, []step{
+		"many accounts share the model's limit": {Terms{Rate: Rate{Count: 10, Per: time.Second, Burst: 10}, ModelBudget: PerWindow(3, time.Hour)}, []step{
 			{0, ann, fraud, 2, "", 0},
 			{0, bob, fraud, 2, "budget", 20 * time.Minute},
 			{0, bob, fraud, 1, "", 0},
 			{0, ann, fraud, 1, "budget", 20 * time.Minute},
 			{0, ann, spam, 1, "", 0},
 		}},
-		"a refusal charges nothing anywhere": {Terms{Rate: Rate{1, time.Second, 10}, Budget: PerWindow(5, time.Hour), ModelRate: Rate{1, time.Second, 7}}, []step{
+		"a refusal charges nothing anywhere": {Terms{Rate: Rate{Count: 1, Per: time.Second, Burst: 10}, Budget: PerWindow(5, time.Hour), ModelRate: Rate{Count: 1, Per: time.Second, Burst: 7}}, []step{
 			{0, ann, fraud, 6, "budget", 0},
 			{0, ann, fraud, 6, "budget", 0},
 			{0, ann, fraud, 5, "", 0},
 			{0, bob, fraud, 2, "", 0}, // all that the model had left
 			{0, bob, fraud, 1, "rate", time.Second},
 		}},
-		"the longest wait counts": {Terms{Rate: Rate{1, time.Second, 1}, Budget: PerWindow(1, time.Hour)}, []step{
+		"the longest wait counts": {Terms{Rate: Rate{Count: 1, Per: time.Second, Burst: 1}, Budget: PerWindow(1, time.Hour)}, []step{
 			{0, ann, fraud, 1, "", 0},
 			{0, ann, fraud, 1, "rate", time.Hour},
 			{2 * time.Second, ann, fraud, 1, "budget", time.Hour - 2*time.Second},
 		}},
-		"a clock that steps back gives nothing back": {Terms{Rate: Rate{1, time.Second, 2}}, []step{
+		"a clock that steps back gives nothing back": {Terms{Rate: Rate{Count: 1, Per: time.Second, Burst: 2}}, []step{
 			{time.Hour, ann, fraud, 2, "", 0},
 			{0, ann, fraud, 1, "rate", time.Hour + time.Second},
 			{time.Hour, ann, fraud, 1, "rate", time.Second},
 			{time.Hour + time.Second, ann, fraud, 1, "", 0},
 		}},
-		"time counts once, however often it passes": {Terms{Rate: Rate{1, time.Second, 2}}, []step{
+		"time counts once, however often it passes": {Terms{Rate: Rate{Count: 1, Per: time.Second, Burst: 2}}, []step{
 			{0, ann, fraud, 2, "", 0},
 			{time.Hour, bob, fraud, 1, "", 0},
 			{0, ann, fraud, 2, "", 0}, // the hour that passed
@@ -112,7 +112,7 @@ func TestMeterCharge(t *testing.T) {
 		"no rows":         {Terms{}, []step{{0, ann, fraud, 0, "budget", 0}, {0, ann, fraud, -1, "budget", 0}}},
 		"no caller":       {Terms{}, []step{{0, pavise.Name{}, fraud, 1, "budget", 0}}},
 		"no terms":        {Terms{}, []step{{0, ann, ann, 1, "budget", 0}}},
-		"huge":            {Terms{Rate: Rate{1, time.Second, 1}}, []step{{0, ann, fraud, math.MaxInt, "rate", 0}}},
+		"huge":            {Terms{Rate: Rate{Count: 1, Per: time.Second, Burst: 1}}, []step{{0, ann, fraud, math.MaxInt, "rate", 0}}},
 		"impossible time": {Terms{}, []step{{-30 * 365 * 24 * time.Hour, ann, fraud, 1, "budget", 0}, {250 * 365 * 24 * time.Hour, ann, fraud, 1, "budget", 0}}},
 	} {
 		m := newMeter(t, 100, tt.terms)
@@ -167,7 +167,7 @@ func TestMeterBound(t *testing.T) {
 // Strangers' names are never charged, but many proven callers may come: the
 // meter stays within its bound, fails closed, and recovers.
 func TestMeterFull(t *testing.T) {
-	m := newMeter(t, 10, Terms{Rate: Rate{1, time.Second, 1}, ModelRate: Rate{1000, time.Second, 1000}})
+	m := newMeter(t, 10, Terms{Rate: Rate{Count: 1, Per: time.Second, Burst: 1}, ModelRate: Rate{Count: 1000, Per: time.Second, Burst: 1000}})
 	who := func(i int) pavise.Name {
 		return pavise.Name{Tenant: "acme", Kind: "workload", ID: fmt.Sprint("w", i)}
 	}
@@ -197,7 +197,7 @@ func TestMeterFull(t *testing.T) {
 // that never needs to must agree, but for refusals for want of room.
 func TestMeterSweepChangesNothing(t *testing.T) {
 	rng := rand.New(rand.NewPCG(9, 10))
-	terms := Terms{Rate: Rate{5, time.Second, 8}, Budget: PerWindow(100, time.Minute)}
+	terms := Terms{Rate: Rate{Count: 5, Per: time.Second, Burst: 8}, Budget: PerWindow(100, time.Minute)}
 	small, large := newMeter(t, 12, terms), newMeter(t, 1000, terms)
 	at, full := time.Duration(0), 0
 	for range 5000 {
@@ -219,7 +219,7 @@ func TestMeterSweepChangesNothing(t *testing.T) {
 }
 
 func TestMeterState(t *testing.T) {
-	terms := Terms{Rate: Rate{1, time.Second, 2}, Budget: PerWindow(10, time.Hour), ModelBudget: PerWindow(12, time.Hour)}
+	terms := Terms{Rate: Rate{Count: 1, Per: time.Second, Burst: 2}, Budget: PerWindow(10, time.Hour), ModelBudget: PerWindow(12, time.Hour)}
 	m := newMeter(t, 10, terms)
 	m.Charge(start, ann, fraud, 2)
 	m.Charge(start, bob, spam, 1)
@@ -263,7 +263,7 @@ func TestMeterState(t *testing.T) {
 
 // Instants beyond any clock, as from a damaged file, refuse and never wrap.
 func TestMeterRestoreExtremes(t *testing.T) {
-	m := newMeter(t, 10, Terms{Rate: Rate{1, time.Second, 2}, Budget: PerWindow(10, time.Hour)})
+	m := newMeter(t, 10, Terms{Rate: Rate{Count: 1, Per: time.Second, Burst: 2}, Budget: PerWindow(10, time.Hour)})
 	far := time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
 	if err := m.Restore([]Spend{{Who: ann, Model: fraud, Rate: far}, {Who: bob, Model: fraud}}); err != nil {
 		t.Fatal(err)
@@ -277,9 +277,9 @@ func TestMeterRestoreExtremes(t *testing.T) {
 }
 
 func TestMeterTerms(t *testing.T) {
-	m := newMeter(t, 10, Terms{Rate: Rate{1, time.Hour, 5}})
+	m := newMeter(t, 10, Terms{Rate: Rate{Count: 1, Per: time.Hour, Burst: 5}})
 	m.Charge(start, ann, fraud, 5)
-	if err := m.SetTerms(fraud, Terms{Rate: Rate{1, time.Hour, 6}}); err != nil {
+	if err := m.SetTerms(fraud, Terms{Rate: Rate{Count: 1, Per: time.Hour, Burst: 6}}); err != nil {
 		t.Fatal(err)
 	}
 	if v, _ := m.Charge(start, ann, fraud, 2); v.Outcome != pavise.Deny {
@@ -296,8 +296,9 @@ func TestMeterTerms(t *testing.T) {
 		t.Errorf("terms for no model: %v", err)
 	}
 	for _, r := range []Rate{
-		{0, time.Second, 1}, {1, 0, 1}, {1, time.Second, 0}, {-1, -time.Second, -1}, {1, -time.Second, 1},
-		{2_000_000, time.Second, 1}, {1, 20 * 366 * 24 * time.Hour, 1}, {1, time.Hour, math.MaxInt}, {math.MaxInt, math.MaxInt64, math.MaxInt},
+		{Count: 0, Per: time.Second, Burst: 1}, {Count: 1, Per: 0, Burst: 1}, {Count: 1, Per: time.Second, Burst: 0}, {Count: -1, Per: -time.Second, Burst: -1}, {Count: 1, Per: -time.Second, Burst: 1},
+		{Count: 2_000_000, Per: time.Second, Burst: 1}, {Count: 1, Per: 20 * 366 * 24 * time.Hour, Burst: 1}, {Count: 1, Per: time.Hour, Burst: math.MaxInt}, {Count: math.MaxInt, Per: math.MaxInt64, Burst: math.MaxInt},
+		{Count: 5, Per: time.Hour, Burst: 5, Bits: true},
 	} {
 		for _, terms := range []Terms{{Rate: r}, {Budget: r}, {ModelRate: r}, {ModelBudget: r}} {
 			if err := m.SetTerms(fraud, terms); pavise.KindOf(err) != pavise.Invalid {
@@ -311,8 +312,8 @@ func TestMeterTerms(t *testing.T) {
 // never asked; it must never hold less than the one that was.
 func TestMeterTake(t *testing.T) {
 	terms := Terms{
-		Rate: Rate{5, time.Second, 8}, Budget: PerWindow(60, time.Minute),
-		ModelRate: Rate{9, time.Second, 12}, ModelBudget: PerWindow(200, time.Minute),
+		Rate: Rate{Count: 5, Per: time.Second, Burst: 8}, Budget: PerWindow(60, time.Minute),
+		ModelRate: Rate{Count: 9, Per: time.Second, Burst: 12}, ModelBudget: PerWindow(200, time.Minute),
 	}
 	rng := rand.New(rand.NewPCG(11, 12))
 	asked, told := newMeter(t, 100, terms), newMeter(t, 100, terms)
@@ -347,7 +348,7 @@ func TestMeterTake(t *testing.T) {
 
 // TestMeterTakeFills takes what no admission would let pass.
 func TestMeterTakeFills(t *testing.T) {
-	rate := Rate{1, time.Second, 3}
+	rate := Rate{Count: 1, Per: time.Second, Burst: 3}
 	far := time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
 	for name, tt := range map[string]struct {
 		take func(*Meter)
@@ -396,7 +397,7 @@ func TestMeterTakeFills(t *testing.T) {
 
 // Many callers at once never pass more than the limit between them.
 func TestMeterConcurrent(t *testing.T) {
-	m := newMeter(t, 100, Terms{Rate: Rate{1, time.Hour, 30}, ModelRate: Rate{1, time.Hour, 100}})
+	m := newMeter(t, 100, Terms{Rate: Rate{Count: 1, Per: time.Hour, Burst: 30}, ModelRate: Rate{Count: 1, Per: time.Hour, Burst: 100}})
 	var passed atomic.Int64
 	var wg sync.WaitGroup
 	for i := range 8 {
@@ -418,7 +419,7 @@ func TestMeterConcurrent(t *testing.T) {
 
 func BenchmarkMeterCharge(b *testing.B) {
 	m := NewMeter(1000)
-	rate := Rate{1_000_000, time.Second, 1_000_000}
+	rate := Rate{Count: 1_000_000, Per: time.Second, Burst: 1_000_000}
 	if err := m.SetTerms(fraud, Terms{rate, rate, rate, rate}); err != nil {
 		b.Fatal(err)
 	}

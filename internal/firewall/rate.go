@@ -9,7 +9,8 @@ import (
 )
 
 // A Rate lets Count rows pass in each Per, and Burst of them at once. The zero
-// Rate sets no limit.
+// Rate sets no limit. One in bits lets so many rows pass as disclose no more:
+// [Terms.InRows] says how many.
 //
 // It is the generic cell rate algorithm (ITU-T I.371), a leaky bucket kept as
 // one instant: each row fills the bucket by Per/Count of time, the bucket holds
@@ -18,7 +19,8 @@ import (
 type Rate struct {
 	Count int           `json:"count"` // rows
 	Per   time.Duration `json:"per"`
-	Burst int           `json:"burst"` // rows
+	Burst int           `json:"burst"`          // rows
+	Bits  bool          `json:"bits,omitempty"` // Count and Burst are bits that answers disclose, not rows
 }
 
 // PerWindow returns the Rate that serves as a budget: rows in each window, all
@@ -45,8 +47,7 @@ func (r Rate) Validate() error {
 		return nil
 	}
 	ok := r.Count > 0 && r.Per > 0 && r.Burst > 0 &&
-		time.Duration(r.Count) <= r.Per/minPrice && r.Per <= maxFill &&
-		time.Duration(r.Burst) <= maxFill/r.price()
+		r.Per <= maxFill && (r.Bits || time.Duration(r.Count) <= r.Per/minPrice && time.Duration(r.Burst) <= maxFill/r.price())
 	if ok {
 		return nil
 	}
@@ -57,9 +58,26 @@ func (r Rate) Validate() error {
 	}
 }
 
+// Part is one of so many equal parts of the rate, and never nothing. A bucket that rows of
+// it fill is as full as their number times so many would fill that of the whole.
+func (r Rate) Part(parts int) Rate {
+	if parts > 1 && r != (Rate{}) {
+		r.Count, r.Burst = max(r.Count/parts, 1), max(r.Burst/parts, 1)
+	}
+	return r
+}
+
 // String says the rate for people, for example "600 rows per 1m0s, 100 at once".
 func (r Rate) String() string {
-	return fmt.Sprintf("%d rows per %v, %d at once", r.Count, r.Per, r.Burst)
+	return fmt.Sprintf("%d %s per %v, %d at once", r.Count, r.Unit(), r.Per, r.Burst)
+}
+
+// Unit is what the rate counts: rows or bits.
+func (r Rate) Unit() string {
+	if r.Bits {
+		return "bits"
+	}
+	return "rows"
 }
 
 // price returns the time that one row fills the bucket by, rounded up, so that

@@ -80,7 +80,7 @@ func (s Shape) ValidateFor(sig tensor.Signature) error {
 	}
 	for _, p := range sig.Outputs {
 		t := tensor.Tensor{Name: p.Name, Datatype: p.Datatype, Shape: p.Shape}
-		if s.shapes() && s.covers(&t) && !holdsScores(&t) {
+		if s.shapes() && s.Covers(&t) && !holdsScores(&t) {
 			return &pavise.Error{
 				Kind: pavise.Invalid,
 				Msg:  fmt.Sprintf("output %q is %s of shape %d, which cannot be %s", p.Name, p.Datatype, p.Shape, s),
@@ -97,7 +97,7 @@ func (s Shape) ValidateFor(sig tensor.Signature) error {
 // pointless says why the shape could never answer with, or never hide anything
 // of, an output whose number of classes is fixed; or "".
 func (s Shape) pointless(t *tensor.Tensor) string {
-	if !s.covers(t) || !holdsScores(t) || t.Shape[1] < 1 {
+	if !s.Covers(t) || !holdsScores(t) || t.Shape[1] < 1 {
 		return ""
 	}
 	switch classes := t.Shape[1]; {
@@ -146,7 +146,7 @@ func (s Shape) ApplyIn(room *Shaped, r *tensor.Response) (*tensor.Response, pavi
 	}
 	for i := range out.Outputs {
 		t := &out.Outputs[i]
-		if !s.covers(t) {
+		if !s.Covers(t) {
 			continue
 		}
 		before := t.Data.Floats
@@ -211,8 +211,9 @@ var rounded = func() (list [maxDigits + 1]string) {
 // shapes reports whether the shape changes anything at all.
 func (s Shape) shapes() bool { return s.Kind != "" && s.Kind != Full }
 
-// covers reports whether the tensor holds scores to be shaped.
-func (s Shape) covers(t *tensor.Tensor) bool {
+// Covers reports whether a tensor of an answer holds scores, of which the shape says how
+// much is told.
+func (s Shape) Covers(t *tensor.Tensor) bool {
 	if len(s.Scores) > 0 {
 		return slices.Contains(s.Scores, t.Name)
 	}

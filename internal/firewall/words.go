@@ -12,7 +12,7 @@ import (
 	"github.com/pavise/pavise/internal/tensor"
 )
 
-// ParseRate reads "600/1m" or "600/1m burst 100". Without a burst the whole
+// ParseRate reads "600/1m" or "600/1m burst 100", and "2000000 bits/24h". Without a burst the whole
 // count may come at once.
 func ParseRate(text string) (Rate, error) {
 	limit, burst, hasBurst := strings.Cut(text, " burst ")
@@ -20,6 +20,7 @@ func ParseRate(text string) (Rate, error) {
 	if !ok {
 		return Rate{}, fmt.Errorf("no slash")
 	}
+	count, bits := strings.CutSuffix(count, " bits")
 	n, err := strconv.Atoi(count)
 	if err != nil {
 		return Rate{}, err
@@ -28,7 +29,7 @@ func ParseRate(text string) (Rate, error) {
 	if err != nil {
 		return Rate{}, err
 	}
-	rate := Rate{Count: n, Per: d, Burst: n}
+	rate := Rate{Count: n, Per: d, Burst: n, Bits: bits}
 	if hasBurst {
 		if rate.Burst, err = strconv.Atoi(burst); err != nil {
 			return Rate{}, err

@@ -13,10 +13,10 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/bundle"
-	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/identity"
 	"github.com/pavise/pavise/internal/issuer"
+	"github.com/pavise/pavise/internal/route"
 )
 
 // The sections of a bundle. docs/fleet.md says what stands in each.
@@ -31,11 +31,16 @@ const (
 	sectionService     = "service"     // the control plane's own token service
 	sectionAnchor      = "anchor"      // the built-in CA, and who holds its certificates
 	sectionRevocations = "revocations" // what was given out before is refused
+	sectionTiers       = "tiers"       // how callers stand at models, as operators say
 )
 
 // understood are the sections that this build understands, and says that readers must:
 // one that passed over what it does not know would let through what is forbidden there.
 var understood = []string{sectionActions, sectionAnchor, sectionGrants, sectionIssuers, sectionPolicies, sectionRevocations, sectionRoutes, sectionService, sectionTerms}
+
+// optional are the sections that a bundle may lack, and that a reader may pass over: a build
+// before them neither tells tiers nor keeps any.
+var optional = []string{sectionTiers}
 
 // Orders are what a control plane tells its gateways.
 type Orders struct {
@@ -43,11 +48,12 @@ type Orders struct {
 	Actions     []guard.Action               // the verbs that policies may speak of
 	Policies    map[string]map[string]string // tenant → id → text
 	Grants      []guard.Grant
-	Routes      []gateway.Standing
+	Routes      []route.Standing
 	Issuers     []json.RawMessage // records of token issuers, as their files have them
 	Service     []identity.Issuer // the record of the control plane's own token service
 	Anchor      Anchor
 	Revocations []identity.Epoch
+	Tiers       []TierOrder
 }
 
 // Terms hold for a whole fleet.
@@ -69,11 +75,12 @@ func (o *Orders) parts() map[string]any {
 	return map[string]any{
 		sectionTerms: &o.Terms, sectionActions: &o.Actions, sectionPolicies: &o.Policies, sectionGrants: &o.Grants, sectionRoutes: &o.Routes,
 		sectionIssuers: &o.Issuers, sectionService: &o.Service, sectionAnchor: &o.Anchor, sectionRevocations: &o.Revocations,
+		sectionTiers: &o.Tiers,
 	}
 }
 
 // Sections are a bundle's, filled by say, which says all orders as they are now. size
-// returns how long a model is. Both are called by one goroutine at a time.
+// returns how long a model or a calibration is. Both are called by one goroutine at a time.
 func Sections(say func(context.Context) (*Orders, error), size func(ctx context.Context, digest string) (int64, error)) map[string]bundle.Section {
 	all := map[string]bundle.Section{
 		sectionNeeds: func(context.Context) (json.RawMessage, map[string]int64, error) {
@@ -93,11 +100,10 @@ func Sections(say func(context.Context) (*Orders, error), size func(ctx context.
 			}
 			blobs := map[string]int64{}
 			for _, r := range o.Routes {
-				if r.ONNX == "" {
-					continue
-				}
-				if blobs[r.ONNX], err = size(ctx, r.ONNX); err != nil {
-					return nil, nil, err
+				for _, digest := range r.Blobs() {
+					if blobs[digest], err = size(ctx, digest); err != nil {
+						return nil, nil, err
+					}
 				}
 			}
 			return text, blobs, nil
@@ -124,6 +130,9 @@ func ReadOrders(b *bundle.Bundle) (*Orders, error) {
 	}
 	o := &Orders{}
 	for name, into := range o.parts() {
+		if _, there := b.Sections[name]; !there && slices.Contains(optional, name) {
+			continue
+		}
 		if err := section(b, name, into); err != nil {
 			return nil, err
 		}

@@ -7,19 +7,20 @@ import (
 	"testing"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/route"
 )
 
 // TestAdopt lets a second gateway adopt the routes of a first one, which then change:
 // the second follows, shares budgets out, and forgets what is gone.
 func TestAdopt(t *testing.T) {
 	from, to := newWorld(t, t.TempDir()), newWorld(t, t.TempDir())
-	from.put(t, func(s *RouteSpec) { s.Budget = "101/24h" })
+	from.put(t, func(s *route.Spec) { s.Budget = "101/24h" })
 	asked := 0
 	model := func(digest string) ([]byte, error) {
 		asked++
 		return from.Routes.Model(t.Context(), digest)
 	}
-	adopt := func(all []Standing) error { return to.Routes.Adopt(t.Context(), all, 2, model) }
+	adopt := func(all []route.Standing) error { return to.Routes.Adopt(t.Context(), all, 2, model) }
 	for range 2 { // the model is fetched once
 		if err := adopt(from.Routes.Standings()); err != nil || asked != 1 {
 			t.Fatalf("%v, the model was asked for %d times", err, asked)
@@ -55,23 +56,23 @@ func TestAdoptAllOrNothing(t *testing.T) {
 	w := newWorld(t, t.TempDir())
 	w.put(t, nil)
 	now := w.Routes.Standings()
-	other := func(edit func(*Standing)) []Standing {
+	other := func(edit func(*route.Standing)) []route.Standing {
 		s := now[0]
 		s.Model.ID = "other"
 		edit(&s)
 		return append(slices.Clone(now), s)
 	}
-	for name, all := range map[string][]Standing{
+	for name, all := range map[string][]route.Standing{
 		"twice":            append(slices.Clone(now), now[0]),
-		"no model":         other(func(s *Standing) { s.ONNX = "" }),
-		"both":             other(func(s *Standing) { s.Upstream = "http://x" }),
-		"another kind":     other(func(s *Standing) { s.Model.Kind = "route" }),
-		"no name":          other(func(s *Standing) { s.Model = pavise.Name{} }),
-		"no rows":          other(func(s *Standing) { s.MaxRows = 0 }),
-		"a shape it bars":  other(func(s *Standing) { s.Alterable, s.Purpose = true, "security" }),
-		"no terms":         other(func(s *Standing) { s.Terms.Rate.Per = 0 }),
-		"another's bytes":  other(func(s *Standing) { s.ONNX = "sha256:" + fmt.Sprintf("%064d", 1) }),
-		"no such upstream": other(func(s *Standing) { s.ONNX, s.Upstream = "", "ftp://x" }),
+		"no model":         other(func(s *route.Standing) { s.ONNX = "" }),
+		"both":             other(func(s *route.Standing) { s.Upstream = "http://x" }),
+		"another kind":     other(func(s *route.Standing) { s.Model.Kind = "route" }),
+		"no name":          other(func(s *route.Standing) { s.Model = pavise.Name{} }),
+		"no rows":          other(func(s *route.Standing) { s.MaxRows = 0 }),
+		"a shape it bars":  other(func(s *route.Standing) { s.Alterable, s.Purpose = true, "security" }),
+		"no terms":         other(func(s *route.Standing) { s.Terms.Rate.Per = 0 }),
+		"another's bytes":  other(func(s *route.Standing) { s.ONNX = "sha256:" + fmt.Sprintf("%064d", 1) }),
+		"no such upstream": other(func(s *route.Standing) { s.ONNX, s.Upstream = "", "ftp://x" }),
 	} {
 		err := w.Routes.Adopt(context.Background(), all, 1, func(string) ([]byte, error) { return softmaxModel(), nil })
 		if err == nil || len(w.Routes.Standings()) != 1 {

@@ -13,6 +13,7 @@ import (
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/infer"
 	"github.com/pavise/pavise/internal/intake"
+	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/tensor"
 )
 
@@ -136,9 +137,9 @@ func (g *Gateway) aside(ctx context.Context, who pavise.Principal, call AsideCal
 	if err != nil {
 		return nil, err
 	}
-	server, _ := l.model.(passer)
-	if l.chat != nil {
-		server = l.chat
+	server, _ := l.Predictor.(passer)
+	if l.Chat != nil {
+		server = l.Chat
 	}
 	if server == nil {
 		return nil, &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("%s runs in the gateway, and has no server", l.Model.ID)}
@@ -179,21 +180,21 @@ func (g *Gateway) aside(ctx context.Context, who pavise.Principal, call AsideCal
 }
 
 // serverOf finds the route whose server is asked.
-func (g *Gateway) serverOf(tenant string, call AsideCall) (*live, error) {
+func (g *Gateway) serverOf(tenant string, call AsideCall) (*route.Live, error) {
 	name := pavise.Name{Tenant: tenant, Kind: "model", ID: call.Model}
 	if call.Model == "" {
 		name.ID = call.By
 	}
 	if name.ID != "" {
-		l, err := g.Routes.find(name)
-		if err == nil && !slices.Contains(call.Protocols, l.place().Protocol) {
+		l, err := g.Routes.Find(name)
+		if err == nil && !slices.Contains(call.Protocols, l.Place().Protocol) {
 			err = &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("%s is on no server that has this", name)}
 		}
 		return l, err
 	}
-	var found *live
-	for _, l := range *g.Routes.live.Load() {
-		if l.Model.Tenant != tenant || l.Upstream == "" || !slices.Contains(call.Protocols, l.place().Protocol) {
+	var found *route.Live
+	for l := range g.Routes.All() {
+		if l.Model.Tenant != tenant || l.Upstream == "" || !slices.Contains(call.Protocols, l.Place().Protocol) {
 			continue
 		}
 		if found != nil && found.Upstream != l.Upstream {
@@ -215,21 +216,21 @@ func noVersion(model pavise.Name, version string) error {
 // Speaks returns what the server behind a model speaks, one of tensor.Names, for whoever
 // chooses the words of an answer; "" if there is none. It tells callers nothing.
 func (g *Gateway) Speaks(model pavise.Name) string {
-	l, err := g.Routes.find(model)
+	l, err := g.Routes.Find(model)
 	if err != nil {
 		return ""
 	}
 	if l.ONNX != "" {
 		return tensor.NameOIP
 	}
-	return l.place().Protocol
+	return l.Place().Protocol
 }
 
 // Only returns the one model of a tenant whose server speaks a protocol, if there is
 // just one.
 func (g *Gateway) Only(tenant, protocol string) (id string, ok bool) {
-	for _, l := range *g.Routes.live.Load() {
-		if l.Model.Tenant == tenant && l.Upstream != "" && l.place().Protocol == protocol {
+	for l := range g.Routes.All() {
+		if l.Model.Tenant == tenant && l.Upstream != "" && l.Place().Protocol == protocol {
 			if ok {
 				return "", false
 			}

@@ -11,6 +11,7 @@ import (
 	"github.com/pavise/pavise/internal/infer"
 	"github.com/pavise/pavise/internal/intake"
 	"github.com/pavise/pavise/internal/issuer"
+	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/tensor"
 )
 
@@ -42,7 +43,7 @@ func TestHeldBodies(t *testing.T) {
 		Inputs:  []tensor.Port{{Name: "x", Datatype: tensor.FP32, Shape: []int64{-1, -1}}},
 		Outputs: []tensor.Port{{Name: "y", Datatype: tensor.FP32, Shape: []int64{-1, -1}}},
 	})
-	w.put(t, func(s *RouteSpec) { s.ONNX, s.Upstream, s.Signature = nil, "http://127.0.0.1:1", free })
+	w.put(t, func(s *route.Spec) { s.ONNX, s.Upstream, s.Signature = nil, "http://127.0.0.1:1", free })
 	who := pavise.Principal{Tenant: tenant, Kind: pavise.Workload, ID: "app", Issuer: issuer.LocalURL("test"), Roles: []string{"caller"}}
 	const bodies = 8
 	arrived, release, ended := make(chan struct{}), make(chan struct{}), make(chan error)
@@ -77,7 +78,7 @@ func TestHeldBodies(t *testing.T) {
 // must not be read to the general limit.
 func TestRouteLimitsTheBody(t *testing.T) {
 	w := newWorld(t, t.TempDir())
-	w.put(t, func(s *RouteSpec) { s.MaxRows = 10 })
+	w.put(t, func(s *route.Spec) { s.MaxRows = 10 })
 	who := pavise.Principal{Tenant: tenant, Kind: pavise.Workload, ID: "app", Issuer: issuer.LocalURL("test"), Roles: []string{"caller"}}
 	read := &endless{}
 	if _, err := w.Infer(t.Context(), who, ask(read)); pavise.KindOf(err) != pavise.Invalid || read.n > 128<<10 {
@@ -87,7 +88,7 @@ func TestRouteLimitsTheBody(t *testing.T) {
 	if !strings.Contains(body, "more elements than the limit of 20 in all") {
 		t.Errorf("a million elements for a model of two: %s", body)
 	}
-	w.put(t, func(s *RouteSpec) { s.MaxRows, s.Observe = 1, new(true) })
+	w.put(t, func(s *route.Spec) { s.MaxRows, s.Observe = 1, new(true) })
 	two := `{"inputs":[{"name":"x","shape":[2,2],"datatype":"FP32","data":[1,2,3,4]}]}`
 	if resp, body := w.post(t, two, nil); resp.StatusCode != 200 {
 		t.Errorf("an observed route refuses rows: %d %s", resp.StatusCode, body)

@@ -7,13 +7,16 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/chat"
+	"github.com/pavise/pavise/internal/embedding"
 	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/infer"
 	"github.com/pavise/pavise/internal/intake"
+	"github.com/pavise/pavise/internal/prompt"
 	"github.com/pavise/pavise/internal/telemetry"
 	"github.com/pavise/pavise/internal/tensor"
 )
@@ -27,6 +30,7 @@ type ChatTrail struct {
 	TokensIn  int64         `json:"tokens_in,omitempty"`  // as the model server counts
 	TokensOut int64         `json:"tokens_out,omitempty"` // likewise
 	Events    int           `json:"events,omitempty"`     // of a streamed answer, as the caller got them
+	Coverage  float64       `json:"coverage,omitempty"`   // what share of a model's embeddings the caller has covered so far, where that counts
 }
 
 // A ChatCall is what somebody asks of a language model, as a transport brought it.
@@ -51,8 +55,10 @@ type ChatExchange struct {
 	Exchange
 	said    ChatTrail
 	ask     *chat.Request
-	body    []byte // as the model server gets it
+	body    []byte     // as the model server gets it
+	inputs  [][32]byte // digests of what is embedded, where its noise depends on it
 	changes firewall.Changes
+	prints  *prompt.Prints // of what the request tells the model, if answers are compared with that
 }
 
 // unnamed stands in records for the model of a request that names none that could be
@@ -67,6 +73,7 @@ const unnamed = "unnamed"
 func (g *Gateway) BeginChat(ctx context.Context, who pavise.Principal, call ChatCall) (*ChatExchange, error) {
 	hold := g.bodies.Begin(who.Name())
 	request, read, wrong := readChat(hold, call)
+	whole := time.Now()
 	model := pavise.Name{Tenant: who.Tenant, Kind: "model", ID: unnamed}
 	if f, ok := errors.AsType[*chat.Fault](wrong); ok && f.Model != "" {
 		model.ID = f.Model
@@ -90,7 +97,7 @@ func (g *Gateway) BeginChat(ctx context.Context, who pavise.Principal, call Chat
 		g.countRefusal(model, tensor.NameOpenAI, err)
 		return nil, err
 	}
-	x := &ChatExchange{Exchange: Exchange{gateway: g, entry: entry, who: who, call: Call{Model: model, Subject: call.Subject}, hold: hold, read: read}, ask: request}
+	x := &ChatExchange{Exchange: Exchange{gateway: g, entry: entry, who: who, call: Call{Model: model, Subject: call.Subject}, hold: hold, read: read, whole: whole}, ask: request}
 	x.said = ChatTrail{Trail: &x.trail, API: call.API}
 	x.seen.Begin(ctx, g.watch, tensor.NameOpenAI, entry.Began())
 	x.seen.Language(acts[call.API])
@@ -137,7 +144,7 @@ func (x *ChatExchange) enter(ctx context.Context, wrong error) error {
 	if err := x.begin(); err != nil {
 		return err
 	}
-	if x.route.chat == nil {
+	if x.route.Chat == nil {
 		return &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("%s is no language model", x.call.Model), Hint: "ask it in the Open Inference Protocol: POST /v2/models/{model}/infer"}
 	}
 	if err := x.blind(ctx); err != nil {
@@ -158,21 +165,22 @@ func (x *ChatExchange) enter(ctx context.Context, wrong error) error {
 		x.entry.Verdict(pavise.Verdict{Check: "memory", Outcome: pavise.Deny, Reason: err.Error()})
 		return err
 	}
-	verdict, retry := x.gateway.meter.Charge(x.gateway.now(), x.who.Name(), x.call.Model, x.trail.Rows)
-	if verdict.Outcome != pavise.Deny {
-		x.trail.Charged = x.trail.Rows
+	if err := x.charge(); err != nil {
+		return err
 	}
-	if err := x.check(verdict, pavise.Throttled); err != nil {
-		x.retry = retry
+	if err := x.looked(ctx); err != nil {
 		return err
 	}
 	x.changes = x.route.Fields.Change(x.said.Tier, x.ask, firewall.CacheSalt(x.gateway.salt[:], x.call.Model.Tenant))
-	x.body = x.route.chat.Encode(x.ask)
+	x.body = x.route.Chat.Encode(x.ask)
 	x.trail.Input = x.commit(x.body)
+	if x.said.API == chat.Embeddings && x.route.Embeddings.Noise != (embedding.Noise{}) {
+		x.inputs = x.ask.InputDigests()
+	}
 	// From here on the model has the time, and it may take long: what is kept meanwhile is
 	// the text for it and an outline, and no more is held against everybody's room.
 	x.ask = x.ask.Outline()
-	_ = x.hold.Set(min(x.hold.Held(), x.ask.Size()+len(x.body))) // less is never refused
+	_ = x.hold.Set(min(x.hold.Held(), x.ask.Size()+len(x.body)+x.prints.Size())) // less is never refused
 	return nil
 }
 
@@ -203,21 +211,44 @@ func (x *ChatExchange) Fields() string { return x.changes.String() }
 // Unguarded: BeginChat has entered.
 func (x *ChatExchange) Answer(ctx context.Context) (*ChatAnswer, error) {
 	defer x.broken()
-	answer, err := x.route.chat.Ask(x.calling(ctx), x.ask, x.body)
+	answer, err := x.route.Chat.Ask(x.calling(ctx), x.ask, x.body)
 	if err != nil {
+		x.await(ctx)
 		return nil, x.Abort(x.blame(ctx, err))
 	}
 	x.seen.Enter(telemetry.Shape)
 	x.changes.Remove(x.route.Fields.Outbound(x.said.Tier, &answer.Document))
 	x.entry.Verdict(x.changes.Verdict())
 	x.took(&answer.Document)
+	if err := x.clean(answer); err != nil {
+		x.await(ctx)
+		return nil, x.Abort(err)
+	}
+	if err := x.embed(answer); err != nil {
+		x.await(ctx)
+		return nil, x.Abort(err)
+	}
 	out := answer.AppendJSON(nil)
 	x.trail.Output, x.answered = x.commit(out), len(out)
-	if err := x.end(x.keep(ctx, nil, false)); err != nil {
+	err = x.keep(ctx, nil, false)
+	x.await(ctx)
+	if err = x.end(err); err != nil {
 		return nil, &Refusal{entry: x.entry, err: err}
 	}
 	index, _ := x.entry.Record()
-	return &ChatAnswer{Body: out, Fields: x.changes.String(), Record: index}, nil
+	return &ChatAnswer{Body: out, Fields: x.fields(), Record: index}, nil
+}
+
+// fields says what was done, to the vectors of embeddings, too.
+func (x *ChatExchange) fields() string {
+	said := x.changes.String()
+	if x.said.API != chat.Embeddings || x.route.Embeddings.Rotate == 0 {
+		return said
+	}
+	if said != "" {
+		said += "; "
+	}
+	return fmt.Sprintf("%srotated=%d", said, x.route.Embeddings.Rotate)
 }
 
 // took notes the tokens that an answer or event says it took, if it does.
@@ -233,6 +264,9 @@ func (x *ChatExchange) took(d *chat.Document) {
 func (x *ChatExchange) blame(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return &pavise.Error{Kind: pavise.Unavailable, Msg: "the caller went away before the answer ended", Hint: "ask again, and wait for the answer", Err: err}
+	}
+	if _, ok := errors.AsType[*Withheld](err); ok {
+		return err
 	}
 	if f, ok := errors.AsType[*chat.Fault](err); ok {
 		x.entry.Verdict(pavise.Verdict{Check: "codec", Outcome: pavise.Deny, Reason: "the model server's answer: " + f.Err.Msg})
@@ -253,9 +287,9 @@ func (g *Gateway) Models(ctx context.Context, who pavise.Principal) (names []str
 	}
 	defer func() { index, _ = entry.Record() }() // behind Exit
 	defer entry.Exit(&err)
-	for name, l := range *g.Routes.live.Load() {
-		if name.Tenant == who.Tenant && l.chat != nil && g.guard.May(who, "model.infer", name) {
-			names = append(names, name.ID)
+	for l := range g.Routes.All() {
+		if l.Model.Tenant == who.Tenant && l.Chat != nil && g.guard.May(who, "model.infer", l.Model) {
+			names = append(names, l.Model.ID)
 		}
 	}
 	slices.Sort(names)
@@ -271,8 +305,8 @@ func (g *Gateway) DescribeChat(ctx context.Context, who pavise.Principal, model 
 	}
 	err = func() (err error) {
 		defer entry.Exit(&err)
-		l, err := g.Routes.find(model)
-		if err == nil && l.chat == nil {
+		l, err := g.Routes.Find(model)
+		if err == nil && l.Chat == nil {
 			err = &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("%s is no language model", model)}
 		}
 		return err

@@ -16,6 +16,7 @@ import (
 	"github.com/pavise/pavise/internal/intake"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/record"
+	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/tensor"
 )
 
@@ -27,14 +28,14 @@ const (
 var somebody = pavise.Principal{Tenant: tenant, Kind: pavise.Workload, ID: "app", Issuer: issuer.LocalURL("test"), Roles: []string{"caller"}}
 
 // languageModel puts a route to a model on a server that says one thing.
-func (w *world) languageModel(t *testing.T, media, text string, edit func(*RouteSpec)) {
+func (w *world) languageModel(t *testing.T, media, text string, edit func(*route.Spec)) {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", media)
 		io.WriteString(w, text)
 	}))
 	t.Cleanup(server.Close)
-	w.put(t, func(s *RouteSpec) {
+	w.put(t, func(s *route.Spec) {
 		s.ONNX, s.Upstream, s.Remote, s.Protocol = nil, server.URL, "up", tensor.NameOpenAI
 		if edit != nil {
 			edit(s)
@@ -63,7 +64,7 @@ func TestChatCommitments(t *testing.T) {
 		t.Fatal(err)
 	}
 	w = newWorld(t, t.TempDir())
-	w.languageModel(t, "text/event-stream", event+"data: [DONE]\n\n", func(s *RouteSpec) { s.Durable = new(true) })
+	w.languageModel(t, "text/event-stream", event+"data: [DONE]\n\n", func(s *route.Spec) { s.Durable = new(true) })
 	if x, err = w.BeginChat(t.Context(), somebody, asking(strings.Replace(question, "{", `{"stream":true,`, 1))); err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +112,7 @@ func (w *world) opens(t *testing.T, index uint64, sent []byte) {
 // does not go on.
 func TestChatObserved(t *testing.T) {
 	w := newWorld(t, t.TempDir())
-	w.languageModel(t, "application/json", answered, func(s *RouteSpec) { s.Observe, s.MaxRows = new(true), 1 })
+	w.languageModel(t, "application/json", answered, func(s *route.Spec) { s.Observe, s.MaxRows = new(true), 1 })
 	x, err := w.BeginChat(t.Context(), somebody, asking(strings.Replace(question, "{", `{"logit_bias":{"1":5},"top_k":5,`, 1)))
 	if err != nil {
 		t.Fatal(err)
@@ -146,23 +147,23 @@ func hasVerdict(r record.Record, check string, outcome pavise.Outcome, observed 
 func TestLanguageRoutes(t *testing.T) {
 	dir := t.TempDir()
 	w := newWorld(t, dir)
-	w.languageModel(t, "application/json", answered, func(s *RouteSpec) { s.Fields = []byte(`{"trusted":["analyst"],"max_tokens":9}`) })
+	w.languageModel(t, "application/json", answered, func(s *route.Spec) { s.Fields = []byte(`{"trusted":["analyst"],"max_tokens":9}`) })
 	want := firewall.Fields{Trusted: []string{"analyst"}, MaxTokens: 9}
 	standing := w.Routes.Standings()
 	if !reflect.DeepEqual(standing[0].Fields, want) || standing[0].Shape.Kind != firewall.Full {
 		t.Errorf("%+v", standing[0])
 	}
-	for name, edit := range map[string]func(*RouteSpec){
-		"signature":   func(s *RouteSpec) { s.Signature = []byte(`{}`) },
-		"bounds":      func(s *RouteSpec) { s.Bounds = []byte(`{}`) },
-		"shape":       func(s *RouteSpec) { s.Shape = "label" },
-		"fields":      func(s *RouteSpec) { s.Fields = []byte(`{"trusted":["a"],"Trusted":["b"]}`) },
-		"unknown":     func(s *RouteSpec) { s.Fields = []byte(`{"trust":["a"]}`) },
-		"allowed":     func(s *RouteSpec) { s.Fields = []byte(`{"allow":["logit_bias"]}`) },
-		"of tensors":  func(s *RouteSpec) { s.Name, s.ONNX, s.Fields = "local/model/n", softmaxModel(), []byte(`{}`) },
-		"no protocol": func(s *RouteSpec) { s.Protocol = "OpenAI" },
+	for name, edit := range map[string]func(*route.Spec){
+		"signature":   func(s *route.Spec) { s.Signature = []byte(`{}`) },
+		"bounds":      func(s *route.Spec) { s.Bounds = []byte(`{}`) },
+		"shape":       func(s *route.Spec) { s.Shape = "label" },
+		"fields":      func(s *route.Spec) { s.Fields = []byte(`{"trusted":["a"],"Trusted":["b"]}`) },
+		"unknown":     func(s *route.Spec) { s.Fields = []byte(`{"trust":["a"]}`) },
+		"allowed":     func(s *route.Spec) { s.Fields = []byte(`{"allow":["logit_bias"]}`) },
+		"of tensors":  func(s *route.Spec) { s.Name, s.ONNX, s.Fields = "local/model/n", softmaxModel(), []byte(`{}`) },
+		"no protocol": func(s *route.Spec) { s.Protocol = "OpenAI" },
 	} {
-		spec := RouteSpec{Name: theModel.String()}
+		spec := route.Spec{Name: theModel.String()}
 		edit(&spec)
 		if _, err := w.Routes.Put(t.Context(), operator, spec); pavise.KindOf(err) != pavise.Invalid {
 			t.Errorf("%s: %v", name, err)

@@ -5,7 +5,6 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/guard"
-	"github.com/pavise/pavise/internal/infer"
 	"github.com/pavise/pavise/internal/telemetry"
 	"github.com/pavise/pavise/internal/upstream"
 )
@@ -16,7 +15,7 @@ func (x *Exchange) count(err error) {
 		return
 	}
 	if x.route != nil {
-		x.seen.Model(x.route.count)
+		x.seen.Model(x.route.Counter)
 	}
 	x.seen.Rows(x.trail.Rows, x.trail.Charged)
 	x.seen.Bytes(x.read, x.answered)
@@ -30,8 +29,8 @@ func (g *Gateway) countRefusal(name pavise.Name, protocol string, err error) {
 		return
 	}
 	var model *telemetry.Model
-	if l, missing := g.Routes.find(name); missing == nil {
-		model = l.count
+	if l, missing := g.Routes.Find(name); missing == nil {
+		model = l.Counter
 	}
 	denial, recorded := errors.AsType[*guard.Denial](err)
 	var index uint64
@@ -44,10 +43,10 @@ func (g *Gateway) countRefusal(name pavise.Name, protocol string, err error) {
 // tellRoutes has the readings of the routes, and of the servers behind them, told.
 func (g *Gateway) tellRoutes() {
 	g.watch.Ask(telemetry.Accounts, func() float64 { return float64(g.meter.Accounts()) })
-	g.watch.Ask(telemetry.RoutesHeld, func() float64 { return float64(len(*g.Routes.live.Load())) })
+	g.watch.Ask(telemetry.RoutesHeld, func() float64 { return float64(g.Routes.Len()) })
 	g.watch.Ask(telemetry.Overlooked, func() float64 { return float64(g.suspects.Overlooked()) })
-	g.watch.Ask(telemetry.ServerEjections, func() float64 { return float64(g.Routes.servers.Totals().Ejections) })
-	g.watch.Ask(telemetry.ServerRetries, func() float64 { return float64(g.Routes.servers.Totals().Retries) })
+	g.watch.Ask(telemetry.ServerEjections, func() float64 { return float64(g.servers.Totals().Ejections) })
+	g.watch.Ask(telemetry.ServerRetries, func() float64 { return float64(g.servers.Totals().Retries) })
 	for reading, of := range map[telemetry.Reading]func(upstream.EndpointStats) float64{
 		telemetry.Servers:       func(upstream.EndpointStats) float64 { return 1 },
 		telemetry.ServersActive: func(e upstream.EndpointStats) float64 { return float64(e.Active) },
@@ -62,30 +61,10 @@ func (g *Gateway) tellRoutes() {
 		},
 	} {
 		g.watch.Ask(reading, func() (sum float64) {
-			for _, e := range g.Routes.endpoints() {
+			for _, e := range g.Routes.Servers() {
 				sum += of(e)
 			}
 			return sum
 		})
 	}
-}
-
-// endpoints are the model servers behind the routes, each once for the routes that share
-// its connections.
-func (r *Routes) endpoints() (all []upstream.EndpointStats) {
-	seen := map[*upstream.Cluster]bool{}
-	for _, l := range *r.live.Load() {
-		var cluster *upstream.Cluster
-		if up, ok := l.model.(*infer.Upstream); ok {
-			cluster = up.Cluster()
-		} else if l.chat != nil {
-			cluster = l.chat.Cluster()
-		}
-		if cluster == nil || seen[cluster] {
-			continue
-		}
-		seen[cluster] = true
-		all = append(all, cluster.Stats().Endpoints...)
-	}
-	return all
 }

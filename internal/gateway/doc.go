@@ -8,9 +8,7 @@
 // same way back. No step waits for a disk but the last: the record has been written
 // before the first byte of the answer leaves.
 //
-// The package owns the routes, which say what stands behind a model's name and
-// on what terms, and the meter that counts what callers take. Routes live in
-// package store and change through the guarded verbs route.put and route.delete
-// while requests run. What callers have taken survives a restart: Run keeps a
-// snapshot in the store, and New replays the records behind it.
+// The package owns the meter that counts what callers take, and gives it the terms of the
+// routes, which package route has. What callers have taken survives a restart: Run keeps
+// a snapshot in the store, and New replays the records behind it.
 package gateway

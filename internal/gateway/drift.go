@@ -2,37 +2,23 @@ package gateway
 
 import (
 	"fmt"
-	"reflect"
 
 	"github.com/pavise/pavise"
-	"github.com/pavise/pavise/internal/firewall"
 )
 
 // KindDrifted is the kind of the note that says that the inputs of a route have drifted
 // from its baseline, or are like it again.
 const KindDrifted = "firewall.drifted"
 
-// watchOf returns what watches the inputs of a route: the watch of the one it takes the
-// place of, with what that has counted, unless the baseline is another.
-func (r *Routes) watchOf(route Route) *firewall.Watch {
-	if route.Drift == nil {
-		return nil
-	}
-	if was := (*r.live.Load())[route.Model]; was != nil && reflect.DeepEqual(was.Drift, route.Drift) && reflect.DeepEqual(was.Signature.Inputs, route.Signature.Inputs) {
-		return was.watch
-	}
-	return firewall.NewWatch(*route.Drift, route.Signature.Inputs)
-}
-
 // drift counts the request into the route's window, and refuses it if the route says so
 // and the last window was unlike the baseline. It comes after the charge: who fills
 // windows pays for the rows. The caller is not told which columns have moved, the record
 // is: it would show an attacker what to send.
 func (x *Exchange) drift() error {
-	if x.route.watch == nil {
+	if x.route.Watch == nil {
 		return nil
 	}
-	v, turned := x.route.watch.See(x.gateway.now(), x.request)
+	v, turned := x.route.Watch.See(x.gateway.now(), x.request)
 	if turned {
 		f := pavise.Finding{Kind: KindDrifted, Severity: pavise.Warning, On: x.call.Model, Summary: v.Reason, At: x.gateway.now().UTC()}
 		if !v.Observed && v.Outcome == pavise.Allow {

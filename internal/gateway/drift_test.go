@@ -12,6 +12,7 @@ import (
 	"github.com/pavise/pavise/internal/detect"
 	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/record"
+	"github.com/pavise/pavise/internal/route"
 )
 
 // spread is a baseline of softmaxModel's input.
@@ -73,7 +74,7 @@ func (w *world) running(t *testing.T) {
 func TestDriftDenies(t *testing.T) {
 	w := newWorld(t, t.TempDir())
 	w.running(t)
-	w.put(t, func(s *RouteSpec) {
+	w.put(t, func(s *route.Spec) {
 		s.Baseline, s.Drift, s.Rate = json.RawMessage(spread), "deny", "1000000/1m"
 	})
 	post := func(want int, first ...float64) record.Record {
@@ -100,7 +101,7 @@ func TestDriftDenies(t *testing.T) {
 	if err := json.Unmarshal(r.Detail, &trail); err != nil || trail.Charged != 250 {
 		t.Errorf("charged %d for what fills the window: %v", trail.Charged, err)
 	}
-	w.change(t, RouteSpec{Rate: "2000000/1m"}) // other terms forget nothing
+	w.change(t, route.Spec{Rate: "2000000/1m"}) // other terms forget nothing
 	for range 3 {
 		post(503, 0.25, 0.75)
 	}
@@ -114,12 +115,12 @@ func TestDriftDenies(t *testing.T) {
 // TestDriftAlarms lets pass, and the records say what has moved. On a route that only
 // observes, a denial passes too.
 func TestDriftAlarms(t *testing.T) {
-	for name, edit := range map[string]func(*RouteSpec){
-		"alarm":   func(*RouteSpec) {},
-		"observe": func(s *RouteSpec) { s.Drift, s.Observe = "deny", new(true) },
+	for name, edit := range map[string]func(*route.Spec){
+		"alarm":   func(*route.Spec) {},
+		"observe": func(s *route.Spec) { s.Drift, s.Observe = "deny", new(true) },
 	} {
 		w := newWorld(t, t.TempDir())
-		w.put(t, func(s *RouteSpec) {
+		w.put(t, func(s *route.Spec) {
 			s.Baseline, s.Rate = json.RawMessage(spread), "1000000/1m"
 			edit(s)
 		})
@@ -140,20 +141,20 @@ func TestDriftAlarms(t *testing.T) {
 func TestDriftInWords(t *testing.T) {
 	dir := t.TempDir()
 	w := newWorld(t, dir)
-	r := w.change(t, RouteSpec{ONNX: softmaxModel(), Baseline: json.RawMessage(spread)})
+	r := w.change(t, route.Spec{ONNX: softmaxModel(), Baseline: json.RawMessage(spread)})
 	if r.Drift == nil || r.Drift.Then != firewall.DriftAlarm || len(r.Drift.Features) != 2 {
 		t.Fatalf("%+v", r.Drift)
 	}
-	if r = w.change(t, RouteSpec{Drift: "deny"}); r.Drift.Then != firewall.DriftDeny || len(r.Drift.Features) != 2 {
+	if r = w.change(t, route.Spec{Drift: "deny"}); r.Drift.Then != firewall.DriftDeny || len(r.Drift.Features) != 2 {
 		t.Errorf("%+v", r.Drift)
 	}
-	if r = w.change(t, RouteSpec{Baseline: json.RawMessage(spread)}); r.Drift.Then != firewall.DriftDeny {
+	if r = w.change(t, route.Spec{Baseline: json.RawMessage(spread)}); r.Drift.Then != firewall.DriftDeny {
 		t.Errorf("another baseline changed what follows: %+v", r.Drift)
 	}
-	if err := r.check(); err != nil {
+	if err := r.Validate(); err != nil {
 		t.Error(err)
 	}
-	for want, spec := range map[string]RouteSpec{
+	for want, spec := range map[string]route.Spec{
 		`drift is "perhaps"`:             {Drift: "perhaps"},
 		"a baseline is given, and drift": {Baseline: json.RawMessage(spread), Drift: "off"},
 		"baseline: invalid character":    {Baseline: json.RawMessage("a,b\n")},
@@ -169,20 +170,20 @@ func TestDriftInWords(t *testing.T) {
 		}
 	}
 	w.close()
-	if again := newWorld(t, dir); again.Routes.current(theModel.String()).Drift.Then != firewall.DriftDeny {
+	if again := newWorld(t, dir); again.current(theModel.String()).Drift.Then != firewall.DriftDeny {
 		t.Error("a restart ended the baseline")
 	} else {
 		w = again
 	}
-	if r = w.change(t, RouteSpec{Drift: "off"}); r.Drift != nil {
+	if r = w.change(t, route.Spec{Drift: "off"}); r.Drift != nil {
 		t.Errorf("%+v", r.Drift)
 	}
-	if _, err := w.Routes.Put(t.Context(), operator, RouteSpec{Name: theModel.String(), Drift: "alarm"}); err == nil || !strings.Contains(err.Error(), "no baseline to drift from") {
+	if _, err := w.Routes.Put(t.Context(), operator, route.Spec{Name: theModel.String(), Drift: "alarm"}); err == nil || !strings.Contains(err.Error(), "no baseline to drift from") {
 		t.Error(err)
 	}
 	bad := r
 	bad.Drift = &firewall.Drift{Then: "deny", Baseline: firewall.Baseline{Input: "y"}}
-	if bad.check() == nil {
+	if bad.Validate() == nil {
 		t.Error("a baseline of another input would be adopted")
 	}
 }
@@ -202,7 +203,7 @@ func TestDetectors(t *testing.T) {
 	w := newWorld(t, t.TempDir())
 	w.suspects = detect.NewQueue(w.noteFinding, []detect.Detector{curious{}})
 	w.running(t)
-	w.put(t, func(s *RouteSpec) { s.Shape, s.Alterable = "label", new(true) })
+	w.put(t, func(s *route.Spec) { s.Shape, s.Alterable = "label", new(true) })
 	if resp, _ := w.post(t, strings.Replace(good, "[1,2]", "[1,3]", 1), nil); resp.StatusCode != 400 {
 		t.Errorf("%d", resp.StatusCode)
 	}

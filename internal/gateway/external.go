@@ -15,15 +15,16 @@ import (
 // which fields callers see. Kind Denied.
 func (x *Exchange) blind(ctx context.Context) error {
 	relay, ok := infer.RelayFrom(ctx)
-	whole := !x.route.language() && (x.route.Shape.Kind == firewall.Full || x.route.Shape.Kind == "")
-	if !ok || !relay.Blind || x.route.Upstream != infer.External || whole {
+	x.past = ok && relay.Blind && x.route.Upstream == infer.External
+	whole := !x.route.Language() && x.route.Ladder.IsZero() && (x.route.Shape.Kind == firewall.Full || x.route.Shape.Kind == "")
+	if !x.past || whole {
 		return nil
 	}
 	reason := fmt.Sprintf("the answers of %s are to be looked at, and the proxy asks in a way that shows us none", x.call.Model)
 	x.entry.Verdict(pavise.Verdict{Check: "shape", Outcome: pavise.Deny, Reason: reason})
 	return &pavise.Error{
 		Kind: pavise.Denied, Msg: reason,
-		Hint: "the proxy's operator sets up ext_proc in the place of ext_authz; of a model of tensors the route's owner may put it with --shape full",
+		Hint: "the proxy's operator sets up ext_proc in the place of ext_authz; of a model of tensors the route's owner may put it with --shape full and --ladder none",
 	}
 }
 

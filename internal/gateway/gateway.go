@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,10 +18,13 @@ import (
 	"github.com/pavise/pavise/internal/infer"
 	"github.com/pavise/pavise/internal/intake"
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/route"
+	"github.com/pavise/pavise/internal/seal"
 	"github.com/pavise/pavise/internal/store"
 	"github.com/pavise/pavise/internal/subject"
 	"github.com/pavise/pavise/internal/telemetry"
 	"github.com/pavise/pavise/internal/tensor"
+	"github.com/pavise/pavise/internal/tier"
 	"github.com/pavise/pavise/internal/upstream"
 )
 
@@ -32,7 +36,7 @@ const (
 	snapshotEvery = 5 * time.Second
 )
 
-// Config is what a gateway is made of. All fields are required but Now, KeyFiles, TLS, Watch and Detectors.
+// Config is what a gateway is made of. All fields are required but Now, KeyFiles, TLS, Embeddings, Watch, Detectors and KEK.
 type Config struct {
 	Guard    *guard.Guard
 	Verifier *identity.Verifier
@@ -42,15 +46,20 @@ type Config struct {
 	Now      func() time.Time        // the clock; time.Now if nil
 	KeyFiles map[string]string       // with what servers of language models let us in, by address
 	TLS      map[string]upstream.TLS // options for model servers, by the names that routes have for them
-	Watch    *telemetry.Meter        // counts and times requests; nil: nobody does
+	// Embeddings is the key that alters vectors. nil: routes that say so answer with none.
+	Embeddings *seal.Key
+	Watch      *telemetry.Meter // counts and times requests; nil: nobody does
 	// Detectors look at what was answered. nil: those of the house; none: an empty list.
 	Detectors []detect.Detector
+	KEK       *seal.KEK // yields the keys that mark answers; nil: none is marked
 }
 
 // A Gateway answers requests for models. It is safe for concurrent use.
 type Gateway struct {
-	Routes *Routes
+	Routes *route.Table
+	Tiers  *tier.Book // how far callers are trusted, and the detector of those who copy models
 
+	servers  *infer.Servers // behind the routes
 	guard    *guard.Guard
 	verifier atomic.Pointer[identity.Verifier]
 	db       *store.DB
@@ -61,28 +70,47 @@ type Gateway struct {
 	limits   tensor.Limits
 	bodies   intake.Bodies // of the requests under way
 	suspects *detect.Queue
+	hears    bool // there are detectors that look at all models
+	kek      *seal.KEK
 	salt     [32]byte // parts the tenants' shares of model servers' caches; drawn at start, written nowhere
 
 	subjects *subject.Keys
+
+	embeddings *seal.Key                // nil: there is none
+	altering   sync.Mutex               // guards vectors
+	vectors    map[pavise.Name]*vectors // of the models whose routes alter them
+
+	marks    sync.Mutex
+	markings map[markedModel]*tier.Marking // guarded by marks
+	callers  roster                        // what links those who were let in
 }
 
 // New opens a gateway: it loads the routes and what callers have taken so far.
 func New(ctx context.Context, cfg Config) (*Gateway, error) {
 	g := &Gateway{
 		guard: cfg.Guard, db: cfg.Store, log: cfg.Log, subjects: cfg.Subjects,
-		meter: firewall.NewMeter(maxAccounts), now: cfg.Now, watch: cfg.Watch, limits: tensor.DefaultLimits(),
+		meter: firewall.NewMeter(maxAccounts), now: cfg.Now, embeddings: cfg.Embeddings, vectors: map[pavise.Name]*vectors{}, watch: cfg.Watch, limits: tensor.DefaultLimits(),
+		kek: cfg.KEK, markings: map[markedModel]*tier.Marking{},
 	}
 	if g.now == nil {
 		g.now = time.Now
 	}
 	rand.Read(g.salt[:])
-	g.suspects = detect.NewQueue(g.noteFinding, cfg.Detectors)
 	g.verifier.Store(cfg.Verifier)
-	servers, err := infer.OpenServers(cfg.KeyFiles, cfg.TLS)
-	if err != nil {
+	var err error
+	if g.Tiers, err = tier.Open(ctx, tier.Config{Store: g.db, Now: g.now, Facts: g.callers.of}); err != nil {
+		return nil, fmt.Errorf("open the book of tiers: %w", err)
+	}
+	detectors := cfg.Detectors
+	if detectors == nil {
+		detectors = detect.House(0)
+	}
+	g.hears = len(detectors) > 0
+	g.suspects = detect.NewQueue(g.noteFinding, append(slices.Clip(detectors), g.Tiers))
+	if g.servers, err = infer.OpenServers(cfg.KeyFiles, cfg.TLS); err != nil {
 		return nil, err
 	}
-	if g.Routes, err = openRoutes(ctx, g.guard, g.db, g.meter, servers, g.watch); err != nil {
+	if g.Routes, err = route.Open(ctx, g.guard, g.db, g.meter, g.servers, g.watch, g.Tiers); err != nil {
 		return nil, fmt.Errorf("open the routes: %w", err)
 	}
 	if err := g.restoreMeter(ctx); err != nil {
@@ -103,18 +131,21 @@ func (g *Gateway) Believe(v *identity.Verifier) { g.verifier.Store(v) }
 //
 // Unguarded: it lets nobody do anything; it says who calls.
 func (g *Gateway) Admit(ctx context.Context, proof identity.Credentials, source string) (pavise.Principal, error) {
-	return g.guard.Admit(ctx, g.verifier.Load(), proof, source)
+	who, err := g.guard.Admit(ctx, g.verifier.Load(), proof, source)
+	if err == nil {
+		g.callers.see(who, source)
+	}
+	return who, err
 }
 
-// Run keeps snapshots of the meter until ctx is done, and a last one then, notes how
-// shadows do, and has the detectors look at what was answered. Its caller owns the
+// Run keeps snapshots of the meter and of the tiers until ctx is done, and a last one then,
+// notes how shadows do, and has the detectors look at what was answered. Its caller owns the
 // goroutine.
 //
 // Unguarded: it acts for nobody; it keeps the house's own state.
 func (g *Gateway) Run(ctx context.Context) error {
 	var detectors sync.WaitGroup
 	detectors.Go(func() { g.suspects.Run(ctx) })
-	defer detectors.Wait()
 	tick := time.NewTicker(snapshotEvery)
 	defer tick.Stop()
 	shadows := time.NewTicker(shadowEvery)
@@ -124,11 +155,15 @@ func (g *Gateway) Run(ctx context.Context) error {
 		case <-tick.C:
 			// A snapshot that cannot be kept now costs a longer replay only.
 			_ = g.snapshotMeter(ctx)
+			// And what the detectors saw since the last one, if nothing is kept any more.
+			_, _ = g.Tiers.Save(ctx)
 		case <-shadows.C:
-			g.Routes.tellAll(ctx)
+			g.Routes.TellShadows(ctx)
 		case <-ctx.Done():
-			g.Routes.tellAll(ctx)
-			return g.snapshotMeter(context.WithoutCancel(ctx))
+			g.Routes.TellShadows(ctx)
+			detectors.Wait() // who was seen at the end is kept, too
+			last := context.WithoutCancel(ctx)
+			return errors.Join(g.snapshotMeter(last), g.Tiers.Close(last))
 		}
 	}
 }

@@ -28,6 +28,7 @@ import (
 	"github.com/pavise/pavise/internal/onnx"
 	"github.com/pavise/pavise/internal/policy"
 	"github.com/pavise/pavise/internal/record"
+	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/seal"
 	"github.com/pavise/pavise/internal/store"
 	"github.com/pavise/pavise/internal/subject"
@@ -63,6 +64,15 @@ type world struct {
 	guard  *guard.Guard
 	issuer *issuer.Local
 	token  string // a caller's
+}
+
+// current is the route to a model as it is now, or nil.
+func (w *world) current(model string) *route.Route {
+	name, err := pavise.ParseName(model)
+	if r, ok := w.Routes.Get(name); ok && err == nil {
+		return &r
+	}
+	return nil
 }
 
 // newWorld opens a world, or the same one again if dir was used before.
@@ -115,7 +125,7 @@ func openWorld(t *testing.T, dir string) (*world, error) {
 	must(err)
 	subjects, err := subject.Open(t.Context(), w.db, kek, time.Now)
 	must(err)
-	w.Gateway, err = New(t.Context(), Config{Guard: w.guard, Verifier: verifier, Store: w.db, Log: w.log, Subjects: subjects})
+	w.Gateway, err = New(t.Context(), Config{Guard: w.guard, Verifier: verifier, Store: w.db, Log: w.log, Subjects: subjects, KEK: kek})
 	if err != nil {
 		return w, err
 	}
@@ -155,7 +165,7 @@ func actions() []guard.Action {
 		list = append(list, guard.Action{Verb: verb, On: []string{"route"}, Safe: verb != "route.release", Consequential: true})
 	}
 	for verb, on := range map[string]string{
-		"route.list": "route", "model.infer": "model", "model.describe": "model", "ledger.read": "ledger",
+		"route.list": "route", "model.infer": "model", "model.describe": "model", "ledger.read": "ledger", "watermark.export": "model",
 	} {
 		list = append(list, guard.Action{Verb: verb, On: []string{on}, Class: guard.Pooled})
 	}
@@ -171,9 +181,9 @@ func softmaxModel() []byte {
 	return w.Bytes()
 }
 
-func (w *world) put(t *testing.T, edit func(*RouteSpec)) {
+func (w *world) put(t *testing.T, edit func(*route.Spec)) {
 	t.Helper()
-	spec := RouteSpec{Name: theModel.String(), ONNX: softmaxModel()}
+	spec := route.Spec{Name: theModel.String(), ONNX: softmaxModel()}
 	if edit != nil {
 		edit(&spec)
 	}
@@ -299,7 +309,7 @@ func (e *endless) Read(p []byte) (int, error) {
 func TestBudgetHolds(t *testing.T) {
 	dir := t.TempDir()
 	w := newWorld(t, dir)
-	w.put(t, func(s *RouteSpec) { s.Rate, s.Budget = "100000/1m", "5/24h" })
+	w.put(t, func(s *route.Spec) { s.Rate, s.Budget = "100000/1m", "5/24h" })
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	counts := map[int]int{}
@@ -328,7 +338,7 @@ func TestBudgetHolds(t *testing.T) {
 
 func TestBatchIsChargedByTheRow(t *testing.T) {
 	w := newWorld(t, t.TempDir())
-	w.put(t, func(s *RouteSpec) { s.Rate, s.Budget = "100000/1m", "3/24h" })
+	w.put(t, func(s *route.Spec) { s.Rate, s.Budget = "100000/1m", "3/24h" })
 	four := `{"inputs":[{"name":"x","shape":[4,2],"datatype":"FP32","data":[1,2,3,4,5,6,7,8]}]}`
 	if resp, _ := w.post(t, four, nil); resp.StatusCode != 429 {
 		t.Errorf("four rows on a budget of three: %d", resp.StatusCode)
@@ -340,7 +350,7 @@ func TestBatchIsChargedByTheRow(t *testing.T) {
 
 func TestObserveLetsPassAndSaysSo(t *testing.T) {
 	w := newWorld(t, t.TempDir())
-	w.put(t, func(s *RouteSpec) { s.Observe, s.Budget, s.Rate = new(true), "1/24h", "100000/1m" })
+	w.put(t, func(s *route.Spec) { s.Observe, s.Budget, s.Rate = new(true), "1/24h", "100000/1m" })
 	stranger, err := w.issuer.Bootstrap(issuer.MintRequest{Subject: "norole"})
 	if err != nil {
 		t.Fatal(err)
@@ -379,7 +389,7 @@ func TestShapes(t *testing.T) {
 		{"sideways", false, "", pavise.Invalid, false},
 		{"round:99", false, "", pavise.Invalid, false},
 	} {
-		_, err := w.Routes.Put(t.Context(), operator, RouteSpec{Name: theModel.String(), ONNX: softmaxModel(), Shape: tt.shape, Alterable: &tt.alterable, Purpose: tt.purpose})
+		_, err := w.Routes.Put(t.Context(), operator, route.Spec{Name: theModel.String(), ONNX: softmaxModel(), Shape: tt.shape, Alterable: &tt.alterable, Purpose: tt.purpose})
 		if (err == nil) != tt.ok || err != nil && pavise.KindOf(err) != tt.want {
 			t.Errorf("%s alterable %v purpose %q: %v", tt.shape, tt.alterable, tt.purpose, err)
 		}
@@ -409,7 +419,7 @@ func TestUpstreamThatLies(t *testing.T) {
 	}))
 	defer upstream.Close()
 	w := newWorld(t, t.TempDir())
-	w.put(t, func(s *RouteSpec) { s.ONNX, s.Upstream = nil, upstream.URL })
+	w.put(t, func(s *route.Spec) { s.ONNX, s.Upstream = nil, upstream.URL })
 	say := func(text string) func(http.ResponseWriter) {
 		return func(w http.ResponseWriter) { io.WriteString(w, text) }
 	}
@@ -444,7 +454,7 @@ func TestUpstreamThatLies(t *testing.T) {
 func TestRoutesSurviveRestart(t *testing.T) {
 	dir := t.TempDir()
 	w := newWorld(t, dir)
-	w.put(t, func(s *RouteSpec) { s.Shape = "round:1" })
+	w.put(t, func(s *route.Spec) { s.Shape = "round:1" })
 	w.close()
 	again := newWorld(t, dir)
 	if resp, body := again.post(t, good, nil); resp.StatusCode != 200 || !strings.Contains(body, "0.4,0.4") {
@@ -464,7 +474,7 @@ func TestRoutesSurviveRestart(t *testing.T) {
 func TestCallerCannotChangeRoutes(t *testing.T) {
 	w := newWorld(t, t.TempDir())
 	caller := pavise.Principal{Tenant: tenant, Kind: pavise.Workload, ID: "app", Roles: []string{"caller"}, Issuer: issuer.LocalURL("test")}
-	_, err := w.Routes.Put(t.Context(), caller, RouteSpec{Name: theModel.String(), ONNX: softmaxModel()})
+	_, err := w.Routes.Put(t.Context(), caller, route.Spec{Name: theModel.String(), ONNX: softmaxModel()})
 	if pavise.KindOf(err) != pavise.Denied {
 		t.Errorf("a caller put a route: %v", err)
 	}
@@ -487,7 +497,7 @@ func TestStoredModelIsChecked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = openRoutes(context.Background(), w.guard, w.db, firewall.NewMeter(10), infer.NewServers(), nil)
+	_, err = route.Open(context.Background(), w.guard, w.db, firewall.NewMeter(10), infer.NewServers(), nil, nil)
 	if pavise.KindOf(err) != pavise.Unverified {
 		t.Errorf("a model swapped in the store: %v", err)
 	}

@@ -15,8 +15,10 @@ import (
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/infer"
 	"github.com/pavise/pavise/internal/intake"
+	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/telemetry"
 	"github.com/pavise/pavise/internal/tensor"
+	"github.com/pavise/pavise/internal/tier"
 	"github.com/pavise/pavise/internal/upstream"
 )
 
@@ -83,11 +85,12 @@ func (g *Gateway) Infer(ctx context.Context, who pavise.Principal, call Call) (*
 		return nil, err
 	}
 	defer x.broken()
-	truth, err := x.route.model.Infer(x.calling(ctx), x.request)
+	truth, err := x.route.Predictor.Infer(x.calling(ctx), x.request)
 	if errors.Is(err, infer.ErrUnseen) {
 		return x.unseen(ctx)
 	}
 	if err != nil {
+		x.await(ctx)
 		return nil, x.Abort(err)
 	}
 	return x.Finish(ctx, truth)
@@ -100,7 +103,7 @@ type Exchange struct {
 	entry   *guard.Entry
 	who     pavise.Principal
 	call    Call
-	route   *live
+	route   *route.Live
 	request *tensor.Request
 	hold    *intake.Hold
 	holding intake.Hold  // what hold is, of tensors
@@ -109,9 +112,12 @@ type Exchange struct {
 	trail   Trail
 	kept    kept
 	retry   time.Duration
+	tier    tier.Tier // how the caller stands
+	past    bool      // the answer goes past us
 	seen    telemetry.Exchange
 	ended   bool
-	random  [48]byte // the trail's id and the salt are made of it
+	random  [48]byte  // the trail's id and the salt are made of it
+	whole   time.Time // when all of the request had been read; zero: it has not been
 
 	read, answered int // bytes of bodies
 }
@@ -131,7 +137,7 @@ func (g *Gateway) Begin(ctx context.Context, who pavise.Principal, call Call) (*
 	entry.Detail(&x.trail)
 	defer x.broken()
 	err = x.begin()
-	if err == nil && x.route.model == nil {
+	if err == nil && x.route.Predictor == nil {
 		err = &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("%s is a language model", call.Model), Hint: "ask it in the OpenAI protocol: POST /v1/chat/completions"}
 	}
 	if err == nil {
@@ -161,13 +167,22 @@ func (x *Exchange) Finish(ctx context.Context, truth *tensor.Response) (*Answer,
 	x.answered = len(m.Body)
 	heard := x.forShadow(truth, err)
 	if err == nil {
-		x.gateway.suspects.Hear(x.gateway.now(), x.who.Name(), x.call.Model, x.request, truth)
+		x.heard(truth)
 	}
+	x.await(ctx)
 	if err = x.end(err); err != nil {
 		return nil, &Refusal{entry: x.entry, err: err}
 	}
-	x.route.shadow.Hear(heard)
+	x.route.Mirror.Hear(heard)
 	return x.answer(m), nil
+}
+
+// heard has the detectors look at the exchange, if there are any for it.
+func (x *Exchange) heard(truth *tensor.Response) {
+	if x.gateway.hears || x.route.Calibration != "" {
+		asked, said := x.route.Ordered(x.request, truth)
+		x.gateway.suspects.Hear(x.gateway.now(), x.who.Name(), x.call.Model, &asked, &said)
+	}
 }
 
 // answer is what the caller gets, once the record is written.
@@ -180,7 +195,7 @@ func (x *Exchange) answer(m tensor.Message) *Answer {
 // calling is the context in which the model is asked: where the route keeps callers on
 // one server each, it says whose call it is.
 func (x *Exchange) calling(ctx context.Context) context.Context {
-	if x.route.Balance != balanceCaller {
+	if !x.route.PerCaller() {
 		return ctx
 	}
 	return infer.WithCaller(ctx, x.who.Name().String())
@@ -226,10 +241,10 @@ func (x *Exchange) broken() {
 
 // begin finds the route and draws what the record needs.
 func (x *Exchange) begin() (err error) {
-	if x.route, err = x.gateway.Routes.find(x.call.Model); err != nil {
+	if x.route, err = x.gateway.Routes.Find(x.call.Model); err != nil {
 		return err
 	}
-	if x.gateway.Routes.barredNow(x.call.Model) { // it was put, or barred, since the guard let them in
+	if x.gateway.Routes.Barred(x.call.Model) { // it was put, or barred, since the guard let them in
 		return &pavise.Error{Kind: pavise.Denied, Msg: fmt.Sprintf("%s is in quarantine", x.call.Model), Hint: "pavise change list says who put it there, and why"}
 	}
 	if v := x.call.Version; v != "" && v != x.route.Version {
@@ -240,8 +255,8 @@ func (x *Exchange) begin() (err error) {
 	}
 	rand.Read(x.random[:])
 	x.trail.ID, x.kept.Salt = hexOf(x.random[:16]), x.random[16:]
-	x.trail.Model = x.route.said
-	return nil
+	x.trail.Model = x.route.Said
+	return x.stand()
 }
 
 // inbound reads the request and puts it through the checks before the model.
@@ -263,21 +278,16 @@ func (x *Exchange) inbound() (err error) {
 	}
 	x.seen.Enter(telemetry.Check)
 	x.trail.Rows = x.request.Rows()
-	if err := x.check(x.route.gate.Check(x.request), pavise.Invalid); err != nil {
+	if err := x.check(x.route.Gate.Check(x.request), pavise.Invalid); err != nil {
 		return err
 	}
-	verdict, retry := x.gateway.meter.Charge(x.gateway.now(), x.who.Name(), x.call.Model, x.trail.Rows)
-	if verdict.Outcome != pavise.Deny {
-		x.trail.Charged = x.trail.Rows
-	}
-	if err := x.check(verdict, pavise.Throttled); err != nil {
-		x.retry = retry
+	if err := x.charge(); err != nil {
 		return err
 	}
 	if err := x.drift(); err != nil {
 		return err
 	}
-	sent, err := x.request.Encode(x.route.spoken())
+	sent, err := x.request.Encode(x.route.Spoken())
 	if err != nil {
 		return err
 	}
@@ -292,14 +302,14 @@ func (x *Exchange) parse() (*tensor.Request, error) {
 	lim := x.gateway.limits
 	lim.Room = x.room
 	if !x.route.Observe { // the gate is to be seen refusing what it then lets pass
-		lim = x.route.gate.Limits(lim)
+		lim = x.route.Gate.Limits(lim)
 	}
 	text, err := x.hold.ReadIn(x.desk.text, x.call.Body, lim.MaxBody)
 	if err != nil {
 		return nil, err
 	}
 	keepRoom(&x.desk.text, text)
-	x.read = len(text)
+	x.read, x.whole = len(text), time.Now()
 	x.seen.Enter(telemetry.Parse)
 	m := tensor.Message{Body: text, Header: x.call.Header}
 	weight := lim.Weight(m)
@@ -334,11 +344,15 @@ func (x *Exchange) check(v pavise.Verdict, kind pavise.Kind) error {
 // it and commits to it.
 func (x *Exchange) outbound(ctx context.Context, truth *tensor.Response) (m tensor.Message, err error) {
 	truth.Model, truth.Version, truth.ID = x.call.Model.ID, "", x.request.ID
-	if err := x.check(x.route.gate.CheckAnswer(x.request, truth), pavise.Unavailable); err != nil {
+	if err := x.check(x.route.Gate.CheckAnswer(x.request, truth), pavise.Unavailable); err != nil {
 		// What the model said is for the record, not for the caller.
 		return m, &pavise.Error{Kind: pavise.Unavailable, Msg: "the model answered other than its signature promises", Hint: "the operator finds what is wrong in the record", Err: err}
 	}
-	shaped, verdict := x.route.Shape.ApplyIn(&x.desk.shaped, truth)
+	given, altered, err := x.inTier(ctx, truth)
+	if err != nil {
+		return m, err
+	}
+	shaped, verdict := x.route.Shape.ApplyIn(&x.desk.shaped, given)
 	x.entry.Verdict(verdict)
 	if verdict.Outcome == pavise.Deny {
 		return m, &pavise.Error{Kind: pavise.Unavailable, Msg: verdict.Reason}
@@ -347,12 +361,12 @@ func (x *Exchange) outbound(ctx context.Context, truth *tensor.Response) (m tens
 		return m, err
 	}
 	keepRoom(&x.desk.said, m.Body)
-	x.trail.Shape, x.trail.Output = x.route.shaped, x.commit(m.Body)
+	x.trail.Shape, x.trail.Output = x.route.Shaped, x.commit(m.Body)
 	x.trail.Answer = x.desk.outputs[:0]
 	for _, t := range shaped.Outputs {
 		x.trail.Answer = append(x.trail.Answer, Output{t.Name, t.Datatype, t.Shape})
 	}
-	return m, x.keep(ctx, truth, verdict.Outcome == pavise.Alter)
+	return m, x.keep(ctx, truth, altered || verdict.Outcome == pavise.Alter)
 }
 
 // keep seals the salt, and the true answer when the caller got another, under the
@@ -426,7 +440,7 @@ func (g *Gateway) DescribeVersion(ctx context.Context, who pavise.Principal, mod
 	}
 	d, err := func() (d Description, err error) {
 		defer entry.Exit(&err)
-		l, err := g.Routes.find(model)
+		l, err := g.Routes.Find(model)
 		if err != nil {
 			return d, err
 		}

@@ -4,35 +4,33 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"reflect"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/onnx"
+	"github.com/pavise/pavise/internal/route"
 )
 
 // bounds are those of softmaxModel's input.
 const bounds = `{"name":"a card","input":"x","output":"scores","features":[{"name":"a","min":0,"max":1,"codes":["no","yes"]},{"name":"b","min":-1}]}`
 
 // change puts words on a route that may exist.
-func (w *world) change(t *testing.T, spec RouteSpec) Route {
+func (w *world) change(t *testing.T, spec route.Spec) route.Route {
 	t.Helper()
 	spec.Name = theModel.String()
 	names := spec.ONNX != nil || spec.Upstream != "" || spec.Remote != ""
-	if now := w.Routes.current(spec.Name); now != nil && names {
-		release := ReleaseSpec{Name: spec.Name, ONNX: spec.ONNX, Upstream: spec.Upstream, Remote: spec.Remote}
+	if now := w.current(spec.Name); now != nil && names {
+		release := route.ReleaseSpec{Name: spec.Name, ONNX: spec.ONNX, Upstream: spec.Upstream, Remote: spec.Remote}
 		if err := w.Routes.Release(t.Context(), changing(), release, w.before(t, release), unmarked); err != nil {
 			t.Fatal(err)
 		}
-		return *w.Routes.current(spec.Name)
+		return *w.current(spec.Name)
 	}
 	route, err := w.Routes.Put(t.Context(), operator, spec)
 	if err != nil {
@@ -46,24 +44,26 @@ func (w *world) change(t *testing.T, spec RouteSpec) Route {
 func TestPutChangesOnlyWhatIsSaid(t *testing.T) {
 	dir := t.TempDir()
 	w := newWorld(t, dir)
-	want := w.change(t, RouteSpec{
+	want := w.change(t, route.Spec{
 		ONNX: softmaxModel(), Bounds: json.RawMessage(bounds), MaxRows: 7, Rate: "70/1m burst 7", Budget: "700/24h", ModelRate: "7000/1m",
 		ModelBudget: "70000/24h", Shape: "label", Purpose: "marketing", Alterable: new(true), Observe: new(true), Durable: new(true),
 	})
-	if got := w.change(t, RouteSpec{}); !reflect.DeepEqual(got, want) {
+	if got := w.change(t, route.Spec{}); !reflect.DeepEqual(got, want) {
 		t.Errorf("no words changed %+v into %+v", want, got)
 	}
 	for name, tt := range map[string]struct {
-		spec RouteSpec
-		edit func(*Route)
+		spec route.Spec
+		edit func(*route.Route)
 	}{
-		"rows":       {RouteSpec{MaxRows: 8}, func(r *Route) { r.MaxRows = 8 }},
-		"rate":       {RouteSpec{Rate: "80/1m"}, func(r *Route) { r.Terms.Rate, _ = firewall.ParseRate("80/1m") }},
-		"model rate": {RouteSpec{ModelRate: "none"}, func(r *Route) { r.Terms.ModelRate.Count, r.Terms.ModelRate.Per, r.Terms.ModelRate.Burst = 0, 0, 0 }},
-		"shape":      {RouteSpec{Shape: "full"}, func(r *Route) { r.Shape.Kind = "full" }},
-		"purpose":    {RouteSpec{Purpose: "games"}, func(r *Route) { r.Purpose = "games" }},
-		"observe":    {RouteSpec{Observe: new(false)}, func(r *Route) { r.Observe = false }},
-		"durable":    {RouteSpec{Durable: new(false)}, func(r *Route) { r.Durable = false }},
+		"rows": {route.Spec{MaxRows: 8}, func(r *route.Route) { r.MaxRows = 8 }},
+		"rate": {route.Spec{Rate: "80/1m"}, func(r *route.Route) { r.Terms.Rate, _ = firewall.ParseRate("80/1m") }},
+		"model rate": {route.Spec{ModelRate: "none"}, func(r *route.Route) {
+			r.Terms.ModelRate.Count, r.Terms.ModelRate.Per, r.Terms.ModelRate.Burst = 0, 0, 0
+		}},
+		"shape":   {route.Spec{Shape: "full"}, func(r *route.Route) { r.Shape.Kind = "full" }},
+		"purpose": {route.Spec{Purpose: "games"}, func(r *route.Route) { r.Purpose = "games" }},
+		"observe": {route.Spec{Observe: new(false)}, func(r *route.Route) { r.Observe = false }},
+		"durable": {route.Spec{Durable: new(false)}, func(r *route.Route) { r.Durable = false }},
 	} {
 		tt.edit(&want)
 		if got := w.change(t, tt.spec); !reflect.DeepEqual(got, want) {
@@ -72,70 +72,11 @@ func TestPutChangesOnlyWhatIsSaid(t *testing.T) {
 	}
 	w.close()
 	again := newWorld(t, dir)
-	if list, err := again.Routes.List(t.Context(), operator, tenant); err != nil || len(list) != 1 || !reflect.DeepEqual(list[0], Standing{Route: want}) {
+	if list, err := again.Routes.List(t.Context(), operator, tenant); err != nil || len(list) != 1 || !reflect.DeepEqual(list[0], route.Standing{Route: want}) {
 		t.Errorf("after a restart: %+v, %v, want %+v", list, err, want)
 	}
 	if resp, body := again.post(t, good, nil); resp.StatusCode != 200 {
 		t.Errorf("the model does not answer any more: %d %s", resp.StatusCode, body)
-	}
-}
-
-// TestPutsDoNotLoseEachOther has two people change two things at the same time.
-func TestPutsDoNotLoseEachOther(t *testing.T) {
-	w := newWorld(t, t.TempDir())
-	w.put(t, nil)
-	var people sync.WaitGroup
-	for _, words := range []func(int) RouteSpec{
-		func(i int) RouteSpec { return RouteSpec{MaxRows: i} },
-		func(i int) RouteSpec { return RouteSpec{Purpose: fmt.Sprint(i)} },
-		func(i int) RouteSpec { return RouteSpec{Rate: fmt.Sprintf("%d/1m", i)} },
-	} {
-		people.Go(func() {
-			for i := range 20 {
-				spec := words(i + 1)
-				spec.Name = theModel.String()
-				if _, err := w.Routes.Put(t.Context(), operator, spec); err != nil {
-					t.Error(err)
-				}
-			}
-		})
-	}
-	people.Wait()
-	if got := w.change(t, RouteSpec{}); got.MaxRows != 20 || got.Purpose != "20" || got.Terms.Rate.Count != 20 {
-		t.Errorf("a change was lost: %+v", got)
-	}
-}
-
-func TestPutRefuses(t *testing.T) {
-	w := newWorld(t, t.TempDir())
-	if _, err := w.Routes.Put(t.Context(), operator, RouteSpec{Name: theModel.String(), MaxRows: 3}); pavise.KindOf(err) != pavise.Invalid || !strings.Contains(err.Error(), "no route leads to") {
-		t.Errorf("a new route without a model: %v", err)
-	}
-	w.put(t, func(s *RouteSpec) { s.Alterable = new(true) })
-	before := w.change(t, RouteSpec{})
-	for want, spec := range map[string]RouteSpec{
-		"not both":                  {ONNX: softmaxModel(), Upstream: "http://127.0.0.1:1"},
-		"name on a server":          {Remote: "other"},
-		"not an ONNX model":         {ONNX: []byte{}},
-		"not an ONNX model that":    {ONNX: []byte("PK\x03\x04 a zip")},
-		"between 1 and":             {MaxRows: -1},
-		"rate \"none\"":             {Rate: "none"},
-		"top 3 are all":             {Shape: "topk:3"},
-		"bounds: unexpected end":    {Bounds: json.RawMessage{}},
-		"bounds: invalid character": {Bounds: json.RawMessage("name,min,max\n")},
-		"no input or no features":   {Bounds: json.RawMessage(`{"input":"x"}`)},
-		`no input "y"`:              {Bounds: json.RawMessage(strings.Replace(bounds, `"x"`, `"y"`, 1))},
-		"3 features for input":      {Bounds: json.RawMessage(strings.Replace(bounds, `[{`, `[{"name":"c"},{`, 1))},
-		"feature 1 has no name":     {Bounds: json.RawMessage(strings.Replace(bounds, `"name":"b",`, ``, 1))},
-		"from 2 to 1":               {Bounds: json.RawMessage(strings.Replace(bounds, `"min":0`, `"min":2`, 1))},
-	} {
-		spec.Name = theModel.String()
-		if _, err := w.Routes.Put(t.Context(), operator, spec); pavise.KindOf(err) != pavise.Invalid || !strings.Contains(err.Error(), want) {
-			t.Errorf("error %v, want %q in it", err, want)
-		}
-	}
-	if got := w.change(t, RouteSpec{}); !reflect.DeepEqual(got, before) {
-		t.Errorf("a refused change changed %+v into %+v", before, got)
 	}
 }
 
@@ -152,8 +93,8 @@ func otherModel(input string, columns int) []byte {
 func TestBoundsStayOrEndAloud(t *testing.T) {
 	w := newWorld(t, t.TempDir())
 	const outside = `{"inputs":[{"name":"x","shape":[1,2],"datatype":"FP32","data":[-1,0]}]}`
-	w.put(t, func(s *RouteSpec) { s.Bounds = json.RawMessage(bounds) })
-	for name, spec := range map[string]RouteSpec{
+	w.put(t, func(s *route.Spec) { s.Bounds = json.RawMessage(bounds) })
+	for name, spec := range map[string]route.Spec{
 		"terms": {Rate: "100/1m"}, "the same inputs": {ONNX: otherModel("x", 2)}, "the first model": {ONNX: softmaxModel()},
 	} {
 		route := w.change(t, spec)
@@ -162,7 +103,7 @@ func TestBoundsStayOrEndAloud(t *testing.T) {
 		}
 	}
 	size := w.log.Size()
-	if route := w.change(t, RouteSpec{ONNX: otherModel("x", 3)}); len(route.Signature.Inputs[0].Columns) != 0 {
+	if route := w.change(t, route.Spec{ONNX: otherModel("x", 3)}); len(route.Signature.Inputs[0].Columns) != 0 {
 		t.Errorf("two bounds on three columns: %+v", route.Signature)
 	}
 	records := slices.Collect(func(yield func(string) bool) {
@@ -175,7 +116,7 @@ func TestBoundsStayOrEndAloud(t *testing.T) {
 	if len(records) != 1 || strings.Contains(records[0], "columns") {
 		t.Errorf("records %q", records)
 	}
-	w.change(t, RouteSpec{ONNX: softmaxModel()})
+	w.change(t, route.Spec{ONNX: softmaxModel()})
 	if resp, body := w.post(t, outside, nil); resp.StatusCode != 200 {
 		t.Errorf("bounds came back from the dead: %d %s", resp.StatusCode, body)
 	}
@@ -191,7 +132,7 @@ func TestBoundsOfTheCard(t *testing.T) {
 		}
 		return text
 	}
-	route := w.change(t, RouteSpec{ONNX: read("model.onnx"), Bounds: read("card.json")})
+	route := w.change(t, route.Spec{ONNX: read("model.onnx"), Bounds: read("card.json")})
 	columns := route.Signature.Inputs[0].Columns
 	row := make([]float64, len(columns))
 	for i, c := range columns {
@@ -213,60 +154,32 @@ func TestBoundsOfTheCard(t *testing.T) {
 	}
 }
 
-// TestUpstreamIsAskedWhenNamed changes terms while the server is away, and names
-// another model on the server, which is asked what it takes.
-func TestUpstreamIsAskedWhenNamed(t *testing.T) {
-	var mu sync.Mutex
-	var asked []string // under mu
-	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		mu.Lock()
-		asked = append(asked, r.URL.Path)
-		mu.Unlock()
-		io.WriteString(w, `{"inputs":[{"name":"x","datatype":"FP32","shape":[-1,2]}],"outputs":[{"name":"s","datatype":"FP32","shape":[-1,2]}]}`)
-	}))
-	w := newWorld(t, t.TempDir())
-	w.change(t, RouteSpec{Upstream: upstream.URL, Bounds: json.RawMessage(bounds)})
-	route := w.change(t, RouteSpec{Remote: "n"})
-	mu.Lock()
-	defer mu.Unlock()
-	if got := strings.Join(asked, " "); got != "/v2/models/m /v2/models/n" || route.Upstream != upstream.URL || len(route.Signature.Inputs[0].Columns) != 2 {
-		t.Errorf("asked %s, route %+v", got, route)
-	}
-	upstream.Close()
-	if route := w.change(t, RouteSpec{Rate: "1/1m"}); route.Remote != "n" || route.Terms.Budget.Count != 100000 {
-		t.Errorf("route %+v", route)
-	}
-	if route := w.change(t, RouteSpec{ONNX: softmaxModel()}); route.Upstream != "" || route.Remote != "" || route.ONNX == "" {
-		t.Errorf("route %+v", route)
-	}
-}
-
 // TestExternalRoute puts a model that is behind a proxy: what it takes and gives has to be
 // said, unless the name has always given it; and going there or back is a release.
 func TestExternalRoute(t *testing.T) {
 	w := newWorld(t, t.TempDir())
-	spec := RouteSpec{Name: theModel.String(), Upstream: "external"}
+	spec := route.Spec{Name: theModel.String(), Upstream: "external"}
 	_, err := w.Routes.Put(t.Context(), operator, spec)
 	if e, ok := errors.AsType[*pavise.Error](err); !ok || e.Kind != pavise.Invalid || !strings.Contains(e.Hint, "--signature") {
 		t.Fatalf("without a signature: %v", err)
 	}
 	spec.Signature = json.RawMessage(`{"inputs":[{"name":"x","datatype":"FP32","shape":[-1,2]}],"outputs":[{"name":"scores","datatype":"FP32","shape":[-1,3]}]}`)
-	route, err := w.Routes.Put(t.Context(), operator, spec)
-	if err != nil || route.Upstream != "external" || route.Remote != theModel.ID || len(route.Signature.Outputs) != 1 {
-		t.Fatalf("%+v, %v", route, err)
+	put, err := w.Routes.Put(t.Context(), operator, spec)
+	if err != nil || put.Upstream != "external" || put.Remote != theModel.ID || len(put.Signature.Outputs) != 1 {
+		t.Fatalf("%+v, %v", put, err)
 	}
-	if _, err := w.Routes.Put(t.Context(), operator, RouteSpec{Name: theModel.String(), Rate: "7/1m"}); err != nil {
+	if _, err := w.Routes.Put(t.Context(), operator, route.Spec{Name: theModel.String(), Rate: "7/1m"}); err != nil {
 		t.Errorf("other terms: %v", err)
 	}
-	if _, err := w.Routes.Put(t.Context(), operator, RouteSpec{Name: theModel.String(), ONNX: softmaxModel()}); pavise.KindOf(err) != pavise.Conflict {
+	if _, err := w.Routes.Put(t.Context(), operator, route.Spec{Name: theModel.String(), ONNX: softmaxModel()}); pavise.KindOf(err) != pavise.Conflict {
 		t.Errorf("another model: %v", err)
 	}
-	w.change(t, RouteSpec{ONNX: softmaxModel()})
-	plan, err := w.Routes.PlanRelease(t.Context(), ReleaseSpec{Name: theModel.String(), Upstream: "external"})
-	if err != nil || plan.Will.Upstream != "external" || len(plan.Will.Signature.Inputs) != 1 || !strings.Contains(plan.Will.behind(), "proxy") {
+	w.change(t, route.Spec{ONNX: softmaxModel()})
+	plan, err := w.Routes.PlanRelease(t.Context(), route.ReleaseSpec{Name: theModel.String(), Upstream: "external"})
+	if err != nil || plan.Will.Upstream != "external" || len(plan.Will.Signature.Inputs) != 1 || !strings.Contains(plan.Will.At(), "proxy") {
 		t.Errorf("back to the proxy: %+v, %v", plan, err)
 	}
-	w.change(t, RouteSpec{Upstream: "external"})
+	w.change(t, route.Spec{Upstream: "external"})
 	if resp, body := w.post(t, good, nil); resp.StatusCode != 503 || !strings.Contains(body, "proxy") {
 		t.Errorf("asked at the gateway's own door: %d %s", resp.StatusCode, body)
 	}

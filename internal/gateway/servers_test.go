@@ -15,6 +15,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/infer"
+	"github.com/pavise/pavise/internal/route"
 )
 
 // A scorer is a model server that gives one row the scores it is told to, and counts
@@ -55,9 +56,9 @@ func newScorer(t testing.TB, scores string) *scorer {
 }
 
 // onServers puts a route to model servers, the first of them first.
-func (w *world) onServers(t *testing.T, all []*scorer, edit func(*RouteSpec)) {
+func (w *world) onServers(t *testing.T, all []*scorer, edit func(*route.Spec)) {
 	t.Helper()
-	w.put(t, func(s *RouteSpec) {
+	w.put(t, func(s *route.Spec) {
 		s.ONNX, s.Upstream, s.Rate, s.Budget, s.ModelBudget = nil, all[0].URL, "10000000/1m", "10000000/1m", "10000000/1m"
 		for _, more := range all[1:] {
 			s.Replicas = append(s.Replicas, more.URL)
@@ -69,7 +70,7 @@ func (w *world) onServers(t *testing.T, all []*scorer, edit func(*RouteSpec)) {
 }
 
 // rewrite puts a change of the route that must be taken.
-func (w *world) rewrite(t *testing.T, spec RouteSpec) {
+func (w *world) rewrite(t *testing.T, spec route.Spec) {
 	t.Helper()
 	spec.Name = theModel.String()
 	if _, err := w.Routes.Put(t.Context(), operator, spec); err != nil {
@@ -104,14 +105,14 @@ func TestWeightsChangeUnderLoad(t *testing.T) {
 	}
 	for i := range 40 {
 		before := one.asked.Load() + two.asked.Load()
-		w.rewrite(t, []RouteSpec{
+		w.rewrite(t, []route.Spec{
 			{Weights: []string{one.URL + "=9"}}, {Balance: "least-request", Rate: fmt.Sprintf("%d/1m", 20_000_000+i)},
 			{Weights: []string{one.URL + "=1", two.URL + "=7"}}, {Balance: "caller"}, {Balance: "round-robin"},
 		}[i%5])
 		for one.asked.Load()+two.asked.Load() < before+callers && !t.Failed() {
 		}
 	}
-	w.rewrite(t, RouteSpec{Weights: []string{one.URL + "=0"}})
+	w.rewrite(t, route.Spec{Weights: []string{one.URL + "=0"}})
 	close(done)
 	wg.Wait()
 	if n := one.opened.Load(); n > 1+callers { // one described the model
@@ -136,7 +137,7 @@ func TestServersAreReleased(t *testing.T) {
 	w := newWorld(t, t.TempDir())
 	w.onServers(t, []*scorer{one, two}, nil)
 	name := theModel.String()
-	for what, spec := range map[string]RouteSpec{
+	for what, spec := range map[string]route.Spec{
 		"another server": {Name: name, Replicas: []string{two.URL, three.URL}},
 		"one less":       {Name: name, Replicas: []string{"none"}},
 		"another one":    {Name: name, Replicas: []string{three.URL}},
@@ -147,10 +148,10 @@ func TestServersAreReleased(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	w.rewrite(t, RouteSpec{Replicas: []string{two.URL}}) // it has them
-	w.rewrite(t, RouteSpec{Weights: []string{two.URL + "=5"}})
+	w.rewrite(t, route.Spec{Replicas: []string{two.URL}}) // it has them
+	w.rewrite(t, route.Spec{Weights: []string{two.URL + "=5"}})
 
-	spec := ReleaseSpec{Name: name, Replicas: []string{two.URL, three.URL}, Weights: []string{three.URL + "=1", one.URL + "=0", two.URL + "=0"}, Shadow: one.URL, ShadowName: "next"}
+	spec := route.ReleaseSpec{Name: name, Replicas: []string{two.URL, three.URL}, Weights: []string{three.URL + "=1", one.URL + "=0", two.URL + "=0"}, Shadow: one.URL, ShadowName: "next"}
 	plan, err := w.Routes.PlanRelease(t.Context(), spec)
 	if err != nil || !strings.Contains(plan.Model, three.URL) || !strings.Contains(plan.Will.Heard(), "next at "+one.URL) {
 		t.Fatalf("%+v, %v", plan, err)
@@ -161,7 +162,7 @@ func TestServersAreReleased(t *testing.T) {
 	if resp, text := w.post(t, good, nil); resp.StatusCode != 200 || three.asked.Load() != 1 {
 		t.Errorf("%d %s, asked %d times", resp.StatusCode, text, three.asked.Load())
 	}
-	if _, err := w.Routes.Put(t.Context(), operator, RouteSpec{Name: name, Shadow: "none"}); pavise.KindOf(err) != pavise.Conflict {
+	if _, err := w.Routes.Put(t.Context(), operator, route.Spec{Name: name, Shadow: "none"}); pavise.KindOf(err) != pavise.Conflict {
 		t.Errorf("a put takes the shadow away: %v", err)
 	}
 	if err := w.Routes.Rollback(t.Context(), changing(), theModel, w.leaving(t), unmarked); err != nil {
@@ -170,7 +171,7 @@ func TestServersAreReleased(t *testing.T) {
 	w.close()
 	w = newWorld(t, w.dir)
 	got := w.Routes.Standings()[0].Route
-	if want := []Replica{{two.URL, 5}}; !slices.Equal(got.Replicas, want) || got.Weight != nil || got.Shadow != "" || got.ShadowRemote != "" {
+	if want := []route.Replica{{URL: two.URL, Weight: 5}}; !slices.Equal(got.Replicas, want) || got.Weight != nil || got.Shadow != "" || got.ShadowRemote != "" {
 		t.Errorf("rolled back to %+v", got)
 	}
 	if resp, _ := w.post(t, good, nil); resp.StatusCode != 200 || three.asked.Load() != 1 {
@@ -205,14 +206,14 @@ func TestFailingServerIsLeftOut(t *testing.T) {
 	if err := json.Unmarshal(w.record(t, resp).Detail, &trail); err != nil || trail.Model != all[0].URL+" and 2 more" {
 		t.Errorf("the record says that %q answered, %v", trail.Model, err)
 	}
-	totals := w.Routes.servers.Totals()
+	totals := w.servers.Totals()
 	if totals.Ejections != 1 || totals.Retries == 0 {
 		t.Errorf("%+v", totals)
 	}
 	if err := w.Routes.Delete(t.Context(), operator, theModel); err != nil {
 		t.Fatal(err)
 	}
-	if after := w.Routes.servers.Totals(); after != totals {
+	if after := w.servers.Totals(); after != totals {
 		t.Errorf("%+v of servers that are gone, were %+v", after, totals)
 	}
 }
@@ -230,7 +231,7 @@ func TestCallersStayOnTheirServer(t *testing.T) {
 		balance string
 		servers int
 	}{{"round-robin", 5}, {"caller", 1}, {"round-robin", 5}} {
-		w.rewrite(t, RouteSpec{Balance: c.balance})
+		w.rewrite(t, route.Spec{Balance: c.balance})
 		before := make([]int64, len(all))
 		for i, s := range all {
 			before[i] = s.asked.Load()
@@ -255,36 +256,36 @@ func TestCallersStayOnTheirServer(t *testing.T) {
 func TestServersRefused(t *testing.T) {
 	one, two := newScorer(t, "1,2"), newScorer(t, "1,2")
 	w := newWorld(t, t.TempDir())
-	of := func(edit func(*RouteSpec)) RouteSpec {
-		s := RouteSpec{Name: theModel.String(), Upstream: one.URL, Replicas: []string{two.URL}}
+	of := func(edit func(*route.Spec)) route.Spec {
+		s := route.Spec{Name: theModel.String(), Upstream: one.URL, Replicas: []string{two.URL}}
 		edit(&s)
 		return s
 	}
-	refused := map[string]RouteSpec{
-		"twice":              of(func(s *RouteSpec) { s.Replicas = []string{one.URL + "/"} }),
-		"no address":         of(func(s *RouteSpec) { s.Replicas = []string{"ftp://x"} }),
-		"none among others":  of(func(s *RouteSpec) { s.Replicas = []string{two.URL, "none"} }),
-		"too many":           of(func(s *RouteSpec) { s.Replicas = slices.Repeat([]string{two.URL}, 256) }),
-		"empty":              of(func(s *RouteSpec) { s.Replicas = []string{""} }),
-		"external replica":   of(func(s *RouteSpec) { s.Replicas = []string{infer.External} }),
-		"balance":            of(func(s *RouteSpec) { s.Balance = "hash" }),
-		"weight of nobody":   of(func(s *RouteSpec) { s.Weights = []string{"http://x=1"} }),
-		"no weight":          of(func(s *RouteSpec) { s.Weights = []string{two.URL} }),
-		"a word":             of(func(s *RouteSpec) { s.Weights = []string{two.URL + "=much"} }),
-		"negative":           of(func(s *RouteSpec) { s.Weights = []string{two.URL + "=-1"} }),
-		"too heavy":          of(func(s *RouteSpec) { s.Weights = []string{two.URL + "=10001"} }),
-		"nobody is asked":    of(func(s *RouteSpec) { s.Weights = []string{one.URL + "=0", two.URL + "=0"} }),
-		"just a sign":        of(func(s *RouteSpec) { s.Weights = []string{"="} }),
-		"nothing":            of(func(s *RouteSpec) { s.Weights = []string{""} }),
-		"external shadow":    of(func(s *RouteSpec) { s.Shadow = infer.External }),
-		"shadow nowhere":     of(func(s *RouteSpec) { s.Shadow = "localhost" }),
-		"shadow without":     of(func(s *RouteSpec) { s.ShadowName = "m" }),
-		"shadow's name":      of(func(s *RouteSpec) { s.Shadow, s.ShadowName = two.URL, ".." }),
+	refused := map[string]route.Spec{
+		"twice":              of(func(s *route.Spec) { s.Replicas = []string{one.URL + "/"} }),
+		"no address":         of(func(s *route.Spec) { s.Replicas = []string{"ftp://x"} }),
+		"none among others":  of(func(s *route.Spec) { s.Replicas = []string{two.URL, "none"} }),
+		"too many":           of(func(s *route.Spec) { s.Replicas = slices.Repeat([]string{two.URL}, 256) }),
+		"empty":              of(func(s *route.Spec) { s.Replicas = []string{""} }),
+		"external replica":   of(func(s *route.Spec) { s.Replicas = []string{infer.External} }),
+		"balance":            of(func(s *route.Spec) { s.Balance = "hash" }),
+		"weight of nobody":   of(func(s *route.Spec) { s.Weights = []string{"http://x=1"} }),
+		"no weight":          of(func(s *route.Spec) { s.Weights = []string{two.URL} }),
+		"a word":             of(func(s *route.Spec) { s.Weights = []string{two.URL + "=much"} }),
+		"negative":           of(func(s *route.Spec) { s.Weights = []string{two.URL + "=-1"} }),
+		"too heavy":          of(func(s *route.Spec) { s.Weights = []string{two.URL + "=10001"} }),
+		"nobody is asked":    of(func(s *route.Spec) { s.Weights = []string{one.URL + "=0", two.URL + "=0"} }),
+		"just a sign":        of(func(s *route.Spec) { s.Weights = []string{"="} }),
+		"nothing":            of(func(s *route.Spec) { s.Weights = []string{""} }),
+		"external shadow":    of(func(s *route.Spec) { s.Shadow = infer.External }),
+		"shadow nowhere":     of(func(s *route.Spec) { s.Shadow = "localhost" }),
+		"shadow without":     of(func(s *route.Spec) { s.ShadowName = "m" }),
+		"shadow's name":      of(func(s *route.Spec) { s.Shadow, s.ShadowName = two.URL, ".." }),
 		"beside a model":     {Name: theModel.String(), ONNX: softmaxModel(), Replicas: []string{two.URL}},
 		"balance of a model": {Name: theModel.String(), ONNX: softmaxModel(), Balance: "caller"},
 		"beside a proxy":     {Name: theModel.String(), Upstream: infer.External, Replicas: []string{two.URL}, Signature: json.RawMessage(infer.SignatureExample)},
 		"share of a proxy":   {Name: theModel.String(), Upstream: infer.External, Weights: []string{infer.External + "=2"}, Signature: json.RawMessage(infer.SignatureExample)},
-		"language's shadow":  of(func(s *RouteSpec) { s.Protocol, s.Shadow = "openai", two.URL }),
+		"language's shadow":  of(func(s *route.Spec) { s.Protocol, s.Shadow = "openai", two.URL }),
 	}
 	for name, spec := range refused {
 		if _, err := w.Routes.Put(t.Context(), operator, spec); pavise.KindOf(err) != pavise.Invalid {
@@ -292,11 +293,11 @@ func TestServersRefused(t *testing.T) {
 		}
 	}
 	w.onServers(t, []*scorer{one, two}, nil)
-	_, err := w.Routes.PlanRelease(t.Context(), ReleaseSpec{Name: theModel.String(), Upstream: "http://127.0.0.1:1"})
+	_, err := w.Routes.PlanRelease(t.Context(), route.ReleaseSpec{Name: theModel.String(), Upstream: "http://127.0.0.1:1"})
 	if pavise.KindOf(err) != pavise.Invalid || !strings.Contains(err.Error(), "stay") {
 		t.Errorf("another first server, and nothing said of the others: %v", err)
 	}
-	if _, err := w.Routes.PlanRelease(t.Context(), ReleaseSpec{Name: theModel.String(), Replicas: []string{"ftp://x"}}); pavise.KindOf(err) != pavise.Invalid {
+	if _, err := w.Routes.PlanRelease(t.Context(), route.ReleaseSpec{Name: theModel.String(), Replicas: []string{"ftp://x"}}); pavise.KindOf(err) != pavise.Invalid {
 		t.Errorf("a release of no address: %v", err)
 	}
 }
@@ -305,10 +306,10 @@ func TestServersRefused(t *testing.T) {
 func TestAKeyGoesToItsServerAlone(t *testing.T) {
 	one, two := newScorer(t, "1,2"), newScorer(t, "1,2")
 	w := newWorld(t, t.TempDir())
-	if _, err := w.Routes.servers.With(infer.Keys{one.URL: "secret"}); err != nil {
+	if _, err := w.servers.With(infer.Keys{one.URL: "secret"}); err != nil {
 		t.Fatal(err)
 	}
-	spec := RouteSpec{Name: theModel.String(), Upstream: one.URL, Replicas: []string{two.URL}, Protocol: "openai"}
+	spec := route.Spec{Name: theModel.String(), Upstream: one.URL, Replicas: []string{two.URL}, Protocol: "openai"}
 	if _, err := w.Routes.Put(t.Context(), operator, spec); pavise.KindOf(err) != pavise.Invalid || strings.Contains(err.Error(), "secret") {
 		t.Errorf("put: %v", err)
 	}
@@ -346,10 +347,10 @@ func TestAdoptedServersKeepTheirConnections(t *testing.T) {
 	one, two := newScorer(t, "1,2"), newScorer(t, "1,2")
 	from, to := newWorld(t, t.TempDir()), newWorld(t, t.TempDir())
 	from.onServers(t, []*scorer{one, two}, nil)
-	adopt := func() *live {
+	adopt := func() *route.Live {
 		t.Helper()
 		text, err := json.Marshal(from.Routes.Standings())
-		var all []Standing
+		var all []route.Standing
 		if err == nil {
 			err = json.Unmarshal(text, &all)
 		}
@@ -359,17 +360,21 @@ func TestAdoptedServersKeepTheirConnections(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return (*to.Routes.live.Load())[theModel]
+		l, err := to.Routes.Find(theModel)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
 	}
 	was := adopt()
-	cluster := was.lease().Cluster()
+	cluster := was.Predictor.(*infer.Upstream).Cluster()
 	for range 4 {
 		to.post(t, good, nil)
 	}
 	opened := one.opened.Load() + two.opened.Load()
-	from.rewrite(t, RouteSpec{Weights: []string{two.URL + "=0"}, Balance: "least-request"})
+	from.rewrite(t, route.Spec{Weights: []string{two.URL + "=0"}, Balance: "least-request"})
 	now := adopt()
-	if now == was || now.model != was.model || now.lease().Cluster() != cluster {
+	if now == was || now.Predictor != was.Predictor || now.Predictor.(*infer.Upstream).Cluster() != cluster {
 		t.Error("the route began anew")
 	}
 	before := two.asked.Load()
@@ -392,26 +397,26 @@ func TestAdoptedServersKeepTheirConnections(t *testing.T) {
 		delete(older, field)
 	}
 	text, _ = json.Marshal(older)
-	var s Standing
+	var s route.Standing
 	if err := json.Unmarshal(text, &s); err != nil {
 		t.Fatal(err)
 	}
-	if err := to.Routes.Adopt(t.Context(), []Standing{s}, 2, nil); err != nil {
+	if err := to.Routes.Adopt(t.Context(), []route.Standing{s}, 2, nil); err != nil {
 		t.Fatal(err)
 	}
-	if list := (*to.Routes.live.Load())[theModel].state(); len(list) != 1 || list[0].Weight != 1 {
-		t.Errorf("%+v", list)
+	if list, err := to.Routes.List(t.Context(), operator, tenant); err != nil || len(list[0].Servers) != 1 || list[0].Servers[0].Weight != 1 {
+		t.Errorf("%+v, %v", list, err)
 	}
-	for name, edit := range map[string]func(*Standing){
-		"balance":  func(s *Standing) { s.Balance = "x" },
-		"nobody":   func(s *Standing) { s.Weight = new(0) },
-		"twice":    func(s *Standing) { s.Replicas = []Replica{{s.Upstream, 1}} },
-		"shadow":   func(s *Standing) { s.Shadow = "x" },
-		"a remote": func(s *Standing) { s.ShadowRemote = "x" },
+	for name, edit := range map[string]func(*route.Standing){
+		"balance":  func(s *route.Standing) { s.Balance = "x" },
+		"nobody":   func(s *route.Standing) { s.Weight = new(0) },
+		"twice":    func(s *route.Standing) { s.Replicas = []route.Replica{{URL: s.Upstream, Weight: 1}} },
+		"shadow":   func(s *route.Standing) { s.Shadow = "x" },
+		"a remote": func(s *route.Standing) { s.ShadowRemote = "x" },
 	} {
 		bad := s
 		edit(&bad)
-		if err := to.Routes.Adopt(t.Context(), []Standing{bad}, 2, nil); pavise.KindOf(err) != pavise.Invalid {
+		if err := to.Routes.Adopt(t.Context(), []route.Standing{bad}, 2, nil); pavise.KindOf(err) != pavise.Invalid {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -445,12 +450,12 @@ func TestPutWarns(t *testing.T) {
 	for _, tt := range []struct{ id, url, want string }{
 		{"llama", server.URL, ""}, {"lama", server.URL, `no model "lama"`}, {"away", "http://127.0.0.1:1", "does not answer"},
 	} {
-		spec := RouteSpec{Name: "local/model/" + tt.id, Upstream: tt.url, Protocol: "openai"}
+		spec := route.Spec{Name: "local/model/" + tt.id, Upstream: tt.url, Protocol: "openai"}
 		placed, err := w.Routes.Put(t.Context(), operator, spec)
 		if err != nil || (placed.Warning == "") != (tt.want == "") || !strings.Contains(placed.Warning, tt.want) {
 			t.Errorf("%s: %v, warned %q, want %q", tt.id, err, placed.Warning, tt.want)
 		}
-		if again, err := w.Routes.Put(t.Context(), operator, RouteSpec{Name: spec.Name, Rate: "7/1m"}); err != nil || again.Warning != "" {
+		if again, err := w.Routes.Put(t.Context(), operator, route.Spec{Name: spec.Name, Rate: "7/1m"}); err != nil || again.Warning != "" {
 			t.Errorf("%s, of which only the rate changes: %v, %q", tt.id, err, again.Warning)
 		}
 	}
@@ -465,16 +470,16 @@ func TestReleaseWarns(t *testing.T) {
 	}))
 	defer server.Close()
 	const name = "local/model/llama"
-	if _, err := w.Routes.Put(t.Context(), operator, RouteSpec{Name: name, Upstream: server.URL, Protocol: "openai"}); err != nil {
+	if _, err := w.Routes.Put(t.Context(), operator, route.Spec{Name: name, Upstream: server.URL, Protocol: "openai"}); err != nil {
 		t.Fatal(err)
 	}
 	for _, tt := range []struct {
-		spec ReleaseSpec
+		spec route.ReleaseSpec
 		want string
 	}{
-		{ReleaseSpec{Name: name, Upstream: server.URL, Remote: "lama"}, `no model "lama"`},
-		{ReleaseSpec{Name: name, Upstream: "http://127.0.0.1:1"}, "does not answer"},
-		{ReleaseSpec{Name: name, Upstream: server.URL, Remote: "other"}, ""},
+		{route.ReleaseSpec{Name: name, Upstream: server.URL, Remote: "lama"}, `no model "lama"`},
+		{route.ReleaseSpec{Name: name, Upstream: "http://127.0.0.1:1"}, "does not answer"},
+		{route.ReleaseSpec{Name: name, Upstream: server.URL, Remote: "other"}, ""},
 	} {
 		plan, err := w.Routes.PlanRelease(t.Context(), tt.spec)
 		if err != nil || (plan.Warning == "") != (tt.want == "") || !strings.Contains(plan.Warning, tt.want) {

@@ -8,7 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/record"
+	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/shadow"
 )
 
@@ -20,11 +22,11 @@ func (w *world) tallies(t *testing.T) (sum shadow.Tally) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if r.Kind != KindShadowed {
+		if r.Kind != route.KindShadowed {
 			continue
 		}
 		var one shadow.Tally
-		if err := json.Unmarshal(r.Detail, &one); err != nil || r.Phase != record.Note || r.On != routeName(theModel.String()) {
+		if err := json.Unmarshal(r.Detail, &one); err != nil || r.Phase != record.Note || r.On != (pavise.Name{Tenant: theModel.Tenant, Kind: "route", ID: theModel.ID}) {
 			t.Fatalf("%+v, %v", r, err)
 		}
 		sum.Model, sum.Shadow, sum.Furthest = one.Model, one.Shadow, max(sum.Furthest, one.Furthest)
@@ -40,7 +42,7 @@ func (w *world) tallies(t *testing.T) (sum shadow.Tally) {
 func (w *world) heard(t *testing.T, n int) shadow.Tally {
 	t.Helper()
 	for {
-		w.Routes.tellAll(t.Context())
+		w.Routes.TellShadows(t.Context())
 		if sum := w.tallies(t); sum.Asked+sum.Failed+sum.Dropped >= n {
 			return sum
 		}
@@ -73,7 +75,7 @@ func TestShadow(t *testing.T) {
 			w := newWorld(t, t.TempDir())
 			aside := newScorer(t, c.scores)
 			aside.status.Store(c.status)
-			w.onServers(t, []*scorer{model}, func(s *RouteSpec) {
+			w.onServers(t, []*scorer{model}, func(s *route.Spec) {
 				if name != "no shadow" {
 					s.Shadow, s.ShadowName = aside.URL, "next"
 				}
@@ -86,7 +88,7 @@ func TestShadow(t *testing.T) {
 				alone = text
 			}
 			if name == "no shadow" {
-				w.Routes.tellAll(t.Context())
+				w.Routes.TellShadows(t.Context())
 				if got := w.tallies(t); got != (shadow.Tally{}) || aside.asked.Load() > 0 {
 					t.Errorf("a shadow that there is not: %+v", got)
 				}
@@ -109,7 +111,7 @@ func TestShadow(t *testing.T) {
 func TestRefusedRequestsReachNoShadow(t *testing.T) {
 	model, aside := newScorer(t, "1"), newScorer(t, "1,2")
 	w := newWorld(t, t.TempDir())
-	w.onServers(t, []*scorer{model}, func(s *RouteSpec) { s.Shadow = aside.URL })
+	w.onServers(t, []*scorer{model}, func(s *route.Spec) { s.Shadow = aside.URL })
 	for _, body := range []string{`{}`, strings.Replace(good, "[1,2]", "[1,3]", 1), good} {
 		if resp, _ := w.post(t, body, nil); resp.StatusCode == 200 {
 			t.Errorf("%s is answered", body)
@@ -137,13 +139,13 @@ func TestHangingShadowCostsNothing(t *testing.T) {
 	defer close(hang)
 	model := newScorer(t, "1,2")
 	w := newWorld(t, t.TempDir())
-	w.onServers(t, []*scorer{model}, func(s *RouteSpec) { s.Shadow = stuck.URL })
+	w.onServers(t, []*scorer{model}, func(s *route.Spec) { s.Shadow = stuck.URL })
 	for range 100 {
 		if resp, text := w.post(t, good, nil); resp.StatusCode != 200 {
 			t.Fatalf("%d %s", resp.StatusCode, text)
 		}
 	}
-	w.rewrite(t, RouteSpec{Rate: "5000000/1m"}) // the shadow goes on
+	w.rewrite(t, route.Spec{Rate: "5000000/1m"}) // the shadow goes on
 	if got := w.tallies(t); got != (shadow.Tally{}) {
 		t.Errorf("noted before it was time: %+v", got)
 	}

@@ -13,13 +13,14 @@ import (
 	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/record"
+	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/store"
 )
 
 func TestSnapshotAndReplayCountOnce(t *testing.T) {
 	dir := t.TempDir()
 	w := newWorld(t, dir)
-	w.put(t, func(s *RouteSpec) { s.Rate, s.Budget = "100000/1m", "10/24h" })
+	w.put(t, func(s *route.Spec) { s.Rate, s.Budget = "100000/1m", "10/24h" })
 	for i := range 6 {
 		w.post(t, good, nil)
 		if i == 2 {
@@ -96,7 +97,7 @@ func TestShorterLog(t *testing.T) {
 func TestPowerLoss(t *testing.T) {
 	dir := t.TempDir()
 	w := newWorld(t, dir)
-	w.put(t, func(s *RouteSpec) { s.Rate, s.Budget = "100000/1m", "6/24h" })
+	w.put(t, func(s *route.Spec) { s.Rate, s.Budget = "100000/1m", "6/24h" })
 	for range 2 {
 		w.post(t, good, nil)
 	}
@@ -125,7 +126,7 @@ func TestPowerLoss(t *testing.T) {
 func TestReplayIsLate(t *testing.T) {
 	dir := t.TempDir()
 	w := newWorld(t, dir)
-	w.put(t, func(s *RouteSpec) { s.Rate, s.Budget = "100000/1m", "1/1m" })
+	w.put(t, func(s *route.Spec) { s.Rate, s.Budget = "100000/1m", "1/1m" })
 	_, err := w.log.Append(t.Context(), &record.Record{
 		Kind: "model.infer", Phase: record.Act, Tenant: tenant, At: time.Now().Add(-2 * time.Minute).UTC(), Took: 2 * time.Minute,
 		Who: &pavise.Principal{Tenant: tenant, Kind: pavise.Workload, ID: "app"}, On: theModel, Outcome: pavise.Allow, Detail: []byte(`{"charged":1}`),
@@ -143,12 +144,12 @@ func TestReplayIsLate(t *testing.T) {
 func TestReplayAsksNobody(t *testing.T) {
 	dir := t.TempDir()
 	w := newWorld(t, dir)
-	w.put(t, func(s *RouteSpec) { s.Rate, s.Budget = "100000/1m", "100/24h" })
+	w.put(t, func(s *route.Spec) { s.Rate, s.Budget = "100000/1m", "100/24h" })
 	eight := `{"inputs":[{"name":"x","shape":[8,2],"datatype":"FP32","data":[1,2,3,4,5,6,7,8,1,2,3,4,5,6,7,8]}]}`
 	if resp, body := w.post(t, eight, nil); resp.StatusCode != 200 {
 		t.Fatal(body)
 	}
-	w.put(t, func(s *RouteSpec) { s.Rate, s.Budget = "100000/1m", "5/24h" })
+	w.put(t, func(s *route.Spec) { s.Rate, s.Budget = "100000/1m", "5/24h" })
 	w.close()
 	if resp, body := newWorld(t, dir).post(t, good, nil); resp.StatusCode != 429 {
 		t.Errorf("%d %s", resp.StatusCode, body)

@@ -21,6 +21,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/chat"
 	"github.com/pavise/pavise/internal/infer"
+	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/upstream"
 )
 
@@ -113,11 +114,11 @@ func TestRouteByTLS(t *testing.T) {
 		"host":     {CAFile: own.file("ca.crt"), CertFile: own.file("gateway.crt"), KeyFile: own.file("gateway.key")},
 	}
 	w := newWorld(t, t.TempDir())
-	if _, err := w.Routes.servers.WithTLS(named); err != nil {
+	if _, err := w.servers.WithTLS(named); err != nil {
 		t.Fatal(err)
 	}
-	spec := func(name, url string) RouteSpec {
-		return RouteSpec{Name: theModel.String(), Upstream: url, TLS: name}
+	spec := func(name, url string) route.Spec {
+		return route.Spec{Name: theModel.String(), Upstream: url, TLS: name}
 	}
 	for name, want := range map[string]pavise.Kind{"": pavise.Unavailable, "nobody": pavise.Unavailable, "stranger": pavise.Unavailable, "believes": pavise.Unavailable, "host": pavise.Unavailable, "unheard-of": pavise.Unavailable, "../x": pavise.Invalid} {
 		_, err := w.Routes.Put(t.Context(), operator, spec(name, server.URL))
@@ -128,7 +129,7 @@ func TestRouteByTLS(t *testing.T) {
 			t.Errorf("%q: %v", name, err)
 		}
 	}
-	for name, wrong := range map[string]RouteSpec{
+	for name, wrong := range map[string]route.Spec{
 		"no TLS":       spec("good", strings.Replace(server.URL, "https", "http", 1)),
 		"behind proxy": spec("good", infer.External),
 		"in here":      {Name: theModel.String(), ONNX: softmaxModel(), TLS: "good"},
@@ -137,22 +138,22 @@ func TestRouteByTLS(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	route, err := w.Routes.Put(t.Context(), operator, spec("good", server.URL))
-	if err != nil || route.TLS != "good" {
-		t.Fatalf("%+v, %v", route, err)
+	put, err := w.Routes.Put(t.Context(), operator, spec("good", server.URL))
+	if err != nil || put.TLS != "good" {
+		t.Fatalf("%+v, %v", put, err)
 	}
 	if resp, body := w.post(t, good, nil); resp.StatusCode != 200 || !strings.Contains(body, "0.25") {
 		t.Errorf("%d %s", resp.StatusCode, body)
 	}
-	if _, err := w.Routes.Put(t.Context(), operator, RouteSpec{Name: theModel.String(), TLS: "nobody", Signature: infer.SignatureText(route.Signature)}); pavise.KindOf(err) != pavise.Conflict {
+	if _, err := w.Routes.Put(t.Context(), operator, route.Spec{Name: theModel.String(), TLS: "nobody", Signature: infer.SignatureText(put.Signature)}); pavise.KindOf(err) != pavise.Conflict {
 		t.Errorf("other options are no release: %v", err)
 	}
 	// A machine that does not have the options has the route, and answers nothing on it.
-	w.Routes.servers.WithTLS(nil)
+	w.servers.WithTLS(nil)
 	if err := w.Routes.Delete(t.Context(), operator, theModel); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Routes.Adopt(t.Context(), []Standing{{Route: route.Route}}, 1, nil); err != nil {
+	if err := w.Routes.Adopt(t.Context(), []route.Standing{{Route: put.Route}}, 1, nil); err != nil {
 		t.Fatal(err)
 	}
 	resp, body := w.post(t, good, nil)
@@ -174,11 +175,11 @@ func TestChatByTLS(t *testing.T) {
 	}))
 	w := newWorld(t, t.TempDir())
 	named := upstream.TLS{CAFile: own.file("ca.crt"), CertFile: own.file("gateway.crt"), KeyFile: own.file("gateway.key"), ServerName: "models.internal"}
-	if _, err := w.Routes.servers.WithTLS(map[string]upstream.TLS{"good": named}); err != nil {
+	if _, err := w.servers.WithTLS(map[string]upstream.TLS{"good": named}); err != nil {
 		t.Fatal(err)
 	}
 	for name, works := range map[string]bool{"good": true, "": false} {
-		w.put(t, func(s *RouteSpec) {
+		w.put(t, func(s *route.Spec) {
 			s.Name, s.ONNX, s.Upstream, s.Protocol, s.TLS = tenant+"/model/l"+name, nil, server.URL, "openai", name
 		})
 		x, err := w.BeginChat(t.Context(), somebody, ChatCall{API: chat.Chat, Body: strings.NewReader(`{"model":"l` + name + `","messages":[{"role":"user","content":"hi"}]}`)})

@@ -14,17 +14,22 @@ import (
 // enough to show afterwards that this request got this answer, and nothing of
 // what either said.
 type Trail struct {
-	ID      string   `json:"id"`                // 16 random bytes, hex; binds the sealed part to this record
-	Model   string   `json:"model"`             // what answered: a digest, or an upstream's address
-	Rows    int      `json:"rows,omitempty"`    // rows asked
-	Charged int      `json:"charged,omitempty"` // rows charged to the caller
-	Input   string   `json:"input,omitempty"`   // hex SHA-256 of salt ‖ the request as it went to the model
-	Output  string   `json:"output,omitempty"`  // hex SHA-256 of salt ‖ the answer as it went to the caller
-	Truth   string   `json:"truth,omitempty"`   // the same of the model's own answer, when altered
-	Shape   string   `json:"shape,omitempty"`   // how the answer was shaped
-	Altered bool     `json:"altered,omitempty"` // the answer is not the model's own
-	Unseen  bool     `json:"unseen,omitempty"`  // a proxy got leave to ask the model, and showed us no answer
-	Answer  []Output `json:"answer,omitempty"`  // the form of the answer
+	ID      string `json:"id"`                // 16 random bytes, hex; binds the sealed part to this record
+	Model   string `json:"model"`             // what answered: a digest, or an upstream's address
+	Rows    int    `json:"rows,omitempty"`    // rows asked
+	Charged int    `json:"charged,omitempty"` // rows charged to the caller
+	Input   string `json:"input,omitempty"`   // hex SHA-256 of salt ‖ the request as it went to the model
+	Output  string `json:"output,omitempty"`  // hex SHA-256 of salt ‖ the answer as it went to the caller
+	Truth   string `json:"truth,omitempty"`   // the same of the model's own answer, when altered
+	Marks   string `json:"marks,omitempty"`   // the same of the marks in the answer, as the sealed part lists them
+	Shape   string `json:"shape,omitempty"`   // how the answer was shaped
+	// Standing is how the caller stood at the model, if not in green: amber or red.
+	Standing string   `json:"standing,omitempty"`
+	Altered  bool     `json:"altered,omitempty"` // the answer is not the model's own
+	Unseen   bool     `json:"unseen,omitempty"`  // a proxy got leave to ask the model, and showed us no answer
+	Rung     string   `json:"rung,omitempty"`    // of the route's ladder: how long after the request was read it ended
+	Late     bool     `json:"late,omitempty"`    // it ended above the top of the ladder
+	Answer   []Output `json:"answer,omitempty"`  // the form of the answer
 }
 
 // An Output is the form of one tensor of an answer.
@@ -38,6 +43,7 @@ type Output struct {
 type kept struct {
 	Salt  []byte          `json:"salt"`            // of the trail's commitments
 	Truth json.RawMessage `json:"truth,omitempty"` // the model's own answer, when altered and not too long
+	Marks json.RawMessage `json:"marks,omitempty"` // of the answer, and the controls, as package watermark has them
 }
 
 // AppendJSON appends what json.Marshal writes of the trail, which a test holds it to. By
@@ -52,7 +58,8 @@ func (t *Trail) AppendJSON(b []byte) []byte {
 		b = strconv.AppendInt(append(b, `,"charged":`...), int64(t.Charged), 10)
 	}
 	for _, f := range [...]struct{ key, value string }{
-		{`,"input":`, t.Input}, {`,"output":`, t.Output}, {`,"truth":`, t.Truth}, {`,"shape":`, t.Shape},
+		{`,"input":`, t.Input}, {`,"output":`, t.Output}, {`,"truth":`, t.Truth},
+		{`,"marks":`, t.Marks}, {`,"shape":`, t.Shape}, {`,"standing":`, t.Standing},
 	} {
 		if f.value != "" {
 			b = record.AppendString(append(b, f.key...), f.value)
@@ -63,6 +70,12 @@ func (t *Trail) AppendJSON(b []byte) []byte {
 	}
 	if t.Unseen {
 		b = append(b, `,"unseen":true`...)
+	}
+	if t.Rung != "" {
+		b = record.AppendString(append(b, `,"rung":`...), t.Rung)
+	}
+	if t.Late {
+		b = append(b, `,"late":true`...)
 	}
 	for i := range t.Answer {
 		if i == 0 {
@@ -101,6 +114,9 @@ func (k *kept) appendJSON(b []byte) []byte {
 	if len(k.Truth) > 0 {
 		b = append(append(b, `,"truth":`...), k.Truth...)
 	}
+	if len(k.Marks) > 0 {
+		b = append(append(b, `,"marks":`...), k.Marks...)
+	}
 	return append(b, '}')
 }
 
@@ -125,6 +141,9 @@ func (t *ChatTrail) AppendJSON(b []byte) []byte {
 		if f.value != 0 {
 			b = strconv.AppendInt(append(b, f.key...), f.value, 10)
 		}
+	}
+	if t.Coverage != 0 { // a share of 4,096: never so small that encoding/json writes an exponent
+		b = strconv.AppendFloat(append(b, `,"coverage":`...), t.Coverage, 'f', -1, 64)
 	}
 	return append(b, '}')
 }

@@ -16,6 +16,7 @@ func TestTrailIsSpelledAsMarshalDoes(t *testing.T) {
 		{ID: "\"\\\x00\u2028é\xff", Rows: -1, Charged: 1 << 40, Truth: "cc", Altered: true, Unseen: true, Answer: []Output{{}}},
 		{Answer: []Output{{Name: "scores", Datatype: tensor.FP32, Shape: []int64{1, -3, 0}}, {Name: "a\nb", Shape: []int64{}}}},
 		{Answer: []Output{}},
+		{Unseen: true, Rung: "62.5ms", Late: true, Answer: []Output{{}}},
 	}
 	for _, trail := range trails {
 		want, err := json.Marshal(&trail)
@@ -25,7 +26,7 @@ func TestTrailIsSpelledAsMarshalDoes(t *testing.T) {
 		if got := trail.AppendJSON([]byte("x")); string(got) != "x"+string(want) {
 			t.Errorf("%s, want %s", got[1:], want)
 		}
-		for _, said := range []ChatTrail{{Trail: &trail}, {&trail, "chat", "untrusted", -1, 2, 3}} {
+		for _, said := range []ChatTrail{{Trail: &trail}, {&trail, "chat", "untrusted", -1, 2, 3, 1.0 / 4096}} {
 			if want, err = json.Marshal(&said); err != nil {
 				t.Fatal(err)
 			}

@@ -88,6 +88,20 @@ func (m *MLP) Emit(w *onnx.Writer, x, y string) {
 	w.Node("Softmax", y, []string{x}, onnx.Int("axis", 1))
 }
 
+// Layers returns a copy of the weights: of each layer a list by input, and last what is
+// always added, each by output. Hidden layers are rectified, and behind the last one comes a
+// softmax.
+func (m *MLP) Layers() [][][]float32 {
+	layers := make([][][]float32, len(m.layers))
+	for i, l := range m.layers {
+		for row := range slices.Chunk(l.w, l.out) {
+			layers[i] = append(layers[i], slices.Clone(row))
+		}
+		layers[i] = append(layers[i], slices.Clone(l.b))
+	}
+	return layers
+}
+
 func (m *MLP) clone() *MLP {
 	c := &MLP{layers: slices.Clone(m.layers)}
 	for i, l := range c.layers {

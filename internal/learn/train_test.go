@@ -281,3 +281,42 @@ func randomMatrix(rng *rand.Rand, rows, cols int) Matrix {
 	}
 	return m
 }
+
+// TestLayers predicts by the weights.
+func TestLayers(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 1))
+	set := Set{X: NewMatrix(40, 3), Y: make([]int, 40)}
+	for i := range set.X.Data {
+		set.X.Data[i] = float32(rng.NormFloat64())
+	}
+	for i := range set.Y {
+		set.Y[i] = i % 2
+	}
+	m, err := Train(Config{Hidden: []int{4}, Classes: 2, Epochs: 2, Batch: 8, Rate: 1e-2}, set, set, rng)
+	if err != nil {
+		t.Fatal(err)
+	}
+	layers, x := m.Layers(), set.X.Row(0)
+	for i, l := range layers {
+		out := slices.Clone(l[len(x)])
+		for j, v := range x {
+			for k, w := range l[j] {
+				out[k] += v * w
+			}
+		}
+		for k, v := range out {
+			if i == 0 {
+				out[k] = max(0, v)
+			}
+		}
+		x = out
+	}
+	p := m.Predict(set.X).Row(0)
+	if got := 1 / (1 + math.Exp(float64(x[1]-x[0]))); len(layers) != 2 || math.Abs(got-float64(p[0])) > 1e-5 {
+		t.Errorf("%d layers predict %v, and the model %v", len(layers), got, p)
+	}
+	layers[0][0][0]++
+	if q := m.Predict(set.X).Row(0); q[0] != p[0] {
+		t.Error("the weights are the model's own")
+	}
+}

@@ -62,6 +62,7 @@ const (
 	KindChange = "change"
 	KindGrant  = "grant"
 	KindHolder = "holder" // of a certificate
+	KindTier   = "tier"   // of the callers of a model, under the model's id
 )
 
 // asideOn is what a model server is asked about aside from inference: one of its models,
@@ -97,6 +98,10 @@ func Named() []Action {
 		{Verb: "route.list", On: []string{"route"}, Class: Pooled},
 		{Verb: "route.rollback", On: []string{"route"}, Safe: true, Consequential: true},
 		{Verb: "route.quarantine", On: []string{"route"}, Safe: true, Consequential: true},
+		{Verb: "tier.hold", On: []string{KindTier}, Safe: true},
+		{Verb: "tier.list", On: []string{KindTier}, Class: Pooled},
+		{Verb: "tier.show", On: []string{KindTier}, Class: Pooled},
+		{Verb: "tier.lift", On: []string{KindTier}},
 		{Verb: "witness.list", On: []string{"log"}, Class: Pooled},
 		{Verb: "archive.list", On: []string{"archive"}, Class: Pooled},
 		{Verb: "finding.list", On: []string{"ledger"}, Class: Pooled},

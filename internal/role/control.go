@@ -87,6 +87,7 @@ func (c *control) openChanges(ctx context.Context, k installation.Keys, more api
 	c.rooms = &more
 	r := c.rooms
 	r.Guard, r.Log, r.Policies, r.Grants, r.Routes, r.Protection = c.guard, c.log, c.policies, c.grants, c.gateway.Routes, k.KEK.Protection()
+	r.Tiers = c.gateway.Tiers
 	r.Feeds, r.Subjects, r.KEK, r.Archive, r.Witness, r.Quorum = c.feeds, c.subjects, k.KEK, c.archive, c.witness, c.quorum
 	c.changes, err = change.New(ctx, change.Config{Guard: c.guard, Store: c.db, Log: c.log, Runners: api.Runners(r), Now: c.now})
 	if err != nil {

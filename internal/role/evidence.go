@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
-	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/archive"
 	"github.com/pavise/pavise/internal/audit"
 	"github.com/pavise/pavise/internal/disk"
@@ -18,6 +17,7 @@ import (
 	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/store"
 	"github.com/pavise/pavise/internal/store/blob"
+	"github.com/pavise/pavise/internal/subject"
 	"github.com/pavise/pavise/internal/witness"
 )
 
@@ -74,7 +74,7 @@ func (h *house) sayMissing() {
 const shredFollower = "pavise.shred-again"
 
 // shreddings are the records that it follows.
-var shreddings = ledger.Filter{Kinds: []string{"subject.shred", api.KindShredded}}
+var shreddings = ledger.Filter{Kinds: []string{"subject.shred", subject.KindShredded}}
 
 // shredAgain shreds keys that the log says were shredded: a database that was put
 // back from an older copy has them again, and a cursor that does not know it. It comes
@@ -101,7 +101,7 @@ func (h *house) followShreddings(ctx context.Context) {
 
 // reapply shreds what a record says was shredded.
 func (h *house) reapply(ctx context.Context, tx *store.Tx, r ledger.Found) error {
-	if of, id, ok := api.Shredded(&r.Record); ok {
+	if of, id, ok := subject.Shredded(&r.Record); ok {
 		return h.subjects.Reapply(tx, of, id)
 	}
 	if r.Phase == record.Interrupted && r.Who != nil {
@@ -124,11 +124,11 @@ func (h *house) receipt(ctx context.Context, tx *store.Tx, r ledger.Found) error
 		if err != nil {
 			return err
 		}
-		if _, _, ok := api.Shredded(&later.Record); ok {
+		if _, _, ok := subject.Shredded(&later.Record); ok {
 			return nil
 		}
 	}
-	return h.guard.Note(ctx, api.KindShredded, nil, r.On, map[string]any{
+	return h.guard.Note(ctx, subject.KindShredded, nil, r.On, map[string]any{
 		"subject": r.On.ID, "cut_off": r.Index, "method": "the key's row was deleted, and the process died before it could say more",
 	})
 }

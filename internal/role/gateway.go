@@ -22,10 +22,11 @@ import (
 	"github.com/pavise/pavise/internal/edge"
 	"github.com/pavise/pavise/internal/edge/extproc"
 	"github.com/pavise/pavise/internal/fleet"
-	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/identity"
 	"github.com/pavise/pavise/internal/installation"
+	"github.com/pavise/pavise/internal/route"
+	"github.com/pavise/pavise/internal/seal"
 	"github.com/pavise/pavise/internal/server"
 )
 
@@ -105,7 +106,11 @@ func NewGateway(ctx context.Context, cfg GatewayConfig) (g *Gateway, err error) 
 		func() error { return g.openGuard(ctx) },
 		func() error { return g.openEvidence(ctx, keys) },
 		func() error {
-			return g.openGateway(ctx, g.verifier.Load(), plane{cfg.ModelKeys, cfg.ModelTLS, cfg.Detectors})
+			vectors, err := vectorKey(cfg.Vectors)
+			if err != nil {
+				return err
+			}
+			return g.openGateway(ctx, g.verifier.Load(), plane{cfg.ModelKeys, cfg.ModelTLS, cfg.Detectors, vectors})
 		},
 		func() error { return g.openWires(ctx, keys, told(cfg.Findings, cfg.Printer)) },
 		func() error { g.tellBundle(); return g.resume(ctx) },
@@ -116,6 +121,18 @@ func NewGateway(ctx context.Context, cfg GatewayConfig) (g *Gateway, err error) 
 		}
 	}
 	return g, nil
+}
+
+// vectorKey reads the key by which vectors are altered; nil: no file is named.
+func vectorKey(path string) (*seal.Key, error) {
+	if path == "" {
+		return nil, nil
+	}
+	key, err := seal.ReadKey(path)
+	if err != nil {
+		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "read the key of embeddings: " + err.Error(), Hint: "embedding_key in pavise.yaml names it", Err: err}
+	}
+	return key, nil
 }
 
 func (g *Gateway) listen() (err error) {
@@ -269,6 +286,9 @@ func (g *Gateway) use(ctx context.Context, b *bundle.Bundle) error {
 	if err := g.gateway.Routes.Adopt(ctx, routes, o.Terms.Share, g.store.Blob); err != nil {
 		return err
 	}
+	if err := fleet.ObeyTiers(ctx, g.gateway.Tiers, o.Tiers, g.now()); err != nil {
+		return err
+	}
 	grace := o.Terms.Grace
 	if g.cfg.Grace > 0 {
 		grace = min(grace, g.cfg.Grace)
@@ -280,24 +300,24 @@ func (g *Gateway) use(ctx context.Context, b *bundle.Bundle) error {
 // routesNow are the routes that can be adopted at once: what is to answer next may be
 // on its way still. Until it has come the route stays as it was, on the new terms of
 // whether anybody may ask, or is not there yet.
-func (g *Gateway) routesNow(all []gateway.Standing) (now []gateway.Standing, whole bool) {
+func (g *Gateway) routesNow(all []route.Standing) (now []route.Standing, whole bool) {
 	whole = true
 	for _, s := range all {
-		if s.ONNX == "" || g.has(s.ONNX) {
+		if !slices.ContainsFunc(s.Blobs(), func(digest string) bool { return !g.has(digest) }) {
 			now = append(now, s)
 			continue
 		}
 		whole = false
 		for _, old := range g.gateway.Routes.Standings() {
 			if old.Model == s.Model {
-				now = append(now, gateway.Standing{Route: old.Route, Quarantined: s.Quarantined})
+				now = append(now, route.Standing{Route: old.Route, Quarantined: s.Quarantined})
 			}
 		}
 	}
 	return now, whole
 }
 
-// has reports whether a model is here.
+// has reports whether a model, or a calibration, is here.
 func (g *Gateway) has(digest string) bool {
 	if _, err := g.gateway.Routes.Model(context.Background(), digest); err == nil {
 		return true

@@ -27,6 +27,8 @@ import (
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/policy"
 	"github.com/pavise/pavise/internal/proof"
+	"github.com/pavise/pavise/internal/route"
+	"github.com/pavise/pavise/internal/seal"
 	"github.com/pavise/pavise/internal/siem"
 	"github.com/pavise/pavise/internal/store"
 	"github.com/pavise/pavise/internal/subject"
@@ -64,6 +66,7 @@ type house struct {
 	guard    *guard.Guard
 	feeds    *feed.Feeds
 	subjects *subject.Keys
+	kek      *seal.KEK // under which it keeps what is secret
 	archive  *archive.Archive
 	gateway  *gateway.Gateway
 	wires    *siem.Wires
@@ -116,6 +119,7 @@ func (h *house) openEvidence(ctx context.Context, k installation.Keys) (err erro
 	if h.feeds, err = feed.Open(ctx, h.log, h.db, h.now); err != nil {
 		return err
 	}
+	h.kek = k.KEK
 	if h.subjects, err = subject.Open(ctx, h.db, k.KEK, h.now); err != nil {
 		return err
 	}
@@ -131,6 +135,7 @@ type plane struct {
 	keys      []config.ModelKey // of servers of language models
 	tls       []config.ModelTLS
 	detectors *config.Detectors
+	vectors   *seal.Key // alters vectors of embeddings; nil: there is none
 }
 
 // options are those of TLS, by name.
@@ -145,7 +150,7 @@ func (p plane) options() map[string]upstream.TLS {
 // openGateway opens the data plane.
 func (h *house) openGateway(ctx context.Context, verifier *identity.Verifier, own plane) (err error) {
 	h.gateway, err = gateway.New(ctx, gateway.Config{
-		KeyFiles: config.KeyFiles(own.keys), TLS: own.options(), Detectors: detect.House(own.detectors.Bound()), Guard: h.guard, Verifier: verifier, Store: h.db, Log: h.log, Subjects: h.subjects, Now: h.now, Watch: h.telemetry,
+		KeyFiles: config.KeyFiles(own.keys), TLS: own.options(), Detectors: detect.House(own.detectors.Bound()), Guard: h.guard, Verifier: verifier, Store: h.db, Log: h.log, Subjects: h.subjects, Now: h.now, Embeddings: own.vectors, Watch: h.telemetry, KEK: h.kek,
 	})
 	return err
 }
@@ -220,7 +225,7 @@ func (h *house) firstRoute(ctx context.Context, who pavise.Principal, r config.R
 	if err != nil || h.gateway.Routes.Has(name) {
 		return err // or an earlier start came further than this
 	}
-	spec := gateway.RouteSpec{
+	spec := route.Spec{
 		Name: name.String(), Upstream: r.Upstream, Replicas: r.Replicas, Remote: r.Remote, Protocol: r.Protocol, TLS: r.TLS, Rate: r.Rate, Budget: r.Budget, Shape: r.Shape, Purpose: r.Purpose,
 	}
 	for _, file := range []struct {

@@ -330,6 +330,7 @@ func (s *Serve) orders(ctx context.Context) (*fleet.Orders, error) {
 		Actions:  s.actions,
 		Policies: map[string]map[string]string{s.tenant: texts},
 		Grants:   s.guard.Granted(), Routes: s.gateway.Routes.Standings(), Issuers: s.issuerTexts, Service: []identity.Issuer{s.service()}, Anchor: anchor, Revocations: s.epochs.Snapshot(),
+		Tiers: fleet.TierOrders(s.gateway.Tiers, s.tenant),
 	}, err
 }
 

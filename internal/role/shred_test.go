@@ -13,12 +13,12 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
-	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/archive"
 	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/record"
+	"github.com/pavise/pavise/internal/subject"
 )
 
 // TestShredderDies copies the data directory, as the death of the process would leave
@@ -112,7 +112,7 @@ func dieShredding(t *testing.T, function string) (image string, ch *change.Chang
 // receipts counts the records that say that a subject's key was shredded.
 func receipts(u *Up, on pavise.Name) (n int) {
 	for _, r := range u.log.Records(0, u.log.Size()) {
-		if _, _, ok := api.Shredded(&r); ok && r.On == on {
+		if _, _, ok := subject.Shredded(&r); ok && r.On == on {
 			n++
 		}
 	}

@@ -23,7 +23,6 @@ import (
 	"github.com/pavise/pavise/internal/demo"
 	"github.com/pavise/pavise/internal/edge"
 	"github.com/pavise/pavise/internal/edge/extproc"
-	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/identity"
 	"github.com/pavise/pavise/internal/infer"
@@ -31,6 +30,7 @@ import (
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/record"
+	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/server"
 	"github.com/pavise/pavise/internal/siem"
 	"github.com/pavise/pavise/internal/tensor"
@@ -124,7 +124,7 @@ func NewUp(ctx context.Context, cfg UpConfig) (u *Up, err error) {
 		func() error { return u.openEvidence(ctx, keys) },
 		func() error { return u.openWitness(ctx, keys) },
 		func() error {
-			return u.openGateway(ctx, u.verifier, plane{u.cfg.ModelKeys, u.cfg.ModelTLS, u.cfg.Detectors})
+			return u.openGateway(ctx, u.verifier, plane{u.cfg.ModelKeys, u.cfg.ModelTLS, u.cfg.Detectors, keys.KEK.Embeddings()})
 		},
 		func() error {
 			return u.openChanges(ctx, keys, api.Rooms{Issuer: u.issuer, Revoked: u.revoked, Exchange: u.exchange, Link: u.consoleLink, WitnessURL: u.url() + witnessPrefix})
@@ -287,7 +287,7 @@ func (u *Up) seed(ctx context.Context) error {
 			return err
 		}
 	}
-	_, err := u.gateway.Routes.Put(ctx, u.operator, gateway.RouteSpec{
+	_, err := u.gateway.Routes.Put(ctx, u.operator, route.Spec{
 		Name: name.String(), ONNX: threatdetector.Model(), Signature: infer.SignatureText(sampleSignature()), Purpose: "security",
 	})
 	return err

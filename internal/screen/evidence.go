@@ -210,10 +210,10 @@ func printClasses(w io.Writer, classes []archive.Class) {
 			what = "everything else"
 		}
 		if c.Online > 0 {
-			here = api.Days(c.Online)
+			here = archive.Days(c.Online)
 		}
 		if c.Keep > 0 {
-			there = api.Days(c.Keep)
+			there = archive.Days(c.Keep)
 		}
 		row(tw, c.Name, what, here, there)
 	}

@@ -10,7 +10,7 @@ import (
 
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/firewall"
-	"github.com/pavise/pavise/internal/gateway"
+	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/tensor"
 )
 
@@ -46,7 +46,7 @@ func printRoutes(w io.Writer, l api.RouteList) {
 	}
 }
 
-func routeCells(r gateway.Standing) []any {
+func routeCells(r route.Standing) []any {
 	protocol, answers := cmp.Or(r.Protocol, tensor.NameOIP), fmt.Sprint(r.Shape)
 	if r.ONNX != "" {
 		protocol = "-"
@@ -61,7 +61,7 @@ func routeCells(r gateway.Standing) []any {
 }
 
 // baseline says whether the inputs of a route are held to one, and what follows.
-func baseline(r gateway.Route) string {
+func baseline(r route.Route) string {
 	if r.Drift == nil {
 		return "none"
 	}
@@ -76,9 +76,9 @@ func widest(text string) (most int) {
 	return most
 }
 
-func printRoute(w io.Writer, p gateway.Placed) {
+func printRoute(w io.Writer, p route.Placed) {
 	r := p.Route
-	fmt.Fprintf(w, "%s: %s, answers %s, %s, budget %s, %s", r.Model, behindAll(gateway.Standing{Route: r}), r.Shape, limit(r.Terms.Rate), limit(r.Terms.Budget), bounds(r))
+	fmt.Fprintf(w, "%s: %s, answers %s, %s, budget %s, %s", r.Model, behindAll(route.Standing{Route: r}), r.Shape, limit(r.Terms.Rate), budget(r), bounds(r))
 	if m := mode(r); m != enforced {
 		fmt.Fprintf(w, ", %s", m)
 	}
@@ -90,7 +90,7 @@ func printDeleted(w io.Writer, req *api.RouteDelete, _ api.Empty) {
 }
 
 // bounds says whether the gate knows which values an input may have.
-func bounds(r gateway.Route) string {
+func bounds(r route.Route) string {
 	if r.Protocol == tensor.NameOpenAI {
 		return "a language model: fields by the tier of the caller"
 	}
@@ -104,6 +104,15 @@ func bounds(r gateway.Route) string {
 	return "bounds on " + Count(n, "column")
 }
 
+// budget is that of each caller; of one in bits it says how many rows those are.
+func budget(r route.Route) string {
+	text := limit(r.Terms.Budget)
+	if limits, err := r.Limits(); err == nil && r.Terms.Budget.Bits {
+		text += ", which is " + Count(limits.Budget.Count, "row")
+	}
+	return text
+}
+
 // limit is a rate as route put takes it: 1200/1m burst 300. A burst of the whole
 // Count goes without saying.
 func limit(r firewall.Rate) string {
@@ -111,6 +120,9 @@ func limit(r firewall.Rate) string {
 		return "none"
 	}
 	text := fmt.Sprintf("%d/%s", r.Count, span(r.Per))
+	if r.Bits {
+		text = fmt.Sprintf("%d bits/%s", r.Count, span(r.Per))
+	}
 	if r.Burst != r.Count {
 		text += fmt.Sprintf(" burst %d", r.Burst)
 	}
@@ -129,7 +141,7 @@ func span(d time.Duration) string {
 	return text
 }
 
-func behind(r gateway.Route) string {
+func behind(r route.Route) string {
 	if r.ONNX != "" {
 		return "onnx " + r.ONNX[:min(len(r.ONNX), 19)]
 	}
@@ -141,7 +153,7 @@ const fewServers = 3
 
 // behindAll says what answers on a route in a list: its servers if they are few, else how
 // many there are, how many of them are out, and whether a shadow hears it.
-func behindAll(r gateway.Standing) string {
+func behindAll(r route.Standing) string {
 	text, out := behind(r.Route), 0
 	few := len(r.Replicas) < fewServers
 	for _, s := range r.Replicas {
@@ -172,7 +184,7 @@ func behindAll(r gateway.Standing) string {
 // enforced is the mode of a route that nobody made otherwise.
 const enforced = "enforce"
 
-func mode(r gateway.Route) string {
+func mode(r route.Route) string {
 	words := []string{enforced}
 	if r.Observe {
 		words[0] = "observe"
@@ -182,6 +194,15 @@ func mode(r gateway.Route) string {
 	}
 	if r.Alterable {
 		words = append(words, "alterable")
+	}
+	if !r.Ladder.IsZero() {
+		words = append(words, "ladder "+r.Ladder.String())
+	}
+	if r.Pace != 0 {
+		words = append(words, "pace "+r.Pace.String())
+	}
+	if !r.Embeddings.IsZero() {
+		words = append(words, "embeddings "+r.Embeddings.String())
 	}
 	return strings.Join(words, ", ")
 }

@@ -12,9 +12,9 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
-	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/record"
+	"github.com/pavise/pavise/internal/route"
 )
 
 // printers show a verb's answer to people; --json, and every verb without a
@@ -66,6 +66,10 @@ var printers = map[string]printer{
 	"grant.revoke":       done("the role is taken back: the next request meets it"),
 	"grant.list":         answered(printGrants),
 	"caller.list":        answered(printCallers),
+	"tier.hold":          answered(printHeld),
+	"tier.list":          answered(printTiers),
+	"tier.show":          answered(printTier),
+	"tier.lift":          answered(printLifted),
 	"change.break":       answered(printChange),
 	"route.list":         answered(printRoutes),
 	"route.put":          answered(printRoute),
@@ -104,7 +108,7 @@ var asides = map[string]printer{
 
 // warnings say on stderr what was wrong with an act that went well, if anything was.
 var warnings = map[string]printer{
-	"route.put": answered(func(w io.Writer, p gateway.Placed) { warn(w, p.Warning) }),
+	"route.put": answered(func(w io.Writer, p route.Placed) { warn(w, p.Warning) }),
 	"route.release": answered(func(w io.Writer, c api.ChangeView) {
 		plan, _ := c.Plan.Detail.(map[string]any) // of another server it says nothing
 		text, _ := plan["warning"].(string)
@@ -323,7 +327,7 @@ func clip(s string) string {
 
 // standing is the mode of a route in a list. That nobody may ask comes first: the rest
 // is of no account until that ends.
-func standing(r gateway.Standing) string {
+func standing(r route.Standing) string {
 	if r.Quarantined {
 		return "in quarantine, " + mode(r.Route)
 	}

@@ -12,9 +12,9 @@ import (
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/archive"
 	"github.com/pavise/pavise/internal/firewall"
-	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/record"
+	"github.com/pavise/pavise/internal/route"
 )
 
 // TestOutcomes says in a word and a line how records ended.
@@ -137,12 +137,12 @@ func TestListSaysThatThereIsMore(t *testing.T) {
 }
 
 func TestServersInTheList(t *testing.T) {
-	route := gateway.Standing{Route: gateway.Route{Upstream: "http://a", Replicas: []gateway.Replica{{URL: "http://b"}, {URL: "http://c"}}, Shadow: "http://d"}}
-	route.Servers = []gateway.Server{{URL: "http://a"}, {URL: "http://b", Out: true}, {URL: "http://c"}, {URL: "http://old", Out: true, Leaving: true}}
-	if got := behindAll(route); got != "http://a http://b http://c, 3 servers, 1 out, with a shadow" {
+	served := route.Standing{Route: route.Route{Upstream: "http://a", Replicas: []route.Replica{{URL: "http://b"}, {URL: "http://c"}}, Shadow: "http://d"}}
+	served.Servers = []route.Server{{URL: "http://a"}, {URL: "http://b", Out: true}, {URL: "http://c"}, {URL: "http://old", Out: true, Leaving: true}}
+	if got := behindAll(served); got != "http://a http://b http://c, 3 servers, 1 out, with a shadow" {
 		t.Error(got)
 	}
-	if got := behindAll(gateway.Standing{Route: gateway.Route{Upstream: "http://a"}}); got != "http://a" {
+	if got := behindAll(route.Standing{Route: route.Route{Upstream: "http://a"}}); got != "http://a" {
 		t.Error(got)
 	}
 }
@@ -151,11 +151,11 @@ func TestServersInTheList(t *testing.T) {
 // in a line where there is room for one, and in several where there is not.
 func TestRoutesInTheList(t *testing.T) {
 	name := func(id string) pavise.Name { return pavise.Name{Tenant: "local", Kind: "model", ID: id} }
-	list := api.RouteList{Routes: []gateway.Standing{
-		{Route: gateway.Route{Model: name("risk"), Upstream: "http://a:8000", Remote: "risk_v7", Protocol: "v1", Drift: &firewall.Drift{Then: "deny", Baseline: firewall.Baseline{Features: make([]firewall.Spread, 2)}}}},
-		{Route: gateway.Route{Model: name("llama"), Upstream: "http://b:8000", Protocol: "openai"}},
-		{Route: gateway.Route{Model: name("own"), ONNX: "sha256:0123456789abcdef"}},
-		{Route: gateway.Route{Model: name("fraud"), Upstream: "http://c:8000"}},
+	list := api.RouteList{Routes: []route.Standing{
+		{Route: route.Route{Model: name("risk"), Upstream: "http://a:8000", Remote: "risk_v7", Protocol: "v1", Drift: &firewall.Drift{Then: "deny", Baseline: firewall.Baseline{Features: make([]firewall.Spread, 2)}}}},
+		{Route: route.Route{Model: name("llama"), Upstream: "http://b:8000", Protocol: "openai"}},
+		{Route: route.Route{Model: name("own"), ONNX: "sha256:0123456789abcdef"}},
+		{Route: route.Route{Model: name("fraud"), Upstream: "http://c:8000"}},
 	}}
 	for columns, want := range map[int][]string{
 		0:    {"local/model/risk v1 risk_v7 at http://a:8000", "2 columns, deny", "local/model/llama openai http://b:8000 by tier none", "local/model/own - onnx sha256:0123456789ab", "local/model/fraud oip http://c:8000"},

@@ -19,7 +19,8 @@
 //	   ├── LabelSubject, tenant ── wraps the random key of each data subject (package subject)
 //	   ├── LabelHandle, tenant ─── finds that key by the subject's name
 //	   ├── LabelBundles ────────── seals which bundle a reader has seen last (package bundle)
-//	   └── LabelWire, tenant ───── wraps where its findings go, and what signs them (package siem)
+//	   ├── LabelWire, tenant ───── wraps where its findings go, and what signs them (package siem)
+//	   └── LabelMarks, tenant ──── yields the keys that mark answers of its models (package tier)
 //
 // A file is only as safe as the machine it lies on; [KEK.Protection] says so.
 package seal

@@ -2,12 +2,14 @@ package seal
 
 import (
 	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/pavise/pavise"
 )
@@ -40,6 +42,21 @@ func readPrivate(path string, limit int64) ([]byte, error) {
 		return nil, fmt.Errorf("read: %w", err)
 	}
 	return b, nil
+}
+
+// ReadKey returns the key that a file of somebody else's making holds: 64 hexadecimal
+// digits, and nobody but its owner can read or write it. The error is of kind Invalid or
+// wraps fs.ErrNotExist, and shows nothing of what the file holds.
+func ReadKey(path string) (*Key, error) {
+	text, err := readPrivate(path, 2*KeySize+2)
+	if err != nil {
+		return nil, err
+	}
+	secret, err := hex.DecodeString(strings.TrimSpace(string(text)))
+	if err != nil || len(secret) != KeySize {
+		return nil, fault(path, "does not hold a key", fmt.Sprintf("it holds %d hexadecimal digits, such as openssl rand -hex %d writes", 2*KeySize, KeySize))
+	}
+	return NewKey(secret)
 }
 
 // private says what is wrong with the opened file, which was before when its

@@ -93,8 +93,14 @@ func (k *KEK) Subjects(tenant string) (wrap, handle *Key) {
 // Bundles returns the key that seals what a reader of bundles remembers.
 func (k *KEK) Bundles() *Key { return k.root.Derive(LabelBundles) }
 
+// Embeddings returns the key that alters vectors of embeddings.
+func (k *KEK) Embeddings() *Key { return k.root.Derive(LabelEmbeddings) }
+
 // Wires returns the key that wraps where a tenant's findings go.
 func (k *KEK) Wires(tenant string) *Key { return k.root.Derive(LabelWire, tenant) }
+
+// Marks returns the key that yields those by which answers of a tenant's models are marked.
+func (k *KEK) Marks(tenant string) *Key { return k.root.Derive(LabelMarks, tenant) }
 
 // LoadOrCreate returns the private key kept at path for the given purpose. When
 // there is no such file it asks generate for the key and keeps it there, mode

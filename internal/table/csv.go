@@ -89,7 +89,7 @@ type csvSource struct {
 	first []record // rows that were read to find the header
 }
 
-func newCSV(f *File, in *bufio.Reader, h Header) (source, error) {
+func newCSV(f *File, in *bufio.Reader) (source, error) {
 	f.unit = "line"
 	s := &csvSource{f: f, lines: newLines(f, in)}
 	first, err := s.keep()
@@ -98,19 +98,18 @@ func newCSV(f *File, in *bufio.Reader, h Header) (source, error) {
 	}
 	s.width = len(first.cells)
 	f.counted = s.width
-	if h == HeaderAuto {
-		second, err := s.keep()
-		if err != nil && err != io.EOF {
-			return nil, err
-		}
-		if h, err = s.guess(first.cells, second.cells); err != nil {
-			return nil, err
-		}
-		if len(second.cells) > 0 {
-			s.first = append(s.first, second)
-		}
+	second, err := s.keep()
+	if err != nil && err != io.EOF {
+		return nil, err
 	}
-	if h == HeaderYes {
+	if len(second.cells) > 0 {
+		s.first = append(s.first, second)
+	}
+	named, err := s.named(first.cells, second.cells)
+	if err != nil {
+		return nil, err
+	}
+	if named {
 		return s, s.header(first)
 	}
 	s.first = slices.Insert(s.first, 0, first)
@@ -298,8 +297,9 @@ func nameFault(name string) string {
 	return ""
 }
 
-// guess tells whether the first row is a header; see [Header].
-func (s *csvSource) guess(first, second []cell) (Header, error) {
+// named tells whether the first row is a header. One without a number is, and so is one that
+// counts 0, 1, 2. One that has a text where the second has a number may be.
+func (s *csvSource) named(first, second []cell) (bool, error) {
 	counts := true // the numbers are 0, 1, 2 or 1, 2, 3
 	last, numbers, names := 0.0, 0, 0
 	for i, c := range first {
@@ -315,13 +315,13 @@ func (s *csvSource) guess(first, second []cell) (Header, error) {
 	}
 	switch {
 	case numbers == 0:
-		return HeaderYes, nil
+		return true, nil
 	case counts && (names > 0 || numbers > 2):
-		return HeaderYes, nil
+		return true, nil
 	case names > 0:
-		return HeaderAuto, s.f.faultAt(1, "say whether there is one", "the line may be a header or a row")
+		return false, s.f.faultAt(1, "give it a line of names, or none", "the line may be a header or a row")
 	}
-	return HeaderNo, nil
+	return false, nil
 }
 
 // isName tells a name from a mark for what is missing.

@@ -2,7 +2,7 @@
 //
 // [Open] looks at what a file begins with, and then at its name, and gives a [File], whose
 // rows come one by one in constant memory. [Read] collects rows as numbers, with texts as
-// codes and labels as classes. [NewWriter] and [WriteNPY] write; the same values make the
+// codes and labels as classes. [NewWriter] writes CSV and JSONL; the same values make the
 // same bytes.
 //
 // A table has columns, by name. CSV has their names in its header; without one they are

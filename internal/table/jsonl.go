@@ -256,7 +256,7 @@ func (s *jsonSource) scalar() (cell, *refusal) {
 	}
 	for _, w := range words {
 		if bytes.HasPrefix(rest, []byte(w.text)) {
-			if w.c.kind == number && !finite(w.c.number) && !s.f.nan {
+			if w.c.kind == number && !finite(w.c.number) {
 				return cell{}, s.wrong(w.text+" is no number of JSON", "clean the data, or fill the gap with a number")
 			}
 			s.i += len(w.text)

@@ -25,16 +25,12 @@ type Selection struct {
 	Features []string // in this order; nil for all that the first row has but Label and Omit
 	Omit     []string // no features
 	Label    string   // the column with the class; none if empty
-	Text     []string // features that are texts even where they have numbers
 	// Codes fixes the numbers of texts, of Label too. A text that its column does not list
 	// is refused, or, with Unknown and in a feature, gets the number after the last. Columns
 	// that are not here get codes of their own.
 	Codes   Codes
 	Unknown bool
-	// Appearance numbers texts as they appear. Otherwise they are numbered as they sort,
-	// which does not depend on the order of the rows.
-	Appearance bool
-	Most       int // rows to read; 0 for all
+	Most    int // rows to read; 0 for all
 }
 
 // A Set is what Read has read: X has a row for each class in Y.
@@ -137,11 +133,9 @@ func (c *collector) begin(row Row) error {
 			return name == c.s.Label || slices.Contains(c.s.Omit, name)
 		})
 	}
-	for _, names := range [][]string{c.s.Omit, c.s.Text} {
-		for _, name := range names {
-			if _, err := row.find(name); err != nil {
-				return err
-			}
+	for _, name := range c.s.Omit {
+		if _, err := row.find(name); err != nil {
+			return err
 		}
 	}
 	if c.s.Label != "" {
@@ -181,9 +175,9 @@ func (c *collector) feature(row Row, name string) error {
 		for k := range col.width {
 			c.set.Features = append(c.set.Features, name+"."+strconv.Itoa(k))
 		}
-	case isDecimalComma(got) && !fixed && !slices.Contains(c.s.Text, name):
+	case isDecimalComma(got) && !fixed:
 		return row.fault(i, "write numbers with a point; or say that the column is text", "%.60q is a number with a comma", got.text)
-	case fixed || slices.Contains(c.s.Text, name) || isText(got):
+	case fixed || isText(got):
 		if col.texts, err = c.values(name); err != nil {
 			return err
 		}
@@ -275,7 +269,7 @@ func (c *collector) code(row Row, i int, v *values) (int, error) {
 		return k, nil
 	}
 	if !v.fixed {
-		if n, why := parse([]byte(t)); v != c.labels && why == "" && finite(n) && !slices.Contains(c.s.Text, c.f.columnName(i)) {
+		if n, why := parse([]byte(t)); v != c.labels && why == "" && finite(n) {
 			return 0, row.fault(i, "fill the gap with a number; or say that the column is text",
 				"%.60q is a number, and the column begins with %.60q, which is none", t, v.list[0])
 		}
@@ -369,7 +363,7 @@ func wholes(list []string) ([]int, error) {
 // order returns the place of each text when they are sorted; nil where they stay as they
 // are.
 func (c *collector) order(v *values) []int {
-	if v.fixed || c.s.Appearance {
+	if v.fixed {
 		return nil
 	}
 	sorted := make([]int, len(v.list))

@@ -240,7 +240,7 @@ func TestMemoryFollowsBytes(t *testing.T) {
 	}
 }
 
-// TestNumPy reads what NumPy and pandas write, and lets NumPy read what is written here.
+// TestNumPy reads what NumPy and pandas write, and lets pandas read what is written here.
 // PAVISE_NUMPY names a Python that has both.
 func TestNumPy(t *testing.T) {
 	python := os.Getenv("PAVISE_NUMPY")
@@ -262,23 +262,17 @@ flat.to_csv('bare.csv', index=False, header=False, float_format='%.3f')
 flat.add_prefix('c').to_csv('tabs.tsv', index=False, sep='\t')
 flat.to_json('rows.jsonl', orient='records', lines=True)
 np.savetxt('text.csv', a.reshape(4, 6), delimiter=',')
-m = np.load('ours.npy')
-assert m.dtype == np.dtype('<f4') and m.shape == (4, 6) and (m == np.arange(24).reshape(4, 6) / 8).all(), m
 c = pd.read_csv('ours.csv')
 assert list(c.columns) == ['a', 'b,"'] and c['b,"'].tolist() == ['x\ny', '"'] and c['a'].tolist() == [0.1, 2], c
 print(' '.join(map(str, a.reshape(-1))))
 `
-	m := Matrix{Rows: 4, Cols: 6, Data: make([]float32, 24)}
-	for i := range m.Data {
-		m.Data[i] = float32(i) / 8
-	}
-	var ours, rows bytes.Buffer
+	var rows bytes.Buffer
 	w, err := NewWriter(&rows, CSV, "a", `b,"`)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, err := range []error{WriteNPY(&ours, m), w.Write(0.1, "x\ny"), w.Write(2, `"`), w.Flush(),
-		os.WriteFile(filepath.Join(dir, "ours.npy"), ours.Bytes(), 0o600), os.WriteFile(filepath.Join(dir, "ours.csv"), rows.Bytes(), 0o600)} {
+	for _, err := range []error{w.Write(0.1, "x\ny"), w.Write(2, `"`), w.Flush(),
+		os.WriteFile(filepath.Join(dir, "ours.csv"), rows.Bytes(), 0o600)} {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -338,7 +332,7 @@ func FuzzArrays(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, in []byte) {
 		for _, format := range []Format{NPY, IDX} {
-			file, err := NewReader(bytes.NewReader(in), "t", Options{Format: format, NaN: true})
+			file, err := NewReader(bytes.NewReader(in), "t", Options{Format: format})
 			if err != nil {
 				continue
 			}

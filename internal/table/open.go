@@ -30,24 +30,9 @@ const (
 	IDX   Format = "idx"   // the format of MNIST
 )
 
-// A Header says whether the first line of a CSV names its columns.
-type Header int
-
-// The zero value looks at the first two lines: a first line without a number is a header,
-// and so is one that has a text where the second has a number, or that counts 0, 1, 2.
-const (
-	HeaderAuto Header = iota
-	HeaderYes
-	HeaderNo
-)
-
 // Options say how a file is read. The zero value suits most.
 type Options struct {
 	Format Format
-	Header Header // for CSV
-	// NaN lets numbers be NaN or infinite. Otherwise such a number is refused where it is
-	// asked for.
-	NaN bool
 }
 
 // Bounds on what one file may make us hold.
@@ -71,7 +56,6 @@ type File struct {
 	index   map[string]int // of names
 	counted int            // columns without names: "0", "1", ...
 	unit    string         // what rows are counted in: "line" or "row"
-	nan     bool
 	format  Format
 	source  source
 	now     record // the row that was read last
@@ -114,7 +98,7 @@ func openFault(path string, err error) error {
 // NewReader reads a table from r. The name is for errors, and for the format where the
 // content does not tell. It reads the first row, so that the columns are known.
 func NewReader(r io.Reader, name string, o Options) (*File, error) {
-	f := &File{name: name, nan: o.NaN}
+	f := &File{name: name}
 	if _, odd := quote.Unprintable([]byte(name)); odd {
 		f.name = strconv.Quote(name) // it is in errors, which people read on terminals
 	}
@@ -131,7 +115,7 @@ func NewReader(r io.Reader, name string, o Options) (*File, error) {
 	f.format = format
 	switch format {
 	case CSV:
-		f.source, err = newCSV(f, in, o.Header)
+		f.source, err = newCSV(f, in)
 	case JSONL:
 		f.source, err = newJSONL(f, in)
 	case NPY:

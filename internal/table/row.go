@@ -46,17 +46,6 @@ type Row struct{ f *File }
 // column it says where the row is.
 func (r Row) Place(column string) string { return r.f.place(r.f.now.at, column) }
 
-// Has reports whether the row has something in the column: null is nothing, and so are an
-// empty text and a key that an object does not have.
-func (r Row) Has(column string) bool {
-	i, ok := r.f.column(column)
-	if !ok {
-		return false
-	}
-	c := r.f.now.get(i)
-	return c.kind != absent && (c.kind != text || len(c.text) > 0)
-}
-
 // Text returns the text of a cell; of a number, as it is written.
 func (r Row) Text(column string) (string, error) {
 	i, err := r.find(column)
@@ -136,7 +125,7 @@ func (r Row) number(i int, c cell) (float64, error) {
 	default:
 		return 0, r.fault(i, "numbers come alone, in a list, or in lists of one length", "it is neither a number nor a list of numbers")
 	}
-	if !r.f.nan && !finite(v) {
+	if !finite(v) {
 		return 0, r.notFinite(i, v)
 	}
 	return v, nil

@@ -3,11 +3,9 @@ package table
 import (
 	"bufio"
 	"bytes"
-	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"io"
-	"math"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -177,29 +175,6 @@ func quoteJSON(dst []byte, s string) []byte {
 	e.SetEscapeHTML(false)
 	_ = e.Encode(s) // a string and a buffer do not fail
 	return append(dst, bytes.TrimSuffix(b.Bytes(), []byte("\n"))...)
-}
-
-// WriteNPY writes a matrix of float32 as NPY, version 1.0.
-func WriteNPY(w io.Writer, m Matrix) error {
-	if m.Rows < 0 || m.Cols < 0 || len(m.Data) != m.Rows*m.Cols {
-		return invalid("a matrix of %d rows and %d columns has %d numbers", m.Rows, m.Cols, len(m.Data))
-	}
-	const align = 64 // of the values, as NumPy has it
-	text := fmt.Sprintf("{'descr': '<f4', 'fortran_order': False, 'shape': (%d, %d), }", m.Rows, m.Cols)
-	fixed := len(npyMagic) + 4
-	pad := (align - (fixed+len(text)+1)%align) % align
-	text += strings.Repeat(" ", pad) + "\n"
-	out := bufio.NewWriter(w)
-	out.WriteString(npyMagic + "\x01\x00")
-	var b [4]byte
-	binary.LittleEndian.PutUint16(b[:], uint16(len(text)))
-	out.Write(b[:2])
-	out.WriteString(text)
-	for _, v := range m.Data {
-		binary.LittleEndian.PutUint32(b[:], math.Float32bits(v))
-		out.Write(b[:])
-	}
-	return out.Flush()
 }
 
 func invalid(format string, args ...any) error {

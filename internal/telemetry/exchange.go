@@ -18,12 +18,13 @@ const (
 	Check              // the gate, and the budget
 	Infer              // the model, or its server
 	Shape              // what the caller gets
+	Hold               // until its rung on the route's ladder
 	Record             // until it is written down
 	partCount
 )
 
 // partNames are the parts as labels. Index: Part.
-var partNames = [partCount]string{"guard", "read", "parse", "check", "model", "shape", "record"}
+var partNames = [partCount]string{"guard", "read", "parse", "check", "model", "shape", "hold", "record"}
 
 // An Exchange measures one request on its way through the pipeline. Its zero value does
 // nothing; Begin starts it and End counts it. One goroutine owns it.
@@ -43,6 +44,7 @@ type Exchange struct {
 	first         time.Duration // until the first token; 0: it is not told
 	tokens        [2]int        // in, out
 	calls         bool          // the model was called
+	late          bool          // it ended above the top of its route's ladder
 }
 
 // Begin starts to measure a request that began at a time, in a protocol by the name
@@ -78,6 +80,9 @@ func (x *Exchange) Bytes(in, out int) { x.in, x.out = in, out }
 // Language says that a language model is asked, and for what: chat, text_completion or
 // embeddings.
 func (x *Exchange) Language(operation string) { x.operation = place(operations[:], operation) }
+
+// Late says that the request ends above the top of its route's ladder.
+func (x *Exchange) Late() { x.late = true }
 
 // First says that the first token is there.
 func (x *Exchange) First() {
@@ -121,6 +126,9 @@ func (x *Exchange) End(err error, verdicts []pavise.Verdict, record uint64, writ
 	model.requests[x.protocol][outcome].add(1, e, now)
 	model.asked.n.Add(uint64(max(x.rows, 0)))
 	model.charged.add(uint64(max(x.charged, 0)), e, now)
+	if x.late {
+		model.late.add(1, e, now)
+	}
 	model.in.n.Add(uint64(max(x.in, 0)))
 	model.out.n.Add(uint64(max(x.out, 0)))
 	if x.operation >= 0 {

@@ -25,7 +25,7 @@ const (
 // The closed sets of labels. What is in none of them is other, their last.
 var (
 	protocols  = [...]string{"oip", "oip-grpc", "v1", "tfserving", "torchserve", "mlflow", "openai", "ext-proc", other}
-	checks     = [...]string{"guard", "policy", "quarantine", "facts", "change", "grant", "codec", "memory", "gate", "rate", "budget", "fields", "drift", "stream", "shape", "rounding", other}
+	checks     = [...]string{"guard", "policy", "quarantine", "facts", "change", "grant", "codec", "memory", "gate", "rate", "budget", "fields", "drift", "stream", "prompts", "answers", "classifier", "embeddings", "shape", "rounding", other}
 	words      = [...]string{"allow", "alter", "deny", "observed", other}
 	operations = [...]string{"chat", "text_completion", "embeddings", other}
 	methods    = [...]string{"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "_OTHER"}
@@ -150,6 +150,7 @@ type Model struct {
 	asked    counter // rows
 	charged  counter // rows
 	in, out  counter // bytes
+	late     counter // answers above the top of a ladder
 	genai    [len(operations)]atomic.Pointer[language]
 }
 

@@ -54,6 +54,7 @@ func (m *Meter) Families() (all []Family) {
 func (m *Meter) pipeline(models []*Model) []Family {
 	ended, took, parts, said := Family{Metric: requests}, Family{Metric: duration}, Family{Metric: partDuration}, Family{Metric: verdicts}
 	asked, charged, in, out := Family{Metric: rowsAsked}, Family{Metric: rowsCharged}, Family{Metric: bytesIn}, Family{Metric: bytesOut}
+	above := Family{Metric: late}
 	for _, model := range models {
 		for p := range model.requests {
 			for o := range model.requests[p] {
@@ -64,6 +65,7 @@ func (m *Meter) pipeline(models []*Model) []Family {
 		charged.count(&model.charged, model.id)
 		in.count(&model.in, model.id)
 		out.count(&model.out, model.id)
+		above.count(&model.late, model.id)
 	}
 	for p, h := range m.durations {
 		took.histogram(h, protocols[p])
@@ -77,7 +79,7 @@ func (m *Meter) pipeline(models []*Model) []Family {
 		}
 	}
 	now := Family{active, []Series{{Value: float64(m.active.Load())}}}
-	return []Family{ended, now, took, parts, said, asked, charged, in, out}
+	return []Family{ended, now, took, parts, said, asked, charged, in, out, above}
 }
 
 // web tells what the HTTP doors did.

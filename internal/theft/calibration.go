@@ -17,7 +17,7 @@ import (
 const (
 	calibrationLeast  = 20      // clients, below which nothing can be said
 	calibrationSample = 160     // rows of a client that the reference is made of
-	calibrationRows   = 8192    // of all clients of the reference
+	calibrationRows   = 16384   // of all clients of the reference
 	calibrationEach   = 8       // rows of a client, at least
 	calibrationWidth  = 1 << 16 // inputs of a row, at most
 	calibrationNumber = 1 << 25 // inputs of all rows of the reference, about
@@ -34,20 +34,13 @@ var looks = []int{50, 100, 250, 500, 1000, 2000}
 // A Level is how large a measure of known rows is.
 type Level struct {
 	Usual float32 `json:"usual"` // half of them are below it; above 0
-	Unit  float32 `json:"unit"`  // how far they are from it; above 0
-	Far   float32 `json:"far"`   // hardly one of them is above it, whatever client asked it
+	Unit  float32 `json:"unit"`  // so much further is one in ten; above 0
 }
-
-const (
-	levelTail   = 1000 // one in so many known rows is above what Far is drawn from
-	levelBeyond = 1.1  // Far is so many times that
-)
 
 func levelOf(values []float32) Level {
 	slices.Sort(values)
 	usual := max(values[len(values)/2], values[len(values)-1]/1000, 1e-6)
-	unit := max(usual/100, values[len(values)*9/10]-usual)
-	return Level{Usual: usual, Unit: unit, Far: max(usual, levelBeyond*values[len(values)-1-len(values)/levelTail])}
+	return Level{Usual: usual, Unit: max(usual/100, values[len(values)*9/10]-usual)}
 }
 
 // doublings is how large a value is, as the logarithm of one and so many times the usual.
@@ -77,12 +70,15 @@ type Calibration struct {
 	Sketch        *anomaly.Sketch    `json:"sketch"`
 	Residual      Level              `json:"residual"`
 	Outside       Level              `json:"outside"`
-	Groups        []int              `json:"groups"`  // classes that are looked at one by one
-	Margins       [][2]float64       `json:"margins"` // by group: what 5 and 20 in 100 rows are below
-	Means         [][]float32        `json:"means"`   // by group: mean features; null where no row was seen
-	Near          int32              `json:"near"`    // squared distance of sketches up to which two rows are nearly one
+	Groups        []int              `json:"groups"` // classes that are looked at one by one
+	Guess         *Guess             `json:"guess"`
+	Traits        [][traits]Trait    `json:"traits"` // by group
+	Means         [][]float32        `json:"means"`  // by group: mean features; null where no row was seen
+	Near          int32              `json:"near"`   // squared distance of sketches up to which two rows are nearly one
 	DistanceBins  []int32            `json:"distance_bins"`
 	DistanceShare []float64          `json:"distance_share"`
+
+	Profiles []*anomaly.Profile `json:"profiles"` // by look: how the traits of honest clients' rows are spread
 
 	Middle [][measures]float64 `json:"middle"` // by look: the median of honest clients
 	Spread [][measures]float64 `json:"spread"` // by look: how far above it one in fifty is
@@ -116,14 +112,16 @@ func Calibrate(traffic Traffic, alpha float64, seed uint64) (*Calibration, error
 		count[a.Client]++
 	}
 	t := &trainer{traffic: traffic, rng: rand.New(rand.NewPCG(seed, 1)), seed: seed}
+	t.c = &Calibration{Clients: len(count), Rows: rows, Alpha: alpha, Looks: looks, Scores: scores}
 	if err := t.part(count); err != nil {
 		return nil, err
 	}
-	t.c = &Calibration{Clients: len(count), Judged: len(t.judged), Rows: rows, Alpha: alpha, Looks: looks, Scores: scores}
 	if err := t.sample(); err != nil {
 		return nil, err
 	}
-	t.fit()
+	if err := t.fit(); err != nil {
+		return nil, err
+	}
 	if err := t.measure(); err != nil {
 		return nil, err
 	}
@@ -154,8 +152,8 @@ type sampledRow struct {
 	margin float64
 }
 
-// part parts the clients by a hash of their names: one in six makes the reference, the
-// others set the threshold.
+// part parts the clients by a hash of their names: one in six or more make the reference,
+// the others set the threshold.
 func (t *trainer) part(count map[string]int) error {
 	names := make([]string, 0, len(count))
 	for name, n := range count {
@@ -173,7 +171,9 @@ func (t *trainer) part(count map[string]int) error {
 	slices.SortFunc(names, func(a, b string) int {
 		return cmp.Or(cmp.Compare(t.nameHash(a), t.nameHash(b)), cmp.Compare(a, b))
 	})
-	n := min(max(len(names)/6, 4), calibrationRows/calibrationEach)
+	// A third makes the reference, unless that leaves too few for the bound that is asked for.
+	n := max(len(names)/6, min(len(names)/3, len(names)-int(math.Ceil(1/t.c.Alpha))+1), 4)
+	n = min(n, calibrationRows/calibrationEach)
 	t.reference, t.judged = map[string]*sampled{}, map[string]bool{}
 	t.order = names[:n]
 	for _, name := range t.order {
@@ -217,7 +217,7 @@ func (t *trainer) sample() error {
 }
 
 // fit makes the reference of the sampled rows.
-func (t *trainer) fit() {
+func (t *trainer) fit() error {
 	var raw [][]float64
 	var list []*sampledRow
 	for _, name := range t.order {
@@ -253,9 +253,13 @@ func (t *trainer) fit() {
 	}
 	c.Outside = levelOf(outside)
 	c.Fourier = anomaly.FitFourier(folds, calibrationFreq, t.rng)
-	t.fitMargins(list, groups)
 	t.fitMeans(folds, groups)
 	t.fitDistances()
+	if err := t.fitGuess(list, groups); err != nil {
+		return err
+	}
+	t.fitTraits(list, groups)
+	return nil
 }
 
 // commonClasses are the classes that most rows have, in order.
@@ -300,21 +304,6 @@ func (t *trainer) fitCenters(points [][]float32, groups []int) {
 			all = anomaly.FitCenters(points, calibrationCenter/2, t.rng)
 		}
 		t.c.Centers = append(t.c.Centers, all)
-	}
-}
-
-func (t *trainer) fitMargins(list []*sampledRow, groups []int) {
-	byGroup := make([][]float64, len(t.c.Groups)+1)
-	var all []float64
-	for i, a := range list {
-		byGroup[groups[i]], all = append(byGroup[groups[i]], a.margin), append(all, a.margin)
-	}
-	for _, own := range byGroup {
-		if len(own) < calibrationSample {
-			own = all
-		}
-		slices.Sort(own)
-		t.c.Margins = append(t.c.Margins, [2]float64{own[len(own)/20], own[len(own)/5]})
 	}
 }
 
@@ -364,7 +353,7 @@ func (t *trainer) fitDistances() {
 		sketches, exact := make([][anomaly.SketchLen]int8, len(rows)), make([]uint64, len(rows))
 		for i := range rows {
 			t.c.place(&g, &rows[i].Asked)
-			sketches[i], exact[i] = g.sketch, exactHash(rows[i].Input)
+			sketches[i], exact[i] = g.sketch, exactHash(&rowKey, rows[i].Input)
 		}
 		for i := range rows {
 			nearest := int32(-1)

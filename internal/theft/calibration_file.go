@@ -18,7 +18,7 @@ import (
 const fileMost = 4
 
 // calibrationFormat names the form of the file (docs/formats/calibration.md).
-const calibrationFormat = "pavise.calibration/1"
+const calibrationFormat = "pavise.calibration/2"
 
 // A calibrationFile is what the file of a calibration holds.
 type calibrationFile struct {
@@ -71,7 +71,7 @@ func ParseCalibration(b []byte) (*Calibration, error) {
 
 // misfit says what of the calibration does not fit the rest, or "".
 func (c *Calibration) misfit() string {
-	if c.Scale == nil || c.Space == nil || c.Fourier == nil || c.Sketch == nil {
+	if c.Scale == nil || c.Space == nil || c.Fourier == nil || c.Sketch == nil || c.Guess == nil {
 		return "a part is missing"
 	}
 	width, groups := c.Scale.Width(), len(c.Groups)+1
@@ -91,7 +91,7 @@ func (c *Calibration) misfit() string {
 		return "its centres do not fit"
 	case !(c.Residual.Usual > 0 && c.Residual.Unit > 0 && c.Outside.Usual > 0):
 		return "its levels are none"
-	case len(c.Groups) >= calibrationGroups || !slices.IsSorted(c.Groups) || len(c.Margins) != groups || len(c.Means) != groups:
+	case len(c.Groups) >= calibrationGroups || !slices.IsSorted(c.Groups) || len(c.Traits) != groups || len(c.Means) != groups:
 		return "its classes do not fit"
 	case len(c.DistanceBins) != studyBins-1 || !slices.IsSorted(c.DistanceBins) || len(c.DistanceShare) != studyBins:
 		return "its distances do not fit"
@@ -99,6 +99,27 @@ func (c *Calibration) misfit() string {
 		return "its looks do not fit"
 	case c.Scores < 0 || !(c.Threshold > 0) || !(c.Bound > 0 && c.Bound < 1) || !(c.Alpha > 0 && c.Alpha < 1):
 		return "its threshold or its bound is none"
+	}
+	if why := c.Guess.misfit(c.guessed(), groups); why != "" {
+		return why
+	}
+	for _, group := range c.Traits {
+		for _, k := range group {
+			if !(k.Unit > 0) {
+				return "a trait has no unit"
+			}
+		}
+	}
+	if len(c.Profiles) != len(c.Looks) {
+		return "its profiles do not fit its looks"
+	}
+	for _, p := range c.Profiles {
+		if p == nil {
+			return "a profile is missing"
+		}
+		if why := p.Misfit(traits*traitTells, len(traitTold)+len(traitMeans)); why != "" {
+			return why
+		}
 	}
 	for _, mean := range c.Means {
 		if mean != nil && len(mean) != c.Fourier.Len() {
@@ -113,6 +134,14 @@ func (c *Calibration) misfit() string {
 		}
 	}
 	return ""
+}
+
+// guessed is how many inputs the guess has.
+func (c *Calibration) guessed() int {
+	if c.Scale.Width() <= guessColumns {
+		return c.Scale.Width() + 1
+	}
+	return len(c.Space.Axes) + 1
 }
 
 // point is how many coordinates the points have by which rows are compared.

@@ -291,7 +291,7 @@ func TestCalibrateRefuses(t *testing.T) {
 		{"nobody", each(0, 0, same), "0 clients have asked 50 rows or more, and a calibration needs 20 of them"},
 		{"too few", each(19, 60, same), "19 clients have asked 50 rows or more"},
 		{"too short", each(30, 49, same), "0 clients have asked 50 rows or more"},
-		{"only repetitions", each(24, 60, func(_, _ int, a *Asked) error { a.Input = make([]float64, 10); return nil }), "0 of the 20 clients that would set the threshold have asked 50 different rows, and it takes 12"},
+		{"only repetitions", each(24, 60, func(_, _ int, a *Asked) error { a.Input = make([]float64, 10); return nil }), "0 of the 19 clients that would set the threshold have asked 50 different rows, and it takes 12"},
 		{"ragged", each(24, 60, func(i, k int, a *Asked) error { a.Input = a.Input[:10-i/23*k/59]; return nil }), "row 1440 of the traffic has 9 inputs and 3 scores, and the first has 10 and 3"},
 		{"other scores", each(24, 60, func(i, k int, a *Asked) error { a.Scores = a.Scores[:3-i/23*k/59]; return nil }), "row 1440 of the traffic has 10 inputs and 2 scores"},
 		{"nothing in a row", each(24, 60, func(_, _ int, a *Asked) error { a.Input = nil; return nil }), "the rows of the traffic have 0 inputs; 1 to 65536 can be looked at"},
@@ -392,7 +392,7 @@ func TestBoundHolds(t *testing.T) {
 		}
 		bound, clients = c.Bound, clients+60
 	}
-	if share := float64(amber) / float64(clients); share > bound || math.Abs(bound-1.0/21) > 1e-9 {
+	if share := float64(amber) / float64(clients); share > bound || math.Abs(bound-1.0/20) > 1e-9 {
 		t.Errorf("%.3f of honest clients left green, and the bound is %.3f", share, bound)
 	}
 }

@@ -1,6 +1,7 @@
 package theft
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -18,6 +19,7 @@ const (
 	studySeen         = 512  // words of 64 bits in which the rows of a watch are marked
 	studyBins         = 16   // of the distance to the nearest earlier row
 	lineCosine        = 0.97 // of two steps that go the same way, or back
+	profileLeast      = 0.5  // times the usual distance of a client: less is nothing
 	sketchStep        = 16   // steps of a kept coordinate in the usual size of one
 )
 
@@ -30,39 +32,48 @@ type Asked struct {
 }
 
 // The measures that are taken of a client. Each is larger the less the client is like
-// those of the calibration.
+// those of the calibration. The first are of the traits of its rows: of each trait two, how
+// much of it all rows have, and how much the oddest of them, for what most rows are like; and
+// then of each how much of it all rows have, whatever they are like.
 const (
-	measureResidual    = iota // rows stick out of what rows differ in
-	measureResidualFar        // share of those that stick out far
-	measureOutside            // rows are far from all that were seen
-	measureOutsideFar         // share of those that are very far
-	measureOdd                // share with values of a kind that a column never had
-	measureMargin             // share close to a border of the model
-	measureMarginWide         // share near a border
-	measureNear               // share that nearly repeats an earlier row of the client
-	measureCross              // share that nearly repeats a row of somebody else
-	measureLine               // share on a line with earlier rows
-	measureDistance           // distances to earlier rows are spread otherwise (after PRADA)
-	measureDiscrepancy        // rows of a class are drawn otherwise (class-conditional MMD)
-	measureCoverage           // cells of the input space that were visited
+	measureLevel       = 2 * traits
+	measureProfile     = 3*traits - 1 + iota // all traits together are spread otherwise (Mahalanobis distance)
+	measureOdd                               // share with values of a kind that a column never had
+	measureNear                              // share that nearly repeats an earlier row of the client
+	measureCross                             // share that nearly repeats a row of somebody else
+	measureLine                              // share on a line with earlier rows
+	measureDistance                          // distances to earlier rows are spread otherwise (after PRADA)
+	measureDiscrepancy                       // rows of a class are drawn otherwise (class-conditional MMD)
+	measureCoverage                          // cells of the input space that were visited
 	measures
 )
 
 // measureNames are what the measures are called, in their order.
 var measureNames = [measures]string{
-	"off-manifold", "off-manifold-share", "novelty", "novelty-share", "odd-values", "low-margin", "low-margin-wide",
-	"near-duplicates", "cross-duplicates", "line-search", "distances", "discrepancy", "coverage",
+	"surprise", "surprise-tail", "made-up", "made-up-tail", "low-margin", "low-margin-tail", "off-manifold", "off-manifold-tail", "novelty", "novelty-tail",
+	"surprise-level", "made-up-level", "low-margin-level", "off-manifold-level", "novelty-level",
+	"profile", "odd-values", "near-duplicates", "cross-duplicates", "line-search", "distances", "discrepancy", "coverage",
 }
 
 // measureWords say for people what a measure found, given its value.
 var measureWords = [measures]string{
-	"its rows stick out of the directions in which known rows differ %.1f times as far as those do",
-	"%.0f%% of its rows stick out of those directions further than any known row",
-	"its rows lie %.1f times as far from what is usually asked as known rows do",
-	"%.0f%% of its rows lie further from what is usually asked than any known row",
+	"for one who asks such rows the answers could be foretold too rarely (by %.1f deviations)",
+	"the answers to some of its rows could be foretold far less than to the others (by %.1f deviations)",
+	"too many of its rows look as if made of others (by %.1f deviations)",
+	"some of its rows look far more than the others as if made of such (by %.1f deviations)",
+	"for one who asks such rows too many are close to a border of the model (by %.1f deviations)",
+	"some of its rows are far closer to a border of the model than the others (by %.1f deviations)",
+	"its rows stick out of the directions in which known rows differ (by %.1f deviations)",
+	"some of its rows stick out of the directions in which known rows differ, and the others do not (by %.1f deviations)",
+	"its rows lie far from what is usually asked (by %.1f deviations)",
+	"some of its rows lie far from what is usually asked, and the others do not (by %.1f deviations)",
+	"its answers could be foretold too rarely (by %.1f deviations)",
+	"its rows look as if made of others (by %.1f deviations)",
+	"its rows are close to borders of the model (by %.1f deviations)",
+	"all its rows stick out of the directions in which known rows differ (by %.1f deviations)",
+	"all its rows lie far from what is usually asked (by %.1f deviations)",
+	"its rows as a whole are %.1f times as unlike those of known clients as known clients are unlike each other",
 	"%.0f%% of its rows hold values of a kind that their columns never had",
-	"%.0f%% of its rows lie closer to a border of the model than 95 in 100 known rows",
-	"%.0f%% of its rows lie closer to a border of the model than 80 in 100 known rows",
 	"%.0f%% of its rows nearly repeat an earlier one of its own",
 	"%.0f%% of its rows nearly repeat a row of another client",
 	"%.0f%% of its rows lie on a line with earlier ones",
@@ -73,8 +84,7 @@ var measureWords = [measures]string{
 
 // measureShare marks the measures that are shares of rows, and are said in percent.
 var measureShare = [measures]bool{
-	measureResidualFar: true, measureOutsideFar: true, measureOdd: true, measureMargin: true, measureMarginWide: true,
-	measureNear: true, measureCross: true, measureLine: true, measureDistance: true,
+	measureOdd: true, measureNear: true, measureCross: true, measureLine: true, measureDistance: true,
 }
 
 // A Sighting says that a client is unlike those of the calibration.
@@ -90,32 +100,47 @@ type Sighting struct {
 // Extraction tells which clients copy a model rather than use it, by a calibration. One
 // goroutine uses it. What it remembers is bounded, whoever asks and however much.
 type Extraction struct {
+	// Most is how many clients are remembered at a time; 0: 8,192, of some 15 KiB each.
+	Most int
+	// Again has See return every sighting of a client, and not the first alone.
+	Again bool
+	// Lost, unless nil, is told of each client that is forgotten for want of room.
+	Lost func(client string)
+	// Crossed, unless nil, is told of each row of a client that nearly repeats one of another.
+	Crossed func(client, other string)
+
 	c       *Calibration
+	key     [32]byte // of the hashes of rows, and of studies that are kept
+	of      [32]byte // digest of the calibration's file, in studies that are kept
 	clients map[string]*study
-	oldest  []string  // clients, about in the order in which they were heard last
-	cross   *crossing // rows of all clients
-	seen    uint32    // clients so far
+	oldest  []string          // clients, about in the order in which they were heard last
+	cross   *crossing         // rows of all clients
+	seen    uint32            // clients so far
+	numbers map[uint32]string // of clients, by which Crossed names them; nil: it is not set
 	scratch glance
 
-	// took, if set, is told of the measures of a client at a look. Only a calibration
-	// sets it.
-	took func(client string, look int, values *[measures]float64)
+	// took, if set, is told of the measures of a client at a look, those of its traits not
+	// among them, and of how those are spread. Only a calibration sets it.
+	took func(client string, look int, values *[measures]float64, told *[traits * traitTells]float64)
 }
 
 // NewExtraction begins to watch clients.
 func NewExtraction(c *Calibration) *Extraction {
-	return &Extraction{c: c, clients: map[string]*study{}, cross: newCrossing(c)}
+	return &Extraction{c: c, key: rowKey, clients: map[string]*study{}, cross: newCrossing(c)}
 }
 
 // A glance is what is computed of one row.
 type glance struct {
-	scaled   []float32
-	point    []float32 // leading coordinates in the subspace, and how far it sticks out
-	residual float32   // how far it sticks out
-	fold     [anomaly.SketchLen]float32
-	sketch   [anomaly.SketchLen]int8
-	exact    uint64 // hash of the row
-	group    int    // of its class
+	scaled      []float32
+	coordinates []float32 // in the subspace
+	point       []float32 // the leading ones of them, in their unit, and how far it sticks out
+	residual    float32   // how far it sticks out
+	fold        [anomaly.SketchLen]float32
+	sketch      [anomaly.SketchLen]int8
+	exact       uint64 // hash of the row
+	group       int    // of its class
+	in          []float32
+	room        guessRoom
 }
 
 // A study is what is known of one client.
@@ -125,6 +150,7 @@ type study struct {
 	heard   bool   // again, since it was last passed over
 	fresh   int    // different rows since the watch began
 	sums    [measures]float64
+	spread  spread      // of the traits of fresh rows
 	count   []float64   // fresh rows by group of classes
 	feature [][]float32 // their features, summed
 	ring    []kept
@@ -136,6 +162,7 @@ type study struct {
 	cells   [studyCells / 64]uint64
 	seen    [studySeen]uint64 // a Bloom filter of the rows since the watch began
 	told    bool
+	pooled  bool     // it is many clients
 	best    Sighting // the highest score so far, above the threshold or not
 }
 
@@ -146,7 +173,7 @@ type kept struct {
 }
 
 // See looks at a row. It returns a sighting the first time that its client is unlike the
-// clients of the calibration. A row with another number of inputs is counted and not looked
+// clients of the calibration; with Again, at every look that finds it so. A row with another number of inputs is counted and not looked
 // at: Calibration.Takes tells beforehand.
 func (e *Extraction) See(a *Asked) (Sighting, bool) {
 	s := e.studyOf(a.Client)
@@ -155,7 +182,7 @@ func (e *Extraction) See(a *Asked) (Sighting, bool) {
 		return Sighting{}, false
 	}
 	g := &e.scratch
-	g.exact = exactHash(a.Input)
+	g.exact = exactHash(&e.key, a.Input)
 	if s.repeats(g.exact) {
 		return Sighting{}, false
 	}
@@ -186,7 +213,7 @@ func (e *Extraction) studyOf(client string) *study {
 		s.heard = true
 		return s
 	}
-	for len(e.oldest) >= extractionClients {
+	for most := cmp.Or(max(e.Most, 0), extractionClients); len(e.oldest) >= most; {
 		name := e.oldest[0]
 		e.oldest = e.oldest[1:]
 		if s := e.clients[name]; s.heard {
@@ -194,13 +221,21 @@ func (e *Extraction) studyOf(client string) *study {
 			e.oldest = append(e.oldest, name)
 			continue
 		}
+		delete(e.numbers, e.clients[name].number)
 		delete(e.clients, name)
+		if e.Lost != nil {
+			e.Lost(name)
+		}
 	}
-	e.seen++
-	groups := len(e.c.Groups) + 1
-	s := &study{number: e.seen, count: make([]float64, groups), feature: make([][]float32, groups)}
+	s := e.newStudy()
 	e.clients[client], e.oldest = s, append(e.oldest, client)
 	return s
+}
+
+func (e *Extraction) newStudy() *study {
+	e.seen++
+	groups := len(e.c.Groups) + 1
+	return &study{number: e.seen, count: make([]float64, groups), feature: make([][]float32, groups)}
 }
 
 // restart begins the watch of a client anew, after its last look: nobody earns the right not
@@ -208,7 +243,7 @@ func (e *Extraction) studyOf(client string) *study {
 // client who asks for years must not be judged by fifty rows again and again. What it was
 // told of, and the rows that later ones are compared with, stay.
 func (s *study) restart() {
-	s.again, s.fresh, s.near, s.sums = true, 0, 0, [measures]float64{}
+	s.again, s.fresh, s.near, s.sums, s.spread = true, 0, 0, [measures]float64{}, spread{}
 	s.bins, s.cells = [studyBins]float64{}, [studyCells / 64]uint64{}
 	s.seen = [studySeen]uint64{}
 	clear(s.count)
@@ -234,19 +269,14 @@ func (s *study) repeats(exact uint64) bool {
 func (e *Extraction) measure(s *study, a *Asked, g *glance) {
 	c := e.c
 	c.place(g, a)
-	residual, outside := g.residual, c.Centers[g.group].Outside(g.point)
-	s.sums[measureResidual] += c.Residual.doublings(residual)
-	s.sums[measureResidualFar] += one(residual > c.Residual.Far)
-	s.sums[measureOutside] += c.Outside.doublings(outside)
-	s.sums[measureOutsideFar] += one(outside > c.Outside.Far)
+	var of [traits]float64
+	c.traits(&of, g, a)
+	s.spread.add(&of, &c.Traits[g.group])
 	s.sums[measureOdd] += one(c.Scale.Odd(a.Input))
-	if c.Scores > 0 {
-		m := marginOf(a.Scores)
-		s.sums[measureMargin] += one(m < c.Margins[g.group][0])
-		s.sums[measureMarginWide] += one(m < c.Margins[g.group][1])
-	}
 	parent := s.compare(c, g)
-	s.sums[measureCross] += one(e.cross.see(s.number, g))
+	if !s.pooled {
+		e.meet(s, a.Client, g)
+	}
 	s.keep(g, parent)
 	if s.feature[g.group] == nil {
 		s.feature[g.group] = make([]float32, c.Fourier.Len())
@@ -257,12 +287,27 @@ func (e *Extraction) measure(s *study, a *Asked, g *glance) {
 	s.cells[cell/64] |= 1 << (cell % 64)
 }
 
-// compare holds a row against the earlier ones of its client.
+// meet holds a row against those of other clients.
+func (e *Extraction) meet(s *study, client string, g *glance) {
+	other := e.cross.see(s.number, g)
+	s.sums[measureCross] += one(other != 0)
+	if e.Crossed == nil {
+		return
+	}
+	if e.numbers == nil {
+		e.numbers = map[uint32]string{}
+	}
+	e.numbers[s.number] = client
+	if name := e.numbers[other]; name != "" {
+		e.Crossed(client, name)
+	}
+}
+
 // compare returns the place of the nearest of them in the ring, or -1.
 func (s *study) compare(c *Calibration, g *glance) (parent int) {
 	parent, distance := -1, int32(math.MaxInt32)
 	for i := range s.ring {
-		if d := apart(&s.ring[i].sketch, &g.sketch); d < distance {
+		if d := within(&s.ring[i].sketch, &g.sketch, distance); d < distance {
 			parent, distance = i, d
 		}
 	}
@@ -310,7 +355,7 @@ func (s *study) keep(g *glance, parent int) {
 func (s *study) values(c *Calibration, dst *[measures]float64) {
 	n := float64(s.fresh)
 	for m := range dst {
-		dst[m] = s.sums[m] / n
+		dst[m] = s.sums[m] / n // those of traits, and some others, are none yet
 	}
 	if s.near > 0 {
 		var apart float64
@@ -331,13 +376,42 @@ func (s *study) values(c *Calibration, dst *[measures]float64) {
 	}
 }
 
+// profiled sets the measures of traits, which are spread as told. Only who has more of them
+// than is usual can be unlike: rows of clients that the calibration has learnt from are the
+// most ordinary that there are.
+func profiled(p *anomaly.Profile, told *[traits * traitTells]float64, dst *[measures]float64) {
+	var more float64
+	for k, at := range traitTold {
+		dst[k] = p.Contrast(k, told[:])
+		if at%traitTells != 0 { // the oddest rows of few are odd
+			dst[k] = min(dst[k], 2*math.Log1p(max(0, dst[k]/2)))
+		}
+		more += told[at] - p.Mean[at]
+	}
+	for k := range traitMeans {
+		dst[measureLevel+k] = p.Contrast(len(traitTold)+k, told[:])
+	}
+	dst[measureProfile] = math.Log(profileLeast)
+	if more > 0 {
+		dst[measureProfile] = math.Log(max(p.Distance(told[:]), profileLeast))
+	}
+}
+
 // judge holds a client's measures at a look against the calibration's.
 func (e *Extraction) judge(s *study, client string, look int) (Sighting, bool) {
 	var values [measures]float64
+	var told [traits * traitTells]float64
 	s.values(e.c, &values)
+	s.spread.tell(&told, float64(s.fresh))
 	if e.took != nil {
-		e.took(client, look, &values)
+		e.took(client, look, &values, &told)
 		return Sighting{}, false
+	}
+	profiled(e.c.Profiles[look], &told, &values)
+	threshold := e.c.Threshold
+	if s.pooled {
+		e.c.pool(look, &values)
+		threshold *= poolMargin
 	}
 	m, score := e.c.furthest(look, &values)
 	if score > s.best.Score || s.best.Detector == "" {
@@ -345,15 +419,17 @@ func (e *Extraction) judge(s *study, client string, look int) (Sighting, bool) {
 		switch {
 		case measureShare[m]:
 			said *= 100
-		case m == measureResidual || m == measureOutside:
-			said = math.Exp2(said) - 1
+		case m == measureProfile:
+			said = math.Exp(said)
+		case m < measureLevel && traitTold[m]%traitTells != 0:
+			said = max(said, 2*math.Expm1(said/2))
 		}
 		s.best = Sighting{
-			Client: client, Rows: s.rows, Detector: measureNames[m], Score: score, Threshold: e.c.Threshold,
+			Client: client, Rows: s.rows, Detector: measureNames[m], Score: score, Threshold: threshold,
 			Evidence: fmt.Sprintf("%d rows: "+measureWords[m], s.rows, said),
 		}
 	}
-	if s.told || score <= e.c.Threshold {
+	if s.told && !e.Again || score <= threshold {
 		return Sighting{}, false
 	}
 	s.told = true
@@ -365,4 +441,15 @@ func one(b bool) float64 {
 		return 1
 	}
 	return 0
+}
+
+// Forget forgets what is known of a client.
+func (e *Extraction) Forget(client string) {
+	if s := e.clients[client]; s != nil {
+		delete(e.numbers, s.number)
+	}
+	delete(e.clients, client)
+	if i := slices.Index(e.oldest, client); i >= 0 {
+		e.oldest = slices.Delete(e.oldest, i, i+1)
+	}
 }

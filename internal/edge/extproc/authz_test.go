@@ -28,8 +28,8 @@ import (
 
 	"github.com/pavise/pavise/internal/edge/extproc"
 	"github.com/pavise/pavise/internal/edgetest"
-	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/identity"
+	"github.com/pavise/pavise/internal/route"
 )
 
 // question is a request as ext_authz shows it.
@@ -51,7 +51,7 @@ func (w *world) question(edit func(*auth.AttributeContext_HttpRequest)) *auth.Ch
 // TestCheck decides about requests whose answers nobody shows us.
 func TestCheck(t *testing.T) {
 	w := newWorld(t, nil, extproc.Config{})
-	w.Put(t, func(s *gateway.RouteSpec) { external(s); s.Shape, s.Rate = "full", "4/1h" })
+	w.Put(t, func(s *route.Spec) { external(s); s.Shape, s.Rate = "full", "4/1h" })
 	type request = auth.AttributeContext_HttpRequest
 	for _, c := range []struct {
 		name   string
@@ -138,7 +138,7 @@ func TestBlindToAnswers(t *testing.T) {
 	if trail := trailOf(t, r); err != nil || trail.Charged != 0 || trail.Unseen {
 		t.Errorf("%+v, %v", r, err)
 	}
-	if _, err := w.Routes.Put(t.Context(), edgetest.Operator, gateway.RouteSpec{Name: "local/model/m", Shape: "full"}); err != nil {
+	if _, err := w.Routes.Put(t.Context(), edgetest.Operator, route.Spec{Name: "local/model/m", Shape: "full"}); err != nil {
 		t.Fatal(err)
 	}
 	a, err = auth.NewAuthorizationClient(w.conn).Check(t.Context(), w.question(nil))

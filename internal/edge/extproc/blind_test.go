@@ -12,7 +12,7 @@ import (
 
 	"github.com/pavise/pavise/internal/edge/extproc"
 	"github.com/pavise/pavise/internal/edgetest"
-	"github.com/pavise/pavise/internal/gateway"
+	"github.com/pavise/pavise/internal/route"
 )
 
 // binaryInfer is a request whose tensor is in binary, and the length of its text.
@@ -25,8 +25,8 @@ const (
 // is set up badly, could have something pass that nobody read.
 func TestHostileQuestions(t *testing.T) {
 	w := newWorld(t, nil, extproc.Config{})
-	w.Put(t, func(s *gateway.RouteSpec) { external(s); s.Shape = "full" })
-	if _, err := w.Routes.Put(t.Context(), edgetest.Operator, gateway.RouteSpec{
+	w.Put(t, func(s *route.Spec) { external(s); s.Shape = "full" })
+	if _, err := w.Routes.Put(t.Context(), edgetest.Operator, route.Spec{
 		Name: "local/model/elsewhere", Upstream: "external", Remote: "m-7", Shape: "full",
 		Signature: []byte(`{"inputs":[{"name":"x","datatype":"FP32","shape":[-1,2]}],"outputs":[{"name":"scores","datatype":"FP32","shape":[-1,3]}]}`),
 	}); err != nil {

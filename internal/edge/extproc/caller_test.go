@@ -14,7 +14,7 @@ import (
 
 	"github.com/pavise/pavise/internal/edge/extproc"
 	"github.com/pavise/pavise/internal/edgetest"
-	"github.com/pavise/pavise/internal/gateway"
+	"github.com/pavise/pavise/internal/route"
 )
 
 // fields puts fields behind those of a good request; one with a name of its own in
@@ -283,7 +283,7 @@ func TestBodiesCutEverywhere(t *testing.T) {
 // name, in every status: the caller reads nothing of it, in the protocol's own words.
 func TestEchoes(t *testing.T) {
 	w := newWorld(t, nil, extproc.Config{})
-	w.Put(t, func(s *gateway.RouteSpec) {
+	w.Put(t, func(s *route.Spec) {
 		s.ONNX, s.Upstream, s.Protocol, s.Remote = nil, "external", "openai", "llama"
 	})
 	ask := saying(`{"model":"m","messages":[{"role":"user","content":"my secret prompt"}]}`)

@@ -16,6 +16,7 @@ import (
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/infer"
 	"github.com/pavise/pavise/internal/record"
+	"github.com/pavise/pavise/internal/route"
 )
 
 // scores is what the model server answers: more digits than the route lets out.
@@ -321,7 +322,7 @@ func TestOwnAnswers(t *testing.T) {
 // there to say so, and not at all where it is not.
 func TestAnotherName(t *testing.T) {
 	w := newWorld(t, nil, extproc.Config{})
-	w.Put(t, func(s *gateway.RouteSpec) { external(s); s.Remote = "fraud-7" })
+	w.Put(t, func(s *route.Spec) { external(s); s.Remote = "fraud-7" })
 	for _, m := range []modeOf{buffered, streamed, duplex} {
 		e := envoy{request: m, response: buffered, model: answering(200, strings.Replace(scores, `"m"`, `"fraud-7"`, 1))}
 		got := e.do(t, w.conn, w.asking(func(m *message) { m.set(":path", "/v2/models/m/infer?debug=1") }))
@@ -340,7 +341,7 @@ func TestAnotherName(t *testing.T) {
 // TestBudget charges rows that went by the proxy like all others.
 func TestBudget(t *testing.T) {
 	w := newWorld(t, nil, extproc.Config{})
-	w.Put(t, func(s *gateway.RouteSpec) { external(s); s.Rate = "2/1h" })
+	w.Put(t, func(s *route.Spec) { external(s); s.Rate = "2/1h" })
 	for i, want := range []int{200, 200, 429} {
 		got := envoy{request: buffered, response: buffered, model: answering(200, scores)}.do(t, w.conn, w.asking(nil))
 		if got.status != want || want == 429 && (got.get("retry-after") == "" || got.sent != nil || got.metadata["outcome"] != "refused") {
@@ -418,9 +419,15 @@ func shout(w http.ResponseWriter, r *http.Request) {
 // TestLanguage carries the OpenAI protocol, whole and as events, to a language model
 // behind the proxy; a field that is not for the caller goes nowhere.
 func TestLanguage(t *testing.T) {
+	t.Run("as it comes", func(t *testing.T) { speaks(t, "none", "none") })
+	t.Run("held and paced", func(t *testing.T) { speaks(t, "30ms..10s", "10ms") })
+}
+
+// speaks does so on a route with a ladder and a pace.
+func speaks(t *testing.T, ladder, pace string) {
 	w := newWorld(t, nil, extproc.Config{})
-	w.Put(t, func(s *gateway.RouteSpec) {
-		s.ONNX, s.Upstream, s.Protocol, s.Remote = nil, "external", "openai", "llama"
+	w.Put(t, func(s *route.Spec) {
+		s.ONNX, s.Upstream, s.Protocol, s.Remote, s.Ladder, s.Pace = nil, "external", "openai", "llama", ladder, pace
 	})
 	whole := `{"id":"c1","object":"chat.completion","created":1,"model":"llama","choices":[{"index":0,"message":{"role":"assistant","content":"Hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2}}`
 	piece := func(delta, finish string) string {
@@ -447,11 +454,11 @@ func TestLanguage(t *testing.T) {
 			if strings.Contains(text, "llama") || strings.Count(text, `"content":"Hi"`) != map[bool]int{false: 1, true: 9}[stream] {
 				t.Errorf("%v, stream %t: the caller got %s", m, stream, text)
 			}
-			if stream && (!strings.Contains(text, ": pavise-record ") || !strings.HasSuffix(text, "data: [DONE]\n\n") || len(got.parts) < 5) {
+			if stream && (!strings.Contains(text, ": pavise-record ") || !strings.HasSuffix(text, "data: [DONE]\n\n") || pace == "none" && len(got.parts) < 5) {
 				t.Errorf("%v: it came in %d parts: %s", m, len(got.parts), text)
 			}
 			if size := w.Log.Size(); !stream {
-				if r, err := w.Log.Read(size - 1); err != nil || r.Error != nil {
+				if r, err := w.Log.Read(size - 1); err != nil || r.Error != nil || strings.Contains(string(r.Detail), `"rung"`) != (ladder != "none") {
 					t.Errorf("%+v, %v", r, err)
 				}
 			}
@@ -469,7 +476,7 @@ func TestLanguage(t *testing.T) {
 // TestAnotherProtocol asks a model server that speaks another protocol than the caller.
 func TestAnotherProtocol(t *testing.T) {
 	w := newWorld(t, nil, extproc.Config{})
-	w.Put(t, func(s *gateway.RouteSpec) { external(s); s.Protocol = "v1" })
+	w.Put(t, func(s *route.Spec) { external(s); s.Protocol = "v1" })
 	for _, m := range []modeOf{buffered, duplex} {
 		e := envoy{request: m, response: m, model: answering(200, `{"predictions":[[0.42231879,0.42231879,0.15536241]]}`)}
 		got := e.do(t, w.conn, w.asking(nil))
@@ -482,7 +489,7 @@ func TestAnotherProtocol(t *testing.T) {
 // TestExternalGRPC asks no external model by gRPC, for no proxy shows how it ended.
 func TestExternalGRPC(t *testing.T) {
 	w := newWorld(t, nil, extproc.Config{})
-	w.Put(t, func(s *gateway.RouteSpec) { external(s); s.Protocol = "oip-grpc" })
+	w.Put(t, func(s *route.Spec) { external(s); s.Protocol = "oip-grpc" })
 	got := envoy{request: duplex, response: duplex, model: answering(200, "\x00\x00\x00\x00\x00", [2]string{"content-type", "application/grpc"})}.do(t, w.conn, w.asking(nil))
 	if got.status != 503 || !got.immediate {
 		t.Errorf("%+v %s", got, got.body)
@@ -493,7 +500,7 @@ func TestExternalGRPC(t *testing.T) {
 // token, policy, budget, gate, shape and record. The proxy's share is in it.
 func BenchmarkExchange(b *testing.B) {
 	w := newWorld(b, nil, extproc.Config{})
-	w.Put(b, func(s *gateway.RouteSpec) {
+	w.Put(b, func(s *route.Spec) {
 		external(s)
 		s.Rate, s.Budget = "1000000/1s", "1000000/1s"
 		s.ModelBudget = s.Budget

@@ -20,8 +20,8 @@ import (
 
 	"github.com/pavise/pavise/internal/edge/extproc"
 	"github.com/pavise/pavise/internal/edgetest"
-	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/infer"
+	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/tensor"
 )
 
@@ -37,7 +37,7 @@ type world struct {
 }
 
 // external puts the model behind the proxy.
-func external(s *gateway.RouteSpec) {
+func external(s *route.Spec) {
 	s.ONNX, s.Upstream = nil, "external"
 	s.Signature = infer.SignatureText(tensor.Signature{
 		Inputs:  []tensor.Port{{Name: "x", Datatype: tensor.FP32, Shape: []int64{-1, 2}}},

@@ -11,8 +11,8 @@ import (
 	proc "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 
 	"github.com/pavise/pavise/internal/edgetest"
-	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/infer"
+	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/tensor"
 )
 
@@ -149,14 +149,14 @@ type dataPlane struct {
 
 func newDataPlane(t testing.TB) *dataPlane {
 	w := edgetest.New(t)
-	w.Put(t, func(s *gateway.RouteSpec) {
+	w.Put(t, func(s *route.Spec) {
 		s.ONNX, s.Upstream, s.Rate, s.Budget, s.ModelBudget = nil, "external", "1000000/1s", "1000000/1s", "1000000/1s"
 		s.Signature = infer.SignatureText(tensor.Signature{
 			Inputs:  []tensor.Port{{Name: "x", Datatype: tensor.FP32, Shape: []int64{-1, 2}}},
 			Outputs: []tensor.Port{{Name: "scores", Datatype: tensor.FP32, Shape: []int64{-1, 3}}},
 		})
 	})
-	w.Put(t, func(s *gateway.RouteSpec) {
+	w.Put(t, func(s *route.Spec) {
 		s.Name, s.ONNX, s.Upstream, s.Protocol, s.Remote = "local/model/c", nil, "external", "openai", "secret"
 		s.Rate, s.Budget, s.ModelBudget = "1000000/1s", "1000000/1s", "1000000/1s"
 	})

@@ -1,0 +1,165 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/guard"
+	"github.com/pavise/pavise/internal/route"
+	"github.com/pavise/pavise/internal/tier"
+	"github.com/pavise/pavise/internal/watermark"
+)
+
+// app is the caller that the world's token is of.
+var app = pavise.Name{Tenant: tenant, Kind: "workload", ID: "app"}
+
+// inTier has the caller stand so by an operator's word.
+func (w *world) inTier(t *testing.T, who pavise.Name, as tier.Tier) {
+	t.Helper()
+	if _, err := w.Tiers.Hold(t.Context(), tier.Word{Model: theModel, Who: who, Tier: as, By: operator.Name(), Reason: "a test"}, nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// exporting lets the operator export marks.
+func exporting(t *testing.T, w *world) {
+	t.Helper()
+	all := guard.Defaults()
+	all["test"] = `permit (principal, action == Action::"watermark.export", resource) when { principal.tenant == resource.tenant };`
+	if err := w.guard.Load(tenant, all); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestMarks has a caller in amber ask rows of a route whose answers are marked, and proves
+// by what the log keeps that a copy of those answers is one. The key's commitment is in the
+// log before the first mark, and each mark's digest in the record of its answer.
+func TestMarks(t *testing.T) {
+	dir := t.TempDir()
+	w := newWorld(t, dir)
+	w.put(t, func(s *route.Spec) {
+		s.Alterable, s.Mark, s.Rate = new(true), "0.05", "100000/1s burst 100000"
+	})
+	exporting(t, w)
+	if _, err := w.MarksOf(t.Context(), operator, theModel); pavise.KindOf(err) != pavise.NotFound {
+		t.Errorf("marks of nobody: %v", err)
+	}
+	w.inTier(t, app, tier.Amber)
+	rng := rand.New(rand.NewPCG(1, 1))
+	stolen := map[[2]float32][]float64{}
+	const batch = 200
+	ask := func() (altered bool) {
+		rows := make([]float64, 2*batch)
+		for i := range rows {
+			rows[i] = float64(float32(rng.NormFloat64()))
+		}
+		data, _ := json.Marshal(rows)
+		resp, text := w.post(t, fmt.Sprintf(`{"inputs":[{"name":"x","shape":[%d,2],"datatype":"FP32","data":%s}]}`, batch, data), nil)
+		var answer struct{ Outputs []struct{ Data []float64 } }
+		if err := json.Unmarshal([]byte(text), &answer); err != nil || resp.StatusCode != 200 {
+			t.Fatalf("%d %s", resp.StatusCode, text)
+		}
+		for i := range batch {
+			stolen[[2]float32{float32(rows[2*i]), float32(rows[2*i+1])}] = answer.Outputs[0].Data[3*i : 3*i+3]
+		}
+		return true
+	}
+	for range 4 {
+		ask()
+	}
+	w.close()
+	w = newWorld(t, dir) // the same key goes on after a restart
+	exporting(t, w)
+	for range 4 {
+		ask()
+	}
+	all, err := w.MarksOf(t.Context(), operator, theModel)
+	if err != nil || len(all) != 1 {
+		t.Fatalf("%d keys, %v", len(all), err)
+	}
+	key, err := watermark.ParseKey(all[0].Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	marks, err := watermark.ReadMarks(bytes.NewReader(all[0].Marks))
+	if err != nil || len(marks.Rows) != all[0].Rows || all[0].More || all[0].Erased != 0 {
+		t.Fatalf("%d marks of %+v: %v", len(marks.Rows), all[0], err)
+	}
+	q, err := watermark.NewInquiry(key, 3, marks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	marked := 0
+	for _, m := range marks.Rows {
+		scores := stolen[[2]float32{float32(m.Input[0]), float32(m.Input[1])}]
+		if m.Marked != nil {
+			marked++
+		}
+		if err := q.Answer(m.Input, watermark.Top(scores)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if report := q.Report(); report.Verdict != watermark.VerdictMarked || marked < 40 || marked > 130 {
+		t.Errorf("%d marks of %d rows, and the copy is not found: %+v", marked, 8*batch, report)
+	}
+	committed, answers := 0, 0
+	for _, r := range w.log.Records(0, w.log.Size()) {
+		switch {
+		case r.Kind == KindCommitted:
+			if committed++; !strings.Contains(string(r.Detail), all[0].Commitment) || committed == 1 && answers > 0 {
+				t.Errorf("after %d answers: %s", answers, r.Detail)
+			}
+		case r.Kind == "model.infer":
+			var trail Trail
+			if err := json.Unmarshal(r.Detail, &trail); err != nil || trail.Marks == "" || !trail.Altered || trail.Standing != "amber" {
+				t.Errorf("%s: %v", r.Detail, err)
+			}
+			answers++
+		}
+	}
+	if committed != 2 || answers != 8 {
+		t.Errorf("%d commitments, %d answers", committed, answers)
+	}
+}
+
+// TestGreenIsNeverMarked, nor is who is in amber where answers may not be altered, or where
+// the route observes.
+func TestGreenIsNeverMarked(t *testing.T) {
+	w := newWorld(t, t.TempDir())
+	w.put(t, func(s *route.Spec) { s.Alterable, s.Mark, s.Rate = new(true), "0.05", "100000/1m burst 100000" })
+	body := func(i int) string {
+		return fmt.Sprintf(`{"inputs":[{"name":"x","shape":[1,2],"datatype":"FP32","data":[%d,0.25]}]}`, i)
+	}
+	var want []string
+	for i := range 100 {
+		_, text := w.post(t, body(i), nil)
+		want = append(want, text)
+	}
+	w.inTier(t, app, tier.Amber)
+	for name, spec := range map[string]route.Spec{
+		"observed": {Observe: new(true)}, "without consent": {Observe: new(false), Alterable: new(false), Mark: "none"},
+	} {
+		w.change(t, spec)
+		for i := range 100 {
+			if _, text := w.post(t, body(i), nil); text != want[i] {
+				t.Fatalf("%s: %s, and not %s", name, text, want[i])
+			}
+		}
+	}
+}
+
+// TestNoMarkWithoutItsCommitment: where the log takes no note, answers are as they are.
+func TestNoMarkWithoutItsCommitment(t *testing.T) {
+	w := newWorld(t, t.TempDir())
+	w.put(t, func(s *route.Spec) { s.Alterable, s.Mark = new(true), "0.05" })
+	w.kek = nil
+	if _, err := w.marking(context.Background(), theModel, 0.05); pavise.KindOf(err) != pavise.Invalid || len(w.markings) != 0 {
+		t.Errorf("without a master secret: %v", err)
+	}
+}

@@ -1,0 +1,164 @@
+package prompt
+
+import (
+	"encoding/base32"
+	"encoding/base64"
+	"encoding/hex"
+	"html"
+	"iter"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// decoded are the texts that a text holds in a code, with the names of the codes.
+func decoded(text string, r *reader) iter.Seq2[string, string] {
+	return func(yield func(code, inner string) bool) {
+		for _, s := range r.codes {
+			if code, inner := uncode(text[s.from:s.to]); inner != "" && !yield(code, inner) {
+				return
+			}
+		}
+		if inner := pairs(text); inner != "" && !yield("hex", inner) {
+			return
+		}
+		if r.escapes >= 4 {
+			if inner := unescape(text); inner != text {
+				yield("escapes", inner)
+			}
+		}
+	}
+}
+
+// uncode reads a run of characters as hexadecimal digits, base64 or base32, if what comes
+// out is text.
+func uncode(run string) (code, inner string) {
+	if len(run)%2 == 0 {
+		if b, err := hex.DecodeString(run); err == nil {
+			return "hex", readable(b)
+		}
+	}
+	if strings.ToUpper(run) == run {
+		if b, err := base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(strings.TrimRight(run, "=")); err == nil {
+			if inner := readable(b); inner != "" {
+				return "base32", inner
+			}
+		}
+	}
+	run = strings.NewReplacer("-", "+", "_", "/").Replace(strings.Trim(run, "="))
+	if len(run)%4 == 1 {
+		run = run[:len(run)-1]
+	}
+	head := run[:min(len(run), 32)&^3]
+	if b, err := base64.RawStdEncoding.DecodeString(head); err != nil || readable(b[:max(0, len(b)-3)]) == "" {
+		return "", ""
+	}
+	b, err := base64.RawStdEncoding.DecodeString(run)
+	if err != nil {
+		return "", ""
+	}
+	return "base64", readable(b)
+}
+
+// readable is a text as a string if it is one: UTF-8 that is made for reading.
+func readable(b []byte) string {
+	if len(b) < 8 || !utf8.Valid(b) {
+		return ""
+	}
+	odd := 0
+	for _, r := range string(b) {
+		if !unicode.IsPrint(r) && !unicode.IsSpace(r) && r < 0x80 {
+			odd++
+		}
+	}
+	if odd > 0 {
+		return ""
+	}
+	return string(b)
+}
+
+// pairs reads pairs of hexadecimal digits that spaces part, at least eight in a row.
+func pairs(text string) string {
+	var all, run []byte
+	flush := func() {
+		if len(run) >= 8 {
+			all = append(append(all, run...), ' ')
+		}
+		run = run[:0]
+	}
+	for i := 0; i < len(text); {
+		if c := text[i]; c == ' ' || c == '\n' || c == ':' || c == ',' {
+			i++
+			continue
+		}
+		if strings.HasPrefix(text[i:], "0x") {
+			i += 2
+		}
+		if i+1 < len(text) && isHex(text[i]) && isHex(text[i+1]) && (i+2 == len(text) || !inCode[text[i+2]&0x7F]) {
+			run = append(run, unhex(text[i])<<4|unhex(text[i+1]))
+			i += 2
+			continue
+		}
+		flush()
+		for i < len(text) && text[i] != ' ' && text[i] != '\n' && text[i] != ',' && text[i] != ':' {
+			i++
+		}
+	}
+	flush()
+	return readable(all)
+}
+
+func isHex(c byte) bool {
+	return c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'f'
+}
+
+func unhex(c byte) byte {
+	if c <= '9' {
+		return c - '0'
+	}
+	return c | 0x20 - 'a' + 10
+}
+
+// unescape reads %69, \x69, \u0069 and &#105; as what they stand for.
+func unescape(text string) string {
+	var b strings.Builder
+	for i := 0; i < len(text); {
+		if n := escape(&b, text[i:]); n > 0 {
+			i += n
+			continue
+		}
+		b.WriteByte(text[i])
+		i++
+	}
+	return html.UnescapeString(b.String())
+}
+
+// escape writes what an escape at the beginning of text stands for, and returns how long
+// the escape is; 0 if there is none.
+func escape(b *strings.Builder, text string) int {
+	sign, digits := 2, 0
+	switch {
+	case text[0] == '%':
+		sign, digits = 1, 2
+	case strings.HasPrefix(text, `\x`):
+		digits = 2
+	case strings.HasPrefix(text, `\u`):
+		digits = 4
+	}
+	if digits == 0 || len(text) < sign+digits {
+		return 0
+	}
+	r := rune(0)
+	for _, c := range []byte(text[sign : sign+digits]) {
+		if !isHex(c) {
+			return 0
+		}
+		r = r<<4 | rune(unhex(c))
+	}
+	if digits == 2 { // a byte, which may be a part of a character
+		b.WriteByte(byte(r))
+	} else {
+		b.WriteRune(r)
+	}
+	return sign + digits
+}

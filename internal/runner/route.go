@@ -1,0 +1,92 @@
+package runner
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/change"
+	"github.com/pavise/pavise/internal/route"
+)
+
+// modelOf returns the model that a route leads to.
+func modelOf(route pavise.Name) pavise.Name {
+	return pavise.Name{Tenant: route.Tenant, Kind: "model", ID: route.ID}
+}
+
+// shortModel is a model's digest as people compare it, or an address whole.
+func shortModel(model string) string {
+	if digest, ok := strings.CutPrefix(model, "sha256:"); ok && len(digest) > 12 {
+		return "sha256:" + digest[:12]
+	}
+	return model
+}
+
+// routeBefore names the digest of the route that a change replaces.
+const routeBefore = "route before"
+
+// releaseRunner runs route.release.
+func releaseRunner(rooms *Rooms) change.Runner {
+	spec := func(on pavise.Name, request json.RawMessage) (route.ReleaseSpec, error) {
+		s, err := parse[route.ReleaseSpec](request)
+		if err == nil && s.Name != modelOf(on).String() {
+			err = &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the release is of %.100s, and was proposed for %s", s.Name, on)}
+		}
+		return s, err
+	}
+	return change.Runner{
+		Plan: func(ctx context.Context, on pavise.Name, request json.RawMessage) (change.Plan, error) {
+			s, err := spec(on, request)
+			if err != nil {
+				return change.Plan{}, err
+			}
+			plan, err := rooms.Routes.PlanRelease(ctx, s)
+			return change.Plan{
+				Summary: fmt.Sprintf("let %s be answered by %s%s", s.Name, shortModel(plan.Model), plan.Will.Heard()),
+				Digests: map[string]string{routeBefore: plan.Before, "model": plan.Model}, Detail: plan,
+			}, err
+		},
+		Run: func(ctx context.Context, act change.Act) error {
+			s, err := spec(act.On, act.Request)
+			if err != nil {
+				return err
+			}
+			return rooms.Routes.Release(ctx, act.Who, s, act.Digests[routeBefore], act.Mark)
+		},
+		Breakable: func(pavise.Name, json.RawMessage) error { return nil },
+	}
+}
+
+// safeRouteRunner runs a verb on a route in the safe direction.
+func safeRouteRunner(plan func(context.Context, pavise.Name) (change.Plan, error), run func(context.Context, change.Act, pavise.Name) error) change.Runner {
+	return change.Runner{
+		Safe: true,
+		Plan: func(ctx context.Context, on pavise.Name, request json.RawMessage) (change.Plan, error) {
+			if _, err := parse[Nothing](request); err != nil {
+				return change.Plan{}, err
+			}
+			return plan(ctx, modelOf(on))
+		},
+		Run: func(ctx context.Context, act change.Act) error { return run(ctx, act, modelOf(act.On)) },
+	}
+}
+
+func (rooms *Rooms) planRollback(ctx context.Context, model pavise.Name) (change.Plan, error) {
+	plan, err := rooms.Routes.PlanRollback(ctx, model)
+	return change.Plan{
+		Summary: fmt.Sprintf("let %s be answered by %s again%s", model, shortModel(plan.Model), plan.Will.Heard()),
+		Digests: map[string]string{routeBefore: plan.Before, "model": plan.Model}, Detail: plan,
+	}, err
+}
+
+func (rooms *Rooms) planQuarantine(_ context.Context, model pavise.Name) (change.Plan, error) {
+	switch {
+	case !rooms.Routes.Has(model):
+		return change.Plan{}, &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("no route leads to %s", model), Hint: "pavise route list shows those that exist"}
+	case rooms.Routes.Quarantined(model):
+		return change.Plan{}, &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("%s is in quarantine already", model), Hint: "pavise route release ends a quarantine"}
+	}
+	return change.Plan{Summary: fmt.Sprintf("let nobody ask %s until another release", model)}, nil
+}

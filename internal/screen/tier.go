@@ -1,0 +1,69 @@
+package screen
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/tier"
+)
+
+func printTiers(w io.Writer, l api.TierViews) {
+	if len(l.Tiers) == 0 {
+		fmt.Fprintln(w, "every caller is green at every model that was asked about")
+	} else {
+		tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+		row(tw, "MODEL", "CALLER", "TIER", "SINCE", "UNTIL", "WHY")
+		for _, v := range l.Tiers {
+			row(tw, v.Model.ID, v.Who, v.Tier, at(v.Since), at(v.Until), v.Words)
+		}
+		tw.Flush()
+	}
+	if l.More > 0 {
+		fmt.Fprintf(w, "and %d more: ask with --model or --caller\n", l.More)
+	}
+	if l.Pushed > 0 {
+		fmt.Fprintf(w, "%s let go since the start, because there was no room for more\n", Count(l.Pushed, "standing"))
+	}
+}
+
+// at is an instant to the minute, or "" for none.
+func at(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.Local().Format("2006-01-02 15:04")
+}
+
+func printTier(w io.Writer, s api.TierShown) {
+	fmt.Fprintf(w, "%s is %s at %s", s.Who, s.Tier, s.Model)
+	if !s.Since.IsZero() && s.Tier != tier.Green {
+		fmt.Fprintf(w, " since %s", at(s.Since))
+	}
+	if !s.Until.IsZero() {
+		fmt.Fprintf(w, ", until %s", at(s.Until))
+	}
+	fmt.Fprintf(w, ": %s\n", s.Words)
+	if len(s.Records) == 0 {
+		return
+	}
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	row(tw, "RECORD", "AT", "KIND", "SAYS")
+	for _, r := range s.Records {
+		row(tw, r.Index, at(r.At), r.Kind, r.Words)
+	}
+	tw.Flush()
+}
+
+func printHeld(w io.Writer, h api.TierHeld) {
+	fmt.Fprintf(w, "%s is %s at %s until %s\n", h.Who, h.Tier, h.Model, at(h.Until))
+	if !h.Seen {
+		fmt.Fprintln(w, "nobody of that name has asked for anything since the start: is it spelled as pavise caller list has it?")
+	}
+}
+
+func printLifted(w io.Writer, l api.TierLifted) {
+	fmt.Fprintf(w, "%s is green at %s again; it was %s: %s\n", l.Was.Who, l.Was.Model, l.Was.Tier, l.Was.Words)
+}

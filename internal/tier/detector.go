@@ -1,0 +1,384 @@
+package tier
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/detect"
+	"github.com/pavise/pavise/internal/store"
+	"github.com/pavise/pavise/internal/sybil"
+	"github.com/pavise/pavise/internal/theft"
+)
+
+const (
+	// maxWatched bounds the models with a calibration: each takes some megabytes.
+	maxWatched = 64
+	// maxClients are remembered by the detectors of all models together, of some 15 KiB
+	// each, and each model's remember as many as the others'.
+	maxClients = 8192
+	// maxLost bounds the studies that are to be dropped while the store takes nothing. What
+	// is beyond stays in it until its client is kept again, or the calibration is another.
+	maxLost = 1 << 16
+	// maxTold bounds the pools of which it is remembered that something was said.
+	maxTold = 1 << 12
+)
+
+// watching is what a book knows of the models whose callers are looked at.
+type watching struct {
+	watch  sync.Mutex               // held by whoever looks, changes what is looked at, or keeps it
+	models map[pavise.Name]*watched // guarded by watch
+	lost   map[key]bool             // clients whose kept studies are to be dropped; guarded by watch
+	secret [32]byte                 // by which studies are told from what somebody made up; never changes
+}
+
+// A watched model is one that has a calibration. Book.watch guards it.
+type watched struct {
+	Watch
+	eyes  *theft.Extraction
+	crowd *sybil.Watch       // through which eyes sees
+	told  map[string]instant // pools that something was said of, and when
+	dirty map[string]bool    // clients who asked since they were last kept
+	odd   uint64             // requests whose numbers do not lie as Lay says
+}
+
+// A Watch says by what the callers of a model are looked at.
+type Watch struct {
+	Digest      [32]byte // SHA-256 of the calibration's file
+	Calibration *theft.Calibration
+	Lay         Lay
+}
+
+// A Lay says how one row of a model lies in what detectors are told of it.
+type Lay struct {
+	Inputs int // numbers of a row of inputs
+	Said   int // numbers of a row of the answer, all outputs together
+	First  int // of those, where the scores begin; the class, where there are none
+	Scores int // how many there are; 0: the answer is a class alone
+}
+
+// Calibrate has the callers of a model looked at by a calibration, or by none any more if
+// w is nil. What the same one remembered, here or in the store, stays; refused is how many
+// clients' kept studies somebody changed, with whom the detector begins anew. How callers
+// stand stays in any case. The error is of kind Invalid when the calibration is not for
+// such rows, and nothing changes then.
+//
+// It waits for the store, so it is not called within one of its transactions.
+func (b *Book) Calibrate(ctx context.Context, model pavise.Name, w *Watch) (refused int, err error) {
+	b.saving.Lock()
+	defer b.saving.Unlock()
+	b.watch.Lock()
+	defer b.watch.Unlock()
+	if w == nil {
+		if b.models[model] != nil {
+			delete(b.models, model)
+			b.share()
+		}
+		return 0, nil
+	}
+	if err := w.Calibration.Takes(nil, w.Lay.Inputs, w.Lay.Scores); err != nil {
+		return 0, err
+	}
+	was := b.models[model]
+	if was != nil && was.Digest == w.Digest {
+		was.Lay = w.Lay
+		return 0, nil
+	}
+	if was == nil && len(b.models) == maxWatched {
+		return 0, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the callers of %d models are looked at, and no more can be", maxWatched), Hint: "take the calibration of another route away"}
+	}
+	next := &watched{Watch: *w, eyes: theft.NewExtraction(w.Calibration), dirty: map[string]bool{}}
+	next.eyes.Again = true
+	next.crowd, next.told = sybil.NewWatch(next.eyes, w.Calibration, maxClients), map[string]instant{}
+	next.eyes.Bind(b.secret, w.Digest)
+	next.eyes.Lost = func(client string) {
+		delete(next.dirty, client)
+		if who, err := pavise.ParseName(client); err == nil && len(b.lost) < maxLost {
+			b.lost[key{model, who}] = true
+		}
+	}
+	if refused, err = b.readStudies(ctx, model, next); err != nil {
+		return 0, err
+	}
+	b.models[model] = next
+	b.share()
+	return refused, nil
+}
+
+// share parts the room for clients among the models. b.watch is held.
+func (b *Book) share() {
+	for _, w := range b.models {
+		w.eyes.Most = maxClients / len(b.models)
+	}
+}
+
+// readStudies takes up what the store has of a model's clients, and drops from it what was
+// kept by another calibration. b.saving and b.watch are held.
+func (b *Book) readStudies(ctx context.Context, model pavise.Name, w *watched) (refused int, err error) {
+	digest := fmt.Sprintf("%x", w.Digest)
+	// A store that takes nothing keeps them until it does: they are not read.
+	_ = b.db.Update(ctx, func(tx *store.Tx) error {
+		_, err := tx.Exec(`DELETE FROM tier_studies WHERE model = ? AND calibration <> ?`, model.String(), digest)
+		return err
+	})
+	err = b.db.View(ctx, func(tx *store.Tx) error {
+		rows, err := tx.Query(`SELECT who, study FROM tier_studies WHERE model = ? AND calibration = ?`, model.String(), digest)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var who string
+			var study []byte
+			if err := rows.Scan(&who, &study); err != nil {
+				return err
+			}
+			if w.eyes.Restore(who, study) != nil {
+				refused++
+			}
+		}
+		return rows.Err()
+	})
+	return refused, err
+}
+
+// Name is what notes call the detector.
+func (b *Book) Name() string { return "extraction" }
+
+// See looks at an answered request, and has a caller be amber at the model whom it finds
+// unlike honest clients. It says so when the caller was not so before. It is for the one
+// goroutine of package detect.
+func (b *Book) See(o *detect.Observation) string {
+	b.watch.Lock()
+	defer b.watch.Unlock()
+	w := b.models[o.Model]
+	if w == nil {
+		return ""
+	}
+	lay, rows := &w.Lay, o.Rows
+	if rows < 1 || len(o.Values) != rows*lay.Inputs || len(o.Scores) != rows*lay.Said {
+		w.odd++
+		return ""
+	}
+	var asked theft.Asked
+	w.dirty[o.Who.String()] = true
+	var last theft.Sighting
+	var pools []sybil.Found
+	facts, at := b.factsOf(o.Who), time.Duration(b.clock.ran())
+	for i := range rows {
+		asked.Input = o.Values[i*lay.Inputs : (i+1)*lay.Inputs]
+		said := o.Scores[i*lay.Said:]
+		if asked.Scores, asked.Class = nil, -1; lay.Scores > 0 {
+			asked.Scores = said[lay.First : lay.First+lay.Scores]
+		} else if lay.Said > 0 {
+			asked.Class = int(said[lay.First])
+		}
+		s, found, together := w.crowd.See(at, o.Who, facts, &asked)
+		if found {
+			last = s
+		}
+		pools = append(pools, together...)
+	}
+	says := ""
+	if last.Client != "" {
+		says = b.sight(key{o.Model, o.Who}, last)
+	}
+	for _, p := range pools {
+		says = strings.TrimPrefix(says+". "+b.together(w, o.Model, &p), ". ")
+	}
+	return strings.TrimSuffix(says, ". ")
+}
+
+// factsOf is what is known of a caller beside what it asks.
+func (b *Book) factsOf(who pavise.Name) sybil.Facts {
+	if b.facts == nil {
+		return sybil.Facts{}
+	}
+	return b.facts(who)
+}
+
+// together says what was found of callers who were looked at as one. Those who are alike
+// are amber for it. Whoever is linked otherwise stays green: it is for a person to look at,
+// and is said once in AmberTime.
+func (b *Book) together(w *watched, model pavise.Name, p *sybil.Found) string {
+	if len(p.Alike) == 0 {
+		now := b.clock.ran()
+		if last, said := w.told[p.Pool]; said && now-last < instant(b.amber) {
+			return ""
+		}
+		if len(w.told) >= maxTold {
+			clear(w.told)
+		}
+		w.told[p.Pool] = now
+		return fmt.Sprintf("is one of several who asked too little to be judged alone, and together ask unlike honest clients; all stay green (%s: %s)", p.Pool, p.Sighting.Evidence)
+	}
+	s, news := p.Sighting, 0
+	s.Evidence = fmt.Sprintf("with %d others whose rows nearly repeat each other's, %s", len(p.Alike)-1, s.Evidence)
+	for _, who := range p.Alike {
+		s.Client = who.String()
+		if b.sight(key{model, who}, s) != "" {
+			news++
+		}
+	}
+	if news == 0 {
+		return ""
+	}
+	return fmt.Sprintf("is one of %d callers whose rows nearly repeat each other's and who together ask unlike honest clients: %d of them are amber now (%s)", len(p.Alike), news, p.Sighting.Evidence)
+}
+
+// sight has a caller be amber for a time, and says so if it is news.
+func (b *Book) sight(k key, s theft.Sighting) string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	was, pushed := b.find(k), b.pushed
+	ran := b.clock.ran()
+	next := &entry{key: k, seen: &seen{sighting: s, since: b.now().UTC(), ends: ran + instant(b.amber)}}
+	news := true
+	if was != nil {
+		next.word = was.word
+		if was.seen != nil && ran < was.seen.ends {
+			next.seen.since, news = was.seen.since, false
+		}
+	} else if !b.room() {
+		return fmt.Sprintf("is unlike honest clients, and stays green: the book of tiers is full of operators' words (%s)", s.Evidence)
+	}
+	b.put(next)
+	b.unsaved[k] = true
+	if !news {
+		return ""
+	}
+	says := "is amber"
+	if w, _ := next.holds(&b.clock); w != nil {
+		says = fmt.Sprintf("stays %v by an operator's word", w.tier)
+	}
+	says = fmt.Sprintf("asks unlike honest clients, and %s: %s (%s: %.1f, where honest clients stay below %.1f)", says, s.Evidence, s.Detector, s.Score, s.Threshold)
+	if n := b.pushed - pushed; n > 0 {
+		says += fmt.Sprintf("; for want of room %d other became green", n)
+	}
+	return says
+}
+
+// forget forgets what the detector knows of a caller at a model. b.watch is held.
+func (b *Book) forget(k key) {
+	if w := b.models[k.model]; w != nil {
+		w.eyes.Forget(k.who.String())
+		w.crowd.Crowd.Forget(k.who)
+		delete(w.dirty, k.who.String())
+	}
+}
+
+// A kept study is one on its way to the store.
+type keptStudy struct {
+	key
+	calibration string
+	study       []byte
+}
+
+// Save keeps what is new since it was last called, or of the detectors what some thousand
+// clients did of it; more says that others wait. A process that is killed has lost what
+// was not kept.
+func (b *Book) Save(ctx context.Context) (more bool, err error) {
+	b.saving.Lock()
+	defer b.saving.Unlock()
+	studies, lost, more := b.studies()
+	entries := b.changed()
+	err = b.db.Update(ctx, func(tx *store.Tx) error {
+		for _, e := range entries {
+			if err := b.keepEntry(tx, e); err != nil {
+				return err
+			}
+		}
+		for _, k := range lost {
+			if _, err := tx.Exec(`DELETE FROM tier_studies WHERE model = ? AND who = ?`, k.model.String(), k.who.String()); err != nil {
+				return err
+			}
+		}
+		for _, s := range studies {
+			if _, err := tx.Exec(`INSERT INTO tier_studies VALUES (?, ?, ?, ?) ON CONFLICT (model, who) DO UPDATE SET calibration = excluded.calibration, study = excluded.study`, s.model.String(), s.who.String(), s.calibration, s.study); err != nil {
+				return err
+			}
+		}
+		return b.keepClock(tx)
+	})
+	if err != nil {
+		b.again(studies, lost, entries)
+	}
+	return more, err
+}
+
+// Close keeps all that is new.
+func (b *Book) Close(ctx context.Context) error {
+	for {
+		if more, err := b.Save(ctx); err != nil || !more {
+			return err
+		}
+	}
+}
+
+// savedAtOnce is how many clients' studies one Save keeps: some 15 MiB.
+const savedAtOnce = 1024
+
+// studies takes the studies that are to be kept, and the clients whose are to be dropped.
+func (b *Book) studies() (list []keptStudy, lost []key, more bool) {
+	b.watch.Lock()
+	defer b.watch.Unlock()
+	for k := range b.lost {
+		lost = append(lost, k)
+	}
+	clear(b.lost)
+	for model, w := range b.models {
+		digest := fmt.Sprintf("%x", w.Digest)
+		for client := range w.dirty {
+			if len(list) == savedAtOnce {
+				return list, lost, true
+			}
+			delete(w.dirty, client)
+			who, err := pavise.ParseName(client)
+			if err != nil {
+				continue
+			}
+			if study, ok := w.eyes.AppendStudy(nil, client); ok {
+				list = append(list, keptStudy{key{model, who}, digest, study})
+			}
+		}
+	}
+	return list, lost, false
+}
+
+// changed takes the entries that the store has otherwise.
+func (b *Book) changed() (list []*entry) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.sweep()
+	for k := range b.unsaved {
+		e := b.find(k)
+		if e == nil {
+			e = &entry{key: k}
+		}
+		list = append(list, e)
+	}
+	clear(b.unsaved)
+	return list
+}
+
+// again has what could not be kept be kept the next time.
+func (b *Book) again(studies []keptStudy, lost []key, entries []*entry) {
+	b.watch.Lock()
+	for _, s := range studies {
+		if w := b.models[s.model]; w != nil {
+			w.dirty[s.who.String()] = true
+		}
+	}
+	for _, k := range lost {
+		b.lost[k] = true
+	}
+	b.watch.Unlock()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, e := range entries {
+		b.unsaved[e.key] = true
+	}
+}
