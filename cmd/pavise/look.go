@@ -27,8 +27,8 @@ func lookAt(_ string, r config.Route, wrong func(field string, err error)) {
 			wrong(field, err)
 		}
 	}
-	note("rate", (&firewall.Terms{}).Change(r.Rate, "", "", ""))
-	note("budget", (&firewall.Terms{}).Change("", r.Budget, "", ""))
+	note("rate", (&firewall.Terms{}).Change(r.Rate, "", "", "", ""))
+	note("budget", (&firewall.Terms{}).Change("", r.Budget, "", "", ""))
 	shape, err := firewall.ParseShape(cmp.Or(r.Shape, route.DefaultShape))
 	if err == nil && r.Shape != "" {
 		err = shape.Validate(false, r.Purpose)

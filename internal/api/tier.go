@@ -46,7 +46,7 @@ func tierVerbs() []Verb {
 		verb(Verb{
 			Name: "tier.lift", On: onTier,
 			Help:    "Let a caller be green again at a model, with a reason",
-			About:   "Whoever said otherwise, a detector or a person. What detectors remember of the caller there is forgotten, and they look anew. The record keeps how the caller stood, and the reason. Only people lift, and nobody lifts what holds themselves, or an identity that they had made. In a fleet every gateway lifts it, with the next bundle.",
+			About:   "Whoever said otherwise, a detector or a person. What detectors remember of the caller there is forgotten, and they look anew. The record keeps how the caller stood, and the reason. Only people lift, and nobody lifts what holds themselves, under any name of theirs; what holds a program of theirs they may lift. In a fleet every gateway lifts it, with the next bundle.",
 			Example: "pavise tier lift threat-detector workload/scanner --reason it-was-our-own-test",
 		}, tierLift),
 	}
@@ -268,7 +268,7 @@ func tierLift(ctx context.Context, rooms *Rooms, who pavise.Principal, req TierL
 	defer entry.Exit(&err)
 	detail := tierDetail{Model: req.Model, Caller: req.Caller, Reason: req.Reason}
 	entry.Detail(detail)
-	if err := rooms.mayLift(who, req.Caller); err != nil {
+	if err := rooms.mayLift(ctx, who, req.Caller); err != nil {
 		return lifted, err
 	}
 	book, err := rooms.book()
@@ -297,18 +297,35 @@ func (r *Rooms) lift(ctx context.Context, book *tier.Book, w tier.Word) (was tie
 	return was, err
 }
 
-// mayLift refuses to have somebody lift what holds themselves: by their own name, by that
-// of who answers for them, or an identity that either had made, as far as it has asked
-// for something since the start.
-func (r *Rooms) mayLift(who pavise.Principal, caller pavise.Name) error {
-	own := caller == who.Name() || caller == who.Root()
-	for _, c := range r.Guard.Callers(caller.Tenant) {
-		own = own || c.Name == caller && c.By != (pavise.Name{}) && (c.By == who.Root() || c.By == who.Name())
+// mayLift refuses to have somebody lift what holds themselves: their own name, that of who
+// answers for them, and any name of a person that either had made, as that one's last
+// request says. A program that they had made is no name of theirs: whoever can make one can
+// make another, which is green.
+func (r *Rooms) mayLift(ctx context.Context, who pavise.Principal, caller pavise.Name) error {
+	makers := []pavise.Name{caller}
+	if caller.Kind == pavise.Human {
+		by, err := r.maker(ctx, caller)
+		if err != nil {
+			return err
+		}
+		makers = append(makers, by)
 	}
-	if own {
+	if slices.Contains(makers, who.Name()) || slices.Contains(makers, who.Root()) {
 		return &pavise.Error{Kind: pavise.Denied, Msg: fmt.Sprintf("%s answers for %s, and nobody lifts what holds themselves", who.Root(), caller), Hint: "ask another operator to look at it"}
 	}
 	return nil
+}
+
+// maker is who had a caller's identity made, as its last request says; the zero name if
+// nobody did, or it never asked.
+func (r *Rooms) maker(ctx context.Context, caller pavise.Name) (by pavise.Name, err error) {
+	for found, err := range r.Log.SelectBack(ctx, ledger.Filter{Tenant: caller.Tenant, Who: caller.String()}, r.Log.First(), r.Log.Size()) {
+		if err != nil {
+			return by, err
+		}
+		return found.Record.Who.By, nil
+	}
+	return by, nil
 }
 
 // viewTier says a standing in words.

@@ -10,6 +10,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/detect"
 	"github.com/pavise/pavise/internal/issuer"
+	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/theft"
@@ -157,8 +158,8 @@ func TestTierRefuses(t *testing.T) {
 	}
 }
 
-// Nobody lifts what holds themselves, neither by their own name nor by that of an
-// identity that they had made, nor has a program do it.
+// Nobody lifts what holds themselves, neither by their own name nor by that of another
+// self that they had made, nor has a program do it. What holds a program of theirs they may.
 func TestNobodyLiftsTheirOwn(t *testing.T) {
 	w := newWorld(t)
 	ben, kim := w.person(t, "ben", "operator"), w.person(t, "kim", "operator")
@@ -168,7 +169,7 @@ func TestNobodyLiftsTheirOwn(t *testing.T) {
 		t.Fatal(err)
 	}
 	name := func(kind, id string) pavise.Name { return pavise.Name{Tenant: "local", Kind: kind, ID: id} }
-	for _, caller := range []pavise.Name{name("human", "ben"), name("human", "bens-other-self"), name("workload", "made")} {
+	for _, caller := range []pavise.Name{name("human", "ben"), name("human", "bens-other-self")} {
 		hold := w.holding(t, "amber")
 		hold.Caller = caller
 		if err := kim.Call(t.Context(), "tier.hold", hold, nil); err != nil {
@@ -187,10 +188,40 @@ func TestNobodyLiftsTheirOwn(t *testing.T) {
 			t.Errorf("another operator cannot lift %s: %v", caller, err)
 		}
 	}
+	hold := w.holding(t, "amber")
+	hold.Caller = name("workload", "made")
+	if err := kim.Call(t.Context(), "tier.hold", hold, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := ben.Call(t.Context(), "tier.lift", TierLift{TierRef{scored, hold.Caller}, "I need it"}, nil); err != nil {
+		t.Errorf("ben cannot lift what holds a program of his: %v", err)
+	}
 	for _, r := range w.Log.Records(0, w.Log.Size()) {
 		if r.Kind == "tier.lift" && r.Phase == record.Exit && !strings.Contains(string(r.Detail), "I need it") {
 			t.Errorf("a record of a lift without its reason: %s", r.Detail)
 		}
+	}
+}
+
+// Who had an identity made is known after a restart, too: from the log.
+func TestMakersAreKnownByTheLog(t *testing.T) {
+	w := newWorld(t)
+	ben, kim := w.person(t, "ben", "operator"), w.person(t, "kim", "operator")
+	made := pavise.Principal{Tenant: "local", Kind: pavise.Human, ID: "made-before", By: pavise.Name{Tenant: "local", Kind: pavise.Human, ID: "ben"}}
+	if _, err := w.Log.Append(t.Context(), &record.Record{Kind: "model.infer", Phase: record.Act, Tenant: "local", At: time.Now(), Who: &made, On: scored, Outcome: pavise.Allow}, ledger.Durable); err != nil {
+		t.Fatal(err)
+	}
+	hold := w.holding(t, "amber")
+	hold.Caller = made.Name()
+	if err := kim.Call(t.Context(), "tier.hold", hold, nil); err != nil {
+		t.Fatal(err)
+	}
+	lift := TierLift{TierRef{scored, made.Name()}, "I need it"}
+	if err := ben.Call(t.Context(), "tier.lift", lift, nil); pavise.KindOf(err) != pavise.Denied || !strings.Contains(err.Error(), "nobody lifts what holds themselves") {
+		t.Errorf("ben lifts whom ben had made: %v", err)
+	}
+	if err := kim.Call(t.Context(), "tier.lift", lift, nil); err != nil {
+		t.Errorf("another operator: %v", err)
 	}
 }
 

@@ -58,7 +58,7 @@ func newRouteCard(r route.Standing) routeCard {
 	for _, t := range []struct {
 		name string
 		rate firewall.Rate
-	}{{"rate of a caller", r.Terms.Rate}, {"budget of a caller", r.Terms.Budget}, {"rate of the model", r.Terms.ModelRate}, {"budget of the model", r.Terms.ModelBudget}} {
+	}{{"rate of a caller", r.Terms.Rate}, {"budget of a caller", r.Terms.Budget}, {"rate of the model", r.Terms.ModelRate}, {"budget of the model", r.Terms.ModelBudget}, {"budget of linked callers", r.Terms.ClusterBudget}} {
 		if t.rate != (firewall.Rate{}) {
 			card.Terms = append(card.Terms, term{t.name, rateText(t.rate)})
 		}

@@ -78,7 +78,7 @@ func (t Terms) InRows(bitsPerRow float64) (Terms, error) {
 	for _, limit := range []struct {
 		name string
 		rate *Rate
-	}{{"rate", &t.Rate}, {"budget", &t.Budget}, {"model_rate", &t.ModelRate}, {"model_budget", &t.ModelBudget}} {
+	}{{"rate", &t.Rate}, {"budget", &t.Budget}, {"model_rate", &t.ModelRate}, {"model_budget", &t.ModelBudget}, {"cluster_budget", &t.ClusterBudget}} {
 		if !limit.rate.Bits {
 			continue
 		}
@@ -106,5 +106,5 @@ func inRows(bits int, perRow float64) int {
 
 // Bits reports whether a limit is said in bits.
 func (t Terms) Bits() bool {
-	return t.Rate.Bits || t.Budget.Bits || t.ModelRate.Bits || t.ModelBudget.Bits
+	return t.Rate.Bits || t.Budget.Bits || t.ModelRate.Bits || t.ModelBudget.Bits || t.ClusterBudget.Bits
 }

@@ -50,7 +50,7 @@ func TestDisclosed(t *testing.T) {
 // TestBudgetsInBits reads them, and says how many rows they are.
 func TestBudgetsInBits(t *testing.T) {
 	var terms Terms
-	if err := terms.Change("600/1m", "1000 bits/24h", "", "9000000000000000000 bits/24h burst 100"); err != nil {
+	if err := terms.Change("600/1m", "1000 bits/24h", "", "9000000000000000000 bits/24h burst 100", ""); err != nil {
 		t.Fatal(err)
 	}
 	if !terms.Bits() || !strings.Contains(terms.Budget.String(), "1000 bits per 24h") {
@@ -70,7 +70,7 @@ func TestBudgetsInBits(t *testing.T) {
 		t.Errorf("no room for a row: %v", err)
 	}
 	for _, wrong := range []string{"1000 bit/24h", "1000bits/24h", " bits/24h", "-1 bits/24h", "1000 bits bits/24h", "0 bits/24h", "5 bits/999999h"} {
-		if err := terms.Change("", wrong, "", ""); pavise.KindOf(err) != pavise.Invalid {
+		if err := terms.Change("", wrong, "", "", ""); pavise.KindOf(err) != pavise.Invalid {
 			t.Errorf("%q: %v", wrong, err)
 		}
 	}

@@ -18,6 +18,8 @@ type Terms struct {
 	Budget      Rate `json:"budget"`       // of each caller; see PerWindow
 	ModelRate   Rate `json:"model_rate"`   // of all callers together
 	ModelBudget Rate `json:"model_budget"` // of all callers together: accounts are cheap, and an attacker may have many
+	// ClusterBudget is of callers together whom something links; see package sybil.
+	ClusterBudget Rate `json:"cluster_budget,omitzero"`
 }
 
 // Validate reports, as an error of kind Invalid, which rate is wrong.
@@ -25,7 +27,7 @@ func (t Terms) Validate() error {
 	for _, r := range []struct {
 		name string
 		rate Rate
-	}{{"rate", t.Rate}, {"budget", t.Budget}, {"model_rate", t.ModelRate}, {"model_budget", t.ModelBudget}} {
+	}{{"rate", t.Rate}, {"budget", t.Budget}, {"model_rate", t.ModelRate}, {"model_budget", t.ModelBudget}, {"cluster_budget", t.ClusterBudget}} {
 		if err := r.rate.Validate(); err != nil {
 			return fmt.Errorf("%s: %w", r.name, err)
 		}
@@ -152,6 +154,13 @@ func (m *Meter) Charge(now time.Time, who, model pavise.Name, rows int) (pavise.
 // same request may pass if nothing else is charged, or 0 when waiting will not
 // help.
 func (m *Meter) ChargePart(now time.Time, who, model pavise.Name, rows, parts int) (pavise.Verdict, time.Duration) {
+	return m.ChargeIn(now, who, pavise.Name{}, model, rows, parts)
+}
+
+// ChargeIn is ChargePart of a caller who is one of a cluster of linked callers: the rows
+// are taken off the cluster's budget, too. A cluster has an account under its name, which
+// is nobody's; the zero name is no cluster.
+func (m *Meter) ChargeIn(now time.Time, who, cluster, model pavise.Name, rows, parts int) (pavise.Verdict, time.Duration) {
 	if who == (pavise.Name{}) {
 		return refused("budget", "no caller to charge"), 0
 	}
@@ -177,20 +186,29 @@ func (m *Meter) ChargePart(now time.Time, who, model pavise.Name, rows, parts in
 	own.budget = c.take("budget", "your budget at this model", &budget, own.budget)
 	shared.rate = c.take("rate", "the model's rate for all callers", &b.terms.ModelRate, shared.rate)
 	shared.budget = c.take("budget", "the model's budget for all callers", &b.terms.ModelBudget, shared.budget)
+	var linked buckets
+	need, clustered := 2, cluster != (pavise.Name{}) && b.terms.ClusterBudget != (Rate{})
+	if clustered {
+		need, linked = 3, b.callers[cluster].held()
+		linked.budget = c.take("budget", "the budget of the callers whom yours is linked with", &b.terms.ClusterBudget, linked.budget)
+	}
 	if c.verdict.Outcome == pavise.Deny {
 		if c.wait > 0 {
 			c.wait += time.Duration(m.latest - given)
 		}
 		return c.verdict, c.wait
 	}
-	if m.opens(mine, own, b, shared) {
-		if m.open+2 > m.max && !m.sweep() {
+	if m.opens(mine, own, b, shared) || clustered && b.callers[cluster] == nil {
+		if m.open+need > m.max && (!m.sweep() || m.open+need > m.max) {
 			return refused("budget", "too many callers are being counted; try again later"), time.Duration(max(m.full-given, 0))
 		}
 		mine = b.callers[who] // which may have closed meanwhile
 	}
 	m.put(b, who, mine, own)
 	m.putAll(b, shared)
+	if clustered {
+		m.put(b, cluster, b.callers[cluster], linked)
+	}
 	return pavise.Verdict{Check: "budget", Outcome: pavise.Allow}, 0
 }
 
@@ -205,6 +223,11 @@ func (m *Meter) ChargePart(now time.Time, who, model pavise.Name, rows, parts in
 // outside the years 2000 to 2200, at which nothing was ever charged, counts as the
 // latest instant the meter was given.
 func (m *Meter) Take(now time.Time, who, model pavise.Name, rows int) {
+	m.TakeIn(now, who, pavise.Name{}, model, rows)
+}
+
+// TakeIn is Take of a caller who was one of a cluster.
+func (m *Meter) TakeIn(now time.Time, who, cluster, model pavise.Name, rows int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	b, ok := m.books[model]
@@ -226,6 +249,11 @@ func (m *Meter) Take(now time.Time, who, model pavise.Name, rows int) {
 	}
 	m.put(b, who, mine, own)
 	m.putAll(b, shared)
+	if cluster != (pavise.Name{}) {
+		linked := b.callers[cluster].held()
+		linked.budget = b.terms.ClusterBudget.fill(linked.budget, m.latest, rows)
+		m.put(b, cluster, b.callers[cluster], linked)
+	}
 }
 
 // A charge is one request on its way through the limits that hold for it.

@@ -300,7 +300,7 @@ func TestMeterTerms(t *testing.T) {
 		{Count: 2_000_000, Per: time.Second, Burst: 1}, {Count: 1, Per: 20 * 366 * 24 * time.Hour, Burst: 1}, {Count: 1, Per: time.Hour, Burst: math.MaxInt}, {Count: math.MaxInt, Per: math.MaxInt64, Burst: math.MaxInt},
 		{Count: 5, Per: time.Hour, Burst: 5, Bits: true},
 	} {
-		for _, terms := range []Terms{{Rate: r}, {Budget: r}, {ModelRate: r}, {ModelBudget: r}} {
+		for _, terms := range []Terms{{Rate: r}, {Budget: r}, {ModelRate: r}, {ModelBudget: r}, {ClusterBudget: r}} {
 			if err := m.SetTerms(fraud, terms); pavise.KindOf(err) != pavise.Invalid {
 				t.Errorf("%+v: %v", terms, err)
 			}
@@ -420,7 +420,7 @@ func TestMeterConcurrent(t *testing.T) {
 func BenchmarkMeterCharge(b *testing.B) {
 	m := NewMeter(1000)
 	rate := Rate{Count: 1_000_000, Per: time.Second, Burst: 1_000_000}
-	if err := m.SetTerms(fraud, Terms{rate, rate, rate, rate}); err != nil {
+	if err := m.SetTerms(fraud, Terms{Rate: rate, Budget: rate, ModelRate: rate, ModelBudget: rate}); err != nil {
 		b.Fatal(err)
 	}
 	b.ReportAllocs()

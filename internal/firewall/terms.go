@@ -6,10 +6,10 @@ import (
 	"github.com/pavise/pavise"
 )
 
-// Change reads those of the four limits that are said, as people write them. The empty
-// text leaves a limit as it is, and "none" takes away that of the rate of all callers
-// together. The error is of kind Invalid.
-func (t *Terms) Change(rate, budget, modelRate, modelBudget string) error {
+// Change reads those of the limits that are said, as people write them. The empty text
+// leaves a limit as it is, and "none" takes away that of the rate of all callers together
+// and that of linked ones. The error is of kind Invalid.
+func (t *Terms) Change(rate, budget, modelRate, modelBudget, clusterBudget string) error {
 	for _, limit := range []struct {
 		field, text string
 		to          *Rate
@@ -18,11 +18,12 @@ func (t *Terms) Change(rate, budget, modelRate, modelBudget string) error {
 		{"budget", budget, &t.Budget},
 		{"model_rate", modelRate, &t.ModelRate},
 		{"model_budget", modelBudget, &t.ModelBudget},
+		{"cluster_budget", clusterBudget, &t.ClusterBudget},
 	} {
 		if limit.text == "" {
 			continue
 		}
-		if limit.text == "none" && limit.to == &t.ModelRate {
+		if limit.text == "none" && (limit.to == &t.ModelRate || limit.to == &t.ClusterBudget) {
 			*limit.to = Rate{}
 			continue
 		}

@@ -91,6 +91,10 @@ func (x *ChatExchange) heard(p *prompt.Policy) (told []prompt.Told, system []str
 // judged asks the classifier. Whether a request goes on without an opinion is the
 // route's choice.
 func (x *ChatExchange) judged(ctx context.Context, c *prompt.Classifier) error {
+	if err := x.hold.Set(x.ask.Weight() + 2*x.ask.Written()); err != nil { // with the question, which grows to its size
+		x.entry.Verdict(pavise.Verdict{Check: "memory", Outcome: pavise.Deny, Reason: err.Error()})
+		return err
+	}
 	var texts []classifier.Text
 	for s := range x.ask.Said() {
 		texts = append(texts, classifier.Text{Role: s.Role, Text: s.Text})

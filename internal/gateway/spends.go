@@ -67,12 +67,12 @@ func (g *Gateway) restoreMeter(ctx context.Context) error {
 func (g *Gateway) replay(from, to uint64) error {
 	next := from
 	for index, r := range g.log.Records(from, to) {
-		rows, err := charged(r)
+		rows, cluster, err := charged(r)
 		if err != nil {
 			return unreadable(index, err)
 		}
 		if rows > 0 {
-			g.meter.Take(r.At.Add(r.Took), r.Who.Name(), r.On, rows)
+			g.meter.TakeIn(r.At.Add(r.Took), r.Who.Name(), clusterOf(r.On, cluster), r.On, rows)
 		}
 		next = index + 1
 	}
@@ -83,14 +83,15 @@ func (g *Gateway) replay(from, to uint64) error {
 	return nil
 }
 
-// charged returns the rows that a record says were charged to its caller.
-func charged(r record.Record) (int, error) {
+// charged returns the rows that a record says were charged to its caller, and of which
+// cluster that was one.
+func charged(r record.Record) (rows int, cluster string, err error) {
 	if r.Kind != "model.infer" || r.Who == nil || len(r.Detail) == 0 {
-		return 0, nil
+		return 0, "", nil
 	}
 	var t Trail
-	err := json.Unmarshal(r.Detail, &t)
-	return t.Charged, err
+	err = json.Unmarshal(r.Detail, &t)
+	return t.Charged, t.Cluster, err
 }
 
 // unreadable is the error of a record that cannot be charged again.

@@ -43,8 +43,10 @@ func (x *Exchange) charge() error {
 	if x.tier == tier.Amber && !x.alters() {
 		parts = tier.Tight
 	}
-	verdict, retry := x.gateway.meter.ChargePart(x.gateway.now(), x.who.Name(), x.call.Model, x.trail.Rows, parts)
+	cluster := x.gateway.Tiers.Cluster(x.call.Model, x.who.Name())
+	verdict, retry := x.gateway.meter.ChargeIn(x.gateway.now(), x.who.Name(), clusterOf(x.call.Model, cluster), x.call.Model, x.trail.Rows, parts)
 	if verdict.Outcome != pavise.Deny {
+		x.trail.Cluster = cluster
 		x.trail.Charged = x.trail.Rows * parts
 	}
 	err := x.check(verdict, pavise.Throttled)
@@ -52,6 +54,15 @@ func (x *Exchange) charge() error {
 		x.retry = retry
 	}
 	return err
+}
+
+// clusterOf is the name under which a meter counts a cluster of a model's callers. No
+// caller is of that kind.
+func clusterOf(model pavise.Name, cluster string) pavise.Name {
+	if cluster == "" {
+		return pavise.Name{}
+	}
+	return pavise.Name{Tenant: model.Tenant, Kind: "cluster", ID: cluster}
 }
 
 // alters reports whether the caller's answer is to be another than the model's because of

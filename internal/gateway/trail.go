@@ -23,6 +23,8 @@ type Trail struct {
 	Truth   string `json:"truth,omitempty"`   // the same of the model's own answer, when altered
 	Marks   string `json:"marks,omitempty"`   // the same of the marks in the answer, as the sealed part lists them
 	Shape   string `json:"shape,omitempty"`   // how the answer was shaped
+	// Cluster is the name of those whom the caller is linked with, who share a budget.
+	Cluster string `json:"cluster,omitempty"`
 	// Standing is how the caller stood at the model, if not in green: amber or red.
 	Standing string   `json:"standing,omitempty"`
 	Altered  bool     `json:"altered,omitempty"` // the answer is not the model's own

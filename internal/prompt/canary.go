@@ -24,9 +24,9 @@ type Canary struct {
 
 // A CanaryForm is a canary in one way of writing.
 type CanaryForm struct {
-	Size int    `json:"size"` // letters and digits
-	Weak uint64 `json:"weak"` // a rolling hash of them
-	Sum  []byte `json:"sum"`  // HMAC-SHA-256 of them, by the salt
+	Size int    `json:"size"`        // letters and digits
+	Weak uint64 `json:"weak,string"` // a rolling hash of them
+	Sum  []byte `json:"sum"`         // HMAC-SHA-256 of them, by the salt
 }
 
 const (

@@ -80,6 +80,7 @@ func (l *looker) look(text, code string, depth int) {
 	}
 	r := &reader{text: text, match: newMatcher(found), marks: &marks{found: found}, found: found}
 	r.read()
+	r.match.done()
 	l.hide(&r.hidden, found)
 	if depth == maxDepth {
 		return

@@ -1,6 +1,9 @@
 package prompt
 
-import "math/bits"
+import (
+	"math/bits"
+	"sync"
+)
 
 // A word counts two places, and a character of a script without spaces one: there,
 // words are two characters.
@@ -53,8 +56,22 @@ type matcher struct {
 // maxLetters bounds the letters that are read as one row.
 const maxLetters = 256
 
+// matchers are kept for the next text: a request has many short ones.
+var matchers = sync.Pool{New: func() any {
+	return &matcher{reached: make([]int32, compiled.steps), hops: make([]via, compiled.steps), letters: make([]byte, 0, maxLetters)}
+}}
+
+// newMatcher returns one that has read nothing. done gives it back.
 func newMatcher(found func(rule int, how via)) *matcher {
-	return &matcher{found: found, at: firstPlace, reached: make([]int32, compiled.steps), hops: make([]via, compiled.steps)}
+	m := matchers.Get().(*matcher)
+	clear(m.reached)
+	*m = matcher{found: found, at: firstPlace, reached: m.reached, hops: m.hops, letters: m.letters[:0]}
+	return m
+}
+
+func (m *matcher) done() {
+	m.found = nil
+	matchers.Put(m)
 }
 
 // A written is how a word stands in the text.

@@ -87,71 +87,78 @@ func (s *Scanner) note(secret int, found *[]Finding) {
 }
 
 // scan looks at what is in the buffer from next on, and returns where in it something
-// begins that must wait.
+// begins that must wait. What may be the beginning of something is looked at again with
+// what follows; meanwhile something worse may begin within it.
 func (s *Scanner) scan(final bool, found *[]Finding) (hold int) {
-	hold = -1
-	for s.next < len(s.buf) {
-		b := s.buf[s.next:]
-		secret, m, n := s.try(b, final)
-		switch {
-		case m == open:
-			if hold < 0 && s.policy.action(secret) == Refuse {
-				hold = s.next
+	first, behind := -1, byte(0) // what begins first, and the byte before it
+	i, before := s.next, s.before
+	for i < len(s.buf) {
+		b := s.buf[i:]
+		secret, m, n := s.try(i, before, final)
+		switch m {
+		case open:
+			if first < 0 {
+				first, behind = i, before
 			}
-			if hold < 0 {
-				hold = len(s.buf)
+			if s.policy.action(secret) == Refuse {
+				s.next, s.before = first, behind
+				return i
 			}
-			return hold
-		case m == hit:
+		case hit:
 			s.note(secret, found)
 		}
-		if n = max(n, 1); s.before == '\\' && m == none && (b[0] == 'n' || b[0] == 'r' || b[0] == 't') {
-			s.before = ' ' // the arguments of a call are JSON, where a line ends so
-			s.next++
+		if n = max(n, 1); before == '\\' && m != hit && (b[0] == 'n' || b[0] == 'r' || b[0] == 't') {
+			i, before = i+1, ' ' // the arguments of a call are JSON, where a line ends so
 			continue
 		}
-		for isAlnum(b[0]) && n < len(b) && isAlnum(b[n]) && m == none { // to the word's end
+		for m != hit && isAlnum(b[0]) && n < len(b) && isAlnum(b[n]) { // to the word's end
 			n++
 		}
-		s.before = b[n-1]
-		s.next += n
+		i, before = i+n, b[n-1]
+	}
+	if s.next, s.before = i, before; first >= 0 {
+		s.next, s.before = first, behind
 	}
 	return len(s.buf)
 }
 
-// try looks for a secret that begins with b.
-func (s *Scanner) try(b []byte, final bool) (secret int, m match, n int) {
-	c := b[0]
-	switch {
-	case c == '-' && s.before != '-':
+// try looks for a secret that begins at i, behind the byte before.
+func (s *Scanner) try(i int, before byte, final bool) (secret int, m match, n int) {
+	b := s.buf[i:]
+	switch c := b[0]; {
+	case c == '-' && before != '-':
 		m, n = pem(b, final)
 		return pemKey, m, n
 	case c == '=' || c == ':':
-		if s.before == '=' || s.before == ':' {
+		if before == '=' || before == ':' {
 			return 0, none, 0
 		}
 		if len(b) == 1 && !final {
 			return givenValue, open, 0
 		}
-		before := s.buf[max(0, s.next-context):s.next]
-		m, n = assigned(before, b[1:], final)
-		if m == hit {
+		if m, n = assigned(s.buf[max(0, i-context):i], b[1:], final); m == hit {
 			n = 1 // what is given may be a key of its own
 		}
 		return givenValue, m, n
-	case isWord(s.before) || !isAlnum(c):
+	case isWord(before) || !isAlnum(c):
 		return 0, none, 0
 	case c >= '0' && c <= '9':
-		if s.before == '.' {
+		if before == '.' {
 			return 0, none, 0
 		}
 		m, n = card(b, final)
 		return cardNumber, m, n
 	}
-	waits, best := -1, none
+	return s.key(b, before, final)
+}
+
+// key looks for a key of a known form, or the number of an account, that b begins with.
+// Of several that it may become it says the one that must not leave.
+func (s *Scanner) key(b []byte, before byte, final bool) (secret int, m match, n int) {
+	waits := -1
 	for i := range keyTokens {
 		t := &keyTokens[i]
-		if t.prefix[0] != c || t.secret == aJWT && s.before == '-' {
+		if t.prefix[0] != b[0] || t.secret == aJWT && before == '-' {
 			continue
 		}
 		m, n := t.try(b, final)
@@ -159,13 +166,13 @@ func (s *Scanner) try(b []byte, final bool) (secret int, m match, n int) {
 			return t.secret, hit, n
 		}
 		if m == open && (waits < 0 || s.policy.action(t.secret) == Refuse) {
-			waits, best = t.secret, open
+			waits = t.secret
 		}
 	}
-	if best == open {
+	if waits >= 0 {
 		return waits, open, 0
 	}
-	if c >= 'A' && c <= 'Z' {
+	if b[0] >= 'A' && b[0] <= 'Z' {
 		m, n = iban(b, final)
 		return ibanNumber, m, n
 	}

@@ -3,6 +3,7 @@ package prompt
 import (
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"hash/crc32"
 	"math/rand/v2"
@@ -153,6 +154,40 @@ func TestChunks(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestWorseWithin holds back what begins within something that is only alerted on.
+func TestWorseWithin(t *testing.T) {
+	key := "AKIA" + random(big32, 16, 1)
+	for _, lead := range []string{"api_key = ", "token: \"", "DE12 3456 ", "4532 ", "eyJhbGciOiJSUzI1NiJ9.", "password=", "secret : '"} {
+		for size := 1; size < 30; size++ {
+			s, text, met := (&Answers{}).NewScanner(nil), lead+key+"\" and more", false
+			for from := 0; from < len(text) && !met; from += size {
+				found, clear := s.Add(text[from:min(len(text), from+size)])
+				met = has(found, "secret.aws")
+				if !met && clear > int64(len(lead)) {
+					t.Errorf("%q in pieces of %d was clear up to %d", text, size, clear)
+					break
+				}
+			}
+			if !met && !has(s.End(), "secret.aws") {
+				t.Errorf("%q in pieces of %d is not found", text, size)
+			}
+		}
+	}
+}
+
+// TestCanaryAsJSON keeps a canary over its way through JSON.
+func TestCanaryAsJSON(t *testing.T) {
+	a, _ := watcher(t)
+	text, err := json.Marshal(a)
+	var back Answers
+	if err == nil {
+		err = json.Unmarshal(text, &back)
+	}
+	if err != nil || !has(back.Whole(bird, nil), "canary.found") {
+		t.Error(err, string(text))
 	}
 }
 

@@ -116,6 +116,7 @@ func (t *Table) prepare(ctx context.Context, all []Standing, share int, model fu
 		}
 		route.Terms = limits
 		route.Terms.Budget, route.Terms.ModelBudget = route.Terms.Budget.Part(share), route.Terms.ModelBudget.Part(share)
+		route.Terms.ClusterBudget = route.Terms.ClusterBudget.Part(share)
 		if s.Quarantined {
 			barred[route.Model] = true
 		}

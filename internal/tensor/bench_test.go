@@ -135,3 +135,37 @@ func TestNoAllocations(t *testing.T) {
 		}
 	}
 }
+
+// TestResponseInRoom has a response lie in the room of its request: it costs no more than
+// its names, a second response to one request lies elsewhere, and nothing of it is in the
+// next exchange.
+func TestResponseInRoom(t *testing.T) {
+	room, lim := new(Room), DefaultLimits()
+	lim.Room = room
+	read := func(request *Request, score string) *Response {
+		r, err := OIP.ParseResponse(Message{[]byte(`{"model_name":"m","outputs":[{"name":"y","shape":[1,2],"datatype":"FP64","data":[` + score + `,0]}]}`), NoHeader}, request, Signature{}, lim)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	for _, score := range []string{"0.25", "0.5"} {
+		request, err := OIP.ParseRequest(Message{body(4, 6), NoHeader}, Signature{}, lim)
+		if err != nil {
+			t.Fatal(err)
+		}
+		first, second := read(request, score), read(request, "0.75")
+		if first != &room.answer.Response || second == first {
+			t.Error("the first response is not in the room, or the second one is there, too")
+		}
+		if v, other := first.Outputs[0].Data.Floats[0], second.Outputs[0].Data.Floats[0]; fmt.Sprint(v) != score || other != 0.75 {
+			t.Errorf("read %v and %v, not %s and 0.75", v, other, score)
+		}
+		if room.empty(); first.Outputs != nil || room.answer.few != [16]float64{} {
+			t.Errorf("left behind: %+v", room.answer)
+		}
+	}
+	if n := testing.AllocsPerRun(200, func() { read(&Request{room: room}, "0.25"); room.empty() }); n > 4 { // two names, and the text
+		t.Errorf("%v allocations", n)
+	}
+}

@@ -189,9 +189,11 @@ type answer struct {
 // newAnswer is where the response to a request is read to: in the request's room, if it
 // has one and no other response lies there. It was the largest thing that was allocated.
 func newAnswer(to *Request) *answer {
-	a := new(answer)
+	var a *answer
 	if to != nil && to.room != nil && to.room.answer.ints.all == nil {
 		a = &to.room.answer
+	} else {
+		a = new(answer)
 	}
 	a.floats.all, a.ints.all = a.few[:0], a.dims[:0]
 	return a

@@ -33,8 +33,11 @@ type Book struct {
 	amber time.Duration
 	most  int
 	facts func(pavise.Name) sybil.Facts // nil: nothing is known
-	clock clock
-	seed  maphash.Seed
+	// crowds are those of the models that are looked at, for readers who wait for nobody;
+	// replaced whole under watch.
+	crowds atomic.Pointer[map[pavise.Name]*sybil.Crowd]
+	clock  clock
+	seed   maphash.Seed
 
 	count  atomic.Int64 // of entries
 	shards [shardCount]atomic.Pointer[map[key]*entry]

@@ -108,8 +108,25 @@ func (b *Book) Calibrate(ctx context.Context, model pavise.Name, w *Watch) (refu
 	return refused, nil
 }
 
-// share parts the room for clients among the models. b.watch is held.
+// Cluster is the name of the callers whom something links with one at a model; "" if
+// nothing does, or nobody looks. It never waits.
+func (b *Book) Cluster(model, who pavise.Name) string {
+	if crowds := b.crowds.Load(); crowds != nil {
+		if c := (*crowds)[model]; c != nil {
+			return c.Cluster(who)
+		}
+	}
+	return ""
+}
+
+// share parts the room for clients among the models, and shows their crowds. b.watch is
+// held.
 func (b *Book) share() {
+	crowds := map[pavise.Name]*sybil.Crowd{}
+	for model, w := range b.models {
+		crowds[model] = w.crowd.Crowd
+	}
+	b.crowds.Store(&crowds)
 	for _, w := range b.models {
 		w.eyes.Most = maxClients / len(b.models)
 	}

@@ -110,3 +110,28 @@ func TestOneNetworkIsNoThief(t *testing.T) {
 		}
 	}
 }
+
+// Callers whom something links have the name of their cluster, also while the detector
+// looks; others have none.
+func TestCluster(t *testing.T) {
+	s := newShelf(t)
+	s.cfg.Facts = func(who pavise.Name) sybil.Facts {
+		if who.ID[0] == 's' {
+			return ofNetwork(who)
+		}
+		return sybil.Facts{}
+	}
+	b := s.watched(t)
+	if b.Cluster(model, caller("s1")) != "" {
+		t.Error("somebody who never asked is in a cluster")
+	}
+	split(b, 3, honest(9))
+	ask(b, caller("alone"), honest(1)())
+	name := b.Cluster(model, caller("s0"))
+	if name == "" || b.Cluster(model, caller("s2")) != name || b.Cluster(model, caller("alone")) != "" || b.Cluster(caller("other"), caller("s0")) != "" {
+		t.Errorf("the clusters are %q, %q and %q", name, b.Cluster(model, caller("s2")), b.Cluster(model, caller("alone")))
+	}
+	if _, err := b.Calibrate(t.Context(), model, nil); err != nil || b.Cluster(model, caller("s0")) != "" {
+		t.Errorf("nobody looks any more: %v", err)
+	}
+}

@@ -12,13 +12,11 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"io"
 	"math"
 	"math/rand/v2"
 	"os"
 	"slices"
 	"strings"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -57,32 +55,34 @@ func run(context.Context) error {
 	flag.IntVar(&n.clients, "clients", 300, "honest clients to calibrate with, and as many to try")
 	flag.IntVar(&n.thieves, "thieves", 8, "thieves of each kind")
 	flag.Parse()
-	conditions, began := result.Observe("."), time.Now()
-	var kept strings.Builder
-	text := io.MultiWriter(&kept, os.Stdout)
-	fmt.Fprintf(text, "## Model theft: rows until thieves are found\n\nMade by `cd bench && go run ./theft/detect --seed %d --write`.\n\n%s", *seed, about)
+	if *write {
+		if err := result.Write(result.File, "theft-detect", "## Model theft: rows until thieves are found\n\n"+about); err != nil {
+			return err
+		}
+	}
 	for _, one := range worlds {
 		if *only != "" && *only != one.name {
 			continue
 		}
+		conditions := result.Observe(".")
 		w, err := one.make(*seed)
 		if err != nil {
-			fmt.Fprintf(text, "\n### %s\n\nLeft out: its data are not here.\n", one.name)
-			fmt.Fprintln(os.Stderr, "left out:", err)
+			fmt.Fprintf(os.Stderr, "%s is left out: %v\n", one.name, err)
 			continue
 		}
 		f, err := w.measure(n, *seed)
 		if err != nil {
 			return fmt.Errorf("%s: %w", w.name, err)
 		}
-		fmt.Fprint(text, f.report(w))
-		fmt.Fprintf(os.Stderr, "%s: %s\n", w.name, time.Since(began).Round(time.Second))
+		text := fmt.Sprintf("### Rows until thieves are found: %s\n\nMade by `cd bench && go run ./theft/detect --seed %d --only %s --write`.\n%s\n%s", w.name, *seed, w.name, f.report(w), conditions)
+		fmt.Println(text)
+		if *write {
+			if err := result.Write(result.File, "theft-detect-"+w.name, text); err != nil {
+				return err
+			}
+		}
 	}
-	fmt.Fprint(text, "\nConditions:\n\n"+conditions.String())
-	if !*write {
-		return nil
-	}
-	return result.Write(result.File, "theft-detect", kept.String())
+	return nil
 }
 
 const about = `Found is how many thieves left green within 2,000 rows; the rows are all that they had asked
@@ -261,7 +261,7 @@ func at(sorted []int, share float64) int {
 
 func (f *finding) report(w *world) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "\n### %s\n\n%s The calibration has %d clients, of whom %d set the threshold: a bound of %.2g %%.\n\n", w.name, strings.ToUpper(w.about[:1])+w.about[1:], f.c.Clients, f.c.Judged, 100*f.c.Bound)
+	fmt.Fprintf(&b, "\n%s The calibration has %d clients, of whom %d set the threshold: a bound of %.2g %%.\n\n", strings.ToUpper(w.about[:1])+w.about[1:], f.c.Clients, f.c.Judged, 100*f.c.Bound)
 	heads := []string{"attack"}
 	for _, s := range shares {
 		heads = append(heads, fmt.Sprintf("%d %%: found, median, p95", s))
