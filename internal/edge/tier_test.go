@@ -209,6 +209,21 @@ func (v visitor) rows(t *testing.T, next client, most int) int {
 	return 0
 }
 
+// found is rows of a thief who is to be found: on a machine that has much to do the
+// detector may come to look at the last rows late.
+func (v visitor) found(t *testing.T, next client, most int) int {
+	t.Helper()
+	if n := v.rows(t, next, most); n != 0 {
+		return n
+	}
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		if v.Tiers.Of(edgetest.Model, v.name) != tier.Green {
+			return most
+		}
+	}
+	return 0
+}
+
 func (w wrapped) detail(t *testing.T, resp *http.Response) (record.Record, gateway.Trail) {
 	t.Helper()
 	r := w.Record(t, resp)
@@ -239,7 +254,7 @@ func TestTheftThroughTheDoor(t *testing.T) {
 	w := watchedWorld(t, nil)
 	for name, next := range map[string]client{"noise": noise(7), "jbda": jbda(1007)} {
 		v := visit(t, w, name)
-		if n := v.rows(t, next, 300); n == 0 {
+		if n := v.found(t, next, 300); n == 0 {
 			t.Errorf("%s is not found in 300 rows", name)
 		} else {
 			s, _ := w.Tiers.Get(edgetest.Model, v.name)
@@ -275,7 +290,7 @@ func records(t *testing.T, w *edgetest.World) (all []record.Record) {
 func TestAmberTellsNothing(t *testing.T) {
 	w := watchedWorld(t, func(s *route.Spec) { s.Alterable = new(true) })
 	green, eve := visit(t, w, "green"), visit(t, w, "eve")
-	if n := eve.rows(t, noise(1), 300); n == 0 {
+	if n := eve.found(t, noise(1), 300); n == 0 {
 		t.Fatal("the thief is not found")
 	}
 	next, differ, long := honest(5), 0, 0
@@ -335,7 +350,7 @@ func TestAmberTellsNothing(t *testing.T) {
 func TestAmberWithoutConsent(t *testing.T) {
 	w := watchedWorld(t, func(s *route.Spec) { s.Rate = "4000/1h burst 4000"; s.Purpose = "security" })
 	green, eve := visit(t, w, "green"), visit(t, w, "eve")
-	if n := eve.rows(t, noise(1), 300); n == 0 {
+	if n := eve.found(t, noise(1), 300); n == 0 {
 		t.Fatal("the thief is not found")
 	}
 	next := honest(5)
