@@ -150,8 +150,8 @@ func TestMarksThatDoNotFit(t *testing.T) {
 	if !altered || all < 20 || all > 90 || len(kept) < 1000 || count(said) != 0 {
 		t.Errorf("%d marks of 1000, %d bytes are kept; %v", all, len(kept), altered)
 	}
-	out, kept, altered = m.Apply(asked, said, 300)
-	if n := count(out); !altered || n >= all || n < 1 || len(kept) > 300 {
+	out, kept, altered = m.Apply(asked, said, 900)
+	if n := count(out); !altered || n >= all || n < 1 || len(kept) > 900 {
 		t.Errorf("%d marks, %d bytes are kept", n, len(kept))
 	}
 	if _, kept, altered := m.Apply(asked, said, 1); altered || len(kept) != 0 {
