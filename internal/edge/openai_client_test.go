@@ -36,6 +36,13 @@ func TestOpenAIClient(t *testing.T) {
 			}
 		})
 	}
+	t.Run("sentences with words of attacks", func(t *testing.T) { // the corpus of bench/theft/prompts
+		w := languages(t, languageServer, nil)
+		out, err := exec.Command(python, "testdata/openai_honest.py", w.Server.URL, w.Token, "../../bench/theft/prompts/benign.txt").CombinedOutput()
+		if err != nil || !strings.Contains(string(out), "answered: 2") {
+			t.Errorf("%v: %s", err, out)
+		}
+	})
 	t.Run("rotated vectors", func(t *testing.T) {
 		w := languages(t, languageServer, func(s *route.Spec) { s.Alterable, s.Embeddings = new(true), "rotate:1" })
 		out, err := exec.Command(python, "testdata/openai_embeddings.py", w.Server.URL, w.Token).CombinedOutput()

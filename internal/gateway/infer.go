@@ -309,7 +309,9 @@ func (x *Exchange) parse() (*tensor.Request, error) {
 		return nil, err
 	}
 	keepRoom(&x.desk.text, text)
-	x.read, x.whole = len(text), time.Now()
+	if x.read = len(text); !x.route.Ladder.IsZero() {
+		x.whole = time.Now()
+	}
 	x.seen.Enter(telemetry.Parse)
 	m := tensor.Message{Body: text, Header: x.call.Header}
 	weight := lim.Weight(m)
