@@ -31,6 +31,10 @@ type Principal struct {
 	// By is who had this identity made, where somebody did: an operator who minted a
 	// token, a person who sent an agent. Empty: the issuer knows the caller itself.
 	By Name `json:"by,omitzero"`
+	// Organisation is the one that the caller belongs to, as the claim map of its issuer
+	// reads it: what links callers to whom one budget may be given. No policy asks for it,
+	// and no record says it. Empty: nobody said.
+	Organisation string `json:"-"`
 }
 
 // Root returns who answers for the caller: who had the identity made, or else the

@@ -23,6 +23,9 @@ type roster struct {
 // see notes who calls, from an address.
 func (r *roster) see(who pavise.Principal, source string) {
 	f := sybil.Facts{Made: who.By}
+	if who.Organisation != "" {
+		f.Organisation = who.Issuer + " " + who.Organisation // two issuers may have the same word for two of them
+	}
 	if addr, err := netip.ParseAddr(source); err == nil {
 		f.Network = sybil.NetworkOf(addr)
 	}

@@ -19,6 +19,14 @@ func TestRoster(t *testing.T) {
 	if f := r.of(who(1).Name()); f.Network.String() != "192.0.2.0/24" || f.Made.ID != "ana" {
 		t.Errorf("known is %+v", f)
 	}
+	member := who(3)
+	for issuer, want := range map[string]string{"https://a": "https://a acme", "https://b": "https://b acme"} {
+		member.Issuer, member.Organisation = issuer, "acme"
+		r.see(member, "192.0.2.77")
+		if f := r.of(member.Name()); f.Organisation != want {
+			t.Errorf("the organisation is %q", f.Organisation)
+		}
+	}
 	r.see(who(1), "2001:db8:1::9")
 	if f := r.of(who(1).Name()); f.Network.String() != "2001:db8:1::/48" {
 		t.Errorf("after a move: %+v", f)

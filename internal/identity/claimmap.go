@@ -25,7 +25,10 @@ type ClaimMap struct {
 	Kind        string `json:"kind,omitempty"`        // "human", "workload" or "node": claims.pavise_kind, which is a workload's if absent
 	Roles       string `json:"roles,omitempty"`       // a list of strings: claims.pavise_roles
 	Environment string `json:"environment,omitempty"` // a string: Issuer.Environment
-	Require     string `json:"require,omitempty"`     // a bool, without which the token is refused: true
+	// Organisation is a string, the one that the subject belongs to: none. Callers of one
+	// are linked, which may give them one budget (package sybil).
+	Organisation string `json:"organisation,omitempty"`
+	Require      string `json:"require,omitempty"` // a bool, without which the token is refused: true
 }
 
 // The bounds of a claim map.
@@ -37,15 +40,16 @@ const (
 
 // A claimReader is a compiled claim map. A program that is nil has its default.
 type claimReader struct {
-	id, kind, roles, environment, require cel.Program
-	fixed                                 string // environment without a program
-	nodes                                 bool   // pavise_kind may be node
+	id, kind, roles, environment, organisation, require cel.Program
+
+	fixed string // environment without a program
+	nodes bool   // pavise_kind may be node
 }
 
 // A saying is what a token says about its subject, as its record reads it.
 type saying struct {
-	id, kind, environment string
-	roles                 []string
+	id, kind, environment, organisation string
+	roles                               []string
 }
 
 // newClaimReader compiles and type-checks the map of a record.
@@ -72,6 +76,7 @@ func newClaimReader(i Issuer) (*claimReader, error) {
 		{"Kind", i.Claims.Kind, &r.kind, []*cel.Type{cel.StringType}},
 		{"Roles", i.Claims.Roles, &r.roles, []*cel.Type{cel.ListType(cel.StringType), cel.ListType(cel.DynType)}},
 		{"Environment", i.Claims.Environment, &r.environment, []*cel.Type{cel.StringType}},
+		{"Organisation", i.Claims.Organisation, &r.organisation, []*cel.Type{cel.StringType}},
 		{"Require", i.Claims.Require, &r.require, []*cel.Type{cel.BoolType}},
 	} {
 		if *e.program, err = compile(env, e.text, e.yields); err != nil {
@@ -135,7 +140,7 @@ func (r *claimReader) read(t *parsed) (saying, error) {
 	for _, text := range []struct {
 		program cel.Program
 		to      *string
-	}{{r.id, &says.id}, {r.kind, &says.kind}, {r.environment, &says.environment}} {
+	}{{r.id, &says.id}, {r.kind, &says.kind}, {r.environment, &says.environment}, {r.organisation, &says.organisation}} {
 		if text.program == nil {
 			continue
 		}
@@ -165,7 +170,7 @@ func (r *claimReader) check(says *saying) error {
 	switch {
 	case !isKind(says.kind) || says.kind == pavise.Node && r.kind == nil && !r.nodes:
 		return refuse(BadKind)
-	case len(says.roles) > maxRoles || !plainWord(says.environment):
+	case len(says.roles) > maxRoles || !plainWord(says.environment) || !plainWord(says.organisation):
 		return refuse(BadClaims)
 	}
 	return nil

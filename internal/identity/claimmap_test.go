@@ -27,7 +27,7 @@ func mapped(t *testing.T, m ClaimMap, edit ...func(*Issuer)) *Verifier {
 
 // github are the claims of a token of GitHub Actions, as far as they matter here.
 var github = members{
-	"sub": "repo:acme/models:ref:refs/heads/main", "repository": "acme/models", "ref": "refs/heads/main",
+	"sub": "repo:acme/models:ref:refs/heads/main", "repository": "acme/models", "repository_owner": "acme", "ref": "refs/heads/main",
 	"job_workflow_ref": "acme/models/.github/workflows/train.yml@refs/heads/main", "environment": "prod",
 	"pavise_roles": nil, "pavise_kind": nil, "run_id": "17", "repository_id": 9007199254740993,
 }
@@ -48,8 +48,8 @@ func TestClaimMap(t *testing.T) {
 	}{
 		{"GitHub Actions", ClaimMap{
 			ID: `"gh:" + escape(claims.sub)`, Kind: `"workload"`, Roles: `claims.ref == "refs/heads/main" ? ["caller"] : []`,
-			Environment: `claims.environment`, Require: `claims.repository == "acme/models"`,
-		}, github, pavise.Principal{Kind: "workload", ID: "gh:repo:acme+2Fmodels:ref:refs+2Fheads+2Fmain", Roles: []string{"caller"}, Environment: "prod"}},
+			Environment: `claims.environment`, Organisation: `escape(claims.repository_owner)`, Require: `claims.repository == "acme/models"`,
+		}, github, pavise.Principal{Kind: "workload", ID: "gh:repo:acme+2Fmodels:ref:refs+2Fheads+2Fmain", Roles: []string{"caller"}, Environment: "prod", Organisation: "acme"}},
 		{"a Kubernetes service account", ClaimMap{
 			Kind: `"workload"`, Roles: `["caller"]`, Require: `claims["kubernetes.io"].namespace in ["ml", "prod"]`,
 		}, kubernetes, pavise.Principal{Kind: "workload", ID: "system:serviceaccount:ml:trainer", Roles: []string{"caller"}}},
@@ -68,7 +68,7 @@ func TestClaimMap(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got.Kind != tt.want.Kind || got.ID != tt.want.ID || got.Environment != tt.want.Environment || strings.Join(got.Roles, ",") != strings.Join(tt.want.Roles, ",") {
+			if got.Kind != tt.want.Kind || got.ID != tt.want.ID || got.Environment != tt.want.Environment || got.Organisation != tt.want.Organisation || strings.Join(got.Roles, ",") != strings.Join(tt.want.Roles, ",") {
 				t.Errorf("the token proves %+v, want %+v", got, tt.want)
 			}
 		})
@@ -98,6 +98,8 @@ func TestClaimMapRefuses(t *testing.T) {
 		{"roles that are text", ClaimMap{Roles: `claims.groups`}, members{"groups": "caller"}, BadClaims},
 		{"a role it may not give", ClaimMap{Roles: `claims.groups`}, members{"groups": []any{"operator"}}, ForbiddenRole},
 		{"too many roles", ClaimMap{Roles: `claims.groups`}, members{"groups": make([]string, maxRoles+1)}, BadClaims},
+		{"organisation that is no word", ClaimMap{Organisation: `claims.org`}, members{"org": "Acme & Sons"}, BadClaims},
+		{"organisation that is a list", ClaimMap{Organisation: `claims.org`}, members{"org": []string{"acme"}}, BadClaims},
 		{"environment that is no word", ClaimMap{Environment: `claims.env`}, members{"env": "prod dev"}, BadClaims},
 		{"a whole number beyond any", ClaimMap{Require: `true`}, members{"l": []any{members{"n": json.Number("18446744073709551616")}}}, BadClaims},
 		{"a number beyond any", ClaimMap{Require: `true`}, members{"n": json.Number("1e999")}, BadClaims},

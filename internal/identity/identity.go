@@ -344,7 +344,7 @@ func (r *record) proof(t *parsed) (Proof, error) {
 	p := Proof{Subject: subject, Issued: c.issued, Bound: c.bound, Origin: r.URL}
 	p.Principal = pavise.Principal{
 		Tenant: r.Tenant, Kind: subject.Kind, ID: subject.ID, Issuer: r.URL, Roles: says.roles,
-		Proof: c.bound.how(), Expires: c.expires, Environment: says.environment,
+		Proof: c.bound.how(), Expires: c.expires, Environment: says.environment, Organisation: says.organisation,
 	}
 	if r.Bound && c.bound == (Keys{}) {
 		return Proof{}, refuse(Unbound)
