@@ -55,8 +55,10 @@ func TestOpinion(t *testing.T) {
 func TestBadClassifiers(t *testing.T) {
 	const text = "a prompt that nobody else is to read"
 	for name, h := range map[string]http.HandlerFunc{
-		"5xx":       func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusServiceUnavailable) },
-		"redirect":  func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusFound) },
+		"5xx": func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusServiceUnavailable) },
+		"redirect": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusFound)
+		},
 		"nothing":   func(http.ResponseWriter, *http.Request) {},
 		"no json":   func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "flagged") },
 		"no word":   func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `{"score":0.5}`) },
