@@ -293,7 +293,7 @@ func (r *Rooms) lift(ctx context.Context, book *tier.Book, w tier.Word) (was tie
 	}
 	was, _ = book.Get(w.Model, w.Who)
 	w.Until = time.Now().Add(tier.AmberTime)
-	_, err = book.Hold(ctx, w, nil)
+	_, err = book.Obey(ctx, w) // who may lift may say so whatever holds
 	return was, err
 }
 

@@ -96,18 +96,30 @@ func (v *value) role(usual string) string {
 	return usual
 }
 
+// shaped are members whose values are the caller's to shape: names in them are words, too, and
+// no name says that its value is none.
+var shaped = map[string]bool{"parameters": true, "schema": true}
+
 // words gives all texts in a value. It reports whether more are wanted.
 func (v *value) words(said Said, yield func(Said) bool) bool {
+	return v.wordsIn(said, false, yield)
+}
+
+// wordsIn is words of a value that may be in a free one.
+func (v *value) wordsIn(said Said, inFree bool, yield func(Said) bool) bool {
 	if v.kind == text {
 		said.Text = v.text
 		return said.Text == "" || yield(said)
 	}
 	for i := range v.items {
 		m := &v.items[i]
-		if v.kind == object && unsaid[m.name] && m.kind == text {
+		if v.kind == object && !inFree && unsaid[m.name] && m.kind == text {
 			continue
 		}
-		if !m.words(said, yield) {
+		if said.Text = m.name; v.kind == object && inFree && m.name != "" && !yield(said) {
+			return false
+		}
+		if !m.wordsIn(said, inFree || v.kind == object && shaped[m.name], yield) {
 			return false
 		}
 	}

@@ -16,7 +16,7 @@ func TestSaid(t *testing.T) {
 		{Chat, `{"model":"m","messages":[{"role":"developer","content":"A"},{"role":"user","name":"ann","content":[{"type":"text","text":"B"},{"type":"image_url","image_url":{"url":"https://pics.example.com/y"}}]},
 			{"role":"assistant","tool_calls":[{"id":"c1","type":"function","function":{"name":"f","arguments":"{C}"}}]},{"role":"tool","tool_call_id":"c1","content":"D"}],
 			"tools":[{"type":"function","function":{"name":"f","description":"E","parameters":{"type":"object","properties":{"x":{"description":"F"}}}}}],"user":"u"}`,
-			"system messages[0] A, user messages[1] ann, user messages[1] B, assistant messages[2] f, assistant messages[2] {C}, tool messages[3] D, system tools f, system tools E, system tools F"},
+			"system messages[0] A, user messages[1] ann, user messages[1] B, assistant messages[2] f, assistant messages[2] {C}, tool messages[3] D, system tools f, system tools E, system tools type, system tools object, system tools properties, system tools x, system tools description, system tools F"},
 		{Completions, `{"model":"m","prompt":["A","B"],"suffix":"C"}`, "user prompt A, user prompt B, user suffix C"},
 		{Completions, `{"model":"m","prompt":[1,2]}`, ""},
 		{Responses, `{"model":"m","input":"A","instructions":"B"}`, "user input A, system instructions B"},

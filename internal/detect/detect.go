@@ -173,14 +173,19 @@ func (q *Queue) Run(ctx context.Context) {
 		case o := <-q.queue:
 			began := time.Now()
 			q.look(ctx, o)
-			if owed += restParts * time.Since(began); owed < restLeast {
-				continue
+			owed += restParts * time.Since(began)
+			for owed >= restLeast {
+				piece := min(owed, time.Second)
+				owed -= piece
+				select {
+				case <-ctx.Done():
+					return
+				case f := <-q.told:
+					q.note(ctx, f, "")
+					owed += piece
+				case <-time.After(piece):
+				}
 			}
-			select {
-			case <-ctx.Done():
-			case <-time.After(min(owed, time.Second)):
-			}
-			owed = 0
 		}
 	}
 }

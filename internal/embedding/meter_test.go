@@ -167,3 +167,21 @@ func BenchmarkMeter(b *testing.B) {
 		m.See("a", v)
 	}
 }
+
+// TestNoiseOfAnotherLength: the noise of one text at two lengths has nothing in common, or it
+// would cancel out.
+func TestNoiseOfAnotherLength(t *testing.T) {
+	n := Noise{Quiet: 0.2, Full: 0.6}
+	own := cloud(rand.New(rand.NewPCG(3, 3)), 1, 768)[0]
+	whole, half := slices.Clone(own), slices.Clone(own[:384])
+	n.Add(whole, key(1), key(9), 1)
+	n.Add(half, key(1), key(9), 1)
+	var dot, a, b float64
+	for i := range half {
+		x, y := whole[i]-own[i], half[i]-own[i]
+		dot, a, b = dot+x*y, a+x*x, b+y*y
+	}
+	if cos := math.Abs(dot) / math.Sqrt(a*b); cos > 0.3 {
+		t.Errorf("what was added has a cosine of %.2f", cos)
+	}
+}

@@ -1,6 +1,7 @@
 package embedding
 
 import (
+	"encoding/binary"
 	"math"
 )
 
@@ -37,7 +38,8 @@ func (n Noise) Strength(coverage float64) float64 {
 
 // Add adds the noise for a coverage to a vector, whose length stays, and reports whether
 // there was any. The noise belongs to the key, the input and the strength: who asks again
-// gets the same, and averaging over accounts that are alike gains nothing. input is a
+// gets the same, and averaging over accounts that are alike gains nothing. A vector of
+// another length has another. input is a
 // digest of what the vector is of.
 func (n Noise) Add(v []float64, key, input [32]byte, coverage float64) bool {
 	level := n.level(coverage)
@@ -45,7 +47,8 @@ func (n Noise) Add(v []float64, key, input [32]byte, coverage float64) bool {
 	if level == 0 || length == 0 {
 		return false
 	}
-	chance := stream(key, "noise", append(input[:], byte(level)))
+	// The length is part of it: else the noise of one text at two lengths would cancel out.
+	chance := stream(key, "noise", binary.BigEndian.AppendUint32(append(input[:], byte(level)), uint32(len(v))))
 	each := n.Strength(coverage) * length / math.Sqrt(float64(len(v)))
 	for i := range v {
 		v[i] += each * normal(chance)

@@ -46,9 +46,17 @@ func TestClusterBudget(t *testing.T) {
 	if err := replayed.SetTerms(model, terms); err != nil {
 		t.Fatal(err)
 	}
-	replayed.TakeIn(now, who(0), linked, model, 140)
+	replayed.TakeIn(now, who(0), linked, model, 140, 140)
 	if charge(replayed, 4, linked, 20) != pavise.Deny || charge(replayed, 4, linked, 5) != pavise.Allow {
 		t.Error("what records say was charged is not taken of the cluster")
+	}
+	parted := NewMeter(100)
+	if err := parted.SetTerms(model, terms); err != nil {
+		t.Fatal(err)
+	}
+	parted.TakeIn(now, who(0), linked, model, 35, 140) // of a caller who pays fourfold
+	if charge(parted, 4, linked, 100) != pavise.Allow {
+		t.Error("what one caller pays several times is taken of all several times")
 	}
 	none := terms
 	none.ClusterBudget = Rate{}

@@ -199,7 +199,7 @@ func (m *Meter) ChargeIn(now time.Time, who, cluster, model pavise.Name, rows, p
 		return c.verdict, c.wait
 	}
 	if m.opens(mine, own, b, shared) || clustered && b.callers[cluster] == nil {
-		if m.open+need > m.max && (!m.sweep() || m.open+need > m.max) {
+		if m.open+need > m.max && !m.sweep(need) {
 			return refused("budget", "too many callers are being counted; try again later"), time.Duration(max(m.full-given, 0))
 		}
 		mine = b.callers[who] // which may have closed meanwhile
@@ -223,11 +223,12 @@ func (m *Meter) ChargeIn(now time.Time, who, cluster, model pavise.Name, rows, p
 // outside the years 2000 to 2200, at which nothing was ever charged, counts as the
 // latest instant the meter was given.
 func (m *Meter) Take(now time.Time, who, model pavise.Name, rows int) {
-	m.TakeIn(now, who, pavise.Name{}, model, rows)
+	m.TakeIn(now, who, pavise.Name{}, model, rows, rows)
 }
 
-// TakeIn is Take of a caller who was one of a cluster.
-func (m *Meter) TakeIn(now time.Time, who, cluster, model pavise.Name, rows int) {
+// TakeIn is Take of a caller who was one of a cluster, or who had a part of its own rate and
+// budget: of those it took own, a multiple of the rows.
+func (m *Meter) TakeIn(now time.Time, who, cluster, model pavise.Name, rows, own int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	b, ok := m.books[model]
@@ -238,16 +239,16 @@ func (m *Meter) TakeIn(now time.Time, who, cluster, model pavise.Name, rows int)
 		m.latest = max(m.latest, instantOf(now))
 	}
 	mine := b.callers[who]
-	own, shared := mine.held(), b.all.held()
-	own.rate = b.terms.Rate.fill(own.rate, m.latest, rows)
-	own.budget = b.terms.Budget.fill(own.budget, m.latest, rows)
+	held, shared := mine.held(), b.all.held()
+	held.rate = b.terms.Rate.fill(held.rate, m.latest, own)
+	held.budget = b.terms.Budget.fill(held.budget, m.latest, own)
 	shared.rate = b.terms.ModelRate.fill(shared.rate, m.latest, rows)
 	shared.budget = b.terms.ModelBudget.fill(shared.budget, m.latest, rows)
-	if m.opens(mine, own, b, shared) && m.open+2 > m.max {
-		m.sweep()
+	if m.opens(mine, held, b, shared) && m.open+2 > m.max {
+		m.sweep(2)
 		mine = b.callers[who]
 	}
-	m.put(b, who, mine, own)
+	m.put(b, who, mine, held)
 	m.putAll(b, shared)
 	if cluster != (pavise.Name{}) {
 		linked := b.callers[cluster].held()
@@ -336,10 +337,10 @@ func cloneName(n pavise.Name) pavise.Name {
 }
 
 // sweep forgets every account that is as good as new, which changes no
-// decision, and reports whether there is room for two more. Buckets only ever
+// decision, and reports whether there is room for so many more. Buckets only ever
 // fill, so until the first account drains another sweep would find nothing; and
 // it waits at least a second, so that a full meter stays cheap. m.mu is held.
-func (m *Meter) sweep() bool {
+func (m *Meter) sweep(need int) bool {
 	if m.latest < m.full {
 		return false
 	}
@@ -355,7 +356,7 @@ func (m *Meter) sweep() bool {
 		}
 		m.close(model, b)
 	}
-	if m.open+2 <= m.max {
+	if m.open+need <= m.max {
 		return true
 	}
 	m.full = max(next, m.latest+instant(time.Second))

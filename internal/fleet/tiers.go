@@ -34,12 +34,16 @@ func TierOrders(book *tier.Book, tenant string) []TierOrder {
 }
 
 // ObeyTiers has a gateway's book say what the control plane's operators said. What its own
-// detectors saw stays, but for callers who were lifted since. An order that has ended, or
-// makes no sense, is passed over. The same orders again change nothing.
+// detectors saw stays, but for callers who were lifted since. An order that has ended by this
+// machine's clock, or makes no sense, is passed over: what held by it ends as the book counts
+// time. The same orders again change nothing.
 func ObeyTiers(ctx context.Context, book *tier.Book, orders []TierOrder, now time.Time) error {
 	type at struct{ model, who pavise.Name }
 	held := map[at]bool{}
 	for _, o := range orders {
+		if o.Tier != tier.Green {
+			held[at{o.Model, o.Who}] = true
+		}
 		if o.Validate(now) != nil {
 			continue
 		}
@@ -52,11 +56,10 @@ func ObeyTiers(ctx context.Context, book *tier.Book, orders []TierOrder, now tim
 			}
 			continue
 		}
-		held[at{o.Model, o.Who}] = true
 		if known && s.By == o.By && s.Tier == o.Tier && s.Reason == o.Reason && s.Until.Sub(o.Until).Abs() < 2*time.Minute {
 			continue
 		}
-		if _, err := book.Hold(ctx, o.Word, nil); err != nil {
+		if _, err := book.Obey(ctx, o.Word); err != nil {
 			return err
 		}
 	}
@@ -64,8 +67,7 @@ func ObeyTiers(ctx context.Context, book *tier.Book, orders []TierOrder, now tim
 		if s.By == (pavise.Name{}) || held[at{s.Model, s.Who}] {
 			continue
 		}
-		w := tier.Word{Model: s.Model, Who: s.Who, By: s.By, Reason: "the control plane says it no more"}
-		if _, err := book.Lift(ctx, w, nil); err != nil && pavise.KindOf(err) != pavise.NotFound {
+		if err := book.Unsay(ctx, s.Model, s.Who); err != nil {
 			return err
 		}
 	}

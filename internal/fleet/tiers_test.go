@@ -66,7 +66,10 @@ func TestTiersAreObeyed(t *testing.T) {
 		t.Errorf("the same orders are told as %s and %s", text, again)
 	}
 	now = now.Add(time.Minute)
-	hold(control, eve, tier.Green) // as a lift is told in a fleet
+	lift := tier.Word{Model: fraud, Who: eve, Tier: tier.Green, Until: now.Add(24 * time.Hour), By: ana, Reason: "was us"}
+	if _, err := control.Obey(t.Context(), lift); err != nil { // as a lift is told in a fleet
+		t.Fatal(err)
+	}
 	obey()
 	if gateway.Of(fraud, eve) != tier.Green || gateway.Of(fraud, mal) != tier.Amber {
 		t.Error("what was lifted holds, or another was lifted")

@@ -16,7 +16,7 @@ import (
 func (x *Exchange) blind(ctx context.Context) error {
 	relay, ok := infer.RelayFrom(ctx)
 	x.past = ok && relay.Blind && x.route.Upstream == infer.External
-	whole := !x.route.Language() && x.route.Ladder.IsZero() && (x.route.Shape.Kind == firewall.Full || x.route.Shape.Kind == "")
+	whole := !x.route.Language() && x.route.Ladder.IsZero() && x.route.Calibration == "" && (x.route.Shape.Kind == firewall.Full || x.route.Shape.Kind == "")
 	if !x.past || whole {
 		return nil
 	}

@@ -181,6 +181,7 @@ func (x *Exchange) Finish(ctx context.Context, truth *tensor.Response) (*Answer,
 func (x *Exchange) heard(truth *tensor.Response) {
 	if x.gateway.hears || x.route.Calibration != "" {
 		asked, said := x.route.Ordered(x.request, truth)
+		said = x.route.Filled(said, x.request.Rows())
 		x.gateway.suspects.Hear(x.gateway.now(), x.who.Name(), x.call.Model, &asked, &said)
 	}
 }

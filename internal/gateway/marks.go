@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/watermark"
 )
@@ -45,11 +46,15 @@ func (g *Gateway) MarksOf(ctx context.Context, who pavise.Principal, model pavis
 		files[i] = &markFile{key: k, marker: k.Marker(), seen: map[watermark.Fate]bool{}}
 	}
 	erased := 0
-	for _, r := range g.log.Records(0, g.log.Size()) {
-		if r.Kind != "model.infer" || r.On != model || len(r.Sealed) == 0 || !bytes.Contains(r.Detail, []byte(`"marks":`)) {
+	asked := ledger.Filter{Tenant: model.Tenant, Kinds: []string{"model.infer"}, On: model.String()}
+	for r, err := range g.log.Select(ctx, asked, g.log.First(), g.log.Size()) {
+		if err != nil {
+			return nil, fmt.Errorf("look for marked answers: %w", err)
+		}
+		if len(r.Sealed) == 0 || !bytes.Contains(r.Detail, []byte(`"marks":`)) {
 			continue
 		}
-		marks, classes, err := g.marksIn(ctx, &r)
+		marks, classes, err := g.marksIn(ctx, &r.Record)
 		if pavise.KindOf(err) == pavise.NotFound {
 			erased++
 			continue
@@ -73,7 +78,22 @@ func (g *Gateway) MarksOf(ctx context.Context, who pavise.Principal, model pavis
 		one.Erased = erased
 		all = append(all, one)
 	}
+	entry.Detail(exported(all))
 	return all, nil
+}
+
+// exported is what the record says of what was given out: which keys, and how many marks.
+func exported(all []Marked) (list []exportedKey) {
+	for _, m := range all {
+		list = append(list, exportedKey{m.Commitment, m.Rows})
+	}
+	return list
+}
+
+// An exportedKey is one of them.
+type exportedKey struct {
+	Commitment string `json:"commitment"`
+	Rows       int    `json:"rows"`
 }
 
 // marksIn opens what a record keeps of the marks in its answer. The error is of kind

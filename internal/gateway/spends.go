@@ -67,12 +67,12 @@ func (g *Gateway) restoreMeter(ctx context.Context) error {
 func (g *Gateway) replay(from, to uint64) error {
 	next := from
 	for index, r := range g.log.Records(from, to) {
-		rows, cluster, err := charged(r)
+		t, err := charged(r)
 		if err != nil {
 			return unreadable(index, err)
 		}
-		if rows > 0 {
-			g.meter.TakeIn(r.At.Add(r.Took), r.Who.Name(), clusterOf(r.On, cluster), r.On, rows)
+		if t.Charged > 0 {
+			g.meter.TakeIn(r.At.Add(r.Took), r.Who.Name(), clusterOf(r.On, t.Cluster), r.On, t.Rows, t.Charged)
 		}
 		next = index + 1
 	}
@@ -83,15 +83,14 @@ func (g *Gateway) replay(from, to uint64) error {
 	return nil
 }
 
-// charged returns the rows that a record says were charged to its caller, and of which
-// cluster that was one.
-func charged(r record.Record) (rows int, cluster string, err error) {
+// charged returns what a record says was charged: to its caller, and to the model and to the
+// callers it is linked with.
+func charged(r record.Record) (t Trail, err error) {
 	if r.Kind != "model.infer" || r.Who == nil || len(r.Detail) == 0 {
-		return 0, "", nil
+		return t, nil
 	}
-	var t Trail
 	err = json.Unmarshal(r.Detail, &t)
-	return t.Charged, t.Cluster, err
+	return t, err
 }
 
 // unreadable is the error of a record that cannot be charged again.

@@ -17,7 +17,7 @@ type Trail struct {
 	ID      string `json:"id"`                // 16 random bytes, hex; binds the sealed part to this record
 	Model   string `json:"model"`             // what answered: a digest, or an upstream's address
 	Rows    int    `json:"rows,omitempty"`    // rows asked
-	Charged int    `json:"charged,omitempty"` // rows charged to the caller
+	Charged int    `json:"charged,omitempty"` // rows charged to the caller, who may pay for each several times; the model's budgets pay for Rows
 	Input   string `json:"input,omitempty"`   // hex SHA-256 of salt ‖ the request as it went to the model
 	Output  string `json:"output,omitempty"`  // hex SHA-256 of salt ‖ the answer as it went to the caller
 	Truth   string `json:"truth,omitempty"`   // the same of the model's own answer, when altered
@@ -61,7 +61,7 @@ func (t *Trail) AppendJSON(b []byte) []byte {
 	}
 	for _, f := range [...]struct{ key, value string }{
 		{`,"input":`, t.Input}, {`,"output":`, t.Output}, {`,"truth":`, t.Truth},
-		{`,"marks":`, t.Marks}, {`,"shape":`, t.Shape}, {`,"standing":`, t.Standing},
+		{`,"marks":`, t.Marks}, {`,"shape":`, t.Shape}, {`,"cluster":`, t.Cluster}, {`,"standing":`, t.Standing},
 	} {
 		if f.value != "" {
 			b = record.AppendString(append(b, f.key...), f.value)

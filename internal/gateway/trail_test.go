@@ -3,6 +3,7 @@ package gateway
 import (
 	"bytes"
 	"encoding/json"
+	"reflect"
 	"testing"
 
 	"github.com/pavise/pavise/internal/tensor"
@@ -16,6 +17,7 @@ func TestTrailIsSpelledAsMarshalDoes(t *testing.T) {
 		{ID: "\"\\\x00\u2028é\xff", Rows: -1, Charged: 1 << 40, Truth: "cc", Altered: true, Unseen: true, Answer: []Output{{}}},
 		{Answer: []Output{{Name: "scores", Datatype: tensor.FP32, Shape: []int64{1, -3, 0}}, {Name: "a\nb", Shape: []int64{}}}},
 		{Answer: []Output{}},
+		whole(),
 		{Unseen: true, Rung: "62.5ms", Late: true, Answer: []Output{{}}},
 	}
 	for _, trail := range trails {
@@ -35,6 +37,23 @@ func TestTrailIsSpelledAsMarshalDoes(t *testing.T) {
 			}
 		}
 	}
+}
+
+// whole is a trail in which every field says something.
+func whole() (t Trail) {
+	fields := reflect.ValueOf(&t).Elem()
+	for i := range fields.NumField() {
+		switch f := fields.Field(i); f.Kind() {
+		case reflect.String:
+			f.SetString(fields.Type().Field(i).Name)
+		case reflect.Int:
+			f.SetInt(int64(i) + 1)
+		case reflect.Bool:
+			f.SetBool(true)
+		}
+	}
+	t.Answer = []Output{{}}
+	return t
 }
 
 // TestKeptIsRead reads what is sealed as those do who open it, and finds the truth as

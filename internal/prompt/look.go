@@ -145,6 +145,8 @@ type reader struct {
 // A span is a part of the text.
 type span struct{ from, to int }
 
+func (s span) len() int { return s.to - s.from }
+
 const (
 	maxWord  = 64  // bytes of a word; longer ones are read in pieces
 	minCode  = 20  // characters of a run that is taken for a code
@@ -351,12 +353,26 @@ func containsAny(s string, list ...string) bool {
 	return slices.ContainsFunc(list, func(part string) bool { return strings.Contains(s, part) })
 }
 
-// endCode ends a run of characters that may be a code.
+// endCode ends a run of characters that may be a code. Of more than there is room for the
+// longest are kept: short ones in front of it hide none.
 func (r *reader) endCode(at int) {
-	if r.codeFrom >= 0 && at-r.codeFrom >= minCode && len(r.codes) < maxCodes {
-		r.codes = append(r.codes, span{r.codeFrom, at})
-	}
+	run := span{r.codeFrom, at}
 	r.codeFrom = -1
+	switch {
+	case run.from < 0 || run.len() < minCode:
+	case len(r.codes) < maxCodes:
+		r.codes = append(r.codes, run)
+	default:
+		shortest := 0
+		for i := range r.codes {
+			if r.codes[i].len() < r.codes[shortest].len() {
+				shortest = i
+			}
+		}
+		if r.codes[shortest].len() < run.len() {
+			r.codes[shortest] = run
+		}
+	}
 }
 
 // inCode are the characters that base64 and hexadecimal digits are written in.

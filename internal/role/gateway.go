@@ -310,7 +310,7 @@ func (g *Gateway) routesNow(all []route.Standing) (now []route.Standing, whole b
 		whole = false
 		for _, old := range g.gateway.Routes.Standings() {
 			if old.Model == s.Model {
-				now = append(now, route.Standing{Route: old.Route, Quarantined: s.Quarantined})
+				now = append(now, route.Standing{Route: old.Route, Quarantined: s.Quarantined, Parted: true})
 			}
 		}
 	}

@@ -153,6 +153,7 @@ type Standing struct {
 	Quarantined bool     `json:"quarantined,omitempty"` // nobody may ask the model
 	Deleted     bool     `json:"deleted,omitempty"`     // it is the last route that there was: none leads to the model now
 	Servers     []Server `json:"servers,omitempty"`     // how its servers do; only List says it
+	Parted      bool     `json:"-"`                     // its budgets are a gateway's part already: Adopt leaves them
 }
 
 // digest is the hex SHA-256 of all that it says.

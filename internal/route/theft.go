@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math"
 	"reflect"
 	"slices"
 	"strconv"
@@ -125,7 +126,7 @@ func (t *Table) watched(ctx context.Context, r, was *Route, spec Spec) (own *cal
 			return nil, "", err
 		}
 		r.Calibration = own.digest
-	case r.Calibration != "" && (was == nil || !was.sameModel(*r)):
+	case r.Calibration != "" && (was == nil || was.ONNX != r.ONNX || was.Place() != r.Place()):
 		r.Calibration = ""
 		warning = "the calibration was made with answers of another model, and ended with it: nobody looks for those who copy this one until you give it its own, with pavise route put --calibration"
 	case r.Calibration != "":
@@ -139,7 +140,24 @@ func (t *Table) watched(ctx context.Context, r, was *Route, spec Spec) (own *cal
 	if err := spec.amber(r); err != nil {
 		return nil, "", err
 	}
+	if r.Calibration != "" && t.calibrated(r.Model) >= tier.MaxWatched {
+		return nil, "", tooManyWatched()
+	}
 	return own, warning, r.checkAmber()
+}
+
+// calibrated is how many routes beside that to a model have a calibration.
+func (t *Table) calibrated(model pavise.Name) (n int) {
+	for l := range t.All() {
+		if l.Calibration != "" && l.Model != model {
+			n++
+		}
+	}
+	return n
+}
+
+func tooManyWatched() error {
+	return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the callers of %d models are looked at, and no more can be", tier.MaxWatched), Hint: "take the calibration of another route away: pavise route put NAME --amber off"}
 }
 
 // amber says what callers in amber get, as the words have it.
@@ -321,4 +339,26 @@ func (r *Route) Ordered(asked *tensor.Request, said *tensor.Response) (tensor.Re
 	a, s := *asked, *said
 	a.Inputs, s.Outputs = inOrder(asked.Inputs, r.Signature.Inputs), inOrder(said.Outputs, r.Signature.Outputs)
 	return a, s
+}
+
+// Filled is an answer as Ordered has it, with no numbers (NaN) where an output is that the
+// caller did not ask for: who leaves outputs out is looked at like everybody.
+func (r *Route) Filled(said tensor.Response, rows int) tensor.Response {
+	if len(said.Outputs) == len(r.Signature.Outputs) {
+		return said
+	}
+	var all []tensor.Tensor
+	for _, p := range r.Signature.Outputs {
+		at := slices.IndexFunc(said.Outputs, func(t tensor.Tensor) bool { return t.Name == p.Name })
+		if n := numbers(p); at >= 0 {
+			all = append(all, said.Outputs[at])
+		} else if n > 0 && n*rows <= 1<<20 {
+			all = append(all, tensor.Tensor{
+				Name: p.Name, Datatype: tensor.FP64, Shape: []int64{int64(rows), int64(n)},
+				Data: tensor.Data{Floats: slices.Repeat([]float64{math.NaN()}, rows*n)},
+			})
+		}
+	}
+	said.Outputs = all
+	return said
 }

@@ -25,7 +25,8 @@ const (
 	calibrationPoint  = 16      // of them, those by which rows are compared
 	calibrationCenter = 128     // places that stand for the rows of all classes
 	calibrationFreq   = 32
-	calibrationGroups = 16 // classes that are looked at one by one; the others are one group
+	calibrationGroups = 16      // classes that are looked at one by one; the others are one group
+	maxScores         = 1 << 20 // of one row
 )
 
 // looks are the numbers of rows after which a client is judged.

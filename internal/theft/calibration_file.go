@@ -97,7 +97,7 @@ func (c *Calibration) misfit() string {
 		return "its distances do not fit"
 	case len(c.Looks) == 0 || len(c.Looks) > len(looks) || !slices.Equal(c.Looks, looks[:len(c.Looks)]) || len(c.Middle) != len(c.Looks) || len(c.Spread) != len(c.Looks) || len(c.Tail) != len(c.Looks):
 		return "its looks do not fit"
-	case c.Scores < 0 || !(c.Threshold > 0) || !(c.Bound > 0 && c.Bound < 1) || !(c.Alpha > 0 && c.Alpha < 1):
+	case c.Scores < 0 || c.Scores > maxScores || !(c.Threshold > 0) || !(c.Bound > 0 && c.Bound < 1) || !(c.Alpha > 0 && c.Alpha < 1):
 		return "its threshold or its bound is none"
 	}
 	if why := c.Guess.misfit(c.guessed(), groups); why != "" {

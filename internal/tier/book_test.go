@@ -17,7 +17,7 @@ import (
 
 func hold(t testing.TB, b *Book, who pavise.Name, tier Tier, until time.Time) Standing {
 	t.Helper()
-	s, err := b.Hold(context.Background(), Word{Model: model, Who: who, Tier: tier, Until: until, By: ann, Reason: "a look at the log"}, nil)
+	s, err := b.Obey(context.Background(), Word{Model: model, Who: who, Tier: tier, Until: until, By: ann, Reason: "a look at the log"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -317,4 +317,62 @@ func BenchmarkOf(b *testing.B) {
 			book.Of(model, x)
 		}
 	})
+}
+
+// TestHoldLetsNobodyGo: who may hold callers cannot let one go by a word that is laxer or
+// ends sooner, and a stricter one lasts as long as the one before.
+func TestHoldLetsNobodyGo(t *testing.T) {
+	s := newShelf(t)
+	b := s.open(t)
+	now, eve := time.Now(), caller("eve")
+	say := func(to Tier, lasts time.Duration) error {
+		_, err := b.Hold(t.Context(), Word{Model: model, Who: eve, Tier: to, Until: now.Add(lasts), By: ann, Reason: "x"}, nil)
+		return err
+	}
+	if err := say(Amber, 24*time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	if err := say(Red, time.Hour); err != nil {
+		t.Fatal("a stricter word:", err)
+	}
+	if got, _ := b.Get(model, eve); got.Tier != Red || got.Until.Sub(now) < 23*time.Hour {
+		t.Errorf("a stricter word for a shorter time: %+v", got)
+	}
+	for _, w := range []struct {
+		to    Tier
+		lasts time.Duration
+	}{{Amber, time.Minute}, {Amber, 90 * 24 * time.Hour}, {Red, time.Minute}, {Green, 30 * 24 * time.Hour}} {
+		if err := say(w.to, w.lasts); pavise.KindOf(err) != pavise.Conflict {
+			t.Errorf("%v for %v: %v", w.to, w.lasts, err)
+		}
+	}
+	if err := say(Red, 48*time.Hour); err != nil || b.Of(model, eve) != Red {
+		t.Error("the same for longer:", err)
+	}
+	if err := b.Unsay(t.Context(), model, eve); err != nil || b.Of(model, eve) != Green {
+		t.Error("it was taken back, and holds:", err)
+	}
+	if err := b.Unsay(t.Context(), model, caller("nobody")); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestUnsaidStaysAmber: what a detector saw counts again when a word is taken back.
+func TestUnsaidStaysAmber(t *testing.T) {
+	s := newShelf(t)
+	b := s.watched(t)
+	eve := caller("eve")
+	if steal(b, eve, noise(1), 300) == 0 {
+		t.Fatal("the thief is not found")
+	}
+	if _, err := b.Hold(t.Context(), Word{Model: model, Who: eve, Tier: Red, Until: time.Now().Add(time.Hour), By: ann, Reason: "x"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Unsay(t.Context(), model, eve); err != nil || b.Of(model, eve) != Amber {
+		t.Errorf("%v, %v", b.Of(model, eve), err)
+	}
+	b = s.watched(t)
+	if b.Of(model, eve) != Amber {
+		t.Error("after a restart it is green")
+	}
 }

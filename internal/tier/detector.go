@@ -3,6 +3,7 @@ package tier
 import (
 	"context"
 	"fmt"
+	"math"
 	"strings"
 	"sync"
 	"time"
@@ -15,8 +16,8 @@ import (
 )
 
 const (
-	// maxWatched bounds the models with a calibration: each takes some megabytes.
-	maxWatched = 64
+	// MaxWatched bounds the models with a calibration: each takes some megabytes.
+	MaxWatched = 64
 	// maxClients are remembered by the detectors of all models together, of some 15 KiB
 	// each, and each model's remember as many as the others'.
 	maxClients = 8192
@@ -87,8 +88,8 @@ func (b *Book) Calibrate(ctx context.Context, model pavise.Name, w *Watch) (refu
 		was.Lay = w.Lay
 		return 0, nil
 	}
-	if was == nil && len(b.models) == maxWatched {
-		return 0, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the callers of %d models are looked at, and no more can be", maxWatched), Hint: "take the calibration of another route away"}
+	if was == nil && len(b.models) == MaxWatched {
+		return 0, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the callers of %d models are looked at, and no more can be", MaxWatched), Hint: "take the calibration of another route away"}
 	}
 	next := &watched{Watch: *w, eyes: theft.NewExtraction(w.Calibration), dirty: map[string]bool{}}
 	next.eyes.Again = true
@@ -176,7 +177,7 @@ func (b *Book) See(o *detect.Observation) string {
 		return ""
 	}
 	lay, rows := &w.Lay, o.Rows
-	if rows < 1 || len(o.Values) != rows*lay.Inputs || len(o.Scores) != rows*lay.Said {
+	if rows < 1 || len(o.Values)%rows != 0 || len(o.Values)/rows != lay.Inputs || len(o.Scores)%rows != 0 || len(o.Scores)/rows != lay.Said {
 		w.odd++
 		return ""
 	}
@@ -188,9 +189,11 @@ func (b *Book) See(o *detect.Observation) string {
 	for i := range rows {
 		asked.Input = o.Values[i*lay.Inputs : (i+1)*lay.Inputs]
 		said := o.Scores[i*lay.Said:]
-		if asked.Scores, asked.Class = nil, -1; lay.Scores > 0 {
+		asked.Scores, asked.Class = nil, -1
+		switch told := lay.Said > 0 && !math.IsNaN(said[lay.First]); { // or the caller did not ask for it
+		case told && lay.Scores > 0:
 			asked.Scores = said[lay.First : lay.First+lay.Scores]
-		} else if lay.Said > 0 {
+		case told:
 			asked.Class = int(said[lay.First])
 		}
 		s, found, together := w.crowd.See(at, o.Who, facts, &asked)

@@ -125,7 +125,11 @@ func (m Measure) Apply(r *tensor.Response, route firewall.Shape) (_ *tensor.Resp
 		coarser.Digits = min(coarser.Digits, route.Digits)
 	}
 	out, verdict := coarser.Apply(r)
-	if verdict.Outcome == pavise.Deny {
+	if verdict.Outcome == pavise.Deny && coarser.Kind != firewall.Round { // of logits no top is left by naming the others 0
+		coarser = firewall.Shape{Kind: firewall.Round, Digits: coarse, Scores: route.Scores}
+		out, verdict = coarser.Apply(r)
+	}
+	if verdict.Outcome == pavise.Deny { // nor would a caller in green be answered
 		return nil, "", &pavise.Error{Kind: pavise.Unavailable, Msg: verdict.Reason}
 	}
 	return out, coarser.String(), nil

@@ -95,8 +95,12 @@ func TestMeasuresOnAnswers(t *testing.T) {
 	if out, how, err := label.Apply(scoresOf(tensor.FP32, 3, 0.5, 0.2, 0.3), firewall.Shape{}); err != nil || how != "label only" || !slices.Equal(out.Outputs[0].Data.Floats, []float64{1, 0, 0}) {
 		t.Errorf("label: %q, %v", how, err)
 	}
-	if _, _, err := label.Apply(scoresOf(tensor.FP32, 1, 0.5), firewall.Shape{}); pavise.KindOf(err) != pavise.Unavailable {
-		t.Errorf("the label of one class: %v", err)
+	if out, how, err := label.Apply(scoresOf(tensor.FP32, 1, 0.125), firewall.Shape{}); err != nil || how != "rounded to 2 digits" || len(out.Outputs) != 1 {
+		t.Errorf("the label of one class: %q, %v", how, err)
+	}
+	top, _ := ParseMeasure("topk:1")
+	if out, how, err := top.Apply(scoresOf(tensor.FP32, 3, -0.5, -0.25, -1), firewall.Shape{}); err != nil || how != "rounded to 2 digits" || out.Outputs[0].Data.Floats[1] != -0.25 {
+		t.Errorf("the top of logits below 0: %q, %v: a caller in green is answered", how, err)
 	}
 }
 

@@ -143,7 +143,7 @@ func TestCalibrationsThatDoNotFit(t *testing.T) {
 	if n := steal(b, caller("eve"), noise(1), 300); n == 0 {
 		t.Error("nobody looks any more")
 	}
-	for i := range maxWatched - 1 {
+	for i := range MaxWatched - 1 {
 		other := pavise.Name{Tenant: "acme", Kind: "model", ID: strings.Repeat("n", i+1)}
 		if _, err := b.Calibrate(t.Context(), other, watchOf(t)); err != nil {
 			t.Fatal(err)

@@ -288,7 +288,7 @@ func TestUnwritable(t *testing.T) {
 func TestAnswerThatNobodyAskedFor(t *testing.T) {
 	for _, late := range []bool{false, true} {
 		t.Run(fmt.Sprint(late), func(t *testing.T) {
-			sent := make(chan bool, 4)
+			answered, forged := make(chan bool), make(chan bool)
 			s := serve(t, func(s *server, c *peer, n int64) {
 				for {
 					body, more := c.request()
@@ -297,9 +297,9 @@ func TestAnswerThatNobodyAskedFor(t *testing.T) {
 					}
 					if late {
 						c.say(ok(body))
-						<-sent
+						<-answered
 						c.say(ok("forged"))
-						sent <- true
+						forged <- true
 					} else {
 						c.say(ok(body) + ok("forged"))
 					}
@@ -312,8 +312,8 @@ func TestAnswerThatNobodyAskedFor(t *testing.T) {
 					t.Errorf("%q: %v", a.Body, err)
 				}
 				if late {
-					sent <- true
-					<-sent
+					answered <- true
+					<-forged
 					// The forged bytes are in our kernel once the send returned on
 					// loopback.
 				}
