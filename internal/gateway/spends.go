@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -72,7 +73,7 @@ func (g *Gateway) replay(from, to uint64) error {
 			return unreadable(index, err)
 		}
 		if t.Charged > 0 {
-			g.meter.TakeIn(r.At.Add(r.Took), r.Who.Name(), clusterOf(r.On, t.Cluster), r.On, t.Rows, t.Charged)
+			g.meter.TakeIn(r.At.Add(r.Took), r.Who.Name(), clusterOf(r.On, t.Cluster), r.On, cmp.Or(t.Rows, t.Charged), t.Charged)
 		}
 		next = index + 1
 	}
