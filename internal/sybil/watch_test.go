@@ -168,6 +168,9 @@ func network(text string) Facts { return Facts{Network: NetworkOf(netip.MustPars
 // judged alone, is found in a pool: by what its rows repeat of each other, which makes its
 // names amber, or by their network, which is evidence and no more.
 func TestSybilsAreFound(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it measures; nothing in it runs beside anything else")
+	}
 	const streams, each = 10, 40
 	world, c := calibrated(t)
 	for _, k := range []struct {
