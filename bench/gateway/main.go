@@ -34,6 +34,7 @@ type setting struct {
 	limit                                    int // of open files in one process
 	only                                     string
 	fetch                                    bool
+	unread                                   bool // nobody looks at prompts and answers
 }
 
 func run(ctx context.Context) (err error) {
@@ -46,6 +47,7 @@ func run(ctx context.Context) (err error) {
 	flag.IntVar(&s.many, "many", 10000, "connections or streams that are held, and that come at once")
 	flag.StringVar(&s.only, "only", "", "scenarios, by comma: small, large, small-tls, large-tls, least, chat, open, streams, streams-h2, idle, storm, allocations; all if empty")
 	flag.BoolVar(&s.fetch, "fetch", true, "build Caddy and install Portkey if they are not there yet")
+	flag.BoolVar(&s.unread, "unread", false, "have nobody look at prompts and answers, as a route of a language model does unless told otherwise")
 	write := flag.Bool("write", false, "put the result into "+result.File)
 	flag.Parse()
 	s.limit = files()
@@ -54,6 +56,9 @@ func run(ctx context.Context) (err error) {
 		return upstream()
 	case "load":
 		return generate()
+	}
+	if s.unread && *write {
+		return errors.New("what is written is measured as routes are by themselves: leave --unread or --write out")
 	}
 	if s.rounds < 1 || s.seconds < 1 || s.connections < 1 || s.many < 1 {
 		return errors.New("rounds, seconds, connections and many are at least 1")
@@ -100,7 +105,7 @@ func newBench(ctx context.Context, s setting) (b *bench, err error) {
 	if err != nil {
 		return b, err
 	}
-	b.place = place{dir: dir, fetch: s.fetch, tools: filepath.Join(cache, "pavise-bench"), connections: s.limit - 200}
+	b.place = place{dir: dir, fetch: s.fetch, unread: s.unread, tools: filepath.Join(cache, "pavise-bench"), connections: s.limit - 200}
 	if err := b.place.certificate(); err != nil {
 		return b, err
 	}

@@ -123,7 +123,7 @@ func (pl *place) up(ctx context.Context, binary string, by *issuer) (*proxy, err
 // chatSpec is how a language model comes behind the firewall.
 func (pl *place) chatSpec(tenant string) map[string]any {
 	return map[string]any{
-		"name": tenant + "/model/" + chatModel, "upstream": "http://" + pl.upstream, "protocol": "openai",
+		"name": tenant + "/model/" + chatModel, "upstream": "http://" + pl.upstream, "protocol": "openai", "prompts": map[string]bool{"off": pl.unread},
 		"rate": plenty, "budget": plenty, "model_rate": plenty, "model_budget": plenty,
 	}
 }

@@ -29,6 +29,7 @@ type place struct {
 	both        string // both in one
 	connections int    // how many a proxy may hold, both sides together
 	fetch       bool   // what is not there is fetched
+	unread      bool   // nobody looks at prompts and answers
 }
 
 // A proxy is one that runs.
