@@ -48,13 +48,14 @@ type soaker struct {
 	do   func(s *soak, ctx context.Context, i int) error
 }
 
-// soakers are 320 requests a second, a tenth of which is refused, and a change every
+// soakers are 350 requests a second, a tenth of which is refused, and a change every
 // two seconds.
 var soakers = []soaker{
 	{"OIP, in the gateway", 70, func(s *soak, _ context.Context, i int) error { return s.tensors(stormModel, i) }},
 	{"OIP, on a server", 70, func(s *soak, _ context.Context, i int) error { return s.tensors(stormServed, i) }},
 	{"OIP, binary", 50, (*soak).binary},
 	{"OIP, gRPC", 50, (*soak).overGRPC},
+	{"predict, TorchServe, MLflow", 30, (*soak).older},
 	{"chat", 30, (*soak).chats},
 	{"stream", 10, (*soak).stream},
 	{"stream that its caller leaves", 3, (*soak).leaves},
@@ -67,8 +68,8 @@ var soakers = []soaker{
 	{"change", 0.5, (*soak).changes},
 }
 
-// TestSoak has callers ask for as long as PAVISE_SOAK says, in every protocol, well and
-// badly, while routes and policies change. Everything is answered as it should be; and
+// TestSoak has callers ask for as long as PAVISE_SOAK says, in the protocols of predictive
+// models and of chat, well and badly, while routes and policies change. Everything is answered as it should be; and
 // memory, goroutines and open files of the process stay flat.
 func TestSoak(t *testing.T) {
 	text := os.Getenv("PAVISE_SOAK")
@@ -265,6 +266,17 @@ func (s *soak) overGRPC(ctx context.Context, i int) error {
 		err = fmt.Errorf("%+v", a)
 	}
 	return err
+}
+
+// older asks in the protocols of KServe v1 and TensorFlow Serving, TorchServe and MLflow.
+func (s *soak) older(_ context.Context, i int) error {
+	door := []struct{ path, body string }{
+		{"/v1/models/%s:predict", `{"instances":[[1,%d,1]]}`},
+		{"/predictions/%s", `[[1,%d,1]]`},
+		{"/models/%s/invocations", `{"inputs":[[1,%d,1]]}`},
+	}[i%3]
+	a, err := s.post(fmt.Sprintf(door.path, stormServed), "application/json", strings.NewReader(fmt.Sprintf(door.body, i%1000)), nil)
+	return expect(a, err, http.StatusOK, fmt.Sprint(i%1000))
 }
 
 func (s *soak) chats(ctx context.Context, i int) error {
