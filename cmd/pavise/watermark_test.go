@@ -4,11 +4,15 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/pavise/pavise/internal/answers"
 	"github.com/pavise/pavise/internal/onnx"
 )
 
@@ -50,6 +54,37 @@ func fiveClasses(t *testing.T) {
 	}
 }
 
+// serveAnswers is a server of a model that says what a file of answers says, on loopback.
+func serveAnswers(t *testing.T, path string) (address string) {
+	t.Helper()
+	set, err := answers.Layout{}.Read(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := map[[3]float64]int{}
+	for i := range set.Rows() {
+		said[[3]float64(set.Input(i))] = int(set.Output(i)[0])
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet {
+			fmt.Fprint(w, `{"name":"digits","inputs":[{"name":"x","datatype":"FP64","shape":[-1,3]}]}`)
+			return
+		}
+		var asked struct{ Inputs []struct{ Data []float64 } }
+		if err := json.NewDecoder(r.Body).Decode(&asked); err != nil {
+			t.Error(err)
+			return
+		}
+		var classes []int
+		for row := range slices.Chunk(asked.Inputs[0].Data, 3) {
+			classes = append(classes, said[[3]float64(row)])
+		}
+		json.NewEncoder(w).Encode(map[string]any{"outputs": []any{map[string]any{"name": "label", "datatype": "INT64", "data": classes}}})
+	}))
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
 // TestWatermark goes the whole way on files: a key, marked answers, and suspects: one who
 // has the marks, one who does not, and what is wrong with what was handed in.
 func TestWatermark(t *testing.T) {
@@ -59,6 +94,8 @@ func TestWatermark(t *testing.T) {
 		Verdict, Commitment, MarksDigest, Digest, Quantiser, Words string
 		Log2P                                                      float64
 		Marked, Hits, Unanswered                                   int
+		Classes                                                    int
+		ClassesGuessed                                             bool
 		Recorded                                                   *bool
 		Notes                                                      []string
 		Innocent                                                   *struct{ Models int }
@@ -102,6 +139,15 @@ func TestWatermark(t *testing.T) {
 	if a := ask(1, verify+"marked.jsonl --classes 5"); !strings.Contains(strings.Join(a.Notes, " "), "left out") {
 		t.Errorf("by the answers alone: %+v", a)
 	}
+	if a := ask(1, verify+"marked.jsonl"); a.Classes != 5 || !a.ClassesGuessed {
+		t.Errorf("by the answers alone, whose classes nobody counted: %+v", a)
+	}
+	for suspect, want := range map[string]int{"marked.jsonl": 1, "innocent.csv": 0} {
+		served := serveAnswers(t, suspect)
+		if a := ask(want, "verify --key key --marks list --suspect "+served+"/v2/models/digits"); a.Marked < 20 || a.Unanswered != 0 {
+			t.Errorf("%s, served: %+v", suspect, a)
+		}
+	}
 	if a := ask(0, verify+"innocent.csv --marks list"); a.Verdict != "not shown" || a.Log2P < -16 {
 		t.Errorf("an innocent one: %+v", a)
 	}
@@ -111,14 +157,13 @@ func TestWatermark(t *testing.T) {
 	for args, say := range map[string]string{
 		"verify --key other --answers marked.jsonl --marks list":                    "under the key",
 		verify + "marked.jsonl --marks list --committed " + strings.Repeat("0", 64): "committed to",
-		verify + "marked.jsonl":                                              "--classes",
-		verify + "none.jsonl --classes 5":                                    "none.jsonl",
-		"verify --key rows.csv --classes 5 --answers marked.jsonl":           "watermark key",
-		"verify --key key --classes 5 --answers marked.jsonl --committed 00": "--marks",
-		"verify --key key --answers key --classes 5":                         "key",
-		verify + "marked.jsonl --classes 6 --marks list":                     "of 5 classes",
-		"verify --key key":                                                   "--answers",
-		"verify --key key --suspect model.onnx":                              "--marks",
+		verify + "none.jsonl --classes 5":                                           "none.jsonl",
+		"verify --key rows.csv --classes 5 --answers marked.jsonl":                  "watermark key",
+		"verify --key key --classes 5 --answers marked.jsonl --committed 00":        "--marks",
+		"verify --key key --answers key --classes 5":                                "key",
+		verify + "marked.jsonl --classes 6 --marks list":                            "of 5 classes",
+		"verify --key key":                      "--answers",
+		"verify --key key --suspect model.onnx": "--marks",
 	} {
 		if a := ask(2, args); !strings.Contains(a.Words, say) {
 			t.Errorf("watermark %s: %s, want %q", args, a.Words, say)

@@ -1,9 +1,11 @@
 package answers
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"strings"
 
@@ -47,6 +49,8 @@ type Verified struct {
 	Commitment string   `json:"commitment"`            // of the key
 	Digest     string   `json:"marksDigest,omitempty"` // of the list of marks
 	Innocents  []string `json:"innocents,omitempty"`   // files
+	Classes    int      `json:"classes"`
+	Guessed    bool     `json:"classesGuessed,omitempty"` // nobody said how many classes there are: as many as the answers have
 	Recorded   bool     `json:"recorded"`
 }
 
@@ -69,10 +73,11 @@ func (v *Verifying) Run(ctx context.Context) (*Verified, error) {
 	if marks != nil {
 		known, s.Digest = marks.Classes, marks.Digest
 	}
-	classes, err := v.Count(a, known)
+	classes, err := v.Count(a, cmp.Or(known, a.seen()))
 	if err != nil {
 		return nil, err
 	}
+	s.Classes, s.Guessed = classes, classes == a.seen() && known == 0 && a.Width == 1 && v.Classes == ""
 	var truth *Set
 	if v.Truth != "" {
 		if truth, err = v.Of(v.Truth, a); err != nil {
@@ -178,9 +183,29 @@ func (v *Verifying) innocents(a *Set, inquire func(*Set) (*watermark.Inquiry, er
 	return list, nil
 }
 
+// seen is how many classes there are if the answers have the last one; 0 where they hold
+// something else than classes, or one alone.
+func (a *Set) seen() int {
+	most := 0.0
+	for i := range a.Rows() {
+		c := a.Output(i)[0]
+		if a.Width > 1 || c < 0 || c != math.Trunc(c) || c >= watermark.MaxClasses {
+			return 0
+		}
+		most = max(most, c)
+	}
+	if most < 1 {
+		return 0
+	}
+	return int(most) + 1
+}
+
 // Print prints it for people.
 func (s *Verified) Print(w io.Writer) {
 	fmt.Fprintf(w, "%s: %s\n%s\n\n", s.Suspect, s.Verdict, s.Words)
+	if s.Guessed {
+		fact(w, "classes", "%d, as many as the answers have; if there are more, say so with --classes", s.Classes)
+	}
 	fact(w, "key", "%s of %s", s.Commitment, s.Model)
 	if s.Digest != "" {
 		fact(w, "list", "digest %s", s.Digest)
