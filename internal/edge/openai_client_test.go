@@ -4,12 +4,15 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/route"
 )
 
@@ -43,6 +46,28 @@ func TestOpenAIClient(t *testing.T) {
 			t.Errorf("%v: %s", err, out)
 		}
 	})
+	t.Run("callers who are made up", func(t *testing.T) {
+		const each = 40
+		w := languages(t, languageServer, func(s *route.Spec) { s.Rate = "100000/1m" })
+		for caller := range 5 {
+			file, before := filepath.Join(t.TempDir(), "asked.txt"), w.Log.Size()
+			if err := os.WriteFile(file, []byte(strings.Join(workday(uint64(caller), each), "\n")), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			token := w.Mint(t, fmt.Sprint("office", caller), "caller")
+			out, err := exec.Command(python, "testdata/openai_honest.py", w.Server.URL, token, file).CombinedOutput()
+			if err != nil || !strings.Contains(string(out), fmt.Sprint("answered: ", each)) {
+				t.Errorf("caller %d: %v: %s", caller, err, out)
+			}
+			for _, r := range w.Log.Records(before, w.Log.Size()) {
+				for _, v := range r.Verdicts {
+					if v.Outcome != pavise.Allow && v.Check != "fields" { // what is taken out of requests of all callers alike
+						t.Errorf("caller %d: a record of %s has the verdict %+v", caller, r.Kind, v)
+					}
+				}
+			}
+		}
+	})
 	t.Run("rotated vectors", func(t *testing.T) {
 		w := languages(t, languageServer, func(s *route.Spec) { s.Alterable, s.Embeddings = new(true), "rotate:1" })
 		out, err := exec.Command(python, "testdata/openai_embeddings.py", w.Server.URL, w.Token).CombinedOutput()
@@ -50,6 +75,30 @@ func TestOpenAIClient(t *testing.T) {
 			t.Errorf("%v: %s", err, out)
 		}
 	})
+}
+
+// workday is what somebody asks a language model on a day at work, drawn by a seed: nobody
+// wrote these sentences with the rules in mind, and none is in the corpus of the bench.
+func workday(seed uint64, n int) (asked []string) {
+	random := rand.New(rand.NewPCG(seed, 18))
+	one := func(of ...string) string { return of[random.IntN(len(of))] }
+	for len(asked) < n {
+		thing := one("the quarterly report", "our onboarding guide", "this customer complaint", "the incident of last night", "my unit tests", "the import script",
+			"the minutes of Tuesday's meeting", "the release notes", "a cover letter", "the table of suppliers", "the Kubernetes manifest", "the privacy notice")
+		who := one("for the board", "for a new colleague", "for a customer in Lyon", "for children of ten", "for the auditors", "for the night shift")
+		how := one("in three sentences", "as a list", "in plain words", "with an example", "with the numbers first", "as an email", "in Spanish and in French")
+		asked = append(asked, one(
+			fmt.Sprintf("Please summarise %s %s %s.", thing, who, how),
+			fmt.Sprintf("What is missing from %s? Answer %s.", thing, how),
+			fmt.Sprintf("Rewrite %s %s; keep names and dates as they are.", thing, how),
+			fmt.Sprintf("I have %d rows and %d columns in %s. How do I find duplicates?", random.IntN(90000)+10, random.IntN(40)+2, thing),
+			fmt.Sprintf("Why would a job that reads %s take %d minutes instead of %d?", thing, random.IntN(90)+30, random.IntN(20)+1),
+			fmt.Sprintf("Draft questions about %s %s, %s.", thing, who, how),
+			fmt.Sprintf("Order %d-%04d has not arrived at 10.0.%d.%d's owner, Ms Ng (ref %08x). Write an apology %s.", 2026, random.IntN(9999), random.IntN(255), random.IntN(255), random.Uint32(), who),
+			fmt.Sprintf("SELECT count(*) FROM t%d WHERE day > '2026-0%d-01' is slow. Explain why %s.", random.IntN(50), random.IntN(9)+1, how),
+		))
+	}
+	return asked
 }
 
 // languageServer is a model server that answers as OpenAI's does.
