@@ -22,6 +22,51 @@ const (
 	other // an object, or a list of something else: there, and not read
 )
 
+// A Kind says what a cell holds, as it stands in the file.
+type Kind string
+
+// The kinds of cells. In CSV everything is a Text, of which an empty one is Absent: it
+// cannot say which it means.
+const (
+	Absent  Kind = "nothing"
+	Text    Kind = "text"
+	Number  Kind = "number"
+	List    Kind = "list of numbers"
+	Boolean Kind = "boolean"
+	Other   Kind = "object or list" // there, and not read
+)
+
+// A Cell is what stands in one cell, whatever it should be.
+type Cell struct {
+	Kind Kind
+	Text []byte // of a Text, a Number and a Boolean, as it is written; good until the next row is read
+}
+
+// Cell returns what stands in a column, by its place in [File.Columns].
+func (r Row) Cell(i int) Cell {
+	c := r.f.now.get(i)
+	switch c.kind {
+	case text:
+		if len(c.text) == 0 && r.f.format == CSV {
+			return Cell{Kind: Absent}
+		}
+		return Cell{Text, c.text}
+	case number:
+		switch {
+		case c.text == nil:
+			return Cell{Number, appendNumber(nil, c.number)}
+		case c.text[0] == 't' || c.text[0] == 'f':
+			return Cell{Boolean, c.text}
+		}
+		return Cell{Number, c.text}
+	case list:
+		return Cell{Kind: List}
+	case other:
+		return Cell{Kind: Other}
+	}
+	return Cell{Kind: Absent}
+}
+
 // A cell is one value.
 type cell struct {
 	at       int64 // of the record that has it; in another one it is left over, and absent
