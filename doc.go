@@ -56,8 +56,9 @@
 //   - siem tells findings to the machines that people watch: a file, signed webhooks.
 //   - issuer gives out short-lived tokens and certificates, and takes them back; login
 //     gets a person's token from their organisation.
-//   - api is the table of verbs: one entry yields the HTTP endpoint, the client
-//     call, the command and the Cedar action.
+//   - api serves a table of verbs: one row yields the HTTP endpoint, the client
+//     call, the command and the Cedar action. verbs is that table; evidence has its
+//     rows on what was written down.
 //   - demo plays an hour of a model's life against it, from outside.
 //   - console shows it in a browser, and can do nothing the API cannot.
 //   - fleet makes machines one: memberships, what gateways are told, what machines

@@ -6,11 +6,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/audit"
 	"github.com/pavise/pavise/internal/bundle"
 	"github.com/pavise/pavise/internal/config"
 	"github.com/pavise/pavise/internal/guard"
+	"github.com/pavise/pavise/internal/verbs"
 )
 
 // TestAgentIsAWitness has an agent and the control plane cosign a gateway's log, and the
@@ -79,7 +79,7 @@ func skewed(number int) bundle.Format {
 // TestVersionsApart has control planes and gateways that are one version apart: in the
 // format of bundles, and in the verbs that policies speak of.
 func TestVersionsApart(t *testing.T) {
-	newer := append([]guard.Action{{Verb: "model.distill", On: []string{"model"}, Consequential: true}}, api.Actions()...)
+	newer := append([]guard.Action{{Verb: "model.distill", On: []string{"model"}, Consequential: true}}, verbs.Actions()...)
 	old, next := skewed(1), skewed(2)
 	for name, c := range map[string]struct {
 		serve, gateway []bundle.Format
@@ -209,7 +209,7 @@ func TestRevokedGateway(t *testing.T) {
 	g, _ := p.gateway(t, "gw-1", nil)
 	app := p.caller(t, "app", "caller")
 	until(t, app, g, 200)
-	if err := p.ana.Call(t.Context(), "node.revoke", api.HolderRequest{ID: "gw-1"}, nil); err != nil {
+	if err := p.ana.Call(t.Context(), "node.revoke", verbs.HolderRequest{ID: "gw-1"}, nil); err != nil {
 		t.Fatal(err)
 	}
 	for deadline := time.Now().Add(40 * time.Second); !strings.Contains(g.Health().Bundle.Trouble, "does not give bundles to this reader"); time.Sleep(20 * time.Millisecond) {

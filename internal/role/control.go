@@ -5,12 +5,12 @@ import (
 	"fmt"
 
 	"github.com/pavise/pavise"
-	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/siem"
+	"github.com/pavise/pavise/internal/verbs"
 	"github.com/pavise/pavise/internal/witness"
 )
 
@@ -23,7 +23,7 @@ type control struct {
 	policies *guard.Policies
 	grants   *guard.Grants
 	witness  *witness.Server
-	rooms    *api.Rooms
+	rooms    *verbs.Rooms
 }
 
 // openGuard opens the door, closes what the last process left open, and gives a new
@@ -31,7 +31,7 @@ type control struct {
 // demonstration, or empty.
 func (c *control) openGuard(ctx context.Context, demo string, first map[string]string) (err error) {
 	c.guard, err = guard.New(guard.Config{
-		Actions: api.Actions(), Log: c.log, Now: c.now, Tenant: c.tenant, DemoIssuer: demo, Pool: underWay,
+		Actions: verbs.Actions(), Log: c.log, Now: c.now, Tenant: c.tenant, DemoIssuer: demo, Pool: underWay,
 		Facts: c.facts,
 		Approved: func(name pavise.Name, verb string, on pavise.Name) bool {
 			return c.changes != nil && c.changes.UnderWay(name, verb, on)
@@ -83,13 +83,13 @@ func (c *control) openWitness(ctx context.Context, k installation.Keys) error {
 
 // openChanges opens the road for consequential acts, and goes on with those that
 // were cut off. The rooms are completed before by whoever knows more of them.
-func (c *control) openChanges(ctx context.Context, k installation.Keys, more api.Rooms) (err error) {
+func (c *control) openChanges(ctx context.Context, k installation.Keys, more verbs.Rooms) (err error) {
 	c.rooms = &more
 	r := c.rooms
 	r.Guard, r.Log, r.Policies, r.Grants, r.Routes, r.Protection = c.guard, c.log, c.policies, c.grants, c.gateway.Routes, k.KEK.Protection()
 	r.Tiers, r.Marks = c.gateway.Tiers, c.gateway
 	r.Feeds, r.Subjects, r.KEK, r.Archive, r.Witness, r.Quorum = c.feeds, c.subjects, k.KEK, c.archive, c.witness, c.quorum
-	c.changes, err = change.New(ctx, change.Config{Guard: c.guard, Store: c.db, Log: c.log, Runners: api.Runners(r), Now: c.now})
+	c.changes, err = change.New(ctx, change.Config{Guard: c.guard, Store: c.db, Log: c.log, Runners: r.Runners(), Now: c.now})
 	if err != nil {
 		return err
 	}
@@ -108,4 +108,4 @@ func (c *control) openWires(ctx context.Context, k installation.Keys, cfg siem.C
 }
 
 // Rooms are the rooms that it runs, for whoever works with them in its process.
-func (c *control) Rooms() *api.Rooms { return c.rooms }
+func (c *control) Rooms() *verbs.Rooms { return c.rooms }

@@ -16,7 +16,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/pavise/pavise"
-	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/bundle"
 	"github.com/pavise/pavise/internal/config"
 	"github.com/pavise/pavise/internal/edge"
@@ -28,6 +27,7 @@ import (
 	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/seal"
 	"github.com/pavise/pavise/internal/server"
+	"github.com/pavise/pavise/internal/verbs"
 )
 
 // GatewayConfig says what a machine of the data plane is to be.
@@ -79,7 +79,7 @@ func NewGateway(ctx context.Context, cfg GatewayConfig) (g *Gateway, err error) 
 		cfg.Say = func(string, error) {}
 	}
 	if cfg.Actions == nil {
-		cfg.Actions = api.Actions()
+		cfg.Actions = verbs.Actions()
 	}
 	data := installation.Data(cfg.Data)
 	g = &Gateway{cfg: cfg, epochs: identity.NewEpochs(), house: house{

@@ -23,6 +23,7 @@ import (
 	"github.com/pavise/pavise/internal/bundle"
 	"github.com/pavise/pavise/internal/config"
 	"github.com/pavise/pavise/internal/console"
+	"github.com/pavise/pavise/internal/evidence"
 	"github.com/pavise/pavise/internal/fleet"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/identity"
@@ -30,6 +31,7 @@ import (
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/server"
+	"github.com/pavise/pavise/internal/verbs"
 	"github.com/pavise/pavise/internal/witness"
 )
 
@@ -89,7 +91,7 @@ func NewServe(ctx context.Context, cfg ServeConfig) (s *Serve, err error) {
 		cfg.Say = func(string, error) {}
 	}
 	if cfg.Actions == nil {
-		cfg.Actions = api.Actions()
+		cfg.Actions = verbs.Actions()
 	}
 	s = newServe(cfg)
 	defer func() {
@@ -360,8 +362,8 @@ func (s *Serve) openNodes(ctx context.Context) (err error) {
 }
 
 // moreRooms are the rooms that only a control plane has.
-func (s *Serve) moreRooms() api.Rooms {
-	return api.Rooms{CA: s.ca, Revoked: s.revoked, Exchange: s.exchange, Nodes: s.nodes.States, Bundles: s.bundleKeys(), Link: s.consoleLink, MemberLink: s.memberLink, WitnessURL: s.FleetURL() + witnessPrefix}
+func (s *Serve) moreRooms() verbs.Rooms {
+	return verbs.Rooms{CA: s.ca, Revoked: s.revoked, Exchange: s.exchange, Nodes: s.nodes.States, Bundles: s.bundleKeys(), Link: s.consoleLink, MemberLink: s.memberLink, Rooms: evidence.Rooms{WitnessURL: s.FleetURL() + witnessPrefix}}
 }
 
 // openWires opens where findings go.
@@ -386,7 +388,7 @@ func (s *Serve) bundleKeys() *fleet.BundleKeys {
 // so in the log. Afterwards it is ignored.
 func (s *Serve) bootstrap(ctx context.Context) error {
 	if s.cfg.AcceptClock {
-		if err := api.AcceptClock(ctx, s.guard, s.beginner()); err != nil {
+		if err := verbs.AcceptClock(ctx, s.guard, s.beginner()); err != nil {
 			return err
 		}
 	}
@@ -441,8 +443,8 @@ func (s *Serve) openServers(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	control := api.NewServer(ctx, s.rooms, s.verifier)
-	members := api.NewServer(ctx, s.rooms, s.verifier)
+	control := verbs.NewServer(ctx, s.rooms, s.verifier)
+	members := verbs.NewServer(ctx, s.rooms, s.verifier)
 	s.doors = []*api.Server{control, members}
 	s.console, err = console.New(console.Config{
 		API: s.URL(), Host: s.hosts(), HTTP: &http.Client{Transport: inProcess{handler: control.Handler(), members: &s.members}}, Now: s.now,
@@ -455,13 +457,13 @@ func (s *Serve) openServers(ctx context.Context) (err error) {
 	public := http.NewServeMux()
 	public.Handle("/v1/", control.Handler())
 	public.Handle(issuer.WellKnownPrefix, s.exchange.WellKnown())
-	public.Handle(api.TilesPrefix, control.Tiles(s.cfg.PublicTiles))
+	public.Handle(evidence.TilesPrefix, s.rooms.Tiles(control.Admit, s.cfg.PublicTiles))
 	public.Handle("/", s.console.Handler())
 	s.public = server.People(public, own)
 
 	fleet := http.NewServeMux()
 	fleet.Handle("/v1/", members.Handler())
-	fleet.Handle(api.TilesPrefix, members.Tiles(s.cfg.PublicTiles))
+	fleet.Handle(evidence.TilesPrefix, s.rooms.Tiles(members.Admit, s.cfg.PublicTiles))
 	fleet.Handle("/v1/bundle", s.machine(s.publisher.Handler()))
 	fleet.Handle("/v1/bundle/", s.machine(s.publisher.Handler()))
 	fleet.Handle(witnessPrefix+"/", s.machine(http.StripPrefix(witnessPrefix, s.witness.Handler())))

@@ -17,12 +17,12 @@ import (
 
 	"github.com/pavise/pavise"
 	threatdetector "github.com/pavise/pavise/examples/threat-detector"
-	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/config"
 	"github.com/pavise/pavise/internal/console"
 	"github.com/pavise/pavise/internal/demo"
 	"github.com/pavise/pavise/internal/edge"
 	"github.com/pavise/pavise/internal/edge/extproc"
+	"github.com/pavise/pavise/internal/evidence"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/identity"
 	"github.com/pavise/pavise/internal/infer"
@@ -34,6 +34,7 @@ import (
 	"github.com/pavise/pavise/internal/server"
 	"github.com/pavise/pavise/internal/siem"
 	"github.com/pavise/pavise/internal/tensor"
+	"github.com/pavise/pavise/internal/verbs"
 )
 
 const (
@@ -127,7 +128,7 @@ func NewUp(ctx context.Context, cfg UpConfig) (u *Up, err error) {
 			return u.openGateway(ctx, u.verifier, plane{u.cfg.ModelKeys, u.cfg.ModelTLS, u.cfg.Detectors, keys.KEK.Embeddings()})
 		},
 		func() error {
-			return u.openChanges(ctx, keys, api.Rooms{Issuer: u.issuer, Revoked: u.revoked, Exchange: u.exchange, Link: u.consoleLink, WitnessURL: u.url() + witnessPrefix})
+			return u.openChanges(ctx, keys, verbs.Rooms{Issuer: u.issuer, Revoked: u.revoked, Exchange: u.exchange, Link: u.consoleLink, Rooms: evidence.Rooms{WitnessURL: u.url() + witnessPrefix}})
 		},
 		func() error { return u.openWires(ctx, keys) },
 		func() error { return u.seed(ctx) },
@@ -274,7 +275,7 @@ func userName() string {
 // the same door as anybody: the sample last, which tells that it is complete.
 func (u *Up) seed(ctx context.Context) error {
 	if u.cfg.AcceptClock {
-		if err := api.AcceptClock(ctx, u.guard, u.operator); err != nil {
+		if err := verbs.AcceptClock(ctx, u.guard, u.operator); err != nil {
 			return err
 		}
 	}
@@ -323,9 +324,9 @@ func (u *Up) openServer(ctx context.Context) (err error) {
 	for _, pattern := range slices.Concat(edge.OpenAIPaths(), edge.TensorPaths(), []string{"/v2", "/v2/", edge.GRPCPath}) {
 		mux.Handle(pattern, door)
 	}
-	control := api.NewServer(ctx, u.rooms, u.verifier)
+	control := verbs.NewServer(ctx, u.rooms, u.verifier)
 	mux.Handle("/v1/", control.Handler())
-	mux.Handle(api.TilesPrefix, control.Tiles(u.cfg.PublicTiles))
+	mux.Handle(evidence.TilesPrefix, u.rooms.Tiles(control.Admit, u.cfg.PublicTiles))
 	mux.Handle(witnessPrefix+"/", http.StripPrefix(witnessPrefix, u.witness.Handler()))
 	mux.Handle(issuer.WellKnownPrefix, u.exchange.WellKnown())
 	mux.Handle("/", u.console.Handler())

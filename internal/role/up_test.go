@@ -20,6 +20,7 @@ import (
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/store"
+	"github.com/pavise/pavise/internal/verbs"
 )
 
 // A running is an up in this process.
@@ -176,7 +177,7 @@ func forgetRoute(t *testing.T, dir installation.Data) {
 		t.Fatal(err)
 	}
 	defer u.Close()
-	door, err := guard.New(guard.Config{Actions: api.Actions(), Log: u.log, Tenant: Tenant})
+	door, err := guard.New(guard.Config{Actions: verbs.Actions(), Log: u.log, Tenant: Tenant})
 	if err != nil {
 		t.Fatal(err)
 	}

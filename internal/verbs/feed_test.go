@@ -1,11 +1,9 @@
-package api
+package verbs
 
 import (
 	"context"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -19,6 +17,8 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/evidence"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/record"
@@ -40,8 +40,8 @@ func TestTenantsSeeTheirOwn(t *testing.T) {
 	w := newWorld(t)
 	operator := w.client(t, "operator")
 	index := w.plant(t)
-	for _, request := range []ListRequest{{}, {After: new(uint64)}, {After: &index}, {Conditions: Conditions{Kind: []string{"secret.plan"}}}, {After: new(uint64), Conditions: Conditions{Kind: []string{"secret"}}}, {Conditions: Conditions{Since: "24h"}}} {
-		var answer ListAnswer
+	for _, request := range []evidence.ListRequest{{}, {After: new(uint64)}, {After: &index}, {Conditions: evidence.Conditions{Kind: []string{"secret.plan"}}}, {After: new(uint64), Conditions: evidence.Conditions{Kind: []string{"secret"}}}, {Conditions: evidence.Conditions{Since: "24h"}}} {
+		var answer evidence.ListAnswer
 		if err := operator.Call(t.Context(), "ledger.list", request, &answer); err != nil {
 			t.Fatal(err)
 		}
@@ -51,8 +51,8 @@ func TestTenantsSeeTheirOwn(t *testing.T) {
 			}
 		}
 	}
-	var answer ReadAnswer
-	if err := operator.Call(t.Context(), "ledger.read", ReadRequest{index}, &answer); pavise.KindOf(err) != pavise.NotFound || answer.Record.Kind != "" {
+	var answer evidence.ReadAnswer
+	if err := operator.Call(t.Context(), "ledger.read", evidence.ReadRequest{Index: index}, &answer); pavise.KindOf(err) != pavise.NotFound || answer.Record.Kind != "" {
 		t.Errorf("ledger.read: %v, %+v", err, answer)
 	}
 	if err := operator.Call(t.Context(), "policy.explain", ExplainRequest{Record: &index}, nil); pavise.KindOf(err) != pavise.NotFound {
@@ -63,7 +63,7 @@ func TestTenantsSeeTheirOwn(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
-	for e, err := range operator.Follow(ctx, Following{}) {
+	for e, err := range evidence.Follow(ctx, operator, evidence.Following{}) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -90,7 +90,7 @@ func TestProofNeedsNothingElse(t *testing.T) {
 			Size                   int64
 		}
 	}
-	if err := operator.Call(t.Context(), "ledger.read", ReadRequest{2}, &read); err != nil {
+	if err := operator.Call(t.Context(), "ledger.read", evidence.ReadRequest{Index: 2}, &read); err != nil {
 		t.Fatal(err)
 	}
 	verifier, err := note.NewVerifier(w.Log.Keys()[0].String())
@@ -130,7 +130,7 @@ func TestFollow(t *testing.T) {
 	w := newWorld(t)
 	operator := w.client(t, "operator")
 	next, stopped := uint64(0), false
-	for e, err := range operator.Follow(t.Context(), Following{}) {
+	for e, err := range evidence.Follow(t.Context(), operator, evidence.Following{}) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -139,7 +139,7 @@ func TestFollow(t *testing.T) {
 		}
 		next++
 		if e.Index == 1 {
-			if err := operator.Call(t.Context(), "route.list", Empty{}, nil); err != nil { // while the feed runs
+			if err := operator.Call(t.Context(), "route.list", api.Empty{}, nil); err != nil { // while the feed runs
 				t.Fatal(err)
 			}
 		}
@@ -148,7 +148,7 @@ func TestFollow(t *testing.T) {
 		}
 	}
 	resumed := next
-	for e, err := range operator.Follow(t.Context(), Following{After: resumed}) {
+	for e, err := range evidence.Follow(t.Context(), operator, evidence.Following{After: resumed}) {
 		switch {
 		case stopped:
 			if pavise.KindOf(err) != pavise.Unavailable {
@@ -204,12 +204,12 @@ func TestFollowEnds(t *testing.T) {
 	}
 	ctx, giveUp := context.WithTimeout(t.Context(), 10*time.Second)
 	defer giveUp()
-	for _, err := range (&Client{Base: w.server.URL, Token: brief.Value}).Follow(ctx, Following{}) {
+	for _, err := range evidence.Follow(ctx, &api.Client{Base: w.server.URL, Token: brief.Value}, evidence.Following{}) {
 		if err != nil && ctx.Err() != nil {
 			t.Error("the feed outlives the token by seconds")
 		}
 	}
-	for e, err := range w.client(t, "operator").Follow(ctx, Following{}) {
+	for e, err := range evidence.Follow(ctx, w.client(t, "operator"), evidence.Following{}) {
 		if e.Index == 10 {
 			w.stop()
 		}
@@ -245,18 +245,18 @@ func TestChangedRecord(t *testing.T) {
 	if _, err := f.WriteAt([]byte(`"kind":"issuer.mins"`), int64(at)); err != nil {
 		t.Fatal(err)
 	}
-	for _, request := range []ListRequest{{}, {After: new(uint64), Limit: 1000}} {
+	for _, request := range []evidence.ListRequest{{}, {After: new(uint64), Limit: 1000}} {
 		if err := operator.Call(t.Context(), "ledger.list", request, nil); pavise.KindOf(err) != pavise.Unverified {
 			t.Errorf("ledger.list %+v: %v", request, err)
 		}
 	}
-	if err := operator.Call(t.Context(), "ledger.read", ReadRequest{index}, nil); pavise.KindOf(err) != pavise.Unverified {
+	if err := operator.Call(t.Context(), "ledger.read", evidence.ReadRequest{Index: index}, nil); pavise.KindOf(err) != pavise.Unverified {
 		t.Errorf("ledger.read: %v", err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
 	seen := uint64(0)
-	for _, err := range operator.Follow(ctx, Following{}) {
+	for _, err := range evidence.Follow(ctx, operator, evidence.Following{}) {
 		if err == nil {
 			seen++
 		}
@@ -272,7 +272,7 @@ func TestAfterIsForNewFollowers(t *testing.T) {
 	w := newWorld(t)
 	w.follower(t, "x")
 	operator := w.client(t, "operator")
-	for _, err := range operator.Follow(t.Context(), Following{Name: "x", After: 2}) {
+	for _, err := range evidence.Follow(t.Context(), operator, evidence.Following{Name: "x", After: 2}) {
 		if e, ok := errors.AsType[*pavise.Error](err); !ok || e.Kind != pavise.Conflict || !strings.Contains(e.Msg, "goes on at 0, and after, 2, is for a new one") || !strings.Contains(e.Hint, "pavise ledger acknowledge x 2") {
 			t.Errorf("error %v", err)
 		}
@@ -290,13 +290,13 @@ func TestHouseFollowersAreItsOwn(t *testing.T) {
 	w.follower(t, "pavise.shred-again")
 	operator := w.client(t, "operator")
 	for verb, request := range map[string]any{
-		"ledger.acknowledge": AcknowledgeRequest{Name: "pavise.shred-again", Next: 1}, "ledger.unfollow": UnfollowRequest{Name: "pavise.shred-again"},
+		"ledger.acknowledge": evidence.AcknowledgeRequest{Name: "pavise.shred-again", Next: 1}, "ledger.unfollow": evidence.UnfollowRequest{Name: "pavise.shred-again"},
 	} {
 		if err := operator.Call(t.Context(), verb, request, nil); pavise.KindOf(err) != pavise.Denied {
 			t.Errorf("%s: %v", verb, err)
 		}
 	}
-	for _, err := range operator.Follow(t.Context(), Following{Name: "pavise.shred-again"}) {
+	for _, err := range evidence.Follow(t.Context(), operator, evidence.Following{Name: "pavise.shred-again"}) {
 		if pavise.KindOf(err) != pavise.Denied {
 			t.Errorf("ledger.follow: %v", err)
 		}
@@ -304,71 +304,5 @@ func TestHouseFollowersAreItsOwn(t *testing.T) {
 	backlogs, err := w.Feeds.Backlogs(t.Context(), "local")
 	if err != nil || len(backlogs) != 1 || backlogs[0].Next != 0 {
 		t.Errorf("%+v, %v", backlogs, err)
-	}
-}
-
-// TestStrangeServers are told from ours.
-func TestStrangeServers(t *testing.T) {
-	tests := map[string]struct {
-		answer http.HandlerFunc
-		want   string
-	}{
-		"page":          {func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "<html>hello</html>") }, "not what this client knows"},
-		"not found":     {http.NotFound, "is it a Pavise server?"},
-		"other problem": {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, `{"detail":"Not Found"}`, 404) }, "is it a Pavise server?"},
-		"teapot":        {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(418) }, "status 418"},
-		"hangs up":      {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "is pavise running there?"},
-	}
-	for name, test := range tests {
-		server := httptest.NewServer(test.answer)
-		c := &Client{Base: server.URL, Token: "t"}
-		check := func(err error) {
-			t.Helper()
-			var e *pavise.Error
-			if err == nil {
-				t.Errorf("%s: no error", name)
-			} else if e, _ = err.(*pavise.Error); e == nil || !strings.Contains(e.Msg+e.Hint, test.want) {
-				t.Errorf("%s: %#v", name, err)
-			}
-		}
-		check(c.Call(t.Context(), "ledger.status", Empty{}, &json.RawMessage{}))
-		for _, err := range c.Follow(t.Context(), Following{}) {
-			if name == "page" && err != nil && pavise.KindOf(err) == pavise.Internal {
-				break
-			}
-			if name == "page" {
-				continue // broken off before a line's end
-			}
-			check(err)
-		}
-		server.Close()
-	}
-	if err := (&Client{Base: "http://127.0.0.1:1"}).Call(t.Context(), "ledger.status", Empty{}, nil); pavise.KindOf(err) != pavise.Unavailable {
-		t.Errorf("nobody there: %v", err)
-	}
-	if err := (&Client{Base: "::nonsense"}).Call(t.Context(), "ledger.status", Empty{}, nil); pavise.KindOf(err) != pavise.Invalid {
-		t.Errorf("no address: %v", err)
-	}
-}
-
-// TestAFeedEndsWithTheGrant: who follows the log by a role that was granted sees no more
-// once the grant is taken back, however long their token lives.
-func TestAFeedEndsWithTheGrant(t *testing.T) {
-	w := newWorld(t)
-	s := &Server{rooms: w.Rooms} // asks behind every step
-	ana := pavise.Principal{Tenant: "local", Kind: pavise.Human, ID: "somebody"}
-	w.hold("auditor")
-	steps := 0
-	err := s.whileTheyMay(ana, func() bool {
-		if steps++; steps == 3 {
-			w.Guard.HoldGrants(nil)
-		}
-		return steps < 10
-	})
-	if pavise.KindOf(err) != pavise.Denied || steps != 3 {
-		t.Errorf("the feed goes on for %d steps, and ends with %v", steps, err)
-	}
-	if err := s.whileTheyMay(pavise.Principal{Tenant: "local", Kind: pavise.Human, ID: "olga", Roles: []string{"operator"}}, func() bool { steps++; return steps < 10 }); err != nil {
-		t.Errorf("a feed of who may follow ends with %v", err)
 	}
 }

@@ -1,4 +1,4 @@
-package api
+package verbs
 
 import (
 	"cmp"
@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/archive"
 	"github.com/pavise/pavise/internal/detect"
 	"github.com/pavise/pavise/internal/guard"
@@ -22,33 +23,33 @@ import (
 // under the model's id.
 const kindTier = "tier"
 
-func tierVerbs() []Verb {
+func (rooms *Rooms) tierVerbs() []api.Verb {
 	onTier := []string{kindTier}
-	return []Verb{
-		verb(Verb{
+	return []api.Verb{
+		api.Do(api.Verb{
 			Name: "tier.hold", On: onTier, Safe: true,
 			Help:    "Hold a caller of a model to a tier, at once",
 			About:   "Amber: it is answered less exactly where the owner lets answers be altered, and elsewhere on a tighter budget. Red: it is refused, and told so; only people say that. The word lasts for --for, and counts more than what detectors see meanwhile. Nobody need approve it: holding is the safe direction. Lifting takes an operator. In a fleet every gateway holds the caller, with the next bundle.",
 			Example: "pavise tier hold threat-detector workload/scanner --tier amber --reason looks-like-copying",
-		}, tierHold),
-		verb(Verb{
+		}, rooms.tierHold),
+		api.Do(api.Verb{
 			Name: "tier.list", On: onTier, Class: guard.Pooled,
 			Help:    "List the callers that are amber or red at a model, and why",
 			About:   "The strictest first. Whoever is not listed is green. Amber are those whom a detector finds unlike the clients that a calibration was made of, and those whom somebody held to it; red are those alone whom a person held to it. In a fleet detectors look where callers are answered: a control plane lists what people said, and each gateway's findings are in its own log.",
 			Example: "pavise tier list",
-		}, tierList),
-		verb(Verb{
+		}, rooms.tierList),
+		api.Do(api.Verb{
 			Name: "tier.show", On: onTier, Class: guard.Pooled,
 			Help:    "Show how a caller stands at a model, and the records that this stands on",
 			About:   "With the evidence in words, and the newest records of what was found and said of the caller there. What it asked is in the log: pavise ledger list --who CALLER --on MODEL.",
 			Example: "pavise tier show threat-detector workload/scanner",
-		}, tierShow),
-		verb(Verb{
+		}, rooms.tierShow),
+		api.Do(api.Verb{
 			Name: "tier.lift", On: onTier,
 			Help:    "Let a caller be green again at a model, with a reason",
 			About:   "Whoever said otherwise, a detector or a person. What detectors remember of the caller there is forgotten, and they look anew. The record keeps how the caller stood, and the reason. Only people lift, and nobody lifts what holds themselves, under any name of theirs; what holds a program of theirs they may lift. In a fleet every gateway lifts it, with the next bundle.",
 			Example: "pavise tier lift threat-detector workload/scanner --reason it-was-our-own-test",
-		}, tierLift),
+		}, rooms.tierLift),
 	}
 }
 
@@ -141,11 +142,11 @@ func tiersOf(who pavise.Principal, model pavise.Name) pavise.Name {
 }
 
 // book returns the tiers, where models are answered.
-func (r *Rooms) book() (*tier.Book, error) {
-	if r.Tiers == nil {
+func (rooms *Rooms) book() (*tier.Book, error) {
+	if rooms.Tiers == nil {
 		return nil, &pavise.Error{Kind: pavise.Unavailable, Msg: "nothing here knows how far callers are trusted", Hint: "pavise up and pavise serve do"}
 	}
-	return r.Tiers, nil
+	return rooms.Tiers, nil
 }
 
 // valid refuses what names no model, or no caller of its tenant.
@@ -164,7 +165,7 @@ func (r TierRef) valid() error {
 	return nil
 }
 
-func tierHold(ctx context.Context, rooms *Rooms, who pavise.Principal, req TierHold) (held TierHeld, err error) {
+func (rooms *Rooms) tierHold(ctx context.Context, who pavise.Principal, req TierHold) (held TierHeld, err error) {
 	ref := TierRef{req.Model, req.Caller}
 	if err := ref.valid(); err != nil {
 		return held, err // no name to ask the guard about
@@ -214,7 +215,7 @@ func (r TierHold) word(who pavise.Principal, now time.Time) (tier.Word, error) {
 	return tier.Word{Model: r.Model, Who: r.Caller, Tier: to, Until: now.Add(lasts), By: who.Name(), Reason: r.Reason}, nil
 }
 
-func tierList(ctx context.Context, rooms *Rooms, who pavise.Principal, req TierList) (list TierViews, err error) {
+func (rooms *Rooms) tierList(ctx context.Context, who pavise.Principal, req TierList) (list TierViews, err error) {
 	entry, err := rooms.Guard.Enter(ctx, who, "tier.list", tiersOf(who, req.Model))
 	if err != nil {
 		return list, err
@@ -238,7 +239,7 @@ func tierList(ctx context.Context, rooms *Rooms, who pavise.Principal, req TierL
 	return list, nil
 }
 
-func tierShow(ctx context.Context, rooms *Rooms, who pavise.Principal, req TierRef) (shown TierShown, err error) {
+func (rooms *Rooms) tierShow(ctx context.Context, who pavise.Principal, req TierRef) (shown TierShown, err error) {
 	if err := req.valid(); err != nil {
 		return shown, err // no name to ask the guard about
 	}
@@ -257,7 +258,7 @@ func tierShow(ctx context.Context, rooms *Rooms, who pavise.Principal, req TierR
 	return shown, err
 }
 
-func tierLift(ctx context.Context, rooms *Rooms, who pavise.Principal, req TierLift) (lifted TierLifted, err error) {
+func (rooms *Rooms) tierLift(ctx context.Context, who pavise.Principal, req TierLift) (lifted TierLifted, err error) {
 	if err := req.valid(); err != nil {
 		return lifted, err // no name to ask the guard about
 	}
@@ -287,8 +288,8 @@ func tierLift(ctx context.Context, rooms *Rooms, who pavise.Principal, req TierL
 // lift lifts what is known of a caller here. In a fleet gateways know more: there the word
 // is kept for as long as a gateway's detector would hold somebody, and each lifts by it
 // what held the caller before it was given.
-func (r *Rooms) lift(ctx context.Context, book *tier.Book, w tier.Word) (was tier.Standing, err error) {
-	if r.Nodes == nil {
+func (rooms *Rooms) lift(ctx context.Context, book *tier.Book, w tier.Word) (was tier.Standing, err error) {
+	if rooms.Nodes == nil {
 		return book.Lift(ctx, w, nil)
 	}
 	was, _ = book.Get(w.Model, w.Who)
@@ -301,10 +302,10 @@ func (r *Rooms) lift(ctx context.Context, book *tier.Book, w tier.Word) (was tie
 // answers for them, and any name of a person that either had made, as that one's last
 // request says. A program that they had made is no name of theirs: whoever can make one can
 // make another, which is green.
-func (r *Rooms) mayLift(ctx context.Context, who pavise.Principal, caller pavise.Name) error {
+func (rooms *Rooms) mayLift(ctx context.Context, who pavise.Principal, caller pavise.Name) error {
 	makers := []pavise.Name{caller}
 	if caller.Kind == pavise.Human {
-		by, err := r.maker(ctx, caller)
+		by, err := rooms.maker(ctx, caller)
 		if err != nil {
 			return err
 		}
@@ -318,8 +319,8 @@ func (r *Rooms) mayLift(ctx context.Context, who pavise.Principal, caller pavise
 
 // maker is who had a caller's identity made, as its last request says; the zero name if
 // nobody did, or it never asked.
-func (r *Rooms) maker(ctx context.Context, caller pavise.Name) (by pavise.Name, err error) {
-	for found, err := range r.Log.SelectBack(ctx, ledger.Filter{Tenant: caller.Tenant, Who: caller.String()}, r.Log.First(), r.Log.Size()) {
+func (rooms *Rooms) maker(ctx context.Context, caller pavise.Name) (by pavise.Name, err error) {
+	for found, err := range rooms.Log.SelectBack(ctx, ledger.Filter{Tenant: caller.Tenant, Who: caller.String()}, rooms.Log.First(), rooms.Log.Size()) {
 		if err != nil {
 			return by, err
 		}

@@ -1,4 +1,4 @@
-package api
+package evidence
 
 import (
 	"context"
@@ -6,47 +6,48 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/archive"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/record"
 )
 
-func archiveVerbs() []Verb {
+func (rooms *Rooms) archiveVerbs() []api.Verb {
 	onArchive := []string{"archive"}
-	return []Verb{
-		guarded(Verb{
+	return []api.Verb{
+		api.Guarded(api.Verb{
 			Name: "archive.list", On: onArchive, Class: guard.Pooled,
 			Help:    "Show what of the log was archived, where, and how long records are kept",
 			About:   "Segments go to the archive by themselves once they grow no more (pavise up --archive). Without a class that says otherwise, records are kept for ever.",
 			Example: "pavise archive list",
-		}, onTheArchive[Empty], archiveList),
-		guarded(Verb{
+		}, onTheArchive[api.Empty], rooms.archiveList),
+		api.Guarded(api.Verb{
 			Name: "archive.keep", On: onArchive,
 			Help:    "Archive now what can be",
 			About:   "Every segment that grows no more. It happens by itself each minute; this says at once what is wrong, if something is.",
 			Example: "pavise archive keep",
-		}, onTheArchive[Empty], func(ctx context.Context, rooms *Rooms, _ pavise.Principal, _ Empty) (SegmentList, error) {
+		}, onTheArchive[api.Empty], func(ctx context.Context, _ pavise.Principal, _ api.Empty) (SegmentList, error) {
 			kept, err := rooms.Archive.Keep(ctx)
 			if err == nil {
 				err = rooms.Archive.Check(ctx)
 			}
 			return SegmentList{append([]archive.Segment{}, kept...)}, err
 		}),
-		guarded(Verb{
+		api.Guarded(api.Verb{
 			Name: "archive.prune", On: onArchive, Safe: true,
 			Help:    "Take away here what is archived and no longer wanted on this machine",
 			About:   "By the classes of retention, and no further than the slowest follower. Every byte is read back from the archive first. The hashes stay, so every proof still holds.",
 			Example: "pavise archive prune",
-		}, onTheArchive[Empty], func(ctx context.Context, rooms *Rooms, who pavise.Principal, _ Empty) (Pruned, error) {
+		}, onTheArchive[api.Empty], func(ctx context.Context, who pavise.Principal, _ api.Empty) (Pruned, error) {
 			p, err := rooms.Archive.Prune(ctx, &who)
 			return Pruned{p}, err
 		}),
-		proposing(Verb{
+		api.Proposing(api.Verb{
 			Name: "archive.retain", On: onArchive,
 			Help:    "Propose how long records of some kinds are kept",
 			About:   "--online is how long on this machine, --keep how long in the archive, where that can enforce it. A time that is left out, or 0, means for ever, or no lock. The class default has the kinds that no other claims. Somebody else approves it.",
 			Example: "pavise archive retain inference --kind model --online 30d --keep 730d",
-		}, func(_ context.Context, _ *Rooms, who pavise.Principal, req RetainRequest) (pavise.Name, error) {
+		}, func(_ context.Context, who pavise.Principal, req RetainRequest) (pavise.Name, error) {
 			name := pavise.Name{Tenant: who.Tenant, Kind: "archive", ID: req.Class}
 			return name, name.Validate()
 		}, func(req RetainRequest) (any, error) {
@@ -91,7 +92,7 @@ type ArchiveList struct {
 // Pruned is what was taken away.
 type Pruned struct{ record.Pruning }
 
-func archiveList(ctx context.Context, rooms *Rooms, _ pavise.Principal, _ Empty) (ArchiveList, error) {
+func (rooms *Rooms) archiveList(ctx context.Context, _ pavise.Principal, _ api.Empty) (ArchiveList, error) {
 	list := ArchiveList{Lock: "none"}
 	if rooms.Archive.Bucket != nil {
 		place := rooms.Archive.Bucket.Place()
@@ -120,3 +121,6 @@ type RetainRequest struct {
 	Keep   string   `json:"keep,omitempty" placeholder:"TIME" help:"how long in the archive, under its lock (default, and 0: no lock)" doc:"how long in the archive, under its lock; absent or 0: no lock"`
 	Reason string   `json:"reason,omitempty" help:"why" doc:"why"`
 }
+
+// Why is the reason that goes with it.
+func (r RetainRequest) Why() string { return r.Reason }

@@ -1,4 +1,4 @@
-package api
+package verbs
 
 import (
 	"fmt"
@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/policy"
@@ -39,7 +40,7 @@ var duties = map[string]int{
 }
 
 // dutyOf finds a verb's row, or its room's if the verb takes no approval.
-func dutyOf(v Verb) (duty int, listed bool) {
+func dutyOf(v api.Verb) (duty int, listed bool) {
 	if duty, listed = duties[v.Name]; listed {
 		return duty, true
 	}
@@ -180,7 +181,7 @@ func (s *search) next(at standing) (all []standing) {
 			}
 		}
 	}
-	for _, v := range Verbs() {
+	for _, v := range Table() {
 		duty, listed := dutyOf(v)
 		switch {
 		case !listed:
@@ -386,17 +387,17 @@ func TestNoPairForHighRisk(t *testing.T) {
 // made; and which verbs are run before others approve them.
 func TestDutiesAreReal(t *testing.T) {
 	w := newWorld(t)
-	for verb, runner := range Runners(w.Rooms) {
+	for verb, runner := range w.Runners() {
 		if (runner.Breakable != nil) != breakables[verb] {
 			t.Errorf("%s: can be run before others approve it: %t", verb, runner.Breakable != nil)
 		}
-		if i := slices.IndexFunc(Verbs(), func(v Verb) bool { return v.Name == verb }); runner.Safe != Verbs()[i].Safe {
+		if i := slices.IndexFunc(Table(), func(v api.Verb) bool { return v.Name == verb }); runner.Safe != Table()[i].Safe {
 			t.Errorf("%s is in the safe direction for its runner alone, or for the table alone", verb)
 		}
 	}
 	type known struct {
 		mask
-		client *Client
+		client *api.Client
 	}
 	people := []known{}
 	for _, id := range []string{"ana", "ben"} {
@@ -410,7 +411,7 @@ func TestDutiesAreReal(t *testing.T) {
 				}
 				continue
 			}
-			people = append(people, known{mask{kind, name, "operator", id}, &Client{Base: w.server.URL, Token: token.Value}})
+			people = append(people, known{mask{kind, name, "operator", id}, &api.Client{Base: w.server.URL, Token: token.Value}})
 		}
 	}
 	people = append(people, known{alone(pavise.Human, "ann", "analyst"), w.person(t, "ann", "analyst")}, known{alone(pavise.Human, "kim", "operator"), w.person(t, "kim", "operator")})
@@ -419,7 +420,7 @@ func TestDutiesAreReal(t *testing.T) {
 	for n := range 60 {
 		proposer, voter, holder := people[rng.IntN(len(people))], people[rng.IntN(len(people))], people[rng.IntN(len(people))]
 		ask := GrantRequest{Holder: pavise.Name{Tenant: "local", Kind: holder.kind, ID: holder.id}, Role: "labeler", For: fmt.Sprintf("%dm", n+1)}
-		var ch ChangeView
+		var ch api.ChangeView
 		err := proposer.client.Call(t.Context(), "grant.give", ask, &ch)
 		can := s.may(standing{}, proposer.mask, policy.VerbPropose, false) && s.may(standing{}, proposer.mask, "grant.give", true)
 		if (err == nil) != can {

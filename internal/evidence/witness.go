@@ -1,27 +1,28 @@
-package api
+package evidence
 
 import (
 	"context"
 	"fmt"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/witness"
 )
 
-func witnessVerbs() []Verb {
+func (rooms *Rooms) witnessVerbs() []api.Verb {
 	onLog := []string{"log"}
 	all := func(who pavise.Principal) pavise.Name { return pavise.Name{Tenant: who.Tenant, Kind: "log", ID: "all"} }
-	return []Verb{
-		guarded(Verb{
+	return []api.Verb{
+		api.Guarded(api.Verb{
 			Name: "witness.list", On: onLog, Class: guard.Pooled,
 			Help:    "List the logs that this installation is a witness of, and its own keys as one",
 			About:   "Each checkpoint that it cosigns is a record here: this log is the log of those logs. The keys go into the witness policy of whoever wants to be watched.",
 			Example: "pavise witness list",
-		}, func(who pavise.Principal, _ Empty) pavise.Name { return all(who) }, witnessList),
-		guarded(Verb{
+		}, func(who pavise.Principal, _ api.Empty) pavise.Name { return all(who) }, rooms.witnessList),
+		api.Guarded(api.Verb{
 			Name: "witness.trust", On: onLog,
 			Help:    "Be a witness of another log, by its verifier key",
 			About:   "pavise ledger status prints a log's keys. Give each key that the log signs with; they add up.",
@@ -32,28 +33,28 @@ func witnessVerbs() []Verb {
 				return all(who)
 			}
 			return witness.Name(who.Tenant, key.Name())
-		}, func(ctx context.Context, rooms *Rooms, _ pavise.Principal, req TrustRequest) (Empty, error) {
+		}, func(ctx context.Context, _ pavise.Principal, req TrustRequest) (api.Empty, error) {
 			key, err := proof.ParseKey(req.Key)
 			if err != nil {
-				return Empty{}, err
+				return api.Empty{}, err
 			}
-			return Empty{}, rooms.Witness.Trust(ctx, key)
+			return api.Empty{}, rooms.Witness.Trust(ctx, key)
 		}),
-		guarded(Verb{
+		api.Guarded(api.Verb{
 			Name: "witness.forget", On: onLog,
 			Help:    "Be a witness of a log no more",
 			About:   "What was seen of it is forgotten, but for the records.",
 			Example: "pavise witness forget example.com/log",
 		}, func(who pavise.Principal, req OriginRequest) pavise.Name { return witness.Name(who.Tenant, req.Origin) },
-			func(ctx context.Context, rooms *Rooms, _ pavise.Principal, req OriginRequest) (Empty, error) {
-				return Empty{}, rooms.Witness.Forget(ctx, req.Origin)
+			func(ctx context.Context, _ pavise.Principal, req OriginRequest) (api.Empty, error) {
+				return api.Empty{}, rooms.Witness.Forget(ctx, req.Origin)
 			}),
-		guarded(Verb{
+		api.Guarded(api.Verb{
 			Name: "witness.prove", On: onLog, Class: guard.Pooled,
 			Help:    "Write a file that proves which tree of another log was cosigned here",
 			About:   "With it, a record of that log is proved under this log's key alone: pavise ledger verify FILE --fleet THIS. --size names the checkpoint; without, it is the newest.",
 			Example: "pavise witness prove ORIGIN",
-		}, func(who pavise.Principal, req FleetRequest) pavise.Name { return witness.Name(who.Tenant, req.Origin) }, witnessProve),
+		}, func(who pavise.Principal, req FleetRequest) pavise.Name { return witness.Name(who.Tenant, req.Origin) }, rooms.witnessProve),
 	}
 }
 
@@ -81,14 +82,14 @@ type WitnessList struct {
 	Logs []witness.Log `json:"logs"`
 }
 
-func witnessList(ctx context.Context, rooms *Rooms, _ pavise.Principal, _ Empty) (WitnessList, error) {
+func (rooms *Rooms) witnessList(ctx context.Context, _ pavise.Principal, _ api.Empty) (WitnessList, error) {
 	list := WitnessList{URL: rooms.WitnessURL, Keys: logKeys(rooms.Witness.Keys()), Logs: []witness.Log{}}
 	logs, err := rooms.Witness.Logs(ctx)
 	list.Logs = append(list.Logs, logs...)
 	return list, err
 }
 
-func witnessProve(ctx context.Context, rooms *Rooms, who pavise.Principal, req FleetRequest) (ProofFile, error) {
+func (rooms *Rooms) witnessProve(ctx context.Context, who pavise.Principal, req FleetRequest) (ProofFile, error) {
 	filter := ledger.Filter{Tenant: who.Tenant, Kinds: []string{witness.KindCosigned}, On: witness.Name(who.Tenant, req.Origin).String()}
 	for found, err := range rooms.Log.SelectBack(ctx, filter, rooms.Log.First(), rooms.Log.Size()) {
 		if err != nil {
@@ -98,7 +99,7 @@ func witnessProve(ctx context.Context, rooms *Rooms, who pavise.Principal, req F
 		if err != nil || cp.Origin != req.Origin || req.Size != 0 && cp.Size != req.Size {
 			continue
 		}
-		return ledgerProve(ctx, rooms, who, ProveRequest{Index: found.Index})
+		return rooms.ledgerProve(ctx, who, ProveRequest{Index: found.Index})
 	}
 	return ProofFile{}, &pavise.Error{
 		Kind: pavise.NotFound, Msg: fmt.Sprintf("no such checkpoint of the log %.120s was cosigned here", req.Origin),

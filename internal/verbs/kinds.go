@@ -1,8 +1,9 @@
-package api
+package verbs
 
 import (
 	"slices"
 
+	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/archive"
 	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/issuer"
@@ -27,5 +28,5 @@ var notes = []string{
 // or a room of either.
 func Known(kind string) bool {
 	is := func(name string) bool { return name == kind || record.Room(name) == kind }
-	return slices.ContainsFunc(notes, is) || slices.ContainsFunc(Verbs(), func(v Verb) bool { return is(v.Name) })
+	return slices.ContainsFunc(notes, is) || slices.ContainsFunc(Table(), func(v api.Verb) bool { return is(v.Name) })
 }

@@ -1,10 +1,11 @@
-package api
+package verbs
 
 import (
 	"testing"
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/issuer"
 )
 
@@ -17,10 +18,10 @@ func TestRevokedCallersAreOut(t *testing.T) {
 	if err := bob.Call(t.Context(), "issuer.mint", MintRequest{Subject: "job", Role: []string{"operator"}}, &made); err != nil {
 		t.Fatal(err)
 	}
-	job := &Client{Base: w.server.URL, Token: made.Value}
-	refused := func(c *Client, want bool) {
+	job := &api.Client{Base: w.server.URL, Token: made.Value}
+	refused := func(c *api.Client, want bool) {
 		t.Helper()
-		if err := c.Call(t.Context(), "policy.list", Empty{}, nil); (err != nil) != want || want && pavise.KindOf(err) != pavise.Unverified {
+		if err := c.Call(t.Context(), "policy.list", api.Empty{}, nil); (err != nil) != want || want && pavise.KindOf(err) != pavise.Unverified {
 			t.Errorf("refused: %v, want %t", err, want)
 		}
 	}
@@ -43,7 +44,7 @@ func TestRevokedCallersAreOut(t *testing.T) {
 	fresh := w.person(t, "bob", "operator")
 	refused(fresh, false)
 	var list RevocationList
-	if err := fresh.Call(t.Context(), "issuer.revocations", Empty{}, &list); err != nil || len(list.Revocations) != 2 {
+	if err := fresh.Call(t.Context(), "issuer.revocations", api.Empty{}, &list); err != nil || len(list.Revocations) != 2 {
 		t.Errorf("listed are %+v, %v", list, err)
 	}
 }

@@ -1,69 +1,70 @@
-package api
+package verbs
 
 import (
 	"context"
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/siem"
 )
 
-func siemVerbs() []Verb {
+func (rooms *Rooms) siemVerbs() []api.Verb {
 	onWire := []string{siem.KindEndpoint}
-	return []Verb{
-		verb(Verb{
+	return []api.Verb{
+		api.Do(api.Verb{
 			Name: "finding.list", On: []string{"ledger"}, Class: guard.Pooled,
 			Help:    "List what a person should look at, newest first",
 			About:   "Refusals, emergencies, and what the rooms found, out of the evidence log: each says which record it is, and pavise ledger prove RECORD proves that. Refusals of one sort within a minute are one line.",
 			Example: "pavise finding list --least medium",
-		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, req FindingRequest) (siem.List, error) {
+		}, func(ctx context.Context, who pavise.Principal, req FindingRequest) (siem.List, error) {
 			return rooms.Wires.Findings(ctx, who, siem.Listing{Limit: req.Limit, Before: req.Before, Least: leasts[req.Least]})
 		}),
-		verb(Verb{
+		api.Do(api.Verb{
 			Name: "siem.put", On: onWire,
 			Help:    "Send findings to a webhook, or give one another address",
 			About:   "Each finding is one signed message (Standard Webhooks) whose data is an OCSF event. A new receiver gets what is found from now on, or with --after from a record on. The secret that its messages are signed with is shown once: give it to the receiver. The address is https, except on this machine.",
 			Example: "pavise siem put soc http://127.0.0.1:9/pavise",
-		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, req ReceiverPut) (siem.Given, error) {
+		}, func(ctx context.Context, who pavise.Principal, req ReceiverPut) (siem.Given, error) {
 			return rooms.Wires.Put(ctx, who, siem.Put{Name: req.Name, URL: req.URL, Scheme: req.Scheme, After: req.After})
 		}),
-		verb(Verb{
+		api.Do(api.Verb{
 			Name: "siem.list", On: onWire, Class: guard.Pooled,
 			Help:    "Show where findings go, and how each receiver fares",
 			About:   "Of an address only the host is shown: the rest may be a secret.",
 			Example: "pavise siem list",
-		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, _ Empty) (ReceiverList, error) {
+		}, func(ctx context.Context, who pavise.Principal, _ api.Empty) (ReceiverList, error) {
 			all, err := rooms.Wires.List(ctx, who)
 			return ReceiverList{all}, err
 		}),
-		verb(Verb{
+		api.Do(api.Verb{
 			Name: "siem.test", On: onWire,
 			Help:    "Send a receiver a message that says it is a test",
 			About:   "Once, signed like others. The answer says whether the receiver took it.",
 			Example: "pavise siem test soc",
-		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, req ReceiverName) (siem.Tried, error) {
+		}, func(ctx context.Context, who pavise.Principal, req ReceiverName) (siem.Tried, error) {
 			return rooms.Wires.Test(ctx, who, req.Name)
 		}),
-		verb(Verb{
+		api.Do(api.Verb{
 			Name: "siem.rotate", On: onWire,
 			Help:    "Give a receiver another secret",
 			About:   "The old one goes on signing beside it for --hours, 24 unless you say otherwise, so that the receiver can change over. With 0 it ends at once.",
 			Example: "pavise siem rotate soc",
-		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, req ReceiverRotate) (siem.Given, error) {
+		}, func(ctx context.Context, who pavise.Principal, req ReceiverRotate) (siem.Given, error) {
 			overlap := 24 * time.Hour
 			if req.Hours != nil {
 				overlap = time.Duration(*req.Hours) * time.Hour
 			}
 			return rooms.Wires.Rotate(ctx, who, req.Name, overlap)
 		}),
-		verb(Verb{
+		api.Do(api.Verb{
 			Name: "siem.delete", On: onWire,
 			Help:    "Send a receiver no more findings, and forget its secret",
 			About:   "What it was not told of by then it never is. That somebody did this is a finding, which the other receivers are told of.",
 			Example: "pavise siem delete soc",
-		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, req ReceiverName) (Empty, error) {
-			return Empty{}, rooms.Wires.Delete(ctx, who, req.Name)
+		}, func(ctx context.Context, who pavise.Principal, req ReceiverName) (api.Empty, error) {
+			return api.Empty{}, rooms.Wires.Delete(ctx, who, req.Name)
 		}),
 	}
 }

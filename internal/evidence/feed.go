@@ -1,4 +1,4 @@
-package api
+package evidence
 
 import (
 	"context"
@@ -6,43 +6,44 @@ import (
 	"strings"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/feed"
 	"github.com/pavise/pavise/internal/guard"
 )
 
-func feedVerbs() []Verb {
+func (rooms *Rooms) feedVerbs() []api.Verb {
 	onLog := []string{"ledger"}
-	return []Verb{
-		guarded(Verb{
+	return []api.Verb{
+		api.Guarded(api.Verb{
 			Name: "ledger.followers", On: onLog, Class: guard.Pooled,
 			Help:    "Show who follows the log under a name, and what each has before it",
 			About:   "A follower that was named goes on where it was acknowledged. What it has not acknowledged is not pruned.",
 			Example: "pavise ledger followers",
-		}, onTheLog[Empty], func(ctx context.Context, rooms *Rooms, who pavise.Principal, _ Empty) (FollowerList, error) {
+		}, onTheLog[api.Empty], func(ctx context.Context, who pavise.Principal, _ api.Empty) (FollowerList, error) {
 			backlogs, err := rooms.Feeds.Backlogs(ctx, who.Tenant)
 			return FollowerList{backlogs}, err
 		}),
-		guarded(Verb{
+		api.Guarded(api.Verb{
 			Name: "ledger.acknowledge", On: onLog, Class: guard.Pooled,
 			Help:    "Say that a follower has done with all records before an index",
 			About:   "The follower goes on there when it comes back. It never goes back: that is refused.",
 			Example: "pavise ledger acknowledge siem 1",
-		}, onTheLog[AcknowledgeRequest], func(ctx context.Context, rooms *Rooms, who pavise.Principal, req AcknowledgeRequest) (Empty, error) {
+		}, onTheLog[AcknowledgeRequest], func(ctx context.Context, who pavise.Principal, req AcknowledgeRequest) (api.Empty, error) {
 			if err := anothers(req.Name); err != nil {
-				return Empty{}, err
+				return api.Empty{}, err
 			}
-			return Empty{}, rooms.Feeds.Acknowledge(ctx, who.Tenant, req.Name, req.Next)
+			return api.Empty{}, rooms.Feeds.Acknowledge(ctx, who.Tenant, req.Name, req.Next)
 		}),
-		guarded(Verb{
+		api.Guarded(api.Verb{
 			Name: "ledger.unfollow", On: onLog,
 			Help:    "Forget a follower, and where it was",
 			About:   "A follower of the same name begins anew.",
 			Example: "pavise ledger unfollow siem",
-		}, onTheLog[UnfollowRequest], func(ctx context.Context, rooms *Rooms, who pavise.Principal, req UnfollowRequest) (Empty, error) {
+		}, onTheLog[UnfollowRequest], func(ctx context.Context, who pavise.Principal, req UnfollowRequest) (api.Empty, error) {
 			if err := anothers(req.Name); err != nil {
-				return Empty{}, err
+				return api.Empty{}, err
 			}
-			return Empty{}, rooms.Feeds.Drop(ctx, who.Tenant, req.Name)
+			return api.Empty{}, rooms.Feeds.Drop(ctx, who.Tenant, req.Name)
 		}),
 	}
 }

@@ -1,4 +1,4 @@
-package api
+package evidence
 
 import (
 	"cmp"
@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/archive"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/ledger"
@@ -24,45 +25,44 @@ func theLog(tenant string) pavise.Name {
 	return pavise.Name{Tenant: tenant, Kind: "ledger", ID: "log"}
 }
 
-func ledgerVerbs() []Verb {
+func (rooms *Rooms) ledgerVerbs() []api.Verb {
 	onLog := []string{"ledger"}
-	return []Verb{
-		guarded(Verb{
+	return []api.Verb{
+		api.Guarded(api.Verb{
 			Name: "ledger.status", On: onLog, Class: guard.Pooled,
 			Help:    "Show the state of the evidence log",
 			About:   "Size, signed head, keys and fingerprints, how the witnesses fare, and what is wrong with the disk, if anything.",
 			Example: "pavise ledger status",
-		}, onTheLog[Empty], ledgerStatus),
-		guarded(Verb{
+		}, onTheLog[api.Empty], rooms.ledgerStatus),
+		api.Guarded(api.Verb{
 			Name: "ledger.list", On: onLog, Class: guard.Pooled,
 			Help:    "List or search records, newest last",
 			About:   "Without --after it lists the newest. Only records of your own tenant are shown. Conditions add up; --kind may be repeated, and takes a whole room, such as model. The search reads an index, and every record that it names.",
 			Example: "pavise ledger list --limit 5 --kind route",
-		}, onTheLog[ListRequest], ledgerList),
-		guarded(Verb{
+		}, onTheLog[ListRequest], rooms.ledgerList),
+		api.Guarded(api.Verb{
 			Name: "ledger.read", On: onLog, Class: guard.Pooled,
 			Help:    "Show one record whole, with its proof",
 			About:   "The proof is an RFC 6962 inclusion proof under the newest signed checkpoint, checked before it is shown. A record of the last moments may not be covered yet.",
 			Example: "pavise ledger read 0",
-		}, onTheLog[ReadRequest], ledgerRead),
-		guarded(Verb{
+		}, onTheLog[ReadRequest], rooms.Read),
+		api.Guarded(api.Verb{
 			Name: "ledger.prove", On: onLog, Class: guard.Pooled,
 			Help:    "Write a file that proves one record to a stranger, offline",
 			About:   "A C2SP tlog-proof: the record, its inclusion proof and the signed checkpoint, with the cosignatures of witnesses if a quorum has seen it. pavise ledger verify takes it on any machine; docs/formats/proof.md says how to check it without pavise. --witnessed waits until a quorum has.",
 			Example: "pavise ledger prove 0",
-		}, onTheLog[ProveRequest], ledgerProve),
-		guarded(Verb{
+		}, onTheLog[ProveRequest], rooms.ledgerProve),
+		api.Guarded(api.Verb{
 			Name: "ledger.unseal", On: onLog, Class: guard.Pooled,
 			Help:    "Show what a record keeps sealed",
 			About:   "The salt that opens the record's commitments, and the model's own answer where the caller got another. Nobody can, once the key of whose data it is was shredded.",
 			Example: "pavise ledger unseal RECORD",
-		}, onTheLog[ReadRequest], ledgerUnseal),
-		{
+		}, onTheLog[ReadRequest], rooms.ledgerUnseal),
+		api.Feed(api.Verb{
 			Name: "ledger.follow", On: onLog, Class: guard.Pooled,
-			Help:     "Follow the evidence log live",
-			About:    "GET, with the conditions of ledger.list and ?after= for the first record wanted: one record a line (NDJSON), as they become durable, and an empty line now and then. With ?name= it goes on where the follower of that name was acknowledged. The stream leaves one record, at its end.",
-			register: registerFollow,
-		},
+			Help:  "Follow the evidence log live",
+			About: "GET, with the conditions of ledger.list and ?after= for the first record wanted: one record a line (NDJSON), as they become durable, and an empty line now and then. With ?name= it goes on where the follower of that name was acknowledged. The stream leaves one record, at its end.",
+		}, func(who pavise.Principal) pavise.Name { return theLog(who.Tenant) }, rooms.ledgerFollow),
 	}
 }
 
@@ -155,7 +155,7 @@ type ListAnswer struct {
 	More   bool    `json:"more,omitempty"`  // there are others, in the direction in which it was listed
 }
 
-func ledgerList(ctx context.Context, rooms *Rooms, who pavise.Principal, req ListRequest) (ListAnswer, error) {
+func (rooms *Rooms) ledgerList(ctx context.Context, who pavise.Principal, req ListRequest) (ListAnswer, error) {
 	answer := ListAnswer{Events: []Event{}, Size: rooms.Log.Size(), First: rooms.Log.First()}
 	filter, err := req.filter(who.Tenant, time.Now())
 	if err != nil {
@@ -208,8 +208,10 @@ type Proof struct {
 	Checkpoint string   `json:"checkpoint"` // the signed note
 }
 
-func ledgerRead(_ context.Context, rooms *Rooms, who pavise.Principal, req ReadRequest) (ReadAnswer, error) {
-	r, err := ownRecord(rooms, who, req.Index)
+// Read shows one record of the tenant of whoever asks, with its proof. It is for those who
+// have entered through the guard: as ledger.read, or with a question about a record.
+func (rooms *Rooms) Read(_ context.Context, who pavise.Principal, req ReadRequest) (ReadAnswer, error) {
+	r, err := rooms.ownRecord(who, req.Index)
 	if err != nil {
 		return ReadAnswer{}, err
 	}
@@ -248,8 +250,8 @@ type ProofFile struct {
 // proveWithin is how long ledger.prove waits for a checkpoint, or for witnesses.
 const proveWithin = 20 * time.Second
 
-func ledgerProve(ctx context.Context, rooms *Rooms, who pavise.Principal, req ProveRequest) (ProofFile, error) {
-	if _, err := ownRecord(rooms, who, req.Index); err != nil {
+func (rooms *Rooms) ledgerProve(ctx context.Context, who pavise.Principal, req ProveRequest) (ProofFile, error) {
+	if _, err := rooms.ownRecord(who, req.Index); err != nil {
 		return ProofFile{}, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, proveWithin)
@@ -270,7 +272,7 @@ func ledgerProve(ctx context.Context, rooms *Rooms, who pavise.Principal, req Pr
 }
 
 // ownRecord returns a record of the caller's tenant.
-func ownRecord(rooms *Rooms, who pavise.Principal, index uint64) (record.Record, error) {
+func (rooms *Rooms) ownRecord(who pavise.Principal, index uint64) (record.Record, error) {
 	r, err := rooms.Log.Read(index)
 	if err != nil {
 		return r, err
@@ -288,8 +290,8 @@ type Unsealed struct {
 	Kept    json.RawMessage `json:"kept"`
 }
 
-func ledgerUnseal(ctx context.Context, rooms *Rooms, who pavise.Principal, req ReadRequest) (Unsealed, error) {
-	r, err := ownRecord(rooms, who, req.Index)
+func (rooms *Rooms) ledgerUnseal(ctx context.Context, who pavise.Principal, req ReadRequest) (Unsealed, error) {
+	r, err := rooms.ownRecord(who, req.Index)
 	if err != nil {
 		return Unsealed{}, err
 	}
@@ -345,7 +347,7 @@ type Witnessed struct {
 	Witnesses []witness.Status `json:"witnesses"`
 }
 
-func ledgerStatus(_ context.Context, rooms *Rooms, _ pavise.Principal, _ Empty) (LogStatus, error) {
+func (rooms *Rooms) ledgerStatus(_ context.Context, _ pavise.Principal, _ api.Empty) (LogStatus, error) {
 	s := rooms.Log.Status()
 	status := LogStatus{
 		Protection: rooms.Protection, Origin: s.Origin, Key: s.Keys[0].String(), Fingerprint: s.Keys[0].Fingerprint(), First: s.First,

@@ -1,4 +1,4 @@
-package api
+package verbs
 
 import (
 	"bytes"
@@ -16,8 +16,10 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/archive"
 	"github.com/pavise/pavise/internal/change"
+	"github.com/pavise/pavise/internal/evidence"
 	"github.com/pavise/pavise/internal/feed"
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
@@ -61,7 +63,7 @@ func newWorld(t *testing.T) *world {
 	must(err)
 	db, err := store.Open(t.Context(), filepath.Join(w.dir, "db"))
 	must(err)
-	w.Rooms = &Rooms{Log: log, KEK: kek, Protection: kek.Protection(), Link: func(token string, expires time.Time) string {
+	w.Rooms = &Rooms{Rooms: evidence.Rooms{Log: log, KEK: kek, Protection: kek.Protection()}, Link: func(token string, expires time.Time) string {
 		w.linked = append(w.linked, fmt.Sprint(token, " until ", expires.Unix()))
 		return "http://console/login"
 	}}
@@ -128,7 +130,7 @@ func newWorld(t *testing.T) *world {
 	must(err)
 	w.Routes, w.Tiers, w.Marks = plane.Routes, plane.Tiers, plane
 	w.Bundles = &bundleKeys{w, db}
-	w.Changes, err = change.New(t.Context(), change.Config{Guard: w.Guard, Store: db, Log: log, Runners: Runners(w.Rooms)})
+	w.Changes, err = change.New(t.Context(), change.Config{Guard: w.Guard, Store: db, Log: log, Runners: w.Runners()})
 	must(err)
 	w.Wires, err = siem.Open(t.Context(), siem.Config{Guard: w.Guard, Log: log, Feeds: w.Feeds, Store: db, KEK: kek, Now: time.Now, Tenant: "local", Local: true})
 	must(err)
@@ -149,19 +151,19 @@ func newWorld(t *testing.T) *world {
 }
 
 // client speaks as a person with the roles.
-func (w *world) client(t *testing.T, roles ...string) *Client {
+func (w *world) client(t *testing.T, roles ...string) *api.Client {
 	t.Helper()
 	return w.person(t, "somebody", roles...)
 }
 
 // person speaks as a certain person with the roles.
-func (w *world) person(t *testing.T, id string, roles ...string) *Client {
+func (w *world) person(t *testing.T, id string, roles ...string) *api.Client {
 	t.Helper()
 	token, err := w.Issuer.Bootstrap(issuer.MintRequest{Subject: id, Kind: pavise.Human, Roles: roles})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &Client{Base: w.server.URL, Token: token.Value}
+	return &api.Client{Base: w.server.URL, Token: token.Value}
 }
 
 // hold lets somebody hold a role beside those of their token, as if it had been granted.
@@ -172,9 +174,9 @@ func (w *world) hold(role string) {
 }
 
 // done proposes a verb as somebody, and approves it as somebody else.
-func (w *world) done(t *testing.T, verb string, request any) ChangeView {
+func (w *world) done(t *testing.T, verb string, request any) api.ChangeView {
 	t.Helper()
-	var ch ChangeView
+	var ch api.ChangeView
 	if err := w.client(t, "operator").Call(t.Context(), verb, request, &ch); err != nil {
 		t.Fatalf("propose %s: %v", verb, err)
 	}
@@ -185,7 +187,7 @@ func (w *world) done(t *testing.T, verb string, request any) ChangeView {
 }
 
 // post sends a body as it is.
-func post(t *testing.T, c *Client, verb, body string) (*http.Response, Problem) {
+func post(t *testing.T, c *api.Client, verb, body string) (*http.Response, api.Problem) {
 	t.Helper()
 	req, err := http.NewRequest("POST", c.Base+"/v1/"+verb, strings.NewReader(body))
 	if err != nil {
@@ -200,7 +202,7 @@ func post(t *testing.T, c *Client, verb, body string) (*http.Response, Problem) 
 
 // send returns the response and, if it is one, its problem. A refusal that is
 // no problem fails the test.
-func send(t *testing.T, req *http.Request) (*http.Response, Problem) {
+func send(t *testing.T, req *http.Request) (*http.Response, api.Problem) {
 	t.Helper()
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
@@ -211,7 +213,7 @@ func send(t *testing.T, req *http.Request) (*http.Response, Problem) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var p Problem
+	var p api.Problem
 	if resp.StatusCode < 400 {
 		return resp, p
 	}

@@ -1,4 +1,4 @@
-package api
+package evidence
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/identity"
 	"github.com/pavise/pavise/internal/proof"
@@ -19,8 +20,8 @@ import (
 const TilesPrefix = "/log/"
 
 // tileVerbs are asked for at another door: GET below TilesPrefix.
-func tileVerbs() []Verb {
-	return []Verb{
+func tileVerbs() []api.Verb {
+	return []api.Verb{
 		{
 			Name: "ledger.tile", On: []string{"ledger"}, Class: guard.Pooled,
 			Help:  "Read a tile of the log's hashes",
@@ -35,28 +36,29 @@ func tileVerbs() []Verb {
 }
 
 // Tiles serves the log below TilesPrefix: its checkpoint and keys to everybody, its
-// hashes to everybody if they are public, and all else to who may read it.
-func (s *Server) Tiles(public bool) http.Handler {
+// hashes to everybody if they are public, and all else to who may read it. admit says who
+// asks.
+func (rooms *Rooms) Tiles(admit func(*http.Request) (pavise.Principal, error), public bool) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET "+TilesPrefix+"checkpoint", s.checkpoint)
-	mux.HandleFunc("GET "+TilesPrefix+"keys", s.keys)
+	mux.HandleFunc("GET "+TilesPrefix+"checkpoint", rooms.checkpoint)
+	mux.HandleFunc("GET "+TilesPrefix+"keys", rooms.keys)
 	mux.HandleFunc("GET "+TilesPrefix+"tile/", func(w http.ResponseWriter, r *http.Request) {
 		t, err := proof.ParseTile(strings.TrimPrefix(r.URL.EscapedPath(), TilesPrefix))
 		if err != nil {
-			writeProblem(w, problem(&pavise.Error{Kind: pavise.NotFound, Msg: "that is no path of a tile", Hint: "tile/LEVEL/N or tile/entries/N, with N in groups of three digits, and .p/WIDTH for a partial one"}))
+			api.Refuse(w, &pavise.Error{Kind: pavise.NotFound, Msg: "that is no path of a tile", Hint: "tile/LEVEL/N or tile/entries/N, with N in groups of three digits, and .p/WIDTH for a partial one"})
 			return
 		}
 		var body []byte
 		if public && !t.Entries {
-			body, err = s.rooms.Log.Tile(t)
+			body, err = rooms.Log.Tile(t)
 		} else {
-			body, err = s.tile(r, t)
+			body, err = rooms.tile(r, admit, t)
 		}
 		if err != nil {
 			if pavise.KindOf(err) == pavise.Unverified {
 				w.Header().Set("WWW-Authenticate", identity.Challenge(err))
 			}
-			writeProblem(w, problem(err))
+			api.Refuse(w, err)
 			return
 		}
 		scope := "private"
@@ -69,16 +71,16 @@ func (s *Server) Tiles(public bool) http.Handler {
 		w.Write(body)
 	})
 	mux.HandleFunc(TilesPrefix, func(w http.ResponseWriter, _ *http.Request) {
-		writeProblem(w, problem(&pavise.Error{Kind: pavise.NotFound, Msg: "the log has no such part", Hint: "GET /log/checkpoint, /log/keys, /log/tile/LEVEL/N and /log/tile/entries/N"}))
+		api.Refuse(w, &pavise.Error{Kind: pavise.NotFound, Msg: "the log has no such part", Hint: "GET /log/checkpoint, /log/keys, /log/tile/LEVEL/N and /log/tile/entries/N"})
 	})
 	return mux
 }
 
 // checkpoint shows the newest checkpoint: the one that witnesses cosigned, where some
 // are asked and have, so that whoever reads it can hold it against theirs.
-func (s *Server) checkpoint(w http.ResponseWriter, _ *http.Request) {
-	cp := s.rooms.Log.Published()
-	if seen := s.rooms.Log.Witnessed(); s.rooms.Quorum != nil && seen.Size > 0 {
+func (rooms *Rooms) checkpoint(w http.ResponseWriter, _ *http.Request) {
+	cp := rooms.Log.Published()
+	if seen := rooms.Log.Witnessed(); rooms.Quorum != nil && seen.Size > 0 {
 		cp = seen
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
@@ -95,8 +97,8 @@ type PublishedKeys struct {
 
 // keys shows the keys with their fingerprints. That they are the right ones is for
 // another way to say.
-func (s *Server) keys(w http.ResponseWriter, _ *http.Request) {
-	published := PublishedKeys{Origin: s.rooms.Log.Origin(), Log: logKeys(s.rooms.Log.Keys()), Witness: logKeys(s.rooms.Witness.Keys())}
+func (rooms *Rooms) keys(w http.ResponseWriter, _ *http.Request) {
+	published := PublishedKeys{Origin: rooms.Log.Origin(), Log: logKeys(rooms.Log.Keys()), Witness: logKeys(rooms.Witness.Keys())}
 	body, _ := json.MarshalIndent(published, "", "  ") // cannot fail: strings
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-cache")
@@ -112,29 +114,29 @@ func logKeys(keys []*proof.Key) []LogKey {
 }
 
 // tile reads a tile or a bundle on behalf of who asks.
-func (s *Server) tile(r *http.Request, t proof.Tile) ([]byte, error) {
-	who, err := s.rooms.Guard.Admit(r.Context(), s.verifier.Load(), identity.FromRequest(r), source(r.RemoteAddr))
+func (rooms *Rooms) tile(r *http.Request, admit func(*http.Request) (pavise.Principal, error), t proof.Tile) ([]byte, error) {
+	who, err := admit(r)
 	if err != nil {
 		return nil, err
 	}
-	return s.readTile(r.Context(), who, t)
+	return rooms.readTile(r.Context(), who, t)
 }
 
-func (s *Server) readTile(ctx context.Context, who pavise.Principal, t proof.Tile) (body []byte, err error) {
+func (rooms *Rooms) readTile(ctx context.Context, who pavise.Principal, t proof.Tile) (body []byte, err error) {
 	verb := "ledger.tile"
 	if t.Entries {
 		verb = "ledger.bundle"
 	}
-	entry, err := s.rooms.Guard.Enter(ctx, who, verb, theLog(who.Tenant))
+	entry, err := rooms.Guard.Enter(ctx, who, verb, theLog(who.Tenant))
 	if err != nil {
 		return nil, err
 	}
 	defer entry.Exit(&err)
 	entry.Detail(map[string]string{"tile": t.String()})
 	if !t.Entries {
-		return s.rooms.Log.Tile(t)
+		return rooms.Log.Tile(t)
 	}
-	return s.rooms.Log.Bundle(t, func(g record.Glimpse) error {
+	return rooms.Log.Bundle(t, func(g record.Glimpse) error {
 		if g.Tenant == who.Tenant {
 			return nil
 		}

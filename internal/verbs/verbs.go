@@ -1,13 +1,13 @@
-package api
+package verbs
 
 import (
 	"context"
-	"crypto/x509"
 	"fmt"
 	"slices"
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/edge"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/issuer"
@@ -15,70 +15,62 @@ import (
 	"github.com/pavise/pavise/internal/route"
 )
 
-// Verbs returns the table.
-func Verbs() []Verb {
-	return slices.Concat(ledgerVerbs(), feedVerbs(), tileVerbs(), witnessVerbs(), archiveVerbs(), subjectVerbs(), changeVerbs(), policyVerbs(), grantVerbs(), tierVerbs(), markVerbs(), routeVerbs(), nodeVerbs(), bundleVerbs(), siemVerbs(), otherVerbs(), asideVerbs())
-}
-
-// Empty is an answer or a request with nothing to say.
-type Empty struct{}
-
-func routeVerbs() []Verb {
+func (rooms *Rooms) routeVerbs() []api.Verb {
 	onRoute := []string{"route"}
-	return []Verb{
-		verb(Verb{
+	return []api.Verb{
+		api.Do(api.Verb{
 			Name: "route.list", On: onRoute, Class: guard.Pooled,
 			Help:    "List the routes to your tenant's models",
 			About:   "A route says what stands behind a model's name, and on what terms callers may ask it. It also says which models are in quarantine, and how each server of a model does at the machine that is asked.",
 			Example: "pavise route list",
-		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, _ Empty) (RouteList, error) {
+		}, func(ctx context.Context, who pavise.Principal, _ api.Empty) (RouteList, error) {
 			routes, err := rooms.Routes.List(ctx, who, who.Tenant)
 			return RouteList{routes}, err
 		}),
-		verb(Verb{
-			Name: "route.put", On: onRoute, maxBody: maxModel,
+		api.Do(api.Verb{
+			Name: "route.put", On: onRoute, MaxBody: maxModel,
 			Help:    "Put a model behind the firewall, or change its terms",
 			About:   "The model runs in the gateway (--onnx) or on a model server (--upstream, and --protocol unless it speaks the Open Inference Protocol v2); a server that cannot say what its model takes and gives needs --signature. On a route that exists, what is left out stays as it is; --no-observe and the like take back what was set. Requests under way end on the terms they began on. A model can run on several servers (--replica, each with its --weight), and a --shadow can hear its requests. Weights and --balance change at once, on the connections that there are. Another model for a name that has one, another server or another shadow is a release: pavise route release.",
 			Example: "pavise route put local/model/fraud --onnx cmd/pavise/testdata/fraud.onnx --rate 600/1m --shape round:3",
-		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, req route.Spec) (route.Placed, error) {
+		}, func(ctx context.Context, who pavise.Principal, req route.Spec) (route.Placed, error) {
 			if _, err := req.Model(); err != nil {
 				return route.Placed{}, err // no name to ask the guard about
 			}
 			return rooms.Routes.Put(ctx, who, req)
 		}),
-		proposing(Verb{
-			Name: "route.release", On: onRoute, maxBody: maxModel,
+		api.Proposing(api.Verb{
+			Name: "route.release", On: onRoute, MaxBody: maxModel,
 			Help:    "Propose another model, server or shadow for a name that has one",
 			About:   "The route's terms stay, and so do bounds on values while the inputs are the same. It answers once somebody else has approved it. A release ends a quarantine; the model that answers already can be released for that, and for nothing else. After route delete it is the way to another model under the name, on the terms of the last route.",
 			Example: "pavise route release local/model/fraud --onnx cmd/pavise/testdata/fraud2.onnx",
-		}, func(_ context.Context, _ *Rooms, _ pavise.Principal, req ReleaseRequest) (pavise.Name, error) {
+		}, func(_ context.Context, _ pavise.Principal, req ReleaseRequest) (pavise.Name, error) {
 			return routeOf(req.Name)
 		}, func(req ReleaseRequest) (any, error) {
 			return req.ReleaseSpec, nil
 		}),
-		proposing(Verb{
+		api.Proposing(api.Verb{
 			Name: "route.rollback", On: onRoute, Safe: true,
 			Help:    "Go back to the model that answered before, at once",
 			About:   "It is done first, and approved afterwards: the safe direction never waits. The route's terms stay.",
 			Example: "pavise route rollback local/model/fraud",
-		}, func(_ context.Context, _ *Rooms, _ pavise.Principal, req RouteRequest) (pavise.Name, error) {
+		}, func(_ context.Context, _ pavise.Principal, req RouteRequest) (pavise.Name, error) {
 			return routeOf(req.Name)
-		}, func(RouteRequest) (any, error) { return Empty{}, nil }),
-		proposing(Verb{
+		}, func(RouteRequest) (any, error) { return api.Empty{}, nil }),
+		api.Proposing(api.Verb{
 			Name: "route.quarantine", On: onRoute, Safe: true,
 			Help:    "Let nobody ask a model any more, at once",
 			About:   "It is done first, and approved afterwards. A release ends it.",
 			Example: "pavise route quarantine local/model/fraud",
-		}, func(_ context.Context, _ *Rooms, _ pavise.Principal, req RouteRequest) (pavise.Name, error) {
+		}, func(_ context.Context, _ pavise.Principal, req RouteRequest) (pavise.Name, error) {
 			return routeOf(req.Name)
-		}, func(RouteRequest) (any, error) { return Empty{}, nil }),
-		verb(Verb{
+		}, func(RouteRequest) (any, error) { return api.Empty{}, nil }),
+		api.Do(api.Verb{
 			Name: "route.delete", On: onRoute,
 			Help:    "Take a model away from behind the firewall",
 			About:   "Callers get notfound from then on. What they have taken stays in the log. Under the same name the same model may be put again; another one is a release, and a quarantine lasts until one.",
 			Example: "pavise route delete local/model/fraud",
-		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, req RouteDelete) (Empty, error) {
-			return Empty{}, rooms.Routes.Delete(ctx, who, req.Name)
+		}, func(ctx context.Context, who pavise.Principal, req RouteDelete) (api.Empty, error) {
+			return api.Empty{}, rooms.Routes.Delete(ctx, who, req.Name)
 		}),
 	}
 }
@@ -117,23 +109,23 @@ type RouteDelete struct {
 }
 
 // asideVerbs are those of the data plane aside from inference.
-func asideVerbs() (all []Verb) {
+func asideVerbs() (all []api.Verb) {
 	for _, a := range policy.Named() {
 		if at := slices.IndexFunc(edge.Verbs(), func(v [3]string) bool { return v[0] == a.Verb }); at >= 0 {
-			all = append(all, Verb{Name: a.Verb, On: a.On, Class: a.Class, Help: edge.Verbs()[at][1], About: edge.Verbs()[at][2]})
+			all = append(all, api.Verb{Name: a.Verb, On: a.On, Class: a.Class, Help: edge.Verbs()[at][1], About: edge.Verbs()[at][2]})
 		}
 	}
 	return all
 }
 
-func otherVerbs() []Verb {
-	return []Verb{
-		verb(Verb{
+func (rooms *Rooms) otherVerbs() []api.Verb {
+	return []api.Verb{
+		api.Do(api.Verb{
 			Name: "issuer.mint", On: []string{"issuer"},
 			Help:    "Give out a short-lived token of the local issuer",
 			About:   "Demo roles only (caller, analyst, operator), one hour at most. The record holds who the token is for, never the token.",
 			Example: "pavise issuer mint --subject ci --role caller",
-		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, req MintRequest) (issuer.Token, error) {
+		}, func(ctx context.Context, who pavise.Principal, req MintRequest) (issuer.Token, error) {
 			if rooms.Issuer == nil {
 				return issuer.Token{}, &pavise.Error{
 					Kind: pavise.Unavailable, Msg: "this installation makes no tokens for demonstration",
@@ -147,49 +139,49 @@ func otherVerbs() []Verb {
 			Help:  "Exchange a proof of who one is for a short-lived token of this installation",
 			About: "At POST /v1/token, as RFC 8693 has it: the same name, no role more and no longer life, bound to the caller's key. With an actor_token, one acts for another.",
 		},
-		guarded(Verb{
+		api.Guarded(api.Verb{
 			Name: "issuer.whoami", On: []string{"issuer"}, Class: guard.Pooled,
 			Help:    "Say whom the server takes you for",
 			About:   "By the proof that you call with: name, roles, who vouches for you, who had the identity made, and until when.",
 			Example: "pavise issuer whoami",
-		}, func(who pavise.Principal, _ Empty) pavise.Name {
+		}, func(who pavise.Principal, _ api.Empty) pavise.Name {
 			return pavise.Name{Tenant: who.Tenant, Kind: "issuer", ID: "self"}
-		}, func(_ context.Context, _ *Rooms, who pavise.Principal, _ Empty) (Whoami, error) {
+		}, func(_ context.Context, who pavise.Principal, _ api.Empty) (Whoami, error) {
 			return Whoami{
 				Name: who.Name(), Root: who.Root(), Issuer: who.Issuer, Roles: append([]string{}, who.Roles...),
 				Environment: who.Environment, Proof: who.Proof, Expires: who.Expires,
 			}, nil
 		}),
-		verb(Verb{
+		api.Do(api.Verb{
 			Name: "issuer.revoke", On: []string{"issuer"}, Safe: true,
 			Help:    "Refuse what somebody was given until now: tokens and certificates",
 			About:   "From the next request on, and for good. Name a principal, and with them all that acts for them or that they had made; or an issuer by its URL (a trust domain as spiffe://NAME); or --all for everybody of your tenant, yourself included. What they are given from now on works: whom an issuer should no longer vouch for is its own affair.",
 			Example: "pavise issuer revoke local/workload/ci --reason leaked",
-		}, issuerRevoke),
-		verb(Verb{
+		}, rooms.issuerRevoke),
+		api.Do(api.Verb{
 			Name: "issuer.revocations", On: []string{"issuer"}, Class: guard.Pooled,
 			Help:    "List what was revoked in your tenant",
 			About:   "What was given out before the time is refused.",
 			Example: "pavise issuer revocations",
-		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, _ Empty) (RevocationList, error) {
+		}, func(ctx context.Context, who pavise.Principal, _ api.Empty) (RevocationList, error) {
 			all, err := rooms.Revoked.List(ctx, who)
 			return RevocationList{all}, err
 		}),
-		guarded(Verb{
+		api.Guarded(api.Verb{
 			Name: "console.link", On: []string{"console"},
 			Help:    "Print a fresh link to the console",
 			About:   "For people only. Good once, for ten minutes. Whoever opens it acts as you, for an hour at most and no longer than the token that asks.",
 			Example: "pavise console link",
-		}, func(who pavise.Principal, _ Empty) pavise.Name {
+		}, func(who pavise.Principal, _ api.Empty) pavise.Name {
 			return pavise.Name{Tenant: who.Tenant, Kind: "console", ID: "web"}
-		}, consoleLink),
-		verb(Verb{
+		}, rooms.consoleLink),
+		api.Do(api.Verb{
 			Name: "clock.accept", On: []string{"clock"}, Safe: true,
 			Help:    "Go on although the clock was set back",
 			About:   "After a step back of more than two seconds everything else is refused, so that no record can claim an earlier time. This verb records the step and takes the clock as it is now.",
 			Example: "pavise clock accept",
-		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, _ Empty) (Empty, error) {
-			return Empty{}, AcceptClock(ctx, rooms.Guard, who)
+		}, func(ctx context.Context, who pavise.Principal, _ api.Empty) (api.Empty, error) {
+			return api.Empty{}, AcceptClock(ctx, rooms.Guard, who)
 		}),
 		{
 			Name: "model.infer", On: []string{"model"}, Class: guard.Pooled,
@@ -228,7 +220,7 @@ type RevocationList struct {
 	Revocations []issuer.Revocation `json:"revocations"`
 }
 
-func issuerRevoke(ctx context.Context, rooms *Rooms, who pavise.Principal, req RevokeRequest) (issuer.Revocation, error) {
+func (rooms *Rooms) issuerRevoke(ctx context.Context, who pavise.Principal, req RevokeRequest) (issuer.Revocation, error) {
 	named := 0
 	for _, is := range []bool{req.Principal != (pavise.Name{}), req.Issuer != "", req.All} {
 		if is {
@@ -250,17 +242,17 @@ type ConsoleLink struct {
 // person, which a program's records must never claim. It acts as who asked and as
 // nobody else, for it calls with their own token: one made for it could carry
 // another name, other roles or a longer life.
-func consoleLink(ctx context.Context, rooms *Rooms, who pavise.Principal, _ Empty) (ConsoleLink, error) {
+func (rooms *Rooms) consoleLink(ctx context.Context, who pavise.Principal, _ api.Empty) (ConsoleLink, error) {
 	if who.Kind != pavise.Human {
 		return ConsoleLink{}, &pavise.Error{
 			Kind: pavise.Denied, Msg: fmt.Sprintf("%s/%s is no person, and the console's sessions act as one", who.Kind, who.ID),
 			Hint: "ask with a person's token; a program has the API, which can do all that the console can",
 		}
 	}
-	if chain, _ := ctx.Value(chainKey{}).([]*x509.Certificate); who.Proof == "mtls" && rooms.MemberLink != nil {
-		return ConsoleLink{rooms.MemberLink(chain, who.Expires)}, nil
+	if who.Proof == "mtls" && rooms.MemberLink != nil {
+		return ConsoleLink{rooms.MemberLink(api.ChainOf(ctx), who.Expires)}, nil
 	}
-	token, _ := ctx.Value(tokenKey{}).(string)
+	token := api.TokenOf(ctx)
 	if who.Proof != "bearer" || token == "" {
 		return ConsoleLink{}, &pavise.Error{
 			Kind: pavise.Denied, Msg: "the console's sessions call with the token of whoever asks, and yours is bound to a key that only you have",

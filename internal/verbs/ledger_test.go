@@ -1,4 +1,4 @@
-package api
+package verbs
 
 import (
 	"context"
@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/evidence"
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/record"
 )
@@ -44,13 +46,10 @@ func TestListPages(t *testing.T) {
 	mixed.Go(func() { w.fill(t, "other.c", 90) })
 	mixed.Wait()
 	size := w.Log.Size()
-	for name, c := range map[string]Conditions{
+	for name, c := range map[string]evidence.Conditions{
 		"all": {}, "one kind": {Kind: []string{"test.b"}}, "a room": {Kind: []string{"test"}}, "two": {Kind: []string{"test.b", "other"}}, "none": {Kind: []string{"te"}},
 	} {
-		filter, err := c.filter("local", time.Now())
-		if err != nil {
-			t.Fatal(err)
-		}
+		filter := ledger.Filter{Tenant: "local", Kinds: c.Kind}
 		var want []uint64
 		for i, r := range w.Log.Records(0, size) {
 			if filter.Matches(&r) {
@@ -58,7 +57,7 @@ func TestListPages(t *testing.T) {
 			}
 		}
 		for _, limit := range []int{7, 100, 1000} {
-			list := func(req ListRequest) (answer ListAnswer) {
+			list := func(req evidence.ListRequest) (answer evidence.ListAnswer) {
 				t.Helper()
 				req.Conditions, req.Limit = c, limit
 				if err := analyst.Call(t.Context(), "ledger.list", req, &answer); err != nil {
@@ -68,7 +67,7 @@ func TestListPages(t *testing.T) {
 			}
 			var got []uint64
 			for next, more := uint64(0), true; more; {
-				a := list(ListRequest{After: &next, Before: &size})
+				a := list(evidence.ListRequest{After: &next, Before: &size})
 				got = append(got, indexes(a)...)
 				if more = a.More; more {
 					next = got[len(got)-1] + 1
@@ -79,7 +78,7 @@ func TestListPages(t *testing.T) {
 			}
 			got = nil
 			for before, more := size, true; more; {
-				a := list(ListRequest{Before: &before})
+				a := list(evidence.ListRequest{Before: &before})
 				got = append(indexes(a), got...)
 				if more = a.More; more {
 					before = got[0]
@@ -92,7 +91,7 @@ func TestListPages(t *testing.T) {
 	}
 }
 
-func indexes(a ListAnswer) (list []uint64) {
+func indexes(a evidence.ListAnswer) (list []uint64) {
 	for _, e := range a.Events {
 		list = append(list, e.Index)
 	}
@@ -115,8 +114,8 @@ func TestListRefuses(t *testing.T) {
 		}
 	}
 	far := uint64(1) << 63
-	var a ListAnswer
-	if err := analyst.Call(t.Context(), "ledger.list", ListRequest{After: &far}, &a); err != nil || len(a.Events) != 0 || a.More {
+	var a evidence.ListAnswer
+	if err := analyst.Call(t.Context(), "ledger.list", evidence.ListRequest{After: &far}, &a); err != nil || len(a.Events) != 0 || a.More {
 		t.Errorf("from far behind the end: %+v, %v", a, err)
 	}
 }
@@ -124,12 +123,12 @@ func TestListRefuses(t *testing.T) {
 // TestListCompletesNames lists by a name as lists print it: its tenant is the caller's.
 func TestListCompletesNames(t *testing.T) {
 	w := newWorld(t)
-	var whole, short ListAnswer
-	for name, to := range map[string]*ListAnswer{"local/route/all": &whole, "route/all": &short} {
-		if err := w.client(t, "operator").Call(t.Context(), "route.list", Empty{}, nil); err != nil {
+	var whole, short evidence.ListAnswer
+	for name, to := range map[string]*evidence.ListAnswer{"local/route/all": &whole, "route/all": &short} {
+		if err := w.client(t, "operator").Call(t.Context(), "route.list", api.Empty{}, nil); err != nil {
 			t.Fatal(err)
 		}
-		if err := w.client(t, "analyst").Call(t.Context(), "ledger.list", ListRequest{Limit: 1, Conditions: Conditions{On: name, Since: "1h", Until: "2100-01-01"}}, to); err != nil {
+		if err := w.client(t, "analyst").Call(t.Context(), "ledger.list", evidence.ListRequest{Limit: 1, Conditions: evidence.Conditions{On: name, Since: "1h", Until: "2100-01-01"}}, to); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -156,16 +155,16 @@ func TestKindsAreBounded(t *testing.T) {
 			t.Errorf("%s: %#v", what, err)
 		}
 	}
-	var a ListAnswer
-	refused("ledger.list", analyst.Call(t.Context(), "ledger.list", ListRequest{Conditions: Conditions{Kind: many(33)}}, &a))
-	if err := analyst.Call(t.Context(), "ledger.list", ListRequest{Conditions: Conditions{Kind: many(32)}}, &a); err != nil {
+	var a evidence.ListAnswer
+	refused("ledger.list", analyst.Call(t.Context(), "ledger.list", evidence.ListRequest{Conditions: evidence.Conditions{Kind: many(33)}}, &a))
+	if err := analyst.Call(t.Context(), "ledger.list", evidence.ListRequest{Conditions: evidence.Conditions{Kind: many(32)}}, &a); err != nil {
 		t.Errorf("32 kinds: %v", err)
 	}
 	ctx, giveUp := context.WithTimeout(t.Context(), 10*time.Second)
 	defer giveUp()
 	for _, name := range []string{"", "siem"} {
 		var last error
-		for _, err := range analyst.Follow(ctx, Following{Name: name, FollowConditions: FollowConditions{Kind: many(33)}}) {
+		for _, err := range evidence.Follow(ctx, analyst, evidence.Following{Name: name, FollowConditions: evidence.FollowConditions{Kind: many(33)}}) {
 			last = err
 		}
 		refused("ledger.follow "+name, last)
@@ -179,7 +178,7 @@ func TestKindsAreBounded(t *testing.T) {
 func TestStatusKeys(t *testing.T) {
 	w := newWorld(t)
 	var answer map[string]any
-	if err := w.client(t, "analyst").Call(t.Context(), "ledger.status", Empty{}, &answer); err != nil {
+	if err := w.client(t, "analyst").Call(t.Context(), "ledger.status", api.Empty{}, &answer); err != nil {
 		t.Fatal(err)
 	}
 	for _, key := range []string{"origin", "key", "fingerprint", "keys", "first", "records", "signed", "published", "protection", "segments", "bytes", "full"} {

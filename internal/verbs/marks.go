@@ -1,9 +1,10 @@
-package api
+package verbs
 
 import (
 	"context"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/gateway"
 )
 
@@ -24,13 +25,13 @@ type MarksGiven struct {
 	Keys  []gateway.Marked `json:"keys"`
 }
 
-func markVerbs() []Verb {
-	return []Verb{verb(Verb{
+func (rooms *Rooms) markVerbs() []api.Verb {
+	return []api.Verb{api.Do(api.Verb{
 		Name: "watermark.export", On: []string{"model"},
 		Help:    "Give out what a copy of a model is known by: keys, and the marks that callers were given",
 		About:   "With --json, each key has the files key and marks, which pavise watermark verify takes. Whoever has a key can tell marked answers from true ones: keep it for a dispute. The commitment of each was in the log before its first mark, as a note watermark.committed, and each mark in the record of its answer. A gateway of a fleet has its own: this is what was marked at the server that is asked.",
 		Example: "pavise watermark export threat-detector",
-	}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, req MarksRequest) (MarksGiven, error) {
+	}, func(ctx context.Context, who pavise.Principal, req MarksRequest) (MarksGiven, error) {
 		if rooms.Marks == nil {
 			return MarksGiven{}, &pavise.Error{Kind: pavise.Unavailable, Msg: "nobody is answered here, and no answer is marked", Hint: "ask where the model is answered"}
 		}

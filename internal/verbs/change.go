@@ -1,108 +1,108 @@
-package api
+package verbs
 
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/runner"
 )
 
-func changeVerbs() []Verb {
+func (rooms *Rooms) changeVerbs() []api.Verb {
 	onChange := []string{"change"}
 	named := func(who pavise.Principal, id string) pavise.Name {
 		return pavise.Name{Tenant: who.Tenant, Kind: "change", ID: id}
 	}
-	return []Verb{
-		verb(Verb{
+	return []api.Verb{
+		api.Do(api.Verb{
 			Name: "change.list", On: onChange, Class: guard.Pooled,
 			Help:    "List changes, newest first",
 			About:   "A change is an act with consequences for others that somebody proposed: it is run once others have approved it. --waiting lists those that wait for votes.",
 			Example: "pavise change list --waiting",
-		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, req ChangeListRequest) (ChangeList, error) {
+		}, func(ctx context.Context, who pavise.Principal, req ChangeListRequest) (ChangeList, error) {
 			all, err := rooms.Changes.List(ctx, who, who.Tenant, req.Waiting)
-			list := ChangeList{Changes: []ChangeView{}}
+			list := ChangeList{Changes: []api.ChangeView{}}
 			for _, ch := range all {
-				v := view(ch)
+				v := api.View(ch)
 				v.Plan.Detail = nil // change.show has it
 				list.Changes = append(list.Changes, v)
 			}
 			return list, err
 		}),
-		verb(Verb{
+		api.Do(api.Verb{
 			Name: "change.show", On: onChange, Class: guard.Pooled,
 			Help:    "Show one change: what it would do, who voted, and the digest that a vote repeats",
 			About:   "What the outcome depends on stands under digests: when one of them changes, approvals are dead.",
 			Example: "pavise change show CHANGE",
-		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, req ChangeRequest) (ChangeView, error) {
-			return viewed(rooms.Changes.Show(ctx, who, named(who, req.ID)))
+		}, func(ctx context.Context, who pavise.Principal, req ChangeRequest) (api.ChangeView, error) {
+			return api.Viewed(rooms.Changes.Show(ctx, who, named(who, req.ID)))
 		}),
-		verb(Verb{
+		api.Do(api.Verb{
 			Name: "change.propose", On: onChange,
 			Help:    "Propose any verb that is done as a change, with its request as JSON",
 			About:   "The verbs themselves propose, too: pavise policy put is a proposal of policy.put. This one is for programs, and for requests that were kept in a file.",
 			Example: `pavise change propose change.rule local/change/policy.put '{"verb":"policy.put","need":2,"days":3}'`,
-		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, req ProposeRequest) (ChangeView, error) {
+		}, func(ctx context.Context, who pavise.Principal, req ProposeRequest) (api.ChangeView, error) {
 			if !json.Valid([]byte(req.Request)) {
-				return ChangeView{}, &pavise.Error{Kind: pavise.Invalid, Msg: "the request is no JSON", Hint: "an empty one is {}"}
+				return api.ChangeView{}, &pavise.Error{Kind: pavise.Invalid, Msg: "the request is no JSON", Hint: "an empty one is {}"}
 			}
-			return viewed(rooms.Changes.Propose(ctx, who, change.Proposal{Verb: req.Verb, On: req.On, Request: json.RawMessage(req.Request), Reason: req.Reason}))
+			return api.Viewed(rooms.Changes.Propose(ctx, who, change.Proposal{Verb: req.Verb, On: req.On, Request: json.RawMessage(req.Request), Reason: req.Reason}))
 		}),
 		{
 			Name: "change.emergency", On: onChange, Safe: true,
 			Help:  "Propose an act in the safe direction, which is run before anybody approved it",
 			About: "Not asked for by itself: route.rollback and route.quarantine do. Neither a full disk nor a clock that was set back bars it.",
 		},
-		verb(Verb{
+		api.Do(api.Verb{
 			Name: "change.approve", On: onChange,
 			Help:    "Approve a change that somebody else proposed",
 			About:   "Give the digest that you looked at, or its first eight digits. With the last approval that it takes, the change is run. Nobody approves what they proposed, and one person counts once.",
 			Example: "pavise change approve CHANGE DIGEST",
-		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, req VoteRequest) (ChangeView, error) {
-			return viewed(rooms.Changes.Approve(ctx, who, named(who, req.ID), req.Digest, req.Reason))
+		}, func(ctx context.Context, who pavise.Principal, req VoteRequest) (api.ChangeView, error) {
+			return api.Viewed(rooms.Changes.Approve(ctx, who, named(who, req.ID), req.Digest, req.Reason))
 		}),
-		verb(Verb{
+		api.Do(api.Verb{
 			Name: "change.deny", On: onChange,
 			Help:    "Say no to a change, which ends it",
 			About:   "A reason is needed. An act in the safe direction was run already: denying it makes it a finding.",
 			Example: "pavise change deny CHANGE DIGEST --reason TEXT",
-		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, req VoteRequest) (ChangeView, error) {
-			return viewed(rooms.Changes.Deny(ctx, who, named(who, req.ID), req.Digest, req.Reason))
+		}, func(ctx context.Context, who pavise.Principal, req VoteRequest) (api.ChangeView, error) {
+			return api.Viewed(rooms.Changes.Deny(ctx, who, named(who, req.ID), req.Digest, req.Reason))
 		}),
-		verb(Verb{
+		api.Do(api.Verb{
 			Name: "change.break", On: onChange,
 			Help:    "Run what you proposed before anybody approved it, in an emergency",
 			About:   "Takes a ticket and a reason, pages somebody, and waits for approval afterwards: without it the change becomes a finding. Policies, rules and shredding are never run so, and a role is given for an hour at most.",
 			Example: "pavise change break CHANGE DIGEST --ticket INC-4711 --reason wrong-scores",
-		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, req BreakRequest) (ChangeView, error) {
-			return viewed(rooms.Changes.Break(ctx, who, named(who, req.ID), req.Digest, req.Ticket, req.Reason))
+		}, func(ctx context.Context, who pavise.Principal, req BreakRequest) (api.ChangeView, error) {
+			return api.Viewed(rooms.Changes.Break(ctx, who, named(who, req.ID), req.Digest, req.Ticket, req.Reason))
 		}),
-		verb(Verb{
+		api.Do(api.Verb{
 			Name: "change.withdraw", On: onChange,
 			Help:    "Take back what you proposed",
 			About:   "Only an open change can be withdrawn, by who proposed it.",
 			Example: "pavise change withdraw CHANGE",
-		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, req ChangeRequest) (ChangeView, error) {
-			return viewed(rooms.Changes.Withdraw(ctx, who, named(who, req.ID)))
+		}, func(ctx context.Context, who pavise.Principal, req ChangeRequest) (api.ChangeView, error) {
+			return api.Viewed(rooms.Changes.Withdraw(ctx, who, named(who, req.ID)))
 		}),
-		verb(Verb{
+		api.Do(api.Verb{
 			Name: "change.rules", On: onChange, Class: guard.Pooled,
 			Help:    "Show how many approvals each verb takes",
 			About:   "Verbs without a rule of their own take one other person within three days. Those in the safe direction run first and are approved afterwards.",
 			Example: "pavise change rules",
-		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, _ Empty) (RuleList, error) {
+		}, func(ctx context.Context, who pavise.Principal, _ api.Empty) (RuleList, error) {
 			rules, err := rooms.Changes.Rules(ctx, who, who.Tenant)
 			return RuleList{rules}, err
 		}),
-		proposing(Verb{
+		api.Proposing(api.Verb{
 			Name: "change.rule", On: onChange,
 			Help:    "Propose another rule for a verb",
 			About:   "--need 0 lets the verb run without anybody's approval, and is recorded as such; a change of rules always takes somebody else. --of names the people whose approval counts.",
 			Example: "pavise change rule route.release --need 2",
-		}, func(_ context.Context, _ *Rooms, who pavise.Principal, req RuleRequest) (pavise.Name, error) {
+		}, func(_ context.Context, who pavise.Principal, req RuleRequest) (pavise.Name, error) {
 			return named(who, req.Verb), nil
 		}, func(req RuleRequest) (any, error) {
 			rule := change.Rule{Need: 1, Of: req.Of, Days: req.Days}
@@ -163,59 +163,26 @@ type RuleList struct {
 
 // ChangeList holds changes.
 type ChangeList struct {
-	Changes []ChangeView `json:"changes"`
+	Changes []api.ChangeView `json:"changes"`
 }
 
-// A ChangeView is a change as it is shown.
-type ChangeView struct {
-	change.Change
-	Have int `json:"have"` // approvals it has
-	Need int `json:"need"` // and those it takes
-}
+// Why is the reason that goes with it.
+func (r RuleRequest) Why() string { return r.Reason }
 
-func view(ch *change.Change) ChangeView {
-	v := ChangeView{Change: *ch}
-	v.Have, v.Need = ch.Approvals()
-	return v
-}
+// Why is the reason that goes with it.
+func (r PolicyPut) Why() string { return r.Reason }
 
-func viewed(ch *change.Change, err error) (ChangeView, error) {
-	if ch == nil {
-		return ChangeView{}, err
-	}
-	return view(ch), err
-}
+// Why is the reason that goes with it.
+func (r PolicyDelete) Why() string { return r.Reason }
 
-// propose proposes a verb with the request that its runner reads.
-func propose(ctx context.Context, rooms *Rooms, who pavise.Principal, verb string, on pavise.Name, request any, reason string) (ChangeView, error) {
-	body, err := json.Marshal(request)
-	if err != nil {
-		return ChangeView{}, fmt.Errorf("encode a proposal of %s: %w", verb, err)
-	}
-	return viewed(rooms.Changes.Propose(ctx, who, change.Proposal{Verb: verb, On: on, Request: body, Reason: reason}))
-}
+// Why is the reason that goes with it.
+func (r ReleaseRequest) Why() string { return r.Reason }
 
-// A reasoned request says why.
-type reasoned interface{ why() string }
-
-// reasonOf returns why, if the request says so.
-func reasonOf(req any) string {
-	if r, ok := req.(reasoned); ok {
-		return r.why()
-	}
-	return ""
-}
-
-func (r RuleRequest) why() string    { return r.Reason }
-func (r PolicyPut) why() string      { return r.Reason }
-func (r PolicyDelete) why() string   { return r.Reason }
-func (r ReleaseRequest) why() string { return r.Reason }
-func (r RouteRequest) why() string   { return r.Reason }
-func (r ShredRequest) why() string   { return r.Reason }
-func (r RetainRequest) why() string  { return r.Reason }
+// Why is the reason that goes with it.
+func (r RouteRequest) Why() string { return r.Reason }
 
 // Runners are what runs the verbs that are done as changes, by verb.
-func Runners(rooms *Rooms) map[string]change.Runner {
+func (rooms *Rooms) Runners() map[string]change.Runner {
 	r := runner.Rooms{
 		Guard: rooms.Guard, Log: rooms.Log, Policies: rooms.Policies, Grants: rooms.Grants, Routes: rooms.Routes,
 		CA: rooms.CA, Subjects: rooms.Subjects, Archive: rooms.Archive, Known: Known,

@@ -1,9 +1,10 @@
-package api
+package verbs
 
 import (
 	"context"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/runner"
@@ -44,30 +45,33 @@ type KeyRevoke struct {
 	Reason string `json:"reason,omitempty" help:"why" doc:"why"`
 }
 
-func (r KeyRotate) why() string { return r.Reason }
-func (r KeyRevoke) why() string { return r.Reason }
+// Why is the reason that goes with it.
+func (r KeyRotate) Why() string { return r.Reason }
 
-func bundleVerbs() []Verb {
+// Why is the reason that goes with it.
+func (r KeyRevoke) Why() string { return r.Reason }
+
+func (rooms *Rooms) bundleVerbs() []api.Verb {
 	onBundle := []string{"bundle"}
-	return []Verb{
-		verb(Verb{
+	return []api.Verb{
+		api.Do(api.Verb{
 			Name: "bundle.list", On: onBundle, Class: guard.Pooled,
 			Help:    "List the keys that sign what gateways are told",
 			About:   "With the number of the newest bundle, which pavise node list shows of each gateway, too.",
 			Example: "pavise bundle list",
-		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, _ Empty) (SigningKeys, error) {
+		}, func(ctx context.Context, who pavise.Principal, _ api.Empty) (SigningKeys, error) {
 			if rooms.Bundles == nil {
 				return SigningKeys{}, runner.ErrNoFleet
 			}
 			return rooms.Bundles.List(ctx, who)
 		}),
-		proposing(Verb{
+		api.Proposing(api.Verb{
 			Name: "bundle.rotate", On: onBundle,
 			Help:    "Propose another key that signs what gateways are told",
 			About:   "The next bundle makes it known, and is signed by it and by those before. Revoke the old one afterwards: gateways that were away follow all the same. Somebody else approves it.",
 			Example: "pavise bundle rotate",
-		}, onOrders, func(KeyRotate) (any, error) { return Empty{}, nil }),
-		proposing(Verb{
+		}, onOrders, func(KeyRotate) (any, error) { return api.Empty{}, nil }),
+		api.Proposing(api.Verb{
 			Name: "bundle.revoke", On: onBundle,
 			Help:    "Propose that gateways refuse what a key alone has signed",
 			About:   "From the next bundle on, and for good: a revoked key never comes back. The last one cannot be revoked: rotate first. Somebody else approves it.",
@@ -77,6 +81,6 @@ func bundleVerbs() []Verb {
 }
 
 // onOrders names what gateways are told.
-func onOrders[Req any](_ context.Context, _ *Rooms, who pavise.Principal, _ Req) (pavise.Name, error) {
+func onOrders[Req any](_ context.Context, who pavise.Principal, _ Req) (pavise.Name, error) {
 	return pavise.Name{Tenant: who.Tenant, Kind: "bundle", ID: "orders"}, nil
 }

@@ -1,4 +1,4 @@
-package api
+package verbs
 
 import (
 	"crypto/ed25519"
@@ -11,6 +11,8 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/evidence"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/ledger"
@@ -33,25 +35,25 @@ func (w *world) requests(t *testing.T) map[string]func() any {
 	}
 	always := func(req any) func() any { return func() any { return req } }
 	return map[string]func() any{
-		"ledger.status":      always(Empty{}),
-		"ledger.list":        always(ListRequest{Limit: 3}),
-		"ledger.read":        always(ReadRequest{Index: 0}),
-		"ledger.prove":       always(ProveRequest{Index: 0}),
-		"ledger.unseal":      func() any { return ReadRequest{Index: w.keep(t, "jane")} },
-		"ledger.followers":   always(Empty{}),
-		"ledger.acknowledge": func() any { w.follower(t, "siem"); return AcknowledgeRequest{Name: "siem", Next: 1} },
-		"ledger.unfollow":    always(UnfollowRequest{Name: "siem"}),
-		"witness.list":       always(Empty{}),
-		"witness.trust":      always(TrustRequest{Key: signer.Key().String()}),
-		"witness.forget":     always(OriginRequest{Origin: origin}),
-		"witness.prove":      func() any { w.cosigned(t, signer); return FleetRequest{Origin: origin} },
-		"archive.list":       always(Empty{}),
-		"archive.keep":       always(Empty{}),
-		"archive.prune":      always(Empty{}),
-		"archive.retain":     always(RetainRequest{Class: "inference", Kind: []string{"model"}, Online: "720h"}),
-		"subject.list":       always(Empty{}),
-		"subject.find":       always(FindRequest{Subject: "jane"}),
-		"subject.shred":      always(ShredRequest{Subject: "jane"}),
+		"ledger.status":      always(api.Empty{}),
+		"ledger.list":        always(evidence.ListRequest{Limit: 3}),
+		"ledger.read":        always(evidence.ReadRequest{Index: 0}),
+		"ledger.prove":       always(evidence.ProveRequest{Index: 0}),
+		"ledger.unseal":      func() any { return evidence.ReadRequest{Index: w.keep(t, "jane")} },
+		"ledger.followers":   always(api.Empty{}),
+		"ledger.acknowledge": func() any { w.follower(t, "siem"); return evidence.AcknowledgeRequest{Name: "siem", Next: 1} },
+		"ledger.unfollow":    always(evidence.UnfollowRequest{Name: "siem"}),
+		"witness.list":       always(api.Empty{}),
+		"witness.trust":      always(evidence.TrustRequest{Key: signer.Key().String()}),
+		"witness.forget":     always(evidence.OriginRequest{Origin: origin}),
+		"witness.prove":      func() any { w.cosigned(t, signer); return evidence.FleetRequest{Origin: origin} },
+		"archive.list":       always(api.Empty{}),
+		"archive.keep":       always(api.Empty{}),
+		"archive.prune":      always(api.Empty{}),
+		"archive.retain":     always(evidence.RetainRequest{Class: "inference", Kind: []string{"model"}, Online: "720h"}),
+		"subject.list":       always(api.Empty{}),
+		"subject.find":       always(evidence.FindRequest{Subject: "jane"}),
+		"subject.shred":      always(evidence.ShredRequest{Subject: "jane"}),
 		"change.list":        always(ChangeListRequest{Waiting: true}),
 		"change.show":        func() any { return ChangeRequest{ID: w.open(t, "somebody").Name.ID} },
 		"change.propose":     always(ProposeRequest{Verb: "policy.put", On: pavise.Name{Tenant: "local", Kind: "policy", ID: "q"}, Request: `{"text":"permit (principal, action == Action::\"route.list\", resource);"}`}),
@@ -62,7 +64,7 @@ func (w *world) requests(t *testing.T) map[string]func() any {
 		},
 		"change.break": func() any {
 			w.hold("responder")
-			var ch ChangeView
+			var ch api.ChangeView
 			ask := GrantRequest{Holder: pavise.Name{Tenant: "local", Kind: "human", ID: "kim"}, Role: "deployer", For: "30m"}
 			if err := w.client(t, "operator").Call(t.Context(), "grant.give", ask, &ch); err != nil {
 				t.Fatal(err)
@@ -82,22 +84,22 @@ func (w *world) requests(t *testing.T) map[string]func() any {
 			w.done(t, "grant.give", GrantRequest{Holder: holder, Role: "publisher", For: "8h"})
 			return GrantRef{Holder: holder, Role: "publisher"}
 		},
-		"grant.list":       always(Empty{}),
-		"caller.list":      always(Empty{}),
+		"grant.list":       always(api.Empty{}),
+		"caller.list":      always(api.Empty{}),
 		"tier.hold":        func() any { return w.holding(t, "amber") },
 		"tier.list":        always(TierList{Tier: "amber"}),
 		"tier.show":        always(TierRef{scored, scanner}),
 		"tier.lift":        always(TierLift{TierRef{scored, scanner}, "our own test"}),
 		"watermark.export": always(MarksRequest{Model: scored}),
 		"change.withdraw":  func() any { return ChangeRequest{ID: w.open(t, "somebody").Name.ID} },
-		"change.rules":     always(Empty{}),
+		"change.rules":     always(api.Empty{}),
 		"change.rule":      always(RuleRequest{Verb: "policy.put", Need: new(2), Days: 1}),
-		"policy.list":      always(Empty{}),
+		"policy.list":      always(api.Empty{}),
 		"policy.put":       always(PolicyPut{ID: "p", Text: permit}),
 		"policy.delete":    func() any { w.done(t, "policy.put", PolicyPut{ID: "p", Text: permit}); return PolicyDelete{ID: "p"} },
-		"policy.schema":    always(Empty{}),
+		"policy.schema":    always(api.Empty{}),
 		"policy.explain":   always(ExplainRequest{Verb: "model.infer", On: fraud, Role: []string{"caller"}}),
-		"route.list":       always(Empty{}),
+		"route.list":       always(api.Empty{}),
 		"route.put":        always(route.Spec{Name: fraud.String(), ONNX: networkOf(2, 3)}),
 		"route.release":    always(ReleaseRequest{ReleaseSpec: route.ReleaseSpec{Name: fraud.String(), ONNX: networkOf(2, 2)}}),
 		"route.rollback": func() any {
@@ -108,24 +110,24 @@ func (w *world) requests(t *testing.T) map[string]func() any {
 		"route.delete":       always(RouteDelete{Name: fraud}),
 		"finding.list":       always(FindingRequest{Limit: 3, Least: "low"}),
 		"siem.put":           always(ReceiverPut{Name: "soc", URL: "http://127.0.0.1:9/pavise"}),
-		"siem.list":          always(Empty{}),
+		"siem.list":          always(api.Empty{}),
 		"siem.test":          always(ReceiverName{Name: "soc"}),
 		"siem.rotate":        always(ReceiverRotate{Name: "soc", Hours: new(1)}),
 		"siem.delete":        always(ReceiverName{Name: "soc"}),
 		"issuer.mint":        always(MintRequest{Subject: "ci", Role: []string{"caller"}}),
 		"issuer.revoke":      always(RevokeRequest{Principal: pavise.Name{Tenant: "local", Kind: "workload", ID: "ci"}, Reason: "lost"}),
-		"issuer.revocations": always(Empty{}),
-		"issuer.whoami":      always(Empty{}),
-		"console.link":       always(Empty{}),
-		"clock.accept":       always(Empty{}),
-		"node.list":          always(Empty{}),
+		"issuer.revocations": always(api.Empty{}),
+		"issuer.whoami":      always(api.Empty{}),
+		"console.link":       always(api.Empty{}),
+		"clock.accept":       always(api.Empty{}),
+		"node.list":          always(api.Empty{}),
 		"node.invite":        always(InviteRequest{ID: "gw-1", DNS: []string{"gw-1.acme.example"}}),
 		"node.revoke":        always(HolderRequest{ID: "gw-1"}),
 		"node.roles":         func() any { w.joined(t, "gw-2"); return RolesRequest{ID: "gw-2", Role: []string{"analyst"}} },
 		"person.invite":      always(PersonRequest{ID: "ana", Key: "sha256:" + strings.Repeat("0a", 32), Role: []string{"operator"}}),
-		"ca.list":            always(Empty{}),
+		"ca.list":            always(api.Empty{}),
 		"ca.rotate":          always(RotateRequest{Step: "prepare"}),
-		"bundle.list":        always(Empty{}),
+		"bundle.list":        always(api.Empty{}),
 		"bundle.rotate":      always(KeyRotate{}),
 		"bundle.revoke":      always(KeyRevoke{Key: "ed25519:x"}),
 	}
@@ -170,7 +172,7 @@ func (w *world) cosigned(t *testing.T, log *proof.Signer) {
 }
 
 // open proposes a policy, as somebody.
-func (w *world) open(t *testing.T, who string) (ch ChangeView) {
+func (w *world) open(t *testing.T, who string) (ch api.ChangeView) {
 	t.Helper()
 	if err := w.person(t, who, "operator").Call(t.Context(), "policy.put", PolicyPut{ID: "open", Text: permit}, &ch); err != nil {
 		t.Fatal(err)
@@ -184,7 +186,7 @@ func TestEveryVerb(t *testing.T) {
 	w := newWorld(t)
 	operator := w.client(t, "operator")
 	requests := w.requests(t)
-	for _, v := range Verbs() {
+	for _, v := range Table() {
 		if v.NewRequest() == nil {
 			continue
 		}
@@ -251,7 +253,7 @@ func phases(w *world, from uint64, verb string) string {
 // TestTableIsWhole holds each row to what a newcomer needs of it.
 func TestTableIsWhole(t *testing.T) {
 	seen := map[string]bool{}
-	for _, v := range Verbs() {
+	for _, v := range Table() {
 		room, _, ok := strings.Cut(v.Name, ".")
 		if !ok || seen[v.Name] || len(v.On) == 0 {
 			t.Errorf("%q is no verb, or is there twice, or applies to nothing", v.Name)
@@ -390,23 +392,23 @@ func TestTokenIsShownOnce(t *testing.T) {
 	if err := operator.Call(t.Context(), "issuer.mint", MintRequest{Subject: "ci", Role: []string{"analyst"}}, &minted); err != nil {
 		t.Fatal(err)
 	}
-	analyst := &Client{Base: operator.Base, Token: minted.Value}
-	if err := analyst.Call(t.Context(), "ledger.status", Empty{}, nil); err != nil {
+	analyst := &api.Client{Base: operator.Base, Token: minted.Value}
+	if err := analyst.Call(t.Context(), "ledger.status", api.Empty{}, nil); err != nil {
 		t.Errorf("the minted token: %v", err)
 	}
 	post(t, analyst, "issuer.mint", `{"subject":"x","role":["operator"],"kind":"human"}`)
-	post(t, &Client{Base: operator.Base, Token: minted.Value + "x"}, "ledger.status", `{}`)
+	post(t, &api.Client{Base: operator.Base, Token: minted.Value + "x"}, "ledger.status", `{}`)
 	var said []string
 	requests := w.requests(t)
-	for _, v := range Verbs() {
+	for _, v := range Table() {
 		if prepare := requests[v.Name]; prepare != nil && v.Name != "issuer.mint" {
 			var answer json.RawMessage
 			operator.Call(t.Context(), v.Name, prepare(), &answer)
 			said = append(said, string(answer))
 		}
 	}
-	var all ListAnswer
-	if err := operator.Call(t.Context(), "ledger.list", ListRequest{Limit: 1000}, &all); err != nil {
+	var all evidence.ListAnswer
+	if err := operator.Call(t.Context(), "ledger.list", evidence.ListRequest{Limit: 1000}, &all); err != nil {
 		t.Fatal(err)
 	}
 	text, err := json.Marshal(all)

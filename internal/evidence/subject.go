@@ -1,35 +1,36 @@
-package api
+package evidence
 
 import (
 	"context"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/ledger"
 )
 
-func subjectVerbs() []Verb {
+func (rooms *Rooms) subjectVerbs() []api.Verb {
 	onSubject := []string{"subject"}
-	return []Verb{
-		guarded(Verb{
+	return []api.Verb{
+		api.Guarded(api.Verb{
 			Name: "subject.list", On: onSubject, Class: guard.Pooled,
 			Help:    "Show how many people's data the log keeps, and how many were forgotten",
 			About:   "A subject is whoever a request names in its header Pavise-Subject, or its caller. The log knows it by a pseudonym.",
 			Example: "pavise subject list",
-		}, func(who pavise.Principal, _ Empty) pavise.Name {
+		}, func(who pavise.Principal, _ api.Empty) pavise.Name {
 			return pavise.Name{Tenant: who.Tenant, Kind: "subject", ID: "all"}
-		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, _ Empty) (SubjectCount, error) {
+		}, func(ctx context.Context, who pavise.Principal, _ api.Empty) (SubjectCount, error) {
 			keys, shredded, err := rooms.Subjects.Count(ctx, who.Tenant)
 			return SubjectCount{keys, shredded}, err
 		}),
-		guarded(Verb{
+		api.Guarded(api.Verb{
 			Name: "subject.find", On: onSubject,
 			Help:    "Say under which pseudonym the log knows somebody",
 			About:   "pavise ledger list --subject shows what it keeps of them. The question itself is recorded, without the name.",
 			Example: "pavise subject find local/workload/demo",
 		}, func(who pavise.Principal, _ FindRequest) pavise.Name {
 			return pavise.Name{Tenant: who.Tenant, Kind: "subject", ID: "any"}
-		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, req FindRequest) (SubjectFound, error) {
+		}, func(ctx context.Context, who pavise.Principal, req FindRequest) (SubjectFound, error) {
 			id, err := rooms.Subjects.Find(ctx, who.Tenant, req.Subject)
 			if err != nil {
 				return SubjectFound{}, err
@@ -37,15 +38,15 @@ func subjectVerbs() []Verb {
 			records, err := rooms.Log.Count(ledger.Filter{Tenant: who.Tenant, Subject: id}, rooms.Log.First(), rooms.Log.Size())
 			return SubjectFound{id, records}, err
 		}),
-		proposing(Verb{
+		api.Proposing(api.Verb{
 			Name: "subject.shred", On: onSubject,
 			Help:    "Propose to forget somebody: shred the key of what the log keeps of them",
 			About:   "Name them as requests did, or by their pseudonym. Records and proofs stay as they are; what they keep sealed can never be opened again. The receipt is a record, and pavise ledger prove writes it to a file. Somebody else approves it.",
 			Example: "pavise subject shred local/workload/demo",
-		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, req ShredRequest) (pavise.Name, error) {
+		}, func(ctx context.Context, who pavise.Principal, req ShredRequest) (pavise.Name, error) {
 			id, err := rooms.Subjects.Find(ctx, who.Tenant, req.Subject)
 			return pavise.Name{Tenant: who.Tenant, Kind: "subject", ID: id}, err
-		}, func(ShredRequest) (any, error) { return Empty{}, nil }),
+		}, func(ShredRequest) (any, error) { return api.Empty{}, nil }),
 	}
 }
 
@@ -71,3 +72,6 @@ type ShredRequest struct {
 	Subject string `json:"subject" arg:"" help:"the subject's name, as in Pavise-Subject, or its pseudonym" doc:"the subject's name, as in the header Pavise-Subject, or its pseudonym"`
 	Reason  string `json:"reason,omitempty" help:"why; do not name the person" doc:"why; do not name the person"`
 }
+
+// Why is the reason that goes with it.
+func (r ShredRequest) Why() string { return r.Reason }

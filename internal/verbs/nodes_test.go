@@ -1,4 +1,4 @@
-package api
+package verbs
 
 import (
 	"bytes"
@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/evidence"
 	"github.com/pavise/pavise/internal/issuer"
 )
 
@@ -49,7 +51,7 @@ func (w *world) invite(t *testing.T, id string) issuer.Invitation {
 }
 
 // join knocks at the door for those whom nobody knows.
-func (w *world) join(t *testing.T, body string) (int, issuer.Issued, Problem) {
+func (w *world) join(t *testing.T, body string) (int, issuer.Issued, api.Problem) {
 	t.Helper()
 	resp, err := http.Post(w.server.URL+"/v1/node.join", "application/json", strings.NewReader(body))
 	if err != nil {
@@ -62,7 +64,7 @@ func (w *world) join(t *testing.T, body string) (int, issuer.Issued, Problem) {
 	}
 	var (
 		out issuer.Issued
-		p   Problem
+		p   api.Problem
 	)
 	if resp.StatusCode == http.StatusOK {
 		err = json.Unmarshal(text, &out)
@@ -122,13 +124,13 @@ func TestJoinDoor(t *testing.T) {
 			t.Errorf("%s: %d %+v", name, status, p)
 		}
 	}
-	var all ListAnswer
+	var all evidence.ListAnswer
 	operator := w.client(t, "operator")
-	if err := operator.Call(t.Context(), "ledger.list", ListRequest{Limit: 1000}, &all); err != nil {
+	if err := operator.Call(t.Context(), "ledger.list", evidence.ListRequest{Limit: 1000}, &all); err != nil {
 		t.Fatal(err)
 	}
 	var holders json.RawMessage
-	if err := operator.Call(t.Context(), "node.list", Empty{}, &holders); err != nil {
+	if err := operator.Call(t.Context(), "node.list", api.Empty{}, &holders); err != nil {
 		t.Fatal(err)
 	}
 	text, err := json.Marshal(all)
@@ -219,7 +221,7 @@ func TestOnePersonMakesNoSecondOne(t *testing.T) {
 	}
 	w.done(t, "person.invite", PersonRequest{ID: "eve", Key: fingerprint, Role: []string{"operator"}})
 	var list HolderList
-	if err := ana.Call(t.Context(), "node.list", Empty{}, &list); err != nil {
+	if err := ana.Call(t.Context(), "node.list", api.Empty{}, &list); err != nil {
 		t.Fatal(err)
 	}
 	text := ""
@@ -244,11 +246,11 @@ func TestOnePersonMakesNoSecondOne(t *testing.T) {
 	}
 	// Where a rule asks for nobody, who proposes answers for the person.
 	w.done(t, "change.rule", RuleRequest{Verb: "person.invite", Need: new(0), Days: 1})
-	var ch ChangeView
+	var ch api.ChangeView
 	if err := ana.Call(t.Context(), "person.invite", PersonRequest{ID: "mallory", Key: fingerprint, Role: []string{"operator"}}, &ch); err != nil {
 		t.Fatal(err)
 	}
-	if err := ana.Call(t.Context(), "node.list", Empty{}, &list); err != nil {
+	if err := ana.Call(t.Context(), "node.list", api.Empty{}, &list); err != nil {
 		t.Fatal(err)
 	}
 	for _, h := range list.Holders {
@@ -284,7 +286,7 @@ func TestRolesAreOfWhoHeldThem(t *testing.T) {
 	w := newWorld(t)
 	w.joined(t, "gw-1") // somebody's
 	ana, ben := w.person(t, "ana", "operator"), w.person(t, "ben", "operator")
-	var ch ChangeView
+	var ch api.ChangeView
 	if err := ana.Call(t.Context(), "node.roles", RolesRequest{ID: "gw-1", Role: []string{"operator"}}, &ch); err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package api
+package verbs
 
 import (
 	"encoding/json"
@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/detect"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/ledger"
@@ -34,13 +35,13 @@ func (w *world) holding(t *testing.T, to string) TierHold {
 }
 
 // minted speaks as an identity that somebody had made.
-func (w *world) minted(t *testing.T, by *Client, kind, id, role string) *Client {
+func (w *world) minted(t *testing.T, by *api.Client, kind, id, role string) *api.Client {
 	t.Helper()
 	var token issuer.Token
 	if err := by.Call(t.Context(), "issuer.mint", MintRequest{Subject: id, Kind: kind, Role: []string{role}}, &token); err != nil {
 		t.Fatal(err)
 	}
-	return &Client{Base: w.server.URL, Token: token.Value}
+	return &api.Client{Base: w.server.URL, Token: token.Value}
 }
 
 // A caller is held by an analyst, is listed and shown with who said it, and an operator
@@ -126,7 +127,7 @@ func TestTierRefuses(t *testing.T) {
 	edit := func(change func(*TierHold)) TierHold { h := good; change(&h); return h }
 	program := w.minted(t, ben, pavise.Workload, "watchdog", "analyst")
 	for name, c := range map[string]struct {
-		by   *Client
+		by   *api.Client
 		hold TierHold
 		kind pavise.Kind
 	}{
@@ -165,7 +166,7 @@ func TestNobodyLiftsTheirOwn(t *testing.T) {
 	ben, kim := w.person(t, "ben", "operator"), w.person(t, "kim", "operator")
 	bens := w.minted(t, ben, pavise.Human, "bens-other-self", "operator")
 	made := w.minted(t, ben, pavise.Workload, "made", "caller")
-	if err := made.Call(t.Context(), "issuer.whoami", Empty{}, nil); err != nil {
+	if err := made.Call(t.Context(), "issuer.whoami", api.Empty{}, nil); err != nil {
 		t.Fatal(err)
 	}
 	name := func(kind, id string) pavise.Name { return pavise.Name{Tenant: "local", Kind: kind, ID: id} }
@@ -176,7 +177,7 @@ func TestNobodyLiftsTheirOwn(t *testing.T) {
 			t.Fatal(err)
 		}
 		lift := TierLift{TierRef{scored, caller}, "I need it"}
-		for who, by := range map[string]*Client{"ben": ben, "whom ben made": bens} {
+		for who, by := range map[string]*api.Client{"ben": ben, "whom ben made": bens} {
 			if err := by.Call(t.Context(), "tier.lift", lift, nil); pavise.KindOf(err) != pavise.Denied || !strings.Contains(err.Error(), "nobody lifts what holds themselves") {
 				t.Errorf("%s lifts %s: %v", who, caller, err)
 			}

@@ -1,4 +1,4 @@
-package api
+package verbs
 
 import (
 	"context"
@@ -6,18 +6,19 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/guard"
 )
 
-func grantVerbs() []Verb {
+func (rooms *Rooms) grantVerbs() []api.Verb {
 	onGrant := []string{"grant"}
-	return []Verb{
-		proposing(Verb{
+	return []api.Verb{
+		api.Proposing(api.Verb{
 			Name: "grant.give", On: onGrant,
 			Help:    "Propose to give somebody a role for a time",
 			About:   "It counts beside the roles that their issuer says, until it ends by itself. Somebody else approves it, and neither who proposes nor who would hold the role counts. Roles that check each other are never held together.",
 			Example: "pavise grant give local/human/ana data-steward --for 8h --reason release-of-may",
-		}, func(_ context.Context, _ *Rooms, who pavise.Principal, req GrantRequest) (pavise.Name, error) {
+		}, func(_ context.Context, who pavise.Principal, req GrantRequest) (pavise.Name, error) {
 			return grantOf(who, req.Holder, req.Role)
 		}, func(req GrantRequest) (any, error) {
 			lasts, err := time.ParseDuration(req.For)
@@ -26,35 +27,35 @@ func grantVerbs() []Verb {
 			}
 			return guard.GrantSpec{Minutes: int(lasts / time.Minute), Reason: req.Reason}, nil
 		}),
-		verb(Verb{
+		api.Do(api.Verb{
 			Name: "grant.revoke", On: onGrant, Safe: true,
 			Help:    "Take a role back that somebody was given for a time, at once",
 			About:   "The next request meets it. Nobody need approve.",
 			Example: "pavise grant revoke local/human/ana data-steward",
-		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, req GrantRef) (Empty, error) {
+		}, func(ctx context.Context, who pavise.Principal, req GrantRef) (api.Empty, error) {
 			name, err := grantOf(who, req.Holder, req.Role)
 			if err != nil {
-				return Empty{}, err
+				return api.Empty{}, err
 			}
-			return Empty{}, rooms.Grants.Revoke(ctx, who, name)
+			return api.Empty{}, rooms.Grants.Revoke(ctx, who, name)
 		}),
-		verb(Verb{
+		api.Do(api.Verb{
 			Name: "grant.list", On: onGrant, Class: guard.Pooled,
 			Help:    "List the roles that people were given for a time",
 			About:   "Each with who proposed it, the change in which it was approved, why, and when it ends.",
 			Example: "pavise grant list",
-		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, _ Empty) (GrantList, error) {
+		}, func(ctx context.Context, who pavise.Principal, _ api.Empty) (GrantList, error) {
 			grants, err := rooms.Grants.List(ctx, who, who.Tenant)
 			return GrantList{grants}, err
 		}),
-		guarded(Verb{
+		api.Guarded(api.Verb{
 			Name: "caller.list", On: []string{"caller"}, Class: guard.Pooled,
 			Help:    "List who has asked for something since the start",
 			About:   "The most recent first: how each was known, with which roles, until when, and how often they were let in and refused. The log has each of their requests: pavise ledger list --who NAME.",
 			Example: "pavise caller list",
-		}, func(who pavise.Principal, _ Empty) pavise.Name {
+		}, func(who pavise.Principal, _ api.Empty) pavise.Name {
 			return pavise.Name{Tenant: who.Tenant, Kind: "caller", ID: "all"}
-		}, func(_ context.Context, rooms *Rooms, who pavise.Principal, _ Empty) (CallerList, error) {
+		}, func(_ context.Context, who pavise.Principal, _ api.Empty) (CallerList, error) {
 			return CallerList{rooms.Guard.Callers(who.Tenant)}, nil
 		}),
 	}
@@ -68,7 +69,8 @@ type GrantRequest struct {
 	Reason string      `json:"reason,omitempty" help:"why" doc:"why"`
 }
 
-func (r GrantRequest) why() string { return r.Reason }
+// Why is the reason that goes with it.
+func (r GrantRequest) Why() string { return r.Reason }
 
 // GrantRef names a grant.
 type GrantRef struct {

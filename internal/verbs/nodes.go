@@ -1,4 +1,4 @@
-package api
+package verbs
 
 import (
 	"context"
@@ -7,35 +7,33 @@ import (
 	"net"
 	"time"
 
-	"github.com/danielgtaylor/huma/v2"
-	"github.com/danielgtaylor/huma/v2/adapters/humago"
-
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/runner"
 )
 
-func nodeVerbs() []Verb {
+func (rooms *Rooms) nodeVerbs() []api.Verb {
 	onHolder, onCA := []string{issuer.KindHolder}, []string{"ca"}
-	renew := verb(Verb{
-		Name: "node.renew", On: onHolder, Class: guard.Pooled, wireOnly: true,
+	renew := api.Do(api.Verb{
+		Name: "node.renew", On: onHolder, Class: guard.Pooled, WireOnly: true,
 		Help:  "Get another certificate before the one at hand ends",
 		About: "For holders of a certificate, who call with it by mutual TLS; the machines of a fleet do it by themselves. A certificate that was renewed before is a copy: it is refused, and a finding.",
-	}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, req RenewRequest) (issuer.Issued, error) {
+	}, func(ctx context.Context, who pavise.Principal, req RenewRequest) (issuer.Issued, error) {
 		var leaf *x509.Certificate
-		if chain, _ := ctx.Value(chainKey{}).([]*x509.Certificate); len(chain) > 0 {
+		if chain := api.ChainOf(ctx); len(chain) > 0 {
 			leaf = chain[0]
 		}
 		return runner.WithCA(rooms.CA, func(ca *issuer.CA) (issuer.Issued, error) { return ca.Renew(ctx, who, leaf, req.CSR) })
 	})
-	return []Verb{
-		verb(Verb{
+	return []api.Verb{
+		api.Do(api.Verb{
 			Name: "node.list", On: onHolder, Class: guard.Pooled,
 			Help:    "List who holds a certificate, and who is invited to",
 			About:   "Machines, programs and people, with their roles, who answers for them, and when their certificate ends. An invitation that is bound to a key is shown, for nobody else can use it.",
 			Example: "pavise node list",
-		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, _ Empty) (HolderList, error) {
+		}, func(ctx context.Context, who pavise.Principal, _ api.Empty) (HolderList, error) {
 			return runner.WithCA(rooms.CA, func(ca *issuer.CA) (HolderList, error) {
 				holders, err := ca.List(ctx, who)
 				list := HolderList{Holders: holders}
@@ -45,12 +43,12 @@ func nodeVerbs() []Verb {
 				return list, err
 			})
 		}),
-		verb(Verb{
+		api.Do(api.Verb{
 			Name: "node.invite", On: onHolder,
 			Help:    "Let a machine or a program join, once",
 			About:   "Prints a line that whoever has it may join with, within 15 minutes unless told otherwise. Who joins acts in your name when it comes to approvals. People are invited with pavise person invite.",
 			Example: "pavise node invite gw-1 --dns gw-1.acme.example",
-		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, req InviteRequest) (issuer.Invitation, error) {
+		}, func(ctx context.Context, who pavise.Principal, req InviteRequest) (issuer.Invitation, error) {
 			ips, err := addresses(req.IP)
 			if err != nil {
 				return issuer.Invitation{}, err
@@ -68,51 +66,53 @@ func nodeVerbs() []Verb {
 			About: "POST /v1/node.join, by whoever has an invitation: nobody proves who they are before. The word of the invitation is good once.",
 		},
 		renew,
-		verb(Verb{
+		api.Do(api.Verb{
 			Name: "node.revoke", On: onHolder, Safe: true,
 			Help:    "End somebody's certificate, or take an invitation back, at once",
 			About:   "From the next request on, everywhere as soon as the gateways have the bundle. To come back it has to be invited anew.",
 			Example: "pavise node revoke gw-1",
-		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, req HolderRequest) (Empty, error) {
-			return runner.WithCA(rooms.CA, func(ca *issuer.CA) (Empty, error) { return Empty{}, ca.Revoke(ctx, who, kindOr(req.Kind), req.ID) })
+		}, func(ctx context.Context, who pavise.Principal, req HolderRequest) (api.Empty, error) {
+			return runner.WithCA(rooms.CA, func(ca *issuer.CA) (api.Empty, error) {
+				return api.Empty{}, ca.Revoke(ctx, who, kindOr(req.Kind), req.ID)
+			})
 		}),
-		proposing(Verb{
+		api.Proposing(api.Verb{
 			Name: "node.roles", On: onHolder,
 			Help:    "Propose other roles for somebody who holds a certificate",
 			About:   "They hold from the next request on, with the certificate that is there. Somebody else approves it.",
 			Example: "pavise node roles gw-1 analyst",
-		}, func(_ context.Context, _ *Rooms, who pavise.Principal, req RolesRequest) (pavise.Name, error) {
+		}, func(_ context.Context, who pavise.Principal, req RolesRequest) (pavise.Name, error) {
 			return holderOf(who, kindOr(req.Kind), req.ID)
 		}, func(req RolesRequest) (any, error) {
 			return runner.HolderRoles{Roles: append([]string{}, req.Role...)}, nil
 		}),
-		proposing(Verb{
+		api.Proposing(api.Verb{
 			Name: "person.invite", On: onHolder,
 			Help:    "Propose that a person may join, with the fingerprint of their key",
 			About:   "Somebody else approves it, who has compared the fingerprint with the person: with it, nobody else can join in their place. Afterwards pavise node list shows the invitation, which is no secret.",
 			Example: "pavise person invite ana --key sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855 --role operator",
-		}, func(_ context.Context, _ *Rooms, who pavise.Principal, req PersonRequest) (pavise.Name, error) {
+		}, func(_ context.Context, who pavise.Principal, req PersonRequest) (pavise.Name, error) {
 			return holderOf(who, pavise.Human, req.ID)
 		}, func(req PersonRequest) (any, error) {
 			return runner.InvitedPerson{Roles: append([]string{}, req.Role...), Key: req.Key}, nil
 		}),
-		verb(Verb{
+		api.Do(api.Verb{
 			Name: "ca.list", On: onCA, Class: guard.Pooled,
 			Help:    "List the roots of the built-in CA",
 			About:   "One signs; the others are believed: the next one before it signs, the former one until what it signed has ended.",
 			Example: "pavise ca list",
-		}, func(ctx context.Context, rooms *Rooms, who pavise.Principal, _ Empty) (RootList, error) {
+		}, func(ctx context.Context, who pavise.Principal, _ api.Empty) (RootList, error) {
 			return runner.WithCA(rooms.CA, func(ca *issuer.CA) (RootList, error) {
 				roots, err := ca.ListRoots(ctx, who)
 				return RootList{roots}, err
 			})
 		}),
-		proposing(Verb{
+		api.Proposing(api.Verb{
 			Name: "ca.rotate", On: onCA,
 			Help:    "Propose a step of the rotation of the CA's root",
 			About:   "First prepare: the next root is made, and made known to everybody. Machines hear of it within seconds, people when their certificate is renewed. Then activate: it signs, and who does not know it yet believes the control plane no more and has to be invited anew. Then, when what the former one signed has ended, retire: that one is believed no more. Somebody else approves each step.",
 			Example: "pavise ca rotate prepare",
-		}, func(_ context.Context, _ *Rooms, who pavise.Principal, _ RotateRequest) (pavise.Name, error) {
+		}, func(_ context.Context, who pavise.Principal, _ RotateRequest) (pavise.Name, error) {
 			return pavise.Name{Tenant: who.Tenant, Kind: "ca", ID: "roots"}, nil
 		}, func(req RotateRequest) (any, error) { return runner.Rotation{Step: req.Step}, nil }),
 	}
@@ -174,9 +174,14 @@ type RenewRequest struct {
 	CSR []byte `json:"csr" doc:"certificate request, PKCS #10 in DER, as base64"`
 }
 
-func (r PersonRequest) why() string { return r.Reason }
-func (r RolesRequest) why() string  { return r.Reason }
-func (r RotateRequest) why() string { return r.Reason }
+// Why is the reason that goes with it.
+func (r PersonRequest) Why() string { return r.Reason }
+
+// Why is the reason that goes with it.
+func (r RolesRequest) Why() string { return r.Reason }
+
+// Why is the reason that goes with it.
+func (r RotateRequest) Why() string { return r.Reason }
 
 func kindOr(kind string) string {
 	if kind == "" {
@@ -201,17 +206,4 @@ func addresses(texts []string) (ips []net.IP, err error) {
 func holderOf(who pavise.Principal, kind, id string) (pavise.Name, error) {
 	name := pavise.Name{Tenant: who.Tenant, Kind: issuer.KindHolder, ID: kind + ":" + id}
 	return name, name.Validate()
-}
-
-// chainKey is where chainOf leaves the caller's certificates, for node.renew and
-// console.link alone.
-type chainKey struct{}
-
-// chainOf is the middleware behind admit, which has verified who calls.
-func chainOf(ctx huma.Context, next func(huma.Context)) {
-	r, _ := humago.Unwrap(ctx)
-	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
-		ctx = huma.WithValue(ctx, chainKey{}, r.TLS.PeerCertificates)
-	}
-	next(ctx)
 }
