@@ -63,8 +63,9 @@
 //   - console shows it in a browser, and can do nothing the API cannot.
 //   - fleet makes machines one: memberships, what gateways are told, what machines
 //     say of themselves, who is a witness of whose log.
-//   - role wires the rooms into the processes that Pavise runs as; cmd/pavise is
-//     what is typed and printed. Nobody imports it.
+//   - premises is what every role with a log stands on; role wires the rooms into the
+//     processes that Pavise runs as; cmd/pavise is what is typed and printed. Nobody
+//     imports it.
 //
 // docs/walks.md follows a request, a change and a witness through them.
 package pavise

@@ -47,7 +47,7 @@ func TestAgentIsAWitness(t *testing.T) {
 			}
 		}
 		if cosigned == 2 && g.watchers.Witnessed() > 0 {
-			t.Logf("the agent has cosigned %d of %d logs, and a quorum has seen %d records of %s", cosigned, len(logs), g.watchers.Witnessed(), g.origin)
+			t.Logf("the agent has cosigned %d of %d logs, and a quorum has seen %d records of %s", cosigned, len(logs), g.watchers.Witnessed(), g.Origin)
 			break
 		}
 		if time.Now().After(deadline) {
@@ -63,7 +63,7 @@ func TestAgentIsAWitness(t *testing.T) {
 		t.Errorf("a program that asks the agent: %s", resp.Status)
 	}
 	running.stop()
-	report, err := audit.Verify(g.data.Ledger(), audit.Options{Key: g.Fingerprint()})
+	report, err := audit.Verify(g.Data.Ledger(), audit.Options{Key: g.Fingerprint()})
 	if err != nil || len(report.Open) > 0 {
 		t.Errorf("the gateway's log: %+v, %v", report, err)
 	}
@@ -193,7 +193,7 @@ func TestBudgetsAreSharedOut(t *testing.T) {
 	two, _ := p.gateway(t, "gw-2", nil)
 	whole := p.Rooms().Routes.Standings()[0].Terms.Budget.Count
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		a, b := one.gateway.Routes.Standings(), two.gateway.Routes.Standings()
+		a, b := one.Gateway.Routes.Standings(), two.Gateway.Routes.Standings()
 		if len(a) == 1 && len(b) == 1 && a[0].Terms.Budget.Count == whole/2 && b[0].Terms.Budget.Count == whole/2 {
 			return
 		}

@@ -69,7 +69,7 @@ func TestFindingsOfGateways(t *testing.T) {
 	until(t, p.cats, two, 403)
 	file := func() string { text, _ := os.ReadFile(name); return string(text) }
 	for gateway, text := range map[*Gateway]func() string{one: file, two: printed.String} {
-		lines := await(t, text, `"event_code":"model.infer"`, "acme/human/cat", gateway.origin)
+		lines := await(t, text, `"event_code":"model.infer"`, "acme/human/cat", gateway.Origin)
 		for line := range strings.Lines(lines) {
 			var event struct {
 				Class int `json:"class_uid"`

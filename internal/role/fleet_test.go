@@ -607,7 +607,7 @@ func keyText(t *testing.T, name string) string {
 func noted(t *testing.T, g *Gateway, kind string) record.Record {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-		for _, r := range g.log.Records(0, g.log.Size()) {
+		for _, r := range g.Log.Records(0, g.Log.Size()) {
 			if r.Kind == kind {
 				return r
 			}

@@ -53,7 +53,7 @@ func TestReinvite(t *testing.T) {
 	p.ana = ana.Client()
 	p.change(t, "policy.put", verbs.PolicyPut{ID: "more", Text: `permit (principal in Role::"nobody", action == Action::"model.infer", resource);`})
 	found := 0
-	for _, r := range p.log.Records(0, p.log.Size()) {
+	for _, r := range p.Log.Records(0, p.Log.Size()) {
 		if r.Kind == issuer.KindReinvited && strings.Contains(string(r.Detail), `"severity":"critical"`) && r.On.Kind == pavise.Human {
 			found++
 		}

@@ -18,9 +18,9 @@ func TestTiersHoldEverywhere(t *testing.T) {
 	caller := pavise.Name{Tenant: "acme", Kind: pavise.Workload, ID: "scanner"}
 	knows := func(want tier.Tier) {
 		t.Helper()
-		for deadline := time.Now().Add(20 * time.Second); g.gateway.Tiers.Of(model, caller) != want; time.Sleep(20 * time.Millisecond) {
+		for deadline := time.Now().Add(20 * time.Second); g.Gateway.Tiers.Of(model, caller) != want; time.Sleep(20 * time.Millisecond) {
 			if time.Now().After(deadline) {
-				t.Fatalf("at the gateway the caller is %v, want %v", g.gateway.Tiers.Of(model, caller), want)
+				t.Fatalf("at the gateway the caller is %v, want %v", g.Gateway.Tiers.Of(model, caller), want)
 			}
 		}
 	}

@@ -1,4 +1,4 @@
-package role
+package premises
 
 import (
 	"os"
@@ -25,22 +25,22 @@ var garbage struct {
 	percent int // owned by whoever collects, one after the other
 }
 
-// paceCollector has the collector run less often while little lives, and more often when
+// PaceCollector has the collector run less often while little lives, and more often when
 // much does. Who has set GOGC in the environment has decided that already.
-func paceCollector() {
+func PaceCollector() {
 	if os.Getenv("GOGC") != "" {
 		return
 	}
 	garbage.once.Do(afterCollection)
 }
 
-// standIn has a second thread ready to run goroutines where there is one core. A sync of the
+// StandIn has a second thread ready to run goroutines where there is one core. A sync of the
 // evidence log takes a disk milliseconds, some thirty times a second, and the runtime takes
 // a thread's leave to run goroutines from a call that waits only when its watchdog comes by,
 // which under steady load is every 10 ms: so the whole gateway stood still for as long as its
 // disk took, 1.7 ms in the median of a busy one. With a second leave it answered a third more
 // requests there, and the slowest hundredth in half the time, for as much processor time each. Who has set GOMAXPROCS in the environment has decided otherwise.
-func standIn() {
+func StandIn() {
 	if os.Getenv("GOMAXPROCS") == "" && runtime.GOMAXPROCS(0) == 1 {
 		runtime.GOMAXPROCS(2)
 	}

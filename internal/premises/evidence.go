@@ -1,4 +1,4 @@
-package role
+package premises
 
 import (
 	"context"
@@ -22,8 +22,6 @@ import (
 )
 
 const (
-	// witnessPrefix is where the witness is asked, below the server's address.
-	witnessPrefix = "/witness"
 	// confrontWithin is how long the witnesses have to answer before the first
 	// record is taken without their word.
 	confrontWithin = 5 * time.Second
@@ -36,16 +34,16 @@ const (
 
 // confront asks the witnesses, before anything is written, whether this log is the one
 // that they know.
-func (h *house) confront(ctx context.Context) (err error) {
-	if h.witnesses == nil {
+func (h *House) confront(ctx context.Context) (err error) {
+	if h.Witnesses == nil {
 		return nil
 	}
-	if h.quorum, err = witness.NewQuorum(h.log, h.witnesses, h.now, nil); err != nil {
+	if h.Quorum, err = witness.NewQuorum(h.Log, h.Witnesses, h.Now, nil); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, confrontWithin)
 	defer cancel()
-	if err := h.quorum.Confront(ctx); err != nil {
+	if err := h.Quorum.Confront(ctx); err != nil {
 		return err
 	}
 	h.sayMissing()
@@ -54,16 +52,16 @@ func (h *house) confront(ctx context.Context) (err error) {
 
 // sayMissing names the witnesses that did not answer at the start: they are asked
 // again, and until then nobody else has seen what is written.
-func (h *house) sayMissing() {
+func (h *House) sayMissing() {
 	var names []string
-	all, _, _ := h.quorum.Status()
+	all, _, _ := h.Quorum.Status()
 	for _, s := range all {
 		if s.Problem != "" {
 			names = append(names, fmt.Sprintf("%s (%s)", s.Name, s.Problem))
 		}
 	}
 	if len(names) > 0 {
-		h.say("warning", &pavise.Error{
+		h.Say("warning", &pavise.Error{
 			Kind: pavise.Unavailable, Msg: "no word from " + strings.Join(names, ", "),
 			Hint: "they are asked again; pavise ledger status says how each witness fares",
 		})
@@ -76,22 +74,22 @@ const shredFollower = "pavise.shred-again"
 // shreddings are the records that it follows.
 var shreddings = ledger.Filter{Kinds: []string{"subject.shred", subject.KindShredded}}
 
-// shredAgain shreds keys that the log says were shredded: a database that was put
+// ShredAgain shreds keys that the log says were shredded: a database that was put
 // back from an older copy has them again, and a cursor that does not know it. It comes
 // after the changes that were cut off have been gone on with, which shreds what they
 // had begun to, with a receipt.
-func (h *house) shredAgain(ctx context.Context) error {
-	if err := h.feeds.CatchUp(ctx, h.tenant, shredFollower, shreddings, h.reapply); err != nil {
+func (h *House) ShredAgain(ctx context.Context) error {
+	if err := h.Feeds.CatchUp(ctx, h.Tenant, shredFollower, shreddings, h.reapply); err != nil {
 		return err
 	}
-	return h.subjects.Settle(ctx)
+	return h.Subjects.Settle(ctx)
 }
 
 // followShreddings keeps that follower near the end of the log, until ctx is done: what
 // it has not seen is not pruned.
-func (h *house) followShreddings(ctx context.Context) {
+func (h *House) followShreddings(ctx context.Context) {
 	for ctx.Err() == nil {
-		_ = h.feeds.Follow(ctx, h.tenant, shredFollower, shreddings, h.reapply) // what cannot be read is tried again
+		_ = h.Feeds.Follow(ctx, h.Tenant, shredFollower, shreddings, h.reapply) // what cannot be read is tried again
 		select {
 		case <-time.After(time.Minute):
 		case <-ctx.Done():
@@ -100,9 +98,9 @@ func (h *house) followShreddings(ctx context.Context) {
 }
 
 // reapply shreds what a record says was shredded.
-func (h *house) reapply(ctx context.Context, tx *store.Tx, r ledger.Found) error {
+func (h *House) reapply(ctx context.Context, tx *store.Tx, r ledger.Found) error {
 	if of, id, ok := subject.Shredded(&r.Record); ok {
-		return h.subjects.Reapply(tx, of, id)
+		return h.Subjects.Reapply(tx, of, id)
 	}
 	if r.Phase == record.Interrupted && r.Who != nil {
 		return h.receipt(ctx, tx, r)
@@ -113,14 +111,14 @@ func (h *house) reapply(ctx context.Context, tx *store.Tx, r ledger.Found) error
 // receipt leaves the receipt of a shredding behind whose commit the process died, unless
 // there is one. One that was cut off before was gone on with as the change that it is,
 // or came to nothing with it, and destroys no key.
-func (h *house) receipt(ctx context.Context, tx *store.Tx, r ledger.Found) error {
-	if h.changes == nil {
+func (h *House) receipt(ctx context.Context, tx *store.Tx, r ledger.Found) error {
+	if h.Changes == nil {
 		return nil // a gateway shreds nothing of its own accord
 	}
-	if ran, err := h.changes.WasRun(tx, r.Who.Change); err != nil || !ran {
+	if ran, err := h.Changes.WasRun(tx, r.Who.Change); err != nil || !ran {
 		return err
 	}
-	for later, err := range h.log.Select(ctx, ledger.Filter{Kinds: shreddings.Kinds, On: r.On.String()}, r.Index, h.log.Size()) {
+	for later, err := range h.Log.Select(ctx, ledger.Filter{Kinds: shreddings.Kinds, On: r.On.String()}, r.Index, h.Log.Size()) {
 		if err != nil {
 			return err
 		}
@@ -128,7 +126,7 @@ func (h *house) receipt(ctx context.Context, tx *store.Tx, r ledger.Found) error
 			return nil
 		}
 	}
-	return h.guard.Note(ctx, subject.KindShredded, nil, r.On, map[string]any{
+	return h.Guard.Note(ctx, subject.KindShredded, nil, r.On, map[string]any{
 		"subject": r.On.ID, "cut_off": r.Index, "method": "the key's row was deleted, and the process died before it could say more",
 	})
 }
@@ -136,9 +134,9 @@ func (h *house) receipt(ctx context.Context, tx *store.Tx, r ledger.Found) error
 // heldAgainstDatabase holds the log against the state database, before anything is
 // written: one that is behind the house's follower is refused, and so is a database
 // from before records were pruned, which may have keys that these say were shredded.
-func (h *house) heldAgainstDatabase(ctx context.Context) error {
-	first := h.log.First()
-	c, err := h.feeds.Begin(ctx, h.tenant, shredFollower, shreddings, first)
+func (h *House) heldAgainstDatabase(ctx context.Context) error {
+	first := h.Log.First()
+	c, err := h.Feeds.Begin(ctx, h.Tenant, shredFollower, shreddings, first)
 	if pavise.KindOf(err) == pavise.Unverified {
 		return h.olderLog(err)
 	}
@@ -147,39 +145,39 @@ func (h *house) heldAgainstDatabase(ctx context.Context) error {
 	}
 	return &pavise.Error{
 		Kind: pavise.Unverified,
-		Msg:  fmt.Sprintf("the state database %s is older than the pruning of records %d to %d, and may have what these say is gone", h.data.Path("pavise.db"), c.Next, first-1),
+		Msg:  fmt.Sprintf("the state database %s is older than the pruning of records %d to %d, and may have what these say is gone", h.Data.Path("pavise.db"), c.Next, first-1),
 		Hint: "restore a newer copy of the database; or bring the whole log back from the archive, with pavise ledger restore, which then has those records",
 	}
 }
 
 // olderLog says what to do about a log that is behind the house's own follower, which
 // nobody can drop.
-func (h *house) olderLog(err error) error {
+func (h *House) olderLog(err error) error {
 	return &pavise.Error{
 		Kind: pavise.Unverified, Err: err,
-		Msg:  fmt.Sprintf("the evidence log %s is older than the state database %s, or not its log: it holds %d records", h.data.Ledger(), h.data.Path("pavise.db"), h.log.Size()),
+		Msg:  fmt.Sprintf("the evidence log %s is older than the state database %s, or not its log: it holds %d records", h.Data.Ledger(), h.Data.Path("pavise.db"), h.Log.Size()),
 		Hint: "restore a newer backup of the log, with pavise ledger restore, or begin a new installation in another directory with --data",
 	}
 }
 
-func (h *house) openArchive(ctx context.Context) (err error) {
+func (h *House) openArchive(ctx context.Context) (err error) {
 	var bucket blob.Bucket
-	if h.archiveAt != "" {
-		if bucket, err = blob.Open(ctx, h.archiveAt); err != nil {
+	if h.ArchiveAt != "" {
+		if bucket, err = blob.Open(ctx, h.ArchiveAt); err != nil {
 			return err
 		}
 	}
-	h.archive, err = archive.Open(ctx, archive.Config{
-		Log: h.log, Store: h.db, Bucket: bucket, Now: h.now, Oldest: h.feeds.Oldest,
+	h.Archive, err = archive.Open(ctx, archive.Config{
+		Log: h.Log, Store: h.DB, Bucket: bucket, Now: h.Now, Oldest: h.Feeds.Oldest,
 		Note: func(ctx context.Context, kind string, detail any) error {
-			return h.guard.Note(ctx, kind, nil, pavise.Name{}, detail)
+			return h.Guard.Note(ctx, kind, nil, pavise.Name{}, detail)
 		},
 	})
 	return err
 }
 
-// cosigners are the keys of a witness.
-func cosigners(name string, k installation.Keys) ([]*proof.Signer, error) {
+// Cosigners are the keys of a witness.
+func Cosigners(name string, k installation.Keys) ([]*proof.Signer, error) {
 	quantum, err := proof.NewMLDSACosigner(name, k.WitnessMLDSA)
 	if err != nil {
 		return nil, err
@@ -190,7 +188,7 @@ func cosigners(name string, k installation.Keys) ([]*proof.Signer, error) {
 
 // patrol holds every record against the tree, a minute after the start and once a
 // day: what rots on the disk is found before somebody needs it.
-func (h *house) patrol(ctx context.Context) {
+func (h *House) patrol(ctx context.Context) {
 	next := time.After(patrolAfter)
 	for {
 		select {
@@ -198,21 +196,21 @@ func (h *house) patrol(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		_, err := audit.VerifyOn(disk.Dir{Path: h.data.Ledger(), ReadOnly: true}, audit.Options{
-			Key: h.log.Keys()[0].String(), Rate: patrolRate, Stop: ctx.Done(),
+		_, err := audit.VerifyOn(disk.Dir{Path: h.Data.Ledger(), ReadOnly: true}, audit.Options{
+			Key: h.Log.Keys()[0].String(), Rate: patrolRate, Stop: ctx.Done(),
 		})
 		if err != nil && ctx.Err() == nil {
-			_ = h.finding(ctx, "ledger.damaged", pavise.Name{Tenant: h.tenant, Kind: "ledger", ID: "log"}, err.Error(), nil)
+			_ = h.Finding(ctx, "ledger.damaged", pavise.Name{Tenant: h.Tenant, Kind: "ledger", ID: "log"}, err.Error(), nil)
 		}
 		next = time.After(patrolEvery)
 	}
 }
 
-// finding leaves a critical finding in the log.
-func (h *house) finding(ctx context.Context, kind string, on pavise.Name, summary string, more map[string]any) error {
-	detail := map[string]any{"finding": pavise.Finding{Kind: kind, Severity: pavise.Critical, On: on, Summary: summary, At: h.now().UTC()}}
+// Finding leaves a critical finding in the log.
+func (h *House) Finding(ctx context.Context, kind string, on pavise.Name, summary string, more map[string]any) error {
+	detail := map[string]any{"finding": pavise.Finding{Kind: kind, Severity: pavise.Critical, On: on, Summary: summary, At: h.Now().UTC()}}
 	for key, value := range more {
 		detail[key] = value
 	}
-	return h.guard.Note(ctx, kind, nil, on, detail)
+	return h.Guard.Note(ctx, kind, nil, on, detail)
 }

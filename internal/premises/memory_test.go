@@ -1,4 +1,4 @@
-package role
+package premises
 
 import (
 	"runtime"
@@ -15,7 +15,7 @@ func TestStandIn(t *testing.T) {
 	}{{"", 1, 2}, {"1", 1, 1}, {"", 2, 2}, {"", 3, 3}} {
 		t.Setenv("GOMAXPROCS", c.said)
 		runtime.GOMAXPROCS(c.has)
-		standIn()
+		StandIn()
 		if got := runtime.GOMAXPROCS(0); got != c.want {
 			t.Errorf("GOMAXPROCS=%q with %d became %d, want %d", c.said, c.has, got, c.want)
 		}
