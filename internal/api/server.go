@@ -141,7 +141,8 @@ func chainOf(ctx huma.Context, next func(huma.Context)) {
 	next(ctx)
 }
 
-// Admit returns who asks, for a door that is no verb; or an error for Refuse.
+// Admit returns who asks, for a door that is no verb; or why they are not known, which
+// Refuse answers and identity.Challenge tells how to mend.
 func (s *Server) Admit(r *http.Request) (pavise.Principal, error) {
 	return s.guard.Admit(r.Context(), s.verifier.Load(), identity.FromRequest(r), source(r.RemoteAddr))
 }
