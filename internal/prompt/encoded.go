@@ -19,8 +19,10 @@ func decoded(text string, r *reader) iter.Seq2[string, string] {
 				return
 			}
 		}
-		if inner := pairs(text); inner != "" && !yield("hex", inner) {
-			return
+		if r.coupled {
+			if inner := pairs(text); inner != "" && !yield("hex", inner) {
+				return
+			}
 		}
 		if r.escapes >= 4 {
 			if inner := unescape(text); inner != text {
@@ -77,11 +79,11 @@ func readable(b []byte) string {
 	return string(b)
 }
 
-// pairs reads pairs of hexadecimal digits that spaces part, at least eight in a row.
+// pairs reads pairs of hexadecimal digits that spaces part, at least minCouples in a row.
 func pairs(text string) string {
 	var all, run []byte
 	flush := func() {
-		if len(run) >= 8 {
+		if len(run) >= minCouples {
 			all = append(append(all, run...), ' ')
 		}
 		run = run[:0]

@@ -107,21 +107,18 @@ type step struct {
 	clause bool  // it begins one
 }
 
-// A pattern is an order of words that betrays a rule, in one cipher.
-type pattern struct {
-	rule  int
-	steps []step
-	from  int // of its steps among those of all
+// A listener is a step of a pattern that waits for words of a class.
+type listener struct {
+	step                int32 // among those of all patterns; the step before it is the one before
+	reach               int32 // how many places the step before may be away
+	rule                int16 // whose pattern it is
+	clause, first, last bool  // it begins a clause, a pattern, or ends one
 }
 
-// A listener is a step that waits for words of a class.
-type listener struct{ pattern, step int }
-
-// A program is all patterns, and who waits for what.
+// A program is who waits for what.
 type program struct {
-	patterns []pattern
-	waiting  [ciphers][maxClasses][]listener
-	steps    int // of all patterns
+	waiting [ciphers][maxClasses][]listener
+	steps   int // of all patterns
 }
 
 var compiled = compile()
@@ -132,7 +129,7 @@ func compile() *program {
 		for _, text := range r.patterns {
 			steps := parseSteps(text)
 			for cipher := range ciphers {
-				p.add(cipher, pattern{i, inCipher(cipher, steps), p.steps})
+				p.add(cipher, i, inCipher(cipher, steps))
 			}
 		}
 	}
@@ -181,12 +178,13 @@ func inCipher(cipher int, steps []step) []step {
 
 // add has the pattern wait. Later steps wait before earlier ones, so that one word is
 // never two steps.
-func (p *program) add(cipher int, one pattern) {
-	at := len(p.patterns)
-	p.patterns = append(p.patterns, one)
-	p.steps += len(one.steps)
-	for i := len(one.steps) - 1; i >= 0; i-- {
-		list := &p.waiting[cipher][one.steps[i].class]
-		*list = append(*list, listener{at, i})
+func (p *program) add(cipher, rule int, steps []step) {
+	for i := len(steps) - 1; i >= 0; i-- {
+		list := &p.waiting[cipher][steps[i].class]
+		*list = append(*list, listener{
+			step: int32(p.steps + i), reach: (steps[i].gap + 1) * place, rule: int16(rule),
+			clause: steps[i].clause, first: i == 0, last: i == len(steps)-1,
+		})
 	}
+	p.steps += len(steps)
 }

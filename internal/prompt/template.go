@@ -23,9 +23,10 @@ var bare = map[string]bool{"start_of_turn": false, "end_of_turn": true, "start_o
 var squared = map[string]bool{"[INST]": false, "[/INST]": true, "<<SYS>>": false, "<</SYS>>": true, "[SYSTEM_PROMPT]": false, "[/SYSTEM_PROMPT]": true, "[AVAILABLE_TOOLS]": false, "[TOOL_CALLS]": false, "[TOOL_RESULTS]": false}
 
 // A marks reader looks for the marks of chat templates and for lines that begin as turns
-// of a conversation do. It holds on to the last maxMark visible characters.
+// of a conversation do. It holds on to the first maxMark visible characters of what may be
+// a mark.
 type marks struct {
-	found  func(rule int, how via)
+	note   func(rule int, how via)
 	ring   [maxMark]byte // visible characters, folded but for case
 	n      int           // how many there were
 	open   int           // of them, where the last bracket opened
@@ -42,14 +43,29 @@ const (
 	maxTurns = 16 // turns of a conversation within one message that are told
 )
 
+// begin makes it one that has read nothing.
+func (k *marks) begin(note func(rule int, how via)) {
+	*k = marks{note: note, open: -maxMark - 1}
+}
+
 // put takes a visible character that is no space. before is the one right before it.
 func (k *marks) put(c byte, before rune, first bool) {
 	if (c == '<' || c == '[') && (before != '<' || c == '[') {
 		k.open, k.quoted = k.n, isQuote(before)
 		k.line = first || before == '>' || before == ']'
 	}
-	k.ring[k.n%maxMark] = c
+	if k.n-k.open < maxMark {
+		k.ring[k.n%maxMark] = c
+	}
 	k.n++
+}
+
+// letters takes visible characters of which none opens a mark.
+func (k *marks) letters(s string) {
+	for i := 0; i < len(s) && k.n+i-k.open < maxMark; i++ {
+		k.ring[(k.n+i)%maxMark] = s[i]
+	}
+	k.n += len(s)
 }
 
 // closes is called behind > and ], with what follows.
@@ -66,14 +82,14 @@ func (k *marks) closes(rest string) {
 	switch {
 	case !ok:
 	case strict && !k.line && !ends: // such are no tokens but text: at the beginning they mean something
-		k.found(chatMention, plainly)
+		k.note(chatMention, plainly)
 	case !k.quoted || !closesQuote(rest):
-		k.found(chatToken, plainly)
+		k.note(chatToken, plainly)
 	case !ends && k.closed:
-		k.found(chatToken, inQuotes)
+		k.note(chatToken, inQuotes)
 	default:
 		k.closed = k.closed || ends
-		k.found(chatMention, plainly)
+		k.note(chatMention, plainly)
 	}
 }
 
@@ -128,14 +144,14 @@ func (k *marks) lineStart(line string) {
 		}
 		if role.system {
 			if headed || !strings.EqualFold(role.name, "instruction") {
-				k.found(chatHeading, plainly)
+				k.note(chatHeading, plainly)
 			}
 			return
 		}
 		if role.caller != k.callers || k.turns == 0 {
 			k.callers = role.caller
 			if k.turns++; k.turns == maxTurns {
-				k.found(manyTurns, plainly)
+				k.note(manyTurns, plainly)
 			}
 		}
 		return
