@@ -96,7 +96,7 @@ func pairs(text string) string {
 		if strings.HasPrefix(text[i:], "0x") {
 			i += 2
 		}
-		if i+1 < len(text) && isHex(text[i]) && isHex(text[i+1]) && (i+2 == len(text) || !inCode[text[i+2]&0x7F]) {
+		if i+1 < len(text) && isHex[text[i]]&isHex[text[i+1]] == 1 && (i+2 == len(text) || !inCode[text[i+2]&0x7F]) {
 			run = append(run, unhex(text[i])<<4|unhex(text[i+1]))
 			i += 2
 			continue
@@ -110,9 +110,13 @@ func pairs(text string) string {
 	return readable(all)
 }
 
-func isHex(c byte) bool {
-	return c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'f'
-}
+// isHex says of hexadecimal digits that they are such, with 1.
+var isHex = func() (is [256]byte) {
+	for _, c := range "0123456789abcdefABCDEF" {
+		is[c] = 1
+	}
+	return is
+}()
 
 func unhex(c byte) byte {
 	if c <= '9' {
@@ -152,7 +156,7 @@ func escape(b *strings.Builder, text string) int {
 	}
 	r := rune(0)
 	for _, c := range []byte(text[sign : sign+digits]) {
-		if !isHex(c) {
+		if isHex[c] == 0 {
 			return 0
 		}
 		r = r<<4 | rune(unhex(c))

@@ -1,7 +1,5 @@
 package prompt
 
-import "math/bits"
-
 // A word counts two places, and a character of a script without spaces one: there,
 // words are two characters.
 const place = 2
@@ -101,7 +99,7 @@ func (m *matcher) word(w []byte, spelled spelling, how written) (lead bool) {
 		is, by = respelled(w, how.leet)
 	}
 	if is != nil {
-		m.take(&is.senses, how.clause, by)
+		m.take(is, how.clause, by)
 	}
 	if how.joint {
 		m.join(w, is != nil)
@@ -151,7 +149,7 @@ func (m *matcher) join(w []byte, known bool) {
 		return
 	}
 	if is := lexis.words.find(m.joined.sum()); is != nil && is.known {
-		m.take(&is.senses, true, byHyphens)
+		m.take(is, true, byHyphens)
 	}
 }
 
@@ -184,7 +182,7 @@ func (m *matcher) segments(w []byte, clause bool, by via) {
 		is, n := longestIn(w[i:])
 		if n > 0 {
 			m.at += place
-			m.take(&is.senses, clause, by)
+			m.take(is, clause, by)
 		} else {
 			n, clause = 1, clause && i == 0
 		}
@@ -218,7 +216,7 @@ func (m *matcher) pair(w []byte) {
 		m.joined = m.joined.add(c)
 	}
 	if is := lexis.words.find(m.joined.sum()); is != nil && is.known {
-		m.take(&is.senses, true, plainly)
+		m.take(is, true, plainly)
 	}
 }
 
@@ -236,37 +234,25 @@ func (m *matcher) count(hash uint64, letters bool) {
 	}
 }
 
-// take moves the patterns that wait for a word of such senses.
-func (m *matcher) take(is *senses, clause bool, by via) {
-	for cipher := range is {
-		how := by
-		if cipher != straight {
-			how = [ciphers]via{rotated: byRot13, backward: byReversal}[cipher]
-		}
-		for i, part := range is[cipher] {
-			for ; part != 0; part &= part - 1 {
-				m.advance(compiled.waiting[cipher][i*64+bits.TrailingZeros64(part)], clause, how)
-			}
-		}
-	}
-}
-
-func (m *matcher) advance(waiting []listener, clause bool, how via) {
-	for _, l := range waiting {
+// take moves the patterns that wait for a word of such a meaning.
+func (m *matcher) take(is *meaning, clause bool, by via) {
+	hows := [ciphers]via{straight: by, rotated: byRot13, backward: byReversal}
+	for i := range is.waiting {
+		l := &is.waiting[i]
 		if l.clause && !clause {
 			continue
 		}
-		hop := how
+		hop := hows[l.cipher]
 		if !l.first {
-			before := m.reached[l.step-1]
+			before := m.reached[l.before]
 			if before == m.at || m.at-before > l.reach {
 				continue
 			}
 			if hop == plainly {
-				hop = m.hops[l.step-1]
+				hop = m.hops[l.before]
 			}
 		}
-		m.reached[l.step], m.hops[l.step] = m.at, hop
+		m.reached[l.here], m.hops[l.here] = m.at, hop
 		if l.last {
 			m.found(int(l.rule), hop)
 		}

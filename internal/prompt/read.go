@@ -31,7 +31,7 @@ type reader struct {
 	splits int                   // of words, when the last word ended
 	line   bool                  // nothing of the line was seen
 
-	codes    []span // runs of characters that may be a code
+	codes    []span // of text, runs of characters that may be a code
 	codeFrom int    // where the run at hand begins, or -1
 	couples  int    // runs in a row that may be two hexadecimal digits
 	coupled  bool   // there were so many that they may be a code
@@ -54,7 +54,11 @@ const (
 func (r *reader) begin(text, code string) {
 	r.match.begin(r.note)
 	r.marks.begin(r.note)
-	*r = reader{text: text, code: code, note: r.note, match: r.match, marks: r.marks, codes: r.codes[:0], clause: true, line: true, codeFrom: -1}
+	r.text, r.code = text, code
+	r.hidden, r.wary = hidden{}, false
+	r.size, r.how, r.packed = 0, written{}, 0
+	r.clause, r.line, r.parts, r.joint, r.last, r.splits = true, true, 0, false, 0, 0
+	r.codes, r.codeFrom, r.couples, r.coupled, r.escapes = r.codes[:0], -1, 0, false, 0
 }
 
 // end lets go of the text.
@@ -69,11 +73,14 @@ func (r *reader) end() {
 func (r *reader) read() {
 	r.marks.lineStart(r.text)
 	for i := 0; i < len(r.text); {
-		if n := r.letters(i); n > 0 {
-			i += n
-		} else {
-			i += r.character(i)
+		n := 0
+		if isLetter[r.text[i]] {
+			n = r.letters(i)
 		}
+		if n == 0 {
+			n = r.character(i)
+		}
+		i += n
 	}
 	r.finish()
 }
@@ -161,6 +168,14 @@ func (r *reader) ascii(c byte, i int) {
 		r.wary = r.hidden.waits()
 	}
 	r.hidden.before = rune(c)
+	if c == ' ' { // one character of six
+		if r.codeFrom >= 0 {
+			r.endCode(i)
+		}
+		r.space()
+		r.last = ' '
+		return
+	}
 	if inCode[c] {
 		if r.codeFrom < 0 {
 			r.codeFrom = i
@@ -176,9 +191,7 @@ func (r *reader) fold(c byte, next int) {
 	first := r.line
 	switch {
 	case c == ' ':
-		r.endWord()
-		r.parts++
-		r.joint = false
+		r.space()
 	case r.last == '\\' && r.size == 0 && (c == 'n' || c == 'r' || c == 't'):
 		r.parts, r.clause = r.parts+1, true // a line of a string in JSON, which tools answer with
 	case c >= 'a' && c <= 'z':
@@ -203,6 +216,13 @@ func (r *reader) fold(c byte, next int) {
 		}
 	}
 	r.last = rune(c)
+}
+
+// space ends a word at a space.
+func (r *reader) space() {
+	r.endWord()
+	r.parts++
+	r.joint = false
 }
 
 // letter adds to the word at hand.
@@ -352,44 +372,55 @@ func containsAny(s string, list ...string) bool {
 	return slices.ContainsFunc(list, func(part string) bool { return strings.Contains(s, part) })
 }
 
-// endCode ends a run of characters that may be a code. Of more than there is room for the
-// longest are kept: short ones in front of it hide none.
+// endCode ends a run of characters that may be a code.
 func (r *reader) endCode(at int) {
-	run := span{r.codeFrom, at}
+	from := r.codeFrom
 	r.codeFrom = -1
-	switch {
-	case run.from < 0:
-		return
-	case isCouple(r.text[run.from:run.to]):
-		r.couples++
-		r.coupled = r.coupled || r.couples == minCouples
-		return
-	case run.len() < minCode:
-	case len(r.codes) < maxCodes:
-		r.codes = append(r.codes, run)
-	default:
-		shortest := 0
-		for i := range r.codes {
-			if r.codes[i].len() < r.codes[shortest].len() {
-				shortest = i
-			}
+	switch n := at - from; {
+	case from < 0:
+	case n >= minCode:
+		r.couples = 0
+		r.keepCode(span{from, at})
+	default: // in the way of every word, so without a branch on what the word is
+		is := r.text[from:at]
+		couple := isTwo[n] & isHex[is[n-1]] & isHex[is[max(n-2, 0)]]
+		if is[0] == '0' && n == 4 && is[1] == 'x' {
+			couple = isHex[is[2]] & isHex[is[3]]
 		}
-		if r.codes[shortest].len() < run.len() {
-			r.codes[shortest] = run
+		if r.couples = (r.couples + 1) * int(couple); r.couples == minCouples {
+			r.coupled = true
 		}
 	}
-	r.couples = 0
 }
 
-// isCouple reports whether a run is two hexadecimal digits, as they stand or behind 0x.
-func isCouple(run string) bool {
-	if n := len(run); n == 4 && run[0] == '0' && run[1] == 'x' {
-		run = run[2:]
-	} else if n != 2 {
-		return false
+// isTwo says of a run's length that it is two.
+var isTwo = [minCode]byte{2: 1}
+
+// keepCode keeps a run that may be a code. Of more than there is room for the longest are
+// kept: short ones in front of it hide none.
+func (r *reader) keepCode(run span) {
+	if len(r.codes) < maxCodes {
+		r.codes = append(r.codes, run)
+		return
 	}
-	return isHex(run[0]) && isHex(run[1])
+	shortest := 0
+	for i := range r.codes {
+		if r.codes[i].len() < r.codes[shortest].len() {
+			shortest = i
+		}
+	}
+	if r.codes[shortest].len() < run.len() {
+		r.codes[shortest] = run
+	}
 }
+
+// isLetter are the letters of ASCII.
+var isLetter = func() (is [256]bool) {
+	for c := range is {
+		is[c] = c|0x20 >= 'a' && c|0x20 <= 'z'
+	}
+	return is
+}()
 
 // inCode are the characters that base64 and hexadecimal digits are written in.
 var inCode = func() (is [utf8.RuneSelf]bool) {

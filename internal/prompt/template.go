@@ -130,10 +130,24 @@ var roles = []struct {
 	caller, system bool
 }{{"human", true, false}, {"user", true, false}, {"assistant", false, false}, {"ai", false, false}, {"chatbot", false, false}, {"bot", false, false}, {"system", false, true}, {"instruction", false, true}}
 
+// beginsRole says of a byte that the name of some role begins with it.
+var beginsRole = func() (is [256]bool) {
+	for _, role := range roles {
+		is[role.name[0]], is[role.name[0]+'A'-'a'] = true, true
+	}
+	return is
+}()
+
 // lineStart looks at a line from its beginning.
 func (k *marks) lineStart(line string) {
 	line = line[:min(len(line), 32)]
-	stripped := strings.TrimLeft(line, "#*- \t>")
+	stripped := line
+	for len(stripped) > 0 && strings.IndexByte("#*- \t>", stripped[0]) >= 0 {
+		stripped = stripped[1:]
+	}
+	if stripped == "" || !beginsRole[stripped[0]] {
+		return
+	}
 	headed := strings.HasPrefix(line, "##")
 	for _, role := range roles {
 		if len(stripped) <= len(role.name) || !strings.EqualFold(stripped[:len(role.name)], role.name) {

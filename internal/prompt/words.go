@@ -125,9 +125,10 @@ const (
 // A meaning is what is known of a word: what it means in each cipher, and whether a clause
 // may begin behind it.
 type meaning struct {
-	senses senses
-	known  bool // it has some sense
-	lead   bool
+	senses  senses
+	known   bool // it has some sense
+	lead    bool
+	waiting []listener // who waits for a word of such senses
 }
 
 // A lexicon is all words of all rules, by their hashes.
