@@ -52,6 +52,9 @@ type matcher struct {
 	from    int32    // the place before the first of letters
 }
 
+// minTogether is how many letters are read as words that run together, at least.
+const minTogether = 14
+
 // maxLetters bounds the letters that are read as one row.
 const maxLetters = 256
 
@@ -106,7 +109,7 @@ func (m *matcher) word(w []byte, spelled spelling, how written) (lead bool) {
 	} else {
 		m.joined = spelled
 	}
-	if is == nil && len(w) >= 14 && !how.leet {
+	if is == nil && len(w) >= minTogether && !how.leet {
 		m.segments(w, how.clause, together)
 	}
 	return lead

@@ -19,9 +19,9 @@ type reader struct {
 	hidden hidden
 	wary   bool // characters that nobody sees, or others beyond ASCII, may be waiting for what follows
 
-	word   [maxWord + 8]byte // the word at hand, folded, and room to write eight bytes at its end
-	size   int               // of it
-	how    written
+	word   [maxWord + 8]byte     // the word at hand, folded, and room to write eight bytes at its end
+	size   int                   // of it
+	leet   bool                  // it holds digits or signs that may be letters
 	dense  [2 * utf8.UTFMax]byte // the last character of a script without spaces, and room for one more
 	packed int                   // of those bytes, how many it has
 	clause bool                  // a clause begins here
@@ -56,7 +56,7 @@ func (r *reader) begin(text, code string) {
 	r.marks.begin(r.note)
 	r.text, r.code = text, code
 	r.hidden, r.wary = hidden{}, false
-	r.size, r.how, r.packed = 0, written{}, 0
+	r.size, r.leet, r.packed = 0, false, 0
 	r.clause, r.line, r.parts, r.joint, r.last, r.splits = true, true, 0, false, 0, 0
 	r.codes, r.codeFrom, r.couples, r.coupled, r.escapes = r.codes[:0], -1, 0, false, 0
 }
@@ -75,7 +75,9 @@ func (r *reader) read() {
 	for i := 0; i < len(r.text); {
 		n := 0
 		if isLetter[r.text[i]] {
-			n = r.letters(i)
+			if n = r.dull(i); n == 0 {
+				n = r.letters(i)
+			}
 		}
 		if n == 0 {
 			n = r.character(i)
@@ -92,6 +94,54 @@ func (r *reader) finish() {
 	r.match.spaced()
 }
 
+// dull takes words of ASCII letters, from i on, that nobody waits for: most of most texts. Each
+// ends at a space, or at a mark that stands in no word and no code, which is left. It
+// returns how many characters it took: what character does with them one by one comes to
+// the same. What it does not know to be dull it leaves.
+func (r *reader) dull(i int) (taken int) {
+	m := &r.match
+	if r.wary || r.size > 0 || r.codeFrom >= 0 || r.last == '\\' || r.joint && r.parts == 1 || len(m.letters) > 0 || r.hidden.split != r.splits || r.marks.holds() {
+		return 0
+	}
+	at, text, words, letters, couples, hash, spelled := i, r.text, int32(0), 0, r.couples, m.last, blank
+	for at+16 < len(text) {
+		from, last := blank.hash, eightOf(text[at:])|0x20*eachByte
+		n := lettersIn(last)
+		if n == 8 {
+			from, last = blended(from, last), eightOf(text[at+8:])|0x20*eachByte
+			n += lettersIn(last)
+		}
+		if n < 2 || n >= minTogether || !endsWord[text[at+n]] {
+			break
+		}
+		is := spelling{from, last & (1<<(n&7*8) - 1), n & 7}
+		sum := is.sum()
+		if sum == hash || lexis.words.mayHave(sum) || n >= minJumble && lexis.mayJumble(text[at], text[at+n-1], n) {
+			break
+		}
+		couples = (couples + 1) * int(isTwo[n]&isHex[text[at]]&isHex[text[at+1]])
+		if couples == minCouples {
+			r.coupled = true
+		}
+		hash, spelled = sum, is
+		words, letters, at = words+1, letters+n, at+n
+		if text[at] != ' ' {
+			break
+		}
+		at++
+	}
+	if words == 0 {
+		return 0
+	}
+	m.at, m.last, m.repeats, m.joined = m.at+words*place, hash, 1, spelled
+	r.marks.n += letters
+	r.couples, r.packed, r.line, r.clause, r.joint = couples, 0, false, false, false
+	r.last = rune(text[at-1])
+	r.hidden.before = r.last
+	r.parts = btoi(r.last == ' ')
+	return at - i
+}
+
 // letters takes letters of ASCII that stand at i, eight at a time, and returns how many: so
 // many as character would have taken one by one to the same end. It may leave some of them
 // to it.
@@ -102,9 +152,6 @@ func (r *reader) letters(i int) (taken int) {
 	for i+taken+8 <= len(r.text) && r.size+8 <= maxWord {
 		eight := eightOf(r.text[i+taken:])
 		n := lettersIn(eight)
-		if n == 0 {
-			break
-		}
 		binary.LittleEndian.PutUint64(r.word[r.size:], eight|0x20*eachByte) // in lower case; what is behind n is no part of the word
 		r.size += n
 		if taken += n; n < 8 {
@@ -199,7 +246,7 @@ func (r *reader) fold(c byte, next int) {
 	case c >= 'A' && c <= 'Z':
 		r.letter(c + 'a' - 'A')
 	case c >= '0' && c <= '9', c == '@', c == '$':
-		r.how.leet = true
+		r.leet = true
 		r.letter(c)
 	case c == '\'':
 		if r.size == 0 {
@@ -277,12 +324,10 @@ func (r *reader) endWord() {
 	if r.size == 0 {
 		return
 	}
-	r.how.clause = r.clause
-	r.how.joint = r.joint && r.parts == 1
-	r.how.split = r.hidden.split > r.splits
+	how := written{clause: r.clause, joint: r.joint && r.parts == 1, leet: r.leet, split: r.hidden.split > r.splits}
 	r.splits = r.hidden.split
-	r.clause = r.match.word(r.word[:r.size], r.spelled(), r.how)
-	r.size, r.how, r.parts, r.joint = 0, written{}, 0, false
+	r.clause = r.match.word(r.word[:r.size], r.spelled(), how)
+	r.size, r.leet, r.parts, r.joint = 0, false, 0, false
 }
 
 // spelled is the spelling of the word at hand.
@@ -418,6 +463,14 @@ func (r *reader) keepCode(run span) {
 var isLetter = func() (is [256]bool) {
 	for c := range is {
 		is[c] = c|0x20 >= 'a' && c|0x20 <= 'z'
+	}
+	return is
+}()
+
+// endsWord are the characters of ASCII that stand in no word and in no code.
+var endsWord = func() (is [256]bool) {
+	for c := range utf8.RuneSelf {
+		is[c] = !inCode[c] && c != '\'' && c != '@' && c != '$'
 	}
 	return is
 }()

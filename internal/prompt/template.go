@@ -54,11 +54,14 @@ func (k *marks) put(c byte, before rune, first bool) {
 		k.open, k.quoted = k.n, isQuote(before)
 		k.line = first || before == '>' || before == ']'
 	}
-	if k.n-k.open < maxMark {
+	if k.holds() {
 		k.ring[k.n%maxMark] = c
 	}
 	k.n++
 }
+
+// holds reports whether it holds on to what comes next.
+func (k *marks) holds() bool { return k.n-k.open < maxMark }
 
 // letters takes visible characters of which none opens a mark.
 func (k *marks) letters(s string) {

@@ -175,12 +175,12 @@ func (l *lexicon) add(words, scrambled map[uint64]meaning, word string, class in
 		if n := len(form); n >= 3 && n < 32 && lower(form[0]) && lower(form[1]) {
 			l.lengths[int(form[0]-'a')*26+int(form[1]-'a')] |= 1 << n
 		}
-		if cipher != straight || len(form) < 6 || len(form) > 14 {
+		if cipher != straight || len(form) < minJumble || len(form) > maxJumble {
 			continue
 		}
 		if key, ok := jumble([]byte(form)); ok {
 			with(scrambled, key, cipher)
-			at := ends([]byte(form))
+			at := ends(form[0], form[len(form)-1], len(form))
 			l.jumbled[at/64] |= 1 << (at % 64)
 		}
 	}
@@ -188,10 +188,8 @@ func (l *lexicon) add(words, scrambled map[uint64]meaning, word string, class in
 
 // jumbles looks up a word with its inner letters in another order; nil: there is none.
 func (l *lexicon) jumbles(word []byte) *meaning {
-	if n := len(word); n < 6 || n > 14 {
-		return nil
-	}
-	if at := ends(word); l.jumbled[at/64]>>(at%64)&1 == 0 {
+	n := len(word)
+	if n < minJumble || n > maxJumble || !l.mayJumble(word[0], word[n-1], n) {
 		return nil
 	}
 	if key, ok := jumble(word); ok {
@@ -200,10 +198,17 @@ func (l *lexicon) jumbles(word []byte) *meaning {
 	return nil
 }
 
-// ends are the first and the last letter of a word, and its length, in fourteen bits.
-func ends(word []byte) int {
-	n := len(word)
-	return int(word[0]&31)<<9 | int(word[n-1]&31)<<4 | n&15
+// mayJumble reports whether there is a word of such ends and length, which is at most
+// maxJumble.
+func (l *lexicon) mayJumble(first, last byte, n int) bool {
+	at := ends(first, last, n)
+	return l.jumbled[at/64]>>(at%64)&1 != 0
+}
+
+// ends are the first and the last letter of a word, of either case, and its length, in
+// fourteen bits.
+func ends(first, last byte, n int) int {
+	return int(first&31)<<9 | int(last&31)<<4 | n&15
 }
 
 // A table holds meanings by hashes. Most words of a text are in none: bits say so before
@@ -237,9 +242,12 @@ func newTable(from map[uint64]meaning) table {
 // first is where a hash stands, if its place was free.
 func (t *table) first(hash uint64) int { return int(hash>>32) & (len(t.slots) - 1) }
 
+// mayHave reports whether a hash may have a meaning.
+func (t *table) mayHave(hash uint64) bool { return t.maybe[hash>>54]>>(hash>>48&63)&1 != 0 }
+
 // find is the meaning of a hash; nil: it has none.
 func (t *table) find(hash uint64) *meaning {
-	if t.maybe[hash>>54]>>(hash>>48&63)&1 == 0 {
+	if !t.mayHave(hash) {
 		return nil
 	}
 	for i := t.first(hash); t.slots[i].at != 0; i = (i + 1) & (len(t.slots) - 1) {
@@ -310,9 +318,15 @@ func reversed(s string) string {
 	return string(b)
 }
 
+// Words of so many letters are known with their inner letters in another order.
+const (
+	minJumble = 6
+	maxJumble = 14
+)
+
 // jumble is a key that words share whose letters are the same, the first and the last in
 // their places: people and models read such words as the right one. It is for words of
-// six to fourteen letters.
+// minJumble to maxJumble letters.
 func jumble(word []byte) (key uint64, ok bool) {
 	n := len(word)
 	if !lower(word[0]) || !lower(word[n-1]) {
