@@ -115,6 +115,17 @@ func (m *matcher) word(w []byte, spelled spelling, how written) (lead bool) {
 	return lead
 }
 
+// waits reports whether letters that stood alone wait for the next word, or whether that
+// word, of the given hash, stands there again.
+func (m *matcher) waits(hash uint64) bool { return len(m.letters) > 0 || hash == m.last }
+
+// pass is word for one that nothing waits for and no table has, and that nothing but spaces
+// and marks part from the one before.
+func (m *matcher) pass(spelled spelling, hash uint64) {
+	m.at += place
+	m.last, m.repeats, m.joined = hash, 1, spelled
+}
+
 // respelled looks up a word that is not known as it stands: with digits read as letters, or
 // with its inner letters in another order.
 func respelled(w []byte, leet bool) (is *meaning, by via) {

@@ -75,7 +75,7 @@ func (r *reader) read() {
 	for i := 0; i < len(r.text); {
 		n := 0
 		if isLetter[r.text[i]] {
-			if n = r.dull(i); n == 0 {
+			if n = r.words(i); n == 0 {
 				n = r.letters(i)
 			}
 		}
@@ -94,48 +94,49 @@ func (r *reader) finish() {
 	r.match.spaced()
 }
 
-// dull takes words of ASCII letters, from i on, that nobody waits for: most of most texts. Each
-// ends at a space, or at a mark that stands in no word and no code, which is left. It
-// returns how many characters it took: what character does with them one by one comes to
-// the same. What it does not know to be dull it leaves.
-func (r *reader) dull(i int) (taken int) {
+// words takes words of ASCII letters, from i on, of fewer than minTogether letters. Each ends
+// at a space, or at a mark that stands in no word and no code, which is left. It returns how
+// many characters it took: what character does with them one by one comes to the same. It
+// may leave words to it. Nobody waits for most words of most texts, and those cost little.
+func (r *reader) words(i int) (taken int) {
 	m := &r.match
-	if r.wary || r.size > 0 || r.codeFrom >= 0 || r.last == '\\' || r.joint && r.parts == 1 || len(m.letters) > 0 || r.hidden.split != r.splits || r.marks.holds() {
+	if r.wary || r.size > 0 || r.codeFrom >= 0 || r.last == '\\' || r.joint && r.parts == 1 || r.hidden.split != r.splits || r.marks.holds() {
 		return 0
 	}
-	at, text, words, letters, couples, hash, spelled := i, r.text, int32(0), 0, r.couples, m.last, blank
+	at, text, letters, clause := i, r.text, 0, r.clause
 	for at+16 < len(text) {
-		from, last := blank.hash, eightOf(text[at:])|0x20*eachByte
-		n := lettersIn(last)
+		before, low := blank.hash, eightOf(text[at:])|0x20*eachByte
+		n := lettersIn(low)
+		binary.LittleEndian.PutUint64(r.word[:], low)
 		if n == 8 {
-			from, last = blended(from, last), eightOf(text[at+8:])|0x20*eachByte
-			n += lettersIn(last)
+			before, low = blended(before, low), eightOf(text[at+8:])|0x20*eachByte
+			n += lettersIn(low)
+			binary.LittleEndian.PutUint64(r.word[8:], low)
 		}
-		if n < 2 || n >= minTogether || !endsWord[text[at+n]] {
+		if n == 0 || n >= minTogether || !endsWord[text[at+n]] {
 			break
 		}
-		is := spelling{from, last & (1<<(n&7*8) - 1), n & 7}
-		sum := is.sum()
-		if sum == hash || lexis.words.mayHave(sum) || n >= minJumble && lexis.mayJumble(text[at], text[at+n-1], n) {
-			break
+		is := spelling{before, low & (1<<(n&7*8) - 1), n & 7}
+		if sum := is.sum(); n == 1 || m.waits(sum) || lexis.words.mayHave(sum) || n >= minJumble && lexis.mayJumble(text[at], text[at+n-1], n) {
+			clause = m.word(r.word[:n], is, written{clause: clause})
+		} else {
+			m.pass(is, sum)
+			clause = false
 		}
-		couples = (couples + 1) * int(isTwo[n]&isHex[text[at]]&isHex[text[at+1]])
-		if couples == minCouples {
+		if r.couples = (r.couples + 1) * int(isTwo[n]&isHex[text[at]]&isHex[text[at+1]]); r.couples == minCouples {
 			r.coupled = true
 		}
-		hash, spelled = sum, is
-		words, letters, at = words+1, letters+n, at+n
+		letters, at = letters+n, at+n
 		if text[at] != ' ' {
 			break
 		}
 		at++
 	}
-	if words == 0 {
+	if letters == 0 {
 		return 0
 	}
-	m.at, m.last, m.repeats, m.joined = m.at+words*place, hash, 1, spelled
 	r.marks.n += letters
-	r.couples, r.packed, r.line, r.clause, r.joint = couples, 0, false, false, false
+	r.packed, r.line, r.clause, r.joint = 0, false, clause, false
 	r.last = rune(text[at-1])
 	r.hidden.before = r.last
 	r.parts = btoi(r.last == ' ')
