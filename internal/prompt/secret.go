@@ -93,6 +93,15 @@ var keyTokens = []token{
 	{at("secret.jwt"), "eyJ", 40, 4096, func(c byte) bool { return isURL64(c) || c == '.' }, jwt},
 }
 
+// tokensBy are those forms by their first bytes.
+var tokensBy = func() (by [256][]*token) {
+	for i := range keyTokens {
+		t := &keyTokens[i]
+		by[t.prefix[0]] = append(by[t.prefix[0]], t)
+	}
+	return by
+}()
+
 func isBase32(c byte) bool { return c >= 'A' && c <= 'Z' || c >= '2' && c <= '7' }
 func isAlnum(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
