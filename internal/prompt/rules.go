@@ -154,10 +154,10 @@ func compile() *program {
 // listening is who waits for a word of such senses: later steps before earlier ones, so that
 // one word is never two steps.
 func (p *program) listening(is senses) (all []listener) {
-	for class, waiting := range p.waiting {
-		for cipher, list := range waiting {
+	for class := range p.waiting {
+		for cipher := range is {
 			if is[cipher][class/64]>>(class%64)&1 != 0 {
-				all = append(all, list...)
+				all = append(all, p.waiting[class][cipher]...)
 			}
 		}
 	}

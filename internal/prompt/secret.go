@@ -171,7 +171,7 @@ func madeUp(b []byte) bool {
 
 // entropy is the Shannon entropy of the bytes, in bits for each.
 func entropy(b []byte) float64 {
-	var counts [256]int
+	var counts [256]uint16 // small: this may run where ten thousand streams wait, and their stacks keep what they grew to
 	for _, c := range b {
 		counts[c]++
 	}

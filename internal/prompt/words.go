@@ -156,7 +156,8 @@ func newLexicon() *lexicon {
 		m.lead = true
 		words[hashOf(word)] = m
 	}
-	l.words, l.scrambled = newTable(words), newTable(scrambled)
+	l.words.fill(words)
+	l.scrambled.fill(scrambled)
 	return l
 }
 
@@ -225,8 +226,9 @@ type slot struct {
 	at   int
 }
 
-func newTable(from map[uint64]meaning) table {
-	t := table{slots: make([]slot, 1<<bits.Len(uint(2*len(from))))}
+// fill makes an empty table one of meanings.
+func (t *table) fill(from map[uint64]meaning) {
+	t.slots = make([]slot, 1<<bits.Len(uint(2*len(from))))
 	for hash, m := range from {
 		t.list = append(t.list, m)
 		i := t.first(hash)
@@ -236,7 +238,6 @@ func newTable(from map[uint64]meaning) table {
 		t.slots[i] = slot{hash, len(t.list)}
 		t.maybe[hash>>54] |= 1 << (hash >> 48 & 63)
 	}
-	return t
 }
 
 // first is where a hash stands, if its place was free.
