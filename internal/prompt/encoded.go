@@ -128,20 +128,36 @@ func unhex(c byte) byte {
 // unescape reads %69, \x69, \u0069 and &#105; as what they stand for.
 func unescape(text string) string {
 	var b strings.Builder
+	from := 0 // what is not written yet
 	for i := 0; i < len(text); {
-		if n := escape(&b, text[i:]); n > 0 {
-			i += n
+		if text[i] != '%' && text[i] != '\\' {
+			i++
 			continue
 		}
-		b.WriteByte(text[i])
-		i++
+		r, isByte, n := escape(text[i:])
+		if n == 0 {
+			i++
+			continue
+		}
+		b.WriteString(text[from:i])
+		if isByte {
+			b.WriteByte(byte(r))
+		} else {
+			b.WriteRune(r)
+		}
+		i += n
+		from = i
 	}
+	if from == 0 {
+		return html.UnescapeString(text)
+	}
+	b.WriteString(text[from:])
 	return html.UnescapeString(b.String())
 }
 
-// escape writes what an escape at the beginning of text stands for, and returns how long
-// the escape is; 0 if there is none.
-func escape(b *strings.Builder, text string) int {
+// escape is what an escape at the beginning of text stands for, and how long the escape is;
+// 0 if there is none. A byte may be a part of a character.
+func escape(text string) (r rune, isByte bool, n int) {
 	sign, digits := 2, 0
 	switch {
 	case text[0] == '%':
@@ -152,19 +168,13 @@ func escape(b *strings.Builder, text string) int {
 		digits = 4
 	}
 	if digits == 0 || len(text) < sign+digits {
-		return 0
+		return 0, false, 0
 	}
-	r := rune(0)
 	for _, c := range []byte(text[sign : sign+digits]) {
 		if isHex[c] == 0 {
-			return 0
+			return 0, false, 0
 		}
 		r = r<<4 | rune(unhex(c))
 	}
-	if digits == 2 { // a byte, which may be a part of a character
-		b.WriteByte(byte(r))
-	} else {
-		b.WriteRune(r)
-	}
-	return sign + digits
+	return r, digits == 2, sign + digits
 }
