@@ -63,7 +63,7 @@ func (r *reader) begin(text, code string) {
 
 // end lets go of the text.
 func (r *reader) end() {
-	r.text, r.hidden = "", hidden{}
+	r.text, r.hidden, r.marks, r.match.joined = "", hidden{}, marks{}, blank
 	clear(r.word[:])
 	clear(r.dense[:])
 	clear(r.match.letters[:cap(r.match.letters)])
@@ -116,7 +116,7 @@ func (r *reader) words(i int) (taken int) {
 		if n == 0 || n >= minTogether || !endsWord[text[at+n]] {
 			break
 		}
-		is := spelling{before, low & (1<<(n&7*8) - 1), n & 7}
+		is := spelling{before, low & (1<<(8*(n&7)) - 1), n & 7}
 		if sum := is.sum(); n == 1 || m.waits(sum) || lexis.words.mayHave(sum) || n >= minJumble && lexis.mayJumble(text[at], text[at+n-1], n) {
 			clause = m.word(r.word[:n], is, written{clause: clause})
 		} else {
