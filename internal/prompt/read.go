@@ -103,44 +103,45 @@ func (r *reader) words(i int) (taken int) {
 	if r.wary || r.size > 0 || r.codeFrom >= 0 || r.last == '\\' || r.joint && r.parts == 1 || r.hidden.split != r.splits || r.marks.holds() {
 		return 0
 	}
-	at, text, letters, clause := i, r.text, 0, r.clause
-	for at+16 < len(text) {
-		before, low := blank.hash, eightOf(text[at:])|0x20*eachByte
+	rest, letters, clause := r.text[i:], 0, r.clause
+	for len(rest) > 16 {
+		before, low := uint64(unspelled), eightOf(rest)|0x20*eachByte
 		n := lettersIn(low)
 		binary.LittleEndian.PutUint64(r.word[:], low)
 		if n == 8 {
-			before, low = blended(before, low), eightOf(text[at+8:])|0x20*eachByte
+			before, low = blended(before, low), eightOf(rest[8:])|0x20*eachByte
 			n += lettersIn(low)
 			binary.LittleEndian.PutUint64(r.word[8:], low)
 		}
-		if n == 0 || n >= minTogether || !endsWord[text[at+n]] {
+		if n == 0 || n >= minTogether || !endsWord[rest[n]] {
 			break
 		}
 		is := spelling{before, low & (1<<(8*(n&7)) - 1), n & 7}
-		if sum := is.sum(); n == 1 || m.waits(sum) || lexis.words.mayHave(sum) || n >= minJumble && lexis.mayJumble(text[at], text[at+n-1], n) {
+		if sum := is.sum(); n == 1 || m.waits(sum) || lexis.words.mayHave(sum) || n >= minJumble && lexis.mayJumble(rest[0], rest[n-1], n) {
 			clause = m.word(r.word[:n], is, written{clause: clause})
 		} else {
 			m.pass(is, sum)
 			clause = false
 		}
-		if r.couples = (r.couples + 1) * int(isTwo[n]&isHex[text[at]]&isHex[text[at+1]]); r.couples == minCouples {
+		if r.couples = (r.couples + 1) * int(isTwo[n]&isHex[rest[0]]&isHex[rest[1]]); r.couples == minCouples {
 			r.coupled = true
 		}
-		letters, at = letters+n, at+n
-		if text[at] != ' ' {
+		letters, rest = letters+n, rest[n:]
+		if rest[0] != ' ' {
 			break
 		}
-		at++
+		rest = rest[1:]
 	}
 	if letters == 0 {
 		return 0
 	}
 	r.marks.n += letters
 	r.packed, r.line, r.clause, r.joint = 0, false, clause, false
-	r.last = rune(text[at-1])
+	taken = len(r.text) - i - len(rest)
+	r.last = rune(r.text[i+taken-1])
 	r.hidden.before = r.last
 	r.parts = btoi(r.last == ' ')
-	return at - i
+	return taken
 }
 
 // letters takes letters of ASCII that stand at i, eight at a time, and returns how many: so
@@ -333,7 +334,7 @@ func (r *reader) endWord() {
 
 // spelled is the spelling of the word at hand.
 func (r *reader) spelled() spelling {
-	s, i := blank, 0
+	s, i := spelling{hash: unspelled}, 0
 	for ; i+8 <= r.size; i += 8 {
 		s.hash = blended(s.hash, binary.LittleEndian.Uint64(r.word[i:]))
 	}

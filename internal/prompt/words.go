@@ -269,7 +269,9 @@ type spelling struct {
 }
 
 // blank is the spelling of nothing.
-var blank = spelling{hash: 0x51_7C_C1_B7_27_22_0A_95}
+var blank = spelling{hash: unspelled}
+
+const unspelled = 0x51_7C_C1_B7_27_22_0A_95
 
 func (s spelling) add(c byte) spelling {
 	s.last |= uint64(c) << (8 * s.n)
