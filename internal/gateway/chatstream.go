@@ -110,7 +110,7 @@ func (s *streaming) event(ctx context.Context, e *chat.Event) error {
 		}
 	}
 	if !e.Closing && len(s.tail) == 0 {
-		if s.look == nil {
+		if s.look == nil || s.look.passes() {
 			return s.pass(ctx, e.AppendSSE(nil))
 		}
 		s.look.hold(e.AppendSSE(nil))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"iter"
 	"slices"
+	"strings"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/chat"
@@ -144,19 +145,20 @@ func (x *ChatExchange) clean(a *chat.Answer) error {
 
 // An overseer reads the texts of an answer, whole or event by event, and keeps the events
 // that cannot leave yet: in their order, each until all of its texts are clear. A nil one
-// reads nothing. One goroutine owns it.
+// reads nothing. One goroutine owns it. Thousands wait at the same time, so it is small, and
+// keeps of an event that left nothing but what its texts may end with.
 type overseer struct {
 	x        *ChatExchange
-	policy   *prompt.Policy
-	channels map[chat.Channel]*channel
+	channels []channel // in the order in which they began
 	told     []prompt.Told
-	waiting  []held
+	waiting  []held // nil when nothing waits
 	size     int    // bytes of waiting
 	needs    []need // of the event at hand
 }
 
 // A channel is one text that comes in pieces.
 type channel struct {
+	chat.Channel
 	scanner     *prompt.Scanner
 	read, clear int64 // bytes
 }
@@ -167,9 +169,9 @@ type held struct {
 	needs []need
 }
 
-// A need is up to where a text must be clear.
+// A need is up to where the text of a channel, by its place, must be clear.
 type need struct {
-	of   *channel
+	of   int
 	upTo int64
 }
 
@@ -183,37 +185,55 @@ func (x *ChatExchange) overseer() *overseer {
 	if x.route.Prompts.Off || !x.route.Prompts.Wanted() || x.ask.API == chat.Embeddings {
 		return nil
 	}
-	return &overseer{x: x, policy: &x.route.Prompts, channels: map[chat.Channel]*channel{}}
+	return &overseer{x: x}
 }
+
+// policy is the route's, as the exchange began with it.
+func (o *overseer) policy() *prompt.Policy { return &o.x.route.Prompts }
 
 // read reads an event's texts. The error says that the answer must not go on.
 func (o *overseer) read(e *chat.Event) error {
-	o.needs = nil
+	o.needs = o.needs[:0]
 	return o.texts(e.Pieces())
 }
 
 func (o *overseer) texts(pieces iter.Seq[chat.Piece]) error {
 	for p := range pieces {
-		c := o.channels[p.Channel]
-		switch {
-		case p.Whole, c == nil && len(o.channels) == maxChannels:
-			o.note(o.policy.Whole(p.Text, o.x.prints))
-			continue
-		case c == nil:
-			c = &channel{scanner: o.policy.NewScanner(o.x.prints)}
-			o.channels[p.Channel] = c
+		at := -1
+		if !p.Whole {
+			at = o.channel(p.Channel)
 		}
+		if at < 0 {
+			o.note(o.policy().Whole(p.Text, o.x.prints))
+			continue
+		}
+		c := &o.channels[at]
 		found, clear := c.scanner.Add(p.Text)
 		c.read, c.clear = c.read+int64(len(p.Text)), clear
-		o.needs = append(o.needs, need{c, c.read})
+		o.needs = append(o.needs, need{at, c.read})
 		o.note(found)
 	}
 	return o.verdict()
 }
 
+// channel is the place of a channel, which may begin here; -1 when there are too many.
+func (o *overseer) channel(is chat.Channel) int {
+	for i := range o.channels {
+		if o.channels[i].Channel == is {
+			return i
+		}
+	}
+	if len(o.channels) == maxChannels {
+		return -1
+	}
+	is.Kind = strings.Clone(is.Kind) // it may be a part of the event
+	o.channels = append(o.channels, channel{Channel: is, scanner: o.policy().NewScanner(o.x.prints)})
+	return len(o.channels) - 1
+}
+
 func (o *overseer) note(found []prompt.Finding) {
 	for _, f := range found {
-		o.told = prompt.Add(o.told, o.policy.JudgeAnswer(f))
+		o.told = prompt.Add(o.told, o.policy().JudgeAnswer(f))
 	}
 }
 
@@ -225,9 +245,18 @@ func (o *overseer) verdict() error {
 	return withheldAnswer()
 }
 
+// passes reports whether the event that was read need not wait: nothing before it does, and
+// its texts are clear.
+func (o *overseer) passes() bool { return len(o.waiting) == 0 && o.clears(o.needs) }
+
+// clears reports whether texts are clear so far.
+func (o *overseer) clears(needs []need) bool {
+	return !slices.ContainsFunc(needs, func(n need) bool { return o.channels[n.of].clear < n.upTo })
+}
+
 // hold has the event that was read wait for its texts.
 func (o *overseer) hold(event []byte) {
-	o.waiting = append(o.waiting, held{event, o.needs})
+	o.waiting = append(o.waiting, held{event, slices.Clone(o.needs)})
 	o.size += len(event)
 }
 
@@ -237,13 +266,13 @@ func (o *overseer) free() iter.Seq[[]byte] {
 		if o.size > maxHeld {
 			o.release()
 		}
-		for len(o.waiting) > 0 {
-			first := o.waiting[0]
-			if slices.ContainsFunc(first.needs, func(n need) bool { return n.of.clear < n.upTo }) {
-				return
+		for len(o.waiting) > 0 && o.clears(o.waiting[0].needs) {
+			event := o.waiting[0].event
+			o.waiting[0] = held{}
+			if o.waiting = o.waiting[1:]; len(o.waiting) == 0 {
+				o.waiting = nil // what it stood in would keep the events that were there
 			}
-			o.waiting = o.waiting[1:]
-			if o.size -= len(first.event); !yield(first.event) {
+			if o.size -= len(event); !yield(event) {
 				return
 			}
 		}
@@ -252,15 +281,15 @@ func (o *overseer) free() iter.Seq[[]byte] {
 
 // release calls clear all that was read.
 func (o *overseer) release() {
-	for _, c := range o.channels {
-		c.clear = c.read
+	for i := range o.channels {
+		o.channels[i].clear = o.channels[i].read
 	}
 }
 
 // end reads the texts to their end.
 func (o *overseer) end() error {
-	for _, c := range o.channels {
-		o.note(c.scanner.End())
+	for i := range o.channels {
+		o.note(o.channels[i].scanner.End())
 	}
 	if err := o.verdict(); err != nil {
 		return err

@@ -146,9 +146,9 @@ func times(a, b uint64) uint64 {
 
 // A watch looks for canaries in the letters and digits of a text.
 type watch struct {
-	ring    [maxWindow]byte  // the last letters and digits
-	offset  [maxWindow]int64 // and where they stand
-	n       int              // how many there were
+	ring    []byte  // the last letters and digits, at least as many as the longest form has: a power of two
+	offset  []int64 // and where they stand
+	n       int     // how many there were
 	longest int
 	windows []window
 }
@@ -178,8 +178,13 @@ func newWatch(list []Canary) *watch {
 			w.longest = max(w.longest, f.Size)
 		}
 	}
+	size := 1 << bits.Len(uint(w.longest))
+	w.ring, w.offset = make([]byte, size), make([]int64, size)
 	return w
 }
+
+// at is where in the ring the letter or digit of such a number stands.
+func (w *watch) at(n int) int { return n & (len(w.ring) - 1) }
 
 // add reads text, which stands at from, and reports whether a canary ended in it.
 func (w *watch) add(text string, from int64) (found bool) {
@@ -193,11 +198,11 @@ func (w *watch) add(text string, from int64) (found bool) {
 			win := &w.windows[j]
 			win.hash = reduce(times(win.hash, win.base) + uint64(c))
 			if w.n >= win.form.Size {
-				gone := uint64(w.ring[(w.n-win.form.Size)%maxWindow])
+				gone := uint64(w.ring[w.at(w.n-win.form.Size)])
 				win.hash = reduce(win.hash + mersenne61 - times(gone, win.out))
 			}
 		}
-		w.ring[w.n%maxWindow], w.offset[w.n%maxWindow] = c, from+int64(i)
+		w.ring[w.at(w.n)], w.offset[w.at(w.n)] = c, from+int64(i)
 		w.n++
 		for j := range w.windows {
 			win := &w.windows[j]
@@ -213,7 +218,7 @@ func (w *watch) add(text string, from int64) (found bool) {
 func (w *watch) last(n int) []byte {
 	b := make([]byte, 0, n)
 	for i := w.n - n; i < w.n; i++ {
-		b = append(b, w.ring[i%maxWindow])
+		b = append(b, w.ring[w.at(i)])
 	}
 	return b
 }
@@ -224,5 +229,5 @@ func (w *watch) clear(end int64) int64 {
 	if n <= 0 {
 		return end
 	}
-	return w.offset[(w.n-n)%maxWindow]
+	return w.offset[w.at(w.n-n)]
 }

@@ -19,8 +19,10 @@ func decoded(text string, r *reader) iter.Seq2[string, string] {
 				return
 			}
 		}
-		if inner := pairs(text); inner != "" && !yield("hex", inner) {
-			return
+		if r.coupled {
+			if inner := pairs(text); inner != "" && !yield("hex", inner) {
+				return
+			}
 		}
 		if r.escapes >= 4 {
 			if inner := unescape(text); inner != text {
@@ -77,11 +79,11 @@ func readable(b []byte) string {
 	return string(b)
 }
 
-// pairs reads pairs of hexadecimal digits that spaces part, at least eight in a row.
+// pairs reads pairs of hexadecimal digits that spaces part, at least minCouples in a row.
 func pairs(text string) string {
 	var all, run []byte
 	flush := func() {
-		if len(run) >= 8 {
+		if len(run) >= minCouples {
 			all = append(append(all, run...), ' ')
 		}
 		run = run[:0]
@@ -94,7 +96,7 @@ func pairs(text string) string {
 		if strings.HasPrefix(text[i:], "0x") {
 			i += 2
 		}
-		if i+1 < len(text) && isHex(text[i]) && isHex(text[i+1]) && (i+2 == len(text) || !inCode[text[i+2]&0x7F]) {
+		if i+1 < len(text) && isHex[text[i]]&isHex[text[i+1]] == 1 && (i+2 == len(text) || !inCode[text[i+2]&0x7F]) {
 			run = append(run, unhex(text[i])<<4|unhex(text[i+1]))
 			i += 2
 			continue
@@ -108,9 +110,13 @@ func pairs(text string) string {
 	return readable(all)
 }
 
-func isHex(c byte) bool {
-	return c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'f'
-}
+// isHex says of hexadecimal digits that they are such, with 1.
+var isHex = func() (is [256]byte) {
+	for _, c := range "0123456789abcdefABCDEF" {
+		is[c] = 1
+	}
+	return is
+}()
 
 func unhex(c byte) byte {
 	if c <= '9' {
@@ -122,20 +128,36 @@ func unhex(c byte) byte {
 // unescape reads %69, \x69, \u0069 and &#105; as what they stand for.
 func unescape(text string) string {
 	var b strings.Builder
+	from := 0 // what is not written yet
 	for i := 0; i < len(text); {
-		if n := escape(&b, text[i:]); n > 0 {
-			i += n
+		if text[i] != '%' && text[i] != '\\' {
+			i++
 			continue
 		}
-		b.WriteByte(text[i])
-		i++
+		r, isByte, n := escape(text[i:])
+		if n == 0 {
+			i++
+			continue
+		}
+		b.WriteString(text[from:i])
+		if isByte {
+			b.WriteByte(byte(r))
+		} else {
+			b.WriteRune(r)
+		}
+		i += n
+		from = i
 	}
+	if from == 0 {
+		return html.UnescapeString(text)
+	}
+	b.WriteString(text[from:])
 	return html.UnescapeString(b.String())
 }
 
-// escape writes what an escape at the beginning of text stands for, and returns how long
-// the escape is; 0 if there is none.
-func escape(b *strings.Builder, text string) int {
+// escape is what an escape at the beginning of text stands for, and how long the escape is;
+// 0 if there is none. A byte may be a part of a character.
+func escape(text string) (r rune, isByte bool, n int) {
 	sign, digits := 2, 0
 	switch {
 	case text[0] == '%':
@@ -146,19 +168,13 @@ func escape(b *strings.Builder, text string) int {
 		digits = 4
 	}
 	if digits == 0 || len(text) < sign+digits {
-		return 0
+		return 0, false, 0
 	}
-	r := rune(0)
 	for _, c := range []byte(text[sign : sign+digits]) {
-		if !isHex(c) {
-			return 0
+		if isHex[c] == 0 {
+			return 0, false, 0
 		}
 		r = r<<4 | rune(unhex(c))
 	}
-	if digits == 2 { // a byte, which may be a part of a character
-		b.WriteByte(byte(r))
-	} else {
-		b.WriteRune(r)
-	}
-	return sign + digits
+	return r, digits == 2, sign + digits
 }

@@ -100,11 +100,14 @@ func foldOf(r rune) string {
 	case r >= highFolds && r <= 0xFFFF:
 		return commonFolds()[r-highFolds+lowFolds]
 	}
-	if r >= 0x4E00 && r <= 0x9FFF || r >= 0xAC00 && r <= 0xD7A3 { // they stand for themselves
+	if isItself(r) {
 		return string(r)
 	}
 	return string(folded(nil, r))
 }
+
+// isItself reports whether a rune is of the many that have no table and fold to themselves.
+func isItself(r rune) bool { return r >= 0x4E00 && r <= 0x9FFF || r >= 0xAC00 && r <= 0xD7A3 }
 
 // dense reports whether a rune is of a script that writes without spaces: two of them
 // beside each other are looked up as a word.

@@ -60,6 +60,11 @@ func (h *hidden) unseen(r rune) bool {
 	return true
 }
 
+// waits reports whether what follows tells something of what was there.
+func (h *hidden) waits() bool {
+	return h.before >= 0x80 || h.waiting > 0 || h.flag > 0 || h.override || h.selected || h.run > 0
+}
+
 func (h *hidden) widthless() {
 	h.waiting++
 	if h.run++; h.run == maxRun {

@@ -1,6 +1,7 @@
 package prompt
 
 import (
+	"math/bits"
 	"unicode/utf8"
 )
 
@@ -13,26 +14,52 @@ const (
 )
 
 // Prints are hashes of every eight words in a row of what a request tells the model: what
-// an answer is compared with when the request itself is gone.
-type Prints struct{ set map[uint64]struct{} }
+// an answer is compared with when the request itself is gone. A stream holds them as long as
+// it lasts, so they are small: 32 bits each, by which one of four billion other runs of eight
+// words is taken for one of a message's.
+type Prints struct {
+	table []uint32 // a power of two of places, at least a quarter of them 0: none; a print stands at its hash or behind
+	n     int      // how many there are
+}
 
 // NewPrints takes the prints of texts. It is nil when there are too few words for one.
 func NewPrints(texts ...string) *Prints {
-	p := &Prints{set: map[uint64]struct{}{}}
+	var all []uint64
+	each := func(h uint64) {
+		if len(all) < maxPrints {
+			all = append(all, h)
+		}
+	}
 	for _, text := range texts {
 		w := words{}
-		each := func(h uint64) {
-			if len(p.set) < maxPrints {
-				p.set[h] = struct{}{}
-			}
-		}
 		w.add(text, each)
 		w.add(" ", each)
 	}
-	if len(p.set) == 0 {
+	if len(all) == 0 {
 		return nil
 	}
+	p := &Prints{table: make([]uint32, 1<<bits.Len(uint(len(all)+len(all)/3)))}
+	for _, h := range all {
+		if at, ok := p.find(h); !ok {
+			p.table[at] = printOf(h)
+			p.n++
+		}
+	}
 	return p
+}
+
+// printOf is what is kept of a hash.
+func printOf(h uint64) uint32 { return max(uint32(h>>32), 1) }
+
+// find is where a hash stands, or would stand.
+func (p *Prints) find(h uint64) (at int, ok bool) {
+	mask := len(p.table) - 1
+	for at = int(h) & mask; p.table[at] != 0; at = (at + 1) & mask {
+		if p.table[at] == printOf(h) {
+			return at, true
+		}
+	}
+	return at, false
 }
 
 // Size returns how many bytes the prints take in memory, at most.
@@ -40,7 +67,7 @@ func (p *Prints) Size() int {
 	if p == nil {
 		return 0
 	}
-	return 32 * len(p.set)
+	return 4*len(p.table) + 64
 }
 
 // A words reader hashes words, and eight of them in a row.
@@ -82,24 +109,31 @@ func (w *words) add(text string, each func(print uint64)) {
 type leakWatch struct {
 	prints *Prints
 	words  words
-	run    int // prints in a row that are in the message
-	seen   map[uint64]struct{}
+	run    int      // prints in a row that are in the message
+	seen   []uint64 // where in the table those stand that were there, as bits; nil: none was
+	all    int      // how many those are
 }
 
 // add reads text, and reports whether it is a leak by now.
 func (l *leakWatch) add(text string) (leaks bool) {
-	l.words.add(text, func(h uint64) {
-		if _, ok := l.prints.set[h]; !ok {
-			l.run = 0
-			return
-		}
-		if l.seen == nil {
-			l.seen = map[uint64]struct{}{}
-		}
-		l.seen[h] = struct{}{}
-		l.run++
-		all := len(l.prints.set)
-		leaks = leaks || l.run >= leakRun-gram+1 || all >= minPrints && len(l.seen)*100 >= all*leakShare
-	})
+	l.words.add(text, func(h uint64) { leaks = l.meets(h) || leaks })
 	return leaks
+}
+
+// meets takes a print of the answer, and reports whether that is a leak by now.
+func (l *leakWatch) meets(h uint64) bool {
+	at, ok := l.prints.find(h)
+	if !ok {
+		l.run = 0
+		return false
+	}
+	if l.seen == nil {
+		l.seen = make([]uint64, (len(l.prints.table)+63)/64)
+	}
+	if bit := uint64(1) << (at % 64); l.seen[at/64]&bit == 0 {
+		l.seen[at/64] |= bit
+		l.all++
+	}
+	l.run++
+	return l.run >= leakRun-gram+1 || l.prints.n >= minPrints && l.all*100 >= l.prints.n*leakShare
 }

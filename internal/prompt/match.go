@@ -1,17 +1,16 @@
 package prompt
 
-import (
-	"math/bits"
-	"sync"
-)
-
 // A word counts two places, and a character of a script without spaces one: there,
 // words are two characters.
 const place = 2
 
-// firstPlace is where a text begins: so far from zero that a step which was reached there
-// was not reached.
-const firstPlace = 1 << 20
+// A text begins so far behind the one before that no step which was reached there counts.
+// Places are counted anew at lastPlace; what a text takes of them is far from the rest of
+// an int32.
+const (
+	firstPlace = 1 << 20
+	lastPlace  = 1 << 28
+)
 
 // maxRepeats is how often a word stands in a row before that is told.
 const maxRepeats = 64
@@ -43,35 +42,33 @@ func (v via) disguised() bool {
 // grow.
 type matcher struct {
 	found   func(rule int, how via)
-	at      int32   // the place of the word at hand
-	reached []int32 // by step of each pattern, the place where it was reached last
-	hops    []via   // how the words to there were written, where that was not plain
-	last    uint64  // the word before, as a hash
-	repeats int     // how often it stood in a row
-	joined  uint64  // the hash of words that only a hyphen or its like parts
-	letters []byte  // letters that stand alone, one after another
-	from    int32   // the place before the first of letters
+	at      int32    // the place of the word at hand
+	reached []int32  // by step of each pattern, the place where it was reached last
+	hops    []via    // how the words to there were written, where that was not plain
+	last    uint64   // the word before, as a hash
+	repeats int      // how often it stood in a row
+	joined  spelling // of words that only a hyphen or its like parts
+	letters []byte   // letters that stand alone, one after another
+	from    int32    // the place before the first of letters
 }
+
+// minTogether is how many letters are read as words that run together, at least.
+const minTogether = 14
 
 // maxLetters bounds the letters that are read as one row.
 const maxLetters = 256
 
-// matchers are kept for the next text: a request has many short ones.
-var matchers = sync.Pool{New: func() any {
-	return &matcher{reached: make([]int32, compiled.steps), hops: make([]via, compiled.steps), letters: make([]byte, 0, maxLetters)}
-}}
-
-// newMatcher returns one that has read nothing. done gives it back.
-func newMatcher(found func(rule int, how via)) *matcher {
-	m := matchers.Get().(*matcher)
-	clear(m.reached)
-	*m = matcher{found: found, at: firstPlace, reached: m.reached, hops: m.hops, letters: m.letters[:0]}
-	return m
-}
-
-func (m *matcher) done() {
-	m.found = nil
-	matchers.Put(m)
+// begin makes the matcher one that has read nothing.
+func (m *matcher) begin(found func(rule int, how via)) {
+	if m.reached == nil {
+		m.reached, m.hops, m.letters = make([]int32, compiled.steps), make([]via, compiled.steps), make([]byte, 0, maxLetters)
+	}
+	at := m.at + firstPlace
+	if at > lastPlace {
+		clear(m.reached)
+		at = firstPlace
+	}
+	*m = matcher{found: found, at: at, reached: m.reached, hops: m.hops, letters: m.letters[:0], joined: blank}
 }
 
 // A written is how a word stands in the text.
@@ -82,77 +79,91 @@ type written struct {
 	split  bool // it holds characters that nobody sees
 }
 
-// word takes the next word, of the given hash. It reports whether a clause may begin
+// word takes the next word, of the given spelling. It reports whether a clause may begin
 // behind it.
-func (m *matcher) word(w []byte, hash uint64, how written) (lead bool) {
+func (m *matcher) word(w []byte, spelled spelling, how written) (lead bool) {
 	if len(w) == 1 && lower(w[0]) {
 		m.letter(w[0])
 		return false
 	}
-	m.spaced()
+	if len(m.letters) > 0 {
+		m.spaced()
+	}
 	m.at += place
+	hash := spelled.sum()
 	m.count(hash, w[0] > '9')
-	s, by, ok := m.mean(w, hash, how)
-	if ok {
-		m.take(s, how.clause, by)
-	}
-	m.join(w, hash, how, ok)
-	if !ok && len(w) >= 14 && !how.leet {
-		m.segments(w, how.clause, together)
-	}
-	return lexis.lead[hash]
-}
-
-// mean looks the word up: as it stands, with digits read as letters, with its inner
-// letters in another order.
-func (m *matcher) mean(w []byte, hash uint64, how written) (s senses, by via, ok bool) {
+	is := lexis.words.find(hash)
+	lead = is != nil && is.lead
+	by := plainly
 	if how.split {
 		by = bySplitting
 	}
-	if s, ok = lexis.words[hash]; ok {
-		return s, by, true
+	if is == nil || !is.known {
+		is, by = respelled(w, how.leet)
 	}
-	if how.leet {
-		return unleet(w)
+	if is != nil {
+		m.take(is, how.clause, by)
 	}
-	if key, fit := jumble(w); fit {
-		if s, ok = lexis.scrambled[key]; ok {
-			return s, byScrambling, true
-		}
+	if how.joint {
+		m.join(w, is != nil)
+	} else {
+		m.joined = spelled
 	}
-	return s, by, false
+	if is == nil && len(w) >= minTogether && !how.leet {
+		m.segments(w, how.clause, together)
+	}
+	return lead
+}
+
+// waits reports whether letters that stood alone wait for the next word, or whether that
+// word, of the given hash, stands there again.
+func (m *matcher) waits(hash uint64) bool { return len(m.letters) > 0 || hash == m.last }
+
+// pass is word for one that nothing waits for and no table has, and that nothing but spaces
+// and marks part from the one before.
+func (m *matcher) pass(spelled spelling, hash uint64) {
+	m.at += place
+	m.last, m.repeats, m.joined = hash, 1, spelled
+}
+
+// respelled looks up a word that is not known as it stands: with digits read as letters, or
+// with its inner letters in another order.
+func respelled(w []byte, leet bool) (is *meaning, by via) {
+	if leet {
+		return unleet(w), byLeet
+	}
+	return lexis.jumbles(w), byScrambling
 }
 
 // unleet reads digits as letters: a one as an i, then as an l.
-func unleet(w []byte) (s senses, by via, ok bool) {
+func unleet(w []byte) *meaning {
 	for _, one := range [2]byte{'i', 'l'} {
-		h := uint64(hashSeed)
+		h := blank
 		for _, c := range w {
 			if c < 0x80 && leet[c] != 0 {
 				if c = leet[c]; c == 'i' {
 					c = one
 				}
 			}
-			h = hashed(h, c)
+			h = h.add(c)
 		}
-		if s, ok = lexis.words[h]; ok {
-			return s, byLeet, true
+		if is := lexis.words.find(h.sum()); is != nil && is.known {
+			return is
 		}
 	}
-	return s, plainly, false
+	return nil
 }
 
 // join reads words that only hyphens and their likes part as one.
-func (m *matcher) join(w []byte, hash uint64, how written, known bool) {
-	if !how.joint {
-		m.joined = hash
+func (m *matcher) join(w []byte, known bool) {
+	for _, c := range w {
+		m.joined = m.joined.add(c)
+	}
+	if known {
 		return
 	}
-	for _, c := range w {
-		m.joined = hashed(m.joined, c)
-	}
-	if s, ok := lexis.words[m.joined]; ok && !known {
-		m.take(s, true, byHyphens)
+	if is := lexis.words.find(m.joined.sum()); is != nil && is.known {
+		m.take(is, true, byHyphens)
 	}
 }
 
@@ -182,10 +193,10 @@ func (m *matcher) spaced() {
 // the longest first.
 func (m *matcher) segments(w []byte, clause bool, by via) {
 	for i := 0; i+2 < len(w); {
-		s, n := longestIn(w[i:])
+		is, n := longestIn(w[i:])
 		if n > 0 {
 			m.at += place
-			m.take(s, clause, by)
+			m.take(is, clause, by)
 		} else {
 			n, clause = 1, clause && i == 0
 		}
@@ -194,23 +205,17 @@ func (m *matcher) segments(w []byte, clause bool, by via) {
 }
 
 // longestIn is the longest word of the lexicon that letters begin with; 0 if none does.
-func longestIn(w []byte) (is senses, n int) {
+func longestIn(w []byte) (is *meaning, n int) {
 	if !lower(w[0]) || !lower(w[1]) {
-		return is, 0
+		return nil, 0
 	}
 	lengths := lexis.lengths[int(w[0]-'a')*26+int(w[1]-'a')]
-	h := uint64(hashSeed)
-	for i := 0; i < len(w) && lengths>>i != 0; i++ {
-		if lengths>>i&1 != 0 {
-			if s, ok := lexis.words[h]; ok {
-				is, n = s, i
+	h := blank
+	for i := 0; i < len(w) && lengths>>i > 1; i++ {
+		if h = h.add(w[i]); lengths>>(i+1)&1 != 0 {
+			if m := lexis.words.find(h.sum()); m != nil && m.known {
+				is, n = m, i+1
 			}
-		}
-		h = hashed(h, w[i])
-	}
-	if len(w) < 32 && lengths>>len(w)&1 != 0 {
-		if s, ok := lexis.words[h]; ok {
-			is, n = s, len(w)
 		}
 	}
 	return is, n
@@ -220,13 +225,12 @@ func longestIn(w []byte) (is senses, n int) {
 func (m *matcher) pair(w []byte) {
 	m.spaced()
 	m.at++
-	h := uint64(hashSeed)
+	m.joined = blank
 	for _, c := range w {
-		h = hashed(h, c)
+		m.joined = m.joined.add(c)
 	}
-	m.joined = h
-	if s, ok := lexis.words[h]; ok {
-		m.take(s, true, plainly)
+	if is := lexis.words.find(m.joined.sum()); is != nil && is.known {
+		m.take(is, true, plainly)
 	}
 }
 
@@ -244,41 +248,27 @@ func (m *matcher) count(hash uint64, letters bool) {
 	}
 }
 
-// take moves the patterns that wait for a word of such classes.
-func (m *matcher) take(s senses, clause bool, by via) {
-	for cipher, classes := range s {
-		how := by
-		if cipher != straight {
-			how = [ciphers]via{rotated: byRot13, backward: byReversal}[cipher]
-		}
-		for i, part := range classes {
-			for ; part != 0; part &= part - 1 {
-				m.advance(cipher, i*64+bits.TrailingZeros64(part), clause, how)
-			}
-		}
-	}
-}
-
-func (m *matcher) advance(cipher, class int, clause bool, how via) {
-	for _, l := range compiled.waiting[cipher][class] {
-		p := &compiled.patterns[l.pattern]
-		st, here := &p.steps[l.step], p.from+l.step
-		if st.clause && !clause {
+// take moves the patterns that wait for a word of such a meaning.
+func (m *matcher) take(is *meaning, clause bool, by via) {
+	hows := [ciphers]via{straight: by, rotated: byRot13, backward: byReversal}
+	for i := range is.waiting {
+		l := &is.waiting[i]
+		if l.clause && !clause {
 			continue
 		}
-		hop := how
-		if l.step > 0 {
-			before := m.reached[here-1]
-			if before == m.at || m.at-before > (st.gap+1)*place {
+		hop := hows[l.cipher]
+		if !l.first {
+			before := m.reached[l.before]
+			if before == m.at || m.at-before > l.reach {
 				continue
 			}
 			if hop == plainly {
-				hop = m.hops[here-1]
+				hop = m.hops[l.before]
 			}
 		}
-		m.reached[here], m.hops[here] = m.at, hop
-		if l.step == len(p.steps)-1 {
-			m.found(p.rule, hop)
+		m.reached[l.here], m.hops[l.here] = m.at, hop
+		if l.last {
+			m.found(int(l.rule), hop)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package prompt
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 )
@@ -107,36 +108,61 @@ type step struct {
 	clause bool  // it begins one
 }
 
-// A pattern is an order of words that betrays a rule, in one cipher.
-type pattern struct {
-	rule  int
-	steps []step
-	from  int // of its steps among those of all
+// A listener is a step of a pattern that waits for a word.
+type listener struct {
+	here, before        int32 // its place among all steps, and the one of the step before
+	reach               int32 // how many places of the text that may be away
+	rule                int16 // whose pattern it is
+	rank                uint8 // how many steps are before it
+	cipher              uint8
+	clause, first, last bool // it begins a clause, a pattern, or ends one
 }
 
-// A listener is a step that waits for words of a class.
-type listener struct{ pattern, step int }
-
-// A program is all patterns, and who waits for what.
+// A program is who waits for what.
 type program struct {
-	patterns []pattern
-	waiting  [ciphers][maxClasses][]listener
-	steps    int // of all patterns
+	waiting [maxClasses][ciphers][]listener
+	firsts  map[[3]int]int32 // where the first steps stand that patterns share: by class, cipher and whether they begin a clause
+	steps   int32            // how many there are
 }
 
 var compiled = compile()
 
+// compile reads the patterns, and has the words of the lexicon know who waits for them.
 func compile() *program {
-	p := &program{}
+	p := &program{firsts: map[[3]int]int32{}}
 	for i, r := range rules {
 		for _, text := range r.patterns {
 			steps := parseSteps(text)
 			for cipher := range ciphers {
-				p.add(cipher, pattern{i, inCipher(cipher, steps), p.steps})
+				p.add(cipher, i, inCipher(cipher, steps))
 			}
 		}
 	}
+	same := map[senses][]listener{}
+	for _, list := range [][]meaning{lexis.words.list, lexis.scrambled.list} {
+		for i := range list {
+			is := list[i].senses
+			if _, ok := same[is]; !ok {
+				same[is] = p.listening(is)
+			}
+			list[i].waiting = same[is]
+		}
+	}
 	return p
+}
+
+// listening is who waits for a word of such senses: later steps before earlier ones, so that
+// one word is never two steps.
+func (p *program) listening(is senses) (all []listener) {
+	for class := range p.waiting {
+		for cipher := range is {
+			if is[cipher][class/64]>>(class%64)&1 != 0 {
+				all = append(all, p.waiting[class][cipher]...)
+			}
+		}
+	}
+	slices.SortStableFunc(all, func(a, b listener) int { return cmp.Compare(b.rank, a.rank) })
+	return all
 }
 
 // parseSteps reads a pattern. A class that does not exist shows in the first test.
@@ -179,14 +205,27 @@ func inCipher(cipher int, steps []step) []step {
 	return steps
 }
 
-// add has the pattern wait. Later steps wait before earlier ones, so that one word is
-// never two steps.
-func (p *program) add(cipher int, one pattern) {
-	at := len(p.patterns)
-	p.patterns = append(p.patterns, one)
-	p.steps += len(one.steps)
-	for i := len(one.steps) - 1; i >= 0; i-- {
-		list := &p.waiting[cipher][one.steps[i].class]
-		*list = append(*list, listener{at, i})
+// add has the steps of a pattern wait. Those that are first, and the same, share a place.
+func (p *program) add(cipher, rule int, steps []step) {
+	before := int32(-1)
+	for i, st := range steps {
+		l := listener{
+			here: p.steps, before: before, reach: (st.gap + 1) * place, rule: int16(rule), rank: uint8(i), cipher: uint8(cipher),
+			clause: st.clause, first: i == 0, last: i == len(steps)-1,
+		}
+		key := [3]int{st.class, cipher, btoi(st.clause)}
+		shared, ok := p.firsts[key]
+		switch {
+		case i > 0:
+			p.steps++
+		case ok:
+			l.here = shared
+		default:
+			p.firsts[key] = l.here
+			p.steps++
+		}
+		if before = l.here; i > 0 || !ok {
+			p.waiting[st.class][cipher] = append(p.waiting[st.class][cipher], l)
+		}
 	}
 }

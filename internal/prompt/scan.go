@@ -11,14 +11,15 @@ type Scanner struct {
 	before   byte   // the byte before next
 	canaries *watch
 	leak     *leakWatch
-	met      [32]bool // secrets that were found
+	met      uint32 // secrets that were found, as bits
 }
 
 // context is how much of what is clear is kept, for names before a sign.
 const context = 64
 
-// maxKept is how much room a Scanner keeps between two pieces, in bytes.
-const maxKept = 16 << 10
+// maxKept is how much room a Scanner keeps between two pieces, in bytes, unless what it keeps
+// needs more: ten thousand may wait.
+const maxKept = 512
 
 // NewScanner returns a Scanner for one text of an answer. system is what the request
 // tells the model, as Prints made it; nil: nothing.
@@ -53,7 +54,7 @@ func (s *Scanner) Add(text string) (found []Finding, clear int64) {
 	}
 	if drop := min(s.next, int(clear-s.base)) - context; drop > 0 {
 		rest := s.buf[:0]
-		if cap(rest) > maxKept { // one long piece is no reason to keep its room
+		if cap(rest) > max(maxKept, 2*(len(s.buf)-drop)) { // one long piece is no reason to keep its room
 			rest = nil
 		}
 		s.buf = append(rest, s.buf[drop:]...)
@@ -80,8 +81,8 @@ func (a *Answers) Whole(text string, system *Prints) []Finding {
 }
 
 func (s *Scanner) note(secret int, found *[]Finding) {
-	if !s.met[secret] && s.policy.action(secret) != Off {
-		s.met[secret] = true
+	if bit := uint32(1) << secret; s.met&bit == 0 && s.policy.action(secret) != Off {
+		s.met |= bit
 		*found = append(*found, Finding{Rule: secrets[secret].ID})
 	}
 }
@@ -156,9 +157,8 @@ func (s *Scanner) try(i int, before byte, final bool) (secret int, m match, n in
 // Of several that it may become it says the one that must not leave.
 func (s *Scanner) key(b []byte, before byte, final bool) (secret int, m match, n int) {
 	waits := -1
-	for i := range keyTokens {
-		t := &keyTokens[i]
-		if t.prefix[0] != b[0] || t.secret == aJWT && before == '-' {
+	for _, t := range tokensBy[b[0]] {
+		if t.secret == aJWT && before == '-' {
 			continue
 		}
 		m, n := t.try(b, final)

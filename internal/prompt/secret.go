@@ -93,6 +93,15 @@ var keyTokens = []token{
 	{at("secret.jwt"), "eyJ", 40, 4096, func(c byte) bool { return isURL64(c) || c == '.' }, jwt},
 }
 
+// tokensBy are those forms by their first bytes.
+var tokensBy = func() (by [256][]*token) {
+	for i := range keyTokens {
+		t := &keyTokens[i]
+		by[t.prefix[0]] = append(by[t.prefix[0]], t)
+	}
+	return by
+}()
+
 func isBase32(c byte) bool { return c >= 'A' && c <= 'Z' || c >= '2' && c <= '7' }
 func isAlnum(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
@@ -162,7 +171,7 @@ func madeUp(b []byte) bool {
 
 // entropy is the Shannon entropy of the bytes, in bits for each.
 func entropy(b []byte) float64 {
-	var counts [256]int
+	var counts [256]uint16 // small: this may run where ten thousand streams wait, and their stacks keep what they grew to
 	for _, c := range b {
 		counts[c]++
 	}

@@ -23,9 +23,10 @@ var bare = map[string]bool{"start_of_turn": false, "end_of_turn": true, "start_o
 var squared = map[string]bool{"[INST]": false, "[/INST]": true, "<<SYS>>": false, "<</SYS>>": true, "[SYSTEM_PROMPT]": false, "[/SYSTEM_PROMPT]": true, "[AVAILABLE_TOOLS]": false, "[TOOL_CALLS]": false, "[TOOL_RESULTS]": false}
 
 // A marks reader looks for the marks of chat templates and for lines that begin as turns
-// of a conversation do. It holds on to the last maxMark visible characters.
+// of a conversation do. It holds on to the first maxMark visible characters of what may be
+// a mark.
 type marks struct {
-	found  func(rule int, how via)
+	note   func(rule int, how via)
 	ring   [maxMark]byte // visible characters, folded but for case
 	n      int           // how many there were
 	open   int           // of them, where the last bracket opened
@@ -42,14 +43,32 @@ const (
 	maxTurns = 16 // turns of a conversation within one message that are told
 )
 
+// begin makes it one that has read nothing.
+func (k *marks) begin(note func(rule int, how via)) {
+	*k = marks{note: note, open: -maxMark - 1}
+}
+
 // put takes a visible character that is no space. before is the one right before it.
 func (k *marks) put(c byte, before rune, first bool) {
 	if (c == '<' || c == '[') && (before != '<' || c == '[') {
 		k.open, k.quoted = k.n, isQuote(before)
 		k.line = first || before == '>' || before == ']'
 	}
-	k.ring[k.n%maxMark] = c
+	if k.holds() {
+		k.ring[k.n%maxMark] = c
+	}
 	k.n++
+}
+
+// holds reports whether it holds on to what comes next.
+func (k *marks) holds() bool { return k.n-k.open < maxMark }
+
+// letters takes visible characters of which none opens a mark.
+func (k *marks) letters(s string) {
+	for i := 0; i < len(s) && k.n+i-k.open < maxMark; i++ {
+		k.ring[(k.n+i)%maxMark] = s[i]
+	}
+	k.n += len(s)
 }
 
 // closes is called behind > and ], with what follows.
@@ -66,14 +85,14 @@ func (k *marks) closes(rest string) {
 	switch {
 	case !ok:
 	case strict && !k.line && !ends: // such are no tokens but text: at the beginning they mean something
-		k.found(chatMention, plainly)
+		k.note(chatMention, plainly)
 	case !k.quoted || !closesQuote(rest):
-		k.found(chatToken, plainly)
+		k.note(chatToken, plainly)
 	case !ends && k.closed:
-		k.found(chatToken, inQuotes)
+		k.note(chatToken, inQuotes)
 	default:
 		k.closed = k.closed || ends
-		k.found(chatMention, plainly)
+		k.note(chatMention, plainly)
 	}
 }
 
@@ -114,10 +133,24 @@ var roles = []struct {
 	caller, system bool
 }{{"human", true, false}, {"user", true, false}, {"assistant", false, false}, {"ai", false, false}, {"chatbot", false, false}, {"bot", false, false}, {"system", false, true}, {"instruction", false, true}}
 
+// beginsRole says of a byte that the name of some role begins with it.
+var beginsRole = func() (is [256]bool) {
+	for _, role := range roles {
+		is[role.name[0]], is[role.name[0]+'A'-'a'] = true, true
+	}
+	return is
+}()
+
 // lineStart looks at a line from its beginning.
 func (k *marks) lineStart(line string) {
 	line = line[:min(len(line), 32)]
-	stripped := strings.TrimLeft(line, "#*- \t>")
+	stripped := line
+	for len(stripped) > 0 && strings.IndexByte("#*- \t>", stripped[0]) >= 0 {
+		stripped = stripped[1:]
+	}
+	if stripped == "" || !beginsRole[stripped[0]] {
+		return
+	}
 	headed := strings.HasPrefix(line, "##")
 	for _, role := range roles {
 		if len(stripped) <= len(role.name) || !strings.EqualFold(stripped[:len(role.name)], role.name) {
@@ -128,14 +161,14 @@ func (k *marks) lineStart(line string) {
 		}
 		if role.system {
 			if headed || !strings.EqualFold(role.name, "instruction") {
-				k.found(chatHeading, plainly)
+				k.note(chatHeading, plainly)
 			}
 			return
 		}
 		if role.caller != k.callers || k.turns == 0 {
 			k.callers = role.caller
 			if k.turns++; k.turns == maxTurns {
-				k.found(manyTurns, plainly)
+				k.note(manyTurns, plainly)
 			}
 		}
 		return

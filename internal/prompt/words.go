@@ -1,6 +1,9 @@
 package prompt
 
 import (
+	"maps"
+	"math/bits"
+	"slices"
 	"strings"
 )
 
@@ -119,64 +122,184 @@ const (
 	ciphers
 )
 
+// A meaning is what is known of a word: what it means in each cipher, and whether a clause
+// may begin behind it.
+type meaning struct {
+	senses  senses
+	known   bool // it has some sense
+	lead    bool
+	waiting []listener // who waits for a word of such senses
+}
+
 // A lexicon is all words of all rules, by their hashes.
 type lexicon struct {
-	words     map[uint64]senses
-	lead      map[uint64]bool
-	names     map[string]int // of classes, to their bits
-	scrambled map[uint64]senses
-	lengths   [26 * 26]uint32 // of words, as bits, by their first two letters
+	words     table                // as they are written
+	scrambled table                // by their jumbles
+	names     map[string]int       // of classes, to their bits
+	lengths   [26 * 26]uint32      // of words, as bits, by their first two letters
+	jumbled   [1 << 14 / 64]uint64 // whether there is a word of such ends and length, as bits: see ends
 }
 
 var lexis = newLexicon()
 
 func newLexicon() *lexicon {
-	l := &lexicon{words: map[uint64]senses{}, lead: map[uint64]bool{}, names: map[string]int{}, scrambled: map[uint64]senses{}}
-	for name, list := range classes {
-		bit := len(l.names)
+	l := &lexicon{names: map[string]int{}}
+	words, scrambled := map[uint64]meaning{}, map[uint64]meaning{}
+	for bit, name := range slices.Sorted(maps.Keys(classes)) {
 		l.names[name] = bit
-		for _, word := range strings.Fields(list) {
-			l.add(foldWord(word), bit)
+		for word := range strings.FieldsSeq(classes[name]) {
+			l.add(words, scrambled, foldWord(word), bit)
 		}
 	}
-	for _, word := range strings.Fields(leads) {
-		l.lead[hashOf(word)] = true
+	for word := range strings.FieldsSeq(leads) {
+		m := words[hashOf(word)]
+		m.lead = true
+		words[hashOf(word)] = m
 	}
+	l.words.fill(words)
+	l.scrambled.fill(scrambled)
 	return l
 }
 
 // add takes a word in, in each of its forms.
-func (l *lexicon) add(word string, class int) {
+func (l *lexicon) add(words, scrambled map[uint64]meaning, word string, class int) {
+	with := func(to map[uint64]meaning, hash uint64, cipher int) {
+		m := to[hash]
+		m.senses[cipher], m.known = m.senses[cipher].with(class), true
+		to[hash] = m
+	}
 	for cipher, form := range [ciphers]string{word, rot13(word), reversed(word)} {
 		if cipher != straight && (len(word) < 3 || form == word || word[0] >= 0x80) {
 			continue
 		}
-		s := l.words[hashOf(form)]
-		s[cipher] = s[cipher].with(class)
-		l.words[hashOf(form)] = s
+		with(words, hashOf(form), cipher)
 		if n := len(form); n >= 3 && n < 32 && lower(form[0]) && lower(form[1]) {
 			l.lengths[int(form[0]-'a')*26+int(form[1]-'a')] |= 1 << n
 		}
-		if key, ok := jumble([]byte(form)); ok && cipher == straight {
-			s := l.scrambled[key]
-			s[cipher] = s[cipher].with(class)
-			l.scrambled[key] = s
+		if cipher != straight || len(form) < minJumble || len(form) > maxJumble {
+			continue
+		}
+		if key, ok := jumble([]byte(form)); ok {
+			with(scrambled, key, cipher)
+			at := ends(form[0], form[len(form)-1], len(form))
+			l.jumbled[at/64] |= 1 << (at % 64)
 		}
 	}
 }
 
-// hashSeed and hashed are FNV-1a. Who makes another word of the same hash is found for
-// nothing.
-const hashSeed = 14695981039346656037
+// jumbles looks up a word with its inner letters in another order; nil: there is none.
+func (l *lexicon) jumbles(word []byte) *meaning {
+	n := len(word)
+	if n < minJumble || n > maxJumble || !l.mayJumble(word[0], word[n-1], n) {
+		return nil
+	}
+	if key, ok := jumble(word); ok {
+		return l.scrambled.find(key)
+	}
+	return nil
+}
 
-func hashed(h uint64, c byte) uint64 { return (h ^ uint64(c)) * 1099511628211 }
+// mayJumble reports whether there is a word of such ends and length, which is at most
+// maxJumble.
+func (l *lexicon) mayJumble(first, last byte, n int) bool {
+	at := ends(first, last, n)
+	return l.jumbled[at/64]>>(at%64)&1 != 0
+}
+
+// ends are the first and the last letter of a word, of either case, and its length, in
+// fourteen bits.
+func ends(first, last byte, n int) int {
+	return int(first&31)<<9 | int(last&31)<<4 | n&15
+}
+
+// A table holds meanings by hashes. Most words of a text are in none: bits say so before
+// anything else is read.
+type table struct {
+	maybe [1 << 10]uint64 // by the first 16 bits of hashes, those that some hash has
+	slots []slot          // a power of two, at least half of them empty; the next one holds what found its own taken
+	list  []meaning
+}
+
+// A slot is a hash, and where in the list its meaning stands, from one; 0: nothing.
+type slot struct {
+	hash uint64
+	at   int
+}
+
+// fill makes an empty table one of meanings.
+func (t *table) fill(from map[uint64]meaning) {
+	t.slots = make([]slot, 1<<bits.Len(uint(2*len(from))))
+	for hash, m := range from {
+		t.list = append(t.list, m)
+		i := t.first(hash)
+		for t.slots[i].at != 0 {
+			i = (i + 1) % len(t.slots)
+		}
+		t.slots[i] = slot{hash, len(t.list)}
+		t.maybe[hash>>54] |= 1 << (hash >> 48 & 63)
+	}
+}
+
+// first is where a hash stands, if its place was free.
+func (t *table) first(hash uint64) int { return int(hash>>32) & (len(t.slots) - 1) }
+
+// mayHave reports whether a hash may have a meaning.
+func (t *table) mayHave(hash uint64) bool { return t.maybe[hash>>54]>>(hash>>48&63)&1 != 0 }
+
+// find is the meaning of a hash; nil: it has none.
+func (t *table) find(hash uint64) *meaning {
+	if !t.mayHave(hash) {
+		return nil
+	}
+	for i := t.first(hash); t.slots[i].at != 0; i = (i + 1) & (len(t.slots) - 1) {
+		if t.slots[i].hash == hash {
+			return &t.list[t.slots[i].at-1]
+		}
+	}
+	return nil
+}
+
+// A spelling is the hash of the bytes that were added to it, eight at a time: of words of
+// eight bytes and fewer no two have the same. Who makes two longer ones of one hash is
+// found for nothing.
+type spelling struct {
+	hash uint64 // of all but the last bytes
+	last uint64 // those, the first of them in the lowest place
+	n    int    // how many those are, below eight
+}
+
+// blank is the spelling of nothing.
+var blank = spelling{hash: unspelled}
+
+const unspelled = 0x51_7C_C1_B7_27_22_0A_95
+
+func (s spelling) add(c byte) spelling {
+	s.last |= uint64(c) << (8 * s.n)
+	if s.n++; s.n == 8 {
+		return spelling{hash: blended(s.hash, s.last)}
+	}
+	return s
+}
+
+// sum is the hash.
+func (s spelling) sum() uint64 {
+	if s.n == 0 {
+		return s.hash
+	}
+	return blended(s.hash, s.last)
+}
+
+func blended(hash, eight uint64) uint64 {
+	hash = (hash ^ eight) * 0x9E37_79B9_7F4A_7C15
+	return hash ^ hash>>32
+}
 
 func hashOf(s string) uint64 {
-	h := uint64(hashSeed)
+	h := blank
 	for i := range len(s) {
-		h = hashed(h, s[i])
+		h = h.add(s[i])
 	}
-	return h
+	return h.sum()
 }
 
 func lower(c byte) bool { return c >= 'a' && c <= 'z' }
@@ -198,12 +321,18 @@ func reversed(s string) string {
 	return string(b)
 }
 
+// Words of so many letters are known with their inner letters in another order.
+const (
+	minJumble = 6
+	maxJumble = 14
+)
+
 // jumble is a key that words share whose letters are the same, the first and the last in
 // their places: people and models read such words as the right one. It is for words of
-// six letters and more.
+// minJumble to maxJumble letters.
 func jumble(word []byte) (key uint64, ok bool) {
 	n := len(word)
-	if n < 6 || n > 14 || !lower(word[0]) || !lower(word[n-1]) {
+	if !lower(word[0]) || !lower(word[n-1]) {
 		return 0, false
 	}
 	for _, c := range word[1 : n-1] {
