@@ -17,8 +17,12 @@ import (
 // client's share of memory follows them.
 const fileMost = 4
 
-// calibrationFormat names the form of the file (docs/formats/calibration.md).
-const calibrationFormat = "pavise.calibration/2"
+// calibrationFormat names the form of the file (docs/formats/calibration.md), and
+// calibrationBefore the one before, which knows nothing of what clients repeat.
+const (
+	calibrationFormat = "pavise.calibration/3"
+	calibrationBefore = "pavise.calibration/2"
+)
 
 // A calibrationFile is what the file of a calibration holds.
 type calibrationFile struct {
@@ -34,7 +38,11 @@ func (c *Calibration) Marshal() ([]byte, error) {
 		return nil, fmt.Errorf("encode the calibration: %w", err)
 	}
 	sum := sha256.Sum256(body)
-	return json.Marshal(calibrationFile{calibrationFormat, hex.EncodeToString(sum[:]), body})
+	format := calibrationFormat
+	if c.Repetition == nil {
+		format = calibrationBefore
+	}
+	return json.Marshal(calibrationFile{format, hex.EncodeToString(sum[:]), body})
 }
 
 // IsCalibration reports whether a file that begins so is one of a calibration.
@@ -53,8 +61,8 @@ func ParseCalibration(b []byte) (*Calibration, error) {
 	if err != nil {
 		return nil, bad("%v", err)
 	}
-	if file.Format != calibrationFormat {
-		return nil, bad("its format is %.40q, and this version reads %q", file.Format, calibrationFormat)
+	if file.Format != calibrationFormat && file.Format != calibrationBefore {
+		return nil, bad("its format is %.40q, and this version reads %q and %q", file.Format, calibrationFormat, calibrationBefore)
 	}
 	if sum := sha256.Sum256(file.Body); file.SHA256 != hex.EncodeToString(sum[:]) {
 		return nil, bad("it was changed after it was made")
@@ -62,6 +70,9 @@ func ParseCalibration(b []byte) (*Calibration, error) {
 	c, err := plainjson.ReadKnown[Calibration](file.Body)
 	if err != nil {
 		return nil, bad("%v", err)
+	}
+	if (c.Repetition == nil) != (file.Format == calibrationBefore) {
+		return nil, bad("what it says of repeated rows does not fit its format")
 	}
 	if why := c.misfit(); why != "" {
 		return nil, bad("%s", why)
@@ -124,6 +135,11 @@ func (c *Calibration) misfit() string {
 	for _, mean := range c.Means {
 		if mean != nil && len(mean) != c.Fourier.Len() {
 			return "its mean features do not fit"
+		}
+	}
+	if c.Repetition != nil {
+		if why := c.Repetition.misfit(); why != "" {
+			return why
 		}
 	}
 	for look := range c.Spread {

@@ -11,7 +11,7 @@ import (
 )
 
 // studyFormat begins a study that is kept. Whatever changes what follows changes it.
-const studyFormat = "pavise.study/1\n"
+const studyFormat = "pavise.study/2\n"
 
 // maxEvidence bounds the words of a sighting that is kept, in bytes.
 const maxEvidence = 1 << 10
@@ -38,6 +38,7 @@ func (e *Extraction) AppendStudy(dst []byte, client string) (_ []byte, ok bool) 
 	w.floats(s.count...)
 	w.counts(s.cells[:]...)
 	w.counts(s.seen[:]...)
+	s.repeated.write(&w)
 	for _, sum := range s.feature {
 		w.counts(uint64(len(sum)))
 		w.singles(sum)
@@ -85,7 +86,7 @@ func (e *Extraction) Restore(client string, study []byte) error {
 	}
 	s := e.newStudy()
 	r := reader{b: study[len(studyFormat)+len(e.of) : body]}
-	if s.read(&r, e.c); !r.ok() {
+	if s.read(&r, e.c, len(e.turns)); !r.ok() {
 		return bad("its parts do not fit the calibration")
 	}
 	s.best.Client, s.best.Threshold = client, e.c.Threshold
@@ -97,8 +98,9 @@ func (e *Extraction) Restore(client string, study []byte) error {
 	return nil
 }
 
-// read reads a study of the calibration into s; r says whether it was one.
-func (s *study) read(r *reader, c *Calibration) {
+// read reads a study of the calibration, with so many looks at what is repeated, into s; r
+// says whether it was one.
+func (s *study) read(r *reader, c *Calibration, turns int) {
 	groups := len(s.count)
 	s.rows, s.fresh = r.count(math.MaxInt64), r.count(math.MaxInt64)
 	flags := r.count(3)
@@ -115,6 +117,7 @@ func (s *study) read(r *reader, c *Calibration) {
 	r.floats(s.count)
 	r.counts(s.cells[:])
 	r.counts(s.seen[:])
+	s.repeated.read(r, turns)
 	for i := range s.feature {
 		n := r.count(c.Fourier.Len())
 		r.must(n == 0 || n == c.Fourier.Len())
