@@ -105,7 +105,10 @@ func (c *Crowd) nameAll(groups [][]*member, of func(*member) *label) {
 		}
 		taken[is] = true
 		for _, m := range g {
-			*of(m) = is
+			if *of(m) != is {
+				*of(m) = is
+				c.unkept[m] = true
+			}
 		}
 	}
 }

@@ -21,7 +21,7 @@ const maxEvidence = 1 << 10
 // same two alone. It comes before the first row.
 func (e *Extraction) Bind(key, calibration [32]byte) { e.key, e.of = key, calibration }
 
-// AppendStudy appends what is known of a client, for Restore: some 15 KiB at most. ok is
+// AppendStudy appends what is known of a client or of a pool, for Restore: some 16 KiB at most. ok is
 // false when nothing is.
 func (e *Extraction) AppendStudy(dst []byte, client string) (_ []byte, ok bool) {
 	s := e.clients[client]
@@ -30,7 +30,7 @@ func (e *Extraction) AppendStudy(dst []byte, client string) (_ []byte, ok bool) 
 	}
 	from := len(dst)
 	w := writer{append(append(dst, studyFormat...), e.of[:]...)}
-	w.counts(uint64(s.rows), uint64(s.fresh), bit(s.again)|bit(s.told)<<1, uint64(len(s.count)), uint64(len(s.ring)), uint64(s.next))
+	w.counts(uint64(s.rows), uint64(s.fresh), bit(s.again)|bit(s.told)<<1|bit(s.pooled)<<2, uint64(len(s.count)), uint64(len(s.ring)), uint64(s.next))
 	w.floats(s.sums[:]...)
 	s.spread.write(&w)
 	w.floats(s.near)
@@ -90,6 +90,9 @@ func (e *Extraction) Restore(client string, study []byte) error {
 		return bad("its parts do not fit the calibration")
 	}
 	s.best.Client, s.best.Threshold = client, e.c.Threshold
+	if s.pooled {
+		s.best.Threshold *= poolMargin
+	}
 	if e.clients[client] != nil {
 		return nil
 	}
@@ -103,8 +106,8 @@ func (e *Extraction) Restore(client string, study []byte) error {
 func (s *study) read(r *reader, c *Calibration, turns int) {
 	groups := len(s.count)
 	s.rows, s.fresh = r.count(math.MaxInt64), r.count(math.MaxInt64)
-	flags := r.count(3)
-	s.again, s.told = flags&1 == 1, flags&2 == 2
+	flags := r.count(7)
+	s.again, s.told, s.pooled = flags&1 == 1, flags&2 == 2, flags&4 == 4
 	r.must(r.count(groups) == groups)
 	s.ring = make([]kept, r.count(studyRing))
 	s.next = r.count(studyRing - 1)

@@ -154,8 +154,10 @@ func (b *Book) Lift(ctx context.Context, w Word, also func(*store.Tx) error) (wa
 	}
 	gone := &entry{key: e.key}
 	err = b.db.Update(ctx, func(tx *store.Tx) error {
-		if _, err := tx.Exec(`DELETE FROM tier_studies WHERE model = ? AND who = ?`, w.Model.String(), w.Who.String()); err != nil {
-			return err
+		for _, links := range []bool{false, true} {
+			if err := dropMemory(tx, remembered{w.Model, w.Who.String(), links}); err != nil {
+				return err
+			}
 		}
 		return b.keep(tx, gone, also)
 	})
