@@ -186,7 +186,7 @@ func tierHold(ctx context.Context, rooms *Rooms, who pavise.Principal, req TierH
 	if rooms.Routes != nil && !rooms.Routes.Has(req.Model) {
 		return held, &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("no route leads to %s", req.Model), Hint: "pavise route list shows those that exist"}
 	}
-	standing, err := book.Hold(ctx, word, nil)
+	standing, err := book.Hold(ctx, word)
 	if err != nil {
 		return held, err
 	}
@@ -289,7 +289,7 @@ func tierLift(ctx context.Context, rooms *Rooms, who pavise.Principal, req TierL
 // what held the caller before it was given.
 func (r *Rooms) lift(ctx context.Context, book *tier.Book, w tier.Word) (was tier.Standing, err error) {
 	if r.Nodes == nil {
-		return book.Lift(ctx, w, nil)
+		return book.Lift(ctx, w)
 	}
 	was, _ = book.Get(w.Model, w.Who)
 	w.Until = time.Now().Add(tier.AmberTime)

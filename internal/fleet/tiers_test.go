@@ -36,7 +36,7 @@ func TestTiersAreObeyed(t *testing.T) {
 	fraud, eve, mal, ana := name("model", "fraud"), name("workload", "eve"), name("workload", "mal"), name("human", "ana")
 	hold := func(b *tier.Book, who pavise.Name, to tier.Tier) {
 		t.Helper()
-		if _, err := b.Hold(t.Context(), tier.Word{Model: fraud, Who: who, Tier: to, Until: now.Add(24 * time.Hour), By: ana, Reason: "looks like copying"}, nil); err != nil {
+		if _, err := b.Hold(t.Context(), tier.Word{Model: fraud, Who: who, Tier: to, Until: now.Add(24 * time.Hour), By: ana, Reason: "looks like copying"}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -80,7 +80,7 @@ func TestTiersAreObeyed(t *testing.T) {
 	if s, _ := gateway.Get(fraud, eve); !slices.ContainsFunc(orders, func(o TierOrder) bool { return o.Who == eve && o.Since.Before(s.Since) }) {
 		t.Fatalf("the orders are %+v", orders)
 	}
-	if _, err := control.Lift(t.Context(), tier.Word{Model: fraud, Who: mal, By: ana, Reason: "was us"}, nil); err != nil {
+	if _, err := control.Lift(t.Context(), tier.Word{Model: fraud, Who: mal, By: ana, Reason: "was us"}); err != nil {
 		t.Fatal(err)
 	}
 	obey()

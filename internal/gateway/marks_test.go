@@ -21,7 +21,7 @@ var app = pavise.Name{Tenant: tenant, Kind: "workload", ID: "app"}
 // inTier has the caller stand so by an operator's word.
 func (w *world) inTier(t *testing.T, who pavise.Name, as tier.Tier) {
 	t.Helper()
-	if _, err := w.Tiers.Hold(t.Context(), tier.Word{Model: theModel, Who: who, Tier: as, By: operator.Name(), Reason: "a test"}, nil); err != nil {
+	if _, err := w.Tiers.Hold(t.Context(), tier.Word{Model: theModel, Who: who, Tier: as, By: operator.Name(), Reason: "a test"}); err != nil {
 		t.Fatal(err)
 	}
 }

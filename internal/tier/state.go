@@ -116,17 +116,11 @@ type keptSeen struct {
 
 // keep stores an entry, or takes it out of the store when it says nothing, and the clock
 // that its end is told by.
-func (b *Book) keep(tx *store.Tx, e *entry, also func(*store.Tx) error) error {
+func (b *Book) keep(tx *store.Tx, e *entry) error {
 	if err := b.keepEntry(tx, e); err != nil {
 		return err
 	}
-	if err := b.keepClock(tx); err != nil {
-		return err
-	}
-	if also != nil {
-		return also(tx)
-	}
-	return nil
+	return b.keepClock(tx)
 }
 
 func (b *Book) keepEntry(tx *store.Tx, e *entry) error {
