@@ -29,8 +29,15 @@ const (
 	maxScores         = 1 << 20 // of one row
 )
 
+// LookCount is how many looks at a client there are at most.
+const LookCount = 6
+
 // looks are the numbers of rows after which a client is judged.
 var looks = []int{50, 100, 250, 500, 1000, 2000}
+
+// Looks are the numbers of different rows after which a client is judged, as far as a
+// calibration supports them.
+func Looks() [LookCount]int { return [LookCount]int(looks) }
 
 // A Level is how large a measure of known rows is.
 type Level struct {

@@ -95,6 +95,10 @@ type Sighting struct {
 	Score     float64 `json:"score"`     // its standardised value
 	Threshold float64 `json:"threshold"` // which the score is above
 	Evidence  string  `json:"evidence"`  // for people
+	// Scores are the client's at each look at what it asks, by its furthest measure; Looked of
+	// them it has come to, the others are 0. Of the last look it is the latest.
+	Scores [LookCount]float64 `json:"scores,omitzero"`
+	Looked int                `json:"looked,omitempty"`
 }
 
 // Extraction tells which clients copy a model rather than use it, by a calibration. One
@@ -171,7 +175,9 @@ type study struct {
 	repeated repeating
 	told     bool
 	pooled   bool     // it is many clients
-	best     Sighting // the highest score so far, above the threshold or not
+	best     Sighting // the highest score so far, above the threshold or not; without Scores
+	scores   [LookCount]float64
+	looked   int
 }
 
 // A kept row is one that later rows of its client are compared with.
@@ -215,9 +221,16 @@ func (e *Extraction) See(a *Asked) (Sighting, bool) {
 // Closest returns how near a client came to being unlike, or is when it was seen to be.
 func (e *Extraction) Closest(client string) Sighting {
 	if s := e.clients[client]; s != nil {
-		return s.best
+		return s.sighting()
 	}
 	return Sighting{}
+}
+
+// sighting is the furthest that a client was, with its scores at each look.
+func (s *study) sighting() Sighting {
+	best := s.best
+	best.Scores, best.Looked = s.scores, s.looked
+	return best
 }
 
 // studyOf returns what is known of a client.
@@ -427,6 +440,7 @@ func (e *Extraction) judge(s *study, client string, look int) (Sighting, bool) {
 		threshold *= poolMargin
 	}
 	m, score := e.c.furthest(look, &values)
+	s.scores[look], s.looked = score, max(s.looked, look+1)
 	said := values[m]
 	switch {
 	case measureShare[m]:
@@ -452,7 +466,7 @@ func (e *Extraction) say(s *study, found Sighting) (Sighting, bool) {
 		return Sighting{}, false
 	}
 	s.told = true
-	return s.best, true
+	return s.sighting(), true
 }
 
 func one(b bool) float64 {

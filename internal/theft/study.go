@@ -52,6 +52,8 @@ func (e *Extraction) AppendStudy(dst []byte, client string) (_ []byte, ok bool) 
 		}
 		w.b = append(w.b, byte(s.ring[i].parent))
 	}
+	w.counts(uint64(s.looked))
+	w.floats(s.scores[:]...)
 	w.counts(uint64(s.best.Rows))
 	w.floats(s.best.Score)
 	w.text(s.best.Detector)
@@ -142,6 +144,8 @@ func (s *study) read(r *reader, c *Calibration, turns int) {
 		}
 		r.must(k.parent >= -1 && int(k.parent) < len(s.ring))
 	}
+	s.looked = r.count(LookCount)
+	r.floats(s.scores[:])
 	s.best.Rows = r.count(math.MaxInt64)
 	score := [1]float64{}
 	r.floats(score[:])
