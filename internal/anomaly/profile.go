@@ -27,9 +27,6 @@ func (m *Moments) shift(x []float64, sign float64) {
 	}
 }
 
-// Len is how many vectors were taken in.
-func (m *Moments) Len() int { return int(m.n) }
-
 // A Profile is how vectors that describe one of many differ, and which of their numbers go
 // together: as far as a mean and a covariance say it.
 type Profile struct {

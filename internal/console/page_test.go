@@ -16,6 +16,7 @@ import (
 	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
+	"github.com/pavise/pavise/internal/prompt"
 	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/tensor"
@@ -412,11 +413,18 @@ func TestRoutesPage(t *testing.T) {
 		Protocol:  "v1", Drift: &firewall.Drift{Then: "deny", Baseline: firewall.Baseline{Input: "x", Features: make([]firewall.Spread, 30)}},
 	}, Quarantined: true, Servers: []route.Server{{URL: "http://10.0.0.9:8000", Weight: 3, Out: true, Answers: 7, Failures: 2}}}, {Route: route.Route{
 		Model: pavise.Name{Tenant: "local", Kind: "model", ID: "llama"}, Upstream: "http://10.0.0.8:8000", Protocol: "openai", Fields: firewall.Fields{Trusted: []string{"app"}},
+		Prompts: prompt.Policy{
+			Callers: prompt.Actions{"override": prompt.Refuse, "invisible": prompt.Alert}, Answers: prompt.Answers{Canaries: make([]prompt.Canary, 2)},
+			Classifier: &prompt.Classifier{URL: "http://10.0.0.7:9000/judge", Closed: true},
+		},
+	}}, {Route: route.Route{
+		Model: pavise.Name{Tenant: "local", Kind: "model", ID: "tiny"}, Upstream: "http://10.0.0.8:8000", Protocol: "openai", Prompts: prompt.Policy{Off: true},
 	}}}
 	_, body := s.get("/routes")
 	said := text(body)
 	for _, want := range []string{"in quarantine", "pavise route release", "pavise route quarantine", "observe only", "durable", "decides on security", "fraud_v7 by v1 at http://10.0.0.9:8000", "x FP64 n × 30", "1\u202f200 rows / 1m, 300 at once", "100\u202f000 rows / 24h", "rounded to 4 digits", "up to 64 rows",
-		"Protocol v1", "http://10.0.0.9:8000, weight 3, out 7 answers, 2 failures", "Baseline 30 columns of x; on drift: deny", "Protocol openai", "Fields app trusted everybody else untrusted", "Takes what its protocol says"} {
+		"Protocol v1", "http://10.0.0.9:8000, weight 3, out 7 answers, 2 failures", "Baseline 30 columns of x; on drift: deny", "Protocol openai", "Fields app trusted everybody else untrusted", "Takes what its protocol says",
+		"Prompts invisible: alert, override: refuse; all else as usual", "Answers looked at as usual", "Canaries 2, refused in answers unless said otherwise", "Classifier http://10.0.0.7:9000/judge, within 1000 ms; what it flags: observe; what it says nothing of is refused", "Prompts not looked at"} {
 		if !strings.Contains(strings.ReplaceAll(said, "\u202f", " "), strings.ReplaceAll(want, "\u202f", " ")) {
 			t.Errorf("the page does not say %q:\n%s", want, said)
 		}

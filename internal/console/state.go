@@ -1,14 +1,19 @@
 package console
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"net/http"
 	"regexp"
+	"slices"
+	"strings"
 
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/figure"
 	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/guard"
+	"github.com/pavise/pavise/internal/prompt"
 	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/tensor"
 	"github.com/pavise/pavise/internal/verbs"
@@ -20,6 +25,7 @@ type routeCard struct {
 	Backend string // where it runs
 	Place   string // the digest or the address
 	Terms   []term
+	Prompt  []term // of a language model: what requests and answers are looked at for
 	Inputs  []port
 	Outputs []port
 }
@@ -56,6 +62,9 @@ func newRouteCard(r route.Standing) routeCard {
 		card.Backend, card.Place = "upstream server", r.At()
 	}
 	card.Place += r.Heard()
+	if card.Spoken() {
+		card.Prompt = promptTerms(r.Prompts)
+	}
 	for _, t := range []struct {
 		name string
 		rate firewall.Rate
@@ -66,6 +75,45 @@ func newRouteCard(r route.Standing) routeCard {
 	}
 	return card
 }
+
+// promptTerms say in words what requests to a language model and its answers are looked at
+// for, as far as it is not the usual.
+func promptTerms(p prompt.Policy) (all []term) {
+	if p.Off {
+		return []term{{"Prompts", "not looked at"}}
+	}
+	for _, part := range []struct {
+		name string
+		list prompt.Actions
+	}{{"Prompts", p.Callers}, {"Prompts of trusted callers", p.Trusted}, {"Results of tools", p.Sources}, {"Answers", p.Actions}} {
+		var said []string
+		for _, rule := range slices.Sorted(maps.Keys(part.list)) {
+			said = append(said, rule+": "+string(part.list[rule]))
+		}
+		switch {
+		case len(said) > 0:
+			all = append(all, term{part.name, strings.Join(said, ", ") + "; all else as usual"})
+		case part.name == "Prompts" || part.name == "Answers":
+			all = append(all, term{part.name, "looked at as usual"})
+		}
+	}
+	if n := len(p.Canaries); n == 1 {
+		all = append(all, term{"Canaries", "1, refused in answers unless said otherwise"})
+	} else if n > 1 {
+		all = append(all, term{"Canaries", fmt.Sprintf("%d, refused in answers unless said otherwise", n)})
+	}
+	if c := p.Classifier; c != nil {
+		without := "passes"
+		if c.Closed {
+			without = "is refused"
+		}
+		all = append(all, term{"Classifier", fmt.Sprintf("%s, within %d ms; what it flags: %s; what it says nothing of %s", c.URL, cmp.Or(c.Timeout, classifierTime), cmp.Or(c.Action, prompt.Observe), without)})
+	}
+	return all
+}
+
+// classifierTime is how long a classifier has unless told otherwise, in milliseconds.
+const classifierTime = 1000
 
 // rateText says a limit as people do.
 func rateText(r firewall.Rate) string {

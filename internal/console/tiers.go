@@ -7,6 +7,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/figure"
+	"github.com/pavise/pavise/internal/theft"
 	"github.com/pavise/pavise/internal/tier"
 	"github.com/pavise/pavise/internal/verbs"
 )
@@ -26,6 +27,7 @@ type tierItem struct {
 	Word  string
 	Left  string        // for how long yet; "" if not by itself, or no more
 	Gauge *figure.Gauge // of the detector's score; nil: there is none
+	Looks *figure.Looks // of its score at each look; nil: there was none
 }
 
 // Address is that of the page of the caller at the model.
@@ -66,6 +68,10 @@ func (c *Console) newTierItem(v verbs.TierView) tierItem {
 	}
 	if e := v.Evidence; e != nil {
 		item.Gauge = figure.NewGauge(e.Score, e.Threshold)
+		if e.Looked > 0 {
+			after := theft.Looks()
+			item.Looks = figure.NewLooks(after[:], e.Scores[:], e.Looked, e.Threshold)
+		}
 	}
 	return item
 }

@@ -388,7 +388,7 @@ func TestRedIsRefused(t *testing.T) {
 	w := watchedWorld(t, nil)
 	eve := visit(t, w, "eve")
 	word := tier.Word{Model: edgetest.Model, Who: eve.name, Tier: tier.Red, By: edgetest.Operator.Name(), Reason: "it copies our model"}
-	if _, err := w.Tiers.Hold(t.Context(), word, nil); err != nil {
+	if _, err := w.Tiers.Hold(t.Context(), word); err != nil {
 		t.Fatal(err)
 	}
 	resp, text := eve.ask(t, honest(1)())
@@ -398,7 +398,7 @@ func TestRedIsRefused(t *testing.T) {
 	if r, trail := (wrapped{w}).detail(t, resp); trail.Standing != "red" || trail.Charged != 0 || r.Error == nil {
 		t.Errorf("%s", r.Detail)
 	}
-	if _, err := w.Tiers.Lift(t.Context(), word, nil); err != nil {
+	if _, err := w.Tiers.Lift(t.Context(), word); err != nil {
 		t.Fatal(err)
 	}
 	if resp, text := eve.ask(t, honest(1)()); resp.StatusCode != 200 {

@@ -23,7 +23,7 @@ func TestTiersByGRPC(t *testing.T) {
 		t.Helper()
 		word := tier.Word{Model: edgetest.Model, Who: pavise.Name{Tenant: edgetest.Tenant, Kind: "workload", ID: "app"}, Tier: tr, By: edgetest.Operator.Name(), Reason: "a test"}
 		if tr != tier.Green {
-			if _, err := w.Tiers.Hold(t.Context(), word, nil); err != nil {
+			if _, err := w.Tiers.Hold(t.Context(), word); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -1,7 +1,5 @@
 package figure
 
-import "math"
-
 // The measures of a gauge, in its own units.
 const (
 	gaugeWidth  = 320
@@ -23,13 +21,7 @@ type Gauge struct {
 // NewGauge draws a score and its threshold. What is no number, or below nothing, is drawn
 // as nothing; what has no end, to the edge.
 func NewGauge(score, threshold float64) *Gauge {
-	size := func(v float64) float64 {
-		if math.IsNaN(v) || v < 0 {
-			return 0
-		}
-		return min(v, math.MaxFloat64/4)
-	}
-	s, t := size(score), size(threshold)
+	s, t := drawn(score), drawn(threshold)
 	g := &Gauge{Width: gaugeWidth, Height: gaugeHeight, Over: s > t}
 	if most := max(s, t) * gaugeRoom; most > 0 {
 		g.Bar, g.Mark = int(gaugeWidth*(s/most)), int(gaugeWidth*(t/most))

@@ -23,13 +23,13 @@ func TestClusterBudget(t *testing.T) {
 		t.Fatal(err)
 	}
 	charge := func(m *Meter, i int, in pavise.Name, rows int) pavise.Outcome {
-		v, _ := m.ChargeIn(now, who(i), in, model, rows, 1)
+		v, _ := m.Charge(now, who(i), in, model, rows, 1)
 		return v.Outcome
 	}
 	if charge(m, 0, linked, 100) != pavise.Allow || charge(m, 1, linked, 50) != pavise.Allow {
 		t.Fatal("what the budgets have is refused")
 	}
-	if v, wait := m.ChargeIn(now, who(2), linked, model, 20, 1); v.Outcome != pavise.Deny || v.Check != "budget" || wait <= 0 {
+	if v, wait := m.Charge(now, who(2), linked, model, 20, 1); v.Outcome != pavise.Deny || v.Check != "budget" || wait <= 0 {
 		t.Errorf("beyond the budget that they share: %+v, %v", v, wait)
 	}
 	if charge(m, 2, pavise.Name{}, 100) != pavise.Allow {
@@ -46,7 +46,7 @@ func TestClusterBudget(t *testing.T) {
 	if err := replayed.SetTerms(model, terms); err != nil {
 		t.Fatal(err)
 	}
-	replayed.TakeIn(now, who(0), linked, model, 140, 140)
+	replayed.Take(now, who(0), linked, model, 140, 140)
 	if charge(replayed, 4, linked, 20) != pavise.Deny || charge(replayed, 4, linked, 5) != pavise.Allow {
 		t.Error("what records say was charged is not taken of the cluster")
 	}
@@ -54,7 +54,7 @@ func TestClusterBudget(t *testing.T) {
 	if err := parted.SetTerms(model, terms); err != nil {
 		t.Fatal(err)
 	}
-	parted.TakeIn(now, who(0), linked, model, 35, 140) // of a caller who pays fourfold
+	parted.Take(now, who(0), linked, model, 35, 140) // of a caller who pays fourfold
 	if charge(parted, 4, linked, 100) != pavise.Allow {
 		t.Error("what one caller pays several times is taken of all several times")
 	}
@@ -77,7 +77,7 @@ func TestClusterAccountsAreBounded(t *testing.T) {
 	allowed := 0
 	for i := range 100 {
 		who := pavise.Name{Tenant: "t", Kind: pavise.Workload, ID: fmt.Sprint("w", i)}
-		if v, _ := m.ChargeIn(now, who, pavise.Name{Tenant: "t", Kind: "cluster", ID: fmt.Sprint("s-", i)}, model, 1, 1); v.Outcome == pavise.Allow {
+		if v, _ := m.Charge(now, who, pavise.Name{Tenant: "t", Kind: "cluster", ID: fmt.Sprint("s-", i)}, model, 1, 1); v.Outcome == pavise.Allow {
 			allowed++
 		}
 		if m.Accounts() > 20 {

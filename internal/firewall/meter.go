@@ -143,32 +143,15 @@ func (m *Meter) Accounts() int {
 	return m.open
 }
 
-// Charge is ChargePart of the whole.
-func (m *Meter) Charge(now time.Time, who, model pavise.Name, rows int) (pavise.Verdict, time.Duration) {
-	return m.ChargePart(now, who, model, rows, 1)
-}
-
-// ChargePart takes rows off every limit that holds for the caller and the model, or
-// off none: a Deny charges nothing. The caller has one of so many equal parts of its own
-// rate and budget. With a Deny comes the time after which the
-// same request may pass if nothing else is charged, or 0 when waiting will not
-// help.
-func (m *Meter) ChargePart(now time.Time, who, model pavise.Name, rows, parts int) (pavise.Verdict, time.Duration) {
-	return m.ChargeIn(now, who, pavise.Name{}, model, rows, parts)
-}
-
-// ChargeIn is ChargePart of a caller who is one of a cluster of linked callers: the rows
-// are taken off the cluster's budget, too. A cluster has an account under its name, which
-// is nobody's; the zero name is no cluster.
-func (m *Meter) ChargeIn(now time.Time, who, cluster, model pavise.Name, rows, parts int) (pavise.Verdict, time.Duration) {
-	if who == (pavise.Name{}) {
-		return refused("budget", "no caller to charge"), 0
-	}
-	if rows < 1 {
-		return refused("budget", "no rows to charge"), 0
-	}
-	if !plausible(now) {
-		return refused("budget", fmt.Sprintf("the clock says %d, which cannot be right", now.Year())), 0
+// Charge takes rows off every limit that holds for the caller and the model, or off none: a
+// Deny charges nothing. The caller has one of so many equal parts of its own rate and budget;
+// of a caller who is one of a cluster of linked callers the rows are taken off the cluster's
+// budget, too. A cluster has an account under its name, which is nobody's; the zero name is no
+// cluster. With a Deny comes the time after which the same request may pass if nothing else is
+// charged, or 0 when waiting will not help.
+func (m *Meter) Charge(now time.Time, who, cluster, model pavise.Name, rows, parts int) (pavise.Verdict, time.Duration) {
+	if why := unchargeable(now, who, rows); why != "" {
+		return refused("budget", why), 0
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -178,43 +161,88 @@ func (m *Meter) ChargeIn(now time.Time, who, cluster, model pavise.Name, rows, p
 	}
 	given := instantOf(now)
 	m.latest = max(m.latest, given)
-	mine := b.callers[who]
-	own, shared := mine.held(), b.all.held()
 	c := charge{now: m.latest, rows: rows}
-	rate, budget := b.terms.Rate.Part(parts), b.terms.Budget.Part(parts)
-	own.rate = c.take("rate", "your rate at this model", &rate, own.rate)
-	own.budget = c.take("budget", "your budget at this model", &budget, own.budget)
-	shared.rate = c.take("rate", "the model's rate for all callers", &b.terms.ModelRate, shared.rate)
-	shared.budget = c.take("budget", "the model's budget for all callers", &b.terms.ModelBudget, shared.budget)
-	var linked buckets
-	need, clustered := 2, cluster != (pavise.Name{}) && b.terms.ClusterBudget != (Rate{})
-	if clustered {
-		need, linked = 3, b.callers[cluster].held()
-		linked.budget = c.take("budget", "the budget of the callers whom yours is linked with", &b.terms.ClusterBudget, linked.budget)
-	}
+	due := b.bill(&c, who, cluster, parts)
 	if c.verdict.Outcome == pavise.Deny {
 		if c.wait > 0 {
 			c.wait += time.Duration(m.latest - given)
 		}
 		return c.verdict, c.wait
 	}
-	if m.opens(mine, own, b, shared) || clustered && b.callers[cluster] == nil {
-		if m.open+need > m.max && !m.sweep(need) {
-			return refused("budget", "too many callers are being counted; try again later"), time.Duration(max(m.full-given, 0))
-		}
-		mine = b.callers[who] // which may have closed meanwhile
+	if !m.roomFor(b, &due) {
+		return refused("budget", "too many callers are being counted; try again later"), time.Duration(max(m.full-given, 0))
 	}
-	m.put(b, who, mine, own)
-	m.putAll(b, shared)
-	if clustered {
-		m.put(b, cluster, b.callers[cluster], linked)
+	m.put(b, who, due.mine, due.own)
+	m.putAll(b, due.shared)
+	if due.clustered {
+		m.put(b, cluster, due.ours, due.linked)
 	}
 	return pavise.Verdict{Check: "budget", Outcome: pavise.Allow}, 0
 }
 
-// Take fills the buckets of the caller and the model with rows that were charged
-// before, as a log remembers them: it asks nothing and never refuses. A bucket
-// that the rows overfill is full, and no fuller; one that was fuller already
+// unchargeable says why nobody can be charged, or "".
+func unchargeable(now time.Time, who pavise.Name, rows int) string {
+	switch {
+	case who == (pavise.Name{}):
+		return "no caller to charge"
+	case rows < 1:
+		return "no rows to charge"
+	case !plausible(now):
+		return fmt.Sprintf("the clock says %d, which cannot be right", now.Year())
+	}
+	return ""
+}
+
+// A bill is what the accounts of a charge hold after it.
+type bill struct {
+	who, cluster pavise.Name
+	clustered    bool     // the cluster has a budget of its own
+	mine, ours   *buckets // the accounts of the caller and of the cluster, where they are open
+	own          buckets
+	shared       buckets // the model's
+	linked       buckets // the cluster's
+}
+
+// bill asks the limits that hold for a caller, and leaves the accounts as they are.
+func (b *book) bill(c *charge, who, cluster pavise.Name, parts int) bill {
+	due := bill{who: who, cluster: cluster, mine: b.callers[who], shared: b.all.held()}
+	due.own = due.mine.held()
+	rate, budget := b.terms.Rate.Part(parts), b.terms.Budget.Part(parts)
+	due.own.rate = c.take("rate", "your rate at this model", &rate, due.own.rate)
+	due.own.budget = c.take("budget", "your budget at this model", &budget, due.own.budget)
+	due.shared.rate = c.take("rate", "the model's rate for all callers", &b.terms.ModelRate, due.shared.rate)
+	due.shared.budget = c.take("budget", "the model's budget for all callers", &b.terms.ModelBudget, due.shared.budget)
+	if due.clustered = cluster != (pavise.Name{}) && b.terms.ClusterBudget != (Rate{}); due.clustered {
+		due.ours = b.callers[cluster]
+		due.linked = due.ours.held()
+		due.linked.budget = c.take("budget", "the budget of the callers whom yours is linked with", &b.terms.ClusterBudget, due.linked.budget)
+	}
+	return due
+}
+
+// roomFor reports whether the accounts of a bill can be kept. It may close others. m.mu is
+// held.
+func (m *Meter) roomFor(b *book, due *bill) bool {
+	need := 2
+	if due.clustered {
+		need = 3
+	}
+	if opens := m.opens(due.mine, due.own, b, due.shared) || due.clustered && due.ours == nil; !opens || m.open+need <= m.max {
+		return true
+	}
+	if !m.sweep(need) {
+		return false
+	}
+	if due.mine = b.callers[due.who]; due.clustered {
+		due.ours = b.callers[due.cluster]
+	}
+	return true
+}
+
+// Take fills the buckets of a caller, of the cluster that it was one of, and of the model with
+// rows that were charged before, as a log remembers them: it asks nothing and never refuses.
+// Of a caller who had a part of its own rate and budget it took own, a multiple of the rows. A
+// bucket that the rows overfill is full, and no fuller; one that was fuller already
 // stays so. So what is taken again, in any order and at a later time than it was
 // charged, gives nothing back. It may open more accounts than the meter keeps,
 // and is then all the slower to open new ones.
@@ -222,13 +250,7 @@ func (m *Meter) ChargeIn(now time.Time, who, cluster, model pavise.Name, rows, p
 // The terms are those that hold now: a model without any has no buckets. A time
 // outside the years 2000 to 2200, at which nothing was ever charged, counts as the
 // latest instant the meter was given.
-func (m *Meter) Take(now time.Time, who, model pavise.Name, rows int) {
-	m.TakeIn(now, who, pavise.Name{}, model, rows, rows)
-}
-
-// TakeIn is Take of a caller who was one of a cluster, or who had a part of its own rate and
-// budget: of those it took own, a multiple of the rows.
-func (m *Meter) TakeIn(now time.Time, who, cluster, model pavise.Name, rows, own int) {
+func (m *Meter) Take(now time.Time, who, cluster, model pavise.Name, rows, own int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	b, ok := m.books[model]

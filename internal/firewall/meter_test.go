@@ -117,7 +117,7 @@ func TestMeterCharge(t *testing.T) {
 	} {
 		m := newMeter(t, 100, tt.terms)
 		for i, s := range tt.steps {
-			v, wait := m.Charge(start.Add(s.at), s.who, s.model, s.rows)
+			v, wait := m.Charge(start.Add(s.at), s.who, pavise.Name{}, s.model, s.rows, 1)
 			check := ""
 			if v.Outcome == pavise.Deny {
 				check = v.Check
@@ -144,10 +144,10 @@ func TestMeterBound(t *testing.T) {
 	for range 3000 {
 		at += time.Duration(rng.Int64N(int64(2 * time.Second)))
 		rows := 1 + rng.IntN(20)
-		v, wait := m.Charge(start.Add(at), ann, fraud, rows)
+		v, wait := m.Charge(start.Add(at), ann, pavise.Name{}, fraud, rows, 1)
 		if v.Outcome == pavise.Deny {
 			at += wait
-			if v, _ = m.Charge(start.Add(at), ann, fraud, rows); v.Outcome == pavise.Deny {
+			if v, _ = m.Charge(start.Add(at), ann, pavise.Name{}, fraud, rows, 1); v.Outcome == pavise.Deny {
 				t.Fatalf("refused after waiting %v as told: %+v", wait, v)
 			}
 		}
@@ -173,7 +173,7 @@ func TestMeterFull(t *testing.T) {
 	}
 	allowed := 0
 	for i := range 100 {
-		if v, wait := m.Charge(start, who(i), fraud, 1); v.Outcome == pavise.Allow {
+		if v, wait := m.Charge(start, who(i), pavise.Name{}, fraud, 1, 1); v.Outcome == pavise.Allow {
 			allowed++
 		} else if !strings.Contains(v.Reason, "too many callers") || wait <= 0 || wait > 2*time.Second {
 			t.Fatalf("refused with %+v, %v", v, wait)
@@ -182,13 +182,13 @@ func TestMeterFull(t *testing.T) {
 	if allowed == 0 || allowed > 9 || m.Accounts() > 10 {
 		t.Errorf("%d callers passed and %d accounts are open", allowed, m.Accounts())
 	}
-	if v, _ := m.Charge(start, who(0), fraud, 1); v.Check != "rate" {
+	if v, _ := m.Charge(start, who(0), pavise.Name{}, fraud, 1, 1); v.Check != "rate" {
 		t.Errorf("a full meter forgot what it knew: %+v", v)
 	}
-	if v, _ := m.Charge(start.Add(2*time.Second), who(99), fraud, 1); v.Outcome != pavise.Allow {
+	if v, _ := m.Charge(start.Add(2*time.Second), who(99), pavise.Name{}, fraud, 1, 1); v.Outcome != pavise.Allow {
 		t.Errorf("a drained meter refuses: %+v", v)
 	}
-	if v, _ := m.Charge(start.Add(2*time.Second), who(0), fraud, 1); v.Outcome != pavise.Allow {
+	if v, _ := m.Charge(start.Add(2*time.Second), who(0), pavise.Name{}, fraud, 1, 1); v.Outcome != pavise.Allow {
 		t.Errorf("a drained caller is refused: %+v", v)
 	}
 }
@@ -204,12 +204,12 @@ func TestMeterSweepChangesNothing(t *testing.T) {
 		at += time.Duration(rng.Int64N(int64(2*time.Second))) - time.Second/2
 		who := pavise.Name{Tenant: "acme", Kind: "human", ID: fmt.Sprint("u", rng.IntN(15))}
 		rows := 1 + rng.IntN(8)
-		got, gotWait := small.Charge(start.Add(at), who, fraud, rows)
+		got, gotWait := small.Charge(start.Add(at), who, pavise.Name{}, fraud, rows, 1)
 		if strings.Contains(got.Reason, "too many callers") {
 			full++
 			continue
 		}
-		if want, wantWait := large.Charge(start.Add(at), who, fraud, rows); got != want || gotWait != wantWait {
+		if want, wantWait := large.Charge(start.Add(at), who, pavise.Name{}, fraud, rows, 1); got != want || gotWait != wantWait {
 			t.Fatalf("at %v: small %+v %v, large %+v %v", at, got, gotWait, want, wantWait)
 		}
 	}
@@ -221,8 +221,8 @@ func TestMeterSweepChangesNothing(t *testing.T) {
 func TestMeterState(t *testing.T) {
 	terms := Terms{Rate: Rate{Count: 1, Per: time.Second, Burst: 2}, Budget: PerWindow(10, time.Hour), ModelBudget: PerWindow(12, time.Hour)}
 	m := newMeter(t, 10, terms)
-	m.Charge(start, ann, fraud, 2)
-	m.Charge(start, bob, spam, 1)
+	m.Charge(start, ann, pavise.Name{}, fraud, 2, 1)
+	m.Charge(start, bob, pavise.Name{}, spam, 1, 1)
 	state := m.State(start)
 	if len(state) != 4 || state[0].Model != fraud || state[0].Who != (pavise.Name{}) || state[1].Who != ann {
 		t.Fatalf("state %+v", state)
@@ -243,10 +243,10 @@ func TestMeterState(t *testing.T) {
 	if !reflect.DeepEqual(again.State(start), state) {
 		t.Errorf("restored to %+v", again.State(start))
 	}
-	if v, _ := again.Charge(start, ann, fraud, 1); v.Check != "rate" || v.Outcome != pavise.Deny {
+	if v, _ := again.Charge(start, ann, pavise.Name{}, fraud, 1, 1); v.Check != "rate" || v.Outcome != pavise.Deny {
 		t.Errorf("a restart gave the burst back: %+v", v)
 	}
-	again.Charge(start.Add(time.Second), ann, fraud, 1)
+	again.Charge(start.Add(time.Second), ann, pavise.Name{}, fraud, 1, 1)
 	if err := again.Restore(kept); err != nil {
 		t.Fatal(err)
 	}
@@ -268,28 +268,28 @@ func TestMeterRestoreExtremes(t *testing.T) {
 	if err := m.Restore([]Spend{{Who: ann, Model: fraud, Rate: far}, {Who: bob, Model: fraud}}); err != nil {
 		t.Fatal(err)
 	}
-	if v, wait := m.Charge(start, ann, fraud, 1); v.Outcome != pavise.Deny || wait <= 0 {
+	if v, wait := m.Charge(start, ann, pavise.Name{}, fraud, 1, 1); v.Outcome != pavise.Deny || wait <= 0 {
 		t.Errorf("got %+v, %v", v, wait)
 	}
-	if v, _ := m.Charge(start, bob, fraud, 2); v.Outcome != pavise.Allow {
+	if v, _ := m.Charge(start, bob, pavise.Name{}, fraud, 2, 1); v.Outcome != pavise.Allow {
 		t.Errorf("got %+v", v)
 	}
 }
 
 func TestMeterTerms(t *testing.T) {
 	m := newMeter(t, 10, Terms{Rate: Rate{Count: 1, Per: time.Hour, Burst: 5}})
-	m.Charge(start, ann, fraud, 5)
+	m.Charge(start, ann, pavise.Name{}, fraud, 5, 1)
 	if err := m.SetTerms(fraud, Terms{Rate: Rate{Count: 1, Per: time.Hour, Burst: 6}}); err != nil {
 		t.Fatal(err)
 	}
-	if v, _ := m.Charge(start, ann, fraud, 2); v.Outcome != pavise.Deny {
+	if v, _ := m.Charge(start, ann, pavise.Name{}, fraud, 2, 1); v.Outcome != pavise.Deny {
 		t.Error("new terms forgot what was taken under the old")
 	}
-	if v, _ := m.Charge(start, ann, fraud, 1); v.Outcome != pavise.Allow {
+	if v, _ := m.Charge(start, ann, pavise.Name{}, fraud, 1, 1); v.Outcome != pavise.Allow {
 		t.Error("new terms do not hold")
 	}
 	m.DropTerms(fraud)
-	if v, _ := m.Charge(start, bob, fraud, 1); v.Outcome != pavise.Deny {
+	if v, _ := m.Charge(start, bob, pavise.Name{}, fraud, 1, 1); v.Outcome != pavise.Deny {
 		t.Error("a model without terms lets rows pass")
 	}
 	if err := m.SetTerms(pavise.Name{}, Terms{}); pavise.KindOf(err) != pavise.Invalid {
@@ -327,13 +327,13 @@ func TestMeterTake(t *testing.T) {
 	for range 2000 {
 		at += time.Duration(rng.Int64N(int64(time.Second)))
 		c := charged{at + time.Duration(rng.Int64N(int64(3*time.Second))), []pavise.Name{ann, bob}[rng.IntN(2)], 1 + rng.IntN(8)}
-		if v, _ := asked.Charge(start.Add(at), c.who, fraud, c.rows); v.Outcome == pavise.Allow {
+		if v, _ := asked.Charge(start.Add(at), c.who, pavise.Name{}, fraud, c.rows, 1); v.Outcome == pavise.Allow {
 			log = append(log, c)
 		}
 	}
 	slices.SortStableFunc(log, func(a, b charged) int { return cmp.Compare(a.end, b.end) })
 	for _, c := range log {
-		told.Take(start.Add(c.end), c.who, fraud, c.rows)
+		told.Take(start.Add(c.end), c.who, pavise.Name{}, fraud, c.rows, c.rows)
 	}
 	replayed := map[pavise.Name]Spend{}
 	for _, s := range told.State(start) {
@@ -354,21 +354,30 @@ func TestMeterTakeFills(t *testing.T) {
 		take func(*Meter)
 		want time.Duration // how long ann's bucket needs to drain
 	}{
-		"some":                  {func(m *Meter) { m.Take(start, ann, fraud, 2) }, 2 * time.Second},
-		"more than ever fit":    {func(m *Meter) { m.Take(start, ann, fraud, math.MaxInt) }, 3 * time.Second},
-		"more than is left":     {func(m *Meter) { m.Take(start, ann, fraud, 2); m.Take(start, ann, fraud, 2) }, 3 * time.Second},
-		"earlier than the last": {func(m *Meter) { m.Take(start, ann, fraud, 1); m.Take(start.Add(-time.Hour), ann, fraud, 1) }, 2 * time.Second},
-		"at a time that is none": {func(m *Meter) {
-			m.Take(start, ann, fraud, 1)
-			m.Take(far, ann, fraud, 1)
-			m.Take(time.Time{}, ann, fraud, 1)
+		"some":               {func(m *Meter) { m.Take(start, ann, pavise.Name{}, fraud, 2, 2) }, 2 * time.Second},
+		"more than ever fit": {func(m *Meter) { m.Take(start, ann, pavise.Name{}, fraud, math.MaxInt, math.MaxInt) }, 3 * time.Second},
+		"more than is left": {func(m *Meter) {
+			m.Take(start, ann, pavise.Name{}, fraud, 2, 2)
+			m.Take(start, ann, pavise.Name{}, fraud, 2, 2)
 		}, 3 * time.Second},
-		"no rows":               {func(m *Meter) { m.Take(start, ann, fraud, 0); m.Take(start, ann, fraud, -1) }, 0},
-		"nobody":                {func(m *Meter) { m.Take(start, pavise.Name{}, fraud, 1) }, 0},
-		"a model without terms": {func(m *Meter) { m.Take(start, ann, ann, 1) }, 0},
+		"earlier than the last": {func(m *Meter) {
+			m.Take(start, ann, pavise.Name{}, fraud, 1, 1)
+			m.Take(start.Add(-time.Hour), ann, pavise.Name{}, fraud, 1, 1)
+		}, 2 * time.Second},
+		"at a time that is none": {func(m *Meter) {
+			m.Take(start, ann, pavise.Name{}, fraud, 1, 1)
+			m.Take(far, ann, pavise.Name{}, fraud, 1, 1)
+			m.Take(time.Time{}, ann, pavise.Name{}, fraud, 1, 1)
+		}, 3 * time.Second},
+		"no rows": {func(m *Meter) {
+			m.Take(start, ann, pavise.Name{}, fraud, 0, 0)
+			m.Take(start, ann, pavise.Name{}, fraud, -1, -1)
+		}, 0},
+		"nobody":                {func(m *Meter) { m.Take(start, pavise.Name{}, pavise.Name{}, fraud, 1, 1) }, 0},
+		"a model without terms": {func(m *Meter) { m.Take(start, ann, pavise.Name{}, ann, 1, 1) }, 0},
 		"beyond a fuller bucket": {func(m *Meter) {
 			m.Restore([]Spend{{Who: ann, Model: fraud, Rate: start.Add(time.Hour)}})
-			m.Take(start, ann, fraud, 1)
+			m.Take(start, ann, pavise.Name{}, fraud, 1, 1)
 		}, time.Hour},
 	} {
 		m := newMeter(t, 10, Terms{Rate: rate})
@@ -385,12 +394,12 @@ func TestMeterTakeFills(t *testing.T) {
 	}
 	small := newMeter(t, 2, Terms{Rate: rate})
 	for i := range 10 {
-		small.Take(start, pavise.Name{Tenant: "acme", Kind: "human", ID: fmt.Sprint("u", i)}, fraud, 3)
+		small.Take(start, pavise.Name{Tenant: "acme", Kind: "human", ID: fmt.Sprint("u", i)}, pavise.Name{}, fraud, 3, 3)
 	}
-	if v, _ := small.Charge(start, pavise.Name{Tenant: "acme", Kind: "human", ID: "u9"}, fraud, 1); v.Check != "rate" || v.Outcome != pavise.Deny {
+	if v, _ := small.Charge(start, pavise.Name{Tenant: "acme", Kind: "human", ID: "u9"}, pavise.Name{}, fraud, 1, 1); v.Check != "rate" || v.Outcome != pavise.Deny {
 		t.Errorf("what a full meter took is forgotten: %+v", v)
 	}
-	if v, _ := small.Charge(start, ann, fraud, 1); v.Outcome != pavise.Deny {
+	if v, _ := small.Charge(start, ann, pavise.Name{}, fraud, 1, 1); v.Outcome != pavise.Deny {
 		t.Error("an overfull meter opens new accounts")
 	}
 }
@@ -404,7 +413,7 @@ func TestMeterConcurrent(t *testing.T) {
 		wg.Go(func() {
 			who := pavise.Name{Tenant: "acme", Kind: "human", ID: fmt.Sprint("u", i)}
 			for range 200 {
-				if v, _ := m.Charge(start, who, fraud, 1); v.Outcome == pavise.Allow {
+				if v, _ := m.Charge(start, who, pavise.Name{}, fraud, 1, 1); v.Outcome == pavise.Allow {
 					passed.Add(1)
 				}
 				m.State(start)
@@ -427,7 +436,7 @@ func BenchmarkMeterCharge(b *testing.B) {
 	now := start
 	for b.Loop() {
 		now = now.Add(time.Microsecond)
-		m.Charge(now, ann, fraud, 1)
+		m.Charge(now, ann, pavise.Name{}, fraud, 1, 1)
 	}
 }
 

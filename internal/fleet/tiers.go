@@ -50,7 +50,7 @@ func ObeyTiers(ctx context.Context, book *tier.Book, orders []TierOrder, now tim
 		s, known := book.Get(o.Model, o.Who)
 		if o.Tier == tier.Green {
 			if known && s.Since.Before(o.Since) {
-				if _, err := book.Lift(ctx, o.Word, nil); err != nil && pavise.KindOf(err) != pavise.NotFound {
+				if _, err := book.Lift(ctx, o.Word); err != nil && pavise.KindOf(err) != pavise.NotFound {
 					return err
 				}
 			}

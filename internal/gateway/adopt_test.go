@@ -51,6 +51,29 @@ func TestAdopt(t *testing.T) {
 	}
 }
 
+// TestAdoptPartedOnce: a route that stays while its next model is on its way is adopted as it is:
+// its budgets are a gateway's part already, and are not parted again each time.
+func TestAdoptPartedOnce(t *testing.T) {
+	from, to := newWorld(t, t.TempDir()), newWorld(t, t.TempDir())
+	from.put(t, func(s *route.Spec) { s.Budget, s.ModelBudget = "100/24h", "1000/24h" })
+	model := func(digest string) ([]byte, error) { return from.Routes.Model(t.Context(), digest) }
+	if err := to.Routes.Adopt(t.Context(), from.Routes.Standings(), 4, model); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		all := to.Routes.Standings()
+		for i := range all {
+			all[i].Parted = true
+		}
+		if err := to.Routes.Adopt(t.Context(), all, 4, model); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := to.Routes.Standings()[0].Terms; got.Budget.Count != 25 || got.ModelBudget.Count != 250 {
+		t.Errorf("a fourth of 100 and of 1,000 rows is %+v", got)
+	}
+}
+
 // TestAdoptAllOrNothing refuses whole what is wrong in part.
 func TestAdoptAllOrNothing(t *testing.T) {
 	w := newWorld(t, t.TempDir())

@@ -134,12 +134,7 @@ func readChat(hold *intake.Hold, call ChatCall) (r *chat.Request, read int, err 
 // enter puts the request through the checks before the model.
 func (x *ChatExchange) enter(ctx context.Context, wrong error) error {
 	if wrong != nil {
-		check := "codec"
-		if kind := pavise.KindOf(wrong); kind != pavise.Invalid && kind != pavise.NotFound {
-			check = "memory"
-		}
-		x.entry.Verdict(pavise.Verdict{Check: check, Outcome: pavise.Deny, Reason: wrong.Error()})
-		return wrong
+		return x.misread(wrong)
 	}
 	if err := x.begin(); err != nil {
 		return err
@@ -150,6 +145,32 @@ func (x *ChatExchange) enter(ctx context.Context, wrong error) error {
 	if err := x.blind(ctx); err != nil {
 		return err
 	}
+	if err := x.admitted(); err != nil {
+		return err
+	}
+	if err := x.charge(); err != nil {
+		return err
+	}
+	if err := x.looked(ctx); err != nil {
+		return err
+	}
+	x.readied()
+	return nil
+}
+
+// misread is the error of a request that could not be read, with the check that says so.
+func (x *ChatExchange) misread(wrong error) error {
+	check := "codec"
+	if kind := pavise.KindOf(wrong); kind != pavise.Invalid && kind != pavise.NotFound {
+		check = "memory"
+	}
+	x.entry.Verdict(pavise.Verdict{Check: check, Outcome: pavise.Deny, Reason: wrong.Error()})
+	return wrong
+}
+
+// admitted refuses a request that asks for too many answers, for fields that are not for its
+// caller, or for more memory than there is.
+func (x *ChatExchange) admitted() error {
 	x.said.Tier = x.route.Fields.Tier(x.who)
 	x.trail.Rows = x.ask.Rows()
 	if x.trail.Rows > x.route.MaxRows {
@@ -161,16 +182,15 @@ func (x *ChatExchange) enter(ctx context.Context, wrong error) error {
 	if err := x.allowed(); err != nil {
 		return err
 	}
-	if err := x.hold.Set(x.ask.Weight()); err != nil { // with what will be written
+	err := x.hold.Set(x.ask.Weight()) // with what will be written
+	if err != nil {
 		x.entry.Verdict(pavise.Verdict{Check: "memory", Outcome: pavise.Deny, Reason: err.Error()})
-		return err
 	}
-	if err := x.charge(); err != nil {
-		return err
-	}
-	if err := x.looked(ctx); err != nil {
-		return err
-	}
+	return err
+}
+
+// readied makes of the request what the model gets, and keeps no more of it than is needed.
+func (x *ChatExchange) readied() {
 	x.changes = x.route.Fields.Change(x.said.Tier, x.ask, firewall.CacheSalt(x.gateway.salt[:], x.call.Model.Tenant))
 	x.body = x.route.Chat.Encode(x.ask)
 	x.trail.Input = x.commit(x.body)
@@ -181,7 +201,6 @@ func (x *ChatExchange) enter(ctx context.Context, wrong error) error {
 	// the text for it and an outline, and no more is held against everybody's room.
 	x.ask = x.ask.Outline()
 	_ = x.hold.Set(min(x.hold.Held(), x.ask.Size()+len(x.body)+x.prints.Size())) // less is never refused
-	return nil
 }
 
 // allowed refuses fields that are not for callers of the tier. One that passes leaves

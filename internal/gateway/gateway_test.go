@@ -100,7 +100,7 @@ func openWorld(t *testing.T, dir string) (*world, error) {
 	kek, err := seal.OpenFileKEK(filepath.Join(dir, "kek"))
 	must(err)
 	key := ed25519.NewKeyFromSeed([]byte("gateway test log key, 32 bytes.."))
-	w.log, err = ledger.Open(ledger.Options{Dir: filepath.Join(dir, "ledger"), Origin: "test/gateway", Key: key, Tenant: tenant})
+	w.log, err = ledger.Open(ledger.Options{Dir: filepath.Join(dir, "ledger"), Origin: "test/gateway", Key: key, Tenant: tenant, SegmentSize: 1}) // a segment ends with each whole bundle
 	must(err)
 	w.db, err = store.Open(t.Context(), filepath.Join(dir, "db"))
 	must(err)

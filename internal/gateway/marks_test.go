@@ -10,6 +10,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/guard"
+	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/tier"
 	"github.com/pavise/pavise/internal/watermark"
@@ -21,7 +22,7 @@ var app = pavise.Name{Tenant: tenant, Kind: "workload", ID: "app"}
 // inTier has the caller stand so by an operator's word.
 func (w *world) inTier(t *testing.T, who pavise.Name, as tier.Tier) {
 	t.Helper()
-	if _, err := w.Tiers.Hold(t.Context(), tier.Word{Model: theModel, Who: who, Tier: as, By: operator.Name(), Reason: "a test"}, nil); err != nil {
+	if _, err := w.Tiers.Hold(t.Context(), tier.Word{Model: theModel, Who: who, Tier: as, By: operator.Name(), Reason: "a test"}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -160,5 +161,53 @@ func TestNoMarkWithoutItsCommitment(t *testing.T) {
 	w.kek = nil
 	if _, err := w.marking(context.Background(), theModel, 0.05); pavise.KindOf(err) != pavise.Invalid || len(w.markings) != 0 {
 		t.Errorf("without a master secret: %v", err)
+	}
+}
+
+// TestMarksOfAPrunedLog gives out what is left of marks when the oldest records were pruned: the
+// marks of the rest, and no error.
+func TestMarksOfAPrunedLog(t *testing.T) {
+	dir := t.TempDir()
+	w := newWorld(t, dir)
+	w.put(t, func(s *route.Spec) { s.Alterable, s.Mark, s.Rate = new(true), "0.05", "100000/1s burst 100000" })
+	exporting(t, w)
+	w.inTier(t, app, tier.Amber)
+	rng := rand.New(rand.NewPCG(2, 2))
+	for range 300 {
+		var rows []float64
+		for range 20 {
+			rows = append(rows, float64(float32(rng.NormFloat64())))
+		}
+		data, _ := json.Marshal(rows)
+		if resp, text := w.post(t, fmt.Sprintf(`{"inputs":[{"name":"x","shape":[10,2],"datatype":"FP32","data":%s}]}`, data), nil); resp.StatusCode != 200 {
+			t.Fatalf("%d %s", resp.StatusCode, text)
+		}
+	}
+	whole, err := w.MarksOf(t.Context(), operator, theModel)
+	if err != nil || len(whole) != 1 {
+		t.Fatal(err)
+	}
+	if err := w.snapshotMeter(t.Context()); err != nil { // what is pruned nobody needs any more
+		t.Fatal(err)
+	}
+	if err := w.log.Prune(t.Context(), record.Pruning{Below: 256, Why: "test"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // and after a restart
+		left, err := w.MarksOf(t.Context(), operator, theModel)
+		if err != nil || len(left) != 1 || left[0].Rows == 0 || left[0].Rows >= whole[0].Rows || left[0].Commitment != whole[0].Commitment {
+			t.Fatalf("%d of %d marks are left: %v", left[0].Rows, whole[0].Rows, err)
+		}
+		key, err := watermark.ParseKey([]byte(left[0].Key))
+		if err != nil {
+			t.Fatal(err)
+		}
+		marks, err := watermark.ReadMarks(strings.NewReader(left[0].Marks))
+		if err != nil || marks.Hold(key.Marker()) != nil {
+			t.Errorf("what is left is no file of marks: %v", err)
+		}
+		w.close()
+		w = newWorld(t, dir)
+		exporting(t, w)
 	}
 }

@@ -73,7 +73,7 @@ func (g *Gateway) replay(from, to uint64) error {
 			return unreadable(index, err)
 		}
 		if t.Charged > 0 {
-			g.meter.TakeIn(r.At.Add(r.Took), r.Who.Name(), clusterOf(r.On, t.Cluster), r.On, cmp.Or(t.Rows, t.Charged), t.Charged)
+			g.meter.Take(r.At.Add(r.Took), r.Who.Name(), clusterOf(r.On, t.Cluster), r.On, cmp.Or(t.Rows, t.Charged), t.Charged)
 		}
 		next = index + 1
 	}

@@ -44,7 +44,7 @@ func (x *Exchange) charge() error {
 		parts = tier.Tight
 	}
 	cluster := x.gateway.Tiers.Cluster(x.call.Model, x.who.Name())
-	verdict, retry := x.gateway.meter.ChargeIn(x.gateway.now(), x.who.Name(), clusterOf(x.call.Model, cluster), x.call.Model, x.trail.Rows, parts)
+	verdict, retry := x.gateway.meter.Charge(x.gateway.now(), x.who.Name(), clusterOf(x.call.Model, cluster), x.call.Model, x.trail.Rows, parts)
 	if verdict.Outcome != pavise.Deny {
 		x.trail.Cluster = cluster
 		x.trail.Charged = x.trail.Rows * parts

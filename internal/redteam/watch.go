@@ -46,7 +46,7 @@ func newDetection(path string, v *victim, identities int) (*Detection, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Detection{Bound: c.Bound, Identities: identities, watch: theft.NewExtraction(c)}, nil
+	return &Detection{Bound: c.Taken(), Identities: identities, watch: theft.NewExtraction(c)}, nil
 }
 
 // see shows the detectors a row, after so many.

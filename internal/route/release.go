@@ -15,6 +15,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/infer"
 	"github.com/pavise/pavise/internal/store"
+	"github.com/pavise/pavise/internal/tier"
 )
 
 // A ReleaseSpec is what route.release is asked for: another model behind a name that
@@ -320,13 +321,49 @@ func (t *Table) back(tx *store.Tx, model pavise.Name) (was, will *Route, at int6
 	back.Protocol, back.Version, back.Weight, back.Replicas = before.Protocol, before.Version, before.Weight, before.Replicas
 	back.TLS, back.Shadow, back.ShadowRemote = before.TLS, before.Shadow, before.ShadowRemote
 	back.Calibration, back.Amber, back.Mark = before.Calibration, before.Amber, before.Mark
-	if back.checkAmber() != nil { // the terms of today do not allow it
-		back.Amber, back.Mark = "", 0
-	}
 	if back.Upstream == "" || back.Upstream == infer.External {
 		back.Balance = "" // it has nothing to balance
 	}
 	return was, &back, at, nil
+}
+
+// wayBack is back, with a calibration that can be used today, or none: going back is never
+// refused for it. warning says what is otherwise than it was.
+func (t *Table) wayBack(ctx context.Context, model pavise.Name) (was, will *Route, at int64, warning string, err error) {
+	err = t.db.View(ctx, func(tx *store.Tx) error {
+		was, will, at, err = t.back(tx, model)
+		return err
+	})
+	if err == nil {
+		warning, err = t.watchedBack(ctx, was, will)
+	}
+	return was, will, at, warning, err
+}
+
+// watchedBack takes from a route that comes back the calibration that cannot be used any more, and
+// what callers in amber got where the terms of today do not allow it.
+func (t *Table) watchedBack(ctx context.Context, was, back *Route) (warning string, err error) {
+	const nobody = "nobody looks for those who copy it until you give it one, with pavise route put --calibration"
+	if why := back.checkAmber(); why != nil {
+		back.Amber, back.Mark = "", 0
+		warning = fmt.Sprintf("callers in amber do not get what they got then: %v", why)
+	}
+	switch {
+	case back.Calibration == "" && was.Calibration != "":
+		return "the model that comes back had no calibration, and " + nobody, nil
+	case back.Calibration == "":
+		return warning, nil
+	case t.calibrated(back.Model) >= tier.MaxWatched:
+		err = tooManyWatched()
+	default:
+		_, err = t.calibrationOf(ctx, *back)
+	}
+	switch pavise.KindOf(err) {
+	case pavise.Invalid, pavise.Unverified, pavise.NotFound:
+		back.Calibration, back.Amber, back.Mark = "", "", 0
+		return fmt.Sprintf("the calibration of the model that comes back cannot be used, and %s: %v", nobody, err), nil
+	}
+	return warning, err
 }
 
 // nothingBefore is the error of a rollback without a model to go back to. People who
@@ -346,15 +383,13 @@ func (t *Table) nothingBefore(tx *store.Tx, model pavise.Name) error {
 //
 // Unguarded: it is the plan of a change, whose proposer has entered.
 func (t *Table) PlanRollback(ctx context.Context, model pavise.Name) (plan ReleasePlan, err error) {
-	err = t.db.View(ctx, func(tx *store.Tx) error {
-		was, will, _, err := t.back(tx, model)
-		if err != nil {
-			return err
-		}
-		barred := t.Barred(model)
-		plan, err = newReleasePlan(Standing{Route: *was, Quarantined: barred}, Standing{Route: *will, Quarantined: barred})
-		return err
-	})
+	was, will, _, warning, err := t.wayBack(ctx, model)
+	if err != nil {
+		return plan, err
+	}
+	barred := t.Barred(model)
+	plan, err = newReleasePlan(Standing{Route: *was, Quarantined: barred}, Standing{Route: *will, Quarantined: barred})
+	plan.Warning = warning
 	return plan, err
 }
 
@@ -371,12 +406,7 @@ func (t *Table) Rollback(ctx context.Context, who pavise.Principal, model pavise
 	defer entry.Exit(&err)
 	t.changing.Lock()
 	defer t.changing.Unlock()
-	var was, will *Route
-	var at int64
-	err = t.db.View(ctx, func(tx *store.Tx) error {
-		was, will, at, err = t.back(tx, model)
-		return err
-	})
+	was, will, at, _, err := t.wayBack(ctx, model)
 	if err != nil {
 		return err
 	}

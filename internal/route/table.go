@@ -65,50 +65,57 @@ func Open(ctx context.Context, g *guard.Guard, db *store.DB, meter *firewall.Met
 	t := &Table{guard: g, db: db, meter: meter, servers: servers, watch: watch, tiers: tiers}
 	table := map[pavise.Name]*Live{}
 	t.live.Store(&table)
-	err := db.View(ctx, func(tx *store.Tx) error {
-		if err := t.readQuarantine(tx); err != nil {
-			return err
-		}
-		rows, err := tx.Query(`SELECT route FROM gateway_routes`)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		var routes []Route
-		for rows.Next() {
-			var text string
-			var route Route
-			if err := rows.Scan(&text); err != nil {
-				return err
-			}
-			if err := json.Unmarshal([]byte(text), &route); err != nil {
-				return fmt.Errorf("read a stored route: %w", err)
-			}
-			routes = append(routes, route)
-		}
-		if err := rows.Err(); err != nil {
-			return err
-		}
-		for _, route := range routes {
-			l, err := t.start(tx, route)
-			if err == nil {
-				err = t.install(l)
-			}
-			if err != nil {
-				return fmt.Errorf("start route %s: %w", route.Model, err)
-			}
-		}
-		return nil
-	})
-	if err != nil {
+	if err := db.View(ctx, t.startAll); err != nil {
 		return t, err
 	}
 	for l := range t.All() {
-		if err := t.look(ctx, l); err != nil {
+		if err := t.lookOrSay(ctx, l); err != nil {
 			return t, fmt.Errorf("start route %s: %w", l.Model, err)
 		}
 	}
 	return t, nil
+}
+
+// startAll starts the routes that the store has.
+func (t *Table) startAll(tx *store.Tx) error {
+	if err := t.readQuarantine(tx); err != nil {
+		return err
+	}
+	routes, err := stored(tx)
+	if err != nil {
+		return err
+	}
+	for _, route := range routes {
+		l, err := t.start(tx, route)
+		if err == nil {
+			err = t.install(l)
+		}
+		if err != nil {
+			return fmt.Errorf("start route %s: %w", route.Model, err)
+		}
+	}
+	return nil
+}
+
+// stored reads the routes that the store has.
+func stored(tx *store.Tx) (routes []Route, err error) {
+	rows, err := tx.Query(`SELECT route FROM gateway_routes ORDER BY name`)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var text string
+		var route Route
+		if err := rows.Scan(&text); err != nil {
+			return nil, err
+		}
+		if err := json.Unmarshal([]byte(text), &route); err != nil {
+			return nil, fmt.Errorf("read a stored route: %w", err)
+		}
+		routes = append(routes, route)
+	}
+	return routes, rows.Err()
 }
 
 // start makes a stored route ready to take requests.
@@ -405,15 +412,8 @@ func (t *Table) save(ctx context.Context, update func(context.Context, func(*sto
 	was := (*t.live.Load())[route.Model]
 	var l *Live
 	err = update(ctx, func(tx *store.Tx) error {
-		if onnx != nil {
-			if err := keepBytes(tx, route.ONNX, onnx); err != nil {
-				return err
-			}
-		}
-		if c := placed.calibration; c != nil {
-			if err := keepBytes(tx, c.digest, c.text); err != nil {
-				return err
-			}
+		if err := placed.keepBytes(tx, onnx); err != nil {
+			return err
 		}
 		if l = t.liveOf(route); !l.inherit(was) {
 			if l, err = t.start(tx, route); err != nil {
@@ -430,6 +430,26 @@ func (t *Table) save(ctx context.Context, update func(context.Context, func(*sto
 		}
 		return keepRelease(tx, route, string(text))
 	})
+	return t.take(ctx, l, was, err)
+}
+
+// keepBytes keeps the bytes of what a route names: those of an ONNX model, unless they are
+// nil, and those of a new calibration.
+func (p Placed) keepBytes(tx *store.Tx, onnx []byte) error {
+	if onnx != nil {
+		if err := keepBytes(tx, p.Route.ONNX, onnx); err != nil {
+			return err
+		}
+	}
+	if c := p.calibration; c != nil {
+		return keepBytes(tx, c.digest, c.text)
+	}
+	return nil
+}
+
+// take lets requests take a route that was stored, unless err says that it was not, and ends
+// the one that is not kept. l is nil where it did not start.
+func (t *Table) take(ctx context.Context, l, was *Live, err error) error {
 	if err == nil {
 		err = l.settle()
 	}

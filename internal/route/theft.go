@@ -12,6 +12,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/store"
@@ -24,6 +25,10 @@ import (
 // KindForgot is the kind of the note that says that what a detector remembered of some
 // callers cannot be used.
 const KindForgot = "firewall.forgot"
+
+// KindUnwatched is the kind of the note that says that the callers of a route are not looked at,
+// because its calibration cannot be used.
+const KindUnwatched = "firewall.unwatched"
 
 // A calibrated is a calibration that was read for a route.
 type calibrated struct {
@@ -251,6 +256,21 @@ func (t *Table) look(ctx context.Context, l *Live) error {
 		_ = t.guard.Note(context.WithoutCancel(ctx), KindForgot, nil, l.Model, map[string]int{"callers": refused})
 	}
 	return err
+}
+
+// lookOrSay is look at a start: a calibration that this version does not read, or one more
+// than can be used, is said and keeps no gateway from answering. One that was changed does.
+func (t *Table) lookOrSay(ctx context.Context, l *Live) error {
+	err := t.look(ctx, l)
+	if pavise.KindOf(err) != pavise.Invalid {
+		return err
+	}
+	return t.guard.Note(ctx, KindUnwatched, nil, l.Model, struct {
+		Finding pavise.Finding `json:"finding"`
+	}{pavise.Finding{
+		Kind: KindUnwatched, Severity: pavise.Warning, On: l.Model, At: time.Now().UTC(),
+		Summary: fmt.Sprintf("nobody looks for those who copy %s, for its calibration cannot be used: %v", l.Model, err),
+	}})
 }
 
 // keepBytes keeps the bytes of a model, or of a calibration, under their digest.

@@ -185,6 +185,7 @@ var titles = map[string]string{
 	"issuer.reinvited":   "Whoever holds the host of the control plane invited a person anew",
 	"firewall.drifted":   "A model is asked about other things than it was made for",
 	"firewall.suspected": "A caller asks as one does who studies a model",
+	"firewall.unwatched": "Nobody looks for those who copy a model",
 	KindDisabled:         "A receiver of findings does not want any more",
 	KindUnreachable:      "A receiver of findings does not answer",
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/pavise/pavise"
@@ -18,8 +17,6 @@ const (
 	// those who repeat as many as an honest caller may.
 	alikeOdds  = 1e-3
 	alikeLeast = 5 // rows that met somebody else's, below which nothing is said
-
-	maxShown = 100 // members that a view of a cluster names
 )
 
 // repeats reports whether a member's rows nearly repeat those of others so often that
@@ -43,9 +40,8 @@ func beyond(times, expected float64) float64 {
 	return math.Exp(times - expected - times*math.Log(times/expected))
 }
 
-// Settle finds the clusters anew, if something changed. What Cluster, Pools, Alike and
-// Clusters answer is as of the last time. It takes some
-// tens of milliseconds for a full crowd.
+// Settle finds the clusters anew, if something changed. What Cluster, Pools and
+// AlikeTo answer is as of the last time. It takes some tens of milliseconds for a full crowd.
 func (c *Crowd) Settle(at time.Duration) {
 	c.age(at)
 	if !c.changed {
@@ -105,7 +101,10 @@ func (c *Crowd) nameAll(groups [][]*member, of func(*member) *label) {
 		}
 		taken[is] = true
 		for _, m := range g {
-			*of(m) = is
+			if *of(m) != is {
+				*of(m) = is
+				c.unkept[m] = true
+			}
 		}
 	}
 }
@@ -207,69 +206,4 @@ func (c *Crowd) named(want func(*member) bool) (names []pavise.Name) {
 		names = append(names, m.name)
 	}
 	return names
-}
-
-// A Cluster is callers that are linked, as it is shown.
-type Cluster struct {
-	Name    string        `json:"name"`
-	Members []pavise.Name `json:"members"` // in the order in which they were first seen, the first hundred
-	Count   int           `json:"count"`   // of all
-	Links   []Tie         `json:"links"`   // the strongest sort first, then those of most callers
-}
-
-// A Tie is one reason why callers are linked.
-type Tie struct {
-	Link    string `json:"link"`    // alike, made by, organisation or network
-	What    string `json:"what"`    // by whom they were made, where they are; of those alike, how often
-	Callers int    `json:"callers"` // that it links
-}
-
-// Clusters returns the clusters of the crowd, the largest first.
-func (c *Crowd) Clusters() []Cluster {
-	by := map[string]*Cluster{}
-	ties := map[string]map[hub]int{}
-	for _, who := range c.named(func(m *member) bool { return m.cluster.number > 0 }) {
-		m := c.members[who]
-		cl, links := by[m.cluster.name], ties[m.cluster.name]
-		if cl == nil {
-			cl, links = &Cluster{Name: m.cluster.name}, map[hub]int{}
-			by[m.cluster.name], ties[m.cluster.name] = cl, links
-		}
-		if cl.Count++; len(cl.Members) < maxShown {
-			cl.Members = append(cl.Members, who)
-		}
-		for _, p := range m.places {
-			links[p.hub]++
-		}
-		for _, p := range m.pairs {
-			if p.a == m && c.alike(p) {
-				links[hub{Alike, fmt.Sprintf("%s and %s, %.0f times", p.a.name, p.b.name, p.times)}] = 2
-			}
-		}
-	}
-	var all []Cluster
-	for name, cl := range by {
-		cl.Links = tied(ties[name])
-		all = append(all, *cl)
-	}
-	slices.SortFunc(all, func(a, b Cluster) int { return cmp.Or(b.Count-a.Count, strings.Compare(a.Name, b.Name)) })
-	return all
-}
-
-// tied are the reasons of a cluster, for people.
-func tied(count map[hub]int) []Tie {
-	var hubs []hub
-	for h, n := range count {
-		if n > 1 {
-			hubs = append(hubs, h)
-		}
-	}
-	slices.SortFunc(hubs, func(a, b hub) int {
-		return cmp.Or(cmp.Compare(a.link, b.link), count[b]-count[a], strings.Compare(a.what, b.what))
-	})
-	ties := []Tie{}
-	for _, h := range hubs[:min(len(hubs), maxShown)] {
-		ties = append(ties, Tie{h.link.String(), h.what, count[h]})
-	}
-	return ties
 }

@@ -32,7 +32,11 @@ type Crowd struct {
 	made    uint64    // clusters so far
 	rows    float64   // of all members, those long ago counting less
 	aged    time.Duration
-	changed bool // since the last Settle
+	changed bool             // since the last Settle
+	unkept  map[*member]bool // of whom something is new since Unkept
+
+	// Lost, unless nil, is told of each caller that is forgotten for want of room.
+	Lost func(who pavise.Name)
 
 	gathered map[hub]int // members that were at a hub, as of the last Settle
 
@@ -84,7 +88,7 @@ func NewCrowd(chance float64, most int) *Crowd {
 	if !(chance >= 0) {
 		chance = 0
 	}
-	return &Crowd{chance: min(chance, 1), most: cmp.Or(max(most, 0), Most), members: map[pavise.Name]*member{}}
+	return &Crowd{chance: min(chance, 1), most: cmp.Or(max(most, 0), Most), members: map[pavise.Name]*member{}, unkept: map[*member]bool{}}
 }
 
 // Saw says that a caller has asked rows, at a time counted from any one that does not
@@ -92,6 +96,7 @@ func NewCrowd(chance float64, most int) *Crowd {
 func (c *Crowd) Saw(at time.Duration, who pavise.Name, f Facts, rows int) {
 	c.age(at)
 	m := c.member(who)
+	c.unkept[m] = true
 	m.rows += float64(max(rows, 0))
 	c.rows += float64(max(rows, 0))
 	for _, h := range f.hubs() {
@@ -132,12 +137,13 @@ func (c *Crowd) Crossed(who, other pavise.Name) {
 		return
 	}
 	a.met++
+	c.unkept[a] = true
 	if i := slices.IndexFunc(a.pairs, func(p *pair) bool { return p.other(a) == b }); i >= 0 {
 		a.pairs[i].times++
 		c.changed = true
 		return
 	}
-	if !a.room() || !b.room() {
+	if !c.room(a) || !c.room(b) {
 		return
 	}
 	p := &pair{a: a, b: b, times: 1}
@@ -148,7 +154,7 @@ func (c *Crowd) Crossed(who, other pavise.Name) {
 // room makes room for one more pair of a member, and reports whether there is: what was
 // counted least counts less by one, and gives way when nothing is left of it. So what is
 // counted often stays, however many others there are (after Misra and Gries).
-func (m *member) room() bool {
+func (c *Crowd) room(m *member) bool {
 	if len(m.pairs) < maxPairs {
 		return true
 	}
@@ -161,13 +167,14 @@ func (m *member) room() bool {
 	if least.times--; least.times >= 1 {
 		return false
 	}
-	least.drop()
+	c.drop(least)
 	return true
 }
 
 // drop takes a pair from both.
-func (p *pair) drop() {
+func (c *Crowd) drop(p *pair) {
 	for _, m := range []*member{p.a, p.b} {
+		c.unkept[m] = true
 		m.pairs = slices.DeleteFunc(m.pairs, func(o *pair) bool { return o == p })
 	}
 }
@@ -187,6 +194,9 @@ func (c *Crowd) member(who pavise.Name) *member {
 			continue
 		}
 		c.forget(m)
+		if c.Lost != nil {
+			c.Lost(m.name)
+		}
 	}
 	c.seen++
 	m := &member{name: who, order: c.seen}
@@ -196,9 +206,10 @@ func (c *Crowd) member(who pavise.Name) *member {
 
 func (c *Crowd) forget(m *member) {
 	for len(m.pairs) > 0 {
-		m.pairs[0].drop()
+		c.drop(m.pairs[0])
 	}
 	delete(c.members, m.name)
+	delete(c.unkept, m)
 	c.rows = max(0, c.rows-m.rows)
 	c.changed = true
 }
@@ -229,7 +240,7 @@ func (c *Crowd) age(at time.Duration) {
 				continue
 			}
 			if p.times *= left; p.times < 1 {
-				p.drop()
+				c.drop(p)
 			}
 		}
 		m.places = slices.DeleteFunc(m.places, func(p place) bool { return p.at < c.aged-Fade })

@@ -18,6 +18,8 @@ const (
 // for Crowd.Cluster.
 type Watch struct {
 	Crowd *Crowd
+	// Pooled, unless nil, is told of each pool whose study has changed.
+	Pooled func(pool string)
 
 	eyes    *theft.Extraction
 	settled time.Duration // when the crowd was, last
@@ -65,6 +67,9 @@ func (w *Watch) See(at time.Duration, who pavise.Name, f Facts, a *theft.Asked) 
 	for i, name := range w.pools {
 		a.Client = name
 		s, ok := w.eyes.SeePool(a)
+		if w.Pooled != nil {
+			w.Pooled(name)
+		}
 		if !ok {
 			continue
 		}

@@ -222,7 +222,7 @@ func TestAHouseIsNoThief(t *testing.T) {
 				t.Errorf("of %d rows each: %v are alike", rows, others)
 			}
 		}
-		if all := w.Crowd.Clusters(); len(all) != 1 || all[0].Count != 200 || len(all[0].Members) != maxShown || len(all[0].Links) != 3 {
+		if all := linked(w.Crowd); len(all) != 1 || len(all[w.Crowd.Cluster(callerOf(0))]) != 200 || len(w.Crowd.Pools(nil, callerOf(0))) != 3 {
 			t.Errorf("the house is %+v", all)
 		}
 	}

@@ -29,8 +29,15 @@ const (
 	maxScores         = 1 << 20 // of one row
 )
 
+// LookCount is how many looks at a client there are at most.
+const LookCount = 6
+
 // looks are the numbers of rows after which a client is judged.
 var looks = []int{50, 100, 250, 500, 1000, 2000}
+
+// Looks are the numbers of different rows after which a client is judged, as far as a
+// calibration supports them.
+func Looks() [LookCount]int { return [LookCount]int(looks) }
 
 // A Level is how large a measure of known rows is.
 type Level struct {
@@ -84,6 +91,8 @@ type Calibration struct {
 	Middle [][measures]float64 `json:"middle"` // by look: the median of honest clients
 	Spread [][measures]float64 `json:"spread"` // by look: how far above it one in fifty is
 	Tail   [][measures]float64 `json:"tail"`   // by look: the power that gives all measures like tails
+
+	Repetition *Repetition `json:"repetition,omitempty"` // nil in files of before: nobody is judged by what is repeated
 }
 
 // Traffic gives recorded rows, the same ones each time it is ranged over.
@@ -137,6 +146,8 @@ type trainer struct {
 	seed      uint64
 	reference map[string]*sampled // clients that make the reference
 	judged    map[string]bool     // clients that set the threshold
+	turns     []int               // looks at what they repeat
+	turned    []turn              // by those looks: what they repeated
 	order     []string            // of the reference
 }
 

@@ -2,6 +2,7 @@ package theft
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -17,8 +18,12 @@ import (
 // client's share of memory follows them.
 const fileMost = 4
 
-// calibrationFormat names the form of the file (docs/formats/calibration.md).
-const calibrationFormat = "pavise.calibration/2"
+// calibrationFormat names the form of the file (docs/formats/calibration.md), and
+// calibrationBefore the one before, which knows nothing of what clients repeat.
+const (
+	calibrationFormat = "pavise.calibration/3"
+	calibrationBefore = "pavise.calibration/2"
+)
 
 // A calibrationFile is what the file of a calibration holds.
 type calibrationFile struct {
@@ -34,7 +39,11 @@ func (c *Calibration) Marshal() ([]byte, error) {
 		return nil, fmt.Errorf("encode the calibration: %w", err)
 	}
 	sum := sha256.Sum256(body)
-	return json.Marshal(calibrationFile{calibrationFormat, hex.EncodeToString(sum[:]), body})
+	format := calibrationFormat
+	if c.Repetition == nil {
+		format = calibrationBefore
+	}
+	return json.Marshal(calibrationFile{format, hex.EncodeToString(sum[:]), body})
 }
 
 // IsCalibration reports whether a file that begins so is one of a calibration.
@@ -53,8 +62,8 @@ func ParseCalibration(b []byte) (*Calibration, error) {
 	if err != nil {
 		return nil, bad("%v", err)
 	}
-	if file.Format != calibrationFormat {
-		return nil, bad("its format is %.40q, and this version reads %q", file.Format, calibrationFormat)
+	if file.Format != calibrationFormat && file.Format != calibrationBefore {
+		return nil, bad("its format is %.40q, and this version reads %q and %q", file.Format, calibrationFormat, calibrationBefore)
 	}
 	if sum := sha256.Sum256(file.Body); file.SHA256 != hex.EncodeToString(sum[:]) {
 		return nil, bad("it was changed after it was made")
@@ -63,7 +72,10 @@ func ParseCalibration(b []byte) (*Calibration, error) {
 	if err != nil {
 		return nil, bad("%v", err)
 	}
-	if why := c.misfit(); why != "" {
+	if (c.Repetition == nil) != (file.Format == calibrationBefore) {
+		return nil, bad("what it says of repeated rows does not fit its format")
+	}
+	if why := cmp.Or(misfitLists(file.Body), c.misfit()); why != "" {
 		return nil, bad("%s", why)
 	}
 	return &c, nil
@@ -74,7 +86,20 @@ func (c *Calibration) misfit() string {
 	if c.Scale == nil || c.Space == nil || c.Fourier == nil || c.Sketch == nil || c.Guess == nil {
 		return "a part is missing"
 	}
-	width, groups := c.Scale.Width(), len(c.Groups)+1
+	for _, misfit := range []func() string{c.misfitSpace, c.misfitNumbers, c.misfitLooks, c.misfitGroups, c.misfitProfiles} {
+		if why := misfit(); why != "" {
+			return why
+		}
+	}
+	if c.Repetition != nil {
+		return c.Repetition.misfit()
+	}
+	return ""
+}
+
+// misfitSpace looks at what brings rows onto one scale and into one space.
+func (c *Calibration) misfitSpace() string {
+	width := c.Scale.Width()
 	if c.Fourier.Len() > fileMost*2*calibrationFreq || len(c.Space.Axes) > fileMost*calibrationAxes {
 		return "a part is larger than any is made"
 	}
@@ -86,30 +111,58 @@ func (c *Calibration) misfit() string {
 			return why
 		}
 	}
+	return ""
+}
+
+// misfitNumbers looks at what is one number.
+func (c *Calibration) misfitNumbers() string {
 	switch {
-	case len(c.Centers) != groups || slices.ContainsFunc(c.Centers, func(k *anomaly.Centers) bool { return k == nil || k.Misfit(c.point()) != "" }):
-		return "its centres do not fit"
 	case !(c.Residual.Usual > 0 && c.Residual.Unit > 0 && c.Outside.Usual > 0):
 		return "its levels are none"
-	case len(c.Groups) >= calibrationGroups || !slices.IsSorted(c.Groups) || len(c.Traits) != groups || len(c.Means) != groups:
-		return "its classes do not fit"
-	case len(c.DistanceBins) != studyBins-1 || !slices.IsSorted(c.DistanceBins) || len(c.DistanceShare) != studyBins:
-		return "its distances do not fit"
-	case len(c.Looks) == 0 || len(c.Looks) > len(looks) || !slices.Equal(c.Looks, looks[:len(c.Looks)]) || len(c.Middle) != len(c.Looks) || len(c.Spread) != len(c.Looks) || len(c.Tail) != len(c.Looks):
-		return "its looks do not fit"
 	case c.Scores < 0 || c.Scores > maxScores || !(c.Threshold > 0) || !(c.Bound > 0 && c.Bound < 1) || !(c.Alpha > 0 && c.Alpha < 1):
 		return "its threshold or its bound is none"
 	}
-	if why := c.Guess.misfit(c.guessed(), groups); why != "" {
-		return why
+	return ""
+}
+
+// misfitGroups looks at what there is of each group of classes, and of distances.
+func (c *Calibration) misfitGroups() string {
+	groups := len(c.Groups) + 1
+	switch {
+	case len(c.Centers) != groups || slices.ContainsFunc(c.Centers, func(k *anomaly.Centers) bool { return k == nil || k.Misfit(c.point()) != "" }):
+		return "its centres do not fit"
+	case len(c.Groups) >= calibrationGroups || !slices.IsSorted(c.Groups) || len(c.Traits) != groups || len(c.Means) != groups:
+		return "its classes do not fit"
+	case slices.ContainsFunc(c.Traits, func(group [traits]Trait) bool {
+		return slices.ContainsFunc(group[:], func(k Trait) bool { return !(k.Unit > 0) })
+	}):
+		return "a trait has no unit"
+	case slices.ContainsFunc(c.Means, func(mean []float32) bool { return mean != nil && len(mean) != c.Fourier.Len() }):
+		return "its mean features do not fit"
+	case len(c.DistanceBins) != studyBins-1 || !slices.IsSorted(c.DistanceBins) || len(c.DistanceShare) != studyBins:
+		return "its distances do not fit"
 	}
-	for _, group := range c.Traits {
-		for _, k := range group {
-			if !(k.Unit > 0) {
-				return "a trait has no unit"
+	return c.Guess.misfit(c.guessed(), groups)
+}
+
+// misfitLooks looks at when clients are judged, and at what of each measure is far then.
+func (c *Calibration) misfitLooks() string {
+	n := len(c.Looks)
+	if n == 0 || n > len(looks) || !slices.Equal(c.Looks, looks[:n]) || len(c.Middle) != n || len(c.Spread) != n || len(c.Tail) != n {
+		return "its looks do not fit"
+	}
+	for look := range c.Spread {
+		for m := range measures {
+			if !(c.Spread[look][m] > 0 && c.Tail[look][m] > 0 && c.Tail[look][m] <= 1) {
+				return "a spread is none"
 			}
 		}
 	}
+	return ""
+}
+
+// misfitProfiles looks at how traits are spread at each look.
+func (c *Calibration) misfitProfiles() string {
 	if len(c.Profiles) != len(c.Looks) {
 		return "its profiles do not fit its looks"
 	}
@@ -121,15 +174,30 @@ func (c *Calibration) misfit() string {
 			return why
 		}
 	}
-	for _, mean := range c.Means {
-		if mean != nil && len(mean) != c.Fourier.Len() {
-			return "its mean features do not fit"
-		}
+	return ""
+}
+
+// misfitLists says which list of a body has another length than what it is read into, or "":
+// a list of fixed length is filled up with zeros by encoding/json, and cut off.
+func misfitLists(body []byte) string {
+	type lists [][]json.RawMessage
+	var of struct {
+		Traits lists `json:"traits"`
+		Middle lists `json:"middle"`
+		Spread lists `json:"spread"`
+		Tail   lists `json:"tail"`
 	}
-	for look := range c.Spread {
-		for m := range measures {
-			if !(c.Spread[look][m] > 0 && c.Tail[look][m] > 0 && c.Tail[look][m] <= 1) {
-				return "a spread is none"
+	if json.Unmarshal(body, &of) != nil {
+		return "its lists are none"
+	}
+	for _, one := range []struct {
+		name   string
+		lists  lists
+		length int
+	}{{"traits", of.Traits, traits}, {"middle", of.Middle, measures}, {"spread", of.Spread, measures}, {"tail", of.Tail, measures}} {
+		for _, list := range one.lists {
+			if len(list) != one.length {
+				return fmt.Sprintf("a list of %s has %d members, and this version has %d", one.name, len(list), one.length)
 			}
 		}
 	}

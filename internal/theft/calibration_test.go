@@ -396,3 +396,65 @@ func TestBoundHolds(t *testing.T) {
 		t.Errorf("%.3f of honest clients left green, and the bound is %.3f", share, bound)
 	}
 }
+
+// TestListsOfAnotherLength: a list that is too short or too long is refused, wherever it stands:
+// none is filled up with zeros, which would be a middle that nobody has.
+func TestListsOfAnotherLength(t *testing.T) {
+	body := lean(t)
+	for _, path := range [][]any{
+		{"middle", 0}, {"spread", 0}, {"tail", 0}, {"traits", 0}, {"middle"}, {"spread"}, {"tail"}, {"traits"}, {"means"}, {"centers"},
+		{"distance_bins"}, {"distance_share"}, {"profiles"}, {"profiles", 0, "mean"}, {"profiles", 0, "inverse"}, {"profiles", 0, "inverse", 0},
+		{"profiles", 0, "contrasts"}, {"profiles", 0, "contrasts", 0}, {"scale", "center"}, {"scale", "scale"}, {"scale", "step"}, {"scale", "few"},
+		{"space", "mean"}, {"space", "axes", 0}, {"sketch", "sign"}, {"fourier", "frequencies", 0}, {"centers", 0, "radius"},
+		{"centers", 0, "points", 0}, {"guess", "mean"}, {"guess", "deviation"}, {"guess", "hidden"}, {"guess", "hidden", 0}, {"guess", "out"}, {"guess", "out", 0},
+		{"repetition", "furthest"}, {"repetition", "furthest", 0}, {"repetition", "looks"}, {"columns"},
+	} {
+		for _, change := range []string{"shorter", "longer", "null"} {
+			var v map[string]any
+			if err := json.Unmarshal(body, &v); err != nil {
+				t.Fatal(err)
+			}
+			if change == "null" && (path[0] == "means" || path[0] == "columns") {
+				continue // where nothing is known
+			}
+			putAt(v, path, func(list any) any {
+				l := list.([]any)
+				switch change {
+				case "shorter":
+					return l[:len(l)-1]
+				case "longer":
+					return append(slices.Clone(l), l[0])
+				}
+				return nil
+			})
+			changed, err := json.Marshal(v)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := ParseCalibration(signed(changed)); pavise.KindOf(err) != pavise.Invalid {
+				t.Errorf("%v, %s: %v", path, change, err)
+			}
+		}
+	}
+}
+
+// putAt changes what stands at a path.
+func putAt(v any, path []any, change func(any) any) {
+	last := path[len(path)-1]
+	for _, at := range path[:len(path)-1] {
+		switch at := at.(type) {
+		case string:
+			v = v.(map[string]any)[at]
+		case int:
+			v = v.([]any)[at]
+		}
+	}
+	switch at := last.(type) {
+	case string:
+		m := v.(map[string]any)
+		m[at] = change(m[at])
+	case int:
+		l := v.([]any)
+		l[at] = change(l[at])
+	}
+}

@@ -95,6 +95,10 @@ type Sighting struct {
 	Score     float64 `json:"score"`     // its standardised value
 	Threshold float64 `json:"threshold"` // which the score is above
 	Evidence  string  `json:"evidence"`  // for people
+	// Scores are the client's at each look at what it asks, by its furthest measure; Looked of
+	// them it has come to, the others are 0. Of the last look it is the latest.
+	Scores [LookCount]float64 `json:"scores,omitzero"`
+	Looked int                `json:"looked,omitempty"`
 }
 
 // Extraction tells which clients copy a model rather than use it, by a calibration. One
@@ -122,11 +126,18 @@ type Extraction struct {
 	// took, if set, is told of the measures of a client at a look, those of its traits not
 	// among them, and of how those are spread. Only a calibration sets it.
 	took func(client string, look int, values *[measures]float64, told *[traits * traitTells]float64)
+	// turned is the same of what a client repeats, at the looks that turns are.
+	turned func(client string, look int, values *[repeats]float64)
+	turns  []int
 }
 
 // NewExtraction begins to watch clients.
 func NewExtraction(c *Calibration) *Extraction {
-	return &Extraction{c: c, key: rowKey, clients: map[string]*study{}, cross: newCrossing(c)}
+	e := &Extraction{c: c, key: rowKey, clients: map[string]*study{}, cross: newCrossing(c)}
+	if c.Repetition != nil {
+		e.turns = c.Repetition.Looks
+	}
+	return e
 }
 
 // A glance is what is computed of one row.
@@ -145,25 +156,28 @@ type glance struct {
 
 // A study is what is known of one client.
 type study struct {
-	number  uint32 // of the client, for the crossing
-	rows    int    // asked
-	heard   bool   // again, since it was last passed over
-	fresh   int    // different rows since the watch began
-	sums    [measures]float64
-	spread  spread      // of the traits of fresh rows
-	count   []float64   // fresh rows by group of classes
-	feature [][]float32 // their features, summed
-	ring    []kept
-	next    int
-	before  [2][anomaly.SketchLen]float32 // the last two fresh rows
-	bins    [studyBins]float64
-	again   bool    // the watch has begun anew
-	near    float64 // rows that had an earlier one to compare with
-	cells   [studyCells / 64]uint64
-	seen    [studySeen]uint64 // a Bloom filter of the rows since the watch began
-	told    bool
-	pooled  bool     // it is many clients
-	best    Sighting // the highest score so far, above the threshold or not
+	number   uint32 // of the client, for the crossing
+	rows     int    // asked
+	heard    bool   // again, since it was last passed over
+	fresh    int    // different rows since the watch began
+	sums     [measures]float64
+	spread   spread      // of the traits of fresh rows
+	count    []float64   // fresh rows by group of classes
+	feature  [][]float32 // their features, summed
+	ring     []kept
+	next     int
+	before   [2][anomaly.SketchLen]float32 // the last two fresh rows
+	bins     [studyBins]float64
+	again    bool    // the watch has begun anew
+	near     float64 // rows that had an earlier one to compare with
+	cells    [studyCells / 64]uint64
+	seen     [studySeen]uint64 // a Bloom filter of the rows since the watch began
+	repeated repeating
+	told     bool
+	pooled   bool     // it is many clients
+	best     Sighting // the highest score so far, above the threshold or not; without Scores
+	scores   [LookCount]float64
+	looked   int
 }
 
 // A kept row is one that later rows of its client are compared with.
@@ -183,18 +197,23 @@ func (e *Extraction) See(a *Asked) (Sighting, bool) {
 	}
 	g := &e.scratch
 	g.exact = exactHash(&e.key, a.Input)
-	if s.repeats(g.exact) {
-		return Sighting{}, false
+	before := s.repeats(g.exact)
+	repetition, repeating := e.repeated(s, a.Client, g.exact, before)
+	if before {
+		return repetition, repeating
 	}
 	s.fresh++
 	e.measure(s, a, g)
 	look, ok := slices.BinarySearch(e.c.Looks, s.fresh)
 	if !ok || s.again && look < len(e.c.Looks)-1 {
-		return Sighting{}, false
+		return repetition, repeating
 	}
 	sighting, found := e.judge(s, a.Client, look)
 	if look == len(e.c.Looks)-1 {
 		s.restart()
+	}
+	if !found {
+		return repetition, repeating
 	}
 	return sighting, found
 }
@@ -202,9 +221,16 @@ func (e *Extraction) See(a *Asked) (Sighting, bool) {
 // Closest returns how near a client came to being unlike, or is when it was seen to be.
 func (e *Extraction) Closest(client string) Sighting {
 	if s := e.clients[client]; s != nil {
-		return s.best
+		return s.sighting()
 	}
 	return Sighting{}
+}
+
+// sighting is the furthest that a client was, with its scores at each look.
+func (s *study) sighting() Sighting {
+	best := s.best
+	best.Scores, best.Looked = s.scores, s.looked
+	return best
 }
 
 // studyOf returns what is known of a client.
@@ -414,26 +440,33 @@ func (e *Extraction) judge(s *study, client string, look int) (Sighting, bool) {
 		threshold *= poolMargin
 	}
 	m, score := e.c.furthest(look, &values)
-	if score > s.best.Score || s.best.Detector == "" {
-		said := values[m]
-		switch {
-		case measureShare[m]:
-			said *= 100
-		case m == measureProfile:
-			said = math.Exp(said)
-		case m < measureLevel && traitTold[m]%traitTells != 0:
-			said = max(said, 2*math.Expm1(said/2))
-		}
-		s.best = Sighting{
-			Client: client, Rows: s.rows, Detector: measureNames[m], Score: score, Threshold: threshold,
-			Evidence: fmt.Sprintf("%d rows: "+measureWords[m], s.rows, said),
-		}
+	s.scores[look], s.looked = score, max(s.looked, look+1)
+	said := values[m]
+	switch {
+	case measureShare[m]:
+		said *= 100
+	case m == measureProfile:
+		said = math.Exp(said)
+	case m < measureLevel && traitTold[m]%traitTells != 0:
+		said = max(said, 2*math.Expm1(said/2))
 	}
-	if s.told && !e.Again || score <= threshold {
+	return e.say(s, Sighting{
+		Client: client, Rows: s.rows, Detector: measureNames[m], Score: score, Threshold: threshold,
+		Evidence: fmt.Sprintf("%d rows: "+measureWords[m], s.rows, said),
+	})
+}
+
+// say keeps what was found of a client at a look, if nothing was further out before, and
+// returns the furthest if this is above the threshold.
+func (e *Extraction) say(s *study, found Sighting) (Sighting, bool) {
+	if found.Score > s.best.Score || s.best.Detector == "" {
+		s.best = found
+	}
+	if s.told && !e.Again || found.Score <= found.Threshold {
 		return Sighting{}, false
 	}
 	s.told = true
-	return s.best, true
+	return s.sighting(), true
 }
 
 func one(b bool) float64 {

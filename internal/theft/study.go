@@ -11,7 +11,7 @@ import (
 )
 
 // studyFormat begins a study that is kept. Whatever changes what follows changes it.
-const studyFormat = "pavise.study/1\n"
+const studyFormat = "pavise.study/2\n"
 
 // maxEvidence bounds the words of a sighting that is kept, in bytes.
 const maxEvidence = 1 << 10
@@ -21,7 +21,7 @@ const maxEvidence = 1 << 10
 // same two alone. It comes before the first row.
 func (e *Extraction) Bind(key, calibration [32]byte) { e.key, e.of = key, calibration }
 
-// AppendStudy appends what is known of a client, for Restore: some 15 KiB at most. ok is
+// AppendStudy appends what is known of a client or of a pool, for Restore: some 16 KiB at most. ok is
 // false when nothing is.
 func (e *Extraction) AppendStudy(dst []byte, client string) (_ []byte, ok bool) {
 	s := e.clients[client]
@@ -30,7 +30,7 @@ func (e *Extraction) AppendStudy(dst []byte, client string) (_ []byte, ok bool) 
 	}
 	from := len(dst)
 	w := writer{append(append(dst, studyFormat...), e.of[:]...)}
-	w.counts(uint64(s.rows), uint64(s.fresh), bit(s.again)|bit(s.told)<<1, uint64(len(s.count)), uint64(len(s.ring)), uint64(s.next))
+	w.counts(uint64(s.rows), uint64(s.fresh), bit(s.again)|bit(s.told)<<1|bit(s.pooled)<<2, uint64(len(s.count)), uint64(len(s.ring)), uint64(s.next))
 	w.floats(s.sums[:]...)
 	s.spread.write(&w)
 	w.floats(s.near)
@@ -38,6 +38,7 @@ func (e *Extraction) AppendStudy(dst []byte, client string) (_ []byte, ok bool) 
 	w.floats(s.count...)
 	w.counts(s.cells[:]...)
 	w.counts(s.seen[:]...)
+	s.repeated.write(&w)
 	for _, sum := range s.feature {
 		w.counts(uint64(len(sum)))
 		w.singles(sum)
@@ -51,6 +52,8 @@ func (e *Extraction) AppendStudy(dst []byte, client string) (_ []byte, ok bool) 
 		}
 		w.b = append(w.b, byte(s.ring[i].parent))
 	}
+	w.counts(uint64(s.looked))
+	w.floats(s.scores[:]...)
 	w.counts(uint64(s.best.Rows))
 	w.floats(s.best.Score)
 	w.text(s.best.Detector)
@@ -85,10 +88,13 @@ func (e *Extraction) Restore(client string, study []byte) error {
 	}
 	s := e.newStudy()
 	r := reader{b: study[len(studyFormat)+len(e.of) : body]}
-	if s.read(&r, e.c); !r.ok() {
+	if s.read(&r, e.c, len(e.turns)); !r.ok() {
 		return bad("its parts do not fit the calibration")
 	}
 	s.best.Client, s.best.Threshold = client, e.c.Threshold
+	if s.pooled {
+		s.best.Threshold *= poolMargin
+	}
 	if e.clients[client] != nil {
 		return nil
 	}
@@ -97,12 +103,13 @@ func (e *Extraction) Restore(client string, study []byte) error {
 	return nil
 }
 
-// read reads a study of the calibration into s; r says whether it was one.
-func (s *study) read(r *reader, c *Calibration) {
+// read reads a study of the calibration, with so many looks at what is repeated, into s; r
+// says whether it was one.
+func (s *study) read(r *reader, c *Calibration, turns int) {
 	groups := len(s.count)
 	s.rows, s.fresh = r.count(math.MaxInt64), r.count(math.MaxInt64)
-	flags := r.count(3)
-	s.again, s.told = flags&1 == 1, flags&2 == 2
+	flags := r.count(7)
+	s.again, s.told, s.pooled = flags&1 == 1, flags&2 == 2, flags&4 == 4
 	r.must(r.count(groups) == groups)
 	s.ring = make([]kept, r.count(studyRing))
 	s.next = r.count(studyRing - 1)
@@ -115,6 +122,7 @@ func (s *study) read(r *reader, c *Calibration) {
 	r.floats(s.count)
 	r.counts(s.cells[:])
 	r.counts(s.seen[:])
+	s.repeated.read(r, turns)
 	for i := range s.feature {
 		n := r.count(c.Fourier.Len())
 		r.must(n == 0 || n == c.Fourier.Len())
@@ -136,6 +144,8 @@ func (s *study) read(r *reader, c *Calibration) {
 		}
 		r.must(k.parent >= -1 && int(k.parent) < len(s.ring))
 	}
+	s.looked = r.count(LookCount)
+	r.floats(s.scores[:])
 	s.best.Rows = r.count(math.MaxInt64)
 	score := [1]float64{}
 	r.floats(score[:])

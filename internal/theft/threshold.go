@@ -33,6 +33,7 @@ type taken struct {
 
 // measure takes the measures of all the clients at all looks, and finds the threshold.
 func (t *trainer) measure() error {
+	t.turns = looks
 	all, err := t.take()
 	if err != nil {
 		return err
@@ -41,9 +42,12 @@ func (t *trainer) measure() error {
 	for _, k := range all {
 		reached[k.look] += int(one(!k.again))
 	}
-	n := 0
+	n, turns := 0, 1
 	for n < len(looks) && reached[n] >= lookJudged {
 		n++
+	}
+	for turns < len(looks) && len(t.turned[turns]) >= lookJudged {
+		turns++
 	}
 	if n == 0 {
 		return &pavise.Error{
@@ -52,13 +56,15 @@ func (t *trainer) measure() error {
 			Hint: "record honest clients for longer: rows that they repeat do not count",
 		}
 	}
-	if t.c.Looks = looks[:n]; n < len(looks) { // the watch begins anew after the last look, which now comes earlier
+	t.c.Looks, t.turns = looks[:n], looks[:turns]
+	if min(n, turns) < len(looks) { // the watch begins anew after the last look, which now comes earlier
 		if all, err = t.take(); err != nil {
 			return err
 		}
 	}
 	t.profile(all)
 	t.threshold(all, t.standardise(all))
+	t.repetition()
 	return nil
 }
 
@@ -94,6 +100,11 @@ type visit struct {
 // take takes the measures of the clients that are judged.
 func (t *trainer) take() (all []taken, err error) {
 	e, seen := NewExtraction(t.c), map[string]uint{}
+	t.turned = make([]turn, len(t.turns))
+	for look := range t.turned {
+		t.turned[look] = turn{}
+	}
+	e.turns, e.turned = t.turns, t.turnedAt
 	e.took = func(client string, look int, values *[measures]float64, told *[traits * traitTells]float64) {
 		all = append(all, taken{client, look, seen[client]>>look&1 == 1, *values, *told})
 		seen[client] |= 1 << look

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
-	"github.com/pavise/pavise/internal/store"
 )
 
 func hold(t testing.TB, b *Book, who pavise.Name, tier Tier, until time.Time) Standing {
@@ -25,7 +24,7 @@ func hold(t testing.TB, b *Book, who pavise.Name, tier Tier, until time.Time) St
 }
 
 func lift(b *Book, who pavise.Name) (Standing, error) {
-	return b.Lift(context.Background(), Word{Model: model, Who: who, By: ann, Reason: "it was a test"}, nil)
+	return b.Lift(context.Background(), Word{Model: model, Who: who, By: ann, Reason: "it was a test"})
 }
 
 // TestWords gives words of operators over what the detector sees, in every order.
@@ -91,19 +90,20 @@ func TestWordsAreRefused(t *testing.T) {
 	} {
 		w := good
 		change(&w)
-		if _, err := b.Hold(t.Context(), w, nil); pavise.KindOf(err) != pavise.Invalid {
+		if _, err := b.Hold(t.Context(), w); pavise.KindOf(err) != pavise.Invalid {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	stop := errors.New("stop")
-	if _, err := b.Hold(t.Context(), good, func(*store.Tx) error { return stop }); !errors.Is(err, stop) || b.Of(model, good.Who) != Green {
-		t.Errorf("what goes with it failed, and the word holds: %v", err)
+	stopped, stop := context.WithCancel(t.Context())
+	stop()
+	if _, err := b.Hold(stopped, good); !errors.Is(err, context.Canceled) || b.Of(model, good.Who) != Green {
+		t.Errorf("it could not be kept, and the word holds: %v", err)
 	}
-	if _, err := b.Hold(t.Context(), good, nil); err != nil {
+	if _, err := b.Hold(t.Context(), good); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.Lift(t.Context(), good, func(*store.Tx) error { return stop }); !errors.Is(err, stop) || b.Of(model, good.Who) != Red {
-		t.Errorf("what goes with it failed, and it is lifted: %v", err)
+	if _, err := b.Lift(stopped, good); !errors.Is(err, context.Canceled) || b.Of(model, good.Who) != Red {
+		t.Errorf("it could not be kept, and it is lifted: %v", err)
 	}
 }
 
@@ -218,7 +218,7 @@ func TestBookIsBounded(t *testing.T) {
 	}
 	hold(t, b, caller("red-2"), Red, time.Time{})
 	hold(t, b, caller("red-3"), Red, time.Time{})
-	if _, err := b.Hold(t.Context(), Word{Model: model, Who: caller("red-4"), Tier: Red, By: ann, Reason: "x"}, nil); pavise.KindOf(err) != pavise.Unavailable {
+	if _, err := b.Hold(t.Context(), Word{Model: model, Who: caller("red-4"), Tier: Red, By: ann, Reason: "x"}); pavise.KindOf(err) != pavise.Unavailable {
 		t.Errorf("a word too many: %v", err)
 	}
 	said := ""
@@ -236,7 +236,7 @@ func TestFilter(t *testing.T) {
 	other := pavise.Name{Tenant: "other", Kind: "model", ID: "m"}
 	for _, m := range []pavise.Name{model, other} {
 		for _, who := range []string{"a", "b"} {
-			if _, err := b.Hold(t.Context(), Word{Model: m, Who: caller(who), Tier: Red, By: ann, Reason: "x"}, nil); err != nil {
+			if _, err := b.Hold(t.Context(), Word{Model: m, Who: caller(who), Tier: Red, By: ann, Reason: "x"}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -262,7 +262,7 @@ func TestManyAtOnce(t *testing.T) {
 				b.Of(model, caller(j%7))
 				b.List(Filter{})
 				if j%20 == 0 {
-					_, _ = b.Hold(t.Context(), Word{Model: model, Who: caller(j % 7), Tier: Red, By: ann, Reason: fmt.Sprint(i)}, nil)
+					_, _ = b.Hold(t.Context(), Word{Model: model, Who: caller(j % 7), Tier: Red, By: ann, Reason: fmt.Sprint(i)})
 					_, _ = lift(b, caller((j+1)%7))
 				}
 			}
@@ -326,7 +326,7 @@ func TestHoldLetsNobodyGo(t *testing.T) {
 	b := s.open(t)
 	now, eve := time.Now(), caller("eve")
 	say := func(to Tier, lasts time.Duration) error {
-		_, err := b.Hold(t.Context(), Word{Model: model, Who: eve, Tier: to, Until: now.Add(lasts), By: ann, Reason: "x"}, nil)
+		_, err := b.Hold(t.Context(), Word{Model: model, Who: eve, Tier: to, Until: now.Add(lasts), By: ann, Reason: "x"})
 		return err
 	}
 	if err := say(Amber, 24*time.Hour); err != nil {
@@ -365,7 +365,7 @@ func TestUnsaidStaysAmber(t *testing.T) {
 	if steal(b, eve, noise(1), 300) == 0 {
 		t.Fatal("the thief is not found")
 	}
-	if _, err := b.Hold(t.Context(), Word{Model: model, Who: eve, Tier: Red, Until: time.Now().Add(time.Hour), By: ann, Reason: "x"}, nil); err != nil {
+	if _, err := b.Hold(t.Context(), Word{Model: model, Who: eve, Tier: Red, Until: time.Now().Add(time.Hour), By: ann, Reason: "x"}); err != nil {
 		t.Fatal(err)
 	}
 	if err := b.Unsay(t.Context(), model, eve); err != nil || b.Of(model, eve) != Amber {

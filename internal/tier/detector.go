@@ -10,7 +10,6 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/detect"
-	"github.com/pavise/pavise/internal/store"
 	"github.com/pavise/pavise/internal/sybil"
 	"github.com/pavise/pavise/internal/theft"
 )
@@ -32,8 +31,16 @@ const (
 type watching struct {
 	watch  sync.Mutex               // held by whoever looks, changes what is looked at, or keeps it
 	models map[pavise.Name]*watched // guarded by watch
-	lost   map[key]bool             // clients whose kept studies are to be dropped; guarded by watch
+	lost   map[remembered]bool      // what is kept and is to be dropped; guarded by watch
 	secret [32]byte                 // by which studies are told from what somebody made up; never changes
+}
+
+// A remembered is what is remembered of one client of a model, or of a pool of them: a study,
+// or what links it to others.
+type remembered struct {
+	model  pavise.Name
+	client string
+	links  bool
 }
 
 // A watched model is one that has a calibration. Book.watch guards it.
@@ -42,7 +49,7 @@ type watched struct {
 	eyes  *theft.Extraction
 	crowd *sybil.Watch       // through which eyes sees
 	told  map[string]instant // pools that something was said of, and when
-	dirty map[string]bool    // clients who asked since they were last kept
+	dirty map[string]bool    // clients and pools that were asked by since they were last kept
 	odd   uint64             // requests whose numbers do not lie as Lay says
 }
 
@@ -97,16 +104,28 @@ func (b *Book) Calibrate(ctx context.Context, model pavise.Name, w *Watch) (refu
 	next.eyes.Bind(b.secret, w.Digest)
 	next.eyes.Lost = func(client string) {
 		delete(next.dirty, client)
-		if who, err := pavise.ParseName(client); err == nil && len(b.lost) < maxLost {
-			b.lost[key{model, who}] = true
-		}
+		b.lose(remembered{model, client, false})
 	}
+	next.crowd.Crowd.Lost = func(who pavise.Name) { b.lose(remembered{model, who.String(), true}) }
+	next.crowd.Pooled = func(pool string) { next.dirty[pool] = true }
 	if refused, err = b.readStudies(ctx, model, next); err != nil {
 		return 0, err
 	}
+	links, err := b.readLinks(ctx, model, next)
+	if err != nil {
+		return 0, err
+	}
+	refused += links
 	b.models[model] = next
 	b.share()
 	return refused, nil
+}
+
+// lose has what is kept of somebody be dropped. b.watch is held.
+func (b *Book) lose(r remembered) {
+	if len(b.lost) < maxLost {
+		b.lost[r] = true
+	}
 }
 
 // Cluster is the name of the callers whom something links with one at a model; "" if
@@ -131,36 +150,6 @@ func (b *Book) share() {
 	for _, w := range b.models {
 		w.eyes.Most = maxClients / len(b.models)
 	}
-}
-
-// readStudies takes up what the store has of a model's clients, and drops from it what was
-// kept by another calibration. b.saving and b.watch are held.
-func (b *Book) readStudies(ctx context.Context, model pavise.Name, w *watched) (refused int, err error) {
-	digest := fmt.Sprintf("%x", w.Digest)
-	// A store that takes nothing keeps them until it does: they are not read.
-	_ = b.db.Update(ctx, func(tx *store.Tx) error {
-		_, err := tx.Exec(`DELETE FROM tier_studies WHERE model = ? AND calibration <> ?`, model.String(), digest)
-		return err
-	})
-	err = b.db.View(ctx, func(tx *store.Tx) error {
-		rows, err := tx.Query(`SELECT who, study FROM tier_studies WHERE model = ? AND calibration = ?`, model.String(), digest)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var who string
-			var study []byte
-			if err := rows.Scan(&who, &study); err != nil {
-				return err
-			}
-			if w.eyes.Restore(who, study) != nil {
-				refused++
-			}
-		}
-		return rows.Err()
-	})
-	return refused, err
 }
 
 // Name is what notes call the detector.
@@ -287,118 +276,5 @@ func (b *Book) forget(k key) {
 		w.eyes.Forget(k.who.String())
 		w.crowd.Crowd.Forget(k.who)
 		delete(w.dirty, k.who.String())
-	}
-}
-
-// A kept study is one on its way to the store.
-type keptStudy struct {
-	key
-	calibration string
-	study       []byte
-}
-
-// Save keeps what is new since it was last called, or of the detectors what some thousand
-// clients did of it; more says that others wait. A process that is killed has lost what
-// was not kept.
-func (b *Book) Save(ctx context.Context) (more bool, err error) {
-	b.saving.Lock()
-	defer b.saving.Unlock()
-	studies, lost, more := b.studies()
-	entries := b.changed()
-	err = b.db.Update(ctx, func(tx *store.Tx) error {
-		for _, e := range entries {
-			if err := b.keepEntry(tx, e); err != nil {
-				return err
-			}
-		}
-		for _, k := range lost {
-			if _, err := tx.Exec(`DELETE FROM tier_studies WHERE model = ? AND who = ?`, k.model.String(), k.who.String()); err != nil {
-				return err
-			}
-		}
-		for _, s := range studies {
-			if _, err := tx.Exec(`INSERT INTO tier_studies VALUES (?, ?, ?, ?) ON CONFLICT (model, who) DO UPDATE SET calibration = excluded.calibration, study = excluded.study`, s.model.String(), s.who.String(), s.calibration, s.study); err != nil {
-				return err
-			}
-		}
-		return b.keepClock(tx)
-	})
-	if err != nil {
-		b.again(studies, lost, entries)
-	}
-	return more, err
-}
-
-// Close keeps all that is new.
-func (b *Book) Close(ctx context.Context) error {
-	for {
-		if more, err := b.Save(ctx); err != nil || !more {
-			return err
-		}
-	}
-}
-
-// savedAtOnce is how many clients' studies one Save keeps: some 15 MiB.
-const savedAtOnce = 1024
-
-// studies takes the studies that are to be kept, and the clients whose are to be dropped.
-func (b *Book) studies() (list []keptStudy, lost []key, more bool) {
-	b.watch.Lock()
-	defer b.watch.Unlock()
-	for k := range b.lost {
-		lost = append(lost, k)
-	}
-	clear(b.lost)
-	for model, w := range b.models {
-		digest := fmt.Sprintf("%x", w.Digest)
-		for client := range w.dirty {
-			if len(list) == savedAtOnce {
-				return list, lost, true
-			}
-			delete(w.dirty, client)
-			who, err := pavise.ParseName(client)
-			if err != nil {
-				continue
-			}
-			if study, ok := w.eyes.AppendStudy(nil, client); ok {
-				list = append(list, keptStudy{key{model, who}, digest, study})
-			}
-		}
-	}
-	return list, lost, false
-}
-
-// changed takes the entries that the store has otherwise.
-func (b *Book) changed() (list []*entry) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.sweep()
-	for k := range b.unsaved {
-		e := b.find(k)
-		if e == nil {
-			e = &entry{key: k}
-		}
-		list = append(list, e)
-	}
-	clear(b.unsaved)
-	return list
-}
-
-// again has what could not be kept be kept the next time.
-func (b *Book) again(studies []keptStudy, lost []key, entries []*entry) {
-	b.watch.Lock()
-	for _, s := range studies {
-		if w := b.models[s.model]; w != nil {
-			w.dirty[s.who.String()] = true
-		}
-	}
-	for _, k := range lost {
-		b.lost[k] = true
-	}
-	b.watch.Unlock()
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, e := range entries {
-		b.unsaved[e.key] = true
 	}
 }

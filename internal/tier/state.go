@@ -45,6 +45,13 @@ var steps = []string{
 		PRIMARY KEY (model, created, rate)
 	 ) STRICT;
 	 CREATE TABLE tier_secret (id INTEGER PRIMARY KEY CHECK (id = 0), secret BLOB NOT NULL) STRICT;`,
+	`CREATE TABLE tier_links (
+		model       TEXT NOT NULL,
+		who         TEXT NOT NULL,
+		calibration TEXT NOT NULL, -- as in tier_studies
+		links       BLOB NOT NULL, -- what links the caller to others, as package sybil writes it, and a tag
+		PRIMARY KEY (model, who)
+	 ) STRICT;`,
 }
 
 // Config is what a book is made of.
@@ -74,7 +81,7 @@ func Open(ctx context.Context, cfg Config) (*Book, error) {
 	if b.most <= 0 {
 		b.most = maxStandings
 	}
-	b.models, b.lost = map[pavise.Name]*watched{}, map[key]bool{}
+	b.models, b.lost = map[pavise.Name]*watched{}, map[remembered]bool{}
 	if err := b.db.Migrate(ctx, "tier", steps); err != nil {
 		return nil, err
 	}
@@ -109,17 +116,11 @@ type keptSeen struct {
 
 // keep stores an entry, or takes it out of the store when it says nothing, and the clock
 // that its end is told by.
-func (b *Book) keep(tx *store.Tx, e *entry, also func(*store.Tx) error) error {
+func (b *Book) keep(tx *store.Tx, e *entry) error {
 	if err := b.keepEntry(tx, e); err != nil {
 		return err
 	}
-	if err := b.keepClock(tx); err != nil {
-		return err
-	}
-	if also != nil {
-		return also(tx)
-	}
-	return nil
+	return b.keepClock(tx)
 }
 
 func (b *Book) keepEntry(tx *store.Tx, e *entry) error {

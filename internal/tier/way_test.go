@@ -36,7 +36,7 @@ func BenchmarkOnTheWay(b *testing.B) {
 			b.Fatal("not green")
 		}
 		now := time.Now()
-		meter.ChargePart(now, who, model, 1, 1)
+		meter.Charge(now, who, pavise.Name{}, model, 1, 1)
 		q.Hear(now, who, model, asked, said)
 		n++
 	}

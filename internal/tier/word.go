@@ -11,20 +11,19 @@ import (
 
 // Hold has a caller stand at a model as an operator says, until the word ends, is lifted,
 // or a stricter one is given: it counts more than what a detector sees meanwhile. Green is
-// trust: the detector goes on looking, and what it sees counts once the word ends. also,
-// which may be nil, is part of the same transaction. The error is of kind Invalid; Conflict
+// trust: the detector goes on looking, and what it sees counts once the word ends. The error is of kind Invalid; Conflict
 // where a word holds that is stricter or holds longer, for whoever may hold somebody may
 // not let them go by it; or Unavailable where there are too many words of the tenant.
-func (b *Book) Hold(ctx context.Context, w Word, also func(*store.Tx) error) (Standing, error) {
-	return b.hold(ctx, w, false, also)
+func (b *Book) Hold(ctx context.Context, w Word) (Standing, error) {
+	return b.hold(ctx, w, false)
 }
 
 // Obey is Hold for what somebody else decided who knew what held: another word gives way.
 func (b *Book) Obey(ctx context.Context, w Word) (Standing, error) {
-	return b.hold(ctx, w, true, nil)
+	return b.hold(ctx, w, true)
 }
 
-func (b *Book) hold(ctx context.Context, w Word, decided bool, also func(*store.Tx) error) (Standing, error) {
+func (b *Book) hold(ctx context.Context, w Word, decided bool) (Standing, error) {
 	now := b.now()
 	if err := w.Validate(now); err != nil {
 		return Standing{}, err
@@ -59,7 +58,7 @@ func (b *Book) hold(ctx context.Context, w Word, decided bool, also func(*store.
 	if w.Tier == Green {
 		update = b.db.Update
 	}
-	if err := update(ctx, func(tx *store.Tx) error { return b.keep(tx, next, also) }); err != nil {
+	if err := update(ctx, func(tx *store.Tx) error { return b.keep(tx, next) }); err != nil {
 		return Standing{}, err
 	}
 	b.put(next)
@@ -122,7 +121,7 @@ func (b *Book) Unsay(ctx context.Context, model, who pavise.Name) error {
 		return nil
 	}
 	next := &entry{key: e.key, seen: e.seen}
-	if err := b.db.Update(ctx, func(tx *store.Tx) error { return b.keep(tx, next, nil) }); err != nil {
+	if err := b.db.Update(ctx, func(tx *store.Tx) error { return b.keep(tx, next) }); err != nil {
 		return err
 	}
 	b.put(next)
@@ -131,10 +130,9 @@ func (b *Book) Unsay(ctx context.Context, model, who pavise.Name) error {
 
 // Lift lets a caller be green again at a model, whoever said otherwise: what the detector
 // knows of the caller there is forgotten, and it looks anew. It returns how the caller
-// stood. Of the word, the model, the caller, the operator and the reason count. also,
-// which may be nil, is part of the same transaction. The error is of kind NotFound when
+// stood. Of the word, the model, the caller, the operator and the reason count. The error is of kind NotFound when
 // nothing is to be lifted.
-func (b *Book) Lift(ctx context.Context, w Word, also func(*store.Tx) error) (was Standing, err error) {
+func (b *Book) Lift(ctx context.Context, w Word) (was Standing, err error) {
 	w.Tier, w.Until = Green, b.now().Add(time.Hour)
 	if err := w.Validate(b.now()); err != nil {
 		return was, err
@@ -154,10 +152,12 @@ func (b *Book) Lift(ctx context.Context, w Word, also func(*store.Tx) error) (wa
 	}
 	gone := &entry{key: e.key}
 	err = b.db.Update(ctx, func(tx *store.Tx) error {
-		if _, err := tx.Exec(`DELETE FROM tier_studies WHERE model = ? AND who = ?`, w.Model.String(), w.Who.String()); err != nil {
-			return err
+		for _, links := range []bool{false, true} {
+			if err := dropMemory(tx, remembered{w.Model, w.Who.String(), links}); err != nil {
+				return err
+			}
 		}
-		return b.keep(tx, gone, also)
+		return b.keep(tx, gone)
 	})
 	if err != nil {
 		return was, err

@@ -77,19 +77,23 @@ type Bound struct {
 	Judged    int     `json:"judged"`  // of them, those that set the threshold
 	Rows      int     `json:"rows"`
 	Alpha     float64 `json:"alpha"`
-	Bound     float64 `json:"bound"` // the share of honest clients that may be taken for thieves
+	Bound     float64 `json:"bound"`                     // the share of honest clients that may be taken for thieves by what they ask
+	Repeating float64 `json:"repeating_bound,omitempty"` // and by how they repeat it; 0: a calibration of before, by which nobody is
 	Threshold float64 `json:"threshold"`
 	Looks     []int   `json:"looks"`
 }
 
 // BoundOf is what a calibration promises.
 func BoundOf(c *theft.Calibration) Bound {
-	return Bound{c.Clients, c.Judged, c.Rows, c.Alpha, c.Bound, c.Threshold, c.Looks}
+	return Bound{c.Clients, c.Judged, c.Rows, c.Alpha, c.Bound, c.Taken() - c.Bound, c.Threshold, c.Looks}
 }
 
 // Words say what the bound means.
 func (b Bound) Words() string {
 	s := fmt.Sprintf("of honest clients like the %d of the calibration, at most %.2g%% are taken for thieves", b.Clients, 100*b.Bound)
+	if b.Repeating > 0 {
+		s += fmt.Sprintf(" by what they ask and %.2g%% by how they repeat it", 100*b.Repeating)
+	}
 	if b.Bound > b.Alpha {
 		s += fmt.Sprintf("; for the %.2g%% that was asked for it takes %d clients", 100*b.Alpha, clientsFor(b.Alpha))
 	}

@@ -21,7 +21,7 @@ var notes = []string{
 	subject.KindShredded, issuer.KindCopied, issuer.KindReinvited, siem.KindDisabled, siem.KindUnreachable,
 	"serve.began", "node.state", "node.away", "witness.trusted", "bundle.taken", "bundle.refused", "policy.adopted", "policy.dropped",
 	"gateway.stale", "gateway.fresh", route.KindShadowed, "firewall.drifted", "firewall.suspected",
-	route.KindForgot, "watermark.committed",
+	route.KindForgot, route.KindUnwatched, "watermark.committed",
 }
 
 // Known reports whether there may be records of this kind: it is a verb, a kind of note,

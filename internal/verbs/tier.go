@@ -187,7 +187,7 @@ func (rooms *Rooms) tierHold(ctx context.Context, who pavise.Principal, req Tier
 	if rooms.Routes != nil && !rooms.Routes.Has(req.Model) {
 		return held, &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("no route leads to %s", req.Model), Hint: "pavise route list shows those that exist"}
 	}
-	standing, err := book.Hold(ctx, word, nil)
+	standing, err := book.Hold(ctx, word)
 	if err != nil {
 		return held, err
 	}
@@ -290,7 +290,7 @@ func (rooms *Rooms) tierLift(ctx context.Context, who pavise.Principal, req Tier
 // what held the caller before it was given.
 func (rooms *Rooms) lift(ctx context.Context, book *tier.Book, w tier.Word) (was tier.Standing, err error) {
 	if rooms.Nodes == nil {
-		return book.Lift(ctx, w, nil)
+		return book.Lift(ctx, w)
 	}
 	was, _ = book.Get(w.Model, w.Who)
 	w.Until = time.Now().Add(tier.AmberTime)

@@ -20,7 +20,7 @@ func TestTiersBehindAProxy(t *testing.T) {
 	as := func(tr tier.Tier) {
 		t.Helper()
 		word := tier.Word{Model: edgetest.Model, Who: pavise.Name{Tenant: edgetest.Tenant, Kind: "workload", ID: "app"}, Tier: tr, By: edgetest.Operator.Name(), Reason: "a test"}
-		if _, err := w.Tiers.Hold(t.Context(), word, nil); err != nil {
+		if _, err := w.Tiers.Hold(t.Context(), word); err != nil {
 			t.Fatal(err)
 		}
 	}

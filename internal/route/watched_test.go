@@ -1,0 +1,210 @@
+package route
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/onnx"
+	"github.com/pavise/pavise/internal/store"
+	"github.com/pavise/pavise/internal/theft"
+	"github.com/pavise/pavise/internal/tier"
+)
+
+// softmaxCalibration is of clients who ask the model of two numbers and three scores.
+func softmaxCalibration(t *testing.T) []byte {
+	t.Helper()
+	c, err := theft.Calibrate(func(yield func(*theft.Asked, error) bool) {
+		for i := range 24 {
+			for j := range 60 {
+				row := []float64{math.Sin(float64(i + j*j)), math.Cos(float64(i * j))}
+				e := []float64{math.Exp(row[0]), math.Exp(2 * row[1]), math.Exp(-row[0])}
+				sum := e[0] + e[1] + e[2]
+				if !yield(&theft.Asked{Client: fmt.Sprint(i), Input: row, Scores: []float64{e[0] / sum, e[1] / sum, e[2] / sum}, Class: -1}, nil) {
+					return
+				}
+			}
+		}
+	}, 0.05, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := c.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// otherSoftmax takes and gives what softmaxModel does, and says something else.
+func otherSoftmax() []byte {
+	other := onnx.NewWriter("other")
+	weights := other.Floats("w", []int{2, 3}, []float32{0, 1, 2, -1, 0, 1})
+	other.Node("Softmax", "scores", []string{other.Node("MatMul", "z", []string{other.Input("x", 2), weights})})
+	other.Output("scores", 3)
+	return other.Bytes()
+}
+
+// exec changes the store behind the table's back.
+func (w *world) exec(t *testing.T, query string, args ...any) {
+	t.Helper()
+	if err := w.db.Update(t.Context(), func(tx *store.Tx) error { _, err := tx.Exec(query, args...); return err }); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// fill makes so many other routes like the model's, in the store.
+func (w *world) fill(t *testing.T, n int) {
+	t.Helper()
+	for i := range n {
+		w.exec(t, `INSERT INTO gateway_routes SELECT 'local/model/other-' || ?, replace(route, '"local/model/m"', '"local/model/other-' || ? || '"') FROM gateway_routes WHERE name = ?`, i, i, theModel.String())
+	}
+}
+
+// unwatched are the notes of routes whose callers nobody looks at.
+func (w *world) unwatched() (notes []string) {
+	for _, r := range w.log.Records(0, w.log.Size()) {
+		if r.Kind == KindUnwatched {
+			notes = append(notes, r.On.ID+" "+string(r.Detail))
+		}
+	}
+	return notes
+}
+
+// TestOneCalibrationTooMany: a 65th route with a calibration is refused; one that is in the
+// store all the same keeps no gateway from starting, answers, and is said.
+func TestOneCalibrationTooMany(t *testing.T) {
+	dir := t.TempDir()
+	w := newWorld(t, dir)
+	calibration := softmaxCalibration(t)
+	w.put(t, func(s *Spec) { s.Calibration = calibration })
+	w.fill(t, tier.MaxWatched-1)
+	w.close()
+	w = newWorld(t, dir)
+	if notes := w.unwatched(); len(notes) != 0 {
+		t.Fatalf("%q", notes)
+	}
+	_, err := w.Put(t.Context(), operator, Spec{Name: "local/model/one-more", ONNX: softmaxModel(), Calibration: calibration})
+	if pavise.KindOf(err) != pavise.Invalid || !strings.Contains(err.Error(), "no more can be") || w.Has(pavise.Name{Tenant: tenant, Kind: "model", ID: "one-more"}) {
+		t.Errorf("the 65th: %v", err)
+	}
+	if plan := w.planTooMany(t); !strings.Contains(plan.Warning, "no more can be") || plan.Will.Calibration != "" {
+		t.Errorf("%+v", plan)
+	}
+	for _, name := range []string{"late", "later"} { // for the model itself has none any more
+		w.exec(t, `INSERT INTO gateway_routes SELECT 'local/model/' || ?, replace(route, '"local/model/other-1"', '"local/model/' || ? || '"') FROM gateway_routes WHERE name = 'local/model/other-1'`, name, name)
+	}
+	w.close()
+	w = newWorld(t, dir)
+	notes := w.unwatched()
+	if len(notes) != 1 || !strings.Contains(notes[0], "nobody looks for those who copy") || !strings.Contains(notes[0], `"severity":"warning"`) {
+		t.Errorf("the notes are %q", notes)
+	}
+	for l := range w.All() {
+		if l.Predictor == nil {
+			t.Errorf("%s does not answer", l.Model)
+		}
+	}
+}
+
+// planTooMany releases another model behind a calibrated name, fills the room of its calibration
+// meanwhile, and plans the way back.
+func (w *world) planTooMany(t *testing.T) ReleasePlan {
+	t.Helper()
+	w.change(t, Spec{ONNX: otherSoftmax()})
+	table := *w.live.Load()
+	one := *table[pavise.Name{Tenant: tenant, Kind: "model", ID: "other-1"}]
+	one.Model.ID = "meanwhile"
+	table[one.Model] = &one
+	defer delete(table, one.Model)
+	plan, err := w.PlanRollback(t.Context(), theModel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return plan
+}
+
+// TestWayBackOfCalibrations goes back to a model whose calibration is of another version, or
+// was changed, or that had none, or whose amber the terms of today do not allow: it comes back,
+// and the plan says what is otherwise. The gateway starts afterwards.
+func TestWayBackOfCalibrations(t *testing.T) {
+	calibration := softmaxCalibration(t)
+	older := bytes.Replace(calibration, []byte(`"pavise.calibration/3"`), []byte(`"pavise.calibration/1"`), 1)
+	for name, c := range map[string]struct {
+		before  func(t *testing.T, w *world) // the release of another model
+		after   func(t *testing.T, w *world)
+		warning string
+		watched bool
+	}{
+		"as it was": {watched: true},
+		"changed": {after: func(t *testing.T, w *world) {
+			w.exec(t, `UPDATE gateway_models SET onnx = ? WHERE onnx = ?`, older, calibration)
+		}, warning: "cannot be used"},
+		"gone": {after: func(t *testing.T, w *world) { w.exec(t, `DELETE FROM gateway_models WHERE onnx = ?`, calibration) }, warning: "cannot be used"},
+		"none then": {
+			before:  func(t *testing.T, w *world) { w.change(t, Spec{Calibration: []byte("none")}) },
+			after:   func(t *testing.T, w *world) { w.change(t, Spec{Calibration: calibration}) },
+			warning: "had no calibration",
+		},
+		"no altered answers now": {
+			before:  func(t *testing.T, w *world) { w.change(t, Spec{Alterable: new(true), Amber: "label"}) },
+			after:   func(t *testing.T, w *world) { w.change(t, Spec{Alterable: new(false), Amber: "budget"}) },
+			warning: "do not get what they got then", watched: true,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			w := newWorld(t, dir)
+			w.put(t, func(s *Spec) { s.Calibration = calibration })
+			if c.before != nil {
+				c.before(t, w)
+			}
+			w.change(t, Spec{ONNX: otherSoftmax()})
+			if c.after != nil {
+				c.after(t, w)
+			}
+			plan, err := w.PlanRollback(t.Context(), theModel)
+			if err != nil || c.warning == "" && plan.Warning != "" || !strings.Contains(plan.Warning, c.warning) {
+				t.Fatalf("%q, %v", plan.Warning, err)
+			}
+			if err := w.Rollback(t.Context(), changing(), theModel, plan.Before, unmarked); err != nil {
+				t.Fatal(err)
+			}
+			w.close()
+			w = newWorld(t, dir)
+			if now := w.current(theModel.String()); now.ONNX != plan.Model || (now.Calibration != "") != c.watched || now.Amber != "" {
+				t.Errorf("%+v", now)
+			}
+			if notes := w.unwatched(); len(notes) != 0 {
+				t.Errorf("%q", notes)
+			}
+		})
+	}
+}
+
+// TestCalibrationOfAnotherVersion: a stored calibration that this version does not read keeps no
+// gateway from starting.
+func TestCalibrationOfAnotherVersion(t *testing.T) {
+	dir := t.TempDir()
+	w := newWorld(t, dir)
+	calibration := softmaxCalibration(t)
+	w.put(t, func(s *Spec) { s.Calibration = calibration })
+	older := bytes.Replace(calibration, []byte(`"pavise.calibration/3"`), []byte(`"pavise.calibration/1"`), 1)
+	w.exec(t, `INSERT INTO gateway_models VALUES (?, ?)`, digestOf(older), older)
+	w.exec(t, `UPDATE gateway_routes SET route = replace(route, ?, ?)`, digestOf(calibration), digestOf(older))
+	w.close()
+	w = newWorld(t, dir)
+	if notes := w.unwatched(); len(notes) != 1 || !strings.Contains(notes[0], "pavise.calibration/1") {
+		t.Errorf("%q", notes)
+	}
+}
+
+func digestOf(b []byte) string {
+	sum := sha256.Sum256(b)
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
