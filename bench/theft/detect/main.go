@@ -223,7 +223,7 @@ func (f *finding) spoil(said, scores []float64) {
 	for k, v := range said {
 		f.spoilt += math.Abs(v - scores[k])
 	}
-	if slices.Index(said, slices.Max(said)) != slices.Index(scores, slices.Max(scores)) {
+	if top(said) != top(scores) {
 		f.turned++
 	}
 }
