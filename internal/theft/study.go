@@ -8,10 +8,11 @@ import (
 	"math"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/anomaly"
 )
 
 // studyFormat begins a study that is kept. Whatever changes what follows changes it.
-const studyFormat = "pavise.study/1\n"
+const studyFormat = "pavise.study/2\n"
 
 // maxEvidence bounds the words of a sighting that is kept, in bytes.
 const maxEvidence = 1 << 10
@@ -46,10 +47,9 @@ func (e *Extraction) AppendStudy(dst []byte, client string) (_ []byte, ok bool) 
 		w.singles(s.before[i][:])
 	}
 	for i := range s.ring {
-		for _, v := range s.ring[i].sketch {
+		for _, v := range s.ring[i] {
 			w.b = append(w.b, byte(v))
 		}
-		w.b = append(w.b, byte(s.ring[i].parent))
 	}
 	w.counts(uint64(s.best.Rows))
 	w.floats(s.best.Score)
@@ -104,7 +104,7 @@ func (s *study) read(r *reader, c *Calibration) {
 	flags := r.count(3)
 	s.again, s.told = flags&1 == 1, flags&2 == 2
 	r.must(r.count(groups) == groups)
-	s.ring = make([]kept, r.count(studyRing))
+	s.ring = make([][anomaly.SketchLen]int8, r.count(studyRing))
 	s.next = r.count(studyRing - 1)
 	r.floats(s.sums[:])
 	s.spread.read(r)
@@ -127,14 +127,9 @@ func (s *study) read(r *reader, c *Calibration) {
 		r.singles(s.before[i][:])
 	}
 	for i := range s.ring {
-		k := &s.ring[i]
-		for j, v := range r.take(len(k.sketch)) {
-			k.sketch[j] = int8(v)
+		for j, v := range r.take(len(s.ring[i])) {
+			s.ring[i][j] = int8(v)
 		}
-		if b := r.take(1); b != nil {
-			k.parent = int8(b[0])
-		}
-		r.must(k.parent >= -1 && int(k.parent) < len(s.ring))
 	}
 	s.best.Rows = r.count(math.MaxInt64)
 	score := [1]float64{}
