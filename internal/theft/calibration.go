@@ -32,7 +32,7 @@ const (
 // looks are the numbers of rows after which a client is judged. They are close together,
 // because what a client is held to is the worst of all of them: one more look hardly moves
 // the threshold, and finds who was missed by a little.
-var looks = []int{50, 100, 150, 250, 350, 500, 750, 1000, 1500, 2000}
+var looks = []int{50, 100, 150, 250, 350, 500, 750, 900, 1000, 1500, 2000}
 
 // A Level is how large a measure of known rows is.
 type Level struct {
