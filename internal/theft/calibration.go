@@ -349,9 +349,9 @@ func (t *trainer) fitMeans(points [][]float32, groups []int) {
 }
 
 // fitDistances learns how far a client's row is from the nearest of its others, and within
-// what distance one row in fifty has one: of all rows, and of those of the clients whose rows
-// are closest to each other, as of one who asks about one kind of thing. Such a client is
-// honest, and searches move by less.
+// what distance one row in fifty has one: of all rows, and of those of the one client in a
+// hundred whose rows are closest to each other, as of one who asks about one kind of thing.
+// Such a client is honest, and searches move by less.
 func (t *trainer) fitDistances() {
 	var all, closest []int32
 	for _, name := range t.order {
@@ -366,7 +366,7 @@ func (t *trainer) fitDistances() {
 	}
 	slices.Sort(all)
 	slices.Sort(closest)
-	t.c.Near, t.c.NearOwn = max(1, all[len(all)/50]), max(1, closest[len(closest)/50])
+	t.c.Near, t.c.NearOwn = max(1, all[len(all)/50]), max(1, closest[len(closest)/100])
 	for i := 1; i < studyBins; i++ {
 		t.c.DistanceBins = append(t.c.DistanceBins, all[len(all)*i/studyBins])
 	}
