@@ -25,7 +25,7 @@ var (
 func twoTiers() verbs.TierViews {
 	return verbs.TierViews{Tiers: []verbs.TierView{
 		{Standing: tier.Standing{Model: detector, Who: pavise.Name{Tenant: "local", Kind: pavise.Human, ID: "eve"}, Tier: tier.Red, Since: began.Add(-time.Hour), Until: began.Add(5 * time.Hour), By: pavise.Name{Tenant: "local", Kind: pavise.Human, ID: "ana"}, Reason: "a theft"}, Words: "local/human/ana said so: a theft"},
-		{Standing: tier.Standing{Model: detector, Who: scanner, Tier: tier.Amber, Since: began.Add(-time.Minute), Until: began.Add(24 * time.Hour), Evidence: &theft.Sighting{Rows: 250, Detector: "low-margin", Score: 3.5, Threshold: 2, Evidence: "40% of its rows lie close to a border of the model", Scores: [theft.LookCount]float64{0.4, 1.1, 3.5}, Looked: 3}}, Words: "a detector found it unlike honest clients: after 250 rows, 40% of its rows lie close to a border of the model"},
+		{Standing: tier.Standing{Model: detector, Who: scanner, Tier: tier.Amber, Since: began.Add(-time.Minute), Until: began.Add(24 * time.Hour), Evidence: &theft.Sighting{Rows: 250, Detector: "low-margin", Score: 3.5, Threshold: 2, Evidence: "40% of its rows lie close to a border of the model", Scores: [theft.LookCount]float64{0.4, 1.1, 1.2, 3.5}, Looked: 4}}, Words: "a detector found it unlike honest clients: after 250 rows, 40% of its rows lie close to a border of the model"},
 	}}
 }
 
@@ -75,7 +75,7 @@ func TestTierPage(t *testing.T) {
 	s.api.records = []verbs.TierRecord{{Index: 17, Kind: detect.KindSuspected, At: began, Words: "it nearly repeats itself"}}
 	resp, body := s.get(tierAddress(detector.String(), scanner.String()))
 	checkHeaders(t, "/tiers/of", resp, body)
-	if !strings.Contains(body, `aria-label="scores: 0.40 after 50 rows, 1.10 after 100 rows, 3.50 after 250 rows; the most of honest clients is 2.00"`) || strings.Count(body, `class="bar over" x=`) != 2 {
+	if !strings.Contains(body, `aria-label="scores: 0.40 after 50 rows, 1.10 after 100 rows, 1.20 after 150 rows, 3.50 after 250 rows; the most of honest clients is 2.00"`) || strings.Count(body, `class="bar over" x=`) != 2 {
 		t.Errorf("its looks are not drawn:\n%s", body)
 	}
 	said := text(body)

@@ -30,10 +30,12 @@ const (
 )
 
 // LookCount is how many looks at a client there are at most.
-const LookCount = 6
+const LookCount = 11
 
-// looks are the numbers of rows after which a client is judged.
-var looks = []int{50, 100, 250, 500, 1000, 2000}
+// looks are the numbers of rows after which a client is judged. They are close together,
+// because what a client is held to is the worst of all of them: one more look hardly moves
+// the threshold, and finds who was missed by a little.
+var looks = []int{50, 100, 150, 250, 350, 500, 750, 900, 1000, 1500, 2000}
 
 // Looks are the numbers of different rows after which a client is judged, as far as a
 // calibration supports them.
@@ -80,9 +82,10 @@ type Calibration struct {
 	Outside       Level              `json:"outside"`
 	Groups        []int              `json:"groups"` // classes that are looked at one by one
 	Guess         *Guess             `json:"guess"`
-	Traits        [][traits]Trait    `json:"traits"` // by group
-	Means         [][]float32        `json:"means"`  // by group: mean features; null where no row was seen
-	Near          int32              `json:"near"`   // squared distance of sketches up to which two rows are nearly one
+	Traits        [][traits]Trait    `json:"traits"`   // by group
+	Means         [][]float32        `json:"means"`    // by group: mean features; null where no row was seen
+	Near          int32              `json:"near"`     // squared distance of sketches up to which rows of two clients are nearly one
+	NearOwn       int32              `json:"near_own"` // the same of two rows of one client
 	DistanceBins  []int32            `json:"distance_bins"`
 	DistanceShare []float64          `json:"distance_share"`
 
@@ -356,37 +359,25 @@ func (t *trainer) fitMeans(points [][]float32, groups []int) {
 	}
 }
 
-// fitDistances learns how far a client's row is from the nearest of its others.
+// fitDistances learns how far a client's row is from the nearest of its others, and within
+// what distance one row in fifty has one: of all rows, and of those of the one client in a
+// hundred whose rows are closest to each other, as of one who asks about one kind of thing.
+// Such a client is honest, and searches move by less.
 func (t *trainer) fitDistances() {
-	var all []int32
-	var g glance
+	var all, closest []int32
 	for _, name := range t.order {
-		rows := t.reference[name].rows
-		sketches, exact := make([][anomaly.SketchLen]int8, len(rows)), make([]uint64, len(rows))
-		for i := range rows {
-			t.c.place(&g, &rows[i].Asked)
-			sketches[i], exact[i] = g.sketch, exactHash(&rowKey, rows[i].Input)
-		}
-		for i := range rows {
-			nearest := int32(-1)
-			for j := range rows {
-				if exact[i] == exact[j] {
-					continue
-				}
-				if d := apart(&sketches[i], &sketches[j]); nearest < 0 || d < nearest {
-					nearest = d
-				}
-			}
-			if nearest >= 0 {
-				all = append(all, nearest)
-			}
+		own := t.distances(t.reference[name].rows)
+		if len(own) > 0 {
+			slices.Sort(own)
+			all, closest = append(all, own...), append(closest, own[len(own)/50])
 		}
 	}
 	if len(all) == 0 {
-		all = []int32{0}
+		all, closest = []int32{0}, []int32{0}
 	}
 	slices.Sort(all)
-	t.c.Near = max(1, all[len(all)/50])
+	slices.Sort(closest)
+	t.c.Near, t.c.NearOwn = max(1, all[len(all)/50]), max(1, closest[len(closest)/100])
 	for i := 1; i < studyBins; i++ {
 		t.c.DistanceBins = append(t.c.DistanceBins, all[len(all)*i/studyBins])
 	}
@@ -395,4 +386,30 @@ func (t *trainer) fitDistances() {
 		bin, _ := slices.BinarySearch(t.c.DistanceBins, d)
 		t.c.DistanceShare[bin] += 1 / float64(len(all))
 	}
+}
+
+// distances are those of each row of a client to the nearest of its others that is not the
+// same to the last bit.
+func (t *trainer) distances(rows []sampledRow) (list []int32) {
+	var g glance
+	sketches, exact := make([][anomaly.SketchLen]int8, len(rows)), make([]uint64, len(rows))
+	for i := range rows {
+		t.c.place(&g, &rows[i].Asked)
+		sketches[i], exact[i] = g.sketch, exactHash(&rowKey, rows[i].Input)
+	}
+	for i := range rows {
+		nearest := int32(-1)
+		for j := range rows {
+			if exact[i] == exact[j] {
+				continue
+			}
+			if d := apart(&sketches[i], &sketches[j]); nearest < 0 || d < nearest {
+				nearest = d
+			}
+		}
+		if nearest >= 0 {
+			list = append(list, nearest)
+		}
+	}
+	return list
 }

@@ -161,10 +161,10 @@ type study struct {
 	heard    bool   // again, since it was last passed over
 	fresh    int    // different rows since the watch began
 	sums     [measures]float64
-	spread   spread      // of the traits of fresh rows
-	count    []float64   // fresh rows by group of classes
-	feature  [][]float32 // their features, summed
-	ring     []kept
+	spread   spread                    // of the traits of fresh rows
+	count    []float64                 // fresh rows by group of classes
+	feature  [][]float32               // their features, summed
+	ring     [][anomaly.SketchLen]int8 // rows that later ones are compared with
 	next     int
 	before   [2][anomaly.SketchLen]float32 // the last two fresh rows
 	bins     [studyBins]float64
@@ -178,12 +178,6 @@ type study struct {
 	best     Sighting // the highest score so far, above the threshold or not; without Scores
 	scores   [LookCount]float64
 	looked   int
-}
-
-// A kept row is one that later rows of its client are compared with.
-type kept struct {
-	sketch [anomaly.SketchLen]int8
-	parent int8 // place in the ring of the row nearest to it, -1 if none
 }
 
 // See looks at a row. It returns a sighting the first time that its client is unlike the
@@ -299,11 +293,11 @@ func (e *Extraction) measure(s *study, a *Asked, g *glance) {
 	c.traits(&of, g, a)
 	s.spread.add(&of, &c.Traits[g.group])
 	s.sums[measureOdd] += one(c.Scale.Odd(a.Input))
-	parent := s.compare(c, g)
+	s.compare(c, g)
 	if !s.pooled {
 		e.meet(s, a.Client, g)
 	}
-	s.keep(g, parent)
+	s.keep(g)
 	if s.feature[g.group] == nil {
 		s.feature[g.group] = make([]float32, c.Fourier.Len())
 	}
@@ -329,51 +323,52 @@ func (e *Extraction) meet(s *study, client string, g *glance) {
 	}
 }
 
-// compare returns the place of the nearest of them in the ring, or -1.
-func (s *study) compare(c *Calibration, g *glance) (parent int) {
-	parent, distance := -1, int32(math.MaxInt32)
+// compare holds the row against those of the ring, of which it looks for the two nearest.
+func (s *study) compare(c *Calibration, g *glance) {
+	nearest, second := -1, -1
+	distance, next := int32(math.MaxInt32), int32(math.MaxInt32)
 	for i := range s.ring {
-		if d := within(&s.ring[i].sketch, &g.sketch, distance); d < distance {
-			parent, distance = i, d
+		switch d := within(&s.ring[i], &g.sketch, next); {
+		case d < distance:
+			nearest, second, distance, next = i, nearest, d, distance
+		case d < next:
+			second, next = i, d
 		}
 	}
-	if parent < 0 {
-		return -1
+	if nearest < 0 {
+		return
 	}
 	s.near++
-	s.sums[measureNear] += one(distance <= c.Near)
+	s.sums[measureNear] += one(distance <= c.NearOwn)
 	bin, _ := slices.BinarySearch(c.DistanceBins, distance)
 	s.bins[bin]++
-	s.sums[measureLine] += one(s.onLine(g, parent))
-	return parent
+	s.sums[measureLine] += one(s.onLine(g, nearest, second))
 }
 
-// onLine reports whether the row lies on a line with the two before it, or with the one
-// nearest to it and the one nearest to that.
-func (s *study) onLine(g *glance, parent int) bool {
+// onLine reports whether the row lies on a line with the two before it, or with the two
+// nearest to it; second is -1 where there is none.
+func (s *study) onLine(g *glance, nearest, second int) bool {
 	if s.fresh > 2 && collinear(&s.before[0], &s.before[1], &g.fold) {
 		return true
 	}
-	grand := s.ring[parent].parent
-	if grand < 0 {
+	if second < 0 {
 		return false
 	}
 	var a, b, c [anomaly.SketchLen]float32
 	for k := range a {
-		a[k], b[k], c[k] = float32(s.ring[grand].sketch[k]), float32(s.ring[parent].sketch[k]), float32(g.sketch[k])
+		a[k], b[k], c[k] = float32(s.ring[second][k]), float32(s.ring[nearest][k]), float32(g.sketch[k])
 	}
 	return collinear(&a, &b, &c)
 }
 
 // keep puts the row into the ring.
-func (s *study) keep(g *glance, parent int) {
+func (s *study) keep(g *glance) {
 	s.before[0], s.before[1] = s.before[1], g.fold
-	k := kept{g.sketch, int8(parent)}
 	if len(s.ring) < studyRing {
-		s.ring = append(s.ring, k)
+		s.ring = append(s.ring, g.sketch)
 		return
 	}
-	s.ring[s.next] = k
+	s.ring[s.next] = g.sketch
 	s.next = (s.next + 1) % studyRing
 }
 

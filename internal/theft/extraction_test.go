@@ -323,7 +323,7 @@ func TestThievesAreFound(t *testing.T) {
 // TestHonestClientsStayGreen plays clients whom the calibration has not seen.
 func TestHonestClientsStayGreen(t *testing.T) {
 	w, c := calibrated(t)
-	if c.Clients != 60 || c.Judged != 49 || math.Abs(c.Bound-1.0/50) > 1e-9 || !slices.Equal(c.Looks, []int{50, 100, 250}) || c.Scores != worldClasses {
+	if c.Clients != 60 || c.Judged != 49 || math.Abs(c.Bound-1.0/50) > 1e-9 || !slices.Equal(c.Looks, []int{50, 100, 150, 250}) || c.Scores != worldClasses {
 		t.Errorf("%d clients, %d judged, bound %v, looks %v, %d scores", c.Clients, c.Judged, c.Bound, c.Looks, c.Scores)
 	}
 	e, amber := NewExtraction(c), []Sighting(nil)

@@ -8,6 +8,7 @@ import (
 	"math"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/anomaly"
 )
 
 // studyFormat begins a study that is kept. Whatever changes what follows changes it.
@@ -47,10 +48,9 @@ func (e *Extraction) AppendStudy(dst []byte, client string) (_ []byte, ok bool) 
 		w.singles(s.before[i][:])
 	}
 	for i := range s.ring {
-		for _, v := range s.ring[i].sketch {
+		for _, v := range s.ring[i] {
 			w.b = append(w.b, byte(v))
 		}
-		w.b = append(w.b, byte(s.ring[i].parent))
 	}
 	w.counts(uint64(s.looked))
 	w.floats(s.scores[:]...)
@@ -111,7 +111,7 @@ func (s *study) read(r *reader, c *Calibration, turns int) {
 	flags := r.count(7)
 	s.again, s.told, s.pooled = flags&1 == 1, flags&2 == 2, flags&4 == 4
 	r.must(r.count(groups) == groups)
-	s.ring = make([]kept, r.count(studyRing))
+	s.ring = make([][anomaly.SketchLen]int8, r.count(studyRing))
 	s.next = r.count(studyRing - 1)
 	r.floats(s.sums[:])
 	s.spread.read(r)
@@ -135,14 +135,9 @@ func (s *study) read(r *reader, c *Calibration, turns int) {
 		r.singles(s.before[i][:])
 	}
 	for i := range s.ring {
-		k := &s.ring[i]
-		for j, v := range r.take(len(k.sketch)) {
-			k.sketch[j] = int8(v)
+		for j, v := range r.take(len(s.ring[i])) {
+			s.ring[i][j] = int8(v)
 		}
-		if b := r.take(1); b != nil {
-			k.parent = int8(b[0])
-		}
-		r.must(k.parent >= -1 && int(k.parent) < len(s.ring))
 	}
 	s.looked = r.count(LookCount)
 	r.floats(s.scores[:])

@@ -122,7 +122,7 @@ func TestEverySighting(t *testing.T) {
 			at = append(at, i)
 		}
 	}
-	if !slices.Equal(at, []int{50, 100, 250, 500}) {
+	if !slices.Equal(at, []int{50, 100, 150, 250, 500}) {
 		t.Errorf("sighted at %v", at)
 	}
 	e.Forget("x")

@@ -10,7 +10,10 @@ import (
 )
 
 const (
-	lookJudged = 12 // judged clients must reach a look for it to be one
+	// So many judged clients must reach a look for it to be one. Where there are more of them
+	// it is half, up to twice as many: how far a few get says little of the next, and every
+	// look counts.
+	lookJudged = 12
 
 	// The furthest of some hundred clients is a shaky measure of how far clients get: so
 	// much is put on top of it.
@@ -43,7 +46,7 @@ func (t *trainer) measure() error {
 		reached[k.look] += int(one(!k.again))
 	}
 	n, turns := 0, 1
-	for n < len(looks) && reached[n] >= lookJudged {
+	for n < len(looks) && reached[n] >= max(lookJudged, min(2*lookJudged, reached[0]/2)) {
 		n++
 	}
 	for turns < len(looks) && len(t.turned[turns]) >= lookJudged {
@@ -179,7 +182,7 @@ func spreadLeast(measure, rows int) float64 {
 	case measure == measureCoverage:
 		return 3
 	}
-	return 0.05 + 3/float64(rows)
+	return 0.02 + 3/float64(rows)
 }
 
 // threshold sets it by the clients that the reference has not seen. Each is held to what the

@@ -32,7 +32,7 @@ var traitShares = [traitTells - 1]float64{0.25, 0.5, 0.75, 0.9, 0.97}
 // A Trait says how much of it known rows of a group have.
 type Trait struct {
 	Middle float32 `json:"middle"` // half of them have more
-	Unit   float32 `json:"unit"`   // so much more has one in ten; above 0
+	Unit   float32 `json:"unit"`   // so much more has one in ten, at least; above 0
 }
 
 // A spread is how much of each trait a client's rows have.
@@ -49,7 +49,9 @@ func (c *Calibration) traits(dst *[traits]float64, g *glance, a *Asked) {
 	dst[traitOutside] = c.Outside.doublings(c.Centers[g.group].Outside(g.point))
 }
 
-// fitTraits learns how much of each the rows of the reference have, by group.
+// fitTraits learns how much of each the rows of the reference have, by group. The unit of a
+// group is half of that of all rows at least: where the model is sure of a class, a little
+// doubt is still a little.
 func (t *trainer) fitTraits(list []*sampledRow, groups []int) {
 	c := t.c
 	c.Traits = make([][traits]Trait, len(c.Groups)+1)
@@ -65,15 +67,23 @@ func (t *trainer) fitTraits(list []*sampledRow, groups []int) {
 		for i, v := range of {
 			byGroup[groups[i]], all = append(byGroup[groups[i]], v[k]), append(all, v[k])
 		}
+		slices.Sort(all)
+		known := traitOf(all)
 		for group, own := range byGroup {
-			if len(own) < calibrationSample {
-				own = slices.Clone(all)
+			c.Traits[group][k] = known
+			if len(own) >= calibrationSample {
+				slices.Sort(own)
+				c.Traits[group][k] = traitOf(own)
+				c.Traits[group][k].Unit = max(c.Traits[group][k].Unit, known.Unit/2)
 			}
-			slices.Sort(own)
-			middle := own[len(own)/2]
-			c.Traits[group][k] = Trait{float32(middle), float32(max(own[len(own)*9/10]-middle, traitUnit))}
 		}
 	}
+}
+
+// traitOf is how much of a trait rows have, whose values are in order.
+func traitOf(sorted []float64) Trait {
+	middle := sorted[len(sorted)/2]
+	return Trait{float32(middle), float32(max(sorted[len(sorted)*9/10]-middle, traitUnit))}
 }
 
 // add counts the traits of a row.

@@ -46,9 +46,9 @@ func (w *world) habits(rng *rand.Rand, kind int) *habits {
 	h := &habits{kind: kind, bright: 0.7 + 0.5*rng.Float64(), noise: 0.06 * rng.Float64() * float64(rng.IntN(2)), quantised: rng.IntN(5) > 0}
 	h.mix, h.season = w.mix(rng), w.mix(rng)
 	if kind == single {
-		top := slices.Index(h.mix, slices.Max(h.mix))
+		most := top(h.mix)
 		clear(h.mix)
-		h.mix[top] = 1
+		h.mix[most] = 1
 	}
 	return h
 }

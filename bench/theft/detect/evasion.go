@@ -34,7 +34,7 @@ func (e *evader) evades(row []float32, class int) bool {
 	return said != nil && top(said) != class
 }
 
-func top(scores []float32) int { return slices.Index(scores, slices.Max(scores)) }
+func top[F float32 | float64](scores []F) int { return slices.Index(scores, slices.Max(scores)) }
 
 // hopSkipJump evades by the class that is answered alone (Chen, Jordan and Wainwright,
 // "HopSkipJumpAttack: A Query-Efficient Decision-Based Attack", 2020; algorithm 2 for L2,
@@ -96,16 +96,11 @@ func (e *evader) hop(goal, at []float32, class, round int, theta float64) []floa
 	n := int(100 * math.Sqrt(float64(round)))
 	signs, directions, mean := make([]float64, 0, n), make([][]float64, 0, n), 0.0
 	for range n {
-		u := e.direction(d)
-		row := slices.Clone(at)
-		for j := range row {
-			row[j] += float32(size*u[j]) * e.w.span(j)
-		}
 		if e.left == 0 {
 			return at
 		}
-		sign := -1.0
-		if e.evades(row, class) {
+		u, sign := e.direction(d), -1.0
+		if e.evades(e.moved(at, u, size), class) {
 			sign = 1
 		}
 		signs, directions, mean = append(signs, sign), append(directions, u), mean+sign/float64(n)
@@ -122,15 +117,20 @@ func (e *evader) hop(goal, at []float32, class, round int, theta float64) []floa
 	}
 	unit(way)
 	for step := far / math.Sqrt(float64(round)); e.left > 0 && step > 1e-6; step /= 2 {
-		row := slices.Clone(at)
-		for j := range row {
-			row[j] += float32(step*way[j]) * e.w.span(j)
-		}
-		if e.evades(row, class) {
+		if row := e.moved(at, way, step); e.evades(row, class) {
 			return e.border(goal, row, class, theta)
 		}
 	}
 	return at
+}
+
+// moved is a row that went so far some way, each column in its range.
+func (e *evader) moved(at []float32, way []float64, far float64) []float32 {
+	row := slices.Clone(at)
+	for j := range row {
+		row[j] += float32(far*way[j]) * e.w.span(j)
+	}
+	return row
 }
 
 func (e *evader) direction(d int) []float64 {
@@ -203,23 +203,29 @@ func (e *evader) edge(j int, allowed float32) float32 {
 
 // patch moves a square, or a run of columns, that covers a share of all.
 func (e *evader) patch(row, goal []float32, allowed float32, share float64) {
-	side := e.w.side
+	columns := e.covered(len(row), share)
+	by := allowed * float32(2*e.rng.IntN(2)-1)
+	for _, j := range columns {
+		row[j] = goal[j] + by*e.w.span(j)
+	}
+}
+
+// covered draws the columns of a patch.
+func (e *evader) covered(width int, share float64) (columns []int) {
+	side, n := e.w.side, max(1, int(share*float64(width)))
 	if side == 0 {
-		n := max(1, int(share*float64(len(row))))
-		from, by := e.rng.IntN(len(row)-n+1), float32(2*e.rng.IntN(2)-1)
+		from := e.rng.IntN(width - n + 1)
 		for j := from; j < from+n; j++ {
-			row[j] = goal[j] + by*allowed*e.w.span(j)
+			columns = append(columns, j)
 		}
-		return
+		return columns
 	}
-	n := max(1, int(math.Sqrt(share*float64(len(row)))))
-	x, y, by := e.rng.IntN(side-n+1), e.rng.IntN(len(row)/side-n+1), e.edge(0, allowed)
-	for dy := range n {
-		for dx := range n {
-			j := (y+dy)*side + x + dx
-			row[j] = goal[j] + by
-		}
+	n = max(1, int(math.Sqrt(share*float64(width))))
+	x, y := e.rng.IntN(side-n+1), e.rng.IntN(width/side-n+1)
+	for i := range n * n {
+		columns = append(columns, (y+i/n)*side+x+i%n)
 	}
+	return columns
 }
 
 // shrinking is the share that is moved in a try: halved at the places of the paper, scaled to

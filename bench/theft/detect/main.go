@@ -136,12 +136,8 @@ func (w *world) measure(n size, seed uint64) (*finding, error) {
 	if f.c, err = theft.Calibrate(traffic, alpha, seed); err != nil {
 		return nil, err
 	}
-	for i := range n.clients {
-		w.tryHonest(f, n.clients+i, seed)
-	}
-	for i := range n.others {
-		f.again += w.amber(f.c, i, -1, true, seed)
-		f.unseen += w.amber(f.c, 2*n.clients+i, bursting, false, seed)
+	if err := w.tryHonest(f, n, seed); err != nil {
+		return nil, err
 	}
 	for _, k := range attacks {
 		streams, err := w.streams(k, n.thieves, n.rows/2, seed)
@@ -189,42 +185,70 @@ func (w *world) record(n int, seed uint64) (theft.Traffic, error) {
 	}, nil
 }
 
-// tryHonest plays a client whom the calibration has not seen.
-func (w *world) tryHonest(f *finding, i int, seed uint64) {
-	e, left := theft.NewExtraction(f.c), false
-	guard := firewall.ModelGuard{Epsilon: 1}
-	w.honest(i, -1, false, seed, func(a *theft.Asked) bool {
-		f.rows++
-		if s, ok := e.See(a); ok {
-			left = true
-			f.honest = append(f.honest, amber{i, s})
+// tryHonest plays clients whom the calibration has not seen, those whom it has, who go on,
+// and such of a kind that it has not.
+func (w *world) tryHonest(f *finding, n size, seed uint64) error {
+	tried := make([]trial, n.clients+2*n.others)
+	if err := each(len(tried), func(i int) error {
+		switch t := &tried[i]; {
+		case i < n.clients:
+			w.honest(n.clients+i, -1, false, seed, t.watch(f.c))
+		case i < n.clients+n.others:
+			w.honest(i-n.clients, -1, true, seed, t.watch(f.c))
+		default:
+			w.honest(2*n.clients+i-n.clients-n.others, bursting, false, seed, t.watch(f.c))
 		}
-		if said := slices.Clone(a.Scores); left && guard.Row(said, a.Scores) == "" {
-			f.spoil(said, a.Scores)
+		return nil
+	}); err != nil {
+		return err
+	}
+	for i, t := range tried {
+		switch {
+		case i < n.clients:
+			f.rows, f.spoilt, f.turned = f.rows+t.rows, f.spoilt+t.spoilt, f.turned+t.turned
+			if t.left {
+				f.honest = append(f.honest, amber{n.clients + i, t.why})
+			}
+		case t.left && i < n.clients+n.others:
+			f.again++
+		case t.left:
+			f.unseen++
 		}
-		return true
-	})
+	}
+	return nil
 }
 
-// amber plays a client and is 1 if it left green.
-func (w *world) amber(c *theft.Calibration, i, kind int, goOn bool, seed uint64) (left int) {
-	e := theft.NewExtraction(c)
-	w.honest(i, kind, goOn, seed, func(a *theft.Asked) bool {
-		if _, ok := e.See(a); ok {
-			left = 1
+// A trial is what became of one honest client.
+type trial struct {
+	left   bool // green
+	why    theft.Sighting
+	rows   int
+	spoilt float64 // change of its answers in L1, summed, if amber answers are altered
+	turned int     // of its answers, those whose top class changed
+}
+
+// watch returns what looks at each row of the client.
+func (t *trial) watch(c *theft.Calibration) func(*theft.Asked) bool {
+	e, guard := theft.NewExtraction(c), firewall.ModelGuard{Epsilon: 1}
+	return func(a *theft.Asked) bool {
+		t.rows++
+		if s, ok := e.See(a); ok {
+			t.left, t.why = true, s
 		}
-		return left == 0
-	})
-	return left
+		if said := slices.Clone(a.Scores); t.left && guard.Row(said, a.Scores) == "" {
+			t.spoil(said, a.Scores)
+		}
+		return true
+	}
 }
 
 // spoil counts how an altered answer differs from the true one.
-func (f *finding) spoil(said, scores []float64) {
+func (t *trial) spoil(said, scores []float64) {
 	for k, v := range said {
-		f.spoilt += math.Abs(v - scores[k])
+		t.spoilt += math.Abs(v - scores[k])
 	}
-	if slices.Index(said, slices.Max(said)) != slices.Index(scores, slices.Max(scores)) {
-		f.turned++
+	if top(said) != top(scores) {
+		t.turned++
 	}
 }
 

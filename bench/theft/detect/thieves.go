@@ -82,11 +82,8 @@ func (w *world) real(rng *rand.Rand) []float32 {
 
 func mixed(w *world, rng *rand.Rand, rows int, ask func([]float32) []float32) error {
 	for range rows {
-		row, other, part := w.real(rng), w.real(rng), 0.3+0.4*rng.Float32()
-		for j := range row {
-			row[j] += part * (other[j] - row[j])
-		}
-		ask(row)
+		row, other := w.real(rng), w.real(rng)
+		ask(along(row, other, 0.3+0.4*rng.Float64()))
 	}
 	return nil
 }

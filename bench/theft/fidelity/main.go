@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"strings"
 	"time"
 
@@ -43,35 +44,37 @@ type line struct {
 	budget, share                       int // 0: the world's, all
 
 	points []extraction.Point
-	took   time.Duration
 }
+
+var worlds = []struct {
+	name string
+	make func(uint64) (*world, error)
+}{{"mnist", mnist}, {"mnist-linear", mnistLinear}, {"nsl-kdd", nslKDD}, {"nsl-kdd-tree", nslKDDTree}, {"sample", sample}}
 
 func run(ctx context.Context) error {
 	seed := flag.Uint64("seed", 1, "of everything")
 	only := flag.String("only", "", "one world: mnist, mnist-linear, nsl-kdd, nsl-kdd-tree or sample")
 	write := flag.Bool("write", false, "put the result into "+result.File)
 	flag.Parse()
-	conditions, began := result.Observe("."), time.Now()
+	conditions := result.Observe(".")
+	reports := make([]string, len(worlds))
+	group, ctx := errgroup.WithContext(ctx)
+	b := &bench{seed: *seed, slots: make(chan struct{}, runtime.NumCPU())}
+	for i, one := range worlds {
+		if *only == "" || *only == one.name {
+			group.Go(func() (err error) {
+				reports[i], err = b.measure(ctx, one.name, one.make)
+				return err
+			})
+		}
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
 	var text strings.Builder
 	fmt.Fprintf(&text, "## Model theft: fidelity against rows asked\n\nMade by `cd bench && go run ./theft/fidelity --seed %d --write`.\n\n%s", *seed, about)
-	for _, one := range []struct {
-		name string
-		make func(uint64) (*world, error)
-	}{{"mnist", mnist}, {"mnist-linear", mnistLinear}, {"nsl-kdd", nslKDD}, {"nsl-kdd-tree", nslKDDTree}, {"sample", sample}} {
-		if *only != "" && *only != one.name {
-			continue
-		}
-		w, err := one.make(*seed)
-		if err != nil {
-			fmt.Fprintf(&text, "\n### %s\n\nLeft out: its data are not here.\n", one.name)
-			fmt.Fprintln(os.Stderr, "left out:", err)
-			continue
-		}
-		if err := w.measure(ctx, *seed); err != nil {
-			return fmt.Errorf("%s: %w", w.name, err)
-		}
-		fmt.Fprintf(os.Stderr, "%s: %s\n", w.name, time.Since(began).Round(time.Second))
-		text.WriteString(w.report())
+	for _, report := range reports {
+		text.WriteString(report)
 	}
 	text.WriteString("\nConditions:\n\n" + conditions.String())
 	fmt.Print(text.String())
@@ -89,26 +92,56 @@ copy says. Copies are what ` + "`pavise redteam extract`" + ` makes: a perceptro
 64 units unless another is named; **own** is what the attack finds out itself. One seed; rows come from the same source as the model's own.
 `
 
-// measure runs every line, two at a time.
-func (w *world) measure(ctx context.Context, seed uint64) error {
+// A bench measures worlds beside each other: a processor has one line of a table to work on,
+// or one victim.
+type bench struct {
+	seed  uint64
+	slots chan struct{} // as many as there are processors
+}
+
+// do works once there is a processor for it, unless ctx ends.
+func (b *bench) do(ctx context.Context, work func() error) error {
+	select {
+	case b.slots <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-b.slots }()
+	return work()
+}
+
+// measure trains the victim of a world, has it stolen, and says how like it the copies are.
+func (b *bench) measure(ctx context.Context, name string, build func(uint64) (*world, error)) (string, error) {
+	var w *world
+	missing := b.do(ctx, func() (err error) {
+		w, err = build(b.seed)
+		return err
+	})
+	if ctx.Err() != nil {
+		return "", ctx.Err()
+	}
+	if missing != nil {
+		fmt.Fprintln(os.Stderr, "left out:", missing)
+		return fmt.Sprintf("\n### %s\n\nLeft out: its data are not here.\n", name), nil
+	}
 	held := extraction.Held{X: w.held.X, Victim: w.model(w.held.X).ArgMax(), Labels: w.held.Y}
+	began := time.Now()
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(2)
 	for i := range w.lines {
+		l := &w.lines[i]
 		group.Go(func() error {
-			if ctx.Err() != nil {
-				return ctx.Err()
+			err := b.do(ctx, func() error { return w.steal(l, b.seed, held) })
+			if err != nil {
+				return fmt.Errorf("%s, %s, %s, %s: %w", name, l.attack, l.defence, l.answers, err)
 			}
-			l := &w.lines[i]
-			began := time.Now()
-			if err := w.steal(l, seed, held); err != nil {
-				return fmt.Errorf("%s, %s, %s: %w", l.attack, l.defence, l.answers, err)
-			}
-			l.took = time.Since(began)
 			return nil
 		})
 	}
-	return group.Wait()
+	if err := group.Wait(); err != nil {
+		return "", err
+	}
+	fmt.Fprintf(os.Stderr, "%s: %s\n", name, time.Since(began).Round(time.Second))
+	return w.report(), nil
 }
 
 // steal runs one attack to its end and measures its copies.

