@@ -319,3 +319,25 @@ func TestPartsAreHeldToTheirRecord(t *testing.T) {
 		t.Errorf("a part alone: %v", err)
 	}
 }
+
+// TestWhatDetectorsMissIsNoted: a queue that is full drops requests, and the log says how many,
+// once for each time that somebody looks.
+func TestWhatDetectorsMissIsNoted(t *testing.T) {
+	w := newWorld(t, t.TempDir())
+	w.put(t, func(s *route.Spec) { s.Rate = "1000/1s burst 1000" })
+	for range 70 { // and nothing looks: Run was not called
+		if resp, text := w.post(t, good, nil); resp.StatusCode != 200 {
+			t.Fatalf("%d %s", resp.StatusCode, text)
+		}
+	}
+	for range 2 {
+		w.tellUnseen(t.Context())
+	}
+	notes := w.notes(t, KindOverlooked, 1)
+	if len(notes) != 1 || notes[0].On != theModel || notes[0].Summary != "detectors did not look at 6 answered requests, which came too fast or were too large" {
+		t.Errorf("%+v", notes)
+	}
+	if got := w.Tiers.Unseen(tenant); len(got) != 1 || got[0].Requests != 6 {
+		t.Errorf("%+v", got)
+	}
+}
