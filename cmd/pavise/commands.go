@@ -105,6 +105,7 @@ var fileCommands = map[string][]reflect.StructField{
 	"firewall": {
 		{Name: "Calibrate", Type: reflect.TypeFor[calibrateCommand](), Tag: `cmd:"" help:"Learn from recorded traffic what honest clients are like."`},
 		{Name: "Replay", Type: reflect.TypeFor[replayCommand](), Tag: `cmd:"" help:"Look for clients that copy a model in recorded traffic."`},
+		{Name: "Coverage", Type: reflect.TypeFor[coverageCommand](), Tag: `cmd:"" help:"Learn from records from where on embeddings may get noise."`},
 	},
 	"person": {
 		{Name: "Key", Type: reflect.TypeFor[personKeyCommand](), Tag: `cmd:"" help:"Print the fingerprint of your key, by which you are invited."`},

@@ -67,6 +67,55 @@ For example:
   pavise firewall replay --calibration calibration.json --traffic today.csv`
 }
 
+// coverageCommand is pavise firewall coverage: it reads a file, needs no server, and records
+// nothing.
+type coverageCommand struct {
+	Records string  `help:"Records as pavise ledger follow prints them, or pavise ledger list --json lists them." required:"" placeholder:"FILE"`
+	Alpha   float64 `help:"The share of honest clients that may be given noise." default:"0.05"`
+}
+
+// Help is the text behind the command's flags.
+func (*coverageCommand) Help() string {
+	return `Reads from the records of honest clients how much of the space of a model's embeddings
+each has covered, and says from where on noise would leave them alone. Records say it on
+routes with noise in --embeddings: begin with "noise:99%..100%", which alters nobody's
+vectors, and come back once honest clients have asked. 19 clients support 5 %, 99 support 1 %.
+
+For example:
+
+  pavise ledger list --kind model.infer --limit 1000 --json > records.json
+  pavise firewall coverage --records records.json`
+}
+
+func (v *coverageCommand) run(_ context.Context, c *cli) error {
+	if !(v.Alpha > 0 && v.Alpha < 1) {
+		return &ending{couldNotLook, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("--alpha %g is no share", v.Alpha), Hint: "give a number between 0 and 1, such as 0.05"}}
+	}
+	file, err := os.Open(v.Records)
+	if err != nil {
+		return &ending{couldNotLook, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("read the records: %v", err), Err: err}}
+	}
+	defer file.Close()
+	all, err := traffic.Coverage(file, v.Alpha)
+	if err != nil {
+		return &ending{couldNotLook, fmt.Errorf("read %s: %w", v.Records, err)}
+	}
+	if c.JSON {
+		return c.printJSON(struct {
+			Models   []traffic.Covered `json:"models"`
+			Recorded bool              `json:"recorded"` // this command leaves no record
+		}{all, false})
+	}
+	if len(all) == 0 {
+		fmt.Fprintln(c.stdout, "no record says what a caller has covered: only routes with noise in --embeddings are looked at")
+	}
+	for _, m := range all {
+		fmt.Fprintf(c.stdout, "%s: %d clients cover %.1f %% of the space at the middle, and %.1f %% at most\n%s\n", m.Model, m.Clients, 100*m.Median, 100*m.Most, m.Words)
+	}
+	fmt.Fprintln(c.stdout, "recorded: false")
+	return nil
+}
+
 const maxCalibration = 64 << 20 // bytes of a calibration in a file
 
 // A calibrated is what calibrate prints as JSON.

@@ -39,8 +39,9 @@ func (i tierItem) Held() bool { return i.Tier != tier.Green || i.By != (pavise.N
 // A tierPage is the body of the page of all who are not green.
 type tierPage struct {
 	Items  []tierItem
-	More   int    // standings that are not shown
-	Pushed uint64 // standings that were let go for want of room
+	More   int           // standings that are not shown
+	Pushed uint64        // standings that were let go for want of room
+	Unseen []tier.Unseen // what detectors did not see
 	Fields []field
 }
 
@@ -83,7 +84,7 @@ func (c *Console) tiers(w http.ResponseWriter, r *http.Request, s *session) {
 		c.refuse(w, s, err)
 		return
 	}
-	body := tierPage{More: list.More + max(0, len(list.Tiers)-maxTiers), Pushed: list.Pushed, Fields: []field{
+	body := tierPage{More: list.More + max(0, len(list.Tiers)-maxTiers), Pushed: list.Pushed, Unseen: list.Unseen, Fields: []field{
 		{Key: "model", Word: "Model", Example: "local/model/threat-detector", About: "tenant/model/id", Value: r.URL.Query().Get("model")},
 		{Key: "caller", Word: "Caller", Example: "local/workload/demo", About: "tenant/kind/id", Value: r.URL.Query().Get("caller")},
 	}}

@@ -59,12 +59,16 @@ func TestTiersPage(t *testing.T) {
 		t.Error("the callers' page does not lead here")
 	}
 	s.api.tiers.Tiers, s.api.tiers.More, s.api.tiers.Pushed = nil, 7, 12345
+	s.api.tiers.Unseen = []tier.Unseen{{Model: detector, Requests: 4321, Odd: 7, Findings: 2}}
 	for i := range maxTiers + 3 {
 		s.api.tiers.Tiers = append(s.api.tiers.Tiers, verbs.TierView{Standing: tier.Standing{Model: detector, Who: pavise.Name{Tenant: "local", Kind: pavise.Human, ID: fmt.Sprint("h", i)}, Tier: tier.Amber}})
 	}
 	_, body = s.get("/tiers")
 	if strings.Count(body, `class="row alter"`) != maxTiers || !strings.Contains(text(body), "and 10 more") || !strings.Contains(text(body), "12 345 others were let go") {
 		t.Error("the page does not end, or does not say that it did")
+	}
+	if want := "Of threat-detector detectors did not look at 4 321 answered requests since the start, could make nothing of 7, and lost 2 findings."; !strings.Contains(text(body), want) {
+		t.Errorf("the page does not say %q:\n%s", want, text(body))
 	}
 }
 

@@ -73,7 +73,9 @@ type Queue struct {
 	told       chan pavise.Finding
 	held       atomic.Int64  // numbers in the queue
 	overlooked atomic.Uint64 // requests that no detector saw
-	spare      sync.Pool     // of *Observation
+	missing    sync.Mutex
+	missed     map[pavise.Name]Missed // since it was last asked for, by model; guarded by missing
+	spare      sync.Pool              // of *Observation
 }
 
 // House returns the detectors of the house, by how many near duplicates among a caller's
@@ -98,7 +100,7 @@ func NewQueue(note Note, detectors []Detector) *Queue {
 		detectors = House(0)
 	}
 	return &Queue{
-		note: note, detectors: detectors, queue: make(chan *Observation, seenWaiting), told: make(chan pavise.Finding, tellWaiting),
+		note: note, detectors: detectors, missed: map[pavise.Name]Missed{}, queue: make(chan *Observation, seenWaiting), told: make(chan pavise.Finding, tellWaiting),
 		spare: sync.Pool{New: func() any { return new(Observation) }},
 	}
 }
@@ -115,12 +117,12 @@ func (q *Queue) Hear(at time.Time, who, model pavise.Name, asked *tensor.Request
 		size = size * int64(to-from) / int64(rows)
 	}
 	if from == to && rows > 0 || size > seenElements || len(q.queue) == cap(q.queue) {
-		q.overlooked.Add(1)
+		q.overlook(model)
 		return
 	}
 	if q.held.Add(size) > seenHeld {
 		q.held.Add(-size)
-		q.overlooked.Add(1)
+		q.overlook(model)
 		return
 	}
 	o := q.spare.Get().(*Observation)
@@ -131,7 +133,7 @@ func (q *Queue) Hear(at time.Time, who, model pavise.Name, asked *tensor.Request
 	select {
 	case q.queue <- o:
 	default:
-		q.overlooked.Add(1)
+		q.overlook(model)
 		q.free(o)
 	}
 }
@@ -148,15 +150,56 @@ func some(size int64, rows int) (from, to int) {
 	return from, from + n
 }
 
+// A Missed is what came to nothing for want of room or time.
+type Missed struct {
+	Requests uint64 // answered, that no detector saw
+	Findings uint64 // that nobody noted
+}
+
+// mostMissed bounds the models that are counted each by itself. More are counted as one,
+// that has no name.
+const mostMissed = 1 << 12
+
+// miss counts what came to nothing at a model.
+func (q *Queue) miss(model pavise.Name, requests, findings uint64) {
+	q.missing.Lock()
+	defer q.missing.Unlock()
+	m, known := q.missed[model]
+	if !known && len(q.missed) >= mostMissed {
+		model = pavise.Name{}
+		m = q.missed[model]
+	}
+	m.Requests += requests
+	m.Findings += findings
+	q.missed[model] = m
+}
+
+// Missed returns what came to nothing since it was last called, by model. What many models
+// beyond the first ones missed has the zero name.
+func (q *Queue) Missed() map[pavise.Name]Missed {
+	q.missing.Lock()
+	defer q.missing.Unlock()
+	was := q.missed
+	q.missed = map[pavise.Name]Missed{}
+	return was
+}
+
+// overlook counts a request at a model that no detector sees.
+func (q *Queue) overlook(model pavise.Name) {
+	q.overlooked.Add(1)
+	q.miss(model, 1, 0)
+}
+
 // Overlooked is how many answered requests no detector saw.
 func (q *Queue) Overlooked() uint64 { return q.overlooked.Load() }
 
 // Tell has a finding of somebody else's noted, off their way. It never waits; one of too
-// many is lost.
+// many is lost, and counted.
 func (q *Queue) Tell(f pavise.Finding) {
 	select {
 	case q.told <- f:
 	default:
+		q.miss(f.On, 0, 1)
 	}
 }
 

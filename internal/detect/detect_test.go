@@ -2,6 +2,7 @@ package detect
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -196,5 +197,28 @@ func TestHouse(t *testing.T) {
 	}
 	if early, usual, late := told(10), told(0), told(63); early == 0 || usual != 0 || late != 0 {
 		t.Errorf("told after %d rows, %d and %d", early, usual, late)
+	}
+}
+
+// TestMissedIsCounted counts by model what was dropped since it was last asked for: requests
+// and findings; of more models than there is room for it counts the sum.
+func TestMissedIsCounted(t *testing.T) {
+	q := NewQueue(nil, []Detector{&taker{}})
+	for range seenWaiting + 5 {
+		r, a := request(1)
+		q.Hear(time.Time{}, caller, model, r, a)
+	}
+	for range tellWaiting + 2 {
+		q.Tell(pavise.Finding{Kind: "firewall.drifted", On: model})
+	}
+	if got, again := q.Missed(), q.Missed(); len(got) != 1 || got[model] != (Missed{5, 2}) || len(again) != 0 || q.Overlooked() != 5 {
+		t.Errorf("%+v, and then %+v", got, again)
+	}
+	for i := range mostMissed + 7 {
+		r, a := request(1)
+		q.Hear(time.Time{}, caller, pavise.Name{Tenant: "t", Kind: "model", ID: fmt.Sprint(i)}, r, a)
+	}
+	if got := q.Missed(); len(got) != mostMissed+1 || got[pavise.Name{}].Requests != 7 {
+		t.Errorf("%d models, and %+v beyond", len(got), got[pavise.Name{}])
 	}
 }

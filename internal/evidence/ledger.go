@@ -13,6 +13,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/archive"
+	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/record"
@@ -298,19 +299,13 @@ func (rooms *Rooms) ledgerUnseal(ctx context.Context, who pavise.Principal, req 
 	if len(r.Sealed) == 0 {
 		return Unsealed{}, &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("record %d keeps nothing sealed", req.Index), Hint: "records of answered requests do"}
 	}
-	var bound struct {
-		ID string `json:"id"`
-	}
-	if err := json.Unmarshal(r.Detail, &bound); err != nil {
-		return Unsealed{}, fmt.Errorf("read the detail of record %d: %w", req.Index, err)
-	}
 	key := rooms.KEK.Tenant(r.Tenant)
 	if r.Subject != "" {
 		if key, err = rooms.Subjects.Key(ctx, r.Tenant, r.Subject); err != nil {
 			return Unsealed{}, err
 		}
 	}
-	plain, err := key.Open([]byte(bound.ID), r.Sealed)
+	plain, err := gateway.Unseal(key, &r, func(index uint64) (record.Record, error) { return rooms.ownRecord(who, index) })
 	return Unsealed{Index: req.Index, Subject: r.Subject, Kept: plain}, err
 }
 

@@ -95,7 +95,7 @@ func (w *world) opens(t *testing.T, index uint64, sent []byte) {
 	if err := json.Unmarshal(r.Detail, &trail); err != nil {
 		t.Fatal(err)
 	}
-	plain, err := w.open(t, r, trail.ID)
+	plain, err := w.open(t, r)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -139,7 +139,7 @@ func (g *Gateway) Admit(ctx context.Context, proof identity.Credentials, source 
 }
 
 // Run keeps snapshots of the meter and of the tiers until ctx is done, and a last one then,
-// notes how shadows do, and has the detectors look at what was answered. Its caller owns the
+// notes how shadows do and what detectors missed, and has the detectors look at what was answered. Its caller owns the
 // goroutine.
 //
 // Unguarded: it acts for nobody; it keeps the house's own state.
@@ -159,10 +159,12 @@ func (g *Gateway) Run(ctx context.Context) error {
 			_, _ = g.Tiers.Save(ctx)
 		case <-shadows.C:
 			g.Routes.TellShadows(ctx)
+			g.tellUnseen(ctx)
 		case <-ctx.Done():
 			g.Routes.TellShadows(ctx)
 			detectors.Wait() // who was seen at the end is kept, too
 			last := context.WithoutCancel(ctx)
+			g.tellUnseen(last)
 			return errors.Join(g.snapshotMeter(last), g.Tiers.Close(last))
 		}
 	}

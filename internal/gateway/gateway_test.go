@@ -136,13 +136,13 @@ func openWorld(t *testing.T, dir string) (*world, error) {
 }
 
 // open opens the sealed part of a record.
-func (w *world) open(t *testing.T, r record.Record, id string) ([]byte, error) {
+func (w *world) open(t *testing.T, r record.Record) ([]byte, error) {
 	t.Helper()
 	key, err := w.subjects.Key(t.Context(), tenant, r.Subject)
 	if err != nil {
 		return nil, err
 	}
-	return key.Open([]byte(id), r.Sealed)
+	return Unseal(key, &r, w.log.Read)
 }
 
 func (w *world) close() {
@@ -263,7 +263,7 @@ func TestAnswerHasItsRecord(t *testing.T) {
 		trail.Rows != 1 || trail.Charged != 1 || trail.Shape != "rounded to 4 digits" || len(trail.Answer) != 1 {
 		t.Errorf("record %+v, trail %+v", r, trail)
 	}
-	plain, err := w.open(t, r, trail.ID)
+	plain, err := w.open(t, r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -401,7 +401,7 @@ func TestShapes(t *testing.T) {
 	r := w.record(t, resp)
 	var trail Trail
 	json.Unmarshal(r.Detail, &trail)
-	plain, err := w.open(t, r, trail.ID)
+	plain, err := w.open(t, r)
 	if r.Outcome != pavise.Alter || !trail.Altered || err != nil || !bytes.Contains(plain, []byte("truth")) {
 		t.Errorf("altered answer: outcome %s, trail %+v, kept %s, %v", r.Outcome, trail, plain, err)
 	}

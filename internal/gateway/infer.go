@@ -22,10 +22,6 @@ import (
 	"github.com/pavise/pavise/internal/upstream"
 )
 
-// maxKept is how many bytes of a true answer a record keeps, sealed, when the
-// caller's was altered. A longer one is kept as its commitment only.
-const maxKept = 16 << 10
-
 // An Answer is what a caller gets.
 type Answer struct {
 	tensor.Message // in the caller's protocol
@@ -351,17 +347,17 @@ func (x *Exchange) outbound(ctx context.Context, truth *tensor.Response) (m tens
 		// What the model said is for the record, not for the caller.
 		return m, &pavise.Error{Kind: pavise.Unavailable, Msg: "the model answered other than its signature promises", Hint: "the operator finds what is wrong in the record", Err: err}
 	}
-	given, altered, err := x.inTier(ctx, truth)
+	shaped, altered, err := x.shape(ctx, truth)
 	if err != nil {
 		return m, err
 	}
-	shaped, verdict := x.route.Shape.ApplyIn(&x.desk.shaped, given)
-	x.entry.Verdict(verdict)
-	if verdict.Outcome == pavise.Deny {
-		return m, &pavise.Error{Kind: pavise.Unavailable, Msg: verdict.Reason}
-	}
 	if m, err = x.call.Protocol.AppendResponse(x.desk.said[:0], x.request, shaped); err != nil {
 		return m, err
+	}
+	if x.twofold() {
+		if m, err = x.level(m, shaped); err != nil {
+			return m, err
+		}
 	}
 	keepRoom(&x.desk.said, m.Body)
 	x.trail.Shape, x.trail.Output = x.route.Shaped, x.commit(m.Body)
@@ -369,42 +365,7 @@ func (x *Exchange) outbound(ctx context.Context, truth *tensor.Response) (m tens
 	for _, t := range shaped.Outputs {
 		x.trail.Answer = append(x.trail.Answer, Output{t.Name, t.Datatype, t.Shape})
 	}
-	return m, x.keep(ctx, truth, altered || verdict.Outcome == pavise.Alter)
-}
-
-// keep seals the salt, and the true answer when the caller got another, under the
-// key of whose data it is. Only who has paid and been answered can make it a new one.
-func (x *Exchange) keep(ctx context.Context, truth *tensor.Response, altered bool) error {
-	if altered {
-		own, err := truth.AppendJSON(x.desk.own[:0])
-		keepRoom(&x.desk.own, own)
-		if len(own) <= maxKept {
-			x.kept.Truth = own
-		}
-		if pavise.KindOf(err) == pavise.Invalid { // JSON cannot carry it
-			var m tensor.Message
-			m, err = tensor.OIP.AppendResponse(nil, &tensor.Request{Raw: tensor.Raw{All: true}}, truth)
-			own = m.Body
-		}
-		if err != nil {
-			return err
-		}
-		x.trail.Altered, x.trail.Truth = true, x.commit(own)
-	}
-	about, err := x.gateway.subjects.OfCaller(ctx, x.call.Model.Tenant, x.call.Subject, x.who.Name())
-	if err != nil {
-		return err
-	}
-	x.entry.Subject(about.ID)
-	room, envelope := new([]byte), new([]byte)
-	if x.desk != nil {
-		room, envelope = &x.desk.plain, &x.desk.sealed
-	}
-	plain := x.kept.appendJSON((*room)[:0])
-	keepRoom(room, plain)
-	*envelope = about.Key.SealIn(*envelope, []byte(x.trail.ID), plain) // not longer than what is kept of the truth
-	x.entry.Seal(*envelope)
-	return nil
+	return m, x.keep(ctx, truth, altered)
 }
 
 // commit returns the hex SHA-256 of salt ‖ b: whoever is shown the salt and b
@@ -469,6 +430,8 @@ type desk struct {
 	answer  Answer
 	outputs [2]Output // of the trail, as most models have no more
 	shaped  firewall.Shaped
+	amber   firewall.Shaped // the same, of the answer to a caller in amber
+	blank   []byte          // an answer without its numbers
 
 	text   []byte // of the request
 	said   []byte // the answer as the caller gets it
@@ -495,6 +458,7 @@ func takeDesk() *Exchange {
 func (d *desk) free() {
 	d.entry.Free()
 	d.shaped.Clear()
+	d.amber.Clear()
 	d.Exchange, d.answer, d.outputs = Exchange{}, Answer{}, [2]Output{}
 	desks.Put(d)
 }

@@ -110,7 +110,7 @@ func (g *Gateway) marksIn(ctx context.Context, r *record.Record) (marks []waterm
 	if err != nil {
 		return nil, 0, err
 	}
-	plain, err := key.Open([]byte(trail.ID), r.Sealed)
+	plain, err := Unseal(key, r, g.log.Read)
 	if err != nil {
 		return nil, 0, fmt.Errorf("open a marked answer: %w", err)
 	}

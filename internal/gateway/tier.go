@@ -1,11 +1,15 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/firewall"
+	"github.com/pavise/pavise/internal/infer"
 	"github.com/pavise/pavise/internal/tensor"
 	"github.com/pavise/pavise/internal/tier"
 )
@@ -14,9 +18,9 @@ import (
 // before the first mark, and at each start.
 const KindCommitted = "watermark.committed"
 
-// maxMarks is how many bytes of marks a record keeps, sealed: no more inputs of one answer
-// are marked than that has room for.
-const maxMarks = 12 << 10
+// maxMarks is how many bytes of marks are kept of one answer: no more inputs are marked than
+// that has room for, and the record counts the others.
+const maxMarks = tier.MarkRoom
 
 // stand finds out how the caller stands at the model, and refuses who is red. The caller
 // is told no measure, for that would tell a thief what to change; the operator is.
@@ -71,46 +75,146 @@ func (x *Exchange) alters() bool {
 	return x.tier == tier.Amber && x.route.Alterable && x.route.ForAmber.Alters() && !x.route.Observe && !x.past
 }
 
-// inTier returns the answer as the caller's tier has it, and leaves the model's own as it
-// is. Only a route that its owner declared alterable has another for callers in amber.
-func (x *Exchange) inTier(ctx context.Context, truth *tensor.Response) (given *tensor.Response, altered bool, err error) {
-	if x.tier != tier.Amber || !x.route.Alterable || x.route.Observe {
-		return truth, false, nil
-	}
-	given, how := truth, ""
-	if x.route.Mark > 0 {
-		given, altered = x.mark(ctx, truth)
-	}
-	if given, how, err = x.route.ForAmber.Apply(given, x.route.Shape); err != nil {
-		return nil, false, err
-	}
-	if altered {
-		how = strings.TrimPrefix(how+", marked", ", ")
-	}
-	if how == "" {
-		return truth, false, nil
-	}
-	x.entry.Verdict(pavise.Verdict{Check: "tier", Outcome: pavise.Alter, Reason: how})
-	return given, true, nil
+// twofold reports whether callers in amber get other answers on the route than those in
+// green. Both are then made for every caller, and one is thrown away: which one it is shows
+// neither in the time that it takes nor in the length.
+func (x *Exchange) twofold() bool {
+	return x.route.Alterable && !x.route.Observe && !x.past && (x.route.ForAmber.Alters() || x.route.Mark > 0)
 }
 
-// mark marks the answer where the model's key says so. What cannot be kept in the record
-// is not marked, and nothing is where the key's commitment is not in the log.
-func (x *Exchange) mark(ctx context.Context, truth *tensor.Response) (given *tensor.Response, altered bool) {
+// shape returns the model's answer as the caller gets it, which lies on the desk, and leaves
+// the model's own as it is. altered says that it has other numbers than the model's in more
+// than their decimals. Only a route that its owner declared alterable has another for
+// callers in amber, and only what is another than in green counts as altered for it.
+func (x *Exchange) shape(ctx context.Context, truth *tensor.Response) (shaped *tensor.Response, altered bool, err error) {
+	shaped, verdict := x.route.Shape.ApplyIn(&x.desk.shaped, truth)
+	if verdict.Outcome != pavise.Deny && x.twofold() {
+		given, how, err := x.inAmber(ctx, truth)
+		if err != nil && x.tier == tier.Amber {
+			return nil, false, err
+		}
+		if err == nil {
+			other, said := x.route.Shape.ApplyIn(&x.desk.amber, given)
+			if x.tier == tier.Amber && (said.Outcome == pavise.Deny || differ(shaped, other)) {
+				shaped, verdict, altered = other, said, true
+				x.entry.Verdict(pavise.Verdict{Check: "tier", Outcome: pavise.Alter, Reason: how})
+			}
+		}
+	}
+	x.entry.Verdict(verdict)
+	if verdict.Outcome == pavise.Deny {
+		return nil, false, &pavise.Error{Kind: pavise.Unavailable, Msg: verdict.Reason}
+	}
+	return shaped, altered || verdict.Outcome == pavise.Alter, nil
+}
+
+// inAmber returns the answer as callers in amber get it, before the route's own shape, and
+// what was done. Of a caller in another tier nothing of it is kept.
+func (x *Exchange) inAmber(ctx context.Context, truth *tensor.Response) (given *tensor.Response, how string, err error) {
+	given, marks := truth, 0
+	if x.route.Mark > 0 {
+		given, marks = x.mark(ctx, truth)
+	}
+	if given, how, err = x.route.ForAmber.Apply(given, x.route.Shape); err != nil {
+		return nil, "", err
+	}
+	if marks > 0 {
+		how = strings.TrimPrefix(how+", marked", ", ")
+	}
+	return given, how, nil
+}
+
+// differ reports whether two answers of the same form have other scores.
+func differ(a, b *tensor.Response) bool {
+	return !slices.EqualFunc(a.Outputs, b.Outputs, func(a, b tensor.Tensor) bool { return slices.Equal(a.Data.Floats, b.Data.Floats) })
+}
+
+// level fills the text of an answer up with spaces, to a length that follows from its form:
+// that of scores that are all as long as scores of such decimals get. So length tells nothing
+// of how a caller stands. What is longer still, as logits may be, leaves in longer steps.
+func (x *Exchange) level(m tensor.Message, shaped *tensor.Response) (tensor.Message, error) {
+	if infer.NameOf(x.call.Protocol) == tensor.NameOIPGRPC { // whose numbers have one length
+		return m, nil
+	}
+	blank, room, numbers := *shaped, 0, 0
+	blank.Outputs = slices.Clone(shaped.Outputs)
+	for i := range blank.Outputs {
+		t := &blank.Outputs[i]
+		if !x.route.Shape.Covers(t) || infer.NameOf(x.call.Protocol) == tensor.NameOIP && x.request.RawOutput(t.Name) {
+			continue
+		}
+		n := len(t.Data.Floats)
+		t.Data.Floats = make([]float64, n)
+		room, numbers = room+n*(widest(t.Datatype, x.route.Shape)-1), numbers+n // a 0 has one letter
+	}
+	if numbers == 0 {
+		return m, nil
+	}
+	empty, err := x.call.Protocol.AppendResponse(x.desk.blank[:0], x.request, &blank)
+	if err != nil {
+		return m, err
+	}
+	keepRoom(&x.desk.blank, empty.Body)
+	fill := len(empty.Body) + room - len(m.Body)
+	for fill < 0 {
+		fill += max(numbers, 64)
+	}
+	spaces := bytes.Repeat([]byte{' '}, fill)
+	if m.Header == tensor.NoHeader {
+		m.Body = append(m.Body, spaces...)
+		return m, nil
+	}
+	m.Body = slices.Insert(m.Body, m.Header, spaces...)
+	m.Header += fill
+	return m, nil
+}
+
+// widest is how many letters a probability has at most in an answer of a shape, or, where
+// nothing is rounded, hardly ever more.
+func widest(d tensor.Datatype, shape firewall.Shape) int {
+	switch {
+	case shape.Kind == firewall.Round:
+		return shape.Digits + 2
+	case d == tensor.FP64:
+		return 22
+	case d == tensor.FP32:
+		return 13
+	}
+	return 9
+}
+
+// mark marks the answer where the model's key says so, and returns in how many rows. Nothing
+// is marked where the key's commitment is not in the log, and what cannot be is said.
+func (x *Exchange) mark(ctx context.Context, truth *tensor.Response) (given *tensor.Response, marks int) {
+	amber := x.tier == tier.Amber
+	tell := func(reason string) {
+		if amber {
+			x.entry.Verdict(pavise.Verdict{Check: "tier", Outcome: pavise.Allow, Observed: true, Reason: reason})
+		}
+	}
 	m, err := x.gateway.marking(ctx, x.call.Model, x.route.Mark)
 	if err != nil {
-		x.entry.Verdict(pavise.Verdict{Check: "tier", Outcome: pavise.Allow, Observed: true, Reason: "nothing is marked: " + err.Error()})
-		return truth, false
+		tell("nothing is marked: " + err.Error())
+		return truth, 0
 	}
 	asked, said := x.route.Ordered(x.request, truth)
-	given, marks, altered := m.Apply(&asked, &said, maxMarks)
-	if len(marks) > 0 {
-		x.kept.Marks, x.trail.Marks = marks, x.commit(marks)
+	made := m.Apply(&asked, &said, maxMarks)
+	if made.Unfit != "" {
+		tell("nothing is marked: " + made.Unfit)
+		return truth, 0
 	}
-	if !altered {
-		return truth, false
+	if made.Dropped > 0 {
+		tell(fmt.Sprintf("%d marks and controls found no room to be kept, and were not given", made.Dropped))
 	}
-	return given, true
+	if len(made.Kept) > 0 {
+		if sum := x.commit(made.Kept); amber {
+			x.kept.Marks, x.trail.Marks = made.Kept, sum
+		}
+	}
+	if made.Marks == 0 {
+		return truth, 0
+	}
+	return made.Response, made.Marks
 }
 
 // A markedModel is one whose answers are marked at a rate.

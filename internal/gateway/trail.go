@@ -31,6 +31,7 @@ type Trail struct {
 	Unseen   bool     `json:"unseen,omitempty"`  // a proxy got leave to ask the model, and showed us no answer
 	Rung     string   `json:"rung,omitempty"`    // of the route's ladder: how long after the request was read it ended
 	Late     bool     `json:"late,omitempty"`    // it ended above the top of the ladder
+	Parts    []uint64 `json:"parts,omitempty"`   // the records that keep, sealed, what was too long for this one
 	Answer   []Output `json:"answer,omitempty"`  // the form of the answer
 }
 
@@ -46,6 +47,10 @@ type kept struct {
 	Salt  []byte          `json:"salt"`            // of the trail's commitments
 	Truth json.RawMessage `json:"truth,omitempty"` // the model's own answer, when altered and not too long
 	Marks json.RawMessage `json:"marks,omitempty"` // of the answer, and the controls, as package watermark has them
+	// Binary is the truth that JSON cannot carry, in the Open Inference Protocol with raw
+	// bytes, of which Header are its JSON.
+	Binary []byte `json:"binary,omitempty"`
+	Header int    `json:"header,omitempty"`
 }
 
 // AppendJSON appends what json.Marshal writes of the trail, which a test holds it to. By
@@ -78,6 +83,15 @@ func (t *Trail) AppendJSON(b []byte) []byte {
 	}
 	if t.Late {
 		b = append(b, `,"late":true`...)
+	}
+	for i, index := range t.Parts {
+		if i == 0 {
+			b = append(b, `,"parts":`...)
+		}
+		b = strconv.AppendUint(append(b, "[,"[min(i, 1)]), index, 10)
+	}
+	if len(t.Parts) > 0 {
+		b = append(b, ']')
 	}
 	for i := range t.Answer {
 		if i == 0 {
@@ -118,6 +132,10 @@ func (k *kept) appendJSON(b []byte) []byte {
 	}
 	if len(k.Marks) > 0 {
 		b = append(append(b, `,"marks":`...), k.Marks...)
+	}
+	if len(k.Binary) > 0 {
+		b = base64.StdEncoding.AppendEncode(append(b, `,"binary":"`...), k.Binary)
+		b = strconv.AppendInt(append(b, `","header":`...), int64(k.Header), 10)
 	}
 	return append(b, '}')
 }

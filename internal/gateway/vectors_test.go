@@ -129,7 +129,7 @@ func TestRotatedVectors(t *testing.T) {
 	}
 	var trail ChatTrail
 	json.Unmarshal(r.Detail, &trail)
-	plain, err := w.open(t, r, trail.ID)
+	plain, err := w.open(t, r)
 	if err != nil {
 		t.Fatal(err)
 	}

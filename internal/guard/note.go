@@ -36,3 +36,13 @@ func (g *Guard) note(ctx context.Context, how ledger.Durability, kind string, wh
 	_, err := g.append(ctx, r, how)
 	return err
 }
+
+// Keep records what did not fit into the record of an act that comes behind it: detail, as
+// JSON, and an envelope of package seal under the key of the subject with a pseudonym. It is
+// a note, and as durable as records of exchanges are: whoever has the act's record has it.
+// The error is as that of Note.
+func (g *Guard) Keep(ctx context.Context, kind string, on pavise.Name, detail []byte, pseudonym string, envelope []byte) (index uint64, err error) {
+	r := &record.Record{Kind: kind, Phase: record.Note, Tenant: on.Tenant, At: g.clock.stamp(), On: on, Detail: detail, Subject: pseudonym, Sealed: envelope}
+	receipt, err := g.append(ctx, r, ledger.Written)
+	return receipt.Index, err
+}

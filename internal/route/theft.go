@@ -148,6 +148,11 @@ func (t *Table) watched(ctx context.Context, r, was *Route, spec Spec) (own *cal
 	if r.Calibration != "" && t.calibrated(r.Model) >= tier.MaxWatched {
 		return nil, "", tooManyWatched()
 	}
+	if m, err := tier.ParseMeasure(r.Amber); err == nil { // said, now or before
+		if err := m.Undone(r.Shape); err != nil {
+			return nil, "", err
+		}
+	}
 	return own, warning, r.checkAmber()
 }
 
@@ -184,13 +189,13 @@ func (s Spec) amber(r *Route) error {
 
 // Measure is what callers in amber get.
 func (r Route) Measure() tier.Measure {
-	if m, err := tier.ParseMeasure(r.Amber); err == nil {
+	if m, err := tier.ParseMeasure(r.Amber); err == nil && m.Undone(r.Shape) == nil {
 		return m
 	}
-	if usual := tier.Usual(r.Alterable); !r.Language() && usual.Validate(r.Alterable, r.Shape, r.Signature) == nil {
+	if usual := tier.Usual(r.Alterable, r.Shape); !r.Language() && usual.Validate(r.Alterable, r.Shape, r.Signature) == nil {
 		return usual
 	}
-	return tier.Usual(false)
+	return tier.Usual(false, r.Shape)
 }
 
 // checkAmber reports whether callers in amber may get what the route says. The error is of

@@ -27,6 +27,9 @@ func printTiers(w io.Writer, l verbs.TierViews) {
 	if l.Pushed > 0 {
 		fmt.Fprintf(w, "%s let go since the start, because there was no room for more\n", Count(l.Pushed, "standing"))
 	}
+	for _, u := range l.Unseen {
+		fmt.Fprintf(w, "%s of %s since the start that no detector looked at\n", Count(u.Requests+u.Odd, "answered request"), u.Model)
+	}
 }
 
 // at is an instant to the minute, or "" for none.

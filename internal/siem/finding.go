@@ -173,21 +173,22 @@ func grave(severity string) Severity {
 
 // titles are of the findings that rooms leave, by their kind.
 var titles = map[string]string{
-	"change.broken":      "A change was run before anybody approved it",
-	"change.void":        "A change lost its approvals",
-	"change.unproven":    "The evidence log does not bear out a change",
-	"change.expired":     "Nobody decided on a change in time",
-	"change.overdue":     "Nobody looked at an emergency act in time",
-	"change.contested":   "An emergency act is contested",
-	"ledger.recovered":   "The end of the evidence log was torn and has been cut off",
-	"ledger.damaged":     "A record of the evidence log is damaged",
-	"witness.forked":     "A log has signed two histories",
-	"issuer.reinvited":   "Whoever holds the host of the control plane invited a person anew",
-	"firewall.drifted":   "A model is asked about other things than it was made for",
-	"firewall.suspected": "A caller asks as one does who studies a model",
-	"firewall.unwatched": "Nobody looks for those who copy a model",
-	KindDisabled:         "A receiver of findings does not want any more",
-	KindUnreachable:      "A receiver of findings does not answer",
+	"change.broken":       "A change was run before anybody approved it",
+	"change.void":         "A change lost its approvals",
+	"change.unproven":     "The evidence log does not bear out a change",
+	"change.expired":      "Nobody decided on a change in time",
+	"change.overdue":      "Nobody looked at an emergency act in time",
+	"change.contested":    "An emergency act is contested",
+	"ledger.recovered":    "The end of the evidence log was torn and has been cut off",
+	"ledger.damaged":      "A record of the evidence log is damaged",
+	"witness.forked":      "A log has signed two histories",
+	"issuer.reinvited":    "Whoever holds the host of the control plane invited a person anew",
+	"firewall.drifted":    "A model is asked about other things than it was made for",
+	"firewall.suspected":  "A caller asks as one does who studies a model",
+	"firewall.overlooked": "Detectors saw a part of what a model was asked",
+	"firewall.unwatched":  "Nobody looks for those who copy a model",
+	KindDisabled:          "A receiver of findings does not want any more",
+	KindUnreachable:       "A receiver of findings does not answer",
 }
 
 func titleOf(kind string) string { return cmp.Or(titles[kind], "A finding of "+record.Room(kind)) }

@@ -50,6 +50,7 @@ type Book struct {
 	unsaved map[key]bool // entries that the store has otherwise; guarded by mu
 
 	watching
+	blind unseen // what detectors did not see
 }
 
 // A key is one caller at one model.

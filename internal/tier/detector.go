@@ -50,7 +50,7 @@ type watched struct {
 	crowd *sybil.Watch       // through which eyes sees
 	told  map[string]instant // pools that something was said of, and when
 	dirty map[string]bool    // clients and pools that were asked by since they were last kept
-	odd   uint64             // requests whose numbers do not lie as Lay says
+	odd   uint64             // requests whose numbers do not lie as Lay says, since Odd was called
 }
 
 // A Watch says by what the callers of a model are looked at.
@@ -199,6 +199,20 @@ func (b *Book) See(o *detect.Observation) string {
 		says = strings.TrimPrefix(says+". "+b.together(w, o.Model, &p), ". ")
 	}
 	return strings.TrimSuffix(says, ". ")
+}
+
+// Odd returns how many requests at each model could not be looked at since it was last
+// called, because their numbers do not lie as the calibration has them.
+func (b *Book) Odd() map[pavise.Name]uint64 {
+	b.watch.Lock()
+	defer b.watch.Unlock()
+	all := map[pavise.Name]uint64{}
+	for model, w := range b.models {
+		if w.odd > 0 {
+			all[model], w.odd = w.odd, 0
+		}
+	}
+	return all
 }
 
 // factsOf is what is known of a caller beside what it asks.

@@ -31,14 +31,35 @@ func newMarking(k *watermark.Key) *Marking {
 }
 
 // CanMark reports, as an error of kind Invalid, why answers of a model cannot be marked: a
-// mark exchanges two scores, and whatever else the answer holds would tell.
+// mark exchanges two scores, and whatever else the answer holds would tell; and it is of an
+// input that a suspect can be asked again, all of it numbers.
 func CanMark(sig tensor.Signature) error {
-	if len(sig.Outputs) == 1 {
-		if p := sig.Outputs[0]; p.Datatype.IsFloat() && len(p.Shape) == 2 && p.Shape[1] != 1 {
-			return nil
-		}
+	no := func(format string, args ...any) error {
+		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf(format, args...), Hint: "leave --mark out"}
 	}
-	return &pavise.Error{Kind: pavise.Invalid, Msg: "only answers of one output, scores of rows × classes, can be marked", Hint: "leave --mark out"}
+	if len(sig.Outputs) != 1 {
+		return no("only answers of one output, scores of rows × classes, can be marked")
+	}
+	if p := sig.Outputs[0]; !p.Datatype.IsFloat() || len(p.Shape) != 2 || p.Shape[1] == 1 {
+		return no("only answers of one output, scores of rows × classes, can be marked")
+	}
+	columns := int64(0)
+	for _, p := range sig.Inputs {
+		switch p.Datatype.Family() {
+		case tensor.Floating, tensor.Signed, tensor.Unsigned:
+		default:
+			return no("input %q is %s, and only answers to numbers can be marked", p.Name, p.Datatype)
+		}
+		n := int64(1)
+		for _, dim := range p.Shape[min(1, len(p.Shape)):] {
+			n = min(n*max(dim, 1), watermark.MaxColumns+1)
+		}
+		columns += n
+	}
+	if columns > watermark.MaxColumns {
+		return no("only answers to rows of at most %d numbers can be marked", watermark.MaxColumns)
+	}
+	return nil
 }
 
 // Marking returns what marks the answers of a model at a rate, by a key that the master
@@ -106,19 +127,38 @@ func markKey(model pavise.Name, rate float64, created string, master []byte) (*w
 	return watermark.NewKey(secret, model.ID, rate, at, watermark.Quantiser{Kind: watermark.Exact})
 }
 
-// Apply returns the answer with the marks that the key makes, and leaves r as it is. kept
-// are those marks, and the controls, as a JSON list for the record, of at most so many
-// bytes: a row whose mark would take more is answered truly. altered says whether there is
-// a mark among them.
-func (m *Marking) Apply(asked *tensor.Request, r *tensor.Response, most int) (out *tensor.Response, kept []byte, altered bool) {
+// MarkRoom is how many bytes the marks of one answer take at most, as JSON: more than those
+// of any answer that callers may ask for are likely to, at the highest rate.
+const MarkRoom = 4 << 20
+
+// Marked is what became of an answer under a key.
+type Marked struct {
+	*tensor.Response        // as it is given
+	Kept             []byte // the marks and controls, as a JSON list for the record; nil: there are none
+	Marks            int    // rows that have another class
+	Dropped          int    // rows that the key would mark or make a control, and that there was no room for
+	Unfit            string // why no row of the answer can be marked; ""
+}
+
+// Apply returns the answer with the marks that the key makes, and leaves r as it is. What it
+// keeps of them has at most so many bytes: a row whose mark would take more is answered
+// truly, and counted.
+func (m *Marking) Apply(asked *tensor.Request, r *tensor.Response, most int) Marked {
+	out := Marked{Response: r}
 	rows := asked.Rows()
 	if rows < 1 || len(r.Outputs) != 1 {
-		return r, nil, false
+		out.Unfit = "it is not one output of rows"
+		return out
 	}
 	t := r.Outputs[0]
 	inputs := detect.AppendRows(nil, asked.Inputs, rows)
-	if !t.Datatype.IsFloat() || len(t.Shape) != 2 || t.Rows() != rows || t.Unfit() != "" || len(inputs)%rows != 0 || len(inputs) == 0 {
-		return r, nil, false
+	switch {
+	case !t.Datatype.IsFloat() || len(t.Shape) != 2 || t.Rows() != rows || t.Unfit() != "":
+		out.Unfit = "it is no scores of rows × classes"
+		return out
+	case len(inputs) == 0 || len(inputs)%rows != 0 || len(inputs)/rows > watermark.MaxColumns:
+		out.Unfit = fmt.Sprintf("its rows are not of 1 to %d numbers each", watermark.MaxColumns)
+		return out
 	}
 	width, classes := len(inputs)/rows, len(t.Data.Floats)/rows
 	marker := m.markers.Get().(*watermark.Marker)
@@ -130,25 +170,28 @@ func (m *Marking) Apply(asked *tensor.Request, r *tensor.Response, most int) (ou
 		if !given {
 			continue
 		}
-		before := len(kept)
-		kept = appendMark(append(kept, "[,"[min(before, 1)]), mark)
-		if len(kept) >= most {
-			kept = kept[:before]
+		before := len(out.Kept)
+		out.Kept = appendMark(append(out.Kept, "[,"[min(before, 1)]), mark)
+		if len(out.Kept) >= most {
+			out.Kept = out.Kept[:before]
 			copy(row, t.Data.Floats[i*classes:])
+			out.Dropped++
 			continue
 		}
-		altered = altered || mark.Marked != nil
+		if mark.Marked != nil {
+			out.Marks++
+		}
 	}
-	if len(kept) > 0 {
-		kept = append(kept, ']')
+	if len(out.Kept) > 0 {
+		out.Kept = append(out.Kept, ']')
 	}
-	if !altered {
-		return r, kept, false
+	if out.Marks > 0 {
+		t.Data.Floats = scores
+		copied := *r
+		copied.Outputs = []tensor.Tensor{t}
+		out.Response = &copied
 	}
-	t.Data.Floats = scores
-	copied := *r
-	copied.Outputs = []tensor.Tensor{t}
-	return &copied, kept, true
+	return out
 }
 
 // appendMark appends a mark as JSON, its numbers as the key looks at them: of 32 bits.

@@ -1,14 +1,19 @@
 package tier
 
 import (
+	"cmp"
+	"encoding/binary"
 	"fmt"
+	"hash/maphash"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"sync"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/tensor"
+	"github.com/pavise/pavise/internal/watermark"
 )
 
 // The kinds of Measure that are no firewall.Shape.
@@ -23,11 +28,14 @@ const (
 	Tight = 4
 	// guardEpsilon bounds the change of a row, in L1: half of what is possible.
 	guardEpsilon = 1
-	// guardMost is how many numbers of one answer are guarded: two milliseconds of work,
-	// whatever their classes. More are rounded instead.
-	guardMost = 1 << 11
-	// coarse is how many decimals the scores have that cannot be guarded.
+	// guardMost is how many numbers of one answer are guarded, in rows as they come: some
+	// milliseconds of work. The rows beyond are drawn, which costs a hundredth.
+	guardMost = 1 << 14
+	// coarse is how many of a route's decimals a guarded row hides from who looks for what
+	// is mixed into it.
 	coarse = 2
+	// drawn is what a record says of rows of which the top class alone is true.
+	drawn = "drawn"
 )
 
 // A Measure is what callers in amber get at a model. The zero Measure is Budget.
@@ -50,12 +58,31 @@ func ParseMeasure(text string) (Measure, error) {
 	return Measure{kind: s.Kind, shape: s}, nil
 }
 
-// Usual is the measure of a route of which nobody says another.
-func Usual(alterable bool) Measure {
-	if alterable {
+// Usual is the measure of a route of which nobody says another, whose answers have a shape
+// already: one that tells the class alone leaves nothing to guard.
+func Usual(alterable bool, route firewall.Shape) Measure {
+	if alterable && !labels(route) {
 		return Measure{kind: Guard}
 	}
 	return Measure{kind: Budget}
+}
+
+// Undone reports, as an error of kind Invalid, that callers in amber would be told by the
+// measure what those in green are told by the route's shape: the top class, and nothing else.
+func (m Measure) Undone(route firewall.Shape) error {
+	if !m.Alters() || !labels(route) {
+		return nil
+	}
+	return &pavise.Error{
+		Kind: pavise.Invalid, Msg: fmt.Sprintf("the route's answers tell the top class alone (%v), and %v keeps it: callers in amber would be told the same as all", route, m),
+		Hint: "use --amber budget, which is usual here; or another --shape",
+	}
+}
+
+// labels reports whether a shape tells the class on top and nothing else, so that no measure
+// that keeps the top changes what leaves.
+func labels(s firewall.Shape) bool {
+	return s.Kind == firewall.Label || s.Kind == firewall.Round && s.Digits == 0
 }
 
 // Alters reports whether answers are other than those of callers in green.
@@ -88,8 +115,8 @@ func (m Measure) Validate(alterable bool, route firewall.Shape, sig tensor.Signa
 		return nil
 	}
 	s := m.shape
-	if m.kind == Guard { // what cannot be guarded is rounded
-		s = firewall.Shape{Kind: firewall.Round, Digits: coarse}
+	if m.kind == Guard { // as label, it has to have classes
+		s = firewall.Shape{Kind: firewall.Label}
 	}
 	s.Scores = route.Scores
 	has := func(p tensor.Port) bool {
@@ -108,25 +135,28 @@ func (m Measure) Validate(alterable bool, route firewall.Shape, sig tensor.Signa
 var guards = sync.Pool{New: func() any { return new(firewall.ModelGuard) }}
 
 // Apply returns the answer as a caller in amber gets it, before the route's own shape, and
-// leaves r as it is. It says what was done, for the record. What cannot be guarded, because
-// it is no probabilities or too many, has fewer digits instead.
+// leaves r as it is. It says what was done, for the record. Every row is guarded by itself.
+// One that cannot be, because it is no probabilities or comes behind too many numbers, has
+// the true class on top of scores that are drawn; and a single score has no decimals.
 func (m Measure) Apply(r *tensor.Response, route firewall.Shape) (_ *tensor.Response, how string, err error) {
 	if !m.Alters() {
 		return r, "", nil
 	}
-	coarser := firewall.Shape{Kind: firewall.Round, Digits: coarse, Scores: route.Scores}
-	if m.kind != Guard {
-		coarser = m.shape
-		coarser.Scores = route.Scores
-	} else if out, ok := guarded(r, route); ok {
-		return out, Guard, nil
+	if m.kind == Guard {
+		return guarded(r, route)
 	}
+	coarser := m.shape
+	coarser.Scores = route.Scores
 	if route.Kind == firewall.Round && coarser.Kind == firewall.Round {
 		coarser.Digits = min(coarser.Digits, route.Digits)
 	}
 	out, verdict := coarser.Apply(r)
-	if verdict.Outcome == pavise.Deny && coarser.Kind != firewall.Round { // of logits no top is left by naming the others 0
-		coarser = firewall.Shape{Kind: firewall.Round, Digits: coarse, Scores: route.Scores}
+	// Of logits no top is left by naming the others 0, and a single score has no label.
+	for _, kind := range []string{firewall.Label, firewall.Round} {
+		if verdict.Outcome != pavise.Deny || coarser.Kind == firewall.Round {
+			break
+		}
+		coarser = firewall.Shape{Kind: kind, Scores: route.Scores}
 		out, verdict = coarser.Apply(r)
 	}
 	if verdict.Outcome == pavise.Deny { // nor would a caller in green be answered
@@ -135,48 +165,114 @@ func (m Measure) Apply(r *tensor.Response, route firewall.Shape) (_ *tensor.Resp
 	return out, coarser.String(), nil
 }
 
-// guarded guards the scores of an answer; ok is false when some of them cannot be.
-func guarded(r *tensor.Response, route firewall.Shape) (out *tensor.Response, ok bool) {
-	total := 0
-	for i := range r.Outputs {
-		if t := &r.Outputs[i]; route.Covers(t) {
-			if len(t.Shape) != 2 || t.Shape[1] < 2 || t.Unfit() != "" {
-				return nil, false
-			}
-			total += len(t.Data.Floats)
-		}
-	}
-	if total == 0 || total > guardMost {
-		return nil, false
-	}
-	g := guards.Get().(*firewall.ModelGuard)
-	defer guards.Put(g)
-	g.Epsilon, g.Grain = guardEpsilon, grain(route)
+// guarded guards the scores of an answer, row by row.
+func guarded(r *tensor.Response, route firewall.Shape) (out *tensor.Response, how string, err error) {
 	copied := *r
-	copied.Outputs = append([]tensor.Tensor(nil), r.Outputs...)
+	copied.Outputs = slices.Clone(r.Outputs)
+	w := rowGuard{ModelGuard: guards.Get().(*firewall.ModelGuard), left: guardMost}
+	defer guards.Put(w.ModelGuard)
+	w.Epsilon, w.Grain, w.grain = guardEpsilon, 0, grain(route)
 	for i := range copied.Outputs {
 		t := &copied.Outputs[i]
 		if !route.Covers(t) {
 			continue
 		}
-		g.Margin = margin(t.Datatype)
-		truth := t.Data.Floats
+		if why := t.Unfit(); why != "" || len(t.Shape) != 2 {
+			return nil, "", &pavise.Error{Kind: pavise.Unavailable, Msg: fmt.Sprintf("output %q %s", t.Name, cmp.Or(why, fmt.Sprintf("is no rows of scores, but of shape %d", t.Shape)))}
+		}
+		truth, classes := t.Data.Floats, int(t.Shape[1])
 		t.Data.Floats = make([]float64, len(truth))
-		for at := 0; at < len(truth); at += int(t.Shape[1]) {
-			row := t.Data.Floats[at : at+int(t.Shape[1])]
-			if g.Row(row, truth[at:at+len(row)]) != "" {
-				return nil, false
-			}
-			for k, v := range row {
-				row[k] = t.Datatype.Round(v)
-			}
+		w.Margin = margin(t.Datatype)
+		for at := 0; at < len(truth); at += classes {
+			w.row(t.Data.Floats[at:at+classes], truth[at:at+classes], t.Datatype)
 		}
 	}
-	return &copied, true
+	return &copied, w.how(), nil
 }
 
-// grain is how much of the true row is left in a guarded one: so much that scores that were
-// emptied still have digits where the route shows any.
+// A rowGuard guards one row after another.
+type rowGuard struct {
+	*firewall.ModelGuard
+	grain         float64 // how much of a row is drawn
+	left          int     // numbers that are guarded yet
+	sound, others int     // rows that were guarded, and that could not be
+	room          []float64
+}
+
+// how says what was done to the rows.
+func (w *rowGuard) how() string {
+	switch {
+	case w.others == 0:
+		return Guard
+	case w.sound == 0:
+		return drawn
+	}
+	return fmt.Sprintf("%s, and of %d rows %d %s", Guard, w.sound+w.others, w.others, drawn)
+}
+
+// row writes a row as a caller in amber gets it, of numbers that its type has.
+func (w *rowGuard) row(dst, truth []float64, d tensor.Datatype) {
+	if len(truth) == 1 {
+		dst[0] = d.Round(math.Round(truth[0]))
+		w.others++
+		return
+	}
+	w.left -= len(truth)
+	if w.left >= 0 && w.Row(dst, truth) == "" {
+		w.room = append(w.room[:0], truth...)
+		draw(w.room, truth)
+		for k := range dst {
+			dst[k] = d.Round(dst[k] + w.grain*(w.room[k]-dst[k]))
+		}
+		if watermark.Top(dst) == watermark.Top(truth) {
+			w.sound++
+			return
+		}
+	}
+	draw(dst, truth)
+	for k := range dst {
+		dst[k] = d.Round(dst[k])
+	}
+	w.others++
+}
+
+// draws makes what is drawn for a row the same whenever it is asked for, as the answers of
+// models are, and nobody's to foretell. It is the process's own, and never changes.
+var draws = maphash.MakeSeed()
+
+// draw writes probabilities that tell of a row which class is on top and nothing else: the
+// top has 0.6 to 0.95, and the others share the rest by chance.
+func draw(dst, truth []float64) {
+	var sums [2]uint64
+	var h maphash.Hash
+	h.SetSeed(draws)
+	var b [8]byte
+	for _, v := range truth {
+		binary.LittleEndian.PutUint64(b[:], math.Float64bits(v))
+		h.Write(b[:])
+	}
+	for i := range sums {
+		h.WriteByte(byte(i))
+		sums[i] = h.Sum64()
+	}
+	rng := rand.NewPCG(sums[0], sums[1])
+	unit := func() float64 { return float64(rng.Uint64()>>11+1) / (1<<53 + 1) }
+	top, rest := watermark.Top(truth), 0.0
+	for k := range dst {
+		dst[k] = unit()
+		rest += dst[k]
+	}
+	rest -= dst[top]
+	share := 0.6 + 0.35*unit()
+	for k := range dst {
+		dst[k] *= (1 - share) / rest
+	}
+	dst[top] = share
+}
+
+// grain is how much of a guarded row is drawn: so much that scores that were emptied still
+// have digits where the route shows any. Nothing of it is of the true row: of emptied scores
+// who multiplies would have it back.
 func grain(route firewall.Shape) float64 {
 	if route.Kind != firewall.Round {
 		return 1e-5

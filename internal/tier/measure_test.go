@@ -1,7 +1,10 @@
 package tier
 
 import (
+	"bytes"
+	"fmt"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
@@ -9,6 +12,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/tensor"
+	"github.com/pavise/pavise/internal/watermark"
 )
 
 func scoresOf(d tensor.Datatype, classes int, list ...float64) *tensor.Response {
@@ -44,15 +48,39 @@ func TestMeasures(t *testing.T) {
 	if m, _ := ParseMeasure("round:12"); m.Validate(true, firewall.Shape{}, portsOf(-1, 5)) == nil {
 		t.Error("12 digits are valid")
 	}
-	if (Measure{}).Alters() || (Measure{}).String() != Budget || Usual(true).String() != Guard || Usual(false).String() != Budget {
+	if (Measure{}).Alters() || (Measure{}).String() != Budget || Usual(true, firewall.Shape{}).String() != Guard || Usual(false, firewall.Shape{}).String() != Budget {
 		t.Error("the usual measures are others")
+	}
+	for _, shape := range []firewall.Shape{{Kind: firewall.Label}, {Kind: firewall.Round}} { // which leave nothing to guard
+		if m := Usual(true, shape); m.Alters() {
+			t.Errorf("%v: %v is usual", shape, m)
+		}
+		for _, text := range []string{"guard", "label", "round:2", "topk:2"} {
+			if m, _ := ParseMeasure(text); pavise.KindOf(m.Undone(shape)) != pavise.Invalid {
+				t.Errorf("%s on %v alters something", text, shape)
+			}
+		}
+		if (Measure{}).Undone(shape) != nil {
+			t.Errorf("a budget on %v is refused", shape)
+		}
+	}
+	if err := Usual(true, firewall.Shape{}).Undone(firewall.Shape{Kind: firewall.Round, Digits: 4}); err != nil {
+		t.Error(err)
+	}
+	two := portsOf(-1, 5)
+	two.Outputs = append(two.Outputs, tensor.Port{Name: "margin", Datatype: tensor.FP32, Shape: []int64{-1, 1}})
+	if err := Usual(true, firewall.Shape{}).Validate(true, firewall.Shape{}, two); pavise.KindOf(err) != pavise.Invalid {
+		t.Errorf("a single score beside the others cannot be guarded: %v", err)
+	}
+	if err := Usual(true, firewall.Shape{}).Validate(true, firewall.Shape{Scores: []string{"scores"}}, two); err != nil {
+		t.Errorf("which is none of the scores: %v", err)
 	}
 }
 
 // TestMeasuresOnAnswers: the answer has another spread, the same top, numbers that its type
 // has, and the model's own stays as it was.
 func TestMeasuresOnAnswers(t *testing.T) {
-	guard := Usual(true)
+	guard := Usual(true, firewall.Shape{})
 	for _, d := range []tensor.Datatype{tensor.FP64, tensor.FP32, tensor.FP16, tensor.BF16} {
 		for _, row := range [][]float64{{0.7, 0.2, 0.1}, {0.125, 0.5, 0.375}, {0.34, 0.33, 0.33}, {0, 0, 1}, {0.25, 0.25, 0.5}} {
 			for i := range row {
@@ -80,9 +108,24 @@ func TestMeasuresOnAnswers(t *testing.T) {
 		"logits": scoresOf(tensor.FP32, 3, 3.125, -1.5, 0.75),
 		"two at the top, to the last bit, among many": scoresOf(tensor.FP32, 2, 0.3, 0.3),
 	} {
+		truth := r.Outputs[0].Data.Floats
 		out, how, err := guard.Apply(r, firewall.Shape{})
-		if err != nil || how != "rounded to 2 digits" || len(out.Outputs) != 1 {
-			t.Errorf("%s: %q, %v", name, how, err)
+		if err != nil || how != drawn || len(out.Outputs) != 1 {
+			t.Fatalf("%s: %q, %v", name, how, err)
+		}
+		got := out.Outputs[0].Data.Floats
+		sum := 0.0
+		for k, v := range got {
+			sum += v
+			if slices.Contains(truth, v) || k > 0 && v >= got[0] {
+				t.Errorf("%s: %v became %v", name, truth, got)
+			}
+		}
+		if math.Abs(sum-1) > 1e-6 {
+			t.Errorf("%s: %v adds up to %v", name, got, sum)
+		}
+		if again, _, _ := guard.Apply(r, firewall.Shape{}); !slices.Equal(again.Outputs[0].Data.Floats, got) {
+			t.Errorf("%s: equal rows are answered unlike", name)
 		}
 	}
 	if out, how, err := (Measure{}).Apply(scoresOf(tensor.FP32, 2, 1, 0), firewall.Shape{}); err != nil || how != "" || out.Outputs[0].Data.Floats[0] != 1 {
@@ -95,33 +138,129 @@ func TestMeasuresOnAnswers(t *testing.T) {
 	if out, how, err := label.Apply(scoresOf(tensor.FP32, 3, 0.5, 0.2, 0.3), firewall.Shape{}); err != nil || how != "label only" || !slices.Equal(out.Outputs[0].Data.Floats, []float64{1, 0, 0}) {
 		t.Errorf("label: %q, %v", how, err)
 	}
-	if out, how, err := label.Apply(scoresOf(tensor.FP32, 1, 0.125), firewall.Shape{}); err != nil || how != "rounded to 2 digits" || len(out.Outputs) != 1 {
+	if out, how, err := label.Apply(scoresOf(tensor.FP32, 1, 0.625), firewall.Shape{}); err != nil || how != "rounded to 0 digits" || out.Outputs[0].Data.Floats[0] != 1 {
 		t.Errorf("the label of one class: %q, %v", how, err)
 	}
 	top, _ := ParseMeasure("topk:1")
-	if out, how, err := top.Apply(scoresOf(tensor.FP32, 3, -0.5, -0.25, -1), firewall.Shape{}); err != nil || how != "rounded to 2 digits" || out.Outputs[0].Data.Floats[1] != -0.25 {
+	if out, how, err := top.Apply(scoresOf(tensor.FP32, 3, -0.5, -0.25, -1), firewall.Shape{}); err != nil || how != "label only" || !slices.Equal(out.Outputs[0].Data.Floats, []float64{0, 1, 0}) {
 		t.Errorf("the top of logits below 0: %q, %v: a caller in green is answered", how, err)
 	}
 }
 
-// TestWideAnswersAreRounded: what takes long to guard is rounded instead, and the record
-// says so. A hundred thousand classes take no longer than others.
-func TestWideAnswersAreRounded(t *testing.T) {
-	for _, classes := range []int{guardMost, guardMost + 1, 100_000} {
-		row := make([]float64, classes)
-		for i := range row {
-			row[i] = 0.5 / float64(classes)
+// TestNoAnswerIsTooLargeToBeGuarded has answers of many rows and of many classes, around and
+// far above what is guarded in time: no row comes near the true one, all keep their top, and
+// rounded as the route has them they have as many digits.
+func TestNoAnswerIsTooLargeToBeGuarded(t *testing.T) {
+	route := firewall.Shape{Kind: firewall.Round, Digits: 4}
+	for _, c := range []struct {
+		rows, classes int
+		how           string
+	}{
+		{205, 10, Guard}, {512, 4, Guard}, {guardMost / 8, 8, Guard},
+		{guardMost/8 + 1, 8, "guard, and of 2049 rows 1 drawn"}, {20_000, 10, "guard, and of 20000 rows 18362 drawn"},
+		{1, guardMost, Guard}, {1, guardMost + 1, drawn}, {1, 100_000, drawn}, {3, 100_000, drawn},
+	} {
+		rng := rand.New(rand.NewPCG(uint64(c.rows), uint64(c.classes)))
+		var list []float64
+		for range c.rows {
+			list = append(list, softmax(rng, c.classes)...)
 		}
-		row[7] += 0.5
+		r := scoresOf(tensor.FP32, c.classes, list...)
 		began := time.Now()
-		out, how, err := Usual(true).Apply(scoresOf(tensor.FP32, classes, row...), firewall.Shape{Kind: firewall.Round, Digits: 4})
-		t.Logf("%d classes: %s, in %v", classes, how, time.Since(began))
-		if want := map[bool]string{true: Guard, false: "rounded to 2 digits"}[classes <= guardMost]; err != nil || how != want {
-			t.Errorf("%d classes: %q, %v", classes, how, err)
+		out, how, err := Usual(true, route).Apply(r, route)
+		t.Logf("%d × %d: %s, in %v", c.rows, c.classes, how, time.Since(began))
+		if err != nil || how != c.how {
+			t.Errorf("%d × %d: %q, %v", c.rows, c.classes, how, err)
+			continue
 		}
-		if got := out.Outputs[0].Data.Floats; slices.Index(got, slices.Max(got)) != 7 {
-			t.Errorf("%d classes: another one is on top", classes)
+		given, _ := route.Apply(out)
+		green, _ := route.Apply(r)
+		digits, others := 0, 0
+		for at := 0; at < len(list); at += c.classes {
+			row, truth := given.Outputs[0].Data.Floats[at:at+c.classes], green.Outputs[0].Data.Floats[at:at+c.classes]
+			away := 0.0
+			for k, v := range row {
+				away += math.Abs(v - truth[k])
+				digits += one(math.Abs(v*100-math.Round(v*100)) > 1e-6)
+				others += one(math.Abs(truth[k]*100-math.Round(truth[k]*100)) > 1e-6)
+			}
+			if top := slices.Index(list[at:at+c.classes], slices.Max(list[at:at+c.classes])); slices.Index(row, slices.Max(row)) != top {
+				t.Fatalf("%d × %d: another class is on top", c.rows, c.classes)
+			}
+			if away < 0.01 {
+				t.Fatalf("%d × %d: row %d is the true one: %.6v, %.6v", c.rows, c.classes, at/c.classes, row, truth)
+			}
 		}
+		if c.classes <= 10 && digits*10 < others*8 {
+			t.Errorf("%d × %d: %d scores of %d have more than two digits, and %d of the true ones", c.rows, c.classes, digits, len(list), others)
+		}
+	}
+}
+
+// TestGuardedRowsHoldNothingBack has scores that were emptied tell nothing of the true ones:
+// the digits that they have are not the true score in small.
+func TestGuardedRowsHoldNothingBack(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 5))
+	for _, route := range []firewall.Shape{{}, {Kind: firewall.Round, Digits: 4}} {
+		g := grain(route)
+		near, all := 0, 0
+		for range 400 {
+			truth := softmax(rng, 10)
+			out, _, err := Usual(true, route).Apply(scoresOf(tensor.FP64, 10, slices.Clone(truth)...), route)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for k, v := range out.Outputs[0].Data.Floats {
+				if v < g { // it was emptied
+					all++
+					near += one(math.Abs(v/g-truth[k]) < 0.02*truth[k])
+				}
+			}
+		}
+		if all < 100 || near > all/10 {
+			t.Errorf("%v: of %d emptied scores %d are the true ones in small", route, all, near)
+		}
+	}
+}
+
+func one(yes bool) int {
+	if yes {
+		return 1
+	}
+	return 0
+}
+
+// softmax draws a row of probabilities of FP32.
+func softmax(rng *rand.Rand, classes int) []float64 {
+	row, sum := make([]float64, classes), 0.0
+	for k := range row {
+		row[k] = math.Exp(2.5 * rng.NormFloat64())
+		sum += row[k]
+	}
+	for k := range row {
+		row[k] = float64(float32(row[k] / sum))
+	}
+	return row
+}
+
+// BenchmarkAmber is what callers of routes pay whose callers in amber get guarded answers.
+func BenchmarkAmber(b *testing.B) {
+	for _, c := range [][2]int{{1, 10}, {64, 10}, {256, 10}, {512, 4}, {1, 1000}, {2000, 10}, {1, 100_000}} {
+		rng := rand.New(rand.NewPCG(1, 1))
+		var list []float64
+		for range c[0] {
+			list = append(list, softmax(rng, c[1])...)
+		}
+		r, route := scoresOf(tensor.FP32, c[1], list...), firewall.Shape{Kind: firewall.Round, Digits: 4}
+		b.Run(fmt.Sprintf("%dx%d", c[0], c[1]), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, _, err := Usual(true, route).Apply(r, route); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*c[0]), "ns/row")
+		})
 	}
 }
 
@@ -149,30 +288,45 @@ func TestMarksThatDoNotFit(t *testing.T) {
 		}
 		return n
 	}
-	out, kept, altered := m.Apply(asked, said, 1<<20)
-	all := count(out)
-	if !altered || all < 20 || all > 90 || len(kept) < 1000 || count(said) != 0 {
-		t.Errorf("%d marks of 1000, %d bytes are kept; %v", all, len(kept), altered)
+	full := m.Apply(asked, said, 1<<20)
+	all := count(full.Response)
+	if full.Marks != all || full.Dropped != 0 || all < 20 || all > 90 || len(full.Kept) < 1000 || count(said) != 0 {
+		t.Errorf("%d marks of 1000: %+v", all, full.Marks)
 	}
-	out, kept, altered = m.Apply(asked, said, 900)
-	if n := count(out); !altered || n >= all || n < 1 || len(kept) > 900 {
-		t.Errorf("%d marks, %d bytes are kept", n, len(kept))
+	rows := bytes.Count(full.Kept, []byte(`"input"`))
+	some := m.Apply(asked, said, 900)
+	if n := count(some.Response); n != some.Marks || n >= all || n < 1 || len(some.Kept) > 900 || some.Dropped != rows-bytes.Count(some.Kept, []byte(`"input"`)) {
+		t.Errorf("%d marks, %d bytes are kept, %d are dropped of %d", n, len(some.Kept), some.Dropped, rows)
 	}
-	if _, kept, altered := m.Apply(asked, said, 1); altered || len(kept) != 0 {
-		t.Errorf("%q is kept", kept)
+	if none := m.Apply(asked, said, 1); none.Response != said || len(none.Kept) != 0 || none.Dropped != rows {
+		t.Errorf("%+v", none)
 	}
 	for name, r := range map[string]*tensor.Response{
 		"no outputs": {}, "ten rows": scoresOf(tensor.FP32, 2, make([]float64, 20)...), "one class": scoresOf(tensor.FP32, 1, make([]float64, 1000)...),
 	} {
-		if out, _, altered := m.Apply(asked, r, 1<<20); altered || out != r {
-			t.Errorf("%s: marked", name)
+		if out := m.Apply(asked, r, 1<<20); out.Response != r || name != "one class" && out.Unfit == "" {
+			t.Errorf("%s: marked, or %q", name, out.Unfit)
 		}
 	}
-	if err := CanMark(portsOf(-1, 1)); pavise.KindOf(err) != pavise.Invalid {
-		t.Errorf("one class: %v", err)
+	of := func(d tensor.Datatype, shape ...int64) tensor.Signature {
+		sig := portsOf(-1, 5)
+		sig.Inputs = []tensor.Port{{Name: "x", Datatype: tensor.FP32, Shape: []int64{-1, 3}}, {Name: "y", Datatype: d, Shape: shape}}
+		return sig
 	}
-	if CanMark(portsOf(-1, 2)) != nil || CanMark(portsOf(-1, -1)) != nil {
-		t.Error("scores cannot be marked")
+	for name, sig := range map[string]tensor.Signature{
+		"one class": portsOf(-1, 1), "texts": of(tensor.Bytes, -1, 1), "truths": of(tensor.Bool, -1, 1),
+		"rows that no list of marks takes": of(tensor.FP32, -1, watermark.MaxColumns-2), "far more": of(tensor.FP32, -1, 1<<40, 1<<40),
+	} {
+		if err := CanMark(sig); pavise.KindOf(err) != pavise.Invalid {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for name, sig := range map[string]tensor.Signature{
+		"two": portsOf(-1, 2), "any number": portsOf(-1, -1), "images": of(tensor.Uint8, -1, 28, 28), "the widest": of(tensor.FP32, -1, watermark.MaxColumns-3), "of any width": of(tensor.FP32, -1, -1),
+	} {
+		if err := CanMark(sig); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 	other, err := b.Marking(t.Context(), model, 0.01, master)
 	if err != nil || other.Key.Commitment() == m.Key.Commitment() {

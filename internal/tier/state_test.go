@@ -2,6 +2,7 @@ package tier
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -177,7 +178,24 @@ func TestOddRequests(t *testing.T) {
 			t.Error(said)
 		}
 	}
-	if odd := b.models[model].odd; odd != 6 {
-		t.Errorf("%d counted", odd)
+	if odd, again := b.Odd(), b.Odd(); odd[model] != 6 || len(again) != 0 {
+		t.Errorf("%v counted, and then %v", odd, again)
+	}
+}
+
+// TestUnseenIsSummed adds up what detectors did not see, for one tenant apart from others,
+// and of more models than are counted each it knows the sum.
+func TestUnseenIsSummed(t *testing.T) {
+	b := newShelf(t).open(t)
+	b.Missed(Unseen{Model: model, Requests: 3})
+	b.Missed(Unseen{Model: model, Requests: 4, Odd: 1, Findings: 2})
+	if got := b.Unseen("acme"); len(got) != 1 || got[0] != (Unseen{model, 7, 1, 2}) || len(b.Unseen("other")) != 0 {
+		t.Errorf("%+v", got)
+	}
+	for i := range mostUnseen + 10 {
+		b.Missed(Unseen{Model: pavise.Name{Tenant: "acme", Kind: "model", ID: fmt.Sprint(i)}, Requests: 1})
+	}
+	if got := b.Unseen("acme"); len(got) != mostUnseen || b.Unseen("")[0].Requests != 11 {
+		t.Errorf("%d models, and %+v beyond", len(got), b.Unseen(""))
 	}
 }

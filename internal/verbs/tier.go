@@ -92,6 +92,8 @@ type TierViews struct {
 	Tiers  []TierView `json:"tiers"`
 	More   int        `json:"more,omitempty"`   // so many others are not listed
 	Pushed uint64     `json:"pushed,omitempty"` // so many were let go since the start, because there was no room for more
+	// Unseen is what detectors did not see since the start, by model, to the last minute.
+	Unseen []tier.Unseen `json:"unseen,omitempty"`
 }
 
 // TierShown is all that is known of a caller at a model.
@@ -235,7 +237,7 @@ func (rooms *Rooms) tierList(ctx context.Context, who pavise.Principal, req Tier
 			list.Tiers = append(list.Tiers, viewTier(s))
 		}
 	}
-	list.Pushed = book.Pushed()
+	list.Pushed, list.Unseen = book.Pushed(), book.Unseen(who.Tenant)
 	return list, nil
 }
 

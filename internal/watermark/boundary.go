@@ -158,7 +158,7 @@ func (f *Fingerprint) Write(w io.Writer) (err error) {
 func ReadFingerprint(r io.Reader) (*Fingerprint, error) {
 	f := &Fingerprint{}
 	head, digest, err := readSheet[fingerprintHead](r, "the fingerprint", func(p Point, _ int) error {
-		if len(p.Input) == 0 || len(p.Input) > maxColumns || p.Label < 0 || p.Label >= MaxClasses {
+		if len(p.Input) == 0 || len(p.Input) > MaxColumns || p.Label < 0 || p.Label >= MaxClasses {
 			return fmt.Errorf("class %d of an input of %d numbers", p.Label, len(p.Input))
 		}
 		f.Points = append(f.Points, p)

@@ -86,7 +86,7 @@ func ReadMarks(r io.Reader) (*Marks, error) {
 
 func (m Mark) fault(classes int) error {
 	switch {
-	case len(m.Input) == 0 || len(m.Input) > maxColumns:
+	case len(m.Input) == 0 || len(m.Input) > MaxColumns:
 		return fmt.Errorf("an input of %d numbers", len(m.Input))
 	case m.True < 0 || m.True >= classes:
 		return fmt.Errorf("class %d of %d", m.True, classes)

@@ -15,8 +15,9 @@ const (
 )
 
 const (
-	directions = 8       // of cells
-	maxColumns = 1 << 17 // of an input
+	directions = 8 // of cells
+	// MaxColumns bounds the numbers of an input.
+	MaxColumns = 1 << 17
 	// alike is the share of different rows that must lie in different cells: where more
 	// share one, a mark is a mark on many inputs.
 	alike = 0.95
@@ -54,8 +55,8 @@ func (q Quantiser) fault() string {
 		return fmt.Sprintf("is %.40q; known are exact and cells", q.Kind)
 	}
 	switch {
-	case len(q.Scale) == 0 || len(q.Scale) > maxColumns:
-		return fmt.Sprintf("has %d columns, and not 1 to %d", len(q.Scale), maxColumns)
+	case len(q.Scale) == 0 || len(q.Scale) > MaxColumns:
+		return fmt.Sprintf("has %d columns, and not 1 to %d", len(q.Scale), MaxColumns)
 	case len(q.Width) != directions:
 		return fmt.Sprintf("has %d widths, and not %d", len(q.Width), directions)
 	case slices.ContainsFunc(q.Scale, func(v float64) bool { return !finite(v) || v < 0 }):

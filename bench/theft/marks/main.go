@@ -17,9 +17,12 @@ package main
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -27,10 +30,14 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/bench/result"
 	"github.com/pavise/pavise/bench/theft/dataset"
 	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/learn"
+	"github.com/pavise/pavise/internal/store"
+	"github.com/pavise/pavise/internal/tensor"
+	"github.com/pavise/pavise/internal/tier"
 	"github.com/pavise/pavise/internal/watermark"
 )
 
@@ -52,7 +59,7 @@ func run(ctx context.Context) error {
 		return err
 	}
 	m := &measurement{rows: known, test: test, innocent: *innocent}
-	for _, step := range []func() error{m.victim, m.mark, m.steal, m.others} {
+	for _, step := range []func() error{m.victim, func() error { return m.mark(ctx) }, m.steal, m.others} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -75,8 +82,9 @@ type measurement struct {
 	innocent   int
 
 	model    *learn.MLP
+	marking  *tier.Marking
 	key      *watermark.Key
-	fit      watermark.Fit
+	dropped  map[int]int              // marks and controls that found no room, by how many rows were asked at once
 	lists    map[int]*watermark.Marks // by how many rows were asked
 	labels   []int                    // of the rows that are asked, as they were given out
 	scores   learn.Matrix             // the same
@@ -105,31 +113,82 @@ func (m *measurement) victim() (err error) {
 	return err
 }
 
-// mark gives out answers to the rows that thieves ask.
-func (m *measurement) mark() error {
-	secret := sha256.Sum256([]byte("bench/theft/marks"))
-	quantiser, fit, err := watermark.FitCells(secret, floats(m.some(0, 5000).X))
-	if err != nil {
+// batches are how many rows thieves ask at once: the answers are those of the last.
+var batches = []int{16, 256}
+
+// mark gives out answers to the rows that thieves ask, as a gateway does on a route with
+// --mark 0.005 --amber budget --shape round:4, by a key of its own making.
+func (m *measurement) mark(ctx context.Context) (err error) {
+	if m.marking, err = marking(ctx); err != nil {
 		return err
 	}
-	m.fit = fit
-	if m.key, err = watermark.NewKey(secret, "mnist", watermark.DefaultRate, time.Date(2026, 11, 27, 0, 0, 0, 0, time.UTC), quantiser); err != nil {
-		return err
-	}
+	m.key, m.dropped = m.marking.Key, map[int]int{}
 	x := m.some(30_000, asked).X
-	m.scores = m.model.Predict(x)
-	marker := m.key.Marker()
-	m.lists = map[int]*watermark.Marks{3000: watermark.NewMarks(m.key, classes), asked: watermark.NewMarks(m.key, classes)}
-	for i, input := range floats(x) {
-		scores := floatsOf(m.scores.Row(i))
-		mark, given := marker.Answer(input, scores)
-		for j, v := range scores {
-			m.scores.Row(i)[j] = float32(v)
+	truth := m.model.Predict(x)
+	for _, batch := range batches {
+		m.scores, m.labels = learn.NewMatrix(asked, classes), nil
+		m.lists = map[int]*watermark.Marks{3000: watermark.NewMarks(m.key, classes), asked: watermark.NewMarks(m.key, classes)}
+		for from := 0; from < asked; from += batch {
+			if err := m.give(x, truth, from, min(batch, asked-from), batch); err != nil {
+				return err
+			}
 		}
-		m.labels = append(m.labels, watermark.Top(scores))
+	}
+	return nil
+}
+
+// marking is what a gateway marks answers with: made by its book of tiers.
+func marking(ctx context.Context) (*tier.Marking, error) {
+	dir, err := os.MkdirTemp("", "marks")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	db, err := store.Open(ctx, filepath.Join(dir, "state.db"))
+	if err != nil {
+		return nil, err
+	}
+	defer db.Close()
+	now := func() time.Time { return time.Date(2026, 11, 27, 0, 0, 0, 0, time.UTC) } // so that the key is the same each time
+	book, err := tier.Open(ctx, tier.Config{Store: db, Now: now})
+	if err != nil {
+		return nil, err
+	}
+	master := sha256.Sum256([]byte("bench/theft/marks"))
+	return book.Marking(ctx, pavise.Name{Tenant: "local", Kind: "model", ID: "mnist"}, watermark.DefaultRate, master[:])
+}
+
+// give answers some rows that were asked at once.
+func (m *measurement) give(x, truth learn.Matrix, from, n, batch int) error {
+	request := tensor.Request{Inputs: []tensor.Tensor{{Name: "x", Datatype: tensor.FP32, Shape: []int64{int64(n), int64(x.Cols)}}}}
+	said := tensor.Response{Outputs: []tensor.Tensor{{Name: "scores", Datatype: tensor.FP32, Shape: []int64{int64(n), classes}}}}
+	for i := range n {
+		request.Inputs[0].Data.Floats = append(request.Inputs[0].Data.Floats, floatsOf(x.Row(from+i))...)
+		said.Outputs[0].Data.Floats = append(said.Outputs[0].Data.Floats, floatsOf(truth.Row(from+i))...)
+	}
+	made := m.marking.Apply(&request, &said, tier.MarkRoom)
+	m.dropped[batch] += made.Dropped
+	given, _ := firewall.Shape{Kind: firewall.Round, Digits: 4}.Apply(made.Response)
+	for i := range n {
+		row := given.Outputs[0].Data.Floats[i*classes : (i+1)*classes]
+		for j, v := range row {
+			m.scores.Row(from + i)[j] = float32(v)
+		}
+		m.labels = append(m.labels, watermark.Top(row))
+	}
+	var marks []watermark.Mark
+	if len(made.Kept) > 0 {
+		if err := json.Unmarshal(made.Kept, &marks); err != nil {
+			return err
+		}
+	}
+	for _, mark := range marks {
 		for budget, list := range m.lists {
-			if given && i < budget {
-				list.Add(mark)
+			for i := from; i < min(from+n, budget); i++ {
+				if slices.EqualFunc(x.Row(i), mark.Input, func(v float32, w float64) bool { return v == float32(w) }) {
+					list.Add(mark)
+					break
+				}
 			}
 		}
 	}
@@ -280,8 +339,8 @@ func (m *measurement) report() (string, error) {
 		}
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "The victim, 784-128-10 on %d rows, is right on %.3f of the test rows. %d different rows lie in %d cells. Of the answers to %d rows %s. Rows of one cell count once.\n\n",
-		victims, same(truth, m.test.Y), m.fit.Unlike, m.fit.Cells, asked, counts(m.lists[asked]))
+	fmt.Fprintf(&b, "The victim, 784-128-10 on %d rows, is right on %.3f of the test rows. Answers are given out as a gateway gives them to callers in amber on a route with `--mark 0.005 --amber budget --shape round:4`, by a key that it made (`exact`), %d and %d rows at once, of which %d and %d marks and controls found no room. Of the answers to %d rows %s. Equal rows count once.\n\n",
+		victims, same(truth, m.test.Y), batches[0], batches[1], m.dropped[batches[0]], m.dropped[batches[1]], asked, counts(m.lists[asked]))
 	table := result.NewTable("suspect", "right", "as the victim", "marks", "hits", "log2 p", "verdict", "the same near the boundary", "")
 	for _, budget := range []int{3000, asked} {
 		innocent, err := m.held(budget)

@@ -9,7 +9,7 @@
 //
 // Run it from the bench directory:
 //
-//	go run ./theft/timing [--asked 4000] [--streams 1600] [--write]
+//	go run ./theft/timing [--asked 4000] [--streams 1600] [--stands 2000] [--write]
 package main
 
 import (
@@ -29,17 +29,16 @@ import (
 	"github.com/pavise/pavise/bench/result"
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/installation"
-	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/role"
 	"github.com/pavise/pavise/internal/route"
-	"github.com/pavise/pavise/internal/verbs"
 )
 
 func main() { result.Main("theft/timing", run) }
 
 func run(ctx context.Context) (err error) {
-	asked := flag.Int("asked", 4000, "questions for each row about whole answers")
-	streams := flag.Int("streams", 1600, "questions for each row about streams")
+	asked := flag.Int("asked", 4000, "questions for each row about whole answers; 0: none")
+	stands := flag.Int("stands", 2000, "questions for each row about how callers stand; 0: none")
+	streams := flag.Int("streams", 1600, "questions for each row about streams; 0: none")
 	write := flag.Bool("write", false, "put the result into "+result.File)
 	flag.Parse()
 	conditions := result.Observe(".")
@@ -48,6 +47,10 @@ func run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, h.close()) }()
+	stood, err := h.stands(ctx, *stands)
+	if err != nil {
+		return err
+	}
 	whole, err := h.wholeAnswers(ctx, *asked)
 	if err != nil {
 		return err
@@ -56,8 +59,8 @@ func run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	text := fmt.Sprintf("## Timing: what tells two kinds of questions apart\n\nMade by `cd bench && go run ./theft/timing --asked %d --streams %d --write`.\n\n%s\n%s\n%s",
-		*asked, *streams, whole, streamed, conditions)
+	text := fmt.Sprintf("## Timing: what tells two kinds of questions apart\n\nMade by `cd bench && go run ./theft/timing --asked %d --streams %d --stands %d --write`.\n\n%s\n%s\n%s\n%s",
+		*asked, *streams, *stands, whole, streamed, stood, conditions)
 	fmt.Println(text)
 	if *write {
 		return result.Write(result.File, "timing", text)
@@ -69,7 +72,8 @@ func run(ctx context.Context) (err error) {
 type house struct {
 	dir      string
 	server   string
-	token    string // a caller's
+	token    string          // a caller's
+	stood    map[string]bool // models that were put to ask how callers stand
 	operator *api.Client
 	models   *models
 	stop     func()
@@ -80,7 +84,7 @@ type house struct {
 }
 
 func open(ctx context.Context) (h *house, err error) {
-	h = &house{ran: make(chan error, 1), told: map[string]int{}}
+	h = &house{ran: make(chan error, 1), told: map[string]int{}, stood: map[string]bool{}}
 	ctx, h.stop = context.WithCancel(ctx)
 	if h.dir, err = os.MkdirTemp("", "timing"); err != nil {
 		return nil, err
@@ -104,12 +108,8 @@ func open(ctx context.Context) (h *house, err error) {
 		return nil, err
 	}
 	h.server, h.operator = access.Server, &api.Client{Base: access.Server, Token: access.Token}
-	var token issuer.Token
-	if err := h.operator.Call(ctx, "issuer.mint", verbs.MintRequest{Subject: "thief", Role: []string{issuer.RoleCaller}}, &token); err != nil {
-		return nil, err
-	}
-	h.token = token.Value
-	return h, nil
+	h.token, err = h.tokenOf(ctx, "thief")
+	return h, err
 }
 
 func (h *house) close() error {
@@ -188,6 +188,9 @@ func (s setting) String() string {
 
 // wholeAnswers measures answers that come at once.
 func (h *house) wholeAnswers(ctx context.Context, n int) (string, error) {
+	if n == 0 {
+		return "", nil
+	}
 	table := result.NewTable("the route has", "median, first kind", "median, second kind", "told apart, one answer", "told apart, ten answers each", "mean time, added", "above the top")
 	base := 0.0
 	for _, s := range []setting{{"none", ""}, {"5ms..2s", ""}, {"60ms..2s", ""}} {
@@ -220,6 +223,9 @@ func (h *house) wholeAnswers(ctx context.Context, n int) (string, error) {
 
 // streams measures streamed answers of a language model.
 func (h *house) streams(ctx context.Context, n int) (string, error) {
+	if n == 0 {
+		return "", nil
+	}
 	table := result.NewTable("the route has", "median time to the first byte", "and to the last", "median bytes", "told apart, one stream", "mean time, added", "bytes, times", "above the top")
 	base, size := 0.0, 0.0
 	for _, s := range []setting{{"none", "none"}, {"none", "50ms"}, {"150ms x8 to 9600ms", "none"}, {"150ms x8 to 9600ms", "50ms"}} {
