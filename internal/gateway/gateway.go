@@ -70,6 +70,7 @@ type Gateway struct {
 	limits   tensor.Limits
 	bodies   intake.Bodies // of the requests under way
 	suspects *detect.Queue
+	alerts   alerts
 	hears    bool // there are detectors that look at all models
 	kek      *seal.KEK
 	salt     [32]byte // parts the tenants' shares of model servers' caches; drawn at start, written nowhere

@@ -54,6 +54,7 @@ func (x *ChatExchange) looked(ctx context.Context) error {
 			}}
 		}
 	}
+	x.alert("a request", told)
 	if len(system) > 0 && p.Answers.Compares() {
 		x.prints = prompt.NewPrints(system...)
 	}
@@ -119,6 +120,7 @@ func (x *ChatExchange) judged(ctx context.Context, c *prompt.Classifier) error {
 		v.Outcome = pavise.Deny
 	case opinion.Flagged && c.Action == prompt.Alert:
 		v.Outcome, v.Observed = pavise.Deny, true
+		x.alert("a request", []prompt.Told{{Finding: prompt.Finding{Rule: checkClassifier}, Action: prompt.Alert}})
 	}
 	if err := x.check(v, pavise.Invalid); err != nil {
 		return &Withheld{Err: &pavise.Error{Kind: pavise.Invalid, Msg: "the request is not passed on: the route's classifier holds it for an attack", Hint: "the route's owner says what follows its word, and the record holds it"}}
@@ -314,5 +316,6 @@ func (o *overseer) tell() {
 	v := prompt.Verdict(checkAnswers, o.told)
 	v.Observed = v.Observed || v.Outcome == pavise.Deny && o.x.route.Observe
 	o.x.entry.Verdict(v)
+	o.x.alert("an answer", o.told)
 	o.told = nil
 }

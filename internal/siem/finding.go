@@ -75,7 +75,7 @@ func wanted(tenant string) []ledger.Filter {
 	return []ledger.Filter{
 		{Tenant: tenant, Phase: record.Note},
 		{Tenant: tenant, Ending: "failed"},
-		{Tenant: tenant, Phase: record.Exit, Kinds: []string{"change.emergency", "siem.put", "siem.delete", "siem.rotate"}},
+		{Tenant: tenant, Phase: record.Exit, Kinds: []string{"change.emergency", "siem.put", "siem.delete", "siem.rotate", "tier.hold", "tier.lift"}},
 	}
 }
 
@@ -185,6 +185,7 @@ var titles = map[string]string{
 	"issuer.reinvited":    "Whoever holds the host of the control plane invited a person anew",
 	"firewall.drifted":    "A model is asked about other things than it was made for",
 	"firewall.suspected":  "A caller asks as one does who studies a model",
+	"firewall.alerted":    "A request to a language model, or its answer, met a rule that is an alert",
 	"firewall.overlooked": "Detectors saw a part of what a model was asked",
 	"firewall.unwatched":  "Nobody looks for those who copy a model",
 	KindDisabled:          "A receiver of findings does not want any more",
@@ -210,9 +211,31 @@ func (f *Finding) done(r *record.Record) bool {
 	case "siem.put", "siem.delete", "siem.rotate":
 		f.Severity, f.Title = Medium, "Where findings go was changed"
 		f.Summary = fmt.Sprintf("%s did %s on %s", f.Who, r.Kind, r.On)
+	case "tier.hold", "tier.lift":
+		return f.moved(r)
 	default:
 		return false
 	}
+	return true
+}
+
+// moved fills in that a person said how far a caller is trusted at a model.
+func (f *Finding) moved(r *record.Record) bool {
+	var d struct {
+		Model  pavise.Name `json:"model"`
+		Caller pavise.Name `json:"caller"`
+		Tier   string      `json:"tier"`
+		Reason string      `json:"reason"`
+	}
+	if json.Unmarshal(r.Detail, &d) != nil {
+		return false
+	}
+	f.Severity, f.On = Medium, d.Model
+	if r.Kind == "tier.lift" {
+		f.Title, f.Summary = "A caller was let be green again", fmt.Sprintf("%s lifted what held %s at %s: %s", f.Who, d.Caller, d.Model, d.Reason)
+		return true
+	}
+	f.Title, f.Summary = "A caller was held to a tier", fmt.Sprintf("%s holds %s to %s at %s: %s", f.Who, d.Caller, d.Tier, d.Model, d.Reason)
 	return true
 }
 
@@ -221,17 +244,20 @@ var sorts = map[string]struct {
 	severity Severity
 	title    string
 }{
-	"codec":   {Low, "A request that is not well-formed was refused"},
-	"profile": {Low, "A path that is not served was asked for"},
-	"gate":    {Low, "A request that no real input can be was refused"},
-	"drift":   {Medium, "A request was refused because the inputs of late are unlike the model's baseline"},
-	"rate":    {Low, "A caller asked for rows faster than its terms allow"},
-	"budget":  {Medium, "A caller's budget of rows is used up"},
-	"memory":  {Low, "A request was refused for want of memory"},
-	"shape":   {Medium, "An answer could not be shaped as its route demands"},
-	"policy":  {Low, "A policy refused a caller"},
-	"guard":   {Low, "A question that is none was refused"},
-	"change":  {Medium, "Somebody could not decide on a change"},
+	"codec":      {Low, "A request that is not well-formed was refused"},
+	"profile":    {Low, "A path that is not served was asked for"},
+	"gate":       {Low, "A request that no real input can be was refused"},
+	"drift":      {Medium, "A request was refused because the inputs of late are unlike the model's baseline"},
+	"rate":       {Low, "A caller asked for rows faster than its terms allow"},
+	"budget":     {Medium, "A caller's budget of rows is used up"},
+	"memory":     {Low, "A request was refused for want of memory"},
+	"shape":      {Medium, "An answer could not be shaped as its route demands"},
+	"policy":     {Low, "A policy refused a caller"},
+	"prompts":    {Medium, "A request to a language model was refused for what it says"},
+	"answers":    {Medium, "An answer of a language model was withheld for what it says"},
+	"classifier": {Medium, "A request to a language model was refused by its route's classifier"},
+	"guard":      {Low, "A question that is none was refused"},
+	"change":     {Medium, "Somebody could not decide on a change"},
 }
 
 // refused fills in what a refusal says.

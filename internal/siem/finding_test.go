@@ -58,6 +58,11 @@ func records() map[string]*record.Record {
 		"an act cut off":       cut,
 		"an emergency":         exit("change.emergency", map[string]any{"verb": "route.quarantine", "on": "local/route/m", "summary": "let nobody ask m"}),
 		"a changed wire":       exit("siem.delete", nil),
+		"a hold":               exit("tier.hold", map[string]any{"model": "local/model/m", "caller": "local/workload/eve", "tier": "red", "reason": "a\ntheft"}),
+		"a lift":               exit("tier.lift", map[string]any{"model": "local/model/m", "caller": "local/workload/eve", "tier": "green", "reason": "our own test"}),
+		"a prompt":             refusal("local", "ci", "prompts", "refuse: template.token in messages[0]", testTime),
+		"an answer withheld":   refusal("local", "ci", "answers", "refuse: canary.found", testTime),
+		"an alert":             note("firewall.alerted", map[string]any{"finding": pavise.Finding{Kind: "firewall.alerted", Severity: pavise.Warning, Summary: "a request met override.ignore", On: pavise.Name{Tenant: "local", Kind: "model", ID: "m"}, Who: pavise.Name{Tenant: "local", Kind: pavise.Workload, ID: "ci"}}}),
 		"a hostile text":       refusal("local", "ci", "gate", "\x1b[2J\u202e<script>\n\n"+strings.Repeat("é", 2000), testTime),
 		"a faulty server":      faulty("codec", "the model server's answer: no JSON", "http://10.0.0.7:8000"),
 		"a server away":        away,
@@ -102,6 +107,11 @@ func TestWorth(t *testing.T) {
 		"one's own change":    "change.approve 3 true who=local/human/olga on=local/change/x: olga proposed it, and nobody approves their own",
 		"an emergency":        "change.emergency 3 false who=local/human/olga on=local/change/x: local/human/olga ordered route.quarantine on local/route/m, to be done before anybody approves it: let nobody ask m",
 		"a changed wire":      "siem.delete 3 false who=local/human/olga on=local/siem/x: local/human/olga did siem.delete on local/siem/x",
+		"a hold":              "tier.hold 3 false who=local/human/olga on=local/model/m: local/human/olga holds local/workload/eve to red at local/model/m: a theft",
+		"a lift":              "tier.lift 3 false who=local/human/olga on=local/model/m: local/human/olga lifted what held local/workload/eve at local/model/m: our own test",
+		"a prompt":            "model.infer 3 true who=local/workload/ci on=local/model/m: refuse: template.token in messages[0]",
+		"an answer withheld":  "model.infer 3 true who=local/workload/ci on=local/model/m: refuse: canary.found",
+		"an alert":            "firewall.alerted 3 false who=local/workload/ci on=local/model/m: a request met override.ignore",
 	}
 	have := records()
 	for name, want := range want {
@@ -130,6 +140,7 @@ func TestNotWorth(t *testing.T) {
 			Error:    &record.Failure{Kind: "unavailable", Msg: "the caller went away before the answer ended"},
 		},
 		"a common note":  {Kind: "policy.seeded", Phase: record.Note, Tenant: "local", Detail: json.RawMessage(`{"text":"permit"}`)},
+		"an odd hold":    {Kind: "tier.hold", Phase: record.Exit, Tenant: "local", Who: &olga, Outcome: pavise.Allow, Detail: json.RawMessage(`{"model":1}`)},
 		"an odd detail":  {Kind: "identity.refused", Phase: record.Note, Tenant: "local", Detail: json.RawMessage(`{"count":"many"}`)},
 		"an odd finding": {Kind: "x.y", Phase: record.Note, Tenant: "local", Detail: json.RawMessage(`{"finding":{"on":"///"}}`)},
 		"observed":       {Kind: "model.infer", Phase: record.Act, Tenant: "local", Who: &olga, Outcome: pavise.Allow, Verdicts: []pavise.Verdict{{Check: "gate", Outcome: pavise.Deny, Observed: true}}},

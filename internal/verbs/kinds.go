@@ -21,7 +21,7 @@ var notes = []string{
 	archive.KindKept, witness.KindCosigned, "witness.forked", "change.void", "change.unproven", "change.expired", "change.overdue", "change.contested", change.KindBroken,
 	subject.KindShredded, issuer.KindCopied, issuer.KindReinvited, siem.KindDisabled, siem.KindUnreachable,
 	"serve.began", "node.state", "node.away", "witness.trusted", "bundle.taken", "bundle.refused", "policy.adopted", "policy.dropped",
-	"gateway.stale", "gateway.fresh", route.KindShadowed, "firewall.drifted", "firewall.suspected", gateway.KindOverlooked, gateway.KindKept,
+	"gateway.stale", "gateway.fresh", route.KindShadowed, "firewall.drifted", "firewall.suspected", "firewall.alerted", gateway.KindOverlooked, gateway.KindKept,
 	route.KindForgot, route.KindUnwatched, "watermark.committed",
 }
 
