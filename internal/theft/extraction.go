@@ -405,9 +405,10 @@ var measureKnee = func() (knee [measures]float64) {
 		}
 	}
 	for k := range traitMeans {
-		knee[measureLevel+k] = 1
+		knee[measureLevel+k] = 2
 	}
-	knee[2*traitMargin], knee[measureProfile] = 1, 0.3
+	knee[2*traitMargin], knee[2*traitResidual], knee[2*traitOutside] = 2, 1, 1
+	knee[measureProfile] = 0.5
 	return knee
 }()
 
