@@ -404,19 +404,39 @@ func profiled(p *anomaly.Profile, told *[traits * traitTells]float64, dst *[meas
 	var more float64
 	for k, at := range traitTold {
 		dst[k] = p.Contrast(k, told[:])
-		if at%traitTells != 0 { // the oddest rows of few are odd
-			dst[k] = min(dst[k], 2*math.Log1p(max(0, dst[k]/2)))
-		}
 		more += told[at] - p.Mean[at]
 	}
 	for k := range traitMeans {
 		dst[measureLevel+k] = p.Contrast(len(traitTold)+k, told[:])
 	}
-	dst[measureProfile] = math.Log(profileLeast)
+	dst[measureProfile] = 0
 	if more > 0 {
-		dst[measureProfile] = math.Log(max(p.Distance(told[:]), profileLeast))
+		dst[measureProfile] = math.Log(max(p.Distance(told[:]), profileLeast) / profileLeast)
+	}
+	for m, knee := range measureKnee {
+		if v := dst[m]; knee > 0 && v > 0 {
+			dst[m] = knee * math.Log1p(v/knee)
+		}
 	}
 }
+
+// measureKnee is where a measure of traits begins to count by its logarithm; 0: nowhere. One
+// honest client in two hundred is far further out than all others by these, such as one who
+// asks darkened pictures alone, and the threshold of all measures would be its own: the oddest
+// rows of few are odd, and so is what somebody asks all the time.
+var measureKnee = func() (knee [measures]float64) {
+	for k, at := range traitTold {
+		if at%traitTells != 0 {
+			knee[k] = 2
+		}
+	}
+	for k := range traitMeans {
+		knee[measureLevel+k] = 2
+	}
+	knee[2*traitMargin], knee[2*traitResidual], knee[2*traitOutside] = 2, 1, 1
+	knee[measureProfile] = 0.5
+	return knee
+}()
 
 // judge holds a client's measures at a look against the calibration's.
 func (e *Extraction) judge(s *study, client string, look int) (Sighting, bool) {
@@ -437,13 +457,14 @@ func (e *Extraction) judge(s *study, client string, look int) (Sighting, bool) {
 	m, score := e.c.furthest(look, &values)
 	s.scores[look], s.looked = score, max(s.looked, look+1)
 	said := values[m]
+	if knee := measureKnee[m]; knee > 0 && said > 0 {
+		said = knee * math.Expm1(said/knee)
+	}
 	switch {
 	case measureShare[m]:
 		said *= 100
 	case m == measureProfile:
-		said = math.Exp(said)
-	case m < measureLevel && traitTold[m]%traitTells != 0:
-		said = max(said, 2*math.Expm1(said/2))
+		said = profileLeast * math.Exp(said)
 	}
 	return e.say(s, Sighting{
 		Client: client, Rows: s.rows, Detector: measureNames[m], Score: score, Threshold: threshold,

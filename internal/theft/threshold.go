@@ -181,8 +181,10 @@ func spreadLeast(measure, rows int) float64 {
 		return 0.2 / float64(rows)
 	case measure == measureCoverage:
 		return 3
+	case measure == measureLine: // of honest clients hardly a row
+		return 0.02 + 3/float64(rows)
 	}
-	return 0.02 + 3/float64(rows)
+	return 0.05 + 3/float64(rows)
 }
 
 // threshold sets it by the clients that the reference has not seen. Each is held to what the

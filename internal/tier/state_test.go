@@ -35,27 +35,27 @@ func TestAmberSurvives(t *testing.T) {
 	}
 }
 
-// slow is a thief whom neither 50 nor 100 rows give away, but 250: the first one that is.
+// slow is a thief whom neither 50 nor 100 rows give away, but 150: the first one that is.
 func slow(t *testing.T, b *Book) func() func() []float64 {
 	t.Helper()
 	for i := range uint64(400) {
 		seed, share := i/8, 0.04+0.02*float64(i%8)
 		begin := func() func() []float64 { return mixed(seed, share, noise(seed)) }
-		if steal(b, caller(i), begin(), 250) == 250 {
+		if steal(b, caller(i), begin(), 150) == 150 {
 			return begin
 		}
 	}
-	t.Fatal("no thief is found at 250 rows")
+	t.Fatal("no thief is found at 150 rows")
 	return nil
 }
 
-// TestLookAcrossARestart: 200 rows before a restart and 60 after it reach the look at 250.
+// TestLookAcrossARestart: 120 rows before a restart and 40 after it reach the look at 150.
 func TestLookAcrossARestart(t *testing.T) {
 	s := newShelf(t)
 	b := s.watched(t)
 	slow := slow(t, b)
 	eve, next := caller("eve"), slow()
-	if n := steal(b, eve, next, 200); n != 0 {
+	if n := steal(b, eve, next, 120); n != 0 {
 		t.Fatal("found at", n)
 	}
 	save(t, b)
@@ -63,7 +63,7 @@ func TestLookAcrossARestart(t *testing.T) {
 		ask(b, eve, honest(77)())
 	}
 	b = s.watched(t)
-	if n := steal(b, eve, next, 60); n != 50 || b.Of(model, eve) != Amber {
+	if n := steal(b, eve, next, 40); n != 30 || b.Of(model, eve) != Amber {
 		t.Errorf("after the restart it is found at %d more rows", n)
 	}
 }
