@@ -8,6 +8,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/dataset"
+	"github.com/pavise/pavise/internal/exposure"
 )
 
 // datasetCommands are the commands about what models are trained on.
@@ -16,6 +17,8 @@ var datasetCommands = []reflect.StructField{
 	{Name: "Verify", Type: reflect.TypeFor[datasetVerifyCommand](), Tag: `cmd:"" help:"Hold files to their seal."`},
 	{Name: "Diff", Type: reflect.TypeFor[datasetDiffCommand](), Tag: `cmd:"" help:"Say what lies between two seals."`},
 	{Name: "Prove", Type: reflect.TypeFor[datasetProveCommand](), Tag: `cmd:"" help:"Prove that a row was sealed, or that none like it was; or check such a proof."`},
+	{Name: "Lineage", Type: reflect.TypeFor[lineageCommand](), Tag: `cmd:"" help:"Say what is behind a dataset or model, and what came after it."`},
+	{Name: "Exposed", Type: reflect.TypeFor[exposedCommand](), Tag: `cmd:"" help:"Say which runs and models saw a row."`},
 }
 
 // The dataset commands work on files, need no server, and record nothing.
@@ -24,6 +27,8 @@ type (
 	datasetVerifyCommand struct{ dataset.Verify }
 	datasetDiffCommand   struct{ dataset.Compare }
 	datasetProveCommand  struct{ dataset.Prove }
+	lineageCommand       struct{ exposure.Trace }
+	exposedCommand       struct{ exposure.Expose }
 )
 
 func (s *sealCommand) run(ctx context.Context, c *cli) error {
@@ -49,6 +54,16 @@ func (p *datasetProveCommand) run(ctx context.Context, c *cli) error {
 		return &ending{foundSomething, err}
 	}
 	return c.show(proved, err)
+}
+
+func (t *lineageCommand) run(ctx context.Context, c *cli) error {
+	traced, err := t.Run(ctx)
+	return c.showFound(traced, err, func() bool { return traced.Refuted > 0 })
+}
+
+func (x *exposedCommand) run(ctx context.Context, c *cli) error {
+	exposed, err := x.Run(ctx)
+	return c.showFound(exposed, err, func() bool { return exposed.Found() })
 }
 
 // watched shows how far long work is, to whoever watches.

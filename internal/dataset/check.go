@@ -74,7 +74,7 @@ func no(why string) error {
 
 // check checks a proof against the seal.
 func (p *Prove) check() (*Proved, error) {
-	m, err := readManifest(p.Seal)
+	m, err := ReadManifest(p.Seal)
 	if err != nil {
 		return nil, err
 	}

@@ -45,11 +45,11 @@ type Compared struct {
 // Unguarded: whoever runs it reads their own files, as themselves; no principal of an
 // installation acts.
 func (c *Compare) Run(ctx context.Context) (*Compared, error) {
-	a, err := readManifest(c.Old)
+	a, err := ReadManifest(c.Old)
 	if err != nil {
 		return nil, err
 	}
-	b, err := readManifest(c.New)
+	b, err := ReadManifest(c.New)
 	if err != nil {
 		return nil, err
 	}

@@ -83,8 +83,8 @@ func bucketBits(rows uint64) int {
 	return max(16, bits.Len64((max(rows, 1)-1)/8))
 }
 
-// rows is how many rows the files have.
-func (m *Manifest) rows() (n uint64) {
+// Rows is how many rows the files have.
+func (m *Manifest) Rows() (n uint64) {
 	for i := range m.Files {
 		n += m.Files[i].Rows
 	}
@@ -186,7 +186,7 @@ func (m *Manifest) fault() string {
 			return fmt.Sprintf("%.100q has %d bytes and %d rows", f.Path, f.Size, f.Rows)
 		}
 	}
-	rows := m.rows()
+	rows := m.Rows()
 	if (rows > 0) != (m.Contents != nil) || rows > 0 && (m.Contents.Bits != bucketBits(rows) || m.Contents.Bits > maxBits) {
 		return fmt.Sprintf("its tree of contents is none of %d rows", rows)
 	}

@@ -84,7 +84,7 @@ func (p *Prove) Run(ctx context.Context) (*Proved, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := readManifest(p.Seal)
+	m, err := ReadManifest(p.Seal)
 	if err != nil {
 		return nil, err
 	}
@@ -275,7 +275,7 @@ func (x *index) prove(ctx context.Context, m *Manifest, i int, row uint64) (*pla
 // proveContent makes the proof of which rows there are whose digests begin like this one.
 func (x *index) proveContent(ctx context.Context, m *Manifest, digest hash) (*contentProof, error) {
 	tree := contents{workers: allWorkers()}
-	tree.of(x.table.Files, m.rows())
+	tree.of(x.table.Files, m.Rows())
 	number := bucketOf(digest[:], tree.bits)
 	made := &contentProof{Salt: Salt(tree.salts.one(number)), Path: make(trail, tree.bits), List: []Digest{}}
 	tree.leaf = func(bucket uint64, leaf hash) {

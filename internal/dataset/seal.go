@@ -114,7 +114,7 @@ func (s *Seal) Run(ctx context.Context) (*Sealed, error) {
 	if err != nil {
 		return nil, stopped(ctx, err)
 	}
-	result := &Sealed{Path: s.Path, Seal: out, Index: out + indexSuffix, Root: m.Root, Files: len(m.Files), Rows: m.rows(), Resumed: resumed}
+	result := &Sealed{Path: s.Path, Seal: out, Index: out + indexSuffix, Root: m.Root, Files: len(m.Files), Rows: m.Rows(), Resumed: resumed}
 	for i := range m.Files {
 		result.Bytes += m.Files[i].Size
 		if m.Files[i].Format.rows() {

@@ -362,7 +362,7 @@ func manifest(ctx context.Context, sections []section, workers int) (*Manifest, 
 	for i := range sections {
 		m.Files = append(m.Files, sections[i].File)
 	}
-	if rows := m.rows(); rows > 0 {
+	if rows := m.Rows(); rows > 0 {
 		tree.of(sections, rows)
 		root, err := tree.root(ctx)
 		if err != nil {

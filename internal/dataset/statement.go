@@ -150,7 +150,7 @@ type sealed struct {
 
 // seal signs a seal.
 func (s *signer) seal(m *Manifest, name string) ([]byte, error) {
-	return s.sign(stateOf(name, m.Root, predicateSeal, sealed{m.Format, len(m.Files), m.rows()}))
+	return s.sign(stateOf(name, m.Root, predicateSeal, sealed{m.Format, len(m.Files), m.Rows()}))
 }
 
 // openStatement reads a statement. With a key it must be signed by it; the id of that key is
@@ -219,7 +219,7 @@ func checkSignature(name string, m *Manifest, keyFile string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if said.Subject[0].Digest.SHA256 != m.Root || said.Predicate != (sealed{m.Format, len(m.Files), m.rows()}) {
+	if said.Subject[0].Digest.SHA256 != m.Root || said.Predicate != (sealed{m.Format, len(m.Files), m.Rows()}) {
 		return "", &pavise.Error{Kind: pavise.Unverified, Msg: "the signature is of another seal, with the root " + said.Subject[0].Digest.SHA256.String(), Hint: "name the seal that was signed"}
 	}
 	return id, nil

@@ -60,7 +60,7 @@ type Verified struct {
 // Unguarded: whoever runs it reads their own files, as themselves; no principal of an
 // installation acts.
 func (v *Verify) Run(ctx context.Context) (*Verified, error) {
-	m, err := readManifest(v.Seal)
+	m, err := ReadManifest(v.Seal)
 	if err != nil {
 		return nil, err
 	}
@@ -172,8 +172,9 @@ func (v *Verify) compare(ctx context.Context, m *Manifest, x *index, sections []
 	return err
 }
 
-// readManifest reads a seal.
-func readManifest(name string) (*Manifest, error) {
+// ReadManifest reads the seal in a file. Errors are of kind Invalid, NotFound, Denied, and
+// Unverified for one that was changed.
+func ReadManifest(name string) (*Manifest, error) {
 	text, err := readPlain("seal", name, maxManifest)
 	if err != nil {
 		return nil, err
