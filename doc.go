@@ -56,14 +56,16 @@
 //   - siem tells findings to the machines that people watch: a file, signed webhooks.
 //   - issuer gives out short-lived tokens and certificates, and takes them back; login
 //     gets a person's token from their organisation.
-//   - api is the table of verbs: one entry yields the HTTP endpoint, the client
-//     call, the command and the Cedar action.
+//   - api serves a table of verbs: one row yields the HTTP endpoint, the client
+//     call, the command and the Cedar action. verbs is that table; evidence has its
+//     rows on what was written down.
 //   - demo plays an hour of a model's life against it, from outside.
 //   - console shows it in a browser, and can do nothing the API cannot.
 //   - fleet makes machines one: memberships, what gateways are told, what machines
 //     say of themselves, who is a witness of whose log.
-//   - role wires the rooms into the processes that Pavise runs as; cmd/pavise is
-//     what is typed and printed. Nobody imports it.
+//   - premises is what every role with a log stands on; role wires the rooms into the
+//     processes that Pavise runs as; cmd/pavise is what is typed and printed. Nobody
+//     imports it.
 //
 // docs/walks.md follows a request, a change and a witness through them.
 package pavise

@@ -19,6 +19,7 @@ import (
 	"github.com/pavise/pavise/internal/config"
 	"github.com/pavise/pavise/internal/fleet"
 	"github.com/pavise/pavise/internal/role"
+	"github.com/pavise/pavise/internal/verbs"
 )
 
 // A house is a role that runs.
@@ -84,7 +85,7 @@ func (f *benchFleet) wait() { f.running.Wait() }
 
 func (f *benchFleet) startGateways(ctx context.Context, server string) error {
 	for _, id := range []string{"gw-1", "gw-2"} {
-		line, err := f.invite(ctx, api.InviteRequest{ID: id, DNS: []string{"localhost"}})
+		line, err := f.invite(ctx, verbs.InviteRequest{ID: id, DNS: []string{"localhost"}})
 		if err != nil {
 			return err
 		}
@@ -102,7 +103,7 @@ func (f *benchFleet) startGateways(ctx context.Context, server string) error {
 
 // call lets a program join that may ask the model.
 func (f *benchFleet) call(ctx context.Context) error {
-	line, err := f.invite(ctx, api.InviteRequest{ID: "app", Kind: pavise.Workload})
+	line, err := f.invite(ctx, verbs.InviteRequest{ID: "app", Kind: pavise.Workload})
 	if err != nil {
 		return err
 	}
@@ -111,10 +112,10 @@ func (f *benchFleet) call(ctx context.Context) error {
 		return err
 	}
 	f.caller = app.Dial()
-	return f.change(ctx, "node.roles", api.RolesRequest{ID: "app", Kind: pavise.Workload, Role: []string{"caller"}}, func() {})
+	return f.change(ctx, "node.roles", verbs.RolesRequest{ID: "app", Kind: pavise.Workload, Role: []string{"caller"}}, func() {})
 }
 
-func (f *benchFleet) invite(ctx context.Context, req api.InviteRequest) (string, error) {
+func (f *benchFleet) invite(ctx context.Context, req verbs.InviteRequest) (string, error) {
 	var inv struct {
 		Text string `json:"invitation"`
 	}
@@ -130,7 +131,7 @@ func (f *benchFleet) change(ctx context.Context, verb string, request any, appro
 		return err
 	}
 	approving()
-	if err := f.bob.Call(ctx, "change.approve", api.VoteRequest{ID: ch.Name.ID, Digest: ch.Digest}, &ch); err != nil {
+	if err := f.bob.Call(ctx, "change.approve", verbs.VoteRequest{ID: ch.Name.ID, Digest: ch.Digest}, &ch); err != nil {
 		return err
 	}
 	if ch.State != change.Done {
@@ -142,7 +143,7 @@ func (f *benchFleet) change(ctx context.Context, verb string, request any, appro
 // measure approves changes, each of which forbids what both gateways answer, and returns
 // how long each took to hold at both.
 func (f *benchFleet) measure(ctx context.Context, changes int) (took []time.Duration, err error) {
-	forbid := api.PolicyPut{ID: "closed", Text: `forbid (principal in Role::"caller", action == Action::"model.infer", resource);`}
+	forbid := verbs.PolicyPut{ID: "closed", Text: `forbid (principal in Role::"caller", action == Action::"model.infer", resource);`}
 	for i := range changes {
 		if err := f.both(ctx, http.StatusOK); err != nil {
 			return nil, err
@@ -156,7 +157,7 @@ func (f *benchFleet) measure(ctx context.Context, changes int) (took []time.Dura
 		}
 		took = append(took, time.Since(began))
 		fmt.Fprintf(os.Stderr, "change %d holds after %v\n", i+1, took[i].Round(time.Millisecond))
-		if err := f.change(ctx, "policy.delete", api.PolicyDelete{ID: "closed"}, func() {}); err != nil {
+		if err := f.change(ctx, "policy.delete", verbs.PolicyDelete{ID: "closed"}, func() {}); err != nil {
 			return nil, err
 		}
 	}

@@ -27,7 +27,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/bench/installation"
 	"github.com/pavise/pavise/bench/result"
-	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/evidence"
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/store"
@@ -150,8 +150,8 @@ func followersOf(h *installation.Installation) map[string]func(context.Context, 
 			})
 		},
 		overHTTP: func(ctx context.Context, seen func(record.Record)) {
-			what := api.Following{FollowConditions: api.FollowConditions{Kind: []string{"model"}}}
-			for e, err := range h.Client.Follow(ctx, what) {
+			what := evidence.Following{FollowConditions: evidence.FollowConditions{Kind: []string{"model"}}}
+			for e, err := range evidence.Follow(ctx, h.Client, what) {
 				if err == nil {
 					seen(e.Record)
 				}

@@ -26,6 +26,7 @@ import (
 	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/role"
 	"github.com/pavise/pavise/internal/route"
+	"github.com/pavise/pavise/internal/verbs"
 )
 
 // plenty are terms that no load here reaches; they are counted all the same.
@@ -159,7 +160,7 @@ func (pl *place) fleet(ctx context.Context, binary string, by *issuer) (p *proxy
 	var invited struct {
 		Text string `json:"invitation"`
 	}
-	if err := ana.Client().Call(ctx, "node.invite", api.InviteRequest{ID: "gw", DNS: []string{"localhost"}}, &invited); err != nil {
+	if err := ana.Client().Call(ctx, "node.invite", verbs.InviteRequest{ID: "gw", DNS: []string{"localhost"}}, &invited); err != nil {
 		return p, err
 	}
 	if p.token, err = by.token("app"); err != nil {

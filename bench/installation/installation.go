@@ -14,12 +14,14 @@ import (
 	"time"
 
 	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/evidence"
 	"github.com/pavise/pavise/internal/feed"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/identity"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/store"
+	"github.com/pavise/pavise/internal/verbs"
 	"github.com/pavise/pavise/internal/witness"
 )
 
@@ -63,7 +65,7 @@ func Open(ctx context.Context, dir string) (i *Installation, err error) {
 
 // serve starts the server.
 func (i *Installation) serve(ctx context.Context, seed []byte) error {
-	door, err := guard.New(guard.Config{Actions: api.Actions(), Log: i.Log, Tenant: Tenant, DemoIssuer: issuer.LocalURL("bench")})
+	door, err := guard.New(guard.Config{Actions: verbs.Actions(), Log: i.Log, Tenant: Tenant, DemoIssuer: issuer.LocalURL("bench")})
 	if err != nil {
 		return err
 	}
@@ -86,10 +88,11 @@ func (i *Installation) serve(ctx context.Context, seed []byte) error {
 	if err != nil {
 		return err
 	}
-	control := api.NewServer(ctx, &api.Rooms{Guard: door, Log: i.Log, Feeds: i.Feeds, Issuer: local, Witness: cosigner}, verifier)
+	rooms := verbs.Rooms{Rooms: evidence.Rooms{Guard: door, Log: i.Log, Feeds: i.Feeds, Witness: cosigner}, Issuer: local}
+	control := verbs.NewServer(ctx, &rooms, verifier)
 	mux := http.NewServeMux()
 	mux.Handle("/v1/", control.Handler())
-	mux.Handle(api.TilesPrefix, control.Tiles(false))
+	mux.Handle(evidence.TilesPrefix, rooms.Tiles(control.Admit, false))
 	i.Server = httptest.NewServer(mux)
 	i.Client = &api.Client{Base: i.Server.URL, Token: token.Value}
 	return nil

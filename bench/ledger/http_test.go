@@ -18,7 +18,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/pavise/pavise/bench/installation"
-	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/evidence"
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/store"
@@ -43,7 +43,7 @@ func TestTilesOverHTTP(t *testing.T) {
 	if err := in.Log.AwaitPublished(t.Context(), 699); err != nil {
 		t.Fatal(err)
 	}
-	root, err := url.Parse(in.Server.URL + api.TilesPrefix)
+	root, err := url.Parse(in.Server.URL + evidence.TilesPrefix)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/edge"
 	"github.com/pavise/pavise/internal/route"
+	"github.com/pavise/pavise/internal/verbs"
 )
 
 // holds is what a chatServer is told to stop at after the first event of a stream.
@@ -161,10 +162,10 @@ func saidIn(body string) (said string, err error) {
 // approve it. The error says how it went otherwise than done.
 func release(ctx context.Context, operator, another *api.Client, spec route.ReleaseSpec) error {
 	var ch api.ChangeView
-	if err := operator.Call(ctx, "route.release", api.ReleaseRequest{ReleaseSpec: spec, Reason: "a test"}, &ch); err != nil {
+	if err := operator.Call(ctx, "route.release", verbs.ReleaseRequest{ReleaseSpec: spec, Reason: "a test"}, &ch); err != nil {
 		return err
 	}
-	if err := another.Call(ctx, "change.approve", api.VoteRequest{ID: ch.Name.ID, Digest: ch.Digest}, &ch); err != nil {
+	if err := another.Call(ctx, "change.approve", verbs.VoteRequest{ID: ch.Name.ID, Digest: ch.Digest}, &ch); err != nil {
 		return err
 	}
 	if ch.State != change.Done {

@@ -25,6 +25,7 @@ import (
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/role"
 	"github.com/pavise/pavise/internal/screen"
+	"github.com/pavise/pavise/internal/verbs"
 )
 
 // A cli is one call of the program. Its fields are the flags that every command
@@ -138,7 +139,7 @@ func (c *cli) parser(exit func(int)) (*kong.Kong, error) {
 	for noun := range fileCommands {
 		fields[noun] = nil
 	}
-	for _, v := range api.Verbs() {
+	for _, v := range verbs.Table() {
 		request := v.NewRequest()
 		if request == nil {
 			continue
@@ -180,7 +181,7 @@ func fieldName(name string) string {
 func describe(root *kong.Node) {
 	for _, noun := range root.Children {
 		for _, node := range noun.Children {
-			for _, v := range api.Verbs() {
+			for _, v := range verbs.Table() {
 				if v.Name == noun.Name+"."+node.Name && v.NewRequest() != nil { // other commands have words of their own
 					node.Detail = v.About + "\n\nFor example:\n\n  " + v.Example
 				}

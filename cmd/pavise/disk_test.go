@@ -15,6 +15,7 @@ import (
 	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/role"
+	"github.com/pavise/pavise/internal/verbs"
 )
 
 // TestDiskFullReal fills a real file system, one that PAVISE_TMPFS names and
@@ -65,7 +66,7 @@ func TestDiskFullReal(t *testing.T) {
 		t.Errorf("a verb in the safe direction, which has a reserve: %v", err)
 	}
 	var ch api.ChangeView
-	err = operator.Call(t.Context(), "route.quarantine", api.RouteRequest{Name: "local/model/" + role.Sample}, &ch)
+	err = operator.Call(t.Context(), "route.quarantine", verbs.RouteRequest{Name: "local/model/" + role.Sample}, &ch)
 	if err != nil || ch.State != change.Ran {
 		t.Errorf("a quarantine, for which the database has a reserve, too: %s, %v", ch.State, err)
 	}

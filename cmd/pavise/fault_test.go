@@ -307,7 +307,7 @@ func TestConnectionStorm(t *testing.T) {
 		}
 	}
 	p.interrupt(t)
-	log, subjects := evidence(t, p.data)
+	log, subjects := evidenceOf(t, p.data)
 	s.checkAnswers(t, log, subjects)
 	t.Logf("%v", statuses)
 }
@@ -359,7 +359,7 @@ func TestStormOnAHungServer(t *testing.T) {
 	if len(s.answers) != asked {
 		t.Errorf("%d were answered, and %d refused with a record and %d without", len(s.answers), len(refused), counted)
 	}
-	log, subjects := evidence(t, p.data)
+	log, subjects := evidenceOf(t, p.data)
 	s.checkAnswers(t, log, subjects)
 	for index := range refused {
 		if r, err := log.Read(index); err != nil || r.Kind != "model.infer" || r.Error == nil || r.Error.Kind != pavise.Throttled.String() {

@@ -22,6 +22,7 @@ import (
 	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/role"
 	"github.com/pavise/pavise/internal/screen"
+	"github.com/pavise/pavise/internal/verbs"
 )
 
 // needsFleet reports whether a verb is about a fleet, which up has none of.
@@ -59,7 +60,7 @@ func TestFleetExamples(t *testing.T) {
 	}
 	t.Setenv("PAVISE_IDENTITY", dir)
 	var oldest string // of the keys that sign bundles
-	for _, v := range api.Verbs() {
+	for _, v := range verbs.Table() {
 		if v.NewRequest() == nil || !needsFleet(v.Name) {
 			continue
 		}
@@ -94,15 +95,15 @@ func TestFleetExamples(t *testing.T) {
 // approveAll approves whatever waits.
 func approveAll(t *testing.T, client *api.Client) {
 	t.Helper()
-	var list api.ChangeList
-	if err := client.Call(t.Context(), "change.list", api.ChangeListRequest{}, &list); err != nil {
+	var list verbs.ChangeList
+	if err := client.Call(t.Context(), "change.list", verbs.ChangeListRequest{}, &list); err != nil {
 		t.Fatal(err)
 	}
 	for _, ch := range list.Changes {
 		if ch.State != change.Open {
 			continue
 		}
-		if err := client.Call(t.Context(), "change.approve", api.VoteRequest{ID: ch.Name.ID, Digest: ch.Digest}, nil); err != nil {
+		if err := client.Call(t.Context(), "change.approve", verbs.VoteRequest{ID: ch.Name.ID, Digest: ch.Digest}, nil); err != nil {
 			t.Errorf("approve %s: %v", ch.Plan.Summary, err)
 		}
 	}

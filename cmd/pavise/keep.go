@@ -8,10 +8,10 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
-	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/archive"
 	"github.com/pavise/pavise/internal/audit"
 	"github.com/pavise/pavise/internal/disk"
+	"github.com/pavise/pavise/internal/evidence"
 	"github.com/pavise/pavise/internal/screen"
 	"github.com/pavise/pavise/internal/store/blob"
 )
@@ -178,7 +178,7 @@ func holding(r audit.Report) string {
 type followCommand struct {
 	After uint64 `help:"Begin with the record at this index."`
 	Name  string `help:"Go on where the follower of this name was acknowledged, and acknowledge what is printed."`
-	api.FollowConditions
+	evidence.FollowConditions
 }
 
 // Help says what a name does. It is kong's hook for a command's help.
@@ -205,9 +205,9 @@ func (f *followCommand) run(ctx context.Context, c *cli) error {
 			return nil
 		}
 		told = time.Now()
-		return client.Call(ctx, "ledger.acknowledge", api.AcknowledgeRequest{Name: f.Name, Next: next}, nil)
+		return client.Call(ctx, "ledger.acknowledge", evidence.AcknowledgeRequest{Name: f.Name, Next: next}, nil)
 	}
-	for e, err := range client.Follow(ctx, api.Following{After: f.After, Name: f.Name, FollowConditions: f.FollowConditions}) {
+	for e, err := range evidence.Follow(ctx, client, evidence.Following{After: f.After, Name: f.Name, FollowConditions: f.FollowConditions}) {
 		if ctx.Err() != nil {
 			break
 		}

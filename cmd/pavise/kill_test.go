@@ -31,6 +31,7 @@ import (
 	"github.com/pavise/pavise/internal/seal"
 	"github.com/pavise/pavise/internal/store"
 	"github.com/pavise/pavise/internal/subject"
+	"github.com/pavise/pavise/internal/verbs"
 )
 
 // A storm remembers what was acknowledged while pavise was killed again and
@@ -217,10 +218,10 @@ func (s *storm) change(ctx context.Context, operator, another *api.Client) bool 
 	id := fmt.Sprintf("storm-%d", version%stormIDs)
 	text := fmt.Sprintf("@doc(\"%d\")\nforbid (principal in Role::\"nobody\", action, resource);", version)
 	var ch api.ChangeView
-	if operator.Call(ctx, "policy.put", api.PolicyPut{ID: id, Text: text}, &ch) != nil {
+	if operator.Call(ctx, "policy.put", verbs.PolicyPut{ID: id, Text: text}, &ch) != nil {
 		return false
 	}
-	if another.Call(ctx, "change.approve", api.VoteRequest{ID: ch.Name.ID, Digest: ch.Digest}, &ch) != nil {
+	if another.Call(ctx, "change.approve", verbs.VoteRequest{ID: ch.Name.ID, Digest: ch.Digest}, &ch) != nil {
 		return false
 	}
 	s.mu.Lock()
@@ -235,8 +236,8 @@ func (s *storm) change(ctx context.Context, operator, another *api.Client) bool 
 // checkSettled finds no change that is stuck on its way.
 func checkSettled(t *testing.T, operator *api.Client) {
 	t.Helper()
-	var list api.ChangeList
-	if err := operator.Call(t.Context(), "change.list", api.ChangeListRequest{}, &list); err != nil {
+	var list verbs.ChangeList
+	if err := operator.Call(t.Context(), "change.list", verbs.ChangeListRequest{}, &list); err != nil {
 		t.Fatal(err)
 	}
 	for _, ch := range list.Changes {
@@ -250,7 +251,7 @@ func checkSettled(t *testing.T, operator *api.Client) {
 // not, in force.
 func (s *storm) checkPolicies(t *testing.T, operator *api.Client) {
 	t.Helper()
-	var list api.PolicyList
+	var list verbs.PolicyList
 	if err := operator.Call(t.Context(), "policy.list", api.Empty{}, &list); err != nil {
 		t.Fatal(err)
 	}
@@ -274,13 +275,13 @@ func (s *storm) checkPolicies(t *testing.T, operator *api.Client) {
 // checkLog finds the record of everything that was answered.
 func (s *storm) checkLog(t *testing.T, dir installation.Data) {
 	t.Helper()
-	log, subjects := evidence(t, dir)
+	log, subjects := evidenceOf(t, dir)
 	s.checkAnswers(t, log, subjects)
 	s.checkChanges(t, log)
 }
 
-// evidence opens the log that a pavise has left, and the keys of what it keeps.
-func evidence(t *testing.T, dir installation.Data) (*ledger.Log, *subject.Keys) {
+// evidenceOf opens the log that a pavise has left, and the keys of what it keeps.
+func evidenceOf(t *testing.T, dir installation.Data) (*ledger.Log, *subject.Keys) {
 	t.Helper()
 	k, err := dir.Open()
 	if err != nil {

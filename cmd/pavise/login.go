@@ -14,6 +14,7 @@ import (
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/login"
 	"github.com/pavise/pavise/internal/screen"
+	"github.com/pavise/pavise/internal/verbs"
 )
 
 // loginCommand is pavise login.
@@ -117,7 +118,7 @@ func loginServer(server string) (string, error) {
 }
 
 // whoami asks a server whom it takes its caller for.
-func whoami(ctx context.Context, client *api.Client) (who api.Whoami, err error) {
+func whoami(ctx context.Context, client *api.Client) (who verbs.Whoami, err error) {
 	return who, client.Call(ctx, "issuer.whoami", api.Empty{}, &who)
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/verbs"
 )
 
 // readName fills a field with the name of a thing. The parser takes whole names alone, so
@@ -54,7 +55,7 @@ func shortName(text string) (pavise.Name, error) {
 
 // completeNames gives the names in a request of a verb what was left out of them.
 func (c *cli) completeNames(ctx context.Context, client *api.Client, verb string, request reflect.Value) error {
-	who := api.Whoami{}
+	who := verbs.Whoami{}
 	complete := func(name pavise.Name, kind string) (pavise.Name, error) {
 		if name.ID == "" || name.Tenant != "" {
 			return name, nil
@@ -113,7 +114,7 @@ func kindOf(verb, field string, request reflect.Value) string {
 	if !about.IsValid() || about.Kind() != reflect.String {
 		return ""
 	}
-	verbs := api.Verbs()
+	verbs := verbs.Table()
 	i := slices.IndexFunc(verbs, func(v api.Verb) bool { return v.Name == about.String() })
 	if i < 0 || len(verbs[i].On) == 0 {
 		return ""

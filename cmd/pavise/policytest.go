@@ -12,9 +12,9 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
-	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/config"
 	"github.com/pavise/pavise/internal/policy"
+	"github.com/pavise/pavise/internal/verbs"
 )
 
 // casesTenant is whose things a case is about that names a kind alone.
@@ -123,7 +123,7 @@ func (p *policyTestCommand) compile() (*policy.Set, error) {
 		}
 		maps.Copy(texts, files)
 	}
-	schema, err := policy.NewSchema(api.Actions())
+	schema, err := policy.NewSchema(verbs.Actions())
 	if err != nil {
 		return nil, err
 	}

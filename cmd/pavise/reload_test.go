@@ -14,6 +14,7 @@ import (
 	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/route"
+	"github.com/pavise/pavise/internal/verbs"
 )
 
 // A turning is a name behind which servers change, and those who ask it meanwhile.
@@ -245,11 +246,11 @@ func (r *reload) meanwhile(t *testing.T, round int) {
 		r.tensors.await(t)
 	}
 	var ch api.ChangeView
-	put := api.PolicyPut{ID: "reload", Text: fmt.Sprintf("@doc(\"%d\")\nforbid (principal in Role::\"nobody\", action, resource);", round)}
+	put := verbs.PolicyPut{ID: "reload", Text: fmt.Sprintf("@doc(\"%d\")\nforbid (principal in Role::\"nobody\", action, resource);", round)}
 	if err := r.operator.Call(t.Context(), "policy.put", put, &ch); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.another.Call(t.Context(), "change.approve", api.VoteRequest{ID: ch.Name.ID, Digest: ch.Digest}, &ch); err != nil || ch.State != change.Done {
+	if err := r.another.Call(t.Context(), "change.approve", verbs.VoteRequest{ID: ch.Name.ID, Digest: ch.Digest}, &ch); err != nil || ch.State != change.Done {
 		t.Fatalf("%+v, %v", ch, err)
 	}
 	r.did["policy.put"]++
@@ -260,7 +261,7 @@ func (r *reload) meanwhile(t *testing.T, round int) {
 // checkRecords finds the record of each answer and of each change.
 func (r *reload) checkRecords(t *testing.T) {
 	t.Helper()
-	log, subjects := evidence(t, r.data)
+	log, subjects := evidenceOf(t, r.data)
 	r.checkAnswers(t, log, subjects)
 	found := map[string]int{}
 	for _, rec := range log.Records(0, log.Size()) {

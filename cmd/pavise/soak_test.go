@@ -29,6 +29,7 @@ import (
 	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/tensor"
 	"github.com/pavise/pavise/internal/tensor/oipgrpc"
+	"github.com/pavise/pavise/internal/verbs"
 )
 
 // A soak is one running pavise, and those who ask it.
@@ -141,7 +142,7 @@ func startSoak(t *testing.T) *soak {
 func (s *soak) refresh(t *testing.T) {
 	t.Helper()
 	var token issuer.Token
-	err := s.operator(t).Call(t.Context(), "issuer.mint", api.MintRequest{Subject: "app", Role: []string{issuer.RoleCaller}, Minutes: 60}, &token)
+	err := s.operator(t).Call(t.Context(), "issuer.mint", verbs.MintRequest{Subject: "app", Role: []string{issuer.RoleCaller}, Minutes: 60}, &token)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,7 +18,6 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
-	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/audit"
 	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/guard"
@@ -30,6 +29,7 @@ import (
 	"github.com/pavise/pavise/internal/role"
 	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/screen"
+	"github.com/pavise/pavise/internal/verbs"
 	"github.com/pavise/pavise/internal/witness"
 )
 
@@ -119,7 +119,7 @@ func TestExamples(t *testing.T) {
 	r := runUp(t, role.UpConfig{Data: dir, Archive: t.TempDir()})
 	t.Setenv("PAVISE_DATA_DIR", string(dir))
 	told := r.examples(t)
-	for _, v := range api.Verbs() {
+	for _, v := range verbs.Table() {
 		if v.NewRequest() == nil || needsFleet(v.Name) {
 			continue
 		}

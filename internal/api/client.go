@@ -54,13 +54,15 @@ func (c *Client) Call(ctx context.Context, verb string, req, resp any) error {
 	return nil
 }
 
-// Follow yields the records that are wanted, as they come, until the context ends or
-// the stream breaks; then it yields the error.
-func (c *Client) Follow(ctx context.Context, what Following) iter.Seq2[Event, error] {
+// Stream yields the events of a verb that is a feed, as they come, until the context ends
+// or the stream breaks; then it yields the error. query says what is wanted, as in an
+// address.
+func Stream[Event any](ctx context.Context, c *Client, verb, query string) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
-		answer, err := c.do(ctx, http.MethodGet, "ledger.follow?"+what.query(), nil)
+		var none Event
+		answer, err := c.do(ctx, http.MethodGet, verb+"?"+query, nil)
 		if err != nil {
-			yield(Event{}, err)
+			yield(none, err)
 			return
 		}
 		defer answer.Body.Close()
@@ -68,7 +70,7 @@ func (c *Client) Follow(ctx context.Context, what Following) iter.Seq2[Event, er
 		for {
 			line, err := lines.ReadBytes('\n')
 			if err != nil {
-				yield(Event{}, c.away(err))
+				yield(none, c.away(err))
 				return
 			}
 			if len(bytes.TrimSpace(line)) == 0 {
@@ -76,7 +78,7 @@ func (c *Client) Follow(ctx context.Context, what Following) iter.Seq2[Event, er
 			}
 			var e Event
 			if err := json.Unmarshal(line, &e); err != nil {
-				yield(Event{}, stranger("ledger.follow", err))
+				yield(none, stranger(verb, err))
 				return
 			}
 			if !yield(e, nil) {

@@ -1,16 +1,14 @@
 package api
 
 import (
-	"fmt"
+	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
-	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/pavise/pavise"
-	"github.com/pavise/pavise/internal/issuer"
 )
 
 // TestClientFollowsNobody redirects a client to another server, which must not
@@ -28,7 +26,7 @@ func TestClientFollowsNobody(t *testing.T) {
 			if pavise.KindOf(err) != pavise.Unavailable || !strings.Contains(err.Error(), "redirect") {
 				t.Errorf("status %d: %v", status, err)
 			}
-			for _, err := range c.Follow(t.Context(), Following{}) {
+			for _, err := range Stream[json.RawMessage](t.Context(), c, "ledger.follow", "") {
 				if err == nil || !strings.Contains(err.Error(), "redirect") {
 					t.Errorf("a feed with status %d: %v", status, err)
 				}
@@ -38,45 +36,46 @@ func TestClientFollowsNobody(t *testing.T) {
 	}
 }
 
-// TestProgramGetsNoConsoleLink asks for one with a program's token, operator
-// though it is.
-func TestProgramGetsNoConsoleLink(t *testing.T) {
-	w := newWorld(t)
-	token, err := w.Issuer.Bootstrap(issuer.MintRequest{Subject: "ci", Kind: pavise.Workload, Roles: []string{issuer.RoleOperator}})
-	if err != nil {
-		t.Fatal(err)
+// TestStrangeServers are told from ours.
+func TestStrangeServers(t *testing.T) {
+	tests := map[string]struct {
+		answer http.HandlerFunc
+		want   string
+	}{
+		"page":          {func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "<html>hello</html>") }, "not what this client knows"},
+		"not found":     {http.NotFound, "is it a Pavise server?"},
+		"other problem": {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, `{"detail":"Not Found"}`, 404) }, "is it a Pavise server?"},
+		"teapot":        {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(418) }, "status 418"},
+		"hangs up":      {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "is pavise running there?"},
 	}
-	before := w.Log.Size()
-	var link ConsoleLink
-	err = (&Client{Base: w.server.URL, Token: token.Value}).Call(t.Context(), "console.link", Empty{}, &link)
-	if pavise.KindOf(err) != pavise.Denied || !strings.Contains(err.Error(), "workload/ci is no person") || link.Link != "" {
-		t.Errorf("link %q, %v", link.Link, err)
-	}
-	if got := phases(w, before, "console.link"); got != "enter exit" {
-		t.Errorf("it left %q", got)
-	}
-	if len(w.linked) != 0 {
-		t.Errorf("a link was made for %q", w.linked)
-	}
-}
-
-// TestConsoleLinkIsOfWhoAsks has links made by two people: each is for the token
-// that asked, until it ends, so that nobody gets more than they have.
-func TestConsoleLinkIsOfWhoAsks(t *testing.T) {
-	w := newWorld(t)
-	var want []string
-	for _, id := range []string{"bob", "carol"} {
-		token, err := w.Issuer.Bootstrap(issuer.MintRequest{Subject: id, Kind: pavise.Human, Roles: []string{issuer.RoleOperator}, TTL: time.Minute})
-		if err != nil {
-			t.Fatal(err)
+	for name, test := range tests {
+		server := httptest.NewServer(test.answer)
+		c := &Client{Base: server.URL, Token: "t"}
+		check := func(err error) {
+			t.Helper()
+			var e *pavise.Error
+			if err == nil {
+				t.Errorf("%s: no error", name)
+			} else if e, _ = err.(*pavise.Error); e == nil || !strings.Contains(e.Msg+e.Hint, test.want) {
+				t.Errorf("%s: %#v", name, err)
+			}
 		}
-		var link ConsoleLink
-		if err := (&Client{Base: w.server.URL, Token: token.Value}).Call(t.Context(), "console.link", Empty{}, &link); err != nil || link.Link == "" {
-			t.Errorf("%s: link %q, %v", id, link.Link, err)
+		check(c.Call(t.Context(), "ledger.status", Empty{}, &json.RawMessage{}))
+		for _, err := range Stream[json.RawMessage](t.Context(), c, "ledger.follow", "") {
+			if name == "page" && err != nil && pavise.KindOf(err) == pavise.Internal {
+				break
+			}
+			if name == "page" {
+				continue // broken off before a line's end
+			}
+			check(err)
 		}
-		want = append(want, fmt.Sprint(token.Value, " until ", token.Expires.Unix()))
+		server.Close()
 	}
-	if !slices.Equal(w.linked, want) {
-		t.Errorf("links were made for %q", w.linked)
+	if err := (&Client{Base: "http://127.0.0.1:1"}).Call(t.Context(), "ledger.status", Empty{}, nil); pavise.KindOf(err) != pavise.Unavailable {
+		t.Errorf("nobody there: %v", err)
+	}
+	if err := (&Client{Base: "::nonsense"}).Call(t.Context(), "ledger.status", Empty{}, nil); pavise.KindOf(err) != pavise.Invalid {
+		t.Errorf("no address: %v", err)
 	}
 }

@@ -4,64 +4,18 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"iter"
 	"net/http"
-	"net/url"
 	"reflect"
-	"strconv"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/pavise/pavise"
-	"github.com/pavise/pavise/internal/ledger"
 )
-
-// followInput is what ledger.follow is asked for.
-type followInput struct {
-	Following
-	caller
-}
-
-// Following says what a feed is to tell.
-type Following struct {
-	After uint64 `query:"after" doc:"begin with the record at this index"`
-	Name  string `query:"name" doc:"go on where the follower of this name was acknowledged; a new one begins at after"`
-	FollowConditions
-}
-
-// FollowConditions are those of a feed: all that are given must hold.
-type FollowConditions struct {
-	Kind    []string `query:"kind,explode" maxItems:"32" help:"Only records of this kind, model.infer, or of this room, model; may be repeated." doc:"only records of these kinds (model.infer) or rooms (model)"`
-	Who     string   `query:"who" placeholder:"NAME" help:"Only what this principal did, as tenant/kind/id or kind/id." doc:"only what this principal did, as tenant/kind/id"`
-	On      string   `query:"on" placeholder:"NAME" help:"Only what was done to this thing, as tenant/kind/id or kind/id." doc:"only what was done to this thing, as tenant/kind/id"`
-	Subject string   `query:"subject" placeholder:"PSEUDONYM" help:"Only records that keep data of this subject, by its pseudonym." doc:"only records that keep data of this subject, by its pseudonym"`
-	Ending  string   `query:"ending" enum:"deny,alter,failed," placeholder:"ENDING" default:"" help:"Only what ended so: deny, alter, or failed, which denied ones are too." doc:"only what ended so: deny, alter, or failed, which denied ones are too"`
-}
-
-// query writes what is wanted into an address.
-func (f Following) query() string {
-	q := url.Values{}
-	for key, value := range map[string]string{"name": f.Name, "who": f.Who, "on": f.On, "subject": f.Subject, "ending": f.Ending} {
-		if value != "" {
-			q.Set(key, value)
-		}
-	}
-	if f.After > 0 {
-		q.Set("after", strconv.FormatUint(f.After, 10))
-	}
-	for _, kind := range f.Kind {
-		q.Add("kind", kind)
-	}
-	return q.Encode()
-}
-
-// filter is what the follower wants.
-func (in *followInput) filter() (ledger.Filter, error) {
-	c := Conditions{Kind: in.Kind, Who: in.Who, On: in.On, Subject: in.Subject, Ending: in.Ending}
-	return c.filter(in.who.Tenant, time.Time{}) // no condition is a time
-}
 
 const (
 	ndjson = "application/x-ndjson" // one Event a line
@@ -73,116 +27,114 @@ const (
 	feedPause = time.Millisecond
 )
 
-// registerFollow serves the live feed: newline-delimited JSON, one Event a line,
-// and an empty line now and then. One entry and one record stand for the whole
-// stream, or the log would feed on being watched.
-func registerFollow(api huma.API, s *Server, v Verb) {
-	op := operation(api, v)
-	op.Method = http.MethodGet
-	line := api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[Event](), true, "Event")
-	op.Responses["200"].Content = map[string]*huma.MediaType{ndjson: {Schema: line}}
-	huma.Register(api, op, func(ctx context.Context, in *followInput) (*huma.StreamResponse, error) {
-		entry, err := s.rooms.Guard.Enter(ctx, in.who, v.Name, theLog(in.who.Tenant))
-		if err != nil {
-			return nil, problem(err)
-		}
-		filter, from, err := s.begin(ctx, in)
-		if err != nil {
-			entry.Exit(&err)
-			return nil, problem(err)
-		}
-		return &huma.StreamResponse{Body: func(hctx huma.Context) {
-			var err error
-			defer entry.Exit(&err)
-			_, w := humago.Unwrap(hctx)
-			err = s.follow(hctx.Context(), w, in, filter, from)
-		}}, nil
-	})
+// Feed completes the row of a verb that is followed with GET: it is answered with
+// newline-delimited JSON, one Event a line as it comes, and an empty line now and then.
+// It is entered here: one entry and one record stand for the whole stream, or the log
+// would feed on being watched.
+//
+// on names the thing. begin reads what is asked for; the events that it returns end with
+// their context, or with an error.
+func Feed[Query, Event any](v Verb, on func(pavise.Principal) pavise.Name, begin func(context.Context, pavise.Principal, Query) (Events[Event], error)) Verb {
+	v.register = func(api huma.API, s *Server, v Verb) {
+		op := operation(api, v)
+		line := api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[Event](), true, "Event")
+		op.Responses["200"].Content = map[string]*huma.MediaType{ndjson: {Schema: line}}
+		huma.Register(api, op, func(ctx context.Context, in *Query) (*huma.StreamResponse, error) {
+			who, ok := ctx.Value(callerKey{}).(pavise.Principal)
+			if !ok {
+				return nil, problem(errors.New("no caller"))
+			}
+			entry, err := s.guard.Enter(ctx, who, v.Name, on(who))
+			if err != nil {
+				return nil, problem(err)
+			}
+			events, err := begin(ctx, who, *in)
+			if err != nil {
+				entry.Exit(&err)
+				return nil, problem(err)
+			}
+			return &huma.StreamResponse{Body: func(hctx huma.Context) {
+				var err error
+				defer entry.Exit(&err)
+				_, w := humago.Unwrap(hctx)
+				err = follow(hctx.Context(), s, w, follower{who, v.Name, on(who)}, events)
+			}}, nil
+		})
+	}
+	return v
 }
 
-// begin says which records a stream has, and at which it begins.
-func (s *Server) begin(ctx context.Context, in *followInput) (ledger.Filter, uint64, error) {
-	filter, err := in.filter()
-	if err != nil || in.Name == "" {
-		return filter, in.After, err
-	}
-	if err := anothers(in.Name); err != nil {
-		return filter, 0, err
-	}
-	cursor, err := s.rooms.Feeds.Begin(ctx, in.who.Tenant, in.Name, filter, in.After)
-	if err == nil && in.After > cursor.Next { // it would pass over what the follower has not done with
-		err = &pavise.Error{
-			Kind: pavise.Conflict, Msg: fmt.Sprintf("the follower %s goes on at %d, and after, %d, is for a new one", in.Name, cursor.Next, in.After),
-			Hint: fmt.Sprintf("leave after out, or say that it has done with those before: pavise ledger acknowledge %s %d", in.Name, in.After),
-		}
-	}
-	return filter, cursor.Next, err
+// Events are what a feed tells, until the context is done.
+type Events[Event any] func(context.Context) iter.Seq2[Event, error]
+
+// A follower is who follows a feed, by which verb, and of what thing.
+type follower struct {
+	who  pavise.Principal
+	verb string
+	on   pavise.Name
 }
 
-// follow writes the records that the caller wants as they come, until the caller
-// goes away, is known no more or may follow no more, or the log closes. Its error is a
-// record that cannot be read, or why the caller may not.
-func (s *Server) follow(ctx context.Context, w http.ResponseWriter, in *followInput, filter ledger.Filter, from uint64) (err error) {
+// follow writes the events as they come, until the caller goes away, is known no more or
+// may follow no more, or they end. Its error is that of an event that cannot be read, or
+// why the caller may not.
+func follow[Event any](ctx context.Context, s *Server, w http.ResponseWriter, f follower, all Events[Event]) (err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if !in.who.Expires.IsZero() {
-		ctx, cancel = context.WithDeadline(ctx, in.who.Expires)
+	if !f.who.Expires.IsZero() {
+		ctx, cancel = context.WithDeadline(ctx, f.who.Expires)
 		defer cancel()
 	}
 	stop := context.AfterFunc(s.stopping, cancel)
 	defer stop()
-	out := newFeedWriter(w)
+	out := newFeedWriter[Event](w)
 	events := make(chan Event)
 	go func() {
 		defer close(events)
-		for found, failure := range s.rooms.Feeds.Live(ctx, filter, from) {
+		for event, failure := range all(ctx) {
 			if failure != nil {
 				err = failure // read once events is closed
 				return
 			}
 			select {
-			case events <- Event{found.Index, found.Record}:
+			case events <- event:
 			case <-ctx.Done():
 				return
 			}
 		}
 	}()
-	ended := s.whileTheyMay(in.who, func() bool { return out.serve(events) })
+	ended := s.whileTheyMay(f, func() bool { return out.serve(events) })
 	cancel()
 	for range events { // until the reader has seen that nobody listens
 	}
 	return cmp.Or(ended, err)
 }
 
-// whileTheyMay has a feed go on until it ends, or until its caller may follow the log no
+// whileTheyMay has a feed go on until it ends, or until its caller may follow it no
 // more, which is asked every beat: a grant ends, and policies change, under a feed.
-func (s *Server) whileTheyMay(who pavise.Principal, next func() bool) error {
+func (s *Server) whileTheyMay(f follower, next func() bool) error {
 	asked := time.Now()
 	for next() {
 		if time.Since(asked) < s.reask {
 			continue
 		}
 		asked = time.Now()
-		x := s.rooms.Guard.Explain(who, verbFollow, theLog(who.Tenant))
+		x := s.guard.Explain(f.who, f.verb, f.on)
 		if x.Decision != pavise.Allow && !x.Observe {
-			return &pavise.Error{Kind: pavise.Denied, Msg: "the feed ends: " + x.Why, Hint: "pavise policy explain " + verbFollow + " " + theLog(who.Tenant).String() + " shows what would allow it"}
+			return &pavise.Error{Kind: pavise.Denied, Msg: "the feed ends: " + x.Why, Hint: "pavise policy explain " + f.verb + " " + f.on.String() + " shows what would allow it"}
 		}
 	}
 	return nil
 }
 
-// verbFollow is the verb of a feed.
-const verbFollow = "ledger.follow"
-
 // A feedWriter writes a feed's lines.
-type feedWriter struct {
+type feedWriter[Event any] struct {
 	out   *http.ResponseController
 	lines *json.Encoder
 	w     http.ResponseWriter
 }
 
-func newFeedWriter(w http.ResponseWriter) *feedWriter {
-	f := &feedWriter{out: http.NewResponseController(w), lines: json.NewEncoder(w), w: w}
+func newFeedWriter[Event any](w http.ResponseWriter) *feedWriter[Event] {
+	f := &feedWriter[Event]{out: http.NewResponseController(w), lines: json.NewEncoder(w), w: w}
 	f.out.SetReadDeadline(time.Time{}) // the request is read; a feed outlives the server's timeout
 	w.Header().Set("Content-Type", ndjson)
 	w.Header().Set("Cache-Control", "no-store")
@@ -190,9 +142,9 @@ func newFeedWriter(w http.ResponseWriter) *feedWriter {
 	return f
 }
 
-// serve writes what comes next: a record and those that are there already, or an
+// serve writes what comes next: an event and those that are there already, or an
 // empty line when nothing comes for a while. It is false when the feed ends.
-func (f *feedWriter) serve(events <-chan Event) bool {
+func (f *feedWriter[Event]) serve(events <-chan Event) bool {
 	select {
 	case e, ok := <-events:
 		if !ok || f.lines.Encode(e) != nil {
@@ -217,7 +169,7 @@ func (f *feedWriter) serve(events <-chan Event) bool {
 	return f.flush()
 }
 
-func (f *feedWriter) flush() bool {
+func (f *feedWriter[Event]) flush() bool {
 	f.out.SetWriteDeadline(time.Now().Add(2 * beat))
 	return f.out.Flush() == nil
 }

@@ -57,6 +57,9 @@ func problem(err error) *Problem {
 	return p
 }
 
+// Refuse answers with what a caller may know of an error, at a door that is no verb.
+func Refuse(w http.ResponseWriter, err error) { writeProblem(w, problem(err)) }
+
 func writeProblem(w http.ResponseWriter, p *Problem) {
 	body, _ := json.Marshal(p) // cannot fail: strings and numbers
 	maps.Copy(w.Header(), p.GetHeaders())
@@ -88,19 +91,16 @@ func inOurWords(ctx huma.Context, _ string, v any) (any, error) {
 }
 
 // unknown answers what is no verb, or is asked for with another method.
-func unknown(w http.ResponseWriter, r *http.Request) {
+func (s *Server) unknown(w http.ResponseWriter, r *http.Request) {
 	name := strings.TrimPrefix(r.URL.Path, "/v1/")
 	p := &Problem{
 		Status: http.StatusNotFound, Title: pavise.NotFound.String(),
 		Detail: fmt.Sprintf("no verb %.80q", name), Hint: "GET /v1/openapi.json lists the verbs",
 	}
-	for _, v := range Verbs() {
-		if v.Name != name || v.register == nil {
+	for _, v := range s.verbs {
+		method := v.Method()
+		if v.Name != name || method == "" {
 			continue
-		}
-		method := http.MethodPost
-		if v.request == nil {
-			method = http.MethodGet
 		}
 		w.Header().Set("Allow", method)
 		p.Status, p.Title = http.StatusMethodNotAllowed, pavise.Invalid.String()

@@ -2,14 +2,15 @@ package api
 
 import (
 	"bytes"
-	"cmp"
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"reflect"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -18,31 +19,49 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/change"
+	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/identity"
-	"github.com/pavise/pavise/internal/issuer"
 )
 
-// A Server serves the table of verbs below /v1.
-type Server struct {
-	rooms    *Rooms
-	verifier atomic.Pointer[identity.Verifier]
-	stopping context.Context // done when live feeds should end
-	reask    time.Duration   // how often a feed's caller is asked again; never changes once it serves
+// A Config says what a server serves, and to whom.
+type Config struct {
+	Guard    *guard.Guard
+	Changes  *change.Changes    // takes proposals; nil if no row is Proposing
+	Verbs    []Verb             // the table
+	Verifier *identity.Verifier // knows the callers, until Believe names another
 }
 
-// NewServer returns a server over the rooms for callers whom the verifier
-// knows. Its live feeds end when ctx is done, so that a server can drain.
-func NewServer(ctx context.Context, rooms *Rooms, verifier *identity.Verifier) *Server {
-	s := &Server{rooms: rooms, stopping: ctx, reask: beat}
-	s.verifier.Store(verifier)
+// A Server serves a table of verbs below /v1.
+type Server struct {
+	guard    *guard.Guard
+	changes  *change.Changes
+	verbs    []Verb
+	verifier atomic.Pointer[identity.Verifier]
+	beside   map[string]http.Handler // doors that are no verbs, by pattern; never change once it serves
+	stopping context.Context         // done when live feeds should end
+	reask    time.Duration           // how often a feed's caller is asked again; never changes once it serves
+}
+
+// NewServer returns a server. Its live feeds end when ctx is done, so that it can drain.
+func NewServer(ctx context.Context, cfg Config) *Server {
+	s := &Server{guard: cfg.Guard, changes: cfg.Changes, verbs: cfg.Verbs, beside: map[string]http.Handler{}, stopping: ctx, reask: beat}
+	s.verifier.Store(cfg.Verifier)
 	return s
 }
 
 // Believe has the callers of the next requests known by another verifier.
 func (s *Server) Believe(v *identity.Verifier) { s.verifier.Store(v) }
 
-// Handler serves POST /v1/{verb}, GET /v1/ledger.follow, POST /v1/token and the OpenAPI
-// 3.1 description at /v1/openapi.json.
+// Believed returns the verifier by which callers are known now.
+func (s *Server) Believed() *identity.Verifier { return s.verifier.Load() }
+
+// Beside adds a door that is no verb, for the requests of a pattern of http.ServeMux. It
+// comes before Handler.
+func (s *Server) Beside(pattern string, door http.Handler) { s.beside[pattern] = door }
+
+// Handler serves POST /v1/{verb}, GET /v1/{verb} for a feed, the doors beside them and
+// the OpenAPI 3.1 description at /v1/openapi.json.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	cfg := huma.DefaultConfig("Pavise", "1")
@@ -54,20 +73,21 @@ func (s *Server) Handler() http.Handler {
 	cfg.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"bearer": {Type: "http", Scheme: "bearer", BearerFormat: "JWT"}}
 	api := humago.New(mux, cfg)
 	api.UseMiddleware(s.admit(api), chainOf)
-	for _, v := range Verbs() {
+	for _, v := range s.verbs {
 		if v.register != nil {
 			v.register(api, s, v)
 		}
 	}
-	if s.rooms.Exchange != nil {
-		mux.Handle("POST /v1/token", s.rooms.Exchange.Endpoint(s.verifier.Load))
+	for pattern, door := range s.beside {
+		mux.Handle(pattern, door)
 	}
-	if s.rooms.CA != nil {
-		mux.Handle("POST "+issuer.PathJoin, s.rooms.CA.JoinDoor(func(w http.ResponseWriter, err error) { writeProblem(w, problem(err)) }))
-	}
-	mux.HandleFunc("/v1/", unknown)
+	mux.HandleFunc("/v1/", s.unknown)
 	return mux
 }
+
+// ownRooms are those whose types are named alone in the description: this one, and those
+// of the table's rows.
+var ownRooms = []string{"api", "evidence", "verbs"}
 
 // schemaName names a type in the description by its room, too, unless it is one of
 // the control plane's own: two rooms may have a Rule.
@@ -77,7 +97,7 @@ func schemaName(t reflect.Type, hint string) string {
 		t = t.Elem()
 	}
 	_, room, ours := strings.Cut(t.PkgPath(), "/internal/")
-	if !ours || room == "api" {
+	if !ours || slices.Contains(ownRooms, room) {
 		return name
 	}
 	return strings.ToUpper(room[:1]) + room[1:] + name
@@ -88,33 +108,50 @@ const (
 	bodyTime = 30 * time.Second // for all of a request's body to arrive
 )
 
-// operation describes a verb to huma.
-func operation(api huma.API, v Verb) huma.Operation {
-	refused := api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[Problem](), true, "Problem")
-	return huma.Operation{
-		OperationID: v.Name, Method: http.MethodPost, Path: "/v1/" + v.Name,
-		Summary: v.Help, Description: v.About,
-		Security:     []map[string][]string{{"bearer": {}}},
-		MaxBodyBytes: cmp.Or(v.maxBody, maxBody), BodyReadTimeout: bodyTime,
-		Responses: map[string]*huma.Response{
-			"200":     {Description: "Done"},
-			"default": {Description: "Refused", Content: map[string]*huma.MediaType{"application/problem+json": {Schema: refused}}},
-		},
-	}
-}
-
 // callerKey is where admit leaves the principal for caller.Resolve, inside one
 // request and this file.
 type callerKey struct{}
 
-// tokenKey is where admit leaves the caller's own token, for console.link alone.
+// tokenKey is where admit leaves the caller's own token, for TokenOf.
 type tokenKey struct{}
+
+// TokenOf returns the bearer token with which the caller of a verb came, or none: whoever
+// has it can do all that the caller can.
+func TokenOf(ctx context.Context) string {
+	token, _ := ctx.Value(tokenKey{}).(string)
+	return token
+}
+
+// chainKey is where chainOf leaves the caller's certificates, for ChainOf.
+type chainKey struct{}
+
+// ChainOf returns the certificates with which the caller of a verb came, the caller's own
+// first, or none.
+func ChainOf(ctx context.Context) []*x509.Certificate {
+	chain, _ := ctx.Value(chainKey{}).([]*x509.Certificate)
+	return chain
+}
+
+// chainOf is the middleware behind admit, which has verified who calls.
+func chainOf(ctx huma.Context, next func(huma.Context)) {
+	r, _ := humago.Unwrap(ctx)
+	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
+		ctx = huma.WithValue(ctx, chainKey{}, r.TLS.PeerCertificates)
+	}
+	next(ctx)
+}
+
+// Admit returns who asks, for a door that is no verb; or why they are not known, which
+// Refuse answers and identity.Challenge tells how to mend.
+func (s *Server) Admit(r *http.Request) (pavise.Principal, error) {
+	return s.guard.Admit(r.Context(), s.verifier.Load(), identity.FromRequest(r), source(r.RemoteAddr))
+}
 
 // admit lets only proven callers through to the verbs.
 func (s *Server) admit(api huma.API) func(huma.Context, func(huma.Context)) {
 	return func(ctx huma.Context, next func(huma.Context)) {
 		r, w := humago.Unwrap(ctx)
-		who, err := s.rooms.Guard.Admit(ctx.Context(), s.verifier.Load(), identity.FromRequest(r), source(r.RemoteAddr))
+		who, err := s.Admit(r)
 		if err != nil {
 			if pavise.KindOf(err) == pavise.Unverified {
 				w.Header().Set("WWW-Authenticate", identity.Challenge(err))
@@ -136,7 +173,7 @@ func (s *Server) long(v Verb) func(huma.Context, func(huma.Context)) {
 		r, w := humago.Unwrap(ctx)
 		who, _ := ctx.Context().Value(callerKey{}).(pavise.Principal)
 		on := pavise.Name{Tenant: who.Tenant, Kind: v.On[0], ID: "any"}
-		if s.rooms.Guard.Explain(who, v.Name, on).Decision == pavise.Allow {
+		if s.guard.Explain(who, v.Name, on).Decision == pavise.Allow {
 			next(ctx)
 			return
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/pavise/pavise/internal/figure"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/policy"
+	"github.com/pavise/pavise/internal/verbs"
 )
 
 // A half is one half of the matrix, as a grid.
@@ -83,8 +84,8 @@ type roleCard struct {
 
 // access shows who may what.
 func (c *Console) access(w http.ResponseWriter, r *http.Request, s *session) {
-	var m api.Matrix
-	if err := s.client.Call(r.Context(), "policy.matrix", api.MatrixRequest{}, &m); err != nil {
+	var m verbs.Matrix
+	if err := s.client.Call(r.Context(), "policy.matrix", verbs.MatrixRequest{}, &m); err != nil {
 		c.refuse(w, s, err)
 		return
 	}
@@ -115,7 +116,7 @@ func (c *Console) access(w http.ResponseWriter, r *http.Request, s *session) {
 
 // granted finds who has a role for a time.
 func (c *Console) granted(r *http.Request, s *session, card *roleCard) {
-	var list api.GrantList
+	var list verbs.GrantList
 	if err := s.client.Call(r.Context(), "grant.list", api.Empty{}, &list); err != nil {
 		card.Refusal = newRefusal(err)
 		return
@@ -140,7 +141,7 @@ func newRoleCard(role string, deeds []policy.Deed, conflicts [][2]string) *roleC
 }
 
 // filtersOf are the choices by which the matrix is narrowed.
-func filtersOf(m api.Matrix, asked url.Values) []field {
+func filtersOf(m verbs.Matrix, asked url.Values) []field {
 	choices := func(key, all string, values []string, word func(string) string) field {
 		f := field{Key: key, Word: strings.ToUpper(key[:1]) + key[1:], Value: asked.Get(key), Choices: []choice{{"", all, asked.Get(key) == ""}}}
 		slices.Sort(values)
@@ -186,8 +187,8 @@ func (c *Console) ask(w http.ResponseWriter, r *http.Request, s *session) {
 	fail := func(err error) { body.Refusal, status = newRefusal(err), pavise.KindOf(err).HTTPStatus() }
 	verb := strings.TrimSpace(asked.Get("verb"))
 	if body.Verb = verb; verb != "" {
-		var m api.Matrix
-		if err := s.client.Call(r.Context(), "policy.matrix", api.MatrixRequest{Verb: verb}, &m); err != nil {
+		var m verbs.Matrix
+		if err := s.client.Call(r.Context(), "policy.matrix", verbs.MatrixRequest{Verb: verb}, &m); err != nil {
 			c.refuse(w, s, err)
 			return
 		}
@@ -196,12 +197,12 @@ func (c *Console) ask(w http.ResponseWriter, r *http.Request, s *session) {
 	if on := strings.TrimSpace(asked.Get("on")); verb != "" && on != "" {
 		name, err := pavise.ParseName(on)
 		if err == nil {
-			var can api.WhoCan
-			err = s.client.Call(r.Context(), "policy.who-can", api.WhoCanRequest{Verb: verb, On: name}, &can)
+			var can verbs.WhoCan
+			err = s.client.Call(r.Context(), "policy.who-can", verbs.WhoCanRequest{Verb: verb, On: name}, &can)
 			body.Known, body.Answer, body.Facts = true, policy.Groups(can.Holders), policy.Words(can.Facts)
 		}
 		if who := strings.TrimSpace(asked.Get("kind")); err == nil && who != "" {
-			req := api.ExplainRequest{Verb: verb, On: name, Kind: who, ID: cmp.Or(strings.TrimSpace(asked.Get("id")), "somebody"), Role: strings.FieldsFunc(asked.Get("role"), func(r rune) bool { return r == ' ' || r == ',' })}
+			req := verbs.ExplainRequest{Verb: verb, On: name, Kind: who, ID: cmp.Or(strings.TrimSpace(asked.Get("id")), "somebody"), Role: strings.FieldsFunc(asked.Get("role"), func(r rune) bool { return r == ' ' || r == ',' })}
 			body.Asked, body.Explain = whom(req), &guard.Explanation{}
 			err = s.client.Call(r.Context(), "policy.explain", req, body.Explain)
 		}
@@ -214,7 +215,7 @@ func (c *Console) ask(w http.ResponseWriter, r *http.Request, s *session) {
 }
 
 // whom says about whom an explanation is.
-func whom(req api.ExplainRequest) string {
+func whom(req verbs.ExplainRequest) string {
 	who := "any " + req.Kind
 	if req.ID != "somebody" {
 		who = req.Kind + " " + req.ID
@@ -238,7 +239,7 @@ func newAsking(asked url.Values) asking {
 		Fields: []field{text("verb", "Verb", "model.infer", "room.what"), text("on", "Thing", "local/model/threat-detector", "tenant/kind/id")},
 		Who:    []field{kind, text("id", "Who", "somebody", "their id, if a policy names them"), text("role", "Roles", "caller", "several with spaces")},
 	}
-	for _, a := range slices.Concat(api.Actions(), policy.Catalogue()) {
+	for _, a := range slices.Concat(verbs.Actions(), policy.Catalogue()) {
 		body.Verbs = append(body.Verbs, a.Verb)
 	}
 	slices.Sort(body.Verbs)

@@ -15,6 +15,7 @@ import (
 	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/policy"
+	"github.com/pavise/pavise/internal/verbs"
 )
 
 // everyone is a row's Who for roles that every kind of caller may have.
@@ -23,8 +24,8 @@ func everyone(roles ...string) map[string][]string {
 }
 
 // smallMatrix is a matrix with one row of every sort.
-func smallMatrix() api.Matrix {
-	return api.Matrix{
+func smallMatrix() verbs.Matrix {
+	return verbs.Matrix{
 		Roles: []string{"caller", "operator", "publisher", "retrainer"}, Conflicts: [][2]string{{"model-approver", "publisher"}}, Digest: "d1d1",
 		Rows: []policy.Row{
 			{Verb: "grant.give", On: "grant", Change: true, Who: map[string][]string{pavise.Human: {"operator"}}},
@@ -135,7 +136,7 @@ func TestAsk(t *testing.T) {
 		holders = append(holders, policy.Holder{Kind: kind, Role: "publisher", Policy: "publishes", Change: true})
 	}
 	ana := pavise.Name{Tenant: "local", Kind: pavise.Human, ID: "ana"}
-	s.api.whoCan = api.WhoCan{Facts: "state=live", Holders: append(holders,
+	s.api.whoCan = verbs.WhoCan{Facts: "state=live", Holders: append(holders,
 		policy.Holder{Kind: pavise.Human, Role: "operator", Policy: "runs"}, policy.Holder{Kind: pavise.Human, Name: ana, Granted: []string{"publisher"}, Policy: "publishes", Change: true})}
 	s.api.explain = guard.Explanation{
 		Status: guard.Current, Decision: pavise.Deny, Why: "denied by policy guardrail/through-change", Roles: []string{"publisher"},
@@ -215,7 +216,7 @@ func TestRevoke(t *testing.T) {
 	if resp.StatusCode != http.StatusSeeOther || resp.Header.Get("Location") != "/callers" {
 		t.Fatalf("status %d to %q", resp.StatusCode, resp.Header.Get("Location"))
 	}
-	if want := (api.GrantRef{Holder: pavise.Name{Tenant: "local", Kind: pavise.Human, ID: "ana"}, Role: "data-steward"}); len(s.api.revoked) != 1 || s.api.revoked[0] != want {
+	if want := (verbs.GrantRef{Holder: pavise.Name{Tenant: "local", Kind: pavise.Human, ID: "ana"}, Role: "data-steward"}); len(s.api.revoked) != 1 || s.api.revoked[0] != want {
 		t.Errorf("it arrived as %+v", s.api.revoked)
 	}
 	for name, c := range map[string]struct {
@@ -315,11 +316,11 @@ func TestChangesOfAccess(t *testing.T) {
 // What policies, callers, grants and plans say is text wherever it is shown.
 func TestHostileAccess(t *testing.T) {
 	s := newStand(t).signIn()
-	s.api.matrix = api.Matrix{
+	s.api.matrix = verbs.Matrix{
 		Roles: []string{payload}, Digest: payload, Conflicts: [][2]string{{payload, payload}},
 		Rows: []policy.Row{{Verb: payload, On: payload, Facts: payload, Who: everyone(payload)}, {Verb: payload, On: payload, Facts: "a", Declared: true, Change: true, Who: everyone("")}},
 	}
-	s.api.whoCan = api.WhoCan{Facts: payload, Holders: []policy.Holder{{Kind: payload, Role: payload, Policy: payload, Granted: []string{payload}}}}
+	s.api.whoCan = verbs.WhoCan{Facts: payload, Holders: []policy.Holder{{Kind: payload, Role: payload, Policy: payload, Granted: []string{payload}}}}
 	s.api.explain = guard.Explanation{Status: payload, Why: payload, Roles: []string{payload}, Errors: []string{payload}, Decided: []guard.Rule{{ID: payload, Text: payload}}}
 	g := grantTo("ana", "x")
 	g.Role, g.Reason = payload, payload

@@ -6,6 +6,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/guard"
+	"github.com/pavise/pavise/internal/verbs"
 )
 
 // maxCallers is how many callers the page shows, the most recent.
@@ -38,7 +39,7 @@ func (c *Console) callers(w http.ResponseWriter, r *http.Request, s *session) {
 }
 
 func (c *Console) showCallers(w http.ResponseWriter, r *http.Request, s *session, status int, refused *refusal) {
-	var list api.CallerList
+	var list verbs.CallerList
 	if err := s.client.Call(r.Context(), "caller.list", api.Empty{}, &list); err != nil {
 		c.refuse(w, s, err)
 		return
@@ -47,7 +48,7 @@ func (c *Console) showCallers(w http.ResponseWriter, r *http.Request, s *session
 	for _, one := range list.Callers[:min(len(list.Callers), maxCallers)] {
 		body.Callers = append(body.Callers, callerItem{one, !one.Expires.IsZero() && !now.Before(one.Expires)})
 	}
-	var grants api.GrantList
+	var grants verbs.GrantList
 	if err := s.client.Call(r.Context(), "grant.list", api.Empty{}, &grants); err != nil {
 		body.Unknown = newRefusal(err)
 	}
@@ -66,7 +67,7 @@ func (c *Console) revoke(w http.ResponseWriter, r *http.Request, s *session) {
 	}
 	holder, err := pavise.ParseName(r.PostForm.Get("holder"))
 	if err == nil {
-		err = s.client.Call(r.Context(), "grant.revoke", api.GrantRef{Holder: holder, Role: r.PostForm.Get("role")}, nil)
+		err = s.client.Call(r.Context(), "grant.revoke", verbs.GrantRef{Holder: holder, Role: r.PostForm.Get("role")}, nil)
 	}
 	if err != nil {
 		c.showCallers(w, r, s, pavise.KindOf(err).HTTPStatus(), newRefusal(err))

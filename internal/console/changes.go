@@ -13,6 +13,7 @@ import (
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/figure"
+	"github.com/pavise/pavise/internal/verbs"
 )
 
 // Bounds of the inbox.
@@ -112,10 +113,10 @@ type inbox struct {
 
 // changes shows those that wait for votes, and then those that did.
 func (c *Console) changes(w http.ResponseWriter, r *http.Request, s *session) {
-	var waiting, all api.ChangeList
-	err := s.client.Call(r.Context(), "change.list", api.ChangeListRequest{Waiting: true}, &waiting)
+	var waiting, all verbs.ChangeList
+	err := s.client.Call(r.Context(), "change.list", verbs.ChangeListRequest{Waiting: true}, &waiting)
 	if err == nil {
-		err = s.client.Call(r.Context(), "change.list", api.ChangeListRequest{}, &all)
+		err = s.client.Call(r.Context(), "change.list", verbs.ChangeListRequest{}, &all)
 	}
 	if err != nil {
 		c.refuse(w, s, err)
@@ -186,7 +187,7 @@ func (c *Console) showChange(w http.ResponseWriter, r *http.Request, s *session,
 		return
 	}
 	var v api.ChangeView
-	if err := s.client.Call(r.Context(), "change.show", api.ChangeRequest{ID: id}, &v); err != nil {
+	if err := s.client.Call(r.Context(), "change.show", verbs.ChangeRequest{ID: id}, &v); err != nil {
 		c.refuse(w, s, err)
 		return
 	}
@@ -240,9 +241,9 @@ func (c *Console) vote(verb string) func(http.ResponseWriter, *http.Request, *se
 			return
 		}
 		reason := strings.TrimSpace(strings.ReplaceAll(r.PostForm.Get("reason"), "\r\n", "\n"))
-		var req any = api.VoteRequest{ID: id, Digest: r.PostForm.Get("digest"), Reason: reason}
+		var req any = verbs.VoteRequest{ID: id, Digest: r.PostForm.Get("digest"), Reason: reason}
 		if verb == "change.withdraw" {
-			req = api.ChangeRequest{ID: id}
+			req = verbs.ChangeRequest{ID: id}
 		}
 		err := s.client.Call(r.Context(), verb, req, nil)
 		c.uncount(s)
@@ -305,8 +306,8 @@ func (c *Console) counting(next func(http.ResponseWriter, *http.Request, *sessio
 		if old {
 			ctx, cancel := context.WithTimeout(r.Context(), countWithin)
 			defer cancel()
-			var list api.ChangeList
-			_ = s.client.Call(ctx, "change.list", api.ChangeListRequest{Waiting: true}, &list)
+			var list verbs.ChangeList
+			_ = s.client.Call(ctx, "change.list", verbs.ChangeListRequest{Waiting: true}, &list)
 			c.counted(s, len(list.Changes))
 		}
 		next(w, r, s)

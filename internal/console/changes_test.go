@@ -16,6 +16,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/change"
+	"github.com/pavise/pavise/internal/verbs"
 )
 
 const fakeDigest = "c56873bb0f1e4a7d9c2b5e8a1d4f7c0b3e6a9d2c5f8b1e4a7d0c3f6b9e2a5d81"
@@ -190,12 +191,12 @@ func TestVote(t *testing.T) {
 	for _, c := range []struct {
 		verb string
 		form url.Values
-		want api.VoteRequest
+		want verbs.VoteRequest
 		then string
 	}{
-		{"approve", url.Values{"digest": {fakeDigest}}, api.VoteRequest{ID: "c-open", Digest: fakeDigest}, "Done"},
-		{"deny", url.Values{"digest": {fakeDigest}, "reason": {" too wide,\r\nand too long \r\n"}}, api.VoteRequest{ID: "c-open", Digest: fakeDigest, Reason: "too wide,\nand too long"}, "Denied"},
-		{"withdraw", url.Values{"digest": {fakeDigest}, "reason": {"never mind"}}, api.VoteRequest{ID: "c-open"}, "Withdrawn"},
+		{"approve", url.Values{"digest": {fakeDigest}}, verbs.VoteRequest{ID: "c-open", Digest: fakeDigest}, "Done"},
+		{"deny", url.Values{"digest": {fakeDigest}, "reason": {" too wide,\r\nand too long \r\n"}}, verbs.VoteRequest{ID: "c-open", Digest: fakeDigest, Reason: "too wide,\nand too long"}, "Denied"},
+		{"withdraw", url.Values{"digest": {fakeDigest}, "reason": {"never mind"}}, verbs.VoteRequest{ID: "c-open"}, "Withdrawn"},
 	} {
 		s := newStand(t).signIn()
 		s.api.changes = []api.ChangeView{proposal("c-open", nil)}
@@ -318,11 +319,11 @@ func TestVoteForms(t *testing.T) {
 	s := newStand(t).signIn()
 	s.api.changes = []api.ChangeView{proposal("c-open", nil)}
 	s.post("/changes/c-open/approve?digest="+fakeDigest+"&reason=link", nil)
-	if want := (cast{"change.approve", api.VoteRequest{ID: "c-open"}}); len(s.api.votes) != 1 || s.api.votes[0] != want {
+	if want := (cast{"change.approve", verbs.VoteRequest{ID: "c-open"}}); len(s.api.votes) != 1 || s.api.votes[0] != want {
 		t.Errorf("the address said something: %+v", s.api.votes)
 	}
 	s.post("/changes/c-open/deny", nil, "Content-Type", "application/json", "body", `{"digest":"`+fakeDigest+`","reason":"x"}`)
-	if want := (cast{"change.deny", api.VoteRequest{ID: "c-open"}}); len(s.api.votes) != 2 || s.api.votes[1] != want {
+	if want := (cast{"change.deny", verbs.VoteRequest{ID: "c-open"}}); len(s.api.votes) != 2 || s.api.votes[1] != want {
 		t.Errorf("what is no form said something: %+v", s.api.votes)
 	}
 	for name, body := range map[string]string{"too long": "reason=" + strings.Repeat("x", maxForm), "broken": "reason=%zz"} {

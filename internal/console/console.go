@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
-	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/guard"
+	"github.com/pavise/pavise/internal/verbs"
 )
 
 // Config says what a console shows and to whom. Hint, Verify, Command and HTTP may
@@ -70,7 +70,7 @@ func New(cfg Config) (*Console, error) {
 	for _, host := range cfg.Host {
 		c.hosts = append(c.hosts, strings.ToLower(host))
 	}
-	for _, v := range api.Verbs() {
+	for _, v := range verbs.Table() {
 		c.control[v.Name] = v.Class == guard.Control
 	}
 	c.pages, err = parsePages()

@@ -12,8 +12,10 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/evidence"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/record"
+	"github.com/pavise/pavise/internal/verbs"
 )
 
 func TestNewRefuses(t *testing.T) {
@@ -359,7 +361,7 @@ func TestPagesOnlyRead(t *testing.T) {
 			t.Errorf("the console asked for %s", verb)
 		}
 	}
-	for _, v := range api.Verbs() {
+	for _, v := range verbs.Table() {
 		if s.api.calls[v.Name] > 0 && v.Class != guard.Pooled {
 			t.Errorf("%s is no reading verb", v.Name)
 		}
@@ -373,7 +375,7 @@ func TestNavigationStandsBesideOtherDoors(t *testing.T) {
 	_, body := s.get("/")
 	links := regexp.MustCompile(`(?s)<nav aria-label="Main">.*?</nav>`).FindString(body)
 	mux := http.NewServeMux()
-	for _, door := range []string{"/v1/", "/v2", "/v2/", "/witness/", api.TilesPrefix} {
+	for _, door := range []string{"/v1/", "/v2", "/v2/", "/witness/", evidence.TilesPrefix} {
 		mux.HandleFunc(door, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) })
 	}
 	mux.Handle("/", s.console.Handler())

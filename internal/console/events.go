@@ -10,6 +10,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/evidence"
 )
 
 // The rhythm of a live feed.
@@ -21,7 +22,7 @@ const (
 
 // An arrival is one step of following the log.
 type arrival struct {
-	event api.Event
+	event evidence.Event
 	err   error
 }
 
@@ -91,7 +92,7 @@ func follow(ctx context.Context, client *api.Client, next uint64) <-chan arrival
 	arrivals := make(chan arrival, 64)
 	go func() {
 		defer close(arrivals)
-		for event, err := range client.Follow(ctx, api.Following{After: next}) {
+		for event, err := range evidence.Follow(ctx, client, evidence.Following{After: next}) {
 			select {
 			case arrivals <- arrival{event, err}:
 			case <-ctx.Done():

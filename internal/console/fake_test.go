@@ -22,6 +22,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/change"
+	"github.com/pavise/pavise/internal/evidence"
 	feeds "github.com/pavise/pavise/internal/feed"
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
@@ -29,20 +30,21 @@ import (
 	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/tier"
+	"github.com/pavise/pavise/internal/verbs"
 )
 
 // A fakeAPI answers as the API server does, over records held in memory under a
 // true Merkle tree.
 type fakeAPI struct {
 	mu       sync.Mutex // guards what follows
-	events   []api.Event
+	events   []evidence.Event
 	hashes   []tlog.Hash
 	grew     chan struct{} // closed and replaced when a record is added
 	signed   uint64        // records under the checkpoint; later ones have no proof
 	problems map[string]api.Problem
 	calls    map[string]int
 	followed []uint64 // where each stream began
-	listed   []api.ListRequest
+	listed   []evidence.ListRequest
 	most     int    // records that a list answers with; 0: as many as it is asked for
 	first    uint64 // the first record on this machine
 
@@ -50,31 +52,31 @@ type fakeAPI struct {
 	changes   []api.ChangeView
 	votes     []cast
 	followers []feeds.Backlog
-	archive   api.ArchiveList
-	witness   api.WitnessList
-	subjects  api.SubjectCount
+	archive   evidence.ArchiveList
+	witness   evidence.WitnessList
+	subjects  evidence.SubjectCount
 
-	status   api.LogStatus
+	status   evidence.LogStatus
 	routes   []route.Standing
-	policies api.PolicyList
+	policies verbs.PolicyList
 	explain  guard.Explanation
 
-	matrix  api.Matrix
-	whoCan  api.WhoCan
-	asked   []api.ExplainRequest // that arrived
+	matrix  verbs.Matrix
+	whoCan  verbs.WhoCan
+	asked   []verbs.ExplainRequest // that arrived
 	grants  []guard.Grant
 	callers []guard.Caller
-	revoked []api.GrantRef // that arrived
-	tiers   api.TierViews
-	records []api.TierRecord
-	holds   []api.TierHold // that arrived
-	lifts   []api.TierLift // that arrived
+	revoked []verbs.GrantRef // that arrived
+	tiers   verbs.TierViews
+	records []verbs.TierRecord
+	holds   []verbs.TierHold // that arrived
+	lifts   []verbs.TierLift // that arrived
 }
 
 // A cast is a vote that arrived, or a withdrawal.
 type cast struct {
 	verb string
-	api.VoteRequest
+	verbs.VoteRequest
 }
 
 const fakeToken = "token-of-the-session"
@@ -89,7 +91,7 @@ func (f *fakeAPI) add(records ...record.Record) {
 	defer f.mu.Unlock()
 	for _, r := range records {
 		index := uint64(len(f.events))
-		f.events = append(f.events, api.Event{Index: index, Record: r})
+		f.events = append(f.events, evidence.Event{Index: index, Record: r})
 		body, err := json.Marshal(r)
 		if err != nil {
 			panic(err)
@@ -114,7 +116,7 @@ func (f *fakeAPI) read(indexes []int64) ([]tlog.Hash, error) {
 }
 
 // prove returns the proof of a record. The caller holds mu.
-func (f *fakeAPI) prove(index uint64) *api.Proof {
+func (f *fakeAPI) prove(index uint64) *evidence.Proof {
 	size := int64(f.signed)
 	if index >= f.signed {
 		return nil
@@ -128,7 +130,7 @@ func (f *fakeAPI) prove(index uint64) *api.Proof {
 		panic(err)
 	}
 	leaf := f.hashes[tlog.StoredHashIndex(0, int64(index))]
-	p := &api.Proof{
+	p := &evidence.Proof{
 		Leaf: base64.StdEncoding.EncodeToString(leaf[:]), Path: []string{}, Size: f.signed, Root: root.String(),
 		Checkpoint: fmt.Sprintf("pavise.local/log\n%d\n%s\n\n— pavise.local/log Az3grlgtzPICa5OS8npVmf1Myq/5IZniMp+ZJurmRDeOoRDe4URYN7u5/Zhcyv2q1gGzGku9nTo+zyWE+xeMcTOAYQ8=\n", size, root),
 	}
@@ -158,21 +160,21 @@ func (f *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "ledger.list":
 		f.list(w, r)
 	case "ledger.read":
-		var req api.ReadRequest
+		var req evidence.ReadRequest
 		json.NewDecoder(r.Body).Decode(&req)
 		if req.Index >= uint64(len(f.events)) {
 			f.say(w, api.Problem{Status: 404, Title: "notfound", Detail: fmt.Sprintf("your tenant has no record %d", req.Index), Hint: "pavise ledger list shows those it has"})
 			return
 		}
-		json.NewEncoder(w).Encode(api.ReadAnswer{Event: f.events[req.Index], Proof: f.prove(req.Index)})
+		json.NewEncoder(w).Encode(evidence.ReadAnswer{Event: f.events[req.Index], Proof: f.prove(req.Index)})
 	case "ledger.status":
 		json.NewEncoder(w).Encode(f.status)
 	case "route.list":
-		json.NewEncoder(w).Encode(api.RouteList{Routes: f.routes})
+		json.NewEncoder(w).Encode(verbs.RouteList{Routes: f.routes})
 	case "policy.list":
 		json.NewEncoder(w).Encode(f.policies)
 	case "policy.explain":
-		var req api.ExplainRequest
+		var req verbs.ExplainRequest
 		json.NewDecoder(r.Body).Decode(&req)
 		f.asked = append(f.asked, req)
 		json.NewEncoder(w).Encode(f.explain)
@@ -185,7 +187,7 @@ func (f *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (f *fakeAPI) more(w http.ResponseWriter, r *http.Request, verb string) {
 	switch verb {
 	case "ledger.followers":
-		json.NewEncoder(w).Encode(api.FollowerList{Followers: f.followers})
+		json.NewEncoder(w).Encode(evidence.FollowerList{Followers: f.followers})
 	case "archive.list":
 		json.NewEncoder(w).Encode(f.archive)
 	case "witness.list":
@@ -193,9 +195,9 @@ func (f *fakeAPI) more(w http.ResponseWriter, r *http.Request, verb string) {
 	case "subject.list":
 		json.NewEncoder(w).Encode(f.subjects)
 	case "change.list":
-		var req api.ChangeListRequest
+		var req verbs.ChangeListRequest
 		json.NewDecoder(r.Body).Decode(&req)
-		list := api.ChangeList{Changes: []api.ChangeView{}}
+		list := verbs.ChangeList{Changes: []api.ChangeView{}}
 		for _, v := range f.changes {
 			if !req.Waiting || v.State.Waits() {
 				list.Changes = append(list.Changes, v)
@@ -203,7 +205,7 @@ func (f *fakeAPI) more(w http.ResponseWriter, r *http.Request, verb string) {
 		}
 		json.NewEncoder(w).Encode(list)
 	case "change.show", "change.approve", "change.deny", "change.withdraw":
-		var req api.VoteRequest
+		var req verbs.VoteRequest
 		json.NewDecoder(r.Body).Decode(&req)
 		i := slices.IndexFunc(f.changes, func(v api.ChangeView) bool { return v.Name.ID == req.ID })
 		if i < 0 {
@@ -227,11 +229,11 @@ func (f *fakeAPI) access(w http.ResponseWriter, r *http.Request, verb string) {
 	case "policy.who-can":
 		json.NewEncoder(w).Encode(f.whoCan)
 	case "grant.list":
-		json.NewEncoder(w).Encode(api.GrantList{Grants: f.grants})
+		json.NewEncoder(w).Encode(verbs.GrantList{Grants: f.grants})
 	case "caller.list":
-		json.NewEncoder(w).Encode(api.CallerList{Callers: f.callers})
+		json.NewEncoder(w).Encode(verbs.CallerList{Callers: f.callers})
 	case "grant.revoke":
-		var req api.GrantRef
+		var req verbs.GrantRef
 		json.NewDecoder(r.Body).Decode(&req)
 		f.revoked = append(f.revoked, req)
 		json.NewEncoder(w).Encode(api.Empty{})
@@ -246,9 +248,9 @@ func (f *fakeAPI) tier(w http.ResponseWriter, r *http.Request, verb string) {
 	case "tier.list":
 		json.NewEncoder(w).Encode(f.tiers)
 	case "tier.show":
-		var req api.TierRef
+		var req verbs.TierRef
 		json.NewDecoder(r.Body).Decode(&req)
-		shown := api.TierShown{TierView: api.TierView{Standing: tier.Standing{Model: req.Model, Who: req.Caller}, Words: "nothing is known against it"}, Records: f.records}
+		shown := verbs.TierShown{TierView: verbs.TierView{Standing: tier.Standing{Model: req.Model, Who: req.Caller}, Words: "nothing is known against it"}, Records: f.records}
 		for _, v := range f.tiers.Tiers {
 			if v.Model == req.Model && v.Who == req.Caller {
 				shown.TierView = v
@@ -256,22 +258,22 @@ func (f *fakeAPI) tier(w http.ResponseWriter, r *http.Request, verb string) {
 		}
 		json.NewEncoder(w).Encode(shown)
 	case "tier.hold":
-		var req api.TierHold
+		var req verbs.TierHold
 		json.NewDecoder(r.Body).Decode(&req)
 		f.holds = append(f.holds, req)
-		json.NewEncoder(w).Encode(api.TierHeld{})
+		json.NewEncoder(w).Encode(verbs.TierHeld{})
 	case "tier.lift":
-		var req api.TierLift
+		var req verbs.TierLift
 		json.NewDecoder(r.Body).Decode(&req)
 		f.lifts = append(f.lifts, req)
-		json.NewEncoder(w).Encode(api.TierLifted{})
+		json.NewEncoder(w).Encode(verbs.TierLifted{})
 	default:
 		f.say(w, api.Problem{Status: 404, Title: "notfound", Detail: "no such verb"})
 	}
 }
 
 // vote does what was decided.
-func (f *fakeAPI) vote(verb string, req api.VoteRequest, v *api.ChangeView) {
+func (f *fakeAPI) vote(verb string, req verbs.VoteRequest, v *api.ChangeView) {
 	f.votes = append(f.votes, cast{verb, req})
 	v.State = map[string]change.State{"change.approve": change.Done, "change.deny": change.Denied, "change.withdraw": change.Withdrawn}[verb]
 	v.Outcome, v.Ended = "it ended by "+verb, began
@@ -284,7 +286,7 @@ func (f *fakeAPI) say(w http.ResponseWriter, p api.Problem) {
 
 // list answers as the API does: the newest, or with After the oldest.
 func (f *fakeAPI) list(w http.ResponseWriter, r *http.Request) {
-	var req api.ListRequest
+	var req evidence.ListRequest
 	json.NewDecoder(r.Body).Decode(&req)
 	f.listed = append(f.listed, req)
 	filter := ledger.Filter{Kinds: req.Kind, Who: req.Who, On: req.On, Subject: req.Subject, Ending: req.Ending}
@@ -295,7 +297,7 @@ func (f *fakeAPI) list(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	answer := api.ListAnswer{Events: []api.Event{}, Size: uint64(len(f.events)), First: f.first}
+	answer := evidence.ListAnswer{Events: []evidence.Event{}, Size: uint64(len(f.events)), First: f.first}
 	from, to, limit := f.first, answer.Size, cmp.Or(req.Limit, 50)
 	if f.most > 0 {
 		limit = min(limit, f.most)

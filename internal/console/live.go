@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/evidence"
 	"github.com/pavise/pavise/internal/record"
 )
 
@@ -126,8 +127,8 @@ func (c *Console) fill(ctx context.Context, s *session, list *listing) error {
 
 // windowBelow asks for the newest records below an index, or of all when that is 0,
 // and returns the index below which the rest lies; 0: there is no more.
-func windowBelow(ctx context.Context, client *api.Client, below uint64) (answer api.ListAnswer, from uint64, err error) {
-	req := api.ListRequest{Limit: window}
+func windowBelow(ctx context.Context, client *api.Client, below uint64) (answer evidence.ListAnswer, from uint64, err error) {
+	req := evidence.ListRequest{Limit: window}
 	if below > 0 {
 		req.Before = &below
 	}

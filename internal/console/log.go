@@ -9,6 +9,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/archive"
+	"github.com/pavise/pavise/internal/evidence"
 	feeds "github.com/pavise/pavise/internal/feed"
 	"github.com/pavise/pavise/internal/figure"
 	"github.com/pavise/pavise/internal/witness"
@@ -35,14 +36,14 @@ type logPage struct {
 	Status    section[logState]
 	Followers section[followers]
 	Archive   section[archived]
-	Witness   section[api.WitnessList]
-	Subjects  section[api.SubjectCount]
+	Witness   section[evidence.WitnessList]
+	Subjects  section[evidence.SubjectCount]
 	Verify    string
 }
 
 // A logState is the state of the log.
 type logState struct {
-	api.LogStatus
+	evidence.LogStatus
 	now time.Time
 }
 
@@ -126,7 +127,7 @@ func (f follower) Wants() []string {
 func (f follower) Age() string { return figure.Lasted(f.Lag) }
 
 // archived is what was archived.
-type archived struct{ api.ArchiveList }
+type archived struct{ evidence.ArchiveList }
 
 // Here is how many of the segments are on this machine too.
 func (a archived) Here() (n int) {
@@ -185,8 +186,8 @@ func (c *Console) log(w http.ResponseWriter, r *http.Request, s *session) {
 	all.Go(func() { p.Status = ask[logState](r.Context(), s, "ledger.status") })
 	all.Go(func() { p.Followers = ask[followers](r.Context(), s, "ledger.followers") })
 	all.Go(func() { p.Archive = ask[archived](r.Context(), s, "archive.list") })
-	all.Go(func() { p.Witness = ask[api.WitnessList](r.Context(), s, "witness.list") })
-	all.Go(func() { p.Subjects = ask[api.SubjectCount](r.Context(), s, "subject.list") })
+	all.Go(func() { p.Witness = ask[evidence.WitnessList](r.Context(), s, "witness.list") })
+	all.Go(func() { p.Subjects = ask[evidence.SubjectCount](r.Context(), s, "subject.list") })
 	all.Wait()
 	p.Status.Data.now = c.cfg.Now()
 	away := 0

@@ -9,6 +9,7 @@ import (
 
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/archive"
+	"github.com/pavise/pavise/internal/evidence"
 	feeds "github.com/pavise/pavise/internal/feed"
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/witness"
@@ -16,14 +17,14 @@ import (
 
 // wellLog is the state of a log with all that can look after it.
 func wellLog(f *fakeAPI) {
-	f.status = api.LogStatus{
+	f.status = evidence.LogStatus{
 		Origin: "pavise.local/x", Key: "pavise.local/x+1+A", Fingerprint: "8f3a", Protection: "software",
-		Keys: []api.LogKey{
+		Keys: []evidence.LogKey{
 			{Key: "pavise.local/x+1+A", Algorithm: "Ed25519", Fingerprint: "8f3a"},
 			{Key: "pavise.local/x+2+" + strings.Repeat("B", 1800), Algorithm: "ML-DSA-44 cosignature", Fingerprint: "77c0"},
 		},
 		First: 1024, Records: 1234567, Signed: 1234560, Published: 1234500, Segments: 3, Bytes: 5 << 20,
-		Witnessed: &api.Witnessed{Records: 1234400, At: began, Witnesses: []witness.Status{
+		Witnessed: &evidence.Witnessed{Records: 1234400, At: began, Witnesses: []witness.Status{
 			{Name: "north", Key: "north+3+C", Algorithm: "Ed25519 cosignature", URL: "https://north.example", Counts: true, Size: 1234500, At: began, Skew: 90 * time.Second},
 			{Name: "near", Key: "near+7+G", URL: "https://near.example", Counts: true, Size: 1234499, At: began.Add(-10 * time.Second)},
 			{Name: "south", Key: "south+4+D", URL: "https://south.example", Counts: true, Size: 1234400, At: began.Add(-time.Hour), Problem: "south.example answered with status 500"},
@@ -35,22 +36,22 @@ func wellLog(f *fakeAPI) {
 		{Cursor: feeds.Cursor{Tenant: "local", Name: "siem", Filter: ledger.Filter{Kinds: []string{"model.infer", "route"}, Who: "local/human/ana", On: "local/model/m", Subject: "s-1", Ending: "deny"}, Next: 4711, Moved: began}, Behind: 12, Lag: 90 * time.Second},
 		{Cursor: feeds.Cursor{Tenant: "local", Name: "audit", Next: 1234567}},
 	}
-	f.archive = api.ArchiveList{
+	f.archive = evidence.ArchiveList{
 		Place: "s3://evidence/x", Lock: "compliance",
 		Classes: []archive.Class{{Name: "inference", Kinds: []string{"model", "route.put"}, Online: 30 * 24 * time.Hour, Keep: 36 * time.Hour}, {Name: "default"}},
 		Segments: []archive.Segment{
 			{Manifest: archive.Manifest{First: 0, Count: 512, Bytes: 1 << 20}}, {Manifest: archive.Manifest{First: 512, Count: 512, Bytes: 1 << 20}, Here: true},
 		},
 	}
-	f.witness = api.WitnessList{
-		Keys: []api.LogKey{{Key: "pavise.local/x/witness+9+Z", Algorithm: "Ed25519 cosignature", Fingerprint: "c051"}},
+	f.witness = evidence.WitnessList{
+		Keys: []evidence.LogKey{{Key: "pavise.local/x/witness+9+Z", Algorithm: "Ed25519 cosignature", Fingerprint: "c051"}},
 		Logs: []witness.Log{
 			{Origin: "east.example/log", Keys: []string{"east.example/log+7+G"}, Size: 8000, Root: "cm9vdA==", At: began},
 			{Origin: "west.example/log", Keys: []string{"west.example/log+8+H"}, Forked: true, Fork: []string{"one\nhistory", "another\nhistory"}},
 			{Origin: "new.example/log", Keys: []string{"a+1+A", "b+2+B"}},
 		},
 	}
-	f.subjects = api.SubjectCount{Keys: 14, Shredded: 2}
+	f.subjects = evidence.SubjectCount{Keys: 14, Shredded: 2}
 }
 
 // The page of the log says how the log is, and all that looks after it.
@@ -88,8 +89,8 @@ func TestLogPage(t *testing.T) {
 // with what would.
 func TestLogPageSick(t *testing.T) {
 	s := newStand(t).signIn()
-	s.api.status = api.LogStatus{Problem: "fdatasync: input/output error", Full: true, Archive: "the bucket is not there", First: 0}
-	s.api.archive = api.ArchiveList{Lock: "none", Problem: "the bucket is not there"}
+	s.api.status = evidence.LogStatus{Problem: "fdatasync: input/output error", Full: true, Archive: "the bucket is not there", First: 0}
+	s.api.archive = evidence.ArchiveList{Lock: "none", Problem: "the bucket is not there"}
 	_, body := s.get("/evidence")
 	for _, want := range []string{
 		"input/output error", "The disk is full.", "Nothing is archived. the bucket is not there", "0, the whole log is on this machine", "pavise up --witnesses FILE", "pavise ledger follow --name",
@@ -154,15 +155,15 @@ func TestLogPageEnds(t *testing.T) {
 // What other machines call themselves and say of themselves is text.
 func TestHostileLogPage(t *testing.T) {
 	s := newStand(t).signIn()
-	s.api.status = api.LogStatus{
+	s.api.status = evidence.LogStatus{
 		Origin: payload, Key: payload, Fingerprint: payload, Protection: payload, Archive: payload, Problem: payload,
-		Keys:      []api.LogKey{{Key: payload, Algorithm: payload, Fingerprint: payload}, {Key: strings.Repeat(payload, 9), Algorithm: payload}},
-		Witnessed: &api.Witnessed{Witnesses: []witness.Status{{Name: payload, Key: payload, Algorithm: payload, URL: payload, Problem: payload}}},
+		Keys:      []evidence.LogKey{{Key: payload, Algorithm: payload, Fingerprint: payload}, {Key: strings.Repeat(payload, 9), Algorithm: payload}},
+		Witnessed: &evidence.Witnessed{Witnesses: []witness.Status{{Name: payload, Key: payload, Algorithm: payload, URL: payload, Problem: payload}}},
 	}
 	s.api.followers = []feeds.Backlog{{Cursor: feeds.Cursor{Name: payload, Filter: ledger.Filter{Kinds: []string{payload}, Who: payload, On: payload, Subject: payload, Ending: payload}}}}
-	s.api.archive = api.ArchiveList{Place: payload, Lock: payload, Problem: payload, Classes: []archive.Class{{Name: payload, Kinds: []string{payload}}}}
-	s.api.witness = api.WitnessList{
-		Keys: []api.LogKey{{Key: payload, Algorithm: payload, Fingerprint: payload}},
+	s.api.archive = evidence.ArchiveList{Place: payload, Lock: payload, Problem: payload, Classes: []archive.Class{{Name: payload, Kinds: []string{payload}}}}
+	s.api.witness = evidence.WitnessList{
+		Keys: []evidence.LogKey{{Key: payload, Algorithm: payload, Fingerprint: payload}},
 		Logs: []witness.Log{{Origin: payload, Keys: []string{payload}, Root: payload, Forked: true, Fork: []string{payload, payload}}},
 	}
 	resp, body := s.get("/evidence")

@@ -12,12 +12,14 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/evidence"
 	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/tensor"
+	"github.com/pavise/pavise/internal/verbs"
 )
 
 // payload is what an attacker may get into a record. It ends with a mark
@@ -81,8 +83,8 @@ func TestHostileText(t *testing.T) {
 		Status: payload, Why: payload, Digest: payload, Recorded: payload, Errors: []string{payload}, Roles: []string{payload},
 		Decided: []guard.Rule{{ID: payload, Layer: payload, Effect: payload, Text: payload}}, Permits: []guard.Rule{{ID: payload, Text: payload}},
 	}
-	s.api.status = api.LogStatus{Origin: payload, Key: payload, Fingerprint: payload, Problem: payload}
-	s.api.policies = api.PolicyList{Digest: payload, Policies: []guard.TenantPolicy{{ID: payload, Text: "@doc(\"" + payload + "\")\npermit (" + payload}}}
+	s.api.status = evidence.LogStatus{Origin: payload, Key: payload, Fingerprint: payload, Problem: payload}
+	s.api.policies = verbs.PolicyList{Digest: payload, Policies: []guard.TenantPolicy{{ID: payload, Text: "@doc(\"" + payload + "\")\npermit (" + payload}}}
 	s.api.routes = []route.Standing{{Route: route.Route{
 		Model: pavise.Name{Tenant: "local", Kind: "model", ID: "m"}, Upstream: payload, Remote: payload, Purpose: payload, Shape: firewall.Shape{Kind: payload},
 		Signature: tensor.Signature{Inputs: []tensor.Port{{Name: payload, Datatype: payload}}, Outputs: []tensor.Port{{Name: payload, Datatype: payload}}},
@@ -432,7 +434,7 @@ func FuzzRow(f *testing.F) {
 	f.Add([]byte(`{"phase":"note","kind":"identity.refused","detail":[1]}`))
 	f.Add([]byte(`{"enter":0,"phase":"exit"}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		var e api.Event
+		var e evidence.Event
 		if json.Unmarshal(b, &e.Record) != nil {
 			return
 		}
@@ -445,7 +447,7 @@ func FuzzRow(f *testing.F) {
 				t.Errorf("field %q", field)
 			}
 		}
-		one := trail{ReadAnswer: api.ReadAnswer{Event: e}, Row: w}
+		one := trail{ReadAnswer: evidence.ReadAnswer{Event: e}, Row: w}
 		one.read()
 		timeline(one)
 	})

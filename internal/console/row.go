@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
-	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/evidence"
 	"github.com/pavise/pavise/internal/figure"
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/record"
@@ -65,7 +65,7 @@ type row struct {
 }
 
 // newRow says a record in one line.
-func newRow(e api.Event) row {
+func newRow(e evidence.Event) row {
 	r := e.Record
 	state := stateOf(r)
 	w := row{

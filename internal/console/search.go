@@ -8,8 +8,9 @@ import (
 	"strings"
 
 	"github.com/pavise/pavise"
-	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/evidence"
 	"github.com/pavise/pavise/internal/figure"
+	"github.com/pavise/pavise/internal/verbs"
 )
 
 // pageRows is how many records one page of a search holds.
@@ -99,7 +100,7 @@ func (c *Console) search(w http.ResponseWriter, r *http.Request, s *session) {
 		c.show(w, s, status, "search", page{Title: "Search", Here: "/search", Body: list})
 		return
 	}
-	var answer api.ListAnswer
+	var answer evidence.ListAnswer
 	req, err := listRequest(asked)
 	if err == nil {
 		err = s.client.Call(r.Context(), "ledger.list", req, &answer)
@@ -119,7 +120,7 @@ func (c *Console) search(w http.ResponseWriter, r *http.Request, s *session) {
 // newSearch is the form as it was filled in.
 func newSearch(asked url.Values) search {
 	var list search
-	for _, v := range api.Verbs() {
+	for _, v := range verbs.Table() {
 		list.Kinds = append(list.Kinds, v.Name)
 	}
 	for _, one := range conditions {
@@ -168,10 +169,10 @@ func at(asked url.Values, key string, index uint64) string {
 }
 
 // listRequest reads the conditions and where the page begins.
-func listRequest(asked url.Values) (req api.ListRequest, err error) {
+func listRequest(asked url.Values) (req evidence.ListRequest, err error) {
 	kept := only(asked)
 	req.Limit = pageRows
-	req.Conditions = api.Conditions{
+	req.Conditions = evidence.Conditions{
 		Kind: strings.FieldsFunc(kept.Get("kind"), func(r rune) bool { return r == ' ' || r == ',' }),
 		Who:  kept.Get("who"), On: kept.Get("on"), Subject: kept.Get("subject"),
 		Ending: kept.Get("ending"), Since: kept.Get("since"), Until: kept.Get("until"),
@@ -194,7 +195,7 @@ func listRequest(asked url.Values) (req api.ListRequest, err error) {
 }
 
 // found takes over what the API found, and says where its neighbours are.
-func (s *search) found(asked url.Values, req api.ListRequest, answer api.ListAnswer) {
+func (s *search) found(asked url.Values, req evidence.ListRequest, answer evidence.ListAnswer) {
 	s.Size, s.First = answer.Size, answer.First
 	for i := len(answer.Events) - 1; i >= 0; i-- {
 		w := newRow(answer.Events[i])

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/evidence"
 	"github.com/pavise/pavise/internal/record"
 )
 
@@ -59,7 +60,7 @@ func TestSearchForm(t *testing.T) {
 func TestSearchAsks(t *testing.T) {
 	s := newStand(t).signIn()
 	s.api.add(infer(began, "ci", 1, nil))
-	for query, want := range map[string]api.Conditions{
+	for query, want := range map[string]evidence.Conditions{
 		"kind=model.infer": {Kind: []string{"model.infer"}}, "kind=policy.put,+policy.delete++route": {Kind: []string{"policy.put", "policy.delete", "route"}},
 		"who=local/workload/ci": {Who: "local/workload/ci"}, "on=+local/model/m+": {On: "local/model/m"}, "subject=s-1": {Subject: "s-1"}, "ending=deny": {Ending: "deny"},
 		"since=2026-03-04T00:00:00Z&until=2026-03-05T00:00:00Z": {Since: "2026-03-04T00:00:00Z", Until: "2026-03-05T00:00:00Z"},

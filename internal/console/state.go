@@ -11,6 +11,7 @@ import (
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/tensor"
+	"github.com/pavise/pavise/internal/verbs"
 )
 
 // A routeCard is one route as it is shown.
@@ -37,7 +38,7 @@ type port struct {
 
 // routes shows what stands behind the models' names.
 func (c *Console) routes(w http.ResponseWriter, r *http.Request, s *session) {
-	var list api.RouteList
+	var list verbs.RouteList
 	if err := s.client.Call(r.Context(), "route.list", api.Empty{}, &list); err != nil {
 		c.refuse(w, s, err)
 		return
@@ -85,7 +86,7 @@ func ports(list []tensor.Port) []port {
 
 // policies shows the tenant's policies.
 func (c *Console) policies(w http.ResponseWriter, r *http.Request, s *session) {
-	var list api.PolicyList
+	var list verbs.PolicyList
 	if err := s.client.Call(r.Context(), "policy.list", api.Empty{}, &list); err != nil {
 		c.refuse(w, s, err)
 		return
@@ -111,7 +112,7 @@ var (
 	aboutOf  = regexp.MustCompile(`@doc\("((?:[^"\\]|\\.)*)"\)`)
 )
 
-func policyCards(list api.PolicyList) policyPage {
+func policyCards(list verbs.PolicyList) policyPage {
 	p := policyPage{Digest: list.Digest}
 	for _, one := range list.Policies {
 		card := policyCard{TenantPolicy: one}

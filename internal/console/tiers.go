@@ -6,9 +6,9 @@ import (
 	"strings"
 
 	"github.com/pavise/pavise"
-	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/figure"
 	"github.com/pavise/pavise/internal/tier"
+	"github.com/pavise/pavise/internal/verbs"
 )
 
 // maxTiers is how many standings the page shows, the strictest.
@@ -21,7 +21,7 @@ var tierStates = map[tier.Tier]struct{ state, word string }{
 
 // A tierItem is how one caller stands at one model.
 type tierItem struct {
-	api.TierView
+	verbs.TierView
 	State string // its icon and colour
 	Word  string
 	Left  string        // for how long yet; "" if not by itself, or no more
@@ -45,7 +45,7 @@ type tierPage struct {
 // A tierOne is the body of the page of one caller at one model.
 type tierOne struct {
 	tierItem
-	Records []api.TierRecord
+	Records []verbs.TierRecord
 	Refusal *refusal // what came of a form that was just sent, if nothing did
 	Typed   tierForm
 	Lift    string // the command that does the same
@@ -59,7 +59,7 @@ func tierAddress(model, caller string) string {
 	return "/tiers/of?" + url.Values{"model": {model}, "caller": {caller}}.Encode()
 }
 
-func (c *Console) newTierItem(v api.TierView) tierItem {
+func (c *Console) newTierItem(v verbs.TierView) tierItem {
 	item := tierItem{TierView: v, State: tierStates[v.Tier].state, Word: tierStates[v.Tier].word, Left: left(v.Until.Sub(c.cfg.Now()))}
 	if v.Until.IsZero() {
 		item.Left = ""
@@ -72,8 +72,8 @@ func (c *Console) newTierItem(v api.TierView) tierItem {
 
 // tiers shows who is amber or red at which model.
 func (c *Console) tiers(w http.ResponseWriter, r *http.Request, s *session) {
-	var list api.TierViews
-	if err := s.client.Call(r.Context(), "tier.list", api.TierList{}, &list); err != nil {
+	var list verbs.TierViews
+	if err := s.client.Call(r.Context(), "tier.list", verbs.TierList{}, &list); err != nil {
 		c.refuse(w, s, err)
 		return
 	}
@@ -93,7 +93,7 @@ func (c *Console) tierOf(w http.ResponseWriter, r *http.Request, s *session) {
 }
 
 func (c *Console) showTier(w http.ResponseWriter, r *http.Request, s *session, asked url.Values, status int, refused *refusal) {
-	var shown api.TierShown
+	var shown verbs.TierShown
 	ref, err := tierRef(asked)
 	if err == nil {
 		err = s.client.Call(r.Context(), "tier.show", ref, &shown)
@@ -115,7 +115,7 @@ func (c *Console) showTier(w http.ResponseWriter, r *http.Request, s *session, a
 }
 
 // tierRef reads whom the address or a form is about.
-func tierRef(asked url.Values) (ref api.TierRef, err error) {
+func tierRef(asked url.Values) (ref verbs.TierRef, err error) {
 	for _, one := range []struct {
 		key string
 		to  *pavise.Name
@@ -145,9 +145,9 @@ func (c *Console) setTier(verb string) func(http.ResponseWriter, *http.Request, 
 			c.refuse(w, s, err)
 			return
 		}
-		var req any = api.TierLift{TierRef: ref, Reason: typedReason(r.PostForm)}
+		var req any = verbs.TierLift{TierRef: ref, Reason: typedReason(r.PostForm)}
 		if verb == "tier.hold" {
-			req = api.TierHold{Model: ref.Model, Caller: ref.Caller, Tier: r.PostForm.Get("tier"), Reason: typedReason(r.PostForm), For: strings.TrimSpace(r.PostForm.Get("for"))}
+			req = verbs.TierHold{Model: ref.Model, Caller: ref.Caller, Tier: r.PostForm.Get("tier"), Reason: typedReason(r.PostForm), For: strings.TrimSpace(r.PostForm.Get("for"))}
 		}
 		if err := s.client.Call(r.Context(), verb, req, nil); err != nil {
 			c.showTier(w, r, s, r.PostForm, pavise.KindOf(err).HTTPStatus(), newRefusal(err))

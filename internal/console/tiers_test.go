@@ -13,6 +13,7 @@ import (
 	"github.com/pavise/pavise/internal/detect"
 	"github.com/pavise/pavise/internal/theft"
 	"github.com/pavise/pavise/internal/tier"
+	"github.com/pavise/pavise/internal/verbs"
 )
 
 var (
@@ -21,8 +22,8 @@ var (
 )
 
 // twoTiers are a caller whom a person holds, and one whom a detector found.
-func twoTiers() api.TierViews {
-	return api.TierViews{Tiers: []api.TierView{
+func twoTiers() verbs.TierViews {
+	return verbs.TierViews{Tiers: []verbs.TierView{
 		{Standing: tier.Standing{Model: detector, Who: pavise.Name{Tenant: "local", Kind: pavise.Human, ID: "eve"}, Tier: tier.Red, Since: began.Add(-time.Hour), Until: began.Add(5 * time.Hour), By: pavise.Name{Tenant: "local", Kind: pavise.Human, ID: "ana"}, Reason: "a theft"}, Words: "local/human/ana said so: a theft"},
 		{Standing: tier.Standing{Model: detector, Who: scanner, Tier: tier.Amber, Since: began.Add(-time.Minute), Until: began.Add(24 * time.Hour), Evidence: &theft.Sighting{Rows: 250, Detector: "low-margin", Score: 3.5, Threshold: 2, Evidence: "40% of its rows lie close to a border of the model"}}, Words: "a detector found it unlike honest clients: after 250 rows, 40% of its rows lie close to a border of the model"},
 	}}
@@ -59,7 +60,7 @@ func TestTiersPage(t *testing.T) {
 	}
 	s.api.tiers.Tiers, s.api.tiers.More, s.api.tiers.Pushed = nil, 7, 12345
 	for i := range maxTiers + 3 {
-		s.api.tiers.Tiers = append(s.api.tiers.Tiers, api.TierView{Standing: tier.Standing{Model: detector, Who: pavise.Name{Tenant: "local", Kind: pavise.Human, ID: fmt.Sprint("h", i)}, Tier: tier.Amber}})
+		s.api.tiers.Tiers = append(s.api.tiers.Tiers, verbs.TierView{Standing: tier.Standing{Model: detector, Who: pavise.Name{Tenant: "local", Kind: pavise.Human, ID: fmt.Sprint("h", i)}, Tier: tier.Amber}})
 	}
 	_, body = s.get("/tiers")
 	if strings.Count(body, `class="row alter"`) != maxTiers || !strings.Contains(text(body), "and 10 more") || !strings.Contains(text(body), "12 345 others were let go") {
@@ -71,7 +72,7 @@ func TestTiersPage(t *testing.T) {
 func TestTierPage(t *testing.T) {
 	s := newStand(t).signIn()
 	s.api.tiers = twoTiers()
-	s.api.records = []api.TierRecord{{Index: 17, Kind: detect.KindSuspected, At: began, Words: "it nearly repeats itself"}}
+	s.api.records = []verbs.TierRecord{{Index: 17, Kind: detect.KindSuspected, At: began, Words: "it nearly repeats itself"}}
 	resp, body := s.get(tierAddress(detector.String(), scanner.String()))
 	checkHeaders(t, "/tiers/of", resp, body)
 	said := text(body)
@@ -113,10 +114,10 @@ func TestTierForms(t *testing.T) {
 			t.Fatalf("%s: status %d to %q", path, resp.StatusCode, resp.Header.Get("Location"))
 		}
 	}
-	if want := (api.TierLift{TierRef: api.TierRef{Model: detector, Caller: scanner}, Reason: "our own\ntest"}); len(s.api.lifts) != 1 || s.api.lifts[0] != want {
+	if want := (verbs.TierLift{TierRef: verbs.TierRef{Model: detector, Caller: scanner}, Reason: "our own\ntest"}); len(s.api.lifts) != 1 || s.api.lifts[0] != want {
 		t.Errorf("the lift arrived as %+v", s.api.lifts)
 	}
-	if want := (api.TierHold{Model: detector, Caller: scanner, Tier: "red", Reason: "a theft", For: "8h"}); len(s.api.holds) != 1 || s.api.holds[0] != want {
+	if want := (verbs.TierHold{Model: detector, Caller: scanner, Tier: "red", Reason: "a theft", For: "8h"}); len(s.api.holds) != 1 || s.api.holds[0] != want {
 		t.Errorf("the hold arrived as %+v", s.api.holds)
 	}
 	for name, c := range map[string]struct {
@@ -157,7 +158,7 @@ func TestTiersAreText(t *testing.T) {
 			v.Evidence.Detector, v.Evidence.Evidence = payload, payload
 		}
 	}
-	s.api.records = []api.TierRecord{{Index: 1, Kind: payload, Words: payload}}
+	s.api.records = []verbs.TierRecord{{Index: 1, Kind: payload, Words: payload}}
 	for _, path := range []string{"/tiers", "/tiers?model=" + url.QueryEscape(payload), tierAddress(detector.String(), scanner.String())} {
 		_, body := s.get(path)
 		if raw.MatchString(body) || !strings.Contains(body, "XMARK") {

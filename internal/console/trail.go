@@ -12,11 +12,13 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/evidence"
 	"github.com/pavise/pavise/internal/figure"
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/subject"
+	"github.com/pavise/pavise/internal/verbs"
 )
 
 // maxRefresh is how often a page waits for its proof by itself.
@@ -24,7 +26,7 @@ const maxRefresh = 3
 
 // A trail is the body of one record's page.
 type trail struct {
-	api.ReadAnswer
+	evidence.ReadAnswer
 	Row       row
 	Steps     []step
 	Infer     *gateway.ChatTrail // of a model's answer; without an API if it is one of tensors
@@ -32,9 +34,9 @@ type trail struct {
 	Explain   *guard.Explanation
 	Unexplain string // why Explain is nil
 	Other     *other
-	Picture   *figure.Tree // of the proof; nil while there is none
-	Shredded  *api.Event   // the receipt for the key of whose data it keeps, if that was shredded
-	Prove     string       // the command that writes the record's proof to a file
+	Picture   *figure.Tree    // of the proof; nil while there is none
+	Shredded  *evidence.Event // the receipt for the key of whose data it keeps, if that was shredded
+	Prove     string          // the command that writes the record's proof to a file
 	Verify    string
 	Raw       string
 }
@@ -60,7 +62,7 @@ func (c *Console) trail(w http.ResponseWriter, r *http.Request, s *session) {
 		return
 	}
 	t := trail{Verify: c.cfg.Verify, Prove: c.cfg.Command(fmt.Sprintf("ledger prove %d", index))}
-	if err := s.client.Call(r.Context(), "ledger.read", api.ReadRequest{Index: index}, &t.ReadAnswer); err != nil {
+	if err := s.client.Call(r.Context(), "ledger.read", evidence.ReadRequest{Index: index}, &t.ReadAnswer); err != nil {
 		c.refuse(w, s, err)
 		return
 	}
@@ -87,7 +89,7 @@ func (t *trail) explain(ctx context.Context, client *api.Client) {
 		return
 	}
 	var x guard.Explanation
-	if err := client.Call(ctx, "policy.explain", api.ExplainRequest{Record: &t.Index}, &x); err != nil {
+	if err := client.Call(ctx, "policy.explain", verbs.ExplainRequest{Record: &t.Index}, &x); err != nil {
 		t.Unexplain = err.Error()
 		return
 	}
@@ -105,8 +107,8 @@ func (t *trail) join(ctx context.Context, client *api.Client) {
 		return
 	}
 	after := t.Index + 1
-	var later api.ListAnswer
-	if client.Call(ctx, "ledger.list", api.ListRequest{After: &after, Limit: window, Conditions: api.Conditions{Kind: []string{r.Kind}, On: r.On.String()}}, &later) != nil {
+	var later evidence.ListAnswer
+	if client.Call(ctx, "ledger.list", evidence.ListRequest{After: &after, Limit: window, Conditions: evidence.Conditions{Kind: []string{r.Kind}, On: r.On.String()}}, &later) != nil {
 		return
 	}
 	for _, e := range later.Events {
@@ -127,8 +129,8 @@ func (t *trail) forgotten(ctx context.Context, client *api.Client) {
 		return
 	}
 	on := pavise.Name{Tenant: t.Record.Tenant, Kind: "subject", ID: t.Record.Subject}
-	var list api.ListAnswer
-	if client.Call(ctx, "ledger.list", api.ListRequest{Limit: receipts, Conditions: api.Conditions{Kind: []string{"subject.shred"}, On: on.String()}}, &list) != nil {
+	var list evidence.ListAnswer
+	if client.Call(ctx, "ledger.list", evidence.ListRequest{Limit: receipts, Conditions: evidence.Conditions{Kind: []string{"subject.shred"}, On: on.String()}}, &list) != nil {
 		return
 	}
 	for i, e := range list.Events {

@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
-	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/edge"
+	"github.com/pavise/pavise/internal/evidence"
 )
 
 // An answer is what the model's door said.
@@ -100,7 +100,7 @@ func best(scores []float64) (class int) {
 }
 
 // An event is a record of the log, as the server shows it to the operator.
-type event struct{ api.Event }
+type event struct{ evidence.Event }
 
 // who is who it was, kind/id.
 func (e event) who() string {
@@ -116,21 +116,21 @@ func (p *play) mark(ctx context.Context) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	var list api.ListAnswer
-	err = operator.Call(ctx, "ledger.list", api.ListRequest{Limit: 1}, &list)
+	var list evidence.ListAnswer
+	err = operator.Call(ctx, "ledger.list", evidence.ListRequest{Limit: 1}, &list)
 	return list.Size, err
 }
 
 // find returns the newest record from an index on that meets the conditions and, if
 // there is one, a test. It waits a moment for one that is not written yet.
-func (p *play) find(ctx context.Context, from uint64, c api.Conditions, test func(api.Event) bool) (event, error) {
+func (p *play) find(ctx context.Context, from uint64, c evidence.Conditions, test func(evidence.Event) bool) (event, error) {
 	operator, err := p.operator()
 	if err != nil {
 		return event{}, err
 	}
 	for until := time.Now().Add(settleWithin); ; {
-		var list api.ListAnswer
-		if err := operator.Call(ctx, "ledger.list", api.ListRequest{After: &from, Limit: 1000, Conditions: c}, &list); err != nil {
+		var list evidence.ListAnswer
+		if err := operator.Call(ctx, "ledger.list", evidence.ListRequest{After: &from, Limit: 1000, Conditions: c}, &list); err != nil {
 			return event{}, err
 		}
 		for i := len(list.Events) - 1; i >= 0; i-- {
@@ -151,7 +151,7 @@ func (p *play) find(ctx context.Context, from uint64, c api.Conditions, test fun
 
 // stranger returns the note that counts the refusal of somebody whom nobody could name.
 func (p *play) stranger(ctx context.Context, from uint64, reason string) (event, error) {
-	return p.find(ctx, from, api.Conditions{Kind: []string{"identity.refused"}}, func(e api.Event) bool {
+	return p.find(ctx, from, evidence.Conditions{Kind: []string{"identity.refused"}}, func(e evidence.Event) bool {
 		var note struct {
 			Reason string `json:"reason"`
 		}

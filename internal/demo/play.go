@@ -10,7 +10,9 @@ import (
 	"github.com/pavise/pavise"
 	threatdetector "github.com/pavise/pavise/examples/threat-detector"
 	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/evidence"
 	"github.com/pavise/pavise/internal/route"
+	"github.com/pavise/pavise/internal/verbs"
 )
 
 // Config says where a play is given, and how. Rows, Speed, Seed and Tell may be left
@@ -151,7 +153,7 @@ func (p *play) mint(ctx context.Context, subject, kind, role string) (string, er
 	var token struct {
 		Token string `json:"token"`
 	}
-	err = operator.Call(ctx, "issuer.mint", api.MintRequest{Subject: subject, Kind: kind, Role: []string{role}, Minutes: 15}, &token)
+	err = operator.Call(ctx, "issuer.mint", verbs.MintRequest{Subject: subject, Kind: kind, Role: []string{role}, Minutes: 15}, &token)
 	return token.Token, err
 }
 
@@ -171,7 +173,7 @@ func (p *play) opening(ctx context.Context) error {
 	if err := p.put(ctx, operator); err != nil {
 		return err
 	}
-	put, err := p.find(ctx, mark, api.Conditions{Kind: []string{"route.put"}}, nil)
+	put, err := p.find(ctx, mark, evidence.Conditions{Kind: []string{"route.put"}}, nil)
 	if err != nil {
 		return err
 	}

@@ -7,8 +7,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/audit"
+	"github.com/pavise/pavise/internal/evidence"
 )
 
 // ending proves what was told: the whole log, as an auditor does without the server, and
@@ -48,8 +48,8 @@ func (p *play) provenRecords(ctx context.Context) error {
 	}
 	shown := slices.Compact(slices.Sorted(slices.Values(p.shown)))
 	for _, index := range shown {
-		var file api.ProofFile
-		if err := operator.Call(ctx, "ledger.prove", api.ProveRequest{Index: index}, &file); err != nil {
+		var file evidence.ProofFile
+		if err := operator.Call(ctx, "ledger.prove", evidence.ProveRequest{Index: index}, &file); err != nil {
 			return err
 		}
 		report, err := audit.VerifyProof([]byte(file.File), audit.Options{Key: p.cfg.Key})

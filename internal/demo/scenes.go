@@ -13,6 +13,8 @@ import (
 	"github.com/pavise/pavise"
 	threatdetector "github.com/pavise/pavise/examples/threat-detector"
 	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/evidence"
+	"github.com/pavise/pavise/internal/verbs"
 )
 
 // A hostileBody is a request that a parser or a model could choke on.
@@ -178,10 +180,10 @@ func (p *play) ownChange(ctx context.Context) error {
 	policy := "demo-" + p.run
 	var ch api.ChangeView
 	text := fmt.Sprintf("@doc(%q)\npermit (principal in Role::\"caller\", action == Action::\"route.list\", resource);", "The demo: callers may see which models there are ("+p.run+")")
-	if err := operator.Call(ctx, "policy.put", api.PolicyPut{ID: policy, Text: text, Reason: "the demo"}, &ch); err != nil {
+	if err := operator.Call(ctx, "policy.put", verbs.PolicyPut{ID: policy, Text: text, Reason: "the demo"}, &ch); err != nil {
 		return err
 	}
-	proposed, err := p.find(ctx, mark, api.Conditions{Kind: []string{"change.propose"}, On: ch.Name.String()}, nil)
+	proposed, err := p.find(ctx, mark, evidence.Conditions{Kind: []string{"change.propose"}, On: ch.Name.String()}, nil)
 	if err != nil {
 		return err
 	}
@@ -216,14 +218,14 @@ func (p *play) ownVotes(ctx context.Context, operator *api.Client, ch api.Change
 		if err != nil {
 			return err
 		}
-		said, decision := try.who.Call(ctx, "change.approve", api.VoteRequest{ID: ch.Name.ID, Digest: ch.Digest}, nil), Allowed
+		said, decision := try.who.Call(ctx, "change.approve", verbs.VoteRequest{ID: ch.Name.ID, Digest: ch.Digest}, nil), Allowed
 		if pavise.KindOf(said) == pavise.Unavailable {
 			return said
 		}
 		if said != nil {
 			decision = Denied
 		}
-		vote, err := p.find(ctx, mark, api.Conditions{Kind: []string{"change.approve"}, On: ch.Name.String()}, nil)
+		vote, err := p.find(ctx, mark, evidence.Conditions{Kind: []string{"change.approve"}, On: ch.Name.String()}, nil)
 		if err != nil {
 			return err
 		}
@@ -246,11 +248,11 @@ func (p *play) anotherVote(ctx context.Context, operator *api.Client, ch api.Cha
 		if err != nil {
 			return err
 		}
-		said := who.Call(ctx, "change.approve", api.VoteRequest{ID: change.Name.ID, Digest: change.Digest, Reason: "seen in the demo"}, nil)
+		said := who.Call(ctx, "change.approve", verbs.VoteRequest{ID: change.Name.ID, Digest: change.Digest, Reason: "seen in the demo"}, nil)
 		if a.Actor, a.Decision = name, Allowed; said != nil {
 			a.Decision = Denied
 		}
-		vote, err := p.find(ctx, mark, api.Conditions{Kind: []string{"change.approve"}, On: change.Name.String()}, nil)
+		vote, err := p.find(ctx, mark, evidence.Conditions{Kind: []string{"change.approve"}, On: change.Name.String()}, nil)
 		if err != nil {
 			return err
 		}
@@ -266,7 +268,7 @@ func (p *play) anotherVote(ctx context.Context, operator *api.Client, ch api.Cha
 		return err
 	}
 	var back api.ChangeView
-	if err := maria.Call(ctx, "policy.delete", api.PolicyDelete{ID: policy, Reason: "the demo is over"}, &back); err != nil {
+	if err := maria.Call(ctx, "policy.delete", verbs.PolicyDelete{ID: policy, Reason: "the demo is over"}, &back); err != nil {
 		return err
 	}
 	return decide(operator, p.me, Act{Did: "approves what maria proposes: to take the policy back"}, back,

@@ -10,6 +10,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/evidence"
 )
 
 func decodeSegment(s string) ([]byte, error) { return base64.RawURLEncoding.DecodeString(s) }
@@ -83,7 +84,7 @@ func (p *play) beyondRole(ctx context.Context, copied string) error {
 	if said != nil {
 		decision = Denied
 	}
-	read, err := p.find(ctx, mark, api.Conditions{Kind: []string{"policy.list"}, Who: "workload/edge-berlin-" + p.run}, nil)
+	read, err := p.find(ctx, mark, evidence.Conditions{Kind: []string{"policy.list"}, Who: "workload/edge-berlin-" + p.run}, nil)
 	if err != nil {
 		return err
 	}

@@ -7,12 +7,12 @@ import (
 	"fmt"
 
 	"github.com/pavise/pavise"
-	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/bundle"
 	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/plainjson"
 	"github.com/pavise/pavise/internal/store"
+	"github.com/pavise/pavise/internal/verbs"
 )
 
 // BundleKeys does the verbs on the keys that sign bundles. It has no state of its own:
@@ -24,7 +24,7 @@ type BundleKeys struct {
 	Tenant    string
 }
 
-var _ api.Bundles = (*BundleKeys)(nil)
+var _ verbs.Bundles = (*BundleKeys)(nil)
 
 // name is that of what gateways are told.
 func (b *BundleKeys) name() pavise.Name {
@@ -32,7 +32,7 @@ func (b *BundleKeys) name() pavise.Name {
 }
 
 // List returns the keys: the verb bundle.list.
-func (b *BundleKeys) List(ctx context.Context, who pavise.Principal) (list api.SigningKeys, err error) {
+func (b *BundleKeys) List(ctx context.Context, who pavise.Principal) (list verbs.SigningKeys, err error) {
 	entry, err := b.Guard.Enter(ctx, who, "bundle.list", pavise.Name{Tenant: who.Tenant, Kind: "bundle", ID: "orders"})
 	if err != nil {
 		return list, err
@@ -44,7 +44,7 @@ func (b *BundleKeys) List(ctx context.Context, who pavise.Principal) (list api.S
 		if k.Revoked {
 			state = "revoked"
 		}
-		list.Keys = append(list.Keys, api.SigningKey{Key: k.String(), State: state})
+		list.Keys = append(list.Keys, verbs.SigningKey{Key: k.String(), State: state})
 	}
 	return list, nil
 }
@@ -121,7 +121,7 @@ func (b *BundleKeys) revoke(ctx context.Context, request json.RawMessage) (bundl
 
 // revoked reads which key a change is about.
 func revoked(request json.RawMessage) (bundle.Key, error) {
-	req, err := known[api.RevokedKey](request)
+	req, err := known[verbs.RevokedKey](request)
 	if err != nil {
 		return bundle.Key{}, err
 	}

@@ -10,10 +10,10 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
-	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/bundle"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/store"
+	"github.com/pavise/pavise/internal/verbs"
 )
 
 // nodeSteps are the migrations of the table of the fleet's machines.
@@ -70,14 +70,14 @@ type Nodes struct {
 	note func(ctx context.Context, id, kind string, detail any) error
 
 	mu    sync.Mutex // guards what follows
-	known map[string]*api.NodeState
+	known map[string]*verbs.NodeState
 	came  map[string]time.Time // when each reported last, since the start
 	watch map[string]Report    // the newest report, by id
 }
 
 // OpenNodes reads what machines said before the last stop.
 func OpenNodes(ctx context.Context, db *store.DB, now func() time.Time, note func(context.Context, string, string, any) error) (*Nodes, error) {
-	n := &Nodes{db: db, now: now, note: note, known: map[string]*api.NodeState{}, came: map[string]time.Time{}, watch: map[string]Report{}}
+	n := &Nodes{db: db, now: now, note: note, known: map[string]*verbs.NodeState{}, came: map[string]time.Time{}, watch: map[string]Report{}}
 	if err := db.Migrate(ctx, "role", nodeSteps); err != nil {
 		return nil, err
 	}
@@ -90,7 +90,7 @@ func OpenNodes(ctx context.Context, db *store.DB, now func() time.Time, note fun
 		for rows.Next() {
 			var id, text string
 			var s struct {
-				State  api.NodeState
+				State  verbs.NodeState
 				Report Report
 			}
 			if err := rows.Scan(&id, &text); err != nil {
@@ -108,7 +108,7 @@ func OpenNodes(ctx context.Context, db *store.DB, now func() time.Time, note fun
 // Take keeps a report, and records what changed by it.
 func (n *Nodes) Take(ctx context.Context, id string, r Report) error {
 	now := n.now().UTC().Truncate(time.Second)
-	next := api.NodeState{ID: id, Role: r.Role, Version: r.Version, Serial: r.Bundle.Serial, Records: r.Records, Seen: now, Stale: r.Stale, Trouble: r.Bundle.Trouble}
+	next := verbs.NodeState{ID: id, Role: r.Role, Version: r.Version, Serial: r.Bundle.Serial, Records: r.Records, Seen: now, Stale: r.Stale, Trouble: r.Bundle.Trouble}
 	n.mu.Lock()
 	was := n.known[id]
 	if at, before := n.came[id]; before && n.now().Sub(at).Abs() < leastPause {
@@ -153,7 +153,7 @@ func (n *Nodes) Look(ctx context.Context) {
 }
 
 // gone returns the machines that have gone away since the last look.
-func (n *Nodes) gone() (gone []api.NodeState) {
+func (n *Nodes) gone() (gone []verbs.NodeState) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, s := range n.known {
@@ -166,16 +166,16 @@ func (n *Nodes) gone() (gone []api.NodeState) {
 }
 
 // States says how all machines stand that ever said so.
-func (n *Nodes) States() []api.NodeState {
+func (n *Nodes) States() []verbs.NodeState {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	all := make([]api.NodeState, 0, len(n.known))
+	all := make([]verbs.NodeState, 0, len(n.known))
 	for _, s := range n.known {
 		c := *s
 		c.Away = c.Away || n.now().Sub(c.Seen) > awayAfter
 		all = append(all, c)
 	}
-	slices.SortFunc(all, func(a, b api.NodeState) int { return strings.Compare(a.ID, b.ID) })
+	slices.SortFunc(all, func(a, b verbs.NodeState) int { return strings.Compare(a.ID, b.ID) })
 	return all
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/pavise/pavise/internal/config"
 	"github.com/pavise/pavise/internal/fleet"
 	"github.com/pavise/pavise/internal/installation"
+	"github.com/pavise/pavise/internal/premises"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/server"
 	"github.com/pavise/pavise/internal/store"
@@ -56,14 +57,14 @@ func NewAgent(ctx context.Context, cfg AgentConfig) (a *Agent, err error) {
 	if err != nil {
 		return a, err
 	}
-	if a.listener, err = listenOn(cfg.Listen, "agent.listen"); err != nil {
+	if a.listener, err = premises.ListenOn(cfg.Listen, "agent.listen"); err != nil {
 		return a, err
 	}
 	if a.member, err = joinFleet(ctx, data, cfg.Server, cfg.Invitation, keys, cfg.Now); err != nil {
 		return a, err
 	}
 	j := a.member.Is()
-	signers, err := cosigners(fleet.LogName(j.Domain, j.Name.ID)+"/"+keys.Install+"/witness", keys)
+	signers, err := premises.Cosigners(fleet.LogName(j.Domain, j.Name.ID)+"/"+keys.Install+"/witness", keys)
 	if err != nil {
 		return a, err
 	}

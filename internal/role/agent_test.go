@@ -6,11 +6,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/audit"
 	"github.com/pavise/pavise/internal/bundle"
 	"github.com/pavise/pavise/internal/config"
 	"github.com/pavise/pavise/internal/guard"
+	"github.com/pavise/pavise/internal/verbs"
 )
 
 // TestAgentIsAWitness has an agent and the control plane cosign a gateway's log, and the
@@ -47,7 +47,7 @@ func TestAgentIsAWitness(t *testing.T) {
 			}
 		}
 		if cosigned == 2 && g.watchers.Witnessed() > 0 {
-			t.Logf("the agent has cosigned %d of %d logs, and a quorum has seen %d records of %s", cosigned, len(logs), g.watchers.Witnessed(), g.origin)
+			t.Logf("the agent has cosigned %d of %d logs, and a quorum has seen %d records of %s", cosigned, len(logs), g.watchers.Witnessed(), g.Origin)
 			break
 		}
 		if time.Now().After(deadline) {
@@ -63,7 +63,7 @@ func TestAgentIsAWitness(t *testing.T) {
 		t.Errorf("a program that asks the agent: %s", resp.Status)
 	}
 	running.stop()
-	report, err := audit.Verify(g.data.Ledger(), audit.Options{Key: g.Fingerprint()})
+	report, err := audit.Verify(g.Data.Ledger(), audit.Options{Key: g.Fingerprint()})
 	if err != nil || len(report.Open) > 0 {
 		t.Errorf("the gateway's log: %+v, %v", report, err)
 	}
@@ -79,7 +79,7 @@ func skewed(number int) bundle.Format {
 // TestVersionsApart has control planes and gateways that are one version apart: in the
 // format of bundles, and in the verbs that policies speak of.
 func TestVersionsApart(t *testing.T) {
-	newer := append([]guard.Action{{Verb: "model.distill", On: []string{"model"}, Consequential: true}}, api.Actions()...)
+	newer := append([]guard.Action{{Verb: "model.distill", On: []string{"model"}, Consequential: true}}, verbs.Actions()...)
 	old, next := skewed(1), skewed(2)
 	for name, c := range map[string]struct {
 		serve, gateway []bundle.Format
@@ -193,7 +193,7 @@ func TestBudgetsAreSharedOut(t *testing.T) {
 	two, _ := p.gateway(t, "gw-2", nil)
 	whole := p.Rooms().Routes.Standings()[0].Terms.Budget.Count
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		a, b := one.gateway.Routes.Standings(), two.gateway.Routes.Standings()
+		a, b := one.Gateway.Routes.Standings(), two.Gateway.Routes.Standings()
 		if len(a) == 1 && len(b) == 1 && a[0].Terms.Budget.Count == whole/2 && b[0].Terms.Budget.Count == whole/2 {
 			return
 		}
@@ -209,7 +209,7 @@ func TestRevokedGateway(t *testing.T) {
 	g, _ := p.gateway(t, "gw-1", nil)
 	app := p.caller(t, "app", "caller")
 	until(t, app, g, 200)
-	if err := p.ana.Call(t.Context(), "node.revoke", api.HolderRequest{ID: "gw-1"}, nil); err != nil {
+	if err := p.ana.Call(t.Context(), "node.revoke", verbs.HolderRequest{ID: "gw-1"}, nil); err != nil {
 		t.Fatal(err)
 	}
 	for deadline := time.Now().Add(40 * time.Second); !strings.Contains(g.Health().Bundle.Trouble, "does not give bundles to this reader"); time.Sleep(20 * time.Millisecond) {

@@ -18,6 +18,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/installation"
+	"github.com/pavise/pavise/internal/verbs"
 )
 
 // TestKilledServersAccess leaves access.json behind, as kill -9 does, while
@@ -198,7 +199,7 @@ func TestAccessOutlivesARevocation(t *testing.T) {
 		t.Fatal(err)
 	}
 	client := &api.Client{Base: before.Server, Token: before.Token}
-	if err := client.Call(t.Context(), "issuer.revoke", api.RevokeRequest{All: true, Reason: "drill"}, nil); err != nil {
+	if err := client.Call(t.Context(), "issuer.revoke", verbs.RevokeRequest{All: true, Reason: "drill"}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := client.Call(t.Context(), "policy.list", api.Empty{}, nil); pavise.KindOf(err) != pavise.Unverified {

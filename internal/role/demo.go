@@ -40,7 +40,7 @@ func (u *Up) tale() func(context.Context, int) ([]console.Step, bool) {
 // the play is over or ctx is done.
 func (u *Up) Demo(ctx context.Context, rows *demo.Rows, speed float64, tell func(demo.Act)) error {
 	return u.cfg.Stage.Play(ctx, demo.Config{
-		Server: u.url(), Ledger: u.cfg.Data.Ledger(), Key: u.log.Keys()[0].Fingerprint(), Command: u.cfg.Data.Command, Verify: u.verifyCommand(),
+		Server: u.url(), Ledger: u.cfg.Data.Ledger(), Key: u.Log.Keys()[0].Fingerprint(), Command: u.cfg.Data.Command, Verify: u.verifyCommand(),
 		Now: u.cfg.Now, Rows: rows, Speed: speed, Seed: 1, Tell: tell,
 		Operator: func() (string, error) {
 			a, err := u.cfg.Data.ReadAccess("")

@@ -54,7 +54,7 @@ func TestDemo(t *testing.T) {
 			if !strings.Contains(a.Prove, "ledger prove ") {
 				t.Errorf("%s is proved by %q", a.Did, a.Prove)
 			}
-			kept, err := r.log.Read(*a.Record)
+			kept, err := r.Log.Read(*a.Record)
 			if err != nil {
 				t.Fatal(err)
 			}

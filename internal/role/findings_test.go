@@ -16,6 +16,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/siem"
+	"github.com/pavise/pavise/internal/verbs"
 )
 
 // await waits until a text has all of the words, and returns it.
@@ -68,7 +69,7 @@ func TestFindingsOfGateways(t *testing.T) {
 	until(t, p.cats, two, 403)
 	file := func() string { text, _ := os.ReadFile(name); return string(text) }
 	for gateway, text := range map[*Gateway]func() string{one: file, two: printed.String} {
-		lines := await(t, text, `"event_code":"model.infer"`, "acme/human/cat", gateway.origin)
+		lines := await(t, text, `"event_code":"model.infer"`, "acme/human/cat", gateway.Origin)
 		for line := range strings.Lines(lines) {
 			var event struct {
 				Class int `json:"class_uid"`
@@ -93,7 +94,7 @@ func TestFindingsOfServe(t *testing.T) {
 	}))
 	t.Cleanup(receiver.Close)
 	app := &api.Client{Base: p.FleetURL(), HTTP: p.caller(t, "app", "operator")}
-	put := api.ReceiverPut{Name: "soc", URL: receiver.URL + "/hook"}
+	put := verbs.ReceiverPut{Name: "soc", URL: receiver.URL + "/hook"}
 	var given siem.Given
 	if err := p.ana.Call(t.Context(), "siem.put", put, &given); pavise.KindOf(err) != pavise.Invalid {
 		t.Fatalf("a receiver on this machine that nobody allowed: %v", err)
@@ -105,10 +106,10 @@ func TestFindingsOfServe(t *testing.T) {
 		t.Fatal(err)
 	}
 	var ch api.ChangeView
-	if err := p.ana.Call(t.Context(), "policy.put", api.PolicyPut{ID: "mine", Text: `permit (principal, action, resource);`}, &ch); err != nil {
+	if err := p.ana.Call(t.Context(), "policy.put", verbs.PolicyPut{ID: "mine", Text: `permit (principal, action, resource);`}, &ch); err != nil {
 		t.Fatal(err)
 	}
-	if err := app.Call(t.Context(), "change.approve", api.VoteRequest{ID: ch.Name.ID, Digest: ch.Digest}, nil); pavise.KindOf(err) != pavise.Denied {
+	if err := app.Call(t.Context(), "change.approve", verbs.VoteRequest{ID: ch.Name.ID, Digest: ch.Digest}, nil); pavise.KindOf(err) != pavise.Denied {
 		t.Fatalf("a program approves a change: %v", err)
 	}
 	await(t, got.String, `"type":"finding.created"`, `"event_code":"change.approve"`, "A guardrail refused a caller", "decided-by-people", "acme/workload/app")

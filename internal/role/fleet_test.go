@@ -34,6 +34,7 @@ import (
 	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/seal"
 	"github.com/pavise/pavise/internal/server"
+	"github.com/pavise/pavise/internal/verbs"
 )
 
 // A started role, and how it is stopped.
@@ -135,7 +136,7 @@ func join(t *testing.T, inv issuer.Invitation) *fleet.Identity {
 func (p *party) invite(t *testing.T, id string) string {
 	t.Helper()
 	var inv issuer.Invitation
-	if err := p.ana.Call(t.Context(), "node.invite", api.InviteRequest{ID: id, DNS: []string{"localhost"}, IP: []string{"127.0.0.1"}}, &inv); err != nil {
+	if err := p.ana.Call(t.Context(), "node.invite", verbs.InviteRequest{ID: id, DNS: []string{"localhost"}, IP: []string{"127.0.0.1"}}, &inv); err != nil {
 		t.Fatal(err)
 	}
 	return inv.Text
@@ -177,14 +178,14 @@ func again(t *testing.T, g *Gateway, edit func(*GatewayConfig)) (*Gateway, *star
 func (p *party) caller(t *testing.T, id string, roles ...string) *http.Client {
 	t.Helper()
 	var inv issuer.Invitation
-	if err := p.ana.Call(t.Context(), "node.invite", api.InviteRequest{ID: id, Kind: pavise.Workload}, &inv); err != nil {
+	if err := p.ana.Call(t.Context(), "node.invite", verbs.InviteRequest{ID: id, Kind: pavise.Workload}, &inv); err != nil {
 		t.Fatal(err)
 	}
 	who, err := fleet.Join(t.Context(), t.TempDir(), inv.Text, time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.change(t, "node.roles", api.RolesRequest{ID: id, Kind: pavise.Workload, Role: roles})
+	p.change(t, "node.roles", verbs.RolesRequest{ID: id, Kind: pavise.Workload, Role: roles})
 	return who.Dial()
 }
 
@@ -195,7 +196,7 @@ func (p *party) change(t *testing.T, verb string, request any) time.Time {
 	if err := p.ana.Call(t.Context(), verb, request, &ch); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.bob.Call(t.Context(), "change.approve", api.VoteRequest{ID: ch.Name.ID, Digest: ch.Digest}, &ch); err != nil {
+	if err := p.bob.Call(t.Context(), "change.approve", verbs.VoteRequest{ID: ch.Name.ID, Digest: ch.Digest}, &ch); err != nil {
 		t.Fatal(err)
 	}
 	if ch.State != change.Done {
@@ -246,13 +247,13 @@ func TestFleet(t *testing.T) {
 		until(t, app, g, 200)
 	}
 
-	forbid := api.PolicyPut{ID: "closed", Text: `@doc("closed for the night") forbid (principal in Role::"caller", action == Action::"model.infer", resource);`}
+	forbid := verbs.PolicyPut{ID: "closed", Text: `@doc("closed for the night") forbid (principal in Role::"caller", action == Action::"model.infer", resource);`}
 	decided := p.change(t, "policy.put", forbid)
 	for _, g := range []*Gateway{one, two} {
 		until(t, app, g, 403)
 		t.Logf("%s enforces it %v after it was approved", g.Name().ID, time.Since(decided).Round(time.Millisecond))
 	}
-	p.change(t, "policy.delete", api.PolicyDelete{ID: "closed"})
+	p.change(t, "policy.delete", verbs.PolicyDelete{ID: "closed"})
 	for _, g := range []*Gateway{one, two} {
 		until(t, app, g, 200)
 	}
@@ -303,7 +304,7 @@ func TestFleet(t *testing.T) {
 // listed waits until node list shows all three gateways with the bundle of now.
 func (p *party) listed(t *testing.T) {
 	t.Helper()
-	var list api.HolderList
+	var list verbs.HolderList
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		if err := p.ana.Call(t.Context(), "node.list", api.Empty{}, &list); err != nil {
 			t.Fatal(err)
@@ -346,7 +347,7 @@ func TestGatewayDoor(t *testing.T) {
 	if status, text, err := inferOver(&http.Client{Transport: nobody}, g.URL()); status != 401 {
 		t.Errorf("without a certificate: %d %s, %v", status, text, err)
 	}
-	if err := p.ana.Call(t.Context(), "node.revoke", api.HolderRequest{ID: "app", Kind: pavise.Workload}, nil); err != nil {
+	if err := p.ana.Call(t.Context(), "node.revoke", verbs.HolderRequest{ID: "app", Kind: pavise.Workload}, nil); err != nil {
 		t.Fatal(err)
 	}
 	until(t, app, g, 401)
@@ -512,7 +513,7 @@ func TestConsoleOfServe(t *testing.T) {
 	if status, text := page(p.URL() + "/"); strings.Contains(text, "Sign out") {
 		t.Errorf("without a session: %d %s", status, text)
 	}
-	var link api.ConsoleLink
+	var link verbs.ConsoleLink
 	if err := p.ana.Call(t.Context(), "console.link", api.Empty{}, &link); err != nil {
 		t.Fatal(err)
 	}
@@ -557,13 +558,13 @@ func TestConsoleOfServe(t *testing.T) {
 			t.Errorf("the session's word from outside: %s", resp.Status)
 		}
 	}
-	if err := p.bob.Call(t.Context(), "node.revoke", api.HolderRequest{ID: "ana", Kind: pavise.Human}, nil); err != nil {
+	if err := p.bob.Call(t.Context(), "node.revoke", verbs.HolderRequest{ID: "ana", Kind: pavise.Human}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if status, text := page(p.URL() + "/"); status == 200 && strings.Contains(text, "console.link") {
 		t.Errorf("the log, as somebody who was revoked: %d", status)
 	}
-	if err := p.bob.Call(t.Context(), "issuer.mint", api.MintRequest{Subject: "x"}, nil); pavise.KindOf(err) != pavise.Unavailable {
+	if err := p.bob.Call(t.Context(), "issuer.mint", verbs.MintRequest{Subject: "x"}, nil); pavise.KindOf(err) != pavise.Unavailable {
 		t.Errorf("a demonstration token of a control plane: %v", err)
 	}
 }
@@ -576,7 +577,7 @@ func TestRevokedEverywhere(t *testing.T) {
 	app := p.caller(t, "app", "caller")
 	until(t, app, g, 200)
 	time.Sleep(1100 * time.Millisecond) // epochs are whole seconds, and the certificate began a minute before
-	if err := p.ana.Call(t.Context(), "issuer.revoke", api.RevokeRequest{Principal: pavise.Name{Tenant: "acme", Kind: pavise.Workload, ID: "app"}, Reason: "lost"}, nil); err != nil {
+	if err := p.ana.Call(t.Context(), "issuer.revoke", verbs.RevokeRequest{Principal: pavise.Name{Tenant: "acme", Kind: pavise.Workload, ID: "app"}, Reason: "lost"}, nil); err != nil {
 		t.Fatal(err)
 	}
 	until(t, app, g, 401)
@@ -606,7 +607,7 @@ func keyText(t *testing.T, name string) string {
 func noted(t *testing.T, g *Gateway, kind string) record.Record {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-		for _, r := range g.log.Records(0, g.log.Size()) {
+		for _, r := range g.Log.Records(0, g.Log.Size()) {
 			if r.Kind == kind {
 				return r
 			}
@@ -630,7 +631,7 @@ func TestBundlesPutBack(t *testing.T) {
 	}
 	before := p.publisher.Serial()
 	for _, id := range []string{"more", "most", "all"} { // a bundle for each
-		p.change(t, "policy.put", api.PolicyPut{ID: id, Text: `permit (principal in Role::"nobody", action == Action::"model.infer", resource);`})
+		p.change(t, "policy.put", verbs.PolicyPut{ID: id, Text: `permit (principal in Role::"nobody", action == Action::"model.infer", resource);`})
 		before++
 		for deadline := time.Now().Add(20 * time.Second); g.Health().Bundle.Serial < before && time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		}
@@ -717,9 +718,9 @@ func TestGrantsHoldEverywhere(t *testing.T) {
 	g, _ := p.gateway(t, "gw-1", nil)
 	until(t, p.cats, g, 403) // an analyst is no caller
 	cat := pavise.Name{Tenant: "acme", Kind: pavise.Human, ID: "cat"}
-	p.change(t, "grant.give", api.GrantRequest{Holder: cat, Role: "caller", For: "1h", Reason: "an incident"})
+	p.change(t, "grant.give", verbs.GrantRequest{Holder: cat, Role: "caller", For: "1h", Reason: "an incident"})
 	until(t, p.cats, g, 200)
-	if err := p.ana.Call(t.Context(), "grant.revoke", api.GrantRef{Holder: cat, Role: "caller"}, nil); err != nil {
+	if err := p.ana.Call(t.Context(), "grant.revoke", verbs.GrantRef{Holder: cat, Role: "caller"}, nil); err != nil {
 		t.Fatal(err)
 	}
 	until(t, p.cats, g, 403)

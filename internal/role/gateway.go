@@ -2,6 +2,7 @@ package role
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -16,18 +17,21 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/pavise/pavise"
-	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/bundle"
 	"github.com/pavise/pavise/internal/config"
 	"github.com/pavise/pavise/internal/edge"
 	"github.com/pavise/pavise/internal/edge/extproc"
 	"github.com/pavise/pavise/internal/fleet"
+	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/identity"
 	"github.com/pavise/pavise/internal/installation"
+	"github.com/pavise/pavise/internal/premises"
 	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/seal"
 	"github.com/pavise/pavise/internal/server"
+	"github.com/pavise/pavise/internal/telemetry"
+	"github.com/pavise/pavise/internal/verbs"
 )
 
 // GatewayConfig says what a machine of the data plane is to be.
@@ -45,7 +49,7 @@ type GatewayConfig struct {
 // A Gateway is the role that answers callers, by the orders of a control plane and in
 // a log of its own. It has no other say: nothing is changed here.
 type Gateway struct {
-	house
+	premises.House
 	cfg      GatewayConfig
 	member   *fleet.Membership
 	store    *bundle.Store
@@ -79,12 +83,12 @@ func NewGateway(ctx context.Context, cfg GatewayConfig) (g *Gateway, err error) 
 		cfg.Say = func(string, error) {}
 	}
 	if cfg.Actions == nil {
-		cfg.Actions = api.Actions()
+		cfg.Actions = verbs.Actions()
 	}
 	data := installation.Data(cfg.Data)
-	g = &Gateway{cfg: cfg, epochs: identity.NewEpochs(), house: house{
-		data: data, acceptClock: cfg.AcceptClock, archiveAt: cfg.Archive, say: cfg.Say, now: cfg.Now,
-		command: func(words string) string { return installation.Program() + " gateway --config FILE " + words },
+	g = &Gateway{cfg: cfg, epochs: identity.NewEpochs(), House: premises.House{
+		Data: data, AcceptClock: cfg.AcceptClock, ArchiveAt: cfg.Archive, Say: cfg.Say, Now: cfg.Now,
+		Command: func(words string) string { return installation.Program() + " gateway --config FILE " + words },
 	}}
 	defer func() {
 		if err != nil {
@@ -98,21 +102,21 @@ func NewGateway(ctx context.Context, cfg GatewayConfig) (g *Gateway, err error) 
 	for _, open := range []func() error{
 		func() error { return g.listen() },
 		func() error { return g.join(ctx, keys) },
-		func() error { return g.openTelemetry("gateway", g.member.Is().Name.ID, g.cfg.Telemetry) },
-		func() error { return g.openLog(keys) },
-		func() error { return g.face(ctx) },
-		func() error { return g.openStore(ctx) },
+		func() error { return g.OpenTelemetry("gateway", g.member.Is().Name.ID, g.cfg.Telemetry) },
+		func() error { return g.OpenLog(keys) },
+		func() error { return g.Face(ctx) },
+		func() error { return g.OpenStore(ctx) },
 		func() error { return g.openBundles(keys) },
 		func() error { return g.openGuard(ctx) },
-		func() error { return g.openEvidence(ctx, keys) },
+		func() error { return g.OpenEvidence(ctx, keys) },
 		func() error {
 			vectors, err := vectorKey(cfg.Vectors)
 			if err != nil {
 				return err
 			}
-			return g.openGateway(ctx, g.verifier.Load(), plane{cfg.ModelKeys, cfg.ModelTLS, cfg.Detectors, vectors})
+			return g.OpenGateway(ctx, g.verifier.Load(), premises.Plane{Keys: cfg.ModelKeys, TLS: cfg.ModelTLS, Detectors: cfg.Detectors, Vectors: vectors})
 		},
-		func() error { return g.openWires(ctx, keys, told(cfg.Findings, cfg.Printer)) },
+		func() error { return g.OpenWires(ctx, keys, premises.Told(cfg.Findings, cfg.Printer)) },
 		func() error { g.tellBundle(); return g.resume(ctx) },
 		func() error { return g.openServer() },
 	} {
@@ -136,36 +140,24 @@ func vectorKey(path string) (*seal.Key, error) {
 }
 
 func (g *Gateway) listen() (err error) {
-	if g.listener, err = listenOn(g.cfg.Listen, "listen"); err != nil {
+	if g.listener, err = premises.ListenOn(g.cfg.Listen, "listen"); err != nil {
 		return err
 	}
 	if g.cfg.GRPC != "" {
-		if g.second, err = listenOn(g.cfg.GRPC, "grpc"); err != nil {
+		if g.second, err = premises.ListenOn(g.cfg.GRPC, "grpc"); err != nil {
 			return err
 		}
 	}
-	return g.listenBeside(g.cfg.Health)
-}
-
-// listenOn opens a port that a configuration names.
-func listenOn(addr, field string) (net.Listener, error) {
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		return nil, &pavise.Error{
-			Kind: pavise.Unavailable, Msg: fmt.Sprintf("nobody can listen on %s: %v", addr, err),
-			Hint: "is another pavise running there? set " + field + " in pavise.yaml to another address", Err: err,
-		}
-	}
-	return l, nil
+	return g.ListenBeside(g.cfg.Health)
 }
 
 // join finds the machine's membership, or joins. The log is named by it.
 func (g *Gateway) join(ctx context.Context, k installation.Keys) (err error) {
-	if g.member, err = joinFleet(ctx, g.data, g.cfg.Server, g.cfg.Invitation, k, g.now); err != nil {
+	if g.member, err = joinFleet(ctx, g.Data, g.cfg.Server, g.cfg.Invitation, k, g.Now); err != nil {
 		return err
 	}
 	j := g.member.Is()
-	g.tenant, g.origin = j.Name.Tenant, fleet.LogName(j.Domain, j.Name.ID)+"/"+k.Install
+	g.Tenant, g.Origin = j.Name.Tenant, fleet.LogName(j.Domain, j.Name.ID)+"/"+k.Install
 	return nil
 }
 
@@ -194,33 +186,33 @@ func joinFleet(ctx context.Context, data installation.Data, server, invitation s
 
 // openBundles opens the store of what the control plane said, and who follows it.
 func (g *Gateway) openBundles(k installation.Keys) error {
-	g.watchers = fleet.NewWatchers(g.log, g.now, g.member.ClientFor)
+	g.watchers = fleet.NewWatchers(g.Log, g.Now, g.member.ClientFor)
 	trust, err := g.member.Is().Trust()
 	if err != nil {
 		return err
 	}
-	g.store, err = bundle.OpenStore(bundle.StoreConfig{Dir: g.data.Path("bundle"), KEK: k.KEK, Trust: trust, Formats: g.cfg.Formats, Now: g.now})
+	g.store, err = bundle.OpenStore(bundle.StoreConfig{Dir: g.Data.Path("bundle"), KEK: k.KEK, Trust: trust, Formats: g.cfg.Formats, Now: g.Now})
 	if err != nil {
 		return err
 	}
-	g.client, err = bundle.NewClient(bundle.ClientConfig{URL: g.member.Server(), HTTP: g.member.Client(), Store: g.store, Use: g.use, Report: g.trouble, Now: g.now})
+	g.client, err = bundle.NewClient(bundle.ClientConfig{URL: g.member.Server(), HTTP: g.member.Client(), Store: g.store, Use: g.use, Report: g.trouble, Now: g.Now})
 	return err
 }
 
 // openGuard opens the door, which lets nobody through yet, and closes what the last
 // process left open.
 func (g *Gateway) openGuard(ctx context.Context) (err error) {
-	g.guard, err = guard.New(guard.Config{
-		Actions: g.cfg.Actions, Log: g.log, Now: g.now, Tenant: g.tenant,
-		Facts: g.facts, Pool: underWay,
+	g.Guard, err = guard.New(guard.Config{
+		Actions: g.cfg.Actions, Log: g.Log, Now: g.Now, Tenant: g.Tenant,
+		Facts: g.Facts, Pool: premises.UnderWay,
 	})
 	if err != nil {
 		return err
 	}
-	if _, err := g.guard.Recover(ctx); err != nil {
+	if _, err := g.Guard.Recover(ctx); err != nil {
 		return err
 	}
-	v, err := identity.New(identity.Config{Now: g.now, Origins: g.origins(), Epochs: g.epochs})
+	v, err := identity.New(identity.Config{Now: g.Now, Origins: g.origins(), Epochs: g.epochs})
 	g.verifier.Store(v)
 	return err
 }
@@ -263,8 +255,8 @@ func (g *Gateway) use(ctx context.Context, b *bundle.Bundle) error {
 	if err != nil {
 		return err
 	}
-	if o.Terms.Tenant != g.tenant || o.Terms.Domain != g.member.Is().Domain {
-		return &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("bundle %d is for %s in %s, and this machine is of %s in %s", b.Serial, o.Terms.Tenant, o.Terms.Domain, g.tenant, g.member.Is().Domain), Hint: "is the right control plane running at its address?"}
+	if o.Terms.Tenant != g.Tenant || o.Terms.Domain != g.member.Is().Domain {
+		return &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("bundle %d is for %s in %s, and this machine is of %s in %s", b.Serial, o.Terms.Tenant, o.Terms.Domain, g.Tenant, g.member.Is().Domain), Hint: "is the right control plane running at its address?"}
 	}
 	now := g.orders.Load()
 	again := now != nil && now.bundle.Serial == b.Serial
@@ -272,7 +264,7 @@ func (g *Gateway) use(ctx context.Context, b *bundle.Bundle) error {
 		return nil
 	}
 	if !again {
-		if err := g.guard.Note(ctx, "bundle.taken", nil, pavise.Name{}, fleet.Summary(b)); err != nil {
+		if err := g.Guard.Note(ctx, "bundle.taken", nil, pavise.Name{}, fleet.Summary(b)); err != nil {
 			return err
 		}
 	}
@@ -283,10 +275,10 @@ func (g *Gateway) use(ctx context.Context, b *bundle.Bundle) error {
 		return err
 	}
 	routes, whole := g.routesNow(o.Routes)
-	if err := g.gateway.Routes.Adopt(ctx, routes, o.Terms.Share, g.store.Blob); err != nil {
+	if err := g.Gateway.Routes.Adopt(ctx, routes, o.Terms.Share, g.store.Blob); err != nil {
 		return err
 	}
-	if err := fleet.ObeyTiers(ctx, g.gateway.Tiers, o.Tiers, g.now()); err != nil {
+	if err := fleet.ObeyTiers(ctx, g.Gateway.Tiers, o.Tiers, g.Now()); err != nil {
 		return err
 	}
 	grace := o.Terms.Grace
@@ -308,7 +300,7 @@ func (g *Gateway) routesNow(all []route.Standing) (now []route.Standing, whole b
 			continue
 		}
 		whole = false
-		for _, old := range g.gateway.Routes.Standings() {
+		for _, old := range g.Gateway.Routes.Standings() {
 			if old.Model == s.Model {
 				now = append(now, route.Standing{Route: old.Route, Quarantined: s.Quarantined, Parted: true})
 			}
@@ -319,7 +311,7 @@ func (g *Gateway) routesNow(all []route.Standing) (now []route.Standing, whole b
 
 // has reports whether a model, or a calibration, is here.
 func (g *Gateway) has(digest string) bool {
-	if _, err := g.gateway.Routes.Model(context.Background(), digest); err == nil {
+	if _, err := g.Gateway.Routes.Model(context.Background(), digest); err == nil {
 		return true
 	}
 	_, err := g.store.Blob(digest)
@@ -331,7 +323,7 @@ func (g *Gateway) believe(o *fleet.Orders) error {
 	if err := g.epochs.Merge(o.Revocations); err != nil {
 		return err
 	}
-	issuers, err := parseIssuers(g.tenant, o.Issuers)
+	issuers, err := premises.ParseIssuers(g.Tenant, o.Issuers)
 	if err != nil {
 		return err
 	}
@@ -347,7 +339,7 @@ func (g *Gateway) believe(o *fleet.Orders) error {
 		return &pavise.Error{Kind: pavise.Denied, Msg: "the bundle has an issuer for demonstration, whose tokens no gateway takes", Hint: "take it out of issuers at the control plane"}
 	}
 	g.verifier.Store(v)
-	g.gateway.Believe(v)
+	g.Gateway.Believe(v)
 	return nil
 }
 
@@ -365,7 +357,7 @@ func (g *Gateway) govern(ctx context.Context, serial uint64, o *fleet.Orders) er
 				continue
 			}
 			detail := map[string]any{"serial": serial, "text": texts[id]}
-			if err := g.guard.Note(ctx, "policy.adopted", nil, pavise.Name{Tenant: tenant, Kind: "policy", ID: id}, detail); err != nil {
+			if err := g.Guard.Note(ctx, "policy.adopted", nil, pavise.Name{Tenant: tenant, Kind: "policy", ID: id}, detail); err != nil {
 				return err
 			}
 		}
@@ -373,15 +365,15 @@ func (g *Gateway) govern(ctx context.Context, serial uint64, o *fleet.Orders) er
 			if _, stays := texts[id]; stays {
 				continue
 			}
-			if err := g.guard.Note(ctx, "policy.dropped", nil, pavise.Name{Tenant: tenant, Kind: "policy", ID: id}, map[string]any{"serial": serial}); err != nil {
+			if err := g.Guard.Note(ctx, "policy.dropped", nil, pavise.Name{Tenant: tenant, Kind: "policy", ID: id}, map[string]any{"serial": serial}); err != nil {
 				return err
 			}
 		}
 	}
-	if err := g.guard.Govern(all, o.Policies); err != nil {
+	if err := g.Guard.Govern(all, o.Policies); err != nil {
 		return err
 	}
-	g.guard.HoldGrants(o.Grants)
+	g.Guard.HoldGrants(o.Grants)
 	g.policies = o.Policies
 	return nil
 }
@@ -392,10 +384,10 @@ func (g *Gateway) trouble(err error) {
 	if err == nil {
 		return
 	}
-	g.say("warning", err)
+	g.Say("warning", err)
 	for _, cause := range []error{bundle.ErrRollback, bundle.ErrEquivocation, bundle.ErrUnknownKey, bundle.ErrRevokedKey, bundle.ErrForged, bundle.ErrOrigin} {
 		if errors.Is(err, cause) {
-			_ = g.finding(context.Background(), "bundle.refused", pavise.Name{Tenant: g.tenant, Kind: "bundle", ID: "orders"}, err.Error(), nil)
+			_ = g.Finding(context.Background(), "bundle.refused", pavise.Name{Tenant: g.Tenant, Kind: "bundle", ID: "orders"}, err.Error(), nil)
 			return
 		}
 	}
@@ -408,7 +400,7 @@ func (g *Gateway) fresh() error {
 	if o == nil {
 		return &pavise.Error{Kind: pavise.Unavailable, Msg: "this gateway has no orders from its control plane yet", Hint: "is pavise serve running, and to be reached from here? /healthz says more"}
 	}
-	now, heard := g.now(), g.lastHeard(o)
+	now, heard := g.Now(), g.lastHeard(o)
 	// By the clock on the wall, and by the one that nobody can set: the first goes on while
 	// the machine sleeps.
 	alone := max(now.Sub(heard), now.Round(0).Sub(heard.Round(0)))
@@ -443,10 +435,10 @@ func (g *Gateway) watchOrders(ctx context.Context) {
 		if stale := err != nil; stale != g.stale.Load() && g.orders.Load() != nil {
 			g.stale.Store(stale)
 			if stale {
-				_ = g.finding(ctx, "gateway.stale", pavise.Name{Tenant: g.tenant, Kind: "bundle", ID: "orders"}, err.Error(), nil)
-				g.say("error", err)
+				_ = g.Finding(ctx, "gateway.stale", pavise.Name{Tenant: g.Tenant, Kind: "bundle", ID: "orders"}, err.Error(), nil)
+				g.Say("error", err)
 			} else {
-				_ = g.guard.Note(ctx, "gateway.fresh", nil, pavise.Name{}, g.client.State())
+				_ = g.Guard.Note(ctx, "gateway.fresh", nil, pavise.Name{}, g.client.State())
 			}
 		}
 		select {
@@ -457,6 +449,24 @@ func (g *Gateway) watchOrders(ctx context.Context) {
 	}
 }
 
+// tellBundle has the readings of what the control plane said told.
+func (g *Gateway) tellBundle() {
+	m := g.Telemetry
+	m.Ask(telemetry.BundleSerial, func() float64 { return float64(g.client.State().Serial) })
+	m.Ask(telemetry.BundleStale, func() float64 {
+		if g.fresh() != nil {
+			return 1
+		}
+		return 0
+	})
+	m.Ask(telemetry.BundleAge, func() float64 {
+		if o := g.orders.Load(); o != nil {
+			return max(g.Now().Sub(g.lastHeard(o)).Seconds(), 0)
+		}
+		return 0
+	})
+}
+
 // openServer makes the callers' door.
 func (g *Gateway) openServer() error {
 	own, err := server.CertificateOf(g.cfg.TLS, g.member.Certificate)
@@ -464,21 +474,29 @@ func (g *Gateway) openServer() error {
 		return err
 	}
 	if g.cfg.TLS == nil {
-		g.member.Missing(g.cfg.Names, g.say)
+		g.member.Missing(g.cfg.Names, g.Say)
 	}
-	inner := edge.New(g.gateway).Handler()
+	inner := edge.New(g.Gateway).Handler()
 	door := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := g.fresh(); err != nil && r.URL.Path != "/v2/health/live" {
-			g.telemetry.Refused(nil, "", err, 0, false)
+			g.Telemetry.Refused(nil, "", err, 0, false)
 			w.Header().Set("Retry-After", "5")
 			refuse(w, err)
 			return
 		}
 		inner.ServeHTTP(w, r)
 	})
-	g.server = server.Callers(door, own, g.stranger)
-	g.proxies, err = extproc.Open(g.cfg.ExtProc, door, g.stranger)
+	g.server = server.Callers(door, own, g.Stranger)
+	g.proxies, err = extproc.Open(g.cfg.ExtProc, door, g.Stranger)
 	return err
+}
+
+// refuse answers with what somebody may be told about an error.
+func refuse(w http.ResponseWriter, err error) {
+	msg, hint := gateway.Message(err)
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(pavise.KindOf(err).HTTPStatus())
+	_ = json.NewEncoder(w).Encode(map[string]string{"error": msg, "hint": hint}) // whoever went away reads nothing
 }
 
 // Health is how a gateway stands.
@@ -497,12 +515,12 @@ type Health struct {
 func (g *Gateway) Health() Health {
 	state := g.client.State()
 	h := Health{
-		Status: "ok", Node: g.member.Is().Name.ID, Version: installation.Version(), Bundle: state, Records: g.log.Size(), Key: g.log.Keys()[0].Fingerprint(),
+		Status: "ok", Node: g.member.Is().Name.ID, Version: installation.Version(), Bundle: state, Records: g.Log.Size(), Key: g.Log.Keys()[0].Fingerprint(),
 	}
 	if !state.Confirmed.IsZero() {
-		h.Age = state.Stale(g.now()).Truncate(time.Second).String()
+		h.Age = state.Stale(g.Now()).Truncate(time.Second).String()
 	}
-	if err := errors.Join(g.fresh(), g.log.Stopped()); err != nil {
+	if err := errors.Join(g.fresh(), g.Log.Stopped()); err != nil {
 		h.Status, h.Why = "stale", err.Error()
 	}
 	return h
@@ -511,18 +529,18 @@ func (g *Gateway) Health() Health {
 // Run serves until ctx is done, then stops accepting and lets requests under way end.
 // Close comes after it.
 func (g *Gateway) Run(ctx context.Context) error {
-	paceCollector()
-	standIn()
+	premises.PaceCollector()
+	premises.StandIn()
 	rooms, stopRooms := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopRooms()
 	var house errgroup.Group
-	g.run(rooms, &house)
+	g.House.Keep(rooms, &house)
 	house.Go(func() error { return g.client.Run(rooms) })
 	house.Go(func() error { g.watchOrders(rooms); return nil })
-	house.Go(func() error { g.member.Renew(rooms, func(err error) { g.say("warning", err) }); return nil })
+	house.Go(func() error { g.member.Renew(rooms, func(err error) { g.Say("warning", err) }); return nil })
 	house.Go(func() error { g.report(rooms); return nil })
-	house.Go(func() error { return fetchKeys(rooms, g.verifier.Load) })
-	g.serveHealth(rooms, &house, func() (any, bool) { h := g.Health(); return h, h.Status == "ok" })
+	house.Go(func() error { return premises.FetchKeys(rooms, g.verifier.Load) })
+	g.ServeHealth(rooms, &house, func() (any, bool) { h := g.Health(); return h, h.Status == "ok" })
 	if g.second != nil {
 		house.Go(func() error { return server.Until(rooms, g.server, g.second) })
 	}
@@ -539,20 +557,20 @@ func (g *Gateway) report(ctx context.Context) {
 	for ctx.Err() == nil {
 		var answer fleet.Reply
 		told := fleet.Report{
-			Role: "gateway", Version: installation.Version(), Bundle: g.client.State(), Stale: g.fresh() != nil, Log: fleet.KeysOf(g.log), Records: g.log.Size(),
+			Role: "gateway", Version: installation.Version(), Bundle: g.client.State(), Stale: g.fresh() != nil, Log: fleet.KeysOf(g.Log), Records: g.Log.Size(),
 		}
 		asked, cancel := context.WithTimeout(ctx, fleet.ReportEvery)
 		err := g.member.Post(asked, client, "/fleet/report", told, &answer)
 		cancel()
 		if err == nil {
 			if err := g.member.Believe(answer.Roots); err != nil {
-				g.say("warning", err)
+				g.Say("warning", err)
 			}
 		}
 		if err == nil && answer.Policy != "" {
 			err = g.watchers.Follow(ctx, answer.Policy, answer.Peers)
 			if err != nil {
-				g.say("warning", err)
+				g.Say("warning", err)
 			}
 		}
 		g.awaitNews(ctx, told)
@@ -583,7 +601,7 @@ func (g *Gateway) URL() string { return originsOf(g.cfg.Names[:1], g.listener)[0
 func (g *Gateway) Name() pavise.Name { return g.member.Is().Name }
 
 // Fingerprint is that of its log's key.
-func (g *Gateway) Fingerprint() string { return g.log.Keys()[0].Fingerprint() }
+func (g *Gateway) Fingerprint() string { return g.Log.Keys()[0].Fingerprint() }
 
 // Close flushes the log and closes the store, in that order. It may be called on a
 // gateway that was never finished.
@@ -595,5 +613,5 @@ func (g *Gateway) Close() error {
 	if g.second != nil {
 		g.second.Close()
 	}
-	return g.close()
+	return g.House.Close()
 }

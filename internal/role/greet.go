@@ -50,7 +50,7 @@ type Own struct {
 func (u *Up) own() (list []Own) {
 	for _, r := range u.cfg.Routes {
 		name, _ := r.Model(Tenant) // it has been checked
-		route, ok := u.gateway.Routes.Get(name)
+		route, ok := u.Gateway.Routes.Get(name)
 		if !ok {
 			continue // it was deleted since
 		}
@@ -107,10 +107,10 @@ func (u *Up) Greet(ctx context.Context) (Greeting, error) {
 	}
 	began := "a new log begins"
 	if !u.fresh {
-		began = fmt.Sprintf("the log goes on at record %d", u.log.Size())
+		began = fmt.Sprintf("the log goes on at record %d", u.Log.Size())
 	}
 	g := Greeting{
-		Server: u.url(), Began: began, Ledger: u.data.Ledger(), Console: u.operatorLink(),
+		Server: u.url(), Began: began, Ledger: u.Data.Ledger(), Console: u.operatorLink(),
 		Model: pavise.Name{Tenant: Tenant, Kind: "model", ID: Sample}.String(), Token: u.caller.Value, Expires: u.caller.Expires,
 		Ask: u.curl(Sample, SampleRow(0)), Refused: u.curl(Sample, SampleRow(-1)), Verify: u.verifyCommand(), People: u.cfg.People, Data: u.cfg.Data,
 		Own: u.own(), Ignored: len(u.cfg.Routes) > 0 && !u.fresh,
@@ -120,8 +120,8 @@ func (u *Up) Greet(ctx context.Context) (Greeting, error) {
 			g.Witnesses = append(g.Witnesses, w.Name)
 		}
 	}
-	if u.archive.Bucket != nil {
-		g.Archive = u.archive.Bucket.Place().URL
+	if u.Archive.Bucket != nil {
+		g.Archive = u.Archive.Bucket.Place().URL
 	}
 	return g, nil
 }

@@ -10,10 +10,11 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/verbs"
 )
 
 // signing returns the keys that sign bundles, as ana sees them.
-func (p *party) signing(t *testing.T) (list api.SigningKeys) {
+func (p *party) signing(t *testing.T) (list verbs.SigningKeys) {
 	t.Helper()
 	if err := p.ana.Call(t.Context(), "bundle.list", api.Empty{}, &list); err != nil {
 		t.Fatal(err)
@@ -35,16 +36,16 @@ func TestKeysOfBundlesRotate(t *testing.T) {
 	}
 	first := p.signing(t).Keys[0].Key
 	for _, last := range []string{first, "ed25519:x"} { // the only one, and none
-		if err := p.ana.Call(t.Context(), "bundle.revoke", api.KeyRevoke{Key: last}, nil); pavise.KindOf(err) != pavise.Conflict && pavise.KindOf(err) != pavise.Invalid {
+		if err := p.ana.Call(t.Context(), "bundle.revoke", verbs.KeyRevoke{Key: last}, nil); pavise.KindOf(err) != pavise.Conflict && pavise.KindOf(err) != pavise.Invalid {
 			t.Errorf("revoke %s: %v", last, err)
 		}
 	}
-	p.change(t, "bundle.rotate", api.KeyRotate{Reason: "it is that time of the year"})
-	p.change(t, "bundle.revoke", api.KeyRevoke{Key: first})
-	if list := p.signing(t); len(list.Keys) != 2 || list.Keys[0] != (api.SigningKey{Key: first, State: "revoked"}) || list.Keys[1].State != "active" || list.Serial != p.publisher.Serial() {
+	p.change(t, "bundle.rotate", verbs.KeyRotate{Reason: "it is that time of the year"})
+	p.change(t, "bundle.revoke", verbs.KeyRevoke{Key: first})
+	if list := p.signing(t); len(list.Keys) != 2 || list.Keys[0] != (verbs.SigningKey{Key: first, State: "revoked"}) || list.Keys[1].State != "active" || list.Serial != p.publisher.Serial() {
 		t.Errorf("%+v", list)
 	}
-	p.change(t, "policy.put", api.PolicyPut{ID: "closed", Text: `forbid (principal in Role::"caller", action == Action::"model.infer", resource);`})
+	p.change(t, "policy.put", verbs.PolicyPut{ID: "closed", Text: `forbid (principal in Role::"caller", action == Action::"model.infer", resource);`})
 	until(t, app, g, 403)
 
 	p.running.stop()
@@ -77,8 +78,8 @@ func TestKeysOfBundlesWhileAway(t *testing.T) {
 	until(t, app, g, 200)
 	running.stop()
 	for i := range 2 {
-		p.change(t, "bundle.rotate", api.KeyRotate{})
-		p.change(t, "bundle.revoke", api.KeyRevoke{Key: p.signing(t).Keys[i].Key})
+		p.change(t, "bundle.rotate", verbs.KeyRotate{})
+		p.change(t, "bundle.revoke", verbs.KeyRevoke{Key: p.signing(t).Keys[i].Key})
 	}
 	g, _, err := again(t, g, nil)
 	if err != nil {

@@ -24,7 +24,7 @@ func TestMalformedRequestsAreCounted(t *testing.T) {
 	}
 	const want = `{"source":"127.0.0.1","reason":"http: it has both Content-Length and Transfer-Encoding","count":1}`
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
-		for _, note := range r.log.Records(0, r.log.Size()) {
+		for _, note := range r.Log.Records(0, r.Log.Size()) {
 			if note.Kind == "identity.refused" {
 				if string(note.Detail) != want {
 					t.Errorf("the note says %s, want %s", note.Detail, want)

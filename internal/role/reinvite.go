@@ -45,7 +45,7 @@ func (s *Serve) inviteAgain(ctx context.Context, id string) error {
 		}
 	}
 	summary := fmt.Sprintf("whoever started the control plane, as %s on its host, invited %s anew, in the roles %s; what they had before is good no more", userName(), id, strings.Join(roles, ", "))
-	if err := s.finding(ctx, issuer.KindReinvited, pavise.Name{Tenant: s.tenant, Kind: pavise.Human, ID: id}, summary, map[string]any{"roles": roles}); err != nil {
+	if err := s.Finding(ctx, issuer.KindReinvited, pavise.Name{Tenant: s.Tenant, Kind: pavise.Human, ID: id}, summary, map[string]any{"roles": roles}); err != nil {
 		return err
 	}
 	inv, err := invite()
@@ -58,7 +58,7 @@ func (s *Serve) inviteAgain(ctx context.Context, id string) error {
 // beganWith finds somebody among those with whom the installation began: they may have
 // let their first invitation lapse. What the log says counts, and not what the file says now.
 func (s *Serve) beganWith(id string) (config.Person, bool) {
-	for _, r := range s.log.Records(0, beginning) {
+	for _, r := range s.Log.Records(0, beginning) {
 		var began struct {
 			People []config.Person `json:"people"`
 		}

@@ -10,14 +10,15 @@ import (
 	"github.com/pavise/pavise/internal/config"
 	"github.com/pavise/pavise/internal/fleet"
 	"github.com/pavise/pavise/internal/issuer"
+	"github.com/pavise/pavise/internal/verbs"
 )
 
 // TestReinvite has whoever holds the host invite somebody anew who was a member: in the
 // roles that they had, once, and as a finding.
 func TestReinvite(t *testing.T) {
 	p := begin(t)
-	p.change(t, "node.roles", api.RolesRequest{ID: "cat", Kind: pavise.Human, Role: []string{"analyst", "responder"}})
-	if err := p.bob.Call(t.Context(), "node.revoke", api.HolderRequest{ID: "ana", Kind: pavise.Human}, nil); err != nil {
+	p.change(t, "node.roles", verbs.RolesRequest{ID: "cat", Kind: pavise.Human, Role: []string{"analyst", "responder"}})
+	if err := p.bob.Call(t.Context(), "node.revoke", verbs.HolderRequest{ID: "ana", Kind: pavise.Human}, nil); err != nil {
 		t.Fatal(err)
 	}
 	p.running.stop()
@@ -38,7 +39,7 @@ func TestReinvite(t *testing.T) {
 	ana := join(t, p.Invitations()[0])
 	who := map[string]string{"ana": "operator", "cat": "analyst responder"}
 	for i, id := range []*fleet.Identity{ana, join(t, p.Invitations()[1])} {
-		var me api.Whoami
+		var me verbs.Whoami
 		if err := id.Client().Call(t.Context(), "issuer.whoami", api.Empty{}, &me); err != nil || me.Name.ID != []string{"ana", "cat"}[i] || strings.Join(me.Roles, " ") != who[me.Name.ID] {
 			t.Errorf("%+v, %v", me, err)
 		}
@@ -50,9 +51,9 @@ func TestReinvite(t *testing.T) {
 		t.Error("an invitation is good twice")
 	}
 	p.ana = ana.Client()
-	p.change(t, "policy.put", api.PolicyPut{ID: "more", Text: `permit (principal in Role::"nobody", action == Action::"model.infer", resource);`})
+	p.change(t, "policy.put", verbs.PolicyPut{ID: "more", Text: `permit (principal in Role::"nobody", action == Action::"model.infer", resource);`})
 	found := 0
-	for _, r := range p.log.Records(0, p.log.Size()) {
+	for _, r := range p.Log.Records(0, p.Log.Size()) {
 		if r.Kind == issuer.KindReinvited && strings.Contains(string(r.Detail), `"severity":"critical"`) && r.On.Kind == pavise.Human {
 			found++
 		}
@@ -88,7 +89,7 @@ func TestReinviteWhoNeverJoined(t *testing.T) {
 	if _, err := fleet.Join(t.Context(), t.TempDir(), lapsed.Text, time.Now); err == nil {
 		t.Error("the first invitation is good still")
 	}
-	var me api.Whoami
+	var me verbs.Whoami
 	if err := join(t, p.Invitations()[0]).Client().Call(t.Context(), "issuer.whoami", api.Empty{}, &me); err != nil || me.Name.ID != "ana" || me.Roles[0] != "operator" {
 		t.Errorf("%+v, %v", me, err)
 	}

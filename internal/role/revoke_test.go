@@ -8,6 +8,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/issuer"
+	"github.com/pavise/pavise/internal/verbs"
 )
 
 // TestRevokeInAFleet revokes what a program was given by name, which the control plane,
@@ -19,7 +20,7 @@ func TestRevokeInAFleet(t *testing.T) {
 	until(t, app, g, 200)
 	program := pavise.Name{Tenant: "acme", Kind: pavise.Workload, ID: "app"}
 	var done issuer.Revocation
-	if err := p.ana.Call(t.Context(), "issuer.revoke", api.RevokeRequest{Principal: program, Reason: "leaked"}, &done); err != nil || done.Principal != program {
+	if err := p.ana.Call(t.Context(), "issuer.revoke", verbs.RevokeRequest{Principal: program, Reason: "leaked"}, &done); err != nil || done.Principal != program {
 		t.Fatalf("%+v, %v", done, err)
 	}
 	until(t, app, g, 401)
@@ -39,7 +40,7 @@ func TestRevokeInAFleet(t *testing.T) {
 	if got := whoami(); got != 401 {
 		t.Errorf("after a restart the control plane answers %d", got)
 	}
-	var list api.RevocationList
+	var list verbs.RevocationList
 	if err := p.ana.Call(t.Context(), "issuer.revocations", api.Empty{}, &list); err != nil || len(list.Revocations) != 1 {
 		t.Errorf("revocations %+v, %v", list, err)
 	}
@@ -48,7 +49,7 @@ func TestRevokeInAFleet(t *testing.T) {
 // TestServeHasNoLocalIssuer asks a control plane for what only up gives out.
 func TestServeHasNoLocalIssuer(t *testing.T) {
 	p := begin(t)
-	err := p.ana.Call(t.Context(), "issuer.mint", api.MintRequest{Subject: "ci", Minutes: int(issuer.DefaultTTL / time.Minute)}, nil)
+	err := p.ana.Call(t.Context(), "issuer.mint", verbs.MintRequest{Subject: "ci", Minutes: int(issuer.DefaultTTL / time.Minute)}, nil)
 	if e, ok := err.(*pavise.Error); !ok || e.Kind != pavise.Unavailable || e.Msg != "this installation makes no tokens for demonstration" {
 		t.Errorf("issuer.mint: %v", err)
 	}

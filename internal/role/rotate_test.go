@@ -4,7 +4,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/verbs"
 )
 
 // TestRotateRoots lets another root sign, which machines hear of before: they know the
@@ -12,13 +12,13 @@ import (
 func TestRotateRoots(t *testing.T) {
 	p := begin(t)
 	g, running := p.gateway(t, "gw-1", nil)
-	p.change(t, "ca.rotate", api.RotateRequest{Step: "prepare"})
+	p.change(t, "ca.rotate", verbs.RotateRequest{Step: "prepare"})
 	for deadline := time.Now().Add(20 * time.Second); len(g.member.Is().Roots) < 2; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the gateway does not hear of the next root")
 		}
 	}
-	p.change(t, "ca.rotate", api.RotateRequest{Step: "activate"})
+	p.change(t, "ca.rotate", verbs.RotateRequest{Step: "activate"})
 	running.stop()
 	g, _, err := again(t, g, nil)
 	if err != nil {

@@ -23,13 +23,16 @@ import (
 	"github.com/pavise/pavise/internal/bundle"
 	"github.com/pavise/pavise/internal/config"
 	"github.com/pavise/pavise/internal/console"
+	"github.com/pavise/pavise/internal/evidence"
 	"github.com/pavise/pavise/internal/fleet"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/identity"
 	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/issuer"
+	"github.com/pavise/pavise/internal/premises"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/server"
+	"github.com/pavise/pavise/internal/verbs"
 	"github.com/pavise/pavise/internal/witness"
 )
 
@@ -89,7 +92,7 @@ func NewServe(ctx context.Context, cfg ServeConfig) (s *Serve, err error) {
 		cfg.Say = func(string, error) {}
 	}
 	if cfg.Actions == nil {
-		cfg.Actions = api.Actions()
+		cfg.Actions = verbs.Actions()
 	}
 	s = newServe(cfg)
 	defer func() {
@@ -97,22 +100,22 @@ func NewServe(ctx context.Context, cfg ServeConfig) (s *Serve, err error) {
 			err = errors.Join(err, s.Close())
 		}
 	}()
-	keys, err := s.data.Open()
+	keys, err := s.Data.Open()
 	if err != nil {
 		return s, err
 	}
 	for _, open := range []func() error{
 		func() error { return s.readFiles() },
 		func() error { return s.listen() },
-		func() error { return s.openTelemetry("serve", "", s.cfg.Telemetry) },
+		func() error { return s.OpenTelemetry("serve", "", s.cfg.Telemetry) },
 		func() error { return s.openLog(keys) },
-		func() error { return s.face(ctx) },
-		func() error { return s.openStore(ctx) },
+		func() error { return s.Face(ctx) },
+		func() error { return s.OpenStore(ctx) },
 		func() error { return s.openGuard(ctx, "", s.firstPolicies()) },
-		func() error { return s.openEvidence(ctx, keys) },
+		func() error { return s.OpenEvidence(ctx, keys) },
 		func() error { return s.openWitness(ctx, keys) },
 		func() error { return s.openCA(ctx, keys) },
-		func() error { return s.openGateway(ctx, s.verifier, plane{tls: s.cfg.ModelTLS}) },
+		func() error { return s.OpenGateway(ctx, s.verifier, premises.Plane{TLS: s.cfg.ModelTLS}) },
 		func() error { return s.openPublisher(keys) },
 		func() error { return s.openNodes(ctx) },
 		func() error { return s.openChanges(ctx, keys, s.moreRooms()) },
@@ -131,22 +134,22 @@ func NewServe(ctx context.Context, cfg ServeConfig) (s *Serve, err error) {
 
 // newServe returns a control plane of which nothing is open yet.
 func newServe(cfg ServeConfig) *Serve {
-	s := &Serve{cfg: cfg, members: memberSessions{now: cfg.Now}, actions: cfg.Actions, epochs: identity.NewEpochs(), sizes: map[string]int64{}, control: control{house: house{
-		data: installation.Data(cfg.Data), tenant: cfg.Tenant, acceptClock: cfg.AcceptClock, archiveAt: cfg.Archive,
-		command: func(words string) string { return installation.Program() + " serve --config FILE " + words }, say: cfg.Say, now: cfg.Now,
+	s := &Serve{cfg: cfg, members: memberSessions{now: cfg.Now}, actions: cfg.Actions, epochs: identity.NewEpochs(), sizes: map[string]int64{}, control: control{House: premises.House{
+		Data: installation.Data(cfg.Data), Tenant: cfg.Tenant, AcceptClock: cfg.AcceptClock, ArchiveAt: cfg.Archive,
+		Command: func(words string) string { return installation.Program() + " serve --config FILE " + words }, Say: cfg.Say, Now: cfg.Now,
 	}}}
 	return s
 }
 
 // readFiles reads the files that the configuration names, before anything is made.
 func (s *Serve) readFiles() (err error) {
-	if s.issuerTexts, err = issuerFiles(s.cfg.Issuers); err != nil {
+	if s.issuerTexts, err = premises.IssuerFiles(s.cfg.Issuers); err != nil {
 		return err
 	}
 	for i, text := range s.issuerTexts {
-		record, err := identity.ParseIssuer(text, s.tenant)
+		record, err := identity.ParseIssuer(text, s.Tenant)
 		if err != nil {
-			return refusedIssuer(s.cfg.Issuers[i], err)
+			return premises.RefusedIssuer(s.cfg.Issuers[i], err)
 		}
 		if record.Demo || strings.HasPrefix(record.URL, issuer.LocalURL("")) {
 			return &pavise.Error{
@@ -163,28 +166,28 @@ func (s *Serve) readFiles() (err error) {
 	if err != nil {
 		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("read the witness policy: %v", err), Hint: "serve.witnesses in pavise.yaml names it", Err: err}
 	}
-	s.witnesses, err = proof.ParsePolicy(text)
+	s.Witnesses, err = proof.ParsePolicy(text)
 	return err
 }
 
 func (s *Serve) listen() (err error) {
-	if s.listener, err = listenOn(s.cfg.Listen, "serve.listen"); err != nil {
+	if s.listener, err = premises.ListenOn(s.cfg.Listen, "serve.listen"); err != nil {
 		return err
 	}
-	if s.fleet, err = listenOn(s.cfg.Fleet, "serve.fleet"); err != nil {
+	if s.fleet, err = premises.ListenOn(s.cfg.Fleet, "serve.fleet"); err != nil {
 		return err
 	}
-	return s.listenBeside(s.cfg.Health)
+	return s.ListenBeside(s.cfg.Health)
 }
 
 // openLog opens the log, and tells whether the store is empty.
 func (s *Serve) openLog(k installation.Keys) error {
-	s.origin = s.cfg.TrustDomain + "/control/" + k.Install
-	if err := s.house.openLog(k); err != nil {
+	s.Origin = s.cfg.TrustDomain + "/control/" + k.Install
+	if err := s.House.OpenLog(k); err != nil {
 		return err
 	}
-	s.fresh = s.log.Size() < beginning
-	for _, r := range s.log.Records(0, beginning) {
+	s.fresh = s.Log.Size() < beginning
+	for _, r := range s.Log.Records(0, beginning) {
 		s.fresh = s.fresh && r.Kind != noteBegan
 	}
 	return nil
@@ -204,8 +207,8 @@ func (s *Serve) firstPolicies() map[string]string {
 // openCA opens the built-in authority, and who is believed by it.
 func (s *Serve) openCA(ctx context.Context, k installation.Keys) (err error) {
 	s.ca, err = issuer.OpenCA(ctx, issuer.CAConfig{
-		Guard: s.guard, Store: s.db, KEK: k.KEK, Dir: s.data.Path("ca"), TrustDomain: s.cfg.TrustDomain, Tenant: s.tenant,
-		URL: s.FleetURL(), Leaf: s.cfg.Certificate, Bundle: s.trust, Now: s.now,
+		Guard: s.Guard, Store: s.DB, KEK: k.KEK, Dir: s.Data.Path("ca"), TrustDomain: s.cfg.TrustDomain, Tenant: s.Tenant,
+		URL: s.FleetURL(), Leaf: s.cfg.Certificate, Bundle: s.trust, Now: s.Now,
 	})
 	if err != nil {
 		return err
@@ -214,14 +217,14 @@ func (s *Serve) openCA(ctx context.Context, k installation.Keys) (err error) {
 	if s.own, err = s.ca.Own(fleet.ControlID, dns, ips); err != nil {
 		return err
 	}
-	if s.revoked, err = issuer.OpenRevocations(ctx, s.guard, s.db, s.epochs, s.now); err != nil {
+	if s.revoked, err = issuer.OpenRevocations(ctx, s.Guard, s.DB, s.epochs, s.Now); err != nil {
 		return err
 	}
-	s.exchange, err = issuer.NewExchange(issuer.ExchangeConfig{Guard: s.guard, Key: k.Exchange, URL: s.URL(), Tenant: s.tenant, Now: s.now})
+	s.exchange, err = issuer.NewExchange(issuer.ExchangeConfig{Guard: s.Guard, Key: k.Exchange, URL: s.URL(), Tenant: s.Tenant, Now: s.Now})
 	if err != nil {
 		return err
 	}
-	if s.verifier, err = identity.New(identity.Config{Now: s.now, Origins: append(originsOf(s.cfg.Names, s.listener), originsOf(s.cfg.Names, s.fleet)...), Epochs: s.epochs}); err != nil {
+	if s.verifier, err = identity.New(identity.Config{Now: s.Now, Origins: append(originsOf(s.cfg.Names, s.listener), originsOf(s.cfg.Names, s.fleet)...), Epochs: s.epochs}); err != nil {
 		return err
 	}
 	return s.believe()
@@ -250,7 +253,7 @@ func (s *Serve) believe() error {
 	if err != nil {
 		return err
 	}
-	domain, err := anchor.Domain(fleet.Terms{Tenant: s.tenant, Domain: s.cfg.TrustDomain})
+	domain, err := anchor.Domain(fleet.Terms{Tenant: s.Tenant, Domain: s.cfg.TrustDomain})
 	if err != nil {
 		return err
 	}
@@ -290,12 +293,12 @@ func (s *Serve) changed() {
 	if s.nodes != nil {
 		holders := s.ca.Holders()
 		err = errors.Join(err, s.nodes.Forget(context.Background(), func(id string) bool {
-			_, member := holders.Lookup(pavise.Node, id, s.now())
+			_, member := holders.Lookup(pavise.Node, id, s.Now())
 			return member
 		}))
 	}
 	if err != nil {
-		s.say("error", err)
+		s.Say("error", err)
 	}
 	if s.publisher != nil {
 		s.publisher.Nudge()
@@ -304,13 +307,13 @@ func (s *Serve) changed() {
 
 // openPublisher opens what tells the gateways.
 func (s *Serve) openPublisher(k installation.Keys) error {
-	signer, err := bundle.OpenSigner(k.KEK, s.data.Path("bundle"))
+	signer, err := bundle.OpenSigner(k.KEK, s.Data.Path("bundle"))
 	if err != nil {
 		return err
 	}
 	s.publisher, err = bundle.OpenPublisher(bundle.PublisherConfig{
-		Origin: s.cfg.TrustDomain + "/" + s.tenant, Dir: s.data.Path("bundle"), Signer: signer, Sections: fleet.Sections(s.orders, s.size), Blob: s.blob,
-		Lifetime: 2 * s.cfg.Grace, After: s.cfg.Above, Formats: s.cfg.Formats, Now: s.now, Trouble: func(err error) { s.say("error", err) },
+		Origin: s.cfg.TrustDomain + "/" + s.Tenant, Dir: s.Data.Path("bundle"), Signer: signer, Sections: fleet.Sections(s.orders, s.size), Blob: s.blob,
+		Lifetime: 2 * s.cfg.Grace, After: s.cfg.Above, Formats: s.cfg.Formats, Now: s.Now, Trouble: func(err error) { s.Say("error", err) },
 	})
 	if err == nil {
 		s.ca.OnChange(s.changed)
@@ -320,24 +323,24 @@ func (s *Serve) openPublisher(k installation.Keys) error {
 
 // orders are what the gateways are told, as of now.
 func (s *Serve) orders(ctx context.Context) (*fleet.Orders, error) {
-	texts, err := s.policies.Texts(ctx, s.tenant)
+	texts, err := s.policies.Texts(ctx, s.Tenant)
 	if err != nil {
 		return nil, err
 	}
 	anchor, err := fleet.AnchorOf(s.ca)
 	return &fleet.Orders{
-		Terms:    fleet.Terms{Tenant: s.tenant, Domain: s.cfg.TrustDomain, Grace: s.cfg.Grace, Share: s.nodes.Gateways()},
+		Terms:    fleet.Terms{Tenant: s.Tenant, Domain: s.cfg.TrustDomain, Grace: s.cfg.Grace, Share: s.nodes.Gateways()},
 		Actions:  s.actions,
-		Policies: map[string]map[string]string{s.tenant: texts},
-		Grants:   s.guard.Granted(), Routes: s.gateway.Routes.Standings(), Issuers: s.issuerTexts, Service: []identity.Issuer{s.service()}, Anchor: anchor, Revocations: s.epochs.Snapshot(),
-		Tiers: fleet.TierOrders(s.gateway.Tiers, s.tenant),
+		Policies: map[string]map[string]string{s.Tenant: texts},
+		Grants:   s.Guard.Granted(), Routes: s.Gateway.Routes.Standings(), Issuers: s.issuerTexts, Service: []identity.Issuer{s.service()}, Anchor: anchor, Revocations: s.epochs.Snapshot(),
+		Tiers: fleet.TierOrders(s.Gateway.Tiers, s.Tenant),
 	}, err
 }
 
 // size returns how long a model is.
 func (s *Serve) size(ctx context.Context, digest string) (int64, error) {
 	if _, known := s.sizes[digest]; !known {
-		onnx, err := s.gateway.Routes.Model(ctx, digest)
+		onnx, err := s.Gateway.Routes.Model(ctx, digest)
 		if err != nil {
 			return 0, err
 		}
@@ -348,25 +351,25 @@ func (s *Serve) size(ctx context.Context, digest string) (int64, error) {
 
 // blob opens a model that the routes name.
 func (s *Serve) blob(ctx context.Context, digest string) (io.ReadCloser, error) {
-	onnx, err := s.gateway.Routes.Model(ctx, digest)
+	onnx, err := s.Gateway.Routes.Model(ctx, digest)
 	return io.NopCloser(bytes.NewReader(onnx)), err
 }
 
 func (s *Serve) openNodes(ctx context.Context) (err error) {
-	s.nodes, err = fleet.OpenNodes(ctx, s.db, s.now, func(ctx context.Context, id, kind string, detail any) error {
-		return s.guard.Note(ctx, kind, nil, pavise.Name{Tenant: s.tenant, Kind: pavise.Node, ID: id}, detail)
+	s.nodes, err = fleet.OpenNodes(ctx, s.DB, s.Now, func(ctx context.Context, id, kind string, detail any) error {
+		return s.Guard.Note(ctx, kind, nil, pavise.Name{Tenant: s.Tenant, Kind: pavise.Node, ID: id}, detail)
 	})
 	return err
 }
 
 // moreRooms are the rooms that only a control plane has.
-func (s *Serve) moreRooms() api.Rooms {
-	return api.Rooms{CA: s.ca, Revoked: s.revoked, Exchange: s.exchange, Nodes: s.nodes.States, Bundles: s.bundleKeys(), Link: s.consoleLink, MemberLink: s.memberLink, WitnessURL: s.FleetURL() + witnessPrefix}
+func (s *Serve) moreRooms() verbs.Rooms {
+	return verbs.Rooms{CA: s.ca, Revoked: s.revoked, Exchange: s.exchange, Nodes: s.nodes.States, Bundles: s.bundleKeys(), Link: s.consoleLink, MemberLink: s.memberLink, Rooms: evidence.Rooms{WitnessURL: s.FleetURL() + witnessPrefix}}
 }
 
 // openWires opens where findings go.
 func (s *Serve) openWires(ctx context.Context, k installation.Keys) error {
-	cfg := told(s.cfg.Findings, s.cfg.Printer)
+	cfg := premises.Told(s.cfg.Findings, s.cfg.Printer)
 	for _, text := range s.cfg.SendTo {
 		network, err := config.Network(text)
 		if err != nil {
@@ -379,14 +382,14 @@ func (s *Serve) openWires(ctx context.Context, k installation.Keys) error {
 
 // bundleKeys are the verbs on the keys that sign what gateways are told.
 func (s *Serve) bundleKeys() *fleet.BundleKeys {
-	return &fleet.BundleKeys{Guard: s.guard, Publisher: s.publisher, Store: s.db, Tenant: s.tenant}
+	return &fleet.BundleKeys{Guard: s.Guard, Publisher: s.publisher, Store: s.DB, Tenant: s.Tenant}
 }
 
 // bootstrap begins an empty store, through the verbs that anybody would use, and says
 // so in the log. Afterwards it is ignored.
 func (s *Serve) bootstrap(ctx context.Context) error {
 	if s.cfg.AcceptClock {
-		if err := api.AcceptClock(ctx, s.guard, s.beginner()); err != nil {
+		if err := verbs.AcceptClock(ctx, s.Guard, s.beginner()); err != nil {
 			return err
 		}
 	}
@@ -408,7 +411,7 @@ func (s *Serve) bootstrap(ctx context.Context) error {
 			began.Routes = append(began.Routes, r.Name)
 		}
 		for _, p := range b.People {
-			if err := s.guard.KnowsRoles(s.tenant, p.Roles); err != nil {
+			if err := s.Guard.KnowsRoles(s.Tenant, p.Roles); err != nil {
 				return err
 			}
 			inv, err := s.ca.First(ctx, issuer.Invite{ID: p.ID, Roles: p.Roles, Key: p.Key})
@@ -426,12 +429,12 @@ func (s *Serve) bootstrap(ctx context.Context) error {
 		began.Policies = append(began.Policies, id)
 	}
 	slices.Sort(began.Policies)
-	return s.guard.Note(ctx, noteBegan, nil, pavise.Name{}, began)
+	return s.Guard.Note(ctx, noteBegan, nil, pavise.Name{}, began)
 }
 
 // beginner is in whose name an empty store begins: whoever can start the process.
 func (s *Serve) beginner() pavise.Principal {
-	return pavise.Principal{Tenant: s.tenant, Kind: pavise.Human, ID: userName(), Issuer: "bootstrap", Roles: []string{issuer.RoleOperator}, Proof: "started the process"}
+	return pavise.Principal{Tenant: s.Tenant, Kind: pavise.Human, ID: userName(), Issuer: "bootstrap", Roles: []string{issuer.RoleOperator}, Proof: "started the process"}
 }
 
 // openServers makes the two doors: one for people and programs with tokens, and one for
@@ -441,12 +444,12 @@ func (s *Serve) openServers(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	control := api.NewServer(ctx, s.rooms, s.verifier)
-	members := api.NewServer(ctx, s.rooms, s.verifier)
+	control := verbs.NewServer(ctx, s.rooms, s.verifier)
+	members := verbs.NewServer(ctx, s.rooms, s.verifier)
 	s.doors = []*api.Server{control, members}
 	s.console, err = console.New(console.Config{
-		API: s.URL(), Host: s.hosts(), HTTP: &http.Client{Transport: inProcess{handler: control.Handler(), members: &s.members}}, Now: s.now,
-		Verify:  fmt.Sprintf("%s ledger verify %s --key %s", installation.Program(), installation.Quote(s.data.Ledger()), s.log.Keys()[0].Fingerprint()),
+		API: s.URL(), Host: s.hosts(), HTTP: &http.Client{Transport: inProcess{handler: control.Handler(), members: &s.members}}, Now: s.Now,
+		Verify:  fmt.Sprintf("%s ledger verify %s --key %s", installation.Program(), installation.Quote(s.Data.Ledger()), s.Log.Keys()[0].Fingerprint()),
 		Command: func(words string) string { return installation.Program() + " " + words },
 	})
 	if err != nil {
@@ -455,13 +458,13 @@ func (s *Serve) openServers(ctx context.Context) (err error) {
 	public := http.NewServeMux()
 	public.Handle("/v1/", control.Handler())
 	public.Handle(issuer.WellKnownPrefix, s.exchange.WellKnown())
-	public.Handle(api.TilesPrefix, control.Tiles(s.cfg.PublicTiles))
+	public.Handle(evidence.TilesPrefix, s.rooms.Tiles(control.Admit, s.cfg.PublicTiles))
 	public.Handle("/", s.console.Handler())
 	s.public = server.People(public, own)
 
 	fleet := http.NewServeMux()
 	fleet.Handle("/v1/", members.Handler())
-	fleet.Handle(api.TilesPrefix, members.Tiles(s.cfg.PublicTiles))
+	fleet.Handle(evidence.TilesPrefix, s.rooms.Tiles(members.Admit, s.cfg.PublicTiles))
 	fleet.Handle("/v1/bundle", s.machine(s.publisher.Handler()))
 	fleet.Handle("/v1/bundle/", s.machine(s.publisher.Handler()))
 	fleet.Handle(witnessPrefix+"/", s.machine(http.StripPrefix(witnessPrefix, s.witness.Handler())))
@@ -486,7 +489,7 @@ func (s *Serve) URL() string { return originsOf(s.cfg.Names[:1], s.listener)[0] 
 func (s *Serve) FleetURL() string { return originsOf(s.cfg.Names[:1], s.fleet)[0] }
 
 // Fingerprint is that of its log's key, Authority that of the built-in CA's root.
-func (s *Serve) Fingerprint() string { return s.log.Keys()[0].Fingerprint() }
+func (s *Serve) Fingerprint() string { return s.Log.Keys()[0].Fingerprint() }
 
 // Authority is the fingerprint of the built-in CA's root.
 func (s *Serve) Authority() string { return s.ca.Fingerprint() }
@@ -506,7 +509,7 @@ func (s *Serve) consoleLink(token string, expires time.Time) string {
 // memberLink is one for a person who has called with a certificate: the session acts as
 // they would, as long as the certificate is good, and for an hour at most.
 func (s *Serve) memberLink(chain []*x509.Certificate, expires time.Time) string {
-	if most := s.now().Add(issuer.MaxTTL); expires.After(most) {
+	if most := s.Now().Add(issuer.MaxTTL); expires.After(most) {
 		expires = most
 	}
 	return s.consoleLink(s.members.open(chain, expires), expires)
@@ -516,8 +519,8 @@ func (s *Serve) memberLink(chain []*x509.Certificate, expires time.Time) string 
 func (s *Serve) machine(inner http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		source, _, _ := net.SplitHostPort(r.RemoteAddr)
-		who, err := s.guard.Admit(r.Context(), s.believed(), identity.FromRequest(r), source)
-		if err == nil && (who.Kind != pavise.Node || who.Proof != "mtls" || who.Tenant != s.tenant) {
+		who, err := s.Guard.Admit(r.Context(), s.believed(), identity.FromRequest(r), source)
+		if err == nil && (who.Kind != pavise.Node || who.Proof != "mtls" || who.Tenant != s.Tenant) {
 			err = &pavise.Error{Kind: pavise.Denied, Msg: who.Name().String() + " is no machine of this fleet", Hint: "machines are invited: pavise node invite NAME"}
 		}
 		if err != nil {
@@ -572,7 +575,7 @@ func (s *Serve) reported(r *http.Request, id string) (fleet.Reply, error) {
 		answer.Roots = append(answer.Roots, root.Raw)
 	}
 	if said.Role == "agent" {
-		answer.Watch = append(fleet.KeysOf(s.log), s.nodes.Logs(id)...)
+		answer.Watch = append(fleet.KeysOf(s.Log), s.nodes.Logs(id)...)
 	} else {
 		answer.Policy, answer.Peers = s.witnessesOf(id)
 	}
@@ -608,7 +611,7 @@ func (s *Serve) watch(ctx context.Context, id string, keys []string) error {
 		if err := s.witness.Trust(ctx, key); err != nil {
 			return err
 		}
-		if err := s.guard.Note(ctx, "witness.trusted", nil, witness.Name(s.tenant, key.Name()), map[string]string{"node": id, "key": text}); err != nil {
+		if err := s.Guard.Note(ctx, "witness.trusted", nil, witness.Name(s.Tenant, key.Name()), map[string]string{"node": id, "key": text}); err != nil {
 			return err
 		}
 	}
@@ -638,14 +641,14 @@ func (s *Serve) askAgents(ctx context.Context) {
 		}
 		return pool
 	}
-	watchers := fleet.NewWatchers(s.log, s.now, func(id string) *http.Client {
-		return fleet.Client(s.own.Get, roots, s.now, fleet.NodeID(s.cfg.TrustDomain, id))
+	watchers := fleet.NewWatchers(s.Log, s.Now, func(id string) *http.Client {
+		return fleet.Client(s.own.Get, roots, s.Now, fleet.NodeID(s.cfg.TrustDomain, id))
 	})
-	for ctx.Err() == nil && s.witnesses == nil {
+	for ctx.Err() == nil && s.Witnesses == nil {
 		reports, ids := s.nodes.Witnesses("")
 		if policy, peers := policyOf(reports, ids); len(peers) > 0 {
 			if err := watchers.Follow(ctx, policy, peers); err != nil {
-				s.say("warning", err)
+				s.Say("warning", err)
 			}
 		}
 		select {
@@ -669,7 +672,7 @@ func policyOf(reports []fleet.Report, ids []string) (policy string, peers []flee
 // something leaves a record.
 func (s *Serve) follow(ctx context.Context) {
 	for ctx.Err() == nil {
-		if s.log.AwaitSigned(ctx, s.log.Size()) != nil {
+		if s.Log.AwaitSigned(ctx, s.Log.Size()) != nil {
 			return
 		}
 		select {
@@ -687,12 +690,12 @@ func (s *Serve) Run(ctx context.Context) error {
 	rooms, stopRooms := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopRooms()
 	var house errgroup.Group
-	s.run(rooms, &house)
-	s.serveHealth(rooms, &house, s.standing("serve"))
-	house.Go(func() error { return s.changes.Run(rooms) })
+	s.House.Keep(rooms, &house)
+	s.ServeHealth(rooms, &house, s.Standing("serve"))
+	house.Go(func() error { return s.Changes.Run(rooms) })
 	house.Go(func() error { return s.publisher.Run(ctx) }) // or a door would wait for those who wait for news
 	house.Go(func() error { s.follow(rooms); return nil })
-	house.Go(func() error { return fetchKeys(rooms, s.believed) })
+	house.Go(func() error { return premises.FetchKeys(rooms, s.believed) })
 	house.Go(func() error { s.nodes.Look(rooms); return nil })
 	house.Go(func() error { s.askAgents(rooms); return nil })
 	// Either door that closes by itself takes the other with it.
@@ -718,5 +721,5 @@ func (s *Serve) Close() error {
 			l.Close()
 		}
 	}
-	return s.close()
+	return s.House.Close()
 }

@@ -41,11 +41,11 @@ func TestShredderDies(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			image, ch := dieShredding(t, test.at)
 			u := openUp(t, UpConfig{Data: installation.Data(image), Now: func() time.Time { return time.Now().Add(test.after) }})
-			_, err := u.subjects.Key(t.Context(), Tenant, ch.On.ID)
+			_, err := u.Subjects.Key(t.Context(), Tenant, ch.On.ID)
 			if gone := pavise.KindOf(err) == pavise.NotFound; gone != test.shredded {
 				t.Errorf("the key after the start: %v", err)
 			}
-			if ch, err = u.changes.Show(t.Context(), u.operator, ch.Name); err != nil || ch.State != test.state {
+			if ch, err = u.Changes.Show(t.Context(), u.operator, ch.Name); err != nil || ch.State != test.state {
 				t.Errorf("the change: %s, %s, %v", ch.State, ch.Outcome, err)
 			}
 			want := map[bool]int{true: 1}[test.shredded]
@@ -90,19 +90,19 @@ func dieShredding(t *testing.T, function string) (image string, ch *change.Chang
 		}
 		return time.Now()
 	}})
-	s, err := u.subjects.Of(t.Context(), Tenant, "alice@example.com")
+	s, err := u.Subjects.Of(t.Context(), Tenant, "alice@example.com")
 	if err != nil {
 		t.Fatal(err)
 	}
 	on := pavise.Name{Tenant: Tenant, Kind: "subject", ID: s.ID}
-	ch, err = u.changes.Propose(t.Context(), u.operator, change.Proposal{Verb: "subject.shred", On: on, Request: json.RawMessage(`{}`)})
+	ch, err = u.Changes.Propose(t.Context(), u.operator, change.Proposal{Verb: "subject.shred", On: on, Request: json.RawMessage(`{}`)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	bob := u.operator
 	bob.ID = "bob"
 	armed.Store(true)
-	if _, err := u.changes.Approve(t.Context(), bob, ch.Name, ch.Digest, ""); err != nil || armed.Load() {
+	if _, err := u.Changes.Approve(t.Context(), bob, ch.Name, ch.Digest, ""); err != nil || armed.Load() {
 		t.Fatalf("approve: %v; the copy was made: %v", err, !armed.Load())
 	}
 	keepToOneself(t, image)
@@ -111,7 +111,7 @@ func dieShredding(t *testing.T, function string) (image string, ch *change.Chang
 
 // receipts counts the records that say that a subject's key was shredded.
 func receipts(u *Up, on pavise.Name) (n int) {
-	for _, r := range u.log.Records(0, u.log.Size()) {
+	for _, r := range u.Log.Records(0, u.Log.Size()) {
 		if _, _, ok := subject.Shredded(&r); ok && r.On == on {
 			n++
 		}
@@ -162,24 +162,24 @@ func TestDatabaseFromBeforeThePruning(t *testing.T) {
 	}
 	u := openUp(t, cfg)
 	retain := pavise.Name{Tenant: Tenant, Kind: "archive", ID: archive.Default}
-	ch, err := u.changes.Propose(t.Context(), u.operator, change.Proposal{Verb: "archive.retain", On: retain, Request: json.RawMessage(`{"name":"default","online_ns":1000000000}`)})
+	ch, err := u.Changes.Propose(t.Context(), u.operator, change.Proposal{Verb: "archive.retain", On: retain, Request: json.RawMessage(`{"name":"default","online_ns":1000000000}`)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	bob := u.operator
 	bob.ID = "bob"
-	if _, err := u.changes.Approve(t.Context(), bob, ch.Name, ch.Digest, ""); err != nil {
+	if _, err := u.Changes.Approve(t.Context(), bob, ch.Name, ch.Digest, ""); err != nil {
 		t.Fatal(err)
 	}
 	fillSegment(t, u)
 	later.Store(int64(time.Minute))
-	if err := u.shredAgain(t.Context()); err != nil { // passes over what was filled in
+	if err := u.ShredAgain(t.Context()); err != nil { // passes over what was filled in
 		t.Fatal(err)
 	}
-	if _, err := u.archive.Keep(t.Context()); err != nil {
+	if _, err := u.Archive.Keep(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if p, err := u.archive.Prune(t.Context(), nil); err != nil || len(p.Segments) == 0 {
+	if p, err := u.Archive.Prune(t.Context(), nil); err != nil || len(p.Segments) == 0 {
 		t.Fatalf("prune: %+v, %v", p, err)
 	}
 	u.Close()
@@ -200,9 +200,9 @@ func TestDatabaseFromBeforeThePruning(t *testing.T) {
 func TestTheHouseKeepsNothingFromBeingPruned(t *testing.T) {
 	u := runUp(t, UpConfig{Data: installation.Data(t.TempDir())})
 	fillSegment(t, u.Up)
-	size := u.log.Size()
+	size := u.Log.Size()
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		oldest, followed, err := u.feeds.Oldest(t.Context())
+		oldest, followed, err := u.Feeds.Oldest(t.Context())
 		if err == nil && followed && oldest >= size-4096 { // a follower of rare records writes its place that rarely
 			return
 		}
@@ -218,11 +218,11 @@ func fillSegment(t *testing.T, u *Up) {
 	detail := json.RawMessage(`"` + strings.Repeat("x", 16_000) + `"`)
 	for range 64<<20/len(detail) + 512 { // a segment ends where 256 records do
 		r := &record.Record{Kind: "test.fill", Phase: record.Note, Tenant: Tenant, At: u.cfg.Now().UTC(), Outcome: pavise.Allow, Detail: detail}
-		if _, err := u.log.Append(t.Context(), r, ledger.Written); err != nil {
+		if _, err := u.Log.Append(t.Context(), r, ledger.Written); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := u.log.AwaitPublished(t.Context(), u.log.Size()-1); err != nil {
+	if err := u.Log.AwaitPublished(t.Context(), u.Log.Size()-1); err != nil {
 		t.Fatal(err)
 	}
 }

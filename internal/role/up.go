@@ -17,23 +17,25 @@ import (
 
 	"github.com/pavise/pavise"
 	threatdetector "github.com/pavise/pavise/examples/threat-detector"
-	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/config"
 	"github.com/pavise/pavise/internal/console"
 	"github.com/pavise/pavise/internal/demo"
 	"github.com/pavise/pavise/internal/edge"
 	"github.com/pavise/pavise/internal/edge/extproc"
+	"github.com/pavise/pavise/internal/evidence"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/identity"
 	"github.com/pavise/pavise/internal/infer"
 	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/issuer"
+	"github.com/pavise/pavise/internal/premises"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/server"
 	"github.com/pavise/pavise/internal/siem"
 	"github.com/pavise/pavise/internal/tensor"
+	"github.com/pavise/pavise/internal/verbs"
 )
 
 const (
@@ -51,8 +53,6 @@ const (
 	// beginning is how many records the log has when a new installation is
 	// surely complete.
 	beginning = 256
-	// tolerance is how far the clock may be behind, as the guard sees it.
-	tolerance = 2 * time.Second
 )
 
 // UpConfig says what the role is to be.
@@ -78,6 +78,23 @@ type UpConfig struct {
 	PublicTiles bool                         // the log's hashes are shown to everybody
 	Say         func(word string, err error) // tells whoever started it what goes wrong meanwhile, and how bad it is; nil: nobody
 	Now         func() time.Time
+}
+
+// ReadIssuers reads the records of the issuers in the files, for up.
+func ReadIssuers(paths []string) ([]identity.Issuer, error) {
+	texts, err := premises.IssuerFiles(paths)
+	if err != nil {
+		return nil, err
+	}
+	var issuers []identity.Issuer
+	for i, text := range texts {
+		issuer, err := identity.ParseIssuer(text, Tenant)
+		if err != nil {
+			return nil, premises.RefusedIssuer(paths[i], err)
+		}
+		issuers = append(issuers, issuer)
+	}
+	return issuers, nil
 }
 
 // An Up is the role that runs everything in one process, on one machine, for
@@ -115,19 +132,19 @@ func NewUp(ctx context.Context, cfg UpConfig) (u *Up, err error) {
 	}
 	for _, open := range []func() error{
 		func() error { return u.listen() },
-		func() error { return u.openTelemetry("up", "", u.cfg.Telemetry) },
+		func() error { return u.OpenTelemetry("up", "", u.cfg.Telemetry) },
 		func() error { return u.openLog(keys) },
-		func() error { return u.face(ctx) },
-		func() error { return u.openStore(ctx) },
+		func() error { return u.Face(ctx) },
+		func() error { return u.OpenStore(ctx) },
 		func() error { return u.openGuard(ctx, issuer.LocalURL(keys.Install), guard.Defaults()) },
 		func() error { return u.openIssuer(ctx, keys) },
-		func() error { return u.openEvidence(ctx, keys) },
+		func() error { return u.OpenEvidence(ctx, keys) },
 		func() error { return u.openWitness(ctx, keys) },
 		func() error {
-			return u.openGateway(ctx, u.verifier, plane{u.cfg.ModelKeys, u.cfg.ModelTLS, u.cfg.Detectors, keys.KEK.Embeddings()})
+			return u.OpenGateway(ctx, u.verifier, premises.Plane{Keys: u.cfg.ModelKeys, TLS: u.cfg.ModelTLS, Detectors: u.cfg.Detectors, Vectors: keys.KEK.Embeddings()})
 		},
 		func() error {
-			return u.openChanges(ctx, keys, api.Rooms{Issuer: u.issuer, Revoked: u.revoked, Exchange: u.exchange, Link: u.consoleLink, WitnessURL: u.url() + witnessPrefix})
+			return u.openChanges(ctx, keys, verbs.Rooms{Issuer: u.issuer, Revoked: u.revoked, Exchange: u.exchange, Link: u.consoleLink, Rooms: evidence.Rooms{WitnessURL: u.url() + witnessPrefix}})
 		},
 		func() error { return u.openWires(ctx, keys) },
 		func() error { return u.seed(ctx) },
@@ -146,7 +163,7 @@ func (u *Up) listen() (err error) {
 	if u.listener, err = listenLoopback(u.cfg.Listen); err != nil || u.cfg.Health == "" {
 		return err
 	}
-	u.health, err = listenLoopback(u.cfg.Health)
+	u.Beside, err = listenLoopback(u.cfg.Health)
 	return err
 }
 
@@ -155,19 +172,19 @@ func newUp(cfg UpConfig) *Up {
 	if cfg.Say == nil {
 		cfg.Say = func(string, error) {}
 	}
-	return &Up{cfg: cfg, control: control{house: house{
-		data: cfg.Data, tenant: Tenant, acceptClock: cfg.AcceptClock, witnesses: cfg.Witnesses, archiveAt: cfg.Archive,
-		command: func(words string) string { return cfg.Data.Command("up " + words) }, say: cfg.Say, now: cfg.Now,
+	return &Up{cfg: cfg, control: control{House: premises.House{
+		Data: cfg.Data, Tenant: Tenant, AcceptClock: cfg.AcceptClock, Witnesses: cfg.Witnesses, ArchiveAt: cfg.Archive,
+		Command: func(words string) string { return cfg.Data.Command("up " + words) }, Say: cfg.Say, Now: cfg.Now,
 	}}}
 }
 
 // openLog opens the log, and tells whether the installation is new.
 func (u *Up) openLog(k installation.Keys) error {
-	u.install, u.origin = k.Install, "pavise.local/"+k.Install
-	if err := u.house.openLog(k); err != nil {
+	u.install, u.Origin = k.Install, "pavise.local/"+k.Install
+	if err := u.House.OpenLog(k); err != nil {
 		return err
 	}
-	u.data.RemoveAccess() // a killed process's: from now on a server runs here, and it is another
+	u.Data.RemoveAccess() // a killed process's: from now on a server runs here, and it is another
 	u.fresh = !u.complete()
 	return nil
 }
@@ -187,7 +204,7 @@ func (u *Up) openIssuer(ctx context.Context, k installation.Keys) (err error) {
 	if err := u.checkPeople(); err != nil {
 		return err
 	}
-	u.issuer, err = issuer.New(issuer.Config{Guard: u.guard, Seed: k.Token, Install: k.Install, Tenant: Tenant, Now: u.now})
+	u.issuer, err = issuer.New(issuer.Config{Guard: u.Guard, Seed: k.Token, Install: k.Install, Tenant: Tenant, Now: u.Now})
 	if err != nil {
 		return err
 	}
@@ -198,10 +215,10 @@ func (u *Up) openIssuer(ctx context.Context, k installation.Keys) (err error) {
 // known.
 func (u *Up) openIdentity(ctx context.Context, k installation.Keys) (err error) {
 	epochs := identity.NewEpochs()
-	if u.revoked, err = issuer.OpenRevocations(ctx, u.guard, u.db, epochs, u.now); err != nil {
+	if u.revoked, err = issuer.OpenRevocations(ctx, u.Guard, u.DB, epochs, u.Now); err != nil {
 		return err
 	}
-	u.exchange, err = issuer.NewExchange(issuer.ExchangeConfig{Guard: u.guard, Key: k.Exchange, URL: u.url(), Tenant: Tenant, Now: u.now})
+	u.exchange, err = issuer.NewExchange(issuer.ExchangeConfig{Guard: u.Guard, Key: k.Exchange, URL: u.url(), Tenant: Tenant, Now: u.Now})
 	if err != nil {
 		return err
 	}
@@ -222,7 +239,7 @@ func (u *Up) openIdentity(ctx context.Context, k installation.Keys) (err error) 
 	}
 	origins = append(origins, u.cfg.ExtProc.Reached()...)
 	u.verifier, err = identity.New(identity.Config{
-		Now: u.now, Issuers: append(issuers, u.exchange.Record(roles)), Origins: origins, Epochs: epochs,
+		Now: u.Now, Issuers: append(issuers, u.exchange.Record(roles)), Origins: origins, Epochs: epochs,
 	})
 	return err
 }
@@ -253,12 +270,12 @@ func listenLoopback(addr string) (net.Listener, error) {
 // firewall, or so much has happened since that its absence is somebody's wish.
 func (u *Up) complete() bool {
 	name := pavise.Name{Tenant: Tenant, Kind: "route", ID: Sample}
-	for _, r := range u.log.Records(0, beginning) {
+	for _, r := range u.Log.Records(0, beginning) {
 		if r.Kind == "route.put" && r.On == name && r.Phase == record.Exit && r.Error == nil {
 			return true
 		}
 	}
-	return u.log.Size() >= beginning
+	return u.Log.Size() >= beginning
 }
 
 // userName is the person who started the process, as a name may spell it.
@@ -274,12 +291,12 @@ func userName() string {
 // the same door as anybody: the sample last, which tells that it is complete.
 func (u *Up) seed(ctx context.Context) error {
 	if u.cfg.AcceptClock {
-		if err := api.AcceptClock(ctx, u.guard, u.operator); err != nil {
+		if err := verbs.AcceptClock(ctx, u.Guard, u.operator); err != nil {
 			return err
 		}
 	}
 	name := pavise.Name{Tenant: Tenant, Kind: "model", ID: Sample}
-	if !u.fresh || u.gateway.Routes.Has(name) {
+	if !u.fresh || u.Gateway.Routes.Has(name) {
 		return nil
 	}
 	for _, r := range u.cfg.Routes {
@@ -287,7 +304,7 @@ func (u *Up) seed(ctx context.Context) error {
 			return err
 		}
 	}
-	_, err := u.gateway.Routes.Put(ctx, u.operator, route.Spec{
+	_, err := u.Gateway.Routes.Put(ctx, u.operator, route.Spec{
 		Name: name.String(), ONNX: threatdetector.Model(), Signature: infer.SignatureText(sampleSignature()), Purpose: "security",
 	})
 	return err
@@ -312,25 +329,25 @@ func sampleSignature() tensor.Signature {
 // plane and the console.
 func (u *Up) openServer(ctx context.Context) (err error) {
 	u.console, err = console.New(console.Config{
-		API: u.url(), Host: u.hosts(), Verify: u.verifyCommand(), Command: u.data.Command, Now: u.now,
+		API: u.url(), Host: u.hosts(), Verify: u.verifyCommand(), Command: u.Data.Command, Now: u.Now,
 		Hint: u.curl(Sample, SampleRow(0)), Tale: u.tale(),
 	})
 	if err != nil {
 		return err
 	}
 	mux := http.NewServeMux()
-	door := edge.New(u.gateway).Handler()
+	door := edge.New(u.Gateway).Handler()
 	for _, pattern := range slices.Concat(edge.OpenAIPaths(), edge.TensorPaths(), []string{"/v2", "/v2/", edge.GRPCPath}) {
 		mux.Handle(pattern, door)
 	}
-	control := api.NewServer(ctx, u.rooms, u.verifier)
+	control := verbs.NewServer(ctx, u.rooms, u.verifier)
 	mux.Handle("/v1/", control.Handler())
-	mux.Handle(api.TilesPrefix, control.Tiles(u.cfg.PublicTiles))
+	mux.Handle(evidence.TilesPrefix, u.rooms.Tiles(control.Admit, u.cfg.PublicTiles))
 	mux.Handle(witnessPrefix+"/", http.StripPrefix(witnessPrefix, u.witness.Handler()))
 	mux.Handle(issuer.WellKnownPrefix, u.exchange.WellKnown())
 	mux.Handle("/", u.console.Handler())
-	u.server = server.Callers(modelsFirst(door, mux), nil, u.stranger)
-	u.proxies, err = extproc.Open(u.cfg.ExtProc, door, u.stranger)
+	u.server = server.Callers(modelsFirst(door, mux), nil, u.Stranger)
+	u.proxies, err = extproc.Open(u.cfg.ExtProc, door, u.Stranger)
 	return err
 }
 
@@ -381,21 +398,21 @@ func (u *Up) consoleToken(ctx context.Context) (string, time.Time, error) {
 
 // verifyCommand is what an auditor types.
 func (u *Up) verifyCommand() string {
-	return fmt.Sprintf("%s ledger verify %s --key %s", installation.Program(), installation.Quote(u.data.Ledger()), u.log.Keys()[0].Fingerprint())
+	return fmt.Sprintf("%s ledger verify %s --key %s", installation.Program(), installation.Quote(u.Data.Ledger()), u.Log.Keys()[0].Fingerprint())
 }
 
 // Run serves until ctx is done, then stops accepting and lets requests under way
 // end. Close comes after it.
 func (u *Up) Run(ctx context.Context) error {
-	paceCollector()
-	standIn()
+	premises.PaceCollector()
+	premises.StandIn()
 	rooms, stopRooms := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopRooms()
 	var house errgroup.Group
-	u.run(rooms, &house)
-	u.serveHealth(rooms, &house, u.standing("up"))
+	u.House.Keep(rooms, &house)
+	u.ServeHealth(rooms, &house, u.Standing("up"))
 	house.Go(func() error { return u.verifier.Run(rooms) })
-	house.Go(func() error { return u.changes.Run(rooms) })
+	house.Go(func() error { return u.Changes.Run(rooms) })
 	house.Go(func() error { u.renewAccess(rooms); return nil })
 
 	err := u.proxies.Beside(ctx, func(ctx context.Context) error { return server.Until(ctx, u.server, u.listener) })
@@ -413,8 +430,8 @@ func (u *Up) renewAccess(ctx context.Context) {
 		select {
 		case <-tick.C:
 			// Wall times: a monotonic reading would hide a clock set back.
-			made, now := u.access.Expires.Add(-issuer.MaxTTL), u.now().Round(0)
-			if now.Before(made.Add(-tolerance)) || now.After(made.Add(renewEvery)) || u.accessRevoked(ctx) {
+			made, now := u.access.Expires.Add(-issuer.MaxTTL), u.Now().Round(0)
+			if now.Before(made.Add(-premises.Tolerance)) || now.After(made.Add(renewEvery)) || u.accessRevoked(ctx) {
 				_ = u.grantAccess(ctx) // what cannot be done now is tried again
 			}
 		case <-ctx.Done():
@@ -456,11 +473,11 @@ func (u *Up) grant(ctx context.Context, who pavise.Principal, as string) (instal
 		return installation.Access{}, err
 	}
 	detail := map[string]any{"token": token.ID, "expires": token.Expires, "roles": who.Roles}
-	if err := u.guard.Note(ctx, "issuer.bootstrap", &who, pavise.Name{}, detail); err != nil {
+	if err := u.Guard.Note(ctx, "issuer.bootstrap", &who, pavise.Name{}, detail); err != nil {
 		return installation.Access{}, err
 	}
 	a := installation.Access{Server: u.url(), Token: token.Value, Expires: token.Expires}
-	return a, u.data.WriteAccess(as, a)
+	return a, u.Data.WriteAccess(as, a)
 }
 
 // checkPeople refuses people whose names are none, or the operator's own.
@@ -481,11 +498,11 @@ func (u *Up) checkPeople() error {
 // on an Up that was never finished.
 func (u *Up) Close() error {
 	if u.access.Token != "" {
-		u.data.RemoveAccess() // what stays says that nobody answers, no more
+		u.Data.RemoveAccess() // what stays says that nobody answers, no more
 	}
 	if u.listener != nil {
 		u.listener.Close()
 	}
 	u.proxies.Close()
-	return u.close()
+	return u.House.Close()
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/store"
+	"github.com/pavise/pavise/internal/verbs"
 )
 
 // A running is an up in this process.
@@ -131,7 +132,7 @@ func TestKilledWhileNew(t *testing.T) {
 				err = u.openLog(k)
 			}
 			if err == nil {
-				_, err = u.log.Append(t.Context(), &record.Record{Kind: "policy.seeded", Phase: record.Note, Tenant: Tenant, At: time.Now().UTC()}, ledger.Durable)
+				_, err = u.Log.Append(t.Context(), &record.Record{Kind: "policy.seeded", Phase: record.Note, Tenant: Tenant, At: time.Now().UTC()}, ledger.Durable)
 			}
 			if err != nil {
 				t.Fatal(err)
@@ -176,7 +177,7 @@ func forgetRoute(t *testing.T, dir installation.Data) {
 		t.Fatal(err)
 	}
 	defer u.Close()
-	door, err := guard.New(guard.Config{Actions: api.Actions(), Log: u.log, Tenant: Tenant})
+	door, err := guard.New(guard.Config{Actions: verbs.Actions(), Log: u.Log, Tenant: Tenant})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -196,11 +197,11 @@ func TestDeletedModelStaysAway(t *testing.T) {
 	dir := installation.Data(t.TempDir())
 	u := openUp(t, UpConfig{Data: dir})
 	name := pavise.Name{Tenant: Tenant, Kind: "model", ID: Sample}
-	if err := u.gateway.Routes.Delete(t.Context(), u.operator, name); err != nil {
+	if err := u.Gateway.Routes.Delete(t.Context(), u.operator, name); err != nil {
 		t.Fatal(err)
 	}
 	u.Close()
-	if u := openUp(t, UpConfig{Data: dir}); u.gateway.Routes.Has(name) {
+	if u := openUp(t, UpConfig{Data: dir}); u.Gateway.Routes.Has(name) {
 		t.Error("the deleted route is back")
 	}
 }
@@ -225,7 +226,7 @@ func TestClockSetBackBeforeStart(t *testing.T) {
 		t.Errorf("with --accept-clock: %+v", a)
 	}
 	noted := false
-	for _, record := range r.log.Records(size, r.log.Size()) {
+	for _, record := range r.Log.Records(size, r.Log.Size()) {
 		noted = noted || record.Kind == "guard.clock"
 	}
 	if !noted {
@@ -277,7 +278,7 @@ func TestClockSetBackWhileRunning(t *testing.T) {
 		t.Errorf("accepted: %+v, %v", a, err)
 	}
 	var last time.Time
-	for i, record := range r.log.Records(0, r.log.Size()) {
+	for i, record := range r.Log.Records(0, r.Log.Size()) {
 		if record.Kind == "guard.clock" {
 			last = time.Time{} // from here on the new time counts
 		}
@@ -305,7 +306,7 @@ func acceptClock(t *testing.T, dir installation.Data) error {
 func TestFollowerAheadOfLog(t *testing.T) {
 	dir := installation.Data(t.TempDir())
 	u := openUp(t, UpConfig{Data: dir})
-	err := u.db.Update(t.Context(), func(tx *store.Tx) error {
+	err := u.DB.Update(t.Context(), func(tx *store.Tx) error {
 		_, err := tx.Exec(`UPDATE feed_cursors SET next = 5000`)
 		return err
 	})

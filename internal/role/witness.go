@@ -10,6 +10,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/installation"
+	"github.com/pavise/pavise/internal/premises"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/server"
 	"github.com/pavise/pavise/internal/store"
@@ -50,7 +51,7 @@ func NewWitness(ctx context.Context, cfg WitnessConfig) (w *Witness, err error) 
 	if w.name == "" {
 		w.name = "pavise.local/" + keys.Install + "/witness"
 	}
-	signers, err := cosigners(w.name, keys)
+	signers, err := premises.Cosigners(w.name, keys)
 	if err != nil {
 		return w, err
 	}

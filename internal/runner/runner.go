@@ -3,7 +3,7 @@
 // enters through the guard, in its room or here, as whoever proposed it.
 //
 // The package owns no state. What a verb's proposal says is written by the table of
-// verbs, in package api, in the shapes that stand here.
+// verbs, in packages verbs and evidence, in the shapes that stand here.
 package runner
 
 import (

@@ -16,12 +16,14 @@ import (
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/archive"
 	"github.com/pavise/pavise/internal/change"
+	"github.com/pavise/pavise/internal/evidence"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/proof"
+	"github.com/pavise/pavise/internal/verbs"
 )
 
-func printStatus(w io.Writer, s api.LogStatus) {
+func printStatus(w io.Writer, s evidence.LogStatus) {
 	line := func(name, format string, args ...any) {
 		fmt.Fprintf(w, "%-12s %s\n", name, fmt.Sprintf(format, args...))
 	}
@@ -62,7 +64,7 @@ func keyText(key string) string {
 	return key[:enough] + "… (--json prints all of it)"
 }
 
-func printQuorum(line func(string, string, ...any), q api.Witnessed) {
+func printQuorum(line func(string, string, ...any), q evidence.Witnessed) {
 	if q.Records == 0 {
 		line("witnessed", "nothing yet")
 	} else {
@@ -89,7 +91,7 @@ func skew(d time.Duration) string {
 }
 
 // writeProof writes a proof file, and says what to do with it.
-func writeProof(w io.Writer, out string, p api.ProofFile) error {
+func writeProof(w io.Writer, out string, p evidence.ProofFile) error {
 	if out == "" {
 		_, err := io.WriteString(w, p.File)
 		return err
@@ -105,7 +107,7 @@ func writeProof(w io.Writer, out string, p api.ProofFile) error {
 	return err
 }
 
-func printFollowers(w io.Writer, l api.FollowerList) {
+func printFollowers(w io.Writer, l evidence.FollowerList) {
 	if len(l.Followers) == 0 {
 		fmt.Fprintln(w, "nobody follows under a name; pavise ledger follow --name NAME does")
 		return
@@ -122,7 +124,7 @@ func printFollowers(w io.Writer, l api.FollowerList) {
 	tw.Flush()
 }
 
-func printWitnessed(w io.Writer, l api.WitnessList) {
+func printWitnessed(w io.Writer, l evidence.WitnessList) {
 	if len(l.Logs) == 0 {
 		fmt.Fprintln(w, "this installation is a witness of no log yet: pavise witness trust KEY")
 	} else {
@@ -165,7 +167,7 @@ func Policy(w io.Writer, keys []string, url string) {
 	fmt.Fprintf(w, "quorum %s\n", quorum)
 }
 
-func printArchive(w io.Writer, l api.ArchiveList) {
+func printArchive(w io.Writer, l evidence.ArchiveList) {
 	if l.Place == "" {
 		fmt.Fprintln(w, "there is no archive; start with one: pavise up --archive DIRECTORY, or s3://BUCKET/PREFIX")
 	} else {
@@ -220,7 +222,7 @@ func printClasses(w io.Writer, classes []archive.Class) {
 	tw.Flush()
 }
 
-func printPruned(w io.Writer, p api.Pruned) {
+func printPruned(w io.Writer, p evidence.Pruned) {
 	if len(p.Segments) == 0 {
 		fmt.Fprintf(w, "nothing was pruned: %s\n", p.Why)
 		return
@@ -292,7 +294,7 @@ func printDetail(w io.Writer, c api.ChangeView) {
 	printFlips(w, p.Difference)
 }
 
-func printChanges(w io.Writer, l api.ChangeList) {
+func printChanges(w io.Writer, l verbs.ChangeList) {
 	if len(l.Changes) == 0 {
 		fmt.Fprintln(w, "no changes")
 		return
@@ -309,7 +311,7 @@ func printChanges(w io.Writer, l api.ChangeList) {
 	tw.Flush()
 }
 
-func printRules(w io.Writer, l api.RuleList) {
+func printRules(w io.Writer, l verbs.RuleList) {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	row(tw, "VERB", "TAKES", "OF", "WITHIN", "")
 	for _, r := range l.Rules {

@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
-	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/siem"
+	"github.com/pavise/pavise/internal/verbs"
 )
 
 func printFindings(w io.Writer, l siem.List) {
@@ -46,7 +46,7 @@ func printGiven(w io.Writer, g siem.Given) {
 	}
 }
 
-func printReceivers(w io.Writer, l api.ReceiverList) {
+func printReceivers(w io.Writer, l verbs.ReceiverList) {
 	if len(l.Receivers) == 0 {
 		fmt.Fprintln(w, "findings are sent to nobody; pavise siem put NAME URL sends them to a webhook")
 		return

@@ -10,12 +10,12 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
-	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/issuer"
+	"github.com/pavise/pavise/internal/verbs"
 )
 
-func printHolders(w io.Writer, l api.HolderList) {
+func printHolders(w io.Writer, l verbs.HolderList) {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	row(tw, "WHO", "ROLES", "BY", "CERTIFICATE", "STANDS")
 	for _, h := range l.Holders {
@@ -36,8 +36,8 @@ func certificateOf(h issuer.Holder) string {
 }
 
 // standsOf says how a machine stands, as it said last.
-func standsOf(h issuer.Holder, nodes []api.NodeState) string {
-	i := slices.IndexFunc(nodes, func(n api.NodeState) bool { return h.Kind == pavise.Node && n.ID == h.ID })
+func standsOf(h issuer.Holder, nodes []verbs.NodeState) string {
+	i := slices.IndexFunc(nodes, func(n verbs.NodeState) bool { return h.Kind == pavise.Node && n.ID == h.ID })
 	if i < 0 {
 		return ""
 	}
@@ -59,7 +59,7 @@ func standsOf(h issuer.Holder, nodes []api.NodeState) string {
 
 func printInvitation(w io.Writer, inv issuer.Invitation) { fmt.Fprintln(w, inv.Text) }
 
-func printRoots(w io.Writer, l api.RootList) {
+func printRoots(w io.Writer, l verbs.RootList) {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	row(tw, "ROOT", "STATE", "UNTIL")
 	for _, r := range l.Roots {
@@ -68,7 +68,7 @@ func printRoots(w io.Writer, l api.RootList) {
 	tw.Flush()
 }
 
-func printBundleKeys(w io.Writer, l api.SigningKeys) {
+func printBundleKeys(w io.Writer, l verbs.SigningKeys) {
 	fmt.Fprintf(w, "gateways are told bundle %d, signed by\n\n", l.Serial)
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	row(tw, "KEY", "STATE")

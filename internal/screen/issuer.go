@@ -8,11 +8,11 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/issuer"
+	"github.com/pavise/pavise/internal/verbs"
 )
 
-func printWhoami(w io.Writer, who api.Whoami) {
+func printWhoami(w io.Writer, who verbs.Whoami) {
 	line := func(name, value string) {
 		if value != "" {
 			fmt.Fprintf(w, "%-12s %s\n", name, value)
@@ -38,7 +38,7 @@ func printRevoked(w io.Writer, r issuer.Revocation) {
 	fmt.Fprintf(w, "what was given to %s before %s is refused from now on\n", whoseRevoked(r), r.Before.Local().Format(time.DateTime))
 }
 
-func printRevocations(w io.Writer, list api.RevocationList) {
+func printRevocations(w io.Writer, list verbs.RevocationList) {
 	if len(list.Revocations) == 0 {
 		fmt.Fprintln(w, "nothing was revoked")
 		return

@@ -4,11 +4,11 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/verbs"
 )
 
 // printMarks says what there is to prove a copy with. The files themselves are for --json.
-func printMarks(w io.Writer, g api.MarksGiven) {
+func printMarks(w io.Writer, g verbs.MarksGiven) {
 	if len(g.Keys) == 0 {
 		fmt.Fprintf(w, "no answer of %s was ever marked here; pavise route put --mark has callers in amber be given marks\n", g.Model)
 	}

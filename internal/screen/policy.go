@@ -11,12 +11,12 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
-	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/policy"
+	"github.com/pavise/pavise/internal/verbs"
 )
 
-func printPolicies(w io.Writer, l api.PolicyList) {
+func printPolicies(w io.Writer, l verbs.PolicyList) {
 	for _, p := range l.Policies {
 		fmt.Fprintf(w, "# %s\n%s\n\n", p.ID, strings.TrimSpace(p.Text))
 	}
@@ -40,7 +40,7 @@ func printExplanation(w io.Writer, x guard.Explanation) {
 	}
 }
 
-func printWhoCan(w io.Writer, req *api.WhoCanRequest, a api.WhoCan) {
+func printWhoCan(w io.Writer, req *verbs.WhoCanRequest, a verbs.WhoCan) {
 	if a.Facts != "" {
 		fmt.Fprintf(w, "%s is %s\n", req.On, policy.Words(a.Facts))
 	}
@@ -121,7 +121,7 @@ func turnWho(t policy.Turn) string {
 	return who
 }
 
-func printMatrix(w io.Writer, req *api.MatrixRequest, m api.Matrix) {
+func printMatrix(w io.Writer, req *verbs.MatrixRequest, m verbs.Matrix) {
 	if len(m.Rows) == 0 && !m.Partial {
 		fmt.Fprintln(w, "no such verb or role; these roles are known:", strings.Join(m.Roles, ", "))
 		return
@@ -182,7 +182,7 @@ func matrixWho(who map[string][]string) string {
 	return strings.Join(words, "; ")
 }
 
-func printChecked(w io.Writer, req *api.CheckRequest, c api.Checked) {
+func printChecked(w io.Writer, req *verbs.CheckRequest, c verbs.Checked) {
 	words := "may be done"
 	if c.Decision == pavise.Deny {
 		words = "is denied, and let pass in observe mode"
@@ -194,7 +194,7 @@ func printChecked(w io.Writer, req *api.CheckRequest, c api.Checked) {
 	fmt.Fprintln(w)
 }
 
-func printGrants(w io.Writer, l api.GrantList) {
+func printGrants(w io.Writer, l verbs.GrantList) {
 	if len(l.Grants) == 0 {
 		fmt.Fprintln(w, "no grants are in force")
 		return
@@ -207,7 +207,7 @@ func printGrants(w io.Writer, l api.GrantList) {
 	tw.Flush()
 }
 
-func printCallers(w io.Writer, l api.CallerList) {
+func printCallers(w io.Writer, l verbs.CallerList) {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	row(tw, "WHO", "ROLES", "PROOF", "UNTIL", "LAST", "ALLOWED", "REFUSED", "MADE BY")
 	for _, c := range l.Callers {

@@ -12,6 +12,7 @@ import (
 	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/tensor"
+	"github.com/pavise/pavise/internal/verbs"
 )
 
 // routeColumns are the heads of the table of routes.
@@ -19,7 +20,7 @@ var routeColumns = []string{"MODEL", "PROTOCOL", "BEHIND IT", "ANSWERS", "BASELI
 
 // printRoutes prints a line for each route, or, where the terminal is too narrow for that,
 // a few lines.
-func printRoutes(w io.Writer, l api.RouteList) {
+func printRoutes(w io.Writer, l verbs.RouteList) {
 	var table strings.Builder
 	tw := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
 	head := make([]any, len(routeColumns))
@@ -85,7 +86,7 @@ func printRoute(w io.Writer, p route.Placed) {
 	fmt.Fprintln(w)
 }
 
-func printDeleted(w io.Writer, req *api.RouteDelete, _ api.Empty) {
+func printDeleted(w io.Writer, req *verbs.RouteDelete, _ api.Empty) {
 	fmt.Fprintf(w, "%s: no route leads to it any more\n", req.Name)
 }
 

@@ -12,30 +12,40 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/evidence"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/route"
+	"github.com/pavise/pavise/internal/verbs"
 )
 
 // printers show a verb's answer to people; --json, and every verb without a
 // printer, shows the answer itself.
 var printers = map[string]printer{
-	"ledger.list":      asked(printRecords),
-	"ledger.status":    answered(printStatus),
-	"ledger.prove":     written(func(w io.Writer, req *api.ProveRequest, p api.ProofFile) error { return writeProof(w, req.Out, p) }),
+	"ledger.list":   asked(printRecords),
+	"ledger.status": answered(printStatus),
+	"ledger.prove": written(func(w io.Writer, req *evidence.ProveRequest, p evidence.ProofFile) error {
+		return writeProof(w, req.Out, p)
+	}),
 	"ledger.followers": answered(printFollowers),
 	"witness.list":     answered(printWitnessed),
-	"witness.prove":    written(func(w io.Writer, req *api.FleetRequest, p api.ProofFile) error { return writeProof(w, req.Out, p) }),
-	"witness.trust":    done("the witness cosigns that log's checkpoints from now on"),
-	"witness.forget":   done("the witness cosigns nothing of that log any more"),
-	"archive.list":     answered(printArchive),
-	"archive.keep":     answered(func(w io.Writer, l api.SegmentList) { fmt.Fprintln(w, Count(len(l.Segments), "segment"), "archived") }),
-	"archive.prune":    answered(printPruned),
-	"archive.retain":   answered(printChange),
-	"subject.list": answered(func(w io.Writer, c api.SubjectCount) {
+	"witness.prove": written(func(w io.Writer, req *evidence.FleetRequest, p evidence.ProofFile) error {
+		return writeProof(w, req.Out, p)
+	}),
+	"witness.trust":  done("the witness cosigns that log's checkpoints from now on"),
+	"witness.forget": done("the witness cosigns nothing of that log any more"),
+	"archive.list":   answered(printArchive),
+	"archive.keep": answered(func(w io.Writer, l evidence.SegmentList) {
+		fmt.Fprintln(w, Count(len(l.Segments), "segment"), "archived")
+	}),
+	"archive.prune":  answered(printPruned),
+	"archive.retain": answered(printChange),
+	"subject.list": answered(func(w io.Writer, c evidence.SubjectCount) {
 		fmt.Fprintf(w, "%s with a key, %d forgotten\n", Count(c.Keys, "subject"), c.Shredded)
 	}),
-	"subject.find":       answered(func(w io.Writer, f api.SubjectFound) { fmt.Fprintf(w, "%s, in %s\n", f.ID, Count(f.Records, "record")) }),
+	"subject.find": answered(func(w io.Writer, f evidence.SubjectFound) {
+		fmt.Fprintf(w, "%s, in %s\n", f.ID, Count(f.Records, "record"))
+	}),
 	"subject.shred":      answered(printChange),
 	"change.list":        answered(printChanges),
 	"change.show":        answered(printWholeChange),
@@ -56,7 +66,7 @@ var printers = map[string]printer{
 	"policy.list":        answered(printPolicies),
 	"policy.put":         answered(printChange),
 	"policy.delete":      answered(printChange),
-	"policy.schema":      answered(func(w io.Writer, s api.PolicySchema) { fmt.Fprintln(w, strings.TrimSpace(s.Schema)) }),
+	"policy.schema":      answered(func(w io.Writer, s verbs.PolicySchema) { fmt.Fprintln(w, strings.TrimSpace(s.Schema)) }),
 	"policy.explain":     answered(printExplanation),
 	"policy.who-can":     asked(printWhoCan),
 	"policy.diff":        answered(printDiff),
@@ -92,7 +102,7 @@ var printers = map[string]printer{
 	"issuer.whoami":      answered(printWhoami),
 	"issuer.revoke":      answered(printRevoked),
 	"issuer.revocations": answered(printRevocations),
-	"console.link":       answered(func(w io.Writer, l api.ConsoleLink) { fmt.Fprintln(w, l.Link) }),
+	"console.link":       answered(func(w io.Writer, l verbs.ConsoleLink) { fmt.Fprintln(w, l.Link) }),
 	"clock.accept": answered(func(w io.Writer, _ api.Empty) {
 		fmt.Fprintln(w, "the clock is accepted as it is now; if it was behind the log, the step is recorded")
 	}),
@@ -188,11 +198,11 @@ func done(words string) printer {
 	}
 }
 
-func printRecords(w io.Writer, req *api.ListRequest, a api.ListAnswer) {
+func printRecords(w io.Writer, req *evidence.ListRequest, a evidence.ListAnswer) {
 	if len(a.Events) == 0 {
 		fmt.Fprintln(w, "no records")
 		for _, kind := range req.Kind {
-			if !api.Known(kind) {
+			if !verbs.Known(kind) {
 				fmt.Fprintf(w, "%q is neither a verb, nor a room, nor a kind of note\n", kind)
 			}
 		}
@@ -209,7 +219,7 @@ func printRecords(w io.Writer, req *api.ListRequest, a api.ListAnswer) {
 	}
 }
 
-func printEvents(w io.Writer, events []api.Event) {
+func printEvents(w io.Writer, events []evidence.Event) {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	row(tw, "RECORD", "TIME", "WHO", "WHAT", "ON", "OUTCOME", "REASON")
 	for _, e := range events {

@@ -9,12 +9,13 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
-	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/archive"
+	"github.com/pavise/pavise/internal/evidence"
 	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/route"
+	"github.com/pavise/pavise/internal/verbs"
 )
 
 // TestOutcomes says in a word and a line how records ended.
@@ -58,7 +59,7 @@ func TestPrintArchive(t *testing.T) {
 		"CLASS    RECORDS OF       KEPT HERE  IN THE ARCHIVE\ndefault  everything else  1 day      without a lock\n": {{Name: "default", Online: day}},
 	} {
 		var out bytes.Buffer
-		printArchive(&out, api.ArchiveList{Place: "file:///a", Lock: "none", Classes: classes})
+		printArchive(&out, evidence.ArchiveList{Place: "file:///a", Lock: "none", Classes: classes})
 		if _, got, _ := strings.Cut(out.String(), "\n\n"); got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
@@ -74,7 +75,7 @@ func TestNoRecords(t *testing.T) {
 		"foo":              "no records\n\"foo\" is neither a verb, nor a room, nor a kind of note\n",
 	} {
 		var out bytes.Buffer
-		printRecords(&out, &api.ListRequest{Conditions: api.Conditions{Kind: []string{kind}}}, api.ListAnswer{Size: 7})
+		printRecords(&out, &evidence.ListRequest{Conditions: evidence.Conditions{Kind: []string{kind}}}, evidence.ListAnswer{Size: 7})
 		if out.String() != want {
 			t.Errorf("%s: %q, want %q", kind, out.String(), want)
 		}
@@ -113,12 +114,12 @@ func TestLimits(t *testing.T) {
 // TestCellsStayCells shows a name that would make a row of its own.
 func TestCellsStayCells(t *testing.T) {
 	const answer = `{"events":[{"index":1,"record":{"kind":"model.infer\n2\t00:00:00\thuman/op","who":{"kind":"workload","id":"a\nb\tc\fd\u000be"},"verdicts":[{"check":"x\n","outcome":"deny","reason":"y\tz"}]}}]}`
-	var a api.ListAnswer
+	var a evidence.ListAnswer
 	if err := json.Unmarshal([]byte(answer), &a); err != nil {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	printRecords(&out, &api.ListRequest{}, a)
+	printRecords(&out, &evidence.ListRequest{}, a)
 	if lines := strings.Count(out.String(), "\n"); lines != 2 || strings.ContainsAny(out.String(), "\t\f\v") {
 		t.Errorf("%d lines: %q", lines, out.String())
 	}
@@ -126,10 +127,10 @@ func TestCellsStayCells(t *testing.T) {
 
 // TestListSaysThatThereIsMore prints what the server says of a list that was longer.
 func TestListSaysThatThereIsMore(t *testing.T) {
-	events := []api.Event{{Index: 4711}, {Index: 4712}}
-	for want, request := range map[string]api.ListRequest{"--before 4711 shows earlier ones\n": {}, "--after 4713 goes on\n": {After: new(uint64(4711))}} {
+	events := []evidence.Event{{Index: 4711}, {Index: 4712}}
+	for want, request := range map[string]evidence.ListRequest{"--before 4711 shows earlier ones\n": {}, "--after 4713 goes on\n": {After: new(uint64(4711))}} {
 		var out bytes.Buffer
-		printRecords(&out, &request, api.ListAnswer{Events: events, Size: 70000, More: true})
+		printRecords(&out, &request, evidence.ListAnswer{Events: events, Size: 70000, More: true})
 		if !strings.HasSuffix(out.String(), "\n"+want) {
 			t.Errorf("%q, want %q", out.String(), want)
 		}
@@ -151,7 +152,7 @@ func TestServersInTheList(t *testing.T) {
 // in a line where there is room for one, and in several where there is not.
 func TestRoutesInTheList(t *testing.T) {
 	name := func(id string) pavise.Name { return pavise.Name{Tenant: "local", Kind: "model", ID: id} }
-	list := api.RouteList{Routes: []route.Standing{
+	list := verbs.RouteList{Routes: []route.Standing{
 		{Route: route.Route{Model: name("risk"), Upstream: "http://a:8000", Remote: "risk_v7", Protocol: "v1", Drift: &firewall.Drift{Then: "deny", Baseline: firewall.Baseline{Features: make([]firewall.Spread, 2)}}}},
 		{Route: route.Route{Model: name("llama"), Upstream: "http://b:8000", Protocol: "openai"}},
 		{Route: route.Route{Model: name("own"), ONNX: "sha256:0123456789abcdef"}},

@@ -6,11 +6,11 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/tier"
+	"github.com/pavise/pavise/internal/verbs"
 )
 
-func printTiers(w io.Writer, l api.TierViews) {
+func printTiers(w io.Writer, l verbs.TierViews) {
 	if len(l.Tiers) == 0 {
 		fmt.Fprintln(w, "every caller is green at every model that was asked about")
 	} else {
@@ -37,7 +37,7 @@ func at(t time.Time) string {
 	return t.Local().Format("2006-01-02 15:04")
 }
 
-func printTier(w io.Writer, s api.TierShown) {
+func printTier(w io.Writer, s verbs.TierShown) {
 	fmt.Fprintf(w, "%s is %s at %s", s.Who, s.Tier, s.Model)
 	if !s.Since.IsZero() && s.Tier != tier.Green {
 		fmt.Fprintf(w, " since %s", at(s.Since))
@@ -57,13 +57,13 @@ func printTier(w io.Writer, s api.TierShown) {
 	tw.Flush()
 }
 
-func printHeld(w io.Writer, h api.TierHeld) {
+func printHeld(w io.Writer, h verbs.TierHeld) {
 	fmt.Fprintf(w, "%s is %s at %s until %s\n", h.Who, h.Tier, h.Model, at(h.Until))
 	if !h.Seen {
 		fmt.Fprintln(w, "nobody of that name has asked for anything since the start: is it spelled as pavise caller list has it?")
 	}
 }
 
-func printLifted(w io.Writer, l api.TierLifted) {
+func printLifted(w io.Writer, l verbs.TierLifted) {
 	fmt.Fprintf(w, "%s is green at %s again; it was %s: %s\n", l.Was.Who, l.Was.Model, l.Was.Tier, l.Was.Words)
 }

@@ -32,6 +32,7 @@ import (
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/role"
 	"github.com/pavise/pavise/internal/route"
+	"github.com/pavise/pavise/internal/verbs"
 )
 
 func main() { result.Main("theft/timing", run) }
@@ -104,7 +105,7 @@ func open(ctx context.Context) (h *house, err error) {
 	}
 	h.server, h.operator = access.Server, &api.Client{Base: access.Server, Token: access.Token}
 	var token issuer.Token
-	if err := h.operator.Call(ctx, "issuer.mint", api.MintRequest{Subject: "thief", Role: []string{issuer.RoleCaller}}, &token); err != nil {
+	if err := h.operator.Call(ctx, "issuer.mint", verbs.MintRequest{Subject: "thief", Role: []string{issuer.RoleCaller}}, &token); err != nil {
 		return nil, err
 	}
 	h.token = token.Value

@@ -1,0 +1,219 @@
+package premises
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/archive"
+	"github.com/pavise/pavise/internal/change"
+	"github.com/pavise/pavise/internal/config"
+	"github.com/pavise/pavise/internal/detect"
+	"github.com/pavise/pavise/internal/feed"
+	"github.com/pavise/pavise/internal/gateway"
+	"github.com/pavise/pavise/internal/guard"
+	"github.com/pavise/pavise/internal/identity"
+	"github.com/pavise/pavise/internal/installation"
+	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/policy"
+	"github.com/pavise/pavise/internal/proof"
+	"github.com/pavise/pavise/internal/seal"
+	"github.com/pavise/pavise/internal/siem"
+	"github.com/pavise/pavise/internal/store"
+	"github.com/pavise/pavise/internal/subject"
+	"github.com/pavise/pavise/internal/telemetry"
+	"github.com/pavise/pavise/internal/upstream"
+	"github.com/pavise/pavise/internal/witness"
+)
+
+// UnderWay is how many requests to models may be under way: streams, above all, that
+// wait for minutes and take some twenty kilobytes each. One caller may have an eighth of
+// them, 2,048. It is less than the connections of callers, so that a caller too many is
+// told so.
+const UnderWay = 1 << 14
+
+// Tolerance is how far the clock may be behind, as the guard sees it.
+const Tolerance = 2 * time.Second
+
+// A House is what every role with an evidence log of its own stands on. Its first
+// fields say what it is to be; the others are opened from the ground up, in the
+// order in which they stand.
+type House struct {
+	Data        installation.Data
+	Tenant      string
+	Origin      string                       // of its log
+	Command     func(words string) string    // the command that starts it, with more words
+	AcceptClock bool                         // take the clock as it is, although it was set back
+	Witnesses   *proof.Policy                // who is asked to cosign the log's checkpoints; nil: nobody
+	ArchiveAt   string                       // where whole segments go; empty: nowhere
+	Say         func(word string, err error) // tells whoever started it what goes wrong meanwhile, and how bad it is
+	Now         func() time.Time
+
+	Beside    net.Listener     // for /healthz and /metrics; nil: nobody asked for them
+	Telemetry *telemetry.Meter // counts what is done
+
+	Log      *ledger.Log
+	Quorum   *witness.Quorum // nil: nobody is asked to cosign
+	DB       *store.DB
+	Guard    *guard.Guard
+	Feeds    *feed.Feeds
+	Subjects *subject.Keys
+	kek      *seal.KEK // under which it keeps what is secret
+	Archive  *archive.Archive
+	Gateway  *gateway.Gateway
+	Wires    *siem.Wires
+	Changes  *change.Changes // nil: it is a gateway
+}
+
+// OpenLog opens the evidence log, and takes no record yet.
+func (h *House) OpenLog(k installation.Keys) (err error) {
+	if err := h.Data.WithLog(); err != nil {
+		return err
+	}
+	h.Log, err = ledger.Open(ledger.Options{
+		Dir: h.Data.Ledger(), Origin: h.Origin, Key: k.Log, MLDSA: k.MLDSA, Tenant: h.Tenant, Now: h.Now, Synced: h.Telemetry.Synced,
+	})
+	return err
+}
+
+// Face refuses a clock that is behind the log, and asks the witnesses whether the log
+// is the one that they know.
+func (h *House) Face(ctx context.Context) error {
+	if err := h.checkClock(); err != nil {
+		return err
+	}
+	return h.confront(ctx)
+}
+
+// checkClock refuses to start behind the log, where the guard would admit
+// nothing, unless the operator says that the clock is right.
+func (h *House) checkClock() error {
+	last, ok := h.Log.Last()
+	behind := last.At.Sub(h.Now())
+	if !ok || h.AcceptClock || behind <= Tolerance {
+		return nil
+	}
+	return &pavise.Error{
+		Kind: pavise.Unavailable, Msg: fmt.Sprintf("the clock is %v behind the last record of the log", behind.Round(time.Second)),
+		Hint: "correct the clock, or, if it is right now, start with " + h.Command("--accept-clock") + ": the step is recorded",
+	}
+}
+
+// OpenStore opens the state database.
+func (h *House) OpenStore(ctx context.Context) (err error) {
+	h.DB, err = store.Open(ctx, h.Data.Path("pavise.db"))
+	return err
+}
+
+// OpenEvidence opens what stands around the log: those who follow it, the keys of
+// those whose data it keeps, and the archive.
+func (h *House) OpenEvidence(ctx context.Context, k installation.Keys) (err error) {
+	if h.Feeds, err = feed.Open(ctx, h.Log, h.DB, h.Now); err != nil {
+		return err
+	}
+	h.kek = k.KEK
+	if h.Subjects, err = subject.Open(ctx, h.DB, k.KEK, h.Now); err != nil {
+		return err
+	}
+	h.tellLog()
+	if err := h.heldAgainstDatabase(ctx); err != nil {
+		return err
+	}
+	return h.openArchive(ctx)
+}
+
+// A Plane is what the data plane of a machine has of its own.
+type Plane struct {
+	Keys      []config.ModelKey // of servers of language models
+	TLS       []config.ModelTLS // options of TLS for model servers
+	Detectors *config.Detectors
+	Vectors   *seal.Key // alters vectors of embeddings; nil: there is none
+}
+
+// options are those of TLS, by name.
+func (p Plane) options() map[string]upstream.TLS {
+	named := map[string]upstream.TLS{}
+	for _, t := range p.TLS {
+		named[t.Name] = upstream.TLS{CAFile: t.Authorities, CertFile: t.Certificate, KeyFile: t.Key, ServerName: t.ServerName}
+	}
+	return named
+}
+
+// OpenGateway opens the data plane.
+func (h *House) OpenGateway(ctx context.Context, verifier *identity.Verifier, own Plane) (err error) {
+	h.Gateway, err = gateway.New(ctx, gateway.Config{
+		KeyFiles: config.KeyFiles(own.Keys), TLS: own.options(), Detectors: detect.House(own.Detectors.Bound()), Guard: h.Guard, Verifier: verifier, Store: h.DB, Log: h.Log, Subjects: h.Subjects, Now: h.Now, Embeddings: own.Vectors, Watch: h.Telemetry, KEK: h.kek,
+	})
+	return err
+}
+
+// OpenWires opens where findings go, as the rest of cfg says.
+func (h *House) OpenWires(ctx context.Context, k installation.Keys, cfg siem.Config) (err error) {
+	cfg.Guard, cfg.Log, cfg.Feeds, cfg.Store, cfg.KEK, cfg.Now, cfg.Say = h.Guard, h.Log, h.Feeds, h.DB, k.KEK, h.Now, h.Say
+	cfg.Version, cfg.Tenant = installation.Version(), h.Tenant
+	h.Wires, err = siem.Open(ctx, cfg)
+	return err
+}
+
+// Told parts a file of findings from the standard output, which is printer.
+func Told(findings string, printer io.Writer) siem.Config {
+	if findings == config.Print {
+		return siem.Config{Printer: printer}
+	}
+	return siem.Config{File: findings}
+}
+
+// Facts are what the rooms know of a thing and a policy may ask.
+func (h *House) Facts(name pavise.Name) policy.Facts {
+	return policy.Facts{Quarantined: h.Gateway != nil && h.Gateway.Routes.Quarantined(name)}
+}
+
+// Keep has all run that every house has running, until ctx is done.
+func (h *House) Keep(ctx context.Context, all *errgroup.Group) {
+	all.Go(func() error { return h.Guard.Run(ctx) })
+	all.Go(func() error { return h.Gateway.Run(ctx) })
+	all.Go(func() error { return h.Archive.Run(ctx) })
+	all.Go(func() error { return h.Wires.Run(ctx) })
+	all.Go(func() error { h.followShreddings(ctx); return nil })
+	all.Go(func() error { h.patrol(ctx); return nil })
+	all.Go(func() error { h.watchLog(ctx); return nil })
+	all.Go(func() error { h.Telemetry.Run(ctx); return nil })
+	if h.Quorum != nil {
+		all.Go(func() error { return h.Quorum.Run(ctx) })
+	}
+}
+
+// watchLog says why the log stopped, as soon as it does: from then on nothing is
+// answered, and whoever sits before it would learn that from the callers.
+func (h *House) watchLog(ctx context.Context) {
+	_ = h.Log.AwaitSigned(ctx, math.MaxUint64) // no log gets there: it stops, or ctx is done
+	if err := h.Log.Stopped(); err != nil {
+		h.Say("error", err)
+	}
+}
+
+// Close flushes the log and closes the store, in that order. The house may be one
+// that was never finished.
+func (h *House) Close() error {
+	var errs []error
+	if h.Beside != nil {
+		h.Beside.Close()
+	}
+	if h.Log != nil {
+		errs = append(errs, h.Log.Close())
+	}
+	if h.DB != nil {
+		errs = append(errs, h.DB.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Stranger counts what a proxy asked that nobody could look at.
+func (h *House) Stranger(source, reason string) { h.Guard.Refuse(source, reason) }

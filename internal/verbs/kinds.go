@@ -1,0 +1,32 @@
+package verbs
+
+import (
+	"slices"
+
+	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/archive"
+	"github.com/pavise/pavise/internal/change"
+	"github.com/pavise/pavise/internal/issuer"
+	"github.com/pavise/pavise/internal/record"
+	"github.com/pavise/pavise/internal/route"
+	"github.com/pavise/pavise/internal/siem"
+	"github.com/pavise/pavise/internal/subject"
+	"github.com/pavise/pavise/internal/witness"
+)
+
+// notes are all kinds of note that the house writes.
+var notes = []string{
+	"identity.refused", "guard.refused", "guard.clock", "issuer.bootstrap", "policy.seeded", "policy.renewed", "ledger.recovered", "ledger.damaged", record.KindPruned,
+	archive.KindKept, witness.KindCosigned, "witness.forked", "change.void", "change.unproven", "change.expired", "change.overdue", "change.contested", change.KindBroken,
+	subject.KindShredded, issuer.KindCopied, issuer.KindReinvited, siem.KindDisabled, siem.KindUnreachable,
+	"serve.began", "node.state", "node.away", "witness.trusted", "bundle.taken", "bundle.refused", "policy.adopted", "policy.dropped",
+	"gateway.stale", "gateway.fresh", route.KindShadowed, "firewall.drifted", "firewall.suspected",
+	route.KindForgot, "watermark.committed",
+}
+
+// Known reports whether there may be records of this kind: it is a verb, a kind of note,
+// or a room of either.
+func Known(kind string) bool {
+	is := func(name string) bool { return name == kind || record.Room(name) == kind }
+	return slices.ContainsFunc(notes, is) || slices.ContainsFunc(Table(), func(v api.Verb) bool { return is(v.Name) })
+}

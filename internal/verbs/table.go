@@ -1,0 +1,80 @@
+// Package verbs is the table: every verb that there is, and with each its request, its
+// answer and its words. The rows on what was written down are those of package evidence;
+// all others are here, by room. The package also knows every kind of record that the
+// house writes, and what runs the verbs that are done as changes.
+//
+// It owns no state: what the verbs act on are rooms.
+package verbs
+
+import (
+	"context"
+	"crypto/x509"
+	"slices"
+	"time"
+
+	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/change"
+	"github.com/pavise/pavise/internal/evidence"
+	"github.com/pavise/pavise/internal/guard"
+	"github.com/pavise/pavise/internal/identity"
+	"github.com/pavise/pavise/internal/issuer"
+	"github.com/pavise/pavise/internal/route"
+	"github.com/pavise/pavise/internal/siem"
+	"github.com/pavise/pavise/internal/tier"
+)
+
+// Rooms are what the verbs act on.
+type Rooms struct {
+	evidence.Rooms
+	Policies *guard.Policies
+	Grants   *guard.Grants
+	Routes   *route.Table
+	Issuer   *issuer.Local // nil: there is no local issuer
+	Revoked  *issuer.Revocations
+	Exchange *issuer.Exchange // nil: tokens are not exchanged
+	CA       *issuer.CA       // gives certificates to machines, programs and people; nil: there is none
+	Changes  *change.Changes
+	Nodes    func() []NodeState // how the fleet's machines stand; nil: there is no fleet
+	Bundles  Bundles            // keys that sign what gateways are told; nil: there is no fleet
+	Wires    *siem.Wires        // where findings go
+	Tiers    *tier.Book         // how callers stand at models; nil: nobody knows
+	Marks    Marks              // what answers were marked with; nil: none was
+	// Link makes a fresh link to the console. The session that it opens calls with
+	// the token, until expires at most.
+	Link func(token string, expires time.Time) string
+	// MemberLink makes one for a person who calls with a certificate and not with a
+	// token; nil: there are none.
+	MemberLink func(chain []*x509.Certificate, expires time.Time) string
+}
+
+// Table returns the table over the rooms, which are read when a verb is done.
+func (rooms *Rooms) Table() []api.Verb {
+	return slices.Concat(rooms.Rooms.Table(), rooms.changeVerbs(), rooms.policyVerbs(), rooms.grantVerbs(), rooms.tierVerbs(), rooms.markVerbs(), rooms.routeVerbs(), rooms.nodeVerbs(), rooms.bundleVerbs(), rooms.siemVerbs(), rooms.otherVerbs(), asideVerbs())
+}
+
+// Table returns the table over no rooms, for what is to be known of a verb without doing
+// it: its words, its request, its action.
+func Table() []api.Verb { return new(Rooms).Table() }
+
+// Actions are the table's verbs as the guard wants them.
+func Actions() []guard.Action {
+	var actions []guard.Action
+	for _, v := range Table() {
+		actions = append(actions, guard.Action{Verb: v.Name, On: v.On, Class: v.Class, Safe: v.Safe, Consequential: v.Consequential})
+	}
+	return actions
+}
+
+// NewServer returns a server of the table over the rooms, with the doors beside it where
+// tokens are exchanged and machines join, for callers whom the verifier knows. The rooms
+// are all there. Its live feeds end when ctx is done, so that it can drain.
+func NewServer(ctx context.Context, rooms *Rooms, verifier *identity.Verifier) *api.Server {
+	s := api.NewServer(ctx, api.Config{Guard: rooms.Guard, Changes: rooms.Changes, Verbs: rooms.Table(), Verifier: verifier})
+	if rooms.Exchange != nil {
+		s.Beside("POST /v1/token", rooms.Exchange.Endpoint(s.Believed))
+	}
+	if rooms.CA != nil {
+		s.Beside("POST "+issuer.PathJoin, rooms.CA.JoinDoor(api.Refuse))
+	}
+	return s
+}
