@@ -5,11 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/rowseal"
 )
 
 // maxNamed bounds how many rows of a file are listed; the counts go on.
@@ -57,14 +57,14 @@ func (c Counts) none() bool { return c.Changed+c.Removed+c.Added == 0 }
 
 // compareFiles says what became of the files of a before. Rows are named where the index of
 // a is at hand, and b's sections have their digests.
-func compareFiles(ctx context.Context, a *Manifest, ax *index, b []section, workers int) ([]Difference, error) {
+func compareFiles(ctx context.Context, a *rowseal.Manifest, ax *rowseal.Index, b []rowseal.Section, workers int) ([]Difference, error) {
 	var found []Difference
-	now := make(map[string]*section, len(b))
+	now := make(map[string]*rowseal.Section, len(b))
 	for i := range b {
 		now[b[i].Path] = &b[i]
 	}
-	before := a.byPath()
-	gone := map[Digest][]string{} // by root, files that are not there any more
+	before := a.ByPath()
+	gone := map[rowseal.Digest][]string{} // by root, files that are not there any more
 	for i := range a.Files {
 		f := &a.Files[i]
 		s := now[f.Path]
@@ -72,8 +72,8 @@ func compareFiles(ctx context.Context, a *Manifest, ax *index, b []section, work
 		case s == nil:
 			gone[f.Root] = append(gone[f.Root], f.Path)
 		case s.File != *f:
-			d := Difference{File: f.Path, What: fileChanged, Note: s.why}
-			if err := d.name(ctx, f, ax.section(i), s, workers); err != nil {
+			d := Difference{File: f.Path, What: fileChanged, Note: s.Why}
+			if err := d.name(ctx, f, ax.Section(i), s, workers); err != nil {
 				return nil, err
 			}
 			found = append(found, d)
@@ -89,7 +89,7 @@ func compareFiles(ctx context.Context, a *Manifest, ax *index, b []section, work
 			gone[s.Root] = from[1:]
 			continue
 		}
-		found = append(found, Difference{File: s.Path, What: fileAdded, Note: s.why})
+		found = append(found, Difference{File: s.Path, What: fileAdded, Note: s.Why})
 	}
 	for _, paths := range gone {
 		for _, p := range paths {
@@ -102,48 +102,40 @@ func compareFiles(ctx context.Context, a *Manifest, ax *index, b []section, work
 	return found, nil
 }
 
-// section is the index's i-th; nil where there is no index.
-func (x *index) section(i int) *section {
-	if x == nil {
-		return nil
-	}
-	return &x.table.Files[i]
-}
-
 // name names the rows or blocks that differ, where their digests are at hand.
-func (d *Difference) name(ctx context.Context, f *File, before, now *section, workers int) error {
+func (d *Difference) name(ctx context.Context, f *rowseal.File, before, now *rowseal.Section, workers int) error {
 	note := func(text string) {
 		if d.Note != "" {
 			text = d.Note + "; " + text
 		}
 		d.Note = text
 	}
-	if before == nil || now.source == nil && now.Format != Link {
+	if before == nil || now.Source == nil && now.Format != rowseal.Link {
 		note("what differs in it cannot be named without the index of the seal")
 		return nil
 	}
-	if f.Format == Link || now.Format == Link {
+	if f.Format == rowseal.Link || now.Format == rowseal.Link {
 		note("a link, or where it leads, is another")
 		return nil
 	}
-	if err := before.check(ctx, workers); err != nil {
+	if err := before.Check(ctx, workers); err != nil {
 		if pavise.KindOf(err) != pavise.Unverified {
 			return err
 		}
 		note("what differs in it cannot be named: " + message(err))
 		return nil
 	}
-	if before.Format.rows() && now.Format.rows() {
+	if before.Format.HasRows() && now.Format.HasRows() {
 		counts, err := d.rows(ctx, before, now)
 		if err != nil {
 			return err
 		}
-		if d.Counts = &counts; !counts.none() || now.why != "" {
+		if d.Counts = &counts; !counts.none() || now.Why != "" {
 			return nil
 		}
 	}
 	if (before.Bytes == 0) != (now.Bytes == 0) {
-		if before.Format.rows() && !now.Format.rows() {
+		if before.Format.HasRows() && !now.Format.HasRows() {
 			note("its rows can be told apart no more")
 		} else {
 			note("its rows are the same; how lines end, or a byte order mark, is not")
@@ -154,7 +146,7 @@ func (d *Difference) name(ctx context.Context, f *File, before, now *section, wo
 		note("its rows are the same; how lines end, or a byte order mark, is not")
 		return nil
 	}
-	if before.Format.rows() && now.Format.rows() {
+	if before.Format.HasRows() && now.Format.HasRows() {
 		note("its rows are the same; the bytes that say them are not")
 	}
 	return d.blocks(before, now)
@@ -169,52 +161,41 @@ func message(err error) string {
 }
 
 // blocks names the blocks of bytes that differ.
-func (d *Difference) blocks(before, now *section) error {
+func (d *Difference) blocks(before, now *rowseal.Section) error {
 	const part = 1 << 15
 	for at := uint64(0); at < max(before.Bytes, now.Bytes); at += part {
-		a, err := some(before.bytesAt(), at, before.Bytes, part)
+		a, err := rowseal.Some(before.BytesAt(), at, before.Bytes, part)
 		if err != nil {
 			return err
 		}
-		b, err := some(now.bytesAt(), at, now.Bytes, part)
+		b, err := rowseal.Some(now.BytesAt(), at, now.Bytes, part)
 		if err != nil {
 			return err
 		}
 		var n uint64
-		d.Blocks, n = differing(a, b, at, maxNamed, d.Blocks)
+		d.Blocks, n = rowseal.Differing(a, b, at, maxNamed, d.Blocks)
 		d.BlockCount += n
 	}
 	return nil
 }
 
-// some reads at most so many digests from one on.
-func some(r io.ReaderAt, from, end, most uint64) ([]byte, error) {
-	if from >= end {
-		return nil, nil
-	}
-	b := make([]byte, min(most, end-from)*uint64(len(hash{})))
-	return b, readFull(r, b, int64(from)*int64(len(hash{})))
-}
-
 // rows names the rows that differ. Blocks of rows hold the two files together; what is
 // between them is looked at row by row.
-func (d *Difference) rows(ctx context.Context, before, now *section) (c Counts, err error) {
-	a, err := before.blocks()
+func (d *Difference) rows(ctx context.Context, before, now *rowseal.Section) (c Counts, err error) {
+	aRows, aList, err := before.Begins()
 	if err != nil {
 		return c, err
 	}
-	b, err := now.blocks()
+	bRows, bList, err := now.Begins()
 	if err != nil {
 		return c, err
 	}
-	aRows, aList := begins(a)
-	bRows, bList := begins(b)
-	moves := moves{gone: map[hash]int{}}
-	for _, r := range align(aList, bList) {
+	moves := moves{gone: map[rowseal.Hash]int{}}
+	for _, r := range rowseal.Align(aList, bList) {
 		if err := ctx.Err(); err != nil {
 			return c, err
 		}
-		gap := gap{from: [2]uint64{aRows[r.a0], bRows[r.b0]}, n: [2]uint64{aRows[r.a1] - aRows[r.a0], bRows[r.b1] - bRows[r.b0]}}
+		gap := gap{from: [2]uint64{aRows[r.A0], bRows[r.B0]}, n: [2]uint64{aRows[r.A1] - aRows[r.A0], bRows[r.B1] - bRows[r.B0]}}
 		if err := d.gap(&c, &moves, gap, before, now); err != nil {
 			return c, err
 		}
@@ -228,8 +209,8 @@ func (d *Difference) rows(ctx context.Context, before, now *section) (c Counts, 
 
 // moves tells rows that only stand elsewhere from those that are others.
 type moves struct {
-	gone map[hash]int // how often each is no longer where it was
-	came []hash       // what stands there now
+	gone map[rowseal.Hash]int // how often each is no longer where it was
+	came []rowseal.Hash       // what stands there now
 }
 
 // count returns how many rows are in both. Each is counted once.
@@ -243,42 +224,32 @@ func (m *moves) count() (n uint64) {
 	return n
 }
 
-// begins returns the number of the first row of each block, and of the row behind the last,
-// and the digests of the blocks.
-func begins(blocks []block) (first []uint64, digests []hash) {
-	first, digests = make([]uint64, len(blocks)+1), make([]hash, len(blocks))
-	for i := range blocks {
-		first[i+1], digests[i] = first[i]+uint64(blocks[i].rows), blocks[i].digest
-	}
-	return first, digests
-}
-
 // A gap is some rows before, and those that stand in their place now.
 type gap struct{ from, n [2]uint64 }
 
 // gap names the rows of a gap that differ.
-func (d *Difference) gap(c *Counts, m *moves, g gap, before, now *section) error {
+func (d *Difference) gap(c *Counts, m *moves, g gap, before, now *rowseal.Section) error {
 	if max(g.n[0], g.n[1]) > maxGap {
 		d.Note = fmt.Sprintf("rows %d to %d are too many, and too different, to be told apart", g.from[0]+1, g.from[0]+g.n[0])
 		d.region(c, g.from, g.n)
 		return nil
 	}
-	a, err := some(before.rowsAt(), g.from[0], g.from[0]+g.n[0], maxGap)
+	a, err := rowseal.Some(before.RowsAt(), g.from[0], g.from[0]+g.n[0], maxGap)
 	if err != nil {
 		return err
 	}
-	b, err := some(now.rowsAt(), g.from[1], g.from[1]+g.n[1], maxGap)
+	b, err := rowseal.Some(now.RowsAt(), g.from[1], g.from[1]+g.n[1], maxGap)
 	if err != nil {
 		return err
 	}
-	x, y := hashes(a), hashes(b)
-	for _, r := range align(x, y) {
-		d.region(c, [2]uint64{g.from[0] + uint64(r.a0), g.from[1] + uint64(r.b0)}, [2]uint64{uint64(r.a1 - r.a0), uint64(r.b1 - r.b0)})
+	x, y := rowseal.Hashes(a), rowseal.Hashes(b)
+	for _, r := range rowseal.Align(x, y) {
+		d.region(c, [2]uint64{g.from[0] + uint64(r.A0), g.from[1] + uint64(r.B0)}, [2]uint64{uint64(r.A1 - r.A0), uint64(r.B1 - r.B0)})
 		if len(m.gone)+len(m.came) < maxGap {
-			for _, h := range x[r.a0:r.a1] {
+			for _, h := range x[r.A0:r.A1] {
 				m.gone[h]++
 			}
-			m.came = append(m.came, y[r.b0:r.b1]...)
+			m.came = append(m.came, y[r.B0:r.B1]...)
 		}
 	}
 	return nil

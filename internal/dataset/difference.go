@@ -6,6 +6,8 @@ import (
 	"io"
 	"path/filepath"
 	"strings"
+
+	"github.com/pavise/pavise/internal/rowseal"
 )
 
 // Compare holds one seal to another. Its fields are arguments of the command line.
@@ -30,14 +32,14 @@ For example:
 
 // Compared is what came of it.
 type Compared struct {
-	Old         string       `json:"old"`
-	New         string       `json:"new"`
-	OldRoot     Digest       `json:"old_root"`
-	NewRoot     Digest       `json:"new_root"`
-	Same        bool         `json:"same"`
-	Note        string       `json:"note,omitempty"`
-	Differences []Difference `json:"differences"`
-	Recorded    bool         `json:"recorded"` // this command leaves no record
+	Old         string         `json:"old"`
+	New         string         `json:"new"`
+	OldRoot     rowseal.Digest `json:"old_root"`
+	NewRoot     rowseal.Digest `json:"new_root"`
+	Same        bool           `json:"same"`
+	Note        string         `json:"note,omitempty"`
+	Differences []Difference   `json:"differences"`
+	Recorded    bool           `json:"recorded"` // this command leaves no record
 }
 
 // Run compares. Errors are of kind Invalid, Unverified, NotFound and Denied.
@@ -57,24 +59,24 @@ func (c *Compare) Run(ctx context.Context) (*Compared, error) {
 	if result.Same = a.Root == b.Root; result.Same {
 		return result, nil
 	}
-	ax, notA := openIndex(c.Old+indexSuffix, a)
+	ax, notA := rowseal.OpenIndex(c.Old+rowseal.IndexSuffix, a)
 	if notA == nil {
-		defer ax.close()
+		defer ax.Close()
 	}
-	bx, notB := openIndex(c.New+indexSuffix, b)
+	bx, notB := rowseal.OpenIndex(c.New+rowseal.IndexSuffix, b)
 	if notB == nil {
-		defer bx.close()
+		defer bx.Close()
 	}
 	for _, err := range []error{notA, notB} {
 		if err != nil {
 			ax, result.Note = nil, "rows cannot be named: "+message(err)
 		}
 	}
-	sections := make([]section, len(b.Files))
+	sections := make([]rowseal.Section, len(b.Files))
 	for i := range sections {
 		sections[i].File = b.Files[i]
 		if notB == nil {
-			sections[i] = bx.table.Files[i]
+			sections[i] = *bx.Section(i)
 		}
 	}
 	found, err := compareFiles(ctx, a, ax, sections, allWorkers())
@@ -90,7 +92,7 @@ func (c *Compared) Print(w io.Writer) {
 	if c.Same {
 		fmt.Fprintln(w, "Both are seals of the same content.")
 	} else {
-		fmt.Fprintf(w, "%s between %s and %s.\n", counted(uint64(len(c.Differences)), "difference"), shown(c.Old), shown(c.New))
+		fmt.Fprintf(w, "%s between %s and %s.\n", counted(uint64(len(c.Differences)), "difference"), rowseal.Shown(c.Old), rowseal.Shown(c.New))
 	}
 	printDifferences(w, c.Differences, strings.TrimSuffix(filepath.Base(c.Old), ".seal"))
 	fmt.Fprintln(w)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/plainjson"
+	"github.com/pavise/pavise/internal/rowseal"
 )
 
 // maxSection bounds a line of the journal.
@@ -31,7 +32,7 @@ func openOwn(name string) (*os.File, error) {
 	}
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		f.Close()
-		return nil, &pavise.Error{Kind: pavise.Conflict, Msg: shown(name) + " is being written by another process", Hint: "wait until it has ended, or name another file with -o", Err: err}
+		return nil, &pavise.Error{Kind: pavise.Conflict, Msg: rowseal.Shown(name) + " is being written by another process", Hint: "wait until it has ended, or name another file with -o", Err: err}
 	}
 	return f, nil
 }
@@ -39,10 +40,10 @@ func openOwn(name string) (*os.File, error) {
 // resume reads what an earlier run left, as far as it is whole and of the files as they are
 // now, forgets the rest, and returns how many entries need not be sealed again.
 func (j *job) resume(ctx context.Context, s *sealer, entries []entry) (int, error) {
-	j.at = int64(len(indexMagic))
+	j.at = int64(len(rowseal.IndexMagic))
 	magic := make([]byte, j.at)
 	kept := int64(0)
-	if readFull(j.part, magic, 0) == nil && string(magic) == indexMagic {
+	if rowseal.ReadFull(j.part, magic, 0) == nil && string(magic) == rowseal.IndexMagic {
 		var err error
 		if kept, err = j.replay(ctx, s, entries); err != nil {
 			return 0, err
@@ -50,7 +51,7 @@ func (j *job) resume(ctx context.Context, s *sealer, entries []entry) (int, erro
 	}
 	err := errors.Join(j.part.Truncate(j.at), j.journal.Truncate(kept))
 	if err == nil {
-		_, err = j.part.WriteAt([]byte(indexMagic), 0)
+		_, err = j.part.WriteAt([]byte(rowseal.IndexMagic), 0)
 	}
 	if err == nil {
 		_, err = j.journal.Seek(kept, io.SeekStart)
@@ -73,22 +74,22 @@ func (j *job) replay(ctx context.Context, s *sealer, entries []entry) (kept int6
 		if err != nil {
 			break // a line without its end was being written
 		}
-		made, err := plainjson.ReadKnown[section](line)
+		made, err := plainjson.ReadKnown[rowseal.Section](line)
 		if err != nil {
 			break
 		}
 		e := &entries[len(j.sections)]
 		format := s.format(e.path)
 		if e.link {
-			format = Link
+			format = rowseal.Link
 		}
 		left := uint64(max(info.Size()-j.at, 0))
 		if made.Path != e.path || made.Hint != e.hint || made.Format != format || made.Offset != j.at || made.Length < 0 || uint64(made.Length) > left ||
 			made.Rows > left/32 || made.Bytes > left/32-made.Rows || int64(made.Rows+made.Bytes)*32 > made.Length {
 			break
 		}
-		made.source = j.part
-		if err := made.check(ctx, s.workers); err != nil {
+		made.Source = j.part
+		if err := made.Check(ctx, s.workers); err != nil {
 			if ctx.Err() != nil {
 				return 0, stopped(ctx, err)
 			}
@@ -103,7 +104,7 @@ func (j *job) replay(ctx context.Context, s *sealer, entries []entry) (kept int6
 }
 
 // take keeps a section, and writes it down for a run that goes on from here.
-func (j *job) take(made section) error {
+func (j *job) take(made rowseal.Section) error {
 	line, err := json.Marshal(made)
 	if err != nil {
 		return err
@@ -146,19 +147,19 @@ func syncDir(name string) error {
 func readPlain(what, name string, limit int64) ([]byte, error) {
 	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, fileFault(name, err)
+		return nil, rowseal.FileFault(name, err)
 	}
 	defer f.Close()
 	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: shown(name) + " is no file", Hint: "name the file of the " + what, Err: err}
+		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: rowseal.Shown(name) + " is no file", Hint: "name the file of the " + what, Err: err}
 	}
 	var b bytes.Buffer
 	n, err := b.ReadFrom(io.LimitReader(f, limit+1))
 	if err != nil {
-		return nil, fileFault(name, err)
+		return nil, rowseal.FileFault(name, err)
 	}
 	if n > limit {
-		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s is longer than %s", shown(name), byteCount(limit)), Hint: "it is no " + what}
+		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s is longer than %s", rowseal.Shown(name), byteCount(limit)), Hint: "it is no " + what}
 	}
 	return b.Bytes(), nil
 }

@@ -5,6 +5,8 @@ import (
 	"io"
 	"strconv"
 	"strings"
+
+	"github.com/pavise/pavise/internal/rowseal"
 )
 
 // fact prints a line of what was found.
@@ -74,9 +76,9 @@ func (d *Difference) print(w io.Writer, one string) {
 	if name == "." {
 		name = one
 	}
-	fmt.Fprintf(w, "  %-8s %s", d.What, shown(name))
+	fmt.Fprintf(w, "  %-8s %s", d.What, rowseal.Shown(name))
 	if d.To != "" {
-		fmt.Fprintf(w, " to %s", shown(d.To))
+		fmt.Fprintf(w, " to %s", rowseal.Shown(d.To))
 	}
 	fmt.Fprintln(w)
 	line := func(format string, args ...any) { fmt.Fprintf(w, "           %s\n", fmt.Sprintf(format, args...)) }
@@ -103,4 +105,17 @@ func (d *Difference) print(w io.Writer, one string) {
 	if d.Note != "" {
 		line("%s", d.Note)
 	}
+}
+
+// byteCount is a size for people.
+func byteCount(n int64) string {
+	for _, u := range []struct {
+		shift uint
+		name  string
+	}{{30, "GiB"}, {20, "MiB"}, {10, "KiB"}} {
+		if n >= 1<<u.shift {
+			return fmt.Sprintf("%.1f %s", float64(n)/float64(int64(1)<<u.shift), u.name)
+		}
+	}
+	return fmt.Sprintf("%d bytes", n)
 }

@@ -2,17 +2,15 @@ package dataset
 
 import (
 	"bytes"
-	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
+	"crypto/ed25519"
 	"fmt"
 	"io"
 	"path/filepath"
-	"slices"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/proof"
+	"github.com/pavise/pavise/internal/rowseal"
 )
 
 // Prove proves that a row was sealed, or that none like it was; or checks such a proof. Its
@@ -54,16 +52,16 @@ type Place struct {
 
 // Proved is what came of it.
 type Proved struct {
-	Seal     string  `json:"seal"`
-	Root     Digest  `json:"root"`
-	Member   bool    `json:"member"`           // the row is in what was sealed
-	Places   []Place `json:"places,omitempty"` // where it stands; at most 1,000
-	Count    uint64  `json:"count"`            // how often; when checked, what is proved
-	Proof    string  `json:"proof,omitempty"`  // the file of the proof
-	Checked  bool    `json:"checked"`          // a proof was checked, and not made
-	Signed   string  `json:"signed_by,omitempty"`
-	Note     string  `json:"note,omitempty"`
-	Recorded bool    `json:"recorded"` // this command leaves no record
+	Seal     string         `json:"seal"`
+	Root     rowseal.Digest `json:"root"`
+	Member   bool           `json:"member"`           // the row is in what was sealed
+	Places   []Place        `json:"places,omitempty"` // where it stands; at most 1,000
+	Count    uint64         `json:"count"`            // how often; when checked, what is proved
+	Proof    string         `json:"proof,omitempty"`  // the file of the proof
+	Checked  bool           `json:"checked"`          // a proof was checked, and not made
+	Signed   string         `json:"signed_by,omitempty"`
+	Note     string         `json:"note,omitempty"`
+	Recorded bool           `json:"recorded"` // this command leaves no record
 
 	text []byte // of the proof, where it goes to no file
 }
@@ -88,13 +86,13 @@ func (p *Prove) Run(ctx context.Context) (*Proved, error) {
 	if err != nil {
 		return nil, err
 	}
-	x, err := openIndex(p.Seal+indexSuffix, m)
+	x, err := rowseal.OpenIndex(p.Seal+rowseal.IndexSuffix, m)
 	if err != nil {
 		return nil, err
 	}
-	defer x.close()
+	defer x.Close()
 	result := &Proved{Seal: p.Seal, Root: m.Root, Proof: p.Out}
-	made := rowProof{Seal: sealHead{m.Format, len(m.Files), m.filesRoot(), m.Contents}}
+	made := rowseal.RowProof{Seal: rowseal.Head{Format: m.Format, Files: len(m.Files), FilesRoot: m.FilesRoot(), Contents: m.Contents}}
 	if p.Row > 0 {
 		err = p.byPlace(ctx, x, m, &made, result)
 	} else {
@@ -118,12 +116,12 @@ func (p *Prove) Run(ctx context.Context) (*Proved, error) {
 }
 
 // byPlace proves what stands at a row.
-func (p *Prove) byPlace(ctx context.Context, x *index, m *Manifest, made *rowProof, result *Proved) error {
+func (p *Prove) byPlace(ctx context.Context, x *rowseal.Index, m *rowseal.Manifest, made *rowseal.RowProof, result *Proved) error {
 	at, err := p.file(m)
 	if err != nil {
 		return err
 	}
-	if made.Place, err = x.prove(ctx, m, at, p.Row-1); err != nil {
+	if made.Place, err = x.ProvePlace(ctx, m, at, p.Row-1, allWorkers()); err != nil {
 		return err
 	}
 	result.Member, result.Count, result.Places = true, 1, []Place{{m.Files[at].Path, p.Row}}
@@ -131,187 +129,85 @@ func (p *Prove) byPlace(ctx context.Context, x *index, m *Manifest, made *rowPro
 }
 
 // file finds the file that --row counts in.
-func (p *Prove) file(m *Manifest) (int, error) {
+func (p *Prove) file(m *rowseal.Manifest) (int, error) {
 	var with []int
 	for i := range m.Files {
-		if m.Files[i].Format.rows() && (p.File == "" || m.Files[i].Path == p.File) {
+		if m.Files[i].Format.HasRows() && (p.File == "" || m.Files[i].Path == p.File) {
 			with = append(with, i)
 		}
 	}
 	switch {
 	case len(with) == 0 && p.File != "":
-		return 0, &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("no file %s was sealed by its rows", shown(p.File)), Hint: "name it as the seal has it"}
+		return 0, &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("no file %s was sealed by its rows", rowseal.Shown(p.File)), Hint: "name it as the seal has it"}
 	case len(with) == 0:
-		return 0, &pavise.Error{Kind: pavise.NotFound, Msg: "no file was sealed by its rows", Hint: "CSV, JSONL and Parquet are"}
+		return 0, &pavise.Error{Kind: pavise.NotFound, Msg: "no file was sealed by its rows", Hint: "CSV, rowseal.JSONL and rowseal.Parquet are"}
 	case len(with) > 1:
-		return 0, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%d files have rows", len(with)), Hint: "name one with --file, for example " + shown(m.Files[with[0]].Path)}
+		return 0, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%d files have rows", len(with)), Hint: "name one with --file, for example " + rowseal.Shown(m.Files[with[0]].Path)}
 	}
 	if rows := m.Files[with[0]].Rows; p.Row > rows {
-		return 0, &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("there is no row %d: %s has %d", p.Row, shown(m.Files[with[0]].Path), rows)}
+		return 0, &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("there is no row %d: %s has %d", p.Row, rowseal.Shown(m.Files[with[0]].Path), rows)}
 	}
 	return with[0], nil
 }
 
 // byContent proves that a row is there, or that none like it is.
-func (p *Prove) byContent(ctx context.Context, x *index, m *Manifest, made *rowProof, result *Proved) error {
+func (p *Prove) byContent(ctx context.Context, x *rowseal.Index, m *rowseal.Manifest, made *rowseal.RowProof, result *Proved) error {
 	digest, err := readRow(p.Content)
 	if err != nil {
 		return err
 	}
 	if m.Contents == nil {
-		return &pavise.Error{Kind: pavise.NotFound, Msg: "no file was sealed by its rows", Hint: "CSV, JSONL and Parquet are"}
+		return &pavise.Error{Kind: pavise.NotFound, Msg: "no file was sealed by its rows", Hint: "CSV, rowseal.JSONL and rowseal.Parquet are"}
 	}
-	for i := range x.table.Files {
-		s := &x.table.Files[i]
-		if !s.Format.rows() {
+	for i := range x.Sections() {
+		s := x.Section(i)
+		if !s.Format.HasRows() {
 			continue
 		}
-		if s.Format == Parquet {
-			result.Note = "rows of Parquet have another encoding than text (docs/formats/seal.md), and are not looked for"
+		if s.Format == rowseal.Parquet {
+			result.Note = "rows of rowseal.Parquet have another encoding than text (docs/formats/seal.md), and are not looked for"
 		}
-		if err := s.check(ctx, allWorkers()); err != nil {
+		if err := s.Check(ctx, allWorkers()); err != nil {
 			return err
 		}
-		if err := s.find(ctx, digest, result); err != nil {
+		err := s.Find(ctx, digest, func(row uint64) {
+			if result.Count++; len(result.Places) < maxNamed {
+				result.Places = append(result.Places, Place{s.Path, row})
+			}
+		})
+		if err != nil {
 			return err
 		}
 	}
-	if made.Content, err = x.proveContent(ctx, m, digest); err != nil {
+	if made.Content, err = x.ProveContent(ctx, m, digest, allWorkers()); err != nil {
 		return err
 	}
 	if result.Member = result.Count > 0; result.Member {
 		for i := range m.Files {
 			if m.Files[i].Path == result.Places[0].File {
-				made.Place, err = x.prove(ctx, m, i, result.Places[0].Row-1)
+				made.Place, err = x.ProvePlace(ctx, m, i, result.Places[0].Row-1, allWorkers())
 			}
 		}
 	}
 	return err
 }
 
-// find adds where rows of the digest stand.
-func (s *section) find(ctx context.Context, digest hash, result *Proved) error {
-	const part = 1 << 15
-	for at := uint64(0); at < s.Rows; at += part {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		digests, err := some(s.rowsAt(), at, s.Rows, part)
-		if err != nil {
-			return err
-		}
-		for i := 0; i < len(digests); i += sha256.Size {
-			if !bytes.Equal(digests[i:i+sha256.Size], digest[:]) {
-				continue
-			}
-			if result.Count++; len(result.Places) < maxNamed {
-				result.Places = append(result.Places, Place{s.Path, at + uint64(i/sha256.Size) + 1})
-			}
-		}
-	}
-	return nil
-}
-
 // readRow reads a file with one row, and returns the row's digest.
-func readRow(name string) (hash, error) {
-	text, err := readPlain("row", name, maxRow+2)
+func readRow(name string) (rowseal.Hash, error) {
+	text, err := readPlain("row", name, rowseal.MaxRow+2)
 	if err != nil {
-		return hash{}, err
+		return rowseal.Hash{}, err
 	}
 	row := bytes.TrimSuffix(text, []byte("\n"))
 	if len(row) < len(text) {
 		row = bytes.TrimSuffix(row, []byte("\r"))
 	}
 	if bytes.IndexByte(row, '\n') >= 0 {
-		length, _, why, _ := cutter{csv: true, separator: separatorOf(row)}.record(row)
-		if why != "" || length < len(row) {
-			return hash{}, &pavise.Error{Kind: pavise.Invalid, Msg: shown(name) + " holds more than one row", Hint: "write the one row to it, as it stands in the data"}
+		if !rowseal.OneRecord(row) {
+			return rowseal.Hash{}, &pavise.Error{Kind: pavise.Invalid, Msg: rowseal.Shown(name) + " holds more than one row", Hint: "write the one row to it, as it stands in the data"}
 		}
 	}
 	return proof.Leaf(row), nil
-}
-
-// prove makes the proof of what stands at a row, counted from 0, of the i-th file.
-func (x *index) prove(ctx context.Context, m *Manifest, i int, row uint64) (*placeProof, error) {
-	s := &x.table.Files[i]
-	if err := s.check(ctx, allWorkers()); err != nil {
-		return nil, err
-	}
-	made := &placeProof{File: s.File, Index: uint64(i), Row: row + 1}
-	leaves := make([]hash, len(m.Files))
-	for j := range m.Files {
-		leaves[j] = m.Files[j].leaf()
-	}
-	var err error
-	if made.FilePath, err = auditPath(uint64(i), uint64(len(leaves)), func(lo, hi uint64) (hash, error) {
-		var tree proof.Range
-		for _, leaf := range leaves[lo:hi] {
-			tree.Add(0, leaf, nil)
-		}
-		return tree.Root(), nil
-	}); err != nil {
-		return nil, err
-	}
-	tree := places{fileSalts(s.Digest), s.Rows, s.rowsAt()}
-	group := row / groupRows
-	if made.Path, err = auditPath(group, groups(s.Rows), tree.subtree); err != nil {
-		return nil, err
-	}
-	first := group * groupRows
-	digests, err := some(tree.digests, first, s.Rows, groupRows)
-	if err != nil {
-		return nil, err
-	}
-	for j := range uint64(len(digests) / sha256.Size) {
-		salt := tree.salts.one(first + j)
-		made.Group = append(made.Group, Digest(salted(tagPlace, salt[:], digests[j*sha256.Size:][:sha256.Size])))
-		if first+j == row {
-			made.Salt = Salt(salt)
-		}
-	}
-	return made, nil
-}
-
-// proveContent makes the proof of which rows there are whose digests begin like this one.
-func (x *index) proveContent(ctx context.Context, m *Manifest, digest hash) (*contentProof, error) {
-	tree := contents{workers: allWorkers()}
-	tree.of(x.table.Files, m.Rows())
-	number := bucketOf(digest[:], tree.bits)
-	made := &contentProof{Salt: Salt(tree.salts.one(number)), Path: make(trail, tree.bits), List: []Digest{}}
-	tree.leaf = func(bucket uint64, leaf hash) {
-		if bucket == number^1 {
-			made.Path[0] = leaf
-		}
-	}
-	tree.node = func(level int, n uint64, root hash) {
-		if level < tree.bits && n == number>>level^1 {
-			made.Path[level] = root
-		}
-	}
-	root, err := tree.root(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if Digest(root) != m.Contents.Root {
-		return nil, damaged("its rows do not make the seal's tree of contents")
-	}
-	set := map[hash]bool{}
-	err = tree.scan(ctx, func(digests []byte) {
-		for ; len(digests) > 0; digests = digests[sha256.Size:] {
-			if bucketOf(digests, tree.bits) == number {
-				set[hash(digests[:sha256.Size])] = true
-			}
-		}
-	})
-	var rows []hash
-	for d := range set {
-		rows = append(rows, d)
-	}
-	var room bucket
-	for _, h := range room.list(made.Salt[:], rows) {
-		made.List = append(made.List, Digest(h))
-	}
-	return made, err
 }
 
 // Print prints it for people. A proof that goes to no file is all that is printed.
@@ -325,7 +221,10 @@ func (p *Proved) Print(w io.Writer) {
 	case !p.Member:
 		said = "No such row is in what was sealed"
 	case len(p.Places) > 0:
-		said += fmt.Sprintf(": row %d of %s", p.Places[0].Row, shown(p.Places[0].File))
+		said += fmt.Sprintf(": row %d", p.Places[0].Row)
+		if p.Places[0].File != "." {
+			said += " of " + rowseal.Shown(p.Places[0].File)
+		}
 		if p.Count > 1 {
 			said += fmt.Sprintf(", and %d more", p.Count-1)
 		}
@@ -336,7 +235,7 @@ func (p *Proved) Print(w io.Writer) {
 	fmt.Fprintf(w, "%s.\n\n", said)
 	fact(w, "root", "%s", p.Root)
 	if p.Proof != "" {
-		fact(w, "proof", "%s", shown(p.Proof))
+		fact(w, "proof", "%s", rowseal.Shown(p.Proof))
 	}
 	if p.Signed != "" {
 		fact(w, "signed by", "%s", p.Signed)
@@ -347,24 +246,47 @@ func (p *Proved) Print(w io.Writer) {
 	unrecorded(w)
 }
 
-// A Salt hides a row's digest, in hexadecimal.
-type Salt [saltSize]byte
-
-// MarshalText writes the digits.
-func (s Salt) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, s[:]), nil }
-
-// UnmarshalText reads the digits.
-func (s *Salt) UnmarshalText(text []byte) error {
-	n, err := hex.Decode(s[:], text[:min(len(text), 2*len(s))])
-	if err != nil || n != len(s) || len(text) != 2*n {
-		return fmt.Errorf("%.80q is no salt: %d digits of hexadecimal", text, 2*len(s))
+// check checks a proof against the seal.
+func (p *Prove) check() (*Proved, error) {
+	m, err := ReadManifest(p.Seal)
+	if err != nil {
+		return nil, err
 	}
-	return nil
-}
-
-// sorted reports whether a list of digests rises.
-func sorted(list []Digest) bool {
-	return slices.IsSortedFunc(list, func(a, b Digest) int {
-		return cmp.Or(bytes.Compare(a[:], b[:]), -1) // none is there twice
-	})
+	text, err := readPlain("proof", p.Check, maxStatement)
+	if err != nil {
+		return nil, err
+	}
+	var key ed25519.PublicKey
+	if p.Signer != "" {
+		if key, err = readVerifier(p.Signer); err != nil {
+			return nil, err
+		}
+	}
+	said, signed, err := openStatement[rowseal.RowProof](text, predicateRow, key)
+	if err != nil {
+		return nil, err
+	}
+	var digest *rowseal.Hash
+	if p.Content != "" {
+		row, err := readRow(p.Content)
+		if err != nil {
+			return nil, err
+		}
+		digest = &row
+	}
+	if is := said.Subject[0].Digest.SHA256; is != m.Root {
+		return nil, rowseal.No("it is of the seal with the root " + is.String())
+	}
+	result := &Proved{Seal: p.Seal, Root: m.Root, Proof: p.Check, Checked: true, Signed: signed}
+	claim := &said.Predicate
+	if err := claim.Check(m.Root, digest); err != nil {
+		return nil, err
+	}
+	if result.Member = claim.Member; claim.Place != nil {
+		result.Count, result.Places = 1, []Place{{claim.Place.File.Path, claim.Place.Row}}
+	}
+	if digest == nil {
+		result.Note = "what the row says was not looked at: with --content FILE it is"
+	}
+	return result, nil
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/rowseal"
 )
 
 // Seal seals a file or a directory. Its fields are flags of the command line.
@@ -46,17 +47,17 @@ For example:
 
 // Sealed is what came of a seal.
 type Sealed struct {
-	Path      string `json:"path"`
-	Seal      string `json:"seal"`                // the file of the manifest
-	Index     string `json:"index"`               // the file of the index
-	Signature string `json:"signature,omitempty"` // the file of the signed statement
-	Root      Digest `json:"root"`
-	Files     int    `json:"files"`
-	ByRow     int    `json:"files_by_row"`
-	Rows      uint64 `json:"rows"`
-	Bytes     int64  `json:"bytes"`
-	Resumed   int    `json:"resumed_files"` // that an earlier run had finished
-	Recorded  bool   `json:"recorded"`      // this command leaves no record
+	Path      string         `json:"path"`
+	Seal      string         `json:"seal"`                // the file of the manifest
+	Index     string         `json:"index"`               // the file of the index
+	Signature string         `json:"signature,omitempty"` // the file of the signed statement
+	Root      rowseal.Digest `json:"root"`
+	Files     int            `json:"files"`
+	ByRow     int            `json:"files_by_row"`
+	Rows      uint64         `json:"rows"`
+	Bytes     int64          `json:"bytes"`
+	Resumed   int            `json:"resumed_files"` // that an earlier run had finished
+	Recorded  bool           `json:"recorded"`      // this command leaves no record
 }
 
 // Run seals, or goes on where an earlier run was stopped. Errors are of kind Invalid for what
@@ -93,7 +94,7 @@ func (s *Seal) Run(ctx context.Context) (*Sealed, error) {
 		return nil, err
 	}
 	if len(entries) == 0 {
-		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "there is no file in " + shown(s.Path), Hint: "name a directory with files"}
+		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "there is no file in " + rowseal.Shown(s.Path), Hint: "name a directory with files"}
 	}
 	sealer := &sealer{place: p, format: s.format(p), workers: allWorkers(), meter: &meter{say: s.Say}}
 	for i := range entries {
@@ -110,14 +111,14 @@ func (s *Seal) Run(ctx context.Context) (*Sealed, error) {
 	if err != nil {
 		return nil, stopped(ctx, err)
 	}
-	m, err := manifest(ctx, job.sections, sealer.workers)
+	m, err := rowseal.NewManifest(ctx, job.sections, sealer.workers)
 	if err != nil {
 		return nil, stopped(ctx, err)
 	}
-	result := &Sealed{Path: s.Path, Seal: out, Index: out + indexSuffix, Root: m.Root, Files: len(m.Files), Rows: m.Rows(), Resumed: resumed}
+	result := &Sealed{Path: s.Path, Seal: out, Index: out + rowseal.IndexSuffix, Root: m.Root, Files: len(m.Files), Rows: m.Rows(), Resumed: resumed}
 	for i := range m.Files {
 		result.Bytes += m.Files[i].Size
-		if m.Files[i].Format.rows() {
+		if m.Files[i].Format.HasRows() {
 			result.ByRow++
 		}
 	}
@@ -136,20 +137,20 @@ func stopped(ctx context.Context, err error) error {
 }
 
 // format says how files are sealed, by their paths.
-func (s *Seal) format(p *place) func(string) Format {
-	return func(name string) Format {
+func (s *Seal) format(p *place) func(string) rowseal.Format {
+	return func(name string) rowseal.Format {
 		if name == "." {
 			name = p.one
 		}
 		for _, pattern := range s.ByBlock {
 			for _, of := range []string{name, path.Base(name)} {
 				if ok, err := path.Match(pattern, of); ok && err == nil {
-					return Blocks
+					return rowseal.Blocks
 				}
 			}
 		}
 		if s.As != "" && s.As != "auto" {
-			return Format(s.As)
+			return rowseal.Format(s.As)
 		}
 		return formatOf(name)
 	}
@@ -157,12 +158,12 @@ func (s *Seal) format(p *place) func(string) Format {
 
 // Print prints it for people.
 func (s *Sealed) Print(w io.Writer) {
-	fmt.Fprintf(w, "%s is sealed: %s, %s, %s.\n\n", shown(s.Path), counted(uint64(s.Files), "file"), counted(s.Rows, "row"), byteCount(s.Bytes))
+	fmt.Fprintf(w, "%s is sealed: %s, %s, %s.\n\n", rowseal.Shown(s.Path), counted(uint64(s.Files), "file"), counted(s.Rows, "row"), byteCount(s.Bytes))
 	fact(w, "root", "%s", s.Root)
-	fact(w, "seal", "%s (for everybody)", shown(s.Seal))
-	fact(w, "index", "%s (as private as the rows)", shown(s.Index))
+	fact(w, "seal", "%s (for everybody)", rowseal.Shown(s.Seal))
+	fact(w, "index", "%s (as private as the rows)", rowseal.Shown(s.Index))
 	if s.Signature != "" {
-		fact(w, "signature", "%s", shown(s.Signature))
+		fact(w, "signature", "%s", rowseal.Shown(s.Signature))
 	}
 	if s.Resumed > 0 {
 		fact(w, "resumed", "%s had been sealed before this run was begun", counted(uint64(s.Resumed), "file"))
@@ -177,12 +178,12 @@ type job struct {
 	part     *os.File // the index without its table
 	journal  *os.File
 	at       int64 // where the index goes on
-	sections []section
+	sections []rowseal.Section
 }
 
 // names are the files that the job writes.
 func (j *job) names() []string {
-	return []string{j.out, j.out + ".new", j.out + signatureSuffix + ".new", j.out + indexSuffix, j.out + partSuffix, j.out + journalSuffix, j.out + signatureSuffix}
+	return []string{j.out, j.out + ".new", j.out + signatureSuffix + ".new", j.out + rowseal.IndexSuffix, j.out + partSuffix, j.out + journalSuffix, j.out + signatureSuffix}
 }
 
 const (
@@ -194,7 +195,7 @@ const (
 // openJob begins a seal, or opens what is left of one.
 func openJob(out string) (*job, error) {
 	if _, err := os.Lstat(out); err == nil {
-		return nil, &pavise.Error{Kind: pavise.Conflict, Msg: shown(out) + " is there already", Hint: "name a file that is not with -o; nothing is written over"}
+		return nil, &pavise.Error{Kind: pavise.Conflict, Msg: rowseal.Shown(out) + " is there already", Hint: "name a file that is not with -o; nothing is written over"}
 	}
 	j := &job{out: out}
 	var err error
@@ -218,7 +219,7 @@ func (j *job) close() {
 
 // writeFault is an error of writing.
 func writeFault(name string, err error) error {
-	e := &pavise.Error{Kind: pavise.Unavailable, Msg: "write " + shown(name), Hint: "name a place with -o that you may write to, with room: the index takes 32 bytes a row", Err: err}
+	e := &pavise.Error{Kind: pavise.Unavailable, Msg: "write " + rowseal.Shown(name), Hint: "name a place with -o that you may write to, with room: the index takes 32 bytes a row", Err: err}
 	if p, ok := errors.AsType[*fs.PathError](err); ok {
 		e.Msg += ": " + p.Err.Error()
 	}
@@ -226,9 +227,9 @@ func writeFault(name string, err error) error {
 }
 
 // finish gives the seal its name, once all of it is on disk.
-func (j *job) finish(m *Manifest, signer *signer) error {
-	index := j.out + indexSuffix
-	if err := writeTable(io.NewOffsetWriter(j.part, j.at), j.at, m.Root, j.sections); err != nil {
+func (j *job) finish(m *rowseal.Manifest, signer *signer) error {
+	index := j.out + rowseal.IndexSuffix
+	if err := rowseal.WriteTable(io.NewOffsetWriter(j.part, j.at), j.at, m.Root, j.sections); err != nil {
 		return writeFault(index, err)
 	}
 	text, err := m.Marshal()

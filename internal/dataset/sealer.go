@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
-	"github.com/pavise/pavise/internal/proof"
+	"github.com/pavise/pavise/internal/rowseal"
 )
 
 // smallFile is up to which size files are sealed beside each other, each by one worker and
@@ -27,9 +27,9 @@ const batchSize = 8 * smallFile
 // A sealer seals the files of a place, one section after the other.
 type sealer struct {
 	place   *place
-	format  func(path string) Format
-	prior   map[string]*section // of an older seal, which hints may stand for; nil: none may
-	verify  bool                // a file of a broken form is sealed by other means, and not refused
+	format  func(path string) rowseal.Format
+	prior   map[string]*rowseal.Section // of an older seal, which hints may stand for; nil: none may
+	verify  bool                        // a file of a broken form is sealed by other means, and not refused
 	workers int
 	meter   *meter
 }
@@ -59,19 +59,6 @@ func (m *meter) read(n int) {
 	bar := bytes.Repeat([]byte{'-'}, width)
 	copy(bar, bytes.Repeat([]byte{'#'}, int(share*width)))
 	m.say(fmt.Sprintf("[%s] %3.0f %%  %s of %s", bar, 100*share, byteCount(done), byteCount(m.total)))
-}
-
-// byteCount is a size for people.
-func byteCount(n int64) string {
-	for _, u := range []struct {
-		shift uint
-		name  string
-	}{{30, "GiB"}, {20, "MiB"}, {10, "KiB"}} {
-		if n >= 1<<u.shift {
-			return fmt.Sprintf("%.1f %s", float64(n)/float64(int64(1)<<u.shift), u.name)
-		}
-	}
-	return fmt.Sprintf("%d bytes", n)
 }
 
 // A spool is where the digests of one file go, and are read again. It is in memory, or
@@ -123,7 +110,7 @@ func (s *spool) again() {
 
 // all seals the entries from the first on, appends their digests to out behind at, and hands
 // each section to take.
-func (s *sealer) all(ctx context.Context, entries []entry, out *os.File, at int64, take func(section) error) error {
+func (s *sealer) all(ctx context.Context, entries []entry, out *os.File, at int64, take func(rowseal.Section) error) error {
 	for len(entries) > 0 {
 		n, size := 0, int64(0)
 		for n < len(entries) && entries[n].info.Size() <= smallFile && size <= batchSize && n < 4096 {
@@ -146,7 +133,7 @@ func (s *sealer) all(ctx context.Context, entries []entry, out *os.File, at int6
 }
 
 // large seals a file by all workers.
-func (s *sealer) large(ctx context.Context, e *entry, out *os.File, at *int64, take func(section) error) error {
+func (s *sealer) large(ctx context.Context, e *entry, out *os.File, at *int64, take func(rowseal.Section) error) error {
 	if prior := s.trusted(e); prior != nil {
 		return take(*prior)
 	}
@@ -158,15 +145,15 @@ func (s *sealer) large(ctx context.Context, e *entry, out *os.File, at *int64, t
 	if err != nil {
 		return err
 	}
-	made.Offset, made.Length, made.source = *at, to.n, out
+	made.Offset, made.Length, made.Source = *at, to.n, out
 	*at += to.n
 	return take(made)
 }
 
 // batch seals files beside each other.
-func (s *sealer) batch(ctx context.Context, entries []entry, out *os.File, at *int64, take func(section) error) error {
-	made, rooms := make([]section, len(entries)), make([]spool, len(entries))
-	err := each(ctx, s.workers, len(entries), func(i int) (err error) {
+func (s *sealer) batch(ctx context.Context, entries []entry, out *os.File, at *int64, take func(rowseal.Section) error) error {
+	made, rooms := make([]rowseal.Section, len(entries)), make([]spool, len(entries))
+	err := rowseal.Each(ctx, s.workers, len(entries), func(i int) (err error) {
 		if prior := s.trusted(&entries[i]); prior != nil {
 			made[i] = *prior
 			return nil
@@ -178,11 +165,11 @@ func (s *sealer) batch(ctx context.Context, entries []entry, out *os.File, at *i
 		return err
 	}
 	for i := range made {
-		if made[i].source == nil {
+		if made[i].Source == nil {
 			if _, err := out.WriteAt(rooms[i].held, *at); err != nil {
 				return err
 			}
-			made[i].Offset, made[i].Length, made[i].source = *at, int64(len(rooms[i].held)), out
+			made[i].Offset, made[i].Length, made[i].Source = *at, int64(len(rooms[i].held)), out
 			*at += made[i].Length
 		}
 		if err := take(made[i]); err != nil {
@@ -193,9 +180,9 @@ func (s *sealer) batch(ctx context.Context, entries []entry, out *os.File, at *i
 }
 
 // trusted returns what an older seal has of a file that nobody seems to have written to.
-func (s *sealer) trusted(e *entry) *section {
+func (s *sealer) trusted(e *entry) *rowseal.Section {
 	prior := s.prior[e.path]
-	if prior == nil || prior.Hint != e.hint || (prior.Format == Link) != e.link {
+	if prior == nil || prior.Hint != e.hint || (prior.Format == rowseal.Link) != e.link {
 		return nil
 	}
 	s.meter.read(int(e.info.Size()))
@@ -203,12 +190,12 @@ func (s *sealer) trusted(e *entry) *section {
 }
 
 // one seals one file.
-func (s *sealer) one(ctx context.Context, e *entry, out *spool, workers int) (section, error) {
-	made := section{File: File{Path: e.path, Format: s.format(e.path), Size: e.info.Size()}, Hint: e.hint}
+func (s *sealer) one(ctx context.Context, e *entry, out *spool, workers int) (rowseal.Section, error) {
+	made := rowseal.Section{File: rowseal.File{Path: e.path, Format: s.format(e.path), Size: e.info.Size()}, Hint: e.hint}
 	if e.link {
 		return made, s.link(e, &made)
 	}
-	if made.Format == Link {
+	if made.Format == rowseal.Link {
 		made.Format = formatOf(e.name) // it was a link when it was sealed
 	}
 	f, err := s.place.open(e)
@@ -232,104 +219,83 @@ func (s *sealer) one(ctx context.Context, e *entry, out *spool, workers int) (se
 
 // deformed seals a file that is no longer of its form as far as it can be told apart: CSV by
 // its lines, all else by its bytes.
-func (s *sealer) deformed(ctx context.Context, f *os.File, e *entry, made *section, out *spool, workers int, fault error) error {
+func (s *sealer) deformed(ctx context.Context, f *os.File, e *entry, made *rowseal.Section, out *spool, workers int, fault error) error {
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return fileFault(e.shown(), err)
+		return rowseal.FileFault(e.shown(), err)
 	}
 	out.again()
-	lines := made.Format == CSV && !errors.Is(fault, errUTF16)
-	*made = section{File: File{Path: e.path, Format: Blocks, Size: made.Size}, Hint: e.hint, why: fault.Error()}
+	lines := made.Format == rowseal.CSV && !errors.Is(fault, rowseal.ErrUTF16)
+	*made = rowseal.Section{File: rowseal.File{Path: e.path, Format: rowseal.Blocks, Size: made.Size}, Hint: e.hint, Why: fault.Error()}
 	if p, ok := errors.AsType[*pavise.Error](fault); ok {
-		made.why = p.Msg
+		made.Why = p.Msg
 	}
 	if lines {
-		made.Format = JSONL
+		made.Format = rowseal.JSONL
 	}
 	return s.content(ctx, f, e, made, out, workers)
 }
 
 // link seals a link: where it leads.
-func (s *sealer) link(e *entry, made *section) error {
+func (s *sealer) link(e *entry, made *rowseal.Section) error {
 	target, err := s.place.root.Readlink(e.name)
 	if err != nil {
-		return fileFault(e.shown(), err)
+		return rowseal.FileFault(e.shown(), err)
 	}
-	made.Format, made.Size = Link, int64(len(target))
-	made.Root = Digest(proof.Leaf([]byte(target)))
-	made.Bottom = made.Root
+	made.Format, made.Size = rowseal.Link, int64(len(target))
+	made.Root = rowseal.LinkRoot(target)
 	return nil
 }
 
 // content seals what is in a file.
-func (s *sealer) content(ctx context.Context, f *os.File, e *entry, made *section, out *spool, workers int) error {
-	var tree *rowTree
+func (s *sealer) content(ctx context.Context, f *os.File, e *entry, made *rowseal.Section, out *spool, workers int) error {
+	to := rowseal.Sink{Out: out, Workers: workers, Read: s.meter.read}
+	var rows *rowseal.Rows
 	var err error
 	switch made.Format {
-	case CSV, JSONL:
-		tree, err = s.text(ctx, f, e, made, out, workers)
-	case Parquet:
-		tree, err = s.parquet(ctx, f, e, made, out, workers)
+	case rowseal.CSV, rowseal.JSONL:
+		rows, err = s.text(ctx, f, e, made, to)
+	case rowseal.Parquet:
+		rows, err = s.parquet(ctx, f, e, made, to)
 	default:
-		return s.blocks(ctx, f, e, made, out, workers)
+		return s.bytes(ctx, f, e, made, to)
+	}
+	if err == nil {
+		err = out.flush()
 	}
 	if err != nil {
 		return err
 	}
-	if tree == nil { // it has no rows after all
-		return nil
+	blocks, err := made.Finish(ctx, rows, out, workers)
+	if err == nil {
+		_, err = out.Write(blocks)
 	}
-	made.Rows = tree.rows
-	made.Digest = made.fileDigest(tree.blocks)
-	if err := out.flush(); err != nil {
-		return err
-	}
-	root, err := (&places{fileSalts(made.Digest), made.Rows, out}).root(ctx, workers)
-	if err != nil {
-		return err
-	}
-	made.Root = Digest(root)
-	_, err = out.Write(appendBlocks(nil, tree.blocks))
 	return err
 }
 
-// blocks seals a file by blocks of bytes.
-func (s *sealer) blocks(ctx context.Context, f io.Reader, e *entry, made *section, out *spool, workers int) error {
-	r := &blocker{in: f, read: s.meter.read}
-	root, n, err := r.blocks(ctx, workers, out)
-	if err != nil {
-		return readFault(e, err)
+// bytes seals a file by blocks of bytes.
+func (s *sealer) bytes(ctx context.Context, f io.Reader, e *entry, made *rowseal.Section, to rowseal.Sink) (err error) {
+	made.Bottom, made.Bytes, made.Size, err = to.Bytes(ctx, f)
+	if !made.Format.HasRows() {
+		made.Root = made.Bottom
 	}
-	made.Size, made.Bytes, made.Bottom, made.Root = r.size, n, Digest(root), Digest(root)
-	return nil
+	return readFault(e, err)
 }
 
 // text seals a file by its records or lines.
-func (s *sealer) text(ctx context.Context, f io.ReadSeeker, e *entry, made *section, out *spool, workers int) (*rowTree, error) {
-	cut := cutter{csv: made.Format == CSV, width: 1}
+func (s *sealer) text(ctx context.Context, f io.Reader, e *entry, made *rowseal.Section, to rowseal.Sink) (*rowseal.Rows, error) {
+	cut := rowseal.Cut{CSV: made.Format == rowseal.CSV, Loose: s.verify}
 	if path.Ext(e.name) == ".tsv" {
-		cut.separator = '\t'
+		cut.Separator = '\t'
 	}
-	if !cut.csv || s.verify {
-		cut.width = 0
+	rows, size, err := to.Text(ctx, f, cut)
+	if fault, ok := errors.AsType[*rowseal.RowFault](err); ok {
+		return nil, s.formFault(e, fmt.Sprintf("row %d: %s", fault.Row, fault.What), fault.Fix, err)
 	}
-	r, tree := &chunker{in: f, cut: cut, read: s.meter.read}, newRowTree()
-	err := pump(ctx, workers, r.next, (*chunk).hash, func(c *chunk) error {
-		if fault, ok := c.err.(*rowFault); ok {
-			return s.formFault(e, fmt.Sprintf("row %d: %s", tree.rows+fault.row+1, fault.what), fault.fix, nil)
-		}
-		tree.add(c.digests, c.ends)
-		_, err := out.Write(c.digests)
-		return err
-	})
-	if errors.Is(err, errUTF16) {
-		err = s.formFault(e, err.Error(), "write it as UTF-8", err)
+	if errors.Is(err, rowseal.ErrUTF16) {
+		return nil, s.formFault(e, err.Error(), "write it as UTF-8", err)
 	}
-	if err != nil {
-		return nil, readFault(e, err)
-	}
-	tree.close()
-	made.Size, made.BOM = r.size, r.bom
-	return tree, nil
+	made.Size = size
+	return rows, readFault(e, err)
 }
 
 // formFault refuses a file that is not what its name says.
@@ -345,44 +311,14 @@ var errForm = errors.New("its form is broken")
 
 // readFault is an error of reading a file, unless it is for people already.
 func readFault(e *entry, err error) error {
+	if err == nil {
+		return nil
+	}
 	if _, ok := errors.AsType[*pavise.Error](err); ok || errors.Is(err, context.Canceled) {
 		return err
 	}
-	return fileFault(e.shown(), err)
+	return rowseal.FileFault(e.shown(), err)
 }
 
 // allWorkers is how many workers there are.
 func allWorkers() int { return runtime.GOMAXPROCS(0) }
-
-// manifest makes the manifest of the sections, in the order of their paths. The tree of
-// contents is made of all rows; without it there is no root.
-func manifest(ctx context.Context, sections []section, workers int) (*Manifest, error) {
-	m := &Manifest{Format: formatSeal}
-	tree := contents{workers: workers}
-	for i := range sections {
-		m.Files = append(m.Files, sections[i].File)
-	}
-	if rows := m.Rows(); rows > 0 {
-		tree.of(sections, rows)
-		root, err := tree.root(ctx)
-		if err != nil {
-			return nil, err
-		}
-		m.Contents = &Contents{tree.bits, Digest(root)}
-	}
-	m.Root = m.summit().root()
-	return m, nil
-}
-
-// of makes the tree one of these sections.
-func (c *contents) of(sections []section, rows uint64) {
-	var digests []Digest
-	for i := range sections {
-		s := &sections[i]
-		if s.Format.rows() {
-			digests = append(digests, s.Digest)
-			c.rows = append(c.rows, stretch{s.rowsAt(), s.Rows})
-		}
-	}
-	c.salts, c.bits = contentsSalts(digests), bucketBits(rows)
-}

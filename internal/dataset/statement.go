@@ -7,12 +7,12 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"os"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/plainjson"
+	"github.com/pavise/pavise/internal/rowseal"
 )
 
 // Names of public formats: in-toto Statement v1, in a DSSE envelope v1 where it is signed.
@@ -38,11 +38,11 @@ type statement[T any] struct {
 type subject struct {
 	Name   string `json:"name"`
 	Digest struct {
-		SHA256 Digest `json:"sha256"` // the root of the seal
+		SHA256 rowseal.Digest `json:"sha256"` // the root of the seal
 	} `json:"digest"`
 }
 
-func stateOf[T any](name string, root Digest, predicateType string, predicate T) statement[T] {
+func stateOf[T any](name string, root rowseal.Digest, predicateType string, predicate T) statement[T] {
 	s := statement[T]{Type: statementType, Subject: []subject{{Name: name}}, PredicateType: predicateType, Predicate: predicate}
 	s.Subject[0].Digest.SHA256 = root
 	return s
@@ -72,7 +72,7 @@ type signer struct {
 }
 
 func keyFault(name, what, hint string) error {
-	return &pavise.Error{Kind: pavise.Invalid, Msg: "key file " + shown(name) + " " + what, Hint: hint}
+	return &pavise.Error{Kind: pavise.Invalid, Msg: "key file " + rowseal.Shown(name) + " " + what, Hint: hint}
 }
 
 // readSigner reads a private key. An empty name is no signer.
@@ -149,7 +149,7 @@ type sealed struct {
 }
 
 // seal signs a seal.
-func (s *signer) seal(m *Manifest, name string) ([]byte, error) {
+func (s *signer) seal(m *rowseal.Manifest, name string) ([]byte, error) {
 	return s.sign(stateOf(name, m.Root, predicateSeal, sealed{m.Format, len(m.Files), m.Rows()}))
 }
 
@@ -206,7 +206,7 @@ func (e *envelope) check(key ed25519.PublicKey) (string, error) {
 }
 
 // checkSignature holds the signature beside a seal to a key, and returns the key's id.
-func checkSignature(name string, m *Manifest, keyFile string) (string, error) {
+func checkSignature(name string, m *rowseal.Manifest, keyFile string) (string, error) {
 	key, err := readVerifier(keyFile)
 	if err != nil {
 		return "", err
@@ -224,6 +224,3 @@ func checkSignature(name string, m *Manifest, keyFile string) (string, error) {
 	}
 	return id, nil
 }
-
-// errNoContent says that a proof cannot be checked without the row.
-var errNoContent = errors.New("the row is needed")

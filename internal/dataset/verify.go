@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/rowseal"
 )
 
 // Verify holds files to a seal. Its fields are flags of the command line.
@@ -40,18 +42,18 @@ For example:
 
 // Verified is what came of it.
 type Verified struct {
-	Path        string       `json:"path"`
-	Seal        string       `json:"seal"`
-	Root        Digest       `json:"root"` // of the seal
-	Clean       bool         `json:"clean"`
-	Files       int          `json:"files"` // that are there now
-	Rows        uint64       `json:"rows"`
-	Bytes       int64        `json:"bytes"`
-	Trusted     int          `json:"hints_trusted"` // files that were not read, for nobody seemed to have written to them
-	Signed      string       `json:"signed_by,omitempty"`
-	Note        string       `json:"note,omitempty"`
-	Differences []Difference `json:"differences"`
-	Recorded    bool         `json:"recorded"` // this command leaves no record
+	Path        string         `json:"path"`
+	Seal        string         `json:"seal"`
+	Root        rowseal.Digest `json:"root"` // of the seal
+	Clean       bool           `json:"clean"`
+	Files       int            `json:"files"` // that are there now
+	Rows        uint64         `json:"rows"`
+	Bytes       int64          `json:"bytes"`
+	Trusted     int            `json:"hints_trusted"` // files that were not read, for nobody seemed to have written to them
+	Signed      string         `json:"signed_by,omitempty"`
+	Note        string         `json:"note,omitempty"`
+	Differences []Difference   `json:"differences"`
+	Recorded    bool           `json:"recorded"` // this command leaves no record
 }
 
 // Run verifies. Errors are of kind Invalid, Unverified, NotFound, Denied, Conflict for what
@@ -70,10 +72,10 @@ func (v *Verify) Run(ctx context.Context) (*Verified, error) {
 			return nil, err
 		}
 	}
-	x, err := openIndex(v.Seal+indexSuffix, m)
+	x, err := rowseal.OpenIndex(v.Seal+rowseal.IndexSuffix, m)
 	switch {
 	case err == nil:
-		defer x.close()
+		defer x.Close()
 	case v.Fast:
 		return nil, err
 	default:
@@ -101,27 +103,27 @@ func otherShape(v *Verify, one bool) error {
 	if one {
 		is, sealed = sealed, is
 	}
-	return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s is %s, and the seal is of %s", shown(v.Path), is, sealed), Hint: "name what was sealed"}
+	return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s is %s, and the seal is of %s", rowseal.Shown(v.Path), is, sealed), Hint: "name what was sealed"}
 }
 
 // seal seals what is there now, as it was sealed before.
-func (v *Verify) seal(ctx context.Context, p *place, m *Manifest, x *index, result *Verified) ([]section, error) {
+func (v *Verify) seal(ctx context.Context, p *place, m *rowseal.Manifest, x *rowseal.Index, result *Verified) ([]rowseal.Section, error) {
 	entries, err := p.entries(ctx)
 	if err != nil {
 		return nil, err
 	}
-	before := m.byPath()
+	before := m.ByPath()
 	s := &sealer{place: p, verify: true, workers: allWorkers(), meter: &meter{say: v.Say}}
-	s.format = func(name string) Format {
+	s.format = func(name string) rowseal.Format {
 		if f := before[name]; f != nil {
 			return f.Format
 		}
 		return formatOf(name)
 	}
 	if v.Fast {
-		s.prior = map[string]*section{}
-		for i := range x.table.Files {
-			s.prior[x.table.Files[i].Path] = &x.table.Files[i]
+		s.prior = map[string]*rowseal.Section{}
+		for i := range x.Sections() {
+			s.prior[x.Section(i).Path] = x.Section(i)
 		}
 	}
 	for i := range entries {
@@ -132,9 +134,9 @@ func (v *Verify) seal(ctx context.Context, p *place, m *Manifest, x *index, resu
 		return nil, writeFault(os.TempDir(), err)
 	}
 	defer os.Remove(room.Name()) // the digests are read through the open file until the end
-	sections := make([]section, 0, len(entries))
-	err = s.all(ctx, entries, room, 0, func(made section) error {
-		if v.Fast && made.source == io.ReaderAt(x.file) {
+	sections := make([]rowseal.Section, 0, len(entries))
+	err = s.all(ctx, entries, room, 0, func(made rowseal.Section) error {
+		if v.Fast && s.prior[made.Path] != nil && made.Source == s.prior[made.Path].Source {
 			result.Trusted++
 		}
 		result.Files, result.Rows, result.Bytes = result.Files+1, result.Rows+made.Rows, result.Bytes+made.Size
@@ -151,7 +153,7 @@ func (v *Verify) seal(ctx context.Context, p *place, m *Manifest, x *index, resu
 }
 
 // compare says what differs.
-func (v *Verify) compare(ctx context.Context, m *Manifest, x *index, sections []section, result *Verified) (err error) {
+func (v *Verify) compare(ctx context.Context, m *rowseal.Manifest, x *rowseal.Index, sections []rowseal.Section, result *Verified) (err error) {
 	if result.Differences, err = compareFiles(ctx, m, x, sections, allWorkers()); err != nil {
 		return err
 	}
@@ -162,7 +164,7 @@ func (v *Verify) compare(ctx context.Context, m *Manifest, x *index, sections []
 	if !result.Clean || result.Trusted > 0 {
 		return nil
 	}
-	again, err := manifest(ctx, sections, allWorkers())
+	again, err := rowseal.NewManifest(ctx, sections, allWorkers())
 	if err == nil && again.Root != m.Root {
 		err = &pavise.Error{
 			Kind: pavise.Unverified, Msg: "the files are as they were sealed, and the seal's tree of contents is not theirs: it was made to prove what is not so",
@@ -174,16 +176,16 @@ func (v *Verify) compare(ctx context.Context, m *Manifest, x *index, sections []
 
 // ReadManifest reads the seal in a file. Errors are of kind Invalid, NotFound, Denied, and
 // Unverified for one that was changed.
-func ReadManifest(name string) (*Manifest, error) {
-	text, err := readPlain("seal", name, maxManifest)
+func ReadManifest(name string) (*rowseal.Manifest, error) {
+	text, err := readPlain("seal", name, rowseal.MaxManifest)
 	if err != nil {
 		return nil, err
 	}
-	m, err := ParseManifest(text)
+	m, err := rowseal.ParseManifest(text)
 	if e, ok := err.(*pavise.Error); ok {
-		e.Msg = shown(name) + ": " + e.Msg
-		if strings.HasPrefix(string(text[:min(len(text), len(indexMagic))]), formatIndex) {
-			e.Hint = "this is the index; name the seal, " + shown(strings.TrimSuffix(name, indexSuffix))
+		e.Msg = rowseal.Shown(name) + ": " + e.Msg
+		if bytes.HasPrefix(text, []byte(rowseal.IndexMagic)) {
+			e.Hint = "this is the index; name the seal, " + rowseal.Shown(strings.TrimSuffix(name, rowseal.IndexSuffix))
 		}
 	}
 	return m, err
@@ -192,9 +194,9 @@ func ReadManifest(name string) (*Manifest, error) {
 // Print prints it for people.
 func (v *Verified) Print(w io.Writer) {
 	if v.Clean {
-		fmt.Fprintf(w, "%s is as it was sealed: %s, %s, %s.\n", shown(v.Path), counted(uint64(v.Files), "file"), counted(v.Rows, "row"), byteCount(v.Bytes))
+		fmt.Fprintf(w, "%s is as it was sealed: %s, %s, %s.\n", rowseal.Shown(v.Path), counted(uint64(v.Files), "file"), counted(v.Rows, "row"), byteCount(v.Bytes))
 	} else {
-		fmt.Fprintf(w, "%s is not as it was sealed: %s.\n", shown(v.Path), counted(uint64(len(v.Differences)), "difference"))
+		fmt.Fprintf(w, "%s is not as it was sealed: %s.\n", rowseal.Shown(v.Path), counted(uint64(len(v.Differences)), "difference"))
 	}
 	printDifferences(w, v.Differences, filepath.Base(v.Path))
 	fmt.Fprintln(w)

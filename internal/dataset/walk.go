@@ -13,7 +13,7 @@ import (
 	"syscall"
 
 	"github.com/pavise/pavise"
-	"github.com/pavise/pavise/internal/quote"
+	"github.com/pavise/pavise/internal/rowseal"
 )
 
 // A place is a dataset on a disk. What it opens lies below it, whatever links say.
@@ -31,11 +31,11 @@ func openPlace(name string) (*place, error) {
 		real, err = filepath.Abs(real)
 	}
 	if err != nil {
-		return nil, fileFault(name, err)
+		return nil, rowseal.FileFault(name, err)
 	}
 	info, err := os.Stat(real)
 	if err != nil {
-		return nil, fileFault(name, err)
+		return nil, rowseal.FileFault(name, err)
 	}
 	p := &place{dir: real}
 	if !info.IsDir() {
@@ -45,7 +45,7 @@ func openPlace(name string) (*place, error) {
 		}
 	}
 	if p.root, err = os.OpenRoot(p.dir); err != nil {
-		return nil, fileFault(name, err)
+		return nil, rowseal.FileFault(name, err)
 	}
 	return p, nil
 }
@@ -74,15 +74,7 @@ type entry struct {
 	name string // below the root
 	link bool
 	info fs.FileInfo
-	hint hint
-}
-
-// shown is a path as it may be printed.
-func shown(path string) string {
-	if _, odd := quote.Unprintable([]byte(path)); odd {
-		return fmt.Sprintf("%q", path)
-	}
-	return path
+	hint rowseal.Hint
 }
 
 // entries lists the files of the dataset by path. What cannot be sealed is refused by name.
@@ -90,29 +82,29 @@ func (p *place) entries(ctx context.Context) ([]entry, error) {
 	if p.one != "" {
 		info, err := p.root.Lstat(p.one)
 		if err != nil {
-			return nil, fileFault(p.one, err)
+			return nil, rowseal.FileFault(p.one, err)
 		}
-		return []entry{{".", p.one, false, info, hintOf(info)}}, nil
+		return []entry{{".", p.one, false, info, rowseal.HintOf(info)}}, nil
 	}
 	var found []entry
 	err := fs.WalkDir(p.root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
-			return fileFault(name, err)
+			return rowseal.FileFault(name, err)
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case d.IsDir() || slices.Contains(p.apart, name):
 			return nil
-		case !validPath(name):
-			return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%q cannot stand in a seal: its name is not UTF-8, or longer than %d bytes", name, maxPath), Hint: "rename it"}
-		case len(found) == maxFiles:
-			return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("there are more than %d files", maxFiles), Hint: "seal parts of it, or pack small files"}
+		case !rowseal.ValidPath(name):
+			return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%q cannot stand in a seal: its name is not UTF-8, or longer than %d bytes", name, rowseal.MaxPath), Hint: "rename it"}
+		case len(found) == rowseal.MaxFiles:
+			return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("there are more than %d files", rowseal.MaxFiles), Hint: "seal parts of it, or pack small files"}
 		}
 		info, err := d.Info()
 		if err != nil {
-			return fileFault(name, err)
+			return rowseal.FileFault(name, err)
 		}
-		e := entry{name, name, info.Mode()&fs.ModeSymlink != 0, info, hintOf(info)}
+		e := entry{name, name, info.Mode()&fs.ModeSymlink != 0, info, rowseal.HintOf(info)}
 		if e.link {
 			err = p.linked(name)
 		} else if !info.Mode().IsRegular() {
@@ -129,7 +121,7 @@ func (p *place) entries(ctx context.Context) ([]entry, error) {
 // what is behind it would be read by whoever trains, and sealed by nobody.
 func (p *place) linked(name string) error {
 	refuse := func(what string) error {
-		return &pavise.Error{Kind: pavise.Invalid, Msg: shown(name) + " is a link " + what, Hint: "put the file itself there, or take the link out"}
+		return &pavise.Error{Kind: pavise.Invalid, Msg: rowseal.Shown(name) + " is a link " + what, Hint: "put the file itself there, or take the link out"}
 	}
 	target, err := filepath.EvalSymlinks(filepath.Join(p.dir, filepath.FromSlash(name)))
 	switch {
@@ -157,7 +149,7 @@ func (p *place) linked(name string) error {
 func (p *place) open(e *entry) (*os.File, error) {
 	f, err := p.root.OpenFile(e.name, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, fileFault(e.shown(), err)
+		return nil, rowseal.FileFault(e.shown(), err)
 	}
 	info, err := f.Stat()
 	if err == nil && !e.still(info) {
@@ -172,10 +164,10 @@ func (p *place) open(e *entry) (*os.File, error) {
 
 // still reports whether the entry is the file that info is of, and nobody wrote to it.
 func (e *entry) still(info fs.FileInfo) bool {
-	return os.SameFile(e.info, info) && e.info.Mode() == info.Mode() && e.hint == hintOf(info)
+	return os.SameFile(e.info, info) && e.info.Mode() == info.Mode() && e.hint == rowseal.HintOf(info)
 }
 
-func (e *entry) shown() string { return shown(e.name) }
+func (e *entry) shown() string { return rowseal.Shown(e.name) }
 
 // changed says that a file was written to while it was read.
 func (e *entry) changed() error {
@@ -215,36 +207,18 @@ func special(name string, mode fs.FileMode) error {
 	case mode&fs.ModeDevice != 0:
 		what = "a device"
 	}
-	return &pavise.Error{Kind: pavise.Invalid, Msg: shown(name) + " is " + what + ", which has no content to seal", Hint: "take it out of the dataset"}
-}
-
-// fileFault turns an error of the file system into one for people.
-func fileFault(name string, err error) error {
-	e := &pavise.Error{Kind: pavise.Unavailable, Msg: shown(name) + " cannot be read", Err: err}
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		e.Kind, e.Msg = pavise.NotFound, "there is no "+shown(name)
-	case errors.Is(err, fs.ErrPermission):
-		e.Kind, e.Msg, e.Hint = pavise.Denied, shown(name)+" may not be read", "run as who may read all of the dataset"
-	case errors.Is(err, syscall.ELOOP):
-		e.Kind, e.Msg, e.Hint = pavise.Conflict, shown(name)+" is a link, or leads through one in a circle", "put the file itself there"
-	default:
-		if p, ok := errors.AsType[*fs.PathError](err); ok {
-			e.Msg += ": " + p.Err.Error()
-		}
-	}
-	return e
+	return &pavise.Error{Kind: pavise.Invalid, Msg: rowseal.Shown(name) + " is " + what + ", which has no content to seal", Hint: "take it out of the dataset"}
 }
 
 // formatOf is how a file is sealed, by its name.
-func formatOf(name string) Format {
+func formatOf(name string) rowseal.Format {
 	switch strings.ToLower(path.Ext(name)) {
 	case ".csv", ".tsv":
-		return CSV
+		return rowseal.CSV
 	case ".jsonl", ".ndjson":
-		return JSONL
+		return rowseal.JSONL
 	case ".parquet":
-		return Parquet
+		return rowseal.Parquet
 	}
-	return Blocks
+	return rowseal.Blocks
 }

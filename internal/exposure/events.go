@@ -14,6 +14,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/dataset"
 	"github.com/pavise/pavise/internal/lineage"
+	"github.com/pavise/pavise/internal/rowseal"
 )
 
 // Told says what pipelines told and which seals there are. Its fields are flags of the
@@ -41,7 +42,7 @@ type Refused struct {
 // A sealed dataset is a seal with the dataset that it is of, where somebody said which.
 type sealedDataset struct {
 	file string
-	of   *dataset.Manifest
+	of   *rowseal.Manifest
 }
 
 // graph is what the events and seals say together. Events that cannot be read are left

@@ -10,6 +10,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/dataset"
 	"github.com/pavise/pavise/internal/lineage"
+	"github.com/pavise/pavise/internal/rowseal"
 )
 
 // Expose says which runs and models saw a row. Its fields are flags of the command line.
@@ -39,7 +40,7 @@ For example:
 // A Holding says where in a seal a row stands.
 type Holding struct {
 	Seal   string          `json:"seal"`
-	Root   dataset.Digest  `json:"root"`
+	Root   rowseal.Digest  `json:"root"`
 	Count  uint64          `json:"count"`            // how often; 0: it is not in it
 	Places []dataset.Place `json:"places,omitempty"` // at most 1,000
 }
@@ -69,7 +70,7 @@ func (x *Expose) Run(ctx context.Context) (*Exposed, error) {
 	found := &Exposed{Events: events, Unread: unread}
 	roots := x.Root
 	for _, root := range roots {
-		if digest, err := hex.DecodeString(root); err != nil || len(digest) != len(dataset.Digest{}) {
+		if digest, err := hex.DecodeString(root); err != nil || len(digest) != len(rowseal.Digest{}) {
 			return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%.80q is no root of a seal", root), Hint: "a root has 64 hex digits; a seal has it as root"}
 		}
 	}

@@ -1,4 +1,4 @@
-package dataset
+package rowseal
 
 import (
 	"context"
@@ -92,8 +92,8 @@ func pumpAlone(ctx context.Context, next func(*chunk) error, hash func(*chunk), 
 	}
 }
 
-// each calls do for the numbers below n, by so many workers, until one fails.
-func each(ctx context.Context, workers, n int, do func(i int) error) error {
+// Each calls do for the numbers below n, by so many workers, until one fails.
+func Each(ctx context.Context, workers, n int, do func(i int) error) error {
 	var at atomic.Int64
 	failures := make([]error, max(workers, 1))
 	var running sync.WaitGroup
@@ -162,7 +162,7 @@ func (r *blocker) next(c *chunk) error {
 	return nil
 }
 
-// hashBlocks hashes each block as a leaf of RFC 6962. One byte is free before each.
+// hashBlocks Hashes each block as a leaf of RFC 6962. One byte is free before each.
 func (c *chunk) hashBlocks() {
 	c.digests = c.digests[:0]
 	for at := 0; at < len(c.text); at += 1 + blockSize {
@@ -171,15 +171,53 @@ func (c *chunk) hashBlocks() {
 	}
 }
 
-// blocks seals a file by its bytes: the digests of its blocks go to out.
-func (r *blocker) blocks(ctx context.Context, workers int, out io.Writer) (root hash, n uint64, err error) {
+// A Sink is where the digests of a file go, and how they are made.
+type Sink struct {
+	Out     io.Writer
+	Workers int         // how many hash beside each other
+	Read    func(n int) // is told how many bytes were read; by several goroutines
+}
+
+// Bytes seals a file by its bytes: the digests of its blocks of 64 KiB go out, and the root
+// over them comes back, with how many they and the bytes are.
+func (s Sink) Bytes(ctx context.Context, in io.Reader) (root Digest, n uint64, size int64, err error) {
 	var tree proof.Range
-	err = pump(ctx, workers, r.next, (*chunk).hashBlocks, func(c *chunk) error {
+	r := &blocker{in: in, read: s.Read}
+	err = pump(ctx, s.Workers, r.next, (*chunk).hashBlocks, func(c *chunk) error {
 		for d := c.digests; len(d) > 0; d = d[sha256.Size:] {
 			tree.Add(0, hash(d[:sha256.Size]), nil)
 		}
-		_, err := out.Write(c.digests)
+		_, err := s.Out.Write(c.digests)
 		return err
 	})
-	return tree.Root(), tree.Size(), err
+	return Digest(tree.Root()), tree.Size(), r.size, err
+}
+
+// A Cut says how text is cut into rows.
+type Cut struct {
+	CSV       bool // by records (RFC 4180), and not by lines
+	Separator byte // between the cells of CSV; 0: what the first record has
+	Loose     bool // records may have more or fewer cells than the first
+}
+
+// Text seals a file by its rows, whose digests go out. The error is a *RowFault for rows that
+// are none, and ErrUTF16.
+func (s Sink) Text(ctx context.Context, in io.Reader, cut Cut) (rows *Rows, size int64, err error) {
+	k := cutter{csv: cut.CSV, separator: cut.Separator}
+	if cut.CSV && !cut.Loose {
+		k.width = -1
+	}
+	r := &chunker{in: in, cut: k, read: s.Read}
+	rows = NewRows()
+	err = pump(ctx, s.Workers, r.next, (*chunk).hash, func(c *chunk) error {
+		if fault, ok := c.err.(*RowFault); ok {
+			fault.Row += rows.rows
+			return fault
+		}
+		rows.add(c.digests, c.ends)
+		_, err := s.Out.Write(c.digests)
+		return err
+	})
+	rows.bom = r.bom
+	return rows, r.size, err
 }

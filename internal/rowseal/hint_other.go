@@ -1,8 +1,8 @@
 //go:build !linux
 
-package dataset
+package rowseal
 
 import "io/fs"
 
 // system has nothing to add.
-func (h *hint) system(fs.FileInfo) {}
+func (h *Hint) system(fs.FileInfo) {}

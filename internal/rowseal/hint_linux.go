@@ -1,4 +1,4 @@
-package dataset
+package rowseal
 
 import (
 	"io/fs"
@@ -6,7 +6,7 @@ import (
 )
 
 // system adds what Linux says.
-func (h *hint) system(info fs.FileInfo) {
+func (h *Hint) system(info fs.FileInfo) {
 	if s, ok := info.Sys().(*syscall.Stat_t); ok {
 		h.Changed, h.Inode, h.Device = s.Ctim.Nano(), s.Ino, s.Dev
 	}

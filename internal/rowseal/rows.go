@@ -1,4 +1,4 @@
-package dataset
+package rowseal
 
 import (
 	"bytes"
@@ -11,11 +11,11 @@ import (
 	"github.com/pavise/pavise/internal/proof"
 )
 
-// Bounds of text that is cut into rows.
-const (
-	chunkSize = 1 << 20  // bytes that are read and hashed at a time
-	maxRow    = 64 << 20 // bytes of one row
-)
+// chunkSize is how many bytes are read and hashed at a time.
+const chunkSize = 1 << 20
+
+// MaxRow bounds a row, in bytes.
+const MaxRow = 64 << 20
 
 // bom is what some programs begin UTF-8 with. It belongs to no row.
 var bom = []byte("\ufeff")
@@ -36,14 +36,15 @@ type run struct {
 	end  end
 }
 
-// A rowFault is what is wrong with a row, before anybody knows how many were before it.
-type rowFault struct {
-	row       uint64 // from 0, in its chunk
-	what, fix string
+// A RowFault is what is wrong with a row.
+type RowFault struct {
+	Row  uint64 // from 1
+	What string // for people
+	Fix  string // what to do
 }
 
 // Error implements error.
-func (f *rowFault) Error() string { return f.what }
+func (f *RowFault) Error() string { return fmt.Sprintf("row %d: %s", f.Row, f.What) }
 
 // A chunk is a part of a file that holds whole rows, and what became of them.
 type chunk struct {
@@ -53,7 +54,7 @@ type chunk struct {
 	cut     string // why the last row does not end; empty: it does
 	digests []byte // of each row
 	ends    []run
-	err     error // a *rowFault, or one of reading
+	err     error // a *RowFault whose row is counted in the chunk
 	done    chan struct{}
 }
 
@@ -61,10 +62,10 @@ type chunk struct {
 type cutter struct {
 	csv       bool
 	separator byte
-	width     int // cells of every record: those of the first; 0: nobody counts them
+	width     int // cells of every record: those of the first; 0: nobody counts them; -1: nobody has yet
 }
 
-// hash cuts the chunk into rows and hashes each as a leaf of RFC 6962, in place: the byte
+// hash cuts the chunk into rows and Hashes each as a leaf of RFC 6962, in place: the byte
 // before a row is the end of the row before, which nobody needs any more.
 func (c *chunk) hash() {
 	k := c.cutter
@@ -95,7 +96,7 @@ func (c *chunk) hash() {
 			why, fix = c.cut, "is a closing quote missing?"
 		}
 		if why != "" {
-			c.err = &rowFault{uint64(len(c.digests) / sha256.Size), why, fix}
+			c.err = &RowFault{uint64(len(c.digests)/sha256.Size) + 1, why, fix}
 			return
 		}
 		// text begins one byte into room, so there is a byte before the first row, too.
@@ -155,6 +156,12 @@ func quoted(text []byte) int {
 	}
 }
 
+// OneRecord reports whether text with line ends is one record of CSV.
+func OneRecord(text []byte) bool {
+	length, _, why, _ := cutter{csv: true, separator: separatorOf(text)}.record(text)
+	return why == "" && length == len(text)
+}
+
 // separatorOf finds what stands between the cells of a first record.
 func separatorOf(text []byte) byte {
 	inQuotes := false
@@ -204,10 +211,13 @@ type chunker struct {
 	begun bool
 	ended bool
 	bom   bool
-	read  func(n int) // is told how much was read
+
+	cutting bool        // what separates cells, and how many there are, is known
+	read    func(n int) // is told how much was read
 }
 
-var errUTF16 = errors.New("it is UTF-16, of which rows cannot be told")
+// ErrUTF16 says that rows cannot be told apart.
+var ErrUTF16 = errors.New("it is UTF-16, of which rows cannot be told")
 
 // next fills the chunk with the rows that follow. At the end of the file it returns io.EOF.
 func (r *chunker) next(c *chunk) error {
@@ -245,8 +255,8 @@ func (r *chunker) next(c *chunk) error {
 		if r.ended || r.cut.lastRow(c.room[1:n]) > 0 {
 			break
 		}
-		if n > maxRow {
-			r.ended, c.cut = true, fmt.Sprintf("it is longer than %d MiB", maxRow>>20)
+		if n > MaxRow {
+			r.ended, c.cut = true, fmt.Sprintf("it is longer than %d MiB", MaxRow>>20)
 			break
 		}
 		c.room = append(c.room[:n:n], make([]byte, n)...)
@@ -260,9 +270,12 @@ func (r *chunker) next(c *chunk) error {
 	if len(c.text) == 0 {
 		return io.EOF
 	}
-	if k := &r.cut; k.csv && k.separator == 0 {
-		k.separator = separatorOf(c.text)
-		if k.width > 0 {
+	if k := &r.cut; k.csv && !r.cutting {
+		r.cutting = true
+		if k.separator == 0 {
+			k.separator = separatorOf(c.text)
+		}
+		if k.width < 0 {
 			_, k.width, _, _ = k.record(c.text)
 		}
 	}
@@ -274,7 +287,7 @@ func (r *chunker) next(c *chunk) error {
 func (r *chunker) begin(head []byte) (skip int, err error) {
 	r.begun = true
 	if bytes.HasPrefix(head, []byte{0xff, 0xfe}) || bytes.HasPrefix(head, []byte{0xfe, 0xff}) {
-		return 0, errUTF16
+		return 0, ErrUTF16
 	}
 	if bytes.HasPrefix(head, bom) {
 		r.bom, skip = true, len(bom)
@@ -282,10 +295,11 @@ func (r *chunker) begin(head []byte) (skip int, err error) {
 	return skip, nil
 }
 
-// A rowTree takes the digests of rows in order and keeps those of blocks. Blocks end where
+// Rows takes the digests of rows in order and keeps those of blocks. Blocks end where
 // a row's digest says so, one in 256, so that a row put in or taken out moves no block but
 // its own.
-type rowTree struct {
+type Rows struct {
+	bom    bool // the file begins with a byte order mark
 	rows   uint64
 	blocks []block
 	open   block
@@ -303,17 +317,25 @@ type block struct {
 // maxBlock bounds the rows of a block, where no digest ends it.
 const maxBlock = 4096
 
-// A blockHasher hashes what it is told and begins anew.
+// A blockHasher Hashes what it is told and begins anew.
 type blockHasher interface {
 	io.Writer
 	Sum(b []byte) []byte
 	Reset()
 }
 
-func newRowTree() *rowTree { return &rowTree{hasher: sha256.New()} }
+// NewRows returns those of a file whose rows are to come.
+func NewRows() *Rows { return &Rows{hasher: sha256.New()} }
+
+// Add takes the digests of more rows, which have no line ends.
+func (t *Rows) Add(digests []byte) {
+	if n := len(digests) / sha256.Size; n > 0 {
+		t.add(digests, []run{{uint32(n), endNone}})
+	}
+}
 
 // add takes the digests of more rows, and how these end.
-func (t *rowTree) add(digests []byte, ends []run) {
+func (t *Rows) add(digests []byte, ends []run) {
 	from := 0
 	left := uint32(0) // of the run that ends began with
 	for at := 0; at < len(digests); at += sha256.Size {
@@ -343,7 +365,7 @@ func (b *block) ended(e end) {
 	b.ends = append(b.ends, run{1, e})
 }
 
-func (t *rowTree) write(b []byte) {
+func (t *Rows) write(b []byte) {
 	if len(b) == 0 {
 		return
 	}
@@ -356,7 +378,7 @@ func (t *rowTree) write(b []byte) {
 }
 
 // close ends the open block, if it has rows.
-func (t *rowTree) close() {
+func (t *Rows) close() {
 	if t.open.rows == 0 {
 		return
 	}

@@ -1,4 +1,4 @@
-package dataset
+package rowseal
 
 import (
 	"bytes"
@@ -11,7 +11,7 @@ import (
 	"github.com/pavise/pavise/internal/proof"
 )
 
-// pieceGroups is how many entries of the tree of places one worker hashes at a time: a power
+// pieceGroups is how many entries of the tree of places one worker Hashes at a time: a power
 // of two, so that a piece is a complete subtree.
 const pieceGroups = 1 << pieceLevel
 
@@ -28,7 +28,7 @@ type places struct {
 func groupEntry(room, digests, salt []byte) []byte {
 	room = append(room[:0], tagLeaf)
 	for len(digests) > 0 {
-		h := salted(tagPlace, salt[:saltSize], digests[:sha256.Size])
+		h := salted(salt[:saltSize], digests[:sha256.Size])
 		room = append(room, h[:]...)
 		digests, salt = digests[sha256.Size:], salt[saltSize:]
 	}
@@ -39,7 +39,7 @@ func groupEntry(room, digests, salt []byte) []byte {
 func (p *places) leaves(lo, hi uint64, take func(hash)) error {
 	first, end := lo*groupRows, min(hi*groupRows, p.rows)
 	digests := make([]byte, (end-first)*sha256.Size)
-	if err := readFull(p.digests, digests, int64(first)*sha256.Size); err != nil {
+	if err := ReadFull(p.digests, digests, int64(first)*sha256.Size); err != nil {
 		return err
 	}
 	salt := make([]byte, (end-first)*saltSize)
@@ -72,7 +72,7 @@ func (p *places) root(ctx context.Context, workers int) (hash, error) {
 	n := groups(p.rows)
 	whole := n / pieceGroups
 	pieces := make([]hash, whole)
-	err := each(ctx, workers, len(pieces), func(i int) (err error) {
+	err := Each(ctx, workers, len(pieces), func(i int) (err error) {
 		pieces[i], err = p.subtree(uint64(i)*pieceGroups, uint64(i+1)*pieceGroups)
 		return err
 	})
@@ -87,8 +87,8 @@ func (p *places) root(ctx context.Context, workers int) (hash, error) {
 	return tree.Root(), err
 }
 
-// readFull reads at an offset, all or nothing.
-func readFull(r io.ReaderAt, b []byte, at int64) error {
+// ReadFull reads at an offset, all or nothing.
+func ReadFull(r io.ReaderAt, b []byte, at int64) error {
 	if n, err := r.ReadAt(b, at); n < len(b) {
 		if err == io.EOF {
 			return io.ErrUnexpectedEOF
@@ -141,7 +141,7 @@ func (c *contents) scan(ctx context.Context, do func(digests []byte)) error {
 				return err
 			}
 			n := min(s.rows-at, uint64(len(room)/sha256.Size))
-			if err := readFull(s.digests, room[:n*sha256.Size], int64(at)*sha256.Size); err != nil {
+			if err := ReadFull(s.digests, room[:n*sha256.Size], int64(at)*sha256.Size); err != nil {
 				return err
 			}
 			do(room[:n*sha256.Size])
@@ -200,7 +200,7 @@ func (c *contents) root(ctx context.Context) (hash, error) {
 	return tree.Root(), nil
 }
 
-// run hashes the buckets from first on, which hold so many rows together.
+// run Hashes the buckets from first on, which hold so many rows together.
 func (c *contents) run(ctx context.Context, first uint64, counts []uint32, held int, leaves []hash) error {
 	ends := make([]uint32, len(counts)) // of the buckets; while they are filled, their beginnings
 	sum := uint32(0)
@@ -221,11 +221,11 @@ func (c *contents) run(ctx context.Context, first uint64, counts []uint32, held 
 		return err
 	}
 	const piece = 1 << 12
-	return each(ctx, c.workers, (len(counts)+piece-1)/piece, func(n int) error {
+	return Each(ctx, c.workers, (len(counts)+piece-1)/piece, func(n int) error {
 		from, to := n*piece, min((n+1)*piece, len(counts))
 		salt := make([]byte, (to-from)*saltSize)
 		c.salts.fill(salt, first+uint64(from))
-		var room bucket
+		room := newBucket()
 		for i := from; i < to; i++ {
 			leaves[i] = room.hash(salt[(i-from)*saltSize:][:saltSize], sorted[ends[i]-counts[i]:ends[i]])
 		}
@@ -233,7 +233,7 @@ func (c *contents) run(ctx context.Context, first uint64, counts []uint32, held 
 	})
 }
 
-// crowded hashes a bucket of very many rows, which must be the same few over and over.
+// crowded Hashes a bucket of very many rows, which must be the same few over and over.
 func (c *contents) crowded(ctx context.Context, bucketNumber uint64, leaves []hash) error {
 	set := map[hash]bool{}
 	err := c.scan(ctx, func(digests []byte) {
@@ -251,28 +251,39 @@ func (c *contents) crowded(ctx context.Context, bucketNumber uint64, leaves []ha
 		different = append(different, d)
 	}
 	salt := c.salts.one(bucketNumber)
-	var room bucket
+	room := newBucket()
 	leaves[0] = room.hash(salt[:], different)
 	return nil
 }
 
 // A bucket is room to make the entry of a bucket in.
 type bucket struct {
-	digests []hash
-	entry   []byte
+	marker *marker
+	marks  []Mark
+	entry  []byte
 }
 
-// list makes the salted digests of different rows, sorted. They are good until the next call.
-func (b *bucket) list(salt []byte, digests []hash) []hash {
-	b.digests = b.digests[:0]
+func newBucket() *bucket { return &bucket{marker: newMarker()} }
+
+// list makes the marks of the different rows among some, rising. They are good until the next
+// call.
+func (b *bucket) list(salt []byte, digests []hash) []Mark {
+	const few = 64
+	b.marks = b.marks[:0]
 	for i := range digests {
-		b.digests = append(b.digests, salted(tagContent, salt, digests[i][:]))
+		m := b.marker.mark(salt, digests[i][:])
+		at := len(b.marks)
+		b.marks = append(b.marks, m)
+		for ; at > 0 && len(digests) <= few && bytes.Compare(m[:], b.marks[at-1][:]) < 0; at-- {
+			b.marks[at] = b.marks[at-1]
+		}
+		b.marks[at] = m
 	}
-	if len(b.digests) > 1 {
-		slices.SortFunc(b.digests, func(x, y hash) int { return bytes.Compare(x[:], y[:]) })
-		b.digests = slices.Compact(b.digests)
+	if len(digests) > few {
+		slices.SortFunc(b.marks, func(x, y Mark) int { return bytes.Compare(x[:], y[:]) })
 	}
-	return b.digests
+	b.marks = slices.Compact(b.marks)
+	return b.marks
 }
 
 // hash returns the hash of the bucket's entry.
@@ -280,7 +291,7 @@ func (b *bucket) hash(salt []byte, digests []hash) hash {
 	return bucketLeaf(&b.entry, salt, b.list(salt, digests))
 }
 
-func bucketLeaf(room *[]byte, salt []byte, list []hash) hash {
+func bucketLeaf(room *[]byte, salt []byte, list []Mark) hash {
 	*room = append(append((*room)[:0], tagLeaf), salt...)
 	for i := range list {
 		*room = append(*room, list[i][:]...)

@@ -1,4 +1,4 @@
-package dataset
+package rowseal
 
 import (
 	"crypto/sha256"
@@ -14,13 +14,14 @@ import (
 	"github.com/pavise/pavise/internal/proof"
 )
 
-const formatSeal = "pavise.seal/1" // the only format there is
+// FormatSeal is the format of seals, the only one there is.
+const FormatSeal = "pavise.seal/1" // the only format there is
 
 // Bounds of a manifest.
 const (
-	maxManifest = 512 << 20 // bytes
-	maxFiles    = 1 << 20
-	maxPath     = 4096    // bytes, as long as a system lets a path be
+	MaxManifest = 512 << 20 // bytes
+	MaxFiles    = 1 << 20
+	MaxPath     = 4096    // bytes, as long as a system lets a path be
 	maxBits     = 40      // of the tree of contents
 	maxRows     = 1 << 48 // of a file
 )
@@ -37,11 +38,11 @@ const (
 	Link    Format = "link"    // a symbolic link to another file of the dataset: its target
 )
 
-// codes are what formats are in hashes.
+// codes are what formats are in Hashes.
 var codes = map[Format]byte{CSV: 1, JSONL: 2, Parquet: 3, Blocks: 4, Link: 5}
 
-// rows reports whether the format has rows.
-func (f Format) rows() bool { return f == CSV || f == JSONL || f == Parquet }
+// HasRows reports whether the format has rows.
+func (f Format) HasRows() bool { return f == CSV || f == JSONL || f == Parquet }
 
 // A File is one file of a sealed dataset.
 type File struct {
@@ -52,8 +53,8 @@ type File struct {
 	Root   Digest `json:"root"` // of the tree of its rows, or of its blocks
 }
 
-// leaf is the file's entry in the tree of files.
-func (f *File) leaf() hash {
+// Leaf is the file's entry in the tree of files.
+func (f *File) Leaf() hash {
 	b := []byte{tagLeaf, codes[f.Format]}
 	b = binary.BigEndian.AppendUint64(b, uint64(f.Size))
 	b = binary.BigEndian.AppendUint64(b, f.Rows)
@@ -77,10 +78,10 @@ type Manifest struct {
 	Files    []File    `json:"files"`              // by path, in the order of bytes
 }
 
-// bucketBits is how many bits of a digest name a bucket among so many rows: eight share one
-// at most, on average, and there are never so few that a proof would show much.
+// bucketBits is how many bits of a digest name a bucket among so many rows: sixteen share
+// one at most, on average, and there are never so few that a proof would show much.
 func bucketBits(rows uint64) int {
-	return max(16, bits.Len64((max(rows, 1)-1)/8))
+	return max(16, bits.Len64((max(rows, 1)-1)/16))
 }
 
 // Rows is how many rows the files have.
@@ -91,11 +92,11 @@ func (m *Manifest) Rows() (n uint64) {
 	return n
 }
 
-// filesTree is the tree of files.
-func (m *Manifest) filesRoot() hash {
+// FilesRoot is the root of the tree of files.
+func (m *Manifest) FilesRoot() hash {
 	var tree proof.Range
 	for i := range m.Files {
-		tree.Add(0, m.Files[i].leaf(), nil)
+		tree.Add(0, m.Files[i].Leaf(), nil)
 	}
 	return tree.Root()
 }
@@ -108,11 +109,11 @@ type summit struct {
 }
 
 func (m *Manifest) summit() summit {
-	return summit{uint64(len(m.Files)), m.filesRoot(), m.Contents}
+	return summit{uint64(len(m.Files)), m.FilesRoot(), m.Contents}
 }
 
 func (s summit) root() Digest {
-	b := append([]byte{tagManifest}, formatSeal...)
+	b := append([]byte{tagManifest}, FormatSeal...)
 	b = binary.BigEndian.AppendUint64(b, s.files)
 	b = append(b, s.filesRoot[:]...)
 	if s.contents == nil {
@@ -130,8 +131,8 @@ func (m *Manifest) Marshal() ([]byte, error) {
 // ParseManifest reads a manifest, and holds its root to what it says. Errors are of kind
 // Invalid for what is none, and Unverified for one that was changed.
 func ParseManifest(text []byte) (*Manifest, error) {
-	if len(text) > maxManifest {
-		return nil, noSeal(fmt.Sprintf("it is %d bytes long, more than %d", len(text), maxManifest), nil)
+	if len(text) > MaxManifest {
+		return nil, noSeal(fmt.Sprintf("it is %d bytes long, more than %d", len(text), MaxManifest), nil)
 	}
 	if !utf8.Valid(text) {
 		return nil, noSeal("it is not UTF-8", nil)
@@ -140,8 +141,8 @@ func ParseManifest(text []byte) (*Manifest, error) {
 	switch {
 	case err != nil:
 		return nil, noSeal("", err)
-	case m.Format != formatSeal:
-		return nil, noSeal(fmt.Sprintf("its format is %.40q, and this build reads %s", m.Format, formatSeal), nil)
+	case m.Format != FormatSeal:
+		return nil, noSeal(fmt.Sprintf("its format is %.40q, and this build reads %s", m.Format, FormatSeal), nil)
 	}
 	if why := m.fault(); why != "" {
 		return nil, noSeal(why, nil)
@@ -170,19 +171,19 @@ func (m *Manifest) fault() string {
 	switch {
 	case len(m.Files) == 0:
 		return "it has no files"
-	case len(m.Files) > maxFiles:
-		return fmt.Sprintf("it has more than %d files", maxFiles)
+	case len(m.Files) > MaxFiles:
+		return fmt.Sprintf("it has more than %d files", MaxFiles)
 	}
 	for i := range m.Files {
 		f := &m.Files[i]
 		switch {
-		case !validPath(f.Path) || f.Path == "." && len(m.Files) > 1:
+		case !ValidPath(f.Path) || f.Path == "." && len(m.Files) > 1:
 			return fmt.Sprintf("%.100q is no path of a file", f.Path)
 		case i > 0 && f.Path <= m.Files[i-1].Path:
 			return fmt.Sprintf("%.100q stands twice or not in its order", f.Path)
 		case codes[f.Format] == 0:
 			return fmt.Sprintf("%.100q has the format %.40q, which this build does not know", f.Path, f.Format)
-		case f.Size < 0 || f.Rows > maxRows || f.Rows > 0 && !f.Format.rows():
+		case f.Size < 0 || f.Rows > maxRows || f.Rows > 0 && !f.Format.HasRows():
 			return fmt.Sprintf("%.100q has %d bytes and %d rows", f.Path, f.Size, f.Rows)
 		}
 	}
@@ -193,14 +194,14 @@ func (m *Manifest) fault() string {
 	return ""
 }
 
-// validPath reports whether a path can stand in a seal: below what was sealed, in one
+// ValidPath reports whether a path can stand in a seal: below what was sealed, in one
 // spelling.
-func validPath(p string) bool {
-	return fs.ValidPath(p) && len(p) <= maxPath && utf8.ValidString(p)
+func ValidPath(p string) bool {
+	return fs.ValidPath(p) && len(p) <= MaxPath && utf8.ValidString(p)
 }
 
-// byPath is the manifest's files by their paths.
-func (m *Manifest) byPath() map[string]*File {
+// ByPath is the manifest's files by their paths.
+func (m *Manifest) ByPath() map[string]*File {
 	files := make(map[string]*File, len(m.Files))
 	for i := range m.Files {
 		files[m.Files[i].Path] = &m.Files[i]

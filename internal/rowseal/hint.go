@@ -1,11 +1,11 @@
-package dataset
+package rowseal
 
 import "io/fs"
 
-// A hint is what a file system says of a file without reading it. Where nothing of it
+// A Hint is what a file system says of a file without reading it. Where nothing of it
 // changed, most likely nobody wrote to the file; whoever can set clocks and times can fake
 // all but Changed and Inode.
-type hint struct {
+type Hint struct {
 	Size     int64  `json:"size"`
 	Modified int64  `json:"modified"`          // nanoseconds since 1970
 	Changed  int64  `json:"changed,omitempty"` // of the inode; nanoseconds since 1970; 0: nobody says
@@ -13,8 +13,9 @@ type hint struct {
 	Device   uint64 `json:"device,omitempty"`
 }
 
-func hintOf(info fs.FileInfo) hint {
-	h := hint{Size: info.Size(), Modified: info.ModTime().UnixNano()}
+// HintOf is what is known of a file.
+func HintOf(info fs.FileInfo) Hint {
+	h := Hint{Size: info.Size(), Modified: info.ModTime().UnixNano()}
 	h.system(info)
 	return h
 }

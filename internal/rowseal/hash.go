@@ -1,4 +1,4 @@
-package dataset
+package rowseal
 
 import (
 	"crypto/aes"
@@ -13,8 +13,10 @@ import (
 	"github.com/pavise/pavise/internal/proof"
 )
 
-// A hash is a SHA-256 digest inside of the package, where proof.Node takes it as it is.
-type hash = [sha256.Size]byte
+// A Hash is a SHA-256 digest as it is computed with.
+type Hash = [sha256.Size]byte
+
+type hash = Hash
 
 // A Digest is a hash as files and people read it: 64 hexadecimal digits in lower case.
 type Digest hash
@@ -42,8 +44,7 @@ const (
 	tagFile     = 0x03 // the digests of a file's blocks
 	tagPlace    = 0x04 // a row's digest under the salt of its place
 	tagDataset  = 0x05 // the digests of all files
-	tagContent  = 0x06 // a row's digest under the salt of its bucket
-	tagManifest = 0x07 // what a seal's root is made of
+	tagManifest = 0x06 // what a seal's root is made of
 )
 
 // saltSize is 128 bits: enough that no salt is guessed.
@@ -51,8 +52,8 @@ const saltSize = 16
 
 // Labels of the keys that salts are drawn from.
 const (
-	labelPlaces   = formatSeal + " places"
-	labelContents = formatSeal + " contents"
+	labelPlaces   = FormatSeal + " places"
+	labelContents = FormatSeal + " contents"
 )
 
 // salts yields the salt of each place or bucket from a key that is made of the whole
@@ -65,7 +66,7 @@ func newSalts(content hash, label string) salts {
 	mac.Write([]byte(label))
 	block, err := aes.NewCipher(mac.Sum(nil))
 	if err != nil {
-		panic("dataset: " + err.Error()) // the key is 32 bytes long
+		panic("rowseal: " + err.Error()) // the key is 32 bytes long
 	}
 	return salts{block}
 }
@@ -84,18 +85,67 @@ func (s salts) one(number uint64) (salt [saltSize]byte) {
 	return salt
 }
 
-// salted hides a row's digest under a salt.
-func salted(tag byte, salt, digest []byte) hash {
+// salted hides a row's digest under the salt of its place.
+func salted(salt, digest []byte) hash {
 	var b [1 + saltSize + sha256.Size]byte
-	b[0] = tag
+	b[0] = tagPlace
 	copy(b[1:], salt)
 	copy(b[1+saltSize:], digest)
 	return sha256.Sum256(b[:])
 }
 
+// A Mark is what stands for a row in a bucket, under the salt of the bucket: 128 bits, in
+// hexadecimal.
+type Mark [saltSize]byte
+
+// MarshalText writes the digits.
+func (m Mark) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, m[:]), nil }
+
+// UnmarshalText reads the digits, in one spelling.
+func (m *Mark) UnmarshalText(text []byte) error {
+	n, err := hex.Decode(m[:], text[:min(len(text), 2*len(m))])
+	if err != nil || n != len(m) || len(text) != 2*n || hex.EncodeToString(m[:]) != string(text) {
+		return fmt.Errorf("%.80q is none of %d digits of lower-case hexadecimal", text, 2*len(m))
+	}
+	return nil
+}
+
+// A marker makes marks. It is for one goroutine.
+type marker struct {
+	permutation cipher.Block // AES-128 under a key that is no secret
+	in, out     Mark
+}
+
+func newMarker() *marker {
+	sum := sha256.Sum256([]byte(FormatSeal + " marks"))
+	block, err := aes.NewCipher(sum[:16])
+	if err != nil {
+		panic("rowseal: " + err.Error()) // the key is 16 bytes long
+	}
+	return &marker{permutation: block}
+}
+
+// mark hides a row's digest in a bucket whose salt is s: p(d + s) + d + s, where p is the
+// permutation, d the last 128 bits of the digest and + exclusive or (Bellare, Hoang,
+// Keelveedhi and Rogaway, "Efficient garbling from a fixed-key blockcipher", 2013). It is
+// enough here, and an eighth of the price of SHA-256, because the salt is bound by the entry
+// that the mark stands in.
+func (m *marker) mark(salt, digest []byte) Mark {
+	const half = saltSize / 2
+	d := digest[sha256.Size-saltSize : sha256.Size]
+	x := binary.NativeEndian.Uint64(d) ^ binary.NativeEndian.Uint64(salt)
+	y := binary.NativeEndian.Uint64(d[half:]) ^ binary.NativeEndian.Uint64(salt[half:])
+	binary.NativeEndian.PutUint64(m.in[:], x)
+	binary.NativeEndian.PutUint64(m.in[half:], y)
+	m.permutation.Encrypt(m.out[:], m.in[:])
+	binary.NativeEndian.PutUint64(m.out[:], x^binary.NativeEndian.Uint64(m.out[:]))
+	binary.NativeEndian.PutUint64(m.out[half:], y^binary.NativeEndian.Uint64(m.out[half:]))
+	return m.out
+}
+
 // groupRows is how many rows share an entry of the tree of places: fewer, and the tree costs
 // more than the rows.
-const groupRows = 8
+const groupRows = 16
 
 // groups is how many entries a tree of so many rows has.
 func groups(rows uint64) uint64 { return (rows + groupRows - 1) / groupRows }

@@ -1,44 +1,44 @@
-package dataset
+package rowseal
 
 import (
 	"bytes"
 	"slices"
 )
 
-// A region is where two lists differ: the items from A0 up to A1 of one stand in the place
+// A Region is where two lists differ: the items from A0 up to A1 of one stand in the place
 // of those from B0 up to B1 of the other.
-type region struct{ a0, a1, b0, b1 int }
+type Region struct{ A0, A1, B0, B1 int }
 
-// align returns where two lists of digests differ, in order, with as little as possible in
+// Align returns where two lists of digests differ, in order, with as little as possible in
 // between: first what is alone in both and in the same order holds them together (patience),
 // then, in what is left and short, the shortest edit script (Myers, "An O(ND) difference
 // algorithm and its variations", 1986).
-func align(a, b []hash) []region {
-	var found []region
-	var within func(r region, anchored bool)
-	within = func(r region, anchored bool) {
-		for r.a0 < r.a1 && r.b0 < r.b1 && a[r.a0] == b[r.b0] {
-			r.a0, r.b0 = r.a0+1, r.b0+1
+func Align(a, b []hash) []Region {
+	var found []Region
+	var within func(r Region, anchored bool)
+	within = func(r Region, anchored bool) {
+		for r.A0 < r.A1 && r.B0 < r.B1 && a[r.A0] == b[r.B0] {
+			r.A0, r.B0 = r.A0+1, r.B0+1
 		}
-		for r.a0 < r.a1 && r.b0 < r.b1 && a[r.a1-1] == b[r.b1-1] {
-			r.a1, r.b1 = r.a1-1, r.b1-1
+		for r.A0 < r.A1 && r.B0 < r.B1 && a[r.A1-1] == b[r.B1-1] {
+			r.A1, r.B1 = r.A1-1, r.B1-1
 		}
 		switch {
-		case r.a0 == r.a1 && r.b0 == r.b1:
-		case r.a0 == r.a1 || r.b0 == r.b1:
+		case r.A0 == r.A1 && r.B0 == r.B1:
+		case r.A0 == r.A1 || r.B0 == r.B1:
 			found = append(found, r)
 		case !anchored:
 			at := r
-			for _, pair := range anchors(a[r.a0:r.a1], b[r.b0:r.b1]) {
-				within(region{at.a0, r.a0 + pair[0], at.b0, r.b0 + pair[1]}, true)
-				at.a0, at.b0 = r.a0+pair[0]+1, r.b0+pair[1]+1
+			for _, pair := range anchors(a[r.A0:r.A1], b[r.B0:r.B1]) {
+				within(Region{at.A0, r.A0 + pair[0], at.B0, r.B0 + pair[1]}, true)
+				at.A0, at.B0 = r.A0+pair[0]+1, r.B0+pair[1]+1
 			}
 			within(at, true)
 		default:
 			found = append(found, script(a, b, r)...)
 		}
 	}
-	within(region{0, len(a), 0, len(b)}, false)
+	within(Region{0, len(a), 0, len(b)}, false)
 	return found
 }
 
@@ -100,8 +100,8 @@ func anchors(a, b []hash) [][2]int {
 const maxEdits = 512
 
 // script splits a region by the shortest edit script, if it is short.
-func script(a, b []hash, r region) []region {
-	x, y := a[r.a0:r.a1], b[r.b0:r.b1]
+func script(a, b []hash, r Region) []Region {
+	x, y := a[r.A0:r.A1], b[r.B0:r.B1]
 	const off = maxEdits + 1
 	reach := make([]int32, 2*off+1) // by diagonal: how far into x the furthest path of so many edits gets
 	var trace [][]int32
@@ -125,12 +125,12 @@ func script(a, b []hash, r region) []region {
 			}
 		}
 	}
-	return []region{r}
+	return []Region{r}
 }
 
 // walkBack turns the trace of a script into regions.
-func walkBack(trace [][]int32, r region, i, j int) []region {
-	var found []region
+func walkBack(trace [][]int32, r Region, i, j int) []Region {
+	var found []Region
 	for edits := len(trace) - 1; edits > 0; edits-- {
 		before := trace[edits] // of the round before, diagonals -edits to edits
 		k := i - j
@@ -144,12 +144,12 @@ func walkBack(trace [][]int32, r region, i, j int) []region {
 			pi = at(k - 1)
 			pj = pi - (k - 1)
 		}
-		edit := region{r.a0 + pi, r.a0 + pi, r.b0 + pj, r.b0 + pj + 1}
+		edit := Region{r.A0 + pi, r.A0 + pi, r.B0 + pj, r.B0 + pj + 1}
 		if !down {
-			edit = region{r.a0 + pi, r.a0 + pi + 1, r.b0 + pj, r.b0 + pj}
+			edit = Region{r.A0 + pi, r.A0 + pi + 1, r.B0 + pj, r.B0 + pj}
 		}
-		if n := len(found); n > 0 && found[n-1].a0 == edit.a1 && found[n-1].b0 == edit.b1 {
-			found[n-1].a0, found[n-1].b0 = edit.a0, edit.b0
+		if n := len(found); n > 0 && found[n-1].A0 == edit.A1 && found[n-1].B0 == edit.B1 {
+			found[n-1].A0, found[n-1].B0 = edit.A0, edit.B0
 		} else {
 			found = append(found, edit)
 		}
@@ -159,8 +159,8 @@ func walkBack(trace [][]int32, r region, i, j int) []region {
 	return found
 }
 
-// hashes cuts digests that lie one behind the other.
-func hashes(digests []byte) []hash {
+// Hashes cuts digests that lie one behind the other.
+func Hashes(digests []byte) []hash {
 	list := make([]hash, len(digests)/len(hash{}))
 	for i := range list {
 		list[i] = hash(digests[i*len(hash{}):])
@@ -168,9 +168,9 @@ func hashes(digests []byte) []hash {
 	return list
 }
 
-// differing returns the numbers, from 1, of items that differ in two lists by their places,
+// Differing returns the numbers, from 1, of items that differ in two lists by their places,
 // at most so many, and how many differ.
-func differing(a, b []byte, first uint64, most int, into []uint64) ([]uint64, uint64) {
+func Differing(a, b []byte, first uint64, most int, into []uint64) ([]uint64, uint64) {
 	n := uint64(0)
 	for at := 0; at < max(len(a), len(b)); at += len(hash{}) {
 		if at < len(a) && at < len(b) && bytes.Equal(a[at:at+len(hash{})], b[at:at+len(hash{})]) {
