@@ -85,6 +85,7 @@ var nounHelp = map[string]string{
 	"subject":   "The people whose data the log keeps, and forgetting them.",
 	"archive":   "Where whole segments of the log go, and how long they stay.",
 	"watermark": "Marks in a model's answers, and finding them in a copy. All but export works on files, without a server.",
+	"ingest":    "What comes in: logs and what they are made of. Works on files, without a server.",
 	"redteam":   "Attacks on models of our own, to measure what they give away. Works on files, without a server.",
 }
 
@@ -104,6 +105,9 @@ var fileCommands = map[string][]reflect.StructField{
 	"firewall": {
 		{Name: "Calibrate", Type: reflect.TypeFor[calibrateCommand](), Tag: `cmd:"" help:"Learn from recorded traffic what honest clients are like."`},
 		{Name: "Replay", Type: reflect.TypeFor[replayCommand](), Tag: `cmd:"" help:"Look for clients that copy a model in recorded traffic."`},
+	},
+	"ingest": {
+		{Name: "Templates", Type: reflect.TypeFor[templatesCommand](), Tag: `cmd:"" help:"Say what a log is made of: the templates of its lines."`},
 	},
 	"person": {
 		{Name: "Key", Type: reflect.TypeFor[personKeyCommand](), Tag: `cmd:"" help:"Print the fingerprint of your key, by which you are invited."`},

@@ -1,0 +1,41 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/pavise/pavise/internal/ingest"
+)
+
+// templatesCommand is pavise ingest templates: it reads a file, needs no server, and records
+// nothing.
+type templatesCommand struct{ ingest.Templates }
+
+func (t *templatesCommand) run(ctx context.Context, c *cli) error {
+	t.Say, t.Each = c.saying(), c.JSON
+	mined, err := t.Run(ctx)
+	c.counted()
+	if err != nil {
+		return &ending{couldNotLook, err}
+	}
+	defer mined.Close()
+	if !c.JSON {
+		mined.Print(c.stdout)
+		return nil
+	}
+	if note := mined.Note(); note != "" {
+		fmt.Fprintf(c.stderr, "pavise: %s.\n", note)
+	}
+	if err := mined.WriteLines(c.stdout); err != nil {
+		return &ending{couldNotLook, err}
+	}
+	return nil
+}
+
+// saying returns what tells a person how far a command is, or nil where nobody watches.
+func (c *cli) saying() func(text string) {
+	if c.JSON {
+		return nil
+	}
+	return func(text string) { fmt.Fprintf(c.stderr.Progress, "\r\033[K%s", text); c.counts = true }
+}
