@@ -43,13 +43,14 @@ func newCluster(id int, words []word) *cluster {
 
 // common returns the weight of the words that a line has in common with the template, or -1 as
 // soon as it is clear that it is less than what is asked for.
-func (c *cluster) common(words []word, asked int) int {
+func (c *cluster) common(line []hash, asked int) int {
 	may := c.weight
 	if may < asked {
 		return -1
 	}
+	line = line[:len(c.hashes)]
 	for i, h := range c.hashes {
-		if h != varies && h != words[i].hash {
+		if h != line[i] && h != varies {
 			if may -= h.weight(); may < asked {
 				return -1
 			}
@@ -59,9 +60,9 @@ func (c *cluster) common(words []word, asked int) int {
 }
 
 // learn has the template vary where a line differs from it.
-func (c *cluster) learn(words []word) {
+func (c *cluster) learn(line []hash) {
 	for i, h := range c.hashes {
-		if h != varies && h != words[i].hash {
+		if h != line[i] && h != varies {
 			c.hashes[i] = varies
 			c.varying, c.weight = c.varying+1, c.weight-h.weight()
 		}

@@ -86,6 +86,10 @@ func (m *Miner) read(line []byte) {
 	if cut {
 		m.words = append(m.words, word{hash: varies, text: []byte(placeholder)})
 	}
+	m.hashes = m.hashes[:0]
+	for i := range m.words {
+		m.hashes = append(m.hashes, m.words[i].hash)
+	}
 }
 
 // readWide reads text with characters beyond ASCII, which may have spaces and digits among

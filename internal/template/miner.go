@@ -48,6 +48,7 @@ type Miner struct {
 	made           int                   // clusters ever
 	lines          int                   // that were added
 	words          []word                // of the line that is looked at
+	hashes         []hash                // of the words
 	scratch        []byte                // masked words of it
 }
 
@@ -85,7 +86,7 @@ func (m *Miner) Add(line []byte) int {
 	if c == nil {
 		c = m.begin(of)
 	} else {
-		c.learn(m.words)
+		c.learn(m.hashes)
 		m.unlink(c)
 	}
 	c.Lines++
@@ -119,7 +120,7 @@ func (m *Miner) mostLike(of *length) *cluster {
 	var best *cluster
 	most := of.least
 	for _, c := range in.clusters {
-		common := c.common(m.words, most)
+		common := c.common(m.hashes, most)
 		if common > most || common == most && (best == nil || c.varying > best.varying) {
 			best, most = c, common
 		}
