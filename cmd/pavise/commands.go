@@ -108,6 +108,7 @@ var fileCommands = map[string][]reflect.StructField{
 	},
 	"ingest": {
 		{Name: "Templates", Type: reflect.TypeFor[templatesCommand](), Tag: `cmd:"" help:"Say what a log is made of: the templates of its lines."`},
+		{Name: "Cohort", Type: reflect.TypeFor[cohortCommand](), Tag: `cmd:"" help:"Say which of several like pods writes another log than its siblings."`},
 	},
 	"person": {
 		{Name: "Key", Type: reflect.TypeFor[personKeyCommand](), Tag: `cmd:"" help:"Print the fingerprint of your key, by which you are invited."`},

@@ -39,3 +39,18 @@ func (c *cli) saying() func(text string) {
 	}
 	return func(text string) { fmt.Fprintf(c.stderr.Progress, "\r\033[K%s", text); c.counts = true }
 }
+
+// cohortCommand is pavise ingest cohort: it reads files, needs no server, and records nothing.
+type cohortCommand struct{ ingest.Cohort }
+
+func (k *cohortCommand) run(ctx context.Context, c *cli) error {
+	k.Say = c.saying()
+	result, err := k.Run(ctx)
+	if err := c.show(result, err); err != nil {
+		return err
+	}
+	if result.Odd > 0 {
+		return &ending{code: foundSomething}
+	}
+	return nil
+}
