@@ -17,7 +17,8 @@ const (
 const (
 	Threshold  = 5.0   // robust z-scores
 	floor      = 0.004 // nats: healthy pods are that far from each other at least
-	lostLines  = 10    // lines of a template that every sibling would have printed, and the pod none
+	lostLines  = 14    // lines of a template that the pod would have printed as its siblings do, and has none of
+	lostLeast  = 6     // and that it would have printed as the one that prints fewest does
 	quietFloor = 0.05  // what logarithms of healthy pods' volumes scatter by at least
 )
 
@@ -163,8 +164,8 @@ func (s *summary) siblings(pod, k int) float64 {
 	return rest / float64(len(s.pods)-1)
 }
 
-// loses says whether the pod prints no line of key k, and would have printed some if it were as
-// the sibling that prints fewest.
+// loses says whether the pod prints no line of key k, and would have printed many if it were as
+// its siblings, and some if it were as the one that prints fewest.
 func (s *summary) loses(pod, k int) bool {
 	if s.share(pod, k) > 0 {
 		return false
@@ -173,7 +174,8 @@ func (s *summary) loses(pod, k int) bool {
 	if least.pod == pod {
 		least = s.lowest[k][1]
 	}
-	return least.share*float64(s.pods[pod].lines) >= lostLines
+	lines := float64(s.pods[pod].lines)
+	return s.siblings(pod, k)*lines >= lostLines && least.share*lines >= lostLeast
 }
 
 // losesAny says whether the pod loses any key.
