@@ -109,6 +109,7 @@ var fileCommands = map[string][]reflect.StructField{
 	"ingest": {
 		{Name: "Templates", Type: reflect.TypeFor[templatesCommand](), Tag: `cmd:"" help:"Say what a log is made of: the templates of its lines."`},
 		{Name: "Cohort", Type: reflect.TypeFor[cohortCommand](), Tag: `cmd:"" help:"Say which of several like pods writes another log than its siblings."`},
+		{Name: "Cloudtrail", Type: reflect.TypeFor[cloudtrailCommand](), Tag: `cmd:"" help:"Say whether the log files of an AWS account are as AWS wrote them, by its digests."`},
 	},
 	"person": {
 		{Name: "Key", Type: reflect.TypeFor[personKeyCommand](), Tag: `cmd:"" help:"Print the fingerprint of your key, by which you are invited."`},

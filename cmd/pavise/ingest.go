@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/pavise/pavise/internal/cloudtrail"
 	"github.com/pavise/pavise/internal/ingest"
 )
 
@@ -50,6 +51,22 @@ func (k *cohortCommand) run(ctx context.Context, c *cli) error {
 		return err
 	}
 	if result.Odd > 0 {
+		return &ending{code: foundSomething}
+	}
+	return nil
+}
+
+// cloudtrailCommand is pavise ingest cloudtrail: it reads files, needs no server, and records
+// nothing.
+type cloudtrailCommand struct{ ingest.CloudTrail }
+
+func (t *cloudtrailCommand) run(ctx context.Context, c *cli) error {
+	t.Say = c.saying()
+	result, err := t.Run(ctx)
+	if err := c.show(result, err); err != nil {
+		return err
+	}
+	if result.Verdict == cloudtrail.Broken {
 		return &ending{code: foundSomething}
 	}
 	return nil
