@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -68,6 +69,34 @@ func TestEvents(t *testing.T) {
 		if _, err := (&Trace{Told: Told{Events: []string{put(t, "events", text)}}}).Run(t.Context()); pavise.KindOf(err) != pavise.Invalid {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// TestOpenLineageClient reads the events of the package openlineage-python of PyPI, which
+// PAVISE_OPENLINEAGE names a Python that has, and finds what saw a row.
+func TestOpenLineageClient(t *testing.T) {
+	python := os.Getenv("PAVISE_OPENLINEAGE")
+	if python == "" {
+		t.Skip("PAVISE_OPENLINEAGE names no Python with the package openlineage-python")
+	}
+	rows, seal := put(t, "rows.csv", "a,b\n1,x\n2,y\n"), filepath.Join(t.TempDir(), "rows.seal")
+	made, err := (&dataset.Seal{Path: rows, Out: seal}).Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	events := filepath.Join(t.TempDir(), "events")
+	if out, err := exec.Command(python, "testdata/openlineage_events.py", events, made.Root.String()).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	saw, err := (&Expose{Content: put(t, "row", "2,y\n"), Told: Told{Events: []string{events}, Seal: []string{"s3://lake/flows=" + seal}}}).Run(t.Context())
+	if err != nil || saw.Events != 4 || len(saw.Unread) > 0 {
+		t.Fatalf("%+v, %v", saw, err)
+	}
+	if len(saw.Runs) != 1 || saw.Runs[0].Sure != lineage.Proven || saw.Runs[0].Run.State != "COMPLETE" || saw.Runs[0].Run.Parent == "" {
+		t.Errorf("runs: %+v", saw.Runs)
+	}
+	if len(saw.Models) != 1 || saw.Models[0].Dataset.Name != "fraud" {
+		t.Errorf("models: %+v", saw.Models)
 	}
 }
 
