@@ -140,7 +140,9 @@ func TestAttacks(t *testing.T) {
 			a.edit(t, digestName(2), `"awsAccountId"`, `"logFiles":[],"awsAccountId"`)
 		}, cloudtrail.Unreadable, digestName(2), true},
 		{"a digest of another bucket", func(_ *testing.T, a *madeTrail) { a.forge(2, func(d digestJSON) { d["digestS3Bucket"] = "attackers" }) }, cloudtrail.OtherBucket, digestName(2), true},
-		{"a digest of another account", func(_ *testing.T, a *madeTrail) { a.forge(2, func(d digestJSON) { d["awsAccountId"] = "999999999999" }) }, cloudtrail.Contradiction, digestName(2), true},
+		{"a digest of another account", func(_ *testing.T, a *madeTrail) {
+			a.forge(2, func(d digestJSON) { d["awsAccountId"] = "999999999999" })
+		}, cloudtrail.Contradiction, digestName(2), true},
 		{"a weaker algorithm", func(_ *testing.T, a *madeTrail) {
 			a.forge(2, func(d digestJSON) { d["digestSignatureAlgorithm"] = "SHA1withRSA" })
 		}, cloudtrail.Contradiction, digestName(2), true},
