@@ -121,8 +121,9 @@ func (m *Miner) take(text []byte, digits bool) {
 			w.hash = m.hash(text) | masked
 		}
 	case digits && m.mask:
-		w.text = m.masked(text)
-		if w.hash = m.hash(w.text); len(w.text) != len(text) || string(w.text) != string(text) {
+		var some bool
+		w.text, some = m.masked(text)
+		if w.hash = m.hash(w.text); some {
 			w.hash |= masked
 		}
 	default:

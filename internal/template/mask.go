@@ -2,43 +2,53 @@ package template
 
 import "bytes"
 
-// masked returns a word with <*> in place of what is a value by its form. A value begins and
-// ends where no letter or digit goes on:
+// masked returns a word with <*> in place of what is a value by its form, and whether there was
+// such. A value begins and ends where no letter or digit goes on:
 //
 //   - UUIDs, hardware addresses, and addresses of IPv6
 //   - 0x and hexadecimal digits, or eight of them with a digit from 0 to 9 among them
 //   - numbers, with a sign, and with points, commas and colons between digits: 3.5, 17:41:44,
 //     an address of IPv4 with its port
-func (m *Miner) masked(text []byte) []byte {
-	begin := len(m.scratch)
+func (m *Miner) masked(text []byte) (out []byte, some bool) {
+	begin, copied := len(m.scratch), 0
 	colon := bytes.IndexByte(text, ':') >= 0
 	boundary := true
-	for at := 0; at < len(text); {
-		if b := text[at]; boundary && (hexDigit[b] || b == '-' || b == '+' || b == ':') {
+	for at := 0; at < len(text); at++ {
+		b := text[at]
+		if boundary && (hexDigit[b] || b == '-' || b == '+' || b == ':') {
 			if n := value(text[at:], colon); n > 0 {
-				m.scratch = append(m.scratch, placeholder...)
-				at, boundary = at+n, false
+				m.scratch = append(append(m.scratch, text[copied:at]...), placeholder...)
+				at += n - 1
+				copied, boundary = at+1, false
 				continue
 			}
 		}
-		boundary = class[text[at]]&(letter|digit|high) == 0
-		m.scratch = append(m.scratch, text[at])
-		at++
+		boundary = class[b]&inWord == 0
 	}
-	return m.scratch[begin:]
+	if copied == 0 {
+		return text, false
+	}
+	m.scratch = append(m.scratch, text[copied:]...)
+	return m.scratch[begin:], true
 }
+
+// inWord are the bytes at which a value neither begins nor ends.
+const inWord = letter | digit | high
 
 // value returns the length of the value that a text begins with, or 0. Where there is no colon
 // in the word, it is no address.
 func value(text []byte, colon bool) int {
-	n := 0
-	if colon {
+	n := uuid(text)
+	if n == 0 && colon {
 		n = max(hardware(text), ipv6(text))
 	}
 	if n == 0 {
-		n = max(uuid(text), hexadecimal(text), number(text))
+		n = number(text)
 	}
-	if n < len(text) && n > 0 && class[text[n]]&(letter|digit|high) != 0 {
+	if n == 0 || n < len(text) && class[text[n]]&inWord != 0 {
+		n = hexadecimal(text)
+	}
+	if n > 0 && n < len(text) && class[text[n]]&inWord != 0 {
 		return 0
 	}
 	return n
@@ -136,18 +146,16 @@ func number(text []byte) int {
 	if text[0] == '-' || text[0] == '+' {
 		at = 1
 	}
-	begun := false
-	for at < len(text) {
-		isDigit := class[text[at]]&digit != 0
-		between := begun && (text[at] == '.' || text[at] == ',' || text[at] == ':') && at+1 < len(text) && class[text[at+1]]&digit != 0
-		if !isDigit && !between {
-			break
-		}
-		begun = true
-		at++
-	}
-	if !begun {
+	if at == len(text) || class[text[at]]&digit == 0 {
 		return 0
 	}
-	return at
+	for {
+		for at < len(text) && class[text[at]]&digit != 0 {
+			at++
+		}
+		if at+1 >= len(text) || text[at] != '.' && text[at] != ',' && text[at] != ':' || class[text[at+1]]&digit == 0 {
+			return at
+		}
+		at++
+	}
 }
