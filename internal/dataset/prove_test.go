@@ -2,6 +2,7 @@ package dataset
 
 import (
 	"bytes"
+	"context"
 	"crypto/ed25519"
 	"crypto/x509"
 	"encoding/json"
@@ -264,4 +265,46 @@ func TestAFalseTreeIsFound(t *testing.T) {
 	if _, err := (&Verify{Path: dir, Seal: seal}).Run(t.Context()); pavise.KindOf(err) != pavise.Unverified || !strings.Contains(message(err), "tree of contents") {
 		t.Error(err)
 	}
+}
+
+// FuzzProof reads anything as a proof, signed or not: none that was not made holds.
+func FuzzProof(f *testing.F) {
+	dir := write(f, map[string]string{"a.jsonl": joined(lines(40))})
+	out := filepath.Join(f.TempDir(), "s.seal")
+	if _, err := (&Seal{Path: dir, Out: out}).Run(context.Background()); err != nil {
+		f.Fatal(err)
+	}
+	private, public := keys(f)
+	for _, key := range []string{"", private} {
+		made, err := (&Prove{Seal: out, Row: 7, Key: key}).Run(context.Background())
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(made.text)
+	}
+	absent := filepath.Join(f.TempDir(), "absent")
+	put(f, absent, "nobody")
+	key, err := readVerifier(public)
+	if err != nil {
+		f.Fatal(err)
+	}
+	m, err := readManifest(out)
+	if err != nil {
+		f.Fatal(err)
+	}
+	digest := rowseal.Hash(proof.Leaf([]byte("nobody")))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		for _, k := range []ed25519.PublicKey{nil, key} {
+			said, _, err := openStatement[rowseal.RowProof](text, predicateRow, k)
+			if err == nil {
+				err = said.Predicate.Check(m.Root, &digest)
+				if err == nil && said.Predicate.Member {
+					t.Fatal("a row is proved that is not there")
+				}
+			}
+			if err != nil && pavise.KindOf(err) != pavise.Invalid && pavise.KindOf(err) != pavise.Unverified {
+				t.Fatal(err)
+			}
+		}
+	})
 }
