@@ -21,7 +21,7 @@ type Seal struct {
 
 	Path    string   `arg:"" help:"The file or directory to seal."`
 	Out     string   `short:"o" help:"Where the seal goes; the index goes beside it, as FILE.rows. Nothing may be there (default: PATH.seal)." placeholder:"FILE"`
-	As      string   `help:"Take every file for this instead of what its name says: auto, csv, jsonl, parquet or blocks." default:"auto" enum:"auto,csv,jsonl,parquet,blocks"`
+	Format  string   `help:"Take every file for this instead of what its name says: auto, csv, jsonl, parquet or blocks." default:"auto" enum:"auto,csv,jsonl,parquet,blocks"`
 	ByBlock []string `help:"Seal files of this name by their bytes alone, with * and ? for any; may be repeated." placeholder:"PATTERN"`
 	Key     string   `help:"Sign the seal with this Ed25519 key (PEM), into FILE.dsse." placeholder:"FILE"`
 }
@@ -149,8 +149,8 @@ func (s *Seal) format(p *place) func(string) rowseal.Format {
 				}
 			}
 		}
-		if s.As != "" && s.As != "auto" {
-			return rowseal.Format(s.As)
+		if s.Format != "" && s.Format != "auto" {
+			return rowseal.Format(s.Format)
 		}
 		return formatOf(name)
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/pavise/pavise"
@@ -94,7 +93,13 @@ func (v *Verify) Run(ctx context.Context) (*Verified, error) {
 	if err != nil {
 		return nil, err
 	}
-	return result, v.compare(ctx, m, x, sections, result)
+	err = v.compare(ctx, m, x, sections, result)
+	for i := range result.Differences {
+		if p.one != "" {
+			result.Differences[i].File = p.one // a seal of one file has no name for it
+		}
+	}
+	return result, err
 }
 
 // otherShape refuses to hold a file to the seal of a directory, and the other way round.
@@ -198,7 +203,7 @@ func (v *Verified) Print(w io.Writer) {
 	} else {
 		fmt.Fprintf(w, "%s is not as it was sealed: %s.\n", rowseal.Shown(v.Path), counted(uint64(len(v.Differences)), "difference"))
 	}
-	printDifferences(w, v.Differences, filepath.Base(v.Path))
+	printDifferences(w, v.Differences, "")
 	fmt.Fprintln(w)
 	fact(w, "root", "%s", v.Root)
 	if v.Trusted > 0 {

@@ -28,9 +28,12 @@ func NewManifest(ctx context.Context, sections []Section, workers int) (*Manifes
 		}
 		m.Contents = &Contents{tree.bits, Digest(root)}
 	}
-	m.Root = m.summit().root()
+	m.SetRoot()
 	return m, nil
 }
+
+// SetRoot makes the root that of what the manifest says.
+func (m *Manifest) SetRoot() { m.Root = m.summit().root() }
 
 // of makes the tree one of these sections.
 func (c *contents) of(sections []Section, rows uint64) {

@@ -2,6 +2,7 @@ package rowseal
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -110,6 +111,7 @@ type contents struct {
 	bits    int
 	rows    []stretch
 	workers int
+	most    uint32                               // rows that are sorted at a time; 0: maxHeld
 	leaf    func(bucket uint64, leaf hash)       // is told of each entry, in order; nil: nobody asks
 	node    func(level int, n uint64, root hash) // and of each complete subtree
 }
@@ -154,10 +156,11 @@ func (c *contents) scan(ctx context.Context, do func(digests []byte)) error {
 // root returns the root of the tree. It goes through the rows once for every maxHeld of
 // them, so that memory stays the same.
 func (c *contents) root(ctx context.Context) (hash, error) {
+	most := cmp.Or(c.most, maxHeld)
 	counts := make([]uint32, 1<<c.bits)
 	err := c.scan(ctx, func(digests []byte) {
 		for ; len(digests) > 0; digests = digests[sha256.Size:] {
-			if n := &counts[bucketOf(digests, c.bits)]; *n < maxHeld {
+			if n := &counts[bucketOf(digests, c.bits)]; *n < most { // what is crowded is crowded
 				*n++
 			}
 		}
@@ -176,12 +179,12 @@ func (c *contents) root(ctx context.Context) (hash, error) {
 	leaves := make([]hash, 0, 1<<14)
 	for lo := 0; lo < len(counts); {
 		hi, held := lo, 0
-		for hi < len(counts) && (hi == lo || held+int(counts[hi]) <= maxHeld) {
+		for hi < len(counts) && held < int(most) && held+int(counts[hi]) <= int(most) && (hi == lo || counts[hi] < most) {
 			held += int(counts[hi])
 			hi++
 		}
 		leaves = slices.Grow(leaves[:0], hi-lo)[:hi-lo]
-		if hi-lo == 1 && held == maxHeld {
+		if hi-lo == 1 && held == int(most) {
 			err = c.crowded(ctx, uint64(lo), leaves)
 		} else {
 			err = c.run(ctx, uint64(lo), counts[lo:hi], held, leaves)
