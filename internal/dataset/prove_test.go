@@ -288,7 +288,7 @@ func FuzzProof(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	m, err := readManifest(out)
+	m, err := ReadManifest(out)
 	if err != nil {
 		f.Fatal(err)
 	}
