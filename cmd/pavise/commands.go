@@ -84,14 +84,17 @@ var nounHelp = map[string]string{
 	"finding":   "What a person should look at, out of the evidence log.",
 	"siem":      "Where findings are sent: signed webhooks.",
 	"subject":   "The people whose data the log keeps, and forgetting them.",
+	"dataset":   "What models are trained on: sealed, held to the seal, proved. Works on files, without a server.",
 	"archive":   "Where whole segments of the log go, and how long they stay.",
 	"watermark": "Marks in a model's answers, and finding them in a copy. All but export works on files, without a server.",
+	"ingest":    "What comes in: logs and what they are made of, and data held to contracts. Works on files, without a server.",
 	"redteam":   "Attacks on models of our own, to measure what they give away. Works on files, without a server.",
 }
 
 // fileCommands are commands that work on files, beside the verbs of their noun, if it has
 // any.
 var fileCommands = map[string][]reflect.StructField{
+	"dataset": datasetCommands,
 	"ledger": {
 		{Name: "Verify", Type: reflect.TypeFor[verifyCommand](), Tag: `cmd:"" help:"Prove a log, or one record in a proof file, offline."`},
 		{Name: "Follow", Type: reflect.TypeFor[followCommand](), Tag: `cmd:"" help:"Print records as they come, one a line."`},
@@ -106,6 +109,13 @@ var fileCommands = map[string][]reflect.StructField{
 		{Name: "Calibrate", Type: reflect.TypeFor[calibrateCommand](), Tag: `cmd:"" help:"Learn from recorded traffic what honest clients are like."`},
 		{Name: "Replay", Type: reflect.TypeFor[replayCommand](), Tag: `cmd:"" help:"Look for clients that copy a model in recorded traffic."`},
 		{Name: "Coverage", Type: reflect.TypeFor[coverageCommand](), Tag: `cmd:"" help:"Learn from records from where on embeddings may get noise."`},
+	},
+	"ingest": {
+		{Name: "Templates", Type: reflect.TypeFor[templatesCommand](), Tag: `cmd:"" help:"Say what a log is made of: the templates of its lines."`},
+		{Name: "Cohort", Type: reflect.TypeFor[cohortCommand](), Tag: `cmd:"" help:"Say which of several like pods writes another log than its siblings."`},
+		{Name: "Cloudtrail", Type: reflect.TypeFor[cloudtrailCommand](), Tag: `cmd:"" help:"Say whether the log files of an AWS account are as AWS wrote them, by its digests."`},
+		{Name: "Draft", Type: reflect.TypeFor[draftCommand](), Tag: `cmd:"" help:"Draft a data contract from rows as the source sends them on a good day."`},
+		{Name: "Check", Type: reflect.TypeFor[checkCommand](), Tag: `cmd:"" help:"Hold rows to a data contract (Open Data Contract Standard)."`},
 	},
 	"person": {
 		{Name: "Key", Type: reflect.TypeFor[personKeyCommand](), Tag: `cmd:"" help:"Print the fingerprint of your key, by which you are invited."`},

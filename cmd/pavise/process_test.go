@@ -234,6 +234,7 @@ var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
 		fmt.Fprintln(ts.Stdout(), text)
 	},
 	"traffic": writeTraffic,
+	"logs":    writeLogs,
 	// json fails unless what the last command printed is JSON.
 	"json": func(ts *testscript.TestScript, _ bool, args []string) {
 		if text := ts.ReadFile(args[0]); !json.Valid([]byte(text)) {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 
 	"github.com/pavise/pavise/internal/installation"
@@ -35,9 +34,7 @@ func (c *cli) prepare(s *redteam.Setting) {
 	if s.Token = c.Token; c.Data != installation.DefaultData {
 		s.Data = string(c.Data)
 	}
-	if !c.JSON {
-		s.Say = func(text string) { fmt.Fprintf(c.stderr.Progress, "\r\033[K%s", text); c.counts = true }
-	}
+	s.Say = c.saying()
 }
 
 // show prints what came of an attack.

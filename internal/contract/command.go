@@ -16,14 +16,14 @@ import (
 	"github.com/pavise/pavise/internal/table"
 )
 
-// Inferring is pavise ingest contract infer. Its fields are flags of the command line.
-type Inferring struct {
+// Drafting is pavise ingest draft. Its fields are flags of the command line.
+type Drafting struct {
 	File string `arg:"" help:"Rows as the source sends them on a good day: CSV, JSONL or NPY." placeholder:"FILE"`
 	Out  string `short:"o" help:"Where the contract goes; it must not be there (default: the terminal)." placeholder:"FILE"`
 }
 
 // Help is the text behind the command's flags.
-func (*Inferring) Help() string {
+func (*Drafting) Help() string {
 	return `Drafts a contract (Open Data Contract Standard 3.1.0) from rows: types, columns that
 are always there, bounds of numbers, and the values of columns that have few. It
 promises what was seen and nothing more. Read it and loosen it: bounds that are too
@@ -31,12 +31,12 @@ tight refuse good rows.
 
 For example:
 
-  pavise ingest contract infer payments.csv -o payments.yaml`
+  pavise ingest draft payments.csv -o payments.yaml`
 }
 
 // Run drafts the contract, writes it and returns it. Errors are of kind Invalid, NotFound,
 // Denied or Conflict.
-func (x *Inferring) Run(context.Context) (*Contract, error) {
+func (x *Drafting) Run(context.Context) (*Contract, error) {
 	f, err := table.Open(x.File, table.Options{})
 	if err != nil {
 		return nil, err
@@ -70,7 +70,7 @@ func write(path string, text []byte) error {
 	return nil
 }
 
-// Checking is pavise ingest contract check. Its fields are flags of the command line.
+// Checking is pavise ingest check. Its fields are flags of the command line.
 type Checking struct {
 	File     string `arg:"" help:"The rows: CSV, JSONL or NPY." placeholder:"FILE"`
 	Contract string `help:"The contract: YAML, Open Data Contract Standard 3.0 or 3.1." required:"" placeholder:"FILE"`
@@ -88,7 +88,7 @@ nothing can be said: the contract or the file cannot be read.
 
 For example:
 
-  pavise ingest contract check payments.csv --contract payments.yaml`
+  pavise ingest check payments.csv --contract payments.yaml`
 }
 
 // Checked is what a check found.

@@ -236,11 +236,11 @@ func TestCheckingFiles(t *testing.T) {
 		return path
 	}
 	rows := put("rows.csv", "a,b\n1,2\n3,4\n")
-	made, err := (&Inferring{File: rows, Out: filepath.Join(dir, "c.yaml")}).Run(t.Context())
+	made, err := (&Drafting{File: rows, Out: filepath.Join(dir, "c.yaml")}).Run(t.Context())
 	if err != nil || made.ID != "rows" {
 		t.Fatal(made, err)
 	}
-	if _, err := (&Inferring{File: rows, Out: filepath.Join(dir, "c.yaml")}).Run(t.Context()); err == nil {
+	if _, err := (&Drafting{File: rows, Out: filepath.Join(dir, "c.yaml")}).Run(t.Context()); err == nil {
 		t.Error("a contract was written over")
 	}
 	good, err := (&Checking{File: rows, Contract: filepath.Join(dir, "c.yaml")}).Run(t.Context())

@@ -275,5 +275,5 @@ func (p *Property) column() string {
 }
 
 func wrong(name, format string, args ...any) error {
-	return &pavise.Error{Kind: pavise.Invalid, Msg: name + ": " + fmt.Sprintf(format, args...), Hint: "see the Open Data Contract Standard 3.1.0; pavise ingest contract infer drafts one"}
+	return &pavise.Error{Kind: pavise.Invalid, Msg: name + ": " + fmt.Sprintf(format, args...), Hint: "see the Open Data Contract Standard 3.1.0; pavise ingest draft drafts one"}
 }

@@ -250,23 +250,33 @@ func (r *reader) uses(field string) []Use {
 	return uses
 }
 
-// use reads a dataset with those of its facets that say which bytes are meant.
+// use reads a dataset with those of its facets that say which bytes are meant. Producers
+// put them among the facets of the dataset, or among those of this one use of it.
 func (r *reader) use() Use {
 	u := Use{Dataset: r.name()}
-	if !r.has("facets") {
-		return u
-	}
-	facets := r.child("facets")
-	if facets.has("pavise_seal") {
-		u.Root, u.Rows = facets.child("pavise_seal").seal()
-	}
-	if facets.has("version") {
-		u.Version = facets.child("version").text("datasetVersion", true)
-	}
-	if facets.has("datasetType") {
-		u.Type = facets.child("datasetType").text("datasetType", true)
+	for _, field := range []string{"facets", "inputFacets", "outputFacets"} {
+		if r.has(field) {
+			r.child(field).facets(&u)
+		}
 	}
 	return u
+}
+
+// facets reads the facets of one use. What two places say of it must be the same.
+func (r *reader) facets(u *Use) {
+	if r.has("pavise_seal") {
+		root, rows := r.child("pavise_seal").seal()
+		if u.Root != "" && (u.Root != root || u.Rows != rows) {
+			r.fail("pavise_seal", "is another seal than the dataset's other facets have")
+		}
+		u.Root, u.Rows = root, rows
+	}
+	if r.has("version") {
+		u.Version = r.child("version").text("datasetVersion", true)
+	}
+	if r.has("datasetType") {
+		u.Type = r.child("datasetType").text("datasetType", true)
+	}
 }
 
 // seal reads our own facet, of which nothing is guessed.

@@ -48,6 +48,14 @@ func TestParseEvent(t *testing.T) {
 	}
 }
 
+// TestFacetsOfAUse has the seal among the facets of one use of a dataset.
+func TestFacetsOfAUse(t *testing.T) {
+	text := strings.Replace(strings.Replace(full, `"name": "rows", "facets"`, `"name": "rows", "inputFacets"`, 1), `, "inputFacets": {}}`, `}`, 1)
+	if e, err := ParseEvent([]byte(text)); err != nil || e.Inputs[0].Root != aRoot || e.Inputs[0].Version != "v7" {
+		t.Errorf("%+v, %v", e, err)
+	}
+}
+
 func TestParseEventOfDatasetAndJob(t *testing.T) {
 	const head = `{"eventTime": "2026-11-27T10:00:00Z", "producer": "p", "schemaURL": "s", `
 	got, err := ParseEvent([]byte(head + `"run": null, "dataset": {"namespace": "n", "name": "d"}}`))
@@ -99,6 +107,7 @@ func TestParseEventRefuses(t *testing.T) {
 		"root in capitals":      {swap(aRoot, strings.ToUpper(aRoot)), "64 hex digits"},
 		"another algorithm":     {swap(`"sha256"`, `"md5"`), "md5"},
 		"rows below nothing":    {swap(`"rows": 12`, `"rows": -1`), "no count"},
+		"two seals":             {swap(`"inputFacets": {}`, `"inputFacets": {"pavise_seal": {"root": "`+bRoot+`"}}`), "another seal"},
 		"rows in pieces":        {swap(`"rows": 12`, `"rows": 1.5`), "no count"},
 	} {
 		if _, err := ParseEvent([]byte(c.text)); err == nil || !strings.Contains(err.Error(), c.says) {

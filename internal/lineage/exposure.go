@@ -12,8 +12,8 @@ type Sureness string
 // How sure an exposure is.
 const (
 	Proven   Sureness = "proven"   // every step names a seal that holds
-	Claimed  Sureness = "claimed"  // every step names a seal, and not every one is known here
-	Possible Sureness = "possible" // some step goes by a dataset's name alone, or by a refuted claim
+	Claimed  Sureness = "claimed"  // every read names a seal, and not every step one that is known here
+	Possible Sureness = "possible" // some read goes by a dataset's name alone, or by a refuted claim
 )
 
 // weaker returns the weaker of two.
@@ -169,15 +169,16 @@ func (w *walk) writes(run Exposed) {
 	}
 }
 
-// sureOf is how sure a claim to have written makes what follows from it.
+// sureOf is how sure it is that a run wrote what it says. One that names no seal of what it
+// wrote wrote something under that name: who reads that goes by the name alone.
 func sureOf(s Standing) Sureness {
 	switch s {
 	case Sealed:
 		return Proven
-	case Unknown:
-		return Claimed
+	case Refuted:
+		return Possible
 	}
-	return Possible
+	return Claimed
 }
 
 func (w *walk) result() Exposure {

@@ -98,6 +98,11 @@ func (g *Graph) AddSeal(s Seal) {
 	}
 }
 
+// Datasets returns the datasets that runs read or wrote, in order.
+func (g *Graph) Datasets() []Dataset {
+	return slices.SortedFunc(maps.Keys(g.byData), byName)
+}
+
 func (g *Graph) init() {
 	if g.runs != nil {
 		return
@@ -185,6 +190,8 @@ func (g *Graph) Judge(u Use) (Standing, string) {
 		return Refuted, fmt.Sprintf("the seal is one of %s, and this dataset never had it", others[0])
 	case len(seals) > 0:
 		return Refuted, fmt.Sprintf("this dataset has %d seals, and that is none of them", len(seals))
+	case len(others) == 1 && others[0] == Dataset{}:
+		return Unknown, "the seal is known, and nobody says of which dataset it is"
 	case len(others) > 0:
 		return Unknown, fmt.Sprintf("the seal is one of %s, and none is known of this dataset", others[0])
 	}

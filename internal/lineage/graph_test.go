@@ -110,8 +110,8 @@ func TestExposed(t *testing.T) {
 	for _, e := range seen.Models {
 		models = append(models, e.Dataset.Name+" "+string(e.Sure))
 	}
-	// A model of a run that names no seal of what it wrote is no surer than possible.
-	if got := strings.Join(models, ", "); got != "copied possible, liar possible, vague possible, fraud possible" {
+	// A run that names no seal of the model that it wrote makes it no surer than claimed.
+	if got := strings.Join(models, ", "); got != "copied claimed, fraud claimed, liar possible, vague possible" {
 		t.Errorf("models: %s", got)
 	}
 	if len(seen.Datasets) != 1 || seen.Datasets[0].Dataset.Name != "clean" || seen.Datasets[0].Sure != Proven {

@@ -6,6 +6,9 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 )
 
+// Hash is a node of a tree, for who does no arithmetic of trees of its own.
+type Hash = tlog.Hash
+
 // Leaf returns the leaf hash of an entry: SHA-256(0x00 ‖ entry) (RFC 6962,
 // section 2.1).
 func Leaf(entry []byte) tlog.Hash { return tlog.RecordHash(entry) }

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"reflect"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/dataset"
+	"github.com/pavise/pavise/internal/exposure"
+)
+
+// datasetCommands are the commands about what models are trained on.
+var datasetCommands = []reflect.StructField{
+	{Name: "Seal", Type: reflect.TypeFor[sealCommand](), Tag: `cmd:"" help:"Seal files, so that every change is named by its row."`},
+	{Name: "Verify", Type: reflect.TypeFor[datasetVerifyCommand](), Tag: `cmd:"" help:"Hold files to their seal."`},
+	{Name: "Diff", Type: reflect.TypeFor[datasetDiffCommand](), Tag: `cmd:"" help:"Say what lies between two seals."`},
+	{Name: "Prove", Type: reflect.TypeFor[datasetProveCommand](), Tag: `cmd:"" help:"Prove that a row was sealed, or that none like it was; or check such a proof."`},
+	{Name: "Lineage", Type: reflect.TypeFor[lineageCommand](), Tag: `cmd:"" help:"Say what is behind a dataset or model, and what came after it."`},
+	{Name: "Exposed", Type: reflect.TypeFor[exposedCommand](), Tag: `cmd:"" help:"Say which runs and models saw a row."`},
+}
+
+// The dataset commands work on files, need no server, and record nothing.
+type (
+	sealCommand          struct{ dataset.Seal }
+	datasetVerifyCommand struct{ dataset.Verify }
+	datasetDiffCommand   struct{ dataset.Compare }
+	datasetProveCommand  struct{ dataset.Prove }
+	lineageCommand       struct{ exposure.Trace }
+	exposedCommand       struct{ exposure.Expose }
+)
+
+func (s *sealCommand) run(ctx context.Context, c *cli) error {
+	s.Say = c.watched()
+	made, err := s.Run(ctx)
+	return c.show(made, err)
+}
+
+func (v *datasetVerifyCommand) run(ctx context.Context, c *cli) error {
+	v.Say = c.watched()
+	verified, err := v.Run(ctx)
+	return c.showFound(verified, err, func() bool { return !verified.Clean })
+}
+
+func (d *datasetDiffCommand) run(ctx context.Context, c *cli) error {
+	compared, err := d.Run(ctx)
+	return c.showFound(compared, err, func() bool { return !compared.Same })
+}
+
+func (p *datasetProveCommand) run(ctx context.Context, c *cli) error {
+	proved, err := p.Run(ctx)
+	if err != nil && p.Check != "" && pavise.KindOf(err) == pavise.Unverified {
+		return &ending{foundSomething, err}
+	}
+	return c.show(proved, err)
+}
+
+func (t *lineageCommand) run(ctx context.Context, c *cli) error {
+	traced, err := t.Run(ctx)
+	return c.showFound(traced, err, func() bool { return traced.Refuted > 0 })
+}
+
+func (x *exposedCommand) run(ctx context.Context, c *cli) error {
+	exposed, err := x.Run(ctx)
+	return c.showFound(exposed, err, func() bool { return exposed.Found() })
+}
+
+// watched shows how far long work is, to whoever watches.
+func (c *cli) watched() func(text string) {
+	if c.JSON {
+		return nil
+	}
+	return func(text string) { fmt.Fprintf(c.stderr.Progress, "\r\033[K%s", text); c.counts = true }
+}
+
+// showFound prints what came of a search, and ends with the exit code for it.
+func (c *cli) showFound(result interface{ Print(io.Writer) }, err error, found func() bool) error {
+	if err := c.show(result, err); err != nil {
+		return err
+	}
+	if found() {
+		return &ending{code: foundSomething}
+	}
+	return nil
+}

@@ -1,0 +1,610 @@
+package dataset
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/parquet-go/parquet-go"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/rowseal"
+)
+
+// write makes files below a new directory.
+func write(t testing.TB, files map[string]string) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "data")
+	for name, text := range files {
+		put(t, filepath.Join(dir, name), text)
+	}
+	return dir
+}
+
+func put(t testing.TB, name, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// sealOf seals a path beside it.
+func sealOf(t testing.TB, path string) (string, *Sealed) {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "s.seal")
+	made, err := (&Seal{Path: path, Out: out}).Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out, made
+}
+
+func verify(t testing.TB, v Verify) *Verified {
+	t.Helper()
+	got, err := v.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+// lines makes rows of JSONL.
+func lines(n int) []string {
+	rows := make([]string, n)
+	for i := range rows {
+		rows[i] = fmt.Sprintf(`{"id":%d,"text":"row %d of a file"}`, i, i*i)
+	}
+	return rows
+}
+
+func joined(rows []string) string { return strings.Join(rows, "\n") + "\n" }
+
+// records makes a CSV whose cells have quotes, separators and line ends in them.
+func records(n int) []string {
+	rows := []string{"id,name,note"}
+	for i := range n {
+		rows = append(rows, fmt.Sprintf("%d,\"name, %d\",\"said \"\"%d\"\"\nand left\"", i, i, i*7))
+	}
+	return rows
+}
+
+type item struct {
+	ID   int64  `parquet:"id"`
+	Name string `parquet:"name"`
+}
+
+func parquetOf(t testing.TB, items []item, options ...parquet.WriterOption) string {
+	t.Helper()
+	var b bytes.Buffer
+	w := parquet.NewGenericWriter[item](&b, options...)
+	if _, err := w.Write(items); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+func items(n int) []item {
+	list := make([]item, n)
+	for i := range list {
+		list[i] = item{int64(i), fmt.Sprint("item ", i)}
+	}
+	return list
+}
+
+// TestSealIsOfTheContent seals the same content in two places: the same seal comes out, and
+// another one for everything that differs.
+func TestSealIsOfTheContent(t *testing.T) {
+	files := map[string]string{
+		"a.csv": joined(records(700)), "b/c.jsonl": joined(lines(3000)), "b/d.parquet": parquetOf(t, items(900)), "b.bin": strings.Repeat("x", 200_000), "empty.csv": "", "empty.bin": "",
+	}
+	one, first := sealOf(t, write(t, files))
+	two, second := sealOf(t, write(t, files))
+	a, _ := os.ReadFile(one)
+	b, _ := os.ReadFile(two)
+	if first.Root != second.Root || !bytes.Equal(a, b) {
+		t.Fatalf("%s and %s", first.Root, second.Root)
+	}
+	if first.Files != 6 || first.ByRow != 4 || first.Rows != 701+3000+900 {
+		t.Errorf("%+v", first)
+	}
+	for name := range files {
+		other := map[string]string{}
+		for n, text := range files {
+			other[n] = text
+		}
+		other[name] += "y"
+		if name == "b/d.parquet" {
+			other[name] = parquetOf(t, items(901))
+		}
+		if name == "a.csv" {
+			other[name] += ",,\n"
+		}
+		if _, made := sealOf(t, write(t, other)); made.Root == first.Root {
+			t.Errorf("%s changed, and the root did not", name)
+		}
+		delete(other, name)
+		other["z"+name] = files[name]
+		if _, made := sealOf(t, write(t, other)); made.Root == first.Root {
+			t.Errorf("%s was renamed, and the root did not change", name)
+		}
+	}
+}
+
+// TestWorkersDoNotMatter seals a large file by several workers and by one.
+func TestWorkersDoNotMatter(t *testing.T) {
+	dir := write(t, map[string]string{"big.csv": joined(records(250_000)), "big.jsonl": joined(lines(250_000)), "big.bin": joined(lines(250_000))})
+	roots := map[rowseal.Digest]bool{}
+	for _, workers := range []int{1, 2, 5} {
+		p, err := openPlace(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		entries, err := p.entries(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		room, err := os.Create(filepath.Join(t.TempDir(), "room"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := &sealer{place: p, format: formatOf, workers: workers, meter: &meter{}}
+		var sections []rowseal.Section
+		if err := s.all(t.Context(), entries, room, 0, func(made rowseal.Section) error { sections = append(sections, made); return nil }); err != nil {
+			t.Fatal(err)
+		}
+		m, err := rowseal.NewManifest(t.Context(), sections, workers)
+		if err != nil {
+			t.Fatal(err)
+		}
+		roots[m.Root] = true
+		p.close()
+		room.Close()
+	}
+	if len(roots) != 1 {
+		t.Errorf("%d roots of the same content", len(roots))
+	}
+}
+
+// TestEveryChangeIsNamed changes files in many ways, and wants the very rows back.
+func TestEveryChangeIsNamed(t *testing.T) {
+	rows, csv := lines(5000), records(2000)
+	files := map[string]string{
+		"a.jsonl": joined(rows), "b.csv": joined(csv), "c.bin": strings.Repeat("0123456789abcdef", 20_000), "d.parquet": parquetOf(t, items(500)), "e.jsonl": "{}\n{}\n{}\n",
+	}
+	edit := func(list []string, at int, to ...string) string {
+		return joined(slices.Concat(list[:at], to, list[at+1:]))
+	}
+	changed := items(500)
+	changed[321].Name = "poison"
+	for _, tt := range []struct {
+		name, file, to string
+		want           Difference
+	}{
+		{"a byte", "a.jsonl", edit(rows, 3141, strings.Replace(rows[3141], "row", "rov", 1)), Difference{Changed: []uint64{3142}}},
+		{"the first row", "a.jsonl", edit(rows, 0, "x"), Difference{Changed: []uint64{1}}},
+		{"the last row", "a.jsonl", edit(rows, 4999, "x"), Difference{Changed: []uint64{5000}}},
+		{"a row put in", "a.jsonl", edit(rows, 100, rows[100], "new"), Difference{Added: []uint64{102}}},
+		{"a row taken out", "a.jsonl", edit(rows, 2000), Difference{Removed: []uint64{2001}}},
+		{"the same row once more", "e.jsonl", "{}\n{}\n{}\n{}\n", Difference{Added: []uint64{4}}},
+		{"no line end", "a.jsonl", strings.TrimSuffix(joined(rows), "\n"), Difference{Note: "its rows are the same; how lines end, or a byte order mark, is not"}},
+		{"CRLF", "a.jsonl", strings.ReplaceAll(joined(rows), "\n", "\r\n"), Difference{Note: "its rows are the same; how lines end, or a byte order mark, is not"}},
+		{"a byte order mark", "b.csv", "\ufeff" + joined(csv), Difference{Note: "its rows are the same; how lines end, or a byte order mark, is not"}},
+		{"a cell", "b.csv", edit(csv, 1500, "1500,x,y"), Difference{Changed: []uint64{1501}}},
+		{"a ragged row", "b.csv", edit(csv, 1500, "1500,x"), Difference{Changed: []uint64{1501}}},
+		{"a quote too many", "b.csv", edit(csv, 1500, "1500,x\",y"), Difference{}},
+		{"a block", "c.bin", files["c.bin"][:100_000] + "!" + files["c.bin"][100_001:], Difference{Blocks: []uint64{2}}},
+		{"a Parquet row", "d.parquet", parquetOf(t, changed), Difference{Changed: []uint64{322}}},
+		{"Parquet packed anew", "d.parquet", parquetOf(t, items(500), parquet.Compression(&parquet.Zstd)), Difference{Note: "its rows are the same; the bytes that say them are not", Blocks: []uint64{1}}},
+		{"a broken footer", "d.parquet", files["d.parquet"][:len(files["d.parquet"])-1] + "?", Difference{Blocks: []uint64{1}}},
+		{"NULs", "a.jsonl", edit(rows, 7, "\x00\x00"), Difference{Changed: []uint64{8}}},
+		{"no UTF-8", "a.jsonl", edit(rows, 8, "\xff\xfe"), Difference{Changed: []uint64{9}}},
+		{"UTF-16", "a.jsonl", "\xff\xfe{\x00}\x00", Difference{}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := write(t, files)
+			seal, _ := sealOf(t, dir)
+			put(t, filepath.Join(dir, tt.file), tt.to)
+			got := verify(t, Verify{Path: dir, Seal: seal})
+			if got.Clean || len(got.Differences) != 1 {
+				t.Fatalf("%+v", got)
+			}
+			d := got.Differences[0]
+			if d.File != tt.file || d.What != fileChanged {
+				t.Errorf("%+v", d)
+			}
+			if tt.want.Changed == nil && tt.want.Added == nil && tt.want.Removed == nil && tt.want.Blocks == nil && tt.want.Note == "" {
+				if d.Note == "" && d.Counts == nil {
+					t.Errorf("nothing is said: %+v", d)
+				}
+				return
+			}
+			if !slices.Equal(d.Changed, tt.want.Changed) || !slices.Equal(d.Added, tt.want.Added) || !slices.Equal(d.Removed, tt.want.Removed) ||
+				!slices.Equal(d.Blocks, tt.want.Blocks) || tt.want.Note != "" && d.Note != tt.want.Note {
+				t.Errorf("%+v", d)
+			}
+		})
+	}
+}
+
+// TestFilesComeAndGo adds, removes and renames files.
+func TestFilesComeAndGo(t *testing.T) {
+	dir := write(t, map[string]string{"a.csv": "x,y\n1,2\n", "b.csv": "x,y\n3,4\n", "c.csv": "x,y\n5,6\n"})
+	seal, _ := sealOf(t, dir)
+	if got := verify(t, Verify{Path: dir, Seal: seal}); !got.Clean {
+		t.Fatalf("%+v", got)
+	}
+	os.Remove(filepath.Join(dir, "a.csv"))
+	os.Rename(filepath.Join(dir, "b.csv"), filepath.Join(dir, "z.csv"))
+	put(t, filepath.Join(dir, "new.txt"), "new")
+	for _, fast := range []bool{false, true} {
+		got := verify(t, Verify{Path: dir, Seal: seal, Fast: fast})
+		var said []string
+		for _, d := range got.Differences {
+			said = append(said, strings.TrimSpace(d.What+" "+d.File+" "+d.To))
+		}
+		if !slices.Equal(said, []string{"removed a.csv", "renamed b.csv z.csv", "added new.txt"}) {
+			t.Errorf("%q", said)
+		}
+	}
+}
+
+// TestFastBelievesHints changes a byte and puts the times back: all but --fast see it, and
+// that says that it did not look.
+func TestFastBelievesHints(t *testing.T) {
+	dir := write(t, map[string]string{"a.jsonl": joined(lines(100)), "b.jsonl": joined(lines(50))})
+	seal, _ := sealOf(t, dir)
+	got := verify(t, Verify{Path: dir, Seal: seal, Fast: true})
+	if !got.Clean || got.Trusted != 2 {
+		t.Errorf("%+v", got)
+	}
+	put(t, filepath.Join(dir, "a.jsonl"), joined(append(lines(99), "x")))
+	got = verify(t, Verify{Path: dir, Seal: seal, Fast: true})
+	if got.Clean || got.Trusted != 1 || !slices.Equal(got.Differences[0].Changed, []uint64{100}) {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestDiffNamesRows compares seals at random: what it says, done to one content, makes the
+// other.
+func TestDiffNamesRows(t *testing.T) {
+	chance := rand.New(rand.NewPCG(1, 2))
+	for range 12 {
+		before := lines(chance.IntN(3000) + 1)
+		if chance.IntN(2) == 0 {
+			for i := range before {
+				before[i] = fmt.Sprint(chance.IntN(5)) // few different rows
+			}
+		}
+		now := slices.Clone(before)
+		for range chance.IntN(12) {
+			at := chance.IntN(len(now) + 1)
+			switch chance.IntN(3) {
+			case 0:
+				now = slices.Insert(now, at, fmt.Sprint("new ", chance.IntN(9)))
+			case 1:
+				if at < len(now) && len(now) > 1 {
+					now = slices.Delete(now, at, at+1)
+				}
+			default:
+				if at < len(now) {
+					now[at] = fmt.Sprint("changed ", at)
+				}
+			}
+		}
+		a, _ := sealOf(t, filepath.Join(write(t, map[string]string{"x.jsonl": joined(before)}), "x.jsonl"))
+		b, _ := sealOf(t, filepath.Join(write(t, map[string]string{"y.jsonl": joined(now)}), "y.jsonl"))
+		got, err := (&Compare{Old: a, New: b}).Run(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Same != slices.Equal(before, now) {
+			t.Fatalf("same: %v", got.Same)
+		}
+		if got.Same {
+			continue
+		}
+		if made := follow(before, now, got.Differences[0]); !slices.Equal(made, now) {
+			t.Fatalf("what the difference says makes another content: %+v", got.Differences[0])
+		}
+	}
+}
+
+// follow does to rows what a difference says.
+func follow(before, now []string, d Difference) []string {
+	change := map[uint64]bool{}
+	for _, row := range d.Changed {
+		change[row] = true
+	}
+	gone := map[uint64]bool{}
+	for _, row := range d.Removed {
+		gone[row] = true
+	}
+	changedNow := d.ChangedNow
+	if changedNow == nil {
+		changedNow = d.Changed
+	}
+	fresh := map[uint64]bool{}
+	for _, row := range slices.Concat(d.Added, changedNow) {
+		fresh[row] = true
+	}
+	var kept, made []string
+	for i, row := range before {
+		if n := uint64(i + 1); !change[n] && !gone[n] {
+			kept = append(kept, row)
+		}
+	}
+	for i := range now {
+		if fresh[uint64(i+1)] {
+			made = append(made, now[i])
+		} else if len(kept) > 0 {
+			made, kept = append(made, kept[0]), kept[1:]
+		}
+	}
+	return append(made, kept...)
+}
+
+// TestShuffledRowsOnlyMoved shuffles a file: every row is there still, and that is said.
+func TestShuffledRowsOnlyMoved(t *testing.T) {
+	rows := lines(2000)
+	dir := write(t, map[string]string{"a.jsonl": joined(rows)})
+	seal, _ := sealOf(t, dir)
+	rand.New(rand.NewPCG(3, 4)).Shuffle(len(rows), func(i, j int) { rows[i], rows[j] = rows[j], rows[i] })
+	put(t, filepath.Join(dir, "a.jsonl"), joined(rows))
+	c := verify(t, Verify{Path: dir, Seal: seal}).Differences[0].Counts
+	if c.Moved != c.Changed+c.Removed || c.Moved == 0 {
+		t.Errorf("%+v", *c)
+	}
+}
+
+// TestWhatIsNotSealed tries what cannot be sealed: each is refused by its name.
+func TestWhatIsNotSealed(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		make func(dir string) error
+		kind pavise.Kind
+		want string
+	}{
+		{"a link out", func(d string) error { return os.Symlink("/etc/passwd", d+"/out") }, pavise.Invalid, "out is a link that leads out of the dataset"},
+		{"a link to nothing", func(d string) error { return os.Symlink("nowhere", d+"/l") }, pavise.Invalid, "l is a link to nothing"},
+		{"a loop", func(d string) error { return os.Symlink("loop", d+"/loop") }, pavise.Invalid, "loop is a link that leads round in a circle"},
+		{"a directory in itself", func(d string) error { return os.Symlink("..", d+"/sub/up") }, pavise.Invalid, "sub/up is a link that leads round in a circle"},
+		{"a pipe", func(d string) error { return syscall.Mkfifo(d+"/pipe", 0o644) }, pavise.Invalid, "pipe is a named pipe"},
+		{"a name of no encoding", func(d string) error { return os.WriteFile(d+"/\xff", nil, 0o644) }, pavise.Invalid, `"\xff" cannot stand in a seal`},
+		{"ragged CSV", func(d string) error { return os.WriteFile(d+"/r.csv", []byte("a,b\n1,2\n3\n"), 0o644) }, pavise.Invalid, "r.csv, row 3: it has 1 cells, and the first row has 2"},
+		{"an open quote", func(d string) error { return os.WriteFile(d+"/q.csv", []byte("a,b\n1,2\n\"3,4\n5,6\n"), 0o644) }, pavise.Invalid, "q.csv, row 3: a quote is opened and never closed"},
+		{"a quote within", func(d string) error { return os.WriteFile(d+"/q.csv", []byte("a,b\n1,2\n3\",4\n"), 0o644) }, pavise.Invalid, "q.csv, row 3: cell 1 has a quote in it and is not quoted"},
+		{"UTF-16", func(d string) error { return os.WriteFile(d+"/u.csv", []byte("\xff\xfea\x00"), 0o644) }, pavise.Invalid, "u.csv, it is UTF-16"},
+		{"no Parquet", func(d string) error { return os.WriteFile(d+"/p.parquet", []byte("PAR1 and nothing more"), 0o644) }, pavise.Invalid, "p.parquet, it does not begin and end as Parquet does"},
+		{"a huge row", func(d string) error { return os.WriteFile(d+"/h.jsonl", bytes.Repeat([]byte{'x'}, 65<<20), 0o644) }, pavise.Invalid, "h.jsonl, row 1: it is longer than 64 MiB"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := write(t, map[string]string{"ok.csv": "a,b\n1,2\n", "sub/ok.txt": "x"})
+			if err := tt.make(dir); err != nil {
+				t.Skip("the file system does not have it: ", err)
+			}
+			out := filepath.Join(t.TempDir(), "s")
+			_, err := (&Seal{Path: dir, Out: out}).Run(t.Context())
+			if pavise.KindOf(err) != tt.kind || !strings.Contains(message(err), tt.want) {
+				t.Errorf("%v", err)
+			}
+			if _, err := os.Stat(out); err == nil {
+				t.Error("there is a seal all the same")
+			}
+		})
+	}
+}
+
+// TestLinksWithin seals links to other files of the dataset: where they lead.
+func TestLinksWithin(t *testing.T) {
+	dir := write(t, map[string]string{"a.csv": "x,y\n1,2\n", "b.csv": "x,y\n1,2\n", "sub/c.txt": "c"})
+	if err := os.Symlink("a.csv", filepath.Join(dir, "latest")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("sub", filepath.Join(dir, "dir")); err != nil {
+		t.Fatal(err)
+	}
+	seal, made := sealOf(t, dir)
+	if made.Files != 5 || !verify(t, Verify{Path: dir, Seal: seal}).Clean || !verify(t, Verify{Path: dir, Seal: seal, Fast: true}).Clean {
+		t.Fatalf("%+v", made)
+	}
+	os.Remove(filepath.Join(dir, "latest"))
+	os.Symlink("b.csv", filepath.Join(dir, "latest"))
+	got := verify(t, Verify{Path: dir, Seal: seal})
+	if len(got.Differences) != 1 || got.Differences[0].File != "latest" {
+		t.Errorf("%+v", got.Differences)
+	}
+}
+
+// TestByBlock seals files by their bytes that would be refused by their rows.
+func TestByBlock(t *testing.T) {
+	dir := write(t, map[string]string{"bad.csv": "a,b\n1\n", "good.csv": "a,b\n1,2\n"})
+	made, err := (&Seal{Path: dir, Out: filepath.Join(t.TempDir(), "s"), ByBlock: []string{"bad.*"}}).Run(t.Context())
+	if err != nil || made.ByRow != 1 || made.Rows != 2 {
+		t.Errorf("%+v, %v", made, err)
+	}
+	made, err = (&Seal{Path: filepath.Join(dir, "bad.csv"), Out: filepath.Join(t.TempDir(), "s"), Format: "jsonl"}).Run(t.Context())
+	if err != nil || made.Rows != 2 {
+		t.Errorf("%+v, %v", made, err)
+	}
+}
+
+// A slow reader of progress changes a file while it is sealed.
+func TestChangingFilesAreNotSealed(t *testing.T) {
+	for _, what := range []string{"grown", "rewritten", "another put in", "one more"} {
+		dir := write(t, map[string]string{"a.bin": strings.Repeat("x", 9<<20), "b.bin": "b"})
+		once := false
+		change := func() {
+			if once {
+				return
+			}
+			once = true
+			switch a := filepath.Join(dir, "a.bin"); what {
+			case "grown":
+				f, _ := os.OpenFile(a, os.O_APPEND|os.O_WRONLY, 0)
+				f.WriteString("y")
+				f.Close()
+			case "rewritten":
+				f, _ := os.OpenFile(a, os.O_WRONLY, 0)
+				f.WriteAt([]byte("y"), 5)
+				f.Close()
+			case "another put in":
+				os.Rename(filepath.Join(dir, "b.bin"), a)
+			case "one more":
+				os.WriteFile(filepath.Join(dir, "c.bin"), nil, 0o644)
+			}
+		}
+		out := filepath.Join(t.TempDir(), "s")
+		p, err := openPlace(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		entries, err := p.entries(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Millisecond) // clocks of file systems are coarse
+		room, _ := os.Create(out + ".room")
+		s := &sealer{place: p, format: formatOf, workers: 2, meter: &meter{say: func(string) { change() }, total: 9 << 20}}
+		err = s.all(t.Context(), entries, room, 0, func(rowseal.Section) error { return nil })
+		if err == nil {
+			err = p.unchanged(t.Context(), entries)
+		}
+		if pavise.KindOf(err) != pavise.Conflict || !strings.Contains(message(err), "changed while it was read") {
+			t.Errorf("%s: %v", what, err)
+		}
+		room.Close()
+		p.close()
+	}
+}
+
+// TestResume stops a seal in the middle, spoils what it left in several ways, and goes on:
+// the same seal comes out.
+func TestResume(t *testing.T) {
+	files := map[string]string{}
+	for i := range 6 {
+		files[fmt.Sprintf("%d.jsonl", i)] = joined(lines(1000 + i))
+	}
+	files["2.csv"] = joined(records(120_000)) // large enough to be sealed alone
+	dir := write(t, files)
+	want, _ := sealOf(t, dir)
+	wantSeal, _ := os.ReadFile(want)
+	wantIndex, _ := os.ReadFile(want + ".rows")
+	for name, spoil := range map[string]func(out string){
+		"as it was":      func(string) {},
+		"a torn line":    func(out string) { cutEnd(t, out+".journal", 7) },
+		"torn digests":   func(out string) { cutEnd(t, out+".rows.part", 4000) },
+		"other digests":  func(out string) { flip(t, out+".rows.part", 40_000) },
+		"no digests":     func(out string) { os.Remove(out + ".rows.part") },
+		"another seal's": func(out string) { put(t, out+".journal", "{}\n") },
+	} {
+		out := filepath.Join(t.TempDir(), "s")
+		ctx, stop := context.WithCancel(t.Context())
+		job, err := openJob(out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, _ := openPlace(dir)
+		entries, _ := p.entries(ctx)
+		s := &sealer{place: p, format: formatOf, workers: 2, meter: &meter{}}
+		if _, err := job.resume(ctx, s, entries); err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		err = s.all(ctx, entries, job.part, job.at, func(made rowseal.Section) error {
+			if n++; n == 5 {
+				stop()
+				return context.Canceled
+			}
+			return job.take(made)
+		})
+		if err == nil {
+			t.Fatal("it was not stopped")
+		}
+		job.close()
+		p.close()
+		spoil(out)
+		made, err := (&Seal{Path: dir, Out: out}).Run(t.Context())
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		gotSeal, _ := os.ReadFile(out)
+		gotIndex, _ := os.ReadFile(out + ".rows")
+		if !bytes.Equal(gotSeal, wantSeal) || !bytes.Equal(gotIndex, wantIndex) {
+			t.Errorf("%s: another seal came out", name)
+		}
+		if name == "as it was" && made.Resumed != 4 {
+			t.Errorf("%d files were resumed", made.Resumed)
+		}
+		left, _ := filepath.Glob(out + ".*")
+		if len(left) != 1 {
+			t.Errorf("%s: %q is left", name, left)
+		}
+	}
+}
+
+func cutEnd(t testing.TB, name string, n int64) {
+	t.Helper()
+	info, err := os.Stat(name)
+	if err == nil {
+		err = os.Truncate(name, info.Size()-n)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func flip(t testing.TB, name string, at int64) {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[at] ^= 1
+	if err := os.WriteFile(name, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestOneAtATime begins a seal that another process is writing, and one that is there.
+func TestOneAtATime(t *testing.T) {
+	dir := write(t, map[string]string{"a": "x"})
+	out := filepath.Join(t.TempDir(), "s")
+	job, err := openJob(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := (&Seal{Path: dir, Out: out}).Run(t.Context()); pavise.KindOf(err) != pavise.Conflict {
+		t.Error(err)
+	}
+	job.close()
+	if _, err := (&Seal{Path: dir, Out: out}).Run(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if _, err := (&Seal{Path: dir, Out: out}).Run(t.Context()); pavise.KindOf(err) != pavise.Conflict {
+		t.Error(err)
+	}
+}
+
+// TestSealWithinItsData writes the seal into the directory that it is of.
+func TestSealWithinItsData(t *testing.T) {
+	dir := write(t, map[string]string{"a.csv": "x,y\n1,2\n"})
+	out := filepath.Join(dir, "s.seal")
+	made, err := (&Seal{Path: dir, Out: out}).Run(t.Context())
+	if err != nil || made.Files != 1 || !verify(t, Verify{Path: dir, Seal: out}).Clean {
+		t.Errorf("%+v, %v", made, err)
+	}
+}

@@ -1,0 +1,165 @@
+package dataset
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/plainjson"
+	"github.com/pavise/pavise/internal/rowseal"
+)
+
+// maxSection bounds a line of the journal.
+const maxSection = 64 << 10
+
+// openOwn opens a file for its owner alone, and for one process at a time.
+func openOwn(name string) (*os.File, error) {
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o600)
+	if err != nil {
+		return nil, writeFault(name, err)
+	}
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		f.Close()
+		return nil, writeFault(name, errors.Join(err, errors.New("it is no file")))
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		f.Close()
+		return nil, &pavise.Error{Kind: pavise.Conflict, Msg: rowseal.Shown(name) + " is being written by another process", Hint: "wait until it has ended, or name another file with -o", Err: err}
+	}
+	return f, nil
+}
+
+// resume reads what an earlier run left, as far as it is whole and of the files as they are
+// now, forgets the rest, and returns how many entries need not be sealed again.
+func (j *job) resume(ctx context.Context, s *sealer, entries []entry) (int, error) {
+	j.at = int64(len(rowseal.IndexMagic))
+	magic := make([]byte, j.at)
+	kept := int64(0)
+	if rowseal.ReadFull(j.part, magic, 0) == nil && string(magic) == rowseal.IndexMagic {
+		var err error
+		if kept, err = j.replay(ctx, s, entries); err != nil {
+			return 0, err
+		}
+	}
+	err := errors.Join(j.part.Truncate(j.at), j.journal.Truncate(kept))
+	if err == nil {
+		_, err = j.part.WriteAt([]byte(rowseal.IndexMagic), 0)
+	}
+	if err == nil {
+		_, err = j.journal.Seek(kept, io.SeekStart)
+	}
+	if err != nil {
+		return 0, writeFault(j.out, err)
+	}
+	return len(j.sections), nil
+}
+
+// replay takes the sections of the journal, and returns how much of it holds.
+func (j *job) replay(ctx context.Context, s *sealer, entries []entry) (kept int64, err error) {
+	info, err := j.part.Stat()
+	if err != nil {
+		return 0, writeFault(j.out, err)
+	}
+	lines := bufio.NewReaderSize(j.journal, maxSection)
+	for len(j.sections) < len(entries) {
+		line, err := lines.ReadSlice('\n')
+		if err != nil {
+			break // a line without its end was being written
+		}
+		made, err := plainjson.ReadKnown[rowseal.Section](line)
+		if err != nil {
+			break
+		}
+		e := &entries[len(j.sections)]
+		format := s.format(e.path)
+		if e.link {
+			format = rowseal.Link
+		}
+		left := uint64(max(info.Size()-j.at, 0))
+		if made.Path != e.path || made.Hint != e.hint || made.Format != format || made.Offset != j.at || made.Length < 0 || uint64(made.Length) > left ||
+			made.Rows > left/32 || made.Bytes > left/32-made.Rows || int64(made.Rows+made.Bytes)*32 > made.Length {
+			break
+		}
+		made.Source = j.part
+		if err := made.Check(ctx, s.workers); err != nil {
+			if ctx.Err() != nil {
+				return 0, stopped(ctx, err)
+			}
+			break // it had not come to the disk when the machine stopped
+		}
+		s.meter.read(int(made.Size))
+		j.sections = append(j.sections, made)
+		j.at += made.Length
+		kept += int64(len(line))
+	}
+	return kept, nil
+}
+
+// take keeps a section, and writes it down for a run that goes on from here.
+func (j *job) take(made rowseal.Section) error {
+	line, err := json.Marshal(made)
+	if err != nil {
+		return err
+	}
+	if _, err := j.journal.Write(append(line, '\n')); err != nil {
+		return writeFault(j.journal.Name(), err)
+	}
+	j.sections = append(j.sections, made)
+	j.at = made.Offset + made.Length
+	return nil
+}
+
+// writeNew writes a file where none is, whole or not at all.
+func writeNew(name string, text []byte, mode os.FileMode) error {
+	temp := name + ".new"
+	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|syscall.O_NOFOLLOW, mode)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Link(temp, name) // which, unlike a rename, replaces nothing
+	}
+	return errors.Join(err, os.Remove(temp), syncDir(filepath.Dir(name)))
+}
+
+// syncDir makes the names in a directory durable.
+func syncDir(name string) error {
+	d, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// readPlain reads a file that is not longer than limit.
+func readPlain(what, name string, limit int64) ([]byte, error) {
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, rowseal.FileFault(name, err)
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: rowseal.Shown(name) + " is no file", Hint: "name the file of the " + what, Err: err}
+	}
+	var b bytes.Buffer
+	n, err := b.ReadFrom(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, rowseal.FileFault(name, err)
+	}
+	if n > limit {
+		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s is longer than %s", rowseal.Shown(name), byteCount(limit)), Hint: "it is no " + what}
+	}
+	return b.Bytes(), nil
+}

@@ -1,0 +1,292 @@
+package dataset
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"fmt"
+	"io"
+	"path/filepath"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/proof"
+	"github.com/pavise/pavise/internal/rowseal"
+)
+
+// Prove proves that a row was sealed, or that none like it was; or checks such a proof. Its
+// fields are flags of the command line.
+type Prove struct {
+	Say func(text string) `kong:"-"` // gets a line of progress now and then; nil: nobody watches
+
+	Seal    string `arg:"" help:"The seal. To prove takes the index beside it; to check does not."`
+	Row     uint64 `help:"The row that stands there: counted from 1, a header with it." placeholder:"N"`
+	Content string `help:"The row that this file holds: one record, as it stands in the data." placeholder:"FILE"`
+	File    string `help:"The file of the dataset that --row counts in; only needed where several have rows." placeholder:"PATH"`
+	Key     string `help:"Sign the proof with this Ed25519 key (PEM)." placeholder:"FILE"`
+	Out     string `short:"o" help:"Where the proof goes; nothing may be there." placeholder:"FILE"`
+	Check   string `help:"Check this proof instead; --content has the row that it is of." placeholder:"FILE"`
+	Signer  string `help:"With --check: the public Ed25519 key (PEM) of who must have signed the proof." placeholder:"FILE"`
+}
+
+// Help is the text behind the command's flags.
+func (*Prove) Help() string {
+	return `Proves that a row was in what was sealed, by its number or by its content, or that no
+such row was. The proof is an in-toto statement, in a DSSE envelope with --key; it tells
+nothing of other rows. Whoever has the seal checks it, without the index and the data:
+
+  pavise dataset prove training.seal --content row.txt -o proof.json
+  pavise dataset prove training.seal --check proof.json --content row.txt
+
+A proof is as good as the seal: who sealed could leave rows out of it. Whoever has the data
+finds that out with pavise dataset verify.
+
+It exits with 0 when the proof is made, or holds; with 1 when a proof that is checked does
+not hold; and with 2 when it could not look.`
+}
+
+// A Place is where a row stands.
+type Place struct {
+	File string `json:"file"`
+	Row  uint64 `json:"row"` // from 1
+}
+
+// Proved is what came of it.
+type Proved struct {
+	Seal     string         `json:"seal"`
+	Root     rowseal.Digest `json:"root"`
+	Member   bool           `json:"member"`           // the row is in what was sealed
+	Places   []Place        `json:"places,omitempty"` // where it stands; at most 1,000
+	Count    uint64         `json:"count"`            // how often; when checked, what is proved
+	Proof    string         `json:"proof,omitempty"`  // the file of the proof
+	Checked  bool           `json:"checked"`          // a proof was checked, and not made
+	Signed   string         `json:"signed_by,omitempty"`
+	Note     string         `json:"note,omitempty"`
+	Recorded bool           `json:"recorded"` // this command leaves no record
+
+	text []byte // of the proof, where it goes to no file
+}
+
+// Run proves, or checks. Errors are of kind Invalid, NotFound, Denied, Conflict, Unavailable,
+// and Unverified for a seal, an index or a proof that does not hold.
+//
+// Unguarded: whoever runs it reads their own files, as themselves; no principal of an
+// installation acts.
+func (p *Prove) Run(ctx context.Context) (*Proved, error) {
+	if p.Check != "" {
+		return p.check()
+	}
+	if (p.Row > 0) == (p.Content != "") {
+		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "a proof is of one row", Hint: "name it with --row N, or by its content with --content FILE"}
+	}
+	signer, err := readSigner(p.Key)
+	if err != nil {
+		return nil, err
+	}
+	m, err := ReadManifest(p.Seal)
+	if err != nil {
+		return nil, err
+	}
+	x, err := rowseal.OpenIndex(p.Seal+rowseal.IndexSuffix, m)
+	if err != nil {
+		return nil, err
+	}
+	defer x.Close()
+	result := &Proved{Seal: p.Seal, Root: m.Root, Proof: p.Out}
+	made := rowseal.RowProof{Seal: rowseal.Head{Format: m.Format, Files: len(m.Files), FilesRoot: m.FilesRoot(), Contents: m.Contents}}
+	if p.Row > 0 {
+		err = p.byPlace(ctx, x, m, &made, result)
+	} else {
+		err = p.byContent(ctx, x, m, &made, result)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if made.Member = result.Member; signer != nil {
+		result.Signed = signer.id
+	}
+	if result.text, err = signer.sign(stateOf(filepath.Base(p.Seal), m.Root, predicateRow, made)); err != nil {
+		return nil, err
+	}
+	if p.Out != "" {
+		if err := writeNew(p.Out, result.text, 0o644); err != nil {
+			return nil, writeFault(p.Out, err)
+		}
+	}
+	return result, nil
+}
+
+// byPlace proves what stands at a row.
+func (p *Prove) byPlace(ctx context.Context, x *rowseal.Index, m *rowseal.Manifest, made *rowseal.RowProof, result *Proved) error {
+	at, err := p.file(m)
+	if err != nil {
+		return err
+	}
+	if made.Place, err = x.ProvePlace(ctx, m, at, p.Row-1, allWorkers()); err != nil {
+		return err
+	}
+	result.Member, result.Count, result.Places = true, 1, []Place{{m.Files[at].Path, p.Row}}
+	return nil
+}
+
+// file finds the file that --row counts in.
+func (p *Prove) file(m *rowseal.Manifest) (int, error) {
+	var with []int
+	for i := range m.Files {
+		if m.Files[i].Format.HasRows() && (p.File == "" || m.Files[i].Path == p.File) {
+			with = append(with, i)
+		}
+	}
+	switch {
+	case len(with) == 0 && p.File != "":
+		return 0, &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("no file %s was sealed by its rows", rowseal.Shown(p.File)), Hint: "name it as the seal has it"}
+	case len(with) == 0:
+		return 0, &pavise.Error{Kind: pavise.NotFound, Msg: "no file was sealed by its rows", Hint: "CSV, rowseal.JSONL and rowseal.Parquet are"}
+	case len(with) > 1:
+		return 0, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%d files have rows", len(with)), Hint: "name one with --file, for example " + rowseal.Shown(m.Files[with[0]].Path)}
+	}
+	if rows := m.Files[with[0]].Rows; p.Row > rows {
+		return 0, &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("there is no row %d: %s has %d", p.Row, rowseal.Shown(m.Files[with[0]].Path), rows)}
+	}
+	return with[0], nil
+}
+
+// byContent proves that a row is there, or that none like it is.
+func (p *Prove) byContent(ctx context.Context, x *rowseal.Index, m *rowseal.Manifest, made *rowseal.RowProof, result *Proved) error {
+	digest, err := readRow(p.Content)
+	if err != nil {
+		return err
+	}
+	if m.Contents == nil {
+		return &pavise.Error{Kind: pavise.NotFound, Msg: "no file was sealed by its rows", Hint: "CSV, rowseal.JSONL and rowseal.Parquet are"}
+	}
+	for i := range x.Sections() {
+		s := x.Section(i)
+		if !s.Format.HasRows() {
+			continue
+		}
+		if s.Format == rowseal.Parquet {
+			result.Note = "rows of rowseal.Parquet have another encoding than text (docs/formats/seal.md), and are not looked for"
+		}
+		if err := s.Check(ctx, allWorkers()); err != nil {
+			return err
+		}
+		err := s.Find(ctx, digest, func(row uint64) {
+			if result.Count++; len(result.Places) < maxNamed {
+				result.Places = append(result.Places, Place{s.Path, row})
+			}
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if made.Content, err = x.ProveContent(ctx, m, digest, allWorkers()); err != nil {
+		return err
+	}
+	if result.Member = result.Count > 0; result.Member {
+		for i := range m.Files {
+			if m.Files[i].Path == result.Places[0].File {
+				made.Place, err = x.ProvePlace(ctx, m, i, result.Places[0].Row-1, allWorkers())
+			}
+		}
+	}
+	return err
+}
+
+// readRow reads a file with one row, and returns the row's digest.
+func readRow(name string) (rowseal.Hash, error) {
+	text, err := readPlain("row", name, rowseal.MaxRow+2)
+	if err != nil {
+		return rowseal.Hash{}, err
+	}
+	row := bytes.TrimSuffix(text, []byte("\n"))
+	if len(row) < len(text) {
+		row = bytes.TrimSuffix(row, []byte("\r"))
+	}
+	if bytes.IndexByte(row, '\n') >= 0 {
+		if !rowseal.OneRecord(row) {
+			return rowseal.Hash{}, &pavise.Error{Kind: pavise.Invalid, Msg: rowseal.Shown(name) + " holds more than one row", Hint: "write the one row to it, as it stands in the data"}
+		}
+	}
+	return proof.Leaf(row), nil
+}
+
+// Print prints it for people. A proof that goes to no file is all that is printed.
+func (p *Proved) Print(w io.Writer) {
+	if !p.Checked && p.Proof == "" {
+		w.Write(p.text)
+		return
+	}
+	said := "The row is in what was sealed"
+	switch {
+	case !p.Member:
+		said = "No such row is in what was sealed"
+	case len(p.Places) > 0:
+		said += fmt.Sprintf(": row %d", p.Places[0].Row)
+		if p.Places[0].File != "." {
+			said += " of " + rowseal.Shown(p.Places[0].File)
+		}
+		if p.Count > 1 {
+			said += fmt.Sprintf(", and %d more", p.Count-1)
+		}
+	}
+	if p.Checked {
+		said = "The proof holds. " + said
+	}
+	fmt.Fprintf(w, "%s.\n\n", said)
+	fact(w, "root", "%s", p.Root)
+	if p.Proof != "" {
+		fact(w, "proof", "%s", rowseal.Shown(p.Proof))
+	}
+	if p.Signed != "" {
+		fact(w, "signed by", "%s", p.Signed)
+	}
+	if p.Note != "" {
+		fact(w, "note", "%s", p.Note)
+	}
+	unrecorded(w)
+}
+
+// check checks a proof against the seal.
+func (p *Prove) check() (*Proved, error) {
+	m, err := ReadManifest(p.Seal)
+	if err != nil {
+		return nil, err
+	}
+	text, err := readPlain("proof", p.Check, maxStatement)
+	if err != nil {
+		return nil, err
+	}
+	var key ed25519.PublicKey
+	if p.Signer != "" {
+		if key, err = readVerifier(p.Signer); err != nil {
+			return nil, err
+		}
+	}
+	said, signed, err := openStatement[rowseal.RowProof](text, predicateRow, key)
+	if err != nil {
+		return nil, err
+	}
+	var digest *rowseal.Hash
+	if p.Content != "" {
+		row, err := readRow(p.Content)
+		if err != nil {
+			return nil, err
+		}
+		digest = &row
+	}
+	if is := said.Subject[0].Digest.SHA256; is != m.Root {
+		return nil, rowseal.No("it is of the seal with the root " + is.String())
+	}
+	result := &Proved{Seal: p.Seal, Root: m.Root, Proof: p.Check, Checked: true, Signed: signed}
+	claim := &said.Predicate
+	if err := claim.Check(m.Root, digest); err != nil {
+		return nil, err
+	}
+	if result.Member = claim.Member; claim.Place != nil {
+		result.Count, result.Places = 1, []Place{{claim.Place.File.Path, claim.Place.Row}}
+	}
+	if digest == nil {
+		result.Note = "what the row says was not looked at: with --content FILE it is"
+	}
+	return result, nil
+}

@@ -1,0 +1,253 @@
+package dataset
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/rowseal"
+)
+
+// Seal seals a file or a directory. Its fields are flags of the command line.
+type Seal struct {
+	Say func(text string) `kong:"-"` // gets a line of progress now and then; nil: nobody watches
+
+	Path    string   `arg:"" help:"The file or directory to seal."`
+	Out     string   `short:"o" help:"Where the seal goes; the index goes beside it, as FILE.rows. Nothing may be there (default: PATH.seal)." placeholder:"FILE"`
+	Format  string   `help:"Take every file for this instead of what its name says: auto, csv, jsonl, parquet or blocks." default:"auto" enum:"auto,csv,jsonl,parquet,blocks"`
+	ByBlock []string `help:"Seal files of this name by their bytes alone, with * and ? for any; may be repeated." placeholder:"PATTERN"`
+	Key     string   `help:"Sign the seal with this Ed25519 key (PEM), into FILE.dsse." placeholder:"FILE"`
+}
+
+// Help is the text behind the command's flags.
+func (*Seal) Help() string {
+	return `Seals what a model is trained on. Every change, of one byte, is found later and
+named by its row (pavise dataset verify), and a row can be proved to be, or not to be,
+in what was sealed (pavise dataset prove).
+
+CSV (.csv, .tsv), JSONL (.jsonl, .ndjson) and Parquet (.parquet) are sealed row by row,
+all else in blocks of 64 KiB. Rows are counted from 1, a header with them. The seal may be
+shown to anybody, and is the same for the same content. The index beside it has a digest
+of every row: keep it as you keep the rows, for whoever has it can test guesses.
+
+A seal that was interrupted goes on when the same command is given again. What changes
+while it is read is refused, and so are links that lead out of the directory.
+
+For example:
+
+  pavise dataset seal training/ -o training.seal`
+}
+
+// Sealed is what came of a seal.
+type Sealed struct {
+	Path      string         `json:"path"`
+	Seal      string         `json:"seal"`                // the file of the manifest
+	Index     string         `json:"index"`               // the file of the index
+	Signature string         `json:"signature,omitempty"` // the file of the signed statement
+	Root      rowseal.Digest `json:"root"`
+	Files     int            `json:"files"`
+	ByRow     int            `json:"files_by_row"`
+	Rows      uint64         `json:"rows"`
+	Bytes     int64          `json:"bytes"`
+	Resumed   int            `json:"resumed_files"` // that an earlier run had finished
+	Recorded  bool           `json:"recorded"`      // this command leaves no record
+}
+
+// Run seals, or goes on where an earlier run was stopped. Errors are of kind Invalid for what
+// cannot be sealed, Conflict for what changed meanwhile or is there already, NotFound and
+// Denied for files, and Unavailable for the disk.
+//
+// Unguarded: whoever runs it reads their own files, as themselves; no principal of an
+// installation acts.
+func (s *Seal) Run(ctx context.Context) (*Sealed, error) {
+	signer, err := readSigner(s.Key)
+	if err != nil {
+		return nil, err
+	}
+	p, err := openPlace(s.Path)
+	if err != nil {
+		return nil, err
+	}
+	defer p.close()
+	out := s.Out
+	if out == "" {
+		out = filepath.Clean(s.Path) + ".seal"
+		if s.Path == "." || strings.HasSuffix(filepath.Clean(s.Path), "..") {
+			out = filepath.Join(p.dir, "..", filepath.Base(p.dir)+".seal")
+		}
+	}
+	job, err := openJob(out)
+	if err != nil {
+		return nil, err
+	}
+	defer job.close()
+	p.leaveOut(job.names()...)
+	entries, err := p.entries(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if len(entries) == 0 {
+		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "there is no file in " + rowseal.Shown(s.Path), Hint: "name a directory with files"}
+	}
+	sealer := &sealer{place: p, format: s.format(p), workers: allWorkers(), meter: &meter{say: s.Say}}
+	for i := range entries {
+		sealer.meter.total += entries[i].info.Size()
+	}
+	resumed, err := job.resume(ctx, sealer, entries)
+	if err != nil {
+		return nil, err
+	}
+	err = sealer.all(ctx, entries[resumed:], job.part, job.at, job.take)
+	if err == nil {
+		err = p.unchanged(ctx, entries)
+	}
+	if err != nil {
+		return nil, stopped(ctx, err)
+	}
+	m, err := rowseal.NewManifest(ctx, job.sections, sealer.workers)
+	if err != nil {
+		return nil, stopped(ctx, err)
+	}
+	result := &Sealed{Path: s.Path, Seal: out, Index: out + rowseal.IndexSuffix, Root: m.Root, Files: len(m.Files), Rows: m.Rows(), Resumed: resumed}
+	for i := range m.Files {
+		result.Bytes += m.Files[i].Size
+		if m.Files[i].Format.HasRows() {
+			result.ByRow++
+		}
+	}
+	if signer != nil {
+		result.Signature = out + signatureSuffix
+	}
+	return result, job.finish(m, signer)
+}
+
+// stopped says that a seal goes on where it was stopped.
+func stopped(ctx context.Context, err error) error {
+	if ctx.Err() == nil {
+		return err
+	}
+	return &pavise.Error{Kind: pavise.Unavailable, Msg: "stopped before everything was sealed", Hint: "the same command goes on from here"}
+}
+
+// format says how files are sealed, by their paths.
+func (s *Seal) format(p *place) func(string) rowseal.Format {
+	return func(name string) rowseal.Format {
+		if name == "." {
+			name = p.one
+		}
+		for _, pattern := range s.ByBlock {
+			for _, of := range []string{name, path.Base(name)} {
+				if ok, err := path.Match(pattern, of); ok && err == nil {
+					return rowseal.Blocks
+				}
+			}
+		}
+		if s.Format != "" && s.Format != "auto" {
+			return rowseal.Format(s.Format)
+		}
+		return formatOf(name)
+	}
+}
+
+// Print prints it for people.
+func (s *Sealed) Print(w io.Writer) {
+	fmt.Fprintf(w, "%s is sealed: %s, %s, %s.\n\n", rowseal.Shown(s.Path), counted(uint64(s.Files), "file"), counted(s.Rows, "row"), byteCount(s.Bytes))
+	fact(w, "root", "%s", s.Root)
+	fact(w, "seal", "%s (for everybody)", rowseal.Shown(s.Seal))
+	fact(w, "index", "%s (as private as the rows)", rowseal.Shown(s.Index))
+	if s.Signature != "" {
+		fact(w, "signature", "%s", rowseal.Shown(s.Signature))
+	}
+	if s.Resumed > 0 {
+		fact(w, "resumed", "%s had been sealed before this run was begun", counted(uint64(s.Resumed), "file"))
+	}
+	unrecorded(w)
+}
+
+// A job is a seal being written: the index under another name, and a journal of the files
+// that are in it. Whoever opened it has it alone.
+type job struct {
+	out      string
+	part     *os.File // the index without its table
+	journal  *os.File
+	at       int64 // where the index goes on
+	sections []rowseal.Section
+}
+
+// names are the files that the job writes.
+func (j *job) names() []string {
+	return []string{j.out, j.out + ".new", j.out + signatureSuffix + ".new", j.out + rowseal.IndexSuffix, j.out + partSuffix, j.out + journalSuffix, j.out + signatureSuffix}
+}
+
+const (
+	partSuffix      = ".rows.part"
+	journalSuffix   = ".journal"
+	signatureSuffix = ".dsse"
+)
+
+// openJob begins a seal, or opens what is left of one.
+func openJob(out string) (*job, error) {
+	if _, err := os.Lstat(out); err == nil {
+		return nil, &pavise.Error{Kind: pavise.Conflict, Msg: rowseal.Shown(out) + " is there already", Hint: "name a file that is not with -o; nothing is written over"}
+	}
+	j := &job{out: out}
+	var err error
+	if j.part, err = openOwn(out + partSuffix); err == nil {
+		j.journal, err = openOwn(out + journalSuffix)
+	}
+	if err != nil {
+		j.close()
+		return nil, err
+	}
+	return j, nil
+}
+
+func (j *job) close() {
+	for _, f := range []*os.File{j.part, j.journal} {
+		if f != nil {
+			f.Close()
+		}
+	}
+}
+
+// writeFault is an error of writing.
+func writeFault(name string, err error) error {
+	e := &pavise.Error{Kind: pavise.Unavailable, Msg: "write " + rowseal.Shown(name), Hint: "name a place with -o that you may write to, with room: the index takes 32 bytes a row", Err: err}
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
+		e.Msg += ": " + p.Err.Error()
+	}
+	return e
+}
+
+// finish gives the seal its name, once all of it is on disk.
+func (j *job) finish(m *rowseal.Manifest, signer *signer) error {
+	index := j.out + rowseal.IndexSuffix
+	if err := rowseal.WriteTable(io.NewOffsetWriter(j.part, j.at), j.at, m.Root, j.sections); err != nil {
+		return writeFault(index, err)
+	}
+	text, err := m.Marshal()
+	if err != nil {
+		return err
+	}
+	err = errors.Join(j.part.Sync(), os.Rename(j.part.Name(), index))
+	if err == nil && signer != nil {
+		var statement []byte
+		if statement, err = signer.seal(m, path.Base(filepath.ToSlash(j.out))); err == nil {
+			err = writeNew(j.out+signatureSuffix, statement, 0o644)
+		}
+	}
+	if err == nil {
+		err = writeNew(j.out, text, 0o644)
+	}
+	if err != nil {
+		return writeFault(j.out, err)
+	}
+	return os.Remove(j.journal.Name())
+}

@@ -1,0 +1,324 @@
+package dataset
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/rowseal"
+)
+
+// smallFile is up to which size files are sealed beside each other, each by one worker and
+// with its digests in memory; a larger one is sealed by all, alone.
+const smallFile = 8 << 20
+
+// batchSize is how many bytes of small files are sealed at a time.
+const batchSize = 8 * smallFile
+
+// A sealer seals the files of a place, one section after the other.
+type sealer struct {
+	place   *place
+	format  func(path string) rowseal.Format
+	prior   map[string]*rowseal.Section // of an older seal, which hints may stand for; nil: none may
+	verify  bool                        // a file of a broken form is sealed by other means, and not refused
+	workers int
+	meter   *meter
+}
+
+// A meter says how far a long run is. Its methods may be called by several goroutines.
+type meter struct {
+	say   func(text string) // nil: nobody watches
+	total int64             // bytes
+	done  atomic.Int64
+	said  atomic.Int64 // when, in nanoseconds since 1970
+}
+
+// sayEvery is how often somebody who watches is told.
+const sayEvery = 200 * time.Millisecond
+
+func (m *meter) read(n int) {
+	done := m.done.Add(int64(n))
+	if m.say == nil {
+		return
+	}
+	now, said := time.Now().UnixNano(), m.said.Load()
+	if now-said < int64(sayEvery) || !m.said.CompareAndSwap(said, now) {
+		return
+	}
+	const width = 24
+	share := min(float64(done)/float64(max(m.total, 1)), 1)
+	bar := bytes.Repeat([]byte{'-'}, width)
+	copy(bar, bytes.Repeat([]byte{'#'}, int(share*width)))
+	m.say(fmt.Sprintf("[%s] %3.0f %%  %s of %s", bar, 100*share, byteCount(done), byteCount(m.total)))
+}
+
+// A spool is where the digests of one file go, and are read again. It is in memory, or
+// appended to a file.
+type spool struct {
+	held []byte   // where file is nil
+	file *os.File // nil: in memory
+	base int64    // where in the file it begins
+	out  *bufio.Writer
+	n    int64 // bytes written
+}
+
+func appendTo(f *os.File, at int64) *spool {
+	return &spool{file: f, base: at, out: bufio.NewWriterSize(io.NewOffsetWriter(f, at), 1<<18)}
+}
+
+// Write implements io.Writer.
+func (s *spool) Write(b []byte) (int, error) {
+	s.n += int64(len(b))
+	if s.file == nil {
+		s.held = append(s.held, b...)
+		return len(b), nil
+	}
+	return s.out.Write(b)
+}
+
+// flush makes what was written readable.
+func (s *spool) flush() error {
+	if s.file == nil {
+		return nil
+	}
+	return s.out.Flush()
+}
+
+// ReadAt implements io.ReaderAt.
+func (s *spool) ReadAt(b []byte, at int64) (int, error) {
+	if s.file == nil {
+		return bytes.NewReader(s.held).ReadAt(b, at)
+	}
+	return s.file.ReadAt(b, s.base+at)
+}
+
+// again forgets what was written.
+func (s *spool) again() {
+	if s.held, s.n = s.held[:0], 0; s.file != nil {
+		s.out.Reset(io.NewOffsetWriter(s.file, s.base))
+	}
+}
+
+// all seals the entries from the first on, appends their digests to out behind at, and hands
+// each section to take.
+func (s *sealer) all(ctx context.Context, entries []entry, out *os.File, at int64, take func(rowseal.Section) error) error {
+	for len(entries) > 0 {
+		n, size := 0, int64(0)
+		for n < len(entries) && entries[n].info.Size() <= smallFile && size <= batchSize && n < 4096 {
+			size += entries[n].info.Size()
+			n++
+		}
+		var err error
+		if n == 0 {
+			n = 1
+			err = s.large(ctx, &entries[0], out, &at, take)
+		} else {
+			err = s.batch(ctx, entries[:n], out, &at, take)
+		}
+		if err != nil {
+			return err
+		}
+		entries = entries[n:]
+	}
+	return nil
+}
+
+// large seals a file by all workers.
+func (s *sealer) large(ctx context.Context, e *entry, out *os.File, at *int64, take func(rowseal.Section) error) error {
+	if prior := s.trusted(e); prior != nil {
+		return take(*prior)
+	}
+	to := appendTo(out, *at)
+	made, err := s.one(ctx, e, to, s.workers)
+	if err == nil {
+		err = to.flush()
+	}
+	if err != nil {
+		return err
+	}
+	made.Offset, made.Length, made.Source = *at, to.n, out
+	*at += to.n
+	return take(made)
+}
+
+// batch seals files beside each other.
+func (s *sealer) batch(ctx context.Context, entries []entry, out *os.File, at *int64, take func(rowseal.Section) error) error {
+	made, rooms := make([]rowseal.Section, len(entries)), make([]spool, len(entries))
+	err := rowseal.Each(ctx, s.workers, len(entries), func(i int) (err error) {
+		if prior := s.trusted(&entries[i]); prior != nil {
+			made[i] = *prior
+			return nil
+		}
+		made[i], err = s.one(ctx, &entries[i], &rooms[i], 1)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for i := range made {
+		if made[i].Source == nil {
+			if _, err := out.WriteAt(rooms[i].held, *at); err != nil {
+				return err
+			}
+			made[i].Offset, made[i].Length, made[i].Source = *at, int64(len(rooms[i].held)), out
+			*at += made[i].Length
+		}
+		if err := take(made[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// trusted returns what an older seal has of a file that nobody seems to have written to.
+func (s *sealer) trusted(e *entry) *rowseal.Section {
+	prior := s.prior[e.path]
+	if prior == nil || prior.Hint != e.hint || (prior.Format == rowseal.Link) != e.link {
+		return nil
+	}
+	s.meter.read(int(e.info.Size()))
+	return prior
+}
+
+// one seals one file.
+func (s *sealer) one(ctx context.Context, e *entry, out *spool, workers int) (rowseal.Section, error) {
+	made := rowseal.Section{File: rowseal.File{Path: e.path, Format: s.format(e.path), Size: e.info.Size()}, Hint: e.hint}
+	if e.link {
+		return made, s.link(e, &made)
+	}
+	if made.Format == rowseal.Link {
+		made.Format = formatOf(e.name) // it was a link when it was sealed
+	}
+	f, err := s.place.open(e)
+	if err != nil {
+		return made, err
+	}
+	defer f.Close()
+	err = s.content(ctx, f, e, &made, out, workers)
+	if s.verify && errors.Is(err, errForm) {
+		err = s.deformed(ctx, f, e, &made, out, workers, err)
+	}
+	if err != nil {
+		return made, err
+	}
+	info, err := f.Stat()
+	if err == nil && (!e.still(info) || made.Size != info.Size()) {
+		err = e.changed()
+	}
+	return made, err
+}
+
+// deformed seals a file that is no longer of its form as far as it can be told apart: CSV by
+// its lines, all else by its bytes.
+func (s *sealer) deformed(ctx context.Context, f *os.File, e *entry, made *rowseal.Section, out *spool, workers int, fault error) error {
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return rowseal.FileFault(e.shown(), err)
+	}
+	out.again()
+	lines := made.Format == rowseal.CSV && !errors.Is(fault, rowseal.ErrUTF16)
+	*made = rowseal.Section{File: rowseal.File{Path: e.path, Format: rowseal.Blocks, Size: made.Size}, Hint: e.hint, Why: fault.Error()}
+	if p, ok := errors.AsType[*pavise.Error](fault); ok {
+		made.Why = p.Msg
+	}
+	if lines {
+		made.Format = rowseal.JSONL
+	}
+	return s.content(ctx, f, e, made, out, workers)
+}
+
+// link seals a link: where it leads.
+func (s *sealer) link(e *entry, made *rowseal.Section) error {
+	target, err := s.place.root.Readlink(e.name)
+	if err != nil {
+		return rowseal.FileFault(e.shown(), err)
+	}
+	made.Format, made.Size = rowseal.Link, int64(len(target))
+	made.Root = rowseal.LinkRoot(target)
+	return nil
+}
+
+// content seals what is in a file.
+func (s *sealer) content(ctx context.Context, f *os.File, e *entry, made *rowseal.Section, out *spool, workers int) error {
+	to := rowseal.Sink{Out: out, Workers: workers, Read: s.meter.read}
+	var rows *rowseal.Rows
+	var err error
+	switch made.Format {
+	case rowseal.CSV, rowseal.JSONL:
+		rows, err = s.text(ctx, f, e, made, to)
+	case rowseal.Parquet:
+		rows, err = s.parquet(ctx, f, e, made, to)
+	default:
+		return s.bytes(ctx, f, e, made, to)
+	}
+	if err == nil {
+		err = out.flush()
+	}
+	if err != nil {
+		return err
+	}
+	blocks, err := made.Finish(ctx, rows, out, workers)
+	if err == nil {
+		_, err = out.Write(blocks)
+	}
+	return err
+}
+
+// bytes seals a file by blocks of bytes.
+func (s *sealer) bytes(ctx context.Context, f io.Reader, e *entry, made *rowseal.Section, to rowseal.Sink) (err error) {
+	made.Bottom, made.Bytes, made.Size, err = to.Bytes(ctx, f)
+	if !made.Format.HasRows() {
+		made.Root = made.Bottom
+	}
+	return readFault(e, err)
+}
+
+// text seals a file by its records or lines.
+func (s *sealer) text(ctx context.Context, f io.Reader, e *entry, made *rowseal.Section, to rowseal.Sink) (*rowseal.Rows, error) {
+	cut := rowseal.Cut{CSV: made.Format == rowseal.CSV, Loose: s.verify}
+	if path.Ext(e.name) == ".tsv" {
+		cut.Separator = '\t'
+	}
+	rows, size, err := to.Text(ctx, f, cut)
+	if fault, ok := errors.AsType[*rowseal.RowFault](err); ok {
+		return nil, s.formFault(e, fmt.Sprintf("row %d: %s", fault.Row, fault.What), fault.Fix, err)
+	}
+	if errors.Is(err, rowseal.ErrUTF16) {
+		return nil, s.formFault(e, err.Error(), "write it as UTF-8", err)
+	}
+	made.Size = size
+	return rows, readFault(e, err)
+}
+
+// formFault refuses a file that is not what its name says.
+func (s *sealer) formFault(e *entry, what, fix string, cause error) error {
+	return &pavise.Error{
+		Kind: pavise.Invalid, Msg: e.shown() + ", " + what,
+		Hint: fmt.Sprintf("%s, or seal the file by its bytes alone: --by-block %s", fix, path.Base(e.name)), Err: errors.Join(errForm, cause),
+	}
+}
+
+// errForm marks an error of a file's form: its bytes could be read.
+var errForm = errors.New("its form is broken")
+
+// readFault is an error of reading a file, unless it is for people already.
+func readFault(e *entry, err error) error {
+	if err == nil {
+		return nil
+	}
+	if _, ok := errors.AsType[*pavise.Error](err); ok || errors.Is(err, context.Canceled) {
+		return err
+	}
+	return rowseal.FileFault(e.shown(), err)
+}
+
+// allWorkers is how many workers there are.
+func allWorkers() int { return runtime.GOMAXPROCS(0) }

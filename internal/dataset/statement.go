@@ -1,0 +1,226 @@
+package dataset
+
+import (
+	"crypto/ed25519"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"os"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/plainjson"
+	"github.com/pavise/pavise/internal/rowseal"
+)
+
+// Names of public formats: in-toto Statement v1, in a DSSE envelope v1 where it is signed.
+const (
+	statementType = "https://in-toto.io/Statement/v1"
+	payloadType   = "application/vnd.in-toto+json"
+	predicateSeal = "https://github.com/pavise/pavise/docs/formats/seal.md#seal"
+	predicateRow  = "https://github.com/pavise/pavise/docs/formats/seal.md#row"
+)
+
+// maxStatement bounds a statement: a proof lists a bucket, which somebody may have filled.
+const maxStatement = 16 << 20
+
+// A statement is what is said of a seal.
+type statement[T any] struct {
+	Type          string    `json:"_type"`
+	Subject       []subject `json:"subject"`
+	PredicateType string    `json:"predicateType"`
+	Predicate     T         `json:"predicate"`
+}
+
+// A subject is the seal that a statement is about.
+type subject struct {
+	Name   string `json:"name"`
+	Digest struct {
+		SHA256 rowseal.Digest `json:"sha256"` // the root of the seal
+	} `json:"digest"`
+}
+
+func stateOf[T any](name string, root rowseal.Digest, predicateType string, predicate T) statement[T] {
+	s := statement[T]{Type: statementType, Subject: []subject{{Name: name}}, PredicateType: predicateType, Predicate: predicate}
+	s.Subject[0].Digest.SHA256 = root
+	return s
+}
+
+// An envelope is a signed statement (DSSE).
+type envelope struct {
+	PayloadType string      `json:"payloadType"`
+	Payload     []byte      `json:"payload"`
+	Signatures  []signature `json:"signatures"`
+}
+
+type signature struct {
+	KeyID string `json:"keyid"` // the SHA-256 of the public key (SubjectPublicKeyInfo), in hexadecimal
+	Sig   []byte `json:"sig"`
+}
+
+// preauthenticated is what a signature is of (DSSE, PAE).
+func preauthenticated(payload []byte) []byte {
+	return append(fmt.Appendf(nil, "DSSEv1 %d %s %d ", len(payloadType), payloadType, len(payload)), payload...)
+}
+
+// A signer signs statements.
+type signer struct {
+	key ed25519.PrivateKey
+	id  string
+}
+
+func keyFault(name, what, hint string) error {
+	return &pavise.Error{Kind: pavise.Invalid, Msg: "key file " + rowseal.Shown(name) + " " + what, Hint: hint}
+}
+
+// readSigner reads a private key. An empty name is no signer.
+func readSigner(name string) (*signer, error) {
+	if name == "" {
+		return nil, nil
+	}
+	text, err := readPlain("key", name, 1<<14)
+	if err != nil {
+		return nil, err
+	}
+	if info, err := os.Stat(name); err != nil || info.Mode().Perm()&0o077 != 0 {
+		return nil, keyFault(name, "can be reached by others than its owner", "chmod 600 "+name)
+	}
+	const made = "make one with: openssl genpkey -algorithm ed25519 -out FILE"
+	block, _ := pem.Decode(text)
+	if block == nil || block.Type != "PRIVATE KEY" {
+		return nil, keyFault(name, "holds no private key in PEM", made)
+	}
+	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	key, ok := parsed.(ed25519.PrivateKey)
+	if err != nil || !ok {
+		return nil, keyFault(name, "holds no Ed25519 key", made)
+	}
+	id, err := keyID(key.Public().(ed25519.PublicKey))
+	return &signer{key, id}, err
+}
+
+// readVerifier reads a public key.
+func readVerifier(name string) (ed25519.PublicKey, error) {
+	text, err := readPlain("key", name, 1<<14)
+	if err != nil {
+		return nil, err
+	}
+	const made = "write it with: openssl pkey -in PRIVATE -pubout -out FILE"
+	block, _ := pem.Decode(text)
+	if block == nil || block.Type != "PUBLIC KEY" {
+		return nil, keyFault(name, "holds no public key in PEM", made)
+	}
+	parsed, err := x509.ParsePKIXPublicKey(block.Bytes)
+	key, ok := parsed.(ed25519.PublicKey)
+	if err != nil || !ok {
+		return nil, keyFault(name, "holds no Ed25519 key", made)
+	}
+	return key, nil
+}
+
+func keyID(key ed25519.PublicKey) (string, error) {
+	der, err := x509.MarshalPKIXPublicKey(key)
+	sum := sha256.Sum256(der)
+	return hex.EncodeToString(sum[:]), err
+}
+
+// sign writes a statement, signed, or bare when there is no signer.
+func (s *signer) sign(said any) ([]byte, error) {
+	payload, err := json.Marshal(said)
+	if err != nil {
+		return nil, err
+	}
+	var text []byte
+	if s == nil {
+		text, err = json.MarshalIndent(json.RawMessage(payload), "", " ")
+	} else {
+		text, err = json.MarshalIndent(envelope{payloadType, payload, []signature{{s.id, ed25519.Sign(s.key, preauthenticated(payload))}}}, "", " ")
+	}
+	return append(text, '\n'), err
+}
+
+// sealed is what a signature says of a seal.
+type sealed struct {
+	Format string `json:"format"`
+	Files  int    `json:"files"`
+	Rows   uint64 `json:"rows"`
+}
+
+// seal signs a seal.
+func (s *signer) seal(m *rowseal.Manifest, name string) ([]byte, error) {
+	return s.sign(stateOf(name, m.Root, predicateSeal, sealed{m.Format, len(m.Files), m.Rows()}))
+}
+
+// openStatement reads a statement. With a key it must be signed by it; the id of that key is
+// returned.
+func openStatement[T any](text []byte, predicateType string, key ed25519.PublicKey) (said statement[T], signed string, err error) {
+	no := func(why string, err error) error {
+		return &pavise.Error{Kind: pavise.Invalid, Msg: "this is no statement about a dataset: " + why, Hint: "pavise dataset prove writes one", Err: err}
+	}
+	var shape map[string]json.RawMessage
+	if err := plainjson.Read(text, &shape); err != nil {
+		return said, "", no(err.Error(), err)
+	}
+	payload := text
+	if _, ok := shape["payload"]; ok {
+		e, err := plainjson.ReadKnown[envelope](text)
+		if err != nil {
+			return said, "", no(err.Error(), err)
+		}
+		if e.PayloadType != payloadType {
+			return said, "", no(fmt.Sprintf("its payload is of type %.80q", e.PayloadType), nil)
+		}
+		payload = e.Payload
+		if key != nil {
+			if signed, err = e.check(key); err != nil {
+				return said, "", err
+			}
+		}
+	} else if key != nil {
+		return said, "", &pavise.Error{Kind: pavise.Unverified, Msg: "the statement is not signed", Hint: "ask for one that is: --key"}
+	}
+	if said, err = plainjson.ReadKnown[statement[T]](payload); err != nil {
+		return said, "", no(err.Error(), err)
+	}
+	if said.Type != statementType || said.PredicateType != predicateType || len(said.Subject) != 1 {
+		return said, "", no(fmt.Sprintf("it is a %.120q with the predicate %.120q", said.Type, said.PredicateType), nil)
+	}
+	return said, signed, nil
+}
+
+// check holds the envelope to a key, and returns the key's id.
+func (e *envelope) check(key ed25519.PublicKey) (string, error) {
+	id, err := keyID(key)
+	if err != nil {
+		return "", err
+	}
+	const most = 64
+	for _, s := range e.Signatures[:min(len(e.Signatures), most)] {
+		if ed25519.Verify(key, preauthenticated(e.Payload), s.Sig) {
+			return id, nil
+		}
+	}
+	return "", &pavise.Error{Kind: pavise.Unverified, Msg: "the statement is not signed by the key " + id, Hint: "it was changed, or somebody else signed it"}
+}
+
+// checkSignature holds the signature beside a seal to a key, and returns the key's id.
+func checkSignature(name string, m *rowseal.Manifest, keyFile string) (string, error) {
+	key, err := readVerifier(keyFile)
+	if err != nil {
+		return "", err
+	}
+	text, err := readPlain("signature", name+signatureSuffix, maxStatement)
+	if err != nil {
+		return "", err
+	}
+	said, id, err := openStatement[sealed](text, predicateSeal, key)
+	if err != nil {
+		return "", err
+	}
+	if said.Subject[0].Digest.SHA256 != m.Root || said.Predicate != (sealed{m.Format, len(m.Files), m.Rows()}) {
+		return "", &pavise.Error{Kind: pavise.Unverified, Msg: "the signature is of another seal, with the root " + said.Subject[0].Digest.SHA256.String(), Hint: "name the seal that was signed"}
+	}
+	return id, nil
+}

@@ -1,0 +1,351 @@
+package rowseal
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"os"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/plainjson"
+	"github.com/pavise/pavise/internal/proof"
+)
+
+const (
+	formatIndex = "pavise.rows/1" // the only format there is
+	maxTable    = 1 << 30         // bytes of the table at the index's end
+	trailerSize = 8 + sha256.Size
+)
+
+// IndexMagic is what an index begins with. The digests follow.
+const IndexMagic = formatIndex + "\n"
+
+// IndexSuffix is behind the name of a seal's index.
+const IndexSuffix = ".rows"
+
+// A Section is one file of a dataset as the index has it: what the manifest says of it, what
+// its salts are drawn from, and where the digests of its rows and blocks lie.
+type Section struct {
+	File
+	BOM    bool   `json:"bom,omitempty"`
+	Digest Digest `json:"digest"`          // of the whole file; zero where there are no rows
+	Bytes  uint64 `json:"bytes,omitempty"` // how many blocks of 64 KiB have a digest
+	Bottom Digest `json:"bottom"`          // the root over these; zero for text
+	Offset int64  `json:"offset"`          // of digests of rows, those of bytes, then the blocks of rows
+	Length int64  `json:"length"`
+	Hint   Hint   `json:"hint"`
+
+	Source io.ReaderAt `json:"-"` // where Offset counts; nil: nowhere
+	Why    string      `json:"-"` // what is wrong with the file's form; empty: nothing
+}
+
+// RowsAt is where the digests of rows are.
+func (s *Section) RowsAt() io.ReaderAt {
+	return io.NewSectionReader(s.Source, s.Offset, int64(s.Rows)*sha256.Size)
+}
+
+// BytesAt is where the digests of blocks of bytes are.
+func (s *Section) BytesAt() io.ReaderAt {
+	return io.NewSectionReader(s.Source, s.Offset+int64(s.Rows)*sha256.Size, int64(s.Bytes)*sha256.Size)
+}
+
+// appendBlocks spells blocks of rows as an index has them.
+func appendBlocks(b []byte, blocks []block) []byte {
+	for i := range blocks {
+		b = append(b, blocks[i].digest[:]...)
+		b = binary.BigEndian.AppendUint32(b, blocks[i].rows)
+		b = binary.BigEndian.AppendUint32(b, uint32(len(blocks[i].ends)))
+		b = appendRuns(b, blocks[i].ends)
+	}
+	return b
+}
+
+// Damaged says that an index is not what it was.
+func Damaged(why string) error {
+	return &pavise.Error{Kind: pavise.Unverified, Msg: "the index is Damaged: " + why, Hint: "get it again from where it is kept, or seal the same content once more: the same index comes out"}
+}
+
+// blocks reads the blocks of the section's rows, whose digests nobody has checked yet.
+func (s *Section) blocks() ([]block, error) {
+	skip := int64(s.Rows+s.Bytes) * sha256.Size
+	in := bufio.NewReader(io.NewSectionReader(s.Source, s.Offset+skip, s.Length-skip))
+	var blocks []block
+	rows := uint64(0)
+	for {
+		var head [sha256.Size + 8]byte
+		if _, err := io.ReadFull(in, head[:]); err == io.EOF {
+			break
+		} else if err != nil {
+			return nil, Damaged(Shown(s.Path) + " is cut off")
+		}
+		b := block{digest: hash(head[:sha256.Size]), rows: binary.BigEndian.Uint32(head[sha256.Size:])}
+		runs := binary.BigEndian.Uint32(head[sha256.Size+4:])
+		if b.rows == 0 || b.rows > maxBlock || runs == 0 || runs > b.rows {
+			return nil, Damaged(Shown(s.Path) + " has a block that is none")
+		}
+		ends := make([]byte, 5*runs)
+		if _, err := io.ReadFull(in, ends); err != nil {
+			return nil, Damaged(Shown(s.Path) + " is cut off")
+		}
+		left := b.rows
+		for ; len(ends) > 0; ends = ends[5:] {
+			r := run{binary.BigEndian.Uint32(ends), end(ends[4])}
+			if r.rows == 0 || r.rows > left || r.end > endCRLF {
+				return nil, Damaged(Shown(s.Path) + " has a block that is none")
+			}
+			left -= r.rows
+			b.ends = append(b.ends, r)
+		}
+		if rows += uint64(b.rows); left != 0 || rows > s.Rows {
+			return nil, Damaged(Shown(s.Path) + " has blocks of other rows")
+		}
+		blocks = append(blocks, b)
+	}
+	if rows != s.Rows {
+		return nil, Damaged(Shown(s.Path) + " has blocks of other rows")
+	}
+	return blocks, nil
+}
+
+// Check holds the section to the root that the manifest has of the file: the digests in it
+// are then those that were sealed.
+func (s *Section) Check(ctx context.Context, workers int) error {
+	if s.Format == Link {
+		return nil // there is nothing of it in the index
+	}
+	if s.Bytes > 0 || !s.Format.HasRows() {
+		root, err := bytesRoot(s.BytesAt(), s.Bytes)
+		if err != nil {
+			return err
+		}
+		if Digest(root) != s.Bottom {
+			return Damaged(Shown(s.Path) + " has other digests of bytes")
+		}
+	}
+	if !s.Format.HasRows() {
+		if s.Bottom != s.Root {
+			return Damaged(Shown(s.Path) + " has other digests of bytes")
+		}
+		return nil
+	}
+	blocks, err := s.blocks()
+	if err != nil {
+		return err
+	}
+	if err := s.checkBlocks(blocks); err != nil {
+		return err
+	}
+	if is := s.fileDigest(blocks); is != s.Digest {
+		return Damaged(Shown(s.Path) + " has other blocks than it says")
+	}
+	tree := places{fileSalts(s.Digest), s.Rows, s.RowsAt()}
+	root, err := tree.root(ctx, workers)
+	if err == nil && Digest(root) != s.Root {
+		err = Damaged(Shown(s.Path) + " has other rows than the seal")
+	}
+	return err
+}
+
+// checkBlocks makes the blocks again from the digests of the rows.
+func (s *Section) checkBlocks(blocks []block) error {
+	in := bufio.NewReaderSize(io.NewSectionReader(s.Source, s.Offset, int64(s.Rows)*sha256.Size), 1<<18)
+	room := make([]byte, maxBlock*sha256.Size)
+	tree := NewRows()
+	for i := range blocks {
+		digests := room[:int(blocks[i].rows)*sha256.Size]
+		if _, err := io.ReadFull(in, digests); err != nil {
+			return Damaged(Shown(s.Path) + " is cut off")
+		}
+		tree.blocks = tree.blocks[:0]
+		tree.add(digests, blocks[i].ends)
+		if i == len(blocks)-1 {
+			tree.close()
+		}
+		if len(tree.blocks) != 1 || tree.blocks[0].digest != blocks[i].digest {
+			return Damaged(fmt.Sprintf("%s has other digests of rows than it says", Shown(s.Path)))
+		}
+	}
+	return nil
+}
+
+// fileDigest is the digest of the whole file: of its rows, how their lines end, and, where
+// it has them, its bytes.
+func (s *Section) fileDigest(blocks []block) Digest {
+	h := sha256.New()
+	h.Write([]byte{tagFile})
+	for i := range blocks {
+		h.Write(blocks[i].digest[:])
+	}
+	b := []byte{codes[s.Format], 0}
+	if s.BOM {
+		b[1] = 1
+	}
+	b = binary.BigEndian.AppendUint64(b, s.Rows)
+	b = binary.BigEndian.AppendUint64(b, uint64(s.Size))
+	h.Write(append(b, s.Bottom[:]...))
+	return Digest(h.Sum(nil))
+}
+
+// bytesRoot is the root over so many digests.
+func bytesRoot(digests io.ReaderAt, n uint64) (hash, error) {
+	var tree proof.Range
+	in := bufio.NewReader(io.NewSectionReader(digests, 0, math.MaxInt64))
+	for range n {
+		var d hash
+		if _, err := io.ReadFull(in, d[:]); err != nil {
+			return d, Damaged("it is cut off")
+		}
+		tree.Add(0, d, nil)
+	}
+	return tree.Root(), nil
+}
+
+// A table is what stands at an index's end.
+type table struct {
+	Format string    `json:"format"`
+	Seal   Digest    `json:"seal"` // the root of the manifest
+	Files  []Section `json:"files"`
+}
+
+// An Index is the private part of a seal.
+type Index struct {
+	file  *os.File
+	table table
+}
+
+// Close closes the file.
+func (x *Index) Close() error { return x.file.Close() }
+
+// Sections are the files of the seal, as its manifest has them.
+func (x *Index) Sections() []Section { return x.table.Files }
+
+// Section is the i-th; nil where there is no index.
+func (x *Index) Section(i int) *Section {
+	if x == nil {
+		return nil
+	}
+	return &x.table.Files[i]
+}
+
+// OpenIndex opens the index of a seal, whose table it holds to the manifest. What the
+// sections say is checked when they are used. Errors are NotFound when there is none,
+// Invalid or Unverified.
+func OpenIndex(path string, m *Manifest) (*Index, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		fault := FileFault(path, err)
+		if e, ok := fault.(*pavise.Error); ok && e.Kind == pavise.NotFound {
+			e.Msg = "there is no index " + path
+			e.Hint = "it was written beside the seal; sealing the same content once more writes it again"
+		}
+		return nil, fault
+	}
+	x := &Index{file: f}
+	if err := x.read(m); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return x, nil
+}
+
+// read reads the table.
+func (x *Index) read(m *Manifest) error {
+	info, err := x.file.Stat()
+	if err != nil {
+		return FileFault(x.file.Name(), err)
+	}
+	noIndex := &pavise.Error{Kind: pavise.Invalid, Msg: x.file.Name() + " is no index of a seal", Hint: "it is the file that pavise dataset seal writes beside the seal"}
+	magic := make([]byte, len(IndexMagic))
+	if !info.Mode().IsRegular() || ReadFull(x.file, magic, 0) != nil || string(magic) != IndexMagic {
+		return noIndex
+	}
+	var trailer [trailerSize]byte
+	tail := info.Size() - trailerSize
+	if tail < int64(len(IndexMagic)) || ReadFull(x.file, trailer[:], tail) != nil {
+		return Damaged("it is cut off")
+	}
+	at := binary.BigEndian.Uint64(trailer[:])
+	if at < uint64(len(IndexMagic)) || at > uint64(tail) || uint64(tail)-at > maxTable {
+		return Damaged("it is cut off, or its end was changed")
+	}
+	text := make([]byte, uint64(tail)-at)
+	if err := ReadFull(x.file, text, int64(at)); err != nil {
+		return FileFault(x.file.Name(), err)
+	}
+	if sum := sha256.Sum256(text); !bytes.Equal(sum[:], trailer[8:]) {
+		return Damaged("it is cut off, or its end was changed")
+	}
+	if x.table, err = parseTable(text); err != nil {
+		return err
+	}
+	return x.fits(m, int64(at))
+}
+
+// parseTable reads the table of an index.
+func parseTable(text []byte) (t table, err error) {
+	if t, err = plainjson.ReadKnown[table](text); err != nil {
+		return t, Damaged("its table cannot be read: " + err.Error())
+	}
+	if t.Format != formatIndex {
+		return t, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the index has the format %.40q, and this build reads %s", t.Format, formatIndex)}
+	}
+	return t, nil
+}
+
+// fits holds the table to the manifest, and to where the digests end.
+func (x *Index) fits(m *Manifest, end int64) error {
+	other := &pavise.Error{Kind: pavise.Unverified, Msg: x.file.Name() + " is the index of another seal", Hint: "name the seal that it was written beside"}
+	if x.table.Seal != m.Root || len(x.table.Files) != len(m.Files) {
+		return other
+	}
+	at := int64(len(IndexMagic))
+	for i := range x.table.Files {
+		s := &x.table.Files[i]
+		if s.File != m.Files[i] {
+			return other
+		}
+		// Each is held to what is left, so that no sum overflows.
+		least := uint64(end-at) / sha256.Size
+		if s.Offset != at || s.Rows > least || s.Bytes > least-s.Rows || s.Length < int64(s.Rows+s.Bytes)*sha256.Size || s.Length > end-at {
+			return Damaged(Shown(s.Path) + " lies outside of it")
+		}
+		s.Source = x.file
+		at += s.Length
+	}
+	if at != end {
+		return Damaged("it holds more than it says")
+	}
+	return nil
+}
+
+// WriteTable writes the end of an index.
+func WriteTable(w io.Writer, at int64, root Digest, files []Section) error {
+	text, err := json.Marshal(table{formatIndex, root, files})
+	if err != nil {
+		return err
+	}
+	sum := sha256.Sum256(text)
+	text = binary.BigEndian.AppendUint64(text, uint64(at))
+	_, err = w.Write(append(text, sum[:]...))
+	return err
+}
+
+// Finish makes the section that of a file with these rows, whose digests are at hand, and
+// returns the blocks of rows as an index has them.
+func (s *Section) Finish(ctx context.Context, rows *Rows, digests io.ReaderAt, workers int) (blocks []byte, err error) {
+	rows.close()
+	s.Rows, s.BOM = rows.rows, rows.bom
+	s.Digest = s.fileDigest(rows.blocks)
+	root, err := (&places{fileSalts(s.Digest), s.Rows, digests}).root(ctx, workers)
+	s.Root = Digest(root)
+	return appendBlocks(nil, rows.blocks), err
+}
+
+// LinkRoot is the root of a link: what its target is called, as a leaf.
+func LinkRoot(target string) Digest { return Digest(proof.Leaf([]byte(target))) }

@@ -1,0 +1,223 @@
+package rowseal
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"io"
+	"sync"
+	"sync/atomic"
+
+	"github.com/pavise/pavise/internal/proof"
+)
+
+// blockSize is how much of a file that has no rows is one entry of its tree.
+const blockSize = 64 << 10
+
+// chunkBlocks is how many of them are read and hashed at a time.
+const chunkBlocks = chunkSize / blockSize
+
+// pump has next fill chunks, one after the other, hash work on them, so many at a time, and
+// take have them in the order of next, which ends with io.EOF. next and take are never called
+// at the same time as themselves.
+func pump(ctx context.Context, workers int, next func(*chunk) error, hash func(*chunk), take func(*chunk) error) error {
+	if workers <= 1 {
+		return pumpAlone(ctx, next, hash, take)
+	}
+	ctx, stop := context.WithCancel(ctx)
+	chunks := 2 * workers
+	free, work, order := make(chan *chunk, chunks), make(chan *chunk, chunks), make(chan *chunk, chunks)
+	for range chunks {
+		free <- &chunk{}
+	}
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer stop()
+	var failed error // of next; read once order is closed
+	running.Go(func() {
+		defer close(order)
+		defer close(work)
+		for {
+			select {
+			case <-ctx.Done():
+				failed = ctx.Err()
+				return
+			case c := <-free:
+				if failed = next(c); failed != nil {
+					return
+				}
+				c.done = make(chan struct{})
+				order <- c // there is room for all chunks there are
+				work <- c
+			}
+		}
+	})
+	for range workers {
+		running.Go(func() {
+			for c := range work {
+				hash(c)
+				close(c.done)
+			}
+		})
+	}
+	for c := range order {
+		<-c.done
+		if err := take(c); err != nil {
+			return err
+		}
+		free <- c
+	}
+	if failed == io.EOF {
+		return nil
+	}
+	return failed
+}
+
+// pumpAlone is pump without company.
+func pumpAlone(ctx context.Context, next func(*chunk) error, hash func(*chunk), take func(*chunk) error) error {
+	var c chunk
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := next(&c); err == io.EOF {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		hash(&c)
+		if err := take(&c); err != nil {
+			return err
+		}
+	}
+}
+
+// Each calls do for the numbers below n, by so many workers, until one fails.
+func Each(ctx context.Context, workers, n int, do func(i int) error) error {
+	var at atomic.Int64
+	failures := make([]error, max(workers, 1))
+	var running sync.WaitGroup
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	work := func(worker int) {
+		for i := int(at.Add(1)) - 1; i < n; i = int(at.Add(1)) - 1 {
+			err := ctx.Err()
+			if err == nil {
+				err = do(i)
+			}
+			if err != nil {
+				failures[worker] = err
+				stop()
+				return
+			}
+		}
+	}
+	for worker := 1; worker < min(workers, n); worker++ {
+		running.Go(func() { work(worker) })
+	}
+	work(0)
+	running.Wait()
+	return worst(failures)
+}
+
+// worst is the error that stopped the others, which only say that they were stopped.
+func worst(failures []error) (err error) {
+	for _, f := range failures {
+		if f != nil && (err == nil || errors.Is(err, context.Canceled)) {
+			err = f
+		}
+	}
+	return err
+}
+
+// A blocker cuts a file into chunks of blocks of bytes.
+type blocker struct {
+	in   io.Reader
+	size int64
+	read func(n int)
+}
+
+// next fills the chunk with the blocks that follow. At the end of the file it returns io.EOF.
+func (r *blocker) next(c *chunk) error {
+	if c.room == nil {
+		c.room = make([]byte, chunkBlocks*(1+blockSize))
+	}
+	n := 0
+	for range chunkBlocks {
+		got, err := io.ReadFull(r.in, c.room[n+1:n+1+blockSize])
+		r.size += int64(got)
+		r.read(got)
+		if got > 0 {
+			n += 1 + got
+		}
+		if err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) {
+			break
+		} else if err != nil {
+			return err
+		}
+	}
+	if c.text = c.room[:n]; n == 0 {
+		return io.EOF
+	}
+	return nil
+}
+
+// hashBlocks Hashes each block as a leaf of RFC 6962. One byte is free before each.
+func (c *chunk) hashBlocks() {
+	c.digests = c.digests[:0]
+	for at := 0; at < len(c.text); at += 1 + blockSize {
+		leaf := proof.LeafOf(c.text[at:min(at+1+blockSize, len(c.text))])
+		c.digests = append(c.digests, leaf[:]...)
+	}
+}
+
+// A Sink is where the digests of a file go, and how they are made.
+type Sink struct {
+	Out     io.Writer
+	Workers int         // how many hash beside each other
+	Read    func(n int) // is told how many bytes were read; by several goroutines
+}
+
+// Bytes seals a file by its bytes: the digests of its blocks of 64 KiB go out, and the root
+// over them comes back, with how many they and the bytes are.
+func (s Sink) Bytes(ctx context.Context, in io.Reader) (root Digest, n uint64, size int64, err error) {
+	var tree proof.Range
+	r := &blocker{in: in, read: s.Read}
+	err = pump(ctx, s.Workers, r.next, (*chunk).hashBlocks, func(c *chunk) error {
+		for d := c.digests; len(d) > 0; d = d[sha256.Size:] {
+			tree.Add(0, hash(d[:sha256.Size]), nil)
+		}
+		_, err := s.Out.Write(c.digests)
+		return err
+	})
+	return Digest(tree.Root()), tree.Size(), r.size, err
+}
+
+// A Cut says how text is cut into rows.
+type Cut struct {
+	CSV       bool // by records (RFC 4180), and not by lines
+	Separator byte // between the cells of CSV; 0: what the first record has
+	Loose     bool // records may have more or fewer cells than the first
+}
+
+// Text seals a file by its rows, whose digests go out. The error is a *RowFault for rows that
+// are none, and ErrUTF16.
+func (s Sink) Text(ctx context.Context, in io.Reader, cut Cut) (rows *Rows, size int64, err error) {
+	k := cutter{csv: cut.CSV, separator: cut.Separator}
+	if cut.CSV && !cut.Loose {
+		k.width = -1
+	}
+	r := &chunker{in: in, cut: k, read: s.Read}
+	rows = NewRows()
+	err = pump(ctx, s.Workers, r.next, (*chunk).hash, func(c *chunk) error {
+		if fault, ok := c.err.(*RowFault); ok {
+			fault.Row += rows.rows
+			return fault
+		}
+		rows.add(c.digests, c.ends)
+		_, err := s.Out.Write(c.digests)
+		return err
+	})
+	rows.bom = r.bom
+	return rows, r.size, err
+}

@@ -1,0 +1,397 @@
+package rowseal
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/pavise/pavise/internal/proof"
+)
+
+// chunkSize is how many bytes are read and hashed at a time.
+const chunkSize = 1 << 20
+
+// MaxRow bounds a row, in bytes.
+const MaxRow = 64 << 20
+
+// bom is what some programs begin UTF-8 with. It belongs to no row.
+var bom = []byte("\ufeff")
+
+// An end is how a row's line ends. It belongs to the block and not to the row, so that a row
+// is the same row in a file of another system.
+type end byte
+
+const (
+	endNone end = 0 // the file ends
+	endLF   end = 1
+	endCRLF end = 2
+)
+
+// A run is how many rows, one behind the other, end alike.
+type run struct {
+	rows uint32
+	end  end
+}
+
+// A RowFault is what is wrong with a row.
+type RowFault struct {
+	Row  uint64 // from 1
+	What string // for people
+	Fix  string // what to do
+}
+
+// Error implements error.
+func (f *RowFault) Error() string { return fmt.Sprintf("row %d: %s", f.Row, f.What) }
+
+// A chunk is a part of a file that holds whole rows, and what became of them.
+type chunk struct {
+	room    []byte // one byte, then text: the byte before a row is overwritten
+	text    []byte
+	cutter  cutter
+	cut     string // why the last row does not end; empty: it does
+	digests []byte // of each row
+	ends    []run
+	err     error // a *RowFault whose row is counted in the chunk
+	done    chan struct{}
+}
+
+// A cutter says where records end, and how many cells they have.
+type cutter struct {
+	csv       bool
+	separator byte
+	width     int // cells of every record: those of the first; 0: nobody counts them; -1: nobody has yet
+}
+
+// hash cuts the chunk into rows and Hashes each as a leaf of RFC 6962, in place: the byte
+// before a row is the end of the row before, which nobody needs any more.
+func (c *chunk) hash() {
+	k := c.cutter
+	c.digests, c.ends, c.err = c.digests[:0], c.ends[:0], nil
+	quotes := k.csv && bytes.IndexByte(c.text, '"') >= 0
+	for at := 0; at < len(c.text); {
+		length := bytes.IndexByte(c.text[at:], '\n')
+		if length < 0 {
+			length = len(c.text) - at
+		}
+		cells, why, fix := 0, "", ""
+		if quotes && bytes.IndexByte(c.text[at:at+length], '"') >= 0 {
+			length, cells, why, fix = k.record(c.text[at:])
+		} else if k.csv && length > 0 {
+			cells = bytes.Count(c.text[at:at+length], []byte{k.separator}) + 1
+		}
+		row, ending, next := c.text[at:at+length], endNone, at+length
+		if next < len(c.text) {
+			ending, next = endLF, next+1
+			if n := len(row); n > 0 && row[n-1] == '\r' {
+				row, ending = row[:n-1], endCRLF
+			}
+		}
+		if why == "" && k.width > 0 && cells != k.width && len(row) > 0 {
+			why, fix = fmt.Sprintf("it has %d cells, and the first row has %d", cells, k.width), "repair the row"
+		}
+		if why == "" && c.cut != "" && next == len(c.text) {
+			why, fix = c.cut, "is a closing quote missing?"
+		}
+		if why != "" {
+			c.err = &RowFault{uint64(len(c.digests)/sha256.Size) + 1, why, fix}
+			return
+		}
+		// text begins one byte into room, so there is a byte before the first row, too.
+		leaf := proof.LeafOf(c.room[at : at+1+len(row)])
+		c.digests = append(c.digests, leaf[:]...)
+		c.ended(ending)
+		at = next
+	}
+}
+
+func (c *chunk) ended(e end) {
+	if n := len(c.ends); n > 0 && c.ends[n-1].end == e {
+		c.ends[n-1].rows++
+		return
+	}
+	c.ends = append(c.ends, run{1, e})
+}
+
+// record measures a record of CSV with quotes: its length without its end, and its cells.
+func (k cutter) record(text []byte) (length, cells int, why, fix string) {
+	const double = "put the whole cell in quotes, and double those in it"
+	i := 0
+	for cells = 1; ; cells++ {
+		if i < len(text) && text[i] == '"' {
+			n := quoted(text[i:])
+			if n < 0 {
+				return len(text), cells, "a quote is opened and never closed", "close it"
+			}
+			i += n
+			if rest := text[i:]; len(rest) > 0 && rest[0] != k.separator && rest[0] != '\n' && !bytes.HasPrefix(rest, []byte("\r\n")) {
+				return i, cells, fmt.Sprintf("cell %d goes on behind its closing quote", cells), double
+			}
+		}
+		for ; i < len(text) && text[i] != k.separator && text[i] != '\n'; i++ {
+			if text[i] == '"' {
+				return i, cells, fmt.Sprintf("cell %d has a quote in it and is not quoted", cells), double
+			}
+		}
+		if i == len(text) || text[i] == '\n' {
+			return i, cells, "", ""
+		}
+		i++ // the separator
+	}
+}
+
+// quoted returns the length of the quoted cell that text begins with, or -1.
+func quoted(text []byte) int {
+	for i := 1; ; {
+		n := bytes.IndexByte(text[i:], '"')
+		if n < 0 {
+			return -1
+		}
+		if i += n + 1; i == len(text) || text[i] != '"' {
+			return i
+		}
+		i++
+	}
+}
+
+// OneRecord reports whether text with line ends is one record of CSV.
+func OneRecord(text []byte) bool {
+	length, _, why, _ := cutter{csv: true, separator: separatorOf(text)}.record(text)
+	return why == "" && length == len(text)
+}
+
+// separatorOf finds what stands between the cells of a first record.
+func separatorOf(text []byte) byte {
+	inQuotes := false
+	var seen [256]bool
+	for _, c := range text {
+		if c == '"' {
+			inQuotes = !inQuotes
+		}
+		if c == '\n' && !inQuotes {
+			break
+		}
+		seen[c] = seen[c] || !inQuotes
+	}
+	for _, c := range []byte(",\t;") {
+		if seen[c] {
+			return c
+		}
+	}
+	return ','
+}
+
+// lastRow returns where the last whole row of text ends, behind its line end; 0: there is
+// none. In CSV a line end within quotes ends no row.
+func (k cutter) lastRow(text []byte) int {
+	at := bytes.LastIndexByte(text, '\n')
+	if !k.csv || at < 0 {
+		return at + 1
+	}
+	quotes := bytes.Count(text[:at], []byte{'"'})
+	for quotes%2 == 1 {
+		before := bytes.LastIndexByte(text[:at], '\n')
+		if before < 0 {
+			return 0
+		}
+		quotes -= bytes.Count(text[before:at], []byte{'"'})
+		at = before
+	}
+	return at + 1
+}
+
+// A chunker cuts a file into chunks of whole rows.
+type chunker struct {
+	in    io.Reader
+	cut   cutter
+	rest  []byte // read, and of the next chunk
+	size  int64  // bytes read
+	begun bool
+	ended bool
+	bom   bool
+
+	cutting bool        // what separates cells, and how many there are, is known
+	read    func(n int) // is told how much was read
+}
+
+// ErrUTF16 says that rows cannot be told apart.
+var ErrUTF16 = errors.New("it is UTF-16, of which rows cannot be told")
+
+// next fills the chunk with the rows that follow. At the end of the file it returns io.EOF.
+func (r *chunker) next(c *chunk) error {
+	if r.ended && len(r.rest) == 0 {
+		return io.EOF
+	}
+	c.cut = ""
+	if len(c.room) < 1+chunkSize {
+		c.room = make([]byte, 1+chunkSize)
+	}
+	for len(c.room) < 1+len(r.rest)+chunkSize/2 {
+		c.room = make([]byte, 2*len(c.room))
+	}
+	n := 1 + copy(c.room[1:], r.rest)
+	for {
+		for !r.ended && n < len(c.room) {
+			got, err := r.in.Read(c.room[n:])
+			n, r.size = n+got, r.size+int64(got)
+			r.read(got)
+			if err == io.EOF {
+				r.ended = true
+			} else if err != nil {
+				return err
+			}
+		}
+		if !r.begun {
+			skip, err := r.begin(c.room[1:n])
+			if err != nil {
+				return err
+			}
+			copy(c.room[1:], c.room[1+skip:n])
+			n -= skip
+			continue // there is room to read into again
+		}
+		if r.ended || r.cut.lastRow(c.room[1:n]) > 0 {
+			break
+		}
+		if n > MaxRow {
+			r.ended, c.cut = true, fmt.Sprintf("it is longer than %d MiB", MaxRow>>20)
+			break
+		}
+		c.room = append(c.room[:n:n], make([]byte, n)...)
+	}
+	whole := n
+	if !r.ended {
+		whole = 1 + r.cut.lastRow(c.room[1:n])
+	}
+	r.rest = append(r.rest[:0], c.room[whole:n]...)
+	c.text = c.room[1:whole]
+	if len(c.text) == 0 {
+		return io.EOF
+	}
+	if k := &r.cut; k.csv && !r.cutting {
+		r.cutting = true
+		if k.separator == 0 {
+			k.separator = separatorOf(c.text)
+		}
+		if k.width < 0 {
+			_, k.width, _, _ = k.record(c.text)
+		}
+	}
+	c.cutter = r.cut
+	return nil
+}
+
+// begin looks at how the file begins, and returns how much of that is no row.
+func (r *chunker) begin(head []byte) (skip int, err error) {
+	r.begun = true
+	if bytes.HasPrefix(head, []byte{0xff, 0xfe}) || bytes.HasPrefix(head, []byte{0xfe, 0xff}) {
+		return 0, ErrUTF16
+	}
+	if bytes.HasPrefix(head, bom) {
+		r.bom, skip = true, len(bom)
+	}
+	return skip, nil
+}
+
+// Rows takes the digests of rows in order and keeps those of blocks. Blocks end where
+// a row's digest says so, one in 256, so that a row put in or taken out moves no block but
+// its own.
+type Rows struct {
+	bom    bool // the file begins with a byte order mark
+	rows   uint64
+	blocks []block
+	open   block
+	begun  bool // the open block's bytes have come to the hasher
+	hasher blockHasher
+}
+
+// A block is some rows, one behind the other.
+type block struct {
+	digest hash
+	rows   uint32
+	ends   []run
+}
+
+// maxBlock bounds the rows of a block, where no digest ends it.
+const maxBlock = 4096
+
+// A blockHasher Hashes what it is told and begins anew.
+type blockHasher interface {
+	io.Writer
+	Sum(b []byte) []byte
+	Reset()
+}
+
+// NewRows returns those of a file whose rows are to come.
+func NewRows() *Rows { return &Rows{hasher: sha256.New()} }
+
+// Add takes the digests of more rows, which have no line ends.
+func (t *Rows) Add(digests []byte) {
+	if n := len(digests) / sha256.Size; n > 0 {
+		t.add(digests, []run{{uint32(n), endNone}})
+	}
+}
+
+// add takes the digests of more rows, and how these end.
+func (t *Rows) add(digests []byte, ends []run) {
+	from := 0
+	left := uint32(0) // of the run that ends began with
+	for at := 0; at < len(digests); at += sha256.Size {
+		if left == 0 {
+			left = ends[0].rows
+		}
+		t.open.ended(ends[0].end)
+		if left--; left == 0 {
+			ends = ends[1:]
+		}
+		t.open.rows++
+		if digests[at+sha256.Size-1] == 0 || t.open.rows == maxBlock {
+			t.write(digests[from : at+sha256.Size])
+			t.close()
+			from = at + sha256.Size
+		}
+	}
+	t.write(digests[from:])
+	t.rows += uint64(len(digests) / sha256.Size)
+}
+
+func (b *block) ended(e end) {
+	if n := len(b.ends); n > 0 && b.ends[n-1].end == e {
+		b.ends[n-1].rows++
+		return
+	}
+	b.ends = append(b.ends, run{1, e})
+}
+
+func (t *Rows) write(b []byte) {
+	if len(b) == 0 {
+		return
+	}
+	if !t.begun {
+		t.begun = true
+		t.hasher.Reset()
+		t.hasher.Write([]byte{tagBlock})
+	}
+	t.hasher.Write(b)
+}
+
+// close ends the open block, if it has rows.
+func (t *Rows) close() {
+	if t.open.rows == 0 {
+		return
+	}
+	t.hasher.Write(appendRuns(nil, t.open.ends))
+	t.hasher.Sum(t.open.digest[:0])
+	t.blocks = append(t.blocks, t.open)
+	t.open, t.begun = block{}, false
+}
+
+// appendRuns spells how rows end.
+func appendRuns(b []byte, runs []run) []byte {
+	for _, r := range runs {
+		b = append(binary.BigEndian.AppendUint32(b, r.rows), byte(r.end))
+	}
+	return b
+}

@@ -1,0 +1,285 @@
+package table
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/format"
+
+	"github.com/pavise/pavise"
+)
+
+// Bounds of Parquet.
+const (
+	maxFooter      = 64 << 20 // bytes
+	maxSchema      = 1 << 14  // columns, and groups of them
+	maxSchemaDepth = 48
+	maxPage        = 256 << 20 // bytes, unpacked
+	maxPageGain    = 1 << 12   // how many times its size a page may unpack to
+	maxPageValues  = 16 << 20
+	maxPageHeader  = 1 << 20 // bytes
+)
+
+// parquetMagic is what Parquet begins and ends with.
+const parquetMagic = "PAR1"
+
+// ParquetRows calls each with the rows of a Parquet file of a size, in order, in an encoding
+// that is the same for the same values however the file is packed; a row is good until each
+// returns. It is the concatenation, for each value of the row, of its column (4 bytes, from
+// 0), its repetition and definition level (1 byte each), its physical type (1 byte: the number
+// that Parquet gives it, or 255 for null), the length of the value (4 bytes) and the value as
+// Parquet's plain encoding has it; numbers big-endian but for those of values.
+//
+// The name is for errors, which are of kind Invalid for what is wrong with the file, what each
+// returns, or of reading. Memory is bounded by what the file holds: every size in it is looked
+// at before it is believed.
+func ParquetRows(r io.ReaderAt, size int64, name string, each func(row []byte) error) error {
+	p := &parquetFile{in: r, size: size, name: name}
+	err := p.rows(each)
+	if _, told := errors.AsType[*pavise.Error](err); err == nil || told || p.failed != nil {
+		return errors.Join(err, p.failed)
+	}
+	return p.fault("%v", err)
+}
+
+// A parquetFile is a file being read.
+type parquetFile struct {
+	in     io.ReaderAt
+	size   int64
+	name   string
+	failed error // of each, or of the disk
+}
+
+// ReadAt implements io.ReaderAt, and tells errors of the disk from those of the file.
+func (p *parquetFile) ReadAt(b []byte, at int64) (int, error) {
+	n, err := p.in.ReadAt(b, at)
+	if err != nil && err != io.EOF {
+		p.failed = fmt.Errorf("read %s: %w", p.name, err)
+	}
+	return n, err
+}
+
+func (p *parquetFile) fault(format string, args ...any) error {
+	return &pavise.Error{Kind: pavise.Invalid, Msg: p.name + ": " + fmt.Sprintf(format, args...), Hint: "write the file again, or copy it again"}
+}
+
+// rows reads all rows. The library panics at some files that are none; it is the only place
+// where a panic is caught, because what is wrong is the file and not the program.
+func (p *parquetFile) rows(each func(row []byte) error) (err error) {
+	defer func() {
+		if bad := recover(); bad != nil {
+			err = p.fault("it is damaged: %.200v", bad)
+		}
+	}()
+	if err := p.footer(); err != nil {
+		return err
+	}
+	f, err := parquet.OpenFile(p, p.size, parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true), parquet.ReadBufferSize(1<<16))
+	if err != nil {
+		return p.fault("%v", err)
+	}
+	total := int64(0)
+	for i, group := range f.RowGroups() {
+		if err := p.pages(f.Metadata().RowGroups[i].Columns); err != nil {
+			return err
+		}
+		n, err := p.group(group, each)
+		if err != nil {
+			return err
+		}
+		if n != group.NumRows() {
+			return p.fault("row group %d has %d rows, and says %d", i+1, n, group.NumRows())
+		}
+		total += n
+	}
+	if total != f.NumRows() {
+		return p.fault("it has %d rows, and says %d", total, f.NumRows())
+	}
+	return nil
+}
+
+// footer looks at what the file says of itself before the library believes it.
+func (p *parquetFile) footer() error {
+	var head [4]byte
+	var tail [8]byte
+	if p.size < int64(len(head)+len(tail)) {
+		return p.fault("it is too short for Parquet")
+	}
+	if _, err := p.ReadAt(head[:], 0); err != nil {
+		return err
+	}
+	if _, err := p.ReadAt(tail[:], p.size-int64(len(tail))); err != nil && err != io.EOF {
+		return err
+	}
+	if string(head[:]) != parquetMagic || string(tail[4:]) != parquetMagic {
+		if string(head[:]) == "PARE" || string(tail[4:]) == "PARE" {
+			return p.fault("it is encrypted")
+		}
+		return p.fault("it does not begin and end as Parquet does: is it cut off?")
+	}
+	n := int64(binary.LittleEndian.Uint32(tail[:]))
+	if n > maxFooter || n > p.size-int64(len(head)+len(tail)) {
+		return p.fault("its footer is said to be %d bytes long, which it is not", n)
+	}
+	footer := make([]byte, n)
+	if _, err := p.ReadAt(footer, p.size-int64(len(tail))-n); err != nil {
+		return err
+	}
+	var children []int64
+	walk := thrift{b: footer, see: func(path []int16, begins bool, value int64) {
+		switch {
+		case begins && len(path) == 1 && path[0] == 2: // FileMetaData.schema
+			children = append(children, 0)
+		case len(path) == 2 && path[0] == 2 && path[1] == 5 && len(children) > 0: // SchemaElement.num_children
+			children[len(children)-1] = value
+		}
+	}}
+	if err := walk.structure(); err != nil {
+		return p.fault("its footer is damaged")
+	}
+	return p.schema(children)
+}
+
+// schema refuses columns without number or end. Each element is followed by its children.
+func (p *parquetFile) schema(children []int64) error {
+	if len(children) == 0 || len(children) > maxSchema {
+		return p.fault("its schema has %d columns and groups; 1 to %d are read", len(children), maxSchema)
+	}
+	var left []int64 // of the groups that are open
+	for i, n := range children {
+		if n < 0 || n > int64(len(children)) || len(left) > maxSchemaDepth || i > 0 && len(left) == 0 {
+			return p.fault("its schema is damaged, or nested more than %d deep", maxSchemaDepth)
+		}
+		left = append(left, n)
+		for len(left) > 0 && left[len(left)-1] == 0 {
+			if left = left[:len(left)-1]; len(left) > 0 {
+				left[len(left)-1]--
+			}
+		}
+	}
+	if len(left) > 0 {
+		return p.fault("its schema ends too early")
+	}
+	return nil
+}
+
+// pages looks at every page of some columns: that it lies where the footer says, and does not
+// say that it unpacks to more than it could.
+func (p *parquetFile) pages(columns []format.ColumnChunk) error {
+	room := make([]byte, maxPageHeader)
+	for i := range columns {
+		c := &columns[i].MetaData
+		at, values := c.DataPageOffset, int64(0)
+		if c.DictionaryPageOffset > 0 && c.DictionaryPageOffset < at {
+			at = c.DictionaryPageOffset
+		}
+		end := at + c.TotalCompressedSize
+		if at < 4 || c.TotalCompressedSize < 0 || end < at || end > p.size || c.NumValues < 0 {
+			return p.fault("column %d lies outside of the file", i+1)
+		}
+		for at < end && values < c.NumValues {
+			n, err := p.ReadAt(room[:min(int64(len(room)), end-at)], at)
+			if err != nil && err != io.EOF {
+				return err
+			}
+			page, err := readPage(room[:n])
+			if err != nil {
+				return p.fault("column %d has a damaged page at byte %d", i+1, at)
+			}
+			next := at + page.header + page.packed
+			if page.packed < 0 || page.unpacked < 0 || page.values < 0 || next > end || page.unpacked > maxPage ||
+				page.unpacked > maxPageGain*(page.packed+1<<10) || page.values > maxPageValues {
+				return p.fault("column %d has a page at byte %d of %d values in %d bytes, which says that it unpacks to %d: that is refused", i+1, at, page.values, page.packed, page.unpacked)
+			}
+			if at = next; !page.dictionary {
+				values += page.values
+			}
+		}
+		if values != c.NumValues {
+			return p.fault("column %d has %d values, and says %d", i+1, values, c.NumValues)
+		}
+	}
+	return nil
+}
+
+// A page is what a page header says.
+type page struct {
+	header           int64 // bytes of it
+	packed, unpacked int64
+	values           int64
+	dictionary       bool
+}
+
+// readPage reads a PageHeader.
+func readPage(b []byte) (page, error) {
+	p := page{packed: -1, unpacked: -1}
+	walk := thrift{b: b, see: func(path []int16, begins bool, value int64) {
+		switch {
+		case begins:
+		case slices.Equal(path, []int16{1}):
+			p.dictionary = value == int64(format.DictionaryPage)
+		case slices.Equal(path, []int16{2}):
+			p.unpacked = value
+		case slices.Equal(path, []int16{3}):
+			p.packed = value
+		case len(path) == 2 && path[1] == 1 && (path[0] == 5 || path[0] == 7 || path[0] == 8):
+			p.values = max(p.values, value) // of a data page, a dictionary, a data page of version 2
+		}
+	}}
+	err := walk.structure()
+	p.header = int64(walk.at)
+	return p, err
+}
+
+// group reads the rows of a row group.
+func (p *parquetFile) group(group parquet.RowGroup, each func(row []byte) error) (n int64, err error) {
+	rows := group.Rows()
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	const many = 64
+	room := make([]parquet.Row, many)
+	var row []byte
+	for {
+		got, err := rows.ReadRows(room)
+		for _, values := range room[:got] {
+			row = row[:0]
+			for _, v := range values {
+				row = appendValue(row, v)
+			}
+			if len(row) > maxRecord {
+				return n, p.fault("row %d is longer than %d MiB", n+1, maxRecord>>20)
+			}
+			if err := each(row); err != nil {
+				p.failed = err
+				return n, err
+			}
+		}
+		n += int64(got)
+		if err == io.EOF {
+			return n, nil
+		}
+		if err != nil {
+			return n, p.fault("behind row %d: %v", n, err)
+		}
+		if got == 0 {
+			return n, p.fault("row %d cannot be read", n+1)
+		}
+	}
+}
+
+// appendValue spells a value of a row.
+func appendValue(b []byte, v parquet.Value) []byte {
+	b = binary.BigEndian.AppendUint32(b, uint32(v.Column()))
+	b = append(b, byte(v.RepetitionLevel()), byte(v.DefinitionLevel()))
+	if v.IsNull() {
+		return append(b, 255, 0, 0, 0, 0)
+	}
+	b = append(b, byte(v.Kind()), 0, 0, 0, 0)
+	start := len(b)
+	b = v.AppendBytes(b)
+	binary.BigEndian.PutUint32(b[start-4:], uint32(len(b)-start))
+	return b
+}
