@@ -83,6 +83,7 @@ var nounHelp = map[string]string{
 	"finding":   "What a person should look at, out of the evidence log.",
 	"siem":      "Where findings are sent: signed webhooks.",
 	"subject":   "The people whose data the log keeps, and forgetting them.",
+	"dataset":   "What models are trained on. Works on files, without a server.",
 	"archive":   "Where whole segments of the log go, and how long they stay.",
 	"watermark": "Marks in a model's answers, and finding them in a copy. All but export works on files, without a server.",
 	"redteam":   "Attacks on models of our own, to measure what they give away. Works on files, without a server.",
@@ -91,6 +92,9 @@ var nounHelp = map[string]string{
 // fileCommands are commands that work on files, beside the verbs of their noun, if it has
 // any.
 var fileCommands = map[string][]reflect.StructField{
+	"dataset": {
+		{Name: "Screen", Type: reflect.TypeFor[datasetScreenCommand](), Tag: `cmd:"" help:"Say which rows of training data look poisoned."`},
+	},
 	"ledger": {
 		{Name: "Verify", Type: reflect.TypeFor[verifyCommand](), Tag: `cmd:"" help:"Prove a log, or one record in a proof file, offline."`},
 		{Name: "Follow", Type: reflect.TypeFor[followCommand](), Tag: `cmd:"" help:"Print records as they come, one a line."`},
