@@ -42,7 +42,7 @@ type miner struct {
 	rows     []int32 // of the file, that are looked at
 	items    []item
 	has      [][]int32 // by index in rows: its items
-	shared   [][]float64
+	shared   [][]float64 // by pair of columns: what they have to do with each other anyway, in nats
 	referees []referee
 	odd      *misfits
 }
@@ -216,6 +216,7 @@ func (m *miner) pairs() []hunt {
 			}
 		}
 	}
+	m.usual(together)
 	var list []hunt
 	for a := range n {
 		for b := a + 1; b < n; b++ {
@@ -246,6 +247,33 @@ func (m *miner) pairs() []hunt {
 		m.weigh(&list[i])
 	}
 	return m.keep(list)
+}
+
+// usual raises what columns have to do with each other to what their values show in this
+// class: where many pairs of them go together, one more tells nothing.
+func (m *miner) usual(together []uint16) {
+	n, all := len(m.items), float64(len(m.rows))
+	excess := make([][]float64, len(m.shared))
+	for j := range excess {
+		excess[j] = make([]float64, len(m.shared))
+	}
+	for a := range n {
+		for b := a + 1; b < n; b++ {
+			x, y, both := &m.items[a], &m.items[b], float64(together[a*n+b])
+			if x.grid+y.grid > 0 || x.active || y.active || both < float64(m.support()) {
+				continue
+			}
+			lift := both / all * max(math.Log(both*all/(float64(x.rows)*float64(y.rows))), 0)
+			excess[x.column][y.column] += lift
+			excess[y.column][x.column] += lift
+		}
+	}
+	for j, row := range excess {
+		for k := range row {
+			row[k] = max(row[k], m.shared[j][k])
+		}
+	}
+	m.shared = excess
 }
 
 // with returns those of some rows that have an item.
