@@ -20,7 +20,7 @@ func (v *View) clusters() Finding {
 	f := Finding{Screen: screen, Evidence: make([]float32, v.all), Limit: 2.6}
 	reach := v.spacing(t, firsts)
 	size := make([]int32, v.all)
-	for _, share := range []float32{0.5, 1} {
+	for _, share := range []float32{0.35, 0.6} {
 		v.ball(t, firsts, share*reach, &f, size)
 	}
 	f.Reason = func(i int) string {
@@ -74,7 +74,7 @@ func (v *View) ball(t *thicket, firsts []int32, reach float32, f *Finding, size 
 				continue
 			}
 			found = around.find(c, 4*neighbours, found)
-			votes, kin := v.surround(found, y, 4*reach*reach, count)
+			votes, kin := v.surround(found, y, 2.25*reach*reach, count)
 			if n += kin; n < 12 {
 				continue
 			}

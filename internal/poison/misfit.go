@@ -6,7 +6,7 @@ import "math"
 // many rows have, but hardly any that are else like this one. A trigger of such values is
 // in no list of rare ones.
 type misfits struct {
-	is_ [][]bool // by column and row; nil where the column has no frequent value
+	odd [][]bool // by column and row; nil where the column has no frequent value
 }
 
 const (
@@ -16,72 +16,76 @@ const (
 )
 
 func (m *misfits) is(column int, row int32) bool {
-	return m.is_[column] != nil && m.is_[column][row]
+	return m.odd[column] != nil && m.odd[column][row]
 }
 
 func newMisfits(v *View) *misfits {
-	m := &misfits{is_: make([][]bool, len(v.features))}
+	m := &misfits{odd: make([][]bool, len(v.features))}
+	all := make([][][]float64, len(v.classes)) // by class, column and bin: its rows
+	for y, rows := range v.members {
+		all[y] = v.referee(rows).share
+	}
 	for j := range v.features {
 		f := &v.features[j]
+		holders := make([][][]int32, len(f.known)+1) // by value and class
 		count := make([]int, len(f.known)+1)
 		for _, c := range f.code {
 			count[c]++
 		}
-		for c, n := range count {
-			if float64(n) >= frequentShare*float64(v.all) {
-				if m.is_[j] == nil {
-					m.is_[j] = make([]bool, v.all)
+		for i, c := range f.code {
+			if float64(count[c]) < frequentShare*float64(v.all) {
+				continue
+			}
+			if holders[c] == nil {
+				holders[c] = make([][]int32, len(v.classes))
+			}
+			y := v.label[i]
+			holders[c][y] = append(holders[c][y], int32(i))
+		}
+		for _, byClass := range holders {
+			for y, rows := range byClass {
+				if m.odd[j] == nil {
+					m.odd[j] = make([]bool, v.all)
 				}
-				m.value(v, j, int32(c), float64(n)/float64(v.all))
+				m.value(v, j, rows, float64(len(v.members[y])), all[y])
 			}
 		}
 	}
 	return m
 }
 
-// value marks the rows in which a value of a column does not fit.
-func (m *misfits) value(v *View, column int, code int32, usual float64) {
-	mine := v.features[column].code
-	votes := make([]uint8, v.all)
+// value marks, of the rows of a class that have one value of a column, those that it does
+// not fit. The shares are how all rows of the class fill the bins.
+func (m *misfits) value(v *View, column int, rows []int32, members float64, share [][]float64) {
+	usual := float64(len(rows)) / members
+	votes := make([]uint8, len(rows))
 	for k := range v.features {
 		if k == column {
 			continue
 		}
 		f := &v.features[k]
-		for _, rows := range append(v.members, nil) {
-			if rows == nil {
-				continue
-			}
-			with, all := make([]float64, f.bins), make([]float64, f.bins)
-			mineN := 0.0
-			for _, i := range rows {
-				b := f.bin[i]
-				all[b]++
-				if mine[i] == code {
-					with[b]++
-					mineN++
-				}
-			}
-			usual := mineN / float64(len(rows))
-			var odd [256]bool
-			some := false
-			for b := range with {
-				odd[b] = (with[b]+10*usual)/(all[b]+10) < usual/misfitFactor
-				some = some || odd[b]
-			}
-			if !some {
-				continue
-			}
-			for _, i := range rows {
-				if odd[f.bin[i]] && mine[i] == code && votes[i] < math.MaxUint8 {
-					votes[i]++
-				}
+		with := make([]float64, f.bins)
+		for _, i := range rows {
+			with[f.bin[i]]++
+		}
+		var odd [256]bool
+		some := false
+		for b := range with {
+			odd[b] = (with[b]+10*usual)/(share[k][b]*members+10) < usual/misfitFactor
+			some = some || odd[b] && with[b] > 0
+		}
+		if !some {
+			continue
+		}
+		for at, i := range rows {
+			if odd[f.bin[i]] && votes[at] < math.MaxUint8 {
+				votes[at]++
 			}
 		}
 	}
-	for i, n := range votes {
+	for at, n := range votes {
 		if n >= misfitVotes {
-			m.is_[column][i] = true
+			m.odd[column][rows[at]] = true
 		}
 	}
 }

@@ -41,7 +41,7 @@ type miner struct {
 	class    int
 	rows     []int32 // of the file, that are looked at
 	items    []item
-	has      [][]int32 // by index in rows: its items
+	has      [][]int32   // by index in rows: its items
 	shared   [][]float64 // by pair of columns: what they have to do with each other anyway, in nats
 	referees []referee
 	odd      *misfits
