@@ -70,8 +70,8 @@ func (v *View) ball(t *thicket, firsts []int32, reach float32, f *Finding, size 
 	var found []near
 	for _, c := range centers {
 		for y, n := range count[int(c)*classes : int(c+1)*classes] {
-			if n == 0 {
-				continue
+			if n < 3 {
+				continue // a few alone are no cluster
 			}
 			found = around.find(c, 4*neighbours, found)
 			votes, kin := v.surround(found, y, 2.25*reach*reach, count)

@@ -10,8 +10,8 @@ import (
 
 // Settings of the miner of triggers.
 const (
-	minedRows  = 1 << 14 // rows of a class that patterns are looked for in
-	minedPairs = 8000    // pairs that are looked at closely
+	minedRows  = 1 << 13 // rows of a class that patterns are looked for in
+	minedPairs = 6000    // pairs that are looked at closely
 	minedBeam  = 80      // patterns that are kept from one size to the next
 	minedSize  = 4       // columns of a pattern
 	minedMost  = 0.6     // share of a class that a value may have and still be an item
@@ -233,17 +233,14 @@ func (m *miner) pairs() []hunt {
 	}
 	sortHunts(list)
 	list = list[:min(len(list), minedPairs)]
-	all := make([]int32, len(m.rows))
-	for k := range all {
-		all[k] = int32(k)
-	}
-	holders := map[int32][]int32{}
-	for i := range list {
-		a := list[i].items[0]
-		if holders[a] == nil {
-			holders[a] = m.with(all, a)
+	holders := make([][]int32, n)
+	for k, has := range m.has {
+		for _, a := range has {
+			holders[a] = append(holders[a], int32(k))
 		}
-		list[i].at = m.with(holders[a], list[i].items[1])
+	}
+	for i := range list {
+		list[i].at = shared(holders[list[i].items[0]], holders[list[i].items[1]])
 		m.weigh(&list[i])
 	}
 	return m.keep(list)
@@ -274,6 +271,22 @@ func (m *miner) usual(together []uint16) {
 		}
 	}
 	m.shared = excess
+}
+
+// shared returns the numbers that two ordered lists have in common.
+func shared(a, b []int32) (both []int32) {
+	for i, j := 0, 0; i < len(a) && j < len(b); {
+		switch {
+		case a[i] < b[j]:
+			i++
+		case a[i] > b[j]:
+			j++
+		default:
+			both = append(both, a[i])
+			i, j = i+1, j+1
+		}
+	}
+	return both
 }
 
 // with returns those of some rows that have an item.
