@@ -77,7 +77,7 @@ func (v *View) Combine(found []Finding) *Report {
 // limit is the evidence that sends a row to quarantine.
 func (v *View) limit(f Finding) float64 {
 	trusted := slices.Clone(f.Evidence[v.rows:])
-	if len(trusted) < 100 {
+	if f.Untold || len(trusted) < 100 {
 		return f.Limit
 	}
 	slices.Sort(trusted)

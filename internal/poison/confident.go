@@ -73,6 +73,13 @@ func (v *View) labels() Finding {
 		guess[i] = top
 		f.Evidence[i] = float32(math.Log(float64(p[top])+least) - math.Log(float64(p[y])+least))
 	}
+	issues := 0
+	for _, issue := range Confident(v.label, shares, classes)[:v.rows] {
+		if issue {
+			issues++
+		}
+	}
+	f.Remarks = append(f.Remarks, fmt.Sprintf("by the rule of confident learning alone, %d labels would be issues", issues))
 	f.Reason = func(i int) string {
 		return fmt.Sprintf("rows like it are %q: a model that did not see it gives that %.0f %%, and %q, which it is called, %.0f %%",
 			v.classes[guess[i]], 100*shares[i*classes+guess[i]], v.classes[v.label[i]], 100*shares[i*classes+v.label[i]])

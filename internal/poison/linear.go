@@ -187,7 +187,7 @@ func reach(vectors [][]float32) []float64 {
 func (v *View) Spectral(embeddings [][]float32) Job {
 	const screen = "spectral"
 	return Job{screen, func() Finding {
-		f := Finding{Screen: screen, Evidence: make([]float32, v.all), Limit: 8, Words: "its embedding stands out of its class"}
+		f := Finding{Screen: screen, Evidence: make([]float32, v.all), Limit: 8, Untold: true, Words: "its embedding stands out of its class"}
 		for _, members := range v.members {
 			var rows []int32
 			var vectors [][]float32

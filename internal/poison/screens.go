@@ -6,6 +6,7 @@ type Finding struct {
 	// Evidence is how much speaks against each row, those of the baseline behind those of the
 	// file, in the screen's own unit; nil where it could not look, or says nothing of rows.
 	Evidence []float32
+	Untold   bool                 // nothing was measured of the baseline's rows
 	Limit    float64              // evidence that sends a row to quarantine where no baseline says better
 	Reason   func(row int) string // why, in words; nil: Words
 	Words    string
