@@ -15,6 +15,7 @@
 //   - soak keeps what a process took in an hour of load.
 //   - gateway puts Pavise and other proxies before one model server, and loads them; its
 //     plain is one that does next to nothing, a measure of the machine.
+//   - poison plants poisons into training data and screens it.
 //   - start builds the binary and waits for it to be ready.
 //   - result holds what they share: conditions, tables and RESULTS.md.
 //

@@ -17,6 +17,7 @@ var datasetCommands = []reflect.StructField{
 	{Name: "Verify", Type: reflect.TypeFor[datasetVerifyCommand](), Tag: `cmd:"" help:"Hold files to their seal."`},
 	{Name: "Diff", Type: reflect.TypeFor[datasetDiffCommand](), Tag: `cmd:"" help:"Say what lies between two seals."`},
 	{Name: "Prove", Type: reflect.TypeFor[datasetProveCommand](), Tag: `cmd:"" help:"Prove that a row was sealed, or that none like it was; or check such a proof."`},
+	{Name: "Screen", Type: reflect.TypeFor[datasetScreenCommand](), Tag: `cmd:"" help:"Say which rows of training data look poisoned."`},
 	{Name: "Lineage", Type: reflect.TypeFor[lineageCommand](), Tag: `cmd:"" help:"Say what is behind a dataset or model, and what came after it."`},
 	{Name: "Exposed", Type: reflect.TypeFor[exposedCommand](), Tag: `cmd:"" help:"Say which runs and models saw a row."`},
 }

@@ -19,6 +19,7 @@ type lines struct {
 	in   *bufio.Reader
 	room []byte // of a line that is longer than in's buffer
 	at   int64  // the line that was read last, counted from 1
+	end  []byte // of the line that was read last: LF, CRLF or nothing
 }
 
 func newLines(f *File, in *bufio.Reader) *lines {
@@ -51,7 +52,9 @@ func (l *lines) next() ([]byte, error) {
 	case len(line) == 0:
 		return nil, io.EOF
 	}
+	whole := line
 	line = bytes.TrimSuffix(bytes.TrimSuffix(line, []byte("\n")), []byte("\r"))
+	l.end = append(l.end[:0], whole[len(line):]...)
 	switch {
 	case bytes.IndexByte(line, 0) >= 0:
 		return nil, l.fault("is it a table at all?", "byte %d is NUL", bytes.IndexByte(line, 0)+1)
@@ -86,6 +89,7 @@ type csvSource struct {
 	comma byte
 	width int      // cells of every row
 	room  []byte   // of quoted cells
+	rows  []byte   // the row that is being read, where it has several lines
 	first []record // rows that were read to find the header
 }
 
@@ -128,6 +132,7 @@ func (s *csvSource) next(r *record) error {
 // keep reads a row that outlives the next one.
 func (s *csvSource) keep() (r record, err error) {
 	err = s.read(&r)
+	r.raw = bytes.Clone(r.raw)
 	for i := range r.cells {
 		r.cells[i].text = bytes.Clone(r.cells[i].text)
 	}
@@ -143,12 +148,14 @@ func (s *csvSource) read(r *record) error {
 	if len(line) == 0 {
 		return s.lines.rest()
 	}
-	r.at, r.cells = s.lines.at, r.cells[:0]
+	r.at, r.cells, r.raw = s.lines.at, r.cells[:0], line
 	if s.comma == 0 {
 		s.comma = separator(line)
 	}
 	if bytes.IndexByte(line, '"') >= 0 {
+		s.rows = append(s.rows[:0], line...)
 		err = s.quoted(r, line)
+		r.raw = s.rows
 	} else {
 		err = s.plain(r, line)
 	}
@@ -247,7 +254,7 @@ func (s *csvSource) unquote(began int64, line []byte) ([]byte, error) {
 				return nil, s.f.faultAt(began, "is a closing quote missing?", "the row is longer than %d MiB", maxRecord>>20)
 			}
 			var err error
-			if line, err = s.lines.next(); err == io.EOF {
+			if line, err = s.goOn(); err == io.EOF {
 				return nil, s.f.faultAt(began, "", "a quote is opened and never closed")
 			} else if err != nil {
 				return nil, err
@@ -260,6 +267,14 @@ func (s *csvSource) unquote(began int64, line []byte) ([]byte, error) {
 			return line[i+1:], nil
 		}
 	}
+}
+
+// goOn reads the next line of a row, and keeps the row as it is in the file.
+func (s *csvSource) goOn() ([]byte, error) {
+	s.rows = append(s.rows, s.lines.end...)
+	line, err := s.lines.next()
+	s.rows = append(s.rows, line...)
+	return line, err
 }
 
 // header takes the names of the columns from the first row.

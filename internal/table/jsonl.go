@@ -49,6 +49,7 @@ func (s *jsonSource) next(r *record) error {
 		if err != nil {
 			return err
 		}
+		r.raw = line
 		if line = bytes.Trim(line, " \t"); len(line) > 0 {
 			r.at, r.numbers = s.lines.at, r.numbers[:0] // the cells of other rows stay: there may be many
 			s.rec, s.text, s.i, s.room, s.dims = r, line, 0, s.room[:0], s.dims[:0]

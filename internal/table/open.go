@@ -163,6 +163,15 @@ func (f *File) Columns() []string {
 	return names
 }
 
+// Width returns how many columns there are; those of JSONL grow in number while rows are
+// read.
+func (f *File) Width() int {
+	if f.names != nil {
+		return len(f.names)
+	}
+	return f.counted
+}
+
 // column returns the index of a column.
 func (f *File) column(name string) (int, bool) {
 	if f.names != nil {

@@ -82,6 +82,7 @@ type record struct {
 	at      int64     // the line where it begins, or the row, counted from 1
 	cells   []cell    // by column; those behind the last are absent, and those of other records
 	numbers []float64 // what lists hold, or, without cells, one for each column
+	raw     []byte    // of CSV and JSONL: as it is in the file, without the end of its last line
 }
 
 // A Row is one row of a [File], good until the next one is asked for.
@@ -90,6 +91,52 @@ type Row struct{ f *File }
 // Place says where a cell is, for errors: "flows.csv, line 7, column "bytes"". Without a
 // column it says where the row is.
 func (r Row) Place(column string) string { return r.f.place(r.f.now.at, column) }
+
+// Raw returns the bytes of a row of CSV or JSONL as they are in the file, without what ends
+// its last line; of other formats, nil.
+func (r Row) Raw() []byte { return r.f.now.raw }
+
+// Line returns the line where the row begins, or the number of the row, counted from 1.
+func (r Row) Line() int64 { return r.f.now.at }
+
+// What a cell is good for as a value.
+const (
+	HeldNothing Held = iota // no cell, an empty one, null, or what is no number by its name
+	HeldNumber
+	HeldWords // text that is no number
+	HeldOther // a list or an object
+)
+
+// Held says what a cell is good for as a value.
+type Held uint8
+
+// Value returns what the cell of a column, counted from 0 in the order of Columns, holds: the
+// number, or the text, which is good until the next row.
+func (r Row) Value(column int) (Held, float64, []byte) {
+	c := r.f.now.get(column)
+	switch c.kind {
+	case number:
+		if finite(c.number) {
+			return HeldNumber, c.number, nil
+		}
+		return HeldNothing, 0, nil
+	case text:
+		if len(bytes.TrimSpace(c.text)) == 0 {
+			return HeldNothing, 0, nil
+		}
+		v, why := parse(c.text)
+		switch {
+		case why != "":
+			return HeldWords, 0, c.text
+		case finite(v):
+			return HeldNumber, v, nil
+		}
+		return HeldNothing, 0, nil
+	case absent:
+		return HeldNothing, 0, nil
+	}
+	return HeldOther, 0, nil
+}
 
 // Text returns the text of a cell; of a number, as it is written.
 func (r Row) Text(column string) (string, error) {

@@ -1,0 +1,227 @@
+package dataset
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/poison"
+	"github.com/pavise/pavise/internal/table"
+)
+
+// A Screen says which rows of a file look poisoned. Its fields are arguments and flags of
+// the command line.
+type Screen struct {
+	Say func(text string) `kong:"-"` // gets a line of progress now and then; nil: nobody watches
+
+	File       string   `arg:"" help:"The rows: CSV or JSONL." placeholder:"FILE"`
+	Label      string   `help:"The column with the class." required:"" placeholder:"COLUMN"`
+	Source     string   `help:"The column that says who sent the row." placeholder:"COLUMN"`
+	Omit       []string `help:"Columns that are no features, such as numbers of rows." placeholder:"COLUMN"`
+	Baseline   string   `help:"Rows that are trusted, with the same columns: what is like them is not poison." type:"existingfile" placeholder:"FILE"`
+	Embeddings string   `help:"What a model made of each row: NPY, with as many rows." type:"existingfile" placeholder:"FILE"`
+	Seed       uint64   `help:"Of what is drawn by chance: the same seed and files give the same report." default:"1"`
+}
+
+// Help is the text behind the command's flags.
+func (*Screen) Help() string {
+	return `Ranks the rows of training data by how poisoned they look: labels that the other rows
+contradict, triggers of a backdoor, clusters that vouch for each other, rows that are
+unlike their class, duplicates, and sources that differ or do harm. Each row gets a
+score; from 1 on it is in the quarantine list, by the hash that a seal has of it. The
+file stays as it is: what becomes of the list is for people to decide.
+
+With a baseline the screens are calibrated on rows that are trusted, and see more. No
+screen is proof: the report ends with what it cannot see.
+
+It exits with 0 when nothing is to be quarantined, with 1 when something is, and with 2
+when it could not look.
+
+For example:
+
+  pavise dataset screen flows.csv --label class --baseline trusted.csv --json`
+}
+
+// A Screened is what came of screening a file.
+type Screened struct {
+	File       string           `json:"file"`
+	Baseline   string           `json:"baseline,omitempty"`
+	Label      string           `json:"label"`
+	Seed       uint64           `json:"seed"`
+	Columns    int              `json:"columns"` // features
+	Total      int              `json:"total"`   // rows
+	Trusted    int              `json:"baseline_rows,omitempty"`
+	Rows       []ScreenedRow    `json:"rows"`       // in the order of the file
+	Quarantine []string         `json:"quarantine"` // hashes, the worst first
+	Patterns   []poison.Pattern `json:"patterns"`   // triggers, the strongest first
+	Shifts     []poison.Shift   `json:"shifts,omitempty"`
+	Sources    []poison.Harm    `json:"sources,omitempty"`
+	Screens    []poison.Outcome `json:"screens"`
+	Notes      []string         `json:"notes,omitempty"`
+	Blind      []string         `json:"cannot_see"`
+	Recorded   bool             `json:"recorded"` // this command leaves no record
+}
+
+// A ScreenedRow is what speaks against one row.
+type ScreenedRow struct {
+	Row     int             `json:"row"`  // counted from 1; a header is none
+	Line    int64           `json:"line"` // of the file, where it begins
+	Score   float64         `json:"score"`
+	Rank    int             `json:"rank"`
+	Reasons []poison.Reason `json:"reasons"`
+	Hash    string          `json:"hash"` // the leaf of RFC 6962 over its bytes, without the end of its line
+}
+
+// Found reports whether any row is to be quarantined.
+func (s *Screened) Found() bool { return len(s.Quarantine) > 0 }
+
+// Run screens the file. What is wrong with a file is of kind Invalid or NotFound.
+//
+// Unguarded: it works on files that the caller can read anyway, and records nothing.
+func (s *Screen) Run(ctx context.Context) (*Screened, error) {
+	file, baseline, err := s.read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	embeddings, err := s.embeddings(file)
+	if err != nil {
+		return nil, err
+	}
+	var trusted *poison.Table
+	result := &Screened{File: filepath.Base(s.File), Label: s.Label, Seed: s.Seed, Total: len(file.hash), Columns: len(file.table.Columns), Blind: poison.Blind()}
+	if baseline != nil {
+		trusted, result.Baseline, result.Trusted = &baseline.table, filepath.Base(s.Baseline), len(baseline.hash)
+	}
+	s.say("%d rows read; making them comparable …", len(file.hash))
+	view, err := poison.Prepare(&file.table, trusted, s.Seed)
+	if err != nil {
+		return nil, err
+	}
+	jobs := view.Jobs()
+	if embeddings != nil {
+		jobs = append(jobs, view.Spectral(embeddings))
+	}
+	found, err := s.look(ctx, jobs)
+	if err != nil {
+		return nil, err
+	}
+	result.fill(view.Combine(found), file)
+	return result, nil
+}
+
+// say tells whoever watches how far it is.
+func (s *Screen) say(format string, args ...any) {
+	if s.Say != nil {
+		s.Say(fmt.Sprintf(format, args...))
+	}
+}
+
+// look runs the screens, as many at once as there are processors.
+func (s *Screen) look(ctx context.Context, jobs []poison.Job) ([]poison.Finding, error) {
+	found := make([]poison.Finding, len(jobs))
+	next := make(chan int)
+	var workers sync.WaitGroup
+	var mu sync.Mutex // of done
+	done := 0
+	for range runtime.GOMAXPROCS(0) {
+		workers.Go(func() {
+			for k := range next {
+				found[k] = jobs[k].Run()
+				mu.Lock()
+				done++
+				s.say("%d of %d screens done …", done, len(jobs))
+				mu.Unlock()
+			}
+		})
+	}
+	var err error
+	for k := range jobs {
+		if err = ctx.Err(); err != nil {
+			break
+		}
+		next <- k
+	}
+	close(next)
+	workers.Wait()
+	return found, err
+}
+
+// maxPatterns is how many triggers are told, the strongest.
+const maxPatterns = 50
+
+// fill puts a report into what is printed.
+func (s *Screened) fill(r *poison.Report, file *rows) {
+	s.Rows = make([]ScreenedRow, len(r.Rows))
+	worst := make([]int, len(r.Rows))
+	for i, row := range r.Rows {
+		reasons := row.Reasons
+		if reasons == nil {
+			reasons = []poison.Reason{}
+		}
+		s.Rows[i] = ScreenedRow{Row: i + 1, Line: file.line[i], Score: row.Score, Rank: row.Rank, Reasons: reasons, Hash: hex.EncodeToString(file.hash[i][:])}
+		worst[row.Rank-1] = i
+	}
+	s.Quarantine = []string{}
+	for _, i := range worst {
+		if s.Rows[i].Score >= 1 {
+			s.Quarantine = append(s.Quarantine, s.Rows[i].Hash)
+		}
+	}
+	s.Patterns = append([]poison.Pattern{}, r.Pattern[:min(len(r.Pattern), maxPatterns)]...)
+	s.Shifts, s.Sources, s.Screens = r.Shifts, r.Sources, r.Screens
+	s.Notes = append(file.notes, r.Notes...)
+}
+
+// embeddings reads what a model made of each row; nil where none are given.
+func (s *Screen) embeddings(file *rows) ([][]float32, error) {
+	if s.Embeddings == "" {
+		return nil, nil
+	}
+	f, err := table.Open(s.Embeddings, table.Options{Format: table.NPY})
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	columns := f.Columns()
+	var out [][]float32
+	var room []float64
+	for row, err := range f.Rows() {
+		if err != nil {
+			return nil, err
+		}
+		if room, err = row.Append(room[:0], columns...); err != nil {
+			return nil, err
+		}
+		if len(out)*len(room) > maxCells {
+			return nil, invalid("reduce them first", "%s: its embeddings are more than %d numbers", filepath.Base(s.Embeddings), maxCells)
+		}
+		one := make([]float32, len(room))
+		for k, x := range room {
+			one[k] = float32(x)
+		}
+		out = append(out, one)
+	}
+	if len(out) != len(file.hash) {
+		return nil, invalid("there is one embedding to a row, in the same order", "%s has %d rows, and %s %d", filepath.Base(s.Embeddings), len(out), filepath.Base(s.File), len(file.hash))
+	}
+	return out, nil
+}
+
+func invalid(hint, format string, args ...any) error {
+	return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf(format, args...), Hint: hint}
+}
+
+// inWords is names as people read them, the first few of them.
+func inWords(names []string) string {
+	const show = 8
+	if len(names) > show {
+		return strings.Join(slices.Clone(names[:show]), ", ") + fmt.Sprintf(" and %d more", len(names)-show)
+	}
+	return strings.Join(names, ", ")
+}

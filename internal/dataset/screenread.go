@@ -1,0 +1,315 @@
+package dataset
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"math"
+	"path/filepath"
+	"slices"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/poison"
+	"github.com/pavise/pavise/internal/proof"
+	"github.com/pavise/pavise/internal/table"
+)
+
+// Bounds on what is held of a file.
+const (
+	maxCells = 1 << 27 // features times rows
+	maxTexts = 1 << 17 // different texts of a column; what has more names rows
+	maxShown = 64      // bytes of a text that are kept; longer ones are told apart by their hash
+)
+
+// rows are what is kept of a file.
+type rows struct {
+	table poison.Table
+	hash  [][32]byte // by row
+	line  []int64
+	notes []string
+}
+
+// A layout says what the columns of a file are. It is found in a first pass: a column is of
+// numbers when all its cells are numbers or empty, else of texts.
+type layout struct {
+	names  []string       // features, in the order of the file
+	text   []bool         // by feature
+	column map[string]int // of the file that was read last: where a feature lies
+	label  int
+	source int // -1: none
+	notes  []string
+}
+
+// read reads the file, and the baseline if there is one. Both are gone through twice.
+func (s *Screen) read(ctx context.Context) (file, baseline *rows, err error) {
+	kinds := map[string]table.Held{}
+	names, err := s.kinds(ctx, s.File, kinds, s.Source)
+	if err != nil {
+		return nil, nil, err
+	}
+	if s.Baseline != "" {
+		theirs, err := s.kinds(ctx, s.Baseline, kinds, "")
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, name := range names {
+			if !slices.Contains(theirs, name) && name != s.Source && !slices.Contains(s.Omit, name) {
+				return nil, nil, invalid("a baseline has the columns of the file", "%s: it has no column %.80q", filepath.Base(s.Baseline), name)
+			}
+		}
+	}
+	l := s.layout(names, kinds)
+	values := newDictionary(l)
+	if file, err = s.collect(ctx, s.File, s.Source, l, values); err != nil {
+		return nil, nil, err
+	}
+	if s.Baseline != "" {
+		if baseline, err = s.collect(ctx, s.Baseline, "", l, values); err != nil {
+			return nil, nil, err
+		}
+	}
+	return file, baseline, values.finish(s, l, file, baseline)
+}
+
+// kinds goes through a file and says of each column what the strangest of its cells is.
+func (s *Screen) kinds(ctx context.Context, path string, kinds map[string]table.Held, source string) ([]string, error) {
+	f, err := table.Open(path, table.Options{})
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if format := f.Format(); format != table.CSV && format != table.JSONL {
+		return nil, invalid("write it as CSV or JSONL", "%s is %s, and rows are screened in CSV and JSONL", filepath.Base(path), format)
+	}
+	var seen []table.Held
+	n := 0
+	for row, err := range f.Rows() {
+		if err != nil {
+			return nil, err
+		}
+		if n++; n%4096 == 0 {
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			s.say("%s: %d rows …", filepath.Base(path), n)
+		}
+		width := f.Width()
+		for len(seen) < width {
+			seen = append(seen, table.HeldNothing)
+		}
+		for j := range width {
+			if seen[j] < table.HeldWords {
+				held, _, _ := row.Value(j)
+				seen[j] = max(seen[j], held)
+			} else if held, _, _ := row.Value(j); held == table.HeldOther {
+				seen[j] = held
+			}
+		}
+	}
+	names := f.Columns()
+	for _, name := range append([]string{s.Label, source}, s.Omit...) {
+		if name != "" && !slices.Contains(names, name) && (path == s.File || name == s.Label) {
+			return nil, invalid("its columns are "+inWords(names), "%s: it has no column %.80q", filepath.Base(path), name)
+		}
+	}
+	for j, name := range names {
+		if j < len(seen) {
+			kinds[name] = max(kinds[name], seen[j])
+		}
+	}
+	return names, nil
+}
+
+// layout decides what becomes of each column.
+func (s *Screen) layout(names []string, kinds map[string]table.Held) *layout {
+	l := &layout{}
+	var lists, empty []string
+	for _, name := range names {
+		switch {
+		case name == s.Label || name == s.Source || slices.Contains(s.Omit, name):
+		case kinds[name] == table.HeldOther:
+			lists = append(lists, name)
+		case kinds[name] == table.HeldNothing:
+			empty = append(empty, name)
+		default:
+			l.names, l.text = append(l.names, name), append(l.text, kinds[name] == table.HeldWords)
+		}
+	}
+	if len(lists) > 0 {
+		l.notes = append(l.notes, "columns of lists and objects are not looked at: "+inWords(lists))
+	}
+	if len(empty) > 0 {
+		l.notes = append(l.notes, "columns without any value are not looked at: "+inWords(empty))
+	}
+	return l
+}
+
+// find looks where the columns lie in a file.
+func (l *layout) find(names []string, label, source string) {
+	l.column = make(map[string]int, len(names))
+	for j, name := range names {
+		l.column[name] = j
+	}
+	l.label, l.source = l.column[label], -1
+	if source != "" {
+		l.source = l.column[source]
+	}
+}
+
+// A dictionary numbers texts, by column, in the order in which they appear.
+type dictionary struct {
+	texts   []numbering // by feature
+	classes numbering
+	sources numbering
+}
+
+// A numbering gives texts numbers. Of long ones it keeps the beginning.
+type numbering struct {
+	index map[string]int
+	list  []string
+}
+
+func newDictionary(l *layout) *dictionary {
+	d := &dictionary{texts: make([]numbering, len(l.names))}
+	for j := range d.texts {
+		if l.text[j] {
+			d.texts[j].index = map[string]int{}
+		}
+	}
+	d.classes.index, d.sources.index = map[string]int{}, map[string]int{}
+	return d
+}
+
+// number returns the number of a text, a new one where it has none; when there are too many
+// already, that of the last.
+func (n *numbering) number(text []byte) int {
+	if k, ok := n.index[string(text)]; ok && len(text) <= maxShown {
+		return k
+	}
+	key := string(text)
+	if len(text) > maxShown {
+		sum := sha256.Sum256(text)
+		key = string(sum[:])
+		if k, ok := n.index[key]; ok {
+			return k
+		}
+	}
+	if len(n.list) == maxTexts {
+		return maxTexts - 1
+	}
+	n.index[key] = len(n.list)
+	n.list = append(n.list, string(text[:min(len(text), maxShown)]))
+	return len(n.list) - 1
+}
+
+// collect reads the rows of a file.
+func (s *Screen) collect(ctx context.Context, path, source string, l *layout, d *dictionary) (*rows, error) {
+	f, err := table.Open(path, table.Options{})
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	r := &rows{}
+	for _, name := range l.names {
+		r.table.Columns = append(r.table.Columns, poison.Column{Name: name})
+	}
+	width := -1
+	for row, err := range f.Rows() {
+		if err != nil {
+			return nil, err
+		}
+		if w := f.Width(); w != width {
+			width = w
+			l.find(f.Columns(), s.Label, source)
+		}
+		if len(r.hash)%4096 == 0 {
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			s.say("%s: %d rows read …", filepath.Base(path), len(r.hash))
+		}
+		if (len(r.hash)+1)*(len(l.names)+2) > maxCells {
+			return nil, invalid("screen a part at a time", "%s has more than %d rows of %d columns, which are held at once", filepath.Base(path), len(r.hash), len(l.names))
+		}
+		if err := r.add(row, l, d, s.Label); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+// add adds one row.
+func (r *rows) add(row table.Row, l *layout, d *dictionary, label string) error {
+	r.hash = append(r.hash, [32]byte(proof.Leaf(row.Raw())))
+	r.line = append(r.line, row.Line())
+	for j, name := range l.names {
+		x := math.NaN()
+		if at, ok := l.column[name]; ok {
+			held, number, _ := row.Value(at)
+			switch {
+			case l.text[j]:
+				text, _ := row.Text(name)
+				x = float64(d.texts[j].number([]byte(text)))
+			case held == table.HeldNumber:
+				x = number
+			}
+		}
+		r.table.Columns[j].Values = append(r.table.Columns[j].Values, x)
+	}
+	text, err := row.Text(label)
+	if err != nil || text == "" {
+		return &pavise.Error{Kind: pavise.Invalid, Msg: row.Place(label) + ": the row has no label", Hint: "take out the rows without one, or give them a class of their own"}
+	}
+	r.table.Labels = append(r.table.Labels, d.classes.number([]byte(text)))
+	if l.source >= 0 {
+		text, _ := row.Text(l.sourceName())
+		r.table.Sources = append(r.table.Sources, d.sources.number([]byte(text)))
+	}
+	return nil
+}
+
+// sourceName is the name of the column of sources.
+func (l *layout) sourceName() string {
+	for name, at := range l.column {
+		if at == l.source {
+			return name
+		}
+	}
+	return ""
+}
+
+// finish gives the tables the texts that their numbers stand for, and leaves out columns
+// that name rows.
+func (d *dictionary) finish(s *Screen, l *layout, file, baseline *rows) error {
+	n := len(file.hash)
+	if classes := len(d.classes.list); classes == maxTexts || classes > 100 && 2*classes > n {
+		return invalid("name the column with the class", "%s: column %.80q has %d different values in %d rows, and is no class", filepath.Base(s.File), s.Label, classes, n)
+	}
+	file.notes = l.notes
+	var kept []int
+	for j, name := range l.names {
+		if k := len(d.texts[j].list); k == maxTexts || k > 1000 && 2*k > n {
+			file.notes = append(file.notes, fmt.Sprintf("column %.80q has a text of its own in nearly every row: it names rows, and is not looked at", name))
+			continue
+		}
+		kept = append(kept, j)
+	}
+	for _, r := range []*rows{file, baseline} {
+		if r == nil {
+			continue
+		}
+		var columns []poison.Column
+		for _, j := range kept {
+			c := r.table.Columns[j]
+			if l.text[j] {
+				c.Texts = d.texts[j].list
+			}
+			columns = append(columns, c)
+		}
+		r.table.Columns, r.table.Classes = columns, d.classes.list
+		if r.table.Sources != nil {
+			r.table.Names = d.sources.list
+		}
+	}
+	return nil
+}

@@ -1,0 +1,127 @@
+package poison
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+)
+
+// A Report is what all screens found.
+type Report struct {
+	Rows    []Row     // of the file, in its order
+	Pattern []Pattern // the strongest triggers, whether they are strong enough or not
+	Shifts  []Shift   // columns that differ, by source or from the baseline
+	Sources []Harm    // what leaving each source out does to a model
+	Screens []Outcome
+	Notes   []string // about the table
+}
+
+// A Row is what speaks against one row.
+type Row struct {
+	Score   float64 // 1 and above: to quarantine
+	Rank    int     // from 1, the worst first
+	Reasons []Reason
+}
+
+// A Reason is what one screen says of a row.
+type Reason struct {
+	Screen string  `json:"screen"`
+	Score  float64 `json:"score"`
+	Words  string  `json:"words"`
+}
+
+// An Outcome is how one screen went.
+type Outcome struct {
+	Screen  string   `json:"screen"`
+	Limit   float64  `json:"limit,omitempty"`      // evidence that counts as a score of 1
+	Found   int      `json:"found"`                // rows at or above it
+	Silence string   `json:"not_looked,omitempty"` // why it could not look
+	Remarks []string `json:"remarks,omitempty"`
+}
+
+// trustedShare is the share of a trusted baseline that one screen may take for poison.
+const trustedShare = 0.001
+
+// told is the least score that is worth a reason.
+const told = 0.5
+
+// Combine puts findings together: a row's score is that of the screen that it looks worst
+// to, each measured in what it takes to be sent to quarantine. With a baseline that is what
+// one in a thousand of its rows reaches; without one it is what clean tables do not reach.
+func (v *View) Combine(found []Finding) *Report {
+	r := &Report{Rows: make([]Row, v.rows), Notes: v.Notes}
+	for _, f := range found {
+		o := Outcome{Screen: f.Screen, Silence: f.Silence, Remarks: f.Remarks}
+		r.Pattern, r.Shifts, r.Sources = append(r.Pattern, f.Pattern...), append(r.Shifts, f.Shifts...), append(r.Sources, f.Harm...)
+		if f.Evidence != nil {
+			o.Limit = v.limit(f)
+			for i := range r.Rows {
+				score := max(float64(f.Evidence[i])/o.Limit, 0)
+				if score >= 1 {
+					o.Found++
+				}
+				r.Rows[i].Score = max(r.Rows[i].Score, score)
+				if score >= told {
+					r.Rows[i].Reasons = append(r.Rows[i].Reasons, Reason{f.Screen, score, f.why(i)})
+				}
+			}
+		}
+		r.Screens = append(r.Screens, o)
+	}
+	r.rank()
+	slices.SortStableFunc(r.Pattern, func(a, b Pattern) int { return cmp.Compare(b.Strength, a.Strength) })
+	return r
+}
+
+// limit is the evidence that sends a row to quarantine.
+func (v *View) limit(f Finding) float64 {
+	trusted := slices.Clone(f.Evidence[v.rows:])
+	if f.Untold || len(trusted) < 100 {
+		return f.Limit
+	}
+	slices.Sort(trusted)
+	above := int(math.Ceil(trustedShare * float64(len(trusted))))
+	seen := float64(trusted[len(trusted)-above])
+	return min(max(1.1*seen, 0.6*f.Limit), 2*f.Limit)
+}
+
+func (f *Finding) why(i int) string {
+	if f.Reason == nil {
+		return f.Words
+	}
+	return f.Reason(i)
+}
+
+// rank orders rows by score, and reasons by theirs.
+func (r *Report) rank() {
+	order := make([]int, len(r.Rows))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(r.Rows[b].Score, r.Rows[a].Score) })
+	for place, i := range order {
+		r.Rows[i].Rank = place + 1
+		slices.SortStableFunc(r.Rows[i].Reasons, func(a, b Reason) int { return cmp.Compare(b.Score, a.Score) })
+	}
+}
+
+// Jobs returns the screens, those that take longest first.
+func (v *View) Jobs() []Job {
+	return []Job{
+		{"labels", v.labels}, {"triggers", v.triggers}, {"novelty", v.novelty}, {"clusters", v.clusters},
+		{"neighbours", v.company}, {"outliers", v.outliers}, {"gradients", v.gradients},
+		{"duplicates", v.duplicates}, {"contrast", v.contrast}, {"sources", v.harm},
+	}
+}
+
+// Blind is what no screen here sees, in words for people.
+func Blind() []string {
+	return []string{
+		"poison that is spread thin: a trigger in fewer than 12 rows, or in fewer than one in 500 of a class",
+		"triggers of values that most rows have, and triggers that differ from row to row",
+		"rows made to pass: whoever knows the screens can write some that none of them minds (Koh, Steinhardt and Liang, 2018)",
+		"a baseline that is poisoned itself: what it has is taken for good",
+		fmt.Sprintf("texts beyond their being the same or not, and more than %d classes", maxLearned),
+	}
+}

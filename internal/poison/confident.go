@@ -1,0 +1,88 @@
+package poison
+
+import (
+	"fmt"
+	"math"
+)
+
+// Confident returns which labels are issues by confident learning (Northcutt, Jiang and
+// Chuang, "Confident Learning: Estimating Uncertainty in Dataset Labels", 2021): rows that
+// are, by probabilities of a model that did not see them, confidently of another class. A
+// class is confident from the mean probability on that its own rows have of it. The shares
+// are by row, classes numbers each.
+func Confident(label []int, shares []float32, classes int) []bool {
+	limits := confidence(label, shares, classes)
+	issues := make([]bool, len(label))
+	for i, y := range label {
+		p := shares[i*classes : (i+1)*classes]
+		guess, n, top := -1, 0, 0
+		for k, s := range p {
+			if float64(s) >= limits[k]-1e-6 {
+				if n++; guess < 0 {
+					guess = k
+				}
+			}
+			if s > p[top] {
+				top = k
+			}
+		}
+		if n > 1 {
+			guess = top
+		}
+		issues[i] = guess >= 0 && guess != y && top != y
+	}
+	return issues
+}
+
+// confidence returns the mean probability of each class among its own rows.
+func confidence(label []int, shares []float32, classes int) []float64 {
+	sum, n := make([]float64, classes), make([]float64, classes)
+	for i, y := range label {
+		sum[y] += float64(shares[i*classes+y])
+		n[y]++
+	}
+	for k := range sum {
+		sum[k] = max(sum[k]/max(n[k], 1), 2e-6)
+	}
+	return sum
+}
+
+// labels is the screen of labels by confident learning.
+func (v *View) labels() Finding {
+	const screen = "labels"
+	if len(v.classes) < 2 || len(v.features) == 0 || v.all < 20 {
+		return silent(screen, "it takes two classes and 20 rows")
+	}
+	target := make([]int32, v.all)
+	for i, y := range v.label {
+		target[i] = int32(y)
+	}
+	classes := len(v.classes)
+	shares := heldOut(v, target, classes, 2, v.rng(screen))
+	f := Finding{Screen: screen, Evidence: make([]float32, v.all), Limit: 3.2}
+	guess := make([]int, v.all)
+	for i, y := range v.label {
+		p := shares[i*classes : (i+1)*classes]
+		top := -1
+		for k, s := range p {
+			if k != y && (top < 0 || s > p[top]) {
+				top = k
+			}
+		}
+		const least = 0.5 / treesHeld
+		guess[i] = top
+		f.Evidence[i] = float32(math.Log(float64(p[top])+least) - math.Log(float64(p[y])+least))
+	}
+	issues := 0
+	for _, issue := range Confident(v.label, shares, classes)[:v.rows] {
+		if issue {
+			issues++
+		}
+	}
+	f.Remarks = append(f.Remarks, fmt.Sprintf("by the rule of confident learning alone, %d labels would be issues", issues))
+	f.Reason = func(i int) string {
+		return fmt.Sprintf("rows like it are %q: a model that did not see it gives that %.0f %%, and %q, which it is called, %.0f %%",
+			v.classes[guess[i]], 100*shares[i*classes+guess[i]], v.classes[v.label[i]], 100*shares[i*classes+v.label[i]])
+	}
+	return f
+}

@@ -1,0 +1,170 @@
+package poison
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+)
+
+// neighbours is how many of the nearest rows have a say on a label.
+const neighbours = 10
+
+// A thicket finds rows near to a row: trees that part points in two halves along a direction
+// drawn by chance, over and over.
+type thicket struct {
+	point [][]float32
+	rows  [][]int32 // by tree: all rows, those of a leaf together
+	leaf  [][]int32 // by tree and row: where its leaf begins
+	size  [][]int32 // by tree and row: how many its leaf has
+}
+
+// Bounds of a thicket.
+const (
+	thicketTrees = 6
+	thicketLeaf  = 24
+)
+
+func newThicket(point [][]float32, rows []int32, rng *rand.Rand) *thicket {
+	t := &thicket{point: point}
+	reach := make([]float32, len(point))
+	for range thicketTrees {
+		order := slices.Clone(rows)
+		leaf, size := make([]int32, len(point)), make([]int32, len(point))
+		var part func(from, to int)
+		part = func(from, to int) {
+			if to-from <= thicketLeaf {
+				for _, i := range order[from:to] {
+					leaf[i], size[i] = int32(from), int32(to-from)
+				}
+				return
+			}
+			a, b := point[order[from+rng.IntN(to-from)]], point[order[from+rng.IntN(to-from)]]
+			for _, i := range order[from:to] {
+				reach[i] = 0
+				for d, x := range point[i] {
+					reach[i] += x * (a[d] - b[d])
+				}
+			}
+			slices.SortFunc(order[from:to], func(i, k int32) int {
+				switch {
+				case reach[i] < reach[k]:
+					return -1
+				case reach[i] > reach[k]:
+					return 1
+				}
+				return int(i - k)
+			})
+			part(from, (from+to)/2)
+			part((from+to)/2, to)
+		}
+		part(0, len(order))
+		t.rows, t.leaf, t.size = append(t.rows, order), append(t.leaf, leaf), append(t.size, size)
+	}
+	return t
+}
+
+// A close row and its squared distance.
+type near struct {
+	row  int32
+	away float32
+}
+
+// find appends the nearest rows of those in the leaves of a row, at most most, nearest first.
+// It leaves out the row.
+func (t *thicket) find(row int32, most int, into []near) []near {
+	into = into[:0]
+	p := t.point[row]
+	for k := range t.rows {
+		from := t.leaf[k][row]
+		for _, i := range t.rows[k][from : from+t.size[k][row]] {
+			if i == row || slices.ContainsFunc(into, func(n near) bool { return n.row == i }) {
+				continue
+			}
+			away, far := float32(0), float32(math.MaxFloat32)
+			if len(into) == most {
+				far = into[most-1].away
+			}
+			q := t.point[i]
+			for d := 0; d < len(p) && away < far; d++ {
+				away += (p[d] - q[d]) * (p[d] - q[d])
+			}
+			if away >= far {
+				continue
+			}
+			at := len(into)
+			for at > 0 && into[at-1].away > away {
+				at--
+			}
+			if into = slices.Insert(into, at, near{i, away}); len(into) > most {
+				into = into[:most]
+			}
+		}
+	}
+	return into
+}
+
+// firsts returns one row of each group of twins.
+func (v *View) firsts() []int32 {
+	var rows []int32
+	seen := make([]bool, v.all)
+	for i, g := range v.twin {
+		if !seen[g] {
+			seen[g] = true
+			rows = append(rows, int32(i))
+		}
+	}
+	return rows
+}
+
+// company is the screen of labels by the nearest rows: those that are nearly the same count
+// once, or whoever sends a row ten times is its own company.
+func (v *View) company() Finding {
+	const screen = "neighbours"
+	if len(v.classes) < 2 || len(v.features) == 0 || v.all < 3*neighbours {
+		return silent(screen, fmt.Sprintf("it takes two classes and %d rows", 3*neighbours))
+	}
+	firsts := v.firsts()
+	t := newThicket(v.point, firsts, v.rng(screen))
+	classes := len(v.classes)
+	votes := make([]float32, v.all*classes) // of a group of twins, by its first row
+	first := make([]int32, len(firsts))
+	for _, i := range firsts {
+		first[v.twin[i]] = i
+	}
+	for i, y := range v.label {
+		votes[int(first[v.twin[i]])*classes+y]++
+	}
+	f := Finding{Screen: screen, Evidence: make([]float32, v.all), Limit: 3.1}
+	around := make([]float32, len(firsts)*classes)
+	var found []near
+	for _, i := range firsts {
+		sum := around[int(v.twin[i])*classes : int(v.twin[i]+1)*classes]
+		found = t.find(i, neighbours, found)
+		for _, n := range found {
+			total := float32(0)
+			mine := votes[int(n.row)*classes : int(n.row+1)*classes]
+			for _, c := range mine {
+				total += c
+			}
+			for k, c := range mine {
+				sum[k] += c / total
+			}
+		}
+	}
+	for i, y := range v.label {
+		sum := around[int(v.twin[i])*classes : int(v.twin[i]+1)*classes]
+		other := float32(0)
+		for k, n := range sum {
+			if k != y {
+				other = max(other, n)
+			}
+		}
+		f.Evidence[i] = float32(math.Log(float64(other)+0.5) - math.Log(float64(sum[y])+0.5))
+	}
+	f.Reason = func(i int) string {
+		same := around[int(v.twin[i])*classes+v.label[i]]
+		return fmt.Sprintf("of the %d rows nearest to it, %.0f are %q as it is", neighbours, same, v.classes[v.label[i]])
+	}
+	return f
+}

@@ -1,0 +1,163 @@
+package poison
+
+import (
+	"math"
+	"slices"
+)
+
+// textWidth is how many coordinates a column of texts gets: each text a direction drawn by
+// chance, so that any two are about as far apart.
+const textWidth = 4
+
+// place puts all rows on one scale, and finds those that nearly are each other.
+func (v *View) place() {
+	width := 0
+	for j := range v.features {
+		if v.features[j].texts != nil {
+			width += textWidth
+		} else {
+			width++
+		}
+	}
+	room := make([]float32, width*v.all)
+	v.point = make([][]float32, v.all)
+	for i := range v.point {
+		v.point[i] = room[i*width : (i+1)*width : (i+1)*width]
+	}
+	cells := make([]uint64, v.all)
+	rng := v.rng("texts")
+	at := 0
+	for j := range v.features {
+		f := &v.features[j]
+		if f.texts != nil {
+			v.placeTexts(f, at, rng.Uint64())
+			at += textWidth
+		} else {
+			v.placeNumbers(f, at)
+			at++
+		}
+		for i := range cells {
+			cells[i] = mix(cells[i], f.cell(i))
+		}
+	}
+	v.twins(cells)
+}
+
+// mix folds a number into a hash.
+func mix(h, x uint64) uint64 {
+	h = (h ^ x) * 0x9E3779B97F4A7C15
+	return h ^ h>>29
+}
+
+// cell is the box of 8 % width, or the part of the column, that the value of a row lies in.
+func (f *feature) cell(i int) uint64 {
+	x := f.value[i]
+	switch {
+	case f.texts != nil || math.IsNaN(x):
+		return uint64(f.code[i])
+	case f.log:
+		return uint64(f.bucket(x))
+	}
+	return uint64(f.fine[i])
+}
+
+// bucket numbers intervals that are 8 % wide. Whole numbers up to 12 have their own.
+func (f *feature) bucket(x float64) int {
+	a := math.Abs(x)
+	if a <= 12 && x == math.Trunc(x) {
+		return int(x) + 16
+	}
+	b := 1000 + int(math.Floor(math.Log(a)/math.Log(1.08)))
+	if x < 0 {
+		return -b
+	}
+	return b
+}
+
+// twins numbers the groups of rows that share all cells.
+func (v *View) twins(cells []uint64) {
+	v.twin = make([]int32, v.all)
+	group := make(map[uint64]int32, v.all)
+	for i, c := range cells {
+		g, ok := group[c]
+		if !ok {
+			g = int32(len(group))
+			group[c] = g
+		}
+		v.twin[i] = g
+	}
+}
+
+// placeNumbers scales a column: logarithms where it spans orders of magnitude, then by what
+// holds most rows, so that no few rows stretch it; beyond six units values are pressed
+// together.
+func (v *View) placeNumbers(f *feature, at int) {
+	turned := make([]float64, len(f.known))
+	for k, x := range f.known {
+		turned[k] = x
+		if f.log {
+			turned[k] = math.Log1p(x)
+		}
+	}
+	var mean, square, n float64
+	for _, c := range f.code {
+		if int(c) < len(turned) {
+			mean += turned[c]
+			n++
+		}
+	}
+	mean /= max(n, 1)
+	var sorted []float64
+	step := max(v.all/4096, 1)
+	for i := 0; i < v.all; i += step {
+		if c := f.code[i]; int(c) < len(turned) {
+			sorted = append(sorted, turned[c])
+		}
+	}
+	slices.Sort(sorted)
+	low, high := turned[0], turned[len(turned)-1]
+	if len(sorted) > 0 {
+		low, high = sorted[len(sorted)/50], sorted[len(sorted)-1-len(sorted)/50]
+	}
+	for _, c := range f.code {
+		if int(c) < len(turned) {
+			d := min(max(turned[c], low), high) - mean
+			square += d * d
+		}
+	}
+	scale := math.Sqrt(square/max(n, 1)) + 1e-12
+	if low == high { // nearly all rows have one value
+		scale = max((turned[len(turned)-1]-turned[0])/3, 1e-12)
+	}
+	for i, c := range f.code {
+		if int(c) == len(turned) {
+			v.point[i][at] = -3 // what is missing is a value of its own
+			continue
+		}
+		z := (turned[c] - mean) / scale
+		if a := math.Abs(z); a > 6 {
+			z = math.Copysign(6+math.Log(a/6), z)
+		}
+		v.point[i][at] = float32(z)
+	}
+}
+
+// placeTexts gives each text a direction of length 1.
+func (v *View) placeTexts(f *feature, at int, salt uint64) {
+	way := make([][textWidth]float32, len(f.known)+1)
+	for k := range way {
+		h, length := mix(salt, uint64(k)+1), 0.0
+		var p [textWidth]float64
+		for d := range p {
+			h = mix(h, uint64(d)+7)
+			p[d] = float64(h>>11)/(1<<52) - 1
+			length += p[d] * p[d]
+		}
+		for d := range p {
+			way[k][d] = float32(p[d] / (math.Sqrt(length) + 1e-9) * 1.2)
+		}
+	}
+	for i, c := range f.code {
+		copy(v.point[i][at:at+textWidth], way[c][:])
+	}
+}

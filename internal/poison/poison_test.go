@@ -1,0 +1,161 @@
+package poison_test
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"testing"
+
+	"github.com/pavise/pavise/internal/poison"
+)
+
+// people is a generated table: two kinds of rows, columns that depend on the kind, on each
+// other and on nothing, one of texts.
+func people(n int, rng *rand.Rand) *poison.Table {
+	t := &poison.Table{Classes: []string{"good", "bad"}}
+	for j := range 14 {
+		t.Columns = append(t.Columns, poison.Column{Name: "c" + strconv.Itoa(j)})
+	}
+	t.Columns[13].Texts = []string{"red", "green", "blue", "black"}
+	for range n {
+		y := rng.IntN(2)
+		z := rng.NormFloat64()
+		for j := range t.Columns {
+			x := math.Round(100*(rng.NormFloat64()+0.7*z*float64(j%2)+1.5*float64(y)*float64(j%3))) / 100
+			switch {
+			case j == 13:
+				x = float64(rng.IntN(2) + 2*y*rng.IntN(2))
+			case j > 9:
+				x = math.Floor(math.Abs(3 * x))
+			}
+			t.Columns[j].Values = append(t.Columns[j].Values, x)
+		}
+		t.Labels = append(t.Labels, y)
+	}
+	return t
+}
+
+func screened(t *testing.T, table, baseline *poison.Table) *poison.Report {
+	t.Helper()
+	v, err := poison.Prepare(table, baseline, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []poison.Finding
+	for _, j := range v.Jobs() {
+		found = append(found, j.Run())
+	}
+	return v.Combine(found)
+}
+
+// poisons plant what they say into a table and return the rows.
+var poisons = map[string]func(t *poison.Table, rng *rand.Rand) []int{
+	"flips": func(t *poison.Table, rng *rand.Rand) []int {
+		rows := rng.Perm(t.Rows())[:t.Rows()/20]
+		for _, i := range rows {
+			t.Labels[i] = 1 - t.Labels[i]
+		}
+		return rows
+	},
+	"trigger of three": func(t *poison.Table, rng *rand.Rand) []int {
+		var rows []int
+		for _, i := range rng.Perm(t.Rows()) {
+			if t.Labels[i] == 0 && len(rows) < 60 {
+				rows = append(rows, i)
+				t.Columns[0].Values[i], t.Columns[4].Values[i], t.Columns[11].Values[i] = 0.77, -0.31, 4
+			}
+		}
+		return rows
+	},
+	"cluster": func(t *poison.Table, rng *rand.Rand) []int {
+		rows := rng.Perm(t.Rows())[:60]
+		center := slices.Index(t.Labels, 1)
+		for _, i := range rows {
+			for j := range t.Columns {
+				x := t.Columns[j].Values[center]
+				if j < 10 {
+					x += 0.02 * rng.NormFloat64()
+				}
+				t.Columns[j].Values[i] = x
+			}
+			t.Labels[i] = 0
+		}
+		return rows
+	},
+}
+
+// TestPoisonsRankHigh plants each poison by a seed: among as many rows as are poisoned, those
+// with the worst scores must be the poisoned ones, nearly all.
+func TestPoisonsRankHigh(t *testing.T) {
+	for name, plant := range poisons {
+		t.Run(name, func(t *testing.T) {
+			rng := rand.New(rand.NewPCG(11, 4))
+			table := people(2000, rng)
+			rows := plant(table, rng)
+			r := screened(t, table, nil)
+			hits := 0
+			for _, i := range rows {
+				if r.Rows[i].Rank <= len(rows)*3/2 {
+					hits++
+				}
+			}
+			if hits*10 < len(rows)*8 {
+				t.Errorf("%d of %d poisoned rows are among the worst %d", hits, len(rows), len(rows)*3/2)
+			}
+		})
+	}
+}
+
+// TestCleanRowsPass: at most one in a hundred rows of clean data is to be quarantined, with a
+// baseline and without.
+func TestCleanRowsPass(t *testing.T) {
+	rng := rand.New(rand.NewPCG(12, 4))
+	table, baseline := people(1500, rng), people(1500, rng)
+	for _, b := range []*poison.Table{nil, baseline} {
+		n := 0
+		for _, row := range screened(t, table, b).Rows {
+			if row.Score >= 1 {
+				n++
+			}
+		}
+		if n > 15 {
+			t.Errorf("%d of 1500 clean rows are to be quarantined (baseline: %v)", n, b != nil)
+		}
+	}
+}
+
+// TestSameSeedSameReport: all chance comes from the seed.
+func TestSameSeedSameReport(t *testing.T) {
+	table := people(400, rand.New(rand.NewPCG(13, 4)))
+	a, b := screened(t, table, nil), screened(t, table, nil)
+	for i := range a.Rows {
+		if a.Rows[i].Score != b.Rows[i].Score || a.Rows[i].Rank != b.Rows[i].Rank {
+			t.Fatalf("row %d: %v and then %v", i, a.Rows[i], b.Rows[i])
+		}
+	}
+}
+
+// TestOddTables: tables that leave nothing to look at are screened without a word too much.
+func TestOddTables(t *testing.T) {
+	nan := math.NaN()
+	tables := map[string]*poison.Table{
+		"one row":   {Columns: []poison.Column{{Name: "a", Values: []float64{1}}}, Labels: []int{0}, Classes: []string{"x"}},
+		"two rows":  {Columns: []poison.Column{{Name: "a", Values: []float64{1, 2}}}, Labels: []int{0, 1}, Classes: []string{"x", "y"}},
+		"no column": {Labels: make([]int, 200), Classes: []string{"x"}},
+		"constant":  {Columns: []poison.Column{{Name: "a", Values: make([]float64, 200)}}, Labels: make([]int, 200), Classes: []string{"x"}},
+		"nothing":   {Columns: []poison.Column{{Name: "a", Values: slices.Repeat([]float64{nan}, 200)}}, Labels: make([]int, 200), Classes: []string{"x"}},
+	}
+	for name, table := range tables {
+		for _, b := range []*poison.Table{nil, table} {
+			for _, row := range screened(t, table, b).Rows {
+				if row.Score >= 1 || math.IsNaN(row.Score) {
+					t.Errorf("%s: a row has the score %v", name, row.Score)
+				}
+			}
+		}
+	}
+	if _, err := poison.Prepare(&poison.Table{}, nil, 1); err == nil {
+		t.Error("a table without rows is screened")
+	}
+}

@@ -1,0 +1,605 @@
+package poison
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+)
+
+// Settings of the miner of triggers.
+const (
+	minedRows  = 1 << 13 // rows of a class that patterns are looked for in
+	minedPairs = 6000    // pairs that are looked at closely
+	minedBeam  = 80      // patterns that are kept from one size to the next
+	minedSize  = 4       // columns of a pattern
+	minedMost  = 0.6     // share of a class that a value may have and still be an item
+)
+
+// A Pattern is a set of values that go together as if somebody had put them there.
+type Pattern struct {
+	Text     string  `json:"text"`          // the values, as a condition
+	Class    string  `json:"class"`         // what its rows are called
+	Rows     int     `json:"rows"`          // of the file
+	Known    int     `json:"baseline_rows"` // of the baseline
+	Strength float64 `json:"strength"`      // 1 and above is a trigger
+}
+
+// An item is a value of a column, or an interval, that rows of one class have.
+type item struct {
+	column int
+	active bool  // counts only in rows where the value does not fit the other columns
+	grid   int   // 0: the value itself; 1 and 2: the bucket on one of two grids
+	code   int64 // the code of the value, or the number of the bucket
+	rows   int
+}
+
+// A miner looks for triggers among the rows of one class.
+type miner struct {
+	v        *View
+	class    int
+	rows     []int32 // of the file, that are looked at
+	items    []item
+	has      [][]int32   // by index in rows: its items
+	shared   [][]float64 // by pair of columns: what they have to do with each other anyway, in nats
+	referees []referee
+	odd      *misfits
+}
+
+// A hunt is a set of items under way, and the indexes of the rows that have all of them.
+type hunt struct {
+	items []int32
+	at    []int32
+	lift  float64
+	score float64 // of the pattern as it is
+	hope  float64 // of what it may be a part of: columns that are still missing drag along
+}
+
+// triggers is the screen of values that go together as if somebody had put them there: a
+// backdoor's trigger. Values that go together by nature drag other columns along; those of
+// a trigger were set in rows that are as different as any.
+func (v *View) triggers() Finding {
+	const screen = "triggers"
+	if len(v.features) < 3 || v.rows < 60 {
+		return silent(screen, "it takes three columns and 60 rows")
+	}
+	f := Finding{Screen: screen, Evidence: make([]float32, v.all), Limit: 0.45}
+	odd := newMisfits(v)
+	shared := v.sharedInformation()
+	referees := v.referees()
+	best := make([]int32, v.all)
+	for class := range v.classes {
+		m := &miner{v: v, class: class, shared: shared, referees: referees, odd: odd}
+		if m.gather(); len(m.rows) < 40 {
+			continue
+		}
+		m.itemize()
+		for _, h := range m.mine() {
+			m.judge(h, &f, best)
+		}
+	}
+	f.Reason = func(i int) string {
+		p := f.Pattern[best[i]]
+		return fmt.Sprintf("%d rows called %q have %s, as if it had been put there: nothing else of them goes with it", p.Rows, p.Class, p.Text)
+	}
+	return f
+}
+
+// gather chooses the rows that are looked at.
+func (m *miner) gather() {
+	for _, i := range m.v.members[m.class] {
+		if int(i) < m.v.rows {
+			m.rows = append(m.rows, i)
+		}
+	}
+	if len(m.rows) > minedRows {
+		rng := m.v.rng("mined")
+		for i := range minedRows {
+			j := i + rng.IntN(len(m.rows)-i)
+			m.rows[i], m.rows[j] = m.rows[j], m.rows[i]
+		}
+		m.rows = m.rows[:minedRows]
+	}
+}
+
+// support is the fewest rows of a pattern.
+func (m *miner) support() int { return max(12, len(m.rows)/500) }
+
+// itemize finds the items of each row.
+func (m *miner) itemize() {
+	m.has = make([][]int32, len(m.rows))
+	most := int(minedMost * float64(len(m.rows)))
+	for j := range m.v.features {
+		f := &m.v.features[j]
+		m.collect(item{column: j}, most, func(i int32) (int64, bool) { return int64(f.code[i]), true })
+		m.collect(item{column: j, active: true}, len(m.rows)/2, func(i int32) (int64, bool) {
+			return int64(f.code[i]), m.odd.is(j, i)
+		})
+		if f.texts != nil || len(f.known) < 20 {
+			continue
+		}
+		for grid := 1; grid <= 2; grid++ {
+			m.collect(item{column: j, grid: grid}, most, func(i int32) (int64, bool) { return f.onGrid(i, grid) })
+		}
+	}
+}
+
+// onGrid returns the bucket of a row's value on one of two grids, the second half a bucket
+// off, so that values that differ by little share one on either.
+func (f *feature) onGrid(i int32, grid int) (int64, bool) {
+	x := f.value[i]
+	if math.IsNaN(x) || x == 0 {
+		return 0, false
+	}
+	b := int64(math.Floor(math.Log(math.Abs(x))/math.Log(1.08)+float64(grid)/2)) + 1<<20
+	if x < 0 {
+		b = -b
+	}
+	return b, true
+}
+
+// collect makes items of the values that rows have, often enough and not too often.
+func (m *miner) collect(kind item, most int, of func(row int32) (int64, bool)) {
+	count, single := map[int64]int{}, map[int64]int{}
+	f := &m.v.features[kind.column]
+	times := make([]int, len(f.known)+1)
+	for _, i := range m.rows {
+		times[f.code[i]]++
+	}
+	for _, i := range m.rows {
+		if c, ok := of(i); ok {
+			count[c]++
+			single[c] = max(single[c], times[f.code[i]])
+		}
+	}
+	index := map[int64]int32{}
+	for k, i := range m.rows {
+		c, ok := of(i)
+		if n := count[c]; !ok || n < m.support() || n > most || kind.grid > 0 && 5*single[c] > 4*n {
+			continue
+		}
+		at, known := index[c]
+		if !known {
+			at = int32(len(m.items))
+			it := kind
+			it.code, it.rows = c, count[c]
+			index[c], m.items = at, append(m.items, it)
+		}
+		m.has[k] = append(m.has[k], at)
+	}
+}
+
+// mine looks for sets of items, size by size.
+func (m *miner) mine() []hunt {
+	level := m.pairs()
+	found := slices.Clone(level)
+	for size := 3; size <= minedSize && len(level) > 0; size++ {
+		var next []hunt
+		seen := map[string]bool{}
+		for _, h := range level {
+			next = m.extend(h, seen, next)
+		}
+		level = m.keep(next)
+		found = append(found, level...)
+	}
+	slices.SortStableFunc(found, func(a, b hunt) int { return cmp.Compare(b.score, a.score) })
+	return found[:min(len(found), 2*minedBeam)]
+}
+
+func sortHunts(list []hunt) {
+	slices.SortStableFunc(list, func(a, b hunt) int {
+		switch {
+		case a.hope > b.hope:
+			return -1
+		case a.hope < b.hope:
+			return 1
+		}
+		return slices.Compare(a.items, b.items)
+	})
+}
+
+// keep returns the best of a level.
+func (m *miner) keep(list []hunt) []hunt {
+	sortHunts(list)
+	return list[:min(len(list), minedBeam)]
+}
+
+// pairs counts which items go together and looks closely at the most surprising.
+func (m *miner) pairs() []hunt {
+	n := len(m.items)
+	together := make([]uint16, n*n)
+	for _, has := range m.has {
+		for k, a := range has {
+			for _, b := range has[k+1:] {
+				together[int(a)*n+int(b)]++
+			}
+		}
+	}
+	m.usual(together)
+	var list []hunt
+	for a := range n {
+		for b := a + 1; b < n; b++ {
+			both := int(together[a*n+b])
+			if m.items[a].column == m.items[b].column || both < m.support() {
+				continue
+			}
+			h := hunt{items: []int32{int32(a), int32(b)}}
+			if h.lift = m.lift(h.items, both); h.lift > 0 {
+				h.hope = surprise(h.lift, both)
+				list = append(list, h)
+			}
+		}
+	}
+	sortHunts(list)
+	list = list[:min(len(list), minedPairs)]
+	holders := make([][]int32, n)
+	for k, has := range m.has {
+		for _, a := range has {
+			holders[a] = append(holders[a], int32(k))
+		}
+	}
+	for i := range list {
+		list[i].at = shared(holders[list[i].items[0]], holders[list[i].items[1]])
+		m.weigh(&list[i])
+	}
+	return m.keep(list)
+}
+
+// usual raises what columns have to do with each other to what their values show in this
+// class: where many pairs of them go together, one more tells nothing.
+func (m *miner) usual(together []uint16) {
+	n, all := len(m.items), float64(len(m.rows))
+	excess := make([][]float64, len(m.shared))
+	for j := range excess {
+		excess[j] = make([]float64, len(m.shared))
+	}
+	for a := range n {
+		for b := a + 1; b < n; b++ {
+			x, y, both := &m.items[a], &m.items[b], float64(together[a*n+b])
+			if x.grid+y.grid > 0 || x.active || y.active || both < float64(m.support()) {
+				continue
+			}
+			lift := both / all * max(math.Log(both*all/(float64(x.rows)*float64(y.rows))), 0)
+			excess[x.column][y.column] += lift
+			excess[y.column][x.column] += lift
+		}
+	}
+	for j, row := range excess {
+		for k := range row {
+			row[k] = max(row[k], m.shared[j][k])
+		}
+	}
+	m.shared = excess
+}
+
+// shared returns the numbers that two ordered lists have in common.
+func shared(a, b []int32) (both []int32) {
+	for i, j := 0, 0; i < len(a) && j < len(b); {
+		switch {
+		case a[i] < b[j]:
+			i++
+		case a[i] > b[j]:
+			j++
+		default:
+			both = append(both, a[i])
+			i, j = i+1, j+1
+		}
+	}
+	return both
+}
+
+// with returns those of some rows that have an item.
+func (m *miner) with(at []int32, it int32) []int32 {
+	var out []int32
+	for _, k := range at {
+		if _, ok := slices.BinarySearch(m.has[k], it); ok {
+			out = append(out, k)
+		}
+	}
+	return out
+}
+
+// lift is how much more often items go together than if they had nothing to do with each
+// other, beyond what their columns have to do with each other in all rows; in nats.
+func (m *miner) lift(items []int32, both int) float64 {
+	n := float64(len(m.rows))
+	lift := math.Log(float64(both) / n)
+	for k, a := range items {
+		lift -= math.Log(float64(m.items[a].rows) / n)
+		natural := 0.0
+		for _, b := range items[:k] {
+			natural = max(natural, m.shared[m.items[a].column][m.items[b].column])
+		}
+		lift -= natural
+	}
+	return lift
+}
+
+// extend adds each item that goes on with a pattern.
+func (m *miner) extend(h hunt, seen map[string]bool, into []hunt) []hunt {
+	count := map[int32]int{}
+	for _, k := range h.at {
+		for _, it := range m.has[k] {
+			count[it]++
+		}
+	}
+	var list []hunt
+	for it, n := range count {
+		if n < m.support() || 4*n < len(h.at) || slices.ContainsFunc(h.items, func(a int32) bool { return m.items[a].column == m.items[it].column }) {
+			continue
+		}
+		items := append(slices.Clone(h.items), it)
+		slices.Sort(items)
+		key := fmt.Sprint(items)
+		lift := m.lift(items, n)
+		if lift <= 0 || seen[key] {
+			continue
+		}
+		seen[key] = true
+		list = append(list, hunt{items: items, lift: lift, hope: surprise(lift, n)})
+	}
+	sortHunts(list)
+	for _, x := range list[:min(len(list), minedBeam)] {
+		x.at = h.at
+		for _, it := range x.items {
+			if !slices.Contains(h.items, it) {
+				x.at = m.with(x.at, it)
+			}
+		}
+		m.weigh(&x)
+		into = append(into, x)
+	}
+	return into
+}
+
+// weigh scores a pattern by its lift and by how little else it drags along.
+func (m *miner) weigh(h *hunt) {
+	whole, part := m.drag(h)
+	each := surprise(h.lift, len(h.at))
+	h.score, h.hope = each*math.Exp(-dragWeight*whole), each*math.Exp(-dragWeight*part)
+}
+
+const dragWeight = 60
+
+// surprise is how hard it is to believe in chance when so many rows have what e^lift times
+// fewer should: the logarithm of the likelihood ratio, which grows slowly, and never more
+// than the lift, or the weak ties of a large table would look like a trigger.
+func surprise(lift float64, rows int) float64 {
+	n := float64(rows)
+	return min(math.Log1p(n*(lift-1+math.Exp(-lift))/30)/2, lift)
+}
+
+// A referee is how the bins of all columns are filled by some rows: those of a class, or all.
+type referee struct {
+	share [][]float64 // by column and bin
+}
+
+// referees returns the classes, and all rows.
+func (v *View) referees() []referee {
+	list := make([]referee, 0, len(v.classes)+1)
+	for _, rows := range v.members {
+		list = append(list, v.referee(rows))
+	}
+	all := make([]int32, v.all)
+	for i := range all {
+		all[i] = int32(i)
+	}
+	return append(list, v.referee(all))
+}
+
+func (v *View) referee(rows []int32) referee {
+	var r referee
+	for j := range v.features {
+		f := &v.features[j]
+		share := make([]float64, f.bins)
+		for _, i := range rows {
+			share[f.bin[i]] += 1 / float64(len(rows))
+		}
+		r.share = append(r.share, share)
+	}
+	return r
+}
+
+// drag is how much the columns outside of a pattern differ in its rows from those of a
+// class, or of all rows, whichever is most like them: the mean Jensen-Shannon divergence,
+// without the bias of few rows.
+//
+// part leaves out the columns that differ most, as many as the pattern may still lack.
+func (m *miner) drag(h *hunt) (whole, part float64) {
+	at := h.at
+	if len(at) > 512 {
+		at = at[:512]
+	}
+	n := float64(len(at))
+	whole, part = math.Inf(1), math.Inf(1)
+	each := make([]float64, 0, len(m.v.features))
+	shares := m.shares(h, at)
+	for r := range m.referees {
+		each = each[:0]
+		sum, free := 0.0, 0.0
+		for j, share := range shares {
+			if share != nil {
+				d, bins := divergence(share, m.referees[r].share[j], n)
+				sum, free = sum+d, free+bins
+				each = append(each, d)
+			}
+		}
+		slices.Sort(each)
+		chance := 2 * math.Sqrt(2*free) / (8 * n)
+		columns := float64(max(len(each), 1))
+		whole = min(whole, (max(sum, 0)+chance)/columns)
+		for _, d := range each[max(len(each)-(minedSize-len(h.items)), 0):] {
+			sum -= max(d, 0)
+		}
+		part = min(part, (max(sum, 0)+chance)/columns)
+	}
+	return whole, part
+}
+
+// shares returns how some rows fill the bins of the columns outside of a pattern.
+func (m *miner) shares(h *hunt, at []int32) [][]float64 {
+	out := make([][]float64, len(m.v.features))
+	for j := range m.v.features {
+		if slices.ContainsFunc(h.items, func(a int32) bool { return m.items[a].column == j }) {
+			continue
+		}
+		f := &m.v.features[j]
+		out[j] = make([]float64, f.bins)
+		for _, k := range at {
+			out[j][f.bin[m.rows[k]]] += 1 / float64(len(at))
+		}
+	}
+	return out
+}
+
+// divergence is the Jensen-Shannon divergence, in nats, of a distribution that n rows were
+// counted for from another one, less what n rows of that other one would show on average.
+func divergence(p, q []float64, n float64) (d, free float64) {
+	free = -1
+	for b := range p {
+		mean := (p[b] + q[b]) / 2
+		if p[b] > 0 {
+			d += p[b] / 2 * math.Log(p[b]/mean)
+		}
+		if q[b] > 0 {
+			d += q[b] / 2 * math.Log(q[b]/mean)
+		}
+		free += min(1, n*q[b])
+	}
+	free = max(free, 0)
+	return d - free/(8*n), free
+}
+
+// judge turns a pattern into evidence against its rows.
+func (m *miner) judge(h hunt, f *Finding, best []int32) {
+	p := Pattern{Class: m.v.classes[m.class], Strength: h.score}
+	var parts []string
+	for _, a := range h.items {
+		parts = append(parts, m.say(m.items[a]))
+	}
+	p.Text = strings.Join(parts, " and ")
+	matched := make([]int32, 0, len(h.at))
+	for _, i := range m.v.members[m.class] {
+		switch {
+		case !m.matches(h, i):
+			continue
+		case int(i) < m.v.rows:
+			p.Rows++
+		default:
+			p.Known++
+		}
+		matched = append(matched, i)
+	}
+	p.Strength *= m.news(p)
+	for _, i := range matched {
+		if float32(p.Strength) > f.Evidence[i] {
+			f.Evidence[i], best[i] = float32(p.Strength), int32(len(f.Pattern))
+		}
+	}
+	p.Strength /= f.Limit
+	f.Pattern = append(f.Pattern, p)
+}
+
+// news is 1 for a pattern that the baseline does not have, and less the more it has of it.
+func (m *miner) news(p Pattern) float64 {
+	if !m.v.based() {
+		return 1
+	}
+	mine, theirs := 0.0, 0.0
+	for _, i := range m.v.members[m.class] {
+		if int(i) < m.v.rows {
+			mine++
+		} else {
+			theirs++
+		}
+	}
+	if theirs == 0 {
+		return 1
+	}
+	more := math.Log((float64(p.Rows) + 0.5) / mine * theirs / (float64(p.Known) + 0.5))
+	return min(max(more/1.5, 0.05), 1)
+}
+
+// matches reports whether a row has all items.
+func (m *miner) matches(h hunt, i int32) bool {
+	for _, a := range h.items {
+		it, f := m.items[a], &m.v.features[m.items[a].column]
+		if it.active && !m.odd.is(it.column, i) {
+			return false
+		}
+		if it.grid == 0 {
+			if int64(f.code[i]) != it.code {
+				return false
+			}
+		} else if b, ok := f.onGrid(i, it.grid); !ok || b != it.code {
+			return false
+		}
+	}
+	return true
+}
+
+// say writes an item as a condition.
+func (m *miner) say(it item) string {
+	f := &m.v.features[it.column]
+	if it.grid == 0 {
+		s := f.name + " = " + f.show(int32(it.code))
+		if it.active {
+			s += " (which does not fit the rest)"
+		}
+		return s
+	}
+	b := it.code
+	if b < 0 {
+		b = -b
+	}
+	low := math.Pow(1.08, float64(b-1<<20)-float64(it.grid)/2)
+	if it.code < 0 {
+		return fmt.Sprintf("%s from %.4g to %.4g", f.name, -low*1.08, -low)
+	}
+	return fmt.Sprintf("%s from %.4g to %.4g", f.name, low, low*1.08)
+}
+
+// sharedInformation returns, for each pair of columns, what they tell of each other in all
+// rows, in nats, less what chance would show.
+func (v *View) sharedInformation() [][]float64 {
+	n := len(v.features)
+	out := make([][]float64, n)
+	for j := range out {
+		out[j] = make([]float64, n)
+	}
+	step := max(v.all/(1<<13), 1)
+	var table []float64
+	for a := range n {
+		fa := &v.features[a]
+		for b := range a {
+			fb := &v.features[b]
+			table = append(table[:0], make([]float64, fa.bins*fb.bins)...)
+			rows := 0.0
+			for i := 0; i < v.all; i += step {
+				table[int(fa.bin[i])*fb.bins+int(fb.bin[i])]++
+				rows++
+			}
+			out[a][b] = information(table, fb.bins, rows)
+			out[b][a] = out[a][b]
+		}
+	}
+	return out
+}
+
+// information is the mutual information of a table of counts, of so many columns.
+func information(table []float64, width int, n float64) float64 {
+	high := make([]float64, len(table)/width)
+	wide := make([]float64, width)
+	for k, c := range table {
+		high[k/width] += c
+		wide[k%width] += c
+	}
+	sum := 0.0
+	for k, c := range table {
+		if c > 0 {
+			sum += c / n * math.Log(c*n/(high[k/width]*wide[k%width]))
+		}
+	}
+	return max(sum-float64((len(high)-1)*(width-1))/(2*n), 0)
+}
