@@ -41,8 +41,7 @@ type tree struct {
 // A file is one that an account left.
 type file struct {
 	place
-	listed int    // digests that vouch for it
-	hash   string // of the log, once it was read
+	listed int // digests that vouch for it
 }
 
 // readTree lists the files. Links are not followed: what they lead to did not come from the

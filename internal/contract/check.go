@@ -43,7 +43,6 @@ type column struct {
 	tests    []test              // what else is promised of a value
 	distinct *distinct           // of a unique property, and of one whose duplicates are counted
 	counts   []*count            // quality rules
-	nulls    uint64              // rows in which there is nothing
 }
 
 // A count is a quality rule with what it has counted.
@@ -383,7 +382,6 @@ func keyOf(key []byte, values []*value) []byte {
 type Checker struct {
 	of       *compiled
 	places   map[string]int // property by column's name
-	foreign  []string       // columns that the contract does not name
 	columns  int            // of the rows, as far as they are known
 	rows     uint64
 	values   []value

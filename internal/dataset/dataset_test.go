@@ -146,7 +146,11 @@ func TestSealIsOfTheContent(t *testing.T) {
 
 // TestWorkersDoNotMatter seals a large file by several workers and by one.
 func TestWorkersDoNotMatter(t *testing.T) {
-	dir := write(t, map[string]string{"big.csv": joined(records(250_000)), "big.jsonl": joined(lines(250_000)), "big.bin": joined(lines(250_000))})
+	rows := 250_000
+	if testing.Short() {
+		rows = 60_000
+	}
+	dir := write(t, map[string]string{"big.csv": joined(records(rows)), "big.jsonl": joined(lines(rows)), "big.bin": joined(lines(rows))})
 	roots := map[rowseal.Digest]bool{}
 	for _, workers := range []int{1, 2, 5} {
 		p, err := openPlace(dir)

@@ -88,6 +88,9 @@ var poisons = map[string]func(t *poison.Table, rng *rand.Rand) []int{
 // TestPoisonsRankHigh plants each poison by a seed: among as many rows as are poisoned, those
 // with the worst scores must be the poisoned ones, nearly all.
 func TestPoisonsRankHigh(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it is long, and nothing pure races")
+	}
 	for name, plant := range poisons {
 		t.Run(name, func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(11, 4))
@@ -110,6 +113,9 @@ func TestPoisonsRankHigh(t *testing.T) {
 // TestCleanRowsPass: at most one in a hundred rows of clean data is to be quarantined, with a
 // baseline and without.
 func TestCleanRowsPass(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it is long, and nothing pure races")
+	}
 	rng := rand.New(rand.NewPCG(12, 4))
 	table, baseline := people(1500, rng), people(1500, rng)
 	for _, b := range []*poison.Table{nil, baseline} {
