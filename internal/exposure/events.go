@@ -29,7 +29,7 @@ var nobody = pavise.Name{Tenant: "file", Kind: "workload", ID: "unknown"}
 
 const (
 	maxEvents  = 1 << 30 // bytes of one file of events
-	maxRefused = 20      // events that cannot be read and are told of
+	maxRefused = 20      // events of a file that cannot be read and are told of
 )
 
 // A Refused is an event that cannot be read.
@@ -41,48 +41,63 @@ type Refused struct {
 
 // A sealed dataset is a seal with the dataset that it is of, where somebody said which.
 type sealedDataset struct {
-	file string
-	of   *rowseal.Manifest
+	file  string
+	named bool // somebody said of which dataset
+	of    *rowseal.Manifest
+}
+
+// A Reading is what was read of events.
+type Reading struct {
+	Events  int       `json:"events"`            // that were read
+	Refused int       `json:"refused,omitempty"` // that could not be
+	Unread  []Refused `json:"unread,omitempty"`  // the first of those
+}
+
+// refuse notes an event that cannot be read.
+func (r *Reading) refuse(file string, at int, why error) {
+	if r.Refused++; r.Refused <= maxRefused {
+		r.Unread = append(r.Unread, Refused{file, at, why.Error()})
+	}
 }
 
 // graph is what the events and seals say together. Events that cannot be read are left
 // out, and told of.
-func (t *Told) graph() (g *lineage.Graph, seals []sealedDataset, refused []Refused, events int, err error) {
+func (t *Told) graph() (g *lineage.Graph, seals []sealedDataset, r Reading, err error) {
 	g = &lineage.Graph{}
 	for _, path := range t.Events {
-		n, wrong, err := addEvents(g, path)
-		if err != nil {
-			return nil, nil, nil, 0, err
+		if err := r.add(g, path); err != nil {
+			return nil, nil, r, err
 		}
-		events += n
-		refused = append(refused, wrong...)
 	}
-	if events == 0 {
+	if r.Events == 0 {
 		err := &pavise.Error{Kind: pavise.Invalid, Msg: "there is no event in what was given", Hint: "give OpenLineage events, one a line"}
-		if len(refused) > 0 {
-			err.Msg += fmt.Sprintf(": %s, %d: %s", refused[0].File, refused[0].At, refused[0].Why)
+		if r.Refused > 0 {
+			err.Msg += fmt.Sprintf(": %s, %d: %s", r.Unread[0].File, r.Unread[0].At, r.Unread[0].Why)
 		}
-		return nil, nil, nil, 0, err
+		return nil, nil, r, err
 	}
 	for _, named := range t.Seal {
 		s, of, err := openSeal(g, named)
 		if err != nil {
-			return nil, nil, nil, 0, err
+			return nil, nil, r, err
 		}
 		seals = append(seals, s)
-		g.AddSeal(lineage.Seal{Dataset: of, Root: s.of.Root.String(), Rows: int64(s.of.Rows())})
+		for _, d := range of {
+			g.AddSeal(lineage.Seal{Dataset: d, Root: s.of.Root.String(), Rows: int64(s.of.Rows())})
+		}
 	}
-	return g, seals, refused, events, nil
+	return g, seals, r, nil
 }
 
-// openSeal reads [DATASET=]FILE. A dataset is one that the events name.
-func openSeal(g *lineage.Graph, named string) (s sealedDataset, of lineage.Dataset, err error) {
-	s.file = named
-	if dataset, file, is := cutLast(named, "="); is {
-		if of, err = findDataset(g, dataset); err != nil {
-			return s, of, err
+// openSeal reads [DATASET=]FILE. A dataset is one that the events name; where nobody says
+// which, it is whatever dataset a claim has that seal of, and one without a name.
+func openSeal(g *lineage.Graph, named string) (s sealedDataset, of []lineage.Dataset, err error) {
+	s.file, of = named, []lineage.Dataset{{}}
+	if name, file, is := cutLast(named, "="); is {
+		if of, err = findDataset(g, name); err != nil {
+			return s, nil, err
 		}
-		s.file = file
+		s.file, s.named = file, true
 	}
 	s.of, err = dataset.ReadManifest(s.file)
 	return s, of, err
@@ -97,57 +112,64 @@ func cutLast(text, sep string) (before, after string, found bool) {
 	return text[:i], text[i+len(sep):], true
 }
 
-// findDataset finds a dataset of the events by its name: NAMESPACE/NAME, NAMESPACE NAME, or
-// the name alone where only one namespace has it.
-func findDataset(g *lineage.Graph, named string) (lineage.Dataset, error) {
-	var found []lineage.Dataset
+// findDataset finds the datasets of the events by a name: NAMESPACE/NAME, NAMESPACE NAME, or
+// the name alone where only one namespace has it. Two may be written alike, where the slash
+// stands elsewhere: then both are meant.
+func findDataset(g *lineage.Graph, named string) ([]lineage.Dataset, error) {
+	var whole, part []lineage.Dataset
 	for _, d := range g.Datasets() {
 		switch {
 		case d.Namespace+"/"+d.Name == named || d.String() == named:
-			return d, nil
+			whole = append(whole, d)
 		case d.Name == named:
-			found = append(found, d)
+			part = append(part, d)
 		}
 	}
-	switch len(found) {
-	case 1:
-		return found[0], nil
-	case 0:
-		return lineage.Dataset{}, &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("no event names the dataset %.200q", named), Hint: "write it as NAMESPACE/NAME; pavise dataset lineage --events FILE lists those that are named"}
+	switch {
+	case len(whole) > 0:
+		return whole, nil
+	case len(part) == 1:
+		return part, nil
+	case len(part) == 0:
+		return nil, &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("no event names the dataset %.200q", named), Hint: "write it as NAMESPACE/NAME; pavise dataset lineage --events FILE lists those that are named"}
 	}
-	return lineage.Dataset{}, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%d namespaces have a dataset %.200q", len(found), named), Hint: "write it as NAMESPACE/NAME, for example " + found[0].Namespace + "/" + found[0].Name}
+	return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%d namespaces have a dataset %.200q", len(part), named), Hint: "write it as NAMESPACE/NAME, for example " + part[0].Namespace + "/" + part[0].Name}
 }
 
-// addEvents reads a file of events: a JSON list, or lines.
-func addEvents(g *lineage.Graph, path string) (n int, refused []Refused, err error) {
+// add reads a file of events: JSON lists, or lines.
+func (r *Reading) add(g *lineage.Graph, path string) error {
 	f, err := os.Open(path)
 	if err != nil {
 		kind := pavise.Invalid
 		if errors.Is(err, fs.ErrNotExist) {
 			kind = pavise.NotFound
 		}
-		return 0, nil, &pavise.Error{Kind: kind, Msg: fmt.Sprintf("read the events: %v", err), Hint: "name a file that is there and that you may read", Err: err}
+		return &pavise.Error{Kind: kind, Msg: fmt.Sprintf("read the events: %v", err), Hint: "name a file that is there and that you may read", Err: err}
 	}
 	defer f.Close()
-	add := func(at int, text []byte) {
+	each := func(at int, text []byte) {
 		e, err := lineage.ParseEvent(text)
-		if err == nil {
-			g.Add(e, nobody, e.At)
-			n++
-		} else if len(refused) < maxRefused {
-			refused = append(refused, Refused{path, at, err.Error()})
+		if err != nil {
+			r.refuse(path, at, err)
+			return
 		}
+		g.Add(e, nobody, e.At)
+		r.Events++
 	}
-	in := bufio.NewReaderSize(&io.LimitedReader{R: f, N: maxEvents}, 1<<16)
+	bounded := &io.LimitedReader{R: f, N: maxEvents + 1}
+	in := bufio.NewReaderSize(bounded, 1<<16)
 	if isList(in) {
-		err = eachOfList(in, add)
+		err = eachOfLists(in, each)
 	} else {
-		err = eachLine(in, add)
+		err = eachLine(in, each)
+	}
+	if err == nil && bounded.N == 0 {
+		err = errors.New("it is longer than 1 GiB: part it")
 	}
 	if err != nil {
-		return n, refused, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("read the events in %s: %v", path, err), Hint: "write one event a line, or a JSON list of them", Err: err}
+		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("read the events in %s: %v", path, err), Hint: "write one event a line, or a JSON list of them", Err: err}
 	}
-	return n, refused, nil
+	return nil
 }
 
 // isList reports whether the first thing that stands there begins a list.
@@ -187,19 +209,29 @@ func eachLine(in *bufio.Reader, add func(int, []byte)) error {
 	}
 }
 
-// eachOfList hands over the items of a JSON list.
-func eachOfList(in *bufio.Reader, add func(int, []byte)) error {
+// eachOfLists hands over the items of JSON lists, one behind the other.
+func eachOfLists(in *bufio.Reader, add func(int, []byte)) error {
 	d := json.NewDecoder(in)
-	if _, err := d.Token(); err != nil {
-		return err
-	}
-	for at := 1; d.More(); at++ {
-		var item json.RawMessage
-		if err := d.Decode(&item); err != nil {
+	for at := 1; ; {
+		open, err := d.Token()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err == nil && open != json.Delim('[') {
+			err = errors.New("something else than a list stands behind a list")
+		}
+		if err != nil {
 			return err
 		}
-		add(at, item)
+		for ; d.More(); at++ {
+			var item json.RawMessage
+			if err := d.Decode(&item); err != nil {
+				return err
+			}
+			add(at, item)
+		}
+		if _, err := d.Token(); err != nil {
+			return err
+		}
 	}
-	_, err := d.Token()
-	return err
 }

@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/pavise/pavise"
@@ -30,7 +32,8 @@ goes by a dataset's name alone). A run that names another seal of the dataset, w
 has not the row, is left out.
 
 The exit code is 0 if nothing saw the row, 1 if something did or may have, and 2 if
-nothing can be said.
+nothing can be said: an event cannot be read, or a seal has files whose rows it does not
+know, and nothing else saw it.
 
 For example:
 
@@ -43,19 +46,42 @@ type Holding struct {
 	Root   rowseal.Digest  `json:"root"`
 	Count  uint64          `json:"count"`            // how often; 0: it is not in it
 	Places []dataset.Place `json:"places,omitempty"` // at most 1,000
+	Note   string          `json:"note,omitempty"`
 }
 
 // Exposed is who saw the row.
 type Exposed struct {
 	Holdings []Holding `json:"seals,omitempty"` // where the row was looked for
 	lineage.Exposure
-	Events   int       `json:"events"`
-	Unread   []Refused `json:"unread,omitempty"` // events that could not be read, the first of them
-	Recorded bool      `json:"recorded"`         // this command leaves no record
+	Reading
+	Unsure   []string `json:"unsure,omitempty"` // why something may have seen the row all the same
+	Recorded bool     `json:"recorded"`         // this command leaves no record
 }
 
 // Found reports whether anything saw the row, or may have.
 func (e *Exposed) Found() bool { return len(e.Runs) > 0 }
+
+// doubts says why nobody can know that nothing saw the row.
+func (e *Exposed) doubts(seals []sealedDataset) {
+	if e.Refused > 0 {
+		e.Unsure = append(e.Unsure, fmt.Sprintf("%d events could not be read, and may be of runs that saw it", e.Refused))
+	}
+	for i, h := range e.Holdings {
+		switch {
+		case h.Count > 0 && !seals[i].named:
+			e.Unsure = append(e.Unsure, fmt.Sprintf("nobody says of which dataset %s is: write --seal DATASET=%s", h.Seal, h.Seal))
+		case h.Count == 0 && h.Note != "":
+			e.Unsure = append(e.Unsure, h.Seal+": "+h.Note)
+		case h.Count == 0 && byBlock(seals[i].of):
+			e.Unsure = append(e.Unsure, h.Seal+" has files that were sealed by their bytes, in which no row is looked for")
+		}
+	}
+}
+
+// byBlock reports whether a seal has files whose rows it does not know.
+func byBlock(m *rowseal.Manifest) bool {
+	return slices.ContainsFunc(m.Files, func(f rowseal.File) bool { return f.Format == rowseal.Blocks && f.Size > 0 })
+}
 
 // Run looks for the row, and for what came of it. Errors are of kind Invalid, NotFound,
 // Denied, and Unverified for a seal or an index that was changed.
@@ -63,11 +89,11 @@ func (e *Exposed) Found() bool { return len(e.Runs) > 0 }
 // Unguarded: whoever runs it reads their own files, as themselves; no principal of an
 // installation acts.
 func (x *Expose) Run(ctx context.Context) (*Exposed, error) {
-	g, seals, unread, events, err := x.graph()
+	g, seals, reading, err := x.graph()
 	if err != nil {
 		return nil, err
 	}
-	found := &Exposed{Events: events, Unread: unread}
+	found := &Exposed{Reading: reading}
 	roots := x.Root
 	for _, root := range roots {
 		if digest, err := hex.DecodeString(root); err != nil || len(digest) != len(rowseal.Digest{}) {
@@ -89,6 +115,9 @@ func (x *Expose) Run(ctx context.Context) (*Exposed, error) {
 		}
 	}
 	found.Exposure = g.Exposed(roots)
+	if found.doubts(seals); !found.Found() && len(found.Unsure) > 0 {
+		return nil, &pavise.Error{Kind: pavise.Unverified, Msg: "nothing is known to have seen the row, and that is not sure: " + strings.Join(found.Unsure, "; "), Hint: "mend that, and ask again; pavise dataset lineage --events FILE tells which events cannot be read"}
+	}
 	return found, nil
 }
 
@@ -98,7 +127,7 @@ func (x *Expose) find(ctx context.Context, s sealedDataset) (Holding, error) {
 	if err != nil {
 		return Holding{}, err
 	}
-	return Holding{Seal: s.file, Root: proved.Root, Count: proved.Count, Places: proved.Places}, nil
+	return Holding{Seal: s.file, Root: proved.Root, Count: proved.Count, Places: proved.Places, Note: proved.Note}, nil
 }
 
 // more says how often a row stands there, if that is more than once.
@@ -138,5 +167,8 @@ func (e *Exposed) Print(w io.Writer) {
 		}
 	}
 	columns.Flush()
-	printUnread(w, e.Unread)
+	for _, why := range e.Unsure {
+		fmt.Fprintf(w, "\nThere may be more: %s.\n", why)
+	}
+	e.print(w)
 }

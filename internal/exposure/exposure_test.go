@@ -47,6 +47,7 @@ func TestEvents(t *testing.T) {
 		"no last newline": {one + "\n\n  \n" + two, 2, nil},
 		"Windows lines":   {one + "\r\n" + two + "\r\n", 2, nil},
 		"a list":          {" \n[" + one + ",\n" + two + "]", 2, nil},
+		"two lists":       {"[" + one + "]\n[" + two + "]", 2, nil},
 		"wrong between":   {one + "\nno\n" + two + "\n{}\n", 2, []int{2, 4}},
 		"wrong in a list": {"[" + one + ",7," + two + "]", 2, []int{2}},
 		"a line too long": {one + "\n" + long + "\n" + two, 2, []int{2}},
@@ -65,9 +66,41 @@ func TestEvents(t *testing.T) {
 			t.Errorf("%s: %d events, not read %v; want %d and %v", name, traced.Events, refused, c.events, c.refused)
 		}
 	}
-	for name, text := range map[string]string{"nothing": "", "no events": "{}\n[]\n", "a list that breaks off": "[" + one + ",", "a list with more": "[" + one + " 3]"} {
+	alike := event(1, "s3://lake raw/rows", "ml a") + "\n" + event(2, "s3://lake/raw rows", "ml b")
+	if _, err := (&Trace{Dataset: "s3://lake/raw/rows", Told: Told{Events: []string{put(t, "events", alike)}}}).Run(t.Context()); err == nil || !strings.Contains(err.Error(), "2 datasets") {
+		t.Errorf("two that are written alike: %v", err)
+	}
+	for name, text := range map[string]string{"nothing": "", "no events": "{}\n[]\n", "a list that breaks off": "[" + one + ",", "a list with more": "[" + one + " 3]", "more than lists": "[" + one + "] {}"} {
 		if _, err := (&Trace{Told: Told{Events: []string{put(t, "events", text)}}}).Run(t.Context()); pavise.KindOf(err) != pavise.Invalid {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestNothingIsNotSure asks after a row that nothing is known to have seen, where somebody
+// may have: an event that cannot be read, a seal whose rows are not known, and one of which
+// nobody says what it is of.
+func TestNothingIsNotSure(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{"rows.csv": "a,b\n1,x\n", "other.bin": "2,y\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	seal := filepath.Join(t.TempDir(), "seal")
+	if _, err := (&dataset.Seal{Path: dir, Out: seal}).Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	good := event(1, "s3://lake other", "ml a") + "\n" + event(2, "s3://lake rows", "ml b")
+	for name, c := range map[string]struct{ events, seal, row, says string }{
+		"an event is broken":    {good + "\n{", "s3://lake/rows=" + seal, "9,z\n", "1 events could not be read"},
+		"bytes, not rows":       {good, "s3://lake/rows=" + seal, "2,y\n", "sealed by their bytes"},
+		"nobody says of what":   {event(1, "s3://lake other", "ml a"), seal, "1,x\n", "nobody says of which dataset"},
+		"a read by name, found": {good, "s3://lake/rows=" + seal, "1,x\n", ""},
+	} {
+		saw, err := (&Expose{Content: put(t, "row", c.row), Told: Told{Events: []string{put(t, "events", c.events)}, Seal: []string{c.seal}}}).Run(t.Context())
+		if c.says == "" && (err != nil || !saw.Found()) || c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says)) {
+			t.Errorf("%s: %+v, %v", name, saw, err)
 		}
 	}
 }
@@ -114,7 +147,7 @@ func TestDatasetsByName(t *testing.T) {
 		"rows": "", "lake/rows": "", "": "",
 	} {
 		got, err := findDataset(g, named)
-		if (err == nil) != (want != "") || err == nil && got.String() != want {
+		if (err == nil) != (want != "") || err == nil && (len(got) != 1 || got[0].String() != want) {
 			t.Errorf("%q: %v, %v; want %q", named, got, err, want)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"text/tabwriter"
 
+	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/lineage"
 )
 
@@ -36,10 +37,9 @@ For example:
 type Traced struct {
 	*lineage.Picture
 	Datasets []lineage.Dataset `json:"datasets,omitempty"` // all that are named, where none was asked for
-	Events   int               `json:"events"`             // that were read
-	Unread   []Refused         `json:"unread,omitempty"`   // events that could not be, the first of them
-	Refuted  int               `json:"refuted"`            // claims in the picture that the seals refute
-	Recorded bool              `json:"recorded"`           // this command leaves no record
+	Reading
+	Refuted  int  `json:"refuted"`  // claims in the picture that the seals refute
+	Recorded bool `json:"recorded"` // this command leaves no record
 
 	dot bool
 }
@@ -50,11 +50,11 @@ type Traced struct {
 // Unguarded: whoever runs it reads their own files, as themselves; no principal of an
 // installation acts.
 func (t *Trace) Run(context.Context) (*Traced, error) {
-	g, _, unread, events, err := t.graph()
+	g, _, reading, err := t.graph()
 	if err != nil {
 		return nil, err
 	}
-	traced := &Traced{Events: events, Unread: unread, dot: t.DOT}
+	traced := &Traced{Reading: reading, dot: t.DOT}
 	if t.Dataset == "" {
 		traced.Datasets = g.Datasets()
 		return traced, nil
@@ -63,7 +63,10 @@ func (t *Trace) Run(context.Context) (*Traced, error) {
 	if err != nil {
 		return nil, err
 	}
-	picture := g.Around(of, t.Depth)
+	if len(of) > 1 {
+		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%d datasets are written %.200q", len(of), t.Dataset), Hint: fmt.Sprintf("write it as NAMESPACE NAME, with a space: %q or %q", of[0], of[1])}
+	}
+	picture := g.Around(of[0], t.Depth)
 	for _, e := range picture.Edges {
 		if e.Standing == lineage.Refuted {
 			traced.Refuted++
@@ -79,7 +82,7 @@ func (t *Traced) Print(w io.Writer) {
 		for _, d := range t.Datasets {
 			fmt.Fprintf(w, "%s/%s\n", d.Namespace, d.Name)
 		}
-		printUnread(w, t.Unread)
+		t.print(w)
 		return
 	}
 	if t.dot {
@@ -116,11 +119,15 @@ func (t *Traced) Print(w io.Writer) {
 	if t.More {
 		fmt.Fprintln(w, "\nThere is more than a picture holds; --depth bounds it.")
 	}
-	printUnread(w, t.Unread)
+	t.print(w)
 }
 
-func printUnread(w io.Writer, unread []Refused) {
-	for _, u := range unread {
+// print tells of the events that could not be read.
+func (r *Reading) print(w io.Writer) {
+	for _, u := range r.Unread {
 		fmt.Fprintf(w, "not read: %s, %d: %s\n", u.File, u.At, u.Why)
+	}
+	if more := r.Refused - len(r.Unread); more > 0 {
+		fmt.Fprintf(w, "not read: %d more\n", more)
 	}
 }

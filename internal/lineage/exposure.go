@@ -54,8 +54,9 @@ func (g *Graph) Exposed(roots []string) Exposure {
 		for _, d := range g.sealedAs[root] {
 			w.next = append(w.next, tainted{written{d, root}, Proven, 0})
 		}
-		if len(g.sealedAs[root]) == 0 {
-			w.next = append(w.next, tainted{written{Root: root}, Claimed, 0})
+		w.next = append(w.next, tainted{written{Root: root}, Claimed, 0})
+		for _, k := range g.byRoot[root] { // whoever reads such a dataset by its name may have read that
+			w.next = append(w.next, tainted{written{k.use.Dataset, root}, Claimed, 0})
 		}
 	}
 	for len(w.next) > 0 {

@@ -134,6 +134,18 @@ func TestExposedBySurestWay(t *testing.T) {
 	}
 }
 
+// TestExposedByNameOfWhoNamesIt has one run name the bytes, and another read the same dataset
+// and name none, where no seal is known of it.
+func TestExposedByNameOfWhoNamesIt(t *testing.T) {
+	g := build([]told{
+		ran(1, 1, "COMPLETE", nil, []Use{use("raw", aRoot)}),
+		ran(2, 2, "COMPLETE", []Use{use("raw", "")}, nil),
+	}, nil)
+	if e := g.Exposed([]string{aRoot}); len(e.Runs) != 1 || e.Runs[0].Run.ID != runID(2) || e.Runs[0].Sure != Possible {
+		t.Errorf("%+v", e.Runs)
+	}
+}
+
 // TestCycle has runs that read what they wrote.
 func TestCycle(t *testing.T) {
 	g := build([]told{
