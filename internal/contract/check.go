@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/pavise/pavise/internal/table"
 )
@@ -54,6 +55,16 @@ type count struct {
 	set     *distinct // of duplicateValues
 }
 
+// numeric reports whether the property's values are numbers, or may be: 007 and 7 are one
+// number and two texts.
+func (c *column) numeric() bool {
+	switch c.property.LogicalType {
+	case "", "integer", "number":
+		return true
+	}
+	return false
+}
+
 // compiled is a schema that is ready to be held to rows.
 type compiled struct {
 	columns   []column
@@ -67,6 +78,9 @@ type compiled struct {
 // cannot be tested is said.
 func compile(s *Schema) (*compiled, error) {
 	c := &compiled{unchecked: []string{}}
+	if s.Relationships != nil {
+		c.unchecked = append(c.unchecked, "relationships of the schema")
+	}
 	index := map[string]int{}
 	for i := range s.Properties {
 		p := &s.Properties[i]
@@ -129,6 +143,9 @@ func compileProperty(p *Property) (column, []string, error) {
 		}
 		c.counts = append(c.counts, n)
 	}
+	if p.Relationships != nil {
+		unchecked = append(unchecked, "its relationships")
+	}
 	if p.Properties != nil || p.Items != nil {
 		unchecked = append(unchecked, "what is inside it")
 	}
@@ -165,6 +182,9 @@ func (c *column) compileValues() (unchecked []string, err error) {
 	return unchecked, err
 }
 
+// metrics are those of the standard.
+var metrics = []string{"nullValues", "missingValues", "invalidValues", "duplicateValues", "rowCount"}
+
 // compileQuality makes a rule one that counts, or says why it cannot be counted here.
 func compileQuality(q Quality, index map[string]int) (n *count, unchecked string, err error) {
 	switch q.Type {
@@ -175,7 +195,9 @@ func compileQuality(q Quality, index map[string]int) (n *count, unchecked string
 		return nil, "", fmt.Errorf("type is %.40q, and not library, text, sql or custom", q.Type)
 	}
 	if q.Metric == "" && q.Rule != nil {
-		q.Metric = fmt.Sprint(q.Rule)
+		if q.Metric = fmt.Sprint(q.Rule); !slices.Contains(metrics, q.Metric) { // 3.0 leaves open what a rule is
+			return nil, fmt.Sprintf("the rule %.40q%s", q.Metric, named(q.Name)), nil
+		}
 	}
 	if q.operators() != 1 {
 		return nil, "", fmt.Errorf("%s has %d of mustBe, mustBeLessThan and their like, and needs one", q.Metric, q.operators())
@@ -205,6 +227,8 @@ func countOf(q Quality, index map[string]int) (n *count, unchecked string, err e
 	n = &count{rule: q}
 	whole := index != nil
 	switch {
+	case q.Metric == "rowCount" && q.Unit == "percent":
+		return nil, "", fmt.Errorf("rowCount in percent is of nothing")
 	case q.Metric == "rowCount":
 	case q.Metric == "duplicateValues":
 		if whole && len(arguments.Properties) == 0 {
@@ -224,6 +248,9 @@ func countOf(q Quality, index map[string]int) (n *count, unchecked string, err e
 		n.bad = func(v *value) bool { return v == nil }
 	case q.Metric == "missingValues":
 		missing, err := listOf(arguments.MissingValues)
+		if err == nil && len(arguments.MissingValues) == 0 {
+			err = fmt.Errorf("missingValues does not say which values stand for nothing")
+		}
 		if err != nil {
 			return nil, "", err
 		}
@@ -278,6 +305,9 @@ func listOf(values []any) (list, error) {
 			continue
 		}
 		text := fmt.Sprint(v)
+		if t, is := v.(time.Time); is { // YAML knows dates: as it was written, most likely
+			text = strings.TrimSuffix(t.Format("2006-01-02T15:04:05.999999999Z07:00"), "T00:00:00Z")
+		}
 		if text == "" {
 			l.null = true // what CSV has of an empty text is nothing
 		}
@@ -383,6 +413,7 @@ type Checker struct {
 	of       *compiled
 	places   map[string]int // property by column's name
 	columns  int            // of the rows, as far as they are known
+	strict   bool           // cells have types of their own, as in JSON
 	rows     uint64
 	values   []value
 	row      []*value // of the row that is being checked, by property; nil: nothing
@@ -404,6 +435,10 @@ func NewChecker(s *Schema) (*Checker, error) {
 	}
 	return c, nil
 }
+
+// Typed tells the checker that the cells of rows have types of their own, as in JSON: there a
+// text that reads as a number is none. In CSV all is text.
+func (c *Checker) Typed() { c.strict = true }
 
 // Columns tells the checker what the columns of the next rows are, in order. A column that
 // the contract does not name is a breach: what nobody promised nobody checks.
@@ -448,7 +483,10 @@ func (c *Checker) cell(i int, row table.Row) bool {
 	}
 	c.row[i] = nil
 	if cell.Kind != table.Absent {
-		c.values[i] = value{kind: cell.Kind, text: string(cell.Text), number: numberIn(cell)}
+		c.values[i] = value{kind: cell.Kind, text: string(cell.Text), number: math.NaN(), strict: c.strict}
+		if col.numeric() {
+			c.values[i].number = numberIn(cell)
+		}
 		c.row[i] = &c.values[i]
 	}
 	for _, n := range col.counts {

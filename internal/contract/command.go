@@ -118,6 +118,9 @@ func (x *Checking) Run(ctx context.Context) (*Checked, error) {
 	}
 	defer f.Close()
 	checked := &Checked{File: x.File, Contract: c.ID, Version: c.Version, Schema: schema.Name}
+	if f.Format() == table.JSONL {
+		checker.Typed()
+	}
 	checker.Columns(f.Columns())
 	for row, err := range f.Rows() {
 		if ctx.Err() != nil {

@@ -33,6 +33,9 @@ func check(t *testing.T, contract, file, rows string) Report {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if f.Format() == table.JSONL {
+		checker.Typed()
+	}
 	for row, err := range f.Rows() {
 		if err != nil {
 			t.Fatal(err)
@@ -54,35 +57,37 @@ func broken(r Report) string {
 
 func TestCheck(t *testing.T) {
 	for name, c := range map[string]struct{ properties, rows, want string }{
-		"all is well":        {"  properties:\n  - {name: a, logicalType: integer, required: true}\n  - {name: b, logicalType: string}\n", "a,b\n1,x\n2,y\n", ""},
-		"nothing there":      {"  properties:\n  - {name: a, required: true}\n  - {name: b}\n", "a,b\n,x\n2,\n", "a required 1"},
-		"a column more":      {"  properties:\n  - {name: a}\n", "a,b\n1,2\n", "b column 0"},
-		"a column less":      {"  properties:\n  - {name: a}\n  - {name: b, required: true}\n", "a\n1\n2\n", "b required 2"},
-		"by another name":    {"  properties:\n  - {name: amount, physicalName: amt, logicalType: integer}\n", "amt\nx\n", "amount type 1"},
-		"integers":           {"  properties:\n  - {name: a, logicalType: integer}\n", "a\n1\n1.5\n-7\n1e3\nx\nInf\n0x10\n7.0\n", "a type 4"},
-		"numbers":            {"  properties:\n  - {name: a, logicalType: number}\n", "a\n1\n1.5\nNaN\n\"\"\nx\n1_000\n", "a type 3"},
-		"booleans":           {"  properties:\n  - {name: a, logicalType: boolean}\n", "a\ntrue\nFALSE\n1\nyes\n", "a type 2"},
-		"bounds":             {"  properties:\n  - {name: a, logicalType: number, logicalTypeOptions: {minimum: 0, exclusiveMaximum: 10}}\n", "a\n0\n10\n-0.1\n9.99\n", "a exclusiveMaximum 1, a minimum 1"},
-		"multiples":          {"  properties:\n  - {name: a, logicalType: number, logicalTypeOptions: {multipleOf: 0.1}}\n", "a\n0.3\n0.35\n-1.2\n", "a multipleOf 1"},
-		"widths":             {"  properties:\n  - {name: a, logicalType: integer, logicalTypeOptions: {format: i8}}\n", "a\n127\n128\n-128\n-129\n", "a format 2"},
-		"widths beyond 2^53": {"  properties:\n  - {name: a, logicalType: integer, logicalTypeOptions: {format: u64}}\n", "a\n18446744073709551615\n18446744073709551616\n-1\n", "a format 2"},
-		"lengths":            {"  properties:\n  - {name: a, logicalType: string, logicalTypeOptions: {minLength: 2, maxLength: 3}}\n", "a\nä\nää\näääää\n", "a maxLength 1, a minLength 1"},
-		"pattern":            {"  properties:\n  - {name: a, logicalType: string, logicalTypeOptions: {pattern: '^[A-Z]{2}$'}}\n", "a\nCH\nch\nCHF\n", "a pattern 2"},
-		"formats":            {"  properties:\n  - {name: a, logicalType: string, logicalTypeOptions: {format: ipv4}}\n  - {name: b, logicalType: string, logicalTypeOptions: {format: email}}\n", "a,b\n1.2.3.4,a@b.ch\n1.2.3,Anna <a@b.ch>\n", "a format 1, b format 1"},
-		"dates":              {"  properties:\n  - {name: a, logicalType: date, logicalTypeOptions: {minimum: 2026-01-01}}\n", "a\n2026-02-28\n2026-02-30\n2025-12-31\n28.2.2026\n", "a minimum 1, a type 2"},
-		"dates of Java":      {"  properties:\n  - {name: a, logicalType: timestamp, logicalTypeOptions: {format: \"dd.MM.yyyy'T'HH:mm\"}}\n", "a\n28.02.2026T10:30\n2026-02-28T10:30\n", "a type 1"},
-		"timestamps":         {"  properties:\n  - {name: a, logicalType: timestamp}\n", "a\n2026-02-28T10:30:00Z\n2026-02-28 10:30:00.5\nyesterday\n", "a type 1"},
-		"unique":             {"  properties:\n  - {name: a, unique: true}\n", "a\n1\n1.0\n2\n\"\"\n\"\"\n", "a unique 1"},
-		"large and unique":   {"  properties:\n  - {name: a, unique: true}\n", "a\n9007199254740992\n9007199254740993\n", ""},
-		"primary key":        {"  properties:\n  - {name: a, primaryKey: true}\n  - {name: b, primaryKey: true}\n", "a,b\n1,1\n1,2\n1,1\n,1\n", " primaryKey 1, a required 1"},
-		"no nulls":           {"  properties:\n  - {name: a, quality: [{metric: nullValues, mustBeLessThan: 30, unit: percent}]}\n  - {name: b}\n", "a,b\n,1\n1,1\n2,1\n", "a nullValues 1"},
-		"missing":            {"  properties:\n  - {name: a, quality: [{metric: missingValues, mustBe: 0, arguments: {missingValues: [null, '', 'N/A', 999]}}]}\n  - {name: b}\n", "a,b\nN/A,1\n999.0,1\n2,1\n,1\n", "a missingValues 3"},
-		"valid":              {"  properties:\n  - {name: a, quality: [{metric: invalidValues, mustBe: 0, arguments: {validValues: [tcp, udp, 6]}}]}\n", "a\ntcp\nicmp\n6.0\n", "a invalidValues 1"},
-		"valid by pattern":   {"  properties:\n  - {name: a, quality: [{metric: invalidValues, mustBeLessOrEqualTo: 1, arguments: {pattern: '^x'}}]}\n", "a\nx1\ny\nz\n", "a invalidValues 2"},
-		"duplicates":         {"  properties:\n  - {name: a, quality: [{metric: duplicateValues, mustBe: 0}]}\n", "a\nx\ny\nx\nx\n", "a duplicateValues 2"},
-		"duplicates of two":  {"  properties:\n  - {name: a}\n  - {name: b}\n  quality:\n  - {metric: duplicateValues, mustBe: 0, arguments: {properties: [a, b]}}\n", "a,b\nx,y\nx,z\nx,y\nxy,\n", " duplicateValues 1"},
-		"how many rows":      {"  properties:\n  - {name: a}\n  quality:\n  - {metric: rowCount, mustBeBetween: [3, 5]}\n", "a\n1\n2\n", " rowCount 0"},
-		"not so many":        {"  properties:\n  - {name: a}\n  quality:\n  - {metric: rowCount, mustNotBeBetween: [1, 5]}\n", "a\n1\n2\n", " rowCount 0"},
+		"all is well":          {"  properties:\n  - {name: a, logicalType: integer, required: true}\n  - {name: b, logicalType: string}\n", "a,b\n1,x\n2,y\n", ""},
+		"nothing there":        {"  properties:\n  - {name: a, required: true}\n  - {name: b}\n", "a,b\n,x\n2,\n", "a required 1"},
+		"a column more":        {"  properties:\n  - {name: a}\n", "a,b\n1,2\n", "b column 0"},
+		"a column less":        {"  properties:\n  - {name: a}\n  - {name: b, required: true}\n", "a\n1\n2\n", "b required 2"},
+		"by another name":      {"  properties:\n  - {name: amount, physicalName: amt, logicalType: integer}\n", "amt\nx\n", "amount type 1"},
+		"integers":             {"  properties:\n  - {name: a, logicalType: integer}\n", "a\n1\n1.5\n-7\n1e3\nx\nInf\n0x10\n7.0\n", "a type 4"},
+		"numbers":              {"  properties:\n  - {name: a, logicalType: number}\n", "a\n1\n1.5\nNaN\n\"\"\nx\n1_000\n", "a type 3"},
+		"booleans":             {"  properties:\n  - {name: a, logicalType: boolean}\n", "a\ntrue\nFALSE\n1\nyes\n", "a type 2"},
+		"bounds":               {"  properties:\n  - {name: a, logicalType: number, logicalTypeOptions: {minimum: 0, exclusiveMaximum: 10}}\n", "a\n0\n10\n-0.1\n9.99\n", "a exclusiveMaximum 1, a minimum 1"},
+		"multiples":            {"  properties:\n  - {name: a, logicalType: number, logicalTypeOptions: {multipleOf: 0.1}}\n", "a\n0.3\n0.35\n-1.2\n", "a multipleOf 1"},
+		"widths":               {"  properties:\n  - {name: a, logicalType: integer, logicalTypeOptions: {format: i8}}\n", "a\n127\n128\n-128\n-129\n", "a format 2"},
+		"widths beyond 2^53":   {"  properties:\n  - {name: a, logicalType: integer, logicalTypeOptions: {format: u64}}\n", "a\n18446744073709551615\n18446744073709551616\n-1\n", "a format 2"},
+		"lengths":              {"  properties:\n  - {name: a, logicalType: string, logicalTypeOptions: {minLength: 2, maxLength: 3}}\n", "a\nä\nää\näääää\n", "a maxLength 1, a minLength 1"},
+		"pattern":              {"  properties:\n  - {name: a, logicalType: string, logicalTypeOptions: {pattern: '^[A-Z]{2}$'}}\n", "a\nCH\nch\nCHF\n", "a pattern 2"},
+		"formats":              {"  properties:\n  - {name: a, logicalType: string, logicalTypeOptions: {format: ipv4}}\n  - {name: b, logicalType: string, logicalTypeOptions: {format: email}}\n", "a,b\n1.2.3.4,a@b.ch\n1.2.3,Anna <a@b.ch>\n", "a format 1, b format 1"},
+		"dates":                {"  properties:\n  - {name: a, logicalType: date, logicalTypeOptions: {minimum: 2026-01-01}}\n", "a\n2026-02-28\n2026-02-30\n2025-12-31\n28.2.2026\n", "a minimum 1, a type 2"},
+		"dates of Java":        {"  properties:\n  - {name: a, logicalType: timestamp, logicalTypeOptions: {format: \"dd.MM.yyyy'T'HH:mm\"}}\n", "a\n28.02.2026T10:30\n2026-02-28T10:30\n", "a type 1"},
+		"timestamps":           {"  properties:\n  - {name: a, logicalType: timestamp}\n", "a\n2026-02-28T10:30:00Z\n2026-02-28 10:30:00.5\nyesterday\n", "a type 1"},
+		"unique":               {"  properties:\n  - {name: a, unique: true}\n", "a\n1\n1.0\n2\n\"\"\n\"\"\n", "a unique 1"},
+		"texts and unique":     {"  properties:\n  - {name: a, logicalType: string, unique: true, quality: [{metric: invalidValues, mustBe: 0, arguments: {validValues: [7, '1e3']}}]}\n", "a\n7\n007\n1e3\n1000\n", "a invalidValues 2"},
+		"dates that are valid": {"  properties:\n  - {name: a, quality: [{metric: invalidValues, mustBe: 0, arguments: {validValues: [2026-01-01, 2026-01-02T03:04:05Z]}}]}\n", "a\n2026-01-01\n2026-01-02T03:04:05Z\n2026-01-03\n", "a invalidValues 1"},
+		"large and unique":     {"  properties:\n  - {name: a, unique: true}\n", "a\n9007199254740992\n9007199254740993\n", ""},
+		"primary key":          {"  properties:\n  - {name: a, primaryKey: true}\n  - {name: b, primaryKey: true}\n", "a,b\n1,1\n1,2\n1,1\n,1\n", " primaryKey 1, a required 1"},
+		"no nulls":             {"  properties:\n  - {name: a, quality: [{metric: nullValues, mustBeLessThan: 30, unit: percent}]}\n  - {name: b}\n", "a,b\n,1\n1,1\n2,1\n", "a nullValues 1"},
+		"missing":              {"  properties:\n  - {name: a, quality: [{metric: missingValues, mustBe: 0, arguments: {missingValues: [null, '', 'N/A', 999]}}]}\n  - {name: b}\n", "a,b\nN/A,1\n999.0,1\n2,1\n,1\n", "a missingValues 3"},
+		"valid":                {"  properties:\n  - {name: a, quality: [{metric: invalidValues, mustBe: 0, arguments: {validValues: [tcp, udp, 6]}}]}\n", "a\ntcp\nicmp\n6.0\n", "a invalidValues 1"},
+		"valid by pattern":     {"  properties:\n  - {name: a, quality: [{metric: invalidValues, mustBeLessOrEqualTo: 1, arguments: {pattern: '^x'}}]}\n", "a\nx1\ny\nz\n", "a invalidValues 2"},
+		"duplicates":           {"  properties:\n  - {name: a, quality: [{metric: duplicateValues, mustBe: 0}]}\n", "a\nx\ny\nx\nx\n", "a duplicateValues 2"},
+		"duplicates of two":    {"  properties:\n  - {name: a}\n  - {name: b}\n  quality:\n  - {metric: duplicateValues, mustBe: 0, arguments: {properties: [a, b]}}\n", "a,b\nx,y\nx,z\nx,y\nxy,\n", " duplicateValues 1"},
+		"how many rows":        {"  properties:\n  - {name: a}\n  quality:\n  - {metric: rowCount, mustBeBetween: [3, 5]}\n", "a\n1\n2\n", " rowCount 0"},
+		"not so many":          {"  properties:\n  - {name: a}\n  quality:\n  - {metric: rowCount, mustNotBeBetween: [1, 5]}\n", "a\n1\n2\n", " rowCount 0"},
 	} {
 		r := check(t, contract(c.properties), "rows.csv", c.rows)
 		if got := broken(r); got != c.want || r.Kept != (c.want == "") {
@@ -104,7 +109,7 @@ func TestCheckJSON(t *testing.T) {
 {"id":"3","ok":1,"text":null,"late":1}
 {"ok":false,"list":[{"a":1}],"inner":null}
 `)
-	if got, want := broken(r), "id required 1, id unique 1, inner type 1, late column 0, list type 1, ok type 1, text type 1"; got != want {
+	if got, want := broken(r), "id required 1, id type 1, id unique 1, inner type 1, late column 0, list type 1, ok type 2, text type 1"; got != want {
 		t.Errorf("%s\nwant %s", got, want)
 	}
 	for _, b := range r.Breaches {
@@ -136,11 +141,13 @@ func TestUnchecked(t *testing.T) {
     - {type: text, description: be nice}
     - {type: custom, engine: soda, implementation: x}
     - {metric: nullValues, mustBe: 0, unit: bananas}
+    - {rule: duplicateCount, mustBe: 0}
+    relationships: [{to: other.id}]
   - {name: o, logicalType: object, properties: [{name: x}]}
   quality:
   - {metric: nullValues, mustBe: 0}
 `), "rows.csv", "a\nx\n")
-	if len(r.Unchecked) != 7 || !r.Kept {
+	if len(r.Unchecked) != 9 || !r.Kept {
 		t.Errorf("%q", r.Unchecked)
 	}
 }
@@ -179,6 +186,8 @@ func TestParseRefuses(t *testing.T) {
 		"compared with a text":  {property("{name: a, quality: [{metric: nullValues, mustBe: none}]}"), "no number"},
 		"no such metric":        {property("{name: a, quality: [{metric: freshness, mustBe: 0}]}"), "freshness"},
 		"no such rule":          {property("{name: a, quality: [{type: magic}]}"), "magic"},
+		"missing without one":   {property("{name: a, quality: [{metric: missingValues, mustBe: 0}]}"), "stand for nothing"},
+		"rows in percent":       {contract("  properties: []\n  quality:\n  - {metric: rowCount, mustBe: 3, unit: percent}\n"), "percent"},
 		"valid without a list":  {property("{name: a, quality: [{metric: invalidValues, mustBe: 0}]}"), "neither"},
 		"duplicates of whom":    {contract("  properties:\n  - {name: a}\n  quality:\n  - {metric: duplicateValues, mustBe: 0, arguments: {properties: [b]}}\n"), `"b"`},
 		"duplicates of nothing": {contract("  properties:\n  - {name: a}\n  quality:\n  - {metric: duplicateValues, mustBe: 0}\n"), "no properties"},

@@ -29,6 +29,7 @@ type value struct {
 	kind   table.Kind
 	text   string
 	number float64 // of what is a number, or a text that reads as one; else NaN
+	strict bool    // it has a type of its own, as in JSON
 	when   time.Time
 }
 
@@ -81,12 +82,12 @@ func ofType(logical string, layouts []string) func(v *value) string {
 	case "string":
 		return func(v *value) string { return is(v.kind == table.Text, v) }
 	case "integer":
-		return func(v *value) string { return is(v.kind != table.Boolean && v.number == math.Trunc(v.number), v) }
+		return func(v *value) string { return is(v.isNumber() && v.number == math.Trunc(v.number), v) }
 	case "number":
-		return func(v *value) string { return is(v.kind != table.Boolean && !math.IsNaN(v.number), v) }
+		return func(v *value) string { return is(v.isNumber(), v) }
 	case "boolean":
 		return func(v *value) string {
-			return is(v.kind == table.Boolean || strings.EqualFold(v.text, "true") || strings.EqualFold(v.text, "false"), v)
+			return is(v.kind == table.Boolean || !v.strict && (strings.EqualFold(v.text, "true") || strings.EqualFold(v.text, "false")), v)
 		}
 	case "object":
 		return func(v *value) string { return is(v.kind == table.Other, v) }
@@ -104,6 +105,11 @@ func ofType(logical string, layouts []string) func(v *value) string {
 		}
 	}
 	return func(*value) string { return "" }
+}
+
+// isNumber reports whether a value is a number, where cells have types, or reads as one.
+func (v *value) isNumber() bool {
+	return !math.IsNaN(v.number) && v.kind != table.Boolean && (!v.strict || v.kind == table.Number)
 }
 
 // shown is a value as errors show it.
