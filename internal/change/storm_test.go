@@ -234,7 +234,7 @@ func (w *world) everApproved(ch *Change) int {
 // without its approvals, and none that was answered is lost or stuck. PAVISE_CRASHES
 // says with how many seeds.
 func TestCrashStorm(t *testing.T) {
-	seeds := 60
+	seeds := 40
 	if testing.Short() {
 		seeds = 10
 	}

@@ -146,7 +146,7 @@ func TestSealIsOfTheContent(t *testing.T) {
 
 // TestWorkersDoNotMatter seals a large file by several workers and by one.
 func TestWorkersDoNotMatter(t *testing.T) {
-	rows := 250_000
+	rows := 120_000
 	if testing.Short() {
 		rows = 60_000
 	}
