@@ -80,7 +80,7 @@ func report(log, command string) (string, error) {
 	}
 	var s strings.Builder
 	fmt.Fprintf(&s, "## An hour of load\n\nMade by `%s`.\n\n", command)
-	fmt.Fprintf(&s, "%s requests in %s, of which none was answered otherwise than it should be: OIP as JSON, binary and gRPC, chat, streams and streams that their callers left, one in ten refused; and every two seconds a change of a route's terms, its server, or a policy.\n\n", total[1], total[2])
+	fmt.Fprintf(&s, "%s requests in %s, of which none was answered otherwise than it should be: OIP as JSON, binary and gRPC, predict, TorchServe and MLflow, chat, streams and streams that their callers left, one in ten refused; and every two seconds a change of a route's terms, its server, or a policy.\n\n", total[1], total[2])
 	t := result.NewTable("median of each quarter of the time", "first", "second", "third", "last")
 	for _, m := range median.FindAllStringSubmatch(log, -1) {
 		t.Row(m[1:]...)
