@@ -18,17 +18,22 @@ const KindAlerted = "firewall.alerted"
 const (
 	// alertAgain is after how long an alert of one caller, model and rule is noted again.
 	alertAgain = time.Hour
-	// maxAlerts bounds the alerts that are told apart. Of what is beyond, one note says so for
-	// each model.
+	// maxAlerts bounds the alerts that are told apart at the models of one tenant: another's
+	// callers take no room away. Of what is beyond, one note says so for each model.
 	maxAlerts = 1 << 12
 )
 
 // alerts are those that were noted lately: each is a record, and callers meet rules at will.
 // It is safe for concurrent use.
 type alerts struct {
-	mu   sync.Mutex
-	last map[alert]time.Time // guarded by mu
-	full time.Time           // until a minute later nothing is swept; guarded by mu
+	mu  sync.Mutex
+	all map[string]*tenantAlerts // by the tenant of the model: as many as have routes; guarded by mu
+}
+
+// tenantAlerts are those at the models of one tenant.
+type tenantAlerts struct {
+	last map[alert]time.Time
+	full time.Time // until a minute later nothing is swept
 }
 
 // An alert is one rule that a caller met at a model. Without a caller and a rule it is all that
@@ -44,36 +49,54 @@ type alert struct {
 func (a *alerts) fresh(now time.Time, model, who pavise.Name, rules []string) (fresh []string, crowded bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.last == nil {
-		a.last = map[alert]time.Time{}
+	own := a.all[model.Tenant]
+	if own == nil {
+		own = &tenantAlerts{last: map[alert]time.Time{}}
+		if a.all == nil {
+			a.all = map[string]*tenantAlerts{}
+		}
+		a.all[model.Tenant] = own
 	}
 	for _, rule := range rules {
 		one := alert{model, who, rule}
-		if a.lately(now, one) {
+		if own.lately(now, one) {
 			continue
 		}
-		if !a.room(now, one) {
+		if !own.room(now, one) {
 			one = alert{model: model}
-			if !a.lately(now, one) {
-				a.last[one], crowded = now, true
+			if !own.lately(now, one) {
+				own.last[one], crowded = now, true
 			}
 			continue
 		}
-		a.last[one], fresh = now, append(fresh, rule)
+		own.last[one], fresh = now, append(fresh, rule)
 	}
 	return fresh, crowded
 }
 
+// lost has alerts be noted when they are next met: nobody took them. Without a caller, and with
+// an empty rule, it is the one that there is no room.
+func (a *alerts) lost(model, who pavise.Name, rules ...string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	own := a.all[model.Tenant]
+	if own == nil {
+		return
+	}
+	for _, rule := range rules {
+		delete(own.last, alert{model, who, rule})
+	}
+}
+
 // lately reports whether an alert was noted within the hour. A clock that was set back has
-// noted nothing. a.mu is held.
-func (a *alerts) lately(now time.Time, one alert) bool {
+// noted nothing.
+func (a *tenantAlerts) lately(now time.Time, one alert) bool {
 	last, noted := a.last[one]
 	return noted && !now.Before(last) && now.Sub(last) < alertAgain
 }
 
-// room reports whether there is room for an alert, after it has forgotten those of before. a.mu
-// is held.
-func (a *alerts) room(now time.Time, one alert) bool {
+// room reports whether there is room for an alert, after it has forgotten those of before.
+func (a *tenantAlerts) room(now time.Time, one alert) bool {
 	if _, known := a.last[one]; known || len(a.last) < maxAlerts {
 		return true
 	}
@@ -106,10 +129,14 @@ func (x *ChatExchange) alert(what string, told []prompt.Told) {
 	f := pavise.Finding{Kind: KindAlerted, Severity: pavise.Warning, On: x.call.Model, Who: x.who.Name(), At: now.UTC()}
 	if len(fresh) > 0 {
 		f.Summary = fmt.Sprintf("%s met what would be refused if it were no alert: %s", what, strings.Join(fresh, ", "))
-		x.gateway.suspects.Tell(f)
+		if !x.gateway.suspects.Tell(f) {
+			x.gateway.alerts.lost(x.call.Model, x.who.Name(), fresh...)
+		}
 	}
 	if crowded {
 		f.Who, f.Summary = pavise.Name{}, "more callers meet rules that are alerts than can be told apart: their records say which"
-		x.gateway.suspects.Tell(f)
+		if !x.gateway.suspects.Tell(f) {
+			x.gateway.alerts.lost(x.call.Model, pavise.Name{}, "")
+		}
 	}
 }

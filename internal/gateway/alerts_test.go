@@ -40,10 +40,21 @@ func TestAlertsAreBounded(t *testing.T) {
 			said++
 		}
 	}
-	if noted > maxAlerts || said != 1 || len(a.last) > maxAlerts+1 {
-		t.Errorf("%d noted, %d times it is said that there are more, %d kept", noted, said, len(a.last))
+	if noted > maxAlerts || said != 1 || len(a.all[tenant].last) > maxAlerts+1 {
+		t.Errorf("%d noted, %d times it is said that there are more, %d kept", noted, said, len(a.all[tenant].last))
 	}
-	if got, _ := a.fresh(now.Add(alertAgain), theModel, who(1_000_000), []string{"a"}); len(got) != 1 || len(a.last) != 1 {
-		t.Errorf("an hour later: %q, %d kept", got, len(a.last))
+	elsewhere := pavise.Name{Tenant: "other", Kind: "model", ID: theModel.ID}
+	for range 2 { // the first is lost on its way
+		if got, crowded := a.fresh(now, elsewhere, who(1), []string{"a"}); len(got) != 1 || crowded {
+			t.Errorf("another tenant's alert, when one tenant has no room: %q, %v", got, crowded)
+		}
+		a.lost(elsewhere, who(1), "a")
+	}
+	a.lost(theModel, pavise.Name{}, "")
+	if _, crowded := a.fresh(now, theModel, who(2_000_000), []string{"a"}); !crowded {
+		t.Error("that there is no room was lost, and is not said again")
+	}
+	if got, _ := a.fresh(now.Add(alertAgain), theModel, who(1_000_000), []string{"a"}); len(got) != 1 || len(a.all[tenant].last) != 1 {
+		t.Errorf("an hour later: %q, %d kept", got, len(a.all[tenant].last))
 	}
 }

@@ -164,6 +164,47 @@ func TestNoMarkWithoutItsCommitment(t *testing.T) {
 	}
 }
 
+// TestMarksWhosePartsAreCut cuts the log between the parts of a marked answer and its record: the
+// answer is counted as one that is not here any more, and as nobody's who was erased.
+func TestMarksWhosePartsAreCut(t *testing.T) {
+	w := newWorld(t, t.TempDir())
+	w.putWide(t, 8, 10, func(s *route.Spec) { s.Mark, s.Amber, s.Rate = "0.05", "budget", "100000/1s burst 100000" })
+	exporting(t, w)
+	w.inTier(t, app, tier.Amber)
+	wide := func(seed uint64) Trail {
+		resp, text := w.post(t, drawnRows(900, 8, seed), nil)
+		if resp.StatusCode != 200 {
+			t.Fatalf("%d %s", resp.StatusCode, text)
+		}
+		_, trail, _ := w.sealedOf(t, resp)
+		return trail
+	}
+	wide(1) // so that what comes before a first mark is in the log
+	for seed := uint64(100); w.log.Size() < 255; seed++ {
+		if resp, text := w.post(t, drawnRows(1, 8, seed), nil); resp.StatusCode != 200 {
+			t.Fatalf("%d %s", resp.StatusCode, text)
+		}
+	}
+	if cut := wide(2); len(cut.Parts) < 2 || cut.Marks == "" || cut.Parts[0] != 255 {
+		t.Fatalf("parts %d, marks %q", cut.Parts, cut.Marks)
+	}
+	for seed := range uint64(2) {
+		wide(3 + seed)
+	}
+	if whole, err := w.MarksOf(t.Context(), operator, theModel); err != nil || len(whole) != 1 || whole[0].Unread != 0 {
+		t.Fatalf("%+v, %v", whole, err)
+	}
+	if err := w.snapshotMeter(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.log.Prune(t.Context(), record.Pruning{Below: 256, Why: "test"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := w.MarksOf(t.Context(), operator, theModel); err != nil || len(left) != 1 || left[0].Rows == 0 || left[0].Unread != 1 || left[0].Erased != 0 {
+		t.Errorf("%+v, %v", left, err)
+	}
+}
+
 // TestMarksOfAPrunedLog gives out what is left of marks when the oldest records were pruned: the
 // marks of the rest, and no error.
 func TestMarksOfAPrunedLog(t *testing.T) {
