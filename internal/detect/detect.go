@@ -2,7 +2,8 @@
 // been told it, to find those who study a model rather than use it.
 //
 // A [Queue] stands between: it takes copies without waiting, drops what is too much, and
-// counts what it dropped. It owns what waits in it. What detectors find it gives to
+// counts what it dropped. It owns what waits in it; [Alerts] own
+// which alerts were noted lately. What detectors find it gives to
 // whoever keeps records; nothing here changes an answer.
 package detect
 

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/guard"
@@ -161,6 +162,39 @@ func TestNoMarkWithoutItsCommitment(t *testing.T) {
 	w.kek = nil
 	if _, err := w.marking(context.Background(), theModel, 0.05); pavise.KindOf(err) != pavise.Invalid || len(w.markings) != 0 {
 		t.Errorf("without a master secret: %v", err)
+	}
+}
+
+// TestMarkingIsNotTriedByEveryRequest: once a key could not be had, requests are told so for
+// some seconds without asking the store; then it is tried again. A caller who has gone away
+// keeps nothing from being marked.
+func TestMarkingIsNotTriedByEveryRequest(t *testing.T) {
+	w := newWorld(t, t.TempDir())
+	w.put(t, func(s *route.Spec) { s.Alterable, s.Mark = new(true), "0.05" })
+	now := time.Now()
+	w.now = func() time.Time { return now }
+	kek := w.kek
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	w.kek = nil
+	if _, err := w.marking(gone, theModel, 0.05); err == nil {
+		t.Fatal("marked without a master secret")
+	}
+	w.kek = kek
+	for _, step := range []struct {
+		after time.Duration
+		rate  float64
+		taken bool
+	}{
+		{0, 0.05, false}, {markAgain - 1, 0.05, false}, {0, 0.01, true}, {1, 0.05, true}, {0, 0.05, true},
+	} {
+		now = now.Add(step.after)
+		if m, err := w.marking(gone, theModel, step.rate); (err == nil) != step.taken || (m != nil) != step.taken {
+			t.Errorf("%v later, at %v: %v", step.after, step.rate, err)
+		}
+	}
+	if len(w.unmarked) != 0 {
+		t.Errorf("%d failures are remembered", len(w.unmarked))
 	}
 }
 
