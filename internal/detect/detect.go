@@ -2,7 +2,8 @@
 // been told it, to find those who study a model rather than use it.
 //
 // A [Queue] stands between: it takes copies without waiting, drops what is too much, and
-// counts what it dropped. It owns what waits in it. What detectors find it gives to
+// counts what it dropped. It owns what waits in it; [Alerts] own
+// which alerts were noted lately. What detectors find it gives to
 // whoever keeps records; nothing here changes an answer.
 package detect
 
@@ -193,13 +194,15 @@ func (q *Queue) overlook(model pavise.Name) {
 // Overlooked is how many answered requests no detector saw.
 func (q *Queue) Overlooked() uint64 { return q.overlooked.Load() }
 
-// Tell has a finding of somebody else's noted, off their way. It never waits; one of too
-// many is lost, and counted.
-func (q *Queue) Tell(f pavise.Finding) {
+// Tell has a finding of somebody else's noted, off their way, and reports whether it was
+// taken. It never waits; one of too many is lost, and counted.
+func (q *Queue) Tell(f pavise.Finding) (taken bool) {
 	select {
 	case q.told <- f:
+		return true
 	default:
 		q.miss(f.On, 0, 1)
+		return false
 	}
 }
 

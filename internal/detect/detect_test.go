@@ -145,8 +145,10 @@ func TestBounds(t *testing.T) {
 	if held := q.held.Load(); held > seenHeld || len(q.queue) != seenHeld/int(seenElements/5*5) {
 		t.Errorf("%d numbers wait in %d requests", held, len(q.queue))
 	}
-	for range 2 * tellWaiting {
-		q.Tell(pavise.Finding{})
+	for i := range 2 * tellWaiting {
+		if taken := q.Tell(pavise.Finding{}); taken != (i < tellWaiting) {
+			t.Errorf("finding %d is taken: %v", i, taken)
+		}
 	}
 	none := NewQueue(nil, []Detector{})
 	none.Hear(time.Time{}, caller, model, r, a)

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
-	"time"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/prompt"
@@ -14,80 +12,6 @@ import (
 // KindAlerted is the kind of the note that says that a request to a language model, or its
 // answer, met a rule that is an alert.
 const KindAlerted = "firewall.alerted"
-
-const (
-	// alertAgain is after how long an alert of one caller, model and rule is noted again.
-	alertAgain = time.Hour
-	// maxAlerts bounds the alerts that are told apart. Of what is beyond, one note says so for
-	// each model.
-	maxAlerts = 1 << 12
-)
-
-// alerts are those that were noted lately: each is a record, and callers meet rules at will.
-// It is safe for concurrent use.
-type alerts struct {
-	mu   sync.Mutex
-	last map[alert]time.Time // guarded by mu
-	full time.Time           // until a minute later nothing is swept; guarded by mu
-}
-
-// An alert is one rule that a caller met at a model. Without a caller and a rule it is all that
-// there is no room for.
-type alert struct {
-	model, who pavise.Name
-	rule       string
-}
-
-// fresh returns the rules of which nothing was noted for the caller and the model lately, and
-// notes that it is now. crowded says that there is no room to tell, and that this was not said
-// lately.
-func (a *alerts) fresh(now time.Time, model, who pavise.Name, rules []string) (fresh []string, crowded bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.last == nil {
-		a.last = map[alert]time.Time{}
-	}
-	for _, rule := range rules {
-		one := alert{model, who, rule}
-		if a.lately(now, one) {
-			continue
-		}
-		if !a.room(now, one) {
-			one = alert{model: model}
-			if !a.lately(now, one) {
-				a.last[one], crowded = now, true
-			}
-			continue
-		}
-		a.last[one], fresh = now, append(fresh, rule)
-	}
-	return fresh, crowded
-}
-
-// lately reports whether an alert was noted within the hour. A clock that was set back has
-// noted nothing. a.mu is held.
-func (a *alerts) lately(now time.Time, one alert) bool {
-	last, noted := a.last[one]
-	return noted && !now.Before(last) && now.Sub(last) < alertAgain
-}
-
-// room reports whether there is room for an alert, after it has forgotten those of before. a.mu
-// is held.
-func (a *alerts) room(now time.Time, one alert) bool {
-	if _, known := a.last[one]; known || len(a.last) < maxAlerts {
-		return true
-	}
-	if since := now.Sub(a.full); since >= 0 && since < time.Minute {
-		return false // a sweep costs a caller's time, and callers fill the room at will
-	}
-	a.full = now
-	for k := range a.last {
-		if !a.lately(now, k) {
-			delete(a.last, k)
-		}
-	}
-	return len(a.last) < maxAlerts
-}
 
 // alert notes, off the way of the exchange, that rules which are alerts were met in what: a
 // request or an answer. It says which, and nothing of what was said.
@@ -102,14 +26,18 @@ func (x *ChatExchange) alert(what string, told []prompt.Told) {
 		return
 	}
 	now := x.gateway.now()
-	fresh, crowded := x.gateway.alerts.fresh(now, x.call.Model, x.who.Name(), rules)
+	fresh, crowded := x.gateway.alerts.Fresh(now, x.call.Model, x.who.Name(), rules)
 	f := pavise.Finding{Kind: KindAlerted, Severity: pavise.Warning, On: x.call.Model, Who: x.who.Name(), At: now.UTC()}
 	if len(fresh) > 0 {
 		f.Summary = fmt.Sprintf("%s met what would be refused if it were no alert: %s", what, strings.Join(fresh, ", "))
-		x.gateway.suspects.Tell(f)
+		if !x.gateway.suspects.Tell(f) {
+			x.gateway.alerts.Lost(x.call.Model, x.who.Name(), fresh...)
+		}
 	}
 	if crowded {
 		f.Who, f.Summary = pavise.Name{}, "more callers meet rules that are alerts than can be told apart: their records say which"
-		x.gateway.suspects.Tell(f)
+		if !x.gateway.suspects.Tell(f) {
+			x.gateway.alerts.Lost(x.call.Model, pavise.Name{}, "")
+		}
 	}
 }

@@ -70,8 +70,8 @@ type Gateway struct {
 	limits   tensor.Limits
 	bodies   intake.Bodies // of the requests under way
 	suspects *detect.Queue
-	alerts   alerts
-	hears    bool // there are detectors that look at all models
+	alerts   detect.Alerts // of language models
+	hears    bool          // there are detectors that look at all models
 	kek      *seal.KEK
 	salt     [32]byte // parts the tenants' shares of model servers' caches; drawn at start, written nowhere
 
@@ -83,6 +83,7 @@ type Gateway struct {
 
 	marks    sync.Mutex
 	markings map[markedModel]*tier.Marking // guarded by marks
+	unmarked map[markedModel]vainMarking   // guarded by marks
 	callers  roster                        // what links those who were let in
 }
 
@@ -91,7 +92,7 @@ func New(ctx context.Context, cfg Config) (*Gateway, error) {
 	g := &Gateway{
 		guard: cfg.Guard, db: cfg.Store, log: cfg.Log, subjects: cfg.Subjects,
 		meter: firewall.NewMeter(maxAccounts), now: cfg.Now, embeddings: cfg.Embeddings, vectors: map[pavise.Name]*vectors{}, watch: cfg.Watch, limits: tensor.DefaultLimits(),
-		kek: cfg.KEK, markings: map[markedModel]*tier.Marking{},
+		kek: cfg.KEK, markings: map[markedModel]*tier.Marking{}, unmarked: map[markedModel]vainMarking{},
 	}
 	if g.now == nil {
 		g.now = time.Now

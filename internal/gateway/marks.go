@@ -24,6 +24,7 @@ type Marked struct {
 	Marks      string `json:"marks"`      // the file of marks and controls
 	Rows       int    `json:"rows"`       // of it
 	Erased     int    `json:"erased"`     // answers whose marks went with the keys of the people that they were about
+	Unread     int    `json:"unread"`     // answers whose marks lie in parts that are not here any more: the log was cut between them and their record
 	More       bool   `json:"more"`       // there are more marks than one file holds
 }
 
@@ -45,7 +46,7 @@ func (g *Gateway) MarksOf(ctx context.Context, who pavise.Principal, model pavis
 	for i, k := range keys {
 		files[i] = &markFile{key: k, marker: k.Marker(), seen: map[watermark.Fate]bool{}}
 	}
-	erased := 0
+	var gone goneMarks
 	asked := ledger.Filter{Tenant: model.Tenant, Kinds: []string{"model.infer"}, On: model.String()}
 	for r, err := range g.log.Select(ctx, asked, g.log.First(), g.log.Size()) {
 		if err != nil {
@@ -54,11 +55,7 @@ func (g *Gateway) MarksOf(ctx context.Context, who pavise.Principal, model pavis
 		if len(r.Sealed) == 0 || !bytes.Contains(r.Detail, []byte(`"marks":`)) {
 			continue
 		}
-		marks, classes, err := g.marksIn(ctx, &r.Record)
-		if pavise.KindOf(err) == pavise.NotFound {
-			erased++
-			continue
-		}
+		marks, classes, err := g.marksIn(ctx, &r.Record, &gone)
 		if err != nil {
 			return nil, err
 		}
@@ -75,7 +72,7 @@ func (g *Gateway) MarksOf(ctx context.Context, who pavise.Principal, model pavis
 		if err != nil {
 			return nil, err
 		}
-		one.Erased = erased
+		one.Erased, one.Unread = gone.erased, gone.unread
 		all = append(all, one)
 	}
 	entry.Detail(exported(all))
@@ -96,9 +93,15 @@ type exportedKey struct {
 	Rows       int    `json:"rows"`
 }
 
-// marksIn opens what a record keeps of the marks in its answer. The error is of kind
-// NotFound when the key is gone with the one that the data was about.
-func (g *Gateway) marksIn(ctx context.Context, r *record.Record) (marks []watermark.Mark, classes int, err error) {
+// goneMarks counts answers whose marks nobody can read any more, by why.
+type goneMarks struct {
+	erased int // the key is gone with the one that the data was about
+	unread int // a part of what was kept is gone, and the key is there
+}
+
+// marksIn opens what a record keeps of the marks in its answer. What is gone is counted in
+// gone, and is no error.
+func (g *Gateway) marksIn(ctx context.Context, r *record.Record, gone *goneMarks) (marks []watermark.Mark, classes int, err error) {
 	var trail Trail
 	if err := json.Unmarshal(r.Detail, &trail); err != nil {
 		return nil, 0, fmt.Errorf("read the detail of a marked answer: %w", err)
@@ -107,10 +110,18 @@ func (g *Gateway) marksIn(ctx context.Context, r *record.Record) (marks []waterm
 		return nil, 0, nil
 	}
 	key, err := g.subjects.Key(ctx, r.Tenant, r.Subject)
+	if pavise.KindOf(err) == pavise.NotFound {
+		gone.erased++
+		return nil, 0, nil
+	}
 	if err != nil {
 		return nil, 0, err
 	}
 	plain, err := Unseal(key, r, g.log.Read)
+	if pavise.KindOf(err) == pavise.NotFound {
+		gone.unread++
+		return nil, 0, nil
+	}
 	if err != nil {
 		return nil, 0, fmt.Errorf("open a marked answer: %w", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/guard"
@@ -161,6 +162,80 @@ func TestNoMarkWithoutItsCommitment(t *testing.T) {
 	w.kek = nil
 	if _, err := w.marking(context.Background(), theModel, 0.05); pavise.KindOf(err) != pavise.Invalid || len(w.markings) != 0 {
 		t.Errorf("without a master secret: %v", err)
+	}
+}
+
+// TestMarkingIsNotTriedByEveryRequest: once a key could not be had, requests are told so for
+// some seconds without asking the store; then it is tried again. A caller who has gone away
+// keeps nothing from being marked.
+func TestMarkingIsNotTriedByEveryRequest(t *testing.T) {
+	w := newWorld(t, t.TempDir())
+	w.put(t, func(s *route.Spec) { s.Alterable, s.Mark = new(true), "0.05" })
+	now := time.Now()
+	w.now = func() time.Time { return now }
+	kek := w.kek
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	w.kek = nil
+	if _, err := w.marking(gone, theModel, 0.05); err == nil {
+		t.Fatal("marked without a master secret")
+	}
+	w.kek = kek
+	for _, step := range []struct {
+		after time.Duration
+		rate  float64
+		taken bool
+	}{
+		{0, 0.05, false}, {markAgain - 1, 0.05, false}, {0, 0.01, true}, {1, 0.05, true}, {0, 0.05, true},
+	} {
+		now = now.Add(step.after)
+		if m, err := w.marking(gone, theModel, step.rate); (err == nil) != step.taken || (m != nil) != step.taken {
+			t.Errorf("%v later, at %v: %v", step.after, step.rate, err)
+		}
+	}
+	if len(w.unmarked) != 0 {
+		t.Errorf("%d failures are remembered", len(w.unmarked))
+	}
+}
+
+// TestMarksWhosePartsAreCut cuts the log between the parts of a marked answer and its record: the
+// answer is counted as one that is not here any more, and as nobody's who was erased.
+func TestMarksWhosePartsAreCut(t *testing.T) {
+	w := newWorld(t, t.TempDir())
+	w.putWide(t, 8, 10, func(s *route.Spec) { s.Mark, s.Amber, s.Rate = "0.05", "budget", "100000/1s burst 100000" })
+	exporting(t, w)
+	w.inTier(t, app, tier.Amber)
+	wide := func(seed uint64) Trail {
+		resp, text := w.post(t, drawnRows(900, 8, seed), nil)
+		if resp.StatusCode != 200 {
+			t.Fatalf("%d %s", resp.StatusCode, text)
+		}
+		_, trail, _ := w.sealedOf(t, resp)
+		return trail
+	}
+	wide(1) // so that what comes before a first mark is in the log
+	for seed := uint64(100); w.log.Size() < 255; seed++ {
+		if resp, text := w.post(t, drawnRows(1, 8, seed), nil); resp.StatusCode != 200 {
+			t.Fatalf("%d %s", resp.StatusCode, text)
+		}
+	}
+	if cut := wide(2); len(cut.Parts) < 2 || cut.Marks == "" || cut.Parts[0] != 255 {
+		t.Fatalf("parts %d, marks %q", cut.Parts, cut.Marks)
+	}
+	for seed := range uint64(2) {
+		wide(3 + seed)
+	}
+	if whole, err := w.MarksOf(t.Context(), operator, theModel); err != nil || len(whole) != 1 || whole[0].Unread != 0 {
+		t.Fatalf("%+v, %v", whole, err)
+	}
+	if err := w.snapshotMeter(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.log.Prune(t.Context(), record.Pruning{Below: 256, Why: "test"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := w.MarksOf(t.Context(), operator, theModel); err != nil || len(left) != 1 || left[0].Rows == 0 || left[0].Unread != 1 || left[0].Erased != 0 {
+		t.Errorf("%+v, %v", left, err)
 	}
 }
 

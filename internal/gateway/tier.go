@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/firewall"
@@ -223,8 +224,23 @@ type markedModel struct {
 	rate  float64
 }
 
+const (
+	// markWait is how long a request waits at most for the key of a model, and for the log to
+	// have its commitment. A caller who goes away sooner ends neither.
+	markWait = 2 * time.Second
+	// markAgain is for how long nothing is marked at a model after that was in vain: requests
+	// do not queue for a store or a log that takes nothing.
+	markAgain = 10 * time.Second
+)
+
+// A vainMarking is why the answers of a model cannot be marked, and since when.
+type vainMarking struct {
+	at  time.Time
+	why error
+}
+
 // marking returns what marks the answers of a model. Before it first does, the log says by
-// which key.
+// which key. Why it could not is remembered for some seconds.
 func (g *Gateway) marking(ctx context.Context, model pavise.Name, rate float64) (*tier.Marking, error) {
 	g.marks.Lock()
 	defer g.marks.Unlock()
@@ -232,7 +248,24 @@ func (g *Gateway) marking(ctx context.Context, model pavise.Name, rate float64) 
 	if m := g.markings[at]; m != nil {
 		return m, nil
 	}
-	m, err := g.Tiers.Marking(ctx, model, rate, g.markMaster(model.Tenant))
+	if ago := g.now().Sub(g.unmarked[at].at); ago >= 0 && ago < markAgain {
+		return nil, g.unmarked[at].why
+	}
+	m, err := g.beginMarking(ctx, at)
+	if err != nil {
+		g.unmarked[at] = vainMarking{g.now(), err}
+		return nil, err
+	}
+	g.markings[at] = m
+	delete(g.unmarked, at)
+	return m, nil
+}
+
+// beginMarking has the key of a model, and says in the log which it is.
+func (g *Gateway) beginMarking(ctx context.Context, at markedModel) (*tier.Marking, error) {
+	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), markWait)
+	defer stop()
+	m, err := g.Tiers.Marking(ctx, at.model, at.rate, g.markMaster(at.model.Tenant))
 	if err != nil {
 		return nil, err
 	}
@@ -240,11 +273,10 @@ func (g *Gateway) marking(ctx context.Context, model pavise.Name, rate float64) 
 		Commitment string  `json:"commitment"` // of the key
 		Rate       float64 `json:"rate"`       // share of inputs
 		Created    string  `json:"created"`
-	}{m.Key.Commitment(), rate, m.Key.Created.Format("2006-01-02T15:04:05Z07:00")}
-	if err := g.guard.Note(ctx, KindCommitted, nil, model, detail); err != nil {
+	}{m.Key.Commitment(), at.rate, m.Key.Created.Format("2006-01-02T15:04:05Z07:00")}
+	if err := g.guard.Note(ctx, KindCommitted, nil, at.model, detail); err != nil {
 		return nil, err
 	}
-	g.markings[at] = m
 	return m, nil
 }
 

@@ -263,11 +263,16 @@ func (t *Table) look(ctx context.Context, l *Live) error {
 	return err
 }
 
-// lookOrSay is look at a start: a calibration that this version does not read, or one more
-// than can be used, is said and keeps no gateway from answering. One that was changed does.
+// lookOrSay is look at a start, and at what a control plane says: a calibration that this
+// version does not read, or one more than can be used, is said and keeps no gateway from
+// answering, nor from what else it is told. Nobody is looked at by the one before it. One that
+// was changed is an error.
 func (t *Table) lookOrSay(ctx context.Context, l *Live) error {
 	err := t.look(ctx, l)
 	if pavise.KindOf(err) != pavise.Invalid {
+		return err
+	}
+	if _, err := t.tiers.Calibrate(ctx, l.Model, nil); err != nil {
 		return err
 	}
 	return t.guard.Note(ctx, KindUnwatched, nil, l.Model, struct {
@@ -297,8 +302,9 @@ func (t *Table) fetchBytes(ctx context.Context, digest string, from func(string)
 	return t.db.Update(ctx, func(tx *store.Tx) error { return keepBytes(tx, digest, b) })
 }
 
-// fetchCalibration gets the calibration of a route that is to be adopted, and sees that it
-// can be.
+// fetchCalibration gets the calibration of a route that is to be adopted, and sees that it is
+// the one that the route names. One that cannot be used keeps no other route, no quarantine
+// and no word on callers from holding here: lookOrSay says so.
 func (t *Table) fetchCalibration(ctx context.Context, r Route, from func(string) ([]byte, error)) error {
 	if r.Calibration == "" || sameWatch((*t.live.Load())[r.Model], r) {
 		return nil
@@ -306,8 +312,10 @@ func (t *Table) fetchCalibration(ctx context.Context, r Route, from func(string)
 	if err := t.fetchBytes(ctx, r.Calibration, from); err != nil {
 		return err
 	}
-	_, err := t.calibrationOf(ctx, r)
-	return err
+	if _, err := t.calibrationOf(ctx, r); pavise.KindOf(err) != pavise.Invalid {
+		return err
+	}
+	return nil
 }
 
 // lookAnew has the callers of adopted routes looked at as those say, and of those that
@@ -322,7 +330,7 @@ func (t *Table) lookAnew(ctx context.Context, was, next map[pavise.Name]*Live) e
 	}
 	for name, l := range next {
 		if !sameWatch(was[name], l.Route) {
-			errs = append(errs, t.look(ctx, l))
+			errs = append(errs, t.lookOrSay(ctx, l))
 		}
 	}
 	return errors.Join(errs...)

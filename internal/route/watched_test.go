@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/detect"
 	"github.com/pavise/pavise/internal/onnx"
 	"github.com/pavise/pavise/internal/store"
 	"github.com/pavise/pavise/internal/theft"
@@ -134,7 +135,7 @@ func (w *world) planTooMany(t *testing.T) ReleasePlan {
 // and the plan says what is otherwise. The gateway starts afterwards.
 func TestWayBackOfCalibrations(t *testing.T) {
 	calibration := softmaxCalibration(t)
-	older := bytes.Replace(calibration, []byte(`"pavise.calibration/3"`), []byte(`"pavise.calibration/1"`), 1)
+	older := bytes.Replace(calibration, []byte(`"pavise.calibration/4"`), []byte(`"pavise.calibration/1"`), 1)
 	for name, c := range map[string]struct {
 		before  func(t *testing.T, w *world) // the release of another model
 		after   func(t *testing.T, w *world)
@@ -194,7 +195,7 @@ func TestCalibrationOfAnotherVersion(t *testing.T) {
 	w := newWorld(t, dir)
 	calibration := softmaxCalibration(t)
 	w.put(t, func(s *Spec) { s.Calibration = calibration })
-	older := bytes.Replace(calibration, []byte(`"pavise.calibration/3"`), []byte(`"pavise.calibration/1"`), 1)
+	older := bytes.Replace(calibration, []byte(`"pavise.calibration/4"`), []byte(`"pavise.calibration/1"`), 1)
 	w.exec(t, `INSERT INTO gateway_models VALUES (?, ?)`, digestOf(older), older)
 	w.exec(t, `UPDATE gateway_routes SET route = replace(route, ?, ?)`, digestOf(calibration), digestOf(older))
 	w.close()
@@ -207,4 +208,51 @@ func TestCalibrationOfAnotherVersion(t *testing.T) {
 func digestOf(b []byte) string {
 	sum := sha256.Sum256(b)
 	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
+// looked reports whether the callers of the model are looked at.
+func (w *world) looked() bool {
+	w.tiers.See(&detect.Observation{Model: theModel}) // of no rows, which fit no calibration
+	return w.tiers.Odd()[theModel] > 0
+}
+
+// TestAdoptCalibrationOfAnotherVersion: of two routes that a control plane tells, one has a
+// calibration that this version does not read. Both are adopted, the quarantine holds, nobody
+// is looked at by the calibration of before, and a note says so, once. A calibration that is
+// not the one that its route names is an error.
+func TestAdoptCalibrationOfAnotherVersion(t *testing.T) {
+	calibration := softmaxCalibration(t)
+	older := bytes.Replace(calibration, []byte(`"pavise.calibration/4"`), []byte(`"pavise.calibration/3"`), 1)
+	from, to := newWorld(t, t.TempDir()), newWorld(t, t.TempDir())
+	from.put(t, func(s *Spec) { s.Calibration = calibration })
+	bytesOf := func(digest string) ([]byte, error) {
+		if digest == digestOf(older) {
+			return older, nil
+		}
+		return from.Model(t.Context(), digest)
+	}
+	watched := from.Standings()[0]
+	if err := to.Adopt(t.Context(), []Standing{watched}, 1, bytesOf); err != nil || !to.looked() {
+		t.Fatalf("the callers are not looked at: %v", err)
+	}
+	unread, other := watched, watched
+	unread.Calibration = digestOf(older)
+	other.Model.ID, other.Calibration, other.Quarantined = "other", "", true
+	for range 2 {
+		if err := to.Adopt(t.Context(), []Standing{unread, other}, 1, bytesOf); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !to.Has(other.Model) || !to.Quarantined(other.Model) || to.current(theModel.String()).Calibration != digestOf(older) {
+		t.Errorf("%+v", to.Standings())
+	}
+	if notes := to.unwatched(); len(notes) != 1 || !strings.Contains(notes[0], "another version") || to.looked() {
+		t.Errorf("%q, or somebody is looked at", notes)
+	}
+	forged := unread
+	forged.Calibration = digestOf([]byte("another"))
+	err := to.Adopt(t.Context(), []Standing{forged, other}, 1, func(string) ([]byte, error) { return older, nil })
+	if pavise.KindOf(err) != pavise.Unverified {
+		t.Errorf("a calibration that is not the one named: %v", err)
+	}
 }

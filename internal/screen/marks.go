@@ -17,6 +17,9 @@ func printMarks(w io.Writer, g verbs.MarksGiven) {
 		if k.Erased > 0 {
 			fmt.Fprintf(w, ", and %s whose marks went with the keys of people", Count(k.Erased, "answer"))
 		}
+		if k.Unread > 0 {
+			fmt.Fprintf(w, ", and %s whose marks lay in records that are not here any more", Count(k.Unread, "answer"))
+		}
 		if k.More {
 			fmt.Fprint(w, ", and more than one file holds")
 		}

@@ -95,7 +95,7 @@ type Calibration struct {
 	Spread [][measures]float64 `json:"spread"` // by look: how far above it one in fifty is
 	Tail   [][measures]float64 `json:"tail"`   // by look: the power that gives all measures like tails
 
-	Repetition *Repetition `json:"repetition,omitempty"` // nil in files of before: nobody is judged by what is repeated
+	Repetition *Repetition `json:"repetition"`
 }
 
 // Traffic gives recorded rows, the same ones each time it is ranged over.

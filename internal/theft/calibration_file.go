@@ -18,12 +18,10 @@ import (
 // client's share of memory follows them.
 const fileMost = 4
 
-// calibrationFormat names the form of the file (docs/formats/calibration.md), and
-// calibrationBefore the one before, which knows nothing of what clients repeat.
-const (
-	calibrationFormat = "pavise.calibration/3"
-	calibrationBefore = "pavise.calibration/2"
-)
+// calibrationFormat names the form of the file (docs/formats/calibration.md), and the looks and
+// measures that its numbers are of: whatever changes them changes it. No other form is read,
+// because numbers of other measures would judge clients by what they are not.
+const calibrationFormat = "pavise.calibration/4"
 
 // A calibrationFile is what the file of a calibration holds.
 type calibrationFile struct {
@@ -39,11 +37,7 @@ func (c *Calibration) Marshal() ([]byte, error) {
 		return nil, fmt.Errorf("encode the calibration: %w", err)
 	}
 	sum := sha256.Sum256(body)
-	format := calibrationFormat
-	if c.Repetition == nil {
-		format = calibrationBefore
-	}
-	return json.Marshal(calibrationFile{format, hex.EncodeToString(sum[:]), body})
+	return json.Marshal(calibrationFile{calibrationFormat, hex.EncodeToString(sum[:]), body})
 }
 
 // IsCalibration reports whether a file that begins so is one of a calibration.
@@ -56,14 +50,14 @@ func IsCalibration(start []byte) bool {
 // and clumsy hands only: whoever can write the file can write another.
 func ParseCalibration(b []byte) (*Calibration, error) {
 	bad := func(format string, args ...any) error {
-		return &pavise.Error{Kind: pavise.Invalid, Msg: "this calibration cannot be used: " + fmt.Sprintf(format, args...), Hint: "make it anew: pavise firewall calibrate"}
+		return &pavise.Error{Kind: pavise.Invalid, Msg: "this calibration cannot be used: " + fmt.Sprintf(format, args...), Hint: "calibrate anew with traffic of this model: pavise firewall calibrate"}
 	}
 	file, err := plainjson.ReadKnown[calibrationFile](bytes.TrimSpace(b))
 	if err != nil {
 		return nil, bad("%v", err)
 	}
-	if file.Format != calibrationFormat && file.Format != calibrationBefore {
-		return nil, bad("its format is %.40q, and this version reads %q and %q", file.Format, calibrationFormat, calibrationBefore)
+	if file.Format != calibrationFormat {
+		return nil, bad("it was made by another version of Pavise: its format is %.40q, and this version reads %q alone", file.Format, calibrationFormat)
 	}
 	if sum := sha256.Sum256(file.Body); file.SHA256 != hex.EncodeToString(sum[:]) {
 		return nil, bad("it was changed after it was made")
@@ -71,9 +65,6 @@ func ParseCalibration(b []byte) (*Calibration, error) {
 	c, err := plainjson.ReadKnown[Calibration](file.Body)
 	if err != nil {
 		return nil, bad("%v", err)
-	}
-	if (c.Repetition == nil) != (file.Format == calibrationBefore) {
-		return nil, bad("what it says of repeated rows does not fit its format")
 	}
 	if why := cmp.Or(misfitLists(file.Body), c.misfit()); why != "" {
 		return nil, bad("%s", why)
@@ -83,7 +74,7 @@ func ParseCalibration(b []byte) (*Calibration, error) {
 
 // misfit says what of the calibration does not fit the rest, or "".
 func (c *Calibration) misfit() string {
-	if c.Scale == nil || c.Space == nil || c.Fourier == nil || c.Sketch == nil || c.Guess == nil {
+	if c.Scale == nil || c.Space == nil || c.Fourier == nil || c.Sketch == nil || c.Guess == nil || c.Repetition == nil {
 		return "a part is missing"
 	}
 	for _, misfit := range []func() string{c.misfitSpace, c.misfitNumbers, c.misfitLooks, c.misfitGroups, c.misfitProfiles} {
@@ -91,10 +82,7 @@ func (c *Calibration) misfit() string {
 			return why
 		}
 	}
-	if c.Repetition != nil {
-		return c.Repetition.misfit()
-	}
-	return ""
+	return c.Repetition.misfit()
 }
 
 // misfitSpace looks at what brings rows onto one scale and into one space.
@@ -121,6 +109,8 @@ func (c *Calibration) misfitNumbers() string {
 		return "its levels are none"
 	case c.Scores < 0 || c.Scores > maxScores || !(c.Threshold > 0) || !(c.Bound > 0 && c.Bound < 1) || !(c.Alpha > 0 && c.Alpha < 1):
 		return "its threshold or its bound is none"
+	case c.Near < 1 || c.NearOwn < 1:
+		return "what is nearly one row is none"
 	}
 	return ""
 }

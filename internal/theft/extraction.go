@@ -134,7 +134,7 @@ type Extraction struct {
 // NewExtraction begins to watch clients.
 func NewExtraction(c *Calibration) *Extraction {
 	e := &Extraction{c: c, key: rowKey, clients: map[string]*study{}, cross: newCrossing(c)}
-	if c.Repetition != nil {
+	if c.Repetition != nil { // while a calibration is made, it is not known yet
 		e.turns = c.Repetition.Looks
 	}
 	return e

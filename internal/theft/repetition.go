@@ -55,9 +55,6 @@ type Repetition struct {
 // Taken is the share of honest clients, like those of the calibration, of whom any measure
 // may take so many for thieves: the bound, and that of what is repeated.
 func (c *Calibration) Taken() float64 {
-	if c.Repetition == nil {
-		return c.Bound
-	}
 	return c.Bound + c.Repetition.Bound
 }
 

@@ -1,11 +1,13 @@
 package theft
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/pavise/pavise"
@@ -198,40 +200,37 @@ func TestRecordedPollersSetTheBound(t *testing.T) {
 	}
 }
 
-// TestCalibrationsOfBefore: a file that knows nothing of repetitions is read and written as it
-// was, and nobody is judged by them; one that says of itself what it is not is refused.
-func TestCalibrationsOfBefore(t *testing.T) {
-	w, c, text := small(t)
-	before := *c
-	before.Repetition = nil
-	old, err := before.Marshal()
-	if err != nil {
-		t.Fatal(err)
+// TestCalibrationsOfOtherVersions: a file of another form is refused, whether or not its parts
+// would fit, and says what to do; and so is one that lacks a part that clients are judged by.
+func TestCalibrationsOfOtherVersions(t *testing.T) {
+	_, _, text := small(t)
+	for _, version := range []string{"1", "2", "3", "5", "40"} {
+		other := bytes.Replace(text, []byte(calibrationFormat), []byte("pavise.calibration/"+version), 1)
+		var refused *pavise.Error
+		if _, err := ParseCalibration(other); !errors.As(err, &refused) || refused.Kind != pavise.Invalid || !strings.Contains(refused.Msg, "made by another version") || !strings.Contains(refused.Hint, "pavise firewall calibrate") {
+			t.Errorf("%s: %v", version, err)
+		}
+		if !IsCalibration(other) {
+			t.Errorf("%s is not known for a calibration", version)
+		}
 	}
-	read, err := ParseCalibration(old)
-	if err != nil || read.Repetition != nil || read.Taken() != c.Bound {
-		t.Fatalf("%+v, %v", read, err)
-	}
-	if n, s := found(read, w, 1000, inTurns(some(w, clientRand(1, 1), 2))); n > 0 {
-		t.Errorf("found by what it knows nothing of: %+v", s)
-	}
-	for _, b := range [][]byte{body(t, text), body(t, old)} {
-		var v map[string]any
-		if err := json.Unmarshal(b, &v); err != nil {
+	for _, member := range []string{"repetition", "near", "near_own"} {
+		var v map[string]json.RawMessage
+		if err := json.Unmarshal(body(t, text), &v); err != nil {
 			t.Fatal(err)
 		}
-		format := calibrationFormat
-		if v["repetition"] != nil {
-			format = calibrationBefore
-		}
-		var f map[string]json.RawMessage
-		if err := json.Unmarshal(signed(b), &f); err != nil {
-			t.Fatal(err)
-		}
-		f["format"], _ = json.Marshal(format)
-		other, _ := json.Marshal(maps.Clone(f))
-		if _, err := ParseCalibration(other); pavise.KindOf(err) != pavise.Invalid {
-			t.Errorf("%s: %v", format, err)
+		for _, value := range []string{"", "0", "-1", "null"} {
+			delete(v, member)
+			if value != "" {
+				v[member] = json.RawMessage(value)
+			}
+			b, err := json.Marshal(v)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := ParseCalibration(signed(b)); pavise.KindOf(err) != pavise.Invalid {
+				t.Errorf("%s: %q is taken: %v", member, value, err)
+			}
 		}
 	}
 }

@@ -1,18 +1,23 @@
 package theft
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"math"
+	"strconv"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/anomaly"
 )
 
 // studyFormat begins a study that is kept. Whatever changes what follows changes it.
-const studyFormat = "pavise.study/2\n"
+const (
+	studyFormat = studyName + "2\n"
+	studyName   = "pavise.study/"
+)
 
 // maxEvidence bounds the words of a sighting that is kept, in bytes.
 const maxEvidence = 1 << 10
@@ -71,10 +76,15 @@ func (e *Extraction) sign(dst, study []byte, client string) []byte {
 
 // Restore brings back what AppendStudy wrote of a client, unless the client has been heard
 // already. The error is of kind Unverified for a study that is none of this key, this
-// calibration and this client, or was changed; nothing is restored then.
+// calibration and this client, or was changed, and of kind Invalid for one of another version's
+// form; nothing is restored then. That form is as it says itself: who could change it so could
+// as well delete the study.
 func (e *Extraction) Restore(client string, study []byte) error {
 	bad := func(why string) error {
 		return &pavise.Error{Kind: pavise.Unverified, Msg: fmt.Sprintf("what was kept of the client %.200q cannot be used: %s", client, why), Hint: "the detector begins anew with this client"}
+	}
+	if ofAnotherVersion(study) {
+		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("what was kept of the client %.200q is of another version of Pavise", client), Hint: "the detector begins anew with this client"}
 	}
 	body := len(study) - sha256.Size
 	if body < len(studyFormat)+len(e.of) || string(study[:len(studyFormat)]) != studyFormat {
@@ -101,6 +111,14 @@ func (e *Extraction) Restore(client string, study []byte) error {
 	e.studyOf(client)
 	e.clients[client] = s
 	return nil
+}
+
+// ofAnotherVersion reports whether a study begins as other versions write them.
+func ofAnotherVersion(study []byte) bool {
+	form, _, found := bytes.Cut(study[:min(len(study), len(studyName)+8)], []byte("\n"))
+	version, is := bytes.CutPrefix(form, []byte(studyName))
+	_, err := strconv.ParseUint(string(version), 10, 32)
+	return found && is && err == nil && !bytes.HasPrefix(study, []byte(studyFormat))
 }
 
 // read reads a study of the calibration, with so many looks at what is repeated, into s; r

@@ -85,7 +85,11 @@ func TestStudyIsRefused(t *testing.T) {
 	}
 	refused := func(what string, e *Extraction, client string, study []byte) {
 		t.Helper()
-		if err := e.Restore(client, study); pavise.KindOf(err) != pavise.Unverified || e.clients[client] != nil {
+		want := pavise.Unverified
+		if bytes.HasPrefix(study, []byte("pavise.study/3\n")) { // a version's number is no secret
+			want = pavise.Invalid
+		}
+		if err := e.Restore(client, study); pavise.KindOf(err) != want || e.clients[client] != nil {
 			t.Errorf("%s: %v", what, err)
 		}
 	}

@@ -20,11 +20,16 @@ const savedAtOnce = 1024
 const linksFormat = "pavise.links/1\n"
 
 // readStudies takes up what the store has of a model's clients, and drops from it what was
-// kept by another calibration. b.saving and b.watch are held.
+// kept by another calibration, or by a version that wrote it otherwise: those two nobody
+// changed, and refused counts neither. b.saving and b.watch are held.
 func (b *Book) readStudies(ctx context.Context, model pavise.Name, w *watched) (refused int, err error) {
 	b.dropOthers(ctx, "tier_studies", model, w)
 	err = b.readMemory(ctx, `SELECT who, study FROM tier_studies WHERE model = ? AND calibration = ?`, model, w, func(who string, study []byte) {
-		if w.eyes.Restore(who, study) != nil {
+		switch err := w.eyes.Restore(who, study); {
+		case err == nil:
+		case pavise.KindOf(err) == pavise.Invalid:
+			b.lose(remembered{model, who, false})
+		default:
 			refused++
 		}
 	})

@@ -101,6 +101,15 @@ func TestStudiesOfOthers(t *testing.T) {
 		t.Errorf("a has %d rows, b %d", rows(b, "a"), rows(b, "b"))
 	}
 	b = s.open(t)
+	exec(`UPDATE tier_studies SET study = CAST('pavise.study/1' || char(10) || 'as it was then' AS BLOB) WHERE who = ?`, caller("b").String())
+	b = s.open(t)
+	if refused, err := b.Calibrate(t.Context(), model, watchOf(t)); err != nil || refused != 0 || rows(b, "a") != 40 || rows(b, "b") != 0 {
+		t.Errorf("a study of another version is taken for a changed one: %d refused, %v", refused, err)
+	}
+	save(t, b)
+	if n := s.count(t, `SELECT count(*) FROM tier_studies WHERE who = ?`, caller("b").String()); n != 0 {
+		t.Errorf("%d studies of another version stay", n)
+	}
 	other := watchOf(t)
 	other.Digest = [32]byte{8}
 	if refused, err := b.Calibrate(t.Context(), model, other); err != nil || refused != 0 || rows(b, "a") != 0 {
