@@ -144,6 +144,34 @@ func TestSealIsOfTheContent(t *testing.T) {
 	}
 }
 
+// TestEmptyParquetIsBound changes a Parquet file without rows, which no salt of a row binds.
+func TestEmptyParquetIsBound(t *testing.T) {
+	type label struct {
+		Label int64 `parquet:"label"`
+	}
+	var b bytes.Buffer
+	if err := parquet.NewGenericWriter[label](&b).Close(); err != nil {
+		t.Fatal(err)
+	}
+	text := b.String()
+	other := strings.ReplaceAll(text, "label", "lebal")
+	if len(text) != len(other) || text == other {
+		t.Fatal("the test changes nothing")
+	}
+	dir := write(t, map[string]string{"e.parquet": text, "a.csv": "x,y\n1,2\n"})
+	seal, made := sealOf(t, dir)
+	if !verify(t, Verify{Path: dir, Seal: seal}).Clean {
+		t.Fatal("it is not as it was sealed")
+	}
+	put(t, filepath.Join(dir, "e.parquet"), other)
+	if got := verify(t, Verify{Path: dir, Seal: seal}); got.Clean || got.Differences[0].File != "e.parquet" || !slices.Equal(got.Differences[0].Blocks, []uint64{1}) {
+		t.Errorf("%+v", got)
+	}
+	if _, now := sealOf(t, dir); now.Root == made.Root {
+		t.Error("the root is the same")
+	}
+}
+
 // TestWorkersDoNotMatter seals a large file by several workers and by one.
 func TestWorkersDoNotMatter(t *testing.T) {
 	rows := 250_000

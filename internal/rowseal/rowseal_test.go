@@ -351,7 +351,7 @@ func mustDigest(t testing.TB, whole []byte, m *Manifest) Digest {
 // A vector is one published example of docs/formats/seal.md: content, and what comes of it.
 type vector struct {
 	Name     string            `json:"name"`
-	Files    map[string]string `json:"files"` // path to content; .csv and .jsonl by row, others by block
+	Files    map[string]string `json:"files"` // path to content; .csv and .jsonl by row, .parquet as one without rows, others by block
 	Rows     map[string]string `json:"rows"`  // some rows, and their digests
 	Digests  map[string]string `json:"file_digests"`
 	Manifest string            `json:"manifest"`
@@ -384,6 +384,7 @@ func TestVectors(t *testing.T) {
 		{Name: "records with line ends, CRLF and a byte order mark", Files: map[string]string{"a.csv": "\ufeffid,note\r\n1,\"two\nlines\"\r\n2,x"}, Row: "1,\"two\nlines\""},
 		{Name: "a directory", Files: map[string]string{"a/b.jsonl": long.String(), "a.csv": "x,y\n1,2\n", "c.bin": strings.Repeat("c", 66_000), "empty.csv": ""}, Row: `{"id":500}`},
 		{Name: "no rows", Files: map[string]string{"x": ""}},
+		{Name: "Parquet without a row (its form is not looked at here)", Files: map[string]string{"e.parquet": "PAR1 label PAR1"}},
 	}
 	for i := range list {
 		list[i].make(t)
@@ -423,6 +424,13 @@ func (v *vector) make(t *testing.T) {
 				t.Fatal(err)
 			}
 			s.Root, s.Source, s.Length = s.Bottom, bytes.NewReader(out.Bytes()), int64(out.Len())
+			if strings.HasSuffix(path, ".parquet") {
+				s.Format = Parquet
+				if _, err := s.Finish(t.Context(), NewRows(), s.Source, 1); err != nil {
+					t.Fatal(err)
+				}
+				v.Digests[path] = s.Digest.String()
+			}
 			sections = append(sections, s)
 			continue
 		}
