@@ -118,12 +118,14 @@ func (d *Difference) name(ctx context.Context, f *rowseal.File, before, now *row
 		note("a link, or where it leads, is another")
 		return nil
 	}
-	if err := before.Check(ctx, workers); err != nil {
-		if pavise.KindOf(err) != pavise.Unverified {
-			return err
+	for _, s := range []*rowseal.Section{before, now} { // either index may be a stranger's
+		if err := s.Check(ctx, workers); err != nil {
+			if pavise.KindOf(err) != pavise.Unverified {
+				return err
+			}
+			note("what differs in it cannot be named: " + message(err))
+			return nil
 		}
-		note("what differs in it cannot be named: " + message(err))
-		return nil
 	}
 	if before.Format.HasRows() && now.Format.HasRows() {
 		counts, err := d.rows(ctx, before, now)

@@ -168,6 +168,53 @@ func lies(t *testing.T, seal, proof, content string) {
 	}
 }
 
+// TestMembersHaveAPlace takes the place out of a proof: a mark alone proves no member.
+func TestMembersHaveAPlace(t *testing.T) {
+	dir := write(t, map[string]string{"a.jsonl": joined(lines(50))})
+	seal, _ := sealOf(t, dir)
+	row := filepath.Join(t.TempDir(), "row")
+	put(t, row, lines(50)[20])
+	made, err := (&Prove{Seal: seal, Content: row}).Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	said, _, err := openStatement[rowseal.RowProof](made.text, predicateRow, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest := rowseal.Hash(proof.Leaf([]byte(lines(50)[20])))
+	if err := said.Predicate.Check(made.Root, &digest); err != nil {
+		t.Fatal(err)
+	}
+	said.Predicate.Place = nil
+	if err := said.Predicate.Check(made.Root, &digest); pavise.KindOf(err) != pavise.Unverified || !strings.Contains(message(err), "where the row stands") {
+		t.Error(err)
+	}
+}
+
+// TestDiffChecksBoth spoils either index: no row is named by it.
+func TestDiffChecksBoth(t *testing.T) {
+	dir := write(t, map[string]string{"a.jsonl": joined(lines(600))})
+	before, _ := sealOf(t, dir)
+	put(t, filepath.Join(dir, "a.jsonl"), joined(append(lines(599), "x")))
+	now, _ := sealOf(t, dir)
+	for _, spoiled := range []string{before, now} {
+		flip(t, spoiled+rowseal.IndexSuffix, 20)
+		got, err := (&Compare{Old: before, New: now}).Run(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := got.Differences[0]; d.Counts != nil || d.Changed != nil || !strings.Contains(d.Note, "cannot be named") {
+			t.Errorf("%s: %+v", spoiled, d)
+		}
+		flip(t, spoiled+rowseal.IndexSuffix, 20)
+	}
+	got, err := (&Compare{Old: before, New: now}).Run(t.Context())
+	if err != nil || !slices.Equal(got.Differences[0].Changed, []uint64{600}) {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
 // TestProofsTellNothing looks for digests of other rows in proofs, as somebody does who
 // guesses rows.
 func TestProofsTellNothing(t *testing.T) {

@@ -68,7 +68,7 @@ func appendBlocks(b []byte, blocks []block) []byte {
 
 // Damaged says that an index is not what it was.
 func Damaged(why string) error {
-	return &pavise.Error{Kind: pavise.Unverified, Msg: "the index is Damaged: " + why, Hint: "get it again from where it is kept, or seal the same content once more: the same index comes out"}
+	return &pavise.Error{Kind: pavise.Unverified, Msg: "the index is damaged: " + why, Hint: "get it again from where it is kept, or seal the same content once more: the same index comes out"}
 }
 
 // blocks reads the blocks of the section's rows, whose digests nobody has checked yet.
