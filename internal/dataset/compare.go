@@ -96,10 +96,14 @@ func compareFiles(ctx context.Context, a *rowseal.Manifest, ax *rowseal.Index, b
 			found = append(found, Difference{File: p, What: fileRemoved})
 		}
 	}
+	sortDifferences(found)
+	return found, nil
+}
+
+func sortDifferences(found []Difference) {
 	slices.SortFunc(found, func(a, b Difference) int {
 		return cmp.Or(strings.Compare(a.File, b.File), strings.Compare(a.What, b.What))
 	})
-	return found, nil
 }
 
 // name names the rows or blocks that differ, where their digests are at hand.

@@ -441,6 +441,36 @@ func TestWhatIsNotSealed(t *testing.T) {
 	}
 }
 
+// TestWhatCannotBeSealedIsFound puts such things into a dataset that was sealed: each is named,
+// and so is the row that was changed with it.
+func TestWhatCannotBeSealedIsFound(t *testing.T) {
+	dir := write(t, map[string]string{"a.jsonl": joined(lines(30)), "b.jsonl": joined(lines(5))})
+	seal, _ := sealOf(t, dir)
+	put(t, filepath.Join(dir, "a.jsonl"), joined(append(lines(29), "x")))
+	os.Remove(filepath.Join(dir, "b.jsonl"))
+	for _, err := range []error{
+		syscall.Mkfifo(filepath.Join(dir, "pipe"), 0o644), syscall.Mkfifo(filepath.Join(dir, "b.jsonl"), 0o644),
+		os.Symlink("/etc/passwd", filepath.Join(dir, "out")), os.WriteFile(filepath.Join(dir, "z\xff"), nil, 0o644),
+	} {
+		if err != nil {
+			t.Skip("the file system does not have it: ", err)
+		}
+	}
+	got := verify(t, Verify{Path: dir, Seal: seal})
+	var said []string
+	for _, d := range got.Differences {
+		said = append(said, d.What+" "+d.File)
+	}
+	if got.Clean || !slices.Equal(said, []string{"changed a.jsonl", "changed b.jsonl", "added out", "added pipe", "added z\ufffd"}) || !slices.Equal(got.Differences[0].Changed, []uint64{30}) {
+		t.Errorf("%q, %+v", said, got)
+	}
+	for _, d := range got.Differences[1:] {
+		if d.Note == "" {
+			t.Errorf("nothing is said of %s", d.File)
+		}
+	}
+}
+
 // TestLinksWithin seals links to other files of the dataset: where they lead.
 func TestLinksWithin(t *testing.T) {
 	dir := write(t, map[string]string{"a.csv": "x,y\n1,2\n", "b.csv": "x,y\n1,2\n", "sub/c.txt": "c"})
