@@ -110,7 +110,7 @@ func items(n int) []item {
 // another one for everything that differs.
 func TestSealIsOfTheContent(t *testing.T) {
 	files := map[string]string{
-		"a.csv": joined(records(700)), "b/c.jsonl": joined(lines(3000)), "b/d.parquet": parquetOf(t, items(900)), "b.bin": strings.Repeat("x", 200_000), "empty.csv": "", "empty.bin": "",
+		"cr.csv": "a,b\r\n\"1\r2\",\"\r\"\r\n", "a.csv": joined(records(700)), "b/c.jsonl": joined(lines(3000)), "b/d.parquet": parquetOf(t, items(900)), "b.bin": strings.Repeat("x", 200_000), "empty.csv": "", "empty.bin": "",
 	}
 	one, first := sealOf(t, write(t, files))
 	two, second := sealOf(t, write(t, files))
@@ -119,7 +119,7 @@ func TestSealIsOfTheContent(t *testing.T) {
 	if first.Root != second.Root || !bytes.Equal(a, b) {
 		t.Fatalf("%s and %s", first.Root, second.Root)
 	}
-	if first.Files != 6 || first.ByRow != 4 || first.Rows != 701+3000+900 {
+	if first.Files != 7 || first.ByRow != 5 || first.Rows != 701+3000+900+2 {
 		t.Errorf("%+v", first)
 	}
 	for name := range files {
@@ -131,8 +131,8 @@ func TestSealIsOfTheContent(t *testing.T) {
 		if name == "b/d.parquet" {
 			other[name] = parquetOf(t, items(901))
 		}
-		if name == "a.csv" {
-			other[name] += ",,\n"
+		if name == "a.csv" || name == "cr.csv" {
+			other[name] = strings.TrimSuffix(other[name], "y") + strings.Repeat(",", strings.Count(strings.SplitN(files[name], "\n", 2)[0], ",")) + "\n"
 		}
 		if _, made := sealOf(t, write(t, other)); made.Root == first.Root {
 			t.Errorf("%s changed, and the root did not", name)
@@ -420,6 +420,8 @@ func TestWhatIsNotSealed(t *testing.T) {
 		{"ragged CSV", func(d string) error { return os.WriteFile(d+"/r.csv", []byte("a,b\n1,2\n3\n"), 0o644) }, pavise.Invalid, "r.csv, row 3: it has 1 cells, and the first row has 2"},
 		{"an open quote", func(d string) error { return os.WriteFile(d+"/q.csv", []byte("a,b\n1,2\n\"3,4\n5,6\n"), 0o644) }, pavise.Invalid, "q.csv, row 3: a quote is opened and never closed"},
 		{"a quote within", func(d string) error { return os.WriteFile(d+"/q.csv", []byte("a,b\n1,2\n3\",4\n"), 0o644) }, pavise.Invalid, "q.csv, row 3: cell 1 has a quote in it and is not quoted"},
+		{"lines that end with CR", func(d string) error { return os.WriteFile(d+"/r.csv", []byte("a,b\r1,2\r"), 0o644) }, pavise.Invalid, "r.csv, row 1: it has a carriage return that no line feed follows"},
+		{"CR behind quotes", func(d string) error { return os.WriteFile(d+"/r.csv", []byte("a,b\n\"1\r\n\",2\r3\n"), 0o644) }, pavise.Invalid, "r.csv, row 2: it has a carriage return that no line feed follows"},
 		{"UTF-16", func(d string) error { return os.WriteFile(d+"/u.csv", []byte("\xff\xfea\x00"), 0o644) }, pavise.Invalid, "u.csv, it is UTF-16"},
 		{"no Parquet", func(d string) error { return os.WriteFile(d+"/p.parquet", []byte("PAR1 and nothing more"), 0o644) }, pavise.Invalid, "p.parquet, it does not begin and end as Parquet does"},
 		{"a huge row", func(d string) error { return os.WriteFile(d+"/h.jsonl", bytes.Repeat([]byte{'x'}, 65<<20), 0o644) }, pavise.Invalid, "h.jsonl, row 1: it is longer than 64 MiB"},

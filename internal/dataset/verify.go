@@ -32,8 +32,8 @@ blocks of 64 KiB. To name rows it needs the index that was written beside the se
 --fast takes as long as there are files, not bytes, and finds accidents. Whoever can write
 to the files and set the clock can hide from it; only reading everything proves anything.
 
-It exits with 0 when all is as it was sealed, with 1 when something differs, and with 2
-when it could not look.
+It exits with 0 when all is as it was sealed, with 1 when something differs or the seal or
+its signature is not what it says, and with 2 when it could not look.
 
 For example:
 

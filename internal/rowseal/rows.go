@@ -71,6 +71,7 @@ func (c *chunk) hash() {
 	k := c.cutter
 	c.digests, c.ends, c.err = c.digests[:0], c.ends[:0], nil
 	quotes := k.csv && bytes.IndexByte(c.text, '"') >= 0
+	returns := k.csv && bytes.IndexByte(c.text, '\r') >= 0
 	for at := 0; at < len(c.text); {
 		length := bytes.IndexByte(c.text[at:], '\n')
 		if length < 0 {
@@ -89,6 +90,9 @@ func (c *chunk) hash() {
 				row, ending = row[:n-1], endCRLF
 			}
 		}
+		if why == "" && returns && strayReturn(row) {
+			why, fix = "it has a carriage return that no line feed follows", "end lines with LF or CRLF"
+		}
 		if why == "" && k.width > 0 && cells != k.width && len(row) > 0 {
 			why, fix = fmt.Sprintf("it has %d cells, and the first row has %d", cells, k.width), "repair the row"
 		}
@@ -104,6 +108,25 @@ func (c *chunk) hash() {
 		c.digests = append(c.digests, leaf[:]...)
 		c.ended(ending)
 		at = next
+	}
+}
+
+// strayReturn reports whether a record, without its end, has a carriage return outside of
+// quotes: a line ends there for some readers and not for others.
+func strayReturn(row []byte) bool {
+	for at := 0; ; {
+		n := bytes.IndexByte(row[at:], '\r')
+		if n < 0 {
+			return false
+		}
+		if at += n; bytes.Count(row[:at], []byte{'"'})%2 == 0 {
+			return true
+		}
+		// Within quotes: what follows is looked at from where they close.
+		if n = bytes.IndexByte(row[at:], '"'); n < 0 {
+			return false
+		}
+		row, at = row[at+n+1:], 0
 	}
 }
 
