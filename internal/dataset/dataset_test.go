@@ -17,6 +17,7 @@ import (
 	"github.com/parquet-go/parquet-go"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/rowseal"
 )
 
@@ -388,6 +389,34 @@ func follow(before, now []string, d Difference) []string {
 		}
 	}
 	return append(made, kept...)
+}
+
+// TestOneRowOnTopOfMany puts a row on top of more rows than are held, of so few kinds that no
+// block of them ends by itself, and changes one near the end.
+func TestOneRowOnTopOfMany(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it seals millions of rows")
+	}
+	kinds := slices.DeleteFunc([]string{"a", "b", "c", "d", "e"}, func(row string) bool { return proof.Leaf([]byte(row))[31] == 0 })
+	chance := rand.New(rand.NewPCG(7, 8))
+	rows := make([]string, maxGap+5000)
+	for i := range rows {
+		rows[i] = kinds[chance.IntN(len(kinds))]
+	}
+	dir := write(t, map[string]string{"a.jsonl": joined(rows)})
+	seal, _ := sealOf(t, dir)
+	put(t, filepath.Join(dir, "a.jsonl"), "new\n"+joined(rows))
+	d := verify(t, Verify{Path: dir, Seal: seal}).Differences[0]
+	if *d.Counts != (Counts{Added: 1}) || !slices.Equal(d.Added, []uint64{1}) || d.Note != "" {
+		t.Errorf("%+v, %s, %v", *d.Counts, d.Note, d.Added)
+	}
+	last := slices.Clone(rows)
+	last[len(last)-1] = "another"
+	put(t, filepath.Join(dir, "a.jsonl"), "new\n"+joined(last))
+	d = verify(t, Verify{Path: dir, Seal: seal}).Differences[0]
+	if !strings.Contains(d.Note, "too many, and too different") || !strings.Contains(d.Note, "not all that only moved") {
+		t.Errorf("%+v, %s", *d.Counts, d.Note)
+	}
 }
 
 // TestShuffledRowsOnlyMoved shuffles a file: every row is there still, and that is said.
