@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -284,7 +285,7 @@ func (s *sealer) bytes(ctx context.Context, f io.Reader, e *entry, made *rowseal
 // text seals a file by its records or lines.
 func (s *sealer) text(ctx context.Context, f io.Reader, e *entry, made *rowseal.Section, to rowseal.Sink) (*rowseal.Rows, error) {
 	cut := rowseal.Cut{CSV: made.Format == rowseal.CSV, Loose: s.verify}
-	if path.Ext(e.name) == ".tsv" {
+	if strings.EqualFold(path.Ext(e.name), ".tsv") {
 		cut.Separator = '\t'
 	}
 	rows, size, err := to.Text(ctx, f, cut)

@@ -17,6 +17,8 @@ const chunkSize = 1 << 20
 // MaxRow bounds a row, in bytes.
 const MaxRow = 64 << 20
 
+const tooLong = "it is longer than 64 MiB" // MaxRow
+
 // bom is what some programs begin UTF-8 with. It belongs to no row.
 var bom = []byte("\ufeff")
 
@@ -89,6 +91,9 @@ func (c *chunk) hash() {
 			if n := len(row); n > 0 && row[n-1] == '\r' {
 				row, ending = row[:n-1], endCRLF
 			}
+		}
+		if why == "" && len(row) > MaxRow { // wherever the chunk that it is in begins
+			why, fix = tooLong, "is a closing quote missing?"
 		}
 		if why == "" && returns && strayReturn(row) {
 			why, fix = "it has a carriage return that no line feed follows", "end lines with LF or CRLF"
@@ -189,7 +194,7 @@ func OneRecord(text []byte) bool {
 func separatorOf(text []byte) byte {
 	inQuotes := false
 	var seen [256]bool
-	for _, c := range text {
+	for _, c := range bytes.TrimLeft(text, "\r\n") {
 		if c == '"' {
 			inQuotes = !inQuotes
 		}
@@ -278,8 +283,8 @@ func (r *chunker) next(c *chunk) error {
 		if r.ended || r.cut.lastRow(c.room[1:n]) > 0 {
 			break
 		}
-		if n > MaxRow {
-			r.ended, c.cut = true, fmt.Sprintf("it is longer than %d MiB", MaxRow>>20)
+		if n > len("\r")+MaxRow+len("\r") { // a byte is free before the row, and what ends it may begin
+			r.ended, c.cut = true, tooLong
 			break
 		}
 		c.room = append(c.room[:n:n], make([]byte, n)...)
@@ -293,13 +298,14 @@ func (r *chunker) next(c *chunk) error {
 	if len(c.text) == 0 {
 		return io.EOF
 	}
-	if k := &r.cut; k.csv && !r.cutting {
+	// What separates cells, and how many there are, the first record says that is not empty.
+	if k := &r.cut; k.csv && !r.cutting && len(bytes.TrimLeft(c.text, "\r\n")) > 0 {
 		r.cutting = true
 		if k.separator == 0 {
 			k.separator = separatorOf(c.text)
 		}
 		if k.width < 0 {
-			_, k.width, _, _ = k.record(c.text)
+			_, k.width, _, _ = k.record(bytes.TrimLeft(c.text, "\r\n"))
 		}
 	}
 	c.cutter = r.cut

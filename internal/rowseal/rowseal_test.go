@@ -132,6 +132,52 @@ func TestReadersDoNotMatter(t *testing.T) {
 	}
 }
 
+// TestLongRowsWhereverTheyStand has rows of the greatest length, and of one byte more, behind
+// rows of other lengths: what is before them, and how many work, do not matter.
+func TestLongRowsWhereverTheyStand(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it reads a gigabyte")
+	}
+	long := bytes.Repeat([]byte{'x'}, MaxRow+1)
+	for _, before := range []string{"", "a\n", strings.Repeat("b", 1<<19) + "\n"} {
+		for _, ending := range []string{"", "\n", "\r\n", "\nrow\n"} {
+			for _, more := range []int{0, 1} {
+				in := io.MultiReader(strings.NewReader(before), bytes.NewReader(long[:MaxRow+more]), strings.NewReader(ending))
+				_, _, err := Sink{io.Discard, 1 + more, func(int) {}}.Text(t.Context(), in, Cut{})
+				if fault, ok := err.(*RowFault); ok != (more == 1) || ok && fault.Row != uint64(1+strings.Count(before, "\n")) {
+					t.Errorf("%d bytes more, behind %d, before %q: %v", more, len(before), ending, err)
+				}
+			}
+		}
+	}
+}
+
+// TestEmptyFirstLine begins a CSV with lines that have no cells.
+func TestEmptyFirstLine(t *testing.T) {
+	for text, want := range map[string]bool{"\na,b\n1,2\n": true, "\r\n\na,b\r\n1,2\n": true, "\n\n": true, "\na,b\n1\n": false, "\na;b\n\"1\";2\n": true, strings.Repeat("\n", 3<<20) + "a,b\n1\n": false} {
+		_, _, err := Sink{io.Discard, 1, func(int) {}}.Text(t.Context(), strings.NewReader(text), Cut{CSV: true})
+		if (err == nil) != want {
+			t.Errorf("%.20q: %v", text, err)
+		}
+	}
+}
+
+// TestRowsDoNotWrapAround has a manifest say so many rows that their sum would be few.
+func TestRowsDoNotWrapAround(t *testing.T) {
+	m := &Manifest{Format: FormatSeal}
+	for i := range 1 << 16 {
+		m.Files = append(m.Files, File{Path: fmt.Sprintf("%06d", i), Format: CSV, Rows: maxRows})
+	}
+	m.SetRoot()
+	text, err := m.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ParseManifest(text); pavise.KindOf(err) != pavise.Invalid || !strings.Contains(err.Error(), "more rows") {
+		t.Error(err)
+	}
+}
+
 // TestManyEqualRows puts more equal rows into one bucket than are held at a time.
 func TestManyEqualRows(t *testing.T) {
 	digest := hash(proof.Leaf([]byte("the same")))
