@@ -192,7 +192,7 @@ func (s *sealer) trusted(e *entry) *rowseal.Section {
 
 // one seals one file.
 func (s *sealer) one(ctx context.Context, e *entry, out *spool, workers int) (rowseal.Section, error) {
-	made := rowseal.Section{File: rowseal.File{Path: e.path, Format: s.format(e.path), Size: e.info.Size()}, Hint: e.hint}
+	made := rowseal.Section{File: rowseal.File{Path: e.path, Format: s.format(e.path), Size: e.info.Size()}, Hint: e.hint.ReadAt(time.Now())}
 	if e.link {
 		return made, s.link(e, &made)
 	}
@@ -226,7 +226,7 @@ func (s *sealer) deformed(ctx context.Context, f *os.File, e *entry, made *rowse
 	}
 	out.again()
 	lines := made.Format == rowseal.CSV && !errors.Is(fault, rowseal.ErrUTF16)
-	*made = rowseal.Section{File: rowseal.File{Path: e.path, Format: rowseal.Blocks, Size: made.Size}, Hint: e.hint, Why: fault.Error()}
+	*made = rowseal.Section{File: rowseal.File{Path: e.path, Format: rowseal.Blocks, Size: made.Size}, Hint: made.Hint, Why: fault.Error()}
 	if p, ok := errors.AsType[*pavise.Error](fault); ok {
 		made.Why = p.Msg
 	}

@@ -161,6 +161,9 @@ func (p *place) linked(name string) error {
 	if below == "." || name == below || strings.HasPrefix(name, below+"/") {
 		return refuse("that leads round in a circle")
 	}
+	if _, err := p.root.Stat(name); err != nil { // which goes by every link on the way, and stays within
+		return refuse("that leads out of the dataset on its way, or by an absolute path")
+	}
 	if slices.Contains(p.apart, below) {
 		return refuse("to the seal itself")
 	}

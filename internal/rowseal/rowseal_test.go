@@ -15,6 +15,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
 
@@ -175,6 +176,20 @@ func TestRowsDoNotWrapAround(t *testing.T) {
 	}
 	if _, err := ParseManifest(text); pavise.KindOf(err) != pavise.Invalid || !strings.Contains(err.Error(), "more rows") {
 		t.Error(err)
+	}
+}
+
+// TestYoungHints has files be read shortly after they were written, and long after.
+func TestYoungHints(t *testing.T) {
+	at := time.Unix(1000, 0)
+	for _, tt := range []struct {
+		modified, changed time.Duration // before the file is read
+		young             bool
+	}{{3 * time.Second, 2 * time.Second, false}, {3 * time.Second, time.Second, true}, {time.Second, 3 * time.Second, true}, {-time.Hour, 3 * time.Second, true}} {
+		h := Hint{Modified: at.Add(-tt.modified).UnixNano(), Changed: at.Add(-tt.changed).UnixNano()}
+		if got := h.ReadAt(at); got.Young != tt.young || (got == h) == tt.young {
+			t.Errorf("%+v: %+v", tt, got)
+		}
 	}
 }
 
