@@ -41,6 +41,10 @@ func (s *sealCommand) run(ctx context.Context, c *cli) error {
 func (v *datasetVerifyCommand) run(ctx context.Context, c *cli) error {
 	v.Say = c.watched()
 	verified, err := v.Run(ctx)
+	if pavise.KindOf(err) == pavise.Unverified { // the seal, its signature or its trees are not what they say
+		c.counted()
+		return &ending{foundSomething, err}
+	}
 	return c.showFound(verified, err, func() bool { return !verified.Clean })
 }
 
@@ -51,7 +55,12 @@ func (d *datasetDiffCommand) run(ctx context.Context, c *cli) error {
 
 func (p *datasetProveCommand) run(ctx context.Context, c *cli) error {
 	proved, err := p.Run(ctx)
-	if err != nil && p.Check != "" && pavise.KindOf(err) == pavise.Unverified {
+	if p.Check != "" && pavise.KindOf(err) == pavise.Unverified {
+		if c.JSON && proved != nil {
+			if err := c.printJSON(proved); err != nil {
+				return err
+			}
+		}
 		return &ending{foundSomething, err}
 	}
 	return c.show(proved, err)

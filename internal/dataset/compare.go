@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -96,20 +97,19 @@ func compareFiles(ctx context.Context, a *rowseal.Manifest, ax *rowseal.Index, b
 			found = append(found, Difference{File: p, What: fileRemoved})
 		}
 	}
+	sortDifferences(found)
+	return found, nil
+}
+
+func sortDifferences(found []Difference) {
 	slices.SortFunc(found, func(a, b Difference) int {
 		return cmp.Or(strings.Compare(a.File, b.File), strings.Compare(a.What, b.What))
 	})
-	return found, nil
 }
 
 // name names the rows or blocks that differ, where their digests are at hand.
 func (d *Difference) name(ctx context.Context, f *rowseal.File, before, now *rowseal.Section, workers int) error {
-	note := func(text string) {
-		if d.Note != "" {
-			text = d.Note + "; " + text
-		}
-		d.Note = text
-	}
+	note := d.note
 	if before == nil || now.Source == nil && now.Format != rowseal.Link {
 		note("what differs in it cannot be named without the index of the seal")
 		return nil
@@ -118,12 +118,14 @@ func (d *Difference) name(ctx context.Context, f *rowseal.File, before, now *row
 		note("a link, or where it leads, is another")
 		return nil
 	}
-	if err := before.Check(ctx, workers); err != nil {
-		if pavise.KindOf(err) != pavise.Unverified {
-			return err
+	for _, s := range []*rowseal.Section{before, now} { // either index may be a stranger's
+		if err := s.Check(ctx, workers); err != nil {
+			if pavise.KindOf(err) != pavise.Unverified {
+				return err
+			}
+			note("what differs in it cannot be named: " + message(err))
+			return nil
 		}
-		note("what differs in it cannot be named: " + message(err))
-		return nil
 	}
 	if before.Format.HasRows() && now.Format.HasRows() {
 		counts, err := d.rows(ctx, before, now)
@@ -150,6 +152,14 @@ func (d *Difference) name(ctx context.Context, f *rowseal.File, before, now *row
 		note("its rows are the same; the bytes that say them are not")
 	}
 	return d.blocks(before, now)
+}
+
+// note adds to what is to be said of the file.
+func (d *Difference) note(text string) {
+	if d.Note != "" {
+		text = d.Note + "; " + text
+	}
+	d.Note = text
 }
 
 // message is what an error says to people.
@@ -200,7 +210,9 @@ func (d *Difference) rows(ctx context.Context, before, now *rowseal.Section) (c 
 			return c, err
 		}
 	}
-	c.Moved = moves.count()
+	if c.Moved = moves.count(); moves.cut {
+		d.note("so many rows differ that not all that only moved are counted as such")
+	}
 	if slices.Equal(d.Changed, d.ChangedNow) {
 		d.ChangedNow = nil
 	}
@@ -211,6 +223,7 @@ func (d *Difference) rows(ctx context.Context, before, now *rowseal.Section) (c 
 type moves struct {
 	gone map[rowseal.Hash]int // how often each is no longer where it was
 	came []rowseal.Hash       // what stands there now
+	cut  bool                 // not all of them are held
 }
 
 // count returns how many rows are in both. Each is counted once.
@@ -230,8 +243,14 @@ type gap struct{ from, n [2]uint64 }
 // gap names the rows of a gap that differ.
 func (d *Difference) gap(c *Counts, m *moves, g gap, before, now *rowseal.Section) error {
 	if max(g.n[0], g.n[1]) > maxGap {
-		d.Note = fmt.Sprintf("rows %d to %d are too many, and too different, to be told apart", g.from[0]+1, g.from[0]+g.n[0])
+		if err := g.trim(before, now); err != nil {
+			return err
+		}
+	}
+	if max(g.n[0], g.n[1]) > maxGap {
+		d.note(fmt.Sprintf("rows %d to %d are too many, and too different, to be told apart", g.from[0]+1, g.from[0]+g.n[0]))
 		d.region(c, g.from, g.n)
+		m.cut = true
 		return nil
 	}
 	a, err := rowseal.Some(before.RowsAt(), g.from[0], g.from[0]+g.n[0], maxGap)
@@ -250,6 +269,46 @@ func (d *Difference) gap(c *Counts, m *moves, g gap, before, now *rowseal.Sectio
 				m.gone[h]++
 			}
 			m.came = append(m.came, y[r.B0:r.B1]...)
+		} else {
+			m.cut = true
+		}
+	}
+	return nil
+}
+
+// trim takes the rows off that a gap begins and ends with in both files. Where few different
+// rows make up a file no block may end by itself, and one row that is put in on top moves all
+// blocks behind it.
+func (g *gap) trim(before, now *rowseal.Section) error {
+	const part = 1 << 14
+	const size = len(rowseal.Hash{})
+	for _, back := range []bool{false, true} {
+		for n := uint64(part); n == part; {
+			most := min(part, g.n[0], g.n[1])
+			at := g.from
+			if back {
+				at = [2]uint64{g.from[0] + g.n[0] - most, g.from[1] + g.n[1] - most}
+			}
+			a, err := rowseal.Some(before.RowsAt(), at[0], at[0]+most, part)
+			if err != nil {
+				return err
+			}
+			b, err := rowseal.Some(now.RowsAt(), at[1], at[1]+most, part)
+			if err != nil {
+				return err
+			}
+			for n = 0; n < most; n++ {
+				i := int(n) * size
+				if back {
+					i = int(most-1-n) * size
+				}
+				if !bytes.Equal(a[i:i+size], b[i:i+size]) {
+					break
+				}
+			}
+			if g.n[0], g.n[1] = g.n[0]-n, g.n[1]-n; !back {
+				g.from[0], g.from[1] = g.from[0]+n, g.from[1]+n
+			}
 		}
 	}
 	return nil

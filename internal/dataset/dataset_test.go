@@ -3,6 +3,7 @@ package dataset
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"github.com/parquet-go/parquet-go"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/rowseal"
 )
 
@@ -109,7 +111,7 @@ func items(n int) []item {
 // another one for everything that differs.
 func TestSealIsOfTheContent(t *testing.T) {
 	files := map[string]string{
-		"a.csv": joined(records(700)), "b/c.jsonl": joined(lines(3000)), "b/d.parquet": parquetOf(t, items(900)), "b.bin": strings.Repeat("x", 200_000), "empty.csv": "", "empty.bin": "",
+		"cr.csv": "a,b\r\n\"1\r2\",\"\r\"\r\n", "a.csv": joined(records(700)), "b/c.jsonl": joined(lines(3000)), "b/d.parquet": parquetOf(t, items(900)), "b.bin": strings.Repeat("x", 200_000), "empty.csv": "", "empty.bin": "",
 	}
 	one, first := sealOf(t, write(t, files))
 	two, second := sealOf(t, write(t, files))
@@ -118,7 +120,7 @@ func TestSealIsOfTheContent(t *testing.T) {
 	if first.Root != second.Root || !bytes.Equal(a, b) {
 		t.Fatalf("%s and %s", first.Root, second.Root)
 	}
-	if first.Files != 6 || first.ByRow != 4 || first.Rows != 701+3000+900 {
+	if first.Files != 7 || first.ByRow != 5 || first.Rows != 701+3000+900+2 {
 		t.Errorf("%+v", first)
 	}
 	for name := range files {
@@ -130,8 +132,8 @@ func TestSealIsOfTheContent(t *testing.T) {
 		if name == "b/d.parquet" {
 			other[name] = parquetOf(t, items(901))
 		}
-		if name == "a.csv" {
-			other[name] += ",,\n"
+		if name == "a.csv" || name == "cr.csv" {
+			other[name] = strings.TrimSuffix(other[name], "y") + strings.Repeat(",", strings.Count(strings.SplitN(files[name], "\n", 2)[0], ",")) + "\n"
 		}
 		if _, made := sealOf(t, write(t, other)); made.Root == first.Root {
 			t.Errorf("%s changed, and the root did not", name)
@@ -141,6 +143,34 @@ func TestSealIsOfTheContent(t *testing.T) {
 		if _, made := sealOf(t, write(t, other)); made.Root == first.Root {
 			t.Errorf("%s was renamed, and the root did not change", name)
 		}
+	}
+}
+
+// TestEmptyParquetIsBound changes a Parquet file without rows, which no salt of a row binds.
+func TestEmptyParquetIsBound(t *testing.T) {
+	type label struct {
+		Label int64 `parquet:"label"`
+	}
+	var b bytes.Buffer
+	if err := parquet.NewGenericWriter[label](&b).Close(); err != nil {
+		t.Fatal(err)
+	}
+	text := b.String()
+	other := strings.ReplaceAll(text, "label", "lebal")
+	if len(text) != len(other) || text == other {
+		t.Fatal("the test changes nothing")
+	}
+	dir := write(t, map[string]string{"e.parquet": text, "a.csv": "x,y\n1,2\n"})
+	seal, made := sealOf(t, dir)
+	if !verify(t, Verify{Path: dir, Seal: seal}).Clean {
+		t.Fatal("it is not as it was sealed")
+	}
+	put(t, filepath.Join(dir, "e.parquet"), other)
+	if got := verify(t, Verify{Path: dir, Seal: seal}); got.Clean || got.Differences[0].File != "e.parquet" || !slices.Equal(got.Differences[0].Blocks, []uint64{1}) {
+		t.Errorf("%+v", got)
+	}
+	if _, now := sealOf(t, dir); now.Root == made.Root {
+		t.Error("the root is the same")
 	}
 }
 
@@ -270,6 +300,7 @@ func TestFilesComeAndGo(t *testing.T) {
 // that says that it did not look.
 func TestFastBelievesHints(t *testing.T) {
 	dir := write(t, map[string]string{"a.jsonl": joined(lines(100)), "b.jsonl": joined(lines(50))})
+	time.Sleep(2100 * time.Millisecond) // of younger files no hint is believed
 	seal, _ := sealOf(t, dir)
 	got := verify(t, Verify{Path: dir, Seal: seal, Fast: true})
 	if !got.Clean || got.Trusted != 2 {
@@ -361,6 +392,34 @@ func follow(before, now []string, d Difference) []string {
 	return append(made, kept...)
 }
 
+// TestOneRowOnTopOfMany puts a row on top of more rows than are held, of so few kinds that no
+// block of them ends by itself, and changes one near the end.
+func TestOneRowOnTopOfMany(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it seals millions of rows")
+	}
+	kinds := slices.DeleteFunc([]string{"a", "b", "c", "d", "e"}, func(row string) bool { return proof.Leaf([]byte(row))[31] == 0 })
+	chance := rand.New(rand.NewPCG(7, 8))
+	rows := make([]string, maxGap+5000)
+	for i := range rows {
+		rows[i] = kinds[chance.IntN(len(kinds))]
+	}
+	dir := write(t, map[string]string{"a.jsonl": joined(rows)})
+	seal, _ := sealOf(t, dir)
+	put(t, filepath.Join(dir, "a.jsonl"), "new\n"+joined(rows))
+	d := verify(t, Verify{Path: dir, Seal: seal}).Differences[0]
+	if *d.Counts != (Counts{Added: 1}) || !slices.Equal(d.Added, []uint64{1}) || d.Note != "" {
+		t.Errorf("%+v, %s, %v", *d.Counts, d.Note, d.Added)
+	}
+	last := slices.Clone(rows)
+	last[len(last)-1] = "another"
+	put(t, filepath.Join(dir, "a.jsonl"), "new\n"+joined(last))
+	d = verify(t, Verify{Path: dir, Seal: seal}).Differences[0]
+	if !strings.Contains(d.Note, "too many, and too different") || !strings.Contains(d.Note, "not all that only moved") {
+		t.Errorf("%+v, %s", *d.Counts, d.Note)
+	}
+}
+
 // TestShuffledRowsOnlyMoved shuffles a file: every row is there still, and that is said.
 func TestShuffledRowsOnlyMoved(t *testing.T) {
 	rows := lines(2000)
@@ -383,6 +442,11 @@ func TestWhatIsNotSealed(t *testing.T) {
 		want string
 	}{
 		{"a link out", func(d string) error { return os.Symlink("/etc/passwd", d+"/out") }, pavise.Invalid, "out is a link that leads out of the dataset"},
+		{"a link by way of outside", func(d string) error {
+			hop := filepath.Join(filepath.Dir(d), "hop")
+			return errors.Join(os.Symlink(filepath.Join(d, "ok.csv"), hop), os.Symlink("../hop", d+"/by"))
+		}, pavise.Invalid, "by is a link that leads out of the dataset on its way"},
+		{"an absolute link", func(d string) error { return os.Symlink(filepath.Join(d, "ok.csv"), d+"/l") }, pavise.Invalid, "or by an absolute path"},
 		{"a link to nothing", func(d string) error { return os.Symlink("nowhere", d+"/l") }, pavise.Invalid, "l is a link to nothing"},
 		{"a loop", func(d string) error { return os.Symlink("loop", d+"/loop") }, pavise.Invalid, "loop is a link that leads round in a circle"},
 		{"a directory in itself", func(d string) error { return os.Symlink("..", d+"/sub/up") }, pavise.Invalid, "sub/up is a link that leads round in a circle"},
@@ -391,6 +455,8 @@ func TestWhatIsNotSealed(t *testing.T) {
 		{"ragged CSV", func(d string) error { return os.WriteFile(d+"/r.csv", []byte("a,b\n1,2\n3\n"), 0o644) }, pavise.Invalid, "r.csv, row 3: it has 1 cells, and the first row has 2"},
 		{"an open quote", func(d string) error { return os.WriteFile(d+"/q.csv", []byte("a,b\n1,2\n\"3,4\n5,6\n"), 0o644) }, pavise.Invalid, "q.csv, row 3: a quote is opened and never closed"},
 		{"a quote within", func(d string) error { return os.WriteFile(d+"/q.csv", []byte("a,b\n1,2\n3\",4\n"), 0o644) }, pavise.Invalid, "q.csv, row 3: cell 1 has a quote in it and is not quoted"},
+		{"lines that end with CR", func(d string) error { return os.WriteFile(d+"/r.csv", []byte("a,b\r1,2\r"), 0o644) }, pavise.Invalid, "r.csv, row 1: it has a carriage return that no line feed follows"},
+		{"CR behind quotes", func(d string) error { return os.WriteFile(d+"/r.csv", []byte("a,b\n\"1\r\n\",2\r3\n"), 0o644) }, pavise.Invalid, "r.csv, row 2: it has a carriage return that no line feed follows"},
 		{"UTF-16", func(d string) error { return os.WriteFile(d+"/u.csv", []byte("\xff\xfea\x00"), 0o644) }, pavise.Invalid, "u.csv, it is UTF-16"},
 		{"no Parquet", func(d string) error { return os.WriteFile(d+"/p.parquet", []byte("PAR1 and nothing more"), 0o644) }, pavise.Invalid, "p.parquet, it does not begin and end as Parquet does"},
 		{"a huge row", func(d string) error { return os.WriteFile(d+"/h.jsonl", bytes.Repeat([]byte{'x'}, 65<<20), 0o644) }, pavise.Invalid, "h.jsonl, row 1: it is longer than 64 MiB"},
@@ -409,6 +475,36 @@ func TestWhatIsNotSealed(t *testing.T) {
 				t.Error("there is a seal all the same")
 			}
 		})
+	}
+}
+
+// TestWhatCannotBeSealedIsFound puts such things into a dataset that was sealed: each is named,
+// and so is the row that was changed with it.
+func TestWhatCannotBeSealedIsFound(t *testing.T) {
+	dir := write(t, map[string]string{"a.jsonl": joined(lines(30)), "b.jsonl": joined(lines(5))})
+	seal, _ := sealOf(t, dir)
+	put(t, filepath.Join(dir, "a.jsonl"), joined(append(lines(29), "x")))
+	os.Remove(filepath.Join(dir, "b.jsonl"))
+	for _, err := range []error{
+		syscall.Mkfifo(filepath.Join(dir, "pipe"), 0o644), syscall.Mkfifo(filepath.Join(dir, "b.jsonl"), 0o644),
+		os.Symlink("/etc/passwd", filepath.Join(dir, "out")), os.WriteFile(filepath.Join(dir, "z\xff"), nil, 0o644),
+	} {
+		if err != nil {
+			t.Skip("the file system does not have it: ", err)
+		}
+	}
+	got := verify(t, Verify{Path: dir, Seal: seal})
+	var said []string
+	for _, d := range got.Differences {
+		said = append(said, d.What+" "+d.File)
+	}
+	if got.Clean || !slices.Equal(said, []string{"changed a.jsonl", "changed b.jsonl", "added out", "added pipe", "added z\ufffd"}) || !slices.Equal(got.Differences[0].Changed, []uint64{30}) {
+		t.Errorf("%q, %+v", said, got)
+	}
+	for _, d := range got.Differences[1:] {
+		if d.Note == "" {
+			t.Errorf("nothing is said of %s", d.File)
+		}
 	}
 }
 
@@ -504,6 +600,7 @@ func TestResume(t *testing.T) {
 	}
 	files["2.csv"] = joined(records(120_000)) // large enough to be sealed alone
 	dir := write(t, files)
+	time.Sleep(2100 * time.Millisecond) // of younger files no hint is believed
 	want, _ := sealOf(t, dir)
 	wantSeal, _ := os.ReadFile(want)
 	wantIndex, _ := os.ReadFile(want + ".rows")
@@ -600,6 +697,105 @@ func TestOneAtATime(t *testing.T) {
 	}
 	if _, err := (&Seal{Path: dir, Out: out}).Run(t.Context()); pavise.KindOf(err) != pavise.Conflict {
 		t.Error(err)
+	}
+}
+
+// TestLeftByOthers begins a seal where somebody else may have put a journal or digests: they
+// are not believed.
+func TestLeftByOthers(t *testing.T) {
+	dir := write(t, map[string]string{"a": "x"})
+	for _, suffix := range []string{partSuffix, journalSuffix} {
+		for name, leave := range map[string]func(file string) error{
+			"for all to read": func(file string) error { return errors.Join(os.WriteFile(file, nil, 0o600), os.Chmod(file, 0o644)) },
+			"of two names":    func(file string) error { return errors.Join(os.WriteFile(file, nil, 0o600), os.Link(file, file+"2")) },
+		} {
+			out := filepath.Join(t.TempDir(), "s")
+			if err := leave(out + suffix); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := (&Seal{Path: dir, Out: out}).Run(t.Context()); pavise.KindOf(err) != pavise.Denied || !strings.Contains(message(err), suffix) {
+				t.Errorf("%s, %s: %v", suffix, name, err)
+			}
+		}
+	}
+	out := filepath.Join(t.TempDir(), "s")
+	put(t, out+".new", "left")
+	if err := os.Chmod(out+".new", 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := (&Seal{Path: dir, Out: out}).Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(out); err != nil || info.Mode().Perm()&0o022 != 0 {
+		t.Errorf("the seal is written into a file of others: %v, %v", info, err)
+	}
+}
+
+// TestJournalOfLinks has a journal say that a link leads elsewhere, and a file is of another
+// size: both are looked at again.
+func TestJournalOfLinks(t *testing.T) {
+	dir := write(t, map[string]string{"a.csv": "x,y\n1,2\n", "b.bin": "bbb"})
+	if err := os.Symlink("a.csv", filepath.Join(dir, "c")); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(2100 * time.Millisecond) // of younger files no hint is believed
+	want, _ := sealOf(t, dir)
+	wantSeal, _ := os.ReadFile(want)
+	for name, lie := range map[string]func(made *rowseal.Section){
+		"a link": func(made *rowseal.Section) {
+			if made.Format == rowseal.Link {
+				made.Root = rowseal.LinkRoot("b.csv")
+			}
+		},
+		"a size": func(made *rowseal.Section) {
+			if made.Format == rowseal.Blocks {
+				made.Size++
+			}
+		},
+	} {
+		out := filepath.Join(t.TempDir(), "s")
+		job, err := openJob(out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := openPlace(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		entries, err := p.entries(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := &sealer{place: p, format: formatOf, workers: 1, meter: &meter{}}
+		if _, err := job.resume(t.Context(), s, entries); err != nil {
+			t.Fatal(err)
+		}
+		err = s.all(t.Context(), entries, job.part, job.at, func(made rowseal.Section) error { lie(&made); return job.take(made) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		job.close()
+		p.close()
+		if _, err := (&Seal{Path: dir, Out: out}).Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got, _ := os.ReadFile(out); !bytes.Equal(got, wantSeal) {
+			t.Errorf("%s: the journal is believed", name)
+		}
+	}
+}
+
+// TestSignatureLeft seals where a run was killed behind its signature.
+func TestSignatureLeft(t *testing.T) {
+	private, public := keys(t)
+	dir := write(t, map[string]string{"a.csv": "x,y\n1,2\n"})
+	out := filepath.Join(t.TempDir(), "s")
+	put(t, out+signatureSuffix, "of an earlier run")
+	if _, err := (&Seal{Path: dir, Out: out, Key: private}).Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := verify(t, Verify{Path: dir, Seal: out, Signer: public}); !got.Clean || got.Signed == "" {
+		t.Errorf("%+v", got)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -20,21 +21,34 @@ import (
 // maxSection bounds a line of the journal.
 const maxSection = 64 << 10
 
-// openOwn opens a file for its owner alone, and for one process at a time.
+// openOwn opens a file for its owner alone, and for one process at a time. What lies there
+// already is believed later, so that nobody else may have had a hand in it.
 func openOwn(name string) (*os.File, error) {
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o600)
 	if err != nil {
 		return nil, writeFault(name, err)
 	}
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() {
 		f.Close()
 		return nil, writeFault(name, errors.Join(err, errors.New("it is no file")))
+	}
+	if !ownAlone(info) {
+		f.Close()
+		return nil, &pavise.Error{Kind: pavise.Denied, Msg: rowseal.Shown(name) + " lies there, and others could have written it or could read it", Hint: "take it away, or name a place with -o that is yours alone"}
 	}
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		f.Close()
 		return nil, &pavise.Error{Kind: pavise.Conflict, Msg: rowseal.Shown(name) + " is being written by another process", Hint: "wait until it has ended, or name another file with -o", Err: err}
 	}
 	return f, nil
+}
+
+// ownAlone reports whether a file is of who runs this, has this one name, and can be reached
+// by nobody else.
+func ownAlone(info fs.FileInfo) bool {
+	s, ok := info.Sys().(*syscall.Stat_t)
+	return ok && int(s.Uid) == os.Geteuid() && s.Nlink == 1 && info.Mode().Perm()&0o077 == 0
 }
 
 // resume reads what an earlier run left, as far as it is whole and of the files as they are
@@ -89,10 +103,9 @@ func (j *job) replay(ctx context.Context, s *sealer, entries []entry) (kept int6
 			break
 		}
 		made.Source = j.part
-		if err := made.Check(ctx, s.workers); err != nil {
-			if ctx.Err() != nil {
-				return 0, stopped(ctx, err)
-			}
+		if holds, err := s.holds(ctx, e, &made); err != nil {
+			return 0, err
+		} else if !holds {
 			break // it had not come to the disk when the machine stopped
 		}
 		s.meter.read(int(made.Size))
@@ -101,6 +114,24 @@ func (j *job) replay(ctx context.Context, s *sealer, entries []entry) (kept int6
 		kept += int64(len(line))
 	}
 	return kept, nil
+}
+
+// holds looks whether a section of the journal says of an entry what its digests say. Of a
+// link there are none: it is read again.
+func (s *sealer) holds(ctx context.Context, e *entry, made *rowseal.Section) (bool, error) {
+	if e.link {
+		again := rowseal.Section{File: rowseal.File{Path: e.path}}
+		err := s.link(e, &again)
+		return again.File == made.File && made.Bytes == 0 && made.Length == 0, err
+	}
+	if made.Size != e.info.Size() {
+		return false, nil
+	}
+	err := made.Check(ctx, s.workers)
+	if ctx.Err() != nil {
+		return false, stopped(ctx, err)
+	}
+	return err == nil, nil
 }
 
 // take keeps a section, and writes it down for a run that goes on from here.
@@ -119,19 +150,46 @@ func (j *job) take(made rowseal.Section) error {
 
 // writeNew writes a file where none is, whole or not at all.
 func writeNew(name string, text []byte, mode os.FileMode) error {
-	temp := name + ".new"
-	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|syscall.O_NOFOLLOW, mode)
+	temp, err := writeTemp(name, text, mode)
+	if err == nil {
+		err = os.Link(temp, name) // which, unlike a rename, replaces nothing
+	}
+	return errors.Join(err, removeLeft(temp), syncDir(filepath.Dir(name)))
+}
+
+// writeOver writes a file, whole or not at all, in the place of one that may be there.
+func writeOver(name string, text []byte, mode os.FileMode) error {
+	temp, err := writeTemp(name, text, mode)
+	if err == nil {
+		err = os.Rename(temp, name)
+	}
+	return errors.Join(err, removeLeft(temp), syncDir(filepath.Dir(name)))
+}
+
+// writeTemp writes what is to become a file under another name, in a file that nobody has
+// open. One that was left there goes.
+func writeTemp(name string, text []byte, mode os.FileMode) (temp string, err error) {
+	temp = name + ".new"
+	if err := removeLeft(temp); err != nil {
+		return temp, err
+	}
+	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL|syscall.O_NOFOLLOW, mode)
 	if err != nil {
-		return err
+		return temp, err
 	}
 	_, err = f.Write(text)
 	if err == nil {
 		err = f.Sync()
 	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Link(temp, name) // which, unlike a rename, replaces nothing
+	return temp, errors.Join(err, f.Close())
+}
+
+// removeLeft removes a file, if it is there.
+func removeLeft(name string) error {
+	if err := os.Remove(name); !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
-	return errors.Join(err, os.Remove(temp), syncDir(filepath.Dir(name)))
+	return nil
 }
 
 // syncDir makes the names in a directory durable.

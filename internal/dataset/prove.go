@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
+	"encoding/json"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -19,7 +20,7 @@ type Prove struct {
 	Say func(text string) `kong:"-"` // gets a line of progress now and then; nil: nobody watches
 
 	Seal    string `arg:"" help:"The seal. To prove takes the index beside it; to check does not."`
-	Row     uint64 `help:"The row that stands there: counted from 1, a header with it." placeholder:"N"`
+	Row     uint64 `help:"The row that stands there: counted from 1, a header with it. With --check: the row that the proof must be of." placeholder:"N"`
 	Content string `help:"The row that this file holds: one record, as it stands in the data." placeholder:"FILE"`
 	File    string `help:"The file of the dataset that --row counts in; only needed where several have rows." placeholder:"PATH"`
 	Key     string `help:"Sign the proof with this Ed25519 key (PEM)." placeholder:"FILE"`
@@ -31,8 +32,9 @@ type Prove struct {
 // Help is the text behind the command's flags.
 func (*Prove) Help() string {
 	return `Proves that a row was in what was sealed, by its number or by its content, or that no
-such row was. The proof is an in-toto statement, in a DSSE envelope with --key; it tells
-nothing of other rows. Whoever has the seal checks it, without the index and the data:
+such row was. The proof is an in-toto statement, in a DSSE envelope with --key. It has no
+other row; one by content lets guesses of a few others be tested, up to some sixteen.
+Whoever has the seal checks it, without the index and the data:
 
   pavise dataset prove training.seal --content row.txt -o proof.json
   pavise dataset prove training.seal --check proof.json --content row.txt
@@ -59,21 +61,27 @@ type Proved struct {
 	Count    uint64         `json:"count"`            // how often; when checked, what is proved
 	Proof    string         `json:"proof,omitempty"`  // the file of the proof
 	Checked  bool           `json:"checked"`          // a proof was checked, and not made
+	Holds    bool           `json:"holds"`            // and it holds
 	Signed   string         `json:"signed_by,omitempty"`
 	Note     string         `json:"note,omitempty"`
 	Recorded bool           `json:"recorded"` // this command leaves no record
 
-	text []byte // of the proof, where it goes to no file
+	Statement json.RawMessage `json:"statement,omitempty"` // the proof, where it goes to no file
 }
 
 // Run proves, or checks. Errors are of kind Invalid, NotFound, Denied, Conflict, Unavailable,
-// and Unverified for a seal, an index or a proof that does not hold.
+// and Unverified for a seal, an index or a proof that does not hold; what was checked comes
+// with that.
 //
 // Unguarded: whoever runs it reads their own files, as themselves; no principal of an
 // installation acts.
 func (p *Prove) Run(ctx context.Context) (*Proved, error) {
 	if p.Check != "" {
-		return p.check()
+		result, err := p.check()
+		if pavise.KindOf(err) == pavise.Unverified {
+			result = &Proved{Seal: p.Seal, Proof: p.Check, Checked: true, Note: message(err)}
+		}
+		return result, err
 	}
 	if (p.Row > 0) == (p.Content != "") {
 		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "a proof is of one row", Hint: "name it with --row N, or by its content with --content FILE"}
@@ -104,13 +112,14 @@ func (p *Prove) Run(ctx context.Context) (*Proved, error) {
 	if made.Member = result.Member; signer != nil {
 		result.Signed = signer.id
 	}
-	if result.text, err = signer.sign(stateOf(filepath.Base(p.Seal), m.Root, predicateRow, made)); err != nil {
+	text, err := signer.sign(stateOf(filepath.Base(p.Seal), m.Root, predicateRow, made))
+	if err != nil {
 		return nil, err
 	}
-	if p.Out != "" {
-		if err := writeNew(p.Out, result.text, 0o644); err != nil {
-			return nil, writeFault(p.Out, err)
-		}
+	if p.Out == "" {
+		result.Statement = text
+	} else if err := writeNew(p.Out, text, 0o644); err != nil {
+		return nil, writeFault(p.Out, err)
 	}
 	return result, nil
 }
@@ -140,7 +149,7 @@ func (p *Prove) file(m *rowseal.Manifest) (int, error) {
 	case len(with) == 0 && p.File != "":
 		return 0, &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("no file %s was sealed by its rows", rowseal.Shown(p.File)), Hint: "name it as the seal has it"}
 	case len(with) == 0:
-		return 0, &pavise.Error{Kind: pavise.NotFound, Msg: "no file was sealed by its rows", Hint: "CSV, rowseal.JSONL and rowseal.Parquet are"}
+		return 0, &pavise.Error{Kind: pavise.NotFound, Msg: "no file was sealed by its rows", Hint: "CSV, JSONL and Parquet are"}
 	case len(with) > 1:
 		return 0, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%d files have rows", len(with)), Hint: "name one with --file, for example " + rowseal.Shown(m.Files[with[0]].Path)}
 	}
@@ -157,7 +166,7 @@ func (p *Prove) byContent(ctx context.Context, x *rowseal.Index, m *rowseal.Mani
 		return err
 	}
 	if m.Contents == nil {
-		return &pavise.Error{Kind: pavise.NotFound, Msg: "no file was sealed by its rows", Hint: "CSV, rowseal.JSONL and rowseal.Parquet are"}
+		return &pavise.Error{Kind: pavise.NotFound, Msg: "no file was sealed by its rows", Hint: "CSV, JSONL and Parquet are"}
 	}
 	for i := range x.Sections() {
 		s := x.Section(i)
@@ -165,7 +174,7 @@ func (p *Prove) byContent(ctx context.Context, x *rowseal.Index, m *rowseal.Mani
 			continue
 		}
 		if s.Format == rowseal.Parquet {
-			result.Note = "rows of rowseal.Parquet have another encoding than text (docs/formats/seal.md), and are not looked for"
+			result.Note = "rows of Parquet have another encoding than text (docs/formats/seal.md), and are not looked for"
 		}
 		if err := s.Check(ctx, allWorkers()); err != nil {
 			return err
@@ -198,6 +207,10 @@ func readRow(name string) (rowseal.Hash, error) {
 	if err != nil {
 		return rowseal.Hash{}, err
 	}
+	text = bytes.TrimPrefix(text, []byte("\ufeff")) // it belongs to no row
+	if len(text) == 0 {
+		return rowseal.Hash{}, &pavise.Error{Kind: pavise.Invalid, Msg: rowseal.Shown(name) + " is empty", Hint: "write the one row to it; an empty row is a line end alone"}
+	}
 	row := bytes.TrimSuffix(text, []byte("\n"))
 	if len(row) < len(text) {
 		row = bytes.TrimSuffix(row, []byte("\r"))
@@ -213,7 +226,7 @@ func readRow(name string) (rowseal.Hash, error) {
 // Print prints it for people. A proof that goes to no file is all that is printed.
 func (p *Proved) Print(w io.Writer) {
 	if !p.Checked && p.Proof == "" {
-		w.Write(p.text)
+		w.Write(p.Statement)
 		return
 	}
 	said := "The row is in what was sealed"
@@ -244,6 +257,23 @@ func (p *Proved) Print(w io.Writer) {
 		fact(w, "note", "%s", p.Note)
 	}
 	unrecorded(w)
+}
+
+// asked refuses a proof of another place than the one that was asked for.
+func (p *Prove) asked(claim *rowseal.RowProof) error {
+	if p.Row == 0 && p.File == "" {
+		return nil
+	}
+	at := claim.Place
+	switch {
+	case at == nil:
+		return rowseal.No("it is of no place")
+	case p.Row > 0 && at.Row != p.Row:
+		return rowseal.No(fmt.Sprintf("it is of row %d", at.Row))
+	case p.File != "" && at.File.Path != p.File:
+		return rowseal.No("it is of a row of " + rowseal.Shown(at.File.Path))
+	}
+	return nil
 }
 
 // check checks a proof against the seal.
@@ -277,11 +307,14 @@ func (p *Prove) check() (*Proved, error) {
 	if is := said.Subject[0].Digest.SHA256; is != m.Root {
 		return nil, rowseal.No("it is of the seal with the root " + is.String())
 	}
-	result := &Proved{Seal: p.Seal, Root: m.Root, Proof: p.Check, Checked: true, Signed: signed}
 	claim := &said.Predicate
+	if err := p.asked(claim); err != nil {
+		return nil, err
+	}
 	if err := claim.Check(m.Root, digest); err != nil {
 		return nil, err
 	}
+	result := &Proved{Seal: p.Seal, Root: m.Root, Proof: p.Check, Checked: true, Holds: true, Signed: signed}
 	if result.Member = claim.Member; claim.Place != nil {
 		result.Count, result.Places = 1, []Place{{claim.Place.File.Path, claim.Place.Row}}
 	}

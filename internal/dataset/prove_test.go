@@ -168,6 +168,85 @@ func lies(t *testing.T, seal, proof, content string) {
 	}
 }
 
+// TestMembersHaveAPlace takes the place out of a proof: a mark alone proves no member.
+func TestMembersHaveAPlace(t *testing.T) {
+	dir := write(t, map[string]string{"a.jsonl": joined(lines(50))})
+	seal, _ := sealOf(t, dir)
+	row := filepath.Join(t.TempDir(), "row")
+	put(t, row, lines(50)[20])
+	made, err := (&Prove{Seal: seal, Content: row}).Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	said, _, err := openStatement[rowseal.RowProof](made.Statement, predicateRow, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest := rowseal.Hash(proof.Leaf([]byte(lines(50)[20])))
+	if err := said.Predicate.Check(made.Root, &digest); err != nil {
+		t.Fatal(err)
+	}
+	said.Predicate.Place = nil
+	if err := said.Predicate.Check(made.Root, &digest); pavise.KindOf(err) != pavise.Unverified || !strings.Contains(message(err), "where the row stands") {
+		t.Error(err)
+	}
+}
+
+// TestProofsAreOfWhatIsAsked checks a proof of one place as one of others, and rows in files
+// that hold none.
+func TestProofsAreOfWhatIsAsked(t *testing.T) {
+	dir := write(t, map[string]string{"a.jsonl": joined(lines(50)), "b.jsonl": joined(lines(9)), "c.csv": "\n\n"})
+	seal, _ := sealOf(t, dir)
+	out := filepath.Join(t.TempDir(), "proof")
+	if _, err := (&Prove{Seal: seal, Row: 7, File: "a.jsonl", Out: out}).Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		row   uint64
+		file  string
+		holds bool
+	}{{7, "a.jsonl", true}, {0, "a.jsonl", true}, {7, "", true}, {5, "", false}, {7, "b.jsonl", false}} {
+		got, err := (&Prove{Seal: seal, Check: out, Row: tt.row, File: tt.file}).Run(t.Context())
+		if err == nil != tt.holds || !tt.holds && pavise.KindOf(err) != pavise.Unverified || got == nil || got.Holds != tt.holds {
+			t.Errorf("%+v: %+v, %v", tt, got, err)
+		}
+	}
+	row := filepath.Join(t.TempDir(), "row")
+	put(t, row, "\ufeff"+lines(50)[20]+"\r\n")
+	if got, err := (&Prove{Seal: seal, Content: row}).Run(t.Context()); err != nil || !got.Member || len(got.Statement) == 0 {
+		t.Errorf("%+v, %v", got, err)
+	}
+	for _, text := range []string{"", "\ufeff"} {
+		put(t, row, text)
+		if _, err := (&Prove{Seal: seal, Content: row}).Run(t.Context()); pavise.KindOf(err) != pavise.Invalid {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
+// TestDiffChecksBoth spoils either index: no row is named by it.
+func TestDiffChecksBoth(t *testing.T) {
+	dir := write(t, map[string]string{"a.jsonl": joined(lines(600))})
+	before, _ := sealOf(t, dir)
+	put(t, filepath.Join(dir, "a.jsonl"), joined(append(lines(599), "x")))
+	now, _ := sealOf(t, dir)
+	for _, spoiled := range []string{before, now} {
+		flip(t, spoiled+rowseal.IndexSuffix, 20)
+		got, err := (&Compare{Old: before, New: now}).Run(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := got.Differences[0]; d.Counts != nil || d.Changed != nil || !strings.Contains(d.Note, "cannot be named") {
+			t.Errorf("%s: %+v", spoiled, d)
+		}
+		flip(t, spoiled+rowseal.IndexSuffix, 20)
+	}
+	got, err := (&Compare{Old: before, New: now}).Run(t.Context())
+	if err != nil || !slices.Equal(got.Differences[0].Changed, []uint64{600}) {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
 // TestProofsTellNothing looks for digests of other rows in proofs, as somebody does who
 // guesses rows.
 func TestProofsTellNothing(t *testing.T) {
@@ -280,7 +359,7 @@ func FuzzProof(f *testing.F) {
 		if err != nil {
 			f.Fatal(err)
 		}
-		f.Add(made.text)
+		f.Add([]byte(made.Statement))
 	}
 	absent := filepath.Join(f.TempDir(), "absent")
 	put(f, absent, "nobody")

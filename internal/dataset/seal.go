@@ -236,12 +236,15 @@ func (j *job) finish(m *rowseal.Manifest, signer *signer) error {
 	if err != nil {
 		return err
 	}
-	err = errors.Join(j.part.Sync(), os.Rename(j.part.Name(), index))
-	if err == nil && signer != nil {
+	err = j.part.Sync()
+	if err == nil && signer != nil { // there is no seal that an older signature could be of
 		var statement []byte
 		if statement, err = signer.seal(m, path.Base(filepath.ToSlash(j.out))); err == nil {
-			err = writeNew(j.out+signatureSuffix, statement, 0o644)
+			err = writeOver(j.out+signatureSuffix, statement, 0o644)
 		}
+	}
+	if err == nil {
+		err = os.Rename(j.part.Name(), index)
 	}
 	if err == nil {
 		err = writeNew(j.out, text, 0o644)

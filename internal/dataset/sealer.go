@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -191,7 +192,7 @@ func (s *sealer) trusted(e *entry) *rowseal.Section {
 
 // one seals one file.
 func (s *sealer) one(ctx context.Context, e *entry, out *spool, workers int) (rowseal.Section, error) {
-	made := rowseal.Section{File: rowseal.File{Path: e.path, Format: s.format(e.path), Size: e.info.Size()}, Hint: e.hint}
+	made := rowseal.Section{File: rowseal.File{Path: e.path, Format: s.format(e.path), Size: e.info.Size()}, Hint: e.hint.ReadAt(time.Now())}
 	if e.link {
 		return made, s.link(e, &made)
 	}
@@ -225,7 +226,7 @@ func (s *sealer) deformed(ctx context.Context, f *os.File, e *entry, made *rowse
 	}
 	out.again()
 	lines := made.Format == rowseal.CSV && !errors.Is(fault, rowseal.ErrUTF16)
-	*made = rowseal.Section{File: rowseal.File{Path: e.path, Format: rowseal.Blocks, Size: made.Size}, Hint: e.hint, Why: fault.Error()}
+	*made = rowseal.Section{File: rowseal.File{Path: e.path, Format: rowseal.Blocks, Size: made.Size}, Hint: made.Hint, Why: fault.Error()}
 	if p, ok := errors.AsType[*pavise.Error](fault); ok {
 		made.Why = p.Msg
 	}
@@ -284,7 +285,7 @@ func (s *sealer) bytes(ctx context.Context, f io.Reader, e *entry, made *rowseal
 // text seals a file by its records or lines.
 func (s *sealer) text(ctx context.Context, f io.Reader, e *entry, made *rowseal.Section, to rowseal.Sink) (*rowseal.Rows, error) {
 	cut := rowseal.Cut{CSV: made.Format == rowseal.CSV, Loose: s.verify}
-	if path.Ext(e.name) == ".tsv" {
+	if strings.EqualFold(path.Ext(e.name), ".tsv") {
 		cut.Separator = '\t'
 	}
 	rows, size, err := to.Text(ctx, f, cut)

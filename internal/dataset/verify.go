@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/pavise/pavise"
@@ -31,8 +32,8 @@ blocks of 64 KiB. To name rows it needs the index that was written beside the se
 --fast takes as long as there are files, not bytes, and finds accidents. Whoever can write
 to the files and set the clock can hide from it; only reading everything proves anything.
 
-It exits with 0 when all is as it was sealed, with 1 when something differs, and with 2
-when it could not look.
+It exits with 0 when all is as it was sealed, with 1 when something differs or the seal or
+its signature is not what it says, and with 2 when it could not look.
 
 For example:
 
@@ -88,12 +89,13 @@ func (v *Verify) Run(ctx context.Context) (*Verified, error) {
 	if one := m.Files[0].Path == "."; one != (p.one != "") {
 		return nil, otherShape(v, one)
 	}
+	p.lenient = true
 	p.leaveOut((&job{out: v.Seal}).names()...)
 	sections, err := v.seal(ctx, p, m, x, result)
 	if err != nil {
 		return nil, err
 	}
-	err = v.compare(ctx, m, x, sections, result)
+	err = v.compare(ctx, m, x, sections, p.odd, result)
 	for i := range result.Differences {
 		if p.one != "" {
 			result.Differences[i].File = p.one // a seal of one file has no name for it
@@ -158,10 +160,11 @@ func (v *Verify) seal(ctx context.Context, p *place, m *rowseal.Manifest, x *row
 }
 
 // compare says what differs.
-func (v *Verify) compare(ctx context.Context, m *rowseal.Manifest, x *rowseal.Index, sections []rowseal.Section, result *Verified) (err error) {
+func (v *Verify) compare(ctx context.Context, m *rowseal.Manifest, x *rowseal.Index, sections []rowseal.Section, odd []oddity, result *Verified) (err error) {
 	if result.Differences, err = compareFiles(ctx, m, x, sections, allWorkers()); err != nil {
 		return err
 	}
+	result.Differences = withOdd(result.Differences, odd)
 	result.Clean = len(result.Differences) == 0
 	if result.Differences == nil {
 		result.Differences = []Difference{}
@@ -177,6 +180,20 @@ func (v *Verify) compare(ctx context.Context, m *rowseal.Manifest, x *rowseal.In
 		}
 	}
 	return err
+}
+
+// withOdd adds what could not be sealed: it stands in the place of a file, or was put in.
+func withOdd(found []Difference, odd []oddity) []Difference {
+	for _, o := range odd {
+		at := slices.IndexFunc(found, func(d Difference) bool { return d.File == o.path && d.What == fileRemoved })
+		if at >= 0 {
+			found[at].What, found[at].Note = fileChanged, o.why
+		} else {
+			found = append(found, Difference{File: o.path, What: fileAdded, Note: o.why})
+		}
+	}
+	sortDifferences(found)
+	return found
 }
 
 // ReadManifest reads the seal in a file. Errors are of kind Invalid, NotFound, Denied, and

@@ -22,7 +22,15 @@ type place struct {
 	dir   string   // what root is, without links
 	one   string   // the name of the one file; empty: the dataset is a directory
 	apart []string // paths that are no part of the dataset: the seal's own files
+
+	// What could not be sealed is noted and not refused: one file that was put in is not to keep
+	// all others from being looked at.
+	lenient bool
+	odd     []oddity // of the last look; at most 1,000
 }
+
+// An oddity is what stands in a dataset and could not be sealed.
+type oddity struct{ path, why string }
 
 // openPlace opens a dataset. The caller closes it.
 func openPlace(name string) (*place, error) {
@@ -87,6 +95,7 @@ func (p *place) entries(ctx context.Context) ([]entry, error) {
 		return []entry{{".", p.one, false, info, rowseal.HintOf(info)}}, nil
 	}
 	var found []entry
+	p.odd = nil
 	err := fs.WalkDir(p.root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
@@ -96,7 +105,7 @@ func (p *place) entries(ctx context.Context) ([]entry, error) {
 		case d.IsDir() || slices.Contains(p.apart, name):
 			return nil
 		case !rowseal.ValidPath(name):
-			return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%q cannot stand in a seal: its name is not UTF-8, or longer than %d bytes", name, rowseal.MaxPath), Hint: "rename it"}
+			return p.refuse(name, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%q cannot stand in a seal: its name is not UTF-8, or longer than %d bytes", name, rowseal.MaxPath), Hint: "rename it"})
 		case len(found) == rowseal.MaxFiles:
 			return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("there are more than %d files", rowseal.MaxFiles), Hint: "seal parts of it, or pack small files"}
 		}
@@ -110,11 +119,25 @@ func (p *place) entries(ctx context.Context) ([]entry, error) {
 		} else if !info.Mode().IsRegular() {
 			err = special(name, info.Mode())
 		}
+		if err != nil {
+			return p.refuse(name, err)
+		}
 		found = append(found, e)
-		return err
+		return nil
 	})
 	slices.SortFunc(found, func(a, b entry) int { return strings.Compare(a.path, b.path) })
 	return found, err
+}
+
+// refuse refuses what cannot be sealed, or notes it.
+func (p *place) refuse(name string, why error) error {
+	if !p.lenient {
+		return why
+	}
+	if len(p.odd) < maxNamed {
+		p.odd = append(p.odd, oddity{strings.ToValidUTF8(name, "\ufffd"), message(why)})
+	}
+	return nil
 }
 
 // linked refuses a link that leads out of the dataset, to nothing, or round in a circle:
@@ -137,6 +160,9 @@ func (p *place) linked(name string) error {
 	below = filepath.ToSlash(below)
 	if below == "." || name == below || strings.HasPrefix(name, below+"/") {
 		return refuse("that leads round in a circle")
+	}
+	if _, err := p.root.Stat(name); err != nil { // which goes by every link on the way, and stays within
+		return refuse("that leads out of the dataset on its way, or by an absolute path")
 	}
 	if slices.Contains(p.apart, below) {
 		return refuse("to the seal itself")

@@ -84,6 +84,11 @@ func (r *RowProof) Check(root Digest, digest *Hash) error {
 	if r.Place == nil && r.Content == nil || !r.Member && r.Place != nil {
 		return No("it does not say what it claims")
 	}
+	if r.Member && r.Place == nil {
+		// A mark is 128 bits of which a part is the bucket: who chose both rows could have made
+		// one that stands for two. The place has the whole digest.
+		return No("it does not show where the row stands")
+	}
 	if r.Content != nil {
 		if digest == nil {
 			return &pavise.Error{Kind: pavise.Invalid, Msg: "the proof is of a content, and can be checked with it alone", Hint: "name the file of the row with --content", Err: ErrNoContent}

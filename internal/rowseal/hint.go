@@ -1,6 +1,9 @@
 package rowseal
 
-import "io/fs"
+import (
+	"io/fs"
+	"time"
+)
 
 // A Hint is what a file system says of a file without reading it. Where nothing of it
 // changed, most likely nobody wrote to the file; whoever can set clocks and times can fake
@@ -11,6 +14,20 @@ type Hint struct {
 	Changed  int64  `json:"changed,omitempty"` // of the inode; nanoseconds since 1970; 0: nobody says
 	Inode    uint64 `json:"inode,omitempty"`   // 0: nobody says
 	Device   uint64 `json:"device,omitempty"`
+
+	// The file was written so shortly before it was read that a later write may have left the
+	// same times: it is equal to no hint of a file.
+	Young bool `json:"young,omitempty"`
+}
+
+// settled is how long times take to change for sure: the coarsest clock of file systems that
+// are about ticks every two seconds.
+const settled = 2 * time.Second
+
+// ReadAt is the hint of a file that begins to be read at a time.
+func (h Hint) ReadAt(at time.Time) Hint {
+	h.Young = at.UnixNano()-max(h.Modified, h.Changed) < int64(settled)
+	return h
 }
 
 // HintOf is what is known of a file.

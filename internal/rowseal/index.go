@@ -68,7 +68,7 @@ func appendBlocks(b []byte, blocks []block) []byte {
 
 // Damaged says that an index is not what it was.
 func Damaged(why string) error {
-	return &pavise.Error{Kind: pavise.Unverified, Msg: "the index is Damaged: " + why, Hint: "get it again from where it is kept, or seal the same content once more: the same index comes out"}
+	return &pavise.Error{Kind: pavise.Unverified, Msg: "the index is damaged: " + why, Hint: "get it again from where it is kept, or seal the same content once more: the same index comes out"}
 }
 
 // blocks reads the blocks of the section's rows, whose digests nobody has checked yet.
@@ -144,9 +144,8 @@ func (s *Section) Check(ctx context.Context, workers int) error {
 	if is := s.fileDigest(blocks); is != s.Digest {
 		return Damaged(Shown(s.Path) + " has other blocks than it says")
 	}
-	tree := places{fileSalts(s.Digest), s.Rows, s.RowsAt()}
-	root, err := tree.root(ctx, workers)
-	if err == nil && Digest(root) != s.Root {
+	root, err := s.rowsRoot(ctx, s.RowsAt(), workers)
+	if err == nil && root != s.Root {
 		err = Damaged(Shown(s.Path) + " has other rows than the seal")
 	}
 	return err
@@ -342,9 +341,18 @@ func (s *Section) Finish(ctx context.Context, rows *Rows, digests io.ReaderAt, w
 	rows.close()
 	s.Rows, s.BOM = rows.rows, rows.bom
 	s.Digest = s.fileDigest(rows.blocks)
-	root, err := (&places{fileSalts(s.Digest), s.Rows, digests}).root(ctx, workers)
-	s.Root = Digest(root)
+	s.Root, err = s.rowsRoot(ctx, digests, workers)
 	return appendBlocks(nil, rows.blocks), err
+}
+
+// rowsRoot is the root of a file with rows. The bytes of Parquet reach it by the salts of the
+// rows; where there are none, it is the root over the bytes, which nothing else would bind.
+func (s *Section) rowsRoot(ctx context.Context, digests io.ReaderAt, workers int) (Digest, error) {
+	if s.Format == Parquet && s.Rows == 0 {
+		return s.Bottom, nil
+	}
+	root, err := (&places{fileSalts(s.Digest), s.Rows, digests}).root(ctx, workers)
+	return Digest(root), err
 }
 
 // LinkRoot is the root of a link: what its target is called, as a leaf.

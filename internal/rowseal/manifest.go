@@ -24,6 +24,7 @@ const (
 	MaxPath     = 4096    // bytes, as long as a system lets a path be
 	maxBits     = 40      // of the tree of contents
 	maxRows     = 1 << 48 // of a file
+	maxAllRows  = 1 << 52
 )
 
 // A Format says how a file is sealed.
@@ -187,7 +188,12 @@ func (m *Manifest) fault() string {
 			return fmt.Sprintf("%.100q has %d bytes and %d rows", f.Path, f.Size, f.Rows)
 		}
 	}
-	rows := m.Rows()
+	rows := uint64(0)
+	for i := range m.Files {
+		if rows += m.Files[i].Rows; rows > maxAllRows { // which no sum of two of them wraps around
+			return "it has more rows than there can be"
+		}
+	}
 	if (rows > 0) != (m.Contents != nil) || rows > 0 && (m.Contents.Bits != bucketBits(rows) || m.Contents.Bits > maxBits) {
 		return fmt.Sprintf("its tree of contents is none of %d rows", rows)
 	}

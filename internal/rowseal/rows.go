@@ -17,6 +17,8 @@ const chunkSize = 1 << 20
 // MaxRow bounds a row, in bytes.
 const MaxRow = 64 << 20
 
+const tooLong = "it is longer than 64 MiB" // MaxRow
+
 // bom is what some programs begin UTF-8 with. It belongs to no row.
 var bom = []byte("\ufeff")
 
@@ -71,6 +73,7 @@ func (c *chunk) hash() {
 	k := c.cutter
 	c.digests, c.ends, c.err = c.digests[:0], c.ends[:0], nil
 	quotes := k.csv && bytes.IndexByte(c.text, '"') >= 0
+	returns := k.csv && bytes.IndexByte(c.text, '\r') >= 0
 	for at := 0; at < len(c.text); {
 		length := bytes.IndexByte(c.text[at:], '\n')
 		if length < 0 {
@@ -89,6 +92,12 @@ func (c *chunk) hash() {
 				row, ending = row[:n-1], endCRLF
 			}
 		}
+		if why == "" && len(row) > MaxRow { // wherever the chunk that it is in begins
+			why, fix = tooLong, "is a closing quote missing?"
+		}
+		if why == "" && returns && strayReturn(row) {
+			why, fix = "it has a carriage return that no line feed follows", "end lines with LF or CRLF"
+		}
 		if why == "" && k.width > 0 && cells != k.width && len(row) > 0 {
 			why, fix = fmt.Sprintf("it has %d cells, and the first row has %d", cells, k.width), "repair the row"
 		}
@@ -104,6 +113,25 @@ func (c *chunk) hash() {
 		c.digests = append(c.digests, leaf[:]...)
 		c.ended(ending)
 		at = next
+	}
+}
+
+// strayReturn reports whether a record, without its end, has a carriage return outside of
+// quotes: a line ends there for some readers and not for others.
+func strayReturn(row []byte) bool {
+	for at := 0; ; {
+		n := bytes.IndexByte(row[at:], '\r')
+		if n < 0 {
+			return false
+		}
+		if at += n; bytes.Count(row[:at], []byte{'"'})%2 == 0 {
+			return true
+		}
+		// Within quotes: what follows is looked at from where they close.
+		if n = bytes.IndexByte(row[at:], '"'); n < 0 {
+			return false
+		}
+		row, at = row[at+n+1:], 0
 	}
 }
 
@@ -166,7 +194,7 @@ func OneRecord(text []byte) bool {
 func separatorOf(text []byte) byte {
 	inQuotes := false
 	var seen [256]bool
-	for _, c := range text {
+	for _, c := range bytes.TrimLeft(text, "\r\n") {
 		if c == '"' {
 			inQuotes = !inQuotes
 		}
@@ -255,8 +283,8 @@ func (r *chunker) next(c *chunk) error {
 		if r.ended || r.cut.lastRow(c.room[1:n]) > 0 {
 			break
 		}
-		if n > MaxRow {
-			r.ended, c.cut = true, fmt.Sprintf("it is longer than %d MiB", MaxRow>>20)
+		if n > len("\r")+MaxRow+len("\r") { // a byte is free before the row, and what ends it may begin
+			r.ended, c.cut = true, tooLong
 			break
 		}
 		c.room = append(c.room[:n:n], make([]byte, n)...)
@@ -270,13 +298,14 @@ func (r *chunker) next(c *chunk) error {
 	if len(c.text) == 0 {
 		return io.EOF
 	}
-	if k := &r.cut; k.csv && !r.cutting {
+	// What separates cells, and how many there are, the first record says that is not empty.
+	if k := &r.cut; k.csv && !r.cutting && len(bytes.TrimLeft(c.text, "\r\n")) > 0 {
 		r.cutting = true
 		if k.separator == 0 {
 			k.separator = separatorOf(c.text)
 		}
 		if k.width < 0 {
-			_, k.width, _, _ = k.record(c.text)
+			_, k.width, _, _ = k.record(bytes.TrimLeft(c.text, "\r\n"))
 		}
 	}
 	c.cutter = r.cut

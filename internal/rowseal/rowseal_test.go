@@ -15,6 +15,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
 
@@ -129,6 +130,66 @@ func TestReadersDoNotMatter(t *testing.T) {
 	stop()
 	if _, _, err := (Sink{io.Discard, 3, func(int) {}}).Text(ctx, strings.NewReader(text.String()), Cut{}); err != context.Canceled {
 		t.Errorf("stopped: %v", err)
+	}
+}
+
+// TestLongRowsWhereverTheyStand has rows of the greatest length, and of one byte more, behind
+// rows of other lengths: what is before them, and how many work, do not matter.
+func TestLongRowsWhereverTheyStand(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it reads a gigabyte")
+	}
+	long := bytes.Repeat([]byte{'x'}, MaxRow+1)
+	for _, before := range []string{"", "a\n", strings.Repeat("b", 1<<19) + "\n"} {
+		for _, ending := range []string{"", "\n", "\r\n", "\nrow\n"} {
+			for _, more := range []int{0, 1} {
+				in := io.MultiReader(strings.NewReader(before), bytes.NewReader(long[:MaxRow+more]), strings.NewReader(ending))
+				_, _, err := Sink{io.Discard, 1 + more, func(int) {}}.Text(t.Context(), in, Cut{})
+				if fault, ok := err.(*RowFault); ok != (more == 1) || ok && fault.Row != uint64(1+strings.Count(before, "\n")) {
+					t.Errorf("%d bytes more, behind %d, before %q: %v", more, len(before), ending, err)
+				}
+			}
+		}
+	}
+}
+
+// TestEmptyFirstLine begins a CSV with lines that have no cells.
+func TestEmptyFirstLine(t *testing.T) {
+	for text, want := range map[string]bool{"\na,b\n1,2\n": true, "\r\n\na,b\r\n1,2\n": true, "\n\n": true, "\na,b\n1\n": false, "\na;b\n\"1\";2\n": true, strings.Repeat("\n", 3<<20) + "a,b\n1\n": false} {
+		_, _, err := Sink{io.Discard, 1, func(int) {}}.Text(t.Context(), strings.NewReader(text), Cut{CSV: true})
+		if (err == nil) != want {
+			t.Errorf("%.20q: %v", text, err)
+		}
+	}
+}
+
+// TestRowsDoNotWrapAround has a manifest say so many rows that their sum would be few.
+func TestRowsDoNotWrapAround(t *testing.T) {
+	m := &Manifest{Format: FormatSeal}
+	for i := range 1 << 16 {
+		m.Files = append(m.Files, File{Path: fmt.Sprintf("%06d", i), Format: CSV, Rows: maxRows})
+	}
+	m.SetRoot()
+	text, err := m.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ParseManifest(text); pavise.KindOf(err) != pavise.Invalid || !strings.Contains(err.Error(), "more rows") {
+		t.Error(err)
+	}
+}
+
+// TestYoungHints has files be read shortly after they were written, and long after.
+func TestYoungHints(t *testing.T) {
+	at := time.Unix(1000, 0)
+	for _, tt := range []struct {
+		modified, changed time.Duration // before the file is read
+		young             bool
+	}{{3 * time.Second, 2 * time.Second, false}, {3 * time.Second, time.Second, true}, {time.Second, 3 * time.Second, true}, {-time.Hour, 3 * time.Second, true}} {
+		h := Hint{Modified: at.Add(-tt.modified).UnixNano(), Changed: at.Add(-tt.changed).UnixNano()}
+		if got := h.ReadAt(at); got.Young != tt.young || (got == h) == tt.young {
+			t.Errorf("%+v: %+v", tt, got)
+		}
 	}
 }
 
@@ -351,7 +412,7 @@ func mustDigest(t testing.TB, whole []byte, m *Manifest) Digest {
 // A vector is one published example of docs/formats/seal.md: content, and what comes of it.
 type vector struct {
 	Name     string            `json:"name"`
-	Files    map[string]string `json:"files"` // path to content; .csv and .jsonl by row, others by block
+	Files    map[string]string `json:"files"` // path to content; .csv and .jsonl by row, .parquet as one without rows, others by block
 	Rows     map[string]string `json:"rows"`  // some rows, and their digests
 	Digests  map[string]string `json:"file_digests"`
 	Manifest string            `json:"manifest"`
@@ -384,6 +445,7 @@ func TestVectors(t *testing.T) {
 		{Name: "records with line ends, CRLF and a byte order mark", Files: map[string]string{"a.csv": "\ufeffid,note\r\n1,\"two\nlines\"\r\n2,x"}, Row: "1,\"two\nlines\""},
 		{Name: "a directory", Files: map[string]string{"a/b.jsonl": long.String(), "a.csv": "x,y\n1,2\n", "c.bin": strings.Repeat("c", 66_000), "empty.csv": ""}, Row: `{"id":500}`},
 		{Name: "no rows", Files: map[string]string{"x": ""}},
+		{Name: "Parquet without a row (its form is not looked at here)", Files: map[string]string{"e.parquet": "PAR1 label PAR1"}},
 	}
 	for i := range list {
 		list[i].make(t)
@@ -423,6 +485,13 @@ func (v *vector) make(t *testing.T) {
 				t.Fatal(err)
 			}
 			s.Root, s.Source, s.Length = s.Bottom, bytes.NewReader(out.Bytes()), int64(out.Len())
+			if strings.HasSuffix(path, ".parquet") {
+				s.Format = Parquet
+				if _, err := s.Finish(t.Context(), NewRows(), s.Source, 1); err != nil {
+					t.Fatal(err)
+				}
+				v.Digests[path] = s.Digest.String()
+			}
 			sections = append(sections, s)
 			continue
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 
 	"github.com/parquet-go/parquet-go"
@@ -21,7 +22,10 @@ const (
 	maxPage        = 256 << 20 // bytes, unpacked
 	maxPageGain    = 1 << 12   // how many times its size a page may unpack to
 	maxPageValues  = 16 << 20
-	maxPageHeader  = 1 << 20 // bytes
+	maxPageHeader  = 1 << 20        // bytes
+	maxOpenPages   = 2 << 30        // bytes, unpacked: of each column of a row group a page is open
+	maxRowValues   = maxRecord / 11 // each is spelled in 11 bytes at least
+	maxHeldValues  = 4 << 20        // of the rows that are read at a time
 )
 
 // parquetMagic is what Parquet begins and ends with.
@@ -87,7 +91,11 @@ func (p *parquetFile) rows(each func(row []byte) error) (err error) {
 		if err := p.pages(f.Metadata().RowGroups[i].Columns); err != nil {
 			return err
 		}
-		n, err := p.group(group, each)
+		longest, err := p.longest(f, group)
+		if err != nil {
+			return err
+		}
+		n, err := p.group(group, longest, each)
 		if err != nil {
 			return err
 		}
@@ -167,67 +175,125 @@ func (p *parquetFile) schema(children []int64) error {
 	return nil
 }
 
-// pages looks at every page of some columns: that it lies where the footer says, and does not
-// say that it unpacks to more than it could.
+// pages looks at every page of the columns of a row group: that it lies where the footer says,
+// and does not say that it unpacks to more than it could. Whatever the footer says of values,
+// the library reads pages to a chunk's end, so that all are looked at.
 func (p *parquetFile) pages(columns []format.ColumnChunk) error {
 	room := make([]byte, maxPageHeader)
+	open := int64(0)
 	for i := range columns {
-		c := &columns[i].MetaData
-		at, values := c.DataPageOffset, int64(0)
-		if c.DictionaryPageOffset > 0 && c.DictionaryPageOffset < at {
-			at = c.DictionaryPageOffset
+		most, err := p.column(i, &columns[i].MetaData, room)
+		if err != nil {
+			return err
 		}
-		end := at + c.TotalCompressedSize
-		if at < 4 || c.TotalCompressedSize < 0 || end < at || end > p.size || c.NumValues < 0 {
-			return p.fault("column %d lies outside of the file", i+1)
-		}
-		for at < end && values < c.NumValues {
-			n, err := p.ReadAt(room[:min(int64(len(room)), end-at)], at)
-			if err != nil && err != io.EOF {
-				return err
-			}
-			page, err := readPage(room[:n])
-			if err != nil {
-				return p.fault("column %d has a damaged page at byte %d", i+1, at)
-			}
-			next := at + page.header + page.packed
-			if page.packed < 0 || page.unpacked < 0 || page.values < 0 || next > end || page.unpacked > maxPage ||
-				page.unpacked > maxPageGain*(page.packed+1<<10) || page.values > maxPageValues {
-				return p.fault("column %d has a page at byte %d of %d values in %d bytes, which says that it unpacks to %d: that is refused", i+1, at, page.values, page.packed, page.unpacked)
-			}
-			if at = next; !page.dictionary {
-				values += page.values
-			}
-		}
-		if values != c.NumValues {
-			return p.fault("column %d has %d values, and says %d", i+1, values, c.NumValues)
+		if open += most; open > maxOpenPages {
+			return p.fault("%d columns have pages that unpack to more than %d GiB together: that is refused", i+1, int64(maxOpenPages>>30))
 		}
 	}
 	return nil
 }
 
+// column looks at every page of the i-th column, and returns how many bytes of it are open at
+// a time at most: its dictionary and its largest page.
+func (p *parquetFile) column(i int, c *format.ColumnMetaData, room []byte) (open int64, err error) {
+	at, values, largest := c.DataPageOffset, int64(0), int64(0)
+	if c.DictionaryPageOffset != 0 { // the library begins there, wherever that is
+		at = c.DictionaryPageOffset
+	}
+	end := at + c.TotalCompressedSize
+	if at < 4 || at > c.DataPageOffset || c.TotalCompressedSize < 0 || end < at || end > p.size || c.NumValues < 0 {
+		return 0, p.fault("column %d lies outside of the file", i+1)
+	}
+	begins := false // a page where the footer says that data begin
+	for at < end {
+		page, err := p.page(at, end, room)
+		if err != nil {
+			return 0, err
+		}
+		next := at + page.header + page.packed
+		if page.header == 0 {
+			return 0, p.fault("column %d has a damaged page at byte %d", i+1, at)
+		}
+		if page.packed < 0 || page.packed > math.MaxInt32 || page.unpacked < 0 || page.most < 0 || next > end || page.unpacked > maxPage ||
+			page.unpacked > maxPageGain*(page.packed+1<<10) || page.most > maxPageValues {
+			return 0, p.fault("column %d has a page at byte %d of %d values in %d bytes, which says that it unpacks to %d: that is refused", i+1, at, page.most, page.packed, page.unpacked)
+		}
+		begins = begins || at == c.DataPageOffset
+		const perValue = 8 // bytes of indexes, levels and offsets, which need not be packed in any
+		if size := page.unpacked + perValue*page.most; page.kind == int64(format.DictionaryPage) {
+			open += size
+		} else {
+			values, largest = values+page.values(), max(largest, size)
+		}
+		at = next
+	}
+	if values != c.NumValues || !begins && c.TotalCompressedSize > 0 {
+		return 0, p.fault("column %d has %d values, and says %d, or has none where they are said to begin", i+1, values, c.NumValues)
+	}
+	return open + largest, nil
+}
+
+// page reads the header of a page: a little of it, and more where that is not enough. Of a
+// header that is damaged the length is 0.
+func (p *parquetFile) page(at, end int64, room []byte) (page, error) {
+	for size := int64(512); ; size *= 16 {
+		size = min(size, int64(len(room)), end-at)
+		n, err := p.ReadAt(room[:size], at)
+		if err != nil && err != io.EOF {
+			return page{}, err
+		}
+		read, err := readPage(room[:n])
+		if err == nil {
+			return read, nil
+		}
+		if size == int64(len(room)) || size == end-at {
+			return page{}, nil
+		}
+	}
+}
+
 // A page is what a page header says.
 type page struct {
-	header           int64 // bytes of it
+	header           int64 // bytes of it; 0: it is none
 	packed, unpacked int64
-	values           int64
-	dictionary       bool
+	kind             int64 // a format.PageType
+	most             int64 // values by any of the headers within
+	v1, v2           int64 // values by those of data pages
+}
+
+// values returns how many values the page has, by the header that goes with its kind.
+func (p *page) values() int64 {
+	switch p.kind {
+	case int64(format.DataPage):
+		return p.v1
+	case int64(format.DataPageV2):
+		return p.v2
+	}
+	return 0
 }
 
 // readPage reads a PageHeader.
 func readPage(b []byte) (page, error) {
-	p := page{packed: -1, unpacked: -1}
+	p := page{packed: -1, unpacked: -1, kind: -1}
 	walk := thrift{b: b, see: func(path []int16, begins bool, value int64) {
 		switch {
 		case begins:
 		case slices.Equal(path, []int16{1}):
-			p.dictionary = value == int64(format.DictionaryPage)
+			p.kind = value
 		case slices.Equal(path, []int16{2}):
 			p.unpacked = value
 		case slices.Equal(path, []int16{3}):
 			p.packed = value
 		case len(path) == 2 && path[1] == 1 && (path[0] == 5 || path[0] == 7 || path[0] == 8):
-			p.values = max(p.values, value) // of a data page, a dictionary, a data page of version 2
+			switch path[0] { // of a data page, a dictionary, a data page of version 2
+			case 5:
+				p.v1 = value
+			case 8:
+				p.v2 = value
+			}
+			if p.most = max(p.most, value); value < 0 {
+				p.most = math.MaxInt64
+			}
 		}
 	}}
 	err := walk.structure()
@@ -235,22 +301,72 @@ func readPage(b []byte) (page, error) {
 	return p, err
 }
 
-// group reads the rows of a row group.
-func (p *parquetFile) group(group parquet.RowGroup, each func(row []byte) error) (n int64, err error) {
+// longest returns how many values a row of a group may have at most: in each column the most
+// that any of its rows has. The levels of columns that repeat are read for it, for a page of a
+// few bytes may say millions of times that nothing is there.
+func (p *parquetFile) longest(f *parquet.File, group parquet.RowGroup) (n int64, err error) {
+	repeats := map[int]bool{}
+	var look func(c *parquet.Column)
+	look = func(c *parquet.Column) {
+		if c.Leaf() {
+			repeats[c.Index()] = c.MaxRepetitionLevel() > 0
+		}
+		for _, child := range c.Columns() {
+			look(child)
+		}
+	}
+	look(f.Root())
+	for i, chunk := range group.ColumnChunks() {
+		most := int64(1)
+		if repeats[i] {
+			if most, err = longestIn(chunk.Pages()); err != nil {
+				return 0, p.fault("column %d: %v", i+1, err)
+			}
+		}
+		if n += most; n > maxRowValues {
+			return 0, p.fault("it has more than %d values in one row", int64(maxRowValues))
+		}
+	}
+	return n, nil
+}
+
+// longestIn returns how many values of some pages stand in one row at most.
+func longestIn(pages parquet.Pages) (most int64, err error) {
+	defer func() { err = errors.Join(err, pages.Close()) }()
+	run := int64(0)
+	for {
+		page, err := pages.ReadPage()
+		if err == io.EOF {
+			return max(most, run), nil
+		}
+		if err != nil {
+			return 0, err
+		}
+		for _, level := range page.RepetitionLevels() {
+			if level == 0 {
+				most, run = max(most, run), 0
+			}
+			run++
+		}
+		parquet.Release(page)
+		if run > maxRowValues {
+			return run, nil
+		}
+	}
+}
+
+// group reads the rows of a row group, of which none has more than so many values.
+func (p *parquetFile) group(group parquet.RowGroup, longest int64, each func(row []byte) error) (n int64, err error) {
 	rows := group.Rows()
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	const many = 64
-	room := make([]parquet.Row, many)
+	room := make([]parquet.Row, min(many, 1+maxHeldValues/max(longest, 1)))
 	var row []byte
 	for {
 		got, err := rows.ReadRows(room)
-		for _, values := range room[:got] {
-			row = row[:0]
-			for _, v := range values {
-				row = appendValue(row, v)
-			}
-			if len(row) > maxRecord {
-				return n, p.fault("row %d is longer than %d MiB", n+1, maxRecord>>20)
+		for i, values := range room[:got] {
+			if row = spell(row[:0], values); len(row) > maxRecord {
+				return n, p.fault("row %d is longer than %d MiB", n+int64(i)+1, maxRecord>>20)
 			}
 			if err := each(row); err != nil {
 				p.failed = err
@@ -268,6 +384,17 @@ func (p *parquetFile) group(group parquet.RowGroup, each func(row []byte) error)
 			return n, p.fault("row %d cannot be read", n+1)
 		}
 	}
+}
+
+// spell spells a row, as far as it is not too long: one value of a dictionary may stand in it
+// very often.
+func spell(row []byte, values parquet.Row) []byte {
+	for _, v := range values {
+		if row = appendValue(row, v); len(row) > maxRecord {
+			break
+		}
+	}
+	return row
 }
 
 // appendValue spells a value of a row.

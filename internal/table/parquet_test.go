@@ -7,10 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/parquet-go/parquet-go"
+	compact "github.com/parquet-go/parquet-go/encoding/thrift"
+	"github.com/parquet-go/parquet-go/format"
 
 	"github.com/pavise/pavise"
 )
@@ -141,6 +144,137 @@ func TestParquetIsRefused(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+// withMetadata changes what the footer of a file says.
+func withMetadata(t testing.TB, good []byte, change func(m *format.FileMetaData)) []byte {
+	t.Helper()
+	footer := int(binary.LittleEndian.Uint32(good[len(good)-8:]))
+	var m format.FileMetaData
+	if err := compact.Unmarshal(new(compact.CompactProtocol), good[len(good)-8-footer:len(good)-8], &m); err != nil {
+		t.Fatal(err)
+	}
+	change(&m)
+	body, err := compact.Marshal(new(compact.CompactProtocol), &m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := append(bytes.Clone(good[:len(good)-8-footer]), body...)
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(body)))
+	return append(b, parquetMagic...)
+}
+
+// TestParquetPagesAreLookedAt has the footer say things by which a page would be read that
+// nobody looked at.
+func TestParquetPagesAreLookedAt(t *testing.T) {
+	good := writeParquet(t, trades(80))
+	if _, err := readRows(withMetadata(t, good, func(*format.FileMetaData) {})); err != nil {
+		t.Fatal(err)
+	}
+	for name, change := range map[string]func(c *format.ColumnMetaData){
+		"no values":               func(c *format.ColumnMetaData) { c.NumValues = 0 },
+		"a dictionary behind":     func(c *format.ColumnMetaData) { c.DictionaryPageOffset = c.DataPageOffset + 1 },
+		"a dictionary before all": func(c *format.ColumnMetaData) { c.DictionaryPageOffset = -5 },
+		"data within a page": func(c *format.ColumnMetaData) {
+			c.DictionaryPageOffset = c.DataPageOffset
+			c.DataPageOffset++
+		},
+	} {
+		_, err := readRows(withMetadata(t, good, func(m *format.FileMetaData) { change(&m.RowGroups[0].Columns[0].MetaData) }))
+		if pavise.KindOf(err) != pavise.Invalid || !strings.Contains(err.Error(), "column 1 ") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	two := format.PageHeader{Type: format.DataPage, UncompressedPageSize: 5, CompressedPageSize: 6}
+	two.DataPageHeader.Valid, two.DataPageHeader.V.NumValues = true, 3
+	two.DataPageHeaderV2.Valid, two.DataPageHeaderV2.V.NumValues = true, 1<<20
+	b, err := compact.Marshal(new(compact.CompactProtocol), &two)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := readPage(b); err != nil || got.values() != 3 || got.most != 1<<20 || got.packed != 6 || got.unpacked != 5 {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+// TestParquetOpenPages has all columns of a file be one page of a few bytes that unpacks to
+// very many: what is open at a time is bounded.
+func TestParquetOpenPages(t *testing.T) {
+	columns := parquet.Group{}
+	for i := range 12 {
+		columns[fmt.Sprint("c", i)] = parquet.Leaf(parquet.Int64Type)
+	}
+	var file bytes.Buffer
+	w := parquet.NewWriter(&file, parquet.NewSchema("wide", columns))
+	if _, err := w.WriteRows([]parquet.Row{wideRow(12)}); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	large := format.PageHeader{Type: format.DataPage, UncompressedPageSize: 200 << 20, CompressedPageSize: 64 << 10}
+	large.DataPageHeader.Valid, large.DataPageHeader.V.NumValues = true, 1
+	header, err := compact.Marshal(new(compact.CompactProtocol), &large)
+	if err != nil {
+		t.Fatal(err)
+	}
+	chunk := append(header, make([]byte, 64<<10)...)
+	good := slices.Concat([]byte(parquetMagic), chunk, file.Bytes()[len(parquetMagic):])
+	bad := withMetadata(t, good, func(m *format.FileMetaData) {
+		for i := range m.RowGroups[0].Columns {
+			c := &m.RowGroups[0].Columns[i].MetaData
+			c.DataPageOffset, c.DictionaryPageOffset, c.TotalCompressedSize = int64(len(parquetMagic)), 0, int64(len(chunk))
+		}
+	})
+	if _, err := readRows(bad); pavise.KindOf(err) != pavise.Invalid || !strings.Contains(err.Error(), "together") {
+		t.Error(err)
+	}
+}
+
+func wideRow(n int) (row parquet.Row) {
+	for i := range n {
+		row = append(row, parquet.Int64Value(1).Level(0, 0, i))
+	}
+	return row
+}
+
+// TestParquetLongRows reads rows that are short in the file and long when they are spelled.
+func TestParquetLongRows(t *testing.T) {
+	type list struct {
+		V []int32 `parquet:"v"`
+	}
+	type words struct {
+		V []string `parquet:"v,dict"`
+	}
+	long := words{V: make([]string, 2000)}
+	for i := range long.V {
+		long.V[i] = strings.Repeat("x", 100<<10)
+	}
+	for want, b := range map[string][]byte{
+		"values in one row":           parquetOf(t, []list{{V: []int32{1}}, {V: make([]int32, maxRowValues+1)}}),
+		"row 2 is longer than 64 MiB": parquetOf(t, []words{{V: []string{"a"}}, long}),
+	} {
+		if _, err := readRows(b); pavise.KindOf(err) != pavise.Invalid || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", want, err)
+		}
+	}
+	many, err := readRows(parquetOf(t, []list{{V: make([]int32, 1<<20)}, {V: []int32{1, 2}}, {}}))
+	if err != nil || len(many) != 3 {
+		t.Errorf("%d rows, %v", len(many), err)
+	}
+}
+
+func parquetOf[T any](t testing.TB, rows []T) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := parquet.NewGenericWriter[T](&b, parquet.Compression(&parquet.Snappy))
+	if _, err := w.Write(rows); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
 }
 
 // TestParquetBytesMatter flips bytes of a file one by one: each is refused, or leaves other
