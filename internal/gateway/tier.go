@@ -115,7 +115,7 @@ func (x *Exchange) inAmber(ctx context.Context, truth *tensor.Response) (given *
 	if x.route.Mark > 0 {
 		given, marks = x.mark(ctx, truth)
 	}
-	if given, how, err = x.route.ForAmber.Apply(given, x.route.Shape); err != nil {
+	if given, how, err = x.route.ForAmber.Apply(given, tier.Route{Shape: x.route.Shape, MaxRows: x.route.MaxRows}); err != nil {
 		return nil, "", err
 	}
 	if marks > 0 {
