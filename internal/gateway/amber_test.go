@@ -217,8 +217,12 @@ func TestLabelsHaveABudget(t *testing.T) {
 			t.Errorf("%s: guard is taken: %v", shape, err)
 		}
 		w.change(t, route.Spec{Shape: "round:4", Amber: "guard"})
-		if _, err := w.Routes.Put(t.Context(), operator, route.Spec{Name: theModel.String(), Shape: shape}); pavise.KindOf(err) != pavise.Invalid {
+		if _, err := w.Routes.Put(t.Context(), operator, route.Spec{Name: theModel.String(), Shape: shape, Amber: "guard"}); pavise.KindOf(err) != pavise.Invalid {
 			t.Errorf("%s undoes guard: %v", shape, err)
+		}
+		placed, err := w.Routes.Put(t.Context(), operator, route.Spec{Name: theModel.String(), Shape: shape})
+		if err != nil || placed.Route.Amber != "" || !strings.Contains(placed.Warning, "guard, which callers in amber got, ended") {
+			t.Errorf("%s ends guard: %+v, %v", shape, placed, err)
 		}
 	}
 }
