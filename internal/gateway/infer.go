@@ -107,6 +107,8 @@ type Exchange struct {
 	desk    *desk        // that it lies on; nil: on none
 	trail   Trail
 	kept    kept
+	marks   []byte    // of the answer, if the caller were in amber; kept says if they are
+	parts   []pending // of what is kept, to be written before the record
 	retry   time.Duration
 	tier    tier.Tier // how the caller stands
 	past    bool      // the answer goes past us
@@ -166,6 +168,9 @@ func (x *Exchange) Finish(ctx context.Context, truth *tensor.Response) (*Answer,
 		x.heard(truth)
 	}
 	x.await(ctx)
+	if err == nil {
+		err = x.keepParts(ctx)
+	}
 	if err = x.end(err); err != nil {
 		return nil, &Refusal{entry: x.entry, err: err}
 	}

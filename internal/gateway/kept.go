@@ -41,12 +41,22 @@ type partOf struct {
 // partID binds a part to its record, and to its place in it.
 func partID(id string, n int) string { return id + "/" + strconv.Itoa(n) }
 
+// A pending part is sealed, and to be written down before the record.
+type pending struct {
+	about    string // pseudonym of the subject
+	detail   []byte
+	envelope []byte
+}
+
 // keep seals the salt, and what else is to be kept, under the key of whose data it is. Only
 // who has paid and been answered can make it a new one. truth is the model's own answer, nil
-// where there is none; altered says that the caller got another.
+// where there is none; altered says that the caller got another. What is too long for the
+// record is sealed in parts, which keepParts writes down.
 func (x *Exchange) keep(ctx context.Context, truth *tensor.Response, altered bool) error {
+	whole := 0
 	if truth != nil && (altered || x.twofold()) {
-		if err := x.keepTruth(truth, altered); err != nil {
+		var err error
+		if whole, err = x.keepTruth(truth, altered); err != nil {
 			return err
 		}
 	}
@@ -60,9 +70,12 @@ func (x *Exchange) keep(ctx context.Context, truth *tensor.Response, altered boo
 		room, envelope = &x.desk.plain, &x.desk.sealed
 	}
 	plain := x.kept.appendJSON((*room)[:0])
+	if whole > maxInline { // of whom less is kept fills as many parts: their number shows in that of the record
+		plain = pad(plain, whole)
+	}
 	keepRoom(room, plain)
 	if len(plain) > maxInline {
-		if err := x.keepParts(ctx, about, plain); err != nil {
+		if err := x.sealParts(about, plain); err != nil {
 			return err
 		}
 		x.kept = kept{Salt: x.kept.Salt}
@@ -73,10 +86,27 @@ func (x *Exchange) keep(ctx context.Context, truth *tensor.Response, altered boo
 	return nil
 }
 
+// pad makes the JSON of what is kept so many bytes long, if it is shorter, by a member that
+// means nothing.
+func pad(plain []byte, size int) []byte {
+	const member, end = `,"pad":"`, `"}`
+	fill := size - len(plain) - len(member) - len(end) + 1 // the brace stands already
+	if fill < 0 {
+		return plain
+	}
+	plain = slices.Grow(plain, size-len(plain))
+	plain = append(plain[:len(plain)-1], member...)
+	for range fill {
+		plain = append(plain, '0')
+	}
+	return append(plain, end...)
+}
+
 // keepTruth keeps the model's own answer, as JSON where that can carry it. On a route where
 // callers in amber get other answers than those in green it is spelled and committed to for
-// all, so that it takes as long, and one that is too long to be kept reaches nobody.
-func (x *Exchange) keepTruth(truth *tensor.Response, altered bool) error {
+// all, so that it takes as long, and one that is too long to be kept reaches nobody; and
+// whole is how many bytes are kept there of a caller in amber, 0 on other routes.
+func (x *Exchange) keepTruth(truth *tensor.Response, altered bool) (whole int, err error) {
 	own, err := truth.AppendJSON(x.desk.own[:0])
 	keepRoom(&x.desk.own, own)
 	k := kept{Truth: own}
@@ -87,42 +117,64 @@ func (x *Exchange) keepTruth(truth *tensor.Response, altered bool) error {
 		k = kept{Binary: own, Header: m.Header}
 	}
 	if err != nil {
-		return err
+		return 0, err
 	}
-	if x.twofold() && len(own) > maxWhole {
-		return &pavise.Error{
-			Kind: pavise.Invalid, Msg: fmt.Sprintf("the answer takes %d bytes, and %s gives none of more than %d", len(own), x.call.Model, maxWhole),
-			Hint: "ask for fewer rows at once",
+	if x.twofold() {
+		if len(own) > maxWhole {
+			return 0, &pavise.Error{
+				Kind: pavise.Invalid, Msg: fmt.Sprintf("the answer takes %d bytes, and %s gives none of more than %d", len(own), x.call.Model, maxWhole),
+				Hint: "ask for fewer rows at once",
+			}
 		}
+		k.Salt, k.Marks = x.kept.Salt, x.marks
+		whole = k.size()
 	}
 	sum := x.commit(own)
 	if !altered {
-		return nil
+		return whole, nil
 	}
 	x.trail.Altered, x.trail.Truth = true, sum
 	if x.alters() || x.trail.Marks != "" || len(own) <= maxKept {
 		x.kept.Truth, x.kept.Binary, x.kept.Header = k.Truth, k.Binary, k.Header
 	}
-	return nil
+	return whole, nil
 }
 
-// keepParts writes down what is too long for the record itself, in the notes before it. What
-// is written of an exchange that fails afterwards belongs to no record.
-func (x *Exchange) keepParts(ctx context.Context, about subject.Subject, plain []byte) error {
-	ctx = context.WithoutCancel(ctx)
+// sealParts seals what is too long for the record itself, in parts.
+func (x *Exchange) sealParts(about subject.Subject, plain []byte) error {
 	for part := range slices.Chunk(plain, partSize) {
-		id := partID(x.trail.ID, len(x.trail.Parts)+1)
+		id := partID(x.trail.ID, len(x.parts)+1)
 		detail, err := json.Marshal(partOf{id})
 		if err != nil {
 			return err
 		}
-		index, err := x.gateway.guard.Keep(ctx, KindKept, x.call.Model, detail, about.ID, about.Key.Seal([]byte(id), part))
+		x.parts = append(x.parts, pending{about.ID, detail, about.Key.Seal([]byte(id), part)})
+	}
+	return nil
+}
+
+// keepParts writes down the parts, in the notes before the record. It comes when the answer
+// may leave, as the record does: the numbers of others' records would tell when it was. What
+// is written of an exchange that fails afterwards belongs to no record.
+func (x *Exchange) keepParts(ctx context.Context) error {
+	ctx = context.WithoutCancel(ctx)
+	for _, p := range x.parts {
+		index, err := x.gateway.guard.Keep(ctx, KindKept, x.call.Model, p.detail, p.about, p.envelope)
 		if err != nil {
 			return err
 		}
 		x.trail.Parts = append(x.trail.Parts, index)
 	}
+	x.parts = nil
 	return nil
+}
+
+// partBytes is how much memory the parts take until they are written.
+func (x *Exchange) partBytes() (n int) {
+	for _, p := range x.parts {
+		n += cap(p.envelope)
+	}
+	return n
 }
 
 // Unseal opens what the record of an answer keeps, with the key of whom it is about. Parts

@@ -207,6 +207,7 @@ func (x *Exchange) mark(ctx context.Context, truth *tensor.Response) (given *ten
 		tell(fmt.Sprintf("%d marks and controls found no room to be kept, and were not given", made.Dropped))
 	}
 	if len(made.Kept) > 0 {
+		x.marks = made.Kept
 		if sum := x.commit(made.Kept); amber {
 			x.kept.Marks, x.trail.Marks = made.Kept, sum
 		}
