@@ -13,9 +13,9 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/archive"
-	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/parts"
 	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/subject"
 	"github.com/pavise/pavise/internal/witness"
@@ -305,7 +305,7 @@ func (rooms *Rooms) ledgerUnseal(ctx context.Context, who pavise.Principal, req 
 			return Unsealed{}, err
 		}
 	}
-	plain, err := gateway.Unseal(key, &r, func(index uint64) (record.Record, error) { return rooms.ownRecord(who, index) })
+	plain, err := parts.Unseal(key, &r, func(index uint64) (record.Record, error) { return rooms.ownRecord(who, index) })
 	return Unsealed{Index: req.Index, Subject: r.Subject, Kept: plain}, err
 }
 

@@ -235,7 +235,7 @@ func (s Shape) shape(t *tensor.Tensor) string {
 	for row := range slices.Chunk(t.Data.Floats, classes) {
 		switch s.Kind {
 		case Round:
-			roundRow(row, s.Digits, t.Datatype)
+			RoundRow(row, s.Digits, t.Datatype)
 		case TopK:
 			if slices.Min(row) < 0 {
 				return "has scores below 0, under which a 0 would come out on top; use label"
@@ -290,14 +290,14 @@ func keepTop(row []float64, k int) {
 	}
 }
 
-// roundRow rounds a row of scores to digits decimals and keeps its top. Rounding
+// RoundRow rounds a row of scores to digits decimals, of 0 to 9, and keeps its top. Rounding
 // keeps order but can make a lower score equal to the top one, and the first of
 // equals would then win. Where that happens the two are set one step apart, on the
 // side where the truth lies: if the top score was rounded down, it is rounded up
 // instead; otherwise it was rounded up or is exact, and the others go down a step.
 // So every score is within one step of the truth, equal tops stay equal, and
 // scores within whole bounds such as 0 and 1 stay within them.
-func roundRow(row []float64, digits int, d tensor.Datatype) {
+func RoundRow(row []float64, digits int, d tensor.Datatype) {
 	steps := math.Pow10(digits)
 	top := row[argmax(row)]
 	edge := math.Round(top * steps)

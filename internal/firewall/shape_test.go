@@ -184,7 +184,7 @@ func TestRoundKeepsTop(t *testing.T) {
 		digits := rng.IntN(maxDigits + 1)
 		row := closeScores(rng, d, digits)
 		got := slices.Clone(row)
-		roundRow(got, digits, d)
+		RoundRow(got, digits, d)
 		if argmax(got) != argmax(row) {
 			t.Fatalf("%s to %d digits: %v became %v", d, digits, row, got)
 		}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/onnx"
+	"github.com/pavise/pavise/internal/parts"
 	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/tier"
@@ -217,8 +218,12 @@ func TestLabelsHaveABudget(t *testing.T) {
 			t.Errorf("%s: guard is taken: %v", shape, err)
 		}
 		w.change(t, route.Spec{Shape: "round:4", Amber: "guard"})
-		if _, err := w.Routes.Put(t.Context(), operator, route.Spec{Name: theModel.String(), Shape: shape}); pavise.KindOf(err) != pavise.Invalid {
+		if _, err := w.Routes.Put(t.Context(), operator, route.Spec{Name: theModel.String(), Shape: shape, Amber: "guard"}); pavise.KindOf(err) != pavise.Invalid {
 			t.Errorf("%s undoes guard: %v", shape, err)
+		}
+		placed, err := w.Routes.Put(t.Context(), operator, route.Spec{Name: theModel.String(), Shape: shape})
+		if err != nil || placed.Route.Amber != "" || !strings.Contains(placed.Warning, "guard, which callers in amber got, ended") {
+			t.Errorf("%s ends guard: %+v, %v", shape, placed, err)
 		}
 	}
 }
@@ -301,7 +306,7 @@ func TestPartsAreHeldToTheirRecord(t *testing.T) {
 		t.Fatalf("%d parts", len(trail.Parts))
 	}
 	for name, parts := range map[string][]uint64{
-		"in another order": {trail.Parts[1], trail.Parts[0]}, "another record": {0, trail.Parts[1]}, "one that there is not": {1 << 40}, "too many": make([]uint64, maxParts+1),
+		"in another order": {trail.Parts[1], trail.Parts[0]}, "another record": {0, trail.Parts[1]}, "one that there is not": {1 << 40}, "too many": make([]uint64, parts.Most+1),
 	} {
 		changed := trail
 		changed.Parts = parts
@@ -315,7 +320,7 @@ func TestPartsAreHeldToTheirRecord(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.open(t, part); pavise.KindOf(err) != pavise.Invalid || part.Subject != r.Subject || part.Kind != KindKept {
+	if _, err := w.open(t, part); pavise.KindOf(err) != pavise.Invalid || part.Subject != r.Subject || part.Kind != parts.Kind {
 		t.Errorf("a part alone: %v", err)
 	}
 }

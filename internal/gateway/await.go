@@ -43,10 +43,10 @@ func (x *Exchange) rungIn(d time.Duration) time.Time {
 	return x.rung(d)
 }
 
-// rest gives back all but the answer.
+// rest gives back all but the answer and what is to be written of it.
 func (x *Exchange) rest() {
 	if x.hold != nil {
-		_ = x.hold.Set(min(x.hold.Held(), x.answered)) // less is never refused
+		_ = x.hold.Set(min(x.hold.Held(), x.answered+x.partBytes())) // less is never refused
 	}
 	x.room.Free()
 	x.room, x.request = nil, nil

@@ -26,6 +26,7 @@ import (
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/onnx"
+	"github.com/pavise/pavise/internal/parts"
 	"github.com/pavise/pavise/internal/policy"
 	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/route"
@@ -142,7 +143,7 @@ func (w *world) open(t *testing.T, r record.Record) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return Unseal(key, &r, w.log.Read)
+	return parts.Unseal(key, &r, w.log.Read)
 }
 
 func (w *world) close() {

@@ -15,6 +15,7 @@ import (
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/infer"
 	"github.com/pavise/pavise/internal/intake"
+	"github.com/pavise/pavise/internal/parts"
 	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/telemetry"
 	"github.com/pavise/pavise/internal/tensor"
@@ -107,6 +108,9 @@ type Exchange struct {
 	desk    *desk        // that it lies on; nil: on none
 	trail   Trail
 	kept    kept
+	marks   []byte       // of the answer, if the caller were in amber; kept says if they are
+	parts   []parts.Part // of what is kept, to be written before the record
+	about   string       // the pseudonym of whom they are about
 	retry   time.Duration
 	tier    tier.Tier // how the caller stands
 	past    bool      // the answer goes past us
@@ -166,6 +170,9 @@ func (x *Exchange) Finish(ctx context.Context, truth *tensor.Response) (*Answer,
 		x.heard(truth)
 	}
 	x.await(ctx)
+	if err == nil {
+		err = x.keepParts(ctx)
+	}
 	if err = x.end(err); err != nil {
 		return nil, &Refusal{entry: x.entry, err: err}
 	}

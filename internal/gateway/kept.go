@@ -2,21 +2,13 @@ package gateway
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
-	"strconv"
 
 	"github.com/pavise/pavise"
-	"github.com/pavise/pavise/internal/record"
-	"github.com/pavise/pavise/internal/seal"
-	"github.com/pavise/pavise/internal/subject"
+	"github.com/pavise/pavise/internal/parts"
 	"github.com/pavise/pavise/internal/tensor"
 )
-
-// KindKept is the kind of the notes that keep, sealed, what is too long for the record of an
-// answer: they stand before it in the log, and its detail says which they are.
-const KindKept = "model.kept"
 
 const (
 	// maxKept is how many bytes of a true answer a record keeps, sealed, where only the
@@ -26,27 +18,22 @@ const (
 	// its caller stands: of such an answer all is kept.
 	maxWhole = 8 << 20
 	// maxInline is how much a record keeps itself, before it is sealed; the rest of its
-	// 64 KiB is for what the checks said. partSize is as much as a note has room for.
+	// 64 KiB is for what the checks said. What is longer is kept in parts.
 	maxInline = 28 << 10
-	partSize  = 40 << 10
-	// maxParts is more than any answer has.
-	maxParts = (maxWhole+maxMarks)*3/2/partSize + 1
 )
 
-// A partOf is the detail of a note that keeps a part.
-type partOf struct {
-	ID string `json:"id"` // of the trail that it belongs to, and a number from 1 on
-}
-
-// partID binds a part to its record, and to its place in it.
-func partID(id string, n int) string { return id + "/" + strconv.Itoa(n) }
+// No answer has more parts than are put together again.
+const _ = uint(parts.Most - (maxWhole+maxMarks)*3/2/parts.Size - 1)
 
 // keep seals the salt, and what else is to be kept, under the key of whose data it is. Only
 // who has paid and been answered can make it a new one. truth is the model's own answer, nil
-// where there is none; altered says that the caller got another.
+// where there is none; altered says that the caller got another. What is too long for the
+// record is sealed in parts, which keepParts writes down.
 func (x *Exchange) keep(ctx context.Context, truth *tensor.Response, altered bool) error {
+	whole := 0
 	if truth != nil && (altered || x.twofold()) {
-		if err := x.keepTruth(truth, altered); err != nil {
+		var err error
+		if whole, err = x.keepTruth(truth, altered); err != nil {
 			return err
 		}
 	}
@@ -60,11 +47,15 @@ func (x *Exchange) keep(ctx context.Context, truth *tensor.Response, altered boo
 		room, envelope = &x.desk.plain, &x.desk.sealed
 	}
 	plain := x.kept.appendJSON((*room)[:0])
+	if whole > maxInline { // of whom less is kept fills as many parts: their number shows in that of the record
+		plain = pad(plain, whole)
+	}
 	keepRoom(room, plain)
 	if len(plain) > maxInline {
-		if err := x.keepParts(ctx, about, plain); err != nil {
+		if x.parts, err = parts.Seal(about.Key, x.trail.ID, plain); err != nil {
 			return err
 		}
+		x.about = about.ID
 		x.kept = kept{Salt: x.kept.Salt}
 		plain = x.kept.appendJSON((*room)[:0])
 	}
@@ -73,10 +64,27 @@ func (x *Exchange) keep(ctx context.Context, truth *tensor.Response, altered boo
 	return nil
 }
 
+// pad makes the JSON of what is kept so many bytes long, if it is shorter, by a member that
+// means nothing.
+func pad(plain []byte, size int) []byte {
+	const member, end = `,"pad":"`, `"}`
+	fill := size - len(plain) - len(member) - len(end) + 1 // the brace stands already
+	if fill < 0 {
+		return plain
+	}
+	plain = slices.Grow(plain, size-len(plain))
+	plain = append(plain[:len(plain)-1], member...)
+	for range fill {
+		plain = append(plain, '0')
+	}
+	return append(plain, end...)
+}
+
 // keepTruth keeps the model's own answer, as JSON where that can carry it. On a route where
 // callers in amber get other answers than those in green it is spelled and committed to for
-// all, so that it takes as long, and one that is too long to be kept reaches nobody.
-func (x *Exchange) keepTruth(truth *tensor.Response, altered bool) error {
+// all, so that it takes as long, and one that is too long to be kept reaches nobody; and
+// whole is how many bytes are kept there of a caller in amber, 0 on other routes.
+func (x *Exchange) keepTruth(truth *tensor.Response, altered bool) (whole int, err error) {
 	own, err := truth.AppendJSON(x.desk.own[:0])
 	keepRoom(&x.desk.own, own)
 	k := kept{Truth: own}
@@ -87,78 +95,49 @@ func (x *Exchange) keepTruth(truth *tensor.Response, altered bool) error {
 		k = kept{Binary: own, Header: m.Header}
 	}
 	if err != nil {
-		return err
+		return 0, err
 	}
-	if x.twofold() && len(own) > maxWhole {
-		return &pavise.Error{
-			Kind: pavise.Invalid, Msg: fmt.Sprintf("the answer takes %d bytes, and %s gives none of more than %d", len(own), x.call.Model, maxWhole),
-			Hint: "ask for fewer rows at once",
+	if x.twofold() {
+		if len(own) > maxWhole {
+			return 0, &pavise.Error{
+				Kind: pavise.Invalid, Msg: fmt.Sprintf("the answer takes %d bytes, and %s gives none of more than %d", len(own), x.call.Model, maxWhole),
+				Hint: "ask for fewer rows at once",
+			}
 		}
+		k.Salt, k.Marks = x.kept.Salt, x.marks
+		whole = k.size()
 	}
 	sum := x.commit(own)
 	if !altered {
-		return nil
+		return whole, nil
 	}
 	x.trail.Altered, x.trail.Truth = true, sum
 	if x.alters() || x.trail.Marks != "" || len(own) <= maxKept {
 		x.kept.Truth, x.kept.Binary, x.kept.Header = k.Truth, k.Binary, k.Header
 	}
-	return nil
+	return whole, nil
 }
 
-// keepParts writes down what is too long for the record itself, in the notes before it. What
+// keepParts writes down the parts, in the notes before the record. It comes when the answer
+// may leave, as the record does: the numbers of others' records would tell when it was. What
 // is written of an exchange that fails afterwards belongs to no record.
-func (x *Exchange) keepParts(ctx context.Context, about subject.Subject, plain []byte) error {
+func (x *Exchange) keepParts(ctx context.Context) error {
 	ctx = context.WithoutCancel(ctx)
-	for part := range slices.Chunk(plain, partSize) {
-		id := partID(x.trail.ID, len(x.trail.Parts)+1)
-		detail, err := json.Marshal(partOf{id})
-		if err != nil {
-			return err
-		}
-		index, err := x.gateway.guard.Keep(ctx, KindKept, x.call.Model, detail, about.ID, about.Key.Seal([]byte(id), part))
+	for _, p := range x.parts {
+		index, err := x.gateway.guard.Keep(ctx, parts.Kind, x.call.Model, p.Detail, x.about, p.Envelope)
 		if err != nil {
 			return err
 		}
 		x.trail.Parts = append(x.trail.Parts, index)
 	}
+	x.parts = nil
 	return nil
 }
 
-// Unseal opens what the record of an answer keeps, with the key of whom it is about. Parts
-// that lie in notes of their own are read with read. The error is of kind Unverified when
-// they are not those that the record had.
-func Unseal(key *seal.Key, r *record.Record, read func(index uint64) (record.Record, error)) ([]byte, error) {
-	var bound struct {
-		ID    string   `json:"id"`
-		Parts []uint64 `json:"parts"`
+// partBytes is how much memory the parts take until they are written.
+func (x *Exchange) partBytes() (n int) {
+	for _, p := range x.parts {
+		n += cap(p.Envelope)
 	}
-	if err := json.Unmarshal(r.Detail, &bound); err != nil {
-		return nil, fmt.Errorf("read the detail of the record: %w", err)
-	}
-	if r.Kind == KindKept {
-		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "it is a part of what a record behind it keeps", Hint: "unseal the record of the answer: its detail names this one among its parts"}
-	}
-	if len(bound.Parts) == 0 {
-		return key.Open([]byte(bound.ID), r.Sealed)
-	}
-	if len(bound.Parts) > maxParts {
-		return nil, &pavise.Error{Kind: pavise.Unverified, Msg: fmt.Sprintf("the record names %d parts, and none has more than %d", len(bound.Parts), maxParts)}
-	}
-	var all []byte
-	for n, index := range bound.Parts {
-		part, err := read(index)
-		if err != nil {
-			return nil, fmt.Errorf("read part %d of %d: %w", n+1, len(bound.Parts), err)
-		}
-		if part.Kind != KindKept || part.Tenant != r.Tenant || part.Subject != r.Subject {
-			return nil, &pavise.Error{Kind: pavise.Unverified, Msg: fmt.Sprintf("record %d is no part of what this one keeps", index)}
-		}
-		plain, err := key.Open([]byte(partID(bound.ID, n+1)), part.Sealed)
-		if err != nil {
-			return nil, fmt.Errorf("open part %d of %d: %w", n+1, len(bound.Parts), err)
-		}
-		all = append(all, plain...)
-	}
-	return all, nil
+	return n
 }

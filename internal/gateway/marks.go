@@ -8,6 +8,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/parts"
 	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/watermark"
 )
@@ -117,7 +118,7 @@ func (g *Gateway) marksIn(ctx context.Context, r *record.Record, gone *goneMarks
 	if err != nil {
 		return nil, 0, err
 	}
-	plain, err := Unseal(key, r, g.log.Read)
+	plain, err := parts.Unseal(key, r, g.log.Read)
 	if pavise.KindOf(err) == pavise.NotFound {
 		gone.unread++
 		return nil, 0, nil

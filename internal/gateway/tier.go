@@ -116,7 +116,7 @@ func (x *Exchange) inAmber(ctx context.Context, truth *tensor.Response) (given *
 	if x.route.Mark > 0 {
 		given, marks = x.mark(ctx, truth)
 	}
-	if given, how, err = x.route.ForAmber.Apply(given, x.route.Shape); err != nil {
+	if given, how, err = x.route.ForAmber.Apply(given, tier.Route{Shape: x.route.Shape, MaxRows: x.route.MaxRows}); err != nil {
 		return nil, "", err
 	}
 	if marks > 0 {
@@ -208,6 +208,7 @@ func (x *Exchange) mark(ctx context.Context, truth *tensor.Response) (given *ten
 		tell(fmt.Sprintf("%d marks and controls found no room to be kept, and were not given", made.Dropped))
 	}
 	if len(made.Kept) > 0 {
+		x.marks = made.Kept
 		if sum := x.commit(made.Kept); amber {
 			x.kept.Marks, x.trail.Marks = made.Kept, sum
 		}

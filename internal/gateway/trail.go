@@ -140,6 +140,21 @@ func (k *kept) appendJSON(b []byte) []byte {
 	return append(b, '}')
 }
 
+// size is how many bytes appendJSON appends.
+func (k *kept) size() int {
+	n := len(`{"salt":""}`) + base64.StdEncoding.EncodedLen(len(k.Salt))
+	if len(k.Truth) > 0 {
+		n += len(`,"truth":`) + len(k.Truth)
+	}
+	if len(k.Marks) > 0 {
+		n += len(`,"marks":`) + len(k.Marks)
+	}
+	if len(k.Binary) > 0 {
+		n += len(`,"binary":"","header":`) + base64.StdEncoding.EncodedLen(len(k.Binary)) + len(strconv.Itoa(k.Header))
+	}
+	return n
+}
+
 // hexOf spells up to 32 bytes.
 func hexOf(b []byte) string {
 	var room [64]byte

@@ -12,6 +12,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/pavise/pavise"
@@ -148,12 +149,26 @@ func (t *Table) watched(ctx context.Context, r, was *Route, spec Spec) (own *cal
 	if r.Calibration != "" && t.calibrated(r.Model) >= tier.MaxWatched {
 		return nil, "", tooManyWatched()
 	}
-	if m, err := tier.ParseMeasure(r.Amber); err == nil { // said, now or before
-		if err := m.Undone(r.Shape); err != nil {
-			return nil, "", err
-		}
+	ended, err := spec.undone(r)
+	if err != nil {
+		return nil, "", err
 	}
-	return own, warning, r.checkAmber()
+	return own, strings.TrimPrefix(strings.TrimSuffix(warning+"; "+ended, "; "), "; "), r.checkAmber()
+}
+
+// undone refuses what callers in amber are to get where the route's shape leaves nothing of
+// it, if the words say it. What was said before, of another shape or to a version that took
+// it, ends, and warning says so.
+func (s Spec) undone(r *Route) (warning string, err error) {
+	m, err := tier.ParseMeasure(r.Amber)
+	if err != nil {
+		return "", nil // nothing is said, or what checkAmber refuses
+	}
+	if err := m.Undone(r.Shape); err == nil || s.Amber != "" {
+		return "", err
+	}
+	r.Amber = ""
+	return fmt.Sprintf("%v, which callers in amber got, ended: the route's answers tell the top class alone (%v), and it would tell them the same. They have a part of their rate and budget now", m, r.Shape), nil
 }
 
 // calibrated is how many routes beside that to a model have a calibration.

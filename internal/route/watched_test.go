@@ -254,5 +254,27 @@ func TestAdoptCalibrationOfAnotherVersion(t *testing.T) {
 	err := to.Adopt(t.Context(), []Standing{forged, other}, 1, func(string) ([]byte, error) { return older, nil })
 	if pavise.KindOf(err) != pavise.Unverified {
 		t.Errorf("a calibration that is not the one named: %v", err)
+
+// TestAMeasureOfBeforeEnds: what a route was given for callers in amber, before it was refused
+// there, stands in the way of no other change: it ends, and that is said.
+func TestAMeasureOfBeforeEnds(t *testing.T) {
+	dir := t.TempDir()
+	w := newWorld(t, dir)
+	w.put(t, func(s *Spec) { s.Alterable, s.Shape = new(true), "label" })
+	w.exec(t, `UPDATE gateway_routes SET route = json_set(route, '$.amber', 'guard')`)
+	w.close()
+	w = newWorld(t, dir)
+	if l, err := w.Find(theModel); err != nil || l.Amber != "guard" || l.ForAmber.Alters() {
+		t.Fatalf("%+v, %v", l, err)
+	}
+	if _, err := w.Put(t.Context(), operator, Spec{Name: theModel.String(), MaxRows: 10, Amber: "guard"}); pavise.KindOf(err) != pavise.Invalid {
+		t.Errorf("it is taken anew: %v", err)
+	}
+	placed, err := w.Put(t.Context(), operator, Spec{Name: theModel.String(), MaxRows: 10})
+	if err != nil || placed.Route.Amber != "" || placed.Route.MaxRows != 10 || !strings.HasPrefix(placed.Warning, "guard, which callers in amber got, ended") {
+		t.Errorf("%+v, %v", placed, err)
+	}
+	if placed, err = w.Put(t.Context(), operator, Spec{Name: theModel.String(), MaxRows: 11}); err != nil || placed.Warning != "" {
+		t.Errorf("again: %+v, %v", placed, err)
 	}
 }

@@ -28,9 +28,13 @@ const (
 	Tight = 4
 	// guardEpsilon bounds the change of a row, in L1: half of what is possible.
 	guardEpsilon = 1
-	// guardMost is how many numbers of one answer are guarded, in rows as they come: some
-	// milliseconds of work. The rows beyond are drawn, which costs a hundredth.
-	guardMost = 1 << 14
+	// guardMost is how many numbers an output has at most whose rows are guarded, were it of
+	// as many rows as the route lets ask: some milliseconds of work. Rows of one that could
+	// have more are drawn, all of them, which costs a hundredth.
+	guardMost = 1 << 15
+	// fewDecimals is up to how many decimals a row has few: then what takes its place has no
+	// more, but two if it has less.
+	fewDecimals, leastDecimals = 6, 2
 	// coarse is how many of a route's decimals a guarded row hides from who looks for what
 	// is mixed into it.
 	coarse = 2
@@ -131,72 +135,94 @@ func (m Measure) Validate(alterable bool, route firewall.Shape, sig tensor.Signa
 	return s.ValidateFor(sig)
 }
 
-// guards are the rooms of ModelGuard, each for one exchange at a time.
-var guards = sync.Pool{New: func() any { return new(firewall.ModelGuard) }}
+// A Route is what a measure has to know of a route.
+type Route struct {
+	Shape   firewall.Shape // of answers to everybody
+	MaxRows int            // that one request has at most
+}
+
+// guards are the rooms of rows that are guarded, each for one exchange at a time.
+var guards = sync.Pool{New: func() any { return new(rowGuard) }}
 
 // Apply returns the answer as a caller in amber gets it, before the route's own shape, and
-// leaves r as it is. It says what was done, for the record. Every row is guarded by itself.
-// One that cannot be, because it is no probabilities or comes behind too many numbers, has
-// the true class on top of scores that are drawn; and a single score has no decimals.
-func (m Measure) Apply(r *tensor.Response, route firewall.Shape) (_ *tensor.Response, how string, err error) {
+// leaves r as it is. It says what was done, for the record. Every row is altered by itself,
+// as the route shows it to callers in green: so rows that are equal to those are equal to
+// these, in one answer and in several, and who asks in both tiers learns no more of the true
+// one. A row that cannot be guarded, because it is no probabilities or the route lets ask for
+// too many numbers at once, has its class on top of scores that are drawn; and a single score
+// has no decimals.
+func (m Measure) Apply(r *tensor.Response, route Route) (_ *tensor.Response, how string, err error) {
 	if !m.Alters() {
 		return r, "", nil
 	}
+	w := guards.Get().(*rowGuard)
+	defer w.free()
+	shown, verdict := route.Shape.ApplyIn(&w.shown, r)
+	if verdict.Outcome == pavise.Deny { // nor would a caller in green be answered
+		return nil, "", &pavise.Error{Kind: pavise.Unavailable, Msg: verdict.Reason}
+	}
 	if m.kind == Guard {
-		return guarded(r, route)
+		return w.guarded(shown, route)
 	}
 	coarser := m.shape
-	coarser.Scores = route.Scores
-	if route.Kind == firewall.Round && coarser.Kind == firewall.Round {
-		coarser.Digits = min(coarser.Digits, route.Digits)
+	coarser.Scores = route.Shape.Scores
+	if route.Shape.Kind == firewall.Round && coarser.Kind == firewall.Round {
+		coarser.Digits = min(coarser.Digits, route.Shape.Digits)
 	}
-	out, verdict := coarser.Apply(r)
+	out, verdict := coarser.Apply(shown)
 	// Of logits no top is left by naming the others 0, and a single score has no label.
 	for _, kind := range []string{firewall.Label, firewall.Round} {
 		if verdict.Outcome != pavise.Deny || coarser.Kind == firewall.Round {
 			break
 		}
-		coarser = firewall.Shape{Kind: kind, Scores: route.Scores}
-		out, verdict = coarser.Apply(r)
+		coarser = firewall.Shape{Kind: kind, Scores: route.Shape.Scores}
+		out, verdict = coarser.Apply(shown)
 	}
-	if verdict.Outcome == pavise.Deny { // nor would a caller in green be answered
+	if verdict.Outcome == pavise.Deny {
 		return nil, "", &pavise.Error{Kind: pavise.Unavailable, Msg: verdict.Reason}
 	}
 	return out, coarser.String(), nil
 }
 
-// guarded guards the scores of an answer, row by row.
-func guarded(r *tensor.Response, route firewall.Shape) (out *tensor.Response, how string, err error) {
-	copied := *r
-	copied.Outputs = slices.Clone(r.Outputs)
-	w := rowGuard{ModelGuard: guards.Get().(*firewall.ModelGuard), left: guardMost}
-	defer guards.Put(w.ModelGuard)
-	w.Epsilon, w.Grain, w.grain = guardEpsilon, 0, grain(route)
+// A rowGuard guards one row after another.
+type rowGuard struct {
+	firewall.ModelGuard
+	shown         firewall.Shaped // the answer as callers in green get it
+	route         firewall.Shape
+	grain         float64 // how much of a row is drawn
+	draws         bool    // all rows, and guards none
+	sound, others int     // rows that were guarded, and that could not be
+	room          []float64
+}
+
+// free clears the room for the next answer.
+func (w *rowGuard) free() {
+	w.shown.Clear()
+	w.sound, w.others = 0, 0
+	guards.Put(w)
+}
+
+// guarded guards the scores of an answer as callers in green get it, row by row.
+func (w *rowGuard) guarded(shown *tensor.Response, route Route) (out *tensor.Response, how string, err error) {
+	copied := *shown
+	copied.Outputs = slices.Clone(shown.Outputs)
+	w.Epsilon, w.Grain, w.grain, w.route = guardEpsilon, 0, grain(route.Shape), route.Shape
 	for i := range copied.Outputs {
 		t := &copied.Outputs[i]
-		if !route.Covers(t) {
+		if !w.route.Covers(t) {
 			continue
 		}
 		if why := t.Unfit(); why != "" || len(t.Shape) != 2 {
 			return nil, "", &pavise.Error{Kind: pavise.Unavailable, Msg: fmt.Sprintf("output %q %s", t.Name, cmp.Or(why, fmt.Sprintf("is no rows of scores, but of shape %d", t.Shape)))}
 		}
-		truth, classes := t.Data.Floats, int(t.Shape[1])
-		t.Data.Floats = make([]float64, len(truth))
-		w.Margin = margin(t.Datatype)
-		for at := 0; at < len(truth); at += classes {
-			w.row(t.Data.Floats[at:at+classes], truth[at:at+classes], t.Datatype)
+		green, classes := t.Data.Floats, int(t.Shape[1])
+		t.Data.Floats = make([]float64, len(green))
+		w.Margin, w.draws = margin(t.Datatype), classes > guardMost/max(route.MaxRows, 1)
+		for at := 0; at < len(green); at += classes {
+			w.row(t.Data.Floats[at:at+classes], green[at:at+classes], t.Datatype)
 		}
 	}
 	return &copied, w.how(), nil
-}
-
-// A rowGuard guards one row after another.
-type rowGuard struct {
-	*firewall.ModelGuard
-	grain         float64 // how much of a row is drawn
-	left          int     // numbers that are guarded yet
-	sound, others int     // rows that were guarded, and that could not be
-	room          []float64
 }
 
 // how says what was done to the rows.
@@ -210,44 +236,107 @@ func (w *rowGuard) how() string {
 	return fmt.Sprintf("%s, and of %d rows %d %s", Guard, w.sound+w.others, w.others, drawn)
 }
 
-// row writes a row as a caller in amber gets it, of numbers that its type has.
-func (w *rowGuard) row(dst, truth []float64, d tensor.Datatype) {
-	if len(truth) == 1 {
-		dst[0] = d.Round(math.Round(truth[0]))
+// row writes a row, which callers in green get as green, as a caller in amber gets it, of
+// numbers that its type has. It follows from green alone.
+func (w *rowGuard) row(dst, green []float64, d tensor.Datatype) {
+	if len(green) == 1 {
+		dst[0] = d.Round(math.Round(green[0]))
 		w.others++
 		return
 	}
-	w.left -= len(truth)
-	if w.left >= 0 && w.Row(dst, truth) == "" {
-		w.room = append(w.room[:0], truth...)
-		draw(w.room, truth)
+	digits := w.decimals(green, d)
+	if !w.draws && w.Row(dst, w.whole(green)) == "" {
+		w.room = slices.Grow(w.room[:0], len(green))[:len(green)]
+		draw(w.room, green)
 		for k := range dst {
-			dst[k] = d.Round(dst[k] + w.grain*(w.room[k]-dst[k]))
+			dst[k] += w.grain * (w.room[k] - dst[k])
 		}
-		if watermark.Top(dst) == watermark.Top(truth) {
+		finish(dst, digits, d)
+		if watermark.Top(dst) == watermark.Top(green) {
 			w.sound++
 			return
 		}
 	}
-	draw(dst, truth)
-	for k := range dst {
-		dst[k] = d.Round(dst[k])
-	}
+	draw(dst, green)
+	finish(dst, digits, d)
 	w.others++
+}
+
+// whole returns a row of which the shape left less than all, or more, as one that adds up
+// to 1; others as they are.
+func (w *rowGuard) whole(green []float64) []float64 {
+	slack := 0.0 // by how much the shape moved the sum, at most
+	switch w.route.Kind {
+	case firewall.Round:
+		slack = float64(len(green)) * math.Pow10(-w.route.Digits)
+	case firewall.TopK:
+		slack = 1
+	}
+	sum := 0.0
+	for _, v := range green {
+		if v < 0 {
+			return green
+		}
+		sum += v
+	}
+	if slack == 0 || !(sum > 0 && sum <= 1.01+slack && sum >= 0.99-slack) {
+		return green
+	}
+	w.room = w.room[:0]
+	for _, v := range green {
+		w.room = append(w.room, v/sum)
+	}
+	return w.room
+}
+
+// decimals is how many decimals a row is to have that takes the place of green, if those are
+// few and the route's shape does not say it; else -1.
+func (w *rowGuard) decimals(green []float64, d tensor.Datatype) int {
+	if w.route.Kind == firewall.Round {
+		return -1
+	}
+	n, steps := leastDecimals, math.Pow10(leastDecimals)
+	for _, v := range green {
+		for d.Round(math.Round(v*steps)/steps) != v {
+			if n++; n > fewDecimals {
+				return -1
+			}
+			steps *= 10
+		}
+	}
+	return n
+}
+
+// finish makes numbers of a row that its type has, and that have so many decimals.
+func finish(row []float64, digits int, d tensor.Datatype) {
+	if digits >= 0 {
+		firewall.RoundRow(row, digits, d)
+	}
+	for k, v := range row {
+		row[k] = d.Round(v)
+	}
 }
 
 // draws makes what is drawn for a row the same whenever it is asked for, as the answers of
 // models are, and nobody's to foretell. It is the process's own, and never changes.
 var draws = maphash.MakeSeed()
 
+// seedSteps is how finely a row is told from others by what is drawn for it: a model's last
+// bits, which change with the rows beside it, draw no other one.
+const seedSteps = 1e6
+
 // draw writes probabilities that tell of a row which class is on top and nothing else: the
-// top has 0.6 to 0.95, and the others share the rest by chance.
-func draw(dst, truth []float64) {
+// top has 0.6 to 0.95, and the others share the rest by chance. green is the row as it is
+// shown to all, so that what is drawn tells nothing else of the true one either.
+func draw(dst, green []float64) {
 	var sums [2]uint64
 	var h maphash.Hash
 	h.SetSeed(draws)
 	var b [8]byte
-	for _, v := range truth {
+	for _, v := range green {
+		if n := math.Round(v*seedSteps) + 0; !math.IsInf(n, 0) { // + 0 makes a negative zero positive
+			v = n
+		}
 		binary.LittleEndian.PutUint64(b[:], math.Float64bits(v))
 		h.Write(b[:])
 	}
@@ -257,7 +346,7 @@ func draw(dst, truth []float64) {
 	}
 	rng := rand.NewPCG(sums[0], sums[1])
 	unit := func() float64 { return float64(rng.Uint64()>>11+1) / (1<<53 + 1) }
-	top, rest := watermark.Top(truth), 0.0
+	top, rest := watermark.Top(green), 0.0
 	for k := range dst {
 		dst[k] = unit()
 		rest += dst[k]

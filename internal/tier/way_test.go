@@ -59,7 +59,7 @@ func BenchmarkOnTheWay(b *testing.B) {
 				now := time.Now()
 				meter.Charge(now, who, pavise.Name{}, model, 1, 1)
 				if c.guarded {
-					if _, _, err := guard.Apply(said, firewall.Shape{}); err != nil {
+					if _, _, err := guard.Apply(said, Route{MaxRows: 256}); err != nil {
 						b.Fatal(err)
 					}
 				}
