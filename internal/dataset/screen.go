@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"math"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -203,7 +204,9 @@ func (s *Screen) embeddings(file *rows) ([][]float32, error) {
 		}
 		one := make([]float32, len(room))
 		for k, x := range room {
-			one[k] = float32(x)
+			if one[k] = float32(x); math.IsNaN(x) || math.IsInf(float64(one[k]), 0) {
+				return nil, invalid("an embedding is finite numbers", "%s, row %d: number %d is %g", filepath.Base(s.Embeddings), len(out)+1, k+1, x)
+			}
 		}
 		out = append(out, one)
 	}

@@ -17,7 +17,7 @@ func (v *View) clusters() Finding {
 	}
 	firsts := v.firsts()
 	t := newThicket(v.point, firsts, v.rng(screen))
-	f := Finding{Screen: screen, Evidence: make([]float32, v.all), Limit: 2.6}
+	f := Finding{Screen: screen, Evidence: make([]float32, v.all), Bounded: true, Limit: 2.6}
 	reach := v.spacing(t, firsts)
 	size := make([]int32, v.all)
 	for _, share := range []float32{0.35, 0.6} {
