@@ -162,6 +162,7 @@ func (v *View) company() Finding {
 		}
 		f.Evidence[i] = float32(math.Log(float64(other)+0.5) - math.Log(float64(sum[y])+0.5))
 	}
+	v.fair(f.Evidence)
 	f.Reason = func(i int) string {
 		same := around[int(v.twin[i])*classes+v.label[i]]
 		return fmt.Sprintf("of the %d rows nearest to it, %.0f are %q as it is", neighbours, same, v.classes[v.label[i]])

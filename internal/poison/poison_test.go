@@ -220,3 +220,46 @@ func TestBaselineKeepsTheLimit(t *testing.T) {
 		}
 	}
 }
+
+// TestClassesThatAreHardPass: classes that are rare, that are nearly one row, that hardly
+// differ from another, and that are one row for the most part, are no poison for it.
+func TestClassesThatAreHardPass(t *testing.T) {
+	for name, class := range map[string]func(i int, table *poison.Table, rng *rand.Rand) bool{
+		"few rows": func(i int, _ *poison.Table, _ *rand.Rand) bool { return i < 15 },
+		"a guess":  func(i int, _ *poison.Table, rng *rand.Rand) bool { return rng.IntN(20) == 0 },
+		"one row":  func(i int, table *poison.Table, rng *rand.Rand) bool { return i < 60 && like(table, i, rng, 0.001) },
+		"mostly one": func(i int, table *poison.Table, rng *rand.Rand) bool {
+			return i < 750 && (i%25 < 2 || like(table, i, rng, 0))
+		},
+	} {
+		rng := rand.New(rand.NewPCG(17, 4))
+		table := people(1500, rng)
+		table.Classes = append(table.Classes, "third")
+		for i := range table.Rows() {
+			if class(i, table, rng) {
+				table.Labels[i] = 2
+			}
+		}
+		bad := 0
+		for i, row := range screened(t, table, nil).Rows {
+			if table.Labels[i] == 2 && row.Score >= 1 {
+				bad++
+			}
+		}
+		if bad > 3 {
+			t.Errorf("%s: %d rows of the class are to be quarantined", name, bad)
+		}
+	}
+}
+
+// like makes a row one like the first, nearly.
+func like(table *poison.Table, i int, rng *rand.Rand, by float64) bool {
+	for j := range table.Columns {
+		c := table.Columns[j].Values
+		c[i] = c[0]
+		if j < 10 {
+			c[i] += by * rng.NormFloat64()
+		}
+	}
+	return true
+}
