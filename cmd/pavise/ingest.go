@@ -53,6 +53,9 @@ func (k *cohortCommand) run(ctx context.Context, c *cli) error {
 	if result.Odd > 0 {
 		return &ending{code: foundSomething}
 	}
+	if result.Blind() {
+		return &ending{code: couldNotLook}
+	}
 	return nil
 }
 

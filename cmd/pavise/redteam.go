@@ -37,14 +37,17 @@ func (c *cli) prepare(s *redteam.Setting) {
 	s.Say = c.saying()
 }
 
-// show prints what came of an attack.
+// show prints what came of a look at files: what cannot be printed was not found.
 func (c *cli) show(result interface{ Print(io.Writer) }, err error) error {
 	c.counted()
 	if err != nil {
 		return &ending{couldNotLook, err}
 	}
 	if c.JSON {
-		return c.printJSON(result)
+		if err := c.printJSON(result); err != nil {
+			return &ending{couldNotLook, err}
+		}
+		return nil
 	}
 	result.Print(c.stdout)
 	return nil

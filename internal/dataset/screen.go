@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"math"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -21,7 +22,7 @@ type Screen struct {
 	Say func(text string) `kong:"-"` // gets a line of progress now and then; nil: nobody watches
 
 	File       string   `arg:"" help:"The rows: CSV or JSONL." placeholder:"FILE"`
-	Label      string   `help:"The column with the class." required:"" placeholder:"COLUMN"`
+	Label      string   `help:"The column with the class: its name, or its position from 0." required:"" placeholder:"COLUMN"`
 	Source     string   `help:"The column that says who sent the row." placeholder:"COLUMN"`
 	Omit       []string `help:"Columns that are no features, such as numbers of rows." placeholder:"COLUMN"`
 	Baseline   string   `help:"Rows that are trusted, with the same columns: what is like them is not poison." type:"existingfile" placeholder:"FILE"`
@@ -70,8 +71,9 @@ type Screened struct {
 
 // A ScreenedRow is what speaks against one row.
 type ScreenedRow struct {
-	Row     int             `json:"row"`  // counted from 1; a header is none
-	Line    int64           `json:"line"` // of the file, where it begins
+	Row     int             `json:"row"`      // counted from 1; a header is none
+	SealRow int64           `json:"seal_row"` // as dataset seal and prove --row count: a header is the first
+	Line    int64           `json:"line"`     // of the file, where it begins
 	Score   float64         `json:"score"`
 	Rank    int             `json:"rank"`
 	Reasons []poison.Reason `json:"reasons"`
@@ -85,6 +87,8 @@ func (s *Screened) Found() bool { return len(s.Quarantine) > 0 }
 //
 // Unguarded: it works on files that the caller can read anyway, and records nothing.
 func (s *Screen) Run(ctx context.Context) (*Screened, error) {
+	one := *s // in which columns have their names
+	s = &one
 	file, baseline, err := s.read(ctx)
 	if err != nil {
 		return nil, err
@@ -164,7 +168,7 @@ func (s *Screened) fill(r *poison.Report, file *rows) {
 		if reasons == nil {
 			reasons = []poison.Reason{}
 		}
-		s.Rows[i] = ScreenedRow{Row: i + 1, Line: file.line[i], Score: row.Score, Rank: row.Rank, Reasons: reasons, Hash: hex.EncodeToString(file.hash[i][:])}
+		s.Rows[i] = ScreenedRow{Row: i + 1, SealRow: file.seal[i], Line: file.line[i], Score: row.Score, Rank: row.Rank, Reasons: reasons, Hash: hex.EncodeToString(file.hash[i][:])}
 		worst[row.Rank-1] = i
 	}
 	s.Quarantine = []string{}
@@ -203,7 +207,9 @@ func (s *Screen) embeddings(file *rows) ([][]float32, error) {
 		}
 		one := make([]float32, len(room))
 		for k, x := range room {
-			one[k] = float32(x)
+			if one[k] = float32(x); math.IsNaN(x) || math.IsInf(float64(one[k]), 0) {
+				return nil, invalid("an embedding is finite numbers", "%s, row %d: number %d is %g", filepath.Base(s.Embeddings), len(out)+1, k+1, x)
+			}
 		}
 		out = append(out, one)
 	}

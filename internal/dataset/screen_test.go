@@ -89,3 +89,47 @@ func TestScreenRefuses(t *testing.T) {
 		})
 	}
 }
+
+// TestScreenTakesFilesAsTheyAre: a label by its position, the numbers of rows that pandas
+// writes, a few marks for what is missing, and a baseline that is larger than the file.
+func TestScreenTakesFilesAsTheyAre(t *testing.T) {
+	lines, _ := flows(600)
+	for i := range lines {
+		lines[i] = fmt.Sprintf("%d,%s", i, lines[i])
+	}
+	cells := strings.Split(lines[4], ",")
+	cells[len(cells)-2] = "?"
+	lines[4] = strings.Join(cells, ",")
+	header := ",proto,a,b,c,d,e,f,g,h,class\n"
+	path := written(t, "flows.csv", header+strings.Join(lines, "\n")+"\n")
+	s := Screen{File: path, Label: "10", Omit: []string{"2"}, Seed: 1}
+	r, err := s.Run(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Label != "class" || r.Columns != 8 || r.Total != 600 {
+		t.Errorf("label %q, %d columns, %d rows", r.Label, r.Columns, r.Total)
+	}
+	notes := strings.Join(r.Notes, "\n")
+	for _, want := range []string{"the first column has no name", `column "h" is of numbers but for 1 cells`} {
+		if !strings.Contains(notes, want) {
+			t.Errorf("%q is not in the notes: %s", want, notes)
+		}
+	}
+	if got := r.Rows[4]; got.Row != 5 || got.SealRow != 6 {
+		t.Errorf("the fifth row is %d, and %d in a seal", got.Row, got.SealRow)
+	}
+	bare := Screen{File: written(t, "bare.csv", strings.Join(lines, "\n")+"\n"), Label: "10", Omit: []string{"0"}, Seed: 1}
+	if r, err = bare.Run(context.Background()); err != nil || r.Rows[4].SealRow != 5 {
+		t.Errorf("without a header: %+v, %v", r, err)
+	}
+	var text strings.Builder
+	for i := range 1200 {
+		fmt.Fprintf(&text, "user-%d,%d,%s\n", i, i%7, []string{"good", "bad"}[i%2])
+	}
+	file, baseline := written(t, "file.csv", "who,n,class\n"+text.String()), written(t, "baseline.csv", "who,n,class\n"+strings.Repeat(text.String(), 3))
+	both := Screen{File: file, Label: "class", Baseline: baseline, Seed: 1}
+	if r, err = both.Run(context.Background()); err != nil || strings.Contains(strings.Join(r.Notes, "\n"), "names rows") {
+		t.Errorf("%v, %v: texts of file and baseline are held to the rows of both", r.Notes, err)
+	}
+}

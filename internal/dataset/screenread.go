@@ -7,6 +7,7 @@ import (
 	"math"
 	"path/filepath"
 	"slices"
+	"strconv"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/poison"
@@ -26,11 +27,13 @@ type rows struct {
 	table poison.Table
 	hash  [][32]byte // by row
 	line  []int64
+	seal  []int64 // by row: its number in a seal, which counts a header and empty lines
 	notes []string
 }
 
 // A layout says what the columns of a file are. It is found in a first pass: a column is of
-// numbers when all its cells are numbers or empty, else of texts.
+// numbers when all its cells are numbers or empty, or but for less than one in a hundred, else
+// of texts.
 type layout struct {
 	names  []string       // features, in the order of the file
 	text   []bool         // by feature
@@ -42,18 +45,18 @@ type layout struct {
 
 // read reads the file, and the baseline if there is one. Both are gone through twice.
 func (s *Screen) read(ctx context.Context) (file, baseline *rows, err error) {
-	kinds := map[string]table.Held{}
-	names, err := s.kinds(ctx, s.File, kinds, s.Source)
+	kinds := map[string]held{}
+	names, err := s.kinds(ctx, s.File, kinds)
 	if err != nil {
 		return nil, nil, err
 	}
 	if s.Baseline != "" {
-		theirs, err := s.kinds(ctx, s.Baseline, kinds, "")
+		theirs, err := s.kinds(ctx, s.Baseline, kinds)
 		if err != nil {
 			return nil, nil, err
 		}
 		for _, name := range names {
-			if !slices.Contains(theirs, name) && name != s.Source && !slices.Contains(s.Omit, name) {
+			if !slices.Contains(theirs, name) && name != s.Source && name != table.Unnamed && !slices.Contains(s.Omit, name) {
 				return nil, nil, invalid("a baseline has the columns of the file", "%s: it has no column %.80q", filepath.Base(s.Baseline), name)
 			}
 		}
@@ -71,9 +74,24 @@ func (s *Screen) read(ctx context.Context) (file, baseline *rows, err error) {
 	return file, baseline, values.finish(s, l, file, baseline)
 }
 
-// kinds goes through a file and says of each column what the strangest of its cells is.
-func (s *Screen) kinds(ctx context.Context, path string, kinds map[string]table.Held, source string) ([]string, error) {
-	f, err := table.Open(path, table.Options{})
+// held is what the cells of a column hold, in file and baseline.
+type held struct {
+	most           table.Held // the strangest
+	numbers, words int
+}
+
+// fewWords is the share of a column's values, one in so many, below which words in it are
+// marks for what is missing, such as a question mark.
+const fewWords = 100
+
+// texts reports whether a column is of texts.
+func (h held) texts() bool {
+	return h.most == table.HeldWords && fewWords*h.words >= h.words+h.numbers
+}
+
+// kinds goes through a file and counts what the cells of each column hold.
+func (s *Screen) kinds(ctx context.Context, path string, kinds map[string]held) ([]string, error) {
+	f, err := table.Open(path, table.Options{RowNumbers: true})
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +99,7 @@ func (s *Screen) kinds(ctx context.Context, path string, kinds map[string]table.
 	if format := f.Format(); format != table.CSV && format != table.JSONL {
 		return nil, invalid("write it as CSV or JSONL", "%s is %s, and rows are screened in CSV and JSONL", filepath.Base(path), format)
 	}
-	var seen []table.Held
+	var seen []held
 	n := 0
 	for row, err := range f.Rows() {
 		if err != nil {
@@ -95,44 +113,74 @@ func (s *Screen) kinds(ctx context.Context, path string, kinds map[string]table.
 		}
 		width := f.Width()
 		for len(seen) < width {
-			seen = append(seen, table.HeldNothing)
+			seen = append(seen, held{})
 		}
 		for j := range width {
-			if seen[j] < table.HeldWords {
-				held, _, _ := row.Value(j)
-				seen[j] = max(seen[j], held)
-			} else if held, _, _ := row.Value(j); held == table.HeldOther {
-				seen[j] = held
+			kind, _, _ := row.Value(j)
+			seen[j].most = max(seen[j].most, kind)
+			switch kind {
+			case table.HeldNumber:
+				seen[j].numbers++
+			case table.HeldWords:
+				seen[j].words++
 			}
 		}
 	}
 	names := f.Columns()
-	for _, name := range append([]string{s.Label, source}, s.Omit...) {
+	if path == s.File {
+		s.resolve(names)
+	}
+	for _, name := range append([]string{s.Label, s.Source}, s.Omit...) {
 		if name != "" && !slices.Contains(names, name) && (path == s.File || name == s.Label) {
 			return nil, invalid("its columns are "+inWords(names), "%s: it has no column %.80q", filepath.Base(path), name)
 		}
 	}
 	for j, name := range names {
 		if j < len(seen) {
-			kinds[name] = max(kinds[name], seen[j])
+			h := kinds[name]
+			kinds[name] = held{max(h.most, seen[j].most), h.numbers + seen[j].numbers, h.words + seen[j].words}
 		}
 	}
 	return names, nil
 }
 
+// resolve makes names of columns that were given by their position: a number that names no
+// column counts them from 0, as those of a file without a header are called.
+func (s *Screen) resolve(names []string) {
+	named := func(name string) string {
+		at, err := strconv.Atoi(name)
+		if err != nil || at < 0 || at >= len(names) || slices.Contains(names, name) {
+			return name
+		}
+		return names[at]
+	}
+	s.Label, s.Source, s.Omit = named(s.Label), named(s.Source), slices.Clone(s.Omit)
+	for k, name := range s.Omit {
+		s.Omit[k] = named(name)
+	}
+}
+
 // layout decides what becomes of each column.
-func (s *Screen) layout(names []string, kinds map[string]table.Held) *layout {
+func (s *Screen) layout(names []string, kinds map[string]held) *layout {
 	l := &layout{}
 	var lists, empty []string
+	if len(names) > 0 && names[0] == table.Unnamed && !slices.Contains([]string{s.Label, s.Source}, table.Unnamed) {
+		l.notes = append(l.notes, "the first column has no name, as the numbers of rows that pandas writes, and is not looked at")
+		names = names[1:]
+	}
 	for _, name := range names {
 		switch {
 		case name == s.Label || name == s.Source || slices.Contains(s.Omit, name):
-		case kinds[name] == table.HeldOther:
+		case kinds[name].most == table.HeldOther:
 			lists = append(lists, name)
-		case kinds[name] == table.HeldNothing:
+		case kinds[name].most == table.HeldNothing:
 			empty = append(empty, name)
 		default:
-			l.names, l.text = append(l.names, name), append(l.text, kinds[name] == table.HeldWords)
+			h := kinds[name]
+			l.names, l.text = append(l.names, name), append(l.text, h.texts())
+			if h.words > 0 && !h.texts() {
+				l.notes = append(l.notes, fmt.Sprintf("column %.80q is of numbers but for %d cells, which count as missing", name, h.words))
+			}
 		}
 	}
 	if len(lists) > 0 {
@@ -204,7 +252,7 @@ func (n *numbering) number(text []byte) int {
 
 // collect reads the rows of a file.
 func (s *Screen) collect(ctx context.Context, path, source string, l *layout, d *dictionary) (*rows, error) {
-	f, err := table.Open(path, table.Options{})
+	f, err := table.Open(path, table.Options{RowNumbers: true})
 	if err != nil {
 		return nil, err
 	}
@@ -231,7 +279,13 @@ func (s *Screen) collect(ctx context.Context, path, source string, l *layout, d 
 		if (len(r.hash)+1)*(len(l.names)+2) > maxCells {
 			return nil, invalid("screen a part at a time", "%s has more than %d rows of %d columns, which are held at once", filepath.Base(path), len(r.hash), len(l.names))
 		}
-		if err := r.add(row, l, d, s.Label); err != nil {
+		seal := row.Line()
+		if f.Format() == table.CSV { // whose rows may go on over lines
+			if seal = int64(len(r.hash)) + 1; f.Headed() {
+				seal++
+			}
+		}
+		if err := r.add(row, seal, l, d, s.Label); err != nil {
 			return nil, err
 		}
 	}
@@ -239,9 +293,10 @@ func (s *Screen) collect(ctx context.Context, path, source string, l *layout, d 
 }
 
 // add adds one row.
-func (r *rows) add(row table.Row, l *layout, d *dictionary, label string) error {
+func (r *rows) add(row table.Row, seal int64, l *layout, d *dictionary, label string) error {
 	r.hash = append(r.hash, [32]byte(proof.Leaf(row.Raw())))
 	r.line = append(r.line, row.Line())
+	r.seal = append(r.seal, seal)
 	for j, name := range l.names {
 		x := math.NaN()
 		if at, ok := l.column[name]; ok {
@@ -282,6 +337,9 @@ func (l *layout) sourceName() string {
 // that name rows.
 func (d *dictionary) finish(s *Screen, l *layout, file, baseline *rows) error {
 	n := len(file.hash)
+	if baseline != nil {
+		n += len(baseline.hash) // texts and classes are numbered in both
+	}
 	if classes := len(d.classes.list); classes == maxTexts || classes > 100 && 2*classes > n {
 		return invalid("name the column with the class", "%s: column %.80q has %d different values in %d rows, and is no class", filepath.Base(s.File), s.Label, classes, n)
 	}

@@ -30,16 +30,18 @@ takes 4 pods with 50 lines each, better 10 with 200, of the same time; of less i
 "too little".
 
 How a directory is read, unless --layout says it: files in it are pods. Directories in
-it are pods if each has one file, and else services, with a pod for each file or
-directory in them. Files may be in gzip; names that begin with a dot are passed over.
+it are services, with a pod for each file or directory in them, where one has 4 pods;
+else they are pods, with all files below them. Files may be in gzip; names that begin
+with a dot are passed over. What is compared must be of one program: of
+/var/log/pods, copy or link the pods of one service.
 
 It exits with 0 when no pod is odd, with 1 when one is, and with 2 when it could not
-look. That a pod prints far less or far more than its siblings is said, and is no
+look, or found too little in every pod. That a pod prints far less or far more than its siblings is said, and is no
 verdict: it may be asked less.
 
 For example:
 
-  pavise ingest cohort /var/log/pods`
+  pavise ingest cohort ./pods`
 }
 
 // Compared is what came of comparing pods.
@@ -56,6 +58,9 @@ type Pod struct {
 	Service string `json:"service"` // empty: there is one alone
 	cohort.Judgement
 }
+
+// Blind reports whether nothing can be said of any pod.
+func (r *Compared) Blind() bool { return r.TooLittle == len(r.Pods) }
 
 // Run reads the logs, twice. Errors are of kind Invalid, NotFound or Denied for the files, and
 // Unavailable when it was stopped.
@@ -126,8 +131,11 @@ type podFiles struct {
 	files []string
 }
 
-// maxFiles bounds the files that are compared.
-const maxFiles = 10_000
+// Bounds on what is compared.
+const (
+	maxFiles = 10_000
+	maxDeep  = 8 // directories below that of a pod
+)
 
 // services finds the logs.
 func (k *Cohort) services() ([]podService, error) {
@@ -135,9 +143,10 @@ func (k *Cohort) services() ([]podService, error) {
 	if err != nil {
 		return nil, err
 	}
-	layout := k.Layout
+	layout, told := k.Layout, true
 	if layout == "auto" || layout == "" {
-		if layout, err = l.layout(k.Dir); err != nil {
+		told = false
+		if layout, err = l.layout(); err != nil {
 			return nil, err
 		}
 	}
@@ -146,16 +155,24 @@ func (k *Cohort) services() ([]podService, error) {
 		return []podService{{pods: pods}}, err
 	}
 	var all []podService
+	most := 0
 	for _, dir := range l.dirs {
-		inside, err := list(dir)
+		inside, err := entries(dir)
 		if err != nil {
 			return nil, err
+		}
+		if len(inside.files)+len(inside.dirs) == 0 && !told {
+			continue // a pod that wrote nothing
 		}
 		pods, err := inside.pods(len(inside.files) == 0)
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, podService{filepath.Base(dir), pods})
+		all, most = append(all, podService{filepath.Base(dir), pods}), max(most, len(pods))
+	}
+	if !told && most < cohort.MinPods { // rotated logs, or a directory for each container of a pod
+		pods, err := l.pods(true)
+		return []podService{{pods: pods}}, err
 	}
 	return all, nil
 }
@@ -166,10 +183,23 @@ type listing struct {
 	files, dirs []string // paths
 }
 
-// list lists a directory. It follows no links out of it: a link to a file is a file, and one to
+// list lists a directory with logs in it, and not too many.
+func list(dir string) (listing, error) {
+	l, err := entries(dir)
+	if n := len(l.files) + len(l.dirs); err == nil && (n == 0 || n > maxFiles) {
+		err = tooMany(dir, n)
+	}
+	return l, err
+}
+
+func tooMany(dir string, n int) error {
+	return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s has %d logs", shownPath(dir), n), Hint: fmt.Sprintf("name a directory with 1 to %d", maxFiles)}
+}
+
+// entries lists a directory. It follows no links out of it: a link to a file is a file, and one to
 // a directory is passed over.
-func list(dir string) (l listing, err error) {
-	entries, err := os.ReadDir(dir)
+func entries(dir string) (l listing, err error) {
+	found, err := os.ReadDir(dir)
 	if err != nil {
 		kind := pavise.Invalid
 		if os.IsNotExist(err) {
@@ -178,7 +208,7 @@ func list(dir string) (l listing, err error) {
 		return l, &pavise.Error{Kind: kind, Msg: fmt.Sprintf("list the logs: %v", err), Hint: "name the directory with the logs of the pods", Err: err}
 	}
 	l.dir = dir
-	for _, e := range entries {
+	for _, e := range found {
 		path := filepath.Join(dir, e.Name())
 		if strings.HasPrefix(e.Name(), ".") {
 			continue
@@ -189,17 +219,36 @@ func list(dir string) (l listing, err error) {
 			l.files = append(l.files, path)
 		}
 	}
-	if n := len(l.files) + len(l.dirs); n == 0 || n > maxFiles {
-		return l, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s has %d logs", shownPath(dir), n), Hint: fmt.Sprintf("name a directory with 1 to %d", maxFiles)}
-	}
 	return l, nil
 }
 
+// below returns all files in a directory and those in it: none is a pod that wrote nothing.
+func below(dir string, deep int) ([]string, error) {
+	l, err := entries(dir)
+	if err != nil {
+		return nil, err
+	}
+	files := l.files
+	for _, d := range l.dirs {
+		if deep == 0 {
+			return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s is too deep for a directory with logs", shownPath(d)), Hint: "name the directory with the logs of the pods"}
+		}
+		more, err := below(d, deep-1)
+		if err != nil {
+			return nil, err
+		}
+		if files = append(files, more...); len(files) > maxFiles {
+			return nil, tooMany(dir, len(files))
+		}
+	}
+	return files, nil
+}
+
 // layout tells how a directory is laid out.
-func (l listing) layout(dir string) (string, error) {
+func (l listing) layout() (string, error) {
 	if len(l.files) > 0 && len(l.dirs) > 0 {
 		return "", &pavise.Error{
-			Kind: pavise.Invalid, Msg: fmt.Sprintf("%s has files and directories side by side: which are the pods?", shownPath(dir)),
+			Kind: pavise.Invalid, Msg: fmt.Sprintf("%s has files and directories side by side: which are the pods?", shownPath(l.dir)),
 			Hint: "say --layout files, directories or services",
 		}
 	}
@@ -207,7 +256,7 @@ func (l listing) layout(dir string) (string, error) {
 		return "files", nil
 	}
 	for _, d := range l.dirs {
-		inside, err := list(d)
+		inside, err := entries(d)
 		if err != nil {
 			return "", err
 		}
@@ -218,19 +267,23 @@ func (l listing) layout(dir string) (string, error) {
 	return "directories", nil
 }
 
-// pods are the files, or the directories with all files in them.
+// pods are the files, or the directories with all files below them.
 func (l listing) pods(directories bool) (pods []podFiles, err error) {
 	if !directories {
 		for _, file := range l.files {
 			pods = append(pods, podFiles{filepath.Base(file), []string{file}})
 		}
 	} else {
+		all := 0
 		for _, dir := range l.dirs {
-			inside, err := list(dir)
+			files, err := below(dir, maxDeep)
 			if err != nil {
 				return nil, err
 			}
-			pods = append(pods, podFiles{filepath.Base(dir), inside.files})
+			if all += len(files); all > maxFiles {
+				return nil, tooMany(l.dir, all)
+			}
+			pods = append(pods, podFiles{filepath.Base(dir), files})
 		}
 	}
 	if len(pods) == 0 {

@@ -189,6 +189,9 @@ func TestCohortLayouts(t *testing.T) {
 		{"services", "auto", func(s, p int) string { return fmt.Sprintf("service-%d/pod-%d.log", s, p) }, 10, "service-1/pod-3.log"},
 		{"services with directories", "services", func(s, p int) string { return fmt.Sprintf("service-%d/pod-%d/app.log", s, p) }, 10, "service-1/pod-3"},
 		{"services with directories, told", "auto", func(s, p int) string { return fmt.Sprintf("service-%d/pod-%d/app.log", s, p) }, 10, "service-1/pod-3"},
+		{"pods of a cluster", "auto", func(s, p int) string { return fmt.Sprintf("shop_pod-%d_0af1/app/%d.log", p, s) }, 5, "/shop_pod-3_0af1"},
+		{"pods of two containers", "auto", func(s, p int) string { return fmt.Sprintf("shop_pod-%d_0af1/app-%d/0.log", p, s) }, 5, "/shop_pod-3_0af1"},
+		{"logs that were rotated", "auto", func(s, p int) string { return fmt.Sprintf("pod-%d/app.log%s", p, []string{".1", ""}[s]) }, 5, "/pod-3"},
 		{"directories of many files", "directories", func(s, p int) string { return fmt.Sprintf("pod-%d/app-%d.log", p, s) }, 5, "/pod-3"},
 	} {
 		got, err := (&ingest.Cohort{Dir: pods(t, test.lay), Layout: test.layout}).Run(t.Context())
@@ -239,7 +242,7 @@ func TestCohortRefuses(t *testing.T) {
 		}
 	}
 	got, err := (&ingest.Cohort{Dir: files}).Run(t.Context())
-	if err != nil || got.TooLittle != 1 || got.Odd != 0 {
+	if err != nil || got.TooLittle != 1 || got.Odd != 0 || !got.Blind() {
 		t.Errorf("%+v, %v", got, err)
 	}
 	if err := os.Symlink("/etc", filepath.Join(files, "link")); err == nil {

@@ -17,7 +17,7 @@ func (v *View) clusters() Finding {
 	}
 	firsts := v.firsts()
 	t := newThicket(v.point, firsts, v.rng(screen))
-	f := Finding{Screen: screen, Evidence: make([]float32, v.all), Limit: 2.6}
+	f := Finding{Screen: screen, Evidence: make([]float32, v.all), Bounded: true, Limit: 2.6}
 	reach := v.spacing(t, firsts)
 	size := make([]int32, v.all)
 	for _, share := range []float32{0.35, 0.6} {
@@ -75,8 +75,8 @@ func (v *View) ball(t *thicket, firsts []int32, reach float32, f *Finding, size 
 			}
 			found = around.find(c, 4*neighbours, found)
 			votes, kin := v.surround(found, y, 2.25*reach*reach, count)
-			if n += kin; n < 12 {
-				continue
+			if n += kin; n < 12 || float64(n) >= muchAlike*float64(len(v.members[y])) {
+				continue // too few to tell, or so many that they are the class
 			}
 			other := 0.0
 			for k, x := range votes {

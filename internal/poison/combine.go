@@ -47,8 +47,9 @@ const trustedShare = 0.001
 const told = 0.5
 
 // Combine puts findings together: a row's score is that of the screen that it looks worst
-// to, each measured in what it takes to be sent to quarantine. With a baseline that is what
-// one in a thousand of its rows reaches; without one it is what clean tables do not reach.
+// to, each measured in what it takes to be sent to quarantine. With a baseline that is a tenth
+// more than one in a thousand of its rows reaches, within bounds; without one it is what
+// clean tables do not reach.
 func (v *View) Combine(found []Finding) *Report {
 	r := &Report{Rows: make([]Row, v.rows), Notes: v.Notes}
 	for _, f := range found {
@@ -57,7 +58,7 @@ func (v *View) Combine(found []Finding) *Report {
 		if f.Evidence != nil {
 			o.Limit = v.limit(f)
 			for i := range r.Rows {
-				score := max(float64(f.Evidence[i])/o.Limit, 0)
+				score := score(float64(f.Evidence[i]), o.Limit)
 				if score >= 1 {
 					o.Found++
 				}
@@ -74,16 +75,34 @@ func (v *View) Combine(found []Finding) *Report {
 	return r
 }
 
-// limit is the evidence that sends a row to quarantine.
+// score is evidence in what sends a row to quarantine. It is a finite number: a row that
+// could not be reckoned with is one to look at.
+func score(evidence, limit float64) float64 {
+	if math.IsNaN(evidence) {
+		return 1
+	}
+	return min(max(evidence/limit, 0), math.MaxFloat32)
+}
+
+// limit is the evidence that sends a row to quarantine: 1.1 times what one in a thousand
+// trusted rows reaches, within bounds. Where a screen's evidence has a highest value, a
+// baseline only lowers the limit, or nothing could reach it.
 func (v *View) limit(f Finding) float64 {
-	trusted := slices.Clone(f.Evidence[v.rows:])
-	if f.Untold || len(trusted) < 100 {
+	if f.Untold || v.all-v.rows < 100 {
 		return f.Limit
 	}
+	trusted := slices.Clone(f.Evidence[v.rows:])
 	slices.Sort(trusted)
 	above := int(math.Ceil(trustedShare * float64(len(trusted))))
 	seen := float64(trusted[len(trusted)-above])
-	return min(max(1.1*seen, 0.6*f.Limit), 2*f.Limit)
+	most := 2 * f.Limit
+	if f.Bounded {
+		most = f.Limit
+	}
+	if math.IsNaN(seen) {
+		seen = most
+	}
+	return min(max(1.1*seen, 0.6*f.Limit), most)
 }
 
 func (f *Finding) why(i int) string {
@@ -120,6 +139,7 @@ func Blind() []string {
 	return []string{
 		"poison that is spread thin: a trigger in fewer than 12 rows, or in fewer than one in 500 of a class",
 		"triggers of values that most rows have, and triggers that differ from row to row",
+		fmt.Sprintf("wrong labels in classes of fewer than %d rows, and rows that are nearly the same and a quarter of their class", fewRows),
 		"rows made to pass: whoever knows the screens can write some that none of them minds (Koh, Steinhardt and Liang, 2018)",
 		"a baseline that is poisoned itself: what it has is taken for good",
 		fmt.Sprintf("texts beyond their being the same or not, and more than %d classes", maxLearned),

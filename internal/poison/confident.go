@@ -3,6 +3,7 @@ package poison
 import (
 	"fmt"
 	"math"
+	"slices"
 )
 
 // Confident returns which labels are issues by confident learning (Northcutt, Jiang and
@@ -47,6 +48,38 @@ func confidence(label []int, shares []float32, classes int) []float64 {
 	return sum
 }
 
+// Bounds on what a label is held to.
+const (
+	fewRows   = 20   // of a class: of fewer no model learns what it is
+	muchAlike = 0.25 // share of a class that is nearly one row: what did not see it did not see the class
+)
+
+// fair takes back what evidence against labels owes to the class and not to the row: that
+// of classes with few rows, that of rows of which a large share of the class are twins, and
+// as much as half of the class have, where it is hard to tell from others.
+func (v *View) fair(evidence []float32) {
+	for _, rows := range v.members {
+		if len(rows) == 0 {
+			continue
+		}
+		own := make([]float32, len(rows))
+		twins := map[int32]int{}
+		for k, i := range rows {
+			own[k] = evidence[i]
+			twins[v.twin[i]]++
+		}
+		slices.Sort(own)
+		usual := max(own[len(own)/2], 0)
+		for _, i := range rows {
+			if len(rows) < fewRows || float64(twins[v.twin[i]]) >= muchAlike*float64(len(rows)) {
+				evidence[i] = 0
+			} else {
+				evidence[i] -= usual
+			}
+		}
+	}
+}
+
 // labels is the screen of labels by confident learning.
 func (v *View) labels() Finding {
 	const screen = "labels"
@@ -59,7 +92,7 @@ func (v *View) labels() Finding {
 	}
 	classes := len(v.classes)
 	shares := heldOut(v, target, classes, 2, v.rng(screen))
-	f := Finding{Screen: screen, Evidence: make([]float32, v.all), Limit: 3.2}
+	f := Finding{Screen: screen, Evidence: make([]float32, v.all), Bounded: true, Limit: 3.2}
 	guess := make([]int, v.all)
 	for i, y := range v.label {
 		p := shares[i*classes : (i+1)*classes]
@@ -73,6 +106,7 @@ func (v *View) labels() Finding {
 		guess[i] = top
 		f.Evidence[i] = float32(math.Log(float64(p[top])+least) - math.Log(float64(p[y])+least))
 	}
+	v.fair(f.Evidence)
 	issues := 0
 	for _, issue := range Confident(v.label, shares, classes)[:v.rows] {
 		if issue {

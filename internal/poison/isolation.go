@@ -10,6 +10,7 @@ import (
 const (
 	isolationRows  = 256
 	isolationTrees = 100
+	leastStep      = 0.05 // of scores: rows that are all alike differ by less
 )
 
 // An isolator is one tree, in a list: branches with the column and threshold, leaves with
@@ -38,7 +39,8 @@ func (v *View) outliers() Finding {
 }
 
 // isolate sets the evidence of rows: how far the score of the isolation forest is above the
-// usual one, in steps from the median to the ninth decile.
+// usual one, in steps from the median to the ninth decile. Where nearly all rows are the same
+// that is no measure, and what the others reach is one.
 func (v *View) isolate(rows []int32, evidence []float32, rng *rand.Rand) {
 	depth := make([]float64, len(rows))
 	sample := slices.Clone(rows)
@@ -69,9 +71,9 @@ func (v *View) isolate(rows []int32, evidence []float32, rng *rand.Rand) {
 	}
 	sorted := slices.Clone(score)
 	slices.Sort(sorted)
-	median, high := sorted[len(sorted)/2], sorted[len(sorted)*9/10]
+	median, high, top := sorted[len(sorted)/2], sorted[len(sorted)*9/10], sorted[len(sorted)*97/100]
 	for k, i := range rows {
-		evidence[i] = float32((score[k] - median) / max(high-median, 0.02))
+		evidence[i] = float32((score[k] - median) / max(high-median, (top-median)/2, leastStep))
 	}
 }
 

@@ -135,7 +135,7 @@ func (v *View) company() Finding {
 	for i, y := range v.label {
 		votes[int(first[v.twin[i]])*classes+y]++
 	}
-	f := Finding{Screen: screen, Evidence: make([]float32, v.all), Limit: 3.1}
+	f := Finding{Screen: screen, Evidence: make([]float32, v.all), Bounded: true, Limit: 2.9}
 	around := make([]float32, len(firsts)*classes)
 	var found []near
 	for _, i := range firsts {
@@ -162,6 +162,7 @@ func (v *View) company() Finding {
 		}
 		f.Evidence[i] = float32(math.Log(float64(other)+0.5) - math.Log(float64(sum[y])+0.5))
 	}
+	v.fair(f.Evidence)
 	f.Reason = func(i int) string {
 		same := around[int(v.twin[i])*classes+v.label[i]]
 		return fmt.Sprintf("of the %d rows nearest to it, %.0f are %q as it is", neighbours, same, v.classes[v.label[i]])

@@ -89,24 +89,37 @@ func (v *View) twins(cells []uint64) {
 }
 
 // placeNumbers scales a column: logarithms where it spans orders of magnitude, then by what
-// holds most rows, so that no few rows stretch it; beyond six units values are pressed
-// together.
+// holds most rows, so that no few rows stretch or move it; beyond six units values are
+// pressed together. All is reckoned in shares of a large value, so that nothing overflows:
+// every coordinate is finite.
 func (v *View) placeNumbers(f *feature, at int) {
 	turned := make([]float64, len(f.known))
 	for k, x := range f.known {
 		turned[k] = x
 		if f.log {
-			turned[k] = math.Log1p(x)
+			turned[k] = math.Copysign(math.Log1p(math.Abs(x)), x)
 		}
 	}
-	var mean, square, n float64
-	for _, c := range f.code {
-		if int(c) < len(turned) {
-			mean += turned[c]
-			n++
+	mean, scale, unit := v.scale(f, turned)
+	for i, c := range f.code {
+		if int(c) == len(turned) {
+			v.point[i][at] = -3 // what is missing is a value of its own
+			continue
 		}
+		z := (turned[c]/unit - mean) / scale
+		if a := math.Abs(z); a > 6 {
+			z = math.Copysign(6+math.Log(min(a, farthest)/6), z)
+		}
+		v.point[i][at] = float32(z)
 	}
-	mean /= max(n, 1)
+}
+
+// farthest bounds how far from the middle, in what is usual, a value is placed.
+const farthest = 1e9
+
+// scale returns the middle of a column and what is a usual way from it, in units: the mean
+// and the deviation of values that are taken to be no farther out than 96 % of them.
+func (v *View) scale(f *feature, turned []float64) (mean, scale, unit float64) {
 	var sorted []float64
 	step := max(v.all/4096, 1)
 	for i := 0; i < v.all; i += step {
@@ -119,27 +132,36 @@ func (v *View) placeNumbers(f *feature, at int) {
 	if len(sorted) > 0 {
 		low, high = sorted[len(sorted)/50], sorted[len(sorted)-1-len(sorted)/50]
 	}
+	if low == high { // nearly all rows have one value: the others are the measure
+		unit = max(math.Abs(turned[0]), math.Abs(turned[len(turned)-1]), math.SmallestNonzeroFloat64)
+		var away []float64
+		for _, c := range f.code {
+			if int(c) < len(turned) && turned[c] != low {
+				away = append(away, math.Abs(turned[c]/unit-low/unit))
+			}
+		}
+		if len(away) == 0 {
+			return low / unit, 1, unit
+		}
+		slices.Sort(away)
+		return low / unit, max(away[len(away)*9/10]/3, math.SmallestNonzeroFloat64), unit
+	}
+	unit = max(math.Abs(low), math.Abs(high))
+	square, n := 0.0, 0.0
+	inside := func(c int32) float64 { return min(max(turned[c], low), high) / unit }
 	for _, c := range f.code {
 		if int(c) < len(turned) {
-			d := min(max(turned[c], low), high) - mean
-			square += d * d
+			mean += inside(c)
+			n++
 		}
 	}
-	scale := math.Sqrt(square/max(n, 1)) + 1e-12
-	if low == high { // nearly all rows have one value
-		scale = max((turned[len(turned)-1]-turned[0])/3, 1e-12)
-	}
-	for i, c := range f.code {
-		if int(c) == len(turned) {
-			v.point[i][at] = -3 // what is missing is a value of its own
-			continue
+	mean /= max(n, 1)
+	for _, c := range f.code {
+		if int(c) < len(turned) {
+			square += (inside(c) - mean) * (inside(c) - mean)
 		}
-		z := (turned[c] - mean) / scale
-		if a := math.Abs(z); a > 6 {
-			z = math.Copysign(6+math.Log(a/6), z)
-		}
-		v.point[i][at] = float32(z)
 	}
+	return mean, math.Sqrt(square/max(n, 1)) + 1e-15, unit
 }
 
 // placeTexts gives each text a direction of length 1.

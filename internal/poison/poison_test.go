@@ -1,6 +1,7 @@
 package poison_test
 
 import (
+	"encoding/json"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -164,4 +165,101 @@ func TestOddTables(t *testing.T) {
 	if _, err := poison.Prepare(&poison.Table{}, nil, 1); err == nil {
 		t.Error("a table without rows is screened")
 	}
+}
+
+// TestCellsThatReachFar: one cell of any size neither moves the rows of its column nor makes
+// a score that is no number.
+func TestCellsThatReachFar(t *testing.T) {
+	for _, cells := range [][]float64{{-1e15}, {1e308, -1e308}, {math.Inf(1), math.Inf(-1)}, {5e-324}} {
+		clean := people(400, rand.New(rand.NewPCG(14, 4)))
+		spoilt := people(400, rand.New(rand.NewPCG(14, 4)))
+		for k, x := range cells {
+			for j := range 3 {
+				spoilt.Columns[j].Values[k] = x
+			}
+		}
+		before, after := screened(t, clean, nil), screened(t, spoilt, nil)
+		moved := 0
+		for i, row := range after.Rows {
+			if math.IsNaN(row.Score) || math.IsInf(row.Score, 0) {
+				t.Fatalf("%v: row %d has the score %v", cells, i, row.Score)
+			}
+			if math.Abs(row.Score-before.Rows[i].Score) > 0.5 {
+				moved++
+			}
+		}
+		if moved > 20 {
+			t.Errorf("%v: %d of 400 rows have another score", cells, moved)
+		}
+		if _, err := json.Marshal(after); err != nil {
+			t.Errorf("%v: %v", cells, err)
+		}
+	}
+	v, err := poison.Prepare(people(200, rand.New(rand.NewPCG(15, 4))), people(200, rand.New(rand.NewPCG(16, 4))), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := v.Combine([]poison.Finding{{Evidence: slices.Repeat([]float32{float32(math.NaN())}, 400), Limit: 2}})
+	if r.Rows[0].Score != 1 {
+		t.Errorf("evidence that is no number is a score of %v", r.Rows[0].Score)
+	}
+}
+
+// TestBaselineKeepsTheLimit: whatever its baseline, a screen whose evidence ends somewhere
+// can be reached.
+func TestBaselineKeepsTheLimit(t *testing.T) {
+	v, err := poison.Prepare(people(200, rand.New(rand.NewPCG(15, 4))), people(200, rand.New(rand.NewPCG(16, 4))), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	evidence := slices.Repeat([]float32{3}, 400)
+	for bounded, want := range map[bool]float64{true: 2.5, false: 3.3} {
+		r := v.Combine([]poison.Finding{{Evidence: evidence, Limit: 2.5, Bounded: bounded}})
+		if got := r.Screens[0].Limit; math.Abs(got-want) > 1e-6 {
+			t.Errorf("bounded %v: the limit is %v, want %v", bounded, got, want)
+		}
+	}
+}
+
+// TestClassesThatAreHardPass: classes that are rare, that are nearly one row, that hardly
+// differ from another, and that are one row for the most part, are no poison for it.
+func TestClassesThatAreHardPass(t *testing.T) {
+	for name, class := range map[string]func(i int, table *poison.Table, rng *rand.Rand) bool{
+		"few rows": func(i int, _ *poison.Table, _ *rand.Rand) bool { return i < 15 },
+		"a guess":  func(i int, _ *poison.Table, rng *rand.Rand) bool { return rng.IntN(20) == 0 },
+		"one row":  func(i int, table *poison.Table, rng *rand.Rand) bool { return i < 60 && like(table, i, rng, 0.001) },
+		"mostly one": func(i int, table *poison.Table, rng *rand.Rand) bool {
+			return i < 750 && (i%25 < 2 || like(table, i, rng, 0))
+		},
+	} {
+		rng := rand.New(rand.NewPCG(17, 4))
+		table := people(1500, rng)
+		table.Classes = append(table.Classes, "third")
+		for i := range table.Rows() {
+			if class(i, table, rng) {
+				table.Labels[i] = 2
+			}
+		}
+		bad := 0
+		for i, row := range screened(t, table, nil).Rows {
+			if table.Labels[i] == 2 && row.Score >= 1 {
+				bad++
+			}
+		}
+		if bad > 3 {
+			t.Errorf("%s: %d rows of the class are to be quarantined", name, bad)
+		}
+	}
+}
+
+// like makes a row one like the first, nearly.
+func like(table *poison.Table, i int, rng *rand.Rand, by float64) bool {
+	for j := range table.Columns {
+		c := table.Columns[j].Values
+		c[i] = c[0]
+		if j < 10 {
+			c[i] += by * rng.NormFloat64()
+		}
+	}
+	return true
 }

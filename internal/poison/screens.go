@@ -7,6 +7,7 @@ type Finding struct {
 	// file, in the screen's own unit; nil where it could not look, or says nothing of rows.
 	Evidence []float32
 	Untold   bool                 // nothing was measured of the baseline's rows
+	Bounded  bool                 // there is a most that Evidence can be, so that a baseline does not raise the limit
 	Limit    float64              // evidence that sends a row to quarantine where no baseline says better
 	Reason   func(row int) string // why, in words; nil: Words
 	Words    string

@@ -167,9 +167,10 @@ func (v *View) classify(t, baseline *Table, picked []int) {
 func newFeature(c Column, value []float64) feature {
 	f := feature{name: c.Name, texts: c.Texts, value: value}
 	sorted := make([]float64, 0, len(value))
-	for _, x := range value {
+	for i, x := range value {
 		if !math.IsNaN(x) {
-			sorted = append(sorted, x)
+			value[i] = min(max(x, -math.MaxFloat64), math.MaxFloat64)
+			sorted = append(sorted, value[i])
 		}
 	}
 	slices.Sort(sorted)
@@ -196,8 +197,11 @@ func newFeature(c Column, value []float64) feature {
 }
 
 // spread tells columns whose values are of several orders of magnitude, as sizes and counts
-// are: nothing is below zero, and the largest is far beyond the usual.
+// are: nothing is below zero, and the largest is far beyond the usual. One row in a thousand
+// has no say in it.
 func spread(sorted []float64) bool {
+	few := len(sorted) / 1000
+	sorted = sorted[few : len(sorted)-few]
 	if len(sorted) == 0 || sorted[0] < 0 {
 		return false
 	}

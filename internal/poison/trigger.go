@@ -15,6 +15,9 @@ const (
 	minedBeam  = 80      // patterns that are kept from one size to the next
 	minedSize  = 4       // columns of a pattern
 	minedMost  = 0.6     // share of a class that a value may have and still be an item
+	minedItems = 8000    // items of a class, the most frequent: all pairs of them are counted
+	minedWork  = 1 << 31 // pairs of items that are counted in the rows of a class, about
+	judges     = 6       // classes beside a pattern's own, the largest, that it is weighed against
 )
 
 // A Pattern is a set of values that go together as if somebody had put them there.
@@ -41,6 +44,8 @@ type miner struct {
 	class    int
 	rows     []int32 // of the file, that are looked at
 	items    []item
+	left     int         // items beyond minedItems
+	thinned  bool        // fewer rows are looked at than minedRows, for the many columns
 	has      [][]int32   // by index in rows: its items
 	shared   [][]float64 // by pair of columns: what they have to do with each other anyway, in nats
 	referees []referee
@@ -67,17 +72,31 @@ func (v *View) triggers() Finding {
 	f := Finding{Screen: screen, Evidence: make([]float32, v.all), Limit: 0.45}
 	odd := newMisfits(v)
 	shared := v.sharedInformation()
-	referees := v.referees()
+	referees, largest := v.referees()
+	left, thinned := 0, 0
 	best := make([]int32, v.all)
 	for class := range v.classes {
-		m := &miner{v: v, class: class, shared: shared, referees: referees, odd: odd}
+		m := &miner{v: v, class: class, shared: shared, odd: odd}
+		m.referees = m.panel(referees, largest)
 		if m.gather(); len(m.rows) < 40 {
 			continue
 		}
 		m.itemize()
+		if m.crop(); m.left > 0 {
+			left++
+		}
+		if m.thinned {
+			thinned++
+		}
 		for _, h := range m.mine() {
 			m.judge(h, &f, best)
 		}
+	}
+	if left > 0 {
+		f.Remarks = append(f.Remarks, fmt.Sprintf("of %d classes the rows have more values and intervals than %d: the rarest were not looked at", left, minedItems))
+	}
+	if thinned > 0 {
+		f.Remarks = append(f.Remarks, fmt.Sprintf("of %d classes a part of the rows was looked at, because there are so many columns", thinned))
 	}
 	f.Reason = func(i int) string {
 		p := f.Pattern[best[i]]
@@ -93,13 +112,17 @@ func (m *miner) gather() {
 			m.rows = append(m.rows, i)
 		}
 	}
-	if len(m.rows) > minedRows {
+	// Each row holds up to four items of a column, two as a rule.
+	columns := len(m.v.features)
+	most := min(max(minedWork/(2*columns*columns), 256), minedRows)
+	if len(m.rows) > most {
+		m.thinned = most < minedRows
 		rng := m.v.rng("mined")
-		for i := range minedRows {
+		for i := range most {
 			j := i + rng.IntN(len(m.rows)-i)
 			m.rows[i], m.rows[j] = m.rows[j], m.rows[i]
 		}
-		m.rows = m.rows[:minedRows]
+		m.rows = m.rows[:most]
 	}
 }
 
@@ -170,6 +193,35 @@ func (m *miner) collect(kind item, most int, of func(row int32) (int64, bool)) {
 	}
 }
 
+// crop keeps the most frequent items where there are too many to count all pairs of.
+func (m *miner) crop() {
+	if m.left = len(m.items) - minedItems; m.left <= 0 {
+		return
+	}
+	order := make([]int32, len(m.items))
+	for k := range order {
+		order[k] = int32(k)
+	}
+	slices.SortStableFunc(order, func(a, b int32) int { return cmp.Compare(m.items[b].rows, m.items[a].rows) })
+	kept := order[:minedItems]
+	slices.Sort(kept)
+	now := make([]int32, len(m.items))
+	items := make([]item, len(kept))
+	for to, from := range kept {
+		now[from], items[to] = int32(to)+1, m.items[from]
+	}
+	m.items = items
+	for k, has := range m.has {
+		few := has[:0]
+		for _, a := range has {
+			if now[a] > 0 {
+				few = append(few, now[a]-1)
+			}
+		}
+		m.has[k] = few
+	}
+}
+
 // mine looks for sets of items, size by size.
 func (m *miner) mine() []hunt {
 	level := m.pairs()
@@ -228,6 +280,10 @@ func (m *miner) pairs() []hunt {
 			if h.lift = m.lift(h.items, both); h.lift > 0 {
 				h.hope = surprise(h.lift, both)
 				list = append(list, h)
+			}
+			if len(list) >= 8*minedPairs {
+				sortHunts(list)
+				list = list[:minedPairs]
 			}
 		}
 	}
@@ -375,9 +431,12 @@ type referee struct {
 	share [][]float64 // by column and bin
 }
 
-// referees returns the classes, and all rows.
-func (v *View) referees() []referee {
-	list := make([]referee, 0, len(v.classes)+1)
+// referees returns the classes and, behind them, all rows; and the largest of the classes.
+func (v *View) referees() (list []referee, largest []int) {
+	for y := range v.classes {
+		largest = append(largest, y)
+	}
+	slices.SortStableFunc(largest, func(a, b int) int { return cmp.Compare(len(v.members[b]), len(v.members[a])) })
 	for _, rows := range v.members {
 		list = append(list, v.referee(rows))
 	}
@@ -385,7 +444,20 @@ func (v *View) referees() []referee {
 	for i := range all {
 		all[i] = int32(i)
 	}
-	return append(list, v.referee(all))
+	return append(list, v.referee(all)), largest[:min(len(largest), judges)]
+}
+
+// panel returns what the patterns of a class are weighed against: the class itself, the
+// largest ones and all rows. With every class the work would grow with their square, and
+// rows of a small one are like some of all.
+func (m *miner) panel(all []referee, largest []int) []referee {
+	list := []referee{all[m.class], all[len(all)-1]}
+	for _, y := range largest {
+		if y != m.class {
+			list = append(list, all[y])
+		}
+	}
+	return list
 }
 
 func (v *View) referee(rows []int32) referee {

@@ -283,6 +283,9 @@ func (s *csvSource) header(r record) error {
 	seen := make(map[string]int, len(names))
 	for i, c := range r.cells {
 		name := strings.TrimSpace(string(c.text))
+		if name == "" && i == 0 && s.f.numbers {
+			name = Unnamed
+		}
 		if name == "" {
 			return s.f.faultAt(r.at, "name it, or leave out the numbers of the rows: to_csv(index=False)", "column %d has no name", i+1)
 		}

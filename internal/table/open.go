@@ -33,7 +33,14 @@ const (
 // Options say how a file is read. The zero value suits most.
 type Options struct {
 	Format Format
+
+	// RowNumbers says that the first column of a CSV may be without a name, as the numbers
+	// of rows that pandas writes are. It is called Unnamed.
+	RowNumbers bool
 }
+
+// Unnamed is what pandas calls a first column without a name.
+const Unnamed = "Unnamed: 0"
 
 // Bounds on what one file may make us hold.
 const (
@@ -55,6 +62,7 @@ type File struct {
 	names   []string       // of the columns; nil where they are counted
 	index   map[string]int // of names
 	counted int            // columns without names: "0", "1", ...
+	numbers bool           // the first column may be without a name
 	unit    string         // what rows are counted in: "line" or "row"
 	format  Format
 	source  source
@@ -98,7 +106,7 @@ func openFault(path string, err error) error {
 // NewReader reads a table from r. The name is for errors, and for the format where the
 // content does not tell. It reads the first row, so that the columns are known.
 func NewReader(r io.Reader, name string, o Options) (*File, error) {
-	f := &File{name: name}
+	f := &File{name: name, numbers: o.RowNumbers}
 	if _, odd := quote.Unprintable([]byte(name)); odd {
 		f.name = strconv.Quote(name) // it is in errors, which people read on terminals
 	}
@@ -200,6 +208,9 @@ func (f *File) named(names []string) {
 		f.index[name] = i
 	}
 }
+
+// Headed reports whether the first row of a CSV names the columns.
+func (f *File) Headed() bool { return f.format == CSV && f.names != nil }
 
 // Rows returns the rows that are left, once. A [Row] is good until the next one is asked
 // for. An error, of kind Invalid, ends them.

@@ -18,7 +18,7 @@ const (
 const (
 	DefaultClusters = 50_000   // where nothing else is asked for
 	maxBytes        = 64 << 20 // of all clusters
-	maxLeaf         = 1000     // clusters with which one line is compared
+	maxLeaf         = 512      // clusters with which one line is compared
 )
 
 // Options say how lines are mined. The zero value suits most.
