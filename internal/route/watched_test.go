@@ -254,6 +254,8 @@ func TestAdoptCalibrationOfAnotherVersion(t *testing.T) {
 	err := to.Adopt(t.Context(), []Standing{forged, other}, 1, func(string) ([]byte, error) { return older, nil })
 	if pavise.KindOf(err) != pavise.Unverified {
 		t.Errorf("a calibration that is not the one named: %v", err)
+	}
+}
 
 // TestAMeasureOfBeforeEnds: what a route was given for callers in amber, before it was refused
 // there, stands in the way of no other change: it ends, and that is said.
