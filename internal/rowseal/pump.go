@@ -27,8 +27,9 @@ func pump(ctx context.Context, workers int, next func(*chunk) error, hash func(*
 	ctx, stop := context.WithCancel(ctx)
 	chunks := 2 * workers
 	free, work, order := make(chan *chunk, chunks), make(chan *chunk, chunks), make(chan *chunk, chunks)
+	pool := roomy{free: free}
 	for range chunks {
-		free <- &chunk{}
+		pool.spare = append(pool.spare, &chunk{})
 	}
 	var running sync.WaitGroup
 	defer running.Wait()
@@ -38,18 +39,17 @@ func pump(ctx context.Context, workers int, next func(*chunk) error, hash func(*
 		defer close(order)
 		defer close(work)
 		for {
-			select {
-			case <-ctx.Done():
-				failed = ctx.Err()
+			var c *chunk
+			if c, failed = pool.get(ctx); failed != nil {
 				return
-			case c := <-free:
-				if failed = next(c); failed != nil {
-					return
-				}
-				c.done = make(chan struct{})
-				order <- c // there is room for all chunks there are
-				work <- c
 			}
+			if failed = next(c); failed != nil {
+				return
+			}
+			pool.lend(c)
+			c.done = make(chan struct{})
+			order <- c // there is room for all chunks there are
+			work <- c
 		}
 	})
 	for range workers {
@@ -72,6 +72,42 @@ func pump(ctx context.Context, workers int, next func(*chunk) error, hash func(*
 	}
 	return failed
 }
+
+// maxLent is how many bytes of chunks are worked on at a time before another one is filled: long
+// rows make long chunks.
+const maxLent = 128 << 20
+
+// A roomy has the chunks that may be filled. It is of the goroutine that fills them.
+type roomy struct {
+	spare []*chunk
+	free  <-chan *chunk // those that come back
+	out   int           // how many are lent
+	lent  int           // and the bytes of these
+}
+
+// get returns a chunk to fill, once there is one and those that are lent are not too large.
+func (p *roomy) get(ctx context.Context) (*chunk, error) {
+	for ctx.Err() == nil && (len(p.spare) == 0 || p.out > 0 && p.lent > maxLent) {
+		select {
+		case <-ctx.Done():
+		case c := <-p.free:
+			p.out, p.lent = p.out-1, p.lent-cap(c.room)
+			if cap(c.room) > 4*chunkSize {
+				c.room = nil // it was made for a long row
+			}
+			p.spare = append(p.spare, c)
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	c := p.spare[len(p.spare)-1]
+	p.spare = p.spare[:len(p.spare)-1]
+	return c, nil
+}
+
+// lend counts a chunk that was filled.
+func (p *roomy) lend(c *chunk) { p.out, p.lent = p.out+1, p.lent+cap(c.room) }
 
 // pumpAlone is pump without company.
 func pumpAlone(ctx context.Context, next func(*chunk) error, hash func(*chunk), take func(*chunk) error) error {
