@@ -17,6 +17,7 @@ const (
 	minedMost  = 0.6     // share of a class that a value may have and still be an item
 	minedItems = 8000    // items of a class, the most frequent: all pairs of them are counted
 	minedWork  = 1 << 31 // pairs of items that are counted in the rows of a class, about
+	follows    = 0.4     // share of a class's rows that have values which go together, from which on a column follows from another
 	judges     = 6       // classes beside a pattern's own, the largest, that it is weighed against
 )
 
@@ -303,12 +304,14 @@ func (m *miner) pairs() []hunt {
 }
 
 // usual raises what columns have to do with each other to what their values show in this
-// class: where many pairs of them go together, one more tells nothing.
+// class: where many pairs of them go together, one more tells nothing. Where most rows have
+// such a pair one column follows from the other, and what pairs of theirs have in common on
+// average is natural: a trigger that is to hide there takes as many rows.
 func (m *miner) usual(together []uint16) {
 	n, all := len(m.items), float64(len(m.rows))
-	excess := make([][]float64, len(m.shared))
+	excess, cover := make([][]float64, len(m.shared)), make([][]float64, len(m.shared))
 	for j := range excess {
-		excess[j] = make([]float64, len(m.shared))
+		excess[j], cover[j] = make([]float64, len(m.shared)), make([]float64, len(m.shared))
 	}
 	for a := range n {
 		for b := a + 1; b < n; b++ {
@@ -316,13 +319,20 @@ func (m *miner) usual(together []uint16) {
 			if x.grid+y.grid > 0 || x.active || y.active || both < float64(m.support()) {
 				continue
 			}
-			lift := both / all * max(math.Log(both*all/(float64(x.rows)*float64(y.rows))), 0)
-			excess[x.column][y.column] += lift
-			excess[y.column][x.column] += lift
+			lift := max(math.Log(both*all/(float64(x.rows)*float64(y.rows))), 0)
+			for _, at := range [][2]int{{x.column, y.column}, {y.column, x.column}} {
+				excess[at[0]][at[1]] += both / all * lift
+				if lift > 1 {
+					cover[at[0]][at[1]] += both / all
+				}
+			}
 		}
 	}
 	for j, row := range excess {
 		for k := range row {
+			if cover[j][k] > follows {
+				row[k] /= cover[j][k]
+			}
 			row[k] = max(row[k], m.shared[j][k])
 		}
 	}
