@@ -100,7 +100,6 @@ func TestStudiesOfOthers(t *testing.T) {
 	if rows(b, "a") != 40 || rows(b, "b") != 0 {
 		t.Errorf("a has %d rows, b %d", rows(b, "a"), rows(b, "b"))
 	}
-	b = s.open(t)
 	exec(`UPDATE tier_studies SET study = CAST('pavise.study/1' || char(10) || 'as it was then' AS BLOB) WHERE who = ?`, caller("b").String())
 	b = s.open(t)
 	if refused, err := b.Calibrate(t.Context(), model, watchOf(t)); err != nil || refused != 0 || rows(b, "a") != 40 || rows(b, "b") != 0 {
