@@ -18,6 +18,9 @@ import (
 // they ask and answer adds little to what each takes while it waits. Both sides of the
 // streams are in this process, so only the difference is told.
 func TestIdleChats(t *testing.T) {
+	if raced {
+		t.Skip("the race detector has no pools, and memory of its own")
+	}
 	const n = 500
 	idleChats(t, n, `{"off":true}`) // the first one pays for what all share
 	unread, read := idleChats(t, n, `{"off":true}`), idleChats(t, n, `{}`)
