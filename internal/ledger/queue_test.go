@@ -247,6 +247,7 @@ func TestDiskFullUnderAStorm(t *testing.T) {
 		synctest.Wait()
 		began := time.Now()
 		close(moves)
+		first.Wait()
 		all.Wait()
 		safe.Wait()
 		if len(first.places) != 1 || len(safe.places) != 1 || len(all.places) > 0 || time.Since(began) >= patience {

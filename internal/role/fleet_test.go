@@ -9,7 +9,9 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/cookiejar"
@@ -78,15 +80,20 @@ type party struct {
 	cats    *http.Client // speaks as cat, an analyst, to every member
 }
 
-// freePort returns an address on which nobody listens at this moment.
+// freePort returns an address on which nobody listens at this moment. It lies below the
+// ports that systems give to whoever wants any, or a test beside this one would be given
+// it meanwhile.
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		address := fmt.Sprintf("127.0.0.1:%d", 12_000+rand.IntN(20_000))
+		if l, err := net.Listen("tcp", address); err == nil {
+			l.Close()
+			return address
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("of a hundred ports none is free")
+	return ""
 }
 
 // begin starts a control plane with two operators and the sample model.
