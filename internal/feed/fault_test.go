@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -19,16 +20,22 @@ import (
 )
 
 // TestFollowersSurvivePowerLoss runs life after life of a log and of two followers
-// whose effects are rows of a real database, 1,000 seeds. The power goes at a random
-// operation of the log's disk; the next life finds that disk as power loss leaves it,
+// whose effects are rows of a real database, 250 seeds, or as many as PAVISE_CRASHES says.
+// The power goes at a random operation of the log's disk; the next life finds that disk as power loss leaves it,
 // and the database as it was at that moment, which is sound because what SQLite has
 // committed is synced. At any time a follower's rows are the first of the records that
 // it wants, in order, each once: none that the log has lost. In the end they are all
 // that the log holds, with every one among them that was acknowledged as durable.
 func TestFollowersSurvivePowerLoss(t *testing.T) {
-	seeds := 1000
+	seeds := 250
+	if s := os.Getenv("PAVISE_CRASHES"); s != "" {
+		var err error
+		if seeds, err = strconv.Atoi(s); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if testing.Short() {
-		seeds = 100
+		seeds = 50
 	}
 	empty := filepath.Join(t.TempDir(), "state.db")
 	f := openFeeds(t, openLog(t, disktest.New(), 1), openStore(t, empty))

@@ -16,6 +16,7 @@ import (
 // TestAgentIsAWitness has an agent and the control plane cosign a gateway's log, and the
 // agent that of the control plane.
 func TestAgentIsAWitness(t *testing.T) {
+	t.Parallel()
 	p := begin(t)
 	a, err := NewAgent(t.Context(), AgentConfig{
 		Now: time.Now, Say: func(word string, err error) { t.Logf("agent: %s: %v", word, err) }, Invitation: p.invite(t, "host-1"),
@@ -79,6 +80,7 @@ func skewed(number int) bundle.Format {
 // TestVersionsApart has control planes and gateways that are one version apart: in the
 // format of bundles, and in the verbs that policies speak of.
 func TestVersionsApart(t *testing.T) {
+	t.Parallel()
 	newer := append([]guard.Action{{Verb: "model.distill", On: []string{"model"}, Consequential: true}}, verbs.Actions()...)
 	old, next := skewed(1), skewed(2)
 	for name, c := range map[string]struct {
@@ -188,6 +190,7 @@ func TestOrdersThatAreRefused(t *testing.T) {
 
 // TestBudgetsAreSharedOut gives each of two gateways half of a budget.
 func TestBudgetsAreSharedOut(t *testing.T) {
+	t.Parallel()
 	p := begin(t)
 	one, _ := p.gateway(t, "gw-1", nil)
 	two, _ := p.gateway(t, "gw-2", nil)

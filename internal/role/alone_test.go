@@ -9,6 +9,7 @@ import (
 // TestAloneOverRestarts lets a gateway that is cut off go on for its own grace, which is
 // less than the control plane's, and restarts it: the time alone goes on.
 func TestAloneOverRestarts(t *testing.T) {
+	t.Parallel()
 	p := begin(t)
 	var later atomic.Int64
 	now := func() time.Time { return time.Now().Add(time.Duration(later.Load())) }

@@ -147,6 +147,7 @@ func TestDataDirOfOthers(t *testing.T) {
 // TestMissingKeys takes keys away that others, or the log, were made with. A
 // start is refused, and makes nothing in their place.
 func TestMissingKeys(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		removed []string
 		msg     string
@@ -192,6 +193,7 @@ func tree(t *testing.T, dir installation.Data) (names []string) {
 // TestAccessOutlivesARevocation revokes everybody's tokens: whoever started the process
 // soon has another.
 func TestAccessOutlivesARevocation(t *testing.T) {
+	t.Parallel()
 	dir := installation.Data(t.TempDir())
 	r := runUp(t, UpConfig{Data: dir})
 	before, err := dir.ReadAccess("")

@@ -31,6 +31,7 @@ func refusing(r record.Record) bool {
 // TestDemo plays the demo twice, in two processes over one log, and holds what each act
 // says against the record that it names.
 func TestDemo(t *testing.T) {
+	t.Parallel()
 	dir := installation.Data(t.TempDir())
 	for range 2 {
 		r := runUp(t, UpConfig{Data: dir, Stage: demo.NewStage()})

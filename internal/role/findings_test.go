@@ -60,6 +60,7 @@ func (p *page) String() string {
 // TestFindingsOfGateways refuses a caller at two gateways: it is a line in the file of the
 // one, and printed by the other.
 func TestFindingsOfGateways(t *testing.T) {
+	t.Parallel()
 	p := begin(t)
 	name := filepath.Join(t.TempDir(), "findings.jsonl")
 	printed := &page{}
@@ -84,6 +85,7 @@ func TestFindingsOfGateways(t *testing.T) {
 // TestFindingsOfServe has a control plane tell a receiver on this machine, which it does
 // only where its configuration says so, that a guardrail refused somebody.
 func TestFindingsOfServe(t *testing.T) {
+	t.Parallel()
 	p := begin(t)
 	got := &page{}
 	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -240,6 +240,7 @@ func until(t *testing.T, client *http.Client, g *Gateway, status int) {
 // TestFleet has a control plane and two gateways: what is decided there holds here, with
 // the control plane and for a while without it, over a restart, and not for ever.
 func TestFleet(t *testing.T) {
+	t.Parallel()
 	p := begin(t)
 	var later atomic.Int64
 	now := func() time.Time { return time.Now().Add(time.Duration(later.Load())) }
@@ -332,6 +333,7 @@ func (p *party) listed(t *testing.T) {
 // TestGatewayDoor knocks at a gateway's door in clear text, with a certificate of
 // another CA, and as somebody who was revoked.
 func TestGatewayDoor(t *testing.T) {
+	t.Parallel()
 	p := begin(t)
 	g, _ := p.gateway(t, "gw-1", nil)
 	app := p.caller(t, "app", "caller")
@@ -362,6 +364,7 @@ func TestGatewayDoor(t *testing.T) {
 
 // TestFleetDoor asks the fleet's door for what is for machines alone.
 func TestFleetDoor(t *testing.T) {
+	t.Parallel()
 	p := begin(t)
 	app := p.caller(t, "app", "caller")
 	machine, err := fleet.Join(t.Context(), t.TempDir(), p.invite(t, "gw-1"), time.Now)
@@ -579,6 +582,7 @@ func TestConsoleOfServe(t *testing.T) {
 // TestRevokedEverywhere revokes what somebody has, without ending the membership: it is
 // refused at gateways, too.
 func TestRevokedEverywhere(t *testing.T) {
+	t.Parallel()
 	p := begin(t)
 	g, _ := p.gateway(t, "gw-1", nil)
 	app := p.caller(t, "app", "caller")
@@ -628,6 +632,7 @@ func noted(t *testing.T, g *Gateway, kind string) record.Record {
 // bundle that another key has signed: the gateway goes on with what it has, and says so
 // in its log.
 func TestBundlesPutBack(t *testing.T) {
+	t.Parallel()
 	p := begin(t)
 	g, running := p.gateway(t, "gw-1", nil)
 	app := p.caller(t, "app", "caller")
@@ -721,6 +726,7 @@ func TestCommandsRenewTogether(t *testing.T) {
 // TestGrantsHoldEverywhere gives a person a role for a time, and takes it back: a gateway
 // knows both.
 func TestGrantsHoldEverywhere(t *testing.T) {
+	t.Parallel()
 	p := begin(t)
 	g, _ := p.gateway(t, "gw-1", nil)
 	until(t, p.cats, g, 403) // an analyst is no caller
@@ -736,6 +742,7 @@ func TestGrantsHoldEverywhere(t *testing.T) {
 // TestTokenOfTheControlPlane exchanges a certificate for a token that is bound to it, and
 // shows both to a gateway; with another certificate the token is worth nothing.
 func TestTokenOfTheControlPlane(t *testing.T) {
+	t.Parallel()
 	p := begin(t)
 	g, _ := p.gateway(t, "gw-1", nil)
 	app, other := p.caller(t, "app", "caller"), p.caller(t, "other", "caller")

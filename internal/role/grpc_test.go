@@ -45,6 +45,7 @@ func TestGRPCUp(t *testing.T) {
 
 // TestGRPCPort speaks gRPC with a gateway, over TLS, on both of its ports.
 func TestGRPCPort(t *testing.T) {
+	t.Parallel()
 	p := begin(t)
 	g, _ := p.gateway(t, "gw-grpc", func(c *GatewayConfig) { c.GRPC = "127.0.0.1:0" })
 	client := p.caller(t, "app", "caller")

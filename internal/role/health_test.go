@@ -60,6 +60,7 @@ func TestUpTells(t *testing.T) {
 // TestFleetTells reads the numbers of a gateway and its control plane, while orders come
 // and after they have come to an end.
 func TestFleetTells(t *testing.T) {
+	t.Parallel()
 	p := begin(t)
 	g, running := p.gateway(t, "gw-1", nil)
 	app := p.caller(t, "app", "caller")

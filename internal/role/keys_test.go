@@ -26,6 +26,7 @@ func (p *party) signing(t *testing.T) (list verbs.SigningKeys) {
 // first: a gateway follows, and takes nothing of whoever has the first key still, although
 // it is newer than all that it has seen.
 func TestKeysOfBundlesRotate(t *testing.T) {
+	t.Parallel()
 	p := begin(t)
 	g, _ := p.gateway(t, "gw-1", nil)
 	app := p.caller(t, "app", "caller")
@@ -72,6 +73,7 @@ func TestKeysOfBundlesRotate(t *testing.T) {
 // TestKeysOfBundlesWhileAway rotates twice while a gateway is away: it follows when it
 // comes back, although every key that it knew was revoked meanwhile.
 func TestKeysOfBundlesWhileAway(t *testing.T) {
+	t.Parallel()
 	p := begin(t)
 	g, running := p.gateway(t, "gw-1", nil)
 	app := p.caller(t, "app", "caller")

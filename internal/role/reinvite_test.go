@@ -16,6 +16,7 @@ import (
 // TestReinvite has whoever holds the host invite somebody anew who was a member: in the
 // roles that they had, once, and as a finding.
 func TestReinvite(t *testing.T) {
+	t.Parallel()
 	p := begin(t)
 	p.change(t, "node.roles", verbs.RolesRequest{ID: "cat", Kind: pavise.Human, Role: []string{"analyst", "responder"}})
 	if err := p.bob.Call(t.Context(), "node.revoke", verbs.HolderRequest{ID: "ana", Kind: pavise.Human}, nil); err != nil {

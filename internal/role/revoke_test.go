@@ -14,6 +14,7 @@ import (
 // TestRevokeInAFleet revokes what a program was given by name, which the control plane,
 // its gateways and its next start hold to.
 func TestRevokeInAFleet(t *testing.T) {
+	t.Parallel()
 	p := begin(t)
 	g, _ := p.gateway(t, "gw-1", nil)
 	app := p.caller(t, "app", "caller")

@@ -10,6 +10,7 @@ import (
 // TestRotateRoots lets another root sign, which machines hear of before: they know the
 // control plane afterwards, and after a restart.
 func TestRotateRoots(t *testing.T) {
+	t.Parallel()
 	p := begin(t)
 	g, running := p.gateway(t, "gw-1", nil)
 	p.change(t, "ca.rotate", verbs.RotateRequest{Step: "prepare"})

@@ -26,6 +26,7 @@ import (
 // if people's word still counts, and else leaves the key; behind it, it says that the
 // key is gone. There is one receipt, and none without a shredding.
 func TestShredderDies(t *testing.T) {
+	t.Parallel()
 	const before, behind = "subject.(*Keys).erase", "guard.(*Entry).Exit"
 	for what, test := range map[string]struct {
 		at       string // where it dies
@@ -152,6 +153,7 @@ func calledFrom(function string) bool {
 // TestDatabaseFromBeforeThePruning puts an older state database beside a log whose
 // first records were pruned since: nothing starts, and it says which of the two is old.
 func TestDatabaseFromBeforeThePruning(t *testing.T) {
+	t.Parallel()
 	data := filepath.Join(t.TempDir(), "data")
 	var later atomic.Int64
 	cfg := UpConfig{Data: installation.Data(data), Archive: t.TempDir(), Now: func() time.Time { return time.Now().Add(time.Duration(later.Load())) }}

@@ -119,6 +119,7 @@ func verify(t *testing.T, dir installation.Data) audit.Report {
 // TestKilledWhileNew begins installations that were killed on the way, and finds
 // them whole after the next start.
 func TestKilledWhileNew(t *testing.T) {
+	t.Parallel()
 	stages := map[string]func(*testing.T, installation.Data){
 		"after the keys": func(t *testing.T, dir installation.Data) {
 			if _, err := dir.Open(); err != nil {
@@ -208,6 +209,7 @@ func TestDeletedModelStaysAway(t *testing.T) {
 
 // TestClockSetBackBeforeStart begins an installation an hour ahead.
 func TestClockSetBackBeforeStart(t *testing.T) {
+	t.Parallel()
 	dir := installation.Data(t.TempDir())
 	r := runUp(t, UpConfig{Data: dir, Now: func() time.Time { return time.Now().Add(time.Hour) }})
 	r.stop()
@@ -244,6 +246,7 @@ func TestClockSetBackBeforeStart(t *testing.T) {
 // TestClockSetBackWhileRunning sets it back a little, and by so much that no
 // token is valid any more.
 func TestClockSetBackWhileRunning(t *testing.T) {
+	t.Parallel()
 	var offset atomic.Int64
 	dir := installation.Data(t.TempDir())
 	r := runUp(t, UpConfig{Data: dir, Now: func() time.Time { return time.Now().Add(time.Duration(offset.Load())) }})

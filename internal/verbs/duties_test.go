@@ -89,6 +89,8 @@ type search struct {
 	need    map[string]int       // how many approvals a verb takes, where not one
 	limit   int                  // identities that are made, at most
 	decided map[asked]bool       // what was asked before
+	actions []guard.Action
+	verbs   []api.Verb
 
 	acts   map[string]string // what can be done: verb → how
 	broken map[string]bool   // what can be done through the glass
@@ -107,6 +109,7 @@ func newSearch(t *testing.T, need map[string]int) *search {
 	if s.schema, err = policy.NewSchema(Actions()); err != nil {
 		t.Fatal(err)
 	}
+	s.actions, s.verbs = s.schema.Actions(), Table() // made once: the search asks a million times
 	texts := policy.Defaults()
 	for _, open := range []bool{false, true} {
 		if open {
@@ -174,14 +177,14 @@ func (s *search) run(begin standing) {
 
 // next tries every verb as every identity, and returns where that leads.
 func (s *search) next(at standing) (all []standing) {
-	for _, a := range s.schema.Actions() {
+	for _, a := range s.actions {
 		for _, i := range at.identities {
 			if a.Consequential && !a.Safe && s.may(at, i, a.Verb, false) {
 				s.acts[a.Verb] = fmt.Sprintf("%v at once, with %+v", i, at)
 			}
 		}
 	}
-	for _, v := range Table() {
+	for _, v := range s.verbs {
 		duty, listed := dutyOf(v)
 		switch {
 		case !listed:
