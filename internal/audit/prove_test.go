@@ -105,7 +105,11 @@ func TestEveryBitOfAProofFileCounts(t *testing.T) {
 	signers, policy := witnesses(t, 1)
 	file, _ := proofFile(t, 123, signers)
 	witness := bytes.Index(file, []byte("— witness.example/0 "))
-	for bit := range 8 * len(file) {
+	step := 1
+	if testing.Short() {
+		step = 13
+	}
+	for bit := 0; bit < 8*len(file); bit += step {
 		changed := []byte(flip(string(file), bit))
 		if report, err := VerifyProof(changed, Options{Policy: policy}); err == nil || report.Conclusion != "" {
 			t.Fatalf("byte %d (%q), bit %d: %+v", bit/8, file[bit/8], bit%8, report)

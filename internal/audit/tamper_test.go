@@ -25,9 +25,12 @@ func flip(content string, bit int) string {
 // signed and no proof rests on.
 func TestEveryBitOfASmallLogCounts(t *testing.T) {
 	all := someLog(t, 2)
-	opts := known(t)
+	opts, step := known(t), 1
+	if testing.Short() {
+		step = 13
+	}
 	for _, name := range names(all) {
-		for bit := range 8 * len(all[name]) {
+		for bit := 0; bit < 8*len(all[name]); bit += step {
 			changed := someLog(t, 2)
 			changed[name] = flip(all[name], bit)
 			if report, err := VerifyOn(onDisk(changed), opts); pavise.KindOf(err) != pavise.Unverified {

@@ -129,8 +129,11 @@ func indexEqualsScan(t *testing.T, w *world, set *Set, questions int) {
 // TestIndexEqualsScan holds the index, and what it keeps, to the full scan: decisions,
 // reasons and errors.
 func TestIndexEqualsScan(t *testing.T) {
-	s := newTestSchema(t)
-	for seed := range uint64(20) {
+	s, seeds := newTestSchema(t), uint64(20)
+	if testing.Short() {
+		seeds = 3
+	}
+	for seed := range seeds {
 		w := newWorld(s, seed)
 		texts := w.texts(1 + w.rng.IntN(120))
 		if seed%4 == 0 {
