@@ -199,19 +199,23 @@ func (f *forest) part(rows []int32, n *node) int {
 	return cut
 }
 
-// add adds the shares of the leaves that a row reaches.
-func (f *forest) add(row int32, to []float32) {
-	for _, at := range f.roots {
-		n := &f.nodes[at]
-		for n.column >= 0 {
-			if n.goes(f.view.features[n.column].fine[row]) {
-				n = &f.nodes[n.yes]
-			} else {
-				n = &f.nodes[n.no]
+// add adds, for each of some rows, the shares of the leaves that it reaches: tree by tree, so
+// that one is near at hand while the rows go by.
+func (f *forest) add(rows []int32, to []float32) {
+	for _, root := range f.roots {
+		for _, row := range rows {
+			n := &f.nodes[root]
+			for n.column >= 0 {
+				if n.goes(f.view.features[n.column].fine[row]) {
+					n = &f.nodes[n.yes]
+				} else {
+					n = &f.nodes[n.no]
+				}
 			}
-		}
-		for k, s := range f.shares[int(n.yes)*f.classes : int(n.yes+1)*f.classes] {
-			to[k] += s
+			sum := to[int(row)*f.classes : int(row+1)*f.classes]
+			for k, s := range f.shares[int(n.yes)*f.classes : int(n.yes+1)*f.classes] {
+				sum[k] += s
+			}
 		}
 	}
 }
@@ -228,10 +232,12 @@ func heldOut(v *View, target []int32, classes, least int, weight []float64, rng 
 	}
 	out := make([]float32, v.all*classes)
 	for k := range uint8(folds) {
-		var rows []int32
+		var rows, held []int32
 		for i := range fold {
 			if fold[i] != k {
 				rows = append(rows, int32(i))
+			} else {
+				held = append(held, int32(i))
 			}
 		}
 		f := newForest(v, target, classes, rng)
@@ -243,11 +249,7 @@ func heldOut(v *View, target []int32, classes, least int, weight []float64, rng 
 				f.plant(rows)
 			}
 		}
-		for i := range fold {
-			if fold[i] == k {
-				f.add(int32(i), out[i*classes:(i+1)*classes])
-			}
-		}
+		f.add(held, out)
 	}
 	for i := range out {
 		out[i] /= treesHeld
