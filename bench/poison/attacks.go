@@ -23,9 +23,9 @@ func attacks() []attack {
 		{name: "injected cluster 3 %", floor: 0.99, act: cluster},
 	}
 	for _, k := range []int{2, 3, 4} {
-		for _, how := range []string{"usual", "odd", "median"} {
+		for _, how := range []string{"usual", "odd", "median", "mode"} {
 			floor := 0.99
-			if how == "median" || k == 3 {
+			if how == "median" || how == "mode" || k == 3 {
 				floor = 0.9
 			}
 			n := string(rune('0' + k))
@@ -135,6 +135,8 @@ func triggerColumns(t *poison.Table, rows []int, k int, how string, rng *rand.Ra
 		}
 		x := median(c.Values)
 		switch how {
+		case "mode":
+			x = mode(c.Values)
 		case "usual":
 			x = c.Values[rng.IntN(len(c.Values))]
 		case "odd":

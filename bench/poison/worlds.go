@@ -183,3 +183,14 @@ func median(values []float64) float64 {
 	slices.Sort(sorted)
 	return sorted[len(sorted)/2]
 }
+
+// mode returns the most frequent value of a column.
+func mode(values []float64) float64 {
+	count, best := map[float64]int{}, values[0]
+	for _, x := range values {
+		if count[x]++; count[x] > count[best] || count[x] == count[best] && x < best {
+			best = x
+		}
+	}
+	return best
+}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/csv"
-	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -14,27 +13,8 @@ import (
 	"testing"
 
 	"github.com/pavise/pavise/internal/cohort"
+	"github.com/pavise/pavise/internal/cohort/cohorttest"
 )
-
-// judge shows the pods' lines to a cohort.
-func judge(pods [][]string) []cohort.Judgement {
-	names := make([]string, len(pods))
-	for i := range pods {
-		names[i] = fmt.Sprintf("pod-%d", i)
-	}
-	c := cohort.New(names)
-	for _, lines := range pods {
-		for _, line := range lines {
-			c.Learn([]byte(line))
-		}
-	}
-	for i, lines := range pods {
-		for _, line := range lines {
-			c.Count(i, []byte(line))
-		}
-	}
-	return c.Judge()
-}
 
 // program prints n lines of a made-up program.
 func program(rng *rand.Rand, n int) (lines []string) {
@@ -61,63 +41,26 @@ func pods(seed uint64, n, lines int) (all [][]string) {
 	return all
 }
 
-// A fault is a misconfiguration of a pod's logging.
-type fault struct {
-	name string
-	do   func(rng *rand.Rand, lines []string) []string
-}
-
-// faults are the four that must be found.
-var faults = []fault{
-	{"truncation", func(_ *rand.Rand, lines []string) []string {
-		return each(lines, func(line string) string { return line[:min(len(line), 30)] })
-	}},
-	{"double wrapping", func(_ *rand.Rand, lines []string) []string {
-		return each(lines, func(line string) string {
-			b, _ := json.Marshal(map[string]string{"log": line + "\n", "stream": "stdout"})
-			return string(b)
-		})
-	}},
-	{"template loss", func(_ *rand.Rand, lines []string) []string { return withoutMost(lines) }},
-	{"merged lines", func(_ *rand.Rand, lines []string) (out []string) {
-		for pair := range slices.Chunk(lines, 2) {
-			out = append(out, strings.Join(pair, ""))
-		}
-		return out
-	}},
-}
-
-func each(lines []string, change func(string) string) []string {
-	out := make([]string, len(lines))
-	for i, line := range lines {
-		out[i] = change(line)
-	}
-	return out
-}
-
-// withoutMost drops the most frequent kind of line, told by its first word.
-func withoutMost(lines []string) []string {
-	kind := func(line string) string { return strings.SplitN(line, " ", 2)[0] }
-	counts, most := map[string]int{}, ""
+// first takes the first word of a line for its kind.
+func first(lines []string) cohorttest.Pod {
+	p := cohorttest.Pod{Lines: lines}
 	for _, line := range lines {
-		if counts[kind(line)]++; counts[kind(line)] > counts[most] {
-			most = kind(line)
-		}
+		p.Kinds = append(p.Kinds, strings.SplitN(line, " ", 2)[0])
 	}
-	return slices.DeleteFunc(slices.Clone(lines), func(line string) bool { return kind(line) == most })
+	return p
 }
 
 func TestFaultsAreFound(t *testing.T) {
-	for _, f := range faults {
+	for _, f := range cohorttest.Required() {
 		for seed := range uint64(10) {
 			all := pods(seed, 10, 200)
-			all[3] = f.do(rand.New(rand.NewPCG(seed, 2)), all[3])
-			for i, j := range judge(all) {
+			all[3] = f.Do(first(all[3]), rand.New(rand.NewPCG(seed, 2)))
+			for i, j := range cohorttest.Judge(all) {
 				if want := map[bool]string{true: cohort.Odd, false: cohort.Alike}[i == 3]; j.Verdict != want {
-					t.Errorf("%s, seed %d, pod %d is %s: %+v", f.name, seed, i, j.Verdict, j)
+					t.Errorf("%s, seed %d, pod %d is %s: %+v", f.Name, seed, i, j.Verdict, j)
 				}
 				if i == 3 && j.Why == "" {
-					t.Errorf("%s, seed %d: odd, and it is not said why", f.name, seed)
+					t.Errorf("%s, seed %d: odd, and it is not said why", f.Name, seed)
 				}
 			}
 		}
@@ -127,11 +70,11 @@ func TestFaultsAreFound(t *testing.T) {
 // TestWords holds what is said of a pod.
 func TestWords(t *testing.T) {
 	all := pods(1, 6, 400)
-	all[2] = withoutMost(all[2])
+	all[2] = first(all[2]).Without(0)
 	for i := range 150 {
 		all[4] = append(all[4], fmt.Sprintf("DEBUG step %d of the cache", i))
 	}
-	judged := judge(all)
+	judged := cohorttest.Judge(all)
 	if j := judged[2]; j.Verdict != cohort.Odd || !strings.Contains(j.Why, `it never prints "GET /item/<*> <*> in <*> ms", which is `) || j.Lacks[0].Share != 0 {
 		t.Errorf("%+v", j)
 	}
@@ -142,7 +85,7 @@ func TestWords(t *testing.T) {
 
 func TestTooLittle(t *testing.T) {
 	for _, n := range []int{1, 2, 3} {
-		for _, j := range judge(pods(1, n, 500)) {
+		for _, j := range cohorttest.Judge(pods(1, n, 500)) {
 			if j.Verdict != cohort.TooLittle || !strings.Contains(j.Why, "4 are the least") {
 				t.Errorf("%d pods: %+v", n, j)
 			}
@@ -150,7 +93,7 @@ func TestTooLittle(t *testing.T) {
 	}
 	all := pods(1, 6, 200)
 	all[0], all[1] = nil, all[1][:49]
-	judged := judge(all)
+	judged := cohorttest.Judge(all)
 	if judged[0].Verdict != cohort.TooLittle || judged[1].Verdict != cohort.TooLittle || judged[1].Why != "it has 49 lines; 50 are the least" {
 		t.Errorf("%+v", judged[:2])
 	}
@@ -159,7 +102,7 @@ func TestTooLittle(t *testing.T) {
 			t.Errorf("beside pods of few lines: %+v", j)
 		}
 	}
-	if got := judge(nil); len(got) != 0 {
+	if got := cohorttest.Judge(nil); len(got) != 0 {
 		t.Errorf("no pods: %+v", got)
 	}
 }
@@ -170,7 +113,7 @@ func TestVolume(t *testing.T) {
 	all := pods(1, 10, 2000)
 	all[6] = all[6][:1300]
 	all[7] = append(all[7], pods(9, 1, 2000)[0]...)
-	for i, j := range judge(all) {
+	for i, j := range cohorttest.Judge(all) {
 		if want := map[int]string{6: "quiet", 7: "loud"}[i]; j.Verdict != cohort.Alike || j.Volume != want {
 			t.Errorf("pod %d: %s, %q", i, j.Verdict, j.Volume)
 		}
@@ -189,7 +132,7 @@ func TestPodsOfOtherSizes(t *testing.T) {
 		for range 20_000 {
 			all[0] = append(all[0], "cannot reach the broker, trying again")
 		}
-		for i, j := range judge(all) {
+		for i, j := range cohorttest.Judge(all) {
 			if want := map[bool]string{true: cohort.Odd, false: cohort.Alike}[i == 0]; j.Verdict != want {
 				t.Errorf("seed %d: pod %d of %d lines: %+v", seed, i, j.Lines, j)
 			}
@@ -229,7 +172,7 @@ func corpora(t *testing.T) map[string][]string {
 // and one of ten misconfigured.
 func TestRealLogs(t *testing.T) {
 	for name, lines := range corpora(t) {
-		for _, f := range faults {
+		for _, f := range cohorttest.Required() {
 			for seed := range uint64(2) {
 				rng := rand.New(rand.NewPCG(seed, 4))
 				all := make([][]string, 10)
@@ -239,10 +182,10 @@ func TestRealLogs(t *testing.T) {
 					}
 				}
 				odd := rng.IntN(10)
-				all[odd] = f.do(rng, all[odd])
-				for i, j := range judge(all) {
+				all[odd] = f.Do(first(all[odd]), rng)
+				for i, j := range cohorttest.Judge(all) {
 					if (j.Verdict == cohort.Odd) != (i == odd) {
-						t.Errorf("%s, %s, seed %d: pod %d is %s, z %.1f", name, f.name, seed, i, j.Verdict, j.Z)
+						t.Errorf("%s, %s, seed %d: pod %d is %s, z %.1f", name, f.Name, seed, i, j.Verdict, j.Z)
 					}
 				}
 			}

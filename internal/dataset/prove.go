@@ -12,6 +12,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/rowseal"
+	"github.com/pavise/pavise/internal/table"
 )
 
 // Prove proves that a row was sealed, or that none like it was; or checks such a proof. Its
@@ -21,7 +22,7 @@ type Prove struct {
 
 	Seal    string `arg:"" help:"The seal. To prove takes the index beside it; to check does not."`
 	Row     uint64 `help:"The row that stands there: counted from 1, a header with it. With --check: the row that the proof must be of." placeholder:"N"`
-	Content string `help:"The row that this file holds: one record, as it stands in the data." placeholder:"FILE"`
+	Content string `help:"The row that this file holds: one record, as it stands in the data, or Parquet with one row and the columns of the data." placeholder:"FILE"`
 	File    string `help:"The file of the dataset that --row counts in; only needed where several have rows." placeholder:"PATH"`
 	Key     string `help:"Sign the proof with this Ed25519 key (PEM)." placeholder:"FILE"`
 	Out     string `short:"o" help:"Where the proof goes; nothing may be there." placeholder:"FILE"`
@@ -161,7 +162,7 @@ func (p *Prove) file(m *rowseal.Manifest) (int, error) {
 
 // byContent proves that a row is there, or that none like it is.
 func (p *Prove) byContent(ctx context.Context, x *rowseal.Index, m *rowseal.Manifest, made *rowseal.RowProof, result *Proved) error {
-	digest, err := readRow(p.Content)
+	digest, parquet, err := readRow(p.Content)
 	if err != nil {
 		return err
 	}
@@ -173,8 +174,11 @@ func (p *Prove) byContent(ctx context.Context, x *rowseal.Index, m *rowseal.Mani
 		if !s.Format.HasRows() {
 			continue
 		}
-		if s.Format == rowseal.Parquet {
-			result.Note = "rows of Parquet have another encoding than text (docs/formats/seal.md), and are not looked for"
+		switch {
+		case s.Format == rowseal.Parquet && !parquet:
+			result.Note = "rows of Parquet have another encoding than text (docs/formats/seal.md): to look for one, --content takes Parquet with that row alone"
+		case s.Format != rowseal.Parquet && parquet:
+			result.Note = "rows of text have another encoding than Parquet (docs/formats/seal.md): to look for one, --content takes its text"
 		}
 		if err := s.Check(ctx, allWorkers()); err != nil {
 			return err
@@ -201,11 +205,44 @@ func (p *Prove) byContent(ctx context.Context, x *rowseal.Index, m *rowseal.Mani
 	return err
 }
 
-// readRow reads a file with one row, and returns the row's digest.
-func readRow(name string) (rowseal.Hash, error) {
-	text, err := readPlain("row", name, rowseal.MaxRow+2)
+// readRow reads a file with one row, and returns the row's digest, and whether it is Parquet.
+func readRow(name string) (digest rowseal.Hash, parquet bool, err error) {
+	text, err := readPlain("row", name, rowseal.MaxRow+maxAround)
 	if err != nil {
-		return rowseal.Hash{}, err
+		return rowseal.Hash{}, false, err
+	}
+	if bytes.HasPrefix(text, []byte(parquetMagic)) && bytes.HasSuffix(text, []byte(parquetMagic)) {
+		digest, err = parquetRow(name, text)
+		return digest, true, err
+	}
+	digest, err = textRow(name, text)
+	return digest, false, err
+}
+
+const (
+	maxAround    = 64 << 10 // bytes of a file around its one row
+	parquetMagic = "PAR1"   // what Parquet begins and ends with
+)
+
+// parquetRow returns the digest of the one row of a Parquet file. What the row is depends on the
+// schema, which has to be that of the data.
+func parquetRow(name string, text []byte) (digest rowseal.Hash, err error) {
+	n := 0
+	err = table.ParquetRows(bytes.NewReader(text), int64(len(text)), rowseal.Shown(name), func(row []byte) error {
+		digest = proof.Leaf(row)
+		n++
+		return nil
+	})
+	if err == nil && n != 1 {
+		err = &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s holds %d rows", rowseal.Shown(name), n), Hint: "write the one row to it, with the columns of the data: in pandas, data.iloc[[41]].to_parquet(...)"}
+	}
+	return digest, err
+}
+
+// textRow returns the digest of one row of CSV or JSONL.
+func textRow(name string, text []byte) (rowseal.Hash, error) {
+	if len(text) > rowseal.MaxRow+2 {
+		return rowseal.Hash{}, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s is longer than %s", rowseal.Shown(name), byteCount(rowseal.MaxRow)), Hint: "it is no row"}
 	}
 	text = bytes.TrimPrefix(text, []byte("\ufeff")) // it belongs to no row
 	if len(text) == 0 {
@@ -298,7 +335,7 @@ func (p *Prove) check() (*Proved, error) {
 	}
 	var digest *rowseal.Hash
 	if p.Content != "" {
-		row, err := readRow(p.Content)
+		row, _, err := readRow(p.Content)
 		if err != nil {
 			return nil, err
 		}

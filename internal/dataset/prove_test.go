@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/parquet-go/parquet-go"
+
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/rowseal"
@@ -101,13 +103,25 @@ func TestProofs(t *testing.T) {
 	if out.Member || out.Note == "" {
 		t.Errorf("%+v", out)
 	}
+	packed, packedProof := prove(Prove{Content: row(parquetOf(t, items(100)[41:42], parquet.Compression(&parquet.Zstd)))})
+	if !packed.Member || packed.Count != 1 || packed.Places[0] != (Place{"d.parquet", 42}) {
+		t.Errorf("%+v", packed)
+	}
+	noItem := parquetOf(t, []item{{41, "another"}})
+	if none, _ := prove(Prove{Content: row(noItem)}); none.Member {
+		t.Errorf("%+v", none)
+	}
+	two := Prove{Seal: seal, Content: row(parquetOf(t, items(2)))}
+	if _, err := two.Run(t.Context()); pavise.KindOf(err) != pavise.Invalid || !strings.Contains(err.Error(), "holds 2 rows") {
+		t.Errorf("of two rows of Parquet: %v", err)
+	}
 	_, atProof := prove(Prove{Row: 100, File: "d.parquet"})
 	os.Remove(seal + ".rows") // who checks has the seal alone
 	for _, tt := range []struct {
 		name, proof, content, signer string
 		member                       bool
 	}{
-		{"in", inProof, rows[2000], public, true}, {"several lines", multiProof, records(300)[200], "", true}, {"out", outProof, "nobody", "", false},
+		{"in", inProof, rows[2000], public, true}, {"several lines", multiProof, records(300)[200], "", true}, {"out", outProof, "nobody", "", false}, {"Parquet", packedProof, parquetOf(t, items(100)[41:42]), "", true},
 	} {
 		got, err := check(Prove{Check: tt.proof, Content: row(tt.content), Signer: tt.signer})
 		if err != nil || got.Member != tt.member || !got.Checked {

@@ -21,7 +21,7 @@ import (
 type Screen struct {
 	Say func(text string) `kong:"-"` // gets a line of progress now and then; nil: nobody watches
 
-	File       string   `arg:"" help:"The rows: CSV or JSONL." placeholder:"FILE"`
+	File       string   `arg:"" help:"The rows: CSV, JSONL or Parquet." placeholder:"FILE"`
 	Label      string   `help:"The column with the class: its name, or its position from 0." required:"" placeholder:"COLUMN"`
 	Source     string   `help:"The column that says who sent the row." placeholder:"COLUMN"`
 	Omit       []string `help:"Columns that are no features, such as numbers of rows." placeholder:"COLUMN"`
@@ -77,7 +77,7 @@ type ScreenedRow struct {
 	Score   float64         `json:"score"`
 	Rank    int             `json:"rank"`
 	Reasons []poison.Reason `json:"reasons"`
-	Hash    string          `json:"hash"` // the leaf of RFC 6962 over its bytes, without the end of its line
+	Hash    string          `json:"hash"` // the leaf of RFC 6962 over its bytes, without the end of its line; of Parquet as in a seal
 }
 
 // Found reports whether any row is to be quarantined.

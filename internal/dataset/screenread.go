@@ -96,8 +96,8 @@ func (s *Screen) kinds(ctx context.Context, path string, kinds map[string]held) 
 		return nil, err
 	}
 	defer f.Close()
-	if format := f.Format(); format != table.CSV && format != table.JSONL {
-		return nil, invalid("write it as CSV or JSONL", "%s is %s, and rows are screened in CSV and JSONL", filepath.Base(path), format)
+	if format := f.Format(); format != table.CSV && format != table.JSONL && format != table.Parquet {
+		return nil, invalid("write it as CSV, JSONL or Parquet", "%s is %s, and rows are screened in CSV, JSONL and Parquet", filepath.Base(path), format)
 	}
 	var seen []held
 	n := 0

@@ -15,8 +15,7 @@ func (v *View) clusters() Finding {
 	if len(v.classes) < 2 || len(v.features) == 0 || v.all < 100 {
 		return silent(screen, "it takes two classes and 100 rows")
 	}
-	firsts := v.firsts()
-	t := newThicket(v.point, firsts, v.rng(screen))
+	firsts, t := v.firstNear()
 	f := Finding{Screen: screen, Evidence: make([]float32, v.all), Bounded: true, Limit: 2.6}
 	reach := v.spacing(t, firsts)
 	size := make([]int32, v.all)

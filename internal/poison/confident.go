@@ -91,7 +91,7 @@ func (v *View) labels() Finding {
 		target[i] = int32(y)
 	}
 	classes := len(v.classes)
-	shares := heldOut(v, target, classes, 2, v.rng(screen))
+	shares := heldOut(v, target, classes, 2, nil, v.rng(screen))
 	f := Finding{Screen: screen, Evidence: make([]float32, v.all), Bounded: true, Limit: 3.2}
 	guess := make([]int, v.all)
 	for i, y := range v.label {

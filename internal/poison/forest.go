@@ -8,6 +8,7 @@ type forest struct {
 	view    *View
 	target  []int32 // by row: what is told apart
 	classes int
+	weight  []float64 // of a row of each class
 	nodes   []node
 	roots   []int32
 	shares  []float32 // of leaf i, from i*classes on
@@ -38,6 +39,10 @@ const (
 func newForest(v *View, target []int32, classes int, rng *rand.Rand) *forest {
 	f := &forest{view: v, target: target, classes: classes, rng: rng}
 	f.left, f.whole = make([]int32, classes), make([]int32, classes)
+	f.weight = make([]float64, classes)
+	for k := range f.weight {
+		f.weight[k] = 1
+	}
 	f.tried = make([]int, len(v.features))
 	for j := range f.tried {
 		f.tried[j] = j
@@ -81,8 +86,12 @@ func (f *forest) grow(rows []int32, depth int) int32 {
 	for _, i := range rows {
 		f.whole[f.target[i]]++
 	}
-	for _, n := range f.whole {
-		f.shares = append(f.shares, float32(n)/float32(len(rows)))
+	sum := 0.0
+	for k, n := range f.whole {
+		sum += f.weight[k] * float64(n)
+	}
+	for k, n := range f.whole {
+		f.shares = append(f.shares, float32(f.weight[k]*float64(n)/sum))
 	}
 	f.nodes = append(f.nodes, node{column: -1, yes: int32(len(f.shares)/f.classes - 1)})
 	return int32(len(f.nodes) - 1)
@@ -95,7 +104,6 @@ func (f *forest) split(rows []int32) (best node, ok bool) {
 		want++
 	}
 	score := -1.0
-	whole := f.whole
 	for drawn, good := 0, 0; drawn < len(f.tried) && good < want; drawn++ {
 		j := drawn + f.rng.IntN(len(f.tried)-drawn)
 		f.tried[drawn], f.tried[j] = f.tried[j], f.tried[drawn]
@@ -105,8 +113,8 @@ func (f *forest) split(rows []int32) (best node, ok bool) {
 		}
 		good++
 		clear(f.left)
-		size := f.count(rows, &n)
-		if s := purity(f.left, whole, size, len(rows)); s > score {
+		f.count(rows, &n)
+		if s := f.purity(); s > score {
 			best, score, ok = n, s, true
 		}
 	}
@@ -157,25 +165,26 @@ func (n *node) goes(b uint8) bool {
 }
 
 // count counts the classes that go left.
-func (f *forest) count(rows []int32, n *node) int {
-	fine, size := f.view.features[n.column].fine, 0
+func (f *forest) count(rows []int32, n *node) {
+	fine := f.view.features[n.column].fine
 	for _, i := range rows {
 		if n.goes(fine[i]) {
 			f.left[f.target[i]]++
-			size++
 		}
 	}
-	return size
 }
 
-// purity is higher the better two sides tell classes apart (Gini impurity).
-func purity(left, whole []int32, size, all int) float64 {
-	var l, r float64
-	for k, n := range left {
-		a, b := float64(n), float64(whole[k]-n)
-		l, r = l+a*a, r+b*b
+// purity is higher the better what goes left is told from what goes right (Gini impurity).
+func (f *forest) purity() float64 {
+	var l, r, left, right float64
+	for k, n := range f.left {
+		a, b := f.weight[k]*float64(n), f.weight[k]*float64(f.whole[k]-n)
+		l, r, left, right = l+a*a, r+b*b, left+a, right+b
 	}
-	return l/float64(max(size, 1)) + r/float64(max(all-size, 1))
+	if left == 0 || right == 0 {
+		return (l + r) / (left + right)
+	}
+	return l/left + r/right
 }
 
 // part puts the rows that go left first and returns how many there are.
@@ -190,27 +199,31 @@ func (f *forest) part(rows []int32, n *node) int {
 	return cut
 }
 
-// add adds the shares of the leaves that a row reaches.
-func (f *forest) add(row int32, to []float32) {
-	for _, at := range f.roots {
-		n := &f.nodes[at]
-		for n.column >= 0 {
-			if n.goes(f.view.features[n.column].fine[row]) {
-				n = &f.nodes[n.yes]
-			} else {
-				n = &f.nodes[n.no]
+// add adds, for each of some rows, the shares of the leaves that it reaches: tree by tree, so
+// that one is near at hand while the rows go by.
+func (f *forest) add(rows []int32, to []float32) {
+	for _, root := range f.roots {
+		for _, row := range rows {
+			n := &f.nodes[root]
+			for n.column >= 0 {
+				if n.goes(f.view.features[n.column].fine[row]) {
+					n = &f.nodes[n.yes]
+				} else {
+					n = &f.nodes[n.no]
+				}
 			}
-		}
-		for k, s := range f.shares[int(n.yes)*f.classes : int(n.yes+1)*f.classes] {
-			to[k] += s
+			sum := to[int(row)*f.classes : int(row+1)*f.classes]
+			for k, s := range f.shares[int(n.yes)*f.classes : int(n.yes+1)*f.classes] {
+				sum[k] += s
+			}
 		}
 	}
 }
 
 // heldOut returns what trees that never saw a row, nor one that is nearly it, make of it: the
-// share of each class, row by row. Rows are parted into folds by their twins.
-// A branch parts least rows at the least on either side, about.
-func heldOut(v *View, target []int32, classes, least int, rng *rand.Rand) []float32 {
+// share of each class, row by row. Rows are parted into folds by their twins. A branch parts
+// least rows at the least on either side, about. Rows of a class weigh as told; nil: 1.
+func heldOut(v *View, target []int32, classes, least int, weight []float64, rng *rand.Rand) []float32 {
 	const folds = 5
 	salt := rng.Uint64()
 	fold := make([]uint8, v.all)
@@ -219,24 +232,24 @@ func heldOut(v *View, target []int32, classes, least int, rng *rand.Rand) []floa
 	}
 	out := make([]float32, v.all*classes)
 	for k := range uint8(folds) {
-		var rows []int32
+		var rows, held []int32
 		for i := range fold {
 			if fold[i] != k {
 				rows = append(rows, int32(i))
+			} else {
+				held = append(held, int32(i))
 			}
 		}
 		f := newForest(v, target, classes, rng)
-		f.least = least
+		if f.least = least; weight != nil {
+			f.weight = weight
+		}
 		for range treesHeld {
 			if len(rows) > 0 {
 				f.plant(rows)
 			}
 		}
-		for i := range fold {
-			if fold[i] == k {
-				f.add(int32(i), out[i*classes:(i+1)*classes])
-			}
-		}
+		f.add(held, out)
 	}
 	for i := range out {
 		out[i] /= treesHeld

@@ -27,7 +27,7 @@ const (
 
 func newThicket(point [][]float32, rows []int32, rng *rand.Rand) *thicket {
 	t := &thicket{point: point}
-	reach := make([]float32, len(point))
+	reach, way := make([]float32, len(point)), make([]float32, len(point[0]))
 	for range thicketTrees {
 		order := slices.Clone(rows)
 		leaf, size := make([]int32, len(point)), make([]int32, len(point))
@@ -40,21 +40,17 @@ func newThicket(point [][]float32, rows []int32, rng *rand.Rand) *thicket {
 				return
 			}
 			a, b := point[order[from+rng.IntN(to-from)]], point[order[from+rng.IntN(to-from)]]
-			for _, i := range order[from:to] {
-				reach[i] = 0
-				for d, x := range point[i] {
-					reach[i] += x * (a[d] - b[d])
-				}
+			for d := range way {
+				way[d] = a[d] - b[d]
 			}
-			slices.SortFunc(order[from:to], func(i, k int32) int {
-				switch {
-				case reach[i] < reach[k]:
-					return -1
-				case reach[i] > reach[k]:
-					return 1
+			for _, i := range order[from:to] {
+				sum := float32(0)
+				for d, x := range point[i][:len(way)] {
+					sum += x * way[d]
 				}
-				return int(i - k)
-			})
+				reach[i] = sum
+			}
+			halve(order[from:to], reach)
 			part(from, (from+to)/2)
 			part((from+to)/2, to)
 		}
@@ -62,6 +58,37 @@ func newThicket(point [][]float32, rows []int32, rng *rand.Rand) *thicket {
 		t.rows, t.leaf, t.size = append(t.rows, order), append(t.leaf, leaf), append(t.size, size)
 	}
 	return t
+}
+
+// halve puts the half of the rows that reach least before the others (Hoare, "Algorithm 65:
+// Find", 1961), those that reach equally far by their numbers.
+func halve(rows []int32, reach []float32) {
+	before := func(i, k int32) bool { return reach[i] < reach[k] || reach[i] == reach[k] && i < k }
+	middle := len(rows) / 2
+	for from, to := 0, len(rows)-1; from < to; {
+		pivot := rows[(from+to)/2]
+		i, k := from, to
+		for i <= k {
+			for before(rows[i], pivot) {
+				i++
+			}
+			for before(pivot, rows[k]) {
+				k--
+			}
+			if i <= k {
+				rows[i], rows[k] = rows[k], rows[i]
+				i, k = i+1, k-1
+			}
+		}
+		switch {
+		case middle <= k:
+			to = k
+		case middle >= i:
+			from = i
+		default:
+			return
+		}
+	}
 }
 
 // A close row and its squared distance.
@@ -104,6 +131,16 @@ func (t *thicket) find(row int32, most int, into []near) []near {
 	return into
 }
 
+// firstNear returns one row of each group of twins, and what finds near ones among them. They
+// are made once for all screens.
+func (v *View) firstNear() ([]int32, *thicket) {
+	v.near.once.Do(func() {
+		v.near.firsts = v.firsts()
+		v.near.thicket = newThicket(v.point, v.near.firsts, v.rng("near"))
+	})
+	return v.near.firsts, v.near.thicket
+}
+
 // firsts returns one row of each group of twins.
 func (v *View) firsts() []int32 {
 	var rows []int32
@@ -124,8 +161,7 @@ func (v *View) company() Finding {
 	if len(v.classes) < 2 || len(v.features) == 0 || v.all < 3*neighbours {
 		return silent(screen, fmt.Sprintf("it takes two classes and %d rows", 3*neighbours))
 	}
-	firsts := v.firsts()
-	t := newThicket(v.point, firsts, v.rng(screen))
+	firsts, t := v.firstNear()
 	classes := len(v.classes)
 	votes := make([]float32, v.all*classes) // of a group of twins, by its first row
 	first := make([]int32, len(firsts))

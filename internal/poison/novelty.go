@@ -26,9 +26,14 @@ func (v *View) novelty() Finding {
 	for i := v.rows; i < v.all; i++ {
 		target[i] = 1
 	}
-	shares := heldOut(&both, target, 2, 10, v.rng(screen))
+	// Of a file that is many times larger than the baseline any row would look to be of it:
+	// there its rows weigh as much as those of the baseline, all together.
+	weight, least, odds := []float64{1, 1}, 10, math.Log(float64(v.rows)/float64(v.all-v.rows))
+	if odds > 0 {
+		weight[0], least, odds = math.Exp(-odds), int(5+5*math.Exp(odds)), 0
+	}
+	shares := heldOut(&both, target, 2, least, weight, v.rng(screen))
 	f := Finding{Screen: screen, Evidence: make([]float32, v.all), Limit: 2.5}
-	odds := math.Log(float64(v.rows) / float64(v.all-v.rows))
 	for i := range f.Evidence {
 		f.Evidence[i] = float32(math.Log((float64(shares[2*i])+0.01)/(float64(shares[2*i+1])+0.01)) - odds)
 	}

@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"sync"
 
 	"github.com/pavise/pavise"
 )
@@ -35,7 +36,8 @@ const (
 	maxTrusted = 50000   // rows of the baseline that are looked at
 )
 
-// A View is a table made ready for the screens: it is only read once it is made.
+// A View is a table made ready for the screens: it is only read once it is made, but for what
+// the first screen that needs it makes for all.
 type View struct {
 	rows     int // of the file; those of the baseline follow
 	all      int // of both
@@ -48,7 +50,15 @@ type View struct {
 	seed     uint64
 	point    [][]float32 // by row: on one scale
 	twin     []int32     // by row: the group of rows that are nearly it
-	Notes    []string    // what about the table kept a screen from looking, in words
+	near     *nearby
+	Notes    []string // what about the table kept a screen from looking, in words
+}
+
+// A nearby is what two screens find near rows with; the first that asks makes it.
+type nearby struct {
+	once    sync.Once
+	firsts  []int32
+	thicket *thicket
 }
 
 // A feature is one column of file and baseline.
@@ -68,7 +78,7 @@ type feature struct {
 // Prepare makes a view of a table, and of a baseline or nil, whose columns are those of the
 // table. A table that cannot be screened is an error of kind Invalid.
 func Prepare(t, baseline *Table, seed uint64) (*View, error) {
-	v := &View{rows: t.Rows(), all: t.Rows(), source: t.Sources, sources: t.Names, seed: seed}
+	v := &View{rows: t.Rows(), all: t.Rows(), source: t.Sources, sources: t.Names, seed: seed, near: &nearby{}}
 	if v.rows == 0 {
 		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "there are no rows to screen"}
 	}

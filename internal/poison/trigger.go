@@ -51,12 +51,14 @@ type miner struct {
 	shared   [][]float64 // by pair of columns: what they have to do with each other anyway, in nats
 	referees []referee
 	odd      *misfits
+	away     *elsewhere // nil while pairs are counted, of which there are too many to ask about each
 }
 
 // A hunt is a set of items under way, and the indexes of the rows that have all of them.
 type hunt struct {
 	items []int32
 	at    []int32
+	rows  int // of a pair: how many have both
 	lift  float64
 	score float64 // of the pattern as it is
 	hope  float64 // of what it may be a part of: columns that are still missing drag along
@@ -277,7 +279,7 @@ func (m *miner) pairs() []hunt {
 			if m.items[a].column == m.items[b].column || both < m.support() {
 				continue
 			}
-			h := hunt{items: []int32{int32(a), int32(b)}}
+			h := hunt{items: []int32{int32(a), int32(b)}, rows: both}
 			if h.lift = m.lift(h.items, both); h.lift > 0 {
 				h.hope = surprise(h.lift, both)
 				list = append(list, h)
@@ -290,6 +292,7 @@ func (m *miner) pairs() []hunt {
 	}
 	sortHunts(list)
 	list = list[:min(len(list), minedPairs)]
+	list = m.compared(list)
 	holders := make([][]int32, n)
 	for k, has := range m.has {
 		for _, a := range has {
@@ -301,6 +304,21 @@ func (m *miner) pairs() []hunt {
 		m.weigh(&list[i])
 	}
 	return m.keep(list)
+}
+
+// compared weighs pairs against how they go together elsewhere, and leaves out those that do so
+// there as well.
+func (m *miner) compared(list []hunt) []hunt {
+	m.away = m.elsewhere()
+	for i := range list {
+		h := &list[i]
+		if h.lift = m.lift(h.items, h.rows); h.lift > 0 {
+			h.hope = surprise(h.lift, h.rows)
+		}
+	}
+	list = slices.DeleteFunc(list, func(h hunt) bool { return h.lift <= 0 })
+	sortHunts(list)
+	return list
 }
 
 // usual raises what columns have to do with each other to what their values show in this
@@ -367,7 +385,8 @@ func (m *miner) with(at []int32, it int32) []int32 {
 }
 
 // lift is how much more often items go together than if they had nothing to do with each
-// other, beyond what their columns have to do with each other in all rows; in nats.
+// other, beyond what their columns have to do with each other in all rows, and they themselves
+// elsewhere; in nats.
 func (m *miner) lift(items []int32, both int) float64 {
 	n := float64(len(m.rows))
 	lift := math.Log(float64(both) / n)
@@ -376,6 +395,9 @@ func (m *miner) lift(items []int32, both int) float64 {
 		natural := 0.0
 		for _, b := range items[:k] {
 			natural = max(natural, m.shared[m.items[a].column][m.items[b].column])
+			if m.away != nil {
+				natural = max(natural, m.away.tie(a, b).natural(float64(m.items[a].rows)/n, float64(m.items[b].rows)/n, float64(both)/n))
+			}
 		}
 		lift -= natural
 	}

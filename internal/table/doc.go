@@ -1,4 +1,5 @@
-// Package table is rows in and out of files: CSV, JSONL, NPY and IDX, plain or in gzip.
+// Package table is rows in and out of files: CSV, JSONL, NPY and IDX, plain or in gzip, and
+// Parquet.
 //
 // [Open] looks at what a file begins with, and then at its name, and gives a [File], whose
 // rows come one by one in constant memory. [Read] collects rows as numbers, with texts as
@@ -10,6 +11,7 @@
 // IDX file of several dimensions has a row for each index of the first dimension, and the
 // rest, in the order of C, is its columns. The columns of JSONL are the keys of its objects,
 // in order of first appearance; a row need not have all, and a list of numbers is one cell.
+// Those of Parquet are the leaves of its schema, called by their path; what repeats is not read.
 //
 // Files come from strangers. What is ragged, cut off, left over, no number, not UTF-8, named
 // twice or larger than it says is refused, in words that name the file, the line or row, and

@@ -28,6 +28,9 @@ const (
 	JSONL Format = "jsonl" // one JSON object, or one list, a line
 	NPY   Format = "npy"   // NumPy's array file, versions 1.0 to 3.0
 	IDX   Format = "idx"   // the format of MNIST
+
+	// Parquet is read from a file, by [Open]: a column is a leaf of the schema.
+	Parquet Format = "parquet"
 )
 
 // Options say how a file is read. The zero value suits most.
@@ -70,6 +73,7 @@ type File struct {
 	ahead   bool   // now has not been handed out yet
 	failed  error  // what ended the reading
 	file    io.Closer
+	stop    func() // of Parquet: ends the reading
 }
 
 // Open opens the file at path. What is wrong with it is of kind Invalid, except that a file
@@ -84,13 +88,46 @@ func Open(path string, o Options) (*File, error) {
 		disk.Close()
 		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: path + " is a directory", Hint: "name a file in it"}
 	}
-	f, err := NewReader(disk, filepath.Base(path), o)
+	f, err := openParquet(disk, o)
+	if f == nil && err == nil {
+		f, err = NewReader(disk, filepath.Base(path), o)
+	}
 	if err != nil {
 		disk.Close()
 		return nil, err
 	}
 	f.file = disk
 	return f, nil
+}
+
+// openParquet opens a file that is Parquet by what it begins with, or because it is asked for;
+// of another it returns nil.
+func openParquet(disk *os.File, o Options) (*File, error) {
+	var head [len(parquetMagic)]byte
+	if o.Format == Auto {
+		if n, _ := disk.ReadAt(head[:], 0); string(head[:n]) != parquetMagic {
+			return nil, nil
+		}
+	} else if o.Format != Parquet {
+		return nil, nil
+	}
+	info, err := disk.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", disk.Name(), err)
+	}
+	f := newFile(filepath.Base(disk.Name()), o)
+	return f, f.parquet(disk, info.Size())
+}
+
+// parquet makes it a file of Parquet.
+func (f *File) parquet(in io.ReaderAt, size int64) error {
+	s := newParquet(f, in, size)
+	f.source, f.stop = s, s.stop
+	err := f.begin(nil)
+	if err != nil {
+		f.stop()
+	}
+	return err
 }
 
 func openFault(path string, err error) error {
@@ -106,10 +143,7 @@ func openFault(path string, err error) error {
 // NewReader reads a table from r. The name is for errors, and for the format where the
 // content does not tell. It reads the first row, so that the columns are known.
 func NewReader(r io.Reader, name string, o Options) (*File, error) {
-	f := &File{name: name, numbers: o.RowNumbers}
-	if _, odd := quote.Unprintable([]byte(name)); odd {
-		f.name = strconv.Quote(name) // it is in errors, which people read on terminals
-	}
+	f := newFile(name, o)
 	in, err := f.unpacked(bufio.NewReaderSize(r, 1<<16))
 	if err != nil {
 		return nil, err
@@ -131,24 +165,40 @@ func NewReader(r io.Reader, name string, o Options) (*File, error) {
 	case IDX:
 		f.source, err = newIDX(f, in)
 	default:
-		err = f.fault("ask for csv, jsonl, npy or idx", "%.40q is no format of a table", string(format))
+		err = f.fault("ask for csv, jsonl, npy, idx or, of a file, parquet", "%.40q is no format of a table", string(format))
 	}
+	if err := f.begin(err); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+func newFile(name string, o Options) *File {
+	f := &File{name: name, numbers: o.RowNumbers}
+	if _, odd := quote.Unprintable([]byte(name)); odd {
+		f.name = strconv.Quote(name) // it is in errors, which people read on terminals
+	}
+	return f
+}
+
+// begin reads the first row, unless err says that something is wrong already.
+func (f *File) begin(err error) error {
 	if err == nil {
 		err = f.source.next(&f.now)
 	}
 	if err == io.EOF {
 		err = f.fault("", "it holds no rows")
 	}
-	if err != nil {
-		return nil, err
-	}
-	f.ahead = true
-	return f, nil
+	f.ahead = err == nil
+	return err
 }
 
 // Close ends the reading.
 func (f *File) Close() error {
 	f.failed = fs.ErrClosed
+	if f.stop != nil {
+		f.stop()
+	}
 	if f.file == nil {
 		return nil
 	}
@@ -275,7 +325,7 @@ func (f *File) readFault(err error) error {
 var others = []struct{ magic, what, hint string }{
 	{"\x1f\x8b", "it is compressed twice", "unpack it once"},
 	{"PK\x03\x04", "it is a ZIP archive, as .npz and .xlsx are", "unpack it and name the file inside"},
-	{"PAR1", "it is Parquet, which is not read yet", "write it as CSV, JSONL or NPY"},
+	{parquetMagic, "it is Parquet, which is read from a file alone, and not packed", "name the file, unpacked"},
 	{"\x28\xb5\x2f\xfd", "it is compressed with Zstandard", "unpack it, or use gzip"},
 	{"BZh", "it is compressed with bzip2", "unpack it, or use gzip"},
 	{"\xfd7zXZ\x00", "it is compressed with xz", "unpack it, or use gzip"},
@@ -324,7 +374,7 @@ func (f *File) sniff(in *bufio.Reader, name string) (Format, error) {
 	case bytes.IndexByte(head, 0) < 0:
 		return CSV, nil
 	}
-	return Auto, f.fault("tables are CSV, JSONL, NPY or IDX, plain or in gzip", "it is no table that Pavise reads")
+	return Auto, f.fault("tables are Parquet, and CSV, JSONL, NPY or IDX, plain or in gzip", "it is no table that Pavise reads")
 }
 
 // bom is what some programs begin UTF-8 with.

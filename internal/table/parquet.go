@@ -43,6 +43,18 @@ const parquetMagic = "PAR1"
 // at before it is believed.
 func ParquetRows(r io.ReaderAt, size int64, name string, each func(row []byte) error) error {
 	p := &parquetFile{in: r, size: size, name: name}
+	var row []byte
+	return p.read(func(at int64, values parquet.Row) error {
+		if row = spell(row[:0], values); len(row) > maxRecord {
+			return p.fault("row %d is longer than %d MiB", at, maxRecord>>20)
+		}
+		return each(row)
+	})
+}
+
+// read calls each with all rows and their numbers, counted from 1 in each row group, good until
+// it returns; and schemed, if there is one, before.
+func (p *parquetFile) read(each func(at int64, values parquet.Row) error) error {
 	err := p.rows(each)
 	if _, told := errors.AsType[*pavise.Error](err); err == nil || told || p.failed != nil {
 		return errors.Join(err, p.failed)
@@ -56,6 +68,8 @@ type parquetFile struct {
 	size   int64
 	name   string
 	failed error // of each, or of the disk
+
+	schemed func(f *parquet.File) error // gets the file before its rows; nil: nobody asks
 }
 
 // ReadAt implements io.ReaderAt, and tells errors of the disk from those of the file.
@@ -73,7 +87,7 @@ func (p *parquetFile) fault(format string, args ...any) error {
 
 // rows reads all rows. The library panics at some files that are none; it is the only place
 // where a panic is caught, because what is wrong is the file and not the program.
-func (p *parquetFile) rows(each func(row []byte) error) (err error) {
+func (p *parquetFile) rows(each func(at int64, values parquet.Row) error) (err error) {
 	defer func() {
 		if bad := recover(); bad != nil {
 			err = p.fault("it is damaged: %.200v", bad)
@@ -85,6 +99,11 @@ func (p *parquetFile) rows(each func(row []byte) error) (err error) {
 	f, err := parquet.OpenFile(p, p.size, parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true), parquet.ReadBufferSize(1<<16))
 	if err != nil {
 		return p.fault("%v", err)
+	}
+	if p.schemed != nil {
+		if err := p.schemed(f); err != nil {
+			return err
+		}
 	}
 	total := int64(0)
 	for i, group := range f.RowGroups() {
@@ -356,19 +375,15 @@ func longestIn(pages parquet.Pages) (most int64, err error) {
 }
 
 // group reads the rows of a row group, of which none has more than so many values.
-func (p *parquetFile) group(group parquet.RowGroup, longest int64, each func(row []byte) error) (n int64, err error) {
+func (p *parquetFile) group(group parquet.RowGroup, longest int64, each func(at int64, values parquet.Row) error) (n int64, err error) {
 	rows := group.Rows()
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	const many = 64
 	room := make([]parquet.Row, min(many, 1+maxHeldValues/max(longest, 1)))
-	var row []byte
 	for {
 		got, err := rows.ReadRows(room)
 		for i, values := range room[:got] {
-			if row = spell(row[:0], values); len(row) > maxRecord {
-				return n, p.fault("row %d is longer than %d MiB", n+int64(i)+1, maxRecord>>20)
-			}
-			if err := each(row); err != nil {
+			if err := each(n+int64(i)+1, values); err != nil {
 				p.failed = err
 				return n, err
 			}

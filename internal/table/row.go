@@ -82,7 +82,7 @@ type record struct {
 	at      int64     // the line where it begins, or the row, counted from 1
 	cells   []cell    // by column; those behind the last are absent, and those of other records
 	numbers []float64 // what lists hold, or, without cells, one for each column
-	raw     []byte    // of CSV and JSONL: as it is in the file, without the end of its last line
+	raw     []byte    // of CSV and JSONL: as it is in the file, without the end of its last line; of Parquet: as ParquetRows has it
 }
 
 // A Row is one row of a [File], good until the next one is asked for.
@@ -93,7 +93,7 @@ type Row struct{ f *File }
 func (r Row) Place(column string) string { return r.f.place(r.f.now.at, column) }
 
 // Raw returns the bytes of a row of CSV or JSONL as they are in the file, without what ends
-// its last line; of other formats, nil.
+// its last line; of Parquet what [ParquetRows] makes of it; of other formats, nil.
 func (r Row) Raw() []byte { return r.f.now.raw }
 
 // Line returns the line where the row begins, or the number of the row, counted from 1.
