@@ -86,6 +86,8 @@ var nounHelp = map[string]string{
 	"subject":   "The people whose data the log keeps, and forgetting them.",
 	"dataset":   "What models are trained on: sealed, held to the seal, proved, screened for poison, traced. Works on files, without a server.",
 	"archive":   "Where whole segments of the log go, and how long they stay.",
+	"model":     "The files of models: what they would do if they were loaded. Works on files, without a server.",
+	"drift":     "Whether what comes into a model, or out of it, has moved. Works on files, without a server.",
 	"watermark": "Marks in a model's answers, and finding them in a copy. All but export works on files, without a server.",
 	"ingest":    "What comes in: logs and what they are made of, and data held to contracts. Works on files, without a server.",
 	"redteam":   "Attacks on models of our own, to measure what they give away. Works on files, without a server.",
@@ -102,6 +104,9 @@ var fileCommands = map[string][]reflect.StructField{
 		{Name: "Backup", Type: reflect.TypeFor[backupCommand](), Tag: `cmd:"" help:"Copy a log, also while it is written, and prove the copy."`},
 		{Name: "Restore", Type: reflect.TypeFor[restoreCommand](), Tag: `cmd:"" help:"Bring a log back from a backup or the archive, and prove it."`},
 	},
+	"drift": {
+		{Name: "Compare", Type: reflect.TypeFor[driftCompareCommand](), Tag: `cmd:"" help:"Say whether rows are still like those of a baseline."`},
+	},
 	"finding": {
 		{Name: "Export", Type: reflect.TypeFor[exportCommand](), Tag: `cmd:"" help:"Print a log's findings as OCSF events, offline, once the log is proved."`},
 	},
@@ -117,6 +122,7 @@ var fileCommands = map[string][]reflect.StructField{
 		{Name: "Draft", Type: reflect.TypeFor[draftCommand](), Tag: `cmd:"" help:"Draft a data contract from rows as the source sends them on a good day."`},
 		{Name: "Check", Type: reflect.TypeFor[checkCommand](), Tag: `cmd:"" help:"Hold rows to a data contract (Open Data Contract Standard)."`},
 	},
+	"model": modelCommands,
 	"person": {
 		{Name: "Key", Type: reflect.TypeFor[personKeyCommand](), Tag: `cmd:"" help:"Print the fingerprint of your key, by which you are invited."`},
 	},

@@ -1,0 +1,239 @@
+package artefact
+
+import (
+	"fmt"
+	"strings"
+)
+
+// bare follows an opcode without an argument.
+func (p *pickle) bare(op byte) error {
+	switch op {
+	case '(':
+		p.marks = append(p.marks, len(p.stack))
+		if len(p.marks) > maxStack {
+			return p.wrong("its marks grow without end")
+		}
+	case 'N', 0x88, 0x89, 0x97:
+		p.push(nothing)
+	case 0x98: // a buffer, read only
+		_, err := p.top()
+		return err
+	case '}':
+		p.push(&value{kind: aDict})
+	case ']', 0x8f:
+		p.push(&value{kind: aList})
+	case ')':
+		p.push(&value{kind: aTuple})
+	case 0x85, 0x86, 0x87:
+		return p.tuple(p.take(int(op - 0x84)))
+	case 't':
+		return p.tuple(p.marked())
+	case '0', '1', '2':
+		return p.shuffle(op)
+	case 0x94:
+		return p.remember(uint64(len(p.memo) + len(p.sparse)))
+	case 'l', 'd', 0x91, 'a', 'e', 0x90, 's', 'u':
+		return p.collect(op)
+	case 'Q':
+		if _, err := p.pop(); err != nil {
+			return err
+		}
+		p.push(&value{kind: anObject})
+	case 'R', 'o', 0x81, 0x92, 0x93, 'b':
+		return p.act(op)
+	default:
+		return p.wrong(fmt.Sprintf("there is no opcode %#02x", op))
+	}
+	return nil
+}
+
+func (p *pickle) tuple(items []*value, err error) error {
+	v := &value{kind: aTuple}
+	v.hold(items...)
+	if err == nil {
+		p.push(v)
+	}
+	return err
+}
+
+// shuffle follows the opcodes that move what is on the stack.
+func (p *pickle) shuffle(op byte) error {
+	switch {
+	case op == '1' || op == '0' && len(p.stack) == p.floor() && len(p.marks) > 0: // of POP the mark goes where nothing is above it
+		_, err := p.marked()
+		return err
+	case op == '0':
+		_, err := p.pop()
+		return err
+	}
+	v, err := p.top()
+	if err == nil {
+		p.push(v)
+	}
+	return err
+}
+
+// collect follows the opcodes that fill containers.
+func (p *pickle) collect(op byte) error {
+	var items []*value
+	var err error
+	switch op {
+	case 'a':
+		items, err = p.take(1)
+	case 's':
+		items, err = p.take(2)
+	default:
+		items, err = p.marked()
+	}
+	if err != nil {
+		return err
+	}
+	into := &value{kind: aList}
+	switch op {
+	case 'd':
+		into.kind = aDict
+		fallthrough
+	case 'l', 0x91:
+		into.hold(items...)
+		p.push(into)
+		return nil
+	}
+	if into, err = p.top(); err != nil {
+		return err
+	}
+	if into.kind == aGlobal {
+		p.found(Suspicious, "pickle.change", nextVet, "it changes %s itself, for the whole process that loads it", into.text)
+	}
+	if op == 's' || op == 'u' || into.kind == aList || into.kind == anObject {
+		if into != nothing {
+			into.hold(items...)
+		}
+	}
+	return nil
+}
+
+// act follows the opcodes that call something.
+func (p *pickle) act(op byte) error {
+	switch op {
+	case 0x93:
+		names, err := p.take(2)
+		if err != nil {
+			return err
+		}
+		if names[0].kind != aText || names[1].kind != aText || !names[0].whole || !names[1].whole {
+			p.found(Malicious, "pickle.hidden", nextNever, "the name of what it imports is itself the outcome of a call, so that nobody reads it")
+			p.push(&value{kind: aGlobal, text: "hidden.name", cut: 6})
+			return nil
+		}
+		p.push(p.global(names[0].text, names[1].text))
+	case 'o':
+		items, err := p.marked()
+		if err != nil {
+			return err
+		}
+		if len(items) == 0 {
+			return p.wrong("it calls nothing")
+		}
+		args := &value{kind: aTuple}
+		args.hold(items[1:]...)
+		p.push(p.call(items[0], args))
+	case 'b':
+		return p.build()
+	default:
+		n := 2
+		if op == 0x92 {
+			n = 3
+		}
+		items, err := p.take(n)
+		if err != nil {
+			return err
+		}
+		p.push(p.call(items[0], items[1]))
+	}
+	return nil
+}
+
+// build follows BUILD, and reads the array that joblib puts behind the wrapper of one.
+func (p *pickle) build() error {
+	items, err := p.take(1)
+	if err != nil {
+		return err
+	}
+	v, err := p.top()
+	if err != nil {
+		return err
+	}
+	switch v.kind {
+	case aGlobal:
+		p.found(Suspicious, "pickle.change", nextVet, "it changes attributes of %s itself, for the whole process that loads it", v.text)
+	case anObject:
+		v.state = items[0]
+		if v.made != nil && strings.HasPrefix(v.made.text, "joblib.numpy_pickle.NumpyArrayWrapper") {
+			return p.array(v.state)
+		}
+	}
+	return nil
+}
+
+// found tells of something at the opcode that is followed.
+func (p *pickle) found(s Severity, rule, next, format string, args ...any) {
+	p.tell(Finding{Severity: s, Rule: rule, Offset: p.at, Opcode: opcodes[p.op], Why: fmt.Sprintf(format, args...), Next: next})
+}
+
+// global judges what is imported.
+func (p *pickle) global(module, name string) *value {
+	p.calls++
+	if p.proto < 3 {
+		module = renamed(module)
+	}
+	full := module + "." + name
+	v := &value{kind: aGlobal, text: full, cut: int32(len(module))}
+	switch judged, why := judge(module, name); judged {
+	case Malicious:
+		p.found(Malicious, "pickle.global", nextNever, "it imports %s, %s", clip(full), why)
+	case Suspicious:
+		p.found(Suspicious, "pickle.unknown", nextVet, "it imports %s, %s", clip(full), why)
+	}
+	return v
+}
+
+// call judges what is called with what.
+func (p *pickle) call(f, args *value) *value {
+	p.calls++
+	made := &value{kind: anObject, made: f, items: []*value{args}}
+	switch {
+	case f.kind != aGlobal:
+		p.found(Suspicious, "pickle.call", nextVet, "it calls what another call gave back, which can be anything")
+		return made
+	case f.text == "_codecs.encode":
+		return p.encoded(args, made)
+	case f.text == "torch.storage._load_from_bytes":
+		if len(args.items) == 1 && args.items[0].kind == someBytes && args.items[0].whole {
+			p.nested("bytes", []byte(args.items[0].text))
+		} else {
+			p.found(Suspicious, "pickle.nested", nextConvert, "it loads a pickle out of bytes that are too many to be looked at, or come from a call")
+		}
+	case f.text == "numpy.dtype":
+		return made
+	}
+	if judged, _ := judge(f.module(), f.name()); judged == Malicious {
+		p.found(Malicious, "pickle.call", nextNever, "it calls %s(%s) when it is loaded", clip(f.text), args.shown())
+	}
+	return made
+}
+
+// encoded is what protocol 2 writes bytes as: a text, and latin1.
+func (p *pickle) encoded(args, made *value) *value {
+	if len(args.items) > 0 && args.items[0].kind == aText {
+		codec := "utf-8"
+		if len(args.items) > 1 {
+			codec = strings.ToLower(args.items[1].text)
+		}
+		switch codec {
+		case "latin1", "latin-1", "utf-8", "utf8", "ascii":
+			return &value{kind: someBytes, text: args.items[0].text, whole: args.items[0].whole}
+		}
+	}
+	p.found(Suspicious, "pickle.codec", nextVet, "it encodes with a codec that pickles have no use for, as one does to hide a text")
+	return made
+}

@@ -1,0 +1,309 @@
+package artefact
+
+import (
+	"bytes"
+	"compress/bzip2"
+	"compress/flate"
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"math"
+	"slices"
+)
+
+// The bounds and marks of ZIP (PKWARE's APPNOTE.TXT).
+const (
+	maxDirectory = 64 << 20
+	maxSummed    = 16 << 20 // bytes of a member that is not packed: tensors are larger, and their checksums are for their loaders
+	localHead    = 30
+	centralHead  = 46
+	endHead      = 22
+)
+
+// A zipMember is one member, as one of its two headers has it.
+type zipMember struct {
+	name           string
+	flags, method  uint16
+	crc            uint32
+	packed, size   int64
+	local, content int64 // where its local header and its bytes begin
+}
+
+// zip looks at an archive by its directory, as readers do, and by the headers of the members
+// themselves, which other readers, or a repair, may believe instead.
+func (s *scan) zip(w part) {
+	r, size, ok := s.random(w)
+	if !ok {
+		return
+	}
+	members, base, err := zipDirectory(r, size)
+	if err != nil {
+		s.tell(w, Finding{Severity: Unreadable, Rule: "archive.broken", Why: "its directory cannot be read (" + err.Error() + "), so that its members are looked for one by one", Next: nextAgain})
+		members, base = nil, 0
+	}
+	seen := map[int64]bool{}
+	spans := [][2]int64{}
+	names := map[string]bool{}
+	for _, m := range members {
+		if names[m.name] {
+			s.tell(w, Finding{Severity: Suspicious, Rule: "archive.twice", Offset: m.local, Why: "it has " + clip(m.name) + " twice, and readers differ in which they take", Next: nextVet})
+		}
+		names[m.name] = true
+		m.local += base
+		seen[m.local] = true
+		spans = append(spans, [2]int64{m.local, s.zipMember(w, r, size, m, true)})
+	}
+	slices.SortFunc(spans, func(a, b [2]int64) int { return int(min(max(a[0]-b[0], -1), 1)) })
+	for i := 1; i < len(spans); i++ {
+		if spans[i][0] < spans[i-1][1] {
+			s.tell(w, Finding{Severity: Malicious, Rule: "archive.overlap", Offset: spans[i][0], Why: "its members lie on top of each other, as in a bomb", Next: nextNever})
+			break
+		}
+	}
+	s.hidden(w, r, size, seen, spans)
+}
+
+// hidden looks for members that the directory does not list, between and behind those it does.
+func (s *scan) hidden(w part, r io.ReaderAt, size int64, seen map[int64]bool, spans [][2]int64) {
+	from := int64(0)
+	for _, gap := range append(spans, [2]int64{size, size}) {
+		for at := from; at < gap[0] && s.ctx.Err() == nil; {
+			found := find(r, at, min(gap[0], size), []byte("PK\x03\x04"))
+			if found < 0 || seen[found] {
+				break
+			}
+			m, err := localMember(r, found, size)
+			if err != nil {
+				break
+			}
+			s.tell(w, Finding{Severity: Suspicious, Rule: "archive.hidden", Offset: found, Why: "it holds " + clip(m.name) + ", which its directory does not list", Next: nextVet})
+			m.local = found
+			at = max(s.zipMember(w, r, size, m, false), found+localHead)
+		}
+		from = max(from, gap[1])
+	}
+}
+
+// find returns where some bytes stand in a range, or -1. It looks through 64 MiB at most.
+func find(r io.ReaderAt, from, to int64, what []byte) int64 {
+	buf := make([]byte, 1<<16)
+	for to = min(to, from+64<<20); from < to; {
+		n, err := r.ReadAt(buf[:min(int64(len(buf)), to-from)], from)
+		if i := bytes.Index(buf[:n], what); i >= 0 {
+			return from + int64(i)
+		}
+		if err != nil || n < len(what) {
+			return -1
+		}
+		from += int64(n - len(what) + 1)
+		if to-from < int64(len(what)) {
+			return -1
+		}
+	}
+	return -1
+}
+
+// zipMember holds the two headers of a member against each other, looks into it, and returns
+// where it ends.
+func (s *scan) zipMember(w part, r io.ReaderAt, size int64, m zipMember, listed bool) int64 {
+	s.member(w, m.name, m.local)
+	local, err := localMember(r, m.local, size)
+	if err != nil {
+		s.tell(w, Finding{Severity: Unreadable, Rule: "archive.broken", Offset: m.local, Why: clip(m.name) + ": " + err.Error(), Next: nextAgain})
+		return m.local
+	}
+	if listed {
+		if local.name != m.name {
+			s.member(w, local.name, m.local)
+			s.tell(w, Finding{Severity: Suspicious, Rule: "archive.names", Offset: m.local, Why: "its directory calls a member " + clip(m.name) + ", and the member itself " + clip(local.name) + ": readers differ", Next: nextVet})
+		}
+		if (local.flags^m.flags)&1 != 0 || local.method != m.method {
+			s.tell(w, Finding{Severity: Suspicious, Rule: "archive.flags", Offset: m.local, Why: clip(m.name) + " is marked encrypted, or packed, in one of its two headers and not in the other, as one does to stop scanners", Next: nextVet})
+		}
+	}
+	if m.flags&1 != 0 && local.flags&1 != 0 {
+		s.tell(w, Finding{Severity: Unreadable, Rule: "archive.encrypted", Offset: m.local, Why: clip(m.name) + " is marked encrypted", Next: nextUnpack})
+	}
+	if m.packed < 0 || local.content+m.packed > size {
+		s.tell(w, Finding{Severity: Unreadable, Rule: "archive.broken", Offset: m.local, Why: clip(m.name) + " is longer than the archive", Next: nextAgain})
+		m.packed = size - local.content
+	}
+	body := io.NewSectionReader(r, local.content, m.packed)
+	for _, method := range slices.Compact([]uint16{m.method, local.method}) {
+		if m.packed > 0 {
+			s.content(w, m, method, body)
+		}
+	}
+	return local.content + m.packed
+}
+
+// content looks into a member by a method of packing.
+func (s *scan) content(w part, m zipMember, method uint16, body *io.SectionReader) {
+	if _, err := body.Seek(0, io.SeekStart); err != nil {
+		return
+	}
+	sum := crc32.NewIEEE()
+	var r io.Reader
+	switch method {
+	case 0:
+		inner := w.inside(m.name, body, m.packed) // stays a ReaderAt
+		if s.look(inner); m.packed <= maxSummed {
+			if _, err := body.Seek(0, io.SeekStart); err == nil {
+				_, err = io.Copy(sum, body)
+				s.checksum(inner, m, sum.Sum32(), err)
+			}
+		}
+		return
+	case 8:
+		r = io.TeeReader(flate.NewReader(body), sum)
+	case 12:
+		r = io.TeeReader(bzip2.NewReader(body), sum)
+	default:
+		s.tell(w, Finding{Severity: Unreadable, Rule: "archive.unread", Offset: m.local, Why: fmt.Sprintf("%s is packed by method %d, which is not opened here", clip(m.name), method), Next: nextUnpack})
+		return
+	}
+	inner := w.inside(m.name, r, 0)
+	s.look(inner)
+	_, err := io.Copy(io.Discard, &counting{s: s, r: r, w: inner})
+	s.checksum(inner, m, sum.Sum32(), err)
+}
+
+// checksum tells of bytes that end too early, or are not those of the checksum.
+func (s *scan) checksum(w part, m zipMember, sum uint32, err error) {
+	switch {
+	case err != nil:
+		s.cut(w, err)
+	case m.crc != 0 && sum != m.crc:
+		s.tell(w, Finding{Severity: Suspicious, Rule: "archive.checksum", Why: "its checksum is not that of its bytes: some loaders do not look, and scanners that do stop here", Next: nextAgain})
+	}
+}
+
+// zipDirectory reads the directory at the end, and how far everything lies behind where it
+// says, because something stands before the archive.
+func zipDirectory(r io.ReaderAt, size int64) (members []zipMember, base int64, err error) {
+	n := min(size, 1<<16+endHead)
+	tail := make([]byte, n)
+	if _, err := r.ReadAt(tail, size-n); err != nil && err != io.EOF {
+		return nil, 0, err
+	}
+	i := bytes.LastIndex(tail, []byte("PK\x05\x06"))
+	if i < 0 || len(tail)-i < endHead {
+		return nil, 0, fmt.Errorf("there is none")
+	}
+	end := tail[i:]
+	le := binary.LittleEndian
+	length, start := int64(le.Uint32(end[12:])), int64(le.Uint32(end[16:]))
+	at := size - n + int64(i)
+	if l, s, e, err := zip64End(r, at); err == nil { // PyTorch writes it behind small archives, too
+		length, start, at = l, s, e
+	} else if start == math.MaxUint32 || length == math.MaxUint32 {
+		return nil, 0, err
+	}
+	if length < 0 || length > maxDirectory || length > at || start < 0 || start > at-length {
+		return nil, 0, fmt.Errorf("it does not lie where it is said to")
+	}
+	base = at - length - start
+	b := make([]byte, length)
+	if _, err := r.ReadAt(b, at-length); err != nil && err != io.EOF {
+		return nil, 0, err
+	}
+	for len(b) > 0 {
+		m, n, err := centralMember(b)
+		if err != nil {
+			return members, base, err
+		}
+		members, b = append(members, m), b[n:]
+	}
+	return members, base, nil
+}
+
+// zip64End reads what large archives have before the end.
+func zip64End(r io.ReaderAt, at int64) (length, start, end int64, err error) {
+	var locator [20]byte
+	if at < 20 {
+		return 0, 0, 0, fmt.Errorf("it says that it is large, and is not")
+	}
+	if _, err := r.ReadAt(locator[:], at-20); err != nil {
+		return 0, 0, 0, err
+	}
+	where := int64(binary.LittleEndian.Uint64(locator[8:]))
+	var b [56]byte
+	if string(locator[:4]) != "PK\x06\x07" || where < 0 || where > at-20-56 {
+		return 0, 0, 0, fmt.Errorf("it says that it is large, and is not")
+	}
+	if _, err := r.ReadAt(b[:], where); err != nil {
+		return 0, 0, 0, err
+	}
+	if string(b[:4]) != "PK\x06\x06" {
+		return 0, 0, 0, fmt.Errorf("the end of a large archive is damaged")
+	}
+	return int64(binary.LittleEndian.Uint64(b[40:])), int64(binary.LittleEndian.Uint64(b[48:])), where, nil
+}
+
+// centralMember reads one entry of the directory, and returns how long it is.
+func centralMember(b []byte) (m zipMember, n int, err error) {
+	if len(b) < centralHead || string(b[:4]) != "PK\x01\x02" {
+		return m, 0, fmt.Errorf("an entry of it is damaged")
+	}
+	le := binary.LittleEndian
+	name, extra, comment := int(le.Uint16(b[28:])), int(le.Uint16(b[30:])), int(le.Uint16(b[32:]))
+	if n = centralHead + name + extra + comment; n > len(b) {
+		return m, 0, fmt.Errorf("an entry of it is cut off")
+	}
+	m = zipMember{
+		name: string(b[centralHead : centralHead+name]), flags: le.Uint16(b[8:]), method: le.Uint16(b[10:]), crc: le.Uint32(b[16:]),
+		packed: int64(le.Uint32(b[20:])), size: int64(le.Uint32(b[24:])), local: int64(le.Uint32(b[42:])),
+	}
+	large(b[centralHead+name:centralHead+name+extra], &m.size, &m.packed, &m.local)
+	return m, n, nil
+}
+
+// large reads sizes of 64 bits out of the extra field, for those that say they are there.
+func large(extra []byte, fields ...*int64) {
+	for len(extra) >= 4 {
+		id, n := binary.LittleEndian.Uint16(extra), int(binary.LittleEndian.Uint16(extra[2:]))
+		if n > len(extra)-4 {
+			return
+		}
+		body := extra[4 : 4+n]
+		extra = extra[4+n:]
+		if id != 1 {
+			continue
+		}
+		for _, f := range fields {
+			if *f == math.MaxUint32 && len(body) >= 8 {
+				*f, body = int64(binary.LittleEndian.Uint64(body)), body[8:]
+			}
+		}
+	}
+}
+
+// localMember reads the header that stands before a member's bytes.
+func localMember(r io.ReaderAt, at, size int64) (m zipMember, err error) {
+	var b [localHead]byte
+	if at < 0 || at > size-localHead {
+		return m, fmt.Errorf("its header lies outside of the archive")
+	}
+	if _, err := r.ReadAt(b[:], at); err != nil {
+		return m, err
+	}
+	if string(b[:4]) != "PK\x03\x04" {
+		return m, fmt.Errorf("its header is none")
+	}
+	le := binary.LittleEndian
+	rest := make([]byte, int(le.Uint16(b[26:]))+int(le.Uint16(b[28:])))
+	if n, err := r.ReadAt(rest, at+localHead); n < len(rest) {
+		return m, fmt.Errorf("its header is cut off: %w", err)
+	}
+	name := int(le.Uint16(b[26:]))
+	m = zipMember{
+		name: string(rest[:name]), flags: le.Uint16(b[6:]), method: le.Uint16(b[8:]), crc: le.Uint32(b[14:]),
+		packed: int64(le.Uint32(b[18:])), size: int64(le.Uint32(b[22:])), local: at, content: at + localHead + int64(len(rest)),
+	}
+	large(rest[name:], &m.size, &m.packed)
+	if m.flags&8 != 0 && m.packed == 0 { // the size stands behind the bytes: all that is left may be them
+		m.packed = size - m.content
+	}
+	return m, nil
+}

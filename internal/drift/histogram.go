@@ -1,0 +1,315 @@
+package drift
+
+import (
+	"math"
+	"slices"
+)
+
+// MaxBins is how many bins a histogram has at most.
+const MaxBins = 68
+
+const (
+	maxEdges = MaxBins - 1
+	cells    = 1024
+	fine     = 62 // quantiles of a column that has no value often
+	coarse   = 31 // and of one that has
+	fewest   = 31 // values that are few enough for a bin each
+)
+
+// A Histogram counts what came, by the bins of a baseline. The zero value has counted nothing.
+type Histogram struct {
+	Bins  [MaxBins]uint32 // the first and the last: outside of all that the baseline had; of categories see Categories
+	Nulls uint32          // nothing there, or no finite number
+	Odd   uint32          // of another kind than the baseline's: words for a number
+}
+
+// Add adds what another one counted, by the same bins. Histograms of several places, or of
+// several windows, add up exactly.
+func (h *Histogram) Add(o *Histogram) {
+	for i, n := range o.Bins {
+		h.Bins[i] += n
+	}
+	h.Nulls += o.Nulls
+	h.Odd += o.Odd
+}
+
+// Held is how many values are in bins.
+func (h *Histogram) Held() (n uint64) {
+	for _, c := range h.Bins {
+		n += uint64(c)
+	}
+	return n
+}
+
+// Rows is how many there were of everything.
+func (h *Histogram) Rows() uint64 { return h.Held() + uint64(h.Nulls) + uint64(h.Odd) }
+
+// A Reference is where the quantiles of a baseline's numbers lie. A number belongs to the first
+// bin whose edge is not below it; a value that is there often has a bin of its own.
+type Reference struct {
+	edges [maxEdges + 1]float64 // ascending; those behind the last are +Inf
+	start [cells]uint8          // by cell: the first edge that may be in it
+	n     int                   // edges
+	byKey bool                  // cells are of equal width in the bits of numbers, and not in their value
+	low   float64               // by value: where cells begin
+	scale float64               // and how many there are in 1
+	key   uint64                // by bits: where cells begin
+	shift uint                  // and how many bits a cell has
+}
+
+// NewReference makes the bins for a sample of a baseline, which it sorts. Numbers that are not
+// finite are passed over; of no numbers at all everything is outside.
+func NewReference(sample []float64) *Reference {
+	sample = slices.DeleteFunc(sample, func(x float64) bool { return x-x != 0 })
+	slices.Sort(sample)
+	r := &Reference{}
+	edges := valueEdges(sample)
+	if edges == nil && len(sample) > 0 {
+		if edges = quantileEdges(sample, fine); len(edges) > maxEdges {
+			edges = quantileEdges(sample, coarse)
+		}
+	}
+	r.n = copy(r.edges[:], edges)
+	for i := r.n; i < len(r.edges); i++ {
+		r.edges[i] = math.Inf(1)
+	}
+	r.index()
+	return r
+}
+
+// valueEdges gives each value a bin, where there are few; otherwise nil.
+func valueEdges(sorted []float64) (edges []float64) {
+	values := 0
+	for i, x := range sorted {
+		if i > 0 && x == sorted[i-1] {
+			continue
+		}
+		if values++; values > fewest {
+			return nil
+		}
+		edges = append(edges, below(x), x)
+	}
+	return slices.Compact(edges)
+}
+
+// quantileEdges lays edges at n quantiles, at the ends of the sample, and around what is there
+// often.
+func quantileEdges(sorted []float64, n int) (edges []float64) {
+	last := len(sorted) - 1
+	edges = append(edges, below(sorted[0]))
+	for i := 1; i < n; i++ {
+		x := sorted[i*len(sorted)/n]
+		from, _ := slices.BinarySearch(sorted, x)
+		to, _ := slices.BinarySearch(sorted, math.Nextafter(x, math.Inf(1)))
+		if 2*n*(to-from) >= len(sorted) {
+			edges = append(edges, below(x))
+		}
+		edges = append(edges, x)
+	}
+	edges = append(edges, sorted[last])
+	slices.Sort(edges)
+	return slices.Compact(edges)
+}
+
+func below(x float64) float64 { return math.Nextafter(x, math.Inf(-1)) }
+
+// index makes the table by which a number finds its bin, by value or by bits: whichever leaves
+// fewer edges to look at.
+func (r *Reference) index() {
+	if r.n == 0 {
+		return
+	}
+	first, last := r.edges[0], r.edges[r.n-1]
+	if r.n > 8 { // the ends may be far out
+		first, last = r.edges[2], r.edges[r.n-3]
+	}
+	r.low, r.scale = first, (cells-2)/(last-first)
+	if r.scale-r.scale != 0 { // one edge, or a width beyond numbers
+		r.scale = 0
+	}
+	byValue := r.fill()
+	r.byKey, r.key = true, key(first)
+	for r.shift = 0; (key(last)-r.key)>>r.shift >= cells-2; r.shift++ {
+	}
+	if r.fill() >= byValue {
+		r.byKey = false
+		r.fill()
+	}
+}
+
+// fill fills the table, and returns how many edges are looked at, over all that there are.
+func (r *Reference) fill() (cost int) {
+	at := 0
+	for c := range r.start {
+		for at < r.n && r.cell(r.edges[at]) < c {
+			at++
+		}
+		r.start[c] = uint8(at)
+	}
+	for i := range r.n {
+		cost += i - int(r.start[r.cell(r.edges[i])])
+	}
+	return cost
+}
+
+// key is a number's bits, in the order of numbers.
+func key(x float64) uint64 {
+	b := math.Float64bits(x)
+	return b ^ (uint64(int64(b)>>63) | 1<<63)
+}
+
+// cell is where a number is looked for. It never falls while numbers rise: that makes the table
+// right, whatever is rounded.
+func (r *Reference) cell(x float64) int {
+	if r.byKey {
+		k := key(x)
+		if k < r.key {
+			return 0
+		}
+		return int(min((k-r.key)>>r.shift+1, cells-1))
+	}
+	t := (x - r.low) * r.scale
+	if !(t >= 0) {
+		return 0
+	}
+	if t >= cells-2 {
+		return cells - 1
+	}
+	return int(t) + 1
+}
+
+// Bin returns the bin of a finite number.
+func (r *Reference) Bin(x float64) int {
+	i := int(r.start[r.cell(x)])
+	for x > r.edges[i] {
+		i++
+	}
+	return i
+}
+
+// Bins is how many bins there are.
+func (r *Reference) Bins() int { return r.n + 1 }
+
+// Edges returns the upper edges of all bins but the last.
+func (r *Reference) Edges() []float64 { return slices.Clone(r.edges[:r.n]) }
+
+// Count counts a number.
+func (r *Reference) Count(h *Histogram, x float64) {
+	if x-x != 0 { // NaN or without end
+		h.Nulls++
+		return
+	}
+	h.Bins[r.Bin(x)]++
+}
+
+// CountAll counts numbers, which is quicker than one by one.
+func (r *Reference) CountAll(h *Histogram, values []float64) {
+	if r.byKey {
+		for _, x := range values {
+			r.Count(h, x)
+		}
+		return
+	}
+	low, scale, edges, start := r.low, r.scale, &r.edges, &r.start
+	for _, x := range values {
+		t := (x - low) * scale
+		c := 0
+		switch {
+		case t >= 0 && t < cells-2:
+			c = int(t) + 1
+		case x-x != 0:
+			h.Nulls++
+			continue
+		case t >= 0:
+			c = cells - 1
+		}
+		i := int(start[c&(cells-1)])
+		for i < maxEdges && x > edges[i] {
+			i++
+		}
+		h.Bins[i]++
+	}
+}
+
+// Categories are the texts that a baseline's column held.
+type Categories struct {
+	Names []string // those with a bin of their own, most frequent first
+	Open  bool     // the baseline had so many different ones that a new one is no news
+	bins  map[string]uint8
+	seen  [128]uint64 // a Bloom filter of those without
+}
+
+// The bins of Categories behind those of Names.
+const (
+	maxNames = MaxBins - 2
+	restBin  = MaxBins - 2 // seen, and rare
+	newBin   = MaxBins - 1 // never seen
+	maxRare  = 512         // of which the filter takes one in ten thousand for another
+	maxName  = 64          // bytes of a name with a bin
+)
+
+// NewCategories makes bins for what a baseline held, with how often. Whole says that these are
+// all that it held.
+func NewCategories(counts map[string]int, whole bool) *Categories {
+	names := make([]string, 0, len(counts))
+	for name := range counts {
+		names = append(names, name)
+	}
+	slices.SortFunc(names, func(a, b string) int {
+		if counts[a] != counts[b] {
+			return counts[b] - counts[a]
+		}
+		if a < b {
+			return -1
+		}
+		return 1
+	})
+	c := &Categories{bins: map[string]uint8{}}
+	rare := 0
+	for _, name := range names {
+		if len(c.Names) < maxNames && len(name) <= maxName {
+			c.bins[name] = uint8(len(c.Names))
+			c.Names = append(c.Names, name)
+			continue
+		}
+		rare++
+		a, b := spots([]byte(name))
+		for range 4 {
+			c.seen[a>>6&127] |= 1 << (a & 63)
+			a += b
+		}
+	}
+	c.Open = !whole || rare > maxRare
+	return c
+}
+
+// spots are two hashes (FNV-1a, and it mixed once more).
+func spots(b []byte) (one, two uint64) {
+	one = 14695981039346656037
+	for _, c := range b {
+		one = (one ^ uint64(c)) * 1099511628211
+	}
+	two = one ^ one>>29
+	two *= 0xbf58476d1ce4e5b9
+	return one ^ one>>32, two>>17 | 1
+}
+
+// Count counts a text.
+func (c *Categories) Count(h *Histogram, text []byte) {
+	if len(text) <= maxName {
+		if bin, ok := c.bins[string(text)]; ok {
+			h.Bins[bin]++
+			return
+		}
+	}
+	bin := restBin
+	if a, b := spots(text); !c.Open {
+		for range 4 {
+			if c.seen[a>>6&127]>>(a&63)&1 == 0 {
+				bin = newBin
+			}
+			a += b
+		}
+	}
+	h.Bins[bin]++
+}

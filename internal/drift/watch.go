@@ -1,0 +1,123 @@
+package drift
+
+import "math/bits"
+
+// A Feature is what a Watch holds values to: the bins of a baseline, and what it had in them.
+// One of Numbers and Categories is set.
+type Feature struct {
+	Numbers    *Reference
+	Categories *Categories
+	Base       *Histogram
+}
+
+func (f *Feature) kind() (Kind, int) {
+	if f.Numbers != nil {
+		return Number, f.Numbers.Bins()
+	}
+	return Category, MaxBins
+}
+
+// Scales are how many windows each scale of a Watch spans: of windows of five minutes, five
+// minutes, an hour and a day. Small shifts need long windows.
+var Scales = [3]int{1, 12, 288}
+
+// confirm is how many of the last five windows of a scale must find that a feature moved.
+const (
+	confirm = 3
+	recent  = 1<<5 - 1
+)
+
+// A State is what is known of a feature.
+type State struct {
+	Suspected bool // a window that just ended found that it moved
+	Confirmed bool // three of the last five windows of one scale did
+}
+
+// A Watch counts the features of a model as they come, window by window, and says which moved.
+// It takes under 5 KB a feature with what it is held to. It is for one goroutine; those of
+// several places are added up by their histograms.
+type Watch struct {
+	features []Feature
+	now      [][len(Scales)]Histogram // by feature
+	history  [][len(Scales)]uint8     // by feature: the last windows, newest in the lowest bit
+	states   []State
+	ended    int // windows
+
+	outcomes []Outcome
+	p, q     []float64
+	order    []int
+}
+
+// NewWatch begins to count features.
+func NewWatch(features []Feature) *Watch {
+	n := len(features)
+	return &Watch{
+		features: features, now: make([][len(Scales)]Histogram, n), history: make([][len(Scales)]uint8, n), states: make([]State, n),
+		outcomes: make([]Outcome, n), p: make([]float64, n), q: make([]float64, n), order: make([]int, n),
+	}
+}
+
+// Number counts a number of a feature that has numbers. What is not finite counts as nothing.
+func (w *Watch) Number(feature int, x float64) {
+	w.features[feature].Numbers.Count(&w.now[feature][0], x)
+}
+
+// Column counts numbers of one feature, which is quicker than one by one.
+func (w *Watch) Column(feature int, values []float64) {
+	w.features[feature].Numbers.CountAll(&w.now[feature][0], values)
+}
+
+// Text counts a text of a feature that has categories.
+func (w *Watch) Text(feature int, text []byte) {
+	w.features[feature].Categories.Count(&w.now[feature][0], text)
+}
+
+// Null counts that a feature had nothing.
+func (w *Watch) Null(feature int) { w.now[feature][0].Nulls++ }
+
+// End ends a window, and returns what is known of each feature. It is good until the next call.
+func (w *Watch) End() []State {
+	w.ended++
+	for i := range w.states {
+		w.states[i].Suspected = false
+		for s := 1; s < len(Scales); s++ {
+			w.now[i][s].Add(&w.now[i][0])
+		}
+	}
+	for s, span := range Scales {
+		if w.ended%span == 0 {
+			w.judge(s)
+		}
+	}
+	for i := range w.states {
+		w.states[i].Confirmed = false
+		for _, h := range w.history[i] {
+			w.states[i].Confirmed = w.states[i].Confirmed || bits.OnesCount8(h&recent) >= confirm
+		}
+	}
+	return w.states
+}
+
+// judge judges the windows of a scale, and begins new ones. A window in which too little came
+// says nothing, and is no vote for either side.
+func (w *Watch) judge(scale int) {
+	for i := range w.features {
+		kind, bins := w.features[i].kind()
+		w.outcomes[i] = Hold(kind, bins, w.features[i].Base, &w.now[i][scale])
+		w.now[i][scale] = Histogram{}
+	}
+	judge(w.outcomes, w.p, w.q, w.order)
+	for i := range w.outcomes {
+		if !w.outcomes[i].Enough {
+			continue
+		}
+		w.history[i][scale] = w.history[i][scale] << 1 & recent
+		if w.outcomes[i].Moved() {
+			w.history[i][scale] |= 1
+			w.states[i].Suspected = true
+		}
+	}
+}
+
+// Outcome is what the window that ended last of all scales came to, for a feature.
+func (w *Watch) Outcome(feature int) Outcome { return w.outcomes[feature] }
