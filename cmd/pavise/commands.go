@@ -33,7 +33,7 @@ import (
 type cli struct {
 	Data     installation.Data `help:"The data directory; of pavise redteam, the file of rows." default:"${data}" env:"${datavariable}" placeholder:"DIR"`
 	Server   string            `help:"The server to speak to (default: the one that runs on the data directory)." env:"PAVISE_SERVER" placeholder:"URL"`
-	Identity string            `help:"Speak as the person who joined there, with pavise join (default: ${identity})." env:"${identityvariable}" placeholder:"DIR"`
+	Identity string            `help:"Speak as the person who joined there, with pavise join (default: ${identity}); of pavise model verify, who must have signed." env:"${identityvariable}" placeholder:"DIR"`
 	As       string            `help:"Speak as this person, whom the server here was started with (up --person)." env:"PAVISE_AS" placeholder:"NAME"`
 	Token    string            `help:"The bearer token to speak with." env:"PAVISE_TOKEN" placeholder:"TOKEN"`
 	JSON     bool              `help:"Print answers as JSON."`
@@ -85,6 +85,7 @@ var nounHelp = map[string]string{
 	"siem":      "Where findings are sent: signed webhooks.",
 	"subject":   "The people whose data the log keeps, and forgetting them.",
 	"dataset":   "What models are trained on: sealed, held to the seal, proved, screened for poison, traced. Works on files, without a server.",
+	"model":     "Models as files: signed, and held to their signatures. Works on files, without a server.",
 	"archive":   "Where whole segments of the log go, and how long they stay.",
 	"watermark": "Marks in a model's answers, and finding them in a copy. All but export works on files, without a server.",
 	"ingest":    "What comes in: logs and what they are made of, and data held to contracts. Works on files, without a server.",
@@ -117,6 +118,7 @@ var fileCommands = map[string][]reflect.StructField{
 		{Name: "Draft", Type: reflect.TypeFor[draftCommand](), Tag: `cmd:"" help:"Draft a data contract from rows as the source sends them on a good day."`},
 		{Name: "Check", Type: reflect.TypeFor[checkCommand](), Tag: `cmd:"" help:"Hold rows to a data contract (Open Data Contract Standard)."`},
 	},
+	"model": modelCommands,
 	"person": {
 		{Name: "Key", Type: reflect.TypeFor[personKeyCommand](), Tag: `cmd:"" help:"Print the fingerprint of your key, by which you are invited."`},
 	},

@@ -1,0 +1,35 @@
+package main
+
+import (
+	"context"
+	"reflect"
+
+	"github.com/pavise/pavise/internal/model"
+)
+
+// modelCommands are the commands about models as files.
+var modelCommands = []reflect.StructField{
+	{Name: "Sign", Type: reflect.TypeFor[modelSignCommand](), Tag: `cmd:"" help:"Sign a model (OpenSSF Model Signing)."`},
+	{Name: "Verify", Type: reflect.TypeFor[modelVerifyCommand](), Tag: `cmd:"" help:"Hold a model to its signature."`},
+}
+
+// The model commands work on files, need no server, and record nothing.
+type (
+	modelSignCommand   struct{ model.Sign }
+	modelVerifyCommand struct{ model.Verify }
+)
+
+func (s *modelSignCommand) run(ctx context.Context, c *cli) error {
+	s.Say = c.watched()
+	made, err := s.Run(ctx)
+	return c.show(made, err)
+}
+
+func (v *modelVerifyCommand) run(ctx context.Context, c *cli) error {
+	v.Say = c.watched()
+	if v.Root != "" {
+		v.Identity = c.Identity // a flag of all commands, which this one gives another meaning
+	}
+	verified, err := v.Run(ctx)
+	return c.showFound(verified, err, func() bool { return !verified.Holds })
+}
