@@ -33,7 +33,7 @@ import (
 type cli struct {
 	Data     installation.Data `help:"The data directory; of pavise redteam, the file of rows." default:"${data}" env:"${datavariable}" placeholder:"DIR"`
 	Server   string            `help:"The server to speak to (default: the one that runs on the data directory)." env:"PAVISE_SERVER" placeholder:"URL"`
-	Identity string            `help:"Speak as the person who joined there, with pavise join (default: ${identity})." env:"${identityvariable}" placeholder:"DIR"`
+	Identity string            `help:"Speak as the person who joined there, with pavise join (default: ${identity}); of pavise model verify, who must have signed." env:"${identityvariable}" placeholder:"DIR"`
 	As       string            `help:"Speak as this person, whom the server here was started with (up --person)." env:"PAVISE_AS" placeholder:"NAME"`
 	Token    string            `help:"The bearer token to speak with." env:"PAVISE_TOKEN" placeholder:"TOKEN"`
 	JSON     bool              `help:"Print answers as JSON."`
@@ -85,8 +85,8 @@ var nounHelp = map[string]string{
 	"siem":      "Where findings are sent: signed webhooks.",
 	"subject":   "The people whose data the log keeps, and forgetting them.",
 	"dataset":   "What models are trained on: sealed, held to the seal, proved, screened for poison, traced. Works on files, without a server.",
+	"model":     "Models as files: signed, held to their signatures, and scanned. Works without a server.",
 	"archive":   "Where whole segments of the log go, and how long they stay.",
-	"model":     "The files of models: what they would do if they were loaded. Works on files, without a server.",
 	"drift":     "Whether what comes into a model, or out of it, has moved. Works on files, without a server.",
 	"watermark": "Marks in a model's answers, and finding them in a copy. All but export works on files, without a server.",
 	"ingest":    "What comes in: logs and what they are made of, and data held to contracts. Works on files, without a server.",

@@ -5,15 +5,37 @@ import (
 	"reflect"
 
 	"github.com/pavise/pavise/internal/artefact"
+	"github.com/pavise/pavise/internal/model"
 )
 
-// modelCommands are the commands about the files of models.
+// modelCommands are the commands about models as files.
 var modelCommands = []reflect.StructField{
+	{Name: "Sign", Type: reflect.TypeFor[modelSignCommand](), Tag: `cmd:"" help:"Sign a model (OpenSSF Model Signing)."`},
+	{Name: "Verify", Type: reflect.TypeFor[modelVerifyCommand](), Tag: `cmd:"" help:"Hold a model to its signature."`},
 	{Name: "Scan", Type: reflect.TypeFor[modelScanCommand](), Tag: `cmd:"" help:"Say what the files of a model would do if they were loaded."`},
 }
 
-// modelScanCommand is pavise model scan: it reads files, needs no server, and records nothing.
-type modelScanCommand struct{ artefact.Scan }
+// The model commands work on files, need no server, and record nothing.
+type (
+	modelSignCommand   struct{ model.Sign }
+	modelVerifyCommand struct{ model.Verify }
+	modelScanCommand   struct{ artefact.Scan }
+)
+
+func (s *modelSignCommand) run(ctx context.Context, c *cli) error {
+	s.Say = c.watched()
+	made, err := s.Run(ctx)
+	return c.show(made, err)
+}
+
+func (v *modelVerifyCommand) run(ctx context.Context, c *cli) error {
+	v.Say = c.watched()
+	if v.Root != "" {
+		v.Identity = c.Identity // a flag of all commands, which this one gives another meaning
+	}
+	verified, err := v.Run(ctx)
+	return c.showFound(verified, err, func() bool { return !verified.Holds })
+}
 
 func (m *modelScanCommand) run(ctx context.Context, c *cli) error {
 	m.Say = c.saying()

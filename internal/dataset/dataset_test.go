@@ -17,6 +17,7 @@ import (
 	"github.com/parquet-go/parquet-go"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/progress"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/rowseal"
 )
@@ -195,7 +196,7 @@ func TestWorkersDoNotMatter(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := &sealer{place: p, format: formatOf, workers: workers, meter: &meter{}}
+		s := &sealer{place: p, format: formatOf, workers: workers, meter: &progress.Meter{}}
 		var sections []rowseal.Section
 		if err := s.all(t.Context(), entries, room, 0, func(made rowseal.Section) error { sections = append(sections, made); return nil }); err != nil {
 			t.Fatal(err)
@@ -578,7 +579,7 @@ func TestChangingFilesAreNotSealed(t *testing.T) {
 		}
 		time.Sleep(10 * time.Millisecond) // clocks of file systems are coarse
 		room, _ := os.Create(out + ".room")
-		s := &sealer{place: p, format: formatOf, workers: 2, meter: &meter{say: func(string) { change() }, total: 9 << 20}}
+		s := &sealer{place: p, format: formatOf, workers: 2, meter: &progress.Meter{Say: func(string) { change() }, Total: 9 << 20}}
 		err = s.all(t.Context(), entries, room, 0, func(rowseal.Section) error { return nil })
 		if err == nil {
 			err = p.unchanged(t.Context(), entries)
@@ -620,7 +621,7 @@ func TestResume(t *testing.T) {
 		}
 		p, _ := openPlace(dir)
 		entries, _ := p.entries(ctx)
-		s := &sealer{place: p, format: formatOf, workers: 2, meter: &meter{}}
+		s := &sealer{place: p, format: formatOf, workers: 2, meter: &progress.Meter{}}
 		if _, err := job.resume(ctx, s, entries); err != nil {
 			t.Fatal(err)
 		}

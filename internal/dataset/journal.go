@@ -15,6 +15,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/plainjson"
+	"github.com/pavise/pavise/internal/progress"
 	"github.com/pavise/pavise/internal/rowseal"
 )
 
@@ -108,7 +109,7 @@ func (j *job) replay(ctx context.Context, s *sealer, entries []entry) (kept int6
 		} else if !holds {
 			break // it had not come to the disk when the machine stopped
 		}
-		s.meter.read(int(made.Size))
+		s.meter.Read(int(made.Size))
 		j.sections = append(j.sections, made)
 		j.at += made.Length
 		kept += int64(len(line))
@@ -217,7 +218,7 @@ func readPlain(what, name string, limit int64) ([]byte, error) {
 		return nil, rowseal.FileFault(name, err)
 	}
 	if n > limit {
-		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s is longer than %s", rowseal.Shown(name), byteCount(limit)), Hint: "it is no " + what}
+		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s is longer than %s", rowseal.Shown(name), progress.Size(limit)), Hint: "it is no " + what}
 	}
 	return b.Bytes(), nil
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/progress"
 	"github.com/pavise/pavise/internal/rowseal"
 )
 
@@ -79,7 +80,7 @@ func TestJournalOfLinks(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := &sealer{place: p, format: formatOf, workers: 1, meter: &meter{}}
+		s := &sealer{place: p, format: formatOf, workers: 1, meter: &progress.Meter{}}
 		if _, err := job.resume(t.Context(), s, entries); err != nil {
 			t.Fatal(err)
 		}

@@ -106,16 +106,3 @@ func (d *Difference) print(w io.Writer, one string) {
 		line("%s", d.Note)
 	}
 }
-
-// byteCount is a size for people.
-func byteCount(n int64) string {
-	for _, u := range []struct {
-		shift uint
-		name  string
-	}{{30, "GiB"}, {20, "MiB"}, {10, "KiB"}} {
-		if n >= 1<<u.shift {
-			return fmt.Sprintf("%.1f %s", float64(n)/float64(int64(1)<<u.shift), u.name)
-		}
-	}
-	return fmt.Sprintf("%d bytes", n)
-}

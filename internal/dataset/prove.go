@@ -11,6 +11,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/proof"
+	"github.com/pavise/pavise/internal/progress"
 	"github.com/pavise/pavise/internal/rowseal"
 	"github.com/pavise/pavise/internal/table"
 )
@@ -242,7 +243,7 @@ func parquetRow(name string, text []byte) (digest rowseal.Hash, err error) {
 // textRow returns the digest of one row of CSV or JSONL.
 func textRow(name string, text []byte) (rowseal.Hash, error) {
 	if len(text) > rowseal.MaxRow+2 {
-		return rowseal.Hash{}, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s is longer than %s", rowseal.Shown(name), byteCount(rowseal.MaxRow)), Hint: "it is no row"}
+		return rowseal.Hash{}, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s is longer than %s", rowseal.Shown(name), progress.Size(rowseal.MaxRow)), Hint: "it is no row"}
 	}
 	text = bytes.TrimPrefix(text, []byte("\ufeff")) // it belongs to no row
 	if len(text) == 0 {

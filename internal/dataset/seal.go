@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/progress"
 	"github.com/pavise/pavise/internal/rowseal"
 )
 
@@ -96,9 +97,9 @@ func (s *Seal) Run(ctx context.Context) (*Sealed, error) {
 	if len(entries) == 0 {
 		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "there is no file in " + rowseal.Shown(s.Path), Hint: "name a directory with files"}
 	}
-	sealer := &sealer{place: p, format: s.format(p), workers: allWorkers(), meter: &meter{say: s.Say}}
+	sealer := &sealer{place: p, format: s.format(p), workers: allWorkers(), meter: &progress.Meter{Say: s.Say}}
 	for i := range entries {
-		sealer.meter.total += entries[i].info.Size()
+		sealer.meter.Total += entries[i].info.Size()
 	}
 	resumed, err := job.resume(ctx, sealer, entries)
 	if err != nil {
@@ -158,7 +159,7 @@ func (s *Seal) format(p *place) func(string) rowseal.Format {
 
 // Print prints it for people.
 func (s *Sealed) Print(w io.Writer) {
-	fmt.Fprintf(w, "%s is sealed: %s, %s, %s.\n\n", rowseal.Shown(s.Path), counted(uint64(s.Files), "file"), counted(s.Rows, "row"), byteCount(s.Bytes))
+	fmt.Fprintf(w, "%s is sealed: %s, %s, %s.\n\n", rowseal.Shown(s.Path), counted(uint64(s.Files), "file"), counted(s.Rows, "row"), progress.Size(s.Bytes))
 	fact(w, "root", "%s", s.Root)
 	fact(w, "seal", "%s (for everybody)", rowseal.Shown(s.Seal))
 	fact(w, "index", "%s (as private as the rows)", rowseal.Shown(s.Index))

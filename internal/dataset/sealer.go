@@ -11,10 +11,10 @@ import (
 	"path"
 	"runtime"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/progress"
 	"github.com/pavise/pavise/internal/rowseal"
 )
 
@@ -32,34 +32,7 @@ type sealer struct {
 	prior   map[string]*rowseal.Section // of an older seal, which hints may stand for; nil: none may
 	verify  bool                        // a file of a broken form is sealed by other means, and not refused
 	workers int
-	meter   *meter
-}
-
-// A meter says how far a long run is. Its methods may be called by several goroutines.
-type meter struct {
-	say   func(text string) // nil: nobody watches
-	total int64             // bytes
-	done  atomic.Int64
-	said  atomic.Int64 // when, in nanoseconds since 1970
-}
-
-// sayEvery is how often somebody who watches is told.
-const sayEvery = 200 * time.Millisecond
-
-func (m *meter) read(n int) {
-	done := m.done.Add(int64(n))
-	if m.say == nil {
-		return
-	}
-	now, said := time.Now().UnixNano(), m.said.Load()
-	if now-said < int64(sayEvery) || !m.said.CompareAndSwap(said, now) {
-		return
-	}
-	const width = 24
-	share := min(float64(done)/float64(max(m.total, 1)), 1)
-	bar := bytes.Repeat([]byte{'-'}, width)
-	copy(bar, bytes.Repeat([]byte{'#'}, int(share*width)))
-	m.say(fmt.Sprintf("[%s] %3.0f %%  %s of %s", bar, 100*share, byteCount(done), byteCount(m.total)))
+	meter   *progress.Meter
 }
 
 // A spool is where the digests of one file go, and are read again. It is in memory, or
@@ -186,7 +159,7 @@ func (s *sealer) trusted(e *entry) *rowseal.Section {
 	if prior == nil || prior.Hint != e.hint || (prior.Format == rowseal.Link) != e.link {
 		return nil
 	}
-	s.meter.read(int(e.info.Size()))
+	s.meter.Read(int(e.info.Size()))
 	return prior
 }
 
@@ -249,7 +222,7 @@ func (s *sealer) link(e *entry, made *rowseal.Section) error {
 
 // content seals what is in a file.
 func (s *sealer) content(ctx context.Context, f *os.File, e *entry, made *rowseal.Section, out *spool, workers int) error {
-	to := rowseal.Sink{Out: out, Workers: workers, Read: s.meter.read}
+	to := rowseal.Sink{Out: out, Workers: workers, Read: s.meter.Read}
 	var rows *rowseal.Rows
 	var err error
 	switch made.Format {

@@ -11,6 +11,7 @@ import (
 	"os"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/dsse"
 	"github.com/pavise/pavise/internal/plainjson"
 	"github.com/pavise/pavise/internal/rowseal"
 )
@@ -18,7 +19,6 @@ import (
 // Names of public formats: in-toto Statement v1, in a DSSE envelope v1 where it is signed.
 const (
 	statementType = "https://in-toto.io/Statement/v1"
-	payloadType   = "application/vnd.in-toto+json"
 	predicateSeal = "https://github.com/pavise/pavise/docs/formats/seal.md#seal"
 	predicateRow  = "https://github.com/pavise/pavise/docs/formats/seal.md#row"
 )
@@ -46,23 +46,6 @@ func stateOf[T any](name string, root rowseal.Digest, predicateType string, pred
 	s := statement[T]{Type: statementType, Subject: []subject{{Name: name}}, PredicateType: predicateType, Predicate: predicate}
 	s.Subject[0].Digest.SHA256 = root
 	return s
-}
-
-// An envelope is a signed statement (DSSE).
-type envelope struct {
-	PayloadType string      `json:"payloadType"`
-	Payload     []byte      `json:"payload"`
-	Signatures  []signature `json:"signatures"`
-}
-
-type signature struct {
-	KeyID string `json:"keyid"` // the SHA-256 of the public key (SubjectPublicKeyInfo), in hexadecimal
-	Sig   []byte `json:"sig"`
-}
-
-// preauthenticated is what a signature is of (DSSE, PAE).
-func preauthenticated(payload []byte) []byte {
-	return append(fmt.Appendf(nil, "DSSEv1 %d %s %d ", len(payloadType), payloadType, len(payload)), payload...)
 }
 
 // A signer signs statements.
@@ -136,7 +119,7 @@ func (s *signer) sign(said any) ([]byte, error) {
 	if s == nil {
 		text, err = json.MarshalIndent(json.RawMessage(payload), "", " ")
 	} else {
-		text, err = json.MarshalIndent(envelope{payloadType, payload, []signature{{s.id, ed25519.Sign(s.key, preauthenticated(payload))}}}, "", " ")
+		text, err = json.MarshalIndent(dsse.Envelope{PayloadType: dsse.InToto, Payload: payload, Signatures: []dsse.Signature{{KeyID: s.id, Sig: ed25519.Sign(s.key, dsse.PAE(dsse.InToto, payload))}}}, "", " ")
 	}
 	return append(text, '\n'), err
 }
@@ -165,16 +148,16 @@ func openStatement[T any](text []byte, predicateType string, key ed25519.PublicK
 	}
 	payload := text
 	if _, ok := shape["payload"]; ok {
-		e, err := plainjson.ReadKnown[envelope](text)
+		e, err := plainjson.ReadKnown[dsse.Envelope](text)
 		if err != nil {
 			return said, "", no(err.Error(), err)
 		}
-		if e.PayloadType != payloadType {
+		if e.PayloadType != dsse.InToto {
 			return said, "", no(fmt.Sprintf("its payload is of type %.80q", e.PayloadType), nil)
 		}
 		payload = e.Payload
 		if key != nil {
-			if signed, err = e.check(key); err != nil {
+			if signed, err = checkEnvelope(&e, key); err != nil {
 				return said, "", err
 			}
 		}
@@ -190,15 +173,15 @@ func openStatement[T any](text []byte, predicateType string, key ed25519.PublicK
 	return said, signed, nil
 }
 
-// check holds the envelope to a key, and returns the key's id.
-func (e *envelope) check(key ed25519.PublicKey) (string, error) {
+// checkEnvelope holds an envelope to a key, and returns the key's id.
+func checkEnvelope(e *dsse.Envelope, key ed25519.PublicKey) (string, error) {
 	id, err := keyID(key)
 	if err != nil {
 		return "", err
 	}
 	const most = 64
 	for _, s := range e.Signatures[:min(len(e.Signatures), most)] {
-		if ed25519.Verify(key, preauthenticated(e.Payload), s.Sig) {
+		if ed25519.Verify(key, dsse.PAE(e.PayloadType, e.Payload), s.Sig) {
 			return id, nil
 		}
 	}

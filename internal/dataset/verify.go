@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/progress"
 	"github.com/pavise/pavise/internal/rowseal"
 )
 
@@ -120,7 +121,7 @@ func (v *Verify) seal(ctx context.Context, p *place, m *rowseal.Manifest, x *row
 		return nil, err
 	}
 	before := m.ByPath()
-	s := &sealer{place: p, verify: true, workers: allWorkers(), meter: &meter{say: v.Say}}
+	s := &sealer{place: p, verify: true, workers: allWorkers(), meter: &progress.Meter{Say: v.Say}}
 	s.format = func(name string) rowseal.Format {
 		if f := before[name]; f != nil {
 			return f.Format
@@ -134,7 +135,7 @@ func (v *Verify) seal(ctx context.Context, p *place, m *rowseal.Manifest, x *row
 		}
 	}
 	for i := range entries {
-		s.meter.total += entries[i].info.Size()
+		s.meter.Total += entries[i].info.Size()
 	}
 	room, err := os.CreateTemp("", "pavise-verify-")
 	if err != nil {
@@ -216,7 +217,7 @@ func ReadManifest(name string) (*rowseal.Manifest, error) {
 // Print prints it for people.
 func (v *Verified) Print(w io.Writer) {
 	if v.Clean {
-		fmt.Fprintf(w, "%s is as it was sealed: %s, %s, %s.\n", rowseal.Shown(v.Path), counted(uint64(v.Files), "file"), counted(v.Rows, "row"), byteCount(v.Bytes))
+		fmt.Fprintf(w, "%s is as it was sealed: %s, %s, %s.\n", rowseal.Shown(v.Path), counted(uint64(v.Files), "file"), counted(v.Rows, "row"), progress.Size(v.Bytes))
 	} else {
 		fmt.Fprintf(w, "%s is not as it was sealed: %s.\n", rowseal.Shown(v.Path), counted(uint64(len(v.Differences)), "difference"))
 	}
