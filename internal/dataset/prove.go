@@ -10,8 +10,8 @@ import (
 	"path/filepath"
 
 	"github.com/pavise/pavise"
-	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/progress"
+	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/rowseal"
 	"github.com/pavise/pavise/internal/table"
 )
