@@ -139,6 +139,9 @@ func TestMemoryOfPickles(t *testing.T) {
 	if got := scanned(t, "a.pkl", itself); got.Verdict != artefact.Malicious {
 		t.Errorf("%+v", got)
 	}
+	if got := scanned(t, "a.pkl", deep); len(got.Findings) == 0 || !strings.Contains(got.Findings[0].Why, "without end") {
+		t.Errorf("%+v", got)
+	}
 	for _, b := range [][]byte{huge, loop, deep, fields} {
 		if got := scanned(t, "a.pkl", b); got.Verdict != artefact.Unreadable && got.Verdict != artefact.Clean {
 			t.Errorf("%+v", got)
