@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -40,6 +42,24 @@ func TestClean(t *testing.T) {
 		if got := scanned(t, c.name, c.content); got.Verdict != artefact.Clean {
 			t.Errorf("%s: %+v", c.name, got)
 		}
+	}
+}
+
+// TestNumbersLikeAnything scans tensors whose numbers begin like other formats.
+func TestNumbersLikeAnything(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	var members []any
+	for _, begin := range []string{"\x80\x00", "\x80\x02", "\x80\x04", "\x78\x01", "\x78\x9c", "\x78\xda", "\x1f\x8b", "\x08\x03\x12", "BZ", "c", "(", "I", "]"} {
+		for n := range 40 {
+			b := []byte(begin)
+			for range 16 << (n % 10) {
+				b = append(b, byte(rng.Uint32()))
+			}
+			members = append(members, fmt.Sprintf("archive/data/%d", len(members)), b)
+		}
+	}
+	if got := scanned(t, "model.pt", zipOf(members...)); got.Verdict != artefact.Clean {
+		t.Errorf("%+v", got.Findings)
 	}
 }
 
