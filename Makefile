@@ -2,7 +2,7 @@
 # written once, in .ci/run.
 
 .DEFAULT_GOAL := help
-.PHONY: help test race vet staticcheck fuzz-smoke kill-storm crash-storm soak every-float demo-model bench-ledger bench-policy bench-gateway bench-start bench-theft bench-ingest bench-dataset bench-poison attack-ledgers ci
+.PHONY: help test race vet staticcheck fuzz-smoke kill-storm crash-storm soak every-float demo-model bench-ledger bench-policy bench-gateway bench-start bench-theft bench-ingest bench-dataset bench-poison bench-drift attack-ledgers ci
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -70,6 +70,9 @@ bench-dataset: ## sealing a dataset by row and by block, beside openssl (ARGS=--
 
 bench-poison: ## poisoned training data: how high its rows rank, and what clean rows are taken for it (ARGS=--write keeps the results)
 	cd bench && go run ./poison $(ARGS)
+
+bench-drift: ## a value counted for drift beside Evidently (ARGS="--python PYTHON --write" asks a Python that has it, and keeps the results)
+	cd bench && go run ./drift $(ARGS)
 
 attack-ledgers: ## write the golden ledgers of the attacks anew, when they are meant to ask other rows
 	go test ./internal/extraction -run '^TestGoldenLedgers$$' -update

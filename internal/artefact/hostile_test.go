@@ -151,6 +151,8 @@ func archives() []hostile {
 		{"ZIP in ZIP", "model.zip", zipOf("inner.zip", torch), artefact.Malicious, "pickle.call"},
 		{"too many archives", "model.zip", nested(12), artefact.Suspicious, "archive.bomb"},
 		{"climbs out", "model.zip", zipOf("../../etc/cron.d/x", []byte("x")), artefact.Malicious, "archive.traversal"},
+		{"climbs out from inside", "model.zip", zipOf("a/../../x", []byte("x")), artefact.Malicious, "archive.traversal"},
+		{"climbs out at its end", "model.zip", zipOf("a/..", []byte("x")), artefact.Malicious, "archive.traversal"},
 		{"absolute", "model.zip", zipOf("/etc/passwd", []byte("x")), artefact.Malicious, "archive.traversal"},
 		{"backslashes", "model.zip", zipOf(`..\..\x`, []byte("x")), artefact.Malicious, "archive.traversal"},
 		{"NUL in a name", "model.zip", zipOf("safe.txt\x00.pkl", []byte("x")), artefact.Malicious, "archive.traversal"},
@@ -187,9 +189,13 @@ func graphs() []hostile {
 		{"ONNX address", "m.onnx", onnxModel("", "http://198.51.100.7/x"), artefact.Malicious, "onnx.external"},
 		{"ONNX without its name", "model", onnxModel("", "../x"), artefact.Malicious, "onnx.external"},
 		{"ONNX operators of its own", "m.onnx", onnxModel("evil.ops", ""), artefact.Suspicious, "onnx.domain"},
+		{"ONNX in a subgraph", "m.onnx", append([]byte("\x08\x08"), message(7, message(1, message(4, []byte("If")), message(5, message(6, onnxGraph("evil.ops", "")))))...), artefact.Suspicious, "onnx.domain"},
+		{"ONNX in a function", "m.onnx", append([]byte("\x08\x08"), append(message(7, onnxGraph("", "")), message(25, message(7, message(4, []byte("PyOp"))))...)...), artefact.Malicious, "onnx.python"},
+		{"ONNX in an attribute", "m.onnx", append([]byte("\x08\x08"), message(7, message(1, message(4, []byte("Constant")), message(5, message(5, message(13, message(1, []byte("location")), message(2, []byte("/x")))))))...), artefact.Malicious, "onnx.external"},
+		{"ONNX external keys", "m.onnx", append([]byte("\x08\x08"), message(7, message(5, message(13, message(1, []byte("__class__")), message(2, []byte("x")))))...), artefact.Suspicious, "onnx.external"},
 		{"ONNX data absent", "m.onnx", onnxModel("", "weights.bin"), artefact.Unreadable, "onnx.external"},
 		{"ONNX damaged", "m.onnx", onnxModel("", "weights.bin")[:20], artefact.Unreadable, "protobuf"},
-		{"safetensors twice", "m.safetensors", safetensors(`{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}}`, 4), artefact.Suspicious, "safetensors.header"},
+		{"safetensors twice", "m.safetensors", safetensors(`{"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},"a":{"dtype":"I8","shape":[0],"data_offsets":[0,0]}}`, 0), artefact.Suspicious, "safetensors.header"},
 		{"safetensors overlap", "m.safetensors", safetensors(`{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"b":{"dtype":"U8","shape":[4],"data_offsets":[2,6]}}`, 6), artefact.Suspicious, "safetensors.header"},
 		{"safetensors gap", "m.safetensors", safetensors(`{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"b":{"dtype":"U8","shape":[4],"data_offsets":[8,12]}}`, 12), artefact.Suspicious, "safetensors.header"},
 		{"safetensors tail", "m.safetensors", safetensors(`{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}}`, 99), artefact.Suspicious, "safetensors.header"},
@@ -403,6 +409,10 @@ func savedModel(op string, inFunction bool) []byte {
 }
 
 func onnxModel(domain, location string) []byte {
+	return append([]byte("\x08\x08"), append(message(2, []byte("test")), message(7, onnxGraph(domain, location))...)...)
+}
+
+func onnxGraph(domain, location string) []byte {
 	node := message(1, message(1, []byte("x")), message(4, []byte("Identity")))
 	if domain != "" {
 		node = message(1, message(1, []byte("x")), message(4, []byte("Evil")), message(7, []byte(domain)))
@@ -411,7 +421,7 @@ func onnxModel(domain, location string) []byte {
 	if location != "" {
 		tensor = message(5, message(8, []byte("w")), message(13, message(1, []byte("location")), message(2, []byte(location))), []byte("\x70\x01"))
 	}
-	return append([]byte("\x08\x08"), append(message(2, []byte("test")), message(7, node, tensor)...)...)
+	return append(node, tensor...)
 }
 
 func safetensors(header string, data int) []byte {

@@ -95,7 +95,7 @@ func forms() []form {
 	return []form{
 		{"ZIP archive", magic("PK\x03\x04", "PK\x05\x06", "PK\x07\x08"), (*scan).zip},
 		{"NumPy array", magic(npyMagic), (*scan).npy},
-		{"gzip", magic("\x1f\x8b"), (*scan).gzip},
+		{"gzip", magic("\x1f\x8b\x08"), (*scan).gzip},
 		{"bzip2", isBzip2, (*scan).bzip2},
 		{"xz", magic("\xfd7zXZ\x00"), (*scan).xz},
 		{"LZMA", isLZMA, (*scan).lzma},
@@ -107,7 +107,7 @@ func forms() []form {
 		{"LZ4", magic("\x04\x22\x4d\x18"), unopened("compressed with LZ4")},
 		{"program", magic("\x7fELF", "MZ\x90\x00", "\xcf\xfa\xed\xfe", "\xca\xfe\xba\xbe"), program},
 		{"tar archive", isTar, (*scan).tar},
-		{"pickle", magic("\x80\x02", "\x80\x03", "\x80\x04", "\x80\x05", "\x80\x01", "\x80\x00"), func(s *scan, w part) { s.pickles(w, w.in, false) }},
+		{"pickle", magic("\x80\x02", "\x80\x03", "\x80\x04", "\x80\x05", "\x80\x01", "\x80\x00"), func(s *scan, w part) { s.pickles(w, w.in, isStorage(w)) }},
 		{"zlib", isZlib, (*scan).zlib},
 		{"safetensors", isSafetensors, (*scan).safetensors},
 	}
@@ -145,6 +145,13 @@ func (s *scan) look(w part) {
 	}
 	s.other(w, head)
 	s.appended(w, "")
+}
+
+// isStorage says whether a part has the name of a tensor's numbers in an archive of PyTorch,
+// which begin like anything by chance. A pickle among them must be plainly one.
+func isStorage(w part) bool {
+	base := path.Base(name(w))
+	return w.member != "" && strings.Trim(base, "0123456789") == "" && base != ""
 }
 
 // other looks at what does not say what it is.

@@ -138,6 +138,7 @@ func (s *scan) protobuf(w part, ext string) {
 		if ext == ".onnx" || ext == ".pb" {
 			s.tell(w, Finding{Severity: Unreadable, Rule: "protobuf", Why: err.Error(), Next: nextAgain})
 		}
+		return
 	case len(graphs) > 0 || ext == ".onnx":
 		err = s.onnx(w, m, size)
 	case len(metas) > 0:

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -40,6 +42,24 @@ func TestClean(t *testing.T) {
 		if got := scanned(t, c.name, c.content); got.Verdict != artefact.Clean {
 			t.Errorf("%s: %+v", c.name, got)
 		}
+	}
+}
+
+// TestNumbersLikeAnything scans tensors whose numbers begin like other formats.
+func TestNumbersLikeAnything(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	var members []any
+	for _, begin := range []string{"\x80\x00", "\x80\x02", "\x80\x04", "\x78\x01", "\x78\x9c", "\x78\xda", "\x1f\x8b", "\x08\x03\x12", "BZ", "c", "(", "I", "]"} {
+		for n := range 40 {
+			b := []byte(begin)
+			for range 16 << (n % 10) {
+				b = append(b, byte(rng.Uint32()))
+			}
+			members = append(members, fmt.Sprintf("archive/data/%d", len(members)), b)
+		}
+	}
+	if got := scanned(t, "model.pt", zipOf(members...)); got.Verdict != artefact.Clean {
+		t.Errorf("%+v", got.Findings)
 	}
 }
 
@@ -137,6 +157,9 @@ func TestMemoryOfPickles(t *testing.T) {
 	fields := []byte("\x80\x03]q\x00(" + strings.Repeat("h\x00", 60) + "e0" + global("joblib.numpy_pickle", "NumpyArrayWrapper") + ")\x81}(X\x05\x00\x00\x00dtype" +
 		global("numpy", "dtype") + "X\x02\x00\x00\x00V8\x85Rh\x00bub.")
 	if got := scanned(t, "a.pkl", itself); got.Verdict != artefact.Malicious {
+		t.Errorf("%+v", got)
+	}
+	if got := scanned(t, "a.pkl", deep); len(got.Findings) == 0 || !strings.Contains(got.Findings[0].Why, "without end") {
 		t.Errorf("%+v", got)
 	}
 	for _, b := range [][]byte{huge, loop, deep, fields} {

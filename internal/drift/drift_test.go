@@ -241,6 +241,25 @@ func binary(n uint64) []byte {
 	return b
 }
 
+// TestRows counts the same by rows, by columns and one by one.
+func TestRows(t *testing.T) {
+	rng := rand.New(rand.NewPCG(6, 6))
+	all := make([]Feature, 7)
+	for i := range all {
+		all[i] = Feature{Numbers: NewReference(normals(rng, 1000, float64(i), 1)), Base: &Histogram{}}
+	}
+	a, b := NewWatch(all), NewWatch(all)
+	values := normals(rng, 7*300+3, 3, 3)
+	a.Rows(values)
+	for i, x := range values[:7*300] {
+		b.Number(i%7, x)
+	}
+	if !slices.Equal(a.now, b.now) {
+		t.Error("rows count other than their values do")
+	}
+	NewWatch(nil).Rows(values)
+}
+
 // TestCost holds what a feature costs to its bounds: no allocation for what comes nor for the
 // end of a window, and 5 KB.
 func TestCost(t *testing.T) {

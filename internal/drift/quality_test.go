@@ -76,10 +76,10 @@ func TestNoFalseAlarm(t *testing.T) {
 	}
 }
 
-// TestShiftIsFound moves 5 in 100 features by 0.3 standard deviations, ten times.
+// TestShiftIsFound moves 5 in 100 features by 0.3 standard deviations, six times.
 func TestShiftIsFound(t *testing.T) {
 	rng := rand.New(rand.NewPCG(12, 12))
-	worlds := 10
+	worlds := 6
 	if testing.Short() {
 		worlds = 2
 	}
