@@ -7,7 +7,6 @@ import (
 	"io"
 	"math"
 	"slices"
-	"strings"
 
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/format"
@@ -425,46 +424,4 @@ func appendValue(b []byte, v parquet.Value) []byte {
 	b = v.AppendBytes(b)
 	binary.BigEndian.PutUint32(b[start-4:], uint32(len(b)-start))
 	return b
-}
-
-// ParquetColumns returns the names of the columns of a Parquet file, in the order in which
-// [ParquetRows] numbers them: those of nested ones with points between. Lists says which of
-// them may have several values in a row. Errors are as those of ParquetRows.
-func ParquetColumns(r io.ReaderAt, size int64, name string) (names []string, lists []bool, err error) {
-	p := &parquetFile{in: r, size: size, name: name}
-	if names, lists, err = p.columns(); err == nil {
-		return names, lists, nil
-	}
-	if _, told := errors.AsType[*pavise.Error](err); told || p.failed != nil {
-		return nil, nil, errors.Join(err, p.failed)
-	}
-	return nil, nil, p.fault("%v", err)
-}
-
-// columns reads the schema. The library panics at some that are none.
-func (p *parquetFile) columns() (names []string, lists []bool, err error) {
-	defer func() {
-		if bad := recover(); bad != nil {
-			err = p.fault("it is damaged: %.200v", bad)
-		}
-	}()
-	if err := p.footer(); err != nil {
-		return nil, nil, err
-	}
-	f, err := parquet.OpenFile(p, p.size, parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
-	if err != nil {
-		return nil, nil, err
-	}
-	var look func(c *parquet.Column)
-	look = func(c *parquet.Column) {
-		if c.Leaf() {
-			names = append(names, strings.Join(c.Path(), "."))
-			lists = append(lists, c.MaxRepetitionLevel() > 0)
-		}
-		for _, child := range c.Columns() {
-			look(child)
-		}
-	}
-	look(f.Root())
-	return names, lists, nil
 }

@@ -44,7 +44,7 @@ type column struct {
 
 // learn takes a cell of the baseline: a sample of its numbers in which each has the same chance
 // (Vitter's algorithm R), and its texts, as long as they are few.
-func (c *column) learn(r row, i int, room int, rng *rand.Rand) {
+func (c *column) learn(r table.Row, i int, room int, rng *rand.Rand) {
 	held, v, text := r.Value(i)
 	switch held {
 	case table.HeldNothing:
@@ -95,7 +95,7 @@ func (c *column) settle() {
 }
 
 // count counts a cell by the bins.
-func (c *column) count(h *drift.Histogram, r row, i int) {
+func (c *column) count(h *drift.Histogram, r table.Row, i int) {
 	held, v, text := r.Value(i)
 	switch {
 	case held == table.HeldNothing:

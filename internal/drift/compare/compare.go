@@ -8,6 +8,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/drift"
+	"github.com/pavise/pavise/internal/table"
 )
 
 // The verdicts, of files and of features.
@@ -126,7 +127,7 @@ func (c *Compare) labels(columns []*column) error {
 func (c *Compare) learn(ctx context.Context, r *Result) (all []*column, err error) {
 	rng := rand.New(rand.NewPCG(0x64726966, 0x74)) // the same rows give the same bins
 	room := maxSample
-	err = eachRow(c.Baseline, func(names []string, row row) error {
+	err = eachRow(c.Baseline, func(names []string, row table.Row) error {
 		for i := len(all); i < len(names); i++ {
 			if len(all) == maxColumns {
 				return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s has more than %d columns", c.Baseline, maxColumns), Hint: "compare some of them at a time"}
@@ -168,7 +169,7 @@ type counted struct {
 
 // count reads a file into the bins: of the baseline, or of now. Columns are found by name.
 func (c *Compare) count(ctx context.Context, path string, columns []*column, now bool) (n counted, err error) {
-	err = eachRow(path, func(names []string, row row) error {
+	err = eachRow(path, func(names []string, row table.Row) error {
 		if len(names) != len(n.columns) {
 			n.columns = names
 			for _, col := range columns {
