@@ -44,14 +44,15 @@ type version struct {
 	content []byte
 	gone    bool
 	at      int64 // seconds since 1970
+	etag    string
 }
 
 func (v version) id() string { return strconv.FormatInt(v.at, 10) }
 
 func (v version) time() time.Time { return time.Unix(v.at, 0).UTC() }
 
-func (v version) etag() string {
-	sum := md5.Sum(v.content)
+func etag(content string) string {
+	sum := md5.Sum([]byte(content))
 	return `"` + hex.EncodeToString(sum[:]) + `"`
 }
 
@@ -85,7 +86,7 @@ func (s *Store) Put(key, content string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.clock++
-	s.objects[key] = append(s.objects[key], version{content: []byte(content), at: s.clock})
+	s.objects[key] = append(s.objects[key], version{[]byte(content), false, s.clock, etag(content)})
 }
 
 // Delete deletes an object, of which the store keeps the versions.
@@ -164,7 +165,7 @@ func (s *Store) get(w http.ResponseWriter, r *http.Request, key, id string, newe
 		Refuse(w, http.StatusPreconditionFailed, "PreconditionFailed")
 		return
 	}
-	w.Header().Set("ETag", all[at].etag())
+	w.Header().Set("ETag", all[at].etag)
 	w.Header().Set("X-Goog-Generation", all[at].id())
 	http.ServeContent(w, r, "", all[at].time(), bytes.NewReader(all[at].content))
 }
@@ -243,7 +244,7 @@ func (s *Store) listS3(w http.ResponseWriter, q url.Values) {
 		answer.NextContinuationToken = next
 	}
 	for _, v := range page {
-		e := entry{XMLName: xml.Name{Local: "Contents"}, Key: url.QueryEscape(v.key), Size: len(v.content), ETag: v.etag(), LastModified: v.time().Format(time.RFC3339)}
+		e := entry{XMLName: xml.Name{Local: "Contents"}, Key: url.QueryEscape(v.key), Size: len(v.content), ETag: v.etag, LastModified: v.time().Format(time.RFC3339)}
 		if versions {
 			e.XMLName.Local, e.VersionID, e.IsLatest = "Version", v.id(), v.newest
 			if v.gone {
@@ -262,7 +263,7 @@ func (s *Store) listGCS(w http.ResponseWriter, q url.Values) {
 		if v.gone {
 			continue // this store has no sign of it but that no version is live
 		}
-		item := map[string]any{"name": v.key, "size": strconv.Itoa(len(v.content)), "generation": v.id(), "etag": v.etag(), "timeCreated": v.time().Format(time.RFC3339)}
+		item := map[string]any{"name": v.key, "size": strconv.Itoa(len(v.content)), "generation": v.id(), "etag": v.etag, "timeCreated": v.time().Format(time.RFC3339)}
 		if !v.newest {
 			item["timeDeleted"] = v.time().Add(time.Second).Format(time.RFC3339)
 		}
@@ -295,7 +296,7 @@ func (s *Store) listAzure(w http.ResponseWriter, q url.Values) {
 		if v.gone {
 			continue
 		}
-		b := blob{Name: v.key, Properties: properties{len(v.content), v.etag(), v.time().Format(http.TimeFormat)}}
+		b := blob{Name: v.key, Properties: properties{len(v.content), v.etag, v.time().Format(http.TimeFormat)}}
 		if versions {
 			b.VersionID, b.IsCurrentVersion = v.id(), v.newest
 		}
