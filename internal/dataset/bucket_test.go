@@ -3,6 +3,7 @@ package dataset
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -247,5 +248,30 @@ func TestAddressesThatAreTwoThings(t *testing.T) {
 	}
 	if _, made := sealOf(t, s.Address("s3", "data/x/")); made.Files != 1 {
 		t.Errorf("%+v", made)
+	}
+}
+
+// TestNamedBuckets seals what stores hold that are none of ours: the seal is that of the files.
+func TestNamedBuckets(t *testing.T) {
+	files := ofAllForms(t)
+	dir := write(t, files)
+	seal, _ := sealOf(t, dir)
+	want, _ := os.ReadFile(seal)
+	for _, at := range blobtest.Named(t) {
+		t.Run(at.Scheme, func(t *testing.T) {
+			at.Path += fmt.Sprint("/buckets", rand.Uint64())
+			blobtest.Fill(t, at, files)
+			out, _ := sealOf(t, at.String())
+			if got, _ := os.ReadFile(out); !bytes.Equal(got, want) {
+				t.Error("another seal came out")
+			}
+			if got := verify(t, Verify{Path: at.String(), Seal: out, Fast: true}); !got.Clean || got.Trusted != len(files) {
+				t.Errorf("%+v", got)
+			}
+			blobtest.Fill(t, at, map[string]string{"empty.csv": "a,b\n"})
+			if got := verify(t, Verify{Path: at.String(), Seal: out}); got.Clean || len(got.Differences) != 1 || got.Differences[0].File != "empty.csv" {
+				t.Errorf("%+v", got)
+			}
+		})
 	}
 }

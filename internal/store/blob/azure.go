@@ -160,7 +160,7 @@ func azureVersion(b *container.BlobItem, versions bool) (v Version, whole bool) 
 	if b == nil || b.Name == nil || b.Properties == nil || b.Properties.ContentLength == nil || *b.Properties.ContentLength < 0 || b.Properties.ETag == nil {
 		return v, false
 	}
-	v = Version{Key: *b.Name, Size: *b.Properties.ContentLength, ETag: string(*b.Properties.ETag), Newest: true}
+	v = Version{Key: *b.Name, Size: *b.Properties.ContentLength, ETag: bare(*b.Properties.ETag), Newest: true}
 	if b.Properties.LastModified != nil {
 		v.Modified = b.Properties.LastModified.UTC()
 	}
@@ -169,6 +169,9 @@ func azureVersion(b *container.BlobItem, versions bool) (v Version, whole bool) 
 	}
 	return v, true
 }
+
+// bare is an ETag without quotes: lists have none, and answers have them.
+func bare(e azcore.ETag) string { return strings.Trim(string(e), `"`) }
 
 // Read is Source's.
 func (s *azure) Read(ctx context.Context, v Version, from int64) (io.ReadCloser, error) {
@@ -179,14 +182,14 @@ func (s *azure) Read(ctx context.Context, v Version, from int64) (io.ReadCloser,
 			return nil, noSource("a version has no id that can be asked for")
 		}
 	}
-	same := azcore.ETag(v.ETag)
+	same := azcore.ETag(`"` + v.ETag + `"`)
 	o := &azblob.DownloadStreamOptions{Range: azblob.HTTPRange{Offset: from}, AccessConditions: &azblob.AccessConditions{ModifiedAccessConditions: &azblob.ModifiedAccessConditions{IfMatch: &same}}}
 	var raw *http.Response
 	answer, err := client.DownloadStream(runtime.WithCaptureResponse(ctx, &raw), o)
 	if err != nil {
 		return nil, s.refused("read "+v.Key, err)
 	}
-	if raw == nil || !begins(raw.Header, from) || answer.ETag != nil && *answer.ETag != same {
+	if raw == nil || !begins(raw.Header, from) || answer.ETag != nil && bare(*answer.ETag) != v.ETag {
 		answer.Body.Close()
 		return nil, refusal{store: s.url + v.Key, doing: "go on where it was read to", status: http.StatusPreconditionFailed}.explain()
 	}

@@ -1,13 +1,11 @@
 package blob_test
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -344,46 +342,48 @@ func TestAddressesOfSources(t *testing.T) {
 	}
 }
 
-// TestNamedSources reads real stores, which PAVISE_TEST_SOURCES names by addresses with spaces
-// between: each is an empty directory of what can be written by PUT at the URL that follows it.
+// TestNamedSources reads stores that are none of ours: lists in order, whole objects and from a
+// byte on, and of one that was replaced no other version.
 func TestNamedSources(t *testing.T) {
-	named := strings.Fields(os.Getenv("PAVISE_TEST_SOURCES"))
-	if len(named) == 0 {
-		t.Skip("PAVISE_TEST_SOURCES names no stores: pairs of an address like s3://bucket/x?endpoint=127.0.0.1:9000&insecure=true and of a directory with the objects it has below x/")
-	}
-	for i := 0; i+1 < len(named); i += 2 {
-		source, at, err := blob.Look(t.Context(), named[i])
-		if err != nil {
-			t.Fatal(err)
-		}
-		found := objects(t, source, at.Key+"/")
-		if len(found) == 0 {
-			t.Errorf("%s is empty", at.URL)
-		}
-		for _, v := range found {
-			want, err := os.ReadFile(named[i+1] + strings.TrimPrefix(v.Key, at.Key))
+	for _, at := range blobtest.Named(t) {
+		t.Run(at.Scheme, func(t *testing.T) {
+			long := strings.Repeat("0123456789", 300_000)
+			want := map[string]string{"a b": "1", "a/b.csv": long, "a/ä+%&?.csv": "3", "z": ""}
+			at.Path += fmt.Sprint("/sources", rand.Uint64())
+			blobtest.Fill(t, at, want)
+			source, to, err := blob.Look(t.Context(), at.String())
 			if err != nil {
 				t.Fatal(err)
 			}
+			found := objects(t, source, to.Key+"/")
+			if len(found) != len(want) || !slices.IsSorted(keys(found)) {
+				t.Fatalf("%q", keys(found))
+			}
+			for _, v := range found {
+				if got, err := all(t, source, v); err != nil || got != want[strings.TrimPrefix(v.Key, to.Key+"/")] {
+					t.Errorf("%s: %d bytes, %v", v.Key, len(got), err)
+				}
+			}
+			v := found[slices.Index(keys(found), to.Key+"/a/b.csv")]
 			c := blob.NewContent(t.Context(), source, v)
-			got := make([]byte, len(want))
-			if n, err := c.ReadAt(got, 0); err != nil && err != io.EOF || !bytes.Equal(got[:n], want) {
-				t.Errorf("%s: %d of %d bytes, %v", v.Key, n, len(want), err)
+			defer c.Close()
+			part := make([]byte, 1000)
+			if _, err := c.ReadAt(part, 2_000_003); err != nil || string(part) != long[3:1003] {
+				t.Errorf("%.20q, %v", part, err)
 			}
-			if half := int64(len(want) / 2); half > 0 {
-				tail := make([]byte, int64(len(want))-half)
-				if _, err := c.ReadAt(tail, half); err != nil || !bytes.Equal(tail, want[half:]) {
-					t.Errorf("%s from %d on: %v", v.Key, half, err)
+			blobtest.Fill(t, at, map[string]string{"a/b.csv": long[1:] + "0"})
+			_, err = c.ReadAt(part, 5)
+			wantKind(t, err, pavise.Conflict)
+			n := 0
+			for _, err := range source.(blob.Historian).Versions(t.Context(), v.Key) {
+				if err != nil {
+					t.Fatal(err)
 				}
+				n++
 			}
-			c.Close()
-			if v.Size > 0 {
-				v.ETag, v.ID = "0123456789abcdef", strings.Map(func(rune) rune { return '7' }, v.ID)
-				_, err = all(t, source, v)
-				if kind := pavise.KindOf(err); err == nil || kind != pavise.Conflict && kind != pavise.NotFound {
-					t.Errorf("%s in another version: %v", v.Key, err)
-				}
+			if n < 1 {
+				t.Error("it has no version")
 			}
-		}
+		})
 	}
 }

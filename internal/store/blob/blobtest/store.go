@@ -296,7 +296,7 @@ func (s *Store) listAzure(w http.ResponseWriter, q url.Values) {
 		if v.gone {
 			continue
 		}
-		b := blob{Name: v.key, Properties: properties{len(v.content), v.etag, v.time().Format(http.TimeFormat)}}
+		b := blob{Name: v.key, Properties: properties{len(v.content), strings.Trim(v.etag, `"`), v.time().Format(http.TimeFormat)}}
 		if versions {
 			b.VersionID, b.IsCurrentVersion = v.id(), v.newest
 		}
