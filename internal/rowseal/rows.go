@@ -12,7 +12,7 @@ import (
 )
 
 // chunkSize is how many bytes are read and hashed at a time.
-const chunkSize = 1 << 20
+const chunkSize = 256 << 10
 
 // MaxRow bounds a row, in bytes.
 const MaxRow = 64 << 20
