@@ -20,8 +20,9 @@ import (
 	"github.com/pavise/pavise/internal/record"
 )
 
-// serve serves the push doors to whoever says who they are.
-func (w *world) serve(t *testing.T) *httptest.Server {
+// serve serves the push doors to whoever says who they are, and sends a request within a
+// time.
+func (w *world) serve(t *testing.T, within time.Duration) *httptest.Server {
 	t.Helper()
 	callers := map[string]pavise.Principal{"pusher": pusher, "stranger": stranger}
 	door := Door{
@@ -41,7 +42,7 @@ func (w *world) serve(t *testing.T) *httptest.Server {
 	mux.Handle("POST /v1/ingest/{source}", w.PushDoor(door))
 	mux.Handle("POST /v1/logs", w.LogsDoor(door))
 	s := httptest.NewUnstartedServer(mux)
-	s.Config.ReadTimeout = 500 * time.Millisecond
+	s.Config.ReadTimeout = within
 	s.Start()
 	t.Cleanup(s.Close)
 	return s
@@ -229,7 +230,7 @@ func TestHostilePushes(t *testing.T) {
 	} {
 		w.put(t, s)
 	}
-	server := w.serve(t)
+	server := w.serve(t, time.Minute)
 	types := map[string]string{"csv": "text/csv", "lines": "text/plain", "stix": "application/stix+json"}
 	send := func(c hostilePush) (int, string) {
 		path := "/v1/ingest/" + c.source
@@ -299,18 +300,19 @@ func TestHostilePushes(t *testing.T) {
 func TestBrokenBodies(t *testing.T) {
 	w := newWorld(t)
 	w.put(t, Spec{})
-	server := w.serve(t)
+	patient, hasty := w.serve(t, time.Minute), w.serve(t, 200*time.Millisecond)
 	for _, c := range []struct {
 		name  string
+		to    *httptest.Server
 		write func(net.Conn)
 		words string
 	}{
-		{"half a body", func(c net.Conn) {
+		{"half a body", patient, func(c net.Conn) {
 			io.WriteString(c, "Content-Length: 1000\r\n\r\n{\"id\":1}\n")
 			c.(*net.TCPConn).CloseWrite()
 		}, "broke off"},
-		{"a slow body", func(c net.Conn) { io.WriteString(c, "Content-Length: 1000\r\n\r\n{\"id\"") }, "broke off"},
-		{"100 MB", func(c net.Conn) {
+		{"a slow body", hasty, func(c net.Conn) { io.WriteString(c, "Content-Length: 1000\r\n\r\n{\"id\"") }, "broke off"},
+		{"100 MB", patient, func(c net.Conn) {
 			io.WriteString(c, "Content-Length: 104857600\r\n\r\n")
 			chunk := bytes.Repeat([]byte("x"), 1<<20)
 			for range 100 {
@@ -319,7 +321,7 @@ func TestBrokenBodies(t *testing.T) {
 				}
 			}
 		}, "longer than"},
-		{"100 MB in chunks", func(c net.Conn) {
+		{"100 MB in chunks", patient, func(c net.Conn) {
 			io.WriteString(c, "Transfer-Encoding: chunked\r\n\r\n")
 			chunk := fmt.Sprintf("100000\r\n%s\r\n", bytes.Repeat([]byte("x"), 1<<20))
 			for range 100 {
@@ -329,18 +331,18 @@ func TestBrokenBodies(t *testing.T) {
 			}
 		}, "longer than"},
 	} {
-		conn, err := net.Dial("tcp", server.Listener.Addr().String())
+		conn, err := net.Dial("tcp", c.to.Listener.Addr().String())
 		if err != nil {
 			t.Fatal(err)
 		}
 		io.WriteString(conn, "POST /v1/ingest/rows HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer pusher\r\nContent-Type: application/x-ndjson\r\n")
 		before := len(w.records(t, "ingest.push", record.Exit))
 		c.write(conn)
-		conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+		conn.SetReadDeadline(time.Now().Add(20 * time.Second))
 		io.Copy(io.Discard, conn) // the answer, if the connection is still good for one
 		conn.Close()
 		var last string
-		for range 200 { // the record may come after the answer
+		for range 2000 { // the record may come after the answer
 			if all := w.records(t, "ingest.push", record.Exit); len(all) > before && all[len(all)-1].Error != nil {
 				last = all[len(all)-1].Error.Msg
 				break
@@ -360,7 +362,7 @@ func TestBrokenBodies(t *testing.T) {
 func TestReceiptAsJSON(t *testing.T) {
 	w := newWorld(t)
 	w.put(t, Spec{})
-	server := w.serve(t)
+	server := w.serve(t, time.Minute)
 	req, err := http.NewRequest(http.MethodPost, server.URL+"/v1/ingest/rows", strings.NewReader(zipped(good(1, 4))))
 	if err != nil {
 		t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
 	logspb "go.opentelemetry.io/proto/otlp/logs/v1"
@@ -103,7 +104,7 @@ func TestLogsDoor(t *testing.T) {
 	other := rows
 	other.ID = "other"
 	w.put(t, Spec{Source: other, Form: FormOTLP})
-	server := w.serve(t)
+	server := w.serve(t, time.Minute)
 	send := func(kind string, body []byte) (int, string) {
 		req, err := http.NewRequest(http.MethodPost, server.URL+"/v1/logs", strings.NewReader(string(body)))
 		if err != nil {
