@@ -1,0 +1,43 @@
+package gate
+
+import "time"
+
+// The forms that a batch may have.
+const (
+	FormNDJSON = "ndjson" // a JSON object a line
+	FormCSV    = "csv"    // RFC 4180, with a header
+	FormLines  = "lines"  // lines of a log, in UTF-8
+	FormOTLP   = "otlp"   // log records of OpenTelemetry, as the gate writes them: a JSON object a line
+	FormSTIX   = "stix"   // one JSON value, such as a STIX 2.1 bundle
+	FormBlob   = "blob"   // bytes that nobody looks into
+)
+
+// The verdicts on a batch.
+const (
+	Admitted = "admitted" // it went on to the output
+	Held     = "held"     // it is in quarantine
+	Repeated = "repeated" // it came before, and counts once; Reasons say what became of it, unless it was admitted
+)
+
+// MaxBatch is how many bytes a batch has at most.
+const MaxBatch = 64 << 20
+
+// A Batch is what one delivery holds.
+type Batch struct {
+	ID        string    // the sender's name for it, 1 to 256 bytes: the same id with the same bytes counts once, with other bytes it is a conflict; "": its SHA-256
+	Form      string    // one of the Forms: that of the source
+	Body      []byte    // at most MaxBatch; it must not change after
+	Writer    string    // who wrote it as far as the carrier knows: owner, key id, principal; "" unknown
+	At        time.Time // when the carrier says it was written; zero: it does not
+	Signature []byte    // detached Ed25519, over Body; nil: none
+
+	doubts []string // why it is to be held, whatever its source says: of bodies that the gate wrote anew
+}
+
+// A Receipt says what became of a batch.
+type Receipt struct {
+	Verdict string   `json:"verdict"` // Admitted, Held or Repeated
+	SHA256  string   `json:"sha256"`  // of Body, in hexadecimal digits
+	Rows    int      `json:"rows"`
+	Reasons []string `json:"reasons,omitempty"` // why it is held, or was
+}
