@@ -26,7 +26,7 @@ type Sign struct {
 	Key       string   `help:"The private key to sign with (PEM: P-256, P-384 or P-521)." required:"" placeholder:"FILE"`
 	Chain     string   `name:"certificate-chain" help:"Sign as who this certificate is of (PEM: the key's own first, then those who gave it)." placeholder:"FILE"`
 	Out       string   `short:"o" help:"Where the signature goes. Nothing may be there (default: PATH.sig)." placeholder:"FILE"`
-	Ignore    []string `help:"Leave this path, from the top of the model, out, with all below it; may be repeated. What Git keeps at the top is left out by itself." placeholder:"PATH"`
+	Ignore    []string `help:"Leave this path, from the top of the model, out, with all below it; may be repeated. What Git keeps at the top is left out by itself." placeholder:"PATH" sep:"none"`
 	Hash      string   `help:"The hash function: sha256, blake2b or blake3." default:"sha256" enum:"sha256,blake2b,blake3"`
 	ShardSize int64    `help:"Hash files in shards of so many bytes, so that all cores hash a large one, and what changed is found more closely; 0: whole." default:"0" placeholder:"BYTES"`
 	Follow    bool     `name:"follow-links" help:"Follow links, wherever they lead, and sign what is behind them; without it a link is refused."`

@@ -31,7 +31,7 @@ type Verify struct {
 	Root      string   `name:"trusted-root" help:"The trusted root (trusted_root.json) of the Sigstore instance that is believed." placeholder:"FILE"`
 	Identity  string   `kong:"-"` // who must have signed, with Root: an address or a URI
 	Issuer    string   `help:"Who must have vouched for who signed, with --trusted-root (OpenID Connect). Who that is says --identity." placeholder:"URL"`
-	Ignore    []string `help:"Do not mind what the signature does not list at this path, from the top of the model, and below it; may be repeated. What it lists is looked at all the same." placeholder:"PATH"`
+	Ignore    []string `help:"Do not mind what the signature does not list at this path, from the top of the model, and below it; may be repeated. What it lists is looked at all the same." placeholder:"PATH" sep:"none"`
 }
 
 // Help is the text behind the command's flags.

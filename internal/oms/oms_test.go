@@ -299,6 +299,28 @@ func TestOtherPayloads(t *testing.T) {
 	refused(t, err, "its predicate is of type")
 }
 
+// TestLegacyHash: version 0.2 hashed with SHA-256 whatever the key, and only what it signed so
+// passes.
+func TestLegacyHash(t *testing.T) {
+	key := newKey(t, elliptic.P384())
+	b, err := sigstore.ParseBundle(signed(t, key, sample()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, of := range []struct {
+		message []byte
+		holds   bool
+	}{{legacyPAE(b.PayloadType, b.Payload), true}, {dsse.PAE(b.PayloadType, b.Payload), false}} {
+		digest := sha256.Sum256(of.message)
+		if b.Signature, err = ecdsa.SignASN1(rand.Reader, key, digest[:]); err != nil {
+			t.Fatal(err)
+		}
+		if _, old, err := (&Trust{Key: &key.PublicKey}).check(b); (err == nil) != of.holds || old != of.holds {
+			t.Errorf("%v, %v", old, err)
+		}
+	}
+}
+
 func TestLegacyPAEIsPythonsLiteral(t *testing.T) {
 	for payload, want := range map[string]string{
 		`{"a": 1}`:         `DSSEV1 1 t 8 b'{"a": 1}'`,

@@ -338,3 +338,19 @@ func FuzzParseStatement(f *testing.F) {
 		}
 	})
 }
+
+// TestWhatIsNotSigned: white space, the order of keys and what nobody reads of the verification
+// material are outside of what is signed, and may change.
+func TestWhatIsNotSigned(t *testing.T) {
+	key := newKey(t, elliptic.P256())
+	text := signed(t, key, sample())
+	for old, new := range map[string]string{`":`: "\" :\n\t", `,"tlogEntries":[]`: "", `"publicKey":{`: `"publicKey":{"later":1,`, `"keyid":""`: `"keyid":"anybody"`} {
+		changed := bytes.ReplaceAll(text, []byte(old), []byte(new))
+		if bytes.Equal(changed, text) {
+			t.Fatalf("%s: nothing was changed", old)
+		}
+		if _, _, err := Open(changed, Trust{Key: &key.PublicKey}); err != nil {
+			t.Errorf("%s: %v", new, err)
+		}
+	}
+}

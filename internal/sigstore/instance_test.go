@@ -119,6 +119,7 @@ type making struct {
 	signer      *ecdsa.PrivateKey // nil: the certificate's key
 	certificate func(*x509.Certificate)
 	promisedBy  *ecdsa.PrivateKey // nil: the log of certificates
+	promisedAs  *ecdsa.PrivateKey // in whose name; nil: in that log's own
 	unpromised  bool
 	body        func(string) string
 	entry       func(*Entry)
@@ -183,7 +184,11 @@ func (in *instance) leaf(key *ecdsa.PrivateKey, how making) *x509.Certificate {
 	if by == nil {
 		by = in.ct
 	}
-	p := promise{log: sha256.Sum256(in.public(by)), at: uint64(in.at.UnixMilli()), hash: 4, algorithm: 3}
+	as := how.promisedAs
+	if as == nil {
+		as = by
+	}
+	p := promise{log: sha256.Sum256(in.public(as)), at: uint64(in.at.UnixMilli()), hash: 4, algorithm: 3}
 	p.sig = in.sign(by, p.message(sha256.Sum256(in.intermediate.RawSubjectPublicKeyInfo), bare.RawTBSCertificate))
 	text := append([]byte{0}, p.log[:]...)
 	text = binary.BigEndian.AppendUint64(text, p.at)
