@@ -71,7 +71,7 @@ func run(ctx context.Context, seeds int, name, only string, write bool) error {
 		{"orders", "Screens of poisoned training data, on another table", false, each([]*world{generated}, study(), perTable)},
 		{"other", "Screens on a table that nothing was tuned on", false, each([]*world{sensors(10000, 6)}, study(), perTable)},
 		{"rates", "Screens by how little is poisoned", true, each([]*world{real}, rates(), 12000)},
-		{"adaptive", "Screens against somebody who has read them", true, each([]*world{real, generated}, adaptive(), perTable)},
+		{"adaptive", "Screens against somebody who has read them", true, each([]*world{real}, adaptive(), perTable)},
 		{"speed", "Time of the screens", false, large},
 	} {
 		if name != "" && name != p.name || p.real && real == nil {
