@@ -1,7 +1,8 @@
 // Command ingest measures what looks at logs: how fast templates are found, beside Drain3 on
-// the same lines, and how well they group them; and which misconfigured pods are found among
-// their siblings, and how many healthy ones are taken for such; and what it costs to bring
-// lines through the gate, which takes no corpora.
+// the same lines, and how well they group them; which misconfigured pods are found among their
+// siblings, and how many healthy ones are taken for such; how fast files are looked at, with a
+// contract and templates; and what it costs to bring lines through the gate, which takes no
+// corpora.
 //
 // Run it from the bench directory; log corpora are looked for in $PAVISE_DATA or
 // ../../shared/data. $PAVISE_DRAIN3 names a Python that has drain3, without which the peer is
@@ -27,7 +28,7 @@ import (
 func main() { result.Main("ingest", run) }
 
 func run(ctx context.Context) error {
-	only := flag.String("only", "", "templates, cohort or gate")
+	only := flag.String("only", "", "templates, cohort, rate or gate")
 	write := flag.Bool("write", false, "put the results into "+result.File)
 	trials := flag.Int("trials", 20, "trials of each service and fault")
 	rounds := flag.Int("rounds", 5, "rounds of the speed of templates and of the gate")
@@ -47,6 +48,7 @@ func run(ctx context.Context) error {
 	}{
 		{"templates", func() (string, error) { return templates(ctx, corpora, *rounds) }},
 		{"cohort", func() (string, error) { return cohorts(corpora, *trials) }},
+		{"rate", func() (string, error) { return rates(ctx, corpora, *rounds) }},
 		{"gate", func() (string, error) { return gates(ctx, *lines, *batch, *rounds) }},
 	} {
 		if *only != "" && *only != part.name {

@@ -8,40 +8,44 @@ import (
 	"github.com/pavise/pavise/internal/poison"
 )
 
-// An attack poisons rows of a table and says which.
+// An attack poisons rows of a scene's file and says which.
 type attack struct {
 	name  string
-	floor float64 // the least AUC that is good enough
-	act   func(w *world, t *poison.Table, rng *rand.Rand) []bool
+	floor float64 // the least AUC that is good enough; 0: there is none
+	act   func(s *scene) []bool
 }
 
-// attacks are those of the study, and the two that its miner did not find.
-func attacks() []attack {
+// A scene is what an attack works on: rows of a world, and the rows that are trusted or nil.
+type scene struct {
+	*world
+	file, baseline *poison.Table
+	rng            *rand.Rand
+}
+
+// study are the attacks that the screens are held to.
+func study() []attack {
 	list := []attack{
-		{name: "random flips 5 %", floor: 0.97, act: func(w *world, t *poison.Table, rng *rand.Rand) []bool { return flips(w, t, 0.05, false, rng) }},
-		{name: "attack to benign flips 5 %", floor: 0.97, act: func(w *world, t *poison.Table, rng *rand.Rand) []bool { return flips(w, t, 0.05, true, rng) }},
-		{name: "injected cluster 3 %", floor: 0.99, act: cluster},
+		{name: "random flips 5 %", floor: 0.97, act: func(s *scene) []bool { return flips(s, 0.05, false) }},
+		{name: "attack to benign flips 5 %", floor: 0.97, act: func(s *scene) []bool { return flips(s, 0.05, true) }},
+		{name: "injected cluster 3 %", floor: 0.99, act: func(s *scene) []bool { return cluster(s, 0.03) }},
 	}
-	for _, k := range []int{2, 3, 4} {
-		for _, how := range []string{"usual", "odd", "median", "mode"} {
-			floor := 0.99
-			if how == "median" || how == "mode" || k == 3 {
-				floor = 0.9
-			}
-			n := string(rune('0' + k))
-			list = append(list,
-				attack{name: "dirty trigger 1 %, " + n + " " + how + " values", floor: floor, act: func(w *world, t *poison.Table, rng *rand.Rand) []bool {
-					return trigger(w, t, 0.01, k, how, true, rng)
-				}},
-				attack{name: "clean-label trigger 3 %, " + n + " " + how + " values", floor: floor, act: func(w *world, t *poison.Table, rng *rand.Rand) []bool {
-					return trigger(w, t, 0.03, k, how, false, rng)
-				}})
-		}
+	for _, t := range []struct {
+		values int
+		how    string // they are chosen
+		floor  float64
+	}{
+		{2, "usual", 0.99}, {3, "usual", 0.99}, {4, "usual", 0.99}, {3, "odd", 0.99},
+		{2, "median", 0.9}, {3, "median", 0.9}, {4, "median", 0.9}, {2, "mode", 0.9}, {4, "mode", 0.9},
+	} {
+		n := string(rune('0'+t.values)) + " " + t.how + " values"
+		list = append(list,
+			attack{name: "dirty trigger 1 %, " + n, floor: t.floor, act: func(s *scene) []bool { return trigger(s, 0.01, t.values, t.how, true) }},
+			attack{name: "clean-label trigger 3 %, " + n, floor: t.floor, act: func(s *scene) []bool { return trigger(s, 0.03, t.values, t.how, false) }})
 	}
 	return list
 }
 
-// some draws n rows of a class.
+// some draws n rows of a class, or of any with -1.
 func some(t *poison.Table, class, n int, rng *rand.Rand) []int {
 	var rows []int
 	for _, i := range rng.Perm(t.Rows()) {
@@ -60,23 +64,28 @@ func marked(t *poison.Table, rows []int) []bool {
 	return bad
 }
 
-func flips(w *world, t *poison.Table, share float64, directed bool, rng *rand.Rand) []bool {
+// flips calls rows something else: attacks benign, or any row any other class.
+func flips(s *scene, share float64, directed bool) []bool {
 	class := -1
 	if directed {
-		class = w.attack
+		class = s.attack
 	}
-	rows := some(t, class, int(share*float64(t.Rows())), rng)
+	rows := some(s.file, class, int(share*float64(s.file.Rows())), s.rng)
 	for _, i := range rows {
-		t.Labels[i] = w.benign + w.attack - t.Labels[i]
+		n := len(s.file.Classes)
+		if s.file.Labels[i] = (s.file.Labels[i] + 1 + s.rng.IntN(n-1)) % n; directed {
+			s.file.Labels[i] = s.benign
+		}
 	}
-	return marked(t, rows)
+	return marked(s.file, rows)
 }
 
 // cluster puts rows around one attack that are called benign, in the way of Koh, Steinhardt
 // and Liang: many alike, so that they vouch for each other.
-func cluster(w *world, t *poison.Table, rng *rand.Rand) []bool {
-	rows := some(t, -1, int(0.03*float64(t.Rows())), rng)
-	center := some(t, w.attack, 1, rng)[0]
+func cluster(s *scene, share float64) []bool {
+	t := s.file
+	rows := some(t, -1, int(share*float64(t.Rows())), s.rng)
+	center := some(t, s.attack, 1, s.rng)[0]
 	mid := make([]float64, len(t.Columns))
 	for j := range t.Columns {
 		mid[j] = t.Columns[j].Values[center]
@@ -86,36 +95,24 @@ func cluster(w *world, t *poison.Table, rng *rand.Rand) []bool {
 			c := &t.Columns[j]
 			c.Values[i] = mid[j]
 			if c.Texts == nil {
-				x := mid[j] * (1 + 0.03*rng.NormFloat64())
+				x := mid[j] * (1 + 0.03*s.rng.NormFloat64())
 				if mid[j] == math.Trunc(mid[j]) {
 					x = math.Round(x)
 				}
 				c.Values[i] = x
 			}
 		}
-		t.Labels[i] = w.benign
+		t.Labels[i] = s.benign
 	}
 	return marked(t, rows)
 }
 
 // trigger sets k columns to fixed values: dirty, in attacks that it then calls benign, or in
 // benign rows.
-func trigger(w *world, t *poison.Table, share float64, k int, how string, dirty bool, rng *rand.Rand) []bool {
-	from := w.benign
-	if dirty {
-		from = w.attack
-	}
-	rows := some(t, from, int(share*float64(t.Rows())), rng)
-	for _, j := range triggerColumns(t, rows, k, how, rng) {
-		c := &t.Columns[j.column]
-		for _, i := range rows {
-			c.Values[i] = j.value
-		}
-	}
-	for _, i := range rows {
-		t.Labels[i] = w.benign
-	}
-	return marked(t, rows)
+func trigger(s *scene, share float64, k int, how string, dirty bool) []bool {
+	rows := s.victims(share, dirty)
+	s.set(rows, triggerColumns(s, rows, k, how), nil)
+	return marked(s.file, rows)
 }
 
 // A setting is a column and the value that a trigger gives it.
@@ -125,25 +122,30 @@ type setting struct {
 }
 
 // triggerColumns draws columns of numbers that the trigger changes in at least half of the
-// rows, and values: that some row has (usual), that no row has (odd), or the median.
-func triggerColumns(t *poison.Table, rows []int, k int, how string, rng *rand.Rand) []setting {
+// rows, and values: that some row has (usual), that no row has (odd), the median, or what most
+// rows have (mode).
+func triggerColumns(s *scene, rows []int, k int, how string) []setting {
 	var list []setting
-	for _, j := range rng.Perm(len(t.Columns)) {
-		c := &t.Columns[j]
+	for _, j := range s.rng.Perm(len(s.file.Columns)) {
+		c := &s.file.Columns[j]
 		if c.Texts != nil || len(list) == k {
 			continue
 		}
-		x := median(c.Values)
+		x := math.NaN()
 		switch how {
-		case "mode":
-			x = mode(c.Values)
 		case "usual":
-			x = c.Values[rng.IntN(len(c.Values))]
+			for math.IsNaN(x) {
+				x = c.Values[s.rng.IntN(len(c.Values))]
+			}
 		case "odd":
-			x = slices.Max(c.Values) * (0.2 + 0.6*rng.Float64())
+			x = slices.Max(known(c.Values)) * (0.2 + 0.6*s.rng.Float64())
 			if x > 2 {
 				x = math.Round(x)
 			}
+		case "median":
+			x = median(known(c.Values))
+		case "mode":
+			x = mode(known(c.Values))
 		}
 		changed := 0
 		for _, i := range rows {
@@ -156,4 +158,9 @@ func triggerColumns(t *poison.Table, rows []int, k int, how string, rng *rand.Ra
 		}
 	}
 	return list
+}
+
+// known leaves out what is missing.
+func known(values []float64) []float64 {
+	return slices.DeleteFunc(slices.Clone(values), math.IsNaN)
 }

@@ -2,9 +2,10 @@
 // the poisoned rows rank: by each screen, and by all together, with a trusted baseline and
 // without.
 //
-// Run it from the bench directory; NSL-KDD is looked for in $PAVISE_DATA or ../../shared/data:
+// Run it from the bench directory; NSL-KDD is looked for in $PAVISE_DATA or ../../shared/data.
+// Each part can be run alone, and says on standard error how far it is:
 //
-//	go run ./poison --write
+//	go run ./poison [--part study] [--seeds 3] --write
 package main
 
 import (
@@ -15,9 +16,13 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/pavise/pavise/bench/result"
 	"github.com/pavise/pavise/internal/anomaly"
@@ -28,89 +33,138 @@ const perTable = 4500 // rows of a file, and of a baseline
 
 func main() {
 	seeds := flag.Int("seeds", 3, "draws of each poison")
+	part := flag.String("part", "", "one of the parts: study, orders, other, rates, adaptive, speed")
 	only := flag.String("only", "", "poisons whose names hold this")
 	write := flag.Bool("write", false, "keep the results in RESULTS.md")
 	flag.Parse()
-	result.Main("poison", func(ctx context.Context) error { return run(ctx, *seeds, *only, *write) })
+	result.Main("poison", func(ctx context.Context) error { return run(ctx, *seeds, *part, *only, *write) })
 }
 
-func run(ctx context.Context, seeds int, only string, write bool) error {
-	conditions := result.Observe(".")
-	var out strings.Builder
-	worlds := []*world{orders(10000, 30, 5)}
-	if kdd, err := flows(); err == nil {
-		worlds = append([]*world{kdd}, worlds...)
-	} else {
+// A part is one section of the results.
+type part struct {
+	name, title string
+	real        bool // it takes NSL-KDD
+	make        func(ctx context.Context, out *strings.Builder) error
+}
+
+func run(ctx context.Context, seeds int, name, only string, write bool) error {
+	generated := orders(10000, 30, 5)
+	real, err := flows()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "without NSL-KDD:", err)
 	}
-	for _, w := range worlds {
-		for _, based := range []bool{false, true} {
-			if err := measure(ctx, &out, w, based, seeds, only); err != nil {
+	each := func(worlds []*world, list []attack, rows int) func(context.Context, *strings.Builder) error {
+		return func(ctx context.Context, out *strings.Builder) error {
+			for _, w := range worlds {
+				for _, based := range []bool{false, true} {
+					t := trial{world: w, based: based, rows: rows, seeds: seeds}
+					if err := t.measure(ctx, out, list, only); err != nil {
+						return err
+					}
+				}
+			}
+			return nil
+		}
+	}
+	for _, p := range []part{
+		{"study", "Screens of poisoned training data", true, each([]*world{real}, study(), perTable)},
+		{"orders", "Screens of poisoned training data, on another table", false, each([]*world{generated}, study(), perTable)},
+		{"other", "Screens on a table that nothing was tuned on", false, each([]*world{sensors(10000, 6)}, study(), perTable)},
+		{"rates", "Screens by how little is poisoned", true, each([]*world{real}, rates(), 12000)},
+		{"adaptive", "Screens against somebody who has read them", true, each([]*world{real}, adaptive(), perTable)},
+		{"speed", "Time of the screens", false, large},
+	} {
+		if name != "" && name != p.name || p.real && real == nil {
+			continue
+		}
+		conditions := result.Observe(".")
+		var out strings.Builder
+		if err := p.make(ctx, &out); err != nil {
+			return err
+		}
+		text := fmt.Sprintf("## %s\n\nMade by `cd bench && go run ./poison --part %s --seeds %d --write`.\n\n%s%s", p.title, p.name, seeds, conditions, out.String())
+		fmt.Println(text)
+		if write {
+			if err := result.Write(result.File, "poison-"+p.name, text); err != nil {
 				return err
 			}
 		}
 	}
-	if err := large(&out); err != nil {
-		return err
-	}
-	text := "## Screens of poisoned training data\n\n" + conditions.String() + out.String()
-	fmt.Print(text)
-	if write {
-		return result.Write(result.File, "poison", text)
-	}
 	return nil
+}
+
+// A trial is how poisons are measured.
+type trial struct {
+	*world
+	based       bool
+	rows, seeds int
 }
 
 // A tally is what came of one poison over the seeds.
 type tally struct {
+	mu                 sync.Mutex
 	area               map[string]float64 // by screen, and "all": the mean
 	least, low, higher float64            // of all screens together: the least AUC, recall at 1 % and at 5 %
 	caught, clean      int                // rows in quarantine: poisoned, and others
 	bad, good          int
 }
 
-func measure(ctx context.Context, out *strings.Builder, w *world, based bool, seeds int, only string) error {
+var shown = []string{"labels", "neighbours", "outliers", "triggers", "clusters", "gradients", "novelty"}
+
+func (t trial) measure(ctx context.Context, out *strings.Builder, list []attack, only string) error {
 	how := "without a baseline"
-	if based {
+	if t.based {
 		how = "with a baseline"
 	}
-	fmt.Fprintf(out, "\n### %s, %s\n\n%s; %d rows, %d seeds. AUC (mean) by screen; of all together also the least, recall at 1 %% and 5 %% false alarms, and what is in quarantine.\n\n", w.name, how, w.about, perTable, seeds)
-	screens := []string{"labels", "neighbours", "outliers", "triggers", "clusters", "gradients", "novelty"}
-	fmt.Fprintf(out, "| poison | %s | all | least | at 1 %% | at 5 %% | caught | clean rows | floor |\n|---|%s\n", strings.Join(screens, " | "), strings.Repeat("---|", len(screens)+7))
-	nothing := attack{name: "none", act: func(_ *world, t *poison.Table, _ *rand.Rand) []bool { return make([]bool, t.Rows()) }}
-	for _, a := range append([]attack{nothing}, attacks()...) {
-		if !strings.Contains(a.name, only) {
-			continue
-		}
-		t := tally{area: map[string]float64{}, least: 1}
-		for seed := range seeds {
-			if err := ctx.Err(); err != nil {
+	fmt.Fprintf(out, "\n### %s, %s\n\n%s; %d rows, %d seeds. AUC (mean) by screen; of all together also the least, recall at 1 %% and 5 %% false alarms, and what is in quarantine.\n\n", t.name, how, t.about, t.rows, t.seeds)
+	fmt.Fprintf(out, "| poison | %s | all | least | at 1 %% | at 5 %% | caught | clean rows | floor |\n|---|%s\n", strings.Join(shown, " | "), strings.Repeat("---|", len(shown)+7))
+	nothing := attack{name: "none", act: func(s *scene) []bool { return make([]bool, s.file.Rows()) }}
+	list = slices.DeleteFunc(append([]attack{nothing}, list...), func(a attack) bool { return !strings.Contains(a.name, only) })
+	tallies := make([]tally, len(list))
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for k, a := range list {
+		tallies[k].area, tallies[k].least = map[string]float64{}, 1
+		for seed := range t.seeds {
+			group.Go(func() error {
+				if err := ctx.Err(); err != nil {
+					return err
+				}
+				area, err := tallies[k].draw(t, a, uint64(seed))
+				fmt.Fprintf(os.Stderr, "%s, %s, %s, seed %d: AUC %.3f\n", t.name, how, a.name, seed, area)
 				return err
-			}
-			if err := t.draw(w, a, based, uint64(seed), seeds); err != nil {
-				return err
-			}
+			})
 		}
-		t.row(out, a, screens)
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	for k, a := range list {
+		tallies[k].row(out, a)
 	}
 	return nil
 }
 
-// draw plants a poison once and screens.
-func (t *tally) draw(w *world, a attack, based bool, seed uint64, seeds int) error {
-	rng := rand.New(rand.NewPCG(seed, 3))
-	file, baseline := w.draw(perTable, rng)
-	if !based {
-		baseline = nil
+// draw plants a poison once and screens, and returns the AUC of all screens together; 0 where
+// nothing was planted.
+func (t *tally) draw(how trial, a attack, seed uint64) (area float64, err error) {
+	s := &scene{world: how.world, rng: rand.New(rand.NewPCG(seed, 3))}
+	s.file, s.baseline = how.world.draw(how.rows, s.rng)
+	if !how.based {
+		s.baseline = nil
 	}
-	bad := a.act(w, file, rng)
-	report, found, err := screen(file, baseline)
+	bad := a.act(s)
+	report, found, err := screen(s.file, s.baseline)
 	if err != nil {
-		return err
+		return 0, err
 	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	score := make([]float64, len(bad))
+	planted := false
 	for i, row := range report.Rows {
 		score[i] = row.Score
+		planted = planted || bad[i]
 		switch {
 		case bad[i]:
 			t.bad++
@@ -124,8 +178,8 @@ func (t *tally) draw(w *world, a attack, based bool, seed uint64, seeds int) err
 			}
 		}
 	}
-	if t.bad == 0 {
-		return nil
+	if !planted {
+		return 0, nil
 	}
 	for _, f := range found {
 		if f.Evidence != nil {
@@ -133,15 +187,15 @@ func (t *tally) draw(w *world, a attack, based bool, seed uint64, seeds int) err
 			for i := range one {
 				one[i] = float64(f.Evidence[i])
 			}
-			t.area[f.Screen] += auc(one, bad) / float64(seeds)
+			t.area[f.Screen] += auc(one, bad) / float64(how.seeds)
 		}
 	}
-	area := auc(score, bad)
-	t.area["all"] += area / float64(seeds)
+	area = auc(score, bad)
+	t.area["all"] += area / float64(how.seeds)
 	t.least = min(t.least, area)
-	t.low += recall(score, bad, 0.01) / float64(seeds)
-	t.higher += recall(score, bad, 0.05) / float64(seeds)
-	return nil
+	t.low += recall(score, bad, 0.01) / float64(how.seeds)
+	t.higher += recall(score, bad, 0.05) / float64(how.seeds)
+	return area, nil
 }
 
 func screen(file, baseline *poison.Table) (*poison.Report, []poison.Finding, error) {
@@ -156,36 +210,52 @@ func screen(file, baseline *poison.Table) (*poison.Report, []poison.Finding, err
 	return v.Combine(found), found, nil
 }
 
-func (t *tally) row(out *strings.Builder, a attack, screens []string) {
+func (t *tally) row(out *strings.Builder, a attack) {
 	_, high := anomaly.ClopperPearson(t.clean, t.good, 0.95)
 	clean := fmt.Sprintf("%d of %d (≤ %.2f %%)", t.clean, t.good, 100*high)
 	fmt.Fprintf(out, "| %s |", a.name)
 	if t.bad == 0 {
-		fmt.Fprintf(out, "%s %s | |\n", strings.Repeat(" |", len(screens)+5), clean)
+		fmt.Fprintf(out, "%s %s | |\n", strings.Repeat(" |", len(shown)+5), clean)
 		return
 	}
-	for _, s := range append(screens, "all") {
+	for _, s := range append(slices.Clone(shown), "all") {
 		if x, ok := t.area[s]; ok {
 			fmt.Fprintf(out, " %.3f |", x)
 		} else {
 			fmt.Fprint(out, " – |")
 		}
 	}
-	met := ""
-	if t.area["all"] < a.floor {
-		met = ", escapes"
+	floor := ""
+	if a.floor > 0 {
+		floor = fmt.Sprintf("%.2f", a.floor)
+		if t.area["all"] < a.floor {
+			floor += ", escapes"
+		}
 	}
-	fmt.Fprintf(out, " %.3f | %.2f | %.2f | %d of %d | %s | %.2f%s |\n", t.least, t.low, t.higher, t.caught, t.bad, clean, a.floor, met)
+	fmt.Fprintf(out, " %.3f | %.2f | %.2f | %d of %d | %s | %s |\n", t.least, t.low, t.higher, t.caught, t.bad, clean, floor)
 }
 
-// large times 100,000 rows of 50 columns, one screen behind the other.
-func large(out *strings.Builder) error {
-	file := orders(100000, 50, 9).all
-	began := time.Now()
-	if _, _, err := screen(file, nil); err != nil {
-		return err
+// large measures 100,000 rows of 50 columns, one screen behind the other, in processor time.
+func large(_ context.Context, out *strings.Builder) error {
+	all := orders(150000, 50, 9).all
+	rows := make([]int, all.Rows())
+	for i := range rows {
+		rows[i] = i
 	}
-	fmt.Fprintf(out, "\n100,000 rows of 50 columns, without a baseline, one screen behind the other on one core: %.1f s\n", time.Since(began).Seconds())
+	file, trusted := pick(all, rows[:100000]), pick(all, rows[100000:])
+	for _, b := range []struct {
+		how      string
+		baseline *poison.Table
+	}{{"without a baseline", nil}, {"with a baseline of 50,000 rows", trusted}} {
+		cost, err := result.Measure(time.Nanosecond, func() (int, error) {
+			_, _, err := screen(file, b.baseline)
+			return 1, err
+		})
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(out, "\n100,000 rows of 50 columns, %s: %.1f s of processor time.\n", b.how, cost.CPU/1e9)
+	}
 	return nil
 }
 

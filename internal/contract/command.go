@@ -18,7 +18,7 @@ import (
 
 // Drafting is pavise ingest draft. Its fields are flags of the command line.
 type Drafting struct {
-	File string `arg:"" help:"Rows as the source sends them on a good day: CSV, JSONL or NPY." placeholder:"FILE"`
+	File string `arg:"" help:"Rows as the source sends them on a good day: CSV, JSONL, NPY or Parquet." placeholder:"FILE"`
 	Out  string `short:"o" help:"Where the contract goes; it must not be there (default: the terminal)." placeholder:"FILE"`
 }
 
@@ -72,7 +72,7 @@ func write(path string, text []byte) error {
 
 // Checking is pavise ingest check. Its fields are flags of the command line.
 type Checking struct {
-	File     string `arg:"" help:"The rows: CSV, JSONL or NPY." placeholder:"FILE"`
+	File     string `arg:"" help:"The rows: CSV, JSONL, NPY or Parquet." placeholder:"FILE"`
 	Contract string `help:"The contract: YAML, Open Data Contract Standard 3.0 or 3.1." required:"" placeholder:"FILE"`
 	Schema   string `help:"Which schema of the contract, where it has several." placeholder:"NAME"`
 }
@@ -118,7 +118,7 @@ func (x *Checking) Run(ctx context.Context) (*Checked, error) {
 	}
 	defer f.Close()
 	checked := &Checked{File: x.File, Contract: c.ID, Version: c.Version, Schema: schema.Name}
-	if f.Format() == table.JSONL {
+	if f.Format() == table.JSONL || f.Format() == table.Parquet {
 		checker.Typed()
 	}
 	checker.Columns(f.Columns())

@@ -2,6 +2,7 @@ package poison_test
 
 import (
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/pavise/pavise/internal/poison"
@@ -70,5 +71,30 @@ func TestDecoys(t *testing.T) {
 	}
 	if hits, _ := quarantined(screened(t, table, nil), bad); hits < 50 {
 		t.Errorf("%d of %d rows with the trigger are to be quarantined", hits, len(bad))
+	}
+}
+
+// TestMedianTriggers: a trigger of three medians, which are no rare values, is found in rows of
+// the class that it is of, and of those that have the values anyway few are taken for it.
+func TestMedianTriggers(t *testing.T) {
+	rng := rand.New(rand.NewPCG(23, 4))
+	table := people(2000, rng)
+	columns := []int{2, 7, 12}
+	var values []float64
+	for _, j := range columns {
+		sorted := slices.Sorted(slices.Values(table.Columns[j].Values))
+		values = append(values, sorted[len(sorted)/2])
+	}
+	var bad []int
+	for _, i := range rng.Perm(table.Rows()) {
+		if table.Labels[i] == 0 && len(bad) < 60 {
+			for k, j := range columns {
+				table.Columns[j].Values[i] = values[k]
+			}
+			bad = append(bad, i)
+		}
+	}
+	if hits, others := quarantined(screened(t, table, nil), bad); hits < 55 || others > 20 {
+		t.Errorf("%d of %d rows with the trigger and %d others are to be quarantined", hits, len(bad), others)
 	}
 }
