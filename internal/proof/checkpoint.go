@@ -182,6 +182,10 @@ func Parse(signed []byte) (Checkpoint, error) {
 	return cp, err
 }
 
+// maxTree bounds the size of a tree: package tlog does not end on a larger one, whose size
+// no power of two in 63 bits reaches.
+const maxTree = 1 << 62
+
 // parse reads a checkpoint's lines: origin, size, root, and extensions, which
 // mean nothing here.
 func parse(text string) (Checkpoint, error) {
@@ -197,6 +201,9 @@ func parse(text string) (Checkpoint, error) {
 	size, err := decimal(lines[1])
 	if err != nil {
 		return Checkpoint{}, malformed("its size " + strconv.Quote(lines[1][:min(len(lines[1]), 40)]) + " is no number")
+	}
+	if size > maxTree {
+		return Checkpoint{}, malformed("its size " + lines[1] + " is more than a log can have")
 	}
 	root, err := parseHash(lines[2])
 	if err != nil {
