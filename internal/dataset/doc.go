@@ -1,4 +1,4 @@
-// Package dataset says what a model was trained on: it seals files and directories, so that
+// Package dataset says what a model was trained on: it seals files, directories and buckets, so that
 // every change is found and named by its row, and proves that a row was, or was not, among
 // what was sealed.
 //
@@ -8,8 +8,8 @@
 // guesses. What a proof shows of other rows is hidden under salts that only the whole content
 // yields. docs/formats/seal.md is the specification.
 //
-// [Seal], [Verify], [Compare] and [Prove] are the commands; they work on files, need no
-// server, and leave no record.
+// [Seal], [Verify], [Compare] and [Prove] are the commands; they work on files and on buckets
+// of others, need no server of ours, and leave no record.
 //
 // It owns the format of seals, of their indexes and of the proofs, and no state. What it
 // reads may be a stranger's: the files, and the seals.

@@ -12,7 +12,6 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 	azblob "github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blob"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
@@ -185,7 +184,7 @@ func (s *azure) Read(ctx context.Context, v Version, from int64) (io.ReadCloser,
 	same := azcore.ETag(`"` + v.ETag + `"`)
 	o := &azblob.DownloadStreamOptions{Range: azblob.HTTPRange{Offset: from}, AccessConditions: &azblob.AccessConditions{ModifiedAccessConditions: &azblob.ModifiedAccessConditions{IfMatch: &same}}}
 	var raw *http.Response
-	answer, err := client.DownloadStream(runtime.WithCaptureResponse(ctx, &raw), o)
+	answer, err := client.DownloadStream(policy.WithCaptureResponse(ctx, &raw), o)
 	if err != nil {
 		return nil, s.refused("read "+v.Key, err)
 	}

@@ -1,5 +1,9 @@
 // Package blob keeps files and buckets behind one seam: objects that are written
-// once, whole, and read back. It quarantines the client of S3-compatible stores.
+// once, whole, and read back. It quarantines the clients of S3-compatible stores, of Google
+// Cloud Storage and of Azure Blob Storage.
+//
+// A Bucket is where we keep objects of ours, under names that we choose. A Source is where
+// others keep theirs, under any key: it is read by version, and on through what breaks.
 //
 // A directory is for one machine and for tests; it keeps what it is told and
 // enforces nothing. A bucket with object lock enforces how long an object stays,

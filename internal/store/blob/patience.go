@@ -32,7 +32,7 @@ type patience struct {
 	stall time.Duration // without a byte, until a connection is given up
 }
 
-// patient waits some two minutes in all: longer than stores throttle who goes slower.
+// patient waits a minute and a half in all: longer than stores throttle who goes slower.
 var patient = patience{first: 200 * time.Millisecond, most: 20 * time.Second, tries: 13, stall: time.Minute}
 
 // try does something until it succeeds, fails for good, or has failed too often.

@@ -190,7 +190,9 @@ func TestReadingGoesOn(t *testing.T) {
 		v := objects(t, source, "x")[0]
 		n, starts := 0, []string{}
 		s.Spoil = func(w http.ResponseWriter, r *http.Request) bool {
-			n++
+			if n++; r.Header.Get("If-Match") == "" && r.URL.Query().Get("ifGenerationMatch") == "" {
+				t.Errorf("request %d is not of a version", n)
+			}
 			starts = append(starts, r.Header.Get("Range")+r.Header.Get("x-ms-range"))
 			switch n {
 			case 1:
