@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -145,6 +146,34 @@ func TestBomb(t *testing.T) {
 	}
 	if held := after.TotalAlloc - before.TotalAlloc; held > 16<<20 {
 		t.Errorf("%d bytes were taken", held)
+	}
+}
+
+// TestOnTopOfEachOther scans archives that list one member 60,000 times, and 3,000 members
+// that each go on to the end.
+func TestOnTopOfEachOther(t *testing.T) {
+	one := zipOf("x.txt", make([]byte, 1<<16))
+	out := stored("a", one)
+	var directory []byte
+	for range 60_000 {
+		directory = append(directory, listed("a", one, 0)...)
+	}
+	same := scanned(t, "a.zip", ended(out, directory, 60_000))
+	out, directory = nil, nil
+	const size = 3000*31 + 1<<18
+	for i := range 3000 {
+		rest := make([]byte, size-len(out)-31)
+		out = append(out, stored(string(rune('a'+i%26)), rest)[:31]...)
+		directory = append(directory, listed(string(rune('a'+i%26)), rest, i*31)...)
+	}
+	nested := scanned(t, "a.zip", ended(append(out, make([]byte, size-len(out))...), directory, 3000))
+	for _, got := range []*artefact.Report{same, nested} {
+		if got.Verdict != artefact.Malicious || !slices.ContainsFunc(got.Findings, func(f artefact.Finding) bool { return f.Rule == "archive.overlap" }) {
+			t.Errorf("%s: %+v", got.Verdict, got.Findings)
+		}
+	}
+	if !slices.ContainsFunc(nested.Findings, func(f artefact.Finding) bool { return f.Rule == "archive.bomb" }) {
+		t.Errorf("%+v", nested.Findings)
 	}
 }
 
