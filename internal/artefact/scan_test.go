@@ -31,6 +31,7 @@ func TestClean(t *testing.T) {
 		{"a.joblib", []byte(joblibArray(""))},
 		{"a.npy", npy("<f4", "\x00\x00\x80\x3f")},
 		{"m.onnx", onnxModel("", "")},
+		{"functions.onnx", append(onnxModel("my.functions", ""), message(25, message(1, []byte("Evil")), message(10, []byte("my.functions")), message(7, message(4, []byte("Add"))))...)},
 		{"saved_model.pb", savedModel("MatMul", true)},
 		{"m.safetensors", safetensors(`{"a":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]},"__metadata__":{"format":"pt"}}  `, 16)},
 		{"m.gguf", ggufOf("tokenizer.chat_template", "{% for m in messages %}{{ m['content'] | trim }}{% endfor %}")},

@@ -257,6 +257,11 @@ func TestMemory(t *testing.T) {
 func FuzzCompare(f *testing.F) {
 	f.Add([]byte(column("x", times(40, "1", "a", "")...)), []byte(column("x", times(40, "nan", "b")...)))
 	f.Add([]byte(strings.Repeat(`{"x":[1],"y":true}`+"\n", 40)), []byte(strings.Repeat(`{"x":null,"y":"t"}`+"\n", 40)))
+	whole, err := os.ReadFile(written(f, "a.parquet", flows(1, 40, 0)))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(whole, whole)
 	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, a, b []byte) {
 		base, now := filepath.Join(dir, "a"), filepath.Join(dir, "b")
