@@ -206,6 +206,9 @@ func graphs() []hostile {
 		{"safetensors, a length beyond it", "m.safetensors", []byte("\xff\xff\xff\x00\x00\x00\x00\x00{\"a\":1}"), artefact.Suspicious, "safetensors.header"},
 		{"GGUF template", "m.gguf", ggufOf("tokenizer.chat_template", "{{ ''.__class__.__mro__[1].__subclasses__() }}"), artefact.Malicious, "template"},
 		{"GGUF template by attr", "m.gguf", ggufOf("tokenizer.chat_template.tool", "{{ x|attr('a') }}"), artefact.Malicious, "template"},
+		{"template behind quotes", "chat_template.jinja", []byte(`{ {{ "}}" ~ x.__class__ }}`), artefact.Malicious, "template"},
+		{"template that never closes", "chat_template.jinja", []byte(`{{ '\' }} ' ~ x.__class__`), artefact.Malicious, "template"},
+		{"template that includes", "chat_template.jinja", []byte(`text {%- include '/etc/passwd' %}`), artefact.Malicious, "template"},
 		{"tokenizer's template", "tokenizer_config.json", []byte(`{"chat_template":"{{ cycler.__init__.__globals__.os.popen('id') }}"}`), artefact.Malicious, "template"},
 		{"GGUF damaged", "m.gguf", ggufOf("tokenizer.chat_template", "x")[:40], artefact.Unreadable, "gguf.header"},
 	}

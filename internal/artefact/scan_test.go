@@ -39,6 +39,7 @@ func TestClean(t *testing.T) {
 		{"README.md", []byte("content\nof a text\n")},
 		{"vocab.txt", []byte("cat\ndog\nios\nandroid\n.\n")},
 		{"config.json", []byte(`{"architectures":["BertModel"]}`)},
+		{"chat_template.jinja", []byte("You may call Python: import os; x.__class__ { {{ messages[0]['content'] | trim }} and {% if a['}}'] %}def __init__{% endif %} {")},
 		{"empty", nil},
 	} {
 		if got := scanned(t, c.name, c.content); got.Verdict != artefact.Clean {
