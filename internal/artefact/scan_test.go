@@ -128,6 +128,9 @@ func TestONNXBesideItsData(t *testing.T) {
 
 // TestBomb unpacks no bomb, and holds little of it.
 func TestBomb(t *testing.T) {
+	if testing.Short() {
+		t.Skip("hundreds of megabytes")
+	}
 	var out bytes.Buffer
 	w := gzip.NewWriter(&out)
 	zeros := make([]byte, 1<<20)
@@ -154,6 +157,9 @@ func TestBomb(t *testing.T) {
 // TestOnTopOfEachOther scans archives that list one member 60,000 times, and 3,000 members
 // that each go on to the end.
 func TestOnTopOfEachOther(t *testing.T) {
+	if testing.Short() {
+		t.Skip("hundreds of megabytes")
+	}
 	one := zipOf("x.txt", make([]byte, 1<<16))
 	out := stored("a", one)
 	var directory []byte

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -227,6 +228,25 @@ func TestRefuses(t *testing.T) {
 	}
 	if _, err := (&compare.Compare{Baseline: good, Current: "absent"}).Run(t.Context()); pavise.KindOf(err) != pavise.NotFound {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestSorted lays bins over all of a baseline that rises, and not over its beginning.
+func TestSorted(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("x,n\n")
+	for i := range 40_000 {
+		b.WriteString(strconv.Itoa(i) + ",1\n")
+	}
+	path := file(t, "a.csv", b.String())
+	r := run(t, path, path)
+	if r.Verdict != compare.Stable || r.Features[0].Name != "x" && r.Features[1].Name != "x" {
+		t.Fatalf("%+v", r)
+	}
+	for _, f := range r.Features {
+		if most := slices.Max(append(f.Was, 0)); f.Name == "x" && most > 0.1 {
+			t.Errorf("%v of the baseline lie in one of %d bars", most, len(f.Was))
+		}
 	}
 }
 
