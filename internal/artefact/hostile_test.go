@@ -88,6 +88,7 @@ func picklesThatHide() []hostile {
 		{"names from the memo", "a.pkl", []byte(p4(memoised)), artefact.Malicious, "pickle.call"},
 		{"name by a call", "a.pkl", []byte(p4(short("os") + stackGlobal("builtins", "str") + short("system") + "\x85R" + "\x93" + short("id") + "\x85R")), artefact.Malicious, "pickle.hidden"},
 		{"names of Python 2", "a.pkl", []byte(p2(call(global("__builtin__", "eval"), "1"))), artefact.Malicious, "pickle.call"},
+		{"network of Python 2", "a.pkl", []byte(p2(call(global("urllib2", "urlopen"), "http://198.51.100.7"))), artefact.Malicious, "pickle.call"},
 		{"commands of Python 2", "a.pkl", []byte(p2(call(global("commands", "getoutput"), "id"))), artefact.Malicious, "pickle.call"},
 		{"escaped names", "a.pkl", []byte("\x80\x04V\\u006fs\nVsystem\n\x93S'id'\n\x85R."), artefact.Malicious, "pickle.call"},
 		{"extension", "a.pkl", []byte(p2("\x82\x01" + short("x") + "\x85R")), artefact.Suspicious, "pickle.extension"},

@@ -26,6 +26,7 @@ func TestClean(t *testing.T) {
 		content []byte
 	}{
 		{"a.pkl", []byte(harmless)},
+		{"python2.pkl", []byte(p2(global("copy_reg", "_reconstructor") + global("sklearn.svm._classes", "SVC") + global("__builtin__", "object") + "N\x87R}b"))},
 		{"several.pkl", []byte(harmless + harmless)},
 		{"model.pt", zipOf("a/data.pkl", []byte(tensor), "a/data/0", make([]byte, 16), "a/version", []byte("3\n"))},
 		{"a.joblib", []byte(joblibArray(""))},
