@@ -123,9 +123,50 @@ func (g ggufReader) one(kind uint32, text func(string)) error {
 // (CVE-2024-34359).
 var jinjaAttacks = regexp.MustCompile(`__\w+__|\\x5f|\\u005f|\|\s*attr\s*\(|\b(?:lipsum|cycler|joiner|self\._|request\.application|popen|getattr|subprocess|os\.system|import os|config\.from_)\b|\{%-?\s*(?:include|import|extends|from)\b|\[\s*['"]_+['"]\s*[~+]|['"]__`)
 
-// template looks at a template of conversations.
+// template looks at a template of conversations: at its tags, for what stands between them is
+// text.
 func (s *scan) template(w part, where, text string) {
-	if at := jinjaAttacks.FindStringIndex(text); at != nil {
-		s.tell(w, Finding{Severity: Malicious, Rule: "template", Offset: int64(at[0]), Why: "the template " + clip(where) + " reaches for Python's inner parts by " + clip(text[at[0]:min(len(text), at[1]+40)]), Next: nextNever})
+	for at := 0; ; {
+		from, to := nextTag(text, at)
+		if from < 0 {
+			return
+		}
+		if hit := jinjaAttacks.FindString(text[from:to]); hit != "" {
+			s.tell(w, Finding{Severity: Malicious, Rule: "template", Offset: int64(from), Why: "the template " + clip(where) + " reaches for Python's inner parts by " + clip(hit) + " in " + clip(text[from:to]), Next: nextNever})
+			return
+		}
+		at = to
 	}
+}
+
+// nextTag finds the next tag of a template. As for Jinja, what closes it does not count in a
+// text in quotes; a tag that never closes goes on to the end.
+func nextTag(text string, at int) (from, to int) {
+	for from = at; ; from++ {
+		i := strings.IndexByte(text[from:], '{')
+		if i < 0 || from+i+1 >= len(text) {
+			return -1, -1
+		}
+		if from += i; text[from+1] == '{' || text[from+1] == '%' {
+			break
+		}
+	}
+	closing := "}}"
+	if text[from+1] == '%' {
+		closing = "%}"
+	}
+	quote := byte(0)
+	for to = from + 2; to < len(text); to++ {
+		switch c := text[to]; {
+		case quote != 0 && c == '\\':
+			to++
+		case c == quote:
+			quote = 0
+		case quote == 0 && (c == '\'' || c == '"'):
+			quote = c
+		case quote == 0 && strings.HasPrefix(text[to:], closing):
+			return from, to + 2
+		}
+	}
+	return from, len(text)
 }

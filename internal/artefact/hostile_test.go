@@ -88,6 +88,7 @@ func picklesThatHide() []hostile {
 		{"names from the memo", "a.pkl", []byte(p4(memoised)), artefact.Malicious, "pickle.call"},
 		{"name by a call", "a.pkl", []byte(p4(short("os") + stackGlobal("builtins", "str") + short("system") + "\x85R" + "\x93" + short("id") + "\x85R")), artefact.Malicious, "pickle.hidden"},
 		{"names of Python 2", "a.pkl", []byte(p2(call(global("__builtin__", "eval"), "1"))), artefact.Malicious, "pickle.call"},
+		{"network of Python 2", "a.pkl", []byte(p2(call(global("urllib2", "urlopen"), "http://198.51.100.7"))), artefact.Malicious, "pickle.call"},
 		{"commands of Python 2", "a.pkl", []byte(p2(call(global("commands", "getoutput"), "id"))), artefact.Malicious, "pickle.call"},
 		{"escaped names", "a.pkl", []byte("\x80\x04V\\u006fs\nVsystem\n\x93S'id'\n\x85R."), artefact.Malicious, "pickle.call"},
 		{"extension", "a.pkl", []byte(p2("\x82\x01" + short("x") + "\x85R")), artefact.Suspicious, "pickle.extension"},
@@ -206,6 +207,9 @@ func graphs() []hostile {
 		{"safetensors, a length beyond it", "m.safetensors", []byte("\xff\xff\xff\x00\x00\x00\x00\x00{\"a\":1}"), artefact.Suspicious, "safetensors.header"},
 		{"GGUF template", "m.gguf", ggufOf("tokenizer.chat_template", "{{ ''.__class__.__mro__[1].__subclasses__() }}"), artefact.Malicious, "template"},
 		{"GGUF template by attr", "m.gguf", ggufOf("tokenizer.chat_template.tool", "{{ x|attr('a') }}"), artefact.Malicious, "template"},
+		{"template behind quotes", "chat_template.jinja", []byte(`{ {{ "}}" ~ x.__class__ }}`), artefact.Malicious, "template"},
+		{"template that never closes", "chat_template.jinja", []byte(`{{ '\' }} ' ~ x.__class__`), artefact.Malicious, "template"},
+		{"template that includes", "chat_template.jinja", []byte(`text {%- include '/etc/passwd' %}`), artefact.Malicious, "template"},
 		{"tokenizer's template", "tokenizer_config.json", []byte(`{"chat_template":"{{ cycler.__init__.__globals__.os.popen('id') }}"}`), artefact.Malicious, "template"},
 		{"GGUF damaged", "m.gguf", ggufOf("tokenizer.chat_template", "x")[:40], artefact.Unreadable, "gguf.header"},
 	}

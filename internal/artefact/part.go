@@ -197,6 +197,9 @@ func (s *scan) appended(w part, what string) {
 		return
 	}
 	n := min(w.size, 1<<16+22)
+	if s.spend(w, n); s.bombed {
+		return
+	}
 	tail := make([]byte, n)
 	if _, err := w.at.ReadAt(tail, w.size-n); err != nil && err != io.EOF {
 		return

@@ -25,6 +25,7 @@ type wire struct {
 	from     int64
 	have     int
 	messages int
+	domains  map[string]bool // of functions that an ONNX model brings along
 }
 
 // A field is one field of a message: a number, or bytes from at to end.
@@ -207,6 +208,21 @@ func (s *scan) tensorflow(w part, m *wire, node field) {
 
 // onnx looks at a ModelProto: its graph is field 7, functions of its own are field 25.
 func (s *scan) onnx(w part, m *wire, size int64) error {
+	m.domains = map[string]bool{}
+	err := m.fields(0, size, func(f field) error {
+		if !f.bytes || f.number != 25 {
+			return nil
+		}
+		return m.fields(f.at, f.end, func(d field) error {
+			if d.number == 10 && len(m.domains) < maxText {
+				m.domains[m.text(d)] = true
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		return err
+	}
 	return m.fields(0, size, func(f field) error {
 		switch {
 		case !f.bytes:
@@ -255,7 +271,7 @@ func (s *scan) sparse(w part, m *wire, sparse field) error {
 // onnxDomains are the domains of operators that runtimes bring along.
 var onnxDomains = map[string]bool{
 	"": true, "ai.onnx": true, "ai.onnx.ml": true, "ai.onnx.training": true, "ai.onnx.preview": true, "ai.onnx.preview.training": true,
-	"com.microsoft": true, "com.microsoft.nchwc": true, "com.microsoft.experimental": true, "com.ms.internal.nhwc": true, "pkg.onnxscript.torch_lib": true, "pkg.onnxscript.torch_lib.common": true, "local": true,
+	"com.microsoft": true, "com.microsoft.nchwc": true, "com.microsoft.experimental": true, "com.ms.internal.nhwc": true,
 }
 
 // node looks at a NodeProto and at the tensors and graphs in its attributes.
@@ -285,7 +301,7 @@ func (s *scan) node(w part, m *wire, node field, depth int) error {
 	})
 	if op == "PyOp" || op == "PyCustomOpDef" || op == "PythonOp" || op == "PythonOpGrad" {
 		s.tell(w, Finding{Severity: Malicious, Rule: "onnx.python", Offset: node.at, Why: "its operator " + op + " calls Python", Next: nextNever})
-	} else if !onnxDomains[domain] {
+	} else if !onnxDomains[domain] && !m.domains[domain] {
 		s.tell(w, Finding{Severity: Suspicious, Rule: "onnx.domain", Offset: node.at, Why: "its operator " + clip(op) + " is of the domain " + clip(domain) + ", for which a library of its own is loaded", Next: nextVet})
 	}
 	return err

@@ -41,6 +41,7 @@ type scan struct {
 	parts            int   // of this file
 	packed, unpacked int64 // bytes of this file, and of what came out of it
 	free, ratio      int64 // what unpacks to more than free must not be more than ratio times its size
+	work             int64 // bytes that were looked through, some of them again and again
 	bombed           bool
 }
 
@@ -50,6 +51,9 @@ const (
 	freeBytes = 256 << 20
 	mostRatio = 500
 	maxFiles  = 1 << 20
+
+	freeWork = 512 << 20 // bytes that are looked through, and
+	mostWork = 32        // times the size of a file beyond that: headers, ends and gaps are looked at more than once
 )
 
 // Run looks. Its error is that there was nothing to look at; what is wrong with files is in
@@ -142,7 +146,7 @@ func (s *scan) link(root, path, name string) {
 
 // file looks at one file.
 func (s *scan) file(path, name string) {
-	s.told, s.parts, s.packed, s.unpacked, s.bombed = map[string]bool{}, 0, 0, 0, false
+	s.told, s.parts, s.packed, s.unpacked, s.work, s.bombed = map[string]bool{}, 0, 0, 0, 0, false
 	s.report.Files++
 	w := part{file: name, dir: filepath.Dir(path)}
 	f, err := os.Open(path)
@@ -158,6 +162,15 @@ func (s *scan) file(path, name string) {
 	}
 	w.at, w.size, w.in, s.packed = f, info.Size(), bufio.NewReaderSize(f, 1<<16), info.Size()
 	s.look(w)
+}
+
+// spend counts what is looked through beside what is unpacked, and ends a file whose members
+// lie on top of each other so often that it would go on without end.
+func (s *scan) spend(w part, n int64) {
+	if s.work += n; s.work > freeWork && s.work/mostWork > s.packed+s.unpacked && !s.bombed {
+		s.bombed = true
+		s.tell(w, Finding{Severity: Suspicious, Rule: "archive.bomb", Why: "the same bytes would be looked at again and again, as in a bomb", Next: nextUnpack})
+	}
 }
 
 // tell adds a finding, once.

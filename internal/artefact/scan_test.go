@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -25,11 +26,13 @@ func TestClean(t *testing.T) {
 		content []byte
 	}{
 		{"a.pkl", []byte(harmless)},
+		{"python2.pkl", []byte(p2(global("copy_reg", "_reconstructor") + global("sklearn.svm._classes", "SVC") + global("__builtin__", "object") + "N\x87R}b"))},
 		{"several.pkl", []byte(harmless + harmless)},
 		{"model.pt", zipOf("a/data.pkl", []byte(tensor), "a/data/0", make([]byte, 16), "a/version", []byte("3\n"))},
 		{"a.joblib", []byte(joblibArray(""))},
 		{"a.npy", npy("<f4", "\x00\x00\x80\x3f")},
 		{"m.onnx", onnxModel("", "")},
+		{"functions.onnx", append(onnxModel("my.functions", ""), message(25, message(1, []byte("Evil")), message(10, []byte("my.functions")), message(7, message(4, []byte("Add"))))...)},
 		{"saved_model.pb", savedModel("MatMul", true)},
 		{"m.safetensors", safetensors(`{"a":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]},"__metadata__":{"format":"pt"}}  `, 16)},
 		{"m.gguf", ggufOf("tokenizer.chat_template", "{% for m in messages %}{{ m['content'] | trim }}{% endfor %}")},
@@ -37,6 +40,7 @@ func TestClean(t *testing.T) {
 		{"README.md", []byte("content\nof a text\n")},
 		{"vocab.txt", []byte("cat\ndog\nios\nandroid\n.\n")},
 		{"config.json", []byte(`{"architectures":["BertModel"]}`)},
+		{"chat_template.jinja", []byte("You may call Python: import os; x.__class__ { {{ messages[0]['content'] | trim }} and {% if a['}}'] %}def __init__{% endif %} {")},
 		{"empty", nil},
 	} {
 		if got := scanned(t, c.name, c.content); got.Verdict != artefact.Clean {
@@ -125,6 +129,9 @@ func TestONNXBesideItsData(t *testing.T) {
 
 // TestBomb unpacks no bomb, and holds little of it.
 func TestBomb(t *testing.T) {
+	if testing.Short() {
+		t.Skip("hundreds of megabytes")
+	}
 	var out bytes.Buffer
 	w := gzip.NewWriter(&out)
 	zeros := make([]byte, 1<<20)
@@ -145,6 +152,37 @@ func TestBomb(t *testing.T) {
 	}
 	if held := after.TotalAlloc - before.TotalAlloc; held > 16<<20 {
 		t.Errorf("%d bytes were taken", held)
+	}
+}
+
+// TestOnTopOfEachOther scans archives that list one member 60,000 times, and 3,000 members
+// that each go on to the end.
+func TestOnTopOfEachOther(t *testing.T) {
+	if testing.Short() {
+		t.Skip("hundreds of megabytes")
+	}
+	one := zipOf("x.txt", make([]byte, 1<<16))
+	out := stored("a", one)
+	var directory []byte
+	for range 60_000 {
+		directory = append(directory, listed("a", one, 0)...)
+	}
+	same := scanned(t, "a.zip", ended(out, directory, 60_000))
+	out, directory = nil, nil
+	const size = 3000*31 + 1<<18
+	for i := range 3000 {
+		rest := make([]byte, size-len(out)-31)
+		out = append(out, stored(string(rune('a'+i%26)), rest)[:31]...)
+		directory = append(directory, listed(string(rune('a'+i%26)), rest, i*31)...)
+	}
+	nested := scanned(t, "a.zip", ended(append(out, make([]byte, size-len(out))...), directory, 3000))
+	for _, got := range []*artefact.Report{same, nested} {
+		if got.Verdict != artefact.Malicious || !slices.ContainsFunc(got.Findings, func(f artefact.Finding) bool { return f.Rule == "archive.overlap" }) {
+			t.Errorf("%s: %+v", got.Verdict, got.Findings)
+		}
+	}
+	if !slices.ContainsFunc(nested.Findings, func(f artefact.Finding) bool { return f.Rule == "archive.bomb" }) {
+		t.Errorf("%+v", nested.Findings)
 	}
 }
 

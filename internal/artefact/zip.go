@@ -42,26 +42,49 @@ func (s *scan) zip(w part) {
 		s.tell(w, Finding{Severity: Unreadable, Rule: "archive.broken", Why: "its directory cannot be read (" + err.Error() + "), so that its members are looked for one by one", Next: nextAgain})
 		members, base = nil, 0
 	}
-	seen := map[int64]bool{}
-	spans := [][2]int64{}
-	names := map[string]bool{}
+	s.spend(w, min(size, 1<<16)+int64(len(members))*centralHead)
+	members, spans, seen := s.layout(w, r, size, members, base)
 	for _, m := range members {
+		if s.ctx.Err() != nil || s.bombed {
+			return
+		}
+		s.zipMember(w, r, size, m, true)
+	}
+	s.hidden(w, r, size, seen, spans)
+}
+
+// layout says where members lie, each place once, and tells of names that are there twice and
+// of members on top of each other.
+func (s *scan) layout(w part, r io.ReaderAt, size int64, listed []zipMember, base int64) (members []zipMember, spans [][2]int64, seen map[int64]bool) {
+	seen = map[int64]bool{}
+	names := map[string]bool{}
+	for _, m := range listed {
 		if names[m.name] {
 			s.tell(w, Finding{Severity: Suspicious, Rule: "archive.twice", Offset: m.local, Why: "it has " + clip(m.name) + " twice, and readers differ in which they take", Next: nextVet})
 		}
 		names[m.name] = true
-		m.local += base
+		if m.local += base; seen[m.local] {
+			s.overlap(w, m.local)
+			continue
+		}
 		seen[m.local] = true
-		spans = append(spans, [2]int64{m.local, s.zipMember(w, r, size, m, true)})
+		members = append(members, m)
+		if local, err := localMember(r, m.local, size); err == nil {
+			spans = append(spans, [2]int64{m.local, local.content + max(m.packed, 0)})
+		}
 	}
 	slices.SortFunc(spans, func(a, b [2]int64) int { return int(min(max(a[0]-b[0], -1), 1)) })
 	for i := 1; i < len(spans); i++ {
 		if spans[i][0] < spans[i-1][1] {
-			s.tell(w, Finding{Severity: Malicious, Rule: "archive.overlap", Offset: spans[i][0], Why: "its members lie on top of each other, as in a bomb", Next: nextNever})
+			s.overlap(w, spans[i][0])
 			break
 		}
 	}
-	s.hidden(w, r, size, seen, spans)
+	return members, spans, seen
+}
+
+func (s *scan) overlap(w part, at int64) {
+	s.tell(w, Finding{Severity: Malicious, Rule: "archive.overlap", Offset: at, Why: "its members lie on top of each other, as in a bomb", Next: nextNever})
 }
 
 // hidden looks for members that the directory does not list, between and behind those it does.
@@ -70,6 +93,9 @@ func (s *scan) hidden(w part, r io.ReaderAt, size int64, seen map[int64]bool, sp
 	for _, gap := range append(spans, [2]int64{size, size}) {
 		for at := from; at < gap[0] && s.ctx.Err() == nil; {
 			found := find(r, at, min(gap[0], size), []byte("PK\x03\x04"))
+			if s.spend(w, min(gap[0], size)-at); s.bombed {
+				return
+			}
 			if found < 0 || seen[found] {
 				break
 			}
@@ -148,7 +174,8 @@ func (s *scan) content(w part, m zipMember, method uint16, body *io.SectionReade
 	switch method {
 	case 0:
 		inner := w.inside(m.name, body, m.packed) // stays a ReaderAt
-		if s.look(inner); m.packed <= maxSummed {
+		if s.look(inner); m.packed <= maxSummed && !s.bombed {
+			s.spend(inner, m.packed)
 			if _, err := body.Seek(0, io.SeekStart); err == nil {
 				_, err = io.Copy(sum, body)
 				s.checksum(inner, m, sum.Sum32(), err)

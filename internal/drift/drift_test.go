@@ -27,6 +27,12 @@ func TestAgainstSciPy(t *testing.T) {
 	if got := proportions(0, 1000, 6, 500); !near(got, 0.0013444475531469236, 1e-9) {
 		t.Errorf("%v", got)
 	}
+	if got := proportions(97, 100, 88, 100); !near(got, 0.028671314973177094, 1e-9) {
+		t.Errorf("%v", got)
+	}
+	if got := proportions(10_000, 20_000, 9_700, 20_000); !near(got, 0.0026968055751747134, 1e-9) {
+		t.Errorf("%v", got)
+	}
 	q := make([]float64, 5)
 	falseDiscoveries([]float64{0.01, 0.04, 0.03, 0.005, 0.8}, q, make([]int, 5))
 	for i, want := range []float64{0.025, 0.05, 0.05, 0.025, 0.8} {
@@ -152,6 +158,18 @@ func TestTrivialShift(t *testing.T) {
 		if o := compared(base, now); !o.Moved() {
 			t.Errorf("%s: %+v", name, o)
 		}
+	}
+}
+
+// TestDistanceOfFewRows is about nothing where nothing moved, though few rows differ by chance.
+func TestDistanceOfFewRows(t *testing.T) {
+	rng := rand.New(rand.NewPCG(8, 8))
+	base, sum := normals(rng, 4000, 0, 1), 0.0
+	for range 100 {
+		sum += compared(base, normals(rng, 500, 0, 1)).JS
+	}
+	if mean := sum / 100; mean > 0.04 {
+		t.Errorf("%v on average", mean)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -230,6 +231,25 @@ func TestRefuses(t *testing.T) {
 	}
 }
 
+// TestSorted lays bins over all of a baseline that rises, and not over its beginning.
+func TestSorted(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("x,n\n")
+	for i := range 40_000 {
+		b.WriteString(strconv.Itoa(i) + ",1\n")
+	}
+	path := file(t, "a.csv", b.String())
+	r := run(t, path, path)
+	if r.Verdict != compare.Stable || r.Features[0].Name != "x" && r.Features[1].Name != "x" {
+		t.Fatalf("%+v", r)
+	}
+	for _, f := range r.Features {
+		if most := slices.Max(append(f.Was, 0)); f.Name == "x" && most > 0.1 {
+			t.Errorf("%v of the baseline lie in one of %d bars", most, len(f.Was))
+		}
+	}
+}
+
 // TestMemory holds what a comparison keeps to a bound that does not grow with rows.
 func TestMemory(t *testing.T) {
 	held := func(n int) uint64 {
@@ -257,6 +277,11 @@ func TestMemory(t *testing.T) {
 func FuzzCompare(f *testing.F) {
 	f.Add([]byte(column("x", times(40, "1", "a", "")...)), []byte(column("x", times(40, "nan", "b")...)))
 	f.Add([]byte(strings.Repeat(`{"x":[1],"y":true}`+"\n", 40)), []byte(strings.Repeat(`{"x":null,"y":"t"}`+"\n", 40)))
+	whole, err := os.ReadFile(written(f, "a.parquet", flows(1, 40, 0)))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(whole, whole)
 	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, a, b []byte) {
 		base, now := filepath.Join(dir, "a"), filepath.Join(dir, "b")

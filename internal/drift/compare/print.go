@@ -23,6 +23,14 @@ func percent(share float64) string {
 	}
 }
 
+// chance writes a probability, of which the smallest are beyond what numbers can be.
+func chance(p float64) string {
+	if p < 1e-300 {
+		return "under 1e-300"
+	}
+	return strconv.FormatFloat(p, 'g', 2, 64)
+}
+
 // words says in a sentence how a feature is other than it was.
 func words(c *column, f *Feature) string {
 	base, now := float64(c.base.Rows()), float64(c.now.Rows())
@@ -151,7 +159,7 @@ func (r *Result) Print(w io.Writer) {
 			if most > 0 {
 				fmt.Fprintf(w, "              was │%s│\n              is  │%s│\n", figure.Spark(f.Was, most), figure.Spark(f.Is, most))
 			}
-			fmt.Fprintf(w, "              p %.2g, q %.2g, effect %.2f of what matters (js %.3f", f.P, f.Q, f.Effect, f.JS)
+			fmt.Fprintf(w, "              p %s, q %s, effect %.2f of what matters (js %.3f", chance(f.P), chance(f.Q), f.Effect, f.JS)
 			if f.Kind == drift.Number {
 				fmt.Fprintf(w, ", ks %.3f", f.KS)
 			}
