@@ -138,7 +138,7 @@ func (v *View) Jobs() []Job {
 func Blind() []string {
 	return []string{
 		"poison that is spread thin: a trigger in fewer than 12 rows, or in fewer than one in 500 of a class",
-		"triggers of values that most rows have, and triggers that differ from row to row",
+		"triggers of values that many rows of the class have, in rows that are else alike, or that differ from row to row",
 		fmt.Sprintf("wrong labels in classes of fewer than %d rows, and rows that are nearly the same and a quarter of their class", fewRows),
 		"rows made to pass: whoever knows the screens can write some that none of them minds (Koh, Steinhardt and Liang, 2018)",
 		"a baseline that is poisoned itself: what it has is taken for good",
