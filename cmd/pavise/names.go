@@ -12,6 +12,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/catalog"
 	"github.com/pavise/pavise/internal/verbs"
 )
 
@@ -109,6 +110,9 @@ func (c *cli) completeNames(ctx context.Context, client *api.Client, verb string
 func kindOf(verb, field string, request reflect.Value) string {
 	if strings.HasPrefix(verb, "route.") || verb == "watermark.export" || strings.HasPrefix(verb, "tier.") && field == "Model" {
 		return "model"
+	}
+	if strings.HasPrefix(verb, "dataset.") {
+		return catalog.Kind
 	}
 	about := request.FieldByName("Verb")
 	if !about.IsValid() || about.Kind() != reflect.String {

@@ -32,8 +32,9 @@ type place struct {
 // An oddity is what stands in a dataset and could not be sealed.
 type oddity struct{ path, why string }
 
-// openPlace opens a dataset. The caller closes it.
-func openPlace(name string) (*place, error) {
+// openPlace opens a dataset. Where within names a directory, the dataset has to lie in it,
+// whatever links say. The caller closes it.
+func openPlace(name, within string) (*place, error) {
 	real, err := filepath.EvalSymlinks(name)
 	if err == nil {
 		real, err = filepath.Abs(real)
@@ -52,10 +53,37 @@ func openPlace(name string) (*place, error) {
 			return nil, special(name, info.Mode())
 		}
 	}
-	if p.root, err = os.OpenRoot(p.dir); err != nil {
+	if within == "" {
+		p.root, err = os.OpenRoot(p.dir)
+	} else {
+		p.root, err = openWithin(p.dir, within)
+	}
+	if _, said := errors.AsType[*pavise.Error](err); said {
+		return nil, err
+	}
+	if err != nil {
 		return nil, rowseal.FileFault(name, err)
 	}
 	return p, nil
+}
+
+// openWithin opens a directory that has to be within another. A link that is put on the way
+// meanwhile leads to nothing outside of it.
+func openWithin(dir, within string) (*os.Root, error) {
+	real, err := filepath.EvalSymlinks(within)
+	if err != nil {
+		return nil, err
+	}
+	below, err := filepath.Rel(real, dir)
+	if err != nil || !filepath.IsLocal(below) {
+		return nil, &pavise.Error{Kind: pavise.Denied, Msg: rowseal.Shown(dir) + " is not below " + rowseal.Shown(within), Hint: "put the files themselves there; links that lead out are not followed"}
+	}
+	outer, err := os.OpenRoot(real)
+	if err != nil {
+		return nil, err
+	}
+	defer outer.Close()
+	return outer.OpenRoot(below)
 }
 
 func (p *place) close() error { return p.root.Close() }

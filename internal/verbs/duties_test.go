@@ -37,6 +37,7 @@ var duties = map[string]int{
 	"issuer": harmless, "issuer.mint": makes, "console": harmless, "clock": harmless, "model": harmless, "finding": harmless, "siem": harmless,
 	"tier": harmless, "watermark": harmless, "node": harmless, "node.invite": makes, "node.roles": rights, "person.invite": rights, "ca": harmless, "ca.rotate": act,
 	"bundle": harmless, "bundle.rotate": act, "bundle.revoke": act,
+	"dataset": harmless, "dataset.accept": act,
 }
 
 // dutyOf finds a verb's row, or its room's if the verb takes no approval.
