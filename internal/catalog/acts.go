@@ -53,6 +53,22 @@ func (c *Catalog) Seal(ctx context.Context, who pavise.Principal, spec SealSpec)
 		return sealed, err
 	}
 	v.At, v.By, v.How = c.cfg.Now().UTC(), who.Name(), "sealed"
+	if sealed, err = c.keepSeal(ctx, spec, v, called); err != nil {
+		return sealed, err
+	}
+	sealed.Record, _ = entry.Record()
+	entry.Detail(struct {
+		Version
+		Called lineage.Dataset `json:"called,omitzero"`
+		Same   bool            `json:"same"`
+	}{sealed.Version, called, sealed.Same})
+	return sealed, nil
+}
+
+// keepSeal keeps a seal that was handed over: its files first, so that no version is without.
+func (c *Catalog) keepSeal(ctx context.Context, spec SealSpec, v Version, called lineage.Dataset) (sealed Sealed, err error) {
+	c.keeping.Lock()
+	defer c.keeping.Unlock()
 	file := c.sealFile(spec.Name, v.Root)
 	if len(spec.Signature) > 0 {
 		err = keep(file+signatureSuffix, spec.Signature)
@@ -70,16 +86,7 @@ func (c *Catalog) Seal(ctx context.Context, who pavise.Principal, spec SealSpec)
 		sealed, err = take(tx, spec.Name, v, called)
 		return err
 	})
-	if err != nil {
-		return sealed, err
-	}
-	sealed.Record, _ = entry.Record()
-	entry.Detail(struct {
-		Version
-		Called lineage.Dataset `json:"called,omitzero"`
-		Same   bool            `json:"same"`
-	}{sealed.Version, called, sealed.Same})
-	return sealed, nil
+	return sealed, err
 }
 
 // taken reads a seal that somebody hands over.

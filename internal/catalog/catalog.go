@@ -54,6 +54,8 @@ type Catalog struct {
 	slots chan struct{} // one is held by each look
 	nudge chan struct{} // something may be due sooner
 
+	keeping sync.Mutex // held while a seal that is handed over is kept, and while what nobody needs is removed
+
 	mu      sync.Mutex           // guards what follows
 	ctx     context.Context      // of Run; nil: it does not run
 	looking map[pavise.Name]*run // by dataset

@@ -176,7 +176,7 @@ func (d *Dataset) noted(kind string, r *result) note {
 
 // changed takes in another content than the newest version, and reports whether it is new.
 func (d *Dataset) changed(r *result) (n note, is bool) {
-	f := &Finding{Root: r.root, Why: r.why, Since: r.look.Ended, Differ: r.differ, Told: true}
+	f := &Finding{Root: r.root, Why: r.why, Since: r.look.Ended, Differ: r.differ}
 	if r.why != "" {
 		f.Sum = r.sum()
 	}

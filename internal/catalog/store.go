@@ -261,6 +261,8 @@ func (c *Catalog) adopt(name pavise.Name, root rowseal.Digest) error {
 // tidy removes what a dataset keeps no longer: contents that were found and are neither a
 // version nor what lies there now.
 func (c *Catalog) tidy(ctx context.Context, name pavise.Name) error {
+	c.keeping.Lock()
+	defer c.keeping.Unlock()
 	var used []string
 	err := c.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		d, err := read(tx, name)

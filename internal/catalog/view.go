@@ -69,7 +69,6 @@ type Finding struct {
 	Why    string         `json:"why,omitempty"`     // it cannot be sealed
 	Since  time.Time      `json:"since"`             // when it was found
 	Differ Differences    `json:"differ"`            // from the newest version
-	Told   bool           `json:"told"`              // the log has it
 	Sum    string         `json:"content,omitempty"` // of one that cannot be sealed, what tells it from others
 	Would  *Version       `json:"would,omitempty"`   // the version that it would be, if it can be sealed
 }
