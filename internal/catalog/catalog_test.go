@@ -55,9 +55,14 @@ func TestChangesAreTold(t *testing.T) {
 		if last.Finding.Severity != pavise.Warning || last.Was != first || last.Finding.Summary != "rows is not what it was: the file: row 4 added" {
 			t.Errorf("rows that were only added: %+v", last)
 		}
+		w.lake.pour(t, "rows.csv", "a,b\n1,3\n3,4\n5,6\n")
+		w.pass(1)
+		if last = w.wantNotes(t, map[string]int{KindSealed: 1, KindChanged: 3})[KindChanged]; last.Finding.Severity != pavise.Critical {
+			t.Errorf("rows that were added, and one that changed: %+v", last)
+		}
 		w.lake.pour(t, "rows.csv", "a,b\n1,2\n3,4\n")
 		w.pass(2)
-		w.wantNotes(t, map[string]int{KindSealed: 1, KindChanged: 2, KindRestored: 1})
+		w.wantNotes(t, map[string]int{KindSealed: 1, KindChanged: 3, KindRestored: 1})
 		if s := w.now(t); s.State != StateSealed || s.Found != nil {
 			t.Errorf("%+v", s)
 		}
@@ -67,7 +72,7 @@ func TestChangesAreTold(t *testing.T) {
 		}
 		w.lake.pour(t, "rows.csv", "a,b\n1,2\n3,5\n") // the same once more is another spell
 		w.pass(2)
-		w.wantNotes(t, map[string]int{KindSealed: 1, KindChanged: 3, KindRestored: 1})
+		w.wantNotes(t, map[string]int{KindSealed: 1, KindChanged: 4, KindRestored: 1})
 	})
 }
 
@@ -215,6 +220,18 @@ func TestSlots(t *testing.T) {
 		list, err := w.List(t.Context(), ana, StateSealed)
 		if err != nil || len(list.Datasets) != 9 || w.lake.beside() != 2 {
 			t.Errorf("%d of 9 are sealed, at most %d beside each other, %v", len(list.Datasets), w.lake.beside(), err)
+		}
+		w.lake.slows(time.Second)
+		var all sync.WaitGroup
+		for _, d := range list.Datasets { // people who ask take no more
+			all.Go(func() {
+				if _, err := w.Check(t.Context(), ana, d.Name, false); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		if all.Wait(); w.lake.beside() != 2 {
+			t.Errorf("%d are looked at beside each other", w.lake.beside())
 		}
 	})
 }
