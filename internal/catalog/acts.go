@@ -234,8 +234,8 @@ func (c *Catalog) allowed(spec WatchSpec) error {
 		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("a dataset is not looked at every %v", spec.Every), Hint: "from once a minute to once in 31 days: --every 1h"}
 	case spec.Full != 0 && (spec.Full < minFull || spec.Full > maxFull):
 		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("one in %d looks", spec.Full), Hint: fmt.Sprintf("from %d, all of them, to %d: --full 24", minFull, maxFull)}
-	case len(spec.Place.URL) > maxURL || len(spec.Place.ByBlock) > maxGlobs:
-		return &pavise.Error{Kind: pavise.Invalid, Msg: "the place, or the list of patterns, is too long", Hint: fmt.Sprintf("an address has %d bytes at most, and there are %d patterns at most", maxURL, maxGlobs)}
+	case len(spec.Place.URL) > maxURL || len(spec.Place.ByBlock) > maxGlobs || len(strings.Join(spec.Place.ByBlock, "")) > maxURL:
+		return &pavise.Error{Kind: pavise.Invalid, Msg: "the place, or the list of patterns, is too long", Hint: fmt.Sprintf("an address has %d bytes at most, and so have all patterns together, of which there are %d at most", maxURL, maxGlobs)}
 	}
 	return c.cfg.Places.Allowed(spec.Place)
 }

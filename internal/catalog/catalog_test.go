@@ -99,6 +99,33 @@ func TestWhatCannotBeSealed(t *testing.T) {
 	})
 }
 
+// Whoever puts files there chooses their names: however long and odd these are, the change is
+// told.
+func TestLongNamesAreTold(t *testing.T) {
+	hours(t, func(t *testing.T, w *world) {
+		deep := ""
+		for range 15 {
+			deep = filepath.Join(deep, strings.Repeat("\x01", 250))
+		}
+		w.lake.pour(t, filepath.Join("big", "a.csv"), "a\n1\n")
+		w.watch(t, func(s *WatchSpec) { s.Place.URL = "big" })
+		for n := range 200 {
+			w.lake.pour(t, filepath.Join("big", deep, fmt.Sprint(n)+".csv"), "a\n2\n3\n")
+		}
+		w.pass(1)
+		last := w.wantNotes(t, map[string]int{KindSealed: 1, KindChanged: 1})[KindChanged]
+		if n := len(last.Differ.Files); n == 0 || n+last.Differ.More != 200 || last.Finding.Severity != pavise.Critical {
+			t.Errorf("%d files and %d more", n, last.Differ.More)
+		}
+		if _, err := w.PlanAccept(t.Context(), rows, Acceptance{Root: w.now(t).Found.Root.String()}); err != nil {
+			t.Error(err)
+		}
+		w.lake.fails(&pavise.Error{Kind: pavise.Unavailable, Msg: strings.Repeat("\x01", 1<<20)})
+		w.pass(1)
+		w.wantNotes(t, map[string]int{KindSealed: 1, KindChanged: 1, KindUnreachable: 1})
+	})
+}
+
 // A dataset that cannot be looked at is told of once, and once more when it can; it is tried
 // again soon, and then less often.
 func TestUnreachableOncePerSpell(t *testing.T) {

@@ -83,7 +83,7 @@ func (c *Catalog) examine(ctx context.Context, d *Dataset, asked bool) (r result
 			}
 			return r
 		case err == nil:
-			r.look.Full, r.look.Why = true, "a fast look saw that "+differ.words()
+			r.look.Full, r.look.Why = true, "a fast look saw that "+differ.fit().words()
 		case kind == pavise.Unverified || kind == pavise.Invalid:
 			r.look.Full, r.look.Why = true, "a fast look cannot tell: "+message(err)
 		default:
@@ -149,7 +149,8 @@ func (c *Catalog) seal(ctx context.Context, d *Dataset, r *result) {
 		return
 	}
 	if r.root = r.made.Root; d.Newest != nil && r.root != d.Newest.Root {
-		if r.differ, err = c.cfg.Compare(ctx, c.sealFile(d.Name, d.Newest.Root), out); err != nil {
+		differ, err := c.cfg.Compare(ctx, c.sealFile(d.Name, d.Newest.Root), out)
+		if r.differ = differ.fit(); err != nil {
 			r.err = err
 		}
 	}
@@ -162,7 +163,7 @@ func (c *Catalog) deformed(ctx context.Context, d *Dataset, r *result, why error
 		r.err = why
 		return
 	}
-	r.why, r.differ = message(why), differ
+	r.why, r.differ = message(why), differ.fit()
 }
 
 // maxManifest bounds a manifest that is read, in bytes: of files that are looked at here, a
@@ -195,12 +196,12 @@ func versionOf(m *rowseal.Manifest) Version {
 	return v
 }
 
-// message is what an error says to people.
+// message is what an error says to people, as much of it as a record has room for.
 func message(err error) string {
 	if e, ok := errors.AsType[*pavise.Error](err); ok {
-		return e.Msg
+		return cut(e.Msg, maxSaid)
 	}
-	return err.Error()
+	return cut(err.Error(), maxSaid)
 }
 
 // sum tells what cannot be sealed from other such content.

@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -61,6 +62,41 @@ const (
 	MaxFiles = 20 // files that differ
 	MaxRows  = 20 // rows of each kind, and blocks, of a file
 )
+
+// What a record has room for, in bytes. Somebody else chose the names of files: a change that
+// is too long to be told is not to be one that nobody is told of.
+const (
+	maxDiffer = 12 << 10 // of what differs, as JSON
+	maxName   = 256      // of a file's name
+	maxSaid   = 500      // of why something is so
+)
+
+// cut shortens a text, between characters.
+func cut(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + "…"
+}
+
+// fit returns as much of what differs as a record has room for.
+func (d Differences) fit() Differences {
+	fits := Differences{Files: []Difference{}, More: d.More}
+	size := 0
+	for i, f := range d.Files {
+		f.File, f.To, f.Note = cut(f.File, maxName), cut(f.To, maxName), cut(f.Note, maxSaid)
+		f.Changed, f.Removed, f.Added, f.Blocks = few(f.Changed), few(f.Removed), few(f.Added), few(f.Blocks)
+		text, err := json.Marshal(f)
+		if size += len(text); err != nil || size > maxDiffer || i == MaxFiles {
+			fits.More += len(d.Files) - i
+			break
+		}
+		fits.Files = append(fits.Files, f)
+	}
+	return fits
+}
+
+func few(rows []uint64) []uint64 { return rows[:min(len(rows), MaxRows)] }
 
 // grew reports whether all that was sealed is still there, and more beside it.
 func (d Differences) grew() bool {

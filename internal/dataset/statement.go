@@ -233,8 +233,9 @@ func SignedAs(text []byte, m *rowseal.Manifest) (keys []string, err error) {
 		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "the signature is longer than 64 KiB", Hint: "pavise dataset seal --key writes one"}
 	}
 	e, err := plainjson.ReadKnown[envelope](text)
-	if err != nil || len(e.Signatures) == 0 {
-		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "this is no signed statement", Hint: "pavise dataset seal --key writes one", Err: err}
+	const most = 16
+	if err != nil || len(e.Signatures) == 0 || len(e.Signatures) > most {
+		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "this is no signed statement, or has more than 16 signatures", Hint: "pavise dataset seal --key writes one", Err: err}
 	}
 	said, _, err := openStatement[sealed](text, predicateSeal, nil)
 	if err != nil {

@@ -153,11 +153,11 @@ func compareSeals(ctx context.Context, old, now string) (catalog.Differences, er
 	return differ, nil
 }
 
-// differences are the first of what differs.
+// differences are what differs, as the catalog has it.
 func differences(all []dataset.Difference) (d catalog.Differences) {
 	d.Files = []catalog.Difference{}
 	for _, f := range all[:min(len(all), catalog.MaxFiles)] {
-		one := catalog.Difference{File: f.File, What: f.What, To: f.To, Note: short(f.Note), Changed: first(f.Changed), Removed: first(f.Removed), Added: first(f.Added), Blocks: first(f.Blocks)}
+		one := catalog.Difference{File: f.File, What: f.What, To: f.To, Note: f.Note, Changed: first(f.Changed), Removed: first(f.Removed), Added: first(f.Added), Blocks: first(f.Blocks)}
 		if f.Counts != nil {
 			one.Rows = f.Counts.Changed + f.Counts.Removed + f.Counts.Added
 		}
@@ -168,12 +168,3 @@ func differences(all []dataset.Difference) (d catalog.Differences) {
 }
 
 func first(rows []uint64) []uint64 { return rows[:min(len(rows), catalog.MaxRows)] }
-
-// short cuts what is said of a file: a record has room for little.
-func short(note string) string {
-	const most = 300
-	if len(note) > most {
-		return strings.ToValidUTF8(note[:most], "") + "…"
-	}
-	return note
-}
