@@ -350,22 +350,23 @@ func (c *Catalog) Check(ctx context.Context, who pavise.Principal, name pavise.N
 	return v, nil
 }
 
-// wait looks at a dataset, or waits for who does already. A full look is none that was begun
-// as another.
+// wait looks at a dataset, or waits for a look that was begun since it was asked: what was
+// begun before may have passed what has changed since. A full look is none that was begun as
+// another.
 func (c *Catalog) wait(ctx context.Context, name pavise.Name, full bool) error {
-	after := time.NewTimer(waits)
-	defer after.Stop()
-	for {
+	enough := time.NewTimer(waits)
+	defer enough.Stop()
+	for before := c.looks(); ; {
 		r := c.begin(name, full)
 		if r == nil {
 			return &pavise.Error{Kind: pavise.Unavailable, Msg: "nothing is looked at here: the server is about to stop", Hint: "ask again when it runs"}
 		}
 		select {
 		case <-r.done:
-			if r.full || !full {
+			if r.number > before && (r.full || !full) {
 				return nil
 			}
-		case <-after.C:
+		case <-enough.C:
 			return nil
 		case <-ctx.Done():
 			return nil

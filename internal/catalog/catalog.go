@@ -59,13 +59,15 @@ type Catalog struct {
 	mu      sync.Mutex           // guards what follows
 	ctx     context.Context      // of Run; nil: it does not run
 	looking map[pavise.Name]*run // by dataset
+	begun   uint64               // looks, since the start
 	group   sync.WaitGroup       // their goroutines; grows only under mu
 }
 
 // A run is a look that is under way.
 type run struct {
-	full bool
-	done chan struct{} // closed when it has ended, and what came of it is kept
+	number uint64 // how many looks were begun before it, and itself
+	full   bool
+	done   chan struct{} // closed when it has ended, and what came of it is kept
 }
 
 // Open returns the catalog that is in the store. Nothing is looked at before Run.
@@ -162,7 +164,8 @@ func (c *Catalog) begin(name pavise.Name, full bool) *run {
 	if c.ctx == nil {
 		return nil
 	}
-	r := &run{full, make(chan struct{})}
+	c.begun++
+	r := &run{c.begun, full, make(chan struct{})}
 	ctx := c.ctx
 	c.looking[name] = r
 	c.group.Go(func() {
@@ -190,6 +193,13 @@ func (c *Catalog) soon() {
 	case c.nudge <- struct{}{}:
 	default:
 	}
+}
+
+// looks is how many looks were begun.
+func (c *Catalog) looks() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.begun
 }
 
 // isLooking reports whether a dataset is being looked at.
