@@ -445,9 +445,8 @@ func TestWatchesAreSetAnew(t *testing.T) {
 		w.watch(t)
 		w.lake.pour(t, "other.csv", "a\n1\n")
 		w.lake.slows(10 * time.Minute)
-		time.Sleep(55*time.Minute + 12*time.Minute) // one is under way
-		if !w.isLooking(rows) {
-			t.Fatal("nobody looks")
+		for !w.isLooking(rows) {
+			time.Sleep(time.Minute)
 		}
 		if _, err := w.Watch(t.Context(), ben, WatchSpec{Name: rows, Place: Place{URL: "other.csv"}, Called: "s3://lake/rows"}); err != nil {
 			t.Fatal(err)
@@ -562,6 +561,7 @@ func TestCheckWaits(t *testing.T) {
 			t.Errorf("what was begun before is taken for a look of now: %+v, %v", v, err)
 		}
 		w.lake.fails(nil)
+		w.lake.slows(time.Second) // so that they do ask at once
 		var both sync.WaitGroup
 		w.lake.looks()
 		for range 5 {
