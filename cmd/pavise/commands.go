@@ -84,7 +84,7 @@ var nounHelp = map[string]string{
 	"finding":   "What a person should look at, out of the evidence log.",
 	"siem":      "Where findings are sent: signed webhooks.",
 	"subject":   "The people whose data the log keeps, and forgetting them.",
-	"dataset":   "What models are trained on: sealed, held to the seal, proved, screened for poison, traced. Works on files, without a server.",
+	"dataset":   "What models are trained on: sealed, proved, screened for poison and traced, on files; and watched, by a server.",
 	"model":     "Models as files: signed, held to their signatures, and scanned. Works without a server.",
 	"archive":   "Where whole segments of the log go, and how long they stay.",
 	"drift":     "Whether what comes into a model, or out of it, has moved. Works on files, without a server.",
@@ -394,6 +394,7 @@ type upCommand struct {
 	Health      string   `help:"Serve /metrics and /healthz there, on a port of their own." placeholder:"HOST:PORT"`
 	OTLP        string   `name:"otlp" help:"Send traces and numbers to this OpenTelemetry collector (OTLP/HTTP)." placeholder:"URL"`
 	SendTo      []string `help:"Let webhooks go to these addresses, too, which are refused otherwise; may be repeated." placeholder:"CIDR"`
+	Datasets    []string `help:"Let datasets below this directory be watched (pavise dataset watch); may be repeated." placeholder:"DIR"`
 	Person      []string `help:"Another person of this machine, an operator too, for whom --as speaks; may be repeated." placeholder:"NAME"`
 	Demo        bool     `help:"Play an hour of the model's life in a minute: those who use it well, and those who do not."`
 	Replay      string   `help:"With --demo: ask about these connections (CSV in the layout of NSL-KDD) instead of drawn ones." type:"existingfile" placeholder:"FILE"`
@@ -414,8 +415,9 @@ func (u *upCommand) config(c *cli) (cfg role.UpConfig, err error) {
 			return cfg, err
 		}
 		cfg.Routes, cfg.ExtProc, cfg.ModelKeys = file.Bootstrap.Routes, file.ExtProc, file.ModelKeys
-		cfg.ModelTLS, cfg.Detectors = file.ModelTLS, file.Detectors
+		cfg.ModelTLS, cfg.Detectors, cfg.Datasets = file.ModelTLS, file.Detectors, file.Datasets.Below()
 	}
+	cfg.Datasets = append(cfg.Datasets, u.Datasets...)
 	if cfg.Issuers, err = role.ReadIssuers(u.Issuer); err != nil {
 		return cfg, err
 	}

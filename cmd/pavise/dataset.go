@@ -22,21 +22,15 @@ var datasetCommands = []reflect.StructField{
 	{Name: "Exposed", Type: reflect.TypeFor[exposedCommand](), Tag: `cmd:"" help:"Say which runs and models saw a row."`},
 }
 
-// The dataset commands work on files, need no server, and record nothing.
+// The dataset commands work on files, need no server, and record nothing; but for a seal
+// that is handed over.
 type (
-	sealCommand          struct{ dataset.Seal }
 	datasetVerifyCommand struct{ dataset.Verify }
 	datasetDiffCommand   struct{ dataset.Compare }
 	datasetProveCommand  struct{ dataset.Prove }
 	lineageCommand       struct{ exposure.Trace }
 	exposedCommand       struct{ exposure.Expose }
 )
-
-func (s *sealCommand) run(ctx context.Context, c *cli) error {
-	s.Say = c.watched()
-	made, err := s.Run(ctx)
-	return c.show(made, err)
-}
 
 func (v *datasetVerifyCommand) run(ctx context.Context, c *cli) error {
 	v.Say = c.watched()

@@ -12,6 +12,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/catalog"
 	"github.com/pavise/pavise/internal/verbs"
 )
 
@@ -112,6 +113,9 @@ func kindOf(verb, field string, request reflect.Value) string {
 	}
 	if strings.HasPrefix(verb, "ingest.") {
 		return "source"
+	}
+	if strings.HasPrefix(verb, "dataset.") {
+		return catalog.Kind
 	}
 	about := request.FieldByName("Verb")
 	if !about.IsValid() || about.Kind() != reflect.String {

@@ -242,14 +242,19 @@ var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
 		}
 	},
 	// keep NAME FIELD keeps a field of the JSON that the last command printed as
-	// $NAME; of the field name, which is tenant/change/id, the id.
+	// $NAME; of the field name, which is tenant/change/id, the id. A field of a field is
+	// written with a dot.
 	"keep": func(ts *testscript.TestScript, _ bool, args []string) {
 		var answer map[string]any
 		ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &answer))
-		text := fmt.Sprint(answer[args[1]])
-		if answer[args[1]] == nil {
-			ts.Fatalf("there is no %s", args[1])
+		var field any = answer
+		for key := range strings.SplitSeq(args[1], ".") {
+			inner, _ := field.(map[string]any)
+			if field = inner[key]; field == nil {
+				ts.Fatalf("there is no %s", args[1])
+			}
 		}
+		text := fmt.Sprint(field)
 		if args[1] == "name" {
 			text = text[strings.LastIndexByte(text, '/')+1:]
 		}

@@ -40,12 +40,35 @@ type Up struct {
 	ModelKeys []ModelKey   `yaml:"model_keys" doc:"What servers of language models let Pavise in with."`
 	ModelTLS  []ModelTLS   `yaml:"model_tls" doc:"Options of TLS for model servers, which routes name."`
 	Detectors *Detectors   `yaml:"detectors" doc:"How those are looked for who study a model rather than use it."`
+	Datasets  *Datasets    `yaml:"datasets" doc:"Which datasets can be watched: pavise dataset watch."`
 	Bootstrap *UpBootstrap `yaml:"bootstrap" need:"true" doc:"What an empty store begins with. It is done once, through the verb that anybody would use, and recorded; afterwards it is ignored, and the start says so."`
 	ExtProc   *ExtProc     `yaml:"ext_proc" doc:"Where proxies ask about their exchanges: Envoy, Istio, agentgateway. docs/envoy.md says how they are set up."`
 }
 
 // UpTenant is the only tenant that pavise up knows.
 const UpTenant = "local"
+
+// Datasets say which datasets can be watched.
+type Datasets struct {
+	Roots []string `yaml:"roots" need:"true" example:"[/srv/lake]" doc:"The directories below which they lie. Nothing else of this machine is looked at, and links that lead out are refused."`
+}
+
+// Below are the directories; of nil there are none.
+func (d *Datasets) Below() []string {
+	if d == nil {
+		return nil
+	}
+	return d.Roots
+}
+
+func (d *Datasets) check(f *faults) {
+	if d == nil {
+		return
+	}
+	for _, root := range d.Roots {
+		f.path("roots", root)
+	}
+}
 
 // An UpBootstrap is what an empty store of pavise up begins with.
 type UpBootstrap struct {
@@ -76,6 +99,7 @@ type Serve struct {
 	ModelTLS    []ModelTLS    `yaml:"model_tls" doc:"Options of TLS for model servers, which routes name: here for asking them what a new route's model takes."`
 	Health      string        `yaml:"health" example:"127.0.0.1:8482" doc:"Where /healthz says how it stands and /metrics what it counts, in clear text and therefore on this machine only; left out: nowhere."`
 	Telemetry   *Telemetry    `yaml:"telemetry" doc:"Where what it counts is sent: docs/telemetry.md says what that is."`
+	Datasets    *Datasets     `yaml:"datasets" doc:"Which datasets can be watched: pavise dataset watch."`
 	Bootstrap   *Bootstrap    `yaml:"bootstrap" doc:"What an empty store begins with. It is done once, through the verbs that anybody would use, and recorded; afterwards it is ignored, and the start says so."`
 }
 
@@ -236,6 +260,7 @@ func (u *Up) check(f *faults) {
 	checkKeys(f, u.ModelKeys)
 	checkTLS(f, u.ModelTLS)
 	u.Detectors.check(f.in("detectors"))
+	u.Datasets.check(f.in("datasets"))
 	if u.Bootstrap != nil {
 		checkRoutes(f.in("bootstrap"), u.Bootstrap.Routes, UpTenant)
 	}
@@ -260,6 +285,7 @@ func (s *Serve) check(f *faults) {
 	f.duration("certificate_life", &s.Certificate, DefaultCertificate, minCertificate, maxCertificate)
 	f.duration("grace", &s.Grace, DefaultGrace, minGrace, maxGrace)
 	f.loopback("health", s.Health)
+	s.Datasets.check(f.in("datasets"))
 	if s.Telemetry != nil {
 		s.Telemetry.check(f.in("telemetry"))
 	}

@@ -72,7 +72,7 @@ func TestJournalOfLinks(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p, err := openPlace(t.Context(), dir)
+		p, err := openPlace(t.Context(), dir, "")
 		if err != nil {
 			t.Fatal(err)
 		}

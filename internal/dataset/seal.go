@@ -18,7 +18,8 @@ import (
 
 // Seal seals a file or a directory. Its fields are flags of the command line.
 type Seal struct {
-	Say func(text string) `kong:"-"` // gets a line of progress now and then; nil: nobody watches
+	Say    func(text string) `kong:"-"` // gets a line of progress now and then; nil: nobody watches
+	Within string            `kong:"-"` // the directory in which what is sealed has to lie; empty: it may lie anywhere
 
 	Path    string   `arg:"" help:"The file or directory to seal, or what lies in a bucket: s3://BUCKET/PREFIX, gs://… or az://…"`
 	Out     string   `short:"o" help:"Where the seal goes; the index goes beside it, as FILE.rows. Nothing may be there (default: PATH.seal)." placeholder:"FILE"`
@@ -63,7 +64,7 @@ type Sealed struct {
 	Rows      uint64         `json:"rows"`
 	Bytes     int64          `json:"bytes"`
 	Resumed   int            `json:"resumed_files"` // that an earlier run had finished
-	Recorded  bool           `json:"recorded"`      // this command leaves no record
+	Recorded  bool           `json:"recorded"`      // of itself the command leaves no record
 }
 
 // Run seals, or goes on where an earlier run was stopped. Errors are of kind Invalid for what
@@ -77,7 +78,7 @@ func (s *Seal) Run(ctx context.Context) (*Sealed, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := openPlace(ctx, s.Path)
+	p, err := openPlace(ctx, s.Path, s.Within)
 	if err != nil {
 		return nil, err
 	}
@@ -183,7 +184,9 @@ func (s *Sealed) Print(w io.Writer) {
 	if s.Resumed > 0 {
 		fact(w, "resumed", "%s had been sealed before this run was begun", counted(uint64(s.Resumed), "file"))
 	}
-	unrecorded(w)
+	if !s.Recorded {
+		unrecorded(w)
+	}
 }
 
 // A job is a seal being written: the index under another name, and a journal of the files

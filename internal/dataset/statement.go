@@ -203,7 +203,41 @@ func checkSignature(name string, m *rowseal.Manifest, keyFile string) (string, e
 		return "", err
 	}
 	if said.Subject[0].Digest.SHA256 != m.Root || said.Predicate != (sealed{m.Format, len(m.Files), m.Rows()}) {
-		return "", &pavise.Error{Kind: pavise.Unverified, Msg: "the signature is of another seal, with the root " + said.Subject[0].Digest.SHA256.String(), Hint: "name the seal that was signed"}
+		return "", otherSigned(said.Subject[0].Digest.SHA256)
 	}
 	return id, nil
+}
+
+// SignedAs reads the signed statement of a seal as somebody handed it over, holds it to the
+// seal, and returns the ids of the keys that it says it was signed by. Whose keys these are,
+// and whether the signatures are theirs, is for who has the keys to say.
+func SignedAs(text []byte, m *rowseal.Manifest) (keys []string, err error) {
+	if len(text) > 1<<16 {
+		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "the signature is longer than 64 KiB", Hint: "pavise dataset seal --key writes one"}
+	}
+	e, err := plainjson.ReadKnown[dsse.Envelope](text)
+	const most = 16
+	if err != nil || len(e.Signatures) == 0 || len(e.Signatures) > most {
+		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "this is no signed statement, or has more than 16 signatures", Hint: "pavise dataset seal --key writes one", Err: err}
+	}
+	said, _, err := openStatement[sealed](text, predicateSeal, nil)
+	if err != nil {
+		return nil, err
+	}
+	if said.Subject[0].Digest.SHA256 != m.Root || said.Predicate != (sealed{m.Format, len(m.Files), m.Rows()}) {
+		return nil, otherSigned(said.Subject[0].Digest.SHA256)
+	}
+	for _, s := range e.Signatures {
+		id, err := hex.DecodeString(s.KeyID)
+		if err != nil || len(id) != sha256.Size || len(s.Sig) != ed25519.SignatureSize {
+			return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%.80q is no id of an Ed25519 key with its signature", s.KeyID), Hint: "pavise dataset seal --key writes one"}
+		}
+		keys = append(keys, s.KeyID)
+	}
+	return keys, nil
+}
+
+// otherSigned refuses a signature of another seal.
+func otherSigned(root rowseal.Digest) error {
+	return &pavise.Error{Kind: pavise.Unverified, Msg: "the signature is of another seal, with the root " + root.String(), Hint: "name the seal that was signed"}
 }

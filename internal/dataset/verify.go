@@ -16,7 +16,8 @@ import (
 
 // Verify holds files to a seal. Its fields are flags of the command line.
 type Verify struct {
-	Say func(text string) `kong:"-"` // gets a line of progress now and then; nil: nobody watches
+	Say    func(text string) `kong:"-"` // gets a line of progress now and then; nil: nobody watches
+	Within string            `kong:"-"` // the directory in which the files have to lie; empty: they may lie anywhere
 
 	Path   string `arg:"" help:"The file or directory that was sealed, or where the same lies in a bucket: s3://BUCKET/PREFIX, gs://… or az://…"`
 	Seal   string `help:"The seal." required:"" placeholder:"FILE"`
@@ -82,7 +83,7 @@ func (v *Verify) Run(ctx context.Context) (*Verified, error) {
 	default:
 		x, result.Note = nil, "rows cannot be named: "+message(err)
 	}
-	p, err := openPlace(ctx, v.Path)
+	p, err := openPlace(ctx, v.Path, v.Within)
 	if err != nil {
 		return nil, err
 	}

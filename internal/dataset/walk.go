@@ -2,6 +2,7 @@ package dataset
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -53,9 +54,13 @@ type content interface {
 // An oddity is what stands in a dataset and could not be sealed.
 type oddity struct{ path, why string }
 
-// openPlace opens a dataset. The caller closes it.
-func openPlace(ctx context.Context, name string) (*place, error) {
+// openPlace opens a dataset. Where within names a directory, the dataset has to lie in it,
+// whatever links say. The caller closes it.
+func openPlace(ctx context.Context, name, within string) (*place, error) {
 	if blob.IsAddress(name) {
+		if within != "" {
+			return nil, &pavise.Error{Kind: pavise.Denied, Msg: rowseal.Shown(name) + " is not below " + rowseal.Shown(within), Hint: "name a file or a directory there"}
+		}
 		return openBucket(ctx, name)
 	}
 	real, err := filepath.EvalSymlinks(name)
@@ -76,12 +81,37 @@ func openPlace(ctx context.Context, name string) (*place, error) {
 			return nil, special(name, info.Mode())
 		}
 	}
-	root, err := os.OpenRoot(p.dir)
+	root, err := openRoot(p.dir, within)
+	if _, said := errors.AsType[*pavise.Error](err); said {
+		return nil, err
+	}
 	if err != nil {
 		return nil, rowseal.FileFault(name, err)
 	}
 	p.store = &disk{root: root, dir: p.dir, one: p.one}
 	return p, nil
+}
+
+// openRoot opens a directory, which has to be within another if one is named. A link that is
+// put on the way meanwhile leads to nothing outside of it.
+func openRoot(dir, within string) (*os.Root, error) {
+	if within == "" {
+		return os.OpenRoot(dir)
+	}
+	real, err := filepath.EvalSymlinks(within)
+	if err != nil {
+		return nil, err
+	}
+	below, err := filepath.Rel(real, dir)
+	if err != nil || !filepath.IsLocal(below) {
+		return nil, &pavise.Error{Kind: pavise.Denied, Msg: rowseal.Shown(dir) + " is not below " + rowseal.Shown(within), Hint: "put the files themselves there; links that lead out are not followed"}
+	}
+	outer, err := os.OpenRoot(real)
+	if err != nil {
+		return nil, err
+	}
+	defer outer.Close()
+	return outer.OpenRoot(below)
 }
 
 // leaveOut takes files that Pavise itself writes out of the dataset, where they lie in it.

@@ -64,6 +64,8 @@ const (
 	KindHolder = "holder" // of a certificate
 	KindSource = "source" // of records that come in
 	KindTier   = "tier"   // of the callers of a model, under the model's id
+
+	KindDataset = "dataset"
 )
 
 // asideOn is what a model server is asked about aside from inference: one of its models,
@@ -103,6 +105,13 @@ func Named() []Action {
 		{Verb: "tier.list", On: []string{KindTier}, Class: Pooled},
 		{Verb: "tier.show", On: []string{KindTier}, Class: Pooled},
 		{Verb: "tier.lift", On: []string{KindTier}},
+		{Verb: "dataset.seal", On: []string{KindDataset}},
+		{Verb: "dataset.watch", On: []string{KindDataset}},
+		{Verb: "dataset.check", On: []string{KindDataset}},
+		{Verb: "dataset.accept", On: []string{KindDataset}, Consequential: true},
+		{Verb: "dataset.list", On: []string{KindDataset}, Class: Pooled},
+		{Verb: "dataset.show", On: []string{KindDataset}, Class: Pooled},
+		{Verb: "dataset.unwatch", On: []string{KindDataset}},
 		{Verb: "watermark.export", On: []string{"model"}},
 		{Verb: "witness.list", On: []string{"log"}, Class: Pooled},
 		{Verb: "archive.list", On: []string{"archive"}, Class: Pooled},
@@ -161,7 +170,7 @@ func Catalogue() []Action {
 	}
 	on("dataset",
 		Action{Verb: "dataset.read", Class: Pooled}, Action{Verb: "dataset.ingest"}, Action{Verb: "dataset.label"},
-		Action{Verb: "dataset.seal"}, Action{Verb: "dataset.export", Consequential: true},
+		Action{Verb: "dataset.export", Consequential: true},
 		Action{Verb: "dataset.quarantine", Safe: true}, Action{Verb: "dataset.release", Consequential: true})
 	on("feature",
 		Action{Verb: "feature.read", Class: Pooled}, Action{Verb: "feature.write"}, Action{Verb: "feature.define"})

@@ -14,6 +14,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/archive"
+	"github.com/pavise/pavise/internal/catalog"
 	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/config"
 	"github.com/pavise/pavise/internal/detect"
@@ -72,8 +73,9 @@ type House struct {
 	Archive  *archive.Archive
 	Gateway  *gateway.Gateway
 	Wires    *siem.Wires
-	Changes  *change.Changes // nil: it is a gateway
-	Gate     *gate.Gate      // lets records in; nil: it is a gateway
+	Changes  *change.Changes  // nil: it is a gateway
+	Gate     *gate.Gate       // lets records in; nil: it is a gateway
+	Catalog  *catalog.Catalog // nil: it knows no datasets
 }
 
 // OpenLog opens the evidence log, and takes no record yet.
@@ -207,6 +209,9 @@ func (h *House) Keep(ctx context.Context, all *errgroup.Group) {
 	all.Go(func() error { h.Telemetry.Run(ctx); return nil })
 	if h.Quorum != nil {
 		all.Go(func() error { return h.Quorum.Run(ctx) })
+	}
+	if h.Catalog != nil {
+		all.Go(func() error { return h.Catalog.Run(ctx) })
 	}
 }
 

@@ -74,6 +74,7 @@ type UpConfig struct {
 	ModelTLS    []config.ModelTLS            // options of TLS for model servers
 	Detectors   *config.Detectors            // nil: as usual
 	Routes      []config.Route               // the models that an empty store begins with, beside the sample
+	Datasets    []string                     // directories below which datasets can be watched
 	ExtProc     *config.ExtProc              // where proxies ask about their exchanges; nil: nowhere
 	PublicTiles bool                         // the log's hashes are shown to everybody
 	Say         func(word string, err error) // tells whoever started it what goes wrong meanwhile, and how bad it is; nil: nobody
@@ -144,6 +145,7 @@ func NewUp(ctx context.Context, cfg UpConfig) (u *Up, err error) {
 			return u.OpenGateway(ctx, u.verifier, premises.Plane{Keys: u.cfg.ModelKeys, TLS: u.cfg.ModelTLS, Detectors: u.cfg.Detectors, Vectors: keys.KEK.Embeddings()})
 		},
 		func() error { return u.OpenGate(ctx, keys, "") },
+		func() error { return u.OpenCatalog(ctx, u.cfg.Datasets) },
 		func() error {
 			return u.openChanges(ctx, keys, verbs.Rooms{Issuer: u.issuer, Revoked: u.revoked, Exchange: u.exchange, Link: u.consoleLink, Rooms: evidence.Rooms{WitnessURL: u.url() + witnessPrefix}})
 		},

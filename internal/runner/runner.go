@@ -13,6 +13,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/archive"
+	"github.com/pavise/pavise/internal/catalog"
 	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/gate"
 	"github.com/pavise/pavise/internal/guard"
@@ -34,6 +35,7 @@ type Rooms struct {
 	Gate     *gate.Gate // nil: there is none
 	Subjects *subject.Keys
 	Archive  *archive.Archive
+	Catalog  *catalog.Catalog // nil: no datasets are known here
 	// Bundles returns the runner of bundle.rotate, which takes nothing, or of
 	// bundle.revoke; nil: there is no fleet.
 	Bundles func(verb string) change.Runner
@@ -66,6 +68,7 @@ func All(rooms *Rooms) map[string]change.Runner {
 		"ingest.revise":  reviseRunner(rooms),
 		"ingest.release": unholdRunner(rooms),
 		"ca.rotate":      rotateRunner(rooms),
+		"dataset.accept": acceptRunner(rooms),
 		"bundle.rotate":  bundleRunner(rooms, "bundle.rotate"),
 		"bundle.revoke":  bundleRunner(rooms, "bundle.revoke"),
 	}

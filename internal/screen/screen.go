@@ -12,6 +12,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/catalog"
 	"github.com/pavise/pavise/internal/evidence"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/record"
@@ -90,6 +91,14 @@ var printers = map[string]printer{
 	"ingest.discard":     answered(printDiscarded),
 	"ingest.delete":      done("nothing is let in for the source any more"),
 	"change.break":       answered(printChange),
+	"dataset.watch":      answered(printWatched),
+	"dataset.check":      answered(printDataset),
+	"dataset.accept":     answered(printChange),
+	"dataset.list":       answered(printDatasets),
+	"dataset.show":       answered(printShownDataset),
+	"dataset.unwatch": answered(func(w io.Writer, v catalog.View) {
+		fmt.Fprintf(w, "nobody looks at %s any more; its %s are kept\n", v.Name.ID, versionsOf(v))
+	}),
 	"route.list":         answered(printRoutes),
 	"route.put":          answered(printRoute),
 	"route.delete":       asked(printDeleted),

@@ -75,7 +75,7 @@ func wanted(tenant string) []ledger.Filter {
 	return []ledger.Filter{
 		{Tenant: tenant, Phase: record.Note},
 		{Tenant: tenant, Ending: "failed"},
-		{Tenant: tenant, Phase: record.Exit, Kinds: []string{"change.emergency", "siem.put", "siem.delete", "siem.rotate", "tier.hold", "tier.lift"}},
+		{Tenant: tenant, Phase: record.Exit, Kinds: []string{"change.emergency", "siem.put", "siem.delete", "siem.rotate", "tier.hold", "tier.lift", "dataset.unwatch"}},
 	}
 }
 
@@ -188,6 +188,8 @@ var titles = map[string]string{
 	"firewall.alerted":    "A request to a language model, or its answer, met a rule that is an alert",
 	"firewall.overlooked": "Detectors saw a part of what a model was asked",
 	"firewall.unwatched":  "Nobody looks for those who copy a model",
+	"dataset.changed":     "What lies at the place of a dataset is not the dataset",
+	"dataset.unreachable": "A dataset cannot be looked at",
 	KindDisabled:          "A receiver of findings does not want any more",
 	KindUnreachable:       "A receiver of findings does not answer",
 }
@@ -213,6 +215,15 @@ func (f *Finding) done(r *record.Record) bool {
 		f.Summary = fmt.Sprintf("%s did %s on %s", f.Who, r.Kind, r.On)
 	case "tier.hold", "tier.lift":
 		return f.moved(r)
+	case "dataset.unwatch":
+		var d struct {
+			Reason string `json:"reason"`
+		}
+		if json.Unmarshal(r.Detail, &d) != nil {
+			return false
+		}
+		f.Severity, f.Title = Medium, "A dataset is not looked at any more"
+		f.Summary = fmt.Sprintf("%s had %s watched no more: %s", f.Who, f.On, d.Reason)
 	default:
 		return false
 	}

@@ -305,33 +305,3 @@ func FuzzParquet(f *testing.F) {
 		}
 	})
 }
-
-// TestParquetColumns names the columns as their rows number them.
-func TestParquetColumns(t *testing.T) {
-	type inner struct {
-		X float64  `parquet:"x"`
-		L []string `parquet:"l"`
-	}
-	type outer struct {
-		A int64 `parquet:"a"`
-		B inner `parquet:"b"`
-		C *bool `parquet:"c,optional"`
-	}
-	var b bytes.Buffer
-	w := parquet.NewGenericWriter[outer](&b)
-	if _, err := w.Write([]outer{{A: 1}}); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	names, lists, err := ParquetColumns(bytes.NewReader(b.Bytes()), int64(b.Len()), "t.parquet")
-	if err != nil || !slices.Equal(names, []string{"a", "b.x", "b.l", "c"}) || !slices.Equal(lists, []bool{false, false, true, false}) {
-		t.Errorf("%v %v %v", names, lists, err)
-	}
-	for n := range b.Len() {
-		if names, _, err := ParquetColumns(bytes.NewReader(b.Bytes()[:n]), int64(n), "t.parquet"); pavise.KindOf(err) != pavise.Invalid {
-			t.Errorf("%d bytes: %v %v", n, names, err)
-		}
-	}
-}

@@ -93,17 +93,29 @@ func (w *world) requests(t *testing.T) map[string]func() any {
 		"tier.show":        always(TierRef{scored, scanner}),
 		"tier.lift":        always(TierLift{TierRef{scored, scanner}, "our own test"}),
 		"watermark.export": always(MarksRequest{Model: scored}),
-		"change.withdraw":  func() any { return ChangeRequest{ID: w.open(t, "somebody").Name.ID} },
-		"change.rules":     always(api.Empty{}),
-		"change.rule":      always(RuleRequest{Verb: "policy.put", Need: new(2), Days: 1}),
-		"policy.list":      always(api.Empty{}),
-		"policy.put":       always(PolicyPut{ID: "p", Text: permit}),
-		"policy.delete":    func() any { w.done(t, "policy.put", PolicyPut{ID: "p", Text: permit}); return PolicyDelete{ID: "p"} },
-		"policy.schema":    always(api.Empty{}),
-		"policy.explain":   always(ExplainRequest{Verb: "model.infer", On: fraud, Role: []string{"caller"}}),
-		"route.list":       always(api.Empty{}),
-		"route.put":        always(route.Spec{Name: fraud.String(), ONNX: networkOf(2, 3)}),
-		"route.release":    always(ReleaseRequest{ReleaseSpec: route.ReleaseSpec{Name: fraud.String(), ONNX: networkOf(2, 2)}}),
+		"dataset.watch": func() any {
+			w.pour(t, "flows.csv", "a,b\n1,2\n")
+			return DatasetWatch{DatasetRef: flows, From: "flows.csv", Every: "1h"}
+		},
+		"dataset.check": always(DatasetCheck{DatasetRef: flows}),
+		"dataset.accept": func() any {
+			w.pour(t, "flows.csv", "a,b\n1,3\n")
+			return DatasetAccept{DatasetRef: flows, Root: w.found(t, flows)}
+		},
+		"dataset.list":    always(DatasetList{State: "changed"}),
+		"dataset.show":    always(flows),
+		"dataset.unwatch": always(DatasetUnwatch{flows, "it has ended"}),
+		"change.withdraw": func() any { return ChangeRequest{ID: w.open(t, "somebody").Name.ID} },
+		"change.rules":    always(api.Empty{}),
+		"change.rule":     always(RuleRequest{Verb: "policy.put", Need: new(2), Days: 1}),
+		"policy.list":     always(api.Empty{}),
+		"policy.put":      always(PolicyPut{ID: "p", Text: permit}),
+		"policy.delete":   func() any { w.done(t, "policy.put", PolicyPut{ID: "p", Text: permit}); return PolicyDelete{ID: "p"} },
+		"policy.schema":   always(api.Empty{}),
+		"policy.explain":  always(ExplainRequest{Verb: "model.infer", On: fraud, Role: []string{"caller"}}),
+		"route.list":      always(api.Empty{}),
+		"route.put":       always(route.Spec{Name: fraud.String(), ONNX: networkOf(2, 3)}),
+		"route.release":   always(ReleaseRequest{ReleaseSpec: route.ReleaseSpec{Name: fraud.String(), ONNX: networkOf(2, 2)}}),
 		"route.rollback": func() any {
 			w.done(t, "route.release", ReleaseRequest{ReleaseSpec: route.ReleaseSpec{Name: fraud.String(), ONNX: networkOf(2, 2)}})
 			return RouteRequest{Name: fraud.String()}

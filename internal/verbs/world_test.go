@@ -18,7 +18,9 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/archive"
+	"github.com/pavise/pavise/internal/catalog"
 	"github.com/pavise/pavise/internal/change"
+	"github.com/pavise/pavise/internal/dataset"
 	"github.com/pavise/pavise/internal/evidence"
 	"github.com/pavise/pavise/internal/feed"
 	"github.com/pavise/pavise/internal/gate"
@@ -45,6 +47,7 @@ type world struct {
 	base   string // the server's address, which the token service has as its name
 	server *httptest.Server
 	stop   context.CancelFunc // what SIGINT does
+	lake   string             // where its datasets lie
 	linked []string           // the tokens that links to the console were made for, and when those end
 }
 
@@ -135,12 +138,20 @@ func newWorld(t *testing.T) *world {
 	must(err)
 	w.Gate, err = gate.Open(t.Context(), gate.Config{Guard: w.Guard, Store: db, KEK: kek, Dir: filepath.Join(w.dir, "quarantine"), Output: admitted})
 	must(err)
+	w.lake = t.TempDir()
+	w.Catalog, err = catalog.Open(t.Context(), catalog.Config{
+		Guard: w.Guard, Log: log, Store: db, Places: lake(w.lake), Dir: filepath.Join(w.dir, "datasets"), Now: time.Now, Signed: dataset.SignedAs,
+		Compare: func(context.Context, string, string) (catalog.Differences, error) { return differs, nil },
+	})
+	must(err)
 	w.Changes, err = change.New(t.Context(), change.Config{Guard: w.Guard, Store: db, Log: log, Runners: w.Runners()})
 	must(err)
 	w.Wires, err = siem.Open(t.Context(), siem.Config{Guard: w.Guard, Log: log, Feeds: w.Feeds, Store: db, KEK: kek, Now: time.Now, Tenant: "local", Local: true})
 	must(err)
 	ctx, stop := context.WithCancel(t.Context())
 	w.stop = stop
+	looked := make(chan error, 1)
+	go func() { looked <- w.Catalog.Run(ctx) }()
 	control, mux := NewServer(ctx, w.Rooms, verifier), http.NewServeMux()
 	mux.Handle("/v1/", control.Handler())
 	mux.Handle(issuer.WellKnownPrefix, w.Exchange.WellKnown())
@@ -149,6 +160,7 @@ func newWorld(t *testing.T) *world {
 	t.Cleanup(func() {
 		stop()
 		w.server.Close()
+		<-looked
 		log.Close()
 		db.Close()
 	})
@@ -271,3 +283,29 @@ func (b *bundleKeys) Change(verb string) change.Runner {
 }
 
 const permit = `permit (principal in Role::"analyst", action == Action::"route.list", resource);`
+
+// A lake is a directory with datasets, whose addresses are the names of files in it.
+type lake string
+
+func (l lake) Allowed(at catalog.Place) error {
+	if strings.ContainsAny(at.URL, "/\\") {
+		return &pavise.Error{Kind: pavise.Denied, Msg: "there is no " + at.URL + " in the lake"}
+	}
+	return nil
+}
+
+func (l lake) Seal(ctx context.Context, at catalog.Place, out string) (int, error) {
+	_, err := (&dataset.Seal{Path: filepath.Join(string(l), at.URL), Out: out}).Run(ctx)
+	return 0, err
+}
+
+func (l lake) Hold(ctx context.Context, at catalog.Place, seal string, fast bool) (catalog.Differences, int, error) {
+	held, err := (&dataset.Verify{Path: filepath.Join(string(l), at.URL), Seal: seal, Fast: fast}).Run(ctx)
+	if err != nil || held.Clean {
+		return catalog.Differences{}, 0, err
+	}
+	return differs, 0, nil
+}
+
+// differs is what differs in the lake.
+var differs = catalog.Differences{Files: []catalog.Difference{{File: ".", What: "changed", Changed: []uint64{1}, Rows: 1}}}

@@ -1,0 +1,170 @@
+package premises
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/url"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/catalog"
+	"github.com/pavise/pavise/internal/dataset"
+	"github.com/pavise/pavise/internal/rowseal"
+)
+
+// OpenCatalog opens the datasets that the house knows. What is watched lies below the roots,
+// directories that whoever configures it has named.
+func (h *House) OpenCatalog(ctx context.Context, roots []string) (err error) {
+	at := places{}
+	for _, root := range roots {
+		real, err := h.dataRoot(root)
+		if err != nil {
+			return err
+		}
+		given, _ := filepath.Abs(root) // realPath has asked
+		at.roots = append(at.roots, dataRoot{given, real})
+	}
+	h.Catalog, err = catalog.Open(ctx, catalog.Config{
+		Guard: h.Guard, Log: h.Log, Store: h.DB, Places: at, Dir: h.Data.Path("datasets"), Now: h.Now, Say: h.Say,
+		Compare: compareSeals, Signed: dataset.SignedAs,
+	})
+	return err
+}
+
+// dataRoot is a directory below which datasets may be watched, without links. The house's own
+// keys are no dataset.
+func (h *House) dataRoot(root string) (string, error) {
+	no := func(why string, err error) error {
+		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("datasets cannot be watched below %s: %s", rowseal.Shown(root), why), Hint: "name a directory with the data alone", Err: err}
+	}
+	real, err := realPath(root)
+	if err != nil {
+		return "", no(err.Error(), err)
+	}
+	if info, err := os.Stat(real); err != nil || !info.IsDir() {
+		return "", no("it is no directory", err)
+	}
+	own, err := realPath(string(h.Data))
+	if err != nil {
+		return "", no(err.Error(), err)
+	}
+	for _, pair := range [][2]string{{real, own}, {own, real}} {
+		if below, err := filepath.Rel(pair[0], pair[1]); err == nil && filepath.IsLocal(below) {
+			return "", no("the data directory "+rowseal.Shown(string(h.Data))+" lies there, with keys", nil)
+		}
+	}
+	return real, nil
+}
+
+// realPath is a path from the root of the file system, without links.
+func realPath(name string) (string, error) {
+	abs, err := filepath.Abs(name)
+	if err != nil {
+		return "", err
+	}
+	return filepath.EvalSymlinks(abs)
+}
+
+// places are where datasets lie that the house watches. It implements catalog.Places.
+type places struct{ roots []dataRoot }
+
+// A dataRoot is a directory below which datasets lie.
+type dataRoot struct{ given, real string } // as it was configured, and without links
+
+// Allowed implements catalog.Places.
+func (p places) Allowed(at catalog.Place) error {
+	for _, pattern := range at.ByBlock {
+		if _, err := path.Match(pattern, "x"); err != nil {
+			return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%.100q is no pattern of a file's name", pattern), Hint: `--by-block takes names with * and ?, for example "*.log"`, Err: err}
+		}
+	}
+	switch rowseal.Format(at.Format) {
+	case "", rowseal.CSV, rowseal.JSONL, rowseal.Parquet, rowseal.Blocks:
+	default:
+		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%.40q is no form of a file", at.Format), Hint: "leave it out, or say csv, jsonl, parquet or blocks"}
+	}
+	_, _, err := p.find(at)
+	return err
+}
+
+// find says in which file or directory a dataset lies, and below which root.
+func (p places) find(at catalog.Place) (name, root string, err error) {
+	u, err := url.Parse(at.URL)
+	if err != nil || u.Scheme != "file" || u.Host != "" || u.RawQuery != "" || u.Fragment != "" || !filepath.IsAbs(u.Path) || strings.ContainsRune(u.Path, 0) {
+		return "", "", &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("nobody here can look at %.200q", at.URL), Hint: "write file:// and a path from the root: file:///srv/lake/rows.csv", Err: err}
+	}
+	name = filepath.Clean(u.Path)
+	var all []string
+	for _, r := range p.roots {
+		for _, above := range []string{r.given, r.real} {
+			if below, err := filepath.Rel(above, name); err == nil && filepath.IsLocal(below) {
+				return filepath.Join(r.real, below), r.real, nil
+			}
+		}
+		all = append(all, r.given)
+	}
+	hint := "the server looks below " + strings.Join(all, ", ") + ": datasets in pavise.yaml names them"
+	if len(p.roots) == 0 {
+		hint = "the server looks nowhere: name the directories in pavise.yaml, datasets: {roots: […]}, or start it with pavise up --datasets DIR"
+	}
+	return "", "", &pavise.Error{Kind: pavise.Denied, Msg: rowseal.Shown(name) + " is below no directory in which datasets are watched", Hint: hint}
+}
+
+// Seal implements catalog.Places.
+func (p places) Seal(ctx context.Context, at catalog.Place, out string) (resumed int, err error) {
+	name, root, err := p.find(at)
+	if err != nil {
+		return 0, err
+	}
+	made, err := (&dataset.Seal{Path: name, Within: root, Out: out, Format: cmp.Or(at.Format, "auto"), ByBlock: at.ByBlock}).Run(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return made.Resumed, nil
+}
+
+// Hold implements catalog.Places.
+func (p places) Hold(ctx context.Context, at catalog.Place, seal string, fast bool) (differ catalog.Differences, trusted int, err error) {
+	name, root, err := p.find(at)
+	if err != nil {
+		return differ, 0, err
+	}
+	held, err := (&dataset.Verify{Path: name, Within: root, Seal: seal, Fast: fast}).Run(ctx)
+	if err != nil {
+		return differ, 0, err
+	}
+	return differences(held.Differences), held.Trusted, nil
+}
+
+// compareSeals says what lies between two seals.
+func compareSeals(ctx context.Context, old, now string) (catalog.Differences, error) {
+	compared, err := (&dataset.Compare{Old: old, New: now}).Run(ctx)
+	if err != nil {
+		return catalog.Differences{}, err
+	}
+	differ := differences(compared.Differences)
+	if compared.Note != "" && len(differ.Files) > 0 {
+		differ.Files[0].Note = strings.TrimPrefix(differ.Files[0].Note+"; "+compared.Note, "; ")
+	}
+	return differ, nil
+}
+
+// differences are what differs, as the catalog has it.
+func differences(all []dataset.Difference) (d catalog.Differences) {
+	d.Files = []catalog.Difference{}
+	for _, f := range all[:min(len(all), catalog.MaxFiles)] {
+		one := catalog.Difference{File: f.File, What: f.What, To: f.To, Note: f.Note, Changed: first(f.Changed), Removed: first(f.Removed), Added: first(f.Added), Blocks: first(f.Blocks)}
+		if f.Counts != nil {
+			one.Rows = f.Counts.Changed + f.Counts.Removed + f.Counts.Added
+		}
+		d.Files = append(d.Files, one)
+	}
+	d.More = len(all) - len(d.Files)
+	return d
+}
+
+func first(rows []uint64) []uint64 { return rows[:min(len(rows), catalog.MaxRows)] }

@@ -1,0 +1,163 @@
+package screen
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/pavise/pavise/internal/catalog"
+	"github.com/pavise/pavise/internal/lineage"
+)
+
+func printDatasets(w io.Writer, l catalog.List) {
+	if len(l.Datasets) == 0 {
+		fmt.Fprintln(w, "no datasets")
+		return
+	}
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	row(tw, "DATASET", "STATE", "VERSION", "ROOT", "ROWS", "LOOKED AT", "NEXT", "FROM")
+	for _, v := range l.Datasets {
+		version, root, rows, from := "", "", "", "handed over"
+		if n := v.Newest; n != nil {
+			version, root, rows = fmt.Sprint(n.Number), n.Root.String()[:12], fmt.Sprint(n.Rows)
+		}
+		if v.Watch != nil {
+			from = v.Watch.URL
+		}
+		row(tw, v.Name.ID, v.State, version, root, rows, lookedAt(v), at(v.Next), from)
+	}
+	tw.Flush()
+	if l.More > 0 {
+		fmt.Fprintf(w, "and %d more: ask with --state\n", l.More)
+	}
+}
+
+// lookedAt is when a dataset was last seen.
+func lookedAt(v catalog.View) string {
+	if v.Last == nil {
+		return ""
+	}
+	return at(v.Last.Ended)
+}
+
+func versionsOf(v catalog.View) string {
+	if v.Newest == nil {
+		return "versions"
+	}
+	return Count(v.Newest.Number, "version")
+}
+
+func printWatched(w io.Writer, v catalog.View) {
+	fmt.Fprintf(w, "%s is watched: %s, every %s, and everything is read each %d looks\n", v.Name.ID, strings.Map(shown, v.Watch.URL), span(v.Watch.Every), v.Watch.Full)
+	if v.Newest == nil {
+		fmt.Fprintln(w, "what is found first is the dataset")
+		return
+	}
+	fmt.Fprintf(w, "it is to be %s, version %d\n", v.Newest.Root, v.Newest.Number)
+}
+
+// printDataset prints how a dataset stands.
+func printDataset(w io.Writer, v catalog.View) {
+	fmt.Fprintf(w, "%s is %s", v.Name.ID, v.State)
+	if v.Looking {
+		fmt.Fprint(w, ", and is being looked at")
+	}
+	if n := v.Newest; n != nil {
+		fmt.Fprintf(w, ": version %d, %s, %s, %s", n.Number, Count(n.Files, "file"), Count(n.Rows, "row"), n.Root)
+	}
+	fmt.Fprintln(w)
+	if s := v.Silent; s != nil {
+		fmt.Fprintf(w, "  it cannot be looked at since %s: %s\n", at(s.Since), strings.Map(shown, s.Why))
+	}
+	if f := v.Found; f != nil {
+		printFound(w, v, f)
+	}
+	if l := v.Last; l != nil {
+		pass := "a fast look"
+		if l.Full {
+			pass = "everything was read"
+		}
+		fmt.Fprintf(w, "  looked at %s: %s (%s)\n", at(l.Ended), pass, strings.Map(shown, l.Why))
+	}
+	if !v.Next.IsZero() {
+		fmt.Fprintf(w, "  next look %s\n", at(v.Next))
+	}
+}
+
+func printFound(w io.Writer, v catalog.View, f *catalog.Finding) {
+	switch {
+	case f.Would != nil:
+		fmt.Fprintf(w, "  found since %s: %s, %s, %s\n", at(f.Since), Count(f.Would.Files, "file"), Count(f.Would.Rows, "row"), f.Root)
+	default:
+		fmt.Fprintf(w, "  found since %s: what cannot be sealed: %s\n", at(f.Since), strings.Map(shown, f.Why))
+	}
+	for _, d := range f.Differ.Files {
+		fmt.Fprintf(w, "    %-8s  %s%s\n", d.What, fileShown(d.File), differs(d))
+	}
+	if f.Differ.More > 0 {
+		fmt.Fprintf(w, "    and %d more files\n", f.Differ.More)
+	}
+	if f.Would != nil {
+		fmt.Fprintf(w, "  if this is to be the dataset: pavise dataset accept %s --root %s\n", v.Name.ID, f.Root.String()[:12])
+	}
+}
+
+// fileShown is a file of a dataset; of one that is a file, it has no name.
+func fileShown(file string) string {
+	if file == "." {
+		return "the file"
+	}
+	return strings.Map(shown, file)
+}
+
+// differs says what differs in a file.
+func differs(d catalog.Difference) (text string) {
+	if d.To != "" {
+		text = " to " + strings.Map(shown, d.To)
+	}
+	for _, list := range []struct {
+		what string
+		of   []uint64
+	}{{"row changed", d.Changed}, {"row removed", d.Removed}, {"row added", d.Added}, {"block changed", d.Blocks}} {
+		if len(list.of) > 0 {
+			text += fmt.Sprintf(", %s: %s", list.what, strings.Trim(strings.ReplaceAll(fmt.Sprint(list.of), " ", ", "), "[]"))
+		}
+	}
+	if listed := len(d.Changed) + len(d.Removed) + len(d.Added); uint64(listed) < d.Rows {
+		text += fmt.Sprintf(", %d rows in all", d.Rows)
+	}
+	if d.Note != "" {
+		text += " (" + strings.Map(shown, d.Note) + ")"
+	}
+	return text
+}
+
+func printShownDataset(w io.Writer, s catalog.Shown) {
+	printDataset(w, s.View)
+	if s.Called != (lineage.Dataset{}) {
+		fmt.Fprintf(w, "  OpenLineage calls it %s\n", strings.Map(shown, s.Called.String()))
+	}
+	if s.Watch != nil {
+		fmt.Fprintf(w, "  watched by %s since %s: %s, every %s\n", s.Watch.By, at(s.Watch.Since), strings.Map(shown, s.Watch.URL), span(s.Watch.Every))
+	}
+	if len(s.Versions) == 0 {
+		return
+	}
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	row(tw, "VERSION", "SINCE", "BY", "HOW", "ROOT", "FILES", "ROWS", "MADE OF")
+	for _, v := range s.Versions {
+		var of []string
+		for _, p := range v.Parents {
+			if of = append(of, p.Root.String()[:12]); p.Dataset.ID != "" {
+				of[len(of)-1] = p.Dataset.ID + " " + of[len(of)-1]
+			}
+		}
+		row(tw, v.Number, v.At.Local().Format(time.DateTime), v.By, v.How, v.Root, v.Files, v.Rows, strings.Join(of, ", "))
+	}
+	tw.Flush()
+	if s.Older > 0 {
+		fmt.Fprintf(w, "and %d older ones\n", s.Older)
+	}
+}

@@ -1,0 +1,143 @@
+package verbs
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/archive"
+	"github.com/pavise/pavise/internal/catalog"
+	"github.com/pavise/pavise/internal/guard"
+	"github.com/pavise/pavise/internal/runner"
+)
+
+// maxSealBody is the body of dataset.seal: a seal of the longest, in base64, and the rest.
+const maxSealBody = 24 << 20
+
+func (rooms *Rooms) datasetVerbs() []api.Verb {
+	on := []string{catalog.Kind}
+	return []api.Verb{
+		api.Do(api.Verb{
+			Name: "dataset.seal", On: on, MaxBody: maxSealBody, WireOnly: true, // the command seals first, where the data are
+			Help:  "Hand over the seal of a dataset",
+			About: "It is the newest version from then on. The seal alone is handed over, neither the data nor the index.",
+		}, withCatalog(rooms, (*catalog.Catalog).Seal)),
+		api.Do(api.Verb{
+			Name: "dataset.watch", On: on,
+			Help:    "Have the server seal a dataset, and look at it again and again",
+			About:   "What is found first is the dataset, if it has no version yet; what is found later and is another content is a finding, and is the dataset once others approved it: pavise dataset accept. Most looks are fast: they believe that a file is the same whose size, times and inode are. Every --full th reads everything. On a dataset that is watched, what is left out stays as it is, but for --by-block and --format. The server looks below the directories alone that pavise.yaml names: datasets.",
+			Example: "pavise dataset watch flows --from file:///srv/lake/flows.csv --every 1h --called s3://lake/flows",
+		}, withCatalog(rooms, func(c *catalog.Catalog, ctx context.Context, who pavise.Principal, req DatasetWatch) (catalog.View, error) {
+			spec, err := req.spec()
+			if err != nil {
+				return catalog.View{}, err
+			}
+			return c.Watch(ctx, who, spec)
+		})),
+		api.Do(api.Verb{
+			Name: "dataset.check", On: on,
+			Help:    "Look at a watched dataset now",
+			About:   "It answers once that is done, or after twenty seconds: then it is looked at still, and pavise dataset show says what comes of it. With --full everything is read.",
+			Example: "pavise dataset check flows --full",
+		}, withCatalog(rooms, func(c *catalog.Catalog, ctx context.Context, who pavise.Principal, req DatasetCheck) (catalog.View, error) {
+			return c.Check(ctx, who, req.Name, req.Full)
+		})),
+		api.Proposing(api.Verb{
+			Name: "dataset.accept", On: on,
+			Help:    "Propose that what was found in the place of a dataset is the dataset from now on",
+			About:   "Others approve the root that they looked at: when another content is found meanwhile, the approvals are dead. Who set the watch does not count among them.",
+			Example: "pavise dataset accept flows --root ROOT --reason 'the daily delivery'",
+		}, func(_ context.Context, _ pavise.Principal, req DatasetAccept) (pavise.Name, error) {
+			return req.Name, nil
+		}, func(req DatasetAccept) (any, error) { return catalog.Acceptance{Root: req.Root}, nil }),
+		api.Do(api.Verb{
+			Name: "dataset.list", On: on, Class: guard.Pooled,
+			Help:    "List the datasets that the server knows",
+			About:   "sealed: the newest version was seen there last, or its seal was handed over; changed: another content lies there; unreachable: nobody can say; checking: it is looked at for the first time.",
+			Example: "pavise dataset list --state changed",
+		}, withCatalog(rooms, func(c *catalog.Catalog, ctx context.Context, who pavise.Principal, req DatasetList) (catalog.List, error) {
+			return c.List(ctx, who, catalog.State(req.State))
+		})),
+		api.Do(api.Verb{
+			Name: "dataset.show", On: on, Class: guard.Pooled,
+			Help:    "Show a dataset: its versions, when it was looked at, and what differs",
+			About:   "The newest hundred versions, each with who made it so. Rows are listed up to twenty of a kind and file.",
+			Example: "pavise dataset show flows",
+		}, withCatalog(rooms, func(c *catalog.Catalog, ctx context.Context, who pavise.Principal, req DatasetRef) (catalog.Shown, error) {
+			return c.Show(ctx, who, req.Name)
+		})),
+		api.Do(api.Verb{
+			Name: "dataset.unwatch", On: on,
+			Help:    "Look at a dataset no more",
+			About:   "Its versions are kept, and seals of it may be handed over again. That somebody did this is a finding.",
+			Example: "pavise dataset unwatch flows --reason 'the feed has ended'",
+		}, withCatalog(rooms, func(c *catalog.Catalog, ctx context.Context, who pavise.Principal, req DatasetUnwatch) (catalog.View, error) {
+			return c.Unwatch(ctx, who, req.Name, req.Reason)
+		})),
+	}
+}
+
+// withCatalog does a verb on the datasets, where some are known.
+func withCatalog[Req, Resp any](rooms *Rooms, do func(*catalog.Catalog, context.Context, pavise.Principal, Req) (Resp, error)) func(context.Context, pavise.Principal, Req) (Resp, error) {
+	return func(ctx context.Context, who pavise.Principal, req Req) (none Resp, err error) {
+		if rooms.Catalog == nil {
+			return none, runner.ErrNoCatalog
+		}
+		return do(rooms.Catalog, ctx, who, req)
+	}
+}
+
+// DatasetRef names a dataset.
+type DatasetRef struct {
+	Name pavise.Name `json:"name" arg:"" help:"the dataset's name: its id, or tenant/dataset/id" doc:"the dataset's name, as tenant/dataset/id"`
+}
+
+// DatasetWatch says what is to be watched, and how.
+type DatasetWatch struct {
+	DatasetRef
+	From    string   `json:"from" required:"true" placeholder:"URL" help:"where it lies: file:///srv/lake/flows.csv, a file or a directory of the server" doc:"where it lies, as the server sees it: file:// and a path"`
+	Every   string   `json:"every,omitempty" placeholder:"TIME" help:"how often it is looked at, 1m to 31d (default: 1h)" doc:"how often it is looked at, 1m to 31d; absent: 1h, or as before"`
+	Full    int      `json:"full,omitempty" placeholder:"N" help:"read everything each so many looks (default: 24)" doc:"everything is read each so many looks; absent: 24, or as before" minimum:"0" maximum:"1000"`
+	ByBlock []string `json:"by_block,omitempty" placeholder:"PATTERN" help:"seal files of this name by their bytes alone, with * and ? for any; may be repeated" doc:"names of files that are sealed by their bytes alone, with * and ?"`
+	Format  string   `json:"format,omitempty" enum:"csv,jsonl,parquet,blocks," default:"" placeholder:"FORM" help:"take every file for this instead of what its name says: csv, jsonl, parquet or blocks" doc:"what every file is taken for; absent: what its name says"`
+	Called  string   `json:"called,omitempty" placeholder:"NAMESPACE/NAME" help:"what OpenLineage events call it" doc:"what OpenLineage events call it"`
+}
+
+func (r DatasetWatch) spec() (spec catalog.WatchSpec, err error) {
+	spec = catalog.WatchSpec{Name: r.Name, Place: catalog.Place{URL: r.From, Format: r.Format, ByBlock: r.ByBlock}, Full: r.Full, Called: r.Called}
+	if r.Every != "" {
+		if spec.Every, err = archive.ParseSpan(r.Every); err != nil || spec.Every < time.Second {
+			return spec, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("every %.40q", r.Every), Hint: "say how often, from 1m to 31d: --every 1h", Err: err}
+		}
+	}
+	return spec, nil
+}
+
+// DatasetCheck asks for a look.
+type DatasetCheck struct {
+	DatasetRef
+	Full bool `json:"full,omitempty" help:"read everything" doc:"everything is read"`
+}
+
+// DatasetAccept proposes that what was found is the dataset.
+type DatasetAccept struct {
+	DatasetRef
+	Root   string `json:"root" required:"true" minLength:"8" maxLength:"64" help:"the root of what was found, or its first eight digits: pavise dataset show has it" doc:"the root of what was found, or at least its first eight digits"`
+	Reason string `json:"reason,omitempty" help:"why" doc:"why"`
+}
+
+// Why is the reason that goes with it.
+func (r DatasetAccept) Why() string { return r.Reason }
+
+// DatasetList asks for datasets.
+type DatasetList struct {
+	State string `json:"state,omitempty" enum:"sealed,changed,unreachable,checking," default:"" placeholder:"STATE" help:"only those that are sealed, changed, unreachable or checking" doc:"only those that stand so"`
+}
+
+// DatasetUnwatch ends a watch.
+type DatasetUnwatch struct {
+	DatasetRef
+	Reason string `json:"reason" required:"true" minLength:"1" maxLength:"1000" help:"why" doc:"why, for people"`
+}
