@@ -161,7 +161,7 @@ func (p *Prove) file(m *rowseal.Manifest) (int, error) {
 
 // byContent proves that a row is there, or that none like it is.
 func (p *Prove) byContent(ctx context.Context, x *rowseal.Index, m *rowseal.Manifest, made *rowseal.RowProof, result *Proved) error {
-	digest, err := readRow(p.Content)
+	digest, err := RowDigest(p.Content)
 	if err != nil {
 		return err
 	}
@@ -201,8 +201,9 @@ func (p *Prove) byContent(ctx context.Context, x *rowseal.Index, m *rowseal.Mani
 	return err
 }
 
-// readRow reads a file with one row, and returns the row's digest.
-func readRow(name string) (rowseal.Hash, error) {
+// RowDigest reads a file with one row, as it stands in the data, and returns the digest by
+// which seals know it. The error is of kind Invalid for a file that holds no row, or several.
+func RowDigest(name string) (rowseal.Hash, error) {
 	text, err := readPlain("row", name, rowseal.MaxRow+2)
 	if err != nil {
 		return rowseal.Hash{}, err
@@ -298,7 +299,7 @@ func (p *Prove) check() (*Proved, error) {
 	}
 	var digest *rowseal.Hash
 	if p.Content != "" {
-		row, err := readRow(p.Content)
+		row, err := RowDigest(p.Content)
 		if err != nil {
 			return nil, err
 		}

@@ -22,6 +22,7 @@ import (
 	"github.com/pavise/pavise/internal/identity"
 	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/openlineage"
 	"github.com/pavise/pavise/internal/policy"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/seal"
@@ -69,7 +70,8 @@ type House struct {
 	Archive  *archive.Archive
 	Gateway  *gateway.Gateway
 	Wires    *siem.Wires
-	Changes  *change.Changes // nil: it is a gateway
+	Changes  *change.Changes     // nil: it is a gateway
+	Lineage  *openlineage.Claims // nil: nobody tells of runs here
 }
 
 // OpenLog opens the evidence log, and takes no record yet.
@@ -162,6 +164,13 @@ func (h *House) OpenWires(ctx context.Context, k installation.Keys, cfg siem.Con
 	return err
 }
 
+// OpenLineage opens what pipelines tell of their runs. Claims are held to seals; nil: there
+// are none.
+func (h *House) OpenLineage(ctx context.Context, seals openlineage.Seals) (err error) {
+	h.Lineage, err = openlineage.Open(ctx, openlineage.Config{Guard: h.Guard, Store: h.DB, Seals: seals, Now: h.Now, Say: h.Say})
+	return err
+}
+
 // Told parts a file of findings from the standard output, which is printer.
 func Told(findings string, printer io.Writer) siem.Config {
 	if findings == config.Print {
@@ -185,6 +194,9 @@ func (h *House) Keep(ctx context.Context, all *errgroup.Group) {
 	all.Go(func() error { h.patrol(ctx); return nil })
 	all.Go(func() error { h.watchLog(ctx); return nil })
 	all.Go(func() error { h.Telemetry.Run(ctx); return nil })
+	if h.Lineage != nil {
+		all.Go(func() error { return h.Lineage.Run(ctx) })
+	}
 	if h.Quorum != nil {
 		all.Go(func() error { return h.Quorum.Run(ctx) })
 	}

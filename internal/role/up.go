@@ -28,6 +28,7 @@ import (
 	"github.com/pavise/pavise/internal/infer"
 	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/issuer"
+	"github.com/pavise/pavise/internal/openlineage"
 	"github.com/pavise/pavise/internal/premises"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/record"
@@ -143,6 +144,7 @@ func NewUp(ctx context.Context, cfg UpConfig) (u *Up, err error) {
 		func() error {
 			return u.OpenGateway(ctx, u.verifier, premises.Plane{Keys: u.cfg.ModelKeys, TLS: u.cfg.ModelTLS, Detectors: u.cfg.Detectors, Vectors: keys.KEK.Embeddings()})
 		},
+		func() error { return u.OpenLineage(ctx, nil) },
 		func() error {
 			return u.openChanges(ctx, keys, verbs.Rooms{Issuer: u.issuer, Revoked: u.revoked, Exchange: u.exchange, Link: u.consoleLink, Rooms: evidence.Rooms{WitnessURL: u.url() + witnessPrefix}})
 		},
@@ -341,7 +343,10 @@ func (u *Up) openServer(ctx context.Context) (err error) {
 		mux.Handle(pattern, door)
 	}
 	control := verbs.NewServer(ctx, u.rooms, u.verifier)
-	mux.Handle("/v1/", control.Handler())
+	verbsDoor := control.Handler()
+	mux.Handle("/v1/", verbsDoor)
+	mux.Handle(openlineage.PathEvent, verbsDoor)
+	mux.Handle(openlineage.PathBatch, verbsDoor)
 	mux.Handle(evidence.TilesPrefix, u.rooms.Tiles(control.Admit, u.cfg.PublicTiles))
 	mux.Handle(witnessPrefix+"/", http.StripPrefix(witnessPrefix, u.witness.Handler()))
 	mux.Handle(issuer.WellKnownPrefix, u.exchange.WellKnown())
