@@ -68,8 +68,8 @@ type Claims struct {
 
 // A corpus is what one tenant was told, as a graph.
 type corpus struct {
-	mu   sync.Mutex // guards what follows, and is held while the graph is asked
-	next int64      // the number of the first event that is not in it
+	mu      sync.Mutex // guards what follows, and is held while the graph is asked
+	next    int64      // the number of the first event that is not in it
 	graph   *lineage.Graph
 	reading lineage.Reading
 	since   time.Time // when the first of its events was received
