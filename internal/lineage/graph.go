@@ -200,6 +200,20 @@ const (
 	Refuted  Standing = "refuted"  // it names one that the dataset never had, or not so
 )
 
+// Standings returns all that there are, the best first.
+func Standings() []Standing { return []Standing{Sealed, Unsealed, Unknown, Refuted} }
+
+// Grave is how bad a standing is: the place in Standings.
+func (s Standing) Grave() int { return slices.Index(Standings(), s) }
+
+// Words say what a standing means, of a claim.
+func (s Standing) Words() string {
+	return map[Standing]string{
+		Sealed: "names a seal of the dataset", Unsealed: "names no seal", Unknown: "names a seal, and none is known of the dataset",
+		Refuted: "names one that the dataset never had",
+	}[s]
+}
+
 // Judge says what a claim is worth, and why in words.
 //
 // A claim with a seal that is known for the dataset is as good as who makes it: those
@@ -220,6 +234,8 @@ func (g *Graph) Judge(u Use) (Standing, string) {
 		return Sealed, "the seal was made of this dataset"
 	case len(seals) > 0 && len(others) > 0:
 		return Refuted, fmt.Sprintf("the seal is one of %s, and this dataset never had it", others[0])
+	case len(seals) == 1:
+		return Refuted, "this dataset has one seal, and that is not it"
 	case len(seals) > 0:
 		return Refuted, fmt.Sprintf("this dataset has %d seals, and that is none of them", len(seals))
 	case len(others) == 1 && others[0] == Dataset{}:

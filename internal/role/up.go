@@ -363,7 +363,8 @@ func (u *Up) openServer(ctx context.Context) (err error) {
 func modelsFirst(models, others http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		verb, below := strings.CutPrefix(r.URL.Path, "/v1/")
-		if strings.HasPrefix(r.URL.Path, "/v2/") || below && !strings.Contains(verb, ".") && verb != "token" || !below && edge.Knows(r) {
+		tells := r.URL.Path == openlineage.PathEvent || r.URL.Path == openlineage.PathBatch // below /api/, where a model server has its own
+		if strings.HasPrefix(r.URL.Path, "/v2/") || below && !strings.Contains(verb, ".") && verb != "token" || !below && !tells && edge.Knows(r) {
 			models.ServeHTTP(w, r)
 			return
 		}
