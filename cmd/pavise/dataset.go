@@ -116,7 +116,7 @@ func (c *cli) dataset(ctx context.Context, verb string, request, answer any) err
 	if err == nil {
 		return client.Call(ctx, verb, request, answer)
 	}
-	if e, ok := errors.AsType[*pavise.Error](err); ok && e.Kind == pavise.NotFound {
+	if e, ok := errors.AsType[*pavise.Error](err); ok {
 		return &pavise.Error{Kind: e.Kind, Msg: e.Msg, Hint: e.Hint + "; or give the events in files: --events FILE", Err: err}
 	}
 	return err

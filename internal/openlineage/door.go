@@ -8,11 +8,11 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/identity"
+	"github.com/pavise/pavise/internal/intake"
 	"github.com/pavise/pavise/internal/lineage"
 	"github.com/pavise/pavise/internal/packed"
 )
@@ -25,11 +25,9 @@ const (
 
 // The bounds of what is sent.
 const (
-	maxBatch    = 16 << 20         // bytes of a batch
-	maxEvents   = 1000             // in a batch
-	bodyTime    = 30 * time.Second // for all of it to arrive
-	maxUnder    = 16               // requests that are read at the same time
-	maxUnderOne = 4                // of one caller
+	maxBatch  = 8 << 20 // bytes of a batch
+	maxEvents = 1000    // in a batch
+	parsed    = 3       // so many times as much as it has bytes does a body take while it is read
 )
 
 // A Door serves POST /api/v1/lineage and /api/v1/lineage/batch as OpenLineage's API has
@@ -38,15 +36,12 @@ type Door struct {
 	claims *Claims
 	admit  func(*http.Request) (pavise.Principal, error)
 	refuse func(http.ResponseWriter, error)
-
-	mu    sync.Mutex // guards what follows
-	under int
-	each  map[pavise.Name]int // by caller; only those who have some
+	bodies intake.Bodies
 }
 
 // NewDoor returns a door. refuse writes why a request came to nothing.
 func (c *Claims) NewDoor(admit func(*http.Request) (pavise.Principal, error), refuse func(http.ResponseWriter, error)) *Door {
-	return &Door{claims: c, admit: admit, refuse: refuse, each: map[pavise.Name]int{}}
+	return &Door{claims: c, admit: admit, refuse: refuse}
 }
 
 // ServeHTTP takes one request.
@@ -86,17 +81,18 @@ func (d *Door) take(w http.ResponseWriter, r *http.Request, who pavise.Principal
 	if !d.claims.cfg.Guard.May(who, VerbEmit, thing(who.Tenant)) {
 		return d.claims.Emit(r.Context(), who, nil) // refused, and recorded, and nothing of it is read
 	}
-	if err := d.enter(who.Name()); err != nil {
-		return Emitted{}, err
-	}
-	defer d.leave(who.Name())
+	hold := d.bodies.Begin(who.Name())
+	defer hold.Free()
 	// Where no deadline can be set, the server's own holds.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTime))
-	most := int64(lineage.MaxEvent)
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(intake.BodyTime))
+	most := lineage.MaxEvent
 	if batch {
 		most = maxBatch
 	}
-	body, err := readBody(r, http.MaxBytesReader(w, r.Body, most), most)
+	body, err := readBody(r, http.MaxBytesReader(w, r.Body, int64(most)), hold, most)
+	if err == nil {
+		err = hold.Set(parsed * len(body))
+	}
 	if err != nil {
 		return Emitted{}, err
 	}
@@ -109,29 +105,8 @@ func (d *Door) take(w http.ResponseWriter, r *http.Request, who pavise.Principal
 	return d.claims.Emit(r.Context(), who, texts)
 }
 
-// enter takes a place among those whose bodies are read.
-func (d *Door) enter(who pavise.Name) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.under >= maxUnder || d.each[who] >= maxUnderOne {
-		return &pavise.Error{Kind: pavise.Unavailable, Msg: "too many events are on their way at this moment", Hint: "try again in a moment, and put several into one batch"}
-	}
-	d.under++
-	d.each[who]++
-	return nil
-}
-
-func (d *Door) leave(who pavise.Name) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.under--
-	if d.each[who]--; d.each[who] == 0 {
-		delete(d.each, who)
-	}
-}
-
 // readBody reads a body of at most so many bytes, compressed or not.
-func readBody(r *http.Request, body io.Reader, most int64) ([]byte, error) {
+func readBody(r *http.Request, body io.Reader, hold *intake.Hold, most int) ([]byte, error) {
 	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/json" {
 		return nil, invalid("the request is no JSON", "send Content-Type: application/json")
 	}
@@ -142,21 +117,21 @@ func readBody(r *http.Request, body io.Reader, most int64) ([]byte, error) {
 	case len(coding) > 1 || len(coding) == 1 && coding[0] != "" && coding[0] != "identity":
 		return nil, invalid("the request is compressed otherwise than by gzip", "send Content-Encoding: gzip, or none")
 	}
-	unpacked, err := packed.NewReader(body, "the request", packed.Bounds{Bytes: most})
+	unpacked, err := packed.NewReader(body, "the request", packed.Bounds{Bytes: int64(most)})
 	if err == nil && unpacked.Compressed() != zipped {
 		return nil, invalid("the request's Content-Encoding is not what its body is", "say gzip of what is gzip, and nothing of JSON")
 	}
 	var text []byte
 	if err == nil {
-		text, err = io.ReadAll(unpacked)
+		text, err = hold.Read(unpacked, most)
 	}
 	switch _, long := errors.AsType[*http.MaxBytesError](err); {
 	case long:
 		return nil, invalid(fmt.Sprintf("the request has more than %d bytes", most), "send fewer events at once")
-	case pavise.KindOf(err) == pavise.Invalid:
+	case err != nil && pavise.KindOf(err) != pavise.Internal:
 		return nil, err
 	case err != nil:
-		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "the request's body broke off", Hint: "send the whole body within 30 seconds", Err: err}
+		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "the request's body broke off", Hint: "send the whole body within 10 seconds", Err: err}
 	}
 	return text, nil
 }
