@@ -84,7 +84,7 @@ var nounHelp = map[string]string{
 	"finding":   "What a person should look at, out of the evidence log.",
 	"siem":      "Where findings are sent: signed webhooks.",
 	"subject":   "The people whose data the log keeps, and forgetting them.",
-	"dataset":   "What models are trained on: sealed, held to the seal, proved, screened for poison, traced. Works on files, without a server.",
+	"dataset":   "What models are trained on: sealed, held to the seal, proved, screened for poison, traced. Works on files, without a server; lineage asks one, too.",
 	"archive":   "Where whole segments of the log go, and how long they stay.",
 	"watermark": "Marks in a model's answers, and finding them in a copy. All but export works on files, without a server.",
 	"ingest":    "What comes in: logs and what they are made of, and data held to contracts. Works on files, without a server.",
