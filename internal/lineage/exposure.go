@@ -45,7 +45,7 @@ type Exposure struct {
 
 // maxLooked bounds how many claims one question looks at: whoever tells of a dataset with
 // thousands of roots, and of thousands that read it, must not keep others waiting.
-const maxLooked = 2_000_000
+const maxLooked = 1_000_000
 
 // Exposed finds what came after datasets whose seals have one of the roots: the runs that
 // read them, what those wrote, who read that, and so on.

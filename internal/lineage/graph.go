@@ -252,12 +252,24 @@ func (g *Graph) claimsOf(keys []claimKey) []Claim {
 	for _, k := range keys {
 		all = append(all, g.claims[k])
 	}
-	slices.SortFunc(all, func(a, b Claim) int {
-		return cmp.Or(cmp.Compare(a.Run, b.Run), boolFirst(a.Writes, b.Writes), byName(a.Use.Dataset, b.Use.Dataset),
-			cmp.Compare(a.Use.Root, b.Use.Root), cmp.Compare(a.Use.Version, b.Use.Version),
-			cmp.Compare(a.Use.Type, b.Use.Type), cmp.Compare(a.Use.Rows, b.Use.Rows), cmp.Compare(a.By.String(), b.By.String()))
-	})
+	slices.SortFunc(all, claimOrder)
 	return all
+}
+
+// claimOrder is an order of claims. It looks at one thing after the other, for long lists are
+// sorted again and again.
+func claimOrder(a, b Claim) int {
+	if c := cmp.Compare(a.Run, b.Run); c != 0 {
+		return c
+	}
+	if c := boolFirst(a.Writes, b.Writes); c != 0 {
+		return c
+	}
+	if c := byName(a.Use.Dataset, b.Use.Dataset); c != 0 {
+		return c
+	}
+	return cmp.Or(cmp.Compare(a.Use.Root, b.Use.Root), cmp.Compare(a.Use.Version, b.Use.Version),
+		cmp.Compare(a.Use.Type, b.Use.Type), cmp.Compare(a.Use.Rows, b.Use.Rows), cmp.Compare(a.By.String(), b.By.String()))
 }
 
 func byName(a, b Dataset) int {
