@@ -167,7 +167,9 @@ func TestOrderDoesNotMatter(t *testing.T) {
 		told{events[0].event, "stranger", 9}, // another teller, before
 		ran(1, 12, "FAIL", nil, nil),         // at the same time as COMPLETE
 		ran(1, 10, "RUNNING", []Use{use("raw", aRoot)}, nil),
+		ran(2, 19, "START", nil, nil), // of a run that has one teller
 	)
+	events[len(events)-1].event.Job.Name = "as it began"
 	draw := func(g *Graph) string {
 		text, err := json.Marshal([]any{g.Around(Dataset{"lake", "clean"}, 0), g.Around(Dataset{"lake", "raw"}, 1), g.Exposed([]string{aRoot, bRoot})})
 		if err != nil {

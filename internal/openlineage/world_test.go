@@ -166,6 +166,18 @@ func (w *world) lineage(t *testing.T, named string, seals ...lineage.Named) *lin
 	return traced
 }
 
+// room is how much is counted as kept.
+func (w *world) room(t *testing.T) (events, bytes, uses int64) {
+	t.Helper()
+	err := w.cfg.Store.View(t.Context(), func(tx *store.Tx) error {
+		return tx.QueryRow(`SELECT sum(events), sum(bytes), sum(uses) FROM openlineage_tellers`).Scan(&events, &bytes, &uses)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return events, bytes, uses
+}
+
 // notes are the notes of a kind in the log.
 func (w *world) notes(kind string) (all []record.Record) {
 	for _, r := range w.log.Records(0, w.log.Size()) {
