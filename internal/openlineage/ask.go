@@ -170,10 +170,10 @@ func (c *Claims) note(told *corpus) string {
 	return strings.Join(words, "; ")
 }
 
-// clip shortens what a record says of a question.
+// clip shortens what a record says in words that somebody else chose.
 func clip(s string) string {
-	if len(s) > 500 {
-		return strings.ToValidUTF8(s[:500], "") + "…"
+	if len(s) > maxWords {
+		return strings.ToValidUTF8(s[:maxWords], "") + "…"
 	}
 	return s
 }

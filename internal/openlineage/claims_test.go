@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -170,6 +171,27 @@ func TestRefuted(t *testing.T) {
 	seen, err := w.Exposed(t.Context(), analyst, lineage.Search{Roots: []string{aRoot}})
 	if err != nil || len(seen.Runs) != 2 || seen.Runs[0].Sure != lineage.Proven || seen.Runs[1].Sure != lineage.Possible {
 		t.Errorf("%+v, %v", seen, err)
+	}
+}
+
+// TestLongestRecords tells of as many events as a batch has, each of which is refuted, with the
+// longest of names, of letters that take the most room: it is all recorded, and kept.
+func TestLongestRecords(t *testing.T) {
+	long := lineage.Dataset{Namespace: "lake", Name: strings.Repeat("<", 2048)}
+	w := newWorld(t, with(&kept{seals: []lineage.Seal{{Dataset: long, Root: aRoot}, {Dataset: lineage.Dataset{Namespace: strings.Repeat("&", 2048), Name: long.Name}, Root: bRoot}}}))
+	var events []json.RawMessage
+	for n := range maxEvents {
+		events = append(events, ran(n, "COMPLETE", []string{long.Name + " " + bRoot}, nil))
+	}
+	w.emit(t, airflow, events...)
+	if notes := w.notes(KindRefuted); len(notes) != 1 || !strings.Contains(string(notes[0].Detail), `"refuted":500`) {
+		t.Errorf("%d findings", len(notes))
+	}
+	if got := w.lineage(t, long.Name); got.Events != maxEvents || got.Refuted != maxEvents {
+		t.Errorf("%d events, %d refuted", got.Events, got.Refuted)
+	}
+	if _, err := w.Exposed(t.Context(), analyst, lineage.Search{Roots: slices.Repeat([]string{aRoot}, 64)}); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -26,7 +26,7 @@ const (
 // The bounds of what is sent.
 const (
 	maxBatch  = 8 << 20 // bytes of a batch
-	maxEvents = 1000    // in a batch
+	maxEvents = 500     // in a batch: one record has the digest of each
 	parsed    = 3       // so many times as much as it has bytes does a body take while it is read
 )
 
@@ -144,7 +144,7 @@ func splitBatch(body []byte) (texts []json.RawMessage, err error) {
 	}
 	for list.More() {
 		if len(texts) == maxEvents {
-			return nil, invalid("the batch has more than 1,000 events", "send fewer at once")
+			return nil, invalid("the batch has more than 500 events", "send fewer at once")
 		}
 		var text json.RawMessage
 		if err := list.Decode(&text); err != nil {

@@ -135,15 +135,18 @@ func (d *Emitted) count(received int) {
 
 // A refutation is a claim that seals refute, as a finding has it.
 type refutation struct {
-	Event   string          `json:"event"` // SHA-256 of its text
-	Run     string          `json:"run"`
-	Dataset lineage.Dataset `json:"dataset"`
-	Root    string          `json:"root"`
-	Why     string          `json:"why"`
+	Event   string `json:"event"` // SHA-256 of its text
+	Run     string `json:"run"`
+	Dataset string `json:"dataset"` // as far as there is room
+	Root    string `json:"root"`
+	Why     string `json:"why"`
 }
 
-// maxRefutations is how many claims one finding names.
-const maxRefutations = 20
+// What one finding names: all of it has to fit into a record, however it is spelt there.
+const (
+	maxRefutations = 5   // claims
+	maxWords       = 300 // bytes of a name, or of why
+)
 
 // refute holds what is new to the seals that the installation keeps, counts the claims that
 // they refute, and leaves a finding if there is one. It does so before the events are kept: a
@@ -171,7 +174,7 @@ func (c *Claims) refute(ctx context.Context, who pavise.Principal, events []even
 					continue
 				}
 				if refuted++; len(found) < maxRefutations {
-					found = append(found, refutation{hex.EncodeToString(e.digest[:]), e.Run, u.Dataset, u.Root, why})
+					found = append(found, refutation{hex.EncodeToString(e.digest[:]), e.Run, clip(u.Dataset.String()), u.Root, clip(why)})
 				}
 			}
 		}
@@ -179,7 +182,7 @@ func (c *Claims) refute(ctx context.Context, who pavise.Principal, events []even
 	if refuted == 0 {
 		return 0, nil
 	}
-	summary := fmt.Sprintf("%s says that run %s used a state of %.200s that there never was: %s", who.Name(), found[0].Run, found[0].Dataset, found[0].Why)
+	summary := fmt.Sprintf("%s says that run %s used a state of %s that there never was: %s", who.Name(), found[0].Run, found[0].Dataset, found[0].Why)
 	if refuted > 1 {
 		summary += fmt.Sprintf("; and so of %d more", refuted-1)
 	}
