@@ -3,6 +3,7 @@ package openlineage
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -97,23 +98,30 @@ func thing(tenant string) pavise.Name {
 }
 
 // lookEvery is how often events that are too old are looked for.
-const lookEvery = time.Hour
+const lookEvery = 6 * time.Hour
 
-// Run ends events by age until ctx is done. Its caller owns the goroutine.
+// Run ends events by age until ctx is done, and has the graphs made before somebody asks. Its
+// caller owns the goroutine.
 //
 // Unguarded: nobody asks for it.
 func (c *Claims) Run(ctx context.Context) error {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
+	tenants, err := c.tenants(ctx)
 	for {
-		tenants, err := c.retire(ctx)
-		if ctx.Err() != nil {
-			return nil
+		var retired []string
+		if err == nil {
+			retired, err = c.retire(ctx)
 		}
-		if err != nil { // they stay a while longer
+		for _, tenant := range slices.Compact(slices.Sorted(slices.Values(append(tenants, retired...)))) {
+			if err == nil {
+				err = c.renew(ctx, tenant)
+			}
+		}
+		if err != nil && ctx.Err() == nil { // events stay a while longer
 			c.cfg.Say("warning", fmt.Errorf("end old events of lineage: %w", err))
 		}
-		c.forget(tenants)
+		tenants, err = nil, nil
 		select {
 		case <-ctx.Done():
 			return nil
@@ -122,14 +130,16 @@ func (c *Claims) Run(ctx context.Context) error {
 	}
 }
 
-// forget drops the graphs of tenants whose events are others now: the next question makes
-// them anew.
-func (c *Claims) forget(tenants []string) {
+// renew makes a tenant's graph anew, beside the one that is asked meanwhile.
+func (c *Claims) renew(ctx context.Context, tenant string) error {
+	fresh := &corpus{graph: &lineage.Graph{}, next: 1}
+	err := c.read(ctx, tenant, fresh)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, t := range tenants {
-		delete(c.graphs, t)
+	if c.graphs[tenant] = fresh; err != nil {
+		delete(c.graphs, tenant) // the next question makes it
 	}
+	return err
 }
 
 // corpus returns what a tenant was told, up to now, locked.

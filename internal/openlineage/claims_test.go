@@ -353,6 +353,43 @@ func TestOldEventsEnd(t *testing.T) {
 	}
 }
 
+// TestReadBeforeItIsAsked has the next process make the graph of what is kept, in parts, before
+// anybody asks.
+func TestReadBeforeItIsAsked(t *testing.T) {
+	w := newWorld(t)
+	const parts = 3
+	for n := range parts {
+		var events []json.RawMessage
+		for m := range maxEvents {
+			events = append(events, ran(n*maxEvents+m, "START", []string{"raw"}, nil))
+		}
+		w.emit(t, airflow, events...)
+	}
+	w.open(t)
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- w.Run(ctx) }()
+	made := func() bool {
+		w.Claims.mu.Lock()
+		defer w.Claims.mu.Unlock()
+		made := w.graphs["local"]
+		return made != nil && made.reading.Events == parts*maxEvents
+	}
+	for range 2000 {
+		if made() {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	if !made() {
+		t.Error("nothing was read")
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
 // TestChangedStore changes an event where it is kept: it counts as none, and is told.
 func TestChangedStore(t *testing.T) {
 	w := newWorld(t)

@@ -122,7 +122,7 @@ func (c *Claims) keep(ctx context.Context, who pavise.Name, record uint64, event
 	})
 }
 
-// atOnce is how many events one transaction takes away, so that tellers do not wait long.
+// atOnce is how many events one transaction reads or takes away, so that nobody waits long.
 const atOnce = 1000
 
 // retire takes away the events that are too old, and returns whose they were.
@@ -185,14 +185,25 @@ func (c *Claims) retireSome(ctx context.Context, before int64) (gone []string, e
 	return gone, err
 }
 
-// read adds to a corpus what has come since.
+// read adds to a corpus what has come since. It reads a part at a time, so that whoever
+// erases something need not wait for it.
 func (c *Claims) read(ctx context.Context, tenant string, to *corpus) error {
-	return c.cfg.Store.View(ctx, func(tx *store.Tx) error {
+	for {
+		n, err := c.readSome(ctx, tenant, to)
+		if err != nil || n < atOnce {
+			return err
+		}
+	}
+}
+
+// readSome adds at most atOnce events, and returns how many it read.
+func (c *Claims) readSome(ctx context.Context, tenant string, to *corpus) (n int, err error) {
+	err = c.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		err := tx.QueryRow(`SELECT coalesce(sum(retired), 0), coalesce(sum(turned), 0) FROM openlineage_tellers WHERE tenant = ?`, tenant).Scan(&to.retired, &to.turned)
 		if err != nil {
 			return err
 		}
-		rows, err := tx.Query(`SELECT number, teller, digest, received, text FROM openlineage_events WHERE tenant = ? AND number >= ? ORDER BY number`, tenant, to.next)
+		rows, err := tx.Query(`SELECT number, teller, digest, received, text FROM openlineage_events WHERE tenant = ? AND number >= ? ORDER BY number LIMIT ?`, tenant, to.next, atOnce)
 		if err != nil {
 			return err
 		}
@@ -208,9 +219,31 @@ func (c *Claims) read(ctx context.Context, tenant string, to *corpus) error {
 				to.reading.Refuse("event", int(number), err)
 			}
 			to.next = number + 1
+			n++
 		}
 		return rows.Err()
 	})
+	return n, err
+}
+
+// tenants are those who were told something.
+func (c *Claims) tenants(ctx context.Context) (all []string, err error) {
+	err = c.cfg.Store.View(ctx, func(tx *store.Tx) error {
+		rows, err := tx.Query(`SELECT DISTINCT tenant FROM openlineage_tellers`)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var tenant string
+			if err := rows.Scan(&tenant); err != nil {
+				return err
+			}
+			all = append(all, tenant)
+		}
+		return rows.Err()
+	})
+	return all, err
 }
 
 // add adds one event as it was kept, unless somebody has changed it in the store meanwhile.
