@@ -103,7 +103,13 @@ func (c *Claims) holding(ctx context.Context, tenant string, s lineage.Search, s
 		return nil, err
 	}
 	if len(holdings) == 0 {
-		seen.Unsure = append(seen.Unsure, "no seal is kept here that the row could be looked for in")
+		seals, err := c.cfg.Seals.Seals(ctx, tenant)
+		if err != nil {
+			return nil, err
+		}
+		if len(seals) == 0 {
+			seen.Unsure = append(seen.Unsure, "no seal is kept here that the row could be looked for in")
+		}
 	}
 	for _, h := range holdings {
 		if h.Count > 0 {

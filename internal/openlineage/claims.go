@@ -29,8 +29,8 @@ const KindLineage = "lineage"
 type Seals interface {
 	// Seals returns those of a tenant's datasets, under the names that events call them by.
 	Seals(ctx context.Context, tenant string) ([]lineage.Seal, error)
-	// Holdings looks for a row in them, by the digest that seals know it by. It returns one
-	// holding for each seal; what it cannot look into has Unsure say why.
+	// Holdings looks for a row in them, by the digest that seals know it by. It returns those
+	// that have it, and those of which it cannot tell, whose Unsure says why.
 	Holdings(ctx context.Context, tenant string, row [32]byte) ([]lineage.Holding, error)
 }
 

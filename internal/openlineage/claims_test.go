@@ -238,6 +238,10 @@ func TestExposedByKeptSeals(t *testing.T) {
 		t.Errorf("nothing found, and one seal is not looked into: %+v, %v", seen, err)
 	}
 	k.holdings = nil
+	if seen, err = w.Exposed(t.Context(), analyst, lineage.Search{Row: row}); err != nil || seen.Found() || seen.Settle() != nil {
+		t.Errorf("no seal has it: %+v, %v", seen, err)
+	}
+	k.seals = nil
 	if seen, err = w.Exposed(t.Context(), analyst, lineage.Search{Row: row}); err != nil || seen.Settle() == nil {
 		t.Errorf("no seal: %+v, %v", seen, err)
 	}
