@@ -84,7 +84,7 @@ var nounHelp = map[string]string{
 	"finding":   "What a person should look at, out of the evidence log.",
 	"siem":      "Where findings are sent: signed webhooks.",
 	"subject":   "The people whose data the log keeps, and forgetting them.",
-	"dataset":   "What models are trained on: sealed, proved, screened for poison and traced, on files; and watched, by a server.",
+	"dataset":   "What models are trained on: sealed, proved, screened for poison and traced, on files; and watched and traced by a server.",
 	"model":     "Models as files: signed, held to their signatures, and scanned. Works without a server.",
 	"archive":   "Where whole segments of the log go, and how long they stay.",
 	"drift":     "Whether what comes into a model, or out of it, has moved. Works on files, without a server.",

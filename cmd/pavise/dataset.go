@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"reflect"
@@ -9,6 +10,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/dataset"
 	"github.com/pavise/pavise/internal/exposure"
+	"github.com/pavise/pavise/internal/lineage"
 )
 
 // datasetCommands are the commands about what models are trained on.
@@ -61,13 +63,57 @@ func (p *datasetProveCommand) run(ctx context.Context, c *cli) error {
 }
 
 func (t *lineageCommand) run(ctx context.Context, c *cli) error {
-	traced, err := t.Run(ctx)
+	traced, err := t.ask(ctx, c)
 	return c.showFound(traced, err, func() bool { return traced.Refuted > 0 })
 }
 
+// ask has the events of files answer, or where there are none the server.
+func (t *lineageCommand) ask(ctx context.Context, c *cli) (*lineage.Traced, error) {
+	if len(t.Events) > 0 {
+		return t.Run(ctx)
+	}
+	question, err := t.Question()
+	if err != nil {
+		return nil, err
+	}
+	traced := &lineage.Traced{}
+	err = c.dataset(ctx, "dataset.lineage", question, traced)
+	traced.DOT = t.DOT
+	return traced, err
+}
+
 func (x *exposedCommand) run(ctx context.Context, c *cli) error {
-	exposed, err := x.Run(ctx)
+	exposed, err := x.ask(ctx, c)
 	return c.showFound(exposed, err, func() bool { return exposed.Found() })
+}
+
+// ask has the events of files answer, or where there are none the server.
+func (x *exposedCommand) ask(ctx context.Context, c *cli) (*lineage.Sightings, error) {
+	if len(x.Events) > 0 {
+		return x.Run(ctx)
+	}
+	search, holdings, err := x.Search(ctx)
+	if err != nil {
+		return nil, err
+	}
+	seen := &lineage.Sightings{}
+	if err := c.dataset(ctx, "dataset.exposed", search, seen); err != nil {
+		return nil, err
+	}
+	seen.Hold(holdings)
+	return seen, seen.Settle()
+}
+
+// dataset asks the server. Where there is none, events in files would do.
+func (c *cli) dataset(ctx context.Context, verb string, request, answer any) error {
+	client, err := c.client(ctx)
+	if err == nil {
+		return client.Call(ctx, verb, request, answer)
+	}
+	if e, ok := errors.AsType[*pavise.Error](err); ok {
+		return &pavise.Error{Kind: e.Kind, Msg: e.Msg, Hint: e.Hint + "; or give the events in files: --events FILE", Err: err}
+	}
+	return err
 }
 
 // watched shows how far long work is, to whoever watches.

@@ -381,7 +381,7 @@ func TestNavigationStandsBesideOtherDoors(t *testing.T) {
 	mux.Handle("/", s.console.Handler())
 	s.server.Config.Handler = mux
 	pages := regexp.MustCompile(`href="([^"]+)"`).FindAllStringSubmatch(links, -1)
-	if len(pages) != 6 {
+	if len(pages) != 7 {
 		t.Errorf("%d pages in the navigation", len(pages))
 	}
 	for _, m := range pages {

@@ -1,8 +1,8 @@
 // Package console shows the house in a browser: the decisions as they fall, one
 // request's whole trail with its proof, a search over all of them, the state of the
 // log and of what looks after it, the routes, the policies and who may do what under
-// them, who has asked, who is held to a tier, and the changes that wait for somebody's
-// approval. Its pages are templates over [api.Client], so it can do nothing that the API
+// them, who has asked, who is held to a tier, what was made of what, and the changes that
+// wait for somebody's approval. Its pages are templates over [api.Client], so it can do nothing that the API
 // cannot, and every page a person opens is itself a recorded read.
 //
 // All it can change is what becomes of a change: a person approves it, denies it or

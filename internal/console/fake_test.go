@@ -27,6 +27,7 @@ import (
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/lineage"
 	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/tier"
@@ -71,6 +72,7 @@ type fakeAPI struct {
 	records []verbs.TierRecord
 	holds   []verbs.TierHold // that arrived
 	lifts   []verbs.TierLift // that arrived
+	told    lineage.Graph
 }
 
 // A cast is a vote that arrived, or a withdrawal.
@@ -237,6 +239,16 @@ func (f *fakeAPI) access(w http.ResponseWriter, r *http.Request, verb string) {
 		json.NewDecoder(r.Body).Decode(&req)
 		f.revoked = append(f.revoked, req)
 		json.NewEncoder(w).Encode(api.Empty{})
+	case "dataset.lineage":
+		var q lineage.Question
+		json.NewDecoder(r.Body).Decode(&q)
+		traced, err := f.told.Trace(q.Dataset, q.Depth)
+		if err != nil {
+			api.Refuse(w, err)
+			return
+		}
+		traced.Events, traced.Note = 3, "events are kept for 400 days"
+		json.NewEncoder(w).Encode(traced)
 	default:
 		f.tier(w, r, verb)
 	}

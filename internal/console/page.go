@@ -10,6 +10,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/figure"
+	"github.com/pavise/pavise/internal/lineage"
 )
 
 // newLink is what leads on when there is no session.
@@ -38,13 +39,13 @@ type problem struct {
 // parts it shares with others.
 func parsePages() (map[string]*template.Template, error) {
 	shared, err := template.New("layout").Funcs(template.FuncMap{
-		"brief": figure.Brief, "bytes": figure.Bytes, "cedar": figure.Cedar, "clock": figure.Clock, "count": figure.Thousands, "lasts": lasts, "long": func(s string) bool { return figure.Brief(s) != s }, "minute": figure.Minute, "plain": figure.Plain, "second": figure.Second, "sentence": figure.Sentence, "utc": figure.UTC,
+		"brief": figure.Brief, "bytes": figure.Bytes, "cedar": figure.Cedar, "clock": figure.Clock, "count": figure.Thousands, "lasts": lasts, "long": func(s string) bool { return figure.Brief(s) != s }, "minute": figure.Minute, "plain": figure.Plain, "second": figure.Second, "sentence": figure.Sentence, "standings": lineage.Standings, "utc": figure.UTC,
 	}).ParseFS(files, "page/layout.html", "page/parts.html")
 	if err != nil {
 		return nil, err
 	}
 	pages := map[string]*template.Template{}
-	for _, name := range []string{"live", "search", "trail", "changes", "change", "log", "routes", "policies", "access", "ask", "callers", "tiers", "tier", "demo", "problem", "welcome"} {
+	for _, name := range []string{"live", "search", "trail", "changes", "change", "log", "routes", "policies", "access", "ask", "callers", "tiers", "tier", "lineage", "demo", "problem", "welcome"} {
 		t, err := shared.Clone()
 		if err == nil {
 			t, err = t.ParseFS(files, "page/"+name+".html")

@@ -206,6 +206,13 @@ func (p *Prove) byContent(ctx context.Context, x *rowseal.Index, m *rowseal.Mani
 	return err
 }
 
+// RowDigest reads a file with one row, as it stands in the data, and returns the digest by
+// which seals know it. The error is of kind Invalid for a file that holds no row, or several.
+func RowDigest(name string) (rowseal.Hash, error) {
+	digest, _, err := readRow(name)
+	return digest, err
+}
+
 // readRow reads a file with one row, and returns the row's digest, and whether it is Parquet.
 func readRow(name string) (digest rowseal.Hash, parquet bool, err error) {
 	text, err := readPlain("row", name, rowseal.MaxRow+maxAround)
@@ -336,7 +343,7 @@ func (p *Prove) check() (*Proved, error) {
 	}
 	var digest *rowseal.Hash
 	if p.Content != "" {
-		row, _, err := readRow(p.Content)
+		row, err := RowDigest(p.Content)
 		if err != nil {
 			return nil, err
 		}

@@ -20,53 +20,34 @@ import (
 // Told says what pipelines told and which seals there are. Its fields are flags of the
 // command line.
 type Told struct {
-	Events []string `help:"OpenLineage events: a file with one in each line, or a JSON list of them; may be repeated." required:"" sep:"none" placeholder:"FILE"`
+	Events []string `help:"OpenLineage events: a file with one in each line, or a JSON list of them; may be repeated. Without it, those that the server was told of." sep:"none" placeholder:"FILE"`
 	Seal   []string `help:"A seal, as DATASET=FILE with the dataset as events name it (NAMESPACE/NAME), or FILE alone; may be repeated." sep:"none" placeholder:"[DATASET=]FILE"`
 }
 
 // nobody is who told what stands in a file: the file does not say.
 var nobody = pavise.Name{Tenant: "file", Kind: "workload", ID: "unknown"}
 
-const (
-	maxEvents  = 1 << 30 // bytes of one file of events
-	maxRefused = 20      // events of a file that cannot be read and are told of
-)
-
-// A Refused is an event that cannot be read.
-type Refused struct {
-	File string `json:"file"`
-	At   int    `json:"at"` // its line, or its place in the list, from 1
-	Why  string `json:"why"`
-}
+// maxEvents bounds one file of events, in bytes.
+const maxEvents = 1 << 30
 
 // A sealed dataset is a seal with the dataset that it is of, where somebody said which.
 type sealedDataset struct {
-	file  string
-	named bool // somebody said of which dataset
-	of    *rowseal.Manifest
+	file    string
+	dataset string // as events name it; "": nobody said
+	of      *rowseal.Manifest
 }
 
-// A Reading is what was read of events.
-type Reading struct {
-	Events  int       `json:"events"`            // that were read
-	Refused int       `json:"refused,omitempty"` // that could not be
-	Unread  []Refused `json:"unread,omitempty"`  // the first of those
-}
-
-// refuse notes an event that cannot be read.
-func (r *Reading) refuse(file string, at int, why error) {
-	if r.Refused++; r.Refused <= maxRefused {
-		r.Unread = append(r.Unread, Refused{file, at, why.Error()})
-	}
-}
+// A reading counts what is read of events.
+type reading struct{ lineage.Reading }
 
 // graph is what the events and seals say together. Events that cannot be read are left
 // out, and told of.
-func (t *Told) graph() (g *lineage.Graph, seals []sealedDataset, r Reading, err error) {
+func (t *Told) graph() (g *lineage.Graph, seals []sealedDataset, told lineage.Reading, err error) {
 	g = &lineage.Graph{}
+	var r reading
 	for _, path := range t.Events {
 		if err := r.add(g, path); err != nil {
-			return nil, nil, r, err
+			return nil, nil, told, err
 		}
 	}
 	if r.Events == 0 {
@@ -74,33 +55,41 @@ func (t *Told) graph() (g *lineage.Graph, seals []sealedDataset, r Reading, err 
 		if r.Refused > 0 {
 			err.Msg += fmt.Sprintf(": %s, %d: %s", r.Unread[0].File, r.Unread[0].At, r.Unread[0].Why)
 		}
-		return nil, nil, r, err
+		return nil, nil, told, err
 	}
-	for _, named := range t.Seal {
-		s, of, err := openSeal(g, named)
-		if err != nil {
-			return nil, nil, r, err
-		}
-		seals = append(seals, s)
-		for _, d := range of {
-			g.AddSeal(lineage.Seal{Dataset: d, Root: s.of.Root.String(), Rows: int64(s.of.Rows())})
-		}
+	seals, named, err := t.named()
+	if err != nil {
+		return nil, nil, told, err
 	}
-	return g, seals, r, nil
+	held, err := g.Name(named)
+	if err != nil {
+		return nil, nil, told, err
+	}
+	for _, s := range held {
+		g.AddSeal(s)
+	}
+	return g, seals, r.Reading, nil
 }
 
-// openSeal reads [DATASET=]FILE. A dataset is one that the events name; where nobody says
-// which, it is whatever dataset a claim has that seal of, and one without a name.
-func openSeal(g *lineage.Graph, named string) (s sealedDataset, of []lineage.Dataset, err error) {
-	s.file, of = named, []lineage.Dataset{{}}
-	if name, file, is := cutLast(named, "="); is {
-		if of, err = findDataset(g, name); err != nil {
-			return s, nil, err
+// named reads the seals, and says of which datasets they are. A dataset is one that events
+// name; where nobody says which, it is whatever dataset a claim has that seal of, and one
+// without a name.
+func (t *Told) named() (seals []sealedDataset, named []lineage.Named, err error) {
+	for _, text := range t.Seal {
+		s := sealedDataset{file: text}
+		if name, file, is := cutLast(text, "="); is {
+			s.file, s.dataset = file, name
+			if name == "" {
+				return nil, nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("--seal %.200q names no dataset", text), Hint: "write --seal DATASET=FILE, or --seal FILE"}
+			}
 		}
-		s.file, s.named = file, true
+		if s.of, err = dataset.ReadManifest(s.file); err != nil {
+			return nil, nil, err
+		}
+		seals = append(seals, s)
+		named = append(named, lineage.Named{Dataset: s.dataset, Root: s.of.Root.String(), Rows: int64(s.of.Rows())})
 	}
-	s.of, err = dataset.ReadManifest(s.file)
-	return s, of, err
+	return seals, named, nil
 }
 
 // cutLast cuts at the last sep: names of datasets may have some, and paths seldom do.
@@ -112,32 +101,8 @@ func cutLast(text, sep string) (before, after string, found bool) {
 	return text[:i], text[i+len(sep):], true
 }
 
-// findDataset finds the datasets of the events by a name: NAMESPACE/NAME, NAMESPACE NAME, or
-// the name alone where only one namespace has it. Two may be written alike, where the slash
-// stands elsewhere: then both are meant.
-func findDataset(g *lineage.Graph, named string) ([]lineage.Dataset, error) {
-	var whole, part []lineage.Dataset
-	for _, d := range g.Datasets() {
-		switch {
-		case d.Namespace+"/"+d.Name == named || d.String() == named:
-			whole = append(whole, d)
-		case d.Name == named:
-			part = append(part, d)
-		}
-	}
-	switch {
-	case len(whole) > 0:
-		return whole, nil
-	case len(part) == 1:
-		return part, nil
-	case len(part) == 0:
-		return nil, &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("no event names the dataset %.200q", named), Hint: "write it as NAMESPACE/NAME; pavise dataset lineage --events FILE lists those that are named"}
-	}
-	return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%d namespaces have a dataset %.200q", len(part), named), Hint: "write it as NAMESPACE/NAME, for example " + part[0].Namespace + "/" + part[0].Name}
-}
-
 // add reads a file of events: JSON lists, or lines.
-func (r *Reading) add(g *lineage.Graph, path string) error {
+func (r *reading) add(g *lineage.Graph, path string) error {
 	f, err := os.Open(path)
 	if err != nil {
 		kind := pavise.Invalid
@@ -150,7 +115,7 @@ func (r *Reading) add(g *lineage.Graph, path string) error {
 	each := func(at int, text []byte) {
 		e, err := lineage.ParseEvent(text)
 		if err != nil {
-			r.refuse(path, at, err)
+			r.Refuse(path, at, err)
 			return
 		}
 		g.Add(e, nobody, e.At)

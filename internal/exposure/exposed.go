@@ -2,12 +2,8 @@ package exposure
 
 import (
 	"context"
-	"encoding/hex"
 	"fmt"
-	"io"
 	"slices"
-	"strings"
-	"text/tabwriter"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/dataset"
@@ -31,51 +27,19 @@ names a seal that is here), claimed (every read names a seal) or possible (some 
 goes by a dataset's name alone). A run that names another seal of the dataset, which
 has not the row, is left out.
 
+The events are those of files (--events), or those that a server was told of. With
+--seal the row is looked for here, and only roots go to the server; without, the
+digest of the row goes there, and is looked for in the seals that the server keeps. The
+row itself stays here.
+
 The exit code is 0 if nothing saw the row, 1 if something did or may have, and 2 if
 nothing can be said: an event cannot be read, or a seal has files whose rows it does not
 know, and nothing else saw it.
 
 For example:
 
-  pavise dataset exposed --content row.csv --events runs.jsonl --seal s3://lake/rows=rows.seal`
-}
-
-// A Holding says where in a seal a row stands.
-type Holding struct {
-	Seal   string          `json:"seal"`
-	Root   rowseal.Digest  `json:"root"`
-	Count  uint64          `json:"count"`            // how often; 0: it is not in it
-	Places []dataset.Place `json:"places,omitempty"` // at most 1,000
-	Note   string          `json:"note,omitempty"`
-}
-
-// Exposed is who saw the row.
-type Exposed struct {
-	Holdings []Holding `json:"seals,omitempty"` // where the row was looked for
-	lineage.Exposure
-	Reading
-	Unsure   []string `json:"unsure,omitempty"` // why something may have seen the row all the same
-	Recorded bool     `json:"recorded"`         // this command leaves no record
-}
-
-// Found reports whether anything saw the row, or may have.
-func (e *Exposed) Found() bool { return len(e.Runs) > 0 }
-
-// doubts says why nobody can know that nothing saw the row.
-func (e *Exposed) doubts(seals []sealedDataset) {
-	if e.Refused > 0 {
-		e.Unsure = append(e.Unsure, fmt.Sprintf("%d events could not be read, and may be of runs that saw it", e.Refused))
-	}
-	for i, h := range e.Holdings {
-		switch {
-		case h.Count > 0 && !seals[i].named:
-			e.Unsure = append(e.Unsure, fmt.Sprintf("nobody says of which dataset %s is: write --seal DATASET=%s", h.Seal, h.Seal))
-		case h.Count == 0 && h.Note != "":
-			e.Unsure = append(e.Unsure, h.Seal+": "+h.Note)
-		case h.Count == 0 && byBlock(seals[i].of):
-			e.Unsure = append(e.Unsure, h.Seal+" has files that were sealed by their bytes, in which no row is looked for")
-		}
-	}
+  pavise dataset exposed --content row.csv --events runs.jsonl --seal s3://lake/rows=rows.seal
+  pavise dataset exposed --content row.csv --seal s3://lake/rows=rows.seal`
 }
 
 // byBlock reports whether a seal has files whose rows it does not know.
@@ -88,87 +52,87 @@ func byBlock(m *rowseal.Manifest) bool {
 //
 // Unguarded: whoever runs it reads their own files, as themselves; no principal of an
 // installation acts.
-func (x *Expose) Run(ctx context.Context) (*Exposed, error) {
+func (x *Expose) Run(ctx context.Context) (*lineage.Sightings, error) {
 	g, seals, reading, err := x.graph()
 	if err != nil {
 		return nil, err
 	}
-	found := &Exposed{Reading: reading}
-	roots := x.Root
-	for _, root := range roots {
-		if digest, err := hex.DecodeString(root); err != nil || len(digest) != len(rowseal.Digest{}) {
-			return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%.80q is no root of a seal", root), Hint: "a root has 64 hex digits; a seal has it as root"}
-		}
+	found := &lineage.Sightings{Reading: reading}
+	roots, holdings, err := x.roots(ctx, seals)
+	if err != nil {
+		return nil, err
 	}
-	if x.Content != "" {
-		if len(seals) == 0 {
-			return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "there is no seal to look for the row in", Hint: "name those of what was trained on: --seal DATASET=FILE"}
-		}
-		for _, s := range seals {
-			holding, err := x.find(ctx, s)
-			if err != nil {
-				return nil, err
-			}
-			if found.Holdings = append(found.Holdings, holding); holding.Count > 0 {
-				roots = append(roots, holding.Root.String())
-			}
-		}
-	}
-	found.Exposure = g.Exposed(roots)
-	if found.doubts(seals); !found.Found() && len(found.Unsure) > 0 {
-		return nil, &pavise.Error{Kind: pavise.Unverified, Msg: "nothing is known to have seen the row, and that is not sure: " + strings.Join(found.Unsure, "; "), Hint: "mend that, and ask again; pavise dataset lineage --events FILE tells which events cannot be read"}
+	found.Look(g, roots)
+	found.Hold(holdings)
+	if err := found.Settle(); err != nil {
+		return nil, err
 	}
 	return found, nil
 }
 
+// Search is what to ask a server for: the row is looked for here, where there are seals, and
+// only roots go there; else its digest goes. Holdings say where it was found. Errors are as
+// those of Run.
+//
+// Unguarded: it reads files of whoever runs it; the server asks who they are.
+func (x *Expose) Search(ctx context.Context) (lineage.Search, []lineage.Holding, error) {
+	seals, named, err := x.named()
+	if err != nil {
+		return lineage.Search{}, nil, err
+	}
+	search := lineage.Search{Seals: named}
+	if x.Content != "" && len(seals) == 0 {
+		row, err := dataset.RowDigest(x.Content)
+		search.Row = rowseal.Digest(row).String()
+		return search, nil, err
+	}
+	roots, holdings, err := x.roots(ctx, seals)
+	search.Roots = roots
+	return search, holdings, err
+}
+
+// roots are those of the seals that have the row.
+func (x *Expose) roots(ctx context.Context, seals []sealedDataset) (roots []string, holdings []lineage.Holding, err error) {
+	for _, root := range x.Root {
+		if err := lineage.CheckRoot(root); err != nil {
+			return nil, nil, err
+		}
+	}
+	if x.Content == "" {
+		return x.Root, nil, nil
+	}
+	if len(seals) == 0 {
+		return nil, nil, &pavise.Error{Kind: pavise.Invalid, Msg: "there is no seal to look for the row in", Hint: "name those of what was trained on: --seal DATASET=FILE"}
+	}
+	for _, s := range seals {
+		holding, err := x.find(ctx, s)
+		if err != nil {
+			return nil, nil, err
+		}
+		if holdings = append(holdings, holding); holding.Count > 0 {
+			roots = append(roots, holding.Root)
+		}
+	}
+	return roots, holdings, nil
+}
+
 // find looks for the row in one seal.
-func (x *Expose) find(ctx context.Context, s sealedDataset) (Holding, error) {
+func (x *Expose) find(ctx context.Context, s sealedDataset) (lineage.Holding, error) {
 	proved, err := (&dataset.Prove{Seal: s.file, Content: x.Content}).Run(ctx)
 	if err != nil {
-		return Holding{}, err
+		return lineage.Holding{}, err
 	}
-	return Holding{Seal: s.file, Root: proved.Root, Count: proved.Count, Places: proved.Places, Note: proved.Note}, nil
-}
-
-// more says how often a row stands there, if that is more than once.
-func more(count uint64) string {
-	if count == 1 {
-		return ""
+	h := lineage.Holding{Seal: s.file, Root: proved.Root.String(), Count: proved.Count, Note: proved.Note}
+	for _, p := range proved.Places {
+		h.Places = append(h.Places, lineage.Place(p))
 	}
-	return fmt.Sprintf(", and %d times in all", count)
-}
-
-// Print prints it for people.
-func (e *Exposed) Print(w io.Writer) {
-	for _, h := range e.Holdings {
-		if h.Count == 0 {
-			fmt.Fprintf(w, "%s has no such row\n", h.Seal)
-			continue
-		}
-		fmt.Fprintf(w, "%s has it in %s, row %d%s\n", h.Seal, h.Places[0].File, h.Places[0].Row, more(h.Count))
+	switch {
+	case h.Count > 0 && s.dataset == "":
+		h.Unsure = fmt.Sprintf("nobody says of which dataset %s is: write --seal DATASET=%s", h.Seal, h.Seal)
+	case h.Count == 0 && h.Note != "":
+		h.Unsure = h.Seal + ": " + h.Note
+	case h.Count == 0 && byBlock(s.of):
+		h.Unsure = h.Seal + " has files that were sealed by their bytes, in which no row is looked for"
 	}
-	fmt.Fprintf(w, "\n%d runs, %d models and %d datasets came after it, as %d events tell\n", len(e.Runs), len(e.Models), len(e.Datasets), e.Events)
-	columns := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, list := range []struct {
-		kind string
-		all  []lineage.Exposed
-	}{{"model", e.Models}, {"run", e.Runs}, {"dataset", e.Datasets}} {
-		for i, x := range list.all {
-			if i == 0 {
-				fmt.Fprintln(columns)
-			}
-			what := ""
-			if x.Run != nil {
-				what = x.Run.ID + " of " + x.Run.Job.Name
-			} else {
-				what = x.Dataset.Namespace + "/" + x.Dataset.Name
-			}
-			fmt.Fprintf(columns, "  %s\t%s\t%s\t%d away\t%s\n", x.Sure, list.kind, what, x.Steps, x.Why)
-		}
-	}
-	columns.Flush()
-	for _, why := range e.Unsure {
-		fmt.Fprintf(w, "\nThere may be more: %s.\n", why)
-	}
-	e.print(w)
+	return h, nil
 }

@@ -146,7 +146,7 @@ func TestDatasetsByName(t *testing.T) {
 		"a": "ml a", "ml/a": "ml a", "ml a": "ml a", "s3://lake/rows": "s3://lake rows", "a=b": "ml a=b",
 		"rows": "", "lake/rows": "", "": "",
 	} {
-		got, err := findDataset(g, named)
+		got, err := g.Find(named)
 		if (err == nil) != (want != "") || err == nil && (len(got) != 1 || got[0].String() != want) {
 			t.Errorf("%q: %v, %v; want %q", named, got, err, want)
 		}
@@ -174,7 +174,7 @@ func TestExposedBySeals(t *testing.T) {
 	}
 	told := Told{Events: []string{put(t, "events", string(text))}, Seal: []string{"s3://lake/rows=1=" + seal}}
 	saw, err := (&Expose{Content: put(t, "row", "2,y\n"), Told: told}).Run(t.Context())
-	if err != nil || !saw.Found() || saw.Runs[0].Sure != lineage.Proven || saw.Holdings[0].Places[0] != (dataset.Place{File: ".", Row: 3}) {
+	if err != nil || !saw.Found() || saw.Runs[0].Sure != lineage.Proven || saw.Holdings[0].Places[0] != (lineage.Place{File: ".", Row: 3}) {
 		t.Errorf("%+v, %v", saw, err)
 	}
 	saw, err = (&Expose{Content: put(t, "row", "2,z\n"), Told: told}).Run(t.Context())

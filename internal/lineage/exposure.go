@@ -40,7 +40,12 @@ type Exposure struct {
 	Runs     []Exposed `json:"runs"`
 	Models   []Exposed `json:"models"`
 	Datasets []Exposed `json:"datasets"`
+	More     bool      `json:"more,omitempty"` // there is more than was looked at, or is listed
 }
+
+// maxLooked bounds how many claims one question looks at: whoever tells of a dataset with
+// thousands of roots, and of thousands that read it, must not keep others waiting.
+const maxLooked = 1_000_000
 
 // Exposed finds what came after datasets whose seals have one of the roots: the runs that
 // read them, what those wrote, who read that, and so on.
@@ -60,6 +65,10 @@ func (g *Graph) Exposed(roots []string) Exposure {
 		}
 	}
 	for len(w.next) > 0 {
+		if w.looked > maxLooked {
+			w.more = true
+			break
+		}
 		at := w.next[0]
 		w.next = w.next[1:]
 		w.readers(at)
@@ -87,11 +96,15 @@ type walk struct {
 	next    []tainted
 	runs    map[string]Exposed
 	written map[written]Exposed
+	looked  int  // claims
+	more    bool // it gave up
 }
 
 // readers follows the runs that read a state of a dataset.
 func (w *walk) readers(t tainted) {
-	for _, c := range w.g.readsOf(t.written) {
+	read := w.g.readsOf(t.written)
+	w.looked += len(read)
+	for _, c := range read {
 		sure, why, did := w.g.saw(c, t.written)
 		if !did {
 			continue
@@ -153,7 +166,9 @@ func better(a, b Exposed) bool {
 
 // writes follows what an exposed run wrote.
 func (w *walk) writes(run Exposed) {
-	for _, c := range w.g.claimsOf(w.g.byRun[run.Run.ID]) {
+	claims := w.g.claimsOf(w.g.byRun[run.Run.ID])
+	w.looked += len(claims)
+	for _, c := range claims {
 		if !c.Writes {
 			continue
 		}
@@ -183,7 +198,7 @@ func sureOf(s Standing) Sureness {
 }
 
 func (w *walk) result() Exposure {
-	out := Exposure{Runs: []Exposed{}, Models: []Exposed{}, Datasets: []Exposed{}}
+	out := Exposure{Runs: []Exposed{}, Models: []Exposed{}, Datasets: []Exposed{}, More: w.more}
 	for _, e := range w.runs {
 		out.Runs = append(out.Runs, e)
 	}

@@ -18,12 +18,13 @@ type Seal struct {
 	At      time.Time // when it was made
 }
 
-// A Run is one run of a job, as all that was claimed of it has it.
+// A Run is one run of a job, as who told of it first has it: what others say of the same
+// run is among the claims, and changes nothing here.
 type Run struct {
 	ID     string      `json:"run"` // a UUID
 	Job    Dataset     `json:"job"`
 	Parent string      `json:"parent,omitempty"`
-	By     pavise.Name `json:"by"`               // who told of it first
+	By     pavise.Name `json:"by"`               // who told of it first, as received
 	Others int         `json:"others,omitempty"` // so many others told of it, too: a run has one teller
 	State  string      `json:"state"`            // the last event's type by its own time
 	Begun  time.Time   `json:"begun"`            // the first event's time
@@ -47,7 +48,7 @@ type Graph struct {
 	byRun    map[string][]claimKey
 	byData   map[Dataset][]claimKey
 	byRoot   map[string][]claimKey
-	tellers  map[string]map[pavise.Name]time.Time // of a run: when each first told of it, as received
+	tellers  map[string]map[pavise.Name]*telling // of a run
 	seals    map[Dataset][]Seal
 	sealedAs map[string][]Dataset // by root
 	types    map[Dataset]string   // TABLE, MODEL …, as somebody said
@@ -98,6 +99,18 @@ func (g *Graph) AddSeal(s Seal) {
 	}
 }
 
+// Sealed returns the graph with these seals and no others. Both share what was told, so
+// neither may be added to while the other is used.
+func (g *Graph) Sealed(seals []Seal) *Graph {
+	g.init()
+	sealed := *g
+	sealed.seals, sealed.sealedAs = map[Dataset][]Seal{}, map[string][]Dataset{}
+	for _, s := range seals {
+		sealed.AddSeal(s)
+	}
+	return &sealed
+}
+
 // Datasets returns the datasets that runs read or wrote, in order.
 func (g *Graph) Datasets() []Dataset {
 	return slices.SortedFunc(maps.Keys(g.byData), byName)
@@ -110,35 +123,54 @@ func (g *Graph) init() {
 	g.runs, g.claims = map[string]*Run{}, map[claimKey]Claim{}
 	g.byRun, g.byData = map[string][]claimKey{}, map[Dataset][]claimKey{}
 	g.byRoot = map[string][]claimKey{}
-	g.tellers = map[string]map[pavise.Name]time.Time{}
+	g.tellers = map[string]map[pavise.Name]*telling{}
 	g.seals, g.sealedAs, g.types = map[Dataset][]Seal{}, map[string][]Dataset{}, map[Dataset]string{}
 }
 
-// tell has an event say what it says of its run.
+// A telling is what one teller says of a run.
+type telling struct {
+	since  time.Time // when they first told of it, as received
+	job    Dataset   // of their event with the earliest time
+	parent string
+	state  string // of their event with the latest time
+	begun  time.Time
+	told   time.Time
+}
+
+// tell has an event say what it says of its run. Each teller's words are kept apart, so
+// that nobody renames, ends or begins a run that somebody else told of first.
 func (g *Graph) tell(e Event, by pavise.Name, received time.Time) {
-	run, known := g.runs[e.Run]
-	if !known {
-		run = &Run{ID: e.Run, Job: e.Job, Begun: e.At, Told: e.At}
-		g.runs[e.Run], g.tellers[e.Run] = run, map[pavise.Name]time.Time{}
+	tellers := g.tellers[e.Run]
+	if tellers == nil {
+		tellers = map[pavise.Name]*telling{}
+		g.tellers[e.Run], g.runs[e.Run] = tellers, &Run{ID: e.Run}
 	}
-	since, told := g.tellers[e.Run][by]
-	if !told || received.Before(since) {
-		g.tellers[e.Run][by] = received
+	t := tellers[by]
+	if t == nil {
+		t = &telling{since: received, job: e.Job, begun: e.At, told: e.At}
+		tellers[by] = t
 	}
-	if e.At.Before(run.Begun) || e.At.Equal(run.Begun) && byName(e.Job, run.Job) < 0 {
-		run.Begun, run.Job = e.At, e.Job
+	if received.Before(t.since) {
+		t.since = received
 	}
-	if state := cmp.Or(e.Type, "OTHER"); e.At.After(run.Told) || e.At.Equal(run.Told) && state > run.State {
-		run.Told, run.State = e.At, state
+	if e.At.Before(t.begun) || e.At.Equal(t.begun) && byName(e.Job, t.job) < 0 {
+		t.begun, t.job = e.At, e.Job
 	}
-	run.Parent = max(run.Parent, e.Parent)
-	run.By, run.Others = first(g.tellers[e.Run]), len(g.tellers[e.Run])-1
+	if state := cmp.Or(e.Type, "OTHER"); e.At.After(t.told) || e.At.Equal(t.told) && state > t.state {
+		t.told, t.state = e.At, state
+	}
+	t.parent = max(t.parent, e.Parent)
+	who := first(tellers)
+	t = tellers[who]
+	*g.runs[e.Run] = Run{
+		ID: e.Run, Job: t.job, Parent: t.parent, By: who, Others: len(tellers) - 1, State: t.state, Begun: t.begun, Told: t.told,
+	}
 }
 
 // first is who told first.
-func first(tellers map[pavise.Name]time.Time) pavise.Name {
+func first(tellers map[pavise.Name]*telling) pavise.Name {
 	return slices.MinFunc(slices.Collect(maps.Keys(tellers)), func(a, b pavise.Name) int {
-		return cmp.Or(tellers[a].Compare(tellers[b]), cmp.Compare(a.String(), b.String()))
+		return cmp.Or(tellers[a].since.Compare(tellers[b].since), cmp.Compare(a.String(), b.String()))
 	})
 }
 
@@ -168,6 +200,20 @@ const (
 	Refuted  Standing = "refuted"  // it names one that the dataset never had, or not so
 )
 
+// Standings returns all that there are, the best first.
+func Standings() []Standing { return []Standing{Sealed, Unsealed, Unknown, Refuted} }
+
+// Grave is how bad a standing is: the place in Standings.
+func (s Standing) Grave() int { return slices.Index(Standings(), s) }
+
+// Words say what a standing means, of a claim.
+func (s Standing) Words() string {
+	return map[Standing]string{
+		Sealed: "names a seal of the dataset", Unsealed: "names no seal", Unknown: "names a seal, and none is known of the dataset",
+		Refuted: "names one that the dataset never had",
+	}[s]
+}
+
 // Judge says what a claim is worth, and why in words.
 //
 // A claim with a seal that is known for the dataset is as good as who makes it: those
@@ -188,6 +234,8 @@ func (g *Graph) Judge(u Use) (Standing, string) {
 		return Sealed, "the seal was made of this dataset"
 	case len(seals) > 0 && len(others) > 0:
 		return Refuted, fmt.Sprintf("the seal is one of %s, and this dataset never had it", others[0])
+	case len(seals) == 1:
+		return Refuted, "this dataset has one seal, and that is not it"
 	case len(seals) > 0:
 		return Refuted, fmt.Sprintf("this dataset has %d seals, and that is none of them", len(seals))
 	case len(others) == 1 && others[0] == Dataset{}:
@@ -204,12 +252,24 @@ func (g *Graph) claimsOf(keys []claimKey) []Claim {
 	for _, k := range keys {
 		all = append(all, g.claims[k])
 	}
-	slices.SortFunc(all, func(a, b Claim) int {
-		return cmp.Or(cmp.Compare(a.Run, b.Run), boolFirst(a.Writes, b.Writes), byName(a.Use.Dataset, b.Use.Dataset),
-			cmp.Compare(a.Use.Root, b.Use.Root), cmp.Compare(a.Use.Version, b.Use.Version),
-			cmp.Compare(a.Use.Type, b.Use.Type), cmp.Compare(a.Use.Rows, b.Use.Rows), cmp.Compare(a.By.String(), b.By.String()))
-	})
+	slices.SortFunc(all, claimOrder)
 	return all
+}
+
+// claimOrder is an order of claims. It looks at one thing after the other, for long lists are
+// sorted again and again.
+func claimOrder(a, b Claim) int {
+	if c := cmp.Compare(a.Run, b.Run); c != 0 {
+		return c
+	}
+	if c := boolFirst(a.Writes, b.Writes); c != 0 {
+		return c
+	}
+	if c := byName(a.Use.Dataset, b.Use.Dataset); c != 0 {
+		return c
+	}
+	return cmp.Or(cmp.Compare(a.Use.Root, b.Use.Root), cmp.Compare(a.Use.Version, b.Use.Version),
+		cmp.Compare(a.Use.Type, b.Use.Type), cmp.Compare(a.Use.Rows, b.Use.Rows), cmp.Compare(a.By.String(), b.By.String()))
 }
 
 func byName(a, b Dataset) int {

@@ -167,7 +167,9 @@ func TestOrderDoesNotMatter(t *testing.T) {
 		told{events[0].event, "stranger", 9}, // another teller, before
 		ran(1, 12, "FAIL", nil, nil),         // at the same time as COMPLETE
 		ran(1, 10, "RUNNING", []Use{use("raw", aRoot)}, nil),
+		ran(2, 19, "START", nil, nil), // of a run that has one teller
 	)
+	events[len(events)-1].event.Job.Name = "as it began"
 	draw := func(g *Graph) string {
 		text, err := json.Marshal([]any{g.Around(Dataset{"lake", "clean"}, 0), g.Around(Dataset{"lake", "raw"}, 1), g.Exposed([]string{aRoot, bRoot})})
 		if err != nil {
@@ -191,15 +193,87 @@ func TestOrderDoesNotMatter(t *testing.T) {
 // the run stays with who told first as we received it, and nothing is taken away.
 func TestNobodyTakesARun(t *testing.T) {
 	events, seals := world()
-	forged := ran(1, 1, "ABORT", []Use{use("innocent", "")}, nil)
-	forged.by, forged.at = "stranger", 60
-	g := build(append(events, forged), seals)
+	forged := ran(1, 1, "START", []Use{use("innocent", "")}, nil)
+	forged.by, forged.at, forged.event.Job.Name, forged.event.Parent = "stranger", 60, "harmless", runID(9)
+	later := ran(1, 1<<20, "ABORT", nil, nil)
+	later.by, later.at = "stranger", 61
+	g := build(append(events, forged, later), seals)
 	run := g.runs[runID(1)]
-	if run.By != someone("pipeline") || run.Others != 1 || run.State != "COMPLETE" {
+	if run.By != someone("pipeline") || run.Others != 1 || run.State != "COMPLETE" || run.Job.Name != "job1" || run.Parent != "" || !run.Begun.Equal(at(10)) {
 		t.Errorf("%+v", run)
 	}
 	if e := g.Exposed([]string{aRoot}); len(e.Runs) == 0 || e.Runs[0].Run.ID != runID(1) {
 		t.Error("the run is exposed no more")
+	}
+}
+
+// TestSealedIsAnother holds the same claims to other seals: the first graph keeps its own.
+func TestSealedIsAnother(t *testing.T) {
+	g := build(world())
+	other := g.Sealed([]Seal{{Dataset: Dataset{"lake", "other"}, Root: strings.Repeat("e", 64)}})
+	for name, c := range map[string]struct {
+		g    *Graph
+		use  Use
+		want Standing
+	}{
+		"as it was":       {g, use("raw", aRoot), Sealed},
+		"with its own":    {other, use("other", strings.Repeat("e", 64)), Sealed},
+		"without the old": {other, use("raw", aRoot), Unknown},
+		"without the new": {g, use("other", strings.Repeat("e", 64)), Unknown},
+	} {
+		if got, why := c.g.Judge(c.use); got != c.want {
+			t.Errorf("%s: %s, %s", name, got, why)
+		}
+	}
+	if len(other.Datasets()) != len(g.Datasets()) {
+		t.Error("it was told something else")
+	}
+	if got, _ := new(Graph).Sealed(nil).Judge(use("raw", aRoot)); got != Unknown {
+		t.Error(got)
+	}
+}
+
+// TestManyStatesOfOneDataset has an exposed run write a dataset in thousands of states, and
+// thousands read it by its name: the answer gives up, and says so.
+func TestManyStatesOfOneDataset(t *testing.T) {
+	var states []Use
+	for n := range 1100 {
+		states = append(states, use("mid", fmt.Sprintf("%064x", n)))
+	}
+	events := []told{ran(0, 0, "COMPLETE", []Use{use("raw", aRoot)}, states)}
+	for n := range 1000 {
+		events = append(events, ran(n+1, n, "COMPLETE", []Use{use("mid", "")}, nil))
+	}
+	var s Sightings
+	s.Look(build(events[:2], nil), []string{aRoot})
+	if s.More || len(s.Unsure) != 0 {
+		t.Errorf("of few: %+v", s.Unsure)
+	}
+	s.Look(build(events, nil), []string{aRoot})
+	if !s.More || len(s.Runs) != 1001 || len(s.Unsure) != 1 || !strings.Contains(s.Unsure[0], "more claims") {
+		t.Errorf("%d runs, more: %v, %v", len(s.Runs), s.More, s.Unsure)
+	}
+}
+
+// TestOneRunOfManyDatasets goes through a run that reads and writes thousands, each of which
+// is behind and after each.
+func TestOneRunOfManyDatasets(t *testing.T) {
+	var all []Use
+	for n := range 5000 {
+		all = append(all, use(fmt.Sprint("d", n), ""))
+	}
+	p := build([]told{ran(1, 1, "COMPLETE", all, all)}, nil).Around(Dataset{"lake", "d7"}, 0)
+	if len(p.Nodes) != maxNodes || !p.More || len(p.Edges) > maxEdges {
+		t.Errorf("%d nodes and %d edges, more: %v", len(p.Nodes), len(p.Edges), p.More)
+	}
+	var told []told
+	for n := range maxEdges + 10 { // one claim in thousands of versions
+		u := use("raw", "")
+		u.Version = fmt.Sprint(n)
+		told = append(told, ran(1, 1, "COMPLETE", []Use{u}, nil))
+	}
+	if p := build(told, nil).Around(Dataset{"lake", "raw"}, 0); len(p.Edges) != maxEdges || !p.More {
+		t.Errorf("%d edges, more: %v", len(p.Edges), p.More)
 	}
 }
 

@@ -34,8 +34,11 @@ type Picture struct {
 	More  bool    `json:"more,omitempty"` // there is more than a picture holds
 }
 
-// maxNodes is how many nodes a picture holds.
-const maxNodes = 1000
+// What a picture holds.
+const (
+	maxNodes = 1000
+	maxEdges = 4000
+)
 
 // Around returns what is behind a dataset and what came after it, at most depth runs away
 // on either side; 0 means as far as it goes.
@@ -63,7 +66,7 @@ type painter struct {
 
 // far goes from a dataset in one direction, a ring of runs and datasets at a time.
 func (p *painter) far(of Dataset, back bool, depth int) {
-	ring, gone := []Dataset{of}, map[Dataset]bool{of: true}
+	ring, gone, through := []Dataset{of}, map[Dataset]bool{of: true}, map[string]bool{}
 	for step := 0; len(ring) > 0 && (depth == 0 || step < depth); step++ {
 		var next []Dataset
 		for _, d := range ring {
@@ -72,7 +75,10 @@ func (p *painter) far(of Dataset, back bool, depth int) {
 					continue
 				}
 				p.edge(near)
-				next = append(next, p.beyond(near.Run, back, gone)...)
+				if !through[near.Run] { // a run of ten thousand datasets is gone through once, not once from each
+					through[near.Run] = true
+					next = append(next, p.beyond(near.Run, back, gone)...)
+				}
 			}
 		}
 		ring = next
@@ -125,6 +131,10 @@ func (p *painter) node(id string, draw func() Node) bool {
 func (p *painter) edge(c Claim) {
 	key := claimKey{c.Run, c.Writes, c.Use, c.By}
 	if p.edges[key] {
+		return
+	}
+	if len(p.picture.Edges) == maxEdges {
+		p.picture.More = true
 		return
 	}
 	p.edges[key] = true

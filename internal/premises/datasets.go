@@ -13,6 +13,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/catalog"
 	"github.com/pavise/pavise/internal/dataset"
+	"github.com/pavise/pavise/internal/lineage"
 	"github.com/pavise/pavise/internal/rowseal"
 )
 
@@ -168,3 +169,25 @@ func differences(all []dataset.Difference) (d catalog.Differences) {
 }
 
 func first(rows []uint64) []uint64 { return rows[:min(len(rows), catalog.MaxRows)] }
+
+// kept are the seals of the catalog, as what pipelines tell is held to them.
+type kept struct{ *catalog.Catalog }
+
+// Holdings looks for a row in them, by its digest.
+//
+// Unguarded: a room of the house asks it, whose own caller was let in.
+func (k kept) Holdings(ctx context.Context, tenant string, row [32]byte) ([]lineage.Holding, error) {
+	found, err := k.Holding(ctx, tenant, row)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]lineage.Holding, 0, len(found))
+	for _, f := range found {
+		h := lineage.Holding{Seal: f.Dataset.String(), Root: f.Root.String(), Count: f.Count, Unsure: f.Unsure}
+		for _, spot := range f.Spots {
+			h.Places = append(h.Places, lineage.Place(spot))
+		}
+		all = append(all, h)
+	}
+	return all, nil
+}

@@ -25,6 +25,7 @@ import (
 	"github.com/pavise/pavise/internal/identity"
 	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/openlineage"
 	"github.com/pavise/pavise/internal/policy"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/seal"
@@ -73,9 +74,10 @@ type House struct {
 	Archive  *archive.Archive
 	Gateway  *gateway.Gateway
 	Wires    *siem.Wires
-	Changes  *change.Changes  // nil: it is a gateway
-	Gate     *gate.Gate       // lets records in; nil: it is a gateway
-	Catalog  *catalog.Catalog // nil: it knows no datasets
+	Changes  *change.Changes     // nil: it is a gateway
+	Gate     *gate.Gate          // lets records in; nil: it is a gateway
+	Catalog  *catalog.Catalog    // nil: it knows no datasets
+	Lineage  *openlineage.Claims // nil: nobody tells of runs here
 }
 
 // OpenLog opens the evidence log, and takes no record yet.
@@ -181,6 +183,13 @@ func (h *House) OpenGate(ctx context.Context, k installation.Keys, admitted stri
 	return err
 }
 
+// OpenLineage opens what pipelines tell of their runs. Claims are held to the seals of the
+// catalog, which is open.
+func (h *House) OpenLineage(ctx context.Context) (err error) {
+	h.Lineage, err = openlineage.Open(ctx, openlineage.Config{Guard: h.Guard, Store: h.DB, Seals: kept{h.Catalog}, Now: h.Now, Say: h.Say})
+	return err
+}
+
 // Told parts a file of findings from the standard output, which is printer.
 func Told(findings string, printer io.Writer) siem.Config {
 	if findings == config.Print {
@@ -207,6 +216,9 @@ func (h *House) Keep(ctx context.Context, all *errgroup.Group) {
 	all.Go(func() error { h.patrol(ctx); return nil })
 	all.Go(func() error { h.watchLog(ctx); return nil })
 	all.Go(func() error { h.Telemetry.Run(ctx); return nil })
+	if h.Lineage != nil {
+		all.Go(func() error { return h.Lineage.Run(ctx) })
+	}
 	if h.Quorum != nil {
 		all.Go(func() error { return h.Quorum.Run(ctx) })
 	}

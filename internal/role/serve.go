@@ -29,6 +29,7 @@ import (
 	"github.com/pavise/pavise/internal/identity"
 	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/issuer"
+	"github.com/pavise/pavise/internal/openlineage"
 	"github.com/pavise/pavise/internal/premises"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/server"
@@ -120,6 +121,7 @@ func NewServe(ctx context.Context, cfg ServeConfig) (s *Serve, err error) {
 		func() error { return s.openNodes(ctx) },
 		func() error { return s.OpenGate(ctx, keys, s.cfg.Admitted) },
 		func() error { return s.OpenCatalog(ctx, s.cfg.Datasets.Below()) },
+		func() error { return s.OpenLineage(ctx) },
 		func() error { return s.openChanges(ctx, keys, s.moreRooms()) },
 		func() error { return s.openWires(ctx, keys) },
 		func() error { return s.bootstrap(ctx) },
@@ -458,14 +460,19 @@ func (s *Serve) openServers(ctx context.Context) (err error) {
 		return err
 	}
 	public := http.NewServeMux()
-	public.Handle("/v1/", control.Handler())
+	asPeople, asMembers := control.Handler(), members.Handler()
+	public.Handle("/v1/", asPeople)
+	public.Handle(openlineage.PathEvent, asPeople)
+	public.Handle(openlineage.PathBatch, asPeople)
 	public.Handle(issuer.WellKnownPrefix, s.exchange.WellKnown())
 	public.Handle(evidence.TilesPrefix, s.rooms.Tiles(control.Admit, s.cfg.PublicTiles))
 	public.Handle("/", s.console.Handler())
 	s.public = server.People(public, own)
 
 	fleet := http.NewServeMux()
-	fleet.Handle("/v1/", members.Handler())
+	fleet.Handle("/v1/", asMembers)
+	fleet.Handle(openlineage.PathEvent, asMembers)
+	fleet.Handle(openlineage.PathBatch, asMembers)
 	fleet.Handle(evidence.TilesPrefix, s.rooms.Tiles(members.Admit, s.cfg.PublicTiles))
 	fleet.Handle("/v1/bundle", s.machine(s.publisher.Handler()))
 	fleet.Handle("/v1/bundle/", s.machine(s.publisher.Handler()))

@@ -28,6 +28,7 @@ import (
 	"github.com/pavise/pavise/internal/infer"
 	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/issuer"
+	"github.com/pavise/pavise/internal/openlineage"
 	"github.com/pavise/pavise/internal/premises"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/record"
@@ -146,6 +147,7 @@ func NewUp(ctx context.Context, cfg UpConfig) (u *Up, err error) {
 		},
 		func() error { return u.OpenGate(ctx, keys, "") },
 		func() error { return u.OpenCatalog(ctx, u.cfg.Datasets) },
+		func() error { return u.OpenLineage(ctx) },
 		func() error {
 			return u.openChanges(ctx, keys, verbs.Rooms{Issuer: u.issuer, Revoked: u.revoked, Exchange: u.exchange, Link: u.consoleLink, Rooms: evidence.Rooms{WitnessURL: u.url() + witnessPrefix}})
 		},
@@ -344,7 +346,10 @@ func (u *Up) openServer(ctx context.Context) (err error) {
 		mux.Handle(pattern, door)
 	}
 	control := verbs.NewServer(ctx, u.rooms, u.verifier)
-	mux.Handle("/v1/", control.Handler())
+	verbsDoor := control.Handler()
+	mux.Handle("/v1/", verbsDoor)
+	mux.Handle(openlineage.PathEvent, verbsDoor)
+	mux.Handle(openlineage.PathBatch, verbsDoor)
 	mux.Handle(evidence.TilesPrefix, u.rooms.Tiles(control.Admit, u.cfg.PublicTiles))
 	mux.Handle(witnessPrefix+"/", http.StripPrefix(witnessPrefix, u.witness.Handler()))
 	mux.Handle(issuer.WellKnownPrefix, u.exchange.WellKnown())
@@ -361,7 +366,8 @@ func (u *Up) openServer(ctx context.Context) (err error) {
 func modelsFirst(models, others http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		verb, below := strings.CutPrefix(r.URL.Path, "/v1/")
-		if strings.HasPrefix(r.URL.Path, "/v2/") || below && !strings.Contains(verb, ".") && !controls(verb) || !below && edge.Knows(r) {
+		tells := r.URL.Path == openlineage.PathEvent || r.URL.Path == openlineage.PathBatch // below /api/, where a model server has its own
+		if strings.HasPrefix(r.URL.Path, "/v2/") || below && !strings.Contains(verb, ".") && !controls(verb) || !below && !tells && edge.Knows(r) {
 			models.ServeHTTP(w, r)
 			return
 		}

@@ -182,6 +182,7 @@ var titles = map[string]string{
 	"ledger.recovered":    "The end of the evidence log was torn and has been cut off",
 	"ledger.damaged":      "A record of the evidence log is damaged",
 	"witness.forked":      "A log has signed two histories",
+	"dataset.refuted":     "A pipeline tells of data that there never were",
 	"issuer.reinvited":    "Whoever holds the host of the control plane invited a person anew",
 	"firewall.drifted":    "A model is asked about other things than it was made for",
 	"firewall.suspected":  "A caller asks as one does who studies a model",

@@ -10,6 +10,7 @@ import (
 	"github.com/pavise/pavise/internal/gate"
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/issuer"
+	"github.com/pavise/pavise/internal/openlineage"
 	"github.com/pavise/pavise/internal/parts"
 	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/route"
@@ -25,7 +26,7 @@ var notes = []string{
 	subject.KindShredded, issuer.KindCopied, issuer.KindReinvited, siem.KindDisabled, siem.KindUnreachable,
 	"serve.began", "node.state", "node.away", "witness.trusted", "bundle.taken", "bundle.refused", "policy.adopted", "policy.dropped",
 	"gateway.stale", "gateway.fresh", route.KindShadowed, "firewall.drifted", "firewall.suspected", "firewall.alerted", gateway.KindOverlooked, parts.Kind,
-	route.KindForgot, route.KindUnwatched, "watermark.committed", gate.KindHeld, gate.KindOdd, gate.KindExpired,
+	route.KindForgot, route.KindUnwatched, "watermark.committed", openlineage.KindRefuted, gate.KindHeld, gate.KindOdd, gate.KindExpired,
 	catalog.KindSealed, catalog.KindVerified, catalog.KindChanged, catalog.KindRestored, catalog.KindUnreachable, catalog.KindReachable,
 }
 

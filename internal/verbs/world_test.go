@@ -30,6 +30,7 @@ import (
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/onnx"
+	"github.com/pavise/pavise/internal/openlineage"
 	"github.com/pavise/pavise/internal/policy"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/seal"
@@ -148,12 +149,16 @@ func newWorld(t *testing.T) *world {
 	must(err)
 	w.Wires, err = siem.Open(t.Context(), siem.Config{Guard: w.Guard, Log: log, Feeds: w.Feeds, Store: db, KEK: kek, Now: time.Now, Tenant: "local", Local: true})
 	must(err)
+	w.Lineage, err = openlineage.Open(t.Context(), openlineage.Config{Guard: w.Guard, Store: db, Now: time.Now})
+	must(err)
 	ctx, stop := context.WithCancel(t.Context())
 	w.stop = stop
 	looked := make(chan error, 1)
 	go func() { looked <- w.Catalog.Run(ctx) }()
 	control, mux := NewServer(ctx, w.Rooms, verifier), http.NewServeMux()
 	mux.Handle("/v1/", control.Handler())
+	mux.Handle(openlineage.PathEvent, control.Handler())
+	mux.Handle(openlineage.PathBatch, control.Handler())
 	mux.Handle(issuer.WellKnownPrefix, w.Exchange.WellKnown())
 	w.server = &httptest.Server{Listener: listener, Config: &http.Server{Handler: mux}}
 	w.server.Start()

@@ -1,4 +1,5 @@
-"""Events of a training job by the package openlineage-python: openlineage_events.py FILE ROOT.
+"""Events of a training job by the package openlineage-python: openlineage_events.py FILE ROOT,
+or openlineage_events.py URL ROOT TOKEN [gzip] to send them to a server.
 A facet of ours says which seal its input has; everything else is as the package writes it."""
 
 import sys
@@ -14,8 +15,9 @@ from openlineage.client.facet_v2 import (
     DatasetFacet, dataset_type_dataset, dataset_version_dataset, nominal_time_run, parent_run, schema_dataset,
 )
 from openlineage.client.transport.file import FileConfig, FileTransport
+from openlineage.client.transport.http import HttpConfig, HttpTransport
 
-path, root = sys.argv[1:]
+path, root, *more = sys.argv[1:]
 PRODUCER = "https://example.com/trainer"
 
 
@@ -30,7 +32,14 @@ class Seal(DatasetFacet):
         return "https://example.com/pavise_seal.json"
 
 
-client = OpenLineageClient(transport=FileTransport(FileConfig(log_file_path=path, append=True)))
+if more:
+    config = {"url": path, "auth": {"type": "api_key", "apiKey": more[0]}, "retry": {"total": 0}}
+    if "gzip" in more:
+        config["compression"] = "gzip"
+    transport = HttpTransport(HttpConfig.from_dict(config))
+else:
+    transport = FileTransport(FileConfig(log_file_path=path, append=True))
+client = OpenLineageClient(transport=transport)
 now = lambda: datetime.now(timezone.utc).isoformat()
 run = Run(str(uuid.uuid4()), {
     "parent": parent_run.ParentRunFacet(run=parent_run.Run(str(uuid.uuid4())), job=parent_run.Job("airflow", "dag")),
