@@ -40,6 +40,7 @@ type Up struct {
 	ModelKeys []ModelKey   `yaml:"model_keys" doc:"What servers of language models let Pavise in with."`
 	ModelTLS  []ModelTLS   `yaml:"model_tls" doc:"Options of TLS for model servers, which routes name."`
 	Detectors *Detectors   `yaml:"detectors" doc:"How those are looked for who study a model rather than use it."`
+	Receive   *Receive     `yaml:"receive" doc:"Where records may be fetched from: pavise ingest receive chooses among these."`
 	Bootstrap *UpBootstrap `yaml:"bootstrap" need:"true" doc:"What an empty store begins with. It is done once, through the verb that anybody would use, and recorded; afterwards it is ignored, and the start says so."`
 	ExtProc   *ExtProc     `yaml:"ext_proc" doc:"Where proxies ask about their exchanges: Envoy, Istio, agentgateway. docs/envoy.md says how they are set up."`
 }
@@ -74,6 +75,7 @@ type Serve struct {
 	Grace       time.Duration `yaml:"grace" example:"1h" doc:"How long a gateway may go on with what it was told last, when it hears nothing from here: 1m to 168h. Afterwards it refuses everything."`
 	ModelTLS    []ModelTLS    `yaml:"model_tls" doc:"Options of TLS for model servers, which routes name: here for asking them what a new route's model takes."`
 	Health      string        `yaml:"health" example:"127.0.0.1:8482" doc:"Where /healthz says how it stands and /metrics what it counts, in clear text and therefore on this machine only; left out: nowhere."`
+	Receive     *Receive      `yaml:"receive" doc:"Where records may be fetched from: pavise ingest receive chooses among these."`
 	Telemetry   *Telemetry    `yaml:"telemetry" doc:"Where what it counts is sent: docs/telemetry.md says what that is."`
 	Bootstrap   *Bootstrap    `yaml:"bootstrap" doc:"What an empty store begins with. It is done once, through the verbs that anybody would use, and recorded; afterwards it is ignored, and the start says so."`
 }
@@ -235,6 +237,7 @@ func (u *Up) check(f *faults) {
 	checkKeys(f, u.ModelKeys)
 	checkTLS(f, u.ModelTLS)
 	u.Detectors.check(f.in("detectors"))
+	u.Receive.check(f.in("receive"))
 	if u.Bootstrap != nil {
 		checkRoutes(f.in("bootstrap"), u.Bootstrap.Routes, UpTenant)
 	}
@@ -259,6 +262,7 @@ func (s *Serve) check(f *faults) {
 	f.duration("certificate_life", &s.Certificate, DefaultCertificate, minCertificate, maxCertificate)
 	f.duration("grace", &s.Grace, DefaultGrace, minGrace, maxGrace)
 	f.loopback("health", s.Health)
+	s.Receive.check(f.in("receive"))
 	if s.Telemetry != nil {
 		s.Telemetry.check(f.in("telemetry"))
 	}

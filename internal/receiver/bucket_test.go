@@ -1,0 +1,290 @@
+package receiver
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/store/blob"
+)
+
+// A shelf is a bucket in memory that does what a test wants.
+type shelf struct {
+	objects map[string]string
+	sizes   map[string]int64 // what it says of an object's size, where that is not so
+	policy  string
+	fail    error // of all that it is asked
+	midway  error // of its list, behind the first object
+	gets    int
+}
+
+func (s *shelf) Put(context.Context, blob.Object, io.Reader) error { return errors.New("nobody puts") }
+
+func (s *shelf) Place() blob.Place { return blob.Place{URL: "s3://lake/"} }
+
+func (s *shelf) Policy(context.Context) (string, error) { return s.policy, s.fail }
+
+func (s *shelf) Get(_ context.Context, name string) (io.ReadCloser, error) {
+	text, is := s.objects[name]
+	switch {
+	case s.fail != nil:
+		return nil, s.fail
+	case !is:
+		return nil, &pavise.Error{Kind: pavise.NotFound, Msg: "there is no " + name}
+	}
+	s.gets++
+	return io.NopCloser(strings.NewReader(text)), nil
+}
+
+func (s *shelf) List(_ context.Context, prefix string) iter.Seq2[blob.Object, error] {
+	return func(yield func(blob.Object, error) bool) {
+		if s.fail != nil {
+			yield(blob.Object{}, s.fail)
+			return
+		}
+		var names []string
+		for name := range s.objects {
+			names = append(names, name)
+		}
+		slices.Sort(names)
+		for _, name := range names {
+			size, lies := s.sizes[name]
+			if !lies {
+				size = int64(len(s.objects[name]))
+			}
+			if strings.HasPrefix(name, prefix) && !yield(blob.Object{Name: name, Size: size}, nil) {
+				return
+			}
+			if s.midway != nil {
+				yield(blob.Object{}, s.midway)
+				return
+			}
+		}
+	}
+}
+
+// watch orders that a shelf is watched.
+func watch(t testing.TB, form string, retake bool) (*world, *shelf, func() *hand) {
+	w := newWorld(t, form)
+	s := &shelf{objects: map[string]string{}, sizes: map[string]int64{}, policy: "none"}
+	w.order(Order{From: "file://" + w.root + "/", Retake: retake})
+	return w, s, func() *hand {
+		h := w.by("app")
+		h.carrier.(*bucket).store = s
+		return h
+	}
+}
+
+// TestBucket plays what becomes of objects.
+func TestBucket(t *testing.T) {
+	type step = func(*shelf)
+	put := func(name, text string) step { return func(s *shelf) { s.objects[name] = text } }
+	gone := func(name string) step { return func(s *shelf) { delete(s.objects, name) } }
+	policy := func(text string) step { return func(s *shelf) { s.policy = text } }
+	for name, c := range map[string]struct {
+		retake      bool
+		steps       []step
+		want, found string
+	}{
+		"objects that come":         {false, []step{put("a", "a\n"), put("b", "b\n")}, "a\nb\n", ""},
+		"nothing in it":             {false, []step{put("a", "")}, "", ""},
+		"replaced":                  {false, []step{put("a", "a\n"), put("a", "other\n"), put("b", "b\n")}, "a\nb\n", "replaced"},
+		"replaced twice":            {false, []step{put("a", "a\n"), put("a", "other\n"), put("a", "a third\n")}, "a\n", "replaced replaced"},
+		"replaced, and taken again": {true, []step{put("a", "a\n"), put("a", "other\n"), put("a", "other\n")}, "a\nother\n", "replaced"},
+		"grown":                     {false, []step{put("a", "a\n"), put("a", "a\nb\n")}, "a\n", "replaced"},
+		"gone":                      {false, []step{put("a", "a\n"), put("b", "b\n"), gone("a"), gone("b")}, "a\nb\n", "gone gone"},
+		"gone and back":             {false, []step{put("a", "a\n"), gone("a"), put("a", "a\n")}, "a\n", "gone"},
+		"gone and back as another":  {false, []step{put("a", "a\n"), gone("a"), put("a", "b\n")}, "a\n", "gone replaced"},
+		"its policy is another":     {false, []step{put("a", "a\n"), policy("everybody"), policy("everybody"), policy("")}, "a\n", "terms terms"},
+		"signatures are no objects": {false, []step{put("a.sig", strings.Repeat("s", 64)), put("a", "a\n")}, "a\n", ""},
+		"packed":                    {false, []step{put("a.gz", zipped(t, "a\nb\n"))}, "a\nb\n", ""},
+		"packed, and damaged":       {false, []step{put("a.gz", zipped(t, "a\nb\n")[:20]), put("b", "b\n")}, "b\n", "refused"},
+		"packed, to a thousandth":   {false, []step{put("a.gz", zipped(t, strings.Repeat("0", 80<<20))), put("b", "b\n")}, "b\n", "refused"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, s, open := watch(t, formLines, c.retake)
+			h := open()
+			h.must()
+			for _, step := range c.steps {
+				step(s)
+				h.must()
+			}
+			w.wantText(c.want)
+			w.wantFound(c.found)
+			h = open() // and nothing new comes of it in another process
+			h.must()
+			w.wantText(c.want)
+			w.wantFound(c.found)
+		})
+	}
+}
+
+func zipped(t testing.TB, text string) string {
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	_, err := io.WriteString(z, text)
+	if err := errors.Join(err, z.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// TestBucketFindsAtTheNextPass names what was replaced by as many bytes once it is read
+// again, and what was replaced by more at the very next pass.
+func TestBucketFindsAtTheNextPass(t *testing.T) {
+	now := time.Now()
+	w, s, open := watch(t, formLines, false)
+	w.cfg.Now = func() time.Time { return now }
+	s.objects["rows-1"], s.objects["rows-2"] = "honest\n", "honest\n"
+	h := open()
+	h.must()
+	s.objects["rows-1"], s.objects["rows-2"] = "poison\n", "poisoned\n"
+	if _, err := h.pass(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.wantFound("replaced")
+	if f := w.findings()[0]; !strings.Contains(f.Summary, "rows-2") || f.Severity != pavise.Critical || !strings.Contains(f.Summary, digest([]byte("poisoned\n"))[:16]) {
+		t.Errorf("%+v", f)
+	}
+	now = now.Add(rereadAfter)
+	if _, err := h.pass(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.wantFound("replaced replaced")
+	w.wantText("honest\nhonest\n")
+}
+
+// TestBucketHalfObjects takes nothing that is not yet what its store says, or still grows.
+func TestBucketHalfObjects(t *testing.T) {
+	w, s, open := watch(t, formLines, false)
+	h := open()
+	s.objects["growing"], s.objects["half"], s.sizes["half"] = "1\n", "1\n", 4
+	for n := 2; n < 6; n++ {
+		if _, err := h.pass(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		s.objects["growing"] += fmt.Sprintln(n)
+	}
+	w.wantText("")
+	s.objects["half"] = "1\n2\n"
+	h.must()
+	w.wantText("1\n2\n1\n2\n3\n4\n5\n")
+	w.wantFound("")
+}
+
+// TestBucketAway takes no error of a store for an empty bucket.
+func TestBucketAway(t *testing.T) {
+	w, s, open := watch(t, formLines, false)
+	for i := range 10 {
+		s.objects[fmt.Sprint(i)] = fmt.Sprintln(i)
+	}
+	h := open()
+	h.must()
+	away := &pavise.Error{Kind: pavise.Unavailable, Msg: "slow down"}
+	for _, fault := range []func(error){func(err error) { s.fail = err }, func(err error) { s.midway = err }} {
+		fault(away)
+		if err := h.passes(); !errors.Is(err, away) {
+			t.Errorf("a store that is away: %v", err)
+		}
+		fault(nil)
+	}
+	h.must()
+	w.wantFound("")
+	if s.gets != 10 {
+		t.Errorf("%d objects were read, and there are ten", s.gets)
+	}
+}
+
+// TestBucketKilledAnywhere kills the process at each batch of large objects: all rows come,
+// once, and each batch of CSV has the header.
+func TestBucketKilledAnywhere(t *testing.T) {
+	w, s, open := watch(t, formCSV, false)
+	rows := strings.Repeat("1,\"x\ny\"\n", 300_000)
+	s.objects["a.csv"], s.objects["b.csv"] = "n,t\n"+rows, zipped(t, "n,t\n"+rows)
+	killed := &pavise.Error{Kind: pavise.Unavailable, Msg: "killed"}
+	calls := 0
+	w.gate.after = func(Batch) error {
+		if calls++; calls%2 == 0 {
+			return nil
+		}
+		return killed
+	}
+	kills := 0
+	for {
+		err := open().passes()
+		if err == nil {
+			break
+		}
+		if kills++; !errors.Is(err, killed) || kills > 20 {
+			t.Fatal(err)
+		}
+	}
+	if got := strings.ReplaceAll(w.gate.text(), "n,t\n", ""); got != rows+rows || kills < 3 || w.gate.again != kills {
+		t.Errorf("%d bytes of %d, %d kills, %d again", len(got), 2*len(rows), kills, w.gate.again)
+	}
+	for _, b := range w.gate.took {
+		if !bytes.HasPrefix(b.Body, []byte("n,t\n1,")) || !bytes.HasSuffix(b.Body, []byte("y\"\n")) {
+			t.Errorf("%.20q … %q", b.Body, b.Body[len(b.Body)-20:])
+		}
+	}
+	w.wantFound("")
+}
+
+// TestBucketReplacedHalfway replaces an object of which the gate has a part.
+func TestBucketReplacedHalfway(t *testing.T) {
+	w, s, open := watch(t, formLines, false)
+	s.objects["a"] = numbered(0, 300_000)
+	w.gate.fail = func(Batch) error {
+		if w.gate.took == nil {
+			return nil
+		}
+		return &pavise.Error{Kind: pavise.Unavailable, Msg: "killed"}
+	}
+	if err := open().passes(); err == nil {
+		t.Fatal("the gate takes all")
+	}
+	w.gate.fail = nil
+	s.objects["a"] = "short\n"
+	open().must()
+	w.wantFound("replaced")
+	if len(w.gate.took) != 1 {
+		t.Errorf("%d batches", len(w.gate.took))
+	}
+}
+
+// TestBucketSignatures brings a signed object whole, with its signature.
+func TestBucketSignatures(t *testing.T) {
+	w, s, open := watch(t, formLines, false)
+	s.objects["a"], s.objects["a.sig"] = numbered(0, 200_000), strings.Repeat("s", 64)
+	s.objects["b"], s.objects["b.sig"] = "b\n", "c3Nzcw==\n"
+	open().must()
+	if got := w.gate.took; len(got) != 2 || string(got[0].Body) != s.objects["a"] || string(got[0].Signature) != s.objects["a.sig"] || string(got[1].Signature) != "ssss" {
+		t.Errorf("%d batches", len(got))
+	}
+}
+
+// TestDirectory watches files that come into a directory.
+func TestDirectory(t *testing.T) {
+	w := newWorld(t, formLines)
+	w.order(Order{From: "file://" + w.root + "/drop/"})
+	b, err := blob.Open(t.Context(), w.root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"drop/a", "drop/deep/b", "other/c"} {
+		if err := b.Put(t.Context(), blob.Object{Name: name, Size: 2}, strings.NewReader("x\n")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.by("app").must()
+	w.wantText("x\nx\n")
+}
