@@ -2,16 +2,39 @@ package gate
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/guard"
+	"github.com/pavise/pavise/internal/intake"
 	"github.com/pavise/pavise/internal/seal"
 	"github.com/pavise/pavise/internal/store"
 	"github.com/pavise/pavise/internal/store/blob"
 )
 
-// Config is what a gate is made of.
+// The kinds of note that the room leaves.
+const (
+	KindHeld    = "ingest.quarantined" // a batch went into quarantine
+	KindOdd     = "ingest.odd"         // a source brings something else than it did
+	KindExpired = "ingest.expired"     // a batch was in quarantine for too long, and is gone
+)
+
+// What the quarantine of one source has room for, unless Config says otherwise.
+const (
+	mostHeld      = 1_000
+	mostHeldBytes = 1 << 30
+	keepHeld      = 30 * 24 * time.Hour
+	remember      = 90 * 24 * time.Hour // how long it is known what became of a batch
+	lookEvery     = time.Minute
+)
+
+// Config is what a gate is made of. All but Now and the bounds are required.
 type Config struct {
 	Guard  *guard.Guard
 	Store  *store.DB
@@ -19,32 +42,270 @@ type Config struct {
 	Dir    string           // where the quarantine lies; made when it is not there
 	Output blob.Bucket      // where admitted batches go, as TENANT/SOURCE/POSITION-SHA256.FORM
 	Now    func() time.Time // time.Now if nil
+
+	MostHeld  int           // batches in the quarantine of one source; 0: 1,000
+	MostBytes int           // bytes of them; 0: 1 GiB
+	KeepHeld  time.Duration // how long they stay there; 0: 30 days
 }
 
 // A Gate lets records in. It is safe for concurrent use.
 type Gate struct {
-	cfg Config
+	cfg    Config
+	held   blob.Bucket   // what is in quarantine, sealed
+	bodies intake.Bodies // that arrive at the push door
+
+	mu      sync.RWMutex // guards sources, and whoever puts or takes one away
+	sources map[pavise.Name]*source
+}
+
+// A source is one that is declared.
+type source struct {
+	name  pavise.Name
+	terms atomic.Pointer[terms]
+
+	mu       sync.Mutex // guards what follows, and all that becomes of its batches
+	gone     bool
+	made     time.Time
+	by       pavise.Name
+	position uint64
+	// unsettled: a batch may lie in the output and not count, or the other way round.
+	unsettled bool
+	learner   *learner // nil: no templates are known
+	watcher   *watcher
 }
 
 // Open opens the gate with the sources that are in the store, and brings to an end what
-// the last process was cut off in.
+// the last process was cut off in: a batch that reached the output counts, and one that did
+// not never came.
 func Open(ctx context.Context, cfg Config) (*Gate, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Gate{cfg: cfg}, nil
+	for _, bound := range []struct {
+		of    *int
+		usual int
+	}{{&cfg.MostHeld, mostHeld}, {&cfg.MostBytes, mostHeldBytes}} {
+		if *bound.of == 0 {
+			*bound.of = bound.usual
+		}
+	}
+	if cfg.KeepHeld == 0 {
+		cfg.KeepHeld = keepHeld
+	}
+	if err := cfg.Store.Migrate(ctx, "gate", steps); err != nil {
+		return nil, err
+	}
+	g := &Gate{cfg: cfg, sources: map[pavise.Name]*source{}}
+	var err error
+	if g.held, err = blob.Open(ctx, cfg.Dir); err != nil {
+		return nil, err
+	}
+	if err := g.load(ctx); err != nil {
+		return nil, err
+	}
+	for _, s := range g.all() {
+		s.unsettled = true
+		if err := g.settle(ctx, s); err != nil && pavise.KindOf(err) != pavise.Unavailable { // nobody else has it yet
+			return nil, err // an output that is away is asked again
+		}
+	}
+	return g, g.sweep(ctx)
 }
 
-// Admit judges a batch that somebody brings for a source, and keeps it in the output or in
-// quarantine before it returns: the verb ingest.push on tenant/source/id. A verdict is no
-// error. The error is of kind NotFound if there is no such source, Invalid for a batch that
-// cannot be one of the source, Throttled beyond the source's quota, and Unavailable where
-// the quarantine or the disk is full.
-func (g *Gate) Admit(ctx context.Context, who pavise.Principal, source pavise.Name, b Batch) (receipt Receipt, err error) {
-	entry, err := g.cfg.Guard.Enter(ctx, who, "ingest.push", source)
-	if err != nil {
-		return receipt, err
+// load reads the sources.
+func (g *Gate) load(ctx context.Context) error {
+	now := hourOf(g.cfg.Now())
+	return g.cfg.Store.View(ctx, func(tx *store.Tx) error {
+		rows, err := tx.Query(`SELECT tenant, id, spec, made, by, position, learnt FROM gate_sources WHERE gone = 0`)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		type kept struct {
+			*source
+			learnt int
+		}
+		var all []kept
+		for rows.Next() {
+			s, text, made, by, learnt := &source{}, "", int64(0), "", 0
+			s.name.Kind = KindSource
+			if err := rows.Scan(&s.name.Tenant, &s.name.ID, &text, &made, &by, &s.position, &learnt); err != nil {
+				return err
+			}
+			t, err := readTerms(text)
+			if err == nil {
+				err = s.by.UnmarshalText([]byte(by))
+			}
+			if err != nil {
+				return &pavise.Error{Kind: pavise.Unverified, Msg: fmt.Sprintf("the terms of %s in the state database cannot be read: %v", s.name, err), Hint: "restore the database from a backup", Err: err}
+			}
+			s.made = time.Unix(made, 0).UTC()
+			s.begin(t)
+			all = append(all, kept{s, learnt})
+		}
+		if err := rows.Err(); err != nil {
+			return err
+		}
+		for _, s := range all {
+			if s.learner != nil {
+				if err := loadTemplates(tx, s.learner, s.name.Tenant, s.name.ID, s.learnt); err != nil {
+					return err
+				}
+			}
+			if err := s.watcher.load(tx, s.name.Tenant, s.name.ID, now); err != nil {
+				return err
+			}
+			g.sources[s.name] = s.source
+		}
+		return nil
+	})
+}
+
+func readTerms(text string) (*terms, error) {
+	var spec Spec
+	if err := json.Unmarshal([]byte(text), &spec); err != nil {
+		return nil, err
 	}
-	defer entry.Exit(&err)
-	return receipt, &pavise.Error{Kind: pavise.NotFound, Msg: source.String() + " is no source"}
+	return spec.read()
+}
+
+// begin has a source be held to terms, and forgets what it knew of others. The caller holds
+// mu, or nobody else has the source yet.
+func (s *source) begin(t *terms) {
+	was := s.terms.Swap(t)
+	if was == nil || was.spec.Distinct != t.spec.Distinct || was.spec.Sequence != t.spec.Sequence {
+		s.watcher = newWatcher(t)
+	}
+	switch {
+	case t.spec.Templates == "":
+		s.learner = nil
+	case s.learner == nil || was == nil || was.spec.Templates != t.spec.Templates || was.spec.Form != t.spec.Form:
+		s.learner = newLearner(t)
+	default:
+		s.learner.share, s.learner.learn = t.spec.NewShare, min(t.spec.Learn, max(s.learner.lines, t.spec.Learn))
+	}
+}
+
+// all are the sources that are declared.
+func (g *Gate) all() []*source {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	all := make([]*source, 0, len(g.sources))
+	for _, s := range g.sources {
+		all = append(all, s)
+	}
+	return all
+}
+
+// find finds a source.
+func (g *Gate) find(name pavise.Name) (*source, error) {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	if s := g.sources[name]; s != nil {
+		return s, nil
+	}
+	return nil, noSource(name)
+}
+
+func noSource(name pavise.Name) error {
+	return &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("%s is no source", name), Hint: "pavise ingest list shows those that there are, and pavise ingest put declares one"}
+}
+
+// Run ends hours, takes out of quarantine what was there for too long, and settles what an
+// output that was away left open, until ctx is done. Its caller owns the goroutine.
+//
+// Unguarded: nobody asks for it; what it does is a note.
+func (g *Gate) Run(ctx context.Context) error {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			g.tend(ctx)
+		}
+	}
+}
+
+// tend does what is due. What cannot be done now is done a minute later.
+func (g *Gate) tend(ctx context.Context) {
+	for _, s := range g.all() {
+		s.mu.Lock()
+		_ = g.turn(ctx, s)
+		if s.unsettled {
+			_ = g.settle(ctx, s)
+		}
+		s.mu.Unlock()
+		_ = g.expire(ctx, s.name)
+	}
+	_ = g.forget(ctx)
+}
+
+// turn ends the hours of a source, and tells what was odd about them. The caller holds the
+// source's mu.
+func (g *Gate) turn(ctx context.Context, s *source) error {
+	for _, words := range s.watcher.turn(s.terms.Load(), hourOf(g.cfg.Now())) {
+		if err := g.finding(ctx, KindOdd, pavise.Warning, s.name, pavise.Name{}, words, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// finding leaves a finding in the log.
+func (g *Gate) finding(ctx context.Context, kind, severity string, on, who pavise.Name, words string, more map[string]any) error {
+	detail := map[string]any{"finding": pavise.Finding{Kind: kind, Severity: severity, On: on, Who: who, Summary: words, At: g.cfg.Now().UTC()}}
+	for key, value := range more {
+		detail[key] = value
+	}
+	return g.cfg.Guard.Note(ctx, kind, nil, on, detail)
+}
+
+// heldName is where the bytes of a batch lie in quarantine.
+func heldName(source pavise.Name, sum string) string {
+	return source.Tenant + "/" + source.ID + "/" + sum
+}
+
+// sweep removes what lies in quarantine and belongs to no batch: a process that was killed
+// left it before anybody was told, or after it had gone on.
+func (g *Gate) sweep(ctx context.Context) error {
+	known := map[string]bool{}
+	err := g.cfg.Store.View(ctx, func(tx *store.Tx) error {
+		rows, err := tx.Query(`SELECT tenant, source, sha256 FROM gate_batches WHERE state IN ('held', 'releasing')`)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			name, sum := pavise.Name{}, ""
+			if err := rows.Scan(&name.Tenant, &name.ID, &sum); err != nil {
+				return err
+			}
+			known[heldName(name, sum)] = true
+		}
+		return rows.Err()
+	})
+	if err != nil {
+		return err
+	}
+	for o, err := range g.held.List(ctx, "") {
+		if err != nil {
+			return err
+		}
+		if !known[o.Name] {
+			if err := g.drop(o.Name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// drop removes the bytes of a batch from quarantine.
+func (g *Gate) drop(name string) error {
+	if err := os.Remove(filepath.Join(g.cfg.Dir, filepath.FromSlash(name))); err != nil && !os.IsNotExist(err) {
+		return &pavise.Error{Kind: pavise.Unavailable, Msg: fmt.Sprintf("take %s out of quarantine: %v", name, err), Hint: "check the owner and the mode of " + g.cfg.Dir, Err: err}
+	}
+	return nil
 }

@@ -62,6 +62,7 @@ const (
 	KindChange = "change"
 	KindGrant  = "grant"
 	KindHolder = "holder" // of a certificate
+	KindSource = "source" // of records that come in
 	KindTier   = "tier"   // of the callers of a model, under the model's id
 )
 
@@ -123,6 +124,15 @@ func Named() []Action {
 		{Verb: "bundle.list", On: []string{"bundle"}, Class: Pooled},
 		{Verb: "bundle.rotate", On: []string{"bundle"}, Consequential: true},
 		{Verb: "bundle.revoke", On: []string{"bundle"}, Consequential: true},
+		{Verb: "ingest.push", On: []string{KindSource}},
+		{Verb: "ingest.put", On: []string{KindSource}},
+		{Verb: "ingest.revise", On: []string{KindSource}, Consequential: true},
+		{Verb: "ingest.list", On: []string{KindSource}, Class: Pooled},
+		{Verb: "ingest.show", On: []string{KindSource}, Class: Pooled},
+		{Verb: "ingest.held", On: []string{KindSource}, Class: Pooled},
+		{Verb: "ingest.release", On: []string{KindSource}, Consequential: true},
+		{Verb: "ingest.discard", On: []string{KindSource}},
+		{Verb: "ingest.delete", On: []string{KindSource}},
 		{Verb: VerbClock, On: []string{"clock"}, Safe: true},
 		{Verb: VerbInfer, On: []string{"model"}, Class: Pooled},
 		{Verb: "model.describe", On: []string{"model"}, Class: Pooled},

@@ -21,6 +21,8 @@ const (
 	LabelHandle  Label = "pavise/v1/handle"   // finds them by name; context: the tenant
 	LabelWire    Label = "pavise/v1/wire"     // wraps where a tenant's findings go, and the secrets that sign them; context: the tenant
 
+	LabelQuarantine Label = "pavise/v1/quarantine" // seals what the gate holds back of a tenant's sources; context: the tenant
+
 	LabelMarks Label = "pavise/v1/marks" // yields the keys that mark answers of a tenant's models; context: the tenant
 
 	LabelBundles Label = "pavise/v1/bundles" // seals what a reader of bundles has seen; no context
