@@ -183,7 +183,7 @@ func TestWorkersDoNotMatter(t *testing.T) {
 	dir := write(t, map[string]string{"big.csv": joined(records(rows)), "big.jsonl": joined(lines(rows)), "big.bin": joined(lines(rows))})
 	roots := map[rowseal.Digest]bool{}
 	for _, workers := range []int{1, 2, 5} {
-		p, err := openPlace(dir)
+		p, err := openPlace(t.Context(), dir)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -568,7 +568,7 @@ func TestChangingFilesAreNotSealed(t *testing.T) {
 			}
 		}
 		out := filepath.Join(t.TempDir(), "s")
-		p, err := openPlace(dir)
+		p, err := openPlace(t.Context(), dir)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -618,7 +618,7 @@ func TestResume(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p, _ := openPlace(dir)
+		p, _ := openPlace(t.Context(), dir)
 		entries, _ := p.entries(ctx)
 		s := &sealer{place: p, format: formatOf, workers: 2, meter: &meter{}}
 		if _, err := job.resume(ctx, s, entries); err != nil {

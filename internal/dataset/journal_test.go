@@ -71,7 +71,7 @@ func TestJournalOfLinks(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p, err := openPlace(dir)
+		p, err := openPlace(t.Context(), dir)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -19,7 +19,7 @@ import (
 type Seal struct {
 	Say func(text string) `kong:"-"` // gets a line of progress now and then; nil: nobody watches
 
-	Path    string   `arg:"" help:"The file or directory to seal."`
+	Path    string   `arg:"" help:"The file or directory to seal, or what lies in a bucket: s3://BUCKET/PREFIX, gs://… or az://…"`
 	Out     string   `short:"o" help:"Where the seal goes; the index goes beside it, as FILE.rows. Nothing may be there (default: PATH.seal)." placeholder:"FILE"`
 	Format  string   `help:"Take every file for this instead of what its name says: auto, csv, jsonl, parquet or blocks." default:"auto" enum:"auto,csv,jsonl,parquet,blocks"`
 	ByBlock []string `help:"Seal files of this name by their bytes alone, with * and ? for any; may be repeated." placeholder:"PATTERN"`
@@ -37,12 +37,17 @@ all else in blocks of 64 KiB. Rows are counted from 1, a header with them. The s
 shown to anybody, and is the same for the same content. The index beside it has a digest
 of every row: keep it as you keep the rows, for whoever has it can test guesses.
 
+What lies in a bucket (s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX) has the
+same seal as the same files on a disk. Each object is read in one version, with the
+credentials of the environment.
+
 A seal that was interrupted goes on when the same command is given again. What changes
 while it is read is refused, and so are links that lead out of the directory.
 
 For example:
 
-  pavise dataset seal training/ -o training.seal`
+  pavise dataset seal training/ -o training.seal
+  pavise dataset seal s3://models/training/ -o training.seal`
 }
 
 // Sealed is what came of a seal.
@@ -71,17 +76,14 @@ func (s *Seal) Run(ctx context.Context) (*Sealed, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := openPlace(s.Path)
+	p, err := openPlace(ctx, s.Path)
 	if err != nil {
 		return nil, err
 	}
 	defer p.close()
 	out := s.Out
 	if out == "" {
-		out = filepath.Clean(s.Path) + ".seal"
-		if s.Path == "." || strings.HasSuffix(filepath.Clean(s.Path), "..") {
-			out = filepath.Join(p.dir, "..", filepath.Base(p.dir)+".seal")
-		}
+		out = p.besides(s.Path)
 	}
 	job, err := openJob(out)
 	if err != nil {
@@ -98,7 +100,7 @@ func (s *Seal) Run(ctx context.Context) (*Sealed, error) {
 	}
 	sealer := &sealer{place: p, format: s.format(p), workers: allWorkers(), meter: &meter{say: s.Say}}
 	for i := range entries {
-		sealer.meter.total += entries[i].info.Size()
+		sealer.meter.total += entries[i].size()
 	}
 	resumed, err := job.resume(ctx, sealer, entries)
 	if err != nil {
@@ -126,6 +128,18 @@ func (s *Seal) Run(ctx context.Context) (*Sealed, error) {
 		result.Signature = out + signatureSuffix
 	}
 	return result, job.finish(m, signer)
+}
+
+// besides is where a seal goes if nobody says: beside what is on a disk, and into the working
+// directory for what is not.
+func (p *place) besides(name string) string {
+	if p.url != "" {
+		return path.Base(p.url) + ".seal"
+	}
+	if name == "." || strings.HasSuffix(filepath.Clean(name), "..") {
+		return filepath.Join(p.dir, "..", filepath.Base(p.dir)+".seal")
+	}
+	return filepath.Clean(name) + ".seal"
 }
 
 // stopped says that a seal goes on where it was stopped.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path"
 	"runtime"
@@ -24,6 +25,9 @@ const smallFile = 8 << 20
 
 // batchSize is how many bytes of small files are sealed at a time.
 const batchSize = 8 * smallFile
+
+// farWorkers is how many small files are read at a time where each takes a request.
+const farWorkers = 16
 
 // A sealer seals the files of a place, one section after the other.
 type sealer struct {
@@ -114,8 +118,8 @@ func (s *spool) again() {
 func (s *sealer) all(ctx context.Context, entries []entry, out *os.File, at int64, take func(rowseal.Section) error) error {
 	for len(entries) > 0 {
 		n, size := 0, int64(0)
-		for n < len(entries) && entries[n].info.Size() <= smallFile && size <= batchSize && n < 4096 {
-			size += entries[n].info.Size()
+		for n < len(entries) && entries[n].size() <= smallFile && size <= batchSize && n < 4096 {
+			size += entries[n].size()
 			n++
 		}
 		var err error
@@ -154,7 +158,11 @@ func (s *sealer) large(ctx context.Context, e *entry, out *os.File, at *int64, t
 // batch seals files beside each other.
 func (s *sealer) batch(ctx context.Context, entries []entry, out *os.File, at *int64, take func(rowseal.Section) error) error {
 	made, rooms := make([]rowseal.Section, len(entries)), make([]spool, len(entries))
-	err := rowseal.Each(ctx, s.workers, len(entries), func(i int) (err error) {
+	workers := s.workers
+	if entries[0].far {
+		workers = max(workers, farWorkers)
+	}
+	err := rowseal.Each(ctx, workers, len(entries), func(i int) (err error) {
 		if prior := s.trusted(&entries[i]); prior != nil {
 			made[i] = *prior
 			return nil
@@ -186,20 +194,21 @@ func (s *sealer) trusted(e *entry) *rowseal.Section {
 	if prior == nil || prior.Hint != e.hint || (prior.Format == rowseal.Link) != e.link {
 		return nil
 	}
-	s.meter.read(int(e.info.Size()))
+	s.meter.read(int(e.size()))
 	return prior
 }
 
 // one seals one file.
 func (s *sealer) one(ctx context.Context, e *entry, out *spool, workers int) (rowseal.Section, error) {
-	made := rowseal.Section{File: rowseal.File{Path: e.path, Format: s.format(e.path), Size: e.info.Size()}, Hint: e.hint.ReadAt(time.Now())}
+	made := rowseal.Section{File: rowseal.File{Path: e.path, Format: s.format(e.path), Size: e.size()}, Hint: e.hint.ReadAt(time.Now())}
 	if e.link {
-		return made, s.link(e, &made)
+		link(e, &made)
+		return made, nil
 	}
 	if made.Format == rowseal.Link {
 		made.Format = formatOf(e.name) // it was a link when it was sealed
 	}
-	f, err := s.place.open(e)
+	f, err := s.place.open(ctx, e)
 	if err != nil {
 		return made, err
 	}
@@ -208,22 +217,15 @@ func (s *sealer) one(ctx context.Context, e *entry, out *spool, workers int) (ro
 	if s.verify && errors.Is(err, errForm) {
 		err = s.deformed(ctx, f, e, &made, out, workers, err)
 	}
-	if err != nil {
-		return made, err
-	}
-	info, err := f.Stat()
-	if err == nil && (!e.still(info) || made.Size != info.Size()) {
-		err = e.changed()
+	if err == nil {
+		err = f.still(made.Size)
 	}
 	return made, err
 }
 
 // deformed seals a file that is no longer of its form as far as it can be told apart: CSV by
 // its lines, all else by its bytes.
-func (s *sealer) deformed(ctx context.Context, f *os.File, e *entry, made *rowseal.Section, out *spool, workers int, fault error) error {
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return rowseal.FileFault(e.shown(), err)
-	}
+func (s *sealer) deformed(ctx context.Context, f content, e *entry, made *rowseal.Section, out *spool, workers int, fault error) error {
 	out.again()
 	lines := made.Format == rowseal.CSV && !errors.Is(fault, rowseal.ErrUTF16)
 	*made = rowseal.Section{File: rowseal.File{Path: e.path, Format: rowseal.Blocks, Size: made.Size}, Hint: made.Hint, Why: fault.Error()}
@@ -237,28 +239,22 @@ func (s *sealer) deformed(ctx context.Context, f *os.File, e *entry, made *rowse
 }
 
 // link seals a link: where it leads.
-func (s *sealer) link(e *entry, made *rowseal.Section) error {
-	target, err := s.place.root.Readlink(e.name)
-	if err != nil {
-		return rowseal.FileFault(e.shown(), err)
-	}
-	made.Format, made.Size = rowseal.Link, int64(len(target))
-	made.Root = rowseal.LinkRoot(target)
-	return nil
+func link(e *entry, made *rowseal.Section) {
+	made.Format, made.Size, made.Root = rowseal.Link, int64(len(e.target)), rowseal.LinkRoot(e.target)
 }
 
 // content seals what is in a file.
-func (s *sealer) content(ctx context.Context, f *os.File, e *entry, made *rowseal.Section, out *spool, workers int) error {
+func (s *sealer) content(ctx context.Context, f content, e *entry, made *rowseal.Section, out *spool, workers int) error {
 	to := rowseal.Sink{Out: out, Workers: workers, Read: s.meter.read}
 	var rows *rowseal.Rows
 	var err error
 	switch made.Format {
 	case rowseal.CSV, rowseal.JSONL:
-		rows, err = s.text(ctx, f, e, made, to)
+		rows, err = s.text(ctx, whole(f), e, made, to)
 	case rowseal.Parquet:
 		rows, err = s.parquet(ctx, f, e, made, to)
 	default:
-		return s.bytes(ctx, f, e, made, to)
+		return s.bytes(ctx, whole(f), e, made, to)
 	}
 	if err == nil {
 		err = out.flush()
@@ -272,6 +268,9 @@ func (s *sealer) content(ctx context.Context, f *os.File, e *entry, made *rowsea
 	}
 	return err
 }
+
+// whole reads a content from its beginning to its end.
+func whole(f io.ReaderAt) io.Reader { return io.NewSectionReader(f, 0, math.MaxInt64) }
 
 // bytes seals a file by blocks of bytes.
 func (s *sealer) bytes(ctx context.Context, f io.Reader, e *entry, made *rowseal.Section, to rowseal.Sink) (err error) {

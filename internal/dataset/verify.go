@@ -17,9 +17,9 @@ import (
 type Verify struct {
 	Say func(text string) `kong:"-"` // gets a line of progress now and then; nil: nobody watches
 
-	Path   string `arg:"" help:"The file or directory that was sealed."`
+	Path   string `arg:"" help:"The file or directory that was sealed, or where the same lies in a bucket: s3://BUCKET/PREFIX, gs://… or az://…"`
 	Seal   string `help:"The seal." required:"" placeholder:"FILE"`
-	Fast   bool   `help:"Believe that a file is the same whose size, times and inode are: it is not read. Takes the seal's index."`
+	Fast   bool   `help:"Believe that a file is the same whose size, times and inode are (of an object: size, time, ETag and version): it is not read. Takes the seal's index."`
 	Signer string `help:"The public Ed25519 key (PEM) of who must have signed the seal, in FILE.dsse." placeholder:"FILE"`
 }
 
@@ -81,7 +81,7 @@ func (v *Verify) Run(ctx context.Context) (*Verified, error) {
 	default:
 		x, result.Note = nil, "rows cannot be named: "+message(err)
 	}
-	p, err := openPlace(v.Path)
+	p, err := openPlace(ctx, v.Path)
 	if err != nil {
 		return nil, err
 	}
@@ -134,7 +134,7 @@ func (v *Verify) seal(ctx context.Context, p *place, m *rowseal.Manifest, x *row
 		}
 	}
 	for i := range entries {
-		s.meter.total += entries[i].info.Size()
+		s.meter.total += entries[i].size()
 	}
 	room, err := os.CreateTemp("", "pavise-verify-")
 	if err != nil {
@@ -224,7 +224,7 @@ func (v *Verified) Print(w io.Writer) {
 	fmt.Fprintln(w)
 	fact(w, "root", "%s", v.Root)
 	if v.Trusted > 0 {
-		fact(w, "hints", "%s not read, only looked at: size, times and inode are those of the seal", counted(uint64(v.Trusted), "file"))
+		fact(w, "hints", "%s not read, only looked at: what is said of them is what was said when they were sealed", counted(uint64(v.Trusted), "file"))
 	}
 	if v.Signed != "" {
 		fact(w, "signed by", "%s", v.Signed)

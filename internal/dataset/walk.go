@@ -2,26 +2,26 @@ package dataset
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/rowseal"
+	"github.com/pavise/pavise/internal/store/blob"
 )
 
-// A place is a dataset on a disk. What it opens lies below it, whatever links say.
+// A place is a dataset where it lies, on a disk or in a bucket.
 type place struct {
-	root  *os.Root
-	dir   string   // what root is, without links
-	one   string   // the name of the one file; empty: the dataset is a directory
-	apart []string // paths that are no part of the dataset: the seal's own files
+	store
+	url string // of the dataset in a bucket; empty: it is on a disk
+	dir string // on a disk: what its root is, without links
+	one string // the name of the one file; empty: the dataset is a directory
 
 	// What could not be sealed is noted and not refused: one file that was put in is not to keep
 	// all others from being looked at.
@@ -29,11 +29,35 @@ type place struct {
 	odd     []oddity // of the last look; at most 1,000
 }
 
+// A store has the files of a dataset.
+type store interface {
+	// each hands all files there are to found, in any order, and what is there and cannot be
+	// sealed to refuse; it ends with the first error of theirs.
+	each(ctx context.Context, found func(entry) error, refuse func(name string, why error) error) error
+	// open opens an entry that is no link, which must still be what was found: the error is of
+	// kind Conflict if it is not. What it reads ends with ctx.
+	open(ctx context.Context, e *entry) (content, error)
+	// close ends it.
+	close() error
+}
+
+// A content is what one entry holds.
+type content interface {
+	io.ReaderAt
+	io.Closer
+	// still is an error of kind Conflict if the entry, of which so many bytes were read, is not
+	// what was found any more, as far as can be told without listing everything again.
+	still(size int64) error
+}
+
 // An oddity is what stands in a dataset and could not be sealed.
 type oddity struct{ path, why string }
 
 // openPlace opens a dataset. The caller closes it.
-func openPlace(name string) (*place, error) {
+func openPlace(ctx context.Context, name string) (*place, error) {
+	if blob.IsAddress(name) {
+		return openBucket(ctx, name)
+	}
 	real, err := filepath.EvalSymlinks(name)
 	if err == nil {
 		real, err = filepath.Abs(real)
@@ -52,80 +76,55 @@ func openPlace(name string) (*place, error) {
 			return nil, special(name, info.Mode())
 		}
 	}
-	if p.root, err = os.OpenRoot(p.dir); err != nil {
+	root, err := os.OpenRoot(p.dir)
+	if err != nil {
 		return nil, rowseal.FileFault(name, err)
 	}
+	p.store = &disk{root: root, dir: p.dir, one: p.one}
 	return p, nil
 }
 
-func (p *place) close() error { return p.root.Close() }
-
-// leaveOut takes files that Pavise itself writes out of the dataset.
+// leaveOut takes files that Pavise itself writes out of the dataset, where they lie in it.
 func (p *place) leaveOut(names ...string) {
-	for _, name := range names {
-		dir, err := filepath.EvalSymlinks(filepath.Dir(name))
-		if err == nil {
-			dir, err = filepath.Abs(dir)
-		}
-		if err != nil {
-			continue // a file that is nowhere is no part of it
-		}
-		if below, err := filepath.Rel(p.dir, filepath.Join(dir, filepath.Base(name))); err == nil && filepath.IsLocal(below) {
-			p.apart = append(p.apart, filepath.ToSlash(below))
-		}
+	if d, ok := p.store.(*disk); ok {
+		d.leaveOut(names...)
 	}
 }
 
 // An entry is a file of the dataset as it was found.
 type entry struct {
-	path string // as in a seal
-	name string // below the root
-	link bool
-	info fs.FileInfo
-	hint rowseal.Hint
+	path   string // as in a seal
+	name   string // in its store
+	link   bool
+	target string // where the link leads
+	hint   rowseal.Hint
+	far    bool        // reading here and there in it takes long
+	info   fs.FileInfo // on a disk
 }
+
+// size is how many bytes it has, as far as is known.
+func (e *entry) size() int64 { return e.hint.Size }
 
 // entries lists the files of the dataset by path. What cannot be sealed is refused by name.
 func (p *place) entries(ctx context.Context) ([]entry, error) {
-	if p.one != "" {
-		info, err := p.root.Lstat(p.one)
-		if err != nil {
-			return nil, rowseal.FileFault(p.one, err)
-		}
-		return []entry{{".", p.one, false, info, rowseal.HintOf(info)}}, nil
-	}
 	var found []entry
 	p.odd = nil
-	err := fs.WalkDir(p.root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
+	err := p.each(ctx, func(e entry) error {
 		switch {
-		case err != nil:
-			return rowseal.FileFault(name, err)
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case d.IsDir() || slices.Contains(p.apart, name):
-			return nil
-		case !rowseal.ValidPath(name):
-			return p.refuse(name, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%q cannot stand in a seal: its name is not UTF-8, or longer than %d bytes", name, rowseal.MaxPath), Hint: "rename it"})
+		case !rowseal.ValidPath(e.path):
+			return p.refuse(e.path, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%.200q cannot stand in a seal: its name is not UTF-8, has an empty part, . or .., or is longer than %d bytes", e.path, rowseal.MaxPath), Hint: "rename it"})
 		case len(found) == rowseal.MaxFiles:
 			return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("there are more than %d files", rowseal.MaxFiles), Hint: "seal parts of it, or pack small files"}
 		}
-		info, err := d.Info()
-		if err != nil {
-			return rowseal.FileFault(name, err)
-		}
-		e := entry{name, name, info.Mode()&fs.ModeSymlink != 0, info, rowseal.HintOf(info)}
-		if e.link {
-			err = p.linked(name)
-		} else if !info.Mode().IsRegular() {
-			err = special(name, info.Mode())
-		}
-		if err != nil {
-			return p.refuse(name, err)
-		}
 		found = append(found, e)
 		return nil
-	})
+	}, p.refuse)
 	slices.SortFunc(found, func(a, b entry) int { return strings.Compare(a.path, b.path) })
+	for i := 1; i < len(found); i++ {
+		if err == nil && found[i].path == found[i-1].path {
+			err = &pavise.Error{Kind: pavise.Unavailable, Msg: rowseal.Shown(found[i].path) + " is listed twice", Hint: "the store does not do what is known of it"}
+		}
+	}
 	return found, err
 }
 
@@ -140,64 +139,17 @@ func (p *place) refuse(name string, why error) error {
 	return nil
 }
 
-// linked refuses a link that leads out of the dataset, to nothing, or round in a circle:
-// what is behind it would be read by whoever trains, and sealed by nobody.
-func (p *place) linked(name string) error {
-	refuse := func(what string) error {
-		return &pavise.Error{Kind: pavise.Invalid, Msg: rowseal.Shown(name) + " is a link " + what, Hint: "put the file itself there, or take the link out"}
-	}
-	target, err := filepath.EvalSymlinks(filepath.Join(p.dir, filepath.FromSlash(name)))
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return refuse("to nothing")
-	case err != nil: // EvalSymlinks has no name for its error
-		return refuse("that leads round in a circle")
-	}
-	below, err := filepath.Rel(p.dir, target)
-	if err != nil || !filepath.IsLocal(below) {
-		return refuse("that leads out of the dataset")
-	}
-	below = filepath.ToSlash(below)
-	if below == "." || name == below || strings.HasPrefix(name, below+"/") {
-		return refuse("that leads round in a circle")
-	}
-	if _, err := p.root.Stat(name); err != nil { // which goes by every link on the way, and stays within
-		return refuse("that leads out of the dataset on its way, or by an absolute path")
-	}
-	if slices.Contains(p.apart, below) {
-		return refuse("to the seal itself")
-	}
-	return nil
-}
-
-// open opens an entry, which must still be what was found. It neither follows a link that was
-// put there meanwhile nor waits at a pipe.
-func (p *place) open(e *entry) (*os.File, error) {
-	f, err := p.root.OpenFile(e.name, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, rowseal.FileFault(e.shown(), err)
-	}
-	info, err := f.Stat()
-	if err == nil && !e.still(info) {
-		err = e.changed()
-	}
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
-}
-
-// still reports whether the entry is the file that info is of, and nobody wrote to it.
-func (e *entry) still(info fs.FileInfo) bool {
-	return os.SameFile(e.info, info) && e.info.Mode() == info.Mode() && e.hint == rowseal.HintOf(info)
-}
-
+// shown is its name for people.
 func (e *entry) shown() string { return rowseal.Shown(e.name) }
 
 // changed says that a file was written to while it was read.
 func (e *entry) changed() error {
 	return &pavise.Error{Kind: pavise.Conflict, Msg: e.shown() + " changed while it was read, and was not sealed", Hint: "seal it when nobody writes to it, or a snapshot of it"}
+}
+
+// same reports whether an entry that was found later is the same file, to which nobody wrote.
+func (e *entry) same(now *entry) bool {
+	return e.hint == now.hint && e.link == now.link && e.target == now.target && (e.info == nil || os.SameFile(e.info, now.info) && e.info.Mode() == now.info.Mode())
 }
 
 // unchanged looks whether the dataset is as it was found: a seal is of one moment.
@@ -209,7 +161,7 @@ func (p *place) unchanged(ctx context.Context, found []entry) error {
 	for i := range min(len(now), len(found)) {
 		if a, b := &found[i], &now[i]; a.path < b.path {
 			return a.changed()
-		} else if a.path > b.path || !a.still(b.info) {
+		} else if a.path > b.path || !a.same(b) {
 			return b.changed()
 		}
 	}
@@ -220,20 +172,6 @@ func (p *place) unchanged(ctx context.Context, found []entry) error {
 		return found[len(now)].changed()
 	}
 	return nil
-}
-
-// special refuses what is no file and no directory.
-func special(name string, mode fs.FileMode) error {
-	what := "neither a file nor a directory"
-	switch {
-	case mode&fs.ModeNamedPipe != 0:
-		what = "a named pipe"
-	case mode&fs.ModeSocket != 0:
-		what = "a socket"
-	case mode&fs.ModeDevice != 0:
-		what = "a device"
-	}
-	return &pavise.Error{Kind: pavise.Invalid, Msg: rowseal.Shown(name) + " is " + what + ", which has no content to seal", Hint: "take it out of the dataset"}
 }
 
 // formatOf is how a file is sealed, by its name.

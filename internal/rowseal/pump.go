@@ -111,22 +111,30 @@ func (p *roomy) lend(c *chunk) { p.out, p.lent = p.out+1, p.lent+cap(c.room) }
 
 // pumpAlone is pump without company.
 func pumpAlone(ctx context.Context, next func(*chunk) error, hash func(*chunk), take func(*chunk) error) error {
-	var c chunk
+	c := spare.Get().(*chunk)
+	defer func() {
+		if cap(c.room) <= 4*chunkSize {
+			spare.Put(c)
+		}
+	}()
 	for {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := next(&c); err == io.EOF {
+		if err := next(c); err == io.EOF {
 			return nil
 		} else if err != nil {
 			return err
 		}
-		hash(&c)
-		if err := take(&c); err != nil {
+		hash(c)
+		if err := take(c); err != nil {
 			return err
 		}
 	}
 }
+
+// spare has chunks that were used: one costs more than a small file.
+var spare = sync.Pool{New: func() any { return new(chunk) }}
 
 // Each calls do for the numbers below n, by so many workers, until one fails.
 func Each(ctx context.Context, workers, n int, do func(i int) error) error {
@@ -175,7 +183,7 @@ type blocker struct {
 
 // next fills the chunk with the blocks that follow. At the end of the file it returns io.EOF.
 func (r *blocker) next(c *chunk) error {
-	if c.room == nil {
+	if len(c.room) < chunkBlocks*(1+blockSize) {
 		c.room = make([]byte, chunkBlocks*(1+blockSize))
 	}
 	n := 0

@@ -59,16 +59,22 @@ func parseS3(u *url.URL) (place, error) {
 		b.prefix += "/"
 	}
 	b.place = Place{URL: "s3://" + b.name + "/" + b.prefix, Lock: cmp.Or(strings.ToLower(string(lock)), "none")}
-	b.client, err = minio.New(cmp.Or(q.Get("endpoint"), "s3.amazonaws.com"), &minio.Options{
-		Creds: credentials.NewChainCredentials([]credentials.Provider{
-			&credentials.EnvAWS{}, &credentials.EnvMinio{}, &credentials.FileAWSCredentials{}, &credentials.IAM{},
-		}),
-		Secure: !insecure, Region: q.Get("region"),
-	})
+	b.client, err = minio.New(cmp.Or(q.Get("endpoint"), usualS3), &minio.Options{Creds: s3Credentials(), Secure: !insecure, Region: q.Get("region")})
 	if err != nil {
 		return nil, invalid("its endpoint leads to no store")
 	}
 	return b, nil
+}
+
+// usualS3 is where buckets are whose address says nothing else.
+const usualS3 = "s3.amazonaws.com"
+
+// s3Credentials are those of the environment, of the files that Amazon's tools write, or of
+// the machine.
+func s3Credentials() *credentials.Credentials {
+	return credentials.NewChainCredentials([]credentials.Provider{
+		&credentials.EnvAWS{}, &credentials.EnvMinio{}, &credentials.FileAWSCredentials{}, &credentials.IAM{},
+	})
 }
 
 // there is reach: nobody makes a bucket.
