@@ -87,7 +87,7 @@ var nounHelp = map[string]string{
 	"dataset":   "What models are trained on: sealed, held to the seal, proved, screened for poison, traced. Works on files, without a server.",
 	"archive":   "Where whole segments of the log go, and how long they stay.",
 	"watermark": "Marks in a model's answers, and finding them in a copy. All but export works on files, without a server.",
-	"ingest":    "What comes in: logs and what they are made of, and data held to contracts. Works on files, without a server.",
+	"ingest":    "What comes in: the gate that records pass, its sources and its quarantine; and files of logs and data, looked at without a server.",
 	"redteam":   "Attacks on models of our own, to measure what they give away. Works on files, without a server.",
 }
 
@@ -115,6 +115,7 @@ var fileCommands = map[string][]reflect.StructField{
 		{Name: "Cohort", Type: reflect.TypeFor[cohortCommand](), Tag: `cmd:"" help:"Say which of several like pods writes another log than its siblings."`},
 		{Name: "Cloudtrail", Type: reflect.TypeFor[cloudtrailCommand](), Tag: `cmd:"" help:"Say whether the log files of an AWS account are as AWS wrote them, by its digests."`},
 		{Name: "Draft", Type: reflect.TypeFor[draftCommand](), Tag: `cmd:"" help:"Draft a data contract from rows as the source sends them on a good day."`},
+		{Name: "Push", Type: reflect.TypeFor[pushCommand](), Tag: `cmd:"" help:"Bring a file to the gate, as one batch of a source."`},
 		{Name: "Check", Type: reflect.TypeFor[checkCommand](), Tag: `cmd:"" help:"Hold rows to a data contract (Open Data Contract Standard)."`},
 	},
 	"person": {

@@ -110,6 +110,9 @@ func kindOf(verb, field string, request reflect.Value) string {
 	if strings.HasPrefix(verb, "route.") || verb == "watermark.export" || strings.HasPrefix(verb, "tier.") && field == "Model" {
 		return "model"
 	}
+	if strings.HasPrefix(verb, "ingest.") {
+		return "source"
+	}
 	about := request.FieldByName("Verb")
 	if !about.IsValid() || about.Kind() != reflect.String {
 		return ""

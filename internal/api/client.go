@@ -54,6 +54,20 @@ func (c *Client) Call(ctx context.Context, verb string, req, resp any) error {
 	return nil
 }
 
+// Push sends a body as it is to a door that is no verb, below /v1, with headers of its own;
+// resp receives the answer. A refusal is an *pavise.Error with the server's words.
+func (c *Client) Push(ctx context.Context, path string, header http.Header, body []byte, resp any) error {
+	answer, err := c.send(ctx, http.MethodPost, path, header, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	if err := json.NewDecoder(io.LimitReader(answer.Body, maxAnswer)).Decode(resp); err != nil {
+		return stranger(path, err)
+	}
+	return nil
+}
+
 // Stream yields the events of a verb that is a feed, as they come, until the context ends
 // or the stream breaks; then it yields the error. query says what is wanted, as in an
 // address.
@@ -88,17 +102,24 @@ func Stream[Event any](ctx context.Context, c *Client, verb, query string) iter.
 	}
 }
 
-// do sends one request and returns a good answer.
+// do sends one request of a verb and returns a good answer.
 func (c *Client) do(ctx context.Context, method, path string, body io.Reader) (*http.Response, error) {
+	header := http.Header{}
+	if body != nil {
+		header.Set("Content-Type", "application/json")
+	}
+	return c.send(ctx, method, path, header, body)
+}
+
+// send sends one request and returns a good answer.
+func (c *Client) send(ctx context.Context, method, path string, header http.Header, body io.Reader) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(c.Base, "/")+"/v1/"+path, body)
 	if err != nil {
 		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%q is not the address of a server", c.Base), Err: err}
 	}
+	req.Header = header
 	if c.Token != "" { // else the connection says who calls
 		req.Header.Set("Authorization", "Bearer "+c.Token)
-	}
-	if body != nil {
-		req.Header.Set("Content-Type", "application/json")
 	}
 	var client http.Client
 	if c.HTTP != nil {

@@ -68,6 +68,7 @@ type Serve struct {
 	Issuers     []string      `yaml:"issuers" example:"[/etc/pavise/issuer.json]" doc:"Files with the records of token issuers whose tokens are believed. Issuers for demonstration are refused."`
 	Witnesses   string        `yaml:"witnesses" example:"/etc/pavise/witnesses" doc:"A file with the witnesses (C2SP tlog-policy) that cosign this log."`
 	Archive     string        `yaml:"archive" example:"s3://bucket/prefix" doc:"Where whole segments of the log are kept, too: a directory, or s3://BUCKET/PREFIX."`
+	Admitted    string        `yaml:"admitted" example:"s3://lake/admitted" doc:"Where batches go that the gate lets in (pavise ingest): a directory, or s3://BUCKET/PREFIX. Left out: the directory admitted below data."`
 	Findings    string        `yaml:"findings" example:"/var/lib/pavise/serve/findings.jsonl" doc:"A file that gets every finding as a line of OCSF; a dash, in quotes, prints them. Other places are verbs: pavise siem put."`
 	SendTo      []string      `yaml:"send_to" example:"[10.1.0.0/16]" doc:"Networks that webhooks (pavise siem put) may go to although they never do otherwise: this machine, link-local ones."`
 	PublicTiles bool          `yaml:"public_tiles" example:"false" doc:"Show the log's hashes to everybody. They tell nothing of the records."`

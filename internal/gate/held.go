@@ -2,6 +2,7 @@ package gate
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -124,11 +125,7 @@ func (g *Gate) open(ctx context.Context, r *row) ([]byte, error) {
 // verb ingest.held. batch, unless "", is the beginning of one's SHA-256, which is returned
 // with its bytes.
 func (g *Gate) Held(ctx context.Context, who pavise.Principal, source pavise.Name, batch string) (list HeldList, err error) {
-	on := source
-	if on == (pavise.Name{}) {
-		on = pavise.Name{Tenant: who.Tenant, Kind: KindSource, ID: "all"}
-	}
-	entry, err := g.cfg.Guard.Enter(ctx, who, "ingest.held", on)
+	entry, err := g.cfg.Guard.Enter(ctx, who, "ingest.held", cmp.Or(source, allSources(who)))
 	if err != nil {
 		return list, err
 	}
@@ -146,7 +143,7 @@ func (g *Gate) Held(ctx context.Context, who pavise.Principal, source pavise.Nam
 		list.Body, err = g.open(ctx, r)
 		return list, err
 	}
-	all, err := g.rows(ctx, `tenant = ? AND (source = ? OR ? = '') AND state IN ('held', 'releasing')`, on.Tenant, source.ID, source.ID)
+	all, err := g.rows(ctx, `tenant = ? AND (source = ? OR ? = '') AND state IN ('held', 'releasing')`, cmp.Or(source.Tenant, who.Tenant), source.ID, source.ID)
 	for _, r := range all {
 		list.Held = append(list.Held, g.shown(r))
 	}
@@ -156,8 +153,8 @@ func (g *Gate) Held(ctx context.Context, who pavise.Principal, source pavise.Nam
 // A ReleasePlan says what releasing a batch would come to.
 type ReleasePlan struct {
 	HeldBatch
-	Before string `json:"-"` // what it depends on, beside the batch: what it is held for
-	Root   pavise.Name
+	Before string      `json:"-"`    // what it depends on, beside the batch: what it is held for
+	Root   pavise.Name `json:"root"` // who answers for whoever brought it
 }
 
 // PlanRelease says what releasing a batch in quarantine would come to. batch is the

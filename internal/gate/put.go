@@ -282,10 +282,15 @@ func (g *Gate) Delete(ctx context.Context, who pavise.Principal, name pavise.Nam
 	return err
 }
 
+// allSources is the name under which all sources of a tenant are asked for.
+func allSources(who pavise.Principal) pavise.Name {
+	return pavise.Name{Tenant: who.Tenant, Kind: KindSource, ID: "all"}
+}
+
 // List returns the tenant's sources, by name, without their contracts and keys: the verb
 // ingest.list.
 func (g *Gate) List(ctx context.Context, who pavise.Principal) (all []Source, err error) {
-	entry, err := g.cfg.Guard.Enter(ctx, who, "ingest.list", pavise.Name{Tenant: who.Tenant, Kind: KindSource, ID: "all"})
+	entry, err := g.cfg.Guard.Enter(ctx, who, "ingest.list", allSources(who))
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package premises
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"github.com/pavise/pavise/internal/config"
 	"github.com/pavise/pavise/internal/detect"
 	"github.com/pavise/pavise/internal/feed"
+	"github.com/pavise/pavise/internal/gate"
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/identity"
@@ -27,6 +29,7 @@ import (
 	"github.com/pavise/pavise/internal/seal"
 	"github.com/pavise/pavise/internal/siem"
 	"github.com/pavise/pavise/internal/store"
+	"github.com/pavise/pavise/internal/store/blob"
 	"github.com/pavise/pavise/internal/subject"
 	"github.com/pavise/pavise/internal/telemetry"
 	"github.com/pavise/pavise/internal/upstream"
@@ -70,6 +73,7 @@ type House struct {
 	Gateway  *gateway.Gateway
 	Wires    *siem.Wires
 	Changes  *change.Changes // nil: it is a gateway
+	Gate     *gate.Gate      // lets records in; nil: it is a gateway
 }
 
 // OpenLog opens the evidence log, and takes no record yet.
@@ -162,6 +166,19 @@ func (h *House) OpenWires(ctx context.Context, k installation.Keys, cfg siem.Con
 	return err
 }
 
+// OpenGate opens the gate that records pass on their way in. What it admits goes to a
+// directory or bucket, below the data directory unless somebody says where.
+func (h *House) OpenGate(ctx context.Context, k installation.Keys, admitted string) error {
+	output, err := blob.Open(ctx, cmp.Or(admitted, h.Data.Path("admitted")))
+	if err != nil {
+		return err
+	}
+	h.Gate, err = gate.Open(ctx, gate.Config{
+		Guard: h.Guard, Store: h.DB, KEK: k.KEK, Dir: h.Data.Path("quarantine"), Output: output, Now: h.Now,
+	})
+	return err
+}
+
 // Told parts a file of findings from the standard output, which is printer.
 func Told(findings string, printer io.Writer) siem.Config {
 	if findings == config.Print {
@@ -181,6 +198,9 @@ func (h *House) Keep(ctx context.Context, all *errgroup.Group) {
 	all.Go(func() error { return h.Gateway.Run(ctx) })
 	all.Go(func() error { return h.Archive.Run(ctx) })
 	all.Go(func() error { return h.Wires.Run(ctx) })
+	if h.Gate != nil {
+		all.Go(func() error { return h.Gate.Run(ctx) })
+	}
 	all.Go(func() error { h.followShreddings(ctx); return nil })
 	all.Go(func() error { h.patrol(ctx); return nil })
 	all.Go(func() error { h.watchLog(ctx); return nil })

@@ -143,6 +143,7 @@ func NewUp(ctx context.Context, cfg UpConfig) (u *Up, err error) {
 		func() error {
 			return u.OpenGateway(ctx, u.verifier, premises.Plane{Keys: u.cfg.ModelKeys, TLS: u.cfg.ModelTLS, Detectors: u.cfg.Detectors, Vectors: keys.KEK.Embeddings()})
 		},
+		func() error { return u.OpenGate(ctx, keys, "") },
 		func() error {
 			return u.openChanges(ctx, keys, verbs.Rooms{Issuer: u.issuer, Revoked: u.revoked, Exchange: u.exchange, Link: u.consoleLink, Rooms: evidence.Rooms{WitnessURL: u.url() + witnessPrefix}})
 		},
@@ -358,12 +359,17 @@ func (u *Up) openServer(ctx context.Context) (err error) {
 func modelsFirst(models, others http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		verb, below := strings.CutPrefix(r.URL.Path, "/v1/")
-		if strings.HasPrefix(r.URL.Path, "/v2/") || below && !strings.Contains(verb, ".") && verb != "token" || !below && edge.Knows(r) {
+		if strings.HasPrefix(r.URL.Path, "/v2/") || below && !strings.Contains(verb, ".") && !controls(verb) || !below && edge.Knows(r) {
 			models.ServeHTTP(w, r)
 			return
 		}
 		others.ServeHTTP(w, r.Clone(r.Context()))
 	})
+}
+
+// controls reports whether a path below /v1 without a dot is of the control plane.
+func controls(path string) bool {
+	return path == "token" || path == "logs" || strings.HasPrefix(path, "ingest/")
 }
 
 // Operator is the person who started the process.

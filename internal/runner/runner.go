@@ -14,6 +14,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/archive"
 	"github.com/pavise/pavise/internal/change"
+	"github.com/pavise/pavise/internal/gate"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/ledger"
@@ -30,6 +31,7 @@ type Rooms struct {
 	Grants   *guard.Grants
 	Routes   *route.Table
 	CA       *issuer.CA // nil: there is none
+	Gate     *gate.Gate // nil: there is none
 	Subjects *subject.Keys
 	Archive  *archive.Archive
 	// Bundles returns the runner of bundle.rotate, which takes nothing, or of
@@ -61,6 +63,8 @@ func All(rooms *Rooms) map[string]change.Runner {
 		"archive.retain": retainRunner(rooms),
 		"person.invite":  personRunner(rooms),
 		"node.roles":     rolesRunner(rooms),
+		"ingest.revise":  reviseRunner(rooms),
+		"ingest.release": unholdRunner(rooms),
 		"ca.rotate":      rotateRunner(rooms),
 		"bundle.rotate":  bundleRunner(rooms, "bundle.rotate"),
 		"bundle.revoke":  bundleRunner(rooms, "bundle.revoke"),

@@ -36,6 +36,7 @@ var duties = map[string]int{
 	"route": harmless, "route.release": act, "route.rollback": safe, "route.quarantine": safe,
 	"issuer": harmless, "issuer.mint": makes, "console": harmless, "clock": harmless, "model": harmless, "finding": harmless, "siem": harmless,
 	"tier": harmless, "watermark": harmless, "node": harmless, "node.invite": makes, "node.roles": rights, "person.invite": rights, "ca": harmless, "ca.rotate": act,
+	"ingest": harmless, "ingest.revise": act, "ingest.release": act,
 	"bundle": harmless, "bundle.rotate": act, "bundle.revoke": act,
 }
 

@@ -6,6 +6,7 @@ import (
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/archive"
 	"github.com/pavise/pavise/internal/change"
+	"github.com/pavise/pavise/internal/gate"
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/parts"
@@ -23,7 +24,7 @@ var notes = []string{
 	subject.KindShredded, issuer.KindCopied, issuer.KindReinvited, siem.KindDisabled, siem.KindUnreachable,
 	"serve.began", "node.state", "node.away", "witness.trusted", "bundle.taken", "bundle.refused", "policy.adopted", "policy.dropped",
 	"gateway.stale", "gateway.fresh", route.KindShadowed, "firewall.drifted", "firewall.suspected", "firewall.alerted", gateway.KindOverlooked, parts.Kind,
-	route.KindForgot, route.KindUnwatched, "watermark.committed",
+	route.KindForgot, route.KindUnwatched, "watermark.committed", gate.KindHeld, gate.KindOdd, gate.KindExpired,
 }
 
 // Known reports whether there may be records of this kind: it is a verb, a kind of note,

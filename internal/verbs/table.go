@@ -15,6 +15,7 @@ import (
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/evidence"
+	"github.com/pavise/pavise/internal/gate"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/identity"
 	"github.com/pavise/pavise/internal/issuer"
@@ -38,6 +39,7 @@ type Rooms struct {
 	Bundles  Bundles            // keys that sign what gateways are told; nil: there is no fleet
 	Wires    *siem.Wires        // where findings go
 	Tiers    *tier.Book         // how callers stand at models; nil: nobody knows
+	Gate     *gate.Gate         // what lets records in; nil: there is none
 	Marks    Marks              // what answers were marked with; nil: none was
 	// Link makes a fresh link to the console. The session that it opens calls with
 	// the token, until expires at most.
@@ -49,7 +51,7 @@ type Rooms struct {
 
 // Table returns the table over the rooms, which are read when a verb is done.
 func (rooms *Rooms) Table() []api.Verb {
-	return slices.Concat(rooms.Rooms.Table(), rooms.changeVerbs(), rooms.policyVerbs(), rooms.grantVerbs(), rooms.tierVerbs(), rooms.markVerbs(), rooms.routeVerbs(), rooms.nodeVerbs(), rooms.bundleVerbs(), rooms.siemVerbs(), rooms.otherVerbs(), asideVerbs())
+	return slices.Concat(rooms.Rooms.Table(), rooms.changeVerbs(), rooms.policyVerbs(), rooms.grantVerbs(), rooms.tierVerbs(), rooms.markVerbs(), rooms.routeVerbs(), rooms.nodeVerbs(), rooms.bundleVerbs(), rooms.siemVerbs(), rooms.ingestVerbs(), rooms.otherVerbs(), asideVerbs())
 }
 
 // Table returns the table over no rooms, for what is to be known of a verb without doing
@@ -72,6 +74,9 @@ func NewServer(ctx context.Context, rooms *Rooms, verifier *identity.Verifier) *
 	s := api.NewServer(ctx, api.Config{Guard: rooms.Guard, Changes: rooms.Changes, Verbs: rooms.Table(), Verifier: verifier})
 	if rooms.Exchange != nil {
 		s.Beside("POST /v1/token", rooms.Exchange.Endpoint(s.Believed))
+	}
+	if rooms.Gate != nil {
+		gateDoors(s, rooms.Gate)
 	}
 	if rooms.CA != nil {
 		s.Beside("POST "+issuer.PathJoin, rooms.CA.JoinDoor(api.Refuse))

@@ -12,7 +12,9 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/evidence"
+	"github.com/pavise/pavise/internal/gate"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/ledger"
@@ -127,9 +129,66 @@ func (w *world) requests(t *testing.T) map[string]func() any {
 		"person.invite":      always(PersonRequest{ID: "ana", Key: "sha256:" + strings.Repeat("0a", 32), Role: []string{"operator"}}),
 		"ca.list":            always(api.Empty{}),
 		"ca.rotate":          always(RotateRequest{Step: "prepare"}),
+		"ingest.put":         always(gate.Spec{Source: lines, Form: gate.FormLines}),
+		"ingest.revise":      always(SourceRevision{Spec: gate.Spec{Source: lines, Form: gate.FormCSV}}),
+		"ingest.list":        always(api.Empty{}),
+		"ingest.show":        always(SourceRef{lines}),
+		"ingest.held":        always(HeldRequest{}),
+		"ingest.release":     func() any { return BatchRef{Source: lines, Batch: w.held(t, "one")} },
+		"ingest.discard":     func() any { return BatchRef{Source: lines, Batch: w.held(t, "two"), Reason: "poison"} },
+		"ingest.delete":      always(SourceRef{w.source(t, "other")}),
 		"bundle.list":        always(api.Empty{}),
 		"bundle.rotate":      always(KeyRotate{}),
 		"bundle.revoke":      always(KeyRevoke{Key: "ed25519:x"}),
+	}
+}
+
+// lines is the source that verbs are done to.
+var lines = pavise.Name{Tenant: "local", Kind: gate.KindSource, ID: "lines"}
+
+// source declares another source.
+func (w *world) source(t *testing.T, id string) pavise.Name {
+	t.Helper()
+	name := pavise.Name{Tenant: "local", Kind: gate.KindSource, ID: id}
+	if err := w.client(t, "operator").Call(t.Context(), "ingest.put", gate.Spec{Source: name}, nil); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// held brings a batch that is held, as the workload ci, and returns its digest.
+func (w *world) held(t *testing.T, text string) string {
+	t.Helper()
+	who := pavise.Principal{Tenant: "local", Kind: pavise.Workload, ID: "ci", Roles: []string{"producer"}, Proof: "test", By: pavise.Name{Tenant: "local", Kind: pavise.Human, ID: "paula"}}
+	r, err := w.Gate.Admit(t.Context(), who, lines, gate.Batch{Form: gate.FormLines, Body: []byte(text + "\x00\n")})
+	if err != nil || r.Verdict != gate.Held {
+		t.Fatalf("%+v %v", r, err)
+	}
+	return r.SHA256
+}
+
+// TestPusherDoesNotRelease holds who brought a batch, and whoever answers for them, to
+// having no say in whether it is let in.
+func TestPusherDoesNotRelease(t *testing.T) {
+	w := newWorld(t)
+	if err := w.client(t, "operator").Call(t.Context(), "ingest.put", gate.Spec{Source: lines, Form: gate.FormLines}, nil); err != nil {
+		t.Fatal(err)
+	}
+	var ch api.ChangeView
+	sum := w.held(t, "three")
+	if err := w.person(t, "somebody", "operator").Call(t.Context(), "ingest.release", BatchRef{Source: lines, Batch: sum[:12]}, &ch); err != nil {
+		t.Fatal(err)
+	}
+	if ch.Plan.Digests["batch"] != sum {
+		t.Errorf("the plan depends on %v", ch.Plan.Digests)
+	}
+	vote := VoteRequest{ID: ch.Name.ID, Digest: ch.Digest}
+	err := w.person(t, "paula", "operator").Call(t.Context(), "change.approve", vote, &ch)
+	if pavise.KindOf(err) != pavise.Denied || !strings.Contains(err.Error(), "gains by") {
+		t.Errorf("who answers for who brought it approves: %v", err)
+	}
+	if err := w.person(t, "another", "operator").Call(t.Context(), "change.approve", vote, &ch); err != nil || ch.State != change.Done {
+		t.Fatalf("%s: %s, %v", ch.State, ch.Outcome, err)
 	}
 }
 

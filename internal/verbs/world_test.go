@@ -21,6 +21,7 @@ import (
 	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/evidence"
 	"github.com/pavise/pavise/internal/feed"
+	"github.com/pavise/pavise/internal/gate"
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/identity"
@@ -130,6 +131,10 @@ func newWorld(t *testing.T) *world {
 	must(err)
 	w.Routes, w.Tiers, w.Marks = plane.Routes, plane.Tiers, plane
 	w.Bundles = &bundleKeys{w, db}
+	admitted, err := blob.Open(t.Context(), filepath.Join(w.dir, "admitted"))
+	must(err)
+	w.Gate, err = gate.Open(t.Context(), gate.Config{Guard: w.Guard, Store: db, KEK: kek, Dir: filepath.Join(w.dir, "quarantine"), Output: admitted})
+	must(err)
 	w.Changes, err = change.New(t.Context(), change.Config{Guard: w.Guard, Store: db, Log: log, Runners: w.Runners()})
 	must(err)
 	w.Wires, err = siem.Open(t.Context(), siem.Config{Guard: w.Guard, Log: log, Feeds: w.Feeds, Store: db, KEK: kek, Now: time.Now, Tenant: "local", Local: true})
