@@ -407,8 +407,10 @@ func (u *upCommand) config(c *cli) (cfg role.UpConfig, err error) {
 		if err != nil {
 			return cfg, err
 		}
-		cfg.Routes, cfg.ExtProc, cfg.ModelKeys = file.Bootstrap.Routes, file.ExtProc, file.ModelKeys
-		cfg.ModelTLS, cfg.Detectors = file.ModelTLS, file.Detectors
+		if file.Bootstrap != nil {
+			cfg.Routes = file.Bootstrap.Routes
+		}
+		cfg.ExtProc, cfg.ModelKeys, cfg.ModelTLS, cfg.Detectors, cfg.Receive = file.ExtProc, file.ModelKeys, file.ModelTLS, file.Detectors, file.Receive
 	}
 	if cfg.Issuers, err = role.ReadIssuers(u.Issuer); err != nil {
 		return cfg, err

@@ -41,7 +41,7 @@ type Up struct {
 	ModelTLS  []ModelTLS   `yaml:"model_tls" doc:"Options of TLS for model servers, which routes name."`
 	Detectors *Detectors   `yaml:"detectors" doc:"How those are looked for who study a model rather than use it."`
 	Receive   *Receive     `yaml:"receive" doc:"Where records may be fetched from: pavise ingest receive chooses among these."`
-	Bootstrap *UpBootstrap `yaml:"bootstrap" need:"true" doc:"What an empty store begins with. It is done once, through the verb that anybody would use, and recorded; afterwards it is ignored, and the start says so."`
+	Bootstrap *UpBootstrap `yaml:"bootstrap" shown:"true" doc:"What an empty store begins with. It is done once, through the verb that anybody would use, and recorded; afterwards it is ignored, and the start says so."`
 	ExtProc   *ExtProc     `yaml:"ext_proc" doc:"Where proxies ask about their exchanges: Envoy, Istio, agentgateway. docs/envoy.md says how they are set up."`
 }
 

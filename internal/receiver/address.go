@@ -112,7 +112,7 @@ func (cfg *Config) stored(u *url.URL) (target, error) {
 		if err != nil || r.Scheme == "" || r.Scheme != u.Scheme || r.Host != u.Host {
 			continue
 		}
-		top := strings.TrimSuffix(r.Path, "/") + "/"
+		top := strings.TrimSuffix(r.Path, "/") + "/" // what the names of all objects of the root begin with
 		if below, is := strings.CutPrefix(strings.TrimSuffix(u.Path, "/")+"/", top); is {
 			return target{carrier: carrierBucket, root: root, path: below}, nil
 		}

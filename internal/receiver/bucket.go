@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"strings"
 	"time"
 
@@ -24,12 +23,6 @@ const (
 	maxTold  = 500
 )
 
-// A termed is a bucket that knows who may do what with it.
-type termed interface {
-	// Policy returns what the store says of that, in one spelling; "" if it says nothing.
-	Policy(ctx context.Context) (string, error)
-}
-
 // A bucketPosition is what is known of a bucket as a whole.
 type bucketPosition struct {
 	Terms string // digest of who may do what; "": it was not asked yet
@@ -38,7 +31,7 @@ type bucketPosition struct {
 // A bucket watches what comes into one.
 type bucket struct {
 	line   *line
-	store  blob.Bucket
+	shelf  shelf
 	prefix string
 
 	pos    bucketPosition
@@ -48,11 +41,11 @@ type bucket struct {
 }
 
 func openBucket(ctx context.Context, l *line, t target) (carrier, error) {
-	b, err := blob.Find(ctx, t.root)
+	s, prefix, err := openShelf(ctx, t)
 	if err != nil {
 		return nil, err
 	}
-	w := &bucket{line: l, store: b, prefix: t.path}
+	w := &bucket{line: l, shelf: s, prefix: prefix}
 	return w, l.restore(&w.pos)
 }
 
@@ -61,20 +54,6 @@ func (b *bucket) where() string {
 }
 
 func (b *bucket) close() {}
-
-// listing yields the objects of a bucket, by name, with all that the store says of them.
-func (b *bucket) listing(ctx context.Context) iter.Seq2[seen, error] {
-	return func(yield func(seen, error) bool) {
-		for o, err := range b.store.List(ctx, b.prefix) {
-			if strings.HasSuffix(o.Name, signatureSuffix) && err == nil {
-				continue
-			}
-			if !yield(seen{name: o.Name, size: o.Size}, err) {
-				return
-			}
-		}
-	}
-}
 
 // A sweep is what one pass finds.
 type sweep struct {
@@ -98,13 +77,16 @@ func (b *bucket) pass(ctx context.Context) (more bool, err error) {
 	var s sweep
 	listed := 0
 	known := &reading{b: b, ctx: ctx}
-	for o, err := range b.listing(ctx) {
+	for o, err := range b.shelf.list(ctx, b.prefix) {
 		if err != nil {
 			return false, err // what was not listed is not gone
 		}
+		if strings.HasSuffix(o.name, signatureSuffix) {
+			continue
+		}
 		listed++
 		for known.next() && known.at.name < o.name {
-			s.missing(known.pop(), now)
+			b.missing(ctx, &s, known.pop())
 		}
 		if known.err != nil {
 			return false, known.err
@@ -121,7 +103,7 @@ func (b *bucket) pass(ctx context.Context) (more bool, err error) {
 		}
 	}
 	for known.next() {
-		s.missing(known.pop(), now)
+		b.missing(ctx, &s, known.pop())
 	}
 	b.listed = listed
 	return false, errors.Join(known.err, ctx.Err(), b.told(ctx, &s, 1))
@@ -161,14 +143,18 @@ func (r *reading) pop() object {
 }
 
 // missing notes that an object of the journal is not there.
-func (s *sweep) missing(o object, now time.Time) {
+func (b *bucket) missing(ctx context.Context, s *sweep, o object) {
 	switch o.state {
 	case stateGone:
 	case stateSeen:
 		s.dropped = append(s.dropped, o.name)
 	default:
-		s.gone = append(s.gone, o.name)
-		o.state, o.checked = stateGone, now.UTC()
+		what := clip(o.name)
+		if len(s.gone) < maxNamed {
+			what += gone(ctx, b.shelf, o.name)
+		}
+		s.gone = append(s.gone, what)
+		o.state, o.checked = stateGone, b.line.room.cfg.Now().UTC()
 		s.changed = append(s.changed, o)
 	}
 }
@@ -203,7 +189,7 @@ func (b *bucket) object(ctx context.Context, s *sweep, o seen, before object) er
 
 // changed notes that an object is another than was taken, or was being taken.
 func (b *bucket) changed(ctx context.Context, s *sweep, o seen, before object, c *content) error {
-	s.replaced = append(s.replaced, fmt.Sprintf("%s (%d bytes, SHA-256 %.16s…; it was %d bytes, %.16s…)", o.name, c.size, c.sha256, before.size, before.sha256))
+	s.replaced = append(s.replaced, fmt.Sprintf("%s (%d bytes, SHA-256 %.16s…; it was %d bytes, %.16s…)", clip(o.name), c.size, c.sha256, before.size, before.sha256))
 	after := object{seen: o, state: stateReplaced, sha256: c.sha256, checked: b.line.room.cfg.Now().UTC()}
 	if b.line.row.retake {
 		after.state = stateTaking // so that it is gone on with after a kill
@@ -258,7 +244,7 @@ func (b *bucket) deliver(ctx context.Context, o object, c *content) error {
 			break
 		}
 		id := fmt.Sprintf("object/%.24s/%.32s/%d", digest([]byte(o.name)), o.sha256, o.done)
-		verdict, err := b.line.bring(ctx, Batch{ID: id, Body: body, At: o.modified, Signature: c.signature})
+		verdict, err := b.line.bring(ctx, Batch{ID: id, Body: body, Placed: o.done > 0 || !parts.ended(), At: o.modified, Signature: c.signature})
 		if err != nil {
 			return err
 		}
@@ -326,8 +312,11 @@ func (b *bucket) told(ctx context.Context, s *sweep, least int) error {
 
 // terms looks whether somebody changed who may do what with the bucket.
 func (b *bucket) terms(ctx context.Context) error {
-	t, can := b.store.(termed)
-	if !can {
+	var t blob.Termed
+	if in, is := b.shelf.(stored); is {
+		t, _ = in.Source.(blob.Termed)
+	}
+	if t == nil {
 		return nil
 	}
 	text, err := t.Policy(ctx)

@@ -8,88 +8,80 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"maps"
+	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/pavise/pavise"
-	"github.com/pavise/pavise/internal/store/blob"
+	"github.com/pavise/pavise/internal/store/blob/blobtest"
 )
 
-// A shelf is a bucket in memory that does what a test wants.
-type shelf struct {
+// A tray is a shelf in memory that does what a test wants. It knows of objects no more than
+// their sizes.
+type tray struct {
 	objects map[string]string
 	sizes   map[string]int64 // what it says of an object's size, where that is not so
-	policy  string
-	fail    error // of all that it is asked
-	midway  error // of its list, behind the first object
+	fail    error            // of all that it is asked
+	midway  error            // of its list, behind the first object
 	gets    int
 }
 
-func (s *shelf) Put(context.Context, blob.Object, io.Reader) error { return errors.New("nobody puts") }
-
-func (s *shelf) Place() blob.Place { return blob.Place{URL: "s3://lake/"} }
-
-func (s *shelf) Policy(context.Context) (string, error) { return s.policy, s.fail }
-
-func (s *shelf) Get(_ context.Context, name string) (io.ReadCloser, error) {
-	text, is := s.objects[name]
+func (s *tray) read(_ context.Context, o seen) (io.ReadCloser, error) {
+	text, is := s.objects[o.name]
 	switch {
 	case s.fail != nil:
 		return nil, s.fail
 	case !is:
-		return nil, &pavise.Error{Kind: pavise.NotFound, Msg: "there is no " + name}
+		return nil, &pavise.Error{Kind: pavise.NotFound, Msg: "there is no " + o.name}
 	}
 	s.gets++
 	return io.NopCloser(strings.NewReader(text)), nil
 }
 
-func (s *shelf) List(_ context.Context, prefix string) iter.Seq2[blob.Object, error] {
-	return func(yield func(blob.Object, error) bool) {
+func (s *tray) list(_ context.Context, prefix string) iter.Seq2[seen, error] {
+	return func(yield func(seen, error) bool) {
 		if s.fail != nil {
-			yield(blob.Object{}, s.fail)
+			yield(seen{}, s.fail)
 			return
 		}
-		var names []string
-		for name := range s.objects {
-			names = append(names, name)
-		}
-		slices.Sort(names)
-		for _, name := range names {
+		for _, name := range slices.Sorted(maps.Keys(s.objects)) {
 			size, lies := s.sizes[name]
 			if !lies {
 				size = int64(len(s.objects[name]))
 			}
-			if strings.HasPrefix(name, prefix) && !yield(blob.Object{Name: name, Size: size}, nil) {
+			if strings.HasPrefix(name, prefix) && !yield(seen{name: name, size: size}, nil) {
 				return
 			}
 			if s.midway != nil {
-				yield(blob.Object{}, s.midway)
+				yield(seen{}, s.midway)
 				return
 			}
 		}
 	}
 }
 
-// watch orders that a shelf is watched.
-func watch(t testing.TB, form string, retake bool) (*world, *shelf, func() *hand) {
+// watch orders that a tray is watched.
+func watch(t testing.TB, form string, retake bool) (*world, *tray, func() *hand) {
 	w := newWorld(t, form)
-	s := &shelf{objects: map[string]string{}, sizes: map[string]int64{}, policy: "none"}
+	s := &tray{objects: map[string]string{}, sizes: map[string]int64{}}
 	w.order(Order{From: "file://" + w.root + "/", Retake: retake})
 	return w, s, func() *hand {
 		h := w.by("app")
-		h.carrier.(*bucket).store = s
+		h.carrier.(*bucket).shelf = s
 		return h
 	}
 }
 
 // TestBucket plays what becomes of objects.
 func TestBucket(t *testing.T) {
-	type step = func(*shelf)
-	put := func(name, text string) step { return func(s *shelf) { s.objects[name] = text } }
-	gone := func(name string) step { return func(s *shelf) { delete(s.objects, name) } }
-	policy := func(text string) step { return func(s *shelf) { s.policy = text } }
+	type step = func(*tray)
+	put := func(name, text string) step { return func(s *tray) { s.objects[name] = text } }
+	gone := func(name string) step { return func(s *tray) { delete(s.objects, name) } }
 	for name, c := range map[string]struct {
 		retake      bool
 		steps       []step
@@ -104,7 +96,6 @@ func TestBucket(t *testing.T) {
 		"gone":                      {false, []step{put("a", "a\n"), put("b", "b\n"), gone("a"), gone("b")}, "a\nb\n", "gone gone"},
 		"gone and back":             {false, []step{put("a", "a\n"), gone("a"), put("a", "a\n")}, "a\n", "gone"},
 		"gone and back as another":  {false, []step{put("a", "a\n"), gone("a"), put("a", "b\n")}, "a\n", "gone replaced"},
-		"its policy is another":     {false, []step{put("a", "a\n"), policy("everybody"), policy("everybody"), policy("")}, "a\n", "terms terms"},
 		"signatures are no objects": {false, []step{put("a.sig", strings.Repeat("s", 64)), put("a", "a\n")}, "a\n", ""},
 		"packed":                    {false, []step{put("a.gz", zipped(t, "a\nb\n"))}, "a\nb\n", ""},
 		"packed, and damaged":       {false, []step{put("a.gz", zipped(t, "a\nb\n")[:20]), put("b", "b\n")}, "b\n", "refused"},
@@ -272,19 +263,84 @@ func TestBucketSignatures(t *testing.T) {
 	}
 }
 
-// TestDirectory watches files that come into a directory.
+// TestDirectory watches files that come into a directory, and finds one that was written
+// over with as many bytes at the next pass, by its time.
 func TestDirectory(t *testing.T) {
 	w := newWorld(t, formLines)
 	w.order(Order{From: "file://" + w.root + "/drop/"})
-	b, err := blob.Open(t.Context(), w.root)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range []string{"drop/a", "drop/deep/b", "other/c"} {
-		if err := b.Put(t.Context(), blob.Object{Name: name, Size: 2}, strings.NewReader("x\n")); err != nil {
+	for _, name := range []string{"drop/a", "drop/deep/b", "drop-c", "other/c", "drop/.part"} {
+		path := filepath.Join(w.root, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			t.Fatal(err)
 		}
+		logfile{t, path}.add("x\n")
 	}
-	w.by("app").must()
+	if err := os.Symlink("/etc/hostname", filepath.Join(w.root, "drop/link")); err != nil {
+		t.Fatal(err)
+	}
+	h := w.by("app")
+	h.must()
 	w.wantText("x\nx\n")
+	logfile{t, filepath.Join(w.root, "drop/a")}.put("y\n")
+	if _, err := h.pass(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.wantFound("replaced")
+}
+
+// TestRealBuckets watches a store through the client of each cloud: what comes, is replaced
+// by as many bytes, is deleted, and who may do what with it; also while it is throttled.
+func TestRealBuckets(t *testing.T) {
+	for _, scheme := range []string{"s3", "gs", "az"} {
+		t.Run(scheme, func(t *testing.T) {
+			s := blobtest.New(t)
+			w := newWorld(t, formLines)
+			w.cfg.Roots = []string{s.Address(scheme, "logs")}
+			w.open()
+			w.order(Order{From: scheme + "://" + blobtest.Bucket + "/logs/today/"})
+			asks, slow, policy := 0, true, `{"Version":"2012-10-17"}`
+			s.Spoil = func(rw http.ResponseWriter, r *http.Request) bool {
+				if r.URL.Query().Has("policy") {
+					fmt.Fprint(rw, policy)
+					return true
+				}
+				if asks++; slow && asks%5 == 0 {
+					rw.Header().Set("Retry-After", "0")
+					rw.WriteHeader(http.StatusServiceUnavailable)
+					return true
+				}
+				return false
+			}
+			for i := range 5 {
+				s.Put(fmt.Sprintf("logs/today/%d", i), fmt.Sprintf("row %d\n", i))
+			}
+			s.Put("logs/todays", "not ours\n")
+			h := w.by("app")
+			for range 10 { // what is not gone on with at once is at the next pass
+				if err := h.passes(); err != nil && pavise.KindOf(err) != pavise.Unavailable {
+					t.Fatal(err)
+				}
+			}
+			slow = false
+			h.must()
+			w.wantText("row 0\nrow 1\nrow 2\nrow 3\nrow 4\n")
+			w.wantFound("")
+			s.Put("logs/today/3", "ROW 3\n")
+			s.Delete("logs/today/4")
+			policy = `{"Version":"2012-10-17","Statement":[]}`
+			if _, err := h.pass(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			want := "replaced gone"
+			if scheme == "s3" {
+				want = "terms replaced gone"
+			}
+			h = w.by("app")
+			h.must()
+			w.wantFound(want)
+			if all := w.findings(); scheme == "s3" && !strings.Contains(all[len(all)-1].Summary, "with a marker; 1 versions are kept") {
+				t.Errorf("%+v", all)
+			}
+		})
+	}
 }

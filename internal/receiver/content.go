@@ -38,8 +38,8 @@ func (c *content) close() { c.file.Close() }
 // read reads an object. It returns nil if the object is not as long as its store says, or
 // not there: then it is still on its way.
 func (b *bucket) read(ctx context.Context, o seen) (*content, error) {
-	from, err := b.store.Get(ctx, o.name)
-	if pavise.KindOf(err) == pavise.NotFound {
+	from, err := b.shelf.read(ctx, o)
+	if another(err) {
 		return nil, nil
 	}
 	if err != nil {
@@ -54,6 +54,9 @@ func (b *bucket) read(ctx context.Context, o seen) (*content, error) {
 	c := &content{file: scratch}
 	if err := c.fill(from, o.name, b.line.form); err != nil {
 		c.close()
+		if another(err) {
+			return nil, nil
+		}
 		return nil, err
 	}
 	if c.size != o.size {
@@ -68,6 +71,12 @@ func (b *bucket) read(ctx context.Context, o seen) (*content, error) {
 		c.refused = fmt.Errorf("it is %d bytes long and comes as one batch, of at most %d", c.length, maxWhole)
 	}
 	return c, nil
+}
+
+// another reports whether an error says that an object is not there, or is another by now.
+func another(err error) bool {
+	kind := pavise.KindOf(err)
+	return err != nil && (kind == pavise.NotFound || kind == pavise.Conflict)
 }
 
 // rows reports whether batches of a form can be cut between rows.
@@ -122,8 +131,8 @@ func (r *counted) Read(p []byte) (int, error) {
 
 // signature returns the signature that lies beside an object, or nil.
 func (b *bucket) signature(ctx context.Context, name string) ([]byte, error) {
-	from, err := b.store.Get(ctx, name+signatureSuffix)
-	if kind := pavise.KindOf(err); err != nil && (kind == pavise.NotFound || kind == pavise.Invalid) {
+	from, err := b.shelf.read(ctx, seen{name: name + signatureSuffix, size: -1})
+	if another(err) {
 		return nil, nil
 	}
 	if err != nil {

@@ -21,7 +21,7 @@ const (
 	fetchWithin = time.Second
 	// ackWait is how long the gate may take for the messages that were fetched at a time
 	// before the server brings them again.
-	ackWait = 2 * time.Minute
+	ackWait = 30 * time.Second
 	// signatureHeader carries the signature of a message, in base64.
 	signatureHeader = "Pavise-Signature"
 )
@@ -109,8 +109,13 @@ func (s *stream) pass(ctx context.Context) (more bool, err error) {
 		return false, s.away("fetch from", err)
 	}
 	for m := range batch.Messages() {
+		if err != nil {
+			_ = m.Nak() // so that it comes again at once, and not when it was waited for
+			continue
+		}
 		if err = s.message(ctx, m); err != nil {
-			break
+			_ = m.Nak()
+			continue
 		}
 		more = true
 	}
@@ -180,7 +185,7 @@ func (s *stream) message(ctx context.Context, m jetstream.Msg) error {
 		return s.away("read a message of", err)
 	}
 	b := Batch{
-		ID: fmt.Sprintf("%s/%d/%d", s.line.row.epoch, s.pos.Created.UnixNano(), meta.Sequence.Stream), Body: m.Data(), At: meta.Timestamp.UTC(),
+		ID: fmt.Sprintf("%s/%d/%d", s.line.row.epoch, s.pos.Created.UnixNano(), meta.Sequence.Stream), Body: m.Data(), Placed: true, At: meta.Timestamp.UTC(),
 	}
 	if s.target.server.pinned() {
 		b.Writer = s.target.server.Pin

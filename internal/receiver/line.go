@@ -26,8 +26,9 @@ const (
 	KindTerms        = "ingest.terms"        // who may do what with a bucket was changed
 )
 
-// RoleReceiver is what receivers are to the guard, at the gate.
-const RoleReceiver = "receiver"
+// roleProducer is what receivers are to the guard, at the gate: who brings records, and may
+// do nothing else.
+const roleProducer = "producer"
 
 const (
 	// unreachableFor is how long nothing can be fetched before that is a finding.
@@ -222,7 +223,7 @@ func (l *line) due(ctx context.Context) (next time.Duration) {
 
 // principal is whom the gate takes the receiver for.
 func (l *line) principal() pavise.Principal {
-	who := pavise.Principal{Tenant: l.row.tenant, Kind: pavise.Workload, ID: "receiver", Issuer: "pavise", Roles: []string{RoleReceiver}, Proof: "this process"}
+	who := pavise.Principal{Tenant: l.row.tenant, Kind: pavise.Workload, ID: "receiver", Issuer: "pavise", Roles: []string{roleProducer}, Proof: "this process"}
 	if by, err := pavise.ParseName(l.row.orderer); err == nil {
 		who.By = by
 	}

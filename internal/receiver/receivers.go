@@ -43,6 +43,7 @@ type Batch struct {
 	Writer    string    // who wrote it as far as the carrier knows; "": unknown
 	At        time.Time // when the carrier says that it was written; zero: it does not
 	Signature []byte    // detached, over Body; nil: none
+	Placed    bool      // the same bytes under another id are other records
 	Doubt     string    // why it is to be held whatever it holds; "": nothing speaks against it
 }
 
@@ -172,7 +173,7 @@ const (
 
 // An Order says that records of a source are to be fetched.
 type Order struct {
-	Source  string        // the source's id
+	Source  pavise.Name   // the source
 	From    string        // where from: file, bucket, NATS or TAXII
 	Every   time.Duration // between passes; 0: as before, or what the carrier is usually asked
 	Silence time.Duration // without anything that are a finding; 0: as before, or never
@@ -185,12 +186,12 @@ type Order struct {
 // does not allow, or that does not have the source's form, NotFound if there is no such
 // source, and Conflict if there are too many.
 func (r *Receivers) Receive(ctx context.Context, who pavise.Principal, o Order) (s Standing, err error) {
-	entry, err := r.cfg.Guard.Enter(ctx, who, "ingest.receive", place{who.Tenant, o.Source}.source())
+	entry, err := r.cfg.Guard.Enter(ctx, who, "ingest.receive", o.Source)
 	if err != nil {
 		return s, err
 	}
 	defer entry.Exit(&err)
-	at := place{who.Tenant, o.Source}
+	at := place{o.Source.Tenant, o.Source.ID}
 	entry.Detail(map[string]any{"from": o.From, "every_ms": o.Every.Milliseconds(), "silence_ms": o.Silence.Milliseconds(), "retake": o.Retake})
 	t, err := r.admissible(at, o)
 	if err != nil {
@@ -306,14 +307,14 @@ func forget(tx *store.Tx, at place) error {
 // Stop ends the fetching for a source: the verb ingest.stop. The order stays, with how far
 // it is, and Receive goes on there; with forgotten it goes, with its journal. The error is
 // of kind NotFound if there is none.
-func (r *Receivers) Stop(ctx context.Context, who pavise.Principal, source string, forgotten bool) (err error) {
-	entry, err := r.cfg.Guard.Enter(ctx, who, "ingest.stop", place{who.Tenant, source}.source())
+func (r *Receivers) Stop(ctx context.Context, who pavise.Principal, source pavise.Name, forgotten bool) (err error) {
+	entry, err := r.cfg.Guard.Enter(ctx, who, "ingest.stop", source)
 	if err != nil {
 		return err
 	}
 	defer entry.Exit(&err)
 	entry.Detail(map[string]any{"forget": forgotten})
-	at := place{who.Tenant, source}
+	at := place{source.Tenant, source.ID}
 	r.editing.Lock()
 	defer r.editing.Unlock()
 	r.stop(at)

@@ -297,7 +297,7 @@ func (t *tail) drain(ctx context.Context, final bool) (bool, error) {
 	}
 	_, owner := who(info)
 	id := fmt.Sprintf("%s/%d/%d", t.line.row.epoch, t.pos.Generation, t.pos.Offset)
-	if _, err := t.line.bring(ctx, Batch{ID: id, Body: body, Writer: owner, At: info.ModTime().UTC()}); err != nil {
+	if _, err := t.line.bring(ctx, Batch{ID: id, Body: body, Placed: true, Writer: owner, At: info.ModTime().UTC()}); err != nil {
 		return false, err
 	}
 	t.advance(part)

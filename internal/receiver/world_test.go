@@ -182,11 +182,14 @@ func until(t testing.TB, true func() bool) {
 	t.Fatal("it does not come true")
 }
 
+// app is the source of most tests.
+var app = pavise.Name{Tenant: "local", Kind: KindSource, ID: "app"}
+
 // order orders what a source is fetched from.
 func (w *world) order(o Order) Standing {
 	w.t.Helper()
-	if o.Source == "" {
-		o.Source = "app"
+	if o.Source.ID == "" {
+		o.Source = app
 	}
 	s, err := w.Receive(w.t.Context(), operator, o)
 	if err != nil {

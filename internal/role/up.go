@@ -73,6 +73,7 @@ type UpConfig struct {
 	ModelKeys   []config.ModelKey            // with which servers of language models let it in
 	ModelTLS    []config.ModelTLS            // options of TLS for model servers
 	Detectors   *config.Detectors            // nil: as usual
+	Receive     *config.Receive              // where records may be fetched from; nil: nowhere
 	Routes      []config.Route               // the models that an empty store begins with, beside the sample
 	ExtProc     *config.ExtProc              // where proxies ask about their exchanges; nil: nowhere
 	PublicTiles bool                         // the log's hashes are shown to everybody
@@ -144,6 +145,7 @@ func NewUp(ctx context.Context, cfg UpConfig) (u *Up, err error) {
 			return u.OpenGateway(ctx, u.verifier, premises.Plane{Keys: u.cfg.ModelKeys, TLS: u.cfg.ModelTLS, Detectors: u.cfg.Detectors, Vectors: keys.KEK.Embeddings()})
 		},
 		func() error { return u.OpenGate(ctx, keys, "") },
+		func() error { return u.OpenReceivers(ctx, u.cfg.Receive) },
 		func() error {
 			return u.openChanges(ctx, keys, verbs.Rooms{Issuer: u.issuer, Revoked: u.revoked, Exchange: u.exchange, Link: u.consoleLink, Rooms: evidence.Rooms{WitnessURL: u.url() + witnessPrefix}})
 		},

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -30,6 +31,7 @@ import (
 	"github.com/pavise/pavise/internal/onnx"
 	"github.com/pavise/pavise/internal/policy"
 	"github.com/pavise/pavise/internal/proof"
+	"github.com/pavise/pavise/internal/receiver"
 	"github.com/pavise/pavise/internal/seal"
 	"github.com/pavise/pavise/internal/siem"
 	"github.com/pavise/pavise/internal/store"
@@ -46,6 +48,13 @@ type world struct {
 	server *httptest.Server
 	stop   context.CancelFunc // what SIGINT does
 	linked []string           // the tokens that links to the console were made for, and when those end
+}
+
+// formOf is a gate of which receivers, which do not run, ask what sources take.
+type formOf struct{ *gate.Gate }
+
+func (formOf) Admit(context.Context, pavise.Principal, pavise.Name, receiver.Batch) (receiver.Receipt, error) {
+	return receiver.Receipt{}, errors.New("nothing is fetched here")
 }
 
 func newWorld(t *testing.T) *world {
@@ -134,6 +143,8 @@ func newWorld(t *testing.T) *world {
 	admitted, err := blob.Open(t.Context(), filepath.Join(w.dir, "admitted"))
 	must(err)
 	w.Gate, err = gate.Open(t.Context(), gate.Config{Guard: w.Guard, Store: db, KEK: kek, Dir: filepath.Join(w.dir, "quarantine"), Output: admitted})
+	must(err)
+	w.Receivers, err = receiver.Open(t.Context(), receiver.Config{Guard: w.Guard, Store: db, Gate: formOf{w.Gate}, Roots: []string{w.dir}, Scratch: filepath.Join(w.dir, "receiving"), Now: time.Now})
 	must(err)
 	w.Changes, err = change.New(t.Context(), change.Config{Guard: w.Guard, Store: db, Log: log, Runners: w.Runners()})
 	must(err)
