@@ -273,20 +273,21 @@ func (b *bucket) told(ctx context.Context, s *sweep, least int) error {
 		return nil
 	}
 	for _, f := range []struct {
-		kind, severity, what string
-		names                []string
+		kind, severity, one, many string
+		names                     []string
 	}{
-		{KindReplaced, pavise.Critical, "replaced after they were taken", s.replaced},
-		{KindGone, pavise.Warning, "not there any more, and were taken", s.gone},
+		{KindReplaced, pavise.Critical, "it was replaced after it was taken", "were replaced after they were taken", s.replaced},
+		{KindGone, pavise.Warning, "it was taken, and is not there any more", "were taken, and are not there any more", s.gone},
 	} {
 		if len(f.names) == 0 {
 			continue
 		}
 		named := f.names[:min(len(f.names), maxNamed)]
-		summary := fmt.Sprintf("%d objects of %s are %s: %s", len(f.names), b.line.row.from, f.what, strings.Join(named, ", "))
-		if len(f.names) == 1 {
-			summary = fmt.Sprintf("an object of %s is %s: %s", b.line.row.from, strings.NewReplacer("they were", "it was", "and were", "and was").Replace(f.what), named[0])
+		summary := fmt.Sprintf("%s: %s", named[0], f.one)
+		if len(f.names) > 1 {
+			summary = fmt.Sprintf("%d objects %s: %s", len(f.names), f.many, strings.Join(named, ", "))
 		}
+		summary += "; in " + b.line.row.from
 		if err := b.line.find(ctx, f.kind, f.severity, summary, map[string]any{"objects": named, "count": len(f.names)}); err != nil {
 			return err
 		}

@@ -304,7 +304,7 @@ func TestRealBuckets(t *testing.T) {
 					fmt.Fprint(rw, policy)
 					return true
 				}
-				if asks++; slow && asks%5 == 0 {
+				if asks++; slow && asks == 7 {
 					rw.Header().Set("Retry-After", "0")
 					rw.WriteHeader(http.StatusServiceUnavailable)
 					return true
