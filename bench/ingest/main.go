@@ -1,12 +1,13 @@
 // Command ingest measures what looks at logs: how fast templates are found, beside Drain3 on
 // the same lines, and how well they group them; and which misconfigured pods are found among
-// their siblings, and how many healthy ones are taken for such.
+// their siblings, and how many healthy ones are taken for such; and what it costs to bring
+// lines through the gate, which takes no corpora.
 //
 // Run it from the bench directory; log corpora are looked for in $PAVISE_DATA or
 // ../../shared/data. $PAVISE_DRAIN3 names a Python that has drain3, without which the peer is
 // left out:
 //
-//	go run ./ingest [--only templates] [--trials 20] [--write]
+//	go run ./ingest [--only templates] [--trials 20] [--lines 1000000] [--batch 5000] [--write]
 package main
 
 import (
@@ -26,14 +27,19 @@ import (
 func main() { result.Main("ingest", run) }
 
 func run(ctx context.Context) error {
-	only := flag.String("only", "", "templates or cohort")
+	only := flag.String("only", "", "templates, cohort or gate")
 	write := flag.Bool("write", false, "put the results into "+result.File)
 	trials := flag.Int("trials", 20, "trials of each service and fault")
-	rounds := flag.Int("rounds", 5, "rounds of the speed of templates")
+	rounds := flag.Int("rounds", 5, "rounds of the speed of templates and of the gate")
+	lines := flag.Int("lines", 1_000_000, "lines of each round through the gate")
+	batch := flag.Int("batch", 5_000, "lines of one batch")
 	flag.Parse()
-	corpora, err := loghub()
-	if err != nil {
-		return err
+	var corpora []corpus
+	if *only != "gate" {
+		var err error
+		if corpora, err = loghub(); err != nil {
+			return err
+		}
 	}
 	for _, part := range []struct {
 		name    string
@@ -41,6 +47,7 @@ func run(ctx context.Context) error {
 	}{
 		{"templates", func() (string, error) { return templates(ctx, corpora, *rounds) }},
 		{"cohort", func() (string, error) { return cohorts(corpora, *trials) }},
+		{"gate", func() (string, error) { return gates(ctx, *lines, *batch, *rounds) }},
 	} {
 		if *only != "" && *only != part.name {
 			continue

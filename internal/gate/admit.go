@@ -327,6 +327,7 @@ func (g *Gate) counted(ctx context.Context, s *source, r *row, j *judgement, see
 	if s.learner != nil {
 		fresh = s.learner.accept(&j.lines, seen)
 	}
+	s.watcher.count(j)
 	hour := hourOf(g.cfg.Now())
 	err := g.cfg.Store.Update(ctx, func(tx *store.Tx) error {
 		if mark != nil {

@@ -100,6 +100,10 @@ func (t *terms) judge(b Batch, now time.Time) *judgement {
 	if bytes.HasPrefix(b.Body, []byte("\xef\xbb\xbf")) && b.Form != FormBlob {
 		j.because("it begins with a byte order mark, which some readers take for text: send UTF-8 without one")
 	}
+	if bytes.HasPrefix(b.Body, []byte("\x1f\x8b")) && b.Form != FormBlob {
+		j.because("it is compressed, and what is behind the gate expects %s: say so with Content-Encoding, and it is unpacked", b.Form)
+		return j
+	}
 	switch {
 	case tabular(b.Form):
 		t.judgeTable(j, b)

@@ -85,11 +85,6 @@ func (w *watcher) order() (missing, replayed uint64) {
 func (w *watcher) see(j *judgement, writer string, bytes int, now int64) {
 	w.hour = cmp.Or(w.hour, now)
 	w.records, w.bytes = w.records+j.rows, w.bytes+bytes
-	if w.values != nil {
-		for i := range j.values.len() {
-			w.values.Add(j.values.at(i))
-		}
-	}
 	if len(j.numbers) == 0 {
 		return
 	}
@@ -101,6 +96,16 @@ func (w *watcher) see(j *judgement, writer string, bytes int, now int64) {
 	if s != nil {
 		for _, n := range j.numbers {
 			s.Observe(n)
+		}
+	}
+}
+
+// count takes the values of a batch that is about to count. If it comes to nothing and
+// comes again, they are the same values.
+func (w *watcher) count(j *judgement) {
+	if w.values != nil {
+		for i := range j.values.len() {
+			w.values.Add(j.values.at(i))
 		}
 	}
 }

@@ -5,7 +5,7 @@ import (
 	"crypto/ed25519"
 	"encoding/json"
 	"fmt"
-	"os"
+	"io"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -37,7 +37,6 @@ type world struct {
 	*Gate
 	log *ledger.Log
 	cfg Config
-	out string // where admitted batches go
 
 	mu  sync.Mutex
 	now time.Time
@@ -67,7 +66,7 @@ func (w *world) pass(d time.Duration) {
 
 func newWorld(t *testing.T, change ...func(*Config)) *world {
 	t.Helper()
-	w := &world{out: filepath.Join(t.TempDir(), "out"), now: time.Date(2026, 11, 27, 12, 30, 0, 0, time.UTC)}
+	w := &world{now: time.Date(2026, 11, 27, 12, 30, 0, 0, time.UTC)}
 	must := func(err error) {
 		t.Helper()
 		if err != nil {
@@ -92,7 +91,7 @@ func newWorld(t *testing.T, change ...func(*Config)) *world {
 	}
 	kek, err := seal.OpenFileKEK(filepath.Join(dir, "kek"))
 	must(err)
-	output, err := blob.Open(t.Context(), w.out)
+	output, err := blob.Open(t.Context(), filepath.Join(dir, "out"))
 	must(err)
 	w.cfg = Config{Guard: g, Store: db, KEK: kek, Dir: filepath.Join(dir, "held"), Output: output, Now: w.clock}
 	for _, c := range change {
@@ -155,7 +154,12 @@ func (w *world) output(t *testing.T) (bodies []string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		text, err := os.ReadFile(filepath.Join(w.out, o.Name))
+		from, err := w.cfg.Output.Get(t.Context(), o.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(from)
+		from.Close()
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -213,3 +213,28 @@ func BenchmarkAdd(b *testing.B) {
 		}
 	}
 }
+
+// TestLike says where lines would be counted to, and learns nothing of them.
+func TestLike(t *testing.T) {
+	m := template.New(template.Options{})
+	id := m.Add([]byte("user 1 logged in from 10.0.0.1"))
+	for range 3 {
+		if got := m.Like([]byte("user 77 logged in from 10.9.9.9")); got != id {
+			t.Errorf("it is like %d, and not %d", got, id)
+		}
+		if got := m.Like([]byte("the disk is full")); got != 0 {
+			t.Errorf("a line that never was is like %d", got)
+		}
+	}
+	if m.Made() != 1 || m.Held() != 1 {
+		t.Errorf("%d clusters were made, %d are held", m.Made(), m.Held())
+	}
+	for c := range m.Clusters() {
+		if c.Lines != 1 {
+			t.Errorf("it has %d lines", c.Lines)
+		}
+	}
+	if got := m.Add([]byte("the disk is full")); got != 2 {
+		t.Errorf("it is counted to %d", got)
+	}
+}
