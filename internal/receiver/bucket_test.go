@@ -17,6 +17,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/minio/minio-go/v7"
+	"github.com/minio/minio-go/v7/pkg/credentials"
+
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/store/blob/blobtest"
 )
@@ -342,5 +345,55 @@ func TestRealBuckets(t *testing.T) {
 				t.Errorf("%+v", all)
 			}
 		})
+	}
+}
+
+// TestNamedStore watches a bucket of the S3-compatible store that PAVISE_TEST_RECEIVE names.
+func TestNamedStore(t *testing.T) {
+	store := os.Getenv("PAVISE_TEST_RECEIVE")
+	if store == "" {
+		t.Skip("PAVISE_TEST_RECEIVE names no store, for example http://127.0.0.1:9000")
+	}
+	name := fmt.Sprintf("lake%d", time.Now().UnixNano())
+	host := strings.TrimPrefix(store, "http://")
+	client, err := minio.New(host, &minio.Options{Creds: credentials.NewEnvAWS(), Region: "us-east-1"})
+	if err == nil {
+		err = client.MakeBucket(t.Context(), name, minio.MakeBucketOptions{})
+	}
+	if err == nil {
+		err = client.EnableVersioning(t.Context(), name)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	put := func(key, text string) {
+		if _, err := client.PutObject(t.Context(), name, key, strings.NewReader(text), int64(len(text)), minio.PutObjectOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w := newWorld(t, formLines)
+	w.cfg.Roots = []string{"s3://" + name + "?region=us-east-1&insecure=true&endpoint=" + host}
+	w.open()
+	w.order(Order{From: "s3://" + name + "/rows/"})
+	put("rows/1", "honest\n")
+	put("rows/2", "two\n")
+	h := w.by("app")
+	h.must()
+	w.wantText("honest\ntwo\n")
+	put("rows/1", "poison\n")
+	if err := client.RemoveObject(t.Context(), name, "rows/2", minio.RemoveObjectOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	policy := fmt.Sprintf(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"s3:PutObject","Resource":"arn:aws:s3:::%s/*"}]}`, name)
+	if err := client.SetBucketPolicy(t.Context(), name, policy); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.pass(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.wantFound("terms replaced gone")
+	w.wantText("honest\ntwo\n")
+	if all := w.findings(); !strings.Contains(all[len(all)-1].Summary, "deleted with a marker") {
+		t.Errorf("%+v", all)
 	}
 }
