@@ -24,6 +24,11 @@ const (
 	maxReasons = 16
 	// ahead is how far in the future a batch may say that it was written.
 	ahead = 10 * time.Minute
+	// maxRows is how many rows of a batch are looked at: what is remembered of each takes
+	// memory, whatever it has in it.
+	maxRows = 1 << 20
+	// maxInside is how many objects and lists a value of JSON may have in it.
+	maxInside = 100_000
 	// maxDepth is how deep values of JSON may lie in each other.
 	maxDepth = 64
 	// shownRows is how many rows are named of those that break a promise.
@@ -68,6 +73,11 @@ func (j *judgement) because(format string, args ...any) {
 		return
 	}
 	j.reasons = append(j.reasons, clip(fmt.Sprintf(format, args...)))
+}
+
+// tooMany holds a batch that has more rows than are looked at.
+func (j *judgement) tooMany() {
+	j.because("it has more than %d rows, and nothing behind them was looked at: send it in parts", maxRows)
 }
 
 // told are the reasons, with how many others there were.
@@ -185,6 +195,10 @@ func (t *terms) judgeTable(j *judgement, b Batch) {
 			j.because("its rows cannot be read: %s; nothing behind it was looked at", why(err))
 			break
 		}
+		if r.rows == maxRows {
+			r.tooMany()
+			break
+		}
 		if r.row(f, row); b.Form == FormNDJSON {
 			r.nested(row.Raw())
 		}
@@ -265,6 +279,8 @@ func (r *reading) nested(line []byte) {
 		r.because("row %d: it is a list, and rows are objects", r.rows)
 	case d > maxDepth:
 		r.because("row %d: its values lie more than %d deep in each other", r.rows, maxDepth)
+	case inside(line) > maxInside:
+		r.because("row %d: it has more than %d objects and lists in it", r.rows, maxInside)
 	case d > 1:
 		var any any
 		if err := plainjson.Read(line, &any); err != nil {
@@ -337,12 +353,20 @@ func depth(line []byte) (most int) {
 	return most
 }
 
+// inside is how many objects and lists a line of JSON has at most: brackets in texts count,
+// too.
+func inside(line []byte) int { return bytes.Count(line, []byte{'{'}) + bytes.Count(line, []byte{'['}) }
+
 // judgeLines looks at lines of a log.
 func (t *terms) judgeLines(j *judgement, body []byte) {
 	for len(body) > 0 {
 		line, rest, _ := bytes.Cut(body, []byte{'\n'})
 		body = rest
 		line = bytes.TrimSuffix(line, []byte{'\r'})
+		if j.rows == maxRows {
+			j.tooMany()
+			return
+		}
 		j.rows++
 		switch {
 		case len(line) > template.MaxLine:
@@ -364,6 +388,10 @@ func (t *terms) judgeLines(j *judgement, body []byte) {
 // judgeSTIX looks at one value of JSON, and counts the objects of a bundle.
 func judgeSTIX(j *judgement, body []byte) {
 	j.rows = 1
+	if inside(body) > maxRows {
+		j.because("it has more than %d objects and lists in it", maxRows)
+		return
+	}
 	if depth(body) > maxDepth {
 		j.because("its values lie more than %d deep in each other", maxDepth)
 		return
