@@ -88,8 +88,6 @@ func (g *gate) set(change func()) {
 	change()
 }
 
-func (g *gate) count() int { g.mu.Lock(); defer g.mu.Unlock(); return len(g.took) }
-
 // A world is a log with a guard before it, a gate, and receivers.
 type world struct {
 	*Receivers
@@ -100,7 +98,6 @@ type world struct {
 	db   *store.DB
 	gate *gate
 	cfg  Config
-	stop func() // ends Run and waits for it
 }
 
 var operator = pavise.Principal{Tenant: "local", Kind: pavise.Human, ID: "olga", Roles: []string{"operator"}, Proof: "test"}
@@ -136,11 +133,6 @@ func newWorld(t testing.TB, form string, change ...func(*Config)) *world {
 		c(&w.cfg)
 	}
 	w.open()
-	t.Cleanup(func() {
-		if w.stop != nil {
-			w.stop()
-		}
-	})
 	return w
 }
 
@@ -152,22 +144,6 @@ func (w *world) open() {
 		w.t.Fatal(err)
 	}
 	w.grace = 0
-}
-
-// run fetches until stop is called.
-func (w *world) run() {
-	w.t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error)
-	go func() { done <- w.Run(ctx) }()
-	until(w.t, func() bool { w.mu.Lock(); defer w.mu.Unlock(); return w.ctx != nil })
-	w.stop = func() {
-		cancel()
-		if err := <-done; err != nil {
-			w.t.Error(err)
-		}
-		w.stop = nil
-	}
 }
 
 // until waits for something to come true.
