@@ -20,6 +20,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/audit"
 	"github.com/pavise/pavise/internal/change"
+	"github.com/pavise/pavise/internal/gate"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/learn"
@@ -176,6 +177,17 @@ func (r *running) examples(t *testing.T) *examples {
 		})
 		tell("CHANGE", ch.Name.ID, "DIGEST", ch.Digest[:8])()
 	}
+	held := func(body string) func() {
+		return func() {
+			on := pavise.Name{Tenant: role.Tenant, Kind: gate.KindSource, ID: "payments"}
+			r, err := r.Rooms().Gate.Admit(t.Context(), r.person("dora"), on, gate.Batch{Form: gate.FormCSV, Body: []byte(body)})
+			if err != nil || r.Verdict != gate.Held {
+				t.Fatalf("%+v %v", r, err)
+			}
+			tell("BATCH", r.SHA256[:16])()
+		}
+	}
+	x.before["ingest.release"], x.before["ingest.discard"] = held("a,b\n1\n"), held("a,b\n2\n")
 	x.before["policy.check"] = func() { r.hold("ml-engineer") }
 	x.before["change.show"], x.before["change.withdraw"] = mine, mine
 	x.before["change.approve"], x.before["change.deny"] = anothers, anothers

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/identity"
 	"github.com/pavise/pavise/internal/packed"
 )
 
@@ -36,6 +37,19 @@ type Door struct {
 	Refuse func(http.ResponseWriter, error)
 }
 
+// known says who calls, or answers that nobody knows, and how to mend it.
+func (d Door) known(w http.ResponseWriter, r *http.Request) (who pavise.Principal, known bool) {
+	who, err := d.Admit(r)
+	if err == nil {
+		return who, true
+	}
+	if pavise.KindOf(err) == pavise.Unverified {
+		w.Header().Set("WWW-Authenticate", identity.Challenge(err))
+	}
+	d.Refuse(w, err)
+	return who, false
+}
+
 // mediaTypes are the forms by the types that bodies may have.
 var mediaTypes = map[string]string{
 	"application/x-ndjson": FormNDJSON, "application/ndjson": FormNDJSON, "application/jsonl": FormNDJSON, "application/x-jsonlines": FormNDJSON,
@@ -47,9 +61,8 @@ var mediaTypes = map[string]string{
 // caller is who wrote it.
 func (g *Gate) PushDoor(d Door) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		who, err := d.Admit(r)
-		if err != nil {
-			d.Refuse(w, err)
+		who, known := d.known(w, r)
+		if !known {
 			return
 		}
 		name := pavise.Name{Tenant: who.Tenant, Kind: KindSource, ID: r.PathValue("source")}

@@ -261,6 +261,9 @@ func TestHostilePushes(t *testing.T) {
 		}
 		defer resp.Body.Close()
 		text, _ := io.ReadAll(resp.Body)
+		if (resp.StatusCode == http.StatusUnauthorized) != (resp.Header.Get("WWW-Authenticate") != "") {
+			t.Errorf("%s: status %d, and WWW-Authenticate is %q", c.name, resp.StatusCode, resp.Header.Get("WWW-Authenticate"))
+		}
 		return resp.StatusCode, string(text)
 	}
 	for _, id := range []string{"first", "before"} { // what the replay and the conflict come after

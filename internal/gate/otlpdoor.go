@@ -30,9 +30,8 @@ const noneNamed = "otlp-logs"
 // were not let in, with the reason; a refusal of everything is a google.rpc.Status.
 func (g *Gate) LogsDoor(d Door) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		who, err := d.Admit(r)
-		if err != nil {
-			d.Refuse(w, err)
+		who, known := d.known(w, r)
+		if !known {
 			return
 		}
 		kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))

@@ -82,7 +82,7 @@ func (rooms *Rooms) ingestVerbs() []api.Verb {
 			Name: "ingest.release", On: onSource,
 			Help:    "Propose to let a batch out of quarantine",
 			About:   "What is approved is its SHA-256: these bytes and no others. Whoever brought the batch counts no more than who proposes it.",
-			Example: "pavise ingest release payments 0123456789abcdef",
+			Example: "pavise ingest release payments BATCH",
 		}, func(_ context.Context, _ pavise.Principal, req BatchRef) (pavise.Name, error) {
 			return req.Source, nil
 		}, func(req BatchRef) (any, error) { return runner.HeldBatch{Batch: req.Batch}, nil }),
@@ -90,7 +90,7 @@ func (rooms *Rooms) ingestVerbs() []api.Verb {
 			Name: "ingest.discard", On: onSource,
 			Help:    "Take a batch out of quarantine for good",
 			About:   "Its bytes are gone; that it came, why it was held and who discarded it stays in the log. The same bytes are not let in again.",
-			Example: "pavise ingest discard payments 0123456789abcdef --reason poison",
+			Example: "pavise ingest discard payments BATCH --reason poison",
 		}, func(ctx context.Context, who pavise.Principal, req BatchRef) (gate.HeldBatch, error) {
 			g, err := runner.WithGate(rooms.Gate)
 			if err != nil {
