@@ -3,6 +3,8 @@ package blob
 import (
 	"context"
 
+	"github.com/minio/minio-go/v7"
+
 	"github.com/pavise/pavise/internal/plainjson"
 )
 
@@ -17,7 +19,10 @@ type Termed interface {
 // it a bucket does not tell.
 func (s *s3Source) Policy(ctx context.Context) (string, error) {
 	text, err := s.core.GetBucketPolicy(ctx, s.bucket)
-	if err != nil {
+	switch code := minio.ToErrorResponse(err).Code; {
+	case err != nil && (code == minio.NoSuchBucketPolicy || code == minio.NotImplemented || code == minio.MethodNotAllowed):
+		return "", nil // it has none, or the store knows none
+	case err != nil:
 		return "", s.refused("show its policy", err)
 	}
 	if one, err := plainjson.Canonical([]byte(text)); err == nil {
