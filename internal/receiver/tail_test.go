@@ -155,11 +155,12 @@ func TestTailCutsLongLines(t *testing.T) {
 // TestTailKilledAnywhere kills the process before, between and after the gate's keeping of
 // each batch: all lines come, in order, once.
 func TestTailKilledAnywhere(t *testing.T) {
-	want := strings.Repeat(numbered(0, 40000), 5) // some batches
+	want := strings.Repeat(numbered(10000, 40000), 8) // some batches
 	for _, when := range []string{"before", "after"} {
 		w := newWorld(t, formLines)
 		f := logfile{t, filepath.Join(w.root, "app.log")}
-		f.add(want[:len(want)/2])
+		piece := len(want) / 8
+		f.add(want[:piece])
 		w.order(Order{From: "file://" + f.path})
 		killed := &pavise.Error{Kind: pavise.Unavailable, Msg: "killed"}
 		calls := 0
@@ -175,16 +176,14 @@ func TestTailKilledAnywhere(t *testing.T) {
 			w.gate.after = kill
 		}
 		h := w.by("app")
-		for i := 0; ; i++ {
-			err := h.passes()
-			if err == nil {
+		for i := 1; ; i++ {
+			if err := h.passes(); err == nil && i >= 8 {
 				break
-			}
-			if !errors.Is(err, killed) || i > 20 {
+			} else if err != nil && !errors.Is(err, killed) {
 				t.Fatal(err)
 			}
-			if i == 0 { // more has come, and the next batch would be longer
-				f.add(want[len(want)/2:])
+			if i < 8 { // more has come, and what is brought next would be longer
+				f.add(want[i*piece : (i+1)*piece])
 			}
 			h = w.by("app") // with nothing but what the store has
 		}
