@@ -414,8 +414,10 @@ func (u *upCommand) config(c *cli) (cfg role.UpConfig, err error) {
 		if err != nil {
 			return cfg, err
 		}
-		cfg.Routes, cfg.ExtProc, cfg.ModelKeys = file.Bootstrap.Routes, file.ExtProc, file.ModelKeys
-		cfg.ModelTLS, cfg.Detectors, cfg.Datasets = file.ModelTLS, file.Detectors, file.Datasets.Below()
+		if file.Bootstrap != nil {
+			cfg.Routes = file.Bootstrap.Routes
+		}
+		cfg.ExtProc, cfg.ModelKeys, cfg.ModelTLS, cfg.Detectors, cfg.Receive, cfg.Datasets = file.ExtProc, file.ModelKeys, file.ModelTLS, file.Detectors, file.Receive, file.Datasets.Below()
 	}
 	cfg.Datasets = append(cfg.Datasets, u.Datasets...)
 	if cfg.Issuers, err = role.ReadIssuers(u.Issuer); err != nil {

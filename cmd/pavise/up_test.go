@@ -20,6 +20,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/audit"
 	"github.com/pavise/pavise/internal/change"
+	"github.com/pavise/pavise/internal/config"
 	"github.com/pavise/pavise/internal/gate"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/installation"
@@ -117,7 +118,7 @@ func pavised(t *testing.T, args ...string) (code int, stdout, stderr string) {
 func TestExamples(t *testing.T) {
 	t.Chdir("../..") // where the README's reader is
 	dir := installation.Data(t.TempDir())
-	r := runUp(t, role.UpConfig{Data: dir, Archive: t.TempDir()})
+	r := runUp(t, role.UpConfig{Data: dir, Archive: t.TempDir(), Receive: &config.Receive{Roots: []string{"/var/log/app"}}})
 	t.Setenv("PAVISE_DATA_DIR", string(dir))
 	told := r.examples(t)
 	for _, v := range verbs.Table() {
@@ -188,6 +189,12 @@ func (r *running) examples(t *testing.T) *examples {
 		}
 	}
 	x.before["ingest.release"], x.before["ingest.discard"] = held("a,b\n1\n"), held("a,b\n2\n")
+	x.before["ingest.receive"] = func() {
+		spec := gate.Spec{Source: pavise.Name{Tenant: role.Tenant, Kind: gate.KindSource, ID: "app"}, Form: gate.FormLines}
+		if _, err := r.Rooms().Gate.Put(t.Context(), r.Operator(), spec); err != nil {
+			t.Fatal(err)
+		}
+	}
 	x.before["policy.check"] = func() { r.hold("ml-engineer") }
 	x.before["change.show"], x.before["change.withdraw"] = mine, mine
 	x.before["change.approve"], x.before["change.deny"] = anothers, anothers

@@ -41,7 +41,8 @@ type Up struct {
 	ModelTLS  []ModelTLS   `yaml:"model_tls" doc:"Options of TLS for model servers, which routes name."`
 	Detectors *Detectors   `yaml:"detectors" doc:"How those are looked for who study a model rather than use it."`
 	Datasets  *Datasets    `yaml:"datasets" doc:"Which datasets can be watched: pavise dataset watch."`
-	Bootstrap *UpBootstrap `yaml:"bootstrap" need:"true" doc:"What an empty store begins with. It is done once, through the verb that anybody would use, and recorded; afterwards it is ignored, and the start says so."`
+	Receive   *Receive     `yaml:"receive" doc:"Where records may be fetched from: pavise ingest receive chooses among these."`
+	Bootstrap *UpBootstrap `yaml:"bootstrap" shown:"true" doc:"What an empty store begins with. It is done once, through the verb that anybody would use, and recorded; afterwards it is ignored, and the start says so."`
 	ExtProc   *ExtProc     `yaml:"ext_proc" doc:"Where proxies ask about their exchanges: Envoy, Istio, agentgateway. docs/envoy.md says how they are set up."`
 }
 
@@ -98,6 +99,7 @@ type Serve struct {
 	Grace       time.Duration `yaml:"grace" example:"1h" doc:"How long a gateway may go on with what it was told last, when it hears nothing from here: 1m to 168h. Afterwards it refuses everything."`
 	ModelTLS    []ModelTLS    `yaml:"model_tls" doc:"Options of TLS for model servers, which routes name: here for asking them what a new route's model takes."`
 	Health      string        `yaml:"health" example:"127.0.0.1:8482" doc:"Where /healthz says how it stands and /metrics what it counts, in clear text and therefore on this machine only; left out: nowhere."`
+	Receive     *Receive      `yaml:"receive" doc:"Where records may be fetched from: pavise ingest receive chooses among these."`
 	Telemetry   *Telemetry    `yaml:"telemetry" doc:"Where what it counts is sent: docs/telemetry.md says what that is."`
 	Datasets    *Datasets     `yaml:"datasets" doc:"Which datasets can be watched: pavise dataset watch."`
 	Bootstrap   *Bootstrap    `yaml:"bootstrap" doc:"What an empty store begins with. It is done once, through the verbs that anybody would use, and recorded; afterwards it is ignored, and the start says so."`
@@ -261,6 +263,7 @@ func (u *Up) check(f *faults) {
 	checkTLS(f, u.ModelTLS)
 	u.Detectors.check(f.in("detectors"))
 	u.Datasets.check(f.in("datasets"))
+	u.Receive.check(f.in("receive"))
 	if u.Bootstrap != nil {
 		checkRoutes(f.in("bootstrap"), u.Bootstrap.Routes, UpTenant)
 	}
@@ -286,6 +289,7 @@ func (s *Serve) check(f *faults) {
 	f.duration("grace", &s.Grace, DefaultGrace, minGrace, maxGrace)
 	f.loopback("health", s.Health)
 	s.Datasets.check(f.in("datasets"))
+	s.Receive.check(f.in("receive"))
 	if s.Telemetry != nil {
 		s.Telemetry.check(f.in("telemetry"))
 	}

@@ -49,6 +49,8 @@ type row struct {
 	who, root pavise.Name
 	reasons   []string
 	ended     time.Time
+
+	placed bool // as Batch.Placed; of what is being judged alone
 }
 
 // object is where it lies in the output: by its position and its content.
@@ -96,7 +98,7 @@ func (g *Gate) receive(ctx context.Context, who pavise.Principal, name pavise.Na
 	sum := sha256.Sum256(b.Body)
 	r := &row{
 		source: name, id: b.ID, sum: hex.EncodeToString(sum[:]), form: b.Form, bytes: len(b.Body), writer: b.Writer,
-		at: b.At, came: g.cfg.Now(), who: who.Name(), root: who.Root(),
+		at: b.At, came: g.cfg.Now(), who: who.Name(), root: who.Root(), placed: b.Placed,
 	}
 	if r.id == "" {
 		r.id = r.sum
@@ -188,6 +190,9 @@ func (g *Gate) decide(ctx context.Context, s *source, r *row, b Batch) (Receipt,
 func (g *Gate) known(ctx context.Context, r *row) (receipt Receipt, known bool, err error) {
 	err = g.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		before, err := find(tx, r.source, r.sum)
+		if r.placed && err == nil && before.id != r.id {
+			before, err = named(tx, r.source, r.id, r.sum)
+		}
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil
 		}
@@ -230,6 +235,11 @@ const columns = `tenant, source, batch, sha256, state, position, rows, bytes, fo
 // came furthest is meant.
 func find(tx *store.Tx, source pavise.Name, sum string) (*row, error) {
 	return scan(tx.QueryRow(`SELECT `+columns+` FROM gate_batches WHERE tenant = ? AND source = ? AND sha256 = ? ORDER BY state = 'placing', came LIMIT 1`, source.Tenant, source.ID, sum))
+}
+
+// named reads a batch by its name and its bytes.
+func named(tx *store.Tx, source pavise.Name, id, sum string) (*row, error) {
+	return scan(tx.QueryRow(`SELECT `+columns+` FROM gate_batches WHERE tenant = ? AND source = ? AND batch = ? AND sha256 = ?`, source.Tenant, source.ID, id, sum))
 }
 
 func scan(from interface{ Scan(...any) error }) (*row, error) {

@@ -30,6 +30,8 @@ type Batch struct {
 	Writer    string    // who wrote it as far as the carrier knows: owner, key id, principal; "" unknown
 	At        time.Time // when the carrier says it was written; zero: it does not
 	Signature []byte    // detached Ed25519, over Body; nil: none
+	Placed    bool      // ID says where the bytes lie: the same bytes elsewhere are other records, and count, too
+	Doubt     string    // why its carrier would have it held, whatever its source says, unless it is signed; "": it would not
 
 	doubts []string // why it is to be held, whatever its source says: of bodies that the gate wrote anew
 }

@@ -101,6 +101,9 @@ func clip(text string) string {
 func (t *terms) judge(b Batch, now time.Time) *judgement {
 	j := &judgement{}
 	t.judgeSender(j, b, now)
+	if b.Doubt != "" && (len(b.Signature) == 0 || len(t.keys) == 0) { // else the signature decides
+		j.because("%s", b.Doubt)
+	}
 	for _, doubt := range b.doubts {
 		j.because("%s", doubt)
 	}

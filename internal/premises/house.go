@@ -28,6 +28,7 @@ import (
 	"github.com/pavise/pavise/internal/openlineage"
 	"github.com/pavise/pavise/internal/policy"
 	"github.com/pavise/pavise/internal/proof"
+	"github.com/pavise/pavise/internal/receiver"
 	"github.com/pavise/pavise/internal/seal"
 	"github.com/pavise/pavise/internal/siem"
 	"github.com/pavise/pavise/internal/store"
@@ -64,20 +65,21 @@ type House struct {
 	Beside    net.Listener     // for /healthz and /metrics; nil: nobody asked for them
 	Telemetry *telemetry.Meter // counts what is done
 
-	Log      *ledger.Log
-	Quorum   *witness.Quorum // nil: nobody is asked to cosign
-	DB       *store.DB
-	Guard    *guard.Guard
-	Feeds    *feed.Feeds
-	Subjects *subject.Keys
-	kek      *seal.KEK // under which it keeps what is secret
-	Archive  *archive.Archive
-	Gateway  *gateway.Gateway
-	Wires    *siem.Wires
-	Changes  *change.Changes     // nil: it is a gateway
-	Gate     *gate.Gate          // lets records in; nil: it is a gateway
-	Catalog  *catalog.Catalog    // nil: it knows no datasets
-	Lineage  *openlineage.Claims // nil: nobody tells of runs here
+	Log       *ledger.Log
+	Quorum    *witness.Quorum // nil: nobody is asked to cosign
+	DB        *store.DB
+	Guard     *guard.Guard
+	Feeds     *feed.Feeds
+	Subjects  *subject.Keys
+	kek       *seal.KEK // under which it keeps what is secret
+	Archive   *archive.Archive
+	Gateway   *gateway.Gateway
+	Wires     *siem.Wires
+	Changes   *change.Changes     // nil: it is a gateway
+	Gate      *gate.Gate          // lets records in; nil: it is a gateway
+	Catalog   *catalog.Catalog    // nil: it knows no datasets
+	Lineage   *openlineage.Claims // nil: nobody tells of runs here
+	Receivers *receiver.Receivers // fetch records for it; nil: it is a gateway
 }
 
 // OpenLog opens the evidence log, and takes no record yet.
@@ -211,6 +213,9 @@ func (h *House) Keep(ctx context.Context, all *errgroup.Group) {
 	all.Go(func() error { return h.Wires.Run(ctx) })
 	if h.Gate != nil {
 		all.Go(func() error { return h.Gate.Run(ctx) })
+	}
+	if h.Receivers != nil {
+		all.Go(func() error { return h.Receivers.Run(ctx) })
 	}
 	all.Go(func() error { h.followShreddings(ctx); return nil })
 	all.Go(func() error { h.patrol(ctx); return nil })

@@ -74,6 +74,7 @@ type UpConfig struct {
 	ModelKeys   []config.ModelKey            // with which servers of language models let it in
 	ModelTLS    []config.ModelTLS            // options of TLS for model servers
 	Detectors   *config.Detectors            // nil: as usual
+	Receive     *config.Receive              // where records may be fetched from; nil: nowhere
 	Routes      []config.Route               // the models that an empty store begins with, beside the sample
 	Datasets    []string                     // directories below which datasets can be watched
 	ExtProc     *config.ExtProc              // where proxies ask about their exchanges; nil: nowhere
@@ -146,6 +147,7 @@ func NewUp(ctx context.Context, cfg UpConfig) (u *Up, err error) {
 			return u.OpenGateway(ctx, u.verifier, premises.Plane{Keys: u.cfg.ModelKeys, TLS: u.cfg.ModelTLS, Detectors: u.cfg.Detectors, Vectors: keys.KEK.Embeddings()})
 		},
 		func() error { return u.OpenGate(ctx, keys, "") },
+		func() error { return u.OpenReceivers(ctx, u.cfg.Receive) },
 		func() error { return u.OpenCatalog(ctx, u.cfg.Datasets) },
 		func() error { return u.OpenLineage(ctx) },
 		func() error {

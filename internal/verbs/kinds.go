@@ -12,6 +12,7 @@ import (
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/openlineage"
 	"github.com/pavise/pavise/internal/parts"
+	"github.com/pavise/pavise/internal/receiver"
 	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/siem"
@@ -28,6 +29,7 @@ var notes = []string{
 	"gateway.stale", "gateway.fresh", route.KindShadowed, "firewall.drifted", "firewall.suspected", "firewall.alerted", gateway.KindOverlooked, parts.Kind,
 	route.KindForgot, route.KindUnwatched, "watermark.committed", openlineage.KindRefuted, gate.KindHeld, gate.KindOdd, gate.KindExpired,
 	catalog.KindSealed, catalog.KindVerified, catalog.KindChanged, catalog.KindRestored, catalog.KindUnreachable, catalog.KindReachable,
+	receiver.KindSilent, receiver.KindUnreachable, receiver.KindReplaced, receiver.KindTruncated, receiver.KindGone, receiver.KindLost, receiver.KindContradicted, receiver.KindRefused, receiver.KindTerms,
 }
 
 // Known reports whether there may be records of this kind: it is a verb, a kind of note,

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -33,6 +34,7 @@ import (
 	"github.com/pavise/pavise/internal/openlineage"
 	"github.com/pavise/pavise/internal/policy"
 	"github.com/pavise/pavise/internal/proof"
+	"github.com/pavise/pavise/internal/receiver"
 	"github.com/pavise/pavise/internal/seal"
 	"github.com/pavise/pavise/internal/siem"
 	"github.com/pavise/pavise/internal/store"
@@ -50,6 +52,13 @@ type world struct {
 	stop   context.CancelFunc // what SIGINT does
 	lake   string             // where its datasets lie
 	linked []string           // the tokens that links to the console were made for, and when those end
+}
+
+// formOf is a gate of which receivers, which do not run, ask what sources take.
+type formOf struct{ *gate.Gate }
+
+func (formOf) Admit(context.Context, pavise.Principal, pavise.Name, receiver.Batch) (receiver.Receipt, error) {
+	return receiver.Receipt{}, errors.New("nothing is fetched here")
 }
 
 func newWorld(t *testing.T) *world {
@@ -138,6 +147,8 @@ func newWorld(t *testing.T) *world {
 	admitted, err := blob.Open(t.Context(), filepath.Join(w.dir, "admitted"))
 	must(err)
 	w.Gate, err = gate.Open(t.Context(), gate.Config{Guard: w.Guard, Store: db, KEK: kek, Dir: filepath.Join(w.dir, "quarantine"), Output: admitted})
+	must(err)
+	w.Receivers, err = receiver.Open(t.Context(), receiver.Config{Guard: w.Guard, Store: db, Gate: formOf{w.Gate}, Roots: []string{w.dir}, Scratch: filepath.Join(w.dir, "receiving"), Now: time.Now})
 	must(err)
 	w.lake = t.TempDir()
 	w.Catalog, err = catalog.Open(t.Context(), catalog.Config{

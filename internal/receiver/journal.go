@@ -1,0 +1,116 @@
+package receiver
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/store"
+)
+
+// The states of an object in the journal.
+const (
+	stateSeen     = "seen"     // it is there, and may still be changing
+	stateTaking   = "taking"   // the gate has a part of it
+	stateTaken    = "taken"    // the gate has it
+	stateReplaced = "replaced" // it is another than was taken, and was not taken again
+	stateRefused  = "refused"  // it cannot be taken at all
+	stateGone     = "gone"     // it was taken, and is not there any more
+)
+
+const (
+	// maxJournal bounds the journal of a source.
+	maxJournal = 1_000_000
+	// keptGone is how long it is remembered that an object is gone.
+	keptGone = 90 * 24 * time.Hour
+	// journalPage is how many objects of the journal are read, or written, at a time.
+	journalPage = 500
+)
+
+// A seen is an object as its store tells of it. All but the name are hints.
+type seen struct {
+	name     string
+	size     int64
+	version  string
+	etag     string
+	modified time.Time
+}
+
+// same reports whether an object may be the same as before.
+func (s seen) same(o seen) bool {
+	return s.size == o.size && s.version == o.version && s.etag == o.etag && millis(s.modified) == millis(o.modified)
+}
+
+// An object is one of the journal.
+type object struct {
+	seen
+	state   string
+	sha256  string
+	done    int64 // bytes of its content, unpacked, that the gate has
+	checked time.Time
+}
+
+const objectColumns = `name, version, size, etag, modified, state, sha256, done, checked`
+
+// objects returns a page of the journal of a source: those whose names come after one.
+func objects(tx *store.Tx, at place, after string, limit int) (all []object, err error) {
+	rows, err := tx.Query(`SELECT `+objectColumns+` FROM receiver_objects WHERE tenant = ? AND source = ? AND name > ? ORDER BY name LIMIT ?`, at.tenant, at.name, after, limit)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var o object
+		var modified, checked int64
+		if err := rows.Scan(&o.name, &o.version, &o.size, &o.etag, &modified, &o.state, &o.sha256, &o.done, &checked); err != nil {
+			return nil, err
+		}
+		o.modified, o.checked = moment(modified), moment(checked)
+		all = append(all, o)
+	}
+	return all, rows.Err()
+}
+
+// one returns an object of the journal, or one without a name.
+func one(tx *store.Tx, at place, name string) (o object, err error) {
+	var modified, checked int64
+	err = tx.QueryRow(`SELECT `+objectColumns+` FROM receiver_objects WHERE tenant = ? AND source = ? AND name = ?`, at.tenant, at.name, name).
+		Scan(&o.name, &o.version, &o.size, &o.etag, &modified, &o.state, &o.sha256, &o.done, &checked)
+	if errors.Is(err, sql.ErrNoRows) {
+		return object{}, nil
+	}
+	o.modified, o.checked = moment(modified), moment(checked)
+	return o, err
+}
+
+// note writes an object into the journal.
+func note(tx *store.Tx, at place, o object) error {
+	_, err := tx.Exec(`INSERT INTO receiver_objects (tenant, source, `+objectColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT (tenant, source, name) DO UPDATE SET version = excluded.version, size = excluded.size, etag = excluded.etag, modified = excluded.modified,
+		state = excluded.state, sha256 = excluded.sha256, done = excluded.done, checked = excluded.checked`,
+		at.tenant, at.name, o.name, o.version, o.size, o.etag, millis(o.modified), o.state, o.sha256, o.done, millis(o.checked))
+	return err
+}
+
+// drop takes an object out of the journal.
+func drop(tx *store.Tx, at place, name string) error {
+	_, err := tx.Exec(`DELETE FROM receiver_objects WHERE tenant = ? AND source = ? AND name = ?`, at.tenant, at.name, name)
+	return err
+}
+
+// prune forgets what is gone for long, and refuses a journal that grows without end.
+func prune(tx *store.Tx, at place, now time.Time) error {
+	if _, err := tx.Exec(`DELETE FROM receiver_objects WHERE tenant = ? AND source = ? AND state = ? AND checked < ?`, at.tenant, at.name, stateGone, millis(now.Add(-keptGone))); err != nil {
+		return err
+	}
+	var n int
+	if err := tx.QueryRow(`SELECT count(*) FROM receiver_objects WHERE tenant = ? AND source = ?`, at.tenant, at.name).Scan(&n); err != nil {
+		return err
+	}
+	if n > maxJournal {
+		return &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("the journal of %s has %d entries, more than %d", at.source(), n, maxJournal), Hint: "receive from a longer prefix, one for each month for example"}
+	}
+	return nil
+}
