@@ -230,6 +230,31 @@ func TestReadingGoesOn(t *testing.T) {
 	})
 }
 
+// TestSilentConnectionsAreGivenUp has a store hold a connection in the middle of an object without
+// a byte more: it is asked again for the rest.
+func TestSilentConnectionsAreGivenUp(t *testing.T) {
+	s := blobtest.New(t)
+	blob.Hasty(t)
+	text := strings.Repeat("0123456789", 1000)
+	s.Put("x", text)
+	source := look(t, s.Address("gs", ""))
+	v := objects(t, source, "x")[0]
+	asked := 0
+	s.Spoil = func(w http.ResponseWriter, r *http.Request) bool {
+		if asked++; asked > 1 {
+			return false
+		}
+		w.Header().Set("Content-Length", "10000")
+		io.WriteString(w, text[:5000])
+		http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+		return true
+	}
+	if got, err := all(t, source, v); err != nil || got != text || asked < 2 {
+		t.Errorf("%d bytes in %d requests, %v", len(got), asked, err)
+	}
+}
+
 // TestRefusalsAreTold has the store refuse for good: it is asked once, and the error says why.
 func TestRefusalsAreTold(t *testing.T) {
 	eachStore(t, func(t *testing.T, s *blobtest.Store, scheme string) {
