@@ -11,6 +11,7 @@ import (
 	"github.com/pavise/pavise/internal/dataset"
 	"github.com/pavise/pavise/internal/exposure"
 	"github.com/pavise/pavise/internal/lineage"
+	"github.com/pavise/pavise/internal/plainfile"
 )
 
 // datasetCommands are the commands about what models are trained on.
@@ -50,6 +51,7 @@ func (d *datasetDiffCommand) run(ctx context.Context, c *cli) error {
 }
 
 func (p *datasetProveCommand) run(ctx context.Context, c *cli) error {
+	c.warnOfKey(p.Key)
 	proved, err := p.Run(ctx)
 	if p.Check != "" && pavise.KindOf(err) == pavise.Unverified {
 		if c.JSON && proved != nil {
@@ -114,6 +116,14 @@ func (c *cli) dataset(ctx context.Context, verb string, request, answer any) err
 		return &pavise.Error{Kind: e.Kind, Msg: e.Msg, Hint: e.Hint + "; or give the events in files: --events FILE", Err: err}
 	}
 	return err
+}
+
+// warnOfKey warns of a private key that others on the machine can reach. It is used all the
+// same: whoever has the machine alone is not kept from signing.
+func (c *cli) warnOfKey(name string) {
+	if name != "" && plainfile.Shared(name) {
+		c.say("warning", &pavise.Error{Kind: pavise.Denied, Msg: "the private key in " + name + " can be reached by others than its owner", Hint: "chmod 600 " + name})
+	}
 }
 
 // watched shows how far long work is, to whoever watches.

@@ -46,6 +46,7 @@ func (h *handedOver) Print(w io.Writer) {
 
 func (s *sealCommand) run(ctx context.Context, c *cli) error {
 	s.Say = c.watched()
+	c.warnOfKey(s.Key)
 	if s.Name == (pavise.Name{}) {
 		if len(s.Parent) > 0 || s.Called != "" {
 			return &ending{couldNotLook, &pavise.Error{Kind: pavise.Invalid, Msg: "--parent and --called are for the server", Hint: "give --name, too"}}

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/plainfile"
 	"github.com/pavise/pavise/internal/screen"
 	"github.com/pavise/pavise/internal/theft"
 	"github.com/pavise/pavise/internal/traffic"
@@ -227,7 +228,7 @@ func (v *replayCommand) calibration(c *cli) (*theft.Calibration, error) {
 			return nil, err
 		}
 		if theft.IsCalibration(start) {
-			text, err := readPlain("calibration", v.Calibration, maxCalibration)
+			text, err := plainfile.Read("calibration", v.Calibration, maxCalibration)
 			if err != nil {
 				return nil, err
 			}

@@ -24,6 +24,7 @@ type (
 
 func (s *modelSignCommand) run(ctx context.Context, c *cli) error {
 	s.Say = c.watched()
+	c.warnOfKey(s.Key)
 	made, err := s.Run(ctx)
 	return c.show(made, err)
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/audit"
+	"github.com/pavise/pavise/internal/catalog"
 	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/config"
 	"github.com/pavise/pavise/internal/gate"
@@ -118,9 +119,10 @@ func pavised(t *testing.T, args ...string) (code int, stdout, stderr string) {
 func TestExamples(t *testing.T) {
 	t.Chdir("../..") // where the README's reader is
 	dir := installation.Data(t.TempDir())
-	r := runUp(t, role.UpConfig{Data: dir, Archive: t.TempDir(), Receive: &config.Receive{Roots: []string{"/var/log/app"}}})
+	lake := t.TempDir()
+	r := runUp(t, role.UpConfig{Data: dir, Archive: t.TempDir(), Datasets: []string{lake}, Receive: &config.Receive{Roots: []string{"/var/log/app"}}})
 	t.Setenv("PAVISE_DATA_DIR", string(dir))
-	told := r.examples(t)
+	told := r.examples(t, lake)
 	for _, v := range verbs.Table() {
 		if v.NewRequest() == nil || needsFleet(v.Name) {
 			continue
@@ -150,7 +152,7 @@ type examples struct {
 	words  *strings.Replacer // for words in capitals
 }
 
-func (r *running) examples(t *testing.T) *examples {
+func (r *running) examples(t *testing.T, lake string) *examples {
 	x := &examples{before: map[string]func(){}}
 	tell := func(words ...string) func() { return func() { x.words = strings.NewReplacer(words...) } }
 	tell()()
@@ -194,6 +196,20 @@ func (r *running) examples(t *testing.T) *examples {
 		if _, err := r.Rooms().Gate.Put(t.Context(), r.Operator(), spec); err != nil {
 			t.Fatal(err)
 		}
+	}
+	flows := func(rows string) {
+		if err := os.WriteFile(filepath.Join(lake, "flows.csv"), []byte("bytes,proto\n"+rows), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	x.before["dataset.watch"] = func() { flows("1,tcp\n"); tell("/srv/lake", lake)() }
+	x.before["dataset.accept"] = func() {
+		flows("1,tcp\n2,udp\n")
+		v, err := r.Rooms().Catalog.Check(t.Context(), r.Operator(), pavise.Name{Tenant: role.Tenant, Kind: catalog.Kind, ID: "flows"}, true)
+		if err != nil || v.Found == nil {
+			t.Fatalf("%+v %v", v, err)
+		}
+		tell("ROOT", v.Found.Root.String())()
 	}
 	x.before["policy.check"] = func() { r.hold("ml-engineer") }
 	x.before["change.show"], x.before["change.withdraw"] = mine, mine

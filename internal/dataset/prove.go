@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/plainfile"
 	"github.com/pavise/pavise/internal/progress"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/rowseal"
@@ -215,7 +216,7 @@ func RowDigest(name string) (rowseal.Hash, error) {
 
 // readRow reads a file with one row, and returns the row's digest, and whether it is Parquet.
 func readRow(name string) (digest rowseal.Hash, parquet bool, err error) {
-	text, err := readPlain("row", name, rowseal.MaxRow+maxAround)
+	text, err := plainfile.Read("row", name, rowseal.MaxRow+maxAround)
 	if err != nil {
 		return rowseal.Hash{}, false, err
 	}
@@ -327,7 +328,7 @@ func (p *Prove) check() (*Proved, error) {
 	if err != nil {
 		return nil, err
 	}
-	text, err := readPlain("proof", p.Check, maxStatement)
+	text, err := plainfile.Read("proof", p.Check, maxStatement)
 	if err != nil {
 		return nil, err
 	}

@@ -8,10 +8,10 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
-	"os"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/dsse"
+	"github.com/pavise/pavise/internal/plainfile"
 	"github.com/pavise/pavise/internal/plainjson"
 	"github.com/pavise/pavise/internal/rowseal"
 )
@@ -63,12 +63,9 @@ func readSigner(name string) (*signer, error) {
 	if name == "" {
 		return nil, nil
 	}
-	text, err := readPlain("key", name, 1<<14)
+	text, err := plainfile.Read("key", name, 1<<14)
 	if err != nil {
 		return nil, err
-	}
-	if info, err := os.Stat(name); err != nil || info.Mode().Perm()&0o077 != 0 {
-		return nil, keyFault(name, "can be reached by others than its owner", "chmod 600 "+name)
 	}
 	const made = "make one with: openssl genpkey -algorithm ed25519 -out FILE"
 	block, _ := pem.Decode(text)
@@ -86,7 +83,7 @@ func readSigner(name string) (*signer, error) {
 
 // readVerifier reads a public key.
 func readVerifier(name string) (ed25519.PublicKey, error) {
-	text, err := readPlain("key", name, 1<<14)
+	text, err := plainfile.Read("key", name, 1<<14)
 	if err != nil {
 		return nil, err
 	}
@@ -194,7 +191,7 @@ func checkSignature(name string, m *rowseal.Manifest, keyFile string) (string, e
 	if err != nil {
 		return "", err
 	}
-	text, err := readPlain("signature", name+signatureSuffix, maxStatement)
+	text, err := plainfile.Read("signature", name+signatureSuffix, maxStatement)
 	if err != nil {
 		return "", err
 	}

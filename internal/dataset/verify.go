@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/plainfile"
 	"github.com/pavise/pavise/internal/progress"
 	"github.com/pavise/pavise/internal/rowseal"
 )
@@ -201,7 +202,7 @@ func withOdd(found []Difference, odd []oddity) []Difference {
 // ReadManifest reads the seal in a file. Errors are of kind Invalid, NotFound, Denied, and
 // Unverified for one that was changed.
 func ReadManifest(name string) (*rowseal.Manifest, error) {
-	text, err := readPlain("seal", name, rowseal.MaxManifest)
+	text, err := plainfile.Read("seal", name, rowseal.MaxManifest)
 	if err != nil {
 		return nil, err
 	}

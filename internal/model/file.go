@@ -1,7 +1,6 @@
 package model
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -9,41 +8,13 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"syscall"
 
 	"github.com/pavise/pavise"
-	"github.com/pavise/pavise/internal/progress"
 	"github.com/pavise/pavise/internal/rowseal"
 )
 
 // maxKeys bounds files of keys and certificates: a system's list of authorities is shorter.
 const maxKeys = 4 << 20
-
-// readPlain reads a file that is not longer than limit. Secret is one that nobody but its
-// owner may reach.
-func readPlain(what, name string, limit int64, secret bool) ([]byte, error) {
-	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, rowseal.FileFault(name, err)
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil || !info.Mode().IsRegular() {
-		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: rowseal.Shown(name) + " is no file", Hint: "name the file of the " + what, Err: err}
-	}
-	if secret && info.Mode().Perm()&0o077 != 0 {
-		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "the file of the " + what + ", " + rowseal.Shown(name) + ", can be reached by others than its owner", Hint: "chmod 600 " + rowseal.Shown(name)}
-	}
-	var b bytes.Buffer
-	n, err := b.ReadFrom(io.LimitReader(f, limit+1))
-	if err != nil {
-		return nil, rowseal.FileFault(name, err)
-	}
-	if n > limit {
-		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s is longer than %s", rowseal.Shown(name), progress.Size(limit)), Hint: "it is no " + what}
-	}
-	return b.Bytes(), nil
-}
 
 // writeNew writes a file where none is, whole or not at all.
 func writeNew(name string, text []byte) error {

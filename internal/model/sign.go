@@ -14,6 +14,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/oms"
+	"github.com/pavise/pavise/internal/plainfile"
 	"github.com/pavise/pavise/internal/progress"
 	"github.com/pavise/pavise/internal/rowseal"
 )
@@ -115,7 +116,7 @@ func (s *Sign) signer() (*oms.Signer, oms.Signed, error) {
 	if s.ShardSize < 0 || s.ShardSize > 1<<53 {
 		return nil, oms.Signed{}, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("shards of %d bytes", s.ShardSize), Hint: "give a number of bytes, such as 1000000000, or 0"}
 	}
-	text, err := readPlain("private key", s.Key, maxKeys, true)
+	text, err := plainfile.Read("private key", s.Key, maxKeys)
 	if err != nil {
 		return nil, oms.Signed{}, err
 	}
@@ -125,7 +126,7 @@ func (s *Sign) signer() (*oms.Signer, oms.Signed, error) {
 	}
 	var chain []byte
 	if s.Chain != "" {
-		if chain, err = readPlain("certificate chain", s.Chain, maxKeys, false); err != nil {
+		if chain, err = plainfile.Read("certificate chain", s.Chain, maxKeys); err != nil {
 			return nil, oms.Signed{}, err
 		}
 	}

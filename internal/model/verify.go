@@ -14,6 +14,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/oms"
+	"github.com/pavise/pavise/internal/plainfile"
 	"github.com/pavise/pavise/internal/progress"
 	"github.com/pavise/pavise/internal/rowseal"
 	"github.com/pavise/pavise/internal/sigstore"
@@ -93,7 +94,7 @@ func (v *Verify) Run(ctx context.Context) (*Verified, error) {
 	if err != nil {
 		return nil, err
 	}
-	text, err := readPlain("signature", v.Signature, sigstore.MaxBundle, false)
+	text, err := plainfile.Read("signature", v.Signature, sigstore.MaxBundle)
 	if err != nil {
 		return nil, err
 	}
@@ -146,15 +147,15 @@ func (v *Verify) trust() (t oms.Trust, err error) {
 	var text []byte
 	switch {
 	case v.Key != "":
-		if text, err = readPlain("public key", v.Key, maxKeys, false); err == nil {
+		if text, err = plainfile.Read("public key", v.Key, maxKeys); err == nil {
 			t.Key, err = oms.ParsePublicKey(text)
 		}
 	case v.Chain != "":
-		if text, err = readPlain("certificate chain", v.Chain, maxKeys, false); err == nil {
+		if text, err = plainfile.Read("certificate chain", v.Chain, maxKeys); err == nil {
 			t.CA, err = oms.ParseAuthorities(text)
 		}
 	default:
-		if text, err = readPlain("trusted root", v.Root, sigstore.MaxTrustedRoot, false); err == nil {
+		if text, err = plainfile.Read("trusted root", v.Root, sigstore.MaxTrustedRoot); err == nil {
 			t.Root, err = sigstore.ParseTrustedRoot(text)
 		}
 	}

@@ -48,7 +48,7 @@ func (rooms *Rooms) datasetVerbs() []api.Verb {
 			Name: "dataset.accept", On: on,
 			Help:    "Propose that what was found in the place of a dataset is the dataset from now on",
 			About:   "Others approve the root that they looked at: when another content is found meanwhile, the approvals are dead. Who set the watch does not count among them.",
-			Example: "pavise dataset accept flows --root ROOT --reason 'the daily delivery'",
+			Example: "pavise dataset accept flows --root ROOT --reason daily-delivery",
 		}, func(_ context.Context, _ pavise.Principal, req DatasetAccept) (pavise.Name, error) {
 			return req.Name, nil
 		}, func(req DatasetAccept) (any, error) { return catalog.Acceptance{Root: req.Root}, nil }),
@@ -72,7 +72,7 @@ func (rooms *Rooms) datasetVerbs() []api.Verb {
 			Name: "dataset.unwatch", On: on,
 			Help:    "Look at a dataset no more",
 			About:   "Its versions are kept, and seals of it may be handed over again. That somebody did this is a finding.",
-			Example: "pavise dataset unwatch flows --reason 'the feed has ended'",
+			Example: "pavise dataset unwatch flows --reason the-feed-has-ended",
 		}, withCatalog(rooms, func(c *catalog.Catalog, ctx context.Context, who pavise.Principal, req DatasetUnwatch) (catalog.View, error) {
 			return c.Unwatch(ctx, who, req.Name, req.Reason)
 		})),
