@@ -41,8 +41,7 @@ func (l *Log) checkPruned() (below uint64, err error) {
 // hashes are surely on disk and a durable, published record says so. The hashes stay,
 // so that every proof of a record that is kept, or was kept elsewhere, still holds. What must be true for
 // it (kept elsewhere, no longer needed here) is for the caller to know. The error
-// is of kind Invalid when the index is no segment's first or nothing signed would
-// be left.
+// is of kind Invalid when the index is no segment's first or nothing would be left.
 func (l *Log) Prune(ctx context.Context, p record.Pruning, who *pavise.Principal) error {
 	last, _ := l.Last()
 	segments := l.stream.snapshot()
@@ -50,8 +49,11 @@ func (l *Log) Prune(ctx context.Context, p record.Pruning, who *pavise.Principal
 	for _, seg := range segments[1:] {
 		fits = fits || seg.First == p.Below
 	}
-	if !fits || p.Below >= l.Head().Size {
+	if !fits || p.Below >= l.Size() {
 		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the log cannot be pruned below record %d: no whole segments end there", p.Below), Hint: "prune what archive list shows as archived"}
+	}
+	if err := l.AwaitSigned(ctx, p.Below); err != nil {
+		return err // nothing that is signed would be left
 	}
 	if err := l.AwaitPublished(ctx, p.Below-1); err != nil {
 		return err // their hashes are not on disk yet
