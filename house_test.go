@@ -8,6 +8,7 @@ import (
 	"go/token"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -536,4 +537,16 @@ func atoi(t *testing.T, s string) int {
 		t.Fatalf("docs/house.md: %q is not a floor", s)
 	}
 	return n
+}
+
+// TestCIIsAScript has the shell read .ci/run: a brace that a merge lost keeps every step from
+// running.
+func TestCIIsAScript(t *testing.T) {
+	bash, err := exec.LookPath("bash")
+	if err != nil {
+		t.Skip("there is no bash")
+	}
+	if out, err := exec.Command(bash, "-n", ".ci/run").CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
 }
