@@ -251,7 +251,8 @@ func (d *Dataset) set(spec WatchSpec, called lineage.Dataset, who pavise.Princip
 	if called != (lineage.Dataset{}) {
 		d.Called = called
 	}
-	d.Watch, d.Next, d.Found, d.Silent = &w, now, nil, nil
+	d.lose(now)
+	d.Watch, d.Next, d.Silent = &w, now, nil
 	for _, by := range []pavise.Name{who.Name(), who.Root()} {
 		if !slices.Contains(d.Watchers, by) {
 			d.Watchers = append(d.Watchers, by)
@@ -277,7 +278,9 @@ func (c *Catalog) Unwatch(ctx context.Context, who pavise.Principal, name pavise
 			return &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("nobody watches %s", name), Hint: "pavise dataset list says which are watched"}
 		}
 		was, v.Dataset = *d.Watch, *d
-		d.Watch, d.Found, d.Silent, d.Next = nil, nil, nil, time.Time{}
+		d.lose(c.cfg.Now())
+		v.Gone, v.LastGone = d.Gone, d.LastGone
+		d.Watch, d.Silent, d.Next = nil, nil, time.Time{}
 		return write(tx, d)
 	})
 	if err != nil {

@@ -519,6 +519,16 @@ func TestHolding(t *testing.T) {
 				t.Errorf("%s is in %s, want %s", text, got, want)
 			}
 		}
+		w.lake.pour(t, "rows.csv", "a,b\n1,2\n3,4\n")
+		w.pass(1)
+		if found, err := w.Holding(t.Context(), "local", leaf("3,5")); err != nil || len(found) != 2 || !strings.Contains(found[1].Unsure+found[0].Unsure, "in the place of rows, so many are not kept: 1, the last until ") {
+			t.Errorf("what was there, and is thrown away: %+v, %v", found, err)
+		}
+		w.lake.pour(t, "rows.csv", "a,b\n1,2\n3\n")
+		w.pass(1)
+		if found, err := w.Holding(t.Context(), "local", leaf("3")); err != nil || !strings.Contains(found[0].Unsure+found[1].Unsure, "rows cannot be sealed as it lies there now") {
+			t.Errorf("what cannot be sealed: %+v, %v", found, err)
+		}
 		if found, err := w.Holding(t.Context(), "acme", leaf("3,4")); err != nil || len(found) > 0 {
 			t.Errorf("another house's: %+v, %v", found, err)
 		}

@@ -148,7 +148,7 @@ func (d *Dataset) see(r *result) (first *Version, notes []note) {
 		} else if r.look.Full {
 			notes = append(notes, d.noted(KindVerified, r))
 		}
-		d.Found = nil
+		d.lose(r.look.Ended)
 	default:
 		if n, is := d.changed(r); is {
 			notes = append(notes, n)
@@ -198,8 +198,17 @@ func (d *Dataset) changed(r *result) (n note, is bool) {
 		would := versionOf(r.made)
 		f.Would = &would
 	}
+	d.lose(r.look.Ended)
 	d.Found = f
 	return n, true
+}
+
+// lose has what was found be there no more, and not kept, without its being a version.
+func (d *Dataset) lose(now time.Time) {
+	if d.Found != nil {
+		d.Gone, d.LastGone = d.Gone+1, now.UTC()
+	}
+	d.Found = nil
 }
 
 // unseen takes in that the dataset could not be looked at.

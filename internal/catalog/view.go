@@ -89,6 +89,8 @@ type Dataset struct {
 	Watchers []pavise.Name   `json:"watchers,omitempty"` // who set the watch since the last version
 	Newest   *Version        `json:"newest,omitempty"`
 	Found    *Finding        `json:"found,omitempty"`
+	Gone     int             `json:"gone,omitempty"`     // so many contents were found at its place and are not kept: no row is looked for in them
+	LastGone time.Time       `json:"last_gone,omitzero"` // when the last of them was still there, or might have been
 	Silent   *Silence        `json:"silent,omitempty"`
 	Last     *Look           `json:"last,omitempty"`
 	Next     time.Time       `json:"next,omitzero"` // when it is looked at again
