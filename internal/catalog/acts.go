@@ -243,7 +243,7 @@ func (c *Catalog) allowed(spec WatchSpec) error {
 // set sets a watch, which is due at once. What was found at another place, or sealed in
 // another way, is not what lies there.
 func (d *Dataset) set(spec WatchSpec, called lineage.Dataset, who pavise.Principal, now time.Time) {
-	w := Watch{Place: spec.Place, Every: spec.Every, Full: spec.Full, By: who.Name(), Since: now.UTC()}
+	w := Watch{Place: spec.Place, Every: spec.Every, Full: spec.Full, By: who.Name(), Root: who.Root(), Since: now.UTC()}
 	if old := d.Watch; old != nil {
 		w.Every, w.Full = cmp.Or(w.Every, old.Every), cmp.Or(w.Full, old.Full)
 	}
@@ -458,10 +458,8 @@ func (c *Catalog) Accept(ctx context.Context, who pavise.Principal, name pavise.
 		if err := d.add(tx, v); err != nil {
 			return err
 		}
-		v, d.Watchers = *d.Newest, nil
-		if d.Watch != nil {
-			d.Watchers = []pavise.Name{d.Watch.By}
-		}
+		v = *d.Newest
+		d.Watchers = d.setters()
 		if err := write(tx, d); err != nil {
 			return err
 		}
@@ -471,6 +469,20 @@ func (c *Catalog) Accept(ctx context.Context, who pavise.Principal, name pavise.
 		entry.Detail(v)
 	}
 	return err
+}
+
+// setters are who set the watch that is there, and who is behind them. Of a watch that was set
+// before that was kept, they are all who have set one.
+func (d *Dataset) setters() []pavise.Name {
+	switch {
+	case d.Watch == nil:
+		return nil
+	case d.Watch.Root == pavise.Name{}:
+		return d.Watchers
+	case d.Watch.Root == d.Watch.By:
+		return []pavise.Name{d.Watch.By}
+	}
+	return []pavise.Name{d.Watch.By, d.Watch.Root}
 }
 
 // Show returns a dataset with its newest versions. The error is of kind NotFound.

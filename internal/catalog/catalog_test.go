@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -270,11 +271,12 @@ func TestCutOffLooksGoOn(t *testing.T) {
 		for _, name := range []string{"a.bin", "b.bin"} { // each too long to be sealed beside another
 			w.lake.pour(t, filepath.Join("big", name), strings.Repeat("1,2,3,4\n", 9<<20/8))
 		}
-		w.lake.before = func(ctx context.Context, out string) context.Context {
+		cut := func(ctx context.Context, out string) context.Context {
 			w.lake.before = nil
 			ctx, cancel := context.WithCancel(ctx)
 			return &cutting{ctx, cancel, out + ".journal", w}
 		}
+		w.lake.before = cut
 		w.watch(t, func(s *WatchSpec) { s.Place.URL = "big" })
 		w.stop()
 		if s := w.now(t); s.State != StateChecking || s.Last != nil {
@@ -286,7 +288,24 @@ func TestCutOffLooksGoOn(t *testing.T) {
 		if s := w.now(t); s.State != StateSealed || s.Last.Resumed == 0 || s.Newest.Files != 2 {
 			t.Errorf("%+v, %+v", s, s.Last)
 		}
-		w.wantNotes(t, map[string]int{KindSealed: 1})
+		if n := w.wantNotes(t, map[string]int{KindSealed: 1})[KindSealed]; n.Resumed == 0 || w.now(t).Passes != 1 {
+			t.Errorf("a look that went on is one that read everything: %+v", n)
+		}
+		w.lake.before = cut
+		if _, err := w.Check(t.Context(), ana, rows, true); err != nil {
+			t.Fatal(err)
+		}
+		w.stop()
+		if left, _ := filepath.Glob(w.lookFile(rows) + "*"); len(left) == 0 {
+			t.Fatal("nothing was cut off")
+		}
+		w.run(t)
+		synctest.Wait()
+		w.begin(rows, true) // which is asked for, and begins anew
+		synctest.Wait()
+		if s := w.now(t); s.Last.Resumed != 0 || s.Last.Why != "it was asked for" || s.Passes != 0 {
+			t.Errorf("%+v", s.Last)
+		}
 	})
 }
 
@@ -364,6 +383,38 @@ func TestNothingCanBeKept(t *testing.T) {
 	})
 }
 
+// While nothing can be written at all, a dataset is looked at once a minute, which is said once.
+func TestNothingCanBeWritten(t *testing.T) {
+	hours(t, func(t *testing.T, w *world) {
+		w.watch(t)
+		w.stop()
+		said := 0
+		w.cfg.Say = func(string, error) { said++ }
+		w.run(t)
+		synctest.Wait()
+		exec := func(statement string) {
+			t.Helper()
+			if err := w.cfg.Store.Update(t.Context(), func(tx *store.Tx) error { _, err := tx.Exec(statement); return err }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		exec(`CREATE TRIGGER full BEFORE UPDATE ON catalog_datasets BEGIN SELECT RAISE(ABORT, 'the disk is full'); END`)
+		w.lake.slows(time.Second)
+		time.Sleep(2 * time.Hour) // it is due
+		w.lake.looks()
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		if full, fast := w.lake.looks(); full+fast < 4 || full+fast > 11 || said != 1 {
+			t.Errorf("in ten minutes, it is looked at %d times, and said %d times", full+fast, said)
+		}
+		exec(`DROP TRIGGER full`)
+		w.pass(2)
+		if full, fast := w.lake.looks(); full+fast < 2 || full+fast > 4 || said != 1 {
+			t.Errorf("in two hours, it is looked at %d times, and said %d times", full+fast, said)
+		}
+	})
+}
+
 // An index that was spoiled is made anew.
 func TestSpoiledIndex(t *testing.T) {
 	hours(t, func(t *testing.T, w *world) {
@@ -434,6 +485,66 @@ func TestAccept(t *testing.T) {
 		}
 		if _, err := w.PlanAccept(t.Context(), rows, ask); pavise.KindOf(err) != pavise.Conflict {
 			t.Errorf("it can be accepted twice: %v", err)
+		}
+	})
+}
+
+// Who is behind the program that set a watch does not decide on what is found, at the second
+// acceptance no more than at the first.
+func TestWhoIsBehindAWatchStays(t *testing.T) {
+	hours(t, func(t *testing.T, w *world) {
+		robot := pavise.Principal{Tenant: "local", Kind: pavise.Workload, ID: "robot", By: ana.Name(), Roles: []string{"operator"}}
+		if _, err := w.Watch(t.Context(), robot, WatchSpec{Name: rows, Place: Place{URL: "rows.csv"}}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		approved := ben
+		approved.Change = pavise.Name{Tenant: "local", Kind: "change", ID: "approved"}
+		for n := range 3 {
+			w.lake.pour(t, "rows.csv", fmt.Sprintf("a,b\n1,2\n3,%d\n", 5+n))
+			w.pass(1)
+			ask := Acceptance{Root: w.now(t).Found.Root.String()}
+			plan, err := w.PlanAccept(t.Context(), rows, ask)
+			if err != nil || !slices.Equal(plan.Watchers, []pavise.Name{robot.Name(), ana.Name()}) {
+				t.Fatalf("before acceptance %d: %v, %v", n, plan.Watchers, err)
+			}
+			if err := w.Accept(t.Context(), approved, rows, ask, plan.Digests(), func(*store.Tx) error { return nil }); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
+// Where nobody can say what differs, it is known that something does, and what was found can
+// be accepted.
+func TestWhatDiffersCannotBeSaid(t *testing.T) {
+	hours(t, func(t *testing.T, w *world) {
+		w.watch(t)
+		w.stop()
+		compare := w.cfg.Compare
+		w.cfg.Compare = func(context.Context, string, string) (Differences, error) {
+			return Differences{}, &pavise.Error{Kind: pavise.Unverified, Msg: "the seals are of two forms"}
+		}
+		w.run(t)
+		w.lake.pour(t, "rows.csv", "a,b\n1,2\n3,4\n5,6\n")
+		w.pass(2)
+		last := w.wantNotes(t, map[string]int{KindSealed: 1, KindChanged: 1})[KindChanged]
+		if last.Finding.Severity != pavise.Critical || last.Finding.Summary != "rows is not what it was: what differs cannot be said: the seals are of two forms" {
+			t.Errorf("%+v", last)
+		}
+		s := w.now(t)
+		if _, err := w.PlanAccept(t.Context(), rows, Acceptance{Root: s.Found.Root.String()}); err != nil || s.State != StateChanged {
+			t.Errorf("%+v, %v", s.View, err)
+		}
+		w.stop()
+		w.cfg.Compare = compare
+		w.run(t)
+		if _, err := w.Check(t.Context(), ana, rows, true); err != nil {
+			t.Fatal(err)
+		}
+		w.wantNotes(t, map[string]int{KindSealed: 1, KindChanged: 1})
+		if s := w.now(t); s.Found.Would == nil || s.Found.Differ.Why != "" || len(s.Found.Differ.Files) != 1 {
+			t.Errorf("later: %+v", s.Found)
 		}
 	})
 }

@@ -43,7 +43,8 @@ type Noted struct {
 	Bytes   int64           `json:"bytes,omitempty"`
 	Differ  *Differences    `json:"differ,omitempty"`
 	Full    bool            `json:"full"`
-	Why     string          `json:"why"` // the look was a full one, or a fast one
+	Resumed int             `json:"resumed,omitempty"` // files that a look that was cut off had read, and this one did not
+	Why     string          `json:"why"`               // the look was a full one, or a fast one
 	Problem string          `json:"problem,omitempty"`
 	Version int             `json:"version,omitempty"` // the newest one's number
 	Watch   time.Time       `json:"watch"`             // when it was set
@@ -132,7 +133,7 @@ func (d *Dataset) see(r *result) (first *Version, notes []note) {
 		notes = append(notes, n)
 	}
 	d.Silent = nil
-	if d.Passes++; r.look.Full {
+	if d.Passes++; r.look.Full && r.look.Resumed == 0 {
 		d.Passes = 0
 	}
 	switch {
@@ -159,7 +160,7 @@ func (d *Dataset) see(r *result) (first *Version, notes []note) {
 
 // noted is a note on what was seen.
 func (d *Dataset) noted(kind string, r *result) note {
-	n := note{kind, Noted{Root: r.root, Full: r.look.Full, Why: r.look.Why, Watch: d.Watch.Since}}
+	n := note{kind, Noted{Root: r.root, Full: r.look.Full, Resumed: r.look.Resumed, Why: r.look.Why, Watch: d.Watch.Since}}
 	v := d.Newest
 	if v != nil {
 		n.detail.Version = v.Number
@@ -181,6 +182,9 @@ func (d *Dataset) changed(r *result) (n note, is bool) {
 		f.Sum = r.sum()
 	}
 	if old := d.Found; old != nil && old.Root == f.Root && old.Sum == f.Sum {
+		if old.Differ.Why != "" {
+			old.Differ = f.Differ // by now it may be known
+		}
 		return n, false
 	}
 	severity := pavise.Critical
