@@ -204,6 +204,7 @@ func (c *Catalog) Watch(ctx context.Context, who pavise.Principal, spec WatchSpe
 	if err != nil {
 		return v, err
 	}
+	var loosened []string
 	err = c.cfg.Store.Update(ctx, func(tx *store.Tx) error {
 		d, err := read(tx, spec.Name)
 		if err == nil && d == nil {
@@ -212,8 +213,9 @@ func (c *Catalog) Watch(ctx context.Context, who pavise.Principal, spec WatchSpe
 		if err != nil {
 			return err
 		}
+		was := *d
 		d.set(spec, called, who, c.cfg.Now())
-		v.Dataset = *d
+		v.Dataset, loosened = *d, loosens(&was, d)
 		return write(tx, d)
 	})
 	if err != nil {
@@ -221,8 +223,9 @@ func (c *Catalog) Watch(ctx context.Context, who pavise.Principal, spec WatchSpe
 	}
 	entry.Detail(struct {
 		Watch
-		Called lineage.Dataset `json:"called,omitzero"`
-	}{*v.Watch, v.Called})
+		Called   lineage.Dataset `json:"called,omitzero"`
+		Loosened []string        `json:"loosened,omitempty"` // which is a finding
+	}{*v.Watch, v.Called, loosened})
 	c.soon()
 	return c.view(&v.Dataset), nil
 }
@@ -258,6 +261,35 @@ func (d *Dataset) set(spec WatchSpec, called lineage.Dataset, who pavise.Princip
 			d.Watchers = append(d.Watchers, by)
 		}
 	}
+}
+
+// loosens says in which ways a watch holds a dataset to its version less than the one before
+// did, or to something else.
+func loosens(was, is *Dataset) (how []string) {
+	old, now := was.Watch, is.Watch
+	if old == nil || was.Newest == nil {
+		return nil
+	}
+	if now.URL != old.URL {
+		how = append(how, fmt.Sprintf("it looks at %s, and no longer at %s", cut(now.URL, maxName), cut(old.URL, maxName)))
+	}
+	if now.Format != old.Format || !slices.Equal(now.ByBlock, old.ByBlock) {
+		how = append(how, "it seals what lies there in another way")
+	}
+	if now.Every > old.Every {
+		how = append(how, fmt.Sprintf("it looks every %v, and no longer every %v", now.Every, old.Every))
+	}
+	if now.Full > old.Full {
+		how = append(how, fmt.Sprintf("it reads everything each %d looks, and no longer each %d", now.Full, old.Full))
+	}
+	if f := was.Found; f != nil {
+		what := "content that cannot be sealed"
+		if f.Would != nil {
+			what = "the content " + f.Root.String()
+		}
+		how = append(how, what+", which was found there, is no longer shown until it is found again")
+	}
+	return how
 }
 
 // Unwatch has the house look at a dataset no more. Its versions are kept. Errors are of kind
@@ -409,6 +441,7 @@ type Plan struct {
 	Will     Version       `json:"will"`
 	Differ   Differences   `json:"differ"`
 	Since    time.Time     `json:"since"` // when it was found
+	Place    Place         `json:"place"` // where
 	Watchers []pavise.Name `json:"watchers"`
 }
 
@@ -420,7 +453,7 @@ func (c *Catalog) PlanAccept(ctx context.Context, name pavise.Name, ask Acceptan
 	err = c.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		d, err := accepted(tx, name, ask)
 		if err == nil {
-			p = Plan{Was: *d.Newest, Will: *d.Found.Would, Differ: d.Found.Differ, Since: d.Found.Since, Watchers: d.Watchers}
+			p = Plan{Was: *d.Newest, Will: *d.Found.Would, Differ: d.Found.Differ, Since: d.Found.Since, Place: d.Watch.Place, Watchers: d.Watchers}
 		}
 		return err
 	})

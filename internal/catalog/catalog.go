@@ -60,6 +60,7 @@ type Catalog struct {
 	ctx     context.Context           // of Run; nil: it does not run
 	looking map[pavise.Name]*run      // by dataset
 	begun   uint64                    // looks, since the start
+	agreed  map[pavise.Name]bool      // datasets of which what is kept is what the log says
 	rests   map[pavise.Name]time.Time // datasets whose last look could not be kept, and until when they rest
 	group   sync.WaitGroup            // their goroutines; grows only under mu
 }
@@ -83,7 +84,7 @@ func Open(ctx context.Context, cfg Config) (*Catalog, error) {
 		cfg.Say = func(string, error) {}
 	}
 	return &Catalog{
-		cfg: cfg, slots: make(chan struct{}, cmp.Or(cfg.Slots, 2)), nudge: make(chan struct{}, 1), looking: map[pavise.Name]*run{}, rests: map[pavise.Name]time.Time{},
+		cfg: cfg, slots: make(chan struct{}, cmp.Or(cfg.Slots, 2)), nudge: make(chan struct{}, 1), looking: map[pavise.Name]*run{}, agreed: map[pavise.Name]bool{}, rests: map[pavise.Name]time.Time{},
 	}, nil
 }
 
@@ -205,6 +206,17 @@ func (c *Catalog) kept(name pavise.Name, err error) {
 	if err != nil && !said {
 		c.cfg.Say("warning", fmt.Errorf("what was seen of %s cannot be kept: %w", name, err))
 	}
+}
+
+// agrees sets whether what is kept of a dataset is what the log says, and returns whether it was.
+func (c *Catalog) agrees(name pavise.Name, does bool) (did bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	did = c.agreed[name]
+	if delete(c.agreed, name); does {
+		c.agreed[name] = true
+	}
+	return did
 }
 
 // soon has the schedule look again at what is due.

@@ -15,7 +15,9 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/lineage"
+	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/rowseal"
 	"github.com/pavise/pavise/internal/store"
 )
@@ -545,6 +547,42 @@ func TestWhatDiffersCannotBeSaid(t *testing.T) {
 		w.wantNotes(t, map[string]int{KindSealed: 1, KindChanged: 1})
 		if s := w.now(t); s.Found.Would == nil || s.Found.Differ.Why != "" || len(s.Found.Differ.Files) != 1 {
 			t.Errorf("later: %+v", s.Found)
+		}
+	})
+}
+
+// Of a watch that is set anew, the record says in which ways it is weaker: that is a finding.
+func TestWeakerWatchesAreTold(t *testing.T) {
+	hours(t, func(t *testing.T, w *world) {
+		w.watch(t)
+		w.watch(t, func(s *WatchSpec) { s.Every, s.Full = 30*time.Minute, 12 })
+		w.watch(t)
+		w.lake.pour(t, "rows.csv", "a,b\n1,2\n3,5\n")
+		w.pass(1)
+		root := w.now(t).Found.Root.String()
+		w.lake.pour(t, "other.csv", "a\n1\n")
+		w.watch(t, func(s *WatchSpec) {
+			s.Place = Place{URL: "other.csv", ByBlock: []string{"*"}}
+			s.Every, s.Full = 744*time.Hour, 1000
+		})
+		var told [][]string
+		for r, err := range w.cfg.Log.Select(t.Context(), ledger.Filter{Kinds: []string{"dataset.watch"}, Phase: record.Exit}, w.cfg.Log.First(), w.cfg.Log.Size()) {
+			var d struct{ Loosened []string }
+			if err != nil || json.Unmarshal(r.Detail, &d) != nil {
+				t.Fatal(err)
+			}
+			told = append(told, d.Loosened)
+		}
+		want := [][]string{nil, nil, nil, {
+			"it looks at other.csv, and no longer at rows.csv", "it seals what lies there in another way", "it looks every 744h0m0s, and no longer every 30m0s",
+			"it reads everything each 1000 looks, and no longer each 12", "the content " + root + ", which was found there, is no longer shown until it is found again",
+		}}
+		if fmt.Sprintf("%q", told) != fmt.Sprintf("%q", want) {
+			t.Errorf("%q, want %q", told, want)
+		}
+		plan, err := w.PlanAccept(t.Context(), rows, Acceptance{Root: w.now(t).Found.Root.String()})
+		if err != nil || plan.Place.URL != "other.csv" {
+			t.Errorf("%+v, %v", plan, err)
 		}
 	})
 }

@@ -67,6 +67,10 @@ func (c *Catalog) conclude(ctx context.Context, was *Dataset, r result) error {
 	if err != nil || now == nil {
 		return err
 	}
+	agreed, err := c.recall(ctx, now, &r)
+	if err != nil {
+		return err
+	}
 	first, notes := now.see(&r)
 	for _, n := range notes {
 		if err := c.note(ctx, now.Name, n); err != nil {
@@ -75,10 +79,12 @@ func (c *Catalog) conclude(ctx context.Context, was *Dataset, r result) error {
 	}
 	r.look.Outcome = now.state()
 	now.Last, now.Next = &r.look, c.again(now)
+	wrote := false
 	err = c.cfg.Store.Update(ctx, func(tx *store.Tx) error {
 		if d, err := read(tx, was.Name); err != nil || !d.still(was) {
 			return err
 		}
+		wrote = true
 		if first != nil {
 			if err := now.add(tx, *first); err != nil {
 				return err
@@ -90,6 +96,7 @@ func (c *Catalog) conclude(ctx context.Context, was *Dataset, r result) error {
 	if err != nil {
 		return err
 	}
+	c.agrees(was.Name, wrote && agreed)
 	return c.tidy(ctx, was.Name)
 }
 
@@ -250,17 +257,54 @@ var spells = map[string][]string{
 // and not come to keep that it did.
 func (c *Catalog) note(ctx context.Context, name pavise.Name, n note) error {
 	if spell := spells[n.kind]; spell != nil {
-		filter := ledger.Filter{Tenant: name.Tenant, Kinds: spell, On: name.String(), Phase: record.Note}
-		for last, err := range c.cfg.Log.SelectBack(ctx, filter, c.cfg.Log.First(), c.cfg.Log.Size()) {
-			if err != nil {
-				return err
-			}
-			var was Noted
-			if last.Kind == n.kind && json.Unmarshal(last.Detail, &was) == nil && was.same(n.detail) {
-				return nil
-			}
-			break
+		last, was, err := c.lastNote(ctx, name, spell)
+		if err != nil || last == n.kind && was.same(n.detail) {
+			return err
 		}
 	}
 	return c.cfg.Guard.Note(ctx, n.kind, nil, name, n.detail)
+}
+
+// lastNote is the last note of a spell that the log has; its kind is empty where there is none.
+func (c *Catalog) lastNote(ctx context.Context, name pavise.Name, spell []string) (kind string, was Noted, err error) {
+	filter := ledger.Filter{Tenant: name.Tenant, Kinds: spell, On: name.String(), Phase: record.Note}
+	for last, err := range c.cfg.Log.SelectBack(ctx, filter, c.cfg.Log.First(), c.cfg.Log.Size()) {
+		if err != nil {
+			return "", was, err
+		}
+		if json.Unmarshal(last.Detail, &was) == nil {
+			return last.Kind, was, nil
+		}
+		break
+	}
+	return "", was, nil
+}
+
+// recall has a dataset be as the log last said, where that was not kept: a spell that was told
+// is to be ended in the log, too, or the next one like it would be taken for the same. It
+// reports whether the two agree once what was seen is kept; then the log is not asked again.
+func (c *Catalog) recall(ctx context.Context, d *Dataset, r *result) (agreed bool, err error) {
+	if agreed = c.agrees(d.Name, false); agreed || r.err != nil || d.Newest == nil {
+		return agreed, nil
+	}
+	this := func(was Noted) bool { return was.Version == d.Newest.Number && was.Watch.Equal(d.Watch.Since) }
+	if d.Found == nil && r.root == d.Newest.Root {
+		kind, was, err := c.lastNote(ctx, d.Name, spells[KindChanged])
+		if err != nil {
+			return false, err
+		}
+		if kind == KindChanged && this(was) {
+			d.Found = &Finding{Root: was.Root}
+		}
+	}
+	if d.Silent == nil || !d.Silent.Told {
+		kind, was, err := c.lastNote(ctx, d.Name, spells[KindUnreachable])
+		if err != nil {
+			return false, err
+		}
+		if kind == KindUnreachable && this(was) {
+			d.Silent = &Silence{Why: was.Problem, Told: true}
+		}
+	}
+	return true, nil
 }

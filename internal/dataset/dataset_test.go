@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -212,9 +213,9 @@ func TestManyEmptyRows(t *testing.T) {
 	if len(roots) != 1 {
 		t.Errorf("%d roots of the same content", len(roots))
 	}
-	memory := &purse{}
-	memory.left.Store(100)
-	a, b := &spool{from: memory}, &spool{from: memory}
+	var memory atomic.Int64
+	memory.Store(100)
+	a, b := &spool{left: &memory}, &spool{left: &memory}
 	for _, c := range []struct {
 		of   *spool
 		n    int
@@ -224,8 +225,8 @@ func TestManyEmptyRows(t *testing.T) {
 			t.Errorf("%d bytes: %v, want %v", c.n, err, c.want)
 		}
 	}
-	if a.again(); memory.left.Load() != 60 || a.held != nil {
-		t.Errorf("%d bytes are left", memory.left.Load())
+	if a.again(); memory.Load() != 60 || a.held != nil {
+		t.Errorf("%d bytes are left", memory.Load())
 	}
 }
 

@@ -46,19 +46,16 @@ type sealer struct {
 	room    int64 // bytes of digests that a batch holds in memory; 0: batchDigests
 }
 
-// A purse is what is left of the memory that the files of a batch share.
-type purse struct{ left atomic.Int64 }
-
 // errFull is why a digest is not held in memory.
 var errFull = errors.New("the memory for digests is full")
 
 // A spool is where the digests of one file go, and are read again. It is in memory, or
 // appended to a file.
 type spool struct {
-	held []byte   // where file is nil
-	from *purse   // where file is nil, what pays for held
-	file *os.File // nil: in memory
-	base int64    // where in the file it begins
+	held []byte        // where file is nil
+	left *atomic.Int64 // where file is nil, how many bytes there is memory for, in it and others
+	file *os.File      // nil: in memory
+	base int64         // where in the file it begins
 	out  *bufio.Writer
 	n    int64 // bytes written
 }
@@ -71,8 +68,8 @@ func appendTo(f *os.File, at int64) *spool {
 func (s *spool) Write(b []byte) (int, error) {
 	s.n += int64(len(b))
 	if s.file == nil {
-		if s.from.left.Add(-int64(len(b))) < 0 {
-			s.from.left.Add(int64(len(b)))
+		if s.left.Add(-int64(len(b))) < 0 {
+			s.left.Add(int64(len(b)))
 			return 0, errFull
 		}
 		s.held = append(s.held, b...)
@@ -103,7 +100,7 @@ func (s *spool) again() {
 		s.out.Reset(io.NewOffsetWriter(s.file, s.base))
 		return
 	}
-	s.from.left.Add(int64(len(s.held)))
+	s.left.Add(int64(len(s.held)))
 	s.held = nil
 }
 
@@ -116,14 +113,11 @@ func (s *sealer) all(ctx context.Context, entries []entry, out *os.File, at int6
 			size += entries[n].size()
 			n++
 		}
-		var err error
+		seal := s.batch
 		if n == 0 {
-			n = 1
-			err = s.large(ctx, &entries[0], out, &at, take)
-		} else {
-			err = s.batch(ctx, entries[:n], out, &at, take)
+			n, seal = 1, s.large
 		}
-		if err != nil {
+		if err := seal(ctx, entries[:n], out, &at, take); err != nil {
 			return err
 		}
 		entries = entries[n:]
@@ -131,16 +125,12 @@ func (s *sealer) all(ctx context.Context, entries []entry, out *os.File, at int6
 	return nil
 }
 
-// large seals a file by all workers.
-func (s *sealer) large(ctx context.Context, e *entry, out *os.File, at *int64, take func(rowseal.Section) error) error {
+// large seals the one file of entries by all workers, with its digests on the disk.
+func (s *sealer) large(ctx context.Context, entries []entry, out *os.File, at *int64, take func(rowseal.Section) error) error {
+	e := &entries[0]
 	if prior := s.trusted(e); prior != nil {
 		return take(*prior)
 	}
-	return s.alone(ctx, e, out, at, take)
-}
-
-// alone seals a file by all workers, with its digests on the disk.
-func (s *sealer) alone(ctx context.Context, e *entry, out *os.File, at *int64, take func(rowseal.Section) error) error {
 	to := appendTo(out, *at)
 	made, err := s.one(ctx, e, to, s.workers)
 	if err == nil {
@@ -158,8 +148,8 @@ func (s *sealer) alone(ctx context.Context, e *entry, out *os.File, at *int64, t
 // that have too many alone.
 func (s *sealer) batch(ctx context.Context, entries []entry, out *os.File, at *int64, take func(rowseal.Section) error) error {
 	made, rooms, full := make([]rowseal.Section, len(entries)), make([]spool, len(entries)), make([]bool, len(entries))
-	memory := &purse{}
-	memory.left.Store(cmp.Or(s.room, batchDigests))
+	var memory atomic.Int64
+	memory.Store(cmp.Or(s.room, batchDigests))
 	workers := s.workers
 	if entries[0].far {
 		workers = max(workers, farWorkers)
@@ -169,21 +159,16 @@ func (s *sealer) batch(ctx context.Context, entries []entry, out *os.File, at *i
 			made[i] = *prior
 			return nil
 		}
-		rooms[i].from = memory
+		rooms[i].left = &memory
 		if made[i], err = s.one(ctx, &entries[i], &rooms[i], 1); errors.Is(err, errFull) {
 			rooms[i].again()
 			full[i], err = true, nil
 		}
 		return err
 	})
-	if err != nil {
-		return err
-	}
-	for i := range made {
+	for i := 0; i < len(made) && err == nil; i++ {
 		if full[i] {
-			if err := s.alone(ctx, &entries[i], out, at, take); err != nil {
-				return err
-			}
+			err = s.large(ctx, entries[i:i+1], out, at, take)
 			continue
 		}
 		if made[i].Source == nil {
@@ -192,13 +177,10 @@ func (s *sealer) batch(ctx context.Context, entries []entry, out *os.File, at *i
 			}
 			made[i].Offset, made[i].Length, made[i].Source = *at, int64(len(rooms[i].held)), out
 			*at += made[i].Length
-			rooms[i].again()
 		}
-		if err := take(made[i]); err != nil {
-			return err
-		}
+		err = take(made[i])
 	}
-	return nil
+	return err
 }
 
 // trusted returns what an older seal has of a file that nobody seems to have written to.
