@@ -69,6 +69,16 @@ func (c *Catalog) Seal(ctx context.Context, who pavise.Principal, spec SealSpec)
 func (c *Catalog) keepSeal(ctx context.Context, spec SealSpec, v Version, called lineage.Dataset) (sealed Sealed, err error) {
 	c.keeping.Lock()
 	defer c.keeping.Unlock()
+	err = c.cfg.Store.View(ctx, func(tx *store.Tx) error { // what is refused leaves no file
+		if _, err := parents(tx, spec.Name.Tenant, spec.Parents); err != nil {
+			return err
+		}
+		_, err := takes(tx, spec.Name)
+		return err
+	})
+	if err != nil {
+		return sealed, err
+	}
 	file := c.sealFile(spec.Name, v.Root)
 	if len(spec.Signature) > 0 {
 		err = keep(file+signatureSuffix, spec.Signature)
@@ -105,20 +115,26 @@ func (c *Catalog) taken(spec SealSpec) (v Version, err error) {
 	return v, err
 }
 
-// take makes a version the newest of a dataset, unless it is that already.
-func take(tx *store.Tx, name pavise.Name, v Version, called lineage.Dataset) (s Sealed, err error) {
+// takes returns a dataset, known or new, of which a seal can be handed over.
+func takes(tx *store.Tx, name pavise.Name) (*Dataset, error) {
 	d, err := read(tx, name)
 	if err == nil && d == nil {
 		d, err = &Dataset{Name: name}, room(tx, name.Tenant)
 	}
-	if err != nil {
-		return s, err
-	}
-	if d.Watch != nil {
-		return s, &pavise.Error{
+	if err == nil && d.Watch != nil {
+		err = &pavise.Error{
 			Kind: pavise.Conflict, Msg: fmt.Sprintf("%s is watched: what lies at %s is its next version, once others have approved it", name, d.Watch.URL),
 			Hint: "pavise dataset accept " + name.ID + " --root ROOT proposes it; pavise dataset show " + name.ID + " says what was found",
 		}
+	}
+	return d, err
+}
+
+// take makes a version the newest of a dataset, unless it is that already.
+func take(tx *store.Tx, name pavise.Name, v Version, called lineage.Dataset) (s Sealed, err error) {
+	d, err := takes(tx, name)
+	if err != nil {
+		return s, err
 	}
 	if called != (lineage.Dataset{}) {
 		d.Called = called

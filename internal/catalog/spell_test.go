@@ -2,10 +2,34 @@ package catalog
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"testing"
 
+	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/store"
 )
+
+// A seal that is refused leaves no file.
+func TestRefusedSealsLeaveNothing(t *testing.T) {
+	hours(t, func(t *testing.T, w *world) {
+		w.watch(t)
+		seal, err := os.ReadFile(w.sealFile(rows, w.now(t).Newest.Root))
+		if err != nil {
+			t.Fatal(err)
+		}
+		before, _ := filepath.Glob(filepath.Join(w.cfg.Dir, "*", "*"))
+		other := pavise.Name{Tenant: "local", Kind: Kind, ID: "other"}
+		for _, spec := range []SealSpec{{Name: other, Seal: seal, Parents: []string{"absent"}}, {Name: rows, Seal: seal}} {
+			if _, err := w.Seal(t.Context(), ana, spec); err == nil {
+				t.Errorf("%s is taken", spec.Name)
+			}
+		}
+		if after, _ := filepath.Glob(filepath.Join(w.cfg.Dir, "*", "*")); len(after) != len(before) {
+			t.Errorf("%v", after)
+		}
+	})
+}
 
 // A spell that was told, and not kept, as the process died in between, ends in the log, too:
 // the same content is told when it comes again.
