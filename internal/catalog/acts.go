@@ -69,6 +69,16 @@ func (c *Catalog) Seal(ctx context.Context, who pavise.Principal, spec SealSpec)
 func (c *Catalog) keepSeal(ctx context.Context, spec SealSpec, v Version, called lineage.Dataset) (sealed Sealed, err error) {
 	c.keeping.Lock()
 	defer c.keeping.Unlock()
+	err = c.cfg.Store.View(ctx, func(tx *store.Tx) error { // what is refused leaves no file
+		if _, err := parents(tx, spec.Name.Tenant, spec.Parents); err != nil {
+			return err
+		}
+		_, err := takes(tx, spec.Name)
+		return err
+	})
+	if err != nil {
+		return sealed, err
+	}
 	file := c.sealFile(spec.Name, v.Root)
 	if len(spec.Signature) > 0 {
 		err = keep(file+signatureSuffix, spec.Signature)
@@ -105,20 +115,26 @@ func (c *Catalog) taken(spec SealSpec) (v Version, err error) {
 	return v, err
 }
 
-// take makes a version the newest of a dataset, unless it is that already.
-func take(tx *store.Tx, name pavise.Name, v Version, called lineage.Dataset) (s Sealed, err error) {
+// takes returns a dataset, known or new, of which a seal can be handed over.
+func takes(tx *store.Tx, name pavise.Name) (*Dataset, error) {
 	d, err := read(tx, name)
 	if err == nil && d == nil {
 		d, err = &Dataset{Name: name}, room(tx, name.Tenant)
 	}
-	if err != nil {
-		return s, err
-	}
-	if d.Watch != nil {
-		return s, &pavise.Error{
+	if err == nil && d.Watch != nil {
+		err = &pavise.Error{
 			Kind: pavise.Conflict, Msg: fmt.Sprintf("%s is watched: what lies at %s is its next version, once others have approved it", name, d.Watch.URL),
 			Hint: "pavise dataset accept " + name.ID + " --root ROOT proposes it; pavise dataset show " + name.ID + " says what was found",
 		}
+	}
+	return d, err
+}
+
+// take makes a version the newest of a dataset, unless it is that already.
+func take(tx *store.Tx, name pavise.Name, v Version, called lineage.Dataset) (s Sealed, err error) {
+	d, err := takes(tx, name)
+	if err != nil {
+		return s, err
 	}
 	if called != (lineage.Dataset{}) {
 		d.Called = called
@@ -204,6 +220,7 @@ func (c *Catalog) Watch(ctx context.Context, who pavise.Principal, spec WatchSpe
 	if err != nil {
 		return v, err
 	}
+	var loosened []string
 	err = c.cfg.Store.Update(ctx, func(tx *store.Tx) error {
 		d, err := read(tx, spec.Name)
 		if err == nil && d == nil {
@@ -212,8 +229,9 @@ func (c *Catalog) Watch(ctx context.Context, who pavise.Principal, spec WatchSpe
 		if err != nil {
 			return err
 		}
+		was := *d
 		d.set(spec, called, who, c.cfg.Now())
-		v.Dataset = *d
+		v.Dataset, loosened = *d, loosens(&was, d)
 		return write(tx, d)
 	})
 	if err != nil {
@@ -221,8 +239,9 @@ func (c *Catalog) Watch(ctx context.Context, who pavise.Principal, spec WatchSpe
 	}
 	entry.Detail(struct {
 		Watch
-		Called lineage.Dataset `json:"called,omitzero"`
-	}{*v.Watch, v.Called})
+		Called   lineage.Dataset `json:"called,omitzero"`
+		Loosened []string        `json:"loosened,omitempty"` // which is a finding
+	}{*v.Watch, v.Called, loosened})
 	c.soon()
 	return c.view(&v.Dataset), nil
 }
@@ -243,7 +262,7 @@ func (c *Catalog) allowed(spec WatchSpec) error {
 // set sets a watch, which is due at once. What was found at another place, or sealed in
 // another way, is not what lies there.
 func (d *Dataset) set(spec WatchSpec, called lineage.Dataset, who pavise.Principal, now time.Time) {
-	w := Watch{Place: spec.Place, Every: spec.Every, Full: spec.Full, By: who.Name(), Since: now.UTC()}
+	w := Watch{Place: spec.Place, Every: spec.Every, Full: spec.Full, By: who.Name(), Root: who.Root(), Since: now.UTC()}
 	if old := d.Watch; old != nil {
 		w.Every, w.Full = cmp.Or(w.Every, old.Every), cmp.Or(w.Full, old.Full)
 	}
@@ -251,12 +270,42 @@ func (d *Dataset) set(spec WatchSpec, called lineage.Dataset, who pavise.Princip
 	if called != (lineage.Dataset{}) {
 		d.Called = called
 	}
-	d.Watch, d.Next, d.Found, d.Silent = &w, now, nil, nil
+	d.lose(now)
+	d.Watch, d.Next, d.Silent = &w, now, nil
 	for _, by := range []pavise.Name{who.Name(), who.Root()} {
 		if !slices.Contains(d.Watchers, by) {
 			d.Watchers = append(d.Watchers, by)
 		}
 	}
+}
+
+// loosens says in which ways a watch holds a dataset to its version less than the one before
+// did, or to something else.
+func loosens(was, is *Dataset) (how []string) {
+	old, now := was.Watch, is.Watch
+	if old == nil || was.Newest == nil {
+		return nil
+	}
+	if now.URL != old.URL {
+		how = append(how, fmt.Sprintf("it looks at %s, and no longer at %s", cut(now.URL, maxName), cut(old.URL, maxName)))
+	}
+	if now.Format != old.Format || !slices.Equal(now.ByBlock, old.ByBlock) {
+		how = append(how, "it seals what lies there in another way")
+	}
+	if now.Every > old.Every {
+		how = append(how, fmt.Sprintf("it looks every %v, and no longer every %v", now.Every, old.Every))
+	}
+	if now.Full > old.Full {
+		how = append(how, fmt.Sprintf("it reads everything each %d looks, and no longer each %d", now.Full, old.Full))
+	}
+	if f := was.Found; f != nil {
+		what := "content that cannot be sealed"
+		if f.Would != nil {
+			what = "the content " + f.Root.String()
+		}
+		how = append(how, what+", which was found there, is no longer shown until it is found again")
+	}
+	return how
 }
 
 // Unwatch has the house look at a dataset no more. Its versions are kept. Errors are of kind
@@ -277,7 +326,9 @@ func (c *Catalog) Unwatch(ctx context.Context, who pavise.Principal, name pavise
 			return &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("nobody watches %s", name), Hint: "pavise dataset list says which are watched"}
 		}
 		was, v.Dataset = *d.Watch, *d
-		d.Watch, d.Found, d.Silent, d.Next = nil, nil, nil, time.Time{}
+		d.lose(c.cfg.Now())
+		v.Gone, v.LastGone = d.Gone, d.LastGone
+		d.Watch, d.Silent, d.Next = nil, nil, time.Time{}
 		return write(tx, d)
 	})
 	if err != nil {
@@ -406,6 +457,7 @@ type Plan struct {
 	Will     Version       `json:"will"`
 	Differ   Differences   `json:"differ"`
 	Since    time.Time     `json:"since"` // when it was found
+	Place    Place         `json:"place"` // where
 	Watchers []pavise.Name `json:"watchers"`
 }
 
@@ -417,7 +469,7 @@ func (c *Catalog) PlanAccept(ctx context.Context, name pavise.Name, ask Acceptan
 	err = c.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		d, err := accepted(tx, name, ask)
 		if err == nil {
-			p = Plan{Was: *d.Newest, Will: *d.Found.Would, Differ: d.Found.Differ, Since: d.Found.Since, Watchers: d.Watchers}
+			p = Plan{Was: *d.Newest, Will: *d.Found.Would, Differ: d.Found.Differ, Since: d.Found.Since, Place: d.Watch.Place, Watchers: d.Watchers}
 		}
 		return err
 	})
@@ -455,10 +507,8 @@ func (c *Catalog) Accept(ctx context.Context, who pavise.Principal, name pavise.
 		if err := d.add(tx, v); err != nil {
 			return err
 		}
-		v, d.Watchers = *d.Newest, nil
-		if d.Watch != nil {
-			d.Watchers = []pavise.Name{d.Watch.By}
-		}
+		v = *d.Newest
+		d.Watchers = d.setters()
 		if err := write(tx, d); err != nil {
 			return err
 		}
@@ -468,6 +518,20 @@ func (c *Catalog) Accept(ctx context.Context, who pavise.Principal, name pavise.
 		entry.Detail(v)
 	}
 	return err
+}
+
+// setters are who set the watch that is there, and who is behind them. Of a watch that was set
+// before that was kept, they are all who have set one.
+func (d *Dataset) setters() []pavise.Name {
+	switch {
+	case d.Watch == nil:
+		return nil
+	case d.Watch.Root == pavise.Name{}:
+		return d.Watchers
+	case d.Watch.Root == d.Watch.By:
+		return []pavise.Name{d.Watch.By}
+	}
+	return []pavise.Name{d.Watch.By, d.Watch.Root}
 }
 
 // Show returns a dataset with its newest versions. The error is of kind NotFound.

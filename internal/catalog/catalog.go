@@ -56,11 +56,13 @@ type Catalog struct {
 
 	keeping sync.Mutex // held while a seal that is handed over is kept, and while what nobody needs is removed
 
-	mu      sync.Mutex           // guards what follows
-	ctx     context.Context      // of Run; nil: it does not run
-	looking map[pavise.Name]*run // by dataset
-	begun   uint64               // looks, since the start
-	group   sync.WaitGroup       // their goroutines; grows only under mu
+	mu      sync.Mutex                // guards what follows
+	ctx     context.Context           // of Run; nil: it does not run
+	looking map[pavise.Name]*run      // by dataset
+	begun   uint64                    // looks, since the start
+	agreed  map[pavise.Name]bool      // datasets of which what is kept is what the log says
+	rests   map[pavise.Name]time.Time // datasets whose last look could not be kept, and until when they rest
+	group   sync.WaitGroup            // their goroutines; grows only under mu
 }
 
 // A run is a look that is under way.
@@ -82,7 +84,7 @@ func Open(ctx context.Context, cfg Config) (*Catalog, error) {
 		cfg.Say = func(string, error) {}
 	}
 	return &Catalog{
-		cfg: cfg, slots: make(chan struct{}, cmp.Or(cfg.Slots, 2)), nudge: make(chan struct{}, 1), looking: map[pavise.Name]*run{},
+		cfg: cfg, slots: make(chan struct{}, cmp.Or(cfg.Slots, 2)), nudge: make(chan struct{}, 1), looking: map[pavise.Name]*run{}, agreed: map[pavise.Name]bool{}, rests: map[pavise.Name]time.Time{},
 	}, nil
 }
 
@@ -124,7 +126,7 @@ func (c *Catalog) Run(ctx context.Context) error {
 // wait until the next.
 func (c *Catalog) startDue(ctx context.Context) (time.Duration, error) {
 	c.mu.Lock()
-	busy := len(c.looking)
+	busy := len(c.looking) + len(c.rests)
 	c.mu.Unlock()
 	var names []pavise.Name
 	var next time.Time
@@ -141,6 +143,7 @@ func (c *Catalog) startDue(ctx context.Context) (time.Duration, error) {
 	for _, name := range names {
 		c.mu.Lock()
 		_, under := c.looking[name]
+		under = under || time.Until(c.rests[name]) > 0
 		free := len(c.looking) < cap(c.slots)
 		c.mu.Unlock()
 		if !under && free { // for the others, whoever ends nudges
@@ -185,6 +188,35 @@ func (c *Catalog) begin(name pavise.Name, full bool) *run {
 		c.look(ctx, name, full)
 	})
 	return r
+}
+
+// rest is how long a dataset rests whose look could not be kept: where nothing can be written,
+// that is all that keeps it from being read again and again.
+const rest = time.Minute
+
+// kept takes in whether what came of looking at a dataset is kept. It tells the operator once
+// that it is not, and lets the dataset rest.
+func (c *Catalog) kept(name pavise.Name, err error) {
+	c.mu.Lock()
+	_, said := c.rests[name]
+	if delete(c.rests, name); err != nil {
+		c.rests[name] = time.Now().Add(rest)
+	}
+	c.mu.Unlock()
+	if err != nil && !said {
+		c.cfg.Say("warning", fmt.Errorf("what was seen of %s cannot be kept: %w", name, err))
+	}
+}
+
+// agrees sets whether what is kept of a dataset is what the log says, and returns whether it was.
+func (c *Catalog) agrees(name pavise.Name, does bool) (did bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	did = c.agreed[name]
+	if delete(c.agreed, name); does {
+		c.agreed[name] = true
+	}
+	return did
 }
 
 // soon has the schedule look again at what is due.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -14,7 +15,9 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/lineage"
+	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/rowseal"
 	"github.com/pavise/pavise/internal/store"
 )
@@ -270,11 +273,12 @@ func TestCutOffLooksGoOn(t *testing.T) {
 		for _, name := range []string{"a.bin", "b.bin"} { // each too long to be sealed beside another
 			w.lake.pour(t, filepath.Join("big", name), strings.Repeat("1,2,3,4\n", 9<<20/8))
 		}
-		w.lake.before = func(ctx context.Context, out string) context.Context {
+		cut := func(ctx context.Context, out string) context.Context {
 			w.lake.before = nil
 			ctx, cancel := context.WithCancel(ctx)
 			return &cutting{ctx, cancel, out + ".journal", w}
 		}
+		w.lake.before = cut
 		w.watch(t, func(s *WatchSpec) { s.Place.URL = "big" })
 		w.stop()
 		if s := w.now(t); s.State != StateChecking || s.Last != nil {
@@ -286,7 +290,24 @@ func TestCutOffLooksGoOn(t *testing.T) {
 		if s := w.now(t); s.State != StateSealed || s.Last.Resumed == 0 || s.Newest.Files != 2 {
 			t.Errorf("%+v, %+v", s, s.Last)
 		}
-		w.wantNotes(t, map[string]int{KindSealed: 1})
+		if n := w.wantNotes(t, map[string]int{KindSealed: 1})[KindSealed]; n.Resumed == 0 || w.now(t).Passes != 1 {
+			t.Errorf("a look that went on is one that read everything: %+v", n)
+		}
+		w.lake.before = cut
+		if _, err := w.Check(t.Context(), ana, rows, true); err != nil {
+			t.Fatal(err)
+		}
+		w.stop()
+		if left, _ := filepath.Glob(w.lookFile(rows) + "*"); len(left) == 0 {
+			t.Fatal("nothing was cut off")
+		}
+		w.run(t)
+		synctest.Wait()
+		w.begin(rows, true) // which is asked for, and begins anew
+		synctest.Wait()
+		if s := w.now(t); s.Last.Resumed != 0 || s.Last.Why != "it was asked for" || s.Passes != 0 {
+			t.Errorf("%+v", s.Last)
+		}
 	})
 }
 
@@ -364,6 +385,38 @@ func TestNothingCanBeKept(t *testing.T) {
 	})
 }
 
+// While nothing can be written at all, a dataset is looked at once a minute, which is said once.
+func TestNothingCanBeWritten(t *testing.T) {
+	hours(t, func(t *testing.T, w *world) {
+		w.watch(t)
+		w.stop()
+		said := 0
+		w.cfg.Say = func(string, error) { said++ }
+		w.run(t)
+		synctest.Wait()
+		exec := func(statement string) {
+			t.Helper()
+			if err := w.cfg.Store.Update(t.Context(), func(tx *store.Tx) error { _, err := tx.Exec(statement); return err }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		exec(`CREATE TRIGGER full BEFORE UPDATE ON catalog_datasets BEGIN SELECT RAISE(ABORT, 'the disk is full'); END`)
+		w.lake.slows(time.Second)
+		time.Sleep(2 * time.Hour) // it is due
+		w.lake.looks()
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		if full, fast := w.lake.looks(); full+fast < 4 || full+fast > 11 || said != 1 {
+			t.Errorf("in ten minutes, it is looked at %d times, and said %d times", full+fast, said)
+		}
+		exec(`DROP TRIGGER full`)
+		w.pass(2)
+		if full, fast := w.lake.looks(); full+fast < 2 || full+fast > 4 || said != 1 {
+			t.Errorf("in two hours, it is looked at %d times, and said %d times", full+fast, said)
+		}
+	})
+}
+
 // An index that was spoiled is made anew.
 func TestSpoiledIndex(t *testing.T) {
 	hours(t, func(t *testing.T, w *world) {
@@ -434,6 +487,102 @@ func TestAccept(t *testing.T) {
 		}
 		if _, err := w.PlanAccept(t.Context(), rows, ask); pavise.KindOf(err) != pavise.Conflict {
 			t.Errorf("it can be accepted twice: %v", err)
+		}
+	})
+}
+
+// Who is behind the program that set a watch does not decide on what is found, at the second
+// acceptance no more than at the first.
+func TestWhoIsBehindAWatchStays(t *testing.T) {
+	hours(t, func(t *testing.T, w *world) {
+		robot := pavise.Principal{Tenant: "local", Kind: pavise.Workload, ID: "robot", By: ana.Name(), Roles: []string{"operator"}}
+		if _, err := w.Watch(t.Context(), robot, WatchSpec{Name: rows, Place: Place{URL: "rows.csv"}}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		approved := ben
+		approved.Change = pavise.Name{Tenant: "local", Kind: "change", ID: "approved"}
+		for n := range 3 {
+			w.lake.pour(t, "rows.csv", fmt.Sprintf("a,b\n1,2\n3,%d\n", 5+n))
+			w.pass(1)
+			ask := Acceptance{Root: w.now(t).Found.Root.String()}
+			plan, err := w.PlanAccept(t.Context(), rows, ask)
+			if err != nil || !slices.Equal(plan.Watchers, []pavise.Name{robot.Name(), ana.Name()}) {
+				t.Fatalf("before acceptance %d: %v, %v", n, plan.Watchers, err)
+			}
+			if err := w.Accept(t.Context(), approved, rows, ask, plan.Digests(), func(*store.Tx) error { return nil }); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
+// Where nobody can say what differs, it is known that something does, and what was found can
+// be accepted.
+func TestWhatDiffersCannotBeSaid(t *testing.T) {
+	hours(t, func(t *testing.T, w *world) {
+		w.watch(t)
+		w.stop()
+		compare := w.cfg.Compare
+		w.cfg.Compare = func(context.Context, string, string) (Differences, error) {
+			return Differences{}, &pavise.Error{Kind: pavise.Unverified, Msg: "the seals are of two forms"}
+		}
+		w.run(t)
+		w.lake.pour(t, "rows.csv", "a,b\n1,2\n3,4\n5,6\n")
+		w.pass(2)
+		last := w.wantNotes(t, map[string]int{KindSealed: 1, KindChanged: 1})[KindChanged]
+		if last.Finding.Severity != pavise.Critical || last.Finding.Summary != "rows is not what it was: what differs cannot be said: the seals are of two forms" {
+			t.Errorf("%+v", last)
+		}
+		s := w.now(t)
+		if _, err := w.PlanAccept(t.Context(), rows, Acceptance{Root: s.Found.Root.String()}); err != nil || s.State != StateChanged {
+			t.Errorf("%+v, %v", s.View, err)
+		}
+		w.stop()
+		w.cfg.Compare = compare
+		w.run(t)
+		if _, err := w.Check(t.Context(), ana, rows, true); err != nil {
+			t.Fatal(err)
+		}
+		w.wantNotes(t, map[string]int{KindSealed: 1, KindChanged: 1})
+		if s := w.now(t); s.Found.Would == nil || s.Found.Differ.Why != "" || len(s.Found.Differ.Files) != 1 {
+			t.Errorf("later: %+v", s.Found)
+		}
+	})
+}
+
+// Of a watch that is set anew, the record says in which ways it is weaker: that is a finding.
+func TestWeakerWatchesAreTold(t *testing.T) {
+	hours(t, func(t *testing.T, w *world) {
+		w.watch(t)
+		w.watch(t, func(s *WatchSpec) { s.Every, s.Full = 30*time.Minute, 12 })
+		w.watch(t)
+		w.lake.pour(t, "rows.csv", "a,b\n1,2\n3,5\n")
+		w.pass(1)
+		root := w.now(t).Found.Root.String()
+		w.lake.pour(t, "other.csv", "a\n1\n")
+		w.watch(t, func(s *WatchSpec) {
+			s.Place = Place{URL: "other.csv", ByBlock: []string{"*"}}
+			s.Every, s.Full = 744*time.Hour, 1000
+		})
+		var told [][]string
+		for r, err := range w.cfg.Log.Select(t.Context(), ledger.Filter{Kinds: []string{"dataset.watch"}, Phase: record.Exit}, w.cfg.Log.First(), w.cfg.Log.Size()) {
+			var d struct{ Loosened []string }
+			if err != nil || json.Unmarshal(r.Detail, &d) != nil {
+				t.Fatal(err)
+			}
+			told = append(told, d.Loosened)
+		}
+		want := [][]string{nil, nil, nil, {
+			"it looks at other.csv, and no longer at rows.csv", "it seals what lies there in another way", "it looks every 744h0m0s, and no longer every 30m0s",
+			"it reads everything each 1000 looks, and no longer each 12", "the content " + root + ", which was found there, is no longer shown until it is found again",
+		}}
+		if fmt.Sprintf("%q", told) != fmt.Sprintf("%q", want) {
+			t.Errorf("%q, want %q", told, want)
+		}
+		plan, err := w.PlanAccept(t.Context(), rows, Acceptance{Root: w.now(t).Found.Root.String()})
+		if err != nil || plan.Place.URL != "other.csv" {
+			t.Errorf("%+v, %v", plan, err)
 		}
 	})
 }
@@ -518,6 +667,16 @@ func TestHolding(t *testing.T) {
 			if got := strings.Join(said, "; "); got != want {
 				t.Errorf("%s is in %s, want %s", text, got, want)
 			}
+		}
+		w.lake.pour(t, "rows.csv", "a,b\n1,2\n3,4\n")
+		w.pass(1)
+		if found, err := w.Holding(t.Context(), "local", leaf("3,5")); err != nil || len(found) != 2 || !strings.Contains(found[1].Unsure+found[0].Unsure, "in the place of rows, so many are not kept: 1, the last until ") {
+			t.Errorf("what was there, and is thrown away: %+v, %v", found, err)
+		}
+		w.lake.pour(t, "rows.csv", "a,b\n1,2\n3\n")
+		w.pass(1)
+		if found, err := w.Holding(t.Context(), "local", leaf("3")); err != nil || !strings.Contains(found[0].Unsure+found[1].Unsure, "rows cannot be sealed as it lies there now") {
+			t.Errorf("what cannot be sealed: %+v, %v", found, err)
 		}
 		if found, err := w.Holding(t.Context(), "acme", leaf("3,4")); err != nil || len(found) > 0 {
 			t.Errorf("another house's: %+v, %v", found, err)

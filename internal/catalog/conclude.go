@@ -43,7 +43,8 @@ type Noted struct {
 	Bytes   int64           `json:"bytes,omitempty"`
 	Differ  *Differences    `json:"differ,omitempty"`
 	Full    bool            `json:"full"`
-	Why     string          `json:"why"` // the look was a full one, or a fast one
+	Resumed int             `json:"resumed,omitempty"` // files that a look that was cut off had read, and this one did not
+	Why     string          `json:"why"`               // the look was a full one, or a fast one
 	Problem string          `json:"problem,omitempty"`
 	Version int             `json:"version,omitempty"` // the newest one's number
 	Watch   time.Time       `json:"watch"`             // when it was set
@@ -66,6 +67,10 @@ func (c *Catalog) conclude(ctx context.Context, was *Dataset, r result) error {
 	if err != nil || now == nil {
 		return err
 	}
+	agreed, err := c.recall(ctx, now, &r)
+	if err != nil {
+		return err
+	}
 	first, notes := now.see(&r)
 	for _, n := range notes {
 		if err := c.note(ctx, now.Name, n); err != nil {
@@ -74,10 +79,12 @@ func (c *Catalog) conclude(ctx context.Context, was *Dataset, r result) error {
 	}
 	r.look.Outcome = now.state()
 	now.Last, now.Next = &r.look, c.again(now)
+	wrote := false
 	err = c.cfg.Store.Update(ctx, func(tx *store.Tx) error {
 		if d, err := read(tx, was.Name); err != nil || !d.still(was) {
 			return err
 		}
+		wrote = true
 		if first != nil {
 			if err := now.add(tx, *first); err != nil {
 				return err
@@ -89,6 +96,7 @@ func (c *Catalog) conclude(ctx context.Context, was *Dataset, r result) error {
 	if err != nil {
 		return err
 	}
+	c.agrees(was.Name, wrote && agreed)
 	return c.tidy(ctx, was.Name)
 }
 
@@ -132,7 +140,7 @@ func (d *Dataset) see(r *result) (first *Version, notes []note) {
 		notes = append(notes, n)
 	}
 	d.Silent = nil
-	if d.Passes++; r.look.Full {
+	if d.Passes++; r.look.Full && r.look.Resumed == 0 {
 		d.Passes = 0
 	}
 	switch {
@@ -148,7 +156,7 @@ func (d *Dataset) see(r *result) (first *Version, notes []note) {
 		} else if r.look.Full {
 			notes = append(notes, d.noted(KindVerified, r))
 		}
-		d.Found = nil
+		d.lose(r.look.Ended)
 	default:
 		if n, is := d.changed(r); is {
 			notes = append(notes, n)
@@ -159,7 +167,7 @@ func (d *Dataset) see(r *result) (first *Version, notes []note) {
 
 // noted is a note on what was seen.
 func (d *Dataset) noted(kind string, r *result) note {
-	n := note{kind, Noted{Root: r.root, Full: r.look.Full, Why: r.look.Why, Watch: d.Watch.Since}}
+	n := note{kind, Noted{Root: r.root, Full: r.look.Full, Resumed: r.look.Resumed, Why: r.look.Why, Watch: d.Watch.Since}}
 	v := d.Newest
 	if v != nil {
 		n.detail.Version = v.Number
@@ -181,6 +189,9 @@ func (d *Dataset) changed(r *result) (n note, is bool) {
 		f.Sum = r.sum()
 	}
 	if old := d.Found; old != nil && old.Root == f.Root && old.Sum == f.Sum {
+		if old.Differ.Why != "" {
+			old.Differ = f.Differ // by now it may be known
+		}
 		return n, false
 	}
 	severity := pavise.Critical
@@ -198,8 +209,17 @@ func (d *Dataset) changed(r *result) (n note, is bool) {
 		would := versionOf(r.made)
 		f.Would = &would
 	}
+	d.lose(r.look.Ended)
 	d.Found = f
 	return n, true
+}
+
+// lose has what was found be there no more, and not kept, without its being a version.
+func (d *Dataset) lose(now time.Time) {
+	if d.Found != nil {
+		d.Gone, d.LastGone = d.Gone+1, now.UTC()
+	}
+	d.Found = nil
 }
 
 // unseen takes in that the dataset could not be looked at.
@@ -237,17 +257,54 @@ var spells = map[string][]string{
 // and not come to keep that it did.
 func (c *Catalog) note(ctx context.Context, name pavise.Name, n note) error {
 	if spell := spells[n.kind]; spell != nil {
-		filter := ledger.Filter{Tenant: name.Tenant, Kinds: spell, On: name.String(), Phase: record.Note}
-		for last, err := range c.cfg.Log.SelectBack(ctx, filter, c.cfg.Log.First(), c.cfg.Log.Size()) {
-			if err != nil {
-				return err
-			}
-			var was Noted
-			if last.Kind == n.kind && json.Unmarshal(last.Detail, &was) == nil && was.same(n.detail) {
-				return nil
-			}
-			break
+		last, was, err := c.lastNote(ctx, name, spell)
+		if err != nil || last == n.kind && was.same(n.detail) {
+			return err
 		}
 	}
 	return c.cfg.Guard.Note(ctx, n.kind, nil, name, n.detail)
+}
+
+// lastNote is the last note of a spell that the log has; its kind is empty where there is none.
+func (c *Catalog) lastNote(ctx context.Context, name pavise.Name, spell []string) (kind string, was Noted, err error) {
+	filter := ledger.Filter{Tenant: name.Tenant, Kinds: spell, On: name.String(), Phase: record.Note}
+	for last, err := range c.cfg.Log.SelectBack(ctx, filter, c.cfg.Log.First(), c.cfg.Log.Size()) {
+		if err != nil {
+			return "", was, err
+		}
+		if json.Unmarshal(last.Detail, &was) == nil {
+			return last.Kind, was, nil
+		}
+		break
+	}
+	return "", was, nil
+}
+
+// recall has a dataset be as the log last said, where that was not kept: a spell that was told
+// is to be ended in the log, too, or the next one like it would be taken for the same. It
+// reports whether the two agree once what was seen is kept; then the log is not asked again.
+func (c *Catalog) recall(ctx context.Context, d *Dataset, r *result) (agreed bool, err error) {
+	if agreed = c.agrees(d.Name, false); agreed || r.err != nil || d.Newest == nil {
+		return agreed, nil
+	}
+	this := func(was Noted) bool { return was.Version == d.Newest.Number && was.Watch.Equal(d.Watch.Since) }
+	if d.Found == nil && r.root == d.Newest.Root {
+		kind, was, err := c.lastNote(ctx, d.Name, spells[KindChanged])
+		if err != nil {
+			return false, err
+		}
+		if kind == KindChanged && this(was) {
+			d.Found = &Finding{Root: was.Root}
+		}
+	}
+	if d.Silent == nil || !d.Silent.Told {
+		kind, was, err := c.lastNote(ctx, d.Name, spells[KindUnreachable])
+		if err != nil {
+			return false, err
+		}
+		if kind == KindUnreachable && this(was) {
+			d.Silent = &Silence{Why: was.Problem, Told: true}
+		}
+	}
+	return true, nil
 }

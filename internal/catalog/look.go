@@ -32,6 +32,9 @@ type result struct {
 func (c *Catalog) look(ctx context.Context, name pavise.Name, full bool) {
 	var d *Dataset
 	err := c.cfg.Store.View(ctx, func(tx *store.Tx) (err error) { d, err = read(tx, name); return err })
+	if err != nil && ctx.Err() == nil {
+		c.kept(name, err)
+	}
 	if err != nil || d == nil || d.Watch == nil {
 		return
 	}
@@ -40,8 +43,11 @@ func (c *Catalog) look(ctx context.Context, name pavise.Name, full bool) {
 		return
 	}
 	r.look.Ended = c.cfg.Now().UTC()
-	if err := c.conclude(ctx, d, r); err != nil && ctx.Err() == nil {
-		c.cfg.Say("warning", fmt.Errorf("what was seen of %s cannot be kept: %w", name, err))
+	err = c.conclude(ctx, d, r)
+	if ctx.Err() != nil {
+		return
+	}
+	if c.kept(name, err); err != nil {
 		c.putOff(ctx, name)
 	}
 }
@@ -91,7 +97,7 @@ func (c *Catalog) examine(ctx context.Context, d *Dataset, asked bool) (r result
 			return r
 		}
 	}
-	c.seal(ctx, d, &r)
+	c.seal(ctx, d, asked, &r)
 	return r
 }
 
@@ -125,10 +131,15 @@ func (c *Catalog) pass(d *Dataset, asked bool) (full bool, why string) {
 	return false, fmt.Sprintf("%d of %d since everything was read", d.Passes+1, d.Watch.Full)
 }
 
-// seal reads everything, or goes on with what was cut off.
-func (c *Catalog) seal(ctx context.Context, d *Dataset, r *result) {
+// seal reads everything, or goes on with what was cut off, unless anew: what is gone on with
+// believes that a file is the same whose times are.
+func (c *Catalog) seal(ctx context.Context, d *Dataset, anew bool, r *result) {
 	out := c.lookFile(d.Name)
-	for _, done := range []string{out, out + rowseal.IndexSuffix} { // of a look whose end was not kept
+	old := []string{out, out + rowseal.IndexSuffix} // of a look whose end was not kept
+	if anew {
+		old, _ = filepath.Glob(out + "*")
+	}
+	for _, done := range old {
 		if err := os.Remove(done); err != nil && !errors.Is(err, os.ErrNotExist) {
 			r.err = unwritten(err)
 			return
@@ -150,9 +161,10 @@ func (c *Catalog) seal(ctx context.Context, d *Dataset, r *result) {
 	}
 	if r.root = r.made.Root; d.Newest != nil && r.root != d.Newest.Root {
 		differ, err := c.cfg.Compare(ctx, c.sealFile(d.Name, d.Newest.Root), out)
-		if r.differ = differ.fit(); err != nil {
-			r.err = err
+		if err != nil { // that it is another content is known all the same
+			differ = Differences{Why: message(err)}
 		}
+		r.differ = differ.fit()
 	}
 }
 

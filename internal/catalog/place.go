@@ -42,6 +42,7 @@ type Places interface {
 type Differences struct {
 	Files []Difference `json:"files"`          // the first of them
 	More  int          `json:"more,omitempty"` // so many others are not listed
+	Why   string       `json:"why,omitempty"`  // something differs, and what cannot be said: why
 }
 
 // A Difference is what became of one file.
@@ -81,7 +82,7 @@ func cut(text string, most int) string {
 
 // fit returns as much of what differs as a record has room for.
 func (d Differences) fit() Differences {
-	fits := Differences{Files: []Difference{}, More: d.More}
+	fits := Differences{Files: []Difference{}, More: d.More, Why: cut(d.Why, maxSaid)}
 	size := 0
 	for i, f := range d.Files {
 		f.File, f.To, f.Note = cut(f.File, maxName), cut(f.To, maxName), cut(f.Note, maxSaid)
@@ -105,11 +106,14 @@ func (d Differences) grew() bool {
 			return false
 		}
 	}
-	return d.More == 0
+	return d.More == 0 && d.Why == ""
 }
 
 // words says what differs in a sentence.
 func (d Differences) words() string {
+	if d.Why != "" {
+		return "what differs cannot be said: " + d.Why
+	}
 	var said []string
 	for _, f := range d.Files {
 		if len(said) == 3 {

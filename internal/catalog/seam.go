@@ -6,6 +6,8 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/lineage"
@@ -48,9 +50,9 @@ type Holding struct {
 	Dataset pavise.Name     `json:"dataset"`
 	Called  lineage.Dataset `json:"called,omitzero"`
 	Version int             `json:"version,omitempty"` // 0: it was found at the dataset's place, and is no version
-	Root    rowseal.Digest  `json:"root"`
-	Count   uint64          `json:"count"` // how often the row is in it
-	Spots   []Spot          `json:"spots"` // the first of them
+	Root    rowseal.Digest  `json:"root,omitzero"`     // zero: of contents that are not kept
+	Count   uint64          `json:"count"`             // how often the row is in it
+	Spots   []Spot          `json:"spots"`             // the first of them
 	Unsure  string          `json:"unsure,omitempty"`
 }
 
@@ -62,7 +64,8 @@ type Spot struct {
 
 // Holding looks for a row, by its digest, in every version of a tenant's datasets and in what
 // was found at their places, and returns those that have it and those of which it cannot
-// tell: a seal that was handed over has no index here. It reads the digests of all rows.
+// tell: a seal that was handed over has no index here, and what was found there and is gone
+// is not kept. It reads the digests of all rows.
 //
 // Unguarded: a room of the house asks it, whose own caller was let in.
 func (c *Catalog) Holding(ctx context.Context, tenant string, digest rowseal.Hash) (list []Holding, err error) {
@@ -79,6 +82,9 @@ func (c *Catalog) Holding(ctx context.Context, tenant string, digest rowseal.Has
 			}
 			if d.Found != nil && d.Found.Would != nil {
 				contents = append(contents, Holding{Dataset: d.Name, Called: d.Called, Root: d.Found.Root})
+			}
+			if why := d.unseenRows(); why != "" {
+				list = append(list, Holding{Dataset: d.Name, Called: d.Called, Unsure: why})
 			}
 		}
 		return err
@@ -105,6 +111,18 @@ func (c *Catalog) Holding(ctx context.Context, tenant string, digest rowseal.Has
 		}
 	}
 	return list, nil
+}
+
+// unseenRows says why a row may have been at the dataset's place that nobody can look for.
+func (d *Dataset) unseenRows() string {
+	var why []string
+	if d.Found != nil && d.Found.Would == nil {
+		why = append(why, d.Name.ID+" cannot be sealed as it lies there now")
+	}
+	if d.Gone > 0 {
+		why = append(why, fmt.Sprintf("of the contents that were found in the place of %s, so many are not kept: %d, the last until %s", d.Name.ID, d.Gone, d.LastGone.UTC().Format(time.DateTime)))
+	}
+	return strings.Join(why, "; ")
 }
 
 // find looks for a row in one content.

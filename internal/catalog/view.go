@@ -48,6 +48,7 @@ type Watch struct {
 	Every time.Duration `json:"every"` // nanoseconds
 	Full  int           `json:"full"`  // every so many looks, one reads everything
 	By    pavise.Name   `json:"by"`
+	Root  pavise.Name   `json:"root,omitzero"` // the person behind who set it; zero: it was set before this was kept
 	Since time.Time     `json:"since"`
 }
 
@@ -55,7 +56,7 @@ type Watch struct {
 type Look struct {
 	Began   time.Time `json:"began"`
 	Ended   time.Time `json:"ended"`
-	Full    bool      `json:"full"`              // everything was read
+	Full    bool      `json:"full"`              // everything was read, but for those that a look that was cut off had read
 	Why     string    `json:"why"`               // it was a full one, or a fast one
 	Trusted int       `json:"trusted,omitempty"` // files that were not read
 	Resumed int       `json:"resumed,omitempty"` // files that a look that was cut off had read
@@ -89,6 +90,8 @@ type Dataset struct {
 	Watchers []pavise.Name   `json:"watchers,omitempty"` // who set the watch since the last version
 	Newest   *Version        `json:"newest,omitempty"`
 	Found    *Finding        `json:"found,omitempty"`
+	Gone     int             `json:"gone,omitempty"`     // so many contents were found at its place and are not kept: no row is looked for in them
+	LastGone time.Time       `json:"last_gone,omitzero"` // when the last of them was still there, or might have been
 	Silent   *Silence        `json:"silent,omitempty"`
 	Last     *Look           `json:"last,omitempty"`
 	Next     time.Time       `json:"next,omitzero"` // when it is looked at again

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -172,6 +173,60 @@ func TestEmptyParquetIsBound(t *testing.T) {
 	}
 	if _, now := sealOf(t, dir); now.Root == made.Root {
 		t.Error("the root is the same")
+	}
+}
+
+// TestManyEmptyRows seals small files with far more digests than bytes, where a batch has
+// memory for some of them: they have the same seal, and no more is held.
+func TestManyEmptyRows(t *testing.T) {
+	dir := write(t, map[string]string{"a.jsonl": "{}\n", "b.csv": strings.Repeat("\n", 40_000), "c.csv": strings.Repeat("\n", 90_000), "d.csv": "x\n1\n2,3\n", "e.csv": strings.Repeat("\n", 50_000)})
+	roots := map[rowseal.Digest]bool{}
+	for _, room := range []int64{0, 2 << 20, 100} {
+		p, err := openPlace(t.Context(), dir, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		entries, err := p.entries(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := os.Create(filepath.Join(t.TempDir(), "out"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := &sealer{place: p, format: formatOf, workers: 2, meter: &progress.Meter{}, room: room, verify: true}
+		var sections []rowseal.Section
+		if err := s.all(t.Context(), entries, out, 0, func(made rowseal.Section) error { sections = append(sections, made); return nil }); err != nil {
+			t.Fatal(err)
+		}
+		m, err := rowseal.NewManifest(t.Context(), sections, 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		roots[m.Root] = true
+		if info, err := out.Stat(); err != nil || info.Size() < 32*180_000 {
+			t.Errorf("the digests take %d bytes, %v", info.Size(), err)
+		}
+		p.close()
+		out.Close()
+	}
+	if len(roots) != 1 {
+		t.Errorf("%d roots of the same content", len(roots))
+	}
+	var memory atomic.Int64
+	memory.Store(100)
+	a, b := &spool{left: &memory}, &spool{left: &memory}
+	for _, c := range []struct {
+		of   *spool
+		n    int
+		want error
+	}{{a, 60, nil}, {b, 60, errFull}, {b, 40, nil}, {a, 1, errFull}} {
+		if _, err := c.of.Write(make([]byte, c.n)); err != c.want {
+			t.Errorf("%d bytes: %v, want %v", c.n, err, c.want)
+		}
+	}
+	if a.again(); memory.Load() != 60 || a.held != nil {
+		t.Errorf("%d bytes are left", memory.Load())
 	}
 }
 

@@ -3,6 +3,7 @@ package dataset
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"path"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/pavise/pavise"
@@ -26,6 +28,10 @@ const smallFile = 8 << 20
 // batchSize is how many bytes of small files are sealed at a time.
 const batchSize = 8 * smallFile
 
+// batchDigests is how many bytes of digests a batch holds in memory, until the rest of its files
+// is sealed one by one: an empty row is one byte of a file, and 32 of digests.
+const batchDigests = 64 << 20
+
 // farWorkers is how many small files are read at a time where each takes a request.
 const farWorkers = 16
 
@@ -37,14 +43,19 @@ type sealer struct {
 	verify  bool                        // a file of a broken form is sealed by other means, and not refused
 	workers int
 	meter   *progress.Meter
+	room    int64 // bytes of digests that a batch holds in memory; 0: batchDigests
 }
+
+// errFull is why a digest is not held in memory.
+var errFull = errors.New("the memory for digests is full")
 
 // A spool is where the digests of one file go, and are read again. It is in memory, or
 // appended to a file.
 type spool struct {
-	held []byte   // where file is nil
-	file *os.File // nil: in memory
-	base int64    // where in the file it begins
+	held []byte        // where file is nil
+	left *atomic.Int64 // where file is nil, how many bytes there is memory for, in it and others
+	file *os.File      // nil: in memory
+	base int64         // where in the file it begins
 	out  *bufio.Writer
 	n    int64 // bytes written
 }
@@ -57,6 +68,10 @@ func appendTo(f *os.File, at int64) *spool {
 func (s *spool) Write(b []byte) (int, error) {
 	s.n += int64(len(b))
 	if s.file == nil {
+		if s.left.Add(-int64(len(b))) < 0 {
+			s.left.Add(int64(len(b)))
+			return 0, errFull
+		}
 		s.held = append(s.held, b...)
 		return len(b), nil
 	}
@@ -81,9 +96,12 @@ func (s *spool) ReadAt(b []byte, at int64) (int, error) {
 
 // again forgets what was written.
 func (s *spool) again() {
-	if s.held, s.n = s.held[:0], 0; s.file != nil {
+	if s.n = 0; s.file != nil {
 		s.out.Reset(io.NewOffsetWriter(s.file, s.base))
+		return
 	}
+	s.left.Add(int64(len(s.held)))
+	s.held = nil
 }
 
 // all seals the entries from the first on, appends their digests to out behind at, and hands
@@ -95,14 +113,11 @@ func (s *sealer) all(ctx context.Context, entries []entry, out *os.File, at int6
 			size += entries[n].size()
 			n++
 		}
-		var err error
+		seal := s.batch
 		if n == 0 {
-			n = 1
-			err = s.large(ctx, &entries[0], out, &at, take)
-		} else {
-			err = s.batch(ctx, entries[:n], out, &at, take)
+			n, seal = 1, s.large
 		}
-		if err != nil {
+		if err := seal(ctx, entries[:n], out, &at, take); err != nil {
 			return err
 		}
 		entries = entries[n:]
@@ -110,8 +125,9 @@ func (s *sealer) all(ctx context.Context, entries []entry, out *os.File, at int6
 	return nil
 }
 
-// large seals a file by all workers.
-func (s *sealer) large(ctx context.Context, e *entry, out *os.File, at *int64, take func(rowseal.Section) error) error {
+// large seals the one file of entries by all workers, with its digests on the disk.
+func (s *sealer) large(ctx context.Context, entries []entry, out *os.File, at *int64, take func(rowseal.Section) error) error {
+	e := &entries[0]
 	if prior := s.trusted(e); prior != nil {
 		return take(*prior)
 	}
@@ -128,9 +144,12 @@ func (s *sealer) large(ctx context.Context, e *entry, out *os.File, at *int64, t
 	return take(made)
 }
 
-// batch seals files beside each other.
+// batch seals files beside each other, as far as there is memory for their digests, and those
+// that have too many alone.
 func (s *sealer) batch(ctx context.Context, entries []entry, out *os.File, at *int64, take func(rowseal.Section) error) error {
-	made, rooms := make([]rowseal.Section, len(entries)), make([]spool, len(entries))
+	made, rooms, full := make([]rowseal.Section, len(entries)), make([]spool, len(entries)), make([]bool, len(entries))
+	var memory atomic.Int64
+	memory.Store(cmp.Or(s.room, batchDigests))
 	workers := s.workers
 	if entries[0].far {
 		workers = max(workers, farWorkers)
@@ -140,13 +159,18 @@ func (s *sealer) batch(ctx context.Context, entries []entry, out *os.File, at *i
 			made[i] = *prior
 			return nil
 		}
-		made[i], err = s.one(ctx, &entries[i], &rooms[i], 1)
+		rooms[i].left = &memory
+		if made[i], err = s.one(ctx, &entries[i], &rooms[i], 1); errors.Is(err, errFull) {
+			rooms[i].again()
+			full[i], err = true, nil
+		}
 		return err
 	})
-	if err != nil {
-		return err
-	}
-	for i := range made {
+	for i := 0; i < len(made) && err == nil; i++ {
+		if full[i] {
+			err = s.large(ctx, entries[i:i+1], out, at, take)
+			continue
+		}
 		if made[i].Source == nil {
 			if _, err := out.WriteAt(rooms[i].held, *at); err != nil {
 				return err
@@ -154,11 +178,9 @@ func (s *sealer) batch(ctx context.Context, entries []entry, out *os.File, at *i
 			made[i].Offset, made[i].Length, made[i].Source = *at, int64(len(rooms[i].held)), out
 			*at += made[i].Length
 		}
-		if err := take(made[i]); err != nil {
-			return err
-		}
+		err = take(made[i])
 	}
-	return nil
+	return err
 }
 
 // trusted returns what an older seal has of a file that nobody seems to have written to.

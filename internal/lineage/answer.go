@@ -150,11 +150,12 @@ func CheckRoot(root string) error {
 // A Holding says where in a seal a row stands.
 type Holding struct {
 	Seal   string  `json:"seal"`             // its file, or the name it has where it is kept
-	Root   string  `json:"root"`             // 64 hex digits
+	Root   string  `json:"root,omitempty"`   // 64 hex digits; empty: of contents that are not kept
 	Count  uint64  `json:"count"`            // how often; 0: it is not in it, as far as can be known
 	Places []Place `json:"places,omitempty"` // at most 1,000
 	Note   string  `json:"note,omitempty"`   // what was not looked at
 	Unsure string  `json:"-"`                // why something may have seen the row by it all the same
+	Of     Dataset `json:"-"`                // the dataset, as events call it, at whose place those bytes lay; zero: nobody says
 }
 
 // A Place is where a row stands.
@@ -186,9 +187,9 @@ func (s *Sightings) Hold(holdings []Holding) {
 	s.Holdings = append(s.Holdings, holdings...)
 }
 
-// Look finds what came after the roots.
+// Look finds what came after the roots, and after those of the holdings that have the row.
 func (s *Sightings) Look(g *Graph, roots []string) {
-	s.Exposure = g.Exposed(roots)
+	s.Exposure = g.Exposed(roots, s.Holdings...)
 	if s.Refused > 0 {
 		s.Unsure = append(s.Unsure, fmt.Sprintf("%d events could not be read, and may be of runs that saw it", s.Refused))
 	}

@@ -53,7 +53,11 @@ const maxLooked = 1_000_000
 // It errs towards more: a run that names no seal, or none that is known of the dataset,
 // may have read any state of it, and is possible. Only a run that names another seal which
 // was made of the dataset is left out: it says that it read other bytes, which were there.
-func (g *Graph) Exposed(roots []string) Exposure {
+//
+// Bytes that lay at a dataset's place without a seal being made of them have no root that the
+// graph knows: the holdings say of which dataset they were, and who read that by its name may
+// have read them.
+func (g *Graph) Exposed(roots []string, holdings ...Holding) Exposure {
 	w := &walk{g: g, runs: map[string]Exposed{}, written: map[written]Exposed{}}
 	for _, root := range roots {
 		for _, d := range g.sealedAs[root] {
@@ -62,6 +66,11 @@ func (g *Graph) Exposed(roots []string) Exposure {
 		w.next = append(w.next, tainted{written{Root: root}, Claimed, 0})
 		for _, k := range g.byRoot[root] { // whoever reads such a dataset by its name may have read that
 			w.next = append(w.next, tainted{written{k.use.Dataset, root}, Claimed, 0})
+		}
+	}
+	for _, h := range holdings {
+		if h.Count > 0 && h.Of != (Dataset{}) && !slices.Contains(g.sealedAs[h.Root], h.Of) {
+			w.next = append(w.next, tainted{written{h.Of, h.Root}, Claimed, 0})
 		}
 	}
 	for len(w.next) > 0 {
@@ -174,7 +183,7 @@ func (w *walk) writes(run Exposed) {
 		}
 		standing, words := w.g.Judge(c.Use)
 		e := Exposed{Steps: run.Steps, Sure: weaker(run.Sure, sureOf(standing)), From: run.Run.ID, Root: c.Use.Root,
-			Why: fmt.Sprintf("an exposed run wrote it; %s", words), Model: w.g.types[c.Use.Dataset] == "MODEL"}
+			Why: fmt.Sprintf("an exposed run wrote it; %s", words), Model: w.g.types[c.Use.Dataset] == typeModel}
 		state := written{c.Use.Dataset, c.Use.Root}
 		if known, was := w.written[state]; was && !better(e, known) {
 			continue

@@ -54,6 +54,9 @@ type Graph struct {
 	types    map[Dataset]string   // TABLE, MODEL …, as somebody said
 }
 
+// typeModel is the type of a dataset that is a model.
+const typeModel = "MODEL"
+
 // A claimKey is what makes two claims the same one.
 type claimKey struct {
 	run    string
@@ -67,8 +70,8 @@ type claimKey struct {
 func (g *Graph) Add(e Event, by pavise.Name, received time.Time) {
 	g.init()
 	for _, u := range slices.Concat(e.Inputs, e.Outputs) {
-		if u.Type != "" {
-			g.types[u.Dataset] = max(g.types[u.Dataset], u.Type) // the same whichever comes first
+		if known := g.types[u.Dataset]; u.Type == typeModel || known != typeModel && u.Type > known {
+			g.types[u.Dataset] = u.Type // the same whichever comes first; what anybody calls a model is one
 		}
 	}
 	if e.Run == "" {

@@ -146,6 +146,38 @@ func TestExposedByNameOfWhoNamesIt(t *testing.T) {
 	}
 }
 
+// TestExposedByPlace has bytes found at a dataset's place that are none of its seals: who read
+// the dataset by its name may have read them.
+func TestExposedByPlace(t *testing.T) {
+	raw, found := Dataset{"lake", "raw"}, strings.Repeat("f", 64)
+	g := build([]told{
+		ran(1, 1, "COMPLETE", []Use{use("raw", "")}, nil),
+		ran(2, 2, "COMPLETE", []Use{use("raw", aRoot)}, nil), // other bytes, which were there
+		ran(4, 4, "COMPLETE", []Use{use("other", "")}, nil),
+	}, []Seal{{Dataset: raw, Root: aRoot}})
+	for count, want := range map[uint64]string{1: runID(1) + " possible", 0: ""} {
+		var said []string
+		for _, e := range g.Exposed([]string{found}, Holding{Root: found, Count: count, Of: raw}).Runs {
+			said = append(said, e.Run.ID+" "+string(e.Sure))
+		}
+		if got := strings.Join(said, ", "); got != want {
+			t.Errorf("the row is in it %d times: %s, want %s", count, got, want)
+		}
+	}
+}
+
+// TestAModelStaysOne has somebody else call a model a table.
+func TestAModelStaysOne(t *testing.T) {
+	table := Use{Dataset: Dataset{"mlflow", "fraud"}, Type: "TABLE"}
+	events := []told{ran(1, 1, "COMPLETE", []Use{use("raw", aRoot)}, []Use{model("fraud")}), {Event{At: at(2), Producer: "p", Outputs: []Use{table}}, "eve", 2}}
+	for range 2 {
+		slices.Reverse(events)
+		if e := build(events, nil).Exposed([]string{aRoot}); len(e.Models) != 1 || len(e.Datasets) != 0 {
+			t.Errorf("%+v", e)
+		}
+	}
+}
+
 // TestCycle has runs that read what they wrote.
 func TestCycle(t *testing.T) {
 	g := build([]told{

@@ -56,6 +56,8 @@ func (t *Traced) printPicture(w io.Writer) {
 func (s *Sightings) Print(w io.Writer) {
 	for _, h := range s.Holdings {
 		switch {
+		case h.Count == 0 && h.Unsure != "":
+			fmt.Fprintf(w, "%s cannot be looked into: %s\n", h.Seal, h.Unsure)
 		case h.Count == 0:
 			fmt.Fprintf(w, "%s has no such row\n", h.Seal)
 		case len(h.Places) == 0:

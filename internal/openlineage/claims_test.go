@@ -237,6 +237,16 @@ func TestExposedByKeptSeals(t *testing.T) {
 	if err != nil || seen.Found() || pavise.KindOf(seen.Settle()) != pavise.Unverified {
 		t.Errorf("nothing found, and one seal is not looked into: %+v, %v", seen, err)
 	}
+	out.Reset()
+	if seen.Print(&out); !strings.Contains(out.String(), "raw of monday cannot be looked into: the index of monday is not here") {
+		t.Error(out.String())
+	}
+	w.emit(t, airflow, ran(2, "COMPLETE", []string{"raw"}, nil)) // while another content lay there
+	k.holdings = []lineage.Holding{{Seal: "raw", Root: bRoot, Count: 1, Of: raw}}
+	seen, err = w.Exposed(t.Context(), analyst, lineage.Search{Row: row})
+	if err != nil || len(seen.Runs) != 1 || seen.Runs[0].Run.ID != runID(2) || seen.Runs[0].Sure != lineage.Possible {
+		t.Errorf("what was found there, and is no version: %+v, %v", seen, err)
+	}
 	k.holdings = nil
 	if seen, err = w.Exposed(t.Context(), analyst, lineage.Search{Row: row}); err != nil || seen.Found() || seen.Settle() != nil {
 		t.Errorf("no seal has it: %+v, %v", seen, err)

@@ -183,11 +183,22 @@ func (k kept) Holdings(ctx context.Context, tenant string, row [32]byte) ([]line
 	}
 	all := make([]lineage.Holding, 0, len(found))
 	for _, f := range found {
-		h := lineage.Holding{Seal: f.Dataset.String(), Root: f.Root.String(), Count: f.Count, Unsure: f.Unsure}
-		for _, spot := range f.Spots {
-			h.Places = append(h.Places, lineage.Place(spot))
-		}
-		all = append(all, h)
+		all = append(all, holding(f))
 	}
 	return all, nil
+}
+
+// holding is where a row stands, as lineage has it.
+func holding(f catalog.Holding) lineage.Holding {
+	h := lineage.Holding{Seal: f.Dataset.String(), Of: f.Called, Count: f.Count, Unsure: f.Unsure}
+	if f.Root != (rowseal.Digest{}) {
+		h.Root = f.Root.String()
+	}
+	if f.Count > 0 && f.Called == (lineage.Dataset{}) && f.Unsure == "" {
+		h.Unsure = "nobody said what events call " + f.Dataset.ID + ": who read it by that name is not known"
+	}
+	for _, spot := range f.Spots {
+		h.Places = append(h.Places, lineage.Place(spot))
+	}
+	return h
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/catalog"
 	"github.com/pavise/pavise/internal/installation"
+	"github.com/pavise/pavise/internal/lineage"
 )
 
 // lake is a house whose data lie in a directory, and who looks below another one.
@@ -155,6 +156,19 @@ func TestDifferencesAreBounded(t *testing.T) {
 	}
 	if d, err := compareSeals(t.Context(), old, now); err != nil || !strings.Contains(d.Files[0].Note, "rows cannot be named") {
 		t.Errorf("without the index: %+v, %v", d, err)
+	}
+}
+
+// What has a row says of which dataset it is, as events call it; where nobody said that, who read
+// it is not known.
+func TestHoldingsSayWhatEventsCallThem(t *testing.T) {
+	had := catalog.Holding{Dataset: pavise.Name{Tenant: "local", Kind: "dataset", ID: "flows"}, Count: 1, Called: lineage.Dataset{Namespace: "s3://lake", Name: "flows"}}
+	if h := holding(had); h.Of != had.Called || h.Root != "" || h.Unsure != "" {
+		t.Errorf("%+v", h)
+	}
+	had.Called = lineage.Dataset{}
+	if h := holding(had); !strings.Contains(h.Unsure, "nobody said what events call flows") {
+		t.Errorf("%+v", h)
 	}
 }
 

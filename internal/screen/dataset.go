@@ -78,6 +78,9 @@ func printDataset(w io.Writer, v catalog.View) {
 		pass := "a fast look"
 		if l.Full {
 			pass = "everything was read"
+			if l.Resumed > 0 {
+				pass += fmt.Sprintf(", %s of it by a look that was cut off", Count(l.Resumed, "file"))
+			}
 		}
 		fmt.Fprintf(w, "  looked at %s: %s (%s)\n", at(l.Ended), pass, strings.Map(shown, l.Why))
 	}
@@ -92,6 +95,9 @@ func printFound(w io.Writer, v catalog.View, f *catalog.Finding) {
 		fmt.Fprintf(w, "  found since %s: %s, %s, %s\n", at(f.Since), Count(f.Would.Files, "file"), Count(f.Would.Rows, "row"), f.Root)
 	default:
 		fmt.Fprintf(w, "  found since %s: what cannot be sealed: %s\n", at(f.Since), strings.Map(shown, f.Why))
+	}
+	if f.Differ.Why != "" {
+		fmt.Fprintf(w, "    what differs cannot be said: %s\n", strings.Map(shown, f.Differ.Why))
 	}
 	for _, d := range f.Differ.Files {
 		fmt.Fprintf(w, "    %-8s  %s%s\n", d.What, fileShown(d.File), differs(d))

@@ -75,7 +75,7 @@ func wanted(tenant string) []ledger.Filter {
 	return []ledger.Filter{
 		{Tenant: tenant, Phase: record.Note},
 		{Tenant: tenant, Ending: "failed"},
-		{Tenant: tenant, Phase: record.Exit, Kinds: []string{"change.emergency", "siem.put", "siem.delete", "siem.rotate", "tier.hold", "tier.lift", "dataset.unwatch"}},
+		{Tenant: tenant, Phase: record.Exit, Kinds: []string{"change.emergency", "siem.put", "siem.delete", "siem.rotate", "tier.hold", "tier.lift", "dataset.unwatch", "dataset.watch"}},
 	}
 }
 
@@ -225,6 +225,15 @@ func (f *Finding) done(r *record.Record) bool {
 		f.Summary = fmt.Sprintf("%s did %s on %s", f.Who, r.Kind, r.On)
 	case "tier.hold", "tier.lift":
 		return f.moved(r)
+	case "dataset.watch":
+		var d struct {
+			Loosened []string `json:"loosened"`
+		}
+		if json.Unmarshal(r.Detail, &d) != nil || len(d.Loosened) == 0 {
+			return false
+		}
+		f.Severity, f.Title = Medium, "A dataset is watched less than before, or elsewhere"
+		f.Summary = fmt.Sprintf("%s set another watch on %s: %s", f.Who, f.On, strings.Join(d.Loosened, "; "))
 	case "dataset.unwatch":
 		var d struct {
 			Reason string `json:"reason"`
