@@ -3,6 +3,7 @@ package screening
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"math"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/dataset"
+	"github.com/pavise/pavise/internal/poison"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/table"
 )
@@ -266,5 +268,56 @@ func TestScreenKeepsColumns(t *testing.T) {
 		if r, err := s.Run(t.Context()); err != nil || !slices.Equal(r.Dropped, []string{"who"}) || !r.Found() {
 			t.Errorf("%s: %v, %q", what, err, r.Notes)
 		}
+	}
+}
+
+// TestScreenSourcesAndEmbeddings: the column with who sent a row is no feature, a source that lies is
+// told by its name, and so are rows whose embeddings stand out. Embeddings of other rows are refused.
+func TestScreenSourcesAndEmbeddings(t *testing.T) {
+	rng := rand.New(rand.NewPCG(6, 5))
+	var file, baseline strings.Builder
+	file.WriteString("a,b,c,who,class\n")
+	baseline.WriteString("a,b,c,class\n")
+	npy := []byte("\x93NUMPY\x01\x00\x76\x00" + fmt.Sprintf("%-117s\n", "{'descr': '<f8', 'fortran_order': False, 'shape': (900, 4), }"))
+	for i := range 900 {
+		y, who := i%2, i%3
+		values := fmt.Sprintf("%.2f,%.2f,%.2f", rng.NormFloat64()+2*float64(y), rng.NormFloat64()-2*float64(y), rng.NormFloat64())
+		fmt.Fprintf(&baseline, "%s,%d\n", values, y)
+		if who == 2 {
+			y = 1 - y
+		}
+		fmt.Fprintf(&file, "%s,pod-%d,%d\n", values, who, y)
+		for range 4 {
+			x := rng.NormFloat64()
+			if i < 20 && who == 0 {
+				x += 12
+			}
+			npy = binary.LittleEndian.AppendUint64(npy, math.Float64bits(x))
+		}
+	}
+	s := Screen{File: written(t, "file.csv", file.String()), Baseline: written(t, "baseline.csv", baseline.String()), Label: "class", Source: "who", Embeddings: written(t, "e.npy", string(npy)), Seed: 1}
+	r, err := s.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Columns != 3 || len(r.Sources) != 3 {
+		t.Errorf("%d columns, sources %+v", r.Columns, r.Sources)
+	}
+	said := func(row int, screen string) bool {
+		return slices.ContainsFunc(r.Rows[row].Reasons, func(o poison.Reason) bool { return o.Screen == screen && o.Score >= 1 })
+	}
+	for _, i := range []int{2, 500, 899} {
+		if !said(i, "sources") || said(i-1, "sources") {
+			t.Errorf("row %d: %+v; the one before, of another: %+v", i+1, r.Rows[i].Reasons, r.Rows[i-1].Reasons)
+		}
+	}
+	for _, i := range []int{0, 9, 18} {
+		if !said(i, "spectral") || said(i+300, "spectral") {
+			t.Errorf("row %d stands out: %+v", i+1, r.Rows[i].Reasons)
+		}
+	}
+	s.Embeddings = written(t, "short.npy", strings.Replace(string(npy[:len(npy)-32]), "(900", "(899", 1))
+	if _, err := s.Run(t.Context()); pavise.KindOf(err) != pavise.Invalid || !strings.Contains(err.Error(), "has 899 rows") {
+		t.Errorf("embeddings of fewer rows: %v", err)
 	}
 }
