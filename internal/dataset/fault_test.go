@@ -3,6 +3,7 @@ package dataset
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -124,5 +125,28 @@ func TestOurDiskIsFull(t *testing.T) {
 		if pavise.KindOf(err) != pavise.Unavailable || !strings.Contains(message(err), "write /dev/full: no space left on device") {
 			t.Errorf("%s of %d bytes: %v", name, len(text), err)
 		}
+	}
+}
+
+// TestFlagsThatWouldDoNothing gives flags of proving to a check, and the other way round.
+func TestFlagsThatWouldDoNothing(t *testing.T) {
+	for _, p := range []Prove{{Check: "p", Key: "k"}, {Check: "p", Out: "o"}, {Row: 1, Signer: "s"}, {Content: "c", File: "f"}} {
+		if _, err := p.Run(t.Context()); pavise.KindOf(err) != pavise.Invalid || !strings.Contains(message(err), " for ") {
+			t.Errorf("%+v: %v", p, err)
+		}
+	}
+}
+
+// TestManyOddPaths puts in more links to nothing than are listed: how many more is said.
+func TestManyOddPaths(t *testing.T) {
+	dir := write(t, map[string]string{"a.csv": "x\n1\n"})
+	seal, _ := sealOf(t, dir)
+	for i := range maxNamed + 3 {
+		if err := os.Symlink("nowhere", filepath.Join(dir, fmt.Sprint(i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := verify(t, Verify{Path: dir, Seal: seal}); len(got.Differences) != maxNamed || !strings.Contains(got.Note, "3 more paths") {
+		t.Errorf("%d differences, and %q", len(got.Differences), got.Note)
 	}
 }

@@ -103,6 +103,9 @@ func (v *Verify) Run(ctx context.Context) (*Verified, error) {
 		return nil, err
 	}
 	err = v.compare(ctx, m, x, sections, p.odd, result)
+	if p.more > 0 {
+		result.Note = strings.TrimPrefix(result.Note+fmt.Sprintf("; %d more paths cannot be sealed, and are not listed", p.more), "; ")
+	}
 	for i := range result.Differences {
 		if p.one != "" {
 			result.Differences[i].File = p.one // a seal of one file has no name for it
