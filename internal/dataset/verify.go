@@ -30,6 +30,7 @@ func (*Verify) Help() string {
 	return `Holds a file or a directory to its seal and names what differs: files that were added,
 removed, renamed or changed, and in those the rows, counted from 1 with a header, or the
 blocks of 64 KiB. To name rows it needs the index that was written beside the seal.
+A file that may not be read counts as changed, and that it may not be read is said.
 
 --fast takes as long as there are files, not bytes, and finds accidents. Whoever can write
 to the files and set the clock can hide from it; only reading everything proves anything.
