@@ -1,14 +1,12 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"reflect"
 
 	"github.com/pavise/pavise"
@@ -70,9 +68,12 @@ func (s *sealCommand) run(ctx context.Context, c *cli) error {
 // the files to that.
 func (s *sealCommand) made(ctx context.Context) (*dataset.Sealed, error) {
 	made, err := s.Run(ctx)
-	out := cmp.Or(s.Out, filepath.Clean(s.Path)+".seal")
 	if pavise.KindOf(err) != pavise.Conflict {
 		return made, err
+	}
+	out, fault := s.Into(ctx)
+	if fault != nil {
+		return nil, err
 	}
 	m, fault := dataset.ReadManifest(out)
 	if fault != nil {
@@ -90,6 +91,8 @@ func (s *sealCommand) made(ctx context.Context) (*dataset.Sealed, error) {
 	}
 	if _, err := os.Stat(out + ".dsse"); err == nil {
 		made.Signature = out + ".dsse"
+	} else if s.Key != "" {
+		return nil, &pavise.Error{Kind: pavise.Conflict, Msg: out + " is there already, and is not signed", Hint: "name a new file with -o to seal and sign, or leave out --key"}
 	}
 	return made, nil
 }

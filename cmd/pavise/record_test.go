@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/pavise/pavise/internal/store/blob/blobtest"
 )
 
 // trainingRows are rows that a model is trained on: NSL-KDD where it is at hand, else some
@@ -47,15 +49,9 @@ func TestTrainingRecord(t *testing.T) {
 	t.Chdir(t.TempDir())
 	rows := trainingRows(t)
 	const at = 4321 // of the rows, from 1
-	bucket := func(rows []string) {
-		t.Helper()
-		if err := os.MkdirAll("lake", 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile("lake/flows.csv", []byte(strings.Join(rows, "\n")+"\n"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	store := blobtest.New(t)
+	lake := store.Address("s3", "lake/")
+	bucket := func(rows []string) { store.Put("lake/flows.csv", strings.Join(rows, "\n")+"\n") }
 	say := func(want int, args ...string) string {
 		t.Helper()
 		code, stdout, stderr := pavised(t, args...)
@@ -70,19 +66,19 @@ func TestTrainingRecord(t *testing.T) {
 			Root string
 			Rows int
 		}
-		if err := json.Unmarshal([]byte(say(0, "--json", "dataset", "seal", "lake", "-o", name)), &made); err != nil || made.Rows != len(rows) {
+		if err := json.Unmarshal([]byte(say(0, "--json", "dataset", "seal", lake, "-o", name)), &made); err != nil || made.Rows != len(rows) {
 			t.Fatal(made, err)
 		}
 		return made.Root
 	}
 	bucket(rows)
 	monday := seal("monday.seal")
-	say(0, "dataset", "verify", "lake", "--seal", "monday.seal")
+	say(0, "dataset", "verify", lake, "--seal", "monday.seal")
 
 	rows[at-1] = strings.Replace(rows[at-1], ",", ",9", 1)
 	bucket(rows)
 	named := fmt.Sprint("row changed: ", at)
-	if out := say(1, "dataset", "verify", "lake", "--seal", "monday.seal"); !strings.Contains(out, named) {
+	if out := say(1, "dataset", "verify", lake, "--seal", "monday.seal"); !strings.Contains(out, named) {
 		t.Errorf("the change is not named by its row:\n%s", out)
 	}
 	tuesday := seal("tuesday.seal")

@@ -3,12 +3,12 @@ package main
 import (
 	"context"
 
-	"github.com/pavise/pavise/internal/dataset"
+	"github.com/pavise/pavise/internal/screening"
 )
 
 // datasetScreenCommand is pavise dataset screen: it reads files, needs no server, and
 // records nothing.
-type datasetScreenCommand struct{ dataset.Screen }
+type datasetScreenCommand struct{ screening.Screen }
 
 func (s *datasetScreenCommand) run(ctx context.Context, c *cli) error {
 	s.Say = c.watched()

@@ -74,8 +74,10 @@ func compareFiles(ctx context.Context, a *rowseal.Manifest, ax *rowseal.Index, b
 			gone[f.Root] = append(gone[f.Root], f.Path)
 		case s.File != *f:
 			d := Difference{File: f.Path, What: fileChanged, Note: s.Why}
-			if err := d.name(ctx, f, ax.Section(i), s, workers); err != nil {
-				return nil, err
+			if !isUnread(s) {
+				if err := d.name(ctx, f, ax.Section(i), s, workers); err != nil {
+					return nil, err
+				}
 			}
 			found = append(found, d)
 		}

@@ -37,7 +37,7 @@ func (d *disk) each(ctx context.Context, found func(entry) error, refuse func(na
 	return fs.WalkDir(d.root.FS(), ".", func(name string, at fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
-			return rowseal.FileFault(name, err)
+			return unlisted(name, at, err, refuse)
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case at.IsDir() || slices.Contains(d.apart, name):
@@ -47,7 +47,7 @@ func (d *disk) each(ctx context.Context, found func(entry) error, refuse func(na
 		}
 		info, err := at.Info()
 		if err != nil {
-			return rowseal.FileFault(name, err)
+			return unlisted(name, at, err, refuse)
 		}
 		e := entry{path: name, name: name, link: info.Mode()&fs.ModeSymlink != 0, info: info, hint: rowseal.HintOf(info)}
 		if e.link {
@@ -60,6 +60,19 @@ func (d *disk) each(ctx context.Context, found func(entry) error, refuse func(na
 		}
 		return found(e)
 	})
+}
+
+// unlisted refuses a directory that may not be listed, or a file in one that may not be gone
+// through; any other error ends the walk.
+func unlisted(name string, at fs.DirEntry, err error, refuse func(name string, why error) error) error {
+	err = rowseal.FileFault(name, err)
+	if name == "." || pavise.KindOf(err) != pavise.Denied {
+		return err
+	}
+	if err = refuse(name, err); err == nil && at.IsDir() {
+		return fs.SkipDir
+	}
+	return err
 }
 
 // leaveOut takes files out of the dataset.

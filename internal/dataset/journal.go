@@ -155,15 +155,6 @@ func writeNew(name string, text []byte, mode os.FileMode) error {
 	return errors.Join(err, removeLeft(temp), syncDir(filepath.Dir(name)))
 }
 
-// writeOver writes a file, whole or not at all, in the place of one that may be there.
-func writeOver(name string, text []byte, mode os.FileMode) error {
-	temp, err := writeTemp(name, text, mode)
-	if err == nil {
-		err = os.Rename(temp, name)
-	}
-	return errors.Join(err, removeLeft(temp), syncDir(filepath.Dir(name)))
-}
-
 // writeTemp writes what is to become a file under another name, in a file that nobody has
 // open. One that was left there goes.
 func writeTemp(name string, text []byte, mode os.FileMode) (temp string, err error) {

@@ -79,6 +79,9 @@ type Proved struct {
 // Unguarded: whoever runs it reads their own files, as themselves; no principal of an
 // installation acts.
 func (p *Prove) Run(ctx context.Context) (*Proved, error) {
+	if err := p.fits(); err != nil {
+		return nil, err
+	}
 	if p.Check != "" {
 		result, err := p.check()
 		if pavise.KindOf(err) == pavise.Unverified {
@@ -318,6 +321,20 @@ func (p *Prove) asked(claim *rowseal.RowProof) error {
 		return rowseal.No(fmt.Sprintf("it is of row %d", at.Row))
 	case p.File != "" && at.File.Path != p.File:
 		return rowseal.No("it is of a row of " + rowseal.Shown(at.File.Path))
+	}
+	return nil
+}
+
+// fits refuses flags that would do nothing: whoever gives them expects that they do.
+func (p *Prove) fits() error {
+	no := func(what, hint string) error { return &pavise.Error{Kind: pavise.Invalid, Msg: what, Hint: hint} }
+	switch {
+	case p.Check != "" && (p.Key != "" || p.Out != ""):
+		return no("--key and --out are for a proof that is made, and one is checked", "leave them out; --signer says who must have signed it")
+	case p.Check == "" && p.Signer != "":
+		return no("--signer is for a proof that is checked, and one is made", "give --check FILE, or sign with --key")
+	case p.Check == "" && p.Content != "" && p.File != "":
+		return no("--file is for --row, and a row by its content is looked for in all files", "leave it out")
 	}
 	return nil
 }

@@ -83,10 +83,7 @@ func (s *Seal) Run(ctx context.Context) (*Sealed, error) {
 		return nil, err
 	}
 	defer p.close()
-	out := s.Out
-	if out == "" {
-		out = p.besides(s.Path)
-	}
+	out := s.into(p)
 	job, err := openJob(out)
 	if err != nil {
 		return nil, err
@@ -130,6 +127,28 @@ func (s *Seal) Run(ctx context.Context) (*Sealed, error) {
 		result.Signature = out + signatureSuffix
 	}
 	return result, job.finish(m, signer)
+}
+
+// Into returns the file that the seal goes to. Errors are those of opening what is sealed.
+//
+// Unguarded: as Run.
+func (s *Seal) Into(ctx context.Context) (string, error) {
+	if s.Out != "" {
+		return s.Out, nil
+	}
+	p, err := openPlace(ctx, s.Path, s.Within)
+	if err != nil {
+		return "", err
+	}
+	defer p.close()
+	return s.into(p), nil
+}
+
+func (s *Seal) into(p *place) string {
+	if s.Out != "" {
+		return s.Out
+	}
+	return p.besides(s.Path)
 }
 
 // besides is where a seal goes if nobody says: beside what is on a disk, and into the working
@@ -212,19 +231,49 @@ const (
 
 // openJob begins a seal, or opens what is left of one.
 func openJob(out string) (*job, error) {
-	if _, err := os.Lstat(out); err == nil {
-		return nil, &pavise.Error{Kind: pavise.Conflict, Msg: rowseal.Shown(out) + " is there already", Hint: "name a file that is not with -o; nothing is written over"}
-	}
 	j := &job{out: out}
-	var err error
-	if j.part, err = openOwn(out + partSuffix); err == nil {
+	err := j.fresh()
+	if err == nil {
 		j.journal, err = openOwn(out + journalSuffix)
+	}
+	if err == nil {
+		err = j.fresh() // still, now that nobody else is at it
+	}
+	if err == nil {
+		err = j.takeBack()
+	}
+	if err == nil {
+		j.part, err = openOwn(out + partSuffix)
 	}
 	if err != nil {
 		j.close()
 		return nil, err
 	}
 	return j, nil
+}
+
+// fresh refuses to write over a seal.
+func (j *job) fresh() error {
+	if _, err := os.Lstat(j.out); err == nil {
+		return &pavise.Error{Kind: pavise.Conflict, Msg: rowseal.Shown(j.out) + " is there already", Hint: "name a file that is not with -o; nothing is written over"}
+	}
+	return nil
+}
+
+// takeBack takes an index without a seal, whose journal is there, for what it was: the work of a
+// run that was stopped before its end.
+func (j *job) takeBack() error {
+	info, err := j.journal.Stat()
+	if err != nil || info.Size() == 0 {
+		return err
+	}
+	if _, err := os.Lstat(j.out + partSuffix); !errors.Is(err, fs.ErrNotExist) {
+		return nil // openOwn says what is wrong with it
+	}
+	if err := os.Rename(j.out+rowseal.IndexSuffix, j.out+partSuffix); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 func (j *job) close() {
@@ -246,29 +295,55 @@ func writeFault(name string, err error) error {
 
 // finish gives the seal its name, once all of it is on disk.
 func (j *job) finish(m *rowseal.Manifest, signer *signer) error {
-	index := j.out + rowseal.IndexSuffix
-	if err := rowseal.WriteTable(io.NewOffsetWriter(j.part, j.at), j.at, m.Root, j.sections); err != nil {
-		return writeFault(index, err)
-	}
-	text, err := m.Marshal()
-	if err != nil {
-		return err
-	}
-	err = j.part.Sync()
-	if err == nil && signer != nil { // there is no seal that an older signature could be of
-		var statement []byte
-		if statement, err = signer.seal(m, path.Base(filepath.ToSlash(j.out))); err == nil {
-			err = writeOver(j.out+signatureSuffix, statement, 0o644)
+	for _, step := range j.steps(m, signer) {
+		if err := step(); err != nil {
+			if _, said := errors.AsType[*pavise.Error](err); said {
+				return err
+			}
+			return writeFault(j.out, err)
 		}
 	}
-	if err == nil {
-		err = os.Rename(j.part.Name(), index)
+	return nil
+}
+
+// steps are what is left to do. Whoever is stopped between two of them has the digests and the
+// journal still, from which the same command goes on, or the whole seal: all is written under
+// other names before the first file gets its own, and the seal gets its name last.
+func (j *job) steps(m *rowseal.Manifest, signer *signer) []func() error {
+	index, signature := j.out+rowseal.IndexSuffix, j.out+signatureSuffix
+	var seal, statement string // under their other names
+	return []func() error{
+		func() error {
+			return rowseal.WriteTable(io.NewOffsetWriter(j.part, j.at), j.at, m.Root, j.sections)
+		},
+		j.part.Sync,
+		func() error {
+			text, err := m.Marshal()
+			if err == nil {
+				seal, err = writeTemp(j.out, text, 0o644)
+			}
+			return err
+		},
+		func() error {
+			if signer == nil {
+				return nil
+			}
+			text, err := signer.seal(m, path.Base(filepath.ToSlash(j.out)))
+			if err == nil {
+				statement, err = writeTemp(signature, text, 0o644)
+			}
+			return err
+		},
+		func() error { // there is no seal that an older signature could be of
+			if signer == nil {
+				return removeLeft(signature)
+			}
+			return os.Rename(statement, signature)
+		},
+		func() error { return os.Rename(j.part.Name(), index) },
+		func() error { return syncDir(filepath.Dir(j.out)) },
+		func() error { return os.Link(seal, j.out) }, // which, unlike a rename, replaces nothing
+		func() error { return errors.Join(removeLeft(seal), syncDir(filepath.Dir(j.out))) },
+		func() error { return os.Remove(j.journal.Name()) },
 	}
-	if err == nil {
-		err = writeNew(j.out, text, 0o644)
-	}
-	if err != nil {
-		return writeFault(j.out, err)
-	}
-	return os.Remove(j.journal.Name())
 }

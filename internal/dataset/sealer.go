@@ -75,7 +75,16 @@ func (s *spool) Write(b []byte) (int, error) {
 		s.held = append(s.held, b...)
 		return len(b), nil
 	}
-	return s.out.Write(b)
+	n, err := s.out.Write(b)
+	return n, s.fault(err)
+}
+
+// fault is an error of writing, which is of our disk and not of the data.
+func (s *spool) fault(err error) error {
+	if err == nil {
+		return nil
+	}
+	return writeFault(s.file.Name(), err)
 }
 
 // flush makes what was written readable.
@@ -83,7 +92,7 @@ func (s *spool) flush() error {
 	if s.file == nil {
 		return nil
 	}
-	return s.out.Flush()
+	return s.fault(s.out.Flush())
 }
 
 // ReadAt implements io.ReaderAt.
@@ -173,7 +182,7 @@ func (s *sealer) batch(ctx context.Context, entries []entry, out *os.File, at *i
 		}
 		if made[i].Source == nil {
 			if _, err := out.WriteAt(rooms[i].held, *at); err != nil {
-				return err
+				return writeFault(out.Name(), err)
 			}
 			made[i].Offset, made[i].Length, made[i].Source = *at, int64(len(rooms[i].held)), out
 			*at += made[i].Length
@@ -203,20 +212,39 @@ func (s *sealer) one(ctx context.Context, e *entry, out *spool, workers int) (ro
 	if made.Format == rowseal.Link {
 		made.Format = formatOf(e.name) // it was a link when it was sealed
 	}
+	err := s.opened(ctx, e, &made, out, workers)
+	if s.place.lenient && pavise.KindOf(err) == pavise.Denied {
+		out.again()
+		return unread(e, err), nil
+	}
+	return made, err
+}
+
+// opened opens a file and seals it.
+func (s *sealer) opened(ctx context.Context, e *entry, made *rowseal.Section, out *spool, workers int) error {
 	f, err := s.place.open(ctx, e)
 	if err != nil {
-		return made, err
+		return err
 	}
 	defer f.Close()
-	err = s.content(ctx, f, e, &made, out, workers)
+	err = s.content(ctx, f, e, made, out, workers)
 	if s.verify && errors.Is(err, errForm) {
-		err = s.deformed(ctx, f, e, &made, out, workers, err)
+		err = s.deformed(ctx, f, e, made, out, workers, err)
 	}
 	if err == nil {
 		err = f.still(made.Size)
 	}
-	return made, err
+	return err
 }
+
+// unread stands for a file that may not be read, so that all others are looked at: it has the
+// root of no file, and says why.
+func unread(e *entry, why error) rowseal.Section {
+	return rowseal.Section{File: rowseal.File{Path: e.path, Format: rowseal.Blocks}, Why: message(why)}
+}
+
+// isUnread reports whether a section stands for a file that may not be read.
+func isUnread(made *rowseal.Section) bool { return made.Root == rowseal.Digest{} }
 
 // deformed seals a file that is no longer of its form as far as it can be told apart: CSV by
 // its lines, all else by its bytes.

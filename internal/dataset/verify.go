@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strings"
 
 	"github.com/pavise/pavise"
@@ -31,6 +30,7 @@ func (*Verify) Help() string {
 	return `Holds a file or a directory to its seal and names what differs: files that were added,
 removed, renamed or changed, and in those the rows, counted from 1 with a header, or the
 blocks of 64 KiB. To name rows it needs the index that was written beside the seal.
+A file that may not be read counts as changed, and that it may not be read is said.
 
 --fast takes as long as there are files, not bytes, and finds accidents. Whoever can write
 to the files and set the clock can hide from it; only reading everything proves anything.
@@ -94,11 +94,19 @@ func (v *Verify) Run(ctx context.Context) (*Verified, error) {
 	}
 	p.lenient = true
 	p.leaveOut((&job{out: v.Seal}).names()...)
-	sections, err := v.seal(ctx, p, m, x, result)
+	room, err := openRoom()
+	if err != nil {
+		return nil, err
+	}
+	defer room.Close()
+	sections, err := v.seal(ctx, p, m, x, room, result)
 	if err != nil {
 		return nil, err
 	}
 	err = v.compare(ctx, m, x, sections, p.odd, result)
+	if p.more > 0 {
+		result.Note = strings.TrimPrefix(result.Note+fmt.Sprintf("; %d more paths cannot be sealed, and are not listed", p.more), "; ")
+	}
 	for i := range result.Differences {
 		if p.one != "" {
 			result.Differences[i].File = p.one // a seal of one file has no name for it
@@ -116,8 +124,22 @@ func otherShape(v *Verify, one bool) error {
 	return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s is %s, and the seal is of %s", rowseal.Shown(v.Path), is, sealed), Hint: "name what was sealed"}
 }
 
-// seal seals what is there now, as it was sealed before.
-func (v *Verify) seal(ctx context.Context, p *place, m *rowseal.Manifest, x *rowseal.Index, result *Verified) ([]rowseal.Section, error) {
+// openRoom opens a file for digests. It has no name, and goes with this process, however that
+// ends.
+func openRoom() (*os.File, error) {
+	room, err := os.CreateTemp("", "pavise-verify-")
+	if err != nil {
+		return nil, writeFault(os.TempDir(), err)
+	}
+	if err := os.Remove(room.Name()); err != nil {
+		room.Close()
+		return nil, writeFault(room.Name(), err)
+	}
+	return room, nil
+}
+
+// seal seals what is there now, as it was sealed before; digests go to room.
+func (v *Verify) seal(ctx context.Context, p *place, m *rowseal.Manifest, x *rowseal.Index, room *os.File, result *Verified) ([]rowseal.Section, error) {
 	entries, err := p.entries(ctx)
 	if err != nil {
 		return nil, err
@@ -139,20 +161,21 @@ func (v *Verify) seal(ctx context.Context, p *place, m *rowseal.Manifest, x *row
 	for i := range entries {
 		s.meter.Total += entries[i].size()
 	}
-	room, err := os.CreateTemp("", "pavise-verify-")
-	if err != nil {
-		return nil, writeFault(os.TempDir(), err)
-	}
-	defer os.Remove(room.Name()) // the digests are read through the open file until the end
-	sections := make([]rowseal.Section, 0, len(entries))
+	sections, missed := make([]rowseal.Section, 0, len(entries)), 0
 	err = s.all(ctx, entries, room, 0, func(made rowseal.Section) error {
 		if v.Fast && s.prior[made.Path] != nil && made.Source == s.prior[made.Path].Source {
 			result.Trusted++
+		}
+		if isUnread(&made) {
+			missed++
 		}
 		result.Files, result.Rows, result.Bytes = result.Files+1, result.Rows+made.Rows, result.Bytes+made.Size
 		sections = append(sections, made)
 		return nil
 	})
+	if err == nil && missed > 0 && missed == len(entries) {
+		err = &pavise.Error{Kind: pavise.Denied, Msg: "none of " + counted(uint64(missed), "file") + " may be read: " + sections[0].Why, Hint: "run as who may read all of the dataset"}
+	}
 	if err == nil {
 		err = p.unchanged(ctx, entries)
 	}
@@ -188,10 +211,13 @@ func (v *Verify) compare(ctx context.Context, m *rowseal.Manifest, x *rowseal.In
 // withOdd adds what could not be sealed: it stands in the place of a file, or was put in.
 func withOdd(found []Difference, odd []oddity) []Difference {
 	for _, o := range odd {
-		at := slices.IndexFunc(found, func(d Difference) bool { return d.File == o.path && d.What == fileRemoved })
-		if at >= 0 {
-			found[at].What, found[at].Note = fileChanged, o.why
-		} else {
+		stands := false
+		for i := range found {
+			if d := &found[i]; d.What == fileRemoved && (d.File == o.path || strings.HasPrefix(d.File, o.path+"/")) {
+				d.What, d.Note, stands = fileChanged, o.why, true
+			}
+		}
+		if !stands {
 			found = append(found, Difference{File: o.path, What: fileAdded, Note: o.why})
 		}
 	}

@@ -28,6 +28,7 @@ type place struct {
 	// all others from being looked at.
 	lenient bool
 	odd     []oddity // of the last look; at most 1,000
+	more    int      // of these, that are not listed
 }
 
 // A store has the files of a dataset.
@@ -138,7 +139,7 @@ func (e *entry) size() int64 { return e.hint.Size }
 // entries lists the files of the dataset by path. What cannot be sealed is refused by name.
 func (p *place) entries(ctx context.Context) ([]entry, error) {
 	var found []entry
-	p.odd = nil
+	p.odd, p.more = nil, 0
 	err := p.each(ctx, func(e entry) error {
 		switch {
 		case !rowseal.ValidPath(e.path):
@@ -163,9 +164,11 @@ func (p *place) refuse(name string, why error) error {
 	if !p.lenient {
 		return why
 	}
-	if len(p.odd) < maxNamed {
-		p.odd = append(p.odd, oddity{strings.ToValidUTF8(name, "\ufffd"), message(why)})
+	if len(p.odd) == maxNamed {
+		p.more++
+		return nil
 	}
+	p.odd = append(p.odd, oddity{strings.ToValidUTF8(name, "\ufffd"), message(why)})
 	return nil
 }
 

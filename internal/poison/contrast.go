@@ -41,12 +41,13 @@ func (v *View) contrast() Finding {
 		}
 		all = v.compare("file", mine, theirs, all)
 	}
-	for s, rows := range v.bySource() {
-		if rest := v.others(s); len(rows) >= 30 && len(rest) >= 30 {
-			all = v.compare(v.sources[s], rows, rest, all)
+	sources, beyond := v.bySource()
+	for _, s := range sources {
+		if rest := v.others(s.source); len(s.rows) >= 30 && len(rest) >= 30 {
+			all = v.compare(v.sources[s.source], s.rows, rest, all)
 		}
 	}
-	f := Finding{Screen: screen}
+	f := Finding{Screen: screen, Remarks: beyond}
 	f.Shifts = discoveries(all)
 	for _, s := range f.Shifts[:min(len(f.Shifts), 20)] {
 		name := "the class"
@@ -61,15 +62,28 @@ func (v *View) contrast() Finding {
 // maxSources is how many sources are told apart; the file may name more.
 const maxSources = 256
 
-// bySource returns the rows of each source, of the first maxSources.
-func (v *View) bySource() [][]int32 {
-	out := make([][]int32, min(len(v.sources), maxSources))
-	for i, s := range v.source {
-		if s < len(out) {
-			out[s] = append(out[s], int32(i))
-		}
+// A sender is a source with its rows.
+type sender struct {
+	source int
+	rows   []int32
+}
+
+// bySource returns the rows of each source, of the maxSources with most of them, and a remark on
+// those beyond.
+func (v *View) bySource() (senders []sender, beyond []string) {
+	senders = make([]sender, len(v.sources))
+	for s := range senders {
+		senders[s].source = s
 	}
-	return out
+	for i, s := range v.source {
+		senders[s].rows = append(senders[s].rows, int32(i))
+	}
+	slices.SortStableFunc(senders, func(a, b sender) int { return len(b.rows) - len(a.rows) })
+	if n := len(senders) - maxSources; n > 0 {
+		senders = senders[:maxSources]
+		beyond = []string{fmt.Sprintf("the %d sources with most rows were looked at, and %d others were not", maxSources, n)}
+	}
+	return senders, beyond
 }
 
 // others returns the rows of the file that are not of a source.

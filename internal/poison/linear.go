@@ -241,7 +241,10 @@ func (v *View) harm() Finding {
 	learn, test = learn[:min(len(learn), linearRows)], test[:min(len(test), linearRows)]
 	f := Finding{Screen: screen, Evidence: make([]float32, v.all), Limit: harmErrors, Words: "a model that learns from its source, too, is worse on the baseline"}
 	before, right := v.losses(v.fit(learn, v.rng("fit")), test)
-	for s, rows := range v.bySource() {
+	senders, beyond := v.bySource()
+	f.Remarks = beyond
+	for _, from := range senders {
+		s, rows := from.source, from.rows
 		if len(rows) < 30 {
 			continue
 		}

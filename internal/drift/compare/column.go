@@ -13,6 +13,8 @@ const (
 	maxSamples  = 1 << 23 // and of all columns together
 	maxDistinct = 1 << 12 // texts of a column
 	maxText     = 1 << 10 // bytes of one
+	maxTexts    = 1 << 27 // bytes of the texts of all columns together, and of what keeps them
+	textCost    = 64      // bytes that keep one, about
 	maxColumns  = 1 << 14
 
 	enoughNumbers = 64   // before a word, so that a column is believed to hold numbers
@@ -43,8 +45,9 @@ type column struct {
 }
 
 // learn takes a cell of the baseline: a sample of its numbers in which each has the same chance
-// (Vitter's algorithm R), and its texts, as long as they are few.
-func (c *column) learn(r table.Row, i int, room int, rng *rand.Rand) {
+// (Vitter's algorithm R), and its texts, as long as they are few, and there are bytes left for
+// those of all columns.
+func (c *column) learn(r table.Row, i int, room int, left *int, rng *rand.Rand) {
 	held, v, text := r.Value(i)
 	switch held {
 	case table.HeldNothing:
@@ -70,8 +73,9 @@ func (c *column) learn(r table.Row, i int, room int, rng *rand.Rand) {
 	}
 	if _, ok := c.texts[string(text)]; ok {
 		c.texts[string(text)]++
-	} else if len(c.texts) < maxDistinct && len(text) <= maxText {
+	} else if cost := len(text) + textCost; len(c.texts) < maxDistinct && len(text) <= maxText && cost <= *left {
 		c.texts[string(text)] = 1
+		*left -= cost
 	} else {
 		c.whole = false
 	}

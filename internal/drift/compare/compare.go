@@ -126,7 +126,7 @@ func (c *Compare) labels(columns []*column) error {
 // learn reads the baseline for what its columns hold.
 func (c *Compare) learn(ctx context.Context, r *Result) (all []*column, err error) {
 	rng := rand.New(rand.NewPCG(0x64726966, 0x74)) // the same rows give the same bins
-	room := maxSample
+	room, left := maxSample, maxTexts
 	err = eachRow(c.Baseline, func(names []string, row table.Row) error {
 		for i := len(all); i < len(names); i++ {
 			if len(all) == maxColumns {
@@ -138,7 +138,7 @@ func (c *Compare) learn(ctx context.Context, r *Result) (all []*column, err erro
 		}
 		room = min(maxSample, maxSamples/max(len(all), 1))
 		for i, col := range all {
-			col.learn(row, i, room, rng)
+			col.learn(row, i, room, &left, rng)
 		}
 		r.Baseline.Rows++
 		return c.told(ctx, c.Baseline, r.Baseline.Rows)

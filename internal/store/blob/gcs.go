@@ -60,13 +60,14 @@ func newGCS(ctx context.Context, u *url.URL) (Source, error) {
 	return s, nil
 }
 
-// asStored is a transport that unpacks nothing: what is sealed is what is kept.
-func asStored() *http.Transport {
+// asStored is a transport that unpacks nothing: what is sealed is what is kept. It does not wait
+// for what does not come.
+func asStored() http.RoundTripper {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.DisableCompression = true
 	t.MaxIdleConnsPerHost = 32
 	t.ResponseHeaderTimeout = time.Minute
-	return t
+	return &listener{t, patient.stall}
 }
 
 // A gcsPage is what is read of one page of a list.

@@ -130,9 +130,7 @@ func (c *Content) some(b []byte, at int64) (int, error) {
 		}
 		c.body, c.end, c.at = body, end, at
 	}
-	clock := time.AfterFunc(c.patient.stall, c.end) // a connection may hang without breaking
 	n, err := c.body.Read(b)
-	clock.Stop()
 	c.at += int64(n)
 	switch {
 	case err == nil && n == 0, err == io.EOF && c.at < c.version.Size, err != nil && err != io.EOF:

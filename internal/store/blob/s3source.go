@@ -39,8 +39,12 @@ func newS3Source(u *url.URL) (Source, error) {
 	if o.anonymous {
 		creds = credentials.NewStaticV4("", "", "")
 	}
+	transport, err := minio.DefaultTransport(!o.insecure)
+	if err != nil {
+		return nil, noSource("the certificates of this machine cannot be read")
+	}
 	// Tries are counted here: the client's own would multiply them.
-	core, err := minio.NewCore(cmp.Or(o.endpoint, usualS3), &minio.Options{Creds: creds, Secure: !o.insecure, Region: o.region, MaxRetries: 1})
+	core, err := minio.NewCore(cmp.Or(o.endpoint, usualS3), &minio.Options{Creds: creds, Secure: !o.insecure, Region: o.region, MaxRetries: 1, Transport: &listener{transport, patient.stall}})
 	if err != nil {
 		return nil, noSource("its endpoint leads to no store")
 	}

@@ -414,3 +414,42 @@ func TestNamedSources(t *testing.T) {
 		})
 	}
 }
+
+// TestSilentEndsAndLists has each store send all of an object, or half of a list, and then neither
+// go on nor hang up: the object is whole, and the list is asked for again.
+func TestSilentEndsAndLists(t *testing.T) {
+	eachStore(t, func(t *testing.T, s *blobtest.Store, scheme string) {
+		blob.Hasty(t)
+		text := strings.Repeat("0123456789", 1000)
+		s.Put("x", text)
+		source := look(t, s.Address(scheme, ""))
+		v := objects(t, source, "x")[0]
+		asked := 0
+		s.Spoil = func(w http.ResponseWriter, r *http.Request) bool {
+			asked++
+			w.Header().Set("ETag", `"`+v.ETag+`"`)
+			w.Header().Set("Last-Modified", "Mon, 02 Jan 2006 15:04:05 GMT")
+			io.WriteString(w, text)
+			http.NewResponseController(w).Flush() // in chunks, of which the last is missing
+			<-r.Context().Done()
+			return true
+		}
+		if got, err := all(t, source, v); err != nil || got != text || asked != 1 {
+			t.Errorf("%d bytes in %d requests, %v", len(got), asked, err)
+		}
+		asked = 0
+		s.Spoil = func(w http.ResponseWriter, r *http.Request) bool {
+			if asked++; asked > 1 {
+				return false
+			}
+			w.Header().Set("Content-Type", "application/xml")
+			io.WriteString(w, map[bool]string{true: `{"items":[`, false: `<?xml version="1.0"?><ListBucketResult><Name>`}[scheme == "gs"])
+			http.NewResponseController(w).Flush()
+			<-r.Context().Done()
+			return true
+		}
+		if got := objects(t, source, "x"); len(got) != 1 || asked < 2 {
+			t.Errorf("%+v in %d requests", got, asked)
+		}
+	})
+}

@@ -1,4 +1,4 @@
-package dataset
+package screening
 
 import (
 	"fmt"
@@ -34,6 +34,9 @@ func (s *Screened) Print(w io.Writer) {
 	fmt.Fprintln(w, "\n\nwhat this cannot see:")
 	for _, b := range s.Blind {
 		fmt.Fprintf(w, "  - %s\n", b)
+	}
+	if len(s.Dropped) > 0 {
+		fmt.Fprintf(w, "\n%d columns of the baseline were NOT looked at: %s\n", len(s.Dropped), inWords(s.Dropped))
 	}
 	fmt.Fprintf(w, "\nto quarantine: %d of %d rows; nothing was deleted. recorded: false (this command leaves no record)\n", len(s.Quarantine), s.Total)
 }

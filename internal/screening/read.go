@@ -1,4 +1,4 @@
-package dataset
+package screening
 
 import (
 	"context"
@@ -29,39 +29,50 @@ type rows struct {
 	line  []int64
 	seal  []int64 // by row: its number in a seal, which counts a header and empty lines
 	notes []string
+
+	strange map[int]string // rows with a cell that is not of its column's kind: what is wrong
+	dropped []string       // columns of the baseline that are not looked at
 }
 
-// A layout says what the columns of a file are. It is found in a first pass: a column is of
-// numbers when all its cells are numbers or empty, or but for less than one in a hundred, else
-// of texts.
+// A layout says what the columns of a file are. It is found in a first pass: a column is what
+// most of its cells are, of the baseline if that has any, and else of the file. A few cells that
+// somebody put in do not change it.
 type layout struct {
 	names  []string       // features, in the order of the file
 	text   []bool         // by feature
+	alone  []bool         // by feature: no trusted cell is a word, so that one is strange
 	column map[string]int // of the file that was read last: where a feature lies
 	label  int
 	source int // -1: none
 	notes  []string
+
+	dropped []string // columns that the baseline has, and that are not looked at
 }
 
 // read reads the file, and the baseline if there is one. Both are gone through twice.
 func (s *Screen) read(ctx context.Context) (file, baseline *rows, err error) {
-	kinds := map[string]held{}
-	names, err := s.kinds(ctx, s.File, kinds)
+	mine, theirs := map[string]held{}, map[string]held{}
+	names, err := s.kinds(ctx, s.File, mine)
 	if err != nil {
 		return nil, nil, err
 	}
+	var trusted []string
 	if s.Baseline != "" {
-		theirs, err := s.kinds(ctx, s.Baseline, kinds)
-		if err != nil {
+		if trusted, err = s.kinds(ctx, s.Baseline, theirs); err != nil {
 			return nil, nil, err
 		}
 		for _, name := range names {
-			if !slices.Contains(theirs, name) && name != s.Source && name != table.Unnamed && !slices.Contains(s.Omit, name) {
+			if !slices.Contains(trusted, name) && name != s.Source && name != table.Unnamed && !slices.Contains(s.Omit, name) {
 				return nil, nil, invalid("a baseline has the columns of the file", "%s: it has no column %.80q", filepath.Base(s.Baseline), name)
 			}
 		}
 	}
-	l := s.layout(names, kinds)
+	l := s.layout(names, mine, theirs)
+	for _, name := range trusted {
+		if !slices.Contains(names, name) && theirs[name] != (held{}) && name != table.Unnamed && name != s.Source && !slices.Contains(s.Omit, name) {
+			l.drop(name, "the file has it not")
+		}
+	}
 	values := newDictionary(l)
 	if file, err = s.collect(ctx, s.File, s.Source, l, values); err != nil {
 		return nil, nil, err
@@ -74,19 +85,20 @@ func (s *Screen) read(ctx context.Context) (file, baseline *rows, err error) {
 	return file, baseline, values.finish(s, l, file, baseline)
 }
 
-// held is what the cells of a column hold, in file and baseline.
-type held struct {
-	most           table.Held // the strangest
-	numbers, words int
-}
+// held is how many cells of a column hold what.
+type held struct{ numbers, words, others int }
 
-// fewWords is the share of a column's values, one in so many, below which words in it are
-// marks for what is missing, such as a question mark.
-const fewWords = 100
+// lists reports whether a column is of lists and objects.
+func (h held) lists() bool { return h.others > h.numbers+h.words }
 
-// texts reports whether a column is of texts.
-func (h held) texts() bool {
-	return h.most == table.HeldWords && fewWords*h.words >= h.words+h.numbers
+// texts reports whether a column is of texts. Words among numbers are marks for what is
+// missing, such as a question mark.
+func (h held) texts() bool { return h.words > h.numbers }
+
+// drop leaves out a column that the baseline has, and says so.
+func (l *layout) drop(name, why string) {
+	l.dropped = append(l.dropped, name)
+	l.notes = append(l.notes, fmt.Sprintf("NOT LOOKED AT: column %.80q, which the baseline has: %s", name, why))
 }
 
 // kinds goes through a file and counts what the cells of each column hold.
@@ -117,12 +129,13 @@ func (s *Screen) kinds(ctx context.Context, path string, kinds map[string]held) 
 		}
 		for j := range width {
 			kind, _, _ := row.Value(j)
-			seen[j].most = max(seen[j].most, kind)
 			switch kind {
 			case table.HeldNumber:
 				seen[j].numbers++
 			case table.HeldWords:
 				seen[j].words++
+			case table.HeldOther:
+				seen[j].others++
 			}
 		}
 	}
@@ -137,8 +150,7 @@ func (s *Screen) kinds(ctx context.Context, path string, kinds map[string]held) 
 	}
 	for j, name := range names {
 		if j < len(seen) {
-			h := kinds[name]
-			kinds[name] = held{max(h.most, seen[j].most), h.numbers + seen[j].numbers, h.words + seen[j].words}
+			kinds[name] = seen[j]
 		}
 	}
 	return names, nil
@@ -161,7 +173,7 @@ func (s *Screen) resolve(names []string) {
 }
 
 // layout decides what becomes of each column.
-func (s *Screen) layout(names []string, kinds map[string]held) *layout {
+func (s *Screen) layout(names []string, mine, theirs map[string]held) *layout {
 	l := &layout{}
 	var lists, empty []string
 	if len(names) > 0 && names[0] == table.Unnamed && !slices.Contains([]string{s.Label, s.Source}, table.Unnamed) {
@@ -171,15 +183,25 @@ func (s *Screen) layout(names []string, kinds map[string]held) *layout {
 	for _, name := range names {
 		switch {
 		case name == s.Label || name == s.Source || slices.Contains(s.Omit, name):
-		case kinds[name].most == table.HeldOther:
-			lists = append(lists, name)
-		case kinds[name].most == table.HeldNothing:
+		case mine[name] == held{} && theirs[name] == held{}:
 			empty = append(empty, name)
 		default:
-			h := kinds[name]
-			l.names, l.text = append(l.names, name), append(l.text, h.texts())
-			if h.words > 0 && !h.texts() {
-				l.notes = append(l.notes, fmt.Sprintf("column %.80q is of numbers but for %d cells, which count as missing", name, h.words))
+			h, trusted := mine[name], theirs[name] != held{}
+			kind := h
+			if trusted {
+				kind = theirs[name]
+			}
+			if kind.lists() {
+				lists = append(lists, name)
+				continue
+			}
+			l.names, l.text, l.alone = append(l.names, name), append(l.text, kind.texts()), append(l.alone, trusted && kind.words == 0)
+			odd := h.others
+			if !kind.texts() {
+				odd += h.words
+			}
+			if odd > 0 {
+				l.notes = append(l.notes, fmt.Sprintf("column %.80q is of %s but for %d cells, which count as missing", name, l.kind(len(l.names)-1), odd))
 			}
 		}
 	}
@@ -190,6 +212,14 @@ func (s *Screen) layout(names []string, kinds map[string]held) *layout {
 		l.notes = append(l.notes, "columns without any value are not looked at: "+inWords(empty))
 	}
 	return l
+}
+
+// kind is what a feature holds, in words.
+func (l *layout) kind(j int) string {
+	if l.text[j] {
+		return "texts"
+	}
+	return "numbers"
 }
 
 // find looks where the columns lie in a file.
@@ -302,8 +332,14 @@ func (r *rows) add(row table.Row, seal int64, l *layout, d *dictionary, label st
 		if at, ok := l.column[name]; ok {
 			held, number, _ := row.Value(at)
 			switch {
+			case held == table.HeldOther:
+				r.oddity(fmt.Sprintf("column %.80q holds a list or an object, and elsewhere %s", name, l.kind(j)))
+			case held == table.HeldWords && l.alone[j]:
+				r.oddity(fmt.Sprintf("column %.80q holds a word, and only numbers in the baseline", name))
+			}
+			switch {
 			case l.text[j]:
-				text, _ := row.Text(name)
+				text, _ := row.Text(name) // of a list there is none
 				x = float64(d.texts[j].number([]byte(text)))
 			case held == table.HeldNumber:
 				x = number
@@ -321,6 +357,16 @@ func (r *rows) add(row table.Row, seal int64, l *layout, d *dictionary, label st
 		r.table.Sources = append(r.table.Sources, d.sources.number([]byte(text)))
 	}
 	return nil
+}
+
+// oddity notes what is wrong with the row that was read last.
+func (r *rows) oddity(what string) {
+	if i := len(r.hash) - 1; r.strange[i] == "" {
+		if r.strange == nil {
+			r.strange = map[int]string{}
+		}
+		r.strange[i] = what
+	}
 }
 
 // sourceName is the name of the column of sources.
@@ -343,15 +389,18 @@ func (d *dictionary) finish(s *Screen, l *layout, file, baseline *rows) error {
 	if classes := len(d.classes.list); classes == maxTexts || classes > 100 && 2*classes > n {
 		return invalid("name the column with the class", "%s: column %.80q has %d different values in %d rows, and is no class", filepath.Base(s.File), s.Label, classes, n)
 	}
-	file.notes = l.notes
 	var kept []int
 	for j, name := range l.names {
-		if k := len(d.texts[j].list); k == maxTexts || k > 1000 && 2*k > n {
-			file.notes = append(file.notes, fmt.Sprintf("column %.80q has a text of its own in nearly every row: it names rows, and is not looked at", name))
-			continue
+		switch k := len(d.texts[j].list); {
+		case k != maxTexts && !namesRows(k, n):
+			kept = append(kept, j)
+		case baseline != nil && l.text[j] && !namesRows(distinct(baseline.table.Columns[j].Values), len(baseline.hash)):
+			l.drop(name, "it has a text of its own in nearly every row of the file, and not of the baseline")
+		default:
+			l.notes = append(l.notes, fmt.Sprintf("column %.80q has a text of its own in nearly every row: it names rows, and is not looked at", name))
 		}
-		kept = append(kept, j)
 	}
+	file.notes, file.dropped = l.notes, l.dropped
 	for _, r := range []*rows{file, baseline} {
 		if r == nil {
 			continue
@@ -370,4 +419,16 @@ func (d *dictionary) finish(s *Screen, l *layout, file, baseline *rows) error {
 		}
 	}
 	return nil
+}
+
+// namesRows reports whether a column with so many texts has one of its own for nearly each of n rows.
+func namesRows(texts, n int) bool { return texts > 1000 && 2*texts > n }
+
+// distinct counts different values.
+func distinct(values []float64) int {
+	seen := map[float64]bool{}
+	for _, x := range values {
+		seen[x] = true
+	}
+	return len(seen)
 }

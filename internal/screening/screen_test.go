@@ -1,8 +1,9 @@
-package dataset
+package screening
 
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"math"
@@ -16,6 +17,8 @@ import (
 	"github.com/parquet-go/parquet-go"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/dataset"
+	"github.com/pavise/pavise/internal/poison"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/table"
 )
@@ -121,8 +124,11 @@ func TestScreenParquet(t *testing.T) {
 	if r.Total != 600 || r.Columns != 4 || hits < 38 || len(r.Quarantine) > hits+6 {
 		t.Errorf("%d rows of %d columns; %d of 40 rows with the trigger are among %d to quarantine", r.Total, r.Columns, hits, len(r.Quarantine))
 	}
-	seal, _ := sealOf(t, path)
-	got, err := (&Prove{Seal: seal, Row: uint64(r.Rows[42].SealRow), Out: filepath.Join(t.TempDir(), "proof")}).Run(t.Context())
+	seal := filepath.Join(t.TempDir(), "s.seal")
+	if _, err := (&dataset.Seal{Path: path, Out: seal}).Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	got, err := (&dataset.Prove{Seal: seal, Row: uint64(r.Rows[42].SealRow), Out: filepath.Join(t.TempDir(), "proof")}).Run(t.Context())
 	if err != nil || got.Places[0].Row != 43 {
 		t.Errorf("the 43rd row: %+v, %v", got, err)
 	}
@@ -199,5 +205,119 @@ func TestScreenTakesFilesAsTheyAre(t *testing.T) {
 	both := Screen{File: file, Label: "class", Baseline: baseline, Seed: 1}
 	if r, err = both.Run(context.Background()); err != nil || strings.Contains(strings.Join(r.Notes, "\n"), "names rows") {
 		t.Errorf("%v, %v: texts of file and baseline are held to the rows of both", r.Notes, err)
+	}
+}
+
+// TestScreenKeepsColumns: a row with an object where the others have numbers hides no column. The
+// trigger is found as without it, and the row itself is in the quarantine; and a column of the
+// baseline that is not looked at, for whatever reason, is said by the exit code, too.
+func TestScreenKeepsColumns(t *testing.T) {
+	lines, bad := flows(3000)
+	jsonl := func(spoil string) string {
+		var b strings.Builder
+		for i, line := range lines {
+			c := strings.Split(line, ",")
+			c = c[len(c)-9:]
+			fmt.Fprintf(&b, `{"a":%s,"b":%s,"c":%s,"d":%s,"e":%s,"f":%s,"g":%s,"class":"%s"}`+"\n", c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[8])
+			if i == 1000 {
+				b.WriteString(spoil)
+			}
+		}
+		return b.String()
+	}
+	whole := strings.SplitAfter(jsonl(""), "\n")
+	clean := written(t, "clean.jsonl", strings.Join(whole[240:], ""))
+	for what, baseline := range map[string]string{"alone": "", "with a baseline": clean} {
+		spoiled := `{"a":0.1,"b":{},"c":0.1,"d":[1],"e":0.2,"f":0.3,"g":{"x":1},"class":"attack"}` + "\n"
+		s := Screen{File: written(t, "flows.jsonl", jsonl(spoiled)), Baseline: baseline, Label: "class", Seed: 1}
+		r, err := s.Run(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		hits := 0
+		for _, i := range bad {
+			if slices.Contains(r.Quarantine, r.Rows[i].Hash) {
+				hits++
+			}
+		}
+		if r.Columns != 7 || hits < len(bad)*9/10 || !slices.Contains(r.Quarantine, r.Rows[1001].Hash) || len(r.Dropped) > 0 {
+			t.Errorf("%s: %d columns, %d of %d rows with the trigger, and of the row itself %+v; %q", what, r.Columns, hits, len(bad), r.Rows[1001], r.Notes)
+		}
+	}
+	word := strings.Replace(lines[8], ",", ",x", 1)
+	header := "proto,a,b,c,d,e,f,g,h,class\n"
+	base := written(t, "base.csv", header+strings.Join(lines[240:], "\n")+"\n")
+	s := Screen{File: written(t, "word.csv", header+strings.Join(append(slices.Clone(lines[240:]), word), "\n")+"\n"), Baseline: base, Label: "class", Seed: 1}
+	r, err := s.Run(t.Context())
+	if err != nil || !slices.Contains(r.Quarantine, r.Rows[len(r.Rows)-1].Hash) {
+		t.Errorf("a word among numbers: %v, %+v", err, r)
+	}
+	var own, few strings.Builder
+	for i := range 4000 {
+		fmt.Fprintf(&own, "agent-%d,%d,%s\n", i, i%7, []string{"good", "bad"}[i%2])
+		if i < 2000 {
+			fmt.Fprintf(&few, "agent-%d,%d,%s\n", i%20, i%7, []string{"good", "bad"}[i%2])
+		}
+	}
+	known := written(t, "few.csv", "who,n,class\n"+few.String())
+	for what, file := range map[string]string{
+		"texts of their own": "who,n,class\n" + own.String(),
+		"gone":               "n,class\n1,good\n2,bad\n3,good\n",
+	} {
+		s := Screen{File: written(t, "file.csv", file), Baseline: known, Label: "class", Seed: 1}
+		if r, err := s.Run(t.Context()); err != nil || !slices.Equal(r.Dropped, []string{"who"}) || !r.Found() {
+			t.Errorf("%s: %v, %q", what, err, r.Notes)
+		}
+	}
+}
+
+// TestScreenSourcesAndEmbeddings: the column with who sent a row is no feature, a source that lies is
+// told by its name, and so are rows whose embeddings stand out. Embeddings of other rows are refused.
+func TestScreenSourcesAndEmbeddings(t *testing.T) {
+	rng := rand.New(rand.NewPCG(6, 5))
+	var file, baseline strings.Builder
+	file.WriteString("a,b,c,who,class\n")
+	baseline.WriteString("a,b,c,class\n")
+	npy := []byte("\x93NUMPY\x01\x00\x76\x00" + fmt.Sprintf("%-117s\n", "{'descr': '<f8', 'fortran_order': False, 'shape': (900, 4), }"))
+	for i := range 900 {
+		y, who := i%2, i%3
+		values := fmt.Sprintf("%.2f,%.2f,%.2f", rng.NormFloat64()+2*float64(y), rng.NormFloat64()-2*float64(y), rng.NormFloat64())
+		fmt.Fprintf(&baseline, "%s,%d\n", values, y)
+		if who == 2 {
+			y = 1 - y
+		}
+		fmt.Fprintf(&file, "%s,pod-%d,%d\n", values, who, y)
+		for range 4 {
+			x := rng.NormFloat64()
+			if i < 20 && who == 0 {
+				x += 12
+			}
+			npy = binary.LittleEndian.AppendUint64(npy, math.Float64bits(x))
+		}
+	}
+	s := Screen{File: written(t, "file.csv", file.String()), Baseline: written(t, "baseline.csv", baseline.String()), Label: "class", Source: "who", Embeddings: written(t, "e.npy", string(npy)), Seed: 1}
+	r, err := s.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Columns != 3 || len(r.Sources) != 3 {
+		t.Errorf("%d columns, sources %+v", r.Columns, r.Sources)
+	}
+	said := func(row int, screen string) bool {
+		return slices.ContainsFunc(r.Rows[row].Reasons, func(o poison.Reason) bool { return o.Screen == screen && o.Score >= 1 })
+	}
+	for _, i := range []int{2, 500, 899} {
+		if !said(i, "sources") || said(i-1, "sources") {
+			t.Errorf("row %d: %+v; the one before, of another: %+v", i+1, r.Rows[i].Reasons, r.Rows[i-1].Reasons)
+		}
+	}
+	for _, i := range []int{0, 9, 18} {
+		if !said(i, "spectral") || said(i+300, "spectral") {
+			t.Errorf("row %d stands out: %+v", i+1, r.Rows[i].Reasons)
+		}
+	}
+	s.Embeddings = written(t, "short.npy", strings.Replace(string(npy[:len(npy)-32]), "(900", "(899", 1))
+	if _, err := s.Run(t.Context()); pavise.KindOf(err) != pavise.Invalid || !strings.Contains(err.Error(), "has 899 rows") {
+		t.Errorf("embeddings of fewer rows: %v", err)
 	}
 }

@@ -1,4 +1,4 @@
-package dataset
+package screening
 
 import (
 	"context"
@@ -41,8 +41,8 @@ file stays as it is: what becomes of the list is for people to decide.
 With a baseline the screens are calibrated on rows that are trusted, and see more. No
 screen is proof: the report ends with what it cannot see.
 
-It exits with 0 when nothing is to be quarantined, with 1 when something is, and with 2
-when it could not look.
+It exits with 0 when nothing is to be quarantined, with 1 when something is, or when a
+column of the baseline could not be looked at, and with 2 when it could not look.
 
 For example:
 
@@ -65,6 +65,7 @@ type Screened struct {
 	Sources    []poison.Harm    `json:"sources,omitempty"`
 	Screens    []poison.Outcome `json:"screens"`
 	Notes      []string         `json:"notes,omitempty"`
+	Dropped    []string         `json:"columns_dropped,omitempty"` // of the baseline, and not looked at
 	Blind      []string         `json:"cannot_see"`
 	Recorded   bool             `json:"recorded"` // this command leaves no record
 }
@@ -80,8 +81,9 @@ type ScreenedRow struct {
 	Hash    string          `json:"hash"` // the leaf of RFC 6962 over its bytes, without the end of its line; of Parquet as in a seal
 }
 
-// Found reports whether any row is to be quarantined.
-func (s *Screened) Found() bool { return len(s.Quarantine) > 0 }
+// Found reports whether any row is to be quarantined, or a column of the baseline was not
+// looked at.
+func (s *Screened) Found() bool { return len(s.Quarantine)+len(s.Dropped) > 0 }
 
 // Run screens the file. What is wrong with a file is of kind Invalid or NotFound.
 //
@@ -115,7 +117,7 @@ func (s *Screen) Run(ctx context.Context) (*Screened, error) {
 	if err != nil {
 		return nil, err
 	}
-	result.fill(view.Combine(found), file)
+	result.fill(view.Combine(append(found, file.kinds())), file)
 	return result, nil
 }
 
@@ -156,6 +158,15 @@ func (s *Screen) look(ctx context.Context, jobs []poison.Job) ([]poison.Finding,
 	return found, err
 }
 
+// kinds holds cells against a row that are not of their column's kind.
+func (r *rows) kinds() poison.Finding {
+	f := poison.Finding{Screen: "kinds", Untold: true, Limit: 1, Evidence: make([]float32, len(r.hash)), Reason: func(row int) string { return r.strange[row] }}
+	for i := range r.strange {
+		f.Evidence[i] = 1
+	}
+	return f
+}
+
 // maxPatterns is how many triggers are told, the strongest.
 const maxPatterns = 50
 
@@ -179,7 +190,7 @@ func (s *Screened) fill(r *poison.Report, file *rows) {
 	}
 	s.Patterns = append([]poison.Pattern{}, r.Pattern[:min(len(r.Pattern), maxPatterns)]...)
 	s.Shifts, s.Sources, s.Screens = r.Shifts, r.Sources, r.Screens
-	s.Notes = append(file.notes, r.Notes...)
+	s.Notes, s.Dropped = append(file.notes, r.Notes...), file.dropped
 }
 
 // embeddings reads what a model made of each row; nil where none are given.
