@@ -355,11 +355,11 @@ func (g *Gate) counted(ctx context.Context, s *source, r *row, j *judgement, see
 }
 
 // settle brings to an end what a process was cut off in while it brought batches to the
-// output.
+// output: one that lies there counts, and of the others those from quarantine go back there.
 //
 // The caller holds the source's mu.
 func (g *Gate) settle(ctx context.Context, s *source) error {
-	open, err := g.rows(ctx, `tenant = ? AND source = ? AND state = 'placing'`, s.name.Tenant, s.name.ID)
+	open, err := g.rows(ctx, `tenant = ? AND source = ? AND state IN ('placing', 'releasing')`, s.name.Tenant, s.name.ID)
 	if err != nil {
 		return err
 	}
@@ -368,8 +368,14 @@ func (g *Gate) settle(ctx context.Context, s *source) error {
 		if err != nil {
 			return err
 		}
+		was := r.state
 		if body == nil {
-			if err := g.cfg.Store.Update(ctx, func(tx *store.Tx) error { return r.erase(tx) }); err != nil {
+			r.state, r.position = stateHeld, 0
+			back := r.keep
+			if was == statePlacing {
+				back = r.erase
+			}
+			if err := g.cfg.Store.Update(ctx, back); err != nil {
 				return err
 			}
 			continue
@@ -379,9 +385,16 @@ func (g *Gate) settle(ctx context.Context, s *source) error {
 		if err := g.turn(ctx, s); err != nil {
 			return err
 		}
-		r.state, r.reasons = stateAdmitted, nil
+		if r.state = stateAdmitted; was == statePlacing {
+			r.reasons = nil
+		}
 		if err := g.counted(ctx, s, r, j, look{}, nil); err != nil {
 			return err
+		}
+		if was == stateReleasing {
+			if err := g.dropLast(ctx, r); err != nil {
+				return err
+			}
 		}
 	}
 	s.unsettled = false
@@ -417,7 +430,7 @@ func (g *Gate) there(ctx context.Context, r *row) ([]byte, error) {
 // rows reads the batches that a condition picks, the oldest first.
 func (g *Gate) rows(ctx context.Context, where string, args ...any) (all []*row, err error) {
 	err = g.cfg.Store.View(ctx, func(tx *store.Tx) error {
-		found, err := tx.Query(`SELECT `+columns+` FROM gate_batches WHERE `+where+` ORDER BY came, sha256`, args...)
+		found, err := tx.Query(`SELECT `+columns+` FROM gate_batches WHERE `+where+` ORDER BY came, sha256, batch`, args...)
 		if err != nil {
 			return err
 		}

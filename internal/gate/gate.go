@@ -32,6 +32,7 @@ const (
 	keepHeld      = 30 * 24 * time.Hour
 	remember      = 90 * 24 * time.Hour // how long it is known what became of a batch
 	lookEvery     = time.Minute
+	maxLeap       = time.Hour // of the clock between two looks
 )
 
 // Config is what a gate is made of. All but Now and the bounds are required.
@@ -56,6 +57,10 @@ type Gate struct {
 
 	mu      sync.RWMutex // guards sources, and whoever puts or takes one away
 	sources map[pavise.Name]*source
+
+	// tend alone uses these, once the gate is open.
+	tended time.Time     // when it last was there, as the clock on the wall has it
+	leapt  time.Duration // what that clock leapt ahead since the start: time that did not pass
 }
 
 // A source is one that is declared.
@@ -95,7 +100,7 @@ func Open(ctx context.Context, cfg Config) (*Gate, error) {
 	if err := cfg.Store.Migrate(ctx, "gate", steps); err != nil {
 		return nil, err
 	}
-	g := &Gate{cfg: cfg, sources: map[pavise.Name]*source{}}
+	g := &Gate{cfg: cfg, sources: map[pavise.Name]*source{}, tended: cfg.Now().Round(0)}
 	var err error
 	if g.held, err = blob.Open(ctx, cfg.Dir); err != nil {
 		return nil, err
@@ -228,18 +233,31 @@ func (g *Gate) Run(ctx context.Context) error {
 	}
 }
 
+// passed is the present for what ends with time: a clock that leapt ahead by more than
+// maxLeap between two looks, because it was set or because the machine slept, ends nothing
+// before its time, and one that is set back afterwards makes up for it.
+func (g *Gate) passed() time.Time {
+	now := g.cfg.Now().Round(0) // without the monotonic reading, which does not leap
+	if step := now.Sub(g.tended); step > maxLeap || step < -maxLeap {
+		g.leapt = max(0, g.leapt+step)
+	}
+	g.tended = now
+	return now.Add(-g.leapt)
+}
+
 // tend does what is due. What cannot be done now is done a minute later.
 func (g *Gate) tend(ctx context.Context) {
+	now := g.passed()
 	for _, s := range g.all() {
 		s.mu.Lock()
 		_ = g.turn(ctx, s)
 		if s.unsettled {
 			_ = g.settle(ctx, s)
 		}
+		_ = g.expire(ctx, s.name, now)
 		s.mu.Unlock()
-		_ = g.expire(ctx, s.name)
 	}
-	_ = g.forget(ctx)
+	_ = g.forget(ctx, now)
 }
 
 // turn ends the hours of a source, and tells what was odd about them. The caller holds the
@@ -262,7 +280,8 @@ func (g *Gate) finding(ctx context.Context, kind, severity string, on, who pavis
 	return g.cfg.Guard.Note(ctx, kind, nil, on, detail)
 }
 
-// heldName is where the bytes of a batch lie in quarantine.
+// heldName is where the bytes of a batch lie in quarantine: those of all batches with the
+// same bytes, until the last of them has left.
 func heldName(source pavise.Name, sum string) string {
 	return source.Tenant + "/" + source.ID + "/" + sum
 }
