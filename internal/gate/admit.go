@@ -204,8 +204,10 @@ func (g *Gate) known(ctx context.Context, r *row) (receipt Receipt, known bool, 
 		r.position = before.position
 		switch before.state {
 		case stateHeld, stateReleasing:
+			receipt.Standing = stateHeld
 			receipt.Reasons = append([]string{"it is in quarantine"}, before.reasons...)
 		case stateDiscarded, stateExpired:
+			receipt.Standing = before.state
 			receipt.Reasons = append([]string{fmt.Sprintf("it was in quarantine, and is %s", before.state)}, before.reasons...)
 		}
 		return nil

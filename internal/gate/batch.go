@@ -38,8 +38,12 @@ type Batch struct {
 
 // A Receipt says what became of a batch.
 type Receipt struct {
-	Verdict string   `json:"verdict"` // Admitted, Held or Repeated
-	SHA256  string   `json:"sha256"`  // of Body, in hexadecimal digits
-	Rows    int      `json:"rows"`
-	Reasons []string `json:"reasons,omitempty"` // why it is held, or was
+	Verdict  string   `json:"verdict"` // Admitted, Held or Repeated
+	SHA256   string   `json:"sha256"`  // of Body, in hexadecimal digits
+	Rows     int      `json:"rows"`
+	Reasons  []string `json:"reasons,omitempty"`  // why it is held, or was
+	Standing string   `json:"standing,omitempty"` // of what came before and was not let in: held, discarded or expired
 }
+
+// Barred reports whether the batch was not let in, now or when it came before.
+func (r Receipt) Barred() bool { return r.Verdict == Held || r.Standing != "" }
