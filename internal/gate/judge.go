@@ -3,7 +3,6 @@ package gate
 import (
 	"bytes"
 	"crypto/ed25519"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -29,6 +28,11 @@ const (
 	maxRows = 1 << 20
 	// maxInside is how many objects and lists a value of JSON may have in it.
 	maxInside = 100_000
+	// maxValues is how many values a value of JSON may have in it, of any kind: a key or a 0
+	// of two bytes takes as much memory as a long one.
+	maxValues = 1 << 20
+	// maxSTIX is how many values a bundle may have in it.
+	maxSTIX = 4 * maxValues
 	// maxDepth is how deep values of JSON may lie in each other.
 	maxDepth = 64
 	// shownRows is how many rows are named of those that break a promise.
@@ -174,6 +178,9 @@ func (t *terms) judgeTable(j *judgement, b Batch) {
 	if b.Form == FormCSV {
 		format = table.CSV
 	}
+	if format == table.JSONL && j.tooWide(b.Body) {
+		return
+	}
 	f, err := table.NewReader(bytes.NewReader(b.Body), t.spec.Source.ID, table.Options{Format: format})
 	if err != nil {
 		j.because("its rows cannot be read: %s", why(err))
@@ -204,6 +211,23 @@ func (t *terms) judgeTable(j *judgement, b Batch) {
 		}
 	}
 	r.end()
+}
+
+// tooWide holds a batch with a row of more values than are looked at, before anything reads
+// it. The rows before that one are not looked at either.
+func (j *judgement) tooWide(body []byte) bool {
+	for n := 0; len(body) > 0; {
+		var line []byte
+		if line, body, _ = bytes.Cut(body, []byte{'\n'}); len(bytes.TrimSpace(line)) > 0 {
+			n++
+		}
+		if len(line) > maxValues && shapeOf(line).values > maxValues {
+			j.rows = n
+			j.because("row %d: it has more than %d values in it, and no row was looked at", n, maxValues)
+			return true
+		}
+	}
+	return false
 }
 
 // why is an error in a line.
@@ -274,16 +298,15 @@ func (r *reading) row(f *table.File, row table.Row) {
 // nested looks at what a row of JSON holds in objects of its own, which tables do not read:
 // every reader behind the gate must read it alike.
 func (r *reading) nested(line []byte) {
-	switch d := depth(line); {
+	switch s := shapeOf(line); {
 	case line[0] == '[':
 		r.because("row %d: it is a list, and rows are objects", r.rows)
-	case d > maxDepth:
+	case s.depth > maxDepth:
 		r.because("row %d: its values lie more than %d deep in each other", r.rows, maxDepth)
-	case inside(line) > maxInside:
+	case s.nests > maxInside:
 		r.because("row %d: it has more than %d objects and lists in it", r.rows, maxInside)
-	case d > 1:
-		var any any
-		if err := plainjson.Read(line, &any); err != nil {
+	case s.depth > 1:
+		if err := plainjson.Read(line, new(passed)); err != nil {
 			r.because("row %d: it cannot be read: %v", r.rows, err)
 		}
 	}
@@ -331,31 +354,53 @@ func rowsToo(b contract.Breach) string {
 	return text
 }
 
-// depth is how deep the values of a line of JSON lie in each other. Brackets in texts count
-// for nothing.
-func depth(line []byte) (most int) {
+// passed is a value of JSON that is looked at and not kept.
+type passed struct{}
+
+// UnmarshalJSON takes anything.
+func (*passed) UnmarshalJSON([]byte) error { return nil }
+
+// A shape is what a text of JSON costs to read. Brackets and commas in texts count for
+// nothing.
+type shape struct {
+	depth  int // of values in each other
+	nests  int // objects and lists
+	values int // of any kind, or a few less: brackets and commas
+	listed int // commas in lists
+}
+
+// beyond is the depth at which nobody looks any further.
+const beyond = 256
+
+// shapeOf is the shape of a text, of its beginning alone where it is deeper than beyond.
+func shapeOf(text []byte) (s shape) {
+	var lists [beyond + 1]bool // at which depths a list is open
 	now, quoted := 0, false
-	for i := 0; i < len(line); i++ {
-		switch c := line[i]; {
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
 		case quoted && c == '\\':
 			i++
 		case c == '"':
 			quoted = !quoted
 		case quoted:
 		case c == '{' || c == '[':
-			if now++; now > most {
-				most = now
+			s.nests, s.values = s.nests+1, s.values+1
+			if now++; now > s.depth {
+				if s.depth = now; now > beyond {
+					return s
+				}
 			}
+			lists[now] = c == '['
 		case c == '}' || c == ']':
-			now--
+			now = max(0, now-1)
+		case c == ',':
+			if s.values++; lists[now] {
+				s.listed++
+			}
 		}
 	}
-	return most
+	return s
 }
-
-// inside is how many objects and lists a line of JSON has at most: brackets in texts count,
-// too.
-func inside(line []byte) int { return bytes.Count(line, []byte{'{'}) + bytes.Count(line, []byte{'['}) }
 
 // judgeLines looks at lines of a log.
 func (t *terms) judgeLines(j *judgement, body []byte) {
@@ -388,17 +433,20 @@ func (t *terms) judgeLines(j *judgement, body []byte) {
 // judgeSTIX looks at one value of JSON, and counts the objects of a bundle.
 func judgeSTIX(j *judgement, body []byte) {
 	j.rows = 1
-	if inside(body) > maxRows {
+	switch s := shapeOf(body); {
+	case s.depth > maxDepth:
+		j.because("its values lie more than %d deep in each other", maxDepth)
+		return
+	case s.nests > maxRows:
 		j.because("it has more than %d objects and lists in it", maxRows)
 		return
-	}
-	if depth(body) > maxDepth {
-		j.because("its values lie more than %d deep in each other", maxDepth)
+	case s.values > maxSTIX:
+		j.because("it has more than %d values in it: send it in parts", maxSTIX)
 		return
 	}
 	var bundle struct {
-		Type    string            `json:"type"`
-		Objects []json.RawMessage `json:"objects"`
+		Type    string   `json:"type"`
+		Objects []passed `json:"objects"`
 	}
 	if err := plainjson.Read(body, &bundle); err != nil {
 		j.because("it cannot be read: %v", err)

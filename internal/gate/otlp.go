@@ -21,7 +21,9 @@ import (
 // What a request of OTLP may hold.
 const (
 	maxOTLP    = 16 << 20 // bytes, unpacked
-	maxObjects = 400_000  // of JSON: each takes memory of its own
+	maxObjects = 400_000  // of JSON, and values in its lists: each takes memory of its own
+	maxWords   = 1 << 21  // values of JSON of any kind
+	maxPairs   = 1 << 20  // of protobuf: attributes, and values in lists, which have two bytes at least
 	maxGroups  = 16       // that one request brings records for
 	otlpDepth  = 32       // of values in each other
 )
@@ -48,6 +50,8 @@ type logs struct {
 	name   []byte // its service, as JSON
 	scope  []byte // as JSON
 	record logRecord
+	paired int    // attributes and values in lists that were read
+	rows   int    // records that were read
 	fault  string // the first thing that is wrong with the record that is read
 }
 
@@ -128,6 +132,9 @@ func (l *logs) end() error {
 	part("resource", l.res)
 	d.lines = append(b, '}', '\n')
 	d.rows++
+	if l.rows++; l.rows > maxRows {
+		return badOTLP("it has more than %d records", maxRows)
+	}
 	if l.fault != "" && len(d.doubts) < maxReasons {
 		d.doubts = append(d.doubts, fmt.Sprintf("row %d: %s", d.rows, l.fault))
 	}
@@ -347,6 +354,9 @@ func (l *logs) attributes(m []byte, field protowire.Number, depth int) (keys, va
 		if num != field || kind != protowire.BytesType {
 			return nil
 		}
+		if err := l.pair(); err != nil {
+			return err
+		}
 		key, value := []byte(`""`), []byte("null")
 		err := fields(text, func(num protowire.Number, kind protowire.Type, _ uint64, text []byte) (err error) {
 			switch {
@@ -362,6 +372,14 @@ func (l *logs) attributes(m []byte, field protowire.Number, depth int) (keys, va
 		return err
 	})
 	return keys, values, err
+}
+
+// pair counts an attribute, or a value in a list.
+func (l *logs) pair() error {
+	if l.paired++; l.paired > maxPairs {
+		return badOTLP("it has more than %d attributes: send it in parts", maxPairs)
+	}
+	return nil
 }
 
 // value reads an AnyValue as JSON.
@@ -401,6 +419,9 @@ func (l *logs) list(m []byte, depth int) ([]byte, error) {
 	err := fields(m, func(num protowire.Number, kind protowire.Type, _ uint64, text []byte) error {
 		if num != 1 || kind != protowire.BytesType {
 			return nil
+		}
+		if err := l.pair(); err != nil {
+			return err
 		}
 		value, err := l.value(text, depth-1)
 		if len(b) > 1 {
@@ -467,11 +488,15 @@ type (
 
 // readJSON reads a request as JSON has it: keys in lower camel case, ids in hexadecimal.
 func (l *logs) readJSON(body []byte) error {
-	if n := bytes.Count(body, []byte{'{'}); n > maxObjects {
-		return badOTLP("it has %d objects, more than %d: send it as protobuf, or in parts", n, maxObjects)
-	}
-	if depth(body) > 4*otlpDepth {
+	switch s := shapeOf(body); {
+	case s.depth > 4*otlpDepth:
 		return badOTLP("its values lie more than %d deep in each other", otlpDepth)
+	case bytes.Count(body, []byte{'{'}) > maxObjects:
+		return badOTLP("it has more than %d objects: send it as protobuf, or in parts", maxObjects)
+	case s.listed > maxObjects: // each may take as much memory as an object, and be a 0
+		return badOTLP("it has more than %d values in its lists: send it as protobuf, or in parts", maxObjects)
+	case s.values > maxWords:
+		return badOTLP("it has more than %d values: send it as protobuf, or in parts", maxWords)
 	}
 	var in jsonLogs
 	if err := plainjson.Read(body, &in); err != nil {
