@@ -338,7 +338,7 @@ func (g *Gate) counted(ctx context.Context, s *source, r *row, j *judgement, see
 			}
 		}
 		if s.learner != nil && s.learner.learnt() {
-			if err := saveTemplates(tx, s.name.Tenant, s.name.ID, fresh, s.learner.lines); err != nil {
+			if err := s.learner.saveTemplates(tx, s.name.Tenant, s.name.ID, fresh); err != nil {
 				return err
 			}
 		}
@@ -348,7 +348,9 @@ func (g *Gate) counted(ctx context.Context, s *source, r *row, j *judgement, see
 		return r.keep(tx)
 	})
 	if s.learner != nil {
-		s.learner.stored = s.learner.learnt() && err == nil
+		if s.learner.stored = s.learner.learnt() && err == nil; s.learner.stored {
+			s.learner.gone = nil
+		}
 	}
 	if err == nil {
 		s.watcher.see(j, r.writer, r.bytes, hour)

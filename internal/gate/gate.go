@@ -187,7 +187,7 @@ func (s *source) begin(t *terms) {
 	case s.learner == nil || was == nil || was.spec.Templates != t.spec.Templates || was.spec.Form != t.spec.Form:
 		s.learner = newLearner(t)
 	default:
-		s.learner.share, s.learner.learn = t.spec.NewShare, min(t.spec.Learn, max(s.learner.lines, t.spec.Learn))
+		s.learner.hold(t)
 	}
 }
 
