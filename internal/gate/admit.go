@@ -215,12 +215,13 @@ func (g *Gate) known(ctx context.Context, r *row) (receipt Receipt, known bool, 
 	return receipt, known, err
 }
 
-// conflicts holds a batch whose name came before, with other bytes.
+// conflicts holds a batch whose name came before, with other bytes: of the same writer, or
+// in the output. A name that somebody else took, and was held with, is free for its writer.
 func (g *Gate) conflicts(ctx context.Context, r *row, j *judgement) error {
 	return g.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		var sum, state string
-		err := tx.QueryRow(`SELECT sha256, state FROM gate_batches WHERE tenant = ? AND source = ? AND batch = ? AND sha256 <> ? AND state <> ?`,
-			r.source.Tenant, r.source.ID, r.id, r.sum, statePlacing).Scan(&sum, &state)
+		err := tx.QueryRow(`SELECT sha256, state FROM gate_batches WHERE tenant = ? AND source = ? AND batch = ? AND sha256 <> ? AND state <> ? AND (writer = ? OR state = ?)`,
+			r.source.Tenant, r.source.ID, r.id, r.sum, statePlacing, r.writer, stateAdmitted).Scan(&sum, &state)
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil
 		}

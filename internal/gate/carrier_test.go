@@ -104,3 +104,28 @@ func TestHeldTwice(t *testing.T) {
 		}
 	}
 }
+
+// TestNamesThatWereTaken lets a writer of the source bring a batch under a name with which
+// somebody else was held, and holds other bytes under a name that the writer used.
+func TestNamesThatWereTaken(t *testing.T) {
+	w := newWorld(t)
+	w.put(t, Spec{Writer: []string{"writer", "second"}})
+	for _, c := range []struct {
+		writer, id string
+		from       int
+		verdict    string
+		word       string
+	}{
+		{"squatter", "monday", 1, Held, "none of the source's writers"},
+		{"squatter", "monday", 2, Held, "conflict"},
+		{"writer", "monday", 3, Admitted, ""},
+		{"writer", "monday", 4, Held, "conflict"},
+		{"second", "monday", 5, Held, "conflict"}, // with what was admitted
+	} {
+		r, err := w.Admit(t.Context(), pusher, rows, Batch{ID: c.id, Form: FormNDJSON, Body: []byte(good(c.from, 1)), Writer: c.writer})
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantVerdict(t, r, c.verdict, c.word)
+	}
+}

@@ -153,6 +153,39 @@ func TestDiscardWhileReleased(t *testing.T) {
 	}
 }
 
+// TestNothingIsHeldUntold has the finding of a batch there before the batch is: cut off in
+// between, it comes again and is told again.
+func TestNothingIsHeldUntold(t *testing.T) {
+	w := newWorld(t)
+	w.put(t, Spec{Contract: []byte(promise)})
+	alter := func(sql string) {
+		if err := w.cfg.Store.Update(t.Context(), func(tx *store.Tx) error {
+			_, err := tx.Exec(sql)
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	alter(`CREATE TRIGGER cut BEFORE INSERT ON gate_batches WHEN new.state = 'held' BEGIN SELECT raise(ABORT, 'cut off'); END`)
+	bad := Batch{Form: FormNDJSON, Body: []byte(`{"id":1,"amount":5000}`)}
+	if _, err := w.Admit(t.Context(), pusher, rows, bad); err == nil {
+		t.Fatal("it is held")
+	}
+	if f := w.findings(t, KindHeld); len(f) != 1 {
+		t.Errorf("findings %q", f)
+	}
+	alter(`DROP TRIGGER cut`)
+	w.open(t)
+	r, err := w.Admit(t.Context(), pusher, rows, bad)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantVerdict(t, r, Held)
+	if f := w.findings(t, KindHeld); len(f) != 2 {
+		t.Errorf("findings %q", f)
+	}
+}
+
 // TestOrphans removes from quarantine what no batch is of, at the start.
 func TestOrphans(t *testing.T) {
 	w := newWorld(t)
