@@ -373,12 +373,10 @@ func (g *Gate) settle(ctx context.Context, s *source) error {
 		if err != nil {
 			return err
 		}
-		was := r.state
 		if body == nil {
-			r.state, r.position = stateHeld, 0
-			back := r.keep
-			if was == statePlacing {
-				back = r.erase
+			back := r.erase
+			if r.state == stateReleasing {
+				r.state, r.position, back = stateHeld, 0, r.keep
 			}
 			if err := g.cfg.Store.Update(ctx, back); err != nil {
 				return err
@@ -390,16 +388,12 @@ func (g *Gate) settle(ctx context.Context, s *source) error {
 		if err := g.turn(ctx, s); err != nil {
 			return err
 		}
-		if r.state = stateAdmitted; was == statePlacing {
-			r.reasons = nil
-		}
+		r.state = stateAdmitted
 		if err := g.counted(ctx, s, r, j, look{}, nil); err != nil {
 			return err
 		}
-		if was == stateReleasing {
-			if err := g.dropLast(ctx, r); err != nil {
-				return err
-			}
+		if err := g.dropLast(ctx, r); err != nil {
+			return err
 		}
 	}
 	s.unsettled = false

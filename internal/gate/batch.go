@@ -1,6 +1,10 @@
 package gate
 
-import "time"
+import (
+	"time"
+
+	"github.com/pavise/pavise"
+)
 
 // The forms that a batch may have.
 const (
@@ -47,3 +51,13 @@ type Receipt struct {
 
 // Barred reports whether the batch was not let in, now or when it came before.
 func (r Receipt) Barred() bool { return r.Verdict == Held || r.Standing != "" }
+
+// Form is the form that batches of a source have, for who fetches them. The error is of kind
+// NotFound if there is no such source.
+func (g *Gate) Form(source pavise.Name) (string, error) {
+	s, err := g.find(source)
+	if err != nil {
+		return "", err
+	}
+	return s.terms.Load().spec.Form, nil
+}

@@ -1,11 +1,14 @@
 package gate
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -86,17 +89,8 @@ func Open(ctx context.Context, cfg Config) (*Gate, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	for _, bound := range []struct {
-		of    *int
-		usual int
-	}{{&cfg.MostHeld, mostHeld}, {&cfg.MostBytes, mostHeldBytes}} {
-		if *bound.of == 0 {
-			*bound.of = bound.usual
-		}
-	}
-	if cfg.KeepHeld == 0 {
-		cfg.KeepHeld = keepHeld
-	}
+	cfg.MostHeld, cfg.MostBytes = cmp.Or(cfg.MostHeld, mostHeld), cmp.Or(cfg.MostBytes, mostHeldBytes)
+	cfg.KeepHeld = cmp.Or(cfg.KeepHeld, keepHeld)
 	if err := cfg.Store.Migrate(ctx, "gate", steps); err != nil {
 		return nil, err
 	}
@@ -195,11 +189,7 @@ func (s *source) begin(t *terms) {
 func (g *Gate) all() []*source {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
-	all := make([]*source, 0, len(g.sources))
-	for _, s := range g.sources {
-		all = append(all, s)
-	}
-	return all
+	return slices.Collect(maps.Values(g.sources))
 }
 
 // find finds a source.
@@ -290,23 +280,12 @@ func heldName(source pavise.Name, sum string) string {
 // left it before anybody was told, or after it had gone on.
 func (g *Gate) sweep(ctx context.Context) error {
 	known := map[string]bool{}
-	err := g.cfg.Store.View(ctx, func(tx *store.Tx) error {
-		rows, err := tx.Query(`SELECT tenant, source, sha256 FROM gate_batches WHERE state IN ('held', 'releasing')`)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			name, sum := pavise.Name{}, ""
-			if err := rows.Scan(&name.Tenant, &name.ID, &sum); err != nil {
-				return err
-			}
-			known[heldName(name, sum)] = true
-		}
-		return rows.Err()
-	})
+	held, err := g.rows(ctx, `state IN ('held', 'releasing')`)
 	if err != nil {
 		return err
+	}
+	for _, r := range held {
+		known[heldName(r.source, r.sum)] = true
 	}
 	for o, err := range g.held.List(ctx, "") {
 		if err != nil {

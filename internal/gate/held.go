@@ -239,25 +239,19 @@ func (g *Gate) Release(ctx context.Context, who pavise.Principal, source pavise.
 // released ends a release that was cut off when the batch lay in the output already, and
 // that settle had count: what is left of it is its mark.
 func (g *Gate) released(ctx context.Context, source pavise.Name, sum string, mark func(*store.Tx) error) (done bool, err error) {
-	found, err := g.rows(ctx, `tenant = ? AND source = ? AND sha256 = ? AND state = 'admitted' AND ended = 0`, source.Tenant, source.ID, sum)
-	if err != nil {
+	found, err := g.rows(ctx, `tenant = ? AND source = ? AND sha256 = ? AND state = 'admitted' AND ended = 0 AND reasons <> 'null'`, source.Tenant, source.ID, sum) // who has reasons was in quarantine
+	if err != nil || len(found) == 0 {
 		return false, err
 	}
-	for _, r := range found {
-		if len(r.reasons) == 0 {
-			continue // it never was in quarantine
-		}
-		r.ended = g.cfg.Now()
-		return true, g.cfg.Store.Update(ctx, func(tx *store.Tx) error {
-			if mark != nil {
-				if err := mark(tx); err != nil {
-					return err
-				}
+	found[0].ended = g.cfg.Now()
+	return true, g.cfg.Store.Update(ctx, func(tx *store.Tx) error {
+		if mark != nil {
+			if err := mark(tx); err != nil {
+				return err
 			}
-			return r.keep(tx)
-		})
-	}
-	return false, nil
+		}
+		return found[0].keep(tx)
+	})
 }
 
 // Discard takes a batch out of quarantine for good: the verb ingest.discard. batch is the

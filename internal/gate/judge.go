@@ -221,7 +221,7 @@ func (j *judgement) tooWide(body []byte) bool {
 		if line, body, _ = bytes.Cut(body, []byte{'\n'}); len(bytes.TrimSpace(line)) > 0 {
 			n++
 		}
-		if len(line) > maxValues && shapeOf(line).values > maxValues {
+		if len(line) > maxValues && plainjson.ShapeOf(line).Values > maxValues {
 			j.rows = n
 			j.because("row %d: it has more than %d values in it, and no row was looked at", n, maxValues)
 			return true
@@ -298,15 +298,15 @@ func (r *reading) row(f *table.File, row table.Row) {
 // nested looks at what a row of JSON holds in objects of its own, which tables do not read:
 // every reader behind the gate must read it alike.
 func (r *reading) nested(line []byte) {
-	switch s := shapeOf(line); {
+	switch s := plainjson.ShapeOf(line); {
 	case line[0] == '[':
 		r.because("row %d: it is a list, and rows are objects", r.rows)
-	case s.depth > maxDepth:
+	case s.Depth > maxDepth:
 		r.because("row %d: its values lie more than %d deep in each other", r.rows, maxDepth)
-	case s.nests > maxInside:
+	case s.Nests > maxInside:
 		r.because("row %d: it has more than %d objects and lists in it", r.rows, maxInside)
-	case s.depth > 1:
-		if err := plainjson.Read(line, new(passed)); err != nil {
+	case s.Depth > 1:
+		if err := plainjson.Read(line, new(plainjson.Any)); err != nil {
 			r.because("row %d: it cannot be read: %v", r.rows, err)
 		}
 	}
@@ -354,54 +354,6 @@ func rowsToo(b contract.Breach) string {
 	return text
 }
 
-// passed is a value of JSON that is looked at and not kept.
-type passed struct{}
-
-// UnmarshalJSON takes anything.
-func (*passed) UnmarshalJSON([]byte) error { return nil }
-
-// A shape is what a text of JSON costs to read. Brackets and commas in texts count for
-// nothing.
-type shape struct {
-	depth  int // of values in each other
-	nests  int // objects and lists
-	values int // of any kind, or a few less: brackets and commas
-	listed int // commas in lists
-}
-
-// beyond is the depth at which nobody looks any further.
-const beyond = 256
-
-// shapeOf is the shape of a text, of its beginning alone where it is deeper than beyond.
-func shapeOf(text []byte) (s shape) {
-	var lists [beyond + 1]bool // at which depths a list is open
-	now, quoted := 0, false
-	for i := 0; i < len(text); i++ {
-		switch c := text[i]; {
-		case quoted && c == '\\':
-			i++
-		case c == '"':
-			quoted = !quoted
-		case quoted:
-		case c == '{' || c == '[':
-			s.nests, s.values = s.nests+1, s.values+1
-			if now++; now > s.depth {
-				if s.depth = now; now > beyond {
-					return s
-				}
-			}
-			lists[now] = c == '['
-		case c == '}' || c == ']':
-			now = max(0, now-1)
-		case c == ',':
-			if s.values++; lists[now] {
-				s.listed++
-			}
-		}
-	}
-	return s
-}
-
 // judgeLines looks at lines of a log.
 func (t *terms) judgeLines(j *judgement, body []byte) {
 	for len(body) > 0 {
@@ -433,20 +385,20 @@ func (t *terms) judgeLines(j *judgement, body []byte) {
 // judgeSTIX looks at one value of JSON, and counts the objects of a bundle.
 func judgeSTIX(j *judgement, body []byte) {
 	j.rows = 1
-	switch s := shapeOf(body); {
-	case s.depth > maxDepth:
+	switch s := plainjson.ShapeOf(body); {
+	case s.Depth > maxDepth:
 		j.because("its values lie more than %d deep in each other", maxDepth)
 		return
-	case s.nests > maxRows:
+	case s.Nests > maxRows:
 		j.because("it has more than %d objects and lists in it", maxRows)
 		return
-	case s.values > maxSTIX:
+	case s.Values > maxSTIX:
 		j.because("it has more than %d values in it: send it in parts", maxSTIX)
 		return
 	}
 	var bundle struct {
-		Type    string   `json:"type"`
-		Objects []passed `json:"objects"`
+		Type    string          `json:"type"`
+		Objects []plainjson.Any `json:"objects"`
 	}
 	if err := plainjson.Read(body, &bundle); err != nil {
 		j.because("it cannot be read: %v", err)

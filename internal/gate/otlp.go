@@ -147,36 +147,10 @@ func (l *logs) end() error {
 
 // quoted is a text as JSON. What is no UTF-8 is written as U+FFFD, and the record is held.
 func (l *logs) quoted(text []byte) []byte {
-	if plain(text) {
-		return append(append(append(make([]byte, 0, len(text)+2), '"'), text...), '"')
-	}
 	if !utf8.Valid(text) {
 		l.wrong("a text is not UTF-8")
-		text = bytes.ToValidUTF8(text, []byte("\uFFFD"))
 	}
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	_ = e.Encode(string(text)) // a string can always be written
-	return bytes.TrimSuffix(b.Bytes(), []byte{'\n'})
-}
-
-// plain reports whether a text stands in JSON as it is.
-func plain(text []byte) bool {
-	for _, c := range text {
-		if c < ' ' || c > '~' || c == '"' || c == '\\' {
-			return false
-		}
-	}
-	return true
-}
-
-// number is a double as JSON, which has no word for what is no number.
-func number(f float64) []byte {
-	if math.IsNaN(f) || math.IsInf(f, 0) {
-		return strconv.AppendQuote(nil, strconv.FormatFloat(f, 'g', -1, 64))
-	}
-	return strconv.AppendFloat(nil, f, 'g', -1, 64)
+	return plainjson.Text(text)
 }
 
 // object writes pairs as an object of JSON; a key that stands twice holds the record.
@@ -397,7 +371,7 @@ func (l *logs) value(m []byte, depth int) (b []byte, err error) {
 		case num == 3 && kind == protowire.VarintType:
 			b = strconv.AppendInt(nil, int64(n), 10)
 		case num == 4 && kind == protowire.Fixed64Type:
-			b = number(math.Float64frombits(n))
+			b = plainjson.Number(math.Float64frombits(n))
 		case num == 5 && kind == protowire.BytesType:
 			b, err = l.list(text, depth)
 		case num == 6 && kind == protowire.BytesType:
@@ -488,14 +462,14 @@ type (
 
 // readJSON reads a request as JSON has it: keys in lower camel case, ids in hexadecimal.
 func (l *logs) readJSON(body []byte) error {
-	switch s := shapeOf(body); {
-	case s.depth > 4*otlpDepth:
+	switch s := plainjson.ShapeOf(body); {
+	case s.Depth > 4*otlpDepth:
 		return badOTLP("its values lie more than %d deep in each other", otlpDepth)
 	case bytes.Count(body, []byte{'{'}) > maxObjects:
 		return badOTLP("it has more than %d objects: send it as protobuf, or in parts", maxObjects)
-	case s.listed > maxObjects: // each may take as much memory as an object, and be a 0
+	case s.Listed > maxObjects: // each may take as much memory as an object, and be a 0
 		return badOTLP("it has more than %d values in its lists: send it as protobuf, or in parts", maxObjects)
-	case s.values > maxWords:
+	case s.Values > maxWords:
 		return badOTLP("it has more than %d values: send it as protobuf, or in parts", maxWords)
 	}
 	var in jsonLogs
@@ -581,7 +555,7 @@ func (l *logs) any(v jsonValue) []byte {
 		}
 		return strconv.AppendInt(nil, n, 10)
 	case v.Double != nil:
-		return number(*v.Double)
+		return plainjson.Number(*v.Double)
 	case v.Bytes != nil:
 		return l.quoted([]byte(*v.Bytes))
 	case v.Array != nil:
