@@ -27,7 +27,7 @@ type pushCommand struct {
 // Help is the text behind the command's flags.
 func (*pushCommand) Help() string {
 	return `Brings a file to the gate, as one batch of a source: POST /v1/ingest/SOURCE. The exit code
-is 0 if it was admitted or came before, 1 if it is in quarantine.
+is 0 if it was admitted, now or before, 1 if it is in quarantine, or was and was discarded.
 
 For example:
 
@@ -79,7 +79,7 @@ func (p *pushCommand) run(ctx context.Context, c *cli) error {
 	} else {
 		screen.Receipt(c.stdout, p.Source, receipt)
 	}
-	if err == nil && receipt.Verdict == gate.Held {
+	if err == nil && receipt.Barred() {
 		err = &ending{code: foundSomething}
 	}
 	return err

@@ -204,8 +204,10 @@ func (g *Gate) known(ctx context.Context, r *row) (receipt Receipt, known bool, 
 		r.position = before.position
 		switch before.state {
 		case stateHeld, stateReleasing:
+			receipt.Standing = stateHeld
 			receipt.Reasons = append([]string{"it is in quarantine"}, before.reasons...)
 		case stateDiscarded, stateExpired:
+			receipt.Standing = before.state
 			receipt.Reasons = append([]string{fmt.Sprintf("it was in quarantine, and is %s", before.state)}, before.reasons...)
 		}
 		return nil
@@ -213,12 +215,13 @@ func (g *Gate) known(ctx context.Context, r *row) (receipt Receipt, known bool, 
 	return receipt, known, err
 }
 
-// conflicts holds a batch whose name came before, with other bytes.
+// conflicts holds a batch whose name came before, with other bytes: of the same writer, or
+// in the output. A name that somebody else took, and was held with, is free for its writer.
 func (g *Gate) conflicts(ctx context.Context, r *row, j *judgement) error {
 	return g.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		var sum, state string
-		err := tx.QueryRow(`SELECT sha256, state FROM gate_batches WHERE tenant = ? AND source = ? AND batch = ? AND sha256 <> ? AND state <> ?`,
-			r.source.Tenant, r.source.ID, r.id, r.sum, statePlacing).Scan(&sum, &state)
+		err := tx.QueryRow(`SELECT sha256, state FROM gate_batches WHERE tenant = ? AND source = ? AND batch = ? AND sha256 <> ? AND state <> ? AND (writer = ? OR state = ?)`,
+			r.source.Tenant, r.source.ID, r.id, r.sum, statePlacing, r.writer, stateAdmitted).Scan(&sum, &state)
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil
 		}
@@ -336,7 +339,7 @@ func (g *Gate) counted(ctx context.Context, s *source, r *row, j *judgement, see
 			}
 		}
 		if s.learner != nil && s.learner.learnt() {
-			if err := saveTemplates(tx, s.name.Tenant, s.name.ID, fresh, s.learner.lines); err != nil {
+			if err := s.learner.saveTemplates(tx, s.name.Tenant, s.name.ID, fresh); err != nil {
 				return err
 			}
 		}
@@ -346,7 +349,9 @@ func (g *Gate) counted(ctx context.Context, s *source, r *row, j *judgement, see
 		return r.keep(tx)
 	})
 	if s.learner != nil {
-		s.learner.stored = s.learner.learnt() && err == nil
+		if s.learner.stored = s.learner.learnt() && err == nil; s.learner.stored {
+			s.learner.gone = nil
+		}
 	}
 	if err == nil {
 		s.watcher.see(j, r.writer, r.bytes, hour)
@@ -355,11 +360,11 @@ func (g *Gate) counted(ctx context.Context, s *source, r *row, j *judgement, see
 }
 
 // settle brings to an end what a process was cut off in while it brought batches to the
-// output.
+// output: one that lies there counts, and of the others those from quarantine go back there.
 //
 // The caller holds the source's mu.
 func (g *Gate) settle(ctx context.Context, s *source) error {
-	open, err := g.rows(ctx, `tenant = ? AND source = ? AND state = 'placing'`, s.name.Tenant, s.name.ID)
+	open, err := g.rows(ctx, `tenant = ? AND source = ? AND state IN ('placing', 'releasing')`, s.name.Tenant, s.name.ID)
 	if err != nil {
 		return err
 	}
@@ -369,7 +374,11 @@ func (g *Gate) settle(ctx context.Context, s *source) error {
 			return err
 		}
 		if body == nil {
-			if err := g.cfg.Store.Update(ctx, func(tx *store.Tx) error { return r.erase(tx) }); err != nil {
+			back := r.erase
+			if r.state == stateReleasing {
+				r.state, r.position, back = stateHeld, 0, r.keep
+			}
+			if err := g.cfg.Store.Update(ctx, back); err != nil {
 				return err
 			}
 			continue
@@ -379,8 +388,11 @@ func (g *Gate) settle(ctx context.Context, s *source) error {
 		if err := g.turn(ctx, s); err != nil {
 			return err
 		}
-		r.state, r.reasons = stateAdmitted, nil
+		r.state = stateAdmitted
 		if err := g.counted(ctx, s, r, j, look{}, nil); err != nil {
+			return err
+		}
+		if err := g.dropLast(ctx, r); err != nil {
 			return err
 		}
 	}
@@ -417,7 +429,7 @@ func (g *Gate) there(ctx context.Context, r *row) ([]byte, error) {
 // rows reads the batches that a condition picks, the oldest first.
 func (g *Gate) rows(ctx context.Context, where string, args ...any) (all []*row, err error) {
 	err = g.cfg.Store.View(ctx, func(tx *store.Tx) error {
-		found, err := tx.Query(`SELECT `+columns+` FROM gate_batches WHERE `+where+` ORDER BY came, sha256`, args...)
+		found, err := tx.Query(`SELECT `+columns+` FROM gate_batches WHERE `+where+` ORDER BY came, sha256, batch`, args...)
 		if err != nil {
 			return err
 		}

@@ -1,6 +1,10 @@
 package gate
 
-import "time"
+import (
+	"time"
+
+	"github.com/pavise/pavise"
+)
 
 // The forms that a batch may have.
 const (
@@ -38,8 +42,22 @@ type Batch struct {
 
 // A Receipt says what became of a batch.
 type Receipt struct {
-	Verdict string   `json:"verdict"` // Admitted, Held or Repeated
-	SHA256  string   `json:"sha256"`  // of Body, in hexadecimal digits
-	Rows    int      `json:"rows"`
-	Reasons []string `json:"reasons,omitempty"` // why it is held, or was
+	Verdict  string   `json:"verdict"` // Admitted, Held or Repeated
+	SHA256   string   `json:"sha256"`  // of Body, in hexadecimal digits
+	Rows     int      `json:"rows"`
+	Reasons  []string `json:"reasons,omitempty"`  // why it is held, or was
+	Standing string   `json:"standing,omitempty"` // of what came before and was not let in: held, discarded or expired
+}
+
+// Barred reports whether the batch was not let in, now or when it came before.
+func (r Receipt) Barred() bool { return r.Verdict == Held || r.Standing != "" }
+
+// Form is the form that batches of a source have, for who fetches them. The error is of kind
+// NotFound if there is no such source.
+func (g *Gate) Form(source pavise.Name) (string, error) {
+	s, err := g.find(source)
+	if err != nil {
+		return "", err
+	}
+	return s.terms.Load().spec.Form, nil
 }

@@ -18,10 +18,19 @@ import (
 	"github.com/pavise/pavise/internal/store/blob"
 )
 
-// A cut is a bucket whose Puts fail, before or after the object is there.
+// A cut is a bucket whose Puts fail, before or after the object is there, and whose Gets
+// fail while it is away.
 type cut struct {
 	blob.Bucket
-	before, after bool
+	before, after, away bool
+}
+
+// Get is Bucket's.
+func (c *cut) Get(ctx context.Context, name string) (io.ReadCloser, error) {
+	if c.away {
+		return nil, &pavise.Error{Kind: pavise.Unavailable, Msg: "the disk is away"}
+	}
+	return c.Bucket.Get(ctx, name)
 }
 
 // Put is Bucket's.
@@ -84,8 +93,8 @@ func TestOutputThatFails(t *testing.T) {
 	}
 }
 
-// TestReleaseCutOff goes on with a release that was cut off: in the place that was kept,
-// once.
+// TestReleaseCutOff goes on with a release that was cut off, once: what reached the output
+// counts, with no mark of its release yet, and what did not is in quarantine again.
 func TestReleaseCutOff(t *testing.T) {
 	for _, after := range []bool{false, true} {
 		out := &cut{}
@@ -97,16 +106,83 @@ func TestReleaseCutOff(t *testing.T) {
 		wantKind(t, w.Release(t.Context(), approved(operator), rows, sum, nil), pavise.Unavailable)
 		out.before, out.after = false, false
 		w.open(t)
-		wantVerdict(t, w.push(t, "b", good(2, 1)), Admitted)
-		if err := w.Release(t.Context(), approved(operator), rows, sum, nil); err != nil {
-			t.Fatal(err)
+		if s, err := w.Show(t.Context(), operator, rows); err != nil || (s.Held == 0) != after {
+			t.Errorf("after: %v: %d held, %v", after, s.Held, err)
 		}
-		if got := w.output(t); !slices.Equal(got, []string{bad, good(2, 1)}) {
+		wantVerdict(t, w.push(t, "b", good(2, 1)), Admitted)
+		marked := 0
+		mark := func(*store.Tx) error { marked++; return nil }
+		if err := w.Release(t.Context(), approved(operator), rows, sum, mark); err != nil || marked != 1 {
+			t.Fatal(marked, err)
+		}
+		wantKind(t, w.Release(t.Context(), approved(operator), rows, sum, mark), pavise.NotFound)
+		want := []string{good(2, 1), bad}
+		if after {
+			want = []string{bad, good(2, 1)}
+		}
+		if got := w.output(t); !slices.Equal(got, want) {
 			t.Errorf("the output has %q", got)
 		}
 		if s, err := w.Show(t.Context(), operator, rows); err != nil || s.Admitted != 2 || s.Held != 0 {
 			t.Errorf("%+v %v", s, err)
 		}
+	}
+}
+
+// TestDiscardWhileReleased refuses to say that a batch is gone which may lie in the output,
+// until it is known whether it does.
+func TestDiscardWhileReleased(t *testing.T) {
+	for _, after := range []bool{false, true} {
+		out := &cut{}
+		w := newWorld(t, func(cfg *Config) { out.Bucket, cfg.Output = cfg.Output, out })
+		w.put(t, Spec{Contract: []byte(promise)})
+		sum := w.push(t, "a", `{"id":1,"amount":5000}`).SHA256
+		out.before, out.after, out.away = !after, after, true
+		wantKind(t, w.Release(t.Context(), approved(operator), rows, sum, nil), pavise.Unavailable)
+		_, err := w.Discard(t.Context(), operator, rows, sum, "poison")
+		wantKind(t, err, pavise.Conflict, "being released")
+		out.before, out.after, out.away = false, false, false
+		if _, err = w.Discard(t.Context(), operator, rows, sum, "poison"); after {
+			wantKind(t, err, pavise.NotFound)
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if got := w.output(t); (len(got) == 1) != after {
+			t.Errorf("the output has %q", got)
+		}
+	}
+}
+
+// TestNothingIsHeldUntold has the finding of a batch there before the batch is: cut off in
+// between, it comes again and is told again.
+func TestNothingIsHeldUntold(t *testing.T) {
+	w := newWorld(t)
+	w.put(t, Spec{Contract: []byte(promise)})
+	alter := func(sql string) {
+		if err := w.cfg.Store.Update(t.Context(), func(tx *store.Tx) error {
+			_, err := tx.Exec(sql)
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	alter(`CREATE TRIGGER cut BEFORE INSERT ON gate_batches WHEN new.state = 'held' BEGIN SELECT raise(ABORT, 'cut off'); END`)
+	bad := Batch{Form: FormNDJSON, Body: []byte(`{"id":1,"amount":5000}`)}
+	if _, err := w.Admit(t.Context(), pusher, rows, bad); err == nil {
+		t.Fatal("it is held")
+	}
+	if f := w.findings(t, KindHeld); len(f) != 1 {
+		t.Errorf("findings %q", f)
+	}
+	alter(`DROP TRIGGER cut`)
+	w.open(t)
+	r, err := w.Admit(t.Context(), pusher, rows, bad)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantVerdict(t, r, Held)
+	if f := w.findings(t, KindHeld); len(f) != 2 {
+		t.Errorf("findings %q", f)
 	}
 }
 

@@ -57,7 +57,7 @@ var mediaTypes = map[string]string{
 }
 
 // PushDoor serves POST /v1/ingest/{source}: one batch, whose answer is its Receipt, with
-// status 200, or 202 for one that is held. The source is of the caller's tenant, and the
+// status 200, or 202 for one that is held, or was when it came before. The source is of the caller's tenant, and the
 // caller is who wrote it.
 func (g *Gate) PushDoor(d Door) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -81,7 +81,7 @@ func (g *Gate) PushDoor(d Door) http.Handler {
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
-		if receipt.Verdict == Held {
+		if receipt.Barred() {
 			w.WriteHeader(http.StatusAccepted)
 		}
 		_ = json.NewEncoder(w).Encode(receipt) // who is gone asks again, and is told Repeated

@@ -1,11 +1,14 @@
 package gate
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,6 +35,7 @@ const (
 	keepHeld      = 30 * 24 * time.Hour
 	remember      = 90 * 24 * time.Hour // how long it is known what became of a batch
 	lookEvery     = time.Minute
+	maxLeap       = time.Hour // of the clock between two looks
 )
 
 // Config is what a gate is made of. All but Now and the bounds are required.
@@ -56,6 +60,10 @@ type Gate struct {
 
 	mu      sync.RWMutex // guards sources, and whoever puts or takes one away
 	sources map[pavise.Name]*source
+
+	// tend alone uses these, once the gate is open.
+	tended time.Time     // when it last was there, as the clock on the wall has it
+	leapt  time.Duration // what that clock leapt ahead since the start: time that did not pass
 }
 
 // A source is one that is declared.
@@ -81,21 +89,12 @@ func Open(ctx context.Context, cfg Config) (*Gate, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	for _, bound := range []struct {
-		of    *int
-		usual int
-	}{{&cfg.MostHeld, mostHeld}, {&cfg.MostBytes, mostHeldBytes}} {
-		if *bound.of == 0 {
-			*bound.of = bound.usual
-		}
-	}
-	if cfg.KeepHeld == 0 {
-		cfg.KeepHeld = keepHeld
-	}
+	cfg.MostHeld, cfg.MostBytes = cmp.Or(cfg.MostHeld, mostHeld), cmp.Or(cfg.MostBytes, mostHeldBytes)
+	cfg.KeepHeld = cmp.Or(cfg.KeepHeld, keepHeld)
 	if err := cfg.Store.Migrate(ctx, "gate", steps); err != nil {
 		return nil, err
 	}
-	g := &Gate{cfg: cfg, sources: map[pavise.Name]*source{}}
+	g := &Gate{cfg: cfg, sources: map[pavise.Name]*source{}, tended: cfg.Now().Round(0)}
 	var err error
 	if g.held, err = blob.Open(ctx, cfg.Dir); err != nil {
 		return nil, err
@@ -182,7 +181,7 @@ func (s *source) begin(t *terms) {
 	case s.learner == nil || was == nil || was.spec.Templates != t.spec.Templates || was.spec.Form != t.spec.Form:
 		s.learner = newLearner(t)
 	default:
-		s.learner.share, s.learner.learn = t.spec.NewShare, min(t.spec.Learn, max(s.learner.lines, t.spec.Learn))
+		s.learner.hold(t)
 	}
 }
 
@@ -190,11 +189,7 @@ func (s *source) begin(t *terms) {
 func (g *Gate) all() []*source {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
-	all := make([]*source, 0, len(g.sources))
-	for _, s := range g.sources {
-		all = append(all, s)
-	}
-	return all
+	return slices.Collect(maps.Values(g.sources))
 }
 
 // find finds a source.
@@ -228,18 +223,31 @@ func (g *Gate) Run(ctx context.Context) error {
 	}
 }
 
+// passed is the present for what ends with time: a clock that leapt ahead by more than
+// maxLeap between two looks, because it was set or because the machine slept, ends nothing
+// before its time, and one that is set back afterwards makes up for it.
+func (g *Gate) passed() time.Time {
+	now := g.cfg.Now().Round(0) // without the monotonic reading, which does not leap
+	if step := now.Sub(g.tended); step > maxLeap || step < -maxLeap {
+		g.leapt = max(0, g.leapt+step)
+	}
+	g.tended = now
+	return now.Add(-g.leapt)
+}
+
 // tend does what is due. What cannot be done now is done a minute later.
 func (g *Gate) tend(ctx context.Context) {
+	now := g.passed()
 	for _, s := range g.all() {
 		s.mu.Lock()
 		_ = g.turn(ctx, s)
 		if s.unsettled {
 			_ = g.settle(ctx, s)
 		}
+		_ = g.expire(ctx, s.name, now)
 		s.mu.Unlock()
-		_ = g.expire(ctx, s.name)
 	}
-	_ = g.forget(ctx)
+	_ = g.forget(ctx, now)
 }
 
 // turn ends the hours of a source, and tells what was odd about them. The caller holds the
@@ -262,7 +270,8 @@ func (g *Gate) finding(ctx context.Context, kind, severity string, on, who pavis
 	return g.cfg.Guard.Note(ctx, kind, nil, on, detail)
 }
 
-// heldName is where the bytes of a batch lie in quarantine.
+// heldName is where the bytes of a batch lie in quarantine: those of all batches with the
+// same bytes, until the last of them has left.
 func heldName(source pavise.Name, sum string) string {
 	return source.Tenant + "/" + source.ID + "/" + sum
 }
@@ -271,23 +280,12 @@ func heldName(source pavise.Name, sum string) string {
 // left it before anybody was told, or after it had gone on.
 func (g *Gate) sweep(ctx context.Context) error {
 	known := map[string]bool{}
-	err := g.cfg.Store.View(ctx, func(tx *store.Tx) error {
-		rows, err := tx.Query(`SELECT tenant, source, sha256 FROM gate_batches WHERE state IN ('held', 'releasing')`)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			name, sum := pavise.Name{}, ""
-			if err := rows.Scan(&name.Tenant, &name.ID, &sum); err != nil {
-				return err
-			}
-			known[heldName(name, sum)] = true
-		}
-		return rows.Err()
-	})
+	held, err := g.rows(ctx, `state IN ('held', 'releasing')`)
 	if err != nil {
 		return err
+	}
+	for _, r := range held {
+		known[heldName(r.source, r.sum)] = true
 	}
 	for o, err := range g.held.List(ctx, "") {
 		if err != nil {

@@ -49,7 +49,8 @@ func (g *Gate) shown(r *row) HeldBatch {
 // tied is what ties the bytes in an envelope to their batch.
 func tied(r *row) []byte { return []byte(r.source.String() + " " + r.sum) }
 
-// hold puts a batch into quarantine, and leaves a finding. The caller holds the source's mu.
+// hold puts a batch into quarantine, and leaves a finding, before it counts: nothing lies
+// there that was not told. The caller holds the source's mu.
 func (g *Gate) hold(ctx context.Context, r *row, body []byte) error {
 	if err := g.room(ctx, r); err != nil {
 		return err
@@ -59,15 +60,15 @@ func (g *Gate) hold(ctx context.Context, r *row, body []byte) error {
 	if err != nil {
 		return &pavise.Error{Kind: pavise.Unavailable, Msg: "the quarantine takes nothing now", Hint: "check the disk of " + g.cfg.Dir, Err: err}
 	}
-	r.state = stateHeld
-	if err := g.cfg.Store.Update(ctx, r.keep); err != nil {
-		return err // the next start removes what lies there
-	}
 	words := fmt.Sprintf("a batch of %d rows for %s is in quarantine: %s", r.rows, r.source, r.reasons[0])
 	if n := len(r.reasons) - 1; n > 0 {
 		words += fmt.Sprintf("; and %d more reasons", n)
 	}
-	return g.finding(ctx, KindHeld, pavise.Warning, r.source, r.who, words, map[string]any{"sha256": r.sum, "batch": r.id, "writer": r.writer})
+	if err := g.finding(ctx, KindHeld, pavise.Warning, r.source, r.who, words, map[string]any{"sha256": r.sum, "batch": r.id, "writer": r.writer}); err != nil {
+		return err // the next start removes what lies there
+	}
+	r.state = stateHeld
+	return g.cfg.Store.Update(ctx, r.keep)
 }
 
 // room refuses a batch for which the quarantine of its source has none.
@@ -153,7 +154,7 @@ func (g *Gate) Held(ctx context.Context, who pavise.Principal, source pavise.Nam
 // A ReleasePlan says what releasing a batch would come to.
 type ReleasePlan struct {
 	HeldBatch
-	Before string      `json:"-"`    // what it depends on, beside the batch: what it is held for
+	Before string      `json:"-"`    // what it depends on, beside the bytes: the batch's name, and what it is held for
 	Root   pavise.Name `json:"root"` // who answers for whoever brought it
 }
 
@@ -173,7 +174,7 @@ func (g *Gate) PlanRelease(ctx context.Context, source pavise.Name, batch string
 	if _, err := g.open(ctx, r); err != nil {
 		return plan, err
 	}
-	sum := sha256.Sum256([]byte(strings.Join(r.reasons, "\n")))
+	sum := sha256.Sum256([]byte(r.id + "\n" + strings.Join(r.reasons, "\n"))) // others may have the same bytes
 	return ReleasePlan{g.shown(r), hex.EncodeToString(sum[:]), r.root}, nil
 }
 
@@ -192,6 +193,14 @@ func (g *Gate) Release(ctx context.Context, who pavise.Principal, source pavise.
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.unsettled {
+		if err := g.settle(ctx, s); err != nil {
+			return err
+		}
+	}
+	if done, err := g.released(ctx, source, sum, mark); done || err != nil {
+		return err
+	}
 	r, err := g.pick(ctx, source, sum)
 	if err != nil {
 		return err
@@ -203,11 +212,10 @@ func (g *Gate) Release(ctx context.Context, who pavise.Principal, source pavise.
 	if err != nil {
 		return err
 	}
-	if r.state != stateReleasing { // else its place was kept before a process was cut off
-		if err := g.reserve(ctx, s, r, stateReleasing); err != nil {
-			return err
-		}
+	if err := g.reserve(ctx, s, r, stateReleasing); err != nil {
+		return err
 	}
+	s.unsettled = true
 	entry.Detail(map[string]any{"sha256": r.sum, "rows": r.rows, "position": r.position, "reasons": r.reasons})
 	if err := g.put(ctx, r, body); err != nil {
 		return err
@@ -224,7 +232,26 @@ func (g *Gate) Release(ctx context.Context, who pavise.Principal, source pavise.
 	if err := g.counted(ctx, s, r, j, seen, mark); err != nil {
 		return err
 	}
-	return g.drop(heldName(source, r.sum))
+	s.unsettled = false
+	return g.dropLast(ctx, r)
+}
+
+// released ends a release that was cut off when the batch lay in the output already, and
+// that settle had count: what is left of it is its mark.
+func (g *Gate) released(ctx context.Context, source pavise.Name, sum string, mark func(*store.Tx) error) (done bool, err error) {
+	found, err := g.rows(ctx, `tenant = ? AND source = ? AND sha256 = ? AND state = 'admitted' AND ended = 0 AND reasons <> 'null'`, source.Tenant, source.ID, sum) // who has reasons was in quarantine
+	if err != nil || len(found) == 0 {
+		return false, err
+	}
+	found[0].ended = g.cfg.Now()
+	return true, g.cfg.Store.Update(ctx, func(tx *store.Tx) error {
+		if mark != nil {
+			if err := mark(tx); err != nil {
+				return err
+			}
+		}
+		return found[0].keep(tx)
+	})
 }
 
 // Discard takes a batch out of quarantine for good: the verb ingest.discard. batch is the
@@ -241,6 +268,11 @@ func (g *Gate) Discard(ctx context.Context, who pavise.Principal, source pavise.
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.unsettled {
+		if err := g.settle(ctx, s); err != nil && pavise.KindOf(err) != pavise.Unavailable {
+			return held, err // what is on its way to an output that is away is refused below
+		}
+	}
 	r, err := g.pick(ctx, source, batch)
 	if err != nil {
 		return held, err
@@ -249,18 +281,43 @@ func (g *Gate) Discard(ctx context.Context, who pavise.Principal, source pavise.
 	return g.shown(r), g.end(ctx, r, stateDiscarded)
 }
 
-// end has a batch leave the quarantine without having been let in.
+// end has a batch leave the quarantine without having been let in. The caller holds the
+// source's mu. The error is of kind Conflict for one that is on its way to the output.
 func (g *Gate) end(ctx context.Context, r *row, state string) error {
-	r.state, r.ended = state, g.cfg.Now()
-	if err := g.cfg.Store.Update(ctx, r.keep); err != nil {
+	err := g.cfg.Store.Update(ctx, func(tx *store.Tx) error {
+		done, err := tx.Exec(`UPDATE gate_batches SET state = ?, ended = ? WHERE tenant = ? AND source = ? AND batch = ? AND sha256 = ? AND state = ?`,
+			state, g.cfg.Now().Unix(), r.source.Tenant, r.source.ID, r.id, r.sum, stateHeld)
+		if err != nil {
+			return err
+		}
+		if n, err := done.RowsAffected(); err != nil || n == 1 {
+			return err
+		}
+		return &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("batch %s of %s is being released, and may lie in the output already", r.sum, r.source), Hint: "try again once the output is there: then it is known"}
+	})
+	if err != nil {
+		return err
+	}
+	return g.dropLast(ctx, r)
+}
+
+// dropLast removes the bytes of a batch that has left the quarantine, unless another one
+// with the same bytes is there still. The caller holds the source's mu.
+func (g *Gate) dropLast(ctx context.Context, r *row) error {
+	var others int
+	err := g.cfg.Store.View(ctx, func(tx *store.Tx) error {
+		return tx.QueryRow(`SELECT count(*) FROM gate_batches WHERE tenant = ? AND source = ? AND sha256 = ? AND state IN ('held', 'releasing')`, r.source.Tenant, r.source.ID, r.sum).Scan(&others)
+	})
+	if err != nil || others > 0 {
 		return err
 	}
 	return g.drop(heldName(r.source, r.sum))
 }
 
-// expire takes out of quarantine what was there for too long, and says so before.
-func (g *Gate) expire(ctx context.Context, name pavise.Name) error {
-	old, err := g.rows(ctx, `tenant = ? AND source = ? AND state = 'held' AND came < ?`, name.Tenant, name.ID, g.cfg.Now().Add(-g.cfg.KeepHeld).Unix())
+// expire takes out of quarantine what was there for too long, and says so before. The caller
+// holds the source's mu.
+func (g *Gate) expire(ctx context.Context, name pavise.Name, now time.Time) error {
+	old, err := g.rows(ctx, `tenant = ? AND source = ? AND state = 'held' AND came < ?`, name.Tenant, name.ID, now.Add(-g.cfg.KeepHeld).Unix())
 	if err != nil {
 		return err
 	}
@@ -277,8 +334,7 @@ func (g *Gate) expire(ctx context.Context, name pavise.Name) error {
 }
 
 // forget forgets what became of batches long ago, and hours that no watcher looks back to.
-func (g *Gate) forget(ctx context.Context) error {
-	now := g.cfg.Now()
+func (g *Gate) forget(ctx context.Context, now time.Time) error {
 	return g.cfg.Store.Update(ctx, func(tx *store.Tx) error {
 		if _, err := tx.Exec(`DELETE FROM gate_batches WHERE state IN ('admitted', 'discarded', 'expired') AND came < ?`, now.Add(-remember).Unix()); err != nil {
 			return err

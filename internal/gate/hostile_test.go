@@ -364,6 +364,39 @@ func TestBrokenBodies(t *testing.T) {
 	}
 }
 
+// TestHeldAgain tells whoever sends anew what is held, was discarded or expired that it was
+// not let in.
+func TestHeldAgain(t *testing.T) {
+	w := newWorld(t)
+	w.put(t, Spec{Contract: []byte(promise)})
+	server := w.serve(t, time.Minute)
+	bad := `{"id":1,"amount":5000}` + "\n"
+	push := func(verdict, standing string) {
+		t.Helper()
+		req, err := http.NewRequest(http.MethodPost, server.URL+"/v1/ingest/rows", strings.NewReader(bad))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header = http.Header{"Authorization": {"Bearer pusher"}, "Content-Type": {"application/x-ndjson"}}
+		resp, err := server.Client().Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		var r Receipt
+		if err := json.NewDecoder(resp.Body).Decode(&r); err != nil || resp.StatusCode != 202 || r.Verdict != verdict || r.Standing != standing || !r.Barred() {
+			t.Errorf("%d %+v %v, want 202, %s, %q", resp.StatusCode, r, err, verdict, standing)
+		}
+	}
+	push(Held, "")
+	push(Repeated, "held")
+	sum := w.digests(t)[0]
+	if _, err := w.Discard(t.Context(), operator, rows, sum, ""); err != nil {
+		t.Fatal(err)
+	}
+	push(Repeated, "discarded")
+}
+
 // TestReceiptAsJSON holds the answer of the door to what a program reads.
 func TestReceiptAsJSON(t *testing.T) {
 	w := newWorld(t)

@@ -3,7 +3,6 @@ package gate
 import (
 	"bytes"
 	"crypto/ed25519"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -29,6 +28,11 @@ const (
 	maxRows = 1 << 20
 	// maxInside is how many objects and lists a value of JSON may have in it.
 	maxInside = 100_000
+	// maxValues is how many values a value of JSON may have in it, of any kind: a key or a 0
+	// of two bytes takes as much memory as a long one.
+	maxValues = 1 << 20
+	// maxSTIX is how many values a bundle may have in it.
+	maxSTIX = 4 * maxValues
 	// maxDepth is how deep values of JSON may lie in each other.
 	maxDepth = 64
 	// shownRows is how many rows are named of those that break a promise.
@@ -174,6 +178,9 @@ func (t *terms) judgeTable(j *judgement, b Batch) {
 	if b.Form == FormCSV {
 		format = table.CSV
 	}
+	if format == table.JSONL && j.tooWide(b.Body) {
+		return
+	}
 	f, err := table.NewReader(bytes.NewReader(b.Body), t.spec.Source.ID, table.Options{Format: format})
 	if err != nil {
 		j.because("its rows cannot be read: %s", why(err))
@@ -204,6 +211,23 @@ func (t *terms) judgeTable(j *judgement, b Batch) {
 		}
 	}
 	r.end()
+}
+
+// tooWide holds a batch with a row of more values than are looked at, before anything reads
+// it. The rows before that one are not looked at either.
+func (j *judgement) tooWide(body []byte) bool {
+	for n := 0; len(body) > 0; {
+		var line []byte
+		if line, body, _ = bytes.Cut(body, []byte{'\n'}); len(bytes.TrimSpace(line)) > 0 {
+			n++
+		}
+		if len(line) > maxValues && plainjson.ShapeOf(line).Values > maxValues {
+			j.rows = n
+			j.because("row %d: it has more than %d values in it, and no row was looked at", n, maxValues)
+			return true
+		}
+	}
+	return false
 }
 
 // why is an error in a line.
@@ -274,16 +298,15 @@ func (r *reading) row(f *table.File, row table.Row) {
 // nested looks at what a row of JSON holds in objects of its own, which tables do not read:
 // every reader behind the gate must read it alike.
 func (r *reading) nested(line []byte) {
-	switch d := depth(line); {
+	switch s := plainjson.ShapeOf(line); {
 	case line[0] == '[':
 		r.because("row %d: it is a list, and rows are objects", r.rows)
-	case d > maxDepth:
+	case s.Depth > maxDepth:
 		r.because("row %d: its values lie more than %d deep in each other", r.rows, maxDepth)
-	case inside(line) > maxInside:
+	case s.Nests > maxInside:
 		r.because("row %d: it has more than %d objects and lists in it", r.rows, maxInside)
-	case d > 1:
-		var any any
-		if err := plainjson.Read(line, &any); err != nil {
+	case s.Depth > 1:
+		if err := plainjson.Read(line, new(plainjson.Any)); err != nil {
 			r.because("row %d: it cannot be read: %v", r.rows, err)
 		}
 	}
@@ -331,32 +354,6 @@ func rowsToo(b contract.Breach) string {
 	return text
 }
 
-// depth is how deep the values of a line of JSON lie in each other. Brackets in texts count
-// for nothing.
-func depth(line []byte) (most int) {
-	now, quoted := 0, false
-	for i := 0; i < len(line); i++ {
-		switch c := line[i]; {
-		case quoted && c == '\\':
-			i++
-		case c == '"':
-			quoted = !quoted
-		case quoted:
-		case c == '{' || c == '[':
-			if now++; now > most {
-				most = now
-			}
-		case c == '}' || c == ']':
-			now--
-		}
-	}
-	return most
-}
-
-// inside is how many objects and lists a line of JSON has at most: brackets in texts count,
-// too.
-func inside(line []byte) int { return bytes.Count(line, []byte{'{'}) + bytes.Count(line, []byte{'['}) }
-
 // judgeLines looks at lines of a log.
 func (t *terms) judgeLines(j *judgement, body []byte) {
 	for len(body) > 0 {
@@ -388,17 +385,20 @@ func (t *terms) judgeLines(j *judgement, body []byte) {
 // judgeSTIX looks at one value of JSON, and counts the objects of a bundle.
 func judgeSTIX(j *judgement, body []byte) {
 	j.rows = 1
-	if inside(body) > maxRows {
+	switch s := plainjson.ShapeOf(body); {
+	case s.Depth > maxDepth:
+		j.because("its values lie more than %d deep in each other", maxDepth)
+		return
+	case s.Nests > maxRows:
 		j.because("it has more than %d objects and lists in it", maxRows)
 		return
-	}
-	if depth(body) > maxDepth {
-		j.because("its values lie more than %d deep in each other", maxDepth)
+	case s.Values > maxSTIX:
+		j.because("it has more than %d values in it: send it in parts", maxSTIX)
 		return
 	}
 	var bundle struct {
-		Type    string            `json:"type"`
-		Objects []json.RawMessage `json:"objects"`
+		Type    string          `json:"type"`
+		Objects []plainjson.Any `json:"objects"`
 	}
 	if err := plainjson.Read(body, &bundle); err != nil {
 		j.because("it cannot be read: %v", err)

@@ -2,6 +2,7 @@ package gate
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/pavise/pavise/internal/store"
 	"github.com/pavise/pavise/internal/template"
@@ -21,18 +22,33 @@ const (
 // A learner knows the templates of one source. The source's mutex guards it.
 type learner struct {
 	miner  *template.Miner
-	share  float64 // of lines that may have a new template
-	learn  int     // lines that it learns from before it judges any
-	lines  int     // that it learnt from so far
-	room   float64 // lines with new templates that may come now
-	stored bool    // the store has what it knows
+	gone   []string // templates that gave way, and that the store may still have
+	share  float64  // of lines that may have a new template
+	learn  int      // lines that it learns from before it judges any
+	lines  int      // that it learnt from so far
+	room   float64  // lines with new templates that may come now
+	stored bool     // the store has what it knows
 }
 
 func newLearner(t *terms) *learner {
-	return &learner{
-		miner: template.New(template.Options{Clusters: maxTemplates}),
-		share: t.spec.NewShare, learn: t.spec.Learn, room: t.spec.NewShare * allowance,
+	l := &learner{share: t.spec.NewShare, learn: t.spec.Learn, room: t.spec.NewShare * allowance}
+	l.miner = template.New(template.Options{Clusters: maxTemplates, Gone: func(c template.Cluster) {
+		if l.stored {
+			l.gone = append(l.gone, c.Template)
+		}
+	}})
+	return l
+}
+
+// hold has the learner judge by other terms. One that has learnt goes on judging, also where
+// others would learn for longer.
+func (l *learner) hold(t *terms) {
+	learn := t.spec.Learn
+	if l.learnt() {
+		learn = min(learn, l.lines)
 	}
+	l.share, l.learn = t.spec.NewShare, learn
+	l.room = min(l.room, l.share*allowance)
 }
 
 // learnt reports whether it has seen enough to judge.
@@ -69,7 +85,7 @@ func (l *learner) look(lines *texts) (seen look, reason string) {
 }
 
 // accept learns from a batch that was let in, and returns the templates that the store does
-// not have yet.
+// not have yet, the one that was seen last first.
 func (l *learner) accept(lines *texts, seen look) (fresh []string) {
 	was := l.learnt()
 	made := l.miner.Made()
@@ -98,12 +114,13 @@ func (l *learner) accept(lines *texts, seen look) (fresh []string) {
 	return fresh
 }
 
-// loadTemplates brings back what a learner knew.
+// loadTemplates brings back what a learner knew. learnt is 0 where it was still learning: then
+// it begins anew.
 func loadTemplates(tx *store.Tx, l *learner, tenant, id string, learnt int) error {
-	if learnt < l.learn {
-		return nil // it was still learning: it begins anew
+	if learnt == 0 {
+		return nil
 	}
-	rows, err := tx.Query(`SELECT template FROM gate_templates WHERE tenant = ? AND source = ?`, tenant, id)
+	rows, err := tx.Query(`SELECT template FROM gate_templates WHERE tenant = ? AND source = ? ORDER BY seen, template`, tenant, id)
 	if err != nil {
 		return err
 	}
@@ -115,17 +132,35 @@ func loadTemplates(tx *store.Tx, l *learner, tenant, id string, learnt int) erro
 		}
 		l.miner.Add(text)
 	}
-	l.lines, l.stored = learnt, true
+	l.lines, l.learn, l.stored = learnt, min(l.learn, learnt), true
 	return rows.Err()
 }
 
-// saveTemplates keeps what is new.
-func saveTemplates(tx *store.Tx, tenant, id string, fresh []string, learnt int) error {
-	for _, text := range fresh {
-		if _, err := tx.Exec(`INSERT OR IGNORE INTO gate_templates (tenant, source, template) VALUES (?, ?, ?)`, tenant, id, []byte(text)); err != nil {
+// saveTemplates keeps what is new, which was seen later than all that is there, and deletes
+// what gave way.
+func (l *learner) saveTemplates(tx *store.Tx, tenant, id string, fresh []string) error {
+	for _, text := range l.gone {
+		if _, err := tx.Exec(`DELETE FROM gate_templates WHERE tenant = ? AND source = ? AND template = ?`, tenant, id, []byte(text)); err != nil {
 			return err
 		}
 	}
-	_, err := tx.Exec(`UPDATE gate_sources SET learnt = ? WHERE tenant = ? AND id = ?`, learnt, tenant, id)
+	if len(fresh) > 0 {
+		var seen int
+		if err := tx.QueryRow(`SELECT coalesce(max(seen), 0) FROM gate_templates WHERE tenant = ? AND source = ?`, tenant, id).Scan(&seen); err != nil {
+			return err
+		}
+		for i, text := range slices.Backward(fresh) {
+			if _, err := tx.Exec(`INSERT INTO gate_templates (tenant, source, template, seen) VALUES (?, ?, ?, ?)
+				ON CONFLICT (tenant, source, template) DO UPDATE SET seen = excluded.seen`, tenant, id, []byte(text), seen+len(fresh)-i); err != nil {
+				return err
+			}
+		}
+		// Texts that became one when they were read back gave way as another: they go by their age.
+		if _, err := tx.Exec(`DELETE FROM gate_templates WHERE tenant = ?1 AND source = ?2 AND seen <=
+			(SELECT seen FROM gate_templates WHERE tenant = ?1 AND source = ?2 ORDER BY seen DESC LIMIT 1 OFFSET ?3)`, tenant, id, maxTemplates); err != nil {
+			return err
+		}
+	}
+	_, err := tx.Exec(`UPDATE gate_sources SET learnt = ? WHERE tenant = ? AND id = ?`, l.lines, tenant, id)
 	return err
 }

@@ -21,7 +21,9 @@ import (
 // What a request of OTLP may hold.
 const (
 	maxOTLP    = 16 << 20 // bytes, unpacked
-	maxObjects = 400_000  // of JSON: each takes memory of its own
+	maxObjects = 400_000  // of JSON, and values in its lists: each takes memory of its own
+	maxWords   = 1 << 21  // values of JSON of any kind
+	maxPairs   = 1 << 20  // of protobuf: attributes, and values in lists, which have two bytes at least
 	maxGroups  = 16       // that one request brings records for
 	otlpDepth  = 32       // of values in each other
 )
@@ -48,6 +50,8 @@ type logs struct {
 	name   []byte // its service, as JSON
 	scope  []byte // as JSON
 	record logRecord
+	paired int    // attributes and values in lists that were read
+	rows   int    // records that were read
 	fault  string // the first thing that is wrong with the record that is read
 }
 
@@ -128,6 +132,9 @@ func (l *logs) end() error {
 	part("resource", l.res)
 	d.lines = append(b, '}', '\n')
 	d.rows++
+	if l.rows++; l.rows > maxRows {
+		return badOTLP("it has more than %d records", maxRows)
+	}
 	if l.fault != "" && len(d.doubts) < maxReasons {
 		d.doubts = append(d.doubts, fmt.Sprintf("row %d: %s", d.rows, l.fault))
 	}
@@ -140,36 +147,10 @@ func (l *logs) end() error {
 
 // quoted is a text as JSON. What is no UTF-8 is written as U+FFFD, and the record is held.
 func (l *logs) quoted(text []byte) []byte {
-	if plain(text) {
-		return append(append(append(make([]byte, 0, len(text)+2), '"'), text...), '"')
-	}
 	if !utf8.Valid(text) {
 		l.wrong("a text is not UTF-8")
-		text = bytes.ToValidUTF8(text, []byte("\uFFFD"))
 	}
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	_ = e.Encode(string(text)) // a string can always be written
-	return bytes.TrimSuffix(b.Bytes(), []byte{'\n'})
-}
-
-// plain reports whether a text stands in JSON as it is.
-func plain(text []byte) bool {
-	for _, c := range text {
-		if c < ' ' || c > '~' || c == '"' || c == '\\' {
-			return false
-		}
-	}
-	return true
-}
-
-// number is a double as JSON, which has no word for what is no number.
-func number(f float64) []byte {
-	if math.IsNaN(f) || math.IsInf(f, 0) {
-		return strconv.AppendQuote(nil, strconv.FormatFloat(f, 'g', -1, 64))
-	}
-	return strconv.AppendFloat(nil, f, 'g', -1, 64)
+	return plainjson.Text(text)
 }
 
 // object writes pairs as an object of JSON; a key that stands twice holds the record.
@@ -347,6 +328,9 @@ func (l *logs) attributes(m []byte, field protowire.Number, depth int) (keys, va
 		if num != field || kind != protowire.BytesType {
 			return nil
 		}
+		if err := l.pair(); err != nil {
+			return err
+		}
 		key, value := []byte(`""`), []byte("null")
 		err := fields(text, func(num protowire.Number, kind protowire.Type, _ uint64, text []byte) (err error) {
 			switch {
@@ -364,6 +348,14 @@ func (l *logs) attributes(m []byte, field protowire.Number, depth int) (keys, va
 	return keys, values, err
 }
 
+// pair counts an attribute, or a value in a list.
+func (l *logs) pair() error {
+	if l.paired++; l.paired > maxPairs {
+		return badOTLP("it has more than %d attributes: send it in parts", maxPairs)
+	}
+	return nil
+}
+
 // value reads an AnyValue as JSON.
 func (l *logs) value(m []byte, depth int) (b []byte, err error) {
 	if depth == 0 {
@@ -379,7 +371,7 @@ func (l *logs) value(m []byte, depth int) (b []byte, err error) {
 		case num == 3 && kind == protowire.VarintType:
 			b = strconv.AppendInt(nil, int64(n), 10)
 		case num == 4 && kind == protowire.Fixed64Type:
-			b = number(math.Float64frombits(n))
+			b = plainjson.Number(math.Float64frombits(n))
 		case num == 5 && kind == protowire.BytesType:
 			b, err = l.list(text, depth)
 		case num == 6 && kind == protowire.BytesType:
@@ -401,6 +393,9 @@ func (l *logs) list(m []byte, depth int) ([]byte, error) {
 	err := fields(m, func(num protowire.Number, kind protowire.Type, _ uint64, text []byte) error {
 		if num != 1 || kind != protowire.BytesType {
 			return nil
+		}
+		if err := l.pair(); err != nil {
+			return err
 		}
 		value, err := l.value(text, depth-1)
 		if len(b) > 1 {
@@ -467,11 +462,15 @@ type (
 
 // readJSON reads a request as JSON has it: keys in lower camel case, ids in hexadecimal.
 func (l *logs) readJSON(body []byte) error {
-	if n := bytes.Count(body, []byte{'{'}); n > maxObjects {
-		return badOTLP("it has %d objects, more than %d: send it as protobuf, or in parts", n, maxObjects)
-	}
-	if depth(body) > 4*otlpDepth {
+	switch s := plainjson.ShapeOf(body); {
+	case s.Depth > 4*otlpDepth:
 		return badOTLP("its values lie more than %d deep in each other", otlpDepth)
+	case bytes.Count(body, []byte{'{'}) > maxObjects:
+		return badOTLP("it has more than %d objects: send it as protobuf, or in parts", maxObjects)
+	case s.Listed > maxObjects: // each may take as much memory as an object, and be a 0
+		return badOTLP("it has more than %d values in its lists: send it as protobuf, or in parts", maxObjects)
+	case s.Values > maxWords:
+		return badOTLP("it has more than %d values: send it as protobuf, or in parts", maxWords)
 	}
 	var in jsonLogs
 	if err := plainjson.Read(body, &in); err != nil {
@@ -556,7 +555,7 @@ func (l *logs) any(v jsonValue) []byte {
 		}
 		return strconv.AppendInt(nil, n, 10)
 	case v.Double != nil:
-		return number(*v.Double)
+		return plainjson.Number(*v.Double)
 	case v.Bytes != nil:
 		return l.quoted([]byte(*v.Bytes))
 	case v.Array != nil:

@@ -147,6 +147,9 @@ func TestLogsDoor(t *testing.T) {
 	if rejected, n := protowire.ConsumeVarint(partial[tag:]); n < 0 || rejected != 2 {
 		t.Errorf("%d records were rejected", rejected)
 	}
+	if status, answer := send(typeProtobuf, encoded(t, both)); status != 200 || !strings.Contains(answer, "2 records for rows came before: it is in quarantine: row 1") {
+		t.Errorf("what is held comes again: %d %q", status, answer)
+	}
 	doubled := sample("other", &logspb.LogRecord{Attributes: []*commonpb.KeyValue{pair("a", text("1")), pair("a", text("2"))}})
 	if status, answer := send(typeProtobuf, encoded(t, doubled)); status != 200 || !strings.Contains(answer, "stands there twice") {
 		t.Errorf("%d %q", status, answer)

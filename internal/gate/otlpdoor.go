@@ -91,6 +91,10 @@ func (g *Gate) deliver(ctx context.Context, w http.ResponseWriter, who pavise.Pr
 			taken++
 			rejected += d.rows
 			words = append(words, fmt.Sprintf("%d records for %s are in quarantine: %s", d.rows, d.source, receipt.Reasons[0]))
+		case receipt.Barred():
+			taken++
+			rejected += d.rows
+			words = append(words, fmt.Sprintf("%d records for %s came before: %s", d.rows, d.source, strings.Join(receipt.Reasons, ": ")))
 		default:
 			taken++
 		}

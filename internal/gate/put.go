@@ -187,11 +187,17 @@ func looser(was, will *terms) (all []string) {
 		words string
 	}{
 		{was.schema != nil && will.schema == nil, "no contract"},
+		{was.spec.Form != will.spec.Form, "another form"},
 		{was.schema != nil && will.schema != nil && string(was.spec.Contract) != string(will.spec.Contract), "another contract"},
+		{was.schema != nil && will.schema != nil && was.spec.Schema != will.spec.Schema, "another schema of the contract"},
 		{len(was.keys) > 0 && len(will.keys) == 0, "no signers"},
 		{was.spec.Signed == SignedRequired && will.spec.Signed == SignedOptional, "no signature required"},
 		{len(was.spec.Writer) > 0 && len(will.spec.Writer) == 0, "any writer"},
 		{was.spec.Templates != "" && will.spec.Templates == "", "no templates"},
+		{was.spec.Templates != "" && will.spec.Templates != "" && was.spec.Templates != will.spec.Templates, "templates of another column, which are learnt anew"},
+		{was.spec.Templates != "" && will.spec.Learn > was.spec.Learn, "more lines to learn from"},
+		{was.spec.Distinct != "" && will.spec.Distinct != was.spec.Distinct, "values of " + was.spec.Distinct + " watched no more"},
+		{was.spec.Sequence != "" && will.spec.Sequence != was.spec.Sequence, "the sequence of " + was.spec.Sequence + " watched no more"},
 		{will.spec.NewShare > was.spec.NewShare && was.spec.Templates != "", "a greater share of new templates"},
 		{was.spec.QuotaMB > 0 && (will.spec.QuotaMB == 0 || will.spec.QuotaMB > was.spec.QuotaMB), "a greater quota"},
 	} {

@@ -240,6 +240,8 @@ var steps = []string{
 		different REAL NOT NULL,    -- values of the column that is watched
 		PRIMARY KEY (tenant, source, hour)
 	) STRICT, WITHOUT ROWID`,
+	// seen counts templates in the order in which they were last learnt from; 0: before that was kept.
+	`ALTER TABLE gate_templates ADD COLUMN seen INTEGER NOT NULL DEFAULT 0`,
 }
 
 // A Source is a source as people may see it.

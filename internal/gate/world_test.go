@@ -168,6 +168,19 @@ func (w *world) output(t *testing.T) (bodies []string) {
 	return bodies
 }
 
+// digests are the SHA-256 of what is in quarantine, the oldest first.
+func (w *world) digests(t *testing.T) (all []string) {
+	t.Helper()
+	list, err := w.Held(t.Context(), operator, rows, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, h := range list.Held {
+		all = append(all, h.SHA256)
+	}
+	return all
+}
+
 // wantVerdict holds a receipt to a verdict and to words of its reasons.
 func wantVerdict(t *testing.T, r Receipt, verdict string, words ...string) {
 	t.Helper()

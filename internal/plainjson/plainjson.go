@@ -1,7 +1,7 @@
 // Package plainjson reads JSON that every parser reads alike: no object has the same key
 // twice, in whatever case, and where it is asked for none has a key that nobody knows. What
-// one parser checks need not be what another acts on otherwise. It also writes what it read
-// anew. It owns no state.
+// one parser checks need not be what another acts on otherwise. It also says what a text costs
+// to read, and writes what was read anew. It owns no state.
 package plainjson
 
 import (

@@ -36,5 +36,5 @@ func (g intoGate) Admit(ctx context.Context, who pavise.Principal, source pavise
 	receipt, err := g.gate.Admit(ctx, who, source, gate.Batch{
 		ID: b.ID, Form: b.Form, Body: b.Body, Placed: b.Placed, Writer: b.Writer, At: b.At, Signature: b.Signature, Doubt: b.Doubt,
 	})
-	return receiver.Receipt(receipt), err
+	return receiver.Receipt{Verdict: receipt.Verdict, SHA256: receipt.SHA256, Rows: receipt.Rows, Reasons: receipt.Reasons}, err
 }
