@@ -28,6 +28,8 @@ const (
 	askWithin = time.Minute
 	// maxLater bounds how long a server can make us wait.
 	maxLater = time.Hour
+	// maxAhead is how far a server's clock may be before ours: nothing was added later.
+	maxAhead = 10 * time.Minute
 )
 
 // A feedPosition is how far a feed was read.
@@ -56,7 +58,7 @@ type feed struct {
 	pos    feedPosition
 	next   string    // the token of the page that follows; "": there is none
 	from   time.Time // what the pages that follow on each other were added after
-	back   time.Time // the time before pos that was told last
+	back   time.Time // the time before pos, or to come, that was told last
 	pages  int       // that followed on each other
 	pruned time.Time
 }
@@ -193,16 +195,13 @@ func (f *feed) status(answer *http.Response) error {
 
 // read brings what is new of a page.
 func (f *feed) read(ctx context.Context, raw []json.RawMessage, added time.Time) error {
-	if len(raw) > 0 && added.IsZero() {
+	if len(raw) == 0 {
+		return nil // when nothing was added is no time to go on from
+	}
+	if added.IsZero() {
 		return f.wrong("does not say when what it sends was added (X-TAXII-Date-Added-Last)")
 	}
-	var odd []string
-	if len(raw) > 0 && added.Before(f.pos.Added) {
-		if !added.Equal(f.back) {
-			odd = append(odd, fmt.Sprintf("the newest of what was added after %s was added at %s", f.pos.Added.Format(time.RFC3339Nano), added.Format(time.RFC3339Nano)))
-		}
-		f.back, added = added, f.pos.Added
-	}
+	added, odd := f.plausible(added)
 	var all []stixObject
 	for _, text := range raw {
 		o, err := parseSTIX(text)
@@ -244,6 +243,24 @@ func (f *feed) read(ctx context.Context, raw []json.RawMessage, added time.Time)
 		}
 	}
 	return f.deliver(ctx)
+}
+
+// plausible returns what is believed of when the newest of a page was added, and what cannot
+// be true of it. Who could move us on to a time to come would have nothing read until then.
+func (f *feed) plausible(added time.Time) (believed time.Time, odd []string) {
+	now, told := f.line.room.cfg.Now(), added.Equal(f.back)
+	switch {
+	case added.Before(f.pos.Added):
+		odd = append(odd, fmt.Sprintf("the newest of what was added after %s was added at %s", f.pos.Added.Format(time.RFC3339Nano), added.Format(time.RFC3339Nano)))
+	case added.After(now.Add(maxAhead)):
+		odd = append(odd, fmt.Sprintf("something was added at %s, and it is %s", added.Format(time.RFC3339Nano), now.UTC().Format(time.RFC3339)))
+	default:
+		return added, nil
+	}
+	if f.back = added; told {
+		odd = nil
+	}
+	return f.pos.Added, odd
 }
 
 // compare parts what is new from what was read before, and says what cannot be true.

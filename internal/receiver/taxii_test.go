@@ -226,6 +226,39 @@ func TestFeedThatGoesBack(t *testing.T) {
 	}
 }
 
+// TestFeedOfTheFuture does not go on to a time to come, nor to one that stands over nothing:
+// what is added until then is read all the same.
+func TestFeedOfTheFuture(t *testing.T) {
+	s := newTAXII(t, false)
+	w := subscribe(t, s)
+	now := time.Date(2026, 2, 1, 0, 1, 0, 0, time.UTC)
+	w.cfg.Now = func() time.Time { return now }
+	s.add(1, indicator(1, modified1, "x"))
+	h := w.by("app")
+	h.must()
+	s.instead = func(w http.ResponseWriter, r *http.Request) bool {
+		w.Header().Set("Content-Type", taxiiType)
+		w.Header().Set("X-TAXII-Date-Added-Last", "2026-02-01T00:00:50Z")
+		fmt.Fprint(w, `{}`)
+		return true
+	}
+	h.must()
+	s.instead = nil
+	s.add(2, indicator(2, modified1, "x"))
+	h.must()
+	s.add(365*86400, indicator(3, modified1, "x"))
+	h.must()
+	w.wantFound("contradicted")
+	s.objects = s.objects[:2]
+	s.add(30, indicator(4, modified1, "x"))
+	h.must()
+	w.by("app").must()
+	if got := strings.Join(w.ids(), " "); got != "1 2 3 4" {
+		t.Errorf("the gate has %s", got)
+	}
+	w.wantFound("contradicted")
+}
+
 // TestHostileFeeds asks servers that do all sorts of things: nothing of it is taken, nothing
 // is waited for beyond a bound, and the error says what is wrong.
 func TestHostileFeeds(t *testing.T) {
