@@ -1,6 +1,7 @@
 package receiver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -154,7 +155,7 @@ func (b *bucket) missing(ctx context.Context, s *sweep, o object) {
 			what += gone(ctx, b.shelf, o.name)
 		}
 		s.gone = append(s.gone, what)
-		o.state, o.checked = stateGone, b.line.room.cfg.Now().UTC()
+		o.was, o.state, o.checked = o.state, stateGone, b.line.room.cfg.Now().UTC()
 		s.changed = append(s.changed, o)
 	}
 }
@@ -178,8 +179,11 @@ func (b *bucket) object(ctx context.Context, s *sweep, o seen, before object) er
 	defer c.close()
 	if c.sha256 == before.sha256 {
 		before.seen, before.checked = o, now
-		if before.state == stateGone {
-			before.state = stateTaken
+		if before.state == stateGone { // it is back, and what is left of it is taken
+			before.state, before.was = cmp.Or(before.was, stateTaken), ""
+		}
+		if before.state == stateTaking {
+			return b.deliver(ctx, before, c)
 		}
 		s.changed = append(s.changed, before)
 		return nil
@@ -234,6 +238,7 @@ func (b *bucket) deliver(ctx context.Context, o object, c *content) error {
 	if err := b.line.save(ctx, func(tx *store.Tx) error { return note(tx, b.line.row.place, o) }); err != nil {
 		return err
 	}
+	ends := stateTaken // until then it is being taken, also where a part cannot be
 	parts := c.parts(b.line.form, o.done)
 	for {
 		body, end, err := parts.next()
@@ -249,7 +254,7 @@ func (b *bucket) deliver(ctx context.Context, o object, c *content) error {
 			return err
 		}
 		if o.done = end; verdict == refused {
-			o.state = stateRefused
+			ends = stateRefused
 		}
 		if parts.ended() {
 			break
@@ -258,10 +263,7 @@ func (b *bucket) deliver(ctx context.Context, o object, c *content) error {
 			return err
 		}
 	}
-	if o.state == stateTaking {
-		o.state = stateTaken
-	}
-	o.checked = b.line.room.cfg.Now().UTC()
+	o.state, o.checked = ends, b.line.room.cfg.Now().UTC()
 	b.taken++
 	return b.line.save(ctx, func(tx *store.Tx) error { return note(tx, b.line.row.place, o) })
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/minio/minio-go/v7/pkg/credentials"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/store"
 	"github.com/pavise/pavise/internal/store/blob/blobtest"
 )
 
@@ -253,6 +254,52 @@ func TestBucketReplacedHalfway(t *testing.T) {
 	if len(w.gate.took) != 1 {
 		t.Errorf("%d batches", len(w.gate.took))
 	}
+}
+
+// TestBucketHalfTakenAndGone goes on with an object that was half taken, gone for a pass and
+// came back as it was, also where a part of it was refused: its rest comes.
+func TestBucketHalfTakenAndGone(t *testing.T) {
+	w, s, open := watch(t, formLines, false)
+	text := numbered(0, 300_000) // four batches
+	s.objects["a"] = text
+	calls := 0
+	w.gate.fail = func(Batch) error {
+		switch calls++; calls {
+		case 1:
+			return nil
+		case 2:
+			return &pavise.Error{Kind: pavise.Invalid, Msg: "it is bad"}
+		}
+		return &pavise.Error{Kind: pavise.Unavailable, Msg: "killed"}
+	}
+	if err := open().passes(); err == nil {
+		t.Fatal("the gate takes all")
+	}
+	first := len(w.gate.text())
+	w.gate.fail = nil
+	delete(s.objects, "a")
+	open().must()
+	s.objects["a"] = text
+	open().must()
+	w.wantFound("refused gone")
+	if got := w.gate.text(); !strings.HasSuffix(got, text[len(text)-maxPart:]) || !strings.HasPrefix(text, got[:first]) || len(got) > len(text)-maxPart/2 {
+		t.Errorf("the gate has %d bytes of %d", len(got), len(text))
+	}
+	s.objects["a"] = text + "more\n"
+	open().must()
+	s.objects["b"] = s.objects["a"]
+	delete(s.objects, "a")
+	open().must()
+	s.objects["a"] = text + "more\n"
+	h := open()
+	h.must()
+	w.wantFound("refused gone replaced gone")
+	_ = h.room.cfg.Store.View(t.Context(), func(tx *store.Tx) error {
+		if o, err := one(tx, h.row.place, "a"); err != nil || o.state != stateReplaced {
+			t.Errorf("what was replaced, gone and back is %+v, %v", o, err)
+		}
+		return nil
+	})
 }
 
 // TestBucketSignatures brings a signed object whole, with its signature.

@@ -17,7 +17,7 @@ const (
 	stateTaken    = "taken"    // the gate has it
 	stateReplaced = "replaced" // it is another than was taken, and was not taken again
 	stateRefused  = "refused"  // it cannot be taken at all
-	stateGone     = "gone"     // it was taken, and is not there any more
+	stateGone     = "gone"     // it was in one of the three states above, or being taken, and is not there any more
 )
 
 const (
@@ -50,9 +50,10 @@ type object struct {
 	sha256  string
 	done    int64 // bytes of its content, unpacked, that the gate has
 	checked time.Time
+	was     string // of one that is gone: its state before, to which it comes back
 }
 
-const objectColumns = `name, version, size, etag, modified, state, sha256, done, checked`
+const objectColumns = `name, version, size, etag, modified, state, sha256, done, checked, was`
 
 // objects returns a page of the journal of a source: those whose names come after one.
 func objects(tx *store.Tx, at place, after string, limit int) (all []object, err error) {
@@ -64,7 +65,7 @@ func objects(tx *store.Tx, at place, after string, limit int) (all []object, err
 	for rows.Next() {
 		var o object
 		var modified, checked int64
-		if err := rows.Scan(&o.name, &o.version, &o.size, &o.etag, &modified, &o.state, &o.sha256, &o.done, &checked); err != nil {
+		if err := rows.Scan(&o.name, &o.version, &o.size, &o.etag, &modified, &o.state, &o.sha256, &o.done, &checked, &o.was); err != nil {
 			return nil, err
 		}
 		o.modified, o.checked = moment(modified), moment(checked)
@@ -77,7 +78,7 @@ func objects(tx *store.Tx, at place, after string, limit int) (all []object, err
 func one(tx *store.Tx, at place, name string) (o object, err error) {
 	var modified, checked int64
 	err = tx.QueryRow(`SELECT `+objectColumns+` FROM receiver_objects WHERE tenant = ? AND source = ? AND name = ?`, at.tenant, at.name, name).
-		Scan(&o.name, &o.version, &o.size, &o.etag, &modified, &o.state, &o.sha256, &o.done, &checked)
+		Scan(&o.name, &o.version, &o.size, &o.etag, &modified, &o.state, &o.sha256, &o.done, &checked, &o.was)
 	if errors.Is(err, sql.ErrNoRows) {
 		return object{}, nil
 	}
@@ -87,10 +88,10 @@ func one(tx *store.Tx, at place, name string) (o object, err error) {
 
 // note writes an object into the journal.
 func note(tx *store.Tx, at place, o object) error {
-	_, err := tx.Exec(`INSERT INTO receiver_objects (tenant, source, `+objectColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+	_, err := tx.Exec(`INSERT INTO receiver_objects (tenant, source, `+objectColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (tenant, source, name) DO UPDATE SET version = excluded.version, size = excluded.size, etag = excluded.etag, modified = excluded.modified,
-		state = excluded.state, sha256 = excluded.sha256, done = excluded.done, checked = excluded.checked`,
-		at.tenant, at.name, o.name, o.version, o.size, o.etag, millis(o.modified), o.state, o.sha256, o.done, millis(o.checked))
+		state = excluded.state, sha256 = excluded.sha256, done = excluded.done, checked = excluded.checked, was = excluded.was`,
+		at.tenant, at.name, o.name, o.version, o.size, o.etag, millis(o.modified), o.state, o.sha256, o.done, millis(o.checked), o.was)
 	return err
 }
 
