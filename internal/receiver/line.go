@@ -93,6 +93,10 @@ func (l *line) serve(ctx context.Context) {
 	}()
 	for ctx.Err() == nil {
 		var err error
+		if c != nil && !l.current() {
+			c.close()
+			c = nil
+		}
 		if c == nil {
 			c, err = l.open(ctx)
 		}
@@ -127,8 +131,8 @@ func (l *line) open(ctx context.Context) (carrier, error) {
 	if err != nil {
 		return nil, err
 	}
-	if l.form, err = l.room.cfg.Gate.Form(l.row.source()); err != nil {
-		return nil, err
+	if l.form, err = l.room.cfg.admits(l.row.source(), t); err != nil {
+		return nil, err // it waits until the source is revised again
 	}
 	switch t.carrier {
 	case carrierFile:
@@ -139,6 +143,13 @@ func (l *line) open(ctx context.Context) (carrier, error) {
 		return openFeed(l, t)
 	}
 	return openBucket(ctx, l, t)
+}
+
+// current reports whether the source still takes the form that its batches are cut in:
+// others can have approved another one.
+func (l *line) current() bool {
+	form, err := l.room.cfg.Gate.Form(l.row.source())
+	return err == nil && form == l.form
 }
 
 // failing notes a pass that came to nothing, and returns how long to wait.
@@ -237,6 +248,9 @@ func (l *line) bring(ctx context.Context, b Batch) (verdict string, err error) {
 	receipt, err := l.room.cfg.Gate.Admit(ctx, l.principal(), l.row.source(), b)
 	now := l.room.cfg.Now().UTC()
 	if kind := pavise.KindOf(err); err != nil && (kind == pavise.Invalid || kind == pavise.Conflict) {
+		if !l.current() {
+			return "", &pavise.Error{Kind: pavise.Unavailable, Msg: fmt.Sprintf("%s was revised when this was fetched already", l.row.source()), Hint: "it is brought again by itself, as the source takes it now", Err: err}
+		}
 		l.set(func() { l.row.passed++; l.row.came, l.row.quiet = now, time.Time{} })
 		return refused, l.refused(ctx, fmt.Sprintf("batch %s: %v", b.ID, err))
 	}

@@ -244,14 +244,20 @@ func (r *Receivers) admissible(at place, o Order) (target, error) {
 			return t, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s %v is not between %v and %v", d.what, d.is, d.least, d.greatest), Hint: "leave it out for the usual"}
 		}
 	}
-	form, err := r.cfg.Gate.Form(at.source())
-	if err != nil {
-		return t, err
+	_, err = r.cfg.admits(at.source(), t)
+	return t, err
+}
+
+// admits returns the form that a source takes. The error is of kind NotFound if there is no
+// such source, and Invalid if what comes from a target does not have that form.
+func (cfg *Config) admits(source pavise.Name, t target) (form string, err error) {
+	if form, err = cfg.Gate.Form(source); err != nil {
+		return "", err
 	}
 	if can := t.forms(); can != nil && !slices.Contains(can, form) {
-		return t, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s takes batches of form %s, and what comes from a %s is %s", at.source(), form, t.carrier, strings.Join(can, ", ")), Hint: "declare a source with one of these forms"}
+		return "", &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s takes batches of form %s, and what comes from a %s is %s", source, form, t.carrier, strings.Join(can, ", ")), Hint: "declare a source with one of these forms"}
 	}
-	return t, nil
+	return form, nil
 }
 
 // usual is how often a carrier is asked when nobody says.

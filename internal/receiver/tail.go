@@ -36,6 +36,7 @@ type tailPosition struct {
 type under struct {
 	To     int64  // where it ends
 	SHA256 string // of its body
+	Form   string `json:",omitempty"` // that it was cut in
 }
 
 // A tail reads what a program appends to a file, over its rotations.
@@ -274,6 +275,9 @@ func (t *tail) compare(ctx context.Context) error {
 // drain brings the next batch, and reports whether there was one. With final what is left
 // counts as whole: nobody writes to the file any more.
 func (t *tail) drain(ctx context.Context, final bool) (bool, error) {
+	if p := t.pos.Pending; p != nil && p.Form != "" && p.Form != t.line.form {
+		t.pos.Pending = nil // the source was revised, and it is cut anew
+	}
 	if t.pos.Pending == nil {
 		ready, err := t.prepare(ctx, final)
 		if err != nil || !ready {
@@ -334,7 +338,7 @@ func (t *tail) prepare(ctx context.Context, final bool) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	t.pos.Pending = &under{To: t.pos.Offset + int64(whole), SHA256: digest(body)}
+	t.pos.Pending = &under{To: t.pos.Offset + int64(whole), SHA256: digest(body), Form: t.line.form}
 	return true, t.kept(ctx)
 }
 

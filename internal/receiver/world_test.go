@@ -40,6 +40,8 @@ func (g *gate) Form(source pavise.Name) (string, error) {
 	if source.ID == "unknown" {
 		return "", &pavise.Error{Kind: pavise.NotFound, Msg: source.String() + " is no source"}
 	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	return g.form, nil
 }
 
