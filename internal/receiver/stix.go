@@ -21,6 +21,7 @@ const (
 	maxIndicator  = 1 << 20  // bytes of one object
 	maxPattern    = 64 << 10 // bytes of an indicator's pattern
 	maxStixNested = 32
+	maxBundle     = 4 << 20 // bytes of the objects that are brought at a time, unless a single one has more
 )
 
 // An envelope is what a server of TAXII answers (TAXII 2.1, 3.7).
@@ -169,17 +170,31 @@ func stixTime(text string) (time.Time, error) {
 }
 
 // bundle puts objects into one bundle, whose id is made from them.
-func bundle(objects []stixObject) []byte {
-	texts := make([]json.RawMessage, len(objects))
-	for i, o := range objects {
-		texts[i] = o.text
-	}
-	all, _ := json.Marshal(texts) // each was written by encoding/json
+func bundle(objects []json.RawMessage) []byte {
+	all := append([]byte{'['}, bytes.Join(raws(objects), []byte{','})...)
+	all = append(all, ']')
 	sum := digest(all)
-	text, _ := json.Marshal(struct {
-		Type    string          `json:"type"`
-		ID      string          `json:"id"`
-		Objects json.RawMessage `json:"objects"`
-	}{"bundle", fmt.Sprintf("bundle--%s-%s-8%s-8%s-%s", sum[:8], sum[8:12], sum[13:16], sum[17:20], sum[20:32]), all})
-	return text
+	text := fmt.Appendf(nil, `{"type":"bundle","id":"bundle--%s-%s-8%s-8%s-%s","objects":`, sum[:8], sum[8:12], sum[13:16], sum[17:20], sum[20:32])
+	return append(append(text, all...), '}')
+}
+
+func raws(all []json.RawMessage) (texts [][]byte) {
+	for _, one := range all {
+		texts = append(texts, one)
+	}
+	return texts
+}
+
+// spare writes a text of encoding/json anew without the escapes that make six bytes of one
+// where it would stand in a page of HTML.
+func spare(text []byte) json.RawMessage {
+	var v any
+	var short bytes.Buffer
+	d, e := json.NewDecoder(bytes.NewReader(text)), json.NewEncoder(&short)
+	d.UseNumber()
+	e.SetEscapeHTML(false)
+	if d.Decode(&v) != nil || e.Encode(v) != nil {
+		return text
+	}
+	return bytes.TrimSuffix(short.Bytes(), []byte{'\n'})
 }

@@ -64,7 +64,7 @@ func TestBundle(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := bundle([]stixObject{o})
+	text := bundle([]json.RawMessage{o.text})
 	var b struct {
 		Type, ID string
 		Objects  []json.RawMessage
@@ -72,8 +72,22 @@ func TestBundle(t *testing.T) {
 	if err := json.Unmarshal(text, &b); err != nil || b.Type != "bundle" || !stixUUID.MatchString(strings.TrimPrefix(b.ID, "bundle--")) || len(b.Objects) != 1 {
 		t.Errorf("%s, %v", text, err)
 	}
-	if string(bundle([]stixObject{o})) != string(text) {
+	if string(bundle([]json.RawMessage{o.text})) != string(text) {
 		t.Error("it is another the second time")
+	}
+}
+
+// TestSpare makes no text longer than it came, and has it say the same.
+func TestSpare(t *testing.T) {
+	text := indicator(1, modified1, strings.Repeat("<&>\u2028", 1000)+`\\u003c\"`)
+	o, err := parseSTIX([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	short := spare(o.text)
+	again, err := parseSTIX(short)
+	if err != nil || string(again.text) != string(o.text) || len(short) > 2*len(text) || len(o.text) < 3*len(text) {
+		t.Errorf("%d bytes, then %d, then %d: %v", len(text), len(o.text), len(short), err)
 	}
 }
 

@@ -46,7 +46,11 @@ type page struct {
 }
 
 // An entry is an object of the journal.
-type entry struct{ Name, Version, State, SHA256, Other string }
+type entry struct {
+	Name, Version, State, SHA256, Other string
+
+	text json.RawMessage // of one that is new; it comes with the page's body
+}
 
 // A feed reads a collection of a server of TAXII 2.1.
 type feed struct {
@@ -214,7 +218,7 @@ func (f *feed) read(ctx context.Context, raw []json.RawMessage, added time.Time)
 		}
 		f.line.set(func() { f.line.row.passed++ })
 	}
-	fresh, entries, contrary, err := f.compare(ctx, all)
+	entries, contrary, err := f.compare(ctx, all)
 	if err != nil {
 		return err
 	}
@@ -224,20 +228,47 @@ func (f *feed) read(ctx context.Context, raw []json.RawMessage, added time.Time)
 			return err
 		}
 	}
-	p := page{Entries: entries, Added: added}
-	if len(fresh) > 0 {
+	for len(entries) > 0 || added.After(f.pos.Added) {
+		p := page{Added: f.pos.Added} // not further before all of the page is there
+		n := p.fill(entries)
+		if entries = entries[n:]; len(entries) == 0 {
+			p.Added = added
+		}
+		if err := f.start(ctx, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fill has a page hold as many entries as may be brought at a time, and returns how many.
+func (p *page) fill(entries []entry) (n int) {
+	var fresh []json.RawMessage
+	size := 0
+	for _, e := range entries {
+		if size += len(e.text); size > maxBundle && len(fresh) > 0 {
+			break
+		}
+		if n++; e.text != nil {
+			fresh = append(fresh, e.text)
+		}
+	}
+	p.Entries = entries[:n]
+	if fresh != nil {
 		p.Body = bundle(fresh)
 		p.ID = "stix/" + digest(p.Body)
 	}
-	if len(entries) == 0 && !added.After(f.pos.Added) {
-		return nil
-	}
+	return n
+}
+
+// start writes down what is under way, and brings it.
+func (f *feed) start(ctx context.Context, p page) error {
 	text, err := json.Marshal(p)
 	if err != nil {
 		return fmt.Errorf("encode a page: %w", err)
 	}
 	f.line.set(func() { f.line.row.pending = text })
-	if len(fresh) > 0 { // else nothing is brought, and there is nothing to bring again
+	if p.Body != nil { // else nothing is brought, and there is nothing to bring again
 		if err := f.line.save(ctx, nil); err != nil {
 			return err
 		}
@@ -264,7 +295,7 @@ func (f *feed) plausible(added time.Time) (believed time.Time, odd []string) {
 }
 
 // compare parts what is new from what was read before, and says what cannot be true.
-func (f *feed) compare(ctx context.Context, all []stixObject) (fresh []stixObject, entries []entry, contrary []string, err error) {
+func (f *feed) compare(ctx context.Context, all []stixObject) (entries []entry, contrary []string, err error) {
 	known := map[string]entry{}
 	err = f.line.room.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		for _, o := range all {
@@ -272,12 +303,13 @@ func (f *feed) compare(ctx context.Context, all []stixObject) (fresh []stixObjec
 			if err != nil {
 				return err
 			}
-			known[o.id] = entry{before.name, before.version, before.state, before.sha256, before.etag}
+			known[o.id] = entry{Name: before.name, Version: before.version, State: before.state, SHA256: before.sha256, Other: before.etag}
 		}
 		return nil
 	})
 	for _, o := range all {
 		before, sum, version := known[o.id], digest(o.text), ""
+		before.text = nil
 		if !o.modified.IsZero() {
 			version = o.modified.Format(time.RFC3339Nano)
 		}
@@ -292,13 +324,12 @@ func (f *feed) compare(ctx context.Context, all []stixObject) (fresh []stixObjec
 			contrary = append(contrary, fmt.Sprintf("%s is of %s, and was of %s", o.id, version, before.Version))
 			before.Other = sum
 		default:
-			fresh = append(fresh, o)
-			before = entry{Name: o.id, Version: version, State: stateTaken, SHA256: sum}
+			before = entry{Name: o.id, Version: version, State: stateTaken, SHA256: sum, text: spare(o.text)}
 		}
 		known[o.id] = before
 		entries = append(entries, before)
 	}
-	return fresh, entries, contrary, err
+	return entries, contrary, err
 }
 
 // deliver brings the page that is under way.
@@ -308,13 +339,11 @@ func (f *feed) deliver(ctx context.Context) error {
 		return fmt.Errorf("read the page that was under way: %w", err)
 	}
 	if p.Body != nil {
-		b := Batch{ID: p.ID, Body: p.Body}
-		if f.server.pinned() {
-			b.Writer = f.server.Pin
-		} else {
-			b.Doubt = "it is of a feed whose server has no pin, and nobody signed it"
+		verdict, err := f.bring(ctx, p.ID, p.Body)
+		if err == nil && verdict == refused {
+			err = f.apart(ctx, p)
 		}
-		if _, err := f.line.bring(ctx, b); err != nil {
+		if err != nil {
 			return err
 		}
 	}
@@ -338,6 +367,46 @@ func (f *feed) deliver(ctx context.Context) error {
 		f.line.set(func() { f.line.row.pending = pending })
 	}
 	return err
+}
+
+// bring gives the gate a bundle.
+func (f *feed) bring(ctx context.Context, id string, body []byte) (verdict string, err error) {
+	b := Batch{ID: id, Body: body}
+	if f.server.pinned() {
+		b.Writer = f.server.Pin
+	} else {
+		b.Doubt = "it is of a feed whose server has no pin, and nobody signed it"
+	}
+	return f.line.bring(ctx, b)
+}
+
+// apart brings the objects of a page that the gate refused one by one: it may be for one of
+// them. Those that are refused by themselves are noted as that.
+func (f *feed) apart(ctx context.Context, p page) error {
+	var of struct{ Objects []json.RawMessage }
+	if err := json.Unmarshal(p.Body, &of); err != nil {
+		return fmt.Errorf("read the page that was under way: %w", err)
+	}
+	for _, text := range of.Objects {
+		var is struct{ ID string }
+		if err := json.Unmarshal(text, &is); err != nil {
+			return fmt.Errorf("read the page that was under way: %w", err)
+		}
+		verdict := refused
+		if len(of.Objects) > 1 {
+			body := bundle([]json.RawMessage{text})
+			var err error
+			if verdict, err = f.bring(ctx, "stix/"+digest(body), body); err != nil {
+				return err
+			}
+		}
+		for i := range p.Entries {
+			if verdict == refused && p.Entries[i].Name == is.ID {
+				p.Entries[i].State = stateRefused
+			}
+		}
+	}
+	return nil
 }
 
 // turn goes on to the page that follows, if there is one. further says that this one had

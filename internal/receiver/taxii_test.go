@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/store"
 )
 
 // An added is an object of a collection, and when it was added.
@@ -98,7 +99,9 @@ func (s *taxii) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-TAXII-Date-Added-Last", last.Format("2006-01-02T15:04:05.000000Z"))
 	}
 	w.Header().Set("Content-Type", taxiiType)
-	_ = json.NewEncoder(w).Encode(e)
+	to := json.NewEncoder(w)
+	to.SetEscapeHTML(false)
+	_ = to.Encode(e)
 }
 
 // subscribe orders that a collection is read.
@@ -257,6 +260,72 @@ func TestFeedOfTheFuture(t *testing.T) {
 		t.Errorf("the gate has %s", got)
 	}
 	w.wantFound("contradicted")
+}
+
+// TestFeedOfLargeObjects brings a page in bundles of some MiB, however much of it has to be
+// escaped, each object once over kills, and what contradicts it in its order.
+func TestFeedOfLargeObjects(t *testing.T) {
+	s := newTAXII(t, false)
+	w := subscribe(t, s)
+	large := func(n int) string {
+		return strings.Replace(indicator(n, modified1, "x"), `{"type"`, `{"x":"`+strings.Repeat("<", 200<<10)+strings.Repeat("x", 700<<10)+`","type"`, 1)
+	}
+	for n := 1; n <= 5; n++ {
+		s.add(n, large(n))
+	}
+	s.add(6, indicator(1, modified1, "contrary"))
+	killed := &pavise.Error{Kind: pavise.Unavailable, Msg: "killed"}
+	w.gate.after = func(Batch) error { return killed }
+	for range 2 {
+		if err := w.by("app").passes(); !errors.Is(err, killed) {
+			t.Fatal(err)
+		}
+	}
+	w.gate.after = nil
+	w.by("app").must()
+	for _, b := range w.gate.took {
+		if len(b.Body) > maxBundle+1<<10 {
+			t.Errorf("a bundle of %d bytes", len(b.Body))
+		}
+	}
+	if got := strings.Join(w.ids(), " "); got != "1 2 3 4 5" || len(w.gate.took) != 2 {
+		t.Errorf("the gate has %s in %d bundles", got, len(w.gate.took))
+	}
+	w.wantFound("contradicted contradicted") // the kill was before the first was noted
+}
+
+// TestFeedThatIsRefused brings the objects of a page that the gate refuses one by one, so that
+// one of them does not keep the others away.
+func TestFeedThatIsRefused(t *testing.T) {
+	s := newTAXII(t, false)
+	w := subscribe(t, s)
+	for n := 1; n <= 4; n++ {
+		s.add(1, indicator(n, modified1, "x"))
+	}
+	s.add(1, indicator(5, modified1, "bad"))
+	w.gate.fail = func(b Batch) error {
+		if strings.Contains(string(b.Body), "bad") {
+			return &pavise.Error{Kind: pavise.Invalid, Msg: "it is bad"}
+		}
+		return nil
+	}
+	h := w.by("app")
+	h.must()
+	w.by("app").must()
+	if got := strings.Join(w.ids(), " "); got != "1 2 3 4" || w.gate.again != 0 {
+		t.Errorf("the gate has %s, and %d again", got, w.gate.again)
+	}
+	w.wantFound("refused")
+	all := []object{}
+	err := w.db.View(t.Context(), func(tx *store.Tx) (err error) { all, err = objects(tx, h.row.place, "", 10); return err })
+	for i, o := range all {
+		if want := map[bool]string{false: stateTaken, true: stateRefused}[i == 4]; o.state != want {
+			t.Errorf("%s is %s", o.name, o.state)
+		}
+	}
+	if err != nil || len(all) != 5 {
+		t.Errorf("%+v, %v", all, err)
+	}
 }
 
 // TestHostileFeeds asks servers that do all sorts of things: nothing of it is taken, nothing
