@@ -164,6 +164,8 @@ func (b *bucket) missing(ctx context.Context, s *sweep, o object) {
 func (b *bucket) object(ctx context.Context, s *sweep, o seen, before object) error {
 	now := b.line.room.cfg.Now().UTC()
 	switch {
+	case o.size > maxObject:
+		return b.tooLong(ctx, s, o, before)
 	case before.state == "", before.state == stateSeen && !before.same(o):
 		s.changed = append(s.changed, object{seen: o, state: stateSeen, checked: now})
 		return nil // it is taken when it is the same at the next pass
@@ -189,6 +191,30 @@ func (b *bucket) object(ctx context.Context, s *sweep, o seen, before object) er
 		return nil
 	}
 	return b.changed(ctx, s, o, before, c)
+}
+
+// tooLong notes an object of more bytes than are read at all, without reading it.
+func (b *bucket) tooLong(ctx context.Context, s *sweep, o seen, before object) error {
+	was := before.state
+	if was == stateGone {
+		was = cmp.Or(before.was, stateTaken)
+	}
+	after := object{seen: o, state: stateRefused, checked: b.line.room.cfg.Now().UTC()}
+	switch {
+	case was == "", was == stateSeen:
+		if err := b.line.refused(ctx, fmt.Sprintf("%s: it is %d bytes long, more than %d", o.name, o.size, int64(maxObject))); err != nil {
+			return err
+		}
+	case before.same(o) && was == before.state:
+		return nil
+	case before.same(o):
+		after.state = was
+	case was != stateRefused:
+		s.replaced = append(s.replaced, fmt.Sprintf("%s (%d bytes, more than are read; it was %d bytes, %.16s…)", clip(o.name), o.size, before.size, before.sha256))
+		after.state = stateReplaced
+	}
+	s.changed = append(s.changed, after)
+	return nil
 }
 
 // changed notes that an object is another than was taken, or was being taken.

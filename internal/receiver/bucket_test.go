@@ -302,6 +302,32 @@ func TestBucketHalfTakenAndGone(t *testing.T) {
 	})
 }
 
+// TestBucketTooLong reads nothing of an object that is longer than any may be, and tells it
+// once; also one that was taken and is that long by now.
+func TestBucketTooLong(t *testing.T) {
+	now := time.Now()
+	w, s, open := watch(t, formLines, false)
+	w.cfg.Now = func() time.Time { return now }
+	s.objects["a"], s.objects["b"] = "a\n", "b\n"
+	s.sizes["a"] = maxObject + 1
+	open().must()
+	w.wantFound("refused")
+	s.sizes["b"] = maxObject + 2
+	open().must()
+	for _, there := range []bool{true, false, true} {
+		now = now.Add(2 * rereadAfter)
+		if clear(s.objects); there {
+			s.objects["a"], s.objects["b"] = "a\n", "b\n"
+		}
+		open().must()
+	}
+	w.wantFound("refused replaced gone")
+	w.wantText("b\n")
+	if s.gets != 1 {
+		t.Errorf("%d objects were read", s.gets)
+	}
+}
+
 // TestBucketSignatures brings a signed object whole, with its signature.
 func TestBucketSignatures(t *testing.T) {
 	w, s, open := watch(t, formLines, false)
