@@ -58,9 +58,10 @@ func (b *bucket) close() {}
 
 // A sweep is what one pass finds.
 type sweep struct {
-	changed        []object // for the journal, once what was found is told
+	added, changed []object // for the journal, once what was found is told
 	dropped        []string
 	replaced, gone []string // in words
+	full           error    // why some of what is new is not in the journal
 }
 
 // pass is carrier's: it looks at every object once.
@@ -107,7 +108,7 @@ func (b *bucket) pass(ctx context.Context) (more bool, err error) {
 		b.missing(ctx, &s, known.pop())
 	}
 	b.listed = listed
-	return false, errors.Join(known.err, ctx.Err(), b.told(ctx, &s, 1))
+	return false, errors.Join(known.err, ctx.Err(), b.told(ctx, &s, 1), s.full)
 }
 
 // A reading goes through the journal by name.
@@ -166,7 +167,10 @@ func (b *bucket) object(ctx context.Context, s *sweep, o seen, before object) er
 	switch {
 	case o.size > maxObject:
 		return b.tooLong(ctx, s, o, before)
-	case before.state == "", before.state == stateSeen && !before.same(o):
+	case before.state == "":
+		s.added = append(s.added, object{seen: o, state: stateSeen, checked: now})
+		return nil
+	case before.state == stateSeen && !before.same(o):
 		s.changed = append(s.changed, object{seen: o, state: stateSeen, checked: now})
 		return nil // it is taken when it is the same at the next pass
 	case before.state == stateSeen, before.state == stateTaking:
@@ -200,8 +204,12 @@ func (b *bucket) tooLong(ctx context.Context, s *sweep, o seen, before object) e
 		was = cmp.Or(before.was, stateTaken)
 	}
 	after := object{seen: o, state: stateRefused, checked: b.line.room.cfg.Now().UTC()}
+	into := &s.changed
 	switch {
 	case was == "", was == stateSeen:
+		if was == "" {
+			into = &s.added
+		}
 		if err := b.line.refused(ctx, fmt.Sprintf("%s: it is %d bytes long, more than %d", o.name, o.size, int64(maxObject))); err != nil {
 			return err
 		}
@@ -213,7 +221,7 @@ func (b *bucket) tooLong(ctx context.Context, s *sweep, o seen, before object) e
 		s.replaced = append(s.replaced, fmt.Sprintf("%s (%d bytes, more than are read; it was %d bytes, %.16s…)", clip(o.name), o.size, before.size, before.sha256))
 		after.state = stateReplaced
 	}
-	s.changed = append(s.changed, after)
+	*into = append(*into, after)
 	return nil
 }
 
@@ -297,7 +305,7 @@ func (b *bucket) deliver(ctx context.Context, o object, c *content) error {
 // told tells what a pass has found, and then writes it into the journal, once there is so
 // much of it.
 func (b *bucket) told(ctx context.Context, s *sweep, least int) error {
-	if len(s.changed)+len(s.dropped) < least {
+	if len(s.added)+len(s.changed)+len(s.dropped) < least {
 		return nil
 	}
 	for _, f := range []struct {
@@ -320,8 +328,15 @@ func (b *bucket) told(ctx context.Context, s *sweep, least int) error {
 			return err
 		}
 	}
+	var full error
 	err := b.line.room.cfg.Store.Update(context.WithoutCancel(ctx), func(tx *store.Tx) error {
-		for _, o := range s.changed {
+		all := s.changed
+		if len(s.added) > 0 {
+			if full = b.line.hasRoom(tx, len(s.added)); full == nil {
+				all = append(all, s.added...)
+			}
+		}
+		for _, o := range all {
 			if err := note(tx, b.line.row.place, o); err != nil {
 				return err
 			}
@@ -334,7 +349,7 @@ func (b *bucket) told(ctx context.Context, s *sweep, least int) error {
 		return nil
 	})
 	if err == nil {
-		*s = sweep{}
+		*s = sweep{full: cmp.Or(s.full, full)}
 	}
 	return err
 }

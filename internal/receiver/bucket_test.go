@@ -328,6 +328,47 @@ func TestBucketTooLong(t *testing.T) {
 	}
 }
 
+// TestJournalIsBounded takes nothing that the journal has no room for, and still finds what
+// becomes of what it has.
+func TestJournalIsBounded(t *testing.T) {
+	w, s, open := watch(t, formLines, false)
+	s.objects["b"], s.objects["c"] = "b\n", "c\n"
+	h := open()
+	h.room.most = 3
+	h.must()
+	s.objects["a"], s.objects["d"] = "a\n", "d\n"
+	s.objects["c"] = "other\n"
+	for range 3 {
+		if err := h.passes(); pavise.KindOf(err) != pavise.Conflict {
+			t.Errorf("there is room for four: %v", err)
+		}
+	}
+	w.wantText("b\nc\n")
+	w.wantFound("replaced")
+	delete(s.objects, "a")
+	h.must()
+	w.wantText("b\nc\nd\n")
+
+	f := newTAXII(t, false)
+	w = subscribe(t, f)
+	h = w.by("app")
+	h.room.most = 2
+	for n := 1; n <= 3; n++ {
+		f.add(n, indicator(n, modified1, "x"))
+	}
+	for range 2 {
+		if err := h.passes(); pavise.KindOf(err) != pavise.Conflict {
+			t.Errorf("there is room for three: %v", err)
+		}
+	}
+	h.room.most = 3
+	h.must()
+	w.by("app").must()
+	if got := strings.Join(w.ids(), " "); got != "1 2 3" {
+		t.Errorf("the gate has %s", got)
+	}
+}
+
 // TestBucketSignatures brings a signed object whole, with its signature.
 func TestBucketSignatures(t *testing.T) {
 	w, s, open := watch(t, formLines, false)

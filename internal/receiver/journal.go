@@ -101,17 +101,21 @@ func drop(tx *store.Tx, at place, name string) error {
 	return err
 }
 
-// prune forgets what is gone for long, and refuses a journal that grows without end.
+// prune forgets what is gone for long.
 func prune(tx *store.Tx, at place, now time.Time) error {
-	if _, err := tx.Exec(`DELETE FROM receiver_objects WHERE tenant = ? AND source = ? AND state = ? AND checked < ?`, at.tenant, at.name, stateGone, millis(now.Add(-keptGone))); err != nil {
-		return err
-	}
+	_, err := tx.Exec(`DELETE FROM receiver_objects WHERE tenant = ? AND source = ? AND state = ? AND checked < ?`, at.tenant, at.name, stateGone, millis(now.Add(-keptGone)))
+	return err
+}
+
+// hasRoom refuses a journal that would have more entries than one may have, with so many more
+// than it has.
+func (l *line) hasRoom(tx *store.Tx, more int) error {
 	var n int
-	if err := tx.QueryRow(`SELECT count(*) FROM receiver_objects WHERE tenant = ? AND source = ?`, at.tenant, at.name).Scan(&n); err != nil {
+	if err := tx.QueryRow(`SELECT count(*) FROM receiver_objects WHERE tenant = ? AND source = ?`, l.row.tenant, l.row.name).Scan(&n); err != nil {
 		return err
 	}
-	if n > maxJournal {
-		return &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("the journal of %s has %d entries, more than %d", at.source(), n, maxJournal), Hint: "receive from a longer prefix, one for each month for example"}
+	if n+more > l.room.most {
+		return &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("the journal of %s has %d entries, and may have %d: what is new is not taken", l.row.source(), n, l.room.most), Hint: "receive from a longer prefix, one for each month for example"}
 	}
 	return nil
 }

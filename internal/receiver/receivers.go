@@ -87,6 +87,7 @@ type Receivers struct {
 	cfg     Config
 	files   folder        // how files are opened; never changes
 	grace   time.Duration // how long a file that was put aside has nothing new before the next one is read; never changes
+	most    int           // entries of the journal of a source; never changes
 	editing sync.Mutex    // held by the verbs that change orders, so that each is followed as it is stored
 
 	mu      sync.Mutex      // guards what follows
@@ -106,7 +107,7 @@ func Open(ctx context.Context, cfg Config) (*Receivers, error) {
 	if cfg.Say == nil {
 		cfg.Say = func(string, error) {}
 	}
-	return &Receivers{cfg: cfg, files: disks{}, grace: grace, running: map[place]*line{}}, nil
+	return &Receivers{cfg: cfg, files: disks{}, grace: grace, most: maxJournal, running: map[place]*line{}}, nil
 }
 
 // Run fetches until ctx is done. Its caller owns the goroutine.

@@ -361,6 +361,9 @@ func (f *feed) deliver(ctx context.Context) error {
 				return err
 			}
 		}
+		if len(p.Entries) > 0 {
+			return f.line.hasRoom(tx, 0)
+		}
 		return nil
 	})
 	if err != nil {
