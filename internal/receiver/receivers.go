@@ -82,11 +82,15 @@ type Config struct {
 // last line in it.
 const grace = 5 * time.Second
 
+// breath is how long a server of TAXII is not asked between pages that follow on each other.
+const breath = 250 * time.Millisecond
+
 // Receivers fetch records. They are safe for concurrent use.
 type Receivers struct {
 	cfg     Config
 	files   folder        // how files are opened; never changes
 	grace   time.Duration // how long a file that was put aside has nothing new before the next one is read; never changes
+	breath  time.Duration // between pages of a feed that follow on each other; never changes
 	most    int           // entries of the journal of a source; never changes
 	editing sync.Mutex    // held by the verbs that change orders, so that each is followed as it is stored
 
@@ -107,7 +111,7 @@ func Open(ctx context.Context, cfg Config) (*Receivers, error) {
 	if cfg.Say == nil {
 		cfg.Say = func(string, error) {}
 	}
-	return &Receivers{cfg: cfg, files: disks{}, grace: grace, most: maxJournal, running: map[place]*line{}}, nil
+	return &Receivers{cfg: cfg, files: disks{}, grace: grace, breath: breath, most: maxJournal, running: map[place]*line{}}, nil
 }
 
 // Run fetches until ctx is done. Its caller owns the goroutine.

@@ -24,6 +24,8 @@ const (
 	pageOf = 500
 	// maxPages bounds how many pages follow on each other by tokens.
 	maxPages = 10_000
+	// maxEmpty bounds how many of them have no objects, one after the other.
+	maxEmpty = 3
 	// askWithin is how long a page may take.
 	askWithin = time.Minute
 	// maxLater bounds how long a server can make us wait.
@@ -64,6 +66,7 @@ type feed struct {
 	from   time.Time // what the pages that follow on each other were added after
 	back   time.Time // the time before pos, or to come, that was told last
 	pages  int       // that followed on each other
+	empty  int       // of them, the last that had no objects
 	pruned time.Time
 }
 
@@ -104,9 +107,16 @@ func (f *feed) pass(ctx context.Context) (more bool, err error) {
 			return false, err
 		}
 	}
+	if f.next != "" {
+		select {
+		case <-time.After(f.line.room.breath):
+		case <-ctx.Done():
+			return false, ctx.Err()
+		}
+	}
 	text, added, err := f.ask(ctx)
 	if err != nil {
-		f.next, f.pages = "", 0 // a token may be good no longer
+		f.next, f.pages, f.empty = "", 0, 0 // a token may be good no longer
 		return false, err
 	}
 	e, err := parseEnvelope(text)
@@ -418,11 +428,14 @@ func (f *feed) turn(e envelope, further bool) (more bool, err error) {
 	before := f.next
 	f.next = ""
 	if !e.More {
-		f.pages = 0
+		f.pages, f.empty = 0, 0
 		return false, nil
 	}
-	if f.pages++; f.pages > maxPages || e.Next != "" && e.Next == before || e.Next == "" && !further || len(e.Next) > maxFrom {
-		f.pages = 0
+	if f.empty++; len(e.Objects) > 0 {
+		f.empty = 0
+	}
+	if f.pages++; f.pages > maxPages || f.empty > maxEmpty || e.Next != "" && e.Next == before || e.Next == "" && !further || len(e.Next) > maxFrom {
+		f.pages, f.empty = 0, 0
 		return false, f.wrong("says again and again that there is more, and has nothing more")
 	}
 	f.next = e.Next

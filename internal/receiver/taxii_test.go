@@ -160,6 +160,23 @@ func TestFeed(t *testing.T) {
 	}
 }
 
+// TestFeedIsAskedSlowly asks for no page that follows another before a while.
+func TestFeedIsAskedSlowly(t *testing.T) {
+	s := newTAXII(t, false)
+	s.limit = 1
+	w := subscribe(t, s)
+	for n := 1; n <= 3; n++ {
+		s.add(n, indicator(n, modified1, "x"))
+	}
+	h := w.by("app")
+	h.room.breath = 20 * time.Millisecond
+	begun := time.Now()
+	h.must()
+	if took := time.Since(begun); took < 2*h.room.breath { // it can only take longer
+		t.Errorf("three pages within %v", took)
+	}
+}
+
 // TestFeedKilledAnywhere kills the process when the gate has a page, and has the feed say
 // more by then.
 func TestFeedKilledAnywhere(t *testing.T) {
@@ -369,7 +386,10 @@ func TestHostileFeeds(t *testing.T) {
 			}
 			return true
 		}, "more than", pavise.Unavailable},
-		"always more":         {say(`{"more":true,"next":"x","objects":[]}`), "again and again", pavise.Unavailable},
+		"always more": {say(`{"more":true,"next":"x","objects":[]}`), "again and again", pavise.Unavailable},
+		"always more, elsewhere": {func(w http.ResponseWriter, r *http.Request) bool {
+			return say(`{"more":true,"next":"x`+r.URL.Query().Get("next")+`","objects":[]}`)(w, r)
+		}, "again and again", pavise.Unavailable},
 		"more, and not where": {say(`{"more":true,"objects":[]}`), "again and again", pavise.Unavailable},
 		"a token without end": {say(`{"more":true,"next":"` + strings.Repeat("x", maxFrom+1) + `","objects":[]}`), "again and again", pavise.Unavailable},
 		"another type": {func(w http.ResponseWriter, r *http.Request) bool {
@@ -411,7 +431,7 @@ func TestHostileFeeds(t *testing.T) {
 			if later, is := errors.AsType[*laterError](err); strings.Contains(name, "slower") != is || is && (later.after < time.Minute || later.after > maxLater) {
 				t.Errorf("it is asked again after %+v", later)
 			}
-			if len(s.asked) > 3 || len(w.gate.took) > 0 {
+			if len(s.asked) > maxEmpty+1 || len(w.gate.took) > 0 {
 				t.Errorf("asked %d times, %d batches", len(s.asked), len(w.gate.took))
 			}
 		})

@@ -145,7 +145,7 @@ func (w *world) open() {
 	if w.Receivers, err = Open(w.t.Context(), w.cfg); err != nil {
 		w.t.Fatal(err)
 	}
-	w.grace = 0
+	w.grace, w.breath = 0, 0
 }
 
 // until waits for something to come true.
