@@ -35,9 +35,9 @@ const (
 	unreachableFor = 5 * time.Minute
 	// mostPause is the longest pause behind a failure.
 	mostPause = 5 * time.Minute
-	// refusedEvery is how far apart findings of refused batches are: who sends them must
-	// not fill the log.
-	refusedEvery = time.Minute
+	// toldEvery is how far apart findings are of what one page or batch after the other can
+	// have: who sends them must not fill the log.
+	toldEvery = time.Minute
 )
 
 // A carrier fetches from one place.
@@ -202,10 +202,17 @@ func (l *line) wait(ctx context.Context, pause time.Duration, more bool) {
 // nothing will.
 func (l *line) due(ctx context.Context) (next time.Duration) {
 	now := l.room.cfg.Now()
-	if t := l.told[KindRefused]; t != nil && t.count > 0 {
-		if next = refusedEvery - now.Sub(t.last); next <= 0 {
-			l.refused(ctx, "")
-			next = refusedEvery
+	for kind, t := range l.told {
+		if t.count == 0 {
+			continue
+		}
+		left := toldEvery - now.Sub(t.last)
+		if left <= 0 {
+			_ = l.rarely(ctx, kind, 0, "") // it is tried again
+			left = toldEvery
+		}
+		if next == 0 || left < next {
+			next = left
 		}
 	}
 	if l.row.silence == 0 || !l.row.quiet.IsZero() {
@@ -273,22 +280,31 @@ func (l *line) bring(ctx context.Context, b Batch) (verdict string, err error) {
 // refused is the verdict on what cannot be taken at all.
 const refused = "refused"
 
-// refused tells that something cannot be taken at all: the first at once, and then at most
-// once a minute how many there were. what is the newest of them; empty: there is none.
+// refused tells that something cannot be taken at all.
 func (l *line) refused(ctx context.Context, what string) error {
-	t, now := l.told[KindRefused], l.room.cfg.Now()
+	return l.rarely(ctx, KindRefused, 1, what)
+}
+
+// rarely tells of what can come again and again: the first at once, and then at most once a
+// minute how many there were. What is the newest of them.
+func (l *line) rarely(ctx context.Context, kind string, more int, what string) error {
+	t, now := l.told[kind], l.room.cfg.Now()
 	if t == nil {
 		t = &telling{}
-		l.told[KindRefused] = t
+		l.told[kind] = t
 	}
-	if what != "" {
-		t.count++
+	if more > 0 {
+		t.count += more
 		t.latest = what
 	}
-	if now.Sub(t.last) < refusedEvery {
+	if now.Sub(t.last) < toldEvery {
 		return nil
 	}
-	err := l.find(ctx, KindRefused, pavise.Warning, fmt.Sprintf("%d of what came for %s from %s cannot be taken, the last of it: %s", t.count, l.row.source(), l.row.from, clip(t.latest)), map[string]any{"count": t.count})
+	severity, summary := pavise.Warning, fmt.Sprintf("%d of what came for %s from %s cannot be taken, the last of it: %s", t.count, l.row.source(), l.row.from, clip(t.latest))
+	if kind == KindContradicted {
+		severity, summary = pavise.Critical, fmt.Sprintf("what %s says now and said before cannot both be true: %s (%d times)", l.row.from, t.latest, t.count)
+	}
+	err := l.find(ctx, kind, severity, summary, map[string]any{"count": t.count})
 	if err == nil {
 		t.last, t.count = now, 0
 	}

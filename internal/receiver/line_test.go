@@ -244,10 +244,10 @@ func TestRefusedAreToldLater(t *testing.T) {
 		}
 	}
 	w.wantFound("refused")
-	if next := h.due(t.Context()); next != refusedEvery {
+	if next := h.due(t.Context()); next != toldEvery {
 		t.Errorf("the next is told in %v", next)
 	}
-	now = now.Add(refusedEvery)
+	now = now.Add(toldEvery)
 	h.due(t.Context())
 	w.wantFound("refused refused")
 	if all := w.findings(); !strings.HasPrefix(all[1].Summary, "9 of what came") {

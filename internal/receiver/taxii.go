@@ -233,8 +233,7 @@ func (f *feed) read(ctx context.Context, raw []json.RawMessage, added time.Time)
 		return err
 	}
 	if odd = append(odd, contrary...); len(odd) > 0 {
-		summary := fmt.Sprintf("what %s says now and said before cannot both be true: %s", f.line.row.from, strings.Join(odd[:min(len(odd), maxNamed)], "; "))
-		if err := f.line.find(ctx, KindContradicted, pavise.Critical, summary, map[string]any{"count": len(odd)}); err != nil {
+		if err := f.line.rarely(ctx, KindContradicted, len(odd), strings.Join(odd[:min(len(odd), maxNamed)], "; ")); err != nil {
 			return err
 		}
 	}

@@ -244,6 +244,17 @@ func TestFeedThatGoesBack(t *testing.T) {
 	if h.carrier.(*feed).pos.Added.Second() != 30 {
 		t.Error("it goes back with it")
 	}
+	for n := 11; n < 20; n++ { // and again and again: that is told once a minute
+		s.add(n, indicator(2, modified1, strconv.Itoa(n)))
+		h.must()
+	}
+	w.wantFound("contradicted")
+	h.told[KindContradicted].last = time.Time{}
+	h.due(t.Context())
+	w.wantFound("contradicted contradicted")
+	if f := w.findings()[1]; !strings.Contains(f.Summary, "000000000002 says other things") || strings.Contains(f.Summary, "(1 times)") || f.Severity != pavise.Critical {
+		t.Errorf("%+v", f)
+	}
 }
 
 // TestFeedOfTheFuture does not go on to a time to come, nor to one that stands over nothing:
