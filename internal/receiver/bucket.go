@@ -36,9 +36,8 @@ type bucket struct {
 	prefix string
 
 	pos    bucketPosition
-	pruned time.Time // when the journal was looked through last
-	taken  int       // since the process began
-	listed int       // in the last pass
+	taken  int // since the process began
+	listed int // in the last pass
 }
 
 func openBucket(ctx context.Context, l *line, t target) (carrier, error) {
@@ -66,14 +65,7 @@ type sweep struct {
 
 // pass is carrier's: it looks at every object once.
 func (b *bucket) pass(ctx context.Context) (more bool, err error) {
-	now := b.line.room.cfg.Now()
-	if now.Sub(b.pruned) >= 24*time.Hour {
-		if err := b.line.room.cfg.Store.Update(ctx, func(tx *store.Tx) error { return prune(tx, b.line.row.place, now) }); err != nil {
-			return false, err
-		}
-		b.pruned = now
-	}
-	if err := b.terms(ctx); err != nil {
+	if err := errors.Join(b.line.prune(ctx), b.terms(ctx)); err != nil {
 		return false, err
 	}
 	var s sweep

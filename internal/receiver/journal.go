@@ -1,6 +1,7 @@
 package receiver
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -101,14 +102,20 @@ func drop(tx *store.Tx, at place, name string) error {
 	return err
 }
 
-// prune forgets what is gone for long.
-func prune(tx *store.Tx, at place, now time.Time) error {
-	_, err := tx.Exec(`DELETE FROM receiver_objects WHERE tenant = ? AND source = ? AND state = ? AND checked < ?`, at.tenant, at.name, stateGone, millis(now.Add(-keptGone)))
-	return err
+// prune forgets what is gone for long, once a day.
+func (l *line) prune(ctx context.Context) error {
+	now := l.room.cfg.Now()
+	if now.Sub(l.pruned) < 24*time.Hour {
+		return nil
+	}
+	l.pruned = now
+	return l.room.cfg.Store.Update(ctx, func(tx *store.Tx) error {
+		_, err := tx.Exec(`DELETE FROM receiver_objects WHERE tenant = ? AND source = ? AND state = ? AND checked < ?`, l.row.tenant, l.row.name, stateGone, millis(now.Add(-keptGone)))
+		return err
+	})
 }
 
-// hasRoom refuses a journal that would have more entries than one may have, with so many more
-// than it has.
+// hasRoom refuses a journal that would have too many entries with so many more.
 func (l *line) hasRoom(tx *store.Tx, more int) error {
 	var n int
 	if err := tx.QueryRow(`SELECT count(*) FROM receiver_objects WHERE tenant = ? AND source = ?`, l.row.tenant, l.row.name).Scan(&n); err != nil {

@@ -73,6 +73,7 @@ type line struct {
 	cancel context.CancelFunc
 	done   chan struct{} // closed when its goroutine has ended
 	told   map[string]*telling
+	pruned time.Time // when its journal was looked through last
 
 	mu      sync.Mutex // guards what follows, which others look at; the goroutine alone writes it
 	row     row

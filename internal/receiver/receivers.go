@@ -82,9 +82,6 @@ type Config struct {
 // last line in it.
 const grace = 5 * time.Second
 
-// breath is how long a server of TAXII is not asked between pages that follow on each other.
-const breath = 250 * time.Millisecond
-
 // Receivers fetch records. They are safe for concurrent use.
 type Receivers struct {
 	cfg     Config

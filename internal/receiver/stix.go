@@ -34,7 +34,7 @@ type envelope struct {
 // parseEnvelope reads a page strictly. Its objects are read later, each by itself: one that
 // is bad must not keep the others from being read.
 func parseEnvelope(text []byte) (e envelope, err error) {
-	if nested(text) > maxStixNested {
+	if plainjson.Depth(text) > maxStixNested {
 		return e, errors.New("it is nested too deeply")
 	}
 	d := json.NewDecoder(bytes.NewReader(text))
@@ -66,25 +66,6 @@ func parseEnvelope(text []byte) (e envelope, err error) {
 		err = fmt.Errorf("it holds %d objects, more than %d", len(e.Objects), maxPageOf)
 	}
 	return e, err
-}
-
-// nested returns how deeply a text of JSON is nested.
-func nested(text []byte) (most int) {
-	depth, quoted := 0, false
-	for i := 0; i < len(text); i++ {
-		switch c := text[i]; {
-		case quoted && c == '\\':
-			i++
-		case c == '"':
-			quoted = !quoted
-		case !quoted && (c == '{' || c == '['):
-			depth++
-			most = max(most, depth)
-		case !quoted && (c == '}' || c == ']'):
-			depth--
-		}
-	}
-	return most
 }
 
 // A stixObject is one of a feed.
@@ -171,30 +152,12 @@ func stixTime(text string) (time.Time, error) {
 
 // bundle puts objects into one bundle, whose id is made from them.
 func bundle(objects []json.RawMessage) []byte {
-	all := append([]byte{'['}, bytes.Join(raws(objects), []byte{','})...)
+	var all []byte
+	for i, o := range objects {
+		all = append(append(all, "[,"[min(i, 1)]), o...)
+	}
 	all = append(all, ']')
 	sum := digest(all)
 	text := fmt.Appendf(nil, `{"type":"bundle","id":"bundle--%s-%s-8%s-8%s-%s","objects":`, sum[:8], sum[8:12], sum[13:16], sum[17:20], sum[20:32])
 	return append(append(text, all...), '}')
-}
-
-func raws(all []json.RawMessage) (texts [][]byte) {
-	for _, one := range all {
-		texts = append(texts, one)
-	}
-	return texts
-}
-
-// spare writes a text of encoding/json anew without the escapes that make six bytes of one
-// where it would stand in a page of HTML.
-func spare(text []byte) json.RawMessage {
-	var v any
-	var short bytes.Buffer
-	d, e := json.NewDecoder(bytes.NewReader(text)), json.NewEncoder(&short)
-	d.UseNumber()
-	e.SetEscapeHTML(false)
-	if d.Decode(&v) != nil || e.Encode(v) != nil {
-		return text
-	}
-	return bytes.TrimSuffix(short.Bytes(), []byte{'\n'})
 }

@@ -77,20 +77,6 @@ func TestBundle(t *testing.T) {
 	}
 }
 
-// TestSpare makes no text longer than it came, and has it say the same.
-func TestSpare(t *testing.T) {
-	text := indicator(1, modified1, strings.Repeat("<&>\u2028", 1000)+`\\u003c\"`)
-	o, err := parseSTIX([]byte(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	short := spare(o.text)
-	again, err := parseSTIX(short)
-	if err != nil || string(again.text) != string(o.text) || len(short) > 2*len(text) || len(o.text) < 3*len(text) {
-		t.Errorf("%d bytes, then %d, then %d: %v", len(text), len(o.text), len(short), err)
-	}
-}
-
 // FuzzEnvelope reads pages: what is taken of one is the same once it was written anew.
 func FuzzEnvelope(f *testing.F) {
 	for _, text := range goodObjects {

@@ -415,14 +415,13 @@ func (t *tail) follow(ctx context.Context) (more bool, err error) {
 		}
 	}
 	between, err := t.between(ctx, info, id)
-	if err != nil || between != nil {
+	if err != nil {
 		next.Close()
-	}
-	switch {
-	case err != nil:
 		return false, err
-	case between != nil:
-		return true, t.take(ctx, between)
+	}
+	if between != nil {
+		next.Close()
+		next = between
 	}
 	return true, t.take(ctx, next)
 }
@@ -466,31 +465,24 @@ func (t *tail) between(ctx context.Context, next fs.FileInfo, id identity) (file
 		switch {
 		case is == t.pos.identity:
 			own = name
-			f.Close()
 		case is == id, info.Size() == 0, !at.After(last.ModTime()):
-			f.Close()
 		case aside[1] != "", at.After(until) && eldest == nil:
 			passed[name] = at
+		case !at.After(until):
+			f, eldest, until = eldest, f, at
+		}
+		if f != nil {
 			f.Close()
-		case at.After(until):
-			f.Close() // its turn comes
-		default:
-			if eldest != nil {
-				eldest.Close()
-			}
-			eldest, until = f, at
 		}
 	}
 	if eldest != nil {
 		maps.DeleteFunc(passed, func(_ string, at time.Time) bool { return !at.Before(until) })
 	}
-	if err := t.missed(ctx, passed, own); err != nil {
-		if eldest != nil {
-			eldest.Close()
-		}
-		return nil, err
+	if err = t.missed(ctx, passed, own); err != nil && eldest != nil {
+		eldest.Close()
+		eldest = nil
 	}
-	return eldest, nil
+	return eldest, err
 }
 
 // missed tells which files are passed over, each with when it was written last. Own is what

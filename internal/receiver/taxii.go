@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/plainjson"
 	"github.com/pavise/pavise/internal/store"
 )
 
@@ -24,6 +25,8 @@ const (
 	pageOf = 500
 	// maxPages bounds how many pages follow on each other by tokens.
 	maxPages = 10_000
+	// breath is how long a server is not asked between them.
+	breath = 250 * time.Millisecond
 	// maxEmpty bounds how many of them have no objects, one after the other.
 	maxEmpty = 3
 	// askWithin is how long a page may take.
@@ -61,13 +64,12 @@ type feed struct {
 	url    string
 	client *http.Client
 
-	pos    feedPosition
-	next   string    // the token of the page that follows; "": there is none
-	from   time.Time // what the pages that follow on each other were added after
-	back   time.Time // the time before pos, or to come, that was told last
-	pages  int       // that followed on each other
-	empty  int       // of them, the last that had no objects
-	pruned time.Time
+	pos   feedPosition
+	next  string    // the token of the page that follows; "": there is none
+	from  time.Time // what the pages that follow on each other were added after
+	back  time.Time // the time before pos, or to come, that was told last
+	pages int       // that followed on each other
+	empty int       // of them, the last that had no objects
 }
 
 func openFeed(l *line, t target) (carrier, error) {
@@ -95,12 +97,8 @@ func (f *feed) close() { f.client.CloseIdleConnections() }
 
 // pass is carrier's: one page.
 func (f *feed) pass(ctx context.Context) (more bool, err error) {
-	now := f.line.room.cfg.Now()
-	if now.Sub(f.pruned) >= 24*time.Hour {
-		if err := f.line.room.cfg.Store.Update(ctx, func(tx *store.Tx) error { return prune(tx, f.line.row.place, now) }); err != nil {
-			return false, err
-		}
-		f.pruned = now
+	if err := f.line.prune(ctx); err != nil {
+		return false, err
 	}
 	if f.line.row.pending != nil {
 		if err := f.deliver(ctx); err != nil {
@@ -333,7 +331,7 @@ func (f *feed) compare(ctx context.Context, all []stixObject) (entries []entry, 
 			contrary = append(contrary, fmt.Sprintf("%s is of %s, and was of %s", o.id, version, before.Version))
 			before.Other = sum
 		default:
-			before = entry{Name: o.id, Version: version, State: stateTaken, SHA256: sum, text: spare(o.text)}
+			before = entry{Name: o.id, Version: version, State: stateTaken, SHA256: sum, text: plainjson.Spare(o.text)}
 		}
 		known[o.id] = before
 		entries = append(entries, before)
@@ -404,13 +402,10 @@ func (f *feed) apart(ctx context.Context, p page) error {
 		if err := json.Unmarshal(text, &is); err != nil {
 			return fmt.Errorf("read the page that was under way: %w", err)
 		}
-		verdict := refused
-		if len(of.Objects) > 1 {
-			body := bundle([]json.RawMessage{text})
-			var err error
-			if verdict, err = f.bring(ctx, "stix/"+digest(body), body); err != nil {
-				return err
-			}
+		body := bundle([]json.RawMessage{text})
+		verdict, err := f.bring(ctx, "stix/"+digest(body), body)
+		if err != nil {
+			return err
 		}
 		for i := range p.Entries {
 			if verdict == refused && p.Entries[i].Name == is.ID {
