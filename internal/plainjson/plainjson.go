@@ -51,6 +51,39 @@ func Canonical(b []byte) ([]byte, error) {
 	return json.Marshal(v)
 }
 
+// Spare writes a text that encoding/json wrote anew, without the escapes that make six bytes
+// of one where it would stand in a page of HTML. Of another text it returns what it got.
+func Spare(text []byte) []byte {
+	var v any
+	var short bytes.Buffer
+	d, e := json.NewDecoder(bytes.NewReader(text)), json.NewEncoder(&short)
+	d.UseNumber()
+	e.SetEscapeHTML(false)
+	if d.Decode(&v) != nil || e.Encode(v) != nil {
+		return text
+	}
+	return bytes.TrimSuffix(short.Bytes(), []byte{'\n'})
+}
+
+// Depth returns how deeply a text of JSON is nested, before anything of it is kept.
+func Depth(text []byte) (most int) {
+	depth, quoted := 0, false
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case !quoted && (c == '{' || c == '['):
+			depth++
+			most = max(most, depth)
+		case !quoted && (c == '}' || c == ']'):
+			depth--
+		}
+	}
+	return most
+}
+
 // uniqueKeys reads one value.
 func uniqueKeys(d *json.Decoder) error {
 	token, err := d.Token()

@@ -86,3 +86,29 @@ func FuzzCanonical(f *testing.F) {
 		}
 	})
 }
+
+// TestSpare makes no text much longer than it came, and has it say the same.
+func TestSpare(t *testing.T) {
+	text := `{"a":1.50,"x":"` + strings.Repeat("<&>", 1000) + `\\u003c\"\u0001"}`
+	long, err := Canonical([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	short := Spare(long)
+	again, err := Canonical(short)
+	if err != nil || string(again) != string(long) || string(short) != text || len(long) < 5*len(text) {
+		t.Errorf("%d bytes, then %d, then %d: %v", len(text), len(long), len(short), err)
+	}
+	if got := Spare([]byte("{")); string(got) != "{" {
+		t.Errorf("no JSON is %q", got)
+	}
+}
+
+// TestDepth counts brackets, but for those in texts.
+func TestDepth(t *testing.T) {
+	for text, want := range map[string]int{``: 0, `1`: 0, `{"a":[{}]}`: 3, `["[[[", "\"[["]`: 1, `[[],[[]]]`: 3} {
+		if got := Depth([]byte(text)); got != want {
+			t.Errorf("%s is nested %d deep", text, got)
+		}
+	}
+}

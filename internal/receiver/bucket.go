@@ -1,6 +1,7 @@
 package receiver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,9 +36,8 @@ type bucket struct {
 	prefix string
 
 	pos    bucketPosition
-	pruned time.Time // when the journal was looked through last
-	taken  int       // since the process began
-	listed int       // in the last pass
+	taken  int // since the process began
+	listed int // in the last pass
 }
 
 func openBucket(ctx context.Context, l *line, t target) (carrier, error) {
@@ -57,21 +57,15 @@ func (b *bucket) close() {}
 
 // A sweep is what one pass finds.
 type sweep struct {
-	changed        []object // for the journal, once what was found is told
+	added, changed []object // for the journal, once what was found is told
 	dropped        []string
 	replaced, gone []string // in words
+	full           error    // why some of what is new is not in the journal
 }
 
 // pass is carrier's: it looks at every object once.
 func (b *bucket) pass(ctx context.Context) (more bool, err error) {
-	now := b.line.room.cfg.Now()
-	if now.Sub(b.pruned) >= 24*time.Hour {
-		if err := b.line.room.cfg.Store.Update(ctx, func(tx *store.Tx) error { return prune(tx, b.line.row.place, now) }); err != nil {
-			return false, err
-		}
-		b.pruned = now
-	}
-	if err := b.terms(ctx); err != nil {
+	if err := errors.Join(b.line.prune(ctx), b.terms(ctx)); err != nil {
 		return false, err
 	}
 	var s sweep
@@ -106,7 +100,7 @@ func (b *bucket) pass(ctx context.Context) (more bool, err error) {
 		b.missing(ctx, &s, known.pop())
 	}
 	b.listed = listed
-	return false, errors.Join(known.err, ctx.Err(), b.told(ctx, &s, 1))
+	return false, errors.Join(known.err, ctx.Err(), b.told(ctx, &s, 1), s.full)
 }
 
 // A reading goes through the journal by name.
@@ -154,7 +148,7 @@ func (b *bucket) missing(ctx context.Context, s *sweep, o object) {
 			what += gone(ctx, b.shelf, o.name)
 		}
 		s.gone = append(s.gone, what)
-		o.state, o.checked = stateGone, b.line.room.cfg.Now().UTC()
+		o.was, o.state, o.checked = o.state, stateGone, b.line.room.cfg.Now().UTC()
 		s.changed = append(s.changed, o)
 	}
 }
@@ -163,7 +157,12 @@ func (b *bucket) missing(ctx context.Context, s *sweep, o object) {
 func (b *bucket) object(ctx context.Context, s *sweep, o seen, before object) error {
 	now := b.line.room.cfg.Now().UTC()
 	switch {
-	case before.state == "", before.state == stateSeen && !before.same(o):
+	case o.size > maxObject:
+		return b.tooLong(ctx, s, o, before)
+	case before.state == "":
+		s.added = append(s.added, object{seen: o, state: stateSeen, checked: now})
+		return nil
+	case before.state == stateSeen && !before.same(o):
 		s.changed = append(s.changed, object{seen: o, state: stateSeen, checked: now})
 		return nil // it is taken when it is the same at the next pass
 	case before.state == stateSeen, before.state == stateTaking:
@@ -178,13 +177,44 @@ func (b *bucket) object(ctx context.Context, s *sweep, o seen, before object) er
 	defer c.close()
 	if c.sha256 == before.sha256 {
 		before.seen, before.checked = o, now
-		if before.state == stateGone {
-			before.state = stateTaken
+		if before.state == stateGone { // it is back, and what is left of it is taken
+			before.state, before.was = cmp.Or(before.was, stateTaken), ""
+		}
+		if before.state == stateTaking {
+			return b.deliver(ctx, before, c)
 		}
 		s.changed = append(s.changed, before)
 		return nil
 	}
 	return b.changed(ctx, s, o, before, c)
+}
+
+// tooLong notes an object of more bytes than are read at all, without reading it.
+func (b *bucket) tooLong(ctx context.Context, s *sweep, o seen, before object) error {
+	was := before.state
+	if was == stateGone {
+		was = cmp.Or(before.was, stateTaken)
+	}
+	after := object{seen: o, state: stateRefused, checked: b.line.room.cfg.Now().UTC()}
+	into := &s.changed
+	switch {
+	case was == "", was == stateSeen:
+		if was == "" {
+			into = &s.added
+		}
+		if err := b.line.refused(ctx, fmt.Sprintf("%s: it is %d bytes long, more than %d", o.name, o.size, int64(maxObject))); err != nil {
+			return err
+		}
+	case before.same(o) && was == before.state:
+		return nil
+	case before.same(o):
+		after.state = was
+	case was != stateRefused:
+		s.replaced = append(s.replaced, fmt.Sprintf("%s (%d bytes, more than are read; it was %d bytes, %.16s…)", clip(o.name), o.size, before.size, before.sha256))
+		after.state = stateReplaced
+	}
+	*into = append(*into, after)
+	return nil
 }
 
 // changed notes that an object is another than was taken, or was being taken.
@@ -234,6 +264,7 @@ func (b *bucket) deliver(ctx context.Context, o object, c *content) error {
 	if err := b.line.save(ctx, func(tx *store.Tx) error { return note(tx, b.line.row.place, o) }); err != nil {
 		return err
 	}
+	ends := stateTaken // until then it is being taken, also where a part cannot be
 	parts := c.parts(b.line.form, o.done)
 	for {
 		body, end, err := parts.next()
@@ -249,7 +280,7 @@ func (b *bucket) deliver(ctx context.Context, o object, c *content) error {
 			return err
 		}
 		if o.done = end; verdict == refused {
-			o.state = stateRefused
+			ends = stateRefused
 		}
 		if parts.ended() {
 			break
@@ -258,10 +289,7 @@ func (b *bucket) deliver(ctx context.Context, o object, c *content) error {
 			return err
 		}
 	}
-	if o.state == stateTaking {
-		o.state = stateTaken
-	}
-	o.checked = b.line.room.cfg.Now().UTC()
+	o.state, o.checked = ends, b.line.room.cfg.Now().UTC()
 	b.taken++
 	return b.line.save(ctx, func(tx *store.Tx) error { return note(tx, b.line.row.place, o) })
 }
@@ -269,7 +297,7 @@ func (b *bucket) deliver(ctx context.Context, o object, c *content) error {
 // told tells what a pass has found, and then writes it into the journal, once there is so
 // much of it.
 func (b *bucket) told(ctx context.Context, s *sweep, least int) error {
-	if len(s.changed)+len(s.dropped) < least {
+	if len(s.added)+len(s.changed)+len(s.dropped) < least {
 		return nil
 	}
 	for _, f := range []struct {
@@ -292,8 +320,15 @@ func (b *bucket) told(ctx context.Context, s *sweep, least int) error {
 			return err
 		}
 	}
+	var full error
 	err := b.line.room.cfg.Store.Update(context.WithoutCancel(ctx), func(tx *store.Tx) error {
-		for _, o := range s.changed {
+		all := s.changed
+		if len(s.added) > 0 {
+			if full = b.line.hasRoom(tx, len(s.added)); full == nil {
+				all = append(all, s.added...)
+			}
+		}
+		for _, o := range all {
 			if err := note(tx, b.line.row.place, o); err != nil {
 				return err
 			}
@@ -306,7 +341,7 @@ func (b *bucket) told(ctx context.Context, s *sweep, least int) error {
 		return nil
 	})
 	if err == nil {
-		*s = sweep{}
+		*s = sweep{full: cmp.Or(s.full, full)}
 	}
 	return err
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/minio/minio-go/v7/pkg/credentials"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/store"
 	"github.com/pavise/pavise/internal/store/blob/blobtest"
 )
 
@@ -252,6 +253,119 @@ func TestBucketReplacedHalfway(t *testing.T) {
 	w.wantFound("replaced")
 	if len(w.gate.took) != 1 {
 		t.Errorf("%d batches", len(w.gate.took))
+	}
+}
+
+// TestBucketHalfTakenAndGone goes on with an object that was half taken, gone for a pass and
+// came back as it was, also where a part of it was refused: its rest comes.
+func TestBucketHalfTakenAndGone(t *testing.T) {
+	w, s, open := watch(t, formLines, false)
+	text := numbered(0, 300_000) // four batches
+	s.objects["a"] = text
+	calls := 0
+	w.gate.fail = func(Batch) error {
+		switch calls++; calls {
+		case 1:
+			return nil
+		case 2:
+			return &pavise.Error{Kind: pavise.Invalid, Msg: "it is bad"}
+		}
+		return &pavise.Error{Kind: pavise.Unavailable, Msg: "killed"}
+	}
+	if err := open().passes(); err == nil {
+		t.Fatal("the gate takes all")
+	}
+	first := len(w.gate.text())
+	w.gate.fail = nil
+	delete(s.objects, "a")
+	open().must()
+	s.objects["a"] = text
+	open().must()
+	w.wantFound("refused gone")
+	if got := w.gate.text(); !strings.HasSuffix(got, text[len(text)-maxPart:]) || !strings.HasPrefix(text, got[:first]) || len(got) > len(text)-maxPart/2 {
+		t.Errorf("the gate has %d bytes of %d", len(got), len(text))
+	}
+	s.objects["a"] = text + "more\n"
+	open().must()
+	s.objects["b"] = s.objects["a"]
+	delete(s.objects, "a")
+	open().must()
+	s.objects["a"] = text + "more\n"
+	h := open()
+	h.must()
+	w.wantFound("refused gone replaced gone")
+	_ = h.room.cfg.Store.View(t.Context(), func(tx *store.Tx) error {
+		if o, err := one(tx, h.row.place, "a"); err != nil || o.state != stateReplaced {
+			t.Errorf("what was replaced, gone and back is %+v, %v", o, err)
+		}
+		return nil
+	})
+}
+
+// TestBucketTooLong reads nothing of an object that is longer than any may be, and tells it
+// once; also one that was taken and is that long by now.
+func TestBucketTooLong(t *testing.T) {
+	now := time.Now()
+	w, s, open := watch(t, formLines, false)
+	w.cfg.Now = func() time.Time { return now }
+	s.objects["a"], s.objects["b"] = "a\n", "b\n"
+	s.sizes["a"] = maxObject + 1
+	open().must()
+	w.wantFound("refused")
+	s.sizes["b"] = maxObject + 2
+	open().must()
+	for _, there := range []bool{true, false, true} {
+		now = now.Add(2 * rereadAfter)
+		if clear(s.objects); there {
+			s.objects["a"], s.objects["b"] = "a\n", "b\n"
+		}
+		open().must()
+	}
+	w.wantFound("refused replaced gone")
+	w.wantText("b\n")
+	if s.gets != 1 {
+		t.Errorf("%d objects were read", s.gets)
+	}
+}
+
+// TestJournalIsBounded takes nothing that the journal has no room for, and still finds what
+// becomes of what it has.
+func TestJournalIsBounded(t *testing.T) {
+	w, s, open := watch(t, formLines, false)
+	s.objects["b"], s.objects["c"] = "b\n", "c\n"
+	h := open()
+	h.room.most = 3
+	h.must()
+	s.objects["a"], s.objects["d"] = "a\n", "d\n"
+	s.objects["c"] = "other\n"
+	for range 3 {
+		if err := h.passes(); pavise.KindOf(err) != pavise.Conflict {
+			t.Errorf("there is room for four: %v", err)
+		}
+	}
+	w.wantText("b\nc\n")
+	w.wantFound("replaced")
+	delete(s.objects, "a")
+	h.must()
+	w.wantText("b\nc\nd\n")
+
+	f := newTAXII(t, false)
+	w = subscribe(t, f)
+	h = w.by("app")
+	h.room.most = 2
+	for n := 1; n <= 3; n++ {
+		f.add(n, indicator(n, modified1, "x"))
+	}
+	for range 2 {
+		if err := h.passes(); pavise.KindOf(err) != pavise.Conflict {
+			t.Errorf("there is room for three: %v", err)
+		}
+	}
+	h.room.most = 3
+	h.must()
+	w.by("app").must()
+	if got := strings.Join(w.ids(), " "); got != "1 2 3" {
+		t.Errorf("the gate has %s", got)
 	}
 }
 

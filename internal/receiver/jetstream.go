@@ -19,6 +19,9 @@ const (
 	// for the first.
 	fetchOf     = 64
 	fetchWithin = time.Second
+	// fetchBytes bounds what is fetched at a time: the longest message that a server can let
+	// through (64 MiB), with its headers. A longer one would never be fetched.
+	fetchBytes = 72 << 20
 	// ackWait is how long the gate may take for the messages that were fetched at a time
 	// before the server brings them again.
 	ackWait = 30 * time.Second
@@ -104,7 +107,7 @@ func (s *stream) pass(ctx context.Context) (more bool, err error) {
 			return false, err
 		}
 	}
-	batch, err := s.pulling.Fetch(fetchOf, jetstream.FetchMaxWait(fetchWithin))
+	batch, err := s.pulling.Fetch(fetchOf, jetstream.FetchMaxBytes(fetchBytes), jetstream.FetchMaxWait(fetchWithin))
 	if err != nil {
 		return false, s.away("fetch from", err)
 	}

@@ -1,6 +1,7 @@
 package receiver
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -17,7 +18,7 @@ const (
 	stateTaken    = "taken"    // the gate has it
 	stateReplaced = "replaced" // it is another than was taken, and was not taken again
 	stateRefused  = "refused"  // it cannot be taken at all
-	stateGone     = "gone"     // it was taken, and is not there any more
+	stateGone     = "gone"     // it was in one of the three states above, or being taken, and is not there any more
 )
 
 const (
@@ -50,9 +51,10 @@ type object struct {
 	sha256  string
 	done    int64 // bytes of its content, unpacked, that the gate has
 	checked time.Time
+	was     string // of one that is gone: its state before, to which it comes back
 }
 
-const objectColumns = `name, version, size, etag, modified, state, sha256, done, checked`
+const objectColumns = `name, version, size, etag, modified, state, sha256, done, checked, was`
 
 // objects returns a page of the journal of a source: those whose names come after one.
 func objects(tx *store.Tx, at place, after string, limit int) (all []object, err error) {
@@ -64,7 +66,7 @@ func objects(tx *store.Tx, at place, after string, limit int) (all []object, err
 	for rows.Next() {
 		var o object
 		var modified, checked int64
-		if err := rows.Scan(&o.name, &o.version, &o.size, &o.etag, &modified, &o.state, &o.sha256, &o.done, &checked); err != nil {
+		if err := rows.Scan(&o.name, &o.version, &o.size, &o.etag, &modified, &o.state, &o.sha256, &o.done, &checked, &o.was); err != nil {
 			return nil, err
 		}
 		o.modified, o.checked = moment(modified), moment(checked)
@@ -77,7 +79,7 @@ func objects(tx *store.Tx, at place, after string, limit int) (all []object, err
 func one(tx *store.Tx, at place, name string) (o object, err error) {
 	var modified, checked int64
 	err = tx.QueryRow(`SELECT `+objectColumns+` FROM receiver_objects WHERE tenant = ? AND source = ? AND name = ?`, at.tenant, at.name, name).
-		Scan(&o.name, &o.version, &o.size, &o.etag, &modified, &o.state, &o.sha256, &o.done, &checked)
+		Scan(&o.name, &o.version, &o.size, &o.etag, &modified, &o.state, &o.sha256, &o.done, &checked, &o.was)
 	if errors.Is(err, sql.ErrNoRows) {
 		return object{}, nil
 	}
@@ -87,10 +89,10 @@ func one(tx *store.Tx, at place, name string) (o object, err error) {
 
 // note writes an object into the journal.
 func note(tx *store.Tx, at place, o object) error {
-	_, err := tx.Exec(`INSERT INTO receiver_objects (tenant, source, `+objectColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+	_, err := tx.Exec(`INSERT INTO receiver_objects (tenant, source, `+objectColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (tenant, source, name) DO UPDATE SET version = excluded.version, size = excluded.size, etag = excluded.etag, modified = excluded.modified,
-		state = excluded.state, sha256 = excluded.sha256, done = excluded.done, checked = excluded.checked`,
-		at.tenant, at.name, o.name, o.version, o.size, o.etag, millis(o.modified), o.state, o.sha256, o.done, millis(o.checked))
+		state = excluded.state, sha256 = excluded.sha256, done = excluded.done, checked = excluded.checked, was = excluded.was`,
+		at.tenant, at.name, o.name, o.version, o.size, o.etag, millis(o.modified), o.state, o.sha256, o.done, millis(o.checked), o.was)
 	return err
 }
 
@@ -100,17 +102,27 @@ func drop(tx *store.Tx, at place, name string) error {
 	return err
 }
 
-// prune forgets what is gone for long, and refuses a journal that grows without end.
-func prune(tx *store.Tx, at place, now time.Time) error {
-	if _, err := tx.Exec(`DELETE FROM receiver_objects WHERE tenant = ? AND source = ? AND state = ? AND checked < ?`, at.tenant, at.name, stateGone, millis(now.Add(-keptGone))); err != nil {
-		return err
+// prune forgets what is gone for long, once a day.
+func (l *line) prune(ctx context.Context) error {
+	now := l.room.cfg.Now()
+	if now.Sub(l.pruned) < 24*time.Hour {
+		return nil
 	}
+	l.pruned = now
+	return l.room.cfg.Store.Update(ctx, func(tx *store.Tx) error {
+		_, err := tx.Exec(`DELETE FROM receiver_objects WHERE tenant = ? AND source = ? AND state = ? AND checked < ?`, l.row.tenant, l.row.name, stateGone, millis(now.Add(-keptGone)))
+		return err
+	})
+}
+
+// hasRoom refuses a journal that would have too many entries with so many more.
+func (l *line) hasRoom(tx *store.Tx, more int) error {
 	var n int
-	if err := tx.QueryRow(`SELECT count(*) FROM receiver_objects WHERE tenant = ? AND source = ?`, at.tenant, at.name).Scan(&n); err != nil {
+	if err := tx.QueryRow(`SELECT count(*) FROM receiver_objects WHERE tenant = ? AND source = ?`, l.row.tenant, l.row.name).Scan(&n); err != nil {
 		return err
 	}
-	if n > maxJournal {
-		return &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("the journal of %s has %d entries, more than %d", at.source(), n, maxJournal), Hint: "receive from a longer prefix, one for each month for example"}
+	if n+more > l.room.most {
+		return &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("the journal of %s has %d entries, and may have %d: what is new is not taken", l.row.source(), n, l.room.most), Hint: "receive from a longer prefix, one for each month for example"}
 	}
 	return nil
 }

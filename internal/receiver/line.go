@@ -35,9 +35,9 @@ const (
 	unreachableFor = 5 * time.Minute
 	// mostPause is the longest pause behind a failure.
 	mostPause = 5 * time.Minute
-	// refusedEvery is how far apart findings of refused batches are: who sends them must
-	// not fill the log.
-	refusedEvery = time.Minute
+	// toldEvery is how far apart findings are of what one page or batch after the other can
+	// have: who sends them must not fill the log.
+	toldEvery = time.Minute
 )
 
 // A carrier fetches from one place.
@@ -73,6 +73,7 @@ type line struct {
 	cancel context.CancelFunc
 	done   chan struct{} // closed when its goroutine has ended
 	told   map[string]*telling
+	pruned time.Time // when its journal was looked through last
 
 	mu      sync.Mutex // guards what follows, which others look at; the goroutine alone writes it
 	row     row
@@ -93,6 +94,10 @@ func (l *line) serve(ctx context.Context) {
 	}()
 	for ctx.Err() == nil {
 		var err error
+		if c != nil && !l.current() {
+			c.close()
+			c = nil
+		}
 		if c == nil {
 			c, err = l.open(ctx)
 		}
@@ -127,8 +132,8 @@ func (l *line) open(ctx context.Context) (carrier, error) {
 	if err != nil {
 		return nil, err
 	}
-	if l.form, err = l.room.cfg.Gate.Form(l.row.source()); err != nil {
-		return nil, err
+	if l.form, err = l.room.cfg.admits(l.row.source(), t); err != nil {
+		return nil, err // it waits until the source is revised again
 	}
 	switch t.carrier {
 	case carrierFile:
@@ -139,6 +144,13 @@ func (l *line) open(ctx context.Context) (carrier, error) {
 		return openFeed(l, t)
 	}
 	return openBucket(ctx, l, t)
+}
+
+// current reports whether the source still takes the form that its batches are cut in:
+// others can have approved another one.
+func (l *line) current() bool {
+	form, err := l.room.cfg.Gate.Form(l.row.source())
+	return err == nil && form == l.form
 }
 
 // failing notes a pass that came to nothing, and returns how long to wait.
@@ -191,10 +203,17 @@ func (l *line) wait(ctx context.Context, pause time.Duration, more bool) {
 // nothing will.
 func (l *line) due(ctx context.Context) (next time.Duration) {
 	now := l.room.cfg.Now()
-	if t := l.told[KindRefused]; t != nil && t.count > 0 {
-		if next = refusedEvery - now.Sub(t.last); next <= 0 {
-			l.refused(ctx, "")
-			next = refusedEvery
+	for kind, t := range l.told {
+		if t.count == 0 {
+			continue
+		}
+		left := toldEvery - now.Sub(t.last)
+		if left <= 0 {
+			_ = l.rarely(ctx, kind, 0, "") // it is tried again
+			left = toldEvery
+		}
+		if next == 0 || left < next {
+			next = left
 		}
 	}
 	if l.row.silence == 0 || !l.row.quiet.IsZero() {
@@ -237,6 +256,9 @@ func (l *line) bring(ctx context.Context, b Batch) (verdict string, err error) {
 	receipt, err := l.room.cfg.Gate.Admit(ctx, l.principal(), l.row.source(), b)
 	now := l.room.cfg.Now().UTC()
 	if kind := pavise.KindOf(err); err != nil && (kind == pavise.Invalid || kind == pavise.Conflict) {
+		if !l.current() {
+			return "", &pavise.Error{Kind: pavise.Unavailable, Msg: fmt.Sprintf("%s was revised when this was fetched already", l.row.source()), Hint: "it is brought again by itself, as the source takes it now", Err: err}
+		}
 		l.set(func() { l.row.passed++; l.row.came, l.row.quiet = now, time.Time{} })
 		return refused, l.refused(ctx, fmt.Sprintf("batch %s: %v", b.ID, err))
 	}
@@ -259,22 +281,31 @@ func (l *line) bring(ctx context.Context, b Batch) (verdict string, err error) {
 // refused is the verdict on what cannot be taken at all.
 const refused = "refused"
 
-// refused tells that something cannot be taken at all: the first at once, and then at most
-// once a minute how many there were. what is the newest of them; empty: there is none.
+// refused tells that something cannot be taken at all.
 func (l *line) refused(ctx context.Context, what string) error {
-	t, now := l.told[KindRefused], l.room.cfg.Now()
+	return l.rarely(ctx, KindRefused, 1, what)
+}
+
+// rarely tells of what can come again and again: the first at once, and then at most once a
+// minute how many there were. What is the newest of them.
+func (l *line) rarely(ctx context.Context, kind string, more int, what string) error {
+	t, now := l.told[kind], l.room.cfg.Now()
 	if t == nil {
 		t = &telling{}
-		l.told[KindRefused] = t
+		l.told[kind] = t
 	}
-	if what != "" {
-		t.count++
+	if more > 0 {
+		t.count += more
 		t.latest = what
 	}
-	if now.Sub(t.last) < refusedEvery {
+	if now.Sub(t.last) < toldEvery {
 		return nil
 	}
-	err := l.find(ctx, KindRefused, pavise.Warning, fmt.Sprintf("%d of what came for %s from %s cannot be taken, the last of it: %s", t.count, l.row.source(), l.row.from, clip(t.latest)), map[string]any{"count": t.count})
+	severity, summary := pavise.Warning, fmt.Sprintf("%d of what came for %s from %s cannot be taken, the last of it: %s", t.count, l.row.source(), l.row.from, clip(t.latest))
+	if kind == KindContradicted {
+		severity, summary = pavise.Critical, fmt.Sprintf("what %s says now and said before cannot both be true: %s (%d times)", l.row.from, t.latest, t.count)
+	}
+	err := l.find(ctx, kind, severity, summary, map[string]any{"count": t.count})
 	if err == nil {
 		t.last, t.count = now, 0
 	}

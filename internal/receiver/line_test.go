@@ -86,6 +86,55 @@ func TestSchedule(t *testing.T) {
 	})
 }
 
+// TestRevised brings what comes in the form that a source takes now, waits while that is none
+// that can be fetched, and passes nothing over for it: also what was on its way meanwhile.
+func TestRevised(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, formLines)
+		w.gate.fail = func(b Batch) error {
+			if b.Form != w.gate.form {
+				return &pavise.Error{Kind: pavise.Invalid, Msg: "it is " + b.Form}
+			}
+			return nil
+		}
+		f := logfile{t, filepath.Join(w.root, "app.log")}
+		f.add("a,b\n")
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- w.Run(ctx) }()
+		synctest.Wait()
+		w.order(Order{From: "file://" + f.path})
+		time.Sleep(1500 * time.Millisecond)
+		w.gate.set(func() { w.gate.form = formCSV })
+		f.add("1,2\n")
+		time.Sleep(2 * time.Second)
+		w.wantText("a,b\na,b\n1,2\n")
+		w.gate.set(func() { w.gate.form = formSTIX })
+		f.add("3,4\n")
+		time.Sleep(4 * time.Minute)
+		if s := w.standing("app"); s.State != "failing" || !strings.Contains(s.Problem, formSTIX) || s.Refused > 0 {
+			t.Errorf("%+v", s)
+		}
+		w.gate.set(func() { w.gate.form = formLines })
+		time.Sleep(2 * mostPause)
+		w.wantText("a,b\na,b\n1,2\n3,4\n")
+		w.gate.set(func() {
+			right := w.gate.fail
+			w.gate.fail = func(b Batch) error { w.gate.form, w.gate.fail = formCSV, right; return right(b) } // while it is brought
+		})
+		f.add("5,6\n")
+		time.Sleep(time.Minute)
+		w.wantText("a,b\na,b\n1,2\n3,4\na,b\n5,6\n")
+		w.wantFound("")
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		w.db.Close() // whose goroutines are of this bubble
+		w.log.Close()
+	})
+}
+
 // standing is how the receiver of a source fares.
 func (w *world) standing(name string) Standing {
 	w.t.Helper()
@@ -195,10 +244,10 @@ func TestRefusedAreToldLater(t *testing.T) {
 		}
 	}
 	w.wantFound("refused")
-	if next := h.due(t.Context()); next != refusedEvery {
+	if next := h.due(t.Context()); next != toldEvery {
 		t.Errorf("the next is told in %v", next)
 	}
-	now = now.Add(refusedEvery)
+	now = now.Add(toldEvery)
 	h.due(t.Context())
 	w.wantFound("refused refused")
 	if all := w.findings(); !strings.HasPrefix(all[1].Summary, "9 of what came") {

@@ -117,6 +117,35 @@ func (b *bus) listen(change ...func(*Server)) *world {
 	return w
 }
 
+// TestNATSLargeMessages fetches no more at a time than may lie in memory, and all in the end.
+func TestNATSLargeMessages(t *testing.T) {
+	conf := filepath.Join(t.TempDir(), "conf")
+	if err := os.WriteFile(conf, []byte("max_payload: 8MB\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b := newBus(t, "-c", conf)
+	js := b.js()
+	makeStream(t, js, -1)
+	text := bytes.Repeat([]byte("x"), 8<<20-1<<10)
+	for range 12 {
+		if _, err := js.Publish(t.Context(), "app.a", text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w := b.listen()
+	h := w.by("app")
+	if _, err := h.pass(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(w.gate.took); n == 0 || n*len(text) > fetchBytes {
+		t.Errorf("%d messages at a time", n)
+	}
+	h.must()
+	if n := len(w.gate.took); n != 12 || w.gate.again != 0 {
+		t.Errorf("%d messages, and %d again", n, w.gate.again)
+	}
+}
+
 // TestNATS reads a subject of a real server: each message once, over kills of ours and of
 // the server, and finds that messages were thrown away and that the stream was made anew.
 func TestNATS(t *testing.T) {

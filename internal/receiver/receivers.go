@@ -87,6 +87,8 @@ type Receivers struct {
 	cfg     Config
 	files   folder        // how files are opened; never changes
 	grace   time.Duration // how long a file that was put aside has nothing new before the next one is read; never changes
+	breath  time.Duration // between pages of a feed that follow on each other; never changes
+	most    int           // entries of the journal of a source; never changes
 	editing sync.Mutex    // held by the verbs that change orders, so that each is followed as it is stored
 
 	mu      sync.Mutex      // guards what follows
@@ -106,7 +108,7 @@ func Open(ctx context.Context, cfg Config) (*Receivers, error) {
 	if cfg.Say == nil {
 		cfg.Say = func(string, error) {}
 	}
-	return &Receivers{cfg: cfg, files: disks{}, grace: grace, running: map[place]*line{}}, nil
+	return &Receivers{cfg: cfg, files: disks{}, grace: grace, breath: breath, most: maxJournal, running: map[place]*line{}}, nil
 }
 
 // Run fetches until ctx is done. Its caller owns the goroutine.
@@ -244,14 +246,20 @@ func (r *Receivers) admissible(at place, o Order) (target, error) {
 			return t, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s %v is not between %v and %v", d.what, d.is, d.least, d.greatest), Hint: "leave it out for the usual"}
 		}
 	}
-	form, err := r.cfg.Gate.Form(at.source())
-	if err != nil {
-		return t, err
+	_, err = r.cfg.admits(at.source(), t)
+	return t, err
+}
+
+// admits returns the form that a source takes. The error is of kind NotFound if there is no
+// such source, and Invalid if what comes from a target does not have that form.
+func (cfg *Config) admits(source pavise.Name, t target) (form string, err error) {
+	if form, err = cfg.Gate.Form(source); err != nil {
+		return "", err
 	}
 	if can := t.forms(); can != nil && !slices.Contains(can, form) {
-		return t, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s takes batches of form %s, and what comes from a %s is %s", at.source(), form, t.carrier, strings.Join(can, ", ")), Hint: "declare a source with one of these forms"}
+		return "", &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s takes batches of form %s, and what comes from a %s is %s", source, form, t.carrier, strings.Join(can, ", ")), Hint: "declare a source with one of these forms"}
 	}
-	return t, nil
+	return form, nil
 }
 
 // usual is how often a carrier is asked when nobody says.

@@ -48,6 +48,8 @@ var steps = []string{
 		checked  INTEGER NOT NULL, -- when it was read last
 		PRIMARY KEY (tenant, source, name)
 	) STRICT, WITHOUT ROWID`,
+	// The state of one that is gone, before it was. A comment in the text would end up in the schema.
+	`ALTER TABLE receiver_objects ADD COLUMN was TEXT NOT NULL DEFAULT ''`,
 }
 
 // A place is a source's tenant and id.

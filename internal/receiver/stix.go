@@ -21,6 +21,7 @@ const (
 	maxIndicator  = 1 << 20  // bytes of one object
 	maxPattern    = 64 << 10 // bytes of an indicator's pattern
 	maxStixNested = 32
+	maxBundle     = 4 << 20 // bytes of the objects that are brought at a time, unless a single one has more
 )
 
 // An envelope is what a server of TAXII answers (TAXII 2.1, 3.7).
@@ -33,7 +34,7 @@ type envelope struct {
 // parseEnvelope reads a page strictly. Its objects are read later, each by itself: one that
 // is bad must not keep the others from being read.
 func parseEnvelope(text []byte) (e envelope, err error) {
-	if nested(text) > maxStixNested {
+	if plainjson.Depth(text) > maxStixNested {
 		return e, errors.New("it is nested too deeply")
 	}
 	d := json.NewDecoder(bytes.NewReader(text))
@@ -65,25 +66,6 @@ func parseEnvelope(text []byte) (e envelope, err error) {
 		err = fmt.Errorf("it holds %d objects, more than %d", len(e.Objects), maxPageOf)
 	}
 	return e, err
-}
-
-// nested returns how deeply a text of JSON is nested.
-func nested(text []byte) (most int) {
-	depth, quoted := 0, false
-	for i := 0; i < len(text); i++ {
-		switch c := text[i]; {
-		case quoted && c == '\\':
-			i++
-		case c == '"':
-			quoted = !quoted
-		case !quoted && (c == '{' || c == '['):
-			depth++
-			most = max(most, depth)
-		case !quoted && (c == '}' || c == ']'):
-			depth--
-		}
-	}
-	return most
 }
 
 // A stixObject is one of a feed.
@@ -169,17 +151,13 @@ func stixTime(text string) (time.Time, error) {
 }
 
 // bundle puts objects into one bundle, whose id is made from them.
-func bundle(objects []stixObject) []byte {
-	texts := make([]json.RawMessage, len(objects))
+func bundle(objects []json.RawMessage) []byte {
+	var all []byte
 	for i, o := range objects {
-		texts[i] = o.text
+		all = append(append(all, "[,"[min(i, 1)]), o...)
 	}
-	all, _ := json.Marshal(texts) // each was written by encoding/json
+	all = append(all, ']')
 	sum := digest(all)
-	text, _ := json.Marshal(struct {
-		Type    string          `json:"type"`
-		ID      string          `json:"id"`
-		Objects json.RawMessage `json:"objects"`
-	}{"bundle", fmt.Sprintf("bundle--%s-%s-8%s-8%s-%s", sum[:8], sum[8:12], sum[13:16], sum[17:20], sum[20:32]), all})
-	return text
+	text := fmt.Appendf(nil, `{"type":"bundle","id":"bundle--%s-%s-8%s-8%s-%s","objects":`, sum[:8], sum[8:12], sum[13:16], sum[17:20], sum[20:32])
+	return append(append(text, all...), '}')
 }

@@ -64,7 +64,7 @@ func TestBundle(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := bundle([]stixObject{o})
+	text := bundle([]json.RawMessage{o.text})
 	var b struct {
 		Type, ID string
 		Objects  []json.RawMessage
@@ -72,7 +72,7 @@ func TestBundle(t *testing.T) {
 	if err := json.Unmarshal(text, &b); err != nil || b.Type != "bundle" || !stixUUID.MatchString(strings.TrimPrefix(b.ID, "bundle--")) || len(b.Objects) != 1 {
 		t.Errorf("%s, %v", text, err)
 	}
-	if string(bundle([]stixObject{o})) != string(text) {
+	if string(bundle([]json.RawMessage{o.text})) != string(text) {
 		t.Error("it is another the second time")
 	}
 }

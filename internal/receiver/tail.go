@@ -9,6 +9,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/pavise/pavise"
@@ -32,6 +36,7 @@ type tailPosition struct {
 type under struct {
 	To     int64  // where it ends
 	SHA256 string // of its body
+	Form   string `json:",omitempty"` // that it was cut in
 }
 
 // A tail reads what a program appends to a file, over its rotations.
@@ -107,7 +112,7 @@ func (t *tail) find(ctx context.Context) error {
 	}
 	next.Close()
 	lost := t.pos
-	summary := fmt.Sprintf("the file that was being read as %s is not there any more, or is another one now: what it had beyond byte %d was not read", t.line.row.from, lost.Offset)
+	summary := fmt.Sprintf("the file that was being read as %s is not there any more, or is another one now: what it had beyond byte %d was not read, nor were others that had the name before the one that has it now", t.line.row.from, lost.Offset)
 	if lost.Pending != nil {
 		summary += fmt.Sprintf("; the gate may or may not have bytes %d to %d", lost.Offset, lost.Pending.To-1)
 	}
@@ -270,6 +275,9 @@ func (t *tail) compare(ctx context.Context) error {
 // drain brings the next batch, and reports whether there was one. With final what is left
 // counts as whole: nobody writes to the file any more.
 func (t *tail) drain(ctx context.Context, final bool) (bool, error) {
+	if p := t.pos.Pending; p != nil && p.Form != "" && p.Form != t.line.form {
+		t.pos.Pending = nil // the source was revised, and it is cut anew
+	}
 	if t.pos.Pending == nil {
 		ready, err := t.prepare(ctx, final)
 		if err != nil || !ready {
@@ -330,7 +338,7 @@ func (t *tail) prepare(ctx context.Context, final bool) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	t.pos.Pending = &under{To: t.pos.Offset + int64(whole), SHA256: digest(body)}
+	t.pos.Pending = &under{To: t.pos.Offset + int64(whole), SHA256: digest(body), Form: t.line.form}
 	return true, t.kept(ctx)
 }
 
@@ -406,7 +414,90 @@ func (t *tail) follow(ctx context.Context) (more bool, err error) {
 			return false, err
 		}
 	}
+	between, err := t.between(ctx, info, id)
+	if err != nil {
+		next.Close()
+		return false, err
+	}
+	if between != nil {
+		next.Close()
+		next = between
+	}
 	return true, t.take(ctx, next)
+}
+
+// rotated is what stands behind the name of a file that was put aside: a number or a time,
+// and perhaps how it was packed.
+var rotated = regexp.MustCompile(`^[-._]?[0-9][-._:T0-9]*(\.(gz|zst|xz|bz2|lz4))?$`)
+
+// between opens the eldest of the files that had the name after the one that was read to
+// its end, and before the next one; nil: there is none. What had it before that and cannot
+// be read is told.
+func (t *tail) between(ctx context.Context, next fs.FileInfo, id identity) (file, error) {
+	last, err := t.f.Stat()
+	if err != nil {
+		return nil, t.away(err)
+	}
+	names, err := t.files().beside(t.root, t.path)
+	if err != nil {
+		return nil, t.away(err)
+	}
+	var eldest file
+	until := next.ModTime()
+	passed := map[string]time.Time{}
+	own := "" // what the file that was read is called now
+	for _, name := range names {
+		aside := rotated.FindStringSubmatch(strings.TrimPrefix(name, t.path))
+		if aside == nil {
+			continue
+		}
+		f, err := t.files().open(t.root, name)
+		if err != nil {
+			continue // it was put aside further meanwhile, or is no file
+		}
+		info, err := f.Stat()
+		if err != nil {
+			f.Close()
+			continue
+		}
+		is, _ := who(info)
+		at := info.ModTime()
+		switch {
+		case is == t.pos.identity:
+			own = name
+		case is == id, info.Size() == 0, !at.After(last.ModTime()):
+		case aside[1] != "", at.After(until) && eldest == nil:
+			passed[name] = at
+		case !at.After(until):
+			f, eldest, until = eldest, f, at
+		}
+		if f != nil {
+			f.Close()
+		}
+	}
+	if eldest != nil {
+		maps.DeleteFunc(passed, func(_ string, at time.Time) bool { return !at.Before(until) })
+	}
+	if err = t.missed(ctx, passed, own); err != nil && eldest != nil {
+		eldest.Close()
+		eldest = nil
+	}
+	return eldest, err
+}
+
+// missed tells which files are passed over, each with when it was written last. Own is what
+// the file that was read is called now; empty: it is gone.
+func (t *tail) missed(ctx context.Context, passed map[string]time.Time, own string) error {
+	lost := slices.SortedFunc(maps.Keys(passed), func(a, b string) int { return passed[a].Compare(passed[b]) })
+	lost = slices.DeleteFunc(lost, func(name string) bool { return own != "" && strings.HasPrefix(name, own+".") })
+	if own == "" && len(lost) > 0 && rotated.FindStringSubmatch(strings.TrimPrefix(lost[0], t.path))[1] != "" {
+		lost = lost[1:] // it was packed once it was read
+	}
+	if len(lost) == 0 {
+		return nil
+	}
+	summary := fmt.Sprintf("what had the name of %s after the file that was read to its end, and was put aside, cannot be read, or is still written to: %s", t.line.row.from, clip(strings.Join(lost, ", ")))
+	return t.line.find(ctx, KindTruncated, pavise.Warning, summary, map[string]any{"count": len(lost)})
 }
 
 func digest(b []byte) string {

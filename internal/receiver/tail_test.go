@@ -60,6 +60,15 @@ func (f logfile) copyTo(suffix string) {
 	}
 }
 
+// pack stands for a packer, which has begun with what was put aside, or has also removed it.
+func (f logfile) pack(removed bool) {
+	f.t.Helper()
+	logfile{f.t, f.path + ".1.gz"}.put("packed")
+	if removed {
+		f.remove(".1")
+	}
+}
+
 func (f logfile) remove(suffix string) {
 	f.t.Helper()
 	if err := os.Remove(f.path + suffix); err != nil {
@@ -89,6 +98,8 @@ func TestTail(t *testing.T) {
 		"put aside by name, half a line left": {steps{add(old + "end"), unseen(func(f logfile) { f.rename(".1") }), add(fresh)}, old + "end" + fresh, ""},
 		"put aside while nobody looked":       {steps{add(old), unseen(func(f logfile) { f.add("last\n"); f.rename("-2026-11-27") }), unseen(func(f logfile) { f.add(fresh) }), restart}, old + "last\n" + fresh, ""},
 		"put aside and deleted, held open":    {steps{add(old), unseen(func(f logfile) { f.add("last\n"); f.rename(".1"); f.remove(".1") }), add(fresh)}, old + "last\n" + fresh, ""},
+		"put aside, and packed":               {steps{add(old), unseen(func(f logfile) { f.add("last\n"); f.rename(".1"); f.pack(true) }), add(fresh)}, old + "last\n" + fresh, ""},
+		"put aside, and being packed":         {steps{add(old), unseen(func(f logfile) { f.add("last\n"); f.rename(".1"); f.pack(false) }), add(fresh)}, old + "last\n" + fresh, ""},
 		"deleted while nobody looked":         {steps{add(old), unseen(func(f logfile) { f.add("lost\n"); f.remove("") }), unseen(func(f logfile) { f.add(fresh) }), restart}, old + fresh, "truncated"},
 		"copied and truncated":                {steps{add(old), unseen(func(f logfile) { f.add("last\n"); f.copyTo(".1"); f.put("") }), add(fresh)}, old + "last\n" + fresh, ""},
 		"copied and truncated, long since":    {steps{add(old), unseen(func(f logfile) { f.add("last\n"); f.copyTo(".1"); f.put(fresh + strings.Repeat(old, 2)) }), restart}, old + "last\n" + fresh + old + old, ""},
@@ -115,6 +126,51 @@ func TestTail(t *testing.T) {
 					h.must()
 				}
 			}
+			w.wantText(c.want)
+			w.wantFound(c.found)
+		})
+	}
+}
+
+// TestTailThatIsBehind has files rotated through before they are looked at: those between are
+// read in their order, and one that is packed by then is told. What was read before, and
+// what only begins with the name, is not read.
+func TestTailThatIsBehind(t *testing.T) {
+	for name, c := range map[string]struct {
+		packed      bool
+		want, found string
+	}{
+		"all can be read": {false, "b\nc\nd\ne\n", ""},
+		"one is packed":   {true, "b\nd\ne\n", "truncated"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, formLines)
+			f := logfile{t, filepath.Join(w.root, "app.log")}
+			start := time.Now().Add(-time.Hour)
+			write := func(suffix, text string, minute int) {
+				logfile{t, f.path + suffix}.add(text)
+				at := start.Add(time.Duration(minute) * time.Minute)
+				if err := os.Chtimes(f.path+suffix, at, at); err != nil {
+					t.Fatal(err)
+				}
+			}
+			write(".9", "a\n", 0)
+			write("", "b\n", 1)
+			w.order(Order{From: "file://" + f.path})
+			h := w.by("app")
+			h.must()
+			third := ".2"
+			if c.packed {
+				third = ".2.gz"
+			}
+			f.rename(".3")
+			write(third, "c\n", 2)
+			write(".1", "d\n", 3)
+			write("", "e\n", 4)
+			write(".lock", "x\n", 2)
+			write("-errors", "x\n", 2)
+			h.must()
+			w.by("app").must()
 			w.wantText(c.want)
 			w.wantFound(c.found)
 		})

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/plainjson"
 	"github.com/pavise/pavise/internal/store"
 )
 
@@ -24,10 +25,16 @@ const (
 	pageOf = 500
 	// maxPages bounds how many pages follow on each other by tokens.
 	maxPages = 10_000
+	// breath is how long a server is not asked between them.
+	breath = 250 * time.Millisecond
+	// maxEmpty bounds how many of them have no objects, one after the other.
+	maxEmpty = 3
 	// askWithin is how long a page may take.
 	askWithin = time.Minute
 	// maxLater bounds how long a server can make us wait.
 	maxLater = time.Hour
+	// maxAhead is how far a server's clock may be before ours: nothing was added later.
+	maxAhead = 10 * time.Minute
 )
 
 // A feedPosition is how far a feed was read.
@@ -44,7 +51,11 @@ type page struct {
 }
 
 // An entry is an object of the journal.
-type entry struct{ Name, Version, State, SHA256, Other string }
+type entry struct {
+	Name, Version, State, SHA256, Other string
+
+	text json.RawMessage // of one that is new; it comes with the page's body
+}
 
 // A feed reads a collection of a server of TAXII 2.1.
 type feed struct {
@@ -53,12 +64,12 @@ type feed struct {
 	url    string
 	client *http.Client
 
-	pos    feedPosition
-	next   string    // the token of the page that follows; "": there is none
-	from   time.Time // what the pages that follow on each other were added after
-	back   time.Time // the time before pos that was told last
-	pages  int       // that followed on each other
-	pruned time.Time
+	pos   feedPosition
+	next  string    // the token of the page that follows; "": there is none
+	from  time.Time // what the pages that follow on each other were added after
+	back  time.Time // the time before pos, or to come, that was told last
+	pages int       // that followed on each other
+	empty int       // of them, the last that had no objects
 }
 
 func openFeed(l *line, t target) (carrier, error) {
@@ -86,21 +97,24 @@ func (f *feed) close() { f.client.CloseIdleConnections() }
 
 // pass is carrier's: one page.
 func (f *feed) pass(ctx context.Context) (more bool, err error) {
-	now := f.line.room.cfg.Now()
-	if now.Sub(f.pruned) >= 24*time.Hour {
-		if err := f.line.room.cfg.Store.Update(ctx, func(tx *store.Tx) error { return prune(tx, f.line.row.place, now) }); err != nil {
-			return false, err
-		}
-		f.pruned = now
+	if err := f.line.prune(ctx); err != nil {
+		return false, err
 	}
 	if f.line.row.pending != nil {
 		if err := f.deliver(ctx); err != nil {
 			return false, err
 		}
 	}
+	if f.next != "" {
+		select {
+		case <-time.After(f.line.room.breath):
+		case <-ctx.Done():
+			return false, ctx.Err()
+		}
+	}
 	text, added, err := f.ask(ctx)
 	if err != nil {
-		f.next, f.pages = "", 0 // a token may be good no longer
+		f.next, f.pages, f.empty = "", 0, 0 // a token may be good no longer
 		return false, err
 	}
 	e, err := parseEnvelope(text)
@@ -193,16 +207,13 @@ func (f *feed) status(answer *http.Response) error {
 
 // read brings what is new of a page.
 func (f *feed) read(ctx context.Context, raw []json.RawMessage, added time.Time) error {
-	if len(raw) > 0 && added.IsZero() {
+	if len(raw) == 0 {
+		return nil // when nothing was added is no time to go on from
+	}
+	if added.IsZero() {
 		return f.wrong("does not say when what it sends was added (X-TAXII-Date-Added-Last)")
 	}
-	var odd []string
-	if len(raw) > 0 && added.Before(f.pos.Added) {
-		if !added.Equal(f.back) {
-			odd = append(odd, fmt.Sprintf("the newest of what was added after %s was added at %s", f.pos.Added.Format(time.RFC3339Nano), added.Format(time.RFC3339Nano)))
-		}
-		f.back, added = added, f.pos.Added
-	}
+	added, odd := f.plausible(added)
 	var all []stixObject
 	for _, text := range raw {
 		o, err := parseSTIX(text)
@@ -215,30 +226,56 @@ func (f *feed) read(ctx context.Context, raw []json.RawMessage, added time.Time)
 		}
 		f.line.set(func() { f.line.row.passed++ })
 	}
-	fresh, entries, contrary, err := f.compare(ctx, all)
+	entries, contrary, err := f.compare(ctx, all)
 	if err != nil {
 		return err
 	}
 	if odd = append(odd, contrary...); len(odd) > 0 {
-		summary := fmt.Sprintf("what %s says now and said before cannot both be true: %s", f.line.row.from, strings.Join(odd[:min(len(odd), maxNamed)], "; "))
-		if err := f.line.find(ctx, KindContradicted, pavise.Critical, summary, map[string]any{"count": len(odd)}); err != nil {
+		if err := f.line.rarely(ctx, KindContradicted, len(odd), strings.Join(odd[:min(len(odd), maxNamed)], "; ")); err != nil {
 			return err
 		}
 	}
-	p := page{Entries: entries, Added: added}
-	if len(fresh) > 0 {
+	for len(entries) > 0 || added.After(f.pos.Added) {
+		p := page{Added: f.pos.Added} // not further before all of the page is there
+		n := p.fill(entries)
+		if entries = entries[n:]; len(entries) == 0 {
+			p.Added = added
+		}
+		if err := f.start(ctx, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fill has a page hold as many entries as may be brought at a time, and returns how many.
+func (p *page) fill(entries []entry) (n int) {
+	var fresh []json.RawMessage
+	size := 0
+	for _, e := range entries {
+		if size += len(e.text); size > maxBundle && len(fresh) > 0 {
+			break
+		}
+		if n++; e.text != nil {
+			fresh = append(fresh, e.text)
+		}
+	}
+	p.Entries = entries[:n]
+	if fresh != nil {
 		p.Body = bundle(fresh)
 		p.ID = "stix/" + digest(p.Body)
 	}
-	if len(entries) == 0 && !added.After(f.pos.Added) {
-		return nil
-	}
+	return n
+}
+
+// start writes down what is under way, and brings it.
+func (f *feed) start(ctx context.Context, p page) error {
 	text, err := json.Marshal(p)
 	if err != nil {
 		return fmt.Errorf("encode a page: %w", err)
 	}
 	f.line.set(func() { f.line.row.pending = text })
-	if len(fresh) > 0 { // else nothing is brought, and there is nothing to bring again
+	if p.Body != nil { // else nothing is brought, and there is nothing to bring again
 		if err := f.line.save(ctx, nil); err != nil {
 			return err
 		}
@@ -246,8 +283,26 @@ func (f *feed) read(ctx context.Context, raw []json.RawMessage, added time.Time)
 	return f.deliver(ctx)
 }
 
+// plausible returns what is believed of when the newest of a page was added, and what cannot
+// be true of it. Who could move us on to a time to come would have nothing read until then.
+func (f *feed) plausible(added time.Time) (believed time.Time, odd []string) {
+	now, told := f.line.room.cfg.Now(), added.Equal(f.back)
+	switch {
+	case added.Before(f.pos.Added):
+		odd = append(odd, fmt.Sprintf("the newest of what was added after %s was added at %s", f.pos.Added.Format(time.RFC3339Nano), added.Format(time.RFC3339Nano)))
+	case added.After(now.Add(maxAhead)):
+		odd = append(odd, fmt.Sprintf("something was added at %s, and it is %s", added.Format(time.RFC3339Nano), now.UTC().Format(time.RFC3339)))
+	default:
+		return added, nil
+	}
+	if f.back = added; told {
+		odd = nil
+	}
+	return f.pos.Added, odd
+}
+
 // compare parts what is new from what was read before, and says what cannot be true.
-func (f *feed) compare(ctx context.Context, all []stixObject) (fresh []stixObject, entries []entry, contrary []string, err error) {
+func (f *feed) compare(ctx context.Context, all []stixObject) (entries []entry, contrary []string, err error) {
 	known := map[string]entry{}
 	err = f.line.room.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		for _, o := range all {
@@ -255,12 +310,13 @@ func (f *feed) compare(ctx context.Context, all []stixObject) (fresh []stixObjec
 			if err != nil {
 				return err
 			}
-			known[o.id] = entry{before.name, before.version, before.state, before.sha256, before.etag}
+			known[o.id] = entry{Name: before.name, Version: before.version, State: before.state, SHA256: before.sha256, Other: before.etag}
 		}
 		return nil
 	})
 	for _, o := range all {
 		before, sum, version := known[o.id], digest(o.text), ""
+		before.text = nil
 		if !o.modified.IsZero() {
 			version = o.modified.Format(time.RFC3339Nano)
 		}
@@ -275,13 +331,12 @@ func (f *feed) compare(ctx context.Context, all []stixObject) (fresh []stixObjec
 			contrary = append(contrary, fmt.Sprintf("%s is of %s, and was of %s", o.id, version, before.Version))
 			before.Other = sum
 		default:
-			fresh = append(fresh, o)
-			before = entry{Name: o.id, Version: version, State: stateTaken, SHA256: sum}
+			before = entry{Name: o.id, Version: version, State: stateTaken, SHA256: sum, text: plainjson.Spare(o.text)}
 		}
 		known[o.id] = before
 		entries = append(entries, before)
 	}
-	return fresh, entries, contrary, err
+	return entries, contrary, err
 }
 
 // deliver brings the page that is under way.
@@ -291,13 +346,11 @@ func (f *feed) deliver(ctx context.Context) error {
 		return fmt.Errorf("read the page that was under way: %w", err)
 	}
 	if p.Body != nil {
-		b := Batch{ID: p.ID, Body: p.Body}
-		if f.server.pinned() {
-			b.Writer = f.server.Pin
-		} else {
-			b.Doubt = "it is of a feed whose server has no pin, and nobody signed it"
+		verdict, err := f.bring(ctx, p.ID, p.Body)
+		if err == nil && verdict == refused {
+			err = f.apart(ctx, p)
 		}
-		if _, err := f.line.bring(ctx, b); err != nil {
+		if err != nil {
 			return err
 		}
 	}
@@ -315,6 +368,9 @@ func (f *feed) deliver(ctx context.Context) error {
 				return err
 			}
 		}
+		if len(p.Entries) > 0 {
+			return f.line.hasRoom(tx, 0)
+		}
 		return nil
 	})
 	if err != nil {
@@ -323,17 +379,57 @@ func (f *feed) deliver(ctx context.Context) error {
 	return err
 }
 
+// bring gives the gate a bundle.
+func (f *feed) bring(ctx context.Context, id string, body []byte) (verdict string, err error) {
+	b := Batch{ID: id, Body: body}
+	if f.server.pinned() {
+		b.Writer = f.server.Pin
+	} else {
+		b.Doubt = "it is of a feed whose server has no pin, and nobody signed it"
+	}
+	return f.line.bring(ctx, b)
+}
+
+// apart brings the objects of a page that the gate refused one by one: it may be for one of
+// them. Those that are refused by themselves are noted as that.
+func (f *feed) apart(ctx context.Context, p page) error {
+	var of struct{ Objects []json.RawMessage }
+	if err := json.Unmarshal(p.Body, &of); err != nil {
+		return fmt.Errorf("read the page that was under way: %w", err)
+	}
+	for _, text := range of.Objects {
+		var is struct{ ID string }
+		if err := json.Unmarshal(text, &is); err != nil {
+			return fmt.Errorf("read the page that was under way: %w", err)
+		}
+		body := bundle([]json.RawMessage{text})
+		verdict, err := f.bring(ctx, "stix/"+digest(body), body)
+		if err != nil {
+			return err
+		}
+		for i := range p.Entries {
+			if verdict == refused && p.Entries[i].Name == is.ID {
+				p.Entries[i].State = stateRefused
+			}
+		}
+	}
+	return nil
+}
+
 // turn goes on to the page that follows, if there is one. further says that this one had
 // something that was added later than all before.
 func (f *feed) turn(e envelope, further bool) (more bool, err error) {
 	before := f.next
 	f.next = ""
 	if !e.More {
-		f.pages = 0
+		f.pages, f.empty = 0, 0
 		return false, nil
 	}
-	if f.pages++; f.pages > maxPages || e.Next != "" && e.Next == before || e.Next == "" && !further || len(e.Next) > maxFrom {
-		f.pages = 0
+	if f.empty++; len(e.Objects) > 0 {
+		f.empty = 0
+	}
+	if f.pages++; f.pages > maxPages || f.empty > maxEmpty || e.Next != "" && e.Next == before || e.Next == "" && !further || len(e.Next) > maxFrom {
+		f.pages, f.empty = 0, 0
 		return false, f.wrong("says again and again that there is more, and has nothing more")
 	}
 	f.next = e.Next

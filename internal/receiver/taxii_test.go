@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/store"
 )
 
 // An added is an object of a collection, and when it was added.
@@ -98,7 +99,9 @@ func (s *taxii) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-TAXII-Date-Added-Last", last.Format("2006-01-02T15:04:05.000000Z"))
 	}
 	w.Header().Set("Content-Type", taxiiType)
-	_ = json.NewEncoder(w).Encode(e)
+	to := json.NewEncoder(w)
+	to.SetEscapeHTML(false)
+	_ = to.Encode(e)
 }
 
 // subscribe orders that a collection is read.
@@ -154,6 +157,23 @@ func TestFeed(t *testing.T) {
 	}
 	if s.asked[0] != "limit=500" || !strings.Contains(s.asked[len(s.asked)-1], "added_after=2026-02-01T00%3A00%3A02.999999Z") {
 		t.Errorf("it was asked %q", s.asked)
+	}
+}
+
+// TestFeedIsAskedSlowly asks for no page that follows another before a while.
+func TestFeedIsAskedSlowly(t *testing.T) {
+	s := newTAXII(t, false)
+	s.limit = 1
+	w := subscribe(t, s)
+	for n := 1; n <= 3; n++ {
+		s.add(n, indicator(n, modified1, "x"))
+	}
+	h := w.by("app")
+	h.room.breath = 20 * time.Millisecond
+	begun := time.Now()
+	h.must()
+	if took := time.Since(begun); took < 2*h.room.breath { // it can only take longer
+		t.Errorf("three pages within %v", took)
 	}
 }
 
@@ -224,6 +244,116 @@ func TestFeedThatGoesBack(t *testing.T) {
 	if h.carrier.(*feed).pos.Added.Second() != 30 {
 		t.Error("it goes back with it")
 	}
+	for n := 11; n < 20; n++ { // and again and again: that is told once a minute
+		s.add(n, indicator(2, modified1, strconv.Itoa(n)))
+		h.must()
+	}
+	w.wantFound("contradicted")
+	h.told[KindContradicted].last = time.Time{}
+	h.due(t.Context())
+	w.wantFound("contradicted contradicted")
+	if f := w.findings()[1]; !strings.Contains(f.Summary, "000000000002 says other things") || strings.Contains(f.Summary, "(1 times)") || f.Severity != pavise.Critical {
+		t.Errorf("%+v", f)
+	}
+}
+
+// TestFeedOfTheFuture does not go on to a time to come, nor to one that stands over nothing:
+// what is added until then is read all the same.
+func TestFeedOfTheFuture(t *testing.T) {
+	s := newTAXII(t, false)
+	w := subscribe(t, s)
+	now := time.Date(2026, 2, 1, 0, 1, 0, 0, time.UTC)
+	w.cfg.Now = func() time.Time { return now }
+	s.add(1, indicator(1, modified1, "x"))
+	h := w.by("app")
+	h.must()
+	s.instead = func(w http.ResponseWriter, r *http.Request) bool {
+		w.Header().Set("Content-Type", taxiiType)
+		w.Header().Set("X-TAXII-Date-Added-Last", "2026-02-01T00:00:50Z")
+		fmt.Fprint(w, `{}`)
+		return true
+	}
+	h.must()
+	s.instead = nil
+	s.add(2, indicator(2, modified1, "x"))
+	h.must()
+	s.add(365*86400, indicator(3, modified1, "x"))
+	h.must()
+	w.wantFound("contradicted")
+	s.objects = s.objects[:2]
+	s.add(30, indicator(4, modified1, "x"))
+	h.must()
+	w.by("app").must()
+	if got := strings.Join(w.ids(), " "); got != "1 2 3 4" {
+		t.Errorf("the gate has %s", got)
+	}
+	w.wantFound("contradicted")
+}
+
+// TestFeedOfLargeObjects brings a page in bundles of some MiB, however much of it has to be
+// escaped, each object once over kills, and what contradicts it in its order.
+func TestFeedOfLargeObjects(t *testing.T) {
+	s := newTAXII(t, false)
+	w := subscribe(t, s)
+	large := func(n int) string {
+		return strings.Replace(indicator(n, modified1, "x"), `{"type"`, `{"x":"`+strings.Repeat("<", 200<<10)+strings.Repeat("x", 700<<10)+`","type"`, 1)
+	}
+	for n := 1; n <= 5; n++ {
+		s.add(n, large(n))
+	}
+	s.add(6, indicator(1, modified1, "contrary"))
+	killed := &pavise.Error{Kind: pavise.Unavailable, Msg: "killed"}
+	w.gate.after = func(Batch) error { return killed }
+	for range 2 {
+		if err := w.by("app").passes(); !errors.Is(err, killed) {
+			t.Fatal(err)
+		}
+	}
+	w.gate.after = nil
+	w.by("app").must()
+	for _, b := range w.gate.took {
+		if len(b.Body) > maxBundle+1<<10 {
+			t.Errorf("a bundle of %d bytes", len(b.Body))
+		}
+	}
+	if got := strings.Join(w.ids(), " "); got != "1 2 3 4 5" || len(w.gate.took) != 2 {
+		t.Errorf("the gate has %s in %d bundles", got, len(w.gate.took))
+	}
+	w.wantFound("contradicted contradicted") // the kill was before the first was noted
+}
+
+// TestFeedThatIsRefused brings the objects of a page that the gate refuses one by one, so that
+// one of them does not keep the others away.
+func TestFeedThatIsRefused(t *testing.T) {
+	s := newTAXII(t, false)
+	w := subscribe(t, s)
+	for n := 1; n <= 4; n++ {
+		s.add(1, indicator(n, modified1, "x"))
+	}
+	s.add(1, indicator(5, modified1, "bad"))
+	w.gate.fail = func(b Batch) error {
+		if strings.Contains(string(b.Body), "bad") {
+			return &pavise.Error{Kind: pavise.Invalid, Msg: "it is bad"}
+		}
+		return nil
+	}
+	h := w.by("app")
+	h.must()
+	w.by("app").must()
+	if got := strings.Join(w.ids(), " "); got != "1 2 3 4" || w.gate.again != 0 {
+		t.Errorf("the gate has %s, and %d again", got, w.gate.again)
+	}
+	w.wantFound("refused")
+	all := []object{}
+	err := w.db.View(t.Context(), func(tx *store.Tx) (err error) { all, err = objects(tx, h.row.place, "", 10); return err })
+	for i, o := range all {
+		if want := map[bool]string{false: stateTaken, true: stateRefused}[i == 4]; o.state != want {
+			t.Errorf("%s is %s", o.name, o.state)
+		}
+	}
+	if err != nil || len(all) != 5 {
+		t.Errorf("%+v, %v", all, err)
+	}
 }
 
 // TestHostileFeeds asks servers that do all sorts of things: nothing of it is taken, nothing
@@ -267,7 +397,10 @@ func TestHostileFeeds(t *testing.T) {
 			}
 			return true
 		}, "more than", pavise.Unavailable},
-		"always more":         {say(`{"more":true,"next":"x","objects":[]}`), "again and again", pavise.Unavailable},
+		"always more": {say(`{"more":true,"next":"x","objects":[]}`), "again and again", pavise.Unavailable},
+		"always more, elsewhere": {func(w http.ResponseWriter, r *http.Request) bool {
+			return say(`{"more":true,"next":"x`+r.URL.Query().Get("next")+`","objects":[]}`)(w, r)
+		}, "again and again", pavise.Unavailable},
 		"more, and not where": {say(`{"more":true,"objects":[]}`), "again and again", pavise.Unavailable},
 		"a token without end": {say(`{"more":true,"next":"` + strings.Repeat("x", maxFrom+1) + `","objects":[]}`), "again and again", pavise.Unavailable},
 		"another type": {func(w http.ResponseWriter, r *http.Request) bool {
@@ -309,7 +442,7 @@ func TestHostileFeeds(t *testing.T) {
 			if later, is := errors.AsType[*laterError](err); strings.Contains(name, "slower") != is || is && (later.after < time.Minute || later.after > maxLater) {
 				t.Errorf("it is asked again after %+v", later)
 			}
-			if len(s.asked) > 3 || len(w.gate.took) > 0 {
+			if len(s.asked) > maxEmpty+1 || len(w.gate.took) > 0 {
 				t.Errorf("asked %d times, %d batches", len(s.asked), len(w.gate.took))
 			}
 		})

@@ -40,6 +40,8 @@ func (g *gate) Form(source pavise.Name) (string, error) {
 	if source.ID == "unknown" {
 		return "", &pavise.Error{Kind: pavise.NotFound, Msg: source.String() + " is no source"}
 	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	return g.form, nil
 }
 
@@ -143,7 +145,7 @@ func (w *world) open() {
 	if w.Receivers, err = Open(w.t.Context(), w.cfg); err != nil {
 		w.t.Fatal(err)
 	}
-	w.grace = 0
+	w.grace, w.breath = 0, 0
 }
 
 // until waits for something to come true.
