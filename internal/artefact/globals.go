@@ -108,7 +108,8 @@ var lists = sync.OnceValue(func() *globalLists {
 })
 
 // knownGlobals are what pickles of models name, module by module. Each constructs data and
-// does nothing else, whatever it is given; what loads, evaluates or imports is not here.
+// does nothing else, whatever it is given; what loads, evaluates or imports is not here, but for
+// the callers, which are judged by what they are given.
 const knownGlobals = `
 builtins: set frozenset list dict tuple int float complex bytearray bytes str bool object slice range type NoneType Ellipsis NotImplemented long unicode xrange
 builtins: Exception ValueError TypeError KeyError IndexError RuntimeError
@@ -169,7 +170,7 @@ sklearn.utils._tags: Tags TargetTags InputTags ClassifierTags RegressorTags Tran
 sklearn.utils.validation: _DataFrameWrapper
 sklearn._loss._loss: __pyx_unpickle_CyHalfSquaredError __pyx_unpickle_CyHalfBinomialLoss __pyx_unpickle_CyHalfMultinomialLoss __pyx_unpickle_CyLossFunction
 sklearn._loss.link: __pyx_unpickle_Interval
-joblib.numpy_pickle: NumpyArrayWrapper NDArrayWrapper ZNDArrayWrapper
+joblib.numpy_pickle: NumpyArrayWrapper
 pandas: DataFrame Series Index RangeIndex MultiIndex DatetimeIndex Timestamp Timedelta Categorical CategoricalDtype StringDtype Interval Int64Dtype Float64Dtype BooleanDtype
 pandas.arrays: ArrowStringArray ArrowExtensionArray StringArray DatetimeArray TimedeltaArray IntegerArray FloatingArray BooleanArray NumpyExtensionArray SparseArray IntervalArray PeriodArray
 pyarrow.lib: _restore_array type_for_alias py_buffer
@@ -196,7 +197,7 @@ torch: float16 float32 float64 bfloat16 int8 int16 int32 int64 uint8 uint16 uint
 torch._C: _VariableFunctions
 torch.storage: UntypedStorage TypedStorage _load_from_bytes
 torch.serialization: _get_layout
-torch._utils: _rebuild_tensor _rebuild_tensor_v2 _rebuild_tensor_v3 _rebuild_parameter _rebuild_parameter_with_state _rebuild_qtensor _rebuild_sparse_tensor _rebuild_sparse_csr_tensor _rebuild_device_tensor_from_numpy _rebuild_device_tensor_from_cpu_tensor _rebuild_meta_tensor_no_storage _rebuild_nested_tensor _set_obj_state
+torch._utils: _rebuild_tensor _rebuild_tensor_v2 _rebuild_tensor_v3 _rebuild_parameter _rebuild_parameter_with_state _rebuild_qtensor _rebuild_sparse_tensor _rebuild_sparse_csr_tensor _rebuild_device_tensor_from_numpy _rebuild_device_tensor_from_cpu_tensor _rebuild_meta_tensor_no_storage _rebuild_nested_tensor
 torch._tensor: _rebuild_from_type_v2 Tensor
 torch.nn.parameter: Parameter UninitializedParameter Buffer
 torch.nn: Parameter

@@ -138,13 +138,78 @@ func (s *scan) look(w part) {
 	for _, f := range forms() {
 		if f.is(head) {
 			s.misnamed(w, f.name)
-			f.look(s, w)
+			if f.name == "pickle" {
+				f.look(s, w)
+			} else {
+				s.both(w, f.look)
+			}
 			s.appended(w, f.name)
 			return
 		}
 	}
 	s.other(w, head)
 	s.appended(w, "")
+}
+
+// both looks at a part as what it says it is, and at a pickle from its first byte on: what is
+// both, pickle.load runs.
+func (s *scan) both(w part, look func(*scan, part)) {
+	if w.at != nil {
+		if look(s, w); !s.bombed && s.ctx.Err() == nil {
+			s.pickles(w, bufio.NewReader(&spending{s, io.NewSectionReader(w.at, 0, w.size), w}), true)
+		}
+		return
+	}
+	r, into := io.Pipe() // what comes only once two have to read at once
+	ended := make(chan followed, 1)
+	go func() {
+		f := follow(bufio.NewReader(r), true)
+		r.Close()
+		ended <- f
+	}()
+	also := &sink{into: into}
+	w.in = bufio.NewReaderSize(io.TeeReader(w.in, also), peek)
+	look(s, w)
+	for b := make([]byte, 1<<15); !also.closed; {
+		if _, err := w.in.Read(b); err != nil {
+			break
+		}
+	}
+	into.Close()
+	if f := <-ended; !s.bombed {
+		s.followed(w, f)
+	}
+}
+
+// A sink takes what there is until nobody wants more.
+type sink struct {
+	into   *io.PipeWriter
+	closed bool
+}
+
+// Write implements io.Writer. It never fails.
+func (k *sink) Write(b []byte) (int, error) {
+	if !k.closed {
+		_, err := k.into.Write(b)
+		k.closed = err != nil
+	}
+	return len(b), nil
+}
+
+// A spending reads what was looked at before.
+type spending struct {
+	s *scan
+	r io.Reader
+	w part
+}
+
+// Read implements io.Reader.
+func (c *spending) Read(b []byte) (int, error) {
+	n, err := c.r.Read(b)
+	if c.s.spend(c.w, int64(n)); c.s.bombed || c.s.ctx.Err() != nil {
+		return 0, io.ErrUnexpectedEOF
+	}
+	return n, err
 }
 
 // isStorage says whether a part has the name of a tensor's numbers in an archive of PyTorch,
@@ -158,12 +223,17 @@ func isStorage(w part) bool {
 func (s *scan) other(w part, head []byte) {
 	ext := strings.ToLower(path.Ext(name(w)))
 	switch {
-	case ext == ".onnx" || ext == ".pb" || isProtobuf(head):
-		s.protobuf(w, ext)
-	case isText(head) && (ext == ".json" || ext == ".jinja" || ext == ".j2" || head[0] == '{'):
-		s.config(w, ext)
+	case ext == ".pbtxt":
+		s.tell(w, Finding{Severity: Unreadable, Rule: "protobuf", Why: "it is a graph written as text, which is not read here", Next: "ask for it in binary, as .pb"})
+		s.both(w, func(*scan, part) {})
+	case ext == ".py" && strings.Contains(w.member, "code/"):
+		s.both(w, (*scan).script)
+	case ext == ".onnx" || ext == ".pb" || ext == ".meta" || isProtobuf(head):
+		s.both(w, func(s *scan, w part) { s.protobuf(w, ext) })
+	case ext == ".json" || ext == ".jinja" || ext == ".j2" || isObject(head):
+		s.both(w, func(s *scan, w part) { s.config(w, ext) })
 	case ext == ".safetensors":
-		s.safetensors(w)
+		s.both(w, (*scan).safetensors)
 	default:
 		named := ext == ".pkl" || ext == ".pickle" || ext == ".p" || ext == ".joblib" || ext == ".pt" || ext == ".pth" || ext == ".dill" || path.Base(name(w)) == "data.pkl"
 		s.pickles(w, w.in, !named)
@@ -196,15 +266,10 @@ func (s *scan) appended(w part, what string) {
 	if w.at == nil || what == "ZIP archive" || w.size < 22 {
 		return
 	}
-	n := min(w.size, 1<<16+22)
-	if s.spend(w, n); s.bombed {
+	if s.spend(w, min(w.size, 1<<16+endHead)); s.bombed {
 		return
 	}
-	tail := make([]byte, n)
-	if _, err := w.at.ReadAt(tail, w.size-n); err != nil && err != io.EOF {
-		return
-	}
-	if bytes.Contains(tail, []byte("PK\x05\x06")) && bytes.Contains(tail, []byte("PK\x01\x02")) {
+	if directories, _ := zipDirectories(w.at, w.size); len(directories) > 0 {
 		s.tell(w, Finding{Severity: Suspicious, Rule: "archive.appended", Why: "a ZIP archive stands at its end: readers of ZIP see another file than others do", Next: nextVet})
 		s.zip(w)
 	}
@@ -245,12 +310,13 @@ func program(s *scan, w part) {
 	s.tell(w, Finding{Severity: Suspicious, Rule: "program", Why: "it is a program or a library of machine code: a model needs none", Next: nextNever})
 }
 
-// isText says whether what a part begins with reads as text.
-func isText(head []byte) bool {
-	for _, c := range head {
+// isObject says whether what a part begins with reads as an object of JSON, or as a template.
+func isObject(head []byte) bool {
+	text := bytes.TrimLeft(decoded(head), " \t\r\n")
+	for _, c := range text {
 		if c < ' ' && c != '\n' && c != '\r' && c != '\t' && c != '\f' {
 			return false
 		}
 	}
-	return true
+	return len(text) > 0 && text[0] == '{'
 }

@@ -51,6 +51,7 @@ func (p *pickle) tuple(items []*value, err error) error {
 	v := &value{kind: aTuple}
 	v.hold(items...)
 	if err == nil {
+		p.handed(items...)
 		p.push(v)
 	}
 	return err
@@ -88,6 +89,7 @@ func (p *pickle) collect(op byte) error {
 	if err != nil {
 		return err
 	}
+	p.handed(items...)
 	into := &value{kind: aList}
 	switch op {
 	case 'd':
@@ -136,6 +138,7 @@ func (p *pickle) act(op byte) error {
 		}
 		args := &value{kind: aTuple}
 		args.hold(items[1:]...)
+		p.handed(items[1:]...)
 		p.push(p.call(items[0], args))
 	case 'b':
 		return p.build()
@@ -168,8 +171,13 @@ func (p *pickle) build() error {
 		p.found(Suspicious, "pickle.change", nextVet, "it changes attributes of %s itself, for the whole process that loads it", v.text)
 	case anObject:
 		v.state = items[0]
-		if v.made != nil && strings.HasPrefix(v.made.text, "joblib.numpy_pickle.NumpyArrayWrapper") {
+		p.handed(v.state)
+		switch {
+		case v.made == nil || v.made.kind != aGlobal:
+		case v.made.text == joblibWrapper && !p.forked:
 			return p.array(v.state)
+		case v.made.text == "functools.partial" && v.state.item(3) != nothing && v.state.item(3).kind != aDict || v.made.text == "functools.partial" && len(v.state.item(3).items) > 0:
+			p.found(Suspicious, "pickle.change", nextVet, "it gives a function attributes of its own, by which other things are called")
 		}
 	}
 	return nil
@@ -177,6 +185,9 @@ func (p *pickle) build() error {
 
 // found tells of something at the opcode that is followed.
 func (p *pickle) found(s Severity, rule, next, format string, args ...any) {
+	if p.said[s]++; p.said[s] > maxFindings {
+		return // before it is put into words: so many are told at most
+	}
 	p.tell(Finding{Severity: s, Rule: rule, Offset: p.at, Opcode: opcodes[p.op], Why: fmt.Sprintf(format, args...), Next: next})
 }
 
@@ -201,25 +212,106 @@ func (p *pickle) global(module, name string) *value {
 func (p *pickle) call(f, args *value) *value {
 	p.calls++
 	made := &value{kind: anObject, made: f, items: []*value{args}}
-	switch {
-	case f.kind != aGlobal:
+	if f.kind != aGlobal {
 		p.found(Suspicious, "pickle.call", nextVet, "it calls what another call gave back, which can be anything")
 		return made
-	case f.text == "_codecs.encode":
+	}
+	if isName(f.text) {
+		p.acts++
+	}
+	if f.text == "_codecs.encode" {
 		return p.encoded(args, made)
-	case f.text == "torch.storage._load_from_bytes":
+	}
+	if judged, _ := judge(f.module(), f.name()); judged == Malicious {
+		if p.said[Malicious] >= maxFindings {
+			return made // what it is called with would be put into words for nothing
+		}
+		p.found(Malicious, "pickle.call", nextNever, "it calls %s(%s) when it is loaded", clip(f.text), args.shown())
+	}
+	p.through(f, args)
+	return made
+}
+
+// joblibWrapper is what joblib puts before the bytes of an array.
+const joblibWrapper = "joblib.numpy_pickle.NumpyArrayWrapper"
+
+// callers are known globals that call, load or make what they are given. They are judged by
+// that, so that nothing else may get hold of them.
+var callers = map[string]bool{
+	"torch._tensor._rebuild_from_type_v2": true, "torch.storage._load_from_bytes": true, "copyreg._reconstructor": true,
+	"copyreg.__newobj__": true, "copyreg.__newobj_ex__": true, "builtins.type": true, joblibWrapper: true,
+}
+
+// handed tells of a caller that becomes part of something instead of being called.
+func (p *pickle) handed(items ...*value) {
+	for _, v := range items {
+		if v.kind == aGlobal && callers[v.text] {
+			rule := "pickle.handed"
+			if v.text == joblibWrapper {
+				rule = "joblib.array"
+			}
+			p.found(Suspicious, rule, nextVet, "it hands on %s, with which something else calls, loads or makes what it likes", v.text)
+		}
+	}
+}
+
+// through judges a caller by what it calls.
+func (p *pickle) through(f, args *value) {
+	if p.inCall > maxDepth {
+		p.found(Suspicious, "pickle.call", nextVet, "it calls what calls without end")
+		return
+	}
+	p.inCall++
+	defer func() { p.inCall-- }()
+	switch f.text {
+	case "torch.storage._load_from_bytes":
 		if len(args.items) == 1 && args.items[0].kind == someBytes && args.items[0].whole {
-			p.nested("bytes", []byte(args.items[0].text))
+			p.nested([]byte(args.items[0].text), true)
 		} else {
 			p.found(Suspicious, "pickle.nested", nextConvert, "it loads a pickle out of bytes that are too many to be looked at, or come from a call")
 		}
-	case f.text == "numpy.dtype":
-		return made
+	case "torch._tensor._rebuild_from_type_v2":
+		p.call(args.item(0), args.item(2))
+	case "copyreg._reconstructor":
+		if args.item(0).kind != aGlobal || args.item(1).kind != aGlobal {
+			p.found(Suspicious, "pickle.call", nextVet, "it makes something of a class that another call gave back, which can be anything")
+		}
+	case "copyreg.__newobj__":
+		rest := &value{kind: aTuple}
+		if args.kind == aTuple && len(args.items) > 1 {
+			rest.hold(args.items[1:]...)
+		}
+		p.call(args.item(0), rest)
+	case "copyreg.__newobj_ex__":
+		p.call(args.item(0), args.item(1))
+	case "builtins.type":
+		of := args.item(0)
+		if args.kind != aTuple || len(args.items) != 1 || of != nothing && (of.kind != aGlobal || of.text != "builtins.Ellipsis" && of.text != "builtins.NotImplemented") {
+			p.found(Suspicious, "pickle.class", nextVet, "it makes a class, or asks for one, as models need not")
+		}
+	case joblibWrapper:
+		if p.op != 0x81 || args.kind != aTuple || len(args.items) > 0 || p.inCall > 1 {
+			p.found(Suspicious, "joblib.array", nextVet, "the wrapper of an array is made as joblib makes none: loaders differ in what they read behind it")
+		}
 	}
-	if judged, _ := judge(f.module(), f.name()); judged == Malicious {
-		p.found(Malicious, "pickle.call", nextNever, "it calls %s(%s) when it is loaded", clip(f.text), args.shown())
+}
+
+// isName says whether a text can be the name of something in a module, as texts that are no
+// pickles hardly are.
+func isName(s string) bool {
+	for _, c := range s {
+		if c != '.' && c != '_' && (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') {
+			return false
+		}
 	}
-	return made
+	return len(s) > 2
+}
+
+// within looks at bytes that begin as a pickle, whatever they are for.
+func (p *pickle) within(v *value) {
+	if t := v.text; len(t) > 2 && t[0] == 0x80 && 2 <= t[1] && t[1] <= 5 && (v.kind == someBytes || v.kind == aText) {
+		p.nested([]byte(t), false)
+	}
 }
 
 // encoded is what protocol 2 writes bytes as: a text, and latin1.
@@ -229,9 +321,18 @@ func (p *pickle) encoded(args, made *value) *value {
 		if len(args.items) > 1 {
 			codec = strings.ToLower(args.items[1].text)
 		}
+		v := &value{kind: someBytes, text: args.items[0].text, whole: args.items[0].whole}
 		switch codec {
-		case "latin1", "latin-1", "utf-8", "utf8", "ascii":
-			return &value{kind: someBytes, text: args.items[0].text, whole: args.items[0].whole}
+		case "latin1", "latin-1":
+			b := make([]byte, 0, len(v.text))
+			for _, r := range v.text {
+				b = append(b, byte(r))
+			}
+			v.text = string(b)
+			fallthrough
+		case "utf-8", "utf8", "ascii":
+			p.within(v)
+			return v
 		}
 	}
 	p.found(Suspicious, "pickle.codec", nextVet, "it encodes with a codec that pickles have no use for, as one does to hide a text")
