@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf16"
-	"unicode/utf8"
 )
 
 // maxConfig bounds the configuration that is read as a whole.
@@ -60,13 +59,8 @@ func plainNumbers(b []byte) []byte {
 // decoded is a text of JSON in UTF-8, which Python reads in UTF-16 and UTF-32, too, and tells
 // apart by where the zeros are (Python, json.detect_encoding).
 func decoded(b []byte) []byte {
-	at := func(i int) byte {
-		if i < len(b) {
-			return b[i]
-		}
-		return 1
-	}
 	var big bool
+	at := func(i int) byte { return append(b[:min(len(b), 4):min(len(b), 4)], 1, 1, 1, 1)[i] }
 	width := 1
 	switch {
 	case bytes.HasPrefix(b, []byte("\xef\xbb\xbf")):
@@ -83,29 +77,23 @@ func decoded(b []byte) []byte {
 	if width == 1 {
 		return b
 	}
-	out := make([]byte, 0, len(b)/width)
-	var pair rune // the first half of one beyond 16 bits
+	var units []uint16
+	var out []rune
 	for ; len(b) >= width; b = b[width:] {
-		r := rune(0)
+		r := uint32(0)
 		for i := range width {
 			if big {
-				r = r<<8 | rune(b[i])
+				r = r<<8 | uint32(b[i])
 			} else {
-				r |= rune(b[i]) << (8 * i)
+				r |= uint32(b[i]) << (8 * i)
 			}
 		}
-		switch {
-		case width == 2 && utf16.IsSurrogate(r) && pair == 0:
-			pair = r
-			continue
-		case pair != 0:
-			r, pair = utf16.DecodeRune(pair, r), 0
-		}
-		if r != 0xfeff || len(out) > 0 {
-			out = utf8.AppendRune(out, r)
-		}
+		units, out = append(units, uint16(r)), append(out, rune(r))
 	}
-	return out
+	if width == 2 {
+		out = utf16.Decode(units)
+	}
+	return []byte(strings.TrimPrefix(string(out), "\ufeff"))
 }
 
 // configured walks through what JSON holds.

@@ -3,6 +3,8 @@ package artefact
 import (
 	"fmt"
 	"strings"
+
+	"github.com/pavise/pavise/internal/globals"
 )
 
 // bare follows an opcode without an argument.
@@ -195,7 +197,7 @@ func (p *pickle) found(s Severity, rule, next, format string, args ...any) {
 func (p *pickle) global(module, name string) *value {
 	p.calls++
 	if p.proto < 3 {
-		module = renamed(module)
+		module = globals.Renamed(module)
 	}
 	full := module + "." + name
 	v := &value{kind: aGlobal, text: full, cut: int32(len(module))}
@@ -216,7 +218,7 @@ func (p *pickle) call(f, args *value) *value {
 		p.found(Suspicious, "pickle.call", nextVet, "it calls what another call gave back, which can be anything")
 		return made
 	}
-	if isName(f.text) {
+	if globals.IsName(f.text) {
 		p.acts++
 	}
 	if f.text == "_codecs.encode" {
@@ -235,17 +237,10 @@ func (p *pickle) call(f, args *value) *value {
 // joblibWrapper is what joblib puts before the bytes of an array.
 const joblibWrapper = "joblib.numpy_pickle.NumpyArrayWrapper"
 
-// callers are known globals that call, load or make what they are given. They are judged by
-// that, so that nothing else may get hold of them.
-var callers = map[string]bool{
-	"torch._tensor._rebuild_from_type_v2": true, "torch.storage._load_from_bytes": true, "copyreg._reconstructor": true,
-	"copyreg.__newobj__": true, "copyreg.__newobj_ex__": true, "builtins.type": true, joblibWrapper: true,
-}
-
 // handed tells of a caller that becomes part of something instead of being called.
 func (p *pickle) handed(items ...*value) {
 	for _, v := range items {
-		if v.kind == aGlobal && callers[v.text] {
+		if v.kind == aGlobal && globals.Calls(v.text) {
 			rule := "pickle.handed"
 			if v.text == joblibWrapper {
 				rule = "joblib.array"
@@ -296,15 +291,10 @@ func (p *pickle) through(f, args *value) {
 	}
 }
 
-// isName says whether a text can be the name of something in a module, as texts that are no
-// pickles hardly are.
-func isName(s string) bool {
-	for _, c := range s {
-		if c != '.' && c != '_' && (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') {
-			return false
-		}
-	}
-	return len(s) > 2
+// judge is the severity of importing module.name, and why.
+func judge(module, name string) (Severity, string) {
+	meaning, why := globals.Judge(module, name)
+	return []Severity{globals.Known: Clean, globals.Unknown: Suspicious, globals.Acts: Malicious}[meaning], why
 }
 
 // within looks at bytes that begin as a pickle, whatever they are for.
