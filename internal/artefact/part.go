@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"slices"
 	"strings"
+
+	"github.com/pavise/pavise/internal/plainjson"
 )
 
 // Bounds of what one file may hold.
@@ -99,7 +102,7 @@ func forms() []form {
 		{"bzip2", isBzip2, (*scan).bzip2},
 		{"xz", magic("\xfd7zXZ\x00"), (*scan).xz},
 		{"LZMA", isLZMA, (*scan).lzma},
-		{"HDF5", magic("\x89HDF\r\n\x1a\n"), (*scan).hdf5},
+		{"HDF5", isHDF5, (*scan).hdf5},
 		{"GGUF", magic("GGUF"), (*scan).gguf},
 		{"7-Zip archive", magic("7z\xbc\xaf\x27\x1c"), unopened("a 7-Zip archive")},
 		{"RAR archive", magic("Rar!\x1a\x07"), unopened("a RAR archive")},
@@ -142,6 +145,11 @@ func (s *scan) look(w part) {
 				f.look(s, w)
 			} else {
 				s.both(w, f.look)
+			}
+			if ext := strings.ToLower(path.Ext(name(w))); w.at != nil && slices.Contains(byName, ext) { // a loader that goes by the name looks for no other form
+				w.in = bufio.NewReaderSize(&spending{s, io.NewSectionReader(w.at, 0, w.size), w}, peek)
+				head, _ = w.in.Peek(peek)
+				s.other(w, head)
 			}
 			s.appended(w, f.name)
 			return
@@ -212,6 +220,19 @@ func (c *spending) Read(b []byte) (int, error) {
 	return n, err
 }
 
+// byName are endings by which other looks at a file, whatever form matched.
+var byName = []string{".onnx", ".pb", ".meta", ".json", ".jinja", ".safetensors", ".h5", ".hdf5"}
+
+// isHDF5 finds the mark of HDF5, which may stand behind a block of something else.
+func isHDF5(head []byte) bool {
+	for _, at := range []int{0, 512, 1024, 2048} {
+		if len(head) > at && bytes.HasPrefix(head[at:], []byte("\x89HDF\r\n\x1a\n")) {
+			return true
+		}
+	}
+	return false
+}
+
 // isStorage says whether a part has the name of a tensor's numbers in an archive of PyTorch,
 // which begin like anything by chance. A pickle among them must be plainly one.
 func isStorage(w part) bool {
@@ -223,6 +244,8 @@ func isStorage(w part) bool {
 func (s *scan) other(w part, head []byte) {
 	ext := strings.ToLower(path.Ext(name(w)))
 	switch {
+	case ext == ".h5" || ext == ".hdf5":
+		s.both(w, (*scan).hdf5)
 	case ext == ".pbtxt":
 		s.tell(w, Finding{Severity: Unreadable, Rule: "protobuf", Why: "it is a graph written as text, which is not read here", Next: "ask for it in binary, as .pb"})
 		s.both(w, func(*scan, part) {})
@@ -269,7 +292,7 @@ func (s *scan) appended(w part, what string) {
 	if s.spend(w, min(w.size, 1<<16+endHead)); s.bombed {
 		return
 	}
-	if directories, _ := zipDirectories(w.at, w.size); len(directories) > 0 {
+	if directories, err := zipDirectories(w.at, w.size); len(directories) > 0 || err == errEnds {
 		s.tell(w, Finding{Severity: Suspicious, Rule: "archive.appended", Why: "a ZIP archive stands at its end: readers of ZIP see another file than others do", Next: nextVet})
 		s.zip(w)
 	}
@@ -312,7 +335,7 @@ func program(s *scan, w part) {
 
 // isObject says whether what a part begins with reads as an object of JSON, or as a template.
 func isObject(head []byte) bool {
-	text := bytes.TrimLeft(decoded(head), " \t\r\n")
+	text := bytes.TrimLeft(plainjson.UTF8(head), " \t\r\n")
 	for _, c := range text {
 		if c < ' ' && c != '\n' && c != '\r' && c != '\t' && c != '\f' {
 			return false

@@ -13,6 +13,7 @@ func (p *pickle) bare(op byte) error {
 	case '(':
 		p.marks = append(p.marks, len(p.stack))
 		if len(p.marks) > maxStack {
+			p.bound = true
 			return p.wrong("its marks grow without end")
 		}
 	case 'N', 0x88, 0x89, 0x97:

@@ -41,8 +41,9 @@ func polyglots() []hostile {
 		{"PyTorch's old magic, and then a pickle", "m.pt", zipOf("archive/data/0", []byte("\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."+system)), artefact.Malicious, "pickle.call"},
 		{"behind PyTorch's five", "m.pth", []byte("\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19." + strings.Repeat(harmless, 4) + system), artefact.Malicious, "pickle.call"},
 		{"unknown call that breaks off", "weights", []byte("N.cmy_package\nrun\n(S'id'\ntR\xff"), artefact.Suspicious, "pickle.unknown"},
-		{"number that Python alone reads", "weights", []byte("F1_0\n0I1__0\n0" + zero), artefact.Malicious, "pickle.call"},
+		{"number that Python alone reads", "weights", []byte("F1_0\n0" + zero), artefact.Malicious, "pickle.call"},
 		{"memo that Python alone reads", "weights", []byte("Np+1_0\n0g10\n0" + zero), artefact.Malicious, "pickle.call"},
+		{"more marks than are followed", "weights", []byte(strings.Repeat("(", 1<<20+1) + zero), artefact.Malicious, "pickle.broken"},
 		{"more than is followed", "weights", []byte(strings.Repeat("N", 1<<20+1) + zero), artefact.Malicious, "pickle.broken"},
 	}
 }
@@ -123,13 +124,7 @@ func members() []hostile {
 	typed := func(flag byte) []byte {
 		b := tarOf(&tar.Header{Name: "pickle", Typeflag: tar.TypeReg}, []byte(system))
 		b[156] = flag
-		sum := 0
-		copy(b[148:156], "        ")
-		for _, c := range b[:512] {
-			sum += int(c)
-		}
-		copy(b[148:156], fmt.Sprintf("%06o\x00 ", sum))
-		return b
+		return summed(b)
 	}
 	torch := zipOf("archive/data.pkl", []byte(system))
 	binary.LittleEndian.PutUint16(torch[len(torch)-2:], 65535)
@@ -138,8 +133,20 @@ func members() []hostile {
 		{"tar of contiguous files", "m.tar", typed('7'), artefact.Malicious, "pickle.call"},
 		{"tar of a type that there is not", "m.tar", typed('Q'), artefact.Malicious, "archive.type"},
 		{"ZIP with a long comment behind something", "m.npy", append(npy("<f4", "\x00\x00\x80\x3f"), torch...), artefact.Malicious, "pickle.call"},
+		{"ZIP with many ends behind something", "m.npy", append(npy("<f4", "\x00\x00\x80\x3f"), append(torch, bytes.Repeat([]byte("PK\x05\x06\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"), 100)...)...), artefact.Malicious, "archive.appended"},
 		{"ZIP with two directories", "m.pt", twoDirectories(), artefact.Malicious, "archive.directories"},
 	}
+}
+
+// summed has the checksum of its first header anew.
+func summed(b []byte) []byte {
+	sum := 0
+	copy(b[148:156], "        ")
+	for _, c := range b[:512] {
+		sum += int(c)
+	}
+	copy(b[148:156], fmt.Sprintf("%06o\x00 ", sum))
+	return b
 }
 
 // twoDirectories is an archive whose large directory and small one list different members.
@@ -171,7 +178,14 @@ func twoDirectories() []byte {
 func readings() []hostile {
 	reads := message(1, message(1, []byte("n")), message(2, []byte("ReadFile")))
 	inLibrary := message(2, message(1, message(3, message(1, []byte("n")), message(2, []byte("ReadFile")))))
+	block := append(tarOf(&tar.Header{Name: "xxx", Typeflag: tar.TypeReg}, nil), make([]byte, 2051)...)[:2051]
+	copy(block, "\x7a\x80\x10") // field 15, of 2048 bytes
+	block = summed(block)
+	userBlock := append(make([]byte, 512), "\x89HDF\r\n\x1a\n....{\"class_name\": \"Lambda\"}"...)
 	all := []hostile{
+		{"SavedModel that is a tar archive", "saved_model.pb", append(block, savedModel("ReadFile", false)...), artefact.Malicious, "tensorflow.op"},
+		{"HDF5 behind a block", "m.h5", userBlock, artefact.Suspicious, "keras.lambda"},
+		{"HDF5 behind a block, without its name", "model", userBlock, artefact.Suspicious, "keras.lambda"},
 		{"SavedModel with an empty graph of ONNX", "saved_model.pb", append(savedModel("ReadFile", false), 0x3a, 0), artefact.Malicious, "tensorflow.op"},
 		{"GraphDef with a library", "graph.pb", append(message(1, message(2, []byte("MatMul"))), inLibrary...), artefact.Malicious, "tensorflow.op"},
 		{"MetaGraph", "model.meta", message(2, reads), artefact.Malicious, "tensorflow.op"},

@@ -5,6 +5,7 @@ import (
 	"compress/bzip2"
 	"compress/flate"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -19,7 +20,10 @@ const (
 	localHead    = 30
 	centralHead  = 46
 	endHead      = 22
+	maxEnds      = 64
 )
+
+var errEnds = errors.New("it has more ends than are looked at")
 
 // A zipMember is one member, as one of its two headers has it.
 type zipMember struct {
@@ -233,7 +237,10 @@ func zipDirectories(r io.ReaderAt, size int64) (all []directory, err error) {
 		return nil, err
 	}
 	err = fmt.Errorf("there is none")
-	for i, tried := len(tail), 0; tried < 64; tried++ {
+	for i, tried := len(tail), 0; ; tried++ {
+		if tried == maxEnds {
+			return all, errEnds
+		}
 		if i = bytes.LastIndex(tail[:i], []byte("PK\x05\x06")); i < 0 {
 			break
 		}
