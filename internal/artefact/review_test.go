@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"unicode/utf16"
@@ -233,14 +234,17 @@ func reviewed() []hostile {
 	return all
 }
 
-// TestManyFindings holds no more of a pickle than is told.
+// TestManyFindings holds no more of a pickle than is told, and puts no more into words.
 func TestManyFindings(t *testing.T) {
-	if testing.Short() {
-		t.Skip("a million findings")
-	}
-	got := scanned(t, "a.pkl.gz", packGzip([]byte("\x80\x02"+global("os", "system")+strings.Repeat(")\x81", 1)+strings.Repeat("h\x00", 0)+"0"+strings.Repeat(global("a", "b")+"0", 200_000)+".")))
-	if got.Verdict != artefact.Malicious || len(got.Findings) > 300 {
-		t.Errorf("%s, %d findings", got.Verdict, len(got.Findings))
+	text := p2(strings.Repeat("(", 3) + strings.Repeat("]", 60) + "tq\x01" + strings.Repeat("h\x01", 60) + "tq\x02" + strings.Repeat("h\x02", 60) + "tq\x03" +
+		global("os", "system") + "q\x04" + strings.Repeat("h\x04h\x03\x850h\x04h\x03R0", 200_000))
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	began := len(text)
+	got := scanned(t, "a.pkl", []byte(text))
+	runtime.ReadMemStats(&after)
+	if taken := after.TotalAlloc - before.TotalAlloc; got.Verdict != artefact.Malicious || len(got.Findings) > 64 || taken > 160<<20 {
+		t.Errorf("%s, %d findings, %d bytes were taken for %d", got.Verdict, len(got.Findings), taken, began)
 	}
 }
 
