@@ -202,10 +202,12 @@ func (p *pickle) global(module, name string) *value {
 	}
 	full := module + "." + name
 	v := &value{kind: aGlobal, text: full, cut: int32(len(module))}
-	switch judged, why := judge(module, name); judged {
-	case Malicious:
+	switch judged, why := judge(module, name); {
+	case judged == Malicious && !globals.IsName(full):
+		p.found(Suspicious, "pickle.unknown", nextVet, "it imports %s, as no module is called", clip(full))
+	case judged == Malicious:
 		p.found(Malicious, "pickle.global", nextNever, "it imports %s, %s", clip(full), why)
-	case Suspicious:
+	case judged == Suspicious:
 		p.found(Suspicious, "pickle.unknown", nextVet, "it imports %s, %s", clip(full), why)
 	}
 	return v
@@ -225,7 +227,7 @@ func (p *pickle) call(f, args *value) *value {
 	if f.text == "_codecs.encode" {
 		return p.encoded(args, made)
 	}
-	if judged, _ := judge(f.module(), f.name()); judged == Malicious {
+	if judged, _ := judge(f.module(), f.name()); judged == Malicious && globals.IsName(f.text) {
 		if p.said[Malicious] >= maxFindings {
 			return made // what it is called with would be put into words for nothing
 		}
