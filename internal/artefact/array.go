@@ -50,7 +50,7 @@ func (p *pickle) pad() error {
 		return p.broken(io.EOF)
 	}
 	n := int(head[0])
-	if n < 1 || n > 16 || len(head) > n && strings.Trim(string(head[1:n+1]), "\xff") != "" {
+	if n < 1 || n > 16 || len(head) > n && bytes.Count(head[1:n+1], []byte{0xff}) != n {
 		p.found(Suspicious, "joblib.array", nextVet, "what stands before the bytes of an array is not what joblib writes: loaders differ in what they read")
 		p.fork()
 	}

@@ -114,6 +114,7 @@ func wrappers() []hostile {
 		{"joblib: a pickle for an array", "a.joblib", []byte(old + "0" + zero + "xx" + "."), artefact.Malicious, "pickle.call"},
 		{"joblib: a pickle for a pad", "a.joblib", []byte(wrapper + "0" + zero + strings.Repeat("\xff", 48-len(zero)) + strings.Repeat("\x00", 24) + "."), artefact.Malicious, "joblib.array"},
 		{"joblib: its pad is none", "a.joblib", []byte(wrapper + "\x02N0" + strings.Repeat("\x00", 24) + "."), artefact.Suspicious, "joblib.array"},
+		{"joblib: other bytes for a pad", "a.joblib", []byte(wrapper + "\x02\x80\xfe" + strings.Repeat("\x00", 24) + "."), artefact.Suspicious, "joblib.array"},
 		{"joblib: two shapes", "a.joblib", []byte(twice + "\x02\xff\xff" + strings.Repeat("\x00", 24) + "."), artefact.Suspicious, "joblib.array"},
 		{"joblib: reconstructed", "a.joblib", []byte(made + "."), artefact.Suspicious, "joblib.array"},
 		{"joblib: a type that grows", "a.joblib", []byte(larger + "\x02\xff\xff" + strings.Repeat("\x00", 24) + "."), artefact.Suspicious, "joblib.array"},
