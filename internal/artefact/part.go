@@ -146,7 +146,7 @@ func (s *scan) look(w part) {
 			} else {
 				s.both(w, f.look)
 			}
-			if ext := strings.ToLower(path.Ext(name(w))); w.at != nil && slices.Contains(byName, ext) { // a loader that goes by the name looks for no other form
+			if ext := strings.ToLower(path.Ext(name(w))); w.at != nil && slices.Contains(byName, ext) && "."+f.name != ext && (f.name != "HDF5" || ext[:2] != ".h") { // a loader that goes by the name looks for no other form
 				w.in = bufio.NewReaderSize(&spending{s, io.NewSectionReader(w.at, 0, w.size), w}, peek)
 				head, _ = w.in.Peek(peek)
 				s.other(w, head)

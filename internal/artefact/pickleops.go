@@ -233,7 +233,9 @@ func (p *pickle) call(f, args *value) *value {
 		}
 		p.found(Malicious, "pickle.call", nextNever, "it calls %s(%s) when it is loaded", clip(f.text), args.shown())
 	}
-	p.through(f, args)
+	if by := p.through(f, args); by != nil {
+		return by
+	}
 	return made
 }
 
@@ -253,11 +255,12 @@ func (p *pickle) handed(items ...*value) {
 	}
 }
 
-// through judges a caller by what it calls.
-func (p *pickle) through(f, args *value) {
+// through judges a caller by what it calls, and returns what that gives where the caller gives
+// it back.
+func (p *pickle) through(f, args *value) *value {
 	if p.inCall > maxDepth {
 		p.found(Suspicious, "pickle.call", nextVet, "it calls what calls without end")
-		return
+		return nil
 	}
 	p.inCall++
 	defer func() { p.inCall-- }()
@@ -269,7 +272,7 @@ func (p *pickle) through(f, args *value) {
 			p.found(Suspicious, "pickle.nested", nextConvert, "it loads a pickle out of bytes that are too many to be looked at, or come from a call")
 		}
 	case "torch._tensor._rebuild_from_type_v2":
-		p.call(args.item(0), args.item(2))
+		return p.call(args.item(0), args.item(2))
 	case "copyreg._reconstructor":
 		if args.item(0).kind != aGlobal || args.item(1).kind != aGlobal {
 			p.found(Suspicious, "pickle.call", nextVet, "it makes something of a class that another call gave back, which can be anything")
@@ -279,9 +282,9 @@ func (p *pickle) through(f, args *value) {
 		if args.kind == aTuple && len(args.items) > 1 {
 			rest.hold(args.items[1:]...)
 		}
-		p.call(args.item(0), rest)
+		return p.call(args.item(0), rest)
 	case "copyreg.__newobj_ex__":
-		p.call(args.item(0), args.item(1))
+		return p.call(args.item(0), args.item(1))
 	case "builtins.type":
 		of := args.item(0)
 		if args.kind != aTuple || len(args.items) != 1 || of != nothing && (of.kind != aGlobal || of.text != "builtins.Ellipsis" && of.text != "builtins.NotImplemented") {
@@ -292,6 +295,7 @@ func (p *pickle) through(f, args *value) {
 			p.found(Suspicious, "joblib.array", nextVet, "the wrapper of an array is made as joblib makes none: loaders differ in what they read behind it")
 		}
 	}
+	return nil
 }
 
 // judge is the severity of importing module.name, and why.

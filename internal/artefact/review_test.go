@@ -88,6 +88,8 @@ func callers() []hostile {
 		{"joblib of old, from a file", "a.joblib", []byte(p2(global("joblib.numpy_pickle", "NDArrayWrapper") + ")\x81}(" + short("filename") + short("x.npy") + short("allow_mmap") + "\x88ub")), artefact.Suspicious, "pickle.unknown"},
 		{"joblib of old, packed", "a.joblib", []byte(p2(global("joblib.numpy_pickle", "ZNDArrayWrapper") + ")\x81}(" + short("filename") + short("x.npy") + "ub")), artefact.Suspicious, "pickle.unknown"},
 		{"makes a class", "a.pkl", []byte(p2(global("builtins", "type") + short("X") + global("builtins", "object") + "\x85}\x87R")), artefact.Suspicious, "pickle.class"},
+		{"gives a function a way to be called", "a.pkl", []byte(p2(global("functools", "partial") + global("math", "exp") + "\x85R(" + global("math", "exp") + ")N}" + short("__new__") + "Nstb")), artefact.Suspicious, "pickle.change"},
+		{"gives it by a constructor", "a.pkl", []byte(p2(global("copyreg", "__newobj__") + global("functools", "partial") + global("math", "exp") + "\x86R(" + global("math", "exp") + ")N}" + short("__new__") + "Nstb")), artefact.Suspicious, "pickle.change"},
 		{"reconstructs by an object", "a.pkl", []byte(p2(global("copyreg", "_reconstructor") + global("builtins", "object") + call(global("functools", "partial"), "x") + "N\x87R")), artefact.Suspicious, "pickle.call"},
 		{"sets attributes", "a.pkl", []byte(p2(global("torch._utils", "_set_obj_state") + global("torch", "Tensor") + "}" + short("__add__") + "Ns\x86R")), artefact.Suspicious, "pickle.unknown"},
 	}
