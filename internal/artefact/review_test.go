@@ -42,7 +42,6 @@ func polyglots() []hostile {
 		{"PyTorch's old magic, and then a pickle", "m.pt", zipOf("archive/data/0", []byte("\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."+system)), artefact.Malicious, "pickle.call"},
 		{"behind PyTorch's five", "m.pth", []byte("\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19." + strings.Repeat(harmless, 4) + system), artefact.Malicious, "pickle.call"},
 		{"unknown call that breaks off", "weights", []byte("N.cmy_package\nrun\n(S'id'\ntR\xff"), artefact.Suspicious, "pickle.unknown"},
-		{"number that Python alone reads", "weights", []byte("F1_0\n0" + zero), artefact.Malicious, "pickle.call"},
 		{"memo that Python alone reads", "weights", []byte("Np+1_0\n0g10\n0" + zero), artefact.Malicious, "pickle.call"},
 		{"more marks than are followed", "weights", []byte(strings.Repeat("(", 1<<20+1) + zero), artefact.Malicious, "pickle.broken"},
 		{"more than is followed", "weights", []byte(strings.Repeat("N", 1<<20+1) + zero), artefact.Malicious, "pickle.broken"},
