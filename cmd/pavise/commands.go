@@ -54,6 +54,7 @@ type cli struct {
 
 	stdout, stderr screen.Terminal
 	counts         bool                        // progress was written to stderr
+	typed          map[string]bool             // flags that were typed, and did not come from the environment
 	nouns          map[string]any              // noun → pointer to the struct of its commands
 	short          map[pavise.Name]pavise.Name // stand-in → the name that was typed, without its beginning; of one command
 }

@@ -51,6 +51,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		c.JSON = c.JSON || slices.Contains(args, "--json") // the parser may not have come to it
 		return c.fail(usage(err))
 	}
+	c.typed = map[string]bool{}
+	for _, p := range kctx.Path {
+		if p.Flag != nil && !p.Resolved {
+			c.typed[p.Flag.Name] = true
+		}
+	}
 	if err := c.do(ctx, kctx); err != nil {
 		return c.fail(err)
 	}

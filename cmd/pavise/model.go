@@ -31,8 +31,8 @@ func (s *modelSignCommand) run(ctx context.Context, c *cli) error {
 
 func (v *modelVerifyCommand) run(ctx context.Context, c *cli) error {
 	v.Say = c.watched()
-	if v.Root != "" {
-		v.Identity = c.Identity // a flag of all commands, which this one gives another meaning
+	if c.typed["identity"] { // a flag of all commands, which this one gives another meaning: what the environment says is who asks
+		v.Identity = c.Identity
 	}
 	verified, err := v.Run(ctx)
 	return c.showFound(verified, err, func() bool { return !verified.Holds })

@@ -7,6 +7,8 @@ import (
 	"compress/bzip2"
 	"compress/gzip"
 	"compress/zlib"
+	"encoding/binary"
+	"fmt"
 	"io"
 	"path"
 	"strings"
@@ -78,8 +80,44 @@ func (s *scan) zlib(w part) {
 }
 
 func (s *scan) xz(w part) {
+	head, _ := w.in.Peek(64)
+	if d := xzDictionary(head); d > maxDictionary {
+		s.tell(w, Finding{Severity: Unreadable, Rule: "archive.unread", Why: "it is compressed with xz and takes more memory than that is given", Next: nextUnpack})
+		return
+	}
 	r, err := xz.ReaderConfig{DictCap: maxDictionary}.NewReader(w.in)
 	s.unpack(w, r, err)
+}
+
+// xzDictionary is the dictionary that the first block asks for, which the reader would take
+// memory for whatever it is configured with (xz file format 1.0.4, 3.1 and 5.3.1).
+func xzDictionary(head []byte) int64 {
+	if len(head) < 14 || head[12] == 0 {
+		return 0
+	}
+	flags, b := head[13], head[14:]
+	for _, there := range []byte{0x40, 0x80} { // sizes, packed and not
+		if flags&there != 0 {
+			_, n := binary.Uvarint(b)
+			b = b[max(n, 0):]
+		}
+	}
+	for range flags&3 + 1 {
+		id, n := binary.Uvarint(b)
+		b = b[max(n, 0):]
+		size, n := binary.Uvarint(b)
+		if b = b[max(n, 0):]; size == 0 || size > uint64(len(b)) {
+			return 0
+		}
+		if id == 0x21 {
+			if bits := b[0] & 0x3f; bits < 40 {
+				return int64(2|bits&1) << (bits/2 + 11)
+			}
+			return 1 << 32
+		}
+		b = b[size:]
+	}
+	return 0
 }
 
 func (s *scan) lzma(w part) {
@@ -137,8 +175,14 @@ func (s *scan) tar(w part) {
 			}
 		case tar.TypeChar, tar.TypeBlock, tar.TypeFifo:
 			s.tell(w, Finding{Severity: Suspicious, Rule: "archive.device", Offset: in.n, Why: "its member " + clip(h.Name) + " is a device or a pipe", Next: nextVet})
-		case tar.TypeReg, tar.TypeGNUSparse:
+		case tar.TypeReg, tar.TypeGNUSparse, tar.TypeCont:
 			s.look(w.inside(h.Name, r, h.Size))
+		case tar.TypeXGlobalHeader:
+		default:
+			if h.Typeflag != tar.TypeDir || h.Size > 0 {
+				s.tell(w, Finding{Severity: Suspicious, Rule: "archive.type", Offset: in.n, Why: fmt.Sprintf("its member %s is of the type %q, for which others take a file: readers differ", clip(h.Name), h.Typeflag), Next: nextVet})
+				s.look(w.inside(h.Name, r, h.Size))
+			}
 		}
 	}
 }

@@ -7,7 +7,10 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"strconv"
 	"strings"
+
+	"github.com/pavise/pavise/internal/plainjson"
 )
 
 // maxConfig bounds the configuration that is read as a whole.
@@ -24,21 +27,40 @@ func (s *scan) config(w part, ext string) {
 	case len(b) > maxConfig:
 		s.tell(w, Finding{Severity: Unreadable, Rule: "size", Why: "it is more JSON than is read", Next: nextUnpack})
 		return
-	case ext == ".jinja" || ext == ".j2":
+	}
+	b = plainjson.UTF8(b)
+	if ext == ".jinja" || ext == ".j2" {
 		s.template(w, name(w), string(b))
 		return
 	}
 	var v any
-	if json.Unmarshal(b, &v) != nil {
-		s.keras(w, b)
+	if json.Unmarshal(b, &v) != nil && json.Unmarshal(plainNumbers(b), &v) != nil {
+		if s.keras(w, b); ext == ".json" {
+			s.tell(w, Finding{Severity: Unreadable, Rule: "config", Why: "it is no JSON, though some reader may take something from it", Next: nextAgain})
+		} else {
+			s.template(w, name(w), string(b))
+		}
 		return
 	}
 	s.configured(w, v, 0)
 }
 
+// pythonNumbers are numbers that Python writes and JSON has not; or texts, which stay.
+var pythonNumbers = regexp.MustCompile(`"(?:[^"\\]|\\.)*"|-?(?:NaN|Infinity)\b`)
+
+func plainNumbers(b []byte) []byte {
+	return pythonNumbers.ReplaceAllFunc(b, func(hit []byte) []byte {
+		if hit[0] == '"' {
+			return hit
+		}
+		return []byte("null")
+	})
+}
+
 // configured walks through what JSON holds.
 func (s *scan) configured(w part, v any, depth int) {
 	if depth > 200 {
+		s.tell(w, Finding{Severity: Unreadable, Rule: "config", Why: "its JSON is nested deeper than is looked at", Next: nextVet})
 		return
 	}
 	switch v := v.(type) {
@@ -49,10 +71,29 @@ func (s *scan) configured(w part, v any, depth int) {
 	case map[string]any:
 		s.object(w, v)
 		for key, item := range v {
-			if text, ok := item.(string); ok && strings.Contains(key, "chat_template") {
-				s.template(w, key, text)
+			if strings.Contains(key, "chat_template") {
+				s.templates(w, key, item, depth)
 			}
 			s.configured(w, item, depth+1)
+		}
+	}
+}
+
+// templates looks at a template of conversations, or at a list of them with their names.
+func (s *scan) templates(w part, key string, v any, depth int) {
+	if depth > 200 {
+		return // told of what it stands in
+	}
+	switch v := v.(type) {
+	case string:
+		s.template(w, key, v)
+	case []any:
+		for _, item := range v {
+			s.templates(w, key, item, depth+1)
+		}
+	case map[string]any:
+		for _, item := range v {
+			s.templates(w, key, item, depth+1)
 		}
 	}
 }
@@ -80,12 +121,12 @@ func (s *scan) object(w part, v map[string]any) {
 	if registered, _ := v["registered_name"].(string); module == "" && registered != "" && strings.Contains(registered, ">") && !strings.HasPrefix(registered, "keras") {
 		s.tell(w, Finding{Severity: Note, Rule: "keras.custom", Why: "it takes a class of its own, " + clip(registered), Next: nextVet})
 	}
-	if module == "" || ours(module) && !risky(module, class) {
-		return
-	}
 	name := class
 	if config, ok := v["config"].(string); ok && (class == "function" || class == "builtin") {
 		name = config
+	}
+	if module == "" || ours(module) && !risky(module, class) && !risky(module, name) {
+		return
 	}
 	sev, why := judge(module, name)
 	if ours(module) {
@@ -149,17 +190,43 @@ func (s *scan) marshalled(w part, code string) {
 
 // kerasMarks are what configurations hold, in the text of files that are not taken apart.
 var (
-	kerasLambda = regexp.MustCompile(`"class_name":\s*"(?:Lambda|__lambda__)"`)
+	kerasLambda = regexp.MustCompile(`"class_name"\s*:\s*"(?:Lambda|__lambda__)"`)
+	jsonEscapes = regexp.MustCompile(`\\u00[2-7][0-9a-fA-F]`)
 	kerasCode   = regexp.MustCompile(`"(4[wR]EA[A-Za-z0-9+/=\\n]{16,})`)
 )
 
 // keras looks for Lambda layers in text that is not read as JSON.
 func (s *scan) keras(w part, b []byte) {
+	b = jsonEscapes.ReplaceAllFunc(b, func(e []byte) []byte {
+		n, _ := strconv.ParseUint(string(e[4:]), 16, 8)
+		return []byte{byte(n)}
+	})
+	if bytes.Contains(b, []byte("TorchModuleWrapper")) {
+		s.tell(w, Finding{Severity: Malicious, Rule: "keras.torch", Why: "it wraps a module of PyTorch, which is a pickle in Base64", Next: nextNever})
+	}
 	for _, m := range kerasCode.FindAllSubmatch(b, 16) {
 		s.marshalled(w, string(bytes.ReplaceAll(m[1], []byte(`\n`), nil)))
 	}
 	if at := kerasLambda.FindIndex(b); at != nil {
 		s.tell(w, Finding{Severity: Suspicious, Rule: "keras.lambda", Offset: int64(at[0]), Why: "it has a Lambda layer, which calls a function that the model names", Next: nextVet})
+	}
+}
+
+// scriptCalls are what the code of TorchScript reaches files and Python by.
+var scriptCalls = regexp.MustCompile(`\b(?:torch|ops\.aten|aten)(?:\.|::)(?:save|from_file)\b|\b(?:prim::|ops\.prim\.)PythonOp\b|(?m:^|[=(,\s])\^\w+\(`)
+
+// script looks at code of TorchScript, which is no Python and runs when the model is asked.
+func (s *scan) script(w part) {
+	b, err := io.ReadAll(io.LimitReader(w.in, maxConfig+1))
+	switch hit := scriptCalls.FindIndex(b); {
+	case err != nil:
+		s.cut(w, err)
+	case hit != nil:
+		s.tell(w, Finding{Severity: Malicious, Rule: "torchscript", Offset: int64(hit[0]), Why: "its TorchScript has " + clip(string(b[hit[0]:hit[1]])) + ", which reaches files, or Python", Next: nextNever})
+	case len(b) > maxConfig:
+		s.tell(w, Finding{Severity: Unreadable, Rule: "size", Why: "it is more code than is read", Next: nextUnpack})
+	default:
+		s.tell(w, Finding{Severity: Note, Rule: "torchscript", Why: "it is TorchScript, code that runs when the model is asked, and is searched for names alone", Next: nextVet})
 	}
 }
 
@@ -172,9 +239,6 @@ func (s *scan) hdf5(w part) {
 		n, err := io.ReadFull(w.in, buf[len(buf):len(buf)+step])
 		buf = buf[:len(buf)+n]
 		s.keras(w, buf)
-		if bytes.Contains(buf, []byte("TorchModuleWrapper")) {
-			s.tell(w, Finding{Severity: Malicious, Rule: "keras.torch", Why: "it wraps a module of PyTorch, which is a pickle in Base64", Next: nextNever})
-		}
 		if err == io.EOF || err == io.ErrUnexpectedEOF {
 			break
 		}

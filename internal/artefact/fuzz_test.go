@@ -37,16 +37,20 @@ func fuzzed(f *testing.F, name string, corpus ...[]byte) {
 
 func FuzzPickle(f *testing.F) {
 	var corpus [][]byte
-	for _, h := range picklesThatHide() {
-		corpus = append(corpus, h.content)
+	for _, h := range append(append(append(picklesThatHide(), polyglots()...), callers()...), wrappers()...) {
+		if len(h.content) < 1<<16 {
+			corpus = append(corpus, h.content)
+		}
 	}
 	fuzzed(f, "a.pkl", corpus...)
 }
 
 func FuzzArchive(f *testing.F) {
 	var corpus [][]byte
-	for _, h := range archives() {
-		corpus = append(corpus, h.content)
+	for _, h := range append(archives(), members()...) {
+		if len(h.content) < 1<<16 {
+			corpus = append(corpus, h.content)
+		}
 	}
 	fuzzed(f, "a", corpus...)
 }

@@ -39,6 +39,9 @@ func (s *scan) gguf(w part) {
 		if err == nil {
 			err = g.value(func(text string) {
 				if strings.Contains(key, "chat_template") {
+					if len(text) == maxTemplate {
+						s.tell(w, Finding{Severity: Unreadable, Rule: "template", Why: "the template " + clip(key) + " is longer than is looked at", Next: nextVet})
+					}
 					s.template(w, key, text)
 				}
 			})

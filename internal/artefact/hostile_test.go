@@ -217,7 +217,7 @@ func graphs() []hostile {
 
 // TestHostile scans files that are attacks, each made here.
 func TestHostile(t *testing.T) {
-	all := append(append(append(picklesThatAct(), picklesThatHide()...), archives()...), graphs()...)
+	all := append(append(append(append(picklesThatAct(), picklesThatHide()...), archives()...), graphs()...), reviewed()...)
 	if len(all) < 80 {
 		t.Fatalf("only %d", len(all))
 	}

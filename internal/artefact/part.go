@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"slices"
 	"strings"
+
+	"github.com/pavise/pavise/internal/plainjson"
 )
 
 // Bounds of what one file may hold.
@@ -99,7 +102,7 @@ func forms() []form {
 		{"bzip2", isBzip2, (*scan).bzip2},
 		{"xz", magic("\xfd7zXZ\x00"), (*scan).xz},
 		{"LZMA", isLZMA, (*scan).lzma},
-		{"HDF5", magic("\x89HDF\r\n\x1a\n"), (*scan).hdf5},
+		{"HDF5", isHDF5, (*scan).hdf5},
 		{"GGUF", magic("GGUF"), (*scan).gguf},
 		{"7-Zip archive", magic("7z\xbc\xaf\x27\x1c"), unopened("a 7-Zip archive")},
 		{"RAR archive", magic("Rar!\x1a\x07"), unopened("a RAR archive")},
@@ -138,13 +141,96 @@ func (s *scan) look(w part) {
 	for _, f := range forms() {
 		if f.is(head) {
 			s.misnamed(w, f.name)
-			f.look(s, w)
+			if f.name == "pickle" {
+				f.look(s, w)
+			} else {
+				s.both(w, f.look)
+			}
+			if ext := strings.ToLower(path.Ext(name(w))); w.at != nil && slices.Contains(byName, ext) && "."+f.name != ext && (f.name != "HDF5" || ext[:2] != ".h") { // a loader that goes by the name looks for no other form
+				w.in = bufio.NewReaderSize(&spending{s, io.NewSectionReader(w.at, 0, w.size), w}, peek)
+				head, _ = w.in.Peek(peek)
+				s.other(w, head)
+			}
 			s.appended(w, f.name)
 			return
 		}
 	}
 	s.other(w, head)
 	s.appended(w, "")
+}
+
+// both looks at a part as what it says it is, and at a pickle from its first byte on: what is
+// both, pickle.load runs.
+func (s *scan) both(w part, look func(*scan, part)) {
+	if w.at != nil {
+		if look(s, w); !s.bombed && s.ctx.Err() == nil {
+			s.pickles(w, bufio.NewReader(&spending{s, io.NewSectionReader(w.at, 0, w.size), w}), true)
+		}
+		return
+	}
+	r, into := io.Pipe() // what comes only once two have to read at once
+	ended := make(chan followed, 1)
+	go func() {
+		f := follow(bufio.NewReader(r), true)
+		r.Close()
+		ended <- f
+	}()
+	also := &sink{into: into}
+	w.in = bufio.NewReaderSize(io.TeeReader(w.in, also), peek)
+	look(s, w)
+	for b := make([]byte, 1<<15); !also.closed; {
+		if _, err := w.in.Read(b); err != nil {
+			break
+		}
+	}
+	into.Close()
+	if f := <-ended; !s.bombed {
+		s.followed(w, f)
+	}
+}
+
+// A sink takes what there is until nobody wants more.
+type sink struct {
+	into   *io.PipeWriter
+	closed bool
+}
+
+// Write implements io.Writer. It never fails.
+func (k *sink) Write(b []byte) (int, error) {
+	if !k.closed {
+		_, err := k.into.Write(b)
+		k.closed = err != nil
+	}
+	return len(b), nil
+}
+
+// A spending reads what was looked at before.
+type spending struct {
+	s *scan
+	r io.Reader
+	w part
+}
+
+// Read implements io.Reader.
+func (c *spending) Read(b []byte) (int, error) {
+	n, err := c.r.Read(b)
+	if c.s.spend(c.w, int64(n)); c.s.bombed || c.s.ctx.Err() != nil {
+		return 0, io.ErrUnexpectedEOF
+	}
+	return n, err
+}
+
+// byName are endings by which other looks at a file, whatever form matched.
+var byName = []string{".onnx", ".pb", ".meta", ".json", ".jinja", ".safetensors", ".h5", ".hdf5"}
+
+// isHDF5 finds the mark of HDF5, which may stand behind a block of something else.
+func isHDF5(head []byte) bool {
+	for _, at := range []int{0, 512, 1024, 2048} {
+		if len(head) > at && bytes.HasPrefix(head[at:], []byte("\x89HDF\r\n\x1a\n")) {
+			return true
+		}
+	}
+	return false
 }
 
 // isStorage says whether a part has the name of a tensor's numbers in an archive of PyTorch,
@@ -158,12 +244,19 @@ func isStorage(w part) bool {
 func (s *scan) other(w part, head []byte) {
 	ext := strings.ToLower(path.Ext(name(w)))
 	switch {
-	case ext == ".onnx" || ext == ".pb" || isProtobuf(head):
-		s.protobuf(w, ext)
-	case isText(head) && (ext == ".json" || ext == ".jinja" || ext == ".j2" || head[0] == '{'):
-		s.config(w, ext)
+	case ext == ".h5" || ext == ".hdf5":
+		s.both(w, (*scan).hdf5)
+	case ext == ".pbtxt":
+		s.tell(w, Finding{Severity: Unreadable, Rule: "protobuf", Why: "it is a graph written as text, which is not read here", Next: "ask for it in binary, as .pb"})
+		s.both(w, func(*scan, part) {})
+	case ext == ".py" && strings.Contains(w.member, "code/"):
+		s.both(w, (*scan).script)
+	case ext == ".onnx" || ext == ".pb" || ext == ".meta" || isProtobuf(head):
+		s.both(w, func(s *scan, w part) { s.protobuf(w, ext) })
+	case ext == ".json" || ext == ".jinja" || ext == ".j2" || isObject(head):
+		s.both(w, func(s *scan, w part) { s.config(w, ext) })
 	case ext == ".safetensors":
-		s.safetensors(w)
+		s.both(w, (*scan).safetensors)
 	default:
 		named := ext == ".pkl" || ext == ".pickle" || ext == ".p" || ext == ".joblib" || ext == ".pt" || ext == ".pth" || ext == ".dill" || path.Base(name(w)) == "data.pkl"
 		s.pickles(w, w.in, !named)
@@ -196,15 +289,10 @@ func (s *scan) appended(w part, what string) {
 	if w.at == nil || what == "ZIP archive" || w.size < 22 {
 		return
 	}
-	n := min(w.size, 1<<16+22)
-	if s.spend(w, n); s.bombed {
+	if s.spend(w, min(w.size, 1<<16+endHead)); s.bombed {
 		return
 	}
-	tail := make([]byte, n)
-	if _, err := w.at.ReadAt(tail, w.size-n); err != nil && err != io.EOF {
-		return
-	}
-	if bytes.Contains(tail, []byte("PK\x05\x06")) && bytes.Contains(tail, []byte("PK\x01\x02")) {
+	if directories, err := zipDirectories(w.at, w.size); len(directories) > 0 || err == errEnds {
 		s.tell(w, Finding{Severity: Suspicious, Rule: "archive.appended", Why: "a ZIP archive stands at its end: readers of ZIP see another file than others do", Next: nextVet})
 		s.zip(w)
 	}
@@ -245,12 +333,13 @@ func program(s *scan, w part) {
 	s.tell(w, Finding{Severity: Suspicious, Rule: "program", Why: "it is a program or a library of machine code: a model needs none", Next: nextNever})
 }
 
-// isText says whether what a part begins with reads as text.
-func isText(head []byte) bool {
-	for _, c := range head {
+// isObject says whether what a part begins with reads as an object of JSON, or as a template.
+func isObject(head []byte) bool {
+	text := bytes.TrimLeft(plainjson.UTF8(head), " \t\r\n")
+	for _, c := range text {
 		if c < ' ' && c != '\n' && c != '\r' && c != '\t' && c != '\f' {
 			return false
 		}
 	}
-	return true
+	return len(text) > 0 && text[0] == '{'
 }

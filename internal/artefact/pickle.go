@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"math/big"
 	"strconv"
 	"strings"
 )
@@ -40,24 +39,39 @@ type pickle struct {
 	sparse map[uint64]*value // others
 	kept   int
 	calls  int
-	tell   func(Finding)                // of what is found
-	nested func(place string, b []byte) // what is handed to a loader
-	depth  int                          // pickles that this one stands in
+	acts   int
+	bound  bool                       // it was given up at a bound of ours
+	ended  bool                       // its bytes ended
+	inCall int                        // calls that this one stands in
+	said   map[Severity]int           // how much was found
+	tell   func(Finding)              // of what is found
+	nested func(b []byte, loads bool) // what is handed to a loader, or begins as a pickle
+	forked bool                       // it is followed as pickle.load does, which knows nothing of joblib
+	forks  int                        // what was copied for that
+	depth  int                        // pickles that this one stands in
 }
 
 // stopped is what one pickle came to.
 type stopped struct {
 	result *value
 	ops    int
-	calls  int // and globals
+	calls  int  // and globals
+	acts   int  // calls of what has the name of something in a module
+	bound  bool // it was given up, and pickle.load would go on
+	cut    bool // its bytes ended
 	err    error
 }
 
 // run follows one pickle to its STOP.
 func (p *pickle) run() (s stopped) {
-	p.stack, p.marks, p.memo, p.proto, p.calls = p.stack[:0], p.marks[:0], p.memo[:0], 0, 0
+	p.stack, p.marks, p.memo, p.proto, p.calls, p.acts = p.stack[:0], p.marks[:0], p.memo[:0], 0, 0, 0
 	p.sparse = map[uint64]*value{}
-	defer func() { s.calls = p.calls }()
+	return p.onward()
+}
+
+// onward follows a pickle from where it is.
+func (p *pickle) onward() (s stopped) {
+	defer func() { s.calls, s.acts, s.bound, s.cut = p.calls, p.acts, s.bound || p.bound, p.ended }()
 	for ; ; s.ops++ {
 		p.at = p.read
 		op, err := p.in.ReadByte()
@@ -75,7 +89,7 @@ func (p *pickle) run() (s stopped) {
 			return s
 		}
 		if len(p.stack) > maxStack || len(p.memo)+len(p.sparse) > maxMemo {
-			s.err = fmt.Errorf("%w: its stack or memo grows without end", errPickle)
+			s.err, s.bound = fmt.Errorf("%w: its stack or memo grows without end", errPickle), true
 			return s
 		}
 	}
@@ -84,6 +98,7 @@ func (p *pickle) run() (s stopped) {
 // broken says that the bytes end, or cannot be read.
 func (p *pickle) broken(err error) error {
 	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		p.ended = true
 		return fmt.Errorf("%w: it ends before its STOP", errPickle)
 	}
 	return err
@@ -179,8 +194,8 @@ func (p *pickle) sized(length int, kind valueKind) error {
 		return p.wrong("a length is beyond what there can be")
 	}
 	most := uint64(maxText)
-	if kind == someBytes {
-		most = maxCode
+	if head, _ := p.in.Peek(3); kind == someBytes || string(head) == "\xc2\x80\x02" || string(head) == "\xc2\x80\x03" || string(head) == "\xc2\x80\x04" || string(head) == "\xc2\x80\x05" {
+		most = maxCode // a pickle, or one in latin1
 	}
 	if p.kept > maxKept {
 		most = 0
@@ -198,6 +213,7 @@ func (p *pickle) sized(length int, kind valueKind) error {
 	if kind == aNumber {
 		v.n = long(held.Bytes())
 	}
+	p.within(v)
 	p.push(v)
 	return nil
 }
@@ -234,8 +250,8 @@ func (p *pickle) line() (string, error) {
 		if b == '\n' {
 			return string(line), nil
 		}
-		if line = append(line, b); len(line) > maxLine {
-			return "", p.wrong("a line has no end")
+		if len(line) < maxLine {
+			line = append(line, b) // of what is longer the rest is passed over: pickle.load reads it, too
 		}
 	}
 }
@@ -303,26 +319,18 @@ func (p *pickle) lined(op byte, a, b string) error {
 		}
 		made := &value{kind: aTuple}
 		made.hold(args...)
+		p.handed(args...)
 		p.push(p.call(p.global(a, b), made))
 	case 'I', 'L':
-		digits := strings.TrimSuffix(strings.TrimSpace(a), "L")
-		n := new(big.Int)
-		if _, ok := n.SetString(digits, 10); !ok {
-			if _, ok = n.SetString(digits, 0); !ok {
-				return p.wrong("a number is none")
-			}
-		}
-		whole := int64(0)
-		if n.IsInt64() {
-			whole = n.Int64()
-		}
-		p.push(&value{kind: aNumber, n: whole})
+		n, _ := strconv.ParseInt(plainDigits(strings.TrimSuffix(strings.TrimSpace(a), "L")), 0, 64)
+		p.push(&value{kind: aNumber, n: n}) // Python's numbers have more spellings than Go's: what is none ends nothing here
 	case 'F':
-		if _, err := strconv.ParseFloat(strings.TrimSpace(a), 64); err != nil && !errors.Is(err, strconv.ErrRange) {
-			return p.wrong("a number is none")
-		}
 		p.push(nothing)
 	case 'S':
+		if len(a) == maxLine { // it is longer than that, and its quotes are not seen
+			p.push(&value{kind: aText})
+			return nil
+		}
 		if len(a) < 2 || a[0] != '\'' && a[0] != '"' || a[len(a)-1] != a[0] {
 			return p.wrong("a text has no quotes")
 		}
@@ -332,7 +340,7 @@ func (p *pickle) lined(op byte, a, b string) error {
 	case 'P':
 		p.push(&value{kind: anObject})
 	case 'g', 'p':
-		n, err := strconv.ParseUint(strings.TrimSpace(a), 10, 63)
+		n, err := strconv.ParseUint(plainDigits(a), 10, 63)
 		switch {
 		case err != nil:
 			return p.wrong("a number of the memo is none")
@@ -342,6 +350,11 @@ func (p *pickle) lined(op byte, a, b string) error {
 		return p.remember(n)
 	}
 	return nil
+}
+
+// plainDigits takes from a number what Python reads besides its digits.
+func plainDigits(s string) string {
+	return strings.TrimPrefix(strings.ReplaceAll(strings.TrimSpace(s), "_", ""), "+")
 }
 
 func (p *pickle) keep(s string) *value {

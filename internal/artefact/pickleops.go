@@ -3,6 +3,8 @@ package artefact
 import (
 	"fmt"
 	"strings"
+
+	"github.com/pavise/pavise/internal/globals"
 )
 
 // bare follows an opcode without an argument.
@@ -11,6 +13,7 @@ func (p *pickle) bare(op byte) error {
 	case '(':
 		p.marks = append(p.marks, len(p.stack))
 		if len(p.marks) > maxStack {
+			p.bound = true
 			return p.wrong("its marks grow without end")
 		}
 	case 'N', 0x88, 0x89, 0x97:
@@ -51,6 +54,7 @@ func (p *pickle) tuple(items []*value, err error) error {
 	v := &value{kind: aTuple}
 	v.hold(items...)
 	if err == nil {
+		p.handed(items...)
 		p.push(v)
 	}
 	return err
@@ -88,6 +92,7 @@ func (p *pickle) collect(op byte) error {
 	if err != nil {
 		return err
 	}
+	p.handed(items...)
 	into := &value{kind: aList}
 	switch op {
 	case 'd':
@@ -136,6 +141,7 @@ func (p *pickle) act(op byte) error {
 		}
 		args := &value{kind: aTuple}
 		args.hold(items[1:]...)
+		p.handed(items[1:]...)
 		p.push(p.call(items[0], args))
 	case 'b':
 		return p.build()
@@ -168,8 +174,13 @@ func (p *pickle) build() error {
 		p.found(Suspicious, "pickle.change", nextVet, "it changes attributes of %s itself, for the whole process that loads it", v.text)
 	case anObject:
 		v.state = items[0]
-		if v.made != nil && strings.HasPrefix(v.made.text, "joblib.numpy_pickle.NumpyArrayWrapper") {
+		p.handed(v.state)
+		switch {
+		case v.made == nil || v.made.kind != aGlobal:
+		case v.made.text == joblibWrapper && !p.forked:
 			return p.array(v.state)
+		case v.made.text == "functools.partial" && v.state.item(3) != nothing && v.state.item(3).kind != aDict || v.made.text == "functools.partial" && len(v.state.item(3).items) > 0:
+			p.found(Suspicious, "pickle.change", nextVet, "it gives a function attributes of its own, by which other things are called")
 		}
 	}
 	return nil
@@ -177,6 +188,9 @@ func (p *pickle) build() error {
 
 // found tells of something at the opcode that is followed.
 func (p *pickle) found(s Severity, rule, next, format string, args ...any) {
+	if p.said[s]++; p.said[s] > maxFindings {
+		return // before it is put into words: so many are told at most
+	}
 	p.tell(Finding{Severity: s, Rule: rule, Offset: p.at, Opcode: opcodes[p.op], Why: fmt.Sprintf(format, args...), Next: next})
 }
 
@@ -184,14 +198,16 @@ func (p *pickle) found(s Severity, rule, next, format string, args ...any) {
 func (p *pickle) global(module, name string) *value {
 	p.calls++
 	if p.proto < 3 {
-		module = renamed(module)
+		module = globals.Renamed(module)
 	}
 	full := module + "." + name
 	v := &value{kind: aGlobal, text: full, cut: int32(len(module))}
-	switch judged, why := judge(module, name); judged {
-	case Malicious:
+	switch judged, why := judge(module, name); {
+	case judged == Malicious && !globals.IsName(full):
+		p.found(Suspicious, "pickle.unknown", nextVet, "it imports %s, as no module is called", clip(full))
+	case judged == Malicious:
 		p.found(Malicious, "pickle.global", nextNever, "it imports %s, %s", clip(full), why)
-	case Suspicious:
+	case judged == Suspicious:
 		p.found(Suspicious, "pickle.unknown", nextVet, "it imports %s, %s", clip(full), why)
 	}
 	return v
@@ -201,25 +217,98 @@ func (p *pickle) global(module, name string) *value {
 func (p *pickle) call(f, args *value) *value {
 	p.calls++
 	made := &value{kind: anObject, made: f, items: []*value{args}}
-	switch {
-	case f.kind != aGlobal:
+	if f.kind != aGlobal {
 		p.found(Suspicious, "pickle.call", nextVet, "it calls what another call gave back, which can be anything")
 		return made
-	case f.text == "_codecs.encode":
+	}
+	if globals.IsName(f.text) {
+		p.acts++
+	}
+	if f.text == "_codecs.encode" {
 		return p.encoded(args, made)
-	case f.text == "torch.storage._load_from_bytes":
+	}
+	if judged, _ := judge(f.module(), f.name()); judged == Malicious && globals.IsName(f.text) {
+		if p.said[Malicious] >= maxFindings {
+			return made // what it is called with would be put into words for nothing
+		}
+		p.found(Malicious, "pickle.call", nextNever, "it calls %s(%s) when it is loaded", clip(f.text), args.shown())
+	}
+	if by := p.through(f, args); by != nil {
+		return by
+	}
+	return made
+}
+
+// joblibWrapper is what joblib puts before the bytes of an array.
+const joblibWrapper = "joblib.numpy_pickle.NumpyArrayWrapper"
+
+// handed tells of a caller that becomes part of something instead of being called.
+func (p *pickle) handed(items ...*value) {
+	for _, v := range items {
+		if v.kind == aGlobal && globals.Calls(v.text) {
+			rule := "pickle.handed"
+			if v.text == joblibWrapper {
+				rule = "joblib.array"
+			}
+			p.found(Suspicious, rule, nextVet, "it hands on %s, with which something else calls, loads or makes what it likes", v.text)
+		}
+	}
+}
+
+// through judges a caller by what it calls, and returns what that gives where the caller gives
+// it back.
+func (p *pickle) through(f, args *value) *value {
+	if p.inCall > maxDepth {
+		p.found(Suspicious, "pickle.call", nextVet, "it calls what calls without end")
+		return nil
+	}
+	p.inCall++
+	defer func() { p.inCall-- }()
+	switch f.text {
+	case "torch.storage._load_from_bytes":
 		if len(args.items) == 1 && args.items[0].kind == someBytes && args.items[0].whole {
-			p.nested("bytes", []byte(args.items[0].text))
+			p.nested([]byte(args.items[0].text), true)
 		} else {
 			p.found(Suspicious, "pickle.nested", nextConvert, "it loads a pickle out of bytes that are too many to be looked at, or come from a call")
 		}
-	case f.text == "numpy.dtype":
-		return made
+	case "torch._tensor._rebuild_from_type_v2":
+		return p.call(args.item(0), args.item(2))
+	case "copyreg._reconstructor":
+		if args.item(0).kind != aGlobal || args.item(1).kind != aGlobal {
+			p.found(Suspicious, "pickle.call", nextVet, "it makes something of a class that another call gave back, which can be anything")
+		}
+	case "copyreg.__newobj__":
+		rest := &value{kind: aTuple}
+		if args.kind == aTuple && len(args.items) > 1 {
+			rest.hold(args.items[1:]...)
+		}
+		return p.call(args.item(0), rest)
+	case "copyreg.__newobj_ex__":
+		return p.call(args.item(0), args.item(1))
+	case "builtins.type":
+		of := args.item(0)
+		if args.kind != aTuple || len(args.items) != 1 || of != nothing && (of.kind != aGlobal || of.text != "builtins.Ellipsis" && of.text != "builtins.NotImplemented") {
+			p.found(Suspicious, "pickle.class", nextVet, "it makes a class, or asks for one, as models need not")
+		}
+	case joblibWrapper:
+		if p.op != 0x81 || args.kind != aTuple || len(args.items) > 0 || p.inCall > 1 {
+			p.found(Suspicious, "joblib.array", nextVet, "the wrapper of an array is made as joblib makes none: loaders differ in what they read behind it")
+		}
 	}
-	if judged, _ := judge(f.module(), f.name()); judged == Malicious {
-		p.found(Malicious, "pickle.call", nextNever, "it calls %s(%s) when it is loaded", clip(f.text), args.shown())
+	return nil
+}
+
+// judge is the severity of importing module.name, and why.
+func judge(module, name string) (Severity, string) {
+	meaning, why := globals.Judge(module, name)
+	return []Severity{globals.Known: Clean, globals.Unknown: Suspicious, globals.Acts: Malicious}[meaning], why
+}
+
+// within looks at bytes that begin as a pickle, whatever they are for.
+func (p *pickle) within(v *value) {
+	if t := v.text; len(t) > 2 && t[0] == 0x80 && 2 <= t[1] && t[1] <= 5 && (v.kind == someBytes || v.kind == aText) {
+		p.nested([]byte(t), false)
 	}
-	return made
 }
 
 // encoded is what protocol 2 writes bytes as: a text, and latin1.
@@ -229,9 +318,18 @@ func (p *pickle) encoded(args, made *value) *value {
 		if len(args.items) > 1 {
 			codec = strings.ToLower(args.items[1].text)
 		}
+		v := &value{kind: someBytes, text: args.items[0].text, whole: args.items[0].whole}
 		switch codec {
-		case "latin1", "latin-1", "utf-8", "utf8", "ascii":
-			return &value{kind: someBytes, text: args.items[0].text, whole: args.items[0].whole}
+		case "latin1", "latin-1":
+			b := make([]byte, 0, len(v.text))
+			for _, r := range v.text {
+				b = append(b, byte(r))
+			}
+			v.text = string(b)
+			fallthrough
+		case "utf-8", "utf8", "ascii":
+			p.within(v)
+			return v
 		}
 	}
 	p.found(Suspicious, "pickle.codec", nextVet, "it encodes with a codec that pickles have no use for, as one does to hide a text")

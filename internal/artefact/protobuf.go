@@ -110,45 +110,54 @@ func isProtobuf(head []byte) bool {
 	return len(head) > 4 && head[0] == 0x08 && head[1] > 0 && head[1] < 0x20 && (head[2] == 0x12 || head[2] == 0x3a)
 }
 
-// protobuf tells ONNX from SavedModel and looks into it; what is neither is looked at for
-// what else it may be.
+// protobuf looks at a file as each thing that it can be read as: ONNX, SavedModel, GraphDef or
+// MetaGraphDef. Nothing in it says which it is, and its reader need not be the one that it
+// looks made for. It is unreadable where what its name and its first field say that it is, is
+// not so to its end.
 func (s *scan) protobuf(w part, ext string) {
 	r, size, ok := s.random(w)
 	if !ok {
 		return
 	}
 	m := &wire{r: r}
-	var graphs, metas, nodes []field
+	graph, version, metas := false, false, []field(nil)
 	err := m.fields(0, size, func(f field) error {
 		switch {
 		case f.bytes && f.number == 7:
-			graphs = append(graphs, f)
-		case f.bytes && f.number == 2:
+			graph = true
+		case !f.bytes && f.number == 1:
+			version = true
+		case f.bytes && f.number == 2 && len(metas) < maxHeld:
 			metas = append(metas, f)
-		case f.bytes && f.number == 1:
-			nodes = append(nodes, f)
 		}
 		if f.number > 100 {
 			return errWire
 		}
 		return nil
 	})
-	switch {
-	case err != nil:
-		s.pickles(w, w.inside("", io.NewSectionReader(r, 0, size), size).in, true)
-		if ext == ".onnx" || ext == ".pb" {
+	if err != nil {
+		if ext == ".onnx" || ext == ".pb" || ext == ".meta" {
 			s.tell(w, Finding{Severity: Unreadable, Rule: "protobuf", Why: err.Error(), Next: nextAgain})
 		}
 		return
-	case len(graphs) > 0 || ext == ".onnx":
-		err = s.onnx(w, m, size)
-	case len(metas) > 0:
-		for _, meta := range metas {
-			err = errors.Join(err, s.metaGraph(w, m, meta))
-		}
+	}
+	all := field{end: size}
+	var saved error
+	for _, meta := range metas {
+		saved = errors.Join(saved, s.metaGraph(w, m, meta))
+	}
+	def, meta := s.graphDef(w, m, all), s.metaGraph(w, m, all)
+	switch {
+	case ext == ".meta":
+		err = meta
+	case version:
+		err = saved
 	default:
-		for _, node := range nodes {
-			s.tensorflow(w, m, node)
+		err = def
+	}
+	if graph || ext == ".onnx" {
+		if failed := s.onnx(w, m, size); ext != ".pb" && ext != ".meta" {
+			err = failed
 		}
 	}
 	if err != nil {
@@ -156,32 +165,37 @@ func (s *scan) protobuf(w part, ext string) {
 	}
 }
 
-// metaGraph looks at the graphs of a SavedModel: field 2 of a MetaGraphDef is a GraphDef,
-// which has nodes and, in its library, functions with nodes of their own.
+// metaGraph looks at a MetaGraphDef of a SavedModel: its field 2 is a GraphDef.
 func (s *scan) metaGraph(w part, m *wire, meta field) error {
 	return m.fields(meta.at, meta.end, func(graph field) error {
 		if !graph.bytes || graph.number != 2 {
 			return nil
 		}
-		return m.fields(graph.at, graph.end, func(f field) error {
-			switch {
-			case f.bytes && f.number == 1:
-				s.tensorflow(w, m, f)
-			case f.bytes && f.number == 2:
-				return m.fields(f.at, f.end, func(function field) error {
-					if !function.bytes || function.number != 1 {
-						return nil
+		return s.graphDef(w, m, graph)
+	})
+}
+
+// graphDef looks at a GraphDef, which has nodes and, in its library, functions with nodes of
+// their own.
+func (s *scan) graphDef(w part, m *wire, graph field) error {
+	return m.fields(graph.at, graph.end, func(f field) error {
+		switch {
+		case f.bytes && f.number == 1:
+			return s.tensorflow(w, m, f)
+		case f.bytes && f.number == 2:
+			return m.fields(f.at, f.end, func(function field) error {
+				if !function.bytes || function.number != 1 {
+					return nil
+				}
+				return m.fields(function.at, function.end, func(node field) error {
+					if node.bytes && node.number == 3 {
+						return s.tensorflow(w, m, node)
 					}
-					return m.fields(function.at, function.end, func(node field) error {
-						if node.bytes && node.number == 3 {
-							s.tensorflow(w, m, node)
-						}
-						return nil
-					})
+					return nil
 				})
-			}
-			return nil
-		})
+			})
+		}
+		return nil
 	})
 }
 
@@ -191,12 +205,17 @@ var tensorflowOps = map[string]string{
 	"PyFunc": "calls Python", "PyFuncStateless": "calls Python", "EagerPyFunc": "calls Python", "PrintV2": "writes files",
 	"DebugIdentity": "sends to addresses", "DebugIdentityV2": "writes files", "RpcCall": "talks to the network", "TryRpc": "talks to the network", "Rpc": "talks to the network",
 	"WholeFileReader": "reads files", "WholeFileReaderV2": "reads files", "FixedLengthRecordReader": "reads files", "TextLineReader": "reads files",
+	"DatasetToTFRecord": "writes files", "CreateSummaryFileWriter": "writes files", "WriteRawProtoSummary": "writes files", "MergeV2Checkpoints": "writes and deletes files",
+	"SaveDataset": "writes files", "SaveDatasetV2": "writes files", "TFRecordReader": "reads files", "FixedLengthRecordReaderV2": "reads files", "LMDBReader": "reads files",
+	"TFRecordDataset": "reads files", "TFRecordDatasetV2": "reads files", "TextLineDataset": "reads files", "FixedLengthRecordDataset": "reads files", "FixedLengthRecordDatasetV2": "reads files",
+	"SqlDataset": "talks to databases", "DataServiceDataset": "talks to the network", "DataServiceDatasetV2": "talks to the network", "CreateSummaryDbWriter": "writes files",
+	"LoadDataset": "reads files", "SnapshotDataset": "writes files", "SnapshotDatasetV2": "writes files", "LMDBDataset": "reads files", "CSVDataset": "reads files",
 	"TextLineReaderV2": "reads files", "TFRecordReaderV2": "reads files", "ImmutableConst": "maps files into memory", "DumpGraph": "writes files",
 }
 
 // tensorflow looks at one node: its operation is field 2.
-func (s *scan) tensorflow(w part, m *wire, node field) {
-	_ = m.fields(node.at, node.end, func(f field) error {
+func (s *scan) tensorflow(w part, m *wire, node field) error {
+	return m.fields(node.at, node.end, func(f field) error {
 		if f.number == 2 {
 			if why, ok := tensorflowOps[m.text(f)]; ok {
 				s.tell(w, Finding{Severity: Malicious, Rule: "tensorflow.op", Offset: f.at, Why: "its graph has the operation " + m.text(f) + ", which " + why, Next: nextNever})

@@ -26,7 +26,7 @@ func (s Severity) rank() int {
 	return slices.Index([]Severity{Clean, Note, Unreadable, Suspicious, Malicious}, s)
 }
 
-// maxFindings bounds what is told of one file.
+// maxFindings bounds what is told of one file, of each severity.
 const maxFindings = 64
 
 // A Finding is one thing that a person should know of a file.
@@ -79,13 +79,16 @@ func (r *Report) Print(w io.Writer) {
 		figure.Thousands(uint64(r.Files)), figure.Thousands(uint64(r.Parts)), figure.Bytes(r.Bytes))
 }
 
-// settle orders the findings, worst first, and gives the verdict.
+// raise makes the verdict as bad as a finding.
+func (r *Report) raise(s Severity) {
+	if s != Note && s.rank() > r.Verdict.rank() {
+		r.Verdict = s
+	}
+}
+
+// settle orders the findings, worst first.
 func (r *Report) settle() {
 	slices.SortStableFunc(r.Findings, func(a, b Finding) int { return cmp.Compare(b.Severity.rank(), a.Severity.rank()) })
-	r.Verdict = Clean
-	if len(r.Findings) > 0 && r.Findings[0].Severity != Note {
-		r.Verdict = r.Findings[0].Severity
-	}
 	if r.Findings == nil {
 		r.Findings = []Finding{}
 	}

@@ -36,7 +36,8 @@ Exit code 0: clean. 1: suspicious or malicious. 2: not everything could be looke
 type scan struct {
 	ctx    context.Context
 	report *Report
-	told   map[string]bool // what was told of this file already
+	told   map[string]bool  // what was told of this file already
+	said   map[Severity]int // how much of it
 
 	parts            int   // of this file
 	packed, unpacked int64 // bytes of this file, and of what came out of it
@@ -63,9 +64,13 @@ func (c *Scan) Run(ctx context.Context) (*Report, error) {
 	if err != nil {
 		return nil, openFault(c.Path, err)
 	}
-	s := &scan{ctx: ctx, report: &Report{Path: c.Path}, free: freeBytes, ratio: mostRatio}
+	s := &scan{ctx: ctx, report: &Report{Path: c.Path, Verdict: Clean}, free: freeBytes, ratio: mostRatio}
 	if info.IsDir() {
-		err = s.walk(c)
+		root, err2 := filepath.EvalSymlinks(c.Path) // a root that is a link would not be walked
+		if err2 != nil {
+			return nil, openFault(c.Path, err2)
+		}
+		err = s.walk(&Scan{Path: root, Say: c.Say})
 	} else {
 		s.file(c.Path, filepath.Base(c.Path))
 	}
@@ -89,7 +94,7 @@ func openFault(path string, err error) error {
 	return fmt.Errorf("open %s: %w", path, err)
 }
 
-// walk looks at all files of a directory. It follows no links.
+// walk looks at all files of a directory. It follows no links out of it.
 func (s *scan) walk(c *Scan) error {
 	err := filepath.WalkDir(c.Path, func(path string, d fs.DirEntry, err error) error {
 		name, _ := filepath.Rel(c.Path, path)
@@ -97,10 +102,11 @@ func (s *scan) walk(c *Scan) error {
 		case s.ctx.Err() != nil:
 			return s.ctx.Err()
 		case s.report.Files >= maxFiles:
+			s.fresh()
 			s.tell(part{file: name}, Finding{Severity: Unreadable, Rule: "size", Why: "there are more files than are looked at", Next: "scan its directories one by one"})
 			return filepath.SkipAll
 		case err != nil:
-			s.told = map[string]bool{}
+			s.fresh()
 			s.tell(part{file: name}, Finding{Severity: Unreadable, Rule: "file", Why: "it cannot be read: " + openFault(name, err).Error(), Next: "let yourself read it, and scan again"})
 			return nil
 		case d.IsDir():
@@ -109,7 +115,7 @@ func (s *scan) walk(c *Scan) error {
 			s.link(c.Path, path, name)
 			return nil
 		case !d.Type().IsRegular():
-			s.told = map[string]bool{}
+			s.fresh()
 			s.tell(part{file: name}, Finding{Severity: Suspicious, Rule: "file", Why: "it is a device, a pipe or a socket: a model has none", Next: nextVet})
 			return nil
 		}
@@ -128,7 +134,7 @@ func (s *scan) walk(c *Scan) error {
 // link tells of a link that leads out of the directory. Those that stay inside are what model
 // hubs lay down in their caches, and lead to files that are looked at themselves.
 func (s *scan) link(root, path, name string) {
-	s.told = map[string]bool{}
+	s.fresh()
 	inside, err := filepath.EvalSymlinks(root)
 	to, err2 := filepath.EvalSymlinks(path)
 	if err != nil || err2 != nil {
@@ -141,12 +147,17 @@ func (s *scan) link(root, path, name string) {
 	}
 	if rel, err := filepath.Rel(inside, to); err != nil || rel == ".." || strings.HasPrefix(rel, ".."+string(filepath.Separator)) {
 		s.tell(part{file: name}, Finding{Severity: Suspicious, Rule: "link", Why: "it is a link that leads out of the directory, to " + clip(to), Next: "scan what it leads to, and put that in its place"})
+		return
+	}
+	if to, err := os.Stat(to); err == nil && to.Mode().IsRegular() && filepath.Ext(path) != filepath.Ext(to.Name()) {
+		s.file(path, filepath.ToSlash(name)) // a loader that goes by its name takes it for something else
 	}
 }
 
 // file looks at one file.
 func (s *scan) file(path, name string) {
-	s.told, s.parts, s.packed, s.unpacked, s.work, s.bombed = map[string]bool{}, 0, 0, 0, 0, false
+	s.parts, s.packed, s.unpacked, s.work, s.bombed = 0, 0, 0, 0, false
+	s.fresh()
 	s.report.Files++
 	w := part{file: name, dir: filepath.Dir(path)}
 	f, err := os.Open(path)
@@ -173,19 +184,21 @@ func (s *scan) spend(w part, n int64) {
 	}
 }
 
-// tell adds a finding, once.
+// fresh begins with another file, of which nothing was told.
+func (s *scan) fresh() { s.told, s.said = map[string]bool{}, map[Severity]int{} }
+
+// tell adds a finding, once. The verdict is of all that is found, and not of what is listed: of
+// each severity so many are, so that harmless ones hide none that is not.
 func (s *scan) tell(w part, f Finding) {
+	s.report.raise(f.Severity)
 	f.File, f.Member = w.file, w.member
 	key := string(f.Severity) + "\x00" + f.Rule + "\x00" + f.Member + "\x00" + f.Why
 	if s.told[key] {
 		return
 	}
-	if len(s.told) >= maxFindings {
+	if s.said[f.Severity]++; s.said[f.Severity] > maxFindings {
 		s.report.Untold++
-		if f.Severity != Malicious || s.told["worst"] {
-			return
-		}
-		s.told["worst"] = true // so many harmless ones do not hide the first that is not
+		return
 	}
 	s.told[key] = true
 	s.report.Findings = append(s.report.Findings, f)

@@ -35,6 +35,7 @@ func TestClean(t *testing.T) {
 		{"functions.onnx", append(onnxModel("my.functions", ""), message(25, message(1, []byte("Evil")), message(10, []byte("my.functions")), message(7, message(4, []byte("Add"))))...)},
 		{"saved_model.pb", savedModel("MatMul", true)},
 		{"m.safetensors", safetensors(`{"a":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]},"__metadata__":{"format":"pt"}}  `, 16)},
+		{"m.safetensors", named("encoder.nt.weight")},
 		{"m.gguf", ggufOf("tokenizer.chat_template", "{% for m in messages %}{{ m['content'] | trim }}{% endfor %}")},
 		{"m.keras", zipOf("config.json", []byte(`{"module":"keras","class_name":"Sequential","config":{"layers":[{"module":"keras.layers","class_name":"Dense"}]}}`))},
 		{"README.md", []byte("content\nof a text\n")},
@@ -47,6 +48,14 @@ func TestClean(t *testing.T) {
 			t.Errorf("%s: %+v", c.name, got)
 		}
 	}
+}
+
+// named is a tensor whose header begins like an import, up to the ends of lines in its numbers.
+func named(name string) []byte {
+	header := `{"` + name + `":{"dtype":"U8","shape":[64],"data_offsets":[0,64]}}`
+	b := safetensors(header+strings.Repeat(" ", 256+0x63-len(header)), 64)
+	copy(b[len(b)-64:], "\x01\n\x02\n")
+	return b
 }
 
 // TestNumbersLikeAnything scans tensors whose numbers begin like other formats.
@@ -67,8 +76,8 @@ func TestNumbersLikeAnything(t *testing.T) {
 	}
 }
 
-// TestDirectory scans a directory with links in it: those that lead out are told, and none is
-// followed.
+// TestDirectory scans a directory with links in it: those that lead out are told, and none of
+// them is followed. One that stays inside under another kind of name is looked at under it.
 func TestDirectory(t *testing.T) {
 	dir, outside := t.TempDir(), filepath.Join(t.TempDir(), "secret")
 	for path, b := range map[string]string{filepath.Join(dir, "sub", "a.pkl"): system, filepath.Join(dir, "ok.pkl"): harmless, outside: "x"} {
@@ -94,7 +103,7 @@ func TestDirectory(t *testing.T) {
 			links = append(links, f.File)
 		}
 	}
-	if report.Files != 2 || report.Verdict != artefact.Malicious || strings.Join(links, " ") != "out nowhere" {
+	if report.Files != 3 || report.Verdict != artefact.Malicious || strings.Join(links, " ") != "out nowhere" {
 		t.Errorf("%d files, links %v, %s", report.Files, links, report.Verdict)
 	}
 }

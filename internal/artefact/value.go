@@ -40,6 +40,14 @@ var nothing = &value{}
 func (v *value) module() string { return v.text[:v.cut] }
 func (v *value) name() string   { return v.text[v.cut+1:] }
 
+// item is one of a tuple, or nothing.
+func (v *value) item(i int) *value {
+	if v.kind != aTuple || i >= len(v.items) {
+		return nothing
+	}
+	return v.items[i]
+}
+
 // hold appends items as far as they are kept.
 func (v *value) hold(items ...*value) {
 	if room := maxHeld - len(v.items); len(items) > room {
@@ -63,9 +71,16 @@ func (v *value) key(name string) *value {
 
 // shown is how a value reads in a finding: what stands in it three deep, for it may stand in
 // itself.
-func (v *value) shown() string { return v.showing(3) }
+func (v *value) shown() string {
+	left := maxHeld
+	return v.showing(3, &left)
+}
 
-func (v *value) showing(depth int) string {
+// showing looks at so many values at most.
+func (v *value) showing(depth int, left *int) string {
+	if *left--; *left < 0 {
+		return ""
+	}
 	switch v.kind {
 	case aText, someBytes:
 		return clip(v.text)
@@ -75,8 +90,11 @@ func (v *value) showing(depth int) string {
 		}
 		var all []string
 		for _, item := range v.items {
-			if s := item.showing(depth - 1); s != "" && len(all) < 4 {
+			if s := item.showing(depth-1, left); s != "" {
 				all = append(all, s)
+			}
+			if len(all) == 4 {
+				break
 			}
 		}
 		return strings.Join(all, " ")

@@ -5,6 +5,7 @@ import (
 	"compress/bzip2"
 	"compress/flate"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -19,7 +20,10 @@ const (
 	localHead    = 30
 	centralHead  = 46
 	endHead      = 22
+	maxEnds      = 64
 )
+
+var errEnds = errors.New("it has more ends than are looked at")
 
 // A zipMember is one member, as one of its two headers has it.
 type zipMember struct {
@@ -37,13 +41,25 @@ func (s *scan) zip(w part) {
 	if !ok {
 		return
 	}
-	members, base, err := zipDirectory(r, size)
-	if err != nil {
+	directories, err := zipDirectories(r, size)
+	var members []zipMember
+	var base int64
+	if len(directories) > 0 {
+		members, base = directories[0].members, directories[0].base
+	} else {
 		s.tell(w, Finding{Severity: Unreadable, Rule: "archive.broken", Why: "its directory cannot be read (" + err.Error() + "), so that its members are looked for one by one", Next: nextAgain})
-		members, base = nil, 0
 	}
 	s.spend(w, min(size, 1<<16)+int64(len(members))*centralHead)
 	members, spans, seen := s.layout(w, r, size, members, base)
+	if len(directories) > 1 {
+		s.tell(w, Finding{Severity: Suspicious, Rule: "archive.directories", Why: "it has more than one directory, and readers differ in which they take", Next: nextVet})
+		for _, other := range directories[1:] {
+			for _, m := range other.members {
+				m.local += other.base
+				members = append(members, m)
+			}
+		}
+	}
 	for _, m := range members {
 		if s.ctx.Err() != nil || s.bombed {
 			return
@@ -206,43 +222,93 @@ func (s *scan) checksum(w part, m zipMember, sum uint32, err error) {
 	}
 }
 
-// zipDirectory reads the directory at the end, and how far everything lies behind where it
-// says, because something stands before the archive.
-func zipDirectory(r io.ReaderAt, size int64) (members []zipMember, base int64, err error) {
+// A directory lists the members of an archive.
+type directory struct {
+	members []zipMember
+	base    int64 // how far all lies behind where it says, because something stands before the archive
+}
+
+// zipDirectories reads the directories at the end: more than one where readers can come to
+// differ in which they take. The error is of the last that cannot be read.
+func zipDirectories(r io.ReaderAt, size int64) (all []directory, err error) {
 	n := min(size, 1<<16+endHead)
 	tail := make([]byte, n)
 	if _, err := r.ReadAt(tail, size-n); err != nil && err != io.EOF {
-		return nil, 0, err
+		return nil, err
 	}
-	i := bytes.LastIndex(tail, []byte("PK\x05\x06"))
-	if i < 0 || len(tail)-i < endHead {
-		return nil, 0, fmt.Errorf("there is none")
+	err = fmt.Errorf("there is none")
+	for i, tried := len(tail), 0; ; tried++ {
+		if tried == maxEnds {
+			return all, errEnds
+		}
+		if i = bytes.LastIndex(tail[:i], []byte("PK\x05\x06")); i < 0 {
+			break
+		}
+		if len(tail)-i < endHead {
+			continue
+		}
+		le := binary.LittleEndian
+		length, start := int64(le.Uint32(tail[i+12:])), int64(le.Uint32(tail[i+16:]))
+		at := size - n + int64(i)
+		length64, start64, end, err64 := zip64End(r, at)
+		switch {
+		case err64 == nil: // PyTorch writes it behind small archives, too, and it says the same
+			all, err = readDirectory(r, end, length64, start64, all, err)
+		case start == math.MaxUint32 || length == math.MaxUint32:
+			err = err64
+		default:
+			all, err = readDirectory(r, at, length, start, all, err)
+		}
+		if err64 == nil && (length != length64 || start != start64) && start != math.MaxUint32 && length != math.MaxUint32 {
+			all, err = readDirectory(r, at, length, start, all, err)
+		}
 	}
-	end := tail[i:]
-	le := binary.LittleEndian
-	length, start := int64(le.Uint32(end[12:])), int64(le.Uint32(end[16:]))
-	at := size - n + int64(i)
-	if l, s, e, err := zip64End(r, at); err == nil { // PyTorch writes it behind small archives, too
-		length, start, at = l, s, e
-	} else if start == math.MaxUint32 || length == math.MaxUint32 {
-		return nil, 0, err
+	return all, err
+}
+
+// different adds a directory that is none of those there are, nor empty beside others.
+func different(all []directory, one directory) []directory {
+	for _, other := range all {
+		if len(one.members) == 0 || slices.Equal(one.members, other.members) && one.base == other.base {
+			return all
+		}
 	}
+	return append(all, one)
+}
+
+// readDirectory adds one that ends at a place, as some readers have it, or begins where it says,
+// as others do.
+func readDirectory(r io.ReaderAt, at, length, start int64, all []directory, failed error) ([]directory, error) {
 	if length < 0 || length > maxDirectory || length > at || start < 0 || start > at-length {
-		return nil, 0, fmt.Errorf("it does not lie where it is said to")
+		return all, fmt.Errorf("it does not lie where it is said to")
 	}
-	base = at - length - start
+	for _, from := range slices.Compact([]int64{at - length, start}) {
+		d, err := directoryAt(r, from, length)
+		if err != nil {
+			if from != start || at-length == start {
+				failed = err
+			}
+			continue
+		}
+		d.base = from - start
+		all = different(all, d)
+	}
+	return all, failed
+}
+
+func directoryAt(r io.ReaderAt, at, length int64) (d directory, err error) {
 	b := make([]byte, length)
-	if _, err := r.ReadAt(b, at-length); err != nil && err != io.EOF {
-		return nil, 0, err
+	if _, err := r.ReadAt(b, at); err != nil && err != io.EOF {
+		return d, err
 	}
 	for len(b) > 0 {
 		m, n, err := centralMember(b)
 		if err != nil {
-			return members, base, err
+			return d, err
 		}
-		members, b = append(members, m), b[n:]
+		d.members, b = append(d.members, m), b[n:]
 	}
-	return members, base, nil
+	return d, nil
 }
 
 // zip64End reads what large archives have before the end.

@@ -215,6 +215,19 @@ func TestLinksAreFollowedWhenAskedTo(t *testing.T) {
 	}
 }
 
+// TestWhatASignatureLeavesOut is told, for its signer chose it.
+func TestWhatASignatureLeavesOut(t *testing.T) {
+	b := newBench(t)
+	b.mustSign(Sign{Ignore: []string{"logs"}})
+	b.write("model/logs/x", "x")
+	got, _ := b.verify(Verify{})
+	var text strings.Builder
+	got.Print(&text)
+	if !slices.Contains(got.Ignored, "logs") || slices.Contains(got.Ignored, ".git") || !strings.Contains(text.String(), "logs, by the signature") {
+		t.Errorf("%v\n%s", got.Ignored, text.String())
+	}
+}
+
 func TestSignatureIsNoPartOfTheModel(t *testing.T) {
 	b := newBench(t)
 	made := b.mustSign(Sign{Out: b.path("model/sub/model.sig")})

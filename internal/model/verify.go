@@ -78,8 +78,9 @@ type Verified struct {
 	Root        string       `json:"root,omitempty"`   // of the digests, SHA-256 in hexadecimal
 	Legacy      bool         `json:"legacy,omitempty"` // signed as before version 1.0
 	Links       bool         `json:"links_followed,omitempty"`
-	Files       int          `json:"files"` // that were signed
-	Bytes       int64        `json:"bytes"` // that were read
+	Ignored     []string     `json:"ignored,omitempty"` // paths that the signature itself leaves out: what lies there is not signed
+	Files       int          `json:"files"`             // that were signed
+	Bytes       int64        `json:"bytes"`             // that were read
 	Differences []Difference `json:"differences"`
 	Recorded    bool         `json:"recorded"` // this command leaves no record
 }
@@ -113,6 +114,11 @@ func (v *Verify) Run(ctx context.Context) (*Verified, error) {
 		return nil, err
 	}
 	result.Signed, result.Root, result.Legacy, result.Links, result.Files = &signed, hex.EncodeToString(m.Root[:]), m.Legacy, m.Symlinks, len(m.Files)
+	for _, name := range m.Ignored {
+		if !slices.Contains(oms.DefaultIgnored, name) {
+			result.Ignored = append(result.Ignored, name)
+		}
+	}
 	if err := v.prepare(p, m); err != nil {
 		return nil, err
 	}
@@ -319,6 +325,15 @@ func (v *Verified) Print(w io.Writer) {
 	}
 	if v.Links {
 		fact(w, "note", "the signature follows links, wherever they lead")
+	}
+	if n := len(v.Ignored); n > 0 {
+		shown := v.Ignored[:min(n, 8)]
+		for _, name := range shown {
+			fact(w, "left out", "%s, by the signature: what lies there is not signed, and can be anything", rowseal.Shown(name))
+		}
+		if n > len(shown) {
+			fact(w, "left out", "and %d more (--json prints all)", n-len(shown))
+		}
 	}
 	unrecorded(w)
 }

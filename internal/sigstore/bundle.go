@@ -1,6 +1,7 @@
 package sigstore
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -22,7 +23,9 @@ const MaxBundle = 64 << 20
 
 const (
 	maxChain  = 16
-	maxHashes = 64 // of an inclusion proof: a tree of 2⁶³ leaves has no more
+	maxFew    = 64      // of an inclusion proof: a tree of 2⁶³ leaves has no more hashes
+	maxAround = 1 << 20 // bytes of a bundle around its long texts, of which the payload is one
+	longText  = 1 << 16
 )
 
 // A Bundle is a signed payload with what verifies it. Of Key, Chain and Certificate exactly
@@ -65,13 +68,63 @@ type Entry struct {
 
 // An inclusion is the proof that an entry is in a tree of the log.
 type inclusion struct {
-	LogIndex   number       `json:"logIndex"` // in this tree
-	Root       dsse.Bytes   `json:"rootHash"`
-	Size       number       `json:"treeSize"`
-	Hashes     []dsse.Bytes `json:"hashes"`
+	LogIndex   number          `json:"logIndex"` // in this tree
+	Root       dsse.Bytes      `json:"rootHash"`
+	Size       number          `json:"treeSize"`
+	Hashes     few[dsse.Bytes] `json:"hashes"`
 	Checkpoint struct {
 		Envelope string `json:"envelope"`
 	} `json:"checkpoint"`
+}
+
+// few is a list of which there cannot be many. It is counted while it is read: each of a
+// million empty objects takes a hundred times its text.
+type few[T any] []T
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (l *few[T]) UnmarshalJSON(text []byte) error {
+	d := json.NewDecoder(bytes.NewReader(text))
+	if t, err := d.Token(); err != nil || t != json.Delim('[') {
+		if t == nil {
+			return err // null is none
+		}
+		return fmt.Errorf("%.40q is no list", text)
+	}
+	*l = nil
+	for d.More() {
+		if len(*l) == maxFew {
+			return fmt.Errorf("a list has more than %d entries", maxFew)
+		}
+		var one T
+		if err := d.Decode(&one); err != nil {
+			return err
+		}
+		*l = append(*l, one)
+	}
+	return nil
+}
+
+// around counts the bytes of a bundle outside of its long texts.
+func around(text []byte) (n int) {
+	for len(text) > 0 {
+		at := bytes.IndexByte(text, '"')
+		if at < 0 {
+			return n + len(text)
+		}
+		end := at + 1
+		for end < len(text) && text[end] != '"' {
+			if text[end] == '\\' {
+				end++
+			}
+			end++
+		}
+		end = min(end+1, len(text))
+		if n += at; end-at < longText {
+			n += end - at
+		}
+		text = text[end:]
+	}
+	return n
 }
 
 // A number is a 64-bit number as protobuf writes it in JSON: as a string, or as a number.
@@ -98,7 +151,7 @@ type certificateJSON struct {
 
 // chainJSON are certificates, each given by the one behind it.
 type chainJSON struct {
-	Certificates []certificateJSON `json:"certificates"`
+	Certificates few[certificateJSON] `json:"certificates"`
 }
 
 func (c *chainJSON) der() (list [][]byte) {
@@ -122,10 +175,17 @@ func ParseBundle(text []byte) (*Bundle, error) {
 	if len(text) > MaxBundle {
 		return nil, noBundle("it is longer than %d bytes", MaxBundle)
 	}
+	if n := around(text); n > maxAround {
+		return nil, noBundle("it has %d bytes around its payload, and %d at most are read", n, maxAround)
+	}
 	outer, err := plainjson.ReadKnown[struct {
 		MediaType string          `json:"mediaType"`
 		Material  json.RawMessage `json:"verificationMaterial"`
-		Envelope  *dsse.Envelope  `json:"dsseEnvelope"`
+		Envelope  *struct {
+			PayloadType string              `json:"payloadType"`
+			Payload     dsse.Bytes          `json:"payload"`
+			Signatures  few[dsse.Signature] `json:"signatures"`
+		} `json:"dsseEnvelope"`
 	}](text)
 	switch {
 	case err != nil:
@@ -149,7 +209,7 @@ func (b *Bundle) material(text []byte) error {
 		Key         *KeyHint         `json:"publicKey"`
 		Chain       *chainJSON       `json:"x509CertificateChain"`
 		Certificate *certificateJSON `json:"certificate"`
-		Entries     []Entry          `json:"tlogEntries"`
+		Entries     few[Entry]       `json:"tlogEntries"`
 	}
 	if err := json.Unmarshal(text, &m); err != nil { // which keys are twice was looked at with the rest
 		return noBundle("%v", err)
@@ -174,11 +234,6 @@ func (b *Bundle) material(text []byte) error {
 		b.Certificate = m.Certificate.Raw
 		if len(b.Certificate) == 0 {
 			return noBundle("its certificate is empty")
-		}
-	}
-	for i := range b.Entries {
-		if p := b.Entries[i].Proof; p != nil && len(p.Hashes) > maxHashes {
-			return noBundle("an inclusion proof has %d hashes", len(p.Hashes))
 		}
 	}
 	return nil

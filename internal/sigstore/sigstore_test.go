@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -186,7 +187,9 @@ func TestBundlesThatAreNone(t *testing.T) {
 		"text behind it":        {"\n}\n", "\n}\n{}", "after top-level value"},
 		"an empty chain":        {`"certificate": {`, `"x509CertificateChain": {`, "0 certificates"},
 		"a deep nesting":        {`"signatures": [`, `"signatures": [` + strings.Repeat("[", 20000), "depth"},
-		"a long proof":          {`"hashes": [`, `"hashes": [` + strings.Repeat(`"",`, 64), "hashes"},
+		"a long proof":          {`"hashes": [`, `"hashes": [` + strings.Repeat(`"",`, 64), "more than 64"},
+		"many entries":          {`"tlogEntries": [`, `"tlogEntries": [` + strings.Repeat(`{},`, 64), "more than 64"},
+		"much around it":        {`"tlogEntries": [`, `"tlogEntries": [` + strings.Repeat(`{},`, 1<<19), "around its payload"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			text := strings.Replace(good, of.old, of.new, 1)
@@ -199,6 +202,21 @@ func TestBundlesThatAreNone(t *testing.T) {
 	}
 	_, err := ParseBundle(make([]byte, MaxBundle+1))
 	refused(t, err, "longer than")
+}
+
+// TestMemoryOfBundles reads bundles of empty objects, which take no more than their text says.
+func TestMemoryOfBundles(t *testing.T) {
+	good := string(newInstance(t).bundle(making{}))
+	for _, list := range []string{`"tlogEntries": [`, `"hashes": [`, `"signatures": [`} {
+		text := strings.Replace(good, list, list+strings.Repeat(`{},`, 1<<18), 1)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := ParseBundle([]byte(text))
+		runtime.ReadMemStats(&after)
+		if taken := after.TotalAlloc - before.TotalAlloc; err == nil || taken > 16<<20 {
+			t.Errorf("%s: %d bytes were taken, %v", list, taken, err)
+		}
+	}
 }
 
 func TestRootsThatAreNone(t *testing.T) {

@@ -1,13 +1,26 @@
-package artefact
+// Package globals knows what it means that a pickle of Python imports a name: that it is what
+// models are made of, that it acts on the machine that loads it, or that nobody has vetted it.
+// It owns the lists, and no state.
+package globals
 
 import (
 	"strings"
 	"sync"
 )
 
-// renamed is the name that Python 3 has for a module of Python 2: pickles before protocol 3
+// A Meaning is what importing a name means.
+type Meaning int
+
+// The meanings.
+const (
+	Known   Meaning = iota // what models are made of
+	Unknown                // nobody has vetted it
+	Acts                   // it acts on the machine
+)
+
+// Renamed is the name that Python 3 has for a module of Python 2: pickles before protocol 3
 // are read that way (Lib/_compat_pickle.py).
-func renamed(module string) string {
+func Renamed(module string) string {
 	if now, ok := renames[module]; ok {
 		return now
 	}
@@ -22,41 +35,61 @@ var renames = map[string]string{
 	"numpy._core": "numpy.core",
 }
 
-// judge says what importing module.name means: Clean for what models are made of, Malicious
-// for what acts on the machine, Suspicious for what nobody has vetted.
-func judge(module, name string) (Severity, string) {
+// callers are known globals that call, load or make what they are given.
+var callers = map[string]bool{
+	"torch._tensor._rebuild_from_type_v2": true, "torch.storage._load_from_bytes": true, "copyreg._reconstructor": true,
+	"copyreg.__newobj__": true, "copyreg.__newobj_ex__": true, "builtins.type": true, "joblib.numpy_pickle.NumpyArrayWrapper": true,
+}
+
+// Calls says whether a global, by its full name, is known and calls, loads or makes what it is
+// given: it is to be judged by that, and nothing else may get hold of it.
+func Calls(full string) bool { return callers[full] }
+
+// IsName says whether a text can be the full name of something in a module, as texts that are
+// no pickles hardly are.
+func IsName(s string) bool {
+	for _, c := range s {
+		if c != '.' && c != '_' && (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') {
+			return false
+		}
+	}
+	return len(s) > 2
+}
+
+// Judge says what importing module.name means, and why where it is not known.
+func Judge(module, name string) (Meaning, string) {
 	if strings.HasPrefix(module, "numpy._core") { // of NumPy 2
 		module = "numpy.core" + strings.TrimPrefix(module, "numpy._core")
 	}
 	if module == "__torch__" || strings.HasPrefix(module, "__torch__.") {
-		return Clean, "" // TorchScript's name for what stands in the archive itself; there is no such module
+		return Known, "" // TorchScript's name for what stands in the archive itself; there is no such module
 	}
 	lists := lists()
 	if lists.known[module+":"+name] || lists.classes.holds(module) && isClass(name) {
-		return Clean, ""
+		return Known, ""
 	}
 	full := module + "." + name
 	for segments := full; segments != ""; { // the thing itself, or any module that it is in
 		if why, ok := lists.dangerous[segments]; ok {
-			return Malicious, why
+			return Acts, why
 		}
 		segments = segments[:max(strings.LastIndex(segments, "."), 0)]
 	}
 	for part := range strings.SplitSeq(full, ".") { // the same module by way of another that imports it
 		if lists.anywhere[part] {
-			return Malicious, "which reaches " + part + " by way of another module"
+			return Acts, "which reaches " + part + " by way of another module"
 		}
 		if strings.HasPrefix(part, "__") && strings.HasSuffix(part, "__") && part != "__main__" {
-			return Malicious, "an inner part of Python by which everything else is reached"
+			return Acts, "an inner part of Python by which everything else is reached"
 		}
 	}
 	switch {
 	case module == "__main__":
-		return Suspicious, "which only the script that wrote it has: what stands there when it is loaded is called"
+		return Unknown, "which only the script that wrote it has: what stands there when it is loaded is called"
 	case strings.Contains(name, "."):
-		return Suspicious, "a part of a part of a module, which models need not"
+		return Unknown, "a part of a part of a module, which models need not"
 	}
-	return Suspicious, "which is on no list of what models are made of"
+	return Unknown, "which is on no list of what models are made of"
 }
 
 // isClass goes by how classes are named. Making one of a framework's classes runs its own
@@ -108,7 +141,8 @@ var lists = sync.OnceValue(func() *globalLists {
 })
 
 // knownGlobals are what pickles of models name, module by module. Each constructs data and
-// does nothing else, whatever it is given; what loads, evaluates or imports is not here.
+// does nothing else, whatever it is given; what loads, evaluates or imports is not here, but for
+// the callers, which are judged by what they are given.
 const knownGlobals = `
 builtins: set frozenset list dict tuple int float complex bytearray bytes str bool object slice range type NoneType Ellipsis NotImplemented long unicode xrange
 builtins: Exception ValueError TypeError KeyError IndexError RuntimeError
@@ -169,7 +203,7 @@ sklearn.utils._tags: Tags TargetTags InputTags ClassifierTags RegressorTags Tran
 sklearn.utils.validation: _DataFrameWrapper
 sklearn._loss._loss: __pyx_unpickle_CyHalfSquaredError __pyx_unpickle_CyHalfBinomialLoss __pyx_unpickle_CyHalfMultinomialLoss __pyx_unpickle_CyLossFunction
 sklearn._loss.link: __pyx_unpickle_Interval
-joblib.numpy_pickle: NumpyArrayWrapper NDArrayWrapper ZNDArrayWrapper
+joblib.numpy_pickle: NumpyArrayWrapper
 pandas: DataFrame Series Index RangeIndex MultiIndex DatetimeIndex Timestamp Timedelta Categorical CategoricalDtype StringDtype Interval Int64Dtype Float64Dtype BooleanDtype
 pandas.arrays: ArrowStringArray ArrowExtensionArray StringArray DatetimeArray TimedeltaArray IntegerArray FloatingArray BooleanArray NumpyExtensionArray SparseArray IntervalArray PeriodArray
 pyarrow.lib: _restore_array type_for_alias py_buffer
@@ -196,7 +230,7 @@ torch: float16 float32 float64 bfloat16 int8 int16 int32 int64 uint8 uint16 uint
 torch._C: _VariableFunctions
 torch.storage: UntypedStorage TypedStorage _load_from_bytes
 torch.serialization: _get_layout
-torch._utils: _rebuild_tensor _rebuild_tensor_v2 _rebuild_tensor_v3 _rebuild_parameter _rebuild_parameter_with_state _rebuild_qtensor _rebuild_sparse_tensor _rebuild_sparse_csr_tensor _rebuild_device_tensor_from_numpy _rebuild_device_tensor_from_cpu_tensor _rebuild_meta_tensor_no_storage _rebuild_nested_tensor _set_obj_state
+torch._utils: _rebuild_tensor _rebuild_tensor_v2 _rebuild_tensor_v3 _rebuild_parameter _rebuild_parameter_with_state _rebuild_qtensor _rebuild_sparse_tensor _rebuild_sparse_csr_tensor _rebuild_device_tensor_from_numpy _rebuild_device_tensor_from_cpu_tensor _rebuild_meta_tensor_no_storage _rebuild_nested_tensor
 torch._tensor: _rebuild_from_type_v2 Tensor
 torch.nn.parameter: Parameter UninitializedParameter Buffer
 torch.nn: Parameter
