@@ -65,25 +65,6 @@ func Spare(text []byte) []byte {
 	return bytes.TrimSuffix(short.Bytes(), []byte{'\n'})
 }
 
-// Depth returns how deeply a text of JSON is nested, before anything of it is kept.
-func Depth(text []byte) (most int) {
-	depth, quoted := 0, false
-	for i := 0; i < len(text); i++ {
-		switch c := text[i]; {
-		case quoted && c == '\\':
-			i++
-		case c == '"':
-			quoted = !quoted
-		case !quoted && (c == '{' || c == '['):
-			depth++
-			most = max(most, depth)
-		case !quoted && (c == '}' || c == ']'):
-			depth--
-		}
-	}
-	return most
-}
-
 // uniqueKeys reads one value.
 func uniqueKeys(d *json.Decoder) error {
 	token, err := d.Token()

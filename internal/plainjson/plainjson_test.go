@@ -103,12 +103,3 @@ func TestSpare(t *testing.T) {
 		t.Errorf("no JSON is %q", got)
 	}
 }
-
-// TestDepth counts brackets, but for those in texts.
-func TestDepth(t *testing.T) {
-	for text, want := range map[string]int{``: 0, `1`: 0, `{"a":[{}]}`: 3, `["[[[", "\"[["]`: 1, `[[],[[]]]`: 3} {
-		if got := Depth([]byte(text)); got != want {
-			t.Errorf("%s is nested %d deep", text, got)
-		}
-	}
-}

@@ -34,7 +34,7 @@ type envelope struct {
 // parseEnvelope reads a page strictly. Its objects are read later, each by itself: one that
 // is bad must not keep the others from being read.
 func parseEnvelope(text []byte) (e envelope, err error) {
-	if plainjson.Depth(text) > maxStixNested {
+	if plainjson.ShapeOf(text).Depth > maxStixNested {
 		return e, errors.New("it is nested too deeply")
 	}
 	d := json.NewDecoder(bytes.NewReader(text))

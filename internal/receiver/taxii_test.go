@@ -442,6 +442,8 @@ func TestHostileFeeds(t *testing.T) {
 			if later, is := errors.AsType[*laterError](err); strings.Contains(name, "slower") != is || is && (later.after < time.Minute || later.after > maxLater) {
 				t.Errorf("it is asked again after %+v", later)
 			}
+			s.mu.Lock() // a server that hangs up may be at work still
+			defer s.mu.Unlock()
 			if len(s.asked) > maxEmpty+1 || len(w.gate.took) > 0 {
 				t.Errorf("asked %d times, %d batches", len(s.asked), len(w.gate.took))
 			}
