@@ -114,7 +114,7 @@ func Receipt(w io.Writer, source string, r gate.Receipt) {
 	case gate.Admitted:
 		fmt.Fprintf(w, "admitted: %s of %s, sha256 %s\n", Count(r.Rows, "row"), source, r.SHA256)
 	case gate.Held:
-		fmt.Fprintf(w, "held: %s of %s are in quarantine, sha256 %s\n", Count(r.Rows, "row"), source, r.SHA256)
+		fmt.Fprintf(w, "held: %s of %s, in quarantine, sha256 %s\n", Count(r.Rows, "row"), source, r.SHA256)
 	default:
 		fmt.Fprintf(w, "repeated: the same bytes came before, sha256 %s\n", r.SHA256)
 	}
