@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -49,6 +50,10 @@ type claimItem struct {
 	Dataset     datasetLink
 }
 
+// plainWord is a name that means nothing to a shell: pipelines name datasets as they like, and
+// the command is there to be pasted.
+var plainWord = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.:/@-]{0,199}$`)
+
 // lineage shows what is behind a dataset, and what came of it; without one, which there are.
 func (c *Console) lineage(w http.ResponseWriter, r *http.Request, s *session) {
 	body := lineagePage{Of: strings.TrimSpace(r.URL.Query().Get("of"))}
@@ -68,6 +73,9 @@ func (c *Console) lineage(w http.ResponseWriter, r *http.Request, s *session) {
 		body.list()
 	} else {
 		body.draw()
+		if name := body.Told.Of.Namespace + "/" + body.Told.Of.Name; plainWord.MatchString(name) {
+			body.Command = c.cfg.Command("dataset lineage " + name)
+		}
 		title = figure.OneLine(body.Told.Of.Name, maxReason) + " · lineage"
 	}
 	c.show(w, s, http.StatusOK, "lineage", page{Title: title, Here: "/lineage", Body: body})

@@ -38,7 +38,7 @@ func TestLineagePage(t *testing.T) {
 	checkHeaders(t, "/lineage", resp, body)
 	said := text(body)
 	for _, want := range []string{
-		"fraud in mlflow", "1 claim is refuted", "in 3 OpenLineage events", "Events are kept for 400 days.", "refuted names one that the dataset never had",
+		"fraud in mlflow", "dataset lineage mlflow/fraud", "1 claim is refuted", "in 3 OpenLineage events", "Events are kept for 400 days.", "refuted names one that the dataset never had",
 		"Refuted dag.clean " + aRun + " wrote clean s3://lake This dataset has one seal, and that is not it. airflow workload 2026-03-04 09:30 UTC Unknown dag.train",
 	} {
 		if !strings.Contains(said, want) {
@@ -67,6 +67,9 @@ func TestLineageOfHostileNames(t *testing.T) {
 	s := newStand(t).signIn()
 	evil := lineage.Dataset{Namespace: "data:text/html,x", Name: `</title><script>alert(1)</script>"'>`}
 	s.api.tellOf(aRun, "<b>job</b>\u202e", []lineage.Use{{Dataset: evil}}, []lineage.Use{{Dataset: lineage.Dataset{Namespace: strings.Repeat("n", 2048), Name: strings.Repeat("W", 2048)}}})
+	if _, body := s.get("/lineage?of=" + url.QueryEscape(evil.String())); strings.Contains(text(body), "dataset lineage "+evil.Namespace) {
+		t.Error("a name that a shell would read otherwise is in a command to paste")
+	}
 	for _, path := range []string{"/lineage", "/lineage?of=" + url.QueryEscape(evil.String()), "/lineage?of=" + url.QueryEscape(`"><script>alert(2)</script>`)} {
 		resp, body := s.get(path)
 		checkHeaders(t, path, resp, body)
