@@ -83,7 +83,7 @@ type roleCard struct {
 }
 
 // access shows who may what.
-func (c *Console) access(w http.ResponseWriter, r *http.Request, s *session) {
+func (c *Console) access(w http.ResponseWriter, r *http.Request, s *visitor) {
 	var m verbs.Matrix
 	if err := s.client.Call(r.Context(), "policy.matrix", verbs.MatrixRequest{}, &m); err != nil {
 		c.refuse(w, s, err)
@@ -115,7 +115,7 @@ func (c *Console) access(w http.ResponseWriter, r *http.Request, s *session) {
 }
 
 // granted finds who has a role for a time.
-func (c *Console) granted(r *http.Request, s *session, card *roleCard) {
+func (c *Console) granted(r *http.Request, s *visitor, card *roleCard) {
 	var list verbs.GrantList
 	if err := s.client.Call(r.Context(), "grant.list", api.Empty{}, &list); err != nil {
 		card.Refusal = newRefusal(err)
@@ -181,7 +181,7 @@ type asking struct {
 
 // ask shows who may do a verb, on a thing if one is named; and if somebody is named,
 // why they may or may not.
-func (c *Console) ask(w http.ResponseWriter, r *http.Request, s *session) {
+func (c *Console) ask(w http.ResponseWriter, r *http.Request, s *visitor) {
 	asked, status := r.URL.Query(), http.StatusOK
 	body := newAsking(asked)
 	fail := func(err error) { body.Refusal, status = newRefusal(err), pavise.KindOf(err).HTTPStatus() }

@@ -227,7 +227,7 @@ func TestRevoke(t *testing.T) {
 		"another site":     {form, []string{"Origin", "https://evil.example"}, http.StatusForbidden},
 		"no origin":        {form, []string{"Origin", ""}, http.StatusForbidden},
 		"another port":     {form, []string{"Sec-Fetch-Site", "same-site"}, http.StatusForbidden},
-		"nobody":           {form, []string{"Cookie", cookieName + "=guess"}, http.StatusUnauthorized},
+		"nobody":           {form, []string{"Cookie", "pavise_session=guess"}, http.StatusUnauthorized},
 		"no holder":        {url.Values{"role": {"x"}}, nil, http.StatusBadRequest},
 		"a long form":      {url.Values{"holder": {strings.Repeat("a", maxForm)}}, nil, http.StatusBadRequest},
 		"only the address": {url.Values{}, nil, http.StatusBadRequest},

@@ -34,11 +34,11 @@ type callerPage struct {
 }
 
 // callers shows who has asked, and which roles people have for a time.
-func (c *Console) callers(w http.ResponseWriter, r *http.Request, s *session) {
+func (c *Console) callers(w http.ResponseWriter, r *http.Request, s *visitor) {
 	c.showCallers(w, r, s, http.StatusOK, nil)
 }
 
-func (c *Console) showCallers(w http.ResponseWriter, r *http.Request, s *session, status int, refused *refusal) {
+func (c *Console) showCallers(w http.ResponseWriter, r *http.Request, s *visitor, status int, refused *refusal) {
 	var list verbs.CallerList
 	if err := s.client.Call(r.Context(), "caller.list", api.Empty{}, &list); err != nil {
 		c.refuse(w, s, err)
@@ -59,7 +59,7 @@ func (c *Console) showCallers(w http.ResponseWriter, r *http.Request, s *session
 }
 
 // revoke takes a role back, at once. As with votes, only the form counts.
-func (c *Console) revoke(w http.ResponseWriter, r *http.Request, s *session) {
+func (c *Console) revoke(w http.ResponseWriter, r *http.Request, s *visitor) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	if err := r.ParseForm(); err != nil {
 		c.fail(w, s, http.StatusBadRequest, "That cannot be read", "The form is too long, or it broke off. Nothing was revoked.", "open the page again: /callers")
@@ -78,6 +78,6 @@ func (c *Console) revoke(w http.ResponseWriter, r *http.Request, s *session) {
 
 // toCallers leads from the address that a revocation was sent to, to the callers: people
 // reload pages.
-func (c *Console) toCallers(w http.ResponseWriter, r *http.Request, _ *session) {
+func (c *Console) toCallers(w http.ResponseWriter, r *http.Request, _ *visitor) {
 	http.Redirect(w, r, "/callers", http.StatusSeeOther)
 }

@@ -112,7 +112,7 @@ type inbox struct {
 }
 
 // changes shows those that wait for votes, and then those that did.
-func (c *Console) changes(w http.ResponseWriter, r *http.Request, s *session) {
+func (c *Console) changes(w http.ResponseWriter, r *http.Request, s *visitor) {
 	var waiting, all verbs.ChangeList
 	err := s.client.Call(r.Context(), "change.list", verbs.ChangeListRequest{Waiting: true}, &waiting)
 	if err == nil {
@@ -122,7 +122,7 @@ func (c *Console) changes(w http.ResponseWriter, r *http.Request, s *session) {
 		c.refuse(w, s, err)
 		return
 	}
-	c.counted(s, len(waiting.Changes))
+	s.Count(len(waiting.Changes), c.cfg.Now())
 	var box inbox
 	for _, v := range waiting.Changes {
 		box.Waiting = append(box.Waiting, newChangeItem(v, c.cfg.Now()))
@@ -168,20 +168,20 @@ type offer struct {
 }
 
 // change shows one change whole.
-func (c *Console) change(w http.ResponseWriter, r *http.Request, s *session) {
+func (c *Console) change(w http.ResponseWriter, r *http.Request, s *visitor) {
 	c.showChange(w, r, s, http.StatusOK, nil, "")
 }
 
 // back leads from the address that a vote was sent to, to the change itself: people
 // reload pages.
-func (c *Console) back(w http.ResponseWriter, r *http.Request, s *session) {
+func (c *Console) back(w http.ResponseWriter, r *http.Request, s *visitor) {
 	if id, ok := c.changeID(w, r, s); ok {
 		http.Redirect(w, r, "/changes/"+id, http.StatusSeeOther)
 	}
 }
 
 // showChange shows the change that the path names, with what came of a vote on it.
-func (c *Console) showChange(w http.ResponseWriter, r *http.Request, s *session, status int, refused *refusal, typed string) {
+func (c *Console) showChange(w http.ResponseWriter, r *http.Request, s *visitor, status int, refused *refusal, typed string) {
 	id, ok := c.changeID(w, r, s)
 	if !ok {
 		return
@@ -201,7 +201,7 @@ func (c *Console) showChange(w http.ResponseWriter, r *http.Request, s *session,
 }
 
 // changeID returns the id in the path, or says that it is none.
-func (c *Console) changeID(w http.ResponseWriter, r *http.Request, s *session) (string, bool) {
+func (c *Console) changeID(w http.ResponseWriter, r *http.Request, s *visitor) (string, bool) {
 	id := r.PathValue("id")
 	if (pavise.Name{Tenant: "t", Kind: "change", ID: id}).Validate() != nil {
 		c.fail(w, s, http.StatusNotFound, "Not found", "A change is known by its id, such as c-k3v9xyz.", "/changes lists those there are")
@@ -212,25 +212,25 @@ func (c *Console) changeID(w http.ResponseWriter, r *http.Request, s *session) (
 
 // offers is what the session's person may try. Whether they may is for the API to
 // say; this spares them what cannot work.
-func (s *session) offers(v api.ChangeView) offer {
-	mine := s.is(v.Proposer.Name())
+func (s *visitor) offers(v api.ChangeView) offer {
+	mine := s.Is(v.Proposer.Name())
 	switch {
 	case !v.State.Waits():
 		return offer{}
-	case slices.ContainsFunc(v.Votes, func(vote change.Vote) bool { return s.is(vote.By) }):
+	case slices.ContainsFunc(v.Votes, func(vote change.Vote) bool { return s.Is(vote.By) }):
 		return offer{Why: "You have voted. Somebody else's vote is wanted."}
 	case mine && v.State == change.Open:
 		return offer{Withdraw: true, Why: "You proposed this, and nobody approves their own: let somebody else look at it. Until they have, you can take it back."}
 	case mine:
 		return offer{Deny: true, Why: "You proposed this, and nobody approves their own: let somebody else look at it."}
 	}
-	return offer{Approve: true, Deny: true, Withdraw: s.holder.ID == "" && v.State == change.Open}
+	return offer{Approve: true, Deny: true, Withdraw: s.Holder.ID == "" && v.State == change.Open}
 }
 
 // vote does one of the verbs by which people decide, with what the form says. Only
 // the form counts: the address of a link can say nothing here.
-func (c *Console) vote(verb string) func(http.ResponseWriter, *http.Request, *session) {
-	return func(w http.ResponseWriter, r *http.Request, s *session) {
+func (c *Console) vote(verb string) func(http.ResponseWriter, *http.Request, *visitor) {
+	return func(w http.ResponseWriter, r *http.Request, s *visitor) {
 		id, ok := c.changeID(w, r, s)
 		if !ok {
 			return
@@ -246,7 +246,7 @@ func (c *Console) vote(verb string) func(http.ResponseWriter, *http.Request, *se
 			req = verbs.ChangeRequest{ID: id}
 		}
 		err := s.client.Call(r.Context(), verb, req, nil)
-		c.uncount(s)
+		s.Count(0, time.Time{})
 		if err != nil {
 			c.showChange(w, r, s, pavise.KindOf(err).HTTPStatus(), newRefusal(err), reason)
 			return
@@ -298,45 +298,27 @@ func approvals(n int) string {
 
 // counting keeps the number of waiting changes in the navigation fresh. A page is
 // shown without it when the API does not say.
-func (c *Console) counting(next func(http.ResponseWriter, *http.Request, *session)) func(http.ResponseWriter, *http.Request, *session) {
-	return func(w http.ResponseWriter, r *http.Request, s *session) {
-		c.mu.Lock()
-		old := c.cfg.Now().Sub(s.asked) >= countEvery
-		c.mu.Unlock()
-		if old {
+func (c *Console) counting(next func(http.ResponseWriter, *http.Request, *visitor)) func(http.ResponseWriter, *http.Request, *visitor) {
+	return func(w http.ResponseWriter, r *http.Request, s *visitor) {
+		if _, asked := s.Waiting(); c.cfg.Now().Sub(asked) >= countEvery {
 			ctx, cancel := context.WithTimeout(r.Context(), countWithin)
 			defer cancel()
 			var list verbs.ChangeList
 			_ = s.client.Call(ctx, "change.list", verbs.ChangeListRequest{Waiting: true}, &list)
-			c.counted(s, len(list.Changes))
+			s.Count(len(list.Changes), c.cfg.Now())
 		}
 		next(w, r, s)
 	}
 }
 
-// counted remembers how many changes wait.
-func (c *Console) counted(s *session, n int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	s.waiting, s.asked = n, c.cfg.Now()
-}
-
-// uncount has the next page ask again.
-func (c *Console) uncount(s *session) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	s.asked = time.Time{}
-}
-
-// waiting is the number in the navigation, or "" when there is none to show.
-func (c *Console) waiting(s *session) string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch {
-	case s.waiting == 0:
+// waitingShown is the number in the navigation, or "" when there is none to show.
+func (s *visitor) waitingShown() string {
+	switch n, _ := s.Waiting(); {
+	case n == 0:
 		return ""
-	case s.waiting > maxWaitShown:
+	case n > maxWaitShown:
 		return fmt.Sprintf("%d+", maxWaitShown)
+	default:
+		return fmt.Sprint(n)
 	}
-	return fmt.Sprint(s.waiting)
 }

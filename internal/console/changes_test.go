@@ -300,7 +300,7 @@ func TestVoteFromElsewhere(t *testing.T) {
 		if resp, body := s.post(path, form); resp.StatusCode != http.StatusUnauthorized || strings.Contains(body, "night-shift") {
 			t.Errorf("%s without a session: status %d", verb, resp.StatusCode)
 		}
-		s.cookie = &http.Cookie{Name: cookieName, Value: strings.Repeat("A", 43)}
+		s.cookie = &http.Cookie{Name: "pavise_session", Value: strings.Repeat("A", 43)}
 		if resp, _ := s.post(path, form); resp.StatusCode != http.StatusUnauthorized {
 			t.Errorf("%s with a guessed session: status %d", verb, resp.StatusCode)
 		}
@@ -366,30 +366,6 @@ func TestOffers(t *testing.T) {
 		if (c.who == "bob" || c.who == "cleo") && c.id != "c-done" && !strings.Contains(body, `class="hold"`) {
 			t.Errorf("%q is not told why not more is offered of %s", c.who, c.id)
 		}
-	}
-}
-
-// What a token says of its holder is read as far as it can be, and a program of the
-// same id is not the person.
-func TestHolder(t *testing.T) {
-	for token, want := range map[string]pavise.Name{
-		tokenOf(`{"sub":"ana","pavise_kind":"human"}`): {Kind: "human", ID: "ana"},
-		tokenOf(`{"sub":"ana"}`):                       {ID: "ana"},
-		tokenOf(`{"pavise_kind":"human"}`):             {},
-		tokenOf(`{"sub":["ana"]}`):                     {},
-		tokenOf(`"ana"`):                               {},
-		"e30.%%%.sig":                                  {}, "e30": {}, "": {}, "..": {}, fakeToken: {},
-	} {
-		if got := holder(token); got != want {
-			t.Errorf("holder(%q) = %+v, want %+v", token, got, want)
-		}
-	}
-	s := &session{holder: holder(tokenOf(`{"sub":"bob","pavise_kind":"workload"}`))}
-	if v := proposal("c-open", nil); s.is(v.Proposer.Name()) {
-		t.Error("a program of the same id is taken for the person")
-	}
-	if (&session{}).is(pavise.Name{}) {
-		t.Error("somebody unknown is taken for nobody")
 	}
 }
 

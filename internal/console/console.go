@@ -8,11 +8,11 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/guard"
+	"github.com/pavise/pavise/internal/session"
 	"github.com/pavise/pavise/internal/verbs"
 )
 
@@ -44,9 +44,7 @@ type Console struct {
 	pages   map[string]*template.Template
 	control map[string]bool // verbs whose question is durable before the act
 
-	mu       sync.Mutex // guards what follows
-	codes    []code
-	sessions map[sessionKey]*session
+	book *session.Book
 }
 
 //go:embed page asset
@@ -66,7 +64,7 @@ func New(cfg Config) (*Console, error) {
 	if cfg.Command == nil {
 		cfg.Command = func(words string) string { return "pavise " + words }
 	}
-	c := &Console{cfg: cfg, control: map[string]bool{}, sessions: map[sessionKey]*session{}}
+	c := &Console{cfg: cfg, control: map[string]bool{}, book: session.NewBook(cfg.Now)}
 	for _, host := range cfg.Host {
 		c.hosts = append(c.hosts, strings.ToLower(host))
 	}
@@ -83,7 +81,7 @@ func (c *Console) Handler() http.Handler {
 	mux.HandleFunc("GET /asset/{name}", c.asset)
 	mux.HandleFunc("GET /login", c.login)
 	mux.HandleFunc("POST /logout", c.logout)
-	for path, show := range map[string]func(http.ResponseWriter, *http.Request, *session){
+	for path, show := range map[string]func(http.ResponseWriter, *http.Request, *visitor){
 		"/{$}": c.live, "/search": c.search, "/trail/{index}": c.trail, "/changes/{id}": c.change,
 		"/evidence": c.log, "/demo": c.demo, "/routes": c.routes, "/policies": c.policies,
 		"/access": c.access, "/access/ask": c.ask, "/callers": c.callers, "/callers/revoke": c.toCallers,
@@ -139,30 +137,11 @@ func (c *Console) protect(next http.Handler) http.Handler {
 		case r.Method != http.MethodGet && r.Method != http.MethodPost:
 			h.Set("Allow", "GET, POST")
 			c.fail(w, nil, http.StatusMethodNotAllowed, "Method not allowed", "The console takes GET and POST.", "")
-		case foreign(r):
+		case session.Foreign(r):
 			c.fail(w, nil, http.StatusForbidden, "That came from another site",
 				"Another site made your browser send this request, so nothing was done.", "open the console in its own tab and try there")
 		default:
 			next.ServeHTTP(w, r)
 		}
 	})
-}
-
-// foreign reports whether another origin made the browser send the request. A
-// GET changes nothing, so another site may lead to one as a top-level page; a
-// POST has to come from our own. Another port of the same host is another
-// origin, although a browser calls it the same site.
-//
-// A form on a page without referrer is sent with the Origin null, so null counts
-// as our own where the browser says so by fetch metadata, which no page can set.
-func foreign(r *http.Request) bool {
-	site := r.Header.Get("Sec-Fetch-Site")
-	if r.Method == http.MethodPost {
-		text := r.Header.Get("Origin")
-		origin, err := url.Parse(text)
-		ours := err == nil && strings.EqualFold(origin.Host, r.Host)
-		return !ours && (site != "same-origin" || text != "null") || site != "" && site != "same-origin"
-	}
-	page := r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document"
-	return site != "" && site != "none" && site != "same-origin" && !page
 }

@@ -33,5 +33,5 @@
 // content security policy without inline script or style stands behind both.
 // Characters without a glyph are shown as U+FFFD.
 //
-// The package owns the codes and the sessions, in memory only.
+// The package owns no state: the codes and the sessions are package session's.
 package console

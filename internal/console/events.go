@@ -30,13 +30,13 @@ type arrival struct {
 // view asked for, its id the record's index, so that a browser that comes back
 // resumes where it stopped. The event "away" says that the API does not answer
 // and the browser should come back; "over", that it should not.
-func (c *Console) events(w http.ResponseWriter, r *http.Request, s *session) {
-	if !c.openStream(s) {
+func (c *Console) events(w http.ResponseWriter, r *http.Request, s *visitor) {
+	if !s.OpenStream() {
 		c.fail(w, s, http.StatusTooManyRequests, "Too many live views", "This session has as many live views open as it may.", "close one of them")
 		return
 	}
-	defer c.closeStream(s)
-	ctx, cancel := context.WithTimeout(r.Context(), s.expires.Sub(c.cfg.Now()))
+	defer s.CloseStream()
+	ctx, cancel := context.WithTimeout(r.Context(), s.Expires.Sub(c.cfg.Now()))
 	defer cancel()
 	w.Header().Set("Content-Type", "text/event-stream")
 	f := feed{w: w, out: http.NewResponseController(w), next: resumeAt(r)}
@@ -62,7 +62,7 @@ func (c *Console) events(w http.ResponseWriter, r *http.Request, s *session) {
 			}
 		case <-tick.C:
 			f.alive()
-		case <-s.gone:
+		case <-s.Gone():
 			f.say("over", "The session has ended.")
 			return
 		case <-ctx.Done():
@@ -73,12 +73,12 @@ func (c *Console) events(w http.ResponseWriter, r *http.Request, s *session) {
 }
 
 // breakOff tells the browser why the feed ends.
-func (c *Console) breakOff(f *feed, s *session, ctx context.Context, err error) {
+func (c *Console) breakOff(f *feed, s *visitor, ctx context.Context, err error) {
 	switch kind := pavise.KindOf(err); {
 	case ctx.Err() != nil:
 		f.say("over", "The session has ended.")
 	case kind == pavise.Unverified:
-		c.forget(s)
+		c.book.End(s.Session)
 		f.say("over", "The session has ended.")
 	case kind == pavise.Denied:
 		f.say("over", "You may not follow the log.")
@@ -114,23 +114,6 @@ func resumeAt(r *http.Request) uint64 {
 		return 0
 	}
 	return after
-}
-
-// openStream counts a live feed, unless the session has too many.
-func (c *Console) openStream(s *session) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if s.streams >= maxStreams {
-		return false
-	}
-	s.streams++
-	return true
-}
-
-func (c *Console) closeStream(s *session) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	s.streams--
 }
 
 // A feed writes server-sent events. One goroutine owns it.

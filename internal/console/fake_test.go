@@ -30,6 +30,7 @@ import (
 	"github.com/pavise/pavise/internal/lineage"
 	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/route"
+	"github.com/pavise/pavise/internal/session"
 	"github.com/pavise/pavise/internal/tier"
 	"github.com/pavise/pavise/internal/verbs"
 )
@@ -386,7 +387,7 @@ type stand struct {
 	api     *fakeAPI
 	backend *httptest.Server
 	console *Console
-	token   Token // of the sessions that links open
+	token   session.Token // of the sessions that links open
 	server  *httptest.Server
 	clock   *clock
 	cookie  *http.Cookie
@@ -415,9 +416,9 @@ func newStand(t *testing.T) *stand {
 	s.server.Start()
 	t.Cleanup(func() { // streams end before the server waits for them
 		s.clock.add(48 * time.Hour)
-		console.mu.Lock()
-		console.forgetEnded()
-		console.mu.Unlock()
+		looks := httptest.NewRequest(http.MethodGet, "/", nil)
+		looks.AddCookie(&http.Cookie{Name: "pavise_session", Value: "anybody"})
+		console.find(looks) // which ends those whose time is up
 		s.server.Close()
 	})
 	return s

@@ -55,7 +55,7 @@ type claimItem struct {
 var plainWord = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.:/@-]{0,199}$`)
 
 // lineage shows what is behind a dataset, and what came of it; without one, which there are.
-func (c *Console) lineage(w http.ResponseWriter, r *http.Request, s *session) {
+func (c *Console) lineage(w http.ResponseWriter, r *http.Request, s *visitor) {
 	body := lineagePage{Of: strings.TrimSpace(r.URL.Query().Get("of"))}
 	body.Command = c.cfg.Command("dataset lineage")
 	err := s.client.Call(r.Context(), "dataset.lineage", lineage.Question{Dataset: body.Of}, &body.Told)

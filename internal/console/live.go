@@ -78,7 +78,7 @@ type tab struct {
 }
 
 // live shows the newest decisions, and the feed of those to come.
-func (c *Console) live(w http.ResponseWriter, r *http.Request, s *session) {
+func (c *Console) live(w http.ResponseWriter, r *http.Request, s *visitor) {
 	before, err := strconv.ParseUint(r.URL.Query().Get("before"), 10, 64)
 	if err != nil {
 		before = 0
@@ -97,7 +97,7 @@ func (c *Console) live(w http.ResponseWriter, r *http.Request, s *session) {
 }
 
 // fill looks for the newest matching records, going back a window at a time.
-func (c *Console) fill(ctx context.Context, s *session, list *listing) error {
+func (c *Console) fill(ctx context.Context, s *visitor, list *listing) error {
 	below := list.Before
 	for range maxCalls {
 		answer, from, err := windowBelow(ctx, s.client, below)

@@ -24,7 +24,7 @@ type section[T any] struct {
 }
 
 // ask fills a section.
-func ask[T any](ctx context.Context, s *session, verb string) (part section[T]) {
+func ask[T any](ctx context.Context, s *visitor, verb string) (part section[T]) {
 	if part.err = s.client.Call(ctx, verb, api.Empty{}, &part.Data); part.err != nil {
 		part.Refusal = newRefusal(part.err)
 	}
@@ -180,7 +180,7 @@ type kept struct {
 
 // log shows the state of the evidence log, and of all that looks after it. Its parts
 // are asked for at once, and each that is refused says so in its place.
-func (c *Console) log(w http.ResponseWriter, r *http.Request, s *session) {
+func (c *Console) log(w http.ResponseWriter, r *http.Request, s *visitor) {
 	p := logPage{Verify: c.cfg.Verify}
 	var all sync.WaitGroup
 	all.Go(func() { p.Status = ask[logState](r.Context(), s, "ledger.status") })

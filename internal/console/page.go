@@ -60,10 +60,10 @@ func parsePages() (map[string]*template.Template, error) {
 
 // show renders a page whole before the first byte leaves, so that a template
 // that fails does not leave half a page behind.
-func (c *Console) show(w http.ResponseWriter, s *session, status int, name string, p page) {
+func (c *Console) show(w http.ResponseWriter, s *visitor, status int, name string, p page) {
 	p.Demo = c.cfg.Tale != nil
 	if s != nil {
-		p.Ends, p.Holder, p.Waiting = s.expires, s.holder.ID, c.waiting(s)
+		p.Ends, p.Holder, p.Waiting = s.Expires, s.Holder.ID, s.waitingShown()
 	}
 	var body bytes.Buffer
 	if err := c.pages[name].ExecuteTemplate(&body, "layout.html", p); err != nil {
@@ -77,7 +77,7 @@ func (c *Console) show(w http.ResponseWriter, s *session, status int, name strin
 }
 
 // fail shows an error page.
-func (c *Console) fail(w http.ResponseWriter, s *session, status int, title, text, hint string) {
+func (c *Console) fail(w http.ResponseWriter, s *visitor, status int, title, text, hint string) {
 	c.show(w, s, status, "problem", page{Title: title, Body: problem{status, text, hint}})
 }
 
@@ -113,10 +113,10 @@ func newRefusal(err error) *refusal {
 
 // refuse shows the page of an error from the API. A token that the API no
 // longer takes ends its session.
-func (c *Console) refuse(w http.ResponseWriter, s *session, err error) {
+func (c *Console) refuse(w http.ResponseWriter, s *visitor, err error) {
 	said, kind := newRefusal(err), pavise.KindOf(err)
 	if kind == pavise.Unverified && s != nil {
-		c.forget(s)
+		c.book.End(s.Session)
 		s, said.Hint = nil, newLink
 	}
 	c.fail(w, s, kind.HTTPStatus(), said.Title, said.Text, said.Hint)

@@ -88,7 +88,7 @@ func canonical(asked url.Values) string {
 }
 
 // search shows the records that meet the conditions in the address.
-func (c *Console) search(w http.ResponseWriter, r *http.Request, s *session) {
+func (c *Console) search(w http.ResponseWriter, r *http.Request, s *visitor) {
 	asked, status := r.URL.Query(), http.StatusOK
 	list := newSearch(asked)
 	if clean := canonical(asked); clean != "" {

@@ -43,7 +43,7 @@ type port struct {
 }
 
 // routes shows what stands behind the models' names.
-func (c *Console) routes(w http.ResponseWriter, r *http.Request, s *session) {
+func (c *Console) routes(w http.ResponseWriter, r *http.Request, s *visitor) {
 	var list verbs.RouteList
 	if err := s.client.Call(r.Context(), "route.list", api.Empty{}, &list); err != nil {
 		c.refuse(w, s, err)
@@ -133,7 +133,7 @@ func ports(list []tensor.Port) []port {
 }
 
 // policies shows the tenant's policies.
-func (c *Console) policies(w http.ResponseWriter, r *http.Request, s *session) {
+func (c *Console) policies(w http.ResponseWriter, r *http.Request, s *visitor) {
 	var list verbs.PolicyList
 	if err := s.client.Call(r.Context(), "policy.list", api.Empty{}, &list); err != nil {
 		c.refuse(w, s, err)

@@ -67,7 +67,7 @@ func noWait() context.Context {
 }
 
 // demo shows the tale as far as it has come, and the feed of the rest.
-func (c *Console) demo(w http.ResponseWriter, r *http.Request, s *session) {
+func (c *Console) demo(w http.ResponseWriter, r *http.Request, s *visitor) {
 	if c.cfg.Tale == nil {
 		c.nowhere(w, r)
 		return
@@ -78,21 +78,21 @@ func (c *Console) demo(w http.ResponseWriter, r *http.Request, s *session) {
 
 // taleEvents is the feed of the demo's steps, as server-sent events. The event "over"
 // says that there are no more.
-func (c *Console) taleEvents(w http.ResponseWriter, r *http.Request, s *session) {
+func (c *Console) taleEvents(w http.ResponseWriter, r *http.Request, s *visitor) {
 	if c.cfg.Tale == nil {
 		c.nowhere(w, r)
 		return
 	}
-	if !c.openStream(s) {
+	if !s.OpenStream() {
 		c.fail(w, s, http.StatusTooManyRequests, "Too many live views", "This session has as many live views open as it may.", "close one of them")
 		return
 	}
-	defer c.closeStream(s)
-	ctx, cancel := context.WithTimeout(r.Context(), s.expires.Sub(c.cfg.Now()))
+	defer s.CloseStream()
+	ctx, cancel := context.WithTimeout(r.Context(), s.Expires.Sub(c.cfg.Now()))
 	defer cancel()
 	go func() {
 		select {
-		case <-s.gone:
+		case <-s.Gone():
 			cancel()
 		case <-ctx.Done():
 		}

@@ -78,7 +78,7 @@ func (c *Console) newTierItem(v verbs.TierView) tierItem {
 }
 
 // tiers shows who is amber or red at which model.
-func (c *Console) tiers(w http.ResponseWriter, r *http.Request, s *session) {
+func (c *Console) tiers(w http.ResponseWriter, r *http.Request, s *visitor) {
 	var list verbs.TierViews
 	if err := s.client.Call(r.Context(), "tier.list", verbs.TierList{}, &list); err != nil {
 		c.refuse(w, s, err)
@@ -95,11 +95,11 @@ func (c *Console) tiers(w http.ResponseWriter, r *http.Request, s *session) {
 }
 
 // tierOf shows how one caller stands at one model, and the records that this stands on.
-func (c *Console) tierOf(w http.ResponseWriter, r *http.Request, s *session) {
+func (c *Console) tierOf(w http.ResponseWriter, r *http.Request, s *visitor) {
 	c.showTier(w, r, s, r.URL.Query(), http.StatusOK, nil)
 }
 
-func (c *Console) showTier(w http.ResponseWriter, r *http.Request, s *session, asked url.Values, status int, refused *refusal) {
+func (c *Console) showTier(w http.ResponseWriter, r *http.Request, s *visitor, asked url.Values, status int, refused *refusal) {
 	var shown verbs.TierShown
 	ref, err := tierRef(asked)
 	if err == nil {
@@ -140,8 +140,8 @@ func typedReason(form url.Values) string {
 
 // setTier lifts, or holds, with what the form says. Only the form counts: the address of
 // a link can say nothing here.
-func (c *Console) setTier(verb string) func(http.ResponseWriter, *http.Request, *session) {
-	return func(w http.ResponseWriter, r *http.Request, s *session) {
+func (c *Console) setTier(verb string) func(http.ResponseWriter, *http.Request, *visitor) {
+	return func(w http.ResponseWriter, r *http.Request, s *visitor) {
 		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 		if err := r.ParseForm(); err != nil {
 			c.fail(w, s, http.StatusBadRequest, "That cannot be read", "The form is too long, or it broke off. Nothing was changed.", "open the page again: /tiers")
@@ -166,6 +166,6 @@ func (c *Console) setTier(verb string) func(http.ResponseWriter, *http.Request, 
 
 // toTiers leads from the address that a form was sent to, to the tiers: people reload
 // pages.
-func (c *Console) toTiers(w http.ResponseWriter, r *http.Request, _ *session) {
+func (c *Console) toTiers(w http.ResponseWriter, r *http.Request, _ *visitor) {
 	http.Redirect(w, r, "/tiers", http.StatusSeeOther)
 }

@@ -134,7 +134,7 @@ func TestTierForms(t *testing.T) {
 	}{
 		"another site": {lift, []string{"Origin", "https://evil.example"}, http.StatusForbidden},
 		"another port": {lift, []string{"Sec-Fetch-Site", "same-site"}, http.StatusForbidden},
-		"nobody":       {lift, []string{"Cookie", cookieName + "=guess"}, http.StatusUnauthorized},
+		"nobody":       {lift, []string{"Cookie", "pavise_session=guess"}, http.StatusUnauthorized},
 		"no caller":    {url.Values{"model": {detector.String()}, "reason": {"x"}}, nil, http.StatusBadRequest},
 		"a long form":  {url.Values{"reason": {strings.Repeat("a", maxForm)}}, nil, http.StatusBadRequest},
 	} {

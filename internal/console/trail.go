@@ -55,7 +55,7 @@ type other struct {
 }
 
 // trail shows one record whole, with its proof.
-func (c *Console) trail(w http.ResponseWriter, r *http.Request, s *session) {
+func (c *Console) trail(w http.ResponseWriter, r *http.Request, s *visitor) {
 	index, err := strconv.ParseUint(r.PathValue("index"), 10, 64)
 	if err != nil {
 		c.fail(w, s, http.StatusNotFound, "Not found", "A record is known by its index, a number.", "the live view at / lists the newest")
