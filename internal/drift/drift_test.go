@@ -238,20 +238,20 @@ func TestCategories(t *testing.T) {
 	}
 	many := map[string]int{}
 	for range 4096 {
-		many[string(binary(rng.Uint64()))] = 1
+		many[string(bisected(rng.Uint64()))] = 1
 	}
 	ids := NewCategories(many, false)
 	var a, b Histogram
 	for range 5000 {
-		ids.Count(&a, binary(rng.Uint64()))
-		ids.Count(&b, binary(rng.Uint64()))
+		ids.Count(&a, bisected(rng.Uint64()))
+		ids.Count(&b, bisected(rng.Uint64()))
 	}
 	if o := Hold(Category, MaxBins, &a, &b); !ids.Open || o.Moved() {
 		t.Errorf("identifiers: %+v", o)
 	}
 }
 
-func binary(n uint64) []byte {
+func bisected(n uint64) []byte {
 	b := make([]byte, 8)
 	for i := range b {
 		b[i] = 'a' + byte(n>>(8*i)%26)

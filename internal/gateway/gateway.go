@@ -18,6 +18,7 @@ import (
 	"github.com/pavise/pavise/internal/infer"
 	"github.com/pavise/pavise/internal/intake"
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/monitor"
 	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/seal"
 	"github.com/pavise/pavise/internal/store"
@@ -36,7 +37,7 @@ const (
 	snapshotEvery = 5 * time.Second
 )
 
-// Config is what a gateway is made of. All fields are required but Now, KeyFiles, TLS, Embeddings, Watch, Detectors and KEK.
+// Config is what a gateway is made of. All fields are required but Now, KeyFiles, TLS, Embeddings, Watch, Detectors, KEK and Monitor.
 type Config struct {
 	Guard    *guard.Guard
 	Verifier *identity.Verifier
@@ -51,7 +52,8 @@ type Config struct {
 	Watch      *telemetry.Meter // counts and times requests; nil: nobody does
 	// Detectors look at what was answered. nil: those of the house; none: an empty list.
 	Detectors []detect.Detector
-	KEK       *seal.KEK // yields the keys that mark answers; nil: none is marked
+	KEK       *seal.KEK        // yields the keys that mark answers; nil: none is marked
+	Monitor   *monitor.Monitor // counts what was answered, for drift; nil: nobody does
 }
 
 // A Gateway answers requests for models. It is safe for concurrent use.
@@ -70,6 +72,7 @@ type Gateway struct {
 	limits   tensor.Limits
 	bodies   intake.Bodies // of the requests under way
 	suspects *detect.Queue
+	monitor  *monitor.Monitor
 	alerts   detect.Alerts // of language models
 	hears    bool          // there are detectors that look at all models
 	kek      *seal.KEK
@@ -92,7 +95,7 @@ func New(ctx context.Context, cfg Config) (*Gateway, error) {
 	g := &Gateway{
 		guard: cfg.Guard, db: cfg.Store, log: cfg.Log, subjects: cfg.Subjects,
 		meter: firewall.NewMeter(maxAccounts), now: cfg.Now, embeddings: cfg.Embeddings, vectors: map[pavise.Name]*vectors{}, watch: cfg.Watch, limits: tensor.DefaultLimits(),
-		kek: cfg.KEK, markings: map[markedModel]*tier.Marking{}, unmarked: map[markedModel]vainMarking{},
+		kek: cfg.KEK, monitor: cfg.Monitor, markings: map[markedModel]*tier.Marking{}, unmarked: map[markedModel]vainMarking{},
 	}
 	if g.now == nil {
 		g.now = time.Now

@@ -15,6 +15,7 @@ import (
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/infer"
 	"github.com/pavise/pavise/internal/intake"
+	"github.com/pavise/pavise/internal/monitor"
 	"github.com/pavise/pavise/internal/parts"
 	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/telemetry"
@@ -180,8 +181,12 @@ func (x *Exchange) Finish(ctx context.Context, truth *tensor.Response) (*Answer,
 	return x.answer(m), nil
 }
 
-// heard has the detectors look at the exchange, if there are any for it.
+// heard has the exchange counted by the monitor, and the detectors look at it, if there are any
+// for it.
 func (x *Exchange) heard(truth *tensor.Response) {
+	x.gateway.monitor.Hear(monitor.Exchange{
+		At: x.gateway.now(), Who: x.who.Name(), Model: x.call.Model, Version: x.route.Is, Signature: &x.route.Signature, Asked: x.request, Said: truth,
+	})
 	if x.gateway.hears || x.route.Calibration != "" {
 		asked, said := x.route.Ordered(x.request, truth)
 		said = x.route.Filled(said, x.request.Rows())

@@ -66,6 +66,7 @@ const (
 	KindTier   = "tier"   // of the callers of a model, under the model's id
 
 	KindDataset = "dataset"
+	KindDrift   = "drift" // of a model, under the model's id
 )
 
 // asideOn is what a model server is asked about aside from inference: one of its models,
@@ -112,6 +113,11 @@ func Named() []Action {
 		{Verb: "dataset.list", On: []string{KindDataset}, Class: Pooled},
 		{Verb: "dataset.show", On: []string{KindDataset}, Class: Pooled},
 		{Verb: "dataset.unwatch", On: []string{KindDataset}},
+		{Verb: "drift.baseline", On: []string{KindDrift}, Consequential: true},
+		{Verb: "drift.list", On: []string{KindDrift}, Class: Pooled},
+		{Verb: "drift.show", On: []string{KindDrift}, Class: Pooled},
+		{Verb: "drift.verdict", On: []string{KindDrift}},
+		{Verb: "drift.dismiss", On: []string{KindDrift}},
 		{Verb: "watermark.export", On: []string{"model"}},
 		{Verb: "witness.list", On: []string{"log"}, Class: Pooled},
 		{Verb: "archive.list", On: []string{"archive"}, Class: Pooled},

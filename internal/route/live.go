@@ -1,6 +1,7 @@
 package route
 
 import (
+	"cmp"
 	"context"
 	"iter"
 	"maps"
@@ -32,6 +33,7 @@ type Live struct {
 	Mirror  *shadow.Shadow   // hears requests for the route's shadow; nil: there is none
 	Counter *telemetry.Model // counts what is asked here
 	Said    string           // what records say answered
+	Is      string           // what answers, as the plan of a release says it: another one is another version
 	Shaped  string           // how they say that answers are shaped
 	Watch   *firewall.Watch  // of the inputs; nil: the route has no baseline
 	// ForAmber is what callers in amber get.
@@ -48,7 +50,7 @@ type Predictor interface {
 func (t *Table) liveOf(route Route) *Live {
 	l := &Live{
 		Route: route, Gate: firewall.NewGate(route.Signature, route.MaxRows), Counter: t.watch.Model(route.Model.ID),
-		Said: route.answers(), Shaped: route.Shape.String(), Watch: t.watchOf(route), ForAmber: route.Measure(),
+		Said: route.answers(), Is: cmp.Or(route.ONNX, route.At()), Shaped: route.Shape.String(), Watch: t.watchOf(route), ForAmber: route.Measure(),
 	}
 	if c := route.Prompts.Classifier; c != nil {
 		l.Judge, _ = classifier.New(*c) // the route was checked; without a judge none gives an opinion

@@ -105,6 +105,10 @@ func (k *KEK) Quarantine(tenant string) *Key { return k.root.Derive(LabelQuarant
 // Marks returns the key that yields those by which answers of a tenant's models are marked.
 func (k *KEK) Marks(tenant string) *Key { return k.root.Derive(LabelMarks, tenant) }
 
+// Baselines returns the key that seals what windows of a tenant's models are held to, and
+// draws the directions in which embeddings are looked at.
+func (k *KEK) Baselines(tenant string) *Key { return k.root.Derive(LabelDrift, tenant) }
+
 // LoadOrCreate returns the private key kept at path for the given purpose. When
 // there is no such file it asks generate for the key and keeps it there, mode
 // 0600, in an envelope under the KEK with the purpose as its context; the file

@@ -25,6 +25,8 @@ const (
 
 	LabelMarks Label = "pavise/v1/marks" // yields the keys that mark answers of a tenant's models; context: the tenant
 
+	LabelDrift Label = "pavise/v1/drift" // seals what windows of a tenant's models are held to, and draws projections; context: the tenant
+
 	LabelBundles Label = "pavise/v1/bundles" // seals what a reader of bundles has seen; no context
 
 	LabelEmbeddings Label = "pavise/v1/embeddings" // alters vectors of embeddings; no context

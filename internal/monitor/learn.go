@@ -1,0 +1,145 @@
+package monitor
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"github.com/pavise/pavise/internal/drift"
+)
+
+// The bounds of what is learnt of a model's traffic.
+const (
+	leastLearn   = 500
+	mostLearn    = 1 << 20
+	mostSamples  = 1 << 18 // numbers that are kept while a baseline is learnt: 2 MiB
+	mostDistinct = 1 << 10 // texts of a feature
+)
+
+// A learning is a baseline in the making: a sample of each feature's numbers in which each has
+// the same chance (Vitter's algorithm R), and all its texts.
+type learning struct {
+	want  int       // rows
+	by    string    // who wants it, for the record; empty: the house
+	first bool      // it is to be the first baseline, whatever there was
+	began time.Time // when its first row came
+	rows  int
+	room  int // numbers of a feature
+	parts []lesson
+}
+
+// A lesson is what is learnt of one feature.
+type lesson struct {
+	seen   int64 // numbers
+	sample []float64
+	texts  map[string]int
+	whole  bool // texts are all that there were
+	nulls  uint32
+}
+
+func newLearning(l *layout, want int) *learning {
+	e := &learning{want: want, room: max(mostSamples/max(len(l.titles), 1), leastLearn), parts: make([]lesson, len(l.titles))}
+	for i := range e.parts {
+		e.parts[i].whole = true
+	}
+	return e
+}
+
+// see learns from an item.
+func (e *learning) see(o *item) {
+	if e.rows == 0 {
+		e.began = o.at
+	}
+	o.layout.each(o, e)
+	e.rows += o.rows
+}
+
+// ready reports whether there were rows enough, over a whole window at least: those of one
+// burst are like each other.
+func (e *learning) ready(now time.Time, window time.Duration) bool {
+	since := now.Sub(e.began)
+	return e.rows >= e.want && (since >= window || since < 0)
+}
+
+// number implements sink.
+func (e *learning) number(feature int, v float64) {
+	p := &e.parts[feature]
+	if v-v != 0 {
+		p.nulls++
+		return
+	}
+	p.seen++
+	if len(p.sample) < e.room {
+		p.sample = append(p.sample, v)
+	} else if at := rand.Int64N(p.seen); at < int64(e.room) {
+		p.sample[at] = v
+	}
+}
+
+// text implements sink.
+func (e *learning) text(feature int, v []byte) {
+	p := &e.parts[feature]
+	if v == nil {
+		p.nulls++
+		return
+	}
+	if p.texts == nil {
+		p.texts = map[string]int{}
+	}
+	if _, known := p.texts[string(v)]; known || len(p.texts) < mostDistinct {
+		p.texts[string(v)]++
+		return
+	}
+	p.whole = false
+	p.seen++ // of those that are not kept
+}
+
+// baseline is what was learnt. What one feature has of nothing is scaled to its sample.
+func (e *learning) baseline(l *layout) *drift.Baseline {
+	b := &drift.Baseline{Format: drift.BaselineFormat, Rows: uint64(e.rows)}
+	for i, t := range l.titles {
+		p := &e.parts[i]
+		f := drift.Feature{Base: &drift.Histogram{}}
+		if t.text {
+			f.Categories = drift.NewCategories(p.texts, p.whole)
+			for text, n := range p.texts {
+				var one drift.Histogram
+				f.Categories.Count(&one, []byte(text))
+				for bin, hit := range one.Bins {
+					f.Base.Bins[bin] += hit * uint32(n)
+				}
+			}
+			f.Base.Bins[drift.MaxBins-2] += uint32(p.seen)
+			f.Base.Nulls = p.nulls
+		} else {
+			f.Numbers = drift.NewReference(append([]float64(nil), p.sample...))
+			f.Numbers.CountAll(f.Base, p.sample)
+			f.Base.Nulls = p.nulls
+			if n := int64(len(p.sample)); p.seen > n && n > 0 {
+				f.Base.Nulls = uint32(int64(p.nulls) * n / p.seen)
+			}
+		}
+		if f.Base.Rows() >= drift.LeastRows {
+			b.Features = append(b.Features, drift.ProfileOf(t.name, string(t.side), f))
+		}
+	}
+	return b
+}
+
+// overlaid is a baseline with the features that another one names in the place of its own.
+func overlaid(under, over *drift.Baseline) *drift.Baseline {
+	if under == nil {
+		return over
+	}
+	b := &drift.Baseline{Format: drift.BaselineFormat, Rows: max(under.Rows, over.Rows)}
+	named := map[title]bool{}
+	for _, p := range over.Features {
+		named[title{p.Name, Side(p.Side), p.Kind == drift.Category}] = true
+	}
+	for _, p := range under.Features {
+		if !named[title{p.Name, Side(p.Side), p.Kind == drift.Category}] {
+			b.Features = append(b.Features, p)
+		}
+	}
+	b.Features = append(b.Features, over.Features...)
+	return b
+}

@@ -1,0 +1,268 @@
+package monitor
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/tensor"
+)
+
+// The bounds of what waits to be counted.
+const (
+	waiting     = 256      // exchanges; more are dropped, and counted
+	oneElements = 16 << 10 // numbers of one: of a longer one some rows are taken
+	allElements = 1 << 20  // numbers of all that wait: 8 MiB
+	oneText     = 256      // bytes of a text: a longer one is told by its beginning
+	allText     = 64 << 10 // bytes of the texts of one exchange
+	keptRoom    = 4 << 10  // numbers for which room is kept afterwards
+	mostModels  = 64       // that are watched
+)
+
+// An Exchange is one that was answered, as the gateway lends it until Hear returns.
+type Exchange struct {
+	At        time.Time
+	Who       pavise.Name // the caller
+	Model     pavise.Name
+	Version   string            // what answered, in the words of a release's plan
+	Signature *tensor.Signature // of the route: the same pointer as long as the route is the same
+	Asked     *tensor.Request
+	Said      *tensor.Response // as the model gave it, before it was shaped
+}
+
+// An item is a copy of an exchange's rows that waits.
+type item struct {
+	at         time.Time
+	who, model pavise.Name
+	version    string
+	layout     *layout
+	rows       int
+	numbers    []float64 // row after row
+	texts      []byte
+	ends       []int32 // of each text in texts; the same as the one before: it was nothing
+	size       int64
+}
+
+// text returns a text, nil for none.
+func (o *item) text(i int) []byte {
+	from := int32(0)
+	if i > 0 {
+		from = o.ends[i-1]
+	}
+	if o.ends[i] == from {
+		return nil
+	}
+	return o.texts[from:o.ends[i]]
+}
+
+// A queue brings answered exchanges to whoever counts them.
+type queue struct {
+	items chan *item
+	held  atomic.Int64 // numbers that wait
+	spare sync.Pool    // of *item
+	seed  func(model pavise.Name, port string) [32]byte
+
+	mu    sync.RWMutex
+	seats map[pavise.Name]*seat // by model; guarded by mu
+	full  atomic.Uint64         // exchanges of models for which there is no seat
+}
+
+// A seat is what is known of a model where exchanges come in.
+type seat struct {
+	signature *tensor.Signature
+	layout    *layout
+	missed    atomic.Uint64 // exchanges that nobody counted
+	heard     atomic.Uint64 // and that somebody did
+}
+
+func newQueue(seed func(pavise.Name, string) [32]byte) *queue {
+	return &queue{items: make(chan *item, waiting), spare: sync.Pool{New: func() any { return new(item) }}, seed: seed, seats: map[pavise.Name]*seat{}}
+}
+
+// Hear takes a copy of an answered exchange, if there is room. It never waits: the caller gets
+// the answer meanwhile. On no monitor it does nothing.
+func (m *Monitor) Hear(e Exchange) {
+	if m == nil {
+		return
+	}
+	q := m.queue
+	s := q.seat(&e)
+	if s == nil {
+		q.full.Add(1)
+		return
+	}
+	rows := e.Asked.Rows()
+	per := max(s.layout.numbers+s.layout.texts, 1)
+	from, to := someRows(rows, per)
+	size := int64(per * (to - from))
+	if to == from || len(q.items) == cap(q.items) {
+		s.missed.Add(1)
+		return
+	}
+	if q.held.Add(size) > allElements {
+		q.held.Add(-size)
+		s.missed.Add(1)
+		return
+	}
+	o := q.spare.Get().(*item)
+	*o = item{at: e.At, who: e.Who, model: e.Model, version: e.Version, layout: s.layout, rows: to - from, size: size, numbers: o.numbers[:0], texts: o.texts[:0], ends: o.ends[:0]}
+	o.copy(&e, rows, from)
+	select {
+	case q.items <- o:
+		s.heard.Add(1)
+	default:
+		s.missed.Add(1)
+		q.free(o)
+	}
+}
+
+// someRows picks the rows that are taken: all, or as many as there is room for, from a place
+// that nobody can know.
+func someRows(rows, per int) (from, to int) {
+	most := oneElements / per
+	if rows <= most {
+		return 0, rows
+	}
+	from = rand.N(rows - most + 1)
+	return from, from + most
+}
+
+// seat returns what is known of the model; nil when there is no room for one more.
+func (q *queue) seat(e *Exchange) *seat {
+	q.mu.RLock()
+	s := q.seats[e.Model]
+	q.mu.RUnlock()
+	if s != nil && s.signature == e.Signature {
+		return s
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if s = q.seats[e.Model]; s != nil && s.signature == e.Signature {
+		return s
+	}
+	if s == nil && len(q.seats) >= mostModels {
+		return nil
+	}
+	next := &seat{signature: e.Signature, layout: newLayout(e.Signature, func(port string) [32]byte { return q.seed(e.Model, port) })}
+	if s != nil {
+		next.missed.Store(s.missed.Load())
+		next.heard.Store(s.heard.Load())
+		if s.layout.same(next.layout) {
+			next.layout = s.layout
+		}
+	}
+	q.seats[e.Model] = next
+	return next
+}
+
+// counted is how many exchanges of a model somebody counted, and how many nobody did.
+func (q *queue) counted(model pavise.Name) (heard, missed uint64) {
+	q.mu.RLock()
+	defer q.mu.RUnlock()
+	if s := q.seats[model]; s != nil {
+		return s.heard.Load(), s.missed.Load()
+	}
+	return 0, 0
+}
+
+// leave gives the seat of a model to others.
+func (q *queue) leave(model pavise.Name) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	delete(q.seats, model)
+}
+
+// free gives back the room of an item.
+func (q *queue) free(o *item) {
+	q.held.Add(-o.size)
+	if cap(o.numbers) <= keptRoom && cap(o.texts) <= 8*keptRoom {
+		q.spare.Put(o)
+	}
+}
+
+// copy takes the rows over. What is not as the signature says is nothing.
+func (o *item) copy(e *Exchange, rows, from int) {
+	l := o.layout
+	o.numbers = slices.Grow(o.numbers, o.rows*l.numbers)[:o.rows*l.numbers]
+	for i := range l.ports {
+		p := &l.ports[i]
+		if p.text {
+			continue
+		}
+		list := e.Asked.Inputs
+		if p.output {
+			list = e.Said.Outputs
+		}
+		p.numbers(o.numbers, l.numbers, find(list, p, rows), from, o.rows)
+	}
+	for row := 0; row < o.rows && l.texts > 0; row++ { // of all ports, as they stand in a row
+		for i := range l.ports {
+			if p := &l.ports[i]; p.text {
+				list := e.Asked.Inputs
+				if p.output {
+					list = e.Said.Outputs
+				}
+				o.words(find(list, p, rows), (from+row)*p.width, p.width)
+			}
+		}
+	}
+}
+
+// find returns the tensor of a port if it has so many rows; nil otherwise.
+func find(list []tensor.Tensor, p *port, rows int) *tensor.Tensor {
+	for i := range list {
+		if t := &list[i]; t.Name == p.Name && t.Datatype.Family() == p.Datatype.Family() && t.Len() == rows*p.width {
+			return t
+		}
+	}
+	return nil
+}
+
+// numbers copies the elements of rows, from one on, to their place in each row.
+func (p *port) numbers(to []float64, stride int, t *tensor.Tensor, from, rows int) {
+	for row := range rows {
+		dst := to[row*stride+p.at:][:p.width]
+		at := (from + row) * p.width
+		if t == nil {
+			for i := range dst {
+				dst[i] = math.NaN()
+			}
+			continue
+		}
+		switch t.Datatype.Family() {
+		case tensor.Floating:
+			copy(dst, t.Data.Floats[at:])
+		case tensor.Signed:
+			fill(dst, t.Data.Ints[at:])
+		case tensor.Unsigned:
+			fill(dst, t.Data.Uints[at:])
+		case tensor.Boolean:
+			for i, is := range t.Data.Bools[at : at+p.width] {
+				if dst[i] = 0; is {
+					dst[i] = 1
+				}
+			}
+		}
+	}
+}
+
+func fill[T int64 | uint64](dst []float64, from []T) {
+	for i := range dst {
+		dst[i] = float64(from[i])
+	}
+}
+
+// words copies texts.
+func (o *item) words(t *tensor.Tensor, at, n int) {
+	for i := range n {
+		if t != nil {
+			text := t.Data.Bytes[at+i]
+			o.texts = append(o.texts, text[:min(len(text), oneText, max(allText-len(o.texts), 0))]...)
+		}
+		o.ends = append(o.ends, int32(len(o.texts)))
+	}
+}

@@ -1,0 +1,302 @@
+package monitor
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/drift"
+	"github.com/pavise/pavise/internal/store"
+)
+
+// steps make the room's tables. A baseline is sealed with its model and its place, 0 in force
+// and 1 the first one, so that none stands for another.
+var steps = []string{
+	`CREATE TABLE monitor_models (
+		tenant TEXT NOT NULL, id TEXT NOT NULL, doc TEXT NOT NULL, counts BLOB NOT NULL,
+		PRIMARY KEY (tenant, id)
+	) STRICT, WITHOUT ROWID;
+	CREATE TABLE monitor_baselines (
+		tenant TEXT NOT NULL, id TEXT NOT NULL, place INTEGER NOT NULL, sealed BLOB NOT NULL,
+		PRIMARY KEY (tenant, id, place)
+	) STRICT, WITHOUT ROWID`,
+}
+
+// A stored is what the store has of a model.
+type stored struct {
+	kept
+	Basis string     `json:"basis"` // digest of the features and baselines that counts and votes are of
+	Ended int        `json:"ended"` // windows
+	Last  time.Time  `json:"last"`
+	Votes [2][]votes `json:"votes"`
+	Past  []Window   `json:"past"`
+
+	counts []byte
+}
+
+// aad is what a baseline is sealed with.
+func aad(model pavise.Name, place int) []byte {
+	return fmt.Appendf(nil, "pavise drift baseline\n%s\n%d", model, place)
+}
+
+// keepBaselines keeps the baselines of a model. origin is nil while it is the one in force.
+func (m *Monitor) keepBaselines(tx *store.Tx, model pavise.Name, b, origin *based) error {
+	for place, one := range [2]*based{b, origin} {
+		if one == nil {
+			if _, err := tx.Exec(`DELETE FROM monitor_baselines WHERE tenant = ? AND id = ? AND place = ?`, model.Tenant, model.ID, place); err != nil {
+				return err
+			}
+			continue
+		}
+		sealed := m.cfg.Key(model.Tenant).Seal(aad(model, place), one.Text())
+		if _, err := tx.Exec(`INSERT INTO monitor_baselines (tenant, id, place, sealed) VALUES (?, ?, ?, ?)
+			ON CONFLICT (tenant, id, place) DO UPDATE SET sealed = excluded.sealed`, model.Tenant, model.ID, place, sealed); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// load reads what is kept. A model is counted once something comes of it, for only then is it
+// known what it takes and gives.
+func (m *Monitor) load(ctx context.Context) error {
+	type swap struct {
+		model pavise.Name
+		why   error
+	}
+	var swapped []swap
+	err := m.cfg.Store.View(ctx, func(tx *store.Tx) error {
+		if err := m.loadModels(tx); err != nil {
+			return err
+		}
+		rows, err := tx.Query(`SELECT tenant, id, place, sealed FROM monitor_baselines ORDER BY tenant, id, place`)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			model, place, sealed := pavise.Name{Kind: "model"}, 0, []byte(nil)
+			if err := rows.Scan(&model.Tenant, &model.ID, &place, &sealed); err != nil {
+				return err
+			}
+			b, err := m.unseal(model, place, sealed)
+			if err != nil {
+				swapped = append(swapped, swap{model, err})
+				continue
+			}
+			w := m.loaded(model)
+			w.bases[place&1] = &based{Baseline: b, Digest: b.Digest()}
+		}
+		return rows.Err()
+	})
+	if err != nil {
+		return err
+	}
+	for _, s := range swapped {
+		w := m.loaded(s.model)
+		w.bases = [2]*based{}
+		m.broken[s.model] = "the baseline that is kept is not the one that was sealed"
+		w.Verdict = Verdict{Stage: Broken, Words: m.broken[s.model] + ": put one anew, with pavise drift baseline"}
+		m.note(ctx, KindSwapped, pavise.Critical, s.model, w.Verdict, fmt.Sprintf("%s is held to nothing: %s (%v)", s.model, m.broken[s.model], s.why))
+	}
+	return nil
+}
+
+// Broken says that the kept baseline cannot be trusted, and nothing is held to it.
+const Broken Stage = "broken"
+
+// unseal opens a kept baseline.
+func (m *Monitor) unseal(model pavise.Name, place int, sealed []byte) (*drift.Baseline, error) {
+	text, err := m.cfg.Key(model.Tenant).Open(aad(model, place), sealed)
+	if err != nil {
+		return nil, err
+	}
+	return drift.ParseBaseline(text)
+}
+
+// loadModels reads what is kept of models beside their baselines.
+func (m *Monitor) loadModels(tx *store.Tx) error {
+	rows, err := tx.Query(`SELECT tenant, id, doc, counts FROM monitor_models`)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		model, doc := pavise.Name{Kind: "model"}, ""
+		s := &stored{}
+		if err := rows.Scan(&model.Tenant, &model.ID, &doc, &s.counts); err != nil {
+			return err
+		}
+		if err := json.Unmarshal([]byte(doc), s); err != nil {
+			return fmt.Errorf("read the drift of %s: %w", model, err)
+		}
+		w := m.loaded(model)
+		w.kept, w.past, w.last, w.ended, w.store = s.kept, s.Past, s.Last, s.Ended, s
+	}
+	return rows.Err()
+}
+
+// loaded returns a model of which something is kept.
+func (m *Monitor) loaded(model pavise.Name) *watched {
+	w := m.models[model]
+	if w == nil {
+		w = &watched{model: model, began: m.cfg.Now(), last: m.cfg.Now(), kept: kept{Verdict: Verdict{Stage: Stable, Words: "nothing has come since the start"}}}
+		m.models[model] = w
+	}
+	return w
+}
+
+// fit takes what was kept of a model for a layout: counts and votes where they are of the same
+// features, and baselines that name some of them.
+func (w *watched) fit(l *layout) error {
+	was, keep, ended := w.store, w.kept, w.ended
+	w.layout, w.store = l, nil
+	for _, b := range w.bases {
+		if b == nil {
+			continue
+		}
+		held, err := rulers(l, b.Baseline)
+		if err != nil {
+			return err
+		}
+		b.held = held
+	}
+	w.empty()
+	if was == nil || was.Basis != w.basis() {
+		return nil
+	}
+	w.kept, w.ended = keep, ended
+	for i, b := range w.bases {
+		if b != nil && len(was.Votes[i]) == len(b.votes) {
+			copy(b.votes, was.Votes[i])
+		}
+	}
+	if err := w.decode(was.counts); err != nil {
+		for s := range w.windows { // a window that is lost is begun anew
+			w.windows[s] = &span{}
+		}
+	}
+	return nil
+}
+
+// basis tells features and baselines from others.
+func (w *watched) basis() string {
+	h := sha256.New()
+	for _, t := range w.layout.titles {
+		fmt.Fprintf(h, "%q %q %v\n", t.side, t.name, t.text)
+	}
+	for _, b := range w.bases {
+		if b != nil {
+			fmt.Fprintln(h, b.Digest)
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+// encode spells the counts of all windows: of each the rows, and feature by feature what is
+// nothing, what is odd, and the bins.
+func (w *watched) encode() (b []byte) {
+	put := func(h *drift.Histogram) {
+		b = binary.AppendUvarint(binary.AppendUvarint(b, uint64(h.Nulls)), uint64(h.Odd))
+		for _, n := range h.Bins {
+			b = binary.AppendUvarint(b, uint64(n))
+		}
+	}
+	for s := range w.windows {
+		b = binary.AppendUvarint(b, uint64(w.windows[s].all()))
+		for i := range w.layout.titles {
+			h := w.windows[s].total(i, 0)
+			put(&h)
+			if origin := w.bases[first]; origin != nil {
+				put(&origin.walk[s][i])
+			}
+		}
+	}
+	return b
+}
+
+var errCounts = errors.New("the counts are cut, or of other features")
+
+// decode reads the counts again, as of nobody knows which callers.
+func (w *watched) decode(b []byte) error {
+	bad := false
+	next := func() uint32 {
+		v, n := binary.Uvarint(b)
+		if n <= 0 || v > 1<<32-1 {
+			bad = true
+			return 0
+		}
+		b = b[n:]
+		return uint32(v)
+	}
+	get := func(h *drift.Histogram) {
+		h.Nulls, h.Odd = next(), next()
+		for i := range h.Bins {
+			h.Bins[i] = next()
+		}
+	}
+	for s := range w.windows {
+		w.windows[s].rows[rest] = int(next())
+		into := w.windows[s].of(rest, len(w.layout.titles))
+		for i := range into {
+			if get(&into[i]); w.bases[first] != nil {
+				get(&w.bases[first].walk[s][i])
+			}
+			if bad {
+				return errCounts
+			}
+		}
+	}
+	if bad || len(b) > 0 {
+		return errCounts
+	}
+	return nil
+}
+
+// save keeps what is known of a model.
+func (m *Monitor) save(ctx context.Context, model pavise.Name) error {
+	m.mu.Lock()
+	w := m.models[model]
+	if w == nil || w.layout == nil {
+		m.mu.Unlock()
+		return nil
+	}
+	s := stored{kept: w.kept, Basis: w.basis(), Ended: w.ended, Last: w.last.UTC(), Past: w.past}
+	for i, b := range w.bases {
+		if b != nil {
+			s.Votes[i] = b.votes
+		}
+	}
+	doc, err := json.Marshal(s)
+	counts := w.encode()
+	m.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return m.cfg.Store.Update(ctx, func(tx *store.Tx) error {
+		_, err := tx.Exec(`INSERT INTO monitor_models (tenant, id, doc, counts) VALUES (?, ?, ?, ?)
+			ON CONFLICT (tenant, id) DO UPDATE SET doc = excluded.doc, counts = excluded.counts`, model.Tenant, model.ID, string(doc), counts)
+		return err
+	})
+}
+
+// saveAll keeps what is known of all models.
+func (m *Monitor) saveAll(ctx context.Context) error {
+	m.mu.Lock()
+	var models []pavise.Name
+	for name := range m.models {
+		models = append(models, name)
+	}
+	m.mu.Unlock()
+	var errs []error
+	for _, name := range models {
+		errs = append(errs, m.save(ctx, name))
+	}
+	return errors.Join(errs...)
+}

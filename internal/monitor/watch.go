@@ -1,0 +1,404 @@
+package monitor
+
+import (
+	"cmp"
+	"hash/maphash"
+	"slices"
+	"time"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/drift"
+)
+
+// The two baselines that windows are held to.
+const (
+	now   = iota // the one in force
+	first        // the first that there ever was
+)
+
+// A watched is one model under watch. The goroutine of Run alone changes it, under the
+// monitor's mu.
+type watched struct {
+	model   pavise.Name
+	layout  *layout
+	learn   *learning // nil: nothing is learnt
+	bases   [2]*based // nil: there is none. The second is nil, too, while it is the first one
+	windows [scales]*span
+	heavy   [parties]heavy
+	sample  *sample
+
+	began time.Time     // of the window
+	ended int           // windows
+	last  time.Time     // something came
+	kept                // what outlives the process
+	past  []Window      // the newest last
+	moved [2][]movement // of the last window of each scale, by baseline and feature
+	said  time.Time     // when it was last said that something is suspected
+	store *stored       // what the store has of it, until something comes; nil afterwards
+}
+
+// A based is a baseline with what it is made of.
+type based struct {
+	*drift.Baseline
+	Digest string
+	held   []ruler
+	votes  []votes
+	walk   *[scales][]drift.Histogram // of the first baseline: counted by its own bins
+}
+
+// A movement is what a window said of a feature, by scale.
+type movement [scales]drift.Outcome
+
+// kept is what outlives the process beside baselines and counts.
+type kept struct {
+	Version  string      `json:"version"`           // what answers
+	Former   string      `json:"former,omitempty"`  // what answered before
+	Switched time.Time   `json:"switched,omitzero"` // when it began to answer
+	Since    [scales]int `json:"since"`             // windows with rows enough since then
+	Before   bool        `json:"before,omitempty"`  // outputs had begun to move before
+	At       [scales]int `json:"at"`                // in which window since then outputs were first found to move; 0: in none
+	Back     time.Time   `json:"back,omitzero"`     // when the house last brought a version back
+	Elder    elder       `json:"elder,omitempty"`   // what the version before said, of what is confirmed
+	Verdict  Verdict     `json:"verdict"`           // as it stands
+	Quiet    []string    `json:"quiet,omitempty"`   // features of a verdict that people dismissed
+	Wait     *Order      `json:"wait,omitempty"`    // a baseline that is to be learnt
+}
+
+// An Order has a baseline be learnt from traffic.
+type Order struct {
+	Rows int  `json:"rows"`
+	Anew bool `json:"anew,omitempty"`
+}
+
+// A heavy is who brings most of a group's rows (Boyer and Moore's majority vote).
+type heavy struct {
+	who         pavise.Name
+	count, rows int
+	own         int // rows of who, since they lead
+}
+
+// see counts rows of a caller.
+func (h *heavy) see(who pavise.Name, rows int) {
+	h.rows += rows
+	switch {
+	case h.who == who:
+		h.count, h.own = h.count+rows, h.own+rows
+	case h.count < rows:
+		h.who, h.count, h.own = who, rows-h.count, rows
+	default:
+		h.count -= rows
+	}
+}
+
+// leads returns who brings at least half of the group's rows.
+func (h *heavy) leads() (who pavise.Name, ok bool) {
+	return h.who, h.rows > 0 && 2*h.own >= h.rows
+}
+
+// tally counts an item's rows by the bins of the baselines.
+type tally struct {
+	held  []ruler
+	into  []drift.Histogram
+	first []ruler
+	walk  []drift.Histogram
+}
+
+func (t *tally) number(f int, v float64) {
+	t.held[f].number(&t.into[f], v)
+	if t.walk != nil {
+		t.first[f].number(&t.walk[f], v)
+	}
+}
+
+func (t *tally) text(f int, v []byte) {
+	t.held[f].text(&t.into[f], v)
+	if t.walk != nil {
+		t.first[f].text(&t.walk[f], v)
+	}
+}
+
+// newWatched begins to watch a model.
+func newWatched(model pavise.Name, l *layout, at time.Time) *watched {
+	w := &watched{model: model, layout: l, began: at, last: at}
+	w.empty()
+	return w
+}
+
+// empty begins all windows anew, and forgets how earlier ones voted.
+func (w *watched) empty() {
+	for s := range w.windows {
+		w.windows[s] = &span{}
+	}
+	w.ended, w.Since, w.At, w.Before = 0, [scales]int{}, [scales]int{}, false
+	w.sample = &sample{}
+	for i, b := range w.bases {
+		w.moved[i] = make([]movement, len(w.layout.titles))
+		if b == nil {
+			continue
+		}
+		b.votes = make([]votes, len(w.layout.titles))
+		if i == first {
+			b.walk = new([scales][]drift.Histogram)
+			for s := range b.walk {
+				b.walk[s] = make([]drift.Histogram, len(w.layout.titles))
+			}
+		}
+	}
+}
+
+// hold has windows be held to baselines from now on; the second is nil while it is the first.
+func (w *watched) hold(b, origin *based) {
+	w.bases = [2]*based{b, origin}
+	w.learn = nil
+	w.empty()
+}
+
+// see counts an item. The group is that of its caller.
+func (w *watched) see(o *item, group int) {
+	w.last = o.at
+	w.turn(o)
+	if w.learn != nil {
+		w.learn.see(o)
+	}
+	b := w.bases[now]
+	if b == nil {
+		return
+	}
+	s := w.windows[short]
+	t := tally{held: b.held, into: s.of(group, len(w.layout.titles))}
+	if origin := w.bases[first]; origin != nil {
+		t.first, t.walk = origin.held, origin.walk[short]
+	}
+	w.layout.each(o, &t)
+	s.rows[group] += o.rows
+	w.heavy[group].see(o.who, o.rows)
+	w.sample.see(o)
+}
+
+// settle is how long after a switch an answer of the version before is a straggler.
+const settle = time.Minute
+
+// turn notes that another version answers.
+func (w *watched) turn(o *item) {
+	switch {
+	case o.version == w.Version:
+		return
+	case w.Version == "":
+		w.Version = o.version
+		return
+	case o.version == w.Former && o.at.Sub(w.Switched) < settle && o.at.Sub(w.Switched) >= 0 && w.Switched.After(w.Back):
+		return // it was asked before the switch, and answered afterwards
+	}
+	w.Former, w.Version, w.Switched = w.Version, o.version, o.at.UTC()
+	w.Before = false
+	if b := w.bases[now]; b != nil {
+		for i := range b.votes {
+			v := &b.votes[i]
+			if !w.layout.titles[i].side.Asked() {
+				w.Before = w.Before || most(v.Moved) > 0
+				*v = votes{} // of another model
+			}
+		}
+	}
+	w.Since, w.At, w.Quiet = [scales]int{}, [scales]int{}, nil
+	for s := range w.windows { // no window is of two versions; inputs are the same, and lose one
+		w.windows[s] = &span{}
+	}
+	w.sample, w.heavy = &sample{}, [parties]heavy{}
+}
+
+// groupOf is the group of a caller, whose hash nobody outside knows.
+func groupOf(seed maphash.Seed, who pavise.Name) int {
+	return int(maphash.Comparable(seed, who) % parties)
+}
+
+// end ends a window. It returns what is to be thought of the model from what all windows say.
+func (w *watched) end(at time.Time, withstand int) evidence {
+	w.began = at
+	w.ended++
+	n := len(w.layout.titles)
+	for s := middle; s < scales; s++ {
+		w.windows[s].add(w.windows[short], n, s >= grouped)
+		if origin := w.bases[first]; origin != nil {
+			for i := range origin.walk[s] {
+				origin.walk[s][i].Add(&origin.walk[short][i])
+			}
+		}
+	}
+	var e evidence
+	rows := w.windows[short].all()
+	for s, spans := range drift.Scales {
+		if w.ended%spans == 0 {
+			w.judge(s, &e)
+		}
+	}
+	w.conclude(&e, withstand)
+	w.remember(at, rows)
+	for s, spans := range drift.Scales {
+		if w.ended%spans == 0 {
+			w.windows[s] = &span{}
+			if origin := w.bases[first]; origin != nil {
+				clear(origin.walk[s])
+			}
+		}
+	}
+	e.sample = w.sample
+	w.sample, w.heavy = &sample{}, [parties]heavy{}
+	return e
+}
+
+// judge judges the window of a scale by both baselines.
+func (w *watched) judge(scale int, e *evidence) {
+	enough := w.windows[scale].all() >= drift.LeastRows
+	if enough {
+		w.Since[scale]++
+	}
+	for base, b := range w.bases {
+		if b == nil {
+			continue
+		}
+		outcomes := make([]drift.Outcome, len(b.held))
+		for i := range b.held {
+			r := &b.held[i]
+			if r.Base == nil {
+				continue
+			}
+			h := w.windows[scale].total(i, 0)
+			if base == first {
+				h = b.walk[scale][i]
+			}
+			outcomes[i] = drift.Hold(r.kind, r.bins, r.Base, &h)
+		}
+		drift.Judge(outcomes)
+		for i := range outcomes {
+			b.votes[i].take(scale, &outcomes[i])
+			w.moved[base][i][scale] = outcomes[i]
+			if outcomes[i].Moved() {
+				e.suspected = append(e.suspected, i)
+				if base == now && !w.layout.titles[i].side.Asked() && w.At[scale] == 0 {
+					w.At[scale] = w.Since[scale]
+				}
+			}
+		}
+	}
+}
+
+// onset is in how many windows after a version began to answer its outputs must first be found
+// to move, so that the version is taken for the cause.
+const onset = 2
+
+// conclude gathers what the votes say.
+func (w *watched) conclude(e *evidence, withstand int) {
+	b := w.bases[now]
+	if b == nil {
+		return
+	}
+	for i := range b.votes {
+		v := &b.votes[i]
+		scale := v.confirmed()
+		asked := w.layout.titles[i].side.Asked()
+		if asked {
+			e.lean = e.lean || most(v.Lean) >= 2
+		}
+		if scale < 0 || slices.Contains(w.Quiet, w.layout.key(i)) {
+			continue
+		}
+		if asked {
+			e.inputs[min(scale, grouped)] = append(e.inputs[min(scale, grouped)], i)
+		} else {
+			e.outputs[min(scale, grouped)] = append(e.outputs[min(scale, grouped)], i)
+		}
+	}
+	if origin := w.bases[first]; origin != nil {
+		for i := range origin.votes {
+			if origin.votes[i].confirmed() >= 0 && b.votes[i].confirmed() < 0 && !slices.Contains(w.Quiet, w.layout.key(i)) {
+				e.walked = append(e.walked, i)
+			}
+		}
+	}
+	w.hush()
+	for s := range grouped {
+		if fs := e.outputs[s]; len(fs) > 0 {
+			e.broad, _ = broad(w.windows[s], b.held, fs, withstand)
+			e.release = !w.Before && w.Former != "" && w.At[s] > 0 && w.At[s] <= onset
+			break
+		}
+	}
+	for s := range grouped {
+		if fs := e.inputs[s]; len(fs) > 0 {
+			if still, without := broad(w.windows[s], b.held, fs, mostNamed); !still {
+				e.callers = w.leaders(without)
+			}
+			break
+		}
+	}
+}
+
+// mostNamed is how many callers are named at most as those who make a shift.
+const mostNamed = 3
+
+// leaders are who bring most of some groups.
+func (w *watched) leaders(groups uint32) (all []pavise.Name) {
+	for g := range w.heavy {
+		if who, leads := w.heavy[g].leads(); leads && groups>>g&1 == 1 {
+			all = append(all, who)
+		}
+	}
+	slices.SortFunc(all, func(a, b pavise.Name) int { return cmp.Compare(a.String(), b.String()) })
+	return all
+}
+
+// hush forgets what was dismissed of features that are as they were again: the newest window of
+// each length has not found them, and no short one of the last five. How earlier ones voted is
+// forgotten with it.
+func (w *watched) hush() {
+	w.Quiet = slices.DeleteFunc(w.Quiet, func(name string) bool {
+		at := slices.IndexFunc(w.layout.titles, func(t title) bool { return t.key() == name })
+		if at < 0 {
+			return true
+		}
+		for _, b := range w.bases {
+			if b == nil {
+				continue
+			}
+			if v := &b.votes[at].Moved; v[short] > 0 || (v[middle]|v[long])&1 > 0 {
+				return false
+			}
+			b.votes[at] = votes{}
+		}
+		return true
+	})
+}
+
+// key names a feature where two sides may have one of a name.
+func (t title) key() string { return string(t.side) + " " + t.name }
+
+func (l *layout) key(i int) string { return l.titles[i].key() }
+
+// mostPast is how many windows are remembered for pictures: a day of five minutes.
+const mostPast = 288
+
+// remember keeps what the short window came to.
+func (w *watched) remember(at time.Time, rows int) {
+	p := Window{At: at.UTC(), Rows: rows, Version: w.Version}
+	for i := range w.moved[now] {
+		o := &w.moved[now][i][short]
+		if !o.Enough {
+			continue
+		}
+		to := &p.Outputs
+		if w.layout.titles[i].side.Asked() {
+			to = &p.Inputs
+		}
+		if o.Moved() {
+			to.Moved++
+		}
+		if o.Effect > to.Effect {
+			to.Effect, to.Feature = o.Effect, w.layout.titles[i].name
+		}
+	}
+	if len(w.past) == mostPast {
+		w.past = slices.Delete(w.past, 0, 1)
+	}
+	w.past = append(w.past, p)
+}
