@@ -85,7 +85,7 @@ func (c *Console) Handler() http.Handler {
 		"/{$}": c.live, "/search": c.search, "/trail/{index}": c.trail, "/changes/{id}": c.change,
 		"/evidence": c.log, "/demo": c.demo, "/routes": c.routes, "/policies": c.policies,
 		"/access": c.access, "/access/ask": c.ask, "/callers": c.callers, "/callers/revoke": c.toCallers,
-		"/lineage": c.lineage, "/tiers": c.tiers, "/tiers/of": c.tierOf, "/tiers/lift": c.toTiers, "/tiers/hold": c.toTiers,
+		"/drift": c.drift, "/drift/of": c.driftOf, "/drift/verdict": c.toDrift, "/drift/dismiss": c.toDrift, "/lineage": c.lineage, "/tiers": c.tiers, "/tiers/of": c.tierOf, "/tiers/lift": c.toTiers, "/tiers/hold": c.toTiers,
 	} {
 		mux.Handle("GET "+path, c.signedIn(c.counting(show)))
 	}
@@ -99,6 +99,8 @@ func (c *Console) Handler() http.Handler {
 	mux.Handle("POST /callers/revoke", c.signedIn(c.revoke))
 	mux.Handle("POST /tiers/lift", c.signedIn(c.setTier("tier.lift")))
 	mux.Handle("POST /tiers/hold", c.signedIn(c.setTier("tier.hold")))
+	mux.Handle("POST /drift/verdict", c.signedIn(c.judge("drift.verdict")))
+	mux.Handle("POST /drift/dismiss", c.signedIn(c.judge("drift.dismiss")))
 	mux.HandleFunc("/", c.nowhere)
 	return c.protect(mux)
 }
