@@ -180,7 +180,10 @@ func (c *Console) judge(verb string) func(http.ResponseWriter, *http.Request, *v
 			c.refuse(w, s, err)
 			return
 		}
-		said := monitor.Said{Model: model, Cause: monitor.Cause(r.PostForm.Get("cause")), Reason: typedReason(r.PostForm)}
+		var said any = verbs.DriftDismiss{DriftRef: verbs.DriftRef{Model: model}, Reason: typedReason(r.PostForm)}
+		if verb == "drift.verdict" {
+			said = verbs.DriftVerdict{DriftRef: verbs.DriftRef{Model: model}, Cause: r.PostForm.Get("cause"), Reason: typedReason(r.PostForm)}
+		}
 		if err := s.client.Call(r.Context(), verb, said, nil); err != nil {
 			c.showDrift(w, r, s, r.PostForm, pavise.KindOf(err).HTTPStatus(), newRefusal(err))
 			return
