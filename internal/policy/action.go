@@ -66,6 +66,9 @@ const (
 	KindTier   = "tier"   // of the callers of a model, under the model's id
 
 	KindDataset = "dataset"
+
+	KindTarget     = "target"     // where versions of models run
+	KindDeployment = "deployment" // of a model, under its id
 )
 
 // asideOn is what a model server is asked about aside from inference: one of its models,
@@ -112,6 +115,18 @@ func Named() []Action {
 		{Verb: "dataset.list", On: []string{KindDataset}, Class: Pooled},
 		{Verb: "dataset.show", On: []string{KindDataset}, Class: Pooled},
 		{Verb: "dataset.unwatch", On: []string{KindDataset}},
+		{Verb: "target.put", On: []string{KindTarget}, Consequential: true},
+		{Verb: "target.list", On: []string{KindTarget}, Class: Pooled},
+		{Verb: "target.show", On: []string{KindTarget}, Class: Pooled},
+		{Verb: "target.remove", On: []string{KindTarget}},
+		{Verb: "target.pull", On: []string{KindTarget}, Class: Pooled},
+		{Verb: "target.report", On: []string{KindTarget}, Class: Pooled},
+		{Verb: "deploy.release", On: []string{KindDeployment}, Consequential: true},
+		{Verb: "deploy.promote", On: []string{KindDeployment}, Consequential: true},
+		{Verb: "deploy.rollback", On: []string{KindDeployment}, Safe: true, Consequential: true},
+		{Verb: "deploy.list", On: []string{KindDeployment}, Class: Pooled},
+		{Verb: "deploy.show", On: []string{KindDeployment}, Class: Pooled},
+		{Verb: "deploy.check", On: []string{KindDeployment}},
 		{Verb: "watermark.export", On: []string{"model"}},
 		{Verb: "witness.list", On: []string{"log"}, Class: Pooled},
 		{Verb: "archive.list", On: []string{"archive"}, Class: Pooled},
