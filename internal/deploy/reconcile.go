@@ -204,6 +204,9 @@ func (d *Deployments) see(ctx context.Context, dep *Deployment, s *Spot, p *Plac
 	switch {
 	case err != nil:
 		got.problem = message(err)
+		if pavise.KindOf(err) == pavise.Unverified {
+			got.findings = append(got.findings, finding{KindChanged, pavise.Critical, got.problem, noted{Target: s.Target}})
+		}
 	case got.alone:
 		got.problem = got.state.Problem
 	case !got.whole:

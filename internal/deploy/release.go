@@ -222,6 +222,9 @@ func (d *Deployments) place(dr *draft, v Version, r Release, to []pavise.Name) e
 		if err != nil {
 			return fmt.Errorf("release to %s: %w", target.ID, err)
 		}
+		if u, ok := t.(Undivided); ok && u.Whole() {
+			driver.Parts, driver.Shadows = false, false
+		}
 		held := Held{Version: v.Number, Digest: v.Digest, Since: dr.will.At}
 		if held.Artefact, err = t.Takes(v); err != nil {
 			return err

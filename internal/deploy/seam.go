@@ -74,6 +74,10 @@ type Driver struct {
 	Parts, Shadows bool
 }
 
+// Undivided is a Target that may give no version a share of its calls, by its settings,
+// although others of its kind may.
+type Undivided interface{ Whole() bool }
+
 // A Setting is one thing that a driver wants to be told of a target.
 type Setting struct {
 	Key      string
