@@ -10,8 +10,11 @@ import (
 	"github.com/pavise/pavise"
 )
 
-// fetch reads a file of a version whole, and holds it to its digest and its size.
-func fetch(ctx context.Context, files Files, tenant string, f File) ([]byte, error) {
+// Fetch reads a file of a version whole, and holds it to its digest and its size. What has
+// another is an error of kind Unverified.
+//
+// Unguarded: drivers of targets ask it for what an act that was let in wants there.
+func Fetch(ctx context.Context, files Files, tenant string, f File) ([]byte, error) {
 	r, err := files.Open(ctx, tenant, f.Digest)
 	if err != nil {
 		return nil, err

@@ -204,7 +204,7 @@ func (g *gateway) Apply(ctx context.Context, d Desired) error {
 			return err
 		}
 		c.Digest = f.Digest
-		c.ONNX = func(ctx context.Context) ([]byte, error) { return fetch(ctx, g.files, d.Main.Model.Tenant, f) }
+		c.ONNX = func(ctx context.Context) ([]byte, error) { return Fetch(ctx, g.files, d.Main.Model.Tenant, f) }
 		return g.routes.Steer(ctx, c)
 	}
 	main, aside := 1, 0
