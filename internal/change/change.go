@@ -50,6 +50,8 @@ type Plan struct {
 	// Parties are those who gain by it, beside who proposes it: their approval does not
 	// count.
 	Parties []pavise.Name `json:"parties,omitempty"`
+	// Need is how many approvals it takes at least, whatever the rule of the verb says.
+	Need int `json:"need,omitempty"`
 }
 
 // An Act is a change that is being run.

@@ -15,6 +15,7 @@ import (
 	"github.com/pavise/pavise/internal/archive"
 	"github.com/pavise/pavise/internal/catalog"
 	"github.com/pavise/pavise/internal/change"
+	"github.com/pavise/pavise/internal/deploy"
 	"github.com/pavise/pavise/internal/gate"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/issuer"
@@ -36,6 +37,8 @@ type Rooms struct {
 	Subjects *subject.Keys
 	Archive  *archive.Archive
 	Catalog  *catalog.Catalog // nil: no datasets are known here
+	// Deployments are what runs where; nil: nothing is deployed from here.
+	Deployments *deploy.Deployments
 	// Bundles returns the runner of bundle.rotate, which takes nothing, or of
 	// bundle.revoke; nil: there is no fleet.
 	Bundles func(verb string) change.Runner
@@ -60,17 +63,21 @@ func All(rooms *Rooms) map[string]change.Runner {
 		"route.quarantine": safeRouteRunner(rooms.planQuarantine, func(ctx context.Context, act change.Act, model pavise.Name) error {
 			return rooms.Routes.Quarantine(ctx, act.Who, model, act.Mark)
 		}),
-		"grant.give":     grantRunner(rooms),
-		"subject.shred":  shredRunner(rooms),
-		"archive.retain": retainRunner(rooms),
-		"person.invite":  personRunner(rooms),
-		"node.roles":     rolesRunner(rooms),
-		"ingest.revise":  reviseRunner(rooms),
-		"ingest.release": unholdRunner(rooms),
-		"ca.rotate":      rotateRunner(rooms),
-		"dataset.accept": acceptRunner(rooms),
-		"bundle.rotate":  bundleRunner(rooms, "bundle.rotate"),
-		"bundle.revoke":  bundleRunner(rooms, "bundle.revoke"),
+		"grant.give":      grantRunner(rooms),
+		"subject.shred":   shredRunner(rooms),
+		"archive.retain":  retainRunner(rooms),
+		"person.invite":   personRunner(rooms),
+		"node.roles":      rolesRunner(rooms),
+		"ingest.revise":   reviseRunner(rooms),
+		"ingest.release":  unholdRunner(rooms),
+		"ca.rotate":       rotateRunner(rooms),
+		"dataset.accept":  acceptRunner(rooms),
+		"target.put":      targetRunner(rooms),
+		"deploy.release":  releasedRunner(rooms),
+		"deploy.promote":  promoteRunner(rooms),
+		"deploy.rollback": deployBackRunner(rooms),
+		"bundle.rotate":   bundleRunner(rooms, "bundle.rotate"),
+		"bundle.revoke":   bundleRunner(rooms, "bundle.revoke"),
 	}
 }
 

@@ -39,6 +39,7 @@ var duties = map[string]int{
 	"ingest": harmless, "ingest.revise": act, "ingest.release": act,
 	"bundle": harmless, "bundle.rotate": act, "bundle.revoke": act,
 	"dataset": harmless, "dataset.accept": act,
+	"target": harmless, "target.put": act, "deploy": harmless, "deploy.release": act, "deploy.promote": act, "deploy.rollback": safe,
 }
 
 // dutyOf finds a verb's row, or its room's if the verb takes no approval.

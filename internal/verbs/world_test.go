@@ -22,6 +22,7 @@ import (
 	"github.com/pavise/pavise/internal/catalog"
 	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/dataset"
+	"github.com/pavise/pavise/internal/deploy"
 	"github.com/pavise/pavise/internal/evidence"
 	"github.com/pavise/pavise/internal/feed"
 	"github.com/pavise/pavise/internal/gate"
@@ -51,6 +52,7 @@ type world struct {
 	server *httptest.Server
 	stop   context.CancelFunc // what SIGINT does
 	lake   string             // where its datasets lie
+	sites  *sites             // where versions of its models run
 	linked []string           // the tokens that links to the console were made for, and when those end
 }
 
@@ -155,6 +157,9 @@ func newWorld(t *testing.T) *world {
 		Guard: w.Guard, Log: log, Store: db, Places: lake(w.lake), Dir: filepath.Join(w.dir, "datasets"), Now: time.Now, Signed: dataset.SignedAs,
 		Compare: func(context.Context, string, string) (catalog.Differences, error) { return differs, nil },
 	})
+	must(err)
+	w.sites = &sites{}
+	w.Deployments, err = deploy.Open(t.Context(), deploy.Config{Guard: w.Guard, Store: db, Versions: w.sites, Drivers: w.sites.drivers(), Now: time.Now})
 	must(err)
 	w.Changes, err = change.New(t.Context(), change.Config{Guard: w.Guard, Store: db, Log: log, Runners: w.Runners()})
 	must(err)
