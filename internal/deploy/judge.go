@@ -67,7 +67,8 @@ func (d *Deployments) tell(ctx context.Context, dep *Deployment) error {
 		if at := slices.IndexFunc(dep.Barred, func(t Taken) bool { return t.Version == version }); at >= 0 && state == "rolled_back" {
 			why = dep.Barred[at].Why
 		}
-		if err := d.cfg.Versions.Moved(ctx, dep.Model(), version, state, why); err != nil {
+		// A version that somebody moved elsewhere meanwhile, to quarantine, stays there.
+		if err := d.cfg.Versions.Moved(ctx, dep.Model(), version, state, why); err != nil && pavise.KindOf(err) != pavise.Conflict {
 			return err
 		}
 		err := d.revise(ctx, dep.Name, func(now *Deployment) {

@@ -138,18 +138,28 @@ func (d *Deployment) spot(target pavise.Name) *Spot {
 // standing is how far each version has come here, as the registry is to be told.
 func (d *Deployment) standing() map[int]string {
 	at := map[int]string{}
+	for version := range d.Told {
+		at[version] = "published" // it serves nobody here, unless what follows says so
+	}
 	for _, t := range d.Barred {
 		at[t.Version] = "rolled_back"
 	}
-	for i := range d.Spots {
-		if s := &d.Spots[i]; s.Applied == s.Revision && s.Beside != nil {
-			at[s.Beside.Version] = "canary"
+	tell := func(h *Held, state string, there bool) {
+		switch {
+		case h == nil:
+		case there:
+			at[h.Version] = state
+		case at[h.Version] == "published": // it is on its way, or still there
+			delete(at, h.Version)
 		}
 	}
 	for i := range d.Spots {
-		if s := &d.Spots[i]; s.Applied == s.Revision && s.Main != nil {
-			at[s.Main.Version] = "live"
-		}
+		s := &d.Spots[i]
+		tell(s.Beside, "canary", s.Applied == s.Revision)
+	}
+	for i := range d.Spots {
+		s := &d.Spots[i]
+		tell(s.Main, "live", s.Applied == s.Revision)
 	}
 	return at
 }

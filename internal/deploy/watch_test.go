@@ -107,7 +107,7 @@ func TestQuarantinedVersion(t *testing.T) {
 		synctest.Wait()
 		w.wantRuns(t, map[string]string{"gw": "1", "fn": "1", "edge": "1"})
 		w.wantNotes(t, map[string]int{KindRolledBack: 1})
-		w.wantWords(t, "2 rolled_back")
+		w.wantWords(t, "1 live", "2 rolled_back", "3 published")
 	})
 }
 

@@ -13,6 +13,16 @@ import (
 // ErrNoDeployments is what an installation answers that deploys nothing.
 var ErrNoDeployments = &pavise.Error{Kind: pavise.Unavailable, Msg: "nothing is deployed from here", Hint: "pavise up and pavise serve deploy versions of models"}
 
+// deployRunners run what is done to targets and deployments.
+func deployRunners(rooms *Rooms) map[string]change.Runner {
+	return map[string]change.Runner{
+		"target.put":      targetRunner(rooms),
+		"deploy.release":  releasedRunner(rooms),
+		"deploy.promote":  promoteRunner(rooms),
+		"deploy.rollback": deployBackRunner(rooms),
+	}
+}
+
 // Released is the request of deploy.release.
 type Released struct {
 	Version int      `json:"version"`

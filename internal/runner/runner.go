@@ -9,6 +9,7 @@ package runner
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"strings"
 
 	"github.com/pavise/pavise"
@@ -21,6 +22,7 @@ import (
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/plainjson"
+	"github.com/pavise/pavise/internal/registry"
 	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/subject"
 )
@@ -36,7 +38,8 @@ type Rooms struct {
 	Gate     *gate.Gate // nil: there is none
 	Subjects *subject.Keys
 	Archive  *archive.Archive
-	Catalog  *catalog.Catalog // nil: no datasets are known here
+	Catalog  *catalog.Catalog   // nil: no datasets are known here
+	Models   *registry.Registry // nil: no models are known here
 	// Deployments are what runs where; nil: nothing is deployed from here.
 	Deployments *deploy.Deployments
 	// Bundles returns the runner of bundle.rotate, which takes nothing, or of
@@ -53,7 +56,7 @@ type Nothing struct{}
 // All are the runners, by verb. They are handed over to package change, which knows
 // none of the rooms.
 func All(rooms *Rooms) map[string]change.Runner {
-	return map[string]change.Runner{
+	all := map[string]change.Runner{
 		"policy.put":    policyRunner(rooms, true),
 		"policy.delete": policyRunner(rooms, false),
 		"route.release": releaseRunner(rooms),
@@ -63,22 +66,21 @@ func All(rooms *Rooms) map[string]change.Runner {
 		"route.quarantine": safeRouteRunner(rooms.planQuarantine, func(ctx context.Context, act change.Act, model pavise.Name) error {
 			return rooms.Routes.Quarantine(ctx, act.Who, model, act.Mark)
 		}),
-		"grant.give":      grantRunner(rooms),
-		"subject.shred":   shredRunner(rooms),
-		"archive.retain":  retainRunner(rooms),
-		"person.invite":   personRunner(rooms),
-		"node.roles":      rolesRunner(rooms),
-		"ingest.revise":   reviseRunner(rooms),
-		"ingest.release":  unholdRunner(rooms),
-		"ca.rotate":       rotateRunner(rooms),
-		"dataset.accept":  acceptRunner(rooms),
-		"target.put":      targetRunner(rooms),
-		"deploy.release":  releasedRunner(rooms),
-		"deploy.promote":  promoteRunner(rooms),
-		"deploy.rollback": deployBackRunner(rooms),
-		"bundle.rotate":   bundleRunner(rooms, "bundle.rotate"),
-		"bundle.revoke":   bundleRunner(rooms, "bundle.revoke"),
+		"grant.give":     grantRunner(rooms),
+		"subject.shred":  shredRunner(rooms),
+		"archive.retain": retainRunner(rooms),
+		"person.invite":  personRunner(rooms),
+		"node.roles":     rolesRunner(rooms),
+		"ingest.revise":  reviseRunner(rooms),
+		"ingest.release": unholdRunner(rooms),
+		"ca.rotate":      rotateRunner(rooms),
+		"dataset.accept": acceptRunner(rooms),
+		"bundle.rotate":  bundleRunner(rooms, "bundle.rotate"),
+		"bundle.revoke":  bundleRunner(rooms, "bundle.revoke"),
 	}
+	maps.Copy(all, modelRunners(rooms))
+	maps.Copy(all, deployRunners(rooms))
+	return all
 }
 
 // parse reads the request of a runner. A key that it does not know is refused: what it

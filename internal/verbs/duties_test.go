@@ -40,6 +40,7 @@ var duties = map[string]int{
 	"bundle": harmless, "bundle.rotate": act, "bundle.revoke": act,
 	"dataset": harmless, "dataset.accept": act,
 	"target": harmless, "target.put": act, "deploy": harmless, "deploy.release": act, "deploy.promote": act, "deploy.rollback": safe,
+	"model.publish": act, "model.alias": act, "model.unalias": act, "model.release": act, "model.retire": act,
 }
 
 // dutyOf finds a verb's row, or its room's if the verb takes no approval.

@@ -15,6 +15,7 @@ import (
 	"github.com/pavise/pavise/internal/parts"
 	"github.com/pavise/pavise/internal/receiver"
 	"github.com/pavise/pavise/internal/record"
+	"github.com/pavise/pavise/internal/registry"
 	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/siem"
 	"github.com/pavise/pavise/internal/subject"
@@ -31,6 +32,7 @@ var notes = []string{
 	route.KindForgot, route.KindUnwatched, "watermark.committed", openlineage.KindRefuted, gate.KindHeld, gate.KindOdd, gate.KindExpired,
 	catalog.KindSealed, catalog.KindVerified, catalog.KindChanged, catalog.KindRestored, catalog.KindUnreachable, catalog.KindReachable,
 	deploy.KindSettled, deploy.KindPartial, deploy.KindStrayed, deploy.KindUnapproved, deploy.KindUntraced, deploy.KindChanged, deploy.KindRolledBack, deploy.KindPaged, deploy.KindUnwatched,
+	registry.KindMoved, registry.KindTaken, registry.KindHarmful, registry.KindOverdue,
 	receiver.KindSilent, receiver.KindUnreachable, receiver.KindReplaced, receiver.KindTruncated, receiver.KindGone, receiver.KindLost, receiver.KindContradicted, receiver.KindRefused, receiver.KindTerms,
 }
 
