@@ -96,6 +96,9 @@ func (k *KEK) Bundles() *Key { return k.root.Derive(LabelBundles) }
 // Embeddings returns the key that alters vectors of embeddings.
 func (k *KEK) Embeddings() *Key { return k.root.Derive(LabelEmbeddings) }
 
+// Edge returns the key that seals what a machine at the edge keeps of models.
+func (k *KEK) Edge() *Key { return k.root.Derive(LabelEdge) }
+
 // Wires returns the key that wraps where a tenant's findings go.
 func (k *KEK) Wires(tenant string) *Key { return k.root.Derive(LabelWire, tenant) }
 

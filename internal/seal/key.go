@@ -29,6 +29,8 @@ const (
 
 	LabelEmbeddings Label = "pavise/v1/embeddings" // alters vectors of embeddings; no context
 
+	LabelEdge Label = "pavise/v1/edge" // seals what a machine at the edge keeps of models; no context
+
 	labelKeyID Label = "pavise/v1/key-id" // the public id of a key; no context
 )
 
