@@ -203,6 +203,7 @@ func (d *Device) healthy(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.Patience)
 	defer cancel()
+	var why error // of the last try that was not cut off
 	for {
 		var said bytes.Buffer
 		cmd := exec.CommandContext(ctx, d.cfg.Health[0], d.cfg.Health[1:]...)
@@ -212,10 +213,13 @@ func (d *Device) healthy(ctx context.Context) error {
 		if err == nil {
 			return nil
 		}
+		if ctx.Err() == nil || why == nil {
+			why = &pavise.Error{Kind: pavise.Unavailable, Msg: fmt.Sprintf("its health command: %v: %s", err, strings.TrimSpace(said.String())), Err: err}
+		}
 		select {
 		case <-time.After(d.cfg.Patience / 10):
 		case <-ctx.Done():
-			return &pavise.Error{Kind: pavise.Unavailable, Msg: fmt.Sprintf("its health command: %v: %s", err, strings.TrimSpace(said.String())), Err: err}
+			return why
 		}
 	}
 }

@@ -115,7 +115,7 @@ func newWorld(t *testing.T) *world {
 	t.Cleanup(w.server.Close)
 	shown, err := w.target.(interface{ Trust() (any, error) }).Trust()
 	must(err)
-	w.cfg = Config{Dir: filepath.Join(t.TempDir(), "machine"), Server: w.server.URL, Trust: shown.(deploy.EdgeTrust), Every: 20 * time.Millisecond, Patience: 100 * time.Millisecond}
+	w.cfg = Config{Dir: filepath.Join(t.TempDir(), "machine"), Server: w.server.URL, Trust: shown.(deploy.EdgeTrust), Every: 20 * time.Millisecond, Patience: 300 * time.Millisecond}
 	return w
 }
 
@@ -272,6 +272,7 @@ func ordersOf(w *world, revision uint64, v deploy.Version) (*deploy.Orders, erro
 // itself, says so, and is well again with the next.
 func TestUnhealthyGoesBack(t *testing.T) {
 	w := newWorld(t)
+	w.cfg.Patience = time.Second
 	w.cfg.Health = []string{"sh", "-c", `grep -q good "$PAVISE_MODEL/model.onnx" || { echo the scores are nonsense; exit 3; }`}
 	good, bad, better := w.shelf.version(1, "model.onnx", "good"), w.shelf.version(2, "model.onnx", "bad"), w.shelf.version(3, "model.onnx", "a good one")
 	w.order(t, 1, bad) // there is nothing to go back to
