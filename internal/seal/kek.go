@@ -102,6 +102,9 @@ func (k *KEK) Edge() *Key { return k.root.Derive(LabelEdge) }
 // Wires returns the key that wraps where a tenant's findings go.
 func (k *KEK) Wires(tenant string) *Key { return k.root.Derive(LabelWire, tenant) }
 
+// Depot returns the key that seals the files of a tenant's models.
+func (k *KEK) Depot(tenant string) *Key { return k.root.Derive(LabelDepot, tenant) }
+
 // Quarantine returns the key that seals what the gate holds back of a tenant's sources.
 func (k *KEK) Quarantine(tenant string) *Key { return k.root.Derive(LabelQuarantine, tenant) }
 

@@ -23,6 +23,8 @@ const (
 
 	LabelQuarantine Label = "pavise/v1/quarantine" // seals what the gate holds back of a tenant's sources; context: the tenant
 
+	LabelDepot Label = "pavise/v1/depot" // seals the files of a tenant's models; context: the tenant
+
 	LabelMarks Label = "pavise/v1/marks" // yields the keys that mark answers of a tenant's models; context: the tenant
 
 	LabelBundles Label = "pavise/v1/bundles" // seals what a reader of bundles has seen; no context
