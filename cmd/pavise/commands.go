@@ -88,6 +88,8 @@ var nounHelp = map[string]string{
 	"subject":   "The people whose data the log keeps, and forgetting them.",
 	"dataset":   "What models are trained on: sealed, proved, screened for poison and traced, on files; and watched and traced by a server.",
 	"model":     "Models: signed, held to their signatures and scanned, on files; and a server's: versions, what vouches for each, and how far each has come.",
+	"target":    "Places where versions of models run: routes of the gateway, functions, machines at the edge.",
+	"deploy":    "Which version of a model runs where, and the way back.",
 	"archive":   "Where whole segments of the log go, and how long they stay.",
 	"drift":     "Whether what comes into a model, or out of it, has moved. Works on files, without a server.",
 	"watermark": "Marks in a model's answers, and finding them in a copy. All but export works on files, without a server.",

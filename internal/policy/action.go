@@ -68,7 +68,10 @@ const (
 
 	KindDataset = "dataset"
 	KindDrift   = "drift" // of a model, under the model's id
-	KindModel   = "model"
+
+	KindTarget     = "target"     // where versions of models run
+	KindDeployment = "deployment" // of a model, under its id
+	KindModel      = "model"
 )
 
 // asideOn is what a model server is asked about aside from inference: one of its models,
@@ -120,6 +123,18 @@ func Named() []Action {
 		{Verb: "drift.show", On: []string{KindDrift}, Class: Pooled},
 		{Verb: "drift.verdict", On: []string{KindDrift}},
 		{Verb: "drift.dismiss", On: []string{KindDrift}},
+		{Verb: "target.put", On: []string{KindTarget}, Consequential: true},
+		{Verb: "target.list", On: []string{KindTarget}, Class: Pooled},
+		{Verb: "target.show", On: []string{KindTarget}, Class: Pooled},
+		{Verb: "target.remove", On: []string{KindTarget}},
+		{Verb: "target.pull", On: []string{KindTarget}, Class: Pooled},
+		{Verb: "target.report", On: []string{KindTarget}, Class: Pooled},
+		{Verb: "deploy.release", On: []string{KindDeployment}, Consequential: true},
+		{Verb: "deploy.promote", On: []string{KindDeployment}, Consequential: true},
+		{Verb: "deploy.rollback", On: []string{KindDeployment}, Safe: true, Consequential: true},
+		{Verb: "deploy.list", On: []string{KindDeployment}, Class: Pooled},
+		{Verb: "deploy.show", On: []string{KindDeployment}, Class: Pooled},
+		{Verb: "deploy.check", On: []string{KindDeployment}},
 		{Verb: "model.create", On: []string{KindModel}},
 		{Verb: "model.add", On: []string{KindModel}},
 		{Verb: "model.tag", On: []string{KindModel}},
@@ -137,6 +152,9 @@ func Named() []Action {
 		{Verb: "model.show", On: []string{KindModel}, Class: Pooled},
 		{Verb: "model.history", On: []string{KindModel}, Class: Pooled},
 		{Verb: "model.bom", On: []string{KindModel}, Class: Pooled},
+		{Verb: "model.inspect", On: []string{KindModel}, Class: Pooled},
+		{Verb: "run.log", On: []string{"run"}},
+		{Verb: "run.show", On: []string{"run"}, Class: Pooled},
 		{Verb: "watermark.export", On: []string{"model"}},
 		{Verb: "witness.list", On: []string{"log"}, Class: Pooled},
 		{Verb: "archive.list", On: []string{"archive"}, Class: Pooled},

@@ -16,6 +16,7 @@ import (
 	"github.com/pavise/pavise/internal/archive"
 	"github.com/pavise/pavise/internal/catalog"
 	"github.com/pavise/pavise/internal/change"
+	"github.com/pavise/pavise/internal/deploy"
 	"github.com/pavise/pavise/internal/gate"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/issuer"
@@ -39,6 +40,8 @@ type Rooms struct {
 	Archive  *archive.Archive
 	Catalog  *catalog.Catalog   // nil: no datasets are known here
 	Models   *registry.Registry // nil: no models are known here
+	// Deployments are what runs where; nil: nothing is deployed from here.
+	Deployments *deploy.Deployments
 	// Bundles returns the runner of bundle.rotate, which takes nothing, or of
 	// bundle.revoke; nil: there is no fleet.
 	Bundles func(verb string) change.Runner
@@ -76,6 +79,7 @@ func All(rooms *Rooms) map[string]change.Runner {
 		"bundle.revoke":  bundleRunner(rooms, "bundle.revoke"),
 	}
 	maps.Copy(all, modelRunners(rooms))
+	maps.Copy(all, deployRunners(rooms))
 	return all
 }
 

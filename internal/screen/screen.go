@@ -102,6 +102,16 @@ var printers = map[string]printer{
 	"dataset.unwatch": answered(func(w io.Writer, v catalog.View) {
 		fmt.Fprintf(w, "nobody looks at %s any more; its %s are kept\n", v.Name.ID, versionsOf(v))
 	}),
+	"target.put":         answered(printChange),
+	"target.list":        answered(printTargets),
+	"target.show":        answered(printTarget),
+	"target.remove":      done("the target is forgotten: nobody looks at it any more"),
+	"deploy.release":     answered(printChange),
+	"deploy.promote":     answered(printChange),
+	"deploy.rollback":    answered(printChange),
+	"deploy.list":        answered(printDeployments),
+	"deploy.show":        answered(printDeployment),
+	"deploy.check":       answered(printDeployment),
 	"model.create":       answered(printModel),
 	"model.propose":      answered(printVersion),
 	"model.evidence":     answered(printVersion),

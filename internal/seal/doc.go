@@ -20,6 +20,7 @@
 //	   ├── LabelHandle, tenant ─── finds that key by the subject's name
 //	   ├── LabelBundles ────────── seals which bundle a reader has seen last (package bundle)
 //	   ├── LabelQuarantine, tenant  seals what the gate holds back (package gate)
+//	   ├── LabelDepot, tenant ──── seals the files of its models (package depot)
 //	   ├── LabelWire, tenant ───── wraps where its findings go, and what signs them (package siem)
 //	   └── LabelMarks, tenant ──── yields the keys that mark answers of its models (package tier)
 //

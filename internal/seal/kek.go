@@ -96,8 +96,14 @@ func (k *KEK) Bundles() *Key { return k.root.Derive(LabelBundles) }
 // Embeddings returns the key that alters vectors of embeddings.
 func (k *KEK) Embeddings() *Key { return k.root.Derive(LabelEmbeddings) }
 
+// Edge returns the key that seals what a machine at the edge keeps of models.
+func (k *KEK) Edge() *Key { return k.root.Derive(LabelEdge) }
+
 // Wires returns the key that wraps where a tenant's findings go.
 func (k *KEK) Wires(tenant string) *Key { return k.root.Derive(LabelWire, tenant) }
+
+// Depot returns the key that seals the files of a tenant's models.
+func (k *KEK) Depot(tenant string) *Key { return k.root.Derive(LabelDepot, tenant) }
 
 // Quarantine returns the key that seals what the gate holds back of a tenant's sources.
 func (k *KEK) Quarantine(tenant string) *Key { return k.root.Derive(LabelQuarantine, tenant) }

@@ -23,6 +23,8 @@ const (
 
 	LabelQuarantine Label = "pavise/v1/quarantine" // seals what the gate holds back of a tenant's sources; context: the tenant
 
+	LabelDepot Label = "pavise/v1/depot" // seals the files of a tenant's models; context: the tenant
+
 	LabelMarks Label = "pavise/v1/marks" // yields the keys that mark answers of a tenant's models; context: the tenant
 
 	LabelDrift Label = "pavise/v1/drift" // seals what windows of a tenant's models are held to, and draws projections; context: the tenant
@@ -30,6 +32,8 @@ const (
 	LabelBundles Label = "pavise/v1/bundles" // seals what a reader of bundles has seen; no context
 
 	LabelEmbeddings Label = "pavise/v1/embeddings" // alters vectors of embeddings; no context
+
+	LabelEdge Label = "pavise/v1/edge" // seals what a machine at the edge keeps of models; no context
 
 	labelKeyID Label = "pavise/v1/key-id" // the public id of a key; no context
 )

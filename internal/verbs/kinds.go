@@ -7,6 +7,7 @@ import (
 	"github.com/pavise/pavise/internal/archive"
 	"github.com/pavise/pavise/internal/catalog"
 	"github.com/pavise/pavise/internal/change"
+	"github.com/pavise/pavise/internal/deploy"
 	"github.com/pavise/pavise/internal/gate"
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/issuer"
@@ -30,6 +31,7 @@ var notes = []string{
 	"gateway.stale", "gateway.fresh", route.KindShadowed, "firewall.drifted", "firewall.suspected", "firewall.alerted", gateway.KindOverlooked, parts.Kind,
 	route.KindForgot, route.KindUnwatched, "watermark.committed", openlineage.KindRefuted, gate.KindHeld, gate.KindOdd, gate.KindExpired,
 	catalog.KindSealed, catalog.KindVerified, catalog.KindChanged, catalog.KindRestored, catalog.KindUnreachable, catalog.KindReachable,
+	deploy.KindSettled, deploy.KindPartial, deploy.KindStrayed, deploy.KindUnapproved, deploy.KindUntraced, deploy.KindChanged, deploy.KindRolledBack, deploy.KindPaged, deploy.KindUnwatched,
 	registry.KindMoved, registry.KindTaken, registry.KindHarmful, registry.KindOverdue,
 	receiver.KindSilent, receiver.KindUnreachable, receiver.KindReplaced, receiver.KindTruncated, receiver.KindGone, receiver.KindLost, receiver.KindContradicted, receiver.KindRefused, receiver.KindTerms,
 }

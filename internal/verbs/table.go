@@ -15,6 +15,7 @@ import (
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/catalog"
 	"github.com/pavise/pavise/internal/change"
+	"github.com/pavise/pavise/internal/deploy"
 	"github.com/pavise/pavise/internal/evidence"
 	"github.com/pavise/pavise/internal/gate"
 	"github.com/pavise/pavise/internal/guard"
@@ -31,24 +32,25 @@ import (
 // Rooms are what the verbs act on.
 type Rooms struct {
 	evidence.Rooms
-	Policies  *guard.Policies
-	Grants    *guard.Grants
-	Routes    *route.Table
-	Issuer    *issuer.Local // nil: there is no local issuer
-	Revoked   *issuer.Revocations
-	Exchange  *issuer.Exchange // nil: tokens are not exchanged
-	CA        *issuer.CA       // gives certificates to machines, programs and people; nil: there is none
-	Changes   *change.Changes
-	Nodes     func() []NodeState  // how the fleet's machines stand; nil: there is no fleet
-	Bundles   Bundles             // keys that sign what gateways are told; nil: there is no fleet
-	Wires     *siem.Wires         // where findings go
-	Tiers     *tier.Book          // how callers stand at models; nil: nobody knows
-	Gate      *gate.Gate          // what lets records in; nil: there is none
-	Marks     Marks               // what answers were marked with; nil: none was
-	Catalog   *catalog.Catalog    // the datasets that are known; nil: none are
-	Models    *registry.Registry  // the models that are known; nil: none are
-	Lineage   *openlineage.Claims // what pipelines told; nil: nobody may tell here
-	Receivers *receiver.Receivers // fetch records for it; nil: nobody does
+	Policies    *guard.Policies
+	Grants      *guard.Grants
+	Routes      *route.Table
+	Issuer      *issuer.Local // nil: there is no local issuer
+	Revoked     *issuer.Revocations
+	Exchange    *issuer.Exchange // nil: tokens are not exchanged
+	CA          *issuer.CA       // gives certificates to machines, programs and people; nil: there is none
+	Changes     *change.Changes
+	Nodes       func() []NodeState  // how the fleet's machines stand; nil: there is no fleet
+	Bundles     Bundles             // keys that sign what gateways are told; nil: there is no fleet
+	Wires       *siem.Wires         // where findings go
+	Tiers       *tier.Book          // how callers stand at models; nil: nobody knows
+	Gate        *gate.Gate          // what lets records in; nil: there is none
+	Marks       Marks               // what answers were marked with; nil: none was
+	Catalog     *catalog.Catalog    // the datasets that are known; nil: none are
+	Models      *registry.Registry  // the models that are known; nil: none are
+	Lineage     *openlineage.Claims // what pipelines told; nil: nobody may tell here
+	Receivers   *receiver.Receivers // fetch records for it; nil: nobody does
+	Deployments *deploy.Deployments // what runs where; nil: nothing is deployed from here
 	// Link makes a fresh link to the console. The session that it opens calls with
 	// the token, until expires at most.
 	Link func(token string, expires time.Time) string
@@ -59,7 +61,7 @@ type Rooms struct {
 
 // Table returns the table over the rooms, which are read when a verb is done.
 func (rooms *Rooms) Table() []api.Verb {
-	return slices.Concat(rooms.Rooms.Table(), rooms.changeVerbs(), rooms.policyVerbs(), rooms.grantVerbs(), rooms.tierVerbs(), rooms.markVerbs(), rooms.routeVerbs(), rooms.nodeVerbs(), rooms.bundleVerbs(), rooms.siemVerbs(), rooms.datasetVerbs(), rooms.modelVerbs(), rooms.lineageVerbs(), rooms.ingestVerbs(), rooms.receiveVerbs(), rooms.otherVerbs(), asideVerbs())
+	return slices.Concat(rooms.Rooms.Table(), rooms.changeVerbs(), rooms.policyVerbs(), rooms.grantVerbs(), rooms.tierVerbs(), rooms.markVerbs(), rooms.routeVerbs(), rooms.nodeVerbs(), rooms.bundleVerbs(), rooms.siemVerbs(), rooms.datasetVerbs(), rooms.modelVerbs(), mlflowVerbs(), rooms.lineageVerbs(), rooms.targetVerbs(), rooms.deployVerbs(), rooms.ingestVerbs(), rooms.receiveVerbs(), rooms.otherVerbs(), asideVerbs())
 }
 
 // Table returns the table over no rooms, for what is to be known of a verb without doing

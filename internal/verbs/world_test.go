@@ -22,6 +22,7 @@ import (
 	"github.com/pavise/pavise/internal/catalog"
 	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/dataset"
+	"github.com/pavise/pavise/internal/deploy"
 	"github.com/pavise/pavise/internal/evidence"
 	"github.com/pavise/pavise/internal/feed"
 	"github.com/pavise/pavise/internal/gate"
@@ -52,6 +53,7 @@ type world struct {
 	server *httptest.Server
 	stop   context.CancelFunc // what SIGINT does
 	lake   string             // where its datasets lie
+	sites  *sites             // where versions of its models run
 	shelf  shelf              // files of its models
 	made   int                // models
 	linked []string           // the tokens that links to the console were made for, and when those end
@@ -162,6 +164,8 @@ func newWorld(t *testing.T) *world {
 		Compare: func(context.Context, string, string) (catalog.Differences, error) { return differs, nil },
 	})
 	must(err)
+	w.sites = &sites{}
+	w.Deployments, err = deploy.Open(t.Context(), deploy.Config{Guard: w.Guard, Store: db, Versions: w.sites, Drivers: w.sites.drivers(), Now: time.Now})
 	w.Models, err = registry.Open(t.Context(), registry.Config{Guard: w.Guard, Store: db, Now: time.Now, Files: w.shelf, Dir: filepath.Join(w.dir, "models")})
 	must(err)
 	w.Changes, err = change.New(t.Context(), change.Config{Guard: w.Guard, Store: db, Log: log, Runners: w.Runners()})

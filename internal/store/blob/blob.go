@@ -47,6 +47,13 @@ type Holder interface {
 	Hold(ctx context.Context, name string, until time.Time) error
 }
 
+// A Remover is a bucket whose objects can be taken away. A lock still holds them, and a bucket
+// that keeps versions keeps what was taken away.
+type Remover interface {
+	// Remove takes an object away. That there is none is no error.
+	Remove(ctx context.Context, name string) error
+}
+
 // An Object is what is said of one.
 type Object struct {
 	Name  string

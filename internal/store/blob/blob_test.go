@@ -89,6 +89,7 @@ func conform(t *testing.T, b Bucket) {
 	t.Run("a list is by name, of a prefix", func(t *testing.T) { listed(t, b, top+"list/") })
 	t.Run("names lead nowhere else", func(t *testing.T) { badNames(t, b) })
 	t.Run("many at once", func(t *testing.T) { manyAtOnce(t, b, top+"many/") })
+	t.Run("what was removed is gone", func(t *testing.T) { removed(t, b, top+"removed/") })
 	t.Run("an object is held", func(t *testing.T) { held(t, b, top+"held/") })
 }
 
@@ -241,6 +242,7 @@ func badNames(t *testing.T, b Bucket) {
 		if h, ok := b.(Holder); ok {
 			wantKind(t, h.Hold(t.Context(), name, time.Now().Add(time.Hour)), pavise.Invalid)
 		}
+		wantKind(t, b.(Remover).Remove(t.Context(), name), pavise.Invalid)
 	}
 }
 
@@ -292,6 +294,22 @@ func held(t *testing.T, b Bucket, top string) {
 			t.Errorf("%q", got)
 		}
 	}
+}
+
+// removed takes objects away, one of them twice, and leaves their neighbours.
+func removed(t *testing.T, b Bucket, top string) {
+	put(t, b, top+"a/b", []byte("goes"))
+	put(t, b, top+"a/bc", []byte("stays"))
+	for _, name := range []string{"a/b", "a/b", "never/was", "a/bc/d"} {
+		if err := b.(Remover).Remove(t.Context(), top+name); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if names := list(t, b, top); !slices.Equal(names, []string{top + "a/bc"}) {
+		t.Errorf("there are %q", names)
+	}
+	_, err := b.Get(t.Context(), top+"a/b")
+	wantKind(t, err, pavise.NotFound)
 }
 
 // TestPlacesHoldNoCredentials shows where buckets are, in words for everybody.

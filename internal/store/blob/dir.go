@@ -127,6 +127,26 @@ func (d dir) Get(_ context.Context, name string) (io.ReadCloser, error) {
 	return f, nil
 }
 
+// Remove is Remover's. Directories stay: somebody may be putting another object there.
+func (d dir) Remove(_ context.Context, name string) error {
+	if err := checkName(name); err != nil {
+		return err
+	}
+	root, err := os.OpenRoot(d.path)
+	if err != nil {
+		return away("remove", name, err)
+	}
+	defer root.Close()
+	err = root.Remove(name)
+	if err == nil {
+		err = syncDir(root.Open, path.Dir(name))
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) {
+		return away("remove", name, err)
+	}
+	return nil
+}
+
 // open opens a regular file: a pipe would make us wait for whoever put it there.
 func (d dir) open(name string) (*os.File, error) {
 	root, err := os.OpenRoot(d.path)

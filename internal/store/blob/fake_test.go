@@ -226,6 +226,9 @@ func (s *fakeStore) onObject(w http.ResponseWriter, r *http.Request, key string,
 	case r.Method == "DELETE" && id != "":
 		delete(s.uploads, id)
 		w.WriteHeader(http.StatusNoContent)
+	case r.Method == "DELETE": // also of none, and of one under a lock, which is only hidden
+		delete(s.objects, key)
+		w.WriteHeader(http.StatusNoContent)
 	case r.Method == "PUT" && q.Has("retention"):
 		s.hold(w, key, body)
 	case r.Method == "PUT":

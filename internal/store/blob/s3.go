@@ -140,6 +140,17 @@ func (b bucket) Hold(ctx context.Context, name string, until time.Time) error {
 	return nil
 }
 
+// Remove is Remover's.
+func (b bucket) Remove(ctx context.Context, name string) error {
+	if err := checkName(name); err != nil {
+		return err
+	}
+	if err := b.client.RemoveObject(ctx, b.name, b.prefix+name, minio.RemoveObjectOptions{}); err != nil {
+		return b.explain("remove", name, err)
+	}
+	return nil
+}
+
 // Get is Bucket's.
 func (b bucket) Get(ctx context.Context, name string) (io.ReadCloser, error) {
 	if err := checkName(name); err != nil {

@@ -1,0 +1,195 @@
+package deploy
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/route"
+)
+
+// A table is routes that can be steered.
+type table struct {
+	route  *route.Route
+	barred bool
+	course route.Course
+	onnx   []byte
+	fail   error
+}
+
+func (t *table) Get(pavise.Name) (route.Route, bool) {
+	if t.route == nil {
+		return route.Route{}, false
+	}
+	return *t.route, true
+}
+
+func (t *table) Barred(pavise.Name) bool { return t.barred }
+
+func (t *table) Steer(ctx context.Context, c route.Course) (err error) {
+	t.course = c
+	if c.ONNX != nil {
+		if t.onnx, err = c.ONNX(ctx); err != nil {
+			return err
+		}
+	}
+	if t.fail != nil {
+		return t.fail
+	}
+	t.route = &route.Route{ONNX: c.Digest, Shadow: c.Shadow}
+	for i, s := range c.Servers {
+		if i == 0 {
+			t.route.Upstream, t.route.Weight = s.URL, &c.Servers[0].Weight
+		} else {
+			t.route.Replicas = append(t.route.Replicas, s)
+		}
+	}
+	return nil
+}
+
+// A shelf is files by digest.
+type shelf map[string][]byte
+
+func (s shelf) Open(_ context.Context, _, digest string) (io.ReadCloser, error) {
+	if text, ok := s[digest]; ok {
+		return io.NopCloser(bytes.NewReader(text)), nil
+	}
+	return nil, &pavise.Error{Kind: pavise.NotFound, Msg: "no such file"}
+}
+
+// file puts a file on the shelf.
+func (s shelf) file(name, text string) File {
+	sum := sha256.Sum256([]byte(text))
+	f := File{Path: name, Size: int64(len(text)), Digest: "sha256:" + hex.EncodeToString(sum[:])}
+	s[f.Digest] = []byte(text)
+	return f
+}
+
+var modelName = pavise.Name{Tenant: "local", Kind: "model", ID: "fraud"}
+
+func openGateway(t *testing.T, routes Routes, files Files, reach func() Reach, set map[string]string) Target {
+	t.Helper()
+	d := GatewayDriver(routes, files, reach)
+	if err := d.check(set); err != nil {
+		t.Fatal(err)
+	}
+	g, err := d.Open(target("gw"), set)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+// TestGatewayRunsONNX has the model of a version run in the gateway.
+func TestGatewayRunsONNX(t *testing.T) {
+	files, routes := shelf{}, &table{}
+	v := Version{Model: modelName, Number: 2, Files: []File{files.file("model.onnx", "weights"), files.file("README.md", "words")}}
+	g := openGateway(t, routes, files, nil, map[string]string{"model": "fraud"})
+	if _, err := g.Observe(t.Context()); pavise.KindOf(err) != pavise.NotFound {
+		t.Errorf("there is no route: %v", err)
+	}
+	routes.route = &route.Route{ONNX: "sha256:old"}
+	want, err := g.Takes(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Apply(t.Context(), Desired{Main: &v, Revision: 1, Safe: true}); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := g.Observe(t.Context()); err != nil || s.Main != want || !s.Healthy || s.Unproven != "" || string(routes.onnx) != "weights" || !routes.course.Safe {
+		t.Errorf("%+v %v", s, err)
+	}
+	if err := g.Apply(t.Context(), Desired{Main: &v, Beside: &v, Weight: 10}); pavise.KindOf(err) != pavise.Invalid {
+		t.Errorf("two models in one gateway: %v", err)
+	}
+	if u, ok := g.(Undivided); !ok || !u.Whole() {
+		t.Error("it says that it can be divided")
+	}
+	files[v.Files[0].Digest] = []byte("WEIGHTS")
+	if err := g.Apply(t.Context(), Desired{Main: &v}); pavise.KindOf(err) != pavise.Unverified {
+		t.Errorf("other bytes than were approved: %v", err)
+	}
+	files[v.Files[0].Digest] = []byte("weights and more")
+	if err := g.Apply(t.Context(), Desired{Main: &v}); pavise.KindOf(err) != pavise.Unverified {
+		t.Errorf("more bytes than were approved: %v", err)
+	}
+	routes.barred = true
+	if s, err := g.Observe(t.Context()); err != nil || s.Healthy || !strings.Contains(s.Problem, "quarantine") {
+		t.Errorf("%+v %v", s, err)
+	}
+	for what, v := range map[string]Version{
+		"two models": {Files: []File{{Path: "a.onnx"}, {Path: "b.onnx"}}}, "none": {Files: []File{{Path: "a.bin"}}}, "a long one": {Files: []File{{Path: "a.onnx", Size: maxONNX + 1}}},
+	} {
+		if _, err := g.Takes(v); pavise.KindOf(err) != pavise.Invalid {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	named := openGateway(t, routes, files, nil, map[string]string{"model": "fraud", "file": "b.onnx"})
+	if got, err := named.Takes(Version{Files: []File{{Path: "a.onnx", Digest: "a"}, {Path: "b.onnx", Digest: "b"}}}); err != nil || got != "b" {
+		t.Errorf("%s %v", got, err)
+	}
+}
+
+// TestGatewayAsksServers has versions answer at addresses, in shares and as a shadow.
+func TestGatewayAsksServers(t *testing.T) {
+	routes := &table{route: &route.Route{Upstream: "http://elsewhere"}}
+	have := Reach{Have: 2, All: 2}
+	g := openGateway(t, routes, nil, func() Reach { return have }, map[string]string{"model": "fraud", "server": "http://a/v{version},http://b:8000/{version}/x"})
+	one, two := &Version{Model: modelName, Number: 1}, &Version{Model: modelName, Number: 12}
+	if s, err := g.Observe(t.Context()); err != nil || s.Main != "http://elsewhere" {
+		t.Errorf("%+v %v", s, err)
+	}
+	for _, c := range []struct {
+		d       Desired
+		servers []route.Replica
+		shadow  string
+		sees    State
+	}{
+		{Desired{Main: one}, []route.Replica{{URL: "http://a/v1", Weight: 1}, {URL: "http://b:8000/1/x", Weight: 1}}, "", State{Main: addressed(1)}},
+		{
+			Desired{Main: one, Beside: two, Weight: 10}, []route.Replica{{URL: "http://a/v1", Weight: 90}, {URL: "http://b:8000/1/x", Weight: 90}, {URL: "http://a/v12", Weight: 10}, {URL: "http://b:8000/12/x", Weight: 10}}, "",
+			State{Main: addressed(1), Beside: addressed(12), Weight: 10},
+		},
+		{Desired{Main: one, Beside: two, Shadow: true}, []route.Replica{{URL: "http://a/v1", Weight: 1}, {URL: "http://b:8000/1/x", Weight: 1}}, "http://a/v12", State{Main: addressed(1), Beside: addressed(12), Shadow: true}},
+		{Desired{Main: two}, []route.Replica{{URL: "http://a/v12", Weight: 1}, {URL: "http://b:8000/12/x", Weight: 1}}, "", State{Main: addressed(12)}},
+	} {
+		if err := g.Apply(t.Context(), c.d); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(routes.course.Servers, c.servers) || routes.course.Shadow != c.shadow {
+			t.Errorf("%+v", routes.course)
+		}
+		s, err := g.Observe(t.Context())
+		if err != nil || s.Main != c.sees.Main || s.Beside != c.sees.Beside || s.Weight != c.sees.Weight || s.Shadow != c.sees.Shadow || !s.Healthy || s.Unproven == "" {
+			t.Errorf("%+v %v", s, err)
+		}
+	}
+	routes.route.Replicas = append(routes.route.Replicas, route.Replica{URL: "http://evil/v3", Weight: 1})
+	if s, _ := g.Observe(t.Context()); s.Beside != "http://evil/v3" {
+		t.Errorf("a server that is none of ours: %+v", s)
+	}
+	routes.route.Replicas = []route.Replica{{URL: "http://a/v1", Weight: 1}, {URL: "http://evil", Weight: 0}}
+	if s, _ := g.Observe(t.Context()); s.Beside != "http://evil" {
+		t.Errorf("a server that is none of ours behind a canary: %+v", s)
+	}
+	have = Reach{Have: 1, All: 2, Away: []string{"gw-2"}}
+	if s, _ := g.Observe(t.Context()); s.Healthy || s.Reached != 1 || s.Of != 2 || !strings.Contains(s.Problem, "1 of 2 gateways have it; not yet: gw-2") {
+		t.Errorf("%+v", s)
+	}
+	routes.fail = errors.New("away")
+	if err := g.Apply(t.Context(), Desired{Main: one}); err == nil {
+		t.Error("a route that cannot be steered is no error")
+	}
+	for _, bad := range []string{"http://a", "http://a/{version}/{version}", "http://a/v{version},", "{digest}"} {
+		if _, err := GatewayDriver(routes, nil, nil).Open(target("gw"), map[string]string{"model": "fraud", "server": bad}); pavise.KindOf(err) != pavise.Invalid {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+}

@@ -1,0 +1,71 @@
+package deploy
+
+import (
+	"context"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/store"
+)
+
+// List lists the deployments of a tenant: the verb deploy.list.
+func (d *Deployments) List(ctx context.Context, who pavise.Principal) (list List, err error) {
+	entry, err := d.cfg.Guard.Enter(ctx, who, "deploy.list", pavise.Name{Tenant: who.Tenant, Kind: Kind, ID: "all"})
+	if err != nil {
+		return list, err
+	}
+	defer entry.Exit(&err)
+	list.Deployments = []View{}
+	err = d.cfg.Store.View(ctx, func(tx *store.Tx) error {
+		deps, err := all[Deployment](tx, "deploy_deployments", who.Tenant)
+		for i := range deps {
+			list.Deployments = append(list.Deployments, viewOf(&deps[i]))
+		}
+		return err
+	})
+	return list, err
+}
+
+// Show shows a deployment: the verb deploy.show. The error is of kind NotFound.
+func (d *Deployments) Show(ctx context.Context, who pavise.Principal, name pavise.Name) (v View, err error) {
+	entry, err := d.cfg.Guard.Enter(ctx, who, "deploy.show", name)
+	if err != nil {
+		return v, err
+	}
+	defer entry.Exit(&err)
+	return d.view(ctx, name)
+}
+
+func (d *Deployments) view(ctx context.Context, name pavise.Name) (v View, err error) {
+	err = d.cfg.Store.View(ctx, func(tx *store.Tx) error {
+		dep, err := known(tx, name)
+		if err == nil {
+			v = viewOf(dep)
+		}
+		return err
+	})
+	return v, err
+}
+
+// Check looks at every target of a deployment now, and does what is missing there: the verb
+// deploy.check. It returns how the deployment stands then. The error is of kind NotFound.
+func (d *Deployments) Check(ctx context.Context, who pavise.Principal, name pavise.Name) (v View, err error) {
+	entry, err := d.cfg.Guard.Enter(ctx, who, "deploy.check", name)
+	if err != nil {
+		return v, err
+	}
+	defer entry.Exit(&err)
+	if v, err = d.view(ctx, name); err != nil {
+		return v, err
+	}
+	for _, s := range v.Spots {
+		d.look(ctx, name, s.Target)
+	}
+	if err := d.judge(ctx, name); err != nil {
+		return v, err
+	}
+	if v, err = d.view(ctx, name); err != nil {
+		return v, err
+	}
+	entry.Detail(map[string]any{"stage": v.Stage, "ready": v.Ready, "targets": len(v.Spots)})
+	return v, nil
+}

@@ -1,0 +1,386 @@
+package deploy
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/store"
+)
+
+const (
+	wake      = time.Minute     // how long Run sleeps at most: a clock that was set forward is noticed then
+	within    = 2 * time.Minute // for one look at a target, with what is done there
+	firstRest = time.Second     // until a target is tried again, and twice as long each time
+	longRest  = 5 * time.Minute // at most
+	patience  = 3               // tries, until that is a finding
+	beside    = 4               // targets that are looked at beside each other
+)
+
+// Run brings to each target what is wanted there, and looks again and again whether it is
+// so, until ctx is done.
+//
+// Unguarded: nobody asks for it; who may say what is to run where was asked then, and what
+// it finds is noted.
+func (d *Deployments) Run(ctx context.Context) error {
+	said := false
+	for ctx.Err() == nil {
+		pause, err := d.round(ctx)
+		if err != nil && ctx.Err() == nil && !said {
+			d.cfg.Say("warning", fmt.Errorf("which targets are due cannot be read: %w", err))
+		}
+		said = err != nil
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-d.nudge:
+		case <-ctx.Done():
+		}
+		timer.Stop()
+	}
+	return nil
+}
+
+// A due is a target whose time has come.
+type due struct {
+	name, target pavise.Name
+	first        bool
+}
+
+// round looks at every target whose time has come, those where calls are sent first, and
+// returns how long to wait until the next.
+func (d *Deployments) round(ctx context.Context) (time.Duration, error) {
+	list, _, err := d.due(ctx)
+	if err != nil {
+		return wake, err
+	}
+	var names []pavise.Name
+	for _, first := range []bool{true, false} {
+		var group sync.WaitGroup
+		slots := make(chan struct{}, beside)
+		for _, one := range list {
+			if one.first != first {
+				continue
+			}
+			if !slices.Contains(names, one.name) {
+				names = append(names, one.name)
+			}
+			slots <- struct{}{}
+			group.Go(func() {
+				defer func() { <-slots }()
+				d.look(ctx, one.name, one.target)
+			})
+		}
+		group.Wait()
+	}
+	for _, name := range names {
+		if err := d.judge(ctx, name); err != nil && ctx.Err() == nil {
+			d.cfg.Say("warning", fmt.Errorf("the registry cannot be asked about %s: %w", name, err))
+		}
+	}
+	_, next, err := d.due(ctx)
+	return next, err
+}
+
+// due returns what is due now, and how long until something will be.
+func (d *Deployments) due(ctx context.Context) (list []due, pause time.Duration, err error) {
+	var deps []Deployment
+	err = d.cfg.Store.View(ctx, func(tx *store.Tx) error { deps, err = all[Deployment](tx, "deploy_deployments", ""); return err })
+	now := d.cfg.Now()
+	pause = wake
+	for i := range deps {
+		for _, s := range deps[i].Spots {
+			wait := s.Next.Sub(now)
+			if rest := d.rest(s.Target); rest > 0 {
+				wait = rest
+			}
+			// One that is due later than it ever could be was put off by a clock that has been
+			// set back since.
+			if wait <= 0 || wait > max(d.cfg.Every, longRest)*2 {
+				list = append(list, due{deps[i].Name, s.Target, d.sends(ctx, s.Target)})
+				wait = 0
+			}
+			pause = min(pause, max(wait, time.Millisecond))
+		}
+	}
+	return list, pause, err
+}
+
+// rest is how long a target rests of which what was seen could not be kept.
+func (d *Deployments) rest(target pavise.Name) time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return time.Until(d.rests[target])
+}
+
+// look looks at a target, does what is missing there, and keeps what came of it. That it
+// cannot be kept is told once, and the target rests.
+func (d *Deployments) look(ctx context.Context, name, target pavise.Name) {
+	defer d.lock(target)()
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	err := d.bring(ctx, name, target)
+	d.mu.Lock()
+	_, said := d.rests[target]
+	if delete(d.rests, target); err != nil {
+		d.rests[target] = time.Now().Add(firstRest * 10)
+	}
+	d.mu.Unlock()
+	if err != nil && !said && ctx.Err() == nil {
+		d.cfg.Say("warning", fmt.Errorf("what was seen at %s cannot be kept: %w", target, err))
+	}
+}
+
+// A finding is what a look found.
+type finding struct {
+	kind, severity, summary string
+	noted
+}
+
+// A sight is what came of a look at a target.
+type sight struct {
+	state    State
+	seen     bool // state is what was seen
+	whole    bool // what is wanted is there
+	problem  string
+	findings []finding
+	alarm    string // the digest of what ran and nobody approved
+	alone    bool   // the target went back by itself
+}
+
+// bring does it, for what is wanted when it has the lock.
+func (d *Deployments) bring(ctx context.Context, name, target pavise.Name) error {
+	var dep *Deployment
+	var p *Place
+	err := d.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
+		if dep, err = deployment(tx, name); err == nil && dep != nil && dep.spot(target) != nil {
+			p, err = place(tx, target)
+		}
+		return err
+	})
+	if err != nil || p == nil {
+		return err
+	}
+	s := *dep.spot(target)
+	return d.conclude(ctx, name, s, d.see(ctx, dep, &s, p))
+}
+
+// see looks, applies what is missing, and looks again. What panics over a hostile answer is
+// a target in trouble.
+func (d *Deployments) see(ctx context.Context, dep *Deployment, s *Spot, p *Place) (got sight) {
+	defer func() {
+		if r := recover(); r != nil {
+			got.problem = fmt.Sprintf("looking at it went wrong: %v", r)
+		}
+	}()
+	t, _, err := d.open(p)
+	if err != nil {
+		got.problem = message(err)
+		return got
+	}
+	want, err := d.wanted(ctx, dep, s)
+	if err != nil {
+		got.problem = message(err)
+		if pavise.KindOf(err) == pavise.Unverified {
+			got.findings = append(got.findings, finding{KindChanged, pavise.Critical, got.problem, noted{Target: s.Target}})
+		}
+		return got
+	}
+	state, err := t.Observe(ctx)
+	if err == nil {
+		got.state, got.seen = state, true
+		d.strayed(s, state, &got)
+		if (!s.matches(state) || s.Applied != s.Revision) && !got.alone {
+			if err = t.Apply(ctx, want); err == nil {
+				got.state, err = t.Observe(ctx)
+			}
+		}
+	}
+	got.whole = err == nil && s.matches(got.state)
+	switch {
+	case err != nil:
+		got.problem = message(err)
+		if pavise.KindOf(err) == pavise.Unverified {
+			got.findings = append(got.findings, finding{KindChanged, pavise.Critical, got.problem, noted{Target: s.Target}})
+		}
+	case got.alone:
+		got.problem = got.state.Problem
+	case !got.whole:
+		got.problem = "it runs " + stateWords(got.state) + " still"
+	case !got.state.Healthy:
+		got.problem = got.state.Problem
+		if got.problem == "" {
+			got.problem = "it says that it is not well"
+		}
+	}
+	return got
+}
+
+// wanted is what is to run at a spot. What the registry no longer has as it was approved is
+// an error of kind Unverified.
+func (d *Deployments) wanted(ctx context.Context, dep *Deployment, s *Spot) (want Desired, err error) {
+	want = Desired{Revision: s.Revision, Weight: s.Weight, Shadow: s.Shadow, Safe: s.Safe}
+	for _, t := range dep.Barred {
+		want.Barred = append(want.Barred, t.Digest)
+	}
+	for _, one := range []struct {
+		held *Held
+		to   **Version
+	}{{s.Main, &want.Main}, {s.Beside, &want.Beside}} {
+		if one.held == nil {
+			continue
+		}
+		v, err := d.cfg.Versions.Resolve(ctx, dep.Model(), one.held.Version)
+		if err != nil {
+			return want, err
+		}
+		if v.Digest != one.held.Digest {
+			return want, swapped(v, one.held.Digest)
+		}
+		*one.to = &v
+	}
+	return want, nil
+}
+
+// stateWords say what runs at a target.
+func stateWords(s State) string {
+	short := func(digest string) string {
+		if digest == "" {
+			return "nothing"
+		}
+		return digest[:min(len(digest), 19)]
+	}
+	switch {
+	case s.Beside == "":
+		return short(s.Main)
+	case s.Shadow:
+		return short(s.Main) + ", heard by " + short(s.Beside)
+	}
+	return fmt.Sprintf("%s, and %s for %d in 100 calls", short(s.Main), short(s.Beside), s.Weight)
+}
+
+// strayed looks whether what runs is something else than what was last brought there.
+func (d *Deployments) strayed(s *Spot, state State, got *sight) {
+	for _, ran := range []string{state.Main, state.Beside} {
+		if s.Applied != 0 && !s.knows(ran) {
+			got.alarm = ran
+			summary := fmt.Sprintf("%s ran %s, which nobody approved, and %s is put back", s.Target.ID, ran, s.words())
+			got.findings = append(got.findings, finding{KindUnapproved, pavise.Critical, summary, noted{Target: s.Target, Ran: ran}})
+			return
+		}
+	}
+	if s.Applied == 0 || s.Applied != s.Revision || s.matches(state) {
+		return
+	}
+	if state.Alone && s.Main != nil && state.Main != s.Main.Artefact && state.Main != "" {
+		got.alone = true
+		summary := fmt.Sprintf("%s went back by itself, to %s: %s", s.Target.ID, stateWords(state), state.Problem)
+		got.findings = append(got.findings, finding{KindRolledBack, pavise.Critical, summary, noted{Target: s.Target, Ran: state.Main, Version: s.Main.Version, Problem: state.Problem}})
+		return
+	}
+	summary := fmt.Sprintf("%s ran %s, and %s is put back", s.Target.ID, stateWords(state), s.words())
+	got.findings = append(got.findings, finding{KindStrayed, pavise.Warning, summary, noted{Target: s.Target, Ran: state.Main}})
+}
+
+// conclude keeps what came of a look at a spot, if it is still what is wanted. The notes
+// come first: what the log does not have has not been seen.
+func (d *Deployments) conclude(ctx context.Context, name pavise.Name, was Spot, got sight) error {
+	if ctx.Err() != nil && !got.seen && got.problem == "" {
+		return nil
+	}
+	ctx = context.WithoutCancel(ctx) // what was done is kept
+	tries := was.Tries + 1
+	if was.Applied != was.Revision && got.whole {
+		f := finding{KindSettled, "", "", noted{Target: was.Target, Reached: got.state.Reached, Of: got.state.Of}}
+		if was.Main != nil {
+			f.Version, f.Digest = was.Main.Version, was.Main.Digest
+		}
+		got.findings = append(got.findings, f)
+	}
+	tell := got.problem != "" && !was.Told && tries >= patience
+	if tell {
+		summary := fmt.Sprintf("%s does not have what is wanted there (%s): %s", was.Target.ID, was.words(), got.problem)
+		got.findings = append(got.findings, finding{KindPartial, pavise.Warning, summary, noted{Target: was.Target, Problem: got.problem, Tries: tries, Reached: got.state.Reached, Of: got.state.Of}})
+	}
+	for _, f := range got.findings {
+		if f.kind == KindChanged && was.Told {
+			continue
+		}
+		if err := d.note(ctx, f.kind, f.severity, name, f.summary, f.noted); err != nil {
+			return err
+		}
+		tell = tell || f.kind == KindChanged
+	}
+	return d.cfg.Store.UpdateSafe(ctx, func(tx *store.Tx) error {
+		dep, err := deployment(tx, name)
+		if err != nil || dep == nil {
+			return err
+		}
+		s := dep.spot(was.Target)
+		if s == nil {
+			return nil
+		}
+		now := d.cfg.Now().UTC()
+		if got.alarm != "" {
+			dep.raise(was.Target, got.alarm, now)
+		}
+		if s.Revision == was.Revision {
+			s.note(got, now, tell, d.cfg.Every)
+			if got.alone {
+				dep.At = now
+				dep.yield(s, got.state)
+			}
+		}
+		return put(tx, "deploy_deployments", name, dep)
+	})
+}
+
+// raise notes that something ran that nobody approved.
+func (d *Deployment) raise(target pavise.Name, ran string, now time.Time) {
+	if d.Alarm == nil || d.Alarm.Ran != ran {
+		d.Alarm = &Alarm{Target: target, Ran: ran, At: now}
+	}
+	d.Alarm.Times++
+}
+
+// note keeps what was seen at a spot, and says when it is looked at again.
+func (s *Spot) note(got sight, now time.Time, told bool, every time.Duration) {
+	if got.seen {
+		got.state.At = now
+		s.Seen = &got.state
+	}
+	if got.whole {
+		s.Applied, s.Leaving = s.Revision, nil
+	}
+	if got.problem == "" {
+		s.Problem, s.Since, s.Tries, s.Told = "", time.Time{}, 0, false
+		s.Next = now.Add(every - every/10 + rand.N(every/5+1))
+		return
+	}
+	if s.Problem == "" {
+		s.Since = now
+	}
+	s.Problem, s.Told = got.problem[:min(len(got.problem), maxProblem)], s.Told || told
+	s.Next = now.Add(min(firstRest<<min(s.Tries, 16), longRest))
+	s.Tries++
+}
+
+// yield takes over that a target went back by itself: it stays there until another release.
+func (d *Deployment) yield(s *Spot, state State) {
+	at := slices.IndexFunc(s.Before, func(h Held) bool { return h.Artefact == state.Main })
+	if at < 0 || s.Main == nil {
+		return
+	}
+	d.takeBack(*s.Main, state.Problem)
+	h := s.Before[at]
+	d.Revision++
+	s.Main, s.Before = &h, slices.Clone(s.Before[at+1:])
+	s.Beside, s.Weight, s.Shadow, s.Safe = nil, 0, false, true
+	s.Revision = d.Revision
+	s.Applied = 0 // until it was told to stay there
+	s.Next = d.At
+}

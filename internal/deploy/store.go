@@ -1,0 +1,101 @@
+package deploy
+
+import (
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/store"
+)
+
+// steps make the room's tables. kept is what a driver keeps of a target.
+var steps = []string{
+	`CREATE TABLE deploy_targets (tenant TEXT NOT NULL, id TEXT NOT NULL, doc TEXT NOT NULL, PRIMARY KEY (tenant, id)) STRICT, WITHOUT ROWID;
+	CREATE TABLE deploy_deployments (tenant TEXT NOT NULL, id TEXT NOT NULL, doc TEXT NOT NULL, PRIMARY KEY (tenant, id)) STRICT, WITHOUT ROWID;
+	CREATE TABLE deploy_kept (tenant TEXT NOT NULL, id TEXT NOT NULL, doc TEXT NOT NULL, PRIMARY KEY (tenant, id)) STRICT, WITHOUT ROWID`,
+}
+
+// The bounds of what is kept.
+const (
+	maxTargets = 256 // of a tenant
+	maxBefore  = 8   // versions before, of a target
+	maxBarred  = 64  // digests that were taken back, of a deployment
+)
+
+// get reads one document of a table into v, and reports whether there is one.
+func get(tx *store.Tx, table string, name pavise.Name, v any) (bool, error) {
+	var doc string
+	err := tx.QueryRow(`SELECT doc FROM `+table+` WHERE tenant = ? AND id = ?`, name.Tenant, name.ID).Scan(&doc)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if err := json.Unmarshal([]byte(doc), v); err != nil {
+		return false, fmt.Errorf("read %s: %w", name, err)
+	}
+	return true, nil
+}
+
+// put keeps one document of a table.
+func put(tx *store.Tx, table string, name pavise.Name, v any) error {
+	doc, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(`INSERT INTO `+table+` (tenant, id, doc) VALUES (?, ?, ?) ON CONFLICT (tenant, id) DO UPDATE SET doc = excluded.doc`, name.Tenant, name.ID, string(doc))
+	return err
+}
+
+// all reads the documents of a table, of one tenant or, where it is empty, of all.
+func all[T any](tx *store.Tx, table, tenant string) (list []T, err error) {
+	rows, err := tx.Query(`SELECT doc FROM `+table+` WHERE ?1 = '' OR tenant = ?1 ORDER BY tenant, id`, tenant)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var doc string
+		if err := rows.Scan(&doc); err != nil {
+			return nil, err
+		}
+		var v T
+		if err := json.Unmarshal([]byte(doc), &v); err != nil {
+			return nil, err
+		}
+		list = append(list, v)
+	}
+	return list, rows.Err()
+}
+
+// place reads a target. The error is of kind NotFound when there is none.
+func place(tx *store.Tx, name pavise.Name) (*Place, error) {
+	p := &Place{}
+	found, err := get(tx, "deploy_targets", name, p)
+	if err == nil && !found {
+		err = &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("there is no target %s", name), Hint: "pavise target list shows those that there are; pavise target put proposes one"}
+	}
+	return p, err
+}
+
+// deployment reads a deployment; nil: there is none.
+func deployment(tx *store.Tx, name pavise.Name) (*Deployment, error) {
+	d := &Deployment{}
+	found, err := get(tx, "deploy_deployments", name, d)
+	if err != nil || !found {
+		return nil, err
+	}
+	return d, nil
+}
+
+// known reads a deployment. The error is of kind NotFound when there is none.
+func known(tx *store.Tx, name pavise.Name) (*Deployment, error) {
+	d, err := deployment(tx, name)
+	if err == nil && d == nil {
+		err = &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("no version of %s was deployed", name.ID), Hint: "pavise deploy list shows what was; pavise deploy release " + name.ID + "/VERSION --to TARGET proposes it"}
+	}
+	return d, err
+}
