@@ -16,7 +16,7 @@ const (
 	sampleRows    = 512
 	sampleNumbers = 1 << 17
 	leastReplayed = 200 // rows, below which nothing is said
-	replayRows    = 64  // in one request
+	replayRows    = 256 // in one request
 	replayTime    = 500 * time.Millisecond
 )
 

@@ -25,6 +25,7 @@ import (
 	"github.com/pavise/pavise/internal/identity"
 	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/monitor"
 	"github.com/pavise/pavise/internal/openlineage"
 	"github.com/pavise/pavise/internal/policy"
 	"github.com/pavise/pavise/internal/proof"
@@ -80,6 +81,10 @@ type House struct {
 	Catalog   *catalog.Catalog    // nil: it knows no datasets
 	Lineage   *openlineage.Claims // nil: nobody tells of runs here
 	Receivers *receiver.Receivers // fetch records for it; nil: it is a gateway
+	Monitor   *monitor.Monitor    // whether models still answer what they answered; nil: none answers here
+	// Unfit says why a version, in the words of a release's plan, may not answer again; nil:
+	// nobody knows more of versions than the routes do.
+	Unfit func(ctx context.Context, tenant, version string) error
 }
 
 // OpenLog opens the evidence log, and takes no record yet.
@@ -159,7 +164,7 @@ func (p Plane) options() map[string]upstream.TLS {
 // OpenGateway opens the data plane.
 func (h *House) OpenGateway(ctx context.Context, verifier *identity.Verifier, own Plane) (err error) {
 	h.Gateway, err = gateway.New(ctx, gateway.Config{
-		KeyFiles: config.KeyFiles(own.Keys), TLS: own.options(), Detectors: detect.House(own.Detectors.Bound()), Guard: h.Guard, Verifier: verifier, Store: h.DB, Log: h.Log, Subjects: h.Subjects, Now: h.Now, Embeddings: own.Vectors, Watch: h.Telemetry, KEK: h.kek,
+		KeyFiles: config.KeyFiles(own.Keys), TLS: own.options(), Detectors: detect.House(own.Detectors.Bound()), Guard: h.Guard, Verifier: verifier, Store: h.DB, Log: h.Log, Subjects: h.Subjects, Now: h.Now, Embeddings: own.Vectors, Watch: h.Telemetry, KEK: h.kek, Monitor: h.Monitor,
 	})
 	return err
 }
@@ -229,6 +234,9 @@ func (h *House) Keep(ctx context.Context, all *errgroup.Group) {
 	}
 	if h.Catalog != nil {
 		all.Go(func() error { return h.Catalog.Run(ctx) })
+	}
+	if h.Monitor != nil {
+		all.Go(func() error { return h.Monitor.Run(ctx) })
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/monitor"
 	"github.com/pavise/pavise/internal/plainjson"
 	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/subject"
@@ -36,6 +37,7 @@ type Rooms struct {
 	Subjects *subject.Keys
 	Archive  *archive.Archive
 	Catalog  *catalog.Catalog // nil: no datasets are known here
+	Monitor  *monitor.Monitor // nil: no models answer here
 	// Bundles returns the runner of bundle.rotate, which takes nothing, or of
 	// bundle.revoke; nil: there is no fleet.
 	Bundles func(verb string) change.Runner
@@ -69,6 +71,7 @@ func All(rooms *Rooms) map[string]change.Runner {
 		"ingest.release": unholdRunner(rooms),
 		"ca.rotate":      rotateRunner(rooms),
 		"dataset.accept": acceptRunner(rooms),
+		"drift.baseline": baselineRunner(rooms),
 		"bundle.rotate":  bundleRunner(rooms, "bundle.rotate"),
 		"bundle.revoke":  bundleRunner(rooms, "bundle.revoke"),
 	}

@@ -38,7 +38,7 @@ var duties = map[string]int{
 	"lineage": harmless, "tier": harmless, "watermark": harmless, "node": harmless, "node.invite": makes, "node.roles": rights, "person.invite": rights, "ca": harmless, "ca.rotate": act,
 	"ingest": harmless, "ingest.revise": act, "ingest.release": act,
 	"bundle": harmless, "bundle.rotate": act, "bundle.revoke": act,
-	"dataset": harmless, "dataset.accept": act,
+	"dataset": harmless, "dataset.accept": act, "drift": harmless, "drift.baseline": act,
 }
 
 // dutyOf finds a verb's row, or its room's if the verb takes no approval.

@@ -10,6 +10,7 @@ import (
 	"github.com/pavise/pavise/internal/gate"
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/issuer"
+	"github.com/pavise/pavise/internal/monitor"
 	"github.com/pavise/pavise/internal/openlineage"
 	"github.com/pavise/pavise/internal/parts"
 	"github.com/pavise/pavise/internal/receiver"
@@ -29,6 +30,7 @@ var notes = []string{
 	"gateway.stale", "gateway.fresh", route.KindShadowed, "firewall.drifted", "firewall.suspected", "firewall.alerted", gateway.KindOverlooked, parts.Kind,
 	route.KindForgot, route.KindUnwatched, "watermark.committed", openlineage.KindRefuted, gate.KindHeld, gate.KindOdd, gate.KindExpired,
 	catalog.KindSealed, catalog.KindVerified, catalog.KindChanged, catalog.KindRestored, catalog.KindUnreachable, catalog.KindReachable,
+	monitor.KindLearned, monitor.KindSuspected, monitor.KindConfirmed, monitor.KindActed, monitor.KindEnded, monitor.KindSwapped,
 	receiver.KindSilent, receiver.KindUnreachable, receiver.KindReplaced, receiver.KindTruncated, receiver.KindGone, receiver.KindLost, receiver.KindContradicted, receiver.KindRefused, receiver.KindTerms,
 }
 
