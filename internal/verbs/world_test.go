@@ -30,6 +30,7 @@ import (
 	"github.com/pavise/pavise/internal/identity"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/monitor"
 	"github.com/pavise/pavise/internal/onnx"
 	"github.com/pavise/pavise/internal/openlineage"
 	"github.com/pavise/pavise/internal/policy"
@@ -156,6 +157,8 @@ func newWorld(t *testing.T) *world {
 		Compare: func(context.Context, string, string) (catalog.Differences, error) { return differs, nil },
 	})
 	must(err)
+	w.Monitor, err = monitor.Open(t.Context(), monitor.Config{Guard: w.Guard, Store: db, Key: kek.Baselines, Now: time.Now, Window: 100 * time.Millisecond, Learn: 500})
+	must(err)
 	w.Changes, err = change.New(t.Context(), change.Config{Guard: w.Guard, Store: db, Log: log, Runners: w.Runners()})
 	must(err)
 	w.Wires, err = siem.Open(t.Context(), siem.Config{Guard: w.Guard, Log: log, Feeds: w.Feeds, Store: db, KEK: kek, Now: time.Now, Tenant: "local", Local: true})
@@ -164,8 +167,9 @@ func newWorld(t *testing.T) *world {
 	must(err)
 	ctx, stop := context.WithCancel(t.Context())
 	w.stop = stop
-	looked := make(chan error, 1)
+	looked := make(chan error, 2)
 	go func() { looked <- w.Catalog.Run(ctx) }()
+	go func() { looked <- w.Monitor.Run(ctx) }()
 	control, mux := NewServer(ctx, w.Rooms, verifier), http.NewServeMux()
 	mux.Handle("/v1/", control.Handler())
 	mux.Handle(openlineage.PathEvent, control.Handler())
@@ -176,6 +180,7 @@ func newWorld(t *testing.T) *world {
 	t.Cleanup(func() {
 		stop()
 		w.server.Close()
+		<-looked
 		<-looked
 		log.Close()
 		db.Close()
