@@ -91,7 +91,7 @@ var nounHelp = map[string]string{
 	"target":    "Places where versions of models run: routes of the gateway, functions, machines at the edge.",
 	"deploy":    "Which version of a model runs where, and the way back.",
 	"archive":   "Where whole segments of the log go, and how long they stay.",
-	"drift":     "Whether what comes into a model, or out of it, has moved. Works on files, without a server.",
+	"drift":     "Whether what comes into a model, or out of it, has moved: on files, without a server; and while models answer, at one.",
 	"watermark": "Marks in a model's answers, and finding them in a copy. All but export works on files, without a server.",
 	"ingest":    "What comes in: the gate that records pass, its sources and its quarantine; and files of logs and data, looked at without a server.",
 	"redteam":   "Attacks on models of our own, to measure what they give away. Works on files, without a server.",
@@ -110,6 +110,7 @@ var fileCommands = map[string][]reflect.StructField{
 	},
 	"drift": {
 		{Name: "Compare", Type: reflect.TypeFor[driftCompareCommand](), Tag: `cmd:"" help:"Say whether rows are still like those of a baseline."`},
+		{Name: "Profile", Type: reflect.TypeFor[driftProfileCommand](), Tag: `cmd:"" help:"Make a baseline of rows, which a server holds its windows to."`},
 	},
 	"finding": {
 		{Name: "Export", Type: reflect.TypeFor[exportCommand](), Tag: `cmd:"" help:"Print a log's findings as OCSF events, offline, once the log is proved."`},
@@ -422,7 +423,7 @@ func (u *upCommand) config(c *cli) (cfg role.UpConfig, err error) {
 		if file.Bootstrap != nil {
 			cfg.Routes = file.Bootstrap.Routes
 		}
-		cfg.ExtProc, cfg.ModelKeys, cfg.ModelTLS, cfg.Detectors, cfg.Receive, cfg.Datasets, cfg.Signers = file.ExtProc, file.ModelKeys, file.ModelTLS, file.Detectors, file.Receive, file.Datasets.Below(), file.Signers
+		cfg.ExtProc, cfg.ModelKeys, cfg.ModelTLS, cfg.Detectors, cfg.Drift, cfg.Receive, cfg.Datasets, cfg.Signers = file.ExtProc, file.ModelKeys, file.ModelTLS, file.Detectors, file.Drift, file.Receive, file.Datasets.Below(), file.Signers
 	}
 	cfg.Datasets = append(cfg.Datasets, u.Datasets...)
 	for _, key := range u.SignedBy {

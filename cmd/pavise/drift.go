@@ -24,3 +24,13 @@ func (d *driftCompareCommand) run(ctx context.Context, c *cli) error {
 	}
 	return nil
 }
+
+// driftProfileCommand is pavise drift profile: it reads a file and writes another, needs no
+// server, and records nothing.
+type driftProfileCommand struct{ compare.Profile }
+
+func (d *driftProfileCommand) run(ctx context.Context, c *cli) error {
+	d.Say = c.saying()
+	made, err := d.Run(ctx)
+	return c.show(made, err)
+}

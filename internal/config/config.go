@@ -41,6 +41,7 @@ type Up struct {
 	ModelTLS  []ModelTLS   `yaml:"model_tls" doc:"Options of TLS for model servers, which routes name."`
 	Detectors *Detectors   `yaml:"detectors" doc:"How those are looked for who study a model rather than use it."`
 	Signers   []Signer     `yaml:"model_signers" doc:"Whose signatures of models are believed: pavise model add."`
+	Drift     *Drift       `yaml:"drift" doc:"How what models are asked, and answer, is held to what it was: docs/drift.md."`
 	Datasets  *Datasets    `yaml:"datasets" doc:"Which datasets can be watched: pavise dataset watch."`
 	Receive   *Receive     `yaml:"receive" doc:"Where records may be fetched from: pavise ingest receive chooses among these."`
 	Bootstrap *UpBootstrap `yaml:"bootstrap" shown:"true" doc:"What an empty store begins with. It is done once, through the verb that anybody would use, and recorded; afterwards it is ignored, and the start says so."`
@@ -120,6 +121,7 @@ type Gateway struct {
 	ModelKeys []ModelKey    `yaml:"model_keys" doc:"What servers of language models let this gateway in with."`
 	ModelTLS  []ModelTLS    `yaml:"model_tls" doc:"Options of TLS for model servers, which routes name. A route whose name is not here is there, and answers nothing."`
 	Detectors *Detectors    `yaml:"detectors" doc:"How those are looked for who study a model rather than use it."`
+	Drift     *Drift        `yaml:"drift" doc:"How what models are asked, and answer, is held to what it was: docs/drift.md."`
 	Vectors   string        `yaml:"embedding_key" example:"/etc/pavise/embedding.key" doc:"A file, for its owner alone, with 64 hexadecimal digits: the key by which routes alter vectors (--embeddings). All gateways of a fleet have the same one; without it such a route answers nothing here."`
 	Archive   string        `yaml:"archive" example:"s3://bucket/prefix" doc:"Where whole segments of its log are kept, too: a directory, or s3://BUCKET/PREFIX."`
 	Findings  string        `yaml:"findings" example:"/var/lib/pavise/gateway/findings.jsonl" doc:"A file that gets every finding of its log as a line of OCSF; a dash, in quotes, prints them."`
@@ -202,6 +204,57 @@ func (d *Detectors) check(f *faults) {
 	}
 	if n, err := strconv.Atoi(d.NearDuplicates); err != nil || n < 1 || n > maxNear || strconv.Itoa(n) != d.NearDuplicates {
 		f.add("near_duplicates", "is "+strconv.Quote(clip(d.NearDuplicates))+", not off or a number from 1 to 63", "for example near_duplicates: 42")
+	}
+}
+
+// Drift says how what models are asked, and answer, is held to what it was.
+type Drift struct {
+	Window time.Duration `yaml:"window" example:"5m" doc:"How long the shortest windows are, 1s to 1h. The others are 12 and 288 times as long; three of five must agree."`
+	Learn  string        `yaml:"learn" example:"2000" doc:"Of how many rows a first baseline is learnt, 500 to 1048576."`
+	Few    string        `yaml:"few" example:"3" doc:"How many callers together cannot have a version rolled back, 1 to 8; or none, for where one program alone asks, which is believed."`
+}
+
+// Length is how long the shortest windows are; 0: as usual.
+func (d *Drift) Length() time.Duration {
+	if d == nil {
+		return 0
+	}
+	return d.Window
+}
+
+// Learnt is of how many rows a first baseline is learnt; 0: as usual.
+func (d *Drift) Learnt() int {
+	if d == nil {
+		return 0
+	}
+	n, _ := strconv.Atoi(d.Learn)
+	return n
+}
+
+// Feared is how many callers together cannot have a version rolled back: 0 as usual, -1 none.
+func (d *Drift) Feared() int {
+	switch {
+	case d == nil || d.Few == "":
+		return 0
+	case d.Few == "none":
+		return -1
+	}
+	n, _ := strconv.Atoi(d.Few)
+	return n
+}
+
+func (d *Drift) check(f *faults) {
+	if d == nil {
+		return
+	}
+	if d.Window != 0 && (d.Window < time.Second || d.Window > time.Hour) {
+		f.add("window", "is "+d.Window.String()+", not 1s to 1h", "for example window: 5m")
+	}
+	if n, err := strconv.Atoi(d.Learn); d.Learn != "" && (err != nil || n < 500 || n > 1<<20) {
+		f.add("learn", "is "+strconv.Quote(clip(d.Learn))+", not 500 to 1048576", "for example learn: 2000")
+	}
+	if n, err := strconv.Atoi(d.Few); d.Few != "" && d.Few != "none" && (err != nil || n < 1 || n > 8 || strconv.Itoa(n) != d.Few) {
+		f.add("few", "is "+strconv.Quote(clip(d.Few))+", not none or a number from 1 to 8", "for example few: 3")
 	}
 }
 
@@ -289,6 +342,7 @@ func (u *Up) check(f *faults) {
 	checkTLS(f, u.ModelTLS)
 	u.Detectors.check(f.in("detectors"))
 	checkSigners(f, u.Signers)
+	u.Drift.check(f.in("drift"))
 	u.Datasets.check(f.in("datasets"))
 	u.Receive.check(f.in("receive"))
 	if u.Bootstrap != nil {
@@ -425,6 +479,7 @@ func (g *Gateway) check(f *faults) {
 	checkKeys(f, g.ModelKeys)
 	checkTLS(f, g.ModelTLS)
 	g.Detectors.check(f.in("detectors"))
+	g.Drift.check(f.in("drift"))
 	f.path("data", g.Data)
 	f.server("server", g.Server)
 	f.address("listen", g.Listen)

@@ -95,6 +95,9 @@ func TestFaults(t *testing.T) {
 		"p.yaml:8: serve.lisen is no field of pavise.yaml":                        with("  lisen: x:1\n"),
 		"p.yaml:3: up.detectors.near_duplicates is \"64\", not off or":            "up:\n  bootstrap: {routes: [{name: m, onnx: /x}]}\n  detectors: {near_duplicates: 64}\n",
 		"p.yaml:3: up.detectors.near_duplicates is \"042\", not off or":           "up:\n  bootstrap: {routes: [{name: m, onnx: /x}]}\n  detectors: {near_duplicates: 042}\n",
+		"p.yaml:3: up.drift.window is 2h0m0s, not 1s to 1h":                       "up:\n  bootstrap: {routes: [{name: m, onnx: /x}]}\n  drift: {window: 2h}\n",
+		"p.yaml:3: up.drift.learn is \"7\", not 500 to":                           "up:\n  bootstrap: {routes: [{name: m, onnx: /x}]}\n  drift: {learn: 7}\n",
+		"p.yaml:3: up.drift.few is \"9\", not none or":                            "up:\n  bootstrap: {routes: [{name: m, onnx: /x}]}\n  drift: {few: 9}\n",
 		"p.yaml:3: up.detectors.near_duplicates is missing":                       "up:\n  bootstrap: {routes: [{name: m, onnx: /x}]}\n  detectors: {}\n",
 		"p.yaml:8: serve.model_tls.0 has one of certificate and key":              with("  model_tls: [{name: a, key: /x}]\n"),
 		"p.yaml:8: serve.model_tls.1.name \"a\" stands here twice":                with("  model_tls: [{name: a, authorities: /x}, {name: a, authorities: /y}]\n"),
@@ -195,6 +198,19 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("it accepts %+v", g)
 		}
 	})
+}
+
+// TestDriftSaid: what nobody says is as usual, and none is another thing than nothing.
+func TestDriftSaid(t *testing.T) {
+	for d, want := range map[*Drift]int{nil: 0, {}: 0, {Few: "none"}: -1, {Few: "5"}: 5} {
+		if n := d.Feared(); n != want {
+			t.Errorf("%+v is %d, want %d", d, n, want)
+		}
+	}
+	var none *Drift
+	if none.Length() != 0 || none.Learnt() != 0 {
+		t.Error("nothing says something")
+	}
 }
 
 // TestDetectorsBound: off, a number, and nothing.

@@ -29,8 +29,8 @@ var lives = map[registry.State]string{
 	registry.RolledBack: "withdrawn", registry.Rejected: stateDeny, registry.Retired: "expired", registry.Quarantined: stateDeny,
 }
 
-// stations are the states that a version goes through if all goes well.
-var stations = []registry.State{registry.Draft, registry.Proposed, registry.Reviewed, registry.Approved, registry.Published, registry.Canary, registry.Live}
+// lifeWay is the states that a version goes through if all goes well.
+var lifeWay = []registry.State{registry.Draft, registry.Proposed, registry.Reviewed, registry.Approved, registry.Published, registry.Canary, registry.Live}
 
 // A station is one of them as it is drawn: where a version was, is, or has yet to come.
 type station struct {
@@ -48,8 +48,8 @@ func lifeLine(v *registry.Version) (line []station) {
 	case registry.Degraded, registry.Accepted, registry.RolledBack:
 		state = registry.Live
 	}
-	at := slices.Index(stations, state)
-	for i, s := range stations {
+	at := slices.Index(lifeWay, state)
+	for i, s := range lifeWay {
 		one := station{Word: string(s)}
 		switch {
 		case i < at:

@@ -4,8 +4,11 @@ package edgetest
 
 import (
 	"bytes"
+	"context"
 	"crypto/ed25519"
+	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -15,6 +18,7 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/disk"
 	"github.com/pavise/pavise/internal/edge"
 	"github.com/pavise/pavise/internal/gateway"
@@ -22,10 +26,12 @@ import (
 	"github.com/pavise/pavise/internal/identity"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/monitor"
 	"github.com/pavise/pavise/internal/onnx"
 	"github.com/pavise/pavise/internal/policy"
 	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/route"
+	"github.com/pavise/pavise/internal/runner"
 	"github.com/pavise/pavise/internal/seal"
 	"github.com/pavise/pavise/internal/store"
 	"github.com/pavise/pavise/internal/subject"
@@ -57,7 +63,9 @@ type World struct {
 	Policies *guard.Policies
 	Issuer   *issuer.Local
 	Server   *httptest.Server
-	Token    string // of a caller
+	Token    string           // of a caller
+	Changes  *change.Changes  // by which models are released and rolled back; nil: nobody asked for it
+	Monitor  *monitor.Monitor // of what is answered; nil: nobody asked for it
 
 	subjects *subject.Keys
 }
@@ -81,11 +89,27 @@ func NewOn(t testing.TB, d disk.Directory) *World {
 	return open(t, telemetry.Config{Role: "test"}, d, nil)
 }
 
+// NewMonitored opens a world whose monitor watches what it answers, as cfg says beside what the
+// world has, and in which models are released as changes that a second operator approves.
+func NewMonitored(t testing.TB, cfg monitor.Config) *World {
+	t.Helper()
+	return openWith(t, telemetry.Config{Role: "test"}, nil, []guard.Action{
+		{Verb: "change.propose", On: []string{"change"}}, {Verb: "change.emergency", On: []string{"change"}, Safe: true}, {Verb: "change.approve", On: []string{"change"}},
+		{Verb: "change.rule", On: []string{"change"}, Consequential: true},
+	}, &cfg)
+}
+
 // underWay is how many requests may be under way, as in the house.
 const underWay = 1 << 14
 
 // open opens a world; without a disk, its log is in a directory of the test's.
 func open(t testing.TB, cfg telemetry.Config, d disk.Directory, more []guard.Action) *World {
+	t.Helper()
+	return openWith(t, cfg, d, more, nil)
+}
+
+// openWith is open with a monitor, if one is asked for.
+func openWith(t testing.TB, cfg telemetry.Config, d disk.Directory, more []guard.Action, watched *monitor.Config) *World {
 	t.Helper()
 	dir := t.TempDir()
 	must := func(err error) {
@@ -109,6 +133,9 @@ func open(t testing.TB, cfg telemetry.Config, d disk.Directory, more []guard.Act
 		Facts: func(name pavise.Name) policy.Facts {
 			return policy.Facts{Quarantined: w.Gateway != nil && w.Routes.Quarantined(name)}
 		},
+		Approved: func(name pavise.Name, verb string, on pavise.Name) bool {
+			return w.Changes != nil && w.Changes.UnderWay(name, verb, on)
+		},
 	})
 	must(err)
 	w.Policies, err = guard.OpenPolicies(t.Context(), w.Guard, db)
@@ -122,8 +149,26 @@ func open(t testing.TB, cfg telemetry.Config, d disk.Directory, more []guard.Act
 	must(err)
 	watch, err := telemetry.New(cfg)
 	must(err)
-	w.Gateway, err = gateway.New(t.Context(), gateway.Config{Guard: w.Guard, Verifier: verifier, Store: db, Log: w.Log, Subjects: w.subjects, Watch: watch, KEK: kek, Embeddings: kek.Embeddings()})
+	if watched != nil {
+		watched.Guard, watched.Store, watched.Key, watched.Now = w.Guard, db, kek.Baselines, time.Now
+		w.Monitor, err = monitor.Open(t.Context(), *watched)
+		must(err)
+	}
+	w.Gateway, err = gateway.New(t.Context(), gateway.Config{Guard: w.Guard, Verifier: verifier, Store: db, Log: w.Log, Subjects: w.subjects, Watch: watch, KEK: kek, Embeddings: kek.Embeddings(), Monitor: w.Monitor})
 	must(err)
+	if watched != nil {
+		runners := runner.All(&runner.Rooms{Guard: w.Guard, Log: w.Log, Routes: w.Routes})
+		maps.DeleteFunc(runners, func(verb string, _ change.Runner) bool { return !strings.HasPrefix(verb, "route.") })
+		w.Changes, err = change.New(t.Context(), change.Config{Guard: w.Guard, Store: db, Log: w.Log, Now: time.Now, Runners: runners})
+		must(err)
+		ctx, stop := context.WithCancel(context.Background())
+		ended := make(chan error, 1)
+		go func() { ended <- w.Monitor.Run(ctx) }()
+		t.Cleanup(func() {
+			stop()
+			must(<-ended)
+		})
+	}
 	w.Token = w.Mint(t, "app", issuer.RoleCaller)
 	w.Edge = edge.New(w.Gateway)
 	w.Server = httptest.NewUnstartedServer(w.Edge.Handler())
@@ -159,9 +204,12 @@ func (w *World) Mint(t testing.TB, id string, roles ...string) string {
 }
 
 // Softmax is an ONNX model that takes two numbers, x, and gives three scores.
-func Softmax() []byte {
+func Softmax() []byte { return SoftmaxOf(1, 0, -1, 0, 2, 0) }
+
+// SoftmaxOf is such a model with other weights: three for each number.
+func SoftmaxOf(numbers ...float32) []byte {
 	w := onnx.NewWriter("softmax")
-	weights := w.Floats("w", []int{2, 3}, []float32{1, 0, -1, 0, 2, 0})
+	weights := w.Floats("w", []int{2, 3}, numbers)
 	w.Node("Softmax", "scores", []string{w.Node("MatMul", "z", []string{w.Input("x", 2), weights})})
 	w.Output("scores", 3)
 	return w.Bytes()
@@ -176,6 +224,25 @@ func (w *World) Put(t testing.TB, edit func(*route.Spec)) {
 	}
 	if _, err := w.Routes.Put(t.Context(), Operator, spec); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// second is another operator, who approves.
+var second = pavise.Principal{Tenant: Tenant, Kind: pavise.Human, ID: "second", Roles: []string{"operator"}, Issuer: issuer.LocalURL("test")}
+
+// Release lets another ONNX model answer for Model, as a change that two people agree on.
+func (w *World) Release(t testing.TB, model []byte) {
+	t.Helper()
+	request, err := json.Marshal(route.ReleaseSpec{Name: Model.String(), ONNX: model})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ch, err := w.Changes.Propose(t.Context(), Operator, change.Proposal{Verb: "route.release", On: pavise.Name{Tenant: Tenant, Kind: "route", ID: Model.ID}, Request: request})
+	if err == nil {
+		ch, err = w.Changes.Approve(t.Context(), second, ch.Name, ch.Digest, "")
+	}
+	if err != nil || ch.State != change.Done {
+		t.Fatalf("%+v: %v", ch, err)
 	}
 }
 

@@ -16,7 +16,7 @@ const (
 	sampleRows    = 512
 	sampleNumbers = 1 << 17
 	leastReplayed = 200 // rows, below which nothing is said
-	replayRows    = 64  // in one request
+	replayRows    = 256 // in one request
 	replayTime    = 500 * time.Millisecond
 )
 
@@ -117,6 +117,7 @@ func (m *Monitor) askElder(ctx context.Context, model pavise.Name, s *sample, he
 	}
 	ctx, stop := context.WithTimeout(ctx, replayTime)
 	defer stop()
+	var room scratch
 	n := len(s.layout.titles)
 	before, present := make([]drift.Histogram, n), make([]drift.Histogram, n)
 	for rows := range slices.Chunk(s.rows, replayRows) {
@@ -127,8 +128,8 @@ func (m *Monitor) askElder(ctx context.Context, model pavise.Name, s *sample, he
 		}
 		o := &item{layout: s.layout, rows: len(rows)}
 		o.copy(&Exchange{Asked: asked, Said: said}, len(rows), 0)
-		s.layout.each(o, &tally{held: held, into: before})
-		s.layout.each(s.item(rows), &tally{held: held, into: present})
+		s.layout.each(o, &tally{held: held, into: before}, &room)
+		s.layout.each(s.item(rows), &tally{held: held, into: present}, &room)
 	}
 	moved := func(all []drift.Histogram) (k int) {
 		for _, f := range features {

@@ -182,52 +182,73 @@ func (l *layout) same(other *layout) bool {
 
 // A sink takes what rows have of a feature.
 type sink interface {
-	number(feature int, v float64) // NaN: nothing
-	text(feature int, v []byte)    // nil: nothing
+	numbers(feature int, values []float64) // NaN: nothing
+	text(feature int, v []byte)            // nil: nothing
 }
 
+// chunk is how many rows are told at once, feature by feature: bins stay near meanwhile.
+const chunk = 64
+
+// A scratch is where columns lie while they are told.
+type scratch [3 * chunk]float64
+
 // each tells what the rows of an item have, feature by feature.
-func (l *layout) each(o *item, to sink) {
+func (l *layout) each(o *item, to sink, room *scratch) {
 	for i := range l.ports {
 		p := &l.ports[i]
-		for row := range o.rows {
-			if p.text {
+		if p.text {
+			for row := range o.rows {
 				for c := range p.width {
 					to.text(p.first+c, o.text(row*l.texts+p.at+c))
 				}
-				continue
 			}
-			from := row*l.numbers + p.at
-			p.each(o.numbers[from:from+p.width], to)
+			continue
+		}
+		for row := 0; row < o.rows; row += chunk {
+			n := min(chunk, o.rows-row)
+			p.each(o.numbers[row*l.numbers+p.at:], l.numbers, n, to, room)
 		}
 	}
 }
 
-// each tells what one row has in a port of numbers.
-func (p *port) each(row []float64, to sink) {
+// each tells what n rows, which lie so far apart, have in a port of numbers.
+func (p *port) each(rows []float64, stride, n int, to sink, room *scratch) {
+	column := room[:n]
 	for i, direction := range p.project {
-		sum := 0.0
-		for j, v := range row {
-			sum += v * direction[j]
+		for r := range column {
+			sum := 0.0
+			for j, v := range rows[r*stride:][:p.width] {
+				sum += v * direction[j]
+			}
+			column[r] = sum
 		}
-		to.number(p.first+i, sum)
+		to.numbers(p.first+i, column)
 	}
 	if p.project != nil {
 		return
 	}
-	largest := 0
-	for i, v := range row {
-		to.number(p.first+i, v)
-		if v > row[largest] {
-			largest = i
+	for c := range p.width {
+		for r := range column {
+			column[r] = rows[r*stride+c]
+		}
+		to.numbers(p.first+c, column)
+	}
+	if !p.scores() {
+		return
+	}
+	which, largest := room[chunk:][:n], room[2*chunk:][:n]
+	for r := range which {
+		row, at := rows[r*stride:][:p.width], 0
+		for c, v := range row {
+			if v > row[at] {
+				at = c
+			}
+		}
+		which[r], largest[r] = float64(at), row[at]
+		if row[at] != row[at] {
+			which[r] = math.NaN()
 		}
 	}
-	if p.scores() {
-		which := float64(largest)
-		if row[largest] != row[largest] {
-			which = math.NaN()
-		}
-		to.number(p.first+p.width, which)
-		to.number(p.first+p.width+1, row[largest])
-	}
+	to.numbers(p.first+p.width, which)
+	to.numbers(p.first+p.width+1, largest)
 }

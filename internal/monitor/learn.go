@@ -45,11 +45,11 @@ func newLearning(l *layout, want int) *learning {
 }
 
 // see learns from an item.
-func (e *learning) see(o *item) {
+func (e *learning) see(o *item, room *scratch) {
 	if e.rows == 0 {
 		e.began = o.at
 	}
-	o.layout.each(o, e)
+	o.layout.each(o, e, room)
 	e.rows += o.rows
 }
 
@@ -60,18 +60,20 @@ func (e *learning) ready(now time.Time, window time.Duration) bool {
 	return e.rows >= e.want && (since >= window || since < 0)
 }
 
-// number implements sink.
-func (e *learning) number(feature int, v float64) {
+// numbers implements sink.
+func (e *learning) numbers(feature int, values []float64) {
 	p := &e.parts[feature]
-	if v-v != 0 {
-		p.nulls++
-		return
-	}
-	p.seen++
-	if len(p.sample) < e.room {
-		p.sample = append(p.sample, v)
-	} else if at := rand.Int64N(p.seen); at < int64(e.room) {
-		p.sample[at] = v
+	for _, v := range values {
+		if v-v != 0 {
+			p.nulls++
+			continue
+		}
+		p.seen++
+		if len(p.sample) < e.room {
+			p.sample = append(p.sample, v)
+		} else if at := rand.Int64N(p.seen); at < int64(e.room) {
+			p.sample[at] = v
+		}
 	}
 }
 

@@ -165,26 +165,29 @@ func (m *Monitor) length(scale int) string {
 	return text
 }
 
-// picture is the shares of the baseline and of now, in at most 16 steps or categories.
+// picture is the shares of the baseline and of now, in at most 16 steps; of categories the most
+// frequent, all others that the baseline had, and those that it never had.
 func (r *ruler) picture(is *drift.Histogram) (labels []string, was, now []float64) {
 	const steps = 16
+	bins := r.bins
 	if r.Categories != nil {
-		labels = r.Categories.Names[:min(len(r.Categories.Names), steps)]
-	}
-	n := r.bins
-	if labels != nil {
-		n = len(labels)
+		bins = min(len(r.Categories.Names), steps)
+		labels = append(append(labels, r.Categories.Names[:bins]...), "others", "never seen")
 	}
 	share := func(h *drift.Histogram) []float64 {
 		all := float64(max(h.Held(), 1))
-		list := make([]float64, min(n, steps))
-		for bin := range n {
-			list[bin*len(list)/n] += float64(h.Bins[bin]) / all
+		list := make([]float64, min(bins, steps))
+		for bin := range bins {
+			list[bin*len(list)/bins] += float64(h.Bins[bin]) / all
 		}
-		return list
-	}
-	if n == 0 {
-		return nil, nil, nil
+		if r.Categories == nil {
+			return list
+		}
+		others := 0.0
+		for _, n := range h.Bins[bins : drift.MaxBins-1] {
+			others += float64(n) / all
+		}
+		return append(list, others, float64(h.Bins[drift.MaxBins-1])/all)
 	}
 	return labels, share(r.Base), share(is)
 }

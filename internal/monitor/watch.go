@@ -26,6 +26,8 @@ type watched struct {
 	windows [scales]*span
 	heavy   [parties]heavy
 	sample  *sample
+	tally   tally
+	scratch scratch
 
 	began time.Time     // of the window
 	ended int           // windows
@@ -103,13 +105,15 @@ type tally struct {
 	walk  []drift.Histogram
 }
 
-func (t *tally) number(f int, v float64) {
-	t.held[f].number(&t.into[f], v)
+// numbers implements sink.
+func (t *tally) numbers(f int, values []float64) {
+	t.held[f].count(&t.into[f], values)
 	if t.walk != nil {
-		t.first[f].number(&t.walk[f], v)
+		t.first[f].count(&t.walk[f], values)
 	}
 }
 
+// text implements sink.
 func (t *tally) text(f int, v []byte) {
 	t.held[f].text(&t.into[f], v)
 	if t.walk != nil {
@@ -158,18 +162,18 @@ func (w *watched) see(o *item, group int) {
 	w.last = o.at
 	w.turn(o)
 	if w.learn != nil {
-		w.learn.see(o)
+		w.learn.see(o, &w.scratch)
 	}
 	b := w.bases[now]
 	if b == nil {
 		return
 	}
 	s := w.windows[short]
-	t := tally{held: b.held, into: s.of(group, len(w.layout.titles))}
+	w.tally = tally{held: b.held, into: s.of(group, len(w.layout.titles))}
 	if origin := w.bases[first]; origin != nil {
-		t.first, t.walk = origin.held, origin.walk[short]
+		w.tally.first, w.tally.walk = origin.held, origin.walk[short]
 	}
-	w.layout.each(o, &t)
+	w.layout.each(o, &w.tally, &w.scratch)
 	s.rows[group] += o.rows
 	w.heavy[group].see(o.who, o.rows)
 	w.sample.see(o)

@@ -66,10 +66,10 @@ func (l *layout) find(p *drift.Profile) (int, bool) {
 	return 0, false
 }
 
-// count counts a number.
-func (r *ruler) number(h *drift.Histogram, v float64) {
+// count counts numbers.
+func (r *ruler) count(h *drift.Histogram, values []float64) {
 	if r.Numbers != nil {
-		r.Numbers.Count(h, v)
+		r.Numbers.CountAll(h, values)
 	}
 }
 

@@ -25,6 +25,7 @@ import (
 	"github.com/pavise/pavise/internal/identity"
 	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/monitor"
 	"github.com/pavise/pavise/internal/openlineage"
 	"github.com/pavise/pavise/internal/policy"
 	"github.com/pavise/pavise/internal/proof"
@@ -82,6 +83,10 @@ type House struct {
 	Models    *registry.Registry  // nil: it knows no models
 	Lineage   *openlineage.Claims // nil: nobody tells of runs here
 	Receivers *receiver.Receivers // fetch records for it; nil: it is a gateway
+	Monitor   *monitor.Monitor    // whether models still answer what they answered; nil: none answers here
+	// Unfit says why a version, in the words of a release's plan, may not answer again; nil:
+	// nobody knows more of versions than the routes do.
+	Unfit func(ctx context.Context, tenant, version string) error
 }
 
 // OpenLog opens the evidence log, and takes no record yet.
@@ -161,7 +166,7 @@ func (p Plane) options() map[string]upstream.TLS {
 // OpenGateway opens the data plane.
 func (h *House) OpenGateway(ctx context.Context, verifier *identity.Verifier, own Plane) (err error) {
 	h.Gateway, err = gateway.New(ctx, gateway.Config{
-		KeyFiles: config.KeyFiles(own.Keys), TLS: own.options(), Detectors: detect.House(own.Detectors.Bound()), Guard: h.Guard, Verifier: verifier, Store: h.DB, Log: h.Log, Subjects: h.Subjects, Now: h.Now, Embeddings: own.Vectors, Watch: h.Telemetry, KEK: h.kek,
+		KeyFiles: config.KeyFiles(own.Keys), TLS: own.options(), Detectors: detect.House(own.Detectors.Bound()), Guard: h.Guard, Verifier: verifier, Store: h.DB, Log: h.Log, Subjects: h.Subjects, Now: h.Now, Embeddings: own.Vectors, Watch: h.Telemetry, KEK: h.kek, Monitor: h.Monitor,
 	})
 	return err
 }
@@ -239,6 +244,9 @@ func (h *House) Keep(ctx context.Context, all *errgroup.Group) {
 	}
 	if h.Models != nil {
 		all.Go(func() error { return h.Models.Run(ctx) })
+	}
+	if h.Monitor != nil {
+		all.Go(func() error { return h.Monitor.Run(ctx) })
 	}
 }
 

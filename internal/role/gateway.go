@@ -109,6 +109,7 @@ func NewGateway(ctx context.Context, cfg GatewayConfig) (g *Gateway, err error) 
 		func() error { return g.openBundles(keys) },
 		func() error { return g.openGuard(ctx) },
 		func() error { return g.OpenEvidence(ctx, keys) },
+		func() error { return g.OpenMonitor(ctx, keys, cfg.Drift) },
 		func() error {
 			vectors, err := vectorKey(cfg.Vectors)
 			if err != nil {

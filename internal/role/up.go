@@ -74,6 +74,7 @@ type UpConfig struct {
 	ModelKeys   []config.ModelKey            // with which servers of language models let it in
 	ModelTLS    []config.ModelTLS            // options of TLS for model servers
 	Detectors   *config.Detectors            // nil: as usual
+	Drift       *config.Drift                // nil: as usual
 	Receive     *config.Receive              // where records may be fetched from; nil: nowhere
 	Routes      []config.Route               // the models that an empty store begins with, beside the sample
 	Signers     []config.Signer              // whose signatures of models are believed
@@ -144,6 +145,7 @@ func NewUp(ctx context.Context, cfg UpConfig) (u *Up, err error) {
 		func() error { return u.openIssuer(ctx, keys) },
 		func() error { return u.OpenEvidence(ctx, keys) },
 		func() error { return u.openWitness(ctx, keys) },
+		func() error { return u.OpenMonitor(ctx, keys, u.cfg.Drift) },
 		func() error {
 			return u.OpenGateway(ctx, u.verifier, premises.Plane{Keys: u.cfg.ModelKeys, TLS: u.cfg.ModelTLS, Detectors: u.cfg.Detectors, Vectors: keys.KEK.Embeddings()})
 		},

@@ -21,6 +21,7 @@ import (
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/monitor"
 	"github.com/pavise/pavise/internal/plainjson"
 	"github.com/pavise/pavise/internal/registry"
 	"github.com/pavise/pavise/internal/route"
@@ -39,6 +40,7 @@ type Rooms struct {
 	Subjects *subject.Keys
 	Archive  *archive.Archive
 	Catalog  *catalog.Catalog   // nil: no datasets are known here
+	Monitor  *monitor.Monitor   // nil: no models answer here
 	Models   *registry.Registry // nil: no models are known here
 	// Deployments are what runs where; nil: nothing is deployed from here.
 	Deployments *deploy.Deployments
@@ -75,6 +77,7 @@ func All(rooms *Rooms) map[string]change.Runner {
 		"ingest.release": unholdRunner(rooms),
 		"ca.rotate":      rotateRunner(rooms),
 		"dataset.accept": acceptRunner(rooms),
+		"drift.baseline": baselineRunner(rooms),
 		"bundle.rotate":  bundleRunner(rooms, "bundle.rotate"),
 		"bundle.revoke":  bundleRunner(rooms, "bundle.revoke"),
 	}

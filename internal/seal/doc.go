@@ -22,6 +22,7 @@
 //	   ├── LabelQuarantine, tenant  seals what the gate holds back (package gate)
 //	   ├── LabelDepot, tenant ──── seals the files of its models (package depot)
 //	   ├── LabelWire, tenant ───── wraps where its findings go, and what signs them (package siem)
+//	   ├── LabelDrift, tenant ──── seals what its models are held to (package monitor)
 //	   └── LabelMarks, tenant ──── yields the keys that mark answers of its models (package tier)
 //
 // A file is only as safe as the machine it lies on; [KEK.Protection] says so.

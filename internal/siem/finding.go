@@ -75,7 +75,7 @@ func wanted(tenant string) []ledger.Filter {
 	return []ledger.Filter{
 		{Tenant: tenant, Phase: record.Note},
 		{Tenant: tenant, Ending: "failed"},
-		{Tenant: tenant, Phase: record.Exit, Kinds: []string{"change.emergency", "siem.put", "siem.delete", "siem.rotate", "tier.hold", "tier.lift", "dataset.unwatch", "dataset.watch"}},
+		{Tenant: tenant, Phase: record.Exit, Kinds: []string{"change.emergency", "siem.put", "siem.delete", "siem.rotate", "tier.hold", "tier.lift", "dataset.unwatch", "dataset.watch", "drift.dismiss"}},
 	}
 }
 
@@ -189,6 +189,12 @@ var titles = map[string]string{
 	"firewall.alerted":    "A request to a language model, or its answer, met a rule that is an alert",
 	"firewall.overlooked": "Detectors saw a part of what a model was asked",
 	"firewall.unwatched":  "Nobody looks for those who copy a model",
+	"drift.learned":       "What a model is held to was learnt",
+	"drift.suspected":     "A model may have moved away from its baseline",
+	"drift.confirmed":     "A model has moved away from its baseline",
+	"drift.acted":         "Something was done, or has to be, about a model that moved",
+	"drift.ended":         "A model is as its baseline has it again",
+	"drift.swapped":       "The kept baseline of a model is not the one that was sealed",
 	"dataset.changed":     "What lies at the place of a dataset is not the dataset",
 	"dataset.unreachable": "A dataset cannot be looked at",
 	"ingest.silent":       "Nothing comes for a source",
@@ -234,6 +240,16 @@ func (f *Finding) done(r *record.Record) bool {
 		}
 		f.Severity, f.Title = Medium, "A dataset is watched less than before, or elsewhere"
 		f.Summary = fmt.Sprintf("%s set another watch on %s: %s", f.Who, f.On, strings.Join(d.Loosened, "; "))
+	case "drift.dismiss":
+		var d struct {
+			Model  pavise.Name `json:"model"`
+			Reason string      `json:"reason"`
+		}
+		if json.Unmarshal(r.Detail, &d) != nil {
+			return false
+		}
+		f.Severity, f.On, f.Title = Medium, d.Model, "What was found of a model was dismissed"
+		f.Summary = fmt.Sprintf("%s says that %s does not drift: %s", f.Who, d.Model, d.Reason)
 	case "dataset.unwatch":
 		var d struct {
 			Reason string `json:"reason"`

@@ -11,6 +11,7 @@ import (
 	"github.com/pavise/pavise/internal/gate"
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/issuer"
+	"github.com/pavise/pavise/internal/monitor"
 	"github.com/pavise/pavise/internal/openlineage"
 	"github.com/pavise/pavise/internal/parts"
 	"github.com/pavise/pavise/internal/receiver"
@@ -33,6 +34,7 @@ var notes = []string{
 	catalog.KindSealed, catalog.KindVerified, catalog.KindChanged, catalog.KindRestored, catalog.KindUnreachable, catalog.KindReachable,
 	deploy.KindSettled, deploy.KindPartial, deploy.KindStrayed, deploy.KindUnapproved, deploy.KindUntraced, deploy.KindChanged, deploy.KindRolledBack, deploy.KindPaged, deploy.KindUnwatched,
 	registry.KindMoved, registry.KindTaken, registry.KindHarmful, registry.KindOverdue,
+	monitor.KindLearned, monitor.KindSuspected, monitor.KindConfirmed, monitor.KindActed, monitor.KindEnded, monitor.KindSwapped,
 	receiver.KindSilent, receiver.KindUnreachable, receiver.KindReplaced, receiver.KindTruncated, receiver.KindGone, receiver.KindLost, receiver.KindContradicted, receiver.KindRefused, receiver.KindTerms,
 }
 

@@ -21,6 +21,7 @@ import (
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/identity"
 	"github.com/pavise/pavise/internal/issuer"
+	"github.com/pavise/pavise/internal/monitor"
 	"github.com/pavise/pavise/internal/openlineage"
 	"github.com/pavise/pavise/internal/receiver"
 	"github.com/pavise/pavise/internal/registry"
@@ -50,6 +51,7 @@ type Rooms struct {
 	Models      *registry.Registry  // the models that are known; nil: none are
 	Lineage     *openlineage.Claims // what pipelines told; nil: nobody may tell here
 	Receivers   *receiver.Receivers // fetch records for it; nil: nobody does
+	Monitor     *monitor.Monitor    // whether models still answer what they answered; nil: none answers here
 	Deployments *deploy.Deployments // what runs where; nil: nothing is deployed from here
 	// Link makes a fresh link to the console. The session that it opens calls with
 	// the token, until expires at most.
@@ -61,7 +63,7 @@ type Rooms struct {
 
 // Table returns the table over the rooms, which are read when a verb is done.
 func (rooms *Rooms) Table() []api.Verb {
-	return slices.Concat(rooms.Rooms.Table(), rooms.changeVerbs(), rooms.policyVerbs(), rooms.grantVerbs(), rooms.tierVerbs(), rooms.markVerbs(), rooms.routeVerbs(), rooms.nodeVerbs(), rooms.bundleVerbs(), rooms.siemVerbs(), rooms.datasetVerbs(), rooms.modelVerbs(), mlflowVerbs(), rooms.lineageVerbs(), rooms.targetVerbs(), rooms.deployVerbs(), rooms.ingestVerbs(), rooms.receiveVerbs(), rooms.otherVerbs(), asideVerbs())
+	return slices.Concat(rooms.Rooms.Table(), rooms.changeVerbs(), rooms.policyVerbs(), rooms.grantVerbs(), rooms.tierVerbs(), rooms.markVerbs(), rooms.routeVerbs(), rooms.nodeVerbs(), rooms.bundleVerbs(), rooms.siemVerbs(), rooms.datasetVerbs(), rooms.modelVerbs(), mlflowVerbs(), rooms.lineageVerbs(), rooms.driftVerbs(), rooms.targetVerbs(), rooms.deployVerbs(), rooms.ingestVerbs(), rooms.receiveVerbs(), rooms.otherVerbs(), asideVerbs())
 }
 
 // Table returns the table over no rooms, for what is to be known of a verb without doing

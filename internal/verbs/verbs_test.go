@@ -19,6 +19,7 @@ import (
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/monitor"
 	"github.com/pavise/pavise/internal/policy"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/record"
@@ -106,6 +107,20 @@ func (w *world) requests(t *testing.T) map[string]func() any {
 		"dataset.list":    always(DatasetList{State: "changed"}),
 		"dataset.show":    always(flows),
 		"dataset.unwatch": always(DatasetUnwatch{flows, "it has ended"}),
+		"drift.baseline": func() any {
+			w.drift(t, monitor.Stable)
+			return DriftBaseline{DriftRef: drifter, Learn: 500, Reason: "a new customer"}
+		},
+		"drift.list": always(DriftList{}),
+		"drift.show": always(drifter),
+		"drift.verdict": func() any {
+			w.drift(t, monitor.Confirmed)
+			return DriftVerdict{drifter, "traffic", "a new customer"}
+		},
+		"drift.dismiss": func() any {
+			w.drift(t, monitor.Confirmed)
+			return DriftDismiss{drifter, "a test of ours"}
+		},
 		"change.withdraw": func() any { return ChangeRequest{ID: w.open(t, "somebody").Name.ID} },
 		"change.rules":    always(api.Empty{}),
 		"change.rule":     always(RuleRequest{Verb: "policy.put", Need: new(2), Days: 1}),

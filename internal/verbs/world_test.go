@@ -31,6 +31,7 @@ import (
 	"github.com/pavise/pavise/internal/identity"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/monitor"
 	"github.com/pavise/pavise/internal/onnx"
 	"github.com/pavise/pavise/internal/openlineage"
 	"github.com/pavise/pavise/internal/policy"
@@ -167,6 +168,7 @@ func newWorld(t *testing.T) *world {
 	w.sites = &sites{}
 	w.Deployments, err = deploy.Open(t.Context(), deploy.Config{Guard: w.Guard, Store: db, Versions: w.sites, Drivers: w.sites.drivers(), Now: time.Now})
 	w.Models, err = registry.Open(t.Context(), registry.Config{Guard: w.Guard, Store: db, Now: time.Now, Files: w.shelf, Dir: filepath.Join(w.dir, "models")})
+	w.Monitor, err = monitor.Open(t.Context(), monitor.Config{Guard: w.Guard, Store: db, Key: kek.Baselines, Now: time.Now, Window: 100 * time.Millisecond, Learn: 500})
 	must(err)
 	w.Changes, err = change.New(t.Context(), change.Config{Guard: w.Guard, Store: db, Log: log, Runners: w.Runners()})
 	must(err)
@@ -176,8 +178,9 @@ func newWorld(t *testing.T) *world {
 	must(err)
 	ctx, stop := context.WithCancel(t.Context())
 	w.stop = stop
-	looked := make(chan error, 1)
+	looked := make(chan error, 2)
 	go func() { looked <- w.Catalog.Run(ctx) }()
+	go func() { looked <- w.Monitor.Run(ctx) }()
 	control, mux := NewServer(ctx, w.Rooms, verifier), http.NewServeMux()
 	mux.Handle("/v1/", control.Handler())
 	mux.Handle(openlineage.PathEvent, control.Handler())
@@ -188,6 +191,7 @@ func newWorld(t *testing.T) *world {
 	t.Cleanup(func() {
 		stop()
 		w.server.Close()
+		<-looked
 		<-looked
 		log.Close()
 		db.Close()

@@ -1,0 +1,110 @@
+package premises
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/change"
+	"github.com/pavise/pavise/internal/config"
+	"github.com/pavise/pavise/internal/installation"
+	"github.com/pavise/pavise/internal/monitor"
+	"github.com/pavise/pavise/internal/tensor"
+	"github.com/pavise/pavise/internal/tier"
+)
+
+// OpenMonitor opens what says whether the house's models still answer what they answered. It
+// comes before the data plane, which feeds it, and acts by what is opened after it.
+func (h *House) OpenMonitor(ctx context.Context, k installation.Keys, own *config.Drift) (err error) {
+	h.Monitor, err = monitor.Open(ctx, monitor.Config{
+		Guard: h.Guard, Store: h.DB, Key: k.KEK.Baselines, House: drifting{h}, Now: h.Now, Say: h.Say,
+		Window: own.Length(), Learn: own.Learnt(), Few: own.Feared(),
+	})
+	return err
+}
+
+// slowed is how long a caller is held to amber who makes what comes in move.
+const slowed = 24 * time.Hour
+
+// drifting does what the monitor's verdicts ask for. It implements monitor.House.
+type drifting struct{ h *House }
+
+// who the monitor acts as: a program of the house with the role drift-monitor, which policies
+// permit what they like.
+func (d drifting) who() pavise.Principal {
+	return pavise.Principal{Tenant: d.h.Tenant, Kind: pavise.Workload, ID: "drift-monitor", Roles: []string{"drift-monitor"}, Proof: "part of the house"}
+}
+
+// Rollback implements monitor.House: an emergency, that people approve or contest afterwards.
+//
+// Unguarded: the change enters, twice.
+func (d drifting) Rollback(ctx context.Context, model pavise.Name, version, why string) (now string, err error) {
+	if d.h.Changes == nil {
+		return "", &pavise.Error{Kind: pavise.Unavailable, Msg: "a gateway of a fleet rolls nothing back: its routes are the control plane's", Hint: "at the control plane: pavise route rollback " + model.ID}
+	}
+	live, err := d.h.Gateway.Routes.Find(model)
+	if err != nil {
+		return "", err
+	}
+	if live.Is != version {
+		return "", &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("%s is answered by %s by now", model, live.Is), Hint: "it is looked at anew"}
+	}
+	plan, err := d.h.Gateway.Routes.PlanRollback(ctx, model)
+	if err != nil {
+		return "", err
+	}
+	if d.h.Unfit != nil {
+		if err := d.h.Unfit(ctx, model.Tenant, plan.Model); err != nil {
+			return "", err
+		}
+	}
+	ch, err := d.h.Changes.Propose(ctx, d.who(), change.Proposal{
+		Verb: "route.rollback", On: pavise.Name{Tenant: model.Tenant, Kind: "route", ID: model.ID}, Request: json.RawMessage(`{}`), Reason: first512(why),
+	})
+	if err != nil {
+		return "", err
+	}
+	if ch.State != change.Ran && ch.State != change.Done {
+		return "", &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("the rollback of %s is %s: %s", model, ch.State, ch.Outcome), Hint: "pavise change show " + ch.Name.ID}
+	}
+	return plan.Model, nil
+}
+
+// first512 is as much of a reason as a change keeps.
+func first512(why string) string { return why[:min(len(why), 512)] }
+
+// Slow implements monitor.House: it holds the caller to amber.
+//
+// Unguarded: it enters, as the monitor.
+func (d drifting) Slow(ctx context.Context, model, caller pavise.Name, why string) (err error) {
+	who := d.who()
+	entry, err := d.h.Guard.Enter(ctx, who, "tier.hold", pavise.Name{Tenant: model.Tenant, Kind: "tier", ID: model.ID})
+	if err != nil {
+		return err
+	}
+	defer entry.Exit(&err)
+	word := tier.Word{Model: model, Who: caller, Tier: tier.Amber, Until: d.h.Now().Add(slowed).Truncate(time.Minute), By: who.Name(), Reason: why}
+	entry.Detail(struct {
+		Model  pavise.Name `json:"model"`
+		Caller pavise.Name `json:"caller"`
+		Tier   tier.Tier   `json:"tier"`
+		Until  time.Time   `json:"until"`
+		Reason string      `json:"reason"`
+	}{model, caller, word.Tier, word.Until, why})
+	_, err = d.h.Gateway.Tiers.Hold(ctx, word)
+	return err
+}
+
+// Ask implements monitor.House.
+//
+// Unguarded: no caller gets the answer, and none asks.
+func (d drifting) Ask(ctx context.Context, model pavise.Name, asked *tensor.Request) (*tensor.Response, error) {
+	former, err := d.h.Gateway.Routes.Former(ctx, model)
+	if err != nil {
+		return nil, err
+	}
+	defer former.Close()
+	return former.Infer(ctx, asked)
+}

@@ -1,0 +1,83 @@
+package verbs
+
+import (
+	"context"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/change"
+	"github.com/pavise/pavise/internal/monitor"
+	"github.com/pavise/pavise/internal/tensor"
+)
+
+// drifter is a model that is watched for drift.
+var drifter = DriftRef{pavise.Name{Tenant: "local", Kind: "model", ID: "drifter"}}
+
+// drifts is what it takes and gives.
+var drifts = tensor.Signature{
+	Inputs:  []tensor.Port{{Name: "x", Datatype: tensor.FP64, Shape: []int64{-1}}},
+	Outputs: []tensor.Port{{Name: "y", Datatype: tensor.FP64, Shape: []int64{-1}}},
+}
+
+// drift has the model asked until it stands so: as usual, or, to be confirmed, otherwise.
+func (w *world) drift(t *testing.T, stage monitor.Stage) {
+	t.Helper()
+	rng, by := rand.New(rand.NewPCG(8, 9)), 0.0
+	if stage == monitor.Confirmed {
+		by = 2
+	}
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		const rows = 64
+		x := tensor.Tensor{Name: "x", Datatype: tensor.FP64, Shape: []int64{rows}}
+		for range rows {
+			x.Data.Floats = append(x.Data.Floats, rng.NormFloat64()+by)
+		}
+		y := x
+		y.Name = "y"
+		w.Monitor.Hear(monitor.Exchange{
+			At: time.Now(), Who: pavise.Name{Tenant: "local", Kind: pavise.Workload, ID: "app"}, Model: drifter.Model, Version: "v1", Signature: &drifts,
+			Asked: &tensor.Request{Inputs: []tensor.Tensor{x}}, Said: &tensor.Response{Outputs: []tensor.Tensor{y}},
+		})
+		var list monitor.List
+		if err := w.client(t, "operator").Call(t.Context(), "drift.list", DriftList{Stage: string(stage)}, &list); err != nil {
+			t.Fatal(err)
+		}
+		if len(list.Models) > 0 && list.Models[0].Baseline != "" {
+			return
+		}
+	}
+	t.Fatalf("it does not come to be %s", stage)
+}
+
+// TestBaselineTakesAnother: what a model is held to is another's word, and in force once it is
+// given.
+func TestBaselineTakesAnother(t *testing.T) {
+	w := newWorld(t)
+	w.drift(t, monitor.Stable)
+	var ch api.ChangeView
+	ask := DriftBaseline{DriftRef: drifter, Learn: 500, Reason: "a new customer"}
+	if err := w.person(t, "ana", "operator").Call(t.Context(), "drift.baseline", ask, &ch); err != nil || ch.State != change.Open {
+		t.Fatalf("%+v: %v", ch, err)
+	}
+	vote := VoteRequest{ID: ch.Name.ID, Digest: ch.Digest}
+	if err := w.person(t, "ana", "operator").Call(t.Context(), "change.approve", vote, &ch); pavise.KindOf(err) != pavise.Denied {
+		t.Errorf("who proposed it approves: %v", err)
+	}
+	if err := w.person(t, "ben", "operator").Call(t.Context(), "change.approve", vote, &ch); err != nil || ch.State != change.Done {
+		t.Fatalf("%s: %s, %v", ch.State, ch.Outcome, err)
+	}
+	var shown monitor.Shown
+	if err := w.client(t, "analyst").Call(t.Context(), "drift.show", drifter, &shown); err != nil || shown.Wanted != 500 {
+		t.Errorf("%+v: %v", shown.View, err)
+	}
+	nobody := &Rooms{Rooms: w.Rooms.Rooms}
+	do := withMonitor(nobody, func(*monitor.Monitor, context.Context, pavise.Principal, DriftRef) (monitor.Shown, error) {
+		return monitor.Shown{}, nil
+	})
+	if _, err := do(t.Context(), pavise.Principal{}, drifter); pavise.KindOf(err) != pavise.Unavailable {
+		t.Errorf("where no models answer: %v", err)
+	}
+}
