@@ -13,6 +13,7 @@ import (
 	"github.com/pavise/pavise/internal/figure"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/policy"
+	"github.com/pavise/pavise/internal/story"
 	"github.com/pavise/pavise/internal/verbs"
 )
 
@@ -111,7 +112,7 @@ func (c *Console) access(w http.ResponseWriter, r *http.Request, s *visitor) {
 	}
 	body.Role = newRoleCard(role, deeds, m.Conflicts)
 	c.granted(r, s, body.Role)
-	c.show(w, s, http.StatusOK, "access", page{Title: "The role " + figure.OneLine(role, maxName), Here: "/access", Body: body})
+	c.show(w, s, http.StatusOK, "access", page{Title: "The role " + figure.OneLine(role, story.MaxName), Here: "/access", Body: body})
 }
 
 // granted finds who has a role for a time.
@@ -223,7 +224,7 @@ func whom(req verbs.ExplainRequest) string {
 	if len(req.Role) > 0 {
 		who += " with " + strings.Join(req.Role, " and ")
 	}
-	return figure.OneLine(who, maxReason)
+	return figure.OneLine(who, story.MaxReason)
 }
 
 // newAsking is the form as it was filled in.

@@ -13,6 +13,7 @@ import (
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/figure"
+	"github.com/pavise/pavise/internal/story"
 	"github.com/pavise/pavise/internal/verbs"
 )
 
@@ -40,11 +41,11 @@ const (
 var changeStates = map[change.State]struct{ state, word string }{
 	change.Open:      {stateOpen, "Waits for approval"},
 	change.Ran:       {stateRan, "Ran first, waits for approval"},
-	change.Approved:  {stateBegun, "Approved, about to run"},
-	change.Running:   {stateBegun, "Running"},
-	change.Done:      {stateAllow, "Done"},
-	change.Failed:    {stateFailed, "Failed"},
-	change.Denied:    {stateDeny, "Denied"},
+	change.Approved:  {story.Begun, "Approved, about to run"},
+	change.Running:   {story.Begun, "Running"},
+	change.Done:      {story.Allow, "Done"},
+	change.Failed:    {story.Failed, "Failed"},
+	change.Denied:    {story.Deny, "Denied"},
 	change.Withdrawn: {stateWithdrawn, "Withdrawn"},
 	change.Expired:   {stateExpired, "Expired"},
 	change.Void:      {stateVoid, "Void"},
@@ -66,7 +67,7 @@ type changeItem struct {
 func newChangeItem(v api.ChangeView, now time.Time) changeItem {
 	shown, known := changeStates[v.State]
 	if !known {
-		shown.state, shown.word = stateNote, figure.OneLine(string(v.State), maxName)
+		shown.state, shown.word = story.Note, figure.OneLine(string(v.State), story.MaxName)
 	}
 	item := changeItem{
 		Change: v, State: shown.state, Word: shown.word, Waits: v.State.Waits(), Left: left(v.Until.Sub(now)),
@@ -153,7 +154,7 @@ type changePage struct {
 
 // A changeStep is one station of a change's story.
 type changeStep struct {
-	step
+	story.Step
 	At     time.Time
 	Record *uint64 // the record that proves it
 }
@@ -191,13 +192,13 @@ func (c *Console) showChange(w http.ResponseWriter, r *http.Request, s *visitor,
 		c.refuse(w, s, err)
 		return
 	}
-	p := changePage{changeItem: newChangeItem(v, c.cfg.Now()), Steps: story(v), Preview: newPreview(v), Offer: s.offers(v), Refusal: refused, Typed: typed}
+	p := changePage{changeItem: newChangeItem(v, c.cfg.Now()), Steps: storyOf(v), Preview: newPreview(v), Offer: s.offers(v), Refusal: refused, Typed: typed}
 	p.Command = c.cfg.Command(fmt.Sprintf("change approve %s %s", id, v.Digest))
 	for _, what := range slices.Sorted(maps.Keys(v.Plan.Digests)) {
 		p.Depends = append(p.Depends, dependence{what, v.Plan.Digests[what]})
 	}
 	slices.Reverse(p.Depends) // what was before, before what comes after
-	c.show(w, s, status, "change", page{Title: "Change " + figure.OneLine(id, maxName), Here: "/changes", Body: p})
+	c.show(w, s, status, "change", page{Title: "Change " + figure.OneLine(id, story.MaxName), Here: "/changes", Body: p})
 }
 
 // changeID returns the id in the path, or says that it is none.
@@ -255,23 +256,23 @@ func (c *Console) vote(verb string) func(http.ResponseWriter, *http.Request, *vi
 	}
 }
 
-// story tells what happened to a change, in order.
-func story(v api.ChangeView) []changeStep {
+// storyOf tells what happened to a change, in order.
+func storyOf(v api.ChangeView) []changeStep {
 	proposed := "by " + v.Proposer.Name().String()
 	if v.Reason != "" {
 		proposed += ": " + v.Reason
 	}
-	steps := []changeStep{{step{stateAllow, "Proposed", proposed}, v.Proposed, &v.Record}}
+	steps := []changeStep{{story.Step{State: story.Allow, Title: "Proposed", Text: proposed}, v.Proposed, &v.Record}}
 	switch {
 	case v.Glass != nil:
-		steps = append(steps, changeStep{step{stateRan, "Run through the glass", "before anybody approved it, for ticket " + v.Glass.Ticket + ": " + v.Glass.Reason}, v.Glass.At, &v.Glass.Record})
+		steps = append(steps, changeStep{story.Step{State: stateRan, Title: "Run through the glass", Text: "before anybody approved it, for ticket " + v.Glass.Ticket + ": " + v.Glass.Reason}, v.Glass.At, &v.Glass.Record})
 	case v.State == change.Ran:
-		steps = append(steps, changeStep{step: step{stateRan, "Run at once", "it leads only to more safety, and is approved afterwards"}})
+		steps = append(steps, changeStep{Step: story.Step{State: stateRan, Title: "Run at once", Text: "it leads only to more safety, and is approved afterwards"}})
 	}
 	for _, vote := range v.Votes {
-		s := changeStep{step{stateAllow, "Approved", "by " + vote.By.String()}, vote.At, &vote.Record}
+		s := changeStep{story.Step{State: story.Allow, Title: "Approved", Text: "by " + vote.By.String()}, vote.At, &vote.Record}
 		if !vote.Yes {
-			s.State, s.Title = stateDeny, "Denied"
+			s.State, s.Title = story.Deny, "Denied"
 		}
 		if vote.Reason != "" {
 			s.Text += ": " + vote.Reason
@@ -281,9 +282,9 @@ func story(v api.ChangeView) []changeStep {
 	shown := changeStates[v.State]
 	switch {
 	case v.State.Waits():
-		steps = append(steps, changeStep{step: step{stateOpen, "Waits for " + approvals(v.Need-v.Have), "votes count until " + figure.Minute(v.Until)}})
+		steps = append(steps, changeStep{Step: story.Step{State: stateOpen, Title: "Waits for " + approvals(v.Need-v.Have), Text: "votes count until " + figure.Minute(v.Until)}})
 	case v.State != change.Denied && shown.state != "": // who denied it has said so
-		steps = append(steps, changeStep{step{shown.state, shown.word, v.Outcome}, v.Ended, nil})
+		steps = append(steps, changeStep{story.Step{State: shown.state, Title: shown.word, Text: v.Outcome}, v.Ended, nil})
 	}
 	return steps
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/change"
+	"github.com/pavise/pavise/internal/story"
 	"github.com/pavise/pavise/internal/verbs"
 )
 
@@ -517,7 +518,7 @@ func TestStatesHaveColours(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	plainly := []string{stateBegun, stateNote, stateWithdrawn, stateExpired, stateVoid} // gray, as all are without a rule
+	plainly := []string{story.Begun, story.Note, stateWithdrawn, stateExpired, stateVoid} // gray, as all are without a rule
 	for _, shown := range changeStates {
 		if !slices.Contains(plainly, shown.state) && !strings.Contains(string(css), ".state."+shown.state) {
 			t.Errorf("state %s has no colour", shown.state)

@@ -168,6 +168,7 @@ var everyPath = map[string]int{
 	"/": 200, "/?show=denied": 200, "/search": 200, "/search?kind=model": 200, "/search?kind=&since=1h": 303, "/search?before=x": 400, "/changes": 200, "/changes/c-open": 200,
 	"/changes/c-none": 404, "/changes/-": 404, "/changes/c-open/deny": 303, "/changes/c-open/else": 404, "/trail/0": 200, "/trail/77": 404, "/trail/x": 404, "/evidence": 200, "/routes": 200, "/policies": 200,
 	"/access": 200, "/access?role=nobody": 404, "/access/ask": 200, "/access/ask?verb=model.infer&on=x": 400, "/callers": 200, "/callers/revoke": 303,
+	"/models": 200, "/models/of?model=nobody": 404, "/drift": 200, "/drift/of": 400, "/drift/of?model=local/model/nobody": 404, "/drift/verdict": 303, "/drift/dismiss": 303,
 	"/asset/console.css": 200, "/asset/console.js": 200, "/asset/mark.svg": 200, "/asset/nothing.css": 404,
 	"/nowhere": 404, "/login": 401, "/logout": 404,
 }
@@ -343,6 +344,7 @@ func TestPagesOnlyRead(t *testing.T) {
 		case "ledger.list", "ledger.read", "ledger.status", "route.list", "policy.list", "policy.explain":
 		case "change.list", "change.show", "ledger.followers", "archive.list", "witness.list", "subject.list":
 		case "policy.matrix", "policy.who-can", "grant.list", "caller.list":
+		case "model.list", "model.show", "drift.list", "drift.show":
 		default:
 			t.Errorf("the console asked for %s", verb)
 		}

@@ -1,14 +1,14 @@
 // Package console shows the house in a browser: the decisions as they fall, one
 // request's whole trail with its proof, a search over all of them, the state of the
-// log and of what looks after it, the routes, the policies and who may do what under
-// them, who has asked, who is held to a tier, what was made of what, and the changes that
+// log and of what looks after it, the models with their lives, where they run and how their
+// answers drift, the routes, the policies and who may do what under them, who has asked, who is held to a tier, what was made of what, and the changes that
 // wait for somebody's approval. Its pages are templates over [api.Client], so it can do nothing that the API
 // cannot, and every page a person opens is itself a recorded read.
 //
 // All it can change is what becomes of a change: a person approves it, denies it or
 // takes it back, by a plain form that repeats the digest they looked at; take a role back
-// that somebody was given for a time; and hold a caller to a tier, or lift it, with a
-// reason. Whether that counts is for the API to say, and its words are shown.
+// that somebody was given for a time; hold a caller to a tier, or lift it; and judge what has
+// drifted, with a reason. Whether that counts is for the API to say, and its words are shown.
 //
 // # Who gets in
 //

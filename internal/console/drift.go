@@ -9,6 +9,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/figure"
 	"github.com/pavise/pavise/internal/monitor"
+	"github.com/pavise/pavise/internal/story"
 	"github.com/pavise/pavise/internal/verbs"
 )
 
@@ -17,8 +18,8 @@ const maxDrawn = 24
 
 // stages are how verdicts are shown: the state has the icon and the colour.
 var stages = map[monitor.Stage]struct{ state, word string }{
-	monitor.Stable: {stateAllow, "Stable"}, monitor.Learning: {"begun", "Learning"}, monitor.Suspected: {stateAlter, "Suspected"},
-	monitor.Confirmed: {stateDeny, "Moved"}, monitor.Dismissed: {stateNote, "Dismissed"}, monitor.Broken: {stateFailed, "Broken"},
+	monitor.Stable: {story.Allow, "Stable"}, monitor.Learning: {"begun", "Learning"}, monitor.Suspected: {story.Alter, "Suspected"},
+	monitor.Confirmed: {story.Deny, "Moved"}, monitor.Dismissed: {story.Note, "Dismissed"}, monitor.Broken: {story.Failed, "Broken"},
 }
 
 // causes are why a model has moved, for people.
@@ -37,7 +38,7 @@ type driftItem struct {
 func newDriftItem(v monitor.View) driftItem {
 	item := driftItem{View: v, State: stages[v.Verdict.Stage].state, Word: stages[v.Verdict.Stage].word, Cause: causes[v.Verdict.Cause]}
 	if item.State == "" {
-		item.State, item.Word = stateNote, figure.OneLine(string(v.Verdict.Stage), maxName)
+		item.State, item.Word = story.Note, figure.OneLine(string(v.Verdict.Stage), story.MaxName)
 	}
 	return item
 }
@@ -135,7 +136,7 @@ func (c *Console) showDrift(w http.ResponseWriter, r *http.Request, s *visitor, 
 	for _, f := range shown.Features[:len(shown.Features)-body.More] {
 		body.Features = append(body.Features, newDriftFeature(f))
 	}
-	c.show(w, s, status, "driftone", page{Title: figure.OneLine(model.ID, maxReason) + " · drift", Here: "/models", Body: body})
+	c.show(w, s, status, "driftone", page{Title: figure.OneLine(model.ID, story.MaxReason) + " · drift", Here: "/models", Body: body})
 }
 
 // coursesOf draws how far the inputs and the outputs of each window were from the baseline.

@@ -11,6 +11,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/evidence"
+	"github.com/pavise/pavise/internal/story"
 )
 
 // The rhythm of a live feed.
@@ -55,7 +56,7 @@ func (c *Console) events(w http.ResponseWriter, r *http.Request, s *visitor) {
 			}
 			f.next = a.event.Index + 1
 			if c.matches(filterOf(r), a.event.Record) {
-				f.send(newRow(a.event))
+				f.send(story.NewRow(a.event))
 			}
 			if len(arrivals) == 0 {
 				f.flush()
@@ -140,7 +141,7 @@ func (f *feed) flush() {
 }
 
 // send writes one row. JSON has no raw line breaks, so it cannot end a message.
-func (f *feed) send(r row) {
+func (f *feed) send(r story.Row) {
 	data, err := json.Marshal(r)
 	if err != nil {
 		f.err = err

@@ -12,6 +12,7 @@ import (
 
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/record"
+	"github.com/pavise/pavise/internal/story"
 )
 
 // A message is one server-sent event as a browser takes it apart.
@@ -57,10 +58,10 @@ func (l *listener) next() (message, bool) {
 }
 
 // row returns the next message's row.
-func (l *listener) row() (message, row) {
+func (l *listener) row() (message, story.Row) {
 	l.Helper()
 	m, ok := l.next()
-	var r row
+	var r story.Row
 	if !ok || json.Unmarshal([]byte(m.data), &r) != nil {
 		l.Fatalf("message %+v is not a row", m)
 	}
@@ -113,7 +114,7 @@ func TestEventsHostile(t *testing.T) {
 		if strings.ContainsAny(m.data, "<>\u202e\x00\x1b") {
 			t.Errorf("message %d holds raw characters: %s", i, m.data)
 		}
-		if words[r.State] == "" {
+		if story.Words[r.State] == "" {
 			t.Errorf("message %d has state %q", i, r.State)
 		}
 	}

@@ -22,13 +22,16 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/change"
+	"github.com/pavise/pavise/internal/deploy"
 	"github.com/pavise/pavise/internal/evidence"
 	feeds "github.com/pavise/pavise/internal/feed"
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/lineage"
+	"github.com/pavise/pavise/internal/monitor"
 	"github.com/pavise/pavise/internal/record"
+	"github.com/pavise/pavise/internal/registry"
 	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/session"
 	"github.com/pavise/pavise/internal/tier"
@@ -74,6 +77,14 @@ type fakeAPI struct {
 	holds   []verbs.TierHold // that arrived
 	lifts   []verbs.TierLift // that arrived
 	told    lineage.Graph
+	models  registry.List
+	shown   map[string]registry.Shown // by what was asked for
+	life    registry.History
+	since   verbs.ModelHistory // that arrived last
+	runs    *deploy.View       // nil: it runs nowhere
+	drifts  monitor.List
+	drift   monitor.Shown
+	judged  []string // that arrived
 }
 
 // A cast is a vote that arrived, or a withdrawal.
@@ -280,6 +291,49 @@ func (f *fakeAPI) tier(w http.ResponseWriter, r *http.Request, verb string) {
 		json.NewDecoder(r.Body).Decode(&req)
 		f.lifts = append(f.lifts, req)
 		json.NewEncoder(w).Encode(verbs.TierLifted{})
+	default:
+		f.model(w, r, verb)
+	}
+}
+
+// model answers the verbs about models, where they run and how they drift.
+func (f *fakeAPI) model(w http.ResponseWriter, r *http.Request, verb string) {
+	missing := func() { f.say(w, api.Problem{Status: 404, Title: "notfound", Detail: "no such thing"}) }
+	switch verb {
+	case "model.list":
+		json.NewEncoder(w).Encode(f.models)
+	case "model.show":
+		var req verbs.ModelShow
+		json.NewDecoder(r.Body).Decode(&req)
+		if shown, ok := f.shown[req.Model]; ok {
+			json.NewEncoder(w).Encode(shown)
+		} else {
+			missing()
+		}
+	case "model.history":
+		json.NewDecoder(r.Body).Decode(&f.since)
+		json.NewEncoder(w).Encode(f.life)
+	case "deploy.show":
+		if f.runs == nil {
+			missing()
+			return
+		}
+		json.NewEncoder(w).Encode(f.runs)
+	case "drift.list":
+		json.NewEncoder(w).Encode(f.drifts)
+	case "drift.show":
+		var req verbs.DriftRef
+		json.NewDecoder(r.Body).Decode(&req)
+		if f.drift.Model != req.Model {
+			missing()
+			return
+		}
+		json.NewEncoder(w).Encode(f.drift)
+	case "drift.verdict", "drift.dismiss":
+		var req verbs.DriftVerdict
+		json.NewDecoder(r.Body).Decode(&req)
+		f.judged = append(f.judged, verb+" "+req.Model.ID+" "+req.Cause+" "+req.Reason)
+		json.NewEncoder(w).Encode(f.drift.View)
 	default:
 		f.say(w, api.Problem{Status: 404, Title: "notfound", Detail: "no such verb"})
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/pavise/pavise/internal/figure"
 	"github.com/pavise/pavise/internal/lineage"
+	"github.com/pavise/pavise/internal/story"
 )
 
 // The lengths of what the page lists; the rest is for the command.
@@ -20,7 +21,7 @@ const (
 
 // standings are how claims are shown: the state has the icon and the colour.
 var standings = map[lineage.Standing]struct{ state, word string }{
-	lineage.Sealed: {stateAllow, "Sealed"}, lineage.Unsealed: {stateNote, "Unsealed"}, lineage.Unknown: {"open", "Unknown"}, lineage.Refuted: {stateDeny, "Refuted"},
+	lineage.Sealed: {story.Allow, "Sealed"}, lineage.Unsealed: {story.Note, "Unsealed"}, lineage.Unknown: {"open", "Unknown"}, lineage.Refuted: {story.Deny, "Refuted"},
 }
 
 // A lineagePage is the body of the page of what was made of what.
@@ -76,7 +77,7 @@ func (c *Console) lineage(w http.ResponseWriter, r *http.Request, s *visitor) {
 		if name := body.Told.Of.Namespace + "/" + body.Told.Of.Name; plainWord.MatchString(name) {
 			body.Command = c.cfg.Command("dataset lineage " + name)
 		}
-		title = figure.OneLine(body.Told.Of.Name, maxReason) + " · lineage"
+		title = figure.OneLine(body.Told.Of.Name, story.MaxReason) + " · lineage"
 	}
 	c.show(w, s, http.StatusOK, "lineage", page{Title: title, Here: "/lineage", Body: body})
 }

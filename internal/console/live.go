@@ -9,6 +9,7 @@ import (
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/evidence"
 	"github.com/pavise/pavise/internal/record"
+	"github.com/pavise/pavise/internal/story"
 )
 
 // Bounds of one list: how many records one call asks for, how many calls look
@@ -38,12 +39,12 @@ func filterOf(r *http.Request) string {
 
 // matches reports whether a record belongs to a view.
 func (c *Console) matches(filter string, r record.Record) bool {
-	state := stateOf(r)
+	state := story.StateOf(r)
 	control, verb := c.control[r.Kind]
 	read := verb && !control && r.Kind != "model.infer"
 	switch filter {
 	case "denied":
-		return state == stateDeny || state == stateObserved
+		return state == story.Deny || state == story.Observed
 	case "control":
 		return control
 	case "reads":
@@ -51,17 +52,17 @@ func (c *Console) matches(filter string, r record.Record) bool {
 	case "all":
 		return true
 	}
-	return state == stateDeny || !read && state != stateBegun
+	return state == story.Deny || !read && state != story.Begun
 }
 
 // A listing is the body of the live page.
 type listing struct {
 	Filter  string
 	Tabs    []tab
-	Rows    []row  // newest first
-	Size    uint64 // of the log: what comes later comes by the feed
-	Before  uint64 // the page shows records below it; 0: the newest
-	Older   uint64 // the index below which older records lie; 0: there are none
+	Rows    []story.Row // newest first
+	Size    uint64      // of the log: what comes later comes by the feed
+	Before  uint64      // the page shows records below it; 0: the newest
+	Older   uint64      // the index below which older records lie; 0: there are none
 	Allowed int
 	Denied  int
 	Seen    int // observed
@@ -114,7 +115,7 @@ func (c *Console) fill(ctx context.Context, s *visitor, list *listing) error {
 				list.Older = list.Rows[maxRows-1].Index
 				return nil
 			}
-			list.Rows = append(list.Rows, newRow(e))
+			list.Rows = append(list.Rows, story.NewRow(e))
 			list.asked = list.asked || e.Record.Kind == "model.infer"
 		}
 		below, list.Older = from, from
@@ -143,11 +144,11 @@ func windowBelow(ctx context.Context, client *api.Client, below uint64) (answer 
 func (l *listing) count(now time.Time) {
 	for _, r := range l.Rows {
 		switch r.State {
-		case stateAllow, stateAlter:
+		case story.Allow, story.Alter:
 			l.Allowed++
-		case stateDeny:
+		case story.Deny:
 			l.Denied++
-		case stateObserved:
+		case story.Observed:
 			l.Seen++
 		}
 	}
@@ -178,7 +179,7 @@ type bar struct {
 
 // newSparkline counts rows. The span is the shortest that shows them all, or,
 // when there are older ones than rows, the longest that they fill.
-func newSparkline(rows []row, older bool, now time.Time) sparkline {
+func newSparkline(rows []story.Row, older bool, now time.Time) sparkline {
 	line := sparkline{Span: time.Minute, Word: "last minute"}
 	age := time.Duration(0)
 	if len(rows) > 0 {
@@ -201,7 +202,7 @@ func newSparkline(rows []row, older bool, now time.Time) sparkline {
 		}
 		all[i]++
 		line.Total++
-		if r.State == stateDeny {
+		if r.State == story.Deny {
 			denied[i]++
 		}
 		most = max(most, all[i])

@@ -12,6 +12,7 @@ import (
 	"github.com/pavise/pavise/internal/evidence"
 	feeds "github.com/pavise/pavise/internal/feed"
 	"github.com/pavise/pavise/internal/figure"
+	"github.com/pavise/pavise/internal/story"
 	"github.com/pavise/pavise/internal/witness"
 )
 
@@ -85,14 +86,14 @@ const (
 )
 
 func newWatcher(w witness.Status, published uint64, now time.Time) watcher {
-	seen := watcher{Status: w, State: stateAllow, Word: "Watches"}
+	seen := watcher{Status: w, State: story.Allow, Word: "Watches"}
 	switch {
 	case w.Problem != "":
-		seen.State, seen.Word = stateFailed, "In trouble"
+		seen.State, seen.Word = story.Failed, "In trouble"
 	case w.Size == 0:
-		seen.State, seen.Word = stateBegun, "Has not answered yet"
+		seen.State, seen.Word = story.Begun, "Has not answered yet"
 	case w.Size < published && now.Sub(w.At) > lateWorth:
-		seen.State, seen.Word = stateFailed, "Behind"
+		seen.State, seen.Word = story.Failed, "Behind"
 	}
 	if w.Skew > skewWorth {
 		seen.Ahead = figure.Span(w.Skew.Round(time.Second)) + " ahead of ours"

@@ -12,6 +12,7 @@ import (
 	"github.com/pavise/pavise/internal/deploy"
 	"github.com/pavise/pavise/internal/figure"
 	"github.com/pavise/pavise/internal/registry"
+	"github.com/pavise/pavise/internal/story"
 	"github.com/pavise/pavise/internal/verbs"
 )
 
@@ -24,9 +25,9 @@ const (
 
 // lives are how states of a version are shown: the state has the icon and the colour.
 var lives = map[registry.State]string{
-	registry.Draft: "begun", registry.Proposed: "open", registry.Reviewed: "open", registry.Approved: stateAllow, registry.Published: stateAllow,
-	registry.Canary: "ran", registry.Live: stateAllow, registry.Accepted: stateAllow, registry.Degraded: stateAlter,
-	registry.RolledBack: "withdrawn", registry.Rejected: stateDeny, registry.Retired: "expired", registry.Quarantined: stateDeny,
+	registry.Draft: "begun", registry.Proposed: "open", registry.Reviewed: "open", registry.Approved: story.Allow, registry.Published: story.Allow,
+	registry.Canary: "ran", registry.Live: story.Allow, registry.Accepted: story.Allow, registry.Degraded: story.Alter,
+	registry.RolledBack: "withdrawn", registry.Rejected: story.Deny, registry.Retired: "expired", registry.Quarantined: story.Deny,
 }
 
 // lifeWay is the states that a version goes through if all goes well.
@@ -78,7 +79,7 @@ type versionItem struct {
 func newVersionItem(v *registry.Version) versionItem {
 	item := versionItem{v, lives[v.State], stateWord(v.State), lifeLine(v)}
 	if item.State == "" {
-		item.State = stateNote
+		item.State = story.Note
 	}
 	return item
 }
@@ -197,7 +198,7 @@ func (c *Console) model(w http.ResponseWriter, r *http.Request, s *visitor) {
 	c.life(r, s, &body)
 	c.places(r, s, &body)
 	body.Might = c.might(r, s, shown.Name)
-	c.show(w, s, http.StatusOK, "model", page{Title: figure.OneLine(title, maxReason), Here: "/models", Body: body})
+	c.show(w, s, http.StatusOK, "model", page{Title: figure.OneLine(title, story.MaxReason), Here: "/models", Body: body})
 }
 
 // life adds what became of the model. Without it the page is shown with what the API said.
@@ -219,9 +220,9 @@ func (c *Console) life(r *http.Request, s *visitor, body *modelPage) {
 		item := stepItem{step, lives[step.To], stateWord(step.To)}
 		switch {
 		case step.Alias != "" && step.Version == 0:
-			item.State, item.Word = stateNote, "Alias taken away"
+			item.State, item.Word = story.Note, "Alias taken away"
 		case step.Alias != "":
-			item.State, item.Word = stateNote, "Alias given"
+			item.State, item.Word = story.Note, "Alias given"
 		}
 		body.Steps = append(body.Steps, item)
 	}
@@ -236,14 +237,14 @@ func (c *Console) places(r *http.Request, s *visitor, body *modelPage) {
 		return // there is no deployment, or whoever looks may not see it
 	}
 	for _, spot := range v.Spots {
-		item := placeItem{Target: spot.Target.ID, State: stateAllow, Word: "As wanted", Why: spot.Problem}
+		item := placeItem{Target: spot.Target.ID, State: story.Allow, Word: "As wanted", Why: spot.Problem}
 		switch {
 		case v.Alarm != nil && v.Alarm.Target == spot.Target:
-			item.State, item.Word, item.Why = stateDeny, "Alarm", "what ran there nobody approved: "+figure.Brief(v.Alarm.Ran)
+			item.State, item.Word, item.Why = story.Deny, "Alarm", "what ran there nobody approved: "+figure.Brief(v.Alarm.Ran)
 		case spot.Problem != "":
-			item.State, item.Word = stateFailed, "In trouble"
+			item.State, item.Word = story.Failed, "In trouble"
 		case spot.Applied != spot.Revision:
-			item.State, item.Word = stateBegun, "On its way"
+			item.State, item.Word = story.Begun, "On its way"
 		}
 		for _, held := range []*deploy.Held{spot.Main, spot.Beside} {
 			if held == nil {

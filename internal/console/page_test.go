@@ -19,6 +19,7 @@ import (
 	"github.com/pavise/pavise/internal/prompt"
 	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/route"
+	"github.com/pavise/pavise/internal/story"
 	"github.com/pavise/pavise/internal/tensor"
 	"github.com/pavise/pavise/internal/verbs"
 )
@@ -52,7 +53,7 @@ func hostile(phase string) record.Record {
 
 // hostiles are hostile records in every state that is shown its own way.
 func hostiles() []record.Record {
-	note, err := json.Marshal(knock{payload, payload, 7})
+	note, err := json.Marshal(map[string]any{"source": payload, "reason": payload, "count": 7})
 	if err != nil {
 		panic(err)
 	}
@@ -70,8 +71,8 @@ func hostiles() []record.Record {
 	exit.Kind, exit.Enter = "route.put", &enter
 	return []record.Record{
 		hostile(record.Enter), hostile(record.Act), denied, failed, verb, exit, hostile(record.Interrupted),
-		{Kind: noteStranger, Phase: record.Note, Tenant: "local", At: began, Detail: note},
-		{Kind: noteRefused, Phase: record.Note, Tenant: "local", At: began, Detail: note},
+		{Kind: "identity.refused", Phase: record.Note, Tenant: "local", At: began, Detail: note},
+		{Kind: "guard.refused", Phase: record.Note, Tenant: "local", At: began, Detail: note},
 		{Kind: "ledger.recovered", Phase: record.Note, Tenant: "local", At: began, Detail: finding},
 		{Kind: payload, Phase: payload, Tenant: payload, At: began, Outcome: payload, Detail: note},
 	}
@@ -117,7 +118,7 @@ func text(body string) string {
 
 func TestLiveViews(t *testing.T) {
 	s := newStand(t).signIn()
-	refusals, _ := json.Marshal(knock{"203.0.113.7", "no such key", 12})
+	refusals, _ := json.Marshal(map[string]any{"source": "203.0.113.7", "reason": "no such key", "count": 12})
 	enter := uint64(3)
 	read := infer(began, "ana", 0, func(r *record.Record) { r.Kind = "ledger.read" })
 	denied := infer(began, "thief", 9, func(r *record.Record) {
@@ -135,7 +136,7 @@ func TestLiveViews(t *testing.T) {
 		infer(began, "ci", 3, nil), read, denied,
 		record.Record{Kind: "route.put", Phase: record.Enter, Tenant: "local", At: began, Outcome: pavise.Allow, Who: &pavise.Principal{ID: "beginner", Kind: "human"}},
 		record.Record{Kind: "route.put", Phase: record.Exit, Tenant: "local", At: began, Outcome: pavise.Allow, Enter: &enter, Who: &pavise.Principal{ID: "finisher", Kind: "human"}},
-		record.Record{Kind: noteStranger, Phase: record.Note, Tenant: "local", At: began, Detail: refusals},
+		record.Record{Kind: "identity.refused", Phase: record.Note, Tenant: "local", At: began, Detail: refusals},
 		deniedRead, observed,
 	)
 	for view, want := range map[string]string{
@@ -268,15 +269,15 @@ func TestLiveOfAPrunedLog(t *testing.T) {
 
 func TestSparkline(t *testing.T) {
 	now := began.Add(time.Hour)
-	at := func(ago time.Duration, state string) row { return row{At: now.Add(-ago), State: state} }
-	fresh := newSparkline([]row{at(time.Second, stateDeny), at(50*time.Second, stateAllow)}, false, now)
+	at := func(ago time.Duration, state string) story.Row { return story.Row{At: now.Add(-ago), State: state} }
+	fresh := newSparkline([]story.Row{at(time.Second, story.Deny), at(50*time.Second, story.Allow)}, false, now)
 	if fresh.Span != time.Minute || fresh.Total != 2 || len(fresh.Bars) != buckets {
 		t.Errorf("span %v, %d rows, %d bars", fresh.Span, fresh.Total, len(fresh.Bars))
 	}
 	if last := fresh.Bars[58]; last.DenyHeight == 0 || last.Height != last.DenyHeight || last.Y+last.Height != barHeight {
 		t.Errorf("the denied row is drawn as %+v", last)
 	}
-	rows := []row{at(-time.Minute, stateAllow), at(0, stateAllow), at(7*time.Minute, stateAllow)}
+	rows := []story.Row{at(-time.Minute, story.Allow), at(0, story.Allow), at(7*time.Minute, story.Allow)}
 	if all := newSparkline(rows, false, now); all.Span != 15*time.Minute || all.Total != 2 {
 		t.Errorf("all there is: span %v, %d rows", all.Span, all.Total)
 	}
@@ -446,18 +447,18 @@ func FuzzRow(f *testing.F) {
 		if json.Unmarshal(b, &e.Record) != nil {
 			return
 		}
-		w := newRow(e)
-		if words[w.State] == "" {
+		w := story.NewRow(e)
+		if story.Words[w.State] == "" {
 			t.Errorf("state %q", w.State)
 		}
 		for _, field := range []string{w.Who, w.Sort, w.Verb, w.Thing, w.Reason} {
-			if len([]rune(field)) > 2*maxName || strings.ContainsAny(field, "\n\r\t\u202e\x00") {
+			if len([]rune(field)) > 2*story.MaxName || strings.ContainsAny(field, "\n\r\t\u202e\x00") {
 				t.Errorf("field %q", field)
 			}
 		}
 		one := trail{ReadAnswer: evidence.ReadAnswer{Event: e}, Row: w}
 		one.read()
-		timeline(one)
+		one.told()
 	})
 }
 

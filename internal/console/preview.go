@@ -11,6 +11,7 @@ import (
 	"github.com/pavise/pavise/internal/figure"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/policy"
+	"github.com/pavise/pavise/internal/story"
 )
 
 // A preview is what people look at before they decide on a change.
@@ -96,9 +97,9 @@ func newFlips(detail any) *flips {
 	turns := plan.Turns()
 	list := &flips{Total: plan.Total, More: plan.Partial || plan.Total > len(plan.Flips) || len(turns) > maxFlips}
 	for _, turn := range turns[:min(len(turns), maxFlips)] {
-		f := flip{Turn: turn, State: stateDeny, Word: "May no longer"}
+		f := flip{Turn: turn, State: story.Deny, Word: "May no longer"}
 		if turn.Will == pavise.Allow {
-			f.State, f.Word = stateAllow, "May"
+			f.State, f.Word = story.Allow, "May"
 		}
 		var states []string
 		for _, facts := range turn.Flip.When {

@@ -10,6 +10,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/evidence"
 	"github.com/pavise/pavise/internal/figure"
+	"github.com/pavise/pavise/internal/story"
 	"github.com/pavise/pavise/internal/verbs"
 )
 
@@ -36,13 +37,13 @@ var endings = []struct{ Key, Word string }{{"", "Any"}, {"deny", "Denied"}, {"al
 // A search is the body of the page that finds records.
 type search struct {
 	Fields  []field
-	Kinds   []string // that are known
-	Given   bool     // there are conditions
-	Rows    []row    // newest first
-	More    string   // what more there is, in words
-	Size    uint64   // of the log
-	First   uint64   // the first record on this machine
-	Newest  string   // the address of the newest that are found; "" on that page
+	Kinds   []string    // that are known
+	Given   bool        // there are conditions
+	Rows    []story.Row // newest first
+	More    string      // what more there is, in words
+	Size    uint64      // of the log
+	First   uint64      // the first record on this machine
+	Newest  string      // the address of the newest that are found; "" on that page
 	Newer   string
 	Older   string
 	Begin   []searchLink // where people often begin, while nothing is asked
@@ -137,7 +138,7 @@ func newSearch(asked url.Values) search {
 		list.Given = true
 		less := only(asked)
 		less.Del(f.Key)
-		list.Without = append(list.Without, searchLink{fmt.Sprintf("without %s: %s", strings.ToLower(f.Word), figure.OneLine(f.Value, maxName/2)), address(less)})
+		list.Without = append(list.Without, searchLink{fmt.Sprintf("without %s: %s", strings.ToLower(f.Word), figure.OneLine(f.Value, story.MaxName/2)), address(less)})
 	}
 	return list
 }
@@ -198,7 +199,7 @@ func listRequest(asked url.Values) (req evidence.ListRequest, err error) {
 func (s *search) found(asked url.Values, req evidence.ListRequest, answer evidence.ListAnswer) {
 	s.Size, s.First = answer.Size, answer.First
 	for i := len(answer.Events) - 1; i >= 0; i-- {
-		w := newRow(answer.Events[i])
+		w := story.NewRow(answer.Events[i])
 		w.Clock = w.At.Format("2006-01-02 15:04:05")
 		s.Rows = append(s.Rows, w)
 	}

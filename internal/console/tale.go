@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pavise/pavise/internal/figure"
+	"github.com/pavise/pavise/internal/story"
 )
 
 // A Step is one act of a demo, as its page shows it.
@@ -43,14 +44,14 @@ type tale struct {
 // telling makes steps fit to be shown. before is the scene of the step before them.
 func telling(steps []Step, before string) (all []told) {
 	for _, s := range steps {
-		t := told{Step: s, State: stateNote, Word: "Told", Opens: s.Scene != before}
+		t := told{Step: s, State: story.Note, Word: "Told", Opens: s.Scene != before}
 		switch {
 		case s.Odd:
-			t.State, t.Word = stateFailed, "Went wrong"
-		case s.Decision == stateAllow:
-			t.State, t.Word = stateAllow, words[stateAllow]
-		case s.Decision == stateDeny:
-			t.State, t.Word = stateDeny, "Stopped"
+			t.State, t.Word = story.Failed, "Went wrong"
+		case s.Decision == story.Allow:
+			t.State, t.Word = story.Allow, story.Words[story.Allow]
+		case s.Decision == story.Deny:
+			t.State, t.Word = story.Deny, "Stopped"
 		}
 		t.Scene, t.Actor, t.Did, t.Why, t.Prove = figure.Plain(s.Scene), figure.Plain(s.Actor), figure.Plain(s.Did), figure.Plain(s.Why), figure.Plain(s.Prove)
 		all = append(all, t)

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"github.com/pavise/pavise/internal/story"
 )
 
 // demoStand is a stand whose demo has these steps, of which so many were played.
@@ -72,7 +74,7 @@ func TestDemoEvents(t *testing.T) {
 		}
 		got = append(got, step)
 	}
-	if len(got) != 3 || got[0].Opens || !got[1].Opens || got[2].Opens || got[2].State != stateFailed || got[0].Record != nil || strings.Contains(got[0].Did, "\u202e") {
+	if len(got) != 3 || got[0].Opens || !got[1].Opens || got[2].Opens || got[2].State != story.Failed || got[0].Record != nil || strings.Contains(got[0].Did, "\u202e") {
 		t.Errorf("%+v", got)
 	}
 	again := s.listen("/demo/events", "Last-Event-ID", "2")

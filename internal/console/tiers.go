@@ -7,6 +7,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/figure"
+	"github.com/pavise/pavise/internal/story"
 	"github.com/pavise/pavise/internal/theft"
 	"github.com/pavise/pavise/internal/tier"
 	"github.com/pavise/pavise/internal/verbs"
@@ -17,7 +18,7 @@ const maxTiers = 200
 
 // tierStates are how tiers are shown: the state has the icon and the colour.
 var tierStates = map[tier.Tier]struct{ state, word string }{
-	tier.Green: {stateAllow, "Green"}, tier.Amber: {stateAlter, "Amber"}, tier.Red: {stateDeny, "Red"},
+	tier.Green: {story.Allow, "Green"}, tier.Amber: {story.Alter, "Amber"}, tier.Red: {story.Deny, "Red"},
 }
 
 // A tierItem is how one caller stands at one model.
@@ -118,7 +119,7 @@ func (c *Console) showTier(w http.ResponseWriter, r *http.Request, s *visitor, a
 	if body.Typed.For == "" {
 		body.Typed.For = "24h"
 	}
-	c.show(w, s, status, "tier", page{Title: figure.OneLine(ref.Caller.ID+" at "+ref.Model.ID, maxReason), Here: "/access", Body: body})
+	c.show(w, s, status, "tier", page{Title: figure.OneLine(ref.Caller.ID+" at "+ref.Model.ID, story.MaxReason), Here: "/access", Body: body})
 }
 
 // tierRef reads whom the address or a form is about.

@@ -80,7 +80,10 @@ var asideOn = []string{"model", "server"}
 
 // Named returns the served actions that every schema has, because the guardrails or
 // the roles name them.
-func Named() []Action {
+func Named() []Action { return slices.Concat(ofHouse(), ofAssets(), ofDoors()) }
+
+// ofHouse are those on policies, changes and grants, and on what callers are answered by.
+func ofHouse() []Action {
 	return []Action{
 		{Verb: VerbPut, On: []string{KindPolicy}, Consequential: true},
 		{Verb: VerbDelete, On: []string{KindPolicy}, Consequential: true},
@@ -111,6 +114,12 @@ func Named() []Action {
 		{Verb: "tier.list", On: []string{KindTier}, Class: Pooled},
 		{Verb: "tier.show", On: []string{KindTier}, Class: Pooled},
 		{Verb: "tier.lift", On: []string{KindTier}},
+	}
+}
+
+// ofAssets are those on datasets, models and where models run.
+func ofAssets() []Action {
+	return []Action{
 		{Verb: "dataset.seal", On: []string{KindDataset}},
 		{Verb: "dataset.watch", On: []string{KindDataset}},
 		{Verb: "dataset.check", On: []string{KindDataset}},
@@ -155,6 +164,12 @@ func Named() []Action {
 		{Verb: "model.inspect", On: []string{KindModel}, Class: Pooled},
 		{Verb: "run.log", On: []string{"run"}},
 		{Verb: "run.show", On: []string{"run"}, Class: Pooled},
+	}
+}
+
+// ofDoors are those on the evidence, on what comes in, and on what model servers are asked.
+func ofDoors() []Action {
+	return []Action{
 		{Verb: "watermark.export", On: []string{"model"}},
 		{Verb: "witness.list", On: []string{"log"}, Class: Pooled},
 		{Verb: "archive.list", On: []string{"archive"}, Class: Pooled},

@@ -1,4 +1,4 @@
-package console
+package story
 
 import (
 	"encoding/json"
@@ -16,19 +16,20 @@ import (
 // The states a record is shown in. Each has an icon, a colour and a word, so
 // that none depends on the colour. They are also names of CSS classes.
 const (
-	stateAllow       = "allow"
-	stateAlter       = "alter"
-	stateDeny        = "deny"
-	stateObserved    = "observed" // would have been denied
-	stateFailed      = "failed"   // allowed, and ended badly
-	stateBegun       = "begun"    // an Enter
-	stateInterrupted = "interrupted"
-	stateNote        = "note"
+	Allow       = "allow"
+	Alter       = "alter"
+	Deny        = "deny"
+	Observed    = "observed" // would have been denied
+	Failed      = "failed"   // allowed, and ended badly
+	Begun       = "begun"    // an Enter
+	Interrupted = "interrupted"
+	Note        = "note"
 )
 
-var words = map[string]string{
-	stateAllow: "Allowed", stateAlter: "Altered", stateDeny: "Denied", stateObserved: "Observed",
-	stateFailed: "Failed", stateBegun: "Begun", stateInterrupted: "Interrupted", stateNote: "Note",
+// Words are the states, for people.
+var Words = map[string]string{
+	Allow: "Allowed", Alter: "Altered", Deny: "Denied", Observed: "Observed",
+	Failed: "Failed", Begun: "Begun", Interrupted: "Interrupted", Note: "Note",
 }
 
 // The kinds of the guard's notes that count refusals: of callers nobody could
@@ -38,19 +39,19 @@ const (
 	noteRefused  = "guard.refused"
 )
 
-// knocked reports whether the record counts refusals.
-func knocked(r record.Record) bool {
+// Knocked reports whether the record counts refusals.
+func Knocked(r record.Record) bool {
 	return r.Phase == record.Note && (r.Kind == noteStranger || r.Kind == noteRefused)
 }
 
 // The longest texts of a row, in characters. The trail shows them whole.
 const (
-	maxReason = 120
-	maxName   = 64
+	MaxReason = 120
+	MaxName   = 64
 )
 
-// A row is one record in a list, as the page and the live feed show it.
-type row struct {
+// A Row is one record in a list, as the page and the live feed show it.
+type Row struct {
 	Index  uint64    `json:"index"`
 	At     time.Time `json:"at"`
 	Clock  string    `json:"clock"` // time of day, UTC
@@ -64,20 +65,20 @@ type row struct {
 	Took   string    `json:"took"`
 }
 
-// newRow says a record in one line.
-func newRow(e evidence.Event) row {
+// NewRow says a record in one line.
+func NewRow(e evidence.Event) Row {
 	r := e.Record
-	state := stateOf(r)
-	w := row{
+	state := StateOf(r)
+	w := Row{
 		Index: e.Index, At: r.At.UTC(), Clock: r.At.UTC().Format("15:04:05.000"),
-		State: state, Word: words[state], Verb: figure.OneLine(r.Kind, maxName), Thing: thing(r),
-		Reason: figure.OneLine(reason(r, state), maxReason), Took: figure.Lasted(r.Took),
+		State: state, Word: Words[state], Verb: figure.OneLine(r.Kind, MaxName), Thing: thing(r),
+		Reason: figure.OneLine(reason(r, state), MaxReason), Took: figure.Lasted(r.Took),
 	}
 	switch {
 	case r.Who != nil:
-		w.Who, w.Sort = figure.OneLine(r.Who.ID, maxName), figure.OneLine(r.Who.Kind, maxName)
-	case knocked(r):
-		w.Who = figure.OneLine(knockOf(r).Source, maxName)
+		w.Who, w.Sort = figure.OneLine(r.Who.ID, MaxName), figure.OneLine(r.Who.Kind, MaxName)
+	case Knocked(r):
+		w.Who = figure.OneLine(knockOf(r).Source, MaxName)
 		if r.Kind == noteStranger {
 			w.Sort = "stranger"
 		}
@@ -93,28 +94,28 @@ func thing(r record.Record) string {
 	if r.On.Tenant == r.Tenant {
 		name = strings.TrimPrefix(name, r.Tenant+"/")
 	}
-	return figure.OneLine(name, 2*maxName)
+	return figure.OneLine(name, 2*MaxName)
 }
 
-// stateOf classifies a record.
-func stateOf(r record.Record) string {
+// StateOf classifies a record.
+func StateOf(r record.Record) string {
 	switch {
-	case knocked(r) || r.Outcome == pavise.Deny:
-		return stateDeny
+	case Knocked(r) || r.Outcome == pavise.Deny:
+		return Deny
 	case r.Phase == record.Note:
-		return stateNote
+		return Note
 	case r.Phase == record.Interrupted:
-		return stateInterrupted
+		return Interrupted
 	case r.Error != nil:
-		return stateFailed
+		return Failed
 	case wouldDeny(r) != nil || r.Policy != nil && r.Policy.Observed:
-		return stateObserved
+		return Observed
 	case r.Phase == record.Enter:
-		return stateBegun
+		return Begun
 	case r.Outcome == pavise.Alter:
-		return stateAlter
+		return Alter
 	}
-	return stateAllow
+	return Allow
 }
 
 // wouldDeny returns the first denial that observe mode let pass, or nil.
@@ -130,21 +131,21 @@ func wouldDeny(r record.Record) *pavise.Verdict {
 // reason says in one phrase why a record is in its state.
 func reason(r record.Record, state string) string {
 	switch state {
-	case stateDeny:
+	case Deny:
 		return whyDenied(r)
-	case stateObserved:
+	case Observed:
 		if v := wouldDeny(r); v != nil {
 			return "would be denied: " + v.Reason
 		}
 		return "would be denied by policy"
-	case stateFailed:
+	case Failed:
 		return r.Error.Kind + ": " + r.Error.Msg
-	case stateInterrupted:
+	case Interrupted:
 		return "how it ended is not known: the process stopped"
-	case stateNote:
+	case Note:
 		return noteText(r)
 	}
-	if t, ok := inference(r); ok && t.API != "" {
+	if t, ok := Inference(r); ok && t.API != "" {
 		return spokenTo(r, &t)
 	} else if ok && t.Rows > 0 {
 		return rowsText(t.Rows) + shapeText(t)
@@ -156,9 +157,9 @@ func reason(r record.Record, state string) string {
 }
 
 // whyDenied is the reason of the verdict that stopped the request. The guard's
-// own words begin with who asked for what, which the row says already.
+// own Words begin with who asked for what, which the row says already.
 func whyDenied(r record.Record) string {
-	if knocked(r) {
+	if Knocked(r) {
 		k := knockOf(r)
 		if k.Count > 1 {
 			return fmt.Sprintf("%s (%d times in a second)", k.Reason, k.Count)
@@ -217,8 +218,8 @@ func noteText(r record.Record) string {
 	return notes[r.Kind]
 }
 
-// inference returns what the record of a model's answer says about it.
-func inference(r record.Record) (gateway.ChatTrail, bool) {
+// Inference returns what the record of a model's answer says about it.
+func Inference(r record.Record) (gateway.ChatTrail, bool) {
 	t := gateway.ChatTrail{Trail: &gateway.Trail{}}
 	ok := r.Kind == "model.infer" && len(r.Detail) > 0 && json.Unmarshal(r.Detail, &t) == nil && t.ID != ""
 	return t, ok
