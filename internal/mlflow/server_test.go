@@ -150,7 +150,7 @@ func TestSources(t *testing.T) {
 	from := func(source string, want ...string) {
 		t.Helper()
 		w.ask(t, "mia", "POST", "/mlflow/model-versions/create", fmt.Sprintf(`{"name":"fraud","source":%q}`, source), 200, pending, "fetched")
-		w.Wait()
+		w.files.Wait()
 		version++
 		if ref := (registry.Ref{Model: "fraud", Version: version}); len(want) == 1 {
 			w.look(t, "fraud", fmt.Sprint(ref.Version))

@@ -130,7 +130,7 @@ func newWorld(t testing.TB) *world {
 	w.changes = &changes{w: w, all: map[pavise.Name]*proposed{}}
 	w.cfg.Changes = w.changes
 	w.open(t)
-	t.Cleanup(func() { w.Wait() })
+	t.Cleanup(func() { w.Server.Close() })
 	return w
 }
 
