@@ -288,6 +288,9 @@ func TestAliasAndHistory(t *testing.T) {
 	}
 	_, err = w.Aliased(t.Context(), fraud, "champion")
 	wantKind(t, err, pavise.NotFound)
+	if h, err := w.History(t.Context(), mia, fraud, time.Time{}); err != nil || len(h.Aliases) != 0 {
+		t.Errorf("it is remembered as taken: %+v, %v", h.Aliases, err)
+	}
 	if all, err := w.ByDigest(t.Context(), "local", two.Digest); err != nil || len(all) != 1 || all[0].Ref != two.Ref {
 		t.Errorf("%+v, %v", all, err)
 	}
