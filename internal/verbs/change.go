@@ -185,7 +185,7 @@ func (r RouteRequest) Why() string { return r.Reason }
 func (rooms *Rooms) Runners() map[string]change.Runner {
 	r := runner.Rooms{
 		Guard: rooms.Guard, Log: rooms.Log, Policies: rooms.Policies, Grants: rooms.Grants, Routes: rooms.Routes,
-		CA: rooms.CA, Gate: rooms.Gate, Subjects: rooms.Subjects, Archive: rooms.Archive, Catalog: rooms.Catalog, Known: Known,
+		CA: rooms.CA, Gate: rooms.Gate, Subjects: rooms.Subjects, Archive: rooms.Archive, Catalog: rooms.Catalog, Models: rooms.Models, Known: Known,
 	}
 	if rooms.Bundles != nil {
 		r.Bundles = rooms.Bundles.Change
