@@ -20,12 +20,11 @@ const stall = 30 * time.Second
 type Door struct {
 	*Registry
 	admit func(*http.Request) (pavise.Principal, error)
-	base  string // of addresses, such as https://registry.example
 }
 
-// NewDoor returns a door that is reached at base, the scheme and host of its address.
-func (r *Registry) NewDoor(base string, admit func(*http.Request) (pavise.Principal, error)) *Door {
-	return &Door{r, admit, strings.TrimSuffix(base, "/")}
+// NewDoor returns a door.
+func (r *Registry) NewDoor(admit func(*http.Request) (pavise.Principal, error)) *Door {
+	return &Door{r, admit}
 }
 
 // An asked is one request, of somebody who is known.
@@ -49,7 +48,7 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	who, err := d.admit(withBearer(r))
 	if err != nil {
 		if pavise.KindOf(err) == pavise.Unverified {
-			w.Header().Add("WWW-Authenticate", `Bearer realm="`+d.base+PathToken+`",service="pavise"`)
+			w.Header().Add("WWW-Authenticate", `Bearer realm="`+d.cfg.Base+PathToken+`",service="pavise"`)
 			w.Header().Add("WWW-Authenticate", `Basic realm="pavise", charset="UTF-8"`)
 		}
 		answerError(w, err)

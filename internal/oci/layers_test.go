@@ -86,6 +86,7 @@ func TestHostileArchives(t *testing.T) {
 
 // TestBombs ends what unpacks without end, early.
 func TestBombs(t *testing.T) {
+	t.Parallel()
 	const size = 96 << 20
 	var out bytes.Buffer
 	zeros := io.LimitReader(zero{}, size)

@@ -44,7 +44,11 @@ func manifestFor(model pavise.Name, v Version) (text, config []byte, err error) 
 	m := manifest{SchemaVersion: 2, MediaType: mediaManifest, ArtifactType: modelManifest}
 	diffs := []string{}
 	for _, f := range files {
-		m.Layers = append(m.Layers, descriptor{MediaType: layerFor(f.Path), Digest: f.Digest, Size: f.Size, Annotations: map[string]string{annotationPath: f.Path, annotationTitle: f.Path}})
+		name := f.Path
+		if name == "." { // the model is one file
+			name = model.ID
+		}
+		m.Layers = append(m.Layers, descriptor{MediaType: layerFor(name), Digest: f.Digest, Size: f.Size, Annotations: map[string]string{annotationPath: name, annotationTitle: name}})
 		diffs = append(diffs, f.Digest)
 	}
 	config, err = json.Marshal(map[string]any{

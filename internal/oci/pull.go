@@ -43,13 +43,13 @@ type pulled struct {
 	Bytes    int64  `json:"bytes,omitempty"`
 }
 
-// enter asks the guard for what is to be given out of a version, and refuses what is in
-// quarantine. Nothing is said of a version to who may not have it, but its state.
+// enter asks the guard for what is to be given out of a version, and refuses what nobody may
+// have. Nothing is said of a version to who may not have it, but its state.
 func (d *Door) enter(ctx context.Context, who pavise.Principal, model pavise.Name, v *Version) (entry *guard.Entry, err error) {
 	verb, on := VerbPull, model
 	if v != nil {
 		on.ID += "@" + strconv.Itoa(v.Number) // as policies and the log call a version
-		if !v.Published && !v.Quarantined {
+		if !v.Published && v.Barred == "" {
 			verb = VerbInspect
 		}
 	}
@@ -60,9 +60,9 @@ func (d *Door) enter(ctx context.Context, who pavise.Principal, model pavise.Nam
 		}
 		return nil, err
 	}
-	if v != nil && v.Quarantined {
+	if v != nil && v.Barred != "" {
 		entry.Detail(pulled{Version: v.Number, State: v.State})
-		err = refuse(codeDenied, fmt.Sprintf("version %d is in quarantine", v.Number), "nobody pulls it until two others have released it")
+		err = refuse(codeDenied, fmt.Sprintf("nobody gets version %d: %s", v.Number, v.Barred), "pavise model show says what is known of it")
 		entry.Exit(&err)
 		return nil, err
 	}
@@ -82,10 +82,10 @@ func (d *Door) enterBlob(ctx context.Context, who pavise.Principal, model pavise
 		if err != nil {
 			return nil, err
 		}
-		if best == nil || best.Quarantined || v.Published && !v.Quarantined {
+		if best == nil || best.Barred != "" || v.Published && v.Barred == "" {
 			best = &v
 		}
-		if best.Published && !best.Quarantined {
+		if best.Published && best.Barred == "" {
 			break
 		}
 	}

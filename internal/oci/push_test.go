@@ -204,8 +204,9 @@ func TestHarmful(t *testing.T) {
 	if a := w.put(403, codeDenied, "1.0", text); !strings.Contains(string(a.body), "do harm") {
 		t.Fatalf("%s", a.body)
 	}
-	w.want(200, "", "engineer", "GET", manifests+digestOf(text), nil) // for who looks into it
-	w.want(403, codeDenied, "deployer", "GET", manifests+digestOf(text), nil)
+	w.want(200, "", "engineer", "HEAD", manifests+digestOf(text), nil)
+	w.want(403, codeDenied, "engineer", "GET", manifests+digestOf(text), nil)
+	w.want(403, codeDenied, "engineer", "GET", "/v2/fraud/blobs/"+digestOf([]byte("weights")), nil)
 	w.want(404, codeManifestUnknown, "engineer", "GET", manifests+"1.0", nil)
 }
 

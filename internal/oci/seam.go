@@ -18,12 +18,12 @@ type Draft struct {
 
 // A Version is what is known of one version of a model.
 type Version struct {
-	Number      int
-	State       string // as the life of models has it: draft, published …
-	Published   bool   // who may pull the model may have it
-	Quarantined bool
-	Files       []File
-	Created     time.Time
+	Number    int
+	State     string // as the life of models has it: draft, published …
+	Published bool   // who may pull the model may have it
+	Barred    string // why nobody may have it: it is in quarantine, its files do harm; empty: they may
+	Files     []File
+	Created   time.Time
 }
 
 // Versions are the versions of models.
@@ -42,7 +42,7 @@ type Versions interface {
 // Aliases propose what names of versions are to mean.
 type Aliases interface {
 	// Propose asks that an alias means a version, or none for 0, as a change that others decide,
-	// and returns its id and where it is decided. One that asks for the same and is open is it.
+	// and returns its id and where it is decided.
 	Propose(ctx context.Context, who pavise.Principal, model pavise.Name, alias string, number int) (change, address string, err error)
 }
 
@@ -64,6 +64,7 @@ type Config struct {
 	Depot    *depot.Depot
 	Versions Versions
 	Aliases  Aliases
+	Base     string // the scheme and host at which clients reach it
 	Now      func() time.Time
 	Say      func(word string, err error) // tells the operator what goes wrong meanwhile
 }

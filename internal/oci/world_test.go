@@ -52,6 +52,7 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
+	t.Parallel()
 	w := &world{t: t, now: time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC), models: &models{of: map[pavise.Name]*model{}, changes: map[string]string{}}}
 	var err error
 	w.log, err = ledger.Open(ledger.Options{Disk: disktest.New(), Origin: "example.test/log", Key: testKey, Tenant: "local"})
@@ -84,9 +85,9 @@ func newWorld(t *testing.T) *world {
 	}
 	files, err := depot.Open(t.Context(), depot.Config{Bucket: at, Stage: disk.Dir{Path: stage}, Store: db, KEK: kek, Now: w.clock})
 	w.must(err)
-	w.cfg = Config{Guard: g, Store: db, Depot: files, Versions: w.models, Aliases: w.models, Now: w.clock, Say: func(word string, err error) { t.Logf("%s: %v", word, err) }}
+	w.cfg = Config{Guard: g, Store: db, Depot: files, Versions: w.models, Aliases: w.models, Base: "http://registry.test", Now: w.clock, Say: func(word string, err error) { t.Logf("%s: %v", word, err) }}
 	w.server = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		w.Registry.NewDoor("http://registry.test", admit).ServeHTTP(rw, r)
+		w.Registry.NewDoor(admit).ServeHTTP(rw, r)
 	}))
 	t.Cleanup(w.server.Close)
 	w.open()
@@ -173,7 +174,11 @@ func (m *models) Add(_ context.Context, _ pavise.Principal, name pavise.Name, d 
 		return 0, err
 	}
 	m.added++
-	found.versions = append(found.versions, Version{Number: len(found.versions) + 1, State: "draft", Files: d.Files, Created: time.Unix(1e9, 0)})
+	v := Version{Number: len(found.versions) + 1, State: "draft", Files: d.Files, Created: time.Unix(1e9, 0)}
+	if m.unfit != nil {
+		v.Barred = "its files do harm"
+	}
+	found.versions = append(found.versions, v)
 	return len(found.versions), m.unfit
 }
 
@@ -218,7 +223,7 @@ func (m *models) facts(on pavise.Name) policy.Facts {
 	var n int
 	_, _ = fmt.Sscan(number, &n)
 	if found := m.of[on]; found != nil && n <= len(found.versions) {
-		return policy.Facts{State: found.versions[n-1].State, Quarantined: found.versions[n-1].Quarantined}
+		return policy.Facts{State: found.versions[n-1].State, Quarantined: found.versions[n-1].State == "quarantined"}
 	}
 	return policy.Facts{}
 }
@@ -228,7 +233,10 @@ func (m *models) become(number int, state string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	v := &m.of[pavise.Name{Tenant: "local", Kind: KindModel, ID: "fraud"}].versions[number-1]
-	v.State, v.Published, v.Quarantined = state, state == "published", state == "quarantined"
+	v.State, v.Published, v.Barred = state, state == "published", ""
+	if state == "quarantined" {
+		v.Barred = "it is in quarantine"
+	}
 }
 
 // An answer is what came back.

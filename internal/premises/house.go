@@ -17,6 +17,7 @@ import (
 	"github.com/pavise/pavise/internal/catalog"
 	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/config"
+	"github.com/pavise/pavise/internal/depot"
 	"github.com/pavise/pavise/internal/detect"
 	"github.com/pavise/pavise/internal/feed"
 	"github.com/pavise/pavise/internal/gate"
@@ -25,6 +26,7 @@ import (
 	"github.com/pavise/pavise/internal/identity"
 	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/oci"
 	"github.com/pavise/pavise/internal/openlineage"
 	"github.com/pavise/pavise/internal/policy"
 	"github.com/pavise/pavise/internal/proof"
@@ -78,6 +80,8 @@ type House struct {
 	Changes   *change.Changes     // nil: it is a gateway
 	Gate      *gate.Gate          // lets records in; nil: it is a gateway
 	Catalog   *catalog.Catalog    // nil: it knows no datasets
+	Depot     *depot.Depot        // keeps the files of models; nil: none are kept
+	OCI       *oci.Registry       // clients of OCI registries push models to it and pull them; nil: none do
 	Lineage   *openlineage.Claims // nil: nobody tells of runs here
 	Receivers *receiver.Receivers // fetch records for it; nil: it is a gateway
 }
@@ -223,6 +227,9 @@ func (h *House) Keep(ctx context.Context, all *errgroup.Group) {
 	all.Go(func() error { h.Telemetry.Run(ctx); return nil })
 	if h.Lineage != nil {
 		all.Go(func() error { return h.Lineage.Run(ctx) })
+	}
+	if h.OCI != nil {
+		all.Go(func() error { return h.OCI.Run(ctx) })
 	}
 	if h.Quorum != nil {
 		all.Go(func() error { return h.Quorum.Run(ctx) })

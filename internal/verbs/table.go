@@ -20,6 +20,7 @@ import (
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/identity"
 	"github.com/pavise/pavise/internal/issuer"
+	"github.com/pavise/pavise/internal/oci"
 	"github.com/pavise/pavise/internal/openlineage"
 	"github.com/pavise/pavise/internal/receiver"
 	"github.com/pavise/pavise/internal/registry"
@@ -47,6 +48,7 @@ type Rooms struct {
 	Marks     Marks               // what answers were marked with; nil: none was
 	Catalog   *catalog.Catalog    // the datasets that are known; nil: none are
 	Models    *registry.Registry  // the models that are known; nil: none are
+	OCI       *oci.Registry       // models for clients of OCI registries; nil: there are none
 	Lineage   *openlineage.Claims // what pipelines told; nil: nobody may tell here
 	Receivers *receiver.Receivers // fetch records for it; nil: nobody does
 	// Link makes a fresh link to the console. The session that it opens calls with
@@ -59,7 +61,7 @@ type Rooms struct {
 
 // Table returns the table over the rooms, which are read when a verb is done.
 func (rooms *Rooms) Table() []api.Verb {
-	return slices.Concat(rooms.Rooms.Table(), rooms.changeVerbs(), rooms.policyVerbs(), rooms.grantVerbs(), rooms.tierVerbs(), rooms.markVerbs(), rooms.routeVerbs(), rooms.nodeVerbs(), rooms.bundleVerbs(), rooms.siemVerbs(), rooms.datasetVerbs(), rooms.modelVerbs(), rooms.lineageVerbs(), rooms.ingestVerbs(), rooms.receiveVerbs(), rooms.otherVerbs(), asideVerbs())
+	return slices.Concat(rooms.Rooms.Table(), rooms.changeVerbs(), rooms.policyVerbs(), rooms.grantVerbs(), rooms.tierVerbs(), rooms.markVerbs(), rooms.routeVerbs(), rooms.nodeVerbs(), rooms.bundleVerbs(), rooms.siemVerbs(), rooms.datasetVerbs(), rooms.modelVerbs(), rooms.lineageVerbs(), ociVerbs(), rooms.ingestVerbs(), rooms.receiveVerbs(), rooms.otherVerbs(), asideVerbs())
 }
 
 // Table returns the table over no rooms, for what is to be known of a verb without doing
@@ -93,6 +95,9 @@ func NewServer(ctx context.Context, rooms *Rooms, verifier *identity.Verifier) *
 		door := rooms.Lineage.NewDoor(s.Admit, api.Refuse)
 		s.Beside(openlineage.PathEvent, door)
 		s.Beside(openlineage.PathBatch, door)
+	}
+	if rooms.OCI != nil {
+		s.Beside(oci.Path, rooms.OCI.NewDoor(s.Admit))
 	}
 	return s
 }
