@@ -17,8 +17,8 @@ import (
 )
 
 // Bill returns the bill of materials of a version, CycloneDX 1.6 in JSON: the verb model.bom
-// on the version. It is made from what is known, the same bytes for the same knowledge. The
-// error is of kind NotFound.
+// on the version. It is made from what is known, the same bytes for the same knowledge: one
+// line. The error is of kind NotFound.
 func (r *Registry) Bill(ctx context.Context, who pavise.Principal, tenant string, ref Ref) (bill []byte, err error) {
 	entry, err := r.cfg.Guard.Enter(ctx, who, "model.bom", ref.Name(tenant))
 	if err != nil {
@@ -65,10 +65,10 @@ func billOf(v *Version) ([]byte, error) {
 	*uses.Dependencies = slices.Compact(*uses.Dependencies)
 	bom.Components, bom.Dependencies = &components, &[]cyclonedx.Dependency{uses}
 	var out bytes.Buffer
-	if err := cyclonedx.NewBOMEncoder(&out, cyclonedx.BOMFileFormatJSON).SetPretty(true).Encode(bom); err != nil {
+	if err := cyclonedx.NewBOMEncoder(&out, cyclonedx.BOMFileFormatJSON).SetEscapeHTML(false).Encode(bom); err != nil {
 		return nil, fmt.Errorf("write the bill of materials of %s: %w", v.Ref, err)
 	}
-	return out.Bytes(), nil
+	return append(bytes.TrimSpace(out.Bytes()), '\n'), nil
 }
 
 func datasetRef(s Seal) string { return "dataset:" + s.Name.String() + ":" + s.Root }

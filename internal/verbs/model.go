@@ -55,7 +55,7 @@ func (rooms *Rooms) modelLife() []api.Verb {
 			Name: "model.review", On: on,
 			Help:    "Say that a proposed version is good, having looked at it",
 			About:   "Give the digest that pavise model show shows, or its first eight digits: what is reviewed is a content. Nobody reviews what they had a hand in.",
-			Example: "pavise model review fraud/1 --digest DIGEST --reason looked-at-all-slices",
+			Example: "pavise model review fraud/2 --digest DIGEST --reason looked-at-all-slices",
 		}, withModels(rooms, func(r *registry.Registry, ctx context.Context, who pavise.Principal, req ModelReview) (*registry.Version, error) {
 			tenant, ref, err := req.ref(who)
 			if err != nil {
@@ -67,16 +67,16 @@ func (rooms *Rooms) modelLife() []api.Verb {
 			Name: "model.reject", On: on,
 			Help:    "Say that a proposed version is not to be",
 			About:   "Nothing becomes of it any more. What was mended is another version.",
-			Example: "pavise model reject fraud/2 --reason overfits",
+			Example: "pavise model reject fraud/3 --reason overfits",
 		}, onVersion(rooms, (*registry.Registry).Reject)),
 		proposingVersion("model.publish", "Propose to publish a reviewed version",
 			"Others approve exactly these files with exactly this evidence: when either changes, the approvals are dead. It takes one person, and two where the risk is high; who had a hand in the version does not count, nor, where the risk is high, who reviewed it. Who approves may do model.approve.",
-			"pavise model publish fraud/1 --reason better-than-the-one-before"),
+			"pavise model publish fraud/2 --reason better-than-the-one-before"),
 		api.Proposing(api.Verb{
 			Name: "model.alias", On: on,
 			Help:    "Propose that an alias of a model means another version",
 			About:   "The version is published, or serves. Others approve it, as many as its risk asks for.",
-			Example: "pavise model alias fraud champion 1 --reason the-best-so-far",
+			Example: "pavise model alias fraud champion 2 --reason the-best-so-far",
 		}, func(_ context.Context, _ pavise.Principal, req ModelAlias) (pavise.Name, error) {
 			return req.Name, nil
 		}, func(req ModelAlias) (any, error) { return runner.AliasTo{Alias: req.Alias, Version: req.Version}, nil }),
@@ -92,14 +92,14 @@ func (rooms *Rooms) modelLife() []api.Verb {
 			Name: "model.quarantine", On: on, Safe: true,
 			Help:    "Take a version out, at once, whatever state it is in",
 			About:   "It is neither pulled, published nor deployed until it is released. Where it is what serves, nobody asks the model until another version does.",
-			Example: "pavise model quarantine fraud/1 --reason leaks-its-training-data",
+			Example: "pavise model quarantine fraud/2 --reason leaks-its-training-data",
 		}, onVersion(rooms, (*registry.Registry).Quarantine)),
 		proposingVersion("model.release", "Propose to let a version out of quarantine",
 			"It is then what it was before, and serves nobody. Two people approve it, neither of whom had a hand in it.",
-			"pavise model release fraud/1 --reason it-was-another-model"),
+			"pavise model release fraud/2 --reason it-was-another-model"),
 		proposingVersion("model.retire", "Propose to end the life of a version that serves nobody",
 			"Another person approves it. Nothing becomes of it any more; what is known of it is kept.",
-			"pavise model retire fraud/1 --reason nobody-needs-it"),
+			"pavise model retire fraud/4 --reason nobody-needs-it"),
 	}
 }
 
@@ -125,7 +125,7 @@ func (rooms *Rooms) modelWords() []api.Verb {
 			Name: "model.show", On: on, Class: guard.Pooled,
 			Help:    "Show a model with its versions, or all that is known of one version",
 			About:   "Of a version: its state and who brought it there, its files, who signed them, what a look at them found, datasets, evidence and aliases.",
-			Example: "pavise model show fraud/1",
+			Example: "pavise model show fraud/2",
 		}, withModels(rooms, func(r *registry.Registry, ctx context.Context, who pavise.Principal, req ModelShow) (registry.Shown, error) {
 			tenant, ref, err := modelOrVersion(req.Model, who)
 			if err != nil {
@@ -149,7 +149,7 @@ func (rooms *Rooms) modelWords() []api.Verb {
 			Name: "model.bom", On: on, Class: guard.Pooled,
 			Help:    "Print the bill of materials of a version (CycloneDX 1.6, JSON)",
 			About:   "Made from what is known of it: files, datasets, evaluations, attacks, signature. The same knowledge is the same bytes, and approvals cover their digest.",
-			Example: "pavise model bom fraud/1",
+			Example: "pavise model bom fraud/2",
 		}, withModels(rooms, func(r *registry.Registry, ctx context.Context, who pavise.Principal, req VersionRef) (ModelBill, error) {
 			tenant, ref, err := req.ref(who)
 			if err != nil {
