@@ -292,8 +292,11 @@ func (t *toll) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// ErrFull is in the chain of the error of what the quota has no room for.
+var ErrFull = errors.New("the quota is reached")
+
 func (d *Depot) full() error {
-	return &pavise.Error{Kind: pavise.Throttled, Msg: fmt.Sprintf("there is no room for more files of models: %d bytes are the quota", d.cfg.Quota), Hint: "delete versions and artifacts that nobody needs, or have a larger quota set"}
+	return &pavise.Error{Kind: pavise.Throttled, Msg: fmt.Sprintf("there is no room for more files of models: %d bytes are the quota", d.cfg.Quota), Hint: "delete versions and artifacts that nobody needs, or have a larger quota set", Err: ErrFull}
 }
 
 // keep leaves counted what was.

@@ -355,6 +355,9 @@ func TestFull(t *testing.T) {
 	first := w.put(t, random(60_000))
 	_, _, err := w.Put(t.Context(), "local", bytes.NewReader(random(60_001)))
 	wantKind(t, err, pavise.Throttled)
+	if !errors.Is(err, ErrFull) {
+		t.Errorf("it does not say that it is full: %v", err)
+	}
 	w.stage.Free(30_000)
 	_, _, err = w.Put(t.Context(), "local", bytes.NewReader(random(40_000)))
 	wantKind(t, err, pavise.Unavailable)

@@ -26,6 +26,7 @@ import (
 	"github.com/pavise/pavise/internal/identity"
 	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/mlflow"
 	"github.com/pavise/pavise/internal/oci"
 	"github.com/pavise/pavise/internal/openlineage"
 	"github.com/pavise/pavise/internal/policy"
@@ -83,6 +84,7 @@ type House struct {
 	Catalog   *catalog.Catalog    // nil: it knows no datasets
 	Depot     *depot.Depot        // keeps the files of models; nil: none are kept here
 	Models    *registry.Registry  // nil: it knows no models
+	MLflow    *mlflow.Server      // nil: clients of MLflow are not served
 	OCI       *oci.Registry       // nil: clients of OCI registries are not served
 	Lineage   *openlineage.Claims // nil: nobody tells of runs here
 	Receivers *receiver.Receivers // fetch records for it; nil: it is a gateway
@@ -244,6 +246,9 @@ func (h *House) Keep(ctx context.Context, all *errgroup.Group) {
 	if h.Catalog != nil {
 		all.Go(func() error { return h.Catalog.Run(ctx) })
 	}
+	if h.Depot != nil {
+		all.Go(func() error { return h.Depot.Run(ctx) })
+	}
 	if h.Models != nil {
 		all.Go(func() error { return h.Models.Run(ctx) })
 	}
@@ -264,6 +269,9 @@ func (h *House) Close() error {
 	var errs []error
 	if h.Beside != nil {
 		h.Beside.Close()
+	}
+	if h.MLflow != nil {
+		errs = append(errs, h.MLflow.Close())
 	}
 	if h.Log != nil {
 		errs = append(errs, h.Log.Close())

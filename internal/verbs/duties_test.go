@@ -38,7 +38,7 @@ var duties = map[string]int{
 	"lineage": harmless, "tier": harmless, "watermark": harmless, "node": harmless, "node.invite": makes, "node.roles": rights, "person.invite": rights, "ca": harmless, "ca.rotate": act,
 	"ingest": harmless, "ingest.revise": act, "ingest.release": act,
 	"bundle": harmless, "bundle.rotate": act, "bundle.revoke": act,
-	"dataset": harmless, "dataset.accept": act,
+	"dataset": harmless, "dataset.accept": act, "run": harmless,
 	"model.publish": act, "model.alias": act, "model.unalias": act, "model.release": act, "model.retire": act,
 }
 

@@ -20,6 +20,7 @@ import (
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/identity"
 	"github.com/pavise/pavise/internal/issuer"
+	"github.com/pavise/pavise/internal/mlflow"
 	"github.com/pavise/pavise/internal/oci"
 	"github.com/pavise/pavise/internal/openlineage"
 	"github.com/pavise/pavise/internal/receiver"
@@ -48,6 +49,7 @@ type Rooms struct {
 	Marks     Marks               // what answers were marked with; nil: none was
 	Catalog   *catalog.Catalog    // the datasets that are known; nil: none are
 	Models    *registry.Registry  // the models that are known; nil: none are
+	MLflow    *mlflow.Server      // the API of MLflow over them; nil: there is none
 	OCI       *oci.Registry       // models for clients of OCI registries; nil: there are none
 	Lineage   *openlineage.Claims // what pipelines told; nil: nobody may tell here
 	Receivers *receiver.Receivers // fetch records for it; nil: nobody does
@@ -61,7 +63,7 @@ type Rooms struct {
 
 // Table returns the table over the rooms, which are read when a verb is done.
 func (rooms *Rooms) Table() []api.Verb {
-	return slices.Concat(rooms.Rooms.Table(), rooms.changeVerbs(), rooms.policyVerbs(), rooms.grantVerbs(), rooms.tierVerbs(), rooms.markVerbs(), rooms.routeVerbs(), rooms.nodeVerbs(), rooms.bundleVerbs(), rooms.siemVerbs(), rooms.datasetVerbs(), rooms.modelVerbs(), rooms.lineageVerbs(), ociVerbs(), rooms.ingestVerbs(), rooms.receiveVerbs(), rooms.otherVerbs(), asideVerbs())
+	return slices.Concat(rooms.Rooms.Table(), rooms.changeVerbs(), rooms.policyVerbs(), rooms.grantVerbs(), rooms.tierVerbs(), rooms.markVerbs(), rooms.routeVerbs(), rooms.nodeVerbs(), rooms.bundleVerbs(), rooms.siemVerbs(), rooms.datasetVerbs(), rooms.modelVerbs(), mlflowVerbs(), ociVerbs(), rooms.lineageVerbs(), rooms.ingestVerbs(), rooms.receiveVerbs(), rooms.otherVerbs(), asideVerbs())
 }
 
 // Table returns the table over no rooms, for what is to be known of a verb without doing
@@ -95,6 +97,12 @@ func NewServer(ctx context.Context, rooms *Rooms, verifier *identity.Verifier) *
 		door := rooms.Lineage.NewDoor(s.Admit, api.Refuse)
 		s.Beside(openlineage.PathEvent, door)
 		s.Beside(openlineage.PathBatch, door)
+	}
+	if rooms.MLflow != nil {
+		door := rooms.MLflow.NewDoor(s.Admit)
+		for _, pattern := range mlflow.Patterns() {
+			s.Beside(pattern, door)
+		}
 	}
 	if rooms.OCI != nil {
 		s.Beside(oci.Path, rooms.OCI.NewDoor(s.Admit))
