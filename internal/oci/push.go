@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/intake"
 	"github.com/pavise/pavise/internal/store"
 )
 
@@ -37,7 +38,9 @@ func (d *Door) putManifest(a *asked) (err error) {
 		return err
 	}
 	defer entry.Exit(&err)
-	text, m, err := a.readManifest()
+	hold := d.bodies.Begin(a.who.Name())
+	defer hold.Free()
+	text, m, err := a.readManifest(hold)
 	if err != nil {
 		return err
 	}
@@ -83,15 +86,24 @@ func subjectOf(m *manifest) string {
 	return m.Subject.Digest
 }
 
-// readManifest reads the manifest that a request brings.
-func (a *asked) readManifest() (text []byte, m *manifest, err error) {
-	from := &telling{Reader: a.bodyOf(maxManifest)}
-	text, err = io.ReadAll(from)
-	if _, long := errors.AsType[*http.MaxBytesError](err); long {
+// parsed is how many times as much as it has bytes a manifest takes while it is read.
+const parsed = 3
+
+// readManifest reads the manifest that a request brings, in memory that is bounded for all.
+func (a *asked) readManifest(hold *intake.Hold) (text []byte, m *manifest, err error) {
+	from := &telling{Reader: a.bodyOf(maxManifest + 1)}
+	text, err = hold.Read(from, maxManifest)
+	if len(text) > maxManifest {
 		return nil, nil, withStatus(http.StatusRequestEntityTooLarge, refuse(codeManifestInvalid, fmt.Sprintf("the manifest has more than %d bytes", maxManifest), "pack files together in archives"))
 	}
-	if err != nil {
+	if err != nil && from.failed != nil {
 		return nil, nil, refuseFor(codeManifestInvalid, "the manifest broke off", "send it again", err)
+	}
+	if err == nil {
+		err = hold.Set(parsed * len(text))
+	}
+	if err != nil {
+		return nil, nil, err
 	}
 	media := a.r.Header.Get("Content-Type")
 	if media, _, _ = strings.Cut(media, ";"); media == "" {

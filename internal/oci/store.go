@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/intake"
 	"github.com/pavise/pavise/internal/store"
 )
 
@@ -77,7 +78,8 @@ const unheld = 20 * time.Hour
 
 // A Registry serves models to clients of OCI registries.
 type Registry struct {
-	cfg Config
+	cfg    Config
+	bodies intake.Bodies // of manifests
 
 	mu   sync.Mutex               // guards what follows
 	busy map[string]chan struct{} // repositories and uploads that somebody changes; closed when done
