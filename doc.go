@@ -50,6 +50,8 @@
 //     other logs and has ours cosigned; subject keeps the keys of the people that
 //     records are about, and shreds them; archive is where old segments go, and
 //     how they come back.
+//   - registry is the models that are known: their versions, how far each has come, and
+//     what vouches for it.
 //   - change is the road for acts with consequences: proposed, approved by
 //     others, run once.
 //   - gateway is the data plane: protocol in, firewall, model, firewall out.

@@ -1,6 +1,7 @@
 package change
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -458,4 +459,45 @@ func TestNobodysHeapBarsTheSafeDirection(t *testing.T) {
 	w.propose(t, alice, "lamp.set")
 	w.approve(t, bob, ch)
 	w.expect(t, ch, Done, 1)
+}
+
+// TestOthersDecide: where a runner says that those decide who may do another verb, they do, and
+// whoever may do the verb itself does not; and a plan can ask for more people than the rule.
+func TestOthersDecide(t *testing.T) {
+	h := newHouse(t)
+	h.policy = `permit (principal in Role::"operator", action in [Action::"change", Action::"lamp.set"], resource);`
+	w := h.begin(t)
+	r := w.Changes.runners["lamp.set"]
+	r.Votes = "lamp.off"
+	var agreed []pavise.Name
+	run := r.Run
+	r.Run = func(ctx context.Context, act Act) error { agreed = act.Approvers; return run(ctx, act) }
+	r.Plan = func(ctx context.Context, on pavise.Name, request json.RawMessage) (Plan, error) {
+		p, err := w.plan(ctx, on, request)
+		p.Need = 2
+		return p, err
+	}
+	w.Changes.runners["lamp.set"] = r
+	if err := w.guard.Load("acme", map[string]string{
+		"operators": h.policy,
+		"elders":    `permit (principal in Role::"elder", action in [Action::"change", Action::"lamp.off"], resource);`,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	ch := w.propose(t, alice, "lamp.set")
+	if _, need := ch.Approvals(); need != 2 {
+		t.Errorf("it takes %d approvals, and the plan asks for 2", need)
+	}
+	_, err := w.Approve(t.Context(), bob, ch.Name, ch.Digest, "")
+	wantKind(t, err, pavise.Denied)
+	old, young := person("olga", "elder"), person("yan", "elder")
+	_, err = w.Propose(t.Context(), old, Proposal{Verb: "lamp.set", On: lamp, Request: red})
+	wantKind(t, err, pavise.Denied) // who decides does not do it
+	w.approve(t, old, ch)
+	w.expect(t, ch, Open, 0)
+	w.approve(t, young, ch)
+	w.expect(t, ch, Done, 1)
+	if len(agreed) != 2 || agreed[0] != old.Name() || agreed[1] != young.Name() {
+		t.Errorf("the act is told that %v agreed", agreed)
+	}
 }

@@ -104,6 +104,7 @@ func (s *Server) rpcs() map[string]rpc {
 		"POST runs/set-tag":                          as(s.setRunTag),
 		"POST runs/log-batch":                        as(s.logBatch),
 		"GET artifacts/list":                         as(s.listRun),
+		"POST logged-models/search":                  as(s.searchLogged),
 	}
 }
 
@@ -146,9 +147,9 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // stranger says what a client of MLflow needs.
 func stranger(r *http.Request, err error) error {
-	hint := "put a token into MLFLOW_TRACKING_TOKEN: pavise token"
+	hint := "put a token into MLFLOW_TRACKING_TOKEN: pavise issuer mint"
 	if _, _, basic := r.BasicAuth(); basic {
-		hint = "nobody has a password here: unset MLFLOW_TRACKING_USERNAME, and put a token into MLFLOW_TRACKING_TOKEN: pavise token"
+		hint = "nobody has a password here: unset MLFLOW_TRACKING_USERNAME, and put a token into MLFLOW_TRACKING_TOKEN: pavise issuer mint"
 	}
 	return &pavise.Error{Kind: pavise.Unverified, Msg: "who asks is not known", Hint: hint, Err: errors.Join(errStranger, err)}
 }
@@ -268,8 +269,13 @@ type hastened struct {
 // Read implements io.Reader.
 func (h *hastened) Read(p []byte) (int, error) {
 	_ = h.wait.SetReadDeadline(time.Now().Add(pieceTime))
+	_ = h.wait.SetWriteDeadline(time.Now().Add(keepTime)) // the server's own ends a minute after the beginning
 	return h.from.Read(p)
 }
 
-// pieceTime is how long a piece of an artifact may take to come or go: 64 KiB.
-const pieceTime = 30 * time.Second
+// How long a piece of an artifact may take to come or go, 64 KiB; and how long after the last
+// one until it is kept, which may be a copy of all of it.
+const (
+	pieceTime = 30 * time.Second
+	keepTime  = time.Hour
+)

@@ -55,11 +55,12 @@ type Config struct {
 type Server struct {
 	cfg    Config
 	bodies intake.Bodies
-	life   context.Context // of those who bring the files of versions here
-	end    func()          // ends it
-	files  sync.WaitGroup  // counts them
-	looks  chan struct{}   // each of them has one meanwhile
-	newRun func() string   // the id of the next run
+	life   context.Context                       // of those who bring the files of versions here
+	end    func()                                // ends it
+	files  sync.WaitGroup                        // counts them
+	looks  chan struct{}                         // each of them has one meanwhile
+	newRun func() string                         // the id of the next run
+	look   func(tenant string, ref registry.Ref) // has the files of a version be looked at
 
 	mu    sync.Mutex          // guards what follows
 	loads map[pavise.Name]int // of artifacts under way, by caller
@@ -82,6 +83,7 @@ func Open(ctx context.Context, cfg Config) (*Server, error) {
 	}
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	s := &Server{cfg: cfg, life: life, end: end, looks: make(chan struct{}, maxFetches), newRun: runID, loads: map[pavise.Name]int{}}
+	s.look = s.lookNow
 	return s, s.interrupted(ctx)
 }
 

@@ -138,6 +138,8 @@ func (s *Server) createVersion(ctx context.Context, who pavise.Principal, req cr
 	}
 	if f.spot != nil {
 		s.fetch(who, v.Ref, *f.spot, req.Link)
+	} else {
+		s.files.Go(func() { s.look(who.Tenant, v.Ref) })
 	}
 	k.extras = map[int]extra{v.Ref.Version: {link: req.Link, coming: f.spot != nil}}
 	return versionAnswer{k.show(v)}, nil
@@ -194,7 +196,18 @@ func (s *Server) fetch(who pavise.Principal, ref registry.Ref, at spot, link str
 		if err := s.note(context.WithoutCancel(s.life), who.Tenant, ref, e); err != nil {
 			s.cfg.Say("warning", fmt.Errorf("say how the files of %s came: %w", ref, err))
 		}
+		if e.problem == "" {
+			s.look(who.Tenant, ref)
+		}
 	})
+}
+
+// lookNow has the registry look at the files of a version now: a client waits. What it does not
+// come to it does by itself.
+func (s *Server) lookNow(tenant string, ref registry.Ref) {
+	if _, err := s.cfg.Registry.Take(s.life, tenant, ref); err != nil && s.life.Err() == nil {
+		s.cfg.Say("warning", fmt.Errorf("look at the files of %s: %w", ref, err))
+	}
 }
 
 // bring puts the files at a spot into the depot, and gives them to a version.

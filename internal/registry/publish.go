@@ -30,22 +30,25 @@ type Plan struct {
 // Digests are what the outcome depends on.
 func (p Plan) Digests() map[string]string { return p.digests }
 
-// planOf is a plan on a version: it depends on the state, on the files, and on all that its
+// planBy is a plan on a version: it depends on the state, on the files, and on all that its
 // bill of materials says, such as the evidence.
-func planOf(v *Version, to State) (Plan, error) {
+func planBy(v *Version, due func(*Version) (Plan, error)) (Plan, error) {
+	p, err := due(v)
+	if err != nil {
+		return Plan{}, err
+	}
 	bill, err := billOf(v)
 	if err != nil {
 		return Plan{}, err
 	}
 	shown := *v
 	shown.Files = nil
-	return Plan{
-		Version: &shown, To: to, Need: v.Risk.Approvals(), Parties: slices.Clone(v.Hands),
-		digests: map[string]string{
-			"state": string(v.State) + " since " + v.Since.Format("2006-01-02T15:04:05.000000000Z"), "files": v.Digest.String(),
-			"bill of materials": Digest(sha256.Sum256(bill)).String(),
-		},
-	}, nil
+	p.Version = &shown
+	p.digests = map[string]string{
+		"state": string(v.State) + " since " + v.Since.Format("2006-01-02T15:04:05.000000000Z"), "files": v.Digest.String(),
+		"bill of materials": Digest(sha256.Sum256(bill)).String(),
+	}
+	return p, nil
 }
 
 // depends refuses to do what no longer depends on what was approved.
@@ -100,18 +103,18 @@ func (r *Registry) PlanPublish(ctx context.Context, tenant string, ref Ref) (Pla
 	})
 }
 
-func planPublish(v *Version) (Plan, error) {
+func planPublish(v *Version) (Plan, error) { return planBy(v, duePublish) }
+
+// duePublish says where a version goes that is published, and whose word on that counts.
+func duePublish(v *Version) (p Plan, err error) {
 	if v.State != Reviewed {
-		return Plan{}, conflict(v, "and only a reviewed version is published")
+		return p, conflict(v, "and only a reviewed version is published")
 	}
-	if err := tested(v); err != nil {
-		return Plan{}, err
-	}
-	p, err := planOf(v, Published)
+	p = Plan{To: Published, Need: v.Risk.Approvals(), Parties: slices.Clone(v.Hands)}
 	if v.Risk == High {
 		p.Parties = append(p.Parties, v.Reviewers...)
 	}
-	return p, err
+	return p, tested(v)
 }
 
 // Publish approves and publishes a reviewed version, as the change that act.Who acts as: the
@@ -183,7 +186,7 @@ func (r *Registry) takeStep(ctx context.Context, tenant string, ref Ref, act Act
 			err = act.may(p)
 		}
 		if err == nil {
-			err = r.move(tx, v, p.To, s)
+			err = r.bring(tx, v, p.To, s)
 		}
 		if err != nil {
 			return err
@@ -201,7 +204,10 @@ func (r *Registry) PlanRelease(ctx context.Context, tenant string, ref Ref) (Pla
 	return r.planStep(ctx, tenant, ref, planRelease)
 }
 
-func planRelease(v *Version) (Plan, error) {
+func planRelease(v *Version) (Plan, error) { return planBy(v, dueRelease) }
+
+// dueRelease says where a version goes that leaves quarantine, and whose word on that counts.
+func dueRelease(v *Version) (Plan, error) {
 	if v.State != Quarantined {
 		return Plan{}, conflict(v, "and only what is in quarantine is released")
 	}
@@ -209,9 +215,7 @@ func planRelease(v *Version) (Plan, error) {
 	if to.Serves() {
 		to = Published
 	}
-	p, err := planOf(v, to)
-	p.Need = 2
-	return p, err
+	return Plan{To: to, Need: 2, Parties: slices.Clone(v.Hands)}, nil
 }
 
 // Release lets a version out of quarantine, as the change that act.Who acts as: the verb
@@ -237,16 +241,16 @@ func (r *Registry) PlanRetire(ctx context.Context, tenant string, ref Ref) (Plan
 	return r.planStep(ctx, tenant, ref, planRetire)
 }
 
-func planRetire(v *Version) (Plan, error) {
+func planRetire(v *Version) (Plan, error) { return planBy(v, dueRetire) }
+
+func dueRetire(v *Version) (Plan, error) {
 	if !v.State.Leads(Retired) {
 		return Plan{}, conflict(v, "and is not retired from there")
 	}
 	if len(v.Aliases) > 0 {
 		return Plan{}, &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("%s is what the alias %s means", v.Ref, v.Aliases[0]), Hint: "give the alias to another version, or take it away: pavise model unalias " + v.Ref.Model + " " + v.Aliases[0]}
 	}
-	p, err := planOf(v, Retired)
-	p.Need, p.Parties = 1, []pavise.Name{} // whoever made it may agree that it goes
-	return p, err
+	return Plan{To: Retired, Need: 1, Parties: []pavise.Name{}}, nil // whoever made it may agree that it goes
 }
 
 // Retire ends the life of a version that serves nobody, as the change that act.Who acts as:
@@ -308,13 +312,17 @@ func planAlias(tx *store.Tx, model pavise.Name, spec AliasSpec) (Plan, error) {
 	if !slices.Contains(aliased, v.State) {
 		return Plan{}, conflict(v, "and only what is published has an alias")
 	}
-	p, err := planOf(v, "")
-	p.Alias, p.Was = spec.Alias, was
+	p, err := planBy(v, func(v *Version) (Plan, error) {
+		return Plan{Alias: spec.Alias, Was: was, Need: v.Risk.Approvals(), Parties: slices.Clone(v.Hands)}, nil
+	})
+	if err != nil {
+		return Plan{}, err
+	}
 	for what, is := range before {
 		p.digests[what] = is
 	}
 	delete(p.digests, "state") // whether it serves meanwhile changes nothing
-	return p, err
+	return p, nil
 }
 
 // Alias gives an alias to a version, as the change that act.Who acts as: the verb model.alias

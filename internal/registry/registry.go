@@ -99,6 +99,11 @@ func (r *Registry) move(tx *store.Tx, v *Version, to State, s Step) error {
 	if !v.State.Leads(to) {
 		return conflict(v, "and nothing leads from there to "+string(to))
 	}
+	return r.bring(tx, v, to, s)
+}
+
+// bring takes a version to a state, whatever leads there, and keeps the step.
+func (r *Registry) bring(tx *store.Tx, v *Version, to State, s Step) error {
 	s.At, s.Version, s.From, s.To, s.Digest = r.now(), v.Ref.Version, v.State, to, v.Digest
 	r.enter(v, to, s.At)
 	return writeStep(tx, v.Ref.Of(v.Tenant), s)

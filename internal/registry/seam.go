@@ -103,7 +103,7 @@ func (r *Registry) Moved(ctx context.Context, tenant string, ref Ref, to State, 
 	if err != nil || v.State == to {
 		return err
 	}
-	if !v.State.Leads(to) || v.State == Quarantined || !slices.Contains(movable, v.State) && to != Quarantined {
+	if !v.State.Leads(to) || !slices.Contains(movable, v.State) && to != Quarantined {
 		return conflict(v, "and no deployment moves it from there to "+string(to))
 	}
 	from, why := v.State, clip(why, maxWords)

@@ -39,7 +39,7 @@ func (s State) Serves() bool {
 func (s State) Ends() bool { return s == Retired || s == Rejected }
 
 // leads are the states that each leads to, but for quarantine, to which every state leads
-// that does not end.
+// that does not end, and from which a release alone leads back.
 var leads = map[State][]State{
 	Draft:      {Proposed, Retired},
 	Proposed:   {Reviewed, Rejected, Draft},
@@ -52,7 +52,7 @@ var leads = map[State][]State{
 	Accepted:   {Degraded, RolledBack, Published},
 	RolledBack: {Retired},
 
-	Quarantined: {Draft, Proposed, Reviewed, Published, RolledBack, Retired},
+	Quarantined: {Retired},
 }
 
 // Leads reports whether a version may go from one state to another.

@@ -134,3 +134,58 @@ func (w *world) modelRequests(t *testing.T) map[string]func() any {
 		"model.bom":     on(registry.Draft, func(v *registry.Version) any { return VersionRef{v.Ref.String()} }),
 	}
 }
+
+// TestModelsByOthersWord: over the wire a version is published by the word of people who had
+// no hand in it, who looked at exactly what it is; who publishes does not approve; and the bill
+// that is printed is the one that was approved.
+func TestModelsByOthersWord(t *testing.T) {
+	w := newWorld(t)
+	v := w.version(t, registry.High, registry.Reviewed)
+	on := VersionStep{VersionRef{v.Ref.String()}, ""}
+	var ch api.ChangeView
+	if err := w.person(t, "pat", "operator").Call(t.Context(), "model.publish", on, &ch); err != nil || ch.Rule.Need != 2 {
+		t.Fatalf("%+v, %v", ch, err)
+	}
+	vote := func(who string, roles ...string) error {
+		return w.person(t, who, roles...).Call(t.Context(), "change.approve", VoteRequest{ID: ch.Name.ID, Digest: ch.Digest}, &ch)
+	}
+	for _, who := range []string{"pat", "mia", "ray"} { // who publishes, who made it, who reviewed it
+		if err := vote(who, "operator"); pavise.KindOf(err) != pavise.Denied {
+			t.Errorf("%s approves: %v", who, err)
+		}
+	}
+	if err := vote("amy", "operator"); err != nil || ch.State != "open" {
+		t.Fatalf("%s, %v", ch.State, err)
+	}
+	// what was approved is no longer what it is
+	var now registry.Version
+	evidence := ModelEvidence{VersionRef: on.VersionRef, Kind: "attack", Digest: v.Digest.String(), Result: "pass", Summary: "<b>again & again</b>", Metric: map[string]float64{"queries": 1e6}}
+	if err := w.person(t, "red", "operator").Call(t.Context(), "model.evidence", evidence, &now); err != nil {
+		t.Fatal(err)
+	}
+	if err := vote("abe", "operator"); pavise.KindOf(err) != pavise.Conflict || !strings.Contains(err.Error(), "bill of materials changed") {
+		t.Errorf("a dead change is approved: %v", err)
+	}
+	if ch := w.approved(t, "pat", "model.publish", on, "amy", "abe"); ch.State != "done" {
+		t.Fatalf("%+v", ch)
+	}
+	if err := vote("abe", "operator"); pavise.KindOf(err) != pavise.Conflict {
+		t.Errorf("the dead one is approved again: %v", err)
+	}
+	kept, err := w.Models.Resolve(t.Context(), "local", v.Ref)
+	if err != nil || kept.State != registry.Published || len(kept.Approvers) != 2 {
+		t.Fatalf("%+v, %v", kept, err)
+	}
+	var bill ModelBill
+	if err := w.person(t, "kim", "operator").Call(t.Context(), "model.bom", on.VersionRef, &bill); err != nil || registry.Digest(sha256.Sum256(append(bill.Bill, '\n'))) != kept.BOM {
+		t.Errorf("another bill was approved: %s, %v", bill.Bill, err)
+	}
+	for verb, request := range map[string]any{"model.show": ModelShow{"absent/1"}, "model.history": ModelHistory{Name: pavise.Name{Tenant: "local", Kind: "model", ID: "absent"}}, "model.alias": ModelAlias{Name: pavise.Name{Tenant: "local", Kind: "model", ID: "absent"}, Alias: "a", Version: 1}} {
+		if err := w.person(t, "kim", "operator").Call(t.Context(), verb, request, nil); pavise.KindOf(err) != pavise.NotFound {
+			t.Errorf("%s of what there is not: %v", verb, err)
+		}
+	}
+	if err := w.person(t, "kim", "operator").Call(t.Context(), "model.show", ModelShow{"other/model/fraud/1"}, nil); pavise.KindOf(err) != pavise.Denied {
+		t.Errorf("another tenant's: %v", err)
+	}
+}
