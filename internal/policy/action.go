@@ -146,6 +146,8 @@ func ofAssets() []Action {
 		{Verb: "deploy.check", On: []string{KindDeployment}},
 		{Verb: "model.create", On: []string{KindModel}},
 		{Verb: "model.add", On: []string{KindModel}},
+		{Verb: "model.push", On: []string{KindModel}, Class: Pooled},
+		{Verb: "model.pull", On: []string{KindModel}, Class: Pooled},
 		{Verb: "model.tag", On: []string{KindModel}},
 		{Verb: "model.propose", On: []string{KindModel}},
 		{Verb: "model.evidence", On: []string{KindModel}},
@@ -245,7 +247,7 @@ func Catalogue() []Action {
 		Action{Verb: "pipeline.read", Class: Pooled}, Action{Verb: "pipeline.run"}, Action{Verb: "pipeline.edit", Consequential: true})
 	on("model",
 		Action{Verb: "model.train"}, Action{Verb: "model.retrain", Consequential: true}, Action{Verb: "model.evaluate"},
-		Action{Verb: VerbAgree}, Action{Verb: "model.pull", Class: Pooled},
+		Action{Verb: VerbAgree},
 		Action{Verb: "model.deploy", Consequential: true}, Action{Verb: "model.rollback", Safe: true},
 		Action{Verb: "model.explain", Class: Pooled}, Action{Verb: "model.throttle", Safe: true}, Action{Verb: "model.probe"})
 	on("key",

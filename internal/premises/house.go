@@ -28,6 +28,7 @@ import (
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/mlflow"
 	"github.com/pavise/pavise/internal/monitor"
+	"github.com/pavise/pavise/internal/oci"
 	"github.com/pavise/pavise/internal/openlineage"
 	"github.com/pavise/pavise/internal/policy"
 	"github.com/pavise/pavise/internal/proof"
@@ -85,6 +86,7 @@ type House struct {
 	Depot     *depot.Depot        // keeps the files of models; nil: none are kept here
 	Models    *registry.Registry  // nil: it knows no models
 	MLflow    *mlflow.Server      // nil: clients of MLflow are not served
+	OCI       *oci.Registry       // nil: clients of OCI registries are not served
 	Lineage   *openlineage.Claims // nil: nobody tells of runs here
 	Receivers *receiver.Receivers // fetch records for it; nil: it is a gateway
 	Monitor   *monitor.Monitor    // whether models still answer what they answered; nil: none answers here
@@ -239,6 +241,9 @@ func (h *House) Keep(ctx context.Context, all *errgroup.Group) {
 	all.Go(func() error { h.Telemetry.Run(ctx); return nil })
 	if h.Lineage != nil {
 		all.Go(func() error { return h.Lineage.Run(ctx) })
+	}
+	if h.OCI != nil {
+		all.Go(func() error { return h.OCI.Run(ctx) })
 	}
 	if h.Quorum != nil {
 		all.Go(func() error { return h.Quorum.Run(ctx) })

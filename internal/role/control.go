@@ -115,6 +115,13 @@ func (c *control) openMLflow(ctx context.Context, cfg *config.Models, at string)
 	return err
 }
 
+// openOCI opens the door for clients of OCI registries, for the verbs, too.
+func (c *control) openOCI(ctx context.Context, at string) error {
+	err := c.House.OpenOCI(ctx, at)
+	c.rooms.OCI = c.OCI
+	return err
+}
+
 // openWires opens where findings go, as the rest of cfg says, for the verbs, too.
 func (c *control) openWires(ctx context.Context, k installation.Keys, cfg siem.Config) error {
 	err := c.House.OpenWires(ctx, k, cfg)

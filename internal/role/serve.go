@@ -30,6 +30,7 @@ import (
 	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/mlflow"
+	"github.com/pavise/pavise/internal/oci"
 	"github.com/pavise/pavise/internal/openlineage"
 	"github.com/pavise/pavise/internal/premises"
 	"github.com/pavise/pavise/internal/proof"
@@ -128,6 +129,7 @@ func NewServe(ctx context.Context, cfg ServeConfig) (s *Serve, err error) {
 		func() error { return s.OpenLineage(ctx) },
 		func() error { return s.openChanges(ctx, keys, s.moreRooms()) },
 		func() error { return s.openMLflow(ctx, s.cfg.Models, s.URL()) },
+		func() error { return s.openOCI(ctx, s.URL()) },
 		func() error { return s.openWires(ctx, keys) },
 		func() error { return s.bootstrap(ctx) },
 		func() error { return s.reinvite(ctx) },
@@ -472,6 +474,7 @@ func (s *Serve) openServers(ctx context.Context) (err error) {
 	for _, pattern := range mlflow.Patterns() {
 		public.Handle(pattern, asPeople)
 	}
+	public.Handle(oci.Path, asPeople)
 	public.Handle(issuer.WellKnownPrefix, s.exchange.WellKnown())
 	public.Handle(evidence.TilesPrefix, s.rooms.Tiles(control.Admit, s.cfg.PublicTiles))
 	public.Handle("/", s.console.Handler())
@@ -484,6 +487,7 @@ func (s *Serve) openServers(ctx context.Context) (err error) {
 	for _, pattern := range mlflow.Patterns() {
 		fleet.Handle(pattern, asMembers)
 	}
+	fleet.Handle(oci.Path, asMembers)
 	fleet.Handle(evidence.TilesPrefix, s.rooms.Tiles(members.Admit, s.cfg.PublicTiles))
 	fleet.Handle("/v1/bundle", s.machine(s.publisher.Handler()))
 	fleet.Handle("/v1/bundle/", s.machine(s.publisher.Handler()))

@@ -29,6 +29,7 @@ import (
 	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/mlflow"
+	"github.com/pavise/pavise/internal/oci"
 	"github.com/pavise/pavise/internal/openlineage"
 	"github.com/pavise/pavise/internal/premises"
 	"github.com/pavise/pavise/internal/proof"
@@ -161,6 +162,7 @@ func NewUp(ctx context.Context, cfg UpConfig) (u *Up, err error) {
 			return u.openChanges(ctx, keys, verbs.Rooms{Issuer: u.issuer, Revoked: u.revoked, Exchange: u.exchange, Link: u.consoleLink, Rooms: evidence.Rooms{WitnessURL: u.url() + witnessPrefix}})
 		},
 		func() error { return u.openMLflow(ctx, u.cfg.Models, u.url()) },
+		func() error { return u.openOCI(ctx, u.url()) },
 		func() error { return u.openWires(ctx, keys) },
 		func() error { return u.seed(ctx) },
 		func() error { return u.mintCaller(ctx) },
@@ -352,11 +354,18 @@ func (u *Up) openServer(ctx context.Context) (err error) {
 	}
 	mux := http.NewServeMux()
 	door := edge.New(u.Gateway).Handler()
-	for _, pattern := range slices.Concat(edge.OpenAIPaths(), edge.TensorPaths(), []string{"/v2", "/v2/", edge.GRPCPath}) {
+	for _, pattern := range slices.Concat(edge.OpenAIPaths(), edge.TensorPaths(), []string{"/v2", edge.GRPCPath}) {
 		mux.Handle(pattern, door)
 	}
 	control := verbs.NewServer(ctx, u.rooms, u.verifier)
 	verbsDoor := control.Handler()
+	mux.HandleFunc(oci.Path, func(w http.ResponseWriter, r *http.Request) { // of registries, and of a protocol of inference
+		if oci.Knows(r.URL.Path) {
+			verbsDoor.ServeHTTP(w, r)
+			return
+		}
+		door.ServeHTTP(w, r)
+	})
 	mux.Handle("/v1/", verbsDoor)
 	mux.Handle(openlineage.PathEvent, verbsDoor)
 	mux.Handle(openlineage.PathBatch, verbsDoor)
@@ -380,7 +389,7 @@ func modelsFirst(models, others http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		verb, below := strings.CutPrefix(r.URL.Path, "/v1/")
 		tells := r.URL.Path == openlineage.PathEvent || r.URL.Path == openlineage.PathBatch || mlflow.Serves(r.URL.Path) // below /api/, where a model server has its own
-		if strings.HasPrefix(r.URL.Path, "/v2/") || below && !strings.Contains(verb, ".") && !controls(verb) || !below && !tells && edge.Knows(r) {
+		if strings.HasPrefix(r.URL.Path, "/v2/") && !oci.Knows(r.URL.Path) || below && !strings.Contains(verb, ".") && !controls(verb) || !below && !tells && edge.Knows(r) {
 			models.ServeHTTP(w, r)
 			return
 		}

@@ -23,6 +23,7 @@ import (
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/mlflow"
 	"github.com/pavise/pavise/internal/monitor"
+	"github.com/pavise/pavise/internal/oci"
 	"github.com/pavise/pavise/internal/openlineage"
 	"github.com/pavise/pavise/internal/receiver"
 	"github.com/pavise/pavise/internal/registry"
@@ -51,6 +52,7 @@ type Rooms struct {
 	Catalog     *catalog.Catalog    // the datasets that are known; nil: none are
 	Models      *registry.Registry  // the models that are known; nil: none are
 	MLflow      *mlflow.Server      // the API of MLflow over them; nil: there is none
+	OCI         *oci.Registry       // models for clients of OCI registries; nil: there are none
 	Lineage     *openlineage.Claims // what pipelines told; nil: nobody may tell here
 	Receivers   *receiver.Receivers // fetch records for it; nil: nobody does
 	Monitor     *monitor.Monitor    // whether models still answer what they answered; nil: none answers here
@@ -65,7 +67,7 @@ type Rooms struct {
 
 // Table returns the table over the rooms, which are read when a verb is done.
 func (rooms *Rooms) Table() []api.Verb {
-	return slices.Concat(rooms.Rooms.Table(), rooms.changeVerbs(), rooms.policyVerbs(), rooms.grantVerbs(), rooms.tierVerbs(), rooms.markVerbs(), rooms.routeVerbs(), rooms.nodeVerbs(), rooms.bundleVerbs(), rooms.siemVerbs(), rooms.datasetVerbs(), rooms.modelVerbs(), mlflowVerbs(), rooms.lineageVerbs(), rooms.driftVerbs(), rooms.targetVerbs(), rooms.deployVerbs(), rooms.ingestVerbs(), rooms.receiveVerbs(), rooms.otherVerbs(), asideVerbs())
+	return slices.Concat(rooms.Rooms.Table(), rooms.changeVerbs(), rooms.policyVerbs(), rooms.grantVerbs(), rooms.tierVerbs(), rooms.markVerbs(), rooms.routeVerbs(), rooms.nodeVerbs(), rooms.bundleVerbs(), rooms.siemVerbs(), rooms.datasetVerbs(), rooms.modelVerbs(), mlflowVerbs(), ociVerbs(), rooms.lineageVerbs(), rooms.driftVerbs(), rooms.targetVerbs(), rooms.deployVerbs(), rooms.ingestVerbs(), rooms.receiveVerbs(), rooms.otherVerbs(), asideVerbs())
 }
 
 // Table returns the table over no rooms, for what is to be known of a verb without doing
@@ -105,6 +107,9 @@ func NewServer(ctx context.Context, rooms *Rooms, verifier *identity.Verifier) *
 		for _, pattern := range mlflow.Patterns() {
 			s.Beside(pattern, door)
 		}
+	}
+	if rooms.OCI != nil {
+		s.Beside(oci.Path, rooms.OCI.NewDoor(s.Admit))
 	}
 	return s
 }
