@@ -179,6 +179,7 @@ var titles = map[string]string{
 	"change.expired":      "Nobody decided on a change in time",
 	"change.overdue":      "Nobody looked at an emergency act in time",
 	"change.contested":    "An emergency act is contested",
+	"change.unseen":       "Half of the time for a change is over, and nobody has voted",
 	"ledger.recovered":    "The end of the evidence log was torn and has been cut off",
 	"ledger.damaged":      "A record of the evidence log is damaged",
 	"witness.forked":      "A log has signed two histories",
