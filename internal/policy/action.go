@@ -66,6 +66,7 @@ const (
 	KindTier   = "tier"   // of the callers of a model, under the model's id
 
 	KindDataset = "dataset"
+	KindTicket  = "ticket" // a tool that changes are told to
 )
 
 // asideOn is what a model server is asked about aside from inference: one of its models,
@@ -121,6 +122,11 @@ func Named() []Action {
 		{Verb: "dataset.exposed", On: []string{"lineage"}, Class: Pooled},
 		{Verb: "siem.list", On: []string{"siem"}, Class: Pooled},
 		{Verb: "siem.put", On: []string{"siem"}},
+		{Verb: "ticket.list", On: []string{KindTicket}, Class: Pooled},
+		{Verb: "ticket.show", On: []string{KindTicket}, Class: Pooled},
+		{Verb: "ticket.put", On: []string{KindTicket}},
+		{Verb: "ticket.map", On: []string{KindTicket}, Consequential: true},
+		{Verb: "ticket.unmap", On: []string{KindTicket}, Safe: true},
 		{Verb: "subject.shred", On: []string{"subject"}, Consequential: true},
 		{Verb: "ledger.read", On: []string{"ledger"}, Class: Pooled},
 		{Verb: "issuer.mint", On: []string{"issuer"}},

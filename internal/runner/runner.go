@@ -22,6 +22,7 @@ import (
 	"github.com/pavise/pavise/internal/plainjson"
 	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/subject"
+	"github.com/pavise/pavise/internal/ticket"
 )
 
 // Rooms are what the runners act on.
@@ -35,7 +36,8 @@ type Rooms struct {
 	Gate     *gate.Gate // nil: there is none
 	Subjects *subject.Keys
 	Archive  *archive.Archive
-	Catalog  *catalog.Catalog // nil: no datasets are known here
+	Catalog  *catalog.Catalog    // nil: no datasets are known here
+	Tickets  func() *ticket.Desk // nil, or returns nil: changes are told to no tool here
 	// Bundles returns the runner of bundle.rotate, which takes nothing, or of
 	// bundle.revoke; nil: there is no fleet.
 	Bundles func(verb string) change.Runner
@@ -71,6 +73,7 @@ func All(rooms *Rooms) map[string]change.Runner {
 		"dataset.accept": acceptRunner(rooms),
 		"bundle.rotate":  bundleRunner(rooms, "bundle.rotate"),
 		"bundle.revoke":  bundleRunner(rooms, "bundle.revoke"),
+		"ticket.map":     mapRunner(rooms),
 	}
 }
 

@@ -21,6 +21,7 @@
 //	   ├── LabelBundles ────────── seals which bundle a reader has seen last (package bundle)
 //	   ├── LabelQuarantine, tenant  seals what the gate holds back (package gate)
 //	   ├── LabelWire, tenant ───── wraps where its findings go, and what signs them (package siem)
+//	   ├── LabelTicket, tenant ─── wraps what its tools are asked with, and marks its tickets (package ticket)
 //	   └── LabelMarks, tenant ──── yields the keys that mark answers of its models (package tier)
 //
 // A file is only as safe as the machine it lies on; [KEK.Protection] says so.
