@@ -273,6 +273,9 @@ func story(v api.ChangeView) []changeStep {
 		if !vote.Yes {
 			s.State, s.Title = stateDeny, "Denied"
 		}
+		if o := vote.Origin; o != nil {
+			s.Text += ", on " + o.Ticket + " in " + o.Tool
+		}
 		if vote.Reason != "" {
 			s.Text += ": " + vote.Reason
 		}

@@ -75,7 +75,7 @@ func wanted(tenant string) []ledger.Filter {
 	return []ledger.Filter{
 		{Tenant: tenant, Phase: record.Note},
 		{Tenant: tenant, Ending: "failed"},
-		{Tenant: tenant, Phase: record.Exit, Kinds: []string{"change.emergency", "siem.put", "siem.delete", "siem.rotate", "tier.hold", "tier.lift", "dataset.unwatch", "dataset.watch"}},
+		{Tenant: tenant, Phase: record.Exit, Kinds: []string{"change.emergency", "siem.put", "siem.delete", "siem.rotate", "ticket.put", "ticket.remove", "ticket.map", "tier.hold", "tier.lift", "dataset.unwatch", "dataset.watch"}},
 	}
 }
 
@@ -227,6 +227,12 @@ func (f *Finding) done(r *record.Record) bool {
 	case "siem.put", "siem.delete", "siem.rotate":
 		f.Severity, f.Title = Medium, "Where findings go was changed"
 		f.Summary = fmt.Sprintf("%s did %s on %s", f.Who, r.Kind, r.On)
+	case "ticket.put", "ticket.remove":
+		f.Severity, f.Title = Medium, "Where changes are told was changed"
+		f.Summary = fmt.Sprintf("%s did %s on %s", f.Who, r.Kind, r.On)
+	case "ticket.map":
+		f.Severity, f.Title = Medium, "Somebody votes from a tool"
+		f.Summary = fmt.Sprintf("an account of %s is a person's since %s, whom %s proposed", r.On, r.Who.Change, f.Who)
 	case "tier.hold", "tier.lift":
 		return f.moved(r)
 	case "dataset.watch":

@@ -129,8 +129,9 @@ func (d *Desk) start(r row) {
 	})
 }
 
-// stop ends the service of a tool, and waits for it. The caller must not hold mu.
-func (d *Desk) stop(p place) {
+// stop ends the service of a tool, and waits for it. It returns who served it, or nil. The
+// caller must not hold mu.
+func (d *Desk) stop(p place) *clerk {
 	d.mu.Lock()
 	c := d.running[p]
 	delete(d.running, p)
@@ -139,6 +140,7 @@ func (d *Desk) stop(p place) {
 		c.cancel()
 		<-c.done
 	}
+	return c
 }
 
 // restart serves a tool anew.

@@ -98,27 +98,33 @@ func (d *Desk) PlanMap(ctx context.Context, on pavise.Name, m MapSpec) (plan Map
 	if err := d.cfg.Guard.KnowsRoles(on.Tenant, m.Roles); err != nil {
 		return plan, err
 	}
-	at := place{on.Tenant, on.ID}
 	err = d.cfg.Store.View(ctx, func(tx *store.Tx) error {
-		r, err := d.find(tx, at)
-		if err != nil {
-			return err
-		}
-		if !kinds[r.Kind] {
-			return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("nobody votes from a %s", r.Kind), Hint: "accounts of jira, servicenow, github and gitlab are people"}
-		}
-		plan = MapPlan{MapSpec: m, Tool: on, Kind: r.Kind, Place: r.target.where()}
-		all, err := mappings(tx, at)
-		for _, one := range all {
-			if one.Account == m.Account {
-				plan.Was = &one
-			}
-		}
-		if plan.Was == nil && len(all) >= maxMappings {
-			return &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("%d accounts of %s are known already", len(all), at.name), Hint: "forget some: pavise ticket unmap"}
-		}
+		plan, err = d.planMap(tx, on, m)
 		return err
 	})
+	return plan, err
+}
+
+// planMap is PlanMap within a transaction, of what was checked.
+func (d *Desk) planMap(tx *store.Tx, on pavise.Name, m MapSpec) (plan MapPlan, err error) {
+	at := place{on.Tenant, on.ID}
+	r, err := d.find(tx, at)
+	if err != nil {
+		return plan, err
+	}
+	if !kinds[r.Kind] {
+		return plan, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("nobody votes from a %s", r.Kind), Hint: "accounts of jira, servicenow, github and gitlab are people"}
+	}
+	plan = MapPlan{MapSpec: m, Tool: on, Kind: r.Kind, Place: r.target.where()}
+	all, err := mappings(tx, at)
+	for _, one := range all {
+		if one.Account == m.Account {
+			plan.Was = &one
+		}
+	}
+	if plan.Was == nil && len(all) >= maxMappings {
+		return plan, &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("%d accounts of %s are known already", len(all), at.name), Hint: "forget some: pavise ticket unmap"}
+	}
 	return plan, err
 }
 
@@ -130,34 +136,39 @@ func (d *Desk) Map(ctx context.Context, who pavise.Principal, on pavise.Name, m 
 		return err
 	}
 	defer entry.Exit(&err)
-	d.editing.Lock()
-	defer d.editing.Unlock()
-	plan, err := d.PlanMap(ctx, on, m)
-	if err != nil {
+	if err := m.check(on.Tenant); err != nil {
 		return err
-	}
-	for what, digest := range plan.Digests() {
-		if digests[what] != digest {
-			return &pavise.Error{Kind: pavise.Conflict, Msg: "the " + what + " changed since it was approved", Hint: "propose it anew"}
-		}
 	}
 	now := d.cfg.Now().UTC()
 	made := Mapping{
-		Account: m.Account, Person: m.Person, Roles: m.Roles, Place: plan.Place, Made: now, Until: now.AddDate(0, 0, m.Days), By: who.Name(), Change: who.Change,
+		Account: m.Account, Person: m.Person, Roles: m.Roles, Made: now, Until: now.AddDate(0, 0, m.Days), By: who.Name(), Change: who.Change,
 	}
-	entry.Detail(made)
-	text, err := json.Marshal(made)
-	if err != nil {
-		return fmt.Errorf("encode a mapping: %w", err)
-	}
-	return d.cfg.Store.Update(ctx, func(tx *store.Tx) error {
+	// One transaction, and no lock: whoever holds that may wait for a vote, and a vote for
+	// the change that is being run.
+	err = d.cfg.Store.Update(ctx, func(tx *store.Tx) error {
+		plan, err := d.planMap(tx, on, m)
+		if err != nil {
+			return err
+		}
+		for what, digest := range plan.Digests() {
+			if digests[what] != digest {
+				return &pavise.Error{Kind: pavise.Conflict, Msg: "the " + what + " changed since it was approved", Hint: "propose it anew"}
+			}
+		}
+		made.Place = plan.Place
+		text, err := json.Marshal(made)
+		if err != nil {
+			return fmt.Errorf("encode a mapping: %w", err)
+		}
 		if err := mark(tx); err != nil {
 			return err
 		}
-		_, err := tx.Exec(`INSERT INTO ticket_accounts (tenant, tool, account, mapping) VALUES (?, ?, ?, ?)
+		_, err = tx.Exec(`INSERT INTO ticket_accounts (tenant, tool, account, mapping) VALUES (?, ?, ?, ?)
 			ON CONFLICT (tenant, tool, account) DO UPDATE SET mapping = excluded.mapping`, on.Tenant, on.ID, m.Account, string(text))
 		return err
 	})
+	entry.Detail(made)
+	return err
 }
 
 // Unmap has an account vote for nobody any more, at once: the verb ticket.unmap. The error

@@ -184,7 +184,7 @@ func TestAway(t *testing.T) {
 		},
 		"cut off": func(http.ResponseWriter, *http.Request) bool { panic(http.ErrAbortHandler) },
 		"elsewhere": func(w http.ResponseWriter, r *http.Request) bool {
-			http.Redirect(w, r, "http://127.0.0.1:1/", 302)
+			http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusFound)
 			return true
 		},
 		"no JSON":  func(w http.ResponseWriter, _ *http.Request) bool { w.Write([]byte(`[{"number":`)); return true },

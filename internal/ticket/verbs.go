@@ -64,23 +64,24 @@ func (d *Desk) Put(ctx context.Context, who pavise.Principal, p Put) (given Give
 	defer d.editing.Unlock()
 	var r row
 	moved := false
-	d.stop(at)
+	before := d.stop(at) // it would write on for what is no more
 	err = d.cfg.Store.Update(ctx, func(tx *store.Tx) error {
 		r, given.Secret, moved, err = d.put(tx, at, p)
 		return err
 	})
-	entry.Detail(map[string]any{"kind": p.Kind, "place": r.target.where(), "moved": moved})
-	if r.name != "" {
-		d.restart(r)
-	}
 	if err != nil {
-		return given, err
+		if before != nil {
+			d.restart(before.row)
+		}
+		return Given{}, err
 	}
+	entry.Detail(map[string]any{"kind": r.Kind, "place": r.target.where(), "moved": moved})
+	d.restart(r)
 	given.Tool, err = d.shown(ctx, r)
 	return given, err
 }
 
-// put writes a tool. r is what is served from now on: of a tool that stays as it was, that.
+// put writes a tool. secret is that of its messages, if it is new.
 func (d *Desk) put(tx *store.Tx, at place, p Put) (r row, secret string, moved bool, err error) {
 	now := d.cfg.Now().UTC()
 	have, err := d.find(tx, at)
@@ -90,7 +91,6 @@ func (d *Desk) put(tx *store.Tx, at place, p Put) (r row, secret string, moved b
 	}
 	next := row{place: at, made: now, seen: now, target: target{Kind: p.Kind, URL: p.URL, Project: p.Project, User: p.User, Secret: p.Secret}}
 	if known {
-		r = have
 		if p.Secret == "" && p.Kind == have.Kind {
 			next.Secret = have.Secret
 		}
@@ -137,8 +137,8 @@ func (d *Desk) Remove(ctx context.Context, who pavise.Principal, name string) (e
 	at := place{who.Tenant, name}
 	d.editing.Lock()
 	defer d.editing.Unlock()
-	d.stop(at)
-	return d.cfg.Store.Erase(ctx, func(tx *store.Tx) error {
+	before := d.stop(at)
+	err = d.cfg.Store.Erase(ctx, func(tx *store.Tx) error {
 		if _, err := d.find(tx, at); err != nil {
 			return err
 		}
@@ -148,6 +148,10 @@ func (d *Desk) Remove(ctx context.Context, who pavise.Principal, name string) (e
 		_, err := tx.Exec(`DELETE FROM ticket_tools WHERE tenant = ? AND name = ?`, at.tenant, at.name)
 		return err
 	})
+	if err != nil && before != nil {
+		d.restart(before.row)
+	}
+	return err
 }
 
 // List returns the tenant's tools, by name: the verb ticket.list.

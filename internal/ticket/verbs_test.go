@@ -162,6 +162,16 @@ func TestMappedPersonGainsByIt(t *testing.T) {
 	}
 }
 
+// TestMapHoldsNobodyUp: whoever changes a tool waits until its votes are through, and a vote
+// for the change that is being run: that change must not wait for them.
+func TestMapHoldsNobodyUp(t *testing.T) {
+	w := newWorld(t)
+	w.put(t, puts(gitHub, "https://api.github.com"))
+	w.editing.Lock()
+	defer w.editing.Unlock()
+	w.maps(t, "work", "42", gus, "operator")
+}
+
 // TestUnmap ends what an account says at once.
 func TestUnmap(t *testing.T) {
 	each(t, []string{gitHub}, func(t *testing.T, w *world, e *emulator, c *clerk) {

@@ -299,3 +299,13 @@ func until(t *testing.T, true func() bool) {
 	}
 	t.Fatal("it does not come true")
 }
+
+// testTickets is a key that marks tickets.
+func testTickets(t testing.TB) *seal.Key {
+	t.Helper()
+	key, err := seal.NewKey(make([]byte, seal.KeySize))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
