@@ -288,11 +288,11 @@ func (c *clerk) strike(ctx context.Context, w waiting, told int) error {
 				return err
 			}
 		}
-		var n int
-		if err := tx.QueryRow(`SELECT count(*) FROM ticket_steps WHERE tenant = ? AND tool = ? AND change = ? AND (told = 0 OR step = ?)`, c.tenant, c.name, w.step.Change.ID, stepEnded).Scan(&n); err != nil {
+		var left, ends int
+		if err := tx.QueryRow(`SELECT sum(told = 0), sum(step = ? AND told > 0) FROM ticket_steps WHERE tenant = ? AND tool = ? AND change = ?`, stepEnded, c.tenant, c.name, w.step.Change.ID).Scan(&left, &ends); err != nil {
 			return err
 		}
-		if ended = n == 1 && w.step.Sort == stepEnded; !ended {
+		if ended = left == 0 && ends > 0; !ended {
 			return nil
 		}
 		if _, err := tx.Exec(`UPDATE ticket_tickets SET ended = 1 WHERE tenant = ? AND tool = ? AND change = ?`, c.tenant, c.name, w.step.Change.ID); err != nil {

@@ -139,12 +139,12 @@ const shownDigest = 12
 func (s step) how(comment bool) string {
 	switch {
 	case s.Here != "":
-		return fmt.Sprintf("%s. Look at it and decide there: pavise change show %s", strings.ToUpper(s.Here[:1])+s.Here[1:], s.Change.ID)
+		return fmt.Sprintf("Decide in Pavise, with pavise change show %s: %s.", s.Change.ID, s.Here)
 	case comment:
-		return fmt.Sprintf("To decide, comment with one line, %s or %s WHY: it counts if your account is known there, and you did not propose it.",
+		return fmt.Sprintf("To decide, comment with one line, %s or %s WHY. It counts if Pavise knows your account, and you did not propose it.",
 			"pavise approve "+s.Digest[:shownDigest], "pavise deny "+s.Digest[:shownDigest])
 	}
-	return "To decide, approve or reject this change request: it counts if your account is known there, and you did not propose it."
+	return "To decide, approve or reject this change request. It counts if Pavise knows your account, and you did not propose it."
 }
 
 // said is the grammar of a vote: its comment's first line.
