@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strconv"
@@ -87,7 +88,7 @@ var nounHelp = map[string]string{
 	"siem":      "Where findings are sent: signed webhooks.",
 	"subject":   "The people whose data the log keeps, and forgetting them.",
 	"dataset":   "What models are trained on: sealed, proved, screened for poison and traced, on files; and watched and traced by a server.",
-	"model":     "Models as files: signed, held to their signatures, and scanned. Works without a server.",
+	"model":     "Models: signed, held to their signatures and scanned, on files; and a server's: versions, what vouches for each, and how far each has come.",
 	"archive":   "Where whole segments of the log go, and how long they stay.",
 	"drift":     "Whether what comes into a model, or out of it, has moved. Works on files, without a server.",
 	"watermark": "Marks in a model's answers, and finding them in a copy. All but export works on files, without a server.",
@@ -397,6 +398,7 @@ type upCommand struct {
 	OTLP        string   `name:"otlp" help:"Send traces and numbers to this OpenTelemetry collector (OTLP/HTTP)." placeholder:"URL"`
 	SendTo      []string `help:"Let webhooks go to these addresses, too, which are refused otherwise; may be repeated." placeholder:"CIDR"`
 	Datasets    []string `help:"Let datasets below this directory be watched (pavise dataset watch); may be repeated." placeholder:"DIR"`
+	SignedBy    []string `name:"models-signed-by" help:"Believe signatures of models by this public key or these authorities (PEM); may be repeated." type:"existingfile" placeholder:"FILE"`
 	Person      []string `help:"Another person of this machine, an operator too, for whom --as speaks; may be repeated." placeholder:"NAME"`
 	Demo        bool     `help:"Play an hour of the model's life in a minute: those who use it well, and those who do not."`
 	Replay      string   `help:"With --demo: ask about these connections (CSV in the layout of NSL-KDD) instead of drawn ones." type:"existingfile" placeholder:"FILE"`
@@ -419,9 +421,12 @@ func (u *upCommand) config(c *cli) (cfg role.UpConfig, err error) {
 		if file.Bootstrap != nil {
 			cfg.Routes = file.Bootstrap.Routes
 		}
-		cfg.ExtProc, cfg.ModelKeys, cfg.ModelTLS, cfg.Detectors, cfg.Receive, cfg.Datasets = file.ExtProc, file.ModelKeys, file.ModelTLS, file.Detectors, file.Receive, file.Datasets.Below()
+		cfg.ExtProc, cfg.ModelKeys, cfg.ModelTLS, cfg.Detectors, cfg.Receive, cfg.Datasets, cfg.Signers = file.ExtProc, file.ModelKeys, file.ModelTLS, file.Detectors, file.Receive, file.Datasets.Below(), file.Signers
 	}
 	cfg.Datasets = append(cfg.Datasets, u.Datasets...)
+	for _, key := range u.SignedBy {
+		cfg.Signers = append(cfg.Signers, config.Signer{Name: filepath.Base(key), File: key})
+	}
 	if cfg.Issuers, err = role.ReadIssuers(u.Issuer); err != nil {
 		return cfg, err
 	}

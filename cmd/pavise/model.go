@@ -8,14 +8,15 @@ import (
 	"github.com/pavise/pavise/internal/model"
 )
 
-// modelCommands are the commands about models as files.
+// modelCommands are the commands about models as files; but for one, which hands them over.
 var modelCommands = []reflect.StructField{
 	{Name: "Sign", Type: reflect.TypeFor[modelSignCommand](), Tag: `cmd:"" help:"Sign a model (OpenSSF Model Signing)."`},
 	{Name: "Verify", Type: reflect.TypeFor[modelVerifyCommand](), Tag: `cmd:"" help:"Hold a model to its signature."`},
+	{Name: "Add", Type: reflect.TypeFor[modelAddCommand](), Tag: `cmd:"" help:"Add a version to a model of the server, as a draft, or give a draft its files."`},
 	{Name: "Scan", Type: reflect.TypeFor[modelScanCommand](), Tag: `cmd:"" help:"Say what the files of a model would do if they were loaded."`},
 }
 
-// The model commands work on files, need no server, and record nothing.
+// The other model commands work on files, need no server, and record nothing.
 type (
 	modelSignCommand   struct{ model.Sign }
 	modelVerifyCommand struct{ model.Verify }

@@ -13,6 +13,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/catalog"
+	"github.com/pavise/pavise/internal/registry"
 	"github.com/pavise/pavise/internal/verbs"
 )
 
@@ -116,6 +117,9 @@ func kindOf(verb, field string, request reflect.Value) string {
 	}
 	if strings.HasPrefix(verb, "dataset.") {
 		return catalog.Kind
+	}
+	if strings.HasPrefix(verb, "model.") {
+		return registry.Kind
 	}
 	about := request.FieldByName("Verb")
 	if !about.IsValid() || about.Kind() != reflect.String {

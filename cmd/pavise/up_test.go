@@ -120,7 +120,7 @@ func TestExamples(t *testing.T) {
 	t.Chdir("../..") // where the README's reader is
 	dir := installation.Data(t.TempDir())
 	lake := t.TempDir()
-	r := runUp(t, role.UpConfig{Data: dir, Archive: t.TempDir(), Datasets: []string{lake}, Receive: &config.Receive{Roots: []string{"/var/log/app"}}})
+	r := runUp(t, role.UpConfig{Data: dir, Archive: t.TempDir(), Datasets: []string{lake}, Receive: &config.Receive{Roots: []string{"/var/log/app"}}, Signers: []config.Signer{modelSigner(t)}})
 	t.Setenv("PAVISE_DATA_DIR", string(dir))
 	told := r.examples(t, lake)
 	for _, v := range verbs.Table() {
@@ -211,6 +211,7 @@ func (r *running) examples(t *testing.T, lake string) *examples {
 		}
 		tell("ROOT", v.Found.Root.String())()
 	}
+	r.modelExamples(t, x)
 	x.before["policy.check"] = func() { r.hold("ml-engineer") }
 	x.before["change.show"], x.before["change.withdraw"] = mine, mine
 	x.before["change.approve"], x.before["change.deny"] = anothers, anothers

@@ -34,6 +34,9 @@ type Runner struct {
 	Ran func(ctx context.Context, change pavise.Name) (bool, error)
 	// Safe: it only makes things safer, and runs before anybody approved it.
 	Safe bool
+	// Votes is the verb that whoever decides on the change may do on the thing; empty: the
+	// verb of the change. Where one does what another agreed to, it is not the same.
+	Votes string
 	// Widens: it lets somebody new decide, and so takes as many approvals as any verb of
 	// the tenant does: fewer people could make the ones that are missing.
 	Widens bool
@@ -54,6 +57,8 @@ type Plan struct {
 	// Parties are those who gain by it, beside who proposes it: their approval does not
 	// count.
 	Parties []pavise.Name `json:"parties,omitempty"`
+	// Need is how many approvals it takes at least, whatever the rule of the verb says.
+	Need int `json:"need,omitempty"`
 }
 
 // An Act is a change that is being run.
@@ -65,6 +70,7 @@ type Act struct {
 	// Approvals is how many other people the log proves to have agreed by now: fewer than
 	// usual where a rule asks for none.
 	Approvals int
+	Approvers []pavise.Name         // these people, in order
 	Mark      func(*store.Tx) error // to be called in the transaction of the effect
 }
 

@@ -1,6 +1,7 @@
 package change
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -138,11 +139,14 @@ func (c *Changes) mayVote(ch *Change, who pavise.Principal, d decided) error {
 		return refuse(pavise.Denied, "let somebody else look at it", "%s gains by change %s, and nobody approves what they gain by", who.Name(), ch.Name.ID)
 	case d.Yes && !ch.Rule.counts(who):
 		return refuse(pavise.Denied, "these do: "+strings.Join(ch.Rule.Of, ", "), "%s is not one of those whose approval counts for %s", who.Name(), ch.Verb)
-	case !c.guard.May(who, ch.Verb, ch.On):
-		return refuse(pavise.Denied, fmt.Sprintf("pavise policy explain %s %s shows who could", ch.Verb, ch.On), "%s could not do %s on %s, and so cannot decide on it", who.Name(), ch.Verb, ch.On)
+	case !c.guard.May(who, c.votes(ch.Verb), ch.On):
+		return refuse(pavise.Denied, fmt.Sprintf("pavise policy explain %s %s shows who could", c.votes(ch.Verb), ch.On), "%s could not do %s on %s, and so cannot decide on it", who.Name(), c.votes(ch.Verb), ch.On)
 	}
 	return nil
 }
+
+// votes is the verb that whoever decides on changes of a verb may do.
+func (c *Changes) votes(verb string) string { return cmp.Or(c.runners[verb].Votes, verb) }
 
 // deny ends a change that somebody says no to. One that was run already is a finding.
 func (c *Changes) deny(ctx context.Context, ch *Change, who pavise.Principal, d decided) error {
@@ -241,7 +245,7 @@ func (ch *Change) isOf(r *record.Record) bool {
 func (c *Changes) counts(ch *Change, r *record.Record) bool {
 	var d decided
 	return json.Unmarshal(r.Detail, &d) == nil && d.Yes && d.Digest == ch.Digest && c.heard(ch, r, d) && r.Who.Kind == pavise.Human &&
-		r.Who.Root() != ch.Proposer.Root() && !ch.gains(*r.Who) && ch.Rule.counts(*r.Who) && c.guard.May(*r.Who, ch.Verb, ch.On)
+		r.Who.Root() != ch.Proposer.Root() && !ch.gains(*r.Who) && ch.Rule.counts(*r.Who) && c.guard.May(*r.Who, c.votes(ch.Verb), ch.On)
 }
 
 // gains reports whether somebody is one of those who gain by the change, or answers for

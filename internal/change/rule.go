@@ -109,6 +109,7 @@ func (c *Changes) ruleFor(tx *store.Tx, ch *Change, runner Runner) (Rule, error)
 	if err != nil {
 		return own, err
 	}
+	own.Need = max(own.Need, ch.Plan.Need)
 	switch {
 	case ch.Verb == verbRule:
 		of, err := rule(tx, ch.Name.Tenant, ch.On.ID)

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/pavise/pavise"
@@ -152,8 +155,13 @@ func (c *Changes) do(ctx context.Context, ch *Change, runner Runner) (err error)
 	who := ch.Proposer
 	who.Change, who.Proof = ch.Name, "approved change"
 	return runner.Run(ctx, Act{
-		Who: who, On: ch.On, Request: ch.request, Digests: ch.Plan.Digests, Approvals: len(told.people), Mark: mark(ch.Name),
+		Who: who, On: ch.On, Request: ch.request, Digests: ch.Plan.Digests, Approvals: len(told.people), Approvers: names(told.people), Mark: mark(ch.Name),
 	})
+}
+
+// names are people, in order.
+func names(people map[pavise.Name]bool) []pavise.Name {
+	return slices.SortedFunc(maps.Keys(people), func(a, b pavise.Name) int { return strings.Compare(a.String(), b.String()) })
 }
 
 // conclude notes how a change ended. An error of the runner's after its effect, such

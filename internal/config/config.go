@@ -40,6 +40,7 @@ type Up struct {
 	ModelKeys []ModelKey   `yaml:"model_keys" doc:"What servers of language models let Pavise in with."`
 	ModelTLS  []ModelTLS   `yaml:"model_tls" doc:"Options of TLS for model servers, which routes name."`
 	Detectors *Detectors   `yaml:"detectors" doc:"How those are looked for who study a model rather than use it."`
+	Signers   []Signer     `yaml:"model_signers" doc:"Whose signatures of models are believed: pavise model add."`
 	Datasets  *Datasets    `yaml:"datasets" doc:"Which datasets can be watched: pavise dataset watch."`
 	Receive   *Receive     `yaml:"receive" doc:"Where records may be fetched from: pavise ingest receive chooses among these."`
 	Bootstrap *UpBootstrap `yaml:"bootstrap" shown:"true" doc:"What an empty store begins with. It is done once, through the verb that anybody would use, and recorded; afterwards it is ignored, and the start says so."`
@@ -101,6 +102,7 @@ type Serve struct {
 	Health      string        `yaml:"health" example:"127.0.0.1:8482" doc:"Where /healthz says how it stands and /metrics what it counts, in clear text and therefore on this machine only; left out: nowhere."`
 	Receive     *Receive      `yaml:"receive" doc:"Where records may be fetched from: pavise ingest receive chooses among these."`
 	Telemetry   *Telemetry    `yaml:"telemetry" doc:"Where what it counts is sent: docs/telemetry.md says what that is."`
+	Signers     []Signer      `yaml:"model_signers" doc:"Whose signatures of models are believed: pavise model add."`
 	Datasets    *Datasets     `yaml:"datasets" doc:"Which datasets can be watched: pavise dataset watch."`
 	Bootstrap   *Bootstrap    `yaml:"bootstrap" doc:"What an empty store begins with. It is done once, through the verbs that anybody would use, and recorded; afterwards it is ignored, and the start says so."`
 }
@@ -148,6 +150,30 @@ type ModelTLS struct {
 	Certificate string `yaml:"certificate" example:"/etc/pavise/models.crt" doc:"PEM: the certificate that is shown to servers that ask for one, and those between it and the root."`
 	Key         string `yaml:"key" example:"/etc/pavise/models.key" doc:"PEM: its private key, readable for Pavise alone."`
 	ServerName  string `yaml:"server_name" example:"models.internal" doc:"The name in the servers' certificates; left out: the host of each address."`
+}
+
+// A Signer is somebody whose signatures of models are believed (OpenSSF Model Signing).
+type Signer struct {
+	Name     string `yaml:"name" need:"true" example:"training" doc:"What this installation calls them: pavise model show says it of what they signed."`
+	File     string `yaml:"file" need:"true" example:"/etc/pavise/training.pub" doc:"By what their signatures hold: PEM with their public key, or with the certificates of who is believed to say who signers are; or the trusted_root.json of a Sigstore instance."`
+	Identity string `yaml:"identity" example:"training@example.com" doc:"With a trusted_root.json: who must have signed there, an address or a URI."`
+	Issuer   string `yaml:"issuer" example:"https://idp.example.com" doc:"With a trusted_root.json: who must have vouched for them (OpenID Connect)."`
+}
+
+// checkSigners refuses signers of whom nobody could say who they are.
+func checkSigners(f *faults, all []Signer) {
+	seen := map[string]bool{}
+	for i, s := range all {
+		at := f.in("model_signers").in(strconv.Itoa(i))
+		at.label("name", s.Name)
+		at.path("file", s.File)
+		if seen[s.Name] {
+			at.add("name", strconv.Quote(s.Name)+" stands here twice", "give each signer a name of their own")
+		}
+		if seen[s.Name] = true; (s.Identity == "") != (s.Issuer == "") {
+			at.add("identity", "goes with issuer, and issuer with it", "say who must have signed, and who vouched for them")
+		}
+	}
 }
 
 // Detectors say how those are looked for who study a model rather than use it.
@@ -262,6 +288,7 @@ func (u *Up) check(f *faults) {
 	checkKeys(f, u.ModelKeys)
 	checkTLS(f, u.ModelTLS)
 	u.Detectors.check(f.in("detectors"))
+	checkSigners(f, u.Signers)
 	u.Datasets.check(f.in("datasets"))
 	u.Receive.check(f.in("receive"))
 	if u.Bootstrap != nil {
@@ -288,6 +315,7 @@ func (s *Serve) check(f *faults) {
 	f.duration("certificate_life", &s.Certificate, DefaultCertificate, minCertificate, maxCertificate)
 	f.duration("grace", &s.Grace, DefaultGrace, minGrace, maxGrace)
 	f.loopback("health", s.Health)
+	checkSigners(f, s.Signers)
 	s.Datasets.check(f.in("datasets"))
 	s.Receive.check(f.in("receive"))
 	if s.Telemetry != nil {

@@ -148,7 +148,7 @@ func (s *Sign) ignored(p *place, out string) ([]string, error) {
 		}
 		list = append(list, clean)
 	}
-	if below, ok := p.below(out); ok && p.one == "" {
+	if below, ok := p.below(out); ok && out != "" && p.one == "" {
 		list = append(list, below)
 	}
 	slices.Sort(list)
@@ -158,15 +158,24 @@ func (s *Sign) ignored(p *place, out string) ([]string, error) {
 	return list, nil
 }
 
-// fill lists the files of the model with their digests.
-func (s *Sign) fill(ctx context.Context, p *place, m *oms.Manifest) (bytes int64, err error) {
+// found lists the files of the model, all of which can be part of one.
+func (s *Sign) found(ctx context.Context, p *place) (*look, error) {
 	found, err := p.entries(ctx)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	if len(found.odd) > 0 {
 		o := found.odd[0]
-		return 0, &pavise.Error{Kind: pavise.Invalid, Msg: rowseal.Shown(o.path) + " cannot be signed: " + strings.Replace(o.why, "links were not followed when the model was signed", "links are followed with --follow-links alone", 1), Hint: "take it out of the model, or leave it out: --ignore"}
+		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: rowseal.Shown(o.path) + " cannot be signed: " + strings.Replace(o.why, "links were not followed when the model was signed", "links are followed with --follow-links alone", 1), Hint: "take it out of the model, or leave it out: --ignore"}
+	}
+	return found, nil
+}
+
+// fill lists the files of the model with their digests.
+func (s *Sign) fill(ctx context.Context, p *place, m *oms.Manifest) (bytes int64, err error) {
+	found, err := s.found(ctx, p)
+	if err != nil {
+		return 0, err
 	}
 	var pieces []piece
 	for i := range found.files {

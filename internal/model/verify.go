@@ -91,7 +91,7 @@ type Verified struct {
 // Unguarded: whoever runs it reads their own files, as themselves; no principal of an
 // installation acts.
 func (v *Verify) Run(ctx context.Context) (*Verified, error) {
-	trust, err := v.trust()
+	trust, err := v.Trust()
 	if err != nil {
 		return nil, err
 	}
@@ -130,8 +130,9 @@ func (v *Verify) Run(ctx context.Context) (*Verified, error) {
 	return result, nil
 }
 
-// trust reads by what the signature must hold.
-func (v *Verify) trust() (t oms.Trust, err error) {
+// Trust reads by what the signature must hold: of Key, Chain and Root one, with Identity and
+// Issuer where it is Root. Errors are of kind Invalid, and as files have them.
+func (v *Verify) Trust() (t oms.Trust, err error) {
 	given := 0
 	for _, name := range []string{v.Key, v.Chain, v.Root} {
 		if name != "" {

@@ -50,6 +50,7 @@ const (
 	VerbBreak   = "change.break"
 	VerbClock   = "clock.accept"
 	VerbInfer   = "model.infer"
+	VerbAgree   = "model.approve" // to publish a version: a vote on the change that does
 
 	VerbExchange = "issuer.exchange"
 	VerbGive     = "grant.give"
@@ -67,6 +68,7 @@ const (
 
 	KindDataset = "dataset"
 	KindTicket  = "ticket" // a tool that changes are told to
+	KindModel   = "model"
 )
 
 // asideOn is what a model server is asked about aside from inference: one of its models,
@@ -113,6 +115,23 @@ func Named() []Action {
 		{Verb: "dataset.list", On: []string{KindDataset}, Class: Pooled},
 		{Verb: "dataset.show", On: []string{KindDataset}, Class: Pooled},
 		{Verb: "dataset.unwatch", On: []string{KindDataset}},
+		{Verb: "model.create", On: []string{KindModel}},
+		{Verb: "model.add", On: []string{KindModel}},
+		{Verb: "model.tag", On: []string{KindModel}},
+		{Verb: "model.propose", On: []string{KindModel}},
+		{Verb: "model.evidence", On: []string{KindModel}},
+		{Verb: "model.review", On: []string{KindModel}},
+		{Verb: "model.reject", On: []string{KindModel}},
+		{Verb: "model.publish", On: []string{KindModel}, Consequential: true},
+		{Verb: "model.alias", On: []string{KindModel}, Consequential: true},
+		{Verb: "model.unalias", On: []string{KindModel}, Consequential: true},
+		{Verb: "model.quarantine", On: []string{KindModel}, Safe: true},
+		{Verb: "model.release", On: []string{KindModel}, Consequential: true},
+		{Verb: "model.retire", On: []string{KindModel}, Consequential: true},
+		{Verb: "model.list", On: []string{KindModel}, Class: Pooled},
+		{Verb: "model.show", On: []string{KindModel}, Class: Pooled},
+		{Verb: "model.history", On: []string{KindModel}, Class: Pooled},
+		{Verb: "model.bom", On: []string{KindModel}, Class: Pooled},
 		{Verb: "watermark.export", On: []string{"model"}},
 		{Verb: "witness.list", On: []string{"log"}, Class: Pooled},
 		{Verb: "archive.list", On: []string{"archive"}, Class: Pooled},
@@ -193,11 +212,9 @@ func Catalogue() []Action {
 		Action{Verb: "pipeline.read", Class: Pooled}, Action{Verb: "pipeline.run"}, Action{Verb: "pipeline.edit", Consequential: true})
 	on("model",
 		Action{Verb: "model.train"}, Action{Verb: "model.retrain", Consequential: true}, Action{Verb: "model.evaluate"},
-		Action{Verb: "model.propose"}, Action{Verb: "model.review"}, Action{Verb: "model.approve"},
-		Action{Verb: "model.publish", Consequential: true}, Action{Verb: "model.pull", Class: Pooled},
+		Action{Verb: VerbAgree}, Action{Verb: "model.pull", Class: Pooled},
 		Action{Verb: "model.deploy", Consequential: true}, Action{Verb: "model.rollback", Safe: true},
-		Action{Verb: "model.quarantine", Safe: true}, Action{Verb: "model.explain", Class: Pooled},
-		Action{Verb: "model.throttle", Safe: true}, Action{Verb: "model.probe"}, Action{Verb: "model.retire", Consequential: true})
+		Action{Verb: "model.explain", Class: Pooled}, Action{Verb: "model.throttle", Safe: true}, Action{Verb: "model.probe"})
 	on("key",
 		Action{Verb: "key.use"}, Action{Verb: "key.rotate"}, Action{Verb: "key.revoke", Safe: true})
 	on("gpu",

@@ -98,9 +98,9 @@ func TestDiff(t *testing.T) {
 		"nothing":   {func(map[string]string) {}, nil},
 		"a comment": {func(m map[string]string) { m["labeler-labels"] += " // as agreed" }, nil},
 		"a right taken away": {func(m map[string]string) { delete(m, "red-teamer-probes") }, []string{
-			"human red-teamer model.describe model allow→deny ", "human red-teamer model.probe model allow→deny ",
-			"node red-teamer model.describe model allow→deny ", "node red-teamer model.probe model allow→deny ",
-			"workload red-teamer model.describe model allow→deny ", "workload red-teamer model.probe model allow→deny ",
+			"human red-teamer model.describe model allow→deny ", "human red-teamer model.evidence model allow→deny ", "human red-teamer model.list model allow→deny ", "human red-teamer model.probe model allow→deny ", "human red-teamer model.show model allow→deny ",
+			"node red-teamer model.describe model allow→deny ", "node red-teamer model.evidence model allow→deny ", "node red-teamer model.list model allow→deny ", "node red-teamer model.probe model allow→deny ", "node red-teamer model.show model allow→deny ",
+			"workload red-teamer model.describe model allow→deny ", "workload red-teamer model.evidence model allow→deny ", "workload red-teamer model.list model allow→deny ", "workload red-teamer model.probe model allow→deny ", "workload red-teamer model.show model allow→deny ",
 		}},
 		"one person, one model, one state": {func(m map[string]string) {
 			m["x"] = `permit (principal == Human::"ana", action == Action::"model.probe", resource == Model::"fraud") when { resource.state == "live" };`
@@ -166,7 +166,7 @@ func TestWhoCan(t *testing.T) {
 	for _, h := range set.WhoCan(act, on("approved"), epoch, []Known{ana}) {
 		got = append(got, fmt.Sprintf("%s %s %s %v %v", h.Kind, h.Role, h.Name, h.Granted, h.Change))
 	}
-	want := []string{"human publisher  [] true", "workload publisher  [] true", "node publisher  [] true", "human  local/human/zoe [] true", "human  local/human/ana [publisher] true"}
+	want := []string{"human operator  [] true", "human publisher  [] true", "workload operator  [] true", "workload publisher  [] true", "node operator  [] true", "node publisher  [] true", "human  local/human/zoe [] true", "human  local/human/ana [publisher] true"}
 	if !slices.Equal(got, want) {
 		t.Errorf("%q", got)
 	}

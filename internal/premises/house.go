@@ -30,6 +30,7 @@ import (
 	"github.com/pavise/pavise/internal/policy"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/receiver"
+	"github.com/pavise/pavise/internal/registry"
 	"github.com/pavise/pavise/internal/seal"
 	"github.com/pavise/pavise/internal/siem"
 	"github.com/pavise/pavise/internal/store"
@@ -81,6 +82,7 @@ type House struct {
 	Tickets   *ticket.Desk        // tells tools of them; nil: it is a gateway
 	Gate      *gate.Gate          // lets records in; nil: it is a gateway
 	Catalog   *catalog.Catalog    // nil: it knows no datasets
+	Models    *registry.Registry  // nil: it knows no models
 	Lineage   *openlineage.Claims // nil: nobody tells of runs here
 	Receivers *receiver.Receivers // fetch records for it; nil: it is a gateway
 }
@@ -215,7 +217,12 @@ func Told(findings string, printer io.Writer) siem.Config {
 
 // Facts are what the rooms know of a thing and a policy may ask.
 func (h *House) Facts(name pavise.Name) policy.Facts {
-	return policy.Facts{Quarantined: h.Gateway != nil && h.Gateway.Routes.Quarantined(name)}
+	var facts policy.Facts
+	if h.Models != nil {
+		facts = h.Models.Facts(name)
+	}
+	facts.Quarantined = facts.Quarantined || h.Gateway != nil && h.Gateway.Routes.Quarantined(name)
+	return facts
 }
 
 // Keep has all run that every house has running, until ctx is done.
@@ -245,6 +252,9 @@ func (h *House) Keep(ctx context.Context, all *errgroup.Group) {
 	}
 	if h.Catalog != nil {
 		all.Go(func() error { return h.Catalog.Run(ctx) })
+	}
+	if h.Models != nil {
+		all.Go(func() error { return h.Models.Run(ctx) })
 	}
 }
 

@@ -122,6 +122,7 @@ func NewServe(ctx context.Context, cfg ServeConfig) (s *Serve, err error) {
 		func() error { return s.OpenGate(ctx, keys, s.cfg.Admitted) },
 		func() error { return s.OpenReceivers(ctx, s.cfg.Receive) },
 		func() error { return s.OpenCatalog(ctx, s.cfg.Datasets.Below()) },
+		func() error { return s.OpenModels(ctx, s.cfg.Signers, nil) },
 		func() error { return s.OpenLineage(ctx) },
 		func() error { return s.openChanges(ctx, keys, s.moreRooms()) },
 		func() error { return s.openWires(ctx, keys) },

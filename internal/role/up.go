@@ -76,6 +76,7 @@ type UpConfig struct {
 	Detectors   *config.Detectors            // nil: as usual
 	Receive     *config.Receive              // where records may be fetched from; nil: nowhere
 	Routes      []config.Route               // the models that an empty store begins with, beside the sample
+	Signers     []config.Signer              // whose signatures of models are believed
 	Datasets    []string                     // directories below which datasets can be watched
 	ExtProc     *config.ExtProc              // where proxies ask about their exchanges; nil: nowhere
 	PublicTiles bool                         // the log's hashes are shown to everybody
@@ -149,6 +150,7 @@ func NewUp(ctx context.Context, cfg UpConfig) (u *Up, err error) {
 		func() error { return u.OpenGate(ctx, keys, "") },
 		func() error { return u.OpenReceivers(ctx, u.cfg.Receive) },
 		func() error { return u.OpenCatalog(ctx, u.cfg.Datasets) },
+		func() error { return u.OpenModels(ctx, u.cfg.Signers, nil) },
 		func() error { return u.OpenLineage(ctx) },
 		func() error {
 			return u.openChanges(ctx, keys, verbs.Rooms{Issuer: u.issuer, Revoked: u.revoked, Exchange: u.exchange, Link: u.consoleLink, Rooms: evidence.Rooms{WitnessURL: u.url() + witnessPrefix}})

@@ -9,6 +9,7 @@ package runner
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"strings"
 
 	"github.com/pavise/pavise"
@@ -20,6 +21,7 @@ import (
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/plainjson"
+	"github.com/pavise/pavise/internal/registry"
 	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/subject"
 	"github.com/pavise/pavise/internal/ticket"
@@ -38,6 +40,7 @@ type Rooms struct {
 	Archive  *archive.Archive
 	Catalog  *catalog.Catalog    // nil: no datasets are known here
 	Tickets  func() *ticket.Desk // nil, or returns nil: changes are told to no tool here
+	Models   *registry.Registry  // nil: no models are known here
 	// Bundles returns the runner of bundle.rotate, which takes nothing, or of
 	// bundle.revoke; nil: there is no fleet.
 	Bundles func(verb string) change.Runner
@@ -52,7 +55,7 @@ type Nothing struct{}
 // All are the runners, by verb. They are handed over to package change, which knows
 // none of the rooms.
 func All(rooms *Rooms) map[string]change.Runner {
-	return map[string]change.Runner{
+	all := map[string]change.Runner{
 		"policy.put":    policyRunner(rooms, true),
 		"policy.delete": policyRunner(rooms, false),
 		"route.release": releaseRunner(rooms),
@@ -75,6 +78,8 @@ func All(rooms *Rooms) map[string]change.Runner {
 		"bundle.revoke":  bundleRunner(rooms, "bundle.revoke"),
 		"ticket.map":     mapRunner(rooms),
 	}
+	maps.Copy(all, modelRunners(rooms))
+	return all
 }
 
 // parse reads the request of a runner. A key that it does not know is refused: what it

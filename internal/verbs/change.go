@@ -186,7 +186,7 @@ func (r RouteRequest) Why() string { return r.Reason }
 func (rooms *Rooms) Runners() map[string]change.Runner {
 	r := runner.Rooms{
 		Guard: rooms.Guard, Log: rooms.Log, Policies: rooms.Policies, Grants: rooms.Grants, Routes: rooms.Routes,
-		CA: rooms.CA, Gate: rooms.Gate, Subjects: rooms.Subjects, Archive: rooms.Archive, Catalog: rooms.Catalog, Known: Known, Tickets: func() *ticket.Desk { return rooms.Tickets },
+		CA: rooms.CA, Gate: rooms.Gate, Subjects: rooms.Subjects, Archive: rooms.Archive, Catalog: rooms.Catalog, Models: rooms.Models, Known: Known, Tickets: func() *ticket.Desk { return rooms.Tickets },
 	}
 	if rooms.Bundles != nil {
 		r.Bundles = rooms.Bundles.Change

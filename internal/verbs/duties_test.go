@@ -39,6 +39,7 @@ var duties = map[string]int{
 	"ingest": harmless, "ingest.revise": act, "ingest.release": act,
 	"bundle": harmless, "bundle.rotate": act, "bundle.revoke": act,
 	"dataset": harmless, "dataset.accept": act,
+	"model.publish": act, "model.alias": act, "model.unalias": act, "model.release": act, "model.retire": act,
 }
 
 // dutyOf finds a verb's row, or its room's if the verb takes no approval.

@@ -22,6 +22,7 @@ import (
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/openlineage"
 	"github.com/pavise/pavise/internal/receiver"
+	"github.com/pavise/pavise/internal/registry"
 	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/siem"
 	"github.com/pavise/pavise/internal/ticket"
@@ -47,6 +48,7 @@ type Rooms struct {
 	Gate      *gate.Gate          // what lets records in; nil: there is none
 	Marks     Marks               // what answers were marked with; nil: none was
 	Catalog   *catalog.Catalog    // the datasets that are known; nil: none are
+	Models    *registry.Registry  // the models that are known; nil: none are
 	Lineage   *openlineage.Claims // what pipelines told; nil: nobody may tell here
 	Receivers *receiver.Receivers // fetch records for it; nil: nobody does
 	// Link makes a fresh link to the console. The session that it opens calls with
@@ -59,7 +61,7 @@ type Rooms struct {
 
 // Table returns the table over the rooms, which are read when a verb is done.
 func (rooms *Rooms) Table() []api.Verb {
-	return slices.Concat(rooms.Rooms.Table(), rooms.changeVerbs(), rooms.policyVerbs(), rooms.grantVerbs(), rooms.tierVerbs(), rooms.markVerbs(), rooms.routeVerbs(), rooms.nodeVerbs(), rooms.bundleVerbs(), rooms.siemVerbs(), rooms.ticketVerbs(), rooms.datasetVerbs(), rooms.lineageVerbs(), rooms.ingestVerbs(), rooms.receiveVerbs(), rooms.otherVerbs(), asideVerbs())
+	return slices.Concat(rooms.Rooms.Table(), rooms.changeVerbs(), rooms.policyVerbs(), rooms.grantVerbs(), rooms.tierVerbs(), rooms.markVerbs(), rooms.routeVerbs(), rooms.nodeVerbs(), rooms.bundleVerbs(), rooms.siemVerbs(), rooms.ticketVerbs(), rooms.datasetVerbs(), rooms.modelVerbs(), rooms.lineageVerbs(), rooms.ingestVerbs(), rooms.receiveVerbs(), rooms.otherVerbs(), asideVerbs())
 }
 
 // Table returns the table over no rooms, for what is to be known of a verb without doing

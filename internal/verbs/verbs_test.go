@@ -3,6 +3,7 @@ package verbs
 import (
 	"crypto/ed25519"
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -281,6 +282,7 @@ func TestEveryVerb(t *testing.T) {
 	w := newWorld(t)
 	operator := w.client(t, "operator")
 	requests := w.requests(t)
+	maps.Copy(requests, w.modelRequests(t))
 	for _, v := range Table() {
 		if v.NewRequest() == nil {
 			continue

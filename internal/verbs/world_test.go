@@ -36,6 +36,7 @@ import (
 	"github.com/pavise/pavise/internal/policy"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/receiver"
+	"github.com/pavise/pavise/internal/registry"
 	"github.com/pavise/pavise/internal/seal"
 	"github.com/pavise/pavise/internal/siem"
 	"github.com/pavise/pavise/internal/store"
@@ -53,6 +54,8 @@ type world struct {
 	server *httptest.Server
 	stop   context.CancelFunc // what SIGINT does
 	lake   string             // where its datasets lie
+	shelf  shelf              // files of its models
+	made   int                // models
 	linked []string           // the tokens that links to the console were made for, and when those end
 }
 
@@ -65,7 +68,7 @@ func (formOf) Admit(context.Context, pavise.Principal, pavise.Name, receiver.Bat
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{dir: t.TempDir()}
+	w := &world{dir: t.TempDir(), shelf: shelf{}}
 	must := func(err error) {
 		t.Helper()
 		if err != nil {
@@ -86,6 +89,9 @@ func newWorld(t *testing.T) *world {
 	w.Guard, err = guard.New(guard.Config{
 		Actions: Actions(), Log: log, DemoIssuer: issuer.LocalURL("test"),
 		Facts: func(name pavise.Name) policy.Facts {
+			if _, is := registry.RefOf(name); is {
+				return w.Models.Facts(name)
+			}
 			return policy.Facts{Quarantined: w.Routes != nil && w.Routes.Quarantined(name)}
 		},
 		Approved: func(name pavise.Name, verb string, on pavise.Name) bool { return w.Changes.UnderWay(name, verb, on) },
@@ -157,6 +163,8 @@ func newWorld(t *testing.T) *world {
 		Guard: w.Guard, Log: log, Store: db, Places: lake(w.lake), Dir: filepath.Join(w.dir, "datasets"), Now: time.Now, Signed: dataset.SignedAs,
 		Compare: func(context.Context, string, string) (catalog.Differences, error) { return differs, nil },
 	})
+	must(err)
+	w.Models, err = registry.Open(t.Context(), registry.Config{Guard: w.Guard, Store: db, Now: time.Now, Files: w.shelf, Dir: filepath.Join(w.dir, "models")})
 	must(err)
 	w.Changes, err = change.New(t.Context(), change.Config{Guard: w.Guard, Store: db, Log: log, Runners: w.Runners()})
 	must(err)
