@@ -85,6 +85,14 @@ func versionRunner(rooms *Rooms, summary string, plan func(*registry.Registry, c
 	}
 }
 
+// riskOf is that of the version which an alias would name; "": it would name none.
+func riskOf(p registry.Plan) string {
+	if p.Version == nil {
+		return ""
+	}
+	return string(p.Version.Risk)
+}
+
 // aliasRunner runs what is done to an alias of a model.
 func aliasRunner[Ask any](rooms *Rooms, spec func(Ask) registry.AliasSpec, do func(context.Context, pavise.Name, registry.AliasSpec, registry.Act) error) change.Runner {
 	read := func(request json.RawMessage) (registry.AliasSpec, error) {
@@ -105,7 +113,7 @@ func aliasRunner[Ask any](rooms *Rooms, spec func(Ask) registry.AliasSpec, do fu
 			if err != nil {
 				return change.Plan{}, err
 			}
-			return change.Plan{Summary: aliasSummary(on, p), Digests: p.Digests(), Detail: p, Risk: string(p.Version.Risk), Parties: p.Parties, Need: p.Need}, nil
+			return change.Plan{Summary: aliasSummary(on, p), Digests: p.Digests(), Detail: p, Risk: riskOf(p), Parties: p.Parties, Need: p.Need}, nil
 		},
 		Run: func(ctx context.Context, act change.Act) error {
 			ask, err := read(act.Request)
