@@ -84,6 +84,7 @@ var nounHelp = map[string]string{
 	"witness":   "Other logs that this one vouches for.",
 	"firewall":  "Who copies a model, by what its callers ask. Works on files, without a server.",
 	"finding":   "What a person should look at, out of the evidence log.",
+	"ticket":    "Changes in the tools that people have: told there, and voted on from there.",
 	"siem":      "Where findings are sent: signed webhooks.",
 	"subject":   "The people whose data the log keeps, and forgetting them.",
 	"dataset":   "What models are trained on: sealed, proved, screened for poison and traced, on files; and watched and traced by a server.",

@@ -43,6 +43,9 @@ type Runner struct {
 	// Breakable says what keeps a request from being run by Break before anybody approved
 	// it, or nil. A runner without it has none that could be.
 	Breakable func(on pavise.Name, request json.RawMessage) error
+	// Outside: votes that were read in a tool that people have count for it, too, unless
+	// the plan's risk is high or the rule takes more than one person.
+	Outside bool
 }
 
 // A Plan is what a request would come to.
@@ -50,6 +53,7 @@ type Plan struct {
 	Summary string            `json:"summary"`          // one sentence for people
 	Digests map[string]string `json:"digests"`          // what the outcome depends on: approvals die when one changes
 	Detail  any               `json:"detail,omitempty"` // what people should look at before they decide
+	Risk    string            `json:"risk,omitempty"`   // high: nobody decides on it from outside
 	// Parties are those who gain by it, beside who proposes it: their approval does not
 	// count.
 	Parties []pavise.Name `json:"parties,omitempty"`
@@ -108,6 +112,7 @@ type Change struct {
 	Ended    time.Time        `json:"ended,omitzero"`
 	Votes    []Vote           `json:"votes"`
 	Glass    *Glass           `json:"glass,omitempty"` // it was run before it was approved: see Break
+	Unseen   time.Time        `json:"unseen,omitzero"` // when half of its time was over, and nobody had voted
 	Record   uint64           `json:"record"`          // of the proposal
 
 	request json.RawMessage
@@ -120,7 +125,8 @@ type Vote struct {
 	Yes    bool        `json:"yes"`
 	Reason string      `json:"reason,omitempty"`
 	At     time.Time   `json:"at"`
-	Record uint64      `json:"record"` // the record that began it; the one that ended it is the approval
+	Origin *Origin     `json:"origin,omitempty"` // where it was read; nil: it came through our own door
+	Record uint64      `json:"record"`           // the record that began it; the one that ended it is the approval
 }
 
 // of returns who answers for the vote: people, not identities, count once.
@@ -154,7 +160,8 @@ func (c *Change) digest() (string, error) {
 		Request  string
 		Digests  map[string]string
 		Parties  []pavise.Name `json:",omitempty"`
-	}{1, c.Name, c.Verb, c.On, c.Proposer.Name(), c.Rule, hex.EncodeToString(request[:]), c.Plan.Digests, c.Plan.Parties})
+		Risk     string        `json:",omitempty"`
+	}{1, c.Name, c.Verb, c.On, c.Proposer.Name(), c.Rule, hex.EncodeToString(request[:]), c.Plan.Digests, c.Plan.Parties, c.Plan.Risk})
 	if err != nil {
 		return "", fmt.Errorf("encode what is approved: %w", err)
 	}

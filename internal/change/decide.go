@@ -21,9 +21,10 @@ const minDigest = 8
 
 // A decided is the detail of a vote's record: what was decided on.
 type decided struct {
-	Digest string `json:"digest"`
-	Yes    bool   `json:"yes"`
-	Reason string `json:"reason,omitempty"`
+	Digest string  `json:"digest"`
+	Yes    bool    `json:"yes"`
+	Reason string  `json:"reason,omitempty"`
+	Origin *Origin `json:"origin,omitempty"` // where it was read, if it did not come through our own door
 }
 
 // Approve says yes to a change: the verb change.approve on it. digest is that of the
@@ -66,6 +67,9 @@ func (c *Changes) vote(ctx context.Context, who pavise.Principal, verb string, n
 	if err := c.mayVote(ch, who, d); err != nil {
 		return err
 	}
+	if err := c.mayHear(ch, who, d); err != nil {
+		return err
+	}
 	if err := c.mayVoteAgain(ctx, ch, who); err != nil {
 		return err
 	}
@@ -78,7 +82,7 @@ func (c *Changes) vote(ctx context.Context, who pavise.Principal, verb string, n
 	}
 	d.Digest = ch.Digest // in full
 	entry.Detail(d)
-	v := Vote{By: who.Name(), Yes: d.Yes, Reason: d.Reason, At: c.now().UTC()}
+	v := Vote{By: who.Name(), Yes: d.Yes, Reason: d.Reason, At: c.now().UTC(), Origin: d.Origin}
 	v.Record, _ = entry.Record()
 	if who.Root() != who.Name() {
 		v.Root = who.Root()
@@ -240,7 +244,7 @@ func (ch *Change) isOf(r *record.Record) bool {
 // whose word counts.
 func (c *Changes) counts(ch *Change, r *record.Record) bool {
 	var d decided
-	return json.Unmarshal(r.Detail, &d) == nil && d.Yes && d.Digest == ch.Digest && r.Who.Kind == pavise.Human &&
+	return json.Unmarshal(r.Detail, &d) == nil && d.Yes && d.Digest == ch.Digest && c.heard(ch, r, d) && r.Who.Kind == pavise.Human &&
 		r.Who.Root() != ch.Proposer.Root() && !ch.gains(*r.Who) && ch.Rule.counts(*r.Who) && c.guard.May(*r.Who, c.votes(ch.Verb), ch.On)
 }
 

@@ -42,6 +42,14 @@
 // the safe direction is. It is the one way in which one person does a whole
 // consequential act, and it is never a way to more rights than a grant of an hour.
 //
+// # Words from outside
+//
+// A vote may be read in a tool that people have, as package ticket does (Changes.Outside).
+// It is a vote like any other: of a person, with the digest of what they looked at, and a
+// record, which says where it was read. It counts for the verbs alone whose runner says so
+// (Runner.Outside), never where the plan's risk is high or the rule takes more than one
+// person, and that is checked again when the change is run.
+//
 // # Who is somebody else
 //
 // People are told apart by who answers for them (pavise.Principal.Root): two tokens that

@@ -260,15 +260,15 @@ func (c *Changes) goOn(ctx context.Context, ch *Change) error {
 	return c.advance(ctx, ch)
 }
 
-// Run goes on with changes that could not be brought to an end before, and ends those
-// whose time is up, until ctx is done. Its caller owns the goroutine.
+// Run goes on with changes that could not be brought to an end before, ends those whose
+// time is up, and reminds of those that nobody looked at in half of it, until ctx is done. Its caller owns the goroutine.
 //
 // Unguarded: nobody asked for it; what it ends is a note.
 func (c *Changes) Run(ctx context.Context) error {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
 	for {
-		_, _ = c.Resume(ctx), c.sweep(ctx) // what cannot be done now is done the next time
+		_, _, _ = c.Resume(ctx), c.sweep(ctx), c.remind(ctx) // what cannot be done now is done the next time
 		select {
 		case <-tick.C:
 		case <-ctx.Done():

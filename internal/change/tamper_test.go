@@ -127,7 +127,7 @@ func TestRecordsThatAreNoApproval(t *testing.T) {
 		Detail: fmt.Appendf(nil, `{"digest":%q,"yes":true}`, ch.Digest),
 	}
 	bot := pavise.Principal{Tenant: "acme", Kind: pavise.Workload, ID: "bot", Roles: []string{"operator"}}
-	clerk := person("carol", "clerk")
+	clerk, outside := person("carol", "clerk"), outsider("bob")
 	for what, edit := range map[string]func(r *record.Record){
 		"the question only":    func(r *record.Record) { r.Phase = record.Enter },
 		"cut off":              func(r *record.Record) { r.Phase = record.Interrupted },
@@ -144,6 +144,10 @@ func TestRecordsThatAreNoApproval(t *testing.T) {
 		"a program":            func(r *record.Record) { r.Who = &bot },
 		"somebody not named":   func(r *record.Record) { r.Who = &dave },
 		"somebody who may not": func(r *record.Record) { r.Who = &clerk },
+		"a tool's word":        func(r *record.Record) { r.Who = &outside }, // the runner hears none
+		"an origin": func(r *record.Record) {
+			r.Detail = fmt.Appendf(nil, `{"digest":%q,"yes":true,"origin":{"tool":"work"}}`, ch.Digest)
+		},
 	} {
 		r := good
 		edit(&r)

@@ -32,6 +32,7 @@ type house struct {
 	tick    func() time.Time  // instead of now, if not nil
 	digests map[string]string // what the outcome of a lamp depends on
 	parties []pavise.Name     // who gains by it
+	risk    string            // of what is planned
 	policy  string            // of tenant acme, instead of the usual one
 	rings   map[string]int    // how often the bell rang, by change
 	hooks   hooks
@@ -275,8 +276,8 @@ func (w *world) runners() map[string]Runner {
 				return nil
 			},
 		},
-		"lamp.off": {Plan: w.plan, Run: func(ctx context.Context, act Act) error { return w.shine(ctx, "lamp.off", act) }, Safe: true},
-		"bell.ring": {Plan: w.plan, Run: w.ring, Ran: func(_ context.Context, name pavise.Name) (bool, error) {
+		"lamp.off": {Outside: true, Plan: w.plan, Run: func(ctx context.Context, act Act) error { return w.shine(ctx, "lamp.off", act) }, Safe: true},
+		"bell.ring": {Outside: true, Plan: w.plan, Run: w.ring, Ran: func(_ context.Context, name pavise.Name) (bool, error) {
 			return w.house.rang(name.ID) > 0, nil
 		}},
 	}
@@ -293,7 +294,7 @@ func (w *world) plan(_ context.Context, on pavise.Name, request json.RawMessage)
 	for what, digest := range w.house.digests {
 		digests[what] = digest
 	}
-	return Plan{Summary: fmt.Sprintf("let %s shine %.20s", on.ID, r.Color), Digests: digests, Parties: w.house.parties}, nil
+	return Plan{Summary: fmt.Sprintf("let %s shine %.20s", on.ID, r.Color), Digests: digests, Parties: w.house.parties, Risk: w.house.risk}, nil
 }
 
 // shine is an act whose effect is in the store: a row that nothing keeps from being

@@ -274,6 +274,9 @@ func storyOf(v api.ChangeView) []changeStep {
 		if !vote.Yes {
 			s.State, s.Title = story.Deny, "Denied"
 		}
+		if o := vote.Origin; o != nil {
+			s.Text += ", on " + o.Ticket + " in " + o.Tool
+		}
 		if vote.Reason != "" {
 			s.Text += ": " + vote.Reason
 		}

@@ -203,3 +203,9 @@ func (s *epochSet) revoked(p *Proof) bool {
 func (e Epoch) key() epochKey {
 	return epochKey{tenant: e.Tenant, issuer: e.Issuer, principal: e.Principal}
 }
+
+// Refuses reports whether a principal who was let in at a time is refused by now: what
+// stands for it was revoked since.
+func (e *Epochs) Refuses(who pavise.Principal, since time.Time) bool {
+	return e.set.Load().revoked(&Proof{Principal: who, Issued: since})
+}

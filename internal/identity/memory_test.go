@@ -301,3 +301,22 @@ func benchmark(b *testing.B, v *Verifier, c func() Credentials) {
 		}
 	}
 }
+
+// TestRefuses says of who was let in without a proof what a proof would meet.
+func TestRefuses(t *testing.T) {
+	e, at := NewEpochs(), time.Unix(1_800_000_000, 0)
+	ann := pavise.Principal{Tenant: "local", Kind: pavise.Human, ID: "ann@tool", Issuer: "https://tool.example.org", By: pavise.Name{Tenant: "local", Kind: pavise.Human, ID: "ann"}}
+	if e.Refuses(ann, at) {
+		t.Error("refused, and nothing was revoked")
+	}
+	for _, epoch := range []Epoch{{Principal: ann.By}, {Issuer: ann.Issuer}, {}} {
+		e = NewEpochs()
+		epoch.Tenant, epoch.Before = "local", at
+		if err := e.Revoke(epoch); err != nil {
+			t.Fatal(err)
+		}
+		if !e.Refuses(ann, at.Add(-time.Second)) || e.Refuses(ann, at) {
+			t.Errorf("%+v", epoch)
+		}
+	}
+}

@@ -157,3 +157,9 @@ func (r *Revocations) read(ctx context.Context, tenant string) ([]Revocation, er
 	}
 	return all, nil
 }
+
+// Refuses reports whether a principal who was let in at a time is refused by now: for what
+// lets somebody in without a token.
+func (r *Revocations) Refuses(who pavise.Principal, since time.Time) bool {
+	return r.epochs.Refuses(who, since)
+}

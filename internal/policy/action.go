@@ -72,6 +72,7 @@ const (
 	KindTarget     = "target"     // where versions of models run
 	KindDeployment = "deployment" // of a model, under its id
 	KindModel      = "model"
+	KindTicket     = "ticket" // a tool that changes are told to
 )
 
 // asideOn is what a model server is asked about aside from inference: one of its models,
@@ -181,6 +182,11 @@ func ofDoors() []Action {
 		{Verb: "dataset.exposed", On: []string{"lineage"}, Class: Pooled},
 		{Verb: "siem.list", On: []string{"siem"}, Class: Pooled},
 		{Verb: "siem.put", On: []string{"siem"}},
+		{Verb: "ticket.list", On: []string{KindTicket}, Class: Pooled},
+		{Verb: "ticket.show", On: []string{KindTicket}, Class: Pooled},
+		{Verb: "ticket.put", On: []string{KindTicket}},
+		{Verb: "ticket.map", On: []string{KindTicket}, Consequential: true},
+		{Verb: "ticket.unmap", On: []string{KindTicket}, Safe: true},
 		{Verb: "subject.shred", On: []string{"subject"}, Consequential: true},
 		{Verb: "ledger.read", On: []string{"ledger"}, Class: Pooled},
 		{Verb: "issuer.mint", On: []string{"issuer"}},

@@ -30,6 +30,7 @@ import (
 	"github.com/pavise/pavise/internal/monitor"
 	"github.com/pavise/pavise/internal/oci"
 	"github.com/pavise/pavise/internal/openlineage"
+	"github.com/pavise/pavise/internal/outbound"
 	"github.com/pavise/pavise/internal/policy"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/receiver"
@@ -40,6 +41,7 @@ import (
 	"github.com/pavise/pavise/internal/store/blob"
 	"github.com/pavise/pavise/internal/subject"
 	"github.com/pavise/pavise/internal/telemetry"
+	"github.com/pavise/pavise/internal/ticket"
 	"github.com/pavise/pavise/internal/upstream"
 	"github.com/pavise/pavise/internal/witness"
 )
@@ -81,6 +83,7 @@ type House struct {
 	Gateway   *gateway.Gateway
 	Wires     *siem.Wires
 	Changes   *change.Changes     // nil: it is a gateway
+	Tickets   *ticket.Desk        // tells tools of them; nil: it is a gateway
 	Gate      *gate.Gate          // lets records in; nil: it is a gateway
 	Catalog   *catalog.Catalog    // nil: it knows no datasets
 	Depot     *depot.Depot        // keeps the files of models; nil: none are kept here
@@ -185,6 +188,16 @@ func (h *House) OpenWires(ctx context.Context, k installation.Keys, cfg siem.Con
 	return err
 }
 
+// OpenTickets opens the desk that tells tools of changes, which may be where findings may
+// go. Who is refused by now, revoked says.
+func (h *House) OpenTickets(ctx context.Context, k installation.Keys, to siem.Config, revoked func(pavise.Principal, time.Time) bool) (err error) {
+	h.Tickets, err = ticket.Open(ctx, ticket.Config{
+		Guard: h.Guard, Store: h.DB, KEK: k.KEK, Changes: h.Changes, Hears: h.Changes.Hears, Revoked: revoked,
+		Reach: outbound.Reach{Loopback: to.Local, Allow: to.Allow}, Roots: to.Roots, Now: h.Now, Say: h.Say,
+	})
+	return err
+}
+
 // OpenGate opens the gate that records pass on their way in. What it admits goes to a
 // directory or bucket, below the data directory unless somebody says where.
 func (h *House) OpenGate(ctx context.Context, k installation.Keys, admitted string) error {
@@ -229,6 +242,9 @@ func (h *House) Keep(ctx context.Context, all *errgroup.Group) {
 	all.Go(func() error { return h.Gateway.Run(ctx) })
 	all.Go(func() error { return h.Archive.Run(ctx) })
 	all.Go(func() error { return h.Wires.Run(ctx) })
+	if h.Tickets != nil {
+		all.Go(func() error { return h.Tickets.Run(ctx) })
+	}
 	if h.Gate != nil {
 		all.Go(func() error { return h.Gate.Run(ctx) })
 	}

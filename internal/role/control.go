@@ -122,10 +122,14 @@ func (c *control) openOCI(ctx context.Context, at string) error {
 	return err
 }
 
-// openWires opens where findings go, as the rest of cfg says, for the verbs, too.
+// openWires opens where findings go, as the rest of cfg says, and the desk that tells tools
+// of changes, for the verbs, too.
 func (c *control) openWires(ctx context.Context, k installation.Keys, cfg siem.Config) error {
-	err := c.House.OpenWires(ctx, k, cfg)
-	c.rooms.Wires = c.Wires
+	if err := c.House.OpenWires(ctx, k, cfg); err != nil {
+		return err
+	}
+	err := c.OpenTickets(ctx, k, cfg, c.rooms.Revoked.Refuses)
+	c.rooms.Wires, c.rooms.Tickets = c.Wires, c.Tickets
 	return err
 }
 

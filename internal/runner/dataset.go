@@ -24,6 +24,7 @@ func acceptRunner(rooms *Rooms) change.Runner {
 		return ask, err
 	}
 	return change.Runner{
+		Outside: true,
 		Plan: func(ctx context.Context, on pavise.Name, request json.RawMessage) (change.Plan, error) {
 			ask, err := read(request)
 			if err != nil {

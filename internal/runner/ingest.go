@@ -70,6 +70,7 @@ func reviseRunner(rooms *Rooms) change.Runner {
 // unholdRunner runs ingest.release.
 func unholdRunner(rooms *Rooms) change.Runner {
 	return change.Runner{
+		Outside: true,
 		Plan: func(ctx context.Context, on pavise.Name, request json.RawMessage) (change.Plan, error) {
 			req, err := parse[HeldBatch](request)
 			if err != nil {

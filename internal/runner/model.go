@@ -63,6 +63,7 @@ func versionRunner(rooms *Rooms, summary string, plan func(*registry.Registry, c
 		return ref, err
 	}
 	return change.Runner{
+		Outside: true,
 		Plan: func(ctx context.Context, on pavise.Name, request json.RawMessage) (change.Plan, error) {
 			ref, err := read(on, request)
 			if err != nil {
@@ -72,7 +73,7 @@ func versionRunner(rooms *Rooms, summary string, plan func(*registry.Registry, c
 			if err != nil {
 				return change.Plan{}, err
 			}
-			return change.Plan{Summary: fmt.Sprintf(summary, ref, p.Version.Risk) + ": " + p.Version.Digest.String(), Digests: p.Digests(), Detail: p, Parties: p.Parties, Need: p.Need}, nil
+			return change.Plan{Summary: fmt.Sprintf(summary, ref, p.Version.Risk) + ": " + p.Version.Digest.String(), Digests: p.Digests(), Detail: p, Risk: string(p.Version.Risk), Parties: p.Parties, Need: p.Need}, nil
 		},
 		Run: func(ctx context.Context, act change.Act) error {
 			ref, err := read(act.On, act.Request)
@@ -82,6 +83,14 @@ func versionRunner(rooms *Rooms, summary string, plan func(*registry.Registry, c
 			return do(rooms.Models, ctx, act.On.Tenant, ref, approvedAct(act))
 		},
 	}
+}
+
+// riskOf is that of the version which an alias would name; "": it would name none.
+func riskOf(p registry.Plan) string {
+	if p.Version == nil {
+		return ""
+	}
+	return string(p.Version.Risk)
 }
 
 // aliasRunner runs what is done to an alias of a model.
@@ -94,6 +103,7 @@ func aliasRunner[Ask any](rooms *Rooms, spec func(Ask) registry.AliasSpec, do fu
 		return spec(ask), err
 	}
 	return change.Runner{
+		Outside: true,
 		Plan: func(ctx context.Context, on pavise.Name, request json.RawMessage) (change.Plan, error) {
 			ask, err := read(request)
 			if err != nil {
@@ -103,7 +113,7 @@ func aliasRunner[Ask any](rooms *Rooms, spec func(Ask) registry.AliasSpec, do fu
 			if err != nil {
 				return change.Plan{}, err
 			}
-			return change.Plan{Summary: aliasSummary(on, p), Digests: p.Digests(), Detail: p, Parties: p.Parties, Need: p.Need}, nil
+			return change.Plan{Summary: aliasSummary(on, p), Digests: p.Digests(), Detail: p, Risk: riskOf(p), Parties: p.Parties, Need: p.Need}, nil
 		},
 		Run: func(ctx context.Context, act change.Act) error {
 			ask, err := read(act.Request)

@@ -37,6 +37,7 @@ func releaseRunner(rooms *Rooms) change.Runner {
 		return s, err
 	}
 	return change.Runner{
+		Outside: true,
 		Plan: func(ctx context.Context, on pavise.Name, request json.RawMessage) (change.Plan, error) {
 			s, err := spec(on, request)
 			if err != nil {
@@ -62,7 +63,8 @@ func releaseRunner(rooms *Rooms) change.Runner {
 // safeRouteRunner runs a verb on a route in the safe direction.
 func safeRouteRunner(plan func(context.Context, pavise.Name) (change.Plan, error), run func(context.Context, change.Act, pavise.Name) error) change.Runner {
 	return change.Runner{
-		Safe: true,
+		Outside: true,
+		Safe:    true,
 		Plan: func(ctx context.Context, on pavise.Name, request json.RawMessage) (change.Plan, error) {
 			if _, err := parse[Nothing](request); err != nil {
 				return change.Plan{}, err

@@ -26,6 +26,7 @@ import (
 	"github.com/pavise/pavise/internal/registry"
 	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/subject"
+	"github.com/pavise/pavise/internal/ticket"
 )
 
 // Rooms are what the runners act on.
@@ -39,9 +40,10 @@ type Rooms struct {
 	Gate     *gate.Gate // nil: there is none
 	Subjects *subject.Keys
 	Archive  *archive.Archive
-	Catalog  *catalog.Catalog   // nil: no datasets are known here
-	Monitor  *monitor.Monitor   // nil: no models answer here
-	Models   *registry.Registry // nil: no models are known here
+	Catalog  *catalog.Catalog    // nil: no datasets are known here
+	Tickets  func() *ticket.Desk // nil, or returns nil: changes are told to no tool here
+	Monitor  *monitor.Monitor    // nil: no models answer here
+	Models   *registry.Registry  // nil: no models are known here
 	// Deployments are what runs where; nil: nothing is deployed from here.
 	Deployments *deploy.Deployments
 	// Bundles returns the runner of bundle.rotate, which takes nothing, or of
@@ -80,6 +82,7 @@ func All(rooms *Rooms) map[string]change.Runner {
 		"drift.baseline": baselineRunner(rooms),
 		"bundle.rotate":  bundleRunner(rooms, "bundle.rotate"),
 		"bundle.revoke":  bundleRunner(rooms, "bundle.revoke"),
+		"ticket.map":     mapRunner(rooms),
 	}
 	maps.Copy(all, modelRunners(rooms))
 	maps.Copy(all, deployRunners(rooms))

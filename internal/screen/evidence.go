@@ -263,6 +263,9 @@ func printWholeChange(w io.Writer, c api.ChangeView) {
 			word = "yes"
 		}
 		fmt.Fprintf(w, "  vote      %s: %s, %s %s\n", v.By, word, v.At.Local().Format(time.DateTime), v.Reason)
+		if o := v.Origin; o != nil {
+			fmt.Fprintf(w, "            on %s in %s, by the account %s\n", clip(o.Ticket), o.Tool, clip(o.Account))
+		}
 	}
 	if len(c.Plan.Digests) > 0 {
 		fmt.Fprintln(w, "\nIt depends on these; when one of them changes, its approvals are dead:")

@@ -23,6 +23,7 @@
 //	   ├── LabelDepot, tenant ──── seals the files of its models (package depot)
 //	   ├── LabelWire, tenant ───── wraps where its findings go, and what signs them (package siem)
 //	   ├── LabelDrift, tenant ──── seals what its models are held to (package monitor)
+//	   ├── LabelTicket, tenant ─── wraps what its tools are asked with, and marks its tickets (package ticket)
 //	   └── LabelMarks, tenant ──── yields the keys that mark answers of its models (package tier)
 //
 // A file is only as safe as the machine it lies on; [KEK.Protection] says so.

@@ -105,6 +105,10 @@ func (k *KEK) Wires(tenant string) *Key { return k.root.Derive(LabelWire, tenant
 // Depot returns the key that seals the files of a tenant's models.
 func (k *KEK) Depot(tenant string) *Key { return k.root.Derive(LabelDepot, tenant) }
 
+// Tickets returns the key that wraps what a tenant's tools are asked with, and yields the
+// marks of its tickets.
+func (k *KEK) Tickets(tenant string) *Key { return k.root.Derive(LabelTicket, tenant) }
+
 // Quarantine returns the key that seals what the gate holds back of a tenant's sources.
 func (k *KEK) Quarantine(tenant string) *Key { return k.root.Derive(LabelQuarantine, tenant) }
 

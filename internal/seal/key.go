@@ -20,6 +20,7 @@ const (
 	LabelSubject Label = "pavise/v1/subject"  // wraps the keys of a tenant's data subjects; context: the tenant
 	LabelHandle  Label = "pavise/v1/handle"   // finds them by name; context: the tenant
 	LabelWire    Label = "pavise/v1/wire"     // wraps where a tenant's findings go, and the secrets that sign them; context: the tenant
+	LabelTicket  Label = "pavise/v1/ticket"   // wraps what a tenant's tools are asked with, and marks its tickets; context: the tenant
 
 	LabelQuarantine Label = "pavise/v1/quarantine" // seals what the gate holds back of a tenant's sources; context: the tenant
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/hook"
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/store"
 )
@@ -41,8 +42,8 @@ const (
 // A target is what an endpoint's envelope holds. All of it is secret: addresses of
 // receivers often hold a token.
 type target struct {
-	URL  string       `json:"url"`
-	Keys []signingKey `json:"keys"` // the newest first, two at most
+	URL  string     `json:"url"`
+	Keys []hook.Key `json:"keys"` // the newest first, two at most
 }
 
 // A row is an endpoint as the store has it.
@@ -142,11 +143,11 @@ func (w *Wires) admit(p Put) (*url.URL, error) {
 		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the endpoint's name is %d bytes long, more than %d", len(p.Name), maxName), Hint: "give it a shorter one"}
 	}
 	switch p.Scheme {
-	case "", schemeHMAC, schemeEd25519:
+	case "", hook.HMAC, hook.Ed25519:
 	default:
 		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("there is no scheme %.40q", p.Scheme), Hint: "it is hmac-sha256 or ed25519"}
 	}
-	return w.reach.address(p.URL)
+	return w.reach.Address(p.URL)
 }
 
 // begin makes sure that the endpoint has a cursor, and reports whether the endpoint is
@@ -186,10 +187,10 @@ func (w *Wires) put(tx *store.Tx, at place, p Put) (r row, secret string, err er
 	if len(r.Keys) == 0 || p.Scheme != "" && r.Keys[0].Scheme != p.Scheme {
 		scheme := p.Scheme
 		if scheme == "" {
-			scheme = schemeHMAC
+			scheme = hook.HMAC
 		}
-		r.Keys = []signingKey{newKey(scheme)}
-		secret = r.Keys[0].told()
+		r.Keys = []hook.Key{hook.NewKey(scheme)}
+		secret = r.Keys[0].Told()
 	}
 	return r, secret, w.write(tx, r)
 }
@@ -294,13 +295,13 @@ func (w *Wires) Rotate(ctx context.Context, who pavise.Principal, name string, o
 			return err
 		}
 		now := w.cfg.Now()
-		r.Keys = rotated(r.Keys, now, now.Add(overlap))
+		r.Keys = hook.Rotated(r.Keys, now, now.Add(overlap))
 		return w.write(tx, r)
 	})
 	if err != nil {
 		return given, err
 	}
-	given.Secret = r.Keys[0].told()
+	given.Secret = r.Keys[0].Told()
 	if r.gone.IsZero() {
 		w.restart(r)
 	}
@@ -375,9 +376,9 @@ func (w *Wires) shown(ctx context.Context, r row) (Endpoint, error) {
 		return Endpoint{}, fmt.Errorf("read where endpoint %s is: %w", r.name, errors.New("its address is none"))
 	}
 	e := Endpoint{Name: r.name, Host: host(u), Scheme: r.Keys[0].Scheme, Made: r.made, State: stateTold}
-	for _, k := range active(r.Keys, w.cfg.Now()) {
-		if e.Keys++; k.Scheme == schemeEd25519 {
-			e.Public = append(e.Public, k.told())
+	for _, k := range hook.Active(r.Keys, w.cfg.Now()) {
+		if e.Keys++; k.Scheme == hook.Ed25519 {
+			e.Public = append(e.Public, k.Told())
 		}
 	}
 	c, err := w.cfg.Feeds.Begin(ctx, r.tenant, cursorPrefix+r.name, ledger.Filter{Tenant: r.tenant}, w.cfg.Log.First())

@@ -75,7 +75,7 @@ func wanted(tenant string) []ledger.Filter {
 	return []ledger.Filter{
 		{Tenant: tenant, Phase: record.Note},
 		{Tenant: tenant, Ending: "failed"},
-		{Tenant: tenant, Phase: record.Exit, Kinds: []string{"change.emergency", "siem.put", "siem.delete", "siem.rotate", "tier.hold", "tier.lift", "dataset.unwatch", "dataset.watch", "drift.dismiss"}},
+		{Tenant: tenant, Phase: record.Exit, Kinds: []string{"change.emergency", "siem.put", "siem.delete", "siem.rotate", "ticket.put", "ticket.remove", "ticket.map", "tier.hold", "tier.lift", "dataset.unwatch", "dataset.watch", "drift.dismiss"}},
 	}
 }
 
@@ -179,6 +179,10 @@ var titles = map[string]string{
 	"change.expired":      "Nobody decided on a change in time",
 	"change.overdue":      "Nobody looked at an emergency act in time",
 	"change.contested":    "An emergency act is contested",
+	"change.unseen":       "Half of the time for a change is over, and nobody has voted",
+	"ticket.unreachable":  "A tool that changes are told to takes nothing",
+	"ticket.lost":         "A tool does not take what became of a change",
+	"ticket.refused":      "What somebody said on a ticket is no vote",
 	"ledger.recovered":    "The end of the evidence log was torn and has been cut off",
 	"ledger.damaged":      "A record of the evidence log is damaged",
 	"witness.forked":      "A log has signed two histories",
@@ -229,6 +233,12 @@ func (f *Finding) done(r *record.Record) bool {
 	case "siem.put", "siem.delete", "siem.rotate":
 		f.Severity, f.Title = Medium, "Where findings go was changed"
 		f.Summary = fmt.Sprintf("%s did %s on %s", f.Who, r.Kind, r.On)
+	case "ticket.put", "ticket.remove":
+		f.Severity, f.Title = Medium, "Where changes are told was changed"
+		f.Summary = fmt.Sprintf("%s did %s on %s", f.Who, r.Kind, r.On)
+	case "ticket.map":
+		f.Severity, f.Title = Medium, "Somebody votes from a tool"
+		f.Summary = fmt.Sprintf("an account of %s is a person's since %s, whom %s proposed", r.On, r.Who.Change, f.Who)
 	case "tier.hold", "tier.lift":
 		return f.moved(r)
 	case "dataset.watch":

@@ -1,7 +1,6 @@
 package siem
 
 import (
-	"crypto/ed25519"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
@@ -12,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/pavise/pavise/internal/hook"
 )
 
 // secretOf reads a secret as its receiver does.
@@ -48,70 +49,15 @@ func checkMessage(secret []byte, h http.Header, body []byte) string {
 	return "the signature " + h.Get("webhook-signature")
 }
 
-// TestSignatureOfTheStandard signs the message that the standard's own libraries are
-// tested with.
-func TestSignatureOfTheStandard(t *testing.T) {
-	k := signingKey{Scheme: schemeHMAC, Secret: secretOf(t, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")}
-	got := k.signature("msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, []byte(`{"test": 2432232314}`))
-	if want := "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="; got != want {
-		t.Errorf("%s, want %s", got, want)
-	}
-	if k.told() != "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw" {
-		t.Errorf("the secret is told as %s", k.told())
-	}
-}
-
-// TestEd25519 verifies with the public half alone.
-func TestEd25519(t *testing.T) {
-	k := newKey(schemeEd25519)
-	coded, ok := strings.CutPrefix(k.told(), "whpk_")
-	public, err := base64.StdEncoding.DecodeString(coded)
-	if !ok || err != nil || len(public) != ed25519.PublicKeySize {
-		t.Fatalf("told %s, %v", k.told(), err)
-	}
-	coded, ok = strings.CutPrefix(k.signature("msg_1", 7, []byte("{}")), "v1a,")
-	signature, err := base64.StdEncoding.DecodeString(coded)
-	if !ok || err != nil || !ed25519.Verify(public, []byte("msg_1.7.{}"), signature) {
-		t.Errorf("signature %s, %v", coded, err)
-	}
-	if ed25519.Verify(public, []byte("msg_1.8.{}"), signature) {
-		t.Error("it verifies another time")
-	}
-}
-
 // TestKeysTellNothing prints keys in every way.
 func TestKeysTellNothing(t *testing.T) {
-	k := newKey(schemeHMAC)
+	k := hook.NewKey(hook.HMAC)
 	secret := base64.StdEncoding.EncodeToString(k.Secret)
 	for _, format := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
-		text := fmt.Sprintf(format, k) + fmt.Sprintf(format, []signingKey{k}) + fmt.Sprintf(format, target{"https://x", []signingKey{k}})
+		text := fmt.Sprintf(format, k) + fmt.Sprintf(format, []hook.Key{k}) + fmt.Sprintf(format, target{"https://x", []hook.Key{k}})
 		if strings.Contains(text, secret) || strings.Contains(text, fmt.Sprint(k.Secret)) || strings.Contains(text, string(k.Secret)) {
 			t.Errorf("%s shows it: %s", format, text)
 		}
-	}
-}
-
-// TestTwoKeysAtMost rotates: the old one signs beside the new one until its time, and a
-// third ends the first.
-func TestTwoKeysAtMost(t *testing.T) {
-	now := time.Date(2027, 1, 2, 3, 4, 5, 0, time.UTC)
-	first := []signingKey{newKey(schemeHMAC)}
-	second := rotated(first, now, now.Add(time.Hour))
-	if n := len(active(second, now)); n != 2 || second[0].told() == first[0].told() || second[1].told() != first[0].told() {
-		t.Errorf("%d sign", n)
-	}
-	if _, signed := signatures(second, "m", now, nil); len(strings.Fields(signed)) != 2 {
-		t.Errorf("signed %q", signed)
-	}
-	if all := active(second, now.Add(time.Hour)); len(all) != 1 || all[0].told() != second[0].told() {
-		t.Errorf("after the overlap %d sign", len(all))
-	}
-	third := rotated(second, now, now.Add(time.Hour))
-	if len(third) != 2 || third[1].told() != second[0].told() || !third[0].Until.IsZero() {
-		t.Errorf("%d keys after a second rotation", len(third))
-	}
-	if at := rotated(third, now, now); len(at) != 1 {
-		t.Errorf("without an overlap %d keys are left", len(at))
 	}
 }
 
@@ -133,12 +79,12 @@ try:
 except Exception as e:
     print("bad", type(e).__name__)
 `
-	keys := rotated([]signingKey{newKey(schemeHMAC)}, time.Now(), time.Now().Add(time.Hour))
+	keys := hook.Rotated([]hook.Key{hook.NewKey(hook.HMAC)}, time.Now(), time.Now().Add(time.Hour))
 	spell := speller{"example.test/log", "1"}
 	for _, f := range someFindings(t) {
 		told := telling{Finding: f}
 		body := spell.body(told)
-		stamp, signed := signatures(keys, spell.id(told), time.Now(), body)
+		stamp, signed := hook.Headers(keys, spell.id(told), time.Now(), body)
 		ask := func(secret, body string) string {
 			cmd := exec.Command(python, "-c", script)
 			cmd.Stdin = strings.NewReader(string(detail(map[string]any{
@@ -152,14 +98,14 @@ except Exception as e:
 			return strings.TrimSpace(string(out))
 		}
 		for _, k := range keys { // the receiver may have changed over, or not yet
-			if got := ask(k.told(), string(body)); got != "good" {
+			if got := ask(k.Told(), string(body)); got != "good" {
 				t.Errorf("%s: %s", f.Kind, got)
 			}
 		}
-		if got := ask(keys[0].told(), strings.Replace(string(body), "2004", "2005", 1)); !strings.HasPrefix(got, "bad") {
+		if got := ask(keys[0].Told(), strings.Replace(string(body), "2004", "2005", 1)); !strings.HasPrefix(got, "bad") {
 			t.Errorf("%s, changed: %s", f.Kind, got)
 		}
-		if got := ask(newKey(schemeHMAC).told(), string(body)); !strings.HasPrefix(got, "bad") {
+		if got := ask(hook.NewKey(hook.HMAC).Told(), string(body)); !strings.HasPrefix(got, "bad") {
 			t.Errorf("%s, with another secret: %s", f.Kind, got)
 		}
 	}

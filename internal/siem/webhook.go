@@ -3,28 +3,19 @@ package siem
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
-	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"net/http"
-	"strconv"
-	"syscall"
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/hook"
+	"github.com/pavise/pavise/internal/outbound"
 	"github.com/pavise/pavise/internal/store"
 )
 
-// How long a receiver that did not take a message is left alone: twice as long after
-// each time, and what it asks for itself, if that is longer.
-const (
-	firstPause = time.Second
-	maxPause   = 5 * time.Minute
-	maxAsked   = time.Hour
-)
+// maxAnswer is how much of an answer's body is read and thrown away, in bytes.
+const maxAnswer = 64 << 10
 
 // A delivery is how one attempt ended.
 type delivery struct {
@@ -42,7 +33,7 @@ func send(ctx context.Context, client *http.Client, e *target, id string, now ti
 	if err != nil {
 		return delivery{why: "the address is none"}
 	}
-	stamp, signed := signatures(e.Keys, id, now, body)
+	stamp, signed := hook.Headers(e.Keys, id, now, body)
 	req.Header = http.Header{
 		"Content-Type": {"application/json"}, "User-Agent": {"pavise"},
 		// In small letters, as the standard writes them; to HTTP they are the same.
@@ -50,7 +41,7 @@ func send(ctx context.Context, client *http.Client, e *target, id string, now ti
 	}
 	answer, err := client.Do(req)
 	if err != nil {
-		return delivery{why: unreached(err)}
+		return delivery{why: outbound.Unreached(err)}
 	}
 	defer answer.Body.Close()
 	io.Copy(io.Discard, io.LimitReader(answer.Body, maxAnswer)) // so that the connection can be used again
@@ -64,45 +55,8 @@ func send(ctx context.Context, client *http.Client, e *target, id string, now ti
 	default:
 		d.why = fmt.Sprintf("it answered %d", d.status)
 	}
-	if seconds, err := strconv.ParseUint(answer.Header.Get("Retry-After"), 10, 32); err == nil {
-		d.after = min(time.Duration(seconds)*time.Second, maxAsked)
-	}
+	d.after = outbound.After(answer.Header)
 	return d
-}
-
-// unreached says why no answer came, without the address: an error of package http holds
-// it whole.
-func unreached(err error) string {
-	var no *refusedAddress
-	var dns *net.DNSError
-	var cert *tls.CertificateVerificationError
-	var timeout net.Error
-	switch {
-	case errors.As(err, &no):
-		return no.Error()
-	case errors.As(err, &dns):
-		return "its name leads nowhere"
-	case errors.As(err, &cert):
-		return "its certificate is not believed"
-	case errors.Is(err, context.Canceled):
-		return "the process is stopping"
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return "nobody listens there"
-	case errors.As(err, &timeout) && timeout.Timeout():
-		return fmt.Sprintf("no answer came within %v", sendWithin)
-	}
-	return "no connection could be made, or it broke off"
-}
-
-// pause is how long to wait after so many attempts in a row came to nothing, give or
-// take a quarter, so that receivers are not asked all at once when they come back.
-func pause(failed int, asked time.Duration) time.Duration {
-	wait := maxPause
-	if failed < 16 {
-		wait = min(firstPause<<max(failed-1, 0), maxPause)
-	}
-	wait += time.Duration((rand.Float64() - 0.5) / 2 * float64(wait))
-	return max(wait, asked)
 }
 
 // A webhook is the sink of one endpoint. Its owner is one goroutine.
@@ -115,11 +69,11 @@ type webhook struct {
 // attempt sends a telling, once.
 func (h *webhook) attempt(ctx context.Context, t telling) delivery {
 	if h.client == nil {
-		u, err := h.wires.reach.address(h.row.URL)
+		u, err := h.wires.reach.Address(h.row.URL)
 		if err != nil {
 			return delivery{why: err.Error()} // it was put by an installation that allowed it
 		}
-		h.client = h.wires.reach.client(u, h.wires.cfg.Roots)
+		h.client = h.wires.reach.Client(u, h.wires.cfg.Roots)
 	}
 	return send(ctx, h.client, &h.row.target, h.wires.spell.id(t), h.wires.cfg.Now(), h.wires.spell.body(t))
 }

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/hook"
+	"github.com/pavise/pavise/internal/outbound"
 	"github.com/pavise/pavise/internal/record"
 )
 
@@ -51,7 +53,7 @@ func TestAReceiverIsTold(t *testing.T) {
 	w.finding(t, "local", "before")
 	w.run(t)
 	r := newReceiver(t)
-	if given := w.put(t, r, "local", "soc"); given.Host != r.URL || given.Scheme != schemeHMAC || given.Keys != 1 {
+	if given := w.put(t, r, "local", "soc"); given.Host != r.URL || given.Scheme != hook.HMAC || given.Keys != 1 {
 		t.Errorf("given %+v", given)
 	}
 	for i := range 20 {
@@ -253,22 +255,6 @@ func TestUnreachableIsAFinding(t *testing.T) {
 	}
 }
 
-// TestPause waits longer each time, within bounds, and as long as the receiver asks.
-func TestPause(t *testing.T) {
-	for failed := 1; failed < 70; failed++ {
-		want := maxPause
-		if failed < 10 {
-			want = min(firstPause<<(failed-1), maxPause)
-		}
-		if got := pause(failed, 0); got < want*3/4 || got > want*5/4 {
-			t.Errorf("after %d: %v, about %v is wanted", failed, got, want)
-		}
-		if got := pause(failed, maxAsked); got != maxAsked {
-			t.Errorf("asked for an hour: %v", got)
-		}
-	}
-}
-
 // TestRetryAfter is read and bounded.
 func TestRetryAfter(t *testing.T) {
 	var header string
@@ -277,9 +263,9 @@ func TestRetryAfter(t *testing.T) {
 		w.Header().Set("Retry-After", header)
 		w.WriteHeader(http.StatusTooManyRequests)
 	})
-	for text, want := range map[string]time.Duration{"": 0, "7": 7 * time.Second, "99999999": maxAsked, "-1": 0, "Wed, 21 Oct 2026 07:28:00 GMT": 0, "99999999999999999999": 0} {
+	for text, want := range map[string]time.Duration{"": 0, "7": 7 * time.Second, "99999999": time.Hour, "-1": 0, "Wed, 21 Oct 2026 07:28:00 GMT": 0, "99999999999999999999": 0} {
 		header = text
-		d := send(t.Context(), reach{loopback: true}.client(mustURL(t, r.URL), nil), &target{URL: r.URL, Keys: []signingKey{newKey(schemeHMAC)}}, "m", time.Now(), nil)
+		d := send(t.Context(), outbound.Reach{Loopback: true}.Client(mustURL(t, r.URL), nil), &target{URL: r.URL, Keys: []hook.Key{hook.NewKey(hook.HMAC)}}, "m", time.Now(), nil)
 		if d.after != want || d.status != http.StatusTooManyRequests {
 			t.Errorf("%q: %+v", text, d)
 		}

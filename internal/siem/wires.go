@@ -13,6 +13,7 @@ import (
 	"github.com/pavise/pavise/internal/feed"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/outbound"
 	"github.com/pavise/pavise/internal/seal"
 	"github.com/pavise/pavise/internal/store"
 )
@@ -46,7 +47,7 @@ type Config struct {
 // Wires are where findings go. They are safe for concurrent use.
 type Wires struct {
 	cfg   Config
-	reach reach
+	reach outbound.Reach
 	spell speller
 
 	pause   func(failed int, asked time.Duration) time.Duration // between attempts; never changes
@@ -71,8 +72,8 @@ func Open(ctx context.Context, cfg Config) (*Wires, error) {
 		cfg.Say = func(string, error) {}
 	}
 	w := &Wires{
-		cfg: cfg, reach: reach{cfg.Local, cfg.Allow}, spell: speller{cfg.Log.Origin(), cmp.Or(cfg.Version, "unreleased")},
-		pause: pause, running: map[place]*wire{}, states: map[place]*state{},
+		cfg: cfg, reach: outbound.Reach{Loopback: cfg.Local, Allow: cfg.Allow}, spell: speller{cfg.Log.Origin(), cmp.Or(cfg.Version, "unreleased")},
+		pause: outbound.Pause, running: map[place]*wire{}, states: map[place]*state{},
 	}
 	return w, w.forgetFile(ctx)
 }

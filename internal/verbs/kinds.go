@@ -20,14 +20,15 @@ import (
 	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/siem"
 	"github.com/pavise/pavise/internal/subject"
+	"github.com/pavise/pavise/internal/ticket"
 	"github.com/pavise/pavise/internal/witness"
 )
 
 // notes are all kinds of note that the house writes.
 var notes = []string{
 	"identity.refused", "guard.refused", "guard.clock", "issuer.bootstrap", "policy.seeded", "policy.renewed", "ledger.recovered", "ledger.damaged", record.KindPruned,
-	archive.KindKept, witness.KindCosigned, "witness.forked", "change.void", "change.unproven", "change.expired", "change.overdue", "change.contested", change.KindBroken,
-	subject.KindShredded, issuer.KindCopied, issuer.KindReinvited, siem.KindDisabled, siem.KindUnreachable,
+	archive.KindKept, witness.KindCosigned, "witness.forked", "change.void", "change.unproven", "change.expired", "change.overdue", "change.contested", change.KindBroken, change.KindUnseen,
+	subject.KindShredded, issuer.KindCopied, issuer.KindReinvited, siem.KindDisabled, siem.KindUnreachable, ticket.KindUnreachable, ticket.KindLost, ticket.KindRefused,
 	"serve.began", "node.state", "node.away", "witness.trusted", "bundle.taken", "bundle.refused", "policy.adopted", "policy.dropped",
 	"gateway.stale", "gateway.fresh", route.KindShadowed, "firewall.drifted", "firewall.suspected", "firewall.alerted", gateway.KindOverlooked, parts.Kind,
 	route.KindForgot, route.KindUnwatched, "watermark.committed", openlineage.KindRefuted, gate.KindHeld, gate.KindOdd, gate.KindExpired,

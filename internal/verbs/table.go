@@ -29,6 +29,7 @@ import (
 	"github.com/pavise/pavise/internal/registry"
 	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/siem"
+	"github.com/pavise/pavise/internal/ticket"
 	"github.com/pavise/pavise/internal/tier"
 )
 
@@ -46,6 +47,7 @@ type Rooms struct {
 	Nodes       func() []NodeState  // how the fleet's machines stand; nil: there is no fleet
 	Bundles     Bundles             // keys that sign what gateways are told; nil: there is no fleet
 	Wires       *siem.Wires         // where findings go
+	Tickets     *ticket.Desk        // tools that changes are told to; nil: there are none
 	Tiers       *tier.Book          // how callers stand at models; nil: nobody knows
 	Gate        *gate.Gate          // what lets records in; nil: there is none
 	Marks       Marks               // what answers were marked with; nil: none was
@@ -67,7 +69,7 @@ type Rooms struct {
 
 // Table returns the table over the rooms, which are read when a verb is done.
 func (rooms *Rooms) Table() []api.Verb {
-	return slices.Concat(rooms.Rooms.Table(), rooms.changeVerbs(), rooms.policyVerbs(), rooms.grantVerbs(), rooms.tierVerbs(), rooms.markVerbs(), rooms.routeVerbs(), rooms.nodeVerbs(), rooms.bundleVerbs(), rooms.siemVerbs(), rooms.datasetVerbs(), rooms.modelVerbs(), mlflowVerbs(), ociVerbs(), rooms.lineageVerbs(), rooms.driftVerbs(), rooms.targetVerbs(), rooms.deployVerbs(), rooms.ingestVerbs(), rooms.receiveVerbs(), rooms.otherVerbs(), asideVerbs())
+	return slices.Concat(rooms.Rooms.Table(), rooms.changeVerbs(), rooms.policyVerbs(), rooms.grantVerbs(), rooms.tierVerbs(), rooms.markVerbs(), rooms.routeVerbs(), rooms.nodeVerbs(), rooms.bundleVerbs(), rooms.siemVerbs(), rooms.ticketVerbs(), rooms.datasetVerbs(), rooms.modelVerbs(), mlflowVerbs(), ociVerbs(), rooms.lineageVerbs(), rooms.driftVerbs(), rooms.targetVerbs(), rooms.deployVerbs(), rooms.ingestVerbs(), rooms.receiveVerbs(), rooms.otherVerbs(), asideVerbs())
 }
 
 // Table returns the table over no rooms, for what is to be known of a verb without doing
@@ -96,6 +98,9 @@ func NewServer(ctx context.Context, rooms *Rooms, verifier *identity.Verifier) *
 	}
 	if rooms.CA != nil {
 		s.Beside("POST "+issuer.PathJoin, rooms.CA.JoinDoor(api.Refuse))
+	}
+	if rooms.Tickets != nil {
+		s.Beside(ticket.PathDoor, rooms.Tickets.Door(api.Refuse))
 	}
 	if rooms.Lineage != nil {
 		door := rooms.Lineage.NewDoor(s.Admit, api.Refuse)

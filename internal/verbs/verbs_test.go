@@ -136,14 +136,24 @@ func (w *world) requests(t *testing.T) map[string]func() any {
 			w.done(t, "route.release", ReleaseRequest{ReleaseSpec: route.ReleaseSpec{Name: fraud.String(), ONNX: networkOf(2, 2)}})
 			return RouteRequest{Name: fraud.String()}
 		},
-		"route.quarantine":   always(RouteRequest{Name: fraud.String()}),
-		"route.delete":       always(RouteDelete{Name: fraud}),
-		"finding.list":       always(FindingRequest{Limit: 3, Least: "low"}),
-		"siem.put":           always(ReceiverPut{Name: "soc", URL: "http://127.0.0.1:9/pavise"}),
-		"siem.list":          always(api.Empty{}),
-		"siem.test":          always(ReceiverName{Name: "soc"}),
-		"siem.rotate":        always(ReceiverRotate{Name: "soc", Hours: new(1)}),
-		"siem.delete":        always(ReceiverName{Name: "soc"}),
+		"route.quarantine": always(RouteRequest{Name: fraud.String()}),
+		"route.delete":     always(RouteDelete{Name: fraud}),
+		"finding.list":     always(FindingRequest{Limit: 3, Least: "low"}),
+		"siem.put":         always(ReceiverPut{Name: "soc", URL: "http://127.0.0.1:9/pavise"}),
+		"siem.list":        always(api.Empty{}),
+		"siem.test":        always(ReceiverName{Name: "soc"}),
+		"siem.rotate":      always(ReceiverRotate{Name: "soc", Hours: new(1)}),
+		"siem.delete":      always(ReceiverName{Name: "soc"}),
+		"ticket.put":       always(TicketPut{Name: "work", Kind: "github", URL: "http://127.0.0.1:9", Project: "org/repo", Secret: []byte("token")}),
+		"ticket.list":      always(api.Empty{}),
+		"ticket.show":      always(ToolName{Name: "work"}),
+		"ticket.test":      always(ToolName{Name: "work"}),
+		"ticket.remove":    always(ToolName{Name: "work"}),
+		"ticket.map":       func() any { w.tool(t); return mapped },
+		"ticket.unmap": func() any {
+			w.done(t, "ticket.map", mapped)
+			return TicketUnmap{Name: "work", Account: "4711"}
+		},
 		"issuer.mint":        always(MintRequest{Subject: "ci", Role: []string{"caller"}}),
 		"issuer.revoke":      always(RevokeRequest{Principal: pavise.Name{Tenant: "local", Kind: "workload", ID: "ci"}, Reason: "lost"}),
 		"issuer.revocations": always(api.Empty{}),
@@ -267,6 +277,17 @@ func (w *world) cosigned(t *testing.T, log *proof.Signer) {
 		t.Fatal(err)
 	}
 	if err := w.Guard.Note(t.Context(), witness.KindCosigned, nil, witness.Name("local", cp.Origin), witness.NewCosigning(cp)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// mapped is an account of a tool that may vote.
+var mapped = TicketMap{Name: "work", Account: "4711", Person: pavise.Name{Tenant: "local", Kind: pavise.Human, ID: "ann"}, Role: []string{"operator"}, Days: 7}
+
+// tool makes a tool known.
+func (w *world) tool(t *testing.T) {
+	t.Helper()
+	if err := w.person(t, "somebody", "operator").Call(t.Context(), "ticket.put", TicketPut{Name: "work", Kind: "github", URL: "http://127.0.0.1:9", Project: "org/repo", Secret: []byte("token")}, nil); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -34,6 +34,7 @@ import (
 	"github.com/pavise/pavise/internal/monitor"
 	"github.com/pavise/pavise/internal/onnx"
 	"github.com/pavise/pavise/internal/openlineage"
+	"github.com/pavise/pavise/internal/outbound"
 	"github.com/pavise/pavise/internal/policy"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/receiver"
@@ -43,6 +44,7 @@ import (
 	"github.com/pavise/pavise/internal/store"
 	"github.com/pavise/pavise/internal/store/blob"
 	"github.com/pavise/pavise/internal/subject"
+	"github.com/pavise/pavise/internal/ticket"
 	"github.com/pavise/pavise/internal/witness"
 )
 
@@ -173,6 +175,10 @@ func newWorld(t *testing.T) *world {
 	w.Changes, err = change.New(t.Context(), change.Config{Guard: w.Guard, Store: db, Log: log, Runners: w.Runners()})
 	must(err)
 	w.Wires, err = siem.Open(t.Context(), siem.Config{Guard: w.Guard, Log: log, Feeds: w.Feeds, Store: db, KEK: kek, Now: time.Now, Tenant: "local", Local: true})
+	must(err)
+	w.Tickets, err = ticket.Open(t.Context(), ticket.Config{
+		Guard: w.Guard, Store: db, KEK: kek, Changes: w.Changes, Hears: w.Changes.Hears, Revoked: w.Revoked.Refuses, Reach: outbound.Reach{Loopback: true}, Now: time.Now,
+	})
 	must(err)
 	w.Lineage, err = openlineage.Open(t.Context(), openlineage.Config{Guard: w.Guard, Store: db, Now: time.Now})
 	must(err)

@@ -1,15 +1,24 @@
-package siem
+// Package outbound is where messages of the house may go: addresses that people name, of
+// receivers and of the tools they work with. It says which are refused, and makes clients
+// that check it again at each connection, against the address that is really dialled.
+//
+// It owns the list of addresses that no receiver has: link-local ones, metadata of clouds,
+// what stands for no one machine; and this machine, unless the installation allows it.
+package outbound
 
 import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -18,21 +27,19 @@ import (
 )
 
 const (
-	// maxURL bounds an endpoint's address, in bytes.
-	maxURL = 2048
-	// sendWithin is how long one delivery may take, from dialling to the answer.
-	sendWithin = 15 * time.Second
+	// MaxURL bounds the address of a receiver, in bytes.
+	MaxURL = 2048
+	// SendWithin is how long one delivery may take, from dialling to the answer.
+	SendWithin = 15 * time.Second
 	dialWithin = 5 * time.Second
-	// maxAnswerHeader bounds the header of a receiver's answer, in bytes; maxAnswer is
-	// how much of its body is read and thrown away.
-	maxAnswerHeader = 16 << 10
-	maxAnswer       = 64 << 10
+	// maxHeader bounds the header of a receiver's answer, in bytes.
+	maxHeader = 16 << 10
 )
 
-// A reach says which addresses findings may be sent to. It never changes.
-type reach struct {
-	loopback bool           // this machine too, also without TLS
-	allow    []netip.Prefix // these although they are never otherwise
+// A Reach says which addresses may be sent to. It never changes.
+type Reach struct {
+	Loopback bool           // this machine too, also without TLS
+	Allow    []netip.Prefix // these although they are never otherwise
 }
 
 // never are addresses that no receiver has: where machines find their own metadata and
@@ -63,17 +70,17 @@ var carriers = []struct {
 	{netip.MustParsePrefix("::/96"), 12},
 }
 
-// refused says why findings may not be sent to an address, or "". local is true when the
+// Refused says why nothing may be sent to an address, or "". local is true when the
 // endpoint's own address names this machine.
-func (r reach) refused(ip netip.Addr, local bool) string {
+func (r Reach) Refused(ip netip.Addr, local bool) string {
 	ip = ip.WithZone("").Unmap()
-	if slices.ContainsFunc(r.allow, func(p netip.Prefix) bool { return p.Contains(ip) }) {
+	if slices.ContainsFunc(r.Allow, func(p netip.Prefix) bool { return p.Contains(ip) }) {
 		return ""
 	}
 	if ip.IsLoopback() {
 		switch {
-		case !r.loopback:
-			return "is this machine, and findings are not sent there"
+		case !r.Loopback:
+			return "is this machine, and nothing is sent there"
 		case !local:
 			return "is this machine, and the name says otherwise"
 		}
@@ -85,20 +92,20 @@ func (r reach) refused(ip netip.Addr, local bool) string {
 	for _, c := range carriers {
 		if ip.Is6() && c.prefix.Contains(ip) {
 			b := ip.As16()
-			return r.refused(netip.AddrFrom4([4]byte(b[c.at:c.at+4])), local)
+			return r.Refused(netip.AddrFrom4([4]byte(b[c.at:c.at+4])), local)
 		}
 	}
 	return ""
 }
 
-// address reads the address of an endpoint and refuses one that findings may not go to.
-// It never repeats more of it than the host: the rest may be a secret.
-func (r reach) address(text string) (*url.URL, error) {
+// Address reads the address of a receiver and refuses one that nothing may be sent to,
+// with an error of kind Invalid. It never repeats more of it than the host: the rest may be a secret.
+func (r Reach) Address(text string) (*url.URL, error) {
 	refuse := func(why, hint string) error {
 		return &pavise.Error{Kind: pavise.Invalid, Msg: "the address of the receiver " + why, Hint: hint}
 	}
-	if len(text) > maxURL {
-		return nil, refuse(fmt.Sprintf("is %d bytes long, more than %d", len(text), maxURL), "give a shorter one")
+	if len(text) > MaxURL {
+		return nil, refuse(fmt.Sprintf("is %d bytes long, more than %d", len(text), MaxURL), "give a shorter one")
 	}
 	u, err := url.Parse(text)
 	if err != nil || u.Opaque != "" || u.Hostname() == "" || strings.ContainsFunc(text, func(c rune) bool { return c <= ' ' || c > '~' }) {
@@ -112,24 +119,24 @@ func (r reach) address(text string) (*url.URL, error) {
 	case u.Scheme != "https" && u.Scheme != "http":
 		return nil, refuse(fmt.Sprintf("begins with %.20q", u.Scheme), "begin it with https://")
 	case u.Scheme == "http" && !r.here(u.Hostname()):
-		return nil, refuse("is not encrypted", "begin it with https://; http:// is for a receiver on this machine, where findings may go there")
+		return nil, refuse("is not encrypted", "begin it with https://; http:// is for a receiver on this machine, where messages may go there")
 	}
 	if ip, err := netip.ParseAddr(u.Hostname()); err == nil {
-		if why := r.refused(ip, names(u.Hostname())); why != "" {
+		if why := r.Refused(ip, names(u.Hostname())); why != "" {
 			return nil, refuse(fmt.Sprintf("%s %s", ip, why), "name the receiver; what its name leads to is checked at each connection")
 		}
 	}
 	return u, nil
 }
 
-// here reports whether a host is this machine, which needs no TLS where findings may go to
+// here reports whether a host is this machine, which needs no TLS where messages may go to
 // it at all. Where that is by its address alone, the host has to be that address.
-func (r reach) here(host string) bool {
-	if r.loopback || !names(host) {
-		return r.loopback && names(host)
+func (r Reach) here(host string) bool {
+	if r.Loopback || !names(host) {
+		return r.Loopback && names(host)
 	}
 	ip, err := netip.ParseAddr(host)
-	return err == nil && r.refused(ip, true) == ""
+	return err == nil && r.Refused(ip, true) == ""
 }
 
 // names reports whether a host names this machine.
@@ -144,31 +151,87 @@ type refusedAddress struct {
 	why string
 }
 
+// Error says which address, and why not.
 func (e *refusedAddress) Error() string { return fmt.Sprintf("%s %s", e.ip, e.why) }
 
-// client returns what sends to one endpoint. Every connection is checked by the address
+// Unreached says why no answer came, without the address: an error of package http holds
+// it whole, and it may be a secret.
+func Unreached(err error) string {
+	var no *refusedAddress
+	var dns *net.DNSError
+	var cert *tls.CertificateVerificationError
+	var timeout net.Error
+	switch {
+	case errors.As(err, &no):
+		return no.Error()
+	case errors.As(err, &dns):
+		return "its name leads nowhere"
+	case errors.As(err, &cert):
+		return "its certificate is not believed"
+	case errors.Is(err, context.Canceled):
+		return "the process is stopping"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "nobody listens there"
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return fmt.Sprintf("no answer came within %v", SendWithin)
+	}
+	return "no connection could be made, or it broke off"
+}
+
+// How long a receiver that did not take a message is left alone: twice as long after
+// each time, and what it asks for itself, if that is longer.
+const (
+	firstPause = time.Second
+	maxPause   = 5 * time.Minute
+	maxAsked   = time.Hour
+)
+
+// Pause is how long to wait after so many attempts in a row came to nothing, give or
+// take a quarter, so that receivers are not asked all at once when they come back. asked
+// is what the receiver asked for.
+func Pause(failed int, asked time.Duration) time.Duration {
+	wait := maxPause
+	if failed < 16 {
+		wait = min(firstPause<<max(failed-1, 0), maxPause)
+	}
+	wait += time.Duration((rand.Float64() - 0.5) / 2 * float64(wait))
+	return max(wait, asked)
+}
+
+// After is when the receiver wants to be asked again, as its answer's header says: seconds
+// in Retry-After, an hour at most; 0: it does not say.
+func After(header http.Header) time.Duration {
+	seconds, err := strconv.ParseUint(header.Get("Retry-After"), 10, 32)
+	if err != nil {
+		return 0
+	}
+	return min(time.Duration(seconds)*time.Second, maxAsked)
+}
+
+// Client returns what sends to one receiver, whose certificate roots vouch for; nil: the
+// system's. Every connection is checked by the address
 // that is dialled, so that a name which leads elsewhere by then leads nowhere.
-func (r reach) client(u *url.URL, roots *x509.CertPool) *http.Client {
+func (r Reach) Client(u *url.URL, roots *x509.CertPool) *http.Client {
 	local := names(u.Hostname())
 	dialer := &net.Dialer{Timeout: dialWithin, Control: func(_, address string, _ syscall.RawConn) error {
 		to, err := netip.ParseAddrPort(address)
 		if err != nil {
 			return fmt.Errorf("dial %.80q: %w", address, err)
 		}
-		if why := r.refused(to.Addr(), local); why != "" {
+		if why := r.Refused(to.Addr(), local); why != "" {
 			return &refusedAddress{to.Addr(), why}
 		}
 		return nil
 	}}
 	return &http.Client{
-		Timeout: sendWithin,
+		Timeout: SendWithin,
 		Transport: &http.Transport{
 			DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 				return dialer.DialContext(ctx, network, address)
 			},
 			TLSClientConfig:        &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
 			TLSHandshakeTimeout:    dialWithin,
-			MaxResponseHeaderBytes: maxAnswerHeader,
+			MaxResponseHeaderBytes: maxHeader,
 			MaxConnsPerHost:        1,
 			IdleConnTimeout:        time.Minute,
 			ForceAttemptHTTP2:      true,

@@ -1,0 +1,157 @@
+package ticket
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/change"
+	"github.com/pavise/pavise/internal/hook"
+)
+
+// A pagerDutyTool is a service of PagerDuty, told by its Events API v2. It is paged for
+// what somebody should look at now: an act that was run before anybody approved it, a
+// change that nobody looks at, one that is contested. Every event of a change has its mark
+// as the key by which PagerDuty knows it again.
+type pagerDutyTool struct{ *wire }
+
+// pages says how bad a step is, and whether somebody is paged for it.
+func pages(s step) (severity string, yes bool) {
+	switch {
+	case s.Sort == stepBroken, s.Sort == stepEnded && s.State == change.Contested:
+		return "critical", true
+	case s.Sort == stepRan, s.Sort == stepUnseen:
+		return "warning", true
+	}
+	return "", false
+}
+
+func (p *pagerDutyTool) open(_ context.Context, s step) (ticket, error) {
+	mark := p.marks.ticket(s.Change)
+	return ticket{ID: mark, Name: mark}, nil
+}
+
+func (p *pagerDutyTool) tell(ctx context.Context, t ticket, s step, _ bool) error {
+	severity, yes := pages(s)
+	switch {
+	case yes:
+		return p.send(ctx, "trigger", t.ID, severity, s)
+	case s.Sort == stepEnded:
+		return p.send(ctx, "resolve", t.ID, "info", s)
+	}
+	return nil
+}
+
+func (p *pagerDutyTool) words(context.Context, ticket) ([]word, error) { return nil, nil }
+
+func (p *pagerDutyTool) send(ctx context.Context, action, key, severity string, s step) error {
+	body := map[string]any{"routing_key": p.target.Secret, "event_action": action, "dedup_key": key}
+	if action == "trigger" {
+		body["client"] = "Pavise"
+		body["payload"] = map[string]any{
+			"summary": clean(s.Change.ID+": "+s.Text, 1000), "source": "pavise/" + s.Change.Tenant, "severity": severity, "timestamp": s.At.Format(time.RFC3339),
+			"component": s.On.String(), "class": s.Verb, "custom_details": map[string]string{"change": s.Change.String(), "digest": s.Digest, "state": string(s.State)},
+		}
+	}
+	return p.ask(ctx, question{method: http.MethodPost, path: []string{"v2", "enqueue"}, body: body})
+}
+
+func (p *pagerDutyTool) probe(ctx context.Context) error {
+	test := step{Change: pavise.Name{ID: "test"}, Text: "this is a test: somebody asked whether changes arrive here", At: p.now().UTC()}
+	key := "pavise-test-" + p.marks.of("test", p.marks.tool.name)[:12]
+	if err := p.send(ctx, "trigger", key, "info", test); err != nil {
+		return err
+	}
+	return p.send(ctx, "resolve", key, "info", test)
+}
+
+// An eventTool takes each step as one message, signed in the manner of Standard Webhooks.
+// Who gets a message twice can tell by its id.
+type eventTool struct {
+	*wire
+	spell func(source, id string, s step) any
+	media string // of messages
+}
+
+func (e *eventTool) open(ctx context.Context, s step) (ticket, error) {
+	mark := e.marks.ticket(s.Change)
+	return ticket{ID: mark, Name: mark}, e.send(ctx, s)
+}
+
+func (e *eventTool) tell(ctx context.Context, _ ticket, s step, _ bool) error { return e.send(ctx, s) }
+
+func (e *eventTool) words(context.Context, ticket) ([]word, error) { return nil, nil }
+
+func (e *eventTool) send(ctx context.Context, s step) error {
+	id := strings.TrimPrefix(e.marks.step(s), "pavise:")
+	body, err := json.Marshal(e.spell("/pavise/"+s.Change.Tenant, id, s))
+	if err != nil {
+		return err
+	}
+	at, signed := hook.Headers(e.target.Keys, id, e.now(), body)
+	return e.ask(ctx, question{method: http.MethodPost, raw: body, header: map[string]string{
+		"Content-Type": e.media, "Webhook-Id": id, "Webhook-Timestamp": at, "Webhook-Signature": signed,
+	}})
+}
+
+func (e *eventTool) probe(ctx context.Context) error {
+	return e.send(ctx, step{
+		Change: pavise.Name{Tenant: e.marks.tool.tenant, Kind: "change", ID: "test"}, Key: "test:" + e.now().UTC().Format(time.RFC3339Nano), Sort: "tested", At: e.now().UTC(),
+		Text: "this is a test: somebody asked whether changes arrive here",
+	})
+}
+
+// plainEvent is a step as the data of a Standard Webhook.
+func plainEvent(_, _ string, s step) any {
+	return map[string]any{"type": "change." + s.Sort, "timestamp": s.At.UTC().Format(time.RFC3339), "data": s}
+}
+
+// cdEventsVersion is the one whose draft has approvals (2026-03-24).
+const cdEventsVersion = "0.6.0-draft"
+
+// cdEvent is a step as a CDEvent in a CloudEvent, in structured JSON: an approval that was
+// created, updated or closed. What CDEvents has no field for is its custom data.
+func cdEvent(source, id string, s step) any {
+	sort, content := "updated", map[string]string{
+		"approvalDetailsUrl": "urn:pavise:" + s.Change.String(), "resourceTargetUrl": "urn:pavise:" + s.On.String(),
+	}
+	switch s.Sort {
+	case stepOpened:
+		sort, content["requestor"] = "created", "urn:pavise:"+s.Proposer.String()
+	case stepEnded:
+		sort, content["status"] = "closed", cdStatus(s.State)
+	}
+	if sort != "created" {
+		by := s.By
+		if by == (pavise.Name{}) {
+			by = pavise.Name{Tenant: s.Change.Tenant, Kind: "change", ID: s.Change.ID} // the house itself says it
+		}
+		content["responder"], content["decision"] = "urn:pavise:"+by.String(), s.Text
+	}
+	kind := "dev.cdevents.approval." + sort + ".0.1.0"
+	at := s.At.UTC().Format(time.RFC3339Nano)
+	return map[string]any{
+		"specversion": "1.0", "id": id, "source": source, "type": kind, "subject": s.Change.String(), "time": at, "datacontenttype": "application/json",
+		"data": map[string]any{
+			"context":    map[string]string{"specversion": cdEventsVersion, "id": id, "source": source, "type": kind, "timestamp": at},
+			"subject":    map[string]any{"id": s.Change.String(), "source": source, "content": content},
+			"customData": s, "customDataContentType": "application/json",
+		},
+	}
+}
+
+// cdStatus is how a change ended, in the words of CDEvents.
+func cdStatus(state change.State) string {
+	switch state {
+	case change.Done, change.Failed: // the approval was given; what came of it is in the custom data
+		return "approved"
+	case change.Denied, change.Contested:
+		return "rejected"
+	case change.Expired:
+		return "expired"
+	}
+	return "cancelled"
+}

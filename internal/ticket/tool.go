@@ -1,0 +1,172 @@
+package ticket
+
+import (
+	"context"
+	"crypto/x509"
+	"fmt"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/hook"
+	"github.com/pavise/pavise/internal/outbound"
+)
+
+// The kinds of tool.
+const (
+	jira       = "jira"
+	serviceNow = "servicenow"
+	gitHub     = "github"
+	gitLab     = "gitlab"
+	pagerDuty  = "pagerduty"
+	cdEvents   = "cloudevents"
+	webhooks   = "webhook"
+)
+
+// kinds are those of tool, and whether words are read there.
+var kinds = map[string]bool{jira: true, serviceNow: true, gitHub: true, gitLab: true, pagerDuty: false, cdEvents: false, webhooks: false}
+
+// A tool is one that people work with, asked in its own words. Errors that say what the
+// tool answered are of type *answer.
+type tool interface {
+	// open returns the ticket of a step's change, and makes it unless there is one that
+	// carries its mark.
+	open(ctx context.Context, s step) (ticket, error)
+	// tell tells one more step of a ticket. again: it may have been told already.
+	tell(ctx context.Context, t ticket, s step, again bool) error
+	// words returns what people said on a ticket that could be votes, oldest first. A tool
+	// that is only told of changes has none.
+	words(ctx context.Context, t ticket) ([]word, error)
+}
+
+// A prober asks whether a tool would take what it is sent.
+type prober interface {
+	probe(ctx context.Context) error
+}
+
+// A ticket is one in a tool.
+type ticket struct {
+	ID     string    `json:"id"`              // by which the tool is asked
+	Name   string    `json:"name"`            // as people call it
+	URL    string    `json:"url,omitempty"`   // where they look at it
+	Opened time.Time `json:"opened,omitzero"` // by the tool's clock
+}
+
+// A word is something that somebody said on a ticket, and that may be a vote.
+type word struct {
+	id      string // the tool's own
+	account string // the tool's own id of who said it
+	said    time.Time
+	digest  string // of what they looked at, or its first digits
+	yes     bool
+	reason  string
+	spoiled string // why it cannot count, as the tool itself says; "": it can
+}
+
+// A target is what a tool's envelope holds.
+type target struct {
+	Kind    string     `json:"kind"`
+	URL     string     `json:"url"`
+	Project string     `json:"project,omitempty"`
+	User    string     `json:"user,omitempty"`
+	Secret  string     `json:"secret,omitempty"`
+	Keys    []hook.Key `json:"keys"` // sign what it is sent, or verify what comes from it
+}
+
+// String tells nothing of the secrets.
+func (t target) String() string { return t.Kind + " at " + t.where() }
+
+// GoString is String.
+func (t target) GoString() string { return t.String() }
+
+// where is where the tool is and what in it is meant: accounts are mapped for that alone.
+func (t target) where() string {
+	u, err := url.Parse(t.URL)
+	if err != nil {
+		return t.Kind
+	}
+	where := u.Scheme + "://" + u.Host
+	if kinds[t.Kind] {
+		where += strings.TrimSuffix(u.Path, "/") // of one that takes messages, it may be a secret
+	}
+	if t.Project != "" {
+		where += " " + t.Project
+	}
+	return where
+}
+
+// Bounds of what is put, in bytes.
+const (
+	maxName   = 64
+	maxSecret = 8 << 10
+	maxText   = 256
+)
+
+var (
+	jiraProject   = regexp.MustCompile(`^[A-Z][A-Z0-9_]{1,63}$`)
+	gitHubProject = regexp.MustCompile(`^[A-Za-z0-9-]{1,64}/[A-Za-z0-9._-]{1,100}$`)
+	gitLabProject = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,100}(/[A-Za-z0-9_.-]{1,100}){0,8}$`)
+	foreign       = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$`) // an id that a tool gives
+)
+
+// check refuses a target that could never work. The error is of kind Invalid.
+func (t target) check(reach outbound.Reach) error {
+	invalid := func(hint, format string, args ...any) error {
+		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf(format, args...), Hint: hint}
+	}
+	if _, ok := kinds[t.Kind]; !ok {
+		return invalid("it is jira, servicenow, github, gitlab, pagerduty, cloudevents or webhook", "there is no kind of tool %.40q", t.Kind)
+	}
+	u, err := reach.Address(t.URL)
+	if err != nil {
+		return err
+	}
+	wants := map[string]*regexp.Regexp{jira: jiraProject, gitHub: gitHubProject, gitLab: gitLabProject}[t.Kind]
+	signs := t.Kind == cdEvents || t.Kind == webhooks
+	switch {
+	case kinds[t.Kind] && u.RawQuery != "":
+		return invalid("give it without what follows ?", "the address of a %s has a query", t.Kind)
+	case len(t.Secret) > maxSecret || len(t.User) > maxText || strings.ContainsFunc(t.Secret+t.User, func(c rune) bool { return c < ' ' || c > '~' }):
+		return invalid("put the token alone into the file", "the user or the secret of the tool is too long, or holds what no header can")
+	case wants != nil && (!wants.MatchString(t.Project) || slices.Contains(strings.Split(t.Project, "/"), "..")):
+		return invalid("--project: OPS for Jira, owner/name for GitHub and GitLab", "%.60q is no project of %s", t.Project, t.Kind)
+	case wants == nil && t.Project != "":
+		return invalid("leave out --project", "a %s has no project", t.Kind)
+	case !signs && t.Secret == "":
+		return invalid("--secret-file FILE, with a token, a password or a routing key", "%s is asked with a secret", t.Kind)
+	case signs && (t.Secret != "" || t.User != ""):
+		return invalid("leave out --user and --secret-file: messages are signed, with a secret that you are shown", "a %s is asked with no secret", t.Kind)
+	case t.User != "" && t.Kind != jira && t.Kind != serviceNow:
+		return invalid("leave out --user", "a %s is asked with a token alone", t.Kind)
+	}
+	return nil
+}
+
+// dial returns the tool of a target.
+func (t target) dial(reach outbound.Reach, roots *x509.CertPool, m marks, now func() time.Time) (tool, error) {
+	u, err := reach.Address(t.URL)
+	if err != nil {
+		return nil, err // it was put by an installation that allowed it
+	}
+	w := &wire{client: reach.Client(u, roots), base: u, target: t, marks: m, now: now}
+	switch t.Kind {
+	case jira:
+		return &jiraTool{w}, nil
+	case serviceNow:
+		return &serviceNowTool{w}, nil
+	case gitHub:
+		return &gitHubTool{w}, nil
+	case gitLab:
+		return &gitLabTool{w}, nil
+	case pagerDuty:
+		return &pagerDutyTool{w}, nil
+	case cdEvents:
+		return &eventTool{wire: w, spell: cdEvent, media: "application/cloudevents+json"}, nil
+	case webhooks:
+		return &eventTool{wire: w, spell: plainEvent, media: "application/json"}, nil
+	}
+	return nil, fmt.Errorf("a tool of kind %.40q", t.Kind)
+}
