@@ -107,9 +107,9 @@ func (c *cli) completeNames(ctx context.Context, client *api.Client, verb string
 }
 
 // kindOf is the kind of thing that a verb, or the verb that its request asks about, is done
-// to; "" if there is not just one. Verbs on routes and tiers name the model.
+// to; "" if there is not just one. Verbs on routes, tiers and drift name the model.
 func kindOf(verb, field string, request reflect.Value) string {
-	if strings.HasPrefix(verb, "route.") || verb == "watermark.export" || strings.HasPrefix(verb, "tier.") && field == "Model" {
+	if strings.HasPrefix(verb, "route.") || verb == "watermark.export" || (strings.HasPrefix(verb, "tier.") || strings.HasPrefix(verb, "drift.")) && field == "Model" {
 		return "model"
 	}
 	if strings.HasPrefix(verb, "ingest.") {

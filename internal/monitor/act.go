@@ -67,7 +67,7 @@ func (m *Monitor) act(ctx context.Context, w *watched, v Verdict) {
 	case Callers:
 		done = m.slow(ctx, w, v)
 	case Traffic:
-		done = "somebody should look at retraining: nobody is slowed down, for many make it"
+		done = "somebody should look at retraining: nobody is slowed down, for nobody alone makes it"
 	case Walked:
 		done = "somebody should look at the baselines, and at retraining"
 	default:

@@ -109,7 +109,7 @@ func (e *evidence) why(w *watched) string {
 	case Callers:
 		return "what comes in has moved, and with these callers left out it has not: " + names(e.callers)
 	case Traffic:
-		return "what comes in has moved, with many callers: the world has changed, or somebody shifts it under many names"
+		return "what comes in has moved, and no few callers can be told who make it: the world has changed, or somebody shifts it"
 	case Walked:
 		return "it is as the baseline in force has it, and no longer as the first baseline had: a baseline was led away step by step"
 	case BadVersion:

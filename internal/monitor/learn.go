@@ -19,7 +19,6 @@ const (
 // the same chance (Vitter's algorithm R), and all its texts.
 type learning struct {
 	want  int       // rows
-	by    string    // who wants it, for the record; empty: the house
 	first bool      // it is to be the first baseline, whatever there was
 	began time.Time // when its first row came
 	rows  int

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"maps"
 	"slices"
 	"sync"
@@ -63,7 +62,6 @@ type Config struct {
 type Monitor struct {
 	cfg   Config
 	queue *queue
-	seed  maphash.Seed
 
 	mu     sync.Mutex
 	models map[pavise.Name]*watched // guarded by mu
@@ -87,7 +85,7 @@ func Open(ctx context.Context, cfg Config) (*Monitor, error) {
 	if cfg.Say == nil {
 		cfg.Say = func(string, error) {}
 	}
-	m := &Monitor{cfg: cfg, seed: maphash.MakeSeed(), models: map[pavise.Name]*watched{}, broken: map[pavise.Name]string{}}
+	m := &Monitor{cfg: cfg, models: map[pavise.Name]*watched{}, broken: map[pavise.Name]string{}}
 	m.queue = newQueue(func(model pavise.Name, port string) [32]byte {
 		return [32]byte(cfg.Key(model.Tenant).MAC("projections of " + model.String() + " " + port))
 	})
@@ -152,7 +150,7 @@ func (m *Monitor) count(ctx context.Context, o *item) {
 		m.mu.Unlock()
 		return
 	}
-	w.see(o, groupOf(m.seed, o.who))
+	w.see(o, groupOf(w.seed, o.who))
 	ready := w.learn != nil && w.learn.ready(o.at, m.cfg.Window)
 	m.mu.Unlock()
 	if ready {

@@ -312,3 +312,25 @@ func TestClockSetBack(t *testing.T) {
 		}
 	})
 }
+
+// TestNobodyIsNamedForTheirNeighbour: a caller who does nothing is not named, whoever falls into
+// the same group and however small windows are.
+func TestNobodyIsNamedForTheirNeighbour(t *testing.T) {
+	t.Parallel()
+	in(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.who = 32 // twice as many as there are groups
+		w.learn()
+		w.shift = func(who int, row []float64) {
+			if who < 2 {
+				row[0] += 6
+			}
+		}
+		w.windows(26) // over hours, in which groups are drawn anew
+		for _, who := range w.house.held() {
+			if who.ID != "caller-0" && who.ID != "caller-1" {
+				t.Errorf("%s is slowed down, and did nothing", who)
+			}
+		}
+	})
+}

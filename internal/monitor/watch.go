@@ -25,6 +25,7 @@ type watched struct {
 	bases   [2]*based // nil: there is none. The second is nil, too, while it is the first one
 	windows [scales]*span
 	heavy   [parties]heavy
+	seed    maphash.Seed // of the hash by which callers fall into groups; another one each hour
 	sample  *sample
 	tally   tally
 	scratch scratch
@@ -92,9 +93,10 @@ func (h *heavy) see(who pavise.Name, rows int) {
 	}
 }
 
-// leads returns who brings at least half of the group's rows.
+// leads returns who brings nearly all of the group's rows, so that what they are like is what
+// the caller's are like.
 func (h *heavy) leads() (who pavise.Name, ok bool) {
-	return h.who, h.rows > 0 && 2*h.own >= h.rows
+	return h.who, h.rows > 0 && 10*h.own >= 9*h.rows
 }
 
 // tally counts an item's rows by the bins of the baselines.
@@ -123,7 +125,7 @@ func (t *tally) text(f int, v []byte) {
 
 // newWatched begins to watch a model.
 func newWatched(model pavise.Name, l *layout, at time.Time) *watched {
-	w := &watched{model: model, layout: l, began: at, last: at}
+	w := &watched{model: model, layout: l, seed: maphash.MakeSeed(), began: at, last: at}
 	w.empty()
 	return w
 }
@@ -246,6 +248,9 @@ func (w *watched) end(at time.Time, withstand int) evidence {
 			}
 		}
 	}
+	if w.ended%drift.Scales[middle] == 0 { // who shares a group with whom is not for ever
+		w.seed = maphash.MakeSeed()
+	}
 	e.sample = w.sample
 	w.sample, w.heavy = &sample{}, [parties]heavy{}
 	return e
@@ -331,7 +336,7 @@ func (w *watched) conclude(e *evidence, withstand int) {
 	for s := range grouped {
 		if fs := e.inputs[s]; len(fs) > 0 {
 			if still, without := broad(w.windows[s], b.held, fs, mostNamed); !still {
-				e.callers = w.leaders(without)
+				e.callers = w.leaders(w.windows[s], fs, without)
 			}
 			break
 		}
@@ -341,10 +346,12 @@ func (w *watched) conclude(e *evidence, withstand int) {
 // mostNamed is how many callers are named at most as those who make a shift.
 const mostNamed = 3
 
-// leaders are who bring most of some groups.
-func (w *watched) leaders(groups uint32) (all []pavise.Name) {
+// leaders are who bring nearly all of some groups in which features move by themselves: nobody
+// is named for whom they share a group with.
+func (w *watched) leaders(s *span, features []int, groups uint32) (all []pavise.Name) {
 	for g := range w.heavy {
-		if who, leads := w.heavy[g].leads(); leads && groups>>g&1 == 1 {
+		who, leads := w.heavy[g].leads()
+		if leads && groups>>g&1 == 1 && moves(s, w.bases[now].held, features, ^(uint32(1)<<g)) {
 			all = append(all, who)
 		}
 	}

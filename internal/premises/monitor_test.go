@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -146,10 +147,11 @@ func TestBadVersionGoesBack(t *testing.T) {
 	for _, f := range p.notes(monitor.KindConfirmed) {
 		t.Logf("%v after it was confirmed", back.Sub(f.At).Round(time.Millisecond))
 	}
-	p.until("it is told", func() bool { return len(p.notes(monitor.KindActed)) == 1 })
-	if f := p.notes(monitor.KindActed)[0]; !strings.Contains(f.Summary, "rolled back, and is answered by "+p.old) {
-		t.Errorf("%+v", f)
-	}
+	p.until("it is told", func() bool { // small windows of a busy machine may call somebody before
+		return slices.ContainsFunc(p.notes(monitor.KindActed), func(f pavise.Finding) bool {
+			return strings.Contains(f.Summary, "rolled back, and is answered by "+p.old)
+		})
+	})
 	emergency := false
 	for _, r := range p.Log.Records(0, p.Log.Size()) {
 		emergency = emergency || r.Kind == "change.emergency" && r.Who != nil && r.Who.ID == "drift-monitor" && r.Phase == record.Exit && r.Error == nil
@@ -187,11 +189,13 @@ func TestShiftedTrafficCannotDowngrade(t *testing.T) {
 			if after.Is == live.Is {
 				t.Fatal("who shifts what is asked had the version before answer again")
 			}
-			held := p.Tiers.List(tier.Filter{Tenant: edgetest.Tenant, Model: edgetest.Model})
-			if name == "few" && len(held) == 0 {
-				t.Errorf("nobody is slowed down: %+v", p.notes(monitor.KindActed))
+			held := func() []tier.Standing {
+				return p.Tiers.List(tier.Filter{Tenant: edgetest.Tenant, Model: edgetest.Model})
 			}
-			for _, s := range held {
+			if name == "few" { // once one of them is alone in a group: those are drawn anew each twelve windows
+				p.until("somebody is slowed down", func() bool { return len(held()) > 0 })
+			}
+			for _, s := range held() {
 				if s.Tier != tier.Amber || s.Who.ID != "caller-0" && s.Who.ID != "caller-1" {
 					t.Errorf("%+v", s)
 				}
