@@ -17,6 +17,7 @@ import (
 	"github.com/pavise/pavise/internal/catalog"
 	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/config"
+	"github.com/pavise/pavise/internal/deploy"
 	"github.com/pavise/pavise/internal/detect"
 	"github.com/pavise/pavise/internal/feed"
 	"github.com/pavise/pavise/internal/gate"
@@ -66,22 +67,25 @@ type House struct {
 	Beside    net.Listener     // for /healthz and /metrics; nil: nobody asked for them
 	Telemetry *telemetry.Meter // counts what is done
 
-	Log       *ledger.Log
-	Quorum    *witness.Quorum // nil: nobody is asked to cosign
-	DB        *store.DB
-	Guard     *guard.Guard
-	Feeds     *feed.Feeds
-	Subjects  *subject.Keys
-	kek       *seal.KEK // under which it keeps what is secret
-	Archive   *archive.Archive
-	Gateway   *gateway.Gateway
-	Wires     *siem.Wires
-	Changes   *change.Changes     // nil: it is a gateway
-	Gate      *gate.Gate          // lets records in; nil: it is a gateway
-	Catalog   *catalog.Catalog    // nil: it knows no datasets
-	Models    *registry.Registry  // nil: it knows no models
-	Lineage   *openlineage.Claims // nil: nobody tells of runs here
-	Receivers *receiver.Receivers // fetch records for it; nil: it is a gateway
+	Log      *ledger.Log
+	Quorum   *witness.Quorum // nil: nobody is asked to cosign
+	DB       *store.DB
+	Guard    *guard.Guard
+	Feeds    *feed.Feeds
+	Subjects *subject.Keys
+	kek      *seal.KEK // under which it keeps what is secret
+	Archive  *archive.Archive
+	Gateway  *gateway.Gateway
+	Wires    *siem.Wires
+	Changes  *change.Changes    // nil: it is a gateway
+	Gate     *gate.Gate         // lets records in; nil: it is a gateway
+	Catalog  *catalog.Catalog   // nil: it knows no datasets
+	Models   *registry.Registry // nil: it knows no models
+	Edges    *deploy.Edges      // machines that fetch what they are to run; nil: none may
+	// Deployments are what runs where; nil: nothing is deployed from here.
+	Deployments *deploy.Deployments
+	Lineage     *openlineage.Claims // nil: nobody tells of runs here
+	Receivers   *receiver.Receivers // fetch records for it; nil: it is a gateway
 }
 
 // OpenLog opens the evidence log, and takes no record yet.
@@ -236,6 +240,9 @@ func (h *House) Keep(ctx context.Context, all *errgroup.Group) {
 	}
 	if h.Catalog != nil {
 		all.Go(func() error { return h.Catalog.Run(ctx) })
+	}
+	if h.Deployments != nil {
+		all.Go(func() error { return h.Deployments.Run(ctx) })
 	}
 	if h.Models != nil {
 		all.Go(func() error { return h.Models.Run(ctx) })

@@ -151,6 +151,7 @@ func NewUp(ctx context.Context, cfg UpConfig) (u *Up, err error) {
 		func() error { return u.OpenReceivers(ctx, u.cfg.Receive) },
 		func() error { return u.OpenCatalog(ctx, u.cfg.Datasets) },
 		func() error { return u.OpenModels(ctx, u.cfg.Signers, nil) },
+		func() error { return u.OpenDeployments(ctx, keys, nil, premises.Gateways{}) },
 		func() error { return u.OpenLineage(ctx) },
 		func() error {
 			return u.openChanges(ctx, keys, verbs.Rooms{Issuer: u.issuer, Revoked: u.revoked, Exchange: u.exchange, Link: u.consoleLink, Rooms: evidence.Rooms{WitnessURL: u.url() + witnessPrefix}})

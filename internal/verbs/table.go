@@ -51,6 +51,7 @@ type Rooms struct {
 	Lineage     *openlineage.Claims // what pipelines told; nil: nobody may tell here
 	Receivers   *receiver.Receivers // fetch records for it; nil: nobody does
 	Deployments *deploy.Deployments // what runs where; nil: nothing is deployed from here
+	Edges       *deploy.Edges       // machines that fetch what they are to run; nil: none may
 	// Link makes a fresh link to the console. The session that it opens calls with
 	// the token, until expires at most.
 	Link func(token string, expires time.Time) string
@@ -87,6 +88,9 @@ func NewServer(ctx context.Context, rooms *Rooms, verifier *identity.Verifier) *
 	}
 	if rooms.Gate != nil {
 		gateDoors(s, rooms.Gate)
+	}
+	if rooms.Edges != nil {
+		s.Beside(deploy.EdgePath, rooms.Edges.NewDoor(s.Admit, api.Refuse))
 	}
 	if rooms.CA != nil {
 		s.Beside("POST "+issuer.PathJoin, rooms.CA.JoinDoor(api.Refuse))
