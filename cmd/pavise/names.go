@@ -13,6 +13,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/catalog"
+	"github.com/pavise/pavise/internal/deploy"
 	"github.com/pavise/pavise/internal/registry"
 	"github.com/pavise/pavise/internal/verbs"
 )
@@ -106,20 +107,20 @@ func (c *cli) completeNames(ctx context.Context, client *api.Client, verb string
 	return nil
 }
 
+// kindsOf are the kinds of thing that all verbs of a noun are done to.
+var kindsOf = map[string]string{
+	"ingest": "source", "dataset": catalog.Kind, "model": registry.Kind, "target": deploy.KindTarget, "deploy": deploy.Kind,
+}
+
 // kindOf is the kind of thing that a verb, or the verb that its request asks about, is done
 // to; "" if there is not just one. Verbs on routes and tiers name the model.
 func kindOf(verb, field string, request reflect.Value) string {
 	if strings.HasPrefix(verb, "route.") || verb == "watermark.export" || strings.HasPrefix(verb, "tier.") && field == "Model" {
 		return "model"
 	}
-	if strings.HasPrefix(verb, "ingest.") {
-		return "source"
-	}
-	if strings.HasPrefix(verb, "dataset.") {
-		return catalog.Kind
-	}
-	if strings.HasPrefix(verb, "model.") {
-		return registry.Kind
+	noun, _, _ := strings.Cut(verb, ".")
+	if kind, one := kindsOf[noun]; one {
+		return kind
 	}
 	about := request.FieldByName("Verb")
 	if !about.IsValid() || about.Kind() != reflect.String {
