@@ -405,6 +405,7 @@ type upCommand struct {
 	OTLP        string   `name:"otlp" help:"Send traces and numbers to this OpenTelemetry collector (OTLP/HTTP)." placeholder:"URL"`
 	SendTo      []string `help:"Let webhooks go to these addresses, too, which are refused otherwise; may be repeated." placeholder:"CIDR"`
 	Datasets    []string `help:"Let datasets below this directory be watched (pavise dataset watch); may be repeated." placeholder:"DIR"`
+	Models      []string `help:"Let clients of MLflow register versions that lie below this directory; may be repeated." placeholder:"DIR"`
 	SignedBy    []string `name:"models-signed-by" help:"Believe signatures of models by this public key or these authorities (PEM); may be repeated." type:"existingfile" placeholder:"FILE"`
 	Person      []string `help:"Another person of this machine, an operator too, for whom --as speaks; may be repeated." placeholder:"NAME"`
 	Demo        bool     `help:"Play an hour of the model's life in a minute: those who use it well, and those who do not."`
@@ -428,9 +429,17 @@ func (u *upCommand) config(c *cli) (cfg role.UpConfig, err error) {
 		if file.Bootstrap != nil {
 			cfg.Routes = file.Bootstrap.Routes
 		}
-		cfg.ExtProc, cfg.ModelKeys, cfg.ModelTLS, cfg.Detectors, cfg.Receive, cfg.Datasets, cfg.Signers = file.ExtProc, file.ModelKeys, file.ModelTLS, file.Detectors, file.Receive, file.Datasets.Below(), file.Signers
+		cfg.ExtProc, cfg.ModelKeys, cfg.ModelTLS, cfg.Detectors, cfg.Receive, cfg.Datasets, cfg.Signers, cfg.Models = file.ExtProc, file.ModelKeys, file.ModelTLS, file.Detectors, file.Receive, file.Datasets.Below(), file.Signers, file.Models
 	}
 	cfg.Datasets = append(cfg.Datasets, u.Datasets...)
+	if len(u.Models) > 0 {
+		own := config.Models{}
+		if cfg.Models != nil {
+			own = *cfg.Models
+		}
+		own.Roots = append(slices.Clone(own.Roots), u.Models...)
+		cfg.Models = &own
+	}
 	for _, key := range u.SignedBy {
 		cfg.Signers = append(cfg.Signers, config.Signer{Name: filepath.Base(key), File: key})
 	}

@@ -12,9 +12,6 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
-	"github.com/pavise/pavise/internal/catalog"
-	"github.com/pavise/pavise/internal/deploy"
-	"github.com/pavise/pavise/internal/registry"
 	"github.com/pavise/pavise/internal/verbs"
 )
 
@@ -107,31 +104,25 @@ func (c *cli) completeNames(ctx context.Context, client *api.Client, verb string
 	return nil
 }
 
-// kindsOf are the kinds of thing that all verbs of a noun are done to.
-var kindsOf = map[string]string{
-	"ingest": "source", "dataset": catalog.Kind, "model": registry.Kind, "target": deploy.KindTarget, "deploy": deploy.Kind,
-}
-
 // kindOf is the kind of thing that a verb, or the verb that its request asks about, is done
 // to; "" if there is not just one. Verbs on routes and tiers name the model.
 func kindOf(verb, field string, request reflect.Value) string {
 	if strings.HasPrefix(verb, "route.") || verb == "watermark.export" || strings.HasPrefix(verb, "tier.") && field == "Model" {
 		return "model"
 	}
-	noun, _, _ := strings.Cut(verb, ".")
-	if kind, one := kindsOf[noun]; one {
-		return kind
+	if noun, _, _ := strings.Cut(verb, "."); verbs.KindOf(noun) != "" {
+		return verbs.KindOf(noun)
 	}
 	about := request.FieldByName("Verb")
 	if !about.IsValid() || about.Kind() != reflect.String {
 		return ""
 	}
-	verbs := verbs.Table()
-	i := slices.IndexFunc(verbs, func(v api.Verb) bool { return v.Name == about.String() })
-	if i < 0 || len(verbs[i].On) == 0 {
+	table := verbs.Table()
+	i := slices.IndexFunc(table, func(v api.Verb) bool { return v.Name == about.String() })
+	if i < 0 || len(table[i].On) == 0 {
 		return ""
 	}
-	return verbs[i].On[0]
+	return table[i].On[0]
 }
 
 // oneOfEach refuses a flag that is given again where there is room for one value, and a

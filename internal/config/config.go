@@ -41,6 +41,7 @@ type Up struct {
 	ModelTLS  []ModelTLS   `yaml:"model_tls" doc:"Options of TLS for model servers, which routes name."`
 	Detectors *Detectors   `yaml:"detectors" doc:"How those are looked for who study a model rather than use it."`
 	Signers   []Signer     `yaml:"model_signers" doc:"Whose signatures of models are believed: pavise model add."`
+	Models    *Models      `yaml:"models" doc:"Where the files of models are: docs/models.md, with MLflow."`
 	Datasets  *Datasets    `yaml:"datasets" doc:"Which datasets can be watched: pavise dataset watch."`
 	Receive   *Receive     `yaml:"receive" doc:"Where records may be fetched from: pavise ingest receive chooses among these."`
 	Bootstrap *UpBootstrap `yaml:"bootstrap" shown:"true" doc:"What an empty store begins with. It is done once, through the verb that anybody would use, and recorded; afterwards it is ignored, and the start says so."`
@@ -68,6 +69,34 @@ func (d *Datasets) check(f *faults) {
 		return
 	}
 	for _, root := range d.Roots {
+		f.path("roots", root)
+	}
+}
+
+// Models say where the files of models are, and how much of them is kept.
+type Models struct {
+	Kept  string   `yaml:"kept" example:"s3://models/prefix" doc:"Where the files of models are kept, each once and sealed: a directory, or s3://BUCKET/PREFIX. Left out: the directory depot below data."`
+	GiB   string   `yaml:"gib" example:"100" doc:"How many GiB of them are kept; left out: 100."`
+	Roots []string `yaml:"roots" example:"[/srv/models]" doc:"The directories below which a version may lie that is registered by its path, as MLflow's clients do. Whoever may add versions may have what lies there read."`
+}
+
+// Bytes is how many bytes are kept; 0: nobody said.
+func (m *Models) Bytes() int64 {
+	if m == nil {
+		return 0
+	}
+	n, _ := strconv.Atoi(m.GiB) // check has asked
+	return int64(n) << 30
+}
+
+func (m *Models) check(f *faults) {
+	if m == nil {
+		return
+	}
+	if n, err := strconv.Atoi(m.GiB); m.GiB != "" && (err != nil || n < 1 || n > 1<<20) {
+		f.add("gib", strconv.Quote(m.GiB)+" is no number of GiB", "leave it out, or say how many: 1 to 1048576")
+	}
+	for _, root := range m.Roots {
 		f.path("roots", root)
 	}
 }
@@ -103,6 +132,7 @@ type Serve struct {
 	Receive     *Receive      `yaml:"receive" doc:"Where records may be fetched from: pavise ingest receive chooses among these."`
 	Telemetry   *Telemetry    `yaml:"telemetry" doc:"Where what it counts is sent: docs/telemetry.md says what that is."`
 	Signers     []Signer      `yaml:"model_signers" doc:"Whose signatures of models are believed: pavise model add."`
+	Models      *Models       `yaml:"models" doc:"Where the files of models are: docs/models.md, with MLflow."`
 	Datasets    *Datasets     `yaml:"datasets" doc:"Which datasets can be watched: pavise dataset watch."`
 	Bootstrap   *Bootstrap    `yaml:"bootstrap" doc:"What an empty store begins with. It is done once, through the verbs that anybody would use, and recorded; afterwards it is ignored, and the start says so."`
 }
@@ -290,6 +320,7 @@ func (u *Up) check(f *faults) {
 	u.Detectors.check(f.in("detectors"))
 	checkSigners(f, u.Signers)
 	u.Datasets.check(f.in("datasets"))
+	u.Models.check(f.in("models"))
 	u.Receive.check(f.in("receive"))
 	if u.Bootstrap != nil {
 		checkRoutes(f.in("bootstrap"), u.Bootstrap.Routes, UpTenant)
@@ -317,6 +348,7 @@ func (s *Serve) check(f *faults) {
 	f.loopback("health", s.Health)
 	checkSigners(f, s.Signers)
 	s.Datasets.check(f.in("datasets"))
+	s.Models.check(f.in("models"))
 	s.Receive.check(f.in("receive"))
 	if s.Telemetry != nil {
 		s.Telemetry.check(f.in("telemetry"))

@@ -104,6 +104,7 @@ func (s *Server) rpcs() map[string]rpc {
 		"POST runs/set-tag":                          as(s.setRunTag),
 		"POST runs/log-batch":                        as(s.logBatch),
 		"GET artifacts/list":                         as(s.listRun),
+		"POST logged-models/search":                  as(s.searchLogged),
 	}
 }
 

@@ -32,6 +32,7 @@ var talk = []step{
 	{"mia", "PUT", "/artifacts/runs/{1}/model/data/weights.json", `{"w":[1]}`},
 	{"mia", "GET", "/artifacts?path=runs/{1}/model", ""},
 	{"mia", "GET", "artifacts/list?run_id={1}&path=model", ""},
+	{"mia", "POST", "logged-models/search", `{"experiment_ids":["0"],"filter":"name='model'","max_results":100,"order_by":[{"field_name":"creation_timestamp","ascending":false}]}`},
 	{"mia", "POST", "runs/update", `{"run_uuid":"{1}","status":"FINISHED","end_time":1795798895333,"run_id":"{1}"}`},
 	{"mia", "GET", "runs/get?run_uuid={1}&run_id={1}", ""},
 

@@ -55,9 +55,12 @@ type Config struct {
 type Server struct {
 	cfg    Config
 	bodies intake.Bodies
-	files  sync.WaitGroup // those who bring the files of versions here
-	looks  chan struct{}  // each of them has one meanwhile
-	newRun func() string  // the id of the next run
+	life   context.Context                       // of those who bring the files of versions here
+	end    func()                                // ends it
+	files  sync.WaitGroup                        // counts them
+	looks  chan struct{}                         // each of them has one meanwhile
+	newRun func() string                         // the id of the next run
+	look   func(tenant string, ref registry.Ref) // has the files of a version be looked at
 
 	mu    sync.Mutex          // guards what follows
 	loads map[pavise.Name]int // of artifacts under way, by caller
@@ -78,14 +81,18 @@ func Open(ctx context.Context, cfg Config) (*Server, error) {
 	if err := cfg.Store.Migrate(ctx, "mlflow", steps); err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, looks: make(chan struct{}, maxFetches), newRun: runID, loads: map[pavise.Name]int{}}
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	s := &Server{cfg: cfg, life: life, end: end, looks: make(chan struct{}, maxFetches), newRun: runID, loads: map[pavise.Name]int{}}
+	s.look = s.lookNow
 	return s, s.interrupted(ctx)
 }
 
-// Wait waits for the files of versions that are on their way.
-//
-// Unguarded: whoever closes the store waits.
-func (s *Server) Wait() { s.files.Wait() }
+// Close stops bringing files of versions here. The store is closed afterwards.
+func (s *Server) Close() error {
+	s.end()
+	s.files.Wait()
+	return nil
+}
 
 // now is the time in milliseconds, as MLflow has it.
 func (s *Server) now() int64 { return s.cfg.Now().UnixMilli() }

@@ -150,7 +150,7 @@ func TestSources(t *testing.T) {
 	from := func(source string, want ...string) {
 		t.Helper()
 		w.ask(t, "mia", "POST", "/mlflow/model-versions/create", fmt.Sprintf(`{"name":"fraud","source":%q}`, source), 200, pending, "fetched")
-		w.Wait()
+		w.files.Wait()
 		version++
 		if ref := (registry.Ref{Model: "fraud", Version: version}); len(want) == 1 {
 			w.look(t, "fraud", fmt.Sprint(ref.Version))
@@ -183,6 +183,22 @@ func TestSources(t *testing.T) {
 	w.ask(t, "mia", "POST", "/mlflow/model-versions/create", fmt.Sprintf(`{"name":"fraud","source":"runs:/%s/model","run_id":%q}`, run, other), 400, "another run")
 	w.ask(t, "mia", "POST", "/mlflow/model-versions/create", fmt.Sprintf(`{"name":"fraud","source":"runs:/%s/model","model_id":"m-1"}`, run), 400, "logged model")
 	w.ask(t, "mia", "POST", "/mlflow/model-versions/create", fmt.Sprintf(`{"name":"nobody","source":"runs:/%s/model"}`, run), 404)
+}
+
+// TestLooksAtOnce has the files of a version be looked at without anybody asking for it.
+func TestLooksAtOnce(t *testing.T) {
+	w := newWorld(t)
+	w.Server.look = w.lookNow
+	if err := os.WriteFile(filepath.Join(w.dir, "MLmodel"), []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run := w.run(t, "mia", model)
+	w.ask(t, "mia", "POST", "/mlflow/registered-models/create", `{"name":"fraud"}`, 200)
+	for i, source := range []string{"runs:/" + run + "/model", "file://" + w.dir} {
+		w.ask(t, "mia", "POST", "/mlflow/model-versions/create", fmt.Sprintf(`{"name":"fraud","source":%q}`, source), 200, pending)
+		w.files.Wait()
+		w.ask(t, "mia", "GET", fmt.Sprintf("/mlflow/model-versions/get?name=fraud&version=%d", i+1), "", 200, `"status":"READY"`)
+	}
 }
 
 // TestInterrupted stops the server while the files of a version are fetched: it has failed, and

@@ -24,6 +24,9 @@ import (
 // it.
 const signature = "model.sig"
 
+// stopped is why the files of a version did not come that were on their way.
+const stopped = "the server was stopped while its files were fetched: register it again"
+
 // A spot is where a version's files are, below a directory that the installation has named.
 type spot struct{ root, path string }
 
@@ -134,7 +137,9 @@ func (s *Server) createVersion(ctx context.Context, who pavise.Principal, req cr
 		return nil, err
 	}
 	if f.spot != nil {
-		s.fetch(context.WithoutCancel(ctx), who, v.Ref, *f.spot, req.Link)
+		s.fetch(who, v.Ref, *f.spot, req.Link)
+	} else {
+		s.files.Go(func() { s.look(who.Tenant, v.Ref) })
 	}
 	k.extras = map[int]extra{v.Ref.Version: {link: req.Link, coming: f.spot != nil}}
 	return versionAnswer{k.show(v)}, nil
@@ -175,20 +180,34 @@ func (s *Server) small(ctx context.Context, tenant string, a artifact) ([]byte, 
 }
 
 // fetch brings the files of a version here, and says how that ended. Its caller need not wait.
-func (s *Server) fetch(ctx context.Context, who pavise.Principal, ref registry.Ref, at spot, link string) {
+func (s *Server) fetch(who pavise.Principal, ref registry.Ref, at spot, link string) {
 	s.files.Go(func() {
 		s.looks <- struct{}{}
 		defer func() { <-s.looks }()
-		err := s.bring(ctx, who, ref, at)
+		err := s.bring(s.life, who, ref, at)
 		e := extra{link: link}
-		if err != nil {
+		switch {
+		case s.life.Err() != nil:
+			e.problem = stopped
+		case err != nil:
 			_, said := explain(err)
 			e.problem = said.Message
 		}
-		if err := s.note(ctx, who.Tenant, ref, e); err != nil {
+		if err := s.note(context.WithoutCancel(s.life), who.Tenant, ref, e); err != nil {
 			s.cfg.Say("warning", fmt.Errorf("say how the files of %s came: %w", ref, err))
 		}
+		if e.problem == "" {
+			s.look(who.Tenant, ref)
+		}
 	})
+}
+
+// lookNow has the registry look at the files of a version now: a client waits. What it does not
+// come to it does by itself.
+func (s *Server) lookNow(tenant string, ref registry.Ref) {
+	if _, err := s.cfg.Registry.Take(s.life, tenant, ref); err != nil && s.life.Err() == nil {
+		s.cfg.Say("warning", fmt.Errorf("look at the files of %s: %w", ref, err))
+	}
 }
 
 // bring puts the files at a spot into the depot, and gives them to a version.

@@ -135,7 +135,7 @@ func (s *Server) note(ctx context.Context, tenant string, ref registry.Ref, e ex
 
 // interrupted says of versions whose files were on their way that they did not come.
 func (s *Server) interrupted(ctx context.Context) error {
-	return s.exec(ctx, `UPDATE mlflow_versions SET coming = 0, problem = 'the server was stopped while its files were fetched: register it again' WHERE coming = 1`)
+	return s.exec(ctx, `UPDATE mlflow_versions SET coming = 0, problem = ? WHERE coming = 1`, stopped)
 }
 
 // asked returns the change that a request was proposed as, or the zero name.

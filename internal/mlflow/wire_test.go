@@ -103,7 +103,7 @@ func TestDoorTurnsAway(t *testing.T) {
 		}
 	}
 	for _, c := range [][2]string{
-		{"GET", "/api/3.0/mlflow/server-info"}, {"GET", "/api/2.0/mlflow/server-info"}, {"POST", "/api/2.0/mlflow/registered-models/get"}, {"POST", "/api/2.0/mlflow/logged-models"},
+		{"GET", "/api/3.0/mlflow/server-info"}, {"GET", "/api/2.0/mlflow/server-info"}, {"POST", "/api/2.0/mlflow/registered-models/get"}, {"POST", "/api/2.0/mlflow/logged-models"}, {"GET", "/api/2.0/mlflow/logged-models/search"},
 		{"POST", "/api/2.0/mlflow-artifacts/mpu/create/x"}, {"GET", "/api/3.0/mlflow/registered-models/get"}, {"GET", "/api/2.0/mlflow-artifacts/artifactsx"}, {"POST", "/api/2.0/mlflow/../x"},
 	} {
 		answer := w.send("mia", c[0], c[1], "")

@@ -130,7 +130,7 @@ func newWorld(t testing.TB) *world {
 	w.changes = &changes{w: w, all: map[pavise.Name]*proposed{}}
 	w.cfg.Changes = w.changes
 	w.open(t)
-	t.Cleanup(func() { w.Wait() })
+	t.Cleanup(func() { w.Server.Close() })
 	return w
 }
 
@@ -141,6 +141,7 @@ func (w *world) open(t testing.TB) {
 	if w.Server, err = Open(t.Context(), w.cfg); err != nil {
 		t.Fatal(err)
 	}
+	w.Server.look = func(string, registry.Ref) {} // a test says when
 	w.newRun = func() string { return fmt.Sprintf("%032x", w.ids.Add(1)) }
 	w.door = w.NewDoor(func(r *http.Request) (pavise.Principal, error) {
 		who, is := people[r.Header.Get("Test-Who")]

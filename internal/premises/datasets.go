@@ -22,7 +22,7 @@ import (
 func (h *House) OpenCatalog(ctx context.Context, roots []string) (err error) {
 	at := places{}
 	for _, root := range roots {
-		real, err := h.dataRoot(root)
+		real, err := h.foreignRoot(root, "datasets cannot be watched")
 		if err != nil {
 			return err
 		}
@@ -36,11 +36,11 @@ func (h *House) OpenCatalog(ctx context.Context, roots []string) (err error) {
 	return err
 }
 
-// dataRoot is a directory below which datasets may be watched, without links. The house's own
-// keys are no dataset.
-func (h *House) dataRoot(root string) (string, error) {
+// foreignRoot is a directory of others below which something may be read, without links. The
+// house's own keys are nothing of that.
+func (h *House) foreignRoot(root, cannot string) (string, error) {
 	no := func(why string, err error) error {
-		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("datasets cannot be watched below %s: %s", rowseal.Shown(root), why), Hint: "name a directory with the data alone", Err: err}
+		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s below %s: %s", cannot, rowseal.Shown(root), why), Hint: "name a directory with the data alone", Err: err}
 	}
 	real, err := realPath(root)
 	if err != nil {

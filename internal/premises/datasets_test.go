@@ -27,7 +27,7 @@ func lake(t *testing.T) (h *House, dir string, at places) {
 	}
 	put(t, filepath.Join(dir, "rows.csv"), "a,b\n1,2\n3,4\n")
 	put(t, filepath.Join(base, "elsewhere", "secret.csv"), "a,b\n5,6\n")
-	real, err := h.dataRoot(dir)
+	real, err := h.foreignRoot(dir, "datasets cannot be watched")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +57,7 @@ func TestDataRoots(t *testing.T) {
 		if err := os.MkdirAll(filepath.Join(string(h.Data), "ledger"), 0o700); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := h.dataRoot(root); pavise.KindOf(err) != pavise.Invalid {
+		if _, err := h.foreignRoot(root, "datasets cannot be watched"); pavise.KindOf(err) != pavise.Invalid {
 			t.Errorf("%s: %v", root, err)
 		}
 	}

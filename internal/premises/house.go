@@ -18,6 +18,7 @@ import (
 	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/config"
 	"github.com/pavise/pavise/internal/deploy"
+	"github.com/pavise/pavise/internal/depot"
 	"github.com/pavise/pavise/internal/detect"
 	"github.com/pavise/pavise/internal/feed"
 	"github.com/pavise/pavise/internal/gate"
@@ -26,6 +27,7 @@ import (
 	"github.com/pavise/pavise/internal/identity"
 	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/mlflow"
 	"github.com/pavise/pavise/internal/openlineage"
 	"github.com/pavise/pavise/internal/policy"
 	"github.com/pavise/pavise/internal/proof"
@@ -67,25 +69,27 @@ type House struct {
 	Beside    net.Listener     // for /healthz and /metrics; nil: nobody asked for them
 	Telemetry *telemetry.Meter // counts what is done
 
-	Log      *ledger.Log
-	Quorum   *witness.Quorum // nil: nobody is asked to cosign
-	DB       *store.DB
-	Guard    *guard.Guard
-	Feeds    *feed.Feeds
-	Subjects *subject.Keys
-	kek      *seal.KEK // under which it keeps what is secret
-	Archive  *archive.Archive
-	Gateway  *gateway.Gateway
-	Wires    *siem.Wires
-	Changes  *change.Changes    // nil: it is a gateway
-	Gate     *gate.Gate         // lets records in; nil: it is a gateway
-	Catalog  *catalog.Catalog   // nil: it knows no datasets
-	Models   *registry.Registry // nil: it knows no models
-	Edges    *deploy.Edges      // machines that fetch what they are to run; nil: none may
+	Log       *ledger.Log
+	Quorum    *witness.Quorum // nil: nobody is asked to cosign
+	DB        *store.DB
+	Guard     *guard.Guard
+	Feeds     *feed.Feeds
+	Subjects  *subject.Keys
+	kek       *seal.KEK // under which it keeps what is secret
+	Archive   *archive.Archive
+	Gateway   *gateway.Gateway
+	Wires     *siem.Wires
+	Changes   *change.Changes     // nil: it is a gateway
+	Gate      *gate.Gate          // lets records in; nil: it is a gateway
+	Catalog   *catalog.Catalog    // nil: it knows no datasets
+	Depot     *depot.Depot        // keeps the files of models; nil: none are kept here
+	Models    *registry.Registry  // nil: it knows no models
+	MLflow    *mlflow.Server      // nil: clients of MLflow are not served
+	Lineage   *openlineage.Claims // nil: nobody tells of runs here
+	Receivers *receiver.Receivers // fetch records for it; nil: it is a gateway
+	Edges     *deploy.Edges       // machines that fetch what they are to run; nil: none may
 	// Deployments are what runs where; nil: nothing is deployed from here.
 	Deployments *deploy.Deployments
-	Lineage     *openlineage.Claims // nil: nobody tells of runs here
-	Receivers   *receiver.Receivers // fetch records for it; nil: it is a gateway
 }
 
 // OpenLog opens the evidence log, and takes no record yet.
@@ -244,6 +248,9 @@ func (h *House) Keep(ctx context.Context, all *errgroup.Group) {
 	if h.Deployments != nil {
 		all.Go(func() error { return h.Deployments.Run(ctx) })
 	}
+	if h.Depot != nil {
+		all.Go(func() error { return h.Depot.Run(ctx) })
+	}
 	if h.Models != nil {
 		all.Go(func() error { return h.Models.Run(ctx) })
 	}
@@ -264,6 +271,9 @@ func (h *House) Close() error {
 	var errs []error
 	if h.Beside != nil {
 		h.Beside.Close()
+	}
+	if h.MLflow != nil {
+		errs = append(errs, h.MLflow.Close())
 	}
 	if h.Log != nil {
 		errs = append(errs, h.Log.Close())

@@ -108,6 +108,13 @@ func (c *control) openChanges(ctx context.Context, k installation.Keys, more ver
 	return c.ShredAgain(ctx)
 }
 
+// openMLflow opens the API of MLflow, for the verbs, too.
+func (c *control) openMLflow(ctx context.Context, cfg *config.Models, at string) error {
+	err := c.House.OpenMLflow(ctx, cfg, at)
+	c.rooms.MLflow = c.MLflow
+	return err
+}
+
 // openWires opens where findings go, as the rest of cfg says, for the verbs, too.
 func (c *control) openWires(ctx context.Context, k installation.Keys, cfg siem.Config) error {
 	err := c.House.OpenWires(ctx, k, cfg)

@@ -30,6 +30,7 @@ import (
 	"github.com/pavise/pavise/internal/identity"
 	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/issuer"
+	"github.com/pavise/pavise/internal/mlflow"
 	"github.com/pavise/pavise/internal/openlineage"
 	"github.com/pavise/pavise/internal/premises"
 	"github.com/pavise/pavise/internal/proof"
@@ -123,12 +124,14 @@ func NewServe(ctx context.Context, cfg ServeConfig) (s *Serve, err error) {
 		func() error { return s.OpenGate(ctx, keys, s.cfg.Admitted) },
 		func() error { return s.OpenReceivers(ctx, s.cfg.Receive) },
 		func() error { return s.OpenCatalog(ctx, s.cfg.Datasets.Below()) },
-		func() error { return s.OpenModels(ctx, s.cfg.Signers, nil) },
+		func() error { return s.OpenDepot(ctx, keys, s.cfg.Models) },
+		func() error { return s.OpenModels(ctx, s.cfg.Signers, s.Files()) },
 		func() error {
-			return s.OpenDeployments(ctx, keys, nil, premises.Gateways{Reach: s.reach, Moved: s.publisher.Nudge})
+			return s.OpenDeployments(ctx, keys, s.Depot, premises.Gateways{Reach: s.reach, Moved: s.publisher.Nudge})
 		},
 		func() error { return s.OpenLineage(ctx) },
 		func() error { return s.openChanges(ctx, keys, s.moreRooms()) },
+		func() error { return s.openMLflow(ctx, s.cfg.Models, s.URL()) },
 		func() error { return s.openWires(ctx, keys) },
 		func() error { return s.bootstrap(ctx) },
 		func() error { return s.reinvite(ctx) },
@@ -486,6 +489,9 @@ func (s *Serve) openServers(ctx context.Context) (err error) {
 	public.Handle("/v1/", asPeople)
 	public.Handle(openlineage.PathEvent, asPeople)
 	public.Handle(openlineage.PathBatch, asPeople)
+	for _, pattern := range mlflow.Patterns() {
+		public.Handle(pattern, asPeople)
+	}
 	public.Handle(issuer.WellKnownPrefix, s.exchange.WellKnown())
 	public.Handle(evidence.TilesPrefix, s.rooms.Tiles(control.Admit, s.cfg.PublicTiles))
 	public.Handle("/", s.console.Handler())
@@ -495,6 +501,9 @@ func (s *Serve) openServers(ctx context.Context) (err error) {
 	fleet.Handle("/v1/", asMembers)
 	fleet.Handle(openlineage.PathEvent, asMembers)
 	fleet.Handle(openlineage.PathBatch, asMembers)
+	for _, pattern := range mlflow.Patterns() {
+		fleet.Handle(pattern, asMembers)
+	}
 	fleet.Handle(evidence.TilesPrefix, s.rooms.Tiles(members.Admit, s.cfg.PublicTiles))
 	fleet.Handle("/v1/bundle", s.machine(s.publisher.Handler()))
 	fleet.Handle("/v1/bundle/", s.machine(s.publisher.Handler()))

@@ -28,6 +28,7 @@ import (
 	"github.com/pavise/pavise/internal/infer"
 	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/issuer"
+	"github.com/pavise/pavise/internal/mlflow"
 	"github.com/pavise/pavise/internal/openlineage"
 	"github.com/pavise/pavise/internal/premises"
 	"github.com/pavise/pavise/internal/proof"
@@ -77,6 +78,7 @@ type UpConfig struct {
 	Receive     *config.Receive              // where records may be fetched from; nil: nowhere
 	Routes      []config.Route               // the models that an empty store begins with, beside the sample
 	Signers     []config.Signer              // whose signatures of models are believed
+	Models      *config.Models               // where the files of models are; nil: below the data directory
 	Datasets    []string                     // directories below which datasets can be watched
 	ExtProc     *config.ExtProc              // where proxies ask about their exchanges; nil: nowhere
 	PublicTiles bool                         // the log's hashes are shown to everybody
@@ -150,12 +152,14 @@ func NewUp(ctx context.Context, cfg UpConfig) (u *Up, err error) {
 		func() error { return u.OpenGate(ctx, keys, "") },
 		func() error { return u.OpenReceivers(ctx, u.cfg.Receive) },
 		func() error { return u.OpenCatalog(ctx, u.cfg.Datasets) },
-		func() error { return u.OpenModels(ctx, u.cfg.Signers, nil) },
-		func() error { return u.OpenDeployments(ctx, keys, nil, premises.Gateways{}) },
+		func() error { return u.OpenDepot(ctx, keys, u.cfg.Models) },
+		func() error { return u.OpenModels(ctx, u.cfg.Signers, u.Files()) },
+		func() error { return u.OpenDeployments(ctx, keys, u.Depot, premises.Gateways{}) },
 		func() error { return u.OpenLineage(ctx) },
 		func() error {
 			return u.openChanges(ctx, keys, verbs.Rooms{Issuer: u.issuer, Revoked: u.revoked, Exchange: u.exchange, Link: u.consoleLink, Rooms: evidence.Rooms{WitnessURL: u.url() + witnessPrefix}})
 		},
+		func() error { return u.openMLflow(ctx, u.cfg.Models, u.url()) },
 		func() error { return u.openWires(ctx, keys) },
 		func() error { return u.seed(ctx) },
 		func() error { return u.mintCaller(ctx) },
@@ -355,6 +359,9 @@ func (u *Up) openServer(ctx context.Context) (err error) {
 	mux.Handle("/v1/", verbsDoor)
 	mux.Handle(openlineage.PathEvent, verbsDoor)
 	mux.Handle(openlineage.PathBatch, verbsDoor)
+	for _, pattern := range mlflow.Patterns() {
+		mux.Handle(pattern, verbsDoor)
+	}
 	mux.Handle(evidence.TilesPrefix, u.rooms.Tiles(control.Admit, u.cfg.PublicTiles))
 	mux.Handle(witnessPrefix+"/", http.StripPrefix(witnessPrefix, u.witness.Handler()))
 	mux.Handle(issuer.WellKnownPrefix, u.exchange.WellKnown())
@@ -371,7 +378,7 @@ func (u *Up) openServer(ctx context.Context) (err error) {
 func modelsFirst(models, others http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		verb, below := strings.CutPrefix(r.URL.Path, "/v1/")
-		tells := r.URL.Path == openlineage.PathEvent || r.URL.Path == openlineage.PathBatch // below /api/, where a model server has its own
+		tells := r.URL.Path == openlineage.PathEvent || r.URL.Path == openlineage.PathBatch || mlflow.Serves(r.URL.Path) // below /api/, where a model server has its own
 		if strings.HasPrefix(r.URL.Path, "/v2/") || below && !strings.Contains(verb, ".") && !controls(verb) || !below && !tells && edge.Knows(r) {
 			models.ServeHTTP(w, r)
 			return

@@ -21,6 +21,7 @@ import (
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/identity"
 	"github.com/pavise/pavise/internal/issuer"
+	"github.com/pavise/pavise/internal/mlflow"
 	"github.com/pavise/pavise/internal/openlineage"
 	"github.com/pavise/pavise/internal/receiver"
 	"github.com/pavise/pavise/internal/registry"
@@ -48,6 +49,7 @@ type Rooms struct {
 	Marks       Marks               // what answers were marked with; nil: none was
 	Catalog     *catalog.Catalog    // the datasets that are known; nil: none are
 	Models      *registry.Registry  // the models that are known; nil: none are
+	MLflow      *mlflow.Server      // the API of MLflow over them; nil: there is none
 	Lineage     *openlineage.Claims // what pipelines told; nil: nobody may tell here
 	Receivers   *receiver.Receivers // fetch records for it; nil: nobody does
 	Deployments *deploy.Deployments // what runs where; nil: nothing is deployed from here
@@ -99,6 +101,12 @@ func NewServer(ctx context.Context, rooms *Rooms, verifier *identity.Verifier) *
 		door := rooms.Lineage.NewDoor(s.Admit, api.Refuse)
 		s.Beside(openlineage.PathEvent, door)
 		s.Beside(openlineage.PathBatch, door)
+	}
+	if rooms.MLflow != nil {
+		door := rooms.MLflow.NewDoor(s.Admit)
+		for _, pattern := range mlflow.Patterns() {
+			s.Beside(pattern, door)
+		}
 	}
 	return s
 }
