@@ -389,7 +389,7 @@ func modelsFirst(models, others http.Handler) http.Handler {
 
 // controls reports whether a path below /v1 without a dot is of the control plane.
 func controls(path string) bool {
-	return path == "token" || path == "logs" || strings.HasPrefix(path, "ingest/")
+	return path == "token" || path == "logs" || strings.HasPrefix(path, "ingest/") || strings.HasPrefix(path, "edge/")
 }
 
 // Operator is the person who started the process.
