@@ -166,6 +166,7 @@ func newWorld(t *testing.T) *world {
 	must(err)
 	w.sites = &sites{}
 	w.Deployments, err = deploy.Open(t.Context(), deploy.Config{Guard: w.Guard, Store: db, Versions: w.sites, Drivers: w.sites.drivers(), Now: time.Now})
+	must(err)
 	w.Models, err = registry.Open(t.Context(), registry.Config{Guard: w.Guard, Store: db, Now: time.Now, Files: w.shelf, Dir: filepath.Join(w.dir, "models")})
 	must(err)
 	w.Changes, err = change.New(t.Context(), change.Config{Guard: w.Guard, Store: db, Log: log, Runners: w.Runners()})
