@@ -90,6 +90,7 @@ var nounHelp = map[string]string{
 	"dataset":   "What models are trained on: sealed, proved, screened for poison and traced, on files; and watched and traced by a server.",
 	"model":     "Models: signed, held to their signatures and scanned, on files; and a server's: versions, what vouches for each, and how far each has come.",
 	"target":    "Places where versions of models run: routes of the gateway, functions, machines at the edge.",
+	"edge":      "This machine, as one at the edge that runs versions of a model.",
 	"deploy":    "Which version of a model runs where, and the way back.",
 	"archive":   "Where whole segments of the log go, and how long they stay.",
 	"drift":     "Whether what comes into a model, or out of it, has moved: on files, without a server; and while models answer, at one.",
@@ -112,6 +113,11 @@ var fileCommands = map[string][]reflect.StructField{
 	"drift": {
 		{Name: "Compare", Type: reflect.TypeFor[driftCompareCommand](), Tag: `cmd:"" help:"Say whether rows are still like those of a baseline."`},
 		{Name: "Profile", Type: reflect.TypeFor[driftProfileCommand](), Tag: `cmd:"" help:"Make a baseline of rows, which a server holds its windows to."`},
+	},
+	"edge": {
+		{Name: "Run", Type: reflect.TypeFor[edgeRunCommand](), Tag: `cmd:"" help:"Run what a target at the edge is ordered, on this machine."`},
+		{Name: "Rollback", Type: reflect.TypeFor[edgeRollbackCommand](), Tag: `cmd:"" help:"Go back to the version before, on this machine, without the control plane."`},
+		{Name: "Status", Type: reflect.TypeFor[edgeStatusCommand](), Tag: `cmd:"" help:"Say which version runs on this machine, and whether it is what was ordered."`},
 	},
 	"finding": {
 		{Name: "Export", Type: reflect.TypeFor[exportCommand](), Tag: `cmd:"" help:"Print a log's findings as OCSF events, offline, once the log is proved."`},

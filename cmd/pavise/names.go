@@ -12,8 +12,6 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
-	"github.com/pavise/pavise/internal/catalog"
-	"github.com/pavise/pavise/internal/registry"
 	"github.com/pavise/pavise/internal/verbs"
 )
 
@@ -112,25 +110,19 @@ func kindOf(verb, field string, request reflect.Value) string {
 	if strings.HasPrefix(verb, "route.") || verb == "watermark.export" || (strings.HasPrefix(verb, "tier.") || strings.HasPrefix(verb, "drift.")) && field == "Model" {
 		return "model"
 	}
-	if strings.HasPrefix(verb, "ingest.") {
-		return "source"
-	}
-	if strings.HasPrefix(verb, "dataset.") {
-		return catalog.Kind
-	}
-	if strings.HasPrefix(verb, "model.") {
-		return registry.Kind
+	if noun, _, _ := strings.Cut(verb, "."); verbs.KindOf(noun) != "" {
+		return verbs.KindOf(noun)
 	}
 	about := request.FieldByName("Verb")
 	if !about.IsValid() || about.Kind() != reflect.String {
 		return ""
 	}
-	verbs := verbs.Table()
-	i := slices.IndexFunc(verbs, func(v api.Verb) bool { return v.Name == about.String() })
-	if i < 0 || len(verbs[i].On) == 0 {
+	table := verbs.Table()
+	i := slices.IndexFunc(table, func(v api.Verb) bool { return v.Name == about.String() })
+	if i < 0 || len(table[i].On) == 0 {
 		return ""
 	}
-	return verbs[i].On[0]
+	return table[i].On[0]
 }
 
 // oneOfEach refuses a flag that is given again where there is room for one value, and a

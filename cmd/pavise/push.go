@@ -1,18 +1,18 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
-	"path/filepath"
-	"strings"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/gate"
+	"github.com/pavise/pavise/internal/plainfile"
 	"github.com/pavise/pavise/internal/screen"
+	"github.com/pavise/pavise/internal/verbs"
 )
 
 // pushCommand is pavise ingest push: it sends a file to the server's gate.
@@ -34,24 +34,13 @@ For example:
   pavise ingest push payments today.ndjson --id 2026-11-27`
 }
 
-// forms are the forms by the ends of files' names, and the types of the forms.
-var (
-	forms = map[string]string{".csv": gate.FormCSV, ".log": gate.FormLines, ".txt": gate.FormLines, ".stix": gate.FormSTIX}
-	types = map[string]string{gate.FormNDJSON: "application/x-ndjson", gate.FormCSV: "text/csv", gate.FormLines: "text/plain", gate.FormSTIX: "application/stix+json", gate.FormBlob: "application/octet-stream"}
-)
-
 func (p *pushCommand) run(ctx context.Context, c *cli) error {
-	body, err := p.read()
+	body, err := plainfile.Stream("batch", p.File, gate.MaxBatch)
 	if err != nil {
 		return err
 	}
-	form := p.Form
-	if form == "" {
-		if form = forms[strings.ToLower(filepath.Ext(p.File))]; form == "" {
-			form = gate.FormNDJSON
-		}
-	}
-	header := http.Header{"Content-Type": {types[form]}}
+	form := cmp.Or(p.Form, verbs.FormOf(p.File))
+	header := http.Header{"Content-Type": {verbs.MediaType(form)}}
 	if p.ID != "" {
 		header.Set(gate.HeaderID, p.ID)
 	}
@@ -83,25 +72,4 @@ func (p *pushCommand) run(ctx context.Context, c *cli) error {
 		err = &ending{code: foundSomething}
 	}
 	return err
-}
-
-// read reads the batch.
-func (p *pushCommand) read() (body []byte, err error) {
-	from := io.Reader(os.Stdin)
-	if p.File != "-" {
-		f, err := os.Open(p.File)
-		if err != nil {
-			return nil, &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("read the batch: %v", err), Hint: "name a file that is there and that you may read", Err: err}
-		}
-		defer f.Close()
-		from = f
-	}
-	body, err = io.ReadAll(io.LimitReader(from, gate.MaxBatch+1))
-	if err == nil && len(body) > gate.MaxBatch {
-		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s has more than %d bytes", p.File, gate.MaxBatch), Hint: "send it in parts"}
-	}
-	if err != nil {
-		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("read the batch: %v", err), Hint: "name a file", Err: err}
-	}
-	return body, nil
 }

@@ -212,6 +212,7 @@ func (r *running) examples(t *testing.T, lake string) *examples {
 		tell("ROOT", v.Found.Root.String())()
 	}
 	r.modelExamples(t, x)
+	r.deployExamples(t, x)
 	x.before["policy.check"] = func() { r.hold("ml-engineer") }
 	x.before["change.show"], x.before["change.withdraw"] = mine, mine
 	x.before["change.approve"], x.before["change.deny"] = anothers, anothers

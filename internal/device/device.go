@@ -274,6 +274,8 @@ type Status struct {
 	Before   *Running    `json:"before,omitempty"`
 	Held     string      `json:"held,omitempty"`    // why it does not run what was ordered last
 	Problem  string      `json:"problem,omitempty"` // what is otherwise in the files that run
+
+	dir string
 }
 
 // Running is a version that the machine has.

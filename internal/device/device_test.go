@@ -115,7 +115,7 @@ func newWorld(t *testing.T) *world {
 	t.Cleanup(w.server.Close)
 	shown, err := w.target.(interface{ Trust() (any, error) }).Trust()
 	must(err)
-	w.cfg = Config{Dir: filepath.Join(t.TempDir(), "machine"), Server: w.server.URL, Trust: shown.(deploy.EdgeTrust), Every: 20 * time.Millisecond, Patience: 300 * time.Millisecond}
+	w.cfg = Config{Dir: filepath.Join(t.TempDir(), "machine"), Server: w.server.URL, Trust: shown.(deploy.EdgeTrust), Every: 100 * time.Millisecond, Patience: 300 * time.Millisecond}
 	return w
 }
 
@@ -368,7 +368,7 @@ func TestKilledInSwap(t *testing.T) {
 					t.Fatal(err)
 				}
 				ctx, cancel := context.WithCancel(t.Context())
-				d.cfg.Patience, d.cfg.Health = 10*time.Second, []string{"sh", "-c", "sleep 5"}
+				d.cfg.Patience, d.cfg.Health = 10*time.Second, []string{"sh", "-c", "exec sleep 5"}
 				time.AfterFunc(50*time.Millisecond, cancel)
 				if err := d.obey(ctx, second, from); err == nil {
 					t.Fatal("it was done before it was killed")
@@ -419,6 +419,11 @@ func TestRefusedOrders(t *testing.T) {
 	}
 	if err := d.obey(t.Context(), second, func(digest string) ([]byte, error) { return w.shelf[digest], nil }); err != nil {
 		t.Fatal(err)
+	}
+	third, _ := ordersOf(w, 3, w.shelf.version(3, "model.onnx", "three"))
+	third.Files[0].Parts = []string{two.Files[0].Digest} // good parts, of another file
+	if err := d.obey(t.Context(), third, func(digest string) ([]byte, error) { return w.shelf[digest], nil }); pavise.KindOf(err) != pavise.Unverified {
+		t.Errorf("parts of another file: %v", err)
 	}
 	kept := d.partFile(one.Files[0].Digest) // of the version before
 	if err := os.WriteFile(kept, append([]byte{1}, w.shelf[one.Files[0].Digest]...), 0o600); err != nil {

@@ -37,6 +37,29 @@ func Read(what, name string, limit int64) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
+// Stream reads a file of at most so many bytes, or, where its name is -, the standard input.
+// It may be a pipe, and waits for whoever writes to it. Errors are of kind NotFound and
+// Invalid.
+func Stream(what, name string, limit int) ([]byte, error) {
+	from := io.Reader(os.Stdin)
+	if name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("read the %s: %v", what, err), Hint: "name a file that is there and that you may read", Err: err}
+		}
+		defer f.Close()
+		from = f
+	}
+	body, err := io.ReadAll(io.LimitReader(from, int64(limit)+1))
+	if err == nil && len(body) > limit {
+		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s has more than %d bytes", name, limit), Hint: "send it in parts"}
+	}
+	if err != nil {
+		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("read the %s: %v", what, err), Hint: "name a file", Err: err}
+	}
+	return body, nil
+}
+
 // Shared reports whether others than its owner can reach a file, which a private key should
 // not be.
 func Shared(name string) bool {

@@ -95,7 +95,7 @@ func (c *control) openChanges(ctx context.Context, k installation.Keys, more ver
 	c.rooms = &more
 	r := c.rooms
 	r.Guard, r.Log, r.Policies, r.Grants, r.Routes, r.Protection = c.Guard, c.Log, c.policies, c.grants, c.Gateway.Routes, k.KEK.Protection()
-	r.Tiers, r.Marks, r.Gate, r.Catalog, r.Models, r.Lineage, r.Receivers, r.Monitor = c.Gateway.Tiers, c.Gateway, c.Gate, c.Catalog, c.Models, c.Lineage, c.Receivers, c.Monitor
+	r.Tiers, r.Marks, r.Gate, r.Catalog, r.Models, r.Deployments, r.Edges, r.Lineage, r.Receivers, r.Monitor = c.Gateway.Tiers, c.Gateway, c.Gate, c.Catalog, c.Models, c.Deployments, c.Edges, c.Lineage, c.Receivers, c.Monitor
 	r.Feeds, r.Subjects, r.KEK, r.Archive, r.Witness, r.Quorum = c.Feeds, c.Subjects, k.KEK, c.Archive, c.witness, c.Quorum
 	c.Changes, err = change.New(ctx, change.Config{Guard: c.Guard, Store: c.DB, Log: c.Log, Runners: r.Runners(), Now: c.Now})
 	if err != nil {

@@ -23,6 +23,7 @@ import (
 	"github.com/pavise/pavise/internal/bundle"
 	"github.com/pavise/pavise/internal/config"
 	"github.com/pavise/pavise/internal/console"
+	"github.com/pavise/pavise/internal/deploy"
 	"github.com/pavise/pavise/internal/evidence"
 	"github.com/pavise/pavise/internal/fleet"
 	"github.com/pavise/pavise/internal/guard"
@@ -126,6 +127,9 @@ func NewServe(ctx context.Context, cfg ServeConfig) (s *Serve, err error) {
 		func() error { return s.OpenCatalog(ctx, s.cfg.Datasets.Below()) },
 		func() error { return s.OpenDepot(ctx, keys, s.cfg.Models) },
 		func() error { return s.OpenModels(ctx, s.cfg.Signers, s.Files()) },
+		func() error {
+			return s.OpenDeployments(ctx, keys, s.Depot, premises.Gateways{Reach: s.reach, Moved: s.publisher.Nudge})
+		},
 		func() error { return s.OpenLineage(ctx) },
 		func() error { return s.openChanges(ctx, keys, s.moreRooms()) },
 		func() error { return s.openMLflow(ctx, s.cfg.Models, s.URL()) },
@@ -371,6 +375,22 @@ func (s *Serve) openNodes(ctx context.Context) (err error) {
 		return s.Guard.Note(ctx, kind, nil, pavise.Name{Tenant: s.Tenant, Kind: pavise.Node, ID: id}, detail)
 	})
 	return err
+}
+
+// reach says how many gateways use the newest bundle, with all that the routes say.
+func (s *Serve) reach() (r deploy.Reach) {
+	newest := s.publisher.Serial()
+	for _, n := range s.nodes.States() {
+		if n.Role != "gateway" {
+			continue
+		}
+		if r.All++; n.Serial >= newest && !n.Away && !n.Stale {
+			r.Have++
+		} else {
+			r.Away = append(r.Away, n.ID)
+		}
+	}
+	return r
 }
 
 // moreRooms are the rooms that only a control plane has.

@@ -157,6 +157,7 @@ func NewUp(ctx context.Context, cfg UpConfig) (u *Up, err error) {
 		func() error { return u.OpenCatalog(ctx, u.cfg.Datasets) },
 		func() error { return u.OpenDepot(ctx, keys, u.cfg.Models) },
 		func() error { return u.OpenModels(ctx, u.cfg.Signers, u.Files()) },
+		func() error { return u.OpenDeployments(ctx, keys, u.Depot, premises.Gateways{}) },
 		func() error { return u.OpenLineage(ctx) },
 		func() error {
 			return u.openChanges(ctx, keys, verbs.Rooms{Issuer: u.issuer, Revoked: u.revoked, Exchange: u.exchange, Link: u.consoleLink, Rooms: evidence.Rooms{WitnessURL: u.url() + witnessPrefix}})
@@ -399,7 +400,7 @@ func modelsFirst(models, others http.Handler) http.Handler {
 
 // controls reports whether a path below /v1 without a dot is of the control plane.
 func controls(path string) bool {
-	return path == "token" || path == "logs" || strings.HasPrefix(path, "ingest/") || strings.HasPrefix(path, "tickets/")
+	return path == "token" || path == "logs" || strings.HasPrefix(path, "ingest/") || strings.HasPrefix(path, "tickets/") || strings.HasPrefix(path, "edge/")
 }
 
 // Operator is the person who started the process.

@@ -45,3 +45,11 @@ func Known(kind string) bool {
 	is := func(name string) bool { return name == kind || record.Room(name) == kind }
 	return slices.ContainsFunc(notes, is) || slices.ContainsFunc(Table(), func(v api.Verb) bool { return is(v.Name) })
 }
+
+// KindOf is the kind of thing that all verbs of a noun are done to; "" where there is not
+// just one.
+func KindOf(noun string) string {
+	return map[string]string{
+		"ingest": gate.KindSource, "dataset": catalog.Kind, "model": registry.Kind, "target": deploy.KindTarget, "deploy": deploy.Kind,
+	}[noun]
+}

@@ -59,6 +59,7 @@ type Rooms struct {
 	Receivers   *receiver.Receivers // fetch records for it; nil: nobody does
 	Monitor     *monitor.Monitor    // whether models still answer what they answered; nil: none answers here
 	Deployments *deploy.Deployments // what runs where; nil: nothing is deployed from here
+	Edges       *deploy.Edges       // machines that fetch what they are to run; nil: none may
 	// Link makes a fresh link to the console. The session that it opens calls with
 	// the token, until expires at most.
 	Link func(token string, expires time.Time) string
@@ -95,6 +96,9 @@ func NewServer(ctx context.Context, rooms *Rooms, verifier *identity.Verifier) *
 	}
 	if rooms.Gate != nil {
 		gateDoors(s, rooms.Gate)
+	}
+	if rooms.Edges != nil {
+		s.Beside(deploy.EdgePath, rooms.Edges.NewDoor(s.Admit, api.Refuse))
 	}
 	if rooms.CA != nil {
 		s.Beside("POST "+issuer.PathJoin, rooms.CA.JoinDoor(api.Refuse))

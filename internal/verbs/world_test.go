@@ -169,6 +169,7 @@ func newWorld(t *testing.T) *world {
 	must(err)
 	w.sites = &sites{}
 	w.Deployments, err = deploy.Open(t.Context(), deploy.Config{Guard: w.Guard, Store: db, Versions: w.sites, Drivers: w.sites.drivers(), Now: time.Now})
+	must(err)
 	w.Models, err = registry.Open(t.Context(), registry.Config{Guard: w.Guard, Store: db, Now: time.Now, Files: w.shelf, Dir: filepath.Join(w.dir, "models")})
 	w.Monitor, err = monitor.Open(t.Context(), monitor.Config{Guard: w.Guard, Store: db, Key: kek.Baselines, Now: time.Now, Window: 100 * time.Millisecond, Learn: 500})
 	must(err)
