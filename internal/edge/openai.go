@@ -87,6 +87,7 @@ func (e *Edge) answerChat(w http.ResponseWriter, r *http.Request, x *gateway.Cha
 		refuseChat(w, err)
 		return
 	}
+	defer answer.Free() // the body is written by then
 	setFields(w, answer.Fields)
 	replyRecorded(w, answer.Record, answer.Body)
 }

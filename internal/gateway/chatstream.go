@@ -47,6 +47,8 @@ func (x *ChatExchange) Stream(ctx context.Context, send func([]byte) error) erro
 		return x.Abort(x.blame(ctx, err))
 	}
 	defer flow.Close()
+	x.papers.Free() // thousands wait at the same time
+	x.papers = nil
 	x.body = nil                                                     // the request is with the model server
 	_ = x.hold.Set(min(x.hold.Held(), x.ask.Size()+x.prints.Size())) // less is never refused
 	s := &streaming{x: x, send: send, sum: sha256.New(), look: x.overseer()}

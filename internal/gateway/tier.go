@@ -11,6 +11,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/infer"
+	"github.com/pavise/pavise/internal/intake"
 	"github.com/pavise/pavise/internal/tensor"
 	"github.com/pavise/pavise/internal/tier"
 )
@@ -155,7 +156,7 @@ func (x *Exchange) level(m tensor.Message, shaped *tensor.Response) (tensor.Mess
 	if err != nil {
 		return m, err
 	}
-	keepRoom(&x.desk.blank, empty.Body)
+	intake.Room(&x.desk.blank, empty.Body)
 	fill := len(empty.Body) + room - len(m.Body)
 	for fill < 0 {
 		fill += max(numbers, 64)
