@@ -121,4 +121,8 @@ func replyAs(w http.ResponseWriter, status int, media string, body []byte) {
 }
 
 // Fields that all answers have. Nobody changes them; what is added to one makes it another.
-var saysJSON, saysNoStore, saysNoSniff = []string{mediaJSON}, []string{"no-store"}, []string{"nosniff"}
+var (
+	saysJSON, saysEvents     = []string{mediaJSON}, []string{"text/event-stream"}
+	saysNoStore, saysNoSniff = []string{"no-store"}, []string{"nosniff"}
+	saysNo                   = []string{"no"}
+)

@@ -102,10 +102,8 @@ func (e *Edge) stream(w http.ResponseWriter, r *http.Request, x *gateway.ChatExc
 			begun = true
 			setFields(w, x.Fields())
 			h := w.Header()
-			h.Set("Content-Type", "text/event-stream")
-			h.Set("Cache-Control", "no-store")
-			h.Set("X-Content-Type-Options", "nosniff")
-			h.Set("X-Accel-Buffering", "no") // a proxy in between would hold events back
+			h["Content-Type"], h["Cache-Control"], h["X-Content-Type-Options"] = saysEvents, saysNoStore, saysNoSniff
+			h["X-Accel-Buffering"] = saysNo // a proxy in between would hold events back
 			w.WriteHeader(http.StatusOK)
 		}
 		within(w, writeTime)

@@ -105,7 +105,7 @@ func (g *Gateway) BeginChat(ctx context.Context, who pavise.Principal, call Chat
 		g.countRefusal(model, tensor.NameOpenAI, err)
 		return nil, err
 	}
-	x.gateway, x.entry, x.who, x.call, x.ask = g, entry, who, Call{Model: model, Subject: call.Subject}, request
+	x.gateway, x.entry, x.call, x.ask = g, entry, Call{Model: model, Subject: call.Subject}, request
 	x.said = ChatTrail{Trail: &x.trail, API: call.API}
 	x.seen.Begin(ctx, g.watch, tensor.NameOpenAI, entry.Began())
 	x.seen.Language(acts[call.API])
@@ -180,7 +180,7 @@ func (x *ChatExchange) misread(wrong error) error {
 // admitted refuses a request that asks for too many answers, for fields that are not for its
 // caller, or for more memory than there is.
 func (x *ChatExchange) admitted() error {
-	x.said.Tier = x.route.Fields.Tier(x.who)
+	x.said.Tier = x.route.Fields.Tier(*x.entry.Who())
 	x.trail.Rows = x.ask.Rows()
 	if x.trail.Rows > x.route.MaxRows {
 		why := fmt.Sprintf("%d answers in one request; the limit is %d", x.trail.Rows, x.route.MaxRows)
@@ -205,11 +205,13 @@ func (x *ChatExchange) readied() {
 		salt = firewall.CacheSalt(x.gateway.salt[:], x.call.Model.Tenant)
 	}
 	x.changes = x.route.Fields.Change(x.said.Tier, x.ask, salt)
-	if !x.ask.Stream() {
+	if x.ask.Stream() { // its body may be on its way yet when it is answered, and thousands wait for answers at once
+		x.papers.Free()
+		x.papers = nil
+		x.body = x.route.Chat.Encode(x.ask, nil)
+	} else {
 		x.body = x.route.Chat.Encode(x.ask, x.papers.Own)
 		intake.Room(&x.papers.Own, x.body)
-	} else { // a server may begin to answer, and we have gone on, before it has read all
-		x.body = x.route.Chat.Encode(x.ask, nil)
 	}
 	x.trail.Input = x.commit(x.body)
 	if x.said.API == chat.Embeddings && x.route.Embeddings.Noise != (embedding.Noise{}) {

@@ -39,16 +39,17 @@ type streaming struct {
 // Unguarded: BeginChat has entered.
 func (x *ChatExchange) Stream(ctx context.Context, send func([]byte) error) error {
 	defer x.broken()
-	ctx, done := context.WithCancel(ctx)
-	defer done()
+	done := func() {}
+	if x.route.Pace != 0 { // else the flow's end is enough, and a context takes half a kilobyte
+		ctx, done = context.WithCancel(ctx)
+		defer done()
+	}
 	flow, err := x.route.Chat.Stream(x.calling(ctx), x.ask, x.body)
 	if err != nil {
 		x.await(ctx)
 		return x.Abort(x.blame(ctx, err))
 	}
 	defer flow.Close()
-	x.papers.Free() // thousands wait at the same time
-	x.papers = nil
 	x.body = nil                                                     // the request is with the model server
 	_ = x.hold.Set(min(x.hold.Held(), x.ask.Size()+x.prints.Size())) // less is never refused
 	s := &streaming{x: x, send: send, sum: sha256.New(), look: x.overseer()}

@@ -98,7 +98,6 @@ func (g *Gateway) Infer(ctx context.Context, who pavise.Principal, call Call) (*
 type Exchange struct {
 	gateway *Gateway
 	entry   *guard.Entry
-	who     pavise.Principal
 	call    Call
 	route   *route.Live
 	request *tensor.Request
@@ -133,7 +132,7 @@ func (g *Gateway) Begin(ctx context.Context, who pavise.Principal, call Call) (*
 		return nil, err
 	}
 	x := takeDesk()
-	x.gateway, x.entry, x.who, x.call = g, entry, who, call
+	x.gateway, x.entry, x.call = g, entry, call
 	x.seen.Begin(ctx, g.watch, infer.NameOf(call.Protocol), entry.Began())
 	entry.Detail(&x.trail)
 	defer x.broken()
@@ -186,7 +185,7 @@ func (x *Exchange) heard(truth *tensor.Response) {
 	if x.gateway.hears || x.route.Calibration != "" {
 		asked, said := x.route.Ordered(x.request, truth)
 		said = x.route.Filled(said, x.request.Rows())
-		x.gateway.suspects.Hear(x.gateway.now(), x.who.Name(), x.call.Model, &asked, &said)
+		x.gateway.suspects.Hear(x.gateway.now(), x.entry.Who().Name(), x.call.Model, &asked, &said)
 	}
 }
 
@@ -203,7 +202,7 @@ func (x *Exchange) calling(ctx context.Context) context.Context {
 	if !x.route.PerCaller() {
 		return ctx
 	}
-	return infer.WithCaller(ctx, x.who.Name().String())
+	return infer.WithCaller(ctx, x.entry.Who().Name().String())
 }
 
 // Abort ends the exchange without an answer, for the reason given, and returns the
@@ -271,7 +270,7 @@ func (x *Exchange) inbound() (err error) {
 		return wrong
 	}
 	x.hold, x.room = &x.holding, tensor.TakeRoom()
-	x.gateway.bodies.BeginIn(x.hold, x.who.Name())
+	x.gateway.bodies.BeginIn(x.hold, x.entry.Who().Name())
 	x.seen.Enter(telemetry.Read)
 	if x.request, err = x.parse(); err != nil {
 		check := "codec"

@@ -38,7 +38,7 @@ func (x *Exchange) keep(ctx context.Context, truth *tensor.Response, altered boo
 			return err
 		}
 	}
-	about, err := x.gateway.subjects.OfCaller(ctx, x.call.Model.Tenant, x.call.Subject, x.who.Name())
+	about, err := x.gateway.subjects.OfCaller(ctx, x.call.Model.Tenant, x.call.Subject, x.entry.Who().Name())
 	if err != nil {
 		return err
 	}

@@ -27,7 +27,7 @@ const maxMarks = tier.MarkRoom
 // stand finds out how the caller stands at the model, and refuses who is red. The caller
 // is told no measure, for that would tell a thief what to change; the operator is.
 func (x *Exchange) stand() error {
-	x.tier = x.gateway.Tiers.Of(x.call.Model, x.who.Name())
+	x.tier = x.gateway.Tiers.Of(x.call.Model, x.entry.Who().Name())
 	if x.tier == tier.Green {
 		return nil
 	}
@@ -49,8 +49,8 @@ func (x *Exchange) charge() error {
 	if x.tier == tier.Amber && !x.alters() {
 		parts = tier.Tight
 	}
-	cluster := x.gateway.Tiers.Cluster(x.call.Model, x.who.Name())
-	verdict, retry := x.gateway.meter.Charge(x.gateway.now(), x.who.Name(), clusterOf(x.call.Model, cluster), x.call.Model, x.trail.Rows, parts)
+	cluster := x.gateway.Tiers.Cluster(x.call.Model, x.entry.Who().Name())
+	verdict, retry := x.gateway.meter.Charge(x.gateway.now(), x.entry.Who().Name(), clusterOf(x.call.Model, cluster), x.call.Model, x.trail.Rows, parts)
 	if verdict.Outcome != pavise.Deny {
 		x.trail.Cluster = cluster
 		x.trail.Charged = x.trail.Rows * parts

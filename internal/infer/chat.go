@@ -98,7 +98,7 @@ func (c *Chat) Encode(r *chat.Request, room []byte) []byte {
 func (c *Chat) Ask(ctx context.Context, r *chat.Request, body []byte) (*chat.Answer, error) {
 	one := calls.Get().(*call)
 	defer one.free() // what is parsed is a copy
-	one.request = c.question(ctx, r, body, c.whole)
+	one.request = *c.question(ctx, r, body, c.whole)
 	one.answer.Limit, one.answer.Want = c.limits.MaxBody, chatHead
 	if err := c.do(ctx, &one.request, &one.answer); err != nil {
 		return nil, reword(err, c.limits.MaxBody)
@@ -123,8 +123,7 @@ func (f *Flow) Close() { f.from.Close() }
 // nothing comes for a minute has broken off.
 func (c *Chat) Stream(ctx context.Context, r *chat.Request, body []byte) (*Flow, error) {
 	answer := upstream.Answer{Limit: c.limits.MaxStream + 1, Want: chatHead}
-	question := c.question(ctx, r, body, c.stream)
-	from, err := c.open(ctx, &question, &answer)
+	from, err := c.open(ctx, c.question(ctx, r, body, c.stream), &answer)
 	if err != nil {
 		return nil, reword(err, c.limits.MaxStream)
 	}
@@ -154,8 +153,8 @@ func waitOf(said []byte) time.Duration {
 }
 
 // question is a request for an answer.
-func (c *Chat) question(ctx context.Context, r *chat.Request, body []byte, fields []upstream.Field) upstream.Request {
-	return upstream.Request{Method: http.MethodPost, Path: r.API.Path(), Fields: traced(ctx, fields), Body: body, Key: callerOf(ctx)}
+func (c *Chat) question(ctx context.Context, r *chat.Request, body []byte, fields []upstream.Field) *upstream.Request {
+	return &upstream.Request{Method: http.MethodPost, Path: r.API.Path(), Fields: traced(ctx, fields), Body: body, Key: callerOf(ctx)}
 }
 
 // refused says what the head of an answer means for the caller, who learns nothing else
