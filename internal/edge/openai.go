@@ -87,9 +87,10 @@ func (e *Edge) answerChat(w http.ResponseWriter, r *http.Request, x *gateway.Cha
 		refuseChat(w, err)
 		return
 	}
-	defer answer.Free() // the body is written by then
 	setFields(w, answer.Fields)
-	replyRecorded(w, answer.Record, answer.Body)
+	if replyRecorded(w, answer.Record, answer.Body) {
+		answer.Free()
+	}
 }
 
 // stream sends events as they come. The head goes with the first of them, so that a
