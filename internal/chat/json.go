@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/pavise/pavise"
@@ -29,10 +30,36 @@ func DefaultLimits() Limits {
 	return Limits{MaxBody: 4 << 20, MaxDepth: 64, MaxValues: 512 << 10, MaxText: 4 << 20, MaxEvent: 1 << 20, MaxStream: 64 << 20}
 }
 
-// Weight returns how many bytes a body and what is read from it take together, at most.
-func (lim Limits) Weight(body []byte) int {
-	c := take(body, lim, nil)
-	return cap(body) + len(body) + c.escaped + c.values*(valueSize+numberSize)
+// A Counted is a body in which what there is to read has been counted, so that it is known
+// before what it takes to read it. It is read once, and the body must not change until then.
+type Counted struct {
+	body []byte
+	lim  Limits
+	census
+	few  [64]int32 // the sizes of the first, so that most bodies are counted once and for nothing
+	path [8]step   // where a check begins to write its path
+}
+
+// counts are those that have been read.
+var counts = sync.Pool{New: func() any { return new(Counted) }}
+
+// Count counts what is in a body.
+func Count(body []byte, lim Limits) *Counted {
+	c := counts.Get().(*Counted)
+	c.body, c.lim = body, lim
+	c.census = take(body, lim, c.few[:])
+	return c
+}
+
+// free gives the room to the next body.
+func (c *Counted) free() {
+	*c = Counted{}
+	counts.Put(c)
+}
+
+// Weight returns how many bytes the body and what is read from it take together, at most.
+func (c *Counted) Weight() int {
+	return cap(c.body) + len(c.body) + c.escaped + c.values*(valueSize+numberSize)
 }
 
 const (
@@ -62,6 +89,7 @@ var kindNames = [...]string{null: "null", boolean: "true or false", number: "a n
 type value struct {
 	kind  kind
 	alien bool     // its name is not in the tables: written only when allowed
+	plain bool     // its text was read without escapes, so it is written without
 	text  string   // a string, decoded; a number as it is written; "true" or "false"
 	items []member // of an array, without names; of an object, in the sender's order
 }
@@ -145,15 +173,15 @@ func clip(name string) string {
 // exact for JSON; for a text that is none it goes no further than a scanner does.
 type census struct {
 	values  int
-	escaped int     // bytes of strings that hold an escape
-	sizes   []int32 // how many members each array and object has, in the order in which they open
+	escaped int // bytes of strings that hold an escape
+	opened  int // arrays and objects
 }
 
 // take counts what is in a text, so that what is read takes as much memory as it needs
-// and no more. sizes, in which the first sizes come to stand, may be nil: then nobody
-// wants them.
+// and no more. sizes, which are zero, become how many members the arrays and objects have
+// in the order in which they open: the first of them, if there is not room for all.
 func take[T string | []byte](text T, lim Limits, sizes []int32) census {
-	c := census{values: 1, sizes: sizes}
+	c := census{values: 1}
 	var inside [maxInside]int32 // which of sizes the containers are that are open
 	depth, before := 0, byte(0) // before is the last byte that is no white space
 	for i := 0; i < len(text) && c.values <= lim.MaxValues; i++ {
@@ -172,19 +200,17 @@ func take[T string | []byte](text T, lim Limits, sizes []int32) census {
 			if depth == min(lim.MaxDepth, maxInside) {
 				return c
 			}
-			inside[depth] = int32(len(c.sizes))
+			inside[depth] = int32(c.opened)
+			c.opened++
 			depth++
-			if sizes != nil {
-				c.sizes = append(c.sizes, 0)
-			}
 		case ',', ']', '}':
 			if depth == 0 {
 				return c
 			}
 			if before != '[' && before != '{' {
 				c.values++
-				if sizes != nil {
-					c.sizes[inside[depth-1]]++
+				if i := int(inside[depth-1]); i < len(sizes) {
+					sizes[i]++
 				}
 			}
 			if b != ',' {
@@ -199,6 +225,9 @@ func take[T string | []byte](text T, lim Limits, sizes []int32) census {
 // maxInside is how many levels a census goes down, at most.
 const maxInside = 64
 
+// added is how many members a document has room for beside its own: what a policy adds.
+const added = 2
+
 // A scanner reads one JSON text from front to back (RFC 8259).
 type scanner struct {
 	text   string
@@ -206,27 +235,33 @@ type scanner struct {
 	depth  int
 	values int
 	lim    Limits
-	sizes  []int32 // of the arrays and objects to come, as take has them
-	fresh  int     // bytes of strings and numbers that are not pieces of the text
+	sizes  []int32  // of the arrays and objects to come, as take has them
+	room   []member // for what is in them; each takes what it needs
+	fresh  int      // bytes of strings and numbers that are not pieces of the text
 }
 
 // parse reads a JSON text, which is at most lim.MaxBody long.
 func parse(body []byte, lim Limits) (v value, f *fault) {
-	v, _, f = weigh(body, lim)
+	c := Count(body, lim)
+	defer c.free()
+	v, _, f = weigh(c)
 	return v, f
 }
 
 // weigh is parse, and says how many bytes the value takes in memory, with its text.
-func weigh(body []byte, lim Limits) (v value, size int, f *fault) {
-	if len(body) > lim.MaxBody {
-		return v, 0, faultf("send less", "more than %d bytes", lim.MaxBody)
+func weigh(c *Counted) (v value, size int, f *fault) {
+	if len(c.body) > c.lim.MaxBody {
+		return v, 0, faultf("send less", "more than %d bytes", c.lim.MaxBody)
 	}
-	s := scanner{text: string(body), lim: lim}
+	s := scanner{text: string(c.body), lim: c.lim, sizes: c.few[:min(c.opened, len(c.few))]}
 	if !utf8.ValidString(s.text) {
 		return v, 0, faultf("send JSON as UTF-8", "the text is not UTF-8")
 	}
-	var few [32]int32
-	s.sizes = take(s.text, lim, few[:0]).sizes
+	if len(s.sizes) < c.opened { // all of them take memory, which is spoken for by now
+		s.sizes = make([]int32, c.opened)
+		take(s.text, c.lim, s.sizes)
+	}
+	s.room = make([]member, c.values-1+added)
 	if f = s.value(&v); f != nil {
 		return v, 0, f
 	}
@@ -274,7 +309,7 @@ func (s *scanner) value(v *value) (f *fault) {
 		return s.container(v, c)
 	case '"':
 		v.kind = text
-		v.text, f = s.quoted()
+		v.text, v.plain, f = s.quoted()
 		return f
 	case 't', 'f', 'n':
 		return s.literal(v)
@@ -312,8 +347,12 @@ func (s *scanner) container(v *value, first byte) *fault {
 		v.kind = object
 	}
 	if len(s.sizes) > 0 {
-		if n := s.sizes[0]; n > 0 {
-			v.items = make([]member, 0, n)
+		n := int(s.sizes[0])
+		if s.depth == 1 {
+			n += added
+		}
+		if n = min(n, len(s.room)); n > 0 {
+			v.items, s.room = s.room[:0:n], s.room[n:]
 		}
 		s.sizes = s.sizes[1:]
 	}
@@ -347,7 +386,7 @@ func (s *scanner) member(of kind, m *member, i int) *fault {
 		return s.unexpected("a key in quotes")
 	}
 	var f *fault
-	if m.name, f = s.quoted(); f != nil {
+	if m.name, _, f = s.quoted(); f != nil {
 		return f
 	}
 	if len(m.name) > maxKey {
@@ -410,22 +449,23 @@ func twice(items []member) *fault {
 	return nil
 }
 
-// quoted reads a string, decoded.
-func (s *scanner) quoted() (string, *fault) {
+// quoted reads a string, decoded, and says whether it is plain: written as it is.
+func (s *scanner) quoted() (text string, plain bool, f *fault) {
 	start := s.pos + 1
 	s.pos = quote.Plain(s.text, start)
 	switch {
 	case s.pos == len(s.text):
-		return "", s.fault("", "a string without its closing quote")
+		return "", false, s.fault("", "a string without its closing quote")
 	case s.text[s.pos] == '\\':
-		return s.escaped(start)
+		text, f = s.escaped(start)
+		return text, false, f
 	case s.text[s.pos] != '"':
-		return "", s.fault(`write it as an escape, such as \n`, "a bare control character in a string")
+		return "", false, s.fault(`write it as an escape, such as \n`, "a bare control character in a string")
 	case s.pos-start > s.lim.MaxText:
-		return "", s.tooLong()
+		return "", false, s.tooLong()
 	}
 	s.pos++
-	return s.text[start : s.pos-1], nil
+	return s.text[start : s.pos-1], true, nil
 }
 
 // escaped reads on from the first escape of a string that began at start. What stands

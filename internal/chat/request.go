@@ -20,7 +20,12 @@ const (
 )
 
 // Path returns where a server takes requests of the operation, below its address.
-func (a API) Path() string { return "/v1/" + strings.ReplaceAll(string(a), ".", "/") }
+func (a API) Path() string {
+	if a == Chat { // which is asked for most, has a dot
+		return "/v1/chat/completions"
+	}
+	return "/v1/" + string(a)
+}
 
 // APIs are the four.
 func APIs() []API { return []API{Chat, Completions, Responses, Embeddings} }
@@ -221,11 +226,17 @@ type Request struct {
 
 // ParseRequest reads a request. The error is a Fault of kind Invalid.
 func ParseRequest(api API, body []byte, lim Limits) (*Request, error) {
+	return Count(body, lim).ParseRequest(api)
+}
+
+// ParseRequest is ParseRequest of the body that was counted.
+func (c *Counted) ParseRequest(api API) (*Request, error) {
+	defer c.free()
 	r := &Request{API: api}
-	root, size, f := weigh(body, lim)
+	root, size, f := weigh(c)
 	if f == nil {
 		r.root, r.weight = root, size
-		f = r.check()
+		f = r.check(c.path[:0])
 	}
 	if f != nil {
 		err := f.error(pavise.Invalid)
@@ -236,12 +247,11 @@ func ParseRequest(api API, body []byte, lim Limits) (*Request, error) {
 }
 
 // check holds the request to its table, and to what no table says.
-func (r *Request) check() *fault {
-	c := checker{}
+func (r *Request) check(path []step) *fault {
+	c := checker{unknown: &r.Unknown, path: path}
 	if f := c.check(&r.root, tables[r.API]); f != nil {
 		return f
 	}
-	r.Unknown = c.unknown
 	r.offer()
 	n, some := r.Int("n")
 	best, several := r.Int("best_of")
@@ -428,9 +438,10 @@ func (r *Request) Admit(names []string) {
 // Links returns the paths of what the model server would fetch from elsewhere, images
 // that are named by an address: the first maxUnknown of them.
 func (r *Request) Links() (list []string) {
+	var path [8]step // as deep as images stand
 	for _, name := range []string{"messages", "input"} {
 		if v := r.root.get(name); v != nil && r.API != Embeddings {
-			list = v.links(list, []step{{name: name}})
+			list = v.links(list, append(path[:0], step{name: name}))
 		}
 	}
 	return list
@@ -440,14 +451,15 @@ func (r *Request) Links() (list []string) {
 func (v *value) links(list []string, path []step) []string {
 	for i := range v.items {
 		m := &v.items[i]
-		at := append(path, step{m.name, i, v.kind == array})
 		if m.kind != text {
-			list = m.links(list, at)
+			if len(m.items) > 0 {
+				list = m.links(list, append(path, step{m.name, i, v.kind == array}))
+			}
 			continue
 		}
 		named := m.name == "image_url" || m.name == "url" && path[len(path)-1].name == "image_url"
 		if named && strings.HasPrefix(m.text, "https://") && len(list) < maxUnknown {
-			list = append(list, spell(at))
+			list = append(list, spell(append(path, step{m.name, i, v.kind == array})))
 		}
 	}
 	return list

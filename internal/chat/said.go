@@ -2,6 +2,7 @@ package chat
 
 import (
 	"iter"
+	"strconv"
 	"strings"
 )
 
@@ -16,16 +17,30 @@ const (
 // A Said is one text of a request.
 type Said struct {
 	Role string // who says it
-	At   string // the part of the request that it is in, such as messages[2]
 	Text string
 	// Instructs is true for what tells the model how to be: system and developer messages.
 	Instructs bool
+
+	list string // the member of the request that it is in
+	item int    // which of its items, counted from 1; 0: it is no list
+}
+
+// At is the part of the request that it is in, such as messages[2]. Few ask where a text is
+// of which nothing is to be said.
+func (s Said) At() string {
+	if s.item == 0 {
+		return s.list
+	}
+	return s.list + "[" + strconv.Itoa(s.item-1) + "]"
 }
 
 // unsaid are members that hold no words: their values are from lists, or no text.
-var unsaid = map[string]bool{
-	"role": true, "type": true, "id": true, "tool_call_id": true, "call_id": true, "url": true, "image_url": true, "data": true, "detail": true, "format": true,
-	"status": true, "phase": true, "encrypted_content": true, "finish_reason": true,
+func unsaid(name string) bool {
+	switch name {
+	case "role", "type", "id", "tool_call_id", "call_id", "url", "image_url", "data", "detail", "format", "status", "phase", "encrypted_content", "finish_reason":
+		return true
+	}
+	return false
 }
 
 // Said returns the texts of the request that a model may read, in their order. Tokens
@@ -54,13 +69,13 @@ func (m *member) said(yield func(Said) bool) bool {
 	case "input":
 		return m.each(m.name, RoleUser, yield)
 	case "prompt", "suffix":
-		return m.words(Said{Role: RoleUser, At: m.name}, yield)
+		return m.words(Said{Role: RoleUser, list: m.name}, yield)
 	case "prediction":
-		return m.words(Said{Role: RoleModel, At: m.name}, yield)
+		return m.words(Said{Role: RoleModel, list: m.name}, yield)
 	case "instructions":
-		return m.words(Said{Role: RoleSystem, At: m.name, Instructs: true}, yield)
+		return m.words(Said{Role: RoleSystem, list: m.name, Instructs: true}, yield)
 	case "tools", "response_format", "text":
-		return m.words(Said{Role: RoleSystem, At: m.name}, yield)
+		return m.words(Said{Role: RoleSystem, list: m.name}, yield)
 	}
 	return true
 }
@@ -68,11 +83,11 @@ func (m *member) said(yield func(Said) bool) bool {
 // each gives the texts of messages or items, or of a list of inputs.
 func (m *member) each(name, usual string, yield func(Said) bool) bool {
 	if m.kind != array {
-		return m.words(Said{Role: usual, At: name}, yield)
+		return m.words(Said{Role: usual, list: name}, yield)
 	}
 	for i := range m.items {
 		one := &m.items[i]
-		said := Said{Role: one.role(usual), At: spell([]step{{name: name}, {index: i, array: true}})}
+		said := Said{Role: one.role(usual), list: name, item: i + 1}
 		said.Instructs = said.Role == RoleSystem
 		if !one.words(said, yield) {
 			return false
@@ -98,7 +113,7 @@ func (v *value) role(usual string) string {
 
 // shaped are members whose values are the caller's to shape: names in them are words, too, and
 // no name says that its value is none.
-var shaped = map[string]bool{"parameters": true, "schema": true}
+func shaped(name string) bool { return name == "parameters" || name == "schema" }
 
 // words gives all texts in a value. It reports whether more are wanted.
 func (v *value) words(said Said, yield func(Said) bool) bool {
@@ -113,13 +128,13 @@ func (v *value) wordsIn(said Said, inFree bool, yield func(Said) bool) bool {
 	}
 	for i := range v.items {
 		m := &v.items[i]
-		if v.kind == object && !inFree && unsaid[m.name] && m.kind == text {
+		if v.kind == object && !inFree && m.kind == text && unsaid(m.name) {
 			continue
 		}
 		if said.Text = m.name; v.kind == object && inFree && m.name != "" && !yield(said) {
 			return false
 		}
-		if !m.wordsIn(said, inFree || v.kind == object && shaped[m.name], yield) {
+		if !m.wordsIn(said, inFree || v.kind == object && shaped(m.name), yield) {
 			return false
 		}
 	}

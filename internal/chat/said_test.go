@@ -33,7 +33,7 @@ func TestSaid(t *testing.T) {
 		}
 		var got []string
 		for s := range r.Said() {
-			got = append(got, fmt.Sprintf("%s %s %s", s.Role, s.At, s.Text))
+			got = append(got, fmt.Sprintf("%s %s %s", s.Role, s.At(), s.Text))
 		}
 		if said := strings.Join(got, ", "); said != c.want {
 			t.Errorf("%s says\n%s\nwant\n%s", c.text, said, c.want)

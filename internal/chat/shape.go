@@ -138,8 +138,8 @@ const maxUnknown = 64
 // and lists it; out of an answer it takes it.
 type checker struct {
 	answer  bool
-	unknown []string
-	path    []step // to the value at hand, for unknown
+	unknown *[]string // those of a request
+	path    []step    // to the value at hand in a request, for unknown
 }
 
 // A step leads to a member: by its name, or in an array by its index.
@@ -227,13 +227,27 @@ func (c *checker) array(v *value, l *listing) *fault {
 		return faultf("", "%d members, not %d to %d", len(v.items), l.min, l.max)
 	}
 	for i := range v.items {
-		c.path = append(c.path, step{index: i, array: true})
+		c.enter(step{index: i, array: true})
 		if f := c.check(&v.items[i].value, l.of); f != nil {
 			return f.item(i)
 		}
-		c.path = c.path[:len(c.path)-1]
+		c.leave()
 	}
 	return nil
+}
+
+// enter is the way to a member, which a request's unknown fields are told by.
+func (c *checker) enter(s step) {
+	if !c.answer {
+		c.path = append(c.path, s)
+	}
+}
+
+// leave is the way back.
+func (c *checker) leave() {
+	if !c.answer {
+		c.path = c.path[:len(c.path)-1]
+	}
 }
 
 func (c *checker) object(v *value, o *listed) *fault {
@@ -286,11 +300,11 @@ func (c *checker) within(m *member, s *shape) *fault {
 	if s.obj == nil && s.list == nil {
 		return c.check(&m.value, s)
 	}
-	c.path = append(c.path, step{name: m.name})
+	c.enter(step{name: m.name})
 	if f := c.check(&m.value, s); f != nil {
 		return f
 	}
-	c.path = c.path[:len(c.path)-1]
+	c.leave()
 	return nil
 }
 
@@ -310,10 +324,10 @@ func (c *checker) stranger(m *member, o *listed, silent int) *fault {
 	if c.answer || m.kind == null { // which says nothing
 		return nil
 	}
-	if len(c.unknown) == maxUnknown {
+	if len(*c.unknown) == maxUnknown {
 		return faultf("leave them out", "more than %d fields that nobody knows", maxUnknown)
 	}
-	c.unknown = append(c.unknown, c.pathTo(m.name))
+	*c.unknown = append(*c.unknown, c.pathTo(m.name))
 	return nil
 }
 

@@ -1,9 +1,7 @@
 package chat
 
 import (
-	"bufio"
 	"bytes"
-	"errors"
 	"io"
 	"strings"
 
@@ -17,7 +15,7 @@ import (
 type Stream struct {
 	request *Request
 	lim     Limits
-	lines   *bufio.Reader
+	lines   lines
 	read    int  // bytes so far
 	ended   bool // the last event was returned
 
@@ -36,7 +34,7 @@ type choice struct {
 
 // NewStream reads the streamed answer to a request.
 func NewStream(r *Request, from io.Reader, lim Limits) *Stream {
-	s := &Stream{request: r, lim: lim, lines: bufio.NewReaderSize(from, 1<<9)}
+	s := &Stream{request: r, lim: lim, lines: lines{from: from}}
 	if r.API != Responses {
 		s.choices = make([]choice, r.Prompts()*r.Choices())
 	}
@@ -56,6 +54,9 @@ func (s *Stream) Next() (*Event, error) {
 			continue
 		}
 		e, err := s.event(name, data)
+		if err != nil || s.ended {
+			s.lines.free()
+		}
 		if err != nil || e != nil {
 			return e, err
 		}
@@ -98,7 +99,7 @@ func (s *Stream) frame() (name string, data []byte, err error) {
 func (s *Stream) line() ([]byte, error) {
 	var long []byte
 	for {
-		part, err := s.lines.ReadSlice('\n')
+		part, err := s.lines.next()
 		if s.read += len(part); s.read > s.lim.MaxStream {
 			return nil, complain("is longer than %d bytes", s.lim.MaxStream)
 		}
@@ -106,10 +107,11 @@ func (s *Stream) line() ([]byte, error) {
 			return nil, complain("has an event of more than %d bytes", s.lim.MaxEvent)
 		}
 		switch {
-		case errors.Is(err, bufio.ErrBufferFull):
+		case err == nil && part[len(part)-1] != '\n':
 			long = append(long, part...)
 			continue
 		case err != nil:
+			s.lines.free()
 			if err == io.EOF { // to whoever asks for the next event, that is the proper end
 				err = io.ErrUnexpectedEOF
 			}

@@ -32,8 +32,11 @@ func appendFolded(dst []byte, name string) []byte {
 
 // get returns the member of an object with the name, or nil.
 func (v *value) get(name string) *value {
+	if v.kind != object {
+		return nil
+	}
 	for i := range v.items {
-		if v.items[i].name == name && v.kind == object {
+		if v.items[i].name == name {
 			return &v.items[i].value
 		}
 	}
@@ -42,12 +45,14 @@ func (v *value) get(name string) *value {
 
 // at returns the value at a path of names, or nil.
 func (v *value) at(path string) *value {
-	for name := range strings.SplitSeq(path, ".") {
-		if v = v.get(name); v == nil {
-			return nil
+	for v != nil {
+		end := strings.IndexByte(path, '.')
+		if end < 0 {
+			return v.get(path)
 		}
+		v, path = v.get(path[:end]), path[end+1:]
 	}
-	return v
+	return nil
 }
 
 // set puts a member into an object, in the place of one that it has.
@@ -66,11 +71,12 @@ func (v *value) drop(path string) bool {
 	dropped := false
 	switch {
 	case !deeper:
-		if v.kind == object {
-			v.items = slices.DeleteFunc(v.items, func(m member) bool {
-				dropped = dropped || m.name == step && m.kind != null
-				return m.name == step
-			})
+		for i := 0; i < len(v.items) && v.kind == object; i++ {
+			if v.items[i].name == step {
+				dropped = dropped || v.items[i].kind != null
+				v.items = slices.Delete(v.items, i, i+1)
+				i--
+			}
 		}
 		return dropped
 	case step != "*":
@@ -85,7 +91,7 @@ func (v *value) drop(path string) bool {
 
 // clone returns a value that shares no memory with this one.
 func (v *value) clone() value {
-	c := value{kind: v.kind, alien: v.alien, text: strings.Clone(v.text)}
+	c := value{kind: v.kind, alien: v.alien, plain: v.plain, text: strings.Clone(v.text)}
 	if len(v.items) > 0 {
 		c.items = make([]member, len(v.items))
 	}
@@ -131,6 +137,9 @@ func (v *value) written() int {
 	case null:
 		return len("null")
 	case text:
+		if v.plain {
+			return len(v.text) + 2
+		}
 		return quotedSize(v.text)
 	case array, object:
 	default:
@@ -171,6 +180,9 @@ func (v *value) append(dst []byte) []byte {
 	case null:
 		return append(dst, "null"...)
 	case text:
+		if v.plain {
+			return append(append(append(dst, '"'), v.text...), '"')
+		}
 		return appendQuoted(dst, v.text)
 	case array, object:
 		return v.appendItems(dst)

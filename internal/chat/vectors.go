@@ -83,7 +83,7 @@ func (v *value) setVector(all []float64) {
 		for _, x := range all {
 			raw = binary.LittleEndian.AppendUint32(raw, math.Float32bits(float32(x)))
 		}
-		v.text = base64.StdEncoding.EncodeToString(raw)
+		v.text, v.plain = base64.StdEncoding.EncodeToString(raw), true
 		return
 	}
 	for i, x := range all {

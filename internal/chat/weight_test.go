@@ -61,11 +61,12 @@ func TestHeavyBodies(t *testing.T) {
 			t.Fatalf("%s: %d bytes", name, len(body))
 		}
 		text := []byte(body)
-		counted := lim.Weight(text)
+		c := Count(text, lim)
+		counted := c.Weight()
 		var before, read, after runtime.MemStats
 		runtime.GC()
 		runtime.ReadMemStats(&before)
-		r, err := ParseRequest(api, text, lim)
+		r, err := c.ParseRequest(api)
 		runtime.ReadMemStats(&read)
 		if name == "tokens" { // more inputs than there may be
 			if err == nil {

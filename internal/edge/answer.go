@@ -75,16 +75,17 @@ func retryAfter(err error) string {
 	return strconv.Itoa(int(math.Ceil(wait.Seconds())))
 }
 
-// replyRecorded answers with JSON that a record proves.
-func replyRecorded(w http.ResponseWriter, record uint64, body []byte) {
+// replyRecorded answers with JSON that a record proves. It reports whether the server has
+// taken all of the body: see replyAs.
+func replyRecorded(w http.ResponseWriter, record uint64, body []byte) (taken bool) {
 	r, ok := w.(interface {
 		Reply(status int, lines string, number uint64, body []byte) bool
 	})
 	if ok && r.Reply(http.StatusOK, recordedJSON, record, body) {
-		return
+		return true
 	}
 	setRecord(w, record)
-	reply(w, http.StatusOK, body)
+	return replyAs(w, http.StatusOK, mediaJSON, body)
 }
 
 // recordedJSON are the fields that setRecord and reply set, as package http1 takes them at
@@ -109,7 +110,11 @@ func replyText(w http.ResponseWriter, body []byte) {
 	replyAs(w, http.StatusOK, "text/plain; version=0.0.4; charset=utf-8", body)
 }
 
-func replyAs(w http.ResponseWriter, status int, media string, body []byte) {
+// replyAs answers, and reports whether the server has taken all of the body. If not it may
+// still read it: net/http's HTTP/2 gives up on a write whose stream ends meanwhile, and the
+// frame may be under way. Then the memory must not be another answer's, or who resets a
+// stream at the right moment reads that.
+func replyAs(w http.ResponseWriter, status int, media string, body []byte) (taken bool) {
 	h := w.Header() // its names are written as they are kept: Set would look at each
 	if h["Content-Type"] = saysJSON; media != mediaJSON {
 		h["Content-Type"] = []string{media}
@@ -117,8 +122,13 @@ func replyAs(w http.ResponseWriter, status int, media string, body []byte) {
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	h["Cache-Control"], h["X-Content-Type-Options"] = saysNoStore, saysNoSniff
 	w.WriteHeader(status)
-	w.Write(body)
+	n, err := w.Write(body)
+	return n == len(body) && err == nil
 }
 
 // Fields that all answers have. Nobody changes them; what is added to one makes it another.
-var saysJSON, saysNoStore, saysNoSniff = []string{mediaJSON}, []string{"no-store"}, []string{"nosniff"}
+var (
+	saysJSON, saysEvents     = []string{mediaJSON}, []string{"text/event-stream"}
+	saysNoStore, saysNoSniff = []string{"no-store"}, []string{"nosniff"}
+	saysNo                   = []string{"no"}
+)

@@ -30,6 +30,9 @@ func (n *nowhere) Write(p []byte) (int, error) { n.bytes += len(p); return len(p
 // SetReadDeadline makes it a connection that has deadlines.
 func (n *nowhere) SetReadDeadline(time.Time) error { return nil }
 
+// SetWriteDeadline likewise.
+func (n *nowhere) SetWriteDeadline(time.Time) error { return nil }
+
 // BenchmarkInfer measures one whole exchange without a network: from the handler's
 // request to its answer, with token, policy, budget, gate, a small native model, shaping
 // and the record, which is in the log's file by then. Thirty-two ask at a time, as callers do.

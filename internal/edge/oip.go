@@ -44,14 +44,17 @@ func (e *Edge) infer(w http.ResponseWriter, r *http.Request, model string) {
 		refuse(w, err)
 		return
 	}
-	defer answer.Free() // the body is written by then
+	taken := false
 	if answer.Header == tensor.NoHeader {
-		replyRecorded(w, answer.Record(), answer.Body)
-		return
+		taken = replyRecorded(w, answer.Record(), answer.Body)
+	} else {
+		setRecord(w, answer.Record())
+		w.Header().Set(headerLength, strconv.Itoa(answer.Header))
+		taken = replyAs(w, http.StatusOK, mediaOctets, answer.Body)
 	}
-	setRecord(w, answer.Record())
-	w.Header().Set(headerLength, strconv.Itoa(answer.Header))
-	replyAs(w, http.StatusOK, mediaOctets, answer.Body)
+	if taken {
+		answer.Free()
+	}
 }
 
 // headerLength says how long the JSON text is before binary tensors.

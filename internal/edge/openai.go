@@ -88,7 +88,9 @@ func (e *Edge) answerChat(w http.ResponseWriter, r *http.Request, x *gateway.Cha
 		return
 	}
 	setFields(w, answer.Fields)
-	replyRecorded(w, answer.Record, answer.Body)
+	if replyRecorded(w, answer.Record, answer.Body) {
+		answer.Free()
+	}
 }
 
 // stream sends events as they come. The head goes with the first of them, so that a
@@ -101,10 +103,8 @@ func (e *Edge) stream(w http.ResponseWriter, r *http.Request, x *gateway.ChatExc
 			begun = true
 			setFields(w, x.Fields())
 			h := w.Header()
-			h.Set("Content-Type", "text/event-stream")
-			h.Set("Cache-Control", "no-store")
-			h.Set("X-Content-Type-Options", "nosniff")
-			h.Set("X-Accel-Buffering", "no") // a proxy in between would hold events back
+			h["Content-Type"], h["Cache-Control"], h["X-Content-Type-Options"] = saysEvents, saysNoStore, saysNoSniff
+			h["X-Accel-Buffering"] = saysNo // a proxy in between would hold events back
 			w.WriteHeader(http.StatusOK)
 		}
 		within(w, writeTime)

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/pavise/pavise"
@@ -92,16 +93,24 @@ type Changes struct {
 
 // String says the changes in the words of a header: "dropped=seed,user; set=n=1".
 func (c Changes) String() string {
-	var parts []string
-	for _, p := range []struct {
+	said := make([]byte, 0, 128) // as much as nearly all need
+	for _, p := range [...]struct {
 		what string
 		list []string
 	}{{"dropped", c.Dropped}, {"set", c.Set}, {"removed", c.Removed}} {
-		if len(p.list) > 0 {
-			parts = append(parts, p.what+"="+strings.Join(p.list, ","))
+		for i, name := range p.list {
+			switch {
+			case i > 0:
+				said = append(said, ',')
+			case len(said) > 0:
+				said = append(append(append(said, "; "...), p.what...), '=')
+			default:
+				said = append(append(said, p.what...), '=')
+			}
+			said = append(said, name...)
 		}
 	}
-	return strings.Map(harmless, strings.Join(parts, "; "))
+	return strings.Map(harmless, string(said))
 }
 
 // harmless keeps what a header can hold: names of fields may be a caller's.
@@ -193,6 +202,9 @@ func (f Fields) barred(tier Tier, r *chat.Request) []string {
 // once is a list without what it has already said: a field may leak and be none of the
 // operation's.
 func once(list []string) (names []string) {
+	if len(list) < 2 {
+		return list
+	}
 	seen := map[string]bool{}
 	for _, name := range list {
 		if !seen[name] {
@@ -277,12 +289,12 @@ func (f Fields) clamp(r *chat.Request) (set []string) {
 		bounded = bounded || ok
 		if n > most {
 			r.SetInt(name, most)
-			set = append(set, fmt.Sprintf("%s=%d", name, most))
+			set = append(set, name+"="+strconv.FormatInt(most, 10))
 		}
 	}
 	if list := caps[r.API]; !bounded && len(list) > 0 {
 		r.SetInt(list[0], most)
-		set = append(set, fmt.Sprintf("%s=%d", list[0], most))
+		set = append(set, list[0]+"="+strconv.FormatInt(most, 10))
 	}
 	return set
 }

@@ -26,12 +26,12 @@ func (x *ChatExchange) alert(what string, told []prompt.Told) {
 		return
 	}
 	now := x.gateway.now()
-	fresh, crowded := x.gateway.alerts.Fresh(now, x.call.Model, x.who.Name(), rules)
-	f := pavise.Finding{Kind: KindAlerted, Severity: pavise.Warning, On: x.call.Model, Who: x.who.Name(), At: now.UTC()}
+	fresh, crowded := x.gateway.alerts.Fresh(now, x.call.Model, x.entry.Who().Name(), rules)
+	f := pavise.Finding{Kind: KindAlerted, Severity: pavise.Warning, On: x.call.Model, Who: x.entry.Who().Name(), At: now.UTC()}
 	if len(fresh) > 0 {
 		f.Summary = fmt.Sprintf("%s met what would be refused if it were no alert: %s", what, strings.Join(fresh, ", "))
 		if !x.gateway.suspects.Tell(f) {
-			x.gateway.alerts.Lost(x.call.Model, x.who.Name(), fresh...)
+			x.gateway.alerts.Lost(x.call.Model, x.entry.Who().Name(), fresh...)
 		}
 	}
 	if crowded {

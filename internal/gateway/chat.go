@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/pavise/pavise"
@@ -47,6 +48,7 @@ type ChatAnswer struct {
 	Body   []byte // the protocol's JSON
 	Fields string // what was done to the request and the answer, as firewall.Changes says it
 	Record uint64 // that proves it, which was written before
+	of     *ChatExchange
 }
 
 // A ChatExchange is one request to a language model on its way through. One goroutine
@@ -58,6 +60,7 @@ type ChatExchange struct {
 	body    []byte     // as the model server gets it
 	inputs  [][32]byte // digests of what is embedded, where its noise depends on it
 	changes firewall.Changes
+	answer  ChatAnswer
 	prints  *prompt.Prints // of what the request tells the model, if answers are compared with that
 }
 
@@ -71,9 +74,12 @@ const unnamed = "unnamed"
 // Unguarded: it enters, as model.infer on tenant/model/id, as soon as it has read which
 // model is asked. What it reads until then is bounded and held on the caller's account.
 func (g *Gateway) BeginChat(ctx context.Context, who pavise.Principal, call ChatCall) (*ChatExchange, error) {
-	hold := g.bodies.Begin(who.Name())
-	request, read, wrong := readChat(hold, call)
-	whole := time.Now()
+	x := chats.Get().(*ChatExchange)
+	x.papers = intake.TakePapers()
+	g.bodies.BeginIn(&x.holding, who.Name())
+	x.hold = &x.holding
+	request, wrong := x.readChat(call)
+	x.whole = time.Now()
 	model := pavise.Name{Tenant: who.Tenant, Kind: "model", ID: unnamed}
 	if f, ok := errors.AsType[*chat.Fault](wrong); ok && f.Model != "" {
 		model.ID = f.Model
@@ -87,17 +93,19 @@ func (g *Gateway) BeginChat(ctx context.Context, who pavise.Principal, call Chat
 		model.ID = unnamed
 	}
 	model.ID = strings.Clone(model.ID) // else the record would hold on to the whole body
-	attempt := guard.Attempt{}
+	var entry *guard.Entry
+	var err error
 	if model.ID == unnamed { // a policy on that name would not help
-		attempt.Check, attempt.Why = "codec", wrong
+		entry, err = guard.Attempt{Check: "codec", Why: wrong}.Enter(ctx, g.guard, who, "model.infer", model)
+	} else {
+		entry, err = g.guard.Enter(ctx, who, "model.infer", model)
 	}
-	entry, err := attempt.Enter(ctx, g.guard, who, "model.infer", model)
 	if err != nil {
-		hold.Free()
+		x.hold.Free()
 		g.countRefusal(model, tensor.NameOpenAI, err)
 		return nil, err
 	}
-	x := &ChatExchange{Exchange: Exchange{gateway: g, entry: entry, who: who, call: Call{Model: model, Subject: call.Subject}, hold: hold, read: read, whole: whole}, ask: request}
+	x.gateway, x.entry, x.call, x.ask = g, entry, Call{Model: model, Subject: call.Subject}, request
 	x.said = ChatTrail{Trail: &x.trail, API: call.API}
 	x.seen.Begin(ctx, g.watch, tensor.NameOpenAI, entry.Began())
 	x.seen.Language(acts[call.API])
@@ -114,21 +122,22 @@ func (g *Gateway) BeginChat(ctx context.Context, who pavise.Principal, call Chat
 // acts are what OpenTelemetry's conventions for generative models call the operations.
 var acts = map[chat.API]string{chat.Chat: "chat", chat.Responses: "chat", chat.Completions: "text_completion", chat.Embeddings: "embeddings"}
 
-// readChat reads a request of so many bytes, and what is made of it, on the caller's
-// account.
-func readChat(hold *intake.Hold, call ChatCall) (r *chat.Request, read int, err error) {
+// readChat reads a request, and what is made of it, on the caller's account.
+func (x *ChatExchange) readChat(call ChatCall) (*chat.Request, error) {
 	if call.Wrong != nil {
-		return nil, 0, call.Wrong
+		return nil, call.Wrong
 	}
 	lim := chat.DefaultLimits()
-	text, err := hold.Read(call.Body, lim.MaxBody)
-	if err == nil {
-		err = hold.Set(lim.Weight(text))
+	text, err := x.hold.ReadIn(x.papers.Text, call.Body, lim.MaxBody)
+	if x.read = len(text); err != nil {
+		return nil, err
 	}
-	if err == nil {
-		r, err = chat.ParseRequest(call.API, text, lim)
+	intake.Room(&x.papers.Text, text)
+	counted := chat.Count(text, lim)
+	if err := x.hold.Set(counted.Weight()); err != nil {
+		return nil, err
 	}
-	return r, len(text), err
+	return counted.ParseRequest(call.API)
 }
 
 // enter puts the request through the checks before the model.
@@ -171,7 +180,7 @@ func (x *ChatExchange) misread(wrong error) error {
 // admitted refuses a request that asks for too many answers, for fields that are not for its
 // caller, or for more memory than there is.
 func (x *ChatExchange) admitted() error {
-	x.said.Tier = x.route.Fields.Tier(x.who)
+	x.said.Tier = x.route.Fields.Tier(*x.entry.Who())
 	x.trail.Rows = x.ask.Rows()
 	if x.trail.Rows > x.route.MaxRows {
 		why := fmt.Sprintf("%d answers in one request; the limit is %d", x.trail.Rows, x.route.MaxRows)
@@ -191,8 +200,19 @@ func (x *ChatExchange) admitted() error {
 
 // readied makes of the request what the model gets, and keeps no more of it than is needed.
 func (x *ChatExchange) readied() {
-	x.changes = x.route.Fields.Change(x.said.Tier, x.ask, firewall.CacheSalt(x.gateway.salt[:], x.call.Model.Tenant))
-	x.body = x.route.Chat.Encode(x.ask)
+	salt := "" // a MAC of its own, which most routes have no use for
+	if x.route.Fields.CacheSalt {
+		salt = firewall.CacheSalt(x.gateway.salt[:], x.call.Model.Tenant)
+	}
+	x.changes = x.route.Fields.Change(x.said.Tier, x.ask, salt)
+	if x.ask.Stream() { // its body may be on its way yet when it is answered, and thousands wait for answers at once
+		x.papers.Free()
+		x.papers = nil
+		x.body = x.route.Chat.Encode(x.ask, nil)
+	} else {
+		x.body = x.route.Chat.Encode(x.ask, x.papers.Own)
+		intake.Room(&x.papers.Own, x.body)
+	}
 	x.trail.Input = x.commit(x.body)
 	if x.said.API == chat.Embeddings && x.route.Embeddings.Noise != (embedding.Noise{}) {
 		x.inputs = x.ask.InputDigests()
@@ -247,7 +267,8 @@ func (x *ChatExchange) Answer(ctx context.Context) (*ChatAnswer, error) {
 		x.await(ctx)
 		return nil, x.Abort(err)
 	}
-	out := answer.AppendJSON(nil)
+	out := answer.AppendJSON(slices.Grow(x.papers.Said[:0], answer.Written()))
+	intake.Room(&x.papers.Said, out)
 	x.trail.Output, x.answered = x.commit(out), len(out)
 	err = x.keep(ctx, nil, false)
 	x.await(ctx)
@@ -255,7 +276,21 @@ func (x *ChatExchange) Answer(ctx context.Context) (*ChatAnswer, error) {
 		return nil, &Refusal{entry: x.entry, err: err}
 	}
 	index, _ := x.entry.Record()
-	return &ChatAnswer{Body: out, Fields: x.fields(), Record: index}, nil
+	x.answer = ChatAnswer{Body: out, Fields: x.fields(), Record: index, of: x}
+	return &x.answer, nil
+}
+
+// chats are exchanges that nobody uses.
+var chats = sync.Pool{New: func() any { return new(ChatExchange) }}
+
+// Free gives the memory of the answer, and of its exchange, to the next one, as
+// Answer.Free does.
+func (a *ChatAnswer) Free() {
+	x := a.of
+	x.entry.Free()
+	x.papers.Free()
+	*x = ChatExchange{}
+	chats.Put(x)
 }
 
 // fields says what was done, to the vectors of embeddings, too.

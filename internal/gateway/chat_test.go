@@ -220,7 +220,7 @@ func TestWaitingLeavesRoomForOthers(t *testing.T) {
 	w.languageModel(t, "application/json", answered, nil)
 	tokens := strings.Repeat(",1", 100_000)[1:]
 	body := `{"model":"m","input":[[` + tokens + strings.Repeat("],["+tokens, 4) + `]]}`
-	if weight := chat.DefaultLimits().Weight([]byte(body)); weight < intake.Max/4 {
+	if weight := chat.Count([]byte(body), chat.DefaultLimits()).Weight(); weight < intake.Max/4 {
 		t.Fatalf("it takes %d bytes to read: too few to tell", weight)
 	}
 	x, err := w.BeginChat(t.Context(), somebody, ChatCall{API: chat.Embeddings, Body: strings.NewReader(body)})

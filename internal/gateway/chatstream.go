@@ -39,8 +39,11 @@ type streaming struct {
 // Unguarded: BeginChat has entered.
 func (x *ChatExchange) Stream(ctx context.Context, send func([]byte) error) error {
 	defer x.broken()
-	ctx, done := context.WithCancel(ctx)
-	defer done()
+	done := func() {}
+	if x.route.Pace != 0 { // else the flow's end is enough, and a context takes half a kilobyte
+		ctx, done = context.WithCancel(ctx)
+		defer done()
+	}
 	flow, err := x.route.Chat.Stream(x.calling(ctx), x.ask, x.body)
 	if err != nil {
 		x.await(ctx)

@@ -99,7 +99,6 @@ func (g *Gateway) Infer(ctx context.Context, who pavise.Principal, call Call) (*
 type Exchange struct {
 	gateway *Gateway
 	entry   *guard.Entry
-	who     pavise.Principal
 	call    Call
 	route   *route.Live
 	request *tensor.Request
@@ -107,6 +106,7 @@ type Exchange struct {
 	holding intake.Hold  // what hold is, of tensors
 	room    *tensor.Room // of what was read; the exchange's until it ends
 	desk    *desk        // that it lies on; nil: on none
+	papers  *intake.Papers
 	trail   Trail
 	kept    kept
 	marks   []byte       // of the answer, if the caller were in amber; kept says if they are
@@ -133,7 +133,7 @@ func (g *Gateway) Begin(ctx context.Context, who pavise.Principal, call Call) (*
 		return nil, err
 	}
 	x := takeDesk()
-	x.gateway, x.entry, x.who, x.call = g, entry, who, call
+	x.gateway, x.entry, x.call = g, entry, call
 	x.seen.Begin(ctx, g.watch, infer.NameOf(call.Protocol), entry.Began())
 	entry.Detail(&x.trail)
 	defer x.broken()
@@ -190,7 +190,7 @@ func (x *Exchange) heard(truth *tensor.Response) {
 	if x.gateway.hears || x.route.Calibration != "" {
 		asked, said := x.route.Ordered(x.request, truth)
 		said = x.route.Filled(said, x.request.Rows())
-		x.gateway.suspects.Hear(x.gateway.now(), x.who.Name(), x.call.Model, &asked, &said)
+		x.gateway.suspects.Hear(x.gateway.now(), x.entry.Who().Name(), x.call.Model, &asked, &said)
 	}
 }
 
@@ -207,7 +207,7 @@ func (x *Exchange) calling(ctx context.Context) context.Context {
 	if !x.route.PerCaller() {
 		return ctx
 	}
-	return infer.WithCaller(ctx, x.who.Name().String())
+	return infer.WithCaller(ctx, x.entry.Who().Name().String())
 }
 
 // Abort ends the exchange without an answer, for the reason given, and returns the
@@ -275,7 +275,7 @@ func (x *Exchange) inbound() (err error) {
 		return wrong
 	}
 	x.hold, x.room = &x.holding, tensor.TakeRoom()
-	x.gateway.bodies.BeginIn(x.hold, x.who.Name())
+	x.gateway.bodies.BeginIn(x.hold, x.entry.Who().Name())
 	x.seen.Enter(telemetry.Read)
 	if x.request, err = x.parse(); err != nil {
 		check := "codec"
@@ -313,11 +313,11 @@ func (x *Exchange) parse() (*tensor.Request, error) {
 	if !x.route.Observe { // the gate is to be seen refusing what it then lets pass
 		lim = x.route.Gate.Limits(lim)
 	}
-	text, err := x.hold.ReadIn(x.desk.text, x.call.Body, lim.MaxBody)
+	text, err := x.hold.ReadIn(x.papers.Text, x.call.Body, lim.MaxBody)
 	if err != nil {
 		return nil, err
 	}
-	keepRoom(&x.desk.text, text)
+	intake.Room(&x.papers.Text, text)
 	if x.read = len(text); !x.route.Ladder.IsZero() {
 		x.whole = time.Now()
 	}
@@ -363,7 +363,7 @@ func (x *Exchange) outbound(ctx context.Context, truth *tensor.Response) (m tens
 	if err != nil {
 		return m, err
 	}
-	if m, err = x.call.Protocol.AppendResponse(x.desk.said[:0], x.request, shaped); err != nil {
+	if m, err = x.call.Protocol.AppendResponse(x.papers.Said[:0], x.request, shaped); err != nil {
 		return m, err
 	}
 	if x.twofold() {
@@ -371,7 +371,7 @@ func (x *Exchange) outbound(ctx context.Context, truth *tensor.Response) (m tens
 			return m, err
 		}
 	}
-	keepRoom(&x.desk.said, m.Body)
+	intake.Room(&x.papers.Said, m.Body)
 	x.trail.Shape, x.trail.Output = x.route.Shaped, x.commit(m.Body)
 	x.trail.Answer = x.desk.outputs[:0]
 	for _, t := range shaped.Outputs {
@@ -435,8 +435,7 @@ func (g *Gateway) DescribeVersion(ctx context.Context, who pavise.Principal, mod
 // A desk is what one exchange of tensors lies on, with the answer that it ends in and
 // room for the texts on the way. It serves one exchange after another: made anew for each
 // they were half of what an exchange allocated, and collecting them a twentieth of its
-// time. What an exchange leaves is cleared, but for bytes beyond the length of the
-// slices, which nobody reads before writing them.
+// time. What an exchange leaves is cleared, but for its papers.
 type desk struct {
 	Exchange
 	answer  Answer
@@ -444,25 +443,15 @@ type desk struct {
 	shaped  firewall.Shaped
 	amber   firewall.Shaped // the same, of the answer to a caller in amber
 	blank   []byte          // an answer without its numbers
-
-	text   []byte // of the request
-	said   []byte // the answer as the caller gets it
-	own    []byte // the model's own, where the caller gets another
-	plain  []byte // what the record keeps, before it is sealed
-	sealed []byte // the same, sealed
+	papers  intake.Papers
 }
 
-const (
-	textSize = 4 << 10  // most requests are not longer
-	deskRoom = 16 << 10 // a text that took more is left to the garbage collector
-)
-
-var desks = sync.Pool{New: func() any { return &desk{text: make([]byte, 0, textSize)} }}
+var desks = sync.Pool{New: func() any { return &desk{papers: *intake.NewPapers()} }}
 
 // takeDesk returns an exchange on a clear desk.
 func takeDesk() *Exchange {
 	d := desks.Get().(*desk)
-	d.Exchange.desk = d
+	d.Exchange.desk, d.Exchange.papers = d, &d.papers
 	return &d.Exchange
 }
 
@@ -473,12 +462,4 @@ func (d *desk) free() {
 	d.amber.Clear()
 	d.Exchange, d.answer, d.outputs = Exchange{}, Answer{}, [2]Output{}
 	desks.Put(d)
-}
-
-// keepRoom keeps the room that a text took for the next exchange if it is more than there
-// was, unless it is large.
-func keepRoom(room *[]byte, text []byte) {
-	if cap(text) > cap(*room) && cap(text) <= deskRoom {
-		*room = text[:0]
-	}
 }

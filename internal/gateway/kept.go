@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/intake"
 	"github.com/pavise/pavise/internal/parts"
 	"github.com/pavise/pavise/internal/tensor"
 )
@@ -37,20 +38,20 @@ func (x *Exchange) keep(ctx context.Context, truth *tensor.Response, altered boo
 			return err
 		}
 	}
-	about, err := x.gateway.subjects.OfCaller(ctx, x.call.Model.Tenant, x.call.Subject, x.who.Name())
+	about, err := x.gateway.subjects.OfCaller(ctx, x.call.Model.Tenant, x.call.Subject, x.entry.Who().Name())
 	if err != nil {
 		return err
 	}
 	x.entry.Subject(about.ID)
 	room, envelope := new([]byte), new([]byte)
-	if x.desk != nil {
-		room, envelope = &x.desk.plain, &x.desk.sealed
+	if x.papers != nil {
+		room, envelope = &x.papers.Plain, &x.papers.Sealed
 	}
 	plain := x.kept.appendJSON((*room)[:0])
 	if whole > maxInline { // of whom less is kept fills as many parts: their number shows in that of the record
 		plain = pad(plain, whole)
 	}
-	keepRoom(room, plain)
+	intake.Room(room, plain)
 	if len(plain) > maxInline {
 		if x.parts, err = parts.Seal(about.Key, x.trail.ID, plain); err != nil {
 			return err
@@ -85,8 +86,8 @@ func pad(plain []byte, size int) []byte {
 // all, so that it takes as long, and one that is too long to be kept reaches nobody; and
 // whole is how many bytes are kept there of a caller in amber, 0 on other routes.
 func (x *Exchange) keepTruth(truth *tensor.Response, altered bool) (whole int, err error) {
-	own, err := truth.AppendJSON(x.desk.own[:0])
-	keepRoom(&x.desk.own, own)
+	own, err := truth.AppendJSON(x.papers.Own[:0])
+	intake.Room(&x.papers.Own, own)
 	k := kept{Truth: own}
 	if pavise.KindOf(err) == pavise.Invalid { // JSON cannot carry it
 		var m tensor.Message

@@ -81,7 +81,7 @@ func (x *ChatExchange) heard(p *prompt.Policy) (told []prompt.Told, system []str
 			who = prompt.Context
 		}
 		for _, f := range prompt.Look(s.Text) {
-			note(f, who, s.At)
+			note(f, who, s.At())
 		}
 	}
 	if x.ask.Coded() {

@@ -11,6 +11,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/infer"
+	"github.com/pavise/pavise/internal/intake"
 	"github.com/pavise/pavise/internal/tensor"
 	"github.com/pavise/pavise/internal/tier"
 )
@@ -26,7 +27,7 @@ const maxMarks = tier.MarkRoom
 // stand finds out how the caller stands at the model, and refuses who is red. The caller
 // is told no measure, for that would tell a thief what to change; the operator is.
 func (x *Exchange) stand() error {
-	x.tier = x.gateway.Tiers.Of(x.call.Model, x.who.Name())
+	x.tier = x.gateway.Tiers.Of(x.call.Model, x.entry.Who().Name())
 	if x.tier == tier.Green {
 		return nil
 	}
@@ -48,8 +49,8 @@ func (x *Exchange) charge() error {
 	if x.tier == tier.Amber && !x.alters() {
 		parts = tier.Tight
 	}
-	cluster := x.gateway.Tiers.Cluster(x.call.Model, x.who.Name())
-	verdict, retry := x.gateway.meter.Charge(x.gateway.now(), x.who.Name(), clusterOf(x.call.Model, cluster), x.call.Model, x.trail.Rows, parts)
+	cluster := x.gateway.Tiers.Cluster(x.call.Model, x.entry.Who().Name())
+	verdict, retry := x.gateway.meter.Charge(x.gateway.now(), x.entry.Who().Name(), clusterOf(x.call.Model, cluster), x.call.Model, x.trail.Rows, parts)
 	if verdict.Outcome != pavise.Deny {
 		x.trail.Cluster = cluster
 		x.trail.Charged = x.trail.Rows * parts
@@ -155,7 +156,7 @@ func (x *Exchange) level(m tensor.Message, shaped *tensor.Response) (tensor.Mess
 	if err != nil {
 		return m, err
 	}
-	keepRoom(&x.desk.blank, empty.Body)
+	intake.Room(&x.desk.blank, empty.Body)
 	fill := len(empty.Body) + room - len(m.Body)
 	for fill < 0 {
 		fill += max(numbers, 64)

@@ -94,7 +94,7 @@ func (x *ChatExchange) embed(answer *chat.Answer) error {
 		return err
 	}
 	own := answer.AppendJSON(nil)
-	caller, noisy := x.who.Name().String(), false
+	caller, noisy := x.entry.Who().Name().String(), false
 	err = answer.EditVectors(func(index int, v []float64) (changed bool, err error) {
 		if len(v) > embedding.MaxDim {
 			return false, &pavise.Error{Kind: pavise.Unavailable, Msg: fmt.Sprintf("the model's vectors have %d numbers, and at most %d can be altered", len(v), embedding.MaxDim), Hint: "the route's owner can take --embeddings away"}

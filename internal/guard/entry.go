@@ -58,12 +58,12 @@ type Entry struct {
 	detail   any
 	subject  string
 	sealed   []byte
-	durable  bool
 	record   uint64
+	durable  bool
 	written  bool // record is the index of a record that is in the log
 	closed   bool
 
-	room [5]pavise.Verdict // where an act's few verdicts lie, so that they need no room of their own
+	room [4]pavise.Verdict // where an act's few verdicts lie, so that they need no room of their own
 }
 
 // An unending context has the caller's values and never ends: context.WithoutCancel, but
@@ -153,6 +153,9 @@ func (e *Entry) Durable() {
 // Observed reports whether the tenant's policies denied the act and observe
 // mode let it pass.
 func (e *Entry) Observed() bool { return e.policy.Observed }
+
+// Who is whom the guard let in. It is the entry's own, and nobody may change it.
+func (e *Entry) Who() *pavise.Principal { return &e.who }
 
 // Began is when the guard was asked, with its monotonic reading.
 func (e *Entry) Began() time.Time { return e.began }

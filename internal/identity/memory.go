@@ -21,8 +21,13 @@ const (
 type digest = [sha256.Size]byte
 
 // digestOf returns the digest of a token. The usual ones are hashed on the stack.
+//
+// Its room is no part of its caller's frame, and no larger than most tokens need: requests
+// are verified deep down, and a stack that grows for it may have to wait with a stream.
+//
+//go:noinline
 func digestOf(token string) digest {
-	var short [1024]byte
+	var short [512]byte
 	return sha256.Sum256(append(short[:0], token...))
 }
 

@@ -20,10 +20,30 @@ import (
 // safe for concurrent use.
 type Chat struct {
 	*Lease
-	model  string // its name on the server
-	key    string // with which the server lets us in; empty: it asks for none
+	model  string           // its name on the server
+	key    string           // with which the server lets us in; empty: it asks for none
+	whole  []upstream.Field // of the head of a question for a whole answer
+	stream []upstream.Field // the same for events
 	limits chat.Limits
 }
+
+// newChat returns the model of a name whose servers let us in with a key.
+func newChat(lease *Lease, model, key string, limits chat.Limits) *Chat {
+	fields := func(media string) []upstream.Field {
+		list := append(slices.Clip(jsonBody), upstream.Field{Name: "Accept", Value: media})
+		if key != "" {
+			list = append(list, upstream.Field{Name: "Authorization", Value: "Bearer " + key})
+		}
+		return list
+	}
+	return &Chat{Lease: lease, model: model, key: key, whole: fields(mediaJSON), stream: fields(mediaEvents), limits: limits}
+}
+
+// The media types of answers.
+const (
+	mediaJSON   = "application/json"
+	mediaEvents = "text/event-stream"
+)
 
 const (
 	// chatTimeout bounds one question to a language model, the reading of its answer
@@ -59,11 +79,14 @@ func NewChat(at Place, limits chat.Limits) (*Chat, error) {
 }
 
 // Encode writes a request as the server gets it: under the name that the model has
-// there.
-func (c *Chat) Encode(r *chat.Request) []byte {
+// there. It writes into the room given, if that is enough.
+func (c *Chat) Encode(r *chat.Request, room []byte) []byte {
 	name := r.Model()
 	r.SetText("model", c.model)
-	body := r.AppendJSON(make([]byte, 0, r.Written()))
+	if n := r.Written(); n > cap(room) {
+		room = make([]byte, 0, n)
+	}
+	body := r.AppendJSON(room[:0])
 	r.SetText("model", name)
 	return body
 }
@@ -73,15 +96,17 @@ func (c *Chat) Encode(r *chat.Request) []byte {
 // is away, slow, or answers anything but the protocol; of kind Invalid when it does
 // not take the request, and of kind Throttled when it is asked too much.
 func (c *Chat) Ask(ctx context.Context, r *chat.Request, body []byte) (*chat.Answer, error) {
-	const media = "application/json"
-	answer := upstream.Answer{Limit: c.limits.MaxBody, Want: chatHead}
-	if err := c.do(ctx, c.question(ctx, r, body, media), &answer); err != nil {
+	one := calls.Get().(*call)
+	defer one.free() // what is parsed is a copy
+	one.request = *c.question(ctx, r, body, c.whole)
+	one.answer.Limit, one.answer.Want = c.limits.MaxBody, chatHead
+	if err := c.do(ctx, &one.request, &one.answer); err != nil {
 		return nil, reword(err, c.limits.MaxBody)
 	}
-	if err := c.refused(&answer, media); err != nil {
+	if err := c.refused(&one.answer, mediaJSON); err != nil {
 		return nil, err
 	}
-	return chat.ParseAnswer(r, answer.Body, c.limits)
+	return chat.ParseAnswer(r, one.answer.Body, c.limits)
 }
 
 // A Flow is an answer that is on its way, event by event. It must be closed, which
@@ -97,16 +122,15 @@ func (f *Flow) Close() { f.from.Close() }
 // Stream gets an answer as events; its errors are those of Ask. A server from which
 // nothing comes for a minute has broken off.
 func (c *Chat) Stream(ctx context.Context, r *chat.Request, body []byte) (*Flow, error) {
-	const media = "text/event-stream"
 	answer := upstream.Answer{Limit: c.limits.MaxStream + 1, Want: chatHead}
-	from, err := c.open(ctx, c.question(ctx, r, body, media), &answer)
+	from, err := c.open(ctx, c.question(ctx, r, body, c.stream), &answer)
 	if err != nil {
 		return nil, reword(err, c.limits.MaxStream)
 	}
 	if answer.Status == http.StatusBadRequest {
 		answer.Body, _ = io.ReadAll(io.LimitReader(from, maxWords)) // what breaks off says nothing
 	}
-	if err := c.refused(&answer, media); err != nil {
+	if err := c.refused(&answer, mediaEvents); err != nil {
 		from.Close()
 		return nil, err
 	}
@@ -128,12 +152,8 @@ func waitOf(said []byte) time.Duration {
 	return min(time.Duration(n)*time.Second, longestWait)
 }
 
-// question is a request for an answer of a media type.
-func (c *Chat) question(ctx context.Context, r *chat.Request, body []byte, media string) *upstream.Request {
-	fields := append(slices.Clip(jsonBody), upstream.Field{Name: "Accept", Value: media})
-	if c.key != "" {
-		fields = append(fields, upstream.Field{Name: "Authorization", Value: "Bearer " + c.key})
-	}
+// question is a request for an answer.
+func (c *Chat) question(ctx context.Context, r *chat.Request, body []byte, fields []upstream.Field) *upstream.Request {
 	return &upstream.Request{Method: http.MethodPost, Path: r.API.Path(), Fields: traced(ctx, fields), Body: body, Key: callerOf(ctx)}
 }
 
@@ -146,6 +166,9 @@ func (c *Chat) refused(a *upstream.Answer, media string) error {
 	}
 	switch status {
 	case http.StatusOK:
+		if string(a.Got[0]) == media { // as nearly all say it
+			return nil
+		}
 		if got, _, _ := mime.ParseMediaType(string(a.Got[0])); got != media {
 			return misspoke(fmt.Errorf("content type %.80q where %s was asked", a.Got[0], media))
 		}

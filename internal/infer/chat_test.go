@@ -85,10 +85,10 @@ func TestChatServerLies(t *testing.T) {
 			}
 		}
 		c, r := asked(t, false, tt.whole)
-		_, err := c.Ask(t.Context(), r, c.Encode(r))
+		_, err := c.Ask(t.Context(), r, c.Encode(r, nil))
 		check("whole", err)
 		c, r = asked(t, true, tt.stream)
-		flow, err := c.Stream(t.Context(), r, c.Encode(r))
+		flow, err := c.Stream(t.Context(), r, c.Encode(r, nil))
 		for err == nil {
 			_, err = flow.Next()
 		}
@@ -112,7 +112,7 @@ func TestChatEndsWithItsCaller(t *testing.T) {
 		<-r.Context().Done()
 		close(ended)
 	})
-	flow, err := c.Stream(t.Context(), r, c.Encode(r))
+	flow, err := c.Stream(t.Context(), r, c.Encode(r, nil))
 	if err != nil {
 		t.Fatal(err)
 	}

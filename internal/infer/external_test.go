@@ -102,11 +102,11 @@ func TestExternalChat(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Ask(t.Context(), r, c.Encode(r)); err == nil || !strings.Contains(err.Error(), "did not come by one") {
+	if _, err := c.Ask(t.Context(), r, c.Encode(r, nil)); err == nil || !strings.Contains(err.Error(), "did not come by one") {
 		t.Errorf("by nobody: %v", err)
 	}
 	ctx := WithRelay(context.Background(), Relay{RoundTripper: says(503, "secret", nil)})
-	if _, err := c.Ask(ctx, r, c.Encode(r)); err == nil || !strings.Contains(err.Error(), "status 503") {
+	if _, err := c.Ask(ctx, r, c.Encode(r, nil)); err == nil || !strings.Contains(err.Error(), "status 503") {
 		t.Errorf("by a relay: %v", err)
 	}
 }

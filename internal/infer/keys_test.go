@@ -42,7 +42,7 @@ func TestKeysGoToTheirServer(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := c.Ask(t.Context(), request, c.Encode(request)); err != nil || got != want {
+		if _, err := c.Ask(t.Context(), request, c.Encode(request, nil)); err != nil || got != want {
 			t.Errorf("%s: %q, want %q, %v", url, got, want, err)
 		}
 		c.Close()

@@ -103,9 +103,9 @@ func TestClearText(t *testing.T) {
 			c, r := asked(t, stream, say(400, body))
 			var err error
 			if stream {
-				_, err = c.Stream(t.Context(), r, c.Encode(r))
+				_, err = c.Stream(t.Context(), r, c.Encode(r, nil))
 			} else {
-				_, err = c.Ask(t.Context(), r, c.Encode(r))
+				_, err = c.Ask(t.Context(), r, c.Encode(r, nil))
 			}
 			if got := strings.Contains(err.Error(), "takes TLS alone"); got != want || want != (pavise.KindOf(err) == pavise.Unavailable) {
 				t.Errorf("%.60q, streamed %t: %v", body, stream, err)

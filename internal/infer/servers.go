@@ -98,7 +98,7 @@ func (s *Servers) Chat(endpoints []upstream.Endpoint, o upstream.Options, at Pla
 	if err != nil {
 		return nil, err
 	}
-	return &Chat{Lease: lease, model: at.Model, key: s.key(endpoints), limits: limits}, nil
+	return newChat(lease, at.Model, s.key(endpoints), limits), nil
 }
 
 // Alike refuses, with kind Invalid, servers that do not let us in with the same key, or

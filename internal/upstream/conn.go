@@ -62,8 +62,29 @@ const (
 )
 
 // connect makes a connection. It gives its leave back when it cannot.
+//
+// It is made on another stack: to dial takes 3 KB of one, and more with TLS. A stack that had
+// to grow for that stays twice as large for as long as a stream waits on it.
 func (e *endpoint) connect(ctx context.Context, until time.Time) (*conn, *Fault) {
-	cn, err := e.dial(ctx, until)
+	type made struct {
+		cn  *conn
+		err error
+	}
+	dialing, cancel := context.WithDeadline(context.Background(), earlier(until, time.Now().Add(e.c.o.Timeouts.Connect)))
+	defer cancel()
+	ready := make(chan made, 1)
+	go func() {
+		cn, err := e.dial(dialing)
+		ready <- made{cn, err}
+	}()
+	var m made
+	select { // a context made of ctx would leave a map in it
+	case m = <-ready:
+	case <-ctx.Done():
+		cancel()
+		m = <-ready
+	}
+	cn, err := m.cn, m.err
 	if err == nil {
 		e.mu.Lock()
 		e.conns[cn] = true
@@ -80,9 +101,7 @@ func (e *endpoint) connect(ctx context.Context, until time.Time) (*conn, *Fault)
 	return nil, &Fault{Reason: Unreachable, Err: err}
 }
 
-func (e *endpoint) dial(ctx context.Context, until time.Time) (*conn, error) {
-	ctx, cancel := context.WithDeadline(ctx, earlier(until, time.Now().Add(e.c.o.Timeouts.Connect)))
-	defer cancel()
+func (e *endpoint) dial(ctx context.Context) (*conn, error) {
 	nc, err := e.c.dialer.DialContext(ctx, "tcp", e.at)
 	if err != nil {
 		return nil, err
