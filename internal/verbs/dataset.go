@@ -97,7 +97,7 @@ type DatasetRef struct {
 // DatasetWatch says what is to be watched, and how.
 type DatasetWatch struct {
 	DatasetRef
-	From    string   `json:"from" required:"true" placeholder:"URL" help:"where it lies: file:///srv/lake/flows.csv, a file or a directory of the server" doc:"where it lies, as the server sees it: file:// and a path"`
+	From    string   `json:"from" required:"true" placeholder:"URL" help:"where it lies: file:///srv/lake/flows.csv, a file or a directory of the server, or s3://BUCKET/PREFIX (gs://, az://)" doc:"where it lies, as the server sees it: file:// and a path, or the address of a bucket below a root of its configuration"`
 	Every   string   `json:"every,omitempty" placeholder:"TIME" help:"how often it is looked at, 1m to 31d (default: 1h)" doc:"how often it is looked at, 1m to 31d; absent: 1h, or as before"`
 	Full    int      `json:"full,omitempty" placeholder:"N" help:"read everything each so many looks (default: 24)" doc:"everything is read each so many looks; absent: 24, or as before" minimum:"0" maximum:"1000"`
 	ByBlock []string `json:"by_block,omitempty" placeholder:"PATTERN" help:"seal files of this name by their bytes alone, with * and ? for any; may be repeated" doc:"names of files that are sealed by their bytes alone, with * and ?"`
