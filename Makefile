@@ -71,7 +71,7 @@ bench-theft-prompts: ## what rules for prompts hold for an attack
 	cd bench && go run ./theft/prompts $(ARGS)
 
 bench-theft-timing: ## what answer times tell
-	cd bench && go run ./theft/timing $(ARGS)
+	cd bench && go run ./theft/timing --stands 1000 $(ARGS)
 
 bench-ingest: ## log templates beside Drain3 ($PAVISE_DRAIN3 names its Python), and misconfigured pods (ARGS=--write keeps the results)
 	cd bench && go run ./ingest $(ARGS)
