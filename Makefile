@@ -2,7 +2,7 @@
 # written once, in .ci/run.
 
 .DEFAULT_GOAL := help
-.PHONY: help test race vet staticcheck fuzz-smoke kill-storm crash-storm soak every-float demo-model bench-ledger bench-policy bench-gateway bench-start bench-theft bench-theft-detect bench-theft-fidelity bench-theft-marks bench-theft-prompts bench-theft-timing bench-ingest bench-dataset bench-poison bench-drift attack-ledgers ci
+.PHONY: help test race vet staticcheck fuzz-smoke kill-storm crash-storm soak every-float demo-model bench-ledger bench-policy bench-gateway bench-start bench-theft bench-theft-detect bench-theft-fidelity bench-theft-marks bench-theft-prompts bench-theft-timing bench-ingest bench-dataset bench-dataset-large bench-poison bench-drift attack-ledgers ci
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -78,6 +78,9 @@ bench-ingest: ## log templates beside Drain3 ($PAVISE_DRAIN3 names its Python), 
 
 bench-dataset: ## sealing a dataset by row and by block, beside openssl (ARGS=--write keeps the result)
 	cd bench && go run ./dataset $(ARGS)
+
+bench-dataset-large: ## sealing one file of 10 GB, and the memory that it takes (GB=3 makes it smaller)
+	cd bench && go run ./dataset --gigabytes $(or $(GB),10) $(ARGS)
 
 bench-poison: ## poisoned training data: how high its rows rank, and what clean rows are taken for it (ARGS=--write keeps the results)
 	cd bench && go run ./poison $(ARGS)
