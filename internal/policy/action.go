@@ -111,6 +111,7 @@ func Named() []Action {
 		{Verb: "dataset.accept", On: []string{KindDataset}, Consequential: true},
 		{Verb: "dataset.list", On: []string{KindDataset}, Class: Pooled},
 		{Verb: "dataset.show", On: []string{KindDataset}, Class: Pooled},
+		{Verb: "dataset.compare", On: []string{KindDataset}, Class: Pooled},
 		{Verb: "dataset.unwatch", On: []string{KindDataset}},
 		{Verb: "watermark.export", On: []string{"model"}},
 		{Verb: "witness.list", On: []string{"log"}, Class: Pooled},

@@ -104,6 +104,7 @@ func (w *world) requests(t *testing.T) map[string]func() any {
 		},
 		"dataset.list":    always(DatasetList{State: "changed"}),
 		"dataset.show":    always(flows),
+		"dataset.compare": always(DatasetCompare{flows, 1, 1}),
 		"dataset.unwatch": always(DatasetUnwatch{flows, "it has ended"}),
 		"change.withdraw": func() any { return ChangeRequest{ID: w.open(t, "somebody").Name.ID} },
 		"change.rules":    always(api.Empty{}),
