@@ -2,7 +2,7 @@
 # written once, in .ci/run.
 
 .DEFAULT_GOAL := help
-.PHONY: help test race vet staticcheck fuzz-smoke kill-storm crash-storm soak every-float demo-model bench-ledger bench-policy bench-gateway bench-start bench-theft bench-ingest bench-dataset bench-poison bench-drift attack-ledgers ci
+.PHONY: help test race vet staticcheck fuzz-smoke kill-storm crash-storm soak every-float demo-model bench-ledger bench-policy bench-gateway bench-start bench-theft bench-theft-detect bench-theft-fidelity bench-theft-marks bench-theft-prompts bench-theft-timing bench-ingest bench-dataset bench-dataset-large bench-poison bench-drift attack-ledgers ci
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,18 +55,32 @@ bench-gateway: ## the gateway beside nginx, haproxy, Caddy and Portkey, idle cro
 bench-start: ## binary size, build time, time until ready, memory (ARGS=--write keeps the result)
 	cd bench && go run ./start $(ARGS)
 
-bench-theft: ## model theft: rows until thieves are found, how like a model copies are, the marks in them, and what answer times tell (ARGS=--write keeps the results)
-	cd bench && go run ./theft/detect $(ARGS)
+bench-theft: bench-theft-detect bench-theft-fidelity bench-theft-marks bench-theft-prompts bench-theft-timing ## model theft: all parts, a quarter of an hour on two cores at most (ARGS=--write keeps the results)
+
+bench-theft-detect: ## rows until thieves are found, and honest clients taken for such
+	cd bench && go run ./theft/detect --seed 17 $(ARGS)
+
+bench-theft-fidelity: ## how like a model its copies are, and whether that is the luck of a seed
 	cd bench && go run ./theft/fidelity $(ARGS)
+	cd bench && go run ./theft/fidelity --seeds 3 $(ARGS)
+
+bench-theft-marks: ## marks that copies learn, beside innocent models
 	cd bench && go run ./theft/marks $(ARGS)
+
+bench-theft-prompts: ## what rules for prompts hold for an attack
 	cd bench && go run ./theft/prompts $(ARGS)
-	cd bench && go run ./theft/timing $(ARGS)
+
+bench-theft-timing: ## what answer times tell
+	cd bench && go run ./theft/timing --stands 1000 $(ARGS)
 
 bench-ingest: ## log templates beside Drain3 ($PAVISE_DRAIN3 names its Python), and misconfigured pods (ARGS=--write keeps the results)
 	cd bench && go run ./ingest $(ARGS)
 
 bench-dataset: ## sealing a dataset by row and by block, beside openssl (ARGS=--write keeps the result)
 	cd bench && go run ./dataset $(ARGS)
+
+bench-dataset-large: ## sealing one file of 10 GB, and the memory that it takes (GB=3 makes it smaller)
+	cd bench && go run ./dataset --gigabytes $(or $(GB),10) $(ARGS)
 
 bench-poison: ## poisoned training data: how high its rows rank, and what clean rows are taken for it (ARGS=--write keeps the results)
 	cd bench && go run ./poison $(ARGS)

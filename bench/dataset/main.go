@@ -6,6 +6,7 @@
 // Run it from the bench directory:
 //
 //	go run ./dataset [--rows 1500000] [--rounds 5] [--write]
+//	go run ./dataset --gigabytes 10 [--write]
 package main
 
 import (
@@ -36,6 +37,7 @@ const seed = 20261127
 func run(ctx context.Context) error {
 	rows := flag.Int("rows", 1_500_000, "rows of each file, of some 300 bytes")
 	rounds := flag.Int("rounds", 5, "how often each is measured; the medians count")
+	gigabytes := flag.Int("gigabytes", 0, "instead of all that, one file of so many, and the memory that it takes")
 	write := flag.Bool("write", false, "put the result into "+result.File)
 	flag.Parse()
 	work, err := os.MkdirTemp("", "bench-dataset-")
@@ -45,6 +47,13 @@ func run(ctx context.Context) error {
 	defer os.RemoveAll(work)
 	conditions := result.Observe(work)
 	b := &bench{work: work, pavise: filepath.Join(work, "pavise"), took: map[string][]cost{}}
+	if *gigabytes > 0 {
+		text, err := b.large(ctx, *gigabytes)
+		if err != nil {
+			return err
+		}
+		return keep("dataset-large", text+conditions.String(), *write)
+	}
 	if err := b.prepare(ctx, *rows); err != nil {
 		return err
 	}
@@ -55,11 +64,16 @@ func run(ctx context.Context) error {
 		}
 	}
 	text := fmt.Sprintf("## Sealing a dataset\n\nMade by `cd bench && go run ./dataset --rows %d --rounds %d --write`: %.0f MB in %d rows.\n\n%s\n%s", *rows, *rounds, float64(b.size)/1e6, *rows, b, conditions)
+	return keep("dataset", text, *write)
+}
+
+// keep prints a section, and writes it where results are kept if it is to.
+func keep(section, text string, write bool) error {
 	fmt.Println(text)
-	if *write {
-		return result.Write(result.File, "dataset", text)
+	if !write {
+		return nil
 	}
-	return nil
+	return result.Write(result.File, section, text)
 }
 
 // A cost is what one process took.
@@ -112,12 +126,14 @@ func (b *bench) prepare(ctx context.Context, rows int) error {
 	return errors.Join(err, lines.Close(), records.Close())
 }
 
+// letters are what rows say.
+var letters = strings.Repeat("the quick brown fox jumps over the lazy dog while somebody counts rows of a table, ", 5)
+
 // draw writes the same rows in both forms.
 func draw(lines, records io.Writer, rows int) error {
 	jsonl, csv := bufio.NewWriterSize(lines, 1<<20), bufio.NewWriterSize(records, 1<<20)
 	random := rand.New(rand.NewPCG(seed, 1))
-	const letters = "the quick brown fox jumps over the lazy dog while somebody counts rows of a table, "
-	text := strings.Repeat(letters, 5)
+	text := letters
 	fmt.Fprintln(csv, "id,user,score,text")
 	for i := range rows {
 		user, score, said := random.IntN(1_000_000), random.Float64(), text[random.IntN(80):]
@@ -142,23 +158,31 @@ func (b *bench) round(ctx context.Context) error {
 		}
 	}
 	for _, act := range acts {
-		words := strings.Fields(act.command)
-		if words[0] == "pavise" {
-			words[0] = b.pavise
-		}
-		cmd := exec.CommandContext(ctx, words[0], words[1:]...)
-		cmd.Dir = b.work
-		began := time.Now()
-		if text, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("%s: %w\n%s", act.command, err, text)
-		}
-		took := cost{user: cmd.ProcessState.UserTime().Seconds(), system: cmd.ProcessState.SystemTime().Seconds(), wall: time.Since(began).Seconds()}
-		if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
-			took.memory = float64(usage.Maxrss) / 1024 // Linux says KiB
+		took, err := b.act(ctx, act.command, strings.Fields(act.command))
+		if err != nil {
+			return err
 		}
 		b.took[act.name] = append(b.took[act.name], took)
 	}
 	return nil
+}
+
+// act runs one command, and says what it took.
+func (b *bench) act(ctx context.Context, name string, words []string) (took cost, err error) {
+	if words[0] == "pavise" {
+		words[0] = b.pavise
+	}
+	cmd := exec.CommandContext(ctx, words[0], words[1:]...)
+	cmd.Dir = b.work
+	began := time.Now()
+	if text, err := cmd.CombinedOutput(); err != nil {
+		return took, fmt.Errorf("%s: %w\n%s", name, err, text)
+	}
+	took = cost{user: cmd.ProcessState.UserTime().Seconds(), system: cmd.ProcessState.SystemTime().Seconds(), wall: time.Since(began).Seconds()}
+	if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
+		took.memory = float64(usage.Maxrss) / 1024 // Linux says KiB
+	}
+	return took, nil
 }
 
 // String is the table of medians.

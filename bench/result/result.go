@@ -57,6 +57,14 @@ func Median[T ~int64 | ~float64](values []T) T {
 	return (sorted[(len(sorted)-1)/2] + sorted[len(sorted)/2]) / 2
 }
 
+// Met says in a table whether a goal was met.
+func Met(is bool) string {
+	if is {
+		return "met"
+	}
+	return "**not met**"
+}
+
 // A Table is a Markdown table.
 type Table struct{ b strings.Builder }
 

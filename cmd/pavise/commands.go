@@ -406,9 +406,9 @@ type upCommand struct {
 	Health      string   `help:"Serve /metrics and /healthz there, on a port of their own." placeholder:"HOST:PORT"`
 	OTLP        string   `name:"otlp" help:"Send traces and numbers to this OpenTelemetry collector (OTLP/HTTP)." placeholder:"URL"`
 	SendTo      []string `help:"Let webhooks go to these addresses, too, which are refused otherwise; may be repeated." placeholder:"CIDR"`
-	Datasets    []string `help:"Let datasets below this directory be watched (pavise dataset watch); may be repeated." placeholder:"DIR"`
 	Models      []string `help:"Let clients of MLflow register versions that lie below this directory; may be repeated." placeholder:"DIR"`
 	SignedBy    []string `name:"models-signed-by" help:"Believe signatures of models by this public key or these authorities (PEM); may be repeated." type:"existingfile" placeholder:"FILE"`
+	Datasets    []string `help:"Let datasets below this directory, or in this bucket (s3://BUCKET/PREFIX, gs://, az://), be watched (pavise dataset watch); may be repeated." placeholder:"DIR"`
 	Person      []string `help:"Another person of this machine, an operator too, for whom --as speaks; may be repeated." placeholder:"NAME"`
 	Demo        bool     `help:"Play an hour of the model's life in a minute: those who use it well, and those who do not."`
 	Replay      string   `help:"With --demo: ask about these connections (CSV in the layout of NSL-KDD) instead of drawn ones." type:"existingfile" placeholder:"FILE"`

@@ -1,14 +1,19 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/ed25519"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
+	"syscall"
 	"testing"
 	"time"
 
@@ -104,5 +109,51 @@ func TestKilledWhileItSeals(t *testing.T) {
 	}
 	if code, _, errs := pavised(t, "dataset", "verify", dir, "--seal", out); code != 0 || killed == 0 {
 		t.Errorf("killed %d times, the seal does not hold: %s", killed, errs)
+	}
+}
+
+// TestSealTakesLittleMemory seals a large file as a process of its own, by block and by row: it takes
+// little more memory than a small one does, and far less than the file has bytes.
+func TestSealTakesLittleMemory(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name string, write func(f *os.File) error) string {
+		f, err := os.Create(filepath.Join(dir, name))
+		if err == nil {
+			err = errors.Join(write(f), f.Close())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f.Name()
+	}
+	rows := func(n int) func(f *os.File) error {
+		return func(f *os.File) error {
+			out := bufio.NewWriter(f)
+			for i := range n {
+				fmt.Fprintf(out, `{"id":%d,"text":"%0500d"}`+"\n", i, i)
+			}
+			return out.Flush()
+		}
+	}
+	const size, most = 256 << 20, 64 << 10 // bytes of the sparse file; KiB more than for a small one
+	for _, c := range []struct{ small, large string }{
+		{file("small.bin", func(f *os.File) error { return f.Truncate(1 << 16) }), file("large.bin", func(f *os.File) error { return f.Truncate(size) })},
+		{file("small.jsonl", rows(100)), file("large.jsonl", rows(150_000))},
+	} {
+		var took [2]int64
+		for i, name := range []string{c.small, c.large} {
+			cmd := exec.Command("pavise", "dataset", "seal", name, "-o", name+".seal")
+			if text, err := cmd.CombinedOutput(); err != nil {
+				t.Fatalf("%v: %s", err, text)
+			}
+			took[i] = cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss
+			if runtime.GOOS == "darwin" {
+				took[i] >>= 10 // which counts in bytes
+			}
+		}
+		if took[1]-took[0] > most {
+			t.Errorf("%s takes %d KiB, and %s %d", c.small, took[0], c.large, took[1])
+		}
+		t.Logf("%s takes %d KiB, and %s %d", filepath.Base(c.small), took[0], filepath.Base(c.large), took[1])
 	}
 }

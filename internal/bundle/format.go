@@ -17,7 +17,7 @@ import (
 const (
 	MaxBundle   = 16 << 20 // bytes of a bundle, signatures included
 	MaxBlob     = 64 << 20 // bytes of a blob
-	MaxBlobs    = 256      // blobs of a bundle
+	MaxBlobs    = 4096     // blobs of a bundle
 	MaxAllBlobs = 1 << 30  // bytes of all blobs of a bundle
 	MaxSections = 64       // sections of a bundle
 	MaxKeys     = 16       // keys in a bundle's list, and signatures of a bundle

@@ -54,6 +54,8 @@ type Catalog struct {
 	slots chan struct{} // one is held by each look
 	nudge chan struct{} // something may be due sooner
 
+	compares chan struct{} // one is held by each comparison of versions
+
 	keeping sync.Mutex // held while a seal that is handed over is kept, and while what nobody needs is removed
 
 	mu      sync.Mutex                // guards what follows
@@ -84,7 +86,7 @@ func Open(ctx context.Context, cfg Config) (*Catalog, error) {
 		cfg.Say = func(string, error) {}
 	}
 	return &Catalog{
-		cfg: cfg, slots: make(chan struct{}, cmp.Or(cfg.Slots, 2)), nudge: make(chan struct{}, 1), looking: map[pavise.Name]*run{}, agreed: map[pavise.Name]bool{}, rests: map[pavise.Name]time.Time{},
+		cfg: cfg, slots: make(chan struct{}, cmp.Or(cfg.Slots, 2)), nudge: make(chan struct{}, 1), compares: make(chan struct{}, comparing), looking: map[pavise.Name]*run{}, agreed: map[pavise.Name]bool{}, rests: map[pavise.Name]time.Time{},
 	}, nil
 }
 

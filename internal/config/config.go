@@ -54,7 +54,7 @@ const UpTenant = "local"
 
 // Datasets say which datasets can be watched.
 type Datasets struct {
-	Roots []string `yaml:"roots" need:"true" example:"[/srv/lake]" doc:"The directories below which they lie. Nothing else of this machine is looked at, and links that lead out are refused."`
+	Roots []string `yaml:"roots" need:"true" example:"[/srv/lake]" doc:"The directories and buckets (s3://BUCKET/PREFIX, gs://…, az://…) below which they lie. Nothing else is looked at, and links that lead out are refused. A bucket's options stand here, as in s3://lake/rows?endpoint=minio:9000; its credentials are those of the environment."`
 }
 
 // Below are the directories; of nil there are none.
@@ -70,7 +70,9 @@ func (d *Datasets) check(f *faults) {
 		return
 	}
 	for _, root := range d.Roots {
-		f.path("roots", root)
+		if !strings.Contains(root, "://") { // a bucket is read when the server starts
+			f.path("roots", root)
+		}
 	}
 }
 

@@ -185,7 +185,7 @@ func (x *Exchange) Finish(ctx context.Context, truth *tensor.Response) (*Answer,
 // for it.
 func (x *Exchange) heard(truth *tensor.Response) {
 	x.gateway.monitor.Hear(monitor.Exchange{
-		At: x.gateway.now(), Who: x.who.Name(), Model: x.call.Model, Version: x.route.Is, Signature: &x.route.Signature, Asked: x.request, Said: truth,
+		At: x.gateway.now(), Who: x.entry.Who().Name(), Model: x.call.Model, Version: x.route.Is, Signature: &x.route.Signature, Asked: x.request, Said: truth,
 	})
 	if x.gateway.hears || x.route.Calibration != "" {
 		asked, said := x.route.Ordered(x.request, truth)

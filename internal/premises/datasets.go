@@ -15,13 +15,22 @@ import (
 	"github.com/pavise/pavise/internal/dataset"
 	"github.com/pavise/pavise/internal/lineage"
 	"github.com/pavise/pavise/internal/rowseal"
+	"github.com/pavise/pavise/internal/store/blob"
 )
 
 // OpenCatalog opens the datasets that the house knows. What is watched lies below the roots,
-// directories that whoever configures it has named.
+// directories and buckets that whoever configures it has named.
 func (h *House) OpenCatalog(ctx context.Context, roots []string) (err error) {
 	at := places{}
 	for _, root := range roots {
+		if strings.Contains(root, "://") {
+			bucket, err := newBucketRoot(root)
+			if err != nil {
+				return err
+			}
+			at.buckets = append(at.buckets, bucket)
+			continue
+		}
 		real, err := h.foreignRoot(root, "datasets cannot be watched")
 		if err != nil {
 			return err
@@ -71,7 +80,10 @@ func realPath(name string) (string, error) {
 }
 
 // places are where datasets lie that the house watches. It implements catalog.Places.
-type places struct{ roots []dataRoot }
+type places struct {
+	roots   []dataRoot
+	buckets []bucketRoot
+}
 
 // A dataRoot is a directory below which datasets lie.
 type dataRoot struct{ given, real string } // as it was configured, and without links
@@ -92,11 +104,16 @@ func (p places) Allowed(at catalog.Place) error {
 	return err
 }
 
-// find says in which file or directory a dataset lies, and below which root.
+// find says in which file or directory a dataset lies, and below which root; or the address of a
+// bucket, which is below none.
 func (p places) find(at catalog.Place) (name, root string, err error) {
+	if blob.IsAddress(at.URL) {
+		name, err = p.bucketPlace(at.URL)
+		return name, "", err
+	}
 	u, err := url.Parse(at.URL)
 	if err != nil || u.Scheme != "file" || u.Host != "" || u.RawQuery != "" || u.Fragment != "" || !filepath.IsAbs(u.Path) || strings.ContainsRune(u.Path, 0) {
-		return "", "", &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("nobody here can look at %.200q", at.URL), Hint: "write file:// and a path from the root: file:///srv/lake/rows.csv", Err: err}
+		return "", "", &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("nobody here can look at %.200q", at.URL), Hint: "write file:// and a path from the root, as file:///srv/lake/rows.csv, or s3://BUCKET/PREFIX, gs://… or az://…", Err: err}
 	}
 	name = filepath.Clean(u.Path)
 	var all []string

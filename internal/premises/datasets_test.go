@@ -3,6 +3,7 @@ package premises
 import (
 	"bytes"
 	"fmt"
+	neturl "net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"github.com/pavise/pavise/internal/catalog"
 	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/lineage"
+	"github.com/pavise/pavise/internal/store/blob"
 )
 
 // lake is a house whose data lie in a directory, and who looks below another one.
@@ -31,7 +33,7 @@ func lake(t *testing.T) (h *House, dir string, at places) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return h, dir, places{[]dataRoot{{dir, real}}}
+	return h, dir, places{roots: []dataRoot{{dir, real}}}
 }
 
 func put(t *testing.T, name, text string) {
@@ -172,14 +174,25 @@ func TestHoldingsSayWhatEventsCallThem(t *testing.T) {
 	}
 }
 
-// FuzzPlaces: whatever an address says, it is a path below a root, or refused.
+// FuzzPlaces: whatever an address says, it is a path below a root, or of a bucket below one and with
+// the root's options, or refused.
 func FuzzPlaces(f *testing.F) {
-	for _, url := range []string{"file:///srv/lake/a", "file:///srv/lake/../x", "file:///srv/lake/%2e%2e/x", "file:////srv/lake", "file:///srv/lake%00", "FILE:///srv/lake/x", "file:///srv/lakes", "s3://b/k"} {
+	for _, url := range []string{"file:///srv/lake/a", "file:///srv/lake/../x", "file:///srv/lake/%2e%2e/x", "file:////srv/lake", "file:///srv/lake%00", "FILE:///srv/lake/x", "file:///srv/lakes", "s3://b/k", "s3://lake/rows/a", "s3://lake/rows/%2e%2e/x", "s3://lake/rows?endpoint=x"} {
 		f.Add(url)
 	}
-	at := places{[]dataRoot{{"/srv/lake", "/mnt/lake"}}}
+	bucket, err := newBucketRoot("s3://lake/rows?endpoint=minio:9000")
+	if err != nil {
+		f.Fatal(err)
+	}
+	at := places{roots: []dataRoot{{"/srv/lake", "/mnt/lake"}}, buckets: []bucketRoot{bucket}}
 	f.Fuzz(func(t *testing.T, url string) {
 		name, root, err := at.find(catalog.Place{URL: url})
+		if err == nil && blob.IsAddress(url) {
+			if u, err := neturl.Parse(name); err != nil || u.Host != "lake" || !strings.HasPrefix(u.Path, "/rows/") || u.RawQuery != "endpoint=minio:9000" || u.Fragment != "" {
+				t.Errorf("%q is %q", url, name)
+			}
+			return
+		}
 		if err == nil && (root != "/mnt/lake" || name != filepath.Clean(name) || name != root && !strings.HasPrefix(name, root+"/") || strings.ContainsRune(name, 0)) {
 			t.Errorf("%q is %q below %q", url, name, root)
 		}

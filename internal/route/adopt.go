@@ -12,7 +12,6 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/store"
 	"github.com/pavise/pavise/internal/tensor"
-	"github.com/pavise/pavise/internal/tier"
 )
 
 // Standings returns all routes by name, and how it stands with each: what a control
@@ -103,7 +102,6 @@ func (t *Table) Adopt(ctx context.Context, all []Standing, share int, model func
 // returns what it had made ready.
 func (t *Table) prepare(ctx context.Context, all []Standing, share int, model func(string) ([]byte, error)) (map[pavise.Name]*Live, map[pavise.Name]bool, error) {
 	next, barred, was := map[pavise.Name]*Live{}, map[pavise.Name]bool{}, *t.live.Load()
-	watched := 0 // routes with a calibration
 	for _, s := range all {
 		route := s.Route
 		if err := route.Validate(); err != nil {
@@ -124,12 +122,6 @@ func (t *Table) prepare(ctx context.Context, all []Standing, share int, model fu
 			barred[route.Model] = true
 		}
 		l := t.liveOf(route)
-		if route.Calibration != "" {
-			watched++
-		}
-		if watched > tier.MaxWatched {
-			return next, nil, tooManyWatched()
-		}
 		if err := t.fetchCalibration(ctx, route, model); err != nil {
 			return next, nil, fmt.Errorf("adopt route %s: %w", route.Model, err)
 		}

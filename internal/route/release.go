@@ -15,7 +15,6 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/infer"
 	"github.com/pavise/pavise/internal/store"
-	"github.com/pavise/pavise/internal/tier"
 )
 
 // A ReleaseSpec is what route.release is asked for: another model behind a name that
@@ -353,10 +352,9 @@ func (t *Table) watchedBack(ctx context.Context, was, back *Route) (warning stri
 		return "the model that comes back had no calibration, and " + nobody, nil
 	case back.Calibration == "":
 		return warning, nil
-	case t.calibrated(back.Model) >= tier.MaxWatched:
-		err = tooManyWatched()
-	default:
-		_, err = t.calibrationOf(ctx, *back)
+	}
+	if _, err = t.calibrationOf(ctx, *back); err == nil {
+		err = t.roomBeside(ctx, *back, 0)
 	}
 	switch pavise.KindOf(err) {
 	case pavise.Invalid, pavise.Unverified, pavise.NotFound:

@@ -50,6 +50,7 @@ type Table struct {
 	servers *infer.Servers   // that routes lead to
 	watch   *telemetry.Meter // nil: nobody counts
 	tiers   *tier.Book       // who copies models; nil: nobody looks
+	parsed  atomic.Pointer[parsed]
 
 	changing sync.Mutex                            // held over a whole change, store and table
 	live     atomic.Pointer[map[pavise.Name]*Live] // replaced whole, under changing
@@ -68,7 +69,8 @@ func Open(ctx context.Context, g *guard.Guard, db *store.DB, meter *firewall.Met
 	if err := db.View(ctx, t.startAll); err != nil {
 		return t, err
 	}
-	for l := range t.All() {
+	byName := func(a, b *Live) int { return strings.Compare(a.Model.String(), b.Model.String()) }
+	for _, l := range slices.SortedFunc(t.All(), byName) { // so that each start has room for the same calibrations
 		if err := t.lookOrSay(ctx, l); err != nil {
 			return t, fmt.Errorf("start route %s: %w", l.Model, err)
 		}

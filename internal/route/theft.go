@@ -38,16 +38,29 @@ type calibrated struct {
 	watch  tier.Watch
 }
 
+// A parsed is the calibration that was read last: routes that share one read it once.
+type parsed struct {
+	digest      [sha256.Size]byte
+	calibration *theft.Calibration
+}
+
 // calibrate reads a calibration for a model that takes and gives so. The error is of kind
 // Invalid.
-func calibrate(text []byte, sig tensor.Signature) (*calibrated, error) {
-	c, err := theft.ParseCalibration(text)
-	if err != nil {
-		return nil, err
+func (t *Table) calibrate(text []byte, sig tensor.Signature) (*calibrated, error) {
+	sum := sha256.Sum256(text)
+	last := t.parsed.Load()
+	if last == nil || last.digest != sum {
+		c, err := theft.ParseCalibration(text)
+		if err != nil {
+			return nil, err
+		}
+		last = &parsed{sum, c}
+		t.parsed.Store(last)
 	}
-	own := &calibrated{text: text, watch: tier.Watch{Digest: sha256.Sum256(text), Calibration: c}}
-	own.digest = "sha256:" + hex.EncodeToString(own.watch.Digest[:])
-	own.watch.Lay, err = layOf(sig, c)
+	own := &calibrated{text: text, watch: tier.Watch{Digest: sum, Size: len(text), Calibration: last.calibration}}
+	own.digest = "sha256:" + hex.EncodeToString(sum[:])
+	var err error
+	own.watch.Lay, err = layOf(sig, last.calibration)
 	return own, err
 }
 
@@ -128,7 +141,7 @@ func (t *Table) watched(ctx context.Context, r, was *Route, spec Spec) (own *cal
 	case given && r.Language():
 		return nil, "", &pavise.Error{Kind: pavise.Invalid, Msg: "a calibration is for models of tensors, and this is a language model"}
 	case given:
-		if own, err = calibrate(spec.Calibration, r.Signature); err != nil {
+		if own, err = t.calibrate(spec.Calibration, r.Signature); err != nil {
 			return nil, "", err
 		}
 		r.Calibration = own.digest
@@ -146,8 +159,10 @@ func (t *Table) watched(ctx context.Context, r, was *Route, spec Spec) (own *cal
 	if err := spec.amber(r); err != nil {
 		return nil, "", err
 	}
-	if r.Calibration != "" && t.calibrated(r.Model) >= tier.MaxWatched {
-		return nil, "", tooManyWatched()
+	if r.Calibration != "" {
+		if err := t.roomBeside(ctx, *r, len(text)); err != nil {
+			return nil, "", err
+		}
 	}
 	ended, err := spec.undone(r)
 	if err != nil {
@@ -171,18 +186,38 @@ func (s Spec) undone(r *Route) (warning string, err error) {
 	return fmt.Sprintf("%v, which callers in amber got, ended: the route's answers tell the top class alone (%v), and it would tell them the same. They have a part of their rate and budget now", m, r.Shape), nil
 }
 
-// calibrated is how many routes beside that to a model have a calibration.
-func (t *Table) calibrated(model pavise.Name) (n int) {
+// roomBeside reports, as an error of kind Invalid, that beside those of all other routes there
+// is no room for the calibration of one, which has so many bytes; 0 where it is in the store.
+func (t *Table) roomBeside(ctx context.Context, r Route, size int) error {
+	models, sizes := 1, map[string]int{r.Calibration: size}
 	for l := range t.All() {
-		if l.Calibration != "" && l.Model != model {
-			n++
+		if l.Calibration != "" && l.Model != r.Model {
+			models++
+			sizes[l.Calibration] = max(sizes[l.Calibration], 0)
 		}
 	}
-	return n
-}
-
-func tooManyWatched() error {
-	return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the callers of %d models are looked at, and no more can be", tier.MaxWatched), Hint: "take the calibration of another route away: pavise route put NAME --amber off"}
+	err := t.db.View(ctx, func(tx *store.Tx) error {
+		rows, err := tx.Query(`SELECT digest, length(onnx) FROM gateway_models`)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var digest string
+			var n int
+			if err := rows.Scan(&digest, &n); err != nil {
+				return err
+			}
+			if _, is := sizes[digest]; is {
+				sizes[digest] = n
+			}
+		}
+		return rows.Err()
+	})
+	if err != nil {
+		return err
+	}
+	return tier.Room(models, sizes)
 }
 
 // amber says what callers in amber get, as the words have it.
@@ -254,7 +289,7 @@ func (t *Table) calibrationOf(ctx context.Context, r Route) (*calibrated, error)
 			Hint: "the store was changed: put the route again with the calibration you trust",
 		}
 	}
-	return calibrate(text, r.Signature)
+	return t.calibrate(text, r.Signature)
 }
 
 // look has the callers of a route looked at by its calibration, or by none. It waits for
@@ -343,10 +378,17 @@ func (t *Table) lookAnew(ctx context.Context, was, next map[pavise.Name]*Live) e
 			errs = append(errs, err)
 		}
 	}
+	var anew []*Live
 	for name, l := range next {
 		if !sameWatch(was[name], l.Route) {
-			errs = append(errs, t.lookOrSay(ctx, l))
+			anew = append(anew, l)
 		}
+	}
+	slices.SortFunc(anew, func(a, b *Live) int { // what makes room first, and then by name: every gateway has room for the same
+		return cmp.Or(cmp.Compare(min(len(a.Calibration), 1), min(len(b.Calibration), 1)), strings.Compare(a.Model.String(), b.Model.String()))
+	})
+	for _, l := range anew {
+		errs = append(errs, t.lookOrSay(ctx, l))
 	}
 	return errors.Join(errs...)
 }

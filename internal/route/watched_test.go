@@ -5,7 +5,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -77,7 +79,7 @@ func (w *world) unwatched() (notes []string) {
 	return notes
 }
 
-// TestOneCalibrationTooMany: a 65th route with a calibration is refused; one that is in the
+// TestOneCalibrationTooMany: one route more than there is room for with a calibration is refused; one that is in the
 // store all the same keeps no gateway from starting, answers, and is said.
 func TestOneCalibrationTooMany(t *testing.T) {
 	dir := t.TempDir()
@@ -92,12 +94,12 @@ func TestOneCalibrationTooMany(t *testing.T) {
 	}
 	_, err := w.Put(t.Context(), operator, Spec{Name: "local/model/one-more", ONNX: softmaxModel(), Calibration: calibration})
 	if pavise.KindOf(err) != pavise.Invalid || !strings.Contains(err.Error(), "no more can be") || w.Has(pavise.Name{Tenant: tenant, Kind: "model", ID: "one-more"}) {
-		t.Errorf("the 65th: %v", err)
+		t.Errorf("the last: %v", err)
 	}
 	if plan := w.planTooMany(t); !strings.Contains(plan.Warning, "no more can be") || plan.Will.Calibration != "" {
 		t.Errorf("%+v", plan)
 	}
-	for _, name := range []string{"late", "later"} { // for the model itself has none any more
+	for _, name := range []string{"late", "zlater"} { // for the model itself has none any more
 		w.exec(t, `INSERT INTO gateway_routes SELECT 'local/model/' || ?, replace(route, '"local/model/other-1"', '"local/model/' || ? || '"') FROM gateway_routes WHERE name = 'local/model/other-1'`, name, name)
 	}
 	w.close()
@@ -135,7 +137,7 @@ func (w *world) planTooMany(t *testing.T) ReleasePlan {
 // and the plan says what is otherwise. The gateway starts afterwards.
 func TestWayBackOfCalibrations(t *testing.T) {
 	calibration := softmaxCalibration(t)
-	older := bytes.Replace(calibration, []byte(`"pavise.calibration/4"`), []byte(`"pavise.calibration/1"`), 1)
+	older := bytes.Replace(calibration, []byte(`"pavise.calibration/5"`), []byte(`"pavise.calibration/1"`), 1)
 	for name, c := range map[string]struct {
 		before  func(t *testing.T, w *world) // the release of another model
 		after   func(t *testing.T, w *world)
@@ -195,7 +197,7 @@ func TestCalibrationOfAnotherVersion(t *testing.T) {
 	w := newWorld(t, dir)
 	calibration := softmaxCalibration(t)
 	w.put(t, func(s *Spec) { s.Calibration = calibration })
-	older := bytes.Replace(calibration, []byte(`"pavise.calibration/4"`), []byte(`"pavise.calibration/1"`), 1)
+	older := bytes.Replace(calibration, []byte(`"pavise.calibration/5"`), []byte(`"pavise.calibration/1"`), 1)
 	w.exec(t, `INSERT INTO gateway_models VALUES (?, ?)`, digestOf(older), older)
 	w.exec(t, `UPDATE gateway_routes SET route = replace(route, ?, ?)`, digestOf(calibration), digestOf(older))
 	w.close()
@@ -222,7 +224,7 @@ func (w *world) looked() bool {
 // not the one that its route names is an error.
 func TestAdoptCalibrationOfAnotherVersion(t *testing.T) {
 	calibration := softmaxCalibration(t)
-	older := bytes.Replace(calibration, []byte(`"pavise.calibration/4"`), []byte(`"pavise.calibration/3"`), 1)
+	older := bytes.Replace(calibration, []byte(`"pavise.calibration/5"`), []byte(`"pavise.calibration/3"`), 1)
 	from, to := newWorld(t, t.TempDir()), newWorld(t, t.TempDir())
 	from.put(t, func(s *Spec) { s.Calibration = calibration })
 	bytesOf := func(digest string) ([]byte, error) {
@@ -254,6 +256,49 @@ func TestAdoptCalibrationOfAnotherVersion(t *testing.T) {
 	err := to.Adopt(t.Context(), []Standing{forged, other}, 1, func(string) ([]byte, error) { return older, nil })
 	if pavise.KindOf(err) != pavise.Unverified {
 		t.Errorf("a calibration that is not the one named: %v", err)
+	}
+}
+
+// TestAdoptFiveHundredCalibrations: a control plane tells of 500 routes with three calibrations,
+// and the callers of all are looked at; of more than there is room for, all routes are adopted, the
+// last by name are not looked at, and that is said.
+func TestAdoptFiveHundredCalibrations(t *testing.T) {
+	calibration := softmaxCalibration(t)
+	from, to := newWorld(t, t.TempDir()), newWorld(t, t.TempDir())
+	from.put(t, func(s *Spec) { s.Calibration = calibration })
+	files := map[string][]byte{digestOf(calibration): calibration}
+	for _, space := range []string{"\n", "\n\n"} { // the same in other bytes
+		b := append(bytes.Clone(calibration), space...)
+		files[digestOf(b)] = b
+	}
+	bytesOf := func(digest string) ([]byte, error) {
+		if b := files[digest]; b != nil {
+			return b, nil
+		}
+		return from.Model(t.Context(), digest)
+	}
+	var all []Standing
+	digests := slices.Sorted(maps.Keys(files))
+	for i := range 600 {
+		one := from.Standings()[0]
+		one.Model.ID, one.Calibration = fmt.Sprintf("m-%04d", i), digests[i/200]
+		all = append(all, one)
+	}
+	odd := func() int {
+		for _, s := range all {
+			to.tiers.See(&detect.Observation{Model: s.Model}) // of no rows, which fit no calibration
+		}
+		return len(to.tiers.Odd())
+	}
+	if err := to.Adopt(t.Context(), all[:500], 1, bytesOf); err != nil || odd() != 500 || len(to.unwatched()) != 0 {
+		t.Fatalf("%v; %q", err, to.unwatched())
+	}
+	if err := to.Adopt(t.Context(), all, 1, bytesOf); err != nil || odd() != tier.MaxWatched || to.Len() != 600 {
+		t.Fatalf("%v; %d routes", err, to.Len())
+	}
+	notes := to.unwatched()
+	if len(notes) != 600-tier.MaxWatched || !strings.HasPrefix(notes[0], fmt.Sprintf("m-%04d ", tier.MaxWatched)) || !strings.Contains(notes[0], "no more can be") {
+		t.Errorf("%d notes, the first %q", len(notes), notes[0])
 	}
 }
 

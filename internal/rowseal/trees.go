@@ -112,6 +112,7 @@ type contents struct {
 	rows    []stretch
 	workers int
 	most    uint32                               // rows that are sorted at a time; 0: maxHeld
+	sorted  []hash                               // room for them, used again: two of it would be as much memory again
 	leaf    func(bucket uint64, leaf hash)       // is told of each entry, in order; nil: nobody asks
 	node    func(level int, n uint64, root hash) // and of each complete subtree
 }
@@ -211,7 +212,14 @@ func (c *contents) run(ctx context.Context, first uint64, counts []uint32, held 
 		ends[i] = sum
 		sum += n
 	}
-	sorted := make([]hash, held)
+	if cap(c.sorted) < held {
+		rows := uint64(0)
+		for _, s := range c.rows {
+			rows += s.rows
+		}
+		c.sorted = make([]hash, min(rows, uint64(cmp.Or(c.most, maxHeld)))) // for the largest run
+	}
+	sorted := c.sorted[:held]
 	err := c.scan(ctx, func(digests []byte) {
 		for ; len(digests) > 0; digests = digests[sha256.Size:] {
 			if i := bucketOf(digests, c.bits) - first; i < uint64(len(ends)) {

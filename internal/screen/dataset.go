@@ -96,18 +96,34 @@ func printFound(w io.Writer, v catalog.View, f *catalog.Finding) {
 	default:
 		fmt.Fprintf(w, "  found since %s: what cannot be sealed: %s\n", at(f.Since), strings.Map(shown, f.Why))
 	}
-	if f.Differ.Why != "" {
-		fmt.Fprintf(w, "    what differs cannot be said: %s\n", strings.Map(shown, f.Differ.Why))
-	}
-	for _, d := range f.Differ.Files {
-		fmt.Fprintf(w, "    %-8s  %s%s\n", d.What, fileShown(d.File), differs(d))
-	}
-	if f.Differ.More > 0 {
-		fmt.Fprintf(w, "    and %d more files\n", f.Differ.More)
-	}
+	printDiffers(w, f.Differ)
 	if f.Would != nil {
 		fmt.Fprintf(w, "  if this is to be the dataset: pavise dataset accept %s --root %s\n", v.Name.ID, f.Root.String()[:12])
 	}
+}
+
+// printDiffers prints what differs between two contents.
+func printDiffers(w io.Writer, differ catalog.Differences) {
+	if differ.Why != "" {
+		fmt.Fprintf(w, "    what differs cannot be said: %s\n", strings.Map(shown, differ.Why))
+	}
+	for _, d := range differ.Files {
+		fmt.Fprintf(w, "    %-8s  %s%s\n", d.What, fileShown(d.File), differs(d))
+	}
+	if differ.More > 0 {
+		fmt.Fprintf(w, "    and %d more files\n", differ.More)
+	}
+}
+
+// printComparedDataset prints what lies between two versions.
+func printComparedDataset(w io.Writer, c catalog.Compared) {
+	fmt.Fprintf(w, "%s, version %d (%s, %s) and version %d (%s, %s):", c.Name.ID, c.From.Number, c.From.Root.String()[:12], Count(c.From.Rows, "row"), c.To.Number, c.To.Root.String()[:12], Count(c.To.Rows, "row"))
+	if len(c.Differ.Files) == 0 && c.Differ.Why == "" {
+		fmt.Fprintln(w, " the same content")
+		return
+	}
+	fmt.Fprintln(w)
+	printDiffers(w, c.Differ)
 }
 
 // fileShown is a file of a dataset; of one that is a file, it has no name.

@@ -33,7 +33,7 @@ type Asked struct {
 
 // The measures that are taken of a client. Each is larger the less the client is like
 // those of the calibration. The first are of the traits of its rows: of each trait two, how
-// much of it all rows have, and how much the oddest of them, for what most rows are like; and
+// much of it all rows have, and how unlike they are in it, for what most rows are like; and
 // then of each how much of it all rows have, whatever they are like.
 const (
 	measureLevel       = 2 * traits
@@ -50,7 +50,7 @@ const (
 
 // measureNames are what the measures are called, in their order.
 var measureNames = [measures]string{
-	"surprise", "surprise-tail", "made-up", "made-up-tail", "low-margin", "low-margin-tail", "off-manifold", "off-manifold-tail", "novelty", "novelty-tail",
+	"surprise", "surprise-apart", "made-up", "made-up-apart", "low-margin", "low-margin-apart", "off-manifold", "off-manifold-apart", "novelty", "novelty-apart",
 	"surprise-level", "made-up-level", "low-margin-level", "off-manifold-level", "novelty-level",
 	"profile", "odd-values", "near-duplicates", "cross-duplicates", "line-search", "distances", "discrepancy", "coverage",
 }
@@ -404,6 +404,9 @@ func profiled(p *anomaly.Profile, told *[traits * traitTells]float64, dst *[meas
 	var more float64
 	for k, at := range traitTold {
 		dst[k] = p.Contrast(k, told[:])
+		if mean := at - traitApart; at%traitTells == traitApart && told[mean] <= p.Mean[mean] {
+			dst[k] = min(dst[k], 0) // whose rows are the better known can be unlike each other for that
+		}
 		more += told[at] - p.Mean[at]
 	}
 	for k := range traitMeans {
@@ -422,8 +425,8 @@ func profiled(p *anomaly.Profile, told *[traits * traitTells]float64, dst *[meas
 
 // measureKnee is where a measure of traits begins to count by its logarithm; 0: nowhere. One
 // honest client in two hundred is far further out than all others by these, such as one who
-// asks darkened pictures alone, and the threshold of all measures would be its own: the oddest
-// rows of few are odd, and so is what somebody asks all the time.
+// asks darkened pictures alone, and the threshold of all measures would be its own: the rows
+// of few are unlike each other, and so is what somebody asks all the time to others'.
 var measureKnee = func() (knee [measures]float64) {
 	for k, at := range traitTold {
 		if at%traitTells != 0 {

@@ -176,15 +176,22 @@ type crossed struct {
 func newCrossing(c *Calibration) *crossing {
 	x := &crossing{near: c.Near, used: min(c.Scale.Width(), anomaly.SketchLen)}
 	x.width = max(crossNarrow, min(crossWide, int(4*math.Sqrt(float64(c.Near)/float64(x.used)))))
+	return x
+}
+
+// begin makes room for rows, once there is one: a model that nobody asks takes none.
+func (x *crossing) begin() {
 	for t := range x.slots {
 		x.slots[t] = make([]crossed, crossSlots/crossTables)
 	}
-	return x
 }
 
 // see keeps a row, and returns another client one of whose rows it nearly repeats; 0 if there
 // is none. One that is the same to the last bit says nothing: many ask the same.
 func (x *crossing) see(client uint32, g *glance) (other uint32) {
+	if x.slots[0] == nil {
+		x.begin()
+	}
 	for t := range x.slots {
 		h := uint64(t+1) * 0x9e3779b97f4a7c15
 		for k := range crossParts {

@@ -22,12 +22,12 @@ const (
 	traitMost  = 6
 	traitSpan  = traitMost - traitLeast
 	traitUnit  = 0.01 // the unit, at least
-	traitTells = 6    // numbers that are kept of a trait: its mean, and how much so many rows have
-	traitTail  = 5    // the place of the last of them
+	traitTells = 6    // numbers that are kept of a trait: its mean, how much so many rows have, and how unlike they are in it
+	traitApart = 5    // the place of the last of them
 )
 
 // traitShares are the shares of rows that have less of a trait than is kept of it.
-var traitShares = [traitTells - 1]float64{0.25, 0.5, 0.75, 0.9, 0.97}
+var traitShares = [traitApart - 1]float64{0.25, 0.5, 0.75, 0.9}
 
 // A Trait says how much of it known rows of a group have.
 type Trait struct {
@@ -99,7 +99,8 @@ func (s *spread) add(of *[traits]float64, known *[traits]Trait) {
 	}
 }
 
-// tell sets dst to what is kept of the traits of n rows.
+// tell sets dst to what is kept of the traits of n rows. How unlike they are is the mean square of
+// how far they are from the middle: of rows of two kinds it is large, whichever kind is more.
 func (s *spread) tell(dst *[traits * traitTells]float64, n float64) {
 	for k := range traits {
 		out := dst[k*traitTells:][:traitTells]
@@ -113,6 +114,11 @@ func (s *spread) tell(dst *[traits * traitTells]float64, n float64) {
 			part := (share*n - below) / max(1, float64(s.bins[k][bin]))
 			out[1+i] = traitLeast + (float64(bin)+min(1, max(0, part)))*traitSpan/traitBins
 		}
+		out[traitApart] = 0
+		for i, rows := range s.bins[k] {
+			apart := traitLeast + (float64(i)+0.5)*traitSpan/traitBins - out[2]
+			out[traitApart] += float64(rows) * apart * apart / n
+		}
 	}
 }
 
@@ -123,7 +129,7 @@ func (s *spread) tell(dst *[traits * traitTells]float64, n float64) {
 var traitBody, traitTold, traitMeans = func() (body, told, means []int) {
 	for k := range traits {
 		body = append(body, k*traitTells+1, k*traitTells+2)
-		told = append(told, k*traitTells, k*traitTells+traitTail)
+		told = append(told, k*traitTells, k*traitTells+traitApart)
 		means = append(means, k*traitTells)
 	}
 	return body, told, means

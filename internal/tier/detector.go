@@ -15,10 +15,16 @@ import (
 )
 
 const (
-	// MaxWatched bounds the models with a calibration: each takes some megabytes.
-	MaxWatched = 64
+	// MaxWatched bounds the models with a calibration. What each takes beside its calibration,
+	// once it is asked, is some megabytes.
+	MaxWatched = 512
+	// MaxCalibrations bounds the bytes of the files of all calibrations together, of which those
+	// that are the same count once. In memory they take no more.
+	MaxCalibrations = 256 << 20
+	// leastClients are remembered of each model, however many models there are.
+	leastClients = 32
 	// maxClients are remembered by the detectors of all models together, of some 15 KiB
-	// each, and each model's remember as many as the others'.
+	// each, and each model's remember as many as the others', and leastClients at least.
 	maxClients = 8192
 	// maxLost bounds the studies that are to be dropped while the store takes nothing. What
 	// is beyond stays in it until its client is kept again, or the calibration is another.
@@ -56,6 +62,7 @@ type watched struct {
 // A Watch says by what the callers of a model are looked at.
 type Watch struct {
 	Digest      [32]byte // SHA-256 of the calibration's file
+	Size        int      // bytes of it
 	Calibration *theft.Calibration
 	Lay         Lay
 }
@@ -72,7 +79,7 @@ type Lay struct {
 // w is nil. What the same one remembered, here or in the store, stays; refused is how many
 // clients' kept studies somebody changed, with whom the detector begins anew. How callers
 // stand stays in any case. The error is of kind Invalid when the calibration is not for
-// such rows, and nothing changes then.
+// such rows, or there is no room for one more, and nothing changes then.
 //
 // It waits for the store, so it is not called within one of its transactions.
 func (b *Book) Calibrate(ctx context.Context, model pavise.Name, w *Watch) (refused int, err error) {
@@ -95,8 +102,8 @@ func (b *Book) Calibrate(ctx context.Context, model pavise.Name, w *Watch) (refu
 		was.Lay = w.Lay
 		return 0, nil
 	}
-	if was == nil && len(b.models) == MaxWatched {
-		return 0, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the callers of %d models are looked at, and no more can be", MaxWatched), Hint: "take the calibration of another route away"}
+	if err := b.admit(model, w); err != nil {
+		return 0, err
 	}
 	next := &watched{Watch: *w, eyes: theft.NewExtraction(w.Calibration), dirty: map[string]bool{}}
 	next.eyes.Again = true
@@ -119,6 +126,41 @@ func (b *Book) Calibrate(ctx context.Context, model pavise.Name, w *Watch) (refu
 	b.models[model] = next
 	b.share()
 	return refused, nil
+}
+
+// admit sees that there is room for the calibration of a model, and has models with the same
+// one share it in memory. b.watch is held.
+func (b *Book) admit(model pavise.Name, w *Watch) error {
+	sizes := map[[32]byte]int{w.Digest: w.Size}
+	models := 1
+	for name, other := range b.models {
+		if name == model {
+			continue
+		}
+		models++
+		sizes[other.Digest] = other.Size
+		if other.Digest == w.Digest {
+			w.Calibration = other.Calibration
+		}
+	}
+	return Room(models, sizes)
+}
+
+// Room reports, as an error of kind Invalid, that there is no room for the calibrations of so
+// many models. sizes has the bytes of each different file, by whatever tells them apart.
+func Room[K comparable](models int, sizes map[K]int) error {
+	const hint = "take the calibration of another route away: pavise route put NAME --amber off"
+	if models > MaxWatched {
+		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the callers of %d models are looked at, and no more can be", MaxWatched), Hint: hint}
+	}
+	sum := 0
+	for _, n := range sizes {
+		sum += n
+	}
+	if sum > MaxCalibrations {
+		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the calibrations of all models would have %d MiB, and %d at most can be", sum>>20, MaxCalibrations>>20), Hint: hint + ", or give models that are alike the same one"}
+	}
+	return nil
 }
 
 // lose has what is kept of somebody be dropped. b.watch is held.
@@ -148,7 +190,7 @@ func (b *Book) share() {
 	}
 	b.crowds.Store(&crowds)
 	for _, w := range b.models {
-		w.eyes.Most = maxClients / len(b.models)
+		w.eyes.Most = max(maxClients/len(b.models), leastClients)
 	}
 }
 

@@ -173,6 +173,36 @@ func TestCalibrationsThatDoNotFit(t *testing.T) {
 	}
 }
 
+// TestRoomForCalibrations: what different files take together is bounded, and the same file
+// counts once and is in memory once, however many models have it.
+func TestRoomForCalibrations(t *testing.T) {
+	b := newShelf(t).watched(t)
+	name := func(i int) pavise.Name {
+		return pavise.Name{Tenant: "acme", Kind: "model", ID: fmt.Sprintf("big-%d", i)}
+	}
+	big := func(kind byte) *Watch {
+		w := watchOf(t)
+		own := *w.Calibration
+		w.Calibration = &own
+		w.Digest, w.Size = [32]byte{kind}, MaxCalibrations/2-1<<20
+		return w
+	}
+	for i := range 6 {
+		if _, err := b.Calibrate(t.Context(), name(i), big(byte(i%2+1))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if b.models[name(0)].Calibration != b.models[name(4)].Calibration || b.models[name(0)].Calibration == b.models[name(1)].Calibration {
+		t.Error("models with the same file do not share it")
+	}
+	if _, err := b.Calibrate(t.Context(), name(0), big(3)); pavise.KindOf(err) != pavise.Invalid || !strings.Contains(err.Error(), "MiB") {
+		t.Errorf("a third file: %v", err)
+	}
+	if _, err := b.Calibrate(t.Context(), name(6), big(1)); err != nil {
+		t.Errorf("a file that is here: %v", err)
+	}
+}
+
 // TestOddRequests: rows that do not lie as the model's do are counted, and not looked at.
 func TestOddRequests(t *testing.T) {
 	b := newShelf(t).watched(t)

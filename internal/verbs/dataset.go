@@ -69,6 +69,14 @@ func (rooms *Rooms) datasetVerbs() []api.Verb {
 			return c.Show(ctx, who, req.Name)
 		})),
 		api.Do(api.Verb{
+			Name: "dataset.compare", On: on, Class: guard.Pooled,
+			Help:    "Say what lies between two versions of a dataset",
+			About:   "By their seals: no data are read. Rows are named where the server found both versions itself, up to twenty of a kind and file; of a seal that was handed over there is no index here. What lies at the dataset's place and is no version, pavise dataset show compares with the newest. Of seals in files, pavise dataset diff says the same.",
+			Example: "pavise dataset compare flows --from 1 --to 2",
+		}, withCatalog(rooms, func(c *catalog.Catalog, ctx context.Context, who pavise.Principal, req DatasetCompare) (catalog.Compared, error) {
+			return c.Diff(ctx, who, req.Name, req.From, req.To)
+		})),
+		api.Do(api.Verb{
 			Name: "dataset.unwatch", On: on,
 			Help:    "Look at a dataset no more",
 			About:   "Its versions are kept, and seals of it may be handed over again. That somebody did this is a finding.",
@@ -97,7 +105,7 @@ type DatasetRef struct {
 // DatasetWatch says what is to be watched, and how.
 type DatasetWatch struct {
 	DatasetRef
-	From    string   `json:"from" required:"true" placeholder:"URL" help:"where it lies: file:///srv/lake/flows.csv, a file or a directory of the server" doc:"where it lies, as the server sees it: file:// and a path"`
+	From    string   `json:"from" required:"true" placeholder:"URL" help:"where it lies: file:///srv/lake/flows.csv, a file or a directory of the server, or s3://BUCKET/PREFIX (gs://, az://)" doc:"where it lies, as the server sees it: file:// and a path, or the address of a bucket below a root of its configuration"`
 	Every   string   `json:"every,omitempty" placeholder:"TIME" help:"how often it is looked at, 1m to 31d (default: 1h)" doc:"how often it is looked at, 1m to 31d; absent: 1h, or as before"`
 	Full    int      `json:"full,omitempty" placeholder:"N" help:"read everything each so many looks (default: 24)" doc:"everything is read each so many looks; absent: 24, or as before" minimum:"0" maximum:"1000"`
 	ByBlock []string `json:"by_block,omitempty" placeholder:"PATTERN" help:"seal files of this name by their bytes alone, with * and ? for any; may be repeated" doc:"names of files that are sealed by their bytes alone, with * and ?"`
@@ -134,6 +142,13 @@ func (r DatasetAccept) Why() string { return r.Reason }
 // DatasetList asks for datasets.
 type DatasetList struct {
 	State string `json:"state,omitempty" enum:"sealed,changed,unreachable,checking," default:"" placeholder:"STATE" help:"only those that are sealed, changed, unreachable or checking" doc:"only those that stand so"`
+}
+
+// DatasetCompare asks what lies between two versions.
+type DatasetCompare struct {
+	DatasetRef
+	From int `json:"from,omitempty" placeholder:"N" help:"the older version (default: the one before --to)" doc:"the number of the older version; absent: the one before to" minimum:"0" maximum:"10000"`
+	To   int `json:"to,omitempty" placeholder:"N" help:"the newer version (default: the newest)" doc:"the number of the newer version; absent: the newest" minimum:"0" maximum:"10000"`
 }
 
 // DatasetUnwatch ends a watch.

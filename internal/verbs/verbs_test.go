@@ -106,6 +106,7 @@ func (w *world) requests(t *testing.T) map[string]func() any {
 		},
 		"dataset.list":    always(DatasetList{State: "changed"}),
 		"dataset.show":    always(flows),
+		"dataset.compare": always(DatasetCompare{flows, 1, 1}),
 		"dataset.unwatch": always(DatasetUnwatch{flows, "it has ended"}),
 		"drift.baseline": func() any {
 			w.drift(t, monitor.Stable)

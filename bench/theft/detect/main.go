@@ -298,7 +298,7 @@ func (f *finding) report(w *world) string {
 		}
 		t.Row(append(cells, names(f.why[k.name]))...)
 	}
-	b.WriteString(t.String())
+	b.WriteString(t.String() + "\n" + f.goals())
 	low, high := anomaly.ClopperPearson(len(f.honest), f.tried, 0.95)
 	fmt.Fprintf(&b, "\nOf %d other honest clients %d left green: %.2f %% (%.2f to %.2f %%).", f.tried, len(f.honest), 100*float64(len(f.honest))/float64(f.tried), 100*low, 100*high)
 	for _, a := range f.honest {
@@ -307,6 +307,35 @@ func (f *finding) report(w *world) string {
 	fmt.Fprintf(&b, " If answers to who is amber are altered (ModelGuard-W, ε = 1), honest clients' %d answers change by %.5f in L1 on average, and the top class of %d.", f.rows, f.spoilt/float64(f.rows), f.turned)
 	fmt.Fprintf(&b, " Of %d whom the calibration has seen, and who go on, %d left green; of %d who ask in bursts of thirty rows of one class, as none of the calibration does, %d.\n", f.of.others, f.again, f.of.others, f.unseen)
 	return b.String()
+}
+
+// aimed are the attacks that are to be found: noise, near rows, knockoffs, Jacobian
+// augmentation, and searches along lines.
+var aimed = []string{"random", "gaussian", "near-ood", "knockoff-random", "knockoff-adaptive", "jbda", "jbda-tr", "line-search"}
+
+// goals holds what was measured to what was aimed at.
+func (f *finding) goals() string {
+	t := result.NewTable("goal", "measured", "")
+	for _, goal := range []struct{ share, rows int }{{100, 300}, {25, 1000}} {
+		worst, name := 0, ""
+		for _, attack := range aimed {
+			median := at(f.found[attack][goal.share], 0.5)
+			if median == 0 {
+				median = math.MaxInt
+			}
+			if median > worst {
+				worst, name = median, attack
+			}
+		}
+		said := fmt.Sprintf("%d, %s", worst, name)
+		if worst == math.MaxInt {
+			said = "fewer than half of " + name + " are found"
+		}
+		t.Row(fmt.Sprintf("noise, near rows, knockoffs, jbda and line-search, at %d %%: half of each found within %d rows", goal.share, goal.rows), said, result.Met(worst <= goal.rows))
+	}
+	share := float64(len(f.honest)) / float64(f.tried)
+	t.Row(fmt.Sprintf("at most %.1f %% of other honest clients leave green", 100*alpha), fmt.Sprintf("%.2f %%", 100*share), result.Met(share <= alpha))
+	return t.String()
 }
 
 // cell says how many were found, and after how many rows.

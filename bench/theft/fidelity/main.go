@@ -4,7 +4,7 @@
 //
 // Run it from the bench directory; NSL-KDD is looked for in $PAVISE_DATA or ../../shared/data:
 //
-//	go run ./theft/fidelity [--seed 1] [--only mnist] [--write]
+//	go run ./theft/fidelity [--seed 1] [--only mnist] [--seeds 3] [--write]
 package main
 
 import (
@@ -41,7 +41,10 @@ type world struct {
 // A line is one row of a table.
 type line struct {
 	attack, defence, answers, surrogate string
-	budget, share                       int // 0: the world's, all
+	budget, share                       int  // 0: the world's, all
+	repeat                              int  // how often each row is asked, for the mean; 0: once
+	last                                bool // measured at its end alone
+	names, each                         int  // names that take turns asking, and the rows that one may ask; 0: one, any
 
 	points []extraction.Point
 }
@@ -54,12 +57,20 @@ var worlds = []struct {
 func run(ctx context.Context) error {
 	seed := flag.Uint64("seed", 1, "of everything")
 	only := flag.String("only", "", "one world: mnist, mnist-linear, nsl-kdd, nsl-kdd-tree or sample")
+	seeds := flag.Int("seeds", 0, "instead of the tables, whether the goals are the luck of a seed: so many, from --seed on")
 	write := flag.Bool("write", false, "put the result into "+result.File)
 	flag.Parse()
 	conditions := result.Observe(".")
+	b := &bench{seed: *seed, slots: make(chan struct{}, runtime.NumCPU())}
+	if *seeds > 0 {
+		text, err := b.luck(ctx, *seeds)
+		if err != nil {
+			return err
+		}
+		return keep("theft-seeds", text+"\n"+conditions.String(), *write)
+	}
 	reports := make([]string, len(worlds))
 	group, ctx := errgroup.WithContext(ctx)
-	b := &bench{seed: *seed, slots: make(chan struct{}, runtime.NumCPU())}
 	for i, one := range worlds {
 		if *only == "" || *only == one.name {
 			group.Go(func() (err error) {
@@ -77,18 +88,25 @@ func run(ctx context.Context) error {
 		text.WriteString(report)
 	}
 	text.WriteString("\nConditions:\n\n" + conditions.String())
-	fmt.Print(text.String())
-	if !*write {
+	return keep("theft-fidelity", text.String(), *write)
+}
+
+// keep prints a section, and writes it where results are kept if it is to.
+func keep(section, text string, write bool) error {
+	fmt.Print(text)
+	if !write {
 		return nil
 	}
-	return result.Write(result.File, "theft-fidelity", text.String())
+	return result.Write(result.File, section, text)
 }
 
 const about = `The share of held-back rows on which copy and model agree, with half the width of its
 95 % interval (Wilson). **scores** is a thief who believes what the defence lets out;
 **top1** takes the class on top alone, which no defence here changes, so that it stands for
 labels only, too; **lookup** knows the defence and undoes it by the scores that its first
-copy says. Copies are what ` + "`pavise redteam extract`" + ` makes: a perceptron of one layer of at most
+copy says. A thief whose share is given hides among rows of the kind that honest callers ask, which are counted
+and teach its copy nothing. One that **takes the mean** asks each row again; answers here are always the same, so that
+it pays for nothing. **Names** take turns, and a budget is what each of them may ask. Copies are what ` + "`pavise redteam extract`" + ` makes: a perceptron of one layer of at most
 64 units unless another is named; **own** is what the attack finds out itself. One seed; rows come from the same source as the model's own.
 `
 
@@ -132,7 +150,7 @@ func (b *bench) measure(ctx context.Context, name string, build func(uint64) (*w
 		group.Go(func() error {
 			err := b.do(ctx, func() error { return w.steal(l, b.seed, held) })
 			if err != nil {
-				return fmt.Errorf("%s, %s, %s, %s: %w", name, l.attack, l.defence, l.answers, err)
+				return fmt.Errorf("%s, %s, %s, %s: %w", name, l.who(), l.against(), l.answers, err)
 			}
 			return nil
 		})
@@ -153,7 +171,7 @@ func (w *world) steal(l *line, seed uint64, held extraction.Held) error {
 	}
 	a, err := extraction.New(extraction.Config{
 		Attack: l.attack, Budget: budget, Seed: seed, Classes: w.model(learn.Matrix{Rows: 1, Cols: w.held.X.Cols, Data: w.held.X.Row(0)}).Cols,
-		Answers: l.answers, Share: l.share,
+		Answers: l.answers, Share: l.share, Repeat: l.repeat, Sybils: l.names,
 	}, w.data)
 	if err != nil {
 		return err
@@ -163,6 +181,7 @@ func (w *world) steal(l *line, seed uint64, held extraction.Held) error {
 		if err != nil {
 			return err
 		}
+		rows = l.admitted(a, rows)
 		if rows.Rows == 0 {
 			break
 		}
@@ -176,7 +195,11 @@ func (w *world) steal(l *line, seed uint64, held extraction.Held) error {
 			return err
 		}
 	}
-	for _, n := range rungs(a.Rows()) {
+	at := rungs(a.Rows())
+	if l.last {
+		at = at[len(at)-1:]
+	}
+	for _, n := range at {
 		p, _, err := a.Measure(extraction.Theft{Surrogate: l.surrogate, Perturb: perturb}, n, held)
 		if err != nil {
 			return err
@@ -184,6 +207,43 @@ func (w *world) steal(l *line, seed uint64, held extraction.Held) error {
 		l.points = append(l.points, p)
 	}
 	return nil
+}
+
+// admitted are the first of some rows, as far as the names that ask them have budget left.
+func (l *line) admitted(a *extraction.Attack, rows learn.Matrix) learn.Matrix {
+	if l.each == 0 {
+		return rows
+	}
+	names := a.Config().Sybils
+	for i := range rows.Rows {
+		if (a.Rows()+i)/names >= l.each { // names take turns
+			return learn.Matrix{Rows: i, Cols: rows.Cols, Data: rows.Data[:i*rows.Cols]}
+		}
+	}
+	return rows
+}
+
+// who is the attack with what it does to remain unseen, or to undo noise.
+func (l *line) who() string {
+	text := l.attack
+	if l.share > 0 {
+		text += fmt.Sprintf(", %d %% of the rows", l.share)
+	}
+	if l.repeat > 1 {
+		text += fmt.Sprintf(", the mean of %d answers", l.repeat)
+	}
+	if l.names > 1 {
+		text += fmt.Sprintf(", %d names", l.names)
+	}
+	return text
+}
+
+// against is the defence, the budget with it.
+func (l *line) against() string {
+	if l.each == 0 {
+		return l.defence
+	}
+	return fmt.Sprintf("%d rows a name", l.each)
 }
 
 // rungs are those of the product's ladder from 300 on.
@@ -230,10 +290,7 @@ func (w *world) report() string {
 	}
 	t := result.NewTable(append(heads, "disclosed, KiB", "copy is right")...)
 	for _, l := range w.lines {
-		cells := []string{l.attack, l.defence, l.answers, l.surrogate}
-		if l.share > 0 {
-			cells[0] += fmt.Sprintf(", %d %% of the rows", l.share)
-		}
+		cells := []string{l.who(), l.against(), l.answers, l.surrogate}
 		for _, n := range at {
 			cells = append(cells, cellAt(l.points, n, at))
 		}
@@ -259,20 +316,14 @@ func (w *world) goals() string {
 	}
 	at := map[string]float64{}
 	for _, l := range w.lines {
-		if p := l.points[len(l.points)-1]; l.attack == "in-distribution" && l.share == 0 {
+		if p := l.points[len(l.points)-1]; l.who() == "in-distribution" && l.each == 0 {
 			at[l.defence+" "+l.answers] = p.Agreement.Share
 		}
 	}
-	met := func(is bool) string {
-		if is {
-			return "met"
-		}
-		return "**not met**"
-	}
 	plain, naive := at["none "+extraction.Scores], at[guarded+" "+extraction.Scores]
 	t := result.NewTable("goal, at 10,000 rows of the model's own kind", "measured", "")
-	t.Row("undefended ≥ 0.96, or the other numbers say nothing", fmt.Sprintf("%.3f", plain), met(plain >= 0.96))
-	t.Row("ModelGuard-W, ε = 1, a thief who believes the scores: ≤ 0.60", fmt.Sprintf("%.3f", naive), met(naive <= 0.6))
+	t.Row("undefended ≥ 0.96, or the other numbers say nothing", fmt.Sprintf("%.3f", plain), result.Met(plain >= 0.96))
+	t.Row("ModelGuard-W, ε = 1, a thief who believes the scores: ≤ 0.60", fmt.Sprintf("%.3f", naive), result.Met(naive <= 0.6))
 	t.Row("beside it, thieves who do not", fmt.Sprintf("%.3f by the top class alone, %.3f by undoing it", at["any "+extraction.Top1], at[guarded+" "+extraction.Lookup]), "")
 	return "\n" + t.String()
 }
