@@ -133,11 +133,11 @@ func takes(tx *store.Tx, name pavise.Name) (*Dataset, error) {
 // take makes a version the newest of a dataset, unless it is that already.
 func take(tx *store.Tx, name pavise.Name, v Version, called lineage.Dataset) (s Sealed, err error) {
 	d, err := takes(tx, name)
+	if err == nil {
+		err = d.call(tx, called)
+	}
 	if err != nil {
 		return s, err
-	}
-	if called != (lineage.Dataset{}) {
-		d.Called = called
 	}
 	same := d.Newest != nil && d.Newest.Root == v.Root && slices.Equal(d.Newest.Parents, v.Parents) && slices.Equal(d.Newest.Keys, v.Keys)
 	if !same {
@@ -230,7 +230,10 @@ func (c *Catalog) Watch(ctx context.Context, who pavise.Principal, spec WatchSpe
 			return err
 		}
 		was := *d
-		d.set(spec, called, who, c.cfg.Now())
+		if err := d.call(tx, called); err != nil {
+			return err
+		}
+		d.set(spec, who, c.cfg.Now())
 		v.Dataset, loosened = *d, loosens(&was, d)
 		return write(tx, d)
 	})
@@ -261,15 +264,12 @@ func (c *Catalog) allowed(spec WatchSpec) error {
 
 // set sets a watch, which is due at once. What was found at another place, or sealed in
 // another way, is not what lies there.
-func (d *Dataset) set(spec WatchSpec, called lineage.Dataset, who pavise.Principal, now time.Time) {
+func (d *Dataset) set(spec WatchSpec, who pavise.Principal, now time.Time) {
 	w := Watch{Place: spec.Place, Every: spec.Every, Full: spec.Full, By: who.Name(), Root: who.Root(), Since: now.UTC()}
 	if old := d.Watch; old != nil {
 		w.Every, w.Full = cmp.Or(w.Every, old.Every), cmp.Or(w.Full, old.Full)
 	}
 	w.Every, w.Full = cmp.Or(w.Every, time.Hour), cmp.Or(w.Full, usualFull)
-	if called != (lineage.Dataset{}) {
-		d.Called = called
-	}
 	d.lose(now)
 	d.Watch, d.Next, d.Silent = &w, now, nil
 	for _, by := range []pavise.Name{who.Name(), who.Root()} {

@@ -31,6 +31,42 @@ func TestRefusedSealsLeaveNothing(t *testing.T) {
 	})
 }
 
+// A name in OpenLineage is one dataset's, whoever asks for it and however; the dataset may give
+// it up.
+func TestOneNameOneDataset(t *testing.T) {
+	hours(t, func(t *testing.T, w *world) {
+		w.watch(t, func(s *WatchSpec) { s.Called = "s3://lake/rows" })
+		seal, err := os.ReadFile(w.sealFile(rows, w.now(t).Newest.Root))
+		if err != nil {
+			t.Fatal(err)
+		}
+		other := pavise.Name{Tenant: "local", Kind: Kind, ID: "other"}
+		handed := func() error {
+			_, err := w.Seal(t.Context(), ana, SealSpec{Name: other, Seal: seal, Called: "s3://lake/rows"})
+			return err
+		}
+		watched := func(name pavise.Name, called string) error {
+			_, err := w.Watch(t.Context(), ana, WatchSpec{Name: name, Place: Place{URL: "rows.csv"}, Called: called})
+			return err
+		}
+		if err := handed(); pavise.KindOf(err) != pavise.Conflict {
+			t.Errorf("a seal takes another's name: %v", err)
+		}
+		if err := watched(other, "s3://lake/rows"); pavise.KindOf(err) != pavise.Conflict {
+			t.Errorf("a watch takes another's name: %v", err)
+		}
+		if err := watched(rows, "s3://lake/rows"); err != nil {
+			t.Errorf("a dataset may not keep its own name: %v", err)
+		}
+		if err := watched(rows, "s3://lake/old"); err != nil {
+			t.Fatal(err)
+		}
+		if err := handed(); err != nil {
+			t.Errorf("a name that was given up: %v", err)
+		}
+	})
+}
+
 // A spell that was told, and not kept, as the process died in between, ends in the log, too:
 // the same content is told when it comes again.
 func TestSpellsThatWereNotKeptEnd(t *testing.T) {

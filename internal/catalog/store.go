@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/lineage"
 	"github.com/pavise/pavise/internal/rowseal"
 	"github.com/pavise/pavise/internal/store"
 )
@@ -70,6 +71,26 @@ func write(tx *store.Tx, d *Dataset) error {
 		ON CONFLICT (tenant, id) DO UPDATE SET next = excluded.next, every = excluded.every, doc = excluded.doc`,
 		d.Name.Tenant, d.Name.ID, next, every, string(doc))
 	return err
+}
+
+// call sets what OpenLineage calls a dataset, if that was said. A name is one dataset's: seals
+// of two under it would be taken for seals of one, and either's owner could make the other's
+// claims hold.
+func (d *Dataset) call(tx *store.Tx, called lineage.Dataset) error {
+	if called == (lineage.Dataset{}) || called == d.Called {
+		return nil
+	}
+	var other string
+	err := tx.QueryRow(`SELECT id FROM catalog_datasets WHERE tenant = ? AND id <> ? AND json_extract(doc, '$.called.namespace') = ? AND json_extract(doc, '$.called.name') = ?`,
+		d.Name.Tenant, d.Name.ID, called.Namespace, called.Name).Scan(&other)
+	switch {
+	case err == nil:
+		return &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("OpenLineage's %s is the dataset %s", called, other), Hint: "call that one otherwise first, or seal this one as its next version"}
+	case !errors.Is(err, sql.ErrNoRows):
+		return err
+	}
+	d.Called = called
+	return nil
 }
 
 // add makes a version the dataset's newest. The caller writes the dataset.

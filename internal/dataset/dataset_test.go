@@ -600,11 +600,11 @@ func TestByBlock(t *testing.T) {
 
 // A slow reader of progress changes a file while it is sealed.
 func TestChangingFilesAreNotSealed(t *testing.T) {
-	for _, what := range []string{"grown", "rewritten", "another put in", "one more"} {
+	for _, what := range []string{"grown", "growing", "rewritten", "another put in", "one more"} {
 		dir := write(t, map[string]string{"a.bin": strings.Repeat("x", 9<<20), "b.bin": "b"})
 		once := false
 		change := func() {
-			if once {
+			if once && what != "growing" {
 				return
 			}
 			once = true
@@ -612,6 +612,14 @@ func TestChangingFilesAreNotSealed(t *testing.T) {
 			case "grown":
 				f, _ := os.OpenFile(a, os.O_APPEND|os.O_WRONLY, 0)
 				f.WriteString("y")
+				f.Close()
+			case "growing": // as fast as it is read
+				f, _ := os.OpenFile(a, os.O_APPEND|os.O_WRONLY, 0)
+				if info, _ := f.Stat(); info.Size() > 90<<20 {
+					t.Error("a file is read far beyond what it was when it was found")
+				} else {
+					f.Write(make([]byte, 9<<20))
+				}
 				f.Close()
 			case "rewritten":
 				f, _ := os.OpenFile(a, os.O_WRONLY, 0)

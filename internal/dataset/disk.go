@@ -149,6 +149,16 @@ type file struct {
 	entry *entry
 }
 
+// ReadAt implements io.ReaderAt, no further than the file was long when it was found: one that
+// grows as fast as it is read would never be read to its end.
+func (f *file) ReadAt(p []byte, at int64) (int, error) {
+	n, err := f.File.ReadAt(p, at)
+	if at+int64(n) > f.entry.info.Size() {
+		return 0, f.entry.changed()
+	}
+	return n, err
+}
+
 // still is content's.
 func (f *file) still(size int64) error {
 	info, err := f.Stat()
