@@ -10,6 +10,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/config"
+	"github.com/pavise/pavise/internal/role"
 )
 
 // configCommand is pavise config: it reads files, needs no server, and records
@@ -25,7 +26,7 @@ type configCheck struct {
 }
 
 func (k *configCheck) run(_ context.Context, c *cli) error {
-	file, err := readConfigAs(k.File, lookAt)
+	file, err := readConfigAs(k.File, role.LookAt)
 	if err != nil {
 		return err
 	}

@@ -140,7 +140,7 @@ func TestREADMEProtocols(t *testing.T) {
 		}
 		file = regexp.MustCompile(`http://[0-9.:]+`).ReplaceAllString(file, server.URL)
 		file = strings.ReplaceAll(file, "risk.json", filepath.Join(dir, "risk.json"))
-		parsed, err := config.Check("own.yaml", []byte(file), lookAt)
+		parsed, err := config.Check("own.yaml", []byte(file), role.LookAt)
 		if err != nil {
 			t.Fatal(err)
 		}

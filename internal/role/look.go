@@ -1,4 +1,4 @@
-package main
+package role
 
 import (
 	"cmp"
@@ -20,8 +20,8 @@ import (
 // is around it.
 const maxRouteFile = 48 << 20
 
-// lookAt finds what the first start would refuse of a route, without asking its server.
-func lookAt(_ string, r config.Route, wrong func(field string, err error)) {
+// LookAt finds what the first start would refuse of a route, without asking its server.
+func LookAt(_ string, r config.Route, wrong func(field string, err error)) {
 	note := func(field string, err error) {
 		if err != nil {
 			wrong(field, err)
