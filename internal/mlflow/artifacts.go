@@ -158,6 +158,8 @@ func (s *Server) owned(ctx context.Context, who pavise.Principal, id string) err
 // replace keeps an artifact whose content is in the depot, in the place of the one that was
 // there.
 func (s *Server) replace(ctx context.Context, tenant, run string, a artifact) error {
+	s.placing.Lock() // else one lets go of what another just put there
+	defer s.placing.Unlock()
 	var before []artifact
 	err := s.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
 		before, err = artifacts(tx, tenant, run, a.Path)
@@ -195,6 +197,8 @@ func (s *Server) remove(ctx context.Context, who pavise.Principal, p place) (err
 	if err := s.owned(ctx, who, p.run); err != nil {
 		return err
 	}
+	s.placing.Lock()
+	defer s.placing.Unlock()
 	var gone []artifact
 	err = s.cfg.Store.Update(ctx, func(tx *store.Tx) error {
 		if gone, err = artifacts(tx, who.Tenant, p.run, p.path); err != nil {

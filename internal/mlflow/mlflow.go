@@ -66,6 +66,8 @@ type Server struct {
 	// are let go.
 	holding sync.RWMutex
 
+	placing sync.Mutex // held while an artifact takes the place of another, or goes
+
 	mu    sync.Mutex          // guards what follows
 	loads map[pavise.Name]int // of artifacts under way, by caller
 }

@@ -191,6 +191,9 @@ func (s *Server) searchVersions(ctx context.Context, who pavise.Principal, req s
 			return nil, err
 		}
 		for _, v := range k.shown() {
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
 			texts := map[string]string{"name": v.Name, "run_id": v.Run, "source_path": v.Source}
 			if holdAll(clauses, texts, map[string]int64{"version_number": int64(v.number)}, v.searched) {
 				found = append(found, v)

@@ -2,6 +2,7 @@ package mlflow
 
 import (
 	"fmt"
+	"sync"
 	"testing"
 
 	"github.com/pavise/pavise"
@@ -51,5 +52,31 @@ func TestRefusedFilesGo(t *testing.T) {
 	w.hour.Add(100_000)
 	if gone, err := w.cfg.Depot.Sweep(t.Context()); gone != 1 || err != nil {
 		t.Errorf("%d contents of run %s went, %v", gone, run, err)
+	}
+}
+
+// TestSamePlace: of several that put an artifact in one place at once, the last one's is kept.
+func TestSamePlace(t *testing.T) {
+	w := newWorld(t)
+	run := w.run(t, "mia", nil)
+	at := "/mlflow-artifacts/artifacts/runs/" + run + "/a"
+	for range 4 {
+		var all sync.WaitGroup
+		for i := range 6 {
+			all.Go(func() {
+				if a := w.send("mia", "PUT", "/api/2.0"+at, fmt.Sprint(i%2)); a.Code != 200 {
+					t.Errorf("%d %s", a.Code, a.Body)
+				}
+			})
+		}
+		all.Wait()
+		w.hour.Add(100_000)
+		if _, err := w.cfg.Depot.Sweep(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		w.ask(t, "mia", "GET", at, "", 200)
+		if used, _ := w.cfg.Depot.Used(); used != 1 {
+			t.Fatalf("%d bytes are kept", used)
+		}
 	}
 }

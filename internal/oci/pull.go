@@ -73,7 +73,13 @@ func (d *Door) enter(ctx context.Context, who pavise.Principal, model pavise.Nam
 // may most easily have.
 func (d *Door) enterBlob(ctx context.Context, who pavise.Principal, model pavise.Name, needs []kept) (*guard.Entry, error) {
 	var best *Version
+	seen := map[string]bool{}
 	for _, k := range needs {
+		if of := fmt.Sprint(k.version, " ", k.files, k.subject); seen[of] {
+			continue // a version may have many manifests, and is long to read
+		} else {
+			seen[of] = true
+		}
 		v, err := d.version(ctx, model, k)
 		if pavise.KindOf(err) == pavise.NotFound {
 			continue // it was of a version that has other files by now
@@ -116,15 +122,16 @@ func (d *Door) version(ctx context.Context, model pavise.Name, k kept) (v Versio
 	return v, err
 }
 
-// standing returns a manifest that is of a version as it is now, or refers to one.
-func (d *Door) standing(ctx context.Context, model pavise.Name, digest string) (k kept, ok bool, err error) {
+// standing returns a manifest that is of a version as it is now, or refers to one, and the
+// version.
+func (d *Door) standing(ctx context.Context, model pavise.Name, digest string) (k kept, v Version, ok bool, err error) {
 	if k, ok, err = d.manifest(ctx, model, digest); err != nil || !ok {
-		return k, false, err
+		return k, v, false, err
 	}
-	if _, err = d.version(ctx, model, k); pavise.KindOf(err) == pavise.NotFound {
-		return kept{}, false, nil
+	if v, err = d.version(ctx, model, k); pavise.KindOf(err) == pavise.NotFound {
+		return kept{}, Version{}, false, nil
 	}
-	return k, err == nil, err
+	return k, v, err == nil, err
 }
 
 // getManifest gives a manifest out, or its head.
@@ -390,14 +397,12 @@ func (d *Door) listReferrers(a *asked) (err error) {
 		return err
 	}
 	var v *Version
-	k, ok, err := d.standing(ctx, a.model, a.ref)
-	if err == nil && ok {
-		var version Version
-		version, err = d.version(ctx, a.model, k)
-		v = &version
-	}
+	_, version, ok, err := d.standing(ctx, a.model, a.ref)
 	if err != nil {
 		return err
+	}
+	if ok {
+		v = &version
 	}
 	entry, err := d.enter(ctx, a.who, a.model, v)
 	if err != nil {

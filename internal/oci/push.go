@@ -120,7 +120,10 @@ func (d *Door) takeManifest(ctx context.Context, a *asked, m *manifest, k kept) 
 		return 0, err
 	}
 	defer unlock()
-	if was, ok, err := d.standing(ctx, a.model, k.digest); err != nil || ok {
+	if was, v, ok, err := d.standing(ctx, a.model, k.digest); err != nil || ok {
+		if err == nil && v.Barred != "" && was.version != 0 { // pushed again it is no better
+			err = refuse(codeDenied, fmt.Sprintf("the model is here as version %d, and nobody gets it: %s", v.Number, v.Barred), "pavise model show says what is known of it")
+		}
 		return was.version, err
 	}
 	needs, err := d.needs(ctx, a.model, m)
@@ -156,7 +159,7 @@ func (d *Door) takeManifest(ctx context.Context, a *asked, m *manifest, k kept) 
 
 // takeReferrer keeps what refers to a model that is here.
 func (d *Door) takeReferrer(ctx context.Context, a *asked, m *manifest, k kept, needs []string) error {
-	subject, ok, err := d.standing(ctx, a.model, m.Subject.Digest)
+	subject, _, ok, err := d.standing(ctx, a.model, m.Subject.Digest)
 	switch {
 	case err != nil:
 		return err

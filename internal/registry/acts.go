@@ -19,6 +19,7 @@ const (
 	maxValue    = 8192 // bytes of its value
 	maxDatasets = 1000
 	maxEvidence = 200 // of a kind and version
+	maxSaid     = 50  // of them by one person
 	maxMetrics  = 100
 )
 

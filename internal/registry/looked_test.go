@@ -191,3 +191,26 @@ func TestLookedAtOnce(t *testing.T) {
 		<-done
 	})
 }
+
+// TestRoomForOthers: nobody hands in so much that nobody else can say that it failed.
+func TestRoomForOthers(t *testing.T) {
+	w := newWorld(t)
+	w.create(t, Medium)
+	v := w.add(t, `{"a": 1}`)
+	say := func(who pavise.Principal, result Result) error {
+		_, err := w.Evidence(t.Context(), who, "local", v.Ref, EvidenceSpec{Kind: EvidenceAttack, Digest: v.Digest.String(), Result: result, Summary: "so"})
+		return err
+	}
+	for range maxSaid {
+		if err := say(mia, Pass); err != nil {
+			t.Fatal(err)
+		}
+	}
+	minted := mia
+	minted.ID, minted.By = "mia-minted", mia.Name()
+	wantKind(t, say(mia, Pass), pavise.Conflict)
+	wantKind(t, say(minted, Pass), pavise.Conflict)
+	if err := say(red, Fail); err != nil {
+		t.Error(err)
+	}
+}
