@@ -46,8 +46,9 @@ type Config struct {
 
 // A Depot keeps contents. It is safe for concurrent use.
 type Depot struct {
-	cfg  Config
-	seed maphash.Seed
+	cfg    Config
+	seed   maphash.Seed
+	atOnce int // how many contents of the list are read at once
 	// locks are held, by digest, by who puts a content, and alone by who takes it away: else a
 	// content could go that was just put again.
 	locks [64]sync.RWMutex
@@ -67,7 +68,7 @@ func Open(ctx context.Context, cfg Config) (*Depot, error) {
 	if err := cfg.Store.Migrate(ctx, "depot", steps); err != nil {
 		return nil, err
 	}
-	d := &Depot{cfg: cfg, seed: maphash.MakeSeed()}
+	d := &Depot{cfg: cfg, seed: maphash.MakeSeed(), atOnce: 1000}
 	names, err := cfg.Stage.List()
 	if err != nil {
 		return nil, stageAway("list", err)

@@ -477,6 +477,30 @@ func TestHolds(t *testing.T) {
 	w.wantUsed(t, 0)
 }
 
+// TestManyGo: however many contents nobody holds, they go with one sweep.
+func TestManyGo(t *testing.T) {
+	w := newWorld(t, 0)
+	kept := w.put(t, []byte("kept"))
+	if err := w.Hold(t.Context(), "local", "me", kept); err != nil {
+		t.Fatal(err)
+	}
+	const many = 25
+	w.atOnce = 10
+	err := w.cfg.Store.Update(t.Context(), func(tx *store.Tx) error {
+		_, err := tx.Exec(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
+			INSERT INTO depot_contents (tenant, digest, size, whole, since) SELECT 'local', cast(printf('%032d', i) AS BLOB), 0, 1, 0 FROM n`, many)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.now = w.now.Add(2 * unheld)
+	if gone, err := w.Sweep(t.Context()); gone != many || err != nil {
+		t.Errorf("%d of %d went, %v", gone, many, err)
+	}
+	w.wantUsed(t, 4)
+}
+
 // TestManyAtOnce has one content put, read and swept from many sides, by a clock that always
 // says that it is old: it is there whole, or not there.
 func TestManyAtOnce(t *testing.T) {

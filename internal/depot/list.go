@@ -135,6 +135,16 @@ func (d *Depot) Run(ctx context.Context) error {
 // Sweep takes away what was put more than a day ago and nobody holds, and returns how many
 // contents that were.
 func (d *Depot) Sweep(ctx context.Context) (gone int, err error) {
+	for {
+		some, more, err := d.sweepSome(ctx)
+		if gone += some; err != nil || !more || some == 0 {
+			return gone, err
+		}
+	}
+}
+
+// sweepSome takes away some of them, and says whether there may be more.
+func (d *Depot) sweepSome(ctx context.Context) (gone int, more bool, err error) {
 	old, err := d.some(ctx, `SELECT tenant, digest, size FROM depot_contents AS c WHERE since < ? AND NOT EXISTS
 		(SELECT 1 FROM depot_holds AS h WHERE h.tenant = c.tenant AND h.digest = c.digest)`, d.cfg.Now().Add(-unheld).Unix())
 	for _, c := range old {
@@ -143,7 +153,7 @@ func (d *Depot) Sweep(ctx context.Context) (gone int, err error) {
 			gone++
 		}
 	}
-	return gone, err
+	return gone, len(old) == d.atOnce, err
 }
 
 // sweep takes away one of them, unless somebody puts or holds it meanwhile.
@@ -186,10 +196,10 @@ func (d *Depot) drop(ctx context.Context, c kept) error {
 	return nil
 }
 
-// some returns contents that a query finds, a thousand at most.
+// some returns contents that a query finds, as many as are read at once.
 func (d *Depot) some(ctx context.Context, query string, args ...any) (all []kept, err error) {
 	err = d.cfg.Store.View(ctx, func(tx *store.Tx) error {
-		rows, err := tx.Query(query+` LIMIT 1000`, args...)
+		rows, err := tx.Query(query+` LIMIT ?`, append(args, d.atOnce)...)
 		if err != nil {
 			return err
 		}

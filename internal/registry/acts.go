@@ -202,7 +202,7 @@ func let(tx *store.Tx, v *Version) error {
 	}
 	for _, s := range same {
 		if s.Barred() && s.Ref != v.Ref {
-			return &pavise.Error{Kind: pavise.Denied, Msg: fmt.Sprintf("these files are in quarantine, as %s", s.Ref), Hint: "pavise model show " + s.Ref.String() + " says why; pavise model release lets it out"}
+			return &pavise.Error{Kind: pavise.Denied, Msg: fmt.Sprintf("these files are in quarantine, as %s", s.Ref), Hint: "pavise model show " + s.Ref.String() + " says why"}
 		}
 	}
 	return nil

@@ -137,15 +137,21 @@ func holds(m *oms.Manifest, files []File) error {
 	return nil
 }
 
-// Take hashes and looks at the files of a pending version where they are here, all of them,
-// and returns it as it is then. Files that are not what was said, or that do harm, are a
+// unseen reports whether the files of a version are to be looked at once they are here: they are
+// pending, or it is a draft of which somebody says that they looked.
+func (v *Version) unseen() bool {
+	return v.Intake == Pending || v.Intake == Ready && v.State == Draft && v.Scan != nil && v.Scan.By != (pavise.Name{})
+}
+
+// Take hashes and looks at the files of a pending version where they are here, all of them, and
+// at those of a draft of which somebody else says that they looked, and returns it as it is then. Files that are not what was said, or that do harm, are a
 // finding. The error is of kind NotFound, or Unavailable for files that cannot be read now.
 //
 // Unguarded: a room of the house asks, that files have come; what is found is noted.
 func (r *Registry) Take(ctx context.Context, tenant string, ref Ref) (v *Version, err error) {
 	r.looks.Lock()
 	defer r.looks.Unlock()
-	if v, err = r.Resolve(ctx, tenant, ref); err != nil || v.Intake != Pending || !r.here(ctx, v) {
+	if v, err = r.Resolve(ctx, tenant, ref); err != nil || !v.unseen() || !r.here(ctx, v) {
 		return v, err
 	}
 	scan, problem, err := r.examine(ctx, v)
@@ -160,7 +166,7 @@ func (r *Registry) Take(ctx context.Context, tenant string, ref Ref) (v *Version
 		return v, err
 	}
 	return r.change(ctx, tenant, ref, func(_ *store.Tx, v *Version) error {
-		if v.Digest == seen.Digest && v.Intake == Pending { // else it was given others meanwhile
+		if v.Digest == seen.Digest && v.unseen() { // else it was given others meanwhile
 			v.Scan, v.Intake, v.Problem = seen.Scan, seen.Intake, seen.Problem
 		}
 		return nil

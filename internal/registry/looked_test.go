@@ -166,6 +166,19 @@ func TestHereIsLookedAt(t *testing.T) {
 	if v, err = w.Take(t.Context(), "local", v.Ref); err != nil || v.Intake != Failed || v.Scan.By != (pavise.Name{}) {
 		t.Errorf("%+v, %v", v, err)
 	}
+
+	// Nor where they come later, as long as nothing was said of them.
+	g := w.shelf.file("n.pkl", "cos\nsystem\n(S'true'\ntR.")
+	text := w.shelf[g.Digest]
+	delete(w.shelf, g.Digest)
+	v, err = w.Add(t.Context(), mia, AddSpec{Model: fraud, FileSpec: FileSpec{Files: []File{g}, Scan: &Scan{Verdict: "clean"}, Signature: signedBy(t, key, g)}})
+	if err != nil || v.Intake != Ready {
+		t.Fatalf("%+v, %v", v, err)
+	}
+	w.shelf[g.Digest] = text
+	if v, err = w.Take(t.Context(), "local", v.Ref); err != nil || v.Intake != Failed || v.Signature == nil {
+		t.Errorf("%+v, %v", v, err)
+	}
 }
 
 // TestLookedAtOnce: files that are here when their version is added are looked at then, and not
