@@ -92,7 +92,7 @@ func (i versionItem) Address() string { return modelAddress(i.Tenant, i.Ref.Stri
 
 // modelAddress is the address of a model's page, or of a version's, as NAME or NAME/N.
 func modelAddress(tenant, ref string) string {
-	return "/models/of?" + url.Values{"model": {tenant + "/" + registry.Kind + "/" + ref}}.Encode()
+	return "/registry/of?" + url.Values{"model": {tenant + "/" + registry.Kind + "/" + ref}}.Encode()
 }
 
 // A modelItem is a model in the list.
@@ -160,7 +160,7 @@ func (c *Console) models(w http.ResponseWriter, r *http.Request, s *visitor) {
 	for _, m := range list.Models {
 		body.Items = append(body.Items, newModelItem(m.Model, m.Versions))
 	}
-	c.show(w, s, http.StatusOK, "models", page{Title: "Models", Here: "/models", Body: body})
+	c.show(w, s, http.StatusOK, "models", page{Title: "Models", Here: "/registry", Body: body})
 }
 
 func newModelItem(m registry.Model, versions []*registry.Version) modelItem {
@@ -198,7 +198,7 @@ func (c *Console) model(w http.ResponseWriter, r *http.Request, s *visitor) {
 	c.life(r, s, &body)
 	c.places(r, s, &body)
 	body.Might = c.might(r, s, shown.Name)
-	c.show(w, s, http.StatusOK, "model", page{Title: figure.OneLine(title, story.MaxReason), Here: "/models", Body: body})
+	c.show(w, s, http.StatusOK, "model", page{Title: figure.OneLine(title, story.MaxReason), Here: "/registry", Body: body})
 }
 
 // life adds what became of the model. Without it the page is shown with what the API said.
