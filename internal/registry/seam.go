@@ -160,9 +160,6 @@ func (r *Registry) Moved(ctx context.Context, tenant string, ref Ref, to State, 
 		if v.State != from { // somebody put it in quarantine meanwhile
 			return conflict(v, "and was "+string(from))
 		}
-		if to == Quarantined {
-			v.Was = from
-		}
 		return r.move(tx, v, to, Step{Why: why})
 	})
 	return err
