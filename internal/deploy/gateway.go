@@ -87,6 +87,9 @@ type gateway struct {
 // Whole implements Undivided: a model that runs in the gateway answers all calls.
 func (g *gateway) Whole() bool { return len(g.servers) == 0 }
 
+// Steers implements Router.
+func (g *gateway) Steers() pavise.Name { return g.model }
+
 // addressed is what a version is known by that answers at addresses.
 func addressed(version int) string { return fmt.Sprintf("served:version-%d", version) }
 
