@@ -88,8 +88,8 @@ func (r *Registry) ByDigest(ctx context.Context, tenant string, digest Digest) (
 }
 
 // Unfit says why what answers behind a route, in the words of a release's plan, may not do so: it
-// is a model that runs in the gateway, and a file of a version in quarantine, or of versions alone
-// that were rejected or retired. The error is of kind Denied. Of a model on a server, and of one
+// is a model that runs in the gateway, and a file of a version in quarantine or retired out of it,
+// or of versions alone that were rejected or retired. The error is of kind Denied. Of a model on a server, and of one
 // that is no file of any version, the registry knows nothing.
 //
 // Unguarded: a room of the house asks, whose own caller was let in.
@@ -109,7 +109,7 @@ func (r *Registry) Unfit(ctx context.Context, tenant, version string) error {
 	var ended *Version
 	fit := false
 	for _, v := range all {
-		if v.State == Quarantined {
+		if v.Barred() {
 			return unfit(v)
 		}
 		if fit = fit || !v.State.Ends(); ended == nil {

@@ -44,6 +44,14 @@ func TestRetiredOutOfQuarantine(t *testing.T) {
 	held(true)
 	next := live(`{"a": 2}`)
 	held(false)
+	shares, err := w.Add(t.Context(), mia, AddSpec{Model: fraud, FileSpec: FileSpec{Files: []File{w.shelf.file("weights.json", `{"a": 1}`), w.shelf.file("more.json", "{}")}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantKind(t, w.Unfit(t.Context(), "local", v.Files[0].Digest.String()), pavise.Denied) // whatever else has the file
+	if err := w.Unfit(t.Context(), "local", shares.Files[0].Digest.String()); err != nil {
+		t.Error(err)
+	}
 	if w.Registry, err = Open(t.Context(), w.cfg); err != nil {
 		t.Fatal(err)
 	}
