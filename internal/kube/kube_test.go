@@ -101,8 +101,10 @@ func TestHostile(t *testing.T) {
 			conn, _, _ := w.(http.Hijacker).Hijack()
 			conn.Close()
 		}, pavise.Unavailable},
-		"slow":          {func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, pavise.Unavailable},
-		"elsewhere":     {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", 307) }, pavise.Unavailable},
+		"slow": {func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, pavise.Unavailable},
+		"elsewhere": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "/elsewhere", http.StatusTemporaryRedirect)
+		}, pavise.Unavailable},
 		"busy":          {status(429, "TooManyRequests"), pavise.Throttled},
 		"broken":        {said(503, "upstream"), pavise.Unavailable},
 		"not there":     {status(404, "NotFound"), pavise.NotFound},
@@ -195,7 +197,10 @@ func TestOpen(t *testing.T) {
 	if _, err := c.Get(t.Context(), deployments, "ml", "fraud"); pavise.KindOf(err) != pavise.Unavailable {
 		t.Errorf("a certificate of nobody: %v", err)
 	}
+	t.Setenv("KUBECONFIG", filepath.Join(t.TempDir(), "none"))
+	t.Setenv("KUBERNETES_SERVICE_HOST", "")
 	for what, cfg := range map[string]Config{
+		"nothing":         {},
 		"no file":         {Path: filepath.Join(t.TempDir(), "none")},
 		"no such context": {Path: kubeconfig(t, s.URL, ""), Context: "two"},
 		"without TLS":     {Path: kubeconfig(t, "http://cluster.example", "")},

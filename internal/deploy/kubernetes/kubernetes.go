@@ -213,7 +213,6 @@ type run struct {
 	shares  map[string]int64 // what runs, by artefact
 	canary  string           // the artefact that is not the main one; empty: the one with the smaller share
 	wanted  []string         // what is to run, and may not yet
-	weight  int64            // of canary, in a hundred; where shares are not of calls
 	have    int64            // of so many replicas, so many are of what is wanted
 	of      int64
 	problem string // why it is not well; empty: it is
