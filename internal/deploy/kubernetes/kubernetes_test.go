@@ -1,6 +1,8 @@
 package kubernetes
 
 import (
+	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -236,4 +238,50 @@ func TestSimulated(t *testing.T) {
 	if s, err := f.Observe(t.Context()); err != nil || !strings.HasPrefix(s.Unproven, "simulated: what answers") {
 		t.Errorf("%+v %v", s, err)
 	}
+}
+
+// FuzzObserve has objects say anything of themselves, in each form.
+func FuzzObserve(f *testing.F) {
+	for _, text := range []string{
+		`{}`, `{"spec":{"replicas":-1,"selector":{"matchLabels":{"a":3}}},"status":{"replicas":9223372036854775807,"conditions":[{"type":"Ready","status":"True"}]}}`,
+		`{"spec":{"template":{"spec":{"containers":[{"name":"model","image":"x"}]}}},"status":{"replicas":4000000000000000000}}`,
+		`{"spec":{"canary":[{"predictor":{"name":"a"},"trafficPercent":100}]},"status":{"canaryStatuses":[{"name":"a","ready":true,"trafficPercent":-9}]}}`,
+		`{"status":{"components":{"predictor":{"latestReadyRevision":"a","traffic":[{"revisionName":"../x","percent":50},{"percent":50,"latestRevision":true}]}}}}`, workload, service,
+	} {
+		f.Add(text)
+	}
+	c := newCluster(f)
+	c.stuck = true
+	one := versionOf(1)
+	var targets []*target
+	for _, set := range []map[string]string{asImage, {"form": "knative"}, {"form": "standard"}} {
+		t := c.open("here", set).(*target)
+		t.cfg.Patience = time.Nanosecond
+		targets = append(targets, t)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		var with fields
+		if json.Unmarshal([]byte(text), &with) != nil || with == nil {
+			return
+		}
+		c.mu.Lock()
+		c.objects = map[string]fields{}
+		for key, kind := range map[string]string{"deployments/fraud": "Deployment", "deployments/fraud-predictor": "Deployment", "inferenceservices/fraud": "InferenceService", "revisions/a": "Revision", "replicasets/a": "ReplicaSet", "replicasets/b": "ReplicaSet"} {
+			o := maps.Clone(with)
+			_, name, _ := strings.Cut(key, "/")
+			o["kind"], o["apiVersion"], o["metadata"] = kind, "v1", fields{"name": name, "namespace": "ml", "uid": "u", "ownerReferences": []any{fields{"uid": "u"}}}
+			c.objects[key] = o
+		}
+		c.objects["replicasets/b"]["spec"] = fields{}
+		c.mu.Unlock()
+		for _, target := range targets {
+			if s, err := target.Observe(t.Context()); err == nil && (s.Weight < 0 || s.Weight > 100) {
+				t.Errorf("%+v", s)
+			}
+			is, _ := target.cluster.Get(t.Context(), services, "ml", "fraud")
+			_, _ = target.template(is, deploy.Desired{Main: &one})
+			_, _ = target.variants(is, deploy.Desired{Main: &one, Beside: &one})
+			_, _ = target.split(t.Context(), is, deploy.Desired{Main: &one, Beside: &one})
+		}
+	})
 }

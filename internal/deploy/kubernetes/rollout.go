@@ -64,7 +64,7 @@ func (t *target) workload(ctx context.Context, name string, referenceOf func(tem
 	uid := is.Text("metadata", "uid")
 	r.shares = map[string]int64{}
 	for _, set := range sets {
-		n := set.Int("status", "replicas")
+		n := min(set.Int("status", "replicas"), 1<<30) // no sum of them overflows
 		if n > 0 && kube.Find(set.List("metadata", "ownerReferences"), "uid", uid) != nil {
 			r.shares[cmp.Or(artefactOf(referenceOf(set.At("spec", "template"))), "unpinned:")] += n
 		}

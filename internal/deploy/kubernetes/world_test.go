@@ -27,7 +27,7 @@ type fields = map[string]any
 // A cluster is an API server as its reference has it, as far as it is asked here, with the
 // controllers of Deployments, of KServe and of Knative, of which each request sees one step.
 type cluster struct {
-	t   *testing.T
+	t   testing.TB
 	url string
 	ca  string
 
@@ -44,7 +44,7 @@ type cluster struct {
 	served  []string // who had calls, step by step, where KServe says so
 }
 
-func newCluster(t *testing.T) *cluster {
+func newCluster(t testing.TB) *cluster {
 	c := &cluster{
 		t: t, objects: map[string]fields{}, old: map[string]int{}, fail: map[string]int{}, before: map[string]func(){},
 		version: `{"gitVersion":"v1.36.3","gitCommit":"` + strings.Repeat("ab", 20) + `","platform":"linux/amd64"}`,
