@@ -152,6 +152,9 @@ type Shown struct {
 	Spot *Spot `json:"spot,omitempty"`
 	// Trust is what a machine that fetches there must know beforehand: whose word to take.
 	Trust any `json:"trust,omitempty"`
+	// Admission is what the cluster where the target is can be given, as YAML, so that it
+	// refuses by itself what is not pinned.
+	Admission string `json:"admission,omitempty"`
 }
 
 // Target shows a target: the verb target.show. The error is of kind NotFound.
@@ -185,6 +188,9 @@ func (d *Deployments) Target(ctx context.Context, who pavise.Principal, name pav
 	}
 	if e, ok := t.(interface{ Trust() (any, error) }); ok {
 		s.Trust, err = e.Trust()
+	}
+	if a, ok := t.(interface{ Admission() string }); ok {
+		s.Admission = a.Admission()
 	}
 	return s, err
 }

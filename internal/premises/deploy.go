@@ -7,6 +7,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/deploy"
 	"github.com/pavise/pavise/internal/deploy/function"
+	"github.com/pavise/pavise/internal/deploy/kubernetes"
 	"github.com/pavise/pavise/internal/depot"
 	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/registry"
@@ -25,7 +26,8 @@ func (h *House) OpenDeployments(ctx context.Context, k installation.Keys, files 
 			"function": function.Driver(function.Config{Origin: h.Origin, Read: func(ctx context.Context, tenant string, f deploy.File) ([]byte, error) {
 				return deploy.Fetch(ctx, content, tenant, f)
 			}}),
-			"edge": h.Edges.Driver(),
+			"edge":       h.Edges.Driver(),
+			"kubernetes": kubernetes.Driver(kubernetes.Config{Origin: h.Origin}),
 		},
 	})
 	return err

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -80,6 +81,15 @@ func TestDeploy(t *testing.T) {
 	}
 	t.Logf("the gateway was back after %v", time.Since(began))
 	runs(1)
+
+	// In a cluster a version is its image's manifest, which this one does not have.
+	r.do(t, "target.put", target("cluster"), `{"kind":"kubernetes","settings":{"form":"knative","namespace":"ml","name":"fraud","repository":"registry.example/fraud"}}`)
+	if s, err := r.Deployments.Target(t.Context(), r.person("dora"), target("cluster")); err != nil || !strings.Contains(s.Admission, "ValidatingAdmissionPolicy") {
+		t.Errorf("%+v %v", s, err)
+	}
+	if _, err := r.Changes.Propose(t.Context(), r.person("dora"), change.Proposal{Verb: "deploy.release", On: on, Request: json.RawMessage(`{"version":1,"to":["cluster"]}`)}); pavise.KindOf(err) != pavise.Invalid || !strings.Contains(err.Error(), "manifest.json") {
+		t.Errorf("%v", err)
+	}
 }
 
 // TestMonitorTakesBackWhatIsDeployed has the house's verdict on a bad version bring back the one

@@ -36,6 +36,9 @@ func settings(of map[string]string) string {
 func printTarget(w io.Writer, t deploy.Shown) {
 	fmt.Fprintf(w, "%s is of kind %s: %s\n", t.Name.ID, t.Kind, settings(t.Settings))
 	fmt.Fprintf(w, "  put by %s, %s, in %s\n", t.By, at(t.Since), t.Change.ID)
+	if t.Admission != "" {
+		fmt.Fprintf(w, "  the cluster itself can refuse what is not pinned: with --json, admission is a policy for it\n")
+	}
 	if t.Spot == nil {
 		fmt.Fprintln(w, "  nothing of ours runs there")
 		return

@@ -19,7 +19,7 @@ func (rooms *Rooms) targetVerbs() []api.Verb {
 		api.Proposing(api.Verb{
 			Name: "target.put", On: on,
 			Help:    "Propose a target: a place where versions of one model run",
-			About:   "gateway steers a route of the gateways: --set model=ID, and --set server=URL with {version} in it where versions are served at addresses of their own. function is one in the manner of AWS Lambda: --set function=, alias= and region=. edge is a machine that fetches what it is to run: --set agent=workload/ID. docs/deploy.md has all settings. On a target that exists, what is wanted there is brought there anew.",
+			About:   "gateway steers a route of the gateways: --set model=ID, and --set server=URL with {version} in it where versions are served at addresses of their own. function is one in the manner of AWS Lambda: --set function=, alias= and region=. edge is a machine that fetches what it is to run: --set agent=workload/ID. kubernetes is a Deployment, or an InferenceService of KServe: --set form=, namespace=, name= and repository=. docs/deploy.md has all settings. On a target that exists, what is wanted there is brought there anew.",
 			Example: "pavise target put gateway --kind gateway --set model=threat-detector",
 		}, func(_ context.Context, _ pavise.Principal, req TargetPut) (pavise.Name, error) {
 			return req.Name, nil
@@ -35,7 +35,7 @@ func (rooms *Rooms) targetVerbs() []api.Verb {
 		api.Do(api.Verb{
 			Name: "target.show", On: on, Class: guard.Pooled,
 			Help:    "Show a target: its settings, what is wanted there, and what was seen",
-			About:   "Of a machine at the edge it also shows whose word that machine is to take: with --json, trust is what pavise edge run wants in a file.",
+			About:   "Of a machine at the edge it also shows whose word that machine is to take: with --json, trust is what pavise edge run wants in a file. Of an object in a cluster of Kubernetes, admission is a policy for that cluster.",
 			Example: "pavise target show gateway",
 		}, withDeployments(rooms, func(d *deploy.Deployments, ctx context.Context, who pavise.Principal, req TargetRef) (deploy.Shown, error) {
 			return d.Target(ctx, who, req.Name)
@@ -134,7 +134,7 @@ type TargetRef struct {
 // TargetPut proposes a target.
 type TargetPut struct {
 	TargetRef
-	Kind   string   `json:"kind" required:"true" minLength:"1" placeholder:"KIND" help:"gateway, function or edge" doc:"gateway, function or edge"`
+	Kind   string   `json:"kind" required:"true" minLength:"1" placeholder:"KIND" help:"gateway, function, edge or kubernetes" doc:"gateway, function, edge or kubernetes"`
 	Set    []string `json:"set,omitempty" sep:"none" placeholder:"KEY=VALUE" help:"a setting of such a target; may be repeated" doc:"settings of such a target, as KEY=VALUE"`
 	Reason string   `json:"reason,omitempty" help:"why" doc:"why"`
 }
