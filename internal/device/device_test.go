@@ -65,9 +65,22 @@ type world struct {
 	target deploy.Target
 	server *httptest.Server
 	cfg    Config
+	log    *ledger.Log
 
 	mu  sync.Mutex
 	who pavise.Principal // whom the server takes callers for
+}
+
+// inMemory returns a directory that lies in memory, where there is such a thing: what a real
+// disk takes to sync is no part of these tests.
+func inMemory(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "device")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
 }
 
 func newWorld(t *testing.T) *world {
@@ -79,10 +92,11 @@ func newWorld(t *testing.T) *world {
 		}
 	}
 	w := &world{shelf: shelf{}, who: agent}
-	log, err := ledger.Open(ledger.Options{Disk: disktest.New(), Origin: "example.test/log", Key: testKey, Tenant: "local"})
+	var err error
+	w.log, err = ledger.Open(ledger.Options{Disk: disktest.New(), Origin: "example.test/log", Key: testKey, Tenant: "local"})
 	must(err)
-	t.Cleanup(func() { log.Close() })
-	dir := t.TempDir()
+	t.Cleanup(func() { w.log.Close() })
+	dir := inMemory(t)
 	db, err := store.Open(t.Context(), filepath.Join(dir, "db"))
 	must(err)
 	t.Cleanup(func() { db.Close() })
@@ -90,7 +104,7 @@ func newWorld(t *testing.T) *world {
 	for _, room := range []string{"ledger", "route", "issuer", "console", "archive", "subject"} {
 		actions = append(actions, guard.Action{Verb: room + ".try", On: []string{room}})
 	}
-	g, err := guard.New(guard.Config{Log: log, Actions: actions, Approved: func(c pavise.Name, _ string, _ pavise.Name) bool { return c.ID == "approved" }})
+	g, err := guard.New(guard.Config{Log: w.log, Actions: actions, Approved: func(c pavise.Name, _ string, _ pavise.Name) bool { return c.ID == "approved" }})
 	must(err)
 	policies, err := guard.OpenPolicies(t.Context(), g, db)
 	must(err)
@@ -115,7 +129,7 @@ func newWorld(t *testing.T) *world {
 	t.Cleanup(w.server.Close)
 	shown, err := w.target.(interface{ Trust() (any, error) }).Trust()
 	must(err)
-	w.cfg = Config{Dir: filepath.Join(t.TempDir(), "machine"), Server: w.server.URL, Trust: shown.(deploy.EdgeTrust), Every: 100 * time.Millisecond, Patience: 300 * time.Millisecond}
+	w.cfg = Config{Dir: filepath.Join(inMemory(t), "machine"), Server: w.server.URL, Trust: shown.(deploy.EdgeTrust), Every: 100 * time.Millisecond, Patience: 300 * time.Millisecond}
 	return w
 }
 
@@ -368,7 +382,7 @@ func TestKilledInSwap(t *testing.T) {
 					t.Fatal(err)
 				}
 				ctx, cancel := context.WithCancel(t.Context())
-				d.cfg.Patience, d.cfg.Health = 10*time.Second, []string{"sh", "-c", "exec sleep 5"}
+				d.cfg.Patience, d.cfg.Health = 10*time.Second, []string{"sh", "-c", "exec sleep 5"} // it is cut off long before
 				time.AfterFunc(50*time.Millisecond, cancel)
 				if err := d.obey(ctx, second, from); err == nil {
 					t.Fatal("it was done before it was killed")
@@ -484,6 +498,38 @@ func TestStrangers(t *testing.T) {
 		}
 	}
 	if s, err := w.target.Observe(t.Context()); err != nil || s.Healthy || !strings.Contains(s.Problem, "not heard of yet") {
+		t.Errorf("%+v %v", s, err)
+	}
+	refused := 0
+	for r, err := range w.log.Select(t.Context(), ledger.Filter{Tenant: "local", Kinds: []string{"target"}}, 0, w.log.Size()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Error != nil {
+			refused++
+		}
+	}
+	if refused != 9 {
+		t.Errorf("%d of 9 refusals are recorded", refused)
+	}
+}
+
+// TestReportsThatAreNone has the agent itself say what no machine does: nothing of it is kept.
+func TestReportsThatAreNone(t *testing.T) {
+	w := newWorld(t)
+	w.order(t, 1, w.shelf.version(1, "model.onnx", "weights"))
+	for _, running := range []string{"sha256:\u001b[2J", strings.Repeat("a", 101), "all is well, by order of ana"} {
+		body := `{"target":"local/target/edge-1","revision":1,"serial":1,"healthy":true,"running":"` + running + `"}`
+		answer, err := http.Post(w.server.URL+deploy.EdgePath+"edge-1/report", "application/json", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer.Body.Close()
+		if answer.StatusCode != http.StatusBadRequest {
+			t.Errorf("%.40s is answered %d", running, answer.StatusCode)
+		}
+	}
+	if s, err := w.target.Observe(t.Context()); err != nil || s.Main != "" {
 		t.Errorf("%+v %v", s, err)
 	}
 }
