@@ -211,6 +211,7 @@ func (w *world) inTheClear(t *testing.T, text string) (found bool) {
 // TestMachine has a machine fetch a version, and another, and go back without the control
 // plane, out of what it kept sealed, and stay there until something else is ordered.
 func TestMachine(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	long := strings.Repeat("0123456789abcdef", deploy.PartSize/16) + "and a second part"
 	one := w.shelf.version(1, "model.onnx", "the first weights", "config/x.json", "{}", "empty", "")
@@ -285,6 +286,7 @@ func ordersOf(w *world, revision uint64, v deploy.Version) (*deploy.Orders, erro
 // TestUnhealthyGoesBack has a version whose health command fails: the machine goes back by
 // itself, says so, and is well again with the next.
 func TestUnhealthyGoesBack(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.cfg.Patience = time.Second
 	w.cfg.Health = []string{"sh", "-c", `grep -q good "$PAVISE_MODEL/model.onnx" || { echo the scores are nonsense; exit 3; }`}
@@ -311,6 +313,7 @@ func TestUnhealthyGoesBack(t *testing.T) {
 // TestSwappedFile has somebody change a file that runs, add one, and move the link: the
 // machine says so, and puts it back.
 func TestSwappedFile(t *testing.T) {
+	t.Parallel()
 	for what, swap := range map[string]func(dir string) error{
 		"a file": func(dir string) error {
 			return os.WriteFile(filepath.Join(dir, linkCurrent, "model.onnx"), []byte("evil"), 0o600)
@@ -366,6 +369,7 @@ func TestSwappedFile(t *testing.T) {
 // TestKilledInSwap ends the process before the swap, and between the swap and the word of the
 // health command.
 func TestKilledInSwap(t *testing.T) {
+	t.Parallel()
 	for _, swapped := range []bool{false, true} {
 		for _, well := range []bool{false, true} {
 			t.Run(fmt.Sprint(swapped, well), func(t *testing.T) {
@@ -414,6 +418,7 @@ func TestKilledInSwap(t *testing.T) {
 
 // TestRefusedOrders has parts that are not what was ordered, and a state that was changed.
 func TestRefusedOrders(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	one, two := w.shelf.version(1, "model.onnx", "one"), w.shelf.version(2, "model.onnx", "two")
 	d, err := Open(w.cfg)
@@ -470,6 +475,7 @@ func TestRefusedOrders(t *testing.T) {
 
 // TestStrangers has others than the agent fetch and report.
 func TestStrangers(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.order(t, 1, w.shelf.version(1, "model.onnx", "weights"))
 	for what, who := range map[string]pavise.Principal{
@@ -516,6 +522,7 @@ func TestStrangers(t *testing.T) {
 
 // TestReportsThatAreNone has the agent itself say what no machine does: nothing of it is kept.
 func TestReportsThatAreNone(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.order(t, 1, w.shelf.version(1, "model.onnx", "weights"))
 	for _, running := range []string{"sha256:\u001b[2J", strings.Repeat("a", 101), "all is well, by order of ana"} {
