@@ -248,8 +248,14 @@ func (w *watched) end(at time.Time, withstand int) evidence {
 			}
 		}
 	}
-	if w.ended%drift.Scales[middle] == 0 { // who shares a group with whom is not for ever
+	switch {
+	case w.ended%drift.Scales[middle] == 0: // who shares a group with whom is not for ever
 		w.seed = maphash.MakeSeed()
+	case len(e.inputs[short]) > 0 && len(e.callers) == 0: // and nobody may hide behind whom they share it with
+		w.seed = maphash.MakeSeed()
+		folded := &span{} // its groups would be others
+		folded.add(w.windows[middle], n, true)
+		w.windows[middle] = folded
 	}
 	e.sample = w.sample
 	w.sample, w.heavy = &sample{}, [parties]heavy{}
@@ -302,6 +308,7 @@ func (w *watched) conclude(e *evidence, withstand int) {
 	if b == nil {
 		return
 	}
+	e.blind = w.blind(b)
 	for i := range b.votes {
 		v := &b.votes[i]
 		scale := v.confirmed()
@@ -341,6 +348,21 @@ func (w *watched) conclude(e *evidence, withstand int) {
 			break
 		}
 	}
+}
+
+// blind reports whether callers could shift what they ask and no feature would move: by an input
+// that is not looked at, by one that the baseline does not have, or by texts of which a new one is
+// no news.
+func (w *watched) blind(b *based) bool {
+	if !w.layout.replays {
+		return true
+	}
+	for i, t := range w.layout.titles {
+		if r := &b.held[i]; t.side.Asked() && (r.Base == nil || r.Categories != nil && r.Categories.Open) {
+			return true
+		}
+	}
+	return false
 }
 
 // mostNamed is how many callers are named at most as those who make a shift.
