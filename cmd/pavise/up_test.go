@@ -120,7 +120,7 @@ func TestExamples(t *testing.T) {
 	t.Chdir("../..") // where the README's reader is
 	dir := installation.Data(t.TempDir())
 	lake := t.TempDir()
-	r := runUp(t, role.UpConfig{Data: dir, Archive: t.TempDir(), Datasets: []string{lake}, Receive: &config.Receive{Roots: []string{"/var/log/app"}}, Signers: []config.Signer{modelSigner(t)}})
+	r := runUp(t, role.UpConfig{Data: dir, Archive: t.TempDir(), Datasets: []string{lake}, Receive: &config.Receive{Roots: []string{"/var/log/app"}}, Signers: []config.Signer{modelSigner(t)}, Drift: &config.Drift{Window: 100 * time.Millisecond, Learn: "500"}})
 	t.Setenv("PAVISE_DATA_DIR", string(dir))
 	told := r.examples(t, lake)
 	for _, v := range verbs.Table() {
@@ -213,6 +213,13 @@ func (r *running) examples(t *testing.T, lake string) *examples {
 	}
 	r.modelExamples(t, x)
 	r.deployExamples(t, x)
+	r.ticketExamples(t, x)
+	r.driftExamples(t, x, "drifter")
+	for _, verb := range []string{"drift.verdict", "drift.dismiss"} {
+		moves := x.before[verb]
+		x.before[verb] = func() { moves(); tell("threat-detector", "drifter")() }
+	}
+	x.before["target.put"] = tell() // the words above end here
 	x.before["policy.check"] = func() { r.hold("ml-engineer") }
 	x.before["change.show"], x.before["change.withdraw"] = mine, mine
 	x.before["change.approve"], x.before["change.deny"] = anothers, anothers

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"regexp"
 	"strings"
@@ -12,8 +13,11 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/edge"
 	"github.com/pavise/pavise/internal/evidence"
 	"github.com/pavise/pavise/internal/guard"
+	"github.com/pavise/pavise/internal/mlflow"
+	"github.com/pavise/pavise/internal/oci"
 	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/verbs"
 )
@@ -168,7 +172,7 @@ var everyPath = map[string]int{
 	"/": 200, "/?show=denied": 200, "/search": 200, "/search?kind=model": 200, "/search?kind=&since=1h": 303, "/search?before=x": 400, "/changes": 200, "/changes/c-open": 200,
 	"/changes/c-none": 404, "/changes/-": 404, "/changes/c-open/deny": 303, "/changes/c-open/else": 404, "/trail/0": 200, "/trail/77": 404, "/trail/x": 404, "/evidence": 200, "/routes": 200, "/policies": 200,
 	"/access": 200, "/access?role=nobody": 404, "/access/ask": 200, "/access/ask?verb=model.infer&on=x": 400, "/callers": 200, "/callers/revoke": 303,
-	"/models": 200, "/models/of?model=nobody": 404, "/drift": 200, "/drift/of": 400, "/drift/of?model=local/model/nobody": 404, "/drift/verdict": 303, "/drift/dismiss": 303,
+	"/registry": 200, "/registry/of?model=nobody": 404, "/drift": 200, "/drift/of": 400, "/drift/of?model=local/model/nobody": 404, "/drift/verdict": 303, "/drift/dismiss": 303,
 	"/asset/console.css": 200, "/asset/console.js": 200, "/asset/mark.svg": 200, "/asset/nothing.css": 404,
 	"/nowhere": 404, "/login": 401, "/logout": 404,
 }
@@ -375,6 +379,12 @@ func TestNavigationStandsBesideOtherDoors(t *testing.T) {
 	for _, m := range pages {
 		if resp, _ := s.get(m[1]); resp.StatusCode != http.StatusOK {
 			t.Errorf("%s is behind another door: status %d", m[1], resp.StatusCode)
+		}
+	}
+	for path := range everyPath { // model servers and registries have paths of their own
+		r := httptest.NewRequest(http.MethodGet, path, nil)
+		if edge.Knows(r) || mlflow.Serves(r.URL.Path) || oci.Knows(r.URL.Path) {
+			t.Errorf("%s is a path of the data plane, or of a registry", path)
 		}
 	}
 }

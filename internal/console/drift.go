@@ -109,7 +109,7 @@ func (c *Console) drift(w http.ResponseWriter, r *http.Request, s *visitor) {
 	for _, v := range list.Models {
 		body.Items = append(body.Items, newDriftItem(v))
 	}
-	c.show(w, s, http.StatusOK, "drift", page{Title: "Drift", Here: "/models", Body: body})
+	c.show(w, s, http.StatusOK, "drift", page{Title: "Drift", Here: "/registry", Body: body})
 }
 
 // driftOf shows one model: its verdict, its windows and its features.
@@ -136,7 +136,7 @@ func (c *Console) showDrift(w http.ResponseWriter, r *http.Request, s *visitor, 
 	for _, f := range shown.Features[:len(shown.Features)-body.More] {
 		body.Features = append(body.Features, newDriftFeature(f))
 	}
-	c.show(w, s, status, "driftone", page{Title: figure.OneLine(model.ID, story.MaxReason) + " · drift", Here: "/models", Body: body})
+	c.show(w, s, status, "driftone", page{Title: figure.OneLine(model.ID, story.MaxReason) + " · drift", Here: "/registry", Body: body})
 }
 
 // coursesOf draws how far the inputs and the outputs of each window were from the baseline.

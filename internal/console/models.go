@@ -53,7 +53,7 @@ func lifeLine(v *registry.Version) (line []station) {
 	for i, s := range lifeWay {
 		one := station{Word: string(s)}
 		switch {
-		case i < at:
+		case i < at && s != registry.Canary: // which not every version was
 			one.Mark = "was"
 		case i == at:
 			one.Mark = "is"
@@ -92,7 +92,7 @@ func (i versionItem) Address() string { return modelAddress(i.Tenant, i.Ref.Stri
 
 // modelAddress is the address of a model's page, or of a version's, as NAME or NAME/N.
 func modelAddress(tenant, ref string) string {
-	return "/models/of?" + url.Values{"model": {tenant + "/" + registry.Kind + "/" + ref}}.Encode()
+	return "/registry/of?" + url.Values{"model": {tenant + "/" + registry.Kind + "/" + ref}}.Encode()
 }
 
 // A modelItem is a model in the list.
@@ -122,7 +122,8 @@ type modelPage struct {
 	One     *versionItem // nil: the page is the model's
 	Files   int          // of the version, that are not shown
 	Places  []placeItem  // where it runs
-	Might   []might      // who may do what matters
+	Might   []might      // who may do what is next
+	Of      int          // with which version
 	Command string
 	May     string // the address of who may publish it
 	Drift   string // the address of its drift
@@ -140,7 +141,8 @@ type placeItem struct {
 // A might is an act, and who may do it.
 type might struct {
 	Word    string
-	Holders []string
+	Holders []string // roles, and who is named by a policy
+	verb    string
 }
 
 // A stepItem is a step in the life of a version.
@@ -160,7 +162,7 @@ func (c *Console) models(w http.ResponseWriter, r *http.Request, s *visitor) {
 	for _, m := range list.Models {
 		body.Items = append(body.Items, newModelItem(m.Model, m.Versions))
 	}
-	c.show(w, s, http.StatusOK, "models", page{Title: "Models", Here: "/models", Body: body})
+	c.show(w, s, http.StatusOK, "models", page{Title: "Models", Here: "/registry", Body: body})
 }
 
 func newModelItem(m registry.Model, versions []*registry.Version) modelItem {
@@ -197,8 +199,10 @@ func (c *Console) model(w http.ResponseWriter, r *http.Request, s *visitor) {
 	body.Versions = body.Versions[:min(len(body.Versions), maxVersions)]
 	c.life(r, s, &body)
 	c.places(r, s, &body)
-	body.Might = c.might(r, s, shown.Name)
-	c.show(w, s, http.StatusOK, "model", page{Title: figure.OneLine(title, story.MaxReason), Here: "/models", Body: body})
+	if len(shown.Versions) > 0 { // the newest, or the one that the page is of
+		body.Of, body.Might = shown.Versions[0].Ref.Version, c.might(r, s, shown.Versions[0])
+	}
+	c.show(w, s, http.StatusOK, "model", page{Title: figure.OneLine(title, story.MaxReason), Here: "/registry", Body: body})
 }
 
 // life adds what became of the model. Without it the page is shown with what the API said.
@@ -273,14 +277,25 @@ func shareOf(spot *deploy.Spot, beside bool) string {
 	return strconv.Itoa(100-spot.Weight) + " %"
 }
 
-// might asks who may do what matters most with a model. What the API does not say is left out.
-func (c *Console) might(r *http.Request, s *visitor, model pavise.Name) (list []might) {
-	for _, act := range []struct{ word, verb string }{{"Review", "model.review"}, {"Publish", "model.publish"}, {"Quarantine", "model.quarantine"}} {
+// nexts are what can become of a version by people's hands, by its state.
+var nexts = map[registry.State][]might{
+	registry.Draft: {{Word: "Propose", verb: "model.propose"}}, registry.Proposed: {{Word: "Review", verb: "model.review"}, {Word: "Reject", verb: "model.reject"}},
+	registry.Reviewed: {{Word: "Publish", verb: "model.publish"}, {Word: "Reject", verb: "model.reject"}}, registry.Published: {{Word: "Retire", verb: "model.retire"}},
+	registry.RolledBack: {{Word: "Retire", verb: "model.retire"}}, registry.Quarantined: {{Word: "Release", verb: "model.release"}},
+}
+
+// might asks who may do what can become of a version next. What the API does not say is left
+// out.
+func (c *Console) might(r *http.Request, s *visitor, v *registry.Version) (list []might) {
+	acts := nexts[v.State]
+	if v.State.Leads(registry.Quarantined) {
+		acts = append(slices.Clone(acts), might{Word: "Quarantine", verb: "model.quarantine"})
+	}
+	for _, one := range acts {
 		var can verbs.WhoCan
-		if err := s.client.Call(r.Context(), "policy.who-can", verbs.WhoCanRequest{Verb: act.verb, On: model}, &can); err != nil {
+		if err := s.client.Call(r.Context(), "policy.who-can", verbs.WhoCanRequest{Verb: one.verb, On: v.Name()}, &can); err != nil {
 			continue
 		}
-		one := might{Word: act.word}
 		for _, h := range can.Holders {
 			if who := cmp.Or(h.Role, h.Name.ID); who != "" && !slices.Contains(one.Holders, who) {
 				one.Holders = append(one.Holders, who)

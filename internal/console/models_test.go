@@ -8,7 +8,9 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/deploy"
+	"github.com/pavise/pavise/internal/policy"
 	"github.com/pavise/pavise/internal/registry"
+	"github.com/pavise/pavise/internal/verbs"
 )
 
 var (
@@ -36,23 +38,23 @@ func fraud() (model registry.Model, versions []*registry.Version) {
 // The list of models has each with how far its versions have come.
 func TestModelsPage(t *testing.T) {
 	s := newStand(t).signIn()
-	if _, body := s.get("/models"); !strings.Contains(text(body), "No model is registered") {
+	if _, body := s.get("/registry"); !strings.Contains(text(body), "No model is registered") {
 		t.Error("there is none, and the page does not say so")
 	}
 	model, versions := fraud()
 	s.api.models = registry.List{Models: []registry.Listed{{Model: model, Versions: versions}}, More: 3}
-	resp, body := s.get("/models")
-	checkHeaders(t, "/models", resp, body)
+	resp, body := s.get("/registry")
+	checkHeaders(t, "/registry", resp, body)
 	said := text(body)
 	for _, want := range []string{"fraud local/model/fraud", "high risk", "champion = 1", "says whether a payment is one", "Version 2 Proposed since", "Version 1 champion Live since", "and 3 more"} {
 		if !strings.Contains(said, want) {
 			t.Errorf("the page does not say %q:\n%s", want, said)
 		}
 	}
-	if strings.Count(body, `<li class="is" aria-current="step">proposed</li>`) != 1 || strings.Count(body, `<li class="is" aria-current="step">live</li>`) != 1 || strings.Count(body, `<li class="was">`) != 1+6 {
+	if strings.Count(body, `<li class="is" aria-current="step">proposed</li>`) != 1 || strings.Count(body, `<li class="is" aria-current="step">live</li>`) != 1 || strings.Count(body, `<li class="was">`) != 1+5 {
 		t.Errorf("how far they have come is not drawn:\n%s", body)
 	}
-	if !strings.Contains(body, `href="/models/of?model=local%2Fmodel%2Ffraud%2F1"`) {
+	if !strings.Contains(body, `href="/registry/of?model=local%2Fmodel%2Ffraud%2F1"`) {
 		t.Error("nothing leads to a version")
 	}
 }
@@ -70,17 +72,18 @@ func TestModelPage(t *testing.T) {
 		{At: began.Add(2 * time.Hour), Version: 2, To: registry.Draft, By: ana, Record: 9},
 		{At: began.Add(3 * time.Hour), Version: 1, Alias: "champion", By: ben, Change: pavise.Name{Tenant: "local", Kind: "change", ID: "c-al"}, Record: 11},
 	}, Serving: []registry.Step{{At: began, Version: 1, To: registry.Live}}}
+	s.api.whoCan = verbs.WhoCan{Holders: []policy.Holder{{Kind: pavise.Human, Role: "model-reviewer"}, {Kind: pavise.Workload, Role: "model-reviewer"}}}
 	gate, edge := pavise.Name{Tenant: "local", Kind: "target", ID: "gate"}, pavise.Name{Tenant: "local", Kind: "target", ID: "till"}
 	s.api.runs = &deploy.View{Deployment: deploy.Deployment{Spots: []deploy.Spot{
 		{Target: gate, Main: &deploy.Held{Version: 1}, Beside: &deploy.Held{Version: 2}, Weight: 10, Revision: 3, Applied: 3},
 		{Target: edge, Main: &deploy.Held{Version: 1}, Revision: 3, Applied: 2, Problem: "it cannot be reached"},
 	}}}
-	resp, body := s.get("/models/of?model=local/model/fraud&at=2026-03-04")
-	checkHeaders(t, "/models/of", resp, body)
+	resp, body := s.get("/registry/of?model=local/model/fraud&at=2026-03-04")
+	checkHeaders(t, "/registry/of", resp, body)
 	said := text(body)
 	for _, want := range []string{
 		"Alias given champion 1 ben human change", "Live 1 every target has it a deployment", "Draft 2 ana human",
-		"Version 1 was live then", "gate 1 90 % As wanted", "gate 2 10 % As wanted", "till 1 In trouble it cannot be reached", "Who may publish it", "pavise model show fraud",
+		"Version 1 was live then", "gate 1 90 % As wanted", "gate 2 10 % As wanted", "till 1 In trouble it cannot be reached", "Who may what next version 2 Review model-reviewer Reject model-reviewer Quarantine model-reviewer", "Who may publish it", "pavise model show fraud",
 	} {
 		if !strings.Contains(said, want) {
 			t.Errorf("the page does not say %q:\n%s", want, said)
@@ -92,8 +95,8 @@ func TestModelPage(t *testing.T) {
 	if !strings.Contains(body, `href="/trail/11"`) || !strings.Contains(body, `href="/changes/c-al"`) {
 		t.Error("a step does not lead to its record, or to its change")
 	}
-	resp, body = s.get("/models/of?model=local/model/fraud/1")
-	checkHeaders(t, "/models/of", resp, body)
+	resp, body = s.get("/registry/of?model=local/model/fraud/1")
+	checkHeaders(t, "/registry/of", resp, body)
 	said = text(body)
 	for _, want := range []string{
 		"Live fraud version 1", "2, 2.0 KiB", "clean", "by release-key , key ab12", "payments cccccccc", "not known here", "pass sklearn AUC 0.97 auc 0.97 ben",
@@ -106,7 +109,7 @@ func TestModelPage(t *testing.T) {
 	if strings.Contains(said, "Draft 2") {
 		t.Error("the version's page tells of another version")
 	}
-	if resp, _ := s.get("/models/of"); resp.StatusCode != http.StatusNotFound {
+	if resp, _ := s.get("/registry/of"); resp.StatusCode != http.StatusNotFound {
 		t.Errorf("no model: status %d", resp.StatusCode)
 	}
 }
@@ -123,7 +126,7 @@ func TestModelsAreText(t *testing.T) {
 	s.api.shown = map[string]registry.Shown{"local/model/fraud/1": {Model: model, Versions: versions[1:]}}
 	s.api.life = registry.History{Steps: []registry.Step{{Version: 1, To: registry.State(payload), Why: payload, Alias: payload}}}
 	s.api.runs = &deploy.View{Deployment: deploy.Deployment{Spots: []deploy.Spot{{Main: &deploy.Held{Version: 1}, Problem: payload}}}}
-	for _, path := range []string{"/models", "/models/of?model=local/model/fraud/1"} {
+	for _, path := range []string{"/registry", "/registry/of?model=local/model/fraud/1"} {
 		_, body := s.get(path)
 		if raw.MatchString(body) || !strings.Contains(body, "XMARK") {
 			t.Errorf("%s: %q came through raw", path, raw.FindString(body))

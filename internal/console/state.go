@@ -53,7 +53,7 @@ func (c *Console) routes(w http.ResponseWriter, r *http.Request, s *visitor) {
 	for _, route := range list.Routes {
 		cards = append(cards, newRouteCard(route))
 	}
-	c.show(w, s, http.StatusOK, "routes", page{Title: "Routes", Here: "/models", Body: cards})
+	c.show(w, s, http.StatusOK, "routes", page{Title: "Routes", Here: "/registry", Body: cards})
 }
 
 func newRouteCard(r route.Standing) routeCard {

@@ -27,8 +27,6 @@ func (w *watched) next(e *evidence, at time.Time) Verdict {
 	case len(w.Quiet) > 0 && v.Stage != Confirmed:
 		was.Stage = Dismissed
 		return was
-	case v.Stage == Confirmed && was.Stage == Confirmed && was.Cause == Callers && v.Cause == Traffic:
-		return was // who made it were named: that they share a group by now takes nothing back
 	case v.Stage == was.Stage && v.Cause == was.Cause:
 		v.Since, v.Done, v.By, v.Person, v.Reason = was.Since, was.Done, was.By, was.Person, was.Reason
 	case v.Stage == Confirmed && was.Stage == Confirmed:

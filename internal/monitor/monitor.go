@@ -150,7 +150,7 @@ func (m *Monitor) count(ctx context.Context, o *item) {
 		m.mu.Unlock()
 		return
 	}
-	w.see(o, groupOf(w.seed, o.who))
+	w.see(o, w.groupOf(o.who))
 	ready := w.learn != nil && w.learn.ready(o.at, m.cfg.Window)
 	m.mu.Unlock()
 	if ready {

@@ -89,7 +89,7 @@ func TestFewCallers(t *testing.T) {
 				row[0] += 4
 			}
 		}
-		w.windows(15) // whoever shares a group with them hides them for a window
+		w.windows(5)
 		held := w.house.held()
 		if len(held) == 0 || held[0].ID != "caller-3" || len(w.house.rolled()) > 0 {
 			t.Fatalf("held %v, rolled back %v: %+v", held, w.house.rolled(), w.stands())

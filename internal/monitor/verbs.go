@@ -1,6 +1,7 @@
 package monitor
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -252,7 +253,7 @@ func (m *Monitor) word(who pavise.Principal, say Said, do func(*watched)) (was V
 	}
 	was = w.Verdict
 	if was.Stage != Suspected && was.Stage != Confirmed || w.layout == nil {
-		return was, &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("%s is %s: there is nothing to judge", say.Model, was.Stage), Hint: "pavise drift list shows what has moved"}
+		return was, &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("%s is %s: there is nothing to judge", say.Model, cmp.Or(was.Stage, Learning)), Hint: "pavise drift list shows what has moved"}
 	}
 	do(w)
 	w.Verdict.By, w.Verdict.Reason = who.Name(), say.Reason

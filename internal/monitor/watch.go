@@ -3,6 +3,7 @@ package monitor
 import (
 	"cmp"
 	"hash/maphash"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -25,7 +26,9 @@ type watched struct {
 	bases   [2]*based // nil: there is none. The second is nil, too, while it is the first one
 	windows [scales]*span
 	heavy   [parties]heavy
-	seed    maphash.Seed // of the hash by which callers fall into groups; another one each hour
+	seats   map[pavise.Name]int // the groups of the first callers, anew each hour
+	taken   [parties]int        // how many of them each group has
+	seed    maphash.Seed        // of the hash by which later ones fall into groups
 	sample  *sample
 	tally   tally
 	scratch scratch
@@ -213,9 +216,32 @@ func (w *watched) turn(o *item) {
 	w.sample, w.heavy = &sample{}, [parties]heavy{}
 }
 
-// groupOf is the group of a caller, whose hash nobody outside knows.
-func groupOf(seed maphash.Seed, who pavise.Name) int {
-	return int(maphash.Comparable(seed, who) % parties)
+// maxSeats is how many callers are given a group that has few, each hour.
+const maxSeats = 256
+
+// groupOf is the group of a caller: one of those that have the fewest, drawn so that nobody can
+// choose with whom they share one. While callers are as few as groups, each has its own, and
+// who shifts what is asked is told from the others. Callers beyond maxSeats fall into groups by
+// a hash that nobody outside knows.
+func (w *watched) groupOf(who pavise.Name) int {
+	if g, ok := w.seats[who]; ok {
+		return g
+	}
+	if len(w.seats) == maxSeats {
+		return int(maphash.Comparable(w.seed, who) % parties)
+	}
+	fewest, g := slices.Min(w.taken[:]), 0
+	for _, g = range rand.Perm(parties) {
+		if w.taken[g] == fewest {
+			break
+		}
+	}
+	if w.seats == nil {
+		w.seats = map[pavise.Name]int{}
+	}
+	w.seats[who] = g
+	w.taken[g]++
+	return g
 }
 
 // end ends a window. It returns what is to be thought of the model from what all windows say.
@@ -248,14 +274,8 @@ func (w *watched) end(at time.Time, withstand int) evidence {
 			}
 		}
 	}
-	switch {
-	case w.ended%drift.Scales[middle] == 0: // who shares a group with whom is not for ever
-		w.seed = maphash.MakeSeed()
-	case len(e.inputs[short]) > 0 && len(e.callers) == 0: // and nobody may hide behind whom they share it with
-		w.seed = maphash.MakeSeed()
-		folded := &span{} // its groups would be others
-		folded.add(w.windows[middle], n, true)
-		w.windows[middle] = folded
+	if w.ended%drift.Scales[middle] == 0 { // who shares a group with whom is not for ever
+		w.seed, w.seats, w.taken = maphash.MakeSeed(), nil, [parties]int{}
 	}
 	e.sample = w.sample
 	w.sample, w.heavy = &sample{}, [parties]heavy{}

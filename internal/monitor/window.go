@@ -6,9 +6,9 @@ import (
 	"github.com/pavise/pavise/internal/drift"
 )
 
-// parties is how many groups callers fall into, by a hash that nobody knows: with some groups
-// left out one sees what is left without the few callers in them, in memory that does not grow
-// with callers.
+// parties is how many groups callers fall into, as nobody can foresee: with some groups left
+// out one sees what is left without the few callers in them, in memory that does not grow with
+// callers.
 const parties = 16
 
 // scales of windows, each with what drift.Scales has it span.

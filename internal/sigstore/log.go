@@ -84,6 +84,10 @@ func (e *Entry) included(log *logKey) error {
 	if err != nil {
 		return fmt.Errorf("its checkpoint is not signed by the log")
 	}
+	// Package note passes over the bits that the last letter of base64 has to spare.
+	if _, err := base64.StdEncoding.Strict().DecodeString(n.Sigs[0].Base64); err != nil {
+		return fmt.Errorf("the signature of its checkpoint has another spelling")
+	}
 	lines := strings.Split(n.Text, "\n")
 	if host, _, _ := strings.Cut(lines[0], " - "); n.Sigs[0].Name != host { // Rekor's origins are HOST - TREE
 		return fmt.Errorf("its checkpoint is of %.80q, and signed by %.80q", lines[0], n.Sigs[0].Name)

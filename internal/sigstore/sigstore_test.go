@@ -286,8 +286,10 @@ func mutate(t *testing.T, root *TrustedRoot, text []byte, want Identity, step in
 }
 
 func TestNoByteCanBeChanged(t *testing.T) {
-	in := newInstance(t)
-	mutate(t, parseRoot(t, in.trustedRoot()), in.bundle(making{}), them, 1, 0x01)
+	for range 3 { // signatures are of three lengths, of which two leave bits of base64 to spare
+		in := newInstance(t)
+		mutate(t, parseRoot(t, in.trustedRoot()), in.bundle(making{}), them, 1, 0x01)
+	}
 }
 
 // TestSpellingsOfASignature: with (r, s) an elliptic key also signed (r, n-s). The log has one of
