@@ -2,7 +2,7 @@
 # written once, in .ci/run.
 
 .DEFAULT_GOAL := help
-.PHONY: help test race vet staticcheck fuzz-smoke kill-storm crash-storm soak every-float demo-model bench-ledger bench-policy bench-gateway bench-start bench-theft bench-theft-detect bench-theft-fidelity bench-theft-marks bench-theft-prompts bench-theft-timing bench-ingest bench-dataset bench-dataset-large bench-poison bench-drift attack-ledgers ci
+.PHONY: help test race vet staticcheck fuzz-smoke kill-storm crash-storm soak every-float demo-model bench-ledger bench-policy bench-gateway bench-start bench-theft bench-theft-detect bench-theft-fidelity bench-theft-marks bench-theft-prompts bench-theft-timing bench-ingest bench-dataset bench-dataset-large bench-poison bench-drift attack-ledgers walk-lifecycle ci
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -90,6 +90,9 @@ bench-drift: ## a value counted for drift beside Evidently (ARGS="--python PYTHO
 
 attack-ledgers: ## write the golden ledgers of the attacks anew, when they are meant to ask other rows
 	go test ./internal/extraction -run '^TestGoldenLedgers$$' -update
+
+walk-lifecycle: ## a model's life from mlflow.register_model to three targets and back, told as it goes
+	.ci/run lifecycle
 
 ci: ## everything that must hold before a change is kept
 	.ci/run

@@ -274,6 +274,50 @@ func (d *Deployments) Automatic(ctx context.Context, name pavise.Name, version i
 	return nil
 }
 
+// A Router is a Target that steers the route to a model.
+type Router interface{ Steers() pavise.Name }
+
+// Behind returns the deployment that steers the route to a model, and the version there that is
+// the newest to answer: the one that has a share of the calls, else the one that has all. The
+// error is of kind NotFound where no deployment does, or the route leads elsewhere than one wants.
+//
+// Unguarded: a room of the house asks, before it has a version taken back.
+func (d *Deployments) Behind(ctx context.Context, model pavise.Name) (name pavise.Name, version int, err error) {
+	var deps []Deployment
+	places := map[pavise.Name]*Place{}
+	err = d.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
+		deps, err = all[Deployment](tx, "deploy_deployments", model.Tenant)
+		for i := range deps {
+			for _, s := range deps[i].Spots {
+				if err == nil {
+					places[s.Target], err = place(tx, s.Target)
+				}
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return name, 0, err
+	}
+	for i := range deps {
+		for _, s := range deps[i].Spots {
+			t, _, err := d.open(places[s.Target])
+			r, routes := t.(Router)
+			if err != nil || !routes || r.Steers() != model || s.Main == nil {
+				continue
+			}
+			if seen, err := t.Observe(ctx); err != nil || !s.matches(seen) {
+				continue
+			}
+			if s.Beside != nil && !s.Shadow {
+				return deps[i].Name, s.Beside.Version, nil
+			}
+			return deps[i].Name, s.Main.Version, nil
+		}
+	}
+	return name, 0, &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("no deployment steers the route to %s as it is", model.ID), Hint: "pavise deploy list shows what runs where"}
+}
+
 // page tells somebody, once for each revision, that the house should go back and does not.
 func (d *Deployments) page(ctx context.Context, name pavise.Name, version int, why string, because error) error {
 	kind := pavise.KindOf(because)

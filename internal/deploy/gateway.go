@@ -90,6 +90,9 @@ func (g *gateway) Whole() bool { return len(g.servers) == 0 }
 // Thing implements Sole: two that steer one route undo each other.
 func (g *gateway) Thing() string { return "the route to " + g.model.ID }
 
+// Steers implements Router.
+func (g *gateway) Steers() pavise.Name { return g.model }
+
 // addressed is what a version is known by that answers at addresses.
 func addressed(version int) string { return fmt.Sprintf("served:version-%d", version) }
 

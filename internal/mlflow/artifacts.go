@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -159,6 +158,8 @@ func (s *Server) owned(ctx context.Context, who pavise.Principal, id string) err
 // replace keeps an artifact whose content is in the depot, in the place of the one that was
 // there.
 func (s *Server) replace(ctx context.Context, tenant, run string, a artifact) error {
+	s.placing.Lock() // else one lets go of what another just put there
+	defer s.placing.Unlock()
 	var before []artifact
 	err := s.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
 		before, err = artifacts(tx, tenant, run, a.Path)
@@ -196,6 +197,8 @@ func (s *Server) remove(ctx context.Context, who pavise.Principal, p place) (err
 	if err := s.owned(ctx, who, p.run); err != nil {
 		return err
 	}
+	s.placing.Lock()
+	defer s.placing.Unlock()
 	var gone []artifact
 	err = s.cfg.Store.Update(ctx, func(tx *store.Tx) error {
 		if gone, err = artifacts(tx, who.Tenant, p.run, p.path); err != nil {
@@ -312,15 +315,12 @@ func (s *Server) inside(ctx context.Context, who pavise.Principal, p place) (all
 	return all, v, nil
 }
 
-// unpublished are the states of versions that not everybody gets who may get models.
-var unpublished = []registry.State{registry.Draft, registry.Proposed, registry.Reviewed, registry.Approved, registry.Rejected}
-
 // pull returns a version with its files, for somebody who may have them: those of one that is
 // not ready, or in quarantine, nobody may.
 func (s *Server) pull(ctx context.Context, who pavise.Principal, ref registry.Ref) (v *registry.Version, err error) {
 	found, gone := s.cfg.Registry.Resolve(ctx, who.Tenant, ref)
 	verb := VerbPull
-	if gone == nil && slices.Contains(unpublished, found.State) {
+	if gone == nil && !found.Barred() && found.State != registry.Published && !found.State.Serves() {
 		verb = VerbInspect
 	}
 	entry, err := s.cfg.Guard.Enter(ctx, who, verb, ref.Name(who.Tenant))
@@ -340,8 +340,8 @@ func (s *Server) pull(ctx context.Context, who pavise.Principal, ref registry.Re
 		return nil, &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("%s was deleted", ref)}
 	case v.Intake != registry.Ready:
 		return nil, &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("the files of %s are %s: %s", ref, v.Intake, v.Problem), Hint: "nobody gets them before they were looked at"}
-	case v.State == registry.Quarantined:
-		return nil, &pavise.Error{Kind: pavise.Denied, Msg: fmt.Sprintf("%s is in quarantine", ref), Hint: "pavise model show " + ref.String() + " says why"}
+	case v.Barred():
+		return nil, &pavise.Error{Kind: pavise.Denied, Msg: fmt.Sprintf("%s is in quarantine, or was retired out of it", ref), Hint: "pavise model show " + ref.String() + " says why"}
 	}
 	return v, nil
 }

@@ -15,6 +15,7 @@ const (
 	maxFilter  = 8 << 10 // bytes
 	maxClauses = 50
 	maxValues  = 1000 // in a list
+	maxPattern = 500  // bytes: how long it takes to compare grows with it
 )
 
 // A clause is one comparison of a filter. All of them have to hold.
@@ -101,7 +102,10 @@ func (g grammar) clause(s *scanner) (c clause, err error) {
 	case c.op == "IN" || c.op == "NOT IN":
 		c.values, err = s.list()
 	default:
-		c.value, err = s.quoted()
+		at = s.at
+		if c.value, err = s.quoted(); err == nil && len(c.value) > maxPattern && (c.op == "LIKE" || c.op == "ILIKE") {
+			err = badFilter(at, "the pattern has more than %d bytes", maxPattern)
+		}
 	}
 	return c, err
 }

@@ -58,6 +58,7 @@ func TestBadFilters(t *testing.T) {
 		`name IN ()`, `name IN ('a'`, `name IN ('a',)`, `source_path IN ('a')`, `tags.a IN ('b')`, `version_number LIKE '7'`, `version_number = 7.5`,
 		`version_number = 99999999999999999999`, `user = 'x'`, `metrics.auc > 1`, `tags. = 'x'`, "tags.`a = 'x'", `name NOT LIKE 'x'`, `name == 'x'`, `(name = 'x')`,
 		"name = '\xff'", strings.Repeat(`name = 'x' AND `, maxClauses) + `name = 'x'`, `name = '` + strings.Repeat("x", maxFilter) + `'`, `; DROP TABLE mlflow_runs`,
+		`name LIKE '` + strings.Repeat("%a", maxPattern/2) + `b'`,
 	} {
 		if clauses, err := ofVersions.parseFilter(filter); pavise.KindOf(err) != pavise.Invalid {
 			t.Errorf("%.60s: %+v, %v", filter, clauses, err)

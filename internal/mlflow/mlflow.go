@@ -62,6 +62,12 @@ type Server struct {
 	newRun func() string                         // the id of the next run
 	look   func(tenant string, ref registry.Ref) // has the files of a version be looked at
 
+	// holding is held while files are held for a version that is added, and alone while files
+	// are let go.
+	holding sync.RWMutex
+
+	placing sync.Mutex // held while an artifact takes the place of another, or goes
+
 	mu    sync.Mutex          // guards what follows
 	loads map[pavise.Name]int // of artifacts under way, by caller
 }

@@ -124,12 +124,16 @@ func (s *Server) createVersion(ctx context.Context, who pavise.Principal, req cr
 		}
 	}
 	slices.SortFunc(spec.Datasets, func(a, b registry.Seal) int { return strings.Compare(a.Name.ID, b.Name.ID) })
-	if f.spot == nil {
-		if spec.FileSpec, err = s.hand(ctx, who.Tenant, f.all); err != nil {
-			return nil, err
-		}
+	var v *registry.Version
+	if f.spot != nil {
+		v, err = s.cfg.Registry.Add(ctx, who, spec)
+	} else {
+		err = s.handed(ctx, who.Tenant, f.all, func(files registry.FileSpec) (err error) {
+			spec.FileSpec = files
+			v, err = s.cfg.Registry.Add(ctx, who, spec)
+			return err
+		})
 	}
-	v, err := s.cfg.Registry.Add(ctx, who, spec)
 	if err != nil {
 		return nil, err
 	}
@@ -162,6 +166,23 @@ func (s *Server) hand(ctx context.Context, tenant string, all []artifact) (spec 
 		return spec, &pavise.Error{Kind: pavise.Invalid, Msg: "the source has no files", Hint: "log some to a run: mlflow.log_artifacts"}
 	}
 	return spec, s.cfg.Depot.Hold(ctx, tenant, holder(registry.DigestOf(slices.Clone(spec.Files))), digests...)
+}
+
+// handed has a version be given files that are in the depot, and lets them go if it was not.
+func (s *Server) handed(ctx context.Context, tenant string, all []artifact, give func(registry.FileSpec) error) error {
+	s.holding.RLock()
+	spec, err := s.hand(ctx, tenant, all)
+	if err == nil {
+		err = give(spec)
+	}
+	s.holding.RUnlock()
+	if err == nil || len(spec.Files) == 0 {
+		return err
+	}
+	if fault := s.release(context.WithoutCancel(ctx), tenant, registry.DigestOf(spec.Files)); fault != nil {
+		s.cfg.Say("warning", fmt.Errorf("let go of the files of a version that is none: %w", fault))
+	}
+	return err
 }
 
 // small reads an artifact that is no longer than a signature.
@@ -243,11 +264,10 @@ func (s *Server) bring(ctx context.Context, who pavise.Principal, ref registry.R
 	if err != nil {
 		return err
 	}
-	spec, err := s.hand(ctx, who.Tenant, all)
-	if err == nil {
-		_, err = s.cfg.Registry.Fill(ctx, who, who.Tenant, ref, spec)
-	}
-	return err
+	return s.handed(ctx, who.Tenant, all, func(spec registry.FileSpec) error {
+		_, err := s.cfg.Registry.Fill(ctx, who, who.Tenant, ref, spec)
+		return err
+	})
 }
 
 // take puts one file into the depot.

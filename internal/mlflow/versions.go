@@ -137,17 +137,19 @@ func (s *Server) deleteVersion(ctx context.Context, who pavise.Principal, req of
 	if err := s.delete(ctx, k.Name, v.Ref.Version); err != nil {
 		return nil, err
 	}
-	return nothing{}, s.release(ctx, v)
+	return nothing{}, s.release(ctx, v.Tenant, v.Digest)
 }
 
-// release lets the files of a version go that was deleted, unless another has the same.
-func (s *Server) release(ctx context.Context, v *registry.Version) error {
-	same, err := s.cfg.Registry.ByDigest(ctx, v.Tenant, v.Digest)
+// release lets the files of a digest go, unless a version has them that was not deleted.
+func (s *Server) release(ctx context.Context, tenant string, digest registry.Digest) error {
+	s.holding.Lock() // else it could be of a version that is just being added
+	defer s.holding.Unlock()
+	same, err := s.cfg.Registry.ByDigest(ctx, tenant, digest)
 	if err != nil {
 		return err
 	}
 	for _, other := range same {
-		extras, err := s.extras(ctx, v.Tenant, other.Ref.Model)
+		extras, err := s.extras(ctx, tenant, other.Ref.Model)
 		if err != nil {
 			return err
 		}
@@ -155,7 +157,7 @@ func (s *Server) release(ctx context.Context, v *registry.Version) error {
 			return nil
 		}
 	}
-	return s.cfg.Depot.Release(ctx, v.Tenant, holder(v.Digest))
+	return s.cfg.Depot.Release(ctx, tenant, holder(digest))
 }
 
 // holder is under whose name the files of all versions of a digest are held.
@@ -189,6 +191,9 @@ func (s *Server) searchVersions(ctx context.Context, who pavise.Principal, req s
 			return nil, err
 		}
 		for _, v := range k.shown() {
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
 			texts := map[string]string{"name": v.Name, "run_id": v.Run, "source_path": v.Source}
 			if holdAll(clauses, texts, map[string]int64{"version_number": int64(v.number)}, v.searched) {
 				found = append(found, v)

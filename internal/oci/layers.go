@@ -9,6 +9,7 @@ import (
 	"hash"
 	"io"
 	"path"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -30,6 +31,7 @@ const (
 	maxPath     = 512
 	maxDepth    = 32
 	zstdWindow  = 128 << 20 // memory that a layer may ask for
+	maxUnpacks  = 4         // layers at once
 )
 
 // A File is one file of a model.
@@ -43,6 +45,15 @@ type File struct {
 func digestOf(b []byte) string {
 	sum := sha256.Sum256(b)
 	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
+// stampOf tells the files of a version from all others.
+func stampOf(files []File) string {
+	h := sha256.New()
+	for _, f := range slices.SortedFunc(slices.Values(files), func(a, b File) int { return strings.Compare(a.Path, b.Path) }) {
+		fmt.Fprintf(h, "%q %d %s\n", f.Path, f.Size, f.Digest)
+	}
+	return sumOf(h)
 }
 
 func sumOf(h hash.Hash) string { return "sha256:" + hex.EncodeToString(h.Sum(nil)) }

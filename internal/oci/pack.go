@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
-	"github.com/pavise/pavise/internal/store"
 )
 
 // The endings of files that are no weights.
@@ -71,7 +70,7 @@ func (d *Door) pack(ctx context.Context, model pavise.Name, v Version) (k kept, 
 		return k, err
 	}
 	defer unlock()
-	if k, ok, err := d.manifestOf(ctx, model, v.Number); err != nil || ok {
+	if k, ok, err := d.manifestOf(ctx, model, v); err != nil || ok {
 		return k, err
 	}
 	text, config, err := manifestFor(model, v)
@@ -81,7 +80,7 @@ func (d *Door) pack(ctx context.Context, model pavise.Name, v Version) (k kept, 
 	if err := d.putSmall(ctx, model, config); err != nil {
 		return k, err
 	}
-	k = kept{digest: digestOf(text), kind: modelManifest, version: v.Number, body: text}
+	k = kept{digest: digestOf(text), kind: modelManifest, version: v.Number, body: text, files: stampOf(v.Files)}
 	needs := []string{digestOf(config)}
 	for _, f := range v.Files {
 		needs = append(needs, f.Digest)
@@ -94,16 +93,5 @@ func (d *Door) pack(ctx context.Context, model pavise.Name, v Version) (k kept, 
 		}
 		return k, err
 	}
-	err = d.cfg.Store.Update(ctx, func(tx *store.Tx) error {
-		for _, f := range v.Files {
-			if err := d.link(tx, model, f.Digest, f.Size); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err == nil {
-		err = d.keepManifest(ctx, model, k, needs)
-	}
-	return k, err
+	return k, d.keepManifest(ctx, model, k, needs, v.Files...) // at once: a blob that no manifest needs is there for who pushes
 }

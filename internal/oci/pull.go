@@ -73,12 +73,17 @@ func (d *Door) enter(ctx context.Context, who pavise.Principal, model pavise.Nam
 // may most easily have.
 func (d *Door) enterBlob(ctx context.Context, who pavise.Principal, model pavise.Name, needs []kept) (*guard.Entry, error) {
 	var best *Version
+	seen := map[string]bool{}
 	for _, k := range needs {
-		number, err := d.numberOf(ctx, model, k)
-		if err != nil {
-			return nil, err
+		if of := fmt.Sprint(k.version, " ", k.files, k.subject); seen[of] {
+			continue // a version may have many manifests, and is long to read
+		} else {
+			seen[of] = true
 		}
-		v, err := d.cfg.Versions.Version(ctx, model, number)
+		v, err := d.version(ctx, model, k)
+		if pavise.KindOf(err) == pavise.NotFound {
+			continue // it was of a version that has other files by now
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -89,19 +94,44 @@ func (d *Door) enterBlob(ctx context.Context, who pavise.Principal, model pavise
 			break
 		}
 	}
-	return d.enter(ctx, who, model, best)
+	entry, err := d.enter(ctx, who, model, best)
+	if err == nil && best == nil {
+		err = refuse(codeBlobUnknown, "no version of the model has this blob any more", "its manifests say what there is")
+		entry.Exit(&err)
+		return nil, err
+	}
+	return entry, err
 }
 
-// numberOf is the version that a manifest is, or refers to.
-func (d *Door) numberOf(ctx context.Context, model pavise.Name, k kept) (int, error) {
-	if k.version != 0 {
-		return k.version, nil
+// version is the version that a manifest is, or refers to. The error is of kind NotFound where
+// that has other files by now.
+func (d *Door) version(ctx context.Context, model pavise.Name, k kept) (v Version, err error) {
+	subject := k
+	if k.version == 0 {
+		var ok bool
+		if subject, ok, err = d.manifest(ctx, model, k.subject); err == nil && !ok {
+			err = unknownManifest(k.subject)
+		}
 	}
-	subject, ok, err := d.manifest(ctx, model, k.subject)
-	if err == nil && !ok {
-		err = unknownManifest(k.subject)
+	if err == nil {
+		v, err = d.cfg.Versions.Version(ctx, model, subject.version)
 	}
-	return subject.version, err
+	if err == nil && !subject.of(v) {
+		err = refuse(codeManifestUnknown, fmt.Sprintf("the manifest %s was of version %d, which was given other files since", subject.digest, v.Number), fmt.Sprintf("the tag v%d is what it is now", v.Number))
+	}
+	return v, err
+}
+
+// standing returns a manifest that is of a version as it is now, or refers to one, and the
+// version.
+func (d *Door) standing(ctx context.Context, model pavise.Name, digest string) (k kept, v Version, ok bool, err error) {
+	if k, ok, err = d.manifest(ctx, model, digest); err != nil || !ok {
+		return k, v, false, err
+	}
+	if v, err = d.version(ctx, model, k); pavise.KindOf(err) == pavise.NotFound {
+		return kept{}, Version{}, false, nil
+	}
+	return k, v, err == nil, err
 }
 
 // getManifest gives a manifest out, or its head.
@@ -141,7 +171,6 @@ func (d *Door) getManifest(a *asked) (err error) {
 // manifest has none yet. found is why there is no such thing; it is not told to who may not
 // know.
 func (d *Door) resolve(ctx context.Context, a *asked) (k kept, v *Version, found error) {
-	number := 0
 	if isDigest(a.ref) {
 		if err := parseDigest(a.ref); err != nil {
 			return k, nil, err
@@ -150,13 +179,13 @@ func (d *Door) resolve(ctx context.Context, a *asked) (k kept, v *Version, found
 		if err == nil && !ok {
 			err = unknownManifest(a.ref)
 		}
-		if err == nil {
-			number, err = d.numberOf(ctx, a.model, k)
-		}
 		if err != nil {
 			return k, nil, err
 		}
-		version, err := d.cfg.Versions.Version(ctx, a.model, number)
+		version, err := d.version(ctx, a.model, k)
+		if version.Number == 0 {
+			return k, nil, err
+		}
 		return k, &version, err
 	}
 	if !tagName.MatchString(a.ref) {
@@ -173,11 +202,11 @@ func (d *Door) resolve(ctx context.Context, a *asked) (k kept, v *Version, found
 	if digest, err := d.tagged(ctx, a.model, a.ref); err != nil {
 		return k, nil, err
 	} else if digest != "" {
-		if k, ok, err := d.manifest(ctx, a.model, digest); err != nil || ok && k.version == number {
+		if k, ok, err := d.manifest(ctx, a.model, digest); err != nil || ok && k.of(version) {
 			return k, &version, err
 		}
 	}
-	k, _, err = d.manifestOf(ctx, a.model, number)
+	k, _, err = d.manifestOf(ctx, a.model, version)
 	return k, &version, err
 }
 
@@ -200,6 +229,9 @@ func (d *Door) tagNumber(ctx context.Context, model pavise.Name, tag string) (in
 		return 0, err
 	} else if digest != "" {
 		k, _, err := d.manifest(ctx, model, digest)
+		if err == nil {
+			_, err = d.version(ctx, model, k) // what was pushed under the tag, or nothing
+		}
 		return k.version, err
 	}
 	if strings.EqualFold(tag, "latest") {
@@ -365,17 +397,12 @@ func (d *Door) listReferrers(a *asked) (err error) {
 		return err
 	}
 	var v *Version
-	k, ok, err := d.manifest(ctx, a.model, a.ref)
-	if err == nil && ok {
-		var version Version
-		number := 0
-		if number, err = d.numberOf(ctx, a.model, k); err == nil {
-			version, err = d.cfg.Versions.Version(ctx, a.model, number)
-			v = &version
-		}
-	}
+	_, version, ok, err := d.standing(ctx, a.model, a.ref)
 	if err != nil {
 		return err
+	}
+	if ok {
+		v = &version
 	}
 	entry, err := d.enter(ctx, a.who, a.model, v)
 	if err != nil {
@@ -386,28 +413,27 @@ func (d *Door) listReferrers(a *asked) (err error) {
 	if err != nil {
 		return err
 	}
-	all, err := d.referrers(ctx, a.model, a.ref)
-	if err != nil {
-		return err
-	}
 	list := struct {
 		SchemaVersion int          `json:"schemaVersion"`
 		MediaType     string       `json:"mediaType"`
 		Manifests     []descriptor `json:"manifests"`
 	}{2, mediaIndex, []descriptor{}}
 	want := q.Get("artifactType")
-	if want != "" {
-		a.w.Header().Set("OCI-Filters-Applied", "artifactType")
-	}
-	for _, k := range all {
-		if want != "" && k.kind != want {
-			continue
-		}
-		var m manifest
-		if err := json.Unmarshal(k.body, &m); err != nil { // it was read when it came
+	if ok {
+		more := false
+		if list.Manifests, more, err = d.referrers(ctx, a.model, a.ref, want, q.Get("last")); err != nil {
 			return err
 		}
-		list.Manifests = append(list.Manifests, descriptor{MediaType: mediaManifest, Digest: k.digest, Size: int64(len(k.body)), ArtifactType: k.kind, Annotations: m.Annotations})
+		if more {
+			next := url.Values{"last": {list.Manifests[len(list.Manifests)-1].Digest}}
+			if want != "" {
+				next.Set("artifactType", want)
+			}
+			a.w.Header().Set("Link", "<"+a.at("referrers", a.ref)+"?"+next.Encode()+`>; rel="next"`)
+		}
+	}
+	if want != "" {
+		a.w.Header().Set("OCI-Filters-Applied", "artifactType")
 	}
 	return a.json(mediaIndex, list)
 }

@@ -120,7 +120,10 @@ func (d *Door) takeManifest(ctx context.Context, a *asked, m *manifest, k kept) 
 		return 0, err
 	}
 	defer unlock()
-	if was, ok, err := d.manifest(ctx, a.model, k.digest); err != nil || ok {
+	if was, v, ok, err := d.standing(ctx, a.model, k.digest); err != nil || ok {
+		if err == nil && v.Barred != "" && was.version != 0 { // pushed again it is no better
+			err = refuse(codeDenied, fmt.Sprintf("the model is here as version %d, and nobody gets it: %s", v.Number, v.Barred), "pavise model show says what is known of it")
+		}
 		return was.version, err
 	}
 	needs, err := d.needs(ctx, a.model, m)
@@ -143,6 +146,7 @@ func (d *Door) takeManifest(ctx context.Context, a *asked, m *manifest, k kept) 
 		return 0, gone("of the manifest", err)
 	}
 	var unfit error
+	k.files = stampOf(files)
 	if k.version, unfit = d.cfg.Versions.Add(ctx, a.who, a.model, Draft{Files: files, Manifest: k.digest}); k.version == 0 {
 		d.letGo(ctx, a.model, k.digest)
 		return 0, noModel(unfit)
@@ -155,7 +159,7 @@ func (d *Door) takeManifest(ctx context.Context, a *asked, m *manifest, k kept) 
 
 // takeReferrer keeps what refers to a model that is here.
 func (d *Door) takeReferrer(ctx context.Context, a *asked, m *manifest, k kept, needs []string) error {
-	subject, ok, err := d.manifest(ctx, a.model, m.Subject.Digest)
+	subject, _, ok, err := d.standing(ctx, a.model, m.Subject.Digest)
 	switch {
 	case err != nil:
 		return err
@@ -236,6 +240,12 @@ func (d *Door) unpackModel(ctx context.Context, tenant string, m *manifest) ([]F
 }
 
 func (d *Door) unpackLayer(ctx context.Context, tenant string, t *tree, l descriptor, form, diff string) error {
+	select {
+	case d.unpacks <- struct{}{}:
+		defer func() { <-d.unpacks }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	content, err := d.open(ctx, tenant, l.Digest)
 	if err != nil {
 		return gone(l.Digest, err)

@@ -207,6 +207,10 @@ func TestHarmful(t *testing.T) {
 	w.want(200, "", "engineer", "HEAD", manifests+digestOf(text), nil)
 	w.want(403, codeDenied, "engineer", "GET", manifests+digestOf(text), nil)
 	w.want(403, codeDenied, "engineer", "GET", "/v2/fraud/blobs/"+digestOf([]byte("weights")), nil)
+	w.models.unfit = nil
+	if a := w.put(403, codeDenied, "1.0", text); !strings.Contains(string(a.body), "do harm") { // it is no better for that
+		t.Fatalf("%s", a.body)
+	}
 	w.want(404, codeManifestUnknown, "engineer", "GET", manifests+"1.0", nil)
 }
 

@@ -3,6 +3,7 @@ package oci
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -70,6 +71,8 @@ CREATE TABLE oci_pieces (
 	size   INTEGER NOT NULL,
 	PRIMARY KEY (upload, number)
 ) WITHOUT ROWID;
+`, `
+ALTER TABLE oci_manifests ADD COLUMN files TEXT NOT NULL DEFAULT ''; -- of the version's own: which files it has, by stampOf
 `}
 
 // unheld is how long a blob that no manifest needs, and an upload that nobody goes on with, is
@@ -78,8 +81,9 @@ const unheld = 20 * time.Hour
 
 // A Registry serves models to clients of OCI registries.
 type Registry struct {
-	cfg    Config
-	bodies intake.Bodies // of manifests
+	cfg     Config
+	bodies  intake.Bodies // of manifests
+	unpacks chan struct{} // each layer that is unpacked has one meanwhile
 
 	mu   sync.Mutex               // guards what follows
 	busy map[string]chan struct{} // repositories and uploads that somebody changes; closed when done
@@ -92,7 +96,7 @@ func Open(ctx context.Context, cfg Config) (*Registry, error) {
 	if err := cfg.Store.Migrate(ctx, "oci", migrations); err != nil {
 		return nil, err
 	}
-	return &Registry{cfg: cfg, busy: map[string]chan struct{}{}}, nil
+	return &Registry{cfg: cfg, unpacks: make(chan struct{}, maxUnpacks), busy: map[string]chan struct{}{}}, nil
 }
 
 // Run forgets uploads that nobody went on with, and blobs that no manifest came to need, until
@@ -166,13 +170,18 @@ type kept struct {
 	body                  []byte
 	at                    time.Time
 	by                    string
+	files                 string // those of the version, by stampOf, when it was its manifest
 }
 
-const keptColumns = `digest, kind, subject, version, body, at, by`
+// of reports whether the manifest is that of a version as it is now: a draft may have been
+// given other files since, and what was approved then is those.
+func (k kept) of(v Version) bool { return k.version == v.Number && k.files == stampOf(v.Files) }
+
+const keptColumns = `digest, kind, subject, version, body, at, by, files`
 
 func scanKept(row interface{ Scan(...any) error }) (k kept, err error) {
 	var at int64
-	err = row.Scan(&k.digest, &k.kind, &k.subject, &k.version, &k.body, &at, &k.by)
+	err = row.Scan(&k.digest, &k.kind, &k.subject, &k.version, &k.body, &at, &k.by, &k.files)
 	k.at = time.UnixMilli(at).UTC()
 	return k, err
 }
@@ -182,14 +191,14 @@ func (r *Registry) manifest(ctx context.Context, model pavise.Name, digest strin
 	return r.oneManifest(ctx, `digest = ?`, model, digest)
 }
 
-// manifestOf returns the first manifest of a version.
-func (r *Registry) manifestOf(ctx context.Context, model pavise.Name, number int) (k kept, ok bool, err error) {
-	return r.oneManifest(ctx, `version = ?`, model, number)
+// manifestOf returns the first manifest of a version, as it is now.
+func (r *Registry) manifestOf(ctx context.Context, model pavise.Name, v Version) (k kept, ok bool, err error) {
+	return r.oneManifest(ctx, `version = ? AND files = ?`, model, v.Number, stampOf(v.Files))
 }
 
-func (r *Registry) oneManifest(ctx context.Context, where string, model pavise.Name, arg any) (k kept, ok bool, err error) {
+func (r *Registry) oneManifest(ctx context.Context, where string, model pavise.Name, args ...any) (k kept, ok bool, err error) {
 	err = r.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
-		k, err = scanKept(tx.QueryRow(`SELECT `+keptColumns+` FROM oci_manifests WHERE tenant = ? AND model = ? AND `+where+` ORDER BY number LIMIT 1`, model.Tenant, model.ID, arg))
+		k, err = scanKept(tx.QueryRow(`SELECT `+keptColumns+` FROM oci_manifests WHERE tenant = ? AND model = ? AND `+where+` ORDER BY number LIMIT 1`, append([]any{model.Tenant, model.ID}, args...)...))
 		return err
 	})
 	if errors.Is(err, sql.ErrNoRows) {
@@ -198,24 +207,46 @@ func (r *Registry) oneManifest(ctx context.Context, where string, model pavise.N
 	return k, err == nil, err
 }
 
-// referrers returns what refers to a manifest, the oldest first.
-func (r *Registry) referrers(ctx context.Context, model pavise.Name, subject string) (all []kept, err error) {
+// listBytes bounds the annotations in one page of referrers, unless one has more.
+const listBytes = 1 << 20
+
+// referrers returns what refers to a manifest, the oldest first: of a type, or of all where it is
+// empty; from behind a digest on, or from the first where that is empty. more: there are others.
+func (r *Registry) referrers(ctx context.Context, model pavise.Name, subject, kind, behind string) (list []descriptor, more bool, err error) {
+	list = []descriptor{}
 	err = r.cfg.Store.View(ctx, func(tx *store.Tx) error {
-		rows, err := tx.Query(`SELECT `+keptColumns+` FROM oci_manifests WHERE tenant = ? AND model = ? AND subject = ? ORDER BY number LIMIT ?`, model.Tenant, model.ID, subject, maxReferrers)
+		rows, err := tx.Query(`SELECT digest, kind, body FROM oci_manifests WHERE tenant = ? AND model = ? AND subject = ? AND (? = '' OR kind = ?)
+			AND number > coalesce((SELECT number FROM oci_manifests WHERE tenant = ? AND model = ? AND digest = ?), 0) ORDER BY number LIMIT ?`,
+			model.Tenant, model.ID, subject, kind, kind, model.Tenant, model.ID, behind, maxReferrers)
 		if err != nil {
 			return err
 		}
 		defer rows.Close()
+		said := 0
 		for rows.Next() {
-			k, err := scanKept(rows)
-			if err != nil {
+			d := descriptor{MediaType: mediaManifest}
+			var body sql.RawBytes // of hundreds, some megabytes each
+			if err := rows.Scan(&d.Digest, &d.ArtifactType, &body); err != nil {
 				return err
 			}
-			all = append(all, k)
+			var m struct {
+				Annotations map[string]string `json:"annotations"`
+			}
+			if err := json.Unmarshal(body, &m); err != nil { // it was read when it came
+				return err
+			}
+			for name, value := range m.Annotations {
+				said += len(name) + len(value)
+			}
+			if more = said > listBytes && len(list) > 0; more {
+				return nil
+			}
+			d.Size, d.Annotations = int64(len(body)), m.Annotations
+			list = append(list, d)
 		}
 		return rows.Err()
 	})
-	return all, err
+	return list, more, err
 }
 
 // blob returns the size of a blob that a repository has, and the manifests that need it. One
@@ -226,7 +257,7 @@ func (r *Registry) blob(ctx context.Context, model pavise.Name, digest string) (
 		if err := tx.QueryRow(`SELECT size, at FROM oci_blobs WHERE tenant = ? AND model = ? AND digest = ?`, model.Tenant, model.ID, digest).Scan(&size, &at); err != nil {
 			return err
 		}
-		rows, err := tx.Query(`SELECT m.digest, m.subject, m.version FROM oci_needs n JOIN oci_manifests m ON m.tenant = n.tenant AND m.model = n.model AND m.digest = n.manifest
+		rows, err := tx.Query(`SELECT m.digest, m.subject, m.version, m.files FROM oci_needs n JOIN oci_manifests m ON m.tenant = n.tenant AND m.model = n.model AND m.digest = n.manifest
 			WHERE n.tenant = ? AND n.model = ? AND n.blob = ?`, model.Tenant, model.ID, digest)
 		if err != nil {
 			return err
@@ -234,7 +265,7 @@ func (r *Registry) blob(ctx context.Context, model pavise.Name, digest string) (
 		defer rows.Close()
 		for rows.Next() {
 			var k kept
-			if err := rows.Scan(&k.digest, &k.subject, &k.version); err != nil {
+			if err := rows.Scan(&k.digest, &k.subject, &k.version, &k.files); err != nil {
 				return err
 			}
 			needs = append(needs, k)
@@ -255,9 +286,16 @@ func (r *Registry) link(tx *store.Tx, model pavise.Name, digest string, size int
 	return err
 }
 
-// keepManifest writes down a manifest, with what it needs. One that is there stays.
-func (r *Registry) keepManifest(ctx context.Context, model pavise.Name, k kept, needs []string) error {
+// keepManifest writes down a manifest, with what it needs, and the files that the repository
+// has from then on. One that is there, and was of a version that has other files by now, is of
+// the new one.
+func (r *Registry) keepManifest(ctx context.Context, model pavise.Name, k kept, needs []string, files ...File) error {
 	return r.cfg.Store.Update(ctx, func(tx *store.Tx) error {
+		for _, f := range files {
+			if err := r.link(tx, model, f.Digest, f.Size); err != nil {
+				return err
+			}
+		}
 		if k.version == 0 {
 			var n int
 			if err := tx.QueryRow(`SELECT count(*) FROM oci_manifests WHERE tenant = ? AND model = ? AND subject = ?`, model.Tenant, model.ID, k.subject).Scan(&n); err != nil {
@@ -267,8 +305,9 @@ func (r *Registry) keepManifest(ctx context.Context, model pavise.Name, k kept, 
 				return refuse(codeDenied, fmt.Sprintf("%d manifests refer to the model already", n), "delete some of yours")
 			}
 		}
-		_, err := tx.Exec(`INSERT INTO oci_manifests (tenant, model, `+keptColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
-			model.Tenant, model.ID, k.digest, k.kind, k.subject, k.version, k.body, r.cfg.Now().UnixMilli(), k.by)
+		_, err := tx.Exec(`INSERT INTO oci_manifests (tenant, model, `+keptColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+			ON CONFLICT (tenant, model, digest) DO UPDATE SET version = excluded.version, files = excluded.files, at = excluded.at, by = excluded.by`,
+			model.Tenant, model.ID, k.digest, k.kind, k.subject, k.version, k.body, r.cfg.Now().UnixMilli(), k.by, k.files)
 		for _, blob := range needs {
 			if err == nil {
 				_, err = tx.Exec(`INSERT INTO oci_needs (tenant, model, blob, manifest) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING`, model.Tenant, model.ID, blob, k.digest)

@@ -28,7 +28,9 @@ func (h *House) OpenModels(ctx context.Context, signers []config.Signer, files r
 		}
 		cfg.Signers = append(cfg.Signers, registry.Signer{Name: s.Name, Trust: trust})
 	}
-	h.Models, err = registry.Open(ctx, cfg)
+	if h.Models, err = registry.Open(ctx, cfg); err == nil {
+		h.Unfit = h.Models.Unfit
+	}
 	return err
 }
 

@@ -19,11 +19,14 @@ import (
 // comes before the data plane, which feeds it, and acts by what is opened after it.
 func (h *House) OpenMonitor(ctx context.Context, k installation.Keys, own *config.Drift) (err error) {
 	h.Monitor, err = monitor.Open(ctx, monitor.Config{
-		Guard: h.Guard, Store: h.DB, Key: k.KEK.Baselines, House: drifting{h}, Now: h.Now, Say: h.Say,
+		Guard: h.Guard, Store: h.DB, Key: k.KEK.Baselines, House: h.Verdicts(), Now: h.Now, Say: h.Say,
 		Window: own.Length(), Learn: own.Learnt(), Few: own.Feared(),
 	})
 	return err
 }
+
+// Verdicts does what the monitor's verdicts ask for.
+func (h *House) Verdicts() monitor.House { return drifting{h} }
 
 // slowed is how long a caller is held to amber who makes what comes in move.
 const slowed = 24 * time.Hour
@@ -37,9 +40,11 @@ func (d drifting) who() pavise.Principal {
 	return pavise.Principal{Tenant: d.h.Tenant, Kind: pavise.Workload, ID: "drift-monitor", Roles: []string{"drift-monitor"}, Proof: "part of the house"}
 }
 
-// Rollback implements monitor.House: an emergency, that people approve or contest afterwards.
+// Rollback implements monitor.House: an emergency, that people approve or contest afterwards. What
+// a deployment steers goes back at all its targets, or the deployment would put the bad version
+// back.
 //
-// Unguarded: the change enters, twice.
+// Unguarded: the change enters, twice; of a deployment, the policies on the route are asked.
 func (d drifting) Rollback(ctx context.Context, model pavise.Name, version, why string) (now string, err error) {
 	if d.h.Changes == nil {
 		return "", &pavise.Error{Kind: pavise.Unavailable, Msg: "a gateway of a fleet rolls nothing back: its routes are the control plane's", Hint: "at the control plane: pavise route rollback " + model.ID}
@@ -50,6 +55,14 @@ func (d drifting) Rollback(ctx context.Context, model pavise.Name, version, why 
 	}
 	if live.Is != version {
 		return "", &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("%s is answered by %s by now", model, live.Is), Hint: "it is looked at anew"}
+	}
+	if d.h.Deployments != nil {
+		switch name, bad, err := d.h.Deployments.Behind(ctx, model); {
+		case err == nil:
+			return d.everywhere(ctx, model, name, bad, live.Is, why)
+		case pavise.KindOf(err) != pavise.NotFound:
+			return "", err
+		}
 	}
 	plan, err := d.h.Gateway.Routes.PlanRollback(ctx, model)
 	if err != nil {
@@ -70,6 +83,24 @@ func (d drifting) Rollback(ctx context.Context, model pavise.Name, version, why 
 		return "", &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("the rollback of %s is %s: %s", model, ch.State, ch.Outcome), Hint: "pavise change show " + ch.Name.ID}
 	}
 	return plan.Model, nil
+}
+
+// everywhere has a deployment go back from a version, at each of its targets.
+func (d drifting) everywhere(ctx context.Context, model, deployment pavise.Name, bad int, was, why string) (now string, err error) {
+	if route := (pavise.Name{Tenant: model.Tenant, Kind: "route", ID: model.ID}); !d.h.Guard.May(d.who(), "route.rollback", route) {
+		return "", &pavise.Error{Kind: pavise.Denied, Msg: fmt.Sprintf("policies do not let %s roll back %s", d.who().Name(), route), Hint: "pavise deploy rollback " + deployment.ID}
+	}
+	if err := d.h.Deployments.Automatic(ctx, deployment, bad, first512(why)); err != nil {
+		return "", err
+	}
+	live, err := d.h.Gateway.Routes.Find(model)
+	if err != nil {
+		return "", err
+	}
+	if live.Is == was {
+		return "", &pavise.Error{Kind: pavise.Unavailable, Msg: fmt.Sprintf("%s is to go back from version %d, and its route has not", deployment.ID, bad), Hint: "it is tried again; pavise deploy show " + deployment.ID + " says why"}
+	}
+	return live.Is, nil
 }
 
 // first512 is as much of a reason as a change keeps.

@@ -43,7 +43,7 @@ func (p pushed) Add(ctx context.Context, who pavise.Principal, model pavise.Name
 	}
 	var v *registry.Version
 	for _, s := range same {
-		if s.State == registry.Quarantined {
+		if s.Barred() {
 			return 0, &pavise.Error{Kind: pavise.Denied, Msg: fmt.Sprintf("these files are in quarantine, as %s", s.Ref), Hint: "pavise model show " + s.Ref.String() + " says why"}
 		}
 		if v == nil && s.Ref.Model == model.ID && s.State == registry.Draft {
@@ -74,8 +74,8 @@ func (p pushed) Version(ctx context.Context, model pavise.Name, number int) (oci
 	}
 	is := oci.Version{Number: number, State: string(v.State), Created: v.Created, Published: v.State.Serves() || v.State == registry.Published}
 	switch {
-	case v.State == registry.Quarantined:
-		is.Barred = "it is in quarantine"
+	case v.Barred():
+		is.Barred = "it is in quarantine, or was retired out of it"
 	case v.Intake != registry.Ready:
 		is.Barred = fmt.Sprintf("its files are %s: %s", v.Intake, v.Problem)
 	}

@@ -19,6 +19,7 @@ const (
 	maxValue    = 8192 // bytes of its value
 	maxDatasets = 1000
 	maxEvidence = 200 // of a kind and version
+	maxSaid     = 50  // of them by one person
 	maxMetrics  = 100
 )
 
@@ -135,6 +136,9 @@ func (r *Registry) Add(ctx context.Context, who pavise.Principal, spec AddSpec) 
 			return nil, err
 		}
 		v.Risk = worse(v.Risk, m.Risk)
+		if err := let(tx, v); err != nil {
+			return nil, err
+		}
 		s := step(who, entry, spec.Description)
 		s.At, s.Version, s.To, s.Digest = r.now(), v.Ref.Version, Draft, v.Digest
 		r.enter(v, Draft, s.At)
@@ -174,8 +178,8 @@ func (r *Registry) Fill(ctx context.Context, who pavise.Principal, tenant string
 		}
 		v.Digest, v.Bytes, v.Count, v.Files, v.Scan, v.Signature, v.bundle, v.Intake, v.Problem = made.Digest, made.Bytes, made.Count, made.Files, made.Scan, made.Signature, made.bundle, made.Intake, made.Problem
 		v.hand(who)
-		if v.State == Draft {
-			return nil
+		if err := let(tx, v); err != nil || v.State == Draft {
+			return err
 		}
 		v.Proposer, v.Reviewers = pavise.Name{}, nil
 		return r.move(tx, v, Draft, step(who, entry, "it was given other files"))
@@ -184,6 +188,24 @@ func (r *Registry) Fill(ctx context.Context, who pavise.Principal, tenant string
 		entry.Detail(summary(v))
 	}
 	return v, err
+}
+
+// let refuses files that are in quarantine as another version: what nobody gets as the one is
+// not to be had as the other.
+func let(tx *store.Tx, v *Version) error {
+	if v.Digest == (Digest{}) {
+		return nil
+	}
+	same, err := selected(tx, `tenant = ? AND digest = ? AND state IN ('quarantined', 'retired')`, v.Tenant, v.Digest.String())
+	if err != nil {
+		return err
+	}
+	for _, s := range same {
+		if s.Barred() && s.Ref != v.Ref {
+			return &pavise.Error{Kind: pavise.Denied, Msg: fmt.Sprintf("these files are in quarantine, as %s", s.Ref), Hint: "pavise model show " + s.Ref.String() + " says why; pavise model release lets it out"}
+		}
+	}
+	return nil
 }
 
 // change changes one version in a transaction.
@@ -239,6 +261,9 @@ func (r *Registry) Propose(ctx context.Context, who pavise.Principal, tenant str
 		if v.Intake != Ready {
 			return &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("the files of %s are %s: %s", v.Ref, v.Intake, v.Problem), Hint: "pavise model show " + v.Ref.String() + " says what is there of it"}
 		}
+		if err := let(tx, v); err != nil {
+			return err
+		}
 		v.hand(who)
 		v.Proposer = who.Name()
 		return r.move(tx, v, Proposed, step(who, entry, why))
@@ -262,7 +287,11 @@ func (r *Registry) Review(ctx context.Context, who pavise.Principal, tenant stri
 	}
 	defer entry.Exit(&err)
 	v, err = r.change(ctx, tenant, ref, func(tx *store.Tx, v *Version) error {
-		if err := mayReview(v, who, digest); err != nil {
+		err := mayReview(v, who, digest)
+		if err == nil {
+			err = let(tx, v)
+		}
+		if err != nil {
 			return err
 		}
 		v.Reviewers = append(v.Reviewers, who.Root())
@@ -299,8 +328,9 @@ func looked(v *Version, digest string) error {
 	return nil
 }
 
-// tested refuses a version that was not evaluated and attacked as its risk asks for: the last
-// result of each on exactly its digest is what counts.
+// tested refuses a version that was not evaluated and attacked as its risk asks for: what counts
+// of each is the last result on exactly its digest, but for who had a hand in the version:
+// nobody passes their own after somebody else failed it.
 func tested(v *Version) error {
 	if !v.Risk.Tested() {
 		return nil
@@ -309,7 +339,7 @@ func tested(v *Version) error {
 		what, kind string
 		of         []Evidence
 	}{{"evaluation", EvidenceEvaluation, v.Evaluations}, {"attack", EvidenceAttack, v.Attacks}} {
-		e := v.newest(want.of)
+		e := v.counting(want.of)
 		hint := fmt.Sprintf("pavise model evidence %s --kind %s --digest %.20s --result pass --summary TEXT hands one in", v.Ref, want.kind, v.Digest)
 		switch {
 		case e == nil:
@@ -351,12 +381,7 @@ func (r *Registry) Quarantine(ctx context.Context, who pavise.Principal, tenant 
 	}
 	defer entry.Exit(&err)
 	v, err = r.changeBy(ctx, r.cfg.Store.UpdateSafe, tenant, ref, func(tx *store.Tx, v *Version) error {
-		was := v.State
-		if err := r.move(tx, v, Quarantined, step(who, entry, why)); err != nil {
-			return err
-		}
-		v.Was = was
-		return nil
+		return r.move(tx, v, Quarantined, step(who, entry, why))
 	})
 	if err == nil {
 		detail := summary(v)

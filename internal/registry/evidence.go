@@ -55,6 +55,15 @@ func (r *Registry) Evidence(ctx context.Context, who pavise.Principal, tenant st
 		if len(*of) >= maxEvidence {
 			return &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("%s has %d results of this kind, and no more are kept", v.Ref, maxEvidence), Hint: "add another version"}
 		}
+		said := 0
+		for _, other := range *of {
+			if other.Root == e.Root {
+				said++
+			}
+		}
+		if said >= maxSaid { // else they could leave nobody else a word
+			return &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("%s handed in %d results of this kind for %s, and no more are kept of one person", e.Root, said, v.Ref), Hint: "add another version"}
+		}
 		*of = append(*of, e)
 		return nil
 	})

@@ -21,7 +21,7 @@ type facts struct {
 	barred atomic.Pointer[map[pavise.Name]bool] // the models that nobody asks; few, and asked for at every inference
 }
 
-// A served is a version that serves, or was put in quarantine while it did.
+// A served is a version that serves, or was put in quarantine while it did and never released.
 type served struct {
 	quarantined bool
 	since       time.Time
@@ -39,15 +39,18 @@ func (f *facts) tell(all ...*Version) {
 	}
 	bars := map[pavise.Name]bool{}
 	for _, v := range all {
-		f.versions[v.Name()] = policy.Facts{Quarantined: v.State == Quarantined, State: string(v.State), Risk: string(v.Risk)}
+		f.versions[v.Name()] = policy.Facts{Quarantined: v.Barred(), State: string(v.State), Risk: string(v.Risk)}
 		model := v.Ref.Of(v.Tenant)
 		of := f.models[model]
 		if of == nil {
 			of = map[int]served{}
 		}
 		delete(of, v.Ref.Version)
-		if alone(v.State) || v.State == Quarantined && alone(v.Was) {
-			of[v.Ref.Version] = served{v.State == Quarantined, v.Since}
+		switch {
+		case alone(v.State):
+			of[v.Ref.Version] = served{false, v.Since}
+		case v.Barred() && alone(v.Was):
+			of[v.Ref.Version] = served{true, v.barredSince()}
 		}
 		if f.models[model] = of; len(of) == 0 {
 			delete(f.models, model)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/pavise/pavise"
@@ -28,6 +29,7 @@ type Signer struct {
 const (
 	noFiles   = "nobody said yet what its files are"
 	notHere   = "its files are not here yet, and nobody whom this installation believes signed them"
+	notYet    = "its files are here, and are looked at"
 	notLooked = "they were signed, and nobody looked at them yet: they are not here, and who added them does not say what a look at them found"
 )
 
@@ -57,6 +59,9 @@ func (r *Registry) fill(ctx context.Context, v *Version, who pavise.Principal, s
 		v.bundle, v.Problem = spec.Signature, notLooked
 		if v.Scan != nil {
 			v.Intake, v.Problem = judge(v.Scan)
+		}
+		if v.Intake == Ready && r.here(ctx, v) { // nobody's word is taken on what can be looked at
+			v.Intake, v.Problem = Pending, notYet
 		}
 	}
 	return ctx.Err()
@@ -147,20 +152,19 @@ func (r *Registry) Take(ctx context.Context, tenant string, ref Ref) (v *Version
 	if err != nil {
 		return v, err
 	}
-	was := v.Digest
-	v, err = r.change(ctx, tenant, ref, func(_ *store.Tx, v *Version) error {
-		if v.Digest != was || v.Intake != Pending {
-			return nil // it was given others meanwhile
-		}
-		if v.Scan, v.Intake, v.Problem = scan, Failed, problem; problem == "" {
-			v.Intake, v.Problem = judge(scan)
+	seen := *v
+	if seen.Scan, seen.Intake, seen.Problem = scan, Failed, problem; problem == "" {
+		seen.Intake, seen.Problem = judge(scan)
+	}
+	if err := r.taken(ctx, &seen); err != nil { // a finding may come twice, and is never lost
+		return v, err
+	}
+	return r.change(ctx, tenant, ref, func(_ *store.Tx, v *Version) error {
+		if v.Digest == seen.Digest && v.Intake == Pending { // else it was given others meanwhile
+			v.Scan, v.Intake, v.Problem = seen.Scan, seen.Intake, seen.Problem
 		}
 		return nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	return v, r.taken(ctx, v)
 }
 
 // taken notes what came of looking at the files of a version.
@@ -190,7 +194,10 @@ func (r *Registry) here(ctx context.Context, v *Version) bool {
 // examine lays the files of a version out, holds them to their digests, and looks at them.
 // problem says what is wrong with them, beside what the look finds.
 func (r *Registry) examine(ctx context.Context, v *Version) (scan *Scan, problem string, err error) {
-	dir, err := os.MkdirTemp(r.cfg.Dir, "look-")
+	if problem := tooOften(v.Files); problem != "" {
+		return nil, problem, nil
+	}
+	dir, err := os.MkdirTemp(r.cfg.Dir, laidOut)
 	if err != nil {
 		return nil, "", noRoom(err)
 	}
@@ -200,10 +207,17 @@ func (r *Registry) examine(ctx context.Context, v *Version) (scan *Scan, problem
 		return nil, "", noRoom(err)
 	}
 	defer root.Close()
+	laid := map[Digest]File{}
 	for _, f := range v.Files {
-		if problem, err = r.lay(ctx, root, f); err != nil || problem != "" {
+		if was, again := laid[f.Digest]; again {
+			problem, err = linkAgain(root, was, f)
+		} else {
+			problem, err = r.lay(ctx, root, f)
+		}
+		if err != nil || problem != "" {
 			return nil, problem, err
 		}
+		laid[f.Digest] = f
 	}
 	report, err := (&artefact.Scan{Path: dir}).Run(ctx)
 	if err != nil {
@@ -232,21 +246,85 @@ func Scanned(report *artefact.Report, now time.Time) *Scan {
 	return scan
 }
 
+// laidOut begins the names of the directories in which files are looked at.
+const laidOut = "look-"
+
+// tidy makes the directory in which files are laid out, and takes away what a process left
+// there that was killed while it looked.
+func tidy(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	all, err := os.ReadDir(dir)
+	for _, e := range all {
+		if strings.HasPrefix(e.Name(), laidOut) {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
+		}
+	}
+	return err
+}
+
+// maxRepeated is how many bytes a version may have in files that are others of it again: they
+// take no room, and as long to be looked at.
+const maxRepeated = 16 << 30
+
+// tooOften says what is wrong with a version that has the same content again and again.
+func tooOften(files []File) string {
+	seen, again := map[Digest]bool{}, int64(0)
+	for _, f := range files {
+		if seen[f.Digest] {
+			again += f.Size // their sum was looked at
+		}
+		seen[f.Digest] = true
+	}
+	if again > maxRepeated {
+		return fmt.Sprintf("files of it are the same, again and again: %d bytes of them", again)
+	}
+	return ""
+}
+
+// linkAgain lays a file out whose content is laid out already: it takes no room.
+func linkAgain(root *os.Root, was, f File) (problem string, err error) {
+	if was.Size != f.Size {
+		return notSaid(f), nil
+	}
+	name, err := makeWay(root, f)
+	if err != nil {
+		return "", err
+	}
+	if err := root.Link(filepath.FromSlash(was.Path), name); err != nil {
+		return "", noRoom(err)
+	}
+	return "", nil
+}
+
+// makeWay makes the directory of a file that is to be laid out, and returns its name there.
+func makeWay(root *os.Root, f File) (name string, err error) {
+	if f.Path == "." {
+		return "model", nil
+	}
+	if err := root.MkdirAll(filepath.FromSlash(path.Dir(f.Path)), 0o700); err != nil {
+		return "", noRoom(err)
+	}
+	return filepath.FromSlash(f.Path), nil
+}
+
+func notSaid(f File) string {
+	return fmt.Sprintf("%.100q is not of the size or digest that was said", f.Path)
+}
+
 // lay writes one file where it is looked at.
 func (r *Registry) lay(ctx context.Context, root *os.Root, f File) (problem string, err error) {
-	name := f.Path
-	if name == "." {
-		name = "model"
+	name, err := makeWay(root, f)
+	if err != nil {
+		return "", err
 	}
 	from, err := r.cfg.Files.Open(ctx, f.Digest)
 	if err != nil {
 		return "", err
 	}
 	defer from.Close()
-	if err := root.MkdirAll(filepath.FromSlash(path.Dir(name)), 0o700); err != nil {
-		return "", noRoom(err)
-	}
-	to, err := root.OpenFile(filepath.FromSlash(name), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	to, err := root.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return "", noRoom(err)
 	}
@@ -256,7 +334,7 @@ func (r *Registry) lay(ctx context.Context, root *os.Root, f File) (problem stri
 		return "", noRoom(err)
 	}
 	if n != f.Size || Digest(h.Sum(nil)) != f.Digest {
-		return fmt.Sprintf("%.100q is not of the size or digest that was said", f.Path), nil
+		return notSaid(f), nil
 	}
 	return "", nil
 }

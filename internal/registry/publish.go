@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/guard"
@@ -99,11 +100,17 @@ func (r *Registry) PlanPublish(ctx context.Context, tenant string, ref Ref) (Pla
 		if err != nil {
 			return Plan{}, err
 		}
-		return planPublish(v)
+		return planPublish(tx, v)
 	})
 }
 
-func planPublish(v *Version) (Plan, error) { return planBy(v, duePublish) }
+func planPublish(tx *store.Tx, v *Version) (Plan, error) {
+	p, err := planBy(v, duePublish)
+	if err == nil {
+		err = let(tx, v)
+	}
+	return p, err
+}
 
 // duePublish says where a version goes that is published, and whose word on that counts.
 func duePublish(v *Version) (p Plan, err error) {
@@ -128,7 +135,7 @@ func (r *Registry) Publish(ctx context.Context, tenant string, ref Ref, act Act)
 	}
 	defer entry.Exit(&err)
 	v, err := r.change(ctx, tenant, ref, func(tx *store.Tx, v *Version) error {
-		p, err := planPublish(v)
+		p, err := planPublish(tx, v)
 		if err == nil {
 			err = act.may(p)
 		}
@@ -191,7 +198,9 @@ func (r *Registry) takeStep(ctx context.Context, tenant string, ref Ref, act Act
 		if err != nil {
 			return err
 		}
-		v.Was = ""
+		if p.To != Retired { // who is retired out of quarantine is not let out of it
+			v.Was, v.Withdrawn = "", time.Time{}
+		}
 		return act.Mark(tx)
 	})
 }

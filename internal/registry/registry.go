@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"io"
-	"os"
 	"sync"
 	"time"
 
@@ -49,8 +48,9 @@ type Config struct {
 type Registry struct {
 	cfg    Config
 	nudge  chan struct{} // something may be due sooner
-	looks  sync.Mutex    // held while files are looked at: one version at a time
-	moving sync.Mutex    // held while a deployment moves a version on
+	fresh  given
+	looks  sync.Mutex // held while files are looked at: one version at a time
+	moving sync.Mutex // held while a deployment moves a version on
 
 	writing sync.Mutex // held from a change of what is kept until policies are told
 	facts   facts
@@ -62,7 +62,7 @@ func Open(ctx context.Context, cfg Config) (*Registry, error) {
 		return nil, err
 	}
 	if cfg.Files != nil {
-		if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+		if err := tidy(cfg.Dir); err != nil {
 			return nil, &pavise.Error{Kind: pavise.Unavailable, Msg: "files of models cannot be laid out: " + err.Error(), Hint: "make room below the data directory", Err: err}
 		}
 	}
@@ -90,7 +90,6 @@ func (r *Registry) enter(v *Version, to State, now time.Time) {
 	if after := r.cfg.Timeouts[to]; after > 0 {
 		v.Due = now.Add(after)
 	}
-	r.soon()
 }
 
 // move takes a version one step on, in a transaction, and keeps the step. The error is of
@@ -105,6 +104,9 @@ func (r *Registry) move(tx *store.Tx, v *Version, to State, s Step) error {
 // bring takes a version to a state, whatever leads there, and keeps the step.
 func (r *Registry) bring(tx *store.Tx, v *Version, to State, s Step) error {
 	s.At, s.Version, s.From, s.To, s.Digest = r.now(), v.Ref.Version, v.State, to, v.Digest
+	if to == Quarantined {
+		v.Was, v.Withdrawn = v.State, s.At
+	}
 	r.enter(v, to, s.At)
 	return writeStep(tx, v.Ref.Of(v.Tenant), s)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/pavise/pavise"
@@ -22,9 +23,9 @@ const atOnce = 100
 //
 // Unguarded: nobody asks for it; what it finds is noted.
 func (r *Registry) Run(ctx context.Context) error {
-	said := false
+	said, all := false, true
 	for ctx.Err() == nil {
-		pause, err := r.sweep(ctx)
+		pause, err := r.sweep(ctx, all)
 		if err != nil && ctx.Err() == nil && !said {
 			r.cfg.Say("warning", fmt.Errorf("what is due of models cannot be told: %w", err))
 		}
@@ -32,7 +33,9 @@ func (r *Registry) Run(ctx context.Context) error {
 		timer := time.NewTimer(pause)
 		select {
 		case <-timer.C:
+			all = true
 		case <-r.nudge:
+			all = false
 		case <-ctx.Done():
 		}
 		timer.Stop()
@@ -40,12 +43,13 @@ func (r *Registry) Run(ctx context.Context) error {
 	return nil
 }
 
-// sweep does what is due, and returns how long to wait until the next.
-func (r *Registry) sweep(ctx context.Context) (time.Duration, error) {
+// sweep does what is due, and returns how long to wait until the next. Of files it looks at all
+// that have come, or at those of versions that were just given theirs.
+func (r *Registry) sweep(ctx context.Context, all bool) (time.Duration, error) {
 	var late, pending []*Version
-	now := r.now()
+	now, fresh := r.now(), r.fresh.take()
 	err := r.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
-		if late, err = selected(tx, `due > 0 AND due <= ? ORDER BY due LIMIT ?`, now.UnixNano(), atOnce); err == nil && r.cfg.Files != nil {
+		if late, err = selected(tx, `due > 0 AND due <= ? ORDER BY due LIMIT ?`, now.UnixNano(), atOnce); err == nil && r.cfg.Files != nil && all {
 			pending, err = selected(tx, `intake = 'pending' AND digest != '' ORDER BY rowid LIMIT ?`, listedVersions)
 		}
 		return err
@@ -57,7 +61,10 @@ func (r *Registry) sweep(ctx context.Context) (time.Duration, error) {
 		err = errors.Join(err, r.late(ctx, v))
 	}
 	for _, v := range pending {
-		_, fault := r.Take(ctx, v.Tenant, v.Ref)
+		fresh[v.Name()] = v.Ref
+	}
+	for name, ref := range fresh {
+		_, fault := r.Take(ctx, name.Tenant, ref)
 		err = errors.Join(err, fault)
 	}
 	if err != nil {
@@ -101,4 +108,37 @@ func (r *Registry) late(ctx context.Context, v *Version) error {
 		return nil
 	})
 	return err
+}
+
+// given are versions that were just given their files.
+type given struct {
+	mu  sync.Mutex // guards what follows
+	all map[pavise.Name]Ref
+}
+
+// tell takes in versions whose files are to be looked at. Beyond a bound they wait until all are
+// looked for.
+func (g *given) tell(all ...*Version) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, v := range all {
+		if v.Intake != Pending || v.Digest == (Digest{}) || len(g.all) >= listedVersions {
+			continue
+		}
+		if g.all == nil {
+			g.all = map[pavise.Name]Ref{}
+		}
+		g.all[v.Name()] = v.Ref
+	}
+}
+
+// take returns them, once.
+func (g *given) take() map[pavise.Name]Ref {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	all := g.all
+	if g.all = nil; all == nil {
+		all = map[pavise.Name]Ref{}
+	}
+	return all
 }

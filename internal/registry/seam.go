@@ -87,6 +87,47 @@ func (r *Registry) ByDigest(ctx context.Context, tenant string, digest Digest) (
 	return all, err
 }
 
+// Unfit says why what answers behind a route, in the words of a release's plan, may not do so: it
+// is a model that runs in the gateway, and a file of a version in quarantine, or of versions alone
+// that were rejected or retired. The error is of kind Denied. Of a model on a server, and of one
+// that is no file of any version, the registry knows nothing.
+//
+// Unguarded: a room of the house asks, whose own caller was let in.
+func (r *Registry) Unfit(ctx context.Context, tenant, version string) error {
+	digest, err := ParseDigest(version)
+	if err != nil || digest == (Digest{}) {
+		return nil // it is on a server
+	}
+	var all []*Version
+	err = r.cfg.Store.View(ctx, func(tx *store.Tx) error {
+		all, err = selected(tx, `tenant = ? AND instr(files, ?) > 0 ORDER BY rowid DESC`, tenant, `"`+digest.String()+`"`)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	var ended *Version
+	fit := false
+	for _, v := range all {
+		if v.State == Quarantined {
+			return unfit(v)
+		}
+		if fit = fit || !v.State.Ends(); ended == nil {
+			ended = v
+		}
+	}
+	if !fit && ended != nil {
+		return unfit(ended)
+	}
+	return nil
+}
+
+// unfit is the error of a version that may not answer.
+func unfit(v *Version) error {
+	hint := "another model answers instead: pavise route release, or pavise deploy release; pavise route quarantine lets nobody ask"
+	return &pavise.Error{Kind: pavise.Denied, Msg: fmt.Sprintf("it is a file of version %s, which is %s, and does not answer any more", v.Ref, v.State), Hint: hint}
+}
+
 // Moved says that a deployment moved a version on: to canary, live, degraded, rolled_back or
 // accepted, to published where it serves nobody any more, or to quarantined. It is noted
 // first. Errors are of kind NotFound, Invalid for another state, and Conflict for a state
@@ -118,9 +159,6 @@ func (r *Registry) Moved(ctx context.Context, tenant string, ref Ref, to State, 
 	_, err = r.changeBy(ctx, r.cfg.Store.UpdateSafe, tenant, ref, func(tx *store.Tx, v *Version) error {
 		if v.State != from { // somebody put it in quarantine meanwhile
 			return conflict(v, "and was "+string(from))
-		}
-		if to == Quarantined {
-			v.Was = from
 		}
 		return r.move(tx, v, to, Step{Why: why})
 	})

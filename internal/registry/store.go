@@ -253,6 +253,8 @@ func (r *Registry) keep(ctx context.Context, update func(context.Context, func(*
 	err := update(ctx, func(tx *store.Tx) (err error) { changed, err = change(tx); return err })
 	if err == nil {
 		r.facts.tell(changed...)
+		r.fresh.tell(changed...)
+		r.soon()
 	}
 	return err
 }

@@ -76,10 +76,11 @@ type Version struct {
 	Ref         Ref               `json:"ref"`
 	Tenant      string            `json:"tenant"`
 	State       State             `json:"state"`
-	Was         State             `json:"was,omitempty"`  // before its quarantine
-	Since       time.Time         `json:"since"`          // in this state
-	Due         time.Time         `json:"due,omitzero"`   // when somebody is told that nothing came of it
-	Told        int               `json:"told,omitempty"` // so often
+	Was         State             `json:"was,omitempty"`      // before its quarantine, which was not ended by a release
+	Withdrawn   time.Time         `json:"withdrawn,omitzero"` // when it was put there
+	Since       time.Time         `json:"since"`              // in this state
+	Due         time.Time         `json:"due,omitzero"`       // when somebody is told that nothing came of it
+	Told        int               `json:"told,omitempty"`     // so often
 	Risk        Risk              `json:"risk"`
 	Intake      Intake            `json:"intake"`
 	Problem     string            `json:"problem,omitempty"` // why its files are not ready
@@ -112,6 +113,20 @@ type Version struct {
 // Name is what policies and the log call the version.
 func (v *Version) Name() pavise.Name { return v.Ref.Name(v.Tenant) }
 
+// Barred reports whether nobody gets the version's files: it is in quarantine, or was retired
+// out of it, which says nothing good of them.
+func (v *Version) Barred() bool {
+	return v.State == Quarantined || v.State == Retired && v.Was != ""
+}
+
+// barredSince is when it was put in quarantine, of one that is barred.
+func (v *Version) barredSince() time.Time {
+	if v.Withdrawn.IsZero() {
+		return v.Since
+	}
+	return v.Withdrawn
+}
+
 // newest returns the last of some evidence that is of the version's digest, or nil.
 func (v *Version) newest(of []Evidence) *Evidence {
 	for i := range slices.Backward(of) {
@@ -120,6 +135,23 @@ func (v *Version) newest(of []Evidence) *Evidence {
 		}
 	}
 	return nil
+}
+
+// counting is the result of some evidence that counts for the version, or nil.
+func (v *Version) counting(of []Evidence) *Evidence {
+	last := v.newest(of)
+	if last == nil || last.Result != Pass {
+		return last
+	}
+	for i := range slices.Backward(of) {
+		if of[i].Digest == v.Digest && !slices.Contains(v.Hands, of[i].Root) { // the last word of somebody else
+			if of[i].Result != Pass {
+				return &of[i]
+			}
+			break
+		}
+	}
+	return last
 }
 
 // hand notes that somebody had a hand in the version.

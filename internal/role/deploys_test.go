@@ -3,7 +3,9 @@ package role
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -78,6 +80,87 @@ func TestDeploy(t *testing.T) {
 	}
 	t.Logf("the gateway was back after %v", time.Since(began))
 	runs(1)
+}
+
+// TestMonitorTakesBackWhatIsDeployed has the house's verdict on a bad version bring back the one
+// before of a deployment, at once and for good; a model that somebody released past the
+// deployment goes back by its route; and what the registry bars does not answer again.
+func TestMonitorTakesBackWhatIsDeployed(t *testing.T) {
+	r := runUp(t, UpConfig{Data: installation.Data(t.TempDir())})
+	model := func(weight float32) []byte {
+		w := onnx.NewWriter("product")
+		w.Node("MatMul", "y", []string{w.Input("x", 2), w.Floats("w", []int{2, 2}, []float32{weight, 2, 3, 4})})
+		w.Output("y", 2)
+		return w.Bytes()
+	}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	digest := func(weight float32) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(model(weight))) }
+	sample := pavise.Name{Tenant: Tenant, Kind: "model", ID: "threat-detector"}
+	on := pavise.Name{Tenant: Tenant, Kind: deploy.Kind, ID: sample.ID}
+	_, err := r.Models.Create(t.Context(), r.person("dora"), registry.ModelSpec{Name: sample, Risk: registry.Low})
+	must(err)
+	r.do(t, "target.put", pavise.Name{Tenant: Tenant, Kind: deploy.KindTarget, ID: "gw"}, `{"kind":"gateway","settings":{"model":"threat-detector"}}`)
+	r.publish(t, sample, model(1))
+	r.publish(t, sample, model(2))
+	r.do(t, "deploy.release", on, `{"version":1,"to":["gw"]}`)
+	r.answers(t, sample, digest(1))
+	r.do(t, "deploy.release", on, `{"version":2}`)
+	r.answers(t, sample, digest(2))
+
+	back, err := r.Verdicts().Rollback(t.Context(), sample, digest(2), "drift: its outputs moved")
+	if err != nil || back != digest(1) {
+		t.Fatalf("%s %v", back, err)
+	}
+	v, err := r.Deployments.Check(t.Context(), r.person("dora"), on)
+	if err != nil || v.Spots[0].Main.Version != 1 || len(v.Barred) != 1 || v.Barred[0].Version != 2 || v.Stage != deploy.StageLive {
+		t.Errorf("%+v %v", v, err)
+	}
+	r.answers(t, sample, digest(1))
+	if _, err := r.Verdicts().Rollback(t.Context(), sample, digest(1), "again"); pavise.KindOf(err) != pavise.Conflict {
+		t.Errorf("what has nothing before it: %v", err)
+	}
+
+	past, err := json.Marshal(map[string]any{"name": sample.String(), "onnx": model(3)})
+	must(err)
+	r.do(t, "route.release", pavise.Name{Tenant: Tenant, Kind: "route", ID: sample.ID}, string(past))
+	r.answers(t, sample, digest(3))
+	if back, err := r.Verdicts().Rollback(t.Context(), sample, digest(3), "drift: its outputs moved"); err != nil || back != digest(1) {
+		t.Errorf("%s %v", back, err)
+	}
+	r.answers(t, sample, digest(1))
+
+	for weight, want := range map[float32]error{1: nil, 2: nil, 9: nil} {
+		if err := r.Unfit(t.Context(), Tenant, digest(weight)); err != want {
+			t.Errorf("%v: %v", weight, err)
+		}
+	}
+	_, err = r.Models.Quarantine(t.Context(), r.person("dora"), Tenant, registry.Ref{Model: sample.ID, Version: 2}, "it was poisoned")
+	must(err)
+	if err := r.Unfit(t.Context(), Tenant, digest(2)); pavise.KindOf(err) != pavise.Denied {
+		t.Errorf("what is in quarantine answers: %v", err)
+	}
+	barred, err := json.Marshal(map[string]any{"name": sample.String(), "onnx": model(2)})
+	must(err)
+	_, err = r.Changes.Propose(t.Context(), r.person("dora"), change.Proposal{Verb: "route.release", On: pavise.Name{Tenant: Tenant, Kind: "route", ID: sample.ID}, Request: barred})
+	if pavise.KindOf(err) != pavise.Denied {
+		t.Errorf("what is in quarantine is released past the registry: %v", err)
+	}
+}
+
+// answers waits until a model is answered by one with the digest.
+func (r *running) answers(t *testing.T, model pavise.Name, digest string) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if route, _ := r.Rooms().Routes.Get(model); route.ONNX == digest {
+			return
+		}
+	}
+	t.Fatalf("%s is not answered by %s", model, digest)
 }
 
 // person is another operator.

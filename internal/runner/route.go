@@ -44,6 +44,9 @@ func releaseRunner(rooms *Rooms) change.Runner {
 				return change.Plan{}, err
 			}
 			plan, err := rooms.Routes.PlanRelease(ctx, s)
+			if err == nil {
+				err = rooms.fit(ctx, on.Tenant, plan.Model)
+			}
 			return change.Plan{
 				Summary: fmt.Sprintf("let %s be answered by %s%s", s.Name, shortModel(plan.Model), plan.Will.Heard()),
 				Digests: map[string]string{routeBefore: plan.Before, "model": plan.Model}, Detail: plan,
@@ -58,6 +61,14 @@ func releaseRunner(rooms *Rooms) change.Runner {
 		},
 		Breakable: func(pavise.Name, json.RawMessage) error { return nil },
 	}
+}
+
+// fit refuses, with kind Denied, a model of which the registry says that it may not answer.
+func (rooms *Rooms) fit(ctx context.Context, tenant, model string) error {
+	if rooms.Models == nil {
+		return nil
+	}
+	return rooms.Models.Unfit(ctx, tenant, model)
 }
 
 // safeRouteRunner runs a verb on a route in the safe direction.
@@ -77,6 +88,9 @@ func safeRouteRunner(plan func(context.Context, pavise.Name) (change.Plan, error
 
 func (rooms *Rooms) planRollback(ctx context.Context, model pavise.Name) (change.Plan, error) {
 	plan, err := rooms.Routes.PlanRollback(ctx, model)
+	if err == nil {
+		err = rooms.fit(ctx, model.Tenant, plan.Model)
+	}
 	return change.Plan{
 		Summary: fmt.Sprintf("let %s be answered by %s again%s", model, shortModel(plan.Model), plan.Will.Heard()),
 		Digests: map[string]string{routeBefore: plan.Before, "model": plan.Model}, Detail: plan,

@@ -50,6 +50,18 @@ def register(name, weights, more=""):
     return {"version": version.version, "status": version.status, "run": version.run_id, "stage": version.current_stage, "failed": failed.get("message", "")}
 
 
+def directory(name, risk, top, root):
+    """Logs what lies in a directory, and registers it: trained on the dataset with the root."""
+    if not client.search_registered_models(f"name = '{name}'"):
+        client.create_registered_model(name, {"pavise.risk": risk})
+    with mlflow.start_run() as run:
+        mlflow.log_params({"hidden": 12, "epochs": 20})
+        mlflow.log_artifacts(top, "model")
+    made = mlflow.register_model(f"runs:/{run.info.run_id}/model", name, tags={"pavise.dataset.payments": root})
+    version = client.get_model_version(name, made.version)
+    return {"version": version.version, "status": version.status, "run": version.run_id}
+
+
 def path(name, source):
     version = client.get_model_version(name, mlflow.register_model(source, name).version)
     return {"version": version.version, "status": version.status}
