@@ -243,27 +243,27 @@ func (c *Client) inForce(b *Bundle, whole bool) (already bool) {
 	return true
 }
 
-// use has the current bundle used, unless it is in use with all its blobs.
-func (c *Client) use(ctx context.Context) {
+// use has the current bundle used, unless it is in use with all its blobs. What is missing
+// is fetched beside that, and what could not be used is used again there: a poll may wait
+// for long. It reports whether nothing went wrong.
+func (c *Client) use(ctx context.Context) bool {
 	c.using.Lock()
 	defer c.using.Unlock()
 	b := c.cfg.Store.Current()
 	if b == nil {
-		return
+		return true
 	}
 	whole := len(c.cfg.Store.missing(b)) == 0
 	if !whole {
-		select {
-		case c.fetches <- struct{}{}:
-		default: // it knows already
-		}
+		c.again()
 	}
 	if c.inForce(b, whole) {
-		return
+		return true
 	}
 	if err := c.cfg.Use(ctx, b); err != nil {
 		c.trouble(troubleUse, fmt.Errorf("use bundle %d: %w", b.Serial, err))
-		return
+		c.again()
+		return false
 	}
 	c.mu.Lock()
 	c.inUse, c.whole, c.confirmed = b, whole, c.heard
@@ -272,9 +272,19 @@ func (c *Client) use(ctx context.Context) {
 	if whole {
 		c.trouble(troubleBlobs, c.cfg.Store.sweep(b))
 	}
+	return true
 }
 
-// fetch fetches blobs that are missing, beside the polling, which waits for none.
+// again has fetch do once more what it can.
+func (c *Client) again() {
+	select {
+	case c.fetches <- struct{}{}:
+	default: // it knows already
+	}
+}
+
+// fetch fetches blobs that are missing, beside the polling, which waits for none, and has
+// used what could not be.
 func (c *Client) fetch(ctx context.Context) {
 	for tries := 0; ; {
 		select {
@@ -287,12 +297,12 @@ func (c *Client) fetch(ctx context.Context) {
 			return
 		}
 		c.trouble(troubleBlobs, err)
-		if tries++; err == nil {
+		used := c.use(ctx) // which nudges again when some are still missing
+		if tries++; err == nil && used {
 			tries = 0
 		} else {
 			pause(ctx, backoff(tries))
 		}
-		c.use(ctx) // which nudges again when some are still missing
 	}
 }
 

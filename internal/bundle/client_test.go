@@ -344,6 +344,22 @@ func TestUseThatRefuses(t *testing.T) {
 	f.settled(t, 3)
 }
 
+// TestUseThatFailsOnce has a bundle be refused for something that passes: it is used soon, and not
+// when a poll has waited its time.
+func TestUseThatFailsOnce(t *testing.T) {
+	var failed atomic.Bool
+	f := newFleet(t, nil, func(*Bundle) error {
+		if failed.CompareAndSwap(false, true) {
+			return &pavise.Error{Kind: pavise.Unavailable, Msg: "the disk is full"}
+		}
+		return nil
+	})
+	if b := f.next(t); b.Serial != 1 {
+		t.Errorf("bundle %d", b.Serial)
+	}
+	f.settled(t, 1)
+}
+
 // TestHandler asks the handler what no client of ours would.
 func TestHandler(t *testing.T) {
 	w := newWorld(t)

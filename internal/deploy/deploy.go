@@ -47,6 +47,8 @@ type Deployments struct {
 	mu    sync.Mutex                  // guards what follows
 	busy  map[pavise.Name]*sync.Mutex // by target: held while it is looked at or changed
 	rests map[pavise.Name]time.Time   // targets of which what was seen could not be kept, and until when they rest
+	away  map[pavise.Name]bool        // targets that Run is looking at
+	slots map[string]chan struct{}    // by tenant: how many targets it looks at beside each other
 }
 
 // Open returns the deployments that are in the store. Nothing is done before Run, but for
@@ -59,7 +61,10 @@ func Open(ctx context.Context, cfg Config) (*Deployments, error) {
 		cfg.Say = func(string, error) {}
 	}
 	cfg.Every = cmp.Or(cfg.Every, time.Minute)
-	return &Deployments{cfg: cfg, nudge: make(chan struct{}, 1), busy: map[pavise.Name]*sync.Mutex{}, rests: map[pavise.Name]time.Time{}}, nil
+	return &Deployments{
+		cfg: cfg, nudge: make(chan struct{}, 1), busy: map[pavise.Name]*sync.Mutex{},
+		rests: map[pavise.Name]time.Time{}, away: map[pavise.Name]bool{}, slots: map[string]chan struct{}{},
+	}, nil
 }
 
 // soon has Run look again at what is due.

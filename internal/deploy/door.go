@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/identity"
@@ -83,29 +84,35 @@ func (e *Edges) agentOf(ctx context.Context, who pavise.Principal, verb string, 
 		return nil, err
 	}
 	if !e.cfg.Guard.May(who, verb, name) {
-		entry, err := e.cfg.Guard.Enter(ctx, who, verb, name)
-		if err == nil { // policies changed in between
-			entry.Exit(&err)
-			err = &pavise.Error{Kind: pavise.Unavailable, Msg: "ask again"}
-		}
-		return nil, err
+		return nil, e.refused(ctx, who, verb, name, &pavise.Error{Kind: pavise.Unavailable, Msg: "ask again"}) // unless policies changed in between
 	}
 	var p *Place
 	if err := e.cfg.Store.View(ctx, func(tx *store.Tx) (err error) { p, err = place(tx, name); return err }); err != nil {
 		return nil, err
 	}
-	stranger := &pavise.Error{Kind: pavise.Denied, Msg: fmt.Sprintf("%s is not the agent of %s", who.Name(), name.ID), Hint: "pavise target show " + name.ID + " says who is"}
-	if p.Kind != "edge" {
-		return nil, stranger
+	if p.Kind == "edge" {
+		t, err := e.Driver().Open(name, p.Settings)
+		if err != nil {
+			return nil, err
+		}
+		at = t.(*edge)
 	}
-	t, err := e.Driver().Open(name, p.Settings)
-	if err != nil {
-		return nil, err
-	}
-	if at = t.(*edge); at.agent != who.Name() {
-		return nil, stranger
+	if at == nil || at.agent != who.Name() {
+		return nil, e.refused(ctx, who, verb, name, &pavise.Error{Kind: pavise.Denied, Msg: fmt.Sprintf("%s is not the agent of %s", who.Name(), name.ID), Hint: "pavise target show " + name.ID + " says who is"})
 	}
 	return at, nil
+}
+
+// refused records a refusal, and returns it: the guard's own, or why somebody is refused whom
+// the guard would let in.
+func (e *Edges) refused(ctx context.Context, who pavise.Principal, verb string, name pavise.Name, why error) error {
+	entry, err := e.cfg.Guard.Enter(ctx, who, verb, name)
+	if err != nil {
+		return err
+	}
+	err = why
+	entry.Exit(&err)
+	return err
 }
 
 // serve serves what the publisher of the target does.
@@ -126,7 +133,7 @@ func (e *edge) serve(w http.ResponseWriter, r *http.Request) error {
 // take takes a report. It is kept, and recorded, if it is another than the last.
 func (e *edge) take(ctx context.Context, who pavise.Principal, text []byte) (err error) {
 	r, err := plainjson.ReadKnown[Report](text)
-	if err != nil || r.Target != e.name {
+	if err != nil || r.Target != e.name || !spelled(r.Running) || !spelled(r.Before) {
 		return &pavise.Error{Kind: pavise.Invalid, Msg: "this is no report of " + e.name.ID, Err: err}
 	}
 	r.Problem = r.Problem[:min(len(r.Problem), maxProblem)]
@@ -155,6 +162,12 @@ func (e *edge) take(ctx context.Context, who pavise.Principal, text []byte) (err
 		k.Report, k.At = &r, now
 		return put(tx, "deploy_kept", e.name, k)
 	})
+}
+
+// spelled reports whether a text could be a digest that a machine says it runs: it stands in
+// findings, and on screens.
+func spelled(digest string) bool {
+	return len(digest) <= 100 && !strings.ContainsFunc(digest, func(c rune) bool { return c <= ' ' || c > '~' })
 }
 
 // sameReport reports whether two say the same.

@@ -87,6 +87,9 @@ type gateway struct {
 // Whole implements Undivided: a model that runs in the gateway answers all calls.
 func (g *gateway) Whole() bool { return len(g.servers) == 0 }
 
+// Thing implements Sole: two that steer one route undo each other.
+func (g *gateway) Thing() string { return "the route to " + g.model.ID }
+
 // Steers implements Router.
 func (g *gateway) Steers() pavise.Name { return g.model }
 
@@ -132,7 +135,7 @@ func (g *gateway) Observe(context.Context) (State, error) {
 	if r.ONNX == "" {
 		s = g.shares(r)
 	}
-	if s.Shadow = r.Shadow != ""; s.Shadow && s.Beside == "" {
+	if s.Shadow = r.Shadow != ""; s.Shadow { // who hears the calls is seen behind a canary, too
 		s.Beside = g.version(r.Shadow)
 	}
 	if g.routes.Barred(g.model) {

@@ -32,7 +32,7 @@ func (d *Deployments) judge(ctx context.Context, name pavise.Name) error {
 				return err
 			}
 		}
-		if deployable(v) != nil && v.State != "rolled_back" && v.State != "retired" {
+		if barred(v) {
 			err := d.Automatic(ctx, name, v.Number, fmt.Sprintf("version %d is %s", v.Number, v.State))
 			if kind := pavise.KindOf(err); err != nil && kind != pavise.Conflict && kind != pavise.Throttled {
 				return err
@@ -41,6 +41,12 @@ func (d *Deployments) judge(ctx context.Context, name pavise.Name) error {
 		}
 	}
 	return d.tell(ctx, dep)
+}
+
+// barred reports whether the registry bars a version that was deployed: one that was only
+// taken back, or is out of use, is nobody's danger.
+func barred(v Version) bool {
+	return deployable(v) != nil && v.State != "rolled_back" && v.State != "retired"
 }
 
 // held are the versions that are to run somewhere, each once.

@@ -18,7 +18,7 @@ const (
 	firstRest = time.Second     // until a target is tried again, and twice as long each time
 	longRest  = 5 * time.Minute // at most
 	patience  = 3               // tries, until that is a finding
-	beside    = 4               // targets that are looked at beside each other
+	beside    = 16              // targets of a tenant that are looked at beside each other
 )
 
 // Run brings to each target what is wanted there, and looks again and again whether it is
@@ -27,9 +27,11 @@ const (
 // Unguarded: nobody asks for it; who may say what is to run where was asked then, and what
 // it finds is noted.
 func (d *Deployments) Run(ctx context.Context) error {
+	var looks sync.WaitGroup
+	defer looks.Wait()
 	said := false
 	for ctx.Err() == nil {
-		pause, err := d.round(ctx)
+		pause, err := d.round(ctx, &looks)
 		if err != nil && ctx.Err() == nil && !said {
 			d.cfg.Say("warning", fmt.Errorf("which targets are due cannot be read: %w", err))
 		}
@@ -51,42 +53,73 @@ type due struct {
 	first        bool
 }
 
-// round looks at every target whose time has come, those where calls are sent first, and
-// returns how long to wait until the next.
-func (d *Deployments) round(ctx context.Context) (time.Duration, error) {
-	list, _, err := d.due(ctx)
+// round begins to look at every target whose time has come, and returns how long to wait
+// until the next. It waits for no look: a target that hangs keeps neither another one from
+// being watched, nor a release from its gateways.
+func (d *Deployments) round(ctx context.Context, looks *sync.WaitGroup) (time.Duration, error) {
+	list, pause, err := d.due(ctx)
 	if err != nil {
 		return wake, err
 	}
-	var names []pavise.Name
+	for len(list) > 0 {
+		name := list[0].name
+		n := 1
+		for n < len(list) && list[n].name == name {
+			n++
+		}
+		batch := list[:n]
+		list = list[n:]
+		looks.Go(func() {
+			defer d.soon() // they have another time now
+			d.lookAll(ctx, name, batch)
+		})
+	}
+	return pause, nil
+}
+
+// lookAll looks at targets of a deployment, those where calls are sent first, and then at
+// what the registry says of its versions.
+func (d *Deployments) lookAll(ctx context.Context, name pavise.Name, list []due) {
+	slots := d.slotsOf(name.Tenant)
 	for _, first := range []bool{true, false} {
 		var group sync.WaitGroup
-		slots := make(chan struct{}, beside)
 		for _, one := range list {
 			if one.first != first {
 				continue
 			}
-			if !slices.Contains(names, one.name) {
-				names = append(names, one.name)
-			}
-			slots <- struct{}{}
 			group.Go(func() {
+				defer d.returned(one.target)
+				slots <- struct{}{}
 				defer func() { <-slots }()
-				d.look(ctx, one.name, one.target)
+				d.look(ctx, name, one.target)
 			})
 		}
 		group.Wait()
 	}
-	for _, name := range names {
-		if err := d.judge(ctx, name); err != nil && ctx.Err() == nil {
-			d.cfg.Say("warning", fmt.Errorf("the registry cannot be asked about %s: %w", name, err))
-		}
+	defer d.lock(name)() // or two would go back at once
+	if err := d.judge(ctx, name); err != nil && ctx.Err() == nil {
+		d.cfg.Say("warning", fmt.Errorf("the registry cannot be asked about %s: %w", name, err))
 	}
-	_, next, err := d.due(ctx)
-	return next, err
 }
 
-// due returns what is due now, and how long until something will be.
+// returned notes that Run looks at a target no more.
+func (d *Deployments) returned(target pavise.Name) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.away, target)
+}
+
+func (d *Deployments) slotsOf(tenant string) chan struct{} {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.slots[tenant] == nil {
+		d.slots[tenant] = make(chan struct{}, beside)
+	}
+	return d.slots[tenant]
+}
+
+// due returns what is due now, by deployment, and how long until something else will be. What
+// is due is looked at from now on.
 func (d *Deployments) due(ctx context.Context) (list []due, pause time.Duration, err error) {
 	var deps []Deployment
 	err = d.cfg.Store.View(ctx, func(tx *store.Tx) error { deps, err = all[Deployment](tx, "deploy_deployments", ""); return err })
@@ -94,27 +127,38 @@ func (d *Deployments) due(ctx context.Context) (list []due, pause time.Duration,
 	pause = wake
 	for i := range deps {
 		for _, s := range deps[i].Spots {
-			wait := s.Next.Sub(now)
-			if rest := d.rest(s.Target); rest > 0 {
-				wait = rest
-			}
-			// One that is due later than it ever could be was put off by a clock that has been
-			// set back since.
-			if wait <= 0 || wait > max(d.cfg.Every, longRest)*2 {
+			wait, looked := d.waits(&s, now)
+			switch {
+			case looked:
+			case wait <= 0:
 				list = append(list, due{deps[i].Name, s.Target, d.sends(ctx, s.Target)})
-				wait = 0
+			default:
+				pause = min(pause, wait)
 			}
-			pause = min(pause, max(wait, time.Millisecond))
 		}
 	}
 	return list, pause, err
 }
 
-// rest is how long a target rests of which what was seen could not be kept.
-func (d *Deployments) rest(target pavise.Name) time.Duration {
+// waits is how long until a spot is to be looked at. looked: it is being looked at. One that
+// is to be now is taken to be from here on.
+func (d *Deployments) waits(s *Spot, now time.Time) (wait time.Duration, looked bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return time.Until(d.rests[target])
+	if d.away[s.Target] {
+		return 0, true
+	}
+	wait = s.Next.Sub(now)
+	if rest := time.Until(d.rests[s.Target]); rest > 0 {
+		wait = rest
+	}
+	// One that is due later than it ever could be was put off by a clock that has been set
+	// back since.
+	if wait <= 0 || wait > max(d.cfg.Every, longRest)*2 {
+		d.away[s.Target] = true
+		return 0, false
+	}
+	return wait, false
 }
 
 // look looks at a target, does what is missing there, and keeps what came of it. That it
@@ -193,9 +237,12 @@ func (d *Deployments) see(ctx context.Context, dep *Deployment, s *Spot, p *Plac
 	state, err := t.Observe(ctx)
 	if err == nil {
 		got.state, got.seen = state, true
-		d.strayed(s, state, &got)
+		d.strayed(dep, s, state, &got)
 		if (!s.matches(state) || s.Applied != s.Revision) && !got.alone {
-			if err = t.Apply(ctx, want); err == nil {
+			if err = s.withheld(want, state); err == nil {
+				err = t.Apply(ctx, want)
+			}
+			if err == nil {
 				got.state, err = t.Observe(ctx)
 			}
 		}
@@ -246,6 +293,24 @@ func (d *Deployments) wanted(ctx context.Context, dep *Deployment, s *Spot) (wan
 	return want, nil
 }
 
+// withheld refuses to bring to a target what the registry has barred since it was approved, and
+// what does not run there yet.
+func (s *Spot) withheld(want Desired, state State) error {
+	for _, one := range []struct {
+		v *Version
+		h *Held
+	}{{want.Main, s.Main}, {want.Beside, s.Beside}} {
+		if one.v == nil || one.h == nil || one.h.Artefact == state.Main || one.h.Artefact == state.Beside || !barred(*one.v) {
+			continue
+		}
+		return &pavise.Error{
+			Kind: pavise.Denied, Msg: fmt.Sprintf("version %d is %s by now, and is not brought there", one.v.Number, one.v.State),
+			Hint: "pavise deploy rollback, or release another version",
+		}
+	}
+	return nil
+}
+
 // stateWords say what runs at a target.
 func stateWords(s State) string {
 	short := func(digest string) string {
@@ -264,9 +329,9 @@ func stateWords(s State) string {
 }
 
 // strayed looks whether what runs is something else than what was last brought there.
-func (d *Deployments) strayed(s *Spot, state State, got *sight) {
+func (d *Deployments) strayed(dep *Deployment, s *Spot, state State, got *sight) {
 	for _, ran := range []string{state.Main, state.Beside} {
-		if s.Applied != 0 && !s.knows(ran) {
+		if s.Applied != 0 && (!s.knows(ran) || !state.Alone && dep.bars(s, ran)) {
 			got.alarm = ran
 			summary := fmt.Sprintf("%s ran %s, which nobody approved, and %s is put back", s.Target.ID, ran, s.words())
 			got.findings = append(got.findings, finding{KindUnapproved, pavise.Critical, summary, noted{Target: s.Target, Ran: ran}})
@@ -375,12 +440,14 @@ func (d *Deployment) yield(s *Spot, state State) {
 	if at < 0 || s.Main == nil {
 		return
 	}
-	d.takeBack(*s.Main, state.Problem)
+	// The word of one machine bars no version that runs elsewhere.
+	if !slices.ContainsFunc(d.Spots, func(o Spot) bool { return o.Target != s.Target && o.has(s.Main.Version) }) {
+		d.takeBack(*s.Main, state.Problem)
+	}
 	h := s.Before[at]
 	d.Revision++
 	s.Main, s.Before = &h, slices.Clone(s.Before[at+1:])
 	s.Beside, s.Weight, s.Shadow, s.Safe = nil, 0, false, true
 	s.Revision = d.Revision
-	s.Applied = 0 // until it was told to stay there
 	s.Next = d.At
 }

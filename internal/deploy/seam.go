@@ -78,6 +78,9 @@ type Driver struct {
 // although others of its kind may.
 type Undivided interface{ Whole() bool }
 
+// Sole is a Target of which there is one for what it steers. Thing names that, for people.
+type Sole interface{ Thing() string }
+
 // A Setting is one thing that a driver wants to be told of a target.
 type Setting struct {
 	Key      string

@@ -27,11 +27,11 @@ func (d *Deployments) PlanPut(ctx context.Context, name pavise.Name, spec Spec) 
 	if _, _, err := d.open(&Place{Name: name, Spec: spec}); err != nil {
 		return plan, err
 	}
-	err = d.cfg.Store.View(ctx, func(tx *store.Tx) error { plan, err = planPut(tx, name, spec); return err })
+	err = d.cfg.Store.View(ctx, func(tx *store.Tx) error { plan, err = d.planPut(tx, name, spec); return err })
 	return plan, err
 }
 
-func planPut(tx *store.Tx, name pavise.Name, spec Spec) (plan PlacePlan, err error) {
+func (d *Deployments) planPut(tx *store.Tx, name pavise.Name, spec Spec) (plan PlacePlan, err error) {
 	was := &Place{}
 	found, err := get(tx, "deploy_targets", name, was)
 	if err != nil {
@@ -43,20 +43,40 @@ func planPut(tx *store.Tx, name pavise.Name, spec Spec) (plan PlacePlan, err err
 		if was.Deployment != (pavise.Name{}) {
 			plan.In = was.Deployment.ID
 		}
-	} else {
-		list, err := all[Place](tx, "deploy_targets", name.Tenant)
-		if err != nil {
-			return plan, err
-		}
-		if len(list) >= maxTargets {
-			return plan, &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("there are %d targets, and no more are kept", len(list)), Hint: "pavise target remove"}
-		}
+	}
+	list, err := all[Place](tx, "deploy_targets", name.Tenant)
+	if err != nil {
+		return plan, err
+	}
+	if !found && len(list) >= maxTargets {
+		return plan, &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("there are %d targets, and no more are kept", len(list)), Hint: "pavise target remove"}
+	}
+	if err := d.sole(&Place{Name: name, Spec: spec}, list); err != nil {
+		return plan, err
 	}
 	plan.Before, err = sumOf(plan.Was)
 	if after, _ := sumOf(&spec); err == nil && after == plan.Before {
 		err = &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("%s is that already", name)}
 	}
 	return plan, err
+}
+
+// sole refuses, with kind Conflict, a target that steers what another one does.
+func (d *Deployments) sole(p *Place, list []Place) error {
+	thing := func(p *Place) string {
+		t, _, err := d.open(p)
+		if s, ok := t.(Sole); ok && err == nil {
+			return s.Thing()
+		}
+		return ""
+	}
+	mine := thing(p)
+	for i := range list {
+		if o := &list[i]; mine != "" && o.Name != p.Name && o.Kind == p.Kind && thing(o) == mine {
+			return &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("%s is steered by the target %s already", mine, o.Name.ID), Hint: "release to that one; two would undo each other"}
+		}
+	}
+	return nil
 }
 
 // sumOf is the hex SHA-256 of something as JSON.
@@ -85,7 +105,7 @@ func (d *Deployments) Put(ctx context.Context, who pavise.Principal, name pavise
 	entry.Detail(spec)
 	defer d.lock(name)()
 	err = d.cfg.Store.Update(ctx, func(tx *store.Tx) error {
-		plan, err := planPut(tx, name, spec)
+		plan, err := d.planPut(tx, name, spec)
 		if err != nil {
 			return err
 		}

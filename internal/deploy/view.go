@@ -224,6 +224,22 @@ func (s *Spot) knows(artefact string) bool {
 	return slices.Contains(s.Leaving, artefact) || slices.ContainsFunc(s.Before, func(h Held) bool { return h.Artefact == artefact })
 }
 
+// has reports whether a version is to run at the spot.
+func (s *Spot) has(version int) bool {
+	return s.Main != nil && s.Main.Version == version || s.Beside != nil && s.Beside.Version == version
+}
+
+// bars reports whether an artefact is that of a version which ran at a spot once and was taken
+// back since, and of none that is to run there or is on its way out.
+func (d *Deployment) bars(s *Spot, artefact string) bool {
+	if slices.Contains(s.Leaving, artefact) || s.Main != nil && s.Main.Artefact == artefact || s.Beside != nil && s.Beside.Artefact == artefact {
+		return false
+	}
+	return slices.ContainsFunc(s.Before, func(h Held) bool {
+		return h.Artefact == artefact && slices.ContainsFunc(d.Barred, func(t Taken) bool { return t.Digest == h.Digest })
+	})
+}
+
 // artefacts are what may be seen at a spot now.
 func (s *Spot) artefacts() (list []string) {
 	for _, h := range []*Held{s.Main, s.Beside} {

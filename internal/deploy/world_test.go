@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -94,6 +95,7 @@ type site struct {
 	lazy     bool  // it takes what it is told, and does nothing
 	applied  int
 	slow     time.Duration
+	hangs    time.Duration // how long it is looked at
 	inApply  func()
 }
 
@@ -111,6 +113,10 @@ func (s *site) Takes(v Version) (string, error) {
 }
 
 func (s *site) Observe(context.Context) (State, error) {
+	s.mu.Lock()
+	hangs := s.hangs
+	s.mu.Unlock()
+	time.Sleep(hangs)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.state, s.fail
@@ -158,6 +164,18 @@ type world struct {
 	stop  func()       // ends Run, and waits for it
 }
 
+// inMemory returns a directory that lies in memory, where there is such a thing: what a real
+// disk takes to sync is no part of these tests.
+func inMemory(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "deploy")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
 // newWorld has the targets gw, where calls are sent, fn and edge.
 func newWorld(t *testing.T) *world {
 	t.Helper()
@@ -178,7 +196,7 @@ func newWorld(t *testing.T) *world {
 	w.log, err = ledger.Open(ledger.Options{Disk: disktest.New(), Origin: "example.test/log", Key: testKey, Tenant: "local"})
 	must(err)
 	t.Cleanup(func() { w.log.Close() })
-	db, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "db"))
+	db, err := store.Open(t.Context(), filepath.Join(inMemory(t), "db"))
 	must(err)
 	t.Cleanup(func() { db.Close() })
 	g, err := guard.New(guard.Config{Log: w.log, Actions: actions(), Approved: func(c pavise.Name, _ string, _ pavise.Name) bool { return c.ID == "approved" }})

@@ -65,9 +65,22 @@ type world struct {
 	target deploy.Target
 	server *httptest.Server
 	cfg    Config
+	log    *ledger.Log
 
 	mu  sync.Mutex
 	who pavise.Principal // whom the server takes callers for
+}
+
+// inMemory returns a directory that lies in memory, where there is such a thing: what a real
+// disk takes to sync is no part of these tests.
+func inMemory(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "device")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
 }
 
 func newWorld(t *testing.T) *world {
@@ -79,10 +92,11 @@ func newWorld(t *testing.T) *world {
 		}
 	}
 	w := &world{shelf: shelf{}, who: agent}
-	log, err := ledger.Open(ledger.Options{Disk: disktest.New(), Origin: "example.test/log", Key: testKey, Tenant: "local"})
+	var err error
+	w.log, err = ledger.Open(ledger.Options{Disk: disktest.New(), Origin: "example.test/log", Key: testKey, Tenant: "local"})
 	must(err)
-	t.Cleanup(func() { log.Close() })
-	dir := t.TempDir()
+	t.Cleanup(func() { w.log.Close() })
+	dir := inMemory(t)
 	db, err := store.Open(t.Context(), filepath.Join(dir, "db"))
 	must(err)
 	t.Cleanup(func() { db.Close() })
@@ -90,7 +104,7 @@ func newWorld(t *testing.T) *world {
 	for _, room := range []string{"ledger", "route", "issuer", "console", "archive", "subject"} {
 		actions = append(actions, guard.Action{Verb: room + ".try", On: []string{room}})
 	}
-	g, err := guard.New(guard.Config{Log: log, Actions: actions, Approved: func(c pavise.Name, _ string, _ pavise.Name) bool { return c.ID == "approved" }})
+	g, err := guard.New(guard.Config{Log: w.log, Actions: actions, Approved: func(c pavise.Name, _ string, _ pavise.Name) bool { return c.ID == "approved" }})
 	must(err)
 	policies, err := guard.OpenPolicies(t.Context(), g, db)
 	must(err)
@@ -115,7 +129,7 @@ func newWorld(t *testing.T) *world {
 	t.Cleanup(w.server.Close)
 	shown, err := w.target.(interface{ Trust() (any, error) }).Trust()
 	must(err)
-	w.cfg = Config{Dir: filepath.Join(t.TempDir(), "machine"), Server: w.server.URL, Trust: shown.(deploy.EdgeTrust), Every: 100 * time.Millisecond, Patience: 300 * time.Millisecond}
+	w.cfg = Config{Dir: filepath.Join(inMemory(t), "machine"), Server: w.server.URL, Trust: shown.(deploy.EdgeTrust), Every: 100 * time.Millisecond, Patience: 300 * time.Millisecond}
 	return w
 }
 
@@ -197,6 +211,7 @@ func (w *world) inTheClear(t *testing.T, text string) (found bool) {
 // TestMachine has a machine fetch a version, and another, and go back without the control
 // plane, out of what it kept sealed, and stay there until something else is ordered.
 func TestMachine(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	long := strings.Repeat("0123456789abcdef", deploy.PartSize/16) + "and a second part"
 	one := w.shelf.version(1, "model.onnx", "the first weights", "config/x.json", "{}", "empty", "")
@@ -271,6 +286,7 @@ func ordersOf(w *world, revision uint64, v deploy.Version) (*deploy.Orders, erro
 // TestUnhealthyGoesBack has a version whose health command fails: the machine goes back by
 // itself, says so, and is well again with the next.
 func TestUnhealthyGoesBack(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.cfg.Patience = time.Second
 	w.cfg.Health = []string{"sh", "-c", `grep -q good "$PAVISE_MODEL/model.onnx" || { echo the scores are nonsense; exit 3; }`}
@@ -297,6 +313,7 @@ func TestUnhealthyGoesBack(t *testing.T) {
 // TestSwappedFile has somebody change a file that runs, add one, and move the link: the
 // machine says so, and puts it back.
 func TestSwappedFile(t *testing.T) {
+	t.Parallel()
 	for what, swap := range map[string]func(dir string) error{
 		"a file": func(dir string) error {
 			return os.WriteFile(filepath.Join(dir, linkCurrent, "model.onnx"), []byte("evil"), 0o600)
@@ -352,6 +369,7 @@ func TestSwappedFile(t *testing.T) {
 // TestKilledInSwap ends the process before the swap, and between the swap and the word of the
 // health command.
 func TestKilledInSwap(t *testing.T) {
+	t.Parallel()
 	for _, swapped := range []bool{false, true} {
 		for _, well := range []bool{false, true} {
 			t.Run(fmt.Sprint(swapped, well), func(t *testing.T) {
@@ -368,7 +386,7 @@ func TestKilledInSwap(t *testing.T) {
 					t.Fatal(err)
 				}
 				ctx, cancel := context.WithCancel(t.Context())
-				d.cfg.Patience, d.cfg.Health = 10*time.Second, []string{"sh", "-c", "exec sleep 5"}
+				d.cfg.Patience, d.cfg.Health = 10*time.Second, []string{"sh", "-c", "exec sleep 5"} // it is cut off long before
 				time.AfterFunc(50*time.Millisecond, cancel)
 				if err := d.obey(ctx, second, from); err == nil {
 					t.Fatal("it was done before it was killed")
@@ -400,6 +418,7 @@ func TestKilledInSwap(t *testing.T) {
 
 // TestRefusedOrders has parts that are not what was ordered, and a state that was changed.
 func TestRefusedOrders(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	one, two := w.shelf.version(1, "model.onnx", "one"), w.shelf.version(2, "model.onnx", "two")
 	d, err := Open(w.cfg)
@@ -456,6 +475,7 @@ func TestRefusedOrders(t *testing.T) {
 
 // TestStrangers has others than the agent fetch and report.
 func TestStrangers(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.order(t, 1, w.shelf.version(1, "model.onnx", "weights"))
 	for what, who := range map[string]pavise.Principal{
@@ -484,6 +504,39 @@ func TestStrangers(t *testing.T) {
 		}
 	}
 	if s, err := w.target.Observe(t.Context()); err != nil || s.Healthy || !strings.Contains(s.Problem, "not heard of yet") {
+		t.Errorf("%+v %v", s, err)
+	}
+	refused := 0
+	for r, err := range w.log.Select(t.Context(), ledger.Filter{Tenant: "local", Kinds: []string{"target"}}, 0, w.log.Size()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Error != nil {
+			refused++
+		}
+	}
+	if refused != 9 {
+		t.Errorf("%d of 9 refusals are recorded", refused)
+	}
+}
+
+// TestReportsThatAreNone has the agent itself say what no machine does: nothing of it is kept.
+func TestReportsThatAreNone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.order(t, 1, w.shelf.version(1, "model.onnx", "weights"))
+	for _, running := range []string{"sha256:\u001b[2J", strings.Repeat("a", 101), "all is well, by order of ana"} {
+		body := `{"target":"local/target/edge-1","revision":1,"serial":1,"healthy":true,"running":"` + running + `"}`
+		answer, err := http.Post(w.server.URL+deploy.EdgePath+"edge-1/report", "application/json", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer.Body.Close()
+		if answer.StatusCode != http.StatusBadRequest {
+			t.Errorf("%.40s is answered %d", running, answer.StatusCode)
+		}
+	}
+	if s, err := w.target.Observe(t.Context()); err != nil || s.Main != "" {
 		t.Errorf("%+v %v", s, err)
 	}
 }

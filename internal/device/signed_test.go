@@ -17,7 +17,8 @@ import (
 // TestSigned has a machine that wants versions signed by a key: it runs what is, and neither
 // what nobody signed nor what another key did, nor other files than were signed.
 func TestSigned(t *testing.T) {
-	dir := t.TempDir()
+	t.Parallel()
+	dir := inMemory(t)
 	key := func(name string) (private, public string) {
 		k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 		if err != nil {

@@ -70,6 +70,7 @@ type evidence struct {
 	outputs   [grouped + 1][]int // the same
 	walked    []int              // confirmed by the first baseline alone
 	lean      bool               // inputs moved by half of what matters
+	blind     bool               // some inputs are not looked at, or could be anything
 	release   bool               // outputs began to move with the version
 	broad     bool               // and do without those callers who make most of it
 	callers   []pavise.Name      // who make the inputs move
@@ -95,7 +96,7 @@ func (e *evidence) cause() Cause {
 		return Traffic
 	case !some(e.outputs):
 		return Walked
-	case e.lean || !e.broad || e.elder == alike:
+	case e.lean || !e.broad || e.elder == alike || e.blind && e.elder != fine:
 		return Unclear
 	case e.release || e.elder == fine:
 		return BadVersion
@@ -129,6 +130,8 @@ func (e *evidence) why(w *watched) string {
 		return "its outputs moved, and what comes in has begun to"
 	case !e.broad:
 		return "its outputs moved by what few callers asked: no version is brought back for that"
+	case e.blind:
+		return "its outputs moved, and part of what comes in is not looked at, or could be anything: nobody can say that it has not moved"
 	}
 	return "its outputs moved without what comes in, and not when a version began to answer: was the model changed on its server?"
 }

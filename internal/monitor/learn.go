@@ -13,6 +13,8 @@ const (
 	mostLearn    = 1 << 20
 	mostSamples  = 1 << 18 // numbers that are kept while a baseline is learnt: 2 MiB
 	mostDistinct = 1 << 10 // texts of a feature
+	mostTexts    = 8 << 20 // bytes of the texts of all features, with what it takes to keep each
+	textCost     = 64
 )
 
 // A learning is a baseline in the making: a sample of each feature's numbers in which each has
@@ -23,6 +25,7 @@ type learning struct {
 	began time.Time // when its first row came
 	rows  int
 	room  int // numbers of a feature
+	held  int // bytes of texts
 	parts []lesson
 }
 
@@ -86,7 +89,12 @@ func (e *learning) text(feature int, v []byte) {
 	if p.texts == nil {
 		p.texts = map[string]int{}
 	}
-	if _, known := p.texts[string(v)]; known || len(p.texts) < mostDistinct {
+	_, known := p.texts[string(v)]
+	if cost := len(v) + textCost; !known && len(p.texts) < mostDistinct && e.held+cost <= mostTexts {
+		e.held += cost
+		known = true
+	}
+	if known {
 		p.texts[string(v)]++
 		return
 	}

@@ -259,6 +259,10 @@ func (m *Monitor) install(ctx context.Context, w *watched, b *based, anew bool, 
 		if err := m.keepBaselines(tx, w.model, b, origin); err != nil {
 			return err
 		}
+		// What was to be learnt is: a process that is killed now learns nothing once more.
+		if _, err := tx.Exec(`UPDATE monitor_models SET doc = json_remove(doc, '$.wait') WHERE tenant = ? AND id = ?`, w.model.Tenant, w.model.ID); err != nil {
+			return err
+		}
 		return mark(tx)
 	})
 	if err != nil {

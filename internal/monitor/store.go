@@ -268,23 +268,41 @@ func (m *Monitor) save(ctx context.Context, model pavise.Name) error {
 		m.mu.Unlock()
 		return nil
 	}
-	s := stored{kept: w.kept, Basis: w.basis(), Ended: w.ended, Last: w.last.UTC(), Past: w.past}
-	for i, b := range w.bases {
-		if b != nil {
-			s.Votes[i] = b.votes
-		}
-	}
-	doc, err := json.Marshal(s)
-	counts := w.encode()
+	doc, counts, err := w.document()
 	m.mu.Unlock()
 	if err != nil {
 		return err
 	}
-	return m.cfg.Store.Update(ctx, func(tx *store.Tx) error {
-		_, err := tx.Exec(`INSERT INTO monitor_models (tenant, id, doc, counts) VALUES (?, ?, ?, ?)
-			ON CONFLICT (tenant, id) DO UPDATE SET doc = excluded.doc, counts = excluded.counts`, model.Tenant, model.ID, string(doc), counts)
-		return err
-	})
+	return m.cfg.Store.Update(ctx, func(tx *store.Tx) error { return keepModel(tx, model, doc, counts) })
+}
+
+// document is what is kept of a model beside its baselines; of one of which nothing has come
+// since the start, what was kept before. m.mu is held.
+func (w *watched) document() (doc, counts []byte, err error) {
+	s := stored{Last: w.last.UTC()}
+	switch {
+	case w.layout != nil:
+		s = stored{Basis: w.basis(), Ended: w.ended, Last: w.last.UTC(), Past: w.past, counts: w.encode()}
+		for i, b := range w.bases {
+			if b != nil {
+				s.Votes[i] = b.votes
+			}
+		}
+	case w.store != nil:
+		s = *w.store
+	}
+	s.kept = w.kept
+	doc, err = json.Marshal(s)
+	return doc, s.counts, err
+}
+
+func keepModel(tx *store.Tx, model pavise.Name, doc, counts []byte) error {
+	if counts == nil {
+		counts = []byte{}
+	}
+	_, err := tx.Exec(`INSERT INTO monitor_models (tenant, id, doc, counts) VALUES (?, ?, ?, ?)
+		ON CONFLICT (tenant, id) DO UPDATE SET doc = excluded.doc, counts = excluded.counts`, model.Tenant, model.ID, string(doc), counts)
+	return err
 }
 
 // saveAll keeps what is known of all models.

@@ -147,18 +147,37 @@ func (m *Monitor) Baseline(ctx context.Context, who pavise.Principal, on pavise.
 	if b != nil {
 		return m.install(ctx, w, b, ask.Anew, mark)
 	}
-	if err := m.cfg.Store.Update(ctx, mark); err != nil {
-		return err
+	return m.order(ctx, w, ask, mark)
+}
+
+// order has a baseline be learnt: it is kept in the transaction of the change's mark, or a
+// process that is killed in between would have done the change and learn nothing.
+func (m *Monitor) order(ctx context.Context, w *watched, ask Ask, mark func(*store.Tx) error) error {
+	m.mu.Lock()
+	before := w.Wait
+	w.Wait = &Order{Rows: ask.Learn, Anew: ask.Anew}
+	doc, counts, err := w.document()
+	m.mu.Unlock()
+	if err == nil {
+		err = m.cfg.Store.Update(ctx, func(tx *store.Tx) error {
+			if err := keepModel(tx, w.model, doc, counts); err != nil {
+				return err
+			}
+			return mark(tx)
+		})
 	}
 	m.mu.Lock()
-	w.Wait = &Order{Rows: ask.Learn, Anew: ask.Anew}
+	defer m.mu.Unlock()
+	if err != nil {
+		w.Wait = before
+		return err
+	}
 	if w.learn = nil; w.layout != nil {
 		w.learn = newLearning(w.layout, ask.Learn)
 		w.learn.first = ask.Anew
 	}
 	delete(m.broken, ask.Model)
-	m.mu.Unlock()
-	return m.save(ctx, ask.Model)
+	return nil
 }
 
 // A Said is what people say of a model that has moved.

@@ -328,6 +328,7 @@ func (w *watched) conclude(e *evidence, withstand int) {
 	if b == nil {
 		return
 	}
+	e.blind = w.blind(b)
 	for i := range b.votes {
 		v := &b.votes[i]
 		scale := v.confirmed()
@@ -367,6 +368,21 @@ func (w *watched) conclude(e *evidence, withstand int) {
 			break
 		}
 	}
+}
+
+// blind reports whether callers could shift what they ask and no feature would move: by an input
+// that is not looked at, by one that the baseline does not have, or by texts of which a new one is
+// no news.
+func (w *watched) blind(b *based) bool {
+	if !w.layout.replays {
+		return true
+	}
+	for i, t := range w.layout.titles {
+		if r := &b.held[i]; t.side.Asked() && (r.Base == nil || r.Categories != nil && r.Categories.Open) {
+			return true
+		}
+	}
+	return false
 }
 
 // mostNamed is how many callers are named at most as those who make a shift.

@@ -715,15 +715,15 @@ func policyOf(reports []fleet.Report, ids []string) (policy string, peers []flee
 // follow has the publisher look again whenever the log has grown: whatever changes
 // something leaves a record.
 func (s *Serve) follow(ctx context.Context) {
-	for ctx.Err() == nil {
-		if s.Log.AwaitSigned(ctx, s.Log.Size()) != nil {
-			return
-		}
+	for seen := s.Log.Size(); s.Log.AwaitSigned(ctx, seen) == nil; {
 		select {
 		case <-time.After(settle):
 		case <-ctx.Done():
 			return
 		}
+		// Before the nudge: what comes between the two is looked at once more, and not when
+		// the publisher looks by itself.
+		seen = s.Log.Size()
 		s.publisher.Nudge()
 	}
 }

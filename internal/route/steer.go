@@ -66,7 +66,7 @@ func (t *Table) Steer(ctx context.Context, c Course) error {
 // sits reports whether a route has what the course says already.
 func (c Course) sits(r *Route) bool {
 	if c.Digest != "" {
-		return r.ONNX == c.Digest
+		return r.ONNX == c.Digest && r.Shadow == ""
 	}
 	var have []Replica
 	for _, e := range r.endpoints() {
@@ -79,6 +79,7 @@ func (c Course) sits(r *Route) bool {
 func (t *Table) course(ctx context.Context, c Course) (s Spec, err error) {
 	s = Spec{Name: c.Model.String()}
 	if c.Digest != "" {
+		s.Shadow = nothing // or who was put there hears on
 		s.ONNX, err = t.Model(ctx, c.Digest)
 		if pavise.KindOf(err) == pavise.NotFound {
 			s.ONNX, err = c.ONNX(ctx)

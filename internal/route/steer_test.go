@@ -54,6 +54,16 @@ func TestSteer(t *testing.T) {
 	if r := steer(Course{Digest: next.Digest(), ONNX: bytes}); r.ONNX != next.Digest() || fetched != 1 {
 		t.Errorf("%+v", r)
 	}
+	heard := ReleaseSpec{Name: theModel.String(), Shadow: one.URL} // somebody has a server hear what is asked
+	if err := w.Release(t.Context(), changing(), heard, w.before(t, heard), unmarked); err != nil {
+		t.Fatal(err)
+	}
+	if r, _ := w.Get(theModel); r.Shadow != one.URL {
+		t.Fatalf("%+v", r)
+	}
+	if r := steer(Course{Digest: next.Digest(), ONNX: bytes}); r.Shadow != "" || r.ONNX != next.Digest() {
+		t.Errorf("somebody hears on: %+v", r)
+	}
 	if r := steer(Course{Servers: []Replica{{one.URL, 90}, {two.URL, 10}}}); r.ONNX != "" || r.Upstream != one.URL || *r.Weight != 90 || !slices.Equal(r.Replicas, []Replica{{two.URL, 10}}) {
 		t.Errorf("%+v", r)
 	}

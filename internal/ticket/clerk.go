@@ -20,6 +20,8 @@ const (
 	batch = 200
 	// maxTries is how often a step is tried that the tool says it will not take.
 	maxTries = 10
+	// patience is how long a tool that is slow is told, before it is heard.
+	patience = 30 * time.Second
 	// settled is how long after a ticket may have been made, and nobody said so, it is
 	// looked for and made anew: searches of tools lag behind.
 	settled = time.Minute
@@ -193,7 +195,11 @@ func (c *clerk) follow(ctx context.Context, ch *change.Change) error {
 
 // deliver tells what is due. The error is a fault of the house's.
 func (c *clerk) deliver(ctx context.Context) error {
+	began := c.desk.cfg.Now()
 	for range batch {
+		if c.desk.cfg.Now().Sub(began) > patience {
+			return nil // what people say there is to be heard, too
+		}
 		var w waiting
 		var ok bool
 		err := c.desk.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
@@ -203,9 +209,14 @@ func (c *clerk) deliver(ctx context.Context) error {
 		if err != nil || !ok {
 			return err
 		}
-		// Before it is tried: whoever comes after a crash has to look whether it was told.
+		// Before it is tried: whoever comes after a crash has to look whether it was told, and
+		// for a ticket not before a search shows it.
+		due := int64(0)
+		if w.step.Sort == stepOpened {
+			due = c.desk.cfg.Now().Add(settled).UnixMicro()
+		}
 		err = c.desk.cfg.Store.Update(ctx, func(tx *store.Tx) error {
-			_, err := tx.Exec(`UPDATE ticket_steps SET tries = tries + 1 WHERE seq = ?`, w.seq)
+			_, err := tx.Exec(`UPDATE ticket_steps SET tries = tries + 1, due = max(due, ?) WHERE seq = ?`, due, w.seq)
 			return err
 		})
 		if err != nil {

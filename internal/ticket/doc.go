@@ -25,7 +25,7 @@
 // said it, as ticket.map has it: a change that others approve, of accounts by the tool's
 // own ids, which no renaming takes over. It ends with its time, with a revocation of the
 // person, and when the tool is another. Words that were edited do not count: others may
-// have written them.
+// have written them; nor do those on a ticket that shows something else than it was told.
 //
 // The principal of such a vote is the person, known by the word of the tool
 // (change.ProofTicket), in the roles that the mapping was approved for: an identity that the

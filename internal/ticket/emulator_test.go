@@ -48,8 +48,9 @@ type saying struct {
 	at      time.Time
 	edited  bool
 	program bool
-	state   string // of an approval
-	by      string // who set it, by name
+	state   string   // of an approval
+	doc     *adfNode // in Jira, instead of text
+	by      string   // who set it, by name
 }
 
 // newEmulator serves a tool by its kind.
@@ -193,7 +194,7 @@ func (e *emulator) jira(mux *http.ServeMux) {
 			category = "done"
 		}
 		return object{"id": strconv.Itoa(t.id), "key": fmt.Sprintf("OPS-%d", t.id), "fields": object{
-			"labels": []string{t.mark}, "created": e.clock().Format(jiraTime), "status": object{"statusCategory": object{"key": category}},
+			"labels": []string{t.mark}, "created": e.clock().Format(jiraTime), "description": document(t.body), "status": object{"statusCategory": object{"key": category}},
 		}}
 	}
 	mux.HandleFunc("POST /rest/api/3/search/jql", func(w http.ResponseWriter, r *http.Request) {
@@ -245,7 +246,11 @@ func (e *emulator) jira(mux *http.ServeMux) {
 			if s.edited {
 				edited, by = s.at.Add(time.Minute), "admin"
 			}
-			all = append(all, object{"id": strconv.Itoa(s.id), "author": object{"accountId": s.account}, "updateAuthor": object{"accountId": by}, "body": document(s.text), "created": s.at.Format(jiraTime), "updated": edited.Format(jiraTime)})
+			body := document(s.text)
+			if s.doc != nil {
+				body = *s.doc
+			}
+			all = append(all, object{"id": strconv.Itoa(s.id), "author": object{"accountId": s.account}, "updateAuthor": object{"accountId": by}, "body": body, "created": s.at.Format(jiraTime), "updated": edited.Format(jiraTime)})
 		}
 		slices.Reverse(all)
 		from, _ := strconv.Atoi(r.URL.Query().Get("startAt"))
@@ -256,7 +261,7 @@ func (e *emulator) jira(mux *http.ServeMux) {
 
 func (e *emulator) gitHub(mux *http.ServeMux) {
 	issue := func(t *theirs) object {
-		return object{"number": t.id, "html_url": fmt.Sprintf("https://github.com/org/repo/issues/%d", t.id), "created_at": e.clock(), "labels": []object{{"name": t.mark}}}
+		return object{"number": t.id, "html_url": fmt.Sprintf("https://github.com/org/repo/issues/%d", t.id), "created_at": e.clock(), "labels": []object{{"name": t.mark}}, "body": t.body}
 	}
 	mux.HandleFunc("GET /repos/org/repo", func(w http.ResponseWriter, _ *http.Request) { answers(w, 200, object{}) })
 	mux.HandleFunc("GET /repos/org/repo/issues", func(w http.ResponseWriter, r *http.Request) {
@@ -276,6 +281,7 @@ func (e *emulator) gitHub(mux *http.ServeMux) {
 		into(r, &q)
 		answers(w, 201, issue(e.made(q.Title, q.Body, q.Labels[0])))
 	})
+	mux.HandleFunc("GET /repos/org/repo/issues/{id}", func(w http.ResponseWriter, r *http.Request) { answers(w, 200, issue(e.find(r.PathValue("id")))) })
 	mux.HandleFunc("PATCH /repos/org/repo/issues/{id}", func(w http.ResponseWriter, r *http.Request) {
 		var q struct{ State string }
 		into(r, &q)
@@ -316,7 +322,7 @@ func paged(r *http.Request, all []object) []object {
 
 func (e *emulator) gitLab(mux *http.ServeMux) {
 	issue := func(t *theirs) object {
-		return object{"iid": t.id, "web_url": fmt.Sprintf("https://gitlab.example/issues/%d", t.id), "created_at": e.clock(), "labels": []string{t.mark}, "state": map[bool]string{true: "closed", false: "opened"}[t.closed]}
+		return object{"iid": t.id, "web_url": fmt.Sprintf("https://gitlab.example/issues/%d", t.id), "created_at": e.clock(), "labels": []string{t.mark}, "description": t.body, "state": map[bool]string{true: "closed", false: "opened"}[t.closed]}
 	}
 	const at = "/api/v4/projects/{project}"
 	mux.HandleFunc("GET "+at, func(w http.ResponseWriter, _ *http.Request) { answers(w, 200, object{}) })
@@ -337,6 +343,7 @@ func (e *emulator) gitLab(mux *http.ServeMux) {
 		into(r, &q)
 		answers(w, 201, issue(e.made(q.Title, q.Description, q.Labels)))
 	})
+	mux.HandleFunc("GET "+at+"/issues/{id}", func(w http.ResponseWriter, r *http.Request) { answers(w, 200, issue(e.find(r.PathValue("id")))) })
 	mux.HandleFunc("PUT "+at+"/issues/{id}", func(w http.ResponseWriter, r *http.Request) {
 		var q struct {
 			Event string `json:"state_event"`

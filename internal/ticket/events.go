@@ -45,7 +45,7 @@ func (p *pagerDutyTool) tell(ctx context.Context, t ticket, s step, _ bool) erro
 	return nil
 }
 
-func (p *pagerDutyTool) words(context.Context, ticket) ([]word, error) { return nil, nil }
+func (p *pagerDutyTool) words(context.Context, ticket, step) ([]word, error) { return nil, nil }
 
 func (p *pagerDutyTool) send(ctx context.Context, action, key, severity string, s step) error {
 	body := map[string]any{"routing_key": p.target.Secret, "event_action": action, "dedup_key": key}
@@ -83,7 +83,7 @@ func (e *eventTool) open(ctx context.Context, s step) (ticket, error) {
 
 func (e *eventTool) tell(ctx context.Context, _ ticket, s step, _ bool) error { return e.send(ctx, s) }
 
-func (e *eventTool) words(context.Context, ticket) ([]word, error) { return nil, nil }
+func (e *eventTool) words(context.Context, ticket, step) ([]word, error) { return nil, nil }
 
 func (e *eventTool) send(ctx context.Context, s step) error {
 	id := strings.TrimPrefix(e.marks.step(s), "pavise:")

@@ -25,6 +25,7 @@ type gitHubTool struct{ *wire }
 type gitHubIssue struct {
 	Number int       `json:"number"`
 	URL    string    `json:"html_url"`
+	Body   string    `json:"body"`
 	Made   time.Time `json:"created_at"`
 	Labels []struct {
 		Name string `json:"name"`
@@ -125,7 +126,7 @@ func pageOf(page int) url.Values {
 	return url.Values{"per_page": {fmt.Sprint(maxWords)}, "page": {fmt.Sprint(page + 1)}}
 }
 
-func (g *gitHubTool) words(ctx context.Context, t ticket) (all []word, err error) {
+func (g *gitHubTool) words(ctx context.Context, t ticket, opened step) (all []word, err error) {
 	comments, err := g.comments(ctx, t)
 	if err != nil {
 		return nil, err
@@ -144,7 +145,14 @@ func (g *gitHubTool) words(ctx context.Context, t ticket) (all []word, err error
 		}
 		all = append(all, w)
 	}
-	return all, nil
+	if len(all) == 0 {
+		return nil, nil
+	}
+	var issue gitHubIssue
+	if err := g.ask(ctx, g.rest(http.MethodGet, []string{"issues", t.ID}, nil, nil, &issue)); err != nil {
+		return nil, err
+	}
+	return asTold(all, issue.Body, markdown(opened.how(true), opened.lines()...)), nil
 }
 
 func (g *gitHubTool) probe(ctx context.Context) error {
@@ -158,6 +166,7 @@ type gitLabTool struct{ *wire }
 type gitLabIssue struct {
 	Number int       `json:"iid"`
 	URL    string    `json:"web_url"`
+	Body   string    `json:"description"`
 	Made   time.Time `json:"created_at"`
 	Labels []string  `json:"labels"`
 	State  string    `json:"state"`
@@ -246,7 +255,7 @@ func (g *gitLabTool) notes(ctx context.Context, t ticket) (all []gitLabNote, err
 	return all, nil
 }
 
-func (g *gitLabTool) words(ctx context.Context, t ticket) (all []word, err error) {
+func (g *gitLabTool) words(ctx context.Context, t ticket, opened step) (all []word, err error) {
 	notes, err := g.notes(ctx, t)
 	if err != nil {
 		return nil, err
@@ -262,7 +271,14 @@ func (g *gitLabTool) words(ctx context.Context, t ticket) (all []word, err error
 		}
 		all = append(all, w)
 	}
-	return all, nil
+	if len(all) == 0 {
+		return nil, nil
+	}
+	var issue gitLabIssue
+	if err := g.ask(ctx, g.rest(http.MethodGet, []string{"issues", t.ID}, nil, nil, &issue)); err != nil {
+		return nil, err
+	}
+	return asTold(all, issue.Body, markdown(opened.how(true), opened.lines()...)), nil
 }
 
 func (g *gitLabTool) probe(ctx context.Context) error {

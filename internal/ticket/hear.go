@@ -15,8 +15,8 @@ import (
 const (
 	// atOnce bounds the tickets whose words are read in one round; the next takes the others.
 	atOnce = 50
-	// maxHeard bounds the words of one change that are weighed, and maxReplies those that are
-	// answered and recorded where no vote came of them: anybody may comment.
+	// maxHeard bounds the words of strangers on one change that are weighed, and maxReplies those
+	// that are answered and recorded where no vote came of them: anybody may comment.
 	maxHeard   = 200
 	maxReplies = 20
 	// counted is what came of a word that is a vote.
@@ -59,7 +59,7 @@ func (c *clerk) hearOne(ctx context.Context, o open, accounts map[string]Mapping
 	if err != nil || o.ticket.ID == "" || !ch.State.Waits() || c.desk.cfg.Hears(ch) != "" {
 		return err
 	}
-	words, err := c.tool.words(ctx, o.ticket)
+	words, err := c.tool.words(ctx, o.ticket, stepsOf(ch, "")[0])
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -72,7 +72,7 @@ func (c *clerk) hearOne(ctx context.Context, o open, accounts map[string]Mapping
 	}
 	c.state.worked(0)
 	for _, w := range words {
-		if !foreign.MatchString(w.account) || w.id == "" || len(w.id) > maxText {
+		if !foreign.MatchString(w.account) || w.id == "" || len(w.id) > maxText || clean(w.id, maxText) != w.id {
 			continue
 		}
 		if err := c.weigh(ctx, ch, o.ticket, w, accounts); err != nil {
@@ -89,10 +89,10 @@ func (c *clerk) weigh(ctx context.Context, ch *change.Change, t ticket, w word, 
 		return tx.QueryRow(`SELECT count(*), coalesce(sum(word = ?), 0) FROM ticket_words WHERE tenant = ? AND tool = ? AND change = ?`,
 			w.id, c.tenant, c.name, ch.Name.ID).Scan(&before, &heard)
 	})
-	if err != nil || heard > 0 || before >= maxHeard {
+	m, mapped := accounts[w.account]
+	if err != nil || heard > 0 || before >= maxHeard && !mapped { // strangers do not bury the word of somebody who is known
 		return err
 	}
-	m, mapped := accounts[w.account]
 	why := c.unfit(ch, t, w, m, mapped)
 	if why == "" {
 		if why, err = c.vote(ctx, ch, t, w, m); err != nil {

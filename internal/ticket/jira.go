@@ -171,13 +171,13 @@ func (j *jiraTool) comments(ctx context.Context, t ticket) (all []jiraComment, e
 	return all, nil
 }
 
-func (j *jiraTool) words(ctx context.Context, t ticket) (all []word, err error) {
+func (j *jiraTool) words(ctx context.Context, t ticket, opened step) (all []word, err error) {
 	comments, err := j.comments(ctx, t)
 	if err != nil {
 		return nil, err
 	}
 	for _, c := range comments {
-		w, ok := heard(c.Body.text())
+		w, ok := heard(c.Body.begins())
 		if !ok {
 			continue
 		}
@@ -188,7 +188,18 @@ func (j *jiraTool) words(ctx context.Context, t ticket) (all []word, err error) 
 		}
 		all = append(all, w)
 	}
-	return all, nil
+	if len(all) == 0 {
+		return nil, nil
+	}
+	var issue struct {
+		Fields struct {
+			Description adfNode `json:"description"`
+		} `json:"fields"`
+	}
+	if err := j.ask(ctx, j.rest(http.MethodGet, []string{"issue", t.ID}, url.Values{"fields": {"description"}}, nil, &issue)); err != nil {
+		return nil, err
+	}
+	return asTold(all, issue.Fields.Description.text(), opened.how(true)+"\n"+strings.Join(opened.lines(), "\n")), nil
 }
 
 func (j *jiraTool) probe(ctx context.Context) error {
@@ -203,6 +214,11 @@ type adfNode struct {
 	Type    string    `json:"type"`
 	Text    string    `json:"text"`
 	Content []adfNode `json:"content"`
+	Marks   []adfMark `json:"marks,omitempty"`
+}
+
+type adfMark struct {
+	Type string `json:"type"`
 }
 
 // adf is a document of a paragraph and a block of code.
@@ -216,6 +232,26 @@ func adf(paragraph, code string) map[string]any {
 
 // maxDepth bounds how deep a document is read.
 const maxDepth = 32
+
+// begins is what the first block of a document says that says anything, if it is a paragraph:
+// what stands in a quote, in a block of code, in a list or struck out is another's word, an
+// example, or taken back.
+func (n adfNode) begins() string {
+	for _, block := range n.Content {
+		text := block.text()
+		if strings.TrimSpace(text) == "" {
+			continue
+		}
+		struck := slices.ContainsFunc(block.Content, func(c adfNode) bool {
+			return slices.ContainsFunc(c.Marks, func(m adfMark) bool { return m.Type == "strike" })
+		})
+		if block.Type != "paragraph" || struck {
+			return ""
+		}
+		return text
+	}
+	return ""
+}
 
 // text is what a document says, a line for each block.
 func (n adfNode) text() string {

@@ -74,7 +74,7 @@ func (n *serviceNowTool) open(ctx context.Context, s step) (ticket, error) {
 		Result serviceNowChange `json:"result"`
 	}
 	err := n.ask(ctx, n.rest(http.MethodPost, []string{"sn_chg_rest", "change", n.sort(s)}, nil, map[string]string{
-		"short_description": s.title(), "description": s.how(false) + "\n\n" + strings.Join(s.lines(), "\n"),
+		"short_description": s.title(), "description": n.description(s),
 		"correlation_id": mark, "correlation_display": "Pavise",
 	}, &made))
 	if err != nil {
@@ -82,6 +82,14 @@ func (n *serviceNowTool) open(ctx context.Context, s step) (ticket, error) {
 	}
 	return n.ticketOf(made.Result)
 }
+
+// description is what a change request says of its change.
+func (n *serviceNowTool) description(s step) string {
+	return s.how(false) + "\n\n" + strings.Join(s.lines(), "\n")
+}
+
+// rendered is how a work note says that what follows is HTML. What others wrote is none.
+var rendered = regexp.MustCompile(`(?i)\[(/?code)\]`)
 
 // sort is the type of change request: what was run first is an emergency.
 func (n *serviceNowTool) sort(s step) string {
@@ -108,7 +116,7 @@ func (n *serviceNowTool) tell(ctx context.Context, t ticket, s step, again bool)
 	}
 	path := []string{"now", "table", "change_request", t.ID}
 	if !told {
-		if err := n.ask(ctx, n.rest(http.MethodPatch, path, nil, map[string]string{"work_notes": "Pavise: " + s.Text + "\n" + sign}, nil)); err != nil {
+		if err := n.ask(ctx, n.rest(http.MethodPatch, path, nil, map[string]string{"work_notes": "Pavise: " + rendered.ReplaceAllString(s.Text, "($1)") + "\n" + sign}, nil)); err != nil {
 			return err
 		}
 	}
@@ -130,7 +138,7 @@ func (n *serviceNowTool) tell(ctx context.Context, t ticket, s step, again bool)
 var digests = regexp.MustCompile(`(?m)^Digest: +([0-9a-f]{64})\r?$`)
 
 // words are approvals of the change request, if it still shows a digest.
-func (n *serviceNowTool) words(ctx context.Context, t ticket) (all []word, err error) {
+func (n *serviceNowTool) words(ctx context.Context, t ticket, opened step) (all []word, err error) {
 	var request struct {
 		Result struct {
 			Description string `json:"description"`
@@ -180,7 +188,7 @@ func (n *serviceNowTool) words(ctx context.Context, t ticket) (all []word, err e
 		}
 		all = append(all, w)
 	}
-	return all, nil
+	return asTold(all, request.Result.Description, n.description(opened)), nil
 }
 
 func (n *serviceNowTool) probe(ctx context.Context) error {

@@ -155,8 +155,11 @@ const maxReason = 120
 
 // heard reads a comment. ok: it is meant as a vote.
 func heard(text string) (w word, ok bool) {
-	first, _, _ := strings.Cut(strings.TrimLeft(text, "\r\n\t "), "\n")
-	if len(first) > 4096 {
+	first, rest, more := strings.Cut(text, "\n")
+	for more && strings.TrimSpace(first) == "" {
+		first, rest, more = strings.Cut(rest, "\n")
+	}
+	if len(first) > 4096 || strings.HasPrefix(first, "    ") || strings.Contains(first, "\t") { // Markdown shows that as code: an example
 		return w, false
 	}
 	m := said.FindStringSubmatch(strings.TrimSpace(first))

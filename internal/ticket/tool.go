@@ -1,6 +1,7 @@
 package ticket
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"fmt"
@@ -37,9 +38,10 @@ type tool interface {
 	open(ctx context.Context, s step) (ticket, error)
 	// tell tells one more step of a ticket. again: it may have been told already.
 	tell(ctx context.Context, t ticket, s step, again bool) error
-	// words returns what people said on a ticket that could be votes, oldest first. A tool
-	// that is only told of changes has none.
-	words(ctx context.Context, t ticket) ([]word, error)
+	// words returns what people said on a ticket that could be votes, oldest first. Where the
+	// ticket no longer shows what it was told with the step that opened it, they are spoiled. A
+	// tool that is only told of changes has none.
+	words(ctx context.Context, t ticket, opened step) ([]word, error)
 }
 
 // A prober asks whether a tool would take what it is sent.
@@ -64,6 +66,21 @@ type word struct {
 	yes     bool
 	reason  string
 	spoiled string // why it cannot count, as the tool itself says; "": it can
+}
+
+// reworded is why a word does not count that was said on a ticket which shows something else
+// than it was told.
+const reworded = "somebody changed what the ticket says: look here what it is about, and vote here"
+
+// asTold spoils words on a ticket that shows something else than it was told, but for how lines
+// are laid out: nobody knows what those looked at who said them.
+func asTold(all []word, is, was string) []word {
+	if !slices.Equal(strings.Fields(is), strings.Fields(was)) {
+		for i := range all {
+			all[i].spoiled = cmp.Or(all[i].spoiled, reworded)
+		}
+	}
+	return all
 }
 
 // A target is what a tool's envelope holds.

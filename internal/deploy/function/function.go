@@ -80,6 +80,11 @@ type function struct {
 	file   string
 }
 
+// Thing implements deploy.Sole.
+func (f *function) Thing() string {
+	return "the alias " + f.alias + " of " + f.name + " at " + f.api.base
+}
+
 // Takes implements deploy.Target. AWS knows a package by the SHA-256 of its bytes.
 func (f *function) Takes(v deploy.Version) (string, error) {
 	file, err := f.packageOf(v)
