@@ -222,11 +222,11 @@ func TestRegistryAway(t *testing.T) {
 		w.release(t, Release{Version: 1, To: three})
 		w.release(t, Release{Version: 2, To: three[:1]})
 		w.reg.words()
-		w.reg.fail = errors.New("away")
+		w.reg.away(errors.New("away"))
 		time.Sleep(3 * time.Minute)
 		synctest.Wait()
 		w.wantRuns(t, map[string]string{"gw": "2", "fn": "1", "edge": "1"})
-		w.reg.fail = nil
+		w.reg.away(nil)
 		time.Sleep(longRest)
 		synctest.Wait()
 		if v := w.now(t); v.Ready != 3 {

@@ -78,6 +78,9 @@ func (r *register) edit(number int, with func(*Version)) {
 	r.versions[number] = v
 }
 
+// away has the registry answer nothing but an error; nil: it is back.
+func (r *register) away(err error) { r.mu.Lock(); defer r.mu.Unlock(); r.fail = err }
+
 // words are what the registry was told, and forgets.
 func (r *register) words() (list []string) {
 	r.mu.Lock()
