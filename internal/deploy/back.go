@@ -223,13 +223,15 @@ func (d *Deployments) Rollback(ctx context.Context, who pavise.Principal, name p
 	return nil
 }
 
-// first does what is wanted at the targets where calls are sent, at once.
+// first does what is wanted at the targets where calls are sent, at once, and tells the
+// registry. What it does not hear now it hears at the next look.
 func (d *Deployments) first(ctx context.Context, dep *Deployment) {
 	for _, s := range dep.Spots {
 		if s.Revision == dep.Revision && d.sends(ctx, s.Target) {
 			d.look(ctx, dep.Name, s.Target)
 		}
 	}
+	_ = d.tell(ctx, dep.Name)
 }
 
 // sends reports whether a target is where calls are sent.

@@ -44,6 +44,8 @@ type Deployments struct {
 	cfg   Config
 	nudge chan struct{} // something may be due sooner
 
+	telling sync.Mutex // held while the registry is told
+
 	mu    sync.Mutex                  // guards what follows
 	busy  map[pavise.Name]*sync.Mutex // by target: held while it is looked at or changed
 	rests map[pavise.Name]time.Time   // targets of which what was seen could not be kept, and until when they rest

@@ -40,7 +40,7 @@ func (d *Deployments) judge(ctx context.Context, name pavise.Name) error {
 			return nil
 		}
 	}
-	return d.tell(ctx, dep)
+	return d.tell(ctx, name)
 }
 
 // barred reports whether the registry bars a version that was deployed: one that was only
@@ -62,7 +62,14 @@ func (d *Deployment) held() (list []Held) {
 }
 
 // tell tells the registry how far the versions have come, as far as it has not been told.
-func (d *Deployments) tell(ctx context.Context, dep *Deployment) error {
+func (d *Deployments) tell(ctx context.Context, name pavise.Name) error {
+	d.telling.Lock() // or two would tell the same
+	defer d.telling.Unlock()
+	var dep *Deployment
+	err := d.cfg.Store.View(ctx, func(tx *store.Tx) (err error) { dep, err = deployment(tx, name); return err })
+	if err != nil || dep == nil {
+		return err
+	}
 	standing := dep.standing()
 	for _, version := range slices.Sorted(maps.Keys(standing)) {
 		state := standing[version]
