@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -26,8 +27,11 @@ import (
 func TestVoteFromAnIssue(t *testing.T) {
 	var issues page // what the tool is asked
 	comments := make(chan string, 1)
-	said := ""
+	var mu sync.Mutex     // guards what follows
+	said, shown := "", "" // what somebody wrote under the issue, and the issue's own text
 	tool := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
 		w.Header().Set("Content-Type", "application/json")
 		now := time.Now().UTC().Format(time.RFC3339)
 		switch {
@@ -41,6 +45,8 @@ func TestVoteFromAnIssue(t *testing.T) {
 				return
 			}
 			fmt.Fprintf(w, `[{"id":9,"user":{"id":42,"type":"User"},"body":%q,"created_at":%q,"updated_at":%q}]`, said, now, now)
+		case r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/issues/7"):
+			fmt.Fprint(w, shown)
 		case r.Method == http.MethodGet:
 			fmt.Fprint(w, `[]`)
 		default:
@@ -49,6 +55,10 @@ func TestVoteFromAnIssue(t *testing.T) {
 				t.Error(err)
 			}
 			fmt.Fprintln(&issues, r.Method, r.URL.Path, body.Title, body.Body, body.State)
+			if strings.HasSuffix(r.URL.Path, "/issues") && strings.Contains(body.Title, "let nobody ask") {
+				text, _ := json.Marshal(map[string]any{"number": 7, "title": body.Title, "body": body.Body})
+				shown = string(text)
+			}
 			fmt.Fprintf(w, `{"number":7,"created_at":%q}`, time.Now().Add(-time.Hour).UTC().Format(time.RFC3339))
 		}
 	}))
