@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/pavise/pavise"
@@ -150,8 +151,8 @@ func TestHugeManifest(t *testing.T) {
 	w := newWorld(t)
 	sent := &counting{of: io.LimitReader(spaces{}, 100<<20)}
 	a := w.ask("engineer", "PUT", manifests+"x", sent, "Content-Type", mediaManifest)
-	if a.status != 413 || sent.n > 32<<20 {
-		t.Fatalf("%d after %d bytes", a.status, sent.n)
+	if a.status != 413 || sent.n.Load() > 32<<20 {
+		t.Fatalf("%d after %d bytes", a.status, sent.n.Load())
 	}
 }
 
@@ -166,12 +167,12 @@ func (spaces) Read(p []byte) (int, error) {
 
 type counting struct {
 	of io.Reader
-	n  int
+	n  atomic.Int64
 }
 
 func (c *counting) Read(p []byte) (int, error) {
 	n, err := c.of.Read(p)
-	c.n += n
+	c.n.Add(int64(n))
 	return n, err
 }
 
