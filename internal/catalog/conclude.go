@@ -81,10 +81,11 @@ func (c *Catalog) conclude(ctx context.Context, was *Dataset, r result) error {
 	now.Last, now.Next = &r.look, c.again(now)
 	wrote := false
 	err = c.cfg.Store.Update(ctx, func(tx *store.Tx) error {
-		if d, err := read(tx, was.Name); err != nil || !d.still(was) {
+		d, err := read(tx, was.Name)
+		if err != nil || !d.still(was) {
 			return err
 		}
-		wrote = true
+		wrote, now.Called = true, d.Called // which is told apart from what lies there
 		if first != nil {
 			if err := now.add(tx, *first); err != nil {
 				return err
