@@ -210,7 +210,10 @@ func (a *ask) request(head []byte, s *sheet) error {
 		from := cap(head) - cap(b) // both reach to the end of one buffer
 		return text[from : from+len(b)]
 	}
-	r, said := &s.req, &s.heard
+	r, said := &s.req, s.heard
+	if said == nil {
+		said = new(heard)
+	}
 	said.method, said.target, said.host = cut(said.method, a.method), cut(said.target, a.target), cut(said.host, a.host)
 	r.Method, r.RequestURI, r.Host = said.method, said.target, said.host
 	r.ContentLength, r.Close = max(a.length, 0), a.close
@@ -221,7 +224,7 @@ func (a *ask) request(head []byte, s *sheet) error {
 		return err
 	}
 	r.URL, r.Header = &s.url, s.asked
-	a.header(s, cut)
+	a.header(s, said, cut)
 	if a.pragma {
 		fixPragma(r.Header)
 	}
@@ -230,7 +233,7 @@ func (a *ask) request(head []byte, s *sheet) error {
 
 // header puts the fields where a handler reads them. cut makes a string of a part of the
 // head, or takes the one before.
-func (a *ask) header(s *sheet, cut func(before string, b []byte) string) {
+func (a *ask) header(s *sheet, before *heard, cut func(before string, b []byte) string) {
 	h, space, n := s.asked, s.values[:], 0
 	var spare heardField
 	for _, f := range a.fields {
@@ -239,7 +242,7 @@ func (a *ask) header(s *sheet, cut func(before string, b []byte) string) {
 		}
 		said := &spare
 		if n < mostHeard {
-			said = &s.heard.fields[n]
+			said = &before.fields[n]
 			n++
 		}
 		if string(f.Name) != said.name {
@@ -256,7 +259,7 @@ func (a *ask) header(s *sheet, cut func(before string, b []byte) string) {
 			h[said.key] = []string{said.value}
 		}
 	}
-	clear(s.heard.fields[n:])
+	clear(before.fields[n:])
 }
 
 // fixPragma does what net/http does (RFC 7234, 5.4).

@@ -329,8 +329,11 @@ func (c *conn) blank() *exchange {
 		c.sheet.asked = make(http.Header, 8)
 		return &both.exchange
 	}
-	if c.sheet == nil {
+	switch {
+	case c.sheet == nil:
 		c.sheet = &sheet{lent: true}
+	case c.sheet.heard == nil: // a connection that asks once, and then waits for a stream, needs none
+		c.sheet.heard = new(heard)
 	}
 	c.sheet.asked, c.sheet.given, c.sheet.url = clean(c.sheet.asked), clean(c.sheet.given), url.URL{}
 	return &exchange{}

@@ -30,7 +30,7 @@ type sheet struct {
 	values       [mostHeard]string // of the fields: the header's slices point here
 	asked, given http.Header
 	lent         bool
-	heard        heard // what the request before said; only when it is lent
+	heard        *heard // what the request before said; nil until a lent one is used again
 }
 
 // mostHeard is how many fields most requests have, at most.
