@@ -9,18 +9,19 @@ import (
 	"testing"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/tracked"
 )
 
 // TestNumbers reads numbers as protocol buffers have them in JSON, and nothing else.
 func TestNumbers(t *testing.T) {
 	for text, want := range map[string]int64{`5`: 5, `"5"`: 5, `-3`: -3, `5.0`: 5, `1e3`: 1000, `9223372036854775807`: math.MaxInt64, `"9223372036854775807"`: math.MaxInt64, `null`: 0} {
-		var n whole
+		var n tracked.Whole
 		if err := json.Unmarshal([]byte(text), &n); err != nil || int64(n) != want {
 			t.Errorf("%s is %d, %v", text, n, err)
 		}
 	}
 	for _, text := range []string{`5.5`, `"x"`, `""`, `true`, `{}`, `[]`, `9223372036854775808`, `1e300`, `"5 "`} {
-		var n whole
+		var n tracked.Whole
 		if err := json.Unmarshal([]byte(text), &n); err == nil {
 			t.Errorf("%s is %d", text, n)
 		}
@@ -32,7 +33,7 @@ func TestNumbers(t *testing.T) {
 		}
 	}
 	for _, want := range []string{`"NaN"`, `"Infinity"`, `"-Infinity"`, `0.5`} {
-		var r real
+		var r tracked.Real
 		if err := json.Unmarshal([]byte(want), &r); err != nil {
 			t.Error(err)
 		}
@@ -103,7 +104,7 @@ func TestDoorTurnsAway(t *testing.T) {
 		}
 	}
 	for _, c := range [][2]string{
-		{"GET", "/api/3.0/mlflow/server-info"}, {"GET", "/api/2.0/mlflow/server-info"}, {"POST", "/api/2.0/mlflow/registered-models/get"}, {"POST", "/api/2.0/mlflow/logged-models"}, {"GET", "/api/2.0/mlflow/logged-models/search"},
+		{"GET", "/api/3.0/mlflow/server-info"}, {"GET", "/api/2.0/mlflow/server-info"}, {"POST", "/api/2.0/mlflow/registered-models/get"}, {"POST", "/api/2.0/mlflow/traces"}, {"GET", "/api/2.0/mlflow/logged-models/search"},
 		{"POST", "/api/2.0/mlflow-artifacts/mpu/create/x"}, {"GET", "/api/3.0/mlflow/registered-models/get"}, {"GET", "/api/2.0/mlflow-artifacts/artifactsx"}, {"POST", "/api/2.0/mlflow/../x"},
 	} {
 		answer := w.send("mia", c[0], c[1], "")
