@@ -22,8 +22,11 @@ type Version struct {
 	State     string // as the life of models has it: draft, published …
 	Published bool   // who may pull the model may have it
 	Barred    string // why nobody may have it: it is in quarantine, its files do harm; empty: they may
-	Files     []File
 	Created   time.Time
+	// Sum tells its files from all others, and Files reads them: there may be many, and whoever
+	// pulls a blob of some needs to know no more than which they are.
+	Sum   string
+	Files func(ctx context.Context) ([]File, error)
 }
 
 // Versions are the versions of models.

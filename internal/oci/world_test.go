@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -141,7 +142,8 @@ func admit(r *http.Request) (pavise.Principal, error) {
 
 // models are the versions and aliases of a test.
 type models struct {
-	mu      sync.Mutex // guards what follows
+	lists   atomic.Int64 // how often the files of a version were read
+	mu      sync.Mutex   // guards what follows
 	of      map[pavise.Name]*model
 	added   int
 	unfit   error             // what a look at the next files finds
@@ -174,12 +176,20 @@ func (m *models) Add(_ context.Context, _ pavise.Principal, name pavise.Name, d 
 		return 0, err
 	}
 	m.added++
-	v := Version{Number: len(found.versions) + 1, State: "draft", Files: d.Files, Created: time.Unix(1e9, 0)}
+	v := Version{Number: len(found.versions) + 1, State: "draft", Sum: stampOf(d.Files), Files: m.list(d.Files), Created: time.Unix(1e9, 0)}
 	if m.unfit != nil {
 		v.Barred = "its files do harm"
 	}
 	found.versions = append(found.versions, v)
 	return len(found.versions), m.unfit
+}
+
+// list reads the files of a version, and counts that.
+func (m *models) list(files []File) func(context.Context) ([]File, error) {
+	return func(context.Context) ([]File, error) {
+		m.lists.Add(1)
+		return files, nil
+	}
 }
 
 func (m *models) Version(_ context.Context, name pavise.Name, number int) (Version, error) {

@@ -68,21 +68,35 @@ func (p pushed) Add(ctx context.Context, who pavise.Principal, model pavise.Name
 
 // Version implements oci.Versions.
 func (p pushed) Version(ctx context.Context, model pavise.Name, number int) (oci.Version, error) {
-	v, err := p.models.Resolve(ctx, model.Tenant, registry.Ref{Model: model.ID, Version: number})
+	v, err := p.models.Outline(ctx, model.Tenant, registry.Ref{Model: model.ID, Version: number})
 	if err != nil {
 		return oci.Version{}, err
 	}
-	is := oci.Version{Number: number, State: string(v.State), Created: v.Created, Published: v.State.Serves() || v.State == registry.Published}
+	is := oci.Version{Number: number, State: string(v.State), Created: v.Created, Sum: v.Digest.String(), Files: p.files(v), Published: v.State.Serves() || v.State == registry.Published}
 	switch {
 	case v.Barred():
 		is.Barred = "it is in quarantine, or was retired out of it"
 	case v.Intake != registry.Ready:
 		is.Barred = fmt.Sprintf("its files are %s: %s", v.Intake, v.Problem)
 	}
-	for _, f := range v.Files {
-		is.Files = append(is.Files, oci.File{Path: f.Path, Size: f.Size, Digest: f.Digest.String()})
-	}
 	return is, nil
+}
+
+// files reads those of a version, unless it was given others meanwhile.
+func (p pushed) files(was *registry.Version) func(context.Context) ([]oci.File, error) {
+	return func(ctx context.Context) (all []oci.File, err error) {
+		v, err := p.models.Resolve(ctx, was.Tenant, was.Ref)
+		if err != nil {
+			return nil, err
+		}
+		if v.Digest != was.Digest {
+			return nil, &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("%s was given other files just now", v.Ref), Hint: "ask again"}
+		}
+		for _, f := range v.Files {
+			all = append(all, oci.File{Path: f.Path, Size: f.Size, Digest: f.Digest.String()})
+		}
+		return all, nil
+	}
 }
 
 // Names implements oci.Versions.

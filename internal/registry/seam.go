@@ -36,6 +36,21 @@ func (r *Registry) Resolve(ctx context.Context, tenant string, ref Ref) (v *Vers
 	return v, nil
 }
 
+// Outline returns a version without its files, of which there may be many. The error is of kind
+// NotFound.
+//
+// Unguarded: a room of the house asks, whose own caller was let in.
+func (r *Registry) Outline(ctx context.Context, tenant string, ref Ref) (v *Version, err error) {
+	err = r.cfg.Store.View(ctx, func(tx *store.Tx) error {
+		v, err = readOutline(tx, tenant, ref)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
 // Aliased returns the version that an alias of a model means, with its files. The error is of
 // kind NotFound.
 //
