@@ -86,7 +86,7 @@ func newWorld(t *testing.T) *world {
 	}
 	files, err := depot.Open(t.Context(), depot.Config{Bucket: at, Stage: disk.Dir{Path: stage}, Store: db, KEK: kek, Now: w.clock})
 	w.must(err)
-	w.cfg = Config{Guard: g, Store: db, Depot: files, Versions: w.models, Aliases: w.models, Base: "http://registry.test", Now: w.clock, Say: func(word string, err error) { t.Logf("%s: %v", word, err) }}
+	w.cfg = Config{Guard: g, Store: db, Depot: files, Versions: w.models, Signatures: w.models, Aliases: w.models, Base: "http://registry.test", Now: w.clock, Say: func(word string, err error) { t.Logf("%s: %v", word, err) }}
 	w.server = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		w.Registry.NewDoor(admit).ServeHTTP(rw, r)
 	}))
@@ -142,6 +142,7 @@ func admit(r *http.Request) (pavise.Principal, error) {
 
 // models are the versions and aliases of a test.
 type models struct {
+	signed  []Signing    // that were held to whoever is believed
 	lists   atomic.Int64 // how often the files of a version were read
 	mu      sync.Mutex   // guards what follows
 	of      map[pavise.Name]*model
@@ -200,6 +201,22 @@ func (m *models) Version(_ context.Context, name pavise.Name, number int) (Versi
 		return Version{}, &pavise.Error{Kind: pavise.NotFound, Msg: "there is no such version"}
 	}
 	return found.versions[number-1], nil
+}
+
+// Signed takes "good" for a signature that holds.
+func (m *models) Signed(_ context.Context, _ pavise.Principal, _ pavise.Name, s Signing) (counts bool, why string, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.signed = append(m.signed, s)
+	switch string(s.Bundle) {
+	case "good":
+		return true, "", nil
+	case "late":
+		return false, "", &pavise.Error{Kind: pavise.Conflict, Msg: "it is at its end"}
+	case "broken":
+		return false, "", &pavise.Error{Kind: pavise.Unavailable, Msg: "the disk is full"}
+	}
+	return false, "somebody \"else\" signed\r\nit", nil
 }
 
 func (m *models) Names(_ context.Context, name pavise.Name) (map[string]int, int, error) {

@@ -16,13 +16,13 @@ import (
 // and the depot are open.
 func (h *House) OpenOCI(ctx context.Context, base string) (err error) {
 	h.OCI, err = oci.Open(ctx, oci.Config{
-		Guard: h.Guard, Store: h.DB, Depot: h.Depot, Versions: pushed{h.Models}, Aliases: renamed{h, base}, Base: base, Now: h.Now, Say: h.Say,
+		Guard: h.Guard, Store: h.DB, Depot: h.Depot, Versions: pushed{h.Models}, Signatures: pushed{h.Models}, Aliases: renamed{h, base}, Base: base, Now: h.Now, Say: h.Say,
 	})
 	return err
 }
 
 // pushed are the versions of models as a client of a registry sees them. It implements
-// oci.Versions.
+// oci.Versions and oci.Signatures.
 type pushed struct{ models *registry.Registry }
 
 // Add implements oci.Versions. What was pushed in another packing is the same draft; the files
@@ -97,6 +97,18 @@ func (p pushed) files(was *registry.Version) func(context.Context) ([]oci.File, 
 		}
 		return all, nil
 	}
+}
+
+// Signed implements oci.Signatures.
+func (p pushed) Signed(ctx context.Context, who pavise.Principal, model pavise.Name, s oci.Signing) (counts bool, why string, err error) {
+	is := registry.Signing{Bundle: s.Bundle}
+	if is.Files, err = registry.ParseDigest(s.Sum); err == nil {
+		is.Manifest, err = registry.ParseDigest(s.Manifest)
+	}
+	if err != nil {
+		return false, "", err
+	}
+	return p.models.Signed(ctx, who, model.Tenant, registry.Ref{Model: model.ID, Version: s.Number}, is)
 }
 
 // Names implements oci.Versions.

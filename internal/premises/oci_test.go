@@ -88,6 +88,15 @@ func TestPushedVersions(t *testing.T) {
 	if v, err := p.Version(t.Context(), fraud, 2); err != nil || v.Barred == "" {
 		t.Fatalf("%+v, %v", v, err)
 	}
+	if v, err = p.Version(t.Context(), fraud, 1); err != nil {
+		t.Fatal(err)
+	}
+	if counts, why, err := p.Signed(t.Context(), mia, fraud, oci.Signing{Number: 1, Sum: v.Sum, Manifest: v.Sum, Bundle: []byte("{}")}); counts || why == "" || err != nil {
+		t.Fatal(counts, why, err)
+	}
+	if _, _, err := p.Signed(t.Context(), mia, fraud, oci.Signing{Number: 1, Sum: "x", Manifest: v.Sum}); pavise.KindOf(err) != pavise.Invalid {
+		t.Fatal(err)
+	}
 	_, err = models.Propose(t.Context(), mia, "local", registry.Ref{Model: "fraud", Version: 1}, "")
 	must(err)
 	if n, err := add(`{"w": 1}`); n != 3 || err != nil { // what is around the files was not looked at with them

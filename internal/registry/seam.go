@@ -18,6 +18,7 @@ type Noted struct {
 	From    State           `json:"from,omitempty"`
 	State   State           `json:"state"`
 	Scan    *Scan           `json:"scan,omitempty"`
+	Signed  *Signature      `json:"signature,omitempty"`
 	Why     string          `json:"why,omitempty"`
 	Finding *pavise.Finding `json:"finding,omitempty"`
 }
