@@ -145,6 +145,8 @@ func FuzzRequest(f *testing.F) {
 	f.Add([]byte(`{"name":"a","version":"1","stage":"Production","archive_existing_versions":"true"}`), "name=a&version=1")
 	f.Add([]byte(`{"run_id":"x","metrics":[{"key":"k","value":"NaN","timestamp":"5","step":1.0}]}`), "order_by=a&order_by=b")
 	f.Add([]byte("{\"a\":1,\"A\":2}"), "%zz")
+	f.Add([]byte(`{"experiment_ids":["0",1],"order_by":[{"field_name":"metrics.auc","ascending":"false"}],"datasets":[{"dataset_name":"d"}]}`), "run_id=x&metric_key=auc&max_results=1.0")
+	f.Add([]byte(`{"name":"m","source_run_id":"x","params":[{"key":"k","value":"v"}],"models":[{"model_id":"m-0","step":"2"}]}`), "allow_deleted=true")
 	f.Fuzz(func(t *testing.T, body []byte, query string) {
 		asked, err := fromQuery(query)
 		if err != nil && pavise.KindOf(err) != pavise.Invalid {
@@ -154,7 +156,9 @@ func FuzzRequest(f *testing.F) {
 			for _, read := range []func([]byte) error{
 				func(b []byte) error { _, err := decode[transition](b); return err }, func(b []byte) error { _, err := decode[logBatch](b); return err },
 				func(b []byte) error { _, err := decode[logMetric](b); return err }, func(b []byte) error { _, err := decode[search](b); return err },
-				func(b []byte) error { _, err := decode[createVersion](b); return err },
+				func(b []byte) error { _, err := decode[createVersion](b); return err }, func(b []byte) error { _, err := decode[createLogged](b); return err },
+				func(b []byte) error { _, err := decode[searchLogged](b); return err }, func(b []byte) error { _, err := decode[searchRuns](b); return err },
+				func(b []byte) error { _, err := decode[logInputs](b); return err }, func(b []byte) error { _, err := decode[historyOf](b); return err },
 			} {
 				if err := read(text); err != nil && pavise.KindOf(err) != pavise.Invalid {
 					t.Fatal(err)
