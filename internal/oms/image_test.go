@@ -10,6 +10,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 
@@ -115,6 +116,29 @@ func TestOpenImage(t *testing.T) {
 		if IsOfImage([]byte(text)) {
 			t.Errorf("%s is of a manifest", text)
 		}
+	}
+}
+
+// TestOpenImageOfPeer opens what sigstore-go 1.3.0 made, the library on which cosign stands, with a key
+// that nobody has any more, over a manifest of these bytes.
+func TestOpenImageOfPeer(t *testing.T) {
+	text, err := os.ReadFile("testdata/image-sigstore-go-1.3.0.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pub, err := os.ReadFile("testdata/image-sigstore-go-1.3.0.pem")
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := ParsePublicKey(pub)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if by, err := OpenImage(text, Trust{Key: key}, sha256.Sum256([]byte("manifest"))); err != nil || by.Mode != ByKey {
+		t.Errorf("%+v, %v", by, err)
+	}
+	if _, err := OpenImage(text, Trust{Key: key}, sha256.Sum256([]byte("another"))); pavise.KindOf(err) != pavise.Unverified {
+		t.Errorf("of another manifest: %v", err)
 	}
 }
 
