@@ -121,8 +121,37 @@ func TestMLflowClient(t *testing.T) {
 	trainer.do(t, []string{`"text": "{\"w\":1}"`}, "load", "models:/fraud/Production", "data/weights.json")
 	trainer.do(t, []string{`"text"`}, "load", "models:/fraud/latest", "MLmodel")
 
+	if exec.Command(python, "-c", "import sklearn, skops, pandas").Run() != nil {
+		t.Log("scikit-learn, skops or pandas is not there: logged models were not tried")
+	} else {
+		logModels(t, trainer)
+	}
+
 	stranger := startMLflow(t, python, p.Server, p.Token)
 	stranger.do(t, []string{"PERMISSION_DENIED"}, "alias", "fraud", "champion", "1")
+}
+
+// logModels has a client log models as MLflow 3 does, and register them.
+func logModels(t *testing.T, c *mlflowClient) {
+	t.Helper()
+	said := c.do(t, []string{
+		`"logged": "READY"`, `"params": {"depth": "3"}`, `"metrics": [["auc", 0.7]]`, `"version": "1"`, `"status": "READY"`, `"same": [0, 1]`,
+		`"history": [[0, 0.5], [1, 0.6], [2, 0.7]]`, `"scorer/MLmodel"`, `"tags": "[{\"name\": \"churn\", \"version\": \"1\"}]"`,
+	}, "sklearn", "churn")
+	var s struct {
+		ID, Run, Source, From string
+		Outputs               []string
+	}
+	if err := json.Unmarshal([]byte(said), &s); err != nil {
+		t.Fatal(err)
+	}
+	if s.Source != "models:/"+s.ID || s.From != s.Run || !slices.Equal(s.Outputs, []string{s.ID}) {
+		t.Errorf("the version does not say what it is of: %s", said)
+	}
+	c.do(t, []string{
+		`"versions": ["1", "2"]`, `"statuses": ["READY", "READY"]`, `"said": [2, 3]`, "no files", `"gone": "RESOURCE_DOES_NOT_EXIST"`,
+		`"found": ["adder"]`, `"runs": [true]`, `"frame": [0.7]`,
+	}, "pyfunc", "adder")
 }
 
 // must is pavise, which is to end well.

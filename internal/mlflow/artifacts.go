@@ -15,12 +15,15 @@ import (
 	"github.com/pavise/pavise/internal/oms"
 	"github.com/pavise/pavise/internal/registry"
 	"github.com/pavise/pavise/internal/store"
+	"github.com/pavise/pavise/internal/tracked"
 )
 
-// Where artifacts are: mlflow-artifacts:/runs/RUN/PATH and mlflow-artifacts:/models/NAME/N/PATH.
+// Where artifacts are: mlflow-artifacts:/runs/RUN/PATH, /logged/ID/PATH and
+// /models/NAME/N/PATH.
 const (
 	scheme    = "mlflow-artifacts:"
 	runsDir   = "runs"
+	loggedDir = "logged"
 	modelsDir = "models"
 )
 
@@ -29,7 +32,7 @@ const maxPath = 1024
 
 // A place is where an artifact is, or a directory of them.
 type place struct {
-	run   string       // of a run, or
+	run   string       // of a run or of a logged model, or
 	model registry.Ref // of a version
 	path  string       // below it; empty: all
 }
@@ -37,9 +40,9 @@ type place struct {
 // parsePlace reads a path below the proxy's. The error is of kind Invalid.
 func parsePlace(path string) (p place, err error) {
 	parts := strings.SplitN(path, "/", 4)
-	bad := &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%.200q is no path of an artifact", path), Hint: "artifacts are at runs/RUN/PATH and models/NAME/VERSION/PATH"}
+	bad := &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%.200q is no path of an artifact", path), Hint: "artifacts are at runs/RUN/PATH, logged/ID/PATH and models/NAME/VERSION/PATH"}
 	switch {
-	case len(parts) >= 2 && parts[0] == runsDir && isRunID(parts[1]):
+	case len(parts) >= 2 && parts[0] == runsDir && tracked.IsRunID(parts[1]), len(parts) >= 2 && parts[0] == loggedDir && tracked.IsLoggedID(parts[1]):
 		p.run, p.path = parts[1], strings.Join(parts[2:], "/")
 	case len(parts) >= 3 && parts[0] == modelsDir:
 		if p.model, err = registry.ParseRef(parts[1] + "/" + parts[2]); err != nil {
@@ -144,14 +147,21 @@ func (s *Server) upload(w http.ResponseWriter, r *http.Request, who pavise.Princ
 	return s.replace(ctx, who.Tenant, p.run, a)
 }
 
-// owned refuses who has nothing to say of a run.
+// owned refuses who has nothing to say of a run, or of a logged model.
 func (s *Server) owned(ctx context.Context, who pavise.Principal, id string) error {
 	return s.cfg.Store.View(ctx, func(tx *store.Tx) error {
-		r, err := readRun(tx, who.Tenant, id)
+		if tracked.IsLoggedID(id) {
+			m, err := tracked.ReadLogged(tx, who.Tenant, id)
+			if err != nil {
+				return err
+			}
+			return ownedBy(m.Owner, id, who)
+		}
+		r, err := tracked.ReadRun(tx, who.Tenant, id)
 		if err != nil {
 			return err
 		}
-		return r.ownedBy(who)
+		return ownedBy(r.Owner, id, who)
 	})
 }
 
@@ -197,31 +207,37 @@ func (s *Server) remove(ctx context.Context, who pavise.Principal, p place) (err
 	if err := s.owned(ctx, who, p.run); err != nil {
 		return err
 	}
+	gone, err := s.takeAway(ctx, who.Tenant, p)
+	entry.Detail(logged{Path: p.path, Files: gone})
+	if err == nil && gone == 0 {
+		err = noArtifact(p.path)
+	}
+	return err
+}
+
+// takeAway takes away the artifacts at a place or below it, and says how many those were.
+func (s *Server) takeAway(ctx context.Context, tenant string, p place) (n int, err error) {
 	s.placing.Lock()
 	defer s.placing.Unlock()
 	var gone []artifact
 	err = s.cfg.Store.Update(ctx, func(tx *store.Tx) error {
-		if gone, err = artifacts(tx, who.Tenant, p.run, p.path); err != nil {
+		if gone, err = artifacts(tx, tenant, p.run, p.path); err != nil {
 			return err
 		}
 		for _, a := range gone {
-			if _, err := tx.Exec(`DELETE FROM mlflow_artifacts WHERE tenant = ? AND run = ? AND path = ?`, who.Tenant, p.run, a.Path); err != nil {
+			if _, err := tx.Exec(`DELETE FROM mlflow_artifacts WHERE tenant = ? AND run = ? AND path = ?`, tenant, p.run, a.Path); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
-	if err == nil && len(gone) == 0 {
-		err = noArtifact(p.path)
-	}
 	if err != nil {
-		return err
+		return 0, err
 	}
-	entry.Detail(logged{Path: p.path, Files: len(gone)})
 	for _, a := range gone {
-		err = errors.Join(err, s.cfg.Depot.Release(ctx, who.Tenant, a.holder(p.run)))
+		err = errors.Join(err, s.cfg.Depot.Release(ctx, tenant, a.holder(p.run)))
 	}
-	return err
+	return len(gone), err
 }
 
 func noArtifact(path string) error {
@@ -275,7 +291,12 @@ func directly(all []artifact, dir string) (list []fileInfo) {
 }
 
 func (s *Server) listRun(ctx context.Context, who pavise.Principal, req listRun) (any, error) {
-	p, err := parsePlace(strings.Trim(runsDir+"/"+req.id()+"/"+req.Path, "/"))
+	return s.listAt(ctx, who, runsDir, req.id(), req.Path)
+}
+
+// listAt lists what is directly below a path of a run, or of a logged model.
+func (s *Server) listAt(ctx context.Context, who pavise.Principal, dir, id, path string) (any, error) {
+	p, err := parsePlace(strings.Trim(dir+"/"+id+"/"+path, "/"))
 	if err != nil {
 		return nil, err
 	}
@@ -287,14 +308,19 @@ func (s *Server) listRun(ctx context.Context, who pavise.Principal, req listRun)
 	for i := range files { // here paths are from the top
 		files[i].Path = strings.TrimPrefix(p.path+"/"+files[i].Path, "/")
 	}
-	return listAnswer{scheme + "/" + runsDir + "/" + p.run, files}, nil
+	return listAnswer{scheme + "/" + dir + "/" + p.run, files}, nil
 }
 
 // inside returns the artifacts at a place or below it, for somebody who may get them. pulled
 // is the version that they are of, or nil.
 func (s *Server) inside(ctx context.Context, who pavise.Principal, p place) (all []artifact, pulled *registry.Version, err error) {
 	if p.run != "" {
-		if _, err := s.see(ctx, who, p.run); err != nil {
+		if tracked.IsLoggedID(p.run) {
+			_, err = s.seeLogged(ctx, who, p.run)
+		} else {
+			_, err = s.see(ctx, who, p.run)
+		}
+		if err != nil {
 			return nil, nil, err
 		}
 		err = s.cfg.Store.View(ctx, func(tx *store.Tx) error {

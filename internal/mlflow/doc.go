@@ -12,7 +12,7 @@
 //
 // # What it owns
 //
-// The tables of experiments, of runs, and of the artifacts of runs, whose contents are in the
-// depot; of how a version came by its files; of what clients deleted, which the registry
+// The tables of experiments, of runs and logged models, of the values of their metrics, and of
+// their artifacts, whose contents are in the depot; of how a version came by its files; of what clients deleted, which the registry
 // keeps; and of the changes that it proposed.
 package mlflow

@@ -104,6 +104,11 @@ func (s *Server) rpcs() map[string]rpc {
 		"POST runs/set-tag":                          as(s.setRunTag),
 		"POST runs/log-batch":                        as(s.logBatch),
 		"GET artifacts/list":                         as(s.listRun),
+		"POST runs/search":                           as(s.searchRuns),
+		"POST runs/log-inputs":                       as(s.logInputs),
+		"POST runs/outputs":                          as(s.logOutputs),
+		"GET metrics/get-history":                    as(s.metricHistory),
+		"POST logged-models":                         as(s.createLogged),
 		"POST logged-models/search":                  as(s.searchLogged),
 	}
 }
@@ -120,6 +125,9 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	name, isRPC := strings.CutPrefix(path, "/mlflow/")
 	under, isArtifact := strings.CutPrefix(path, "/mlflow-artifacts/artifacts")
 	do := d.rpcs[r.Method+" "+name]
+	if of, is := strings.CutPrefix(name, "logged-models/"); is && isRPC && do == nil {
+		do = d.server.logged(r.Method, of)
+	}
 	if isRPC && do == nil || !isRPC && !isArtifact || isArtifact && under != "" && under[0] != '/' {
 		refuse(w, &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("%s %.200s is nothing that is served here", r.Method, r.URL.Path), Hint: "docs/models.md says what of MLflow's API is", Err: errEndpoint})
 		return
@@ -169,6 +177,9 @@ func (d *Door) call(w http.ResponseWriter, r *http.Request, who pavise.Principal
 func readBody(w http.ResponseWriter, r *http.Request, hold *intake.Hold) ([]byte, error) {
 	if r.Method == http.MethodGet {
 		return fromQuery(r.URL.RawQuery)
+	}
+	if r.Method == http.MethodDelete && r.ContentLength == 0 {
+		return nil, nil // what it deletes is in its path, and clients send no body
 	}
 	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/json" {
 		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "the request is no JSON", Hint: "send Content-Type: application/json"}

@@ -32,7 +32,29 @@ var talk = []step{
 	{"mia", "PUT", "/artifacts/runs/{1}/model/data/weights.json", `{"w":[1]}`},
 	{"mia", "GET", "/artifacts?path=runs/{1}/model", ""},
 	{"mia", "GET", "artifacts/list?run_id={1}&path=model", ""},
-	{"mia", "POST", "logged-models/search", `{"experiment_ids":["0"],"filter":"name='model'","max_results":100,"order_by":[{"field_name":"creation_timestamp","ascending":false}]}`},
+	{"mia", "GET", "metrics/get-history?run_uuid={1}&run_id={1}&metric_key=auc&max_results=25000", ""},
+	{"mia", "GET", "metrics/get-history?run_id={1}&metric_key=auc&max_results=1&page_token=1", ""},
+	{"mia", "POST", "logged-models", `{"experiment_id":"1","name":"scorer","source_run_id":"{1}","params":[{"key":"depth","value":"3"}],"tags":[{"key":"team","value":"risk"}]}`},
+	{"mia", "POST", "logged-models", `{"experiment_id":"1","name":"a/b"}`},
+	{"mia", "POST", "runs/outputs", `{"run_id":"{1}","models":[{"model_id":"m-{2}","step":"2"}]}`},
+	{"mia", "POST", "runs/log-inputs", `{"run_id":"{1}","datasets":[{"dataset":{"name":"payments","digest":"d1","source_type":"local","source":"{}"},"tags":[{"key":"mlflow.data.context","value":"training"}]}],"models":[]}`},
+	{"mia", "POST", "runs/log-batch", `{"run_id":"{1}","metrics":[{"key":"auc","value":0.98,"timestamp":1795798895020,"step":3,"model_id":"m-{2}","dataset_name":"payments","dataset_digest":"d1"}]}`},
+	{"mia", "PATCH", "logged-models/m-{2}/tags", `{"tags":[{"key":"stage","value":"first"}]}`},
+	{"mia", "DELETE", "logged-models/m-{2}/tags/stage", ``},
+	{"mia", "DELETE", "logged-models/m-{2}/tags/stage", ``},
+	{"mia", "POST", "logged-models/m-{2}/params", `{"model_id":"m-{2}","params":[{"key":"seed","value":"7"}]}`},
+	{"mia", "POST", "logged-models/m-{2}/params", `{"model_id":"m-{2}","params":[{"key":"seed","value":"8"}]}`},
+	{"moe", "PATCH", "logged-models/m-{2}", `{"model_id":"m-{2}","status":"LOGGED_MODEL_READY"}`},
+	{"mia", "PUT", "/artifacts/logged/m-{2}/MLmodel", "flavors: {}\n"},
+	{"mia", "GET", "logged-models/m-{2}/artifacts/directories", ""},
+	{"mia", "PATCH", "logged-models/m-{2}", `{"model_id":"m-{2}","status":"LOGGED_MODEL_READY"}`},
+	{"mia", "GET", "logged-models/m-{2}?allow_deleted=true", ""},
+	{"mia", "GET", "logged-models/m-{1}", ""},
+	{"mia", "GET", "logged-models/m-{2}/nothing", ""},
+	{"mia", "POST", "logged-models/search", `{"experiment_ids":["1"],"filter":"name='scorer' AND source_run_id='{1}' AND metrics.auc > 0.9","max_results":100,"order_by":[{"field_name":"creation_timestamp","ascending":false}]}`},
+	{"mia", "POST", "logged-models/search", `{"experiment_ids":["1"],"datasets":[{"dataset_name":"payments"}]}`},
+	{"mia", "POST", "runs/search", `{"experiment_ids":["1"],"filter":"metrics.auc > 0.9 and params.depth = '3' and tags.team = 'risk'","run_view_type":"ACTIVE_ONLY","max_results":10,"order_by":["metrics.auc DESC"]}`},
+	{"mia", "POST", "runs/search", `{"experiment_ids":["0"],"run_view_type":"ACTIVE_ONLY"}`},
 	{"mia", "POST", "runs/update", `{"run_uuid":"{1}","status":"FINISHED","end_time":1795798895333,"run_id":"{1}"}`},
 	{"mia", "GET", "runs/get?run_uuid={1}&run_id={1}", ""},
 
@@ -115,7 +137,7 @@ func TestConversation(t *testing.T) {
 			w.approve(t)
 			continue
 		}
-		fill := strings.NewReplacer("{1}", fmt.Sprintf("%032x", 1))
+		fill := strings.NewReplacer("{1}", fmt.Sprintf("%032x", 1), "{2}", fmt.Sprintf("%032x", 2))
 		path := "/mlflow/" + s.path
 		if s.path[0] == '/' {
 			path = "/mlflow-artifacts" + s.path

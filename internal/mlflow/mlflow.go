@@ -13,6 +13,7 @@ import (
 	"github.com/pavise/pavise/internal/intake"
 	"github.com/pavise/pavise/internal/registry"
 	"github.com/pavise/pavise/internal/store"
+	"github.com/pavise/pavise/internal/tracked"
 )
 
 // The verbs of the room, beside those of the registry.
@@ -88,7 +89,7 @@ func Open(ctx context.Context, cfg Config) (*Server, error) {
 		return nil, err
 	}
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
-	s := &Server{cfg: cfg, life: life, end: end, looks: make(chan struct{}, maxFetches), newRun: runID, loads: map[pavise.Name]int{}}
+	s := &Server{cfg: cfg, life: life, end: end, looks: make(chan struct{}, maxFetches), newRun: tracked.NewID, loads: map[pavise.Name]int{}}
 	s.look = s.lookNow
 	return s, s.interrupted(ctx)
 }

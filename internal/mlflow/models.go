@@ -3,16 +3,16 @@ package mlflow
 import (
 	"cmp"
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/filter"
 	"github.com/pavise/pavise/internal/registry"
+	"github.com/pavise/pavise/internal/tracked"
 )
 
 // Tags of models and versions that say something here.
@@ -73,7 +73,7 @@ func (k known) shown() (all []modelVersion) {
 func (k known) model() registeredModel {
 	m := registeredModel{
 		Name: k.Name.ID, Created: k.Created.UnixMilli(), Updated: k.Changed.UnixMilli(), User: k.By.ID, About: k.Description,
-		Latest: latest(k.shown(), nil), Tags: tags(k.Tags), searched: k.Tags,
+		Latest: latest(k.shown(), nil), Tags: tracked.TagsOf(k.Tags), searched: k.Tags,
 	}
 	for alias, number := range k.Aliases {
 		m.Aliases = append(m.Aliases, aliasOf{alias, strconv.Itoa(number)})
@@ -82,17 +82,8 @@ func (k known) model() registeredModel {
 	return m
 }
 
-// tags are tags by key.
-func tags(all map[string]string) (list []tag) {
-	for key, value := range all {
-		list = append(list, tag{key, value})
-	}
-	slices.SortFunc(list, func(a, b tag) int { return strings.Compare(a.Key, b.Key) })
-	return list
-}
-
 // untag makes a map of tags. The error is of kind Invalid for a key that stands there twice.
-func untag(list []tag) (map[string]string, error) {
+func untag(list []tracked.Tag) (map[string]string, error) {
 	all := map[string]string{}
 	for _, t := range list {
 		if _, twice := all[t.Key]; twice || t.Key == "" {
@@ -227,16 +218,19 @@ type modelsAnswer struct {
 	Next   string            `json:"next_page_token,omitempty"`
 }
 
-// The sizes of pages.
-const (
-	pageModels   = 100
-	maxModels    = 1000
-	pageVersions = 10_000
-	maxVersions  = 200_000
-)
+// ofModels is what models can be found by.
+var ofModels = filter.Grammar{Texts: []string{"name"}, Lists: []string{"name"}, Ordered: []string{"name", "creation_timestamp", "last_updated_timestamp"}}
+
+// subject is what a search sees of a model.
+func (m registeredModel) subject() filter.Subject {
+	return filter.Subject{
+		Texts: map[string]string{"name": m.Name}, Tags: m.searched,
+		Numbers: map[string]int64{"creation_timestamp": m.Created, "last_updated_timestamp": m.Updated},
+	}
+}
 
 func (s *Server) searchModels(ctx context.Context, who pavise.Principal, req search) (any, error) {
-	clauses, orders, err := ofModels.parse(req, maxModels)
+	clauses, orders, err := parse(ofModels, req, maxModels)
 	if err != nil {
 		return nil, err
 	}
@@ -252,76 +246,12 @@ func (s *Server) searchModels(ctx context.Context, who pavise.Principal, req sea
 	for _, l := range list.Models {
 		of := extras[l.Name.ID]
 		m := known{registry.Shown{Model: l.Model, Versions: l.Versions}, of}.model()
-		if !of[0].deleted && holdAll(clauses, map[string]string{"name": m.Name}, nil, m.searched) {
+		if !of[0].deleted && filter.Hold(clauses, m.subject()) {
 			found = append(found, m)
 		}
 	}
-	sortBy(found, orders, func(m registeredModel, key string) (string, int64) {
-		switch key {
-		case "creation_timestamp":
-			return "", m.Created
-		case "last_updated_timestamp":
-			return "", m.Updated
-		}
-		return m.Name, 0
-	})
+	slices.SortStableFunc(found, func(a, b registeredModel) int { return filter.Compare(a.subject(), b.subject(), orders) })
 	var a modelsAnswer
 	a.Models, a.Next, err = page(found, req, pageModels)
 	return a, err
-}
-
-// parse reads what a search asks for.
-func (g grammar) parse(req search, most int) (clauses []clause, orders []order, err error) {
-	if req.Most < 0 || int64(req.Most) > int64(most) {
-		return nil, nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("max_results is %d", req.Most), Hint: fmt.Sprintf("ask for 1 to %d", most)}
-	}
-	if clauses, err = g.parseFilter(req.Filter); err == nil {
-		orders, err = g.parseOrder(req.Order)
-	}
-	return clauses, orders, err
-}
-
-func holdAll(clauses []clause, attributes map[string]string, numbers map[string]int64, tags map[string]string) bool {
-	return !slices.ContainsFunc(clauses, func(c clause) bool { return !c.holds(attributes, numbers, tags) })
-}
-
-// sortBy sorts what was found by the orders. What they leave equal stays as it is.
-func sortBy[T any](found []T, orders []order, of func(T, string) (string, int64)) {
-	slices.SortStableFunc(found, func(a, b T) int {
-		for _, o := range orders {
-			textA, numberA := of(a, o.key)
-			textB, numberB := of(b, o.key)
-			if c := cmp.Or(strings.Compare(textA, textB), cmp.Compare(numberA, numberB)); c != 0 && o.down {
-				return -c
-			} else if c != 0 {
-				return c
-			}
-		}
-		return 0
-	})
-}
-
-// page is the part of what was found that a search asks for, and the token of the next. A
-// token is of one search only.
-func page[T any](found []T, req search, usual int) ([]T, string, error) {
-	h := fnv.New64a()
-	fmt.Fprintf(h, "%q %q", req.Filter, req.Order)
-	mark := fmt.Sprintf(" %x", h.Sum64())
-	at := 0
-	if req.Page != "" {
-		raw, err := base64.RawURLEncoding.DecodeString(req.Page)
-		offset, is := strings.CutSuffix(string(raw), mark)
-		if err == nil && is {
-			at, err = strconv.Atoi(offset)
-		}
-		if err != nil || !is || at < 0 {
-			return nil, "", &pavise.Error{Kind: pavise.Invalid, Msg: "the page_token is of no such search", Hint: "send the token with the filter and the order that it came with, or none"}
-		}
-	}
-	at = min(at, len(found))
-	end := min(at+cmp.Or(int(req.Most), usual), len(found))
-	if end == len(found) {
-		return found[at:], "", nil
-	}
-	return found[at:end], base64.RawURLEncoding.EncodeToString([]byte(strconv.Itoa(end) + mark)), nil
 }

@@ -2,65 +2,14 @@ package mlflow
 
 import (
 	"context"
-	"crypto/rand"
-	"database/sql"
-	"encoding/hex"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"maps"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/store"
+	"github.com/pavise/pavise/internal/tracked"
 )
-
-// The bounds of what is kept of runs.
-const (
-	maxRuns        = 100_000 // of a tenant
-	maxExperiments = 10_000  // of a tenant
-	maxSaid        = 1000    // params, metrics or tags of a run
-	maxSaidKey     = 250     // bytes
-	maxSaidValue   = 8000    // bytes
-	maxRunDoc      = 1 << 20 // bytes of all that is said of one
-)
-
-// A run is what a client said of one. Of a metric the newest value is kept.
-type run struct {
-	Info    runInfo           `json:"info"`
-	Params  map[string]string `json:"params"`
-	Tags    map[string]string `json:"tags"`
-	Metrics map[string]metric `json:"metrics"`
-	owner   string            // who answers for whoever made it
-}
-
-// A runInfo is what MLflow says of every run.
-type runInfo struct {
-	ID         string `json:"run_id"`
-	UUID       string `json:"run_uuid"`
-	Name       string `json:"run_name"`
-	Experiment string `json:"experiment_id"`
-	User       string `json:"user_id"`
-	Status     string `json:"status"`
-	Start      int64  `json:"start_time"`
-	End        int64  `json:"end_time,omitempty"`
-	Artifacts  string `json:"artifact_uri"`
-	Stage      string `json:"lifecycle_stage"`
-}
-
-// A metric is one value of one.
-type metric struct {
-	Key   string `json:"key"`
-	Value real   `json:"value"`
-	Time  whole  `json:"timestamp"`
-	Step  whole  `json:"step"`
-	Set   string `json:"dataset_name,omitempty"`
-	Seal  string `json:"dataset_digest,omitempty"`
-	Model string `json:"model_id,omitempty"`
-	Run   string `json:"run_id,omitempty"`
-}
 
 // The requests. run_uuid is what older clients call run_id.
 type (
@@ -69,31 +18,31 @@ type (
 		UUID string `json:"run_uuid"`
 	}
 	createRun struct {
-		Experiment text   `json:"experiment_id"`
-		User       string `json:"user_id"`
-		Name       string `json:"run_name"`
-		Start      whole  `json:"start_time"`
-		Tags       []tag  `json:"tags"`
+		Experiment text          `json:"experiment_id"`
+		User       string        `json:"user_id"`
+		Name       string        `json:"run_name"`
+		Start      tracked.Whole `json:"start_time"`
+		Tags       []tracked.Tag `json:"tags"`
 	}
 	updateRun struct {
 		ofRun
-		Status string `json:"status"`
-		End    whole  `json:"end_time"`
-		Name   string `json:"run_name"`
+		Status string        `json:"status"`
+		End    tracked.Whole `json:"end_time"`
+		Name   string        `json:"run_name"`
 	}
 	logParameter struct {
 		ofRun
-		tag
+		tracked.Tag
 	}
 	logMetric struct {
 		UUID string `json:"run_uuid"`
-		metric
+		tracked.Metric
 	}
 	logBatch struct {
 		ofRun
-		Metrics []metric `json:"metrics"`
-		Params  []tag    `json:"params"`
-		Tags    []tag    `json:"tags"`
+		Metrics []tracked.Metric `json:"metrics"`
+		Params  []tracked.Tag    `json:"params"`
+		Tags    []tracked.Tag    `json:"tags"`
 	}
 	listRun struct {
 		ofRun
@@ -101,17 +50,23 @@ type (
 		Page string `json:"page_token"`
 	}
 	createExperiment struct {
-		Name     string `json:"name"`
-		Location string `json:"artifact_location"`
-		Tags     []tag  `json:"tags"`
+		Name     string        `json:"name"`
+		Location string        `json:"artifact_location"`
+		Tags     []tracked.Tag `json:"tags"`
 	}
-	searchLogged struct {
-		Experiments []string `json:"experiment_ids"`
-		Filter      string   `json:"filter"`
-		Datasets    []any    `json:"datasets"`
-		Most        whole    `json:"max_results"`
-		Order       []any    `json:"order_by"`
-		Page        string   `json:"page_token"`
+	logInputs struct {
+		ofRun
+		Datasets []tracked.DatasetInput `json:"datasets"`
+		Models   []tracked.ModelInput   `json:"models"`
+	}
+	logOutputs struct {
+		ofRun
+		Models []tracked.ModelOutput `json:"models"`
+	}
+	searchRuns struct {
+		search
+		Experiments []text `json:"experiment_ids"`
+		View        string `json:"run_view_type"`
 	}
 	ofExperiment struct {
 		ID text `json:"experiment_id"`
@@ -131,37 +86,7 @@ func (r ofRun) id() string {
 
 // A runAnswer holds one run.
 type runAnswer struct {
-	Run shownRun `json:"run"`
-}
-
-// A shownRun is a run as MLflow has it.
-type shownRun struct {
-	Info runInfo `json:"info"`
-	Data struct {
-		Metrics []metric `json:"metrics,omitempty"`
-		Params  []tag    `json:"params,omitempty"`
-		Tags    []tag    `json:"tags,omitempty"`
-	} `json:"data"`
-}
-
-func (r run) shown() (s shownRun) {
-	s.Info = r.Info
-	s.Data.Params, s.Data.Tags = tags(r.Params), tags(r.Tags)
-	for _, key := range slices.Sorted(maps.Keys(r.Metrics)) {
-		s.Data.Metrics = append(s.Data.Metrics, r.Metrics[key])
-	}
-	return s
-}
-
-// runID is 32 hexadecimal digits, as MLflow has them.
-func runID() string {
-	var raw [16]byte
-	_, _ = rand.Read(raw[:]) // never fails
-	return hex.EncodeToString(raw[:])
-}
-
-func isRunID(id string) bool {
-	return len(id) == 32 && strings.Trim(id, "0123456789abcdef") == ""
+	Run tracked.ShownRun `json:"run"`
 }
 
 func (s *Server) createRun(ctx context.Context, who pavise.Principal, req createRun) (_ any, err error) {
@@ -171,7 +96,7 @@ func (s *Server) createRun(ctx context.Context, who pavise.Principal, req create
 		return nil, err
 	}
 	defer entry.Exit(&err)
-	made := run{Params: map[string]string{}, Metrics: map[string]metric{}, Info: runInfo{
+	made := tracked.Run{Params: map[string]string{}, Metrics: map[string]tracked.Metric{}, Info: tracked.RunInfo{
 		ID: id, UUID: id, Name: req.Name, Experiment: string(req.Experiment), User: who.ID, Status: "RUNNING",
 		Start: int64(req.Start), Artifacts: scheme + "/" + runsDir + "/" + id, Stage: "active",
 	}}
@@ -198,53 +123,20 @@ func (s *Server) createRun(ctx context.Context, who pavise.Principal, req create
 		if err := tx.QueryRow(`SELECT count(*) FROM mlflow_runs WHERE tenant = ?`, who.Tenant).Scan(&n); err != nil {
 			return err
 		}
-		if n >= maxRuns {
+		if n >= tracked.MaxRuns {
 			return &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("there are %d runs, and no more are kept", n), Hint: "track experiments elsewhere, and register models here"}
 		}
-		return writeRun(tx, who.Tenant, who.Root().String(), s.now(), made)
+		return tracked.WriteRun(tx, who.Tenant, who.Root().String(), s.now(), made)
 	})
 	if err != nil {
 		return nil, err
 	}
-	return runAnswer{made.shown()}, nil
-}
-
-// writeRun keeps a run. The error is of kind Invalid for one of which too much is said.
-func writeRun(tx *store.Tx, tenant, owner string, created int64, r run) error {
-	for _, keys := range []map[string]string{r.Params, r.Tags} {
-		if len(keys) > maxSaid {
-			return tooMuch(r.Info.ID)
-		}
-		for key, value := range keys {
-			if key == "" || len(key) > maxSaidKey || len(value) > maxSaidValue {
-				return tooMuch(r.Info.ID)
-			}
-		}
-	}
-	for key := range r.Metrics {
-		if key == "" || len(key) > maxSaidKey || len(r.Metrics) > maxSaid {
-			return tooMuch(r.Info.ID)
-		}
-	}
-	doc, err := json.Marshal(r)
-	if err != nil {
-		return err
-	}
-	if len(doc) > maxRunDoc {
-		return tooMuch(r.Info.ID)
-	}
-	_, err = tx.Exec(`INSERT INTO mlflow_runs (tenant, id, owner, created, doc) VALUES (?, ?, ?, ?, ?)
-		ON CONFLICT (tenant, id) DO UPDATE SET doc = excluded.doc`, tenant, r.Info.ID, owner, created, string(doc))
-	return err
-}
-
-func tooMuch(id string) error {
-	return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("too much is said of run %s", id), Hint: fmt.Sprintf("a run has %d params, metrics and tags, keys of 1 to %d bytes, values of %d, and %d bytes in all", maxSaid, maxSaidKey, maxSaidValue, maxRunDoc)}
+	return runAnswer{made.Shown()}, nil
 }
 
 // say says something of a run, for whoever made it.
-func (s *Server) say(ctx context.Context, who pavise.Principal, id string, with func(*run) error) (r run, err error) {
-	if !isRunID(id) {
+func (s *Server) say(ctx context.Context, who pavise.Principal, id string, with func(*store.Tx, *tracked.Run) error) (r tracked.Run, err error) {
+	if !tracked.IsRunID(id) {
 		return r, missing("run_id of 32 digits")
 	}
 	entry, err := s.cfg.Guard.Enter(ctx, who, VerbLog, runName(who.Tenant, id))
@@ -253,31 +145,39 @@ func (s *Server) say(ctx context.Context, who pavise.Principal, id string, with 
 	}
 	defer entry.Exit(&err)
 	err = s.cfg.Store.Update(ctx, func(tx *store.Tx) error {
-		if r, err = readRun(tx, who.Tenant, id); err == nil {
-			err = r.ownedBy(who)
+		if r, err = tracked.ReadRun(tx, who.Tenant, id); err == nil {
+			err = ownedBy(r.Owner, id, who)
 		}
 		if err == nil {
-			err = with(&r)
+			err = with(tx, &r)
 		}
 		if err != nil {
 			return err
 		}
-		return writeRun(tx, who.Tenant, r.owner, 0, r)
+		return tracked.WriteRun(tx, who.Tenant, r.Owner, 0, r)
 	})
 	return r, err
 }
 
-// ownedBy refuses who has nothing to say of the run.
-func (r run) ownedBy(who pavise.Principal) error {
-	if r.owner == who.Root().String() {
+// ownedBy refuses who has nothing to say of a run, or of a logged model.
+func ownedBy(owner, id string, who pavise.Principal) error {
+	if owner == who.Root().String() {
 		return nil
 	}
-	return &pavise.Error{Kind: pavise.Denied, Msg: fmt.Sprintf("run %s is somebody else's", r.Info.ID), Hint: "whoever made it, or had the token made with which it was made, logs to it"}
+	return &pavise.Error{Kind: pavise.Denied, Msg: fmt.Sprintf("%s is somebody else's", nameOf(id)), Hint: "whoever made it, or had the token made with which it was made, logs to it"}
+}
+
+// nameOf is what people call a run, or a logged model.
+func nameOf(id string) string {
+	if tracked.IsLoggedID(id) {
+		return "the logged model " + id
+	}
+	return "run " + id
 }
 
 // see returns a run, for somebody who may look at it.
-func (s *Server) see(ctx context.Context, who pavise.Principal, id string) (r run, err error) {
-	if !isRunID(id) {
+func (s *Server) see(ctx context.Context, who pavise.Principal, id string) (r tracked.Run, err error) {
+	if !tracked.IsRunID(id) {
 		return r, missing("run_id of 32 digits")
 	}
 	entry, err := s.cfg.Guard.Enter(ctx, who, VerbShow, runName(who.Tenant, id))
@@ -286,7 +186,7 @@ func (s *Server) see(ctx context.Context, who pavise.Principal, id string) (r ru
 	}
 	defer entry.Exit(&err)
 	err = s.cfg.Store.View(ctx, func(tx *store.Tx) error {
-		r, err = readRun(tx, who.Tenant, id)
+		r, err = tracked.ReadRun(tx, who.Tenant, id)
 		return err
 	})
 	return r, err
@@ -297,14 +197,14 @@ func (s *Server) getRun(ctx context.Context, who pavise.Principal, req ofRun) (a
 	if err != nil {
 		return nil, err
 	}
-	return runAnswer{r.shown()}, nil
+	return runAnswer{r.Shown()}, nil
 }
 
 // statuses are those of a run.
 var statuses = []string{"RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED"}
 
 func (s *Server) updateRun(ctx context.Context, who pavise.Principal, req updateRun) (any, error) {
-	r, err := s.say(ctx, who, req.id(), func(r *run) error {
+	r, err := s.say(ctx, who, req.id(), func(_ *store.Tx, r *tracked.Run) error {
 		if req.Status != "" && !slices.Contains(statuses, req.Status) {
 			return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%.40q is no status of a run", req.Status), Hint: "the statuses are " + strings.Join(statuses, ", ")}
 		}
@@ -323,26 +223,26 @@ func (s *Server) updateRun(ctx context.Context, who pavise.Principal, req update
 		return nil, err
 	}
 	return struct {
-		Info runInfo `json:"run_info"`
+		Info tracked.RunInfo `json:"run_info"`
 	}{r.Info}, nil
 }
 
 func (s *Server) logParameter(ctx context.Context, who pavise.Principal, req logParameter) (any, error) {
-	return s.logBatch(ctx, who, logBatch{ofRun: req.ofRun, Params: []tag{req.tag}})
+	return s.logBatch(ctx, who, logBatch{ofRun: req.ofRun, Params: []tracked.Tag{req.Tag}})
 }
 
 func (s *Server) logMetric(ctx context.Context, who pavise.Principal, req logMetric) (any, error) {
 	of := ofRun{req.Run, req.UUID}
 	req.Run = ""
-	return s.logBatch(ctx, who, logBatch{ofRun: of, Metrics: []metric{req.metric}})
+	return s.logBatch(ctx, who, logBatch{ofRun: of, Metrics: []tracked.Metric{req.Metric}})
 }
 
 func (s *Server) setRunTag(ctx context.Context, who pavise.Principal, req logParameter) (any, error) {
-	return s.logBatch(ctx, who, logBatch{ofRun: req.ofRun, Tags: []tag{req.tag}})
+	return s.logBatch(ctx, who, logBatch{ofRun: req.ofRun, Tags: []tracked.Tag{req.Tag}})
 }
 
 func (s *Server) logBatch(ctx context.Context, who pavise.Principal, req logBatch) (any, error) {
-	_, err := s.say(ctx, who, req.id(), func(r *run) error {
+	_, err := s.say(ctx, who, req.id(), func(tx *store.Tx, r *tracked.Run) error {
 		for _, p := range req.Params {
 			if was, is := r.Params[p.Key]; is && was != p.Value {
 				return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the param %.80q of run %s has another value already", p.Key, r.Info.ID), Hint: "params are said once"}
@@ -353,8 +253,51 @@ func (s *Server) logBatch(ctx context.Context, who pavise.Principal, req logBatc
 			r.Tags[t.Key] = t.Value
 		}
 		for _, m := range req.Metrics {
-			if was, is := r.Metrics[m.Key]; !is || m.Step > was.Step || m.Step == was.Step && m.Time >= was.Time {
+			if was, is := r.Metrics[m.Key]; !is || m.Newer(was) {
 				r.Metrics[m.Key] = m
+			}
+		}
+		return s.keepPoints(tx, who, r.Info.ID, req.Metrics)
+	})
+	return nothing{}, err
+}
+
+func (s *Server) logInputs(ctx context.Context, who pavise.Principal, req logInputs) (any, error) {
+	_, err := s.say(ctx, who, req.id(), func(tx *store.Tx, r *tracked.Run) error {
+		for _, m := range req.Models {
+			if _, err := tracked.ReadLogged(tx, who.Tenant, m.Model); err != nil {
+				return err
+			}
+			if !slices.Contains(r.Inputs.Models, m) {
+				r.Inputs.Models = append(r.Inputs.Models, m)
+			}
+		}
+		for _, d := range req.Datasets {
+			if d.Dataset.Name == "" || d.Dataset.Digest == "" {
+				return missing("name and digest of a dataset")
+			}
+			r.Inputs.Datasets = slices.DeleteFunc(r.Inputs.Datasets, func(is tracked.DatasetInput) bool {
+				return is.Dataset.Name == d.Dataset.Name && is.Dataset.Digest == d.Dataset.Digest
+			})
+			r.Inputs.Datasets = append(r.Inputs.Datasets, d)
+		}
+		return nil
+	})
+	return nothing{}, err
+}
+
+func (s *Server) logOutputs(ctx context.Context, who pavise.Principal, req logOutputs) (any, error) {
+	_, err := s.say(ctx, who, req.id(), func(tx *store.Tx, r *tracked.Run) error {
+		for _, m := range req.Models {
+			is, err := tracked.ReadLogged(tx, who.Tenant, m.Model)
+			if err == nil {
+				err = ownedBy(is.Owner, m.Model, who)
+			}
+			if err != nil {
+				return err
+			}
+			if !slices.Contains(r.Outputs, m) {
+				r.Outputs = append(r.Outputs, m)
 			}
 		}
 		return nil
@@ -362,104 +305,24 @@ func (s *Server) logBatch(ctx context.Context, who pavise.Principal, req logBatc
 	return nothing{}, err
 }
 
-// An experiment is what runs are of.
-type experiment struct {
-	ID       string `json:"experiment_id"`
-	Name     string `json:"name"`
-	Location string `json:"artifact_location"`
-	Stage    string `json:"lifecycle_stage"`
-	Updated  int64  `json:"last_update_time"`
-	Created  int64  `json:"creation_time"`
-}
+// views are which runs a search is after; none is ever in the state of being deleted.
+var views = []string{"", "ACTIVE_ONLY", "DELETED_ONLY", "ALL"}
 
-// experiment returns the one that a condition is of. The one of number 0 is always there. The
-// error is of kind NotFound.
-func (s *Server) experiment(ctx context.Context, tenant, condition, is string) (e experiment, err error) {
-	e = experiment{ID: "0", Name: "Default", Location: scheme + "/" + runsDir, Stage: "active"}
-	if is == e.ID && condition == `number = ?` || is == e.Name && condition == `name = ?` {
-		return e, nil
+func (s *Server) searchRuns(ctx context.Context, who pavise.Principal, req searchRuns) (any, error) {
+	if !slices.Contains(views, req.View) {
+		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%.40q is no run_view_type", req.View), Hint: "it is ACTIVE_ONLY, DELETED_ONLY or ALL"}
 	}
-	err = s.cfg.Store.View(ctx, func(tx *store.Tx) error {
-		return tx.QueryRow(`SELECT number, name, created FROM mlflow_experiments WHERE tenant = ? AND `+condition, tenant, is).Scan(&e.ID, &e.Name, &e.Created)
-	})
-	if errors.Is(err, sql.ErrNoRows) {
-		err = &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("there is no experiment %.80q", is), Hint: "mlflow.set_experiment makes one"}
+	found, next, err := searchIn(ctx, s, who, tracked.Runs, req.Experiments, req.search)
+	var a struct {
+		Runs []tracked.ShownRun `json:"runs,omitempty"`
+		Next string             `json:"next_page_token,omitempty"`
 	}
-	e.Updated = e.Created
-	return e, err
-}
-
-// experiments is the name of all of them.
-func experiments(tenant string) pavise.Name { return runName(tenant, "experiments") }
-
-// An experimentAnswer holds one.
-type experimentAnswer struct {
-	Experiment experiment `json:"experiment"`
-}
-
-// searchLogged finds no logged models: none are kept here. Clients ask for them beside the
-// artifacts of a run.
-func (s *Server) searchLogged(ctx context.Context, who pavise.Principal, _ searchLogged) (_ any, err error) {
-	entry, err := s.cfg.Guard.Enter(ctx, who, VerbShow, experiments(who.Tenant))
-	if err != nil {
-		return nil, err
+	if err != nil || req.View == "DELETED_ONLY" {
+		return a, err
 	}
-	defer entry.Exit(&err)
-	return nothing{}, nil
-}
-
-func (s *Server) getExperiment(ctx context.Context, who pavise.Principal, req ofExperiment) (any, error) {
-	return s.seeExperiment(ctx, who, `number = ?`, string(req.ID))
-}
-
-func (s *Server) experimentByName(ctx context.Context, who pavise.Principal, req experimentByName) (any, error) {
-	return s.seeExperiment(ctx, who, `name = ?`, req.Name)
-}
-
-func (s *Server) seeExperiment(ctx context.Context, who pavise.Principal, condition, is string) (_ any, err error) {
-	entry, err := s.cfg.Guard.Enter(ctx, who, VerbShow, experiments(who.Tenant))
-	if err != nil {
-		return nil, err
+	for _, r := range found {
+		a.Runs = append(a.Runs, r.Shown())
 	}
-	defer entry.Exit(&err)
-	e, err := s.experiment(ctx, who.Tenant, condition, is)
-	if err != nil {
-		return nil, err
-	}
-	return experimentAnswer{e}, nil
-}
-
-func (s *Server) createExperiment(ctx context.Context, who pavise.Principal, req createExperiment) (_ any, err error) {
-	entry, err := s.cfg.Guard.Enter(ctx, who, VerbLog, experiments(who.Tenant))
-	if err != nil {
-		return nil, err
-	}
-	defer entry.Exit(&err)
-	if req.Name == "" || len(req.Name) > 500 {
-		return nil, missing("name of 1 to 500 bytes")
-	}
-	if req.Location != "" {
-		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "artifacts lie in the depot, and nowhere else", Hint: "leave artifact_location out"}
-	}
-	if _, err := s.experiment(ctx, who.Tenant, `name = ?`, req.Name); pavise.KindOf(err) != pavise.NotFound {
-		if err == nil {
-			err = &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("there is an experiment %.80q already", req.Name), Err: errExists}
-		}
-		return nil, err
-	}
-	var number int
-	err = s.cfg.Store.Update(ctx, func(tx *store.Tx) error {
-		if err := tx.QueryRow(`SELECT coalesce(max(number), 0) + 1 FROM mlflow_experiments WHERE tenant = ?`, who.Tenant).Scan(&number); err != nil {
-			return err
-		}
-		if number > maxExperiments {
-			return &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("there are %d experiments, and no more are kept", number-1), Hint: "use one of them"}
-		}
-		_, err := tx.Exec(`INSERT INTO mlflow_experiments (tenant, number, name, created) VALUES (?, ?, ?, ?)`, who.Tenant, number, req.Name, s.now())
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return ofExperiment{text(strconv.Itoa(number))}, nil
+	a.Next = next
+	return a, nil
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/depot"
 	"github.com/pavise/pavise/internal/registry"
+	"github.com/pavise/pavise/internal/tracked"
 )
 
 // signature is the file in which a signature over all others is, as OpenSSF Model Signing has
@@ -32,13 +33,14 @@ type spot struct{ root, path string }
 
 // A found is what was found at a source.
 type found struct {
-	all  []artifact
-	run  string // of which they are; empty: of none
-	spot *spot  // they are to be fetched from there; nil: they are here
+	all    []artifact
+	run    string // of which they are; empty: of none
+	logged string // the logged model of which they are; empty: of none
+	spot   *spot  // they are to be fetched from there; nil: they are here
 }
 
 func badSource(source, why string) error {
-	return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the source %.200q %s", source, why), Hint: "register runs:/RUN/PATH, models:/NAME/VERSION, or file:// and a path below a directory that the server knows: pavise up --models DIR"}
+	return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the source %.200q %s", source, why), Hint: "register runs:/RUN/PATH, models:/ID of a logged model, models:/NAME/VERSION, or file:// and a path below a directory that the server knows: pavise up --models DIR"}
 }
 
 // locate finds what a source means, for somebody who may have it.
@@ -57,7 +59,11 @@ func (s *Server) locate(ctx context.Context, who pavise.Principal, source string
 	case "runs":
 		at = runsDir + "/" + at
 	case "models":
-		at = modelsDir + "/" + at
+		if tracked.IsLoggedID(at) {
+			at = loggedDir + "/" + at
+		} else {
+			at = modelsDir + "/" + at
+		}
 	case "mlflow-artifacts":
 	default:
 		return f, badSource(source, "is none that is known here")
@@ -82,7 +88,21 @@ func (s *Server) locate(ctx context.Context, who pavise.Principal, source string
 		f.all = append(f.all, a)
 	}
 	f.run = p.run
-	return f, nil
+	if tracked.IsLoggedID(p.run) {
+		f.logged = p.run
+		f.run, err = s.finalized(ctx, who, p.run)
+	}
+	return f, err
+}
+
+// finalized returns the run of which a logged model is, and refuses one whose files may be on
+// their way.
+func (s *Server) finalized(ctx context.Context, who pavise.Principal, id string) (run string, err error) {
+	m, err := s.seeLogged(ctx, who, id)
+	if err == nil && m.Info.Status != tracked.Ready {
+		err = &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("the logged model %s is %s", id, m.Info.Status), Hint: "register it once it is " + tracked.Ready + ": finalize_logged_model says so"}
+	}
+	return m.Info.Run, err
 }
 
 // below finds a path below one of the directories.
@@ -104,15 +124,18 @@ func (s *Server) createVersion(ctx context.Context, who pavise.Principal, req cr
 	if req.Source == "" {
 		return nil, missing("source")
 	}
-	if req.Logged != "" {
-		return nil, badSource("models:/"+req.Logged, "is a logged model, and those are not kept here")
-	}
 	f, err := s.locate(ctx, who, req.Source)
 	if err != nil {
 		return nil, err
 	}
 	if req.Run != "" && f.run != "" && req.Run != f.run {
 		return nil, badSource(req.Source, "is of another run than run_id says")
+	}
+	if req.Logged != "" && req.Logged != f.logged {
+		return nil, badSource(req.Source, "is not the logged model that model_id says")
+	}
+	if f.logged != "" { // the run is what the logged model says, whatever the client does
+		req.Run = f.run
 	}
 	spec := registry.AddSpec{Model: k.Name, Run: req.Run, Source: req.Source, Description: req.About}
 	if spec.Tags, err = untag(req.Tags); err != nil {

@@ -3,7 +3,6 @@ package mlflow
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -12,6 +11,7 @@ import (
 	"github.com/pavise/pavise/internal/depot"
 	"github.com/pavise/pavise/internal/registry"
 	"github.com/pavise/pavise/internal/store"
+	"github.com/pavise/pavise/internal/tracked"
 )
 
 // steps are the room's migrations. They are only ever appended to. Times are Unix
@@ -48,6 +48,22 @@ var steps = []string{
 		tenant TEXT NOT NULL, asked TEXT NOT NULL, -- the verb, the thing and the request
 		change TEXT NOT NULL,
 		PRIMARY KEY (tenant, asked)
+	) STRICT, WITHOUT ROWID`,
+	`ALTER TABLE mlflow_runs ADD COLUMN experiment TEXT NOT NULL DEFAULT '';
+	UPDATE mlflow_runs SET experiment = json_extract(doc, '$.info.experiment_id');
+	CREATE INDEX mlflow_runs_of ON mlflow_runs (tenant, experiment, created);
+	CREATE TABLE mlflow_logged (
+		tenant TEXT NOT NULL, id TEXT NOT NULL, owner TEXT NOT NULL, experiment TEXT NOT NULL, created INTEGER NOT NULL,
+		doc TEXT NOT NULL, -- the logged model, as JSON
+		PRIMARY KEY (tenant, id)
+	) STRICT, WITHOUT ROWID;
+	CREATE INDEX mlflow_logged_of ON mlflow_logged (tenant, experiment, created);
+	CREATE TABLE mlflow_points (
+		tenant TEXT NOT NULL, run TEXT NOT NULL,
+		number INTEGER NOT NULL, -- in the order in which they came
+		key TEXT NOT NULL, step INTEGER NOT NULL, time INTEGER NOT NULL,
+		value TEXT NOT NULL, -- as JSON has it
+		PRIMARY KEY (tenant, run, number), UNIQUE (tenant, run, key, step, time, value)
 	) STRICT, WITHOUT ROWID`,
 }
 
@@ -158,7 +174,7 @@ func (s *Server) proposed(ctx context.Context, tenant, what string, change pavis
 	return s.exec(ctx, `INSERT INTO mlflow_changes (tenant, asked, change) VALUES (?, ?, ?) ON CONFLICT (tenant, asked) DO UPDATE SET change = excluded.change`, tenant, what, change.String())
 }
 
-// An artifact is a file of a run.
+// An artifact is a file of a run, or of a logged model.
 type artifact struct {
 	Path   string
 	Size   int64
@@ -188,6 +204,11 @@ func artifacts(tx *store.Tx, tenant, run, path string) (all []artifact, err erro
 // Conflict where a file would be a directory, and Invalid for too many.
 func (s *Server) keepArtifact(ctx context.Context, tenant, run string, a artifact) error {
 	return s.cfg.Store.Update(ctx, func(tx *store.Tx) error {
+		if tracked.IsLoggedID(run) { // it may have been deleted meanwhile
+			if _, err := tracked.ReadLogged(tx, tenant, run); err != nil {
+				return err
+			}
+		}
 		var n int
 		if err := tx.QueryRow(`SELECT count(*) FROM mlflow_artifacts WHERE tenant = ? AND run = ?`, tenant, run).Scan(&n); err != nil {
 			return err
@@ -216,17 +237,4 @@ func (s *Server) keepArtifact(ctx context.Context, tenant, run string, a artifac
 			ON CONFLICT (tenant, run, path) DO UPDATE SET size = excluded.size, digest = excluded.digest`, tenant, run, a.Path, a.Size, a.Digest[:])
 		return err
 	})
-}
-
-// readRun returns a run. The error is of kind NotFound.
-func readRun(tx *store.Tx, tenant, id string) (r run, err error) {
-	var doc string
-	err = tx.QueryRow(`SELECT owner, doc FROM mlflow_runs WHERE tenant = ? AND id = ?`, tenant, id).Scan(&r.owner, &doc)
-	if errors.Is(err, sql.ErrNoRows) {
-		return r, &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("there is no run %.80q", id), Hint: "mlflow.start_run makes one"}
-	}
-	if err == nil {
-		err = json.Unmarshal([]byte(doc), &r)
-	}
-	return r, err
 }

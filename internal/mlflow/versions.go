@@ -8,7 +8,9 @@ import (
 	"strings"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/filter"
 	"github.com/pavise/pavise/internal/registry"
+	"github.com/pavise/pavise/internal/tracked"
 )
 
 // numberOf reads the number of a version. The error is of kind Invalid.
@@ -53,7 +55,7 @@ func (k known) status(v *registry.Version) (status, problem string) {
 func (k known) show(v *registry.Version) modelVersion {
 	m := modelVersion{
 		Name: v.Ref.Model, Version: strconv.Itoa(v.Ref.Version), Created: v.Created.UnixMilli(), Updated: v.Since.UnixMilli(),
-		User: v.Creator.ID, Stage: stageOf(v), About: v.Description, Source: v.Source, Run: v.Run, Tags: tags(v.Tags),
+		User: v.Creator.ID, Stage: stageOf(v), About: v.Description, Source: v.Source, Run: v.Run, Logged: loggedIn(v.Source), Tags: tracked.TagsOf(v.Tags),
 		Link: k.extras[v.Ref.Version].link, Aliases: v.Aliases, number: v.Ref.Version, searched: v.Tags,
 	}
 	m.Status, m.Problem = k.status(v)
@@ -169,13 +171,27 @@ type versionsAnswer struct {
 	Next     string         `json:"next_page_token,omitempty"`
 }
 
+// ofVersions is what versions can be found by.
+var ofVersions = filter.Grammar{
+	Texts: []string{"name", "run_id", "source_path"}, Numbers: []string{"version_number"}, Lists: []string{"name", "run_id"},
+	Ordered: []string{"name", "version_number", "creation_timestamp", "last_updated_timestamp"},
+}
+
+// subject is what a search sees of a version.
+func (m modelVersion) subject() filter.Subject {
+	return filter.Subject{
+		Texts: map[string]string{"name": m.Name, "run_id": m.Run, "source_path": m.Source}, Tags: m.searched,
+		Numbers: map[string]int64{"version_number": int64(m.number), "creation_timestamp": m.Created, "last_updated_timestamp": m.Updated},
+	}
+}
+
 func (s *Server) searchVersions(ctx context.Context, who pavise.Principal, req search) (any, error) {
-	clauses, orders, err := ofVersions.parse(req, maxVersions)
+	if len(req.Order) == 0 { // as MLflow has it
+		req.Order = []string{"last_updated_timestamp DESC", "name", "version_number DESC"}
+	}
+	clauses, orders, err := parse(ofVersions, req, maxVersions)
 	if err != nil {
 		return nil, err
-	}
-	if len(orders) == 0 { // as MLflow has it
-		orders = []order{{key: "last_updated_timestamp", down: true}, {key: "name"}, {key: "version_number", down: true}}
 	}
 	names, err := s.searched(ctx, who, clauses)
 	if err != nil {
@@ -194,23 +210,12 @@ func (s *Server) searchVersions(ctx context.Context, who pavise.Principal, req s
 			if err := ctx.Err(); err != nil {
 				return nil, err
 			}
-			texts := map[string]string{"name": v.Name, "run_id": v.Run, "source_path": v.Source}
-			if holdAll(clauses, texts, map[string]int64{"version_number": int64(v.number)}, v.searched) {
+			if filter.Hold(clauses, v.subject()) {
 				found = append(found, v)
 			}
 		}
 	}
-	sortBy(found, orders, func(v modelVersion, key string) (string, int64) {
-		switch key {
-		case "version_number":
-			return "", int64(v.number)
-		case "creation_timestamp":
-			return "", v.Created
-		case "last_updated_timestamp":
-			return "", v.Updated
-		}
-		return v.Name, 0
-	})
+	slices.SortStableFunc(found, func(a, b modelVersion) int { return filter.Compare(a.subject(), b.subject(), orders) })
 	var a versionsAnswer
 	req.Most = min(req.Most, pageVersions)
 	a.Versions, a.Next, err = page(found, req, pageVersions)
@@ -218,14 +223,14 @@ func (s *Server) searchVersions(ctx context.Context, who pavise.Principal, req s
 }
 
 // searched are the models in which a search looks: the one that it names, or all.
-func (s *Server) searched(ctx context.Context, who pavise.Principal, clauses []clause) (names []string, err error) {
+func (s *Server) searched(ctx context.Context, who pavise.Principal, clauses []filter.Clause) (names []string, err error) {
 	for _, c := range clauses {
 		switch {
-		case c.tag || c.key != "name":
-		case c.op == "=":
-			return []string{c.value}, nil
-		case c.op == "IN":
-			names = slices.Clone(c.values)
+		case c.Of != filter.Attribute || c.Key != "name":
+		case c.Op == "=":
+			return []string{c.Value}, nil
+		case c.Op == "IN":
+			names = slices.Clone(c.Values)
 			slices.Sort(names)
 			return slices.Compact(names), nil
 		}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"net/url"
 	"slices"
 	"strconv"
@@ -14,34 +13,8 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/plainjson"
+	"github.com/pavise/pavise/internal/tracked"
 )
-
-// A whole is an int64 as JSON of protocol buffers has it: a number, or a number in a string.
-type whole int64
-
-// UnmarshalJSON implements json.Unmarshaler.
-func (w *whole) UnmarshalJSON(b []byte) error {
-	text := string(b)
-	if text == "null" {
-		return nil
-	}
-	if b[0] == '"' {
-		if err := json.Unmarshal(b, &text); err != nil {
-			return err
-		}
-	}
-	n, err := strconv.ParseInt(text, 10, 64)
-	if err != nil {
-		// Clients write whole numbers as 5.0, too.
-		f, floatErr := strconv.ParseFloat(text, 64)
-		if floatErr != nil || f != math.Trunc(f) || math.Abs(f) > 1<<53 {
-			return fmt.Errorf("%.40s is no whole number", text)
-		}
-		n = int64(f)
-	}
-	*w = whole(n)
-	return nil
-}
 
 // A text is a string; where a client means a version, it may send a number.
 type text string
@@ -54,47 +27,12 @@ func (t *text) UnmarshalJSON(b []byte) error {
 	if b[0] == '"' {
 		return json.Unmarshal(b, (*string)(t))
 	}
-	var w whole
+	var w tracked.Whole
 	if err := w.UnmarshalJSON(b); err != nil {
 		return err
 	}
 	*t = text(strconv.FormatInt(int64(w), 10))
 	return nil
-}
-
-// A real is a float64 as JSON of protocol buffers has it: infinite ones are strings.
-type real float64
-
-var unreal = map[string]float64{`"NaN"`: math.NaN(), `"Infinity"`: math.Inf(1), `"-Infinity"`: math.Inf(-1)}
-
-// UnmarshalJSON implements json.Unmarshaler. encoding/json hands over neither NaN nor
-// Infinity without quotes, which some clients write: those are refused.
-func (r *real) UnmarshalJSON(b []byte) error {
-	if f, is := unreal[string(b)]; is {
-		*r = real(f)
-		return nil
-	}
-	return json.Unmarshal(b, (*float64)(r))
-}
-
-// MarshalJSON implements json.Marshaler.
-func (r real) MarshalJSON() ([]byte, error) {
-	switch f := float64(r); {
-	case math.IsNaN(f):
-		return []byte(`"NaN"`), nil
-	case math.IsInf(f, 1):
-		return []byte(`"Infinity"`), nil
-	case math.IsInf(f, -1):
-		return []byte(`"-Infinity"`), nil
-	default:
-		return json.Marshal(f)
-	}
-}
-
-// A tag is a key with a value.
-type tag struct {
-	Key   string `json:"key"`
-	Value string `json:"value"`
 }
 
 // A registeredModel is a model.
@@ -105,7 +43,7 @@ type registeredModel struct {
 	User     string         `json:"user_id,omitempty"`
 	About    string         `json:"description,omitempty"`
 	Latest   []modelVersion `json:"latest_versions,omitempty"`
-	Tags     []tag          `json:"tags,omitempty"`
+	Tags     []tracked.Tag  `json:"tags,omitempty"`
 	Aliases  []aliasOf      `json:"aliases,omitempty"`
 	searched map[string]string
 }
@@ -118,20 +56,21 @@ type aliasOf struct {
 
 // A modelVersion is a version of a model.
 type modelVersion struct {
-	Name     string   `json:"name"`
-	Version  string   `json:"version"`
-	Created  int64    `json:"creation_timestamp"`
-	Updated  int64    `json:"last_updated_timestamp"`
-	User     string   `json:"user_id,omitempty"`
-	Stage    string   `json:"current_stage"`
-	About    string   `json:"description,omitempty"`
-	Source   string   `json:"source,omitempty"`
-	Run      string   `json:"run_id,omitempty"`
-	Status   string   `json:"status"`
-	Problem  string   `json:"status_message,omitempty"`
-	Tags     []tag    `json:"tags,omitempty"`
-	Link     string   `json:"run_link,omitempty"`
-	Aliases  []string `json:"aliases,omitempty"`
+	Name     string        `json:"name"`
+	Version  string        `json:"version"`
+	Created  int64         `json:"creation_timestamp"`
+	Updated  int64         `json:"last_updated_timestamp"`
+	User     string        `json:"user_id,omitempty"`
+	Stage    string        `json:"current_stage"`
+	About    string        `json:"description,omitempty"`
+	Source   string        `json:"source,omitempty"`
+	Run      string        `json:"run_id,omitempty"`
+	Logged   string        `json:"model_id,omitempty"`
+	Status   string        `json:"status"`
+	Problem  string        `json:"status_message,omitempty"`
+	Tags     []tracked.Tag `json:"tags,omitempty"`
+	Link     string        `json:"run_link,omitempty"`
+	Aliases  []string      `json:"aliases,omitempty"`
 	number   int
 	searched map[string]string
 }
@@ -139,10 +78,10 @@ type modelVersion struct {
 // The requests. Fields that a client sends and nothing rests on are read and left.
 type (
 	createModel struct {
-		Name  string `json:"name"`
-		Tags  []tag  `json:"tags"`
-		About string `json:"description"`
-		Job   string `json:"deployment_job_id"`
+		Name  string        `json:"name"`
+		Tags  []tracked.Tag `json:"tags"`
+		About string        `json:"description"`
+		Job   string        `json:"deployment_job_id"`
 	}
 	renameModel struct {
 		Name string `json:"name"`
@@ -157,23 +96,23 @@ type (
 		Name string `json:"name"`
 	}
 	search struct {
-		Filter string   `json:"filter"`
-		Most   whole    `json:"max_results"`
-		Order  []string `json:"order_by"`
-		Page   string   `json:"page_token"`
+		Filter string        `json:"filter"`
+		Most   tracked.Whole `json:"max_results"`
+		Order  []string      `json:"order_by"`
+		Page   string        `json:"page_token"`
 	}
 	latestOf struct {
 		Name   string   `json:"name"`
 		Stages []string `json:"stages"`
 	}
 	createVersion struct {
-		Name   string `json:"name"`
-		Source string `json:"source"`
-		Run    string `json:"run_id"`
-		Tags   []tag  `json:"tags"`
-		Link   string `json:"run_link"`
-		About  string `json:"description"`
-		Logged string `json:"model_id"`
+		Name   string        `json:"name"`
+		Source string        `json:"source"`
+		Run    string        `json:"run_id"`
+		Tags   []tracked.Tag `json:"tags"`
+		Link   string        `json:"run_link"`
+		About  string        `json:"description"`
+		Logged string        `json:"model_id"`
 	}
 	updateVersion struct {
 		Name    string  `json:"name"`

@@ -9,18 +9,19 @@ import (
 	"testing"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/tracked"
 )
 
 // TestNumbers reads numbers as protocol buffers have them in JSON, and nothing else.
 func TestNumbers(t *testing.T) {
 	for text, want := range map[string]int64{`5`: 5, `"5"`: 5, `-3`: -3, `5.0`: 5, `1e3`: 1000, `9223372036854775807`: math.MaxInt64, `"9223372036854775807"`: math.MaxInt64, `null`: 0} {
-		var n whole
+		var n tracked.Whole
 		if err := json.Unmarshal([]byte(text), &n); err != nil || int64(n) != want {
 			t.Errorf("%s is %d, %v", text, n, err)
 		}
 	}
 	for _, text := range []string{`5.5`, `"x"`, `""`, `true`, `{}`, `[]`, `9223372036854775808`, `1e300`, `"5 "`} {
-		var n whole
+		var n tracked.Whole
 		if err := json.Unmarshal([]byte(text), &n); err == nil {
 			t.Errorf("%s is %d", text, n)
 		}
@@ -32,7 +33,7 @@ func TestNumbers(t *testing.T) {
 		}
 	}
 	for _, want := range []string{`"NaN"`, `"Infinity"`, `"-Infinity"`, `0.5`} {
-		var r real
+		var r tracked.Real
 		if err := json.Unmarshal([]byte(want), &r); err != nil {
 			t.Error(err)
 		}
@@ -103,7 +104,7 @@ func TestDoorTurnsAway(t *testing.T) {
 		}
 	}
 	for _, c := range [][2]string{
-		{"GET", "/api/3.0/mlflow/server-info"}, {"GET", "/api/2.0/mlflow/server-info"}, {"POST", "/api/2.0/mlflow/registered-models/get"}, {"POST", "/api/2.0/mlflow/logged-models"}, {"GET", "/api/2.0/mlflow/logged-models/search"},
+		{"GET", "/api/3.0/mlflow/server-info"}, {"GET", "/api/2.0/mlflow/server-info"}, {"POST", "/api/2.0/mlflow/registered-models/get"}, {"POST", "/api/2.0/mlflow/traces"}, {"GET", "/api/2.0/mlflow/logged-models/search"},
 		{"POST", "/api/2.0/mlflow-artifacts/mpu/create/x"}, {"GET", "/api/3.0/mlflow/registered-models/get"}, {"GET", "/api/2.0/mlflow-artifacts/artifactsx"}, {"POST", "/api/2.0/mlflow/../x"},
 	} {
 		answer := w.send("mia", c[0], c[1], "")
@@ -144,6 +145,8 @@ func FuzzRequest(f *testing.F) {
 	f.Add([]byte(`{"name":"a","version":"1","stage":"Production","archive_existing_versions":"true"}`), "name=a&version=1")
 	f.Add([]byte(`{"run_id":"x","metrics":[{"key":"k","value":"NaN","timestamp":"5","step":1.0}]}`), "order_by=a&order_by=b")
 	f.Add([]byte("{\"a\":1,\"A\":2}"), "%zz")
+	f.Add([]byte(`{"experiment_ids":["0",1],"order_by":[{"field_name":"metrics.auc","ascending":"false"}],"datasets":[{"dataset_name":"d"}]}`), "run_id=x&metric_key=auc&max_results=1.0")
+	f.Add([]byte(`{"name":"m","source_run_id":"x","params":[{"key":"k","value":"v"}],"models":[{"model_id":"m-0","step":"2"}]}`), "allow_deleted=true")
 	f.Fuzz(func(t *testing.T, body []byte, query string) {
 		asked, err := fromQuery(query)
 		if err != nil && pavise.KindOf(err) != pavise.Invalid {
@@ -153,7 +156,9 @@ func FuzzRequest(f *testing.F) {
 			for _, read := range []func([]byte) error{
 				func(b []byte) error { _, err := decode[transition](b); return err }, func(b []byte) error { _, err := decode[logBatch](b); return err },
 				func(b []byte) error { _, err := decode[logMetric](b); return err }, func(b []byte) error { _, err := decode[search](b); return err },
-				func(b []byte) error { _, err := decode[createVersion](b); return err },
+				func(b []byte) error { _, err := decode[createVersion](b); return err }, func(b []byte) error { _, err := decode[createLogged](b); return err },
+				func(b []byte) error { _, err := decode[searchLogged](b); return err }, func(b []byte) error { _, err := decode[searchRuns](b); return err },
+				func(b []byte) error { _, err := decode[logInputs](b); return err }, func(b []byte) error { _, err := decode[historyOf](b); return err },
 			} {
 				if err := read(text); err != nil && pavise.KindOf(err) != pavise.Invalid {
 					t.Fatal(err)

@@ -14,7 +14,7 @@ import (
 // FuzzManifest reads manifests: what is taken is a model or refers to one, and reads the same
 // when it is written anew.
 func FuzzManifest(f *testing.F) {
-	text, _, err := manifestFor(pavise.Name{Tenant: "local", Kind: KindModel, ID: "m"}, Version{Number: 1, Files: []File{{Path: "a", Size: 1, Digest: digestOf([]byte("a"))}}})
+	text, _, err := manifestFor(pavise.Name{Tenant: "local", Kind: KindModel, ID: "m"}, Version{Number: 1}, []File{{Path: "a", Size: 1, Digest: digestOf([]byte("a"))}})
 	if err != nil {
 		f.Fatal(err)
 	}

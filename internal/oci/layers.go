@@ -56,6 +56,31 @@ func stampOf(files []File) string {
 	return sumOf(h)
 }
 
+// maxStamps bounds how many stamps are remembered.
+const maxStamps = 10_000
+
+// stamp is that of the files of a version. They are read once for a sum.
+func (r *Registry) stamp(ctx context.Context, v Version) (string, error) {
+	r.mu.Lock()
+	stamp, known := r.stamps[v.Sum]
+	r.mu.Unlock()
+	if known {
+		return stamp, nil
+	}
+	files, err := v.Files(ctx)
+	if err != nil {
+		return "", err
+	}
+	stamp = stampOf(files)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.stamps) >= maxStamps {
+		clear(r.stamps)
+	}
+	r.stamps[v.Sum] = stamp
+	return stamp, nil
+}
+
 func sumOf(h hash.Hash) string { return "sha256:" + hex.EncodeToString(h.Sum(nil)) }
 
 // A tree is the files of a model as they are unpacked.

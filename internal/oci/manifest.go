@@ -42,11 +42,17 @@ const (
 	formZstd = "tar+zstd"
 )
 
+// What the types begin with of signatures that are held to who is believed.
+const (
+	bundleType     = "application/vnd.dev.sigstore.bundle"
+	modelSignature = "application/vnd.openssf.model.signature"
+)
+
 // referrerTypes begin the types of what may refer to a model: signatures, bills of materials,
 // attestations and vulnerability reports.
 var referrerTypes = []string{
-	"application/vnd.dev.sigstore.bundle", "application/vnd.dev.cosign.", "application/vnd.cncf.notary.signature",
-	"application/vnd.openssf.model.signature", "application/vnd.in-toto", "application/vnd.dsse",
+	bundleType, "application/vnd.dev.cosign.", "application/vnd.cncf.notary.signature",
+	modelSignature, "application/vnd.in-toto", "application/vnd.dsse",
 	"application/vnd.cyclonedx", "application/spdx+json", "text/spdx", "application/sarif+json",
 }
 

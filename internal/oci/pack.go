@@ -35,11 +35,11 @@ func layerFor(name string) string {
 
 // manifestFor makes the manifest and the configuration of a version from its files: each a raw
 // layer by path. The same files of the same version always give the same bytes.
-func manifestFor(model pavise.Name, v Version) (text, config []byte, err error) {
-	if len(v.Files) == 0 || len(v.Files) > maxLayers {
-		return nil, nil, refuse(codeUnsupported, fmt.Sprintf("version %d has %d files, and each would be a layer", v.Number, len(v.Files)), fmt.Sprintf("a manifest has 1 to %d; push the model as archives", maxLayers))
+func manifestFor(model pavise.Name, v Version, files []File) (text, config []byte, err error) {
+	if len(files) == 0 || len(files) > maxLayers {
+		return nil, nil, refuse(codeUnsupported, fmt.Sprintf("version %d has %d files, and each would be a layer", v.Number, len(files)), fmt.Sprintf("a manifest has 1 to %d; push the model as archives", maxLayers))
 	}
-	files := slices.SortedFunc(slices.Values(v.Files), func(a, b File) int { return strings.Compare(a.Path, b.Path) })
+	files = slices.SortedFunc(slices.Values(files), func(a, b File) int { return strings.Compare(a.Path, b.Path) })
 	m := manifest{SchemaVersion: 2, MediaType: mediaManifest, ArtifactType: modelManifest}
 	diffs := []string{}
 	for _, f := range files {
@@ -73,16 +73,20 @@ func (d *Door) pack(ctx context.Context, model pavise.Name, v Version) (k kept, 
 	if k, ok, err := d.manifestOf(ctx, model, v); err != nil || ok {
 		return k, err
 	}
-	text, config, err := manifestFor(model, v)
+	files, err := v.Files(ctx)
+	if err != nil {
+		return k, err
+	}
+	text, config, err := manifestFor(model, v, files)
 	if err != nil {
 		return k, err
 	}
 	if err := d.putSmall(ctx, model, config); err != nil {
 		return k, err
 	}
-	k = kept{digest: digestOf(text), kind: modelManifest, version: v.Number, body: text, files: stampOf(v.Files)}
+	k = kept{digest: digestOf(text), kind: modelManifest, version: v.Number, body: text, files: stampOf(files)}
 	needs := []string{digestOf(config)}
-	for _, f := range v.Files {
+	for _, f := range files {
 		needs = append(needs, f.Digest)
 	}
 	slices.Sort(needs)
@@ -93,5 +97,5 @@ func (d *Door) pack(ctx context.Context, model pavise.Name, v Version) (k kept, 
 		}
 		return k, err
 	}
-	return k, d.keepManifest(ctx, model, k, needs, v.Files...) // at once: a blob that no manifest needs is there for who pushes
+	return k, d.keepManifest(ctx, model, k, needs, files...) // at once: a blob that no manifest needs is there for who pushes
 }

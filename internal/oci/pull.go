@@ -116,7 +116,11 @@ func (d *Door) version(ctx context.Context, model pavise.Name, k kept) (v Versio
 	if err == nil {
 		v, err = d.cfg.Versions.Version(ctx, model, subject.version)
 	}
-	if err == nil && !subject.of(v) {
+	if err != nil {
+		return v, err
+	}
+	of, err := d.of(ctx, subject, v)
+	if err == nil && !of {
 		err = refuse(codeManifestUnknown, fmt.Sprintf("the manifest %s was of version %d, which was given other files since", subject.digest, v.Number), fmt.Sprintf("the tag v%d is what it is now", v.Number))
 	}
 	return v, err
@@ -202,7 +206,11 @@ func (d *Door) resolve(ctx context.Context, a *asked) (k kept, v *Version, found
 	if digest, err := d.tagged(ctx, a.model, a.ref); err != nil {
 		return k, nil, err
 	} else if digest != "" {
-		if k, ok, err := d.manifest(ctx, a.model, digest); err != nil || ok && k.of(version) {
+		k, ok, err := d.manifest(ctx, a.model, digest)
+		if err == nil && ok {
+			ok, err = d.of(ctx, k, version)
+		}
+		if err != nil || ok {
 			return k, &version, err
 		}
 	}

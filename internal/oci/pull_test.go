@@ -143,7 +143,7 @@ func TestFromElsewhere(t *testing.T) {
 	}
 	w.open()
 	again := w.want(200, "", "deployer", "GET", manifests+digestOf(first.body), nil)
-	text, _, err := manifestFor(fraud, Version{Number: 1, Files: files, Created: w.models.of[fraud].versions[0].Created})
+	text, _, err := manifestFor(fraud, Version{Number: 1, Created: w.models.of[fraud].versions[0].Created}, files)
 	w.must(err)
 	if !bytes.Equal(again.body, first.body) || !bytes.Equal(text, first.body) {
 		t.Fatal("another manifest came")
@@ -154,6 +154,24 @@ func TestFromElsewhere(t *testing.T) {
 	w.must(err)
 	w.models.become(2, "published")
 	w.want(404, codeManifestUnknown, "deployer", "GET", manifests+"v2", nil)
+}
+
+// TestListIsReadOnce: whoever pulls the blobs of a version has its list of files read once, and
+// once more when it was given others.
+func TestListIsReadOnce(t *testing.T) {
+	w := newWorld(t)
+	w.push("one", "weights")
+	w.models.become(1, "published")
+	before := w.models.lists.Load()
+	for range 5 {
+		w.want(200, "", "deployer", "GET", "/v2/fraud/blobs/"+digestOf([]byte("weights")), nil)
+		w.want(200, "", "deployer", "GET", manifests+"one", nil)
+	}
+	if n := w.models.lists.Load() - before; n > 1 {
+		t.Errorf("the files were read %d times", n)
+	}
+	w.models.fill(1, File{Path: "model.bin", Size: 1, Digest: digestOf([]byte("x"))})
+	w.want(404, codeBlobUnknown, "deployer", "GET", "/v2/fraud/blobs/"+digestOf([]byte("weights")), nil)
 }
 
 // TestPackedAgain pushes what was pulled into another model: the files are the same.
@@ -174,7 +192,7 @@ func TestPackedAgain(t *testing.T) {
 	w.want(201, "", "engineer", "PUT", "/v2/copy/manifests/1.0", bytes.NewReader(text), "Content-Type", mediaManifest)
 	v, err := w.models.Version(t.Context(), pavise.Name{Tenant: "local", Kind: KindModel, ID: "copy"}, 1)
 	w.must(err)
-	if len(v.Files) != 1 || v.Files[0].Digest != digest {
-		t.Fatalf("%+v", v)
+	if files, err := v.Files(t.Context()); err != nil || len(files) != 1 || files[0].Digest != digest {
+		t.Fatalf("%+v, %v", files, err)
 	}
 }

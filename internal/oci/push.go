@@ -121,6 +121,9 @@ func (d *Door) takeManifest(ctx context.Context, a *asked, m *manifest, k kept) 
 	}
 	defer unlock()
 	if was, v, ok, err := d.standing(ctx, a.model, k.digest); err != nil || ok {
+		if err == nil && was.version == 0 { // whose signatures are believed may be others by now
+			err = d.countSignature(ctx, a, m, v)
+		}
 		if err == nil && v.Barred != "" && was.version != 0 { // pushed again it is no better
 			err = refuse(codeDenied, fmt.Sprintf("the model is here as version %d, and nobody gets it: %s", v.Number, v.Barred), "pavise model show says what is known of it")
 		}
@@ -159,7 +162,7 @@ func (d *Door) takeManifest(ctx context.Context, a *asked, m *manifest, k kept) 
 
 // takeReferrer keeps what refers to a model that is here.
 func (d *Door) takeReferrer(ctx context.Context, a *asked, m *manifest, k kept, needs []string) error {
-	subject, _, ok, err := d.standing(ctx, a.model, m.Subject.Digest)
+	subject, v, ok, err := d.standing(ctx, a.model, m.Subject.Digest)
 	switch {
 	case err != nil:
 		return err
@@ -176,8 +179,50 @@ func (d *Door) takeReferrer(ctx context.Context, a *asked, m *manifest, k kept, 
 		d.letGo(ctx, a.model, k.digest)
 		return err
 	}
+	return d.countSignature(ctx, a, m, v)
+}
+
+// countSignature has the signature that a manifest brings count for the version that it refers
+// to, if it is one of a form that is understood and holds. It is kept in any case, and its
+// client told.
+func (d *Door) countSignature(ctx context.Context, a *asked, m *manifest, v Version) error {
+	if !strings.HasPrefix(m.kindOf(), bundleType) && !strings.HasPrefix(m.kindOf(), modelSignature) || v.Barred != "" {
+		return nil
+	}
+	if len(m.Layers) != 1 {
+		a.warn(fmt.Sprintf("the signature is kept, and counts for nothing: it has %d layers, and one is asked for", len(m.Layers)))
+		return nil
+	}
+	bundle, err := d.read(ctx, a.model.Tenant, m.Layers[0]) // within the bound of what refers to a model
+	if err != nil {
+		return err
+	}
+	counts, why, err := d.cfg.Signatures.Signed(ctx, a.who, a.model, Signing{v.Number, v.Sum, m.Subject.Digest, bundle})
+	switch {
+	case pavise.KindOf(err) == pavise.Conflict:
+		why = err.Error() // there is no use for it any more
+	case err != nil:
+		return err
+	}
+	if !counts {
+		a.warn("the signature is kept, and counts for nothing: " + why)
+	}
 	return nil
 }
+
+// warn tells a client something beside the answer, as OCI distribution 1.1 has it.
+func (a *asked) warn(text string) {
+	text = strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' || r == '"' || r == '\\' {
+			return '\''
+		}
+		return r
+	}, text)
+	a.w.Header().Add("Warning", `299 - "`+text[:min(len(text), maxWarning)]+`"`)
+}
+
+// maxWarning bounds what a warning says, in bytes.
+const maxWarning = 512
 
 // needs returns the blobs of a manifest, all of which are here.
 func (d *Door) needs(ctx context.Context, model pavise.Name, m *manifest) (digests []string, err error) {

@@ -40,13 +40,15 @@ func TestPush(t *testing.T) {
 	v, err := w.models.Version(t.Context(), pavise.Name{Tenant: "local", Kind: KindModel, ID: "fraud"}, 1)
 	w.must(err)
 	var paths []string
-	for _, f := range v.Files {
+	files, err := v.Files(t.Context())
+	w.must(err)
+	for _, f := range files {
 		paths = append(paths, f.Path)
 	}
 	if want := []string{"README.md", "code/empty", "code/run.py", "config/config.json", "weights/model.safetensors"}; !slices.Equal(paths, want) {
 		t.Fatalf("files %q", paths)
 	}
-	if f := v.Files[2]; f.Digest != digestOf([]byte("print()")) || f.Size != 7 {
+	if f := files[2]; f.Digest != digestOf([]byte("print()")) || f.Size != 7 {
 		t.Fatalf("%+v", f)
 	}
 	for _, ref := range []string{digest, "1.0.0", "v1"} {

@@ -22,8 +22,11 @@ type Version struct {
 	State     string // as the life of models has it: draft, published …
 	Published bool   // who may pull the model may have it
 	Barred    string // why nobody may have it: it is in quarantine, its files do harm; empty: they may
-	Files     []File
 	Created   time.Time
+	// Sum tells its files from all others, and Files reads them: there may be many, and whoever
+	// pulls a blob of some needs to know no more than which they are.
+	Sum   string
+	Files func(ctx context.Context) ([]File, error)
 }
 
 // Versions are the versions of models.
@@ -46,6 +49,21 @@ type Aliases interface {
 	Propose(ctx context.Context, who pavise.Principal, model pavise.Name, alias string, number int) (change, address string, err error)
 }
 
+// A Signing is a signature that was pushed, for a version.
+type Signing struct {
+	Number   int    // of the version
+	Sum      string // of its files, when the signature came
+	Manifest string // the digest of the manifest that it refers to, in which they came
+	Bundle   []byte // of Sigstore: over the files, or over the manifest
+}
+
+// Signatures hold signatures to those whose are believed.
+type Signatures interface {
+	// Signed has one that holds count for its version; why says what is wrong with one that does
+	// not, which is written down. The error is of neither: the signature could not be looked at.
+	Signed(ctx context.Context, who pavise.Principal, model pavise.Name, s Signing) (counts bool, why string, err error)
+}
+
 // The verbs of the door. Making a version and moving an alias are verbs of the registry of
 // models.
 const (
@@ -59,12 +77,13 @@ const KindModel = "model"
 
 // A Config is what a registry is made of. All is required.
 type Config struct {
-	Guard    *guard.Guard
-	Store    *store.DB
-	Depot    *depot.Depot
-	Versions Versions
-	Aliases  Aliases
-	Base     string // the scheme and host at which clients reach it
-	Now      func() time.Time
-	Say      func(word string, err error) // tells the operator what goes wrong meanwhile
+	Guard      *guard.Guard
+	Store      *store.DB
+	Depot      *depot.Depot
+	Versions   Versions
+	Aliases    Aliases
+	Signatures Signatures
+	Base       string // the scheme and host at which clients reach it
+	Now        func() time.Time
+	Say        func(word string, err error) // tells the operator what goes wrong meanwhile
 }

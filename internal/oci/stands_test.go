@@ -15,7 +15,8 @@ import (
 func (m *models) fill(number int, files ...File) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.of[pavise.Name{Tenant: "local", Kind: KindModel, ID: "fraud"}].versions[number-1].Files = files
+	v := &m.of[pavise.Name{Tenant: "local", Kind: KindModel, ID: "fraud"}].versions[number-1]
+	v.Sum, v.Files = "other "+stampOf(files), m.list(files)
 }
 
 // TestOtherFilesSince: the manifest of a draft that was given other files is not that of what

@@ -87,6 +87,8 @@ type Registry struct {
 
 	mu   sync.Mutex               // guards what follows
 	busy map[string]chan struct{} // repositories and uploads that somebody changes; closed when done
+
+	stamps map[string]string // of the files of versions, by their sum
 }
 
 // Open brings the tables up to date.
@@ -96,7 +98,7 @@ func Open(ctx context.Context, cfg Config) (*Registry, error) {
 	if err := cfg.Store.Migrate(ctx, "oci", migrations); err != nil {
 		return nil, err
 	}
-	return &Registry{cfg: cfg, unpacks: make(chan struct{}, maxUnpacks), busy: map[string]chan struct{}{}}, nil
+	return &Registry{cfg: cfg, unpacks: make(chan struct{}, maxUnpacks), busy: map[string]chan struct{}{}, stamps: map[string]string{}}, nil
 }
 
 // Run forgets uploads that nobody went on with, and blobs that no manifest came to need, until
@@ -173,9 +175,15 @@ type kept struct {
 	files                 string // those of the version, by stampOf, when it was its manifest
 }
 
-// of reports whether the manifest is that of a version as it is now: a draft may have been
+// of reports whether a manifest is that of a version as it is now: a draft may have been
 // given other files since, and what was approved then is those.
-func (k kept) of(v Version) bool { return k.version == v.Number && k.files == stampOf(v.Files) }
+func (r *Registry) of(ctx context.Context, k kept, v Version) (bool, error) {
+	if k.version != v.Number {
+		return false, nil
+	}
+	stamp, err := r.stamp(ctx, v)
+	return k.files == stamp, err
+}
 
 const keptColumns = `digest, kind, subject, version, body, at, by, files`
 
@@ -193,7 +201,11 @@ func (r *Registry) manifest(ctx context.Context, model pavise.Name, digest strin
 
 // manifestOf returns the first manifest of a version, as it is now.
 func (r *Registry) manifestOf(ctx context.Context, model pavise.Name, v Version) (k kept, ok bool, err error) {
-	return r.oneManifest(ctx, `version = ? AND files = ?`, model, v.Number, stampOf(v.Files))
+	stamp, err := r.stamp(ctx, v)
+	if err != nil {
+		return k, false, err
+	}
+	return r.oneManifest(ctx, `version = ? AND files = ?`, model, v.Number, stamp)
 }
 
 func (r *Registry) oneManifest(ctx context.Context, where string, model pavise.Name, args ...any) (k kept, ok bool, err error) {

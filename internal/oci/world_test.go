@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -85,7 +86,7 @@ func newWorld(t *testing.T) *world {
 	}
 	files, err := depot.Open(t.Context(), depot.Config{Bucket: at, Stage: disk.Dir{Path: stage}, Store: db, KEK: kek, Now: w.clock})
 	w.must(err)
-	w.cfg = Config{Guard: g, Store: db, Depot: files, Versions: w.models, Aliases: w.models, Base: "http://registry.test", Now: w.clock, Say: func(word string, err error) { t.Logf("%s: %v", word, err) }}
+	w.cfg = Config{Guard: g, Store: db, Depot: files, Versions: w.models, Signatures: w.models, Aliases: w.models, Base: "http://registry.test", Now: w.clock, Say: func(word string, err error) { t.Logf("%s: %v", word, err) }}
 	w.server = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		w.Registry.NewDoor(admit).ServeHTTP(rw, r)
 	}))
@@ -141,7 +142,9 @@ func admit(r *http.Request) (pavise.Principal, error) {
 
 // models are the versions and aliases of a test.
 type models struct {
-	mu      sync.Mutex // guards what follows
+	signed  []Signing    // that were held to whoever is believed
+	lists   atomic.Int64 // how often the files of a version were read
+	mu      sync.Mutex   // guards what follows
 	of      map[pavise.Name]*model
 	added   int
 	unfit   error             // what a look at the next files finds
@@ -174,12 +177,20 @@ func (m *models) Add(_ context.Context, _ pavise.Principal, name pavise.Name, d 
 		return 0, err
 	}
 	m.added++
-	v := Version{Number: len(found.versions) + 1, State: "draft", Files: d.Files, Created: time.Unix(1e9, 0)}
+	v := Version{Number: len(found.versions) + 1, State: "draft", Sum: stampOf(d.Files), Files: m.list(d.Files), Created: time.Unix(1e9, 0)}
 	if m.unfit != nil {
 		v.Barred = "its files do harm"
 	}
 	found.versions = append(found.versions, v)
 	return len(found.versions), m.unfit
+}
+
+// list reads the files of a version, and counts that.
+func (m *models) list(files []File) func(context.Context) ([]File, error) {
+	return func(context.Context) ([]File, error) {
+		m.lists.Add(1)
+		return files, nil
+	}
 }
 
 func (m *models) Version(_ context.Context, name pavise.Name, number int) (Version, error) {
@@ -190,6 +201,22 @@ func (m *models) Version(_ context.Context, name pavise.Name, number int) (Versi
 		return Version{}, &pavise.Error{Kind: pavise.NotFound, Msg: "there is no such version"}
 	}
 	return found.versions[number-1], nil
+}
+
+// Signed takes "good" for a signature that holds.
+func (m *models) Signed(_ context.Context, _ pavise.Principal, _ pavise.Name, s Signing) (counts bool, why string, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.signed = append(m.signed, s)
+	switch string(s.Bundle) {
+	case "good":
+		return true, "", nil
+	case "late":
+		return false, "", &pavise.Error{Kind: pavise.Conflict, Msg: "it is at its end"}
+	case "broken":
+		return false, "", &pavise.Error{Kind: pavise.Unavailable, Msg: "the disk is full"}
+	}
+	return false, "somebody \"else\" signed\r\nit", nil
 }
 
 func (m *models) Names(_ context.Context, name pavise.Name) (map[string]int, int, error) {

@@ -16,13 +16,13 @@ import (
 // and the depot are open.
 func (h *House) OpenOCI(ctx context.Context, base string) (err error) {
 	h.OCI, err = oci.Open(ctx, oci.Config{
-		Guard: h.Guard, Store: h.DB, Depot: h.Depot, Versions: pushed{h.Models}, Aliases: renamed{h, base}, Base: base, Now: h.Now, Say: h.Say,
+		Guard: h.Guard, Store: h.DB, Depot: h.Depot, Versions: pushed{h.Models}, Signatures: pushed{h.Models}, Aliases: renamed{h, base}, Base: base, Now: h.Now, Say: h.Say,
 	})
 	return err
 }
 
 // pushed are the versions of models as a client of a registry sees them. It implements
-// oci.Versions.
+// oci.Versions and oci.Signatures.
 type pushed struct{ models *registry.Registry }
 
 // Add implements oci.Versions. What was pushed in another packing is the same draft; the files
@@ -68,21 +68,47 @@ func (p pushed) Add(ctx context.Context, who pavise.Principal, model pavise.Name
 
 // Version implements oci.Versions.
 func (p pushed) Version(ctx context.Context, model pavise.Name, number int) (oci.Version, error) {
-	v, err := p.models.Resolve(ctx, model.Tenant, registry.Ref{Model: model.ID, Version: number})
+	v, err := p.models.Outline(ctx, model.Tenant, registry.Ref{Model: model.ID, Version: number})
 	if err != nil {
 		return oci.Version{}, err
 	}
-	is := oci.Version{Number: number, State: string(v.State), Created: v.Created, Published: v.State.Serves() || v.State == registry.Published}
+	is := oci.Version{Number: number, State: string(v.State), Created: v.Created, Sum: v.Digest.String(), Files: p.files(v), Published: v.State.Serves() || v.State == registry.Published}
 	switch {
 	case v.Barred():
 		is.Barred = "it is in quarantine, or was retired out of it"
 	case v.Intake != registry.Ready:
 		is.Barred = fmt.Sprintf("its files are %s: %s", v.Intake, v.Problem)
 	}
-	for _, f := range v.Files {
-		is.Files = append(is.Files, oci.File{Path: f.Path, Size: f.Size, Digest: f.Digest.String()})
-	}
 	return is, nil
+}
+
+// files reads those of a version, unless it was given others meanwhile.
+func (p pushed) files(was *registry.Version) func(context.Context) ([]oci.File, error) {
+	return func(ctx context.Context) (all []oci.File, err error) {
+		v, err := p.models.Resolve(ctx, was.Tenant, was.Ref)
+		if err != nil {
+			return nil, err
+		}
+		if v.Digest != was.Digest {
+			return nil, &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("%s was given other files just now", v.Ref), Hint: "ask again"}
+		}
+		for _, f := range v.Files {
+			all = append(all, oci.File{Path: f.Path, Size: f.Size, Digest: f.Digest.String()})
+		}
+		return all, nil
+	}
+}
+
+// Signed implements oci.Signatures.
+func (p pushed) Signed(ctx context.Context, who pavise.Principal, model pavise.Name, s oci.Signing) (counts bool, why string, err error) {
+	is := registry.Signing{Bundle: s.Bundle}
+	if is.Files, err = registry.ParseDigest(s.Sum); err == nil {
+		is.Manifest, err = registry.ParseDigest(s.Manifest)
+	}
+	if err != nil {
+		return false, "", err
+	}
+	return p.models.Signed(ctx, who, model.Tenant, registry.Ref{Model: model.ID, Version: s.Number}, is)
 }
 
 // Names implements oci.Versions.

@@ -61,14 +61,41 @@ func TestPushedVersions(t *testing.T) {
 		}
 	}
 	v, err := p.Version(t.Context(), fraud, 1)
-	if err != nil || v.State != "draft" || v.Published || v.Barred != "" || len(v.Files) != 1 {
+	if err != nil || v.State != "draft" || v.Published || v.Barred != "" || v.Sum == "" {
 		t.Fatalf("%+v, %v", v, err)
 	}
+	if files, err := v.Files(t.Context()); err != nil || len(files) != 1 || files[0] != kept.file("model.bin", `{"w": 1}`) {
+		t.Fatalf("%+v, %v", files, err)
+	}
+	was, err := p.Version(t.Context(), fraud, 1)
+	must(err)
+	other, err := registry.ParseDigest(kept.file("other.json", "{}").Digest)
+	must(err)
+	_, err = models.Fill(t.Context(), mia, "local", registry.Ref{Model: "fraud", Version: 1}, registry.FileSpec{Files: []registry.File{{Path: "other.json", Size: 2, Digest: other}}})
+	must(err)
+	if _, err := was.Files(t.Context()); pavise.KindOf(err) != pavise.Conflict { // they are not those of its sum
+		t.Fatal(err)
+	}
+	same, err := registry.ParseDigest(kept.file("model.bin", `{"w": 1}`).Digest)
+	must(err)
+	_, err = models.Fill(t.Context(), mia, "local", registry.Ref{Model: "fraud", Version: 1}, registry.FileSpec{Files: []registry.File{{Path: "model.bin", Size: 8, Digest: same}}})
+	must(err)
+	_, err = models.Take(t.Context(), "local", registry.Ref{Model: "fraud", Version: 1})
+	must(err)
 	if n, err := add("cos\nsystem\n(S'id'\ntR."); n != 2 || pavise.KindOf(err) != pavise.Denied {
 		t.Fatal(n, err)
 	}
 	if v, err := p.Version(t.Context(), fraud, 2); err != nil || v.Barred == "" {
 		t.Fatalf("%+v, %v", v, err)
+	}
+	if v, err = p.Version(t.Context(), fraud, 1); err != nil {
+		t.Fatal(err)
+	}
+	if counts, why, err := p.Signed(t.Context(), mia, fraud, oci.Signing{Number: 1, Sum: v.Sum, Manifest: v.Sum, Bundle: []byte("{}")}); counts || why == "" || err != nil {
+		t.Fatal(counts, why, err)
+	}
+	if _, _, err := p.Signed(t.Context(), mia, fraud, oci.Signing{Number: 1, Sum: "x", Manifest: v.Sum}); pavise.KindOf(err) != pavise.Invalid {
+		t.Fatal(err)
 	}
 	_, err = models.Propose(t.Context(), mia, "local", registry.Ref{Model: "fraud", Version: 1}, "")
 	must(err)

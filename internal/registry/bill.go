@@ -99,6 +99,7 @@ func modelComponent(v *Version, name string) *cyclonedx.Component {
 		add("signature:mode", s.Mode)
 		add("signature:by", s.By)
 		add("signature:issuer", s.Issuer)
+		add("signature:over", s.Over.String())
 	}
 	var metrics []cyclonedx.MLPerformanceMetric
 	for _, of := range []struct {

@@ -32,6 +32,14 @@ func TestBinding(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// a description is words, and tags are: what people judged is as it was
+	words := "card payments, and nothing else"
+	if err := w.Tag(t.Context(), mia, "local", v.Ref, Words{Description: &words, Tags: map[string]*string{"team": &words}}); err != nil {
+		t.Fatal(err)
+	}
+	if p, err := w.PlanPublish(t.Context(), "local", v.Ref); err != nil || p.depends(old.Digests()) != nil || p.Version.Description != words {
+		t.Errorf("an approval of what has another description: %+v, %v", p, err)
+	}
 	// more evidence is another content of what people approve
 	if _, err := w.Evidence(t.Context(), red, "local", v.Ref, EvidenceSpec{Kind: EvidenceAttack, Digest: v.Digest.String(), Result: Pass, Summary: "and again"}); err != nil {
 		t.Fatal(err)

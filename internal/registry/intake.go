@@ -94,6 +94,23 @@ func judge(s *Scan) (Intake, string) {
 // signed holds a signature to the files of a version, and says who signed them. The error is
 // of kind Unverified.
 func (r *Registry) signed(v *Version, bundle []byte) (*Signature, error) {
+	return r.believed(v, bundle, func(trust oms.Trust) (oms.Signed, error) {
+		m, by, err := oms.Open(bundle, trust)
+		if err == nil {
+			if fault := holds(m, v.Files); fault != nil {
+				err = &otherFiles{fault}
+			}
+		}
+		return by, err
+	}, Digest{})
+}
+
+// otherFiles is why a signature of somebody who is believed does not hold.
+type otherFiles struct{ error }
+
+// believed has a signature opened by what each signer's must hold, and says whose it is. over is
+// what it is over, where that is not the files themselves.
+func (r *Registry) believed(v *Version, bundle []byte, open func(oms.Trust) (oms.Signed, error), over Digest) (*Signature, error) {
 	if len(bundle) > MaxBundle {
 		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the signature has more than %d MiB", MaxBundle>>20), Hint: "sign fewer files, or have the files themselves here"}
 	}
@@ -101,15 +118,15 @@ func (r *Registry) signed(v *Version, bundle []byte) (*Signature, error) {
 	for _, signer := range r.cfg.Signers {
 		trust := signer.Trust
 		trust.Now = r.now()
-		m, by, err := oms.Open(bundle, trust)
+		by, err := open(trust)
+		if fault, is := errors.AsType[*otherFiles](err); is {
+			return nil, fault.error
+		}
 		if err != nil {
 			why = errors.Join(why, fmt.Errorf("by %s: %w", signer.Name, err))
 			continue
 		}
-		if err := holds(m, v.Files); err != nil {
-			return nil, err
-		}
-		return &Signature{Digest: sha256.Sum256(bundle), Mode: by.Mode, By: by.By, Issuer: by.Issuer, Signer: signer.Name, Files: v.Digest, At: r.now()}, nil
+		return &Signature{Digest: sha256.Sum256(bundle), Mode: by.Mode, By: by.By, Issuer: by.Issuer, Signer: signer.Name, Files: v.Digest, Over: over, At: r.now()}, nil
 	}
 	hint := "this installation believes nobody: models in pavise.yaml names signers, and so does pavise up --models-signed-by FILE"
 	if len(r.cfg.Signers) > 0 {

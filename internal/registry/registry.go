@@ -14,10 +14,12 @@ import (
 
 // The kinds of note that the room leaves.
 const (
-	KindMoved   = "model.moved"   // a deployment moved a version on
-	KindTaken   = "model.taken"   // the files of a version were hashed and looked at here
-	KindHarmful = "model.harmful" // they do harm to whoever loads them, or are not what was said
-	KindOverdue = "model.overdue" // nothing came of a version in time
+	KindMoved    = "model.moved"    // a deployment moved a version on
+	KindTaken    = "model.taken"    // the files of a version were hashed and looked at here
+	KindHarmful  = "model.harmful"  // they do harm to whoever loads them, or are not what was said
+	KindOverdue  = "model.overdue"  // nothing came of a version in time
+	KindSigned   = "model.signed"   // a signature that came by itself holds for a version
+	KindUnsigned = "model.unsigned" // one that came for it does not
 )
 
 // Files are the files of models that are kept here, by their digests. What Open returns is

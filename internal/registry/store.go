@@ -129,7 +129,17 @@ func scanVersion(scan func(...any) error) (*Version, error) {
 
 // readVersion returns a version, whole. The error is of kind NotFound.
 func readVersion(tx *store.Tx, tenant string, r Ref) (*Version, error) {
-	v, err := scanVersion(tx.QueryRow(`SELECT `+versionColumns+` FROM registry_versions WHERE tenant = ? AND id = ? AND number = ?`, true, true, tenant, r.Model, r.Version).Scan)
+	return readOne(tx, tenant, r, true)
+}
+
+// readOutline returns a version without its files and its signature. The error is of kind
+// NotFound.
+func readOutline(tx *store.Tx, tenant string, r Ref) (*Version, error) {
+	return readOne(tx, tenant, r, false)
+}
+
+func readOne(tx *store.Tx, tenant string, r Ref, whole bool) (*Version, error) {
+	v, err := scanVersion(tx.QueryRow(`SELECT `+versionColumns+` FROM registry_versions WHERE tenant = ? AND id = ? AND number = ?`, whole, whole, tenant, r.Model, r.Version).Scan)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("there is no version %s of a model", r), Hint: "pavise model list shows the models, and pavise model show NAME the versions of one"}
 	}

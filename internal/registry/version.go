@@ -57,9 +57,10 @@ type Signature struct {
 	Mode   string    `json:"mode"`   // key, certificate or sigstore
 	By     string    `json:"by"`     // the key's id, the certificate's subject, or the identity
 	Issuer string    `json:"issuer,omitempty"`
-	Signer string    `json:"signer"` // what the installation calls whom it believes
-	Files  Digest    `json:"files"`  // the digest of a version that it holds for
-	At     time.Time `json:"at"`     // when it was handed in
+	Signer string    `json:"signer"`        // what the installation calls whom it believes
+	Files  Digest    `json:"files"`         // the digest of a version that it holds for
+	Over   Digest    `json:"over,omitzero"` // the manifest in an OCI registry that it is over, in which the files came; empty: it is over the files
+	At     time.Time `json:"at"`            // when it was handed in
 }
 
 // A Scan is what a look at the files found.

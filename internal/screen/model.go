@@ -142,7 +142,11 @@ func printWholeVersion(w io.Writer, v *registry.Version) {
 		}
 	}
 	if s := v.Signature; s != nil {
-		say("signed", "by %s, whom this server calls %s (%s)", s.By, s.Signer, s.Mode)
+		over := ""
+		if s.Over != (registry.Digest{}) {
+			over = ", over the manifest with which its files were pushed"
+		}
+		say("signed", "by %s, whom this server calls %s (%s)%s", s.By, s.Signer, s.Mode, over)
 	}
 	for _, d := range v.Datasets {
 		known := "as the catalog has it"

@@ -129,6 +129,59 @@ def big(size):
     return {"size": os.path.getsize(back)}
 
 
+def sklearn(name):
+    """Logs a model of scikit-learn as MLflow 3 does, and registers it with the same call."""
+    import mlflow.sklearn
+    from sklearn.linear_model import LogisticRegression
+
+    fitted = LogisticRegression().fit([[0.0], [1.0], [2.0], [3.0]], [0, 0, 1, 1])
+    with mlflow.start_run() as r:
+        mlflow.log_params({"depth": 3})
+        for step in range(3):
+            mlflow.log_metric("auc", 0.5 + step / 10, step=step)
+        info = mlflow.sklearn.log_model(fitted, name="scorer", step=2, registered_model_name=name)
+    logged = client.get_logged_model(info.model_id)
+    back = mlflow.sklearn.load_model(info.model_uri)
+    version = client.search_model_versions(f"name='{name}'")[0]
+    return {
+        "id": info.model_id, "run": r.info.run_id, "logged": str(logged.status), "params": logged.params, "metrics": [[m.key, m.value] for m in logged.metrics],
+        "version": version.version, "status": version.status, "source": version.source, "from": version.run_id, "tags": logged.tags.get("mlflow.modelVersions"),
+        "same": [int(x) for x in back.predict([[0.0], [3.0]])], "outputs": [o.model_id for o in client.get_run(r.info.run_id).outputs.model_outputs],
+        "history": [[m.step, m.value] for m in client.get_metric_history(r.info.run_id, "auc")],
+        "files": sorted(f.path for f in client.list_artifacts(r.info.run_id, "scorer")),
+    }
+
+
+def pyfunc(name):
+    """Logs a model of Python files, and registers it afterwards by its id, and by its run."""
+    import mlflow.pyfunc
+
+    with tempfile.TemporaryDirectory() as top:
+        with open(os.path.join(top, "adder.py"), "w") as f:
+            f.write(
+                "import mlflow.pyfunc\n\n\nclass Adder(mlflow.pyfunc.PythonModel):\n"
+                "    def predict(self, context, model_input):\n        return [x + 1 for x in model_input]\n\n\n"
+                "mlflow.models.set_model(Adder())\n"
+            )
+        with mlflow.start_run() as r:
+            info = mlflow.pyfunc.log_model(name="adder", python_model=os.path.join(top, "adder.py"), pip_requirements=["mlflow-skinny"])
+    client.set_logged_model_tags(info.model_id, {"team": "risk"})
+    by_id = mlflow.register_model(f"models:/{info.model_id}", name)
+    by_run = mlflow.register_model(f"runs:/{r.info.run_id}/adder", name)
+    said = mlflow.pyfunc.load_model(f"models:/{name}/{by_id.version}").predict([1, 2])
+    within = [r.info.experiment_id]
+    other = client.create_logged_model(within[0], name="empty")
+    early = told(lambda: client.create_model_version(name, f"models:/{other.model_id}", model_id=other.model_id))
+    client.delete_logged_model_tag(info.model_id, "team")
+    client.delete_logged_model(other.model_id)
+    return {
+        "versions": [by_id.version, by_run.version], "statuses": [client.get_model_version(name, v.version).status for v in (by_id, by_run)], "said": said, "early": early.get("message", ""), "gone": told(lambda: client.get_logged_model(other.model_id)).get("code"),
+        "found": [m.name for m in client.search_logged_models(within, filter_string=f"model_id = '{info.model_id}'")],
+        "runs": [x.info.run_id == r.info.run_id for x in client.search_runs(within, order_by=["attributes.start_time DESC"], max_results=1)],
+        "frame": list(mlflow.search_runs(within, "metrics.auc > 0.65 AND params.depth = '3'")["metrics.auc"]),
+    }
+
+
 for line in sys.stdin:
     what, *how = json.loads(line)
     with contextlib.redirect_stdout(sys.stderr):  # the client talks to people
