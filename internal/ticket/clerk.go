@@ -179,8 +179,12 @@ func (c *clerk) follow(ctx context.Context, ch *change.Change) error {
 	if c.known[ch.Name] == far {
 		return nil
 	}
+	all := stepsOf(ch, c.desk.cfg.Hears(ch))
+	if c.Kind == cdEvents {
+		all = withServed(all, ch)
+	}
 	err := c.desk.cfg.Store.Update(ctx, func(tx *store.Tx) error {
-		for _, s := range stepsOf(ch, c.desk.cfg.Hears(ch)) {
+		for _, s := range all {
 			if err := addStep(tx, c.place, s); err != nil {
 				return err
 			}
@@ -279,7 +283,7 @@ func (c *clerk) conclude(ctx context.Context, w waiting, failure error) error {
 // sorts are the sorts of step in words.
 var sorts = map[string]string{
 	stepOpened: "was proposed", stepVoted: "was voted on", stepRan: "was run first", stepBroken: "was run before its approval",
-	stepUnseen: "was looked at by nobody", stepEnded: "ended", stepReplied: "has a word on it that does not count",
+	stepUnseen: "was looked at by nobody", stepEnded: "ended", stepReplied: "has a word on it that does not count", stepServed: "has another model answer",
 }
 
 // strike strikes a step off: the tool took it (1), or never will (2). A change of which

@@ -21,6 +21,8 @@ const (
 	stepUnseen  = "unseen" // half of its time is over, and nobody has voted
 	stepEnded   = "ended"
 	stepReplied = "replied" // what was made of a word
+	stepTested  = "tested"  // somebody asks whether steps arrive
+	stepServed  = "served"  // what answers for a model is another: told as CDEvents alone
 )
 
 // A step is one thing that happened to a change, as tools are told of it.
@@ -43,7 +45,14 @@ type step struct {
 	By       pavise.Name  `json:"by,omitzero"`        // who voted
 	Decision string       `json:"decision,omitempty"` // what they said, or how it ended
 	Here     string       `json:"here,omitempty"`     // why nobody votes on it from the tool; "": they may
+	Trouble  bool         `json:"trouble,omitempty"`  // it was run before its approval, or nobody looked at it in half of its time
+	Incident string       `json:"incident,omitempty"` // of stepBroken: the ticket that it was run for
+	Service  string       `json:"service,omitempty"`  // of stepServed: deployed, upgraded, rolledback or removed
+	Model    string       `json:"model,omitempty"`    // of stepServed: the digest of what answers, where that is known
 }
+
+// saidYes is what somebody said who approves.
+const saidYes = "approves"
 
 // stepsOf are the steps of a change so far. hears says why nobody votes on it from outside.
 func stepsOf(ch *change.Change, hears string) []step {
@@ -51,6 +60,7 @@ func stepsOf(ch *change.Change, hears string) []step {
 	base := step{
 		Change: ch.Name, Verb: ch.Verb, On: ch.On, Summary: clean(ch.Plan.Summary, 600), Reason: clean(ch.Reason, 600), Proposer: ch.Proposer.Name(),
 		Digest: ch.Digest, Until: ch.Until, Have: have, Need: need, State: ch.State, Here: hears,
+		Trouble: ch.Glass != nil || !ch.Unseen.IsZero(),
 	}
 	all := []step{}
 	add := func(sort, key string, at time.Time, format string, args ...any) *step {
@@ -61,12 +71,12 @@ func stepsOf(ch *change.Change, hears string) []step {
 	}
 	add(stepOpened, stepOpened, ch.Proposed, "%s proposes: %s", ch.Proposer.Name(), ch.Plan.Summary)
 	if ch.Glass != nil {
-		add(stepBroken, stepBroken, ch.Glass.At, "it was run before anybody approved it, for ticket %s: %s", ch.Glass.Ticket, ch.Glass.Reason)
+		add(stepBroken, stepBroken, ch.Glass.At, "it was run before anybody approved it, for ticket %s: %s", ch.Glass.Ticket, ch.Glass.Reason).Incident = clean(ch.Glass.Ticket, maxText)
 	}
 	for _, v := range ch.Votes {
 		said := "denies"
 		if v.Yes {
-			said = "approves"
+			said = saidYes
 		}
 		text := fmt.Sprintf("%s %s it", v.By, said)
 		if v.Origin != nil {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/cdevents"
 	"github.com/pavise/pavise/internal/hook"
 	"github.com/pavise/pavise/internal/outbound"
 )
@@ -181,7 +182,7 @@ func (t target) dial(reach outbound.Reach, roots *x509.CertPool, m marks, now fu
 	case pagerDuty:
 		return &pagerDutyTool{w}, nil
 	case cdEvents:
-		return &eventTool{wire: w, spell: cdEvent, media: "application/cloudevents+json"}, nil
+		return &eventTool{wire: w, spell: spellEvents, media: cdevents.Media}, nil
 	case webhooks:
 		return &eventTool{wire: w, spell: plainEvent, media: "application/json"}, nil
 	}
