@@ -10,6 +10,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/change"
+	"github.com/pavise/pavise/internal/outbound"
 	"github.com/pavise/pavise/internal/store"
 )
 
@@ -74,7 +75,7 @@ func (c *clerk) round(ctx context.Context) error {
 	if c.tool == nil {
 		t, err := c.target.dial(c.desk.cfg.Reach, c.desk.cfg.Roots, c.desk.marks(c.place), c.desk.cfg.Now)
 		if err != nil {
-			c.troubled(ctx, &answer{why: err.Error(), sure: true})
+			c.troubled(ctx, &outbound.Answer{Why: err.Error(), Sure: true})
 			return nil
 		}
 		c.tool = t
@@ -258,17 +259,17 @@ func (c *clerk) conclude(ctx context.Context, w waiting, failure error) error {
 		c.state.worked(1)
 		return c.strike(ctx, w, 1)
 	}
-	a, ok := errors.AsType[*answer](failure)
+	a, ok := errors.AsType[*outbound.Answer](failure)
 	if !ok { // what cannot be told or encoded never will be
 		return c.strike(ctx, w, 2)
 	}
-	refused := a.sure && a.status != http.StatusUnauthorized && a.status != http.StatusForbidden && a.status != http.StatusTooManyRequests && a.status != http.StatusRequestTimeout
+	refused := a.Sure && a.Status != http.StatusUnauthorized && a.Status != http.StatusForbidden && a.Status != http.StatusTooManyRequests && a.Status != http.StatusRequestTimeout
 	if refused && w.tries+1 >= maxTries {
-		c.note(ctx, KindLost, w.step.Change, pavise.Warning, fmt.Sprintf("the tool %s does not take that change %s %s, and is not told any more: %s", c.name, w.step.Change.ID, sorts[w.step.Sort], a.why))
+		c.note(ctx, KindLost, w.step.Change, pavise.Warning, fmt.Sprintf("the tool %s does not take that change %s %s, and is not told any more: %s", c.name, w.step.Change.ID, sorts[w.step.Sort], a.Why))
 		return c.strike(ctx, w, 2)
 	}
-	wait := c.desk.pause(w.tries+1, a.after)
-	if w.step.Sort == stepOpened && !a.sure {
+	wait := c.desk.pause(w.tries+1, a.After)
+	if w.step.Sort == stepOpened && !a.Sure {
 		wait = max(wait, settled)
 	}
 	if !refused {
@@ -324,12 +325,12 @@ func (c *clerk) strike(ctx context.Context, w waiting, told int) error {
 
 // troubled leaves the tool alone for a while. One that has taken nothing for long is a
 // finding, once.
-func (c *clerk) troubled(ctx context.Context, a *answer) {
+func (c *clerk) troubled(ctx context.Context, a *outbound.Answer) {
 	now := c.desk.cfg.Now()
-	failed, silent := c.state.failing(a.why, now)
-	c.quiet = now.Add(c.desk.pause(failed, a.after))
+	failed, silent := c.state.failing(a.Why, now)
+	c.quiet = now.Add(c.desk.pause(failed, a.After))
 	if silent {
-		c.note(ctx, KindUnreachable, c.thing(), pavise.Warning, fmt.Sprintf("the tool %s has taken nothing for %v: %s", c.name, maxSilence, a.why))
+		c.note(ctx, KindUnreachable, c.thing(), pavise.Warning, fmt.Sprintf("the tool %s has taken nothing for %v: %s", c.name, maxSilence, a.Why))
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/hook"
+	"github.com/pavise/pavise/internal/outbound"
 )
 
 // A pagerDutyTool is a service of PagerDuty, told by its Events API v2. It is paged for
@@ -57,7 +58,7 @@ func (p *pagerDutyTool) send(ctx context.Context, action, key, severity string, 
 			"component": s.On.String(), "class": s.Verb, "custom_details": map[string]string{"change": s.Change.String(), "digest": s.Digest, "state": string(s.State)},
 		}
 	}
-	return p.ask(ctx, question{method: http.MethodPost, path: []string{"v2", "enqueue"}, body: body})
+	return p.Ask(ctx, outbound.Question{Method: http.MethodPost, Path: []string{"v2", "enqueue"}, Body: body})
 }
 
 func (p *pagerDutyTool) probe(ctx context.Context) error {
@@ -101,7 +102,7 @@ func (e *eventTool) send(ctx context.Context, s step) error {
 			return fmt.Errorf("encode a step of %s: %w", s.Change, err)
 		}
 		at, signed := hook.Headers(e.target.Keys, m.id, e.now(), body)
-		err = e.ask(ctx, question{method: http.MethodPost, raw: body, header: map[string]string{
+		err = e.Ask(ctx, outbound.Question{Method: http.MethodPost, Raw: body, Header: map[string]string{
 			"Content-Type": e.media, "Webhook-Id": m.id, "Webhook-Timestamp": at, "Webhook-Signature": signed,
 		}})
 		if err != nil {

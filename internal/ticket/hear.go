@@ -9,6 +9,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/change"
+	"github.com/pavise/pavise/internal/outbound"
 	"github.com/pavise/pavise/internal/store"
 )
 
@@ -63,7 +64,7 @@ func (c *clerk) hearOne(ctx context.Context, o open, accounts map[string]Mapping
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if a, ok := errors.AsType[*answer](err); ok {
+	if a, ok := errors.AsType[*outbound.Answer](err); ok {
 		c.troubled(ctx, a)
 		return nil
 	}

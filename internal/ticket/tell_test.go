@@ -12,6 +12,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/change"
+	"github.com/pavise/pavise/internal/outbound"
 )
 
 var updates = flag.Bool("update", false, "write the golden exchanges anew")
@@ -173,7 +174,7 @@ func TestKilled(t *testing.T) {
 // anything, and is told everything in order once it is back. One that takes nothing for long
 // is one finding.
 func TestAway(t *testing.T) {
-	long := strings.Repeat("x", maxAnswer+1)
+	long := strings.Repeat("x", outbound.MaxAnswer+1)
 	for name, breaks := range map[string]func(w http.ResponseWriter, r *http.Request) bool{
 		"500": func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(500); return true },
 		"401": func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(401); return true },

@@ -32,7 +32,7 @@ const (
 var kinds = map[string]bool{jira: true, serviceNow: true, gitHub: true, gitLab: true, pagerDuty: false, cdEvents: false, webhooks: false}
 
 // A tool is one that people work with, asked in its own words. Errors that say what the
-// tool answered are of type *answer.
+// tool answered are of type *outbound.Answer.
 type tool interface {
 	// open returns the ticket of a step's change, and makes it unless there is one that
 	// carries its mark.
@@ -169,7 +169,7 @@ func (t target) dial(reach outbound.Reach, roots *x509.CertPool, m marks, now fu
 	if err != nil {
 		return nil, err // it was put by an installation that allowed it
 	}
-	w := &wire{client: reach.Client(u, roots), base: u, target: t, marks: m, now: now}
+	w := &wire{Wire: outbound.Wire{Client: reach.Client(u, roots), Base: u, User: t.User, Secret: t.Secret}, target: t, marks: m, now: now}
 	switch t.Kind {
 	case jira:
 		return &jiraTool{w}, nil
