@@ -2,11 +2,8 @@ package ticket
 
 import (
 	"encoding/json"
-	"net/url"
-	"slices"
 	"strings"
 
-	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/cdevents"
 	"github.com/pavise/pavise/internal/change"
 )
@@ -47,146 +44,14 @@ func withServed(all []step, ch *change.Change) []step {
 	return append(all[:len(all)-1:len(all)-1], s, all[len(all)-1])
 }
 
-// urn names a thing of ours in an event.
-func urn(name pavise.Name) string { return "urn:pavise:" + name.String() }
-
-// spellEvents are a step as CDEvents: an approval, and what else it is as the newest release
-// has it. Each has an id of its own, that of the approval the step's.
+// spellEvents are a step as CDEvents.
 func spellEvents(source, id string, s step) (all []message) {
-	add := func(kind cdevents.Kind, subject pavise.Name, content map[string]any) {
-		e := cdevents.Event{Kind: kind, ID: id, Source: source, Subject: subject.String(), Chain: s.Change.String(), At: s.At, Content: content, Custom: s}
-		if kind.Subject != "approval" {
-			e.ID += "." + kind.Subject
-		}
+	told := cdevents.Step{
+		Change: s.Change, Sort: s.Sort, At: s.At, Text: s.Text, Verb: s.Verb, On: s.On, Summary: s.Summary, Proposer: s.Proposer, State: string(s.State),
+		By: s.By, Yes: s.Decision == saidYes, Trouble: s.Trouble, Incident: s.Incident, Service: s.Service, Model: s.Model, Custom: s,
+	}
+	for _, e := range told.Events(source, id) {
 		all = append(all, message{e.ID, e.Message()})
 	}
-	if s.Sort != stepServed {
-		kind, content := approvalOf(s)
-		add(kind, s.Change, content)
-	}
-	if s.Sort != stepServed && s.Sort != stepTested {
-		kind, content := ticketOf(s)
-		add(kind, s.Change, content)
-	}
-	switch {
-	case s.Sort == stepOpened:
-		add(cdevents.ChangeCreated, s.Change, map[string]any{"description": s.Summary})
-	case s.Sort == stepVoted:
-		add(cdevents.ChangeReviewed, s.Change, map[string]any{})
-	case s.Sort == stepEnded && (s.State == change.Done || s.State == change.Contested): // it was done, whatever was said of it later
-		add(cdevents.ChangeMerged, s.Change, map[string]any{})
-	case s.Sort == stepEnded:
-		add(cdevents.ChangeAbandoned, s.Change, map[string]any{})
-	case s.Sort == stepServed:
-		kind, content := serviceOf(s)
-		add(kind, s.On, content)
-	}
-	if kind, content, ok := incidentOf(s); ok {
-		add(kind, s.Change, content)
-	}
 	return all
-}
-
-// approvalOf is a step as an approval that was created, updated or closed.
-func approvalOf(s step) (cdevents.Kind, map[string]any) {
-	kind, content := cdevents.ApprovalUpdated, map[string]any{"approvalDetailsUrl": urn(s.Change), "resourceTargetUrl": urn(s.On)}
-	decision := "deferred" // nobody has decided
-	switch {
-	case s.Sort == stepOpened:
-		content["requestor"] = urn(s.Proposer)
-		return cdevents.ApprovalCreated, content
-	case s.Sort == stepUnseen:
-		decision = "escalated"
-	case s.Sort == stepVoted:
-		decision = map[bool]string{true: "approved", false: "rejected"}[s.Decision == saidYes]
-	case s.Sort == stepEnded:
-		status := approvalStatus(s.State)
-		kind, content["status"] = cdevents.ApprovalClosed, status
-		if status == "approved" || status == "rejected" {
-			decision = status
-		}
-	}
-	by := s.By
-	if by == (pavise.Name{}) {
-		by = s.Change // the house itself says it
-	}
-	content["responder"], content["decision"] = urn(by), decision
-	return kind, content
-}
-
-// approvalStatus is how a change ended, in the words of CDEvents.
-func approvalStatus(state change.State) string {
-	switch state {
-	case change.Done, change.Failed: // the approval was given; what came of it is in the custom data
-		return "approved"
-	case change.Denied, change.Contested:
-		return "rejected"
-	case change.Expired:
-		return "expired"
-	}
-	return "cancelled"
-}
-
-// ticketOf is a step as a ticket: work that waits for people.
-func ticketOf(s step) (cdevents.Kind, map[string]any) {
-	content := map[string]any{"summary": s.Summary, "ticketType": "task", "creator": s.Proposer.String(), "uri": urn(s.Change), "labels": []string{s.Verb}}
-	if s.By != (pavise.Name{}) {
-		content["updatedBy"] = s.By.String()
-	}
-	switch s.Sort {
-	case stepOpened:
-		return cdevents.TicketCreated, content
-	case stepEnded:
-		content["resolution"] = string(s.State)
-		switch s.State {
-		case change.Done:
-			content["resolution"] = "completed"
-		case change.Withdrawn:
-			content["resolution"] = "withdrawn"
-		}
-		return cdevents.TicketClosed, content
-	}
-	return cdevents.TicketUpdated, content
-}
-
-// serviceOf is that a model is answered for by another version, or by none. Its environment
-// is all gateways of the tenant.
-func serviceOf(s step) (cdevents.Kind, map[string]any) {
-	content := map[string]any{"environment": gateways(s)}
-	if s.Service == "removed" {
-		return cdevents.ServiceRemoved, content
-	}
-	content["artifactId"] = cdevents.Model(s.On.ID, s.Model)
-	switch s.Service {
-	case "deployed":
-		return cdevents.ServiceDeployed, content
-	case "rolledback":
-		return cdevents.ServiceRolledBack, content
-	}
-	return cdevents.ServiceUpgraded, content
-}
-
-// incidentOf is a step that somebody should look at now as an incident, if it is one: a
-// change that nobody looks at, that was run before its approval, or that is contested. It
-// is resolved when such a change ends, unless it is contested.
-func incidentOf(s step) (cdevents.Kind, map[string]any, bool) {
-	content := map[string]any{"description": s.Text, "environment": gateways(s), "service": map[string]string{"id": s.On.String(), "source": "/pavise/" + s.On.Tenant}}
-	if slices.Contains([]string{"route", "model", "deployment"}, s.On.Kind) {
-		content["artifactId"] = cdevents.Model(s.On.ID, "")
-	}
-	switch {
-	case s.Sort == stepBroken:
-		content["ticketURI"] = "urn:pavise:incident:" + url.PathEscape(s.Incident)
-		return cdevents.IncidentReported, content, true
-	case s.Sort == stepUnseen, s.Sort == stepEnded && s.State == change.Contested:
-		return cdevents.IncidentDetected, content, true
-	case s.Sort == stepEnded && s.Trouble:
-		return cdevents.IncidentResolved, content, true
-	}
-	return cdevents.Kind{}, nil, false
-}
-
-// gateways is where a model is answered for.
-func gateways(s step) map[string]string {
-	return map[string]string{"id": s.On.Tenant + "/gateways", "source": "/pavise/" + s.On.Tenant}
 }

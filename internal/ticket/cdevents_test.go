@@ -83,20 +83,3 @@ func TestAServiceIsToldOnce(t *testing.T) {
 		t.Errorf("%s", got)
 	}
 }
-
-// TestApprovalsUseTheirWords: the draft has few words for what was decided.
-func TestApprovalsUseTheirWords(t *testing.T) {
-	words := map[any]bool{"escalated": true, "delegate": true, "deferred": true, "requestChanges": true, "approved": true, "rejected": true}
-	for _, s := range []step{
-		{Sort: stepVoted, Decision: saidYes}, {Sort: stepVoted, Decision: "denies"}, {Sort: stepRan}, {Sort: stepBroken}, {Sort: stepUnseen}, {Sort: stepTested},
-		{Sort: stepEnded, State: change.Done}, {Sort: stepEnded, State: change.Void}, {Sort: stepEnded, State: change.Contested}, {Sort: stepEnded, State: change.Expired},
-	} {
-		_, content := approvalOf(s)
-		if decision := content["decision"]; !words[decision] || (s.Sort == stepVoted) != (decision == "approved" || decision == "rejected") && s.Sort != stepEnded {
-			t.Errorf("%s, %s: %v", s.Sort, s.State, decision)
-		}
-		if status, ended := content["status"]; ended != (s.Sort == stepEnded) || ended && !map[any]bool{"approved": true, "rejected": true, "cancelled": true, "expired": true}[status] {
-			t.Errorf("%s, %s: status %v", s.Sort, s.State, status)
-		}
-	}
-}

@@ -8,21 +8,22 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/cdevents"
 	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/seal"
 )
 
 // The sorts of step.
 const (
-	stepOpened  = "opened"
-	stepVoted   = "voted"
-	stepRan     = "ran"    // was run first, and waits for approval afterwards
-	stepBroken  = "broken" // was run before anybody approved it
-	stepUnseen  = "unseen" // half of its time is over, and nobody has voted
-	stepEnded   = "ended"
+	stepOpened  = cdevents.Opened
+	stepVoted   = cdevents.Voted
+	stepRan     = cdevents.Ran
+	stepBroken  = cdevents.Broken
+	stepUnseen  = cdevents.Unseen
+	stepEnded   = cdevents.Ended
+	stepServed  = cdevents.Served // told as CDEvents alone
+	stepTested  = cdevents.Tested
 	stepReplied = "replied" // what was made of a word
-	stepTested  = "tested"  // somebody asks whether steps arrive
-	stepServed  = "served"  // what answers for a model is another: told as CDEvents alone
 )
 
 // A step is one thing that happened to a change, as tools are told of it.
