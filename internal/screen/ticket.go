@@ -52,6 +52,13 @@ func printShownTool(w io.Writer, s ticket.Shown) {
 		}
 		tw.Flush()
 	}
+	if len(s.Deployments) > 0 {
+		row(tw, "DEPLOYMENT", "TO", "COMMIT", "STATE", "CHANGE", "WHERE")
+		for _, d := range s.Deployments {
+			row(tw, d.ID, clip(d.Environment), d.SHA[:min(len(d.SHA), 12)], d.State, d.Change.ID, d.URL)
+		}
+		tw.Flush()
+	}
 	if len(s.Tickets) == 0 {
 		return
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/outbound"
+	"github.com/pavise/pavise/internal/pipeline"
 	"github.com/pavise/pavise/internal/store"
 )
 
@@ -37,7 +38,7 @@ type clerk struct {
 	cancel context.CancelFunc
 	done   chan struct{} // closed when its goroutine has ended
 
-	tool   tool
+	tool   prober                 // a tool, or a pipeline.Tool
 	known  map[pavise.Name]string // how far each change was when its steps were written
 	quiet  time.Time              // the tool is left alone until then
 	listen time.Time              // when words are read next
@@ -65,8 +66,10 @@ func (c *clerk) serve(ctx context.Context) {
 
 // round does all that can be done now. The error is a fault of the house's.
 func (c *clerk) round(ctx context.Context) error {
-	if err := c.gather(ctx); err != nil {
-		return err
+	if !holds(c.Kind) {
+		if err := c.gather(ctx); err != nil {
+			return err
+		}
 	}
 	now := c.desk.cfg.Now()
 	if now.Before(c.quiet) {
@@ -79,6 +82,9 @@ func (c *clerk) round(ctx context.Context) error {
 			return nil
 		}
 		c.tool = t
+	}
+	if holder, ok := c.tool.(pipeline.Tool); ok {
+		return c.keep(ctx, holder)
 	}
 	if err := c.deliver(ctx); err != nil {
 		return err
@@ -243,14 +249,15 @@ var errNoTicket = errors.New("the tool has no ticket of the change")
 
 // attempt tells a step, once.
 func (c *clerk) attempt(ctx context.Context, w *waiting) (err error) {
+	tool := c.tool.(tool)
 	switch {
 	case w.step.Sort == stepOpened:
-		w.ticket, err = c.tool.open(ctx, w.step)
+		w.ticket, err = tool.open(ctx, w.step)
 		return err
 	case w.ticket.ID == "":
 		return errNoTicket
 	}
-	return c.tool.tell(ctx, w.ticket, w.step, w.tries > 0)
+	return tool.tell(ctx, w.ticket, w.step, w.tries > 0)
 }
 
 // conclude writes down how an attempt ended.
@@ -263,7 +270,7 @@ func (c *clerk) conclude(ctx context.Context, w waiting, failure error) error {
 	if !ok { // what cannot be told or encoded never will be
 		return c.strike(ctx, w, 2)
 	}
-	refused := a.Sure && a.Status != http.StatusUnauthorized && a.Status != http.StatusForbidden && a.Status != http.StatusTooManyRequests && a.Status != http.StatusRequestTimeout
+	refused := refuses(a)
 	if refused && w.tries+1 >= maxTries {
 		c.note(ctx, KindLost, w.step.Change, pavise.Warning, fmt.Sprintf("the tool %s does not take that change %s %s, and is not told any more: %s", c.name, w.step.Change.ID, sorts[w.step.Sort], a.Why))
 		return c.strike(ctx, w, 2)
@@ -279,6 +286,12 @@ func (c *clerk) conclude(ctx context.Context, w waiting, failure error) error {
 		_, err := tx.Exec(`UPDATE ticket_steps SET due = ? WHERE seq = ?`, c.desk.cfg.Now().Add(wait).UnixMicro(), w.seq)
 		return err
 	})
+}
+
+// refuses reports whether an answer is a no that asking again will hardly change: no fault of
+// the secret's or of the time's.
+func refuses(a *outbound.Answer) bool {
+	return a.Sure && a.Status != http.StatusUnauthorized && a.Status != http.StatusForbidden && a.Status != http.StatusTooManyRequests && a.Status != http.StatusRequestTimeout
 }
 
 // sorts are the sorts of step in words.

@@ -61,7 +61,8 @@ func (p *pagerDutyTool) send(ctx context.Context, action, key, severity string, 
 	return p.Ask(ctx, outbound.Question{Method: http.MethodPost, Path: []string{"v2", "enqueue"}, Body: body})
 }
 
-func (p *pagerDutyTool) probe(ctx context.Context) error {
+// Probe implements prober.
+func (p *pagerDutyTool) Probe(ctx context.Context) error {
 	test := step{Change: pavise.Name{ID: "test"}, Text: "this is a test: somebody asked whether changes arrive here", At: p.now().UTC()}
 	key := "pavise-test-" + p.marks.of("test", p.marks.tool.name)[:12]
 	if err := p.send(ctx, "trigger", key, "info", test); err != nil {
@@ -112,7 +113,8 @@ func (e *eventTool) send(ctx context.Context, s step) error {
 	return nil
 }
 
-func (e *eventTool) probe(ctx context.Context) error {
+// Probe implements prober.
+func (e *eventTool) Probe(ctx context.Context) error {
 	return e.send(ctx, step{
 		Change: pavise.Name{Tenant: e.marks.tool.tenant, Kind: "change", ID: "test"}, Key: "test:" + e.now().UTC().Format(time.RFC3339Nano), Sort: stepTested, At: e.now().UTC(),
 		Text: "this is a test: somebody asked whether changes arrive here",

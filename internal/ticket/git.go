@@ -157,7 +157,8 @@ func (g *gitHubTool) words(ctx context.Context, t ticket, opened step) (all []wo
 	return asTold(all, issue.Body, markdown(opened.how(true), opened.lines()...)), nil
 }
 
-func (g *gitHubTool) probe(ctx context.Context) error {
+// Probe implements prober.
+func (g *gitHubTool) Probe(ctx context.Context) error {
 	return g.Ask(ctx, g.rest(http.MethodGet, nil, nil, nil, nil))
 }
 
@@ -283,6 +284,7 @@ func (g *gitLabTool) words(ctx context.Context, t ticket, opened step) (all []wo
 	return asTold(all, issue.Body, markdown(opened.how(true), opened.lines()...)), nil
 }
 
-func (g *gitLabTool) probe(ctx context.Context) error {
+// Probe implements prober.
+func (g *gitLabTool) Probe(ctx context.Context) error {
 	return g.Ask(ctx, g.rest(http.MethodGet, nil, nil, nil, nil))
 }

@@ -60,7 +60,7 @@ func (c *clerk) hearOne(ctx context.Context, o open, accounts map[string]Mapping
 	if err != nil || o.ticket.ID == "" || !ch.State.Waits() || c.desk.cfg.Hears(ch) != "" {
 		return err
 	}
-	words, err := c.tool.words(ctx, o.ticket, stepsOf(ch, "")[0])
+	words, err := c.tool.(tool).words(ctx, o.ticket, stepsOf(ch, "")[0])
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}

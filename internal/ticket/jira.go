@@ -204,7 +204,8 @@ func (j *jiraTool) words(ctx context.Context, t ticket, opened step) (all []word
 	return asTold(all, issue.Fields.Description.text(), opened.how(true)+"\n"+strings.Join(opened.lines(), "\n")), nil
 }
 
-func (j *jiraTool) probe(ctx context.Context) error {
+// Probe implements prober.
+func (j *jiraTool) Probe(ctx context.Context) error {
 	return j.Ask(ctx, j.rest(http.MethodGet, []string{"project", j.target.Project}, nil, nil, nil))
 }
 

@@ -192,6 +192,7 @@ func (n *serviceNowTool) words(ctx context.Context, t ticket, opened step) (all 
 	return asTold(all, request.Result.Description, n.description(opened)), nil
 }
 
-func (n *serviceNowTool) probe(ctx context.Context) error {
+// Probe implements prober.
+func (n *serviceNowTool) Probe(ctx context.Context) error {
 	return n.Ask(ctx, n.rest(http.MethodGet, []string{"now", "table", "change_request"}, url.Values{"sysparm_limit": {"1"}, "sysparm_fields": {"sys_id"}}, nil, nil))
 }

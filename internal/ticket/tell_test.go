@@ -29,6 +29,10 @@ func puts(kind, url string) Put {
 		p.Project = "org/repo"
 	case gitLab:
 		p.Project = "group/sub/repo"
+	case gitHubDeployments:
+		p.Project, p.User, p.Secret = "org/repo", "Iv1.app", appKey()
+	case gitLabDeployments:
+		p.Project = "group/sub/repo"
 	case cdEvents, webhooks:
 		p.Secret = ""
 	}

@@ -18,11 +18,11 @@ const maxTools = 16
 // A Put says which tool changes are to be told to.
 type Put struct {
 	Name    string // 1 to 64 bytes of a name's characters
-	Kind    string // jira, servicenow, github, gitlab, pagerduty, cloudevents or webhook
+	Kind    string // one of the kinds of tool
 	URL     string // https; of a tool's API
 	Project string // Jira's key, or owner/name
-	User    string // of Jira and ServiceNow, where the secret is a password
-	Secret  string // a token, a password or a routing key; empty: as it was
+	User    string // of Jira and ServiceNow, where the secret is a password; the app's id, where deployments wait in GitHub
+	Secret  string // a token, a password, a routing key or an app's private key; empty: as it was
 }
 
 // A Tool is one as people may see it.
@@ -198,6 +198,8 @@ type Shown struct {
 	Tool
 	Accounts []Mapping `json:"accounts"`
 	Tickets  []Ticket  `json:"tickets"` // those of changes that wait, and then others
+	// Deployments are those that wait there, or waited in the last three months: the newest first.
+	Deployments []Waiting `json:"deployments,omitempty"`
 }
 
 // Show returns a tool with its accounts and tickets: the verb ticket.show. The error is of
@@ -220,7 +222,9 @@ func (d *Desk) Show(ctx context.Context, who pavise.Principal, name string) (s S
 		if err != nil {
 			return err
 		}
-		s.Tickets, err = shownTickets(tx, at)
+		if s.Tickets, err = shownTickets(tx, at); err == nil {
+			s.Deployments, err = deploymentsOf(tx, at, `ORDER BY made DESC, id LIMIT ?`, maxShown)
+		}
 		return err
 	})
 	if err != nil {
@@ -301,7 +305,7 @@ func (d *Desk) Test(ctx context.Context, who pavise.Principal, name string) (tri
 	began := d.cfg.Now()
 	t, err := r.target.dial(d.cfg.Reach, d.cfg.Roots, d.marks(at), d.cfg.Now)
 	if err == nil {
-		err = t.(prober).probe(ctx)
+		err = t.Probe(ctx)
 	}
 	tried = Tried{Works: err == nil, Took: d.cfg.Now().Sub(began)}
 	if err != nil {
