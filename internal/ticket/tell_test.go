@@ -362,3 +362,39 @@ func TestRun(t *testing.T) {
 		t.Errorf("%d tickets, %v", e.count(), err)
 	}
 }
+
+// TestDeadline: nobody looks at an act that was run first until its time is up. Whoever is on
+// call is paged, the ticket says so and is closed, and its events are told: each once, also
+// by the next process.
+func TestDeadline(t *testing.T) {
+	each(t, []string{gitHub, pagerDuty, cdEvents}, func(t *testing.T, w *world, e *emulator, c *clerk) {
+		ch := w.propose(t, ben, "lamp.off", `{}`)
+		turn(t, c)
+		e.asked()
+		w.pass(73 * time.Hour)
+		ctx, cancel := contextFor(t)
+		ended := make(chan error, 1)
+		go func() { ended <- w.changes.Run(ctx) }()
+		until(t, func() bool { return w.look(t, ch.Name).State == change.Contested })
+		cancel()
+		if err := <-ended; err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			turn(t, c)
+			c = w.clerk(t, "work")
+		}
+		if got := w.notes(t, "change.overdue"); len(got) != 1 {
+			t.Errorf("findings %q", got)
+		}
+		asked := strings.Join(e.asked(), "\n")
+		for text, want := range map[string]map[string]int{
+			"it is contested": {gitHub: 1, pagerDuty: 1}, `"state":"closed"`: {gitHub: 1}, `"severity":"critical"`: {pagerDuty: 1}, `"event_action":"resolve"`: {pagerDuty: 0},
+			`Webhook-Id: `: {cdEvents: 4}, `"type":"dev.cdevents.incident.detected.0.3.0"`: {cdEvents: 2}, `"type":"dev.cdevents.ticket.closed.0.2.0"`: {cdEvents: 2}, // the type stands in event and context
+		} {
+			if want, ok := want[c.Kind]; ok && strings.Count(asked, text) != want {
+				t.Errorf("%s: %d times, want %d:\n%s", text, strings.Count(asked, text), want, asked)
+			}
+		}
+	})
+}

@@ -105,7 +105,7 @@ func newWorld(t *testing.T) *world {
 	must(g.Load("local", map[string]string{"usual": strings.Split(usual, ";")[0] + ";", "desk": strings.Split(usual, ";")[1] + ";"}))
 	kek, err := seal.OpenFileKEK(filepath.Join(dir, "kek"))
 	must(err)
-	w.changes, err = change.New(t.Context(), change.Config{Guard: g, Store: db, Log: w.log, Runners: w.runners(g, db), Now: w.clock})
+	w.changes, err = change.New(t.Context(), change.Config{Guard: g, Store: db, Log: w.log, Runners: w.runners(g, db), Now: w.clock, Every: time.Millisecond})
 	must(err)
 	w.cfg = Config{
 		Guard: g, Store: db, KEK: kek, Changes: w.changes, Propose: w.changes.Propose, Hears: w.changes.Hears, Now: w.clock, Reach: outbound.Reach{Loopback: true}, Every: time.Millisecond,
