@@ -262,6 +262,9 @@ func TestDeploymentWaits(t *testing.T) {
 				w.pass(time.Hour)
 			}
 			all := w.passes(t)
+			if s, err := w.Show(t.Context(), ann, "work"); err != nil || s.Open != 1 || s.Behind != 0 {
+				t.Errorf("%+v, %v", s.Tool, err)
+			}
 			if len(all) != 1 || all[0].State != change.Open || len(e.answers(h)) != 0 || w.states(t)[5] != proposed {
 				t.Fatalf("%d changes, %q, %v", len(all), e.answers(h), w.states(t))
 			}

@@ -35,8 +35,8 @@ type Tool struct {
 	State   string    `json:"state"`             // told, behind or failing
 	Problem string    `json:"problem,omitempty"` // why the last attempt came to nothing
 	Since   time.Time `json:"since,omitzero"`    // when it began to
-	Open    int       `json:"open"`              // changes with a ticket that have not ended
-	Behind  int       `json:"behind"`            // steps that it was not told of yet
+	Open    int       `json:"open"`              // changes with a ticket that have not ended; deployments that wait
+	Behind  int       `json:"behind"`            // steps, or answers, that it was not told of yet
 	Known   int       `json:"known"`             // accounts that are people here
 	Told    uint64    `json:"told"`              // steps, since the process began
 }
@@ -320,13 +320,14 @@ func (d *Desk) Test(ctx context.Context, who pavise.Principal, name string) (tri
 // shown is a tool as people may see it.
 func (d *Desk) shown(ctx context.Context, r row) (t Tool, err error) {
 	t = Tool{Name: r.name, Kind: r.Kind, Place: r.target.where(), User: r.User, Made: r.made, State: "told"}
+	open, behind := `FROM ticket_tickets WHERE tenant = ? AND tool = ? AND ended = 0`, `FROM ticket_steps WHERE tenant = ? AND tool = ? AND told = 0`
+	if holds(r.Kind) {
+		const of = `FROM ticket_deployments WHERE tenant = ? AND tool = ? AND state IN `
+		open, behind = of+`('waits', 'proposed')`, of+`('approved', 'rejected')`
+	}
 	err = d.cfg.Store.View(ctx, func(tx *store.Tx) error {
-		for query, to := range map[string]*int{
-			`SELECT count(*) FROM ticket_tickets WHERE tenant = ? AND tool = ? AND ended = 0`: &t.Open,
-			`SELECT count(*) FROM ticket_steps WHERE tenant = ? AND tool = ? AND told = 0`:    &t.Behind,
-			`SELECT count(*) FROM ticket_accounts WHERE tenant = ? AND tool = ?`:              &t.Known,
-		} {
-			if err := tx.QueryRow(query, r.tenant, r.name).Scan(to); err != nil {
+		for query, to := range map[string]*int{open: &t.Open, behind: &t.Behind, `FROM ticket_accounts WHERE tenant = ? AND tool = ?`: &t.Known} {
+			if err := tx.QueryRow(`SELECT count(*) `+query, r.tenant, r.name).Scan(to); err != nil {
 				return err
 			}
 		}
