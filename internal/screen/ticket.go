@@ -12,7 +12,11 @@ import (
 )
 
 func printTicketGiven(w io.Writer, g ticket.Given) {
-	fmt.Fprintf(w, "%s: changes are told to %s\n", g.Name, g.Place)
+	if strings.HasSuffix(g.Kind, "-deployments") {
+		fmt.Fprintf(w, "%s: deployments of %s wait until others have decided here\n", g.Name, g.Place)
+	} else {
+		fmt.Fprintf(w, "%s: changes are told to %s\n", g.Name, g.Place)
+	}
 	if g.Secret != "" {
 		fmt.Fprintf(w, "\n  %s\n\ngive that to the tool, which verifies messages with it, or signs with it what it says: it is shown once\n", g.Secret)
 	}
