@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -64,7 +63,10 @@ var actions = []guard.Action{
 }
 
 const usual = `
-	permit (principal in Role::"operator", action in [Action::"change", Action::"lamp", Action::"ticket"], resource);
+	permit (principal in Role::"operator", action in [Action::"change", Action::"lamp", Action::"ticket"], resource);`
+
+// ofDesk lets the desk propose.
+const ofDesk = `
 	permit (principal in Role::"ticket-desk", action in [Action::"change.propose", Action::"ticket.pass"], resource);`
 
 // inMemory returns a directory that lies in memory, where there is such a thing: what a real
@@ -102,7 +104,7 @@ func newWorld(t *testing.T) *world {
 		Approved: func(name pavise.Name, verb string, on pavise.Name) bool { return w.changes.UnderWay(name, verb, on) },
 	})
 	must(err)
-	must(g.Load("local", map[string]string{"usual": strings.Split(usual, ";")[0] + ";", "desk": strings.Split(usual, ";")[1] + ";"}))
+	must(g.Load("local", map[string]string{"usual": usual, "desk": ofDesk}))
 	kek, err := seal.OpenFileKEK(filepath.Join(dir, "kek"))
 	must(err)
 	w.changes, err = change.New(t.Context(), change.Config{Guard: g, Store: db, Log: w.log, Runners: w.runners(g, db), Now: w.clock, Every: time.Millisecond})
