@@ -2,7 +2,7 @@
 # written once, in .ci/run.
 
 .DEFAULT_GOAL := help
-.PHONY: help test race vet staticcheck fuzz-smoke kill-storm crash-storm soak every-float demo-model bench-ledger bench-policy bench-gateway bench-start bench-theft bench-theft-detect bench-theft-fidelity bench-theft-marks bench-theft-prompts bench-theft-timing bench-ingest bench-dataset bench-dataset-large bench-poison bench-drift attack-ledgers walk-lifecycle ci
+.PHONY: help test race vet staticcheck fuzz-smoke kill-storm crash-storm soak every-float demo-model bench-ledger bench-policy bench-gateway bench-start bench-theft bench-theft-detect bench-theft-fidelity bench-theft-marks bench-theft-prompts bench-theft-timing bench-ingest bench-dataset bench-dataset-large bench-poison bench-drift bench-registry attack-ledgers walk-lifecycle ci
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -87,6 +87,9 @@ bench-poison: ## poisoned training data: how high its rows rank, and what clean 
 
 bench-drift: ## a value counted for drift beside Evidently (ARGS="--python PYTHON --write" asks a Python that has it, and keeps the results)
 	cd bench && go run ./drift $(ARGS)
+
+bench-registry: ## the registry of models asked over HTTP by 32 callers: versions, and additions that are durable (ARGS=--write keeps the result)
+	cd bench && go run ./registry $(ARGS)
 
 attack-ledgers: ## write the golden ledgers of the attacks anew, when they are meant to ask other rows
 	go test ./internal/extraction -run '^TestGoldenLedgers$$' -update

@@ -16,6 +16,8 @@
 //   - gateway puts Pavise and other proxies before one model server, and loads them; its
 //     plain is one that does next to nothing, a measure of the machine.
 //   - poison plants poisons into training data and screens it.
+//   - registry asks the registry of models over HTTP, from many sides.
+//   - cdevents holds what tools are told to the schemas of CDEvents; it has tests only.
 //   - start builds the binary and waits for it to be ready.
 //   - result holds what they share: conditions, tables and RESULTS.md.
 //

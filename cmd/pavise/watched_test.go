@@ -1,7 +1,11 @@
 package main
 
 import (
+	"fmt"
 	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -20,6 +24,26 @@ func (r *running) ticketExamples(t *testing.T, x *examples) {
 		}); err != nil {
 			t.Fatal(err)
 		}
+	}
+	x.before["ticket.pass"] = func() {
+		tool := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			one := `{"id":4711,"ref":"main","sha":"` + strings.Repeat("ab", 20) + `","status":"blocked","environment":{"name":"production"}}`
+			if !strings.HasSuffix(r.URL.Path, "/4711") {
+				one = "[" + one + "]"
+			}
+			fmt.Fprint(w, one)
+		}))
+		t.Cleanup(tool.Close)
+		desk := r.Rooms().Tickets
+		if _, err := desk.Put(t.Context(), r.Operator(), ticket.Put{Name: "pipelines", Kind: "gitlab-deployments", URL: tool.URL, Project: "acme/models", Secret: "s"}); err != nil {
+			t.Fatal(err)
+		}
+		for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+			if s, err := desk.Show(t.Context(), r.Operator(), "pipelines"); err == nil && len(s.Deployments) == 1 && s.Deployments[0].State == "proposed" {
+				return
+			}
+		}
+		t.Fatal("nobody looks at the deployment that waits")
 	}
 }
 

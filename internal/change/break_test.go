@@ -44,9 +44,7 @@ func TestBreakingTheGlass(t *testing.T) {
 			continue
 		}
 		w.house.pass(4 * 24 * time.Hour)
-		if err := w.sweep(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		w.rounds(t, confirm)
 		w.expect(t, ch, Contested, 1)
 	}
 }

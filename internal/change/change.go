@@ -1,6 +1,7 @@
 package change
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -177,13 +178,14 @@ type Log interface {
 	Size() uint64
 }
 
-// Config is what changes are made of. All fields are required but Now.
+// Config is what changes are made of. All fields are required but Now and Every.
 type Config struct {
 	Guard   *guard.Guard
 	Store   *store.DB
 	Log     Log
 	Runners map[string]Runner // by verb
 	Now     func() time.Time  // time.Now if nil
+	Every   time.Duration     // how often Run looks for changes whose time is up; 0: a minute
 }
 
 // Changes are all changes of an installation. They are safe for concurrent use.
@@ -193,6 +195,7 @@ type Changes struct {
 	log     Log
 	runners map[string]Runner
 	now     func() time.Time
+	every   time.Duration
 
 	deciding sync.Mutex // held while a vote is weighed or a change is run
 	rescuing sync.Mutex // the same, of changes in the safe direction
@@ -200,6 +203,8 @@ type Changes struct {
 	mu        sync.Mutex // guards what follows
 	underWay  map[pavise.Name]undertaking
 	proposing map[pavise.Name]bool // in the table, and not yet in the log
+	late      patience             // those whose time is up
+	half      patience             // those that nobody looked at in half of their time
 }
 
 // An undertaking is what a change that is under way may do.
@@ -215,7 +220,7 @@ func New(ctx context.Context, cfg Config) (*Changes, error) {
 		return nil, err
 	}
 	c := &Changes{
-		guard: cfg.Guard, db: cfg.Store, log: cfg.Log, runners: maps.Clone(cfg.Runners), now: cfg.Now,
+		guard: cfg.Guard, db: cfg.Store, log: cfg.Log, runners: maps.Clone(cfg.Runners), now: cfg.Now, every: cmp.Or(cfg.Every, sweepEvery),
 		underWay: map[pavise.Name]undertaking{}, proposing: map[pavise.Name]bool{},
 	}
 	if c.now == nil {

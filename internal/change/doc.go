@@ -34,6 +34,13 @@
 // first. They are approved afterwards, within a deadline; one that is denied, or
 // that nobody looks at in time, becomes a finding.
 //
+// # Deadlines
+//
+// Votes count until a change's deadline, by the clock, to the moment. What cannot be taken
+// back (that it expired, is contested, or that people are reminded) comes only when Run has
+// seen the time to be up in several rounds, which are spaced by a clock that nobody sets: one
+// that leaps and is put right does no harm. One that steps back is the guard's to refuse.
+//
 // # Breaking the glass
 //
 // Who proposed a change may have it run before it is approved, if policies let them

@@ -3,6 +3,7 @@ package change
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/pavise/pavise"
@@ -152,10 +153,11 @@ func (c *Changes) remind(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, ch := range waiting {
-		if len(ch.Votes) > 0 || !ch.Unseen.IsZero() {
-			continue
-		}
+	unseen := slices.DeleteFunc(waiting, func(ch *Change) bool { return len(ch.Votes) > 0 || !ch.Unseen.IsZero() })
+	c.mu.Lock()
+	sure := c.half.see(unseen)
+	c.mu.Unlock()
+	for _, ch := range sure {
 		if err := c.unseen(ctx, ch.Name); err != nil {
 			return err
 		}

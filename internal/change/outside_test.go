@@ -116,9 +116,7 @@ func TestNobodyVotedInHalfOfTheTime(t *testing.T) {
 	w.approve(t, bob, seen)
 	remind := func(want int) {
 		t.Helper()
-		if err := w.remind(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		w.rounds(t, confirm)
 		if got := w.records(t, KindUnseen, "note"); len(got) != want {
 			t.Errorf("%d notes, want %d", len(got), want)
 		}

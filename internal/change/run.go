@@ -111,9 +111,41 @@ func (c *Changes) checkApproved(ctx context.Context, ch *Change, runner Runner) 
 	return nil
 }
 
+// confirm is how many rounds of Run have to see that a time is up before anything comes of it
+// that cannot be taken back. The rounds are a minute apart by a clock that nobody sets: one that
+// leaps ahead, as that of a machine which has just begun, is put right meanwhile. Votes do not
+// count from the first moment.
+const confirm = 5
+
+// A patience counts the rounds in which each change was seen to be late. The caller holds mu.
+type patience map[pavise.Name]int
+
+// see counts one more round, in which these were late and no others. It returns those that
+// were so often enough.
+func (p *patience) see(all []*Change) (sure []*Change) {
+	next := patience{}
+	for _, ch := range all {
+		if next[ch.Name] = (*p)[ch.Name] + 1; next[ch.Name] >= confirm {
+			sure = append(sure, ch)
+		}
+	}
+	*p = next
+	return sure
+}
+
+// sure reports whether a change was late often enough.
+func (c *Changes) sure(name pavise.Name) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.late[name] >= confirm
+}
+
 // expire ends a change that was approved in time and could not be run in time: what
 // people agreed to was meant for those days.
 func (c *Changes) expire(ctx context.Context, ch *Change) error {
+	if !c.sure(ch.Name) {
+		return &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("change %s was to be run until %s", ch.Name.ID, ch.Until.Format("2006-01-02 15:04 UTC")), Hint: "propose it anew, unless the clock is wrong"}
+	}
 	from := ch.State
 	ch.end(Expired, c.now(), "approved, and not run until %s", ch.Until.Format("2006-01-02 15:04 UTC"))
 	if err := c.close(ctx, ch, from, "change.expired", pavise.Warning); err != nil {
@@ -265,7 +297,7 @@ func (c *Changes) goOn(ctx context.Context, ch *Change) error {
 //
 // Unguarded: nobody asked for it; what it ends is a note.
 func (c *Changes) Run(ctx context.Context) error {
-	tick := time.NewTicker(sweepEvery)
+	tick := time.NewTicker(c.every)
 	defer tick.Stop()
 	for {
 		_, _, _ = c.Resume(ctx), c.sweep(ctx), c.remind(ctx) // what cannot be done now is done the next time
@@ -280,9 +312,17 @@ func (c *Changes) Run(ctx context.Context) error {
 // sweep ends changes whose time is up: open ones expire, and those that were run
 // first and that nobody looked at become findings.
 func (c *Changes) sweep(ctx context.Context) error {
-	late, err := c.listed(ctx, `state IN ('open', 'ran') AND until <= ? ORDER BY until`, c.now().UnixMicro())
-	for _, ch := range late {
-		err = errors.Join(err, c.endLate(ctx, ch.Name))
+	late, err := c.listed(ctx, `state IN ('open', 'ran', 'approved', 'running') AND until <= ? ORDER BY until`, c.now().UnixMicro())
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	sure := c.late.see(late)
+	c.mu.Unlock()
+	for _, ch := range sure {
+		if ch.State.Waits() { // Resume goes on with the others, and ends them
+			err = errors.Join(err, c.endLate(ctx, ch.Name))
+		}
 	}
 	return err
 }
@@ -294,6 +334,9 @@ func (c *Changes) endLate(ctx context.Context, name pavise.Name) error {
 		return err
 	}
 	defer release()
+	if c.now().Before(ch.Until) {
+		return nil // the clock was put right meanwhile
+	}
 	from, kind, severity := ch.State, "change.expired", pavise.Info
 	have, need := ch.Approvals()
 	switch {

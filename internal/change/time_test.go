@@ -27,11 +27,7 @@ func TestVotesCountUntilTheDay(t *testing.T) {
 	_, err := w.Approve(t.Context(), bob, late.Name, late.Digest, "")
 	wantKind(t, err, pavise.Conflict)
 	w.expect(t, late, Open, 0)
-	for range 2 {
-		if err := w.sweep(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-	}
+	w.rounds(t, 2*confirm)
 	w.expect(t, late, Expired, 0)
 	if n := len(w.records(t, "change.expired", record.Note)); n != 1 {
 		t.Errorf("%d notes", n)
@@ -51,9 +47,7 @@ func TestVotesThatCameInTimeRunNothingTooLate(t *testing.T) {
 	w.end()
 	w.house.pass(4 * 24 * time.Hour)
 	w = w.house.begin(t)
-	if err := w.sweep(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	w.rounds(t, confirm)
 	w.expect(t, ch, Expired, 0)
 }
 
@@ -80,6 +74,8 @@ func TestWhatCouldNotBeRunInTimeIsNotRun(t *testing.T) {
 			w.end()
 			w.house.pass(60 * 24 * time.Hour)
 			w = w.house.begin(t)
+			w.expect(t, ch, Approved, 0)
+			w.rounds(t, confirm+1)
 			w.expect(t, ch, Expired, 0)
 			w.found(t, "change.expired", 1)
 		})
@@ -211,15 +207,12 @@ func TestARunFirstActThatNobodyLookedAtIsAFinding(t *testing.T) {
 	w := newWorld(t)
 	ch := w.propose(t, alice, "lamp.off")
 	w.house.pass(3 * 24 * time.Hour)
+	w.rounds(t, confirm-1)
 	w.failNext(1)
 	wantKind(t, w.sweep(t.Context()), pavise.Unavailable)
 	w.expect(t, ch, Ran, 1)
 	w.house.disk.Fail(nil)
-	for range 2 {
-		if err := w.sweep(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-	}
+	w.rounds(t, 2)
 	w.expect(t, ch, Contested, 1)
 	w.found(t, "change.overdue", 1)
 }
@@ -258,9 +251,7 @@ func TestAClockThatStepsBack(t *testing.T) {
 	w.approve(t, bob, ch)
 	w.expect(t, ch, Done, 1)
 	w.house.pass(365 * 24 * time.Hour)
-	if err := w.sweep(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	w.rounds(t, confirm)
 	w.house.pass(-365 * 24 * time.Hour)
 	if err := w.guard.AcceptClock(t.Context(), alice); err != nil {
 		t.Fatal(err)
@@ -268,6 +259,46 @@ func TestAClockThatStepsBack(t *testing.T) {
 	_, err = w.Approve(t.Context(), bob, gone.Name, gone.Digest, "")
 	wantKind(t, err, pavise.Conflict)
 	w.expect(t, gone, Expired, 0)
+}
+
+// TestAClockThatLeapsAhead is put right within minutes: nothing has expired or is contested, and
+// nobody was reminded; and while it was ahead no vote counted. What is late in earnest ends.
+func TestAClockThatLeapsAhead(t *testing.T) {
+	w := newWorld(t)
+	open, ran, stuck := w.propose(t, alice, "lamp.set"), w.propose(t, alice, "lamp.off"), w.propose(t, alice, "lamp.set")
+	if err := w.vote(t.Context(), bob, "change.approve", stuck.Name, decided{Digest: stuck.Digest, Yes: true}); err != nil {
+		t.Fatal(err)
+	}
+	const leap = 4 * 24 * time.Hour
+	for range 3 {
+		w.house.pass(leap)
+		w.rounds(t, 4) // minutes
+		w.house.pass(-leap)
+		w.rounds(t, 1)
+	}
+	w.expect(t, stuck, Done, 1)
+	w.expect(t, open, Open, 0)
+	w.expect(t, ran, Ran, 1)
+	for _, kind := range []string{KindUnseen, "change.expired", "change.overdue"} {
+		if n := len(w.records(t, kind, record.Note)); n != 0 {
+			t.Errorf("%d notes %s", n, kind)
+		}
+	}
+	w.house.pass(leap)
+	_, err := w.Approve(t.Context(), bob, open.Name, open.Digest, "")
+	wantKind(t, err, pavise.Conflict)
+	w.house.pass(-leap)
+	_, err = w.Approve(t.Context(), bob, open.Name, open.Digest, "") // a record is of days to come: somebody has to look at the clock
+	wantKind(t, err, pavise.Unavailable)
+	if err := w.guard.AcceptClock(t.Context(), alice); err != nil {
+		t.Fatal(err)
+	}
+	w.approve(t, bob, open)
+	w.expect(t, open, Done, 1)
+	w.house.pass(leap)
+	w.rounds(t, confirm)
+	w.expect(t, ran, Contested, 1)
+	w.found(t, "change.overdue", 1)
 }
 
 // TestRunGoesOnAndSweeps lets minutes pass: what could not be done is done, and what is
@@ -298,6 +329,9 @@ func TestRunGoesOnAndSweeps(t *testing.T) {
 		h.mu.Lock()
 		ahead = 3 * 24 * time.Hour
 		h.mu.Unlock()
+		time.Sleep((confirm - 1) * sweepEvery)
+		synctest.Wait()
+		w.expect(t, late, Open, 0)
 		time.Sleep(sweepEvery)
 		synctest.Wait()
 		w.expect(t, late, Expired, 0)

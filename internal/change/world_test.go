@@ -217,6 +217,16 @@ func (h *house) begin(t testing.TB) *world {
 	return w
 }
 
+// rounds lets so many rounds of Run pass.
+func (w *world) rounds(t testing.TB, n int) {
+	t.Helper()
+	for range n {
+		if err := errors.Join(w.Resume(context.Background()), w.sweep(context.Background()), w.remind(context.Background())); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // open opens everything, and resumes nothing yet.
 func (h *house) open() (w *world, err error) {
 	ctx := context.Background()

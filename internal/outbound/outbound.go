@@ -1,6 +1,7 @@
 // Package outbound is where messages of the house may go: addresses that people name, of
 // receivers and of the tools they work with. It says which are refused, and makes clients
-// that check it again at each connection, against the address that is really dialled.
+// that check it again at each connection, against the address that is really dialled. A
+// Wire asks an API over one, with answers that are bounded.
 //
 // It owns the list of addresses that no receiver has: link-local ones, metadata of clouds,
 // what stands for no one machine; and this machine, unless the installation allows it.

@@ -187,6 +187,7 @@ func ofDoors() []Action {
 		{Verb: "ticket.show", On: []string{KindTicket}, Class: Pooled},
 		{Verb: "ticket.put", On: []string{KindTicket}},
 		{Verb: "ticket.map", On: []string{KindTicket}, Consequential: true},
+		{Verb: "ticket.pass", On: []string{KindTicket}, Consequential: true},
 		{Verb: "ticket.unmap", On: []string{KindTicket}, Safe: true},
 		{Verb: "subject.shred", On: []string{"subject"}, Consequential: true},
 		{Verb: "ledger.read", On: []string{"ledger"}, Class: Pooled},

@@ -83,6 +83,7 @@ func All(rooms *Rooms) map[string]change.Runner {
 		"bundle.rotate":  bundleRunner(rooms, "bundle.rotate"),
 		"bundle.revoke":  bundleRunner(rooms, "bundle.revoke"),
 		"ticket.map":     mapRunner(rooms),
+		"ticket.pass":    passRunner(rooms),
 	}
 	maps.Copy(all, modelRunners(rooms))
 	maps.Copy(all, deployRunners(rooms))

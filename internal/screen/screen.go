@@ -68,6 +68,7 @@ var printers = map[string]printer{
 	"ticket.test":        answered(printToolTried),
 	"ticket.remove":      done("the tool is told of no more changes"),
 	"ticket.map":         answered(printChange),
+	"ticket.pass":        answered(printChange),
 	"ticket.unmap":       done("what the account says is nobody's vote any more"),
 	"ledger.acknowledge": done("acknowledged"),
 	"ledger.unfollow":    done("the follower is forgotten"),

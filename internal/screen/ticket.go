@@ -12,7 +12,11 @@ import (
 )
 
 func printTicketGiven(w io.Writer, g ticket.Given) {
-	fmt.Fprintf(w, "%s: changes are told to %s\n", g.Name, g.Place)
+	if strings.HasSuffix(g.Kind, "-deployments") {
+		fmt.Fprintf(w, "%s: deployments of %s wait until others have decided here\n", g.Name, g.Place)
+	} else {
+		fmt.Fprintf(w, "%s: changes are told to %s\n", g.Name, g.Place)
+	}
 	if g.Secret != "" {
 		fmt.Fprintf(w, "\n  %s\n\ngive that to the tool, which verifies messages with it, or signs with it what it says: it is shown once\n", g.Secret)
 	}
@@ -49,6 +53,13 @@ func printShownTool(w io.Writer, s ticket.Shown) {
 		row(tw, "ACCOUNT", "PERSON", "ROLES", "UNTIL", "CHANGE")
 		for _, m := range s.Accounts {
 			row(tw, m.Account, m.Person.ID, strings.Join(m.Roles, ", "), at(m.Until), m.Change.ID)
+		}
+		tw.Flush()
+	}
+	if len(s.Deployments) > 0 {
+		row(tw, "DEPLOYMENT", "TO", "COMMIT", "STATE", "CHANGE", "WHERE")
+		for _, d := range s.Deployments {
+			row(tw, d.ID, clip(d.Environment), d.SHA[:min(len(d.SHA), 12)], d.State, d.Change.ID, d.URL)
 		}
 		tw.Flush()
 	}

@@ -10,6 +10,8 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/change"
+	"github.com/pavise/pavise/internal/outbound"
+	"github.com/pavise/pavise/internal/pipeline"
 	"github.com/pavise/pavise/internal/store"
 )
 
@@ -36,7 +38,7 @@ type clerk struct {
 	cancel context.CancelFunc
 	done   chan struct{} // closed when its goroutine has ended
 
-	tool   tool
+	tool   prober                 // a tool, or a pipeline.Tool
 	known  map[pavise.Name]string // how far each change was when its steps were written
 	quiet  time.Time              // the tool is left alone until then
 	listen time.Time              // when words are read next
@@ -64,8 +66,10 @@ func (c *clerk) serve(ctx context.Context) {
 
 // round does all that can be done now. The error is a fault of the house's.
 func (c *clerk) round(ctx context.Context) error {
-	if err := c.gather(ctx); err != nil {
-		return err
+	if !holds(c.Kind) {
+		if err := c.gather(ctx); err != nil {
+			return err
+		}
 	}
 	now := c.desk.cfg.Now()
 	if now.Before(c.quiet) {
@@ -74,10 +78,13 @@ func (c *clerk) round(ctx context.Context) error {
 	if c.tool == nil {
 		t, err := c.target.dial(c.desk.cfg.Reach, c.desk.cfg.Roots, c.desk.marks(c.place), c.desk.cfg.Now)
 		if err != nil {
-			c.troubled(ctx, &answer{why: err.Error(), sure: true})
+			c.troubled(ctx, &outbound.Answer{Why: err.Error(), Sure: true})
 			return nil
 		}
 		c.tool = t
+	}
+	if holder, ok := c.tool.(pipeline.Tool); ok {
+		return c.keep(ctx, holder)
 	}
 	if err := c.deliver(ctx); err != nil {
 		return err
@@ -179,8 +186,12 @@ func (c *clerk) follow(ctx context.Context, ch *change.Change) error {
 	if c.known[ch.Name] == far {
 		return nil
 	}
+	all := stepsOf(ch, c.desk.cfg.Hears(ch))
+	if c.Kind == cdEvents {
+		all = withServed(all, ch)
+	}
 	err := c.desk.cfg.Store.Update(ctx, func(tx *store.Tx) error {
-		for _, s := range stepsOf(ch, c.desk.cfg.Hears(ch)) {
+		for _, s := range all {
 			if err := addStep(tx, c.place, s); err != nil {
 				return err
 			}
@@ -238,14 +249,15 @@ var errNoTicket = errors.New("the tool has no ticket of the change")
 
 // attempt tells a step, once.
 func (c *clerk) attempt(ctx context.Context, w *waiting) (err error) {
+	tool := c.tool.(tool)
 	switch {
 	case w.step.Sort == stepOpened:
-		w.ticket, err = c.tool.open(ctx, w.step)
+		w.ticket, err = tool.open(ctx, w.step)
 		return err
 	case w.ticket.ID == "":
 		return errNoTicket
 	}
-	return c.tool.tell(ctx, w.ticket, w.step, w.tries > 0)
+	return tool.tell(ctx, w.ticket, w.step, w.tries > 0)
 }
 
 // conclude writes down how an attempt ended.
@@ -254,17 +266,17 @@ func (c *clerk) conclude(ctx context.Context, w waiting, failure error) error {
 		c.state.worked(1)
 		return c.strike(ctx, w, 1)
 	}
-	a, ok := errors.AsType[*answer](failure)
+	a, ok := errors.AsType[*outbound.Answer](failure)
 	if !ok { // what cannot be told or encoded never will be
 		return c.strike(ctx, w, 2)
 	}
-	refused := a.sure && a.status != http.StatusUnauthorized && a.status != http.StatusForbidden && a.status != http.StatusTooManyRequests && a.status != http.StatusRequestTimeout
+	refused := refuses(a)
 	if refused && w.tries+1 >= maxTries {
-		c.note(ctx, KindLost, w.step.Change, pavise.Warning, fmt.Sprintf("the tool %s does not take that change %s %s, and is not told any more: %s", c.name, w.step.Change.ID, sorts[w.step.Sort], a.why))
+		c.note(ctx, KindLost, w.step.Change, pavise.Warning, fmt.Sprintf("the tool %s does not take that change %s %s, and is not told any more: %s", c.name, w.step.Change.ID, sorts[w.step.Sort], a.Why))
 		return c.strike(ctx, w, 2)
 	}
-	wait := c.desk.pause(w.tries+1, a.after)
-	if w.step.Sort == stepOpened && !a.sure {
+	wait := c.desk.pause(w.tries+1, a.After)
+	if w.step.Sort == stepOpened && !a.Sure {
 		wait = max(wait, settled)
 	}
 	if !refused {
@@ -276,10 +288,16 @@ func (c *clerk) conclude(ctx context.Context, w waiting, failure error) error {
 	})
 }
 
+// refuses reports whether an answer is a no that asking again will hardly change: no fault of
+// the secret's or of the time's.
+func refuses(a *outbound.Answer) bool {
+	return a.Sure && a.Status != http.StatusUnauthorized && a.Status != http.StatusForbidden && a.Status != http.StatusTooManyRequests && a.Status != http.StatusRequestTimeout
+}
+
 // sorts are the sorts of step in words.
 var sorts = map[string]string{
 	stepOpened: "was proposed", stepVoted: "was voted on", stepRan: "was run first", stepBroken: "was run before its approval",
-	stepUnseen: "was looked at by nobody", stepEnded: "ended", stepReplied: "has a word on it that does not count",
+	stepUnseen: "was looked at by nobody", stepEnded: "ended", stepReplied: "has a word on it that does not count", stepServed: "has another model answer",
 }
 
 // strike strikes a step off: the tool took it (1), or never will (2). A change of which
@@ -320,12 +338,12 @@ func (c *clerk) strike(ctx context.Context, w waiting, told int) error {
 
 // troubled leaves the tool alone for a while. One that has taken nothing for long is a
 // finding, once.
-func (c *clerk) troubled(ctx context.Context, a *answer) {
+func (c *clerk) troubled(ctx context.Context, a *outbound.Answer) {
 	now := c.desk.cfg.Now()
-	failed, silent := c.state.failing(a.why, now)
-	c.quiet = now.Add(c.desk.pause(failed, a.after))
+	failed, silent := c.state.failing(a.Why, now)
+	c.quiet = now.Add(c.desk.pause(failed, a.After))
 	if silent {
-		c.note(ctx, KindUnreachable, c.thing(), pavise.Warning, fmt.Sprintf("the tool %s has taken nothing for %v: %s", c.name, maxSilence, a.why))
+		c.note(ctx, KindUnreachable, c.thing(), pavise.Warning, fmt.Sprintf("the tool %s has taken nothing for %v: %s", c.name, maxSilence, a.Why))
 	}
 }
 

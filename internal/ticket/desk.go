@@ -42,6 +42,8 @@ type Config struct {
 	Store   *store.DB
 	KEK     *seal.KEK // seals the secrets of tools, and marks tickets
 	Changes Changes
+	// Propose proposes a change, as somebody: that a deployment may go on.
+	Propose func(ctx context.Context, who pavise.Principal, p change.Proposal) (*change.Change, error)
 	// Hears says why a change is not decided on from outside, or "".
 	Hears func(*change.Change) string
 	// Revoked reports whether a principal is refused who was let in at a time.

@@ -4,7 +4,8 @@
 //
 // It owns the tools with the secrets that they are asked with, the tickets it made there,
 // what of a change was told to each, which account of a tool is which person, and what was
-// made of each word. Changes themselves, and what counts, are those of package change.
+// made of each word; and which deployments wait in a tool until others have decided here (by
+// package pipeline). Changes themselves, and what counts, are those of package change.
 //
 // # What is told
 //

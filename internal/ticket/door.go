@@ -10,6 +10,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/hook"
+	"github.com/pavise/pavise/internal/pipeline"
 	"github.com/pavise/pavise/internal/store"
 )
 
@@ -23,8 +24,8 @@ const maxMessage = 1 << 20
 // Door takes messages of tools: that of Standard Webhooks, of GitHub and Jira (a signature
 // in X-Hub-Signature-256 or X-Hub-Signature), or of GitLab (X-Gitlab-Token), each made with
 // the secret that ticket.put showed. All that comes of one is that the tool is asked sooner
-// what people said: nothing that a message says is believed. refuse answers one that is not
-// signed so.
+// what people said, or about the deployment that it names: nothing else that a message says is
+// believed. refuse answers one that is not signed so.
 //
 // It needs no guard: nobody acts, and who is not believed is told nothing.
 func (d *Desk) Door(refuse func(http.ResponseWriter, error)) http.Handler {
@@ -68,8 +69,25 @@ func (d *Desk) admit(r *http.Request, at place, body []byte) error {
 	if err != nil {
 		return err
 	}
-	if hook.Verify(known.Keys, r.Header.Get, d.cfg.Now(), body) {
+	if !d.signed(known, r, body) {
+		return strange
+	}
+	if known.Kind != gitHubDeployments || r.Header.Get("X-GitHub-Event") != pipeline.EventGitHub {
 		return nil
+	}
+	waits, err := pipeline.ReadRequest(body, known.Project)
+	if err != nil {
+		return err
+	}
+	// Durable before it is taken: GitHub does not tell it again.
+	return d.cfg.Store.Update(r.Context(), func(tx *store.Tx) error { return await(tx, at, waits, d.cfg.Now()) })
+}
+
+// signed reports whether a message was signed with one of a tool's secrets. What a message of
+// GitHub's says of a deployment is read, so that a word which is beside the body is not enough.
+func (d *Desk) signed(known row, r *http.Request, body []byte) bool {
+	if hook.Verify(known.Keys, r.Header.Get, d.cfg.Now(), body) {
+		return true
 	}
 	for _, k := range known.Keys {
 		secret := []byte(k.Told())
@@ -77,9 +95,9 @@ func (d *Desk) admit(r *http.Request, at place, body []byte) error {
 		mac.Write(body)
 		want := []byte("sha256=" + hex.EncodeToString(mac.Sum(nil)))
 		if hmac.Equal([]byte(strings.ToLower(r.Header.Get("X-Hub-Signature-256"))), want) || hmac.Equal([]byte(strings.ToLower(r.Header.Get("X-Hub-Signature"))), want) ||
-			hmac.Equal([]byte(r.Header.Get("X-Gitlab-Token")), secret) {
-			return nil
+			known.Kind != gitHubDeployments && hmac.Equal([]byte(r.Header.Get("X-Gitlab-Token")), secret) {
+			return true
 		}
 	}
-	return strange
+	return false
 }

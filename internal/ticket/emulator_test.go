@@ -23,6 +23,7 @@ type emulator struct {
 
 	mu       sync.Mutex // guards what follows
 	tickets  []*theirs
+	held     []*held // deployments that wait
 	ids      int
 	requests []string                                          // method, path and body of each, in order
 	breaks   func(w http.ResponseWriter, r *http.Request) bool // answers in the tool's place
@@ -57,7 +58,7 @@ type saying struct {
 func newEmulator(t testing.TB, kind string, clock func() time.Time) *emulator {
 	t.Helper()
 	e := &emulator{clock: clock, t: t}
-	serve := map[string]func(*http.ServeMux){jira: e.jira, serviceNow: e.serviceNow, gitHub: e.gitHub, gitLab: e.gitLab}[kind]
+	serve := map[string]func(*http.ServeMux){jira: e.jira, serviceNow: e.serviceNow, gitHub: e.gitHub, gitLab: e.gitLab, gitHubDeployments: e.gitHubRuns, gitLabDeployments: e.gitLabDeployments}[kind]
 	mux := http.NewServeMux()
 	if serve != nil {
 		serve(mux)
@@ -79,7 +80,7 @@ func newEmulator(t testing.TB, kind string, clock func() time.Time) *emulator {
 		if e.breaks != nil && e.breaks(w, r) {
 			return
 		}
-		if e.drops > 0 && r.Method == http.MethodPost && !strings.Contains(r.URL.Path, "search") {
+		if e.drops > 0 && r.Method == http.MethodPost && !strings.Contains(r.URL.Path, "search") && !strings.HasSuffix(r.URL.Path, "/access_tokens") {
 			e.drops--
 			mux.ServeHTTP(httptest.NewRecorder(), r)
 			panic(http.ErrAbortHandler) // the effect is there, and nobody is told

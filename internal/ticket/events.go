@@ -3,6 +3,7 @@ package ticket
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/hook"
+	"github.com/pavise/pavise/internal/outbound"
 )
 
 // A pagerDutyTool is a service of PagerDuty, told by its Events API v2. It is paged for
@@ -56,10 +58,11 @@ func (p *pagerDutyTool) send(ctx context.Context, action, key, severity string, 
 			"component": s.On.String(), "class": s.Verb, "custom_details": map[string]string{"change": s.Change.String(), "digest": s.Digest, "state": string(s.State)},
 		}
 	}
-	return p.ask(ctx, question{method: http.MethodPost, path: []string{"v2", "enqueue"}, body: body})
+	return p.Ask(ctx, outbound.Question{Method: http.MethodPost, Path: []string{"v2", "enqueue"}, Body: body})
 }
 
-func (p *pagerDutyTool) probe(ctx context.Context) error {
+// Probe implements prober.
+func (p *pagerDutyTool) Probe(ctx context.Context) error {
 	test := step{Change: pavise.Name{ID: "test"}, Text: "this is a test: somebody asked whether changes arrive here", At: p.now().UTC()}
 	key := "pavise-test-" + p.marks.of("test", p.marks.tool.name)[:12]
 	if err := p.send(ctx, "trigger", key, "info", test); err != nil {
@@ -72,8 +75,14 @@ func (p *pagerDutyTool) probe(ctx context.Context) error {
 // Who gets a message twice can tell by its id.
 type eventTool struct {
 	*wire
-	spell func(source, id string, s step) any
+	spell func(source, id string, s step) []message
 	media string // of messages
+}
+
+// A message is one that an eventTool sends. Its id is the same whenever it is sent.
+type message struct {
+	id   string
+	body any
 }
 
 func (e *eventTool) open(ctx context.Context, s step) (ticket, error) {
@@ -85,73 +94,34 @@ func (e *eventTool) tell(ctx context.Context, _ ticket, s step, _ bool) error { 
 
 func (e *eventTool) words(context.Context, ticket, step) ([]word, error) { return nil, nil }
 
+// send sends all messages of a step, in order: where one is not taken, all come again.
 func (e *eventTool) send(ctx context.Context, s step) error {
 	id := strings.TrimPrefix(e.marks.step(s), "pavise:")
-	body, err := json.Marshal(e.spell("/pavise/"+s.Change.Tenant, id, s))
-	if err != nil {
-		return err
+	for _, m := range e.spell("/pavise/"+s.Change.Tenant, id, s) {
+		body, err := json.Marshal(m.body)
+		if err != nil {
+			return fmt.Errorf("encode a step of %s: %w", s.Change, err)
+		}
+		at, signed := hook.Headers(e.target.Keys, m.id, e.now(), body)
+		err = e.Ask(ctx, outbound.Question{Method: http.MethodPost, Raw: body, Header: map[string]string{
+			"Content-Type": e.media, "Webhook-Id": m.id, "Webhook-Timestamp": at, "Webhook-Signature": signed,
+		}})
+		if err != nil {
+			return err
+		}
 	}
-	at, signed := hook.Headers(e.target.Keys, id, e.now(), body)
-	return e.ask(ctx, question{method: http.MethodPost, raw: body, header: map[string]string{
-		"Content-Type": e.media, "Webhook-Id": id, "Webhook-Timestamp": at, "Webhook-Signature": signed,
-	}})
+	return nil
 }
 
-func (e *eventTool) probe(ctx context.Context) error {
+// Probe implements prober.
+func (e *eventTool) Probe(ctx context.Context) error {
 	return e.send(ctx, step{
-		Change: pavise.Name{Tenant: e.marks.tool.tenant, Kind: "change", ID: "test"}, Key: "test:" + e.now().UTC().Format(time.RFC3339Nano), Sort: "tested", At: e.now().UTC(),
+		Change: pavise.Name{Tenant: e.marks.tool.tenant, Kind: "change", ID: "test"}, Key: "test:" + e.now().UTC().Format(time.RFC3339Nano), Sort: stepTested, At: e.now().UTC(),
 		Text: "this is a test: somebody asked whether changes arrive here",
 	})
 }
 
 // plainEvent is a step as the data of a Standard Webhook.
-func plainEvent(_, _ string, s step) any {
-	return map[string]any{"type": "change." + s.Sort, "timestamp": s.At.UTC().Format(time.RFC3339), "data": s}
-}
-
-// cdEventsVersion is the one whose draft has approvals (2026-03-24).
-const cdEventsVersion = "0.6.0-draft"
-
-// cdEvent is a step as a CDEvent in a CloudEvent, in structured JSON: an approval that was
-// created, updated or closed. What CDEvents has no field for is its custom data.
-func cdEvent(source, id string, s step) any {
-	sort, content := "updated", map[string]string{
-		"approvalDetailsUrl": "urn:pavise:" + s.Change.String(), "resourceTargetUrl": "urn:pavise:" + s.On.String(),
-	}
-	switch s.Sort {
-	case stepOpened:
-		sort, content["requestor"] = "created", "urn:pavise:"+s.Proposer.String()
-	case stepEnded:
-		sort, content["status"] = "closed", cdStatus(s.State)
-	}
-	if sort != "created" {
-		by := s.By
-		if by == (pavise.Name{}) {
-			by = pavise.Name{Tenant: s.Change.Tenant, Kind: "change", ID: s.Change.ID} // the house itself says it
-		}
-		content["responder"], content["decision"] = "urn:pavise:"+by.String(), s.Text
-	}
-	kind := "dev.cdevents.approval." + sort + ".0.1.0"
-	at := s.At.UTC().Format(time.RFC3339Nano)
-	return map[string]any{
-		"specversion": "1.0", "id": id, "source": source, "type": kind, "subject": s.Change.String(), "time": at, "datacontenttype": "application/json",
-		"data": map[string]any{
-			"context":    map[string]string{"specversion": cdEventsVersion, "id": id, "source": source, "type": kind, "timestamp": at},
-			"subject":    map[string]any{"id": s.Change.String(), "source": source, "content": content},
-			"customData": s, "customDataContentType": "application/json",
-		},
-	}
-}
-
-// cdStatus is how a change ended, in the words of CDEvents.
-func cdStatus(state change.State) string {
-	switch state {
-	case change.Done, change.Failed: // the approval was given; what came of it is in the custom data
-		return "approved"
-	case change.Denied, change.Contested:
-		return "rejected"
-	case change.Expired:
-		return "expired"
-	}
-	return "cancelled"
+func plainEvent(_, id string, s step) []message {
+	return []message{{id, map[string]any{"type": "change." + s.Sort, "timestamp": s.At.UTC().Format(time.RFC3339), "data": s}}}
 }

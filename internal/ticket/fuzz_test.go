@@ -11,6 +11,7 @@ import (
 	"unicode"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/outbound"
 )
 
 // FuzzHeard reads comments: what is taken for a vote says so in its first line, with digits
@@ -58,7 +59,7 @@ func FuzzAnswers(f *testing.F) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			w := &wire{client: &http.Client{Transport: says(text)}, base: base, target: target{Kind: p.Kind, URL: p.URL, Project: p.Project, User: p.User, Secret: p.Secret}, marks: marks{key, place{"local", "work"}}, now: time.Now}
+			w := &wire{Wire: outbound.Wire{Client: &http.Client{Transport: says(text)}, Base: base, User: p.User, Secret: p.Secret}, target: target{Kind: p.Kind, URL: p.URL, Project: p.Project, User: p.User, Secret: p.Secret}, marks: marks{key, place{"local", "work"}}, now: time.Now}
 			tool := map[string]tool{jira: &jiraTool{w}, serviceNow: &serviceNowTool{w}, gitHub: &gitHubTool{w}, gitLab: &gitLabTool{w}}[kind]
 			s := step{Change: pavise.Name{Tenant: "local", Kind: "change", ID: "c-1"}, Digest: strings.Repeat("0", 64), Sort: stepEnded}
 			if got, err := tool.open(t.Context(), s); err == nil && (!foreign.MatchString(got.ID) || strings.Contains(got.ID, "..") || strings.HasPrefix(got.URL, "javascript")) {

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/pavise/pavise/internal/outbound"
 )
 
 // markdown is a ticket's text, or a comment's, where texts are Markdown: what others wrote
@@ -33,24 +35,24 @@ type gitHubIssue struct {
 	Pull *struct{} `json:"pull_request"`
 }
 
-func (g *gitHubTool) rest(method string, path []string, query url.Values, body, into any) question {
+func (g *gitHubTool) rest(method string, path []string, query url.Values, body, into any) outbound.Question {
 	header := g.bearer()
 	header["Accept"], header["X-GitHub-Api-Version"] = "application/vnd.github+json", "2022-11-28"
 	owner, name, _ := strings.Cut(g.target.Project, "/")
-	return question{method: method, path: append([]string{"repos", owner, name}, path...), query: query, header: header, body: body, into: into}
+	return outbound.Question{Method: method, Path: append([]string{"repos", owner, name}, path...), Query: query, Header: header, Body: body, Into: into}
 }
 
 func (i gitHubIssue) ticket() (ticket, error) {
 	if i.Number <= 0 {
-		return ticket{}, lies("it gives an issue no number")
+		return ticket{}, outbound.Lies("it gives an issue no number")
 	}
-	return ticket{ID: fmt.Sprint(i.Number), Name: fmt.Sprintf("#%d", i.Number), URL: shownAt(i.URL), Opened: i.Made.UTC()}, nil
+	return ticket{ID: fmt.Sprint(i.Number), Name: fmt.Sprintf("#%d", i.Number), URL: outbound.Shown(i.URL), Opened: i.Made.UTC()}, nil
 }
 
 func (g *gitHubTool) open(ctx context.Context, s step) (ticket, error) {
 	mark := g.marks.ticket(s.Change)
 	var found []gitHubIssue
-	if err := g.ask(ctx, g.rest(http.MethodGet, []string{"issues"}, url.Values{"labels": {mark}, "state": {"all"}, "per_page": {"2"}, "direction": {"asc"}}, nil, &found)); err != nil {
+	if err := g.Ask(ctx, g.rest(http.MethodGet, []string{"issues"}, url.Values{"labels": {mark}, "state": {"all"}, "per_page": {"2"}, "direction": {"asc"}}, nil, &found)); err != nil {
 		return ticket{}, err
 	}
 	for _, i := range found {
@@ -63,7 +65,7 @@ func (g *gitHubTool) open(ctx context.Context, s step) (ticket, error) {
 		}
 	}
 	var made gitHubIssue
-	err := g.ask(ctx, g.rest(http.MethodPost, []string{"issues"}, nil, map[string]any{
+	err := g.Ask(ctx, g.rest(http.MethodPost, []string{"issues"}, nil, map[string]any{
 		"title": s.title(), "body": markdown(s.how(true), s.lines()...), "labels": []string{mark},
 	}, &made))
 	if err != nil {
@@ -84,14 +86,14 @@ func (g *gitHubTool) tell(ctx context.Context, t ticket, s step, again bool) err
 	}
 	if !told {
 		body := map[string]string{"body": markdown("Pavise:", s.Text, sign)}
-		if err := g.ask(ctx, g.rest(http.MethodPost, []string{"issues", t.ID, "comments"}, nil, body, nil)); err != nil {
+		if err := g.Ask(ctx, g.rest(http.MethodPost, []string{"issues", t.ID, "comments"}, nil, body, nil)); err != nil {
 			return err
 		}
 	}
 	if s.Sort != stepEnded {
 		return nil
 	}
-	return g.ask(ctx, g.rest(http.MethodPatch, []string{"issues", t.ID}, nil, map[string]string{"state": "closed"}, nil))
+	return g.Ask(ctx, g.rest(http.MethodPatch, []string{"issues", t.ID}, nil, map[string]string{"state": "closed"}, nil))
 }
 
 // A gitHubComment is what is read of a comment.
@@ -110,7 +112,7 @@ type gitHubComment struct {
 func (g *gitHubTool) comments(ctx context.Context, t ticket) (all []gitHubComment, err error) {
 	for page := range maxPages {
 		var got []gitHubComment
-		if err := g.ask(ctx, g.rest(http.MethodGet, []string{"issues", t.ID, "comments"}, pageOf(page), nil, &got)); err != nil {
+		if err := g.Ask(ctx, g.rest(http.MethodGet, []string{"issues", t.ID, "comments"}, pageOf(page), nil, &got)); err != nil {
 			return nil, err
 		}
 		all = append(all, got[:min(len(got), maxWords)]...)
@@ -149,14 +151,15 @@ func (g *gitHubTool) words(ctx context.Context, t ticket, opened step) (all []wo
 		return nil, nil
 	}
 	var issue gitHubIssue
-	if err := g.ask(ctx, g.rest(http.MethodGet, []string{"issues", t.ID}, nil, nil, &issue)); err != nil {
+	if err := g.Ask(ctx, g.rest(http.MethodGet, []string{"issues", t.ID}, nil, nil, &issue)); err != nil {
 		return nil, err
 	}
 	return asTold(all, issue.Body, markdown(opened.how(true), opened.lines()...)), nil
 }
 
-func (g *gitHubTool) probe(ctx context.Context) error {
-	return g.ask(ctx, g.rest(http.MethodGet, nil, nil, nil, nil))
+// Probe implements prober.
+func (g *gitHubTool) Probe(ctx context.Context) error {
+	return g.Ask(ctx, g.rest(http.MethodGet, nil, nil, nil, nil))
 }
 
 // A gitLabTool is the issues of a project of GitLab, asked by its REST API v4.
@@ -172,22 +175,22 @@ type gitLabIssue struct {
 	State  string    `json:"state"`
 }
 
-func (g *gitLabTool) rest(method string, path []string, query url.Values, body, into any) question {
+func (g *gitLabTool) rest(method string, path []string, query url.Values, body, into any) outbound.Question {
 	header := map[string]string{"PRIVATE-TOKEN": g.target.Secret}
-	return question{method: method, path: append([]string{"api", "v4", "projects", g.target.Project}, path...), query: query, header: header, body: body, into: into}
+	return outbound.Question{Method: method, Path: append([]string{"api", "v4", "projects", g.target.Project}, path...), Query: query, Header: header, Body: body, Into: into}
 }
 
 func (i gitLabIssue) ticket() (ticket, error) {
 	if i.Number <= 0 {
-		return ticket{}, lies("it gives an issue no number")
+		return ticket{}, outbound.Lies("it gives an issue no number")
 	}
-	return ticket{ID: fmt.Sprint(i.Number), Name: fmt.Sprintf("#%d", i.Number), URL: shownAt(i.URL), Opened: i.Made.UTC()}, nil
+	return ticket{ID: fmt.Sprint(i.Number), Name: fmt.Sprintf("#%d", i.Number), URL: outbound.Shown(i.URL), Opened: i.Made.UTC()}, nil
 }
 
 func (g *gitLabTool) open(ctx context.Context, s step) (ticket, error) {
 	mark := g.marks.ticket(s.Change)
 	var found []gitLabIssue
-	if err := g.ask(ctx, g.rest(http.MethodGet, []string{"issues"}, url.Values{"labels": {mark}, "scope": {"all"}, "per_page": {"2"}, "sort": {"asc"}}, nil, &found)); err != nil {
+	if err := g.Ask(ctx, g.rest(http.MethodGet, []string{"issues"}, url.Values{"labels": {mark}, "scope": {"all"}, "per_page": {"2"}, "sort": {"asc"}}, nil, &found)); err != nil {
 		return ticket{}, err
 	}
 	for _, i := range found {
@@ -196,7 +199,7 @@ func (g *gitLabTool) open(ctx context.Context, s step) (ticket, error) {
 		}
 	}
 	var made gitLabIssue
-	err := g.ask(ctx, g.rest(http.MethodPost, []string{"issues"}, nil, map[string]any{
+	err := g.Ask(ctx, g.rest(http.MethodPost, []string{"issues"}, nil, map[string]any{
 		"title": s.title(), "description": markdown(s.how(true), s.lines()...), "labels": mark,
 	}, &made))
 	if err != nil {
@@ -217,14 +220,14 @@ func (g *gitLabTool) tell(ctx context.Context, t ticket, s step, again bool) err
 	}
 	if !told {
 		body := map[string]string{"body": markdown("Pavise:", s.Text, sign)}
-		if err := g.ask(ctx, g.rest(http.MethodPost, []string{"issues", t.ID, "notes"}, nil, body, nil)); err != nil {
+		if err := g.Ask(ctx, g.rest(http.MethodPost, []string{"issues", t.ID, "notes"}, nil, body, nil)); err != nil {
 			return err
 		}
 	}
 	if s.Sort != stepEnded {
 		return nil
 	}
-	return g.ask(ctx, g.rest(http.MethodPut, []string{"issues", t.ID}, nil, map[string]string{"state_event": "close"}, nil))
+	return g.Ask(ctx, g.rest(http.MethodPut, []string{"issues", t.ID}, nil, map[string]string{"state_event": "close"}, nil))
 }
 
 // A gitLabNote is what is read of a note.
@@ -244,7 +247,7 @@ func (g *gitLabTool) notes(ctx context.Context, t ticket) (all []gitLabNote, err
 		var got []gitLabNote
 		query := pageOf(page)
 		query.Set("sort", "asc")
-		if err := g.ask(ctx, g.rest(http.MethodGet, []string{"issues", t.ID, "notes"}, query, nil, &got)); err != nil {
+		if err := g.Ask(ctx, g.rest(http.MethodGet, []string{"issues", t.ID, "notes"}, query, nil, &got)); err != nil {
 			return nil, err
 		}
 		all = append(all, got[:min(len(got), maxWords)]...)
@@ -275,12 +278,13 @@ func (g *gitLabTool) words(ctx context.Context, t ticket, opened step) (all []wo
 		return nil, nil
 	}
 	var issue gitLabIssue
-	if err := g.ask(ctx, g.rest(http.MethodGet, []string{"issues", t.ID}, nil, nil, &issue)); err != nil {
+	if err := g.Ask(ctx, g.rest(http.MethodGet, []string{"issues", t.ID}, nil, nil, &issue)); err != nil {
 		return nil, err
 	}
 	return asTold(all, issue.Body, markdown(opened.how(true), opened.lines()...)), nil
 }
 
-func (g *gitLabTool) probe(ctx context.Context) error {
-	return g.ask(ctx, g.rest(http.MethodGet, nil, nil, nil, nil))
+// Probe implements prober.
+func (g *gitLabTool) Probe(ctx context.Context) error {
+	return g.Ask(ctx, g.rest(http.MethodGet, nil, nil, nil, nil))
 }

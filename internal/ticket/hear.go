@@ -9,6 +9,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/change"
+	"github.com/pavise/pavise/internal/outbound"
 	"github.com/pavise/pavise/internal/store"
 )
 
@@ -59,11 +60,11 @@ func (c *clerk) hearOne(ctx context.Context, o open, accounts map[string]Mapping
 	if err != nil || o.ticket.ID == "" || !ch.State.Waits() || c.desk.cfg.Hears(ch) != "" {
 		return err
 	}
-	words, err := c.tool.words(ctx, o.ticket, stepsOf(ch, "")[0])
+	words, err := c.tool.(tool).words(ctx, o.ticket, stepsOf(ch, "")[0])
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if a, ok := errors.AsType[*answer](err); ok {
+	if a, ok := errors.AsType[*outbound.Answer](err); ok {
 		c.troubled(ctx, a)
 		return nil
 	}

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/pavise/pavise/internal/outbound"
 )
 
 // A jiraTool is a project of Jira Cloud, asked by REST API v3: issues, comments,
@@ -35,8 +37,8 @@ type jiraCategory struct {
 	Key string `json:"key"` // new, indeterminate or done
 }
 
-func (j *jiraTool) rest(method string, path []string, query url.Values, body, into any) question {
-	return question{method: method, path: append([]string{"rest", "api", "3"}, path...), query: query, header: j.bearer(), body: body, into: into}
+func (j *jiraTool) rest(method string, path []string, query url.Values, body, into any) outbound.Question {
+	return outbound.Question{Method: method, Path: append([]string{"rest", "api", "3"}, path...), Query: query, Header: j.bearer(), Body: body, Into: into}
 }
 
 // find returns the issue that carries a mark, if there is one.
@@ -44,7 +46,7 @@ func (j *jiraTool) find(ctx context.Context, mark string) (ticket, bool, error) 
 	var found struct {
 		Issues []jiraIssue `json:"issues"`
 	}
-	err := j.ask(ctx, j.rest(http.MethodPost, []string{"search", "jql"}, nil, map[string]any{
+	err := j.Ask(ctx, j.rest(http.MethodPost, []string{"search", "jql"}, nil, map[string]any{
 		"jql": fmt.Sprintf(`project = "%s" AND labels = "%s" ORDER BY created ASC`, j.target.Project, mark), "fields": []string{"labels", "created"}, "maxResults": 2,
 	}, &found))
 	if err != nil {
@@ -68,7 +70,7 @@ func (j *jiraTool) ticketOf(issue jiraIssue) (t ticket, err error) {
 		return t, err
 	}
 	t.Opened, _ = time.Parse(jiraTime, issue.Fields.Created)
-	t.URL = shownAt(j.base.JoinPath("browse", t.Name).String())
+	t.URL = outbound.Shown(j.Base.JoinPath("browse", t.Name).String())
 	return t, nil
 }
 
@@ -78,7 +80,7 @@ func (j *jiraTool) open(ctx context.Context, s step) (ticket, error) {
 		return t, err
 	}
 	var made jiraIssue
-	err := j.ask(ctx, j.rest(http.MethodPost, []string{"issue"}, nil, map[string]any{"fields": map[string]any{
+	err := j.Ask(ctx, j.rest(http.MethodPost, []string{"issue"}, nil, map[string]any{"fields": map[string]any{
 		"project": map[string]string{"key": j.target.Project}, "issuetype": map[string]string{"name": "Task"},
 		"summary": s.title(), "labels": []string{mark}, "description": adf(s.how(true), strings.Join(s.lines(), "\n")),
 	}}, &made))
@@ -100,7 +102,7 @@ func (j *jiraTool) tell(ctx context.Context, t ticket, s step, again bool) error
 	}
 	if !told {
 		body := map[string]any{"body": adf("Pavise: "+s.Text, sign)}
-		if err := j.ask(ctx, j.rest(http.MethodPost, []string{"issue", t.ID, "comment"}, nil, body, nil)); err != nil {
+		if err := j.Ask(ctx, j.rest(http.MethodPost, []string{"issue", t.ID, "comment"}, nil, body, nil)); err != nil {
 			return err
 		}
 	}
@@ -113,7 +115,7 @@ func (j *jiraTool) tell(ctx context.Context, t ticket, s step, again bool) error
 // close moves an issue to a status that is done, if its workflow has a way there.
 func (j *jiraTool) close(ctx context.Context, t ticket) error {
 	var issue jiraIssue
-	if err := j.ask(ctx, j.rest(http.MethodGet, []string{"issue", t.ID}, url.Values{"fields": {"status"}}, nil, &issue)); err != nil {
+	if err := j.Ask(ctx, j.rest(http.MethodGet, []string{"issue", t.ID}, url.Values{"fields": {"status"}}, nil, &issue)); err != nil {
 		return err
 	}
 	if issue.Fields.Status.Category.Key == "done" {
@@ -127,12 +129,12 @@ func (j *jiraTool) close(ctx context.Context, t ticket) error {
 			} `json:"to"`
 		} `json:"transitions"`
 	}
-	if err := j.ask(ctx, j.rest(http.MethodGet, []string{"issue", t.ID, "transitions"}, nil, nil, &ways)); err != nil {
+	if err := j.Ask(ctx, j.rest(http.MethodGet, []string{"issue", t.ID, "transitions"}, nil, nil, &ways)); err != nil {
 		return err
 	}
 	for _, way := range ways.Transitions {
 		if way.To.Category.Key == "done" {
-			return j.ask(ctx, j.rest(http.MethodPost, []string{"issue", t.ID, "transitions"}, nil, map[string]any{"transition": map[string]string{"id": way.ID}}, nil))
+			return j.Ask(ctx, j.rest(http.MethodPost, []string{"issue", t.ID, "transitions"}, nil, map[string]any{"transition": map[string]string{"id": way.ID}}, nil))
 		}
 	}
 	return nil // people close it
@@ -159,7 +161,7 @@ func (j *jiraTool) comments(ctx context.Context, t ticket) (all []jiraComment, e
 			Comments []jiraComment `json:"comments"`
 		}
 		query := url.Values{"startAt": {fmt.Sprint(page * maxWords)}, "maxResults": {fmt.Sprint(maxWords)}, "orderBy": {"-created"}}
-		if err := j.ask(ctx, j.rest(http.MethodGet, []string{"issue", t.ID, "comment"}, query, nil, &got)); err != nil {
+		if err := j.Ask(ctx, j.rest(http.MethodGet, []string{"issue", t.ID, "comment"}, query, nil, &got)); err != nil {
 			return nil, err
 		}
 		all = append(all, got.Comments[:min(len(got.Comments), maxWords)]...)
@@ -196,14 +198,15 @@ func (j *jiraTool) words(ctx context.Context, t ticket, opened step) (all []word
 			Description adfNode `json:"description"`
 		} `json:"fields"`
 	}
-	if err := j.ask(ctx, j.rest(http.MethodGet, []string{"issue", t.ID}, url.Values{"fields": {"description"}}, nil, &issue)); err != nil {
+	if err := j.Ask(ctx, j.rest(http.MethodGet, []string{"issue", t.ID}, url.Values{"fields": {"description"}}, nil, &issue)); err != nil {
 		return nil, err
 	}
 	return asTold(all, issue.Fields.Description.text(), opened.how(true)+"\n"+strings.Join(opened.lines(), "\n")), nil
 }
 
-func (j *jiraTool) probe(ctx context.Context) error {
-	return j.ask(ctx, j.rest(http.MethodGet, []string{"project", j.target.Project}, nil, nil, nil))
+// Probe implements prober.
+func (j *jiraTool) Probe(ctx context.Context) error {
+	return j.Ask(ctx, j.rest(http.MethodGet, []string{"project", j.target.Project}, nil, nil, nil))
 }
 
 // edited is why a word does not count that is not as it was said.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/pavise/pavise/internal/change"
+	"github.com/pavise/pavise/internal/outbound"
 )
 
 // A serviceNowTool is the change requests of a ServiceNow, made and updated by its Change
@@ -33,13 +34,13 @@ type serviceNowChange struct {
 	Made   serviceNowField `json:"sys_created_on"`
 }
 
-func (n *serviceNowTool) rest(method string, path []string, query url.Values, body, into any) question {
+func (n *serviceNowTool) rest(method string, path []string, query url.Values, body, into any) outbound.Question {
 	header := n.bearer()
 	if header == nil {
 		header = map[string]string{}
 	}
 	header["Accept"] = "application/json"
-	return question{method: method, path: append([]string{"api"}, path...), query: query, header: header, body: body, into: into}
+	return outbound.Question{Method: method, Path: append([]string{"api"}, path...), Query: query, Header: header, Body: body, Into: into}
 }
 
 func (n *serviceNowTool) ticketOf(c serviceNowChange) (t ticket, err error) {
@@ -50,9 +51,9 @@ func (n *serviceNowTool) ticketOf(c serviceNowChange) (t ticket, err error) {
 		return t, err
 	}
 	t.Opened, _ = time.Parse(serviceNowTime, c.Made.Value)
-	at := n.base.JoinPath("nav_to.do")
+	at := n.Base.JoinPath("nav_to.do")
 	at.RawQuery = url.Values{"uri": {"change_request.do?sys_id=" + t.ID}}.Encode()
-	t.URL = shownAt(at.String())
+	t.URL = outbound.Shown(at.String())
 	return t, nil
 }
 
@@ -62,7 +63,7 @@ func (n *serviceNowTool) open(ctx context.Context, s step) (ticket, error) {
 		Result []serviceNowChange `json:"result"`
 	}
 	query := url.Values{"sysparm_query": {"correlation_id=" + mark + "^ORDERBYsys_created_on"}, "sysparm_limit": {"2"}}
-	if err := n.ask(ctx, n.rest(http.MethodGet, []string{"sn_chg_rest", "change"}, query, nil, &found)); err != nil {
+	if err := n.Ask(ctx, n.rest(http.MethodGet, []string{"sn_chg_rest", "change"}, query, nil, &found)); err != nil {
 		return ticket{}, err
 	}
 	for _, c := range found.Result {
@@ -73,7 +74,7 @@ func (n *serviceNowTool) open(ctx context.Context, s step) (ticket, error) {
 	var made struct {
 		Result serviceNowChange `json:"result"`
 	}
-	err := n.ask(ctx, n.rest(http.MethodPost, []string{"sn_chg_rest", "change", n.sort(s)}, nil, map[string]string{
+	err := n.Ask(ctx, n.rest(http.MethodPost, []string{"sn_chg_rest", "change", n.sort(s)}, nil, map[string]string{
 		"short_description": s.title(), "description": n.description(s),
 		"correlation_id": mark, "correlation_display": "Pavise",
 	}, &made))
@@ -109,14 +110,14 @@ func (n *serviceNowTool) tell(ctx context.Context, t ticket, s step, again bool)
 			} `json:"result"`
 		}
 		query := url.Values{"sysparm_query": {"element_id=" + t.ID + "^element=work_notes^valueLIKE" + sign}, "sysparm_fields": {"value"}, "sysparm_limit": {"1"}}
-		if err := n.ask(ctx, n.rest(http.MethodGet, []string{"now", "table", "sys_journal_field"}, query, nil, &notes)); err != nil {
+		if err := n.Ask(ctx, n.rest(http.MethodGet, []string{"now", "table", "sys_journal_field"}, query, nil, &notes)); err != nil {
 			return err
 		}
 		told = len(notes.Result) > 0 && strings.Contains(notes.Result[0].Value, sign)
 	}
 	path := []string{"now", "table", "change_request", t.ID}
 	if !told {
-		if err := n.ask(ctx, n.rest(http.MethodPatch, path, nil, map[string]string{"work_notes": "Pavise: " + rendered.ReplaceAllString(s.Text, "($1)") + "\n" + sign}, nil)); err != nil {
+		if err := n.Ask(ctx, n.rest(http.MethodPatch, path, nil, map[string]string{"work_notes": "Pavise: " + rendered.ReplaceAllString(s.Text, "($1)") + "\n" + sign}, nil)); err != nil {
 			return err
 		}
 	}
@@ -127,8 +128,8 @@ func (n *serviceNowTool) tell(ctx context.Context, t ticket, s step, again bool)
 	if s.State == change.Done {
 		body["state"], body["close_code"] = "3", "successful" // closed
 	}
-	err := n.ask(ctx, n.rest(http.MethodPatch, path, nil, body, nil))
-	if a, ok := err.(*answer); ok && (a.status == http.StatusBadRequest || a.status == http.StatusForbidden) {
+	err := n.Ask(ctx, n.rest(http.MethodPatch, path, nil, body, nil))
+	if a, ok := err.(*outbound.Answer); ok && (a.Status == http.StatusBadRequest || a.Status == http.StatusForbidden) {
 		return nil // its own flow of states has no way there: people close it, and the note says why
 	}
 	return err
@@ -145,7 +146,7 @@ func (n *serviceNowTool) words(ctx context.Context, t ticket, opened step) (all 
 		} `json:"result"`
 	}
 	path := []string{"now", "table", "change_request", t.ID}
-	if err := n.ask(ctx, n.rest(http.MethodGet, path, url.Values{"sysparm_fields": {"description"}}, nil, &request)); err != nil {
+	if err := n.Ask(ctx, n.rest(http.MethodGet, path, url.Values{"sysparm_fields": {"description"}}, nil, &request)); err != nil {
 		return nil, err
 	}
 	var got struct {
@@ -163,7 +164,7 @@ func (n *serviceNowTool) words(ctx context.Context, t ticket, opened step) (all 
 		"sysparm_query": {"sysapproval=" + t.ID + "^stateINapproved,rejected^ORDERBYsys_updated_on"}, "sysparm_limit": {fmt.Sprint(maxWords)},
 		"sysparm_fields": {"sys_id,state,approver,approver.user_name,sys_updated_by,sys_updated_on,comments"}, "sysparm_exclude_reference_link": {"true"},
 	}
-	if err := n.ask(ctx, n.rest(http.MethodGet, []string{"now", "table", "sysapproval_approver"}, query, nil, &got)); err != nil {
+	if err := n.Ask(ctx, n.rest(http.MethodGet, []string{"now", "table", "sysapproval_approver"}, query, nil, &got)); err != nil {
 		return nil, err
 	}
 	shown := digests.FindStringSubmatch(request.Result.Description)
@@ -191,6 +192,7 @@ func (n *serviceNowTool) words(ctx context.Context, t ticket, opened step) (all 
 	return asTold(all, request.Result.Description, n.description(opened)), nil
 }
 
-func (n *serviceNowTool) probe(ctx context.Context) error {
-	return n.ask(ctx, n.rest(http.MethodGet, []string{"now", "table", "change_request"}, url.Values{"sysparm_limit": {"1"}, "sysparm_fields": {"sys_id"}}, nil, nil))
+// Probe implements prober.
+func (n *serviceNowTool) Probe(ctx context.Context) error {
+	return n.Ask(ctx, n.rest(http.MethodGet, []string{"now", "table", "change_request"}, url.Values{"sysparm_limit": {"1"}, "sysparm_fields": {"sys_id"}}, nil, nil))
 }

@@ -59,6 +59,19 @@ var steps = []string{
 		came_to TEXT NOT NULL, -- counted, or why it does not
 		PRIMARY KEY (tenant, tool, change, word)
 	 ) STRICT, WITHOUT ROWID`,
+	`CREATE TABLE ticket_deployments (
+		tenant     TEXT NOT NULL,
+		tool       TEXT NOT NULL,
+		id         TEXT NOT NULL,
+		deployment TEXT NOT NULL,    -- as JSON
+		state      TEXT NOT NULL,    -- waits, proposed, approved, rejected, answered or gone
+		why        TEXT NOT NULL,
+		change     TEXT NOT NULL,    -- the id of the one that decides; '': none yet
+		tries      INTEGER NOT NULL, -- that were begun in this state: written before each
+		due        INTEGER NOT NULL, -- Unix microseconds: not tried before
+		made       INTEGER NOT NULL, -- Unix microseconds
+		PRIMARY KEY (tenant, tool, id)
+	 ) STRICT, WITHOUT ROWID`,
 }
 
 // A row is a tool as the store has it.
@@ -134,7 +147,7 @@ func (d *Desk) write(tx *store.Tx, r row) error {
 
 // forget deletes what is known of a tool but itself.
 func forget(tx *store.Tx, at place) error {
-	for _, table := range []string{"ticket_tickets", "ticket_steps", "ticket_accounts", "ticket_words"} {
+	for _, table := range []string{"ticket_tickets", "ticket_steps", "ticket_accounts", "ticket_words", "ticket_deployments"} {
 		if _, err := tx.Exec(`DELETE FROM `+table+` WHERE tenant = ? AND tool = ?`, at.tenant, at.name); err != nil {
 			return err
 		}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/change"
+	"github.com/pavise/pavise/internal/outbound"
 )
 
 var updates = flag.Bool("update", false, "write the golden exchanges anew")
@@ -27,6 +28,10 @@ func puts(kind, url string) Put {
 	case gitHub:
 		p.Project = "org/repo"
 	case gitLab:
+		p.Project = "group/sub/repo"
+	case gitHubDeployments:
+		p.Project, p.User, p.Secret = "org/repo", "Iv1.app", appKey()
+	case gitLabDeployments:
 		p.Project = "group/sub/repo"
 	case cdEvents, webhooks:
 		p.Secret = ""
@@ -173,7 +178,7 @@ func TestKilled(t *testing.T) {
 // anything, and is told everything in order once it is back. One that takes nothing for long
 // is one finding.
 func TestAway(t *testing.T) {
-	long := strings.Repeat("x", maxAnswer+1)
+	long := strings.Repeat("x", outbound.MaxAnswer+1)
 	for name, breaks := range map[string]func(w http.ResponseWriter, r *http.Request) bool{
 		"500": func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(500); return true },
 		"401": func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(401); return true },
@@ -356,4 +361,40 @@ func TestRun(t *testing.T) {
 	if err := <-done; err != nil || e.count() != 1 {
 		t.Errorf("%d tickets, %v", e.count(), err)
 	}
+}
+
+// TestDeadline: nobody looks at an act that was run first until its time is up. Whoever is on
+// call is paged, the ticket says so and is closed, and its events are told: each once, also
+// by the next process.
+func TestDeadline(t *testing.T) {
+	each(t, []string{gitHub, pagerDuty, cdEvents}, func(t *testing.T, w *world, e *emulator, c *clerk) {
+		ch := w.propose(t, ben, "lamp.off", `{}`)
+		turn(t, c)
+		e.asked()
+		w.pass(73 * time.Hour)
+		ctx, cancel := contextFor(t)
+		ended := make(chan error, 1)
+		go func() { ended <- w.changes.Run(ctx) }()
+		until(t, func() bool { return w.look(t, ch.Name).State == change.Contested })
+		cancel()
+		if err := <-ended; err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			turn(t, c)
+			c = w.clerk(t, "work")
+		}
+		if got := w.notes(t, "change.overdue"); len(got) != 1 {
+			t.Errorf("findings %q", got)
+		}
+		asked := strings.Join(e.asked(), "\n")
+		for text, want := range map[string]map[string]int{
+			"it is contested": {gitHub: 1, pagerDuty: 1}, `"state":"closed"`: {gitHub: 1}, `"severity":"critical"`: {pagerDuty: 1}, `"event_action":"resolve"`: {pagerDuty: 0},
+			`Webhook-Id: `: {cdEvents: 4}, `"type":"dev.cdevents.incident.detected.0.3.0"`: {cdEvents: 2}, `"type":"dev.cdevents.ticket.closed.0.2.0"`: {cdEvents: 2}, // the type stands in event and context
+		} {
+			if want, ok := want[c.Kind]; ok && strings.Count(asked, text) != want {
+				t.Errorf("%s: %d times, want %d:\n%s", text, strings.Count(asked, text), want, asked)
+			}
+		}
+	})
 }

@@ -8,18 +8,21 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/cdevents"
 	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/seal"
 )
 
 // The sorts of step.
 const (
-	stepOpened  = "opened"
-	stepVoted   = "voted"
-	stepRan     = "ran"    // was run first, and waits for approval afterwards
-	stepBroken  = "broken" // was run before anybody approved it
-	stepUnseen  = "unseen" // half of its time is over, and nobody has voted
-	stepEnded   = "ended"
+	stepOpened  = cdevents.Opened
+	stepVoted   = cdevents.Voted
+	stepRan     = cdevents.Ran
+	stepBroken  = cdevents.Broken
+	stepUnseen  = cdevents.Unseen
+	stepEnded   = cdevents.Ended
+	stepServed  = cdevents.Served // told as CDEvents alone
+	stepTested  = cdevents.Tested
 	stepReplied = "replied" // what was made of a word
 )
 
@@ -43,7 +46,14 @@ type step struct {
 	By       pavise.Name  `json:"by,omitzero"`        // who voted
 	Decision string       `json:"decision,omitempty"` // what they said, or how it ended
 	Here     string       `json:"here,omitempty"`     // why nobody votes on it from the tool; "": they may
+	Trouble  bool         `json:"trouble,omitempty"`  // it was run before its approval, or nobody looked at it in half of its time
+	Incident string       `json:"incident,omitempty"` // of stepBroken: the ticket that it was run for
+	Service  string       `json:"service,omitempty"`  // of stepServed: deployed, upgraded, rolledback or removed
+	Model    string       `json:"model,omitempty"`    // of stepServed: the digest of what answers, where that is known
 }
+
+// saidYes is what somebody said who approves.
+const saidYes = "approves"
 
 // stepsOf are the steps of a change so far. hears says why nobody votes on it from outside.
 func stepsOf(ch *change.Change, hears string) []step {
@@ -51,6 +61,7 @@ func stepsOf(ch *change.Change, hears string) []step {
 	base := step{
 		Change: ch.Name, Verb: ch.Verb, On: ch.On, Summary: clean(ch.Plan.Summary, 600), Reason: clean(ch.Reason, 600), Proposer: ch.Proposer.Name(),
 		Digest: ch.Digest, Until: ch.Until, Have: have, Need: need, State: ch.State, Here: hears,
+		Trouble: ch.Glass != nil || !ch.Unseen.IsZero(),
 	}
 	all := []step{}
 	add := func(sort, key string, at time.Time, format string, args ...any) *step {
@@ -61,12 +72,12 @@ func stepsOf(ch *change.Change, hears string) []step {
 	}
 	add(stepOpened, stepOpened, ch.Proposed, "%s proposes: %s", ch.Proposer.Name(), ch.Plan.Summary)
 	if ch.Glass != nil {
-		add(stepBroken, stepBroken, ch.Glass.At, "it was run before anybody approved it, for ticket %s: %s", ch.Glass.Ticket, ch.Glass.Reason)
+		add(stepBroken, stepBroken, ch.Glass.At, "it was run before anybody approved it, for ticket %s: %s", ch.Glass.Ticket, ch.Glass.Reason).Incident = clean(ch.Glass.Ticket, maxText)
 	}
 	for _, v := range ch.Votes {
 		said := "denies"
 		if v.Yes {
-			said = "approves"
+			said = saidYes
 		}
 		text := fmt.Sprintf("%s %s it", v.By, said)
 		if v.Origin != nil {

@@ -12,8 +12,10 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/cdevents"
 	"github.com/pavise/pavise/internal/hook"
 	"github.com/pavise/pavise/internal/outbound"
+	"github.com/pavise/pavise/internal/pipeline"
 )
 
 // The kinds of tool.
@@ -25,13 +27,19 @@ const (
 	pagerDuty  = "pagerduty"
 	cdEvents   = "cloudevents"
 	webhooks   = "webhook"
+
+	gitHubDeployments = "github-deployments"
+	gitLabDeployments = "gitlab-deployments"
 )
 
 // kinds are those of tool, and whether words are read there.
-var kinds = map[string]bool{jira: true, serviceNow: true, gitHub: true, gitLab: true, pagerDuty: false, cdEvents: false, webhooks: false}
+var kinds = map[string]bool{jira: true, serviceNow: true, gitHub: true, gitLab: true, pagerDuty: false, cdEvents: false, webhooks: false, gitHubDeployments: false, gitLabDeployments: false}
+
+// holds reports whether deployments wait in a kind of tool. One such is told of no changes.
+func holds(kind string) bool { return kind == gitHubDeployments || kind == gitLabDeployments }
 
 // A tool is one that people work with, asked in its own words. Errors that say what the
-// tool answered are of type *answer.
+// tool answered are of type *outbound.Answer.
 type tool interface {
 	// open returns the ticket of a step's change, and makes it unless there is one that
 	// carries its mark.
@@ -46,7 +54,7 @@ type tool interface {
 
 // A prober asks whether a tool would take what it is sent.
 type prober interface {
-	probe(ctx context.Context) error
+	Probe(ctx context.Context) error
 }
 
 // A ticket is one in a tool.
@@ -106,7 +114,7 @@ func (t target) where() string {
 		return t.Kind
 	}
 	where := u.Scheme + "://" + u.Host
-	if kinds[t.Kind] {
+	if kinds[t.Kind] || holds(t.Kind) {
 		where += strings.TrimSuffix(u.Path, "/") // of one that takes messages, it may be a secret
 	}
 	if t.Project != "" {
@@ -135,18 +143,18 @@ func (t target) check(reach outbound.Reach) error {
 		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf(format, args...), Hint: hint}
 	}
 	if _, ok := kinds[t.Kind]; !ok {
-		return invalid("it is jira, servicenow, github, gitlab, pagerduty, cloudevents or webhook", "there is no kind of tool %.40q", t.Kind)
+		return invalid("it is jira, servicenow, github, gitlab, pagerduty, cloudevents, webhook, github-deployments or gitlab-deployments", "there is no kind of tool %.40q", t.Kind)
 	}
 	u, err := reach.Address(t.URL)
 	if err != nil {
 		return err
 	}
-	wants := map[string]*regexp.Regexp{jira: jiraProject, gitHub: gitHubProject, gitLab: gitLabProject}[t.Kind]
+	wants := map[string]*regexp.Regexp{jira: jiraProject, gitHub: gitHubProject, gitLab: gitLabProject, gitHubDeployments: gitHubProject, gitLabDeployments: gitLabProject}[t.Kind]
 	signs := t.Kind == cdEvents || t.Kind == webhooks
 	switch {
-	case kinds[t.Kind] && u.RawQuery != "":
+	case (kinds[t.Kind] || holds(t.Kind)) && u.RawQuery != "":
 		return invalid("give it without what follows ?", "the address of a %s has a query", t.Kind)
-	case len(t.Secret) > maxSecret || len(t.User) > maxText || strings.ContainsFunc(t.Secret+t.User, func(c rune) bool { return c < ' ' || c > '~' }):
+	case len(t.Secret) > maxSecret || len(t.User) > maxText || strings.ContainsFunc(t.Secret+t.User, func(c rune) bool { return (c < ' ' || c > '~') && !(t.Kind == gitHubDeployments && c == '\n') }):
 		return invalid("put the token alone into the file", "the user or the secret of the tool is too long, or holds what no header can")
 	case wants != nil && (!wants.MatchString(t.Project) || slices.Contains(strings.Split(t.Project, "/"), "..")):
 		return invalid("--project: OPS for Jira, owner/name for GitHub and GitLab", "%.60q is no project of %s", t.Project, t.Kind)
@@ -156,20 +164,32 @@ func (t target) check(reach outbound.Reach) error {
 		return invalid("--secret-file FILE, with a token, a password or a routing key", "%s is asked with a secret", t.Kind)
 	case signs && (t.Secret != "" || t.User != ""):
 		return invalid("leave out --user and --secret-file: messages are signed, with a secret that you are shown", "a %s is asked with no secret", t.Kind)
-	case t.User != "" && t.Kind != jira && t.Kind != serviceNow:
+	case t.Kind == gitHubDeployments && !foreign.MatchString(t.User):
+		return invalid("--user ID, the client ID of the app", "GitHub is answered by an app alone, and none is named")
+	case t.User != "" && t.Kind != jira && t.Kind != serviceNow && t.Kind != gitHubDeployments:
 		return invalid("leave out --user", "a %s is asked with a token alone", t.Kind)
 	}
-	return nil
+	if t.Kind == gitHubDeployments {
+		_, err = pipeline.NewGitHub(nil, t.Project, t.User, t.Secret, nil)
+	}
+	return err
 }
 
-// dial returns the tool of a target.
-func (t target) dial(reach outbound.Reach, roots *x509.CertPool, m marks, now func() time.Time) (tool, error) {
+// dial returns the tool of a target: a tool, or a pipeline.Tool where deployments wait.
+func (t target) dial(reach outbound.Reach, roots *x509.CertPool, m marks, now func() time.Time) (prober, error) {
 	u, err := reach.Address(t.URL)
 	if err != nil {
 		return nil, err // it was put by an installation that allowed it
 	}
-	w := &wire{client: reach.Client(u, roots), base: u, target: t, marks: m, now: now}
+	w := &wire{Wire: outbound.Wire{Client: reach.Client(u, roots), Base: u, User: t.User, Secret: t.Secret}, target: t, marks: m, now: now}
+	if holds(t.Kind) {
+		w.User = "" // headers say who asks
+	}
 	switch t.Kind {
+	case gitHubDeployments:
+		return pipeline.NewGitHub(&w.Wire, t.Project, t.User, t.Secret, now)
+	case gitLabDeployments:
+		return pipeline.NewGitLab(&w.Wire, t.Project, t.Secret), nil
 	case jira:
 		return &jiraTool{w}, nil
 	case serviceNow:
@@ -181,7 +201,7 @@ func (t target) dial(reach outbound.Reach, roots *x509.CertPool, m marks, now fu
 	case pagerDuty:
 		return &pagerDutyTool{w}, nil
 	case cdEvents:
-		return &eventTool{wire: w, spell: cdEvent, media: "application/cloudevents+json"}, nil
+		return &eventTool{wire: w, spell: spellEvents, media: cdevents.Media}, nil
 	case webhooks:
 		return &eventTool{wire: w, spell: plainEvent, media: "application/json"}, nil
 	}

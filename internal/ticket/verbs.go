@@ -18,11 +18,11 @@ const maxTools = 16
 // A Put says which tool changes are to be told to.
 type Put struct {
 	Name    string // 1 to 64 bytes of a name's characters
-	Kind    string // jira, servicenow, github, gitlab, pagerduty, cloudevents or webhook
+	Kind    string // one of the kinds of tool
 	URL     string // https; of a tool's API
 	Project string // Jira's key, or owner/name
-	User    string // of Jira and ServiceNow, where the secret is a password
-	Secret  string // a token, a password or a routing key; empty: as it was
+	User    string // of Jira and ServiceNow, where the secret is a password; the app's id, where deployments wait in GitHub
+	Secret  string // a token, a password, a routing key or an app's private key; empty: as it was
 }
 
 // A Tool is one as people may see it.
@@ -35,8 +35,8 @@ type Tool struct {
 	State   string    `json:"state"`             // told, behind or failing
 	Problem string    `json:"problem,omitempty"` // why the last attempt came to nothing
 	Since   time.Time `json:"since,omitzero"`    // when it began to
-	Open    int       `json:"open"`              // changes with a ticket that have not ended
-	Behind  int       `json:"behind"`            // steps that it was not told of yet
+	Open    int       `json:"open"`              // changes with a ticket that have not ended; deployments that wait
+	Behind  int       `json:"behind"`            // steps, or answers, that it was not told of yet
 	Known   int       `json:"known"`             // accounts that are people here
 	Told    uint64    `json:"told"`              // steps, since the process began
 }
@@ -198,6 +198,8 @@ type Shown struct {
 	Tool
 	Accounts []Mapping `json:"accounts"`
 	Tickets  []Ticket  `json:"tickets"` // those of changes that wait, and then others
+	// Deployments are those that wait there, or waited in the last three months: the newest first.
+	Deployments []Waiting `json:"deployments,omitempty"`
 }
 
 // Show returns a tool with its accounts and tickets: the verb ticket.show. The error is of
@@ -220,7 +222,9 @@ func (d *Desk) Show(ctx context.Context, who pavise.Principal, name string) (s S
 		if err != nil {
 			return err
 		}
-		s.Tickets, err = shownTickets(tx, at)
+		if s.Tickets, err = shownTickets(tx, at); err == nil {
+			s.Deployments, err = deploymentsOf(tx, at, `ORDER BY made DESC, id LIMIT ?`, maxShown)
+		}
 		return err
 	})
 	if err != nil {
@@ -301,7 +305,7 @@ func (d *Desk) Test(ctx context.Context, who pavise.Principal, name string) (tri
 	began := d.cfg.Now()
 	t, err := r.target.dial(d.cfg.Reach, d.cfg.Roots, d.marks(at), d.cfg.Now)
 	if err == nil {
-		err = t.(prober).probe(ctx)
+		err = t.Probe(ctx)
 	}
 	tried = Tried{Works: err == nil, Took: d.cfg.Now().Sub(began)}
 	if err != nil {
@@ -316,13 +320,14 @@ func (d *Desk) Test(ctx context.Context, who pavise.Principal, name string) (tri
 // shown is a tool as people may see it.
 func (d *Desk) shown(ctx context.Context, r row) (t Tool, err error) {
 	t = Tool{Name: r.name, Kind: r.Kind, Place: r.target.where(), User: r.User, Made: r.made, State: "told"}
+	open, behind := `FROM ticket_tickets WHERE tenant = ? AND tool = ? AND ended = 0`, `FROM ticket_steps WHERE tenant = ? AND tool = ? AND told = 0`
+	if holds(r.Kind) {
+		const of = `FROM ticket_deployments WHERE tenant = ? AND tool = ? AND state IN `
+		open, behind = of+`('waits', 'proposed')`, of+`('approved', 'rejected')`
+	}
 	err = d.cfg.Store.View(ctx, func(tx *store.Tx) error {
-		for query, to := range map[string]*int{
-			`SELECT count(*) FROM ticket_tickets WHERE tenant = ? AND tool = ? AND ended = 0`: &t.Open,
-			`SELECT count(*) FROM ticket_steps WHERE tenant = ? AND tool = ? AND told = 0`:    &t.Behind,
-			`SELECT count(*) FROM ticket_accounts WHERE tenant = ? AND tool = ?`:              &t.Known,
-		} {
-			if err := tx.QueryRow(query, r.tenant, r.name).Scan(to); err != nil {
+		for query, to := range map[string]*int{open: &t.Open, behind: &t.Behind, `FROM ticket_accounts WHERE tenant = ? AND tool = ?`: &t.Known} {
+			if err := tx.QueryRow(`SELECT count(*) `+query, r.tenant, r.name).Scan(to); err != nil {
 				return err
 			}
 		}

@@ -59,11 +59,15 @@ var actions = []guard.Action{
 	{Verb: "lamp.set", On: []string{"lamp"}, Consequential: true},
 	{Verb: "lamp.burn", On: []string{"lamp"}, Consequential: true},
 	{Verb: "lamp.off", On: []string{"lamp"}, Consequential: true, Safe: true},
-	{Verb: "ticket.remove", On: []string{KindTool}}, {Verb: "ticket.test", On: []string{KindTool}},
+	{Verb: VerbPass, On: []string{KindTool}, Consequential: true}, {Verb: "ticket.remove", On: []string{KindTool}}, {Verb: "ticket.test", On: []string{KindTool}},
 }
 
 const usual = `
 	permit (principal in Role::"operator", action in [Action::"change", Action::"lamp", Action::"ticket"], resource);`
+
+// ofDesk lets the desk propose.
+const ofDesk = `
+	permit (principal in Role::"ticket-desk", action in [Action::"change.propose", Action::"ticket.pass"], resource);`
 
 // inMemory returns a directory that lies in memory, where there is such a thing: what a real
 // disk takes to sync is no part of these tests.
@@ -100,13 +104,13 @@ func newWorld(t *testing.T) *world {
 		Approved: func(name pavise.Name, verb string, on pavise.Name) bool { return w.changes.UnderWay(name, verb, on) },
 	})
 	must(err)
-	must(g.Load("local", map[string]string{"usual": usual}))
+	must(g.Load("local", map[string]string{"usual": usual, "desk": ofDesk}))
 	kek, err := seal.OpenFileKEK(filepath.Join(dir, "kek"))
 	must(err)
-	w.changes, err = change.New(t.Context(), change.Config{Guard: g, Store: db, Log: w.log, Runners: w.runners(g, db), Now: w.clock})
+	w.changes, err = change.New(t.Context(), change.Config{Guard: g, Store: db, Log: w.log, Runners: w.runners(g, db), Now: w.clock, Every: time.Millisecond})
 	must(err)
 	w.cfg = Config{
-		Guard: g, Store: db, KEK: kek, Changes: w.changes, Hears: w.changes.Hears, Now: w.clock, Reach: outbound.Reach{Loopback: true}, Every: time.Millisecond,
+		Guard: g, Store: db, KEK: kek, Changes: w.changes, Propose: w.changes.Propose, Hears: w.changes.Hears, Now: w.clock, Reach: outbound.Reach{Loopback: true}, Every: time.Millisecond,
 		Revoked: func(pavise.Principal, time.Time) bool { w.mu.Lock(); defer w.mu.Unlock(); return w.revoked },
 	}
 	w.open(t)
@@ -179,6 +183,23 @@ func (w *world) runners(g *guard.Guard, db *store.DB) map[string]change.Runner {
 				return err
 			}
 			return w.Map(ctx, act.Who, act.On, m, act.Digests, act.Mark)
+		},
+	}
+	runners[VerbPass] = change.Runner{
+		Plan: func(ctx context.Context, on pavise.Name, request json.RawMessage) (change.Plan, error) {
+			var s PassSpec
+			if err := json.Unmarshal(request, &s); err != nil {
+				return change.Plan{}, err
+			}
+			plan, err := w.PlanPass(ctx, on, s)
+			return change.Plan{Summary: "let it go on", Digests: map[string]string{DigestDeployment: plan.Digest}, Parties: plan.Began}, err
+		},
+		Run: func(ctx context.Context, act change.Act) error {
+			var s PassSpec
+			if err := json.Unmarshal(act.Request, &s); err != nil {
+				return err
+			}
+			return w.Pass(ctx, act.Who, act.On, s, act.Digests[DigestDeployment], act.Mark)
 		},
 	}
 	return runners

@@ -35,7 +35,7 @@ var duties = map[string]int{
 	"subject": harmless, "subject.shred": act, "change": harmless, "change.rule": rights, "change.break": glass,
 	"policy": harmless, "policy.put": rights, "policy.delete": rights, "grant": harmless, "grant.give": rights, "caller": harmless,
 	"route": harmless, "route.release": act, "route.rollback": safe, "route.quarantine": safe,
-	"issuer": harmless, "issuer.mint": makes, "console": harmless, "clock": harmless, "model": harmless, "finding": harmless, "siem": harmless, "ticket": harmless, "ticket.map": rights,
+	"issuer": harmless, "issuer.mint": makes, "console": harmless, "clock": harmless, "model": harmless, "finding": harmless, "siem": harmless, "ticket": harmless, "ticket.map": rights, "ticket.pass": act,
 	"lineage": harmless, "tier": harmless, "watermark": harmless, "node": harmless, "node.invite": makes, "node.roles": rights, "person.invite": rights, "ca": harmless, "ca.rotate": act,
 	"ingest": harmless, "ingest.revise": act, "ingest.release": act,
 	"bundle": harmless, "bundle.rotate": act, "bundle.revoke": act,

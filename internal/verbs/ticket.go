@@ -17,7 +17,7 @@ func (rooms *Rooms) ticketVerbs() []api.Verb {
 		api.Do(api.Verb{
 			Name: "ticket.put", On: onTool,
 			Help:    "Tell changes to a tool that people have, or give one another address or secret",
-			About:   "Each change that waits for others gets a ticket there, which is kept up to date and closed. Kinds are jira, servicenow, github, gitlab, pagerduty, cloudevents (CDEvents) and webhook (Standard Webhooks). The secret that is shown once signs what the last two are sent, and lets any of them say that there is something to hear. The address is https, except on this machine. In another place it is another tool: accounts that were known there are forgotten.",
+			About:   "Each change that waits for others gets a ticket there, which is kept up to date and closed. Kinds are jira, servicenow, github, gitlab, pagerduty, cloudevents (CDEvents) and webhook (Standard Webhooks). Of github-deployments and gitlab-deployments it is the other way round: deployments wait there until a change here is approved. The secret that is shown once signs what the last two are sent, and lets any of them say that there is something to hear. The address is https, except on this machine. In another place it is another tool: accounts that were known there are forgotten.",
 			Example: "pavise ticket put events --kind cloudevents --url http://127.0.0.1:9/events",
 		}, func(ctx context.Context, who pavise.Principal, req TicketPut) (ticket.Given, error) {
 			desk, err := rooms.desk()
@@ -85,6 +85,14 @@ func (rooms *Rooms) ticketVerbs() []api.Verb {
 		}, func(req TicketMap) (any, error) {
 			return ticket.MapSpec{Account: req.Account, Person: req.Person, Roles: req.Role, Days: req.Days}, nil
 		}),
+		api.Proposing(api.Verb{
+			Name: "ticket.pass", On: onTool,
+			Help:    "Propose that a deployment goes on that waits in a tool",
+			About:   "The desk proposes it itself as soon as one waits, so that this is seldom needed. Where it is approved the tool is told so; where it is not, that it was rejected. Who began the deployment there is none of those who approve it, if their account is known.",
+			Example: "pavise ticket pass pipelines 4711",
+		}, func(_ context.Context, who pavise.Principal, req TicketPass) (pavise.Name, error) {
+			return pavise.Name{Tenant: who.Tenant, Kind: ticket.KindTool, ID: req.Name}, nil
+		}, func(req TicketPass) (any, error) { return ticket.PassSpec{Deployment: req.Deployment}, nil }),
 		api.Do(api.Verb{
 			Name: "ticket.unmap", On: onTool, Safe: true,
 			Help:    "Let what an account of a tool says be nobody's vote any more, at once",
@@ -111,11 +119,11 @@ func (rooms *Rooms) desk() (*ticket.Desk, error) {
 // TicketPut makes a tool known.
 type TicketPut struct {
 	Name    string `json:"name" arg:"" help:"the tool's name" doc:"the tool's name"`
-	Kind    string `json:"kind" required:"true" enum:"jira,servicenow,github,gitlab,pagerduty,cloudevents,webhook" help:"what it is: jira, servicenow, github, gitlab, pagerduty, cloudevents or webhook" doc:"what it is"`
+	Kind    string `json:"kind" required:"true" enum:"jira,servicenow,github,gitlab,pagerduty,cloudevents,webhook,github-deployments,gitlab-deployments" help:"what it is: jira, servicenow, github, gitlab, pagerduty, cloudevents, webhook, github-deployments or gitlab-deployments" doc:"what it is"`
 	URL     string `json:"url" required:"true" help:"where it is: https://…" doc:"where it is: https, except on this machine"`
 	Project string `json:"project,omitempty" help:"Jira's key of the project, or owner/name in GitHub and GitLab" doc:"Jira's key of the project, or owner/name in GitHub and GitLab"`
-	User    string `json:"user,omitempty" help:"who asks, in Jira and ServiceNow, where the secret is a password or an API token" doc:"who asks, in Jira and ServiceNow, where the secret is a password or an API token"`
-	Secret  []byte `json:"secret,omitempty" name:"secret-file" type:"filecontent" placeholder:"FILE" help:"a token, a password or PagerDuty's routing key, in a file; left out, it is as it was" doc:"a token, a password or a routing key; absent: as it was"`
+	User    string `json:"user,omitempty" help:"who asks, in Jira and ServiceNow, where the secret is a password or an API token; the client ID of the app, for github-deployments" doc:"who asks, in Jira and ServiceNow, where the secret is a password or an API token; the client ID of the app, for github-deployments"`
+	Secret  []byte `json:"secret,omitempty" name:"secret-file" type:"filecontent" placeholder:"FILE" help:"a token, a password, PagerDuty's routing key or the private key of an app of GitHub, in a file; left out, it is as it was" doc:"a token, a password, a routing key or the private key of an app; absent: as it was"`
 }
 
 // ToolName names a tool.
@@ -133,6 +141,13 @@ type TicketMap struct {
 	Reason  string      `json:"reason,omitempty" help:"why" doc:"why"`
 }
 
+// TicketPass proposes that a deployment goes on.
+type TicketPass struct {
+	Name       string `json:"name" arg:"" help:"the tool's name" doc:"the tool's name"`
+	Deployment string `json:"deployment" arg:"" help:"the deployment, as pavise ticket show lists it" doc:"the deployment, by the id that ticket.show lists"`
+	Reason     string `json:"reason,omitempty" help:"why" doc:"why"`
+}
+
 // TicketUnmap names an account.
 type TicketUnmap struct {
 	Name    string `json:"name" arg:"" help:"the tool's name" doc:"the tool's name"`
@@ -143,6 +158,9 @@ type TicketUnmap struct {
 type ToolList struct {
 	Tools []ticket.Tool `json:"tools"`
 }
+
+// Why is the reason that goes with it.
+func (r TicketPass) Why() string { return r.Reason }
 
 // Why is the reason that goes with it.
 func (r TicketMap) Why() string { return r.Reason }

@@ -1,9 +1,13 @@
 package verbs
 
 import (
+	"context"
 	"crypto/ed25519"
 	"encoding/json"
+	"fmt"
 	"maps"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -24,6 +28,7 @@ import (
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/route"
+	"github.com/pavise/pavise/internal/ticket"
 	"github.com/pavise/pavise/internal/witness"
 )
 
@@ -151,6 +156,7 @@ func (w *world) requests(t *testing.T) map[string]func() any {
 		"ticket.test":      always(ToolName{Name: "work"}),
 		"ticket.remove":    always(ToolName{Name: "work"}),
 		"ticket.map":       func() any { w.tool(t); return mapped },
+		"ticket.pass":      func() any { w.holds(t); return TicketPass{Name: "pipelines", Deployment: "4711"} },
 		"ticket.unmap": func() any {
 			w.done(t, "ticket.map", mapped)
 			return TicketUnmap{Name: "work", Account: "4711"}
@@ -291,6 +297,43 @@ func (w *world) tool(t *testing.T) {
 	if err := w.person(t, "somebody", "operator").Call(t.Context(), "ticket.put", TicketPut{Name: "work", Kind: "github", URL: "http://127.0.0.1:9", Project: "org/repo", Secret: []byte("token")}, nil); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// holds has a deployment wait in a tool, and waits until that is known.
+func (w *world) holds(t *testing.T) {
+	t.Helper()
+	tool := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		one := `{"id":4711,"ref":"main","sha":"` + strings.Repeat("ab", 20) + `","status":"blocked","environment":{"name":"production"}}`
+		if !strings.HasSuffix(r.URL.Path, "/4711") {
+			one = "[" + one + "]"
+		}
+		fmt.Fprint(rw, one)
+	}))
+	t.Cleanup(tool.Close)
+	somebody := w.person(t, "somebody", "operator")
+	if err := somebody.Call(t.Context(), "ticket.put", TicketPut{Name: "pipelines", Kind: "gitlab-deployments", URL: tool.URL, Project: "org/repo", Secret: []byte("token")}, nil); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- w.Tickets.Run(ctx) }()
+	defer func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}()
+	for range 1000 {
+		var s ticket.Shown
+		if err := somebody.Call(t.Context(), "ticket.show", ToolName{Name: "pipelines"}, &s); err != nil {
+			t.Fatal(err)
+		}
+		if len(s.Deployments) == 1 && s.Deployments[0].State == "proposed" {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatal("nobody looks at it")
 }
 
 // open proposes a policy, as somebody.
