@@ -67,7 +67,7 @@ func (l *lake) enter(count *int) (leave func(), err error) {
 	return func() { l.mu.Lock(); l.at--; l.mu.Unlock() }, err
 }
 
-func (l *lake) Seal(ctx context.Context, at Place, out string) (int, error) {
+func (l *lake) Seal(ctx context.Context, at Place, out string, grow func(int64) error) (int, error) {
 	leave, err := l.enter(&l.full)
 	defer leave()
 	if err != nil {
@@ -76,7 +76,7 @@ func (l *lake) Seal(ctx context.Context, at Place, out string) (int, error) {
 	if l.before != nil {
 		ctx = l.before(ctx, out)
 	}
-	made, err := (&dataset.Seal{Path: filepath.Join(l.dir, at.URL), Out: out, ByBlock: at.ByBlock}).Run(ctx)
+	made, err := (&dataset.Seal{Path: filepath.Join(l.dir, at.URL), Out: out, ByBlock: at.ByBlock, Grow: grow}).Run(ctx)
 	if err != nil {
 		return 0, err
 	}

@@ -334,7 +334,7 @@ func (l lake) Allowed(at catalog.Place) error {
 	return nil
 }
 
-func (l lake) Seal(ctx context.Context, at catalog.Place, out string) (int, error) {
+func (l lake) Seal(ctx context.Context, at catalog.Place, out string, _ func(int64) error) (int, error) {
 	_, err := (&dataset.Seal{Path: filepath.Join(string(l), at.URL), Out: out}).Run(ctx)
 	return 0, err
 }
