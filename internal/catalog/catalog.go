@@ -42,6 +42,9 @@ type Config struct {
 	// Compare says what lies between two seals in files, with rows where both have their
 	// indexes beside them.
 	Compare func(ctx context.Context, old, new string) (Differences, error)
+	// Prove proves that a row of a digest is in a seal in a file, which has its index beside it, or
+	// that none is; all of the answer but its name, version and record.
+	Prove func(ctx context.Context, seal string, digest rowseal.Digest, parquet bool) (Proof, error)
 	// Signed holds the signed statement of a seal to it, and returns the ids of the keys that
 	// it says it was signed by.
 	Signed func(statement []byte, m *rowseal.Manifest) (keys []string, err error)
@@ -56,7 +59,7 @@ type Catalog struct {
 	slots chan struct{} // one is held by each look
 	nudge chan struct{} // something may be due sooner
 
-	compares chan struct{} // one is held by each comparison of versions
+	compares chan struct{} // one is held by each comparison of versions, and each proof
 
 	shelf    *shelf
 	dropping sync.Mutex // held while an index is dropped

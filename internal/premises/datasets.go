@@ -41,7 +41,7 @@ func (h *House) OpenCatalog(ctx context.Context, roots []string, room config.Roo
 	}
 	h.Catalog, err = catalog.Open(ctx, catalog.Config{
 		Guard: h.Guard, Log: h.Log, Store: h.DB, Places: at, Dir: h.Data.Path("datasets"), Bounds: catalog.Bounds(room), Now: h.Now, Say: h.Say,
-		Compare: compareSeals, Signed: dataset.SignedAs,
+		Compare: compareSeals, Prove: proveRow, Signed: dataset.SignedAs,
 	})
 	return err
 }
@@ -170,6 +170,19 @@ func compareSeals(ctx context.Context, old, now string) (catalog.Differences, er
 		differ.Files[0].Note = strings.TrimPrefix(differ.Files[0].Note+"; "+compared.Note, "; ")
 	}
 	return differ, nil
+}
+
+// proveRow proves that a row is in a seal, or that none like it is.
+func proveRow(ctx context.Context, seal string, digest rowseal.Digest, parquet bool) (p catalog.Proof, err error) {
+	proved, err := dataset.ProveRow(ctx, seal, dataset.Row{Digest: rowseal.Hash(digest), Parquet: parquet})
+	if err != nil {
+		return p, err
+	}
+	p = catalog.Proof{Root: proved.Root, Member: proved.Member, Count: proved.Count, Note: proved.Note, Statement: proved.Statement, Spots: []catalog.Spot{}}
+	for _, at := range proved.Places[:min(len(proved.Places), catalog.MaxRows)] {
+		p.Spots = append(p.Spots, catalog.Spot(at))
+	}
+	return p, nil
 }
 
 // differences are what differs, as the catalog has it.
