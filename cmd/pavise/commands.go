@@ -431,7 +431,7 @@ func (u *upCommand) config(c *cli) (cfg role.UpConfig, err error) {
 		if file.Bootstrap != nil {
 			cfg.Routes = file.Bootstrap.Routes
 		}
-		cfg.ExtProc, cfg.ModelKeys, cfg.ModelTLS, cfg.Detectors, cfg.Drift, cfg.Receive, cfg.Datasets, cfg.Signers, cfg.Models = file.ExtProc, file.ModelKeys, file.ModelTLS, file.Detectors, file.Drift, file.Receive, file.Datasets.Below(), file.Signers, file.Models
+		cfg.ExtProc, cfg.ModelKeys, cfg.ModelTLS, cfg.Detectors, cfg.Drift, cfg.Receive, cfg.Datasets, cfg.DatasetRoom, cfg.Signers, cfg.Models = file.ExtProc, file.ModelKeys, file.ModelTLS, file.Detectors, file.Drift, file.Receive, file.Datasets.Below(), file.Datasets.Room(), file.Signers, file.Models
 	}
 	cfg.Datasets = append(cfg.Datasets, u.Datasets...)
 	if len(u.Models) > 0 {

@@ -26,11 +26,10 @@ var datasetCommands = []reflect.StructField{
 }
 
 // The dataset commands work on files, need no server, and record nothing; but for a seal
-// that is handed over.
+// that is handed over, and a proof that the server makes.
 type (
 	datasetVerifyCommand struct{ dataset.Verify }
 	datasetDiffCommand   struct{ dataset.Compare }
-	datasetProveCommand  struct{ dataset.Prove }
 	lineageCommand       struct{ exposure.Trace }
 	exposedCommand       struct{ exposure.Expose }
 )
@@ -48,20 +47,6 @@ func (v *datasetVerifyCommand) run(ctx context.Context, c *cli) error {
 func (d *datasetDiffCommand) run(ctx context.Context, c *cli) error {
 	compared, err := d.Run(ctx)
 	return c.showFound(compared, err, func() bool { return !compared.Same })
-}
-
-func (p *datasetProveCommand) run(ctx context.Context, c *cli) error {
-	c.warnOfKey(p.Key)
-	proved, err := p.Run(ctx)
-	if p.Check != "" && pavise.KindOf(err) == pavise.Unverified {
-		if c.JSON && proved != nil {
-			if err := c.printJSON(proved); err != nil {
-				return err
-			}
-		}
-		return &ending{foundSomething, err}
-	}
-	return c.show(proved, err)
 }
 
 func (t *lineageCommand) run(ctx context.Context, c *cli) error {

@@ -3,6 +3,7 @@ package catalog
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -79,6 +80,10 @@ func (c *Catalog) keepSeal(ctx context.Context, spec SealSpec, v Version, called
 	if err != nil {
 		return sealed, err
 	}
+	if err := c.grow(ctx, spec.Name, int64(len(spec.Seal)+len(spec.Signature))); err != nil {
+		return sealed, err
+	}
+	defer func() { err = errors.Join(err, c.recount(spec.Name)) }()
 	file := c.sealFile(spec.Name, v.Root)
 	if len(spec.Signature) > 0 {
 		err = keep(file+signatureSuffix, spec.Signature)
@@ -345,7 +350,7 @@ func (c *Catalog) Unwatch(ctx context.Context, who pavise.Principal, name pavise
 	}
 	entry.Detail(detail)
 	v.Watch, v.Found, v.Silent, v.Next = nil, nil, nil, time.Time{}
-	if err := c.tidy(ctx, name); err != nil {
+	if err := errors.Join(c.tidy(ctx, name), c.recount(name)); err != nil {
 		c.cfg.Say("warning", err)
 	}
 	return c.view(&v.Dataset), nil
@@ -553,6 +558,7 @@ func (c *Catalog) Show(ctx context.Context, who pavise.Principal, name pavise.Na
 	for i := range s.Versions {
 		s.Versions[i].Indexed = c.hasIndex(name, s.Versions[i].Root)
 	}
+	s.Kept = c.shelf.kept(name)
 	if s.Newest != nil {
 		s.Older = s.Newest.Number - len(s.Versions)
 	}

@@ -26,20 +26,25 @@ const (
 	KindRestored    = "dataset.restored"    // the newest version lies there again
 	KindUnreachable = "dataset.unreachable" // it cannot be looked at
 	KindReachable   = "dataset.reachable"   // it can again
+	KindUnindexed   = "dataset.unindexed"   // the index of an old version was dropped for want of room
 )
 
-// Config is what a catalog is made of. All is required but Slots and Say.
+// Config is what a catalog is made of. All is required but Bounds, Slots and Say.
 type Config struct {
 	Guard  *guard.Guard
 	Log    *ledger.Log
 	Store  *store.DB
 	Places Places
 	Dir    string // where seals are kept; the catalog's own
+	Bounds Bounds // of what is kept there
 	Now    func() time.Time
 
 	// Compare says what lies between two seals in files, with rows where both have their
 	// indexes beside them.
 	Compare func(ctx context.Context, old, new string) (Differences, error)
+	// Prove proves that a row of a digest is in a seal in a file, which has its index beside it, or
+	// that none is; all of the answer but its name, version and record.
+	Prove func(ctx context.Context, seal string, digest rowseal.Digest, parquet bool) (Proof, error)
 	// Signed holds the signed statement of a seal to it, and returns the ids of the keys that
 	// it says it was signed by.
 	Signed func(statement []byte, m *rowseal.Manifest) (keys []string, err error)
@@ -54,7 +59,10 @@ type Catalog struct {
 	slots chan struct{} // one is held by each look
 	nudge chan struct{} // something may be due sooner
 
-	compares chan struct{} // one is held by each comparison of versions
+	compares chan struct{} // one is held by each comparison of versions, and each proof
+
+	shelf    *shelf
+	dropping sync.Mutex // held while an index is dropped
 
 	keeping sync.Mutex // held while a seal that is handed over is kept, and while what nobody needs is removed
 
@@ -85,9 +93,10 @@ func Open(ctx context.Context, cfg Config) (*Catalog, error) {
 	if cfg.Say == nil {
 		cfg.Say = func(string, error) {}
 	}
-	return &Catalog{
-		cfg: cfg, slots: make(chan struct{}, cmp.Or(cfg.Slots, 2)), nudge: make(chan struct{}, 1), compares: make(chan struct{}, comparing), looking: map[pavise.Name]*run{}, agreed: map[pavise.Name]bool{}, rests: map[pavise.Name]time.Time{},
-	}, nil
+	c := &Catalog{
+		cfg: cfg, shelf: newShelf(cfg.Bounds), slots: make(chan struct{}, cmp.Or(cfg.Slots, 2)), nudge: make(chan struct{}, 1), compares: make(chan struct{}, comparing), looking: map[pavise.Name]*run{}, agreed: map[pavise.Name]bool{}, rests: map[pavise.Name]time.Time{},
+	}
+	return c, c.count(ctx)
 }
 
 // wake is how long the schedule sleeps at most: a clock that was set forward is noticed then.

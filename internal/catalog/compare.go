@@ -8,7 +8,7 @@ import (
 	"github.com/pavise/pavise/internal/store"
 )
 
-// comparing bounds the comparisons under way: each reads the digests of all rows of two versions.
+// comparing bounds the comparisons and proofs under way: each reads the digests of all rows of a version, or of two.
 const comparing = 2
 
 // A Compared is what lies between two versions of a dataset.
@@ -32,7 +32,7 @@ func (c *Catalog) Diff(ctx context.Context, who pavise.Principal, name pavise.Na
 	case c.compares <- struct{}{}:
 		defer func() { <-c.compares }()
 	default:
-		return d, &pavise.Error{Kind: pavise.Throttled, Msg: fmt.Sprintf("%d datasets are being compared, and no more are at a time", comparing), Hint: "ask again in a while"}
+		return d, &pavise.Error{Kind: pavise.Throttled, Msg: fmt.Sprintf("%d datasets are being compared or searched, and no more are at a time", comparing), Hint: "ask again in a while"}
 	}
 	d.Name = name
 	err = c.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
@@ -59,15 +59,12 @@ func (c *Catalog) Diff(ctx context.Context, who pavise.Principal, name pavise.Na
 
 // pair returns two versions of a dataset, by their numbers.
 func pair(tx *store.Tx, name pavise.Name, from, to int) (a, b Version, err error) {
-	d, err := known(tx, name)
+	newest, err := numbered(tx, name, 0)
 	if err != nil {
 		return a, b, err
 	}
-	if d.Newest == nil {
-		return a, b, &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("%s has no version yet", name), Hint: "pavise dataset show " + name.ID + " says how it stands"}
-	}
 	if to == 0 {
-		to = d.Newest.Number
+		to = newest.Number
 	}
 	if from == 0 {
 		from = to - 1
@@ -75,19 +72,8 @@ func pair(tx *store.Tx, name pavise.Name, from, to int) (a, b Version, err error
 	if from == 0 && to == 1 {
 		return a, b, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("before version 1 of %s there is none", name), Hint: "a second version comes with pavise dataset accept"}
 	}
-	all, err := versions(tx, name, maxVersions)
-	for _, v := range all {
-		if v.Number == from {
-			a = v
-		}
-		if v.Number == to {
-			b = v
-		}
-	}
-	for _, n := range []struct{ asked, found int }{{from, a.Number}, {to, b.Number}} {
-		if err == nil && n.found == 0 {
-			err = &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("%s has no version %d", name, n.asked), Hint: fmt.Sprintf("it has versions 1 to %d", d.Newest.Number)}
-		}
+	if a, err = numbered(tx, name, from); err == nil {
+		b, err = numbered(tx, name, to)
 	}
 	return a, b, err
 }

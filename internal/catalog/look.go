@@ -38,6 +38,11 @@ func (c *Catalog) look(ctx context.Context, name pavise.Name, full bool) {
 	if err != nil || d == nil || d.Watch == nil {
 		return
 	}
+	defer func() {
+		if err := c.recount(name); err != nil && ctx.Err() == nil {
+			c.kept(name, err)
+		}
+	}()
 	r := c.examine(ctx, d, full)
 	if ctx.Err() != nil {
 		return
@@ -145,7 +150,16 @@ func (c *Catalog) seal(ctx context.Context, d *Dataset, anew bool, r *result) {
 			return
 		}
 	}
-	resumed, err := c.cfg.Places.Seal(ctx, d.Watch.Place, out)
+	if r.err = c.recount(d.Name); r.err != nil {
+		return
+	}
+	resumed, err := c.cfg.Places.Seal(ctx, d.Watch.Place, out, func(n int64) error { return c.grow(ctx, d.Name, n) })
+	if errors.Is(err, errFull) { // what was written so far would keep others from their room
+		left, _ := filepath.Glob(out + "*")
+		for _, part := range left {
+			_ = os.Remove(part) // or the next look does
+		}
+	}
 	r.look.Resumed = resumed
 	switch {
 	case pavise.KindOf(err) == pavise.Invalid && d.Newest != nil:

@@ -28,10 +28,11 @@ type Places interface {
 	Allowed(at Place) error
 	// Seal seals what lies there into the file out, with the index out.rows, or goes on where
 	// an earlier call with the same out was stopped, and says how many files that one had
-	// finished. Where it is done, out is there whole. Errors are of kind Invalid for what
-	// cannot be sealed, Conflict for what changed meanwhile, and NotFound, Denied or
-	// Unavailable for what cannot be reached.
-	Seal(ctx context.Context, at Place, out string) (resumed int, err error)
+	// finished. Where it is done, out is there whole. It asks grow before it writes so many
+	// bytes more, and ends with its error. Errors are of kind Invalid for what cannot be sealed,
+	// Conflict for what changed meanwhile, and NotFound, Denied or Unavailable for what cannot
+	// be reached.
+	Seal(ctx context.Context, at Place, out string, grow func(n int64) error) (resumed int, err error)
 	// Hold holds what lies there to a seal, which has its index beside it, and returns what
 	// differs, and how many files it did not read because nobody seemed to have written to
 	// them: fast believes that, otherwise there are none.

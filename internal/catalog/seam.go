@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -96,7 +97,11 @@ func (c *Catalog) Holding(ctx context.Context, tenant string, digest rowseal.Has
 			var had []Version
 			had, err = versions(tx, d.Name, maxVersions)
 			for _, v := range slices.Backward(had) {
-				contents = append(contents, Holding{Dataset: d.Name, Called: d.Called, Version: v.Number, Root: v.Root})
+				h := Holding{Dataset: d.Name, Called: d.Called, Version: v.Number, Root: v.Root}
+				if !v.Dropped.IsZero() {
+					h.Unsure = "its index was dropped for want of room: whoever has the rows can seal them again and look"
+				}
+				contents = append(contents, h)
 			}
 			if d.Found != nil && d.Found.Would != nil {
 				contents = append(contents, Holding{Dataset: d.Name, Called: d.Called, Root: d.Found.Root})
@@ -147,9 +152,10 @@ func (d *Dataset) unseenRows() string {
 func (c *Catalog) find(ctx context.Context, h Holding, digest rowseal.Hash) (Holding, error) {
 	file := c.sealFile(h.Dataset, h.Root)
 	if _, err := os.Stat(file + rowseal.IndexSuffix); err != nil {
-		h.Unsure = "its seal was handed over without the index: who sealed it can look"
+		h.Unsure = cmp.Or(h.Unsure, "its seal was handed over without the index: who sealed it can look")
 		return h, nil
 	}
+	h.Unsure = ""
 	m, err := readManifest(file)
 	if err != nil {
 		return h, err

@@ -177,10 +177,48 @@ func owner(tx *store.Tx, tenant string, root rowseal.Digest) (name pavise.Name, 
 	return pavise.Name{Tenant: tenant, Kind: Kind, ID: id}, err
 }
 
+// eachVersion calls with every version of a tenant's datasets.
+func eachVersion(tx *store.Tx, tenant string, with func(id string, v Version)) error {
+	rows, err := tx.Query(`SELECT id, doc FROM catalog_versions WHERE tenant = ?`, tenant)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id, doc string
+		var v Version
+		if err := rows.Scan(&id, &doc); err != nil {
+			return err
+		}
+		if err := json.Unmarshal([]byte(doc), &v); err != nil {
+			return err
+		}
+		with(id, v)
+	}
+	return rows.Err()
+}
+
+// unindex says of every version with a root that its index was dropped.
+func unindex(tx *store.Tx, o old, now time.Time) error {
+	_, err := tx.Exec(`UPDATE catalog_versions SET doc = json_set(doc, '$.dropped', ?) WHERE tenant = ? AND id = ? AND root = ?`,
+		now.Format(time.RFC3339Nano), o.name.Tenant, o.name.ID, o.root.String())
+	return err
+}
+
 // due returns datasets whose time has come, those that wait longest first. One that is to be
 // looked at later than it ever could be was put off by a clock that has been set back since.
-func due(tx *store.Tx, now time.Time, most int) (names []pavise.Name, err error) {
-	rows, err := tx.Query(`SELECT tenant, id FROM catalog_datasets WHERE next > 0 AND (next <= ?1 OR next > ?1 + every + every / 4) ORDER BY next LIMIT ?2`, now.UnixNano(), most)
+func due(tx *store.Tx, now time.Time, most int) ([]pavise.Name, error) {
+	return namesOf(tx, `SELECT tenant, id FROM catalog_datasets WHERE next > 0 AND (next <= ?1 OR next > ?1 + every + every / 4) ORDER BY next LIMIT ?2`, now.UnixNano(), most)
+}
+
+// all are the names of the datasets of all tenants.
+func all(tx *store.Tx) ([]pavise.Name, error) {
+	return namesOf(tx, `SELECT tenant, id FROM catalog_datasets`)
+}
+
+// namesOf are the datasets whose tenant and id a query returns.
+func namesOf(tx *store.Tx, query string, args ...any) (list []pavise.Name, err error) {
+	rows, err := tx.Query(query, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -190,9 +228,9 @@ func due(tx *store.Tx, now time.Time, most int) (names []pavise.Name, err error)
 		if err := rows.Scan(&name.Tenant, &name.ID); err != nil {
 			return nil, err
 		}
-		names = append(names, name)
+		list = append(list, name)
 	}
-	return names, rows.Err()
+	return list, rows.Err()
 }
 
 // soonest is when the next dataset will be due; the zero time when none will.

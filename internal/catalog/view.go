@@ -34,6 +34,7 @@ type Version struct {
 	Parents []Parent       `json:"parents,omitempty"`   // what it was made of, says who handed it over
 	Keys    []string       `json:"signed_by,omitempty"` // ids of keys, as the signature says, which is kept and not checked
 	Indexed bool           `json:"indexed"`             // its rows can be asked about here
+	Dropped time.Time      `json:"dropped,omitzero"`    // when its index was dropped for want of room; there may be one again
 }
 
 // A Parent is what a version was made of.
@@ -129,4 +130,5 @@ type Shown struct {
 	View
 	Versions []Version `json:"versions"`
 	Older    int       `json:"older,omitempty"` // so many older ones are not listed
+	Kept     Kept      `json:"kept"`
 }

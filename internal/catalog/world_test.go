@@ -20,6 +20,7 @@ import (
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/record"
+	"github.com/pavise/pavise/internal/rowseal"
 	"github.com/pavise/pavise/internal/store"
 )
 
@@ -67,7 +68,7 @@ func (l *lake) enter(count *int) (leave func(), err error) {
 	return func() { l.mu.Lock(); l.at--; l.mu.Unlock() }, err
 }
 
-func (l *lake) Seal(ctx context.Context, at Place, out string) (int, error) {
+func (l *lake) Seal(ctx context.Context, at Place, out string, grow func(int64) error) (int, error) {
 	leave, err := l.enter(&l.full)
 	defer leave()
 	if err != nil {
@@ -76,7 +77,7 @@ func (l *lake) Seal(ctx context.Context, at Place, out string) (int, error) {
 	if l.before != nil {
 		ctx = l.before(ctx, out)
 	}
-	made, err := (&dataset.Seal{Path: filepath.Join(l.dir, at.URL), Out: out, ByBlock: at.ByBlock}).Run(ctx)
+	made, err := (&dataset.Seal{Path: filepath.Join(l.dir, at.URL), Out: out, ByBlock: at.ByBlock, Grow: grow}).Run(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -175,7 +176,7 @@ func newWorld(t *testing.T) *world {
 	must(err)
 	must(policies.Seed(t.Context(), "local", guard.Defaults()))
 	w.cfg = Config{
-		Guard: g, Log: log, Store: db, Places: w.lake, Dir: filepath.Join(dir, "datasets"), Now: func() time.Time { return time.Now().Add(time.Duration(w.skew.Load())) }, Signed: dataset.SignedAs,
+		Guard: g, Log: log, Store: db, Places: w.lake, Dir: filepath.Join(dir, "datasets"), Now: func() time.Time { return time.Now().Add(time.Duration(w.skew.Load())) }, Signed: dataset.SignedAs, Prove: proved,
 		Compare: func(ctx context.Context, old, now string) (Differences, error) {
 			c, err := (&dataset.Compare{Old: old, New: now}).Run(ctx)
 			if err != nil {
@@ -187,6 +188,19 @@ func newWorld(t *testing.T) *world {
 	w.run(t)
 	t.Cleanup(func() { w.stop() })
 	return w
+}
+
+// proved is what dataset proves, as the house has it.
+func proved(ctx context.Context, seal string, digest rowseal.Digest, parquet bool) (Proof, error) {
+	p, err := dataset.ProveRow(ctx, seal, dataset.Row{Digest: rowseal.Hash(digest), Parquet: parquet})
+	if err != nil {
+		return Proof{}, err
+	}
+	made := Proof{Root: p.Root, Member: p.Member, Count: p.Count, Statement: p.Statement}
+	for _, at := range p.Places {
+		made.Spots = append(made.Spots, Spot(at))
+	}
+	return made, nil
 }
 
 // actions are one of each room that the default policies name; those of datasets are named

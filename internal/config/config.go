@@ -54,7 +54,37 @@ const UpTenant = "local"
 
 // Datasets say which datasets can be watched.
 type Datasets struct {
-	Roots []string `yaml:"roots" need:"true" example:"[/srv/lake]" doc:"The directories and buckets (s3://BUCKET/PREFIX, gs://…, az://…) below which they lie. Nothing else is looked at, and links that lead out are refused. A bucket's options stand here, as in s3://lake/rows?endpoint=minio:9000; its credentials are those of the environment."`
+	Roots     []string `yaml:"roots" need:"true" example:"[/srv/lake]" doc:"The directories and buckets (s3://BUCKET/PREFIX, gs://…, az://…) below which they lie. Nothing else is looked at, and links that lead out are refused. A bucket's options stand here, as in s3://lake/rows?endpoint=minio:9000; its credentials are those of the environment."`
+	GiB       string   `yaml:"gib" example:"64" doc:"How many GiB of seals and indexes are kept of all datasets together, on the disk of the data directory; left out: 64. An index takes 32 bytes a row."`
+	TenantGiB string   `yaml:"tenant_gib" example:"16" doc:"How many GiB of them are kept of each tenant; left out: 16."`
+}
+
+// Room is how many bytes are kept of something; 0: nobody said.
+type Room struct{ Tenant, All int64 }
+
+// Room is how much is kept of seals and indexes.
+func (d *Datasets) Room() (r Room) {
+	if d != nil {
+		r.Tenant, _ = gib(d.TenantGiB) // check has asked
+		r.All, _ = gib(d.GiB)
+	}
+	return r
+}
+
+// gib reads how many GiB something has, in bytes; 0: nobody said.
+func gib(text string) (bytes int64, ok bool) {
+	n, err := strconv.Atoi(text)
+	if text == "" || err != nil || n < 1 || n > 1<<20 {
+		return 0, text == ""
+	}
+	return int64(n) << 30, true
+}
+
+// checkGiB adds a fault for what is no number of GiB.
+func checkGiB(f *faults, field, text string) {
+	if _, ok := gib(text); !ok {
+		f.add(field, strconv.Quote(text)+" is no number of GiB", "leave it out, or say how many: 1 to 1048576")
+	}
 }
 
 // Below are the directories; of nil there are none.
@@ -74,6 +104,8 @@ func (d *Datasets) check(f *faults) {
 			f.path("roots", root)
 		}
 	}
+	checkGiB(f, "gib", d.GiB)
+	checkGiB(f, "tenant_gib", d.TenantGiB)
 }
 
 // Models say where the files of models are, and how much of them is kept.
@@ -88,17 +120,15 @@ func (m *Models) Bytes() int64 {
 	if m == nil {
 		return 0
 	}
-	n, _ := strconv.Atoi(m.GiB) // check has asked
-	return int64(n) << 30
+	n, _ := gib(m.GiB) // check has asked
+	return n
 }
 
 func (m *Models) check(f *faults) {
 	if m == nil {
 		return
 	}
-	if n, err := strconv.Atoi(m.GiB); m.GiB != "" && (err != nil || n < 1 || n > 1<<20) {
-		f.add("gib", strconv.Quote(m.GiB)+" is no number of GiB", "leave it out, or say how many: 1 to 1048576")
-	}
+	checkGiB(f, "gib", m.GiB)
 	for _, root := range m.Roots {
 		f.path("roots", root)
 	}

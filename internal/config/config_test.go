@@ -55,11 +55,11 @@ func TestExamples(t *testing.T) {
 
 // TestDefaults fills in what a file leaves out.
 func TestDefaults(t *testing.T) {
-	file, err := Parse("x", []byte(goodServe+"  findings: \"-\"\n  send_to: [127.0.0.1, 10.1.2.3/16, \"fd12::/48\"]\ngateway:\n  data: ./d\n  server: https://localhost:8480\n  listen: :8471\n  names: [gw.example]\n"))
+	file, err := Parse("x", []byte(goodServe+"  datasets: {roots: [/srv/lake], tenant_gib: 3}\n  findings: \"-\"\n  send_to: [127.0.0.1, 10.1.2.3/16, \"fd12::/48\"]\ngateway:\n  data: ./d\n  server: https://localhost:8480\n  listen: :8471\n  names: [gw.example]\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s := file.Serve; s.Grace != time.Hour || s.Certificate != 24*time.Hour || s.Bootstrap != nil || s.TLS != nil || len(s.Names) != 3 {
+	if s := file.Serve; s.Grace != time.Hour || s.Certificate != 24*time.Hour || s.Bootstrap != nil || s.TLS != nil || len(s.Names) != 3 || s.Datasets.Room() != (Room{Tenant: 3 << 30}) {
 		t.Errorf("%+v", s)
 	}
 	if g := file.Gateway; g.Grace != time.Hour || g.Health != DefaultHealth || file.Agent != nil {
@@ -137,6 +137,8 @@ func TestFaults(t *testing.T) {
 		"p.yaml:8: serve.findings \"f.jsonl\" is not where a service f":           with("  findings: f.jsonl\n"),
 		"p.yaml:8: serve.send_to \"10.0.0.0/33\" is no network":                   with("  send_to: [10.0.0.0/33]\n"),
 		"p.yaml:8: serve.send_to \"::ffff:10.0.0.1\" is no network":               with("  send_to: [10.0.0.0/8, \"::ffff:10.0.0.1\"]\n"),
+		"p.yaml:8: serve.datasets.gib \"0\" is no number of GiB":                  with("  datasets: {roots: [/srv], gib: 0}\n"),
+		"p.yaml:8: serve.datasets.tenant_gib \"2000000\" is no number of GiB":     with("  datasets: {roots: [/srv], tenant_gib: 2000000}\n"),
 		"p.yaml:8: serve.send_to \"fe80::1%eth0\" is no network":                  with("  send_to: [fe80::1%eth0]\n"),
 	} {
 		file, err := Parse("p.yaml", []byte(text))

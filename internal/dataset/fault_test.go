@@ -130,7 +130,7 @@ func TestOurDiskIsFull(t *testing.T) {
 
 // TestFlagsThatWouldDoNothing gives flags of proving to a check, and the other way round.
 func TestFlagsThatWouldDoNothing(t *testing.T) {
-	for _, p := range []Prove{{Check: "p", Key: "k"}, {Check: "p", Out: "o"}, {Row: 1, Signer: "s"}, {Content: "c", File: "f"}} {
+	for _, p := range []Prove{{Check: "p", Key: "k"}, {Check: "p", Out: "o"}, {Row: 1, Signer: "s"}, {Content: "c", File: "f"}, {Content: "c", Root: "r"}, {Seal: "s", Check: "p", Root: "r"}, {Content: "c"}, {Check: "p"}} {
 		if _, err := p.Run(t.Context()); pavise.KindOf(err) != pavise.Invalid || !strings.Contains(message(err), " for ") {
 			t.Errorf("%+v: %v", p, err)
 		}

@@ -138,6 +138,10 @@ func (j *job) take(made rowseal.Section) error {
 	if err != nil {
 		return err
 	}
+	// The line comes again in the index's table, and much of it in the seal.
+	if err := grown(j.grow, 3*int64(len(line))); err != nil {
+		return err
+	}
 	if _, err := j.journal.Write(append(line, '\n')); err != nil {
 		return writeFault(j.journal.Name(), err)
 	}

@@ -22,13 +22,14 @@ import (
 type Prove struct {
 	Say func(text string) `kong:"-"` // gets a line of progress now and then; nil: nobody watches
 
-	Seal    string `arg:"" help:"The seal. To prove takes the index beside it; to check does not."`
+	Seal    string `arg:"" optional:"" help:"The seal. To prove takes the index beside it; to check does not."`
 	Row     uint64 `help:"The row that stands there: counted from 1, a header with it. With --check: the row that the proof must be of." placeholder:"N"`
 	Content string `help:"The row that this file holds: one record, as it stands in the data, or Parquet with one row and the columns of the data." placeholder:"FILE"`
 	File    string `help:"The file of the dataset that --row counts in; only needed where several have rows." placeholder:"PATH"`
 	Key     string `help:"Sign the proof with this Ed25519 key (PEM)." placeholder:"FILE"`
 	Out     string `short:"o" help:"Where the proof goes; nothing may be there." placeholder:"FILE"`
 	Check   string `help:"Check this proof instead; --content has the row that it is of." placeholder:"FILE"`
+	Root    string `help:"With --check, instead of the seal: its root, 64 hex digits." placeholder:"ROOT"`
 	Signer  string `help:"With --check: the public Ed25519 key (PEM) of who must have signed the proof." placeholder:"FILE"`
 }
 
@@ -41,6 +42,12 @@ Whoever has the seal checks it, without the index and the data:
 
   pavise dataset prove training.seal --content row.txt -o proof.json
   pavise dataset prove training.seal --check proof.json --content row.txt
+
+With --of a server proves it of a dataset that it watches. It is told the digest of the row and
+not the row, and its proof is checked before it is written:
+
+  pavise dataset prove --of flows --content row.txt -o proof.json
+  pavise dataset prove --root ROOT --check proof.json --content row.txt
 
 A proof is as good as the seal: who sealed could leave rows out of it. Whoever has the data
 finds that out with pavise dataset verify.
@@ -67,7 +74,7 @@ type Proved struct {
 	Holds    bool           `json:"holds"`            // and it holds
 	Signed   string         `json:"signed_by,omitempty"`
 	Note     string         `json:"note,omitempty"`
-	Recorded bool           `json:"recorded"` // this command leaves no record
+	Recorded bool           `json:"recorded"` // a server proved it; of itself the command leaves no record
 
 	Statement json.RawMessage `json:"statement,omitempty"` // the proof, where it goes to no file
 }
@@ -105,29 +112,71 @@ func (p *Prove) Run(ctx context.Context) (*Proved, error) {
 		return nil, err
 	}
 	defer x.Close()
-	result := &Proved{Seal: p.Seal, Root: m.Root, Proof: p.Out}
-	made := rowseal.RowProof{Seal: rowseal.Head{Format: m.Format, Files: len(m.Files), FilesRoot: m.FilesRoot(), Contents: m.Contents}}
+	result := &Proved{Seal: p.Seal, Root: m.Root}
+	made := headOf(m)
 	if p.Row > 0 {
 		err = p.byPlace(ctx, x, m, &made, result)
 	} else {
-		err = p.byContent(ctx, x, m, &made, result)
+		var row Row
+		if row, err = ReadRow(p.Content); err == nil {
+			err = byContent(ctx, x, m, row, &made, result)
+		}
+	}
+	if err == nil {
+		err = result.state(signer, filepath.Base(p.Seal), made)
 	}
 	if err != nil {
 		return nil, err
 	}
-	if made.Member = result.Member; signer != nil {
-		result.Signed = signer.id
+	return result, result.Keep(p.Out)
+}
+
+// headOf begins a proof under a seal.
+func headOf(m *rowseal.Manifest) rowseal.RowProof {
+	return rowseal.RowProof{Seal: rowseal.Head{Format: m.Format, Files: len(m.Files), FilesRoot: m.FilesRoot(), Contents: m.Contents}}
+}
+
+// state makes a proof the statement of what was proved.
+func (p *Proved) state(signer *signer, name string, made rowseal.RowProof) (err error) {
+	if made.Member = p.Member; signer != nil {
+		p.Signed = signer.id
 	}
-	text, err := signer.sign(stateOf(filepath.Base(p.Seal), m.Root, predicateRow, made))
+	p.Statement, err = signer.sign(stateOf(name, p.Root, predicateRow, made))
+	return err
+}
+
+// Keep writes the proof to a file, where none may be; without a name it stays where it is.
+func (p *Proved) Keep(name string) error {
+	if p.Proof = name; name == "" {
+		return nil
+	}
+	if err := writeNew(name, p.Statement, 0o644); err != nil {
+		return writeFault(name, err)
+	}
+	p.Statement = nil
+	return nil
+}
+
+// ProveRow proves that a row is in what was sealed, or that none like it is, to whom has its digest
+// alone. seal has its index beside it. Errors are as those of [Prove.Run].
+//
+// Unguarded: a room of the house asks it, whose own caller was let in.
+func ProveRow(ctx context.Context, seal string, row Row) (*Proved, error) {
+	m, err := ReadManifest(seal)
 	if err != nil {
 		return nil, err
 	}
-	if p.Out == "" {
-		result.Statement = text
-	} else if err := writeNew(p.Out, text, 0o644); err != nil {
-		return nil, writeFault(p.Out, err)
+	x, err := rowseal.OpenIndex(seal+rowseal.IndexSuffix, m)
+	if err != nil {
+		return nil, err
 	}
-	return result, nil
+	defer x.Close()
+	result := &Proved{Seal: seal, Root: m.Root}
+	made := headOf(m)
+	if err = byContent(ctx, x, m, row, &made, result); err == nil {
+		err = result.state(nil, filepath.Base(seal), made)
+	}
+	return result, err
 }
 
 // byPlace proves what stands at a row.
@@ -166,11 +215,8 @@ func (p *Prove) file(m *rowseal.Manifest) (int, error) {
 }
 
 // byContent proves that a row is there, or that none like it is.
-func (p *Prove) byContent(ctx context.Context, x *rowseal.Index, m *rowseal.Manifest, made *rowseal.RowProof, result *Proved) error {
-	digest, parquet, err := readRow(p.Content)
-	if err != nil {
-		return err
-	}
+func byContent(ctx context.Context, x *rowseal.Index, m *rowseal.Manifest, of Row, made *rowseal.RowProof, result *Proved) (err error) {
+	digest, parquet := of.Digest, of.Parquet
 	if m.Contents == nil {
 		return &pavise.Error{Kind: pavise.NotFound, Msg: "no file was sealed by its rows", Hint: "CSV, JSONL and Parquet are"}
 	}
@@ -213,22 +259,29 @@ func (p *Prove) byContent(ctx context.Context, x *rowseal.Index, m *rowseal.Mani
 // RowDigest reads a file with one row, as it stands in the data, and returns the digest by
 // which seals know it. The error is of kind Invalid for a file that holds no row, or several.
 func RowDigest(name string) (rowseal.Hash, error) {
-	digest, _, err := readRow(name)
-	return digest, err
+	row, err := ReadRow(name)
+	return row.Digest, err
 }
 
-// readRow reads a file with one row, and returns the row's digest, and whether it is Parquet.
-func readRow(name string) (digest rowseal.Hash, parquet bool, err error) {
+// A Row is what a seal knows of one.
+type Row struct {
+	Digest  rowseal.Hash
+	Parquet bool // it was read from Parquet, whose rows have another encoding than text
+}
+
+// ReadRow reads a file with one row, as it stands in the data. The error is of kind Invalid for a
+// file that holds no row, or several.
+func ReadRow(name string) (row Row, err error) {
 	text, err := plainfile.Read("row", name, rowseal.MaxRow+maxAround)
 	if err != nil {
-		return rowseal.Hash{}, false, err
+		return row, err
 	}
-	if bytes.HasPrefix(text, []byte(parquetMagic)) && bytes.HasSuffix(text, []byte(parquetMagic)) {
-		digest, err = parquetRow(name, text)
-		return digest, true, err
+	if row.Parquet = bytes.HasPrefix(text, []byte(parquetMagic)) && bytes.HasSuffix(text, []byte(parquetMagic)); row.Parquet {
+		row.Digest, err = parquetRow(name, text)
+	} else {
+		row.Digest, err = textRow(name, text)
 	}
-	digest, err = textRow(name, text)
-	return digest, false, err
+	return row, err
 }
 
 const (
@@ -305,7 +358,9 @@ func (p *Proved) Print(w io.Writer) {
 	if p.Note != "" {
 		fact(w, "note", "%s", p.Note)
 	}
-	unrecorded(w)
+	if !p.Recorded {
+		unrecorded(w)
+	}
 }
 
 // asked refuses a proof of another place than the one that was asked for.
@@ -329,19 +384,23 @@ func (p *Prove) asked(claim *rowseal.RowProof) error {
 func (p *Prove) fits() error {
 	no := func(what, hint string) error { return &pavise.Error{Kind: pavise.Invalid, Msg: what, Hint: hint} }
 	switch {
+	case p.Root != "" && (p.Check == "" || p.Seal != ""):
+		return no("--root is for a proof that is checked without the seal", "give --check FILE, and no seal")
 	case p.Check != "" && (p.Key != "" || p.Out != ""):
 		return no("--key and --out are for a proof that is made, and one is checked", "leave them out; --signer says who must have signed it")
 	case p.Check == "" && p.Signer != "":
 		return no("--signer is for a proof that is checked, and one is made", "give --check FILE, or sign with --key")
 	case p.Check == "" && p.Content != "" && p.File != "":
 		return no("--file is for --row, and a row by its content is looked for in all files", "leave it out")
+	case p.Seal == "" && p.Root == "":
+		return no("no seal is named for the proof", "name the file of the seal, or a dataset of the server: --of NAME; to check a proof, the root does: --root ROOT")
 	}
 	return nil
 }
 
 // check checks a proof against the seal.
 func (p *Prove) check() (*Proved, error) {
-	m, err := ReadManifest(p.Seal)
+	root, err := p.root()
 	if err != nil {
 		return nil, err
 	}
@@ -355,10 +414,6 @@ func (p *Prove) check() (*Proved, error) {
 			return nil, err
 		}
 	}
-	said, signed, err := openStatement[rowseal.RowProof](text, predicateRow, key)
-	if err != nil {
-		return nil, err
-	}
 	var digest *rowseal.Hash
 	if p.Content != "" {
 		row, err := RowDigest(p.Content)
@@ -367,17 +422,14 @@ func (p *Prove) check() (*Proved, error) {
 		}
 		digest = &row
 	}
-	if is := said.Subject[0].Digest.SHA256; is != m.Root {
-		return nil, rowseal.No("it is of the seal with the root " + is.String())
+	claim, signed, err := openProof(text, key, root, digest)
+	if err == nil {
+		err = p.asked(claim)
 	}
-	claim := &said.Predicate
-	if err := p.asked(claim); err != nil {
+	if err != nil {
 		return nil, err
 	}
-	if err := claim.Check(m.Root, digest); err != nil {
-		return nil, err
-	}
-	result := &Proved{Seal: p.Seal, Root: m.Root, Proof: p.Check, Checked: true, Holds: true, Signed: signed}
+	result := &Proved{Seal: p.Seal, Root: root, Proof: p.Check, Checked: true, Holds: true, Signed: signed}
 	if result.Member = claim.Member; claim.Place != nil {
 		result.Count, result.Places = 1, []Place{{claim.Place.File.Path, claim.Place.Row}}
 	}
@@ -385,4 +437,42 @@ func (p *Prove) check() (*Proved, error) {
 		result.Note = "what the row says was not looked at: with --content FILE it is"
 	}
 	return result, nil
+}
+
+// root is that of the seal that a proof has to be of.
+func (p *Prove) root() (root rowseal.Digest, err error) {
+	if p.Root == "" {
+		m, err := ReadManifest(p.Seal)
+		if err != nil {
+			return root, err
+		}
+		return m.Root, nil
+	}
+	if err := root.UnmarshalText([]byte(p.Root)); err != nil {
+		return root, &pavise.Error{Kind: pavise.Invalid, Msg: "--root " + err.Error(), Hint: "pavise dataset show NAME has the roots of its versions", Err: err}
+	}
+	return root, nil
+}
+
+// openProof reads a proof, and holds it to a root, and to the digest of a row; nil: what the row is
+// nobody says.
+func openProof(text []byte, key ed25519.PublicKey, root rowseal.Digest, digest *rowseal.Hash) (*rowseal.RowProof, string, error) {
+	said, signed, err := openStatement[rowseal.RowProof](text, predicateRow, key)
+	if err != nil {
+		return nil, "", err
+	}
+	if is := said.Subject[0].Digest.SHA256; is != root {
+		return nil, "", rowseal.No("it is of the seal with the root " + is.String())
+	}
+	return &said.Predicate, signed, said.Predicate.Check(root, digest)
+}
+
+// HoldTo checks what somebody else proved of a row: that the statement shows just that, under its
+// root. The error is of kind Unverified.
+func (p *Proved) HoldTo(row Row) error {
+	claim, _, err := openProof(p.Statement, nil, p.Root, &row.Digest)
+	if err == nil && claim.Member != p.Member {
+		err = rowseal.No("it shows something else than was answered")
+	}
+	return err
 }

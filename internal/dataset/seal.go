@@ -20,6 +20,9 @@ import (
 type Seal struct {
 	Say    func(text string) `kong:"-"` // gets a line of progress now and then; nil: nobody watches
 	Within string            `kong:"-"` // the directory in which what is sealed has to lie; empty: it may lie anywhere
+	// Grow is asked before so many bytes more are written, and its error ends the seal; nil: nobody
+	// bounds them.
+	Grow func(n int64) error `kong:"-"`
 
 	Path    string   `arg:"" help:"The file or directory to seal, or what lies in a bucket: s3://BUCKET/PREFIX, gs://… or az://…"`
 	Out     string   `short:"o" help:"Where the seal goes; the index goes beside it, as FILE.rows. Nothing may be there (default: PATH.seal)." placeholder:"FILE"`
@@ -88,6 +91,7 @@ func (s *Seal) Run(ctx context.Context) (*Sealed, error) {
 	if err != nil {
 		return nil, err
 	}
+	job.grow = s.Grow
 	defer job.close()
 	p.leaveOut(job.names()...)
 	entries, err := p.entries(ctx)
@@ -97,7 +101,7 @@ func (s *Seal) Run(ctx context.Context) (*Sealed, error) {
 	if len(entries) == 0 {
 		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "there is no file in " + rowseal.Shown(s.Path), Hint: "name a directory with files"}
 	}
-	sealer := &sealer{place: p, format: s.format(p), workers: allWorkers(), meter: &progress.Meter{Say: s.Say}}
+	sealer := &sealer{place: p, format: s.format(p), workers: allWorkers(), meter: &progress.Meter{Say: s.Say}, grow: s.Grow}
 	for i := range entries {
 		sealer.meter.Total += entries[i].size()
 	}
@@ -216,6 +220,7 @@ type job struct {
 	journal  *os.File
 	at       int64 // where the index goes on
 	sections []rowseal.Section
+	grow     func(n int64) error // Seal.Grow
 }
 
 // names are the files that the job writes.

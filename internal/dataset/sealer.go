@@ -43,7 +43,8 @@ type sealer struct {
 	verify  bool                        // a file of a broken form is sealed by other means, and not refused
 	workers int
 	meter   *progress.Meter
-	room    int64 // bytes of digests that a batch holds in memory; 0: batchDigests
+	room    int64               // bytes of digests that a batch holds in memory; 0: batchDigests
+	grow    func(n int64) error // Seal.Grow
 }
 
 // errFull is why a digest is not held in memory.
@@ -57,11 +58,20 @@ type spool struct {
 	file *os.File      // nil: in memory
 	base int64         // where in the file it begins
 	out  *bufio.Writer
-	n    int64 // bytes written
+	n    int64               // bytes written
+	grow func(n int64) error // Seal.Grow, of a file
 }
 
-func appendTo(f *os.File, at int64) *spool {
-	return &spool{file: f, base: at, out: bufio.NewWriterSize(io.NewOffsetWriter(f, at), 1<<18)}
+// grown asks whether so many bytes more may be written.
+func grown(ask func(n int64) error, n int64) error {
+	if ask == nil {
+		return nil
+	}
+	return ask(n)
+}
+
+func appendTo(f *os.File, at int64, grow func(n int64) error) *spool {
+	return &spool{file: f, base: at, grow: grow, out: bufio.NewWriterSize(io.NewOffsetWriter(f, at), 1<<18)}
 }
 
 // Write implements io.Writer.
@@ -74,6 +84,9 @@ func (s *spool) Write(b []byte) (int, error) {
 		}
 		s.held = append(s.held, b...)
 		return len(b), nil
+	}
+	if err := grown(s.grow, int64(len(b))); err != nil {
+		return 0, err
 	}
 	n, err := s.out.Write(b)
 	return n, s.fault(err)
@@ -140,7 +153,7 @@ func (s *sealer) large(ctx context.Context, entries []entry, out *os.File, at *i
 	if prior := s.trusted(e); prior != nil {
 		return take(*prior)
 	}
-	to := appendTo(out, *at)
+	to := appendTo(out, *at, s.grow)
 	made, err := s.one(ctx, e, to, s.workers)
 	if err == nil {
 		err = to.flush()
@@ -181,6 +194,9 @@ func (s *sealer) batch(ctx context.Context, entries []entry, out *os.File, at *i
 			continue
 		}
 		if made[i].Source == nil {
+			if err := grown(s.grow, int64(len(rooms[i].held))); err != nil {
+				return err
+			}
 			if _, err := out.WriteAt(rooms[i].held, *at); err != nil {
 				return writeFault(out.Name(), err)
 			}

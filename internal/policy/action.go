@@ -128,6 +128,7 @@ func ofAssets() []Action {
 		{Verb: "dataset.list", On: []string{KindDataset}, Class: Pooled},
 		{Verb: "dataset.show", On: []string{KindDataset}, Class: Pooled},
 		{Verb: "dataset.compare", On: []string{KindDataset}, Class: Pooled},
+		{Verb: "dataset.prove", On: []string{KindDataset}},
 		{Verb: "dataset.unwatch", On: []string{KindDataset}},
 		{Verb: "drift.baseline", On: []string{KindDrift}, Consequential: true},
 		{Verb: "drift.list", On: []string{KindDrift}, Class: Pooled},

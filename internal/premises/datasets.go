@@ -12,6 +12,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/catalog"
+	"github.com/pavise/pavise/internal/config"
 	"github.com/pavise/pavise/internal/dataset"
 	"github.com/pavise/pavise/internal/lineage"
 	"github.com/pavise/pavise/internal/rowseal"
@@ -20,7 +21,7 @@ import (
 
 // OpenCatalog opens the datasets that the house knows. What is watched lies below the roots,
 // directories and buckets that whoever configures it has named.
-func (h *House) OpenCatalog(ctx context.Context, roots []string) (err error) {
+func (h *House) OpenCatalog(ctx context.Context, roots []string, room config.Room) (err error) {
 	at := places{}
 	for _, root := range roots {
 		if strings.Contains(root, "://") {
@@ -39,8 +40,8 @@ func (h *House) OpenCatalog(ctx context.Context, roots []string) (err error) {
 		at.roots = append(at.roots, dataRoot{given, real})
 	}
 	h.Catalog, err = catalog.Open(ctx, catalog.Config{
-		Guard: h.Guard, Log: h.Log, Store: h.DB, Places: at, Dir: h.Data.Path("datasets"), Now: h.Now, Say: h.Say,
-		Compare: compareSeals, Signed: dataset.SignedAs,
+		Guard: h.Guard, Log: h.Log, Store: h.DB, Places: at, Dir: h.Data.Path("datasets"), Bounds: catalog.Bounds(room), Now: h.Now, Say: h.Say,
+		Compare: compareSeals, Prove: proveRow, Signed: dataset.SignedAs,
 	})
 	return err
 }
@@ -133,12 +134,12 @@ func (p places) find(at catalog.Place) (name, root string, err error) {
 }
 
 // Seal implements catalog.Places.
-func (p places) Seal(ctx context.Context, at catalog.Place, out string) (resumed int, err error) {
+func (p places) Seal(ctx context.Context, at catalog.Place, out string, grow func(n int64) error) (resumed int, err error) {
 	name, root, err := p.find(at)
 	if err != nil {
 		return 0, err
 	}
-	made, err := (&dataset.Seal{Path: name, Within: root, Out: out, Format: cmp.Or(at.Format, "auto"), ByBlock: at.ByBlock}).Run(ctx)
+	made, err := (&dataset.Seal{Path: name, Within: root, Out: out, Format: cmp.Or(at.Format, "auto"), ByBlock: at.ByBlock, Grow: grow}).Run(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -169,6 +170,19 @@ func compareSeals(ctx context.Context, old, now string) (catalog.Differences, er
 		differ.Files[0].Note = strings.TrimPrefix(differ.Files[0].Note+"; "+compared.Note, "; ")
 	}
 	return differ, nil
+}
+
+// proveRow proves that a row is in a seal, or that none like it is.
+func proveRow(ctx context.Context, seal string, digest rowseal.Digest, parquet bool) (p catalog.Proof, err error) {
+	proved, err := dataset.ProveRow(ctx, seal, dataset.Row{Digest: rowseal.Hash(digest), Parquet: parquet})
+	if err != nil {
+		return p, err
+	}
+	p = catalog.Proof{Root: proved.Root, Member: proved.Member, Count: proved.Count, Note: proved.Note, Statement: proved.Statement, Spots: []catalog.Spot{}}
+	for _, at := range proved.Places[:min(len(proved.Places), catalog.MaxRows)] {
+		p.Spots = append(p.Spots, catalog.Spot(at))
+	}
+	return p, nil
 }
 
 // differences are what differs, as the catalog has it.

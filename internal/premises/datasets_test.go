@@ -95,7 +95,7 @@ func TestPlacesStayWithin(t *testing.T) {
 		if err := at.Allowed(place); err != nil {
 			t.Errorf("%s: %v", name, err) // what it is is seen when it is looked at
 		}
-		if _, err := at.Seal(t.Context(), place, filepath.Join(t.TempDir(), "s")); pavise.KindOf(err) != kind {
+		if _, err := at.Seal(t.Context(), place, filepath.Join(t.TempDir(), "s"), nil); pavise.KindOf(err) != kind {
 			t.Errorf("%s is sealed: %v, want %v", name, err, kind)
 		}
 	}
@@ -107,7 +107,7 @@ func TestPlacesStayWithin(t *testing.T) {
 	}
 	link(t, "rows.csv", filepath.Join(dir, "other.csv")) // within it, a link is the file that it leads to
 	for _, name := range []string{"rows.csv", "other.csv"} {
-		if _, err := at.Seal(t.Context(), catalog.Place{URL: "file://" + dir + "/" + name}, filepath.Join(t.TempDir(), "s")); err != nil {
+		if _, err := at.Seal(t.Context(), catalog.Place{URL: "file://" + dir + "/" + name}, filepath.Join(t.TempDir(), "s"), nil); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -131,13 +131,13 @@ func TestDifferencesAreBounded(t *testing.T) {
 	}
 	place := catalog.Place{URL: "file://" + many}
 	old, now := filepath.Join(t.TempDir(), "old"), filepath.Join(t.TempDir(), "now")
-	if _, err := at.Seal(t.Context(), place, old); err != nil {
+	if _, err := at.Seal(t.Context(), place, old, nil); err != nil {
 		t.Fatal(err)
 	}
 	for i := range 30 {
 		put(t, filepath.Join(many, fmt.Sprint(i)+".csv"), after.String())
 	}
-	if _, err := at.Seal(t.Context(), place, now); err != nil {
+	if _, err := at.Seal(t.Context(), place, now, nil); err != nil {
 		t.Fatal(err)
 	}
 	held, _, err := at.Hold(t.Context(), place, old, true)

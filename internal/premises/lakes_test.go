@@ -90,7 +90,7 @@ func TestBucketsAreWatched(t *testing.T) {
 			}
 			at, place := places{buckets: []bucketRoot{root}}, catalog.Place{URL: scheme + "://" + blobtest.Bucket + "/data"}
 			seal := filepath.Join(t.TempDir(), "s")
-			if resumed, err := at.Seal(t.Context(), place, seal); err != nil || resumed != 0 {
+			if resumed, err := at.Seal(t.Context(), place, seal, nil); err != nil || resumed != 0 {
 				t.Fatalf("%d, %v", resumed, err)
 			}
 			for _, fast := range []bool{false, true} {
@@ -107,11 +107,11 @@ func TestBucketsAreWatched(t *testing.T) {
 			}
 			s.Delete("data/rows.csv")
 			s.Delete("data/more.jsonl")
-			if _, err := at.Seal(t.Context(), place, filepath.Join(t.TempDir(), "s")); err == nil {
+			if _, err := at.Seal(t.Context(), place, filepath.Join(t.TempDir(), "s"), nil); err == nil {
 				t.Error("what is gone is sealed")
 			}
 			place.URL = scheme + "://" + blobtest.Bucket + "/other"
-			if _, err := at.Seal(t.Context(), place, seal); pavise.KindOf(err) != pavise.Denied {
+			if _, err := at.Seal(t.Context(), place, seal, nil); pavise.KindOf(err) != pavise.Denied {
 				t.Errorf("beside the root: %v", err)
 			}
 		})

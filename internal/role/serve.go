@@ -124,7 +124,7 @@ func NewServe(ctx context.Context, cfg ServeConfig) (s *Serve, err error) {
 		func() error { return s.openNodes(ctx) },
 		func() error { return s.OpenGate(ctx, keys, s.cfg.Admitted) },
 		func() error { return s.OpenReceivers(ctx, s.cfg.Receive) },
-		func() error { return s.OpenCatalog(ctx, s.cfg.Datasets.Below()) },
+		func() error { return s.OpenCatalog(ctx, s.cfg.Datasets.Below(), s.cfg.Datasets.Room()) },
 		func() error { return s.OpenDepot(ctx, keys, s.cfg.Models) },
 		func() error { return s.OpenModels(ctx, s.cfg.Signers, s.Files()) },
 		func() error {

@@ -82,6 +82,7 @@ type UpConfig struct {
 	Signers     []config.Signer              // whose signatures of models are believed
 	Models      *config.Models               // where the files of models are; nil: below the data directory
 	Datasets    []string                     // directories below which datasets can be watched
+	DatasetRoom config.Room                  // how much of their seals and indexes is kept
 	ExtProc     *config.ExtProc              // where proxies ask about their exchanges; nil: nowhere
 	PublicTiles bool                         // the log's hashes are shown to everybody
 	Say         func(word string, err error) // tells whoever started it what goes wrong meanwhile, and how bad it is; nil: nobody
@@ -154,7 +155,7 @@ func NewUp(ctx context.Context, cfg UpConfig) (u *Up, err error) {
 		},
 		func() error { return u.OpenGate(ctx, keys, "") },
 		func() error { return u.OpenReceivers(ctx, u.cfg.Receive) },
-		func() error { return u.OpenCatalog(ctx, u.cfg.Datasets) },
+		func() error { return u.OpenCatalog(ctx, u.cfg.Datasets, u.cfg.DatasetRoom) },
 		func() error { return u.OpenDepot(ctx, keys, u.cfg.Models) },
 		func() error { return u.OpenModels(ctx, u.cfg.Signers, u.Files()) },
 		func() error { return u.OpenDeployments(ctx, keys, u.Depot, premises.Gateways{}) },

@@ -85,12 +85,20 @@ func (s salts) one(number uint64) (salt [saltSize]byte) {
 	return salt
 }
 
-// salted hides a row's digest under the salt of its place.
-func salted(salt, digest []byte) hash {
-	var b [1 + saltSize + sha256.Size]byte
+// saltedSize is how long what is hashed of a row and its salt is.
+const saltedSize = 1 + saltSize + sha256.Size
+
+// fillSalted writes what is hashed to hide a row's digest under the salt of its place.
+func fillSalted(b, salt, digest []byte) {
 	b[0] = tagPlace
 	copy(b[1:], salt)
 	copy(b[1+saltSize:], digest)
+}
+
+// salted hides a row's digest under the salt of its place.
+func salted(salt, digest []byte) hash {
+	var b [saltedSize]byte
+	fillSalted(b[:], salt, digest)
 	return sha256.Sum256(b[:])
 }
 

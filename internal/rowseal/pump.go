@@ -206,13 +206,13 @@ func (r *blocker) next(c *chunk) error {
 	return nil
 }
 
-// hashBlocks Hashes each block as a leaf of RFC 6962. One byte is free before each.
+// hashBlocks hashes each block as a leaf of RFC 6962. One byte is free before each.
 func (c *chunk) hashBlocks() {
 	c.digests = c.digests[:0]
 	for at := 0; at < len(c.text); at += 1 + blockSize {
-		leaf := proof.LeafOf(c.text[at:min(at+1+blockSize, len(c.text))])
-		c.digests = append(c.digests, leaf[:]...)
+		c.wait(c.text[at:min(at+1+blockSize, len(c.text))])
 	}
+	c.flush()
 }
 
 // A Sink is where the digests of a file go, and how they are made.

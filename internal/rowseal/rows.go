@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/pavise/pavise/internal/proof"
+	"github.com/pavise/pavise/internal/abreast"
 )
 
 // chunkSize is how many bytes are read and hashed at a time.
@@ -53,8 +53,9 @@ type chunk struct {
 	room    []byte // one byte, then text: the byte before a row is overwritten
 	text    []byte
 	cutter  cutter
-	cut     string // why the last row does not end; empty: it does
-	digests []byte // of each row
+	cut     string   // why the last row does not end; empty: it does
+	leaves  [][]byte // rows that are cut and wait to be hashed, each with the byte before it
+	digests []byte   // of each row
 	ends    []run
 	err     error // a *RowFault whose row is counted in the chunk
 	done    chan struct{}
@@ -67,8 +68,27 @@ type cutter struct {
 	width     int // cells of every record: those of the first; 0: nobody counts them; -1: nobody has yet
 }
 
-// hash cuts the chunk into rows and Hashes each as a leaf of RFC 6962, in place: the byte
-// before a row is the end of the row before, which nobody needs any more.
+// manyLeaves is how many rows wait at most: more than a few, so that both lanes have work, and so
+// few that they still are in the processor's cache.
+const manyLeaves = 256
+
+// wait has a row hashed with others, as a leaf of RFC 6962, in place: the byte before a row is
+// the end of the row before, which nobody needs any more.
+func (c *chunk) wait(leaf []byte) {
+	leaf[0] = tagLeaf
+	if c.leaves = append(c.leaves, leaf); len(c.leaves) == manyLeaves {
+		c.flush()
+	}
+}
+
+// flush hashes what waits.
+func (c *chunk) flush() {
+	c.digests = abreast.Sum(c.digests, c.leaves...)
+	clear(c.leaves) // a chunk that was made for a long row is not kept by it
+	c.leaves = c.leaves[:0]
+}
+
+// hash cuts the chunk into rows and hashes them.
 func (c *chunk) hash() {
 	k := c.cutter
 	c.digests, c.ends, c.err = c.digests[:0], c.ends[:0], nil
@@ -105,15 +125,16 @@ func (c *chunk) hash() {
 			why, fix = c.cut, "is a closing quote missing?"
 		}
 		if why != "" {
+			c.flush()
 			c.err = &RowFault{uint64(len(c.digests)/sha256.Size) + 1, why, fix}
 			return
 		}
 		// text begins one byte into room, so there is a byte before the first row, too.
-		leaf := proof.LeafOf(c.room[at : at+1+len(row)])
-		c.digests = append(c.digests, leaf[:]...)
+		c.wait(c.room[at : at+1+len(row)])
 		c.ended(ending)
 		at = next
 	}
+	c.flush()
 }
 
 // strayReturn reports whether a record, without its end, has a carriage return outside of
@@ -346,7 +367,7 @@ type block struct {
 // maxBlock bounds the rows of a block, where no digest ends it.
 const maxBlock = 4096
 
-// A blockHasher Hashes what it is told and begins anew.
+// A blockHasher hashes what it is told and begins anew.
 type blockHasher interface {
 	io.Writer
 	Sum(b []byte) []byte

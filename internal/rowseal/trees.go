@@ -9,10 +9,11 @@ import (
 	"io"
 	"slices"
 
+	"github.com/pavise/pavise/internal/abreast"
 	"github.com/pavise/pavise/internal/proof"
 )
 
-// pieceGroups is how many entries of the tree of places one worker Hashes at a time: a power
+// pieceGroups is how many entries of the tree of places one worker hashes at a time: a power
 // of two, so that a piece is a complete subtree.
 const pieceGroups = 1 << pieceLevel
 
@@ -25,15 +26,46 @@ type places struct {
 	digests io.ReaderAt // of the rows
 }
 
-// groupEntry returns the salted digests of a group, from those of its rows and their salts.
-func groupEntry(room, digests, salt []byte) []byte {
-	room = append(room[:0], tagLeaf)
-	for len(digests) > 0 {
-		h := salted(salt[:saltSize], digests[:sha256.Size])
-		room = append(room, h[:]...)
-		digests, salt = digests[sha256.Size:], salt[saltSize:]
+// A grouper makes the entries of groups. It is for one goroutine.
+type grouper struct {
+	rows   *abreast.Rack // of one group: each row's digest under its salt
+	groups *abreast.Rack
+	leaves []byte
+}
+
+// groupsAtOnce is how many groups are hashed together.
+const groupsAtOnce = 32
+
+func newGrouper() *grouper {
+	return &grouper{rows: abreast.NewRack(saltedSize, groupRows), groups: abreast.NewRack(1+groupRows*sha256.Size, groupsAtOnce)}
+}
+
+// entry writes the salted digests of a group's rows behind into, in the same place where it has room.
+func (g *grouper) entry(into, digests, salt []byte) []byte {
+	n := len(digests) / sha256.Size
+	for i := range n {
+		fillSalted(g.rows.Message(i), salt[i*saltSize:][:saltSize], digests[i*sha256.Size:][:sha256.Size])
 	}
-	return room
+	return g.rows.Sum(into, n)
+}
+
+// hash calls take with the hash of each of at most so many groups as are hashed together.
+func (g *grouper) hash(digests, salt []byte, take func(hash)) {
+	const whole = groupRows * sha256.Size
+	g.leaves = g.leaves[:0]
+	n := len(digests) / whole
+	for i := range n {
+		entry := g.groups.Message(i)
+		entry[0] = tagLeaf
+		g.entry(entry[:1], digests[i*whole:][:whole], salt[i*groupRows*saltSize:])
+	}
+	g.leaves = g.groups.Sum(g.leaves, n)
+	if rest := digests[n*whole:]; len(rest) > 0 { // the tree's last group
+		g.leaves = abreast.Sum(g.leaves, g.entry([]byte{tagLeaf}, rest, salt[n*groupRows*saltSize:]))
+	}
+	for left := g.leaves; len(left) > 0; left = left[sha256.Size:] {
+		take(hash(left[:sha256.Size]))
+	}
 }
 
 // leaves calls take with the hash of each group from lo up to hi, which are not too many.
@@ -45,11 +77,10 @@ func (p *places) leaves(lo, hi uint64, take func(hash)) error {
 	}
 	salt := make([]byte, (end-first)*saltSize)
 	p.salts.fill(salt, first)
-	room := make([]byte, 0, 1+groupRows*sha256.Size)
+	g := newGrouper()
 	for len(digests) > 0 {
-		n := min(groupRows, len(digests)/sha256.Size)
-		room = groupEntry(room, digests[:n*sha256.Size], salt)
-		take(proof.LeafOf(room))
+		n := min(groupsAtOnce*groupRows, len(digests)/sha256.Size)
+		g.hash(digests[:n*sha256.Size], salt, take)
 		digests, salt = digests[n*sha256.Size:], salt[n*saltSize:]
 	}
 	return nil
@@ -204,7 +235,7 @@ func (c *contents) root(ctx context.Context) (hash, error) {
 	return tree.Root(), nil
 }
 
-// run Hashes the buckets from first on, which hold so many rows together.
+// run hashes the buckets from first on, which hold so many rows together.
 func (c *contents) run(ctx context.Context, first uint64, counts []uint32, held int, leaves []hash) error {
 	ends := make([]uint32, len(counts)) // of the buckets; while they are filled, their beginnings
 	sum := uint32(0)
@@ -237,14 +268,17 @@ func (c *contents) run(ctx context.Context, first uint64, counts []uint32, held 
 		salt := make([]byte, (to-from)*saltSize)
 		c.salts.fill(salt, first+uint64(from))
 		room := newBucket()
-		for i := from; i < to; i++ {
-			leaves[i] = room.hash(salt[(i-from)*saltSize:][:saltSize], sorted[ends[i]-counts[i]:ends[i]])
+		for at := from; at < to; at += bucketsAtOnce {
+			for i := at; i < min(at+bucketsAtOnce, to); i++ {
+				room.add(salt[(i-from)*saltSize:][:saltSize], sorted[ends[i]-counts[i]:ends[i]])
+			}
+			room.flush(leaves[at:])
 		}
 		return nil
 	})
 }
 
-// crowded Hashes a bucket of very many rows, which must be the same few over and over.
+// crowded hashes a bucket of very many rows, which must be the same few over and over.
 func (c *contents) crowded(ctx context.Context, bucketNumber uint64, leaves []hash) error {
 	set := map[hash]bool{}
 	err := c.scan(ctx, func(digests []byte) {
@@ -263,16 +297,23 @@ func (c *contents) crowded(ctx context.Context, bucketNumber uint64, leaves []ha
 	}
 	salt := c.salts.one(bucketNumber)
 	room := newBucket()
-	leaves[0] = room.hash(salt[:], different)
+	room.add(salt[:], different)
+	room.flush(leaves)
 	return nil
 }
 
-// A bucket is room to make the entry of a bucket in.
+// A bucket is room to make the entries of buckets in.
 type bucket struct {
-	marker *marker
-	marks  []Mark
-	entry  []byte
+	marker  *marker
+	marks   []Mark
+	text    []byte   // of the entries that wait to be hashed, one behind the other
+	ends    []int    // where in it each ends
+	entries [][]byte // the same, cut
+	hashes  []byte
 }
+
+// bucketsAtOnce is how many buckets are hashed together.
+const bucketsAtOnce = 32
 
 func newBucket() *bucket { return &bucket{marker: newMarker()} }
 
@@ -297,17 +338,34 @@ func (b *bucket) list(salt []byte, digests []hash) []Mark {
 	return b.marks
 }
 
-// hash returns the hash of the bucket's entry.
-func (b *bucket) hash(salt []byte, digests []hash) hash {
-	return bucketLeaf(&b.entry, salt, b.list(salt, digests))
+// add has the entry of a bucket hashed with others.
+func (b *bucket) add(salt []byte, digests []hash) {
+	b.text = appendBucket(b.text, salt, b.list(salt, digests))
+	b.ends = append(b.ends, len(b.text))
 }
 
-func bucketLeaf(room *[]byte, salt []byte, list []Mark) hash {
-	*room = append(append((*room)[:0], tagLeaf), salt...)
-	for i := range list {
-		*room = append(*room, list[i][:]...)
+// flush writes the hashes of the entries that were added, in their order.
+func (b *bucket) flush(leaves []hash) {
+	from := 0
+	b.entries = b.entries[:0]
+	for _, end := range b.ends {
+		b.entries = append(b.entries, b.text[from:end])
+		from = end
 	}
-	return proof.LeafOf(*room)
+	b.hashes = abreast.Sum(b.hashes[:0], b.entries...)
+	for i := range b.ends {
+		leaves[i] = hash(b.hashes[i*sha256.Size:])
+	}
+	b.text, b.ends = b.text[:0], b.ends[:0]
+}
+
+// appendBucket spells the entry of a bucket as the tree hashes it.
+func appendBucket(text, salt []byte, list []Mark) []byte {
+	text = append(append(text, tagLeaf), salt...)
+	for i := range list {
+		text = append(text, list[i][:]...)
+	}
+	return text
 }
 
 // fileSalts are those of a file's rows.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/pavise/pavise/internal/catalog"
 	"github.com/pavise/pavise/internal/lineage"
+	"github.com/pavise/pavise/internal/progress"
 )
 
 func printDatasets(w io.Writer, l catalog.List) {
@@ -156,6 +157,17 @@ func differs(d catalog.Difference) (text string) {
 	return text
 }
 
+// indexOf says whether rows of a version can be asked about.
+func indexOf(v catalog.Version) string {
+	switch {
+	case v.Indexed:
+		return "kept"
+	case !v.Dropped.IsZero():
+		return "dropped " + v.Dropped.Local().Format(time.DateTime)
+	}
+	return "none"
+}
+
 func printShownDataset(w io.Writer, s catalog.Shown) {
 	printDataset(w, s.View)
 	if s.Called != (lineage.Dataset{}) {
@@ -164,11 +176,12 @@ func printShownDataset(w io.Writer, s catalog.Shown) {
 	if s.Watch != nil {
 		fmt.Fprintf(w, "  watched by %s since %s: %s, every %s\n", s.Watch.By, at(s.Watch.Since), strings.Map(shown, s.Watch.URL), span(s.Watch.Every))
 	}
+	fmt.Fprintf(w, "  kept of it: %s, of %s in its tenant (%s at most) and %s in all (%s at most)\n", progress.Size(s.Kept.Dataset), progress.Size(s.Kept.Tenant), progress.Size(s.Kept.TenantBound), progress.Size(s.Kept.All), progress.Size(s.Kept.AllBound))
 	if len(s.Versions) == 0 {
 		return
 	}
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	row(tw, "VERSION", "SINCE", "BY", "HOW", "ROOT", "FILES", "ROWS", "MADE OF")
+	row(tw, "VERSION", "SINCE", "BY", "HOW", "ROOT", "FILES", "ROWS", "INDEX", "MADE OF")
 	for _, v := range s.Versions {
 		var of []string
 		for _, p := range v.Parents {
@@ -176,7 +189,7 @@ func printShownDataset(w io.Writer, s catalog.Shown) {
 				of[len(of)-1] = p.Dataset.ID + " " + of[len(of)-1]
 			}
 		}
-		row(tw, v.Number, v.At.Local().Format(time.DateTime), v.By, v.How, v.Root, v.Files, v.Rows, strings.Join(of, ", "))
+		row(tw, v.Number, v.At.Local().Format(time.DateTime), v.By, v.How, v.Root, v.Files, v.Rows, indexOf(v), strings.Join(of, ", "))
 	}
 	tw.Flush()
 	if s.Older > 0 {

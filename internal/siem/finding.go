@@ -199,6 +199,7 @@ var titles = map[string]string{
 	"drift.acted":         "Something was done, or has to be, about a model that moved",
 	"drift.ended":         "A model is as its baseline has it again",
 	"drift.swapped":       "The kept baseline of a model is not the one that was sealed",
+	"dataset.unindexed":   "Rows of an old version of a dataset can be asked about no more",
 	"dataset.changed":     "What lies at the place of a dataset is not the dataset",
 	"dataset.unreachable": "A dataset cannot be looked at",
 	"deploy.partial":      "A target does not have the version that it should have",

@@ -77,6 +77,17 @@ func (rooms *Rooms) datasetVerbs() []api.Verb {
 			return c.Diff(ctx, who, req.Name, req.From, req.To)
 		})),
 		api.Do(api.Verb{
+			Name: "dataset.prove", On: on, WireOnly: true, // the command reads the row, and checks the proof
+			Help:  "Prove that a row is in a version of a dataset, or that none like it is",
+			About: "The digest of the row is given, and not the row; the log has neither. The proof is an in-toto statement that pavise dataset prove --check holds to the root of the version. It takes a version whose index is kept.",
+		}, withCatalog(rooms, func(c *catalog.Catalog, ctx context.Context, who pavise.Principal, req DatasetProve) (catalog.Proof, error) {
+			spec := catalog.ProofSpec{Name: req.Name, Version: req.Version, Parquet: req.Parquet}
+			if err := spec.Digest.UnmarshalText([]byte(req.Row)); err != nil {
+				return catalog.Proof{}, &pavise.Error{Kind: pavise.Invalid, Msg: "row " + err.Error(), Hint: "it is SHA-256 of a zero byte and the row, in 64 hex digits", Err: err}
+			}
+			return c.Prove(ctx, who, spec)
+		})),
+		api.Do(api.Verb{
 			Name: "dataset.unwatch", On: on,
 			Help:    "Look at a dataset no more",
 			About:   "Its versions are kept, and seals of it may be handed over again. That somebody did this is a finding.",
@@ -149,6 +160,14 @@ type DatasetCompare struct {
 	DatasetRef
 	From int `json:"from,omitempty" placeholder:"N" help:"the older version (default: the one before --to)" doc:"the number of the older version; absent: the one before to" minimum:"0" maximum:"10000"`
 	To   int `json:"to,omitempty" placeholder:"N" help:"the newer version (default: the newest)" doc:"the number of the newer version; absent: the newest" minimum:"0" maximum:"10000"`
+}
+
+// DatasetProve asks for a proof about a row.
+type DatasetProve struct {
+	DatasetRef
+	Row     string `json:"row" minLength:"64" maxLength:"64" doc:"the digest by which seals know the row (docs/formats/seal.md), in 64 hex digits"`
+	Version int    `json:"version,omitempty" doc:"the number of a version; absent: the newest" minimum:"0" maximum:"10000"`
+	Parquet bool   `json:"parquet,omitempty" doc:"the row is one of Parquet, whose encoding is another than that of text"`
 }
 
 // DatasetUnwatch ends a watch.

@@ -1,6 +1,8 @@
 package verbs
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"os"
 	"path/filepath"
 	"strings"
@@ -151,5 +153,29 @@ func TestSealsAreHandedOver(t *testing.T) {
 	}
 	if err := w.client(t, "analyst").Call(t.Context(), "dataset.seal", good, nil); pavise.KindOf(err) != pavise.Denied {
 		t.Errorf("an analyst: %v", err)
+	}
+}
+
+// TestProofsGoOverTheWire asks for a proof as an analyst, who checks it, and as others who get none.
+func TestProofsGoOverTheWire(t *testing.T) {
+	w := newWorld(t)
+	w.watched(t, w.person(t, "ana", "operator"))
+	leaf := sha256.Sum256([]byte("\x001,2"))
+	ask := DatasetProve{DatasetRef: flows, Row: hex.EncodeToString(leaf[:])}
+	var p catalog.Proof
+	if err := w.client(t, "analyst").Call(t.Context(), "dataset.prove", ask, &p); err != nil || !p.Member || p.Version != 1 {
+		t.Fatalf("%+v, %v", p, err)
+	}
+	if err := (&dataset.Proved{Root: p.Root, Member: true, Statement: p.Statement}).HoldTo(dataset.Row{Digest: leaf}); err != nil {
+		t.Error(err)
+	}
+	if err := w.client(t, "caller").Call(t.Context(), "dataset.prove", ask, nil); pavise.KindOf(err) != pavise.Denied {
+		t.Errorf("a caller: %v", err)
+	}
+	for _, row := range []string{"", "1,2", strings.ToUpper(ask.Row), strings.Repeat("x", 64)} {
+		ask.Row = row
+		if err := w.client(t, "analyst").Call(t.Context(), "dataset.prove", ask, nil); pavise.KindOf(err) != pavise.Invalid {
+			t.Errorf("the digest %q: %v", row, err)
+		}
 	}
 }

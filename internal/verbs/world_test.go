@@ -39,6 +39,7 @@ import (
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/receiver"
 	"github.com/pavise/pavise/internal/registry"
+	"github.com/pavise/pavise/internal/rowseal"
 	"github.com/pavise/pavise/internal/seal"
 	"github.com/pavise/pavise/internal/siem"
 	"github.com/pavise/pavise/internal/store"
@@ -163,7 +164,7 @@ func newWorld(t *testing.T) *world {
 	must(err)
 	w.lake = t.TempDir()
 	w.Catalog, err = catalog.Open(t.Context(), catalog.Config{
-		Guard: w.Guard, Log: log, Store: db, Places: lake(w.lake), Dir: filepath.Join(w.dir, "datasets"), Now: time.Now, Signed: dataset.SignedAs,
+		Guard: w.Guard, Log: log, Store: db, Places: lake(w.lake), Dir: filepath.Join(w.dir, "datasets"), Now: time.Now, Signed: dataset.SignedAs, Prove: proves,
 		Compare: func(context.Context, string, string) (catalog.Differences, error) { return differs, nil },
 	})
 	must(err)
@@ -334,7 +335,7 @@ func (l lake) Allowed(at catalog.Place) error {
 	return nil
 }
 
-func (l lake) Seal(ctx context.Context, at catalog.Place, out string) (int, error) {
+func (l lake) Seal(ctx context.Context, at catalog.Place, out string, _ func(int64) error) (int, error) {
 	_, err := (&dataset.Seal{Path: filepath.Join(string(l), at.URL), Out: out}).Run(ctx)
 	return 0, err
 }
@@ -345,6 +346,15 @@ func (l lake) Hold(ctx context.Context, at catalog.Place, seal string, fast bool
 		return catalog.Differences{}, 0, err
 	}
 	return differs, 0, nil
+}
+
+// proves proves that a row is in a seal, or is not.
+func proves(ctx context.Context, seal string, digest rowseal.Digest, parquet bool) (catalog.Proof, error) {
+	p, err := dataset.ProveRow(ctx, seal, dataset.Row{Digest: rowseal.Hash(digest), Parquet: parquet})
+	if err != nil {
+		return catalog.Proof{}, err
+	}
+	return catalog.Proof{Root: p.Root, Member: p.Member, Count: p.Count, Statement: p.Statement}, nil
 }
 
 // differs is what differs in the lake.

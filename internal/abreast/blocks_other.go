@@ -1,0 +1,8 @@
+//go:build !amd64
+
+package abreast
+
+const fast = false
+
+// blocks is never called here.
+func blocks(_, _ *[8]uint32, _, _ *byte, _ int) {}
