@@ -20,6 +20,7 @@ import (
 	"github.com/pavise/pavise/internal/bundle"
 	"github.com/pavise/pavise/internal/disk"
 	"github.com/pavise/pavise/internal/proof"
+	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/seal"
 	"github.com/pavise/pavise/internal/store"
 )
@@ -47,8 +48,9 @@ func witnessKey(t *testing.T, name string, seed byte) string {
 
 // TestReports lets machines say what they may, and no more.
 func TestReports(t *testing.T) {
-	good := Report{Role: "gateway", Version: "v0.3.0", Log: []string{logKey(t, "acme.example/node/gw-1/abc")}}
-	if err := CheckReport(good, "acme.example", "gw-1"); err != nil {
+	fraud := pavise.Name{Tenant: "acme", Kind: "model", ID: "fraud"}
+	good := Report{Role: "gateway", Version: "v0.3.0", Log: []string{logKey(t, "acme.example/node/gw-1/abc")}, Runs: []Run{{Model: fraud, ONNX: "sha256:0"}}}
+	if err := CheckReport(good, "acme", "acme.example", "gw-1"); err != nil {
 		t.Error(err)
 	}
 	for name, edit := range map[string]func(*Report){
@@ -73,11 +75,21 @@ func TestReports(t *testing.T) {
 			r.URL, r.Witness = "https://gw-1:8473", []string{logKey(t, "acme.example/node/gw-1/abc")}
 		},
 		"a long version": func(r *Report) { r.Version = strings.Repeat("v", 101) },
-		"a long trouble": func(r *Report) { r.Bundle.Trouble = strings.Repeat("x", 2001) },
+		"another tenant's model": func(r *Report) {
+			r.Runs = []Run{{Model: pavise.Name{Tenant: "other", Kind: "model", ID: "fraud"}}}
+		},
+		"what is no model": func(r *Report) { r.Runs = []Run{{Model: pavise.Name{Tenant: "acme", Kind: "route", ID: "fraud"}}} },
+		"a model unnamed":  func(r *Report) { r.Runs = []Run{{}} },
+		"a long address":   func(r *Report) { r.Runs = []Run{{Model: fraud, Upstream: strings.Repeat("x", 3000)}} },
+		"a long replica": func(r *Report) {
+			r.Runs = []Run{{Model: fraud, Replicas: []route.Replica{{URL: strings.Repeat("x", 3000)}}}}
+		},
+		"very many models": func(r *Report) { r.Runs = make([]Run, 1025) },
+		"a long trouble":   func(r *Report) { r.Bundle.Trouble = strings.Repeat("x", 2001) },
 	} {
 		r := good
 		edit(&r)
-		if err := CheckReport(r, "acme.example", "gw-1"); pavise.KindOf(err) != pavise.Invalid {
+		if err := CheckReport(r, "acme", "acme.example", "gw-1"); pavise.KindOf(err) != pavise.Invalid {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -294,11 +306,21 @@ func TestNodes(t *testing.T) {
 	if len(notes) != 4 {
 		t.Errorf("records %q", notes)
 	}
+	now = now.Add(ReportEvery)
+	fraud := pavise.Name{Tenant: "acme", Kind: "model", ID: "fraud"}
+	gateway.Runs = []Run{{Model: fraud, ONNX: "sha256:1", Barred: true}}
+	if err := say("gw-2", gateway); err != nil || len(notes) != 5 {
+		t.Errorf("what it asks is news: %v, %q", err, notes)
+	}
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
 	db, n = open()
 	defer db.Close()
+	said := n.Words(fraud, 5)
+	if len(said) != 2 || said[0].Route != nil || !said[0].Newest || said[1].Route == nil || said[1].Route.ONNX != "sha256:1" || !said[1].Barred || n.Words(fraud, 6)[1].Newest {
+		t.Errorf("after a restart: %+v", said)
+	}
 	if all := n.States(); len(all) != 2 || all[1].Serial != 5 || n.Gateways() != 2 {
 		t.Errorf("after a restart: %+v", all)
 	}

@@ -47,6 +47,7 @@ type Report struct {
 	Records uint64       `json:"records,omitempty"` // in it
 	Witness []string     `json:"witness,omitempty"` // keys with which it cosigns, if it is an agent
 	URL     string       `json:"url,omitempty"`     // where it is asked to
+	Runs    []Run        `json:"runs,omitempty"`    // what it asks behind the names of models, if it is a gateway
 }
 
 // A Reply is what the control plane says to it.
@@ -116,7 +117,7 @@ func (n *Nodes) Take(ctx context.Context, id string, r Report) error {
 		return &pavise.Error{Kind: pavise.Throttled, Msg: "machine " + id + " reports more than once a second", Hint: "wait a few seconds"}
 	}
 	n.came[id] = n.now()
-	news := was == nil || was.Role != next.Role || was.Version != next.Version || was.Serial != next.Serial || was.Stale != next.Stale || was.Away
+	news := was == nil || was.Role != next.Role || was.Version != next.Version || was.Serial != next.Serial || was.Stale != next.Stale || was.Away || !SameRuns(n.watch[id].Runs, r.Runs)
 	n.known[id], n.watch[id] = &next, r
 	n.mu.Unlock()
 	if !news {
@@ -247,8 +248,8 @@ func (n *Nodes) Logs(except string) (keys []string) {
 }
 
 // CheckReport refuses what a machine may not say: a log or a witness that is not
-// under its own name.
-func CheckReport(r Report, domain, id string) error {
+// under its own name, or a model of another tenant.
+func CheckReport(r Report, tenant, domain, id string) error {
 	refuse := func(what string) error {
 		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the report of machine %s %s", id, what), Hint: "use the same version, or the one before, on both sides"}
 	}
@@ -257,6 +258,14 @@ func CheckReport(r Report, domain, id string) error {
 	}
 	if len(r.Version) > 100 || len(r.URL) > 300 || len(r.Bundle.Trouble) > 2000 || len(r.Log) > maxLogKeys || len(r.Witness) > maxLogKeys {
 		return refuse("is too long")
+	}
+	if len(r.Runs) > maxRuns {
+		return refuse(fmt.Sprintf("is about %d models, more than %d", len(r.Runs), maxRuns))
+	}
+	for i := range r.Runs {
+		if err := r.Runs[i].check(tenant); err != nil {
+			return refuse("says what cannot be: " + err.Error())
+		}
 	}
 	if r.URL != "" && !strings.HasPrefix(r.URL, "https://") || strings.ContainsFunc(r.URL, func(c rune) bool { return c <= ' ' || c > '~' }) {
 		return refuse("names an address that is not https")
