@@ -84,6 +84,12 @@ func TestReports(t *testing.T) {
 		"a long replica": func(r *Report) {
 			r.Runs = []Run{{Model: fraud, Replicas: []route.Replica{{URL: strings.Repeat("x", 3000)}}}}
 		},
+		"very many bad":             func(r *Report) { r.Bad = make([]Bad, 65) },
+		"an agent's verdict":        func(r *Report) { r.Role, r.Bad = "agent", []Bad{{fraud, "v1"}} },
+		"a long version of a model": func(r *Report) { r.Bad = []Bad{{fraud, strings.Repeat("x", 3000)}} },
+		"another tenant's version": func(r *Report) {
+			r.Bad = []Bad{{pavise.Name{Tenant: "other", Kind: "model", ID: "fraud"}, "v1"}}
+		},
 		"very many models": func(r *Report) { r.Runs = make([]Run, 1025) },
 		"a long trouble":   func(r *Report) { r.Bundle.Trouble = strings.Repeat("x", 2001) },
 	} {

@@ -22,6 +22,9 @@ var nodeSteps = []string{
 		id    TEXT PRIMARY KEY,
 		state TEXT NOT NULL -- the newest report, as JSON
 	) STRICT`,
+	// When a version of a model, and one at a gateway's word, was last taken back, in nanoseconds
+	// since 1970.
+	`CREATE TABLE fleet_backs (what TEXT PRIMARY KEY, at INTEGER NOT NULL) STRICT`,
 }
 
 // ReportEvery is how often a machine says how it stands.
@@ -48,6 +51,7 @@ type Report struct {
 	Witness []string     `json:"witness,omitempty"` // keys with which it cosigns, if it is an agent
 	URL     string       `json:"url,omitempty"`     // where it is asked to
 	Runs    []Run        `json:"runs,omitempty"`    // what it asks behind the names of models, if it is a gateway
+	Bad     []Bad        `json:"bad,omitempty"`     // the versions that it finds to be bad
 }
 
 // A Reply is what the control plane says to it.
@@ -261,6 +265,14 @@ func CheckReport(r Report, tenant, domain, id string) error {
 	}
 	if len(r.Runs) > maxRuns {
 		return refuse(fmt.Sprintf("is about %d models, more than %d", len(r.Runs), maxRuns))
+	}
+	if len(r.Bad) > maxBad || r.Role != "gateway" && len(r.Bad) > 0 {
+		return refuse("finds more versions bad than a gateway watches")
+	}
+	for i := range r.Bad {
+		if err := r.Bad[i].check(tenant); err != nil {
+			return refuse("says what cannot be: " + err.Error())
+		}
 	}
 	for i := range r.Runs {
 		if err := r.Runs[i].check(tenant); err != nil {

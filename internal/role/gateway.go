@@ -568,7 +568,7 @@ func (g *Gateway) report(ctx context.Context) {
 		var answer fleet.Reply
 		told := fleet.Report{
 			Role: "gateway", Version: installation.Version(), Bundle: g.client.State(), Stale: g.fresh() != nil, Log: fleet.KeysOf(g.Log), Records: g.Log.Size(),
-			Runs: g.runs(),
+			Runs: g.runs(), Bad: g.bad(),
 		}
 		asked, cancel := context.WithTimeout(ctx, fleet.ReportEvery)
 		err := g.member.Post(asked, client, "/fleet/report", told, &answer)
@@ -599,7 +599,7 @@ func (g *Gateway) awaitNews(ctx context.Context, told fleet.Report) {
 		case <-ctx.Done():
 			return
 		}
-		if g.client.State().Serial != told.Bundle.Serial || (g.fresh() != nil) != told.Stale || !fleet.SameRuns(g.runs(), told.Runs) {
+		if g.client.State().Serial != told.Bundle.Serial || (g.fresh() != nil) != told.Stale || !fleet.SameRuns(g.runs(), told.Runs) || !slices.Equal(g.bad(), told.Bad) {
 			return
 		}
 	}

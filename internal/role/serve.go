@@ -76,6 +76,7 @@ type Serve struct {
 	publisher   *bundle.Publisher
 	sizes       map[string]int64 // of models, by digest; owned by the publisher's section
 	nodes       *fleet.Nodes
+	verdicts    *fleet.Verdicts
 	invitations []issuer.Invitation // of those who begin, or are invited anew
 	ignored     bool                // there is a bootstrap block, and it was done before
 
@@ -373,6 +374,7 @@ func (s *Serve) openNodes(ctx context.Context) (err error) {
 	s.nodes, err = fleet.OpenNodes(ctx, s.DB, s.Now, func(ctx context.Context, id, kind string, detail any) error {
 		return s.Guard.Note(ctx, kind, nil, pavise.Name{Tenant: s.Tenant, Kind: pavise.Node, ID: id}, detail)
 	})
+	s.verdicts = s.openVerdicts()
 	return err
 }
 
@@ -594,6 +596,7 @@ func (s *Serve) reported(r *http.Request, id string) (fleet.Reply, error) {
 	if err := s.nodes.Take(r.Context(), id, said); err != nil {
 		return fleet.Reply{}, err
 	}
+	s.verdicts.Hear(id, said.Bad)
 	if s.nodes.Gateways() != before {
 		s.publisher.Nudge()
 	}
@@ -724,6 +727,7 @@ func (s *Serve) Run(ctx context.Context) error {
 	house.Go(func() error { s.follow(rooms); return nil })
 	house.Go(func() error { return premises.FetchKeys(rooms, s.believed) })
 	house.Go(func() error { s.nodes.Look(rooms); return nil })
+	house.Go(func() error { s.verdicts.Run(rooms); return nil })
 	house.Go(func() error { s.askAgents(rooms); return nil })
 	// Either door that closes by itself takes the other with it.
 	doors, closeDoors := context.WithCancel(ctx)

@@ -200,7 +200,7 @@ func TestWarnings(t *testing.T) {
 // TestPrintGateways says under a target what each gateway last said of it, and of no other.
 func TestPrintGateways(t *testing.T) {
 	name := func(id string) pavise.Name { return pavise.Name{Tenant: "acme", Kind: deploy.KindTarget, ID: id} }
-	heard := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	heard := time.Date(2026, 3, 1, 12, 0, 0, 0, time.Local)
 	var out bytes.Buffer
 	printDeployment(&out, deploy.View{
 		Deployment: deploy.Deployment{Name: pavise.Name{Tenant: "acme", Kind: deploy.Kind, ID: "fraud"}, Spots: []deploy.Spot{{Target: name("gws")}, {Target: name("fn")}}},
