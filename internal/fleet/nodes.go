@@ -252,8 +252,8 @@ func (n *Nodes) Logs(except string) (keys []string) {
 }
 
 // CheckReport refuses what a machine may not say: a log or a witness that is not
-// under its own name, or a model of another tenant.
-func CheckReport(r Report, tenant, domain, id string) error {
+// under its own name, or of models what no gateway says.
+func CheckReport(r Report, domain, id string) error {
 	refuse := func(what string) error {
 		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the report of machine %s %s", id, what), Hint: "use the same version, or the one before, on both sides"}
 	}
@@ -270,12 +270,12 @@ func CheckReport(r Report, tenant, domain, id string) error {
 		return refuse("finds more versions bad than a gateway watches")
 	}
 	for i := range r.Bad {
-		if err := r.Bad[i].check(tenant); err != nil {
+		if err := r.Bad[i].check(); err != nil {
 			return refuse("says what cannot be: " + err.Error())
 		}
 	}
 	for i := range r.Runs {
-		if err := r.Runs[i].check(tenant); err != nil {
+		if err := r.Runs[i].check(); err != nil {
 			return refuse("says what cannot be: " + err.Error())
 		}
 	}

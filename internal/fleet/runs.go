@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -61,19 +62,24 @@ func SameRuns(a, b []Run) bool {
 }
 
 // check refuses what no gateway says.
-func (r *Run) check(tenant string) error {
+func (r *Run) check() error {
 	texts := []string{r.ONNX, r.Upstream, r.Shadow}
 	for _, to := range r.Replicas {
 		texts = append(texts, to.URL)
 	}
 	if slices.ContainsFunc(texts, func(text string) bool { return len(text) > maxRunText }) {
-		return fmt.Errorf("it asks something at an address that is too long")
+		return errors.New("it asks something at an address that is too long")
 	}
-	if err := r.Model.Validate(); err != nil {
+	return checkModel(r.Model)
+}
+
+// checkModel refuses what is no name of a model.
+func checkModel(name pavise.Name) error {
+	if err := name.Validate(); err != nil {
 		return err
 	}
-	if r.Model.Tenant != tenant || r.Model.Kind != "model" {
-		return fmt.Errorf("%s is no model of %s", r.Model, tenant)
+	if name.Kind != "model" {
+		return fmt.Errorf("%s is no model", name)
 	}
 	return nil
 }

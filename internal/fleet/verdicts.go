@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -218,12 +219,9 @@ func (v *Verdicts) rest(ctx context.Context, model pavise.Name, nodes []string) 
 }
 
 // check refuses what no gateway says.
-func (b *Bad) check(tenant string) error {
-	if err := b.Model.Validate(); err != nil {
-		return err
+func (b *Bad) check() error {
+	if b.Version == "" || len(b.Version) > maxRunText {
+		return errors.New("it finds a version bad that has no name, or a long one")
 	}
-	if b.Model.Tenant != tenant || b.Model.Kind != "model" || b.Version == "" || len(b.Version) > maxRunText {
-		return fmt.Errorf("%s is no version of a model of %s", b.Model, tenant)
-	}
-	return nil
+	return checkModel(b.Model)
 }

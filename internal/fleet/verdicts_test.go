@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -141,5 +142,31 @@ func TestGatewaysAgree(t *testing.T) {
 		b.says("gw-3", bad)
 		b.want(1, 1, "it was rolled back")
 		b.stop()
+	})
+}
+
+// FuzzReport reads what machines say: whatever passes can be kept, compared and shown.
+func FuzzReport(f *testing.F) {
+	f.Add([]byte(`{"role":"gateway","version":"v1","runs":[{"model":"acme/model/fraud","upstream":"http://a/v1","weight":0,"replicas":[{"url":"http://a/v2","weight":3}],"shadow":"x","barred":true}],"bad":[{"model":"acme/model/fraud","version":"v1"}]}`))
+	f.Add([]byte(`{"role":"gateway","runs":[{"model":"acme/route/x"},{"model":""},null],"bad":[{}]}`))
+	f.Add([]byte(`{"role":"agent","bad":[{"model":"acme/model/x","version":"v"}]}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		var r Report
+		if json.Unmarshal(text, &r) != nil || CheckReport(r, "acme.example", "gw-1") != nil {
+			return
+		}
+		if !SameRuns(r.Runs, r.Runs) || len(r.Runs) > maxRuns || len(r.Bad) > maxBad {
+			t.Errorf("%+v", r)
+		}
+		for _, one := range r.Runs {
+			if one.Model.Kind != "model" || one.Model.Validate() != nil {
+				t.Errorf("%+v", one)
+			}
+		}
+		for _, one := range r.Bad {
+			if one.Model.Kind != "model" || one.Version == "" || r.Role != "gateway" {
+				t.Errorf("%+v", one)
+			}
+		}
 	})
 }

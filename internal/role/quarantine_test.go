@@ -226,7 +226,11 @@ func TestQuarantineReachesGateways(t *testing.T) {
 	}
 	p.say(t, "gw-1: version 1, false", "gw-2: version 1, false")
 	p.done(t, "model.release", first.Name("acme"), `{}`)
+	if _, err := p.Deployments.Check(t.Context(), operator("dora"), deployment); err != nil {
+		t.Fatal(err)
+	}
 	for _, g := range []*Gateway{one, two} {
+		until(t, app, g, http.StatusOK) // it runs still where it ran, and serves anew
 		if r := noted(t, g, noteRestored); r.On != first.Name("acme") {
 			t.Errorf("%s was told that %v is out", g.Name().ID, r.On)
 		}

@@ -586,7 +586,7 @@ func (s *Serve) reported(r *http.Request, id string) (fleet.Reply, error) {
 	if err != nil {
 		return fleet.Reply{}, &pavise.Error{Kind: pavise.Invalid, Msg: "the report cannot be read: " + err.Error(), Hint: "use the same version, or the one before, on both sides", Err: err}
 	}
-	if err := fleet.CheckReport(said, s.Tenant, s.cfg.TrustDomain, id); err != nil {
+	if err := fleet.CheckReport(said, s.cfg.TrustDomain, id); err != nil {
 		return fleet.Reply{}, err
 	}
 	if err := s.watch(r.Context(), id, said.Log); err != nil {
