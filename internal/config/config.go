@@ -160,6 +160,7 @@ type Serve struct {
 	PublicTiles bool          `yaml:"public_tiles" example:"false" doc:"Show the log's hashes to everybody. They tell nothing of the records."`
 	Certificate time.Duration `yaml:"certificate_life" example:"24h" doc:"How long a certificate of the built-in CA is good, 5m to 168h. It is renewed at half of that."`
 	Grace       time.Duration `yaml:"grace" example:"1h" doc:"How long a gateway may go on with what it was told last, when it hears nothing from here: 1m to 168h. Afterwards it refuses everything."`
+	DriftVotes  string        `yaml:"drift_votes" example:"1" doc:"How many gateways must find that a version is bad until the one before it answers again by itself, 1 to 100; left out: 1. docs/drift.md says what each way costs."`
 	ModelTLS    []ModelTLS    `yaml:"model_tls" doc:"Options of TLS for model servers, which routes name: here for asking them what a new route's model takes."`
 	Health      string        `yaml:"health" example:"127.0.0.1:8482" doc:"Where /healthz says how it stands and /metrics what it counts, in clear text and therefore on this machine only; left out: nowhere."`
 	Receive     *Receive      `yaml:"receive" doc:"Where records may be fetched from: pavise ingest receive chooses among these."`
@@ -416,7 +417,16 @@ func (u *Up) check(f *faults) {
 	}
 }
 
+// Votes is how many gateways must find that a version is bad.
+func (s *Serve) Votes() int {
+	n, _ := strconv.Atoi(s.DriftVotes) // check has asked
+	return max(n, 1)
+}
+
 func (s *Serve) check(f *faults) {
+	if n, err := strconv.Atoi(s.DriftVotes); s.DriftVotes != "" && (err != nil || n < 1 || n > 100 || strconv.Itoa(n) != s.DriftVotes) {
+		f.add("drift_votes", "is "+strconv.Quote(clip(s.DriftVotes))+", not a number from 1 to 100", "for example drift_votes: 2")
+	}
 	checkTLS(f, s.ModelTLS)
 	f.path("data", s.Data)
 	f.label("tenant", s.Tenant)

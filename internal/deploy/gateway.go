@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/route"
@@ -19,19 +20,23 @@ type Routes interface {
 	Barred(model pavise.Name) bool // it is in quarantine
 }
 
-// A Reach is how many gateways have what the routes say: have of all, and those that do not
-// by name.
-type Reach struct {
-	Have, All int
-	Away      []string
+// A Word is what a gateway of a fleet last said of the route to a model.
+type Word struct {
+	Gateway string
+	Heard   time.Time    // when it said so
+	Away    bool         // nothing was heard of it for a while: it may go on by what it had
+	Refuses bool         // it refuses everything, for what it was told is too old
+	Newest  bool         // it goes by the newest that gateways are told
+	Route   *route.Route // what it asks; nil: it did not say
+	Barred  bool         // nobody may ask the model there
 }
 
 // maxONNX bounds a model that runs in the gateway, in bytes.
 const maxONNX = 32 << 20
 
-// GatewayDriver makes targets of routes. reach says how many gateways have what they say;
-// nil: there is one, and it is this process.
-func GatewayDriver(routes Routes, files Files, reach func() Reach) Driver {
+// GatewayDriver makes targets of routes. reach returns what each gateway said of one last; nil:
+// there is one gateway, and it is this process.
+func GatewayDriver(routes Routes, files Files, reach func(model pavise.Name) []Word) Driver {
 	return Driver{
 		Parts: true, Shadows: true, First: true,
 		Keys: []Setting{
@@ -78,7 +83,7 @@ func parseServer(pattern string) (s server, err error) {
 type gateway struct {
 	routes  Routes
 	files   Files
-	reach   func() Reach
+	reach   func(model pavise.Name) []Word
 	model   pavise.Name
 	servers []server // none: ONNX models run in the gateway
 	file    string
@@ -92,6 +97,9 @@ func (g *gateway) Thing() string { return "the route to " + g.model.ID }
 
 // Steers implements Router.
 func (g *gateway) Steers() pavise.Name { return g.model }
+
+// Addresses implements Served.
+func (g *gateway) Addresses(version int) []string { return g.at(version) }
 
 // addressed is what a version is known by that answers at addresses.
 func addressed(version int) string { return fmt.Sprintf("served:version-%d", version) }
@@ -131,6 +139,28 @@ func (g *gateway) Observe(context.Context) (State, error) {
 	if !ok {
 		return State{}, &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("no route leads to %s", g.model), Hint: "put it first, with its terms: pavise route put " + g.model.ID}
 	}
+	s := g.asks(r)
+	if g.routes.Barred(g.model) {
+		s.Healthy, s.Problem = false, "the model is in quarantine: nobody may ask it"
+	}
+	if g.reach != nil && s.Healthy {
+		var not []string
+		for _, p := range g.parts(s) {
+			if s.Of++; p.Has {
+				s.Reached++
+			} else {
+				not = append(not, p.Gateway)
+			}
+		}
+		if s.Reached < s.Of {
+			s.Healthy, s.Problem = false, fmt.Sprintf("%d of %d gateways have it; not yet: %s", s.Reached, s.Of, strings.Join(not[:min(len(not), 8)], ", "))
+		}
+	}
+	return s, nil
+}
+
+// asks says what a route asks.
+func (g *gateway) asks(r route.Route) State {
 	s := State{Main: r.ONNX, Healthy: true}
 	if r.ONNX == "" {
 		s = g.shares(r)
@@ -138,17 +168,32 @@ func (g *gateway) Observe(context.Context) (State, error) {
 	if s.Shadow = r.Shadow != ""; s.Shadow { // who hears the calls is seen behind a canary, too
 		s.Beside = g.version(r.Shadow)
 	}
-	if g.routes.Barred(g.model) {
-		s.Healthy, s.Problem = false, "the model is in quarantine: nobody may ask it"
+	return s
+}
+
+// Parts implements Spread.
+func (g *gateway) Parts() []Part {
+	r, ok := g.routes.Get(g.model)
+	if !ok || g.reach == nil {
+		return nil
 	}
-	if g.reach != nil && s.Healthy {
-		have := g.reach()
-		s.Reached, s.Of = have.Have, have.All
-		if have.Have < have.All {
-			s.Healthy, s.Problem = false, fmt.Sprintf("%d of %d gateways have it; not yet: %s", have.Have, have.All, strings.Join(have.Away[:min(len(have.Away), 8)], ", "))
+	return g.parts(g.asks(r))
+}
+
+// parts says of each gateway what it last said that it asks, and whether that is what the route
+// here says. One that does not say what it asks is taken at its word that it goes by the newest.
+func (g *gateway) parts(here State) (all []Part) {
+	for _, w := range g.reach(g.model) {
+		p := Part{Gateway: w.Gateway, Heard: w.Heard, Away: w.Away, Refuses: w.Refuses, Barred: w.Barred, Has: w.Newest}
+		if w.Route != nil {
+			asks := g.asks(*w.Route)
+			p.Main, p.Beside, p.Weight, p.Shadow = asks.Main, asks.Beside, asks.Weight, asks.Shadow
+			p.Has = p.Main == here.Main && p.Beside == here.Beside && p.Weight == here.Weight && p.Shadow == here.Shadow && !p.Barred
 		}
+		p.Has = p.Has && !p.Away && !p.Refuses
+		all = append(all, p)
 	}
-	return s, nil
+	return all
 }
 
 // shares says which versions answer at the servers of a route, and for which part.
@@ -189,9 +234,9 @@ func (g *gateway) version(url string) string {
 }
 
 // at are the addresses of a version.
-func (g *gateway) at(v *Version) (urls []string) {
+func (g *gateway) at(version int) (urls []string) {
 	for _, s := range g.servers {
-		urls = append(urls, s.before+strconv.Itoa(v.Number)+s.behind)
+		urls = append(urls, s.before+strconv.Itoa(version)+s.behind)
 	}
 	return urls
 }
@@ -217,13 +262,13 @@ func (g *gateway) Apply(ctx context.Context, d Desired) error {
 	if d.Weight > 0 {
 		main, aside = 100-d.Weight, d.Weight
 	}
-	for _, url := range g.at(d.Main) {
+	for _, url := range g.at(d.Main.Number) {
 		c.Servers = append(c.Servers, route.Replica{URL: url, Weight: main})
 	}
 	if d.Beside != nil && d.Shadow {
-		c.Shadow = g.at(d.Beside)[0]
+		c.Shadow = g.at(d.Beside.Number)[0]
 	} else if d.Beside != nil {
-		for _, url := range g.at(d.Beside) {
+		for _, url := range g.at(d.Beside.Number) {
 			c.Servers = append(c.Servers, route.Replica{URL: url, Weight: aside})
 		}
 	}

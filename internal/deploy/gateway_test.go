@@ -6,13 +6,16 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/route"
+	"github.com/pavise/pavise/internal/store"
 )
 
 // A table is routes that can be steered.
@@ -74,7 +77,7 @@ func (s shelf) file(name, text string) File {
 
 var modelName = pavise.Name{Tenant: "local", Kind: "model", ID: "fraud"}
 
-func openGateway(t *testing.T, routes Routes, files Files, reach func() Reach, set map[string]string) Target {
+func openGateway(t *testing.T, routes Routes, files Files, reach func(pavise.Name) []Word, set map[string]string) Target {
 	t.Helper()
 	d := GatewayDriver(routes, files, reach)
 	if err := d.check(set); err != nil {
@@ -140,8 +143,8 @@ func TestGatewayRunsONNX(t *testing.T) {
 // TestGatewayAsksServers has versions answer at addresses, in shares and as a shadow.
 func TestGatewayAsksServers(t *testing.T) {
 	routes := &table{route: &route.Route{Upstream: "http://elsewhere"}}
-	have := Reach{Have: 2, All: 2}
-	g := openGateway(t, routes, nil, func() Reach { return have }, map[string]string{"model": "fraud", "server": "http://a/v{version},http://b:8000/{version}/x"})
+	words := []Word{{Gateway: "gw-1", Newest: true}, {Gateway: "gw-2", Newest: true}}
+	g := openGateway(t, routes, nil, func(pavise.Name) []Word { return words }, map[string]string{"model": "fraud", "server": "http://a/v{version},http://b:8000/{version}/x"})
 	one, two := &Version{Model: modelName, Number: 1}, &Version{Model: modelName, Number: 12}
 	if s, err := g.Observe(t.Context()); err != nil || s.Main != "http://elsewhere" {
 		t.Errorf("%+v %v", s, err)
@@ -179,7 +182,7 @@ func TestGatewayAsksServers(t *testing.T) {
 	if s, _ := g.Observe(t.Context()); s.Beside != "http://evil" {
 		t.Errorf("a server that is none of ours behind a canary: %+v", s)
 	}
-	have = Reach{Have: 1, All: 2, Away: []string{"gw-2"}}
+	words[1].Newest = false
 	if s, _ := g.Observe(t.Context()); s.Healthy || s.Reached != 1 || s.Of != 2 || !strings.Contains(s.Problem, "1 of 2 gateways have it; not yet: gw-2") {
 		t.Errorf("%+v", s)
 	}
@@ -191,5 +194,91 @@ func TestGatewayAsksServers(t *testing.T) {
 		if _, err := GatewayDriver(routes, nil, nil).Open(target("gw"), map[string]string{"model": "fraud", "server": bad}); pavise.KindOf(err) != pavise.Invalid {
 			t.Errorf("%q: %v", bad, err)
 		}
+	}
+}
+
+// TestGatewaysSayWhatTheyAsk: a gateway has what is wanted when it says so itself, whatever bundle
+// it goes by, and is heard of.
+func TestGatewaysSayWhatTheyAsk(t *testing.T) {
+	asks := func(version int) *route.Route { return &route.Route{Upstream: fmt.Sprintf("http://a/v%d", version)} }
+	routes := &table{route: asks(2)}
+	words := map[string]Word{
+		"has it":                       {Route: asks(2)},
+		"has another":                  {Route: asks(1), Newest: true},
+		"has it, and is away":          {Route: asks(2), Newest: true, Away: true},
+		"has it, and refuses all":      {Route: asks(2), Newest: true, Refuses: true},
+		"has it in quarantine":         {Route: asks(2), Newest: true, Barred: true},
+		"has what was taken back":      {Route: asks(9), Newest: true},
+		"does not say, and is new":     {Newest: true},
+		"does not say, and is old":     {},
+		"asks somebody else beside it": {Route: &route.Route{Upstream: "http://a/v2", Replicas: []route.Replica{{URL: "http://evil", Weight: 1}}}},
+	}
+	g := openGateway(t, routes, nil, func(model pavise.Name) (all []Word) {
+		for what, w := range words {
+			w.Gateway = what
+			all = append(all, w)
+		}
+		return all
+	}, map[string]string{"model": "fraud", "server": "http://a/v{version}"})
+	s := &Spot{Target: target("gw"), Main: &Held{Version: 2, Artefact: addressed(2)}, Before: []Held{{Version: 1, Artefact: addressed(1)}}}
+	for _, p := range s.said(g.(Spread), map[string]int{addressed(9): 9}) {
+		if want := p.Gateway == "has it" || p.Gateway == "does not say, and is new"; p.Has != want || p.Target != s.Target {
+			t.Errorf("%s: %+v", p.Gateway, p)
+		}
+		want := map[string]string{
+			"has another": "version 1", "has what was taken back": "version 9", "does not say, and is new": "it does not say which", "does not say, and is old": "it does not say which",
+			"asks somebody else beside it": "version 2, and http://evil for 50 in 100 calls",
+		}[p.Gateway]
+		if want == "" {
+			want = "version 2"
+		}
+		if p.Words != want {
+			t.Errorf("%s: it is said to ask %q, not %q", p.Gateway, p.Words, want)
+		}
+	}
+	if s, _ := g.Observe(t.Context()); s.Reached != 2 || s.Of != len(words) {
+		t.Errorf("%+v", s)
+	}
+}
+
+// TestAsked says by what a data plane knows a version: what ran of it, and where it is served.
+func TestAsked(t *testing.T) {
+	synctest.Test(t, testAsked)
+}
+
+func testAsked(t *testing.T) {
+	w := newWorld(t)
+	files, routes := shelf{}, &table{route: &route.Route{Upstream: "http://a/v1"}}
+	w.Deployments.cfg.Drivers["gateway"] = GatewayDriver(routes, files, nil)
+	w.putTarget(t, "served", Spec{Kind: "gateway", Settings: map[string]string{"model": "scores", "server": "http://a/v{version},http://b/{version}"}})
+	w.release(t, Release{Version: 2, To: []pavise.Name{target("served"), target("fn")}})
+	v, err := w.reg.Resolve(t.Context(), modelName, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := v
+	other.Model.ID = "other"
+	got, err := w.Asked(t.Context(), []Version{v, other})
+	scores := pavise.Name{Tenant: "local", Kind: "model", ID: "scores"}
+	if err != nil || len(got) != 2 || len(got[0].Models) != 0 || !slices.Equal(got[0].At, []At{{scores, "http://a/v2"}, {scores, "http://b/2"}}) || len(got[1].At) != 0 {
+		t.Errorf("%+v %v", got, err)
+	}
+	err = w.cfg.Store.Update(t.Context(), func(tx *store.Tx) error { // as if it ran in the gateway once
+		dep, err := known(tx, fraud)
+		if err != nil {
+			return err
+		}
+		s := dep.spot(target("served"))
+		s.Before = []Held{{Version: 2, Digest: v.Digest, Artefact: "sha256:ran"}, {Version: 1, Digest: "sha256:of-another", Artefact: "sha256:other"}}
+		return put(tx, "deploy_deployments", fraud, dep)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err = w.Asked(t.Context(), []Version{v}); err != nil || !slices.Equal(got[0].Models, []string{"sha256:ran"}) {
+		t.Errorf("%+v %v", got, err)
+	}
+	if got, err := w.Asked(t.Context(), nil); err != nil || len(got) != 0 {
+		t.Errorf("%+v %v", got, err)
 	}
 }

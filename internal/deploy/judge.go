@@ -34,8 +34,11 @@ func (d *Deployments) judge(ctx context.Context, name pavise.Name) error {
 		}
 		if barred(v) {
 			err := d.Automatic(ctx, name, v.Number, fmt.Sprintf("version %d is %s", v.Number, v.State))
-			if kind := pavise.KindOf(err); err != nil && kind != pavise.Conflict && kind != pavise.Throttled {
+			if kind := pavise.KindOf(err); err == nil || kind != pavise.Conflict && kind != pavise.Throttled {
 				return err
+			}
+			if _, told := dep.Told[v.Number]; told { // it is wanted still: once it is let out, it begins to serve anew
+				return d.revise(ctx, name, func(now *Deployment) { delete(now.Told, v.Number) })
 			}
 			return nil
 		}

@@ -32,7 +32,7 @@ func (d *Deployments) Show(ctx context.Context, who pavise.Principal, name pavis
 		return v, err
 	}
 	defer entry.Exit(&err)
-	return d.view(ctx, name)
+	return d.shown(ctx, name)
 }
 
 func (d *Deployments) view(ctx context.Context, name pavise.Name) (v View, err error) {
@@ -44,6 +44,51 @@ func (d *Deployments) view(ctx context.Context, name pavise.Name) (v View, err e
 		return err
 	})
 	return v, err
+}
+
+// shown is a deployment with what gateways say.
+func (d *Deployments) shown(ctx context.Context, name pavise.Name) (v View, err error) {
+	places := map[pavise.Name]*Place{}
+	if v, err = d.view(ctx, name); err != nil {
+		return v, err
+	}
+	err = d.cfg.Store.View(ctx, func(tx *store.Tx) error {
+		for _, s := range v.Spots {
+			if p, err := place(tx, s.Target); err == nil { // or it was removed
+				places[s.Target] = p
+			} else if pavise.KindOf(err) != pavise.NotFound {
+				return err
+			}
+		}
+		return nil
+	})
+	for i := range v.Spots {
+		s := &v.Spots[i]
+		if p := places[s.Target]; p != nil {
+			t, _, err := d.open(p)
+			if spread, ok := t.(Spread); ok && err == nil { // what cannot be opened says why at its spot
+				v.Gateways = append(v.Gateways, s.said(spread, d.taken(ctx, &v.Deployment, t))...)
+			}
+		}
+	}
+	return v, err
+}
+
+// taken are the numbers of the versions of a deployment that were taken back, by what a target
+// knows them by: one that is cut off may run them still. Those that the registry cannot say are
+// left out.
+func (d *Deployments) taken(ctx context.Context, dep *Deployment, t Target) map[string]int {
+	known := map[string]int{}
+	for _, b := range dep.Barred {
+		v, err := d.cfg.Versions.Resolve(ctx, dep.Model(), b.Version)
+		if err != nil || v.Digest != b.Digest {
+			continue
+		}
+		if artefact, err := t.Takes(v); err == nil {
+			known[artefact] = b.Version
+		}
+	}
+	return known
 }
 
 // Check looks at every target of a deployment now, and does what is missing there: the verb
@@ -63,7 +108,7 @@ func (d *Deployments) Check(ctx context.Context, who pavise.Principal, name pavi
 	if err := d.judge(ctx, name); err != nil {
 		return v, err
 	}
-	if v, err = d.view(ctx, name); err != nil {
+	if v, err = d.shown(ctx, name); err != nil {
 		return v, err
 	}
 	entry.Detail(map[string]any{"stage": v.Stage, "ready": v.Ready, "targets": len(v.Spots)})

@@ -81,6 +81,29 @@ type Undivided interface{ Whole() bool }
 // Sole is a Target of which there is one for what it steers. Thing names that, for people.
 type Sole interface{ Thing() string }
 
+// Spread is a Target that is asked at many gateways.
+type Spread interface {
+	// Parts says of each gateway what it last said. It asks nobody.
+	Parts() []Part
+}
+
+// A Part is what one gateway of a fleet last said that it asks behind a route. Main, Beside,
+// Weight and Shadow are as those of a State; all are empty where it did not say.
+type Part struct {
+	Target  pavise.Name `json:"target,omitzero"` // whose part it is
+	Gateway string      `json:"gateway"`
+	Main    string      `json:"main,omitempty"`
+	Beside  string      `json:"beside,omitempty"`
+	Weight  int         `json:"weight,omitempty"`
+	Shadow  bool        `json:"shadow,omitempty"`
+	Words   string      `json:"words"`             // which versions these are
+	Heard   time.Time   `json:"heard"`             // when it said so
+	Has     bool        `json:"has"`               // it is heard of, answers, and asks what is wanted
+	Barred  bool        `json:"barred,omitempty"`  // nobody may ask the model there
+	Away    bool        `json:"away,omitempty"`    // it is not heard of: it may go on by what it had
+	Refuses bool        `json:"refuses,omitempty"` // it refuses everything, for what it was told is too old
+}
+
 // A Setting is one thing that a driver wants to be told of a target.
 type Setting struct {
 	Key      string

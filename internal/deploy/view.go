@@ -169,6 +169,9 @@ type View struct {
 	Deployment
 	Stage Stage `json:"stage"`
 	Ready int   `json:"ready"` // so many targets have what is wanted
+	// Gateways is what each gateway of a fleet last said that it asks; a list of deployments
+	// leaves it out.
+	Gateways []Part `json:"gateways,omitempty"`
 }
 
 func viewOf(d *Deployment) View {
@@ -179,6 +182,38 @@ func viewOf(d *Deployment) View {
 		}
 	}
 	return v
+}
+
+// said are the parts of a target, in words. known are the numbers of versions that were taken
+// back, by what the target knows them by.
+func (s *Spot) said(t Spread, known map[string]int) []Part {
+	name := func(artefact string) string {
+		for _, h := range s.ever() {
+			if h.Artefact == artefact {
+				return fmt.Sprintf("version %d", h.Version)
+			}
+		}
+		if n, ok := known[artefact]; ok {
+			return fmt.Sprintf("version %d", n)
+		}
+		return artefact[:min(len(artefact), 80)]
+	}
+	parts := t.Parts()
+	for i := range parts {
+		p := &parts[i]
+		p.Target = s.Target
+		switch {
+		case p.Main == "":
+			p.Words = "it does not say which"
+		case p.Beside == "":
+			p.Words = name(p.Main)
+		case p.Shadow:
+			p.Words = fmt.Sprintf("%s, heard by %s", name(p.Main), name(p.Beside))
+		default:
+			p.Words = fmt.Sprintf("%s, and %s for %d in 100 calls", name(p.Main), name(p.Beside), p.Weight)
+		}
+	}
+	return parts
 }
 
 // A List holds deployments by name.

@@ -134,6 +134,25 @@ func TestRollbackTargetQuarantined(t *testing.T) {
 	})
 }
 
+// TestLetOutOfQuarantine: a version that nothing could take the place of serves anew, and the
+// registry hears so, once it is let out.
+func TestLetOutOfQuarantine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.run(t)
+		w.release(t, Release{Version: 1, To: three})
+		w.wantWords(t, "1 live")
+		w.reg.edit(1, func(v *Version) { v.State = "quarantined" })
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		w.wantWords(t)
+		w.reg.edit(1, func(v *Version) { v.State = "published" })
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		w.wantWords(t, "1 live")
+	})
+}
+
 // TestAutomatic goes back by itself once in half an hour, and pages after that, also when the
 // clock was set back.
 func TestAutomatic(t *testing.T) {

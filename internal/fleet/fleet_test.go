@@ -20,6 +20,7 @@ import (
 	"github.com/pavise/pavise/internal/bundle"
 	"github.com/pavise/pavise/internal/disk"
 	"github.com/pavise/pavise/internal/proof"
+	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/seal"
 	"github.com/pavise/pavise/internal/store"
 )
@@ -47,7 +48,8 @@ func witnessKey(t *testing.T, name string, seed byte) string {
 
 // TestReports lets machines say what they may, and no more.
 func TestReports(t *testing.T) {
-	good := Report{Role: "gateway", Version: "v0.3.0", Log: []string{logKey(t, "acme.example/node/gw-1/abc")}}
+	fraud := pavise.Name{Tenant: "acme", Kind: "model", ID: "fraud"}
+	good := Report{Role: "gateway", Version: "v0.3.0", Log: []string{logKey(t, "acme.example/node/gw-1/abc")}, Runs: []Run{{Model: fraud, ONNX: "sha256:0"}}}
 	if err := CheckReport(good, "acme.example", "gw-1"); err != nil {
 		t.Error(err)
 	}
@@ -72,8 +74,19 @@ func TestReports(t *testing.T) {
 		"a log's key as a witness": func(r *Report) {
 			r.URL, r.Witness = "https://gw-1:8473", []string{logKey(t, "acme.example/node/gw-1/abc")}
 		},
-		"a long version": func(r *Report) { r.Version = strings.Repeat("v", 101) },
-		"a long trouble": func(r *Report) { r.Bundle.Trouble = strings.Repeat("x", 2001) },
+		"a long version":   func(r *Report) { r.Version = strings.Repeat("v", 101) },
+		"what is no model": func(r *Report) { r.Runs = []Run{{Model: pavise.Name{Tenant: "acme", Kind: "route", ID: "fraud"}}} },
+		"a model unnamed":  func(r *Report) { r.Runs = []Run{{}} },
+		"a long address":   func(r *Report) { r.Runs = []Run{{Model: fraud, Upstream: strings.Repeat("x", 3000)}} },
+		"a long replica": func(r *Report) {
+			r.Runs = []Run{{Model: fraud, Replicas: []route.Replica{{URL: strings.Repeat("x", 3000)}}}}
+		},
+		"a version unnamed":         func(r *Report) { r.Bad = []Bad{{fraud, ""}} },
+		"very many bad":             func(r *Report) { r.Bad = make([]Bad, 65) },
+		"an agent's verdict":        func(r *Report) { r.Role, r.Bad = "agent", []Bad{{fraud, "v1"}} },
+		"a long version of a model": func(r *Report) { r.Bad = []Bad{{fraud, strings.Repeat("x", 3000)}} },
+		"very many models":          func(r *Report) { r.Runs = make([]Run, 1025) },
+		"a long trouble":            func(r *Report) { r.Bundle.Trouble = strings.Repeat("x", 2001) },
 	} {
 		r := good
 		edit(&r)
@@ -294,11 +307,21 @@ func TestNodes(t *testing.T) {
 	if len(notes) != 4 {
 		t.Errorf("records %q", notes)
 	}
+	now = now.Add(ReportEvery)
+	fraud := pavise.Name{Tenant: "acme", Kind: "model", ID: "fraud"}
+	gateway.Runs = []Run{{Model: fraud, ONNX: "sha256:1", Barred: true}}
+	if err := say("gw-2", gateway); err != nil || len(notes) != 5 {
+		t.Errorf("what it asks is news: %v, %q", err, notes)
+	}
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
 	db, n = open()
 	defer db.Close()
+	said := n.Words(fraud, 5)
+	if len(said) != 2 || said[0].Route != nil || !said[0].Newest || said[1].Route == nil || said[1].Route.ONNX != "sha256:1" || !said[1].Barred || n.Words(fraud, 6)[1].Newest {
+		t.Errorf("after a restart: %+v", said)
+	}
 	if all := n.States(); len(all) != 2 || all[1].Serial != 5 || n.Gateways() != 2 {
 		t.Errorf("after a restart: %+v", all)
 	}

@@ -22,6 +22,9 @@ var nodeSteps = []string{
 		id    TEXT PRIMARY KEY,
 		state TEXT NOT NULL -- the newest report, as JSON
 	) STRICT`,
+	// When a version of a model, and one at a gateway's word, was last taken back, in nanoseconds
+	// since 1970.
+	`CREATE TABLE fleet_backs (what TEXT PRIMARY KEY, at INTEGER NOT NULL) STRICT`,
 }
 
 // ReportEvery is how often a machine says how it stands.
@@ -47,6 +50,8 @@ type Report struct {
 	Records uint64       `json:"records,omitempty"` // in it
 	Witness []string     `json:"witness,omitempty"` // keys with which it cosigns, if it is an agent
 	URL     string       `json:"url,omitempty"`     // where it is asked to
+	Runs    []Run        `json:"runs,omitempty"`    // what it asks behind the names of models, if it is a gateway
+	Bad     []Bad        `json:"bad,omitempty"`     // the versions that it finds to be bad
 }
 
 // A Reply is what the control plane says to it.
@@ -116,7 +121,7 @@ func (n *Nodes) Take(ctx context.Context, id string, r Report) error {
 		return &pavise.Error{Kind: pavise.Throttled, Msg: "machine " + id + " reports more than once a second", Hint: "wait a few seconds"}
 	}
 	n.came[id] = n.now()
-	news := was == nil || was.Role != next.Role || was.Version != next.Version || was.Serial != next.Serial || was.Stale != next.Stale || was.Away
+	news := was == nil || was.Role != next.Role || was.Version != next.Version || was.Serial != next.Serial || was.Stale != next.Stale || was.Away || !SameRuns(n.watch[id].Runs, r.Runs)
 	n.known[id], n.watch[id] = &next, r
 	n.mu.Unlock()
 	if !news {
@@ -247,7 +252,7 @@ func (n *Nodes) Logs(except string) (keys []string) {
 }
 
 // CheckReport refuses what a machine may not say: a log or a witness that is not
-// under its own name.
+// under its own name, or of models what no gateway says.
 func CheckReport(r Report, domain, id string) error {
 	refuse := func(what string) error {
 		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the report of machine %s %s", id, what), Hint: "use the same version, or the one before, on both sides"}
@@ -257,6 +262,22 @@ func CheckReport(r Report, domain, id string) error {
 	}
 	if len(r.Version) > 100 || len(r.URL) > 300 || len(r.Bundle.Trouble) > 2000 || len(r.Log) > maxLogKeys || len(r.Witness) > maxLogKeys {
 		return refuse("is too long")
+	}
+	if len(r.Runs) > maxRuns {
+		return refuse(fmt.Sprintf("is about %d models, more than %d", len(r.Runs), maxRuns))
+	}
+	if len(r.Bad) > maxBad || r.Role != "gateway" && len(r.Bad) > 0 {
+		return refuse("finds more versions bad than a gateway watches")
+	}
+	for i := range r.Bad {
+		if err := r.Bad[i].check(); err != nil {
+			return refuse("says what cannot be: " + err.Error())
+		}
+	}
+	for i := range r.Runs {
+		if err := r.Runs[i].check(); err != nil {
+			return refuse("says what cannot be: " + err.Error())
+		}
 	}
 	if r.URL != "" && !strings.HasPrefix(r.URL, "https://") || strings.ContainsFunc(r.URL, func(c rune) bool { return c <= ' ' || c > '~' }) {
 		return refuse("names an address that is not https")

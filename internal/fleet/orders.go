@@ -32,6 +32,7 @@ const (
 	sectionAnchor      = "anchor"      // the built-in CA, and who holds its certificates
 	sectionRevocations = "revocations" // what was given out before is refused
 	sectionTiers       = "tiers"       // how callers stand at models, as operators say
+	sectionQuarantine  = "quarantine"  // the versions of models that nobody is to ask
 )
 
 // understood are the sections that this build understands, and says that readers must:
@@ -39,8 +40,9 @@ const (
 var understood = []string{sectionActions, sectionAnchor, sectionGrants, sectionIssuers, sectionPolicies, sectionRevocations, sectionRoutes, sectionService, sectionTerms}
 
 // optional are the sections that a bundle may lack, and that a reader may pass over: a build
-// before them neither tells tiers nor keeps any.
-var optional = []string{sectionTiers}
+// before them neither tells tiers nor keeps any. That a model is not to be asked, for the version
+// that serves is in quarantine, stands with its route, too, and is understood by every build.
+var optional = []string{sectionTiers, sectionQuarantine}
 
 // Orders are what a control plane tells its gateways.
 type Orders struct {
@@ -54,6 +56,7 @@ type Orders struct {
 	Anchor      Anchor
 	Revocations []identity.Epoch
 	Tiers       []TierOrder
+	Withdrawn   []Withdrawn // in quarantine; Sections asks for those apart
 }
 
 // Terms hold for a whole fleet.
@@ -75,20 +78,32 @@ func (o *Orders) parts() map[string]any {
 	return map[string]any{
 		sectionTerms: &o.Terms, sectionActions: &o.Actions, sectionPolicies: &o.Policies, sectionGrants: &o.Grants, sectionRoutes: &o.Routes,
 		sectionIssuers: &o.Issuers, sectionService: &o.Service, sectionAnchor: &o.Anchor, sectionRevocations: &o.Revocations,
-		sectionTiers: &o.Tiers,
+		sectionTiers: &o.Tiers, sectionQuarantine: &o.Withdrawn,
 	}
 }
 
-// Sections are a bundle's, filled by say, which says all orders as they are now. size
-// returns how long a model or a calibration is. Both are called by one goroutine at a time.
-func Sections(say func(context.Context) (*Orders, error), size func(ctx context.Context, digest string) (int64, error)) map[string]bundle.Section {
+// Sections are a bundle's, filled by say, which says all orders as they are now but for what
+// withdrawn says. size returns how long a model or a calibration is. All are called by one
+// goroutine at a time.
+func Sections(say func(context.Context) (*Orders, error), withdrawn func(context.Context) ([]Withdrawn, error), size func(ctx context.Context, digest string) (int64, error)) map[string]bundle.Section {
 	all := map[string]bundle.Section{
 		sectionNeeds: func(context.Context) (json.RawMessage, map[string]int64, error) {
 			text, err := json.Marshal(understood)
 			return text, nil, err
 		},
+		sectionQuarantine: func(ctx context.Context) (json.RawMessage, map[string]int64, error) {
+			list, err := withdrawn(ctx)
+			if err != nil {
+				return nil, nil, err
+			}
+			text, err := json.Marshal(list)
+			return text, nil, err
+		},
 	}
 	for name := range (&Orders{}).parts() {
+		if name == sectionQuarantine {
+			continue
+		}
 		all[name] = func(ctx context.Context) (json.RawMessage, map[string]int64, error) {
 			o, err := say(ctx)
 			if err != nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/pavise/pavise"
@@ -46,7 +47,18 @@ func TestBadVersion(t *testing.T) {
 			t.Errorf("%+v", v)
 		}
 		contains(t, w.told().Summary, "answered by the one before")
+		if bad := w.BadVersions(); len(bad) != 1 || bad[0].Version != "v2" {
+			t.Errorf("bad are %+v", bad)
+		}
 		w.version, w.model = "v1", steady
+		for who := range w.who { // it answers, and no window has ended since
+			w.ask(who, 1)
+		}
+		time.Sleep(w.Monitor.cfg.Window / 10)
+		synctest.Wait()
+		if bad := w.BadVersions(); len(bad) != 0 || w.stands().Verdict.Stage != Confirmed {
+			t.Errorf("of what another version did, it says that %+v are bad: %+v", bad, w.stands().Verdict)
+		}
 		w.windows(3)
 		if v := w.stands().Verdict; v.Stage != Stable {
 			t.Errorf("after it was rolled back: %+v", v)

@@ -191,3 +191,23 @@ func (r *ruler) picture(is *drift.Histogram) (labels []string, was, now []float6
 	}
 	return labels, share(r.Base), share(is)
 }
+
+// A Bad is a version that is confirmed to be bad, and of which nobody said otherwise.
+type Bad struct {
+	Model   pavise.Name
+	Version string // what answers for the model
+}
+
+// BadVersions are those that are confirmed to be bad and answer still, by the names of their models.
+// What moved while another version answered is no word on the one that answers now.
+func (m *Monitor) BadVersions() (all []Bad) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, w := range m.models {
+		if v := w.Verdict; v.Stage == Confirmed && v.Cause == BadVersion && v.Person == "" && v.Version == w.Version {
+			all = append(all, Bad{w.model, w.Version})
+		}
+	}
+	slices.SortFunc(all, func(a, b Bad) int { return cmp.Compare(a.Model.String(), b.Model.String()) })
+	return all
+}

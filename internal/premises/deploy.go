@@ -35,8 +35,8 @@ func (h *House) OpenDeployments(ctx context.Context, k installation.Keys, files 
 
 // Gateways are those of a fleet; the zero value: this process is the one.
 type Gateways struct {
-	Reach func() deploy.Reach // how many have what the routes say
-	Moved func()              // is called when the routes say something else
+	Reach func(model pavise.Name) []deploy.Word // what each said of the route to a model last
+	Moved func()                                // is called when the routes say something else
 }
 
 // steered are the routes, whose gateways are told at once when they are steered.

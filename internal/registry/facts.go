@@ -17,6 +17,8 @@ type facts struct {
 	mu       sync.RWMutex                   // guards what follows
 	versions map[pavise.Name]policy.Facts   // by version
 	models   map[pavise.Name]map[int]served // by model: of the versions that serve, or were put in quarantine while they did
+	kept     map[pavise.Name]Ref            // by version: those of which nobody gets the files
+	turn     uint64                         // goes up when one of those is told of
 
 	barred atomic.Pointer[map[pavise.Name]bool] // the models that nobody asks; few, and asked for at every inference
 }
@@ -35,11 +37,12 @@ func (f *facts) tell(all ...*Version) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.versions == nil {
-		f.versions, f.models = map[pavise.Name]policy.Facts{}, map[pavise.Name]map[int]served{}
+		f.versions, f.models, f.kept = map[pavise.Name]policy.Facts{}, map[pavise.Name]map[int]served{}, map[pavise.Name]Ref{}
 	}
 	bars := map[pavise.Name]bool{}
 	for _, v := range all {
 		f.versions[v.Name()] = policy.Facts{Quarantined: v.Barred(), State: string(v.State), Risk: string(v.Risk)}
+		f.keep(v)
 		model := v.Ref.Of(v.Tenant)
 		of := f.models[model]
 		if of == nil {
@@ -58,6 +61,17 @@ func (f *facts) tell(all ...*Version) {
 		bars[model] = bar(of)
 	}
 	f.bar(bars)
+}
+
+// keep notes whether a version is one of which nobody gets the files. f.mu is held.
+func (f *facts) keep(v *Version) {
+	if _, was := f.kept[v.Name()]; !was && !v.Barred() {
+		return
+	}
+	f.turn++
+	if delete(f.kept, v.Name()); v.Barred() {
+		f.kept[v.Name()] = v.Ref
+	}
 }
 
 // alone reports whether a version in the state is what a model's name means.

@@ -56,6 +56,8 @@ type Registry struct {
 
 	writing sync.Mutex // held from a change of what is kept until policies are told
 	facts   facts
+
+	withdrawn withdrawn
 }
 
 // Open returns the registry that is in the store.

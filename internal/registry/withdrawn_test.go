@@ -1,7 +1,9 @@
 package registry
 
 import (
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/pavise/pavise"
 )
@@ -119,4 +121,52 @@ func TestFilesInQuarantine(t *testing.T) {
 	if _, err := w.Propose(t.Context(), mia, "local", other.Ref, ""); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestWithdrawn lists what is in quarantine, the newest first, with what may be asked of it, until
+// it is let out.
+func TestWithdrawn(t *testing.T) {
+	w := newWorld(t)
+	w.create(t, Low)
+	want := func(refs ...Ref) []Withdrawn {
+		t.Helper()
+		var got []Ref
+		all, err := w.Withdrawn(t.Context())
+		for _, one := range all {
+			got = append(got, one.Ref)
+		}
+		if err != nil || !slices.Equal(got, refs) {
+			t.Fatalf("in quarantine are %v, not %v: %v", got, refs, err)
+		}
+		return all
+	}
+	want()
+	one, two := w.publish(t, `{"a": 1}`), w.publish(t, `{"a": 2}`)
+	many, err := w.Add(t.Context(), mia, AddSpec{Model: fraud, FileSpec: FileSpec{Files: []File{w.shelf.file("a/model.onnx", "not looked at"), w.shelf.file("same.onnx", "not looked at"), w.shelf.file("README.md", "words")}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want()
+	for _, v := range []*Version{one, two, many} {
+		w.skew.Add(int64(time.Second))
+		if _, err := w.Quarantine(t.Context(), ray, "local", v.Ref, "it leaks"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all := want(many.Ref, two.Ref, one.Ref)
+	if len(all[0].Models) != 1 || all[0].Models[0] != w.shelf.file("x", "not looked at").Digest || len(all[1].Models) != 1 || all[1].Digest != two.Digest || all[1].Name != two.Name() {
+		t.Errorf("%+v", all)
+	}
+	if w.Registry, err = Open(t.Context(), w.cfg); err != nil {
+		t.Fatal(err)
+	}
+	want(many.Ref, two.Ref, one.Ref)
+	p, err := w.PlanRelease(t.Context(), "local", two.Ref)
+	if err == nil {
+		err = w.Release(t.Context(), "local", two.Ref, approved(pat, p, amy, abe))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	want(many.Ref, one.Ref)
 }

@@ -57,11 +57,13 @@ type Gateway struct {
 	epochs   *identity.Epochs
 	watchers *fleet.Watchers
 
-	applying sync.Mutex                        // held while a bundle is put into force
-	policies map[string]map[string]string      // in force; guarded by applying
-	verifier atomic.Pointer[identity.Verifier] // replaced whole, under applying
-	orders   atomic.Pointer[inForce]           // nil: none yet
-	stale    atomic.Bool                       // as of the last look
+	applying  sync.Mutex                           // held while a bundle is put into force
+	policies  map[string]map[string]string         // in force; guarded by applying
+	withdrawn map[pavise.Name]fleet.Withdrawn      // in quarantine, as it was told; guarded by applying
+	barred    atomic.Pointer[map[pavise.Name]bool] // models that nobody may ask for that; replaced whole, under applying
+	verifier  atomic.Pointer[identity.Verifier]    // replaced whole, under applying
+	orders    atomic.Pointer[inForce]              // nil: none yet
+	stale     atomic.Bool                          // as of the last look
 
 	listener net.Listener
 	proxies  *extproc.Door // nil: no proxy asks here
@@ -205,7 +207,7 @@ func (g *Gateway) openBundles(k installation.Keys) error {
 func (g *Gateway) openGuard(ctx context.Context) (err error) {
 	g.Guard, err = guard.New(guard.Config{
 		Actions: g.cfg.Actions, Log: g.Log, Now: g.Now, Tenant: g.Tenant,
-		Facts: g.Facts, Pool: premises.UnderWay,
+		Facts: g.facts, Pool: premises.UnderWay,
 	})
 	if err != nil {
 		return err
@@ -272,13 +274,20 @@ func (g *Gateway) use(ctx context.Context, b *bundle.Bundle) error {
 	if err := g.believe(o); err != nil {
 		return err
 	}
+	if err := g.withdraw(ctx, b.Serial, o.Withdrawn); err != nil {
+		return err
+	}
 	if err := g.govern(ctx, b.Serial, o); err != nil {
 		return err
 	}
 	routes, whole := g.routesNow(o.Routes)
+	for i := range routes {
+		fleet.Hold(o.Withdrawn, &routes[i])
+	}
 	if err := g.Gateway.Routes.Adopt(ctx, routes, o.Terms.Share, g.store.Blob); err != nil {
 		return err
 	}
+	g.bar(o.Withdrawn)
 	if err := fleet.ObeyTiers(ctx, g.Gateway.Tiers, o.Tiers, g.Now()); err != nil {
 		return err
 	}
@@ -559,6 +568,7 @@ func (g *Gateway) report(ctx context.Context) {
 		var answer fleet.Reply
 		told := fleet.Report{
 			Role: "gateway", Version: installation.Version(), Bundle: g.client.State(), Stale: g.fresh() != nil, Log: fleet.KeysOf(g.Log), Records: g.Log.Size(),
+			Runs: g.runs(), Bad: g.bad(),
 		}
 		asked, cancel := context.WithTimeout(ctx, fleet.ReportEvery)
 		err := g.member.Post(asked, client, "/fleet/report", told, &answer)
@@ -589,7 +599,7 @@ func (g *Gateway) awaitNews(ctx context.Context, told fleet.Report) {
 		case <-ctx.Done():
 			return
 		}
-		if g.client.State().Serial != told.Bundle.Serial || (g.fresh() != nil) != told.Stale {
+		if g.client.State().Serial != told.Bundle.Serial || (g.fresh() != nil) != told.Stale || !fleet.SameRuns(g.runs(), told.Runs) || !slices.Equal(g.bad(), told.Bad) {
 			return
 		}
 	}

@@ -23,7 +23,6 @@ import (
 	"github.com/pavise/pavise/internal/bundle"
 	"github.com/pavise/pavise/internal/config"
 	"github.com/pavise/pavise/internal/console"
-	"github.com/pavise/pavise/internal/deploy"
 	"github.com/pavise/pavise/internal/evidence"
 	"github.com/pavise/pavise/internal/fleet"
 	"github.com/pavise/pavise/internal/guard"
@@ -77,6 +76,7 @@ type Serve struct {
 	publisher   *bundle.Publisher
 	sizes       map[string]int64 // of models, by digest; owned by the publisher's section
 	nodes       *fleet.Nodes
+	verdicts    *fleet.Verdicts
 	invitations []issuer.Invitation // of those who begin, or are invited anew
 	ignored     bool                // there is a bootstrap block, and it was done before
 
@@ -128,7 +128,7 @@ func NewServe(ctx context.Context, cfg ServeConfig) (s *Serve, err error) {
 		func() error { return s.OpenDepot(ctx, keys, s.cfg.Models) },
 		func() error { return s.OpenModels(ctx, s.cfg.Signers, s.Files()) },
 		func() error {
-			return s.OpenDeployments(ctx, keys, s.Depot, premises.Gateways{Reach: s.reach, Moved: s.publisher.Nudge})
+			return s.OpenDeployments(ctx, keys, s.Depot, premises.Gateways{Reach: s.words, Moved: s.publisher.Nudge})
 		},
 		func() error { return s.OpenLineage(ctx) },
 		func() error { return s.openChanges(ctx, keys, s.moreRooms()) },
@@ -327,7 +327,7 @@ func (s *Serve) openPublisher(k installation.Keys) error {
 		return err
 	}
 	s.publisher, err = bundle.OpenPublisher(bundle.PublisherConfig{
-		Origin: s.cfg.TrustDomain + "/" + s.Tenant, Dir: s.Data.Path("bundle"), Signer: signer, Sections: fleet.Sections(s.orders, s.size), Blob: s.blob,
+		Origin: s.cfg.TrustDomain + "/" + s.Tenant, Dir: s.Data.Path("bundle"), Signer: signer, Sections: fleet.Sections(s.orders, s.withdrawn, s.size), Blob: s.blob,
 		Lifetime: 2 * s.cfg.Grace, After: s.cfg.Above, Formats: s.cfg.Formats, Now: s.Now, Trouble: func(err error) { s.Say("error", err) },
 	})
 	if err == nil {
@@ -347,7 +347,7 @@ func (s *Serve) orders(ctx context.Context) (*fleet.Orders, error) {
 		Terms:    fleet.Terms{Tenant: s.Tenant, Domain: s.cfg.TrustDomain, Grace: s.cfg.Grace, Share: s.nodes.Gateways()},
 		Actions:  s.actions,
 		Policies: map[string]map[string]string{s.Tenant: texts},
-		Grants:   s.Guard.Granted(), Routes: s.Gateway.Routes.Standings(), Issuers: s.issuerTexts, Service: []identity.Issuer{s.service()}, Anchor: anchor, Revocations: s.epochs.Snapshot(),
+		Grants:   s.Guard.Granted(), Routes: s.standings(), Issuers: s.issuerTexts, Service: []identity.Issuer{s.service()}, Anchor: anchor, Revocations: s.epochs.Snapshot(),
 		Tiers: fleet.TierOrders(s.Gateway.Tiers, s.Tenant),
 	}, err
 }
@@ -374,23 +374,8 @@ func (s *Serve) openNodes(ctx context.Context) (err error) {
 	s.nodes, err = fleet.OpenNodes(ctx, s.DB, s.Now, func(ctx context.Context, id, kind string, detail any) error {
 		return s.Guard.Note(ctx, kind, nil, pavise.Name{Tenant: s.Tenant, Kind: pavise.Node, ID: id}, detail)
 	})
+	s.verdicts = s.openVerdicts()
 	return err
-}
-
-// reach says how many gateways use the newest bundle, with all that the routes say.
-func (s *Serve) reach() (r deploy.Reach) {
-	newest := s.publisher.Serial()
-	for _, n := range s.nodes.States() {
-		if n.Role != "gateway" {
-			continue
-		}
-		if r.All++; n.Serial >= newest && !n.Away && !n.Stale {
-			r.Have++
-		} else {
-			r.Away = append(r.Away, n.ID)
-		}
-	}
-	return r
 }
 
 // moreRooms are the rooms that only a control plane has.
@@ -611,6 +596,7 @@ func (s *Serve) reported(r *http.Request, id string) (fleet.Reply, error) {
 	if err := s.nodes.Take(r.Context(), id, said); err != nil {
 		return fleet.Reply{}, err
 	}
+	s.verdicts.Hear(id, said.Bad)
 	if s.nodes.Gateways() != before {
 		s.publisher.Nudge()
 	}
@@ -741,6 +727,7 @@ func (s *Serve) Run(ctx context.Context) error {
 	house.Go(func() error { s.follow(rooms); return nil })
 	house.Go(func() error { return premises.FetchKeys(rooms, s.believed) })
 	house.Go(func() error { s.nodes.Look(rooms); return nil })
+	house.Go(func() error { s.verdicts.Run(rooms); return nil })
 	house.Go(func() error { s.askAgents(rooms); return nil })
 	// Either door that closes by itself takes the other with it.
 	doors, closeDoors := context.WithCancel(ctx)

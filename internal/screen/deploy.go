@@ -8,6 +8,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/deploy"
 )
 
@@ -84,9 +85,37 @@ func printDeployment(w io.Writer, v deploy.View) {
 	for i := range v.Spots {
 		fmt.Fprintf(w, "%s\n", v.Spots[i].Target.ID)
 		printSpot(w, &v.Spots[i])
+		printParts(w, v.Spots[i].Target, v.Gateways)
 	}
 	for _, t := range v.Barred {
 		fmt.Fprintf(w, "version %d was taken back, %s: %s\n", t.Version, at(t.At), strings.Map(shown, t.Why))
+	}
+}
+
+// printParts prints what each gateway of a target last said.
+func printParts(w io.Writer, target pavise.Name, all []deploy.Part) {
+	for _, p := range all {
+		if p.Target != target {
+			continue
+		}
+		var how []string
+		if p.Barred {
+			how = append(how, "in quarantine: nobody may ask it there")
+		}
+		if p.Away {
+			how = append(how, "not heard of since: it may go on by this until its grace is over")
+		}
+		if p.Refuses {
+			how = append(how, "it refuses everything: what it was told is too old")
+		}
+		if len(how) == 0 && !p.Has {
+			how = append(how, "not yet what is wanted")
+		}
+		fmt.Fprintf(w, "  gateway  %s  %s, said %s", p.Gateway, strings.Map(shown, p.Words), at(p.Heard))
+		if len(how) > 0 {
+			fmt.Fprintf(w, " (%s)", strings.Join(how, "; "))
+		}
+		fmt.Fprintln(w)
 	}
 }
 

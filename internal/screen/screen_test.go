@@ -10,6 +10,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/archive"
+	"github.com/pavise/pavise/internal/deploy"
 	"github.com/pavise/pavise/internal/evidence"
 	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/guard"
@@ -193,5 +194,33 @@ func TestWarnings(t *testing.T) {
 				t.Errorf("%s: %q, %v, want %q", verb, aside.String(), err, want)
 			}
 		}
+	}
+}
+
+// TestPrintGateways says under a target what each gateway last said of it, and of no other.
+func TestPrintGateways(t *testing.T) {
+	name := func(id string) pavise.Name { return pavise.Name{Tenant: "acme", Kind: deploy.KindTarget, ID: id} }
+	heard := time.Date(2026, 3, 1, 12, 0, 0, 0, time.Local)
+	var out bytes.Buffer
+	printDeployment(&out, deploy.View{
+		Deployment: deploy.Deployment{Name: pavise.Name{Tenant: "acme", Kind: deploy.Kind, ID: "fraud"}, Spots: []deploy.Spot{{Target: name("gws")}, {Target: name("fn")}}},
+		Gateways: []deploy.Part{
+			{Target: name("gws"), Gateway: "gw-1", Words: "version 1", Heard: heard, Has: true},
+			{Target: name("gws"), Gateway: "gw-2", Words: "version \x1b[2J2", Heard: heard, Away: true},
+			{Target: name("gws"), Gateway: "gw-3", Words: "version 2", Heard: heard, Barred: true, Refuses: true},
+			{Target: name("gws"), Gateway: "gw-4", Words: "version 2", Heard: heard},
+		},
+	})
+	gws, fn, _ := strings.Cut(out.String(), "\nfn\n")
+	for _, want := range []string{
+		"gw-1  version 1, said 2026-03-01 12:00\n", "gw-2  version ", "(not heard of since: it may go on by this until its grace is over)\n",
+		"(in quarantine: nobody may ask it there; it refuses everything: what it was told is too old)\n", "(not yet what is wanted)",
+	} {
+		if !strings.Contains(gws, want) {
+			t.Errorf("it does not say %q:\n%s", want, gws)
+		}
+	}
+	if strings.Contains(fn, "gateway") || strings.Contains(gws, "\x1b") {
+		t.Errorf("%q", out.String())
 	}
 }

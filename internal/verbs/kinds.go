@@ -29,7 +29,7 @@ var notes = []string{
 	"identity.refused", "guard.refused", "guard.clock", "issuer.bootstrap", "policy.seeded", "policy.renewed", "ledger.recovered", "ledger.damaged", record.KindPruned,
 	archive.KindKept, witness.KindCosigned, "witness.forked", "change.void", "change.unproven", "change.expired", "change.overdue", "change.contested", change.KindBroken, change.KindUnseen,
 	subject.KindShredded, issuer.KindCopied, issuer.KindReinvited, siem.KindDisabled, siem.KindUnreachable, ticket.KindUnreachable, ticket.KindLost, ticket.KindRefused,
-	"serve.began", "node.state", "node.away", "witness.trusted", "bundle.taken", "bundle.refused", "policy.adopted", "policy.dropped",
+	"serve.began", "node.state", "node.away", "witness.trusted", "bundle.taken", "bundle.refused", "policy.adopted", "policy.dropped", "model.withdrawn", "model.restored", "drift.reported",
 	"gateway.stale", "gateway.fresh", route.KindShadowed, "firewall.drifted", "firewall.suspected", "firewall.alerted", gateway.KindOverlooked, parts.Kind,
 	route.KindForgot, route.KindUnwatched, "watermark.committed", openlineage.KindRefuted, gate.KindHeld, gate.KindOdd, gate.KindExpired,
 	catalog.KindSealed, catalog.KindVerified, catalog.KindChanged, catalog.KindRestored, catalog.KindUnreachable, catalog.KindReachable, catalog.KindUnindexed,
