@@ -113,6 +113,8 @@ func TestHostile(t *testing.T) {
 		"unknown":       {status(401, "Unauthorized"), pavise.Denied},
 		"not valid":     {status(422, "Invalid"), pavise.Invalid},
 		"unknown field": {status(400, "BadRequest"), pavise.Invalid},
+		"no such field": {said(500, `{"apiVersion":"v1","kind":"Status","status":"Failure","message":"failed to create typed patch object (ml/fraud; apps/v1, Kind=Deployment): .spec.nothing: field not declared in schema","code":500}`), pavise.Invalid},
+		"at its end":    {said(500, `{"apiVersion":"v1","kind":"Status","status":"Failure","message":"etcdserver: leader changed","code":500}`), pavise.Unavailable},
 	} {
 		var asked atomic.Int32
 		cluster := serve(t, func(w http.ResponseWriter, r *http.Request) { asked.Add(1); c.answer(w, r) })
