@@ -73,7 +73,7 @@ func admitted(t testing.TB) map[string]candidate {
 		return o
 	}
 	model := func(uri string) fields {
-		return fields{"annotations": note, "model": fields{"modelFormat": fields{"name": "sklearn"}, "storageUri": uri}}
+		return fields{"annotations": note, "model": fields{"name": "kserve-container", "modelFormat": fields{"name": "sklearn"}, "storageUri": uri}}
 	}
 	service := func(predictor fields, canaries ...fields) fields {
 		spec := fields{"predictor": predictor}

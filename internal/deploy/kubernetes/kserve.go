@@ -146,7 +146,8 @@ func (t *target) variants(is kube.Object, d deploy.Desired) (kube.Object, error)
 			delete(second, not)
 		}
 		model := maps.Clone(second.At("model"))
-		model["storageUri"] = beside.Text("model", "storageUri")
+		// KServe's schema has a canary say the name of its container, and the main one not.
+		model["name"], model["storageUri"] = cmp.Or(model.Text("name"), "kserve-container"), beside.Text("model", "storageUri")
 		second["name"], second["model"], second["annotations"] = canary, map[string]any(model), map[string]any(merge(second.At("annotations"), beside.At("annotations")))
 		list = append(list, map[string]any{"predictor": map[string]any(second), "trafficPercent": int64(d.Weight)})
 	}

@@ -155,7 +155,7 @@ func TestStandard(t *testing.T) {
 	apply(t, f, deploy.Desired{Revision: 2, Main: &one, Beside: &two, Weight: 70})
 	expect(t, f, digest(1), digest(2), 70)
 	second := c.get("inferenceservices/fraud").List("spec", "canary")[0]
-	if p := second.At("predictor"); p.Has("maxReplicas") || p.Has("minReplicas") || p.Text("name") != canary || p.Text("model", "modelFormat", "name") != "sklearn" ||
+	if p := second.At("predictor"); p.Has("maxReplicas") || p.Has("minReplicas") || p.Text("name") != canary || p.Text("model", "name") != "kserve-container" || p.Text("model", "modelFormat", "name") != "sklearn" ||
 		p.Text("model", "storageUri") != "oci://"+reference(2) || p.Text("annotations", noteDigest) != digest(102) || p.Text("annotations", "mine") != "stays" {
 		t.Errorf("%v", second)
 	}

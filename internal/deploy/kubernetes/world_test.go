@@ -212,6 +212,12 @@ func (c *cluster) patch(w http.ResponseWriter, r *http.Request, group, key strin
 		}
 		c.applied[once] = ask
 	}
+	for i, one := range kube.Object(next).List("spec", "canary") {
+		if !one.Has("predictor", "model", "name") {
+			c.refuse(w, 422, "Invalid", fmt.Sprintf("%s.%s %q is invalid: spec.canary[%d].predictor.model.name: Required value", is.Text("kind"), group, name, i))
+			return
+		}
+	}
 	if why := denied(c.policies["pavise-"+plural], next); why != "" {
 		c.refuse(w, 422, "Invalid", fmt.Sprintf("%s.%s %q is forbidden: ValidatingAdmissionPolicy 'pavise-%[1]s' with binding 'pavise-%[1]s' denied request: %[4]s", plural, group, name, why))
 		return
