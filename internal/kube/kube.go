@@ -1,6 +1,7 @@
 // Package kube speaks with the API servers of Kubernetes clusters: it gets and lists objects,
-// and has fields of them set by server-side apply. It quarantines client-go, of which nothing
-// else in the house knows: objects are JSON that is asked by path, whatever their kind.
+// and has fields of them set, by server-side apply or JSON merge patch. It quarantines client-go,
+// of which nothing else in the house knows: objects are JSON that is asked by path, whatever
+// their kind.
 //
 // Where a cluster is, and by whose right it is asked, the operator's kubeconfig says, as it
 // does for kubectl, or the service account of the pod. What answers is not believed to be
