@@ -19,6 +19,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/kube/kubetest"
 )
 
 var deployments = Resource{"apps", "v1", "deployments", "Deployment"}
@@ -268,6 +269,9 @@ func FuzzAnswer(f *testing.F) {
 	for _, text := range []string{fraud, `{}`, `[`, `null`, `{"kind":"Status"}`, `{"kind":"List","items":[null]}`, `{"kind":"DeploymentList","apiVersion":"v1","items":[{"metadata":3}]}`, `{"gitVersion":"v1.36.3"}`} {
 		f.Add(text, 200)
 	}
+	for _, e := range kubetest.Read(f, recording) {
+		f.Add(string(e.Answer), e.Status)
+	}
 	answer := &fixed{}
 	c := serve(f, nil)
 	c.http.Transport = answer
@@ -309,7 +313,6 @@ func TestRealServer(t *testing.T) {
 	if why, err := c.Simulated(t.Context()); err != nil || why != "" {
 		t.Fatalf("%q %v", why, err)
 	}
-	leases := Resource{"coordination.k8s.io", "v1", "leases", "Lease"}
 	name := fmt.Sprintf("pavise-test-%d", time.Now().UnixNano())
 	lease := func(version, holder string, more map[string]any) Object {
 		about := map[string]any{"namespace": "default", "name": name}
