@@ -228,8 +228,17 @@ func (c *Cluster) refused(res Resource, name string, err error) error {
 	case strings.Contains(said.Status().Message, untyped):
 		e.Kind, e.Hint = pavise.Invalid, ""
 	}
-	e.Msg = fmt.Sprintf("the API server says of the %s %.100s: %.300s", res.Kind, name, err.Error())
+	e.Msg = fmt.Sprintf("the API server says of the %s %.100s: %s", res.Kind, name, shortened(err.Error()))
 	return e
+}
+
+// shortened is a message without its middle: where a patch has a field that its kind has not,
+// that is all of the object, and the field stands behind it.
+func shortened(text string) string {
+	if len(text) <= 400 {
+		return text
+	}
+	return strings.ToValidUTF8(text[:150]+" ... "+text[len(text)-250:], "")
 }
 
 var (

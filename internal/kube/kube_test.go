@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -132,6 +133,16 @@ func TestHostile(t *testing.T) {
 		if err != nil && len(err.Error()) > 2000 {
 			t.Errorf("%s: the error has %d bytes", what, len(err.Error()))
 		}
+	}
+}
+
+// TestLongMessage keeps the end of what an API server says, which is where the reason stands.
+func TestLongMessage(t *testing.T) {
+	message := ` "" is invalid: patch: Invalid value: "` + strings.Repeat("é", 9000) + `": strict decoding error: unknown field "spec.canary"`
+	c := serve(t, said(422, fmt.Sprintf(`{"apiVersion":"v1","kind":"Status","status":"Failure","reason":"Invalid","code":422,"message":%q}`, message)))
+	_, err := c.Get(t.Context(), deployments, "ml", "fraud")
+	if err == nil || len(err.Error()) > 600 || !strings.Contains(err.Error(), "is invalid: patch") || !strings.HasSuffix(err.Error(), `unknown field "spec.canary"`) || !utf8.ValidString(err.Error()) {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/pavise/pavise"
@@ -76,10 +77,27 @@ func scene(t *testing.T, s *kubetest.Server) {
 	s.Step("a value that is not allowed")
 	_, err = c.Apply(t.Context(), leases, "pavise-b", true, lease("one", "", "b", map[string]any{"leaseDurationSeconds": -1}))
 	kind("not allowed", err, pavise.Invalid)
+	s.Step("merged")
+	third, err := c.Merge(t.Context(), leases, "pavise-c", lease("one", second.Text("metadata", "resourceVersion"), "c", nil))
+	taken("merged", err)
+	if third.Text("spec", "holderIdentity") != "c" {
+		t.Errorf("%v", third)
+	}
+	s.Step("merged, and changed since it was seen")
+	_, err = c.Merge(t.Context(), leases, "pavise-c", lease("one", version, "d", nil))
+	kind("merged, changed since", err, pavise.Conflict)
+	s.Step("merged, a field that is none")
+	_, err = c.Merge(t.Context(), leases, "pavise-c", lease("one", "", "c", map[string]any{"nothing": "x"}))
+	if kind("merged, no field", err, pavise.Invalid); err != nil && !strings.HasSuffix(err.Error(), `unknown field "spec.nothing"`) {
+		t.Error(err)
+	}
+	s.Step("merged, one that is not there")
+	_, err = c.Merge(t.Context(), leases, "pavise-c", lease("none", "", "c", nil))
+	kind("merged, not there", err, pavise.NotFound)
 	s.Step("one that is looked at")
 	is, err := c.Get(t.Context(), leases, space, "one")
 	taken("looked at", err)
-	if is.Text("spec", "holderIdentity") != "b" {
+	if is.Text("spec", "holderIdentity") != "c" {
 		t.Errorf("%v", is)
 	}
 	s.Step("one that is not there")

@@ -151,6 +151,9 @@ func TestStandard(t *testing.T) {
 	if s := expect(t, f, digest(1), "", 0); !s.Healthy || s.Unproven != "" {
 		t.Errorf("%+v", s)
 	}
+	if c.get("inferenceservices/fraud").Has("spec", "canary") {
+		t.Error("a field that KServe may not have was set, and is not needed")
+	}
 	c.slow = 3
 	apply(t, f, deploy.Desired{Revision: 2, Main: &one, Beside: &two, Weight: 70})
 	expect(t, f, digest(1), digest(2), 70)
