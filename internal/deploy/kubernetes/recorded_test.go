@@ -141,9 +141,9 @@ func sceneOthers(p *stage) {
 	one, two := versionOf(1), versionOf(2)
 	here, there := p.open("here", asImage), p.open("there", asImage)
 	p.tells("here", here, deploy.Desired{Revision: 7, Main: &one})
+	p.settle()
 	p.refused("there", there, deploy.Desired{Revision: 9, Main: &two}, pavise.Conflict, "somebody else steers")
 	p.refused("a lower revision", here, deploy.Desired{Revision: 6, Main: &two}, pavise.Conflict, "at revision 7 already")
-	p.settle()
 
 	evil := fields{"spec": fields{"template": fields{"spec": fields{"containers": []any{fields{"name": "model", "image": "evil.example/fraud:v1"}, fields{"name": "sidecar", "image": "proxy:1"}}}}}}
 	p.do("PATCH", apps+"deployments/fraud", evil)

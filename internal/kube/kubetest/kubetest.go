@@ -24,6 +24,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -218,6 +219,9 @@ func (c cleaner) clean(v any) {
 		if by, _ := v["manager"].(string); v["fieldsType"] != nil && !strings.HasPrefix(by, "pavise") {
 			v["fieldsV1"] = map[string]any{}
 		}
+		if all, ok := v["managedFields"].([]any); ok { // which come in the order of their seconds
+			slices.SortFunc(all, func(a, b any) int { return strings.Compare(whose(a), whose(b)) })
+		}
 		for key, one := range sorted(v) {
 			text, is := one.(string)
 			prefix, count := counted[key]
@@ -233,6 +237,12 @@ func (c cleaner) clean(v any) {
 			}
 		}
 	}
+}
+
+// whose says of an entry of managedFields whose it is.
+func whose(v any) string {
+	o, _ := v.(map[string]any)
+	return fmt.Sprint(o["manager"], o["operation"], o["subresource"])
 }
 
 // number is what stands for a value; a value that is there twice has one.
