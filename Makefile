@@ -2,7 +2,7 @@
 # written once, in .ci/run.
 
 .DEFAULT_GOAL := help
-.PHONY: help test race vet staticcheck fuzz-smoke kill-storm crash-storm soak every-float demo-model bench-ledger bench-policy bench-gateway bench-start bench-theft bench-theft-detect bench-theft-fidelity bench-theft-marks bench-theft-prompts bench-theft-timing bench-ingest bench-dataset bench-dataset-large bench-poison bench-drift bench-registry attack-ledgers walk-lifecycle ci
+.PHONY: help test race vet staticcheck fuzz-smoke kill-storm crash-storm soak every-float demo-model bench-ledger bench-policy bench-gateway bench-start bench-theft bench-theft-detect bench-theft-fidelity bench-theft-marks bench-theft-prompts bench-theft-timing bench-ingest bench-dataset bench-dataset-large bench-poison bench-drift bench-registry attack-ledgers walk-lifecycle kubernetes ci
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -96,6 +96,9 @@ attack-ledgers: ## write the golden ledgers of the attacks anew, when they are m
 
 walk-lifecycle: ## a model's life from mlflow.register_model to three targets and back, told as it goes
 	.ci/run lifecycle
+
+kubernetes: ## a Kubernetes API server built from source, and the tests that ask it; the first time a quarter of an hour (ARGS=record keeps what it says)
+	.ci/kubernetes $(ARGS)
 
 ci: ## everything that must hold before a change is kept
 	.ci/run

@@ -1,6 +1,7 @@
 // Package kube speaks with the API servers of Kubernetes clusters: it gets and lists objects,
-// and has fields of them set by server-side apply. It quarantines client-go, of which nothing
-// else in the house knows: objects are JSON that is asked by path, whatever their kind.
+// and has fields of them set, by server-side apply or JSON merge patch. It quarantines client-go,
+// of which nothing else in the house knows: objects are JSON that is asked by path, whatever
+// their kind.
 //
 // Where a cluster is, and by whose right it is asked, the operator's kubeconfig says, as it
 // does for kubectl, or the service account of the pod. What answers is not believed to be
@@ -37,7 +38,6 @@ import (
 const (
 	answersWithin = 20 * time.Second
 	maxAnswer     = 8 << 20 // bytes
-	pageOf        = 250     // objects of a list
 	maxPages      = 8
 )
 
@@ -55,6 +55,7 @@ type Cluster struct {
 	base   *url.URL
 	http   *http.Client
 	client dynamic.Interface
+	page   int64 // objects of a list that are asked for at once
 }
 
 // Open reads how a cluster is asked, and asks nothing yet. The error is of kind Invalid.
@@ -91,7 +92,7 @@ func connect(set *rest.Config) (*Cluster, error) {
 	if err != nil {
 		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "the API server cannot be asked", Err: err}
 	}
-	return &Cluster{base: base, http: client, client: objects}, nil
+	return &Cluster{base: base, http: client, client: objects, page: 250}, nil
 }
 
 func loopback(host string) bool {
@@ -144,7 +145,7 @@ func (c *Cluster) List(ctx context.Context, res Resource, namespace, selector st
 	defer cancel()
 	from := ""
 	for range maxPages {
-		page, err := c.of(res, namespace).List(ctx, metav1.ListOptions{LabelSelector: selector, Limit: pageOf, Continue: from})
+		page, err := c.of(res, namespace).List(ctx, metav1.ListOptions{LabelSelector: selector, Limit: c.page, Continue: from})
 		if err != nil {
 			return nil, c.refused(res, "those with "+selector, err)
 		}
@@ -162,7 +163,21 @@ func (c *Cluster) List(ctx context.Context, res Resource, namespace, selector st
 // that takes them from whoever has them, unless force is false. With a resourceVersion in its
 // metadata the object must not have changed since. A field that the API does not have is
 // refused. Errors are also of kind Conflict and Invalid.
+//
+// What an API has as one value is replaced whole, however deep it is: see [Cluster.Merge].
 func (c *Cluster) Apply(ctx context.Context, res Resource, manager string, force bool, o Object) (Object, error) {
+	return c.patch(ctx, res, types.ApplyPatchType, o, metav1.PatchOptions{FieldManager: manager, Force: &force})
+}
+
+// Merge has the fields that an object says set in one that is there, by JSON merge patch: as
+// Apply with force, but that lists are replaced whole, and objects never. It is for kinds of
+// which a cluster may have no schema: to server-side apply the specification of such a kind
+// is one value.
+func (c *Cluster) Merge(ctx context.Context, res Resource, manager string, o Object) (Object, error) {
+	return c.patch(ctx, res, types.MergePatchType, o, metav1.PatchOptions{FieldManager: manager})
+}
+
+func (c *Cluster) patch(ctx context.Context, res Resource, how types.PatchType, o Object, options metav1.PatchOptions) (Object, error) {
 	ctx, cancel := context.WithTimeout(ctx, answersWithin)
 	defer cancel()
 	namespace, name := o.Text("metadata", "namespace"), o.Text("metadata", "name")
@@ -171,7 +186,8 @@ func (c *Cluster) Apply(ctx context.Context, res Resource, manager string, force
 	if err != nil {
 		return nil, err
 	}
-	got, err := c.of(res, namespace).Patch(ctx, name, types.ApplyPatchType, text, metav1.PatchOptions{FieldManager: manager, Force: &force, FieldValidation: metav1.FieldValidationStrict})
+	options.FieldValidation = metav1.FieldValidationStrict
+	got, err := c.of(res, namespace).Patch(ctx, name, how, text, options)
 	if err != nil {
 		return nil, c.refused(res, name, err)
 	}
@@ -186,10 +202,15 @@ func asked(res Resource, namespace, name string, o Object) (Object, error) {
 	return o, nil
 }
 
+// untyped stands in the answer when an object that is applied has a field that its kind has
+// not, or one of another type. API servers say 500 to that, and give no reason.
+const untyped = " create typed patch object ("
+
 // refused says what an error of the API means.
 func (c *Cluster) refused(res Resource, name string, err error) error {
 	e := &pavise.Error{Kind: pavise.Unavailable, Hint: "it is tried again"}
-	if _, ok := err.(apierrors.APIStatus); !ok {
+	said, ok := err.(apierrors.APIStatus)
+	if !ok {
 		e.Msg, e.Err = fmt.Sprintf("the API server at %s gives no answer that can be read", c.base.Host), err
 		return e
 	}
@@ -204,9 +225,20 @@ func (c *Cluster) refused(res Resource, name string, err error) error {
 		e.Kind = pavise.Throttled
 	case apierrors.IsInvalid(err), apierrors.IsBadRequest(err), apierrors.IsMethodNotSupported(err), apierrors.IsRequestEntityTooLargeError(err), apierrors.IsUnsupportedMediaType(err):
 		e.Kind, e.Hint = pavise.Invalid, ""
+	case strings.Contains(said.Status().Message, untyped):
+		e.Kind, e.Hint = pavise.Invalid, ""
 	}
-	e.Msg = fmt.Sprintf("the API server says of the %s %.100s: %.300s", res.Kind, name, err.Error())
+	e.Msg = fmt.Sprintf("the API server says of the %s %.100s: %s", res.Kind, name, shortened(err.Error()))
 	return e
+}
+
+// shortened is a message without its middle: where a patch has a field that its kind has not,
+// that is all of the object, and the field stands behind it.
+func shortened(text string) string {
+	if len(text) <= 400 {
+		return text
+	}
+	return strings.ToValidUTF8(text[:150]+" ... "+text[len(text)-250:], "")
 }
 
 var (

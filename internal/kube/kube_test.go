@@ -15,10 +15,12 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/kube/kubetest"
 )
 
 var deployments = Resource{"apps", "v1", "deployments", "Deployment"}
@@ -113,14 +115,17 @@ func TestHostile(t *testing.T) {
 		"unknown":       {status(401, "Unauthorized"), pavise.Denied},
 		"not valid":     {status(422, "Invalid"), pavise.Invalid},
 		"unknown field": {status(400, "BadRequest"), pavise.Invalid},
+		"no such field": {said(500, `{"apiVersion":"v1","kind":"Status","status":"Failure","message":"failed to create typed patch object (ml/fraud; apps/v1, Kind=Deployment): .spec.nothing: field not declared in schema","code":500}`), pavise.Invalid},
+		"at its end":    {said(500, `{"apiVersion":"v1","kind":"Status","status":"Failure","message":"etcdserver: leader changed","code":500}`), pavise.Unavailable},
 	} {
 		var asked atomic.Int32
-		cluster := serve(t, func(w http.ResponseWriter, r *http.Request) { asked.Add(1); c.answer(w, r) })
-		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-		if what == "slow" {
-			cancel()
-			ctx, cancel = context.WithTimeout(t.Context(), 50*time.Millisecond)
-		}
+		ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+		cluster := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			if asked.Add(1); what == "slow" {
+				cancel() // whoever asks has waited for long enough
+			}
+			c.answer(w, r)
+		})
 		_, err := cluster.Get(ctx, deployments, "ml", "fraud")
 		cancel()
 		if pavise.KindOf(err) != c.kind || asked.Load() != 1 {
@@ -129,6 +134,16 @@ func TestHostile(t *testing.T) {
 		if err != nil && len(err.Error()) > 2000 {
 			t.Errorf("%s: the error has %d bytes", what, len(err.Error()))
 		}
+	}
+}
+
+// TestLongMessage keeps the end of what an API server says, which is where the reason stands.
+func TestLongMessage(t *testing.T) {
+	message := ` "" is invalid: patch: Invalid value: "` + strings.Repeat("é", 9000) + `": strict decoding error: unknown field "spec.canary"`
+	c := serve(t, said(422, fmt.Sprintf(`{"apiVersion":"v1","kind":"Status","status":"Failure","reason":"Invalid","code":422,"message":%q}`, message)))
+	_, err := c.Get(t.Context(), deployments, "ml", "fraud")
+	if err == nil || len(err.Error()) > 600 || !strings.Contains(err.Error(), "is invalid: patch") || !strings.HasSuffix(err.Error(), `unknown field "spec.canary"`) || !utf8.ValidString(err.Error()) {
+		t.Errorf("%v", err)
 	}
 }
 
@@ -266,6 +281,9 @@ func FuzzAnswer(f *testing.F) {
 	for _, text := range []string{fraud, `{}`, `[`, `null`, `{"kind":"Status"}`, `{"kind":"List","items":[null]}`, `{"kind":"DeploymentList","apiVersion":"v1","items":[{"metadata":3}]}`, `{"gitVersion":"v1.36.3"}`} {
 		f.Add(text, 200)
 	}
+	for _, e := range kubetest.Read(f, recording) {
+		f.Add(string(e.Answer), e.Status)
+	}
 	answer := &fixed{}
 	c := serve(f, nil)
 	c.http.Transport = answer
@@ -307,7 +325,6 @@ func TestRealServer(t *testing.T) {
 	if why, err := c.Simulated(t.Context()); err != nil || why != "" {
 		t.Fatalf("%q %v", why, err)
 	}
-	leases := Resource{"coordination.k8s.io", "v1", "leases", "Lease"}
 	name := fmt.Sprintf("pavise-test-%d", time.Now().UnixNano())
 	lease := func(version, holder string, more map[string]any) Object {
 		about := map[string]any{"namespace": "default", "name": name}

@@ -134,7 +134,10 @@ func (t *target) variants(is kube.Object, d deploy.Desired) (kube.Object, error)
 	if err != nil {
 		return nil, err
 	}
-	list := []any{}
+	spec := map[string]any{"predictor": map[string]any(next)}
+	if is.Has("spec", "canary") { // KServe has had the field since July 2026
+		spec["canary"] = []any{}
+	}
 	if d.Beside != nil {
 		beside, err := t.predictor(*d.Beside)
 		if err != nil {
@@ -146,11 +149,12 @@ func (t *target) variants(is kube.Object, d deploy.Desired) (kube.Object, error)
 			delete(second, not)
 		}
 		model := maps.Clone(second.At("model"))
-		model["storageUri"] = beside.Text("model", "storageUri")
+		// KServe's schema has a canary say the name of its container, and the main one not.
+		model["name"], model["storageUri"] = cmp.Or(model.Text("name"), "kserve-container"), beside.Text("model", "storageUri")
 		second["name"], second["model"], second["annotations"] = canary, map[string]any(model), map[string]any(merge(second.At("annotations"), beside.At("annotations")))
-		list = append(list, map[string]any{"predictor": map[string]any(second), "trafficPercent": int64(d.Weight)})
+		spec["canary"] = []any{map[string]any{"predictor": map[string]any(second), "trafficPercent": int64(d.Weight)}}
 	}
-	return kube.Object{"spec": map[string]any{"predictor": map[string]any(next), "canary": list}}, nil
+	return kube.Object{"spec": spec}, nil
 }
 
 func merge(under, over kube.Object) kube.Object {

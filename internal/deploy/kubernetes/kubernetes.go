@@ -39,7 +39,9 @@ import (
 //go:embed admission.yaml
 var Admission string
 
-// manager is whose the fields are that are set.
+// manager is whose the fields are that are set. Of a Deployment each part has a manager of its
+// own: what a manager does not apply again is taken away, and the image of a container that
+// was steered before must stay.
 const manager = "pavise"
 
 // The annotations of what runs a version: NAME/N, and its digest in the registry.
@@ -337,7 +339,15 @@ func (t *target) step(ctx context.Context, d deploy.Desired) error {
 	}
 	maps.Copy(about, next.At("metadata"))
 	next["metadata"] = map[string]any(about)
-	_, err = t.cluster.Apply(ctx, res, manager, true, next)
+	if res == services { // of which a cluster may have no schema
+		_, err = t.cluster.Merge(ctx, res, manager, next)
+	} else {
+		whose := manager + "-container-" + t.container
+		if t.volume != "" {
+			whose = manager + "-volume-" + t.volume
+		}
+		_, err = t.cluster.Apply(ctx, res, whose[:min(len(whose), 128)], true, next)
+	}
 	return err
 }
 

@@ -122,11 +122,11 @@ func TestUnapprovedIsSeen(t *testing.T) {
 	expect(t, f, "unpinned:evil.example/fraud:v1", "", 0)
 	apply(t, f, deploy.Desired{Revision: 1, Main: &one})
 	// Replica sets of other Deployments, with the same labels, are not looked at.
-	c.objects["replicasets/other"] = fields{"kind": "ReplicaSet", "metadata": fields{"ownerReferences": []any{fields{"uid": "another"}}}, "status": fields{"replicas": int64(9)}}
+	c.objects["replicasets/other"] = fields{"kind": "ReplicaSet", "metadata": fields{"labels": fields{"app": "fraud"}, "ownerReferences": []any{fields{"uid": "another"}}}, "status": fields{"replicas": int64(9)}}
 	expect(t, f, digest(1), "", 0)
 	// The status says that all is well, and a replica set of something else has replicas.
 	c.stuck = true
-	c.objects["replicasets/hidden"] = fields{"kind": "ReplicaSet", "metadata": fields{"ownerReferences": []any{fields{"uid": "uid-deployments/fraud"}}}, "spec": fields{"template": fields{"spec": fields{"containers": []any{fields{"name": "model", "image": "evil.example/x"}}}}}, "status": fields{"replicas": int64(1)}}
+	c.objects["replicasets/hidden"] = fields{"kind": "ReplicaSet", "metadata": fields{"labels": fields{"app": "fraud"}, "ownerReferences": []any{fields{"uid": "uid-deployments/fraud"}}}, "spec": fields{"template": fields{"spec": fields{"containers": []any{fields{"name": "model", "image": "evil.example/x"}}}}}, "status": fields{"replicas": int64(1)}}
 	expect(t, f, digest(1), "unpinned:evil.example/x", 25)
 }
 

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -35,18 +36,22 @@ type cluster struct {
 	objects map[string]fields
 	version string
 	serial  int64
-	stuck   bool // the controllers are away
-	slow    int  // steps until a revision, or new replicas, are ready
+	space   string // the namespace in which Pavise has rights
+	stuck   bool   // the controllers are away
+	slow    int    // steps until a revision, or new replicas, are ready
 	old     map[string]int
 	fail    map[string]int // "METHOD plural/name" → status, once
 	before  map[string]func()
+	applied map[string]kube.Object // what a manager applied last, by the object and the manager
 	calls   []string
 	served  []string // who had calls, step by step, where KServe says so
+	// The admission policies that hold for the namespace; nil: none does.
+	policies map[string][]rule
 }
 
 func newCluster(t testing.TB) *cluster {
 	c := &cluster{
-		t: t, objects: map[string]fields{}, old: map[string]int{}, fail: map[string]int{}, before: map[string]func(){},
+		t: t, space: "ml", objects: map[string]fields{}, old: map[string]int{}, fail: map[string]int{}, before: map[string]func(){}, applied: map[string]kube.Object{},
 		version: `{"gitVersion":"v1.36.3","gitCommit":"` + strings.Repeat("ab", 20) + `","platform":"linux/amd64"}`,
 	}
 	s := httptest.NewUnstartedServer(c)
@@ -82,7 +87,7 @@ func (c *cluster) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer c.mu.Unlock()
 	w.Header().Set("Content-Type", "application/json")
 	if r.Header.Get("Authorization") != "Bearer secret" {
-		c.refuse(w, 401, "Unauthorized")
+		c.refuse(w, 401, "Unauthorized", "Unauthorized")
 		return
 	}
 	if r.URL.Path == "/version" {
@@ -90,8 +95,13 @@ func (c *cluster) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	part := strings.Split(strings.TrimPrefix(r.URL.Path, "/apis/"), "/") // group version namespaces ml plural name
-	if len(part) < 5 || part[3] != "ml" {
-		c.refuse(w, 404, "NotFound")
+	if len(part) < 5 {
+		c.refuse(w, 404, "NotFound", "the server could not find the requested resource")
+		return
+	}
+	if part[3] != c.space {
+		verb := map[string]string{"GET": "get", "PATCH": "patch"}[r.Method]
+		c.refuse(w, 403, "Forbidden", fmt.Sprintf("%s.%s %q is forbidden: User \"system:serviceaccount:%s:pavise\" cannot %s resource %q in API group %q in the namespace %q", part[4], part[0], part[len(part)-1], c.space, verb, part[4], part[0], part[3]))
 		return
 	}
 	key := strings.Join(part[4:], "/")
@@ -103,59 +113,120 @@ func (c *cluster) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if status := c.fail[call]; status != 0 {
 		delete(c.fail, call)
-		c.refuse(w, status, map[int]string{409: "Conflict", 429: "TooManyRequests", 403: "Forbidden"}[status])
+		c.refuse(w, status, map[int]string{409: "Conflict", 429: "TooManyRequests", 403: "Forbidden"}[status], "as the test wants it")
 		return
 	}
 	switch {
 	case len(part) == 5:
-		list := fields{"apiVersion": "v1", "kind": "List", "metadata": fields{}, "items": []any{}}
-		for _, k := range slices.Sorted(maps.Keys(c.objects)) {
-			if strings.HasPrefix(k, part[4]+"/") {
-				list["items"] = append(list["items"].([]any), c.objects[k])
-			}
-		}
-		json.NewEncoder(w).Encode(list)
+		c.list(w, part[0]+"/"+part[1], part[4], r.URL.Query().Get("labelSelector"))
 	case r.Method == "PATCH":
-		c.patch(w, r, key)
+		c.patch(w, r, part[0], key)
 		c.step()
 	case c.objects[key] == nil:
-		c.refuse(w, 404, "NotFound")
+		c.refuse(w, 404, "NotFound", fmt.Sprintf("%s.%s %q not found", part[4], part[0], part[5]))
 	default:
 		c.step()
 		json.NewEncoder(w).Encode(c.objects[key])
 	}
 }
 
-func (c *cluster) refuse(w http.ResponseWriter, status int, reason string) {
+func (c *cluster) refuse(w http.ResponseWriter, status int, reason, message string) {
 	w.WriteHeader(status)
-	json.NewEncoder(w).Encode(fields{"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "message": "as the test wants it", "code": status})
+	is := fields{"kind": "Status", "apiVersion": "v1", "metadata": fields{}, "status": "Failure", "message": message, "code": status}
+	if reason != "" {
+		is["reason"] = reason
+	}
+	json.NewEncoder(w).Encode(is)
 }
 
-// patch is server-side apply, as far as one manager of fields needs it.
-func (c *cluster) patch(w http.ResponseWriter, r *http.Request, key string) {
+// list answers with the objects that have labels. What is in a list does not say its kind.
+func (c *cluster) list(w http.ResponseWriter, version, plural, selector string) {
+	items := []any{}
+	for _, key := range slices.Sorted(maps.Keys(c.objects)) {
+		labels, found := kube.Object(c.objects[key]).At("metadata", "labels"), strings.HasPrefix(key, plural+"/")
+		for _, pair := range strings.Split(selector, ",") {
+			name, value, _ := strings.Cut(pair, "=")
+			found = found && labels.Text(name) == value
+		}
+		if found {
+			one := maps.Clone(c.objects[key])
+			delete(one, "kind")
+			delete(one, "apiVersion")
+			items = append(items, one)
+		}
+	}
+	kind := map[string]string{"replicasets": "ReplicaSetList"}[plural]
+	json.NewEncoder(w).Encode(fields{"apiVersion": version, "kind": kind, "metadata": fields{"resourceVersion": fmt.Sprint(c.serial)}, "items": items})
+}
+
+// patch is server-side apply, as far as one manager of fields needs it, and JSON merge patch.
+func (c *cluster) patch(w http.ResponseWriter, r *http.Request, group, key string) {
 	var ask kube.Object
 	q := r.URL.Query()
-	if json.NewDecoder(r.Body).Decode(&ask) != nil || r.Header.Get("Content-Type") != "application/apply-patch+yaml" || q.Get("fieldManager") == "" || q.Get("fieldValidation") != "Strict" {
-		c.refuse(w, 400, "BadRequest")
+	plural, name, _ := strings.Cut(key, "/")
+	apply := r.Header.Get("Content-Type") == "application/apply-patch+yaml"
+	if json.NewDecoder(r.Body).Decode(&ask) != nil || !apply && r.Header.Get("Content-Type") != "application/merge-patch+json" || q.Get("fieldManager") == "" || q.Get("fieldValidation") != "Strict" {
+		c.refuse(w, 400, "BadRequest", "as the test wants it")
 		return
 	}
 	is := kube.Object(c.objects[key])
-	if is == nil && !strings.HasPrefix(key, "leases/") {
-		c.refuse(w, 422, "Invalid") // it has no selector
+	if is == nil && !apply {
+		c.refuse(w, 404, "NotFound", fmt.Sprintf("%s.%s %q not found", plural, group, name))
+		return
+	}
+	if is == nil && plural != "leases" {
+		c.refuse(w, 422, "Invalid", "it has no selector")
+		return
+	}
+	if ask.Has("spec", "nothing") { // of fields that no kind has, the tests use this one
+		c.refuse(w, 500, "", fmt.Sprintf("failed to create typed patch object (%s/%s; %s, Kind=%s): .spec.nothing: field not declared in schema", c.space, name, ask.Text("apiVersion"), ask.Text("kind")))
 		return
 	}
 	if v := ask.Text("metadata", "resourceVersion"); v != "" && v != is.Text("metadata", "resourceVersion") {
-		c.refuse(w, 409, "Conflict")
+		c.refuse(w, 409, "Conflict", fmt.Sprintf("Operation cannot be fulfilled on %s.%s %q: the object has been modified; please apply your changes to the latest version and try again", plural, group, name))
 		return
 	}
 	if q.Get("force") != "true" && is != nil && is.Text("manager") != q.Get("fieldManager") && is.Text("spec", "holderIdentity") != ask.Text("spec", "holderIdentity") {
-		c.refuse(w, 409, "Conflict")
+		by := strconv.Quote(is.Text("manager"))
+		if c.applied[key+" "+is.Text("manager")] == nil {
+			by += " using " + is.Text("apiVersion")
+		}
+		c.refuse(w, 409, "Conflict", "Apply failed with 1 conflict: conflict with "+by+": .spec.holderIdentity")
 		return
 	}
 	delete(ask.At("metadata"), "resourceVersion")
-	next := merged(is, ask)
+	next := patched(is, ask)
+	if apply {
+		next = merged(is, ask)
+		if plural == "inferenceservices" { // of which a cluster may have no schema
+			next["spec"] = ask["spec"]
+		}
+		// What a manager applied once and does not apply again is taken away.
+		once := key + " " + q.Get("fieldManager")
+		for i, one := range kube.Object(next).List("spec", "template", "spec", "containers") {
+			list := ask.List("spec", "template", "spec", "containers")
+			if kube.Find(c.applied[once].List("spec", "template", "spec", "containers"), "name", one.Text("name")) != nil && kube.Find(list, "name", one.Text("name")) == nil {
+				c.refuse(w, 422, "Invalid", fmt.Sprintf("%s.%s %q is invalid: spec.template.spec.containers[%d].image: Required value", is.Text("kind"), group, name, i))
+				return
+			}
+		}
+		c.applied[once] = ask
+	}
+	for i, one := range kube.Object(next).List("spec", "canary") {
+		if !one.Has("predictor", "model", "name") {
+			c.refuse(w, 422, "Invalid", fmt.Sprintf("%s.%s %q is invalid: spec.canary[%d].predictor.model.name: Required value", is.Text("kind"), group, name, i))
+			return
+		}
+	}
+	if why := denied(c.policies["pavise-"+plural], next); why != "" {
+		c.refuse(w, 422, "Invalid", fmt.Sprintf("%s.%s %q is forbidden: ValidatingAdmissionPolicy 'pavise-%[1]s' with binding 'pavise-%[1]s' denied request: %[4]s", plural, group, name, why))
+		return
+	}
 	next["manager"] = q.Get("fieldManager")
 	c.put(key, next)
+	if is == nil {
+		w.WriteHeader(http.StatusCreated)
+	}
 	json.NewEncoder(w).Encode(c.objects[key])
 }
 
@@ -202,7 +273,8 @@ func (c *cluster) put(key string, o fields) {
 	generation := int64(1)
 	if was != nil {
 		generation = kube.Object(was).Int("metadata", "generation")
-		if fmt.Sprint(was["spec"]) != fmt.Sprint(o["spec"]) {
+		annotated := strings.HasPrefix(key, "deployments/") && fmt.Sprint(kube.Object(was).At("metadata")["annotations"]) != fmt.Sprint(about["annotations"])
+		if annotated || fmt.Sprint(was["spec"]) != fmt.Sprint(o["spec"]) {
 			generation++
 		}
 	}
@@ -285,7 +357,7 @@ func (c *cluster) roll(key string) {
 	}
 	replicas := is.Int("spec", "replicas")
 	if !found {
-		set := fields{"kind": "ReplicaSet", "metadata": fields{"name": name, "namespace": "ml", "ownerReferences": []any{fields{"uid": is.Text("metadata", "uid")}}}, "spec": fields{"template": fields(template)}, "status": fields{"replicas": int64(0)}}
+		set := fields{"kind": "ReplicaSet", "metadata": fields{"name": name, "namespace": c.space, "labels": fields(is.At("spec", "selector", "matchLabels")), "ownerReferences": []any{fields{"uid": is.Text("metadata", "uid")}}}, "spec": fields{"template": fields(template)}, "status": fields{"replicas": int64(0)}}
 		c.objects["replicasets/"+name] = set
 		mine = append(mine, set)
 	}
@@ -307,7 +379,7 @@ func (c *cluster) roll(key string) {
 			updated = n
 		}
 	}
-	is["status"] = fields{"observedGeneration": is.Int("metadata", "generation"), "replicas": total, "updatedReplicas": updated, "availableReplicas": total}
+	is["status"] = fields{"observedGeneration": is.Int("metadata", "generation"), "replicas": total, "updatedReplicas": updated, "availableReplicas": total, "conditions": []any{fields{"type": "Available", "status": "True"}, fields{"type": "Progressing", "status": "True"}}}
 }
 
 // knative is KServe's controller with Knative's: a new template is a new revision, and calls
